@@ -1,0 +1,133 @@
+import { randomBytes } from 'node:crypto'
+import { readFileSync, writeFileSync } from 'node:fs'
+import { join } from 'node:path'
+import { fileURLToPath } from 'node:url'
+import { expectFile, findProgram } from './machine.ts'
+import type { Command } from './processes.ts'
+
+/** Everything that is measured, in the order of the tables. */
+export const CONTESTANTS = ['nginx', 'apache', 'http-proxy', 'gatehouse'] as const
+
+/** One of the programs that are compared. */
+export type ContestantName = (typeof CONTESTANTS)[number]
+
+/** A program under test: how it is started, where it listens, and what it needs to know about the provider. */
+export type Contestant = {
+  name: ContestantName
+  port: number
+  command: Command
+  client: OidcClient | null
+}
+
+type OidcClient = { clientId: string, clientSecret: string, redirectUri: string }
+
+/** What all contestants of one run share; `directory` is a temporary one for configurations and error logs. */
+export type Surroundings = { directory: string, core: number, upstreamPort: number, issuer: string }
+
+const APACHE_MODULES = '/usr/lib/apache2/modules'
+const GATEHOUSE = fileURLToPath(new URL('../dist/main.js', import.meta.url))
+
+/** Says in one sentence, as an Error, what must be installed or built before these contestants and the load can run. */
+export function expectInstalled(names: readonly ContestantName[]): void {
+  findProgram('wrk', 'wrk')
+  findProgram('taskset', 'util-linux')
+  findProgram('nginx', 'nginx')
+  if (names.includes('apache')) {
+    findProgram('apache2', 'apache2')
+    expectFile(join(APACHE_MODULES, 'mod_auth_openidc.so'), 'libapache2-mod-auth-openidc')
+  }
+  if (names.includes('gatehouse')) {
+    try {
+      readFileSync(GATEHOUSE)
+    } catch {
+      throw new Error('dist/main.js is not there: npm run build')
+    }
+  }
+}
+
+/** The upstream: nginx that answers everything with the same small body, and /echo-auth with what it was sent. */
+export function upstream(directory: string, core: number, port: number, body: string): Command {
+  const file = render(directory, 'upstream.conf', { dir: directory, port: String(port), body })
+  return nginxCommand('upstream', directory, core, file)
+}
+
+/** A contestant with its configuration written to the temporary directory, ready to start. */
+export function contestant(name: ContestantName, port: number, place: Surroundings): Contestant {
+  return { name, port, ...PREPARATIONS[name](port, place) }
+}
+
+type Preparation = (port: number, place: Surroundings) => Pick<Contestant, 'command' | 'client'>
+
+const PREPARATIONS: Record<ContestantName, Preparation> = {
+  nginx: (port, { directory, core, upstreamPort }) => {
+    const values = { dir: directory, port: String(port), upstreamPort: String(upstreamPort) }
+    return { client: null, command: nginxCommand('nginx', directory, core, render(directory, 'nginx.conf', values)) }
+  },
+
+  apache: (port, { directory, core, upstreamPort, issuer }) => {
+    const client = newClient('apache', `http://127.0.0.1:${port}/oidc/callback`)
+    const file = render(directory, 'apache.conf', {
+      ...client,
+      dir: directory,
+      modules: APACHE_MODULES,
+      port: String(port),
+      upstreamPort: String(upstreamPort),
+      issuer,
+      secret: randomBytes(32).toString('hex'),
+    })
+    const program = findProgram('apache2', 'apache2')
+    const errorFile = join(directory, 'apache.log')
+    const args = ['-f', file, '-D', 'FOREGROUND', '-E', errorFile]
+    // Its mutexes are files in the temporary directory.
+    return { client, command: { name: 'apache', core, program, args, env: { TMPDIR: directory }, errorFile } }
+  },
+
+  'http-proxy': (port, { directory, core, upstreamPort }) => {
+    const program = fileURLToPath(new URL('peers/http-proxy.js', import.meta.url))
+    const env = { PORT: String(port), UPSTREAM: `http://127.0.0.1:${upstreamPort}` }
+    return { client: null, command: nodeCommand('http-proxy', directory, core, [program], env) }
+  },
+
+  gatehouse: (port, { directory, core, upstreamPort, issuer }) => {
+    const client = newClient('gatehouse', `http://127.0.0.1:${port}/oauth2/callback`)
+    const file = render(directory, 'gatehouse.yaml', {
+      ...client,
+      port: String(port),
+      upstreamPort: String(upstreamPort),
+      issuer,
+      sessionKey: randomBytes(32).toString('base64'),
+    })
+    return { client, command: nodeCommand('gatehouse', directory, core, [GATEHOUSE, 'start', '--config', file], {}) }
+  },
+}
+
+function nodeCommand(
+  name: string,
+  directory: string,
+  core: number,
+  args: string[],
+  env: Record<string, string>,
+): Command {
+  const errorFile = join(directory, `${name}.log`)
+  return { name, core, program: process.execPath, args, env: { ...env, NODE_ENV: 'production' }, errorFile }
+}
+
+function nginxCommand(name: string, directory: string, core: number, file: string): Command {
+  const args = ['-e', 'stderr', '-p', directory, '-c', file]
+  return { name, core, program: findProgram('nginx', 'nginx'), args, errorFile: join(directory, `${name}.log`) }
+}
+
+function newClient(clientId: string, redirectUri: string): OidcClient {
+  return { clientId, clientSecret: randomBytes(24).toString('hex'), redirectUri }
+}
+
+function render(directory: string, template: string, values: Record<string, string>): string {
+  const text = readFileSync(new URL(`peers/${template}`, import.meta.url), 'utf8')
+  const file = join(directory, template)
+  writeFileSync(file, text.replaceAll(/@(\w+)@/g, (_, name: string) => {
+    const value = values[name]
+    if (value === undefined) throw new Error(`bench/peers/${template} asks for @${name}@, which nothing fills in`)
+    return value
+  }), { mode: 0o600 })
+  return file
+}

@@ -1,0 +1,87 @@
+import { join } from 'node:path'
+import { fileURLToPath } from 'node:url'
+import { findProgram } from './machine.ts'
+import { start } from './processes.ts'
+import type { RateResult } from './rate.ts'
+
+/** Where the load goes, which core it comes from, and the session's cookie where there is one. */
+export type Target = { name: string, port: number, cookie: string | null, core: number, directory: string }
+
+/** What wrk measured: latencies and `duration` in µs, `bytes` of all answers with their heads. */
+export type WrkResult = {
+  requests: number
+  duration: number
+  bytes: number
+  p50: number
+  p99: number
+  errors: Record<string, number>
+}
+
+const WRK_SCRIPT = fileURLToPath(new URL('wrk.lua', import.meta.url))
+const RATE_PROGRAM = fileURLToPath(new URL('rate.ts', import.meta.url))
+const RATE_WARM_UP_SECONDS = 2
+// A peer that closes a kept connection now and then is no reason to throw minutes of measuring away.
+const TOLERATED = 0.001
+
+/** Sends as many requests as get answered over a number of connections; throws when one in 1,000 fails. */
+export async function fullLoad(
+  target: Target,
+  connections: number,
+  seconds: number,
+  bodyBytes: number,
+): Promise<WrkResult> {
+  const args = ['-t1', `-c${connections}`, `-d${seconds}s`, '-s', WRK_SCRIPT]
+  if (target.cookie !== null) args.push('-H', `Cookie: ${target.cookie}`)
+  args.push(urlOf(target))
+  const output = await start({
+    name: `wrk against ${target.name}`,
+    core: target.core,
+    program: findProgram('wrk', 'wrk'),
+    args,
+    collect: true,
+    errorFile: join(target.directory, 'load.log'),
+  }).output
+  const result: WrkResult = JSON.parse(lastLine(output))
+  const failures = Object.values(result.errors).reduce((sum, count) => sum + count, 0)
+  if (failures > result.requests * TOLERATED) {
+    const counts = Object.entries(result.errors).map(([kind, count]) => `${count} ${kind}`).join(', ')
+    throw new Error(`${target.name} failed under load, by kind of error: ${counts}, in ${result.requests} requests.`)
+  }
+  if (result.requests === 0 || result.bytes < result.requests * bodyBytes) {
+    throw new Error(`${target.name} gave answers under load that are not the upstream's.`)
+  }
+  return result
+}
+
+/** Sends requests at a constant rate over 32 connections, whatever the answers do; throws when one in 1,000 fails. */
+export async function constantRate(target: Target, perSecond: number, seconds: number): Promise<RateResult> {
+  const output = await start({
+    name: `the constant rate against ${target.name}`,
+    core: target.core,
+    program: process.execPath,
+    args: ['--import=tsx', RATE_PROGRAM],
+    env: {
+      RATE_URL: urlOf(target),
+      RATE_COOKIE: target.cookie ?? '',
+      RATE_PER_SECOND: String(perSecond),
+      RATE_WARM_UP_SECONDS: String(RATE_WARM_UP_SECONDS),
+      RATE_SECONDS: String(seconds),
+      RATE_CONNECTIONS: '32',
+    },
+    collect: true,
+    errorFile: join(target.directory, 'load.log'),
+  }).output
+  const result: RateResult = JSON.parse(lastLine(output))
+  if (result.errors > result.requests * TOLERATED) {
+    throw new Error(`${target.name} failed ${result.errors} times at ${perSecond} requests per second.`)
+  }
+  return result
+}
+
+function urlOf(target: Target): string {
+  return `http://127.0.0.1:${target.port}/`
+}
+
+function lastLine(output: string): string {
+  return output.trimEnd().split('\n').at(-1) ?? ''
+}

@@ -1,0 +1,128 @@
+import { chmodSync, mkdtempSync, rmSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { setTimeout as sleep } from 'node:timers/promises'
+import { expectRightAnswers } from './answers.ts'
+import { contestant, expectInstalled, upstream } from './contestants.ts'
+import type { Measured } from './figures.ts'
+import { logIn, startProvider } from './login.ts'
+import { describeMachine, pickCores, pinSelf } from './machine.ts'
+import { HELP, type Options, readOptions } from './options.ts'
+import { freePorts } from './ports.ts'
+import { killAll, stopAll } from './processes.ts'
+import { judge } from './promises.ts'
+import { markdownReport, textReport } from './report.ts'
+import { measureRound, type Subject, warmUp } from './round.ts'
+import { measureStarts, startAndWait } from './starts.ts'
+import { processTree, residentMemory, watchOthers } from './usage.ts'
+
+const BODY = 'A small answer, as an API gives it. '.repeat(29).slice(0, 1024)
+const IDLE_MS = 2000
+
+async function run(options: Options, directory: string): Promise<boolean> {
+  expectInstalled(options.only)
+  const machine = describeMachine()
+  const cores = pickCores()
+  pinSelf(cores.load)
+
+  const [upstreamPort = 0, ...ports] = await freePorts(1 + options.only.length)
+  const provider = await startProvider()
+  const place = { directory, core: cores.gateway, upstreamPort, issuer: provider.issuer }
+  const contestants = options.only.map((name, index) => contestant(name, ports[index] ?? 0, place))
+  await startAndWait(upstream(directory, cores.load, upstreamPort, BODY), upstreamPort)
+
+  for (const { client } of contestants) {
+    if (client) await provider.registerClient({ ...client, redirectUris: [client.redirectUri] })
+  }
+  progress(`starting each ${options.starts} times`)
+  const starts = await measureStarts(contestants, options.starts)
+  const pids = new Map<string, number>()
+  const cookies = new Map<string, string>()
+  for (const it of contestants) {
+    const { running } = await startAndWait(it.command, it.port)
+    pids.set(it.name, running.pid)
+    if (it.client) cookies.set(it.name, await logIn(it))
+    await expectRightAnswers(it, cookies.get(it.name) ?? null, BODY)
+    progress(`${it.name}: answers as it should`)
+  }
+  await provider.close()
+
+  await sleep(IDLE_MS)
+  const load = { core: cores.load, directory }
+  const subjects: Subject[] = [
+    { target: { ...load, name: 'direct', port: upstreamPort, cookie: null }, pid: null },
+    ...contestants.map((it) => ({
+      target: { ...load, name: it.name, port: it.port, cookie: cookies.get(it.name) ?? null },
+      pid: pids.get(it.name) ?? null,
+    })),
+  ]
+  const measured: Measured[] = subjects.map(({ target, pid }) => ({
+    name: target.name,
+    rounds: [],
+    memoryIdle: pid === null ? Number.NaN : residentMemory(processTree(pid)),
+    starts: starts.get(target.name) ?? [],
+  }))
+  for (const subject of subjects) {
+    progress(`${subject.target.name}: warming up`)
+    await warmUp(subject, options.seconds, BODY.length)
+  }
+  const othersShare = watchOthers([cores.gateway, cores.load])
+  for (let round = 1; round <= options.rounds; round++) {
+    const said = (what: string): void => progress(`round ${round} of ${options.rounds}: ${what}`)
+    const figures = await measureRound(subjects, options.seconds, BODY.length, said)
+    figures.forEach((values, index) => measured[index]?.rounds.push(values))
+  }
+  const others = othersShare()
+  for (const it of contestants) await expectRightAnswers(it, cookies.get(it.name) ?? null, BODY)
+
+  const promises = judge(measured)
+  const report = options.markdown ? markdownReport : textReport
+  const date = new Date().toISOString().slice(0, 10)
+  const about = { machine, date, others, rounds: options.rounds, seconds: options.seconds }
+  process.stdout.write(report({ measured, promises, about }))
+  return promises.every(({ kept }) => kept !== false)
+}
+
+function progress(what: string): void {
+  process.stderr.write(`${what}\n`)
+}
+
+async function main(): Promise<number> {
+  const options = readOptions(process.argv.slice(2))
+  if (options.help) {
+    process.stdout.write(HELP)
+    return 0
+  }
+  const directory = mkdtempSync(join(tmpdir(), 'gatehouse-bench-'))
+  // The peers' workers run as other users and must be able to pass through.
+  chmodSync(directory, 0o711)
+  process.on('exit', () => {
+    killAll()
+    rmSync(directory, { recursive: true, force: true })
+  })
+  let interrupted = false
+  for (const [signal, status] of [['SIGINT', 130], ['SIGTERM', 143], ['SIGHUP', 129]] as const) {
+    process.once(signal, () => {
+      interrupted = true
+      void stopAll().then(() => process.exit(status))
+    })
+  }
+  try {
+    const kept = await run(options, directory)
+    return options.check && !kept ? 1 : 0
+  } catch (error) {
+    // What an interrupted run complains of is only that its programs are gone.
+    if (interrupted) await new Promise(() => {})
+    throw error
+  } finally {
+    await stopAll()
+  }
+}
+
+main().then(
+  (status) => process.exit(status),
+  (error: unknown) => {
+    process.stderr.write(`${error instanceof Error ? error.message : String(error)}\n`)
+    process.exit(1)
+  },
+)

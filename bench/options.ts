@@ -1,0 +1,71 @@
+import { parseArgs } from 'node:util'
+import { CONTESTANTS, type ContestantName } from './contestants.ts'
+
+/** What the command line asks for; `seconds` is the length of one measurement. */
+export type Options = {
+  help: boolean
+  seconds: number
+  rounds: number
+  starts: number
+  only: readonly ContestantName[]
+  markdown: boolean
+  check: boolean
+}
+
+/** The text of `--help`. */
+export const HELP = `Measures Gatehouse beside nginx, Apache with mod_auth_openidc and @fastify/http-proxy.
+
+npm run build && npm run bench [-- OPTIONS]
+
+  --seconds N     length of one measurement (default 5)
+  --rounds N      how often all contestants take turns (default 3)
+  --only A,B      only these of: ${CONTESTANTS.join(', ')}
+  --quick         1 second, 2 rounds: about a minute, for a first look
+  --markdown      print the section for docs/performance.md instead of plain tables
+  --check         exit with 1 when a promise is broken
+  --help          this text
+
+The gateway under test has one core for itself; the load and the upstream share another. Progress goes to stderr,
+the result to stdout. Keep the machine quiet meanwhile. It takes Debian's packages nginx, apache2,
+libapache2-mod-auth-openidc and wrk.
+`
+
+/** Reads the command line; throws an Error that says what to write instead. */
+export function readOptions(argv: string[]): Options {
+  const { values } = parseArgs({
+    args: argv,
+    options: {
+      help: { type: 'boolean', default: false },
+      seconds: { type: 'string' },
+      rounds: { type: 'string' },
+      only: { type: 'string' },
+      quick: { type: 'boolean', default: false },
+      markdown: { type: 'boolean', default: false },
+      check: { type: 'boolean', default: false },
+    },
+  })
+  const only = values.only === undefined ? CONTESTANTS : values.only.split(',').map(contestantName)
+  if (values.check && only.length < CONTESTANTS.length) {
+    throw new Error('--check compares all contestants: leave --only out')
+  }
+  return {
+    help: values.help,
+    seconds: wholeNumber('--seconds', values.seconds ?? (values.quick ? '1' : '5')),
+    rounds: wholeNumber('--rounds', values.rounds ?? (values.quick ? '2' : '3')),
+    starts: values.quick ? 3 : 5,
+    only,
+    markdown: values.markdown,
+    check: values.check,
+  }
+}
+
+function wholeNumber(option: string, text: string): number {
+  if (!/^[1-9]\d{0,3}$/.test(text)) throw new Error(`${option} must be a whole number from 1 to 9999, not "${text}"`)
+  return Number(text)
+}
+
+function contestantName(text: string): ContestantName {
+  const name = CONTESTANTS.find((known) => known === text.trim())
+  if (!name) throw new Error(`--only takes names out of ${CONTESTANTS.join(', ')}, not "${text.trim()}"`)
+  return name
+}

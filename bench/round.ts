@@ -1,0 +1,78 @@
+import type { Figures } from './figures.ts'
+import { constantRate, fullLoad, type Target } from './load.ts'
+import { cpuTime, processTree, residentMemory } from './usage.ts'
+
+/** What a round measures: the target of the load, and the process behind it; null for the upstream itself. */
+export type Subject = { target: Target, pid: number | null }
+
+const CONNECTIONS = 32
+const PER_SECOND = 2000
+const MEMORY_SAMPLE_MS = 250
+
+/** Measures all subjects once, kind of load by kind of load, so that what is compared lies close together in time. */
+export async function measureRound(
+  subjects: readonly Subject[],
+  seconds: number,
+  bodyBytes: number,
+  progress: (what: string) => void,
+): Promise<Figures[]> {
+  const full: Partial<Figures>[] = []
+  for (const subject of subjects) {
+    progress(`${subject.target.name}: as many requests as it answers`)
+    full.push(await measureFullLoad(subject, seconds, bodyBytes))
+  }
+  const single: number[] = []
+  for (const { target } of subjects) {
+    progress(`${target.name}: one connection`)
+    single.push((await fullLoad(target, 1, seconds, bodyBytes)).p50)
+  }
+  const steady: Partial<Figures>[] = []
+  for (const { target } of subjects) {
+    progress(`${target.name}: 2,000 requests per second`)
+    const { p50, p99 } = await constantRate(target, PER_SECOND, seconds)
+    steady.push({ steadyP50: p50, steadyP99: p99 })
+  }
+  const direct = single[subjects.findIndex((subject) => subject.pid === null)] ?? Number.NaN
+  return subjects.map((subject, index) => {
+    const singleP50 = single[index] ?? Number.NaN
+    const addedP50 = subject.pid === null ? Number.NaN : singleP50 - direct
+    return { ...NOTHING, ...full[index], ...steady[index], singleP50, addedP50 }
+  })
+}
+
+/** Loads a subject without measuring it, so that no compiler and no empty pool is in the figures. */
+export async function warmUp({ target }: Subject, seconds: number, bodyBytes: number): Promise<void> {
+  await fullLoad(target, CONNECTIONS, seconds, bodyBytes)
+}
+
+const NOTHING: Figures = {
+  requestsPerSecond: Number.NaN,
+  p50: Number.NaN,
+  p99: Number.NaN,
+  singleP50: Number.NaN,
+  addedP50: Number.NaN,
+  steadyP50: Number.NaN,
+  steadyP99: Number.NaN,
+  cpuPerRequest: Number.NaN,
+  gatewayCore: Number.NaN,
+  memoryLoaded: Number.NaN,
+}
+
+async function measureFullLoad(subject: Subject, seconds: number, bodyBytes: number): Promise<Partial<Figures>> {
+  const { target, pid } = subject
+  const before = pid === null ? 0 : cpuTime(pid)
+  const watch = pid === null ? null : watchMemory(pid)
+  const result = await fullLoad(target, CONNECTIONS, seconds, bodyBytes).finally(() => watch?.stop())
+  const { requests, duration, p50, p99 } = result
+  const latency = { requestsPerSecond: requests / (duration / 1_000_000), p50, p99 }
+  if (pid === null || watch === null) return latency
+  const used = cpuTime(pid) - before
+  return { ...latency, cpuPerRequest: used / requests, gatewayCore: used / duration, memoryLoaded: watch.highest() }
+}
+
+function watchMemory(pid: number): { highest: () => number, stop: () => void } {
+  const pids = processTree(pid)
+  let highest = 0
+  const timer = setInterval(() => { highest = Math.max(highest, residentMemory(pids)) }, MEMORY_SAMPLE_MS)
+  return { highest: () => highest, stop: () => clearInterval(timer) }
+}

@@ -1,0 +1,69 @@
+import { readFileSync, readdirSync } from 'node:fs'
+
+/** Clock ticks per second in /proc: Linux reports 100 to user space on every architecture that Node supports. */
+const TICKS_PER_SECOND = 100
+const PAGE_BYTES = 4096
+
+/** The process and all its descendants that live now. */
+export function processTree(root: number): number[] {
+  const children = new Map<number, number[]>()
+  for (const entry of readdirSync('/proc')) {
+    if (!/^\d+$/.test(entry)) continue
+    const pid = Number(entry)
+    const parent = Number(statFields(pid)[1])
+    children.set(parent, [...(children.get(parent) ?? []), pid])
+  }
+  const tree = [root]
+  for (const pid of tree) tree.push(...(children.get(pid) ?? []))
+  return tree
+}
+
+/** The processor time of a process and its descendants, also of those that have ended, in µs. */
+export function cpuTime(root: number): number {
+  let ticks = 0
+  for (const pid of processTree(root)) {
+    for (const field of statFields(pid).slice(11, 15)) ticks += Number(field)
+  }
+  return ticks * (1_000_000 / TICKS_PER_SECOND)
+}
+
+/** The resident memory of these processes in bytes; what they share counts once for each. */
+export function residentMemory(pids: readonly number[]): number {
+  return pids.reduce((sum, pid) => sum + Number(readProc(pid, 'statm').split(' ')[1] ?? 0) * PAGE_BYTES, 0)
+}
+
+/**
+ * Begins to watch how much of these cores goes to programs that this process did not start; the returned function
+ * tells it as a share of one core since then.
+ */
+export function watchOthers(cores: readonly number[]): () => number {
+  const othersTime = (): number => busyTime(cores) - cpuTime(process.pid)
+  const since = performance.now()
+  const before = othersTime()
+  return () => Math.max(0, othersTime() - before) / (1000 * (performance.now() - since))
+}
+
+// Columns of /proc/stat: user, nice, system, idle, iowait, irq, softirq. The last is where the network is.
+function busyTime(cores: readonly number[]): number {
+  const lines = readFileSync('/proc/stat', 'utf8').split('\n')
+  const ticks = cores.flatMap((core) => {
+    const columns = lines.find((line) => line.startsWith(`cpu${core} `))?.split(' ').slice(1).map(Number) ?? []
+    return [...columns.slice(0, 3), ...columns.slice(5, 7)]
+  })
+  return ticks.reduce((sum, value) => sum + value, 0) * (1_000_000 / TICKS_PER_SECOND)
+}
+
+// Fields of /proc/PID/stat from the third on: the second, the program's name, may hold spaces and parentheses.
+function statFields(pid: number): string[] {
+  const text = readProc(pid, 'stat')
+  return text.slice(text.lastIndexOf(')') + 2).split(' ')
+}
+
+function readProc(pid: number, file: string): string {
+  try {
+    return readFileSync(`/proc/${pid}/${file}`, 'utf8')
+  } catch {
+    // It ended since it was listed.
+    return ''
+  }
+}

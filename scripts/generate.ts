@@ -1,0 +1,28 @@
+import { readFileSync, writeFileSync } from 'node:fs'
+import { jsonSchema } from './json-schema.ts'
+import { reference } from './reference.ts'
+
+const at = (path: string): URL => new URL(`../${path}`, import.meta.url)
+const example = readFileSync(at('config/gatehouse.yaml'), 'utf8')
+
+const generated: Record<string, string> = {
+  'config/gatehouse.schema.json': `${JSON.stringify(jsonSchema(), null, 2)}\n`,
+  'docs/configuration.md': reference(example),
+}
+
+function current(path: string): string | null {
+  try {
+    return readFileSync(at(path), 'utf8')
+  } catch {
+    return null
+  }
+}
+
+const stale = Object.entries(generated).filter(([path, text]) => current(path) !== text)
+const onlyCheck = process.argv.includes('--check')
+for (const [path, text] of stale) {
+  if (!onlyCheck) writeFileSync(at(path), text)
+  const outcome = onlyCheck ? 'is stale: run node --import=tsx scripts/generate.ts' : 'written'
+  process.stdout.write(`${path} ${outcome}\n`)
+}
+if (onlyCheck && stale.length > 0) process.exitCode = 1

@@ -1,0 +1,65 @@
+import type { TSchema } from 'typebox'
+import { fillable } from '../src/config/kind.ts'
+import { type Leaf, shapeOf } from '../src/config/leaf.ts'
+import { schema } from '../src/config/schema.ts'
+
+type Json = Record<string, unknown>
+
+function orNull(json: Json): Json {
+  const options: unknown[] = Array.isArray(json['anyOf']) ? json['anyOf'] : [json]
+  return { anyOf: [...options, { type: 'null' }] }
+}
+
+const isRequired = (leaf: Leaf): boolean => leaf.default === undefined && leaf.inherits !== true
+
+// Only within lists: everywhere else the environment may give what the file leaves out.
+const requiredKeys = (properties: Record<string, TSchema>): string[] => Object.entries(properties)
+  .filter(([, inner]) => {
+    const shape = shapeOf(inner)
+    return shape.type === 'leaf' && isRequired(shape.leaf)
+  })
+  .map(([key]) => key)
+
+function convert(node: TSchema, inList: boolean): Json {
+  const shape = shapeOf(node)
+  if (shape.type === 'leaf') {
+    const { kind, description, default: standard, later } = shape.leaf
+    const json = isRequired(shape.leaf) ? fillable(kind.json) : orNull(fillable(kind.json))
+    const note = later === true ? ' Not available yet.' : ''
+    const known = standard === undefined || standard === null ? {} : { default: standard }
+    return { description: description + note, ...known, ...json }
+  }
+  if (shape.type === 'list') {
+    const { description, standard, items } = shape
+    return { description, default: standard, ...orNull({ type: 'array', items: objectOf(propertiesOf(items), true) }) }
+  }
+  const { description, properties, section } = shape
+  const object = objectOf(properties, inList)
+  const off = section.off ? [{ enum: [false, 'off', 'false'] }, { type: 'string', pattern: '\\$\\{' }] : []
+  return { description, anyOf: [object, ...off, { type: 'null' }] }
+}
+
+function objectOf(properties: Record<string, TSchema>, inList: boolean): Json {
+  const required = inList ? requiredKeys(properties) : []
+  return {
+    type: 'object',
+    additionalProperties: false,
+    ...(required.length > 0 ? { required } : {}),
+    properties: Object.fromEntries(Object.entries(properties).map(([key, inner]) => [key, convert(inner, inList)])),
+  }
+}
+
+function propertiesOf(node: TSchema): Record<string, TSchema> {
+  const shape = shapeOf(node)
+  return shape.type === 'group' ? shape.properties : {}
+}
+
+/** The JSON Schema (draft-07) of the configuration as it is written in YAML. */
+export function jsonSchema(): Json {
+  return {
+    $schema: 'http://json-schema.org/draft-07/schema#',
+    title: 'Gatehouse configuration',
+    description: 'Keys may also come from the environment; texts may hold ${NAME}, ${NAME:-default} and ${file:/path}.',
+    ...objectOf(propertiesOf(schema), false),
+  }
+}

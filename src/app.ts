@@ -1,0 +1,133 @@
+import { METHODS } from 'node:http'
+import type { Socket } from 'node:net'
+import Fastify, { LogController, type FastifyBaseLogger, type FastifyInstance } from 'fastify'
+import type { Config } from './config/schema.ts'
+import { Fault, faults } from './errors.ts'
+import { compileHeaders } from './gate/headers.ts'
+import { compileRoutes } from './gate/match.ts'
+import { buildGate, hostOf } from './gate/pipeline.ts'
+import { buildAdmin } from './http/admin.ts'
+import { createCookies } from './http/cookies.ts'
+import { registerEndpoints } from './http/endpoints/index.ts'
+import type { LogoutState, Services } from './http/endpoints/endpoint.ts'
+import { createFactReader } from './http/facts.ts'
+import { answerParserError, createAnswers, handleFailures, rawProblem } from './http/failures.ts'
+import { registerGate } from './http/gate.ts'
+import { createLimits } from './http/limits.ts'
+import type { LoginState } from './http/login-state.ts'
+import { newRequestId, observe } from './http/observe.ts'
+import { compileLoginRedirects } from './http/proxy/login-redirect.ts'
+import { openUpstreams } from './http/proxy/upstreams.ts'
+import { createSealedState } from './http/sealed-state.ts'
+import { rewriteTarget } from './http/target.ts'
+import { openProvider } from './oidc/provider.ts'
+import { openSessions } from './session/sessions.ts'
+import { openStore } from './store/open.ts'
+import type { Log } from './telemetry/log.ts'
+import { createMetrics } from './telemetry/metrics.ts'
+import { createTokens } from './token/acquire.ts'
+import { createRefresher } from './token/refresh.ts'
+
+/** A gateway that is ready to listen. */
+export interface Gatehouse {
+  /** The public listener. */
+  readonly app: FastifyInstance
+  /** The admin listener, or `null` where there is none. */
+  readonly admin: FastifyInstance | null
+  /** From now on `/readyz` says no. */
+  drain(): void
+  /** Finishes what runs (refreshes, too) and closes everything. */
+  close(): Promise<void>
+}
+
+/** Puts the gateway together, in the order in which a request meets the parts. */
+export async function buildApp(config: Config, log: Log): Promise<Gatehouse> {
+  // What everything else stands on: figures, the store, the provider.
+  const metrics = createMetrics()
+  const store = openStore(config.session, metrics)
+  const provider = openProvider(config.provider, log)
+  const sessions = openSessions({ store, policy: config.session, log, metrics })
+  const refresher = createRefresher({ provider, sessions, log, metrics })
+  const tokens = createTokens(refresher, config.session.refreshBefore)
+
+  // The shell. The raw target is looked at before anything routes on it.
+  const app = Fastify({
+    // Fastify's own lines (two a request, one an address) would only double ours.
+    loggerInstance: log.child({}, { level: 'warn' }) as FastifyBaseLogger,
+    logController: new LogController({ disableRequestLogging: true }),
+    childLoggerFactory: () => log as FastifyBaseLogger,
+    genReqId: newRequestId,
+    rewriteUrl: (request) => rewriteTarget(request, config.publicUrl),
+    routerOptions: { maxParamLength: 65_536 },
+    exposeHeadRoutes: true,
+    requestTimeout: 0,
+    clientErrorHandler: (error, socket: Socket) => { answerParserError(error, socket) },
+    ...(config.tls === null ? {} : { https: { cert: config.tls.certFile.content, key: config.tls.keyFile.content } }),
+  })
+  for (const method of METHODS) {
+    if (method !== 'CONNECT' && !app.supportedMethods.includes(method)) app.addHttpMethod(method, { hasBody: true })
+  }
+  app.server.on('connect', (_request, socket: Socket) => {
+    socket.end(rawProblem(405, 'method_not_allowed', faults.method_not_allowed.title, faults.method_not_allowed.detail))
+  })
+
+  // What every request has: facts, an access line, an answer when something goes wrong.
+  const cookies = await createCookies(app, config)
+  const answers = createAnswers(config, cookies)
+  const routes = compileRoutes(config.routes, config.basePath)
+  const facts = createFactReader({ publicUrls: config.publicUrl, trustedProxies: config.trustedProxies, readTicket: cookies.ticket })
+  app.decorateRequest('context', null)
+  observe(app, config, metrics)
+  handleFailures(app, answers)
+  app.addHook('onRequest', (request, _reply, done) => {
+    const read = facts.read(request.raw)
+    request.context = { now: Date.now(), facts: read, kind: null, route: null, session: null, verdict: 'none' }
+    if (read.method === 'TRACE' || read.method === 'TRACK') throw new Fault('method_not_allowed')
+    done()
+  })
+  const limits = await createLimits(app, config.rateLimit)
+
+  // The gateway's own URLs.
+  const services: Services = {
+    config, provider, store, sessions, refresher, cookies, answers, log, metrics,
+    loginStates: createSealedState<LoginState>(config.session.keys, 'login state'),
+    logoutStates: createSealedState<LogoutState>(config.session.keys, 'logout state'),
+  }
+  await app.register(async (scope) => {
+    scope.addHook('onRequest', (request, _reply, done) => {
+      // A URL of ours that can be read as the application's is as ambiguous as the other way round.
+      const asked = request.context?.facts
+      const reading = asked === undefined ? null : routes.otherReading(hostOf(asked.origin), asked.method, asked.path, 'endpoint')
+      if (reading !== null) throw new Fault('ambiguous_path')
+      done()
+    })
+    registerEndpoints(scope, services, limits)
+  })
+
+  // The application's: through the gate, then upstream.
+  await app.register(async (scope) => {
+    await registerGate(scope, {
+      config, sessions, cookies, answers,
+      gate: buildGate({ config, routes, sessions, tokens }),
+      headers: compileHeaders(routes.routes, cookies.isOwn),
+      upstreams: openUpstreams(routes.routes),
+      loginRedirects: compileLoginRedirects(routes.routes, provider),
+    }, limits)
+  })
+
+  let draining = false
+  const admin = config.admin === null ? null : buildAdmin({ provider, store, metrics, isDraining: () => draining })
+  await app.ready()
+  return {
+    app, admin,
+    drain() { draining = true },
+    async close() {
+      draining = true
+      await app.close()
+      await refresher.settled()
+      await admin?.close()
+      await provider.close()
+      await store.close()
+    },
+  }
+}

@@ -1,0 +1,16 @@
+import { loadConfig } from '../config/load.ts'
+import { readArguments } from './command.ts'
+
+type Loaded = ReturnType<typeof loadConfig>
+
+/** Loads the configuration that `--config FILE`, `GATEHOUSE_CONFIG` or the environment alone names. Throws `ConfigurationError`. */
+export function configured(file: string | undefined): Loaded {
+  const named = file ?? process.env['GATEHOUSE_CONFIG']
+  return loadConfig({ env: process.env, ...(named === undefined || named === '' ? {} : { file: named }) })
+}
+
+/** For commands whose only option is `--config FILE`. */
+export function configuredBy(args: readonly string[]): Loaded {
+  const { values } = readArguments({ args: [...args], options: { config: { type: 'string' } }, strict: true })
+  return configured(values.config)
+}

@@ -1,0 +1,7 @@
+import { isIP } from 'node:net'
+
+/** Whether a URL's host is this machine alone: 127.0.0.0/8, ::1 or localhost (RFC 6761 section 6.3). */
+export function isLoopback(hostname: string): boolean {
+  const bare = hostname.replace(/^\[|\]$/g, '').toLowerCase()
+  return bare === 'localhost' || bare === '::1' || (isIP(bare) === 4 && bare.startsWith('127.'))
+}

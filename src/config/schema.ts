@@ -1,0 +1,104 @@
+import type { Static } from 'typebox'
+import { addressRange, listen, origin, upstream } from './kind-address.ts'
+import { duration, orOff, rate } from './kind-amount.ts'
+import { list, map, textual } from './kind-collection.ts'
+import { headerName } from './kind-http.ts'
+import { basePath } from './kind-path.ts'
+import { choice, text, workers } from './kind-scalar.ts'
+import { file } from './kind-secret.ts'
+import { group, leaf, many, maybe, switchable } from './leaf.ts'
+import { provider } from './section-provider.ts'
+import { route } from './section-route.ts'
+import { session } from './section-session.ts'
+
+export type { ConfigFile } from './kind.ts'
+export type { Listen, Upstream } from './kind-address.ts'
+export type { RateLimit, RefreshBefore } from './kind-amount.ts'
+export type { StoreLocation } from './kind-store.ts'
+
+const scriptHeader = group('A header that tells a script.', {
+  name: leaf(headerName, { default: undefined, description: 'Its name.' }),
+  value: leaf(textual(text()), { default: null, description: 'Its value; any when left out.' }),
+})
+
+const logo = text({
+  name: 'URL',
+  pattern: /^(\/(?!\/)|https?:\/\/|data:image\/)\S*$/,
+  expected: 'a URL, a path or a data:image/ URL',
+})
+
+/** The one description of the configuration: types, defaults, JSON Schema, documentation and masking follow it. */
+export const schema = group('Configuration of Gatehouse.', {
+  listen: leaf(listen, {
+    default: '0.0.0.0:8080',
+    description: 'Where the gateway listens: `host:port`, or `unix:/path`.',
+  }),
+  publicUrl: leaf(list(origin, { min: 1, single: true }), {
+    default: undefined,
+    description: 'The origins that browsers see. The only ones that logins start from and return to. '
+      + 'A request belongs to the one that its Host names, else to the first.',
+  }),
+  basePath: leaf(basePath, { default: '/oauth2', description: 'Where the gateway\'s own endpoints are.' }),
+  trustedProxies: leaf(list(addressRange), {
+    default: [],
+    description: 'Addresses and CIDRs of the proxies in front, whose X-Forwarded-* headers are believed.',
+  }),
+  upstream: leaf(upstream, {
+    default: null,
+    defaultText: 'none; required unless every route has its own',
+    description: 'Where the requests of routes without an upstream of their own go: an http or https origin, '
+      + 'or `unix:/path`.',
+  }),
+  tls: maybe(group('TLS on the public listener. The files are picked up again when they change.', {
+    certFile: leaf(file('certificate'), { default: undefined, description: 'The certificate and its chain in PEM.' }),
+    keyFile: leaf(file('private key'), { default: undefined, description: 'Its private key in PEM.' }),
+  })),
+  admin: switchable(group('Health, metrics and session administration, on a listener of their own; `false` for none.', {
+    listen: leaf(listen, { default: '127.0.0.1:9090', description: 'Where it listens.' }),
+  })),
+  provider,
+  session,
+  scripts: group('What counts as a script\'s request, beside the rules that are built in.', {
+    headers: many(scriptHeader, 'Headers of which one is enough.', []),
+    message: leaf(text(), { default: null, description: 'The text of `detail` in the 401 that scripts get.' }),
+  }),
+  pages: group('The gateway\'s own pages.', {
+    title: leaf(text(), { default: null, description: 'Their title.' }),
+    logo: leaf(logo, { default: null, description: 'The picture on them: a URL, a path or a data:image/ URL.' }),
+    texts: leaf(map(text(), text()), { default: {}, description: 'Texts that take the place of built-in ones.' }),
+  }),
+  log: group('The log, JSON lines on stdout.', {
+    level: leaf(choice(['trace', 'debug', 'info', 'warn', 'error', 'fatal', 'silent']), {
+      default: 'info',
+      description: 'The least severe lines that are written.',
+    }),
+  }),
+  workers: leaf(workers, {
+    default: 1,
+    later: /^(?!1$)/,
+    description: 'How many processes serve, `auto`: one for each core. More than one needs Redis.',
+  }),
+  shutdown: group('What happens after SIGTERM.', {
+    wait: leaf(duration({ min: 0, timer: true }), {
+      default: '0s',
+      description: 'How long it goes on serving as not ready before it stops listening.',
+    }),
+    drain: leaf(duration({ min: 0, timer: true }), {
+      default: '30s',
+      description: 'How long requests under way may then take.',
+    }),
+  }),
+  rateLimit: group('How many requests one client address may make.', {
+    login: leaf(orOff(rate), { default: '300/1m', description: 'To the login endpoint.' }),
+    callback: leaf(orOff(rate), { default: '300/1m', description: 'To the callback.' }),
+    session: leaf(orOff(rate), { default: '600/1m', description: 'To the session endpoints.' }),
+    requests: leaf(orOff(rate), { default: 'off', description: 'All requests.' }),
+  }),
+  routes: many(route, 'Who gets where. The most specific path wins, whatever the order.', [{ path: '/**' }]),
+})
+
+/** The resolved configuration: every key is there, durations in ms, sizes in bytes, what is not given null. */
+export type Config = Static<typeof schema>
+
+/** One route with its defaults, and with the upstream that it inherits. */
+export type Route = Config['routes'][number]

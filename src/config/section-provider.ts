@@ -1,0 +1,74 @@
+import { issuer } from './kind-address.ts'
+import { duration, orOff } from './kind-amount.ts'
+import { list, map, textual } from './kind-collection.ts'
+import { scope } from './kind-oauth.ts'
+import { choice, flag, text } from './kind-scalar.ts'
+import { file, privateKey } from './kind-secret.ts'
+import { group, leaf } from './leaf.ts'
+
+/** The OpenID provider, and this gateway as its client. */
+export const provider = group('The OpenID provider that users log in at, and this gateway as its client.', {
+  issuer: leaf(issuer, {
+    default: undefined,
+    description: 'Its issuer identifier, exactly as its discovery document has it.',
+  }),
+  clientId: leaf(text(), { default: undefined, description: 'The client identifier registered for this gateway.' }),
+  clientSecret: leaf(text({ secret: true }), {
+    default: null,
+    secret: 'whole',
+    description: 'The client secret registered for this gateway.',
+  }),
+  clientAuthentication: leaf(
+    choice(['auto', 'client_secret_basic', 'client_secret_post', 'private_key_jwt', 'none']),
+    {
+      default: 'auto',
+      description: 'How the gateway proves to the provider who it is. `auto`: `private_key_jwt` with a `privateKey`, '
+        + 'else `client_secret_post` where the provider announces it, else `client_secret_basic`. '
+        + '`none`: a public client.',
+    },
+  ),
+  responseMode: leaf(choice(['query', 'form_post']), {
+    default: 'query',
+    description: 'How the provider hands the answer to the callback. `form_post` needs an https `publicUrl`, '
+      + 'because its login cookie is SameSite=None.',
+  }),
+  privateKey: leaf(privateKey, {
+    default: null,
+    secret: 'whole',
+    description: 'The private key for `private_key_jwt`, in PEM without a passphrase.',
+  }),
+  scopes: leaf(list(scope, { min: 1 }), {
+    default: ['openid', 'profile', 'email', 'offline_access'],
+    description: 'The scopes that a login asks for; `openid` must be among them. '
+      + '`offline_access` is what most providers want before they give a refresh token.',
+  }),
+  authorizationParameters: leaf(map(text(), textual(text())), {
+    default: {},
+    description: 'Parameters added to the authorization request.',
+  }),
+  pushedAuthorization: leaf(choice(['auto', 'on', 'off']), {
+    default: 'auto',
+    description: 'Pushed authorization requests (RFC 9126). `auto`: where the provider announces them.',
+  }),
+  caFile: leaf(file('certificate'), {
+    default: null,
+    description: 'Certificates in PEM that are trusted for the provider beside the usual ones.',
+  }),
+  allowHttp: leaf(flag, {
+    default: false,
+    description: 'Lets the issuer be plain http elsewhere than on loopback. Tokens and secrets then travel in clear.',
+  }),
+  timeout: leaf(duration({ timer: true }), {
+    default: '10s',
+    description: 'How long each call to the provider may take.',
+  }),
+  userinfo: leaf(flag, {
+    default: false,
+    description: 'Adds the claims of the userinfo endpoint, at login and at each refresh.',
+  }),
+  sessionCheck: leaf(orOff(duration({ min: 10_000, timer: true })), {
+    default: 'off',
+    later: true,
+    description: 'How often client.js asks the provider with prompt=none whether its session lives.',
+  }),
+})

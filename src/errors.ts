@@ -1,0 +1,111 @@
+/** Every word that an answer of the gateway's own can carry as `code`. */
+export type Code =
+  | 'login_required'
+  | 'session_expired'
+  | 'step_up_required'
+  | 'upstream_login_required'
+  | 'forbidden'
+  | 'cross_origin'
+  | 'not_found'
+  | 'bad_request'
+  | 'ambiguous_path'
+  | 'rate_limited'
+  | 'payload_too_large'
+  | 'provider_unavailable'
+  | 'store_unavailable'
+  | 'upstream_unreachable'
+  | 'upstream_timeout'
+  | 'token_unavailable'
+  | 'invalid_token'
+  | 'method_not_allowed'
+  | 'login_failed'
+  | 'logout_refused'
+  | 'internal_error'
+
+interface FaultKind {
+  readonly status: number
+  readonly level: 'debug' | 'info' | 'warn' | 'error'
+  readonly title: string
+  readonly detail: string
+}
+
+/** What can go wrong, one line each: the status it answers, how loud the log is, and what the user reads. */
+export const faults = {
+  bad_request: { status: 400, level: 'info', title: 'Bad request', detail: 'This request can’t be understood.' },
+  ambiguous_path: {
+    status: 400, level: 'warn', title: 'Ambiguous address',
+    detail: 'This address can be read in more than one way, so it was not passed on.',
+  },
+  login_failed: { status: 400, level: 'warn', title: 'Sign-in failed', detail: 'The sign-in could not be completed.' },
+  logout_refused: { status: 400, level: 'warn', title: 'Sign-out refused', detail: 'This sign-out request was refused.' },
+  not_found: { status: 404, level: 'debug', title: 'Not found', detail: 'There is nothing at this address.' },
+  method_not_allowed: {
+    status: 405, level: 'info', title: 'Method not allowed', detail: 'This method can’t be used here.',
+  },
+  payload_too_large: {
+    status: 413, level: 'info', title: 'Too large', detail: 'What was sent is larger than this address accepts.',
+  },
+  rate_limited: {
+    status: 429, level: 'info', title: 'Too many requests', detail: 'Too many requests came from your address. Wait a moment, then try again.',
+  },
+  internal_error: {
+    status: 500, level: 'error', title: 'Something went wrong', detail: 'The gateway met an error of its own. Try again in a moment.',
+  },
+  upstream_unreachable: {
+    status: 502, level: 'error', title: 'Application unreachable', detail: 'The application behind this address can’t be reached right now.',
+  },
+  provider_unavailable: {
+    status: 503, level: 'error', title: 'Sign-in unavailable', detail: 'The sign-in service can’t be reached right now. Try again in a moment.',
+  },
+  store_unavailable: {
+    status: 503, level: 'error', title: 'Sessions unavailable', detail: 'Your session can’t be looked up right now. Try again in a moment.',
+  },
+  token_unavailable: {
+    status: 503, level: 'warn', title: 'Access can’t be renewed',
+    detail: 'Your access could not be renewed right now. You are still signed in; try again in a moment.',
+  },
+  upstream_timeout: {
+    status: 504, level: 'error', title: 'Application too slow', detail: 'The application behind this address did not answer in time.',
+  },
+} as const satisfies Partial<Record<Code, FaultKind>>
+
+/** The codes that can be thrown. */
+export type FaultCode = keyof typeof faults
+
+interface FaultOptions {
+  /** What really happened, for the log alone. */
+  readonly cause?: unknown
+  /** The HTTP status where it is not the code's usual one. */
+  readonly status?: number
+  /** A plain sentence for the user in place of the code's own. */
+  readonly detail?: string
+  /** Seconds after which trying again makes sense (RFC 9110, section 10.2.3). */
+  readonly retryAfter?: number
+}
+
+/** Something that went wrong; the edge turns it into a problem or a page. */
+export class Fault extends Error {
+  readonly code: FaultCode
+  readonly status: number
+  readonly detail: string
+  readonly retryAfter: number | null
+
+  constructor(code: FaultCode, options: FaultOptions = {}) {
+    super(code, { cause: options.cause })
+    this.name = 'Fault'
+    this.code = code
+    this.status = options.status ?? faults[code].status
+    this.detail = options.detail ?? faults[code].detail
+    this.retryAfter = options.retryAfter ?? (this.status === 503 ? 5 : null)
+  }
+}
+
+/** The chain of causes of an error as one line for the log, without stacks. */
+export function causes(error: unknown): string {
+  const parts: string[] = []
+  for (let at: unknown = error; at instanceof Error && parts.length < 6; at = at.cause) {
+    const code = 'code' in at && typeof at.code === 'string' ? `${at.code}: ` : ''
+    parts.push(at instanceof Fault ? at.code : `${code}${at.message}`)
+  }
+  return parts.join(' ← ') || String(error)
+}

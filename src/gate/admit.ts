@@ -1,0 +1,48 @@
+import type { Session } from '../session/session.ts'
+import type { CompiledRoute, Denial } from './verdict.ts'
+
+/** Whether a session may use a route, and if not why; `hadTicket` tells a session that has ended from none at all. */
+export function admit(route: CompiledRoute, session: Session | null, hadTicket: boolean, now: number): Denial | null {
+  if (route.access !== 'required') return null
+  if (session === null) return hadTicket ? { reason: 'session-expired', clearCookie: true } : { reason: 'login-required' }
+  return stepUp(route, session, now) ?? forbidden(route, session)
+}
+
+function stepUp({ require }: CompiledRoute, { claims, createdAt }: Session, now: number): Denial | null {
+  const maxAge = require.maxAge === null ? null : Math.floor(require.maxAge / 1000)
+  const acr = claims['acr']
+  const lacksAcr = require.acr !== null && !(typeof acr === 'string' && require.acr.includes(acr))
+  const authTime = typeof claims['auth_time'] === 'number' ? claims['auth_time'] * 1000 : createdAt
+  const tooOld = require.maxAge !== null && now - authTime > require.maxAge
+  if (!lacksAcr && !tooOld) return null
+  return { reason: 'step-up', stepUp: { acrValues: lacksAcr ? require.acr : null, maxAge: tooOld ? maxAge : null } }
+}
+
+function forbidden({ require }: CompiledRoute, { claims }: Session): Denial | null {
+  for (const [name, allowed] of Object.entries(require.claims)) {
+    const value = claimAt(claims, name)
+    const values: unknown[] = Array.isArray(value) ? value : [value]
+    if (!values.some((one) => allowed.some((wanted) => one === wanted))) {
+      return { reason: 'forbidden', why: value === undefined ? missing(claims, name) : `the claim ${name} has none of the values that this route requires` }
+    }
+  }
+  return null
+}
+
+/** A provider that has too much to say points elsewhere (OpenID Connect Core 1.0, section 5.6.2): nobody has looked there. */
+function missing(claims: Session['claims'], name: string): string {
+  const elsewhere = claimAt(claims, '_claim_names')
+  const leftOut = typeof elsewhere === 'object' && elsewhere !== null && Object.hasOwn(elsewhere, name)
+  return leftOut ? `the provider left the claim ${name} out of the ID token (too many values)` : `the claim ${name} is missing`
+}
+
+/** A claim by its name outright, or by its path through nested objects (`realm_access.roles`). */
+export function claimAt(claims: Readonly<Record<string, unknown>>, name: string): unknown {
+  if (Object.hasOwn(claims, name)) return claims[name]
+  let at: unknown = claims
+  for (const part of name.split('.')) {
+    if (typeof at !== 'object' || at === null || Array.isArray(at) || !Object.hasOwn(at, part)) return undefined
+    at = (at as Record<string, unknown>)[part]
+  }
+  return at
+}

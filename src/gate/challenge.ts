@@ -1,0 +1,91 @@
+import type { Code } from '../errors.ts'
+import { faults } from '../errors.ts'
+import { returnTarget } from './return-to.ts'
+import type { CompiledRoute, Denial, Facts, RequestKind, StepUp } from './verdict.ts'
+
+/** An answer of the gateway's own, before it is written as a problem (RFC 9457), a page or a redirect. */
+export interface Answer {
+  readonly status: number
+  readonly code: Code
+  readonly title: string
+  readonly detail: string
+  /** Where a redirect goes; only with 302. */
+  readonly location?: string
+  /** Where the user logs in. */
+  readonly loginUrl?: string
+  /** Seconds. */
+  readonly retryAfter?: number
+  /** The value of `WWW-Authenticate` (RFC 9110, section 11.6.1). */
+  readonly authenticate?: string
+  readonly clearSession?: boolean
+  /** For methods that are not allowed (RFC 9110, section 10.2.1). */
+  readonly allow?: string
+}
+
+/** What the configuration says about challenges. */
+export interface ChallengeSettings {
+  readonly basePath: string
+  /** The text of `detail` in a script's 401, where the operator has one. */
+  readonly message: string | null
+}
+
+const LOGIN_REQUIRED = 'You have to sign in to go on.'
+const SESSION_EXPIRED = 'Your session has ended. Sign in again to go on.'
+const STEP_UP_REQUIRED = 'This page asks for a stronger or more recent sign-in.'
+const FORBIDDEN = 'You are signed in, but you are not allowed to open this.'
+const CROSS_ORIGIN = 'Another site sent this request, so it was not carried out.'
+
+/** The contract's table: what a denied request of each kind is told. */
+export function challenge(
+  denial: Denial, kind: RequestKind, facts: Facts, route: CompiledRoute | null, settings: ChallengeSettings,
+): Answer {
+  switch (denial.reason) {
+    case 'no-route': return { code: 'not_found', ...faults.not_found }
+    case 'ambiguous-path': return { code: 'ambiguous_path', ...faults.ambiguous_path }
+    case 'forbidden': return { status: 403, code: 'forbidden', title: 'Not allowed', detail: FORBIDDEN }
+    case 'cross-origin': return { status: 403, code: 'cross_origin', title: 'Request from another site', detail: CROSS_ORIGIN }
+    case 'token-unavailable': return { code: 'token_unavailable', ...faults.token_unavailable, retryAfter: denial.retryAfter }
+    case 'login-required':
+      return login('login_required', LOGIN_REQUIRED, kind, facts, route, settings, {})
+    case 'session-expired':
+      return login('session_expired', SESSION_EXPIRED, kind, facts, route, settings, { clearSession: denial.clearCookie })
+    case 'step-up':
+      return login('step_up_required', STEP_UP_REQUIRED, kind, facts, route, settings, { stepUp: denial.stepUp })
+  }
+}
+
+interface LoginDetails { readonly clearSession?: boolean, readonly stepUp?: StepUp }
+
+function login(
+  code: Code, sentence: string, kind: RequestKind, facts: Facts, route: CompiledRoute | null, settings: ChallengeSettings,
+  { clearSession = false, stepUp }: LoginDetails,
+): Answer {
+  const loginUrl = loginUrlFor(facts, kind, settings.basePath, stepUp)
+  const redirects = route?.challenge === 'redirect' ? kind !== 'websocket' : route?.challenge !== '401' && kind === 'navigation'
+  if (redirects) return { status: 302, code, title: 'Login required', detail: sentence, location: loginUrl, clearSession }
+  const detail = kind === 'script' && settings.message !== null ? settings.message : sentence
+  return { status: 401, code, title: 'Login required', detail, loginUrl, clearSession, authenticate: 'Bearer' }
+}
+
+/** The login URL that brings the user back: a navigation to where it was going, anything else to the page it came from. */
+export function loginUrlFor(facts: Facts, kind: RequestKind, basePath: string, stepUp?: StepUp): string {
+  const parameters = new URLSearchParams()
+  const target = kind === 'navigation' ? facts.path + facts.query : pageOf(facts) ?? (kind === 'frame' ? facts.path + facts.query : null)
+  const redirect = returnTarget(target, facts.origin)
+  if (redirect !== null) parameters.set('redirect', redirect)
+  if (stepUp !== undefined && stepUp.acrValues !== null) parameters.set('acr_values', stepUp.acrValues.join(' '))
+  if (stepUp !== undefined && stepUp.maxAge !== null) parameters.set('max_age', String(stepUp.maxAge))
+  const query = parameters.toString()
+  return `${facts.origin}${basePath}/login${query === '' ? '' : `?${query}`}`
+}
+
+/** The page that a script runs in, as far as the browser tells. */
+function pageOf({ headers, origin }: Facts): string | null {
+  const current = headers['hx-current-url']
+  return sameOrigin(typeof current === 'string' ? current : undefined, origin) ?? sameOrigin(headers.referer, origin)
+}
+
+/** A Referer is an absolute URL; a relative one is somebody's invention. */
+function sameOrigin(url: string | undefined, origin: string): string | null {
+  return url?.startsWith(`${origin}/`) === true || url === origin ? returnTarget(url, origin) : null
+}

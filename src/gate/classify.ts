@@ -1,0 +1,52 @@
+import type { IncomingHttpHeaders } from 'node:http'
+import type { Config } from '../config/schema.ts'
+import type { RequestKind } from './verdict.ts'
+
+const FRAMES = new Set(['iframe', 'frame', 'embed', 'object', 'fencedframe'])
+const FORM_TYPES = /^(?:application\/x-www-form-urlencoded|multipart\/form-data|text\/plain)\s*(?:;|$)/i
+const HTML = /(?:^|[\s,])(?:text\/html|application\/xhtml\+xml)\s*(?:[;,]|$)/i
+const EVENT_STREAM = /(?:^|[\s,])text\/event-stream\s*(?:[;,]|$)/i
+
+/** Tells what kind of request this is from its method and headers alone (Fetch Metadata Request Headers; Accept). */
+export function classify(method: string, headers: IncomingHttpHeaders, scripts: Config['scripts']): RequestKind {
+  if (wantsWebSocket(headers)) return 'websocket'
+  if (isMarkedAsScript(headers, scripts)) return 'script'
+  const read = method === 'GET' || method === 'HEAD'
+  const mode = headers['sec-fetch-mode']
+  const destination = headers['sec-fetch-dest']
+  if (mode !== undefined || destination !== undefined) {
+    if (mode !== 'navigate' && mode !== 'nested-navigate') return 'script'
+    if (typeof destination === 'string' && FRAMES.has(destination)) return 'frame'
+    if (!read) return method === 'POST' ? 'form' : 'script'
+    return destination === 'document' ? 'navigation' : 'script'
+  }
+  if (!HTML.test(headers.accept ?? '')) return 'script'
+  if (read) return 'navigation'
+  return method === 'POST' && FORM_TYPES.test(headers['content-type'] ?? '') ? 'form' : 'script'
+}
+
+/** Whether a browser asks for something that the user has not decided to open yet. */
+export function isPrefetch(headers: IncomingHttpHeaders): boolean {
+  return /prefetch|prerender/i.test(`${header(headers, 'sec-purpose')} ${header(headers, 'purpose')} ${header(headers, 'x-moz')}`)
+}
+
+function wantsWebSocket(headers: IncomingHttpHeaders): boolean {
+  return headers.upgrade !== undefined && /\bwebsocket\b/i.test(headers.upgrade) && /\bupgrade\b/i.test(headers.connection ?? '')
+}
+
+function isMarkedAsScript(headers: IncomingHttpHeaders, scripts: Config['scripts']): boolean {
+  return header(headers, 'x-requested-with').toLowerCase() === 'xmlhttprequest'
+    || headers['hx-request'] !== undefined
+    || headers['sec-purpose'] !== undefined
+    || isPrefetch(headers)
+    || headers.upgrade !== undefined
+    || EVENT_STREAM.test(headers.accept ?? '')
+    || scripts.headers.some(({ name, value }) => {
+      const sent = headers[name.toLowerCase()]
+      return sent !== undefined && (value === null || String(sent) === value)
+    })
+}
+
+function header(headers: IncomingHttpHeaders, name: string): string {
+  return String(headers[name] ?? '')
+}

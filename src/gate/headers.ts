@@ -1,0 +1,138 @@
+import type { Session } from '../session/session.ts'
+import { fillTemplate, parseTemplate, type Template } from './template.ts'
+import type { CompiledRoute, Facts } from './verdict.ts'
+
+/** RFC 9110, section 7.6.1, and what its readers treat alike. */
+const HOP_BY_HOP = [
+  'connection', 'keep-alive', 'proxy-connection', 'proxy-authorization', 'proxy-authenticate', 'te', 'trailer', 'transfer-encoding',
+  'upgrade', 'expect', 'http2-settings',
+]
+const METHOD_OVERRIDES = ['x-http-method-override', 'x-http-method', 'x-method-override']
+const WRITTEN_ANEW = ['x-forwarded-for', 'x-forwarded-proto', 'x-forwarded-host']
+const FORWARDED = /^(?:forwarded|x-real-ip|x-(?:original|rewrite|forwarded)(?:-.*)?)$/
+
+type Treatment = 'pass' | 'drop' | 'forwarded' | 'host' | 'cookie' | 'authorization' | 'override' | 'connection'
+
+const MAX_NAMES_KEPT = 1000
+
+/** Builds the headers that an upstream receives. */
+export interface UpstreamHeaders {
+  /** Name, value, name, value …: the client's without what only the gateway may say, then the gateway's own. */
+  build(facts: Facts, route: CompiledRoute, session: Session | null, accessToken: string | null): string[]
+}
+
+interface RouteRules {
+  readonly set: readonly { readonly name: string, readonly template: Template }[]
+  readonly remove: ReadonlySet<string>
+  readonly setsAuthorization: boolean
+  readonly filled: WeakMap<Session, readonly string[]>
+}
+
+/** Compiles the header rules of all routes. `isOwnCookie` tells the gateway's cookies by name. */
+export function compileHeaders(routes: readonly CompiledRoute[], isOwnCookie: (name: string) => boolean): UpstreamHeaders {
+  const identity = new Set(routes.flatMap(({ headers, token }) => [...Object.keys(headers.set), token.header]).map(canonical))
+  identity.delete('authorization')
+  const rules = routes.map(({ headers }): RouteRules => ({
+    set: Object.entries(headers.set).map(([name, value]) => ({ name, template: parseTemplate(value) })),
+    remove: new Set(headers.remove.map(canonical)),
+    setsAuthorization: Object.keys(headers.set).some((name) => canonical(name) === 'authorization'),
+    filled: new WeakMap(),
+  }))
+  const treatments = new Map<string, Treatment>()
+
+  function treatmentOf(name: string): Treatment {
+    const known = treatments.get(name)
+    if (known !== undefined) return known
+    const treatment = decide(name)
+    if (treatments.size < MAX_NAMES_KEPT) treatments.set(name, treatment)
+    return treatment
+  }
+
+  function decide(name: string): Treatment {
+    const lower = name.toLowerCase()
+    if (lower === 'connection') return 'connection'
+    if (lower === 'host' || lower === 'cookie' || lower === 'authorization') return lower
+    const same = canonical(name)
+    if (HOP_BY_HOP.includes(same) || WRITTEN_ANEW.includes(same) || identity.has(same)) return 'drop'
+    // `Cookie_`-like spellings of what is rewritten would be read as the real thing by CGI and its heirs.
+    if (same !== lower && ['host', 'cookie', 'authorization', 'content-length'].includes(same)) return 'drop'
+    if (METHOD_OVERRIDES.includes(same)) return 'override'
+    return FORWARDED.test(same) ? 'forwarded' : 'pass'
+  }
+
+  return {
+    build(facts, route, session, accessToken) {
+      const { rawHeaders, client } = facts
+      const mine = rules[route.index]
+      const named = namedByConnection(facts.headers.connection)
+      const out: string[] = []
+      for (let i = 0; i + 1 < rawHeaders.length; i += 2) {
+        const name = rawHeaders[i] ?? ''
+        const value = rawHeaders[i + 1] ?? ''
+        if (named !== null && named.has(name.toLowerCase())) continue
+        if (mine !== undefined && mine.remove.size > 0 && mine.remove.has(canonical(name))) continue
+        switch (treatmentOf(name)) {
+          case 'pass': out.push(name, value); break
+          case 'forwarded': if (client.trusted) out.push(name, value); break
+          case 'override': if (route.methods === null) out.push(name, value); break
+          case 'authorization': if (session === null && mine?.setsAuthorization !== true) out.push(name, value); break
+          case 'cookie': {
+            const others = withoutOwnCookies(value, isOwnCookie)
+            if (others !== '') out.push(name, others)
+            break
+          }
+          case 'host': case 'connection': case 'drop': break
+        }
+      }
+      pushForwarded(out, facts)
+      if (mine !== undefined && mine.set.length > 0) out.push(...identityHeaders(mine, route, session))
+      if (accessToken !== null) {
+        out.push(route.token.header, route.token.header.toLowerCase() === 'authorization' ? `Bearer ${accessToken}` : accessToken)
+      }
+      return out
+    },
+  }
+}
+
+/** Lower case, with `_` and `.` as `-`: how CGI, WSGI and PHP tell names apart. */
+function canonical(name: string): string {
+  return name.toLowerCase().replace(/[_.]/g, '-')
+}
+
+function namedByConnection(connection: string | undefined): Set<string> | null {
+  if (connection === undefined || /^(?:keep-alive|close)$/i.test(connection)) return null
+  return new Set(connection.toLowerCase().split(',').map((name) => name.trim()))
+}
+
+function withoutOwnCookies(cookies: string, isOwnCookie: (name: string) => boolean): string {
+  return cookies.split(';').map((pair) => pair.trim()).filter((pair) => {
+    const equals = pair.indexOf('=')
+    return pair !== '' && !isOwnCookie((equals === -1 ? pair : pair.slice(0, equals)).trim())
+  }).join('; ')
+}
+
+/** Written anew; what a trusted proxy said before is continued. */
+function pushForwarded(out: string[], { client, headers, origin }: Facts): void {
+  const host = origin.slice(origin.indexOf('//') + 2)
+  const said = (name: string): string | null => {
+    const value = headers[name]
+    return client.trusted && typeof value === 'string' && value !== '' ? value : null
+  }
+  const before = said('x-forwarded-for')
+  out.push('Host', host)
+  out.push('X-Forwarded-For', before === null ? client.peer : `${before}, ${client.peer}`)
+  out.push('X-Forwarded-Proto', said('x-forwarded-proto') ?? client.scheme)
+  out.push('X-Forwarded-Host', said('x-forwarded-host') ?? host)
+}
+
+/** The same for every request of a session on a route until its claims change. */
+function identityHeaders(rules: RouteRules, route: CompiledRoute, session: Session | null): readonly string[] {
+  const known = session === null ? undefined : rules.filled.get(session)
+  if (known !== undefined) return known
+  const filled = rules.set.flatMap(({ name, template }) => {
+    const value = fillTemplate(template, session?.claims ?? {}, route.headers.encoding)
+    return value === null ? [] : [name, value]
+  })
+  if (session !== null) rules.filled.set(session, filled)
+  return filled
+}

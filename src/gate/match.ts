@@ -1,0 +1,123 @@
+import type { Route } from '../config/schema.ts'
+import { fold, isPlain, readings } from './readings.ts'
+import type { CompiledRoute } from './verdict.ts'
+
+/** What a path leads to: a configured route, the gateway's own endpoints, or nothing. */
+export type Match = CompiledRoute | 'endpoint' | null
+
+/** The route table, compiled once. */
+export interface RouteTable {
+  readonly routes: readonly CompiledRoute[]
+  /** The route for a request: the most specific path wins, then the one that names the host, then the one that names the method. */
+  match(host: string, method: string, path: string): Match
+  /** A reading of the path, by some server, that selects another route than `matched`; `null` when there is none. */
+  otherReading(host: string, method: string, path: string, matched: Match): string | null
+}
+
+interface Node {
+  readonly literal: Map<string, Node>
+  any: Node | null
+  /** Routes whose pattern ends at this node, the most particular first. */
+  readonly here: Leaf[]
+  /** Routes whose pattern goes on from this node with `**`. */
+  readonly rest: Leaf[]
+}
+
+interface Leaf { readonly target: CompiledRoute | 'endpoint', readonly host: string | null, readonly methods: ReadonlySet<string> | null }
+
+/** Compiles the configured routes and the gateway's own paths under `basePath`. */
+export function compileRoutes(configured: readonly Route[], basePath: string): RouteTable {
+  const routes = configured.map((route, index): CompiledRoute => ({ ...route, index, label: labelOf(route) }))
+  const exact = newNode()
+  const folded = newNode()
+  for (const route of routes) {
+    const leaf: Leaf = { target: route, host: route.host, methods: route.methods === null ? null : new Set(route.methods) }
+    insert(exact, route.path, leaf)
+    insert(folded, fold(route.path), leaf)
+  }
+  const allLowerCase = [basePath, ...configured.map((route) => route.path)].every((pattern) => pattern === fold(pattern))
+  const own: Leaf = { target: 'endpoint', host: null, methods: null }
+  insert(exact, `${basePath}/**`, own)
+  insert(folded, `${fold(basePath)}/**`, own)
+
+  return {
+    routes,
+    match: (host, method, path) => find(exact, path, 0, host, method),
+    otherReading(host, method, path, matched) {
+      if (allLowerCase && isPlain(path)) return null
+      const leadsElsewhere = (root: Node) => (reading: string): boolean => find(root, reading, 0, host, method) !== matched
+      if (leadsElsewhere(folded)(fold(path))) return fold(path)
+      const others = readings(path)
+      if (others === null) return path
+      return others.asIs.find(leadsElsewhere(exact)) ?? others.folded.find(leadsElsewhere(folded)) ?? null
+    },
+  }
+}
+
+function labelOf({ path, host, methods }: Route): string {
+  return `${methods === null ? '' : `${methods.join(',')} `}${host ?? ''}${path}`
+}
+
+function newNode(): Node {
+  return { literal: new Map(), any: null, here: [], rest: [] }
+}
+
+function insert(root: Node, pattern: string, leaf: Leaf): void {
+  let node = root
+  for (const segment of pattern.slice(1).split('/')) {
+    if (segment === '**') {
+      add(node.rest, leaf)
+      return
+    }
+    if (segment === '*') {
+      node.any ??= newNode()
+      node = node.any
+    } else {
+      let next = node.literal.get(segment)
+      if (next === undefined) node.literal.set(segment, next = newNode())
+      node = next
+    }
+  }
+  add(node.here, leaf)
+}
+
+function add(leaves: Leaf[], leaf: Leaf): void {
+  leaves.push(leaf)
+  leaves.sort((a, b) => particularity(b) - particularity(a))
+}
+
+function particularity({ host, methods }: Leaf): number {
+  return (host === null ? 0 : 2) + (methods === null ? 0 : 1)
+}
+
+/** `at` is the index of the slash before the segment that is looked at; past the end when none is left. */
+function find(node: Node, path: string, at: number, host: string, method: string): Match {
+  if (at < path.length) {
+    const next = path.indexOf('/', at + 1)
+    const end = next === -1 ? path.length : next
+    const segment = path.slice(at + 1, end)
+    const literal = node.literal.get(segment)
+    const found = literal === undefined ? null : find(literal, path, end, host, method)
+    if (found !== null) return found
+    if (node.any !== null && segment !== '') {
+      const any = find(node.any, path, end, host, method)
+      if (any !== null) return any
+    }
+  } else {
+    const here = pick(node.here, host, method)
+    if (here !== null) return here
+  }
+  return pick(node.rest, host, method)
+}
+
+function pick(leaves: readonly Leaf[], host: string, method: string): Match {
+  for (const leaf of leaves) {
+    if ((leaf.host === null || names(leaf.host, host)) && (leaf.methods === null || leaf.methods.has(method))) return leaf.target
+  }
+  return null
+}
+
+/** A route may name a host with its port or without. */
+function names(wanted: string, host: string): boolean {
+  return host === wanted || host.startsWith(`${wanted}:`)
+}

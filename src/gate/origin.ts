@@ -1,0 +1,22 @@
+import type { Session } from '../session/session.ts'
+import type { CompiledRoute, Facts } from './verdict.ts'
+
+const SAFE = new Set(['GET', 'HEAD', 'OPTIONS'])
+
+/**
+ * Whether a request with a session may have its effect: safe methods (RFC 9110, section 9.2.1) always, others only when
+ * the browser does not say that another origin sent them. WebSocket upgrades are GETs with an effect.
+ */
+export function provesOrigin(facts: Facts, route: CompiledRoute, session: Session | null): boolean {
+  if (session === null || route.csrf === 'off') return true
+  const upgrade = facts.headers.upgrade !== undefined
+  return (SAFE.has(facts.method) && !upgrade) || !isCrossOrigin(facts)
+}
+
+/** Whether the browser says that another origin, a neighbouring one included, sent the request. */
+export function isCrossOrigin({ headers, origin }: Pick<Facts, 'headers' | 'origin'>): boolean {
+  const site = headers['sec-fetch-site']
+  if (site === 'cross-site' || site === 'same-site') return true
+  if (site === 'same-origin' || site === 'none') return false
+  return headers.origin !== undefined && headers.origin !== origin
+}

@@ -1,0 +1,59 @@
+import type { Config } from '../config/schema.ts'
+import type { Session } from '../session/session.ts'
+import type { Sessions } from '../session/sessions.ts'
+import type { Tokens } from '../token/acquire.ts'
+import { admit } from './admit.ts'
+import { classify } from './classify.ts'
+import type { RouteTable } from './match.ts'
+import { provesOrigin } from './origin.ts'
+import type { CompiledRoute, Denial, Facts, Verdict } from './verdict.ts'
+
+/** What the gate asks. */
+export interface GateParts {
+  readonly config: Config
+  readonly routes: RouteTable
+  readonly sessions: Pick<Sessions, 'load'>
+  readonly tokens: Tokens
+}
+
+/** Decides what a request gets. Rejects only when the store can't be asked (`store_unavailable`). */
+export type Gate = (facts: Facts, now: number) => Promise<Verdict>
+
+/** Builds the gate: every request goes through these steps, in this order. */
+export function buildGate({ config, routes, sessions, tokens }: GateParts): Gate {
+  return async function decide(facts, now) {
+    const deny = (denial: Denial, route: CompiledRoute | null): Verdict => (
+      { type: 'deny', denial, kind: classify(facts.method, facts.headers, config.scripts), route }
+    )
+    const host = hostOf(facts.origin)
+    const route = routes.match(host, facts.method, facts.path)
+    const reading = routes.otherReading(host, facts.method, facts.path, route)
+    if (reading !== null) return deny({ reason: 'ambiguous-path', reading }, null)
+    if (route === null || route === 'endpoint') return deny({ reason: 'no-route' }, null)
+    if (route.access === 'public') return { type: 'forward', route, session: null, accessToken: null }
+
+    let session: Session | null = null
+    if (facts.ticket !== null) {
+      const found = sessions.load(facts.ticket, now)
+      session = found instanceof Promise ? await found : found
+    }
+    const denial = admit(route, session, facts.ticket !== null, now)
+    if (denial !== null) return deny(denial, route)
+    if (!provesOrigin(facts, route, session)) return deny({ reason: 'cross-origin' }, route)
+    if (session === null) return { type: 'forward', route, session: null, accessToken: null }
+
+    const pending = tokens.acquire(session, route.token, now)
+    const token = pending instanceof Promise ? await pending : pending
+    if (token.ok) return { type: 'forward', route, session: token.session, accessToken: token.accessToken }
+    switch (token.problem) {
+      case 'spent': return deny({ reason: 'session-expired', clearCookie: false }, route)
+      case 'ended': return deny({ reason: 'session-expired', clearCookie: true }, route)
+      case 'unavailable': return deny({ reason: 'token-unavailable', retryAfter: token.retryAfter }, route)
+    }
+  }
+}
+
+/** The host part of a public origin, as routes name it. */
+export function hostOf(origin: string): string {
+  return origin.slice(origin.indexOf('//') + 2)
+}

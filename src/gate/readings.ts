@@ -1,0 +1,87 @@
+const PLAIN = /^(?:\/[a-z0-9\-_~!$&'()*+,=:@][a-z0-9\-_.~!$&'()*+,=:@]*)*\/?$/
+const MALFORMED = /%(?![0-9A-Fa-f]{2})/
+
+/** More readings than this mean that the path was made to be misread. */
+const MAX_READINGS = 512
+
+/** Whether a path has one reading only: lower case, nothing encoded, no dot segment, no empty segment, no parameter. */
+export function isPlain(path: string): boolean {
+  return PLAIN.test(path)
+}
+
+/** Why a path is refused whatever the routes are, or `null`. `path` is as it was sent, without the query. */
+export function unreadable(path: string): string | null {
+  if (isPlain(path)) return null
+  if (!path.startsWith('/')) return 'the path does not begin with a slash'
+  if (path.includes('\\')) return 'the path has a raw backslash'
+  if (path.includes('#')) return 'the path has a raw number sign'
+  if (MALFORMED.test(path)) return 'the path has a malformed percent-encoding'
+  if (/%00|\0/.test(path)) return 'the path has a NUL'
+  return decode(path) === null ? 'the path’s percent-encoding is not UTF-8' : null
+}
+
+interface Reading { readonly path: string, readonly decoded: number }
+
+/**
+ * Every way in which some server may read a path: percent-decoded once or twice, dot segments removed, slashes merged,
+ * `;parameters` dropped, `\` as `/`, in any combination and order. Case is folded in a second list, `folded`. `null`
+ * when there are too many to be honest.
+ */
+export function readings(path: string): { readonly asIs: readonly string[], readonly folded: readonly string[] } | null {
+  if (isPlain(path)) return PLAIN_READINGS
+  const seen = new Map<string, Reading>()
+  const queue: Reading[] = []
+  const add = (reading: Reading): void => {
+    const known = seen.get(reading.path)
+    if (known !== undefined && known.decoded <= reading.decoded) return
+    seen.set(reading.path, reading)
+    queue.push(reading)
+  }
+  add({ path, decoded: 0 })
+  for (let reading = queue.pop(); reading !== undefined; reading = queue.pop()) {
+    if (seen.size > MAX_READINGS) return null
+    const { path: at, decoded } = reading
+    if (decoded < 2 && at.includes('%')) {
+      const once = decode(at)
+      if (once !== null) add({ path: once, decoded: decoded + 1 })
+    }
+    if (at.includes('\\')) add({ path: at.replaceAll('\\', '/'), decoded })
+    if (at.includes('//')) add({ path: at.replace(/\/{2,}/g, '/'), decoded })
+    if (at.includes(';')) {
+      add({ path: at.replace(/;[^/]*/g, ''), decoded })
+      add({ path: at.slice(0, at.indexOf(';')), decoded })
+    }
+    if (at.includes('/.')) add({ path: withoutDotSegments(at), decoded })
+  }
+  const asIs = [...seen.keys()]
+  return { asIs, folded: [...new Set(asIs.map(fold))] }
+}
+
+/** Folds case as a server without a sense for it may: `ſ` and the Kelvin sign find their letters, too. */
+export function fold(path: string): string {
+  return path.toUpperCase().toLowerCase()
+}
+
+/** A path that reads the same in every way but for patterns written in upper case. */
+const PLAIN_READINGS = { asIs: [], folded: [] }
+
+function decode(path: string): string | null {
+  try {
+    return decodeURIComponent(path)
+  } catch {
+    return null
+  }
+}
+
+/** RFC 3986, section 5.2.4. */
+function withoutDotSegments(path: string): string {
+  const kept: string[] = []
+  const segments = path.split('/')
+  const last = segments.at(-1)
+  for (const segment of segments.slice(1)) {
+    if (segment === '..') kept.pop()
+    else if (segment !== '.') kept.push(segment)
+  }
+  if (last === '.' || last === '..') kept.push('')
+  return `/${kept.join('/')}`
+}

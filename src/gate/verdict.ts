@@ -1,0 +1,68 @@
+import type { IncomingHttpHeaders } from 'node:http'
+import type { Route } from '../config/schema.ts'
+import type { Session } from '../session/session.ts'
+import type { Ticket } from '../session/ticket.ts'
+
+/** What a request is, which decides how it is told no. */
+export type RequestKind = 'navigation' | 'frame' | 'form' | 'script' | 'websocket'
+
+/** A request as plain data: all that a verdict may depend on. */
+export interface Facts {
+  readonly method: string
+  /** The path as it was sent, without the query. */
+  readonly path: string
+  /** The query as it was sent, with its `?`, or nothing. */
+  readonly query: string
+  readonly headers: IncomingHttpHeaders
+  /** Name, value, name, value … as they were sent. */
+  readonly rawHeaders: readonly string[]
+  /** The public origin that the request belongs to. */
+  readonly origin: string
+  readonly client: Client
+  /** What the session cookie holds; `null` without a readable one. */
+  readonly ticket: Ticket | null
+}
+
+/** Who is asking, as far as it can be believed. */
+export interface Client {
+  /** The address nearest to the user that a trusted proxy vouches for, else the peer's. */
+  readonly address: string
+  /** The peer of the connection. */
+  readonly peer: string
+  /** Whether the peer is one of `trustedProxies`. */
+  readonly trusted: boolean
+  /** The scheme that the client used, `http` or `https`. */
+  readonly scheme: string
+}
+
+/** Step-up: what a new login has to ask for. */
+export interface StepUp {
+  readonly acrValues: readonly string[] | null
+  /** Seconds. */
+  readonly maxAge: number | null
+}
+
+/** Why a request may not pass. A value, never an exception. */
+export type Denial =
+  | { readonly reason: 'no-route' }
+  /** `reading`: how some server would read the path, and find another route. */
+  | { readonly reason: 'ambiguous-path', readonly reading: string }
+  | { readonly reason: 'login-required' }
+  /** `clearCookie`: the session is over for every route, not for this one alone. */
+  | { readonly reason: 'session-expired', readonly clearCookie: boolean }
+  | { readonly reason: 'step-up', readonly stepUp: StepUp }
+  | { readonly reason: 'forbidden', readonly why: string }
+  | { readonly reason: 'cross-origin' }
+  | { readonly reason: 'token-unavailable', readonly retryAfter: number }
+
+/** What a request gets. */
+export type Verdict =
+  | { readonly type: 'forward', readonly route: CompiledRoute, readonly session: Session | null, readonly accessToken: string | null }
+  | { readonly type: 'deny', readonly denial: Denial, readonly kind: RequestKind, readonly route: CompiledRoute | null }
+
+/** A configured route with what is worked out once. */
+export interface CompiledRoute extends Route {
+  readonly index: number
+  /** The pattern with its host and methods, for people and metrics. */
+  readonly label: string
+}

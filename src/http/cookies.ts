@@ -1,0 +1,156 @@
+import { randomBytes } from 'node:crypto'
+import secureSession from '@fastify/secure-session'
+import type { FastifyInstance } from 'fastify'
+import { LRUCache } from 'lru-cache'
+import type { Config } from '../config/schema.ts'
+import { readTicket, type Ticket } from '../session/ticket.ts'
+
+/** How long a login may take, seconds. */
+export const LOGIN_SECONDS = 600
+
+/** With the counter of tries, five login cookies at most. */
+const LOGIN_SLOTS = 4
+const TRIES_SECONDS = 60
+const MAX_OPENED = 20_000
+
+/** The gateway's cookies: one session ticket, a few login bindings, a counter of failed logins. */
+export interface Cookies {
+  /** Whether a cookie of this name is the gateway's. */
+  isOwn(name: string): boolean
+  /** The ticket in a Cookie header; `null` without exactly one that opens. */
+  ticket(header: string | undefined): Ticket | null
+  /** Set-Cookie values. */
+  setTicket(ticket: Ticket): string
+  clearTicket(): string
+  /** The secrets that bind logins to this browser, newest first. */
+  bindings(header: string | undefined): readonly Binding[]
+  /** The binding for a new login: the browser's own where it has one, so that all its tabs share it. */
+  bind(header: string | undefined): { binding: string, setCookie: string }
+  /** How often a login has been begun anew within the last minute. */
+  tries(header: string | undefined): number
+  setTries(count: number): string
+}
+
+interface Binding { readonly secret: string, readonly slot: number }
+
+interface Codec {
+  seal(kind: 'ticket' | 'login', data: Record<string, string>): string
+  open(kind: 'ticket' | 'login', value: string): { get(name: string): unknown } | null
+}
+
+/** Makes the gateway's cookies, sealed by @fastify/secure-session. */
+export async function createCookies(app: FastifyInstance, config: Config): Promise<Cookies> {
+  const { session, publicUrl, provider } = config
+  const secure = publicUrl.every((url) => url.startsWith('https:'))
+  const name = cookieName(session.cookie, secure)
+  const loginNames = Array.from({ length: LOGIN_SLOTS }, (_, slot) => `${name}-login-${slot}`)
+  const triesName = `${name}-tries`
+  const own = new Set([name, triesName, ...loginNames])
+  const codec = await openCodec(app, session.keys, Math.ceil(session.lifetime / 1000))
+  const opened = new LRUCache<string, Ticket>({ max: MAX_OPENED })
+
+  const always = `Path=/; HttpOnly${secure ? '; Secure' : ''}`
+  const domain = session.cookie.domain === null ? '' : `; Domain=${session.cookie.domain}`
+  const sameSite = { lax: 'Lax', strict: 'Strict', none: 'None' }[session.cookie.sameSite]
+  // A form_post comes from the provider's site: only a SameSite=None cookie is sent with it.
+  const loginSameSite = provider.responseMode === 'form_post' ? 'None' : 'Lax'
+
+  function openTicket(value: string): Ticket | null {
+    const known = opened.get(value)
+    if (known !== undefined) return known
+    const data = codec.open('ticket', value)
+    const ticket = data === null ? null : readTicket({ id: data.get('id'), key: data.get('key') })
+    if (ticket !== null) opened.set(value, ticket)
+    return ticket
+  }
+
+  function bindings(header: string | undefined): Binding[] {
+    return loginNames.flatMap((loginName, slot) => cookieValues(header, loginName).flatMap((value) => {
+      const secret = codec.open('login', value)?.get('secret')
+      return typeof secret === 'string' ? [{ secret, slot }] : []
+    }))
+  }
+
+  return {
+    isOwn: (other) => own.has(other),
+    ticket(header) {
+      const values = cookieValues(header, name)
+      if (values.length === 0) return null
+      const tickets = values.map(openTicket).filter((ticket) => ticket !== null)
+      // Two that open: one of them may have been planted from a neighbouring host. Nobody can tell which.
+      return tickets.length === 1 ? tickets[0] ?? null : null
+    },
+    setTicket: (ticket) => `${name}=${codec.seal('ticket', { id: ticket.id, key: ticket.key })}; ${always}${domain}; SameSite=${sameSite}; Max-Age=${Math.floor(session.lifetime / 1000)}`,
+    clearTicket: () => `${name}=; ${always}${domain}; SameSite=${sameSite}; Max-Age=0`,
+    bindings,
+    bind(header) {
+      const present = bindings(header)[0]
+      // Tabs that start at the same moment do not see each other's cookie yet: a random place keeps most of them apart.
+      const { secret, slot } = present ?? { secret: randomBytes(32).toString('base64url'), slot: randomBytes(1).readUInt8() % LOGIN_SLOTS }
+      const value = codec.seal('login', { secret })
+      return { binding: secret, setCookie: `${loginNames[slot]}=${value}; ${always}; SameSite=${loginSameSite}; Max-Age=${LOGIN_SECONDS}` }
+    },
+    tries(header) {
+      const count = Number(cookieValues(header, triesName)[0] ?? '0')
+      return Number.isInteger(count) && count >= 0 ? count : 0
+    },
+    setTries: (count) => `${triesName}=${count === 0 ? '' : count}; ${always}; SameSite=${loginSameSite}; Max-Age=${count === 0 ? 0 : TRIES_SECONDS}`,
+  }
+}
+
+function cookieName({ name, domain }: Config['session']['cookie'], secure: boolean): string {
+  if (!secure || name.startsWith('__Host-') || name.startsWith('__Secure-')) return name
+  return domain === null ? `__Host-${name}` : `__Secure-${name}`
+}
+
+/** All values of one name in a Cookie header (RFC 6265, section 5.4), as they were sent. */
+function cookieValues(header: string | undefined, name: string): string[] {
+  const values: string[] = []
+  if (header === undefined) return values
+  for (let at = header.indexOf(name); at !== -1; at = header.indexOf(name, at + name.length)) {
+    const before = at === 0 ? ';' : header.slice(0, at).trimEnd().at(-1)
+    const after = at + name.length
+    if (before !== ';' || header[after] !== '=') continue
+    const end = header.indexOf(';', after)
+    values.push(header.slice(after + 1, end === -1 ? undefined : end).trim())
+  }
+  return values
+}
+
+/**
+ * The sealing alone, without the plugin's hooks: those would open the cookies of every request, also where nobody looks.
+ * Its `base64;base64` becomes `base64url.base64url`, which needs no escaping and has one spelling only.
+ */
+async function openCodec(app: FastifyInstance, keys: Buffer[], lifetime: number): Promise<Codec> {
+  const holder: { codec?: Codec } = {}
+  await app.register(async (scope) => {
+    await scope.register(secureSession, [
+      { sessionName: 'ticket', key: keys, expiry: lifetime },
+      { sessionName: 'login', key: keys, expiry: LOGIN_SECONDS },
+    ])
+    holder.codec = {
+      seal: (kind, data) => toUrlSafe(scope.encodeSecureSession(scope.createSecureSession(data), kind)),
+      open(kind, value) {
+        const sealed = fromUrlSafe(value)
+        return sealed === null ? null : scope.decodeSecureSession(sealed, scope.log, kind)
+      },
+    }
+  })
+  await app.after()
+  if (holder.codec === undefined) throw new Error('@fastify/secure-session could not be set up')
+  return holder.codec
+}
+
+function toUrlSafe(sealed: string): string {
+  return sealed.split(';').map((part) => Buffer.from(part, 'base64').toString('base64url')).join('.')
+}
+
+const SEALED = /^([A-Za-z0-9_-]{22,2048})\.([A-Za-z0-9_-]{32})$/
+
+function fromUrlSafe(value: string): string | null {
+  const [, cipher, nonce] = SEALED.exec(value) ?? []
+  if (cipher === undefined || nonce === undefined) return null
+  const bytes = Buffer.from(cipher, 'base64url')
+  // The unused bits of a last character would make several spellings of one cookie.
+  return bytes.toString('base64url') === cipher ? `${bytes.toString('base64')};${nonce.replaceAll('-', '+').replaceAll('_', '/')}` : null
+}

@@ -1,0 +1,88 @@
+import type { FastifyReply, FastifyRequest } from 'fastify'
+import { Fault } from '../../errors.ts'
+import { redeemCode, type LoginResult } from '../../oidc/callback.ts'
+import { revokeRefreshToken } from '../../oidc/logout.ts'
+import type { Session } from '../../session/session.ts'
+import { contextOf, type Context } from '../context.ts'
+import { LOGIN_SECONDS } from '../cookies.ts'
+import { kindOf } from '../failures.ts'
+import { fingerprint, isFresh, loginSecrets, type LoginState } from '../login-state.ts'
+import { findSession } from './current-session.ts'
+import { parametersOf, type Endpoint, type Services } from './endpoint.ts'
+import { MAX_TRIES } from './login.ts'
+
+/** `GET` or `POST callback`: finishes a login (RFC 6749, section 4.1.2; OAuth 2.0 Form Post Response Mode). */
+export const callback: Endpoint = (services) => async (request, reply) => {
+  const { cookies, loginStates, config, metrics } = services
+  const context = contextOf(request)
+  const parameters = parametersOf(request)
+  const sealed = parameters.get('state')
+  if (sealed === null) {
+    throw new Fault('login_failed', { cause: new Error('the callback has no state'), detail: 'This address finishes a sign-in that has begun elsewhere. Begin again at the start page.' })
+  }
+  const state = loginStates.open(sealed)
+  const binding = state === null ? undefined
+    : cookies.bindings(request.headers.cookie).find(({ secret }) => fingerprint(secret) === state.browser)
+  const problem = state === null ? 'the state is not one of this gateway’s'
+    : binding === undefined ? 'this browser has no cookie for the state'
+      : await staleness(services, context, state)
+  if (state === null || binding === undefined || problem !== null) return heal(services, request, reply, state, problem ?? '')
+
+  const url = new URL(`${state.origin}${config.basePath}/callback?${parameters.toString()}`)
+  let result: LoginResult
+  try {
+    const { acrValues, maxAge } = state
+    result = await redeemCode(services.provider, url, { state: sealed, ...loginSecrets(binding.secret, state.id), acrValues, maxAge }, context.now)
+  } catch (error) {
+    metrics.logins.inc({ outcome: error instanceof Fault ? error.code : 'internal_error' })
+    throw error
+  }
+  const session = await replaceSession(services, request, context, result, state.origin)
+  metrics.logins.inc({ outcome: 'ok' })
+  request.log.info({ event: 'login', id: request.id, session: session.id, sub: session.subject }, 'a user has logged in')
+  context.verdict = 'login'
+  reply.header('set-cookie', cookies.setTicket(session.ticket))
+  if (cookies.tries(request.headers.cookie) > 0) reply.header('set-cookie', cookies.setTries(0))
+  return reply.header('cache-control', 'no-store').redirect(state.target, 302)
+}
+
+async function staleness({ store }: Services, { facts, now }: Context, state: LoginState): Promise<string | null> {
+  if (!isFresh(state, now)) return 'the login took longer than ten minutes'
+  if (state.origin !== facts.origin) return 'the login began at another public URL'
+  return await store.once(`login ${state.id}`, LOGIN_SECONDS * 1000) ? null : 'the state was used before'
+}
+
+/** Where the user is logged in already the login has served its purpose; else it begins once more, three times at most. */
+async function heal(services: Services, request: FastifyRequest, reply: FastifyReply, state: LoginState | null, problem: string): Promise<unknown> {
+  const { cookies, config, metrics } = services
+  const { facts } = contextOf(request)
+  const cause = new Error(problem)
+  const kind = kindOf(request, config)
+  if (kind !== 'navigation' && kind !== 'form') throw new Fault('login_failed', { cause })
+  const target = state === null || state.origin !== facts.origin ? '/' : state.target
+  reply.header('cache-control', 'no-store')
+  if (await findSession(services, request) !== null) return reply.redirect(target, 302)
+  const tries = Math.max(cookies.tries(request.headers.cookie), state?.tries ?? 0) + 1
+  metrics.logins.inc({ outcome: tries > MAX_TRIES ? 'gave_up' : 'begun_anew' })
+  if (tries > MAX_TRIES) {
+    reply.header('set-cookie', cookies.setTries(0))
+    throw new Fault('login_failed', { cause, detail: `The sign-in was begun anew several times and came to nothing: ${problem}. Check that this browser accepts cookies.` })
+  }
+  request.log.info({ event: 'login_begun_anew', id: request.id, problem, tries }, 'a callback could not be used')
+  const again = new URLSearchParams({ redirect: target, tries: String(tries) })
+  return reply.header('set-cookie', cookies.setTries(tries)).redirect(`${facts.origin}${config.basePath}/login?${again.toString()}`, 302)
+}
+
+/** The id changes with every login. The same user's session goes on under the new id, another user's ends. */
+async function replaceSession(services: Services, request: FastifyRequest, { now }: Context, result: LoginResult, origin: string): Promise<Session> {
+  const { sessions, provider, log } = services
+  const before = await findSession(services, request)
+  const session = await sessions.create(result, origin, now)
+  if (before !== null) {
+    const same = before.issuer === session.issuer && before.subject === session.subject
+    await sessions.end(before, same ? 'renewed' : 'replaced')
+    // The same user's old refresh token may belong to the same grant as the new one: revoking it could end both.
+    if (!same) void revokeRefreshToken(provider, before.tokens.refreshToken, log)
+  }
+  return session
+}

@@ -1,0 +1,47 @@
+import type { FastifyReply, FastifyRequest } from 'fastify'
+import type { Config } from '../../config/schema.ts'
+import type { Provider } from '../../oidc/provider.ts'
+import type { Sessions } from '../../session/sessions.ts'
+import type { Store } from '../../store/store.ts'
+import type { Log } from '../../telemetry/log.ts'
+import type { Metrics } from '../../telemetry/metrics.ts'
+import type { Refresher } from '../../token/refresh.ts'
+import type { Cookies } from '../cookies.ts'
+import type { Answers } from '../failures.ts'
+import type { LoginState } from '../login-state.ts'
+import type { SealedState } from '../sealed-state.ts'
+
+/** What the gateway's own URLs work with. */
+export interface Services {
+  readonly config: Config
+  readonly provider: Provider
+  readonly store: Store
+  readonly sessions: Sessions
+  readonly refresher: Refresher
+  readonly cookies: Cookies
+  readonly answers: Answers
+  readonly loginStates: SealedState<LoginState>
+  readonly logoutStates: SealedState<LogoutState>
+  readonly log: Log
+  readonly metrics: Metrics
+}
+
+/** What a logout carries to the provider and back. */
+export interface LogoutState {
+  /** Where the user goes afterwards: path, query and fragment; `null` for the signed-out page. */
+  readonly target: string | null
+}
+
+/** Answers one of the gateway's own URLs. */
+export type Endpoint = (services: Services) => (request: FastifyRequest, reply: FastifyReply) => unknown
+
+/** The parameters of a request: its query, and the fields of a posted form. */
+export function parametersOf(request: FastifyRequest): URLSearchParams {
+  if (request.body instanceof URLSearchParams) return request.body
+  return queryOf(request)
+}
+
+/** The parameters in the query alone. */
+export function queryOf(request: FastifyRequest): URLSearchParams {
+  return new URLSearchParams(request.context?.facts.query ?? '')
+}

@@ -1,0 +1,71 @@
+import { METHODS } from 'node:http'
+import type { FastifyInstance, FastifyReply, FastifyRequest, HTTPMethods } from 'fastify'
+import { Fault } from '../../errors.ts'
+import { isPrefetch } from '../../gate/classify.ts'
+import { contextOf } from '../context.ts'
+import type { Limits } from '../limits.ts'
+import { callback } from './callback.ts'
+import type { Endpoint, Services } from './endpoint.ts'
+import { login } from './login.ts'
+import { logout, logoutCallback, logoutLocal } from './logout.ts'
+import { refreshSession, session, userinfo } from './session.ts'
+
+interface Entry {
+  readonly path: string
+  readonly methods: readonly string[]
+  readonly endpoint: Endpoint
+  /** Which of the configured rate limits counts. */
+  readonly limit: keyof Limits
+  /** Changes something, so a prefetch must not reach it. */
+  readonly effect: boolean
+}
+
+/** The gateway's own URLs. */
+const table: readonly Entry[] = [
+  { path: 'login', methods: ['GET'], endpoint: login, limit: 'login', effect: true },
+  { path: 'start', methods: ['GET'], endpoint: login, limit: 'login', effect: true },
+  { path: 'sign_in', methods: ['GET'], endpoint: login, limit: 'login', effect: true },
+  { path: 'callback', methods: ['GET', 'POST'], endpoint: callback, limit: 'callback', effect: true },
+  { path: 'logout', methods: ['GET', 'POST'], endpoint: logout, limit: 'session', effect: true },
+  { path: 'sign_out', methods: ['GET', 'POST'], endpoint: logout, limit: 'session', effect: true },
+  { path: 'logout/callback', methods: ['GET'], endpoint: logoutCallback, limit: 'session', effect: false },
+  { path: 'logout/local', methods: ['POST'], endpoint: logoutLocal, limit: 'session', effect: true },
+  { path: 'session', methods: ['GET'], endpoint: session, limit: 'session', effect: false },
+  { path: 'session/refresh', methods: ['POST'], endpoint: refreshSession, limit: 'session', effect: true },
+  { path: 'userinfo', methods: ['GET'], endpoint: userinfo, limit: 'session', effect: false },
+]
+
+const MAX_FORM_BYTES = 64 * 1024
+
+/** Registers the gateway's own URLs; everything else under its base path is not found. */
+export function registerEndpoints(app: FastifyInstance, services: Services, limits: Limits): void {
+  app.addContentTypeParser('application/x-www-form-urlencoded', { parseAs: 'string', bodyLimit: MAX_FORM_BYTES }, (_request, body, done) => {
+    done(null, new URLSearchParams(String(body)))
+  })
+  app.addContentTypeParser('*', (_request, payload, done) => {
+    payload.resume()
+    done(null, null)
+  })
+  for (const { path, methods, endpoint, limit, effect } of table) {
+    const url = `${services.config.basePath}/${path}`
+    const answer = endpoint(services)
+    const handler = (request: FastifyRequest, reply: FastifyReply): unknown => (
+      effect && isPrefetch(request.headers) ? ignorePrefetch(request, reply) : answer(request, reply)
+    )
+    const onRequest = limits[limit]
+    app.route({ url, method: methods as HTTPMethods[], handler, onRequest })
+    const others = METHODS.filter((method) => !methods.includes(method) && !(method === 'HEAD' && methods.includes('GET')) && method !== 'CONNECT')
+    app.route({
+      url, method: others as HTTPMethods[], onRequest,
+      handler: (request, reply) => services.answers.send(request, reply, {
+        status: 405, code: 'method_not_allowed', title: 'Method not allowed', detail: `This address answers ${methods.join(' and ')}.`, allow: methods.join(', '),
+      }),
+    })
+  }
+  app.all(`${services.config.basePath}/*`, () => { throw new Fault('not_found') })
+}
+
+function ignorePrefetch(request: FastifyRequest, reply: FastifyReply): FastifyReply {
+  contextOf(request).verdict = 'prefetch'
+  return reply.header('cache-control', 'no-store').code(204).send()
+}

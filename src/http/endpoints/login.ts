@@ -1,0 +1,91 @@
+import type { FastifyReply, FastifyRequest } from 'fastify'
+import { loginUrlFor } from '../../gate/challenge.ts'
+import { returnTarget } from '../../gate/return-to.ts'
+import { authorizationUrl } from '../../oidc/login.ts'
+import { contextOf, type Context } from '../context.ts'
+import { kindOf } from '../failures.ts'
+import { fingerprint, loginSecrets, newStateId } from '../login-state.ts'
+import { renderPage, scriptLiteral } from '../pages.ts'
+import { queryOf, type Endpoint, type Services } from './endpoint.ts'
+
+/** How often a login may begin anew by itself before the user is told why it does not work. */
+export const MAX_TRIES = 3
+
+/** Marks the second call of a login whose target has got its fragment. */
+const FRAGMENT_KEPT = 'fragment'
+
+/** `GET login`: sends the browser to the provider. */
+export const login: Endpoint = (services) => async (request, reply) => {
+  const { config } = services
+  const context = contextOf(request)
+  const kind = kindOf(request, config)
+  const parameters = queryOf(request)
+  const target = loginTarget(parameters, context, config.basePath)
+  if (kind !== 'navigation') {
+    const loginUrl = target === null ? loginUrlFor(context.facts, 'script', config.basePath)
+      : `${context.facts.origin}${config.basePath}/login?${new URLSearchParams({ redirect: target }).toString()}`
+    return services.answers.send(request, reply, {
+      status: 401, code: 'login_required', title: 'Login required', detail: 'You have to sign in to go on.', loginUrl, authenticate: 'Bearer',
+    })
+  }
+  const { url, setCookie } = await begin(services, context, request, parameters, target ?? '/')
+  reply.header('set-cookie', setCookie).header('cache-control', 'no-store')
+  context.verdict = 'login'
+  const browser = request.headers['sec-fetch-mode'] !== undefined && !parameters.has(FRAGMENT_KEPT)
+  if (browser) return sendFragmentPage(services, request, reply, url, target ?? '/', parameters)
+  return reply.redirect(url.href, 302)
+}
+
+/** The same-origin target of a login; never one of the gateway's own URLs, which would lead round in circles. */
+function loginTarget(parameters: URLSearchParams, { facts }: Context, basePath: string): string | null {
+  const target = returnTarget(parameters.get('redirect') ?? parameters.get('rd'), facts.origin)
+  return target?.startsWith(`${basePath}/`) === true ? null : target
+}
+
+async function begin(
+  { provider, cookies, loginStates, config }: Services, { facts, now }: Context, request: FastifyRequest, parameters: URLSearchParams, target: string,
+): Promise<{ url: URL, setCookie: string }> {
+  const { binding, setCookie } = cookies.bind(request.headers.cookie)
+  const id = newStateId()
+  const acrValues = parameters.get('acr_values') ?? undefined
+  const maxAge = wholeNumber(parameters.get('max_age'))
+  const state = loginStates.seal({
+    id, browser: fingerprint(binding), origin: facts.origin, target, at: now,
+    tries: Math.min(wholeNumber(parameters.get('tries')) ?? 0, MAX_TRIES),
+    acrValues: acrValues === undefined || acrValues === '' ? null : acrValues.split(' '),
+    maxAge: maxAge ?? null,
+  })
+  const url = await authorizationUrl(provider, {
+    redirectUri: `${facts.origin}${config.basePath}/callback`,
+    state, ...loginSecrets(binding, id), acrValues, maxAge,
+    prompt: parameters.get('prompt') ?? undefined,
+    loginHint: parameters.get('login_hint') ?? undefined,
+    scope: parameters.get('scope') ?? undefined,
+  })
+  return { url, setCookie }
+}
+
+function wholeNumber(text: string | null): number | undefined {
+  return text !== null && /^\d{1,9}$/.test(text) ? Number(text) : undefined
+}
+
+/**
+ * A browser keeps the fragment of the page it came from through the redirect to this URL, but never sends it: a small
+ * page looks for one, and goes straight to the provider where there is none.
+ */
+function sendFragmentPage(
+  { config }: Services, request: FastifyRequest, reply: FastifyReply, url: URL, target: string, parameters: URLSearchParams,
+): FastifyReply {
+  const again = new URLSearchParams(parameters)
+  again.delete('rd')
+  again.delete('redirect')
+  again.set(FRAGMENT_KEPT, 'kept')
+  const self = `${config.basePath}/login?${again.toString()}&redirect=`
+  const script = `var t=${scriptLiteral(target.split('#')[0])}+location.hash;`
+    + `location.replace(location.hash.length>1&&t.length<2000?${scriptLiteral(self)}+encodeURIComponent(t):document.getElementById("continue").href)`
+  const page = renderPage({
+    name: 'login', title: 'Signing in', detail: 'You are being taken to the sign-in service.', requestId: request.id,
+    actions: [{ label: 'Continue', href: url.href, id: 'continue' }], script,
+  }, config.pages)
+  return reply.headers(page.headers).send(page.html)
+}

@@ -1,0 +1,107 @@
+import type { FastifyReply, FastifyRequest } from 'fastify'
+import { causes } from '../../errors.ts'
+import { isCrossOrigin } from '../../gate/origin.ts'
+import { returnTarget } from '../../gate/return-to.ts'
+import { endSessionUrl, revokeRefreshToken } from '../../oidc/logout.ts'
+import type { EndReason, Session } from '../../session/session.ts'
+import { contextOf } from '../context.ts'
+import { kindOf } from '../failures.ts'
+import { renderPage } from '../pages.ts'
+import { findSession } from './current-session.ts'
+import { parametersOf, queryOf, type Endpoint, type Services } from './endpoint.ts'
+
+/** `GET` or `POST logout`: ends the session here, then at the provider (OpenID Connect RP-Initiated Logout 1.0). */
+export const logout: Endpoint = (services) => async (request, reply) => {
+  const { config, logoutStates, provider } = services
+  const context = contextOf(request)
+  const { facts } = context
+  const kind = kindOf(request, config)
+  const scripted = kind === 'script' || kind === 'websocket'
+  const target = returnTarget(
+    parametersOf(request).get('redirect') ?? queryOf(request).get('redirect') ?? queryOf(request).get('rd'), facts.origin,
+  )
+  if (cameFromElsewhere(request)) return scripted ? refuse(services, request, reply) : sendConfirmation(services, request, reply, target)
+
+  const session = await endHere(services, request, reply, 'logout')
+  const url = endSessionUrl(provider, {
+    idTokenHint: session?.idToken ?? null,
+    postLogoutRedirectUri: `${facts.origin}${config.basePath}/logout/callback`,
+    state: logoutStates.seal({ target }),
+  })
+  context.verdict = 'logout'
+  reply.header('cache-control', 'no-store')
+  if (scripted) return reply.send({ logout_url: url?.href ?? null })
+  if (url !== null) return reply.redirect(url.href, kind === 'form' ? 303 : 302)
+  return target === null ? sendSignedOut(services, request, reply) : reply.redirect(target, kind === 'form' ? 303 : 302)
+}
+
+/** `GET logout/callback`: the provider has ended its session; on to where the user wanted to go. */
+export const logoutCallback: Endpoint = (services) => (request, reply) => {
+  const sealed = queryOf(request).get('state')
+  const target = sealed === null ? null : services.logoutStates.open(sealed)?.target ?? null
+  contextOf(request).verdict = 'logout'
+  return target === null ? sendSignedOut(services, request, reply) : reply.header('cache-control', 'no-store').redirect(target, 302)
+}
+
+/** `POST logout/local`: ends the session here only. */
+export const logoutLocal: Endpoint = (services) => async (request, reply) => {
+  if (cameFromElsewhere(request)) return refuse(services, request, reply)
+  await endHere(services, request, reply, 'local_logout')
+  contextOf(request).verdict = 'logout'
+  return reply.header('cache-control', 'no-store').code(204).send()
+}
+
+/** The local end comes first and does not wait for the provider; the cookie goes even when the store can't be reached. */
+async function endHere(services: Services, request: FastifyRequest, reply: FastifyReply, reason: EndReason): Promise<Session | null> {
+  const { sessions, cookies, provider, log } = services
+  if (contextOf(request).facts.ticket === null) return null
+  reply.header('set-cookie', cookies.clearTicket())
+  const session = await findSession(services, request).catch((error: unknown) => {
+    log.error({ event: 'logout_incomplete', id: request.id, cause: causes(error) }, 'the store can’t be asked; the cookie is cleared all the same')
+    return null
+  })
+  if (session === null) return null
+  await sessions.end(session, reason)
+  log.info({ event: 'logout', id: request.id, session: session.id, sub: session.subject }, 'a user has logged out')
+  void revokeRefreshToken(provider, session.tokens.refreshToken, log)
+  return session
+}
+
+/** A link from another site carries no Origin; what it does carry is Sec-Fetch-Site or, in old browsers, a Referer. */
+function cameFromElsewhere(request: FastifyRequest): boolean {
+  const { facts } = contextOf(request)
+  if (isCrossOrigin(facts)) return true
+  const { headers, origin } = facts
+  return headers['sec-fetch-site'] === undefined && headers.origin === undefined && headers.referer !== undefined
+    && headers.referer !== origin && !headers.referer.startsWith(`${origin}/`)
+}
+
+function refuse(services: Services, request: FastifyRequest, reply: FastifyReply): FastifyReply {
+  return services.answers.send(request, reply, {
+    status: 403, code: 'cross_origin', title: 'Request from another site', detail: 'Another site asked to sign you out, so it was not done.',
+  })
+}
+
+function sendConfirmation({ config }: Services, request: FastifyRequest, reply: FastifyReply, target: string | null): FastifyReply {
+  contextOf(request).verdict = 'confirm_logout'
+  const { origin } = contextOf(request).facts
+  const page = renderPage({
+    name: 'confirm_logout', title: 'Sign out?', detail: 'A link from another site asks to sign you out.', requestId: request.id,
+    actions: [
+      { label: 'Sign out', post: `${config.basePath}/logout`, fields: target === null ? {} : { redirect: target } },
+      { label: 'Stay signed in', href: `${origin}/` },
+    ],
+    // Browsers hold a form to this list through its redirects as well: to the provider and on to wherever that leads.
+    formTargets: ['https:', ...origin.startsWith('http:') ? ['http:'] : []],
+  }, config.pages)
+  return reply.headers(page.headers).send(page.html)
+}
+
+function sendSignedOut({ config }: Services, request: FastifyRequest, reply: FastifyReply): FastifyReply {
+  const { origin } = contextOf(request).facts
+  const page = renderPage({
+    name: 'signed_out', title: 'Signed out', detail: 'You are signed out.', requestId: request.id,
+    actions: [{ label: 'Sign in again', href: `${origin}${config.basePath}/login` }],
+  }, config.pages)
+  return reply.headers(page.headers).send(page.html)
+}

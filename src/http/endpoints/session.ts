@@ -1,0 +1,75 @@
+import { Fault } from '../../errors.ts'
+import { isCrossOrigin } from '../../gate/origin.ts'
+import { timeoutAt, type Session } from '../../session/session.ts'
+import { cooldownUntil, dueAt } from '../../token/clock.ts'
+import { contextOf } from '../context.ts'
+import { requireSession } from './current-session.ts'
+import type { Endpoint, Services } from './endpoint.ts'
+
+/** `GET session`: what a page may know about its session. Never counts as activity. */
+export const session: Endpoint = (services) => async (request, reply) => {
+  const found = await requireSession(services, request, reply)
+  if (found === null) return reply
+  contextOf(request).verdict = 'session'
+  return reply.header('cache-control', 'no-store').send(describe(services, found, Date.now()))
+}
+
+/** `POST session/refresh`: renews the tokens now, unless that was done a moment ago. Counts as activity. */
+export const refreshSession: Endpoint = (services) => async (request, reply) => {
+  const { facts, now } = contextOf(request)
+  if (isCrossOrigin(facts)) {
+    return services.answers.send(request, reply, {
+      status: 403, code: 'cross_origin', title: 'Request from another site', detail: 'Another site sent this request, so it was not carried out.',
+    })
+  }
+  const found = await requireSession(services, request, reply)
+  if (found === null) return reply
+  services.sessions.touch(found, now)
+  const outcome = found.tokens.refreshToken === null ? { type: 'refreshed', session: found } as const
+    : await services.refresher.refresh(found, 'asked', now)
+  contextOf(request).verdict = 'session'
+  switch (outcome.type) {
+    case 'refreshed': return reply.header('cache-control', 'no-store').send(describe(services, outcome.session, Date.now()))
+    case 'failed': throw new Fault('token_unavailable', { retryAfter: outcome.retryAfter })
+    case 'ended': return services.answers.send(request, reply, {
+      status: 401, code: 'session_expired', title: 'Login required', detail: 'Your session has ended. Sign in again to go on.',
+      authenticate: 'Bearer', clearSession: true, loginUrl: `${facts.origin}${services.config.basePath}/login`,
+    })
+  }
+}
+
+/** `GET userinfo`: the ID token's claims. */
+export const userinfo: Endpoint = (services) => async (request, reply) => {
+  const found = await requireSession(services, request, reply)
+  if (found === null) return reply
+  contextOf(request).verdict = 'session'
+  return reply.header('cache-control', 'no-store').send(found.claims)
+}
+
+function describe({ sessions, refresher, config }: Services, current: Session, now: number): Record<string, unknown> {
+  const { tokens } = current
+  const timeout = timeoutAt(sessions.policy, current)
+  const refreshable = tokens.refreshToken !== null
+  const due = refreshable ? dueAt(current, config.session.refreshBefore) : null
+  const cool = cooldownUntil(current)
+  return {
+    session: {
+      created_at: at(current.createdAt), ends_at: at(current.endsAt), timeout_at: at(timeout),
+      ends_in_seconds: seconds(current.endsAt, now), timeout_in_seconds: seconds(timeout, now), active: true,
+    },
+    tokens: {
+      expire_at: at(tokens.expiresAt), refreshed_at: at(current.refreshedAt), expire_in_seconds: seconds(tokens.expiresAt, now),
+      next_auto_refresh_in_seconds: seconds(due === null ? null : Math.max(due, cool), now),
+      refresh_cooldown: cool > now, refresh_cooldown_seconds: Math.max(0, Math.ceil((cool - now) / 1000)),
+      refreshable, last_refresh_error: refresher.lastError(current),
+    },
+  }
+}
+
+function at(time: number | null): string | null {
+  return time === null ? null : new Date(time).toISOString()
+}
+
+function seconds(time: number | null, now: number): number {
+  return time === null ? -1 : Math.max(0, Math.floor((time - now) / 1000))
+}

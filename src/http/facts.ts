@@ -1,0 +1,91 @@
+import { BlockList, isIP, isIPv6 } from 'node:net'
+import type { IncomingMessage } from 'node:http'
+import { Fault } from '../errors.ts'
+import { hostOf } from '../gate/pipeline.ts'
+import type { Client, Facts } from '../gate/verdict.ts'
+import type { Ticket } from '../session/ticket.ts'
+import { targetOf } from './target.ts'
+
+interface FactReader {
+  /** Turns a request into plain data. Throws `bad_request` for a target or a Host that has no single meaning. */
+  read(request: IncomingMessage): Facts
+}
+
+interface FactOptions {
+  readonly publicUrls: readonly string[]
+  readonly trustedProxies: readonly string[]
+  readonly readTicket: (cookies: string | undefined) => Ticket | null
+}
+
+/** Makes the reader of facts; forwarded headers count only from trusted proxies. */
+export function createFactReader({ publicUrls, trustedProxies, readTicket }: FactOptions): FactReader {
+  const isTrusted = trustList(trustedProxies)
+  const first = publicUrls[0] ?? ''
+  const byHost = new Map(publicUrls.map((origin) => [hostOf(origin), origin]))
+  const only = publicUrls.length === 1
+
+  return {
+    read(request) {
+      const target = targetOf(request)
+      if (!target.ok) throw new Fault('bad_request', { cause: new Error(target.problem) })
+      const { headers, rawHeaders } = request
+      if (hostCount(rawHeaders) > 1) throw new Fault('bad_request', { cause: new Error('the request has more than one Host') })
+      const peer = plainAddress(request.socket.remoteAddress ?? '')
+      const trusted = trustedProxies.length > 0 && isTrusted(peer)
+      const asked = trusted ? firstItem(headers['x-forwarded-host']) ?? headers.host : headers.host
+      const origin = only ? first : originOf(asked, byHost) ?? first
+      return {
+        method: request.method ?? 'GET', path: target.path, query: target.query,
+        headers, rawHeaders, origin,
+        client: clientOf(headers, peer, trusted, origin, isTrusted),
+        ticket: readTicket(headers.cookie),
+      }
+    },
+  }
+}
+
+function clientOf(
+  headers: IncomingMessage['headers'], peer: string, trusted: boolean, origin: string, isTrusted: (address: string) => boolean,
+): Client {
+  const scheme = origin.startsWith('https:') ? 'https' : 'http'
+  if (!trusted) return { address: peer, peer, trusted, scheme }
+  const chain = String(headers['x-forwarded-for'] ?? '').split(',').map((address) => plainAddress(address.trim())).filter((a) => a !== '')
+  // From the right: the last address that no proxy of ours has appended is the nearest one that can be believed.
+  const nearest = chain.toReversed().find((address) => !isTrusted(address)) ?? chain[0] ?? peer
+  return { address: isIP(nearest) === 0 ? peer : nearest, peer, trusted, scheme }
+}
+
+function originOf(host: string | undefined, byHost: ReadonlyMap<string, string>): string | null {
+  if (host === undefined) return null
+  const lower = host.toLowerCase()
+  return byHost.get(lower) ?? byHost.get(lower.replace(/:(?:80|443)$/, '')) ?? null
+}
+
+function hostCount(rawHeaders: readonly string[]): number {
+  let count = 0
+  for (let i = 0; i < rawHeaders.length; i += 2) {
+    const name = rawHeaders[i]
+    if (name?.length === 4 && name.toLowerCase() === 'host') count += 1
+  }
+  return count
+}
+
+function firstItem(header: string | string[] | undefined): string | undefined {
+  const item = String(header ?? '').split(',')[0]?.trim()
+  return item === '' ? undefined : item
+}
+
+/** An IPv4 address that came in over an IPv6 socket is an IPv4 address. */
+function plainAddress(address: string): string {
+  return address.startsWith('::ffff:') ? address.slice('::ffff:'.length) : address
+}
+
+function trustList(ranges: readonly string[]): (address: string) => boolean {
+  const list = new BlockList()
+  for (const range of ranges) {
+    const [network = '', prefix = ''] = range.split('/')
+    list.addSubnet(network, Number(prefix), isIPv6(network) ? 'ipv6' : 'ipv4')
+  }
+  // A peer on a unix socket has no address; who may write there, the file system decides.
+  return (address) => address === '' || (isIP(address) !== 0 && list.check(address, isIPv6(address) ? 'ipv6' : 'ipv4'))
+}

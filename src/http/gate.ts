@@ -1,0 +1,89 @@
+import { METHODS } from 'node:http'
+import httpProxy from '@fastify/http-proxy'
+import type { FastifyInstance, FastifyReply, FastifyRequest } from 'fastify'
+import type { Config } from '../config/schema.ts'
+import { causes, faults, type Fault } from '../errors.ts'
+import { challenge, loginUrlFor } from '../gate/challenge.ts'
+import type { UpstreamHeaders } from '../gate/headers.ts'
+import type { Gate } from '../gate/pipeline.ts'
+import type { Verdict } from '../gate/verdict.ts'
+import type { Sessions } from '../session/sessions.ts'
+import { contextOf } from './context.ts'
+import type { Cookies } from './cookies.ts'
+import { answerFor, kindOf, type Answers } from './failures.ts'
+import type { Limits } from './limits.ts'
+import type { LoginRedirects } from './proxy/login-redirect.ts'
+import { transfer } from './proxy/transfer.ts'
+import type { Upstreams } from './proxy/upstreams.ts'
+
+/** What requests to the application walk through. */
+export interface GateServices {
+  readonly config: Config
+  readonly gate: Gate
+  readonly headers: UpstreamHeaders
+  readonly upstreams: Upstreams
+  readonly loginRedirects: LoginRedirects
+  readonly sessions: Sessions
+  readonly cookies: Cookies
+  readonly answers: Answers
+}
+
+type Forward = Extract<Verdict, { type: 'forward' }>
+
+/**
+ * Registers the catch-all: every request is decided, then answered or passed on. The decision and the transfer come in
+ * onRequest, because what follows in Fastify would look into bodies and content types that are the application's.
+ */
+export async function registerGate(app: FastifyInstance, services: GateServices, limits: Limits): Promise<void> {
+  const { gate, answers, config, upstreams } = services
+  for (const hook of limits.requests) app.addHook('onRequest', hook)
+  app.addHook('onRequest', async (request, reply) => {
+    const context = contextOf(request)
+    const verdict = await gate(context.facts, context.now)
+    context.route = verdict.route
+    if (verdict.type === 'forward') return forward(services, verdict, request, reply)
+    const { denial, kind, route } = verdict
+    context.kind = kind
+    if (denial.reason === 'forbidden') {
+      request.log.info({ event: 'forbidden', id: request.id, route: route?.label, why: denial.why }, 'a session lacks a claim')
+    }
+    return answers.send(request, reply, challenge(denial, kind, context.facts, route, { basePath: config.basePath, message: config.scripts.message }))
+  })
+  await app.register(httpProxy, {
+    upstream: config.routes[0]?.upstream?.origin ?? '',
+    routes: ['/', '/*'],
+    httpMethods: METHODS.filter((method) => method !== 'CONNECT'),
+    handler: () => { throw new Error('a request came past the gate') },
+  })
+  app.addHook('onClose', () => upstreams.close())
+}
+
+function forward(services: GateServices, verdict: Forward, request: FastifyRequest, reply: FastifyReply): FastifyReply {
+  const { sessions, headers, upstreams, cookies, loginRedirects, config, answers } = services
+  const { route, session, accessToken } = verdict
+  const context = contextOf(request)
+  const { facts } = context
+  if (session !== null) sessions.touch(session, context.now)
+  context.session = session
+  context.verdict = 'forward'
+  reply.hijack()
+  transfer({
+    pool: upstreams.poolFor(route),
+    route, facts, isOwnCookie: cookies.isOwn,
+    headers: headers.build(facts, route, session, accessToken),
+    request: request.raw, response: reply.raw,
+    intercept(status, location) {
+      if (!loginRedirects.matches(route, status, location) || kindOf(request, config) !== 'script') return false
+      answers.send(request, reply, {
+        status: 401, code: 'upstream_login_required', title: 'Login required', detail: 'The application asks for a sign-in of its own.',
+        authenticate: 'Bearer', loginUrl: loginUrlFor(facts, 'script', config.basePath),
+      })
+      return true
+    },
+    fail(fault: Fault) {
+      request.log[faults[fault.code].level]({ event: fault.code, id: request.id, route: route.label, cause: causes(fault.cause) }, fault.message)
+      answers.send(request, reply, answerFor(fault))
+    },
+  })
+  return reply
+}

@@ -1,0 +1,44 @@
+import { createHash, createHmac, randomBytes } from 'node:crypto'
+import { LOGIN_SECONDS } from './cookies.ts'
+
+/** What a login carries to the provider and back, sealed in `state`. */
+export interface LoginState {
+  /** Unique; also what makes the nonce and the code verifier this login's own. */
+  readonly id: string
+  /** Fingerprint of the browser's binding secret. */
+  readonly browser: string
+  readonly origin: string
+  /** Path, query and fragment on that origin. */
+  readonly target: string
+  /** ms since the epoch. */
+  readonly at: number
+  /** How many logins in a row have come to nothing before this one. */
+  readonly tries: number
+  readonly acrValues: readonly string[] | null
+  /** Seconds. */
+  readonly maxAge: number | null
+}
+
+/** Whether a login may still be finished at `now` (ms). */
+export function isFresh(state: LoginState, now: number): boolean {
+  return now - state.at < LOGIN_SECONDS * 1000
+}
+
+/** A fresh state id, 128 random bits. */
+export function newStateId(): string {
+  return randomBytes(16).toString('base64url')
+}
+
+/** What a state may know of the browser's secret: enough to recognize it, no more. */
+export function fingerprint(secret: string): string {
+  return createHash('sha256').update(secret).digest('base64url').slice(0, 22)
+}
+
+/**
+ * The nonce and the PKCE code verifier (RFC 7636, section 4.1) of one login. They follow from the secret that only this
+ * browser's cookie holds, so the state alone, wherever it is seen, redeems nothing.
+ */
+export function loginSecrets(secret: string, stateId: string): { nonce: string, codeVerifier: string } {
+  const derive = (use: string): string => createHmac('sha256', secret).update(`${use} ${stateId}`).digest('base64url')
+  return { nonce: derive('nonce'), codeVerifier: derive('code verifier') }
+}

@@ -1,0 +1,41 @@
+/** RFC 9110, section 7.6.1, in an answer; the upgrade and trailers of one hop say nothing about the next. */
+const DROPPED = new Set(['connection', 'keep-alive', 'proxy-connection', 'transfer-encoding', 'upgrade', 'te', 'trailer', 'gatehouse'])
+
+interface AnswerHeaders {
+  /** Name, value, name, value … for the client. */
+  readonly headers: string[]
+  readonly location: string | null
+}
+
+/** An upstream's headers without what belongs to its hop or to the gateway: hop-by-hop, `Gatehouse`, the gateway's cookies. */
+export function clientHeaders(raw: readonly (Buffer | string)[], isOwnCookie: (name: string) => boolean): AnswerHeaders {
+  const headers: string[] = []
+  let location: string | null = null
+  let named: Set<string> | null = null
+  for (let i = 0; i + 1 < raw.length; i += 2) {
+    const name = text(raw[i])
+    const value = text(raw[i + 1])
+    const lower = name.toLowerCase()
+    if (DROPPED.has(lower)) {
+      if (lower === 'connection' && !/^(?:keep-alive|close|upgrade)$/i.test(value)) named = new Set(value.toLowerCase().split(',').map((one) => one.trim()))
+      continue
+    }
+    if (lower === 'location') location = value
+    if (lower === 'set-cookie' && isOwnCookie(value.slice(0, value.search(/[=;]|$/)).trim())) continue
+    headers.push(name, value)
+  }
+  return { headers: named === null ? headers : without(headers, named), location }
+}
+
+function text(value: Buffer | string | undefined): string {
+  return typeof value === 'string' ? value : value?.toString('latin1') ?? ''
+}
+
+function without(headers: readonly string[], names: ReadonlySet<string>): string[] {
+  const kept: string[] = []
+  for (let i = 0; i + 1 < headers.length; i += 2) {
+    const name = headers[i] ?? ''
+    if (!names.has(name.toLowerCase())) kept.push(name, headers[i + 1] ?? '')
+  }
+  return kept
+}

@@ -1,0 +1,137 @@
+import type { IncomingMessage, ServerResponse } from 'node:http'
+import type { Dispatcher } from 'undici'
+import { Fault } from '../../errors.ts'
+import type { CompiledRoute, Facts } from '../../gate/verdict.ts'
+import { clientHeaders } from './answer.ts'
+import { upstreamPath } from './upstream-path.ts'
+
+/** One request on its way to its upstream. */
+export interface Transfer {
+  readonly pool: Dispatcher
+  readonly route: CompiledRoute
+  readonly facts: Facts
+  readonly headers: string[]
+  readonly request: IncomingMessage
+  readonly response: ServerResponse
+  readonly isOwnCookie: (name: string) => boolean
+  /** Whether to answer with something else than the upstream's answer; `true` when that has been done. */
+  readonly intercept: (status: number, location: string | null) => boolean
+  /** Called once when nothing has been answered and nothing will come. */
+  readonly fail: (fault: Fault) => void
+}
+
+const REPEATABLE = new Set(['GET', 'HEAD', 'OPTIONS'])
+/** An idle connection that the upstream closed just as it was taken again. */
+const STALE = new Set(['UND_ERR_SOCKET', 'ECONNRESET', 'EPIPE'])
+
+/** Sends the request upstream and its answer back, both as streams with back-pressure, nothing kept, nothing changed. */
+export function transfer(job: Transfer): void {
+  const { route, facts, request } = job
+  const hasBody = request.headers['transfer-encoding'] !== undefined || Number(request.headers['content-length'] ?? 0) > 0
+  const announced = Number(request.headers['content-length'] ?? 0)
+  if (route.maxBody !== null && announced > route.maxBody) {
+    job.fail(new Fault('payload_too_large'))
+    return
+  }
+  const dispatch = (retry: (() => void) | null): void => {
+    const what: Dispatcher.DispatchOptions = {
+      path: upstreamPath(route, facts.path) + facts.query,
+      method: facts.method,
+      headers: job.headers,
+      // undici takes async iterables, which its type does not say.
+      body: hasBody ? bodyOf(request, route.maxBody) as unknown as null : null,
+      headersTimeout: route.timeout,
+      bodyTimeout: 0,
+    }
+    job.pool.dispatch(what, receiver(job, hasBody, retry))
+  }
+  dispatch(!hasBody && REPEATABLE.has(facts.method) ? () => { dispatch(null) } : null)
+}
+
+function receiver(job: Transfer, hasBody: boolean, retry: (() => void) | null): Dispatcher.DispatchHandler {
+  const { response } = job
+  let upstream: Dispatcher.DispatchController | null = null
+  let over = false
+  let intercepted = false
+  const gone = (): void => {
+    if (!over) upstream?.abort(new Error('the client has gone'))
+  }
+  const drained = (): void => { upstream?.resume() }
+  const finish = (): void => {
+    over = true
+    response.off('close', gone)
+    response.off('drain', drained)
+  }
+  return {
+    onRequestStart(controller) {
+      upstream = controller
+      if (response.destroyed) controller.abort(new Error('the client has gone'))
+      else response.on('close', gone)
+    },
+    onResponseStart(controller, status, _headers, statusMessage) {
+      if (status < 200) return
+      const raw = controller.rawHeaders
+      const { headers, location } = clientHeaders(Array.isArray(raw) ? raw : [], job.isOwnCookie)
+      if (job.intercept(status, location)) {
+        intercepted = true
+        controller.abort(new Error('answered by the gateway'))
+        return
+      }
+      response.writeHead(status, statusMessage, headers)
+      response.on('drain', drained)
+      // Event streams and long polls show their headers before their first byte; where one is here already this does nothing.
+      process.nextTick(() => { if (!over && !response.destroyed) response.flushHeaders() })
+    },
+    onResponseData(controller, chunk) {
+      if (!intercepted && !response.write(chunk)) controller.pause()
+    },
+    onResponseEnd() {
+      finish()
+      if (!intercepted) response.end()
+    },
+    onResponseError(_controller, error) {
+      finish()
+      if (intercepted || response.destroyed) return
+      if (response.headersSent) {
+        response.destroy(error)
+        return
+      }
+      if (retry !== null && STALE.has(codeOf(error))) {
+        retry()
+        return
+      }
+      if (hasBody) {
+        // The rest of the body is of no use to anybody, and the connection can't be used again.
+        response.setHeader('connection', 'close')
+        job.request.resume()
+      }
+      job.fail(faultOf(error))
+    },
+  }
+}
+
+/** Leaves the client's connection open when the upstream fails: it still has to get its answer. */
+function bodyOf(request: IncomingMessage, most: number | null): AsyncIterable<Buffer> {
+  const chunks = request.iterator({ destroyOnReturn: false })
+  return most === null ? chunks : limited(chunks, most)
+}
+
+async function* limited(chunks: AsyncIterable<Buffer>, most: number): AsyncIterable<Buffer> {
+  let size = 0
+  for await (const chunk of chunks) {
+    size += chunk.length
+    if (size > most) throw new Fault('payload_too_large')
+    yield chunk
+  }
+}
+
+const TIMEOUTS = new Set(['UND_ERR_HEADERS_TIMEOUT', 'UND_ERR_CONNECT_TIMEOUT', 'ETIMEDOUT'])
+
+function faultOf(error: Error): Fault {
+  if (error instanceof Fault) return error
+  return new Fault(TIMEOUTS.has(codeOf(error)) ? 'upstream_timeout' : 'upstream_unreachable', { cause: error })
+}
+
+function codeOf(error: Error): string {
+  return 'code' in error && typeof error.code === 'string' ? error.code : ''
+}

@@ -1,0 +1,49 @@
+import type { IncomingMessage } from 'node:http'
+import { unreadable } from '../gate/readings.ts'
+
+/** A request target that has been looked at. */
+export type Target =
+  /** As sent, byte for byte; `query` with its `?`, or nothing. */
+  | { readonly ok: true, readonly path: string, readonly query: string }
+  | { readonly ok: false, readonly problem: string }
+
+const kTarget = Symbol('target')
+
+interface Looked extends IncomingMessage { [kTarget]?: Target }
+
+/**
+ * Looks at the raw request target before anything routes on it, keeps the result with the request, and returns what may
+ * be routed on. An absolute target (RFC 9112, section 3.2.2) that names one of `origins` becomes its path.
+ */
+export function rewriteTarget(request: Looked, origins: readonly string[]): string {
+  const target = readTarget(request.url ?? '', origins)
+  request[kTarget] = target
+  return target.ok ? target.path + target.query : '/'
+}
+
+/** What `rewriteTarget` found. */
+export function targetOf(request: Looked): Target {
+  return request[kTarget] ?? { ok: false, problem: 'the request has no target' }
+}
+
+/** Splits a raw request target, or says what is wrong with it. */
+export function readTarget(raw: string, origins: readonly string[]): Target {
+  const inOriginForm = raw.startsWith('/') ? raw : fromAbsolute(raw, origins)
+  if (inOriginForm === null) return { ok: false, problem: 'the request target is neither a path nor one of the public URLs' }
+  const mark = inOriginForm.indexOf('?')
+  const path = mark === -1 ? inOriginForm : inOriginForm.slice(0, mark)
+  const query = mark === -1 ? '' : inOriginForm.slice(mark)
+  if (query.includes('#')) return { ok: false, problem: 'the query has a raw number sign' }
+  const problem = unreadable(path)
+  return problem === null ? { ok: true, path, query } : { ok: false, problem }
+}
+
+function fromAbsolute(raw: string, origins: readonly string[]): string | null {
+  const [, scheme, authority, rest] = /^(https?):\/\/([^/?#\\]*)(.*)$/is.exec(raw) ?? []
+  if (scheme === undefined || authority === undefined || rest === undefined) return null
+  const asked = `${scheme}://${authority}`
+  // Behind a proxy that ends TLS the scheme says nothing: the name decides.
+  const names = (origin: string): boolean => URL.canParse(asked) && new URL(asked).host === new URL(origin).host
+  if (authority.includes('@') || !origins.some(names)) return null
+  return rest.startsWith('/') ? rest : `/${rest}`
+}

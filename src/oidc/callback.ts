@@ -1,0 +1,60 @@
+import { authorizationCodeGrant, type IDToken } from 'openid-client'
+import { Fault } from '../errors.ts'
+import { verifiedClaims } from './claims.ts'
+import type { Provider } from './provider.ts'
+import { toLoginFault } from './refusal.ts'
+import { toTokenSet, type Claims, type TokenSet } from './token-set.ts'
+
+/** What a login brought. */
+export interface LoginResult {
+  readonly issuer: string
+  readonly idToken: string
+  readonly idTokenClaims: IDToken
+  readonly claims: Claims
+  readonly tokens: TokenSet
+}
+
+/** What the answer must match. */
+export interface LoginChecks {
+  readonly state: string
+  readonly nonce: string
+  readonly codeVerifier: string
+  /** Seconds, where a maximum age was asked for. */
+  readonly maxAge: number | null
+  /** The values of which one must come back as `acr`, where some were asked for. */
+  readonly acrValues: readonly string[] | null
+}
+
+/**
+ * Redeems the authorization response in `url` (RFC 6749, section 4.1.3; `iss` as in RFC 9207) and verifies the ID token
+ * (OpenID Connect Core 1.0, section 3.1.3.7) with its signature. Rejects with `login_failed` or `provider_unavailable`.
+ */
+export async function redeemCode(provider: Provider, url: URL, checks: LoginChecks, now: number): Promise<LoginResult> {
+  const found = await provider.discovered()
+  try {
+    const response = await authorizationCodeGrant(found.configuration, url, {
+      expectedState: checks.state,
+      expectedNonce: checks.nonce,
+      pkceCodeVerifier: checks.codeVerifier,
+      idTokenExpected: true,
+      ...(checks.maxAge === null ? {} : { maxAge: checks.maxAge }),
+    })
+    const idTokenClaims = response.claims()
+    const idToken = response.id_token
+    if (idTokenClaims === undefined || idToken === undefined) throw new Error('the token response has no ID token')
+    const claims = await verifiedClaims(provider, found, { idToken, idTokenClaims, accessToken: response.access_token })
+    requireAcr(checks.acrValues, idTokenClaims.acr)
+    return { issuer: idTokenClaims.iss, idToken, idTokenClaims, claims, tokens: toTokenSet(response, now) }
+  } catch (error) {
+    throw toLoginFault(error)
+  }
+}
+
+function requireAcr(wanted: readonly string[] | null, got: unknown): void {
+  if (wanted === null || (typeof got === 'string' && wanted.includes(got))) return
+  throw new Fault('login_failed', {
+    status: 403,
+    cause: new Error(`asked for acr ${wanted.join(' or ')}, the ID token says ${typeof got === 'string' ? got : 'nothing'}`),
+    detail: 'This page asks for a stronger sign-in, and the sign-in service did not provide it.',
+  })
+}

@@ -1,0 +1,50 @@
+import { buildAuthorizationUrl, buildAuthorizationUrlWithPAR, calculatePKCECodeChallenge } from 'openid-client'
+import { toLoginFault } from './refusal.ts'
+import type { Provider } from './provider.ts'
+
+/** What one authorization request asks for, beside what the configuration says. */
+export interface LoginRequest {
+  readonly redirectUri: string
+  readonly state: string
+  readonly nonce: string
+  readonly codeVerifier: string
+  readonly prompt?: string | undefined
+  readonly loginHint?: string | undefined
+  readonly acrValues?: string | undefined
+  /** Seconds (OpenID Connect Core 1.0, section 3.1.2.1). */
+  readonly maxAge?: number | undefined
+  /** Scopes beside the configured ones, space-separated. */
+  readonly scope?: string | undefined
+}
+
+/**
+ * The URL that the browser goes to for a login: authorization code with PKCE S256 (RFC 7636), pushed before (RFC 9126)
+ * where the provider announces it. Rejects with `provider_unavailable` or `login_failed`.
+ */
+export async function authorizationUrl(provider: Provider, request: LoginRequest): Promise<URL> {
+  const { configuration } = await provider.discovered()
+  const { settings } = provider
+  const parameters = new URLSearchParams(settings.authorizationParameters)
+  const add = (name: string, value: string | number | undefined): void => {
+    if (value !== undefined && value !== '') parameters.set(name, String(value))
+  }
+  add('response_type', 'code')
+  add('redirect_uri', request.redirectUri)
+  add('scope', [...new Set([...settings.scopes, ...(request.scope?.split(' ') ?? [])])].filter((s) => s !== '').join(' '))
+  add('state', request.state)
+  add('nonce', request.nonce)
+  add('code_challenge', await calculatePKCECodeChallenge(request.codeVerifier))
+  add('code_challenge_method', 'S256')
+  add('response_mode', settings.responseMode === 'form_post' ? 'form_post' : undefined)
+  add('prompt', request.prompt)
+  add('login_hint', request.loginHint)
+  add('acr_values', request.acrValues)
+  add('max_age', request.maxAge)
+  const pushed = settings.pushedAuthorization === 'on'
+    || (settings.pushedAuthorization === 'auto' && configuration.serverMetadata().pushed_authorization_request_endpoint !== undefined)
+  try {
+    return pushed ? await buildAuthorizationUrlWithPAR(configuration, parameters) : buildAuthorizationUrl(configuration, parameters)
+  } catch (error) {
+    throw toLoginFault(error)
+  }
+}

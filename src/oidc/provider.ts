@@ -1,0 +1,86 @@
+import { Configuration, None, allowInsecureRequests, customFetch, discovery } from 'openid-client'
+import type { Config } from '../config/schema.ts'
+import { Fault, causes } from '../errors.ts'
+import type { Log } from '../telemetry/log.ts'
+import { clientAuthentication } from './client-authentication.ts'
+import { createSigningKeys, type SigningKeys } from './keys.ts'
+import { createTransport } from './transport.ts'
+
+/** The provider once it has been discovered. */
+export interface Discovered {
+  readonly configuration: Configuration
+  readonly keys: SigningKeys
+}
+
+/** The OpenID provider: discovered when it can be, asked again until then. */
+export interface Provider {
+  /** The discovered provider; rejects with `provider_unavailable` when it can't be discovered now. */
+  discovered(): Promise<Discovered>
+  /** The same without waiting: `null` until the first discovery. */
+  peek(): Discovered | null
+  readonly settings: Config['provider']
+  close(): Promise<void>
+}
+
+const RETRY_FIRST = 1_000
+const RETRY_MOST = 30_000
+
+/** Begins to discover the provider (OpenID Connect Discovery 1.0), in the background and until it succeeds. */
+export function openProvider(settings: Config['provider'], log: Log): Provider {
+  const transport = createTransport({ ca: settings.caFile?.content ?? null, timeout: settings.timeout })
+  let known: Discovered | null = null
+  let underWay: Promise<Discovered> | null = null
+  let timer: NodeJS.Timeout | null = null
+  let closed = false
+
+  async function discover(): Promise<Discovered> {
+    const http = new URL(settings.issuer).protocol === 'http:'
+    const execute = http ? [allowInsecureRequests] : []
+    const timeout = settings.timeout / 1000
+    const found = await discovery(new URL(settings.issuer), settings.clientId, undefined, None(), {
+      [customFetch]: transport.fetch, timeout, execute,
+    })
+    const server = found.serverMetadata()
+    if (server.jwks_uri === undefined) throw new Error('the provider’s metadata has no jwks_uri')
+    if (server.authorization_endpoint === undefined) throw new Error('the provider’s metadata has no authorization_endpoint')
+    const configuration = new Configuration(server, settings.clientId, {}, await clientAuthentication(settings, server))
+    configuration[customFetch] = transport.fetch
+    configuration.timeout = timeout
+    if (http) allowInsecureRequests(configuration)
+    return { configuration, keys: createSigningKeys(server.jwks_uri, transport.fetch, settings.timeout) }
+  }
+
+  function once(): Promise<Discovered> {
+    underWay ??= discover().then(
+      (found) => {
+        known = found
+        log.info({ event: 'provider_discovered', issuer: settings.issuer }, 'the provider has been discovered')
+        return found
+      },
+      (error: unknown) => {
+        log.error({ event: 'provider_unavailable', issuer: settings.issuer, cause: causes(error) }, 'the provider can’t be discovered')
+        throw new Fault('provider_unavailable', { cause: error })
+      },
+    ).finally(() => { underWay = null })
+    return underWay
+  }
+
+  function keepTrying(pause: number): void {
+    once().catch(() => {
+      if (closed) return
+      timer = setTimeout(() => { if (known === null) keepTrying(Math.min(pause * 2, RETRY_MOST)) }, pause).unref()
+    })
+  }
+  keepTrying(RETRY_FIRST)
+
+  return {
+    settings,
+    discovered: async () => known ?? once(),
+    peek: () => known,
+    async close() {
+      closed = true
+      if (timer !== null) clearTimeout(timer)
+      await transport.close()
+    },
+  }
+}

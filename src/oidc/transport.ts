@@ -1,0 +1,52 @@
+import { rootCertificates } from 'node:tls'
+import { Agent, fetch as undiciFetch, type RequestInit as UndiciRequestInit } from 'undici'
+import type { CustomFetch } from 'openid-client'
+
+/** No honest answer of a provider is larger; a broken one must not fill the memory. */
+const MAX_ANSWER_BYTES = 1024 * 1024
+
+const NULL_BODY_STATUS = new Set([101, 204, 205, 304])
+
+interface TransportOptions {
+  /** Certificates trusted beside the usual ones, PEM. */
+  readonly ca: Buffer | null
+  /** For each call from its start to the last byte of the answer, ms. */
+  readonly timeout: number
+}
+
+/** A `fetch` for calls to the provider: bounded in time and size, redirects left alone, extra trust roots. */
+export function createTransport({ ca, timeout }: TransportOptions): { fetch: CustomFetch, close(): Promise<void> } {
+  const agent = new Agent({
+    connect: { timeout, ...(ca === null ? {} : { ca: [...rootCertificates, ca.toString('utf8')] }) },
+    headersTimeout: timeout,
+    bodyTimeout: timeout,
+  })
+  const bounded: CustomFetch = async (url, options) => {
+    const own = AbortSignal.timeout(timeout)
+    const init = {
+      method: options.method,
+      headers: options.headers,
+      body: options.body ?? null,
+      redirect: 'manual',
+      signal: options.signal === undefined ? own : AbortSignal.any([own, options.signal]),
+      dispatcher: agent,
+    }
+    const answer = await undiciFetch(url, init as UndiciRequestInit)
+    const body = await readBounded(answer.body, url)
+    const headers = new Headers([...answer.headers])
+    return new Response(NULL_BODY_STATUS.has(answer.status) ? null : body, { status: answer.status, headers })
+  }
+  return { fetch: bounded, close: () => agent.close() }
+}
+
+async function readBounded(body: AsyncIterable<unknown> | null, url: string): Promise<Buffer<ArrayBuffer>> {
+  const chunks: Uint8Array[] = []
+  let size = 0
+  for await (const chunk of body ?? []) {
+    if (!(chunk instanceof Uint8Array)) throw new TypeError('an answer of the provider is not made of bytes')
+    size += chunk.byteLength
+    if (size > MAX_ANSWER_BYTES) throw new Error(`the answer of ${new URL(url).pathname} is larger than ${MAX_ANSWER_BYTES} bytes`)
+    chunks.push(chunk)
+  }
+  return Buffer.concat(chunks)
+}

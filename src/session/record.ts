@@ -1,0 +1,23 @@
+import type { StoredRecord } from '../store/store.ts'
+import { open, seal, toKey } from './envelope.ts'
+import type { Session } from './session.ts'
+import type { Ticket } from './ticket.ts'
+
+type Sealed = Omit<Session, 'id' | 'ticket' | 'version' | 'lastSeenAt'>
+
+/** Seals a session into what the store may see: AES-256-GCM under the ticket's data key, the id as associated data. */
+export function toRecord(session: Session): StoredRecord {
+  const { id, ticket, version, lastSeenAt, ...rest } = session
+  const body: Sealed = rest
+  const sealed = seal(toKey(Buffer.from(ticket.key, 'base64url')), id, JSON.stringify(body))
+  return { sealed, seenAt: lastSeenAt, version }
+}
+
+/** Opens a record with the ticket that belongs to it; `null` when the ticket is another's or the record was changed. */
+export function fromRecord(ticket: Ticket, record: StoredRecord): Session | null {
+  const text = open(toKey(Buffer.from(ticket.key, 'base64url')), ticket.id, record.sealed)
+  if (text === null) return null
+  // What opens under the ticket's key was written by `toRecord`: nobody else has had that key.
+  const body = JSON.parse(text) as Sealed
+  return { ...body, id: ticket.id, ticket, version: record.version, lastSeenAt: record.seenAt }
+}

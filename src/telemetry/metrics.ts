@@ -1,0 +1,53 @@
+import { Counter, Gauge, Histogram, Registry, collectDefaultMetrics } from 'prom-client'
+
+/** Everything the gateway counts; Prometheus names begin with `gatehouse_`. */
+export interface Metrics {
+  readonly registry: Registry
+  readonly requests: Counter<'route' | 'kind' | 'verdict'>
+  readonly logins: Counter<'outcome'>
+  readonly refreshes: Counter<'outcome' | 'cause'>
+  readonly sessionsBegun: Counter
+  readonly sessionsEnded: Counter<'reason'>
+  readonly sessionCache: Counter<'result'>
+  readonly storeEvictions: Counter
+  readonly upstreamSeconds: Histogram
+  /** Reads how many sessions the store holds each time the metrics are collected. */
+  watchStore(size: () => number | null): void
+}
+
+/** Makes a registry of its own, so that two gateways in one process do not mix their figures. */
+export function createMetrics(): Metrics {
+  const registry = new Registry()
+  const registers = [registry]
+  collectDefaultMetrics({ register: registry, prefix: 'gatehouse_' })
+  return {
+    registry,
+    requests: new Counter({
+      name: 'gatehouse_requests_total', help: 'Requests by what became of them', labelNames: ['route', 'kind', 'verdict'], registers,
+    }),
+    logins: new Counter({ name: 'gatehouse_logins_total', help: 'Logins by outcome', labelNames: ['outcome'], registers }),
+    refreshes: new Counter({
+      name: 'gatehouse_refreshes_total', help: 'Token refreshes by outcome and cause', labelNames: ['outcome', 'cause'], registers,
+    }),
+    sessionsBegun: new Counter({ name: 'gatehouse_sessions_begun_total', help: 'Sessions begun', registers }),
+    sessionsEnded: new Counter({
+      name: 'gatehouse_sessions_ended_total', help: 'Sessions ended, by reason', labelNames: ['reason'], registers,
+    }),
+    sessionCache: new Counter({
+      name: 'gatehouse_session_cache_total', help: 'Sessions looked up outside the usual path, by result', labelNames: ['result'], registers,
+    }),
+    storeEvictions: new Counter({
+      name: 'gatehouse_store_evictions_total', help: 'Sessions that the full memory store has dropped', registers,
+    }),
+    upstreamSeconds: new Histogram({
+      name: 'gatehouse_upstream_seconds', help: 'Time to the first byte of the upstream’s answer', registers,
+      buckets: [0.001, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60],
+    }),
+    watchStore(size) {
+      new Gauge({
+        name: 'gatehouse_store_sessions', help: 'Sessions in the memory store', registers,
+        collect() { this.set(size() ?? Number.NaN) },
+      })
+    },
+  }
+}

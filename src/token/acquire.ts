@@ -1,0 +1,46 @@
+import type { Route } from '../config/schema.ts'
+import type { Session } from '../session/session.ts'
+import { dueAt, isExpired, type RefreshBefore } from './clock.ts'
+import type { Refresher, RefreshOutcome } from './refresh.ts'
+
+/** Which access token goes upstream, or why none can. */
+export type Acquired =
+  | { readonly ok: true, readonly accessToken: string | null, readonly session: Session }
+  /** Expired, and nothing can renew it: for this route the session is over. */
+  | { readonly ok: false, readonly problem: 'spent' }
+  /** The provider ended the session. */
+  | { readonly ok: false, readonly problem: 'ended' }
+  /** Expired, and it can't be renewed just now; seconds until another try makes sense. */
+  | { readonly ok: false, readonly problem: 'unavailable', readonly retryAfter: number }
+
+/** Gives each request its access token: the one that is kept while it is valid, a renewed one after that. */
+export interface Tokens {
+  /** At once while the token is valid (one that is due is renewed in the background); a promise only when it has expired. */
+  acquire(session: Session, route: Route['token'], now: number): Acquired | Promise<Acquired>
+}
+
+/** Makes the source of access tokens. */
+export function createTokens(refresher: Refresher, before: RefreshBefore): Tokens {
+  return {
+    acquire(session, route, now) {
+      if (route.grant === 'none') return { ok: true, accessToken: null, session }
+      if (isExpired(session, now)) {
+        if (session.tokens.refreshToken === null) return { ok: false, problem: 'spent' }
+        return refresher.refresh(session, 'expired', now).then(acquired)
+      }
+      const due = dueAt(session, before)
+      if (due !== null && now >= due && session.tokens.refreshToken !== null && !refresher.heldBack(session, now)) {
+        void refresher.refresh(session, 'due', now)
+      }
+      return { ok: true, accessToken: session.tokens.accessToken, session }
+    },
+  }
+}
+
+function acquired(outcome: RefreshOutcome): Acquired {
+  switch (outcome.type) {
+    case 'refreshed': return { ok: true, accessToken: outcome.session.tokens.accessToken, session: outcome.session }
+    case 'ended': return { ok: false, problem: 'ended' }
+    case 'failed': return { ok: false, problem: 'unavailable', retryAfter: outcome.retryAfter }
+  }
+}

@@ -1,0 +1,53 @@
+import t from 'tap'
+import type { Figures, Measured } from '../../bench/figures.ts'
+import { judge } from '../../bench/promises.ts'
+
+function measured(name: string, rounds: Partial<Figures>[]): Measured {
+  const nothing: Figures = {
+    requestsPerSecond: 0,
+    p50: 0,
+    p99: 0,
+    singleP50: 0,
+    addedP50: 0,
+    steadyP50: 0,
+    steadyP99: 0,
+    cpuPerRequest: 0,
+    gatewayCore: 0,
+    memoryLoaded: 0,
+  }
+  return { name, rounds: rounds.map((figures) => ({ ...nothing, ...figures })), memoryIdle: 0, starts: [] }
+}
+
+const apache = measured('apache', [{ requestsPerSecond: 100 }, { requestsPerSecond: 200 }, { requestsPerSecond: 400 }])
+const proxy = measured('http-proxy', [
+  { requestsPerSecond: 100, addedP50: 100, steadyP99: 1000 },
+  { requestsPerSecond: 200, addedP50: 200, steadyP99: 500 },
+  { requestsPerSecond: 400, addedP50: 100, steadyP99: 2000 },
+])
+
+t.test('a promise is judged by the median of the rounds\' ratios, its bound included', async (t) => {
+  const gatehouse = measured('gatehouse', [
+    { requestsPerSecond: 1000, addedP50: 130, steadyP99: 1000 },
+    { requestsPerSecond: 320, addedP50: 1000, steadyP99: 10 },
+    { requestsPerSecond: 460, addedP50: 10, steadyP99: 2001 },
+  ])
+  t.strictSame(judge([apache, proxy, gatehouse]).map(({ measured, kept }) => [measured, kept]), [
+    [1.6, true],
+    [1.6, true],
+    [1.3, true],
+    [1, true],
+  ])
+})
+
+t.test('each promise can be broken', async (t) => {
+  const gatehouse = measured('gatehouse', [
+    { requestsPerSecond: 119, addedP50: 131, steadyP99: 1001 },
+    { requestsPerSecond: 238, addedP50: 262, steadyP99: 501 },
+    { requestsPerSecond: 476, addedP50: 131, steadyP99: 2002 },
+  ])
+  t.strictSame(judge([apache, proxy, gatehouse]).map(({ kept }) => kept), [false, false, false, false])
+})
+
+t.test('what was left out breaks nothing and keeps nothing', async (t) => {
+  t.strictSame(judge([apache, proxy]).map(({ kept }) => kept), [null, null, null, null])
+})

@@ -1,0 +1,49 @@
+import t from 'tap'
+import { interpolate, type Sources } from '../../src/config/interpolate.ts'
+
+const sources: Sources = {
+  env: { NAME: 'value', EMPTY: '', TRICK: '${NAME} $${ ${file:/secret}', YAML: '[a, b]' },
+  readText: (path) => path === '/secret' ? { text: 'hidden ${NAME}\r\n\n' } : { reason: 'no such file' },
+}
+
+const filled: [string, string][] = [
+  ['plain', 'plain'],
+  ['$NAME and $(NAME)', '$NAME and $(NAME)'],
+  ['${NAME}', 'value'],
+  ['a-${NAME}-${NAME}', 'a-value-value'],
+  ['${EMPTY}', ''],
+  ['${NONE:-other}', 'other'],
+  ['${EMPTY:-other}', 'other'],
+  ['${NAME:-other}', 'value'],
+  ['${NONE:-}', ''],
+  ['${NONE:-a:-b}', 'a:-b'],
+  ['${TRICK}', '${NAME} $${ ${file:/secret}'],
+  ['${YAML}', '[a, b]'],
+  ['${file:/secret}', 'hidden ${NAME}'],
+  ['$${NAME}', '${NAME}'],
+  ['$$${NAME}', '$${NAME}'],
+  ['{claims.email}', '{claims.email}'],
+]
+
+for (const [text, expected] of filled) t.same(interpolate(text, sources), { text: expected }, text)
+
+const gaps: [string, RegExp][] = [
+  ['${NONE}', /environment variable NONE, which is not set/],
+  ['${toString}', /environment variable toString, which is not set/],
+  ['${}', /has "\$\{\}"/],
+  ['${a b}', /has "\$\{a b\}"/],
+  ['${NAME', /has a \$\{ without its \}/],
+  ['${A:-${NAME}}', /within another/],
+  ['${file:}', /has "\$\{file:\}"/],
+  ['${file:/nowhere}', /names the file \/nowhere: no such file/],
+]
+
+for (const [text, message] of gaps) {
+  const outcome = interpolate(text, sources)
+  t.ok('gaps' in outcome && outcome.gaps.length === 1 && message.test(outcome.gaps[0]?.message ?? ''), `${text} is a gap`)
+}
+
+t.test('every gap of a text is told', async (t) => {
+  const outcome = interpolate('${A}${B}', sources)
+  t.equal('gaps' in outcome ? outcome.gaps.length : 0, 2)
+})

@@ -1,0 +1,358 @@
+import { join } from 'node:path'
+import t from 'tap'
+import { loadConfig } from '../../src/config/load.ts'
+import { ConfigurationError, formatProblems } from '../../src/config/problems.ts'
+import { brief, key, least, loadText, problemsOf } from './configuration.ts'
+
+const folder = t.testdir({})
+
+t.test('the least gets every default', async (t) => {
+  const { config, warnings } = loadText(folder, least)
+  t.same(warnings, [])
+  t.same(config, {
+    listen: { host: '0.0.0.0', port: 8080 },
+    publicUrl: ['https://orders.example.com'],
+    basePath: '/oauth2',
+    trustedProxies: [],
+    upstream: { origin: 'http://127.0.0.1:3000', socketPath: null },
+    tls: null,
+    admin: { listen: { host: '127.0.0.1', port: 9090 } },
+    provider: {
+      issuer: 'https://login.example.com',
+      clientId: 'orders',
+      clientSecret: 'hush',
+      clientAuthentication: 'auto',
+      responseMode: 'query',
+      privateKey: null,
+      scopes: ['openid', 'profile', 'email', 'offline_access'],
+      authorizationParameters: {},
+      pushedAuthorization: 'auto',
+      caFile: null,
+      allowHttp: false,
+      timeout: 10_000,
+      userinfo: false,
+      sessionCheck: null,
+    },
+    session: {
+      keys: [Buffer.alloc(32, 7)],
+      store: { kind: 'memory', max: 50_000 },
+      cookie: { name: 'gatehouse', sameSite: 'lax', domain: null },
+      lifetime: 36_000_000,
+      idleTimeout: 1_800_000,
+      endWithIdToken: false,
+      refreshBefore: { share: 0.5 },
+      redis: { caFile: null, certFile: null, keyFile: null, username: null, password: null },
+      outageGrace: 60_000,
+      maxPerUser: null,
+    },
+    scripts: { headers: [], message: null },
+    pages: { title: null, logo: null, texts: {} },
+    log: { level: 'info' },
+    workers: 1,
+    shutdown: { wait: 0, drain: 30_000 },
+    rateLimit: {
+      login: { max: 300, window: 60_000 },
+      callback: { max: 300, window: 60_000 },
+      session: { max: 600, window: 60_000 },
+      requests: null,
+    },
+    routes: [{
+      path: '/**',
+      host: null,
+      methods: null,
+      access: 'required',
+      upstream: { origin: 'http://127.0.0.1:3000', socketPath: null },
+      stripPrefix: null,
+      rewritePrefix: null,
+      challenge: 'auto',
+      require: { claims: {}, acr: null, maxAge: null },
+      token: { grant: 'session', audience: null, resource: null, scopes: null, header: 'Authorization' },
+      headers: { set: {}, encoding: 'rfc8187', remove: [] },
+      bearer: null,
+      loginRedirects: [],
+      preservePost: true,
+      maxBody: null,
+      csrf: 'origin',
+      timeout: 60_000,
+      upstreamTls: { caFile: null, serverName: null, insecureSkipVerify: false },
+    }],
+  })
+})
+
+t.test('the environment alone is enough', async (t) => {
+  const { config, warnings } = loadConfig({
+    env: {
+      GATEHOUSE_PUBLIC_URL: 'https://a.example.com, https://b.example.com/',
+      GATEHOUSE_UPSTREAM: 'unix:/run/app.sock',
+      GATEHOUSE_PROVIDER_ISSUER: 'https://login.example.com/v2.0',
+      GATEHOUSE_PROVIDER_CLIENT_ID: '00123',
+      GATEHOUSE_PROVIDER_CLIENT_SECRET: 'not ${FILLED} in',
+      GATEHOUSE_PROVIDER_SCOPES: 'openid,email',
+      GATEHOUSE_PROVIDER_USERINFO: 'true',
+      GATEHOUSE_PROVIDER_AUTHORIZATION_PARAMETERS: '{ domain_hint: "${HINT}", max_age: 300 }',
+      GATEHOUSE_SESSION_KEYS: key,
+      GATEHOUSE_SESSION_IDLE_TIMEOUT: 'off',
+      GATEHOUSE_WORKERS: '1',
+      GATEHOUSE_ADMIN: 'false',
+      GATEHOUSE_RATE_LIMIT_LOGIN: '',
+      GATEHOUSE_RATE_LIMIT_SESSION: 'false',
+      GATEHOUSE_ROUTES: '[{ path: /assets/**, access: public }, { path: /**, timeout: "${SLOW:-5m}" }]',
+      HINT: 'example.com',
+      OTHER_THING: 'x',
+    },
+  })
+  t.same(warnings, [])
+  t.same(config.publicUrl, ['https://a.example.com', 'https://b.example.com'])
+  t.same(config.upstream, { origin: 'http://localhost', socketPath: '/run/app.sock' })
+  t.equal(config.provider.clientId, '00123')
+  t.equal(config.provider.clientSecret, 'not ${FILLED} in')
+  t.same(config.provider.scopes, ['openid', 'email'])
+  t.equal(config.provider.userinfo, true)
+  t.same(config.provider.authorizationParameters, { domain_hint: 'example.com', max_age: '300' })
+  t.equal(config.session.idleTimeout, null)
+  t.equal(config.admin, null)
+  t.same(config.rateLimit.login, { max: 300, window: 60_000 }, 'an empty variable counts as not set')
+  t.equal(config.rateLimit.session, null)
+  t.same(config.routes.map(({ path, access, timeout, token }) => [path, access, timeout, token.grant]), [
+    ['/assets/**', 'public', 60_000, 'none'],
+    ['/**', 'required', 300_000, 'session'],
+  ])
+})
+
+t.test('the environment wins over the file, which may then be wrong', async (t) => {
+  const { config } = loadText(folder, `${least}log: { level: "\${NOWHERE}" }\nworkers: 1\nadmin: false\n`, {
+    GATEHOUSE_LOG_LEVEL: 'debug',
+    GATEHOUSE_ADMIN_LISTEN: '[::1]:0',
+    GATEHOUSE_PUBLIC_URL: 'https://other.example.com',
+  })
+  t.equal(config.log.level, 'debug')
+  t.same(config.admin, { listen: { host: '::1', port: 0 } })
+  t.same(config.publicUrl, ['https://other.example.com'])
+})
+
+t.test('values from files', async (t) => {
+  const folder = t.testdir({ secret: 'from a file\r\n', keys: `${key}\n${key}\n`, nested: { deep: 'deeper\n' } })
+  const env = {
+    GATEHOUSE_PROVIDER_CLIENT_SECRET_FILE: join(folder, 'secret'),
+    GATEHOUSE_SESSION_KEYS_FILE: join(folder, 'keys'),
+  }
+  const { config } = loadText(folder, `${least}pages: { title: "\${file:nested/deep}" }\n`, env)
+  t.equal(config.provider.clientSecret, 'from a file')
+  t.equal(config.session.keys.length, 2)
+  t.equal(config.pages.title, 'deeper', 'a relative path starts at the file')
+
+  t.same(problemsOf(() => loadText(folder, least, {
+    GATEHOUSE_PROVIDER_CLIENT_ID_FILE: join(folder, 'missing'),
+    GATEHOUSE_LOG_LEVEL: 'loud',
+    GATEHOUSE_WORKERS: '1',
+    GATEHOUSE_WORKERS_FILE: join(folder, 'secret'),
+    GATEHOUSE_ROUTES: '[{ path: /x',
+  })).map(({ file, line, column, path, message }) => [file, line, column, path, message]), [
+    ['GATEHOUSE_WORKERS_FILE', null, null, 'workers', 'is given twice'],
+    ['GATEHOUSE_ROUTES', null, null, 'routes', 'is not YAML: Flow map in block collection must be sufficiently indented and end with a }'],
+    ['GATEHOUSE_PROVIDER_CLIENT_ID_FILE', null, null, 'provider.clientId', 'names a file that cannot be read: no such file'],
+    ['GATEHOUSE_LOG_LEVEL', null, null, 'log.level',
+      'must be one of trace, debug, info, warn, error, fatal, silent, not "loud"'],
+  ])
+})
+
+t.test('a key that ends in File has its own variable', async (t) => {
+  const problems = problemsOf(() => loadText(folder, least, { GATEHOUSE_PROVIDER_CA_FILE: '/nowhere/ca.pem' }))
+  t.same(problems.map((problem) => [problem.file, brief(problem)]), [[
+    'GATEHOUSE_PROVIDER_CA_FILE',
+    'provider.caFile: cannot be read: /nowhere/ca.pem: no such file | the path of a readable PEM file',
+  ]])
+})
+
+t.test('variables of ours that are unknown', async (t) => {
+  const { warnings } = loadText(folder, least, {
+    GATEHOUSE_SESION_LIFETIME: '3h',
+    GATEHOUSE_PORT: 'tcp://10.0.0.1:8080',
+    GATEHOUSE_PORT_8080_TCP_ADDR: '10.0.0.1',
+    GATEHOUSE_SERVICE_HOST: '10.0.0.1',
+    GATEHOUSE_SERVICE_PORT_HTTP: '8080',
+    GATEHOUSE_ADMIN_SERVICE_HOST: '10.0.0.2',
+    GATEHOUSE_CONFIG: '/elsewhere',
+    GATEHOUSE_XYZ: '1',
+  })
+  t.same(warnings, [
+    'GATEHOUSE_SESION_LIFETIME: is not a variable of Gatehouse; did you mean GATEHOUSE_SESSION_LIFETIME?',
+    'GATEHOUSE_XYZ: is not a variable of Gatehouse',
+  ])
+})
+
+t.test('GATEHOUSE_CONFIG names the file when nothing else does', async (t) => {
+  loadText(folder, least)
+  t.equal(loadConfig({ env: { GATEHOUSE_CONFIG: join(folder, 'gatehouse.yaml') } }).config.provider.clientId, 'orders')
+  t.same(problemsOf(() => loadConfig({ file: join(folder, 'none.yaml'), env: {} })).map(brief), [
+    ': cannot be read: no such file | give the path of a YAML file with --config',
+  ])
+  t.same(problemsOf(() => loadConfig({ file: folder, env: {} })).map(brief), [
+    ': cannot be read: it is a directory | give the path of a YAML file with --config',
+  ])
+})
+
+t.test('no configuration at all', async (t) => {
+  const [problem, ...more] = problemsOf(() => loadConfig({ env: { HOME: '/root' } }))
+  t.same(more, [])
+  t.match(problem, { file: 'environment', line: null, message: 'no configuration is given', instead: /GATEHOUSE_PUBLIC_URL/ })
+  t.same(problemsOf(() => loadConfig({ env: { GATEHOUSE_LOG_LEVEL: 'info' } })).map(brief), [
+    'publicUrl: is required | give it here, or as GATEHOUSE_PUBLIC_URL',
+    'provider.issuer: is required | give it here, or as GATEHOUSE_PROVIDER_ISSUER',
+    'provider.clientId: is required | give it here, or as GATEHOUSE_PROVIDER_CLIENT_ID',
+    'provider.clientSecret: is required: the provider would not know this gateway without it | '
+      + 'give it, such as ${OIDC_CLIENT_SECRET}; for a public client say clientAuthentication: none',
+    'upstream: is required, because routes[0] has no upstream of its own | http://127.0.0.1:3000, or GATEHOUSE_UPSTREAM',
+  ])
+})
+
+t.test('what is no YAML of ours, with its place', async (t) => {
+  const bomb = ['a: &a [x, x, x, x, x, x, x, x, x, x]', ...'bcdefgh'.split('').map((name, index) => {
+    const before = `*${'abcdefg'[index]}`
+    return `${name}: &${name} [${Array.from({ length: 10 }, () => before).join(', ')}]`
+  })].join('\n')
+  const table: [string, string, string][] = [
+    ['twice', 'upstream: a\nupstream: b\n', '2:1 : this key is given twice | keep one of them'],
+    ['two documents', 'a: 1\n---\nb: 2\n', '2:1 : a second YAML document begins here | put all into one document, without ---'],
+    ['a tag', 'listen: !!js/function x\n', '1:9 : YAML tags such as !name are not used here | write the plain value'],
+    ['a colon', 'x: a: b\n', '1:4 : a colon at the end or before a space begins a map, which is not possible here | put the value in quotes'],
+    ['no map', '- a\n- b\n', '1:1 : must be a map of keys | begin with "publicUrl: "'],
+    ['an unclosed map', 'provider: { issuer: x\n', '2:1 : is not YAML: Flow map in block collection must be sufficiently indented and end with a }'],
+    ['a bare ${', 'log: { level: ${X} }\nlisten: x\n', '1:16 : is not YAML: Unexpected flow-map-start at node end | within { } and [ ] put values with ${…} in quotes'],
+    ['an unknown alias', 'listen: *here\n', '1:1 : has unusable aliases: Unresolved alias (the anchor must be set before the alias): here | repeat the values'],
+    ['a flood of aliases', bomb, '1:1 : has unusable aliases: Excessive alias count indicates a resource exhaustion attack | repeat the values'],
+  ]
+  for (const [name, text, expected] of table) {
+    t.same(problemsOf(() => loadText(folder, text)).map(brief), [expected], name)
+  }
+})
+
+t.test('memory: may stand without quotes', async (t) => {
+  const text = least.replace(/session: .*/, `session:\n  store: memory:   # in this process\n  keys: ["${key}"]`)
+  t.same(loadText(folder, text).config.session.store, { kind: 'memory', max: 50_000 })
+  t.same(problemsOf(() => loadText(folder, `${text}workers: no\n`)).map(brief), ['7:10 workers: is not available yet | leave it out'])
+})
+
+t.test('aliases and empty sections', async (t) => {
+  const { config } = loadText(folder, `${least}scripts:\npages:\n  texts:\nroutes:
+  - path: /a
+    headers: &headers { set: { X-User: "{claims.sub}" } }
+  - path: /b
+    headers: *headers
+`)
+  t.same(config.routes[1]?.headers.set, { 'X-User': '{claims.sub}' })
+  t.same(config.pages.texts, {})
+  t.same(problemsOf(() => loadText(folder, `${least}pages: &p { title: 3 }\nscripts: *p\n`)).map(brief), [
+    '5:13 scripts.title: is not a key of the configuration | it belongs to pages',
+    '5:20 pages.title: must be text, not 3 | put the value in quotes',
+  ])
+})
+
+t.test('no keys: a random one, and a warning', async (t) => {
+  const text = least.replace(/session: .*\n/, '')
+  const first = loadText(folder, text)
+  const second = loadText(folder, text)
+  t.equal(first.config.session.keys.length, 1)
+  t.equal(first.config.session.keys[0]?.length, 32)
+  t.notSame(first.config.session.keys, second.config.session.keys)
+  t.match(first.warnings, [/gatehouse\.yaml:1:1: session\.keys: .*random key.*gatehouse keygen/])
+  t.equal(first.warnings.length, 1)
+})
+
+t.test('an empty key is a problem, not a random key', async (t) => {
+  const text = least.replace(key, '${SESSION_KEY}')
+  t.same(problemsOf(() => loadText(folder, text, { SESSION_KEY: '' })).map(brief), [
+    '4:19 session.keys[0]: must be 32 bytes in base64, not 0 | make one with: gatehouse keygen',
+  ])
+})
+
+t.test('all problems at once, each with its place', async (t) => {
+  const text = `# A comment first
+publicUrl: https://orders.example.com/app
+sesion: {}
+clientId: orders
+provider:
+  issuer: https://login.example.com
+  client_id: orders
+  clientSecret: \${NOWHERE}
+session:
+  lifetime: 30
+  keys: [abc]
+  cookie: { name: "a b", sameSite: sideways }
+routes:
+  - path: /a**
+  - path: /api/**
+    timout: 5s
+    methods: [GET, TRACE]
+    headers:
+      set:
+        X-User: "{claim.email}"
+        X User: x
+  - { access: public }
+  - nothing
+admin: 9090
+tls:
+  certFile: none.pem
+`
+  const problems = problemsOf(() => loadText(folder, text))
+  t.same(problems.map(brief), [
+    '1:1 upstream: is required, because routes[0] has no upstream of its own | http://127.0.0.1:3000, or GATEHOUSE_UPSTREAM',
+    '2:12 publicUrl: must be an origin without a path, not "https://orders.example.com/app" | https://orders.example.com',
+    '3:1 sesion: is not a key of the configuration | did you mean session?',
+    '4:1 clientId: is not a key of the configuration | it belongs to provider',
+    '5:1 provider.clientId: is required | give it here, or as GATEHOUSE_PROVIDER_CLIENT_ID',
+    '7:3 provider.client_id: is not a key of the configuration | did you mean clientId?',
+    '8:17 provider.clientSecret: needs the environment variable NOWHERE, which is not set | set it, or write ${NOWHERE:-default}',
+    '10:13 session.lifetime: must be a duration such as 30s or 15m, not 30 | add the unit, such as 30s',
+    '11:10 session.keys[0]: must be 32 bytes in base64, not 2 | make one with: gatehouse keygen',
+    '12:19 session.cookie.name: must be a cookie name of letters, digits, _ and -, not "a b"',
+    '12:36 session.cookie.sameSite: must be one of lax, strict, none, not "sideways"',
+    '14:11 routes[0].path: a * must be a whole segment, in "/a**"',
+    '16:5 routes[1].timout: is not a key of the configuration | did you mean timeout?',
+    '17:20 routes[1].methods[1]: must be another method: TRACE is never served',
+    '20:17 routes[1].headers.set.X-User: must not hold "{claim.email}" | only {claims.NAME} and {claims.a.b} are filled in',
+    '21:17 routes[1].headers.set.X User: must be a header name such as X-User, not "X User"',
+    '22:5 routes[2].path: is required',
+    '23:5 routes[3]: must be a map',
+    '24:8 admin: must be a map, or false | keys: listen',
+    '25:1 tls.keyFile: is required | give it here, or as GATEHOUSE_TLS_KEY_FILE',
+    `26:13 tls.certFile: cannot be read: ${join(folder, 'none.pem')}: no such file | the path of a readable PEM file`,
+  ])
+  t.equal(new ConfigurationError(problems.slice(2, 3)).message, formatProblems(problems.slice(2, 3)))
+  t.equal(
+    formatProblems(problems.slice(2, 3)),
+    `${join(folder, 'gatehouse.yaml')}:3:1: sesion: is not a key of the configuration\n    did you mean session?`,
+  )
+})
+
+t.test('a problem within a value from the environment names the variable', async (t) => {
+  const problems = problemsOf(() => loadText(folder, least, {
+    GATEHOUSE_ROUTES: '[{ path: /x, timeout: 5 }, { path: /x }]',
+    GATEHOUSE_PUBLIC_URL: 'https://a.example.com,ftp://b.example.com',
+  }))
+  t.same(problems.map((problem) => `${problem.file} ${brief(problem)}`), [
+    'GATEHOUSE_PUBLIC_URL publicUrl[1]: must be an origin such as https://orders.example.com, not "ftp://b.example.com"',
+    'GATEHOUSE_ROUTES routes[0].timeout: must be a duration such as 30s or 15m, not 5 | add the unit, such as 5s',
+    'GATEHOUSE_ROUTES routes[1].path: matches the same requests as routes[0] | make the two one, or tell them apart by path, host or methods',
+  ])
+})
+
+t.test('texts that are filled in convert, and never become structure', async (t) => {
+  const { config } = loadText(folder, `${least}workers: "\${N}"
+log: { level: "\${LEVEL:-warn}" }
+admin: \${ADMIN}
+routes:
+  - path: /**
+    challenge: "\${CHALLENGE}"
+    preservePost: "\${NO}"
+    maxBody: "\${NO}"
+    timeout: \${T}s
+    require: { claims: { groups: "\${LIST}" } }
+`, { N: '1', ADMIN: 'off', CHALLENGE: '401', NO: 'false', T: '90', LIST: '[staff, admin]' })
+  const [route] = config.routes
+  t.equal(config.workers, 1)
+  t.equal(config.log.level, 'warn')
+  t.equal(config.admin, null)
+  t.match(route, { challenge: '401', preservePost: false, maxBody: null, timeout: 90_000 })
+  t.same(route?.require.claims, { groups: ['[staff, admin]'] })
+})

@@ -1,0 +1,135 @@
+/** One cookie as a browser keeps it. */
+type StoredCookie = {
+  name: string
+  value: string
+  domain: string
+  hostOnly: boolean
+  path: string
+  secure: boolean
+  httpOnly: boolean
+  sameSite: string | null
+  /** Milliseconds since the epoch; null for a cookie of the browser's session. */
+  expiresAt: number | null
+}
+
+/** What SameSite asks about a request; one that says nothing comes from the site itself. */
+export type Cause = {
+  crossSite: boolean
+  /** A navigation of the whole window by GET. */
+  topLevelGet: boolean
+}
+
+/** The cookies of one browser, by RFC 6265bis; hosts are told apart, their ports are not. */
+export type CookieJar = {
+  /** Keeps what the `Set-Cookie` lines of an answer from `url` say, or refuses it as a browser would. */
+  store: (url: URL, lines: readonly string[]) => void
+  /** The `Cookie` header for a request to `url`; empty when there is none to send. */
+  header: (url: URL, cause?: Cause) => string
+  /** The cookies that a request to `url` would send. */
+  list: (url: URL | string) => StoredCookie[]
+  /** The value of the cookie of that name that a request to `url` would send. */
+  get: (url: URL | string, name: string) => string | null
+  /** Every cookie, wherever it belongs. */
+  all: () => StoredCookie[]
+  clear: () => void
+}
+
+const loopback = /^(?:localhost|127(?:\.\d+){3}|\[::1\])$/
+
+const isTrustworthy = (url: URL): boolean => url.protocol === 'https:' || loopback.test(url.hostname)
+
+const defaultPath = ({ pathname }: URL): string => pathname.slice(0, Math.max(1, pathname.lastIndexOf('/')))
+
+const domainMatches = (host: string, domain: string): boolean => host === domain || host.endsWith(`.${domain}`)
+
+const pathMatches = (path: string, cookiePath: string): boolean =>
+  path === cookiePath || path.startsWith(cookiePath.endsWith('/') ? cookiePath : `${cookiePath}/`)
+
+const split = (text: string, separator: string): [string, string] => {
+  const at = text.indexOf(separator)
+  return at < 0 ? [text.trim(), ''] : [text.slice(0, at).trim(), text.slice(at + 1).trim()]
+}
+
+const parse = (url: URL, line: string, now: number): StoredCookie | null => {
+  const [pair, ...rest] = line.split(';')
+  const [name, value] = split(pair ?? '', '=')
+  const attributes = new Map(rest.map((attribute) => {
+    const [key, text] = split(attribute, '=')
+    return [key.toLowerCase(), text]
+  }))
+  const domain = attributes.get('domain')?.replace(/^\./, '').toLowerCase() ?? ''
+  const path = attributes.get('path') ?? ''
+  const maxAge = attributes.get('max-age')
+  const expires = attributes.get('expires')
+  const byDate = expires === undefined ? null : Date.parse(expires)
+  const cookie: StoredCookie = {
+    name,
+    value,
+    domain: domain === '' ? url.hostname : domain,
+    hostOnly: domain === '',
+    path: path.startsWith('/') ? path : defaultPath(url),
+    secure: attributes.has('secure'),
+    httpOnly: attributes.has('httponly'),
+    sameSite: attributes.get('samesite')?.toLowerCase() ?? null,
+    expiresAt: maxAge === undefined ? byDate : now + Number(maxAge) * 1000,
+  }
+  return isAcceptable(cookie, url, attributes.get('path')) ? cookie : null
+}
+
+const isAcceptable = (cookie: StoredCookie, url: URL, path: string | undefined): boolean => {
+  const { name } = cookie
+  if (cookie.secure && !isTrustworthy(url)) return false
+  if (!domainMatches(url.hostname, cookie.domain)) return false
+  if (/^__secure-/i.test(name) && !cookie.secure) return false
+  if (/^__host-/i.test(name) && !(cookie.secure && cookie.hostOnly && path === '/')) return false
+  // A cookie of a size beyond this is dropped by browsers without a word.
+  return name.length + cookie.value.length <= 4096
+}
+
+// No SameSite means Lax (RFC 6265bis, 5.6.7.1), and None without Secure is none at all.
+const isSentFor = ({ sameSite, secure }: StoredCookie, { crossSite, topLevelGet }: Cause): boolean => {
+  if (!crossSite || (sameSite === 'none' && secure)) return true
+  return topLevelGet && sameSite !== 'strict'
+}
+
+const ownSite: Cause = { crossSite: false, topLevelGet: true }
+
+const sameCookie = (a: StoredCookie, b: StoredCookie): boolean =>
+  a.name === b.name && a.domain === b.domain && a.path === b.path && a.hostOnly === b.hostOnly
+
+/** An empty jar. */
+export const createCookieJar = (): CookieJar => {
+  let cookies: StoredCookie[] = []
+
+  const isAlive = ({ expiresAt }: StoredCookie): boolean => expiresAt === null || expiresAt > Date.now()
+
+  const list = (to: URL | string): StoredCookie[] => {
+    const url = new URL(to)
+    cookies = cookies.filter(isAlive)
+    return cookies
+      .filter(({ domain, hostOnly, path, secure }) =>
+        (hostOnly ? url.hostname === domain : domainMatches(url.hostname, domain))
+        && pathMatches(url.pathname, path) && (!secure || isTrustworthy(url)))
+      .toSorted((a, b) => b.path.length - a.path.length)
+  }
+
+  return {
+    list,
+    store: (url, lines) => {
+      for (const line of lines) {
+        const cookie = parse(url, line, Date.now())
+        if (cookie === null) continue
+        cookies = [...cookies.filter((known) => !sameCookie(known, cookie)), cookie].filter(isAlive)
+      }
+    },
+    header: (url, cause = ownSite) => list(url)
+      .filter((cookie) => isSentFor(cookie, cause))
+      .map(({ name, value }) => `${name}=${value}`)
+      .join('; '),
+    get: (url, name) => list(url).find((cookie) => cookie.name === name)?.value ?? null,
+    all: () => cookies.filter(isAlive),
+    clear: () => {
+      cookies = []
+    },
+  }
+}

@@ -1,0 +1,74 @@
+import { request as httpRequest } from 'node:http'
+import type { IncomingHttpHeaders, IncomingMessage } from 'node:http'
+import { request as httpsRequest } from 'node:https'
+import { isIP } from 'node:net'
+import { buffer } from 'node:stream/consumers'
+
+/** One request as it goes over the socket: the target is sent as written. */
+export type Exchange = {
+  method: string
+  /** The URL that the Host header names; its path and query are the request target. */
+  url: URL
+  /** Where to connect instead, as behind a proxy that ends TLS. */
+  connectTo?: URL
+  /** In place of the URL's own path and query: whatever bytes a test wants to send. */
+  target?: string
+  headers: Readonly<Record<string, string | readonly string[]>>
+  body?: string | Buffer
+  ca?: string
+  /** Milliseconds until the whole exchange is given up; default 10,000. */
+  timeout?: number
+}
+
+/** An answer, read to its end. */
+export type Answer = {
+  url: string
+  method: string
+  status: number
+  headers: IncomingHttpHeaders
+  rawHeaders: string[]
+  body: string
+  bytes: Buffer
+  /** The body as JSON; throws where it is none. */
+  json: () => Record<string, unknown>
+}
+
+const asObject = (text: string): Record<string, unknown> => {
+  const value: unknown = JSON.parse(text)
+  if (typeof value !== 'object' || value === null) throw new TypeError('the answer is no JSON object')
+  return { ...value }
+}
+
+/** Sends one request on a connection of its own and reads the answer; rejects after `timeout`. */
+export const exchange = async ({ method, url, connectTo = url, headers, ca, ...rest }: Exchange): Promise<Answer> => {
+  const message = await new Promise<IncomingMessage>((resolve, reject) => {
+    const send = connectTo.protocol === 'https:' ? httpsRequest : httpRequest
+    const req = send({
+      method,
+      host: connectTo.hostname.replace(/^\[|\]$/g, ''),
+      port: connectTo.port,
+      path: rest.target ?? url.pathname + url.search,
+      headers: { host: url.host, ...headers },
+      agent: false,
+      signal: AbortSignal.timeout(rest.timeout ?? 10_000),
+      ...(ca === undefined ? {} : { ca }),
+      ...(isIP(url.hostname.replace(/^\[|\]$/g, '')) === 0 ? { servername: url.hostname } : {}),
+    })
+    req.once('response', resolve).once('error', reject)
+    // Only a client that asks for an upgrade is shown one; here it means that the answer has no end.
+    req.once('upgrade', () => { reject(new Error(`${method} ${url.href} was upgraded: use a socket for that`)) })
+    req.end(rest.body)
+  })
+  const bytes = await buffer(message)
+  const body = bytes.toString()
+  return {
+    url: url.href,
+    method,
+    status: message.statusCode ?? 0,
+    headers: message.headers,
+    rawHeaders: message.rawHeaders,
+    body,
+    bytes,
+    json: () => asObject(body),
+  }
+}

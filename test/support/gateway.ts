@@ -1,0 +1,106 @@
+import { randomBytes } from 'node:crypto'
+import { once } from 'node:events'
+import { mkdtempSync, rmSync, writeFileSync } from 'node:fs'
+import { createServer } from 'node:net'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import type { Test } from 'tap'
+import { stringify } from 'yaml'
+import { buildApp, type Gatehouse } from '../../src/app.ts'
+import { loadConfig } from '../../src/config/load.ts'
+import { startIdp, type Idp, type IdpOptions } from '../../src/demo/idp.ts'
+import { startUpstream, type Upstream } from '../../src/demo/upstream.ts'
+import { openLog } from '../../src/telemetry/log.ts'
+
+/** A configuration as an operator writes it. */
+type Settings = { readonly [key: string]: unknown }
+
+/** A gateway that listens, what stands behind it, and what it has logged. */
+export type Running = {
+  readonly url: string
+  readonly gateway: Gatehouse
+  readonly idp: Idp
+  readonly upstream: Upstream
+  /** Every line that the gateway has logged, at any level. */
+  readonly log: string[]
+  /** The logged lines of one event, parsed. */
+  readonly events: (name: string) => Record<string, unknown>[]
+}
+
+type Options = {
+  /** Merged into the configuration, section by section. */
+  readonly config?: Settings
+  readonly idp?: Idp | IdpOptions
+  readonly upstream?: Upstream
+  /** The client's settings at the provider beside id, secret and redirect URIs. */
+  readonly client?: object
+  readonly port?: number
+  /** Where browsers see it, if not at the address that it listens on. */
+  readonly publicUrl?: string
+}
+
+/** Starts a real gateway in front of the sample application, with the demo's provider; all end with the test. */
+export const startGateway = async (t: Test, options: Options = {}): Promise<Running> => {
+  const idp = options.idp !== undefined && 'issuer' in options.idp ? options.idp : await startIdp(options.idp)
+  const upstream = options.upstream ?? await startUpstream()
+  const port = options.port ?? await freePort()
+  const url = options.publicUrl ?? `http://127.0.0.1:${port}`
+  const clientId = `client-${port}`
+  const clientSecret = randomBytes(16).toString('hex')
+  await idp.registerClient({
+    clientId, clientSecret, redirectUris: [`${url}/oauth2/callback`], postLogoutRedirectUris: [`${url}/oauth2/logout/callback`], ...options.client,
+  })
+  const { config } = loadConfig({
+    env: {},
+    file: asFile(t, merged({
+      listen: `127.0.0.1:${port}`, publicUrl: url, upstream: upstream.url, admin: false,
+      provider: { issuer: idp.issuer, clientId, clientSecret },
+      session: { keys: [randomBytes(32).toString('base64')] },
+      log: { level: 'trace' },
+    }, options.config ?? {})),
+  })
+  const log: string[] = []
+  const { log: logger } = openLog('trace', { write: (line: string) => { log.push(line) } })
+  const gateway = await buildApp(config, logger)
+  await gateway.app.listen({ host: '127.0.0.1', port })
+  if (config.admin !== null) await gateway.admin?.listen({ ...config.admin.listen })
+  t.teardown(async () => {
+    gateway.app.server.closeAllConnections()
+    await gateway.close()
+    if (options.idp !== idp) await idp.close()
+    if (options.upstream === undefined) await upstream.close()
+  })
+  return {
+    url, gateway, idp, upstream, log,
+    events: (name) => log.map((line) => JSON.parse(line) as Record<string, unknown>).filter(({ event }) => event === name),
+  }
+}
+
+/** A port that nobody listened on a moment ago. */
+export const freePort = async (): Promise<number> => {
+  const server = createServer().listen(0, '127.0.0.1')
+  await once(server, 'listening')
+  const address = server.address()
+  server.close()
+  await once(server, 'close')
+  if (address === null || typeof address === 'string') throw new Error('no port')
+  return address.port
+}
+
+/** Writes a configuration to a file that ends with the test. */
+export const asFile = (t: Test, settings: Settings): string => {
+  const folder = mkdtempSync(join(tmpdir(), 'gatehouse-'))
+  t.teardown(() => { rmSync(folder, { recursive: true }) })
+  const file = join(folder, 'gatehouse.yaml')
+  writeFileSync(file, stringify(settings))
+  return file
+}
+
+const merged = (base: Settings, over: Settings): Settings => Object.fromEntries(
+  [...new Set([...Object.keys(base), ...Object.keys(over)])].map((key) => {
+    const [mine, theirs] = [base[key], over[key]]
+    return [key, isSection(mine) && isSection(theirs) ? merged(mine, theirs) : key in over ? theirs : mine]
+  }),
+)
+
+const isSection = (value: unknown): value is Settings => typeof value === 'object' && value !== null && !Array.isArray(value)
