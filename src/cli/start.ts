@@ -1,8 +1,10 @@
 import { rmSync, statSync } from 'node:fs'
+import { Server as TlsServer } from 'node:tls'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { buildApp, type Gatehouse } from '../app.ts'
 import type { Config, Listen } from '../config/schema.ts'
 import { openLog, type LogSink } from '../telemetry/log.ts'
+import { followCertificate } from './certificate.ts'
 import type { Command } from './command.ts'
 import { configuredBy } from './configured.ts'
 
@@ -26,7 +28,10 @@ it listens; GET /readyz on the admin listener says whether it can serve.
       sink.flush()
       throw error
     }
+    const unfollow = config.tls === null || !(gateway.app.server instanceof TlsServer) ? () => {}
+      : followCertificate(gateway.app.server, config.tls, sink.log)
     await untilStopped(gateway, config, sink)
+    unfollow()
     return 0
   },
 }

@@ -2,13 +2,13 @@ import { isAlias, isMap, isNode, isScalar, isSeq, LineCounter, type Node, parseD
 import type { Path } from './problems.ts'
 
 /** A line and a column, both counted from 1. */
-export interface Position {
+interface Position {
   line: number
   column: number
 }
 
 /** What is wrong with a YAML text, and where. */
-export interface SyntaxProblem extends Position {
+interface SyntaxProblem extends Position {
   message: string
   instead: string | null
 }

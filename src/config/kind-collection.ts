@@ -3,7 +3,7 @@ import type { Path } from './problems.ts'
 import { isMapping } from './tree.ts'
 
 /** The same input for a value that sits deeper. */
-export const within = (input: Input, ...steps: Path): Input => ({
+const within = (input: Input, ...steps: Path): Input => ({
   ...input,
   refuse: (message, instead, at = []) => input.refuse(message, instead, [...steps, ...at]),
 })

@@ -22,7 +22,7 @@ function segmentTrouble(segment: string): string | null {
 }
 
 /** Why a path pattern (exact segments, `*` for one, `**` last for the rest) cannot be used; null when it can. */
-export function pathPatternTrouble(pattern: string): string | null {
+function pathPatternTrouble(pattern: string): string | null {
   if (!pattern.startsWith('/')) return 'must begin with /'
   const segments = pattern.slice(1).split('/')
   if (segments.slice(0, -1).includes('')) return 'must not hold //'

@@ -86,9 +86,9 @@ export function resolve(root: TSchema, written: unknown, resolving: Resolving): 
 
   function isLater(leaf: Leaf, value: unknown): boolean {
     if (leaf.later === undefined) return false
-    if (leaf.later !== true) return leaf.later.test(String(value))
-    if (leaf.default === null || leaf.default === undefined) return true
     const resolved = parse(leaf, value, [], () => undefined)
+    if (leaf.later !== true) return resolved !== undefined && leaf.later.test(String(value))
+    if (leaf.default === null || leaf.default === undefined) return true
     return resolved === undefined
       || JSON.stringify(leaf.kind.format(resolved)) !== JSON.stringify(leaf.kind.format(standard(leaf)))
   }

@@ -42,7 +42,7 @@ export function claimAt(claims: Readonly<Record<string, unknown>>, name: string)
   let at: unknown = claims
   for (const part of name.split('.')) {
     if (typeof at !== 'object' || at === null || Array.isArray(at) || !Object.hasOwn(at, part)) return undefined
-    at = (at as Record<string, unknown>)[part]
+    at = Object.entries(at).find(([name]) => name === part)?.[1]
   }
   return at
 }

@@ -16,9 +16,9 @@ const MAX_OPENED = 20_000
 /** The gateway's cookies: one session ticket, a few login bindings, a counter of failed logins. */
 export interface Cookies {
   /** Whether a cookie of this name is the gateway's. */
-  isOwn(name: string): boolean
+  readonly isOwn: (name: string) => boolean
   /** The ticket in a Cookie header; `null` without exactly one that opens. */
-  ticket(header: string | undefined): Ticket | null
+  readonly ticket: (header: string | undefined) => Ticket | null
   /** Set-Cookie values. */
   setTicket(ticket: Ticket): string
   clearTicket(): string

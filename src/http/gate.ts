@@ -11,6 +11,7 @@ import type { Sessions } from '../session/sessions.ts'
 import { contextOf } from './context.ts'
 import type { Cookies } from './cookies.ts'
 import { answerFor, kindOf, type Answers } from './failures.ts'
+import { keepForm, keepsForm } from './kept-form.ts'
 import type { Limits } from './limits.ts'
 import type { LoginRedirects } from './proxy/login-redirect.ts'
 import { transfer } from './proxy/transfer.ts'
@@ -35,7 +36,7 @@ type Forward = Extract<Verdict, { type: 'forward' }>
  * onRequest, because what follows in Fastify would look into bodies and content types that are the application's.
  */
 export async function registerGate(app: FastifyInstance, services: GateServices, limits: Limits): Promise<void> {
-  const { gate, answers, config, upstreams } = services
+  const { gate, answers, config, upstreams, cookies } = services
   for (const hook of limits.requests) app.addHook('onRequest', hook)
   app.addHook('onRequest', async (request, reply) => {
     const context = contextOf(request)
@@ -47,7 +48,9 @@ export async function registerGate(app: FastifyInstance, services: GateServices,
     if (denial.reason === 'forbidden') {
       request.log.info({ event: 'forbidden', id: request.id, route: route?.label, why: denial.why }, 'a session lacks a claim')
     }
-    return answers.send(request, reply, challenge(denial, kind, context.facts, route, { basePath: config.basePath, message: config.scripts.message }))
+    const answer = challenge(denial, kind, context.facts, route, { basePath: config.basePath, message: config.scripts.message })
+    if (kind === 'form' && answer.loginUrl !== undefined && keepsForm(request, route)) return keepForm(request, reply, answer, config, cookies)
+    return answers.send(request, reply, answer)
   })
   await app.register(httpProxy, {
     upstream: config.routes[0]?.upstream?.origin ?? '',

@@ -18,7 +18,8 @@ export function createSealedState<T>(rawKeys: readonly Buffer[], purpose: string
       if (bytes.toString('base64url') !== sealed) return null
       const text = keys.reduce<string | null>((found, key) => found ?? open(key, purpose, bytes), null)
       // What opens was sealed here, so it has the type that was sealed.
-      return text === null ? null : JSON.parse(text) as T
+      const state: T | null = text === null ? null : JSON.parse(text)
+      return state
     },
   }
 }

@@ -23,7 +23,7 @@ export function createTransport({ ca, timeout }: TransportOptions): { fetch: Cus
   })
   const bounded: CustomFetch = async (url, options) => {
     const own = AbortSignal.timeout(timeout)
-    const init = {
+    const init: UndiciRequestInit = {
       method: options.method,
       headers: options.headers,
       body: options.body ?? null,
@@ -31,7 +31,7 @@ export function createTransport({ ca, timeout }: TransportOptions): { fetch: Cus
       signal: options.signal === undefined ? own : AbortSignal.any([own, options.signal]),
       dispatcher: agent,
     }
-    const answer = await undiciFetch(url, init as UndiciRequestInit)
+    const answer = await undiciFetch(url, init)
     const body = await readBounded(answer.body, url)
     const headers = new Headers([...answer.headers])
     return new Response(NULL_BODY_STATUS.has(answer.status) ? null : body, { status: answer.status, headers })

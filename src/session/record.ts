@@ -18,6 +18,6 @@ export function fromRecord(ticket: Ticket, record: StoredRecord): Session | null
   const text = open(toKey(Buffer.from(ticket.key, 'base64url')), ticket.id, record.sealed)
   if (text === null) return null
   // What opens under the ticket's key was written by `toRecord`: nobody else has had that key.
-  const body = JSON.parse(text) as Sealed
+  const body: Sealed = JSON.parse(text)
   return { ...body, id: ticket.id, ticket, version: record.version, lastSeenAt: record.seenAt }
 }

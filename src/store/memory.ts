@@ -1,4 +1,4 @@
-import Keyv from 'keyv'
+import { Keyv } from 'keyv'
 import { LRUCache } from 'lru-cache'
 import type { Store, StoredRecord } from './store.ts'
 

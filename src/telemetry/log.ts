@@ -5,7 +5,7 @@ export type Log = Logger
 /** A running log and the way to empty its buffer before the process ends. */
 export interface LogSink {
   readonly log: Log
-  flush(): void
+  readonly flush: () => void
 }
 
 // A line costs a system call when it is written at once; a tenth of a second is soon enough for anybody who watches.

@@ -44,10 +44,10 @@ export function createMetrics(): Metrics {
       buckets: [0.001, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60],
     }),
     watchStore(size) {
-      new Gauge({
-        name: 'gatehouse_store_sessions', help: 'Sessions in the memory store', registers,
+      registry.registerMetric(new Gauge({
+        name: 'gatehouse_store_sessions', help: 'Sessions in the memory store', registers: [],
         collect() { this.set(size() ?? Number.NaN) },
-      })
+      }))
     },
   }
 }

@@ -46,15 +46,15 @@ interface Parts {
   readonly metrics: Metrics
 }
 
+function seconds(until: number, now: number): number {
+  return Math.max(1, Math.ceil((until - now) / 1000))
+}
+
 /** Makes the one place where refresh tokens are redeemed. */
 export function createRefresher({ provider, sessions, log, metrics }: Parts): Refresher {
   const flights = new Map<string, Promise<RefreshOutcome>>()
   const failures = new Map<string, Failure>()
   sessions.onEnd((id) => { failures.delete(id) })
-
-  function seconds(until: number, now: number): number {
-    return Math.max(1, Math.ceil((until - now) / 1000))
-  }
 
   async function save(session: Session, result: RefreshResult, now: number): Promise<RefreshOutcome> {
     const { identity, tokens } = result

@@ -3,6 +3,7 @@ import type { FastifyInstance, FastifyReply, FastifyRequest, HTTPMethods } from 
 import { Fault } from '../../errors.ts'
 import { isPrefetch } from '../../gate/classify.ts'
 import { contextOf } from '../context.ts'
+import { KEPT_FORM_PATH, postKeptForm } from '../kept-form.ts'
 import type { Limits } from '../limits.ts'
 import { callback } from './callback.ts'
 import type { Endpoint, Services } from './endpoint.ts'
@@ -12,7 +13,7 @@ import { refreshSession, session, userinfo } from './session.ts'
 
 interface Entry {
   readonly path: string
-  readonly methods: readonly string[]
+  readonly methods: readonly HTTPMethods[]
   readonly endpoint: Endpoint
   /** Which of the configured rate limits counts. */
   readonly limit: keyof Limits
@@ -32,6 +33,7 @@ const table: readonly Entry[] = [
   { path: 'logout/local', methods: ['POST'], endpoint: logoutLocal, limit: 'session', effect: true },
   { path: 'session', methods: ['GET'], endpoint: session, limit: 'session', effect: false },
   { path: 'session/refresh', methods: ['POST'], endpoint: refreshSession, limit: 'session', effect: true },
+  { path: KEPT_FORM_PATH, methods: ['GET'], endpoint: ({ config }) => (request, reply) => postKeptForm(request, reply, config), limit: 'session', effect: true },
   { path: 'userinfo', methods: ['GET'], endpoint: userinfo, limit: 'session', effect: false },
 ]
 
@@ -53,10 +55,10 @@ export function registerEndpoints(app: FastifyInstance, services: Services, limi
       effect && isPrefetch(request.headers) ? ignorePrefetch(request, reply) : answer(request, reply)
     )
     const onRequest = limits[limit]
-    app.route({ url, method: methods as HTTPMethods[], handler, onRequest })
-    const others = METHODS.filter((method) => !methods.includes(method) && !(method === 'HEAD' && methods.includes('GET')) && method !== 'CONNECT')
+    app.route({ url, method: [...methods], handler, onRequest })
+    const others = METHODS.filter((method) => !methods.some((known) => known === method) && !(method === 'HEAD' && methods.includes('GET')) && method !== 'CONNECT')
     app.route({
-      url, method: others as HTTPMethods[], onRequest,
+      url, method: others, onRequest,
       handler: (request, reply) => services.answers.send(request, reply, {
         status: 405, code: 'method_not_allowed', title: 'Method not allowed', detail: `This address answers ${methods.join(' and ')}.`, allow: methods.join(', '),
       }),

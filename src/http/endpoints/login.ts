@@ -4,6 +4,7 @@ import { returnTarget } from '../../gate/return-to.ts'
 import { authorizationUrl } from '../../oidc/login.ts'
 import { contextOf, type Context } from '../context.ts'
 import { kindOf } from '../failures.ts'
+import { KEPT_FORM_PATH } from '../kept-form.ts'
 import { fingerprint, loginSecrets, newStateId } from '../login-state.ts'
 import { renderPage, scriptLiteral } from '../pages.ts'
 import { queryOf, type Endpoint, type Services } from './endpoint.ts'
@@ -39,7 +40,7 @@ export const login: Endpoint = (services) => async (request, reply) => {
 /** The same-origin target of a login; never one of the gateway's own URLs, which would lead round in circles. */
 function loginTarget(parameters: URLSearchParams, { facts }: Context, basePath: string): string | null {
   const target = returnTarget(parameters.get('redirect') ?? parameters.get('rd'), facts.origin)
-  return target?.startsWith(`${basePath}/`) === true ? null : target
+  return target?.startsWith(`${basePath}/`) === true && !target.startsWith(`${basePath}/${KEPT_FORM_PATH}?`) ? null : target
 }
 
 async function begin(

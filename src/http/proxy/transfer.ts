@@ -1,4 +1,5 @@
 import type { IncomingMessage, ServerResponse } from 'node:http'
+import { Readable } from 'node:stream'
 import type { Dispatcher } from 'undici'
 import { Fault } from '../../errors.ts'
 import type { CompiledRoute, Facts } from '../../gate/verdict.ts'
@@ -38,8 +39,7 @@ export function transfer(job: Transfer): void {
       path: upstreamPath(route, facts.path) + facts.query,
       method: facts.method,
       headers: job.headers,
-      // undici takes async iterables, which its type does not say.
-      body: hasBody ? bodyOf(request, route.maxBody) as unknown as null : null,
+      body: hasBody ? bodyOf(request, route.maxBody) : null,
       headersTimeout: route.timeout,
       bodyTimeout: 0,
     }
@@ -111,9 +111,9 @@ function receiver(job: Transfer, hasBody: boolean, retry: (() => void) | null): 
 }
 
 /** Leaves the client's connection open when the upstream fails: it still has to get its answer. */
-function bodyOf(request: IncomingMessage, most: number | null): AsyncIterable<Buffer> {
+function bodyOf(request: IncomingMessage, most: number | null): Readable {
   const chunks = request.iterator({ destroyOnReturn: false })
-  return most === null ? chunks : limited(chunks, most)
+  return Readable.from(most === null ? chunks : limited(chunks, most), { objectMode: false })
 }
 
 async function* limited(chunks: AsyncIterable<Buffer>, most: number): AsyncIterable<Buffer> {
