@@ -19,7 +19,8 @@ export function pickCores(): Cores {
 
 /** Moves this process, its threads and what it starts from now on to one core. */
 export function pinSelf(core: number): void {
-  const { status } = spawnSync(findProgram('taskset', 'util-linux'), ['-apc', String(core), String(process.pid)], { stdio: 'ignore' })
+  const taskset = findProgram('taskset', 'util-linux')
+  const { status } = spawnSync(taskset, ['-apc', String(core), String(process.pid)], { stdio: 'ignore' })
   if (status !== 0) throw new Error(`taskset could not move the benchmark to core ${core}.`)
 }
 

@@ -23,7 +23,8 @@ const living = new Set<ChildProcess>()
 /** Starts a program in a process group of its own: an interrupt from the terminal reaches the benchmark alone. */
 export function start(command: Command): Running {
   const errors = openSync(command.errorFile, 'a')
-  const child = spawn(findProgram('taskset', 'util-linux'), ['-c', String(command.core), command.program, ...command.args], {
+  const taskset = findProgram('taskset', 'util-linux')
+  const child = spawn(taskset, ['-c', String(command.core), command.program, ...command.args], {
     detached: true,
     env: { ...process.env, ...command.env },
     stdio: ['ignore', command.collect ? 'pipe' : 'ignore', errors],

@@ -5,6 +5,8 @@ import { median } from './statistics.ts'
 // `others` is how much of one core went to programs that have no part in it.
 type Circumstances = { machine: string, date: string, rounds: number, seconds: number, others: number }
 
+const TOO_NOISY = 0.1
+const DOUBT = ', too much to trust these figures: measure again on a quiet machine.'
 const PROMISES = 'What Gatehouse promises:\n'
 
 type Table = { heading: string, rows: string[][] }
@@ -53,7 +55,7 @@ function tablesOf(all: readonly Measured[]): Table[] {
 }
 
 function circumstances({ machine, date, rounds, seconds, others }: Circumstances): string {
-  const noise = `Other programs took ${print(others * 100, 0)} % of a core meanwhile.`
+  const noise = `Other programs took ${print(others * 100, 0)} % of a core meanwhile${others > TOO_NOISY ? DOUBT : '.'}`
   return `${machine}; ${date}; ${rounds} rounds, ${seconds} s a measurement. ${noise}`
 }
 

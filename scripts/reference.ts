@@ -123,9 +123,9 @@ Relative paths in the file start at the file's own directory, those in variables
 
 ## Environment variables
 
-Every key below has a variable: its path in upper snake case behind \`GATEHOUSE_\`, so that \`provider.clientId\` is
-\`GATEHOUSE_PROVIDER_CLIENT_ID\`. A variable wins over the file, and with variables alone no file is needed. An empty
-one counts as not set.
+Every key below has a variable, those inside lists apart: its path in upper snake case behind \`GATEHOUSE_\`, so that
+\`provider.clientId\` is \`GATEHOUSE_PROVIDER_CLIENT_ID\`. A variable wins over the file, and with variables alone no
+file is needed. An empty one counts as not set.
 
 - With \`_FILE\` behind its name, a variable names a file to read the value from:
   \`GATEHOUSE_PROVIDER_CLIENT_SECRET_FILE=/run/secrets/oidc\`. Newlines at the end do not count.

@@ -40,14 +40,17 @@ export interface Gatehouse {
   close(): Promise<void>
 }
 
+/** How long a stopping gateway waits for a store that is away, ms, before it gives up what it could not save. */
+const UNSAVED_WAIT = 5_000
+
 /** Puts the gateway together, in the order in which a request meets the parts. */
 export async function buildApp(config: Config, log: Log): Promise<Gatehouse> {
   // What everything else stands on: figures, the store, the provider.
   const metrics = createMetrics()
-  const store = openStore(config.session, metrics)
+  const store = await openStore(config.session, log, metrics)
   const provider = openProvider(config.provider, log)
-  const sessions = openSessions({ store, policy: config.session, log, metrics })
-  const refresher = createRefresher({ provider, sessions, log, metrics })
+  const sessions = openSessions({ store, settings: config.session, log, metrics })
+  const refresher = createRefresher({ provider, store, sessions, log, metrics })
   const tokens = createTokens(refresher, config.session.refreshBefore)
 
   // The shell. The raw target is looked at before anything routes on it.
@@ -62,11 +65,15 @@ export async function buildApp(config: Config, log: Log): Promise<Gatehouse> {
     exposeHeadRoutes: true,
     requestTimeout: 0,
     clientErrorHandler: (error, socket: Socket) => { answerParserError(error, socket) },
-    ...(config.tls === null ? {} : { https: { cert: config.tls.certFile.content, key: config.tls.keyFile.content } }),
+    // What has no Host is refused further on, with an answer that has a body.
+    ...(config.tls === null ? { http: { requireHostHeader: false } }
+      : { https: { requireHostHeader: false, cert: config.tls.certFile.content, key: config.tls.keyFile.content } }),
   })
   for (const method of METHODS) {
     if (method !== 'CONNECT' && !app.supportedMethods.includes(method)) app.addHttpMethod(method, { hasBody: true })
   }
+  // What somebody may expect beside `100-continue` is nothing that a proxy has to understand (RFC 9110, section 10.1.1).
+  app.server.on('checkExpectation', (request, response) => { app.server.emit('request', request, response) })
   app.server.on('connect', (_request, socket: Socket) => {
     socket.end(rawProblem(405, 'method_not_allowed', faults.method_not_allowed.title, faults.method_not_allowed.detail))
   })
@@ -116,7 +123,7 @@ export async function buildApp(config: Config, log: Log): Promise<Gatehouse> {
   })
 
   let draining = false
-  const admin = config.admin === null ? null : buildAdmin({ provider, store, metrics, isDraining: () => draining })
+  const admin = config.admin === null ? null : buildAdmin({ provider, store, sessions, metrics, isDraining: () => draining })
   await app.ready()
   return {
     app, admin,
@@ -125,6 +132,7 @@ export async function buildApp(config: Config, log: Log): Promise<Gatehouse> {
       draining = true
       await app.close()
       await refresher.settled()
+      await sessions.settled(UNSAVED_WAIT)
       await admin?.close()
       await provider.close()
       await store.close()

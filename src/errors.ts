@@ -105,7 +105,14 @@ export function causes(error: unknown): string {
   const parts: string[] = []
   for (let at: unknown = error; at instanceof Error && parts.length < 6; at = at.cause) {
     const code = 'code' in at && typeof at.code === 'string' ? `${at.code}: ` : ''
-    parts.push(at instanceof Fault ? at.code : `${code}${at.message}`)
+    parts.push(at instanceof Fault ? at.code : `${code}${at.message}${oauthWords(at)}`)
   }
   return parts.join(' ← ') || String(error)
+}
+
+/** What a provider said by way of an OAuth error (RFC 6749, sections 4.1.2.1 and 5.2). */
+function oauthWords(error: object): string {
+  if (!('error' in error) || typeof error.error !== 'string') return ''
+  const description = 'error_description' in error && typeof error.error_description === 'string' ? `: ${error.error_description}` : ''
+  return ` (${error.error}${description})`.slice(0, 300)
 }

@@ -1,14 +1,16 @@
 #!/usr/bin/env node
-import { check } from './cli/check.ts'
-import { demo } from './cli/demo.ts'
-import { explain } from './cli/explain.ts'
-import { keygen } from './cli/keygen.ts'
-import { start } from './cli/start.ts'
 import { UsageError, type Command } from './cli/command.ts'
 import { ConfigurationError, formatProblems } from './config/problems.ts'
 import { causes } from './errors.ts'
 
-const commands: Readonly<Record<string, Command>> = { start, check, explain, keygen, demo }
+// Loaded when it is asked for: a key or a check need not wait for a server and a provider to be read.
+const commands = new Map<string, () => Promise<Command>>([
+  ['start', async () => (await import('./cli/start.ts')).start],
+  ['check', async () => (await import('./cli/check.ts')).check],
+  ['explain', async () => (await import('./cli/explain.ts')).explain],
+  ['keygen', async () => (await import('./cli/keygen.ts')).keygen],
+  ['demo', async () => (await import('./cli/demo.ts')).demo],
+])
 
 const HELP = `gatehouse: login, sessions and tokens in front of any application
 
@@ -30,10 +32,11 @@ async function main(argv: readonly string[]): Promise<number> {
     return 0
   }
   // `gatehouse --config FILE` is `gatehouse start --config FILE`.
-  const command = first.startsWith('-') ? start : commands[first]
-  if (command === undefined) throw new UsageError(`there is no command "${first}"; gatehouse --help lists them`)
-  const args = first.startsWith('-') ? argv : rest
-  if (args.includes('--help')) {
+  const [name, args] = first.startsWith('-') ? ['start', argv] as const : [first, rest] as const
+  const load = commands.get(name)
+  if (load === undefined) throw new UsageError(`there is no command "${name}"; gatehouse --help lists them`)
+  const command = await load()
+  if (args.includes('--help') || args.includes('-h')) {
     process.stdout.write(command.help)
     return 0
   }
@@ -44,7 +47,7 @@ try {
   process.exitCode = await main(process.argv.slice(2))
 } catch (error) {
   if (error instanceof ConfigurationError) {
-    process.stderr.write(formatProblems(error.problems))
+    process.stderr.write(`${formatProblems(error.problems).trimEnd()}\n`)
     process.exitCode = 2
   } else {
     process.stderr.write(`gatehouse: ${causes(error)}\n`)

@@ -11,12 +11,17 @@ import { UsageError, readArguments, type Command } from './command.ts'
 const DEFAULT_PORT = '8080'
 const CONFIGURATION = fileURLToPath(new URL('../../config/demo.yaml', import.meta.url))
 
+interface DemoOptions {
+  readonly port: number
+  readonly verbose: boolean
+}
+
 /** `gatehouse demo`. */
 export const demo: Command = {
   help: `gatehouse demo [--port N] [--verbose]
 
-Starts an OpenID provider with three users, a sample application and the gateway in front of it, all in this process and on
-loopback. Open the URL that it prints and choose a user. Sessions end after minutes there. Ctrl-C stops it.
+Starts an OpenID provider with four users, a sample application and the gateway in front of it, all in this process and
+on loopback. Open the URL that it prints and choose a user. Sessions end after minutes there. Ctrl-C stops it.
   --port N      the gateway's port (default ${DEFAULT_PORT}); the provider takes the next one
   --verbose     show the gateway's log
 `,
@@ -26,32 +31,50 @@ loopback. Open the URL that it prints and choose a user. Sessions end after minu
     })
     const port = Number(values.port)
     if (!Number.isInteger(port) || port < 1 || port > 65_534) throw new UsageError(`--port must be a number from 1 to 65534, not "${values.port}"`)
-    const url = `http://localhost:${port}`
-    const secret = randomBytes(16).toString('hex')
-    const upstream = await startUpstream()
-    const idp = await startIdp({
-      port: port + 1,
-      lifetimes: { accessToken: 60 },
-      clients: [{
-        clientId: 'demo', clientSecret: secret, redirectUris: [`${url}/oauth2/callback`], postLogoutRedirectUris: [`${url}/oauth2/logout/callback`],
-      }],
-    })
-    const { config } = loadConfig({
-      file: CONFIGURATION,
-      env: {
-        DEMO_PORT: String(port), DEMO_UPSTREAM: upstream.url, DEMO_ISSUER: idp.issuer, DEMO_SECRET: secret,
-        DEMO_KEY: randomBytes(32).toString('base64'),
-      },
-    })
-    const sink = openLog(values.verbose ? config.log.level : 'error')
-    const gateway = await buildApp(config, sink.log)
-    await gateway.app.listen({ host: '127.0.0.1', port })
-    process.stdout.write(`Open ${url} and sign in as alice, bob, carol or zoe: one click, no password. Ctrl-C stops the demo.\n`)
-    await Promise.race([once(process, 'SIGINT'), once(process, 'SIGTERM')])
-    gateway.app.server.closeAllConnections()
-    await gateway.close()
-    await Promise.all([idp.close(), upstream.close()])
-    sink.flush()
+    const running: (() => Promise<void>)[] = []
+    try {
+      const url = await startAll({ port, verbose: values.verbose }, running)
+      process.stdout.write(`Open ${url} and sign in as alice, bob, carol or zoe: one click, no password. Ctrl-C stops the demo.\n`)
+      await Promise.race([once(process, 'SIGINT'), once(process, 'SIGTERM')])
+    } catch (error) {
+      const taken = error instanceof Error && 'code' in error && error.code === 'EADDRINUSE'
+      throw taken ? new UsageError(`port ${port} or ${port + 1} is taken; choose another one with --port N`) : error
+    } finally {
+      for (const stop of running.toReversed()) await stop()
+    }
     return 0
   },
+}
+
+/** Starts the three; each adds to `running` how it is stopped, so that none stays when a later one fails. */
+async function startAll({ port, verbose }: DemoOptions, running: (() => Promise<void>)[]): Promise<string> {
+  const url = `http://localhost:${port}`
+  const secret = randomBytes(16).toString('hex')
+  const upstream = await startUpstream()
+  running.push(upstream.close)
+  const idp = await startIdp({
+    port: port + 1,
+    lifetimes: { accessToken: 60 },
+    clients: [{
+      clientId: 'demo', clientSecret: secret,
+      redirectUris: [`${url}/oauth2/callback`], postLogoutRedirectUris: [`${url}/oauth2/logout/callback`],
+    }],
+  })
+  running.push(idp.close)
+  const { config } = loadConfig({
+    file: CONFIGURATION,
+    env: {
+      DEMO_PORT: String(port), DEMO_UPSTREAM: upstream.url, DEMO_ISSUER: idp.issuer, DEMO_SECRET: secret,
+      DEMO_KEY: randomBytes(32).toString('base64'),
+    },
+  })
+  const sink = openLog(verbose ? config.log.level : 'error')
+  const gateway = await buildApp(config, sink.log)
+  running.push(async () => {
+    gateway.app.server.closeAllConnections()
+    await gateway.close()
+    sink.flush()
+  })
+  await gateway.app.listen({ host: '127.0.0.1', port })
+  return url
 }

@@ -1,4 +1,4 @@
-import type { IncomingHttpHeaders } from 'node:http'
+import { METHODS, type IncomingHttpHeaders } from 'node:http'
 import type { Config } from '../config/schema.ts'
 import { challenge } from '../gate/challenge.ts'
 import { classify } from '../gate/classify.ts'
@@ -18,8 +18,8 @@ export const explain: Command = {
   help: `gatehouse explain [--config FILE] METHOD URL [-H 'Name: value']... [--claims JSON]
 
 Says what such a request would get, and why: which route it takes, what kind of request it is, what goes upstream. The URL
-is taken as written, nothing is normalized. Without --claims the request is anonymous; with them it has a session of a user with
-those claims (acr and auth_time are claims, too). Nobody is asked: provider, store and upstream need not run.
+is taken as written, nothing is normalized. Without --claims the request is anonymous; with them it has a session of a
+user with those claims (acr and auth_time are claims, too). Nobody is asked: provider, store and upstream need not run.
 `,
   async run(args) {
     const { values, positionals } = readArguments({
@@ -47,10 +47,11 @@ interface Asked {
 type Line = readonly [name: string, text: string]
 
 /** The explanation, line by line. */
-export async function explainRequest(config: Config, { method, url, headers, claims, now }: Asked): Promise<Line[]> {
+async function explainRequest(config: Config, { method, url, headers, claims, now }: Asked): Promise<Line[]> {
   const { origin, raw } = splitUrl(url, config.publicUrl)
   const lines: Line[] = [['request', `${method} ${raw} at ${origin}`]]
   if (['TRACE', 'TRACK', 'CONNECT'].includes(method)) return [...lines, ['answer', '405 method_not_allowed: this method never passes']]
+  if (!METHODS.includes(method)) return [...lines, ['answer', `400 bad_request: no HTTP method is called ${method}; they are written in capitals`]]
   const target = readTarget(raw, config.publicUrl)
   if (!target.ok) return [...lines, ['answer', `400 bad_request: ${target.problem}`]]
 

@@ -1,14 +1,16 @@
 import { randomBytes } from 'node:crypto'
-import type { Command } from './command.ts'
+import { readArguments, type Command } from './command.ts'
 
 /** `gatehouse keygen`. */
 export const keygen: Command = {
   help: `gatehouse keygen
 
 Prints a new key for session.keys: 32 random bytes in base64.
-To change keys without logging anybody out, put the new one first and keep the old one behind it until session.lifetime has passed.
+To change keys without logging anybody out, put the new one first and keep the old one behind it until session.lifetime
+has passed.
 `,
-  async run() {
+  async run(args) {
+    readArguments({ args: [...args], options: {}, strict: true })
     process.stdout.write(`${randomBytes(32).toString('base64')}\n`)
     return 0
   },

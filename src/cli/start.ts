@@ -1,20 +1,20 @@
-import { rmSync, statSync } from 'node:fs'
 import { Server as TlsServer } from 'node:tls'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { buildApp, type Gatehouse } from '../app.ts'
-import type { Config, Listen } from '../config/schema.ts'
+import type { Config } from '../config/schema.ts'
 import { openLog, type LogSink } from '../telemetry/log.ts'
 import { followCertificate } from './certificate.ts'
 import type { Command } from './command.ts'
 import { configuredBy } from './configured.ts'
+import { freeSocket } from './free-socket.ts'
 
 /** `gatehouse start`. */
 export const start: Command = {
   help: `gatehouse start [--config FILE]
 
 Serves until SIGTERM or SIGINT, then finishes what runs and leaves with status 0. Without --config the file that
-GATEHOUSE_CONFIG names is read, or the environment alone (GATEHOUSE_PUBLIC_URL, GATEHOUSE_UPSTREAM, …). One line of the log says where
-it listens; GET /readyz on the admin listener says whether it can serve.
+GATEHOUSE_CONFIG names is read, or the environment alone (GATEHOUSE_PUBLIC_URL, GATEHOUSE_UPSTREAM, …). One line of the
+log, on stdout, says where it listens; GET /readyz on the admin listener says whether it can serve.
 `,
   async run(args) {
     const { config, warnings } = configuredBy(args)
@@ -37,18 +37,19 @@ it listens; GET /readyz on the admin listener says whether it can serve.
 }
 
 async function listen({ app, admin }: Gatehouse, config: Config, { log, flush }: LogSink): Promise<void> {
-  if (admin !== null && config.admin !== null) await admin.listen(clearedSocket(config.admin.listen))
-  const scheme = config.tls === null ? 'http' : 'https'
-  const address = await app.listen(clearedSocket(config.listen))
-  const where = 'path' in config.listen ? `unix:${config.listen.path}` : address.replace(/^https?/, scheme)
-  log.info({ event: 'listening', address: where, publicUrl: config.publicUrl }, `listening on ${where} for ${config.publicUrl.join(', ')}`)
+  if (admin !== null && config.admin !== null) {
+    await freeSocket(config.admin.listen)
+    await admin.listen({ ...config.admin.listen })
+  }
+  await freeSocket(config.listen)
+  await app.listen({ ...config.listen })
+  const bound = app.server.address()
+  const address = bound === null || typeof bound === 'string' ? `unix:${bound ?? ''}`
+    : `${config.tls === null ? 'http' : 'https'}://${bound.family === 'IPv6' ? `[${bound.address}]` : bound.address}:${bound.port}`
+  // Whatever the level: who has started it waits for this line.
+  const always = log.child({}, { level: 'info' })
+  always.info({ event: 'listening', address, publicUrl: config.publicUrl }, `listening on ${address} for ${config.publicUrl.join(', ')}`)
   flush()
-}
-
-/** A socket that a killed process has left behind would keep this one from listening. */
-function clearedSocket(where: Listen): Listen {
-  if ('path' in where && statSync(where.path, { throwIfNoEntry: false })?.isSocket() === true) rmSync(where.path)
-  return { ...where }
 }
 
 /** Waits for SIGTERM or SIGINT: not ready at once, then `shutdown.wait`, then at most `shutdown.drain` for what runs. */

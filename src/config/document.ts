@@ -1,4 +1,6 @@
-import { isAlias, isMap, isNode, isScalar, isSeq, LineCounter, type Node, parseDocument } from 'yaml'
+import {
+  type Document, isAlias, isMap, isNode, isScalar, isSeq, LineCounter, type Node, parseDocument, visit,
+} from 'yaml'
 import type { Path } from './problems.ts'
 
 /** A line and a column, both counted from 1. */
@@ -24,7 +26,10 @@ export interface YamlText {
 const reworded: Partial<Record<string, { message: string, instead: string | null }>> = {
   DUPLICATE_KEY: { message: 'this key is given twice', instead: 'keep one of them' },
   MULTIPLE_DOCS: { message: 'a second YAML document begins here', instead: 'put all into one document, without ---' },
-  TAG_RESOLVE_FAILED: { message: 'YAML tags such as !name are not used here', instead: 'write the plain value' },
+  TAG_RESOLVE_FAILED: {
+    message: 'YAML tags such as !name are not used here',
+    instead: 'put text that begins with ! in quotes',
+  },
   BLOCK_AS_IMPLICIT_KEY: {
     message: 'a colon at the end or before a space begins a map, which is not possible here',
     instead: 'put the value in quotes',
@@ -39,6 +44,16 @@ function tolerateBareMemory(text: string): string {
 function parse(text: string) {
   const lines = new LineCounter()
   return { lines, document: parseDocument(text, { lineCounter: lines, prettyErrors: false, stringKeys: true }) }
+}
+
+/** The document's data; undefined where its aliases would make a flood of it. */
+function plainData(document: Document): unknown {
+  try {
+    return document.toJS({ maxAliasCount: 100 })
+  } catch (error) {
+    if (error instanceof ReferenceError) return undefined
+    throw error
+  }
 }
 
 /** Parses one YAML 1.2 document; tags, a second document, duplicate keys and floods of aliases are problems. */
@@ -64,14 +79,22 @@ export function readYaml(text: string): YamlText {
     const place = position(first.pos[0])
     const line = text.split('\n')[place.line - 1] ?? ''
     const instead = line.includes('${') ? 'within { } and [ ] put values with ${…} in quotes' : null
-    problems.push({ ...place, message: `is not YAML: ${first.message}`, instead })
+    // The library ends some messages with the text it met, which may be a secret.
+    problems.push({ ...place, message: `is not YAML: ${first.message.replace(/: ".*$/s, '')}`, instead })
   }
-  let value: unknown = null
-  try {
-    value = document.toJS({ maxAliasCount: 100 })
-  } catch (error) {
-    const message = error instanceof ReferenceError ? error.message : 'cannot be read'
-    problems.push({ line: 1, column: 1, message: `has unusable aliases: ${message}`, instead: 'repeat the values' })
+  visit(document, {
+    Alias(_, alias) {
+      if (alias.resolve(document) !== undefined) return
+      problems.push({
+        ...start(alias),
+        message: 'this alias has no anchor',
+        instead: 'put text that begins with * in quotes',
+      })
+    },
+  })
+  const value = problems.length === 0 ? plainData(document) : null
+  if (value === undefined) {
+    problems.push({ line: 1, column: 1, message: 'has too many aliases', instead: 'repeat the values' })
   }
 
   function locate(path: Path, part: 'key' | 'value'): Position {

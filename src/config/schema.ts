@@ -11,10 +11,7 @@ import { provider } from './section-provider.ts'
 import { route } from './section-route.ts'
 import { session } from './section-session.ts'
 
-export type { ConfigFile } from './kind.ts'
-export type { Listen, Upstream } from './kind-address.ts'
-export type { RateLimit, RefreshBefore } from './kind-amount.ts'
-export type { StoreLocation } from './kind-store.ts'
+export type { Listen } from './kind-address.ts'
 
 const scriptHeader = group('A header that tells a script.', {
   name: leaf(headerName, { default: undefined, description: 'Its name.' }),

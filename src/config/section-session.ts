@@ -21,17 +21,17 @@ const cookie = group('The session cookie. It is always HttpOnly, and on https Se
 
 const redis = group('How the connection to Redis is made, beside what the URL in `store` says.', {
   caFile: leaf(file('certificate'), {
-    default: null, later: true, description: 'Certificates in PEM that are trusted for Redis.',
+    default: null, description: 'Certificates in PEM that are trusted for Redis.',
   }),
   certFile: leaf(file('certificate'), {
-    default: null, later: true, description: 'The client certificate in PEM.',
+    default: null, description: 'The client certificate in PEM.',
   }),
   keyFile: leaf(file('private key'), {
-    default: null, later: true, description: 'The private key of the client certificate in PEM.',
+    default: null, description: 'The private key of the client certificate in PEM.',
   }),
-  username: leaf(text(), { default: null, later: true, description: 'The user name, when not in the URL.' }),
+  username: leaf(text(), { default: null, description: 'The user name, when not in the URL.' }),
   password: leaf(text({ secret: true }), {
-    default: null, later: true, secret: 'whole', description: 'The password, when not in the URL.',
+    default: null, secret: 'whole', description: 'The password, when not in the URL.',
   }),
 })
 
@@ -47,7 +47,6 @@ export const session = group('What a session is, how long it lives and where it 
   store: leaf(store, {
     default: 'memory:',
     secret: 'password',
-    later: /^redis/,
     description: 'Where sessions are kept. `memory:` keeps up to 50000 in this process, `memory:?max=N` up to N; '
       + '`redis://`, `rediss://`, `redis+cluster://a,b,c` and `redis+sentinel://a,b,c/NAME` share them. '
       + 'In YAML put `"memory:"` in quotes.',
@@ -69,12 +68,12 @@ export const session = group('What a session is, how long it lives and where it 
   redis,
   outageGrace: leaf(duration({ min: 0 }), {
     default: '60s',
-    later: true,
+   
     description: 'How long sessions that this process already knows go on while the store is down.',
   }),
   maxPerUser: leaf(integer(1), {
     default: null,
-    later: true,
+   
     description: 'How many sessions one user may have; a further login ends the oldest.',
   }),
 })

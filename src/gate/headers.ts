@@ -120,7 +120,9 @@ function pushForwarded(out: string[], { client, headers, origin }: Facts): void 
   }
   const before = said('x-forwarded-for')
   out.push('Host', host)
-  out.push('X-Forwarded-For', before === null ? client.peer : `${before}, ${client.peer}`)
+  // A peer on a unix socket has no address to add.
+  const chain = [before, client.peer].filter((part) => part !== null && part !== '').join(', ')
+  if (chain !== '') out.push('X-Forwarded-For', chain)
   out.push('X-Forwarded-Proto', said('x-forwarded-proto') ?? client.scheme)
   out.push('X-Forwarded-Host', said('x-forwarded-host') ?? host)
 }

@@ -29,15 +29,21 @@ interface Leaf { readonly target: CompiledRoute | 'endpoint', readonly host: str
 export function compileRoutes(configured: readonly Route[], basePath: string): RouteTable {
   const routes = configured.map((route, index): CompiledRoute => ({ ...route, index, label: labelOf(route) }))
   const exact = newNode()
+  // Where readings are looked up: a pattern with percent-encodings is found by what it means, too.
+  const read = newNode()
   const folded = newNode()
   for (const route of routes) {
     const leaf: Leaf = { target: route, host: route.host, methods: route.methods === null ? null : new Set(route.methods) }
     insert(exact, route.path, leaf)
-    insert(folded, fold(route.path), leaf)
+    for (const pattern of new Set([route.path, decoded(route.path)])) {
+      insert(read, pattern, leaf)
+      insert(folded, fold(pattern), leaf)
+    }
   }
-  const allLowerCase = [basePath, ...configured.map((route) => route.path)].every((pattern) => pattern === fold(pattern))
+  const allLowerCase = [basePath, ...configured.map((route) => decoded(route.path))].every((pattern) => pattern === fold(pattern))
   const own: Leaf = { target: 'endpoint', host: null, methods: null }
   insert(exact, `${basePath}/**`, own)
+  insert(read, `${basePath}/**`, own)
   insert(folded, `${fold(basePath)}/**`, own)
 
   return {
@@ -49,9 +55,17 @@ export function compileRoutes(configured: readonly Route[], basePath: string): R
       if (leadsElsewhere(folded)(fold(path))) return fold(path)
       const others = readings(path)
       if (others === null) return path
-      return others.asIs.find(leadsElsewhere(exact)) ?? others.folded.find(leadsElsewhere(folded)) ?? null
+      return others.asIs.find(leadsElsewhere(read)) ?? others.folded.find(leadsElsewhere(folded)) ?? null
     },
   }
+}
+
+/** A pattern as a decoding server would write it; a segment that would fall apart or become a wildcard stays as it is. */
+function decoded(pattern: string): string {
+  return pattern.split('/').map((segment) => {
+    const text = decodeURIComponent(segment)
+    return /[/\\*]/.test(text) ? segment : text
+  }).join('/')
 }
 
 function labelOf({ path, host, methods }: Route): string {

@@ -1,8 +1,13 @@
 const PLAIN = /^(?:\/[a-z0-9\-_~!$&'()*+,=:@][a-z0-9\-_.~!$&'()*+,=:@]*)*\/?$/
 const MALFORMED = /%(?![0-9A-Fa-f]{2})/
 
-/** More readings than this mean that the path was made to be misread. */
+// What a second decoding would make of these is refused in any case, so it is not waited for.
+const NUL = /%(?:25)?00|\0/
+const OVERLONG_TWICE = /%25(?:c[01]%25[89ab]|e0%25[89]|f0%258)/i
+
+/** More readings than this, in number or in characters, mean that the path was made to be misread. */
 const MAX_READINGS = 512
+const MAX_CHARACTERS = 1_000_000
 
 /** Whether a path has one reading only: lower case, nothing encoded, no dot segment, no empty segment, no parameter. */
 export function isPlain(path: string): boolean {
@@ -16,16 +21,16 @@ export function unreadable(path: string): string | null {
   if (path.includes('\\')) return 'the path has a raw backslash'
   if (path.includes('#')) return 'the path has a raw number sign'
   if (MALFORMED.test(path)) return 'the path has a malformed percent-encoding'
-  if (/%00|\0/.test(path)) return 'the path has a NUL'
-  return decode(path) === null ? 'the path’s percent-encoding is not UTF-8' : null
+  if (NUL.test(path)) return 'the path has a NUL'
+  return isUtf8(encoded(path)) && !OVERLONG_TWICE.test(path) ? null : 'the path’s percent-encoding is not UTF-8'
 }
 
 interface Reading { readonly path: string, readonly decoded: number }
 
 /**
  * Every way in which some server may read a path: percent-decoded once or twice, dot segments removed, slashes merged,
- * `;parameters` dropped, `\` as `/`, in any combination and order. Case is folded in a second list, `folded`. `null`
- * when there are too many to be honest.
+ * `;parameters` dropped, `\` as `/`, in any combination and order. An encoded slash may stay one while all else is
+ * decoded, as URL parsers have it. Case is folded in a second list, `folded`. `null` when there are too many to be honest.
  */
 export function readings(path: string): { readonly asIs: readonly string[], readonly folded: readonly string[] } | null {
   if (isPlain(path)) return PLAIN_READINGS
@@ -38,12 +43,15 @@ export function readings(path: string): { readonly asIs: readonly string[], read
     queue.push(reading)
   }
   add({ path, decoded: 0 })
+  add({ path: encoded(path), decoded: 0 })
+  let characters = 0
   for (let reading = queue.pop(); reading !== undefined; reading = queue.pop()) {
-    if (seen.size > MAX_READINGS) return null
     const { path: at, decoded } = reading
+    characters += at.length
+    if (seen.size > MAX_READINGS || characters > MAX_CHARACTERS) return null
     if (decoded < 2 && at.includes('%')) {
-      const once = decode(at)
-      if (once !== null) add({ path: once, decoded: decoded + 1 })
+      add({ path: decode(at), decoded: decoded + 1 })
+      if (/%(?:2f|5c)/i.test(at)) add({ path: decode(at.replace(/%(?=2f|5c)/gi, '%25')), decoded: decoded + 1 })
     }
     if (at.includes('\\')) add({ path: at.replaceAll('\\', '/'), decoded })
     if (at.includes('//')) add({ path: at.replace(/\/{2,}/g, '/'), decoded })
@@ -65,12 +73,24 @@ export function fold(path: string): string {
 /** A path that reads the same in every way but for patterns written in upper case. */
 const PLAIN_READINGS = { asIs: [], folded: [] }
 
-function decode(path: string): string | null {
+/** Bytes beyond ASCII as their percent-encodings: a path may have them raw, and Node reads each as one character. */
+function encoded(path: string): string {
+  return path.replace(/[\u0080-\u00ff]/g, (byte) => `%${byte.charCodeAt(0).toString(16)}`)
+}
+
+function isUtf8(path: string): boolean {
   try {
-    return decodeURIComponent(path)
+    decodeURIComponent(path)
+    return true
   } catch {
-    return null
+    return false
   }
+}
+
+/** Decodes as a lenient server does: what is malformed stays (`100%25` decoded twice), what is not UTF-8 becomes U+FFFD. */
+function decode(path: string): string {
+  if (isUtf8(path)) return decodeURIComponent(path)
+  return path.replace(/(?:%[0-9a-f]{2})+/gi, (bytes) => Buffer.from(bytes.replaceAll('%', ''), 'hex').toString())
 }
 
 /** RFC 3986, section 5.2.4. */

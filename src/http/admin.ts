@@ -1,11 +1,15 @@
 import Fastify, { type FastifyInstance } from 'fastify'
+import { Fault, faults } from '../errors.ts'
 import type { Provider } from '../oidc/provider.ts'
 import type { Store } from '../store/store.ts'
+import type { Sessions } from '../session/sessions.ts'
 import type { Metrics } from '../telemetry/metrics.ts'
+import { registerSessionAdministration } from './admin-sessions.ts'
 
 interface AdminServices {
   readonly provider: Provider
   readonly store: Store
+  readonly sessions: Sessions
   readonly metrics: Metrics
   readonly isDraining: () => boolean
 }
@@ -13,7 +17,7 @@ interface AdminServices {
 const STORE_CHECK_MS = 2_000
 
 /** The second listener: the process's health and metrics, never on the public port. */
-export function buildAdmin({ provider, store, metrics, isDraining }: AdminServices): FastifyInstance {
+export function buildAdmin({ provider, store, sessions, metrics, isDraining }: AdminServices): FastifyInstance {
   const app = Fastify({ logger: false })
 
   app.get('/livez', () => ({ alive: true }))
@@ -26,6 +30,15 @@ export function buildAdmin({ provider, store, metrics, isDraining }: AdminServic
   })
 
   app.get('/metrics', async (_request, reply) => reply.header('content-type', metrics.registry.contentType).send(await metrics.registry.metrics()))
+
+  // Sessions carry the issuer that the provider calls itself, which is the configured one but for a trailing slash.
+  registerSessionAdministration(app, sessions, () => provider.peek()?.configuration.serverMetadata().issuer ?? provider.settings.issuer)
+  app.setErrorHandler((error, _request, reply) => {
+    const { status, code, detail } = error instanceof Fault ? error : new Fault('internal_error', { cause: error })
+    return reply.code(status).header('content-type', 'application/problem+json').send(JSON.stringify({
+      type: 'about:blank', title: faults[code].title, status, code, detail,
+    }))
+  })
 
   return app
 }

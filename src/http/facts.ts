@@ -29,11 +29,14 @@ export function createFactReader({ publicUrls, trustedProxies, readTicket }: Fac
       const target = targetOf(request)
       if (!target.ok) throw new Fault('bad_request', { cause: new Error(target.problem) })
       const { headers, rawHeaders } = request
-      if (hostCount(rawHeaders) > 1) throw new Fault('bad_request', { cause: new Error('the request has more than one Host') })
+      const hosts = hostCount(rawHeaders)
+      if (hosts > 1) throw new Fault('bad_request', { cause: new Error('the request has more than one Host') })
+      if (hosts === 0 && request.httpVersion !== '1.0') throw new Fault('bad_request', { cause: new Error('the request has no Host') })
       const peer = plainAddress(request.socket.remoteAddress ?? '')
       const trusted = trustedProxies.length > 0 && isTrusted(peer)
       const asked = trusted ? firstItem(headers['x-forwarded-host']) ?? headers.host : headers.host
-      const origin = only ? first : originOf(asked, byHost) ?? first
+      // The host of an absolute target counts, whatever Host says (RFC 9112, section 3.2.2).
+      const origin = only ? first : target.origin ?? originOf(asked, byHost) ?? first
       return {
         method: request.method ?? 'GET', path: target.path, query: target.query,
         headers, rawHeaders, origin,

@@ -3,8 +3,8 @@ import { unreadable } from '../gate/readings.ts'
 
 /** A request target that has been looked at. */
 export type Target =
-  /** As sent, byte for byte; `query` with its `?`, or nothing. */
-  | { readonly ok: true, readonly path: string, readonly query: string }
+  /** As sent, byte for byte; `query` with its `?`, or nothing; `origin` is that of an absolute target. */
+  | { readonly ok: true, readonly path: string, readonly query: string, readonly origin: string | null }
   | { readonly ok: false, readonly problem: string }
 
 const kTarget = Symbol('target')
@@ -28,22 +28,24 @@ export function targetOf(request: Looked): Target {
 
 /** Splits a raw request target, or says what is wrong with it. */
 export function readTarget(raw: string, origins: readonly string[]): Target {
-  const inOriginForm = raw.startsWith('/') ? raw : fromAbsolute(raw, origins)
-  if (inOriginForm === null) return { ok: false, problem: 'the request target is neither a path nor one of the public URLs' }
+  const found = raw.startsWith('/') ? { rest: raw, origin: null } : fromAbsolute(raw, origins)
+  if (found === null) return { ok: false, problem: 'the request target is neither a path nor one of the public URLs' }
+  const { rest: inOriginForm, origin } = found
   const mark = inOriginForm.indexOf('?')
   const path = mark === -1 ? inOriginForm : inOriginForm.slice(0, mark)
   const query = mark === -1 ? '' : inOriginForm.slice(mark)
   if (query.includes('#')) return { ok: false, problem: 'the query has a raw number sign' }
   const problem = unreadable(path)
-  return problem === null ? { ok: true, path, query } : { ok: false, problem }
+  return problem === null ? { ok: true, path, query, origin } : { ok: false, problem }
 }
 
-function fromAbsolute(raw: string, origins: readonly string[]): string | null {
+function fromAbsolute(raw: string, origins: readonly string[]): { rest: string, origin: string } | null {
   const [, scheme, authority, rest] = /^(https?):\/\/([^/?#\\]*)(.*)$/is.exec(raw) ?? []
   if (scheme === undefined || authority === undefined || rest === undefined) return null
   const asked = `${scheme}://${authority}`
   // Behind a proxy that ends TLS the scheme says nothing: the name decides.
-  const names = (origin: string): boolean => URL.canParse(asked) && new URL(asked).host === new URL(origin).host
-  if (authority.includes('@') || !origins.some(names)) return null
-  return rest.startsWith('/') ? rest : `/${rest}`
+  const names = (one: string): boolean => URL.canParse(asked) && new URL(asked).host === new URL(one).host
+  const origin = authority.includes('@') ? undefined : origins.find(names)
+  if (origin === undefined) return null
+  return { rest: rest.startsWith('/') ? rest : `/${rest}`, origin }
 }

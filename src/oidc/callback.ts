@@ -53,7 +53,6 @@ export async function redeemCode(provider: Provider, url: URL, checks: LoginChec
 function requireAcr(wanted: readonly string[] | null, got: unknown): void {
   if (wanted === null || (typeof got === 'string' && wanted.includes(got))) return
   throw new Fault('login_failed', {
-    status: 403,
     cause: new Error(`asked for acr ${wanted.join(' or ')}, the ID token says ${typeof got === 'string' ? got : 'nothing'}`),
     detail: 'This page asks for a stronger sign-in, and the sign-in service did not provide it.',
   })

@@ -3,7 +3,6 @@ import { causes } from '../errors.ts'
 import type { Log } from '../telemetry/log.ts'
 import { verifiedClaims } from './claims.ts'
 import type { Provider } from './provider.ts'
-import { isUnreachable } from './refusal.ts'
 import { toTokenSet, type Claims, type TokenSet } from './token-set.ts'
 
 /** What a refresh brought; `identity` is `null` when the answer had no new ID token. */
@@ -36,8 +35,7 @@ export async function refreshTokens(
   try {
     return { tokens, identity: { ...evidence, claims: await verifiedClaims(provider, found, evidence) } }
   } catch (error) {
-    // The old refresh token may be spent already: an unreachable key set or userinfo must not cost the new one.
-    if (!isUnreachable(error)) throw error
+    // The old refresh token may be spent already: what can't be verified must not cost the new one.
     log.warn({ event: 'claims_not_renewed', cause: causes(error) }, 'tokens were renewed, claims stay as they were')
     return { tokens, identity: null }
   }

@@ -1,5 +1,7 @@
+import { errors } from 'jose'
 import { AuthorizationResponseError, ClientError, ResponseBodyError } from 'openid-client'
 import { Fault } from '../errors.ts'
+import { KeysUnavailable } from './keys.ts'
 
 /** What a failed call to the provider means for what the gateway holds. */
 export type Refusal =
@@ -41,16 +43,19 @@ const BROWSERS_SIDE = new Set([
 export function toLoginFault(error: unknown): Fault {
   if (error instanceof Fault) return error
   if (error instanceof AuthorizationResponseError || (error instanceof ResponseBodyError && error.error === 'invalid_grant')) {
-    if (BROWSERS_SIDE.has(error.error)) return new Fault('login_failed', { cause: error, detail: sentences[error.error] ?? sentences['invalid_grant'] ?? '' })
+    if (BROWSERS_SIDE.has(error.error)) return new Fault('login_failed', { cause: error, detail: sentences[error.error] ?? NOT_WITHOUT_THE_USER })
     if (error.error === 'temporarily_unavailable') return new Fault('provider_unavailable', { cause: error })
     return wrong(error)
   }
   return isUnreachable(error) ? new Fault('provider_unavailable', { cause: error }) : wrong(error)
 }
 
+const NOT_WITHOUT_THE_USER = 'The sign-in service needs something from you that this sign-in gave it no chance to ask for. Sign in again.'
+
 const sentences: Record<string, string> = {
   access_denied: 'The sign-in was cancelled, or the sign-in service did not allow it.',
   invalid_grant: 'The sign-in could not be completed: the sign-in service did not accept its own answer a second time, or it came too late.',
+  unmet_authentication_requirements: 'This page asks for a stronger sign-in, and the sign-in service did not provide it.',
 }
 
 function wrong(cause: unknown): Fault {
@@ -58,8 +63,9 @@ function wrong(cause: unknown): Fault {
 }
 
 /** Whether the provider could not be reached or could not answer, as opposed to answering something wrong. */
-export function isUnreachable(error: unknown): boolean {
+function isUnreachable(error: unknown): boolean {
   if (error instanceof ResponseBodyError) return error.status >= 500 || error.status === 429
+  if (error instanceof KeysUnavailable || error instanceof errors.JWKSTimeout) return true
   if (error instanceof ClientError) {
     if (error.code === 'OAUTH_TIMEOUT' || error.code === 'OAUTH_ABORT') return true
     if (error.cause instanceof Response) return error.cause.status >= 500 || error.cause.status === 429

@@ -10,7 +10,7 @@ export function toRecord(session: Session): StoredRecord {
   const { id, ticket, version, lastSeenAt, ...rest } = session
   const body: Sealed = rest
   const sealed = seal(toKey(Buffer.from(ticket.key, 'base64url')), id, JSON.stringify(body))
-  return { sealed, seenAt: lastSeenAt, version }
+  return { sealed, version, createdAt: session.createdAt, endsAt: session.endsAt, seenAt: lastSeenAt }
 }
 
 /** Opens a record with the ticket that belongs to it; `null` when the ticket is another's or the record was changed. */

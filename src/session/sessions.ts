@@ -1,111 +1,201 @@
 import { LRUCache } from 'lru-cache'
+import { Fault } from '../errors.ts'
 import type { LoginResult } from '../oidc/callback.ts'
 import { sidOf } from '../oidc/token-set.ts'
-import type { Store } from '../store/store.ts'
+import type { Criterion, Store } from '../store/store.ts'
 import type { Log } from '../telemetry/log.ts'
 import type { Metrics } from '../telemetry/metrics.ts'
+import { createAtHand, type Kept } from './at-hand.ts'
+import { createPerseverance } from './perseverance.ts'
 import { fromRecord, toRecord } from './record.ts'
 import { absoluteEnd, endedBecause, type EndReason, type Session, type SessionPolicy } from './session.ts'
 import { newTicket, type Ticket } from './ticket.ts'
 
-/** How many opened sessions one process keeps at hand. */
-const MAX_AT_HAND = 20_000
-
 /** Activity is written to the store at most this often, ms. */
 const TOUCH_EVERY = 60_000
+const MAX_TOUCHES = 20_000
+/** A session at hand is used without asking while notices of changes have come in no longer ago than this, ms. */
+const TRUST = 700
+/** What no notice tells (eviction, a flushed store) is looked for in the background this often, ms. */
+const RECHECK_EVERY = 3_000
+/** How long a request waits for the store to confirm what is at hand, ms. */
+const CONFIRM_WITHIN = 700
+/** After the store has failed to confirm, it is not asked again for this long, ms. */
+const CONFIRM_PAUSE = 500
 
 /** The sessions of this gateway. All times are ms since the epoch. */
 export interface Sessions {
   readonly policy: SessionPolicy
   /**
    * The living session of a ticket, `null` when it has ended or its data is gone. At once when it is at hand; a promise
-   * only when the store has to be asked, which rejects with `store_unavailable` when it can't be.
+   * only when the store has to be asked, which rejects with `store_unavailable` when it can't be and the session has not
+   * been confirmed for longer than `outageGrace`.
    */
   load(ticket: Ticket, now: number): Session | null | Promise<Session | null>
-  /** Begins a session. */
+  /** The same from the store in any case. */
+  reload(ticket: Ticket, now: number): Promise<Session | null>
+  /** Begins a session; where the user has too many then, the oldest ends. */
   create(login: LoginResult, origin: string, now: number): Promise<Session>
-  /** Saves changed tokens or claims; `null` when the session has ended meanwhile, which stands. */
-  renew(session: Session, change: SessionChange, now: number): Promise<Session | null>
+  /** Saves changed tokens or claims. */
+  renew(session: Session, change: SessionChange, now: number): Promise<Renewed>
   /** Notes that the user did something. */
   touch(session: Session, now: number): void
-  /** Ends a session, here at once and in the store. */
-  end(session: Session, reason: EndReason): Promise<void>
+  /** Ends a session, here at once and in the store as soon as it can be reached. Never rejects. */
+  end(session: Pick<Session, 'id' | 'endsAt'>, reason: EndReason): Promise<void>
+  /** Ends a session by its id alone; `false` when there was none. Rejects with `store_unavailable`. */
+  endById(id: string, reason: EndReason): Promise<boolean>
+  /** Living sessions, the oldest first. Rejects with `store_unavailable`. */
+  find(criterion: Criterion): Promise<SessionSummary[]>
   /** Calls back for each session that ends, by whatever cause this process learns of. */
   onEnd(listener: (id: string, reason: EndReason) => void): void
+  /** Resolves when nothing waits to be written any more, at the latest after `most` ms. */
+  settled(most: number): Promise<void>
 }
 
 /** What a refresh can change. */
 export type SessionChange = Partial<Pick<Session, 'claims' | 'idToken' | 'tokens' | 'sid' | 'refreshedAt' | 'endsAt'>>
 
+/** What became of a change. `session` is `null` when it had ended, which stands; a newer one when another process was first. */
+export interface Renewed {
+  readonly session: Session | null
+  /** `false` while the store can't be reached: it is written as soon as it can. */
+  readonly saved: boolean
+}
+
+/** What is known of a session without its ticket. */
+export interface SessionSummary {
+  readonly id: string
+  readonly createdAt: number
+  readonly lastSeenAt: number
+  readonly endsAt: number
+}
+
+interface Settings extends SessionPolicy {
+  readonly outageGrace: number
+  readonly maxPerUser: number | null
+}
+
 interface Parts {
   readonly store: Store
-  readonly policy: SessionPolicy
+  readonly settings: Settings
   readonly log: Log
   readonly metrics: Metrics
 }
 
 /** Opens the sessions that live in a store. */
-export function openSessions({ store, policy, log, metrics }: Parts): Sessions {
-  const atHand = new LRUCache<string, Session>({ max: MAX_AT_HAND })
-  const writtenAt = new LRUCache<string, number>({ max: MAX_AT_HAND })
-  const loading = new Map<string, Promise<Session | null>>()
+export function openSessions({ store, settings: policy, log, metrics }: Parts): Sessions {
+  const atHand = createAtHand()
+  const perseverance = createPerseverance()
+  const writtenAt = new LRUCache<string, number>({ max: MAX_TOUCHES })
+  const reading = new Map<string, Promise<Session | null>>()
   const listeners: ((id: string, reason: EndReason) => void)[] = []
   const touchEvery = Math.min(TOUCH_EVERY, (policy.idleTimeout ?? Number.POSITIVE_INFINITY) / 4)
+  let confirmPausedUntil = 0
+
+  store.listen({
+    changed: (id, version) => { atHand.noteChange(id, version) },
+    gone: (id) => { forget(id, 'lost') },
+  })
 
   function ttl(session: Session, now: number): number {
     const idle = policy.idleTimeout === null ? Number.POSITIVE_INFINITY : policy.idleTimeout + 2 * touchEvery
     return Math.max(1, Math.ceil(Math.min(session.endsAt - now, idle)))
   }
 
-  function keep(session: Session): void {
-    atHand.set(session.id, session)
-  }
-
   function forget(id: string, reason: EndReason): void {
-    atHand.delete(id)
-    metrics.sessionsEnded.inc({ reason })
+    if (atHand.hasEnded(id)) return
+    const known = atHand.end(id)
+    // An end that another process has brought about is counted there.
+    if (known || reason !== 'lost') metrics.sessionsEnded.inc({ reason })
     for (const listener of listeners) listener(id, reason)
   }
 
-  async function end(session: Session, reason: EndReason): Promise<void> {
-    forget(session.id, reason)
-    log.info({ event: 'session_ended', reason, session: session.id }, 'a session has ended')
-    await store.remove(session.id)
+  async function end({ id, endsAt }: Pick<Session, 'id' | 'endsAt'>, reason: EndReason): Promise<void> {
+    forget(id, reason)
+    log.info({ event: 'session_ended', reason, session: id }, 'a session has ended')
+    try {
+      await store.remove(id)
+    } catch {
+      perseverance.persist(async () => { await store.remove(id) }, endsAt)
+    }
   }
 
   /** What is over by the clock is removed on the side: the answer does not wait for it. */
-  function living(session: Session, now: number): Session | null {
-    const reason = endedBecause(policy, session, now)
-    if (reason === null) return session
-    end(session, reason).catch((error: unknown) => { log.warn({ error }, 'an ended session stays in the store until its time is up') })
+  function living(session: Session | null, now: number): Session | null {
+    const reason = session === null ? null : endedBecause(policy, session, now)
+    if (session === null || reason === null) return session
+    void end(session, reason)
     return null
   }
 
-  async function fetch(ticket: Ticket, now: number): Promise<Session | null> {
+  async function read(ticket: Ticket): Promise<Session | null> {
+    const readAt = Date.now()
     const record = await store.read(ticket.id)
-    const session = record === null ? null : fromRecord(ticket, record)
-    metrics.sessionCache.inc({ result: session === null ? 'lost' : 'miss' })
+    const known = atHand.get(ticket.id)?.session ?? null
+    if (atHand.hasEnded(ticket.id)) return null
+    if (record === null) {
+      metrics.sessionCache.inc({ result: 'lost' })
+      forget(ticket.id, 'lost')
+      return null
+    }
+    metrics.sessionCache.inc({ result: known === null ? 'miss' : 'confirmed' })
+    // What is at hand may be newer than the store: a change that could not be written yet.
+    const session = known !== null && known.version >= record.version ? known : fromRecord(ticket, record)
     if (session === null) return null
-    const alive = living(session, now)
-    if (alive !== null) keep(alive)
-    return alive
+    session.lastSeenAt = Math.max(session.lastSeenAt, record.seenAt, known?.lastSeenAt ?? 0)
+    atHand.keep(session, readAt)
+    return session
   }
 
-  store.onGone((id) => {
-    if (atHand.has(id)) forget(id, 'lost')
-  })
+  function readOnce(ticket: Ticket): Promise<Session | null> {
+    const underWay = reading.get(ticket.id)
+    if (underWay !== undefined) return underWay
+    const mine = read(ticket).finally(() => { reading.delete(ticket.id) })
+    reading.set(ticket.id, mine)
+    return mine
+  }
+
+  /** Asks the store whether what is at hand still stands; when it does not answer, that counts for `outageGrace`. */
+  async function confirm(kept: Kept, ticket: Ticket, now: number): Promise<Session | null> {
+    try {
+      if (now < confirmPausedUntil) throw new Fault('store_unavailable')
+      return living(await within(readOnce(ticket), CONFIRM_WITHIN), now)
+    } catch (error) {
+      confirmPausedUntil = Math.max(confirmPausedUntil, now + CONFIRM_PAUSE)
+      if (now - store.assuredUntil(kept.readAt) >= policy.outageGrace) throw error
+      metrics.sessionCache.inc({ result: 'grace' })
+      return atHand.hasEnded(ticket.id) ? null : living(kept.session, now)
+    }
+  }
+
+  async function limitSessionsOf({ issuer, subject }: Session): Promise<void> {
+    if (policy.maxPerUser === null) return
+    const ids = await store.find({ issuer, subject })
+    await Promise.all(ids.slice(0, Math.max(0, ids.length - policy.maxPerUser)).map((id) => endById(id, 'max_per_user')))
+  }
+
+  async function endById(id: string, reason: EndReason): Promise<boolean> {
+    const removed = await store.remove(id)
+    forget(id, reason)
+    if (removed) log.info({ event: 'session_ended', reason, session: id }, 'a session has ended')
+    return removed
+  }
 
   return {
     policy,
+
     load(ticket, now) {
-      const session = atHand.get(ticket.id)
-      if (session !== undefined) return session.ticket.key === ticket.key ? living(session, now) : null
-      const underWay = loading.get(ticket.id)
-      if (underWay !== undefined) return underWay.then((found) => (found?.ticket.key === ticket.key ? found : null))
-      const mine = fetch(ticket, now).finally(() => loading.delete(ticket.id))
-      loading.set(ticket.id, mine)
-      return mine
+      const kept = atHand.get(ticket.id)
+      if (kept === null) return atHand.hasEnded(ticket.id) ? null : readOnce(ticket).then((found) => living(owned(found, ticket), now))
+      if (kept.session.ticket.key !== ticket.key) return null
+      if (kept.outdated || store.assuredUntil(kept.readAt) < now - TRUST) return confirm(kept, ticket, now)
+      if (now - kept.readAt > RECHECK_EVERY && store.size() === null) readOnce(ticket).catch(() => {
+        // Only looking: what is at hand stays good as long as the notices come in.
+      })
+      return living(kept.session, now)
     },
+
+    reload: async (ticket, now) => living(owned(await readOnce(ticket), ticket), now),
 
     async create(login, origin, now) {
       const ticket = newTicket()
@@ -116,22 +206,32 @@ export function openSessions({ store, policy, log, metrics }: Parts): Sessions {
         createdAt: now, refreshedAt: now, lastSeenAt: now,
         endsAt: absoluteEnd(policy, now, login.idTokenClaims.exp * 1000),
       }
-      await store.create(session.id, toRecord(session), ttl(session, now))
-      keep(session)
+      await store.create(session.id, toRecord(session), session, ttl(session, now))
+      atHand.keep(session, now)
       metrics.sessionsBegun.inc()
+      await limitSessionsOf(session)
       return session
     },
 
     async renew(session, change, now) {
-      const renewed: Session = { ...session, ...change, version: session.version + 1 }
-      const replaced = await store.replace(renewed.id, toRecord(renewed), ttl(renewed, now))
-      if (!replaced) {
-        if (atHand.has(session.id)) forget(session.id, 'lost')
-        return null
+      const renewed: Session = { ...session, ...change, version: session.version + 1, lastSeenAt: atHand.get(session.id)?.session.lastSeenAt ?? session.lastSeenAt }
+      const write = async (): Promise<Session | null> => {
+        const outcome = await store.replace(renewed.id, toRecord(renewed), ttl(renewed, Date.now()))
+        if (outcome === 'gone') forget(session.id, 'lost')
+        return outcome === 'replaced' ? renewed : outcome === 'gone' ? null : readOnce(session.ticket)
       }
-      renewed.lastSeenAt = atHand.get(session.id)?.lastSeenAt ?? session.lastSeenAt
-      keep(renewed)
-      return renewed
+      try {
+        const written = await write()
+        if (written === renewed) atHand.keep(renewed, now)
+        return { session: atHand.hasEnded(session.id) ? null : written, saved: true }
+      } catch {
+        // The old refresh token may be spent: losing the new one would cost the session.
+        if (atHand.hasEnded(session.id)) return { session: null, saved: true }
+        atHand.keep(renewed, atHand.get(session.id)?.readAt ?? now)
+        log.warn({ event: 'save_delayed', session: session.id }, 'renewed tokens wait for the store to come back')
+        perseverance.persist(async () => { if (!atHand.hasEnded(session.id)) await write() }, renewed.endsAt)
+        return { session: renewed, saved: false }
+      }
     },
 
     touch(session, now) {
@@ -142,6 +242,32 @@ export function openSessions({ store, policy, log, metrics }: Parts): Sessions {
     },
 
     end,
+    endById,
+
+    async find(criterion) {
+      const ids = await store.find(criterion)
+      const records = await Promise.all(ids.map(async (id) => ({ id, record: await store.read(id) })))
+      return records.flatMap(({ id, record }) => (
+        record === null ? [] : [{ id, createdAt: record.createdAt, lastSeenAt: record.seenAt, endsAt: record.endsAt }]
+      ))
+    },
+
     onEnd: (listener) => { listeners.push(listener) },
+    settled: (most) => perseverance.settled(most),
+  }
+}
+
+/** A ticket with another key belongs to nobody. */
+function owned(session: Session | null, ticket: Ticket): Session | null {
+  return session?.ticket.key === ticket.key ? session : null
+}
+
+async function within<T>(work: Promise<T>, ms: number): Promise<T> {
+  let timer: NodeJS.Timeout | undefined
+  const late = new Promise<never>((_resolve, reject) => { timer = setTimeout(() => { reject(new Fault('store_unavailable')) }, ms) })
+  try {
+    return await Promise.race([work, late])
+  } finally {
+    clearTimeout(timer)
   }
 }

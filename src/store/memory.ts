@@ -1,16 +1,19 @@
 import { Keyv } from 'keyv'
 import { LRUCache } from 'lru-cache'
-import type { Store, StoredRecord } from './store.ts'
+import type { Criterion, Locked, Owner, Replaced, Store, StoreListener, StoredRecord } from './store.ts'
 
 interface Entry { value: unknown, expires?: number }
 
+interface Held { readonly record: StoredRecord, readonly owner: Owner }
+
 const MAX_ONE_TIME_VALUES = 100_000
+const SWEEP_EVERY_MS = 60_000
 
 /** A Keyv over a map that holds at most `max` entries: the least recently used one goes first. */
-function boundedKeyv<T>(max: number, onEvicted: (key: string) => void): { keyv: Keyv<T>, map: LRUCache<string, Entry> } {
+function boundedKeyv<T>(max: number, onDropped: (key: string, entry: Entry, full: boolean) => void): { keyv: Keyv<T>, map: LRUCache<string, Entry> } {
   const map = new LRUCache<string, Entry>({
     max,
-    dispose: (_value, key, reason) => { if (reason === 'evict') onEvicted(key) },
+    dispose: (entry, key, reason) => { if (reason !== 'set') onDropped(key, entry, reason === 'evict') },
   })
   const keyv = new Keyv<T>({ store: map, useKeyPrefix: false })
   // Values stay what they are: serializing them would only cost time, nothing leaves this process.
@@ -21,59 +24,92 @@ function boundedKeyv<T>(max: number, onEvicted: (key: string) => void): { keyv: 
 
 /** Sessions in this process's memory: gone with it, never more than `max`. */
 export class MemoryStore implements Store {
-  readonly #records: Keyv<StoredRecord>
+  readonly #sessions: Keyv<Held>
   readonly #map: LRUCache<string, Entry>
   readonly #oneTime: Keyv<true>
+  readonly #locks: Keyv<string>
+  /** Session ids by issuer and sub, and by issuer and sid; a set keeps the order of creation. */
+  readonly #index = new Map<string, Set<string>>()
+  readonly #owners = new Map<string, Owner>()
   readonly #sweep: NodeJS.Timeout
   readonly #busy = new Map<string, Promise<unknown>>()
-  #gone: (id: string) => void = () => {}
+  #listener: StoreListener | null = null
 
   /** `onEvicted` hears of each session that had to go because the store is full. */
-  constructor(max: number, onEvicted: () => void) {
-    const { keyv, map } = boundedKeyv<StoredRecord>(max, (id) => {
+  constructor(max: number, onEvicted: () => void = () => {}) {
+    const { keyv, map } = boundedKeyv<Held>(max, (id, _entry, full) => {
+      this.#unlist(id)
+      if (!full) return
       onEvicted()
-      this.#gone(id)
+      this.#listener?.gone(id)
     })
-    this.#records = keyv
+    this.#sessions = keyv
     this.#map = map
     this.#oneTime = boundedKeyv<true>(MAX_ONE_TIME_VALUES, () => {}).keyv
+    this.#locks = boundedKeyv<string>(max, () => {}).keyv
     // Keyv drops what has expired only when somebody asks for it again; nobody asks for an abandoned session.
-    this.#sweep = setInterval(() => this.#dropExpired(Date.now()), 60_000).unref()
+    this.#sweep = setInterval(() => { this.#dropExpired(Date.now()) }, SWEEP_EVERY_MS).unref()
   }
 
   async read(id: string): Promise<StoredRecord | null> {
-    return (await this.#records.get<StoredRecord>(id)) ?? null
+    return (await this.#sessions.get<Held>(id))?.record ?? null
   }
 
-  async create(id: string, record: StoredRecord, ttl: number): Promise<void> {
-    await this.#records.set(id, record, ttl)
-  }
-
-  replace(id: string, record: StoredRecord, ttl: number): Promise<boolean> {
+  create(id: string, record: StoredRecord, owner: Owner, ttl: number): Promise<void> {
     return this.#alone(id, async () => {
-      const current = await this.read(id)
-      if (current === null || current.version !== record.version - 1) return false
-      await this.#records.set(id, record, ttl)
-      return true
+      await this.#sessions.set(id, { record, owner }, ttl)
+      this.#owners.set(id, owner)
+      for (const key of indexKeys(owner)) this.#index.set(key, (this.#index.get(key) ?? new Set()).add(id))
     })
   }
 
-  async touch(id: string, seenAt: number, ttl: number): Promise<void> {
-    await this.#alone(id, async () => {
-      const current = await this.read(id)
-      if (current !== null && current.seenAt < seenAt) await this.#records.set(id, { ...current, seenAt }, ttl)
+  replace(id: string, record: StoredRecord, ttl: number): Promise<Replaced> {
+    return this.#alone(id, async () => {
+      const held = await this.#sessions.get<Held>(id)
+      if (held === undefined) return 'gone'
+      if (held.record.version !== record.version - 1) return 'stale'
+      await this.#sessions.set(id, { ...held, record }, ttl)
+      return 'replaced'
+    })
+  }
+
+  touch(id: string, seenAt: number, ttl: number): Promise<void> {
+    return this.#alone(id, async () => {
+      const held = await this.#sessions.get<Held>(id)
+      if (held === undefined || held.record.seenAt >= seenAt) return
+      await this.#sessions.set(id, { ...held, record: { ...held.record, seenAt } }, ttl)
     })
   }
 
   remove(id: string): Promise<boolean> {
-    return this.#alone(id, () => this.#records.delete(id))
+    return this.#alone(id, () => this.#sessions.delete(id))
+  }
+
+  async find(criterion: Criterion): Promise<string[]> {
+    const ids = [...this.#index.get(indexKey(criterion)) ?? []]
+    const living = await Promise.all(ids.map(async (id) => await this.read(id) !== null))
+    return ids.filter((_id, i) => living[i])
   }
 
   once(value: string, ttl: number): Promise<boolean> {
-    return this.#alone(value, async () => {
-      if ((await this.#oneTime.get(value)) === true) return false
+    return this.#alone(`once ${value}`, async () => {
+      if (await this.#oneTime.get(value) === true) return false
       await this.#oneTime.set(value, true, ttl)
       return true
+    })
+  }
+
+  lock(id: string, holder: string, ttl: number): Promise<Locked> {
+    return this.#alone(`lock ${id}`, async () => {
+      if (await this.#locks.get(id) !== undefined) return { acquired: false, abandoned: false }
+      await this.#locks.set(id, holder, ttl)
+      return { acquired: true, abandoned: false }
+    })
+  }
+
+  unlock(id: string, holder: string): Promise<void> {
+    return this.#alone(`lock ${id}`, async () => {
+      if (await this.#locks.get(id) === holder) await this.#locks.delete(id)
     })
   }
 
@@ -83,8 +119,13 @@ export class MemoryStore implements Store {
     return this.#map.size
   }
 
-  onGone(listener: (id: string) => void): void {
-    this.#gone = listener
+  listen(listener: StoreListener): void {
+    this.#listener = listener
+  }
+
+  /** Nobody else writes here. */
+  assuredUntil(): number {
+    return Number.POSITIVE_INFINITY
   }
 
   async close(): Promise<void> {
@@ -103,9 +144,27 @@ export class MemoryStore implements Store {
     }
   }
 
+  #unlist(id: string): void {
+    const owner = this.#owners.get(id)
+    this.#owners.delete(id)
+    for (const key of owner === undefined ? [] : indexKeys(owner)) {
+      const ids = this.#index.get(key)
+      ids?.delete(id)
+      if (ids?.size === 0) this.#index.delete(key)
+    }
+  }
+
   #dropExpired(now: number): void {
     for (const [id, entry] of this.#map.entries()) {
       if (entry.expires !== undefined && entry.expires <= now) this.#map.delete(id)
     }
   }
+}
+
+function indexKeys({ issuer, subject, sid }: Owner): string[] {
+  return [indexKey({ issuer, subject }), ...(sid === null ? [] : [indexKey({ issuer, sid })])]
+}
+
+function indexKey(criterion: Criterion): string {
+  return 'sid' in criterion ? JSON.stringify(['sid', criterion.issuer, criterion.sid]) : JSON.stringify(['sub', criterion.issuer, criterion.subject])
 }

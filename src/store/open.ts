@@ -1,12 +1,24 @@
+import { createSecretKey, hkdfSync } from 'node:crypto'
 import type { Config } from '../config/schema.ts'
+import type { Log } from '../telemetry/log.ts'
 import type { Metrics } from '../telemetry/metrics.ts'
 import { MemoryStore } from './memory.ts'
 import type { Store } from './store.ts'
 
-/** Opens the configured store. */
-export function openStore({ store: location }: Pick<Config['session'], 'store'>, metrics: Metrics): Store {
-  if (location.kind !== 'memory') throw new Error(`a store of kind ${location.kind} is not available yet`)
-  const store = new MemoryStore(location.max, () => { metrics.storeEvictions.inc() })
-  metrics.watchStore(() => store.size())
-  return store
+/** Opens the configured store. One that can't be reached yet is tried again until it can. */
+export async function openStore(settings: Config['session'], log: Log, metrics: Metrics): Promise<Store> {
+  const { store: location } = settings
+  if (location.kind === 'memory') {
+    const store = new MemoryStore(location.max, () => { metrics.storeEvictions.inc() })
+    metrics.watchStore(() => store.size())
+    return store
+  }
+  // A tenth of a second of start-up that only those who use Redis should pay.
+  const [{ RedisStore }, { openRedisLink }] = await Promise.all([import('./redis.ts'), import('./redis-link.ts')])
+  return new RedisStore({
+    open: (onDoubt) => openRedisLink(location, settings.redis, onDoubt),
+    indexKeys: settings.keys.map((key) => createSecretKey(Buffer.from(hkdfSync('sha256', key, '', 'gatehouse index', 32)))),
+    lifetime: settings.lifetime,
+    log, metrics,
+  })
 }

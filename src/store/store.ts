@@ -1,32 +1,78 @@
-/** One session's record as the store sees it: nothing of it can be read without the browser's cookie. */
+/** One session's record as the store sees it: what is not sealed tells nothing about the user. */
 export interface StoredRecord {
+  /** Can be opened with the browser's cookie only. */
   readonly sealed: Buffer
-  /** Milliseconds since the epoch; in the clear, so that activity needs no sealing. */
-  readonly seenAt: number
+  /** Counts the writes, from 1. */
   readonly version: number
+  /** All times are ms since the epoch. */
+  readonly createdAt: number
+  readonly endsAt: number
+  /** In the clear, so that activity needs no sealing. */
+  readonly seenAt: number
+}
+
+/** Whose session it is, for logout by the provider and for administration. */
+export interface Owner {
+  readonly issuer: string
+  readonly subject: string
+  readonly sid: string | null
+}
+
+/** By what sessions can be found. */
+export type Criterion = { readonly issuer: string, readonly subject: string } | { readonly issuer: string, readonly sid: string }
+
+/** What became of a conditional write. */
+export type Replaced =
+  | 'replaced'
+  /** Another write came first: there is a newer version. */
+  | 'stale'
+  /** The session has ended. */
+  | 'gone'
+
+/** A lock for one session's refresh. */
+export interface Locked {
+  readonly acquired: boolean
+  /** Whoever held it last neither saved nor gave it back: its result is lost. */
+  readonly abandoned: boolean
+}
+
+/** What a store tells about other processes. */
+export interface StoreListener {
+  readonly changed: (id: string, version: number) => void
+  readonly gone: (id: string) => void
 }
 
 /**
- * Where sessions live. Every time to live is in ms, every record has one.
+ * Where sessions live. Every time to live is in ms, everything that is written has one.
  * Each method rejects with a `Fault` of code `store_unavailable` when the store can't be reached.
  */
 export interface Store {
   /** The record, or `null` when there is none (any more). */
   read(id: string): Promise<StoredRecord | null>
-  create(id: string, record: StoredRecord, ttl: number): Promise<void>
-  /** Replaces the record only while it exists with the version before; `false` when it does not. */
-  replace(id: string, record: StoredRecord, ttl: number): Promise<boolean>
+  create(id: string, record: StoredRecord, owner: Owner, ttl: number): Promise<void>
+  /** Writes the record only where the version before it is there. */
+  replace(id: string, record: StoredRecord, ttl: number): Promise<Replaced>
   /** Notes activity on a record that exists. */
   touch(id: string, seenAt: number, ttl: number): Promise<void>
   /** Removes the record; `false` when there was none. */
   remove(id: string): Promise<boolean>
+  /** The ids of living sessions, the oldest first. */
+  find(criterion: Criterion): Promise<string[]>
   /** Claims a one-time value; `true` for the first who does within `ttl`. */
   once(value: string, ttl: number): Promise<boolean>
+  /** Takes a session's lock for `ttl` at most. */
+  lock(id: string, holder: string, ttl: number): Promise<Locked>
+  /** Gives it back; does nothing when it is another's by now. */
+  unlock(id: string, holder: string): Promise<void>
   /** Resolves when the store answers. */
   ping(): Promise<void>
   /** How many sessions there are, where the store can say so cheaply. */
   size(): number | null
-  /** Calls back when a record has gone or changed by other means than this process's own calls. */
-  onGone(listener: (id: string) => void): void
+  listen(listener: StoreListener): void
+  /**
+   * Until when (ms since the epoch) what was read at `readAt` is known to be complete, because every change since then
+   * would have been told: about now while the notifications arrive, earlier when they don't.
+   */
+  assuredUntil(readAt: number): number
   close(): Promise<void>
 }

@@ -10,10 +10,14 @@ export interface Metrics {
   readonly sessionsEnded: Counter<'reason'>
   readonly sessionCache: Counter<'result'>
   readonly storeEvictions: Counter
+  readonly storeSeconds: Histogram<'operation' | 'outcome'>
+  readonly lockWaitSeconds: Histogram
   readonly upstreamSeconds: Histogram
   /** Reads how many sessions the store holds each time the metrics are collected. */
   watchStore(size: () => number | null): void
 }
+
+const CALL_BUCKETS = [0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10]
 
 /** Makes a registry of its own, so that two gateways in one process do not mix their figures. */
 export function createMetrics(): Metrics {
@@ -38,6 +42,13 @@ export function createMetrics(): Metrics {
     }),
     storeEvictions: new Counter({
       name: 'gatehouse_store_evictions_total', help: 'Sessions that the full memory store has dropped', registers,
+    }),
+    storeSeconds: new Histogram({
+      name: 'gatehouse_store_seconds', help: 'Calls to the store', labelNames: ['operation', 'outcome'], registers, buckets: CALL_BUCKETS,
+    }),
+    lockWaitSeconds: new Histogram({
+      name: 'gatehouse_refresh_lock_wait_seconds', help: 'Time until a refresh had its lock, or another process’s result', registers,
+      buckets: CALL_BUCKETS,
     }),
     upstreamSeconds: new Histogram({
       name: 'gatehouse_upstream_seconds', help: 'Time to the first byte of the upstream’s answer', registers,

@@ -1,15 +1,18 @@
+import { LRUCache } from 'lru-cache'
 import { causes } from '../errors.ts'
 import { ForeignIdentity, refreshTokens, type RefreshResult } from '../oidc/grants.ts'
 import { revokeRefreshToken } from '../oidc/logout.ts'
 import type { Provider } from '../oidc/provider.ts'
-import { refusalOf, retryAfterOf } from '../oidc/refusal.ts'
+import { refusalOf, retryAfterOf, type Refusal } from '../oidc/refusal.ts'
 import { sidOf } from '../oidc/token-set.ts'
 import type { Session } from '../session/session.ts'
 import { absoluteEnd } from '../session/session.ts'
 import type { SessionChange, Sessions } from '../session/sessions.ts'
+import type { Store } from '../store/store.ts'
 import type { Log } from '../telemetry/log.ts'
 import type { Metrics } from '../telemetry/metrics.ts'
-import { cooldownUntil } from './clock.ts'
+import { cooldownUntil, isExpired } from './clock.ts'
+import { takeTurn } from './turn.ts'
 
 /** What became of a refresh. */
 export type RefreshOutcome =
@@ -33,14 +36,19 @@ export interface Refresher {
   settled(): Promise<void>
 }
 
-interface Failure { readonly count: number, readonly until: number, readonly error: string }
+interface Failure { readonly count: number, readonly until: number, readonly error: string, readonly refusal: Refusal }
 
 const PAUSE_FIRST = 1_000
 const PAUSE_MOST = 30_000
 const MAX_FAILURES_KEPT = 10_000
+/** How much longer the lock lives than a call to the provider, ms. */
+const LOCK_MARGIN = 5_000
+/** After another process was found at it, a token that is still valid is left alone for this long, ms. */
+const BUSY_PAUSE = 1_000
 
 interface Parts {
   readonly provider: Provider
+  readonly store: Store
   readonly sessions: Sessions
   readonly log: Log
   readonly metrics: Metrics
@@ -51,12 +59,14 @@ function seconds(until: number, now: number): number {
 }
 
 /** Makes the one place where refresh tokens are redeemed. */
-export function createRefresher({ provider, sessions, log, metrics }: Parts): Refresher {
+export function createRefresher({ provider, store, sessions, log, metrics }: Parts): Refresher {
   const flights = new Map<string, Promise<RefreshOutcome>>()
   const failures = new Map<string, Failure>()
+  const busyUntil = new LRUCache<string, number>({ max: MAX_FAILURES_KEPT })
   sessions.onEnd((id) => { failures.delete(id) })
 
-  async function save(session: Session, result: RefreshResult, now: number): Promise<RefreshOutcome> {
+  /** `keepLock` while the result is not in the store yet: nobody else may redeem the old refresh token. */
+  async function save(session: Session, result: RefreshResult, now: number): Promise<{ outcome: RefreshOutcome, keepLock: boolean }> {
     const { identity, tokens } = result
     const change: SessionChange = {
       tokens,
@@ -68,18 +78,22 @@ export function createRefresher({ provider, sessions, log, metrics }: Parts): Re
         endsAt: absoluteEnd(sessions.policy, session.createdAt, identity.idTokenClaims.exp * 1000),
       }),
     }
-    const renewed = await sessions.renew(session, change, now)
-    if (renewed !== null) return { type: 'refreshed', session: renewed }
+    const { session: renewed, saved } = await sessions.renew(session, change, now)
+    if (renewed !== null) return { outcome: { type: 'refreshed', session: renewed }, keepLock: !saved }
     // It ended while the provider was being asked: the new refresh token must not outlive it.
     await revokeRefreshToken(provider, tokens.refreshToken, log)
-    return { type: 'ended' }
+    return { outcome: { type: 'ended' }, keepLock: false }
   }
 
-  async function refuse(session: Session, error: unknown, now: number): Promise<RefreshOutcome> {
+  async function refuse(session: Session, error: unknown, abandoned: boolean, now: number): Promise<RefreshOutcome> {
     const refusal = error instanceof ForeignIdentity ? 'invalid-grant' : refusalOf(error)
-    const expired = session.tokens.expiresAt !== null && now >= session.tokens.expiresAt
-    const over = refusal === 'invalid-grant' || (refusal === 'rejected' && expired)
-    log.warn({ event: 'refresh_failed', session: session.id, refusal, ended: over, cause: causes(error) }, 'tokens could not be renewed')
+    const over = refusal === 'invalid-grant' || (refusal === 'rejected' && isExpired(session, now))
+    // A holder that stalled past its lock's life comes back with a token that somebody else has redeemed since.
+    const latest = over ? await sessions.reload(session.ticket, now) : session
+    if (latest !== null && latest.version > session.version) return { type: 'refreshed', session: latest }
+    log.warn({ event: 'refresh_failed', session: session.id, refusal, ended: over, abandoned, cause: causes(error) }, abandoned && over
+      ? 'the refresh token was spent by a process that stopped before it could save the new one: the user has to log in again'
+      : 'tokens could not be renewed')
     if (over) {
       await sessions.end(session, 'refused')
       return { type: 'ended' }
@@ -89,22 +103,39 @@ export function createRefresher({ provider, sessions, log, metrics }: Parts): Re
     const pause = Math.min(PAUSE_MOST, Math.max(PAUSE_FIRST * 2 ** (count - 1), (asked ?? 0) * 1000))
     const word = error instanceof Error && 'error' in error && typeof error.error === 'string' ? error.error : 'provider_unavailable'
     if (failures.size >= MAX_FAILURES_KEPT) failures.clear()
-    failures.set(session.id, { count, until: now + pause, error: word })
+    failures.set(session.id, { count, until: now + pause, error: word, refusal })
     return { type: 'failed', retryAfter: seconds(now + pause, now) }
   }
 
+  /** The failure that still counts: a no that came while the token was valid is asked for once more when it has expired. */
+  function standing(session: Session, now: number): Failure | null {
+    const failure = failures.get(session.id)
+    if (failure === undefined || failure.until <= now) return null
+    return failure.refusal === 'rejected' && isExpired(session, now) ? null : failure
+  }
+
   async function fly(seen: Session, cause: RefreshCause, now: number): Promise<RefreshOutcome> {
-    // What the caller has seen may be older than the last refresh, and its refresh token spent.
-    const session = await sessions.load(seen.ticket, now)
-    if (session === null) return { type: 'ended' }
-    if (session.version > seen.version) return { type: 'refreshed', session }
+    const wait = cause !== 'due'
+    const turn = await takeTurn({ store, sessions, metrics, life: provider.settings.timeout + LOCK_MARGIN }, seen, wait)
+    if (turn.type === 'over') return { type: 'ended' }
+    if (turn.type === 'done') return { type: 'refreshed', session: turn.session }
+    if (turn.type === 'busy') {
+      busyUntil.set(seen.id, now + BUSY_PAUSE)
+      return { type: 'refreshed', session: seen }
+    }
+    const { session, abandoned, release } = turn
+    let keepLock = false
     let outcome: RefreshOutcome
     try {
       const result = await refreshTokens(provider, session, now, log)
       failures.delete(session.id)
-      outcome = await save(session, result, now)
+      ;({ outcome, keepLock } = await save(session, result, now))
     } catch (error) {
-      outcome = await refuse(session, error, Date.now())
+      outcome = await refuse(session, error, abandoned, Date.now())
+    } finally {
+      if (!keepLock) await release().catch(() => {
+        // It runs out by itself.
+      })
     }
     metrics.refreshes.inc({ outcome: outcome.type, cause })
     return outcome
@@ -114,21 +145,21 @@ export function createRefresher({ provider, sessions, log, metrics }: Parts): Re
     refresh(session, cause, now) {
       const underWay = flights.get(session.id)
       if (underWay !== undefined) return underWay
-      const failure = failures.get(session.id)
-      if (failure !== undefined && failure.until > now) {
-        return Promise.resolve({ type: 'failed', retryAfter: seconds(failure.until, now) })
-      }
+      const failure = standing(session, now)
+      if (failure !== null) return Promise.resolve({ type: 'failed', retryAfter: seconds(failure.until, now) })
       if (cooldownUntil(session) > now) return Promise.resolve({ type: 'refreshed', session })
       const mine = fly(session, cause, now)
         .catch((error: unknown): RefreshOutcome => {
-          log.error({ event: 'refresh_failed', session: session.id, cause: causes(error) }, 'the store failed during a refresh')
-          return { type: 'failed', retryAfter: 5 }
+          log.error({ event: 'refresh_failed', session: session.id, cause: causes(error) }, 'without the store nothing is refreshed')
+          metrics.refreshes.inc({ outcome: 'failed', cause })
+          failures.set(session.id, { count: 0, until: now + PAUSE_FIRST, error: 'store_unavailable', refusal: 'unclear' })
+          return { type: 'failed', retryAfter: seconds(now + PAUSE_FIRST, now) }
         })
         .finally(() => { flights.delete(session.id) })
       flights.set(session.id, mine)
       return mine
     },
-    heldBack: (session, now) => (failures.get(session.id)?.until ?? 0) > now || cooldownUntil(session) > now,
+    heldBack: (session, now) => (busyUntil.get(session.id) ?? 0) > now || standing(session, now) !== null || cooldownUntil(session) > now,
     lastError: (session) => failures.get(session.id)?.error ?? null,
     async settled() {
       while (flights.size > 0) await Promise.allSettled(flights.values())

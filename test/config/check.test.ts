@@ -37,8 +37,10 @@ const refused: [string, Parameters<typeof configuration>[0], string[]][] = [
       + ' | use https, or say provider.allowHttp: true if the network is trusted']],
   ['no openid', { provider: `${issuer}, clientSecret: x, scopes: [email]` },
     ['3:93 provider.scopes: must have openid among them | add openid']],
-  ['form_post on http', { publicUrl: 'http://localhost:8080', provider: `${issuer}, clientSecret: x, responseMode: form_post` },
-    ['3:99 provider.responseMode: form_post needs an https publicUrl, because its login cookie is SameSite=None | use query']],
+  ['form_post on http',
+    { publicUrl: 'http://localhost:8080', provider: `${issuer}, clientSecret: x, responseMode: form_post` },
+    ['3:99 provider.responseMode: form_post needs an https publicUrl, because its login cookie is SameSite=None'
+      + ' | use query']],
   ['no secret', { provider: issuer },
     ['3:1 provider.clientSecret: is required: the provider would not know this gateway without it'
       + ' | give it, such as ${OIDC_CLIENT_SECRET}; for a public client say clientAuthentication: none']],
@@ -48,19 +50,23 @@ const refused: [string, Parameters<typeof configuration>[0], string[]][] = [
   ['private_key_jwt without a key', { provider: `${issuer}, clientAuthentication: private_key_jwt` },
     ['3:90 provider.clientAuthentication: private_key_jwt needs a privateKey'
       + ' | give provider.privateKey, such as ${file:/run/secrets/key.pem}']],
-  ['parameters of the gateway', { provider: `${issuer}, clientSecret: x, authorizationParameters: { state: x, scope: y, prompt: z }` },
+  ['parameters of the gateway',
+    { provider: `${issuer}, clientSecret: x, authorizationParameters: { state: x, scope: y, prompt: z }` },
     ['3:112 provider.authorizationParameters.state: is set by the gateway itself | each login has its own',
       '3:122 provider.authorizationParameters.scope: is set by the gateway itself | use provider.scopes']],
   ['sameSite none on http', { publicUrl: 'http://localhost:8080', session: 'cookie: { sameSite: none }' },
-    ['4:88 session.cookie.sameSite: none needs an https publicUrl, because browsers refuse such a cookie without Secure | use lax']],
+    ['4:88 session.cookie.sameSite: none needs an https publicUrl, because browsers refuse such a cookie without Secure'
+      + ' | use lax']],
   ['__Host- and a domain', { session: 'cookie: { name: __Host-g, domain: example.com }' },
     ['4:84 session.cookie.name: browsers refuse __Host- together with a domain | use g, or leave domain out']],
   ['__Secure- on http', { publicUrl: 'http://localhost', session: 'cookie: { name: __Secure-g }' },
     ['4:84 session.cookie.name: browsers refuse __Secure- without https | use g, or an https publicUrl']],
-  ['a domain beside publicUrl', { publicUrl: '[https://a.example.com, https://b.example.org]', session: 'cookie: { domain: example.com }' },
+  ['a domain beside publicUrl',
+    { publicUrl: '[https://a.example.com, https://b.example.org]', session: 'cookie: { domain: example.com }' },
     ['4:86 session.cookie.domain: does not cover b.example.org of publicUrl'
       + ' | use a domain that all of publicUrl are under, or leave it out']],
-  ['a domain that is a suffix of letters only', { publicUrl: 'https://badexample.com', session: 'cookie: { domain: example.com }' },
+  ['a domain that is a suffix of letters only',
+    { publicUrl: 'https://badexample.com', session: 'cookie: { domain: example.com }' },
     ['4:86 session.cookie.domain: does not cover badexample.com of publicUrl'
       + ' | use a domain that all of publicUrl are under, or leave it out']],
   ['tls on a Unix socket', { more: 'listen: unix:/run/g.sock\ntls: { certFile: cert.pem, keyFile: key.pem }' },
@@ -70,27 +76,34 @@ const refused: [string, Parameters<typeof configuration>[0], string[]][] = [
   ['routes that are the same', { more: route('path: /a\n  - { path: /a, access: public }') },
     ['7:13 routes[1].path: matches the same requests as routes[0]'
       + ' | make the two one, or tell them apart by path, host or methods']],
-  ['routes whose methods overlap', { more: route('{ path: /a, methods: [GET] }\n  - { path: /a, methods: [POST, HEAD] }') },
+  ['routes whose methods overlap',
+    { more: route('{ path: /a, methods: [GET] }\n  - { path: /a, methods: [POST, HEAD] }') },
     ['7:13 routes[1].path: matches the same requests as routes[0]'
       + ' | make the two one, or tell them apart by path, host or methods']],
   ['a route under basePath', { more: route('path: /oauth2/login') },
-    ["6:11 routes[0].path: is never reached: everything under /oauth2 is the gateway's own | use another path, or another basePath"]],
+    ["6:11 routes[0].path: is never reached: everything under /oauth2 is the gateway's own"
+      + ' | use another path, or another basePath']],
   ['a host that is not ours', { more: route('{ path: /a, host: other.example.com }') },
     ['6:23 routes[0].host: is never reached: no publicUrl has the host other.example.com'
       + ' | use one of orders.example.com, or add it to publicUrl']],
-  ['two ways to change the prefix', { more: route('path: /api/**\n    stripPrefix: /api\n    rewritePrefix: { from: /api, to: / }') },
+  ['two ways to change the prefix',
+    { more: route('path: /api/**\n    stripPrefix: /api\n    rewritePrefix: { from: /api, to: / }') },
     ['8:5 routes[0].rewritePrefix: does not go with stripPrefix | use rewritePrefix alone, with to: / to strip']],
-  ['a prefix that is none', { more: route('{ path: /api/v1/*, stripPrefix: /api/v }\n  - { path: /**, rewritePrefix: { from: /a, to: /b } }') },
+  ['a prefix that is none',
+    { more: route('{ path: /api/v1/*, stripPrefix: /api/v }\n  - { path: /**, rewritePrefix: { from: /a, to: /b } }') },
     ["6:37 routes[0].stripPrefix: /api/v is not what the route's path /api/v1/* begins with | a beginning of /api/v1",
       "7:41 routes[1].rewritePrefix.from: /a is not what the route's path /** begins with"]],
   ['injection on a public route', { more: route('path: /a\n    access: public\n    token: { grant: session }\n'
     + '    headers: { set: { X-User: "{claims.sub}", X-Env: test } }\n    require: { claims: { groups: a } }') },
-    ['8:21 routes[0].token.grant: no token goes upstream with access: public | use access: optional or required, or leave it out',
-      '9:31 routes[0].headers.set.X-User: claims are not known with access: public | use access: optional or required, or leave it out',
+    ['8:21 routes[0].token.grant: no token goes upstream with access: public'
+      + ' | use access: optional or required, or leave it out',
+      '9:31 routes[0].headers.set.X-User: claims are not known with access: public'
+        + ' | use access: optional or required, or leave it out',
       '10:5 routes[0].require: has no effect with access: public | use access: required, or leave require out']],
   ['a requirement on an optional route', { more: route('path: /a\n    access: optional\n    require: { maxAge: 5m }') },
     ['8:5 routes[0].require: has no effect with access: optional | use access: required, or leave require out']],
-  ['headers that are not to be set', { more: route('path: /a\n    headers:\n      set: { Host: a, COOKIE: b, X-Forwarded-User: c, Te: d }') },
+  ['headers that are not to be set',
+    { more: route('path: /a\n    headers:\n      set: { Host: a, COOKIE: b, X-Forwarded-User: c, Te: d }') },
     [14, 23, 34, 55].map((column, index) =>
       `8:${column} routes[0].headers.set.${['Host', 'COOKIE', 'X-Forwarded-User', 'Te'][index]}:`
         + ' cannot be set: it is for the connection, or written by the gateway | use another name')],
@@ -104,14 +117,15 @@ const refused: [string, Parameters<typeof configuration>[0], string[]][] = [
     ['7:5 routes[0].upstreamTls: has no effect: the upstream is not https | use an https upstream, or leave it out']],
 ]
 
-t.test('what is refused', async (t) => {
+await t.test('what is refused', async (t) => {
   for (const [name, changes, expected] of refused) {
     t.same(problemsOf(() => loadText(folder, configuration(changes))).map(brief), expected, name)
   }
 })
 
-t.test('two listeners need two addresses', async (t) => {
-  const message = 'admin.listen: is the address of the public listener | give it a port of its own, such as 127.0.0.1:9090'
+await t.test('two listeners need two addresses', async (t) => {
+  const message = 'admin.listen: is the address of the public listener'
+    + ' | give it a port of its own, such as 127.0.0.1:9090'
   const table: [string, string, boolean][] = [
     ['127.0.0.1:9000', '127.0.0.1:9000', true],
     ['0.0.0.0:9000', '127.0.0.1:9000', true],
@@ -122,11 +136,15 @@ t.test('two listeners need two addresses', async (t) => {
   ]
   for (const [listen, admin, clash] of table) {
     const text = configuration({ more: `listen: "${listen}"\nadmin: { listen: "${admin}" }` })
-    t.same(problemsOf(() => loadText(folder, text)).map(brief), clash ? [`6:18 ${message}`] : [], `${listen} and ${admin}`)
+    t.same(
+      problemsOf(() => loadText(folder, text)).map(brief),
+      clash ? [`6:18 ${message}`] : [],
+      `${listen} and ${admin}`,
+    )
   }
 })
 
-t.test('what is only a warning', async (t) => {
+await t.test('what is only a warning', async (t) => {
   const { warnings } = loadText(folder, configuration({
     publicUrl: 'http://orders.example.com',
     session: 'lifetime: 1h, idleTimeout: 2h',
@@ -135,7 +153,8 @@ t.test('what is only a warning', async (t) => {
   }))
   const file = join(folder, 'gatehouse.yaml')
   t.same(warnings, [
-    `${file}:1:12: publicUrl[0]: http://orders.example.com is plain http: the session cookie travels in clear; use https`,
+    `${file}:1:12: publicUrl[0]: http://orders.example.com is plain http: the session cookie travels in clear; `
+      + 'use https',
     `${file}:5:30: trustedProxies[1]: 0.0.0.0/0 believes the X-Forwarded-* headers of every client; `
       + 'name the addresses of the proxies in front',
     `${file}:4:95: session.idleTimeout: is longer than the lifetime, 1h, and never ends a session; `
@@ -145,7 +164,7 @@ t.test('what is only a warning', async (t) => {
   ])
 })
 
-t.test('what is let in', async (t) => {
+await t.test('what is let in', async (t) => {
   const table: [string, Parameters<typeof configuration>[0]][] = [
     ['an http issuer on loopback', { provider: 'issuer: "http://127.8.0.1:9", clientSecret: x' }],
     ['an http issuer by name', { provider: 'issuer: "http://localhost:9/x", clientSecret: x' }],
@@ -154,17 +173,32 @@ t.test('what is let in', async (t) => {
     ['http on loopback', { publicUrl: 'http://localhost:8080' }],
     ['a public client', { provider: `${issuer}, clientAuthentication: none` }],
     ['__Host- on https', { session: 'cookie: { name: __Host-g }' }],
-    ['a domain over all', { publicUrl: '[https://example.com, https://b.example.com]', session: 'cookie: { domain: .Example.com }' }],
+    [
+      'a domain over all',
+      { publicUrl: '[https://example.com, https://b.example.com]', session: 'cookie: { domain: .Example.com }' },
+    ],
     ['tls', { more: 'tls: { certFile: cert.pem, keyFile: key.pem }' }],
     ['methods that do not overlap', { more: route('{ path: /a, methods: [GET] }\n  - { path: /a, methods: [POST] }') }],
     ['methods and the rest', { more: route('{ path: /a, methods: [GET] }\n  - { path: /a }') }],
     ['a host and the rest', { more: route('{ path: /a, host: ORDERS.example.com }\n  - { path: /a }') }],
     ['a route that only begins like basePath', { more: route('path: /oauth2x/**') }],
-    ['fixed headers on a public route', { more: route('{ path: /a, access: public, headers: { set: { X-A: b, Authorization: c } } }') }],
-    ['a header where no token goes', { more: route('{ path: /a, token: { grant: none }, headers: { set: { Authorization: c } } }') }],
-    ['claims on an optional route', { more: route('{ path: /a, access: optional, headers: { set: { X-A: "{claims.a.b}" } } }') }],
+    [
+      'fixed headers on a public route',
+      { more: route('{ path: /a, access: public, headers: { set: { X-A: b, Authorization: c } } }') },
+    ],
+    [
+      'a header where no token goes',
+      { more: route('{ path: /a, token: { grant: none }, headers: { set: { Authorization: c } } }') },
+    ],
+    [
+      'claims on an optional route',
+      { more: route('{ path: /a, access: optional, headers: { set: { X-A: "{claims.a.b}" } } }') },
+    ],
     ['the whole path as prefix', { more: route('{ path: /a/b, stripPrefix: /a/b }') }],
-    ['tls to an https upstream', { more: route('{ path: /a, upstream: "https://b", upstreamTls: { caFile: ca.pem } }') }],
+    [
+      'tls to an https upstream',
+      { more: route('{ path: /a, upstream: "https://b", upstreamTls: { caFile: ca.pem } }') },
+    ],
     ['no token, said outright', { more: route('{ path: /a, access: public, token: { grant: none } }') }],
   ]
   for (const [name, changes] of table) {
@@ -172,7 +206,7 @@ t.test('what is let in', async (t) => {
   }
 })
 
-t.test('what is not there yet', async (t) => {
+await t.test('what is not there yet', async (t) => {
   const table: [string, string][] = [
     ['session: { store: "redis://a:6379", keys: [KEY] }', 'session.store'],
     ['session: { store: "redis+cluster://a,b", keys: [KEY] }', 'session.store'],
@@ -195,29 +229,40 @@ t.test('what is not there yet', async (t) => {
   }
   const written = `workers: 1\nroutes: [{ path: /, token: { grant: session, audience: null } }]\n`
   const defaults = 'store: "memory:?max=5", outageGrace: 1m, maxPerUser: null, redis: {}'
-  t.same(problemsOf(() => loadText(folder, configuration({ session: defaults, more: written }))), [], 'the defaults may be written')
+  t.same(
+    problemsOf(() => loadText(folder, configuration({ session: defaults, more: written }))),
+    [],
+    'the defaults may be written',
+  )
 })
 
-t.test('a rule reads only the keys that it names', async (t) => {
+/** The same value, noting the path of every leaf that is read. */
+function recording<T extends object>(value: T, path: string, read: Set<string>): T {
+  return new Proxy(value, {
+    get(target, name, receiver) {
+      const inner: unknown = Reflect.get(target, name, receiver)
+      if (typeof name === 'symbol' || !Object.hasOwn(target, name)) return inner
+      const at = path === '' ? name : `${path}.${name}`
+      const goesOn = typeof inner === 'object' && inner !== null && !Array.isArray(inner) && !Buffer.isBuffer(inner)
+      if (!goesOn || at.endsWith('headers.set') || at.endsWith('claims')) read.add(at)
+      return goesOn && !Object.isFrozen(inner) ? recording(inner, at, read) : inner
+    },
+  })
+}
+
+const unnamed = (seen: Set<string>, named: readonly string[]): string[] =>
+  [...seen].filter((path) => !named.some((name) => path === name || path.startsWith(`${name}.`)))
+
+await t.test('a rule reads only the keys that it names', async (t) => {
   const more = `tls: { certFile: cert.pem, keyFile: key.pem }
 routes:
   - { path: /a/**, host: orders.example.com, methods: [GET], stripPrefix: /a, require: { acr: x } }
   - { path: /b, access: public, headers: { set: { X-A: b } }, rewritePrefix: { from: /b, to: /c } }
   - { path: /c, upstream: "https://c", upstreamTls: { insecureSkipVerify: true } }`
-  const { config } = loadText(folder, configuration({ session: 'cookie: { domain: example.com, sameSite: none }', more }))
-
-  function recording<T extends object>(value: T, path: string, read: Set<string>): T {
-    return new Proxy(value, {
-      get(target, name, receiver) {
-        const inner: unknown = Reflect.get(target, name, receiver)
-        if (typeof name === 'symbol' || !Object.hasOwn(target, name)) return inner
-        const at = path === '' ? name : `${path}.${name}`
-        const goesOn = typeof inner === 'object' && inner !== null && !Array.isArray(inner) && !Buffer.isBuffer(inner)
-        if (!goesOn || at.endsWith('headers.set') || at.endsWith('claims')) read.add(at)
-        return goesOn && !Object.isFrozen(inner) ? recording(inner, at, read) : inner
-      },
-    })
-  }
+  const { config } = loadText(
+    folder,
+    configuration({ session: 'cookie: { domain: example.com, sameSite: none }', more }),
+  )
 
   for (const [index, { reads, routeReads = [], find }] of rules.entries()) {
     const read = new Set<string>()
@@ -225,8 +270,6 @@ routes:
     const routes = config.routes.map((route, at) => ({ route: recording(route, '', routeRead), at: ['routes', at] }))
     const findings: Finding[] = find(recording(config, '', read), routes)
     t.ok(findings.every(({ path }) => formatPath(path) !== ''))
-    const unnamed = (seen: Set<string>, named: readonly string[]): string[] =>
-      [...seen].filter((path) => !named.some((name) => path === name || path.startsWith(`${name}.`)))
     t.same(unnamed(read, reads), [], `rule ${index}`)
     t.same(unnamed(routeRead, routeReads), [], `rule ${index} of routes`)
   }

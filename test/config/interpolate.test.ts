@@ -40,10 +40,13 @@ const gaps: [string, RegExp][] = [
 
 for (const [text, message] of gaps) {
   const outcome = interpolate(text, sources)
-  t.ok('gaps' in outcome && outcome.gaps.length === 1 && message.test(outcome.gaps[0]?.message ?? ''), `${text} is a gap`)
+  t.ok(
+    'gaps' in outcome && outcome.gaps.length === 1 && message.test(outcome.gaps[0]?.message ?? ''),
+    `${text} is a gap`,
+  )
 }
 
-t.test('every gap of a text is told', async (t) => {
+await t.test('every gap of a text is told', async (t) => {
   const outcome = interpolate('${A}${B}', sources)
   t.equal('gaps' in outcome ? outcome.gaps.length : 0, 2)
 })

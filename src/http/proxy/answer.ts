@@ -17,14 +17,22 @@ export function clientHeaders(raw: readonly (Buffer | string)[], isOwnCookie: (n
     const value = text(raw[i + 1])
     const lower = name.toLowerCase()
     if (DROPPED.has(lower)) {
-      if (lower === 'connection' && !/^(?:keep-alive|close|upgrade)$/i.test(value)) named = new Set(value.toLowerCase().split(',').map((one) => one.trim()))
+      if (lower === 'connection' && !/^(?:keep-alive|close|upgrade)$/i.test(value)) {
+        named = new Set([...named ?? [], ...value.toLowerCase().split(',').map((one) => one.trim())])
+      }
       continue
     }
     if (lower === 'location') location = value
-    if (lower === 'set-cookie' && isOwnCookie(value.slice(0, value.search(/[=;]|$/)).trim())) continue
+    if (lower === 'set-cookie' && isOwnCookie(cookieName(value))) continue
     headers.push(name, value)
   }
   return { headers: named === null ? headers : without(headers, named), location }
+}
+
+/** The name under which a browser sends a cookie back; `=name=value` has none of its own and comes back as `name=value`. */
+function cookieName(setCookie: string): string {
+  const [, name = ''] = /^[\s=]*([^=;]*)/.exec(setCookie) ?? []
+  return name.trim()
 }
 
 function text(value: Buffer | string | undefined): string {

@@ -1,10 +1,10 @@
-import { rootCertificates } from 'node:tls'
-import { Pool } from 'undici'
+import { isIP } from 'node:net'
+import { Pool, buildConnector, type Dispatcher } from 'undici'
 import type { CompiledRoute } from '../../gate/verdict.ts'
 
 /** Connections to upstreams, one pool for each upstream and way of trusting it. */
 export interface Upstreams {
-  poolFor(route: CompiledRoute): Pool
+  poolFor(route: CompiledRoute): Dispatcher
   close(): Promise<void>
 }
 
@@ -12,7 +12,7 @@ const CONNECT_TIMEOUT_MOST = 10_000
 
 /** Opens no connection yet: each pool grows as it is used. */
 export function openUpstreams(routes: readonly CompiledRoute[]): Upstreams {
-  const pools = new Map<string, Pool>()
+  const pools = new Map<string, Dispatcher>()
   const byRoute = routes.map((route) => {
     const { upstream, upstreamTls, timeout } = route
     const connectTimeout = Math.min(timeout, CONNECT_TIMEOUT_MOST)
@@ -33,18 +33,23 @@ export function openUpstreams(routes: readonly CompiledRoute[]): Upstreams {
   }
 }
 
-function open({ upstream, upstreamTls }: CompiledRoute, timeout: number): Pool {
+function open({ upstream, upstreamTls }: CompiledRoute, timeout: number): Dispatcher {
   const { caFile, serverName, insecureSkipVerify } = upstreamTls
-  return new Pool(upstream.origin, {
+  const connect = buildConnector({
+    timeout,
+    ...(upstream.socketPath === null ? {} : { socketPath: upstream.socketPath }),
+    ...(caFile === null ? {} : { ca: caFile.content.toString('utf8') }),
+    rejectUnauthorized: !insecureSkipVerify,
+  })
+  // Left alone, undici takes the client's Host for SNI and for the certificate's name, and connects anew when it changes.
+  const name = serverName ?? new URL(upstream.origin).hostname
+  const servername = isIP(name.replace(/^\[|\]$/g, '')) === 0 ? name : ''
+  const pool = new Pool(upstream.origin, {
     pipelining: 1,
     bodyTimeout: 0,
-    connect: {
-      timeout,
-      ...(upstream.socketPath === null ? {} : { socketPath: upstream.socketPath }),
-      ...(caFile === null ? {} : { ca: [...rootCertificates, caFile.content.toString('utf8')] }),
-      // Without a name of its own, undici would take the client's Host for SNI and for the certificate's name.
-      servername: serverName ?? new URL(upstream.origin).hostname,
-      rejectUnauthorized: !insecureSkipVerify,
-    },
+    connect: (options, callback) => { connect({ ...options, servername }, callback) },
   })
+  return upstream.origin.startsWith('https:')
+    ? pool.compose((dispatch) => (options, handler) => dispatch({ ...options, servername: name } as Dispatcher.DispatchOptions, handler))
+    : pool
 }

@@ -1,0 +1,53 @@
+import { LRUCache } from 'lru-cache'
+import type { Session } from './session.ts'
+
+/** How many opened sessions one process keeps. */
+const MAX_SESSIONS = 20_000
+/** How many ended ones it remembers. */
+const MAX_REMEMBERED = 50_000
+
+/** A session that this process has opened, and when (ms since the epoch) it was last read from the store. */
+export interface Kept {
+  readonly session: Session
+  readonly readAt: number
+  /** Another process has written a newer version. */
+  readonly outdated: boolean
+}
+
+/** The opened sessions of this process. An id that has ended never comes back: ids are used once. */
+export interface AtHand {
+  get(id: string): Kept | null
+  /** Keeps a session unless it has ended, or a newer version is known to be there: then it has to be read again. */
+  keep(session: Session, readAt: number): void
+  /** Another process has written this version. */
+  noteChange(id: string, version: number): void
+  /** Remembers an end; tells whether the session was at hand. */
+  end(id: string): boolean
+  hasEnded(id: string): boolean
+}
+
+/** An empty cache. */
+export function createAtHand(): AtHand {
+  const kept = new LRUCache<string, Kept>({ max: MAX_SESSIONS })
+  const ended = new LRUCache<string, true>({ max: MAX_REMEMBERED })
+  const versions = new LRUCache<string, number>({ max: MAX_REMEMBERED })
+
+  return {
+    get: (id) => kept.get(id) ?? null,
+    keep(session, readAt) {
+      if (ended.has(session.id)) return
+      // The notice may have overtaken the answer of a read that began before it.
+      kept.set(session.id, { session, readAt, outdated: (versions.get(session.id) ?? 0) > session.version })
+    },
+    noteChange(id, version) {
+      versions.set(id, Math.max(version, versions.get(id) ?? 0))
+      const known = kept.get(id)
+      if (known !== undefined && known.session.version < version) kept.set(id, { ...known, outdated: true })
+    },
+    end(id) {
+      ended.set(id, true)
+      return kept.delete(id)
+    },
+    hasEnded: (id) => ended.has(id),
+  }
+}

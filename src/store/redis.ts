@@ -1,0 +1,184 @@
+import { createHmac, randomBytes, type KeyObject } from 'node:crypto'
+import { Fault, causes } from '../errors.ts'
+import type { Log } from '../telemetry/log.ts'
+import type { Metrics } from '../telemetry/metrics.ts'
+import type { RedisLink } from './redis-link.ts'
+import { createNotices } from './redis-notices.ts'
+import { CREATE, ENLIST, LOCK, REMOVE, REPLACE, TOUCH, UNLOCK } from './redis-scripts.ts'
+import type { Criterion, Locked, Owner, Replaced, Store, StoreListener, StoredRecord } from './store.ts'
+
+const CHANNEL = 'gatehouse:notices'
+
+interface RedisStoreParts {
+  /** Opens the connections; is given what to call when a notification may have been lost. */
+  readonly open: (onDoubt: (error: unknown) => void) => RedisLink
+  /** Keys under which index entries are named; the first for new ones, all for finding. */
+  readonly indexKeys: readonly KeyObject[]
+  /** A session's longest life, ms. */
+  readonly lifetime: number
+  readonly log: Log
+  readonly metrics: Metrics
+}
+
+/** Sessions in Redis or Valkey, shared by all replicas. */
+export class RedisStore implements Store {
+  readonly #link: RedisLink
+  readonly #indexKeys: readonly KeyObject[]
+  readonly #lifetime: number
+  readonly #metrics: Metrics
+  readonly #self = randomBytes(9).toString('base64url')
+  readonly #notices = createNotices(this.#self)
+  #lastError = ''
+
+  constructor({ open, indexKeys, lifetime, log, metrics }: RedisStoreParts) {
+    this.#indexKeys = indexKeys
+    this.#lifetime = lifetime
+    this.#metrics = metrics
+    this.#link = open((error) => {
+      this.#notices.doubt()
+      const cause = causes(error)
+      // A dead server fails many times a second in the same words.
+      if (cause !== this.#lastError) log.error({ event: 'store_unavailable', cause }, 'trouble with the connection to Redis')
+      this.#lastError = cause
+    })
+    void this.#connect(log)
+  }
+
+  async #connect(log: Log): Promise<void> {
+    await this.#link.connect()
+    log.info({ event: 'store_connected' }, 'connected to Redis')
+    this.#lastError = ''
+    const receive = (message: string): void => { this.#notices.receive(message) }
+    const own = `${CHANNEL}:${this.#self}`
+    await this.#link.subscribe(CHANNEL, receive)
+    await this.#link.subscribe(own, receive)
+    this.#notices.start((message) => this.#link.command(own, ['PUBLISH', own, message]))
+  }
+
+  async read(id: string): Promise<StoredRecord | null> {
+    const reply = await this.#timed('read', () => this.#link.command(recordKey(id), ['HMGET', recordKey(id), 'd', 'v', 'c', 'e', 's']))
+    const [sealed, ...numbers] = texts(reply)
+    if (sealed === undefined || sealed === '') return null
+    const [version = 0, createdAt = 0, endsAt = 0, seenAt = 0] = numbers.map(Number)
+    return { sealed: Buffer.from(sealed, 'base64'), version, createdAt, endsAt, seenAt }
+  }
+
+  async create(id: string, record: StoredRecord, owner: Owner, ttl: number): Promise<void> {
+    const indexes = this.#indexNames(owner)
+    // Listed first: a session that can't be found is worse than an entry that leads nowhere.
+    await Promise.all(indexes.map((index) => this.#timed('enlist', () => this.#link.run(ENLIST, [index], [
+      id, String(record.createdAt), String(record.createdAt - this.#lifetime), String(this.#lifetime),
+    ]))))
+    await this.#timed('create', () => this.#link.run(CREATE, [recordKey(id)], [
+      record.sealed.toString('base64'), String(record.version), String(record.createdAt), String(record.endsAt), String(record.seenAt),
+      indexes.join(' '), String(ttl),
+    ]))
+  }
+
+  async replace(id: string, record: StoredRecord, ttl: number): Promise<Replaced> {
+    const reply = await this.#timed('replace', () => this.#link.run(REPLACE, [recordKey(id)], [
+      record.sealed.toString('base64'), String(record.version), String(record.endsAt), String(ttl), CHANNEL, this.#notices.changed(id, record.version),
+    ]))
+    return reply === 1 ? 'replaced' : reply === 0 ? 'stale' : 'gone'
+  }
+
+  async touch(id: string, seenAt: number, ttl: number): Promise<void> {
+    await this.#timed('touch', () => this.#link.run(TOUCH, [recordKey(id)], [String(seenAt), String(ttl)]))
+  }
+
+  async remove(id: string): Promise<boolean> {
+    const indexes = await this.#timed('remove', () => this.#link.run(REMOVE, [recordKey(id)], [CHANNEL, this.#notices.gone(id)]))
+    if (typeof indexes !== 'string') return false
+    await Promise.all(indexes.split(' ').filter((index) => index !== '').map((index) => (
+      // The session has ended whether its entry goes now or is found to lead nowhere later.
+      this.#timed('delist', () => this.#link.command(index, ['ZREM', index, id])).catch(() => null)
+    )))
+    return true
+  }
+
+  async find(criterion: Criterion): Promise<string[]> {
+    const names = this.#indexKeys.map((key) => indexName(key, criterion))
+    const lists = await Promise.all(names.map((name) => this.#timed('find', () => this.#link.command(name, ['ZRANGE', name, '0', '-1', 'WITHSCORES']))))
+    const created = new Map<string, number>()
+    for (const list of lists) {
+      const flat = texts(list)
+      for (let i = 0; i + 1 < flat.length; i += 2) created.set(flat[i] ?? '', Number(flat[i + 1]))
+    }
+    const ids = [...created.keys()].toSorted((a, b) => (created.get(a) ?? 0) - (created.get(b) ?? 0))
+    const living = await Promise.all(ids.map((id) => this.#timed('find', () => this.#link.command(recordKey(id), ['EXISTS', recordKey(id)]))))
+    return ids.filter((_id, i) => living[i] === 1)
+  }
+
+  async once(value: string, ttl: number): Promise<boolean> {
+    const key = `gatehouse:once:${value}`
+    return await this.#timed('once', () => this.#link.command(key, ['SET', key, '1', 'NX', 'PX', String(ttl)])) === 'OK'
+  }
+
+  async lock(id: string, holder: string, ttl: number): Promise<Locked> {
+    const reply = await this.#timed('lock', () => this.#link.run(LOCK, [lockKey(id), recordKey(id)], [holder, String(ttl)]))
+    return { acquired: reply === 1 || reply === 2, abandoned: reply === 2 }
+  }
+
+  async unlock(id: string, holder: string): Promise<void> {
+    await this.#timed('unlock', () => this.#link.run(UNLOCK, [lockKey(id), recordKey(id)], [holder]))
+  }
+
+  async ping(): Promise<void> {
+    await this.#timed('ping', () => this.#link.command('gatehouse:ping', ['EXISTS', 'gatehouse:ping']))
+  }
+
+  size(): null {
+    return null
+  }
+
+  listen(listener: StoreListener): void {
+    this.#notices.listen(listener)
+  }
+
+  assuredUntil(readAt: number): number {
+    return this.#notices.assuredUntil(readAt)
+  }
+
+  async close(): Promise<void> {
+    this.#notices.stop()
+    await this.#link.close()
+  }
+
+  async #timed<T>(operation: string, call: () => Promise<T>): Promise<T> {
+    const stop = this.#metrics.storeSeconds.startTimer({ operation })
+    try {
+      const reply = await call()
+      stop({ outcome: 'ok' })
+      return reply
+    } catch (error) {
+      stop({ outcome: 'failed' })
+      throw new Fault('store_unavailable', { cause: error })
+    }
+  }
+
+  #indexNames({ issuer, subject, sid }: Owner): string[] {
+    const [key] = this.#indexKeys
+    if (key === undefined) return []
+    return [indexName(key, { issuer, subject }), ...(sid === null ? [] : [indexName(key, { issuer, sid })])]
+  }
+}
+
+/** A reply that is a list of strings; what is not there is an empty one. */
+function texts(reply: unknown): string[] {
+  return Array.isArray(reply) ? reply.map((value: unknown) => (typeof value === 'string' ? value : '')) : []
+}
+
+// The braces keep a session's keys in one slot of a cluster.
+function recordKey(id: string): string {
+  return `gatehouse:session:{${id}}`
+}
+
+function lockKey(id: string): string {
+  return `gatehouse:lock:{${id}}`
+}
+
+/** Names nobody: who has only the store can't even guess whose sessions there are. */
+function indexName(key: KeyObject, criterion: Criterion): string {
+  const [kind, value] = 'sid' in criterion ? ['sid', criterion.sid] : ['sub', criterion.subject]
+  return `gatehouse:index:${createHmac('sha256', key).update(JSON.stringify([kind, criterion.issuer, value])).digest('base64url')}`
+}
