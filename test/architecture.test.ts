@@ -51,7 +51,6 @@ void t.test('only the loader of the configuration and the commands read the envi
 })
 
 void t.test('each of these rules notices what breaks it', async (t) => {
-  const broken = (file: string, line: string): string[] => importsOf({ file, text: line }).flatMap((one) => isInside(one) ? trespass(one) : unwelcome(one))
   t.same(broken('gate/match.ts', "import type { Context } from '../http/context.ts'"), ['gate/match.ts must not know http/context.ts'], 'types count, too')
   t.same(broken('oidc/login.ts', "import { open } from '../store/open.ts'"), ['oidc/login.ts must not know store/open.ts'])
   t.same(broken('demo/idp.ts', "export { buildApp } from '../app.ts'"), ['demo/idp.ts must not know app.ts'])
@@ -70,6 +69,10 @@ function mayTouchTheSystem(file: string): boolean {
 /** The folder right under src, or the name of a file that stands there alone. */
 function roomOf(file: string): string {
   return (file.split('/')[0] ?? '').replace(/\.ts$/, '')
+}
+
+function broken(file: string, text: string): string[] {
+  return importsOf({ file, text }).flatMap((one) => (isInside(one) ? trespass(one) : unwelcome(one)))
 }
 
 function isInside({ target }: Import): boolean {

@@ -13,6 +13,7 @@ export function returnTarget(target: string | null | undefined, origin: string):
   if (target === null || target === undefined || target === '' || target.length > MAX_LENGTH || TREACHEROUS.test(target)) return null
   if (!URL.canParse(target, origin)) return null
   const url = new URL(target, origin)
-  if (url.origin !== origin || url.username !== '' || url.password !== '' || url.pathname.startsWith('//')) return null
+  // The origin of a `blob:` URL is that of the URL inside, which is all that its path is.
+  if (url.origin !== origin || url.username !== '' || url.password !== '' || !/^\/(?!\/)/.test(url.pathname)) return null
   return url.pathname + url.search + url.hash
 }

@@ -15,7 +15,14 @@ function boundedKeyv<T>(max: number, onDropped: (key: string, entry: Entry, full
     max,
     dispose: (entry, key, reason) => { if (reason !== 'set') onDropped(key, entry, reason === 'evict') },
   })
-  const keyv = new Keyv<T>({ store: map, useKeyPrefix: false })
+  // Keyv hands over a time to live where the map takes options, and would keep quiet about the error.
+  const store = {
+    get: (key: string) => map.get(key),
+    set: (key: string, entry: Entry) => { map.set(key, entry) },
+    delete: (key: string) => map.delete(key),
+    clear: () => { map.clear() },
+  }
+  const keyv = new Keyv<T>({ store, useKeyPrefix: false, throwOnErrors: true })
   // Values stay what they are: serializing them would only cost time, nothing leaves this process.
   keyv.serialize = undefined
   keyv.deserialize = undefined

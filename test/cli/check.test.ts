@@ -21,7 +21,7 @@ routes:
 `)
   const { status, stdout, stderr } = await runProgram(t, ['check', '--config', file], { GATEHOUSE_SESSION_LIFETIME: '9h' })
   t.same([status, stderr], [0, ''])
-  const printed = parse(stdout) as { session: { lifetime: string }, provider: { clientSecret: string }, routes: { path: string }[] }
+  const printed: { session: { lifetime: string }, provider: { clientSecret: string }, routes: { path: string }[] } = parse(stdout)
   t.equal(printed.session.lifetime, '9h', 'the environment wins')
   t.equal(printed.provider.clientSecret, '********')
   t.same(printed.routes.map(({ path }) => path), ['/**', '/assets/**', '/api/**'])
@@ -66,8 +66,8 @@ routes:
     const lines = stderr.split('\n')
     const at = lines.findIndex((line) => line.startsWith(`${file}:${place}: `))
     t.not(at, -1, place)
-    t.ok(lines[at]?.includes(message), lines[at])
-    t.ok(lines[at + 1]?.includes(instead), lines[at + 1])
+    t.ok(lines[at]?.includes(message), message)
+    t.ok(lines[at + 1]?.includes(instead), instead)
   }
   t.ok(stderr.endsWith('\n'))
   t.not(stderr.at(-2), '\n')

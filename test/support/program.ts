@@ -1,5 +1,7 @@
 import { spawn, type ChildProcess } from 'node:child_process'
 import { once } from 'node:events'
+import { readdirSync, statSync } from 'node:fs'
+import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import type { Test } from 'tap'
 
@@ -18,14 +20,16 @@ export type Program = {
 
 type Environment = Readonly<Record<string, string>>
 
-const sources = [`--import=${import.meta.resolve('tsx')}`, `${root}src/main.ts`]
-const built = [`${root}dist/main.js`]
+const builtAt = statSync(join(root, 'dist/main.js'), { throwIfNoEntry: false })?.mtimeMs ?? 0
+const changedAt = Math.max(...readdirSync(join(root, 'src'), { recursive: true, encoding: 'utf8' })
+  .map((name) => statSync(join(root, 'src', name)).mtimeMs))
+if (builtAt < changedAt) throw new Error('these tests run what is in dist/, and that is older than src/: run npm run build')
 
-/** Starts `gatehouse` as a process of its own, from the sources or as built; it ends with the test at the latest. */
-export const startProgram = (t: Test, args: readonly string[], { env = {}, from = 'sources' }: { env?: Environment, from?: 'sources' | 'built' } = {}): Program => {
-  const child = spawn(process.execPath, [...(from === 'built' ? built : sources), ...args], {
-    // A home for tsx, nothing else: the configuration of whoever runs the tests must not be read.
-    env: { PATH: process.env['PATH'] ?? '', HOME: process.env['HOME'] ?? '', ...env },
+/** Starts `gatehouse` as it was built, as a process of its own; it ends with the test at the latest. */
+export const startProgram = (t: Test, args: readonly string[], env: Environment = {}): Program => {
+  const child = spawn(process.execPath, [join(root, 'dist/main.js'), ...args], {
+    // Nothing of the environment of whoever runs the tests: it could hold a configuration.
+    env,
     stdio: ['ignore', 'pipe', 'pipe'],
   })
   t.teardown(() => { child.kill('SIGKILL') })
@@ -40,18 +44,22 @@ export const startProgram = (t: Test, args: readonly string[], { env = {}, from 
   const ended = once(child, 'close').then((): Ended => ({ status: child.exitCode, signal: child.signalCode, stdout, stderr }))
   return {
     child, ended,
-    line: async (pattern) => new Promise((resolve, reject) => {
-      const look = (): void => {
-        const found = stdout.split('\n').slice(0, -1).find((one) => pattern.test(one))
-        if (found !== undefined) resolve(found)
-      }
-      listeners.add(look)
-      look()
-      void ended.then((how) => { reject(new Error(`ended with ${how.status ?? how.signal} before a line ${pattern}: ${how.stdout}${how.stderr}`)) })
-    }),
+    line: async (pattern) => {
+      const come = new Promise<string>((resolve) => {
+        const look = (): void => {
+          const found = stdout.split('\n').slice(0, -1).find((one) => pattern.test(one))
+          if (found !== undefined) resolve(found)
+        }
+        listeners.add(look)
+        look()
+      })
+      const line = await Promise.race([come, ended])
+      if (typeof line === 'string') return line
+      throw new Error(`ended with ${line.status ?? line.signal} before a line ${pattern}: ${line.stdout}${line.stderr}`)
+    },
   }
 }
 
 /** Runs `gatehouse` with these arguments to its end. */
 export const runProgram = async (t: Test, args: readonly string[], env: Environment = {}): Promise<Ended> =>
-  startProgram(t, args, { env }).ended
+  startProgram(t, args, env).ended

@@ -3,72 +3,27 @@ import { escapeHtml } from '../escape-html.ts'
 import { decodeHeader, signedInUser, withoutSecret } from './identity.ts'
 import { layout } from './layout.ts'
 import { orders } from './orders.ts'
+import { pageScript } from './page-script.ts'
 
-const script = `
-const show = (id, text) => {
-  const element = document.getElementById(id)
-  if (element) element.textContent = text
+// What a gateway speaks with; the rest is the browser's. The application itself could not tell them apart.
+const gatewayHeader = /^(?:authorization|x-(?:user|name|email|groups|forwarded-.+))$/i
+
+const headerRow = (name: string, received: string): string => {
+  const value = withoutSecret(received)
+  const meaning = decodeHeader(value)
+  const gloss = meaning === value ? '' : ` <span class="soft">(${escapeHtml(meaning)})</span>`
+  return `<tr><th scope="row">${escapeHtml(name)}</th><td>${escapeHtml(value)}${gloss}</td></tr>`
 }
 
-document.getElementById('load').addEventListener('click', async () => {
-  show('status', 'asking…')
-  try {
-    const answer = await fetch('/api/orders', { headers: { accept: 'application/json' } })
-    show('status', answer.status + ' ' + (answer.headers.get('content-type') ?? ''))
-    show('body', await answer.text())
-  } catch (error) {
-    show('status', String(error))
-  }
-})
-
-const units = { ends: 'the session ends', timeout: 'it ends without activity', expires: 'the access token expires' }
-let left = {}
-const tick = () => {
-  for (const [id, seconds] of Object.entries(left)) {
-    const known = Number.isFinite(seconds) && seconds >= 0
-    show(id, units[id] + (known ? ' in ' + seconds + ' s' : ': not known'))
-    if (known && seconds > 0) left[id] = seconds - 1
-  }
-}
-const poll = async () => {
-  try {
-    const answer = await fetch('/oauth2/session', { headers: { accept: 'application/json' } })
-    if (answer.status === 401) {
-      left = {}
-      show('session', 'There is no session. Reload the page to sign in.')
-      return
-    }
-    const { session, tokens } = await answer.json()
-    left = { ends: session.ends_in_seconds, timeout: session.timeout_in_seconds, expires: tokens.expire_in_seconds }
-    show('refreshed', 'tokens refreshed at ' + tokens.refreshed_at)
-    tick()
-  } catch {
-    left = {}
-    show('refreshed', 'The session endpoint does not answer.')
-  }
-}
-setInterval(tick, 1000)
-setInterval(poll, 10000)
-poll()
-`
-
-const headerRows = (rawHeaders: readonly string[]): string => {
-  const rows: string[] = []
-  for (let index = 0; index < rawHeaders.length; index += 2) {
-    const name = rawHeaders[index] ?? ''
-    const value = withoutSecret(rawHeaders[index + 1] ?? '')
-    const meaning = decodeHeader(value)
-    const gloss = meaning === value ? '' : ` <span class="soft">(${escapeHtml(meaning)})</span>`
-    rows.push(`<tr><th scope="row">${escapeHtml(name)}</th><td>${escapeHtml(value)}${gloss}</td></tr>`)
-  }
-  return rows.join('\n')
-}
+const headerRows = (rawHeaders: readonly string[], wanted: (name: string) => boolean): string =>
+  rawHeaders.flatMap((name, index) => (index % 2 === 0 && wanted(name) ? [headerRow(name, rawHeaders[index + 1] ?? '')] : []))
+    .join('\n')
 
 /** The application's first page: orders, a form, a call by script, the session's end, and the headers that came in. */
 export const homePage = (headers: IncomingHttpHeaders, rawHeaders: readonly string[]): string => {
   const rows = orders.map(({ id, item, quantity, state }) =>
     `<tr><td>${escapeHtml(id)}</td><td>${escapeHtml(item)}</td><td>${quantity}</td><td>${escapeHtml(state)}</td></tr>`)
-  return layout('Orders', signedInUser(headers), `
+  return layout('Your orders', signedInUser(headers), `
 <section>
 <h2>Open orders</h2>
 <div class="scroll"><table>
@@ -97,16 +52,37 @@ ${rows.join('\n')}
 <p id="ends"></p>
 <p id="timeout"></p>
 <p id="expires"></p>
-<p id="refreshed" class="soft"></p>
+<p id="refreshed" class="soft" role="status"></p>
 </div>
+<p><button id="refresh" type="button" class="quiet">Refresh the tokens</button>
+<button id="end" type="button" class="quiet">End the session, stay on this page</button></p>
+</section>
+<section>
+<h2>Things to try</h2>
+<ul>
+<li>End the session with the button above. The page stays; its next call by script gets a 401 in JSON that says where to
+sign in, not a redirect.</li>
+<li>Then order something. The form survives the sign-in.</li>
+<li>Open <a href="/admin/">the administrators’ page</a>: alice may, everyone else gets a 403.</li>
+<li><a href="/oauth2/login?acr_values=urn:demo:mfa&amp;redirect=/">Sign in with a second factor</a>, or
+<a href="/oauth2/login?prompt=login&amp;redirect=/">as somebody else</a>.</li>
+<li>Wait until the access token has expired, then call the API. The token is renewed on the way, and nothing shows.</li>
+</ul>
 </section>
 <section>
 <h2>What the application received</h2>
-<div class="scroll"><table id="headers"><tbody>
-${headerRows(rawHeaders)}
+<p>From the gateway. There is no session cookie among it, and the browser never sees the token.</p>
+<div class="scroll"><table id="headers" class="headers"><tbody>
+${headerRows(rawHeaders, (name) => gatewayHeader.test(name))}
 </tbody></table></div>
+<details>
+<summary>From the browser, passed on as it was</summary>
+<div class="scroll"><table class="headers"><tbody>
+${headerRows(rawHeaders, (name) => !gatewayHeader.test(name))}
+</tbody></table></div>
+</details>
 </section>
-<script>${script}</script>`)
+<script>${pageScript}</script>`)
 }
 
 /** What the form's POST ends in. */
@@ -118,11 +94,19 @@ export const orderedPage = (headers: IncomingHttpHeaders, note: string): string 
 <p><a href="/">Back to the orders</a></p>
 </section>`)
 
+/** A page for administrators; who that is, the gateway knows. */
+export const adminPage = (headers: IncomingHttpHeaders): string =>
+  layout('Administration', signedInUser(headers), `
+<section>
+<p>Only administrators come this far: the gateway looks at the claim <code>groups</code>. The application never asks.</p>
+</section>`)
+
 /** A page for everyone. */
 export const publicPage = (headers: IncomingHttpHeaders): string =>
   layout('Public page', signedInUser(headers), `
 <section>
-<p>This page is for everyone, signed in or not. <a href="/">The orders</a> are not.</p>
+<p>This page is for everyone, signed in or not: the gateway looks at no session here, so the application does not know
+who you are. <a href="/">The orders</a> are not for everyone.</p>
 </section>`)
 
 /** What is at a path that the application does not know. */

@@ -53,6 +53,16 @@ function receiver(job: Transfer, hasBody: boolean, retry: (() => void) | null): 
   let upstream: Dispatcher.DispatchController | null = null
   let over = false
   let intercepted = false
+  /** The first chunk, until it is known whether it is the only one: most answers are, and go out in one piece. */
+  let held: Buffer | null = null
+  let flushed = false
+  const flush = (): void => {
+    if (flushed || over || response.destroyed) return
+    flushed = true
+    if (held === null) response.flushHeaders()
+    else response.write(held)
+    held = null
+  }
   const gone = (): void => {
     if (!over) upstream?.abort(new Error('the client has gone'))
   }
@@ -79,15 +89,23 @@ function receiver(job: Transfer, hasBody: boolean, retry: (() => void) | null): 
       }
       response.writeHead(status, statusMessage, headers)
       response.on('drain', drained)
-      // Event streams and long polls show their headers before their first byte; where one is here already this does nothing.
-      process.nextTick(() => { if (!over && !response.destroyed) response.flushHeaders() })
+      // What has come in together is dealt with by then: event streams show their headers before their first byte.
+      process.nextTick(flush)
     },
     onResponseData(controller, chunk) {
-      if (!intercepted && !response.write(chunk)) controller.pause()
+      if (intercepted) return
+      if (!flushed && held === null) {
+        held = chunk
+        return
+      }
+      flush()
+      if (!response.write(chunk)) controller.pause()
     },
     onResponseEnd() {
       finish()
-      if (!intercepted) response.end()
+      if (intercepted) return
+      if (held === null) response.end()
+      else response.end(held)
     },
     onResponseError(_controller, error) {
       finish()

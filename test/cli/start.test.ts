@@ -1,0 +1,204 @@
+import { existsSync, mkdtempSync, rmSync } from 'node:fs'
+import { once } from 'node:events'
+import { get, type IncomingMessage } from 'node:http'
+import { connect, createServer } from 'node:net'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { text } from 'node:stream/consumers'
+import t, { type Test } from 'tap'
+import { startIdp } from '../../src/demo/idp.ts'
+import { startUpstream, type Upstream } from '../../src/demo/upstream.ts'
+import { createBrowser } from '../support/browser.ts'
+import { asFile, freePort } from '../support/gateway.ts'
+import { startProgram, type Program } from '../support/program.ts'
+
+const idp = await startIdp()
+const upstream: Upstream = await startUpstream()
+t.teardown(async () => { await Promise.all([idp.close(), upstream.close()]) })
+
+const secret = 'a-secret-that-nobody-prints'
+const key = Buffer.alloc(32, 9).toString('base64')
+
+/** The least that a gateway on this port needs, as environment variables. */
+const environment = (port: number): Record<string, string> => ({
+  GATEHOUSE_LISTEN: `127.0.0.1:${port}`,
+  GATEHOUSE_PUBLIC_URL: `http://127.0.0.1:${port}`,
+  GATEHOUSE_UPSTREAM: upstream.url,
+  GATEHOUSE_PROVIDER_ISSUER: idp.issuer,
+  GATEHOUSE_PROVIDER_CLIENT_ID: `client-${port}`,
+  GATEHOUSE_PROVIDER_CLIENT_SECRET: secret,
+  GATEHOUSE_SESSION_KEYS: key,
+  GATEHOUSE_ADMIN: 'false',
+})
+
+const readLine = (line: string): Record<string, unknown> => JSON.parse(line)
+
+const listening = async (program: Program): Promise<Record<string, unknown>> =>
+  readLine(await program.line(/"event":"listening"/))
+
+/** Asks over a Unix socket or a port. */
+const ask = async (where: { socketPath: string } | { host: string, port: number }, path: string): Promise<{ status: number | undefined, body: string }> => {
+  const request = get({ ...where, path, headers: { accept: 'text/html' }, agent: false })
+  const [answer]: IncomingMessage[] = await once(request, 'response')
+  return { status: answer?.statusCode, body: answer === undefined ? '' : await text(answer) }
+}
+
+/** A socket's path may have 107 bytes. */
+const shortPath = (t: Test): string => {
+  const folder = mkdtempSync(join(tmpdir(), 'gh-'))
+  t.teardown(() => { rmSync(folder, { recursive: true }) })
+  return join(folder, 'gate.sock')
+}
+
+const stopped = async (t: Test, program: Program): Promise<void> => {
+  program.child.kill('SIGTERM')
+  const { status, signal } = await program.ended
+  t.same([status, signal], [0, null])
+}
+
+void t.test('the environment alone is enough: it listens where one line on stdout says, and a user can log in', async (t) => {
+  const port = await freePort()
+  const url = `http://127.0.0.1:${port}`
+  await idp.registerClient({ clientId: `client-${port}`, clientSecret: secret, redirectUris: [`${url}/oauth2/callback`] })
+  const program = startProgram(t, [], environment(port))
+  const line = await listening(program)
+  t.match(line, { level: 'info', address: url, publicUrl: [url], msg: `listening on ${url} for ${url}` })
+  const { answer } = await createBrowser().login(`${url}/api/echo`, 'alice')
+  t.equal(answer.status, 200)
+  t.match(answer.body, '"authorization":"Bearer ')
+  await stopped(t, program)
+  const { stdout, stderr } = await program.ended
+  t.equal(stderr, '')
+  const lines = stdout.trimEnd().split('\n').map(readLine)
+  t.equal(lines.filter(({ event }) => event === 'listening').length, 1)
+  t.same(lines.slice(-2).map(({ event }) => event), ['stopping', 'stopped'])
+  for (const hidden of [secret, key, ...idp.secretsIssued]) t.notOk(stdout.includes(hidden), 'no secret is logged')
+})
+
+void t.test('the line is there whatever the log’s level, and names the real address', async (t) => {
+  const file = asFile(t, {
+    listen: '0.0.0.0:0', publicUrl: 'https://orders.example.com', upstream: upstream.url, admin: false, log: { level: 'silent' },
+    provider: { issuer: idp.issuer, clientId: 'orders', clientSecret: secret }, session: { keys: [key] },
+  })
+  const program = startProgram(t, ['start', '--config', file])
+  const { address } = await listening(program)
+  const port = Number(/^http:\/\/0\.0\.0\.0:(\d+)$/.exec(String(address))?.[1])
+  t.ok(port > 0, String(address))
+  t.equal((await ask({ host: '127.0.0.1', port }, '/orders')).status, 302)
+  await stopped(t, program)
+  t.equal((await program.ended).stdout.trimEnd().split('\n').length, 1)
+})
+
+void t.test('GATEHOUSE_CONFIG names the file, too', async (t) => {
+  const port = await freePort()
+  const { GATEHOUSE_LISTEN: listen, ...rest } = environment(port)
+  const program = startProgram(t, [], { ...rest, GATEHOUSE_CONFIG: asFile(t, { listen }) })
+  t.match(await listening(program), { address: `http://127.0.0.1:${port}` })
+  await stopped(t, program)
+})
+
+void t.test('a port that is taken: one line on stderr, status 1', async (t) => {
+  const taken = createServer().listen(0, '127.0.0.1')
+  await once(taken, 'listening')
+  t.teardown(() => taken.close())
+  const address = taken.address()
+  if (address === null || typeof address === 'string') throw new Error('no port')
+  const { status, stderr } = await startProgram(t, [], environment(address.port)).ended
+  t.equal(status, 1)
+  t.match(stderr, /^gatehouse: .*EADDRINUSE.*127\.0\.0\.1:\d+\n$/)
+})
+
+void t.test('the admin listener’s port that is taken ends it as well, and leaves nothing open', async (t) => {
+  const taken = createServer().listen(0, '127.0.0.1')
+  await once(taken, 'listening')
+  t.teardown(() => taken.close())
+  const address = taken.address()
+  if (address === null || typeof address === 'string') throw new Error('no port')
+  const { status, stderr } = await startProgram(t, [], { ...environment(await freePort()), GATEHOUSE_ADMIN_LISTEN: `127.0.0.1:${address.port}`, GATEHOUSE_ADMIN: '' }).ended
+  t.equal(status, 1)
+  t.match(stderr, /EADDRINUSE/)
+})
+
+void t.test('SIGTERM: an answer under way is finished, new connections are refused, then it leaves with status 0', async (t) => {
+  const [port, adminPort] = [await freePort(), await freePort()]
+  const program = startProgram(t, [], {
+    ...environment(port), GATEHOUSE_ADMIN: '', GATEHOUSE_ADMIN_LISTEN: `127.0.0.1:${adminPort}`,
+    GATEHOUSE_ROUTES: '[{ path: /api/**, access: public }]', GATEHOUSE_SHUTDOWN_WAIT: '700ms',
+  })
+  await listening(program)
+  const admin = { host: '127.0.0.1', port: adminPort }
+  for (let tries = 0; (await ask(admin, '/readyz')).status !== 200 && tries < 50; tries += 1) await new Promise((resolve) => { setTimeout(resolve, 100) })
+  const before = upstream.requests.length
+  const slow = ask({ host: '127.0.0.1', port }, '/api/slow?ms=2000')
+  while (upstream.requests.length === before) await new Promise((resolve) => { setTimeout(resolve, 20) })
+  program.child.kill('SIGTERM')
+  await program.line(/"event":"stopping"/)
+  const { status, body } = await ask(admin, '/readyz')
+  t.equal(status, 503, 'not ready at once, while it still serves')
+  t.match(JSON.parse(body), { ready: false, checks: { draining: true } })
+  t.equal((await ask({ host: '127.0.0.1', port }, '/api/orders')).status, 200, 'what still arrives while it waits is served')
+  t.same(await slow, { status: 200, body: 'waited 2000 ms\n' })
+  const { status: left, signal } = await program.ended
+  t.same([left, signal], [0, null])
+  const refused = connect(port, '127.0.0.1')
+  const [error]: NodeJS.ErrnoException[] = await once(refused, 'error')
+  t.equal(error?.code, 'ECONNREFUSED')
+})
+
+void t.test('what does not end within shutdown.drain is cut, and it leaves with status 0 all the same', async (t) => {
+  const port = await freePort()
+  const program = startProgram(t, [], {
+    ...environment(port), GATEHOUSE_ROUTES: '[{ path: /api/**, access: public }]', GATEHOUSE_SHUTDOWN_DRAIN: '300ms',
+  })
+  await listening(program)
+  const before = upstream.requests.length
+  const slow = ask({ host: '127.0.0.1', port }, '/api/slow?ms=60000').then(() => 'answered', () => 'cut')
+  while (upstream.requests.length === before) await new Promise((resolve) => { setTimeout(resolve, 20) })
+  await stopped(t, program)
+  t.equal(await slow, 'cut')
+  await program.line(/"event":"drain_timeout"/)
+})
+
+void t.test('SIGINT and an idle kept-alive connection: it leaves at once', async (t) => {
+  const port = await freePort()
+  const program = startProgram(t, [], environment(port))
+  await listening(program)
+  const socket = connect(port, '127.0.0.1')
+  socket.write('GET /oauth2/session HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n')
+  await once(socket, 'data')
+  const asked = Date.now()
+  program.child.kill('SIGINT')
+  t.equal((await program.ended).status, 0)
+  t.ok(Date.now() - asked < 5_000, 'without waiting for the connection to time out')
+  socket.destroy()
+})
+
+void t.test('a Unix socket: it listens there, says so, and takes it away at the end', async (t) => {
+  const socketPath = shortPath(t)
+  const { GATEHOUSE_LISTEN: _port, ...rest } = environment(1)
+  const program = startProgram(t, [], { ...rest, GATEHOUSE_LISTEN: `unix:${socketPath}` })
+  t.match(await listening(program), { address: `unix:${socketPath}` })
+  t.equal((await ask({ socketPath }, '/orders')).status, 302)
+
+  const second = await startProgram(t, [], { ...rest, GATEHOUSE_LISTEN: `unix:${socketPath}` }).ended
+  t.equal(second.status, 1, 'a second one does not take it over')
+  t.match(second.stderr, /EADDRINUSE/)
+  t.equal((await ask({ socketPath }, '/orders')).status, 302)
+
+  await stopped(t, program)
+  t.notOk(existsSync(socketPath))
+})
+
+void t.test('a Unix socket that a killed process has left behind is no obstacle', async (t) => {
+  const socketPath = shortPath(t)
+  const settings = { ...environment(1), GATEHOUSE_LISTEN: `unix:${socketPath}` }
+  const killed = startProgram(t, [], settings)
+  await listening(killed)
+  killed.child.kill('SIGKILL')
+  await killed.ended
+  t.ok(existsSync(socketPath))
+  const program = startProgram(t, [], settings)
+  await listening(program)
+  t.equal((await ask({ socketPath }, '/orders')).status, 302)
+  await stopped(t, program)
+})

@@ -1,0 +1,81 @@
+import t from 'tap'
+import { admit, claimAt } from '../../src/gate/admit.ts'
+import { compiled, now, sessionOf } from './request.ts'
+
+const minutes = (n: number): number => n * 60_000
+
+void t.test('public and optional routes let anybody in', (t) => {
+  for (const access of ['public', 'optional'] as const) {
+    t.equal(admit(compiled({ access }), null, false, now), null)
+    t.equal(admit(compiled({ access }), null, true, now), null)
+    t.equal(admit(compiled({ access }), sessionOf(), true, now), null)
+  }
+  t.end()
+})
+
+void t.test('a required route tells a session that has ended from none at all', (t) => {
+  t.same(admit(compiled(), null, false, now), { reason: 'login-required' })
+  t.same(admit(compiled(), null, true, now), { reason: 'session-expired', clearCookie: true })
+  t.equal(admit(compiled(), sessionOf(), true, now), null)
+  t.end()
+})
+
+void t.test('claims: all that are named, of each any of its values', (t) => {
+  const claims = {
+    groups: ['staff', 'admin'], department: 'sales', level: 3, active: true, realm_access: { roles: ['editor'] }, 'https://example.com/role': 'boss',
+    'a.b': 'outright', a: { b: 'nested' }, list: [{ c: 1 }], nothing: null,
+  }
+  const rows: [wanted: Record<string, (string | number | boolean)[]>, allowed: boolean][] = [
+    [{ groups: ['admin'] }, true], [{ groups: ['other', 'staff'] }, true], [{ groups: ['other'] }, false], [{ groups: ['sta'] }, false],
+    [{ department: ['sales'] }, true], [{ department: ['Sales'] }, false], [{ level: [3] }, true], [{ level: ['3'] }, false], [{ level: [4] }, false],
+    [{ active: [true] }, true], [{ active: ['true'] }, false], [{ 'realm_access.roles': ['editor'] }, true], [{ 'realm_access.roles': ['admin'] }, false],
+    [{ 'https://example.com/role': ['boss'] }, true], [{ 'a.b': ['outright'] }, true], [{ 'a.b': ['nested'] }, false],
+    [{ groups: ['admin'], department: ['sales'] }, true], [{ groups: ['admin'], department: ['finance'] }, false],
+    [{ missing: ['x'] }, false], [{ nothing: ['null'] }, false], [{ 'list.0': ['x'] }, false], [{ realm_access: ['[object Object]'] }, false],
+  ]
+  for (const [wanted, allowed] of rows) {
+    const denial = admit(compiled({ require: { claims: wanted, acr: null, maxAge: null } }), sessionOf({ claims }), true, now)
+    t.equal(denial?.reason ?? null, allowed ? null : 'forbidden', JSON.stringify(wanted))
+  }
+  t.end()
+})
+
+void t.test('a claim that objects inherit is not a claim', (t) => {
+  for (const name of ['constructor', '__proto__', 'toString.name', 'a.constructor']) t.equal(claimAt({ a: {} }, name), undefined, name)
+  t.end()
+})
+
+void t.test('the log is told what the user lacks, also where the provider left it out', (t) => {
+  const route = compiled({ require: { claims: { groups: ['admin'] }, acr: null, maxAge: null } })
+  t.match(admit(route, sessionOf({ claims: { groups: ['staff'] } }), true, now), { why: /groups has none of the values/ })
+  t.match(admit(route, sessionOf({ claims: {} }), true, now), { why: /groups is missing/ })
+  t.match(admit(route, sessionOf({ claims: { _claim_names: { groups: 'src1' } } }), true, now), { why: /left the claim groups out/ })
+  t.end()
+})
+
+void t.test('acr: any of those asked for, and a step-up asks for all of them', (t) => {
+  const route = compiled({ require: { claims: {}, acr: ['gold', 'silver'], maxAge: null } })
+  t.equal(admit(route, sessionOf({ claims: { acr: 'silver' } }), true, now), null)
+  for (const acr of ['bronze', undefined, ['gold'], 1]) {
+    t.same(admit(route, sessionOf({ claims: { acr } }), true, now), { reason: 'step-up', stepUp: { acrValues: ['gold', 'silver'], maxAge: null } }, String(acr))
+  }
+  t.end()
+})
+
+void t.test('maxAge counts from auth_time, and from the login where the provider does not say', (t) => {
+  const route = compiled({ require: { claims: {}, acr: null, maxAge: minutes(5) } })
+  const at = (ms: number) => sessionOf({ claims: { auth_time: (now - ms) / 1000 }, createdAt: now })
+  t.equal(admit(route, at(minutes(4)), true, now), null)
+  t.equal(admit(route, at(minutes(5)), true, now), null)
+  t.same(admit(route, at(minutes(6)), true, now), { reason: 'step-up', stepUp: { acrValues: null, maxAge: 300 } })
+  t.equal(admit(route, sessionOf({ claims: {}, createdAt: now - minutes(4) }), true, now), null)
+  t.match(admit(route, sessionOf({ claims: {}, createdAt: now - minutes(6) }), true, now), { reason: 'step-up' })
+  t.end()
+})
+
+void t.test('both at once ask for both; a step-up comes before a missing claim', (t) => {
+  const route = compiled({ require: { claims: { groups: ['admin'] }, acr: ['gold'], maxAge: minutes(1) } })
+  const denial = admit(route, sessionOf({ claims: { auth_time: 0 } }), true, now)
+  t.same(denial, { reason: 'step-up', stepUp: { acrValues: ['gold'], maxAge: 60 } })
+  t.end()
+})

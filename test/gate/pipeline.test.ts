@@ -1,0 +1,89 @@
+import t from 'tap'
+import type { Route } from '../../src/config/schema.ts'
+import { compileRoutes } from '../../src/gate/match.ts'
+import { buildGate, hostOf } from '../../src/gate/pipeline.ts'
+import type { Facts, Verdict } from '../../src/gate/verdict.ts'
+import type { Session } from '../../src/session/session.ts'
+import type { Acquired } from '../../src/token/acquire.ts'
+import { factsOf, now, routeOf, sessionOf } from './request.ts'
+
+const ticket = { id: 'AAAAAAAAAAAAAAAAAAAAAA', key: 'A'.repeat(43) }
+
+type World = { readonly routes?: Partial<Route>[], readonly session?: Session | null | Promise<Session>, readonly acquired?: Acquired }
+
+/** A gate over these routes, and which of its questions it has asked. */
+const gateOf = ({ routes = [{}], session = sessionOf(), acquired }: World = {}) => {
+  const asked: string[] = []
+  const decide = buildGate({
+    config: { scripts: { headers: [], message: null } },
+    routes: compileRoutes(routes.map(routeOf), '/oauth2'),
+    sessions: { load() { asked.push('session'); return session } },
+    tokens: { acquire(found) { asked.push('token'); return acquired ?? { ok: true, accessToken: 'access-token', session: found } } },
+  } as Parameters<typeof buildGate>[0])
+  return { asked, decide: async (facts: Facts): Promise<Verdict> => decide(facts, now) }
+}
+
+const reason = (verdict: Verdict): string => (verdict.type === 'deny' ? verdict.denial.reason : verdict.type)
+
+void t.test('a session on its way: the route, the session and the token', async (t) => {
+  const { decide, asked } = gateOf()
+  t.match(await decide(factsOf({ ticket })), { type: 'forward', accessToken: 'access-token', session: { subject: 'alice' }, route: { path: '/**' } })
+  t.same(asked, ['session', 'token'])
+})
+
+void t.test('a public route looks at no session, for no token', async (t) => {
+  const { decide, asked } = gateOf({ routes: [{ access: 'public' }] })
+  t.match(await decide(factsOf({ ticket })), { type: 'forward', session: null, accessToken: null })
+  t.same(asked, [])
+})
+
+void t.test('an ambiguous path, or one without a route, is refused before anybody asks who it is', async (t) => {
+  const { decide, asked } = gateOf({ routes: [{ path: '/public/**', access: 'public' }, { path: '/app/**' }] })
+  t.equal(reason(await decide(factsOf({ ticket, path: '/public/../app' }))), 'ambiguous-path')
+  t.equal(reason(await decide(factsOf({ ticket, path: '/nowhere' }))), 'no-route')
+  t.equal(reason(await decide(factsOf({ ticket, path: '/oauth2' }))), 'no-route')
+  t.same(asked, [])
+})
+
+void t.test('an optional route takes a session where there is one', async (t) => {
+  const routes: Partial<Route>[] = [{ access: 'optional' }]
+  t.match(await gateOf({ routes }).decide(factsOf()), { type: 'forward', session: null, accessToken: null })
+  t.match(await gateOf({ routes, session: null }).decide(factsOf({ ticket })), { type: 'forward', session: null, accessToken: null })
+  t.match(await gateOf({ routes }).decide(factsOf({ ticket })), { type: 'forward', accessToken: 'access-token' })
+})
+
+void t.test('no ticket, a lost session and a living one', async (t) => {
+  t.equal(reason(await gateOf().decide(factsOf())), 'login-required')
+  t.equal(reason(await gateOf({ session: null }).decide(factsOf({ ticket }))), 'session-expired')
+  t.equal(reason(await gateOf({ session: Promise.resolve(sessionOf()) }).decide(factsOf({ ticket }))), 'forward', 'also when the store has to be asked')
+})
+
+void t.test('another site’s request gets no token: it is refused before one is asked for', async (t) => {
+  const { decide, asked } = gateOf()
+  t.equal(reason(await decide(factsOf({ ticket, method: 'POST', headers: { origin: 'https://evil.example' } }))), 'cross-origin')
+  t.same(asked, ['session'])
+})
+
+void t.test('what the token store says is what the request gets', async (t) => {
+  const rows: [Acquired, object][] = [
+    [{ ok: false, problem: 'spent' }, { reason: 'session-expired', clearCookie: false }],
+    [{ ok: false, problem: 'ended' }, { reason: 'session-expired', clearCookie: true }],
+    [{ ok: false, problem: 'unavailable', retryAfter: 7 }, { reason: 'token-unavailable', retryAfter: 7 }],
+  ]
+  for (const [acquired, denial] of rows) t.match(await gateOf({ acquired }).decide(factsOf({ ticket })), { type: 'deny', denial })
+})
+
+void t.test('the kind of the request comes with the denial', async (t) => {
+  t.match(await gateOf().decide(factsOf({ headers: { accept: 'text/html' } })), { kind: 'navigation' })
+  t.match(await gateOf().decide(factsOf()), { kind: 'script' })
+})
+
+void t.test('a store that can’t be asked is no verdict', async (t) => {
+  await t.rejects(gateOf({ session: Promise.reject(new Error('down')) }).decide(factsOf({ ticket })), { message: 'down' })
+})
+
+void t.test('the host of an origin is what routes name', (t) => {
+  t.equal(hostOf('https://orders.example.com'), 'orders.example.com')
+  t.equal(hostOf('http://127.0.0.1:8080'), '127.0.0.1:8080')
+  t.end()
+})

@@ -1,0 +1,73 @@
+import type { IncomingMessage } from 'node:http'
+import t from 'tap'
+import { createFactReader } from '../../src/http/facts.ts'
+import { rewriteTarget } from '../../src/http/target.ts'
+import type { Facts } from '../../src/gate/verdict.ts'
+
+const publicUrls = ['https://orders.example.com', 'https://shop.example.com', 'http://127.0.0.1:8080']
+
+type Asked = { readonly url?: string, readonly peer?: string, readonly headers?: [name: string, value: string][], readonly version?: string, readonly trustedProxies?: string[] }
+
+const read = ({ url = '/', peer = '192.0.2.7', headers = [['Host', 'orders.example.com']], version = '1.1', trustedProxies = ['10.0.0.0/8', 'fd00::/8'] }: Asked): Facts => {
+  const merged: Record<string, string> = {}
+  for (const [name, value] of headers) merged[name.toLowerCase()] = merged[name.toLowerCase()] === undefined ? value : `${merged[name.toLowerCase()]}, ${value}`
+  const request = { method: 'GET', url, httpVersion: version, headers: merged, rawHeaders: headers.flat(), socket: { remoteAddress: peer } } as unknown as IncomingMessage
+  rewriteTarget(request, publicUrls)
+  return createFactReader({ publicUrls, trustedProxies, readTicket: () => null }).read(request)
+}
+
+const host = (value: string): [string, string] => ['Host', value]
+
+void t.test('a request belongs to the public URL that its Host names, else to the first', (t) => {
+  const rows: [string, string][] = [
+    ['orders.example.com', 'https://orders.example.com'], ['shop.example.com', 'https://shop.example.com'], ['SHOP.Example.com:443', 'https://shop.example.com'],
+    ['127.0.0.1:8080', 'http://127.0.0.1:8080'], ['127.0.0.1', 'https://orders.example.com'], ['evil.example', 'https://orders.example.com'],
+    ['shop.example.com.evil.example', 'https://orders.example.com'], ['', 'https://orders.example.com'],
+  ]
+  for (const [name, origin] of rows) t.equal(read({ headers: [host(name)] }).origin, origin, name)
+  t.end()
+})
+
+void t.test('two Hosts, or none in HTTP/1.1, are a bad request', (t) => {
+  t.throws(() => read({ headers: [host('orders.example.com'), host('orders.example.com')] }), { code: 'bad_request' })
+  t.throws(() => read({ headers: [host('orders.example.com'), ['hOST', 'evil.example']] }), { code: 'bad_request' })
+  t.throws(() => read({ headers: [] }), { code: 'bad_request' })
+  t.equal(read({ headers: [], version: '1.0' }).origin, 'https://orders.example.com')
+  t.end()
+})
+
+void t.test('the host of an absolute target counts, whatever Host says', (t) => {
+  t.equal(read({ url: 'https://shop.example.com/a', headers: [host('orders.example.com')] }).origin, 'https://shop.example.com')
+  t.throws(() => read({ url: 'https://evil.example/a' }), { code: 'bad_request' })
+  t.end()
+})
+
+void t.test('X-Forwarded-Host counts from a trusted proxy alone', (t) => {
+  const headers: [string, string][] = [host('127.0.0.1:8080'), ['X-Forwarded-Host', 'shop.example.com']]
+  t.equal(read({ headers, peer: '10.1.2.3' }).origin, 'https://shop.example.com')
+  t.equal(read({ headers }).origin, 'http://127.0.0.1:8080')
+  t.end()
+})
+
+void t.test('the client is the nearest address that a trusted proxy vouches for', (t) => {
+  const address = (peer: string, forwardedFor?: string): string => (
+    read({ peer, headers: [host('orders.example.com'), ...(forwardedFor === undefined ? [] : [['X-Forwarded-For', forwardedFor] as [string, string]])] }).client.address
+  )
+  t.equal(address('192.0.2.7', '6.6.6.6'), '192.0.2.7', 'anybody’s word is not taken')
+  t.equal(address('10.0.0.1', '192.0.2.7'), '192.0.2.7')
+  t.equal(address('10.0.0.1', '6.6.6.6, 192.0.2.7'), '192.0.2.7', 'what the client itself wrote comes further left')
+  t.equal(address('10.0.0.1', '6.6.6.6, 192.0.2.7, 10.0.0.2'), '192.0.2.7', 'proxies of ours are passed over')
+  t.equal(address('10.0.0.1', '10.0.0.3, 10.0.0.2'), '10.0.0.3', 'where all are ours, the farthest')
+  t.equal(address('10.0.0.1'), '10.0.0.1')
+  t.equal(address('10.0.0.1', 'unknown'), '10.0.0.1', 'what is no address is none')
+  t.equal(address('10.0.0.1', '6.6.6.6, unknown'), '10.0.0.1', 'nor does anything further left count then')
+  t.equal(address('::ffff:10.0.0.1', '::ffff:192.0.2.7'), '192.0.2.7', 'IPv4 over an IPv6 socket')
+  t.equal(address('fd00::1', '2001:db8::7'), '2001:db8::7')
+  t.end()
+})
+
+void t.test('without trusted proxies nobody is one', (t) => {
+  const { client } = read({ peer: '127.0.0.1', trustedProxies: [], headers: [host('orders.example.com'), ['X-Forwarded-For', '6.6.6.6']] })
+  t.same(client, { address: '127.0.0.1', peer: '127.0.0.1', trusted: false, scheme: 'https' })
+  t.end()
+})

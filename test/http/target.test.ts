@@ -1,0 +1,48 @@
+import type { IncomingMessage } from 'node:http'
+import t from 'tap'
+import { readTarget, rewriteTarget, targetOf } from '../../src/http/target.ts'
+
+const origins = ['https://orders.example.com', 'http://127.0.0.1:8080']
+
+void t.test('a path and its query are taken as they were sent', (t) => {
+  const rows: [raw: string, path: string, query: string][] = [
+    ['/', '/', ''], ['/a?b', '/a', '?b'], ['/a?', '/a', '?'], ['/a?b?c=/../d', '/a', '?b?c=/../d'], ['/%41//b;c/..?%zz', '/%41//b;c/..', '?%zz'], ['//x', '//x', ''],
+    ['/?\\', '/', '?\\'],
+  ]
+  for (const [raw, path, query] of rows) t.same(readTarget(raw, origins), { ok: true, path, query, origin: null }, raw)
+  t.end()
+})
+
+void t.test('an absolute target of ours becomes its path', (t) => {
+  const rows: [raw: string, path: string, query: string, origin: string][] = [
+    ['https://orders.example.com/a?b', '/a', '?b', 'https://orders.example.com'],
+    ['https://orders.example.com', '/', '', 'https://orders.example.com'],
+    ['HTTPS://ORDERS.example.com:443/a', '/a', '', 'https://orders.example.com'],
+    ['https://orders.example.com?x', '/', '?x', 'https://orders.example.com'],
+    ['http://orders.example.com/a', '/a', '', 'https://orders.example.com'],
+    ['http://127.0.0.1:8080/a/../b', '/a/../b', '', 'http://127.0.0.1:8080'],
+  ]
+  for (const [raw, path, query, origin] of rows) t.same(readTarget(raw, origins), { ok: true, path, query, origin }, raw)
+  t.end()
+})
+
+void t.test('any other target is refused', (t) => {
+  const refused = [
+    '', '*', 'a', '?a', '#', 'https://evil.example/', 'https://orders.example.com:8443/', 'https://orders.example.com.evil.example/', 'ftp://orders.example.com/',
+    'https://user@orders.example.com/', 'https://orders.example.com@evil.example/', 'https://orders.example.com\\a', 'https:/orders.example.com/', 'https:orders.example.com',
+    'http://127.0.0.1/', 'https://', 'orders.example.com:443', '\\', '/\\', '/a#b', '/a?b#c', 'https://orders.example.com#a', '/%', '/%00', '/%c0%af', 'https://[/',
+  ]
+  for (const raw of refused) t.match(readTarget(raw, origins), { ok: false }, raw)
+  t.end()
+})
+
+void t.test('what is refused is routed nowhere, and remembered with the request', (t) => {
+  const request = { url: '/a\\b' } as IncomingMessage
+  t.equal(rewriteTarget(request, origins), '/')
+  t.match(targetOf(request), { ok: false, problem: /backslash/ })
+  const fine = { url: '/a?b' } as IncomingMessage
+  t.equal(rewriteTarget(fine, origins), '/a?b')
+  t.match(targetOf(fine), { ok: true, path: '/a' })
+  t.match(targetOf({ url: '/' } as IncomingMessage), { ok: false }, 'a request that nobody has looked at has no target')
+  t.end()
+})

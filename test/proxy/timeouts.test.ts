@@ -1,0 +1,42 @@
+import t from 'tap'
+import { startApplication } from '../support/application.ts'
+import { createBrowser } from '../support/browser.ts'
+import { startGateway } from '../support/gateway.ts'
+
+void t.test('an application that does not begin to answer in time is a 504', async (t) => {
+  const { url, events } = await startGateway(t, { config: { routes: [{ path: '/**', access: 'public', timeout: '1s' }] } })
+  const browser = createBrowser()
+  const start = Date.now()
+  const answer = await browser.get(`${url}/api/slow?ms=4000`, { kind: 'script' })
+  t.ok(Date.now() - start < 3000, `after ${Date.now() - start} ms`)
+  t.equal(answer.status, 504)
+  t.equal(answer.headers.gatehouse, 'upstream_timeout')
+  t.match(answer.json(), { status: 504, code: 'upstream_timeout' })
+  t.match(events('upstream_timeout'), [{ route: '/**', cause: /UND_ERR_HEADERS_TIMEOUT/ }])
+  const page = await browser.get(`${url}/api/slow?ms=4000`)
+  t.equal(page.status, 504)
+  t.match(page.headers['content-type'], /^text\/html/)
+})
+
+void t.test('each route has its own patience', async (t) => {
+  const { url } = await startGateway(t, { config: { routes: [
+    { path: '/**', access: 'public', timeout: '1s' }, { path: '/api/slow', access: 'public', timeout: '20s' },
+  ] } })
+  t.equal((await createBrowser().get(`${url}/api/slow?ms=2500`, { kind: 'script' })).status, 200)
+})
+
+void t.test('a slow upload does not count as a slow answer', async (t) => {
+  const application = await startApplication(t, (req, res) => { req.resume().on('end', () => { res.end('all of it') }) })
+  const { url } = await startGateway(t, { config: { upstream: application.url, routes: [{ path: '/**', access: 'public', timeout: '1s' }] } })
+  const { open } = await import('../support/raw-http.ts')
+  const socket = open(url)
+  let text = ''
+  socket.on('data', (chunk: Buffer) => { text += chunk.toString() })
+  socket.write('POST / HTTP/1.1\r\nHost: a\r\nConnection: close\r\nContent-Length: 8\r\n\r\n')
+  for (let i = 0; i < 8; i += 1) {
+    await new Promise((resolve) => { setTimeout(resolve, 350) })
+    socket.write('x')
+  }
+  await new Promise((resolve) => { socket.once('close', resolve) })
+  t.match(text, /^HTTP\/1\.1 200 [^]*all of it/)
+})

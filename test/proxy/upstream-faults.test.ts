@@ -1,0 +1,164 @@
+import { createServer, type Server, type Socket } from 'node:net'
+import { once } from 'node:events'
+import type { AddressInfo } from 'node:net'
+import type { Test } from 'tap'
+import t from 'tap'
+import { createBrowser } from '../support/browser.ts'
+import { freePort, startGateway } from '../support/gateway.ts'
+import { ask, header, open, parseAnswers, sendRaw } from '../support/raw-http.ts'
+
+const everybody = [{ path: '/**', access: 'public' }]
+
+/** An application below HTTP: does with each connection what a test wants. */
+const startSockets = async (t: Test, accept: (socket: Socket, count: number) => void): Promise<string> => {
+  let count = 0
+  const sockets = new Set<Socket>()
+  const server: Server = createServer((socket) => {
+    sockets.add(socket)
+    socket.on('error', () => undefined)
+    count += 1
+    accept(socket, count)
+  })
+  server.listen(0, '127.0.0.1')
+  await once(server, 'listening')
+  t.teardown(() => {
+    server.close()
+    for (const socket of sockets) socket.destroy()
+  })
+  return `http://127.0.0.1:${(server.address() as AddressInfo).port}`
+}
+
+void t.test('an application that is not there is a 502: a page for a person, a problem for a script', async (t) => {
+  const { url, events } = await startGateway(t, { config: { upstream: `http://127.0.0.1:${await freePort()}`, routes: everybody } })
+  const browser = createBrowser()
+  const page = await browser.get(`${url}/orders`)
+  t.equal(page.status, 502)
+  t.match(page.headers['content-type'], /^text\/html/)
+  t.match(page.body, /Request [\w-]+/)
+  const problem = await browser.get(`${url}/orders`, { kind: 'script' })
+  t.equal(problem.status, 502)
+  t.equal(problem.headers.gatehouse, 'upstream_unreachable')
+  t.equal(problem.headers['cache-control'], 'no-store')
+  t.match(problem.json(), { status: 502, code: 'upstream_unreachable', title: /.+/, detail: /.+/ })
+  t.notMatch(problem.body, /ECONNREFUSED|127\.0\.0\.1/, 'what is behind the gateway stays there')
+  t.match(events('upstream_unreachable')[0], { cause: /ECONNREFUSED/ })
+})
+
+void t.test('a name that does not resolve is a 502', async (t) => {
+  const { url } = await startGateway(t, { config: { upstream: 'http://nowhere.invalid', routes: everybody } })
+  t.equal((await ask(url, 'GET', '/')).status, 502)
+})
+
+void t.test('what is not HTTP is a 502', async (t) => {
+  for (const nonsense of ['SSH-2.0-OpenSSH\r\n', 'HTTP/1.1 abc\r\n\r\n', '', 'HTTP/1.1 200 OK\r\nBad Header\r\n\r\n', 'HTTP/1.1 200 OK\r\nContent-Length: 5\r\nContent-Length: 6\r\n\r\nhello']) {
+    const upstream = await startSockets(t, (socket) => { socket.once('data', () => { socket.end(nonsense) }) })
+    const { url } = await startGateway(t, { config: { upstream, routes: everybody } })
+    const answer = await ask(url, 'GET', '/')
+    t.equal(answer.status, 502, JSON.stringify(nonsense))
+    t.equal(header(answer, 'gatehouse'), 'upstream_unreachable')
+  }
+})
+
+void t.test('an application that hangs up on an upload is a 502 for its client', async (t) => {
+  const upstream = await startSockets(t, (socket) => { socket.once('data', () => { setTimeout(() => { socket.destroy() }, 20) }) })
+  const { url } = await startGateway(t, { config: { upstream, routes: everybody } })
+  for (const framing of ['Content-Length: 20000000', 'Transfer-Encoding: chunked']) {
+    const socket = open(url)
+    let text = ''
+    socket.on('data', (chunk: Buffer) => { text += chunk.toString() })
+    socket.write(`POST / HTTP/1.1\r\nHost: a\r\n${framing}\r\n\r\n${framing.startsWith('T') ? 'ffff\r\n' : ''}${'x'.repeat(10_000)}`)
+    await once(socket, 'data')
+    socket.destroy()
+    t.match(text, /^HTTP\/1\.1 502 [^]*upstream_unreachable/, framing)
+  }
+})
+
+void t.test('an application that answers before it has read the upload is heard', async (t) => {
+  const upstream = await startSockets(t, (socket) => {
+    socket.once('data', () => { socket.end('HTTP/1.1 413 Too Much\r\nContent-Length: 3\r\nConnection: close\r\n\r\nno!') })
+  })
+  const { url } = await startGateway(t, { config: { upstream, routes: everybody } })
+  const socket = open(url)
+  let text = ''
+  socket.on('data', (chunk: Buffer) => { text += chunk.toString() })
+  socket.write(`POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 20000000\r\n\r\n${'x'.repeat(10_000)}`)
+  await once(socket, 'data')
+  await new Promise((resolve) => { setTimeout(resolve, 50) })
+  socket.destroy()
+  t.match(text, /^HTTP\/1\.1 413 Too Much\r\n[^]*no!/)
+})
+
+void t.test('an idle connection that the application closes as it is taken again is no reason to fail', async (t) => {
+  const upstream = await startSockets(t, (socket) => {
+    let answered = 0
+    socket.on('data', () => {
+      answered += 1
+      // The second request on a connection finds it closed, as when a keep-alive time-out strikes that very moment.
+      if (answered > 1) socket.destroy()
+      else socket.write('HTTP/1.1 200 OK\r\nContent-Length: 2\r\nConnection: keep-alive\r\n\r\nok')
+    })
+  })
+  const { url } = await startGateway(t, { config: { upstream, routes: everybody } })
+  for (let i = 0; i < 6; i += 1) t.equal((await ask(url, 'GET', `/${i}`)).status, 200, `request ${i}`)
+})
+
+void t.test('a POST is never sent twice', async (t) => {
+  let posts = 0
+  const upstream = await startSockets(t, (socket) => {
+    socket.on('data', (chunk) => {
+      if (!chunk.toString().startsWith('POST')) {
+        socket.write('HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok')
+        return
+      }
+      posts += 1
+      socket.destroy()
+    })
+  })
+  const { url } = await startGateway(t, { config: { upstream, routes: everybody } })
+  t.equal((await ask(url, 'GET', '/')).status, 200)
+  t.equal((await ask(url, 'POST', '/', ['Content-Length: 0'])).status, 502)
+  t.equal(posts, 1)
+})
+
+void t.test('interim answers are not mistaken for the answer', async (t) => {
+  const upstream = await startSockets(t, (socket) => {
+    socket.once('data', () => { socket.end('HTTP/1.1 103 Early Hints\r\nLink: </a.css>\r\n\r\nHTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok') })
+  })
+  const { url } = await startGateway(t, { config: { upstream, routes: everybody } })
+  const [answer] = parseAnswers(await sendRaw(url, 'GET / HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n'))
+  t.equal(answer?.status, 200)
+  t.equal(answer?.body.toString(), 'ok')
+})
+
+void t.test('odd but lawful answers pass: unknown status codes, no reason, a body until the end', async (t) => {
+  const upstream = await startSockets(t, (socket) => { socket.once('data', () => { socket.end('HTTP/1.1 599 \r\nX-Latin: caf\u00e9\r\n\r\nuntil the end') }) })
+  const { url } = await startGateway(t, { config: { upstream, routes: everybody } })
+  const answer = await ask(url, 'GET', '/')
+  t.equal(answer.status, 599)
+  t.equal(answer.body.toString(), 'until the end')
+})
+
+void t.test('a denial in the middle of an upload reaches the client', async (t) => {
+  const { url } = await startGateway(t)
+  const socket = open(url)
+  let text = ''
+  socket.on('data', (chunk: Buffer) => { text += chunk.toString() })
+  socket.write(`POST /api/echo HTTP/1.1\r\nHost: a\r\nContent-Length: 5000000\r\n\r\n${'x'.repeat(100_000)}`)
+  await once(socket, 'data')
+  socket.destroy()
+  t.match(text, /^HTTP\/1\.1 401 [^]*login_required/)
+})
+
+void t.test('the gateway outlives all of it', async (t) => {
+  const upstream = await startSockets(t, (socket, count) => {
+    socket.once('data', () => {
+      if (count % 4 === 0) socket.destroy()
+      else if (count % 4 === 1) socket.resetAndDestroy()
+      else if (count % 4 === 2) socket.end('garbage')
+      else socket.end('HTTP/1.1 200 OK\r\nContent-Length: 100\r\n\r\nshort')
+    })
+  })
+  const { url } = await startGateway(t, { config: { upstream, routes: everybody } })
+  await Promise.allSettled(Array.from({ length: 60 }, (_, i) => sendRaw(url, `GET /${i} HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n`)))
+  t.equal((await ask(url, 'GET', '/oauth2/session')).status, 401)
+})

@@ -1,0 +1,37 @@
+import { once } from 'node:events'
+import { createServer, type IncomingMessage, type ServerResponse } from 'node:http'
+import type { AddressInfo } from 'node:net'
+import type { Test } from 'tap'
+
+/** An application that does what a test wants it to. */
+export type Application = {
+  readonly url: string
+  /** Every request that has come, oldest first. */
+  readonly requests: readonly IncomingMessage[]
+}
+
+/** Starts an application that answers with this listener; it ends with the test. */
+export const startApplication = async (t: Test, listener: (req: IncomingMessage, res: ServerResponse) => void): Promise<Application> => {
+  const requests: IncomingMessage[] = []
+  const server = createServer((req, res) => {
+    requests.push(req)
+    listener(req, res)
+  })
+  server.keepAliveTimeout = 60_000
+  server.listen(0, '127.0.0.1')
+  await once(server, 'listening')
+  t.teardown(() => {
+    server.close()
+    server.closeAllConnections()
+  })
+  return { url: `http://127.0.0.1:${(server.address() as AddressInfo).port}`, requests }
+}
+
+/** Resolves once `condition` holds; rejects when it has not for `timeout` ms. */
+export const until = async (condition: () => boolean, timeout = 5_000): Promise<void> => {
+  const end = Date.now() + timeout
+  while (!condition()) {
+    if (Date.now() > end) throw new Error(`not within ${timeout} ms: ${condition.toString()}`)
+    await new Promise((resolve) => { setTimeout(resolve, 5) })
+  }
+}

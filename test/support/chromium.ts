@@ -1,0 +1,22 @@
+import { chromium, type Browser } from 'playwright-core'
+import type { Test } from 'tap'
+
+// Debian's; CHROMIUM names another one.
+const usual = '/usr/bin/chromium'
+
+const quiet = [
+  '--disable-background-networking', '--disable-component-update', '--disable-sync', '--no-first-run', '--disable-quic',
+  // Resolves nothing but this machine, whatever a page asks for.
+  '--host-resolver-rules=MAP * ~NOTFOUND, EXCLUDE localhost, EXCLUDE 127.0.0.1',
+]
+
+/** A headless Chromium, closed when the test ends. */
+export const openChromium = async (t: Test): Promise<Browser> => {
+  const browser = await chromium.launch({
+    executablePath: process.env['CHROMIUM'] ?? usual,
+    // Its sandbox does not work for root, as whom containers and test machines run it.
+    args: process.getuid?.() === 0 ? ['--no-sandbox', ...quiet] : quiet,
+  })
+  t.teardown(async () => { await browser.close() })
+  return browser
+}

@@ -1,0 +1,101 @@
+import { connect, type Socket } from 'node:net'
+
+/** An HTTP/1.1 answer as it came over the wire. */
+export type RawAnswer = {
+  status: number
+  /** Names in lower case; values of one name in their order. */
+  headers: Map<string, string[]>
+  body: Buffer
+}
+
+/** Opens a connection to where a URL points. */
+export const open = (url: string): Socket => {
+  const { hostname, port } = new URL(url)
+  const socket = connect({ host: hostname, port: Number(port) })
+  socket.on('error', () => { /* What came before counts. */ })
+  return socket
+}
+
+/** Sends these bytes (a string stands for one byte a character) and gives all that comes back until the other side closes. */
+export const sendRaw = async (url: string, bytes: string | Buffer, timeout = 10_000): Promise<Buffer> => {
+  const socket = open(url)
+  const chunks: Buffer[] = []
+  return new Promise((resolve, reject) => {
+    const timer = setTimeout(() => {
+      socket.destroy()
+      reject(new Error(`no end after ${timeout} ms: ${Buffer.concat(chunks).toString('latin1').slice(0, 200)}`))
+    }, timeout)
+    socket.on('data', (chunk) => { chunks.push(chunk) })
+    socket.once('close', () => {
+      clearTimeout(timer)
+      resolve(Buffer.concat(chunks))
+    })
+    socket.write(typeof bytes === 'string' ? Buffer.from(bytes, 'latin1') : bytes)
+  })
+}
+
+/** Sends one request without a body, its target byte for byte, and reads the one answer. */
+export const ask = async (url: string, method: string, target: string, headers: readonly string[] = []): Promise<RawAnswer> => {
+  const lines = [`${method} ${target} HTTP/1.1`, ...headers.some((line) => /^host:/i.test(line)) ? [] : [`Host: ${new URL(url).host}`], ...headers, 'Connection: close', '', '']
+  const [answer, ...more] = parseAnswers(await sendRaw(url, lines.join('\r\n')), [method])
+  if (answer === undefined || more.length > 0) throw new Error(`${1 + more.length} answers to one request`)
+  return answer
+}
+
+/** The value of a header that is there once at most. */
+export const header = (answer: RawAnswer, name: string): string | null => {
+  const values = answer.headers.get(name) ?? []
+  if (values.length > 1) throw new Error(`${name} is there ${values.length} times`)
+  return values[0] ?? null
+}
+
+/** Reads bytes as HTTP/1.1 answers one after the other (RFC 9112); throws where they are none. `methods` are what was asked. */
+export const parseAnswers = (bytes: Buffer, methods: readonly string[] = []): RawAnswer[] => {
+  const answers: RawAnswer[] = []
+  let at = 0
+  while (at < bytes.length) {
+    const end = bytes.indexOf('\r\n\r\n', at)
+    if (end === -1) throw new Error(`a head without an end: ${JSON.stringify(bytes.toString('latin1', at, at + 200))}`)
+    const [first = '', ...lines] = bytes.toString('latin1', at, end).split('\r\n')
+    const [, code = ''] = /^HTTP\/1\.1 (\d{3}) [\x20-\x7e]*$/.exec(first) ?? []
+    if (code === '') throw new Error(`no status line: ${JSON.stringify(first.slice(0, 200))}`)
+    const headers = new Map<string, string[]>()
+    for (const line of lines) {
+      const [, name = '', value = ''] = /^([!#$%&'*+.^_`|~0-9A-Za-z-]+):[ \t]*([^\r\n\0]*)$/.exec(line) ?? []
+      if (name === '') throw new Error(`no header: ${JSON.stringify(line.slice(0, 200))}`)
+      headers.set(name.toLowerCase(), [...headers.get(name.toLowerCase()) ?? [], value])
+    }
+    const status = Number(code)
+    if (status >= 100 && status < 200) {
+      at = end + 4
+      continue
+    }
+    const { body, next } = readBody(bytes, end + 4, status, headers, methods[answers.length])
+    answers.push({ status, headers, body })
+    at = next
+  }
+  return answers
+}
+
+const readBody = (
+  bytes: Buffer, from: number, status: number, headers: RawAnswer['headers'], method: string | undefined,
+): { body: Buffer, next: number } => {
+  if (method === 'HEAD' || status === 204 || status === 304) return { body: Buffer.alloc(0), next: from }
+  if (headers.get('transfer-encoding')?.at(-1)?.toLowerCase() === 'chunked') return readChunks(bytes, from)
+  const length = headers.get('content-length')?.[0]
+  const next = length === undefined ? bytes.length : from + Number(length)
+  if (next > bytes.length) throw new Error(`${bytes.length - from} bytes of a body of ${length}`)
+  return { body: bytes.subarray(from, next), next }
+}
+
+const readChunks = (bytes: Buffer, from: number): { body: Buffer, next: number } => {
+  const chunks: Buffer[] = []
+  for (let at = from; ;) {
+    const line = bytes.indexOf('\r\n', at)
+    const size = line === -1 ? Number.NaN : Number.parseInt(bytes.toString('latin1', at, line), 16)
+    if (Number.isNaN(size) || line + 4 + size > bytes.length) throw new Error('a chunked body without an end')
+    if (size === 0) return { body: Buffer.concat(chunks), next: line + 4 }
+    chunks.push(bytes.subarray(line + 2, line + 2 + size))
+    at = line + 4 + size
+  }
+}
