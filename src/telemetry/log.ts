@@ -9,7 +9,7 @@ export interface LogSink {
 }
 
 // A line costs a system call when it is written at once; a tenth of a second is soon enough for anybody who watches.
-const BUFFER_BYTES = 64 * 1024
+const BUFFER_BYTES = 16_000
 const FLUSH_EVERY_MS = 100
 
 /** JSON lines on standard output (or `stream`), buffered for at most 100 ms. */
