@@ -68,7 +68,6 @@ export const provider = group('The OpenID provider that users log in at, and thi
   }),
   sessionCheck: leaf(orOff(duration({ min: 10_000, timer: true })), {
     default: 'off',
-    later: true,
     description: 'How often client.js asks the provider with prompt=none whether its session lives.',
   }),
 })

@@ -12,6 +12,10 @@ export interface LoginState {
   readonly target: string
   /** ms since the epoch. */
   readonly at: number
+  /** With `prompt=none`, in a frame: it ends in a page that reports the outcome. */
+  readonly silent: boolean
+  /** Whose session there was when a silent login began: it must not become another user's. */
+  readonly subject: string | null
   /** How many logins in a row have come to nothing before this one. */
   readonly tries: number
   readonly acrValues: readonly string[] | null

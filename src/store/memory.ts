@@ -35,6 +35,7 @@ export class MemoryStore implements Store {
   readonly #map: LRUCache<string, Entry>
   readonly #oneTime: Keyv<true>
   readonly #locks: Keyv<string>
+  readonly #notes: Keyv<string>
   /** Session ids by issuer and sub, and by issuer and sid; a set keeps the order of creation. */
   readonly #index = new Map<string, Set<string>>()
   readonly #owners = new Map<string, Owner>()
@@ -54,6 +55,7 @@ export class MemoryStore implements Store {
     this.#map = map
     this.#oneTime = boundedKeyv<true>(MAX_ONE_TIME_VALUES, () => {}).keyv
     this.#locks = boundedKeyv<string>(max, () => {}).keyv
+    this.#notes = boundedKeyv<string>(MAX_ONE_TIME_VALUES, () => {}).keyv
     // Keyv drops what has expired only when somebody asks for it again; nobody asks for an abandoned session.
     this.#sweep = setInterval(() => { this.#dropExpired(Date.now()) }, SWEEP_EVERY_MS).unref()
   }
@@ -104,6 +106,14 @@ export class MemoryStore implements Store {
       await this.#oneTime.set(value, true, ttl)
       return true
     })
+  }
+
+  async mark(name: string, note: string, ttl: number): Promise<void> {
+    await this.#notes.set(name, note, ttl)
+  }
+
+  async marked(name: string): Promise<string | null> {
+    return await this.#notes.get(name) ?? null
   }
 
   lock(id: string, holder: string, ttl: number): Promise<Locked> {

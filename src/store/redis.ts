@@ -114,6 +114,21 @@ export class RedisStore implements Store {
     return await this.#timed('once', () => this.#link.command(key, ['SET', key, '1', 'NX', 'PX', String(ttl)])) === 'OK'
   }
 
+  async mark(name: string, note: string, ttl: number): Promise<void> {
+    const [key] = this.#indexKeys
+    if (key === undefined) return
+    const named = markName(key, name)
+    await this.#timed('mark', () => this.#link.command(named, ['SET', named, note, 'PX', String(ttl)]))
+  }
+
+  async marked(name: string): Promise<string | null> {
+    const notes = await Promise.all(this.#indexKeys.map((key) => {
+      const named = markName(key, name)
+      return this.#timed('marked', () => this.#link.command(named, ['GET', named]))
+    }))
+    return notes.find((note) => typeof note === 'string') ?? null
+  }
+
   async lock(id: string, holder: string, ttl: number): Promise<Locked> {
     const reply = await this.#timed('lock', () => this.#link.run(LOCK, [lockKey(id), recordKey(id)], [holder, String(ttl)]))
     return { acquired: reply === 1 || reply === 2, abandoned: reply === 2 }
@@ -181,4 +196,8 @@ function lockKey(id: string): string {
 function indexName(key: KeyObject, criterion: Criterion): string {
   const [kind, value] = 'sid' in criterion ? ['sid', criterion.sid] : ['sub', criterion.subject]
   return `gatehouse:index:${createHmac('sha256', key).update(JSON.stringify([kind, criterion.issuer, value])).digest('base64url')}`
+}
+
+function markName(key: KeyObject, name: string): string {
+  return `gatehouse:mark:${createHmac('sha256', key).update(name).digest('base64url')}`
 }

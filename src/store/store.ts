@@ -60,6 +60,10 @@ export interface Store {
   find(criterion: Criterion): Promise<string[]>
   /** Claims a one-time value; `true` for the first who does within `ttl`. */
   once(value: string, ttl: number): Promise<boolean>
+  /** Leaves a note under a name that may tell something about a user. */
+  mark(name: string, note: string, ttl: number): Promise<void>
+  /** The note, or `null`. */
+  marked(name: string): Promise<string | null>
   /** Takes a session's lock for `ttl` at most. */
   lock(id: string, holder: string, ttl: number): Promise<Locked>
   /** Gives it back; does nothing when it is another's by now. */

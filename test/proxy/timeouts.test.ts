@@ -2,6 +2,7 @@ import t from 'tap'
 import { startApplication } from '../support/application.ts'
 import { createBrowser } from '../support/browser.ts'
 import { startGateway } from '../support/gateway.ts'
+import { open } from '../support/raw-http.ts'
 
 void t.test('an application that does not begin to answer in time is a 504', async (t) => {
   const { url, events } = await startGateway(t, { config: { routes: [{ path: '/**', access: 'public', timeout: '1s' }] } })
@@ -28,7 +29,6 @@ void t.test('each route has its own patience', async (t) => {
 void t.test('a slow upload does not count as a slow answer', async (t) => {
   const application = await startApplication(t, (req, res) => { req.resume().on('end', () => { res.end('all of it') }) })
   const { url } = await startGateway(t, { config: { upstream: application.url, routes: [{ path: '/**', access: 'public', timeout: '1s' }] } })
-  const { open } = await import('../support/raw-http.ts')
   const socket = open(url)
   let text = ''
   socket.on('data', (chunk: Buffer) => { text += chunk.toString() })

@@ -2,6 +2,7 @@ import type { FastifyReply, FastifyRequest } from 'fastify'
 import { Fault } from '../../errors.ts'
 import { redeemCode, type LoginResult } from '../../oidc/callback.ts'
 import { revokeRefreshToken } from '../../oidc/logout.ts'
+import { wasLoggedOut } from '../../session/logged-out.ts'
 import type { Session } from '../../session/session.ts'
 import { contextOf, type Context } from '../context.ts'
 import { LOGIN_SECONDS } from '../cookies.ts'
@@ -10,6 +11,7 @@ import { fingerprint, isFresh, loginSecrets, type LoginState } from '../login-st
 import { findSession } from './current-session.ts'
 import { parametersOf, type Endpoint, type Services } from './endpoint.ts'
 import { MAX_TRIES } from './login.ts'
+import { outcomeOf, sendOutcome } from './silent.ts'
 
 /** `GET` or `POST callback`: finishes a login (RFC 6749, section 4.1.2; OAuth 2.0 Form Post Response Mode). */
 export const callback: Endpoint = (services) => async (request, reply) => {
@@ -26,7 +28,9 @@ export const callback: Endpoint = (services) => async (request, reply) => {
   const problem = state === null ? 'the state is not one of this gateway’s'
     : binding === undefined ? 'this browser has no cookie for the state'
       : await staleness(services, context, state)
-  if (state === null || binding === undefined || problem !== null) return heal(services, request, reply, state, problem ?? '')
+  if (state === null || binding === undefined || problem !== null) {
+    return state?.silent === true ? sendOutcome(services, request, reply, 'error') : heal(services, request, reply, state, problem ?? '')
+  }
 
   const url = new URL(`${state.origin}${config.basePath}/callback?${parameters.toString()}`)
   let result: LoginResult
@@ -34,10 +38,20 @@ export const callback: Endpoint = (services) => async (request, reply) => {
     const { acrValues, maxAge } = state
     result = await redeemCode(services.provider, url, { state: sealed, ...loginSecrets(binding.secret, state.id), acrValues, maxAge }, context.now)
   } catch (error) {
-    metrics.logins.inc({ outcome: error instanceof Fault ? error.code : 'internal_error' })
+    metrics.logins.inc({ outcome: state.silent ? 'silent_failed' : error instanceof Fault ? error.code : 'internal_error' })
+    if (state.silent) return sendOutcome(services, request, reply, outcomeOf(parameters.get('error')))
     throw error
   }
+  // The page around a silent login still shows the work of the user who was there before.
+  if (state.silent && state.subject !== null && state.subject !== result.idTokenClaims.sub) {
+    return sendOutcome(services, request, reply, 'interaction_required')
+  }
   const session = await replaceSession(services, request, context, result, state.origin)
+  if (await wasLoggedOut(services.store, session)) {
+    await services.sessions.end(session, 'backchannel')
+    const problem = 'the provider ended this sign-in while it was under way'
+    return state.silent ? sendOutcome(services, request, reply, 'login_required') : heal(services, request, reply, state, problem)
+  }
   metrics.logins.inc({ outcome: 'ok' })
   request.log.info({ event: 'login', id: request.id, session: session.id, sub: session.subject }, 'a user has logged in')
   context.verdict = 'login'

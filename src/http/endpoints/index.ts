@@ -5,10 +5,13 @@ import { isPrefetch } from '../../gate/classify.ts'
 import { contextOf } from '../context.ts'
 import { KEPT_FORM_PATH, postKeptForm } from '../kept-form.ts'
 import type { Limits } from '../limits.ts'
+import { autoScript, clientScript, clientTypes } from './browser-scripts.ts'
 import { callback } from './callback.ts'
 import type { Endpoint, Services } from './endpoint.ts'
 import { login } from './login.ts'
 import { logout, logoutCallback, logoutLocal } from './logout.ts'
+import { silent } from './silent.ts'
+import { backchannelLogout, frontchannelLogout } from './single-logout.ts'
 import { refreshSession, session, userinfo } from './session.ts'
 
 interface Entry {
@@ -31,6 +34,12 @@ const table: readonly Entry[] = [
   { path: 'sign_out', methods: ['GET', 'POST'], endpoint: logout, limit: 'session', effect: true },
   { path: 'logout/callback', methods: ['GET'], endpoint: logoutCallback, limit: 'session', effect: false },
   { path: 'logout/local', methods: ['POST'], endpoint: logoutLocal, limit: 'session', effect: true },
+  { path: 'logout/frontchannel', methods: ['GET'], endpoint: frontchannelLogout, limit: 'session', effect: true },
+  { path: 'logout/backchannel', methods: ['POST'], endpoint: backchannelLogout, limit: 'session', effect: true },
+  { path: 'silent', methods: ['GET'], endpoint: silent, limit: 'login', effect: true },
+  { path: 'client.js', methods: ['GET'], endpoint: clientScript, limit: 'session', effect: false },
+  { path: 'client.d.ts', methods: ['GET'], endpoint: clientTypes, limit: 'session', effect: false },
+  { path: 'auto.js', methods: ['GET'], endpoint: autoScript, limit: 'session', effect: false },
   { path: 'session', methods: ['GET'], endpoint: session, limit: 'session', effect: false },
   { path: 'session/refresh', methods: ['POST'], endpoint: refreshSession, limit: 'session', effect: true },
   { path: KEPT_FORM_PATH, methods: ['GET'], endpoint: ({ config }) => (request, reply) => postKeptForm(request, reply, config), limit: 'session', effect: true },

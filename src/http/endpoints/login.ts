@@ -1,13 +1,13 @@
 import type { FastifyReply, FastifyRequest } from 'fastify'
 import { loginUrlFor } from '../../gate/challenge.ts'
 import { returnTarget } from '../../gate/return-to.ts'
-import { authorizationUrl } from '../../oidc/login.ts'
 import { contextOf, type Context } from '../context.ts'
 import { kindOf } from '../failures.ts'
 import { KEPT_FORM_PATH } from '../kept-form.ts'
-import { fingerprint, loginSecrets, newStateId } from '../login-state.ts'
 import { renderPage, scriptLiteral } from '../pages.ts'
+import { beginLogin } from './begin-login.ts'
 import { queryOf, type Endpoint, type Services } from './endpoint.ts'
+import { SILENT_DONE } from './silent.ts'
 
 /** How often a login may begin anew by itself before the user is told why it does not work. */
 export const MAX_TRIES = 3
@@ -29,7 +29,15 @@ export const login: Endpoint = (services) => async (request, reply) => {
       status: 401, code: 'login_required', title: 'Login required', detail: 'You have to sign in to go on.', loginUrl, authenticate: 'Bearer',
     })
   }
-  const { url, setCookie } = await begin(services, context, request, parameters, target ?? '/')
+  const { url, setCookie } = await beginLogin(services, context, {
+    target: target ?? '/', silent: false,
+    tries: Math.min(wholeNumber(parameters.get('tries')) ?? 0, MAX_TRIES),
+    prompt: parameters.get('prompt') ?? undefined,
+    loginHint: parameters.get('login_hint') ?? undefined,
+    acrValues: parameters.get('acr_values') ?? undefined,
+    maxAge: wholeNumber(parameters.get('max_age')),
+    scope: parameters.get('scope') ?? undefined,
+  })
   reply.header('set-cookie', setCookie).header('cache-control', 'no-store')
   context.verdict = 'login'
   const browser = request.headers['sec-fetch-mode'] !== undefined && !parameters.has(FRAGMENT_KEPT)
@@ -37,33 +45,11 @@ export const login: Endpoint = (services) => async (request, reply) => {
   return reply.redirect(url.href, 302)
 }
 
-/** The same-origin target of a login; never one of the gateway's own URLs, which would lead round in circles. */
+/** The same-origin target of a login; of the gateway's own URLs only those that end a login, the others lead round in circles. */
 function loginTarget(parameters: URLSearchParams, { facts }: Context, basePath: string): string | null {
   const target = returnTarget(parameters.get('redirect') ?? parameters.get('rd'), facts.origin)
-  return target?.startsWith(`${basePath}/`) === true && !target.startsWith(`${basePath}/${KEPT_FORM_PATH}?`) ? null : target
-}
-
-async function begin(
-  { provider, cookies, loginStates, config }: Services, { facts, now }: Context, request: FastifyRequest, parameters: URLSearchParams, target: string,
-): Promise<{ url: URL, setCookie: string }> {
-  const { binding, setCookie } = cookies.bind(request.headers.cookie)
-  const id = newStateId()
-  const acrValues = parameters.get('acr_values') ?? undefined
-  const maxAge = wholeNumber(parameters.get('max_age'))
-  const state = loginStates.seal({
-    id, browser: fingerprint(binding), origin: facts.origin, target, at: now,
-    tries: Math.min(wholeNumber(parameters.get('tries')) ?? 0, MAX_TRIES),
-    acrValues: acrValues === undefined || acrValues === '' ? null : acrValues.split(' '),
-    maxAge: maxAge ?? null,
-  })
-  const url = await authorizationUrl(provider, {
-    redirectUri: `${facts.origin}${config.basePath}/callback`,
-    state, ...loginSecrets(binding, id), acrValues, maxAge,
-    prompt: parameters.get('prompt') ?? undefined,
-    loginHint: parameters.get('login_hint') ?? undefined,
-    scope: parameters.get('scope') ?? undefined,
-  })
-  return { url, setCookie }
+  if (target?.startsWith(`${basePath}/`) !== true) return target
+  return target.startsWith(`${basePath}/${KEPT_FORM_PATH}?`) || target === `${basePath}/${SILENT_DONE}` ? target : null
 }
 
 function wholeNumber(text: string | null): number | undefined {

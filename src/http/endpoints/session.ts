@@ -63,6 +63,7 @@ function describe({ sessions, refresher, config }: Services, current: Session, n
       refresh_cooldown: cool > now, refresh_cooldown_seconds: Math.max(0, Math.ceil((cool - now) / 1000)),
       refreshable, last_refresh_error: refresher.lastError(current),
     },
+    ...(config.provider.sessionCheck === null ? {} : { provider: { check_every_seconds: Math.ceil(config.provider.sessionCheck / 1000) } }),
   }
 }
 

@@ -24,6 +24,8 @@ export interface Transfer {
 const REPEATABLE = new Set(['GET', 'HEAD', 'OPTIONS'])
 /** An idle connection that the upstream closed just as it was taken again. */
 const STALE = new Set(['UND_ERR_SOCKET', 'ECONNRESET', 'EPIPE'])
+/** An application that restarts closes all of them at once. */
+const MAX_RETRIES = 3
 
 /** Sends the request upstream and its answer back, both as streams with back-pressure, nothing kept, nothing changed. */
 export function transfer(job: Transfer): void {
@@ -34,7 +36,7 @@ export function transfer(job: Transfer): void {
     job.fail(new Fault('payload_too_large'))
     return
   }
-  const dispatch = (retry: (() => void) | null): void => {
+  const dispatch = (retries: number): void => {
     const what: Dispatcher.DispatchOptions = {
       path: upstreamPath(route, facts.path) + facts.query,
       method: facts.method,
@@ -43,9 +45,9 @@ export function transfer(job: Transfer): void {
       headersTimeout: route.timeout,
       bodyTimeout: 0,
     }
-    job.pool.dispatch(what, receiver(job, hasBody, retry))
+    job.pool.dispatch(what, receiver(job, hasBody, retries === 0 ? null : () => { dispatch(retries - 1) }))
   }
-  dispatch(!hasBody && REPEATABLE.has(facts.method) ? () => { dispatch(null) } : null)
+  dispatch(!hasBody && REPEATABLE.has(facts.method) ? MAX_RETRIES : 0)
 }
 
 function receiver(job: Transfer, hasBody: boolean, retry: (() => void) | null): Dispatcher.DispatchHandler {

@@ -1,0 +1,35 @@
+import { openChannel } from './channel.ts'
+import { createFetch } from './fetch.ts'
+import { readSession, type Gateway, type SessionInfo } from './gateway.ts'
+import { createRenewal } from './renew.ts'
+import { watchSession, type Expiring } from './watch.ts'
+
+const gateway: Gateway = { base: new URL('.', import.meta.url).href.replace(/\/$/, ''), fetch: globalThis.fetch.bind(globalThis) }
+const channel = openChannel()
+const renewal = createRenewal(gateway, channel)
+watchSession(gateway, channel, renewal)
+
+/** Like `window.fetch`; when a login is needed it gets one, then repeats the request with its body. */
+const gatehouseFetch: typeof globalThis.fetch = createFetch(gateway, renewal)
+export { gatehouseFetch as fetch }
+
+/** What `GET session` says, or `null` without a session. */
+export const session = (): Promise<SessionInfo | null> => readSession(gateway)
+
+/** Leaves for the login and comes back to this page. */
+export const login = (): void => {
+  location.assign(`${gateway.base}/login?redirect=${encodeURIComponent(location.pathname + location.search + location.hash)}`)
+}
+
+/** Ends the session, in all tabs and at the provider. */
+export const logout = (): void => {
+  channel.say('look')
+  location.assign(`${gateway.base}/logout`)
+}
+
+/** Calls back before the session ends, with the seconds left and a way to extend it. Returns how to stop. */
+export const onExpiring = (listener: (expiring: Expiring) => void): (() => void) => {
+  const heard = (event: Event): void => { if (event instanceof CustomEvent) listener(event.detail) }
+  addEventListener('gatehouse:expiring', heard)
+  return () => { removeEventListener('gatehouse:expiring', heard) }
+}

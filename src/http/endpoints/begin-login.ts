@@ -1,0 +1,37 @@
+import { authorizationUrl } from '../../oidc/login.ts'
+import type { Context } from '../context.ts'
+import { fingerprint, loginSecrets, newStateId } from '../login-state.ts'
+import type { Services } from './endpoint.ts'
+
+/** What a login wants beside the usual. */
+interface LoginWish {
+  readonly target: string
+  readonly silent: boolean
+  readonly subject?: string | null
+  readonly tries?: number
+  readonly prompt?: string | undefined
+  readonly loginHint?: string | undefined
+  readonly acrValues?: string | undefined
+  /** Seconds. */
+  readonly maxAge?: number | undefined
+  readonly scope?: string | undefined
+}
+
+/** Begins a login: the provider's URL, and the cookie that binds it to this browser. Rejects like `authorizationUrl`. */
+export async function beginLogin(
+  { provider, cookies, loginStates, config }: Services, { facts, now }: Context, wish: LoginWish,
+): Promise<{ url: URL, setCookie: string }> {
+  const { target, silent, subject = null, tries = 0, prompt, loginHint, acrValues, maxAge, scope } = wish
+  const { binding, setCookie } = cookies.bind(facts.headers.cookie)
+  const id = newStateId()
+  const state = loginStates.seal({
+    id, browser: fingerprint(binding), origin: facts.origin, target, at: now, silent, subject, tries,
+    acrValues: acrValues === undefined || acrValues === '' ? null : acrValues.split(' '),
+    maxAge: maxAge ?? null,
+  })
+  const url = await authorizationUrl(provider, {
+    redirectUri: `${facts.origin}${config.basePath}/callback`,
+    state, ...loginSecrets(binding, id), acrValues, maxAge, prompt, loginHint, scope,
+  })
+  return { url, setCookie }
+}

@@ -1,0 +1,38 @@
+import { readFileSync } from 'node:fs'
+import { createHash } from 'node:crypto'
+import { contextOf } from '../context.ts'
+import type { Endpoint } from './endpoint.ts'
+
+const FOLDER = new URL('../../../dist/browser/', import.meta.url)
+
+/** Serves one of the scripts for pages; they are built beside the program. */
+function served(name: string, contentType: string): Endpoint {
+  return ({ log }) => {
+    const body = read(name)
+    if (body === null) log.warn({ event: 'script_missing', name }, `${name} has not been built: run npm run build`)
+    const etag = `"${createHash('sha256').update(body ?? '').digest('base64url').slice(0, 22)}"`
+    return (request, reply) => {
+      contextOf(request).verdict = 'script'
+      if (body === null) return reply.callNotFound()
+      reply.header('content-type', contentType).header('cache-control', 'no-cache').header('etag', etag).header('x-content-type-options', 'nosniff')
+      return request.headers['if-none-match'] === etag ? reply.code(304).send() : reply.send(body)
+    }
+  }
+}
+
+function read(name: string): string | null {
+  try {
+    return readFileSync(new URL(name, FOLDER), 'utf8')
+  } catch {
+    return null
+  }
+}
+
+/** `GET client.js`: the module that applications import. */
+export const clientScript = served('client.js', 'text/javascript; charset=utf-8')
+
+/** `GET client.d.ts`: its types. */
+export const clientTypes = served('client.d.ts', 'text/plain; charset=utf-8')
+
+/** `GET auto.js`: the classic script for the head of a page. */
+export const autoScript = served('auto.js', 'text/javascript; charset=utf-8')

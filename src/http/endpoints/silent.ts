@@ -1,0 +1,53 @@
+import type { FastifyReply, FastifyRequest } from 'fastify'
+import { contextOf } from '../context.ts'
+import { kindOf } from '../failures.ts'
+import { renderPage, scriptLiteral } from '../pages.ts'
+import { beginLogin } from './begin-login.ts'
+import { findSession } from './current-session.ts'
+import { queryOf, type Endpoint, type Services } from './endpoint.ts'
+
+/** What a login without the user came to. */
+type Outcome = 'ok' | 'login_required' | 'interaction_required' | 'error'
+
+/** Where a login in a window of its own ends: the page that tells its opener. */
+export const SILENT_DONE = 'silent?outcome=ok'
+
+const INTERACTION = new Set(['interaction_required', 'consent_required', 'account_selection_required'])
+
+/** `GET silent`: a login with `prompt=none` (OpenID Connect Core 1.0, section 3.1.2.1) in a frame of an own page. */
+export const silent: Endpoint = (services) => async (request, reply) => {
+  const outcome = queryOf(request).get('outcome')
+  if (outcome !== null) return sendOutcome(services, request, reply, outcome === 'ok' ? 'ok' : outcomeOf(outcome))
+  const context = contextOf(request)
+  // A script can't follow to another origin, and shows nobody the page at the end.
+  if (['script', 'websocket'].includes(kindOf(request, services.config))) return sendOutcome(services, request, reply, 'error')
+  try {
+    const before = await findSession(services, request)
+    const { url, setCookie } = await beginLogin(services, context, {
+      target: `${services.config.basePath}/${SILENT_DONE}`, silent: true, subject: before?.subject ?? null, prompt: 'none',
+    })
+    context.verdict = 'silent'
+    return await reply.header('set-cookie', setCookie).header('cache-control', 'no-store').redirect(url.href, 302)
+  } catch {
+    return sendOutcome(services, request, reply, 'error')
+  }
+}
+
+/** Reads the `error` of an authorization response (OpenID Connect Core 1.0, section 3.1.2.6). */
+export function outcomeOf(error: string | null): Outcome {
+  if (error === 'login_required') return 'login_required'
+  return error !== null && INTERACTION.has(error) ? 'interaction_required' : 'error'
+}
+
+/** The page that tells whoever holds it, on this origin, what came of the login. */
+export function sendOutcome({ config }: Services, request: FastifyRequest, reply: FastifyReply, outcome: Outcome): FastifyReply {
+  contextOf(request).verdict = `silent_${outcome}`
+  const ok = outcome === 'ok' ? 'new BroadcastChannel("gatehouse").postMessage("renewed");' : ''
+  const script = `var to=parent!==self?parent:opener;if(to)to.postMessage({type:"gatehouse",outcome:${scriptLiteral(outcome)}},location.origin);`
+    + `${ok}if(parent===self)close()`
+  const page = renderPage({
+    name: 'silent', title: outcome === 'ok' ? 'Signed in' : 'Not signed in', requestId: request.id, actions: [], script,
+    detail: outcome === 'ok' ? 'You are signed in. This window can be closed.' : 'You could not be signed in without being asked.',
+  }, config.pages)
+  return reply.headers(page.headers).send(page.html)
+}

@@ -1,0 +1,42 @@
+import { Fault } from '../../errors.ts'
+import { readLogoutToken } from '../../oidc/logout-token.ts'
+import { endLogin } from '../../session/logged-out.ts'
+import { contextOf } from '../context.ts'
+import { queryOf, type Endpoint } from './endpoint.ts'
+
+/** How long a `jti` is remembered, ms: longer than a logout token is taken. */
+const REPLAY_WINDOW = 15 * 60_000
+
+/** `POST logout/backchannel` (OpenID Connect Back-Channel Logout 1.0, section 2.5). */
+export const backchannelLogout: Endpoint = (services) => async (request, reply) => {
+  const { provider, store, sessions } = services
+  const token = request.body instanceof URLSearchParams ? request.body.get('logout_token') : null
+  if (token === null) throw new Fault('logout_refused', { cause: new Error('there is no logout_token') })
+  const wanted = await readLogoutToken(provider, token)
+  if (!await store.once(`logout ${wanted.jti}`, REPLAY_WINDOW)) {
+    request.log.warn({ event: 'replay', id: request.id, what: 'logout token' }, 'a logout token came a second time')
+    throw new Fault('logout_refused', { cause: new Error('its jti was used before') })
+  }
+  const ended = await endLogin({ store, sessions }, { ...wanted, at: wanted.issuedAt * 1000 }, 'backchannel')
+  request.log.info({ event: 'logout', id: request.id, channel: 'back', ended }, 'the provider has ended sessions')
+  contextOf(request).verdict = 'logout'
+  return reply.header('cache-control', 'no-store').code(200).send()
+}
+
+/** `GET logout/frontchannel` (OpenID Connect Front-Channel Logout 1.0, section 2): in the provider's frame, without a cookie. */
+export const frontchannelLogout: Endpoint = (services) => async (request, reply) => {
+  const { provider, store, sessions } = services
+  const parameters = queryOf(request)
+  const [issuer, sid] = [parameters.get('iss'), parameters.get('sid')]
+  const { configuration } = await provider.discovered()
+  // Without both, any page could end anybody's session by showing a frame.
+  if (issuer === null || sid === null || sid === '' || issuer !== configuration.serverMetadata().issuer) {
+    throw new Fault('logout_refused', { cause: new Error('iss and sid do not name a session of this provider') })
+  }
+  const ended = await endLogin({ store, sessions }, { issuer, sid, subject: null, at: Date.now() }, 'frontchannel')
+  request.log.info({ event: 'logout', id: request.id, channel: 'front', ended }, 'the provider has ended sessions')
+  contextOf(request).verdict = 'logout'
+  return reply.headers({
+    'cache-control': 'no-store', 'content-type': 'text/html; charset=utf-8', 'content-security-policy': "default-src 'none'",
+  }).send('<!doctype html><title>Signed out</title>')
+}

@@ -1,0 +1,53 @@
+import { Fault } from '../errors.ts'
+import { isUnreachable } from './refusal.ts'
+import type { Provider } from './provider.ts'
+
+/** Whose sessions a provider wants ended; `subject`, `sid`, or both. */
+export interface LogoutRequest {
+  readonly issuer: string
+  readonly jti: string
+  /** Seconds since the epoch. */
+  readonly issuedAt: number
+  readonly subject: string | null
+  readonly sid: string | null
+}
+
+const EVENT = 'http://schemas.openid.net/event/backchannel-logout'
+const TYPES = new Set(['logout+jwt', 'application/logout+jwt', 'jwt'])
+
+/** How old a logout token may be, and how much clocks may differ, seconds. */
+const MAX_AGE = 300
+const TOLERANCE = 30
+
+/**
+ * Validates a logout token (OpenID Connect Back-Channel Logout 1.0, section 2.6) but for the replay of its `jti`. Rejects
+ * with `logout_refused`, or `provider_unavailable` when the provider's keys can't be had.
+ */
+export async function readLogoutToken(provider: Provider, token: string): Promise<LogoutRequest> {
+  const { configuration, keys } = await provider.discovered()
+  const { issuer } = configuration.serverMetadata()
+  try {
+    const claims = await keys.verify(token, {
+      issuer, audience: provider.settings.clientId, maxTokenAge: MAX_AGE, clockTolerance: TOLERANCE, requiredClaims: ['iat', 'jti', 'events'],
+    })
+    const { iat, jti, sub, sid, events } = claims
+    const [head = ''] = token.split('.')
+    const header: unknown = JSON.parse(Buffer.from(head, 'base64url').toString('utf8'))
+    const type = typeof header === 'object' && header !== null && 'typ' in header ? String(header.typ).toLowerCase() : 'jwt'
+    if (!TYPES.has(type)) throw new Error(`typ is ${type}`)
+    if ('nonce' in claims) throw new Error('it has a nonce')
+    if (typeof events !== 'object' || events === null || !isObject(Object.entries(events).find(([name]) => name === EVENT)?.[1])) {
+      throw new Error('it is not about a back-channel logout')
+    }
+    if (sub === undefined && typeof sid !== 'string') throw new Error('it names neither sub nor sid')
+    if (typeof iat !== 'number' || typeof jti !== 'string' || jti === '') throw new Error('iat or jti is not of its type')
+    return { issuer, jti, issuedAt: iat, subject: sub ?? null, sid: typeof sid === 'string' ? sid : null }
+  } catch (error) {
+    if (isUnreachable(error)) throw new Fault('provider_unavailable', { cause: error })
+    throw new Fault('logout_refused', { cause: error })
+  }
+}
+
+function isObject(value: unknown): boolean {
+  return typeof value === 'object' && value !== null && !Array.isArray(value)
+}
