@@ -18,8 +18,10 @@ import type { LoginState } from './http/login-state.ts'
 import { newRequestId, observe } from './http/observe.ts'
 import { compileLoginRedirects } from './http/proxy/login-redirect.ts'
 import { openUpstreams } from './http/proxy/upstreams.ts'
+import { createStreams } from './http/proxy/streams.ts'
 import { createSealedState } from './http/sealed-state.ts'
 import { rewriteTarget } from './http/target.ts'
+import { routeUpgrades } from './http/upgrades.ts'
 import { openProvider } from './oidc/provider.ts'
 import { openSessions } from './session/sessions.ts'
 import { openStore } from './store/open.ts'
@@ -52,6 +54,7 @@ export async function buildApp(config: Config, log: Log): Promise<Gatehouse> {
   const sessions = openSessions({ store, settings: config.session, log, metrics })
   const refresher = createRefresher({ provider, store, sessions, log, metrics })
   const tokens = createTokens(refresher, config.session.refreshBefore)
+  const streams = createStreams(sessions)
 
   // The shell. The raw target is looked at before anything routes on it.
   const app = Fastify({
@@ -92,11 +95,12 @@ export async function buildApp(config: Config, log: Log): Promise<Gatehouse> {
     if (read.method === 'TRACE' || read.method === 'TRACK') throw new Fault('method_not_allowed')
     done()
   })
+  routeUpgrades(app)
   const limits = await createLimits(app, config.rateLimit)
 
   // The gateway's own URLs.
   const services: Services = {
-    config, provider, store, sessions, refresher, cookies, answers, log, metrics,
+    config, provider, store, sessions, refresher, cookies, answers, streams, log, metrics,
     loginStates: createSealedState<LoginState>(config.session.keys, 'login state'),
     logoutStates: createSealedState<LogoutState>(config.session.keys, 'logout state'),
   }
@@ -114,7 +118,7 @@ export async function buildApp(config: Config, log: Log): Promise<Gatehouse> {
   // The application's: through the gate, then upstream.
   await app.register(async (scope) => {
     await registerGate(scope, {
-      config, sessions, cookies, answers,
+      config, sessions, cookies, answers, streams,
       gate: buildGate({ config, routes, sessions, tokens }),
       headers: compileHeaders(routes.routes, cookies.isOwn),
       upstreams: openUpstreams(routes.routes),
@@ -130,6 +134,8 @@ export async function buildApp(config: Config, log: Log): Promise<Gatehouse> {
     drain() { draining = true },
     async close() {
       draining = true
+      streams.stop()
+      streams.closeAll('draining')
       await app.close()
       await refresher.settled()
       await sessions.settled(UNSAVED_WAIT)

@@ -105,9 +105,14 @@ export function causes(error: unknown): string {
   const parts: string[] = []
   for (let at: unknown = error; at instanceof Error && parts.length < 6; at = at.cause) {
     const code = 'code' in at && typeof at.code === 'string' ? `${at.code}: ` : ''
-    parts.push(at instanceof Fault ? at.code : `${code}${at.message}${oauthWords(at)}`)
+    parts.push(at instanceof Fault ? at.code : `${code}${messageOf(at)}${oauthWords(at)}`)
   }
   return parts.join(' ← ') || String(error)
+}
+
+/** JSON.parse quotes what it stumbles over, and that may be a piece of a token. */
+function messageOf(error: Error): string {
+  return error instanceof SyntaxError && error.message.includes('JSON') ? 'malformed JSON' : error.message
 }
 
 /** What a provider said by way of an OAuth error (RFC 6749, sections 4.1.2.1 and 5.2). */

@@ -1,4 +1,4 @@
-import { randomBytes } from 'node:crypto'
+import { createHash, randomBytes } from 'node:crypto'
 import secureSession from '@fastify/secure-session'
 import type { FastifyInstance } from 'fastify'
 import { LRUCache } from 'lru-cache'
@@ -26,9 +26,11 @@ export interface Cookies {
   bindings(header: string | undefined): readonly Binding[]
   /** The binding for a new login: the browser's own where it has one, so that all its tabs share it. */
   bind(header: string | undefined): { binding: string, setCookie: string }
-  /** How often a login has been begun anew within the last minute. */
-  tries(header: string | undefined): number
-  setTries(count: number): string
+  /** How often a login to that target has been begun anew within the last minute. Other tabs' targets do not count. */
+  tries(header: string | undefined, target: string): number
+  setTries(count: number, target: string): string
+  /** Clears the counter; `null` where there is none. */
+  clearTries(header: string | undefined): string | null
 }
 
 interface Binding { readonly secret: string, readonly slot: number }
@@ -90,17 +92,24 @@ export async function createCookies(app: FastifyInstance, config: Config): Promi
       const value = codec.seal('login', { secret })
       return { binding: secret, setCookie: `${loginNames[slot]}=${value}; ${always}; SameSite=${loginSameSite}; Max-Age=${LOGIN_SECONDS}` }
     },
-    tries(header) {
-      const count = Number(cookieValues(header, triesName)[0] ?? '0')
-      return Number.isInteger(count) && count >= 0 ? count : 0
+    tries(header, target) {
+      const [count, mark] = cookieValues(header, triesName)[0]?.split('.') ?? []
+      return count !== undefined && /^[1-9]$/.test(count) && mark === markOf(target) ? Number(count) : 0
     },
-    setTries: (count) => `${triesName}=${count === 0 ? '' : count}; ${always}; SameSite=${loginSameSite}; Max-Age=${count === 0 ? 0 : TRIES_SECONDS}`,
+    setTries: (count, target) => `${triesName}=${count}.${markOf(target)}; ${always}; SameSite=${loginSameSite}; Max-Age=${TRIES_SECONDS}`,
+    clearTries: (header) => (
+      cookieValues(header, triesName).length === 0 ? null : `${triesName}=; ${always}; SameSite=${loginSameSite}; Max-Age=0`
+    ),
   }
 }
 
 function cookieName({ name, domain }: Config['session']['cookie'], secure: boolean): string {
   if (!secure || name.startsWith('__Host-') || name.startsWith('__Secure-')) return name
   return domain === null ? `__Host-${name}` : `__Secure-${name}`
+}
+
+function markOf(target: string): string {
+  return createHash('sha256').update(target).digest('base64url').slice(0, 8)
 }
 
 /** All values of one name in a Cookie header (RFC 6265, section 5.4), as they were sent. */

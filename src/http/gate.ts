@@ -14,8 +14,11 @@ import { answerFor, kindOf, type Answers } from './failures.ts'
 import { keepForm, keepsForm } from './kept-form.ts'
 import type { Limits } from './limits.ts'
 import type { LoginRedirects } from './proxy/login-redirect.ts'
-import { transfer } from './proxy/transfer.ts'
+import type { Streams } from './proxy/streams.ts'
+import { transfer, type Transfer } from './proxy/transfer.ts'
+import { transferUpgrade } from './proxy/upgrade.ts'
 import type { Upstreams } from './proxy/upstreams.ts'
+import { upgradeOf } from './upgrades.ts'
 
 /** What requests to the application walk through. */
 export interface GateServices {
@@ -27,7 +30,13 @@ export interface GateServices {
   readonly sessions: Sessions
   readonly cookies: Cookies
   readonly answers: Answers
+  readonly streams: Streams
 }
+
+/** Codes of our own begin at 4000; 4401 reads as 401. */
+const WEBSOCKET_SESSION_ENDED = 4401
+/** RFC 6455, section 7.4.1. */
+const WEBSOCKET_GOING_AWAY = 1001
 
 type Forward = Extract<Verdict, { type: 'forward' }>
 
@@ -62,7 +71,7 @@ export async function registerGate(app: FastifyInstance, services: GateServices,
 }
 
 function forward(services: GateServices, verdict: Forward, request: FastifyRequest, reply: FastifyReply): FastifyReply {
-  const { sessions, headers, upstreams, cookies, loginRedirects, config, answers } = services
+  const { sessions, headers, upstreams, cookies, loginRedirects, config, answers, streams } = services
   const { route, session, accessToken } = verdict
   const context = contextOf(request)
   const { facts } = context
@@ -70,7 +79,7 @@ function forward(services: GateServices, verdict: Forward, request: FastifyReque
   context.session = session
   context.verdict = 'forward'
   reply.hijack()
-  transfer({
+  const job: Transfer = {
     pool: upstreams.poolFor(route),
     route, facts, isOwnCookie: cookies.isOwn,
     headers: headers.build(facts, route, session, accessToken),
@@ -87,6 +96,29 @@ function forward(services: GateServices, verdict: Forward, request: FastifyReque
       request.log[faults[fault.code].level]({ event: fault.code, id: request.id, route: route.label, cause: causes(fault.cause) }, fault.message)
       answers.send(request, reply, answerFor(fault))
     },
-  })
+    onEventStream: (end) => streams.add(session, { kind: 'event-stream', close: end }),
+  }
+  const upgrade = upgradeOf(request.raw)
+  if (upgrade === null || kindOf(request, config) !== 'websocket') transfer(job)
+  else {
+    transferUpgrade({
+      ...job, upgrade,
+      // A message is the user's doing; what the browser answers to pings is not.
+      onMessage() {
+        if (session !== null) sessions.touch(streams.ownerOf(session), Date.now())
+      },
+      onSwitched(close) {
+        const openedAt = Date.now()
+        const forget = streams.add(session, {
+          kind: 'websocket', close: (reason) => { close(reason === 'session-ended' ? WEBSOCKET_SESSION_ENDED : WEBSOCKET_GOING_AWAY) },
+        })
+        request.log.info({ event: 'websocket_open', id: request.id, path: facts.path, route: route.label, client: facts.client.address })
+        return () => {
+          forget()
+          request.log.info({ event: 'websocket_closed', id: request.id, route: route.label, ms: Date.now() - openedAt })
+        }
+      },
+    })
+  }
   return reply
 }

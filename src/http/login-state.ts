@@ -16,6 +16,10 @@ export interface LoginState {
   readonly silent: boolean
   /** Whose session there was when a silent login began: it must not become another user's. */
   readonly subject: string | null
+  /** The session that this browser had: not every callback comes with its cookie (SameSite). */
+  readonly before: { readonly id: string, readonly endsAt: number, readonly user: string } | null
+  /** It asks for more than that somebody is signed in: a prompt, an acr, an age, a scope. */
+  readonly particular: boolean
   /** How many logins in a row have come to nothing before this one. */
   readonly tries: number
   readonly acrValues: readonly string[] | null
@@ -33,9 +37,14 @@ export function newStateId(): string {
   return randomBytes(16).toString('base64url')
 }
 
-/** What a state may know of the browser's secret: enough to recognize it, no more. */
-export function fingerprint(secret: string): string {
-  return createHash('sha256').update(secret).digest('base64url').slice(0, 22)
+/** What a state may know of a secret or of a user: enough to recognize it, no more. */
+export function fingerprint(text: string): string {
+  return createHash('sha256').update(text).digest('base64url').slice(0, 22)
+}
+
+/** A user as a state knows them. */
+export function userMark({ issuer, subject }: { readonly issuer: string, readonly subject: string }): string {
+  return fingerprint(JSON.stringify([issuer, subject]))
 }
 
 /**

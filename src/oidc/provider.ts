@@ -1,4 +1,4 @@
-import { Configuration, None, allowInsecureRequests, customFetch, discovery } from 'openid-client'
+import { Configuration, None, allowInsecureRequests, customFetch, discovery, type ServerMetadata } from 'openid-client'
 import type { Config } from '../config/schema.ts'
 import { Fault, causes } from '../errors.ts'
 import type { Log } from '../telemetry/log.ts'
@@ -41,8 +41,8 @@ export function openProvider(settings: Config['provider'], log: Log): Provider {
       [customFetch]: transport.fetch, timeout, execute,
     })
     const server = found.serverMetadata()
+    checkEndpoints(server)
     if (server.jwks_uri === undefined) throw new Error('the provider’s metadata has no jwks_uri')
-    if (server.authorization_endpoint === undefined) throw new Error('the provider’s metadata has no authorization_endpoint')
     const configuration = new Configuration(server, settings.clientId, {}, await clientAuthentication(settings, server))
     configuration[customFetch] = transport.fetch
     configuration.timeout = timeout
@@ -82,5 +82,21 @@ export function openProvider(settings: Config['provider'], log: Log): Provider {
       if (timer !== null) clearTimeout(timer)
       await transport.close()
     },
+  }
+}
+
+const REQUIRED_ENDPOINTS = ['authorization_endpoint', 'token_endpoint', 'jwks_uri'] as const
+const OTHER_ENDPOINTS = ['userinfo_endpoint', 'revocation_endpoint', 'end_session_endpoint', 'pushed_authorization_request_endpoint'] as const
+
+/** OpenID Connect Discovery 1.0, section 3: better refused here, by name, than in the middle of somebody's login. */
+function checkEndpoints(server: ServerMetadata): void {
+  for (const name of REQUIRED_ENDPOINTS) {
+    if (server[name] === undefined) throw new Error(`the provider’s metadata has no ${name}`)
+  }
+  for (const name of [...REQUIRED_ENDPOINTS, ...OTHER_ENDPOINTS]) {
+    const url: unknown = server[name]
+    if (url !== undefined && (typeof url !== 'string' || !/^https?:/.test(url) || !URL.canParse(url))) {
+      throw new Error(`the ${name} in the provider’s metadata is not a URL`)
+    }
   }
 }

@@ -111,6 +111,7 @@ export function openSessions({ store, settings: policy, log, metrics }: Parts): 
   }
 
   async function end({ id, endsAt }: Pick<Session, 'id' | 'endsAt'>, reason: EndReason): Promise<void> {
+    if (atHand.hasEnded(id)) return
     forget(id, reason)
     log.info({ event: 'session_ended', reason, session: id }, 'a session has ended')
     try {
@@ -222,6 +223,7 @@ export function openSessions({ store, settings: policy, log, metrics }: Parts): 
       }
       try {
         const written = await write()
+        renewed.lastSeenAt = Math.max(renewed.lastSeenAt, atHand.get(session.id)?.session.lastSeenAt ?? 0)
         if (written === renewed) atHand.keep(renewed, now)
         return { session: atHand.hasEnded(session.id) ? null : written, saved: true }
       } catch {

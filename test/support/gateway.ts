@@ -72,7 +72,7 @@ export const startGateway = async (t: Test, options: Options = {}): Promise<Runn
   })
   return {
     url, gateway, idp, upstream, log,
-    events: (name) => log.map((line) => JSON.parse(line) as Record<string, unknown>).filter(({ event }) => event === name),
+    events: (name) => log.map((line): Record<string, unknown> => JSON.parse(line)).filter(({ event }) => event === name),
   }
 }
 

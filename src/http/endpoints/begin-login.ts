@@ -1,6 +1,7 @@
 import { authorizationUrl } from '../../oidc/login.ts'
+import type { Session } from '../../session/session.ts'
 import type { Context } from '../context.ts'
-import { fingerprint, loginSecrets, newStateId } from '../login-state.ts'
+import { fingerprint, loginSecrets, newStateId, userMark } from '../login-state.ts'
 import type { Services } from './endpoint.ts'
 
 /** What a login wants beside the usual. */
@@ -8,6 +9,8 @@ interface LoginWish {
   readonly target: string
   readonly silent: boolean
   readonly subject?: string | null
+  /** The session that the browser has now. */
+  readonly before: Session | null
   readonly tries?: number
   readonly prompt?: string | undefined
   readonly loginHint?: string | undefined
@@ -21,11 +24,13 @@ interface LoginWish {
 export async function beginLogin(
   { provider, cookies, loginStates, config }: Services, { facts, now }: Context, wish: LoginWish,
 ): Promise<{ url: URL, setCookie: string }> {
-  const { target, silent, subject = null, tries = 0, prompt, loginHint, acrValues, maxAge, scope } = wish
+  const { target, silent, subject = null, before, tries = 0, prompt, loginHint, acrValues, maxAge, scope } = wish
   const { binding, setCookie } = cookies.bind(facts.headers.cookie)
   const id = newStateId()
   const state = loginStates.seal({
     id, browser: fingerprint(binding), origin: facts.origin, target, at: now, silent, subject, tries,
+    before: before === null ? null : { id: before.id, endsAt: before.endsAt, user: userMark(before) },
+    particular: !silent && [prompt, acrValues, maxAge, scope].some((asked) => asked !== undefined),
     acrValues: acrValues === undefined || acrValues === '' ? null : acrValues.split(' '),
     maxAge: maxAge ?? null,
   })

@@ -7,7 +7,8 @@ import type { Session } from '../../session/session.ts'
 import { contextOf, type Context } from '../context.ts'
 import { LOGIN_SECONDS } from '../cookies.ts'
 import { kindOf } from '../failures.ts'
-import { fingerprint, isFresh, loginSecrets, type LoginState } from '../login-state.ts'
+import { fingerprint, isFresh, loginSecrets, userMark, type LoginState } from '../login-state.ts'
+import { renderPage, scriptLiteral } from '../pages.ts'
 import { findSession } from './current-session.ts'
 import { parametersOf, type Endpoint, type Services } from './endpoint.ts'
 import { MAX_TRIES } from './login.ts'
@@ -46,7 +47,7 @@ export const callback: Endpoint = (services) => async (request, reply) => {
   if (state.silent && state.subject !== null && state.subject !== result.idTokenClaims.sub) {
     return sendOutcome(services, request, reply, 'interaction_required')
   }
-  const session = await replaceSession(services, request, context, result, state.origin)
+  const session = await replaceSession(services, request, context, result, state)
   if (await wasLoggedOut(services.store, session)) {
     await services.sessions.end(session, 'backchannel')
     const problem = 'the provider ended this sign-in while it was under way'
@@ -56,8 +57,19 @@ export const callback: Endpoint = (services) => async (request, reply) => {
   request.log.info({ event: 'login', id: request.id, session: session.id, sub: session.subject }, 'a user has logged in')
   context.verdict = 'login'
   reply.header('set-cookie', cookies.setTicket(session.ticket))
-  if (cookies.tries(request.headers.cookie) > 0) reply.header('set-cookie', cookies.setTries(0))
-  return reply.header('cache-control', 'no-store').redirect(state.target, 302)
+  const clearTries = cookies.clearTries(request.headers.cookie)
+  if (clearTries !== null) reply.header('set-cookie', clearTries)
+  return config.session.cookie.sameSite === 'strict' ? sendBounce(services, request, reply, state.target)
+    : reply.header('cache-control', 'no-store').redirect(state.target, 302)
+}
+
+/** A redirect that began at the provider's site does not carry a SameSite=Strict cookie; a step from a page of ours does. */
+function sendBounce({ config }: Services, request: FastifyRequest, reply: FastifyReply, target: string): FastifyReply {
+  const page = renderPage({
+    name: 'signed_in', title: 'Signed in', detail: 'You are being taken to where you wanted to go.', requestId: request.id,
+    actions: [{ label: 'Continue', href: target, id: 'continue' }], script: `location.replace(${scriptLiteral(target)})`,
+  }, config.pages)
+  return reply.headers(page.headers).send(page.html)
 }
 
 async function staleness({ store }: Services, { facts, now }: Context, state: LoginState): Promise<string | null> {
@@ -76,27 +88,30 @@ async function heal(services: Services, request: FastifyRequest, reply: FastifyR
   const target = state === null || state.origin !== facts.origin ? '/' : state.target
   reply.header('cache-control', 'no-store')
   if (await findSession(services, request) !== null) return reply.redirect(target, 302)
-  const tries = Math.max(cookies.tries(request.headers.cookie), state?.tries ?? 0) + 1
+  const tries = Math.max(cookies.tries(request.headers.cookie, target), state?.tries ?? 0) + 1
   metrics.logins.inc({ outcome: tries > MAX_TRIES ? 'gave_up' : 'begun_anew' })
   if (tries > MAX_TRIES) {
-    reply.header('set-cookie', cookies.setTries(0))
+    const clearTries = cookies.clearTries(request.headers.cookie)
+    if (clearTries !== null) reply.header('set-cookie', clearTries)
     throw new Fault('login_failed', { cause, detail: `The sign-in was begun anew several times and came to nothing: ${problem}. Check that this browser accepts cookies.` })
   }
   request.log.info({ event: 'login_begun_anew', id: request.id, problem, tries }, 'a callback could not be used')
   const again = new URLSearchParams({ redirect: target, tries: String(tries) })
-  return reply.header('set-cookie', cookies.setTries(tries)).redirect(`${facts.origin}${config.basePath}/login?${again.toString()}`, 302)
+  return reply.header('set-cookie', cookies.setTries(tries, target)).redirect(`${facts.origin}${config.basePath}/login?${again.toString()}`, 302)
 }
 
 /** The id changes with every login. The same user's session goes on under the new id, another user's ends. */
-async function replaceSession(services: Services, request: FastifyRequest, { now }: Context, result: LoginResult, origin: string): Promise<Session> {
-  const { sessions, provider, log } = services
-  const before = await findSession(services, request)
-  const session = await sessions.create(result, origin, now)
-  if (before !== null) {
-    const same = before.issuer === session.issuer && before.subject === session.subject
-    await sessions.end(before, same ? 'renewed' : 'replaced')
-    // The same user's old refresh token may belong to the same grant as the new one: revoking it could end both.
-    if (!same) void revokeRefreshToken(provider, before.tokens.refreshToken, log)
-  }
+async function replaceSession(services: Services, request: FastifyRequest, { now }: Context, result: LoginResult, state: LoginState): Promise<Session> {
+  const { sessions, provider, streams, log } = services
+  const user = userMark({ issuer: result.issuer, subject: result.idTokenClaims.sub })
+  const current = await findSession(services, request)
+  // Tabs that began together finish one after the other: to change the id each time would fail what the others have under way.
+  if (current !== null && userMark(current) === user && current.createdAt > state.at && !state.particular) return current
+  const session = await sessions.create(result, state.origin, now)
+  const before = current === null ? state.before : { id: current.id, endsAt: current.endsAt, user: userMark(current) }
+  if (before !== null && before.user === user) streams.move(before.id, session)
+  if (before !== null) await sessions.end(before, before.user === user ? 'renewed' : 'replaced')
+  // The same user's old refresh token may belong to the same grant as the new one: revoking it could end both.
+  if (current !== null && userMark(current) !== user) void revokeRefreshToken(provider, current.tokens.refreshToken, log)
   return session
 }

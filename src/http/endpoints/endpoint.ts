@@ -9,6 +9,7 @@ import type { Refresher } from '../../token/refresh.ts'
 import type { Cookies } from '../cookies.ts'
 import type { Answers } from '../failures.ts'
 import type { LoginState } from '../login-state.ts'
+import type { Streams } from '../proxy/streams.ts'
 import type { SealedState } from '../sealed-state.ts'
 
 /** What the gateway's own URLs work with. */
@@ -20,6 +21,7 @@ export interface Services {
   readonly refresher: Refresher
   readonly cookies: Cookies
   readonly answers: Answers
+  readonly streams: Streams
   readonly loginStates: SealedState<LoginState>
   readonly logoutStates: SealedState<LogoutState>
   readonly log: Log

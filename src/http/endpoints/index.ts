@@ -50,6 +50,8 @@ const MAX_FORM_BYTES = 64 * 1024
 
 /** Registers the gateway's own URLs; everything else under its base path is not found. */
 export function registerEndpoints(app: FastifyInstance, services: Services, limits: Limits): void {
+  // Fastify's own would refuse an empty body that calls itself JSON, which many scripts send with every POST.
+  app.removeAllContentTypeParsers()
   app.addContentTypeParser('application/x-www-form-urlencoded', { parseAs: 'string', bodyLimit: MAX_FORM_BYTES }, (_request, body, done) => {
     done(null, new URLSearchParams(String(body)))
   })

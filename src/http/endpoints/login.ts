@@ -6,11 +6,15 @@ import { kindOf } from '../failures.ts'
 import { KEPT_FORM_PATH } from '../kept-form.ts'
 import { renderPage, scriptLiteral } from '../pages.ts'
 import { beginLogin } from './begin-login.ts'
+import { findSession } from './current-session.ts'
 import { queryOf, type Endpoint, type Services } from './endpoint.ts'
 import { SILENT_DONE } from './silent.ts'
 
 /** How often a login may begin anew by itself before the user is told why it does not work. */
 export const MAX_TRIES = 3
+
+/** What a login can be told to ask the provider for. */
+const PARTICULARS = ['prompt', 'login_hint', 'acr_values', 'max_age', 'scope'] as const
 
 /** Marks the second call of a login whose target has got its fragment. */
 const FRAGMENT_KEPT = 'fragment'
@@ -23,14 +27,20 @@ export const login: Endpoint = (services) => async (request, reply) => {
   const parameters = queryOf(request)
   const target = loginTarget(parameters, context, config.basePath)
   if (kind !== 'navigation') {
-    const loginUrl = target === null ? loginUrlFor(context.facts, 'script', config.basePath)
-      : `${context.facts.origin}${config.basePath}/login?${new URLSearchParams({ redirect: target }).toString()}`
+    const loginUrl = new URL(loginUrlFor(context.facts, 'script', config.basePath))
+    if (target !== null) loginUrl.searchParams.set('redirect', target)
+    for (const name of PARTICULARS) {
+      const value = parameters.get(name)
+      if (value !== null) loginUrl.searchParams.set(name, value)
+    }
     return services.answers.send(request, reply, {
-      status: 401, code: 'login_required', title: 'Login required', detail: 'You have to sign in to go on.', loginUrl, authenticate: 'Bearer',
+      status: 401, code: 'login_required', title: 'Login required', detail: 'You have to sign in to go on.', loginUrl: loginUrl.href, authenticate: 'Bearer',
     })
   }
   const { url, setCookie } = await beginLogin(services, context, {
     target: target ?? '/', silent: false,
+    // With the store down there is no login in the end, but finding that out is not this step's.
+    before: await findSession(services, request).catch(() => null),
     tries: Math.min(wholeNumber(parameters.get('tries')) ?? 0, MAX_TRIES),
     prompt: parameters.get('prompt') ?? undefined,
     loginHint: parameters.get('login_hint') ?? undefined,

@@ -24,7 +24,7 @@ export const silent: Endpoint = (services) => async (request, reply) => {
   try {
     const before = await findSession(services, request)
     const { url, setCookie } = await beginLogin(services, context, {
-      target: `${services.config.basePath}/${SILENT_DONE}`, silent: true, subject: before?.subject ?? null, prompt: 'none',
+      target: `${services.config.basePath}/${SILENT_DONE}`, silent: true, subject: before?.subject ?? null, before, prompt: 'none',
     })
     context.verdict = 'silent'
     return await reply.header('set-cookie', setCookie).header('cache-control', 'no-store').redirect(url.href, 302)

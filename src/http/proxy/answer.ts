@@ -5,12 +5,14 @@ interface AnswerHeaders {
   /** Name, value, name, value … for the client. */
   readonly headers: string[]
   readonly location: string | null
+  readonly contentType: string | null
 }
 
 /** An upstream's headers without what belongs to its hop or to the gateway: hop-by-hop, `Gatehouse`, the gateway's cookies. */
 export function clientHeaders(raw: readonly (Buffer | string)[], isOwnCookie: (name: string) => boolean): AnswerHeaders {
   const headers: string[] = []
   let location: string | null = null
+  let contentType: string | null = null
   let named: Set<string> | null = null
   for (let i = 0; i + 1 < raw.length; i += 2) {
     const name = text(raw[i])
@@ -23,10 +25,11 @@ export function clientHeaders(raw: readonly (Buffer | string)[], isOwnCookie: (n
       continue
     }
     if (lower === 'location') location = value
+    if (lower === 'content-type') contentType = value
     if (lower === 'set-cookie' && isOwnCookie(cookieName(value))) continue
     headers.push(name, value)
   }
-  return { headers: named === null ? headers : without(headers, named), location }
+  return { headers: named === null ? headers : without(headers, named), location, contentType }
 }
 
 /** The name under which a browser sends a cookie back; `=name=value` has none of its own and comes back as `name=value`. */

@@ -17,10 +17,13 @@ export interface Transfer {
   readonly isOwnCookie: (name: string) => boolean
   /** Whether to answer with something else than the upstream's answer; `true` when that has been done. */
   readonly intercept: (status: number, location: string | null) => boolean
+  /** The answer is an event stream: `end` ends it. Returns what to call when it is over. */
+  readonly onEventStream: (end: () => void) => () => void
   /** Called once when nothing has been answered and nothing will come. */
   readonly fail: (fault: Fault) => void
 }
 
+const EVENT_STREAM = /^text\/event-stream\b/i
 const REPEATABLE = new Set(['GET', 'HEAD', 'OPTIONS'])
 /** An idle connection that the upstream closed just as it was taken again. */
 const STALE = new Set(['UND_ERR_SOCKET', 'ECONNRESET', 'EPIPE'])
@@ -50,7 +53,8 @@ export function transfer(job: Transfer): void {
   dispatch(!hasBody && REPEATABLE.has(facts.method) ? MAX_RETRIES : 0)
 }
 
-function receiver(job: Transfer, hasBody: boolean, retry: (() => void) | null): Dispatcher.DispatchHandler {
+/** What becomes of the upstream's answer; `retry` sends the request again, as often as that makes sense. */
+export function receiver(job: Transfer, hasBody: boolean, retry: (() => void) | null): Dispatcher.DispatchHandler {
   const { response } = job
   let upstream: Dispatcher.DispatchController | null = null
   let over = false
@@ -83,13 +87,22 @@ function receiver(job: Transfer, hasBody: boolean, retry: (() => void) | null): 
     onResponseStart(controller, status, _headers, statusMessage) {
       if (status < 200) return
       const raw = controller.rawHeaders
-      const { headers, location } = clientHeaders(Array.isArray(raw) ? raw : [], job.isOwnCookie)
+      const { headers, location, contentType } = clientHeaders(Array.isArray(raw) ? raw : [], job.isOwnCookie)
       if (job.intercept(status, location)) {
         intercepted = true
         controller.abort(new Error('answered by the gateway'))
         return
       }
       response.writeHead(status, statusMessage, headers)
+      if (contentType !== null && EVENT_STREAM.test(contentType)) {
+        const over = job.onEventStream(() => {
+          finish()
+          intercepted = true
+          controller.abort(new Error('the stream was ended'))
+          response.end()
+        })
+        response.once('close', over)
+      }
       response.on('drain', drained)
       // What has come in together is dealt with by then: event streams show their headers before their first byte.
       process.nextTick(flush)

@@ -1,0 +1,94 @@
+import type { JWTPayload } from 'jose'
+import t from 'tap'
+import { startIdp, type Idp } from '../../src/demo/idp.ts'
+import { createBrowser } from '../support/browser.ts'
+import { moveClock } from '../support/clock.ts'
+import type { Answer } from '../support/exchange.ts'
+import { failsReadably } from '../support/fails-readably.ts'
+import { startGateway, type Running } from '../support/gateway.ts'
+import { beginLogin, signIn } from '../support/sign-in.ts'
+
+type Forge = (right: JWTPayload) => string | Promise<string>
+
+/** A login whose token response has the ID token that `forge` makes of the right claims. */
+const loginWith = async ({ url, idp }: Running, forge: Forge): Promise<{ answer: Answer, idToken: string }> => {
+  const browser = createBrowser()
+  const authorization = await beginLogin(browser, url, { redirect: '/orders' })
+  const { searchParams } = authorization
+  const callback = await signIn(browser, authorization)
+  const now = Math.floor(Date.now() / 1000)
+  const idToken = await forge({
+    iss: idp.issuer, sub: 'alice', aud: searchParams.get('client_id') ?? '', nonce: searchParams.get('nonce') ?? '', iat: now, exp: now + 300, auth_time: now,
+  })
+  idp.settings.reshapeTokenResponse = (body) => ({ ...body, id_token: idToken })
+  const answer = await browser.get(callback.href)
+  idp.settings.reshapeTokenResponse = null
+  return { answer, idToken }
+}
+
+const ago = (seconds: number): number => Math.floor(Date.now() / 1000) - seconds
+
+const reversed = (text: string): string => text.split('').toReversed().join('')
+
+void t.test('an ID token that is right in all points logs in', async (t) => {
+  const running = await startGateway(t)
+  const { answer } = await loginWith(running, async (right) => running.idp.sign(right))
+  t.equal(answer.headers.location, '/orders')
+})
+
+void t.test('one that is wrong in a single point does not', async (t) => {
+  const running = await startGateway(t)
+  const { idp, log } = running
+  const stranger: Idp = await startIdp()
+  t.teardown(() => stranger.close())
+  const none = Buffer.from(JSON.stringify({ alg: 'none' })).toString('base64url')
+  const faults: [string, Forge][] = [
+    ['aud', async (right) => idp.sign({ ...right, aud: 'somebody-else' })],
+    ['nonce', async (right) => idp.sign({ ...right, nonce: 'another' })],
+    ['no nonce', async ({ nonce: _nonce, ...right }) => idp.sign(right)],
+    ['expired', async (right) => idp.sign({ ...right, iat: ago(900), exp: ago(600) })],
+    ['iss', async (right) => idp.sign({ ...right, iss: 'https://evil.example' })],
+    ['no sub', async ({ sub: _sub, ...right }) => idp.sign(right)],
+    ['not valid yet', async (right) => idp.sign({ ...right, nbf: ago(-600) })],
+    ['another key', async (right) => stranger.sign(right)],
+    ['signature', async (right) => (await idp.sign(right)).replace(/[^.]+$/, reversed)],
+    ['claims after signing', async (right) => (await idp.sign(right)).replace(/\.[^.]+\./, `.${Buffer.from(JSON.stringify({ ...right, sub: 'root' })).toString('base64url')}.`)],
+    ['no signature', (right) => `${none}.${Buffer.from(JSON.stringify(right)).toString('base64url')}.`],
+  ]
+  for (const [name, forge] of faults) {
+    const { answer, idToken } = await loginWith(running, forge)
+    failsReadably(t, running, answer, 502, name)
+    t.notOk(log.join('').includes(idToken))
+  }
+})
+
+void t.test('keys that the provider rotates are fetched when the first unknown one is met', async (t) => {
+  const { url, idp } = await startGateway(t)
+  await createBrowser().login(`${url}/orders`, 'alice')
+  t.equal(idp.requests.jwks, 1)
+  await idp.rotateSigningKeys({ keepOld: false })
+  t.equal((await createBrowser().login(`${url}/orders`, 'alice')).answer.url, `${url}/orders`)
+  t.equal(idp.requests.jwks, 2)
+})
+
+void t.test('logins that meet an unknown key together fetch once, and all succeed', async (t) => {
+  const { url, idp } = await startGateway(t)
+  await createBrowser().login(`${url}/orders`, 'alice')
+  await idp.rotateSigningKeys({ keepOld: false })
+  idp.fail('jwks', { delay: 200 })
+  const ends = await Promise.all(Array.from({ length: 8 }, async () => (await createBrowser().login(`${url}/orders`, 'alice')).answer))
+  t.same(ends.map((answer) => `${answer.url} ${String(answer.headers.gatehouse)}`), ends.map(() => `${url}/orders undefined`))
+  t.equal(idp.requests.jwks, 2)
+})
+
+void t.test('a key that nobody knows is looked for once in ten seconds', async (t) => {
+  const running = await startGateway(t)
+  const { idp, url } = running
+  await createBrowser().login(`${url}/orders`, 'alice')
+  const unknown = async (): Promise<number> => (await loginWith(running, async (right) => idp.sign(right, { kid: 'nobody-knows' }))).answer.status
+  t.same([await unknown(), await unknown(), await unknown()], [502, 502, 502])
+  t.equal(idp.requests.jwks, 2)
+  moveClock(t, 10_100)
+  t.same([await unknown(), await unknown()], [502, 502])
+  t.equal(idp.requests.jwks, 3)
+})

@@ -1,0 +1,144 @@
+import t, { type Test } from 'tap'
+import { startIdp, type Idp } from '../../src/demo/idp.ts'
+import { createBrowser } from '../support/browser.ts'
+import { moveClock } from '../support/clock.ts'
+import { failsReadably } from '../support/fails-readably.ts'
+import { startGateway } from '../support/gateway.ts'
+import { callbackFor } from '../support/sign-in.ts'
+
+type Failure = NonNullable<Parameters<Idp['fail']>[1]>
+
+const html: Failure = { status: 200, body: '<!doctype html><title>Proxy</title><p>Maintenance' }
+const silence: Failure = { hang: true }
+const cut: Failure = { destroy: true }
+const tooMuch: Failure = { status: 200, body: Buffer.alloc(10_000_000, ' '), contentType: 'application/json' }
+const noJson: Failure = { status: 200, body: '{"access_token":"abc', contentType: 'application/json' }
+const json = (body: object, status = 200): Failure => ({ status, body: { ...body } })
+
+const timeout = { provider: { timeout: '1s' } }
+
+const idpFor = async (t: Test): Promise<Idp> => {
+  const idp = await startIdp()
+  t.teardown(() => idp.close())
+  return idp
+}
+
+void t.test('a provider that can’t be discovered is a 503, and the next login tries again', async (t) => {
+  const idp = await idpFor(t)
+  const metadata = (await createBrowser().get(`${idp.issuer}/.well-known/openid-configuration`)).json()
+  idp.fail('discovery', { status: 500 })
+  const running = await startGateway(t, { idp, config: timeout })
+  const faults: Record<string, Failure> = {
+    html, silence, cut, tooMuch, noJson,
+    'an error': { status: 500 },
+    'another issuer': json({ ...metadata, issuer: 'https://evil.example' }),
+    'a list': { status: 200, body: '[]', contentType: 'application/json' },
+    'no jwks_uri': json({ ...metadata, jwks_uri: undefined }),
+    'no token_endpoint': json({ ...metadata, token_endpoint: undefined }),
+    'a number as authorization_endpoint': json({ ...metadata, authorization_endpoint: 5 }),
+    'a script as authorization_endpoint': json({ ...metadata, authorization_endpoint: 'javascript:alert(1)' }),
+    'a list as jwks_uri': json({ ...metadata, jwks_uri: [] }),
+    'words as end_session_endpoint': json({ ...metadata, end_session_endpoint: 'not a URL' }),
+  }
+  for (const [name, failure] of Object.entries(faults)) {
+    idp.fail('discovery', failure)
+    const answer = await createBrowser().get(`${running.url}/oauth2/login`)
+    t.equal(answer.status, 503, name)
+    t.equal(answer.headers.gatehouse, 'provider_unavailable')
+    t.notOk(answer.headers['set-cookie'])
+    t.match(running.events('provider_unavailable').at(-1), { cause: /.{5}/ })
+  }
+  t.match(running.log.join(''), /the end_session_endpoint in the provider’s metadata is not a URL/, 'by name')
+  idp.fail('discovery', null)
+  t.equal((await createBrowser().login(`${running.url}/orders`, 'alice')).answer.url, `${running.url}/orders`)
+})
+
+void t.test('keys that can’t be had or used', async (t) => {
+  const idp = await idpFor(t)
+  const faults: [string, Failure, number][] = [
+    ['html', html, 502], ['silence', silence, 503], ['cut', cut, 503], ['tooMuch', tooMuch, 502], ['noJson', noJson, 502],
+    ['an error', { status: 500 }, 503], ['busy', { status: 429 }, 503], ['gone', { status: 404 }, 502],
+    ['wrong types', json({ keys: 5 }), 502], ['no keys', json({ keys: [] }), 502],
+  ]
+  for (const [name, failure, status] of faults) {
+    const running = await startGateway(t, { idp, config: timeout })
+    idp.fail('jwks', failure)
+    const browser = createBrowser()
+    failsReadably(t, running, (await browser.login(`${running.url}/orders`, 'alice')).answer, status, name)
+    t.notOk(browser.cookies.get(running.url, 'gatehouse'))
+    idp.fail('jwks', null)
+    moveClock(t, 10_100)
+    t.equal((await browser.login(`${running.url}/orders`, 'alice')).answer.url, `${running.url}/orders`, `${name}, and then again`)
+  }
+})
+
+void t.test('a token endpoint that is out of order', async (t) => {
+  const running = await startGateway(t, { config: timeout })
+  const { url, idp } = running
+  const faults: [string, Failure, number][] = [
+    ['html', html, 502], ['silence', silence, 503], ['cut', cut, 503], ['tooMuch', tooMuch, 502], ['noJson', noJson, 502],
+    ['an error', { status: 500 }, 503], ['a gateway’s page', { status: 502, body: '<p>Bad gateway' }, 503], ['busy', json({ error: 'slow_down' }, 429), 503],
+    ['a redirect', { status: 302, headers: { location: 'https://evil.example/' } }, 502], ['its answer lost', { processed: true, destroy: true }, 503],
+    ['wrong types', json({ access_token: 5, token_type: 'bearer', id_token: [] }), 502], ['nothing in it', json({}), 502],
+    ['no ID token', json({ access_token: 'abc', token_type: 'bearer' }), 502], ['an ID token that is none', json({ access_token: 'abc', token_type: 'bearer', id_token: 'x.y.z' }), 502],
+    ['the wrong client', json({ error: 'invalid_client' }, 401), 502],
+  ]
+  for (const [name, failure, status] of faults) {
+    const browser = createBrowser()
+    const callback = await callbackFor(browser, url)
+    idp.fail('token', failure)
+    const answer = await browser.get(callback.href)
+    idp.fail('token', null)
+    failsReadably(t, running, answer, status, name)
+  }
+})
+
+void t.test('a userinfo endpoint that is out of order, or speaks of somebody else', async (t) => {
+  const running = await startGateway(t, { config: { provider: { timeout: '1s', userinfo: true } } })
+  const { url, idp } = running
+  const faults: [string, Failure, number][] = [
+    ['html', html, 502], ['silence', silence, 503], ['cut', cut, 503], ['tooMuch', tooMuch, 502], ['noJson', noJson, 502],
+    ['an error', { status: 500 }, 503], ['refused', { status: 401, headers: { 'www-authenticate': 'Bearer error="invalid_token"' } }, 502],
+    ['somebody else', json({ sub: 'mallory', groups: ['admin'] }), 502], ['nobody', json({ groups: ['admin'] }), 502], ['wrong types', json({ sub: 5 }), 502],
+  ]
+  for (const [name, failure, status] of faults) {
+    const browser = createBrowser()
+    const callback = await callbackFor(browser, url)
+    idp.fail('userinfo', failure)
+    const answer = await browser.get(callback.href)
+    idp.fail('userinfo', null)
+    failsReadably(t, running, answer, status, name)
+  }
+})
+
+void t.test('userinfo’s claims are there beside the ID token’s, which count more', async (t) => {
+  const { url, idp } = await startGateway(t, { config: { provider: { userinfo: true } } })
+  const browser = createBrowser()
+  idp.fail('userinfo', json({ sub: 'alice', groups: ['root'], nickname: 'Al' }))
+  await browser.login(`${url}/`, 'alice')
+  t.match((await browser.get(`${url}/oauth2/userinfo`, { kind: 'script' })).json(), { nickname: 'Al', groups: ['staff', 'admin'] })
+})
+
+void t.test('a pushed authorization request that fails', async (t) => {
+  const running = await startGateway(t, { idp: { pushedAuthorization: true }, config: timeout })
+  const { url, idp } = running
+  const faults: [string, Failure, number][] = [
+    ['html', html, 502], ['silence', silence, 503], ['cut', cut, 503], ['refused', json({ error: 'invalid_request' }, 400), 502], ['an error', { status: 500 }, 503],
+  ]
+  for (const [name, failure, status] of faults) {
+    idp.fail('par', failure)
+    const answer = await createBrowser().get(`${url}/oauth2/login`)
+    failsReadably(t, running, answer, status, name)
+  }
+  t.match(running.log.join(''), /invalid_request/)
+})
+
+void t.test('a script on the way through a failing login gets a problem', async (t) => {
+  const { url, idp } = await startGateway(t)
+  const browser = createBrowser()
+  const callback = await callbackFor(browser, url)
+  idp.fail('token', { status: 500 })
+  const answer = await browser.get(callback.href, { kind: 'script' })
+  t.equal(answer.status, 503)
+  t.match(answer.json(), { status: 503, code: 'provider_unavailable' })
+})

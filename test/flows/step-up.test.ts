@@ -1,0 +1,61 @@
+import t from 'tap'
+import { createBrowser } from '../support/browser.ts'
+import { moveClock } from '../support/clock.ts'
+import { startGateway } from '../support/gateway.ts'
+import { callbackFor } from '../support/sign-in.ts'
+
+const routes = [
+  { path: '/**' },
+  { path: '/orders', require: { acr: 'urn:demo:mfa' } },
+  { path: '/api/orders', require: { maxAge: '5m' } },
+]
+
+void t.test('a page that needs a second factor asks for it and then opens', async (t) => {
+  const { url } = await startGateway(t, { config: { routes } })
+  const browser = createBrowser()
+  await browser.login(`${url}/`, 'alice')
+  const before = browser.cookies.get(url, 'gatehouse')
+  const denied = await browser.get(`${url}/orders?page=2`)
+  t.equal(denied.status, 302)
+  t.equal(denied.headers.location, `${url}/oauth2/login?redirect=%2Forders%3Fpage%3D2&acr_values=urn%3Ademo%3Amfa`)
+
+  const { answer } = await browser.login(`${url}/orders?page=2`, 'alice')
+  t.equal(answer.url, `${url}/orders?page=2`)
+  t.not(browser.cookies.get(url, 'gatehouse'), before, 'under a new session id')
+  t.equal((await browser.get(`${url}/oauth2/userinfo`, { kind: 'script' })).json()['acr'], 'urn:demo:mfa')
+})
+
+void t.test('a script is told what the login has to ask for', async (t) => {
+  const { url } = await startGateway(t, { config: { routes } })
+  const browser = createBrowser()
+  await browser.login(`${url}/`, 'alice')
+  const answer = await browser.get(`${url}/orders`, { kind: 'script', from: `${url}/app` })
+  t.equal(answer.status, 401)
+  t.match(answer.json(), { code: 'step_up_required', login_url: `${url}/oauth2/login?redirect=%2Fapp&acr_values=urn%3Ademo%3Amfa` })
+  t.notOk(answer.headers['set-cookie'], 'the session stays')
+})
+
+void t.test('a provider that does not give the acr that was asked for ends in a page, not in a circle', async (t) => {
+  const { url, log } = await startGateway(t, { config: { routes } })
+  const browser = createBrowser()
+  const callback = await callbackFor(browser, url, { acr_values: 'urn:unknown' })
+  const answer = await browser.get(callback.href)
+  t.equal(answer.status, 400)
+  t.equal(answer.headers.gatehouse, 'login_failed')
+  t.match(answer.body, 'stronger sign-in')
+  t.notOk(browser.cookies.get(url, 'gatehouse'))
+  t.match(log.join(''), 'asked for acr urn:unknown, the ID token says urn:demo:password')
+})
+
+void t.test('a route with maxAge wants a login that is recent enough', async (t) => {
+  const { url, idp } = await startGateway(t, { config: { routes } })
+  const browser = createBrowser()
+  await browser.login(`${url}/`, 'alice')
+  t.equal((await browser.get(`${url}/api/orders`, { kind: 'script' })).status, 200)
+  moveClock(t, 301_000)
+  const denied = await browser.get(`${url}/api/orders`, { kind: 'script', from: `${url}/app` })
+  t.match(denied.json(), { code: 'step_up_required', login_url: `${url}/oauth2/login?redirect=%2Fapp&max_age=300` })
+  await browser.login(String(denied.json()['login_url']), 'alice')
+  t.equal(idp.lastAuthorizationRequest?.['max_age'], '300')
+  t.equal((await browser.get(`${url}/api/orders`, { kind: 'script' })).status, 200)
+})
