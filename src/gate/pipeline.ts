@@ -10,7 +10,7 @@ import type { CompiledRoute, Denial, Facts, Verdict } from './verdict.ts'
 
 /** What the gate asks. */
 export interface GateParts {
-  readonly config: Config
+  readonly config: Pick<Config, 'scripts'>
   readonly routes: RouteTable
   readonly sessions: Pick<Sessions, 'load'>
   readonly tokens: Tokens

@@ -1,4 +1,4 @@
-import { STATUS_CODES, type ServerResponse } from 'node:http'
+import { STATUS_CODES, ServerResponse } from 'node:http'
 import type { Socket } from 'node:net'
 import type { FastifyError, FastifyInstance, FastifyReply, FastifyRequest } from 'fastify'
 import type { Config } from '../config/schema.ts'
@@ -105,13 +105,11 @@ function asFault(error: FastifyError | Fault): Fault {
   return new Fault(code, { cause: error })
 }
 
-/** Node's own note of the answer that a connection is busy with. */
-interface Answering extends Socket { readonly _httpMessage?: ServerResponse | null }
-
 /** Answers what the HTTP parser refuses, before there is a request: a problem, then the connection closes. */
 export function answerParserError(error: Error & { code?: string }, socket: Socket): void {
-  // In the middle of an answer, another one would be read as part of it.
-  const answering = (socket as Answering)._httpMessage?.headersSent === true
+  // Node's own note of what the connection is busy with: in the middle of an answer, another one would be read as part of it.
+  const answer: unknown = Reflect.get(socket, '_httpMessage')
+  const answering = answer instanceof ServerResponse && answer.headersSent
   if (error.code === 'ECONNRESET' || !socket.writable || answering) {
     socket.destroy()
     return

@@ -12,9 +12,9 @@ export function observe(app: FastifyInstance, config: Config, metrics: Metrics):
     const route = context?.route?.label ?? '-'
     if (context !== null) {
       const kind = context.kind ?? classify(context.facts.method, context.facts.headers, config.scripts)
-      metrics.requests.inc({ route, kind, verdict })
+      metrics.countRequest(route, kind, verdict)
     }
-    request.log.info({
+    const line = {
       event: 'request',
       id: request.id,
       method: request.method,
@@ -25,8 +25,8 @@ export function observe(app: FastifyInstance, config: Config, metrics: Metrics):
       route,
       ms: Math.round(reply.elapsedTime * 10) / 10,
       client: context?.facts.client.address ?? request.socket.remoteAddress,
-      ...(reply.raw.writableFinished ? {} : { aborted: true }),
-    })
+    }
+    request.log.info(reply.raw.writableFinished ? line : { ...line, aborted: true })
     done()
   })
 }

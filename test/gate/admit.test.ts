@@ -62,12 +62,13 @@ void t.test('acr: any of those asked for, and a step-up asks for all of them', (
   t.end()
 })
 
+const loggedIn = (ms: number) => sessionOf({ claims: { auth_time: (now - ms) / 1000 }, createdAt: now })
+
 void t.test('maxAge counts from auth_time, and from the login where the provider does not say', (t) => {
   const route = compiled({ require: { claims: {}, acr: null, maxAge: minutes(5) } })
-  const at = (ms: number) => sessionOf({ claims: { auth_time: (now - ms) / 1000 }, createdAt: now })
-  t.equal(admit(route, at(minutes(4)), true, now), null)
-  t.equal(admit(route, at(minutes(5)), true, now), null)
-  t.same(admit(route, at(minutes(6)), true, now), { reason: 'step-up', stepUp: { acrValues: null, maxAge: 300 } })
+  t.equal(admit(route, loggedIn(minutes(4)), true, now), null)
+  t.equal(admit(route, loggedIn(minutes(5)), true, now), null)
+  t.same(admit(route, loggedIn(minutes(6)), true, now), { reason: 'step-up', stepUp: { acrValues: null, maxAge: 300 } })
   t.equal(admit(route, sessionOf({ claims: {}, createdAt: now - minutes(4) }), true, now), null)
   t.match(admit(route, sessionOf({ claims: {}, createdAt: now - minutes(6) }), true, now), { reason: 'step-up' })
   t.end()

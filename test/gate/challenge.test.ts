@@ -79,15 +79,17 @@ void t.test('challenge: 401 redirects nobody', (t) => {
   t.end()
 })
 
+const detail = (kind: RequestKind): string => challenge({ reason: 'login-required' }, kind, facts, compiled(), { ...settings, message: 'Reload.' }).detail
+
 void t.test('the operator’s message is what scripts read, nobody else', (t) => {
-  const detail = (kind: RequestKind): string => challenge({ reason: 'login-required' }, kind, facts, compiled(), { ...settings, message: 'Reload.' }).detail
   t.equal(detail('script'), 'Reload.')
   t.not(detail('frame'), 'Reload.')
   t.end()
 })
 
+const loginUrl = (headers: Record<string, string>): string => loginUrlFor(factsOf({ path: '/api/orders', headers }), 'script', '/oauth2')
+
 void t.test('a script comes back to its page, never to the API’s URL', (t) => {
-  const loginUrl = (headers: Record<string, string>): string => loginUrlFor(factsOf({ path: '/api/orders', headers }), 'script', '/oauth2')
   const bare = `${origin}/oauth2/login`
   t.equal(loginUrl({}), bare, 'without a Referer there is no redirect')
   t.equal(loginUrl({ referer: `${origin}/` }), `${bare}?redirect=%2F`)

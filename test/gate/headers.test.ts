@@ -131,12 +131,13 @@ void t.test('Authorization passes only where no session is used', (t) => {
   t.end()
 })
 
+const tokenIn = (header: string): Partial<Route> => ({ token: { grant: 'session', audience: null, resource: null, scopes: null, header } })
+
 void t.test('the token goes into its header, with Bearer in Authorization alone', (t) => {
-  const token = (header: string): Partial<Route> => ({ token: { grant: 'session', audience: null, resource: null, scopes: null, header } })
-  const sent = upstream({ facts: factsOf({ headers: { Authorization: 'mine' } }), routes: [token('X-Access-Token')], session: sessionOf(), token: 'access-token' })
+  const sent = upstream({ facts: factsOf({ headers: { Authorization: 'mine' } }), routes: [tokenIn('X-Access-Token')], session: sessionOf(), token: 'access-token' })
   t.same(sent['X-Access-Token'], ['access-token'])
   t.notOk(sent['Authorization'])
-  t.same(upstream({ routes: [token('authorization')], session: sessionOf(), token: 'access-token' })['authorization'], ['Bearer access-token'])
+  t.same(upstream({ routes: [tokenIn('authorization')], session: sessionOf(), token: 'access-token' })['authorization'], ['Bearer access-token'])
   t.end()
 })
 

@@ -19,7 +19,7 @@ const gateOf = ({ routes = [{}], session = sessionOf(), acquired }: World = {}) 
     routes: compileRoutes(routes.map(routeOf), '/oauth2'),
     sessions: { load() { asked.push('session'); return session } },
     tokens: { acquire(found) { asked.push('token'); return acquired ?? { ok: true, accessToken: 'access-token', session: found } } },
-  } as Parameters<typeof buildGate>[0])
+  })
   return { asked, decide: async (facts: Facts): Promise<Verdict> => decide(facts, now) }
 }
 

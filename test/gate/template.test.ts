@@ -56,8 +56,9 @@ void t.test('no claim can break out of its header', (t) => {
   t.end()
 })
 
+const text = (value: string | null): string => Buffer.from(value ?? '', 'base64').toString()
+
 void t.test('base64 is the whole value, always', (t) => {
-  const text = (value: string | null): string => Buffer.from(value ?? '', 'base64').toString()
   t.equal(text(filled('{claims.email}', 'base64')), 'alice@example.com')
   t.equal(text(filled('Hello {claims.name}', 'base64')), 'Hello Zoë Ångström')
   t.equal(text(filled('{claims.names}', 'base64')), 'Zoë,Bob,Łu%2Ckasz')

@@ -1,4 +1,5 @@
-import type { IncomingMessage } from 'node:http'
+import { IncomingMessage } from 'node:http'
+import { Socket } from 'node:net'
 import t from 'tap'
 import { createFactReader } from '../../src/http/facts.ts'
 import { rewriteTarget } from '../../src/http/target.ts'
@@ -9,9 +10,9 @@ const publicUrls = ['https://orders.example.com', 'https://shop.example.com', 'h
 type Asked = { readonly url?: string, readonly peer?: string, readonly headers?: [name: string, value: string][], readonly version?: string, readonly trustedProxies?: string[] }
 
 const read = ({ url = '/', peer = '192.0.2.7', headers = [['Host', 'orders.example.com']], version = '1.1', trustedProxies = ['10.0.0.0/8', 'fd00::/8'] }: Asked): Facts => {
-  const merged: Record<string, string> = {}
-  for (const [name, value] of headers) merged[name.toLowerCase()] = merged[name.toLowerCase()] === undefined ? value : `${merged[name.toLowerCase()]}, ${value}`
-  const request = { method: 'GET', url, httpVersion: version, headers: merged, rawHeaders: headers.flat(), socket: { remoteAddress: peer } } as unknown as IncomingMessage
+  const socket = new Socket()
+  Object.defineProperty(socket, 'remoteAddress', { value: peer })
+  const request = Object.assign(new IncomingMessage(socket), { method: 'GET', url, httpVersion: version, rawHeaders: headers.flat() })
   rewriteTarget(request, publicUrls)
   return createFactReader({ publicUrls, trustedProxies, readTicket: () => null }).read(request)
 }
@@ -49,10 +50,12 @@ void t.test('X-Forwarded-Host counts from a trusted proxy alone', (t) => {
   t.end()
 })
 
+const address = (peer: string, forwardedFor?: string): string => {
+  const headers: [string, string][] = forwardedFor === undefined ? [] : [['X-Forwarded-For', forwardedFor]]
+  return read({ peer, headers: [host('orders.example.com'), ...headers] }).client.address
+}
+
 void t.test('the client is the nearest address that a trusted proxy vouches for', (t) => {
-  const address = (peer: string, forwardedFor?: string): string => (
-    read({ peer, headers: [host('orders.example.com'), ...(forwardedFor === undefined ? [] : [['X-Forwarded-For', forwardedFor] as [string, string]])] }).client.address
-  )
   t.equal(address('192.0.2.7', '6.6.6.6'), '192.0.2.7', 'anybody’s word is not taken')
   t.equal(address('10.0.0.1', '192.0.2.7'), '192.0.2.7')
   t.equal(address('10.0.0.1', '6.6.6.6, 192.0.2.7'), '192.0.2.7', 'what the client itself wrote comes further left')

@@ -35,9 +35,9 @@ const clients: [name: string, kind: Kind, method: string, headers: string[]][] =
   ['a WebSocket', 'websocket', 'GET', ['Upgrade: websocket', 'Connection: Upgrade', 'Sec-WebSocket-Version: 13', 'Sec-WebSocket-Key: AAAAAAAAAAAAAAAAAAAAAA==']],
 ]
 
-const isPage = (answer: RawAnswer): boolean => /^text\/html/.test(header(answer, 'content-type') ?? '')
+const isPage = (answer: RawAnswer): boolean => header(answer, 'content-type')?.startsWith('text/html') === true
 
-const problemOf = (answer: RawAnswer): Record<string, unknown> => JSON.parse(answer.body.toString()) as Record<string, unknown>
+const problemOf = (answer: RawAnswer): Record<string, unknown> => JSON.parse(answer.body.toString())
 
 /** What every answer of the gateway's own has in common; `method` HEAD has no body to look at. */
 const looksOwn = (t: Test, answer: RawAnswer, kind: Kind, status: number, code: string, name: string, method: string): void => {

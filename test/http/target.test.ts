@@ -1,6 +1,9 @@
-import type { IncomingMessage } from 'node:http'
+import { IncomingMessage } from 'node:http'
+import { Socket } from 'node:net'
 import t from 'tap'
 import { readTarget, rewriteTarget, targetOf } from '../../src/http/target.ts'
+
+const requestFor = (url: string): IncomingMessage => Object.assign(new IncomingMessage(new Socket()), { url })
 
 const origins = ['https://orders.example.com', 'http://127.0.0.1:8080']
 
@@ -37,12 +40,12 @@ void t.test('any other target is refused', (t) => {
 })
 
 void t.test('what is refused is routed nowhere, and remembered with the request', (t) => {
-  const request = { url: '/a\\b' } as IncomingMessage
+  const request = requestFor('/a\\b')
   t.equal(rewriteTarget(request, origins), '/')
   t.match(targetOf(request), { ok: false, problem: /backslash/ })
-  const fine = { url: '/a?b' } as IncomingMessage
+  const fine = requestFor('/a?b')
   t.equal(rewriteTarget(fine, origins), '/a?b')
   t.match(targetOf(fine), { ok: true, path: '/a' })
-  t.match(targetOf({ url: '/' } as IncomingMessage), { ok: false }, 'a request that nobody has looked at has no target')
+  t.match(targetOf(requestFor('/')), { ok: false }, 'a request that nobody has looked at has no target')
   t.end()
 })

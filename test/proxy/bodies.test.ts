@@ -17,7 +17,7 @@ const post = async (url: string, body: Buffer, { chunked = false, headers = {} }
     for (let at = 0; at < body.length; at += 50_000) req.write(body.subarray(at, at + 50_000))
     req.end()
   })
-  return JSON.parse((await buffer(answer)).toString()) as { body: { length: number, sha256: string }, headers: Record<string, string> }
+  return JSON.parse((await buffer(answer)).toString())
 }
 
 void t.test('a body goes up as it is, sized or chunked, of any size', async (t) => {

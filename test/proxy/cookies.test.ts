@@ -20,7 +20,7 @@ void t.test('an application can set cookies, but none of the gateway’s, howeve
   const { url } = await startGateway(t, { config: { routes: [{ path: '/**', access: 'public' }] } })
   const lines = ['gatehouse=stolen', 'gatehouse=; Max-Age=0', ' gatehouse =x; Path=/', 'gatehouse', 'gatehouse-login-0=x', 'gatehouse-login-3=x; Path=/a', 'gatehouse-tries=9', '=gatehouse=x', ' = gatehouse=x']
   const fine = ['theme=dark; Path=/', 'gatehouses=1', 'x=gatehouse=1', 'GATEHOUSE=1']
-  const query = new URLSearchParams([...lines, ...fine].map((line) => ['cookie', line]))
+  const query = new URLSearchParams([...lines, ...fine].map((line): [string, string] => ['cookie', line]))
   const answer = await createBrowser().get(`${url}/api/set-cookie?${query.toString()}`, { kind: 'script' })
   t.same(answer.headers['set-cookie'], fine)
 })

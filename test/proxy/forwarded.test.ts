@@ -44,7 +44,10 @@ void t.test('of several public URLs a request belongs to the one that Host names
   const { upstream, url } = await startGateway(t, { port, config: { publicUrl: urls, trustedProxies: ['127.0.0.1'], routes: [
     { path: '/**' }, { path: '/who', access: 'public' }, { path: '/who', access: 'public', host: 'two.localhost', headers: { set: { 'X-Route': 'two' } } },
   ] } })
-  const loginUrl = async (headers: string[]): Promise<unknown> => (JSON.parse((await ask(url, 'GET', '/private', headers)).body.toString()) as { login_url: unknown }).login_url
+  const loginUrl = async (headers: string[]): Promise<unknown> => {
+    const problem: { login_url: unknown } = JSON.parse((await ask(url, 'GET', '/private', headers)).body.toString())
+    return problem.login_url
+  }
   t.equal(await loginUrl(['Host: one.localhost:9']), 'http://one.localhost:9/oauth2/login')
   t.equal(await loginUrl(['Host: TWO.localhost:9']), 'http://two.localhost:9/oauth2/login')
   t.equal(await loginUrl(['Host: evil.example']), `${urls[0]}/oauth2/login`)

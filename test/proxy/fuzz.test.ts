@@ -7,11 +7,14 @@ const rounds = 4000
 const atOnce = 40
 
 /** Mulberry32: the same requests in every run. */
-const random = (seed: number) => (): number => {
-  seed = (seed + 0x6d2b79f5) | 0
-  let x = Math.imul(seed ^ (seed >>> 15), 1 | seed)
-  x = (x + Math.imul(x ^ (x >>> 7), 61 | x)) ^ x
-  return ((x ^ (x >>> 14)) >>> 0) / 4_294_967_296
+const random = (seed: number) => {
+  let state = seed
+  return (): number => {
+    state = (state + 0x6d2b79f5) | 0
+    let x = Math.imul(state ^ (state >>> 15), 1 | state)
+    x = (x + Math.imul(x ^ (x >>> 7), 61 | x)) ^ x
+    return ((x ^ (x >>> 14)) >>> 0) / 4_294_967_296
+  }
 }
 
 const next = random(20_301)
@@ -24,7 +27,7 @@ const piece = (): string => pick([
   '/', '/', '..', '.', 'public', 'PUBLIC', 'private', 'oauth2', 'session', 'a', '%2e', '%2E%2e', '%2f', '%5c', '\\', ';', ';x=y', '%3b', '%25', '%252e', '%252f', '%00', '%c0%ae', '%zz', '%',
   '//', '?', '#', '*', ' ', '@', ':', '%70', '\u00e9', '|',
 ])
-const target = (): string => pick([
+const target = (): string => pick<() => string>([
   () => `/public/${some(10, piece)}`, () => `/public/${some(10, piece)}`, () => `/${some(10, piece)}`, () => some(6, piece), () => `http://${pick(['127.0.0.1', 'evil.example', 'a@b'])}/${some(6, piece)}`,
   () => `/public/${some(6, bytes)}`, () => `/${'a/../'.repeat(below(600))}private`,
 ])()
@@ -32,12 +35,12 @@ const name = (): string => pick([
   'Host', 'Connection', 'Content-Length', 'Transfer-Encoding', 'Upgrade', 'Expect', 'Cookie', 'Authorization', 'X-User', 'x_user', 'X-Forwarded-For', 'X-Forwarded-Uri', 'X-Original-URL',
   'X-Rewrite-URL', 'Accept', 'Sec-Fetch-Mode', 'Sec-Fetch-Dest', 'Sec-Purpose', 'Referer', 'Origin', 'Content-Type', 'TE', 'Trailer', 'Keep-Alive', 'X-HTTP-Method-Override', '', ' X', 'X:', 'HX-Request',
 ])
-const value = (): string => pick([
-  () => pick(['close', 'keep-alive', 'upgrade', 'X-User', 'chunked', 'gzip, chunked', '0', '5', '-1', '99999999999999999999', 'websocket', 'h2c', '100-continue', 'text/html', 'navigate', 'document',
+const value = (): string => pick<() => string>([
+  () => pick<string>(['close', 'keep-alive', 'upgrade', 'X-User', 'chunked', 'gzip, chunked', '0', '5', '-1', '99999999999999999999', 'websocket', 'h2c', '100-continue', 'text/html', 'navigate', 'document',
     'prefetch', '/public/', 'null', 'gatehouse=x', 'gatehouse=; gatehouse-login-0=y', `gatehouse=${'A'.repeat(22)}.${'B'.repeat(32)}`, 'http://127.0.0.1/', 'mallory']),
   () => some(20, bytes), () => 'x'.repeat(below(9000)), () => '',
 ])()
-const body = (): string => pick([() => '', () => '', () => 'hello', () => '5\r\nhello\r\n0\r\n\r\n', () => some(30, bytes), () => `${below(99)}\r\n`])()
+const body = (): string => pick<() => string>([() => '', () => '', () => 'hello', () => '5\r\nhello\r\n0\r\n\r\n', () => some(30, bytes), () => `${below(99)}\r\n`])()
 
 const request = (): string => {
   const method = pick(['GET', 'GET', 'GET', 'POST', 'HEAD', 'PUT', 'DELETE', 'OPTIONS', 'PROPFIND', 'TRACE', 'CONNECT', 'get', 'FROB', ''])

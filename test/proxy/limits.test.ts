@@ -16,9 +16,10 @@ void t.test('a body that announces to be too large is refused before it goes any
   t.not((await createBrowser().post(`${url}/any/thing`, 'x'.repeat(100_000), { kind: 'script' })).status, 413)
 })
 
+const chunks = (count: number): string => `${`400\r\n${'x'.repeat(1024)}\r\n`.repeat(count)}0\r\n\r\n`
+
 void t.test('a body that turns out to be too large is cut off', async (t) => {
   const { url } = await startGateway(t, { config: { routes: limited } })
-  const chunks = (count: number): string => `${`400\r\n${'x'.repeat(1024)}\r\n`.repeat(count)}0\r\n\r\n`
   const post = async (count: number) => {
     const bytes = await sendRaw(url, `POST /api/echo HTTP/1.1\r\nHost: a\r\nConnection: close\r\nTransfer-Encoding: chunked\r\n\r\n${chunks(count)}`)
     return parseAnswers(bytes)[0]
@@ -29,9 +30,10 @@ void t.test('a body that turns out to be too large is cut off', async (t) => {
   t.match(JSON.parse(refused?.body.toString() ?? ''), { code: 'payload_too_large' })
 })
 
+const from = (address: string): string[] => [`X-Forwarded-For: ${address}`]
+
 void t.test('who asks too often is told when to come back, each address for itself', async (t) => {
   const { url } = await startGateway(t, { config: { trustedProxies: ['127.0.0.1'], rateLimit: { session: '3/1m', login: '2/1m' } } })
-  const from = (address: string): string[] => [`X-Forwarded-For: ${address}`]
   for (let i = 0; i < 3; i += 1) t.equal((await ask(url, 'GET', '/oauth2/session', from('192.0.2.1'))).status, 401)
   const answer = await ask(url, 'GET', '/oauth2/session', from('192.0.2.1'))
   t.equal(answer.status, 429)

@@ -57,7 +57,8 @@ void t.test('the provider’s own authorization endpoint needs no pattern', asyn
   const { url, idp } = await startGateway(t)
   const browser = createBrowser()
   await browser.login(`${url}/`, 'alice')
-  const { authorization_endpoint: endpoint } = await (await fetch(`${idp.issuer}/.well-known/openid-configuration`)).json() as { authorization_endpoint: string }
+  const discovered = await createBrowser().get(`${idp.issuer}/.well-known/openid-configuration`, { kind: 'none' })
+  const endpoint = String(discovered.json()['authorization_endpoint'])
   for (const to of [endpoint, `${endpoint}?client_id=app&redirect_uri=x`]) {
     t.equal((await browser.get(`${url}${redirect(to)}`, { kind: 'script' })).headers.gatehouse, 'upstream_login_required', to)
     t.equal((await browser.get(`${url}${redirect(to)}`)).headers.location, to)

@@ -1,7 +1,8 @@
 import { execFileSync, spawn } from 'node:child_process'
 import { createHash } from 'node:crypto'
 import { once } from 'node:events'
-import { request as httpRequest, type IncomingMessage } from 'node:http'
+import { request as httpRequest, type ClientRequest, type IncomingMessage } from 'node:http'
+import { text } from 'node:stream/consumers'
 import type { Test } from 'tap'
 import t from 'tap'
 import { startApplication } from '../support/application.ts'
@@ -47,28 +48,30 @@ const startProcess = async (t: Test): Promise<{ url: string, resident: () => num
   return { url, resident: () => Number(execFileSync('ps', ['-o', 'rss=', '-p', String(child.pid)]).toString()) * 1024 }
 }
 
+const answerTo = async (req: ClientRequest): Promise<IncomingMessage> => new Promise((resolve, reject) => {
+  req.once('response', resolve).once('error', reject)
+})
+
 const download = async (url: string, bytes: number, onData: () => void): Promise<string> => {
-  const [answer] = await once(httpRequest(`${url}/${bytes}`).end(), 'response') as [IncomingMessage]
+  const answer = await answerTo(httpRequest(`${url}/${bytes}`).end())
   const hash = createHash('sha256')
-  for await (const chunk of answer) {
-    hash.update(chunk as Buffer)
+  answer.on('data', (chunk: Buffer) => {
+    hash.update(chunk)
     onData()
-  }
+  })
+  await once(answer, 'end')
   return hash.digest('hex')
 }
 
 const upload = async (url: string, bytes: number, sized: boolean, onData: () => void): Promise<string> => {
   const req = httpRequest(url, { method: 'POST', headers: sized ? { 'content-length': bytes } : { 'transfer-encoding': 'chunked' } })
-  const answered = once(req, 'response') as Promise<[IncomingMessage]>
+  const answered = answerTo(req)
   for (let sent = 0; sent < bytes; sent += megabyte) {
     onData()
     if (!req.write(piece)) await once(req, 'drain')
   }
   req.end()
-  const [answer] = await answered
-  let text = ''
-  for await (const chunk of answer) text += String(chunk)
-  return text
+  return text(await answered)
 }
 
 void t.test('100 MB go through in either direction, byte for byte, and leave no trace in memory', async (t) => {

@@ -1,8 +1,8 @@
 import { createServer, type Server, type Socket } from 'node:net'
 import { once } from 'node:events'
-import type { AddressInfo } from 'node:net'
 import type { Test } from 'tap'
 import t from 'tap'
+import { boundPort } from '../../src/demo/bound-port.ts'
 import { createBrowser } from '../support/browser.ts'
 import { freePort, startGateway } from '../support/gateway.ts'
 import { ask, header, open, parseAnswers, sendRaw } from '../support/raw-http.ts'
@@ -25,7 +25,7 @@ const startSockets = async (t: Test, accept: (socket: Socket, count: number) => 
     server.close()
     for (const socket of sockets) socket.destroy()
   })
-  return `http://127.0.0.1:${(server.address() as AddressInfo).port}`
+  return `http://127.0.0.1:${boundPort(server)}`
 }
 
 void t.test('an application that is not there is a 502: a page for a person, a problem for a script', async (t) => {

@@ -1,9 +1,10 @@
 import t from 'tap'
 import { clientHeaders } from '../../src/http/proxy/answer.ts'
 
+const isOwn = (name: string): boolean => name === 'gatehouse'
+
 // Browsers keep `Set-Cookie: =gatehouse=x` as a cookie without a name, and send it as `gatehouse=x`.
 void t.test('an application can’t set a cookie of ours by leaving its name out', (t) => {
-  const isOwn = (name: string): boolean => name === 'gatehouse'
   for (const line of ['=gatehouse=x', ' = gatehouse=x', '==gatehouse=x', 'gatehouse', 'gatehouse =x', '\tgatehouse=x; Path=/']) {
     t.same(clientHeaders(['Set-Cookie', line], isOwn).headers, [], line)
   }

@@ -1,7 +1,7 @@
 import { once } from 'node:events'
 import { createServer, type IncomingMessage, type ServerResponse } from 'node:http'
-import type { AddressInfo } from 'node:net'
 import type { Test } from 'tap'
+import { boundPort } from '../../src/demo/bound-port.ts'
 
 /** An application that does what a test wants it to. */
 export type Application = {
@@ -24,7 +24,7 @@ export const startApplication = async (t: Test, listener: (req: IncomingMessage,
     server.close()
     server.closeAllConnections()
   })
-  return { url: `http://127.0.0.1:${(server.address() as AddressInfo).port}`, requests }
+  return { url: `http://127.0.0.1:${boundPort(server)}`, requests }
 }
 
 /** Resolves once `condition` holds; rejects when it has not for `timeout` ms. */

@@ -62,21 +62,25 @@ export function receiver(job: Transfer, hasBody: boolean, retry: (() => void) | 
   /** The first chunk, until it is known whether it is the only one: most answers are, and go out in one piece. */
   let held: Buffer | null = null
   let flushed = false
+  const write = (chunk: Buffer): void => {
+    if (response.write(chunk)) return
+    upstream?.pause()
+    response.once('drain', () => { upstream?.resume() })
+  }
   const flush = (): void => {
     if (flushed || over || response.destroyed) return
     flushed = true
-    if (held === null) response.flushHeaders()
-    else response.write(held)
+    const first = held
     held = null
+    if (first === null) response.flushHeaders()
+    else write(first)
   }
   const gone = (): void => {
     if (!over) upstream?.abort(new Error('the client has gone'))
   }
-  const drained = (): void => { upstream?.resume() }
   const finish = (): void => {
     over = true
     response.off('close', gone)
-    response.off('drain', drained)
   }
   return {
     onRequestStart(controller) {
@@ -103,18 +107,17 @@ export function receiver(job: Transfer, hasBody: boolean, retry: (() => void) | 
         })
         response.once('close', over)
       }
-      response.on('drain', drained)
       // What has come in together is dealt with by then: event streams show their headers before their first byte.
       process.nextTick(flush)
     },
-    onResponseData(controller, chunk) {
+    onResponseData(_controller, chunk) {
       if (intercepted) return
       if (!flushed && held === null) {
         held = chunk
         return
       }
       flush()
-      if (!response.write(chunk)) controller.pause()
+      write(chunk)
     },
     onResponseEnd() {
       finish()
