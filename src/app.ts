@@ -98,6 +98,10 @@ export async function buildApp(config: Config, log: Log): Promise<Gatehouse> {
   routeUpgrades(app)
   const limits = await createLimits(app, config.rateLimit)
 
+  // What decides, and what goes upstream.
+  const gate = buildGate({ config, routes, sessions, tokens })
+  const headers = compileHeaders(routes.routes, cookies.isOwn)
+
   // The gateway's own URLs.
   const services: Services = {
     config, provider, store, sessions, refresher, cookies, answers, streams, log, metrics,
@@ -112,15 +116,14 @@ export async function buildApp(config: Config, log: Log): Promise<Gatehouse> {
       if (reading !== null) throw new Fault('ambiguous_path')
       done()
     })
-    registerEndpoints(scope, services, limits)
+    registerEndpoints(scope, services, limits, { gate, headers })
   })
 
   // The application's: through the gate, then upstream.
   await app.register(async (scope) => {
     await registerGate(scope, {
       config, sessions, cookies, answers, streams,
-      gate: buildGate({ config, routes, sessions, tokens }),
-      headers: compileHeaders(routes.routes, cookies.isOwn),
+      gate, headers,
       upstreams: openUpstreams(routes.routes),
       loginRedirects: compileLoginRedirects(routes.routes, provider),
     }, limits)

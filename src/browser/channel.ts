@@ -1,26 +1,38 @@
-/** What the tabs of one origin tell each other. */
+/** What the tabs of one origin tell each other; the gateway's own pages say the first two. */
 type Word =
-  /** There is a session again. */
+  /** A frame has brought a session, or new tokens. */
   | 'renewed'
-  /** The session has been ended. */
+  /** The user has signed in in a window of its own. */
+  | 'signed-in'
+  /** The session has ended. */
   | 'ended'
   /** It may be ending just now: look for yourself. */
   | 'look'
 
-/** The tabs' channel; words reach the other tabs only. */
-export type Channel = { readonly say: (word: Word) => void, readonly listen: (listener: (word: Word) => void) => () => void }
+/** The tabs' channel. */
+export type Channel = {
+  /** Tells all tabs, this one included. */
+  readonly say: (word: Word) => void
+  readonly listen: (listener: (word: Word) => void) => () => void
+}
 
 /** Opens the channel that all tabs of this origin share. */
 export const openChannel = (): Channel => {
   const channel = new BroadcastChannel('gatehouse')
+  const listeners = new Set<(word: Word) => void>()
+  const tell = (word: unknown): void => {
+    if (word !== 'renewed' && word !== 'signed-in' && word !== 'ended' && word !== 'look') return
+    for (const listener of listeners) listener(word)
+  }
+  channel.onmessage = ({ data }) => { tell(data) }
   return {
-    say: (word) => { channel.postMessage(word) },
+    say: (word) => {
+      channel.postMessage(word)
+      tell(word)
+    },
     listen: (listener) => {
-      const heard = ({ data }: MessageEvent): void => {
-        if (data === 'renewed' || data === 'ended' || data === 'look') listener(data)
-      }
-      channel.addEventListener('message', heard)
-      return () => { channel.removeEventListener('message', heard) }
+      listeners.add(listener)
+      return () => { listeners.delete(listener) }
     },
   }
 }

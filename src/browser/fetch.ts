@@ -1,15 +1,24 @@
-import { wantsLogin, type Gateway } from './gateway.ts'
+import type { Channel } from './channel.ts'
+import { isOwn, loginCode, type Gateway } from './gateway.ts'
 import type { Renewal } from './renew.ts'
 
 /** A fetch that, when the gateway wants a login, gets one and repeats the request with its body. */
-export const createFetch = (gateway: Gateway, renewal: Renewal): typeof fetch => async (input, init) => {
-  const url = new URL(input instanceof Request ? input.url : String(input), document.baseURI)
-  if (url.origin !== location.origin || url.href.startsWith(`${gateway.base}/`)) return gateway.fetch(input, init)
-  const request = new Request(input, init)
-  const again = request.clone()
-  const answer = await gateway.fetch(request)
-  if (!wantsLogin(answer.status, (name) => answer.headers.get(name))) return answer
-  const problem: unknown = await answer.clone().json().catch(() => null)
-  const loginUrl = typeof problem === 'object' && problem !== null && 'login_url' in problem && typeof problem.login_url === 'string' ? problem.login_url : null
-  return await renewal.renew(loginUrl) ? gateway.fetch(again) : answer
+export const createFetch = (gateway: Gateway, channel: Channel, renewal: Renewal): typeof fetch => async (input, init) => {
+  const { origin, href } = new URL(input instanceof Request ? input.url : input, document.baseURI)
+  if (origin !== location.origin || isOwn(gateway, channel, href)) return gateway.fetch(input, init)
+  let request = new Request(input, init)
+  const { signal } = request
+  const aborted = new Promise<never>((_resolve, reject) => { signal.onabort = () => { reject(signal.reason) } })
+  // Nobody may be waiting for it.
+  aborted.catch(() => {})
+  for (let met = ''; ;) {
+    const again = request.clone()
+    const answer = await gateway.fetch(request)
+    const code = loginCode(answer.status, (name) => answer.headers.get(name))
+    // A login can be followed by step-up; more than that leads nowhere.
+    if (code === '' || code === met || (met !== '' && code !== 'step_up_required')) return answer
+    met = code
+    if (!await Promise.race([renewal.renew(code, answer.clone()), aborted])) return answer
+    request = again
+  }
 }

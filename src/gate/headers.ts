@@ -19,6 +19,8 @@ const MAX_NAMES_KEPT = 1000
 export interface UpstreamHeaders {
   /** Name, value, name, value …: the client's without what only the gateway may say, then the gateway's own. */
   build(facts: Facts, route: CompiledRoute, session: Session | null, accessToken: string | null): string[]
+  /** The gateway's own alone: who the user is, and the token. */
+  identity(route: CompiledRoute, session: Session | null, accessToken: string | null): string[]
 }
 
 interface RouteRules {
@@ -60,6 +62,13 @@ export function compileHeaders(routes: readonly CompiledRoute[], isOwnCookie: (n
     return FORWARDED.test(same) ? 'forwarded' : 'pass'
   }
 
+  function pushOwn(out: string[], route: CompiledRoute, session: Session | null, accessToken: string | null): void {
+    const mine = rules[route.index]
+    if (mine !== undefined && mine.set.length > 0) out.push(...identityHeaders(mine, route, session))
+    if (accessToken === null) return
+    out.push(route.token.header, route.token.header.toLowerCase() === 'authorization' ? `Bearer ${accessToken}` : accessToken)
+  }
+
   return {
     build(facts, route, session, accessToken) {
       const { rawHeaders, client } = facts
@@ -85,10 +94,12 @@ export function compileHeaders(routes: readonly CompiledRoute[], isOwnCookie: (n
         }
       }
       pushForwarded(out, facts)
-      if (mine !== undefined && mine.set.length > 0) out.push(...identityHeaders(mine, route, session))
-      if (accessToken !== null) {
-        out.push(route.token.header, route.token.header.toLowerCase() === 'authorization' ? `Bearer ${accessToken}` : accessToken)
-      }
+      pushOwn(out, route, session, accessToken)
+      return out
+    },
+    identity(route, session, accessToken) {
+      const out: string[] = []
+      pushOwn(out, route, session, accessToken)
       return out
     },
   }

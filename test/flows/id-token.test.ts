@@ -10,23 +10,23 @@ import { beginLogin, signIn } from '../support/sign-in.ts'
 
 type Forge = (right: JWTPayload) => string | Promise<string>
 
+const ago = (seconds: number): number => Math.floor(Date.now() / 1000) - seconds
+
 /** A login whose token response has the ID token that `forge` makes of the right claims. */
 const loginWith = async ({ url, idp }: Running, forge: Forge): Promise<{ answer: Answer, idToken: string }> => {
   const browser = createBrowser()
   const authorization = await beginLogin(browser, url, { redirect: '/orders' })
   const { searchParams } = authorization
   const callback = await signIn(browser, authorization)
-  const now = Math.floor(Date.now() / 1000)
-  const idToken = await forge({
-    iss: idp.issuer, sub: 'alice', aud: searchParams.get('client_id') ?? '', nonce: searchParams.get('nonce') ?? '', iat: now, exp: now + 300, auth_time: now,
-  })
+  const asked = { aud: searchParams.get('client_id') ?? '', nonce: searchParams.get('nonce') ?? '' }
+  const idToken = await forge({ iss: idp.issuer, sub: 'alice', ...asked, iat: ago(0), exp: ago(-300), auth_time: ago(0) })
   idp.settings.reshapeTokenResponse = (body) => ({ ...body, id_token: idToken })
   const answer = await browser.get(callback.href)
   idp.settings.reshapeTokenResponse = null
   return { answer, idToken }
 }
 
-const ago = (seconds: number): number => Math.floor(Date.now() / 1000) - seconds
+const encoded = (claims: object): string => Buffer.from(JSON.stringify(claims)).toString('base64url')
 
 const reversed = (text: string): string => text.split('').toReversed().join('')
 
@@ -41,7 +41,6 @@ void t.test('one that is wrong in a single point does not', async (t) => {
   const { idp, log } = running
   const stranger: Idp = await startIdp()
   t.teardown(() => stranger.close())
-  const none = Buffer.from(JSON.stringify({ alg: 'none' })).toString('base64url')
   const faults: [string, Forge][] = [
     ['aud', async (right) => idp.sign({ ...right, aud: 'somebody-else' })],
     ['nonce', async (right) => idp.sign({ ...right, nonce: 'another' })],
@@ -52,8 +51,8 @@ void t.test('one that is wrong in a single point does not', async (t) => {
     ['not valid yet', async (right) => idp.sign({ ...right, nbf: ago(-600) })],
     ['another key', async (right) => stranger.sign(right)],
     ['signature', async (right) => (await idp.sign(right)).replace(/[^.]+$/, reversed)],
-    ['claims after signing', async (right) => (await idp.sign(right)).replace(/\.[^.]+\./, `.${Buffer.from(JSON.stringify({ ...right, sub: 'root' })).toString('base64url')}.`)],
-    ['no signature', (right) => `${none}.${Buffer.from(JSON.stringify(right)).toString('base64url')}.`],
+    ['claims after signing', async (right) => (await idp.sign(right)).replace(/\.[^.]+\./, `.${encoded({ ...right, sub: 'root' })}.`)],
+    ['no signature', (right) => `${encoded({ alg: 'none' })}.${encoded(right)}.`],
   ]
   for (const [name, forge] of faults) {
     const { answer, idToken } = await loginWith(running, forge)
@@ -85,7 +84,8 @@ void t.test('a key that nobody knows is looked for once in ten seconds', async (
   const running = await startGateway(t)
   const { idp, url } = running
   await createBrowser().login(`${url}/orders`, 'alice')
-  const unknown = async (): Promise<number> => (await loginWith(running, async (right) => idp.sign(right, { kid: 'nobody-knows' }))).answer.status
+  const forge: Forge = async (right) => idp.sign(right, { kid: 'nobody-knows' })
+  const unknown = async (): Promise<number> => (await loginWith(running, forge)).answer.status
   t.same([await unknown(), await unknown(), await unknown()], [502, 502, 502])
   t.equal(idp.requests.jwks, 2)
   moveClock(t, 10_100)

@@ -198,8 +198,8 @@ void t.test('a prefetched logout link does nothing', async (t) => {
 void t.test('no target leads to another site', async (t) => {
   const { url, browser, idp } = await loggedIn(t, { config: { routes } })
   const targets = [
-    'https://evil.example/', '//evil.example', '/\\evil.example', '\\\\evil.example', '/%09/evil.example', '\t//evil.example', 'javascript:alert(1)',
-    `${url}@evil.example/`, `${url}.evil.example/`, 'https:evil.example', '/x/..//evil.example', 'http:///evil.example',
+    'https://evil.example/', '//evil.example', '/\\evil.example', '\\\\evil.example', '/%09/evil.example', '\t//evil.example',
+    'javascript:alert(1)', `${url}@evil.example/`, `${url}.evil.example/`, 'https:evil.example', '/x/..//evil.example', 'http:///evil.example',
   ]
   for (const redirect of targets) {
     const query = new URLSearchParams({ redirect }).toString()
@@ -216,5 +216,6 @@ void t.test('the return leg goes nowhere that this gateway has not sealed', asyn
     t.match(answer.body, 'You are signed out')
   }
   const login = (await beginLogin(browser, url, { redirect: '/orders' })).searchParams.get('state') ?? ''
-  t.equal((await browser.get(`${url}/oauth2/logout/callback?${new URLSearchParams({ state: login }).toString()}`)).status, 200, 'a login’s state is none of its')
+  const other = await browser.get(`${url}/oauth2/logout/callback?${new URLSearchParams({ state: login }).toString()}`)
+  t.match(other.body, 'You are signed out', 'a login’s state is none of its')
 })

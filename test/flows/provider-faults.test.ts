@@ -77,10 +77,13 @@ void t.test('a token endpoint that is out of order', async (t) => {
   const { url, idp } = running
   const faults: [string, Failure, number][] = [
     ['html', html, 502], ['silence', silence, 503], ['cut', cut, 503], ['tooMuch', tooMuch, 502], ['noJson', noJson, 502],
-    ['an error', { status: 500 }, 503], ['a gateway’s page', { status: 502, body: '<p>Bad gateway' }, 503], ['busy', json({ error: 'slow_down' }, 429), 503],
-    ['a redirect', { status: 302, headers: { location: 'https://evil.example/' } }, 502], ['its answer lost', { processed: true, destroy: true }, 503],
-    ['wrong types', json({ access_token: 5, token_type: 'bearer', id_token: [] }), 502], ['nothing in it', json({}), 502],
-    ['no ID token', json({ access_token: 'abc', token_type: 'bearer' }), 502], ['an ID token that is none', json({ access_token: 'abc', token_type: 'bearer', id_token: 'x.y.z' }), 502],
+    ['an error', { status: 500 }, 503], ['a page of a proxy', { status: 502, body: '<p>Bad gateway' }, 503],
+    ['busy', json({ error: 'slow_down' }, 429), 503],
+    ['a redirect', { status: 302, headers: { location: 'https://evil.example/' } }, 502],
+    ['its answer lost', { processed: true, destroy: true }, 503], ['nothing in it', json({}), 502],
+    ['wrong types', json({ access_token: 5, token_type: 'bearer', id_token: [] }), 502],
+    ['no ID token', json({ access_token: 'abc', token_type: 'bearer' }), 502],
+    ['an ID token that is none', json({ access_token: 'abc', token_type: 'bearer', id_token: 'x.y.z' }), 502],
     ['the wrong client', json({ error: 'invalid_client' }, 401), 502],
   ]
   for (const [name, failure, status] of faults) {
@@ -98,8 +101,10 @@ void t.test('a userinfo endpoint that is out of order, or speaks of somebody els
   const { url, idp } = running
   const faults: [string, Failure, number][] = [
     ['html', html, 502], ['silence', silence, 503], ['cut', cut, 503], ['tooMuch', tooMuch, 502], ['noJson', noJson, 502],
-    ['an error', { status: 500 }, 503], ['refused', { status: 401, headers: { 'www-authenticate': 'Bearer error="invalid_token"' } }, 502],
-    ['somebody else', json({ sub: 'mallory', groups: ['admin'] }), 502], ['nobody', json({ groups: ['admin'] }), 502], ['wrong types', json({ sub: 5 }), 502],
+    ['an error', { status: 500 }, 503],
+    ['refused', { status: 401, headers: { 'www-authenticate': 'Bearer error="invalid_token"' } }, 502],
+    ['somebody else', json({ sub: 'mallory', groups: ['admin'] }), 502], ['nobody', json({ groups: ['admin'] }), 502],
+    ['wrong types', json({ sub: 5 }), 502],
   ]
   for (const [name, failure, status] of faults) {
     const browser = createBrowser()
@@ -123,7 +128,8 @@ void t.test('a pushed authorization request that fails', async (t) => {
   const running = await startGateway(t, { idp: { pushedAuthorization: true }, config: timeout })
   const { url, idp } = running
   const faults: [string, Failure, number][] = [
-    ['html', html, 502], ['silence', silence, 503], ['cut', cut, 503], ['refused', json({ error: 'invalid_request' }, 400), 502], ['an error', { status: 500 }, 503],
+    ['html', html, 502], ['silence', silence, 503], ['cut', cut, 503], ['an error', { status: 500 }, 503],
+    ['refused', json({ error: 'invalid_request' }, 400), 502],
   ]
   for (const [name, failure, status] of faults) {
     idp.fail('par', failure)

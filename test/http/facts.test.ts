@@ -10,9 +10,14 @@ const publicUrls = ['https://orders.example.com', 'https://shop.example.com', 'h
 type Asked = { readonly url?: string, readonly peer?: string, readonly headers?: [name: string, value: string][], readonly version?: string, readonly trustedProxies?: string[] }
 
 const read = ({ url = '/', peer = '192.0.2.7', headers = [['Host', 'orders.example.com']], version = '1.1', trustedProxies = ['10.0.0.0/8', 'fd00::/8'] }: Asked): Facts => {
+  const merged: Record<string, string> = {}
+  for (const [name, value] of headers) {
+    const known = merged[name.toLowerCase()]
+    merged[name.toLowerCase()] = known === undefined ? value : `${known}, ${value}`
+  }
   const socket = new Socket()
   Object.defineProperty(socket, 'remoteAddress', { value: peer })
-  const request = Object.assign(new IncomingMessage(socket), { method: 'GET', url, httpVersion: version, rawHeaders: headers.flat() })
+  const request = Object.assign(new IncomingMessage(socket), { method: 'GET', url, httpVersion: version, headers: merged, rawHeaders: headers.flat() })
   rewriteTarget(request, publicUrls)
   return createFactReader({ publicUrls, trustedProxies, readTicket: () => null }).read(request)
 }

@@ -1,12 +1,17 @@
 import t from 'tap'
+import { startIdp } from '../../src/demo/idp.ts'
 import { startApplication, until } from '../support/application.ts'
 import { startGateway } from '../support/gateway.ts'
 import { ask, header, open, parseAnswers, sendRaw } from '../support/raw-http.ts'
 
+// One provider for all gateways here: what it does is not what these tests are about.
+const idp = await startIdp()
+t.teardown(() => idp.close())
+
 const everybody = [{ path: '/**', access: 'public' }]
 
 void t.test('what the HTTP parser refuses gets a problem, and the connection closes', async (t) => {
-  const { url, upstream } = await startGateway(t, { config: { routes: everybody } })
+  const { url, upstream } = await startGateway(t, { idp, config: { routes: everybody } })
   const rows: [name: string, bytes: string, status: number][] = [
     ['headers beyond 16 kB', `GET / HTTP/1.1\r\nHost: a\r\nX-Long: ${'x'.repeat(20_000)}\r\n\r\n`, 431],
     ['a target beyond 16 kB', `GET /${'x'.repeat(20_000)} HTTP/1.1\r\nHost: a\r\n\r\n`, 431],
@@ -42,7 +47,7 @@ void t.test('rubbish behind a request never ends up in the middle of its answer'
     res.write('first')
     answer = () => { res.end('later') }
   })
-  const { url } = await startGateway(t, { config: { upstream: application.url, routes: everybody } })
+  const { url } = await startGateway(t, { idp, config: { upstream: application.url, routes: everybody } })
   const socket = open(url)
   let text = ''
   socket.on('data', (chunk: Buffer) => { text += chunk.toString() })
@@ -55,14 +60,14 @@ void t.test('rubbish behind a request never ends up in the middle of its answer'
 })
 
 void t.test('several requests on one connection are answered in their order', async (t) => {
-  const { url } = await startGateway(t, { config: { routes: everybody } })
+  const { url } = await startGateway(t, { idp, config: { routes: everybody } })
   const requests = ['/api/slow?ms=100', '/api/status/201', '/nope', '/api/slow?ms=20', '/a\\b', '/api/status/204', '/oauth2/session']
   const bytes = requests.map((path, i) => `GET ${path} HTTP/1.1\r\nHost: a\r\n${i === requests.length - 1 ? 'Connection: close\r\n' : ''}\r\n`).join('')
   t.same(parseAnswers(await sendRaw(url, bytes)).map(({ status }) => status), [200, 201, 404, 200, 400, 204, 401])
 })
 
 void t.test('a client that goes before it has said anything is no matter', async (t) => {
-  const { url, log } = await startGateway(t, { config: { routes: everybody } })
+  const { url, log } = await startGateway(t, { idp, config: { routes: everybody } })
   for (const bytes of ['', 'G', 'GET / HTTP/1.1\r\n', 'POST /api/echo HTTP/1.1\r\nHost: a\r\nContent-Length: 100\r\n\r\nhalf']) {
     const socket = open(url)
     socket.end(bytes)

@@ -1,8 +1,13 @@
 import type { Test } from 'tap'
 import t from 'tap'
+import { startIdp } from '../../src/demo/idp.ts'
 import { createBrowser } from '../support/browser.ts'
 import { freePort, startGateway, type Running } from '../support/gateway.ts'
 import { ask, header, parseAnswers, sendRaw, type RawAnswer } from '../support/raw-http.ts'
+
+// One provider for all gateways here: what it does is not what these tests are about.
+const idp = await startIdp()
+t.teardown(() => idp.close())
 
 type Kind = 'navigation' | 'frame' | 'form' | 'script' | 'websocket'
 
@@ -75,7 +80,7 @@ const asksToLogIn = (t: Test, { url }: Running, answer: RawAnswer, client: typeo
 }
 
 void t.test('no session: to the login, or 401', async (t) => {
-  const running = await startGateway(t)
+  const running = await startGateway(t, { idp })
   for (const client of clients) {
     const answer = await ask(running.url, client[2], '/orders?page=2', client[3])
     asksToLogIn(t, running, answer, client, 'login_required')
@@ -85,7 +90,7 @@ void t.test('no session: to the login, or 401', async (t) => {
 })
 
 void t.test('a session that has ended: the same, and the cookie is cleared', async (t) => {
-  const running = await startGateway(t)
+  const running = await startGateway(t, { idp })
   const cookie = await cookieOf(running.url, 'alice')
   t.equal((await ask(running.url, 'POST', '/oauth2/logout/local', [cookie, 'Content-Length: 0'])).status, 204)
   const before = running.upstream.requests.length
@@ -98,7 +103,7 @@ void t.test('a session that has ended: the same, and the cookie is cleared', asy
 })
 
 void t.test('a session that needs a step-up: to a login with it, and the session stays', async (t) => {
-  const running = await startGateway(t, { config: { routes: [{ path: '/**' }, { path: '/orders', require: { acr: ['gold', 'platinum'] } }] } })
+  const running = await startGateway(t, { idp, config: { routes: [{ path: '/**' }, { path: '/orders', require: { acr: ['gold', 'platinum'] } }] } })
   const cookie = await cookieOf(running.url, 'alice')
   const before = running.upstream.requests.length
   for (const client of clients) {
@@ -110,7 +115,7 @@ void t.test('a session that needs a step-up: to a login with it, and the session
 })
 
 void t.test('claims that do not allow it: 403, without a word about which', async (t) => {
-  const running = await startGateway(t, { config: { routes: [{ path: '/**' }, { path: '/orders', require: { claims: { groups: 'kings' } } }] } })
+  const running = await startGateway(t, { idp, config: { routes: [{ path: '/**' }, { path: '/orders', require: { claims: { groups: 'kings' } } }] } })
   const cookie = await cookieOf(running.url, 'alice')
   for (const [name, kind, method, headers] of clients) {
     const answer = await ask(running.url, method, '/orders?page=2', [...headers, cookie])
@@ -122,7 +127,7 @@ void t.test('claims that do not allow it: 403, without a word about which', asyn
 
 void t.test('no route: 404; a path with two meanings: 400; an application that is away: 502', async (t) => {
   const upstream = `http://127.0.0.1:${await freePort()}`
-  const { url } = await startGateway(t, { config: { upstream, routes: [{ path: '/public/**', access: 'public' }, { path: '/private/**' }] } })
+  const { url } = await startGateway(t, { idp, config: { upstream, routes: [{ path: '/public/**', access: 'public' }, { path: '/private/**' }] } })
   for (const [name, kind, method, headers] of clients) {
     looksOwn(t, await ask(url, method, '/nowhere', headers), kind, 404, 'not_found', name, method)
     looksOwn(t, await ask(url, method, '/public/../private/x', headers), kind, 400, 'ambiguous_path', name, method)
@@ -133,7 +138,7 @@ void t.test('no route: 404; a path with two meanings: 400; an application that i
 })
 
 void t.test('a provider that is away is a 503 where it is needed, with Retry-After, and nowhere else', async (t) => {
-  const { url } = await startGateway(t, { config: { provider: { issuer: `http://127.0.0.1:${await freePort()}` }, routes: [{ path: '/**' }, { path: '/public/**', access: 'public' }] } })
+  const { url } = await startGateway(t, { idp, config: { provider: { issuer: `http://127.0.0.1:${await freePort()}` }, routes: [{ path: '/**' }, { path: '/public/**', access: 'public' }] } })
   const browser = createBrowser()
   const answer = await browser.get(`${url}/oauth2/login`)
   t.equal(answer.status, 503)
@@ -146,7 +151,7 @@ void t.test('a provider that is away is a 503 where it is needed, with Retry-Aft
 })
 
 void t.test('another site’s request with a session: 403', async (t) => {
-  const { url, upstream } = await startGateway(t)
+  const { url, upstream } = await startGateway(t, { idp })
   const cookie = await cookieOf(url, 'alice')
   const before = upstream.requests.length
   const foreign: [string, Kind, string[]][] = [
@@ -166,12 +171,12 @@ void t.test('another site’s request with a session: 403', async (t) => {
 })
 
 void t.test('csrf: off takes a request from anywhere', async (t) => {
-  const { url } = await startGateway(t, { config: { routes: [{ path: '/**', csrf: 'off' }] } })
+  const { url } = await startGateway(t, { idp, config: { routes: [{ path: '/**', csrf: 'off' }] } })
   t.equal((await ask(url, 'POST', '/api/echo', [await cookieOf(url, 'alice'), 'Origin: https://evil.example', 'Content-Length: 0'])).status, 200)
 })
 
 void t.test('a public route never looks at the session', async (t) => {
-  const { url, upstream } = await startGateway(t, { config: { routes: [{ path: '/**', access: 'public' }] } })
+  const { url, upstream } = await startGateway(t, { idp, config: { routes: [{ path: '/**', access: 'public' }] } })
   const cookie = await cookieOf(url.replace('/api', ''), 'alice')
   await ask(url, 'POST', '/oauth2/logout/local', [cookie, 'Content-Length: 0'])
   for (const headers of [[cookie], ['Cookie: gatehouse=rubbish'], [cookie, 'Origin: https://evil.example']]) {
@@ -183,7 +188,7 @@ void t.test('a public route never looks at the session', async (t) => {
 })
 
 void t.test('an optional route takes a session where there is one, and does without', async (t) => {
-  const { url, upstream } = await startGateway(t, { config: { routes: [{ path: '/**', access: 'optional', headers: { set: { 'X-User': '{claims.sub}' } } }, { path: '/in', access: 'required' }] } })
+  const { url, upstream } = await startGateway(t, { idp, config: { routes: [{ path: '/**', access: 'optional', headers: { set: { 'X-User': '{claims.sub}' } } }, { path: '/in', access: 'required' }] } })
   const browser = createBrowser()
   t.equal((await ask(url, 'GET', '/api/orders')).status, 200)
   t.notOk(upstream.requests.at(-1)?.headers['x-user'])
@@ -218,7 +223,7 @@ void t.test('claims by name, by path, in lists, as numbers', async (t) => {
 })
 
 void t.test('challenge: redirect and 401', async (t) => {
-  const { url } = await startGateway(t, { config: { routes: [{ path: '/**' }, { path: '/r', challenge: 'redirect' }, { path: '/u', challenge: '401' }, { path: '/n', challenge: 401 }] } })
+  const { url } = await startGateway(t, { idp, config: { routes: [{ path: '/**' }, { path: '/r', challenge: 'redirect' }, { path: '/u', challenge: '401' }, { path: '/n', challenge: 401 }] } })
   for (const [name, kind, method, headers] of clients) {
     t.equal((await ask(url, method, '/r', headers)).status, kind === 'websocket' ? 401 : 302, name)
     t.equal((await ask(url, method, '/u', headers)).status, 401, name)
@@ -227,7 +232,7 @@ void t.test('challenge: redirect and 401', async (t) => {
 })
 
 void t.test('a script is told to come back to its page, an htmx element also by HX-Redirect', async (t) => {
-  const { url } = await startGateway(t)
+  const { url } = await startGateway(t, { idp })
   const loginUrl = async (headers: string[]): Promise<unknown> => problemOf(await ask(url, 'GET', '/api/orders', headers))['login_url']
   t.equal(await loginUrl([`Referer: ${url}/current/page`]), `${url}/oauth2/login?redirect=%2Fcurrent%2Fpage`)
   t.equal(await loginUrl([]), `${url}/oauth2/login`)
@@ -238,7 +243,7 @@ void t.test('a script is told to come back to its page, an htmx element also by 
 })
 
 void t.test('the operator says what else is a script, and what scripts read', async (t) => {
-  const { url } = await startGateway(t, { config: { scripts: { headers: [{ name: 'X-Ajax', value: '1' }, { name: 'X-App' }], message: 'Please reload the page.' } } })
+  const { url } = await startGateway(t, { idp, config: { scripts: { headers: [{ name: 'X-Ajax', value: '1' }, { name: 'X-App' }], message: 'Please reload the page.' } } })
   for (const line of ['X-Ajax: 1', 'x-app: anything']) {
     const answer = await ask(url, 'GET', '/', [html, line])
     t.equal(answer.status, 401, line)
@@ -249,7 +254,7 @@ void t.test('the operator says what else is a script, and what scripts read', as
 })
 
 void t.test('an endpoint does not mind what a script says about a body that it has not', async (t) => {
-  const { url } = await startGateway(t)
+  const { url } = await startGateway(t, { idp })
   const cookie = await cookieOf(url, 'alice')
   for (const type of ['application/json', 'text/plain', 'application/x-www-form-urlencoded', 'application/x-unheard-of']) {
     for (const body of ['', '{', 'a=b']) {
@@ -261,7 +266,7 @@ void t.test('an endpoint does not mind what a script says about a body that it h
 })
 
 void t.test('endpoints that change something do nothing for a prefetch', async (t) => {
-  const { url } = await startGateway(t)
+  const { url } = await startGateway(t, { idp })
   const cookie = await cookieOf(url, 'alice')
   for (const line of ['Sec-Purpose: prefetch', 'Purpose: prefetch', 'X-Moz: prefetch', 'Sec-Purpose: prefetch;prerender']) {
     for (const path of ['login', 'start', 'sign_in', 'callback?code=x&state=y', 'logout', 'sign_out']) {

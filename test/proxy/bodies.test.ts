@@ -2,10 +2,15 @@ import { createHash, randomBytes } from 'node:crypto'
 import { request as httpRequest, type IncomingMessage } from 'node:http'
 import { buffer } from 'node:stream/consumers'
 import t from 'tap'
+import { startIdp } from '../../src/demo/idp.ts'
 import { startApplication, until } from '../support/application.ts'
 import { createBrowser } from '../support/browser.ts'
 import { startGateway } from '../support/gateway.ts'
 import { ask, header, open, parseAnswers, sendRaw } from '../support/raw-http.ts'
+
+// One provider for all gateways here: what it does is not what these tests are about.
+const idp = await startIdp()
+t.teardown(() => idp.close())
 
 const everybody = [{ path: '/**', access: 'public' }]
 const sha256 = (bytes: Buffer): string => createHash('sha256').update(bytes).digest('hex')
@@ -21,7 +26,7 @@ const post = async (url: string, body: Buffer, { chunked = false, headers = {} }
 }
 
 void t.test('a body goes up as it is, sized or chunked, of any size', async (t) => {
-  const { url } = await startGateway(t, { config: { routes: everybody } })
+  const { url } = await startGateway(t, { idp, config: { routes: everybody } })
   for (const size of [0, 1, 65_535, 65_536, 3_000_000]) {
     const body = randomBytes(size)
     for (const chunked of [false, true]) {
@@ -43,7 +48,7 @@ void t.test('an answer comes down as it is, sized or chunked', async (t) => {
     for (let at = 0; at < body.length; at += 10_000) res.write(body.subarray(at, at + 10_000))
     res.end()
   })
-  const { url } = await startGateway(t, { config: { upstream: application.url, routes: everybody } })
+  const { url } = await startGateway(t, { idp, config: { upstream: application.url, routes: everybody } })
   for (const [path, body] of bodies) for (const how of ['sized', 'chunked']) {
     const answer = await ask(url, 'GET', `${path}?${how}`)
     t.equal(sha256(answer.body), sha256(body), `${path} ${how}`)
@@ -54,14 +59,14 @@ void t.test('an answer comes down as it is, sized or chunked', async (t) => {
 void t.test('compressed answers stay compressed', async (t) => {
   const bytes = randomBytes(1000)
   const application = await startApplication(t, (_req, res) => { res.writeHead(200, { 'content-encoding': 'br', 'content-type': 'text/html' }).end(bytes) })
-  const { url } = await startGateway(t, { config: { upstream: application.url, routes: everybody } })
+  const { url } = await startGateway(t, { idp, config: { upstream: application.url, routes: everybody } })
   const answer = await ask(url, 'GET', '/', ['Accept-Encoding: br'])
   t.equal(header(answer, 'content-encoding'), 'br')
   t.ok(answer.body.equals(bytes))
 })
 
 void t.test('no media type is looked at, not even a malformed one', async (t) => {
-  const { url } = await startGateway(t, { config: { routes: everybody } })
+  const { url } = await startGateway(t, { idp, config: { routes: everybody } })
   const types = ['application/json', 'text/', '/', ';;;', 'multipart/form-data', 'application/json; charset=x; charset=y', 'text/html, text/plain', '\u00e9']
   for (const type of types) {
     const seen = await post(`${url}/api/echo`, Buffer.from('{not json'), { headers: { 'content-type': type } })
@@ -71,7 +76,7 @@ void t.test('no media type is looked at, not even a malformed one', async (t) =>
 })
 
 void t.test('a body comes with any method', async (t) => {
-  const { url } = await startGateway(t, { config: { routes: everybody } })
+  const { url } = await startGateway(t, { idp, config: { routes: everybody } })
   for (const method of ['GET', 'DELETE', 'OPTIONS', 'PATCH', 'PROPFIND', 'REPORT']) {
     const bytes = await sendRaw(url, `${method} /api/echo HTTP/1.1\r\nHost: a\r\nConnection: close\r\nContent-Length: 5\r\n\r\nhello`)
     const [answer] = parseAnswers(bytes)
@@ -80,7 +85,7 @@ void t.test('a body comes with any method', async (t) => {
 })
 
 void t.test('204 and 304 have no body, and the connection goes on', async (t) => {
-  const { url } = await startGateway(t, { config: { routes: everybody } })
+  const { url } = await startGateway(t, { idp, config: { routes: everybody } })
   const bytes = await sendRaw(url, ['204', '304', '200'].map((status, i) => (
     `GET /api/status/${status} HTTP/1.1\r\nHost: a\r\n${i === 2 ? 'Connection: close\r\n' : ''}\r\n`
   )).join(''))
@@ -88,7 +93,7 @@ void t.test('204 and 304 have no body, and the connection goes on', async (t) =>
 })
 
 void t.test('Expect: 100-continue is met by the gateway and goes no further', async (t) => {
-  const { url, upstream } = await startGateway(t, { config: { routes: everybody } })
+  const { url, upstream } = await startGateway(t, { idp, config: { routes: everybody } })
   const socket = open(url)
   socket.write('POST /api/echo HTTP/1.1\r\nHost: a\r\nConnection: close\r\nExpect: 100-continue\r\nContent-Length: 5\r\n\r\n')
   let text = ''
@@ -101,7 +106,7 @@ void t.test('Expect: 100-continue is met by the gateway and goes no further', as
 })
 
 void t.test('another expectation is nothing that a gateway has to understand', async (t) => {
-  const { url } = await startGateway(t, { config: { routes: everybody } })
+  const { url } = await startGateway(t, { idp, config: { routes: everybody } })
   t.equal((await ask(url, 'GET', '/api/orders', ['Expect: something-else'])).status, 200)
 })
 
@@ -114,7 +119,7 @@ void t.test('trailers end at the gateway', async (t) => {
       res.end()
     })
   })
-  const { url } = await startGateway(t, { config: { upstream: application.url, routes: everybody } })
+  const { url } = await startGateway(t, { idp, config: { upstream: application.url, routes: everybody } })
   const bytes = await sendRaw(url, 'POST / HTTP/1.1\r\nHost: a\r\nConnection: close\r\nTrailer: X-User\r\nTransfer-Encoding: chunked\r\n\r\n1\r\nx\r\n0\r\nX-User: mallory\r\n\r\n')
   const [answer] = parseAnswers(bytes)
   t.equal(answer?.body.toString(), '{}')
@@ -123,7 +128,7 @@ void t.test('trailers end at the gateway', async (t) => {
 })
 
 void t.test('a body that says its length in two ways is refused', async (t) => {
-  const { url, upstream } = await startGateway(t, { config: { routes: everybody } })
+  const { url, upstream } = await startGateway(t, { idp, config: { routes: everybody } })
   const framings = [
     'Content-Length: 5\r\nContent-Length: 6', 'Content-Length: 5, 5', 'Content-Length: 5\r\nTransfer-Encoding: chunked', 'Transfer-Encoding: gzip', 'Transfer-Encoding: chunked, x',
     'Content-Length: -1', 'Content-Length: 0x5', 'Content-Length: +5', 'Transfer-Encoding: chunked\r\nTransfer-Encoding: identity',
@@ -144,7 +149,7 @@ void t.test('an upload waits for an application that reads slowly', async (t) =>
     req.once('readable', () => undefined)
     req.on('end', () => { res.end('done') })
   })
-  const { url } = await startGateway(t, { config: { upstream: application.url, routes: everybody } })
+  const { url } = await startGateway(t, { idp, config: { upstream: application.url, routes: everybody } })
   const socket = open(url)
   const total = 50_000_000
   socket.write(`POST / HTTP/1.1\r\nHost: a\r\nConnection: close\r\nContent-Length: ${total}\r\n\r\n`)
@@ -182,7 +187,7 @@ void t.test('a download waits for a client that reads slowly', async (t) => {
     res.on('drain', pump)
     pump()
   })
-  const { url } = await startGateway(t, { config: { upstream: application.url, routes: everybody } })
+  const { url } = await startGateway(t, { idp, config: { upstream: application.url, routes: everybody } })
   const socket = open(url)
   socket.pause()
   socket.write('GET / HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n')
@@ -196,7 +201,7 @@ void t.test('a download waits for a client that reads slowly', async (t) => {
 })
 
 void t.test('a form with a session goes up as it was posted', async (t) => {
-  const { url, upstream } = await startGateway(t)
+  const { url, upstream } = await startGateway(t, { idp })
   const browser = createBrowser()
   await browser.login(`${url}/`, 'alice')
   const answer = await browser.post(`${url}/api/echo`, new URLSearchParams({ note: 'a&b=ü' }), { from: `${url}/` })

@@ -1,10 +1,15 @@
 import t from 'tap'
+import { startIdp } from '../../src/demo/idp.ts'
 import { createBrowser } from '../support/browser.ts'
 import { startGateway } from '../support/gateway.ts'
 import { ask } from '../support/raw-http.ts'
 
+// One provider for all gateways here: what it does is not what these tests are about.
+const idp = await startIdp()
+t.teardown(() => idp.close())
+
 void t.test('the gateway’s cookies never reach the application, all others do', async (t) => {
-  const { url, upstream } = await startGateway(t, { config: { routes: [{ path: '/**' }, { path: '/public/**', access: 'public' }] } })
+  const { url, upstream } = await startGateway(t, { idp, config: { routes: [{ path: '/**' }, { path: '/public/**', access: 'public' }] } })
   const browser = createBrowser()
   await browser.login(`${url}/`, 'alice')
   const own = `gatehouse=${browser.cookies.get(url, 'gatehouse') ?? ''}`
@@ -17,7 +22,7 @@ void t.test('the gateway’s cookies never reach the application, all others do'
 })
 
 void t.test('an application can set cookies, but none of the gateway’s, however it spells them', async (t) => {
-  const { url } = await startGateway(t, { config: { routes: [{ path: '/**', access: 'public' }] } })
+  const { url } = await startGateway(t, { idp, config: { routes: [{ path: '/**', access: 'public' }] } })
   const lines = ['gatehouse=stolen', 'gatehouse=; Max-Age=0', ' gatehouse =x; Path=/', 'gatehouse', 'gatehouse-login-0=x', 'gatehouse-login-3=x; Path=/a', 'gatehouse-tries=9', '=gatehouse=x', ' = gatehouse=x']
   const fine = ['theme=dark; Path=/', 'gatehouses=1', 'x=gatehouse=1', 'GATEHOUSE=1']
   const query = new URLSearchParams([...lines, ...fine].map((line): [string, string] => ['cookie', line]))
@@ -26,7 +31,7 @@ void t.test('an application can set cookies, but none of the gateway’s, howeve
 })
 
 void t.test('of two cookies of ours that both open, neither is believed', async (t) => {
-  const { url } = await startGateway(t)
+  const { url } = await startGateway(t, { idp })
   const tickets: string[] = []
   for (const user of ['alice', 'bob']) {
     const browser = createBrowser()
@@ -42,7 +47,7 @@ void t.test('of two cookies of ours that both open, neither is believed', async 
 })
 
 void t.test('a session lives with any number of other cookies around it', async (t) => {
-  const { url } = await startGateway(t)
+  const { url } = await startGateway(t, { idp })
   const browser = createBrowser()
   await browser.login(`${url}/`, 'alice')
   const ticket = browser.cookies.get(url, 'gatehouse') ?? ''

@@ -1,6 +1,11 @@
 import t from 'tap'
+import { startIdp } from '../../src/demo/idp.ts'
 import { startGateway } from '../support/gateway.ts'
 import { ask } from '../support/raw-http.ts'
+
+// One provider for all gateways here: what it does is not what these tests are about.
+const idp = await startIdp()
+t.teardown(() => idp.close())
 
 const everybody = [{ path: '/**', access: 'public' }]
 
@@ -12,7 +17,7 @@ const family = [
 ]
 
 void t.test('what anybody says about being forwarded is dropped; three headers are written anew', async (t) => {
-  const { url, upstream } = await startGateway(t, { config: { routes: everybody } })
+  const { url, upstream } = await startGateway(t, { idp, config: { routes: everybody } })
   await ask(url, 'GET', '/x', [...family, 'X-Forwarded-For: 6.6.6.6', 'X-Forwarded-Proto: evil', 'X-Forwarded-Host: evil.example'])
   const seen = upstream.requests.at(-1)
   t.notMatch(seen?.rawHeaders.join(), /evil|6\.6\.6\.6|666/i)
@@ -20,7 +25,7 @@ void t.test('what anybody says about being forwarded is dropped; three headers a
 })
 
 void t.test('behind a trusted proxy they are continued, and the rest of the family passes', async (t) => {
-  const { url, upstream } = await startGateway(t, { config: { routes: everybody, trustedProxies: ['127.0.0.1'] } })
+  const { url, upstream } = await startGateway(t, { idp, config: { routes: everybody, trustedProxies: ['127.0.0.1'] } })
   await ask(url, 'GET', '/x', ['X-Forwarded-For: 192.0.2.7, 10.0.0.1', 'X-Forwarded-Proto: https', 'X-Forwarded-Host: shop.example.com', 'X-Forwarded-Prefix: /shop', 'X-Real-IP: 192.0.2.7'])
   t.match(upstream.requests.at(-1)?.headers, {
     'x-forwarded-for': '192.0.2.7, 10.0.0.1, 127.0.0.1', 'x-forwarded-proto': 'https', 'x-forwarded-host': 'shop.example.com', 'x-forwarded-prefix': '/shop', 'x-real-ip': '192.0.2.7',
@@ -29,7 +34,7 @@ void t.test('behind a trusted proxy they are continued, and the rest of the fami
 
 void t.test('the log knows the client behind a trusted proxy, and takes nobody else’s word', async (t) => {
   const client = async (trustedProxies: string[]): Promise<unknown> => {
-    const { url, events } = await startGateway(t, { config: { routes: everybody, trustedProxies } })
+    const { url, events } = await startGateway(t, { idp, config: { routes: everybody, trustedProxies } })
     await ask(url, 'GET', '/x', ['X-Forwarded-For: 6.6.6.6, 192.0.2.7'])
     return events('request').at(-1)?.['client']
   }
@@ -41,7 +46,7 @@ void t.test('the log knows the client behind a trusted proxy, and takes nobody e
 void t.test('of several public URLs a request belongs to the one that Host names, or a trusted proxy’s X-Forwarded-Host', async (t) => {
   const port = 40_000 + Math.floor(Math.random() * 20_000)
   const urls = [`http://127.0.0.1:${port}`, 'http://one.localhost:9', 'http://two.localhost:9']
-  const { upstream, url } = await startGateway(t, { port, config: { publicUrl: urls, trustedProxies: ['127.0.0.1'], routes: [
+  const { upstream, url } = await startGateway(t, { idp, port, config: { publicUrl: urls, trustedProxies: ['127.0.0.1'], routes: [
     { path: '/**' }, { path: '/who', access: 'public' }, { path: '/who', access: 'public', host: 'two.localhost', headers: { set: { 'X-Route': 'two' } } },
   ] } })
   const loginUrl = async (headers: string[]): Promise<unknown> => {

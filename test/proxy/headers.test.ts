@@ -1,8 +1,13 @@
 import t from 'tap'
+import { startIdp } from '../../src/demo/idp.ts'
 import { startApplication } from '../support/application.ts'
 import { createBrowser } from '../support/browser.ts'
 import { startGateway } from '../support/gateway.ts'
 import { ask, header, parseAnswers, sendRaw } from '../support/raw-http.ts'
+
+// One provider for all gateways here: what it does is not what these tests are about.
+const idp = await startIdp()
+t.teardown(() => idp.close())
 
 const routes = [
   { path: '/**', headers: { set: { 'X-User': '{claims.sub}', 'X-Groups': '{claims.groups}', 'X-Name': '{claims.name}', 'X-Street.Name': '{claims.address.street}' } } },
@@ -24,7 +29,7 @@ const sent = (raw: readonly string[] | undefined, name: string): string[] => (
 )
 
 void t.test('who the user is, an application learns from the gateway alone', async (t) => {
-  const { url, upstream } = await startGateway(t, { config: { routes } })
+  const { url, upstream } = await startGateway(t, { idp, config: { routes } })
   const browser = createBrowser()
   await browser.login(`${url}/`, 'alice')
   const cookie = `Cookie: ${browser.cookies.header(new URL(url))}`
@@ -45,7 +50,7 @@ void t.test('who the user is, an application learns from the gateway alone', asy
 })
 
 void t.test('a name that is not ASCII, in either encoding', async (t) => {
-  const { url, upstream } = await startGateway(t, { config: { routes } })
+  const { url, upstream } = await startGateway(t, { idp, config: { routes } })
   const browser = createBrowser()
   await browser.login(`${url}/`, 'zoe')
   await browser.get(`${url}/api/orders`, { kind: 'script' })
@@ -60,6 +65,7 @@ void t.test('claims of every shape come as one safe header or none', async (t) =
   const names = ['nested.role', 'list', 'object', 'evil', 'huge', 'empty', 'flag']
   const set = Object.fromEntries(names.map((name) => [`X-C-${name.replace('.', '-')}`, `{claims.${name}}`]))
   const { url, upstream } = await startGateway(t, {
+    idp,
     config: { routes: [{ path: '/**', headers: { set } }] },
     idp: { users: [{ sub: 'dora', name: 'Dora', email: 'dora@example.com', groups: [], claims }] },
   })
@@ -75,7 +81,7 @@ void t.test('claims of every shape come as one safe header or none', async (t) =
 })
 
 void t.test('the token goes where the route says, and a client’s Authorization only where no session is used', async (t) => {
-  const { url, upstream } = await startGateway(t, { config: { routes } })
+  const { url, upstream } = await startGateway(t, { idp, config: { routes } })
   const browser = createBrowser()
   await browser.login(`${url}/`, 'alice')
   const mine = { authorization: 'Basic bWluZTptaW5l' }
@@ -94,7 +100,7 @@ void t.test('the token goes where the route says, and a client’s Authorization
 })
 
 void t.test('hop-by-hop headers and those that Connection names go no further', async (t) => {
-  const { url, upstream } = await startGateway(t, { config: { routes } })
+  const { url, upstream } = await startGateway(t, { idp, config: { routes } })
   const hop = [
     'Keep-Alive: timeout=5', 'Proxy-Connection: keep-alive', 'Proxy-Authorization: Basic eA==', 'TE: trailers', 'Upgrade: h2c', 'HTTP2-Settings: AAMAAABk', 'X-Hop: 1', 'x-HOP-two: 2',
   ]
@@ -113,7 +119,7 @@ void t.test('hop-by-hop headers of an answer, those it names, and Gatehouse end 
       'Gatehouse', 'login_required', 'GATEHOUSE', 'forbidden', 'X-Stays', 'yes', 'X-Twice', 'a', 'X-Twice', 'b', 'X-Latin', 'caf\u00e9',
     ]).end('ok')
   })
-  const { url } = await startGateway(t, { config: { upstream: application.url, routes: [{ path: '/**', access: 'public' }] } })
+  const { url } = await startGateway(t, { idp, config: { upstream: application.url, routes: [{ path: '/**', access: 'public' }] } })
   const answer = await ask(url, 'GET', '/')
   for (const name of ['x-hop', 'x-hop-two', 'proxy-connection', 'gatehouse']) t.notOk(answer.headers.get(name), name)
   t.not(header(answer, 'keep-alive'), 'timeout=9')
@@ -123,7 +129,7 @@ void t.test('hop-by-hop headers of an answer, those it names, and Gatehouse end 
 })
 
 void t.test('an answer of the application’s own is not touched', async (t) => {
-  const { url } = await startGateway(t, { config: { routes: [{ path: '/**', access: 'public' }] } })
+  const { url } = await startGateway(t, { idp, config: { routes: [{ path: '/**', access: 'public' }] } })
   for (const status of [400, 401, 403, 404, 418, 500, 502, 503]) {
     const answer = await createBrowser().get(`${url}/api/status/${status}?body=mine&header=WWW-Authenticate:%20Basic&header=X-Mine:%201`, { kind: 'script' })
     t.equal(answer.status, status)
@@ -135,7 +141,7 @@ void t.test('an answer of the application’s own is not touched', async (t) => 
 })
 
 void t.test('two Hosts are a bad request, and so is none', async (t) => {
-  const { url, upstream } = await startGateway(t, { config: { routes } })
+  const { url, upstream } = await startGateway(t, { idp, config: { routes } })
   for (const hosts of ['Host: a\r\nHost: a\r\n', 'Host: a\r\nhOST: b\r\n', '']) {
     const [answer] = parseAnswers(await sendRaw(url, `GET /public/x HTTP/1.1\r\n${hosts}Connection: close\r\n\r\n`))
     t.equal(answer?.status, 400, JSON.stringify(hosts))
@@ -146,7 +152,7 @@ void t.test('two Hosts are a bad request, and so is none', async (t) => {
 })
 
 void t.test('the application sees the public host', async (t) => {
-  const { url, upstream } = await startGateway(t, { config: { routes } })
+  const { url, upstream } = await startGateway(t, { idp, config: { routes } })
   await ask(url, 'GET', '/public/x', ['Host: evil.example'])
   t.equal(upstream.requests.at(-1)?.headers.host, new URL(url).host)
 })

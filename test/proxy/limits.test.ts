@@ -1,12 +1,17 @@
 import t from 'tap'
+import { startIdp } from '../../src/demo/idp.ts'
 import { createBrowser } from '../support/browser.ts'
 import { startGateway } from '../support/gateway.ts'
 import { ask, header, parseAnswers, sendRaw } from '../support/raw-http.ts'
 
+// One provider for all gateways here: what it does is not what these tests are about.
+const idp = await startIdp()
+t.teardown(() => idp.close())
+
 const limited = [{ path: '/**', access: 'public', maxBody: '10kb' }, { path: '/any/**', access: 'public' }]
 
 void t.test('a body that announces to be too large is refused before it goes anywhere', async (t) => {
-  const { url, upstream } = await startGateway(t, { config: { routes: limited } })
+  const { url, upstream } = await startGateway(t, { idp, config: { routes: limited } })
   const answer = await createBrowser().post(`${url}/api/echo`, 'x'.repeat(10_241), { kind: 'script' })
   t.equal(answer.status, 413)
   t.equal(answer.headers.gatehouse, 'payload_too_large')
@@ -19,7 +24,7 @@ void t.test('a body that announces to be too large is refused before it goes any
 const chunks = (count: number): string => `${`400\r\n${'x'.repeat(1024)}\r\n`.repeat(count)}0\r\n\r\n`
 
 void t.test('a body that turns out to be too large is cut off', async (t) => {
-  const { url } = await startGateway(t, { config: { routes: limited } })
+  const { url } = await startGateway(t, { idp, config: { routes: limited } })
   const post = async (count: number) => {
     const bytes = await sendRaw(url, `POST /api/echo HTTP/1.1\r\nHost: a\r\nConnection: close\r\nTransfer-Encoding: chunked\r\n\r\n${chunks(count)}`)
     return parseAnswers(bytes)[0]
@@ -33,7 +38,7 @@ void t.test('a body that turns out to be too large is cut off', async (t) => {
 const from = (address: string): string[] => [`X-Forwarded-For: ${address}`]
 
 void t.test('who asks too often is told when to come back, each address for itself', async (t) => {
-  const { url } = await startGateway(t, { config: { trustedProxies: ['127.0.0.1'], rateLimit: { session: '3/1m', login: '2/1m' } } })
+  const { url } = await startGateway(t, { idp, config: { trustedProxies: ['127.0.0.1'], rateLimit: { session: '3/1m', login: '2/1m' } } })
   for (let i = 0; i < 3; i += 1) t.equal((await ask(url, 'GET', '/oauth2/session', from('192.0.2.1'))).status, 401)
   const answer = await ask(url, 'GET', '/oauth2/session', from('192.0.2.1'))
   t.equal(answer.status, 429)
@@ -49,7 +54,7 @@ void t.test('who asks too often is told when to come back, each address for itse
 })
 
 void t.test('a person who asks too often gets a page', async (t) => {
-  const { url } = await startGateway(t, { config: { rateLimit: { login: '1/1m' } } })
+  const { url } = await startGateway(t, { idp, config: { rateLimit: { login: '1/1m' } } })
   const browser = createBrowser()
   await browser.get(`${url}/oauth2/login`)
   const answer = await browser.get(`${url}/oauth2/login`)
@@ -59,7 +64,7 @@ void t.test('a person who asks too often gets a page', async (t) => {
 })
 
 void t.test('requests to the application are limited where that is configured', async (t) => {
-  const { url, upstream } = await startGateway(t, { config: { routes: [{ path: '/**', access: 'public' }], rateLimit: { requests: '5/1m' } } })
+  const { url, upstream } = await startGateway(t, { idp, config: { routes: [{ path: '/**', access: 'public' }], rateLimit: { requests: '5/1m' } } })
   const statuses = []
   for (let i = 0; i < 8; i += 1) statuses.push((await ask(url, 'GET', `/${i}`)).status)
   t.same(statuses, [404, 404, 404, 404, 404, 429, 429, 429])
@@ -67,7 +72,7 @@ void t.test('requests to the application are limited where that is configured', 
 })
 
 void t.test('a limit that is off is off', async (t) => {
-  const { url } = await startGateway(t, { config: { rateLimit: { session: false } } })
+  const { url } = await startGateway(t, { idp, config: { rateLimit: { session: false } } })
   const answers = await Promise.all(Array.from({ length: 700 }, () => ask(url, 'GET', '/oauth2/session')))
   t.ok(answers.every(({ status }) => status === 401))
 })

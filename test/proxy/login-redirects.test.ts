@@ -1,6 +1,11 @@
 import t from 'tap'
+import { startIdp } from '../../src/demo/idp.ts'
 import { createBrowser } from '../support/browser.ts'
 import { startGateway } from '../support/gateway.ts'
+
+// One provider for all gateways here: what it does is not what these tests are about.
+const idp = await startIdp()
+t.teardown(() => idp.close())
 
 const redirect = (to: string, status = 302): string => `/api/redirect?status=${status}&to=${encodeURIComponent(to)}`
 
@@ -16,7 +21,7 @@ const others = [
 ]
 
 void t.test('an application’s redirect to a login is a 401 for a script', async (t) => {
-  const { url, upstream } = await startGateway(t, { config: { routes: [{ path: '/**', loginRedirects: patterns }] } })
+  const { url, upstream } = await startGateway(t, { idp, config: { routes: [{ path: '/**', loginRedirects: patterns }] } })
   const browser = createBrowser()
   await browser.login(`${url}/`, 'alice')
   for (const to of logins) {
@@ -36,7 +41,7 @@ void t.test('an application’s redirect to a login is a 401 for a script', asyn
 })
 
 void t.test('any other redirect passes', async (t) => {
-  const { url } = await startGateway(t, { config: { routes: [{ path: '/**', access: 'public', loginRedirects: patterns }] } })
+  const { url } = await startGateway(t, { idp, config: { routes: [{ path: '/**', access: 'public', loginRedirects: patterns }] } })
   for (const to of others) {
     const answer = await createBrowser().get(`${url}${redirect(to)}`, { kind: 'script' })
     t.equal(answer.status, 302, to)
@@ -45,7 +50,7 @@ void t.test('any other redirect passes', async (t) => {
 })
 
 void t.test('a navigation goes where the application sends it', async (t) => {
-  const { url } = await startGateway(t, { config: { routes: [{ path: '/**', access: 'public', loginRedirects: patterns }] } })
+  const { url } = await startGateway(t, { idp, config: { routes: [{ path: '/**', access: 'public', loginRedirects: patterns }] } })
   for (const kind of ['navigate', 'frame'] as const) {
     const answer = await createBrowser().get(`${url}${redirect('https://login.example.com/x')}`, { kind })
     t.equal(answer.status, 302, kind)
@@ -54,7 +59,7 @@ void t.test('a navigation goes where the application sends it', async (t) => {
 })
 
 void t.test('the provider’s own authorization endpoint needs no pattern', async (t) => {
-  const { url, idp } = await startGateway(t)
+  const { url, idp } = await startGateway(t, { idp })
   const browser = createBrowser()
   await browser.login(`${url}/`, 'alice')
   const discovered = await createBrowser().get(`${idp.issuer}/.well-known/openid-configuration`, { kind: 'none' })
@@ -69,7 +74,7 @@ void t.test('the provider’s own authorization endpoint needs no pattern', asyn
 })
 
 void t.test('a location without a redirect is just a header', async (t) => {
-  const { url } = await startGateway(t, { config: { routes: [{ path: '/**', access: 'public', loginRedirects: patterns }] } })
+  const { url } = await startGateway(t, { idp, config: { routes: [{ path: '/**', access: 'public', loginRedirects: patterns }] } })
   const answer = await createBrowser().get(`${url}/api/status/201?header=${encodeURIComponent('Location: /signin')}`, { kind: 'script' })
   t.equal(answer.status, 201)
 })

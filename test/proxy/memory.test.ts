@@ -5,7 +5,7 @@ import { request as httpRequest, type ClientRequest, type IncomingMessage } from
 import { text } from 'node:stream/consumers'
 import type { Test } from 'tap'
 import t from 'tap'
-import { startApplication } from '../support/application.ts'
+import { startApplication, until } from '../support/application.ts'
 import { asFile, freePort } from '../support/gateway.ts'
 
 const megabyte = 1024 * 1024
@@ -44,7 +44,9 @@ const startProcess = async (t: Test): Promise<{ url: string, resident: () => num
   })
   const child = spawn(process.execPath, ['--import=tsx', 'src/main.ts', 'start', '--config', config], { stdio: ['ignore', 'pipe', 'ignore'] })
   t.teardown(() => { child.kill('SIGKILL') })
-  await once(child.stdout, 'data')
+  let said = ''
+  child.stdout.on('data', (chunk: Buffer) => { said += chunk.toString() })
+  await until(() => said.includes('"listening"'), 20_000)
   return { url, resident: () => Number(execFileSync('ps', ['-o', 'rss=', '-p', String(child.pid)]).toString()) * 1024 }
 }
 

@@ -1,7 +1,12 @@
 import t from 'tap'
+import { startIdp } from '../../src/demo/idp.ts'
 import { createBrowser } from '../support/browser.ts'
 import { startGateway } from '../support/gateway.ts'
 import { ask, header } from '../support/raw-http.ts'
+
+// One provider for all gateways here: what it does is not what these tests are about.
+const idp = await startIdp()
+t.teardown(() => idp.close())
 
 const routes = [{ path: '/public/**', access: 'public' }, { path: '/**' }]
 
@@ -33,7 +38,7 @@ const passing = [
 ]
 
 void t.test('a path that has no single meaning is refused, with a session or without, and never reaches the application', async (t) => {
-  const { url, upstream } = await startGateway(t, { config: { routes } })
+  const { url, upstream } = await startGateway(t, { idp, config: { routes } })
   const browser = createBrowser()
   await browser.login(`${url}/`, 'alice')
   const cookie = [`Cookie: ${browser.cookies.header(new URL(url))}`]
@@ -56,7 +61,7 @@ void t.test('a path that has no single meaning is refused, with a session or wit
 })
 
 void t.test('what is not refused goes upstream byte for byte', async (t) => {
-  const { url, upstream } = await startGateway(t, { config: { routes } })
+  const { url, upstream } = await startGateway(t, { idp, config: { routes } })
   for (const target of passing) {
     const { status } = await ask(url, 'GET', target)
     t.not(status, 400, target)
@@ -65,7 +70,7 @@ void t.test('what is not refused goes upstream byte for byte', async (t) => {
 })
 
 void t.test('a person is told on a page', async (t) => {
-  const { url } = await startGateway(t, { config: { routes } })
+  const { url } = await startGateway(t, { idp, config: { routes } })
   const answer = await createBrowser().get(`${url}/`, { target: '/public/..%2fadmin' })
   t.equal(answer.status, 400)
   t.match(answer.headers['content-type'], /^text\/html/)
@@ -73,7 +78,7 @@ void t.test('a person is told on a page', async (t) => {
 })
 
 void t.test('an absolute target of ours becomes its path', async (t) => {
-  const { url, upstream } = await startGateway(t, { config: { routes } })
+  const { url, upstream } = await startGateway(t, { idp, config: { routes } })
   t.equal((await ask(url, 'GET', `${url}/public/a?b`)).status, 200)
   t.equal(upstream.requests.at(-1)?.url, '/public/a?b')
   t.equal((await ask(url, 'GET', `${url}/public/../admin`)).status, 400)
@@ -82,7 +87,7 @@ void t.test('an absolute target of ours becomes its path', async (t) => {
 })
 
 void t.test('a path that is odd but leads to the same route passes', async (t) => {
-  const { url, upstream } = await startGateway(t, { config: { routes: [{ path: '/**', access: 'public' }] } })
+  const { url, upstream } = await startGateway(t, { idp, config: { routes: [{ path: '/**', access: 'public' }] } })
   for (const target of ['/a/../b', '/a/..;/b', '/a%2f..%2fb', '//a', '/A', '/%252e%252e/a', '/a%5c..%5cb']) {
     await ask(url, 'GET', target)
     t.equal(upstream.requests.at(-1)?.url, target)
@@ -90,21 +95,21 @@ void t.test('a path that is odd but leads to the same route passes', async (t) =
 })
 
 void t.test('a route whose path has percent-encodings is reached by them', async (t) => {
-  const { url, upstream } = await startGateway(t, { config: { routes: [{ path: '/caf%C3%A9/**', access: 'public' }, { path: '/**' }] } })
+  const { url, upstream } = await startGateway(t, { idp, config: { routes: [{ path: '/caf%C3%A9/**', access: 'public' }, { path: '/**' }] } })
   await ask(url, 'GET', '/caf%C3%A9/menu')
   t.equal(upstream.requests.at(-1)?.url, '/caf%C3%A9/menu')
   t.equal((await ask(url, 'GET', '/caf%c3%a9/menu')).status, 400, 'another spelling of it leads elsewhere here, and there not')
 })
 
 void t.test('the gateway’s own addresses are not the application’s, however they are spelt', async (t) => {
-  const { url, upstream } = await startGateway(t, { config: { routes: [{ path: '/**', access: 'public' }] } })
+  const { url, upstream } = await startGateway(t, { idp, config: { routes: [{ path: '/**', access: 'public' }] } })
   for (const target of ['/oauth2', '/oauth2/', '/oauth2/no/such', '/oauth2/%6cogi', '/oauth2/login/', '/oauth2//session']) t.equal((await ask(url, 'GET', target)).status, 404, target)
   t.equal(upstream.requests.length, 0)
   t.equal((await ask(url, 'GET', '/oauth2/%73ession')).status, 401, 'an encoded letter is still that letter')
 })
 
 void t.test('a path of 16 kB made to be misread is answered at once', async (t) => {
-  const { url } = await startGateway(t, { config: { routes: [...routes, { path: '/a/*/*/**' }, { path: '/API/**' }] } })
+  const { url } = await startGateway(t, { idp, config: { routes: [...routes, { path: '/a/*/*/**' }, { path: '/API/**' }] } })
   const longest = 15_000
   await ask(url, 'GET', '/public/warm')
   for (const piece of ['%252e%252e;a%255c//', '/..;x%5c%2f', '//;%25', '/%2e%2e%3b', '/A;b%2f..', '%25zz%2f', '/a/b', ';/..%2f%5c', '%2525']) {

@@ -1,7 +1,12 @@
 import t from 'tap'
+import { startIdp } from '../../src/demo/idp.ts'
 import { upstreamPath } from '../../src/http/proxy/upstream-path.ts'
 import { startGateway } from '../support/gateway.ts'
 import { ask } from '../support/raw-http.ts'
+
+// One provider for all gateways here: what it does is not what these tests are about.
+const idp = await startIdp()
+t.teardown(() => idp.close())
 
 void t.test('a prefix is stripped or replaced as whole segments, all else stays', (t) => {
   const strip = { stripPrefix: '/api', rewritePrefix: null }
@@ -19,7 +24,7 @@ void t.test('a prefix is stripped or replaced as whole segments, all else stays'
 })
 
 void t.test('the application sees the path without its prefix, and the query as it was', async (t) => {
-  const { url, upstream } = await startGateway(t, { config: { routes: [
+  const { url, upstream } = await startGateway(t, { idp, config: { routes: [
     { path: '/api/**', access: 'public', stripPrefix: '/api' },
     { path: '/old/**', access: 'public', rewritePrefix: { from: '/old', to: '/new/place' } },
     { path: '/gone/**', access: 'public', rewritePrefix: { from: '/gone', to: '/' } },
@@ -34,8 +39,8 @@ void t.test('the application sees the path without its prefix, and the query as 
 })
 
 void t.test('each route has its own upstream', async (t) => {
-  const first = await startGateway(t)
-  const { url, upstream } = await startGateway(t, { config: { routes: [
+  const first = await startGateway(t, { idp })
+  const { url, upstream } = await startGateway(t, { idp, config: { routes: [
     { path: '/**', access: 'public' }, { path: '/other/**', access: 'public', upstream: first.upstream.url },
   ] } })
   await ask(url, 'GET', '/here')

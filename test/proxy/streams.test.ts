@@ -1,9 +1,14 @@
 import type { ServerResponse } from 'node:http'
 import t from 'tap'
+import { startIdp } from '../../src/demo/idp.ts'
 import { startApplication, until } from '../support/application.ts'
 import { createBrowser } from '../support/browser.ts'
 import { startGateway } from '../support/gateway.ts'
 import { open } from '../support/raw-http.ts'
+
+// One provider for all gateways here: what it does is not what these tests are about.
+const idp = await startIdp()
+t.teardown(() => idp.close())
 
 const everybody = [{ path: '/**', access: 'public', timeout: '1s' }]
 
@@ -21,7 +26,7 @@ void t.test('an event stream shows its headers before its first event, and each 
     res.writeHead(200, { 'content-type': 'text/event-stream' }).flushHeaders()
     streams.push(res)
   })
-  const { url } = await startGateway(t, { config: { upstream: application.url, routes: everybody } })
+  const { url } = await startGateway(t, { idp, config: { upstream: application.url, routes: everybody } })
   const client = get(url, '/events', ['Accept: text/event-stream'])
   await until(() => client.text().includes('text/event-stream'))
   for (const event of ['one', 'two', 'three']) {
@@ -39,7 +44,7 @@ void t.test('a stream that is silent for longer than the timeout is not cut', as
     res.writeHead(200).write('first,')
     streams.push(res)
   })
-  const { url } = await startGateway(t, { config: { upstream: application.url, routes: everybody } })
+  const { url } = await startGateway(t, { idp, config: { upstream: application.url, routes: everybody } })
   const client = get(url, '/slow')
   await until(() => client.text().includes('first,'))
   await new Promise((resolve) => { setTimeout(resolve, 2500) })
@@ -55,7 +60,7 @@ void t.test('a client that goes away ends the request upstream, before its answe
     res.on('close', () => { if (!res.writableFinished) gone += 1 })
     if (req.url === '/middle') res.writeHead(200).write('begun')
   })
-  const { url } = await startGateway(t, { config: { upstream: application.url, routes: [{ path: '/**', access: 'public' }] } })
+  const { url } = await startGateway(t, { idp, config: { upstream: application.url, routes: [{ path: '/**', access: 'public' }] } })
   const before = get(url, '/before')
   await until(() => application.requests.length === 1)
   before.destroy()
@@ -72,7 +77,7 @@ void t.test('a client that goes away in the middle of its upload ends it upstrea
   const application = await startApplication(t, (req) => {
     req.resume().on('error', () => { aborted = true })
   })
-  const { url } = await startGateway(t, { config: { upstream: application.url, routes: everybody } })
+  const { url } = await startGateway(t, { idp, config: { upstream: application.url, routes: everybody } })
   const socket = open(url)
   socket.write('POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 1000000\r\n\r\nbegun')
   await until(() => application.requests.length === 1)
@@ -87,7 +92,7 @@ void t.test('an application that dies in the middle of an answer is seen to have
     res.write('begun')
     setTimeout(() => { res.destroy() }, 50)
   })
-  const { url } = await startGateway(t, { config: { upstream: application.url, routes: everybody } })
+  const { url } = await startGateway(t, { idp, config: { upstream: application.url, routes: everybody } })
   for (const path of ['/sized', '/chunked']) {
     const client = get(url, path)
     await until(() => client.closed())
@@ -97,7 +102,7 @@ void t.test('an application that dies in the middle of an answer is seen to have
 })
 
 void t.test('many streams are open at once and none holds up the other requests', async (t) => {
-  const { url, upstream } = await startGateway(t)
+  const { url, upstream } = await startGateway(t, { idp })
   const browser = createBrowser()
   await browser.login(`${url}/`, 'alice')
   const cookie = `Cookie: ${browser.cookies.header(new URL(url))}`

@@ -1,11 +1,16 @@
 import t from 'tap'
+import { startIdp } from '../../src/demo/idp.ts'
 import { startApplication } from '../support/application.ts'
 import { createBrowser } from '../support/browser.ts'
 import { startGateway } from '../support/gateway.ts'
 import { open } from '../support/raw-http.ts'
 
+// One provider for all gateways here: what it does is not what these tests are about.
+const idp = await startIdp()
+t.teardown(() => idp.close())
+
 void t.test('an application that does not begin to answer in time is a 504', async (t) => {
-  const { url, events } = await startGateway(t, { config: { routes: [{ path: '/**', access: 'public', timeout: '1s' }] } })
+  const { url, events } = await startGateway(t, { idp, config: { routes: [{ path: '/**', access: 'public', timeout: '1s' }] } })
   const browser = createBrowser()
   const start = Date.now()
   const answer = await browser.get(`${url}/api/slow?ms=4000`, { kind: 'script' })
@@ -20,7 +25,7 @@ void t.test('an application that does not begin to answer in time is a 504', asy
 })
 
 void t.test('each route has its own patience', async (t) => {
-  const { url } = await startGateway(t, { config: { routes: [
+  const { url } = await startGateway(t, { idp, config: { routes: [
     { path: '/**', access: 'public', timeout: '1s' }, { path: '/api/slow', access: 'public', timeout: '20s' },
   ] } })
   t.equal((await createBrowser().get(`${url}/api/slow?ms=2500`, { kind: 'script' })).status, 200)
@@ -28,7 +33,7 @@ void t.test('each route has its own patience', async (t) => {
 
 void t.test('a slow upload does not count as a slow answer', async (t) => {
   const application = await startApplication(t, (req, res) => { req.resume().on('end', () => { res.end('all of it') }) })
-  const { url } = await startGateway(t, { config: { upstream: application.url, routes: [{ path: '/**', access: 'public', timeout: '1s' }] } })
+  const { url } = await startGateway(t, { idp, config: { upstream: application.url, routes: [{ path: '/**', access: 'public', timeout: '1s' }] } })
   const socket = open(url)
   let text = ''
   socket.on('data', (chunk: Buffer) => { text += chunk.toString() })

@@ -2,10 +2,15 @@ import { writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import type { Test } from 'tap'
 import t from 'tap'
+import { startIdp } from '../../src/demo/idp.ts'
 import { startUpstream } from '../../src/demo/upstream.ts'
 import { createBrowser } from '../support/browser.ts'
 import { createAuthority, type Certificate } from '../support/certificates.ts'
 import { freePort, startGateway } from '../support/gateway.ts'
+
+// One provider for all gateways here: what it does is not what these tests are about.
+const idp = await startIdp()
+t.teardown(() => idp.close())
 
 const authority = createAuthority()
 const stranger = createAuthority()
@@ -20,7 +25,7 @@ const statusThrough = async (t: Test, tls: Certificate, upstreamTls: UpstreamTls
   t.teardown(() => upstream.close())
   const port = await freePort()
   const publicUrl = `http://gateway.localhost:${port}`
-  await startGateway(t, { port, upstream, publicUrl, config: { routes: [{ path: '/**', access: 'public', upstreamTls }] } })
+  await startGateway(t, { idp, port, upstream, publicUrl, config: { routes: [{ path: '/**', access: 'public', upstreamTls }] } })
   const browser = createBrowser({ origins: { [publicUrl]: `http://127.0.0.1:${port}` } })
   return (await browser.get(`${publicUrl}/api/orders`, { kind: 'script' })).status
 }
@@ -58,7 +63,7 @@ void t.test('insecureSkipVerify takes any certificate', async (t) => {
 void t.test('an application on an IPv6 address', async (t) => {
   const upstream = await startUpstream({ tls: authority.issue(['::1']), host: '::1' })
   t.teardown(() => upstream.close())
-  const { url } = await startGateway(t, { upstream, config: { routes: [{ path: '/**', access: 'public', upstreamTls: { caFile: caFile(t) } }] } })
+  const { url } = await startGateway(t, { idp, upstream, config: { routes: [{ path: '/**', access: 'public', upstreamTls: { caFile: caFile(t) } }] } })
   t.equal((await createBrowser().get(`${url}/api/orders`, { kind: 'script' })).status, 200)
 })
 
@@ -69,7 +74,7 @@ void t.test('the gateway serves TLS itself: login, cookies with Secure and __Hos
   writeFileSync(join(folder, 'key.pem'), key)
   const port = await freePort()
   const url = `https://127.0.0.1:${port}`
-  const { upstream } = await startGateway(t, { port, publicUrl: url, config: { tls: { certFile: join(folder, 'cert.pem'), keyFile: join(folder, 'key.pem') } } })
+  const { upstream } = await startGateway(t, { idp, port, publicUrl: url, config: { tls: { certFile: join(folder, 'cert.pem'), keyFile: join(folder, 'key.pem') } } })
   const browser = createBrowser({ ca: authority.ca })
   const { answer } = await browser.login(`${url}/orders`, 'alice')
   t.equal(answer.url, `${url}/orders`)

@@ -2,10 +2,15 @@ import { createServer, type Server, type Socket } from 'node:net'
 import { once } from 'node:events'
 import type { Test } from 'tap'
 import t from 'tap'
+import { startIdp } from '../../src/demo/idp.ts'
 import { boundPort } from '../../src/demo/bound-port.ts'
 import { createBrowser } from '../support/browser.ts'
 import { freePort, startGateway } from '../support/gateway.ts'
 import { ask, header, open, parseAnswers, sendRaw } from '../support/raw-http.ts'
+
+// One provider for all gateways here: what it does is not what these tests are about.
+const idp = await startIdp()
+t.teardown(() => idp.close())
 
 const everybody = [{ path: '/**', access: 'public' }]
 
@@ -29,7 +34,7 @@ const startSockets = async (t: Test, accept: (socket: Socket, count: number) => 
 }
 
 void t.test('an application that is not there is a 502: a page for a person, a problem for a script', async (t) => {
-  const { url, events } = await startGateway(t, { config: { upstream: `http://127.0.0.1:${await freePort()}`, routes: everybody } })
+  const { url, events } = await startGateway(t, { idp, config: { upstream: `http://127.0.0.1:${await freePort()}`, routes: everybody } })
   const browser = createBrowser()
   const page = await browser.get(`${url}/orders`)
   t.equal(page.status, 502)
@@ -45,14 +50,14 @@ void t.test('an application that is not there is a 502: a page for a person, a p
 })
 
 void t.test('a name that does not resolve is a 502', async (t) => {
-  const { url } = await startGateway(t, { config: { upstream: 'http://nowhere.invalid', routes: everybody } })
+  const { url } = await startGateway(t, { idp, config: { upstream: 'http://nowhere.invalid', routes: everybody } })
   t.equal((await ask(url, 'GET', '/')).status, 502)
 })
 
 void t.test('what is not HTTP is a 502', async (t) => {
   for (const nonsense of ['SSH-2.0-OpenSSH\r\n', 'HTTP/1.1 abc\r\n\r\n', '', 'HTTP/1.1 200 OK\r\nBad Header\r\n\r\n', 'HTTP/1.1 200 OK\r\nContent-Length: 5\r\nContent-Length: 6\r\n\r\nhello']) {
     const upstream = await startSockets(t, (socket) => { socket.once('data', () => { socket.end(nonsense) }) })
-    const { url } = await startGateway(t, { config: { upstream, routes: everybody } })
+    const { url } = await startGateway(t, { idp, config: { upstream, routes: everybody } })
     const answer = await ask(url, 'GET', '/')
     t.equal(answer.status, 502, JSON.stringify(nonsense))
     t.equal(header(answer, 'gatehouse'), 'upstream_unreachable')
@@ -61,7 +66,7 @@ void t.test('what is not HTTP is a 502', async (t) => {
 
 void t.test('an application that hangs up on an upload is a 502 for its client', async (t) => {
   const upstream = await startSockets(t, (socket) => { socket.once('data', () => { setTimeout(() => { socket.destroy() }, 20) }) })
-  const { url } = await startGateway(t, { config: { upstream, routes: everybody } })
+  const { url } = await startGateway(t, { idp, config: { upstream, routes: everybody } })
   for (const framing of ['Content-Length: 20000000', 'Transfer-Encoding: chunked']) {
     const socket = open(url)
     let text = ''
@@ -77,7 +82,7 @@ void t.test('an application that answers before it has read the upload is heard'
   const upstream = await startSockets(t, (socket) => {
     socket.once('data', () => { socket.end('HTTP/1.1 413 Too Much\r\nContent-Length: 3\r\nConnection: close\r\n\r\nno!') })
   })
-  const { url } = await startGateway(t, { config: { upstream, routes: everybody } })
+  const { url } = await startGateway(t, { idp, config: { upstream, routes: everybody } })
   const socket = open(url)
   let text = ''
   socket.on('data', (chunk: Buffer) => { text += chunk.toString() })
@@ -98,7 +103,7 @@ void t.test('an idle connection that the application closes as it is taken again
       else socket.write('HTTP/1.1 200 OK\r\nContent-Length: 2\r\nConnection: keep-alive\r\n\r\nok')
     })
   })
-  const { url } = await startGateway(t, { config: { upstream, routes: everybody } })
+  const { url } = await startGateway(t, { idp, config: { upstream, routes: everybody } })
   for (let i = 0; i < 6; i += 1) t.equal((await ask(url, 'GET', `/${i}`)).status, 200, `request ${i}`)
 })
 
@@ -114,7 +119,7 @@ void t.test('a POST is never sent twice', async (t) => {
       socket.destroy()
     })
   })
-  const { url } = await startGateway(t, { config: { upstream, routes: everybody } })
+  const { url } = await startGateway(t, { idp, config: { upstream, routes: everybody } })
   t.equal((await ask(url, 'GET', '/')).status, 200)
   t.equal((await ask(url, 'POST', '/', ['Content-Length: 0'])).status, 502)
   t.equal(posts, 1)
@@ -124,7 +129,7 @@ void t.test('interim answers are not mistaken for the answer', async (t) => {
   const upstream = await startSockets(t, (socket) => {
     socket.once('data', () => { socket.end('HTTP/1.1 103 Early Hints\r\nLink: </a.css>\r\n\r\nHTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok') })
   })
-  const { url } = await startGateway(t, { config: { upstream, routes: everybody } })
+  const { url } = await startGateway(t, { idp, config: { upstream, routes: everybody } })
   const [answer] = parseAnswers(await sendRaw(url, 'GET / HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n'))
   t.equal(answer?.status, 200)
   t.equal(answer?.body.toString(), 'ok')
@@ -132,14 +137,14 @@ void t.test('interim answers are not mistaken for the answer', async (t) => {
 
 void t.test('odd but lawful answers pass: unknown status codes, no reason, a body until the end', async (t) => {
   const upstream = await startSockets(t, (socket) => { socket.once('data', () => { socket.end('HTTP/1.1 599 \r\nX-Latin: caf\u00e9\r\n\r\nuntil the end') }) })
-  const { url } = await startGateway(t, { config: { upstream, routes: everybody } })
+  const { url } = await startGateway(t, { idp, config: { upstream, routes: everybody } })
   const answer = await ask(url, 'GET', '/')
   t.equal(answer.status, 599)
   t.equal(answer.body.toString(), 'until the end')
 })
 
 void t.test('a denial in the middle of an upload reaches the client', async (t) => {
-  const { url } = await startGateway(t)
+  const { url } = await startGateway(t, { idp })
   const socket = open(url)
   let text = ''
   socket.on('data', (chunk: Buffer) => { text += chunk.toString() })
@@ -158,7 +163,7 @@ void t.test('the gateway outlives all of it', async (t) => {
       else socket.end('HTTP/1.1 200 OK\r\nContent-Length: 100\r\n\r\nshort')
     })
   })
-  const { url } = await startGateway(t, { config: { upstream, routes: everybody } })
+  const { url } = await startGateway(t, { idp, config: { upstream, routes: everybody } })
   await Promise.allSettled(Array.from({ length: 60 }, (_, i) => sendRaw(url, `GET /${i} HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n`)))
   t.equal((await ask(url, 'GET', '/oauth2/session')).status, 401)
 })

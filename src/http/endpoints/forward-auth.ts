@@ -1,0 +1,82 @@
+import type { IncomingHttpHeaders } from 'node:http'
+import { Fault } from '../../errors.ts'
+import { challenge } from '../../gate/challenge.ts'
+import type { UpstreamHeaders } from '../../gate/headers.ts'
+import type { Gate } from '../../gate/pipeline.ts'
+import type { Facts } from '../../gate/verdict.ts'
+import { contextOf } from '../context.ts'
+import { readTarget } from '../target.ts'
+import type { Endpoint, Services } from './endpoint.ts'
+
+/** What forward-auth asks beside the other endpoints. */
+export interface Decision {
+  readonly gate: Gate
+  readonly headers: Pick<UpstreamHeaders, 'identity'>
+}
+
+/**
+ * `GET auth`: the verdict on another request, for nginx `auth_request`, Traefik, Caddy and Envoy. Only a trusted proxy may
+ * say which request, and only it gets what would go upstream.
+ */
+export const forwardAuth = ({ gate, headers }: Decision): Endpoint => (services) => async (request, reply) => {
+  const { sessions, answers, config } = services
+  const context = contextOf(request)
+  const facts = describedBy(services, context.facts)
+  const verdict = await gate(facts, context.now)
+  context.route = verdict.route
+  if (verdict.type === 'forward') {
+    if (verdict.session !== null) sessions.touch(verdict.session, context.now)
+    context.verdict = 'allow'
+    if (facts.client.trusted) {
+      const own = headers.identity(verdict.route, verdict.session, verdict.accessToken)
+      for (let i = 0; i + 1 < own.length; i += 2) reply.header(own[i] ?? '', own[i + 1] ?? '')
+    }
+    return reply.header('cache-control', 'no-store').code(200).send()
+  }
+  const { denial, kind, route } = verdict
+  context.kind = kind
+  const { location, ...answer } = challenge(denial, kind, facts, route, { basePath: config.basePath, message: config.scripts.message })
+  const status = answer.status === 302 ? 401 : answer.status < 500 && answer.status !== 401 ? 403 : answer.status
+  return answers.send(request, reply, {
+    ...answer, status, ...(location === undefined ? {} : { loginUrl: location }), ...(status === 401 ? { authenticate: 'Bearer' } : {}),
+  })
+}
+
+/** The facts of the request that the proxy asks about; `GET /` where it does not say. Throws `bad_request` where it contradicts itself. */
+function describedBy({ config }: Services, facts: Facts): Facts {
+  const root: Facts = { ...facts, method: 'GET', path: '/', query: '' }
+  if (!facts.client.trusted) return root
+  const { headers } = facts
+  const named = agreed('method', [text(headers, 'x-original-method'), text(headers, 'x-forwarded-method')])
+  const url = text(headers, 'x-original-url')
+  const origin = originOf(url, facts, config.publicUrl)
+  const uri = agreed('URI', [url === null ? null : url.replace(/^https?:\/\/[^/?#]*/i, '') || '/', text(headers, 'x-original-uri'), text(headers, 'x-forwarded-uri')])
+  if (uri === null) return { ...root, method: named ?? 'GET', origin }
+  const target = readTarget(uri, config.publicUrl)
+  if (!target.ok) throw new Fault('bad_request', { cause: new Error(target.problem) })
+  // Envoy asks with the method of the request itself.
+  return { ...facts, method: named ?? facts.method, origin, path: target.path, query: target.query }
+}
+
+/** The public URL that an absolute X-Original-URL names; else the one that the request itself belongs to. */
+function originOf(url: string | null, facts: Facts, publicUrls: readonly string[]): string {
+  if (url === null || url.startsWith('/')) return facts.origin
+  const host = URL.canParse(url) ? new URL(url).host : null
+  if (host === null) throw new Fault('bad_request', { cause: new Error('X-Original-URL is neither a path nor a URL') })
+  const named = publicUrls.find((origin) => new URL(origin).host === host)
+  if (named !== undefined && facts.headers['x-forwarded-host'] !== undefined && named !== facts.origin) {
+    throw new Fault('bad_request', { cause: new Error('X-Original-URL and X-Forwarded-Host name different hosts') })
+  }
+  return named ?? facts.origin
+}
+
+function agreed(what: string, said: readonly (string | null)[]): string | null {
+  const values = new Set(said.filter((value) => value !== null))
+  if (values.size > 1) throw new Fault('bad_request', { cause: new Error(`the proxy’s headers name different ${what}s`) })
+  return [...values][0] ?? null
+}
+
+function text(headers: IncomingHttpHeaders, name: string): string | null {
+  const value = headers[name]
+  return typeof value === 'string' && value !== '' ? value : null
+}
