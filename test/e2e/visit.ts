@@ -1,5 +1,6 @@
 import type { Browser, BrowserContext, BrowserContextOptions, Page } from 'playwright-core'
 import type { Test } from 'tap'
+import type { Running } from '../support/gateway.ts'
 
 /** A tab, and what it has said to the console. */
 export type Visit = { readonly context: BrowserContext, readonly page: Page, readonly said: string[] }
@@ -23,5 +24,8 @@ export const signIn = async (page: Page, target: string, user = 'alice'): Promis
   await page.waitForURL((at) => at.origin === origin && !at.pathname.startsWith('/oauth2/'))
 }
 
-/** Ends the session behind the page's back: its cookie is as good as before, until the gateway is asked. */
-export const endSessions = async (gateway: { readonly sessions: (sub: string) => Promise<void> }, sub = 'alice'): Promise<void> => gateway.sessions(sub)
+/** Ends a user's sessions behind the browser's back: its cookie stays until the gateway is asked. Wants an admin listener. */
+export const endSessions = async ({ gateway }: Running, sub = 'alice'): Promise<void> => {
+  const answer = await gateway.admin?.inject({ method: 'DELETE', url: `/sessions?sub=${sub}` })
+  if (answer?.statusCode !== 204) throw new Error(`the sessions could not be ended: ${answer?.statusCode ?? 'no admin listener'}`)
+}

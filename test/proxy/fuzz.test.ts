@@ -42,7 +42,15 @@ const value = (): string => pick<() => string>([
 ])()
 const body = (): string => pick<() => string>([() => '', () => '', () => 'hello', () => '5\r\nhello\r\n0\r\n\r\n', () => some(30, bytes), () => `${below(99)}\r\n`])()
 
+/** Lawful but for its path: the half of the requests that tries the routes more than the parser. */
+const lawful = (): string => {
+  const path = some(8, () => pick(['/', '/', '/', '..', '.', 'public', 'PUBLIC', 'a', 'b', '%2e', '%2e%2e', '%2f', '%5c', ';', ';x', '%3b', '%25', '%252e', '%252f', '%70']))
+  const headers = some(3, () => `${pick(['X-User', 'x_user', 'X-Forwarded-Uri', 'X-Original-URL', 'X.Rewrite.URL', 'Accept', 'Connection'])}: ${pick(['/public/', 'X-User', 'close', 'text/html', 'mallory'])}\r\n`)
+  return `${pick(['GET', 'HEAD', 'PUT'])} /public/${path} HTTP/1.1\r\nHost: a\r\n${headers}\r\n`
+}
+
 const request = (): string => {
+  if (next() < 0.5) return lawful()
   const method = pick(['GET', 'GET', 'GET', 'POST', 'HEAD', 'PUT', 'DELETE', 'OPTIONS', 'PROPFIND', 'TRACE', 'CONNECT', 'get', 'FROB', ''])
   const head = `${method} ${target()} ${pick(['HTTP/1.1', 'HTTP/1.1', 'HTTP/1.1', 'HTTP/1.0', 'HTTP/2.0', ''])}`
   const headers = some(6, () => `${name()}: ${value()}`, '\r\n')
@@ -98,7 +106,7 @@ void t.test('whatever comes over the wire, answers are HTTP, the process lives, 
     }))
   }
   t.ok(answered > rounds / 2, `${answered} answers`)
-  t.ok(application.requests.length > 100, `${application.requests.length} requests were let through`)
+  t.ok(application.requests.length > rounds / 10, `${application.requests.length} requests were let through`)
   for (const { url: seen = '', rawHeaders } of application.requests) {
     const [path = ''] = seen.split('?')
     if (!/^\/public(?:\/|$)/.test(path) || !/^\/public(?:\/|$)/i.test(readSo(path))) t.fail(`the application has seen ${JSON.stringify(seen)}`)
