@@ -71,6 +71,7 @@ async function explainRequest(config: Config, { method, url, headers, claims, no
   const gate = buildGate({
     config, routes,
     sessions: { load: () => session },
+    bearers: { verify: async () => claims },
     tokens: { acquire: (current, route) => ({ ok: true, session: current, accessToken: route.grant === 'none' ? null : 'ACCESS-TOKEN' }) },
   })
   const verdict = await gate(facts, now)
@@ -82,7 +83,7 @@ function passes(
   verdict: Extract<Verdict, { type: 'forward' }>, facts: Facts, routes: Parameters<typeof compileHeaders>[0], session: Session | null,
 ): Line[] {
   const { route, accessToken } = verdict
-  const headers = compileHeaders(routes, () => false).build(facts, route, verdict.session, accessToken)
+  const headers = compileHeaders(routes, () => false).build(facts, route, verdict.who, accessToken)
   const pairs = headers.flatMap((name, i) => (i % 2 === 0 ? [`${name}: ${headers[i + 1] ?? ''}`] : []))
   const where = route.upstream === null ? '' : route.upstream.socketPath === null ? route.upstream.origin : `unix:${route.upstream.socketPath}:`
   const reason = route.access === 'public' ? 'the route is public: no session is looked at'
@@ -113,6 +114,8 @@ function reasonOf(denial: Denial): string {
     ].filter((text) => text !== '').join('; ')
     case 'forbidden': return denial.why
     case 'cross-origin': return 'an unsafe method with a session, sent by another origin'
+    case 'token-refused': return 'the provider gives no token for this route'
+    case 'invalid-token': return 'the client’s own token would have to be verified: give its claims with --claims'
     case 'token-unavailable': return 'the access token has expired and can’t be renewed now'
   }
 }

@@ -72,7 +72,7 @@ export async function registerGate(app: FastifyInstance, services: GateServices,
 
 function forward(services: GateServices, verdict: Forward, request: FastifyRequest, reply: FastifyReply): FastifyReply {
   const { sessions, headers, upstreams, cookies, loginRedirects, config, answers, streams } = services
-  const { route, session, accessToken } = verdict
+  const { route, session, who, accessToken } = verdict
   const context = contextOf(request)
   const { facts } = context
   if (session !== null) sessions.touch(session, context.now)
@@ -82,7 +82,7 @@ function forward(services: GateServices, verdict: Forward, request: FastifyReque
   const job: Transfer = {
     pool: upstreams.poolFor(route),
     route, facts, isOwnCookie: cookies.isOwn,
-    headers: headers.build(facts, route, session, accessToken),
+    headers: headers.build(facts, route, who, accessToken),
     request: request.raw, response: reply.raw,
     intercept(status, location) {
       if (!loginRedirects.matches(route, status, location) || kindOf(request, config) !== 'script') return false

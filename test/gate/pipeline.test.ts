@@ -17,6 +17,7 @@ const gateOf = ({ routes = [{}], session = sessionOf(), acquired }: World = {}) 
   const decide = buildGate({
     config: { scripts: { headers: [], message: null } },
     routes: compileRoutes(routes.map(routeOf), '/oauth2'),
+    bearers: { verify: async () => null },
     sessions: { load() { asked.push('session'); return session } },
     tokens: { acquire(found) { asked.push('token'); return acquired ?? { ok: true, accessToken: 'access-token', session: found } } },
   })
