@@ -1,15 +1,10 @@
-import { openChannel } from './channel.ts'
-import { createFetch } from './fetch.ts'
-import type { Gateway } from './gateway.ts'
-import { createRenewal } from './renew.ts'
-import { watchSession } from './watch.ts'
+import { start } from './start.ts'
 import { createXhr } from './xhr.ts'
 
 const script = document.currentScript
-const source = script instanceof HTMLScriptElement ? script.src : new URL('/oauth2/auto.js', location.href).href
-const gateway: Gateway = { base: new URL('.', source).href.replace(/\/$/, ''), fetch: window.fetch.bind(window) }
-const channel = openChannel()
-const renewal = createRenewal(gateway, channel)
-window.fetch = createFetch(gateway, renewal)
-window.XMLHttpRequest = createXhr(gateway, renewal, window.XMLHttpRequest)
-watchSession(gateway, channel, renewal)
+const { gateway, channel, renewal, fetch } = start(script instanceof HTMLScriptElement ? script.src : new URL('/oauth2/auto.js', location.href).href)
+// A page may load this twice.
+if (window.fetch !== fetch) {
+  window.fetch = fetch
+  window.XMLHttpRequest = createXhr(gateway, channel, renewal, window.XMLHttpRequest)
+}

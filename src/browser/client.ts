@@ -1,19 +1,13 @@
-import { openChannel } from './channel.ts'
-import { createFetch } from './fetch.ts'
-import { readSession, type Gateway, type SessionInfo } from './gateway.ts'
-import { createRenewal } from './renew.ts'
-import { watchSession, type Expiring } from './watch.ts'
+import { readSession, type SessionInfo } from './gateway.ts'
+import { start } from './start.ts'
+import type { Expiring } from './watch.ts'
 
-const gateway: Gateway = { base: new URL('.', import.meta.url).href.replace(/\/$/, ''), fetch: globalThis.fetch.bind(globalThis) }
-const channel = openChannel()
-const renewal = createRenewal(gateway, channel)
-watchSession(gateway, channel, renewal)
+const { gateway, channel, fetch } = start(import.meta.url)
 
 /** Like `window.fetch`; when a login is needed it gets one, then repeats the request with its body. */
-const gatehouseFetch: typeof globalThis.fetch = createFetch(gateway, renewal)
-export { gatehouseFetch as fetch }
+export { fetch }
 
-/** What `GET session` says, or `null` without a session. */
+/** What `GET session` says, or `null` without a session. Rejects when the gateway can't be asked. */
 export const session = (): Promise<SessionInfo | null> => readSession(gateway)
 
 /** Leaves for the login and comes back to this page. */

@@ -57,7 +57,7 @@ export const watchSession = (gateway: Gateway, channel: Channel, renewal: Renewa
   const tick = async (): Promise<void> => {
     if (Date.now() >= due) await read()
     else sleep()
-    if (known?.provider !== undefined && !document.hidden) await checkProvider(known.provider.check_every_seconds, known.session.created_at)
+    if (known?.provider !== undefined && !document.hidden) await checkProvider(known.provider.check_every_seconds, known.session.created_at).catch(() => {})
   }
 
   /** The idle time-out is put off by being active, the absolute end by a new login. */

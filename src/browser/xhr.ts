@@ -1,83 +1,88 @@
-import { wantsLogin, type Gateway } from './gateway.ts'
+import type { Channel } from './channel.ts'
+import { isOwn, loginCode, type Gateway } from './gateway.ts'
 import type { Renewal } from './renew.ts'
 
-const EVENTS = ['readystatechange', 'progress', 'load', 'loadend'] as const
+const EVENTS = ['loadstart', 'readystatechange', 'progress', 'load', 'error', 'timeout', 'loadend'] as const
 
 /**
  * An XMLHttpRequest that, when the gateway wants a login, gets one and sends itself again before the page hears of the 401.
  * Its own listeners come first, so that nobody else's are called meanwhile.
  */
-export const createXhr = (gateway: Gateway, renewal: Renewal, Native: typeof XMLHttpRequest): typeof XMLHttpRequest => (
+export const createXhr = (gateway: Gateway, channel: Channel, renewal: Renewal, Native: typeof XMLHttpRequest): typeof XMLHttpRequest => (
   class extends Native {
-    #open: Parameters<XMLHttpRequest['open']> | null = null
-    #headers: [string, string][] = []
-    #body: Document | XMLHttpRequestBodyInit | null = null
-    #state: 'fresh' | 'holding' | 'settled' = 'fresh'
+    /** What to send again; `null` for what can't be: a request that the page waits for. */
+    #request: { method: string, url: string, user: string | null, password: string | null, headers: [string, string][], body: Document | XMLHttpRequestBodyInit | null } | null = null
+    #state: 'open' | 'held' | 'again' | 'done' = 'done'
+    /** The code of the 401 that was met last. */
+    #met = ''
 
     constructor() {
       super()
-      for (const name of EVENTS) this.addEventListener(name, (event) => { this.#guard(event) })
+      for (const name of EVENTS) this.addEventListener(name, (event) => { this.#guard(event) }, true)
     }
 
-    override open(method: string, url: string | URL, ...rest: unknown[]): void {
-      const [isAsync = true, user, password] = rest
-      const opening: Parameters<XMLHttpRequest['open']> = [
-        method, url, isAsync !== false, typeof user === 'string' ? user : null, typeof password === 'string' ? password : null,
-      ]
-      this.#open = isAsync === false ? null : opening
-      this.#headers = []
-      this.#state = 'fresh'
-      super.open(...opening)
+    override open(method: string, url: string | URL, isAsync: unknown = true, user: string | null = null, password: string | null = null): void {
+      const { href, origin } = new URL(url, document.baseURI)
+      const ours = isAsync !== false && origin === location.origin && !isOwn(gateway, channel, href)
+      this.#request = ours ? { method, url: href, user, password, headers: [], body: null } : null
+      this.#state = 'open'
+      this.#met = ''
+      super.open(method, url, isAsync !== false, user, password)
     }
 
     override setRequestHeader(name: string, value: string): void {
-      this.#headers.push([name, value])
       super.setRequestHeader(name, value)
+      this.#request?.headers.push([name, value])
     }
 
     override send(body: Document | XMLHttpRequestBodyInit | null = null): void {
-      this.#body = body
+      if (this.#request !== null) this.#request.body = body
       super.send(body)
     }
 
+    override abort(): void {
+      const held = this.#state === 'held' && this.readyState === 4
+      this.#state = 'done'
+      super.abort()
+      // For the browser it had ended already.
+      if (held) this.#tell('abort', 'loadend')
+    }
+
     #guard(event: Event): void {
-      if (this.#state === 'holding') {
-        event.stopImmediatePropagation()
-        return
-      }
-      if (this.readyState !== 4 || this.#state === 'settled' || this.#open === null) return
-      const { origin, href } = new URL(this.responseURL === '' ? location.href : this.responseURL)
-      if (origin !== location.origin || href.startsWith(`${gateway.base}/`) || !wantsLogin(this.status, (name) => this.getResponseHeader(name))) {
-        this.#state = 'settled'
-        return
-      }
-      this.#state = 'holding'
+      const headersAreIn = this.readyState > 1
+      if (this.#state === 'again' && headersAreIn) this.#state = 'open'
+      if (this.#state === 'open' && headersAreIn) this.#state = this.#wantsLogin() ? 'held' : 'done'
+      if (this.#state !== 'held' && this.#state !== 'again') return
       event.stopImmediatePropagation()
-      const loginUrl = this.#loginUrl()
-      // The rest of the first answer's events is still to come.
-      setTimeout(() => {
-        void renewal.renew(loginUrl).then((ok) => {
-          this.#state = 'settled'
-          if (ok) this.#again()
-          else for (const name of ['readystatechange', 'load', 'loadend']) this.dispatchEvent(new ProgressEvent(name))
-        })
-      })
+      if (event.type === 'loadend' && this.#state === 'held') void this.#renew()
     }
 
-    #again(): void {
-      if (this.#open === null) return
-      super.open(...this.#open)
-      for (const [name, value] of this.#headers) super.setRequestHeader(name, value)
-      super.send(this.#body)
+    #wantsLogin(): boolean {
+      if (this.#request === null || new URL(this.responseURL || this.#request.url).origin !== location.origin) return false
+      const code = loginCode(this.status, (name) => this.getResponseHeader(name))
+      if (code === '' || code === this.#met || (this.#met !== '' && code !== 'step_up_required')) return false
+      this.#met = code
+      return true
     }
 
-    #loginUrl(): string | null {
-      try {
-        const problem: unknown = this.responseType === 'json' ? this.response : JSON.parse(this.responseType === '' || this.responseType === 'text' ? this.responseText : '{}')
-        return typeof problem === 'object' && problem !== null && 'login_url' in problem && typeof problem.login_url === 'string' ? problem.login_url : null
-      } catch {
-        return null
+    async #renew(): Promise<void> {
+      const request = this.#request
+      const body = this.responseType === 'json' ? JSON.stringify(this.response) : this.response
+      const ok = await renewal.renew(this.#met, new Response(body))
+      // The page may have aborted it, or begun another one.
+      if (this.#state !== 'held' || this.#request !== request || request === null) return
+      this.#state = ok ? 'again' : 'done'
+      if (!ok) {
+        this.#tell('readystatechange', 'load', 'loadend')
+        return
       }
+      super.open(request.method, request.url, true, request.user, request.password)
+      for (const [name, value] of request.headers) super.setRequestHeader(name, value)
+      super.send(request.body)
+    }
+
+    #tell(...names: string[]): void {
+      for (const name of names) this.dispatchEvent(new ProgressEvent(name))
     }
   }
 )

@@ -58,7 +58,7 @@ export async function registerGate(app: FastifyInstance, services: GateServices,
       request.log.info({ event: 'forbidden', id: request.id, route: route?.label, why: denial.why }, 'a session lacks a claim')
     }
     const answer = challenge(denial, kind, context.facts, route, { basePath: config.basePath, message: config.scripts.message })
-    if (kind === 'form' && answer.loginUrl !== undefined && keepsForm(request, route)) return keepForm(request, reply, answer, config, cookies)
+    if ((kind === 'form' || kind === 'frame') && answer.loginUrl !== undefined && keepsForm(request, route)) return keepForm(request, reply, answer, config, cookies)
     return answers.send(request, reply, answer)
   })
   await app.register(httpProxy, {

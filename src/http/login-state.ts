@@ -14,8 +14,10 @@ export interface LoginState {
   readonly at: number
   /** With `prompt=none`, in a frame: it ends in a page that reports the outcome. */
   readonly silent: boolean
-  /** Whose session there was when a silent login began: it must not become another user's. */
-  readonly subject: string | null
+  /** A silent login that leaves the session the one that it is, and at most renews its tokens. */
+  readonly keep: boolean
+  /** The mark of the user whose page began a silent login: it must not become another user's. */
+  readonly user: string | null
   /** The session that this browser had: not every callback comes with its cookie (SameSite). */
   readonly before: { readonly id: string, readonly endsAt: number, readonly user: string } | null
   /** It asks for more than that somebody is signed in: a prompt, an acr, an age, a scope. */

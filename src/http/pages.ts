@@ -3,7 +3,10 @@ import type { Config } from '../config/schema.ts'
 
 /** One of the gateway's few pages. */
 export interface Page {
-  /** The name under which the operator can give it a text of their own (`pages.texts`). */
+  /**
+   * The name under which the operator can give it words of their own (`pages.texts`): `NAME` in place of the detail,
+   * `NAME.title` of the title. Buttons are `button.LABEL`, in lower case with `_`; `request` and `lang` are for all pages.
+   */
   readonly name: string
   readonly title: string
   readonly detail: string
@@ -15,10 +18,11 @@ export interface Page {
   readonly formTargets?: readonly string[]
 }
 
-/** A way on: a link, or a button that posts. */
+/** A way on: a link, a button that posts, or one that goes back to the page before. */
 export type Action =
-  | { readonly label: string, readonly href: string, readonly id?: string, readonly top?: boolean }
+  | { readonly label: string, readonly href: string, readonly id?: string, readonly top?: boolean, readonly newTab?: boolean }
   | { readonly label: string, readonly post: string, readonly fields: Readonly<Record<string, string>> }
+  | { readonly label: string, readonly back: true }
 
 /** A page as it is sent. */
 export interface RenderedPage {
@@ -48,25 +52,28 @@ form { margin: 0 }`
 /** Renders a page: readable without script, for small screens and dark rooms, never kept by a cache, never framed elsewhere. */
 export function renderPage(page: Page, settings: Config['pages']): RenderedPage {
   const nonce = randomBytes(16).toString('base64')
-  const title = escapeHtml(page.title)
+  const { texts } = settings
+  const title = escapeHtml(texts[`${page.name}.title`] ?? page.title)
   const site = settings.title === null ? '' : `<p class="site">${escapeHtml(settings.title)}</p>`
   const logo = settings.logo === null ? '' : `<img src="${escapeHtml(settings.logo)}" alt="">`
-  const detail = escapeHtml(settings.texts[page.name] ?? page.detail)
-  const script = page.script === undefined ? '' : `<script nonce="${nonce}">${page.script}</script>`
-  const actions = page.actions.length === 0 ? '' : `<div class="actions">${page.actions.map(renderAction).join('')}</div>`
+  const detail = escapeHtml(texts[page.name] ?? page.detail)
+  const code = [page.script, page.actions.some((action) => 'back' in action) ? GO_BACK : undefined].filter((part) => part !== undefined).join(';')
+  const script = code === '' ? '' : `<script nonce="${nonce}">${code}</script>`
+  const label = (words: string): string => escapeHtml(texts[`button.${words.toLowerCase().replaceAll(' ', '_')}`] ?? words)
+  const actions = page.actions.length === 0 ? '' : `<div class="actions">${page.actions.map((action) => renderAction(action, label(action.label))).join('')}</div>`
   return {
     html: `<!doctype html>
-<html lang="en">
+<html lang="${escapeHtml(texts['lang'] ?? 'en')}">
 <head><meta charset="utf-8"><meta name="viewport" content="width=device-width, initial-scale=1"><meta name="robots" content="noindex">
 <title>${title}${settings.title === null ? '' : ` – ${escapeHtml(settings.title)}`}</title><style nonce="${nonce}">${STYLE}</style></head>
-<body><main>${logo}${site}<h1>${title}</h1><p>${detail}</p>${actions}<p class="id">Request ${escapeHtml(page.requestId)}</p></main>${script}</body>
+<body><main>${logo}${site}<h1>${title}</h1><p>${detail}</p>${actions}<p class="id">${escapeHtml(texts['request'] ?? 'Request')} ${escapeHtml(page.requestId)}</p></main>${script}</body>
 </html>
 `,
     headers: {
       'content-type': 'text/html; charset=utf-8',
       'cache-control': 'no-store',
       'content-security-policy': [
-        "default-src 'none'", `style-src 'nonce-${nonce}'`, page.script === undefined ? "script-src 'none'" : `script-src 'nonce-${nonce}'`,
+        "default-src 'none'", `style-src 'nonce-${nonce}'`, script === '' ? "script-src 'none'" : `script-src 'nonce-${nonce}'`,
         settings.logo === null ? "img-src 'none'" : `img-src ${imageSource(settings.logo)}`,
         `form-action ${["'self'", ...page.formTargets ?? []].join(' ')}`, "frame-ancestors 'self'", "base-uri 'none'",
       ].join('; '),
@@ -86,13 +93,18 @@ export function scriptLiteral(value: unknown): string {
   return JSON.stringify(value).replace(/[<>&\u2028\u2029]/g, (c) => `\\u${c.charCodeAt(0).toString(16).padStart(4, '0')}`)
 }
 
-function renderAction(action: Action): string {
+/** Without script there is no such button. */
+const GO_BACK = 'var b=document.getElementById("back");b.hidden=false;b.onclick=function(){history.back()}'
+
+function renderAction(action: Action, label: string): string {
+  if ('back' in action) return `<button type="button" id="back" hidden>${label}</button>`
   if ('href' in action) {
     const id = action.id === undefined ? '' : ` id="${escapeHtml(action.id)}"`
-    return `<a${id} href="${escapeHtml(action.href)}"${action.top === true ? ' target="_top"' : ''}>${escapeHtml(action.label)}</a>`
+    const target = action.top === true ? ' target="_top"' : action.newTab === true ? ' target="_blank" rel="noopener"' : ''
+    return `<a${id} href="${escapeHtml(action.href)}"${target}>${label}</a>`
   }
   const fields = Object.entries(action.fields).map(([name, value]) => `<input type="hidden" name="${escapeHtml(name)}" value="${escapeHtml(value)}">`)
-  return `<form method="post" action="${escapeHtml(action.post)}">${fields.join('')}<button>${escapeHtml(action.label)}</button></form>`
+  return `<form method="post" action="${escapeHtml(action.post)}">${fields.join('')}<button>${label}</button></form>`
 }
 
 function imageSource(logo: string): string {

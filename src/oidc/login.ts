@@ -15,6 +15,8 @@ export interface LoginRequest {
   readonly maxAge?: number | undefined
   /** Scopes beside the configured ones, space-separated. */
   readonly scope?: string | undefined
+  /** Asks who the user is and for nothing else. */
+  readonly identityOnly?: boolean
 }
 
 /**
@@ -30,7 +32,8 @@ export async function authorizationUrl(provider: Provider, request: LoginRequest
   }
   add('response_type', 'code')
   add('redirect_uri', request.redirectUri)
-  add('scope', [...new Set([...settings.scopes, ...(request.scope?.split(' ') ?? [])])].filter((s) => s !== '').join(' '))
+  const scopes = request.identityOnly === true ? ['openid'] : [...settings.scopes, ...(request.scope?.split(' ') ?? [])]
+  add('scope', [...new Set(scopes)].filter((s) => s !== '').join(' '))
   add('state', request.state)
   add('nonce', request.nonce)
   add('code_challenge', await calculatePKCECodeChallenge(request.codeVerifier))

@@ -56,7 +56,8 @@ void t.test('a provider that can’t be discovered is a 503, and the next login 
 void t.test('keys that can’t be had or used', async (t) => {
   const idp = await idpFor(t)
   const faults: [string, Failure, number][] = [
-    ['html', html, 502], ['silence', silence, 503], ['cut', cut, 503], ['tooMuch', tooMuch, 502], ['noJson', noJson, 502],
+    ['html', html, 502], ['silence', silence, 503], ['cut', cut, 503], ['tooMuch', tooMuch, 502],
+    ['noJson', noJson, 502],
     ['an error', { status: 500 }, 503], ['busy', { status: 429 }, 503], ['gone', { status: 404 }, 502],
     ['wrong types', json({ keys: 5 }), 502], ['no keys', json({ keys: [] }), 502],
   ]
@@ -76,7 +77,8 @@ void t.test('a token endpoint that is out of order', async (t) => {
   const running = await startGateway(t, { config: timeout })
   const { url, idp } = running
   const faults: [string, Failure, number][] = [
-    ['html', html, 502], ['silence', silence, 503], ['cut', cut, 503], ['tooMuch', tooMuch, 502], ['noJson', noJson, 502],
+    ['html', html, 502], ['silence', silence, 503], ['cut', cut, 503], ['tooMuch', tooMuch, 502],
+    ['noJson', noJson, 502],
     ['an error', { status: 500 }, 503], ['a page of a proxy', { status: 502, body: '<p>Bad gateway' }, 503],
     ['busy', json({ error: 'slow_down' }, 429), 503],
     ['a redirect', { status: 302, headers: { location: 'https://evil.example/' } }, 502],
@@ -100,7 +102,8 @@ void t.test('a userinfo endpoint that is out of order, or speaks of somebody els
   const running = await startGateway(t, { config: { provider: { timeout: '1s', userinfo: true } } })
   const { url, idp } = running
   const faults: [string, Failure, number][] = [
-    ['html', html, 502], ['silence', silence, 503], ['cut', cut, 503], ['tooMuch', tooMuch, 502], ['noJson', noJson, 502],
+    ['html', html, 502], ['silence', silence, 503], ['cut', cut, 503], ['tooMuch', tooMuch, 502],
+    ['noJson', noJson, 502],
     ['an error', { status: 500 }, 503],
     ['refused', { status: 401, headers: { 'www-authenticate': 'Bearer error="invalid_token"' } }, 502],
     ['somebody else', json({ sub: 'mallory', groups: ['admin'] }), 502], ['nobody', json({ groups: ['admin'] }), 502],

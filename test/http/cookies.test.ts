@@ -44,7 +44,8 @@ void t.test('nothing of the ticket can be read from its cookie, and it is small'
 void t.test('no header, no cookie of that name, a name that only ends or begins like it: no ticket', async (t) => {
   const cookies = await cookiesWith(t)
   const value = pair(cookies.setTicket(newTicket())).slice('gatehouse='.length)
-  for (const header of [undefined, '', 'a=b', `xgatehouse=${value}`, `gatehousex=${value}`, `x=gatehouse=${value}`, `gatehouse-login-0=${value}`, `Gatehouse=${value}`]) {
+  const names = ['xgatehouse', 'gatehousex', 'x=gatehouse', 'gatehouse-login-0', 'Gatehouse', '']
+  for (const header of [undefined, '', 'a=b', ...names.map((name) => `${name}=${value}`)]) {
     t.equal(cookies.ticket(header), null, header ?? 'no header')
   }
 })
@@ -93,7 +94,8 @@ void t.test('tries count for one target, and nothing but our own number counts',
   const header = pair(cookies.setTries(2, '/orders'))
   t.equal(cookies.tries(header, '/orders'), 2)
   t.equal(cookies.tries(header, '/other'), 0)
-  for (const other of [undefined, '', 'gatehouse-tries=', 'gatehouse-tries=2', 'gatehouse-tries=x.y', 'gatehouse-tries=-1.abc', header.replace('2.', '99.')]) {
+  const values = ['', '2', 'x.y', '-1.abc'].map((value) => `gatehouse-tries=${value}`)
+  for (const other of [undefined, '', ...values, header.replace('2.', '99.')]) {
     t.equal(cookies.tries(other, '/orders'), 0, other ?? 'no header')
   }
   t.equal(cookies.clearTries(undefined), null)
@@ -101,13 +103,25 @@ void t.test('tries count for one target, and nothing but our own number counts',
 })
 
 void t.test('names and attributes', async (t) => {
+  const publicUrl = 'https://a.example.com'
+  const keys = [key()]
   const cases = [
-    [{}, 'gatehouse', 'Path=/; HttpOnly; SameSite=Lax; Max-Age=36000', 'Path=/; HttpOnly; SameSite=Lax; Max-Age=600'],
-    [{ publicUrl: 'https://a.example.com' }, '__Host-gatehouse', 'Path=/; HttpOnly; Secure; SameSite=Lax; Max-Age=36000', 'Path=/; HttpOnly; Secure; SameSite=Lax; Max-Age=600'],
-    [{ publicUrl: 'https://a.example.com', session: { keys: [key()], cookie: { domain: 'example.com', sameSite: 'none', name: 'x' }, lifetime: '1h' } },
-      '__Secure-x', 'Path=/; HttpOnly; Secure; Domain=example.com; SameSite=None; Max-Age=3600', 'Path=/; HttpOnly; Secure; SameSite=Lax; Max-Age=600'],
-    [{ publicUrl: 'https://a.example.com', session: { keys: [key()], cookie: { sameSite: 'strict' } }, provider: { responseMode: 'form_post' } },
-      '__Host-gatehouse', 'Path=/; HttpOnly; Secure; SameSite=Strict; Max-Age=36000', 'Path=/; HttpOnly; Secure; SameSite=None; Max-Age=600'],
+    [
+      {}, 'gatehouse',
+      'Path=/; HttpOnly; SameSite=Lax; Max-Age=36000', 'Path=/; HttpOnly; SameSite=Lax; Max-Age=600',
+    ],
+    [
+      { publicUrl }, '__Host-gatehouse',
+      'Path=/; HttpOnly; Secure; SameSite=Lax; Max-Age=36000', 'Path=/; HttpOnly; Secure; SameSite=Lax; Max-Age=600',
+    ],
+    [
+      { publicUrl, session: { keys, cookie: { domain: 'example.com', sameSite: 'none', name: 'x' }, lifetime: '1h' } }, '__Secure-x',
+      'Path=/; HttpOnly; Secure; Domain=example.com; SameSite=None; Max-Age=3600', 'Path=/; HttpOnly; Secure; SameSite=Lax; Max-Age=600',
+    ],
+    [
+      { publicUrl, session: { keys, cookie: { sameSite: 'strict' } }, provider: { responseMode: 'form_post' } }, '__Host-gatehouse',
+      'Path=/; HttpOnly; Secure; SameSite=Strict; Max-Age=36000', 'Path=/; HttpOnly; Secure; SameSite=None; Max-Age=600',
+    ],
   ] as const
   for (const [settings, name, session, login] of cases) {
     const cookies = await cookiesWith(t, settings)

@@ -3,7 +3,7 @@ import { startApplication } from '../support/application.ts'
 import { startGateway } from '../support/gateway.ts'
 import { ask, open, parseAnswers } from '../support/raw-http.ts'
 
-const rounds = 4000
+const rounds = 3000
 const atOnce = 40
 
 /** Mulberry32: the same requests in every run. */

@@ -65,7 +65,6 @@ void t.test('claims of every shape come as one safe header or none', async (t) =
   const names = ['nested.role', 'list', 'object', 'evil', 'huge', 'empty', 'flag']
   const set = Object.fromEntries(names.map((name) => [`X-C-${name.replace('.', '-')}`, `{claims.${name}}`]))
   const { url, upstream } = await startGateway(t, {
-    idp,
     config: { routes: [{ path: '/**', headers: { set } }] },
     idp: { users: [{ sub: 'dora', name: 'Dora', email: 'dora@example.com', groups: [], claims }] },
   })

@@ -59,7 +59,7 @@ void t.test('a navigation goes where the application sends it', async (t) => {
 })
 
 void t.test('the provider’s own authorization endpoint needs no pattern', async (t) => {
-  const { url, idp } = await startGateway(t, { idp })
+  const { url } = await startGateway(t, { idp })
   const browser = createBrowser()
   await browser.login(`${url}/`, 'alice')
   const discovered = await createBrowser().get(`${idp.issuer}/.well-known/openid-configuration`, { kind: 'none' })

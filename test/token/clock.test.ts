@@ -15,7 +15,8 @@ void t.test('an access token has expired from the moment that it names', async (
 void t.test('when it is due', async (t) => {
   const cases = [
     [100, { share: 0.5 }, 1_050_000], [100, { share: 0.1 }, 1_090_000], [100, { duration: 10_000 }, 1_090_000],
-    [100, { duration: 300_000 }, 1_000_000], [3600, { share: 0.25 }, 3_700_000], [null, { share: 0.5 }, null], [null, { duration: 1_000 }, null],
+    [100, { duration: 300_000 }, 1_000_000], [3600, { share: 0.25 }, 3_700_000], [null, { share: 0.5 }, null],
+    [null, { duration: 1_000 }, null],
   ] as const
   for (const [seconds, before, due] of cases) t.equal(dueAt(sampleSession(tokens(seconds)), before), due, JSON.stringify([seconds, before]))
 })

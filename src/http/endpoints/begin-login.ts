@@ -8,7 +8,8 @@ import type { Services } from './endpoint.ts'
 interface LoginWish {
   readonly target: string
   readonly silent: boolean
-  readonly subject?: string | null
+  readonly keep?: boolean
+  readonly user?: string | null
   /** The session that the browser has now. */
   readonly before: Session | null
   readonly tries?: number
@@ -24,11 +25,11 @@ interface LoginWish {
 export async function beginLogin(
   { provider, cookies, loginStates, config }: Services, { facts, now }: Context, wish: LoginWish,
 ): Promise<{ url: URL, setCookie: string }> {
-  const { target, silent, subject = null, before, tries = 0, prompt, loginHint, acrValues, maxAge, scope } = wish
+  const { target, silent, keep = false, user = null, before, tries = 0, prompt, loginHint, acrValues, maxAge, scope } = wish
   const { binding, setCookie } = cookies.bind(facts.headers.cookie)
   const id = newStateId()
   const state = loginStates.seal({
-    id, browser: fingerprint(binding), origin: facts.origin, target, at: now, silent, subject, tries,
+    id, browser: fingerprint(binding), origin: facts.origin, target, at: now, silent, keep, user, tries,
     before: before === null ? null : { id: before.id, endsAt: before.endsAt, user: userMark(before) },
     particular: !silent && [prompt, acrValues, maxAge, scope].some((asked) => asked !== undefined),
     acrValues: acrValues === undefined || acrValues === '' ? null : acrValues.split(' '),
@@ -37,6 +38,8 @@ export async function beginLogin(
   const url = await authorizationUrl(provider, {
     redirectUri: `${facts.origin}${config.basePath}/callback`,
     state, ...loginSecrets(binding, id), acrValues, maxAge, prompt, loginHint, scope,
+    // What is only looked at needs no refresh token, and must not use up one more each time.
+    identityOnly: keep && before !== null && before.tokens.refreshToken !== null,
   })
   return { url, setCookie }
 }

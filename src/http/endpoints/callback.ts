@@ -3,7 +3,8 @@ import { Fault } from '../../errors.ts'
 import { redeemCode, type LoginResult } from '../../oidc/callback.ts'
 import { revokeRefreshToken } from '../../oidc/logout.ts'
 import { wasLoggedOut } from '../../session/logged-out.ts'
-import type { Session } from '../../session/session.ts'
+import { sidOf } from '../../oidc/token-set.ts'
+import { absoluteEnd, type Session } from '../../session/session.ts'
 import { contextOf, type Context } from '../context.ts'
 import { LOGIN_SECONDS } from '../cookies.ts'
 import { kindOf } from '../failures.ts'
@@ -44,8 +45,12 @@ export const callback: Endpoint = (services) => async (request, reply) => {
     throw error
   }
   // The page around a silent login still shows the work of the user who was there before.
-  if (state.silent && state.subject !== null && state.subject !== result.idTokenClaims.sub) {
-    return sendOutcome(services, request, reply, 'interaction_required')
+  if (state.silent && state.user !== null && state.user !== userOf(result)) {
+    return sendOutcome(services, request, reply, state.keep ? 'login_required' : 'interaction_required')
+  }
+  if (state.keep) {
+    const kept = await keepSession(services, request, context, result)
+    if (kept !== 'another') return sendOutcome(services, request, reply, kept === 'over' ? 'login_required' : 'ok', kept === 'renewed')
   }
   const session = await replaceSession(services, request, context, result, state)
   if (await wasLoggedOut(services.store, session)) {
@@ -100,10 +105,31 @@ async function heal(services: Services, request: FastifyRequest, reply: FastifyR
   return reply.header('set-cookie', cookies.setTries(tries, target)).redirect(`${facts.origin}${config.basePath}/login?${again.toString()}`, 302)
 }
 
+/**
+ * What a silent login does to a session that it is to leave as it is: nothing, but for tokens that can't be renewed in
+ * another way. `another`: it is not the provider's session of old, so this one can't be kept.
+ */
+async function keepSession(
+  services: Services, request: FastifyRequest, { now }: Context, { tokens, idToken, idTokenClaims, claims }: LoginResult,
+): Promise<'renewed' | 'same' | 'over' | 'another'> {
+  const { sessions } = services
+  const session = await findSession(services, request)
+  if (session === null) return 'over'
+  if (session.tokens.refreshToken !== null) return 'same'
+  if (session.sid !== sidOf(idTokenClaims)) return 'another'
+  const endsAt = absoluteEnd(sessions.policy, session.createdAt, idTokenClaims.exp * 1000)
+  const { session: renewed } = await sessions.renew(session, { tokens, idToken, claims, refreshedAt: now, endsAt }, now)
+  return renewed === null ? 'over' : 'renewed'
+}
+
+function userOf({ issuer, idTokenClaims }: LoginResult): string {
+  return userMark({ issuer, subject: idTokenClaims.sub })
+}
+
 /** The id changes with every login. The same user's session goes on under the new id, another user's ends. */
 async function replaceSession(services: Services, request: FastifyRequest, { now }: Context, result: LoginResult, state: LoginState): Promise<Session> {
   const { sessions, provider, streams, log } = services
-  const user = userMark({ issuer: result.issuer, subject: result.idTokenClaims.sub })
+  const user = userOf(result)
   const current = await findSession(services, request)
   // Tabs that began together finish one after the other: to change the id each time would fail what the others have under way.
   if (current !== null && userMark(current) === user && current.createdAt > state.at && !state.particular) return current

@@ -3,6 +3,7 @@ import { isCrossOrigin } from '../../gate/origin.ts'
 import { timeoutAt, type Session } from '../../session/session.ts'
 import { cooldownUntil, dueAt } from '../../token/clock.ts'
 import { contextOf } from '../context.ts'
+import { userMark } from '../login-state.ts'
 import { requireSession } from './current-session.ts'
 import type { Endpoint, Services } from './endpoint.ts'
 
@@ -56,6 +57,7 @@ function describe({ sessions, refresher, config }: Services, current: Session, n
     session: {
       created_at: at(current.createdAt), ends_at: at(current.endsAt), timeout_at: at(timeout),
       ends_in_seconds: seconds(current.endsAt, now), timeout_in_seconds: seconds(timeout, now), active: true,
+      user: userMark(current),
     },
     tokens: {
       expire_at: at(tokens.expiresAt), refreshed_at: at(current.refreshedAt), expire_in_seconds: seconds(tokens.expiresAt, now),

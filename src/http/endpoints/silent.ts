@@ -2,6 +2,7 @@ import type { FastifyReply, FastifyRequest } from 'fastify'
 import { contextOf } from '../context.ts'
 import { kindOf } from '../failures.ts'
 import { renderPage, scriptLiteral } from '../pages.ts'
+import { userMark } from '../login-state.ts'
 import { beginLogin } from './begin-login.ts'
 import { findSession } from './current-session.ts'
 import { queryOf, type Endpoint, type Services } from './endpoint.ts'
@@ -12,19 +13,30 @@ type Outcome = 'ok' | 'login_required' | 'interaction_required' | 'error'
 /** Where a login in a window of its own ends: the page that tells its opener. */
 export const SILENT_DONE = 'silent?outcome=ok'
 
+const USER_MARK = /^[A-Za-z0-9_-]{22}$/
+
 const INTERACTION = new Set(['interaction_required', 'consent_required', 'account_selection_required'])
 
-/** `GET silent`: a login with `prompt=none` (OpenID Connect Core 1.0, section 3.1.2.1) in a frame of an own page. */
+/**
+ * `GET silent`: a login with `prompt=none` (OpenID Connect Core 1.0, section 3.1.2.1) in a frame of an own page. `user` is
+ * the mark of whose page it is; with `keep` the session stays the one that it is.
+ */
 export const silent: Endpoint = (services) => async (request, reply) => {
-  const outcome = queryOf(request).get('outcome')
+  const parameters = queryOf(request)
+  const outcome = parameters.get('outcome')
   if (outcome !== null) return sendOutcome(services, request, reply, outcome === 'ok' ? 'ok' : outcomeOf(outcome))
   const context = contextOf(request)
   // A script can't follow to another origin, and shows nobody the page at the end.
   if (['script', 'websocket'].includes(kindOf(request, services.config))) return sendOutcome(services, request, reply, 'error')
   try {
     const before = await findSession(services, request)
+    const keep = parameters.has('keep')
+    if (keep && before === null) return sendOutcome(services, request, reply, 'login_required')
+    const asked = parameters.get('user') ?? ''
     const { url, setCookie } = await beginLogin(services, context, {
-      target: `${services.config.basePath}/${SILENT_DONE}`, silent: true, subject: before?.subject ?? null, before, prompt: 'none',
+      target: `${services.config.basePath}/${SILENT_DONE}`, silent: true, keep, before, prompt: 'none',
+      // The page may be older than the session.
+      user: USER_MARK.test(asked) ? asked : before === null ? null : userMark(before),
     })
     context.verdict = 'silent'
     return await reply.header('set-cookie', setCookie).header('cache-control', 'no-store').redirect(url.href, 302)
@@ -39,12 +51,14 @@ export function outcomeOf(error: string | null): Outcome {
   return error !== null && INTERACTION.has(error) ? 'interaction_required' : 'error'
 }
 
-/** The page that tells whoever holds it, on this origin, what came of the login. */
-export function sendOutcome({ config }: Services, request: FastifyRequest, reply: FastifyReply, outcome: Outcome): FastifyReply {
+/** The page that tells whoever holds it, on this origin, what came of the login, and all tabs when something is new. */
+export function sendOutcome(
+  { config }: Services, request: FastifyRequest, reply: FastifyReply, outcome: Outcome, isNew = outcome === 'ok',
+): FastifyReply {
   contextOf(request).verdict = `silent_${outcome}`
-  const ok = outcome === 'ok' ? 'new BroadcastChannel("gatehouse").postMessage("renewed");' : ''
-  const script = `var to=parent!==self?parent:opener;if(to)to.postMessage({type:"gatehouse",outcome:${scriptLiteral(outcome)}},location.origin);`
-    + `${ok}if(parent===self)close()`
+  const news = isNew ? 'new BroadcastChannel("gatehouse").postMessage(alone?"signed-in":"renewed");' : ''
+  const script = `var alone=parent===self,to=alone?opener:parent;${news}`
+    + `if(to)to.postMessage({type:"gatehouse",outcome:${scriptLiteral(outcome)}},location.origin);if(alone)close()`
   const page = renderPage({
     name: 'silent', title: outcome === 'ok' ? 'Signed in' : 'Not signed in', requestId: request.id, actions: [], script,
     detail: outcome === 'ok' ? 'You are signed in. This window can be closed.' : 'You could not be signed in without being asked.',
