@@ -124,7 +124,7 @@ export async function buildApp(config: Config, log: Log): Promise<Gatehouse> {
   // The application's: through the gate, then upstream.
   await app.register(async (scope) => {
     await registerGate(scope, {
-      config, sessions, cookies, answers, streams,
+      config, sessions, refresher, cookies, answers, streams,
       gate, headers,
       upstreams: openUpstreams(routes.routes),
       loginRedirects: compileLoginRedirects(routes.routes, provider),

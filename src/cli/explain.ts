@@ -70,7 +70,7 @@ async function explainRequest(config: Config, { method, url, headers, claims, no
   }
   const gate = buildGate({
     config, routes,
-    sessions: { load: () => session },
+    sessions: { load: () => session, wasRenewed: () => false },
     bearers: { verify: async () => claims },
     tokens: { acquire: (current, route) => ({ ok: true, session: current, accessToken: route.grant === 'none' ? null : 'ACCESS-TOKEN' }) },
   })
@@ -153,7 +153,7 @@ function toHeaders(pairs: readonly (readonly [string, string])[]): IncomingHttpH
 function sessionOf(claims: Claims, origin: string, now: number): Session {
   const ticket = { id: 'explained', key: '' }
   return {
-    id: ticket.id, ticket, version: 1, issuer: '', subject: typeof claims['sub'] === 'string' ? claims['sub'] : '', sid: null, origin, claims, idToken: '',
+    id: ticket.id, ticket, version: 1, issuer: '', subject: typeof claims['sub'] === 'string' ? claims['sub'] : '', sid: null, origin, claims, asked: null, idToken: '',
     tokens: { accessToken: '', expiresAt: null, issuedAt: now, refreshToken: null, scope: null },
     createdAt: now, endsAt: Number.POSITIVE_INFINITY, refreshedAt: now, lastSeenAt: now,
   }

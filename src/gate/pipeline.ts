@@ -14,7 +14,7 @@ import type { CompiledRoute, Denial, Facts, StepUp, Verdict } from './verdict.ts
 export interface GateParts {
   readonly config: Pick<Config, 'scripts'>
   readonly routes: RouteTable
-  readonly sessions: Pick<Sessions, 'load'>
+  readonly sessions: Pick<Sessions, 'load' | 'wasRenewed'>
   readonly tokens: Tokens
   readonly bearers: Pick<AccessTokens, 'verify'>
 }
@@ -52,6 +52,9 @@ export function buildGate({ config, routes, sessions, tokens, bearers }: GatePar
       session = found instanceof Promise ? await found : found
     }
     const denial = admit(route, session, facts.ticket !== null, now)
+    if (denial?.reason === 'session-expired' && facts.ticket !== null && sessions.wasRenewed(facts.ticket.id)) {
+      return deny({ ...denial, clearCookie: false }, route)
+    }
     if (denial !== null) return deny(denial, route)
     if (!provesOrigin(facts, route, session)) return deny({ reason: 'cross-origin' }, route)
     if (session === null) return { type: 'forward', route, session: null, who: null, accessToken: null }

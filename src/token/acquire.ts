@@ -29,7 +29,10 @@ export function createTokens(refresher: Refresher, routeTokens: RouteTokens, bef
   function own(session: Session, now: number): Acquired | Promise<Acquired> {
     if (isExpired(session, now)) {
       if (session.tokens.refreshToken === null) return { ok: false, problem: 'spent' }
-      return refresher.refresh(session, 'expired', now).then(acquired)
+      // A background refresh that another process was found at may have been joined just as the token expired.
+      return refresher.refresh(session, 'expired', now).then((outcome) => (
+        outcome.type === 'refreshed' && outcome.session === session ? refresher.refresh(session, 'expired', Date.now()).then(acquired) : acquired(outcome)
+      ))
     }
     const due = dueAt(session, before)
     if (due !== null && now >= due && session.tokens.refreshToken !== null && !refresher.heldBack(session, now)) {
