@@ -22,12 +22,14 @@ import { createStreams } from './http/proxy/streams.ts'
 import { createSealedState } from './http/sealed-state.ts'
 import { rewriteTarget } from './http/target.ts'
 import { routeUpgrades } from './http/upgrades.ts'
+import { createAccessTokens } from './oidc/access-token.ts'
 import { openProvider } from './oidc/provider.ts'
 import { openSessions } from './session/sessions.ts'
 import { openStore } from './store/open.ts'
 import type { Log } from './telemetry/log.ts'
 import { createMetrics } from './telemetry/metrics.ts'
 import { createTokens } from './token/acquire.ts'
+import { createRouteTokens } from './token/exchange.ts'
 import { createRefresher } from './token/refresh.ts'
 
 /** A gateway that is ready to listen. */
@@ -53,7 +55,7 @@ export async function buildApp(config: Config, log: Log): Promise<Gatehouse> {
   const provider = openProvider(config.provider, log)
   const sessions = openSessions({ store, settings: config.session, log, metrics })
   const refresher = createRefresher({ provider, store, sessions, log, metrics })
-  const tokens = createTokens(refresher, config.session.refreshBefore)
+  const tokens = createTokens(refresher, createRouteTokens({ provider, refresher, sessions, log }), config.session.refreshBefore)
   const streams = createStreams(sessions)
 
   // The shell. The raw target is looked at before anything routes on it.
@@ -99,7 +101,7 @@ export async function buildApp(config: Config, log: Log): Promise<Gatehouse> {
   const limits = await createLimits(app, config.rateLimit)
 
   // What decides, and what goes upstream.
-  const gate = buildGate({ config, routes, sessions, tokens })
+  const gate = buildGate({ config, routes, sessions, tokens, bearers: createAccessTokens(provider) })
   const headers = compileHeaders(routes.routes, cookies.isOwn)
 
   // The gateway's own URLs.
@@ -122,7 +124,7 @@ export async function buildApp(config: Config, log: Log): Promise<Gatehouse> {
   // The application's: through the gate, then upstream.
   await app.register(async (scope) => {
     await registerGate(scope, {
-      config, sessions, cookies, answers, streams,
+      config, sessions, refresher, cookies, answers, streams,
       gate, headers,
       upstreams: openUpstreams(routes.routes),
       loginRedirects: compileLoginRedirects(routes.routes, provider),

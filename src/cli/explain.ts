@@ -70,7 +70,8 @@ async function explainRequest(config: Config, { method, url, headers, claims, no
   }
   const gate = buildGate({
     config, routes,
-    sessions: { load: () => session },
+    sessions: { load: () => session, wasRenewed: () => false },
+    bearers: { verify: async () => claims },
     tokens: { acquire: (current, route) => ({ ok: true, session: current, accessToken: route.grant === 'none' ? null : 'ACCESS-TOKEN' }) },
   })
   const verdict = await gate(facts, now)
@@ -82,7 +83,7 @@ function passes(
   verdict: Extract<Verdict, { type: 'forward' }>, facts: Facts, routes: Parameters<typeof compileHeaders>[0], session: Session | null,
 ): Line[] {
   const { route, accessToken } = verdict
-  const headers = compileHeaders(routes, () => false).build(facts, route, verdict.session, accessToken)
+  const headers = compileHeaders(routes, () => false).build(facts, route, verdict.who, accessToken)
   const pairs = headers.flatMap((name, i) => (i % 2 === 0 ? [`${name}: ${headers[i + 1] ?? ''}`] : []))
   const where = route.upstream === null ? '' : route.upstream.socketPath === null ? route.upstream.origin : `unix:${route.upstream.socketPath}:`
   const reason = route.access === 'public' ? 'the route is public: no session is looked at'
@@ -113,6 +114,8 @@ function reasonOf(denial: Denial): string {
     ].filter((text) => text !== '').join('; ')
     case 'forbidden': return denial.why
     case 'cross-origin': return 'an unsafe method with a session, sent by another origin'
+    case 'token-refused': return 'the provider gives no token for this route'
+    case 'invalid-token': return 'the client’s own token would have to be verified: give its claims with --claims'
     case 'token-unavailable': return 'the access token has expired and can’t be renewed now'
   }
 }
@@ -150,7 +153,7 @@ function toHeaders(pairs: readonly (readonly [string, string])[]): IncomingHttpH
 function sessionOf(claims: Claims, origin: string, now: number): Session {
   const ticket = { id: 'explained', key: '' }
   return {
-    id: ticket.id, ticket, version: 1, issuer: '', subject: typeof claims['sub'] === 'string' ? claims['sub'] : '', sid: null, origin, claims, idToken: '',
+    id: ticket.id, ticket, version: 1, issuer: '', subject: typeof claims['sub'] === 'string' ? claims['sub'] : '', sid: null, origin, claims, asked: null, idToken: '',
     tokens: { accessToken: '', expiresAt: null, issuedAt: now, refreshToken: null, scope: null },
     createdAt: now, endsAt: Number.POSITIVE_INFINITY, refreshedAt: now, lastSeenAt: now,
   }

@@ -28,12 +28,11 @@ const token = group('Which access token goes upstream.', {
   grant: leaf(choice(['session', 'none', 'token-exchange', 'on-behalf-of', 'client-credentials']), {
     default: 'session',
     defaultText: '`session`; `none` where `access` is `public`',
-    later: /^(token-exchange|on-behalf-of|client-credentials)$/,
     description: 'Where the token comes from: the login itself, nowhere, or another grant made with it.',
   }),
-  audience: leaf(text(), { default: null, later: true, description: 'The audience to ask for.' }),
-  resource: leaf(text(), { default: null, later: true, description: 'The resource to ask for (RFC 8707).' }),
-  scopes: leaf(list(scope, { min: 1 }), { default: null, later: true, description: 'The scopes to ask for.' }),
+  audience: leaf(text(), { default: null, description: 'The audience to ask for.' }),
+  resource: leaf(text(), { default: null, description: 'The resource to ask for (RFC 8707).' }),
+  scopes: leaf(list(scope, { min: 1 }), { default: null, description: 'The scopes to ask for.' }),
   header: leaf(headerName, {
     default: 'Authorization',
     description: 'The header that carries the token, with `Bearer ` in front when it is `Authorization`.',
@@ -96,9 +95,9 @@ export const route = group('Which requests it is for, who is let in, and what go
   require: requirement,
   token,
   headers,
-  bearer: maybe(group('Lets clients in with a JWT access token of their own. Not available yet.', {
+  bearer: maybe(group('Lets clients in with a JWT access token of their own.', {
     audience: leaf(list(text(), { min: 1, single: true }), {
-      default: undefined, later: true, description: 'The audiences of which the token must have one.',
+      default: undefined, description: 'The audiences of which the token must have one.',
     }),
   })),
   loginRedirects: leaf(list(urlPattern), {

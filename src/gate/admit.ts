@@ -1,14 +1,17 @@
 import type { Session } from '../session/session.ts'
 import type { CompiledRoute, Denial } from './verdict.ts'
 
+/** Who asks: a session, or the bearer of a token of their own. */
+export type User = Pick<Session, 'claims' | 'createdAt'>
+
 /** Whether a session may use a route, and if not why; `hadTicket` tells a session that has ended from none at all. */
-export function admit(route: CompiledRoute, session: Session | null, hadTicket: boolean, now: number): Denial | null {
+export function admit(route: CompiledRoute, session: User | null, hadTicket: boolean, now: number): Denial | null {
   if (route.access !== 'required') return null
   if (session === null) return hadTicket ? { reason: 'session-expired', clearCookie: true } : { reason: 'login-required' }
   return stepUp(route, session, now) ?? forbidden(route, session)
 }
 
-function stepUp({ require }: CompiledRoute, { claims, createdAt }: Session, now: number): Denial | null {
+function stepUp({ require }: CompiledRoute, { claims, createdAt }: User, now: number): Denial | null {
   const maxAge = require.maxAge === null ? null : Math.floor(require.maxAge / 1000)
   const acr = claims['acr']
   const lacksAcr = require.acr !== null && !(typeof acr === 'string' && require.acr.includes(acr))
@@ -18,7 +21,7 @@ function stepUp({ require }: CompiledRoute, { claims, createdAt }: Session, now:
   return { reason: 'step-up', stepUp: { acrValues: lacksAcr ? require.acr : null, maxAge: tooOld ? maxAge : null } }
 }
 
-function forbidden({ require }: CompiledRoute, { claims }: Session): Denial | null {
+function forbidden({ require }: CompiledRoute, { claims }: User): Denial | null {
   for (const [name, allowed] of Object.entries(require.claims)) {
     const value = claimAt(claims, name)
     const values: unknown[] = Array.isArray(value) ? value : [value]

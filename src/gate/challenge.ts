@@ -33,6 +33,8 @@ const LOGIN_REQUIRED = 'You have to sign in to go on.'
 const SESSION_EXPIRED = 'Your session has ended. Sign in again to go on.'
 const STEP_UP_REQUIRED = 'This page asks for a stronger or more recent sign-in.'
 const FORBIDDEN = 'You are signed in, but you are not allowed to open this.'
+const TOKEN_REFUSED = 'The sign-in service gave no access to the application behind this address.'
+const INVALID_TOKEN = 'The access token that came with this request can’t be used here.'
 const CROSS_ORIGIN = 'Another site sent this request, so it was not carried out.'
 
 /** The contract's table: what a denied request of each kind is told. */
@@ -45,6 +47,10 @@ export function challenge(
     case 'forbidden': return { status: 403, code: 'forbidden', title: 'Not allowed', detail: FORBIDDEN }
     case 'cross-origin': return { status: 403, code: 'cross_origin', title: 'Request from another site', detail: CROSS_ORIGIN }
     case 'token-unavailable': return { code: 'token_unavailable', ...faults.token_unavailable, retryAfter: denial.retryAfter }
+    case 'token-refused': return { ...faults.token_unavailable, status: 502, code: 'token_unavailable', detail: TOKEN_REFUSED }
+    case 'invalid-token': return {
+      status: 401, code: 'invalid_token', title: 'Token not accepted', detail: INVALID_TOKEN, authenticate: 'Bearer error="invalid_token"',
+    }
     case 'login-required':
       return login('login_required', LOGIN_REQUIRED, kind, facts, route, settings, {})
     case 'session-expired':
@@ -75,6 +81,8 @@ export function loginUrlFor(facts: Facts, kind: RequestKind, basePath: string, s
   if (redirect !== null) parameters.set('redirect', redirect)
   if (stepUp !== undefined && stepUp.acrValues !== null) parameters.set('acr_values', stepUp.acrValues.join(' '))
   if (stepUp !== undefined && stepUp.maxAge !== null) parameters.set('max_age', String(stepUp.maxAge))
+  if (stepUp?.scope !== undefined) parameters.set('scope', stepUp.scope)
+  if (stepUp?.claims !== undefined) parameters.set('claims', stepUp.claims)
   const query = parameters.toString()
   return `${facts.origin}${basePath}/login${query === '' ? '' : `?${query}`}`
 }

@@ -1,6 +1,6 @@
-import type { Session } from '../session/session.ts'
+import type { Claims } from '../oidc/token-set.ts'
 import { fillTemplate, parseTemplate, type Template } from './template.ts'
-import type { CompiledRoute, Facts } from './verdict.ts'
+import type { CompiledRoute, Facts, Who } from './verdict.ts'
 
 /** RFC 9110, section 7.6.1, and what its readers treat alike. */
 const HOP_BY_HOP = [
@@ -18,16 +18,16 @@ const MAX_NAMES_KEPT = 1000
 /** Builds the headers that an upstream receives. */
 export interface UpstreamHeaders {
   /** Name, value, name, value …: the client's without what only the gateway may say, then the gateway's own. */
-  build(facts: Facts, route: CompiledRoute, session: Session | null, accessToken: string | null): string[]
+  build(facts: Facts, route: CompiledRoute, who: Who | null, accessToken: string | null): string[]
   /** The gateway's own alone: who the user is, and the token. */
-  identity(route: CompiledRoute, session: Session | null, accessToken: string | null): string[]
+  identity(route: CompiledRoute, who: Who | null, accessToken: string | null): string[]
 }
 
 interface RouteRules {
   readonly set: readonly { readonly name: string, readonly template: Template }[]
   readonly remove: ReadonlySet<string>
   readonly setsAuthorization: boolean
-  readonly filled: WeakMap<Session, readonly string[]>
+  readonly filled: WeakMap<Claims, readonly string[]>
 }
 
 /** Compiles the header rules of all routes. `isOwnCookie` tells the gateway's cookies by name. */
@@ -62,15 +62,15 @@ export function compileHeaders(routes: readonly CompiledRoute[], isOwnCookie: (n
     return FORWARDED.test(same) ? 'forwarded' : 'pass'
   }
 
-  function pushOwn(out: string[], route: CompiledRoute, session: Session | null, accessToken: string | null): void {
+  function pushOwn(out: string[], route: CompiledRoute, who: Who | null, accessToken: string | null): void {
     const mine = rules[route.index]
-    if (mine !== undefined && mine.set.length > 0) out.push(...identityHeaders(mine, route, session))
+    if (mine !== undefined && mine.set.length > 0) out.push(...identityHeaders(mine, route, who))
     if (accessToken === null) return
     out.push(route.token.header, route.token.header.toLowerCase() === 'authorization' ? `Bearer ${accessToken}` : accessToken)
   }
 
   return {
-    build(facts, route, session, accessToken) {
+    build(facts, route, who, accessToken) {
       const { rawHeaders, client } = facts
       const mine = rules[route.index]
       const named = namedByConnection(facts.headers.connection)
@@ -84,7 +84,7 @@ export function compileHeaders(routes: readonly CompiledRoute[], isOwnCookie: (n
           case 'pass': out.push(name, value); break
           case 'forwarded': if (client.trusted) out.push(name, value); break
           case 'override': if (route.methods === null) out.push(name, value); break
-          case 'authorization': if (session === null && mine?.setsAuthorization !== true) out.push(name, value); break
+          case 'authorization': if ((who === null || who.bearer === true) && mine?.setsAuthorization !== true) out.push(name, value); break
           case 'cookie': {
             const others = withoutOwnCookies(value, isOwnCookie)
             if (others !== '') out.push(name, others)
@@ -94,12 +94,12 @@ export function compileHeaders(routes: readonly CompiledRoute[], isOwnCookie: (n
         }
       }
       pushForwarded(out, facts)
-      pushOwn(out, route, session, accessToken)
+      pushOwn(out, route, who, accessToken)
       return out
     },
-    identity(route, session, accessToken) {
+    identity(route, who, accessToken) {
       const out: string[] = []
-      pushOwn(out, route, session, accessToken)
+      pushOwn(out, route, who, accessToken)
       return out
     },
   }
@@ -139,13 +139,13 @@ function pushForwarded(out: string[], { client, headers, origin }: Facts): void 
 }
 
 /** The same for every request of a session on a route until its claims change. */
-function identityHeaders(rules: RouteRules, route: CompiledRoute, session: Session | null): readonly string[] {
-  const known = session === null ? undefined : rules.filled.get(session)
+function identityHeaders(rules: RouteRules, route: CompiledRoute, who: Who | null): readonly string[] {
+  const known = who === null ? undefined : rules.filled.get(who.claims)
   if (known !== undefined) return known
   const filled = rules.set.flatMap(({ name, template }) => {
-    const value = fillTemplate(template, session?.claims ?? {}, route.headers.encoding)
+    const value = fillTemplate(template, who?.claims ?? {}, route.headers.encoding)
     return value === null ? [] : [name, value]
   })
-  if (session !== null) rules.filled.set(session, filled)
+  if (who !== null) rules.filled.set(who.claims, filled)
   return filled
 }

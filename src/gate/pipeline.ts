@@ -2,25 +2,31 @@ import type { Config } from '../config/schema.ts'
 import type { Session } from '../session/session.ts'
 import type { Sessions } from '../session/sessions.ts'
 import type { Tokens } from '../token/acquire.ts'
+import type { AccessTokens } from '../oidc/access-token.ts'
 import { admit } from './admit.ts'
+import { bearerToken } from './bearer.ts'
 import { classify } from './classify.ts'
 import type { RouteTable } from './match.ts'
 import { provesOrigin } from './origin.ts'
-import type { CompiledRoute, Denial, Facts, Verdict } from './verdict.ts'
+import type { CompiledRoute, Denial, Facts, StepUp, Verdict } from './verdict.ts'
 
 /** What the gate asks. */
 export interface GateParts {
   readonly config: Pick<Config, 'scripts'>
   readonly routes: RouteTable
-  readonly sessions: Pick<Sessions, 'load'>
+  readonly sessions: Pick<Sessions, 'load' | 'wasRenewed'>
   readonly tokens: Tokens
+  readonly bearers: Pick<AccessTokens, 'verify'>
 }
+
+/** Another login, as it is. */
+const NO_STEP_UP: StepUp = { acrValues: null, maxAge: null }
 
 /** Decides what a request gets. Rejects only when the store can't be asked (`store_unavailable`). */
 export type Gate = (facts: Facts, now: number) => Promise<Verdict>
 
 /** Builds the gate: every request goes through these steps, in this order. */
-export function buildGate({ config, routes, sessions, tokens }: GateParts): Gate {
+export function buildGate({ config, routes, sessions, tokens, bearers }: GateParts): Gate {
   return async function decide(facts, now) {
     const deny = (denial: Denial, route: CompiledRoute | null): Verdict => (
       { type: 'deny', denial, kind: classify(facts.method, facts.headers, config.scripts), route }
@@ -30,7 +36,15 @@ export function buildGate({ config, routes, sessions, tokens }: GateParts): Gate
     const reading = routes.otherReading(host, facts.method, facts.path, route)
     if (reading !== null) return deny({ reason: 'ambiguous-path', reading }, null)
     if (route === null || route === 'endpoint') return deny({ reason: 'no-route' }, null)
-    if (route.access === 'public') return { type: 'forward', route, session: null, accessToken: null }
+    if (route.access === 'public') return { type: 'forward', route, session: null, who: null, accessToken: null }
+
+    const bearer = route.bearer === null ? null : bearerToken(facts.headers)
+    if (route.bearer !== null && bearer !== null) {
+      const claims = await bearers.verify(bearer, route.bearer.audience, now)
+      if (claims === null) return deny({ reason: 'invalid-token' }, route)
+      const denial = admit(route, { claims, createdAt: now }, false, now)
+      return denial === null ? { type: 'forward', route, session: null, who: { claims, bearer: true }, accessToken: null } : deny(denial, route)
+    }
 
     let session: Session | null = null
     if (facts.ticket !== null) {
@@ -38,16 +52,21 @@ export function buildGate({ config, routes, sessions, tokens }: GateParts): Gate
       session = found instanceof Promise ? await found : found
     }
     const denial = admit(route, session, facts.ticket !== null, now)
+    if (denial?.reason === 'session-expired' && facts.ticket !== null && sessions.wasRenewed(facts.ticket.id)) {
+      return deny({ ...denial, clearCookie: false }, route)
+    }
     if (denial !== null) return deny(denial, route)
     if (!provesOrigin(facts, route, session)) return deny({ reason: 'cross-origin' }, route)
-    if (session === null) return { type: 'forward', route, session: null, accessToken: null }
+    if (session === null) return { type: 'forward', route, session: null, who: null, accessToken: null }
 
     const pending = tokens.acquire(session, route.token, now)
     const token = pending instanceof Promise ? await pending : pending
-    if (token.ok) return { type: 'forward', route, session: token.session, accessToken: token.accessToken }
+    if (token.ok) return { type: 'forward', route, session: token.session, who: token.session, accessToken: token.accessToken }
     switch (token.problem) {
       case 'spent': return deny({ reason: 'session-expired', clearCookie: false }, route)
       case 'ended': return deny({ reason: 'session-expired', clearCookie: true }, route)
+      case 'refused': return deny({ reason: 'token-refused' }, route)
+      case 'step-up': return deny({ reason: 'step-up', stepUp: { ...NO_STEP_UP, ...(token.claims === null ? {} : { claims: token.claims }) } }, route)
       case 'unavailable': return deny({ reason: 'token-unavailable', retryAfter: token.retryAfter }, route)
     }
   }

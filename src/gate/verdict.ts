@@ -1,5 +1,6 @@
 import type { IncomingHttpHeaders } from 'node:http'
 import type { Route } from '../config/schema.ts'
+import type { Claims } from '../oidc/token-set.ts'
 import type { Session } from '../session/session.ts'
 import type { Ticket } from '../session/ticket.ts'
 
@@ -40,6 +41,16 @@ export interface StepUp {
   readonly acrValues: readonly string[] | null
   /** Seconds. */
   readonly maxAge: number | null
+  /** Scopes to ask for beside the usual ones, space-separated. */
+  readonly scope?: string
+  /** The `claims` parameter (OpenID Connect Core 1.0, section 5.5), as JSON. */
+  readonly claims?: string
+}
+
+/** Whom the upstream hears of: the user of a session, or the bearer of a token that the client brought itself. */
+export interface Who {
+  readonly claims: Claims
+  readonly bearer?: true
 }
 
 /** Why a request may not pass. A value, never an exception. */
@@ -54,10 +65,14 @@ export type Denial =
   | { readonly reason: 'forbidden', readonly why: string }
   | { readonly reason: 'cross-origin' }
   | { readonly reason: 'token-unavailable', readonly retryAfter: number }
+  /** The provider gave no token for this route; there is no use in trying again. */
+  | { readonly reason: 'token-refused' }
+  /** The client's own token is not one that this route takes (RFC 6750, section 3.1). */
+  | { readonly reason: 'invalid-token' }
 
 /** What a request gets. */
 export type Verdict =
-  | { readonly type: 'forward', readonly route: CompiledRoute, readonly session: Session | null, readonly accessToken: string | null }
+  | { readonly type: 'forward', readonly route: CompiledRoute, readonly session: Session | null, readonly who: Who | null, readonly accessToken: string | null }
   | { readonly type: 'deny', readonly denial: Denial, readonly kind: RequestKind, readonly route: CompiledRoute | null }
 
 /** A configured route with what is worked out once. */

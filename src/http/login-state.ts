@@ -22,6 +22,8 @@ export interface LoginState {
   readonly before: { readonly id: string, readonly endsAt: number, readonly user: string } | null
   /** It asks for more than that somebody is signed in: a prompt, an acr, an age, a scope. */
   readonly particular: boolean
+  /** The step-up that it asks for, as `stepUpMark` names it. */
+  readonly stepUp: string
   /** How many logins in a row have come to nothing before this one. */
   readonly tries: number
   readonly acrValues: readonly string[] | null

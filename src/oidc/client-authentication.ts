@@ -22,22 +22,11 @@ function resolveMethod({ clientAuthentication: method, privateKey }: Config['pro
 }
 
 async function privateKeyJwt(text: string, server: ServerMetadata): Promise<ClientAuth> {
-  const { key, kid } = readPrivateKey(text)
+  const key = createPrivateKey(text)
   const announced = server.token_endpoint_auth_signing_alg_values_supported
   const imported = await importJWK(key.export({ format: 'jwk' }), algorithmOf(key, announced))
   if (imported instanceof Uint8Array) throw new TypeError('provider.privateKey must be an RSA, EC or Ed25519 private key')
-  return PrivateKeyJwt(kid === undefined ? imported : { key: imported, kid })
-}
-
-/** Reads a private key written as PEM or as a JWK; throws when it is neither. */
-export function readPrivateKey(text: string): { key: KeyObject, kid: string | undefined } {
-  if (!text.trimStart().startsWith('{')) return { key: createPrivateKey(text), kid: undefined }
-  const jwk: unknown = JSON.parse(text)
-  if (typeof jwk !== 'object' || jwk === null) throw new TypeError('not a JWK')
-  return {
-    key: createPrivateKey({ key: { ...jwk }, format: 'jwk' }),
-    kid: 'kid' in jwk && typeof jwk.kid === 'string' ? jwk.kid : undefined,
-  }
+  return PrivateKeyJwt(imported)
 }
 
 function algorithmOf(key: KeyObject, announced: readonly string[] | undefined): string {

@@ -15,6 +15,8 @@ export interface LoginRequest {
   readonly maxAge?: number | undefined
   /** Scopes beside the configured ones, space-separated. */
   readonly scope?: string | undefined
+  /** The `claims` parameter, JSON (OpenID Connect Core 1.0, section 5.5). */
+  readonly claims?: string | undefined
   /** Asks who the user is and for nothing else. */
   readonly identityOnly?: boolean
 }
@@ -43,6 +45,7 @@ export async function authorizationUrl(provider: Provider, request: LoginRequest
   add('login_hint', request.loginHint)
   add('acr_values', request.acrValues)
   add('max_age', request.maxAge)
+  add('claims', request.claims)
   const pushed = settings.pushedAuthorization === 'on'
     || (settings.pushedAuthorization === 'auto' && configuration.serverMetadata().pushed_authorization_request_endpoint !== undefined)
   try {

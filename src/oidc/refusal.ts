@@ -75,3 +75,15 @@ export function isUnreachable(error: unknown): boolean {
   if (error.name === 'TimeoutError' || error.name === 'AbortError') return true
   return error instanceof TypeError && error.message === 'fetch failed'
 }
+
+const NEEDS_USER = new Set(['interaction_required', 'login_required', 'consent_required', 'insufficient_user_authentication'])
+
+/**
+ * Whether a refused grant would pass after another login, and the `claims` that it wants then (as Entra says them);
+ * `null` where no login would help.
+ */
+export function loginThatHelps(error: unknown): { readonly claims: string | null } | null {
+  if (!(error instanceof ResponseBodyError) || !NEEDS_USER.has(error.error)) return null
+  const { claims } = error.cause
+  return { claims: typeof claims === 'string' ? claims : null }
+}

@@ -15,6 +15,8 @@ export interface Session {
   /** The public origin that the login started from. */
   readonly origin: string
   readonly claims: Claims
+  /** What the login asked for beyond the usual, as `stepUpMark` names it. */
+  readonly asked: string | null
   readonly idToken: string
   readonly tokens: TokenSet
   /** All times are milliseconds since the epoch. */

@@ -35,13 +35,15 @@ export interface Sessions {
   /** The same from the store in any case. */
   reload(ticket: Ticket, now: number): Promise<Session | null>
   /** Begins a session; where the user has too many then, the oldest ends. */
-  create(login: LoginResult, origin: string, now: number): Promise<Session>
+  create(login: LoginResult, origin: string, now: number, asked?: string | null): Promise<Session>
   /** Saves changed tokens or claims. */
   renew(session: Session, change: SessionChange, now: number): Promise<Renewed>
   /** Notes that the user did something. */
   touch(session: Session, now: number): void
   /** Ends a session, here at once and in the store as soon as it can be reached. Never rejects. */
   end(session: Pick<Session, 'id' | 'endsAt'>, reason: EndReason): Promise<void>
+  /** Whether a ticket's session goes on under another id: its cookie may be the new one by now, and must stay. */
+  wasRenewed(id: string): boolean
   /** Ends a session by its id alone; `false` when there was none. Rejects with `store_unavailable`. */
   endById(id: string, reason: EndReason): Promise<boolean>
   /** Living sessions, the oldest first. Rejects with `store_unavailable`. */
@@ -88,6 +90,7 @@ export function openSessions({ store, settings: policy, log, metrics }: Parts): 
   const perseverance = createPerseverance()
   const writtenAt = new LRUCache<string, number>({ max: MAX_TOUCHES })
   const reading = new Map<string, Promise<Session | null>>()
+  const renewedIds = new LRUCache<string, true>({ max: MAX_TOUCHES })
   const listeners: ((id: string, reason: EndReason) => void)[] = []
   const touchEvery = Math.min(TOUCH_EVERY, (policy.idleTimeout ?? Number.POSITIVE_INFINITY) / 4)
   let confirmPausedUntil = 0
@@ -111,6 +114,7 @@ export function openSessions({ store, settings: policy, log, metrics }: Parts): 
   }
 
   async function end({ id, endsAt }: Pick<Session, 'id' | 'endsAt'>, reason: EndReason): Promise<void> {
+    if (reason === 'renewed') renewedIds.set(id, true)
     if (atHand.hasEnded(id)) return
     forget(id, reason)
     log.info({ event: 'session_ended', reason, session: id }, 'a session has ended')
@@ -198,12 +202,12 @@ export function openSessions({ store, settings: policy, log, metrics }: Parts): 
 
     reload: async (ticket, now) => living(owned(await readOnce(ticket), ticket), now),
 
-    async create(login, origin, now) {
+    async create(login, origin, now, asked = null) {
       const ticket = newTicket()
       const session: Session = {
         id: ticket.id, ticket, version: 1,
         issuer: login.issuer, subject: login.idTokenClaims.sub, sid: sidOf(login.idTokenClaims), origin,
-        claims: login.claims, idToken: login.idToken, tokens: login.tokens,
+        claims: login.claims, asked, idToken: login.idToken, tokens: login.tokens,
         createdAt: now, refreshedAt: now, lastSeenAt: now,
         endsAt: absoluteEnd(policy, now, login.idTokenClaims.exp * 1000),
       }
@@ -245,6 +249,7 @@ export function openSessions({ store, settings: policy, log, metrics }: Parts): 
 
     end,
     endById,
+    wasRenewed: (id) => renewedIds.has(id),
 
     async find(criterion) {
       const ids = await store.find(criterion)

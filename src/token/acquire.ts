@@ -1,6 +1,7 @@
 import type { Route } from '../config/schema.ts'
 import type { Session } from '../session/session.ts'
 import { dueAt, isExpired, type RefreshBefore } from './clock.ts'
+import { isSessionsOwn, type Exchanged, type RouteTokens } from './exchange.ts'
 import type { Refresher, RefreshOutcome } from './refresh.ts'
 
 /** Which access token goes upstream, or why none can. */
@@ -10,7 +11,11 @@ export type Acquired =
   | { readonly ok: false, readonly problem: 'spent' }
   /** The provider ended the session. */
   | { readonly ok: false, readonly problem: 'ended' }
-  /** Expired, and it can't be renewed just now; seconds until another try makes sense. */
+  /** The provider gives no token for this route. */
+  | { readonly ok: false, readonly problem: 'refused' }
+  /** It would after another login. */
+  | { readonly ok: false, readonly problem: 'step-up', readonly claims: string | null }
+  /** None can be had just now; seconds until another try makes sense. */
   | { readonly ok: false, readonly problem: 'unavailable', readonly retryAfter: number }
 
 /** Gives each request its access token: the one that is kept while it is valid, a renewed one after that. */
@@ -20,19 +25,36 @@ export interface Tokens {
 }
 
 /** Makes the source of access tokens. */
-export function createTokens(refresher: Refresher, before: RefreshBefore): Tokens {
+export function createTokens(refresher: Refresher, routeTokens: RouteTokens, before: RefreshBefore): Tokens {
+  function own(session: Session, now: number): Acquired | Promise<Acquired> {
+    if (isExpired(session, now)) {
+      if (session.tokens.refreshToken === null) return { ok: false, problem: 'spent' }
+      // A background refresh that another process was found at may have been joined just as the token expired.
+      return refresher.refresh(session, 'expired', now).then((outcome) => (
+        outcome.type === 'refreshed' && outcome.session === session ? refresher.refresh(session, 'expired', Date.now()).then(acquired) : acquired(outcome)
+      ))
+    }
+    const due = dueAt(session, before)
+    if (due !== null && now >= due && session.tokens.refreshToken !== null && !refresher.heldBack(session, now)) {
+      void refresher.refresh(session, 'due', now)
+    }
+    return { ok: true, accessToken: session.tokens.accessToken, session }
+  }
+
+  function exchanged(base: Acquired, wanted: Route['token'], now: number): Acquired | Promise<Acquired> {
+    if (!base.ok) return base
+    const { session } = base
+    const withSession = (answer: Exchanged): Acquired => (answer.ok ? { ...answer, session } : answer)
+    const answer = routeTokens.acquire(session, wanted, now)
+    return answer instanceof Promise ? answer.then(withSession) : withSession(answer)
+  }
+
   return {
-    acquire(session, route, now) {
-      if (route.grant === 'none') return { ok: true, accessToken: null, session }
-      if (isExpired(session, now)) {
-        if (session.tokens.refreshToken === null) return { ok: false, problem: 'spent' }
-        return refresher.refresh(session, 'expired', now).then(acquired)
-      }
-      const due = dueAt(session, before)
-      if (due !== null && now >= due && session.tokens.refreshToken !== null && !refresher.heldBack(session, now)) {
-        void refresher.refresh(session, 'due', now)
-      }
-      return { ok: true, accessToken: session.tokens.accessToken, session }
+    acquire(session, wanted, now) {
+      if (wanted.grant === 'none') return { ok: true, accessToken: null, session }
+      const base = own(session, now)
+      if (isSessionsOwn(wanted)) return base
+      return base instanceof Promise ? base.then((got) => exchanged(got, wanted, now)) : exchanged(base, wanted, now)
     },
   }
 }

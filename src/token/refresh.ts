@@ -1,10 +1,12 @@
 import { LRUCache } from 'lru-cache'
+import type { Route } from '../config/schema.ts'
 import { causes } from '../errors.ts'
 import { ForeignIdentity, refreshTokens, type RefreshResult } from '../oidc/grants.ts'
 import { revokeRefreshToken } from '../oidc/logout.ts'
 import type { Provider } from '../oidc/provider.ts'
 import { refusalOf, retryAfterOf, type Refusal } from '../oidc/refusal.ts'
-import { sidOf } from '../oidc/token-set.ts'
+import { grantForRoute } from '../oidc/route-grants.ts'
+import { sidOf, type TokenSet } from '../oidc/token-set.ts'
 import type { Session } from '../session/session.ts'
 import { absoluteEnd } from '../session/session.ts'
 import type { SessionChange, Sessions } from '../session/sessions.ts'
@@ -28,6 +30,8 @@ export type RefreshCause = 'due' | 'expired' | 'asked' | 'upstream'
 export interface Refresher {
   /** Refreshes now, or joins the refresh that is under way, or says what the last one came to while it still counts. Never rejects. */
   refresh(session: Session, cause: RefreshCause, now: number): Promise<RefreshOutcome>
+  /** Redeems the refresh token for another resource or scope (RFC 8707, section 2.2), in turn with the refreshes. Rejects like a grant. */
+  redeem(session: Session, wanted: Route['token'], now: number): Promise<TokenSet>
   /** Whether another try is held back at `now`, by the cooldown after a refresh or by the pause after a failure. */
   heldBack(session: Session, now: number): boolean
   /** The OAuth `error`, or a word of ours, of the last refresh when it failed. */
@@ -141,7 +145,29 @@ export function createRefresher({ provider, store, sessions, log, metrics }: Par
     return outcome
   }
 
+  async function redeem(seen: Session, wanted: Route['token'], now: number): Promise<TokenSet> {
+    const turn = await takeTurn({ store, sessions, metrics, life: provider.settings.timeout + LOCK_MARGIN }, seen, true)
+    if (turn.type === 'done') return redeem(turn.session, wanted, now)
+    if (turn.type !== 'mine') throw new Error('the session has ended')
+    const { session, release } = turn
+    let keepLock = false
+    try {
+      const token = await grantForRoute(provider, wanted, session.tokens, now)
+      if (token.refreshToken !== null && token.refreshToken !== session.tokens.refreshToken) {
+        // A provider that rotates has spent the session's own.
+        const { saved } = await sessions.renew(session, { tokens: { ...session.tokens, refreshToken: token.refreshToken } }, now)
+        keepLock = !saved
+      }
+      return token
+    } finally {
+      if (!keepLock) await release().catch(() => {
+        // It runs out by itself.
+      })
+    }
+  }
+
   return {
+    redeem,
     refresh(session, cause, now) {
       const underWay = flights.get(session.id)
       if (underWay !== undefined) return underWay

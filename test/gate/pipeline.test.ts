@@ -17,7 +17,8 @@ const gateOf = ({ routes = [{}], session = sessionOf(), acquired }: World = {}) 
   const decide = buildGate({
     config: { scripts: { headers: [], message: null } },
     routes: compileRoutes(routes.map(routeOf), '/oauth2'),
-    sessions: { load() { asked.push('session'); return session } },
+    bearers: { verify: async () => null },
+    sessions: { load() { asked.push('session'); return session }, wasRenewed: () => false },
     tokens: { acquire(found) { asked.push('token'); return acquired ?? { ok: true, accessToken: 'access-token', session: found } } },
   })
   return { asked, decide: async (facts: Facts): Promise<Verdict> => decide(facts, now) }

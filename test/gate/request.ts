@@ -39,7 +39,7 @@ export const factsOf = ({ headers = {}, ...facts }: FactsMade = {}): Facts => ({
 /** Alice's session, begun at `now`. */
 export const sessionOf = (session: Partial<Session> = {}): Session => ({
   id: 'AAAAAAAAAAAAAAAAAAAAAA', ticket: { id: 'AAAAAAAAAAAAAAAAAAAAAA', key: 'A'.repeat(43) }, version: 1,
-  issuer: 'https://idp.example.com', subject: 'alice', sid: null, origin, idToken: 'header.payload.signature',
+  issuer: 'https://idp.example.com', subject: 'alice', sid: null, origin, asked: null, idToken: 'header.payload.signature',
   claims: { sub: 'alice', name: 'Alice Archer', groups: ['staff', 'admin'] },
   tokens: { accessToken: 'access-token', expiresAt: now + 300_000, issuedAt: now, refreshToken: 'refresh-token', scope: 'openid' },
   createdAt: now, endsAt: now + 36_000_000, refreshedAt: now, lastSeenAt: now,

@@ -133,7 +133,7 @@ async function replaceSession(services: Services, request: FastifyRequest, { now
   const current = await findSession(services, request)
   // Tabs that began together finish one after the other: to change the id each time would fail what the others have under way.
   if (current !== null && userMark(current) === user && current.createdAt > state.at && !state.particular) return current
-  const session = await sessions.create(result, state.origin, now)
+  const session = await sessions.create(result, state.origin, now, state.stepUp)
   const before = current === null ? state.before : { id: current.id, endsAt: current.endsAt, user: userMark(current) }
   if (before !== null && before.user === user) streams.move(before.id, session)
   if (before !== null) await sessions.end(before, before.user === user ? 'renewed' : 'replaced')

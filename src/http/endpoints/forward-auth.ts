@@ -28,7 +28,7 @@ export const forwardAuth = ({ gate, headers }: Decision): Endpoint => (services)
     if (verdict.session !== null) sessions.touch(verdict.session, context.now)
     context.verdict = 'allow'
     if (facts.client.trusted) {
-      const own = headers.identity(verdict.route, verdict.session, verdict.accessToken)
+      const own = headers.identity(verdict.route, verdict.who, verdict.accessToken)
       for (let i = 0; i + 1 < own.length; i += 2) reply.header(own[i] ?? '', own[i + 1] ?? '')
     }
     return reply.header('cache-control', 'no-store').code(200).send()

@@ -47,6 +47,7 @@ export const login: Endpoint = (services) => async (request, reply) => {
     acrValues: parameters.get('acr_values') ?? undefined,
     maxAge: wholeNumber(parameters.get('max_age')),
     scope: parameters.get('scope') ?? undefined,
+    claims: parameters.get('claims') ?? undefined,
   })
   reply.header('set-cookie', setCookie).header('cache-control', 'no-store')
   context.verdict = 'login'

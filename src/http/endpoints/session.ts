@@ -1,7 +1,7 @@
 import { Fault } from '../../errors.ts'
 import { isCrossOrigin } from '../../gate/origin.ts'
 import { timeoutAt, type Session } from '../../session/session.ts'
-import { cooldownUntil, dueAt } from '../../token/clock.ts'
+import { cooldownUntil, dueAt, isExpired } from '../../token/clock.ts'
 import { contextOf } from '../context.ts'
 import { userMark } from '../login-state.ts'
 import { requireSession } from './current-session.ts'
@@ -31,7 +31,9 @@ export const refreshSession: Endpoint = (services) => async (request, reply) => 
   contextOf(request).verdict = 'session'
   switch (outcome.type) {
     case 'refreshed': return reply.header('cache-control', 'no-store').send(describe(services, outcome.session, Date.now()))
-    case 'failed': throw new Fault('token_unavailable', { retryAfter: outcome.retryAfter })
+    case 'failed':
+      if (isExpired(found, now)) throw new Fault('token_unavailable', { retryAfter: outcome.retryAfter })
+      return reply.header('cache-control', 'no-store').send(describe(services, found, Date.now()))
     case 'ended': return services.answers.send(request, reply, {
       status: 401, code: 'session_expired', title: 'Login required', detail: 'Your session has ended. Sign in again to go on.',
       authenticate: 'Bearer', clearSession: true, loginUrl: `${facts.origin}${services.config.basePath}/login`,

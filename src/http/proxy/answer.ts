@@ -6,6 +6,8 @@ interface AnswerHeaders {
   readonly headers: string[]
   readonly location: string | null
   readonly contentType: string | null
+  /** The values of WWW-Authenticate. */
+  readonly authenticate: readonly string[]
 }
 
 /** An upstream's headers without what belongs to its hop or to the gateway: hop-by-hop, `Gatehouse`, the gateway's cookies. */
@@ -13,6 +15,7 @@ export function clientHeaders(raw: readonly (Buffer | string)[], isOwnCookie: (n
   const headers: string[] = []
   let location: string | null = null
   let contentType: string | null = null
+  const authenticate: string[] = []
   let named: Set<string> | null = null
   for (let i = 0; i + 1 < raw.length; i += 2) {
     const name = text(raw[i])
@@ -26,10 +29,11 @@ export function clientHeaders(raw: readonly (Buffer | string)[], isOwnCookie: (n
     }
     if (lower === 'location') location = value
     if (lower === 'content-type') contentType = value
+    if (lower === 'www-authenticate') authenticate.push(value)
     if (lower === 'set-cookie' && isOwnCookie(cookieName(value))) continue
     headers.push(name, value)
   }
-  return { headers: named === null ? headers : without(headers, named), location, contentType }
+  return { headers: named === null ? headers : without(headers, named), location, contentType, authenticate }
 }
 
 /** The name under which a browser sends a cookie back; `=name=value` has none of its own and comes back as `name=value`. */

@@ -6,6 +6,14 @@ import type { CompiledRoute, Facts } from '../../gate/verdict.ts'
 import { clientHeaders } from './answer.ts'
 import { upstreamPath } from './upstream-path.ts'
 
+/** What an upstream's answer is judged by. */
+export interface UpstreamAnswer {
+  readonly status: number
+  readonly location: string | null
+  /** The values of WWW-Authenticate. */
+  readonly authenticate: readonly string[]
+}
+
 /** One request on its way to its upstream. */
 export interface Transfer {
   readonly pool: Dispatcher
@@ -16,7 +24,7 @@ export interface Transfer {
   readonly response: ServerResponse
   readonly isOwnCookie: (name: string) => boolean
   /** Whether to answer with something else than the upstream's answer; `true` when that has been done. */
-  readonly intercept: (status: number, location: string | null) => boolean
+  readonly intercept: (answer: UpstreamAnswer, repeatable: boolean) => boolean
   /** The answer is an event stream: `end` ends it. Returns what to call when it is over. */
   readonly onEventStream: (end: () => void) => () => void
   /** Called once when nothing has been answered and nothing will come. */
@@ -91,8 +99,8 @@ export function receiver(job: Transfer, hasBody: boolean, retry: (() => void) | 
     onResponseStart(controller, status, _headers, statusMessage) {
       if (status < 200) return
       const raw = controller.rawHeaders
-      const { headers, location, contentType } = clientHeaders(Array.isArray(raw) ? raw : [], job.isOwnCookie)
-      if (job.intercept(status, location)) {
+      const { headers, location, contentType, authenticate } = clientHeaders(Array.isArray(raw) ? raw : [], job.isOwnCookie)
+      if (job.intercept({ status, location, authenticate }, !hasBody && REPEATABLE.has(job.facts.method))) {
         intercepted = true
         controller.abort(new Error('answered by the gateway'))
         return

@@ -1,0 +1,57 @@
+import { createHash } from 'node:crypto'
+import { LRUCache } from 'lru-cache'
+import { Fault } from '../errors.ts'
+import type { Provider } from './provider.ts'
+import { isUnreachable } from './refusal.ts'
+import type { Claims } from './token-set.ts'
+
+/** Verifies access tokens that clients bring themselves. */
+export interface AccessTokens {
+  /**
+   * The claims of a JWT access token (RFC 9068) of this provider for one of `audiences`, or `null` for any other token.
+   * Rejects with `provider_unavailable` when the provider's keys can't be had.
+   */
+  verify(token: string, audiences: readonly string[], now: number): Promise<Claims | null>
+}
+
+const TYPES = new Set(['at+jwt', 'application/at+jwt', 'jwt'])
+const MAX_KEPT = 5_000
+const TOLERANCE = 30
+
+interface Verified { readonly claims: Claims, readonly expiresAt: number }
+
+/** Makes the verifier; a token is verified once, then remembered until it expires. */
+export function createAccessTokens(provider: Provider): AccessTokens {
+  const verified = new LRUCache<string, Verified>({ max: MAX_KEPT })
+
+  return {
+    async verify(token, audiences, now) {
+      const name = createHash('sha256').update(JSON.stringify([token, audiences])).digest('base64url')
+      const known = verified.get(name)
+      if (known !== undefined && now < known.expiresAt) return known.claims
+      if (!TYPES.has(typeOf(token))) return null
+      const { configuration, keys } = await provider.discovered()
+      try {
+        const claims = await keys.verify(token, {
+          issuer: configuration.serverMetadata().issuer, audience: [...audiences], clockTolerance: TOLERANCE, requiredClaims: ['exp', 'sub'],
+        })
+        // An ID token is for the client that asked for it, whatever its audience is called.
+        if ('nonce' in claims || 'at_hash' in claims || typeof claims.exp !== 'number') return null
+        verified.set(name, { claims, expiresAt: claims.exp * 1000 })
+        return claims
+      } catch (error) {
+        if (isUnreachable(error)) throw new Fault('provider_unavailable', { cause: error })
+        return null
+      }
+    },
+  }
+}
+
+function typeOf(token: string): string {
+  try {
+    const header: unknown = JSON.parse(Buffer.from(token.split('.')[0] ?? '', 'base64url').toString('utf8'))
+    return typeof header === 'object' && header !== null && 'typ' in header ? String(header.typ).toLowerCase() : 'jwt'
+  } catch {
+    return ''
+  }
+}

@@ -1,0 +1,101 @@
+import { LRUCache } from 'lru-cache'
+import type { Route } from '../config/schema.ts'
+import { causes } from '../errors.ts'
+import type { Provider } from '../oidc/provider.ts'
+import { isUnreachable, loginThatHelps } from '../oidc/refusal.ts'
+import { grantForRoute } from '../oidc/route-grants.ts'
+import type { TokenSet } from '../oidc/token-set.ts'
+import type { Session } from '../session/session.ts'
+import type { Sessions } from '../session/sessions.ts'
+import type { Log } from '../telemetry/log.ts'
+import type { Refresher } from './refresh.ts'
+
+type Wanted = Route['token']
+
+/** What came of asking for a route's own token. */
+export type Exchanged =
+  | { readonly ok: true, readonly accessToken: string }
+  /** The provider says no, and asking again is of no use. */
+  | { readonly ok: false, readonly problem: 'refused' }
+  /** It would say yes after another login. */
+  | { readonly ok: false, readonly problem: 'step-up', readonly claims: string | null }
+  | { readonly ok: false, readonly problem: 'unavailable', readonly retryAfter: number }
+
+/** The tokens that routes want instead of the session's own. */
+export interface RouteTokens {
+  /** At once while a kept one is valid; each is asked for once, whoever waits. */
+  acquire(session: Session, wanted: Wanted, now: number): Exchanged | Promise<Exchanged>
+}
+
+/** Renewed in the background once this share of a token's life is left. */
+const RENEW_SHARE = 0.2
+const MAX_SESSIONS = 20_000
+/** After a failure nobody asks again for so long, ms. */
+const PAUSE = 2_000
+/** For tokens that belong to nobody. */
+const EVERYBODY = ''
+
+interface Kept { token: TokenSet | null, failure: { readonly answer: Exchanged, readonly until: number } | null, flight: Promise<Exchanged> | null }
+
+interface Parts {
+  readonly provider: Provider
+  readonly refresher: Pick<Refresher, 'redeem'>
+  readonly sessions: Pick<Sessions, 'onEnd'>
+  readonly log: Log
+}
+
+/** Whether a route takes the session's own access token. */
+export function isSessionsOwn({ grant, resource, audience, scopes }: Wanted): boolean {
+  return grant === 'session' && resource === null && audience === null && scopes === null
+}
+
+/** Makes the keeper of routes' tokens; they end with their session. */
+export function createRouteTokens({ provider, refresher, sessions, log }: Parts): RouteTokens {
+  const bySession = new LRUCache<string, Map<string, Kept>>({ max: MAX_SESSIONS })
+  sessions.onEnd((id) => { bySession.delete(id) })
+
+  function keptFor(session: Session, wanted: Wanted): Kept {
+    const owner = wanted.grant === 'client-credentials' ? EVERYBODY : session.id
+    const name = JSON.stringify([wanted.grant, wanted.audience, wanted.resource, wanted.scopes])
+    const tokens = bySession.get(owner) ?? new Map<string, Kept>()
+    bySession.set(owner, tokens)
+    const kept = tokens.get(name) ?? { token: null, failure: null, flight: null }
+    tokens.set(name, kept)
+    return kept
+  }
+
+  async function ask(session: Session, wanted: Wanted, kept: Kept, now: number): Promise<Exchanged> {
+    try {
+      kept.token = wanted.grant === 'session' ? await refresher.redeem(session, wanted, now)
+        : await grantForRoute(provider, wanted, session.tokens, now)
+      kept.failure = null
+      return { ok: true, accessToken: kept.token.accessToken }
+    } catch (error) {
+      log.warn({ event: 'exchange_failed', session: session.id, grant: wanted.grant, cause: causes(error) }, 'a route’s token could not be had')
+      const login = loginThatHelps(error)
+      const answer: Exchanged = login !== null ? { ok: false, problem: 'step-up', claims: login.claims }
+        : isUnreachable(error) ? { ok: false, problem: 'unavailable', retryAfter: PAUSE / 1000 } : { ok: false, problem: 'refused' }
+      kept.failure = { answer, until: Date.now() + PAUSE }
+      return answer
+    }
+  }
+
+  function start(session: Session, wanted: Wanted, kept: Kept, now: number): Promise<Exchanged> {
+    kept.flight ??= ask(session, wanted, kept, now).finally(() => { kept.flight = null })
+    return kept.flight
+  }
+
+  return {
+    acquire(session, wanted, now) {
+      const kept = keptFor(session, wanted)
+      const { token, failure } = kept
+      const left = token === null ? 0 : (token.expiresAt ?? Number.POSITIVE_INFINITY) - now
+      if (token !== null && left > 0) {
+        const life = (token.expiresAt ?? Number.POSITIVE_INFINITY) - token.issuedAt
+        if (left < life * RENEW_SHARE && (failure === null || failure.until <= now)) void start(session, wanted, kept, now)
+        return { ok: true, accessToken: token.accessToken }
+      }
+      return failure !== null && failure.until > now ? failure.answer : start(session, wanted, kept, now)
+    },
+  }
+}
