@@ -52,7 +52,7 @@ export async function keepForm(request: FastifyRequest, reply: FastifyReply, ans
     })
   }
   const id = randomBytes(9).toString('base64url')
-  const kept = { action: facts.path + facts.query, type: type.split(';')[0]?.trim().toLowerCase(), ...form }
+  const kept = { action: facts.origin + facts.path + facts.query, type: type.split(';')[0]?.trim().toLowerCase(), ...form }
   loginUrl.searchParams.set('redirect', `${config.basePath}/${KEPT_FORM_PATH}?id=${id}`)
   return send(answer.status, answer.code, {
     name: 'kept_form', title: answer.title,

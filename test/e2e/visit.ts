@@ -10,6 +10,8 @@ export const visit = async (t: Test, chromium: Browser, options: BrowserContextO
   const context = await chromium.newContext(options)
   t.teardown(async () => { await context.close() })
   context.setDefaultTimeout(10_000)
+  // What a test runs in a page has been compiled: its functions are given their names by this.
+  await context.addInitScript('globalThis.__name = (given) => given')
   const said: string[] = []
   context.on('console', (message) => said.push(message.text()))
   context.on('weberror', (error) => { t.fail(error.error().message) })
@@ -23,6 +25,14 @@ export const signIn = async (page: Page, target: string, user = 'alice'): Promis
   await page.getByRole('button', { name: `Sign in as ${user}` }).click()
   await page.waitForURL((at) => at.origin === origin && !at.pathname.startsWith('/oauth2/'))
 }
+
+/** The login cookies of a gateway's host: they change when a login begins. */
+export const loginCookies = async (context: BrowserContext, cookie = 'gatehouse'): Promise<string[]> =>
+  (await context.cookies()).filter(({ name }) => name.startsWith(`${cookie}-`)).map(({ name, value }) => `${name}=${value}`).toSorted()
+
+/** Whether the browser has a session cookie. */
+export const hasSession = async (context: BrowserContext, cookie = 'gatehouse'): Promise<boolean> =>
+  (await context.cookies()).some(({ name }) => name === cookie)
 
 /** Ends a user's sessions behind the browser's back: its cookie stays until the gateway is asked. Wants an admin listener. */
 export const endSessions = async ({ gateway }: Running, sub = 'alice'): Promise<void> => {

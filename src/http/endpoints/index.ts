@@ -71,8 +71,9 @@ export function registerEndpoints(app: FastifyInstance, services: Services, limi
       effect && isPrefetch(request.headers) ? ignorePrefetch(request, reply) : answer(request, reply)
     )
     const onRequest = limits[limit]
-    app.route({ url, method: [...methods], handler, onRequest })
-    const others = METHODS.filter((method) => !methods.some((known) => known === method) && !(method === 'HEAD' && methods.includes('GET')) && method !== 'CONNECT')
+    // A HEAD would use up what only a GET can show.
+    app.route({ url, method: [...methods], handler, onRequest, exposeHeadRoute: !effect })
+    const others = METHODS.filter((method) => !methods.some((known) => known === method) && !(method === 'HEAD' && !effect && methods.includes('GET')) && method !== 'CONNECT')
     app.route({
       url, method: others, onRequest,
       handler: (request, reply) => services.answers.send(request, reply, {
