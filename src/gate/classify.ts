@@ -18,7 +18,8 @@ export function classify(method: string, headers: IncomingHttpHeaders, scripts: 
     if (mode !== 'navigate' && mode !== 'nested-navigate') return 'script'
     if (typeof destination === 'string' && FRAMES.has(destination)) return 'frame'
     if (!read) return method === 'POST' ? 'form' : 'script'
-    return destination === 'document' ? 'navigation' : 'script'
+    // A service worker that passes a navigation on says `empty` for its destination; no script can say `navigate`.
+    return destination === 'document' || (destination === 'empty' && HTML.test(headers.accept ?? '')) ? 'navigation' : 'script'
   }
   if (!HTML.test(headers.accept ?? '')) return 'script'
   if (read) return 'navigation'

@@ -21,8 +21,10 @@ export interface AtHand {
   keep(session: Session, readAt: number): void
   /** Another process has written this version. */
   noteChange(id: string, version: number): void
-  /** Remembers an end; tells whether the session was at hand. */
-  end(id: string): boolean
+  /** Lets go of a session that goes on: it has to be read again. */
+  drop(id: string): void
+  /** Remembers an end; gives back the session where it was at hand. */
+  end(id: string): Session | null
   hasEnded(id: string): boolean
 }
 
@@ -35,7 +37,7 @@ export function createAtHand(): AtHand {
   return {
     get: (id) => kept.get(id) ?? null,
     keep(session, readAt) {
-      if (ended.has(session.id)) return
+      if (ended.has(session.id) || (kept.get(session.id)?.session.version ?? 0) > session.version) return
       // The notice may have overtaken the answer of a read that began before it.
       kept.set(session.id, { session, readAt, outdated: (versions.get(session.id) ?? 0) > session.version })
     },
@@ -44,9 +46,13 @@ export function createAtHand(): AtHand {
       const known = kept.get(id)
       if (known !== undefined && known.session.version < version) kept.set(id, { ...known, outdated: true })
     },
+    drop: (id) => { kept.delete(id) },
     end(id) {
+      const known = kept.get(id)?.session ?? null
       ended.set(id, true)
-      return kept.delete(id)
+      kept.delete(id)
+      versions.delete(id)
+      return known
     },
     hasEnded: (id) => ended.has(id),
   }

@@ -1,13 +1,14 @@
 import { setTimeout as sleep } from 'node:timers/promises'
 
-const PAUSE_MS = 500
+const PAUSE_FIRST_MS = 250
+const PAUSE_MOST_MS = 2_000
 
 /** Does what must not be lost because the store is away for a while. */
 export interface Perseverance {
   /** Does `work` again and again until it does not reject, or until `until` (ms since the epoch). Never rejects. */
   persist(work: () => Promise<void>, until: number): void
-  /** Resolves when nothing is left to do, at the latest after `most` ms. */
-  settled(most: number): Promise<void>
+  /** Resolves when nothing is left to do, at the latest after `most` ms; tells how much is left. */
+  settled(most: number): Promise<number>
 }
 
 /** Nothing to do yet. */
@@ -20,14 +21,20 @@ export function createPerseverance(): Perseverance {
       underWay.add(mine)
     },
     async settled(most) {
-      await Promise.race([Promise.all(underWay), sleep(underWay.size === 0 ? 0 : most)])
+      const given = new AbortController()
+      // A wait that is over must not keep the process alive.
+      const late = sleep(most, 'late', { signal: given.signal }).catch(() => 'late')
+      let waiting = true
+      while (waiting && underWay.size > 0) waiting = await Promise.race([Promise.all(underWay), late]) !== 'late'
+      given.abort()
+      return underWay.size
     },
   }
 }
 
 async function keepTrying(work: () => Promise<void>, until: number): Promise<void> {
-  while (Date.now() < until) {
-    await sleep(PAUSE_MS, undefined, { ref: false })
+  for (let pause = PAUSE_FIRST_MS; Date.now() < until; pause = Math.min(pause * 2, PAUSE_MOST_MS)) {
+    await sleep(pause, undefined, { ref: false })
     try {
       await work()
       return

@@ -1,5 +1,5 @@
 import { LRUCache } from 'lru-cache'
-import { Fault } from '../errors.ts'
+import { Fault, causes } from '../errors.ts'
 import type { LoginResult } from '../oidc/callback.ts'
 import { sidOf } from '../oidc/token-set.ts'
 import type { Criterion, Store } from '../store/store.ts'
@@ -15,13 +15,20 @@ import { newTicket, type Ticket } from './ticket.ts'
 const TOUCH_EVERY = 60_000
 const MAX_TOUCHES = 20_000
 /** A session at hand is used without asking while notices of changes have come in no longer ago than this, ms. */
-const TRUST = 700
+const TRUST = 500
 /** What no notice tells (eviction, a flushed store) is looked for in the background this often, ms. */
-const RECHECK_EVERY = 3_000
+const LOOK_EVERY = 2_000
+/** What nobody has looked for within this time, ms, is looked for before the answer. */
+const LOOK_AT_LAST = 4_000
 /** How long a request waits for the store to confirm what is at hand, ms. */
 const CONFIRM_WITHIN = 700
 /** After the store has failed to confirm, it is not asked again for this long, ms. */
 const CONFIRM_PAUSE = 500
+/** What a store may have lost that came back after trouble: the writes of the last moments before, ms. */
+const LAST_MOMENTS = 5_000
+const MAX_LAST_ENDS = 1_000
+/** A session that could not be created for certain is removed, ms at most. */
+const UNDO_FOR = 600_000
 
 /** The sessions of this gateway. All times are ms since the epoch. */
 export interface Sessions {
@@ -34,7 +41,7 @@ export interface Sessions {
   load(ticket: Ticket, now: number): Session | null | Promise<Session | null>
   /** The same from the store in any case. */
   reload(ticket: Ticket, now: number): Promise<Session | null>
-  /** Begins a session; where the user has too many then, the oldest ends. */
+  /** Begins a session; where the user has too many then, the oldest ends. Rejects with `store_unavailable`. */
   create(login: LoginResult, origin: string, now: number, asked?: string | null): Promise<Session>
   /** Saves changed tokens or claims. */
   renew(session: Session, change: SessionChange, now: number): Promise<Renewed>
@@ -90,14 +97,29 @@ export function openSessions({ store, settings: policy, log, metrics }: Parts): 
   const perseverance = createPerseverance()
   const writtenAt = new LRUCache<string, number>({ max: MAX_TOUCHES })
   const reading = new Map<string, Promise<Session | null>>()
+  /** Sessions whose newest version waits for the store. */
+  const unsaved = new Set<string>()
+  /** When sessions have ended here. */
+  const lastEnds = new LRUCache<string, number>({ max: MAX_LAST_ENDS })
   const renewedIds = new LRUCache<string, true>({ max: MAX_TOUCHES })
   const listeners: ((id: string, reason: EndReason) => void)[] = []
   const touchEvery = Math.min(TOUCH_EVERY, (policy.idleTimeout ?? Number.POSITIVE_INFINITY) / 4)
+  const isShared = store.size() === null
+  const hits = metrics.sessionCache.labels({ result: 'hit' })
   let confirmPausedUntil = 0
 
   store.listen({
     changed: (id, version) => { atHand.noteChange(id, version) },
+    // Counted where it was ended.
     gone: (id) => { forget(id, 'lost') },
+    evicted(id) {
+      forget(id, 'lost')
+      metrics.sessionsEnded.inc({ reason: 'lost' })
+    },
+    restored(troubledSince) {
+      confirmPausedUntil = 0
+      for (const [id, endedAt] of lastEnds.entries()) if (endedAt > troubledSince - LAST_MOMENTS) removeAtLast(id, Date.now() + UNDO_FOR)
+    },
   })
 
   function ttl(session: Session, now: number): number {
@@ -105,12 +127,32 @@ export function openSessions({ store, settings: policy, log, metrics }: Parts): 
     return Math.max(1, Math.ceil(Math.min(session.endsAt - now, idle)))
   }
 
-  function forget(id: string, reason: EndReason): void {
-    if (atHand.hasEnded(id)) return
+  /** Ends it in this process; gives back the session where it was at hand. */
+  function forget(id: string, reason: EndReason): Session | null {
+    if (atHand.hasEnded(id)) return null
     const known = atHand.end(id)
-    // An end that another process has brought about is counted there.
-    if (known || reason !== 'lost') metrics.sessionsEnded.inc({ reason })
     for (const listener of listeners) listener(id, reason)
+    return known
+  }
+
+  /** Its data is gone from the store, by itself when its time was up, else by eviction or worse. */
+  function lose(id: string): void {
+    const known = atHand.get(id)?.session ?? null
+    const reason = (known === null ? null : endedBecause(policy, known, Date.now())) ?? 'lost'
+    forget(id, reason)
+    if (known === null) return
+    metrics.sessionsEnded.inc({ reason })
+    if (reason === 'lost') log.warn({ event: 'session_lost', session: id }, 'the store has lost a session')
+  }
+
+  async function remove(id: string, reason: EndReason): Promise<boolean> {
+    const removed = await store.remove(id)
+    if (removed) metrics.sessionsEnded.inc({ reason })
+    return removed
+  }
+
+  function removeAtLast(id: string, until: number, reason: EndReason | null = null): void {
+    perseverance.persist(async () => { await (reason === null ? store.remove(id) : remove(id, reason)) }, until)
   }
 
   async function end({ id, endsAt }: Pick<Session, 'id' | 'endsAt'>, reason: EndReason): Promise<void> {
@@ -118,11 +160,20 @@ export function openSessions({ store, settings: policy, log, metrics }: Parts): 
     if (atHand.hasEnded(id)) return
     forget(id, reason)
     log.info({ event: 'session_ended', reason, session: id }, 'a session has ended')
+    lastEnds.set(id, Date.now())
     try {
-      await store.remove(id)
+      await remove(id, reason)
     } catch {
-      perseverance.persist(async () => { await store.remove(id) }, endsAt)
+      removeAtLast(id, endsAt, reason)
     }
+  }
+
+  async function endById(id: string, reason: EndReason): Promise<boolean> {
+    const removed = await remove(id, reason)
+    forget(id, reason)
+    lastEnds.set(id, Date.now())
+    if (removed) log.info({ event: 'session_ended', reason, session: id }, 'a session has ended')
+    return removed
   }
 
   /** What is over by the clock is removed on the side: the answer does not wait for it. */
@@ -140,13 +191,14 @@ export function openSessions({ store, settings: policy, log, metrics }: Parts): 
     if (atHand.hasEnded(ticket.id)) return null
     if (record === null) {
       metrics.sessionCache.inc({ result: 'lost' })
-      forget(ticket.id, 'lost')
+      lose(ticket.id)
       return null
     }
     metrics.sessionCache.inc({ result: known === null ? 'miss' : 'confirmed' })
-    // What is at hand may be newer than the store: a change that could not be written yet.
+    // What is at hand may be newer than the store: a change that could not be written yet, or was lost with a failed master.
     const session = known !== null && known.version >= record.version ? known : fromRecord(ticket, record)
     if (session === null) return null
+    if (session.version > record.version) saveAtLast(session)
     session.lastSeenAt = Math.max(session.lastSeenAt, record.seenAt, known?.lastSeenAt ?? 0)
     atHand.keep(session, readAt)
     return session
@@ -160,30 +212,65 @@ export function openSessions({ store, settings: policy, log, metrics }: Parts): 
     return mine
   }
 
+  /** Writes a new version; gives back what counts afterwards. */
+  async function save(renewed: Session): Promise<Session | null> {
+    const outcome = await store.replace(renewed.id, toRecord(renewed), ttl(renewed, Date.now()))
+    if (outcome === 'replaced') return renewed
+    if (outcome === 'gone') lose(renewed.id)
+    else atHand.drop(renewed.id)
+    return outcome === 'gone' ? null : read(renewed.ticket)
+  }
+
+  function saveAtLast(renewed: Session): void {
+    const { id } = renewed
+    if (unsaved.has(id)) return
+    unsaved.add(id)
+    perseverance.persist(async () => {
+      const latest = atHand.get(id)?.session ?? renewed
+      if (!atHand.hasEnded(id)) await save(latest.version > renewed.version ? latest : renewed)
+      unsaved.delete(id)
+    }, renewed.endsAt)
+  }
+
   /** Asks the store whether what is at hand still stands; when it does not answer, that counts for `outageGrace`. */
   async function confirm(kept: Kept, ticket: Ticket, now: number): Promise<Session | null> {
     try {
-      if (now < confirmPausedUntil) throw new Fault('store_unavailable')
-      return living(await within(readOnce(ticket), CONFIRM_WITHIN), now)
+      return living(await lookNow(ticket, now), now)
     } catch (error) {
-      confirmPausedUntil = Math.max(confirmPausedUntil, now + CONFIRM_PAUSE)
-      if (now - store.assuredUntil(kept.readAt) >= policy.outageGrace) throw error
+      if (atHand.hasEnded(ticket.id)) return null
+      const { session, readAt } = atHand.get(ticket.id) ?? kept
+      const isOver = mayBeOver(session, now)
+      if (isOver || now - store.assuredUntil(readAt) >= policy.outageGrace) throw error
       metrics.sessionCache.inc({ result: 'grace' })
-      return atHand.hasEnded(ticket.id) ? null : living(kept.session, now)
+      return living(session, now)
     }
   }
 
-  async function limitSessionsOf({ issuer, subject }: Session): Promise<void> {
-    if (policy.maxPerUser === null) return
-    const ids = await store.find({ issuer, subject })
-    await Promise.all(ids.slice(0, Math.max(0, ids.length - policy.maxPerUser)).map((id) => endById(id, 'max_per_user')))
+  /** Rejects after a while, and at once for a moment after that: the requests of all users would wait otherwise. */
+  async function lookNow(ticket: Ticket, now: number): Promise<Session | null> {
+    if (now < confirmPausedUntil) throw new Fault('store_unavailable')
+    try {
+      return await within(readOnce(ticket), CONFIRM_WITHIN)
+    } catch (error) {
+      confirmPausedUntil = Date.now() + CONFIRM_PAUSE
+      throw error
+    }
   }
 
-  async function endById(id: string, reason: EndReason): Promise<boolean> {
-    const removed = await store.remove(id)
-    forget(id, reason)
-    if (removed) log.info({ event: 'session_ended', reason, session: id }, 'a session has ended')
-    return removed
+  /** Over as far as is known here; elsewhere it may have been used since, or its end may have moved. */
+  function mayBeOver(session: Session, now: number): boolean {
+    const reason = endedBecause(policy, session, now)
+    return reason !== null && reason !== 'lifetime'
+  }
+
+  async function limitSessionsOf({ id, issuer, subject }: Session): Promise<void> {
+    if (policy.maxPerUser === null) return
+    try {
+      const ids = await store.find({ issuer, subject })
+      await Promise.all(ids.slice(0, Math.max(0, ids.length - policy.maxPerUser)).map((one) => endById(one, 'max_per_user')))
+    } catch (error) {
+      log.warn({ event: 'limit_not_kept', session: id, cause: causes(error) }, 'the user may have more sessions than maxPerUser now')
+    }
   }
 
   return {
@@ -192,15 +279,22 @@ export function openSessions({ store, settings: policy, log, metrics }: Parts): 
     load(ticket, now) {
       const kept = atHand.get(ticket.id)
       if (kept === null) return atHand.hasEnded(ticket.id) ? null : readOnce(ticket).then((found) => living(owned(found, ticket), now))
-      if (kept.session.ticket.key !== ticket.key) return null
-      if (kept.outdated || store.assuredUntil(kept.readAt) < now - TRUST) return confirm(kept, ticket, now)
-      if (now - kept.readAt > RECHECK_EVERY && store.size() === null) readOnce(ticket).catch(() => {
-        // Only looking: what is at hand stays good as long as the notices come in.
-      })
-      return living(kept.session, now)
+      const { session, readAt, outdated } = kept
+      if (session.ticket.key !== ticket.key) return null
+      if (isShared) {
+        const isUnsure = outdated || now - readAt > LOOK_AT_LAST || store.assuredUntil(readAt) < now - TRUST || mayBeOver(session, now)
+        if (isUnsure) return confirm(kept, ticket, now)
+        if (now - readAt > LOOK_EVERY) {
+          readOnce(ticket).catch(() => {
+            // Only looking: what is at hand stays good as long as the notices come in.
+          })
+        }
+      }
+      hits.inc()
+      return living(session, now)
     },
 
-    reload: async (ticket, now) => living(owned(await readOnce(ticket), ticket), now),
+    reload: async (ticket, now) => living(owned(await read(ticket), ticket), now),
 
     async create(login, origin, now, asked = null) {
       const ticket = newTicket()
@@ -211,7 +305,13 @@ export function openSessions({ store, settings: policy, log, metrics }: Parts): 
         createdAt: now, refreshedAt: now, lastSeenAt: now,
         endsAt: absoluteEnd(policy, now, login.idTokenClaims.exp * 1000),
       }
-      await store.create(session.id, toRecord(session), session, ttl(session, now))
+      try {
+        await store.create(session.id, toRecord(session), session, ttl(session, now))
+      } catch (error) {
+        // Its answer may be all that was lost: nobody will ever come with this ticket.
+        removeAtLast(session.id, now + UNDO_FOR)
+        throw error
+      }
       atHand.keep(session, now)
       metrics.sessionsBegun.inc()
       await limitSessionsOf(session)
@@ -219,23 +319,19 @@ export function openSessions({ store, settings: policy, log, metrics }: Parts): 
     },
 
     async renew(session, change, now) {
-      const renewed: Session = { ...session, ...change, version: session.version + 1, lastSeenAt: atHand.get(session.id)?.session.lastSeenAt ?? session.lastSeenAt }
-      const write = async (): Promise<Session | null> => {
-        const outcome = await store.replace(renewed.id, toRecord(renewed), ttl(renewed, Date.now()))
-        if (outcome === 'gone') forget(session.id, 'lost')
-        return outcome === 'replaced' ? renewed : outcome === 'gone' ? null : readOnce(session.ticket)
-      }
+      const renewed: Session = { ...session, ...change, version: session.version + 1 }
       try {
-        const written = await write()
+        const written = await save(renewed)
         renewed.lastSeenAt = Math.max(renewed.lastSeenAt, atHand.get(session.id)?.session.lastSeenAt ?? 0)
         if (written === renewed) atHand.keep(renewed, now)
         return { session: atHand.hasEnded(session.id) ? null : written, saved: true }
       } catch {
         // The old refresh token may be spent: losing the new one would cost the session.
         if (atHand.hasEnded(session.id)) return { session: null, saved: true }
+        renewed.lastSeenAt = Math.max(renewed.lastSeenAt, atHand.get(session.id)?.session.lastSeenAt ?? 0)
         atHand.keep(renewed, atHand.get(session.id)?.readAt ?? now)
         log.warn({ event: 'save_delayed', session: session.id }, 'renewed tokens wait for the store to come back')
-        perseverance.persist(async () => { if (!atHand.hasEnded(session.id)) await write() }, renewed.endsAt)
+        saveAtLast(renewed)
         return { session: renewed, saved: false }
       }
     },
@@ -260,7 +356,11 @@ export function openSessions({ store, settings: policy, log, metrics }: Parts): 
     },
 
     onEnd: (listener) => { listeners.push(listener) },
-    settled: (most) => perseverance.settled(most),
+
+    async settled(most) {
+      const left = await perseverance.settled(most)
+      if (left > 0) log.error({ event: 'not_saved', left }, 'the store did not come back in time: ended sessions may live on, renewed tokens are lost')
+    },
   }
 }
 

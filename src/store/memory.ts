@@ -49,7 +49,7 @@ export class MemoryStore implements Store {
       this.#unlist(id)
       if (!full) return
       onEvicted()
-      this.#listener?.gone(id)
+      this.#listener?.evicted(id)
     })
     this.#sessions = keyv
     this.#map = map
@@ -76,8 +76,9 @@ export class MemoryStore implements Store {
     return this.#alone(id, async () => {
       const held = await this.#sessions.get<Held>(id)
       if (held === undefined) return 'gone'
-      if (held.record.version !== record.version - 1) return 'stale'
-      await this.#sessions.set(id, { ...held, record }, ttl)
+      if (held.record.version >= record.version) return 'stale'
+      const { createdAt, seenAt } = held.record
+      await this.#sessions.set(id, { ...held, record: { ...record, createdAt, seenAt } }, ttl)
       return 'replaced'
     })
   }
@@ -86,7 +87,7 @@ export class MemoryStore implements Store {
     return this.#alone(id, async () => {
       const held = await this.#sessions.get<Held>(id)
       if (held === undefined || held.record.seenAt >= seenAt) return
-      await this.#sessions.set(id, { ...held, record: { ...held.record, seenAt } }, ttl)
+      await this.#sessions.set(id, { ...held, record: { ...held.record, seenAt } }, Math.max(1, Math.min(ttl, held.record.endsAt - seenAt)))
     })
   }
 
@@ -118,7 +119,8 @@ export class MemoryStore implements Store {
 
   lock(id: string, holder: string, ttl: number): Promise<Locked> {
     return this.#alone(`lock ${id}`, async () => {
-      if (await this.#locks.get(id) !== undefined) return { acquired: false, abandoned: false }
+      const present = await this.#locks.get(id)
+      if (present !== undefined && present !== holder) return { acquired: false, abandoned: false }
       await this.#locks.set(id, holder, ttl)
       return { acquired: true, abandoned: false }
     })

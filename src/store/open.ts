@@ -14,9 +14,9 @@ export async function openStore(settings: Config['session'], log: Log, metrics: 
     return store
   }
   // A tenth of a second of start-up that only those who use Redis should pay.
-  const [{ RedisStore }, { openRedisLink }] = await Promise.all([import('./redis.ts'), import('./redis-link.ts')])
+  const [{ RedisStore }, { connectTo }] = await Promise.all([import('./redis.ts'), import('./redis-connections.ts')])
   return new RedisStore({
-    open: (onDoubt) => openRedisLink(location, settings.redis, onDoubt),
+    connect: connectTo(location, settings.redis),
     indexKeys: settings.keys.map((key) => createSecretKey(Buffer.from(hkdfSync('sha256', key, '', 'gatehouse index', 32)))),
     lifetime: settings.lifetime,
     log, metrics,

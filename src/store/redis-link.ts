@@ -1,147 +1,160 @@
 import { createHash } from 'node:crypto'
-import { createClient, createCluster, createSentinel } from '@keyv/redis'
-import type { StoreLocation } from '../config/kind-store.ts'
-import type { Config } from '../config/schema.ts'
+import { setTimeout as sleep } from 'node:timers/promises'
+import type { Connect, Connections } from './redis-connections.ts'
 
 /** A Lua script, and what Redis knows it by. */
 export interface Script { readonly text: string, readonly sha: string }
 
-/** The same few things from one Redis, a cluster or sentinels. */
+/** A connection to Redis that is made anew whenever it breaks. */
 export interface RedisLink {
-  /** Runs a command on the node that has `key`, always a master. Rejects with Redis's or the network's error. */
+  /** Runs a command on the master that has `key`. Rejects with Redis's or the network's error, at once while there is no connection. */
   command(key: string, args: readonly string[]): Promise<unknown>
   /** Runs a script with its keys, all of one slot. */
   run(script: Script, keys: readonly [string, ...string[]], args: readonly string[]): Promise<unknown>
-  subscribe(channel: string, listener: (message: string) => void): Promise<void>
-  /** Resolves when a connection could be made at last; keeps trying until then. */
-  connect(): Promise<void>
-  close(): Promise<void>
+  /** The masters that changes can come from; none while there is no connection. */
+  masters(): readonly string[]
+  /** Publishes through one of them. */
+  publish(master: string, channel: string, message: string): Promise<unknown>
+  /** Makes new connections beside the present ones, which serve until then. */
+  renew(): void
+  close(): void
 }
 
-type RedisLocation = Exclude<StoreLocation, { kind: 'memory' }>
+interface LinkParts {
+  readonly connect: Connect
+  readonly channels: readonly string[]
+  readonly onMessage: (message: string) => void
+  /** There are new connections: messages before this moment may have been lost. */
+  readonly onConnected: () => void
+  /** Messages may be lost from now on. */
+  readonly onTrouble: (error: unknown) => void
+}
 
 /** A command that has no answer by then has failed, ms. */
 const COMMAND_TIMEOUT = 5_000
-const CONNECT_TIMEOUT = 3_000
-const RECONNECT_MOST = 1_000
-const SENTINEL_SCAN = 1_000
+const PAUSE_FIRST = 50
+const PAUSE_MOST = 500
+/** Connections that break sooner than this, ms, are not made anew at once. */
+const SETTLED_AFTER = 5_000
 
 /** Makes the text of a script known by its SHA-1, which is how Redis names scripts. */
 export function script(text: string): Script {
   return { text, sha: createHash('sha1').update(text).digest('hex') }
 }
 
-/** Prepares the connections; `onDoubt` hears of everything that may have cost a notification. */
-export function openRedisLink(location: RedisLocation, settings: Config['session']['redis'], onDoubt: (error: unknown) => void): RedisLink {
-  const send = open(location, settings, onDoubt)
+/** Begins to connect, and goes on until it is closed. */
+export function openRedisLink({ connect, channels, onMessage, onConnected, onTrouble }: LinkParts): RedisLink {
+  let current: Connections | null = null
+  let madeAt = Number.NEGATIVE_INFINITY
+  let making = false
+  const closing = new AbortController()
+  /** Replaced connections, which still wait for answers. */
+  const retired = new Set<Connections>()
+
+  function retire(connections: Connections): void {
+    retired.add(connections)
+    setTimeout(() => {
+      retired.delete(connections)
+      connections.close()
+    }, COMMAND_TIMEOUT).unref()
+  }
+
+  async function make(): Promise<Connections> {
+    const holder: { mine?: Connections } = {}
+    const fresh = await connect((error) => {
+      // What happens to others than the present ones is known, or told by the attempt itself.
+      if (holder.mine !== undefined && holder.mine === current) lost(error)
+    })
+    holder.mine = fresh
+    try {
+      await fresh.subscribe(channels, (message) => { if (fresh === current) onMessage(message) })
+    } catch (error) {
+      fresh.close()
+      throw error
+    }
+    return fresh
+  }
+
+  async function makeUntilDone(): Promise<void> {
+    if (making) return
+    making = true
+    let pause = PAUSE_FIRST
+    if (Date.now() - madeAt < SETTLED_AFTER) await sleep(PAUSE_MOST, undefined, { ref: false })
+    while (!closing.signal.aborted) {
+      try {
+        const fresh = await make()
+        if (closing.signal.aborted) {
+          fresh.close()
+          break
+        }
+        if (current !== null) retire(current)
+        current = fresh
+        madeAt = Date.now()
+        onConnected()
+        break
+      } catch (error) {
+        onTrouble(error)
+        await sleep(pause, undefined, { ref: false })
+        pause = Math.min(pause * 2, PAUSE_MOST)
+      }
+    }
+    making = false
+  }
+
+  function lost(error: unknown): void {
+    onTrouble(error)
+    void makeUntilDone()
+  }
+
+  async function command(key: string, args: readonly string[]): Promise<unknown> {
+    if (current === null) throw new Error('there is no connection to Redis')
+    try {
+      return await answered(current.command(key, args))
+    } catch (error) {
+      // This one was the master once.
+      if (isReply(error, 'READONLY')) lost(error)
+      throw error
+    }
+  }
+
+  void makeUntilDone()
   return {
-    command: (key, args) => send.command(key, [...args]),
+    command,
     async run({ sha, text }, keys, args) {
       const rest = [String(keys.length), ...keys, ...args]
       try {
-        return await send.command(keys[0], ['EVALSHA', sha, ...rest])
+        return await command(keys[0], ['EVALSHA', sha, ...rest])
       } catch (error) {
         // A restarted or failed-over server does not know it yet.
-        if (!(error instanceof Error) || !error.message.startsWith('NOSCRIPT')) throw error
-        return send.command(keys[0], ['EVAL', text, ...rest])
+        if (!isReply(error, 'NOSCRIPT')) throw error
+        return command(keys[0], ['EVAL', text, ...rest])
       }
     },
-    subscribe: send.subscribe,
-    connect: send.connect,
-    close: send.close,
+    masters: () => current?.masters() ?? [],
+    publish: async (master, channel, message) => current?.publish(master, channel, message),
+    renew() { void makeUntilDone() },
+    close() {
+      closing.abort()
+      for (const connections of retired) connections.close()
+      current?.close()
+      current = null
+    },
   }
 }
 
-interface Connections {
-  readonly command: (key: string, args: string[]) => Promise<unknown>
-  readonly subscribe: (channel: string, listener: (message: string) => void) => Promise<void>
-  readonly connect: () => Promise<void>
-  readonly close: () => Promise<void>
+function isReply(error: unknown, code: string): boolean {
+  return error instanceof Error && error.message.startsWith(code)
 }
 
-function open(location: RedisLocation, settings: Config['session']['redis'], onDoubt: (error: unknown) => void): Connections {
-  const first = location.kind === 'redis' ? location.url : location.urls[0] ?? ''
-  const login = new URL(first)
-  const { caFile, certFile, keyFile } = settings
-  const tls = login.protocol === 'rediss:' ? {
-    tls: true as const,
-    ...(caFile === null ? {} : { ca: caFile.content }),
-    ...(certFile === null ? {} : { cert: certFile.content }),
-    ...(keyFile === null ? {} : { key: keyFile.content }),
-  } : {}
-  const username = settings.username ?? (login.username === '' ? undefined : decodeURIComponent(login.username))
-  const password = settings.password ?? (login.password === '' ? undefined : decodeURIComponent(login.password))
-  const credentials = { ...(username === undefined ? {} : { username }), ...(password === undefined ? {} : { password }) }
-  const socket = {
-    connectTimeout: CONNECT_TIMEOUT,
-    reconnectStrategy: (retries: number) => Math.min(50 * 2 ** retries, RECONNECT_MOST),
-    ...tls,
-  }
-  // While it is away, a command fails at once: the caller knows what to do without it.
-  const options = { ...credentials, socket, disableOfflineQueue: true, commandOptions: { timeout: COMMAND_TIMEOUT } }
-
-  switch (location.kind) {
-    case 'redis': {
-      const database = login.pathname.length > 1 ? Number(login.pathname.slice(1)) : 0
-      const main = createClient({ ...options, url: `${login.protocol}//${login.host}`, database })
-      const subscriber = main.duplicate({ disableOfflineQueue: false })
-      main.on('error', onDoubt)
-      subscriber.on('error', onDoubt).on('reconnecting', onDoubt)
-      return {
-        command: (_key, args) => main.sendCommand(args),
-        subscribe: async (channel, listener) => { await subscriber.subscribe(channel, listener) },
-        connect: async () => { await Promise.all([main.connect(), subscriber.connect()]) },
-        close: async () => {
-          main.destroy()
-          subscriber.destroy()
-        },
-      }
-    }
-    case 'redis-cluster': {
-      const cluster = createCluster({ rootNodes: location.urls.map((url) => ({ url: withoutLogin(url) })), defaults: options })
-      for (const event of ['error', 'node-error', 'node-reconnecting', 'node-disconnect']) cluster.on(event, onDoubt)
-      return {
-        command: (key, args) => cluster.sendCommand(key, false, args),
-        subscribe: async (channel, listener) => { await cluster.subscribe(channel, listener) },
-        connect: () => untilConnected(() => cluster.connect(), onDoubt),
-        close: async () => { cluster.destroy() },
-      }
-    }
-    case 'redis-sentinel': {
-      const sentinel = createSentinel({
-        name: location.name,
-        sentinelRootNodes: location.urls.map((url) => ({ host: new URL(url).hostname, port: Number(new URL(url).port || 26_379) })),
-        nodeClientOptions: options,
-        sentinelClientOptions: { socket },
-        scanInterval: SENTINEL_SCAN,
-        masterPoolSize: 4,
-        passthroughClientErrorEvents: true,
-      })
-      for (const event of ['error', 'client-error', 'topology-change']) sentinel.on(event, onDoubt)
-      return {
-        command: (_key, args) => sentinel.sendCommand(false, args),
-        subscribe: async (channel, listener) => { await sentinel.subscribe(channel, listener) },
-        connect: () => untilConnected(() => sentinel.connect(), onDoubt),
-        close: async () => { await sentinel.destroy() },
-      }
-    }
-  }
-}
-
-function withoutLogin(url: string): string {
-  const { protocol, host } = new URL(url)
-  return `${protocol}//${host}`
-}
-
-/** Unlike a single client, these give up when nobody answers at first. */
-async function untilConnected(connect: () => Promise<unknown>, onDoubt: (error: unknown) => void): Promise<void> {
-  for (;;) {
-    try {
-      await connect()
-      return
-    } catch (error) {
-      onDoubt(error)
-      await new Promise((resolve) => { setTimeout(resolve, RECONNECT_MOST).unref() })
-    }
+/** The client itself waits for as long as the connection stands, which may be for ever. */
+async function answered(reply: Promise<unknown>): Promise<unknown> {
+  let timer: NodeJS.Timeout | undefined
+  const late = new Promise<never>((_resolve, reject) => {
+    timer = setTimeout(() => { reject(new Error(`Redis did not answer within ${COMMAND_TIMEOUT} ms`)) }, COMMAND_TIMEOUT)
+  })
+  try {
+    return await Promise.race([reply, late])
+  } finally {
+    clearTimeout(timer)
   }
 }

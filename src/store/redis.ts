@@ -2,16 +2,16 @@ import { createHmac, randomBytes, type KeyObject } from 'node:crypto'
 import { Fault, causes } from '../errors.ts'
 import type { Log } from '../telemetry/log.ts'
 import type { Metrics } from '../telemetry/metrics.ts'
-import type { RedisLink } from './redis-link.ts'
-import { createNotices } from './redis-notices.ts'
+import type { Connect } from './redis-connections.ts'
+import { openRedisLink, type RedisLink } from './redis-link.ts'
+import { createNotices, type Notices } from './redis-notices.ts'
 import { CREATE, ENLIST, LOCK, REMOVE, REPLACE, TOUCH, UNLOCK } from './redis-scripts.ts'
 import type { Criterion, Locked, Owner, Replaced, Store, StoreListener, StoredRecord } from './store.ts'
 
 const CHANNEL = 'gatehouse:notices'
 
 interface RedisStoreParts {
-  /** Opens the connections; is given what to call when a notification may have been lost. */
-  readonly open: (onDoubt: (error: unknown) => void) => RedisLink
+  readonly connect: Connect
   /** Keys under which index entries are named; the first for new ones, all for finding. */
   readonly indexKeys: readonly KeyObject[]
   /** A session's longest life, ms. */
@@ -26,33 +26,55 @@ export class RedisStore implements Store {
   readonly #indexKeys: readonly KeyObject[]
   readonly #lifetime: number
   readonly #metrics: Metrics
-  readonly #self = randomBytes(9).toString('base64url')
-  readonly #notices = createNotices(this.#self)
-  #lastError = ''
+  readonly #notices: Notices
+  #listener: StoreListener | null = null
+  /** What was complained about last, and since when there has been trouble; `null` while all is well. */
+  #trouble: { readonly cause: string, readonly since: number } | null = { cause: '', since: Date.now() }
 
-  constructor({ open, indexKeys, lifetime, log, metrics }: RedisStoreParts) {
+  /** Begins to connect; until that is done, everything rejects. */
+  constructor({ connect, indexKeys, lifetime, log, metrics }: RedisStoreParts) {
     this.#indexKeys = indexKeys
     this.#lifetime = lifetime
     this.#metrics = metrics
-    this.#link = open((error) => {
-      this.#notices.doubt()
+    const self = randomBytes(9).toString('base64url')
+    const own = `${CHANNEL}:${self}`
+    const complain = (error: unknown): void => {
       const cause = causes(error)
-      // A dead server fails many times a second in the same words.
-      if (cause !== this.#lastError) log.error({ event: 'store_unavailable', cause }, 'trouble with the connection to Redis')
-      this.#lastError = cause
+      // A dead server fails many times in the same words.
+      if (cause !== this.#trouble?.cause) log.error({ event: 'store_unavailable', cause }, 'trouble with the connection to Redis')
+      this.#trouble = { cause, since: this.#trouble?.since ?? Date.now() }
+    }
+    this.#notices = createNotices({
+      self,
+      listener: () => this.#listener,
+      masters: () => this.#link.masters(),
+      publish: (master, message) => this.#link.publish(master, own, message),
+      onAssured: () => {
+        if (this.#trouble === null) return
+        const { since } = this.#trouble
+        this.#trouble = null
+        log.info({ event: 'store_connected' }, 'connected to Redis')
+        this.#listener?.restored(since)
+      },
+      onSilence: () => {
+        complain(new Error('heartbeats do not come back'))
+        this.#link.renew()
+      },
     })
-    void this.#connect(log)
-  }
-
-  async #connect(log: Log): Promise<void> {
-    await this.#link.connect()
-    log.info({ event: 'store_connected' }, 'connected to Redis')
-    this.#lastError = ''
-    const receive = (message: string): void => { this.#notices.receive(message) }
-    const own = `${CHANNEL}:${this.#self}`
-    await this.#link.subscribe(CHANNEL, receive)
-    await this.#link.subscribe(own, receive)
-    this.#notices.start((message) => this.#link.command(own, ['PUBLISH', own, message]))
+    this.#link = openRedisLink({
+      connect,
+      channels: [CHANNEL, own],
+      onMessage: (message) => { this.#notices.receive(message) },
+      onConnected: () => {
+        this.#notices.doubt()
+        this.#notices.beat()
+      },
+      onTrouble: (error) => {
+        this.#notices.doubt()
+        complain(error)
+      },
+    })
+    this.#notices.start()
   }
 
   async read(id: string): Promise<StoredRecord | null> {
@@ -67,7 +89,7 @@ export class RedisStore implements Store {
     const indexes = this.#indexNames(owner)
     // Listed first: a session that can't be found is worse than an entry that leads nowhere.
     await Promise.all(indexes.map((index) => this.#timed('enlist', () => this.#link.run(ENLIST, [index], [
-      id, String(record.createdAt), String(record.createdAt - this.#lifetime), String(this.#lifetime),
+      id, String(this.#lifetime),
     ]))))
     await this.#timed('create', () => this.#link.run(CREATE, [recordKey(id)], [
       record.sealed.toString('base64'), String(record.version), String(record.createdAt), String(record.endsAt), String(record.seenAt),
@@ -99,12 +121,12 @@ export class RedisStore implements Store {
   async find(criterion: Criterion): Promise<string[]> {
     const names = this.#indexKeys.map((key) => indexName(key, criterion))
     const lists = await Promise.all(names.map((name) => this.#timed('find', () => this.#link.command(name, ['ZRANGE', name, '0', '-1', 'WITHSCORES']))))
-    const created = new Map<string, number>()
+    const enlistedAt = new Map<string, number>()
     for (const list of lists) {
       const flat = texts(list)
-      for (let i = 0; i + 1 < flat.length; i += 2) created.set(flat[i] ?? '', Number(flat[i + 1]))
+      for (let i = 0; i + 1 < flat.length; i += 2) enlistedAt.set(flat[i] ?? '', Number(flat[i + 1]))
     }
-    const ids = [...created.keys()].toSorted((a, b) => (created.get(a) ?? 0) - (created.get(b) ?? 0))
+    const ids = [...enlistedAt.keys()].toSorted((a, b) => (enlistedAt.get(a) ?? 0) - (enlistedAt.get(b) ?? 0))
     const living = await Promise.all(ids.map((id) => this.#timed('find', () => this.#link.command(recordKey(id), ['EXISTS', recordKey(id)]))))
     return ids.filter((_id, i) => living[i] === 1)
   }
@@ -147,7 +169,7 @@ export class RedisStore implements Store {
   }
 
   listen(listener: StoreListener): void {
-    this.#notices.listen(listener)
+    this.#listener = listener
   }
 
   assuredUntil(readAt: number): number {
@@ -156,7 +178,7 @@ export class RedisStore implements Store {
 
   async close(): Promise<void> {
     this.#notices.stop()
-    await this.#link.close()
+    this.#link.close()
   }
 
   async #timed<T>(operation: string, call: () => Promise<T>): Promise<T> {

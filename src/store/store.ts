@@ -24,7 +24,7 @@ export type Criterion = { readonly issuer: string, readonly subject: string } | 
 /** What became of a conditional write. */
 export type Replaced =
   | 'replaced'
-  /** Another write came first: there is a newer version. */
+  /** Another write came first: this version or a later one is there. */
   | 'stale'
   /** The session has ended. */
   | 'gone'
@@ -36,10 +36,16 @@ export interface Locked {
   readonly abandoned: boolean
 }
 
-/** What a store tells about other processes. */
+/** What a store tells of its own accord. */
 export interface StoreListener {
+  /** Another process has written this version. */
   readonly changed: (id: string, version: number) => void
+  /** Another process has ended the session. */
   readonly gone: (id: string) => void
+  /** The store had no room left for it. */
+  readonly evicted: (id: string) => void
+  /** The store is back after trouble that began then (ms since the epoch), perhaps as it was a moment before that. */
+  readonly restored: (troubledSince: number) => void
 }
 
 /**
@@ -50,13 +56,13 @@ export interface Store {
   /** The record, or `null` when there is none (any more). */
   read(id: string): Promise<StoredRecord | null>
   create(id: string, record: StoredRecord, owner: Owner, ttl: number): Promise<void>
-  /** Writes the record only where the version before it is there. */
+  /** Writes the record only over an older version; what is noted about activity stays. */
   replace(id: string, record: StoredRecord, ttl: number): Promise<Replaced>
-  /** Notes activity on a record that exists. */
+  /** Notes activity on a record that exists; it never lives past its end. */
   touch(id: string, seenAt: number, ttl: number): Promise<void>
   /** Removes the record; `false` when there was none. */
   remove(id: string): Promise<boolean>
-  /** The ids of living sessions, the oldest first. */
+  /** The ids of living sessions in the order in which they were created. */
   find(criterion: Criterion): Promise<string[]>
   /** Claims a one-time value; `true` for the first who does within `ttl`. */
   once(value: string, ttl: number): Promise<boolean>
@@ -64,7 +70,7 @@ export interface Store {
   mark(name: string, note: string, ttl: number): Promise<void>
   /** The note, or `null`. */
   marked(name: string): Promise<string | null>
-  /** Takes a session's lock for `ttl` at most. */
+  /** Takes a session's lock for `ttl` at most; the holder prolongs it with the same call. */
   lock(id: string, holder: string, ttl: number): Promise<Locked>
   /** Gives it back; does nothing when it is another's by now. */
   unlock(id: string, holder: string): Promise<void>

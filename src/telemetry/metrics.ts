@@ -54,7 +54,7 @@ export function createMetrics(): Metrics {
       name: 'gatehouse_sessions_ended_total', help: 'Sessions ended, by reason', labelNames: ['reason'], registers,
     }),
     sessionCache: new Counter({
-      name: 'gatehouse_session_cache_total', help: 'Sessions looked up outside the usual path, by result', labelNames: ['result'], registers,
+      name: 'gatehouse_session_cache_total', help: 'Sessions looked up, by result: hit is the usual one, without the store', labelNames: ['result'], registers,
     }),
     storeEvictions: new Counter({
       name: 'gatehouse_store_evictions_total', help: 'Sessions that the full memory store has dropped', registers,

@@ -93,8 +93,13 @@ export function createRefresher({ provider, store, sessions, log, metrics }: Par
     const refusal = error instanceof ForeignIdentity ? 'invalid-grant' : refusalOf(error)
     const over = refusal === 'invalid-grant' || (refusal === 'rejected' && isExpired(session, now))
     // A holder that stalled past its lock's life comes back with a token that somebody else has redeemed since.
-    const latest = over ? await sessions.reload(session.ticket, now) : session
-    if (latest !== null && latest.version > session.version) return { type: 'refreshed', session: latest }
+    const latest = await sessions.reload(session.ticket, now).catch((unread: unknown) => {
+      // Whether the session is over can't be said without.
+      if (over) throw unread
+      return session
+    })
+    if (latest === null) return { type: 'ended' }
+    if (latest.version > session.version) return { type: 'refreshed', session: latest }
     log.warn({ event: 'refresh_failed', session: session.id, refusal, ended: over, abandoned, cause: causes(error) }, abandoned && over
       ? 'the refresh token was spent by a process that stopped before it could save the new one: the user has to log in again'
       : 'tokens could not be renewed')
@@ -127,19 +132,20 @@ export function createRefresher({ provider, store, sessions, log, metrics }: Par
       busyUntil.set(seen.id, now + BUSY_PAUSE)
       return { type: 'refreshed', session: seen }
     }
-    const { session, abandoned, release } = turn
+    const { session, abandoned, release, keep } = turn
     let keepLock = false
     let outcome: RefreshOutcome
     try {
-      const result = await refreshTokens(provider, session, now, log)
+      // It may have been a long wait: what the provider gives now lives from now on.
+      const askedAt = Date.now()
+      const result = await refreshTokens(provider, session, askedAt, log)
       failures.delete(session.id)
-      ;({ outcome, keepLock } = await save(session, result, now))
+      ;({ outcome, keepLock } = await save(session, result, askedAt))
     } catch (error) {
       outcome = await refuse(session, error, abandoned, Date.now())
     } finally {
-      if (!keepLock) await release().catch(() => {
-        // It runs out by itself.
-      })
+      if (keepLock) keep()
+      else await release()
     }
     metrics.refreshes.inc({ outcome: outcome.type, cause })
     return outcome
@@ -149,7 +155,7 @@ export function createRefresher({ provider, store, sessions, log, metrics }: Par
     const turn = await takeTurn({ store, sessions, metrics, life: provider.settings.timeout + LOCK_MARGIN }, seen, true)
     if (turn.type === 'done') return redeem(turn.session, wanted, now)
     if (turn.type !== 'mine') throw new Error('the session has ended')
-    const { session, release } = turn
+    const { session, release, keep } = turn
     let keepLock = false
     try {
       const token = await grantForRoute(provider, wanted, session.tokens, now)
@@ -160,9 +166,8 @@ export function createRefresher({ provider, store, sessions, log, metrics }: Par
       }
       return token
     } finally {
-      if (!keepLock) await release().catch(() => {
-        // It runs out by itself.
-      })
+      if (keepLock) keep()
+      else await release()
     }
   }
 

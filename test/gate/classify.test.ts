@@ -23,6 +23,8 @@ const rows: Row[] = [
   ['GET', { 'sec-fetch-mode': 'no-cors', 'sec-fetch-dest': 'image' }, 'script', 'an image'],
   ['GET', { 'sec-fetch-mode': 'same-origin', 'sec-fetch-dest': 'empty', accept: html }, 'script', 'fetch in mode same-origin'],
   ['GET', { 'sec-fetch-mode': 'websocket', 'sec-fetch-dest': 'websocket' }, 'script', 'a WebSocket’s headers without an upgrade'],
+  ['GET', { ...document, 'sec-fetch-dest': 'empty' }, 'navigation', 'a navigation that a service worker passes on'],
+  ['POST', { ...document, 'sec-fetch-dest': 'empty', 'content-type': form }, 'form', 'a form that a service worker passes on'],
   ...['iframe', 'frame', 'embed', 'object'].map((destination): Row => (
     ['GET', { ...document, 'sec-fetch-dest': destination }, 'frame', `a navigation inside ${destination}`]
   )),
