@@ -21,7 +21,7 @@ import { openUpstreams } from './http/proxy/upstreams.ts'
 import { createStreams } from './http/proxy/streams.ts'
 import { createSealedState } from './http/sealed-state.ts'
 import { rewriteTarget } from './http/target.ts'
-import { routeUpgrades } from './http/upgrades.ts'
+import { GatewayRequest, routeUpgrades } from './http/upgrades.ts'
 import { createAccessTokens } from './oidc/access-token.ts'
 import { openProvider } from './oidc/provider.ts'
 import { openSessions } from './session/sessions.ts'
@@ -71,8 +71,8 @@ export async function buildApp(config: Config, log: Log): Promise<Gatehouse> {
     requestTimeout: 0,
     clientErrorHandler: (error, socket: Socket) => { answerParserError(error, socket) },
     // What has no Host is refused further on, with an answer that has a body.
-    ...(config.tls === null ? { http: { requireHostHeader: false } }
-      : { https: { requireHostHeader: false, cert: config.tls.certFile.content, key: config.tls.keyFile.content } }),
+    ...(config.tls === null ? { http: { requireHostHeader: false, IncomingMessage: GatewayRequest } }
+      : { https: { requireHostHeader: false, IncomingMessage: GatewayRequest, cert: config.tls.certFile.content, key: config.tls.keyFile.content } }),
   })
   for (const method of METHODS) {
     if (method !== 'CONNECT' && !app.supportedMethods.includes(method)) app.addHttpMethod(method, { hasBody: true })
@@ -139,8 +139,7 @@ export async function buildApp(config: Config, log: Log): Promise<Gatehouse> {
     drain() { draining = true },
     async close() {
       draining = true
-      streams.stop()
-      streams.closeAll('draining')
+      streams.drain()
       await app.close()
       await refresher.settled()
       await sessions.settled(UNSAVED_WAIT)

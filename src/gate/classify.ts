@@ -6,10 +6,12 @@ const FRAMES = new Set(['iframe', 'frame', 'embed', 'object', 'fencedframe'])
 const FORM_TYPES = /^(?:application\/x-www-form-urlencoded|multipart\/form-data|text\/plain)\s*(?:;|$)/i
 const HTML = /(?:^|[\s,])(?:text\/html|application\/xhtml\+xml)\s*(?:[;,]|$)/i
 const EVENT_STREAM = /(?:^|[\s,])text\/event-stream\s*(?:[;,]|$)/i
+const WEBSOCKET = /(?:^|[\s,])websocket\s*(?:[/,]|$)/i
+const UPGRADE = /(?:^|[\s,])upgrade\s*(?:,|$)/i
 
 /** Tells what kind of request this is from its method and headers alone (Fetch Metadata Request Headers; Accept). */
 export function classify(method: string, headers: IncomingHttpHeaders, scripts: Config['scripts']): RequestKind {
-  if (wantsWebSocket(headers)) return 'websocket'
+  if (wantsWebSocket(method, headers)) return 'websocket'
   if (isMarkedAsScript(headers, scripts)) return 'script'
   const read = method === 'GET' || method === 'HEAD'
   const mode = headers['sec-fetch-mode']
@@ -31,8 +33,10 @@ export function isPrefetch(headers: IncomingHttpHeaders): boolean {
   return /prefetch|prerender/i.test(`${header(headers, 'sec-purpose')} ${header(headers, 'purpose')} ${header(headers, 'x-moz')}`)
 }
 
-function wantsWebSocket(headers: IncomingHttpHeaders): boolean {
-  return headers.upgrade !== undefined && /\bwebsocket\b/i.test(headers.upgrade) && /\bupgrade\b/i.test(headers.connection ?? '')
+/** Whether a request is a WebSocket's opening handshake (RFC 6455, section 4.1): a GET that has no body. */
+export function wantsWebSocket(method: string, headers: IncomingHttpHeaders): boolean {
+  return headers.upgrade !== undefined && method === 'GET' && WEBSOCKET.test(headers.upgrade) && UPGRADE.test(headers.connection ?? '')
+    && headers['transfer-encoding'] === undefined && Number(headers['content-length'] ?? 0) === 0
 }
 
 function isMarkedAsScript(headers: IncomingHttpHeaders, scripts: Config['scripts']): boolean {

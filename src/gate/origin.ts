@@ -9,7 +9,8 @@ const SAFE = new Set(['GET', 'HEAD', 'OPTIONS'])
  */
 export function provesOrigin(facts: Facts, route: CompiledRoute, session: Session | null): boolean {
   if (session === null || route.csrf === 'off') return true
-  const upgrade = facts.headers.upgrade !== undefined
+  // A proxy that asks for a verdict may have kept Upgrade, which is for one hop only, to itself.
+  const upgrade = facts.headers.upgrade !== undefined || facts.headers['sec-websocket-key'] !== undefined
   return (SAFE.has(facts.method) && !upgrade) || !isCrossOrigin(facts)
 }
 

@@ -26,7 +26,7 @@ export function observe(app: FastifyInstance, config: Config, metrics: Metrics):
       ms: Math.round(reply.elapsedTime * 10) / 10,
       client: context?.facts.client.address ?? request.socket.remoteAddress,
     }
-    request.log.info(reply.raw.writableFinished ? line : { ...line, aborted: true })
+    request.log.info(reply.raw.writableFinished || line.status === 101 ? line : { ...line, aborted: true })
     done()
   })
 }

@@ -1,29 +1,79 @@
-import { ServerResponse, type IncomingMessage } from 'node:http'
-import type { Duplex } from 'node:stream'
+import { IncomingMessage, ServerResponse } from 'node:http'
 import { Socket } from 'node:net'
+import type { Duplex } from 'node:stream'
 import type { FastifyInstance } from 'fastify'
+import { wantsWebSocket } from '../gate/classify.ts'
 
 const kUpgrade = Symbol('upgrade')
+const kAsked = Symbol('asked')
 
-/** The connection of a request that asks for another protocol. */
+/** The connection of a request that asks for a WebSocket. */
 export interface Upgrade {
-  readonly socket: Duplex
-  /** What the client has sent behind the request already. */
-  readonly head: Buffer
+  readonly socket: Socket
+  /** Takes the connection out of HTTP's hands, once the upstream has switched: from then on it is the caller's. */
+  take(): void
 }
 
 interface Upgrading extends IncomingMessage { [kUpgrade]?: Upgrade }
 
-/** Leads upgrade requests through Fastify's routing and hooks like any other: one gate for all. */
+/**
+ * A request as the server makes it. Only for a WebSocket does the connection change its protocol: one that asks for
+ * anything else (`h2c`) is a plain request, body and all (RFC 9110, section 7.8: a server may ignore Upgrade).
+ */
+export class GatewayRequest extends IncomingMessage {
+  [kAsked]: unknown
+
+  get upgrade(): boolean {
+    return this[kAsked] === true && wantsWebSocket(this.method ?? '', this.headers)
+  }
+
+  set upgrade(asked: unknown) {
+    this[kAsked] = asked
+  }
+}
+
+/** How long a client that was refused may take to close its side, ms. */
+const LINGER = 2_000
+
+/** TCP looks after clients that vanish without a word, ms. */
+const KEEP_ALIVE = 60_000
+
+/** Leads WebSocket requests through Fastify's routing and hooks like any other: one gate for all. */
 export function routeUpgrades(app: FastifyInstance): void {
   app.server.on('upgrade', (request: Upgrading, socket: Duplex, head: Buffer) => {
-    socket.on('error', () => { socket.destroy() })
-    request[kUpgrade] = { socket, head }
+    if (!(socket instanceof Socket)) {
+      socket.destroy()
+      return
+    }
+    if (head.length > 0) socket.unshift(head)
+    const gone = (): void => { socket.destroy() }
+    // Only who reads learns that the client has gone; what it may have sent already is not touched.
+    const watch = (): void => { if (socket.readableLength === 0) socket.read() }
+    const refused = (): void => {
+      socket.off('readable', watch)
+      socket.end()
+      socket.resume()
+      setTimeout(gone, LINGER).unref()
+    }
+    socket.on('error', gone).on('end', gone).on('readable', watch)
+    socket.setKeepAlive(true, KEEP_ALIVE)
+
     const response = new ServerResponse(request)
     response.shouldKeepAlive = false
-    if (socket instanceof Socket) response.assignSocket(socket)
+    response.assignSocket(socket)
     // An answer instead of the other protocol is the last one on this connection.
-    response.on('finish', () => { socket.end() })
+    response.on('finish', refused)
+    request[kUpgrade] = {
+      socket,
+      take() {
+        socket.off('error', gone).off('end', gone).off('readable', watch)
+        response.off('finish', refused)
+        response.detachSocket(socket)
+        // For the access line and the count.
+        response.statusCode = 101
+        response.emit('finish')
+      },
+    }
     app.routing(request, response)
   })
 }

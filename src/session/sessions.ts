@@ -338,6 +338,9 @@ export function openSessions({ store, settings: policy, log, metrics }: Parts): 
 
     touch(session, now) {
       session.lastSeenAt = now
+      // Who holds a session for long, as a WebSocket does, may hold one from before a renewal.
+      const current = atHand.get(session.id)?.session
+      if (current !== undefined) current.lastSeenAt = now
       if (now - (writtenAt.get(session.id) ?? session.createdAt) < touchEvery) return
       writtenAt.set(session.id, now)
       store.touch(session.id, now, ttl(session, now)).catch(() => { writtenAt.delete(session.id) })

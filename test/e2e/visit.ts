@@ -1,5 +1,6 @@
 import type { Browser, BrowserContext, BrowserContextOptions, Page } from 'playwright-core'
 import type { Test } from 'tap'
+import { createBrowser } from '../support/browser.ts'
 import type { Running } from '../support/gateway.ts'
 
 /** A tab, and what it has said to the console. */
@@ -24,6 +25,24 @@ export const signIn = async (page: Page, target: string, user = 'alice'): Promis
   await page.goto(target)
   await page.getByRole('button', { name: `Sign in as ${user}` }).click()
   await page.waitForURL((at) => at.origin === origin && !at.pathname.startsWith('/oauth2/'))
+}
+
+/**
+ * A page of a gateway in a profile of its own, where somebody has signed in already; `atProvider: false` where the provider
+ * knows nothing of it any more.
+ */
+export const arrive = async (
+  t: Test, chromium: Browser, target: string, { user = 'alice', atProvider = true }: { user?: string, atProvider?: boolean } = {},
+): Promise<Visit> => {
+  const { origin, hostname } = new URL(target)
+  const quick = createBrowser()
+  await quick.login(`${origin}/`, user)
+  const visited = await visit(t, chromium)
+  const cookies = quick.cookies.all().filter(({ name }) => atProvider || !name.startsWith('demo_idp'))
+  if (!cookies.some(({ domain }) => domain === hostname)) throw new Error(`${user} could not sign in at ${origin}`)
+  await visited.context.addCookies(cookies.map(({ name, value, domain, path, httpOnly }) => ({ name, value, domain, path, httpOnly, sameSite: 'Lax' })))
+  await visited.page.goto(target)
+  return visited
 }
 
 /** The login cookies of a gateway's host: they change when a login begins. */

@@ -10,10 +10,9 @@ const quiet = [
   '--host-resolver-rules=MAP * ~NOTFOUND, EXCLUDE localhost, EXCLUDE 127.0.0.1',
 ]
 
-/** A headless Chromium, closed when the test ends; with `blocksPopups` it does what Playwright switches off. */
-export const openChromium = async (t: Test, { blocksPopups = false }: { blocksPopups?: boolean } = {}): Promise<Browser> => {
+/** A headless Chromium, closed when the test ends. */
+export const openChromium = async (t: Test): Promise<Browser> => {
   const browser = await chromium.launch({
-    ...(blocksPopups ? { ignoreDefaultArgs: ['--disable-popup-blocking'] } : {}),
     executablePath: process.env['CHROMIUM'] ?? usual,
     // Its sandbox does not work for root, as whom containers and test machines run it.
     args: process.getuid?.() === 0 ? ['--no-sandbox', ...quiet] : quiet,

@@ -19,10 +19,10 @@ export interface Streams {
   move(from: string, to: Session): void
   /** The session that a stream belongs to by now. */
   ownerOf(session: Session): Session
-  closeAll(reason: CloseReason): void
+  /** Closes all, and from now on whatever opens still. */
+  drain(): void
   /** How many are open, by kind. */
   count(kind: Stream['kind']): number
-  stop(): void
 }
 
 /** An end by the clock, or one that no notice tells, is found this soon, ms. */
@@ -36,6 +36,7 @@ export function createStreams(sessions: Pick<Sessions, 'load' | 'onEnd'>): Strea
   const groups = new Map<string, Group>()
   const moved = new LRUCache<string, Session>({ max: MAX_MOVED })
   const unowned = new Set<Stream>()
+  let draining = false
 
   function closeGroup(id: string, reason: CloseReason): void {
     const group = groups.get(id)
@@ -60,6 +61,10 @@ export function createStreams(sessions: Pick<Sessions, 'load' | 'onEnd'>): Strea
 
   return {
     add(session, stream) {
+      if (draining) {
+        stream.close('draining')
+        return () => {}
+      }
       if (session === null) {
         unowned.add(stream)
         return () => { unowned.delete(stream) }
@@ -70,7 +75,7 @@ export function createStreams(sessions: Pick<Sessions, 'load' | 'onEnd'>): Strea
       groups.set(owner.id, group)
       return () => {
         group.streams.delete(stream)
-        if (group.streams.size === 0) groups.delete(group.session.id)
+        if (group.streams.size === 0 && groups.get(group.session.id) === group) groups.delete(group.session.id)
       }
     },
     move(from, to) {
@@ -82,12 +87,13 @@ export function createStreams(sessions: Pick<Sessions, 'load' | 'onEnd'>): Strea
       groups.set(to.id, group)
     },
     ownerOf,
-    closeAll(reason) {
-      for (const id of groups.keys()) closeGroup(id, reason)
-      for (const stream of unowned) stream.close(reason)
+    drain() {
+      draining = true
+      clearInterval(timer)
+      for (const id of groups.keys()) closeGroup(id, 'draining')
+      for (const stream of unowned) stream.close('draining')
       unowned.clear()
     },
     count: (kind) => [...unowned, ...[...groups.values()].flatMap(({ streams }) => [...streams])].filter((stream) => stream.kind === kind).length,
-    stop: () => { clearInterval(timer) },
   }
 }

@@ -1,4 +1,3 @@
-import type { ServerResponse } from 'node:http'
 import type { Dispatcher } from 'undici'
 import type { Upgrade } from '../upgrades.ts'
 import { clientHeaders } from './answer.ts'
@@ -16,7 +15,7 @@ export interface UpgradeTransfer extends Transfer {
 
 /** Sends the upgrade upstream: its own answer decides, a 101 joins the connections, any other goes to the client as it is. */
 export function transferUpgrade(job: UpgradeTransfer): void {
-  const { route, facts, upgrade, response } = job
+  const { route, facts, upgrade, isOwnCookie, onMessage, onSwitched } = job
   const refused = receiver(job, false, null)
   job.pool.dispatch({
     path: upstreamPath(route, facts.path) + facts.query,
@@ -27,21 +26,19 @@ export function transferUpgrade(job: UpgradeTransfer): void {
     bodyTimeout: 0,
   }, {
     ...refused,
-    onRequestUpgrade(controller: Dispatcher.DispatchController, _status, _headers, socket) {
+    onRequestUpgrade(controller: Dispatcher.DispatchController, _status, _headers, upstream) {
+      const { socket: client } = upgrade
+      if (client.destroyed) {
+        upstream.destroy()
+        return
+      }
       const raw = controller.rawHeaders
-      const { headers } = clientHeaders(Array.isArray(raw) ? raw : [], job.isOwnCookie)
-      detach(response, upgrade)
-      upgrade.socket.write(switchingHead(headers, 'websocket'), 'latin1')
+      const { headers } = clientHeaders(Array.isArray(raw) ? raw : [], isOwnCookie)
+      upgrade.take()
+      client.write(switchingHead(headers, 'websocket'), 'latin1')
       const over: { call: () => void } = { call: () => {} }
-      const close = join({ client: upgrade.socket, upstream: socket, onMessage: job.onMessage, onClosed: () => { over.call() } })
-      over.call = job.onSwitched(close)
-      if (upgrade.head.length > 0) upgrade.socket.unshift(upgrade.head)
+      const close = join({ client, upstream, onMessage, onClosed: () => { over.call() } })
+      over.call = onSwitched(close)
     },
   })
-}
-
-/** From here on the connection is not HTTP's any more. */
-function detach(response: ServerResponse, { socket }: Upgrade): void {
-  response.removeAllListeners('finish')
-  if (response.socket === socket) response.detachSocket(response.socket)
 }

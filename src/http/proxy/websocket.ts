@@ -14,6 +14,9 @@ interface Joint {
 /** How long the client may take to say goodbye, ms. */
 const GOODBYE = 1_000
 
+/** How long what one end said last may take to reach the other, ms. */
+const LAST_WORDS = 10_000
+
 /** The head of the answer that switches protocols (RFC 9110, section 15.2.2), with the upstream's own headers. */
 export function switchingHead(headers: readonly string[], protocol: string): string {
   const lines: string[] = []
@@ -22,15 +25,15 @@ export function switchingHead(headers: readonly string[], protocol: string): str
 }
 
 /**
- * Joins both ends, byte for byte and with back-pressure. Returns how to close the connection with a code of RFC 6455,
- * section 7.4, behind the frame that the upstream is sending.
+ * Joins both ends, byte for byte and with back-pressure; a side that has ended leaves the other direction open. Returns
+ * how to close the connection with a code of RFC 6455, section 7.4, behind the frame that the upstream is sending.
  */
 export function join({ client, upstream, onMessage, onClosed }: Joint): (code: number) => void {
   const [fromClient, fromUpstream] = [trackFrames(), trackFrames()]
   let closing: number | null = null
   let closed = false
 
-  const end = (): void => {
+  const cut = (): void => {
     if (closed) return
     closed = true
     client.destroy()
@@ -39,40 +42,50 @@ export function join({ client, upstream, onMessage, onClosed }: Joint): (code: n
   }
   const sayGoodbye = (code: number): void => {
     upstream.pause()
-    client.write(closeFrame(code, false))
-    upstream.end(closeFrame(code, true))
-    setTimeout(end, GOODBYE).unref()
+    client.end(closeFrame(code, false))
+    // In the middle of the client's frame it would be taken for a part of it.
+    upstream.end(fromClient.atBoundary() ? closeFrame(code, true) : undefined)
   }
 
   client.on('data', (chunk: Buffer) => {
+    if (closing !== null || upstream.destroyed) return
     if (fromClient.push(chunk).messages > 0) onMessage()
-    if (closing === null && !upstream.write(chunk)) client.pause()
+    if (!upstream.write(chunk)) client.pause()
   })
   upstream.on('drain', () => { client.resume() })
   upstream.on('data', (chunk: Buffer) => {
+    if (client.destroyed || client.writableEnded) return
     const { boundary } = fromUpstream.push(chunk)
-    if (closing !== null) {
-      if (boundary === -1) client.write(chunk)
-      else {
-        client.write(chunk.subarray(0, boundary))
-        sayGoodbye(closing)
-      }
-      return
+    if (closing !== null && boundary !== -1) {
+      client.write(chunk.subarray(0, boundary))
+      sayGoodbye(closing)
+    } else if (!client.write(chunk)) {
+      upstream.pause()
     }
-    if (!client.write(chunk)) upstream.pause()
   })
-  client.on('drain', () => { if (closing === null) upstream.resume() })
+  client.on('drain', () => { upstream.resume() })
   client.on('end', () => { upstream.end() })
   upstream.on('end', () => { client.end() })
-  for (const side of [client, upstream]) {
-    side.on('error', end)
-    side.on('close', end)
+  // What an end that has gone has said before still has to reach the other.
+  const left = (other: Duplex) => (): void => {
+    if (closing !== null || other.destroyed) {
+      cut()
+      return
+    }
+    other.end()
+    setTimeout(cut, LAST_WORDS).unref()
   }
+  client.on('error', () => {}).on('close', left(upstream))
+  upstream.on('error', () => {}).on('close', left(client))
+  client.resume()
 
   return (code) => {
     if (closing !== null || closed) return
     closing = code
+    setTimeout(cut, GOODBYE).unref()
+    // What still comes from the client is not for the upstream any more, but its goodbye is waited for.
+    client.resume()
     if (fromUpstream.atBoundary()) sayGoodbye(code)
-    else setTimeout(end, GOODBYE).unref()
+    else upstream.resume()
   }
 }

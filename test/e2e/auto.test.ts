@@ -1,0 +1,300 @@
+import type { Page } from 'playwright-core'
+import t from 'tap'
+import { openChromium } from '../support/chromium.ts'
+import { eventually } from '../support/eventually.ts'
+import { freePort, startGateway } from '../support/gateway.ts'
+import { html, startSite } from './site.ts'
+import { arrive, endSessions } from './visit.ts'
+
+const chromium = await openChromium(t)
+const auto = '<script src="/oauth2/auto.js"></script>'
+const saving = html('<input id="work"><button id="save">Save</button><p id="out"></p><div id="needed"></div><script src="/saving.js"></script>', auto)
+const site = await startSite(t, {
+  '/': html('', auto),
+  '/libraries': html('', `${auto}<script src="/jquery.js"></script><script src="/axios.js"></script>`),
+  '/saving': saving,
+  '/saving.js': { headers: { 'content-type': 'text/javascript' }, body: `
+document.getElementById('save').onclick = async () => {
+  const answer = await fetch('/api/save', { method: 'POST', body: document.getElementById('work').value })
+  document.getElementById('out').textContent = answer.status + ' ' + (answer.ok ? (await answer.json()).body : answer.headers.get('gatehouse'))
+}
+addEventListener('gatehouse:login-needed', ({ detail }) => {
+  const button = document.createElement('button')
+  button.textContent = 'Sign in again'
+  button.onclick = () => { button.remove(); detail.login() }
+  document.getElementById('needed').append(button)
+})` },
+  '/strict': { headers: { 'content-type': 'text/html', 'content-security-policy': "default-src 'none'; script-src 'self'; img-src data:; connect-src 'self'; frame-src 'self' http://127.0.0.1:*; require-trusted-types-for 'script'" }, body: saving },
+})
+const config = { upstream: site.url, admin: { listen: '127.0.0.1:0' }, routes: [{ path: '/**' }, { path: '/mfa/**', require: { acr: 'urn:demo:mfa' } }] }
+/** Of the provider's own site, so that a frame of it knows the user. */
+const near = await startGateway(t, { config })
+const { idp } = near
+const port = await freePort()
+/** Of another site, so that a frame of the provider knows nobody. */
+const far = await startGateway(t, { config, idp, port, publicUrl: `http://localhost:${port}` })
+
+/** Runs in a page before its scripts: no window without a click, as browsers do; for them a test's every step is one. */
+const blockWindows = (): void => {
+  const open = window.open.bind(window)
+  let clicked = false
+  addEventListener('click', ({ isTrusted }) => { clicked ||= isTrusted }, true)
+  window.open = (...what) => (clicked ? open(...what) : null)
+}
+
+/** Tells whether the page is still the very one that was opened. */
+const mark = async (page: Page): Promise<() => Promise<boolean>> => {
+  await page.evaluate(() => { document.body.dataset['mark'] = 'here' })
+  return async () => page.evaluate(() => document.body.dataset['mark'] === 'here')
+}
+
+const save = async (page: Page, work: string): Promise<void> => {
+  await page.locator('#work').fill(work)
+  await page.getByRole('button', { name: 'Save' }).click()
+}
+
+const saved = async (page: Page): Promise<string> => {
+  await page.locator('#out:not(:empty)').waitFor()
+  return page.locator('#out').innerText()
+}
+
+void t.test('a fetch after the end of the session is repeated with its body, whatever that is; the page stays', async (t) => {
+  const { page } = await arrive(t, chromium, `${near.url}/`)
+  const isHere = await mark(page)
+  const bodies = async (): Promise<unknown> => page.evaluate(async () => {
+    const form = new FormData()
+    form.append('note', 'Zoë')
+    form.append('file', new Blob(['in a file']), 'a.txt')
+    const results = []
+    for (const init of [{ body: 'text, Zoë' }, { body: form }, { body: new Blob(['in a blob'], { type: 'text/x' }) }, { body: new TextEncoder().encode('bytes') }]) {
+      const answer = await fetch('/api/body', { method: 'POST', headers: { 'x-own': 'kept' }, ...init })
+      results.push([answer.status, ((await answer.json()) as { body: string }).body.replace(/-{4,}\w+/g, '--')])
+    }
+    return results
+  })
+  const expected = await bodies()
+  for (const n of [0, 1, 2, 3]) {
+    const before = site.at('/api/body').length
+    await endSessions(near)
+    const again = await page.evaluate(async (n) => {
+      const form = new FormData()
+      form.append('note', 'Zoë')
+      form.append('file', new Blob(['in a file']), 'a.txt')
+      const init = [{ body: 'text, Zoë' }, { body: form }, { body: new Blob(['in a blob'], { type: 'text/x' }) }, { body: new TextEncoder().encode('bytes') }][n]
+      const answer = await fetch(new Request('/api/body', { method: 'POST', headers: { 'x-own': 'kept' }, ...init }))
+      return [answer.status, ((await answer.json()) as { body: string }).body.replace(/-{4,}\w+/g, '--')]
+    }, n)
+    t.same(again, (expected as unknown[])[n])
+    t.equal(site.at('/api/body').length, before + 1, 'once')
+    t.equal(site.at('/api/body').at(-1)?.headers['x-own'], 'kept')
+  }
+  t.ok(await isHere())
+})
+
+void t.test('where frames of the provider know nobody a window signs in, then the request is repeated; the input is still there', async (t) => {
+  const { page, context } = await arrive(t, chromium, `${far.url}/saving`, { atProvider: false })
+  await endSessions(far)
+  const isHere = await mark(page)
+  const opened = context.waitForEvent('page')
+  await save(page, 'an hour of work')
+  const window = await opened
+  t.equal(await page.locator('#out').innerText(), '', 'the page waits')
+  await window.getByRole('button', { name: 'Sign in as alice' }).click()
+  t.equal(await saved(page), '200 an hour of work')
+  await eventually(() => window.isClosed())
+  t.ok(await isHere())
+  t.equal(await page.locator('#work').inputValue(), 'an hour of work')
+})
+
+void t.test('a user who closes the window gets the 401, and may try again', async (t) => {
+  const { page, context } = await arrive(t, chromium, `${far.url}/saving`, { atProvider: false })
+  await endSessions(far)
+  const opened = context.waitForEvent('page')
+  await save(page, 'not lost')
+  const window = await opened
+  await window.getByRole('button', { name: 'Sign in as alice' }).waitFor()
+  await page.waitForTimeout(1_500)
+  await window.close()
+  t.match(await saved(page), /^401 (?:session_expired|login_required)$/)
+  const openedAgain = context.waitForEvent('page')
+  await page.evaluate(() => { document.getElementById('out')?.replaceChildren() })
+  await page.getByRole('button', { name: 'Save' }).click()
+  await (await openedAgain).getByRole('button', { name: 'Sign in as alice' }).click()
+  t.equal(await saved(page), '200 not lost')
+})
+
+void t.test('a window that was blocked becomes an event, and a click on what the page makes of it goes on', async (t) => {
+  const { page, context } = await arrive(t, chromium, `${far.url}/saving`, { atProvider: false })
+  await context.addInitScript(blockWindows)
+  await page.reload()
+  await endSessions(far)
+  await page.locator('#work').fill('typed long ago')
+  await page.evaluate(() => { document.getElementById('save')?.click() })
+  const again = page.getByRole('button', { name: 'Sign in again' })
+  await again.waitFor()
+  t.equal(context.pages().length, 1)
+  const opened = context.waitForEvent('page')
+  await again.click()
+  await (await opened).getByRole('button', { name: 'Sign in as alice' }).click()
+  t.equal(await saved(page), '200 typed long ago')
+})
+
+void t.test('while one tab waits for a click, a click in another tab helps both', async (t) => {
+  const { page: waiting, context } = await arrive(t, chromium, `${far.url}/saving`, { atProvider: false })
+  await context.addInitScript(blockWindows)
+  await waiting.reload()
+  const page = await context.newPage()
+  await page.goto(`${far.url}/saving`)
+  await endSessions(far)
+  await waiting.locator('#work').fill('in the background')
+  await waiting.evaluate(() => { document.getElementById('save')?.click() })
+  await waiting.getByRole('button', { name: 'Sign in again' }).waitFor()
+  const opened = context.waitForEvent('page')
+  await save(page, 'in front')
+  await (await opened).getByRole('button', { name: 'Sign in as alice' }).click()
+  t.equal(await saved(page), '200 in front')
+  t.equal(await saved(waiting), '200 in the background')
+})
+
+void t.test('a page with a strict policy and trusted types renews all the same', async (t) => {
+  const { page, said } = await arrive(t, chromium, `${near.url}/strict`)
+  await endSessions(near)
+  await save(page, 'strictly')
+  t.equal(await saved(page), '200 strictly')
+  t.notMatch(said.join('\n'), /Security Policy|Trusted/i)
+})
+
+void t.test('all calls of all tabs share one renewal', async (t) => {
+  const { page, context } = await arrive(t, chromium, `${near.url}/`)
+  const tabs = [page, await context.newPage(), await context.newPage()]
+  for (const tab of tabs.slice(1)) await tab.goto(`${near.url}/`)
+  const begun = idp.requests.authorization
+  await endSessions(near)
+  const statuses = await Promise.all(tabs.map(async (tab) => tab.evaluate(async () => (
+    Promise.all(Array.from({ length: 10 }, async (_, n) => (await fetch(`/api/shared/${n}`, { method: 'PUT', body: 'x' })).status))
+  ))))
+  t.same(new Set(statuses.flat()), new Set([200]))
+  t.equal(idp.requests.authorization, begun + 1)
+})
+
+void t.test('a step-up asks for the second factor in the window, also right after a renewal', async (t) => {
+  const { page, context } = await arrive(t, chromium, `${near.url}/`)
+  await endSessions(near)
+  // A click, so that a window may open.
+  await page.evaluate(() => {
+    const button = document.createElement('button')
+    button.textContent = 'Pay'
+    button.onclick = async () => { document.title = String((await fetch('/mfa/pay', { method: 'POST', body: '5 €' })).status) }
+    document.body.append(button)
+  })
+  const opened = context.waitForEvent('page')
+  await page.getByRole('button', { name: 'Pay' }).click()
+  await (await opened).getByRole('button', { name: 'Confirm second factor' }).click()
+  await page.waitForFunction(() => document.title === '200')
+  t.same(site.at('/mfa/pay').map(({ body }) => Buffer.from(body, 'latin1').toString()), ['5 €'])
+})
+
+void t.test('what the page aborts while it waits is not repeated', async (t) => {
+  const { page } = await arrive(t, chromium, `${near.url}/`)
+  await endSessions(near)
+  idp.fail('authorization', { delay: 500, times: 1 })
+  t.equal(await page.evaluate(async () => fetch('/api/aborted', { signal: AbortSignal.timeout(200) }).catch((error: Error) => error.name)), 'TimeoutError')
+  t.same(await page.evaluate(async () => {
+    await fetch('/oauth2/logout/local', { method: 'POST' })
+    return new Promise((resolve) => {
+      const xhr = new XMLHttpRequest()
+      const seen: string[] = []
+      for (const name of ['abort', 'load', 'error', 'loadend']) xhr.addEventListener(name, () => { seen.push(name) })
+      xhr.open('GET', '/api/aborted')
+      xhr.send()
+      setTimeout(() => { xhr.abort() }, 100)
+      setTimeout(() => { resolve(seen) }, 1_200)
+    })
+  }), ['abort', 'loadend'])
+  t.same(site.at('/api/aborted'), [])
+})
+
+void t.test('handlers of an XMLHttpRequest see the second answer alone', async (t) => {
+  const { page } = await arrive(t, chromium, `${near.url}/libraries`)
+  const run = async (): Promise<Record<string, unknown>> => page.evaluate(async () => {
+    const listened = await new Promise<Record<string, unknown>>((resolve) => {
+      const xhr = new XMLHttpRequest()
+      const seen: string[] = []
+      for (const name of ['loadstart', 'readystatechange', 'progress', 'load', 'loadend', 'error', 'abort', 'timeout']) {
+        for (const capture of [true, false]) {
+          xhr.addEventListener(name, () => { seen.push(`${name} ${xhr.readyState > 1 ? xhr.status : ''}`) }, capture)
+        }
+      }
+      xhr.onreadystatechange = () => { seen.push(`on ${xhr.readyState} ${xhr.readyState > 1 ? xhr.status : ''}`) }
+      xhr.onload = () => { seen.push(`onload ${xhr.status}`) }
+      xhr.onloadend = () => { resolve({ seen: seen.filter((one) => !one.startsWith('progress')), body: JSON.parse(xhr.responseText).body, header: xhr.getResponseHeader('gatehouse') }) }
+      xhr.open('POST', 'api/xhr')
+      xhr.setRequestHeader('x-own', 'kept')
+      xhr.send('Zoë')
+    })
+    return listened
+  })
+  const expected = await run()
+  await endSessions(near)
+  t.same(await run(), expected, 'the same events in the same order as without the end')
+  t.match(expected, { body: 'Zoë', header: null })
+  t.same(site.at('/api/xhr').map(({ headers }) => headers['x-own']), ['kept', 'kept'])
+})
+
+void t.test('jQuery, axios and every response type get the second answer alone', async (t) => {
+  const { page } = await arrive(t, chromium, `${near.url}/libraries`)
+  const ways = ['jquery', 'axios', 'json', 'blob', 'arraybuffer']
+  for (const way of ways) {
+    await endSessions(near)
+    t.same(await page.evaluate(async (way) => {
+      const { $, axios } = window as unknown as { $: { post: (url: string, data: unknown) => Promise<{ body: string }> }, axios: { put: (url: string, data: unknown) => Promise<{ status: number, data: { body: string } }> } }
+      if (way === 'jquery') return (await $.post('/api/way', { a: 'b' })).body
+      if (way === 'axios') return (await axios.put('/api/way', { a: 'b' })).data.body
+      return new Promise((resolve) => {
+        const xhr = new XMLHttpRequest()
+        xhr.responseType = way as XMLHttpRequestResponseType
+        xhr.onload = () => {
+          if (way === 'json') resolve(xhr.response.body)
+          else void new Response(xhr.response).json().then((answer: { body: string }) => { resolve(answer.body) })
+        }
+        xhr.open('POST', '/api/way')
+        xhr.send('a=b')
+      })
+    }, way), way === 'axios' ? '{"a":"b"}' : 'a=b', way)
+  }
+})
+
+void t.test('when nobody signs in the handlers get the 401 after all', async (t) => {
+  const { page, context } = await arrive(t, chromium, `${far.url}/saving`, { atProvider: false })
+  await endSessions(far)
+  await page.evaluate(() => {
+    document.getElementById('save')?.addEventListener('click', () => {
+      const xhr = new XMLHttpRequest()
+      xhr.onload = () => { document.title = `${xhr.readyState} ${xhr.status} ${xhr.getResponseHeader('gatehouse') ?? ''}` }
+      xhr.open('GET', '/api/refused')
+      xhr.send()
+    })
+  })
+  const opened = context.waitForEvent('page')
+  await save(page, '')
+  const window = await opened
+  await window.getByRole('button', { name: 'Sign in as alice' }).waitFor()
+  await page.waitForTimeout(1_500)
+  await window.close()
+  await page.waitForFunction(() => document.title.startsWith('4 401 '))
+  t.pass('as if there were no script')
+})
+
+void t.test('calls to other origins and calls that the page waits for are left alone', async (t) => {
+  const { page } = await arrive(t, chromium, `${near.url}/`)
+  await endSessions(near)
+  const begun = idp.requests.authorization
+  t.same(await page.evaluate(() => {
+    const xhr = new XMLHttpRequest()
+    xhr.open('GET', '/api/waiting', false)
+    xhr.send()
+    return [xhr.status, xhr.getResponseHeader('gatehouse')]
+  }), [401, 'session_expired'])
+  t.match(await page.evaluate(async (other) => fetch(other).then(() => 'answered', (error: Error) => error.name), site.url), 'TypeError')
+  t.equal(idp.requests.authorization, begun)
+})

@@ -1,0 +1,153 @@
+import { spawn, type ChildProcess } from 'node:child_process'
+import { randomBytes } from 'node:crypto'
+import { once } from 'node:events'
+import { readdirSync, statSync } from 'node:fs'
+import { join } from 'node:path'
+import { fileURLToPath } from 'node:url'
+import type { Test } from 'tap'
+import { startIdp, type Idp, type IdpOptions } from '../../src/demo/idp.ts'
+import { startUpstream, type Upstream } from '../../src/demo/upstream.ts'
+import { createBrowser, type Browser } from './browser.ts'
+import { asFile, freePort } from './gateway.ts'
+import { until } from './until.ts'
+
+/** A gateway in a process of its own. */
+export type GatewayProcess = {
+  /** Where it listens. */
+  readonly url: string
+  readonly admin: string
+  readonly pid: number
+  /** What it has written, stdout and stderr, line by line. */
+  readonly lines: string[]
+  /** The logged lines of one event, parsed. */
+  readonly events: (name: string) => Record<string, unknown>[]
+  readonly pause: () => void
+  readonly goOn: () => void
+  readonly kill: () => Promise<void>
+  /** Asks it to stop; resolves with the exit status and how long that took, ms. */
+  readonly stop: () => Promise<{ status: number | null, after: number }>
+}
+
+/** Gateways with one configuration, and what stands around them. */
+export type Replicas = {
+  readonly gateways: readonly [GatewayProcess, GatewayProcess, ...GatewayProcess[]]
+  readonly idp: Idp
+  readonly upstream: Upstream
+  /** Starts one more with this configuration, changed in `session` or `provider`. */
+  readonly another: (change?: Change) => Promise<GatewayProcess>
+  /** A browser that is logged in; its cookie is good for every replica, as behind one address. */
+  readonly login: (user?: string) => Promise<Browser>
+}
+
+type Change = { readonly session?: object, readonly provider?: object }
+
+type Options = Change & {
+  /** The URL of the store. */
+  readonly store: string
+  /** Default 2. */
+  readonly count?: number
+  readonly idp?: IdpOptions
+  /** Do not wait until the store answers. */
+  readonly withoutStore?: boolean
+}
+
+const asObject = (line: string): Record<string, unknown> => {
+  const value: unknown = JSON.parse(line)
+  return typeof value === 'object' && value !== null ? { ...value } : {}
+}
+
+const root = fileURLToPath(new URL('../..', import.meta.url))
+
+const newestIn = (folder: string): number => Math.max(...readdirSync(folder, { recursive: true, encoding: 'utf8' }).map((name) => statSync(join(folder, name)).mtimeMs))
+
+/** What was built, when it is of today; else the source itself, which takes longer to start. */
+const program = (): string[] => {
+  const built = join(root, 'dist/main.js')
+  const builtAt = statSync(built, { throwIfNoEntry: false })?.mtimeMs ?? 0
+  return builtAt >= newestIn(join(root, 'src')) ? [built] : ['--import=tsx', join(root, 'src/main.ts')]
+}
+
+const startProcess = async (t: Test, file: string, url: string, admin: string): Promise<GatewayProcess> => {
+  const child: ChildProcess = spawn(process.execPath, [...program(), 'start', '--config', file], { cwd: root, env: {}, stdio: ['ignore', 'pipe', 'pipe'] })
+  t.teardown(() => { child.kill('SIGKILL') })
+  const lines: string[] = []
+  for (const stream of [child.stdout, child.stderr]) {
+    let rest = ''
+    stream?.setEncoding('utf8').on('data', (text: string) => {
+      const parts = (rest + text).split('\n')
+      rest = parts.pop() ?? ''
+      lines.push(...parts)
+    })
+  }
+  await until('the gateway listens', () => {
+    if (child.exitCode !== null) throw new Error(`it has ended: ${lines.join('\n')}`)
+    return lines.some((line) => line.includes('"event":"listening"'))
+  }, 30_000)
+  const end = async (signal: NodeJS.Signals): Promise<void> => {
+    if (child.exitCode !== null || child.signalCode !== null) return
+    const gone = once(child, 'exit')
+    child.kill(signal)
+    await gone
+  }
+  return {
+    url, admin, pid: child.pid ?? 0, lines,
+    events: (name) => lines.filter((line) => line.includes(`"event":"${name}"`)).map(asObject),
+    pause() { child.kill('SIGSTOP') },
+    goOn() { child.kill('SIGCONT') },
+    kill: async () => end('SIGKILL'),
+    async stop() {
+      const before = Date.now()
+      await end('SIGTERM')
+      return { status: child.exitCode, after: Date.now() - before }
+    },
+  }
+}
+
+/** Starts gateways as processes of their own, with the demo's provider and the sample application in this one; all end with the test. */
+export const startReplicas = async (t: Test, options: Options): Promise<Replicas> => {
+  const idp = await startIdp(options.idp)
+  const upstream = await startUpstream()
+  t.teardown(async () => {
+    await idp.close()
+    await upstream.close()
+  })
+  const clientSecret = randomBytes(16).toString('hex')
+  const keys = [randomBytes(32).toString('base64')]
+  const publicUrl = `http://127.0.0.1:${await freePort()}`
+  await idp.registerClient({
+    clientId: 'replicated', clientSecret,
+    redirectUris: [`${publicUrl}/oauth2/callback`], postLogoutRedirectUris: [`${publicUrl}/oauth2/logout/callback`],
+  })
+  const start = async (url: string, change: Change): Promise<GatewayProcess> => {
+    const admin = `127.0.0.1:${await freePort()}`
+    const file = asFile(t, {
+      listen: new URL(url).host, publicUrl, upstream: upstream.url, admin: { listen: admin },
+      rateLimit: { login: 'off', callback: 'off', session: 'off', requests: 'off' },
+      provider: { issuer: idp.issuer, clientId: 'replicated', clientSecret, ...options.provider, ...change.provider },
+      session: { keys, store: options.store, ...options.session, ...change.session },
+      log: { level: 'debug' },
+    })
+    const gateway = await startProcess(t, file, url, `http://${admin}`)
+    if (options.withoutStore !== true) await until('the gateway is ready', async () => (await fetch(`${gateway.admin}/readyz`)).status === 200)
+    return gateway
+  }
+  const another = async (change: Change = {}): Promise<GatewayProcess> => start(`http://127.0.0.1:${await freePort()}`, change)
+  const more = Array.from({ length: (options.count ?? 2) - 2 }, async () => another())
+  const [a, b, ...others] = await Promise.all([start(publicUrl, {}), another(), ...more])
+  return {
+    gateways: [a, b, ...others], idp, upstream, another,
+    async login(user = 'alice') {
+      const browser = createBrowser()
+      const { answer } = await browser.login(`${publicUrl}/`, user)
+      if (answer.status !== 200) throw new Error(`the login ended with ${answer.status} at ${answer.url}: ${answer.body.slice(0, 300)}`)
+      return browser
+    },
+  }
+}
+
+/** What a script of the browser's gets for a request to the application, by its status. */
+export const statusAt = async (browser: Browser, { url }: GatewayProcess, path = '/api/echo'): Promise<number> =>
+  (await browser.get(`${url}${path}`, { kind: 'script', timeout: 30_000 })).status
+
+/** The browser's Cookie header for a gateway: good for requests after which the browser keeps its cookies. */
+export const cookieOf = (browser: Browser, { url }: GatewayProcess): string => browser.cookies.header(new URL(url), { crossSite: false, topLevelGet: true })
