@@ -1,4 +1,4 @@
-import { METHODS } from 'node:http'
+import { METHODS, type ServerOptions } from 'node:http'
 import type { Socket } from 'node:net'
 import Fastify, { LogController, type FastifyBaseLogger, type FastifyInstance } from 'fastify'
 import type { Config } from './config/schema.ts'
@@ -58,21 +58,25 @@ export async function buildApp(config: Config, log: Log): Promise<Gatehouse> {
   const tokens = createTokens(refresher, createRouteTokens({ provider, refresher, sessions, log }), config.session.refreshBefore)
   const streams = createStreams(sessions)
 
+  // What has no Host is refused further on, with an answer that has a body.
+  const reading: ServerOptions = { requireHostHeader: false, IncomingMessage: GatewayRequest }
+
   // The shell. The raw target is looked at before anything routes on it.
-  const app = Fastify({
-    // Fastify's own lines (two a request, one an address) would only double ours.
-    loggerInstance: log.child({}, { level: 'warn' }) as FastifyBaseLogger,
+  const lines: FastifyBaseLogger = log
+  // Fastify's own lines (two a request, one an address) would only double ours.
+  const quiet: FastifyBaseLogger = log.child({}, { level: 'warn' })
+  const app: FastifyInstance = Fastify({
+    loggerInstance: quiet,
     logController: new LogController({ disableRequestLogging: true }),
-    childLoggerFactory: () => log as FastifyBaseLogger,
+    childLoggerFactory: () => lines,
     genReqId: newRequestId,
     rewriteUrl: (request) => rewriteTarget(request, config.publicUrl),
     routerOptions: { maxParamLength: 65_536 },
     exposeHeadRoutes: true,
     requestTimeout: 0,
     clientErrorHandler: (error, socket: Socket) => { answerParserError(error, socket) },
-    // What has no Host is refused further on, with an answer that has a body.
-    ...(config.tls === null ? { http: { requireHostHeader: false, IncomingMessage: GatewayRequest } }
-      : { https: { requireHostHeader: false, IncomingMessage: GatewayRequest, cert: config.tls.certFile.content, key: config.tls.keyFile.content } }),
+    ...(config.tls === null ? { http: reading }
+      : { https: { ...reading, cert: config.tls.certFile.content, key: config.tls.keyFile.content } }),
   })
   for (const method of METHODS) {
     if (method !== 'CONNECT' && !app.supportedMethods.includes(method)) app.addHttpMethod(method, { hasBody: true })
@@ -124,7 +128,7 @@ export async function buildApp(config: Config, log: Log): Promise<Gatehouse> {
   // The application's: through the gate, then upstream.
   await app.register(async (scope) => {
     await registerGate(scope, {
-      config, sessions, refresher, cookies, answers, streams,
+      config, sessions, tokens, cookies, answers, streams,
       gate, headers,
       upstreams: openUpstreams(routes.routes),
       loginRedirects: compileLoginRedirects(routes.routes, provider),

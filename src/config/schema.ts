@@ -89,7 +89,7 @@ export const schema = group('Configuration of Gatehouse.', {
     login: leaf(orOff(rate), { default: '300/1m', description: 'To the login endpoint.' }),
     callback: leaf(orOff(rate), { default: '300/1m', description: 'To the callback.' }),
     session: leaf(orOff(rate), { default: '600/1m', description: 'To the session endpoints.' }),
-    requests: leaf(orOff(rate), { default: 'off', description: 'All requests.' }),
+    requests: leaf(orOff(rate), { default: 'off', description: 'The requests to the application.' }),
   }),
   routes: many(route, 'Who gets where. The most specific path wins, whatever the order.', [{ path: '/**' }]),
 })

@@ -56,7 +56,17 @@ export function challenge(
     case 'session-expired':
       return login('session_expired', SESSION_EXPIRED, kind, facts, route, settings, { clearSession: denial.clearCookie })
     case 'step-up':
+      if (denial.bearer === true) return insufficient(denial.stepUp)
       return login('step_up_required', STEP_UP_REQUIRED, kind, facts, route, settings, { stepUp: denial.stepUp })
+  }
+}
+
+/** For a client with a token of its own: RFC 9470, section 3. */
+function insufficient({ acrValues, maxAge }: StepUp): Answer {
+  const wanted = [acrValues === null ? '' : `, acr_values="${acrValues.join(' ')}"`, maxAge === null ? '' : `, max_age="${maxAge}"`].join('')
+  return {
+    status: 401, code: 'step_up_required', title: 'Token not accepted', detail: 'The access token that came with this request is of too weak or too old a sign-in.',
+    authenticate: `Bearer error="insufficient_user_authentication"${wanted}`,
   }
 }
 

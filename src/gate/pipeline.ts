@@ -8,19 +8,17 @@ import { bearerToken } from './bearer.ts'
 import { classify } from './classify.ts'
 import type { RouteTable } from './match.ts'
 import { provesOrigin } from './origin.ts'
-import type { CompiledRoute, Denial, Facts, StepUp, Verdict } from './verdict.ts'
+import type { CompiledRoute, Denial, Facts, Verdict } from './verdict.ts'
+import { withoutToken } from './without-token.ts'
 
 /** What the gate asks. */
 export interface GateParts {
   readonly config: Pick<Config, 'scripts'>
   readonly routes: RouteTable
   readonly sessions: Pick<Sessions, 'load' | 'wasRenewed'>
-  readonly tokens: Tokens
+  readonly tokens: Pick<Tokens, 'acquire'>
   readonly bearers: Pick<AccessTokens, 'verify'>
 }
-
-/** Another login, as it is. */
-const NO_STEP_UP: StepUp = { acrValues: null, maxAge: null }
 
 /** Decides what a request gets. Rejects only when the store can't be asked (`store_unavailable`). */
 export type Gate = (facts: Facts, now: number) => Promise<Verdict>
@@ -42,7 +40,9 @@ export function buildGate({ config, routes, sessions, tokens, bearers }: GatePar
     if (route.bearer !== null && bearer !== null) {
       const claims = await bearers.verify(bearer, route.bearer.audience, now)
       if (claims === null) return deny({ reason: 'invalid-token' }, route)
-      const denial = admit(route, { claims, createdAt: now }, false, now)
+      // When its user logged in, only the token itself can tell.
+      const denial = admit(route, { claims, createdAt: 0 }, false, now)
+      if (denial?.reason === 'step-up') return deny({ ...denial, bearer: true }, route)
       return denial === null ? { type: 'forward', route, session: null, who: { claims, bearer: true }, accessToken: null } : deny(denial, route)
     }
 
@@ -62,13 +62,7 @@ export function buildGate({ config, routes, sessions, tokens, bearers }: GatePar
     const pending = tokens.acquire(session, route.token, now)
     const token = pending instanceof Promise ? await pending : pending
     if (token.ok) return { type: 'forward', route, session: token.session, who: token.session, accessToken: token.accessToken }
-    switch (token.problem) {
-      case 'spent': return deny({ reason: 'session-expired', clearCookie: false }, route)
-      case 'ended': return deny({ reason: 'session-expired', clearCookie: true }, route)
-      case 'refused': return deny({ reason: 'token-refused' }, route)
-      case 'step-up': return deny({ reason: 'step-up', stepUp: { ...NO_STEP_UP, ...(token.claims === null ? {} : { claims: token.claims }) } }, route)
-      case 'unavailable': return deny({ reason: 'token-unavailable', retryAfter: token.retryAfter }, route)
-    }
+    return deny(withoutToken(token, route, session, now), route)
   }
 }
 

@@ -1,4 +1,4 @@
-import type { StepUp } from './verdict.ts'
+import type { CompiledRoute, StepUp } from './verdict.ts'
 
 /** How long after a login the same wish from the application means that the provider does not deliver, ms. */
 const JUST_NOW = 60_000
@@ -11,4 +11,9 @@ export function stepUpMark({ acrValues, maxAge, scope, claims }: StepUp): string
 /** Whether a session has just come from a login that asked for the same: another one would go round in circles. */
 export function wasJustAsked(session: { readonly asked: string | null, readonly createdAt: number }, stepUp: StepUp, now: number): boolean {
   return session.asked === stepUpMark(stepUp) && now - session.createdAt < JUST_NOW
+}
+
+/** A step-up that somebody else asks for, with what the route itself requires: a login for the one must not lose the other. */
+export function withRequirements({ require }: CompiledRoute, stepUp: StepUp): StepUp {
+  return { ...stepUp, acrValues: stepUp.acrValues ?? require.acr }
 }

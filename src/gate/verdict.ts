@@ -61,7 +61,8 @@ export type Denial =
   | { readonly reason: 'login-required' }
   /** `clearCookie`: the session is over for every route, not for this one alone. */
   | { readonly reason: 'session-expired', readonly clearCookie: boolean }
-  | { readonly reason: 'step-up', readonly stepUp: StepUp }
+  /** `bearer`: by whoever gave the client its token, not by a login here. */
+  | { readonly reason: 'step-up', readonly stepUp: StepUp, readonly bearer?: true }
   | { readonly reason: 'forbidden', readonly why: string }
   | { readonly reason: 'cross-origin' }
   | { readonly reason: 'token-unavailable', readonly retryAfter: number }

@@ -11,6 +11,8 @@ export const LOGIN_SECONDS = 600
 /** With the counter of tries, five login cookies at most. */
 const LOGIN_SLOTS = 4
 const TRIES_SECONDS = 60
+/** The cookie outlives its session by so much, seconds: a page that is still open hears that it has ended, not that it never was. */
+const COOKIE_GRACE = 3600
 const MAX_OPENED = 20_000
 
 /** The gateway's cookies: one session ticket, a few login bindings, a counter of failed logins. */
@@ -48,7 +50,8 @@ export async function createCookies(app: FastifyInstance, config: Config): Promi
   const loginNames = Array.from({ length: LOGIN_SLOTS }, (_, slot) => `${name}-login-${slot}`)
   const triesName = `${name}-tries`
   const own = new Set([name, triesName, ...loginNames])
-  const codec = await openCodec(app, session.keys, Math.ceil(session.lifetime / 1000))
+  const cookieSeconds = Math.ceil(session.lifetime / 1000) + COOKIE_GRACE
+  const codec = await openCodec(app, session.keys, cookieSeconds)
   const opened = new LRUCache<string, Ticket>({ max: MAX_OPENED })
 
   const always = `Path=/; HttpOnly${secure ? '; Secure' : ''}`
@@ -82,7 +85,7 @@ export async function createCookies(app: FastifyInstance, config: Config): Promi
       // Two that open: one of them may have been planted from a neighbouring host. Nobody can tell which.
       return tickets.length === 1 ? tickets[0] ?? null : null
     },
-    setTicket: (ticket) => `${name}=${codec.seal('ticket', { id: ticket.id, key: ticket.key })}; ${always}${domain}; SameSite=${sameSite}; Max-Age=${Math.floor(session.lifetime / 1000)}`,
+    setTicket: (ticket) => `${name}=${codec.seal('ticket', { id: ticket.id, key: ticket.key })}; ${always}${domain}; SameSite=${sameSite}; Max-Age=${cookieSeconds}`,
     clearTicket: () => `${name}=; ${always}${domain}; SameSite=${sameSite}; Max-Age=0`,
     bindings,
     bind(header) {

@@ -30,10 +30,13 @@ async function readMultipart(body: Buffer, contentType: string): Promise<FormFie
   const unicode = isUtf8(body)
   const readable = unicode ? body : Buffer.from(fromWindows1252(body), 'utf8')
   const data = [...await new Response(new Uint8Array(readable), { headers: { 'content-type': contentType } }).formData()]
-  // A file field that was left empty is sent as a nameless empty file.
-  const isFile = (value: string | File): boolean => typeof value !== 'string' && (value.size > 0 || (value.name !== '' && value.name !== 'blob'))
   if (data.some(([, value]) => isFile(value))) return null
   return { fields: data.map(([name, value]) => [name, typeof value === 'string' ? value : null]), charset: unicode ? 'utf-8' : 'windows-1252' }
+}
+
+/** A file field that was left empty is sent as a nameless empty file, which is none. */
+function isFile(value: string | File): boolean {
+  return typeof value !== 'string' && (value.size > 0 || (value.name !== '' && value.name !== 'blob'))
 }
 
 /** The bytes behind a percent-encoded name or value (URL standard, section 5.1). */

@@ -24,7 +24,7 @@ export class GatewayRequest extends IncomingMessage {
   [kAsked]: unknown
 
   get upgrade(): boolean {
-    return this[kAsked] === true && wantsWebSocket(this.method ?? '', this.headers)
+    return this[kAsked] === true && (this.method === 'CONNECT' || wantsWebSocket(this.method ?? '', this.headers))
   }
 
   set upgrade(asked: unknown) {

@@ -1,4 +1,5 @@
 import { createHash } from 'node:crypto'
+import type { JWTPayload } from 'jose'
 import { LRUCache } from 'lru-cache'
 import { Fault } from '../errors.ts'
 import type { Provider } from './provider.ts'
@@ -35,8 +36,7 @@ export function createAccessTokens(provider: Provider): AccessTokens {
         const claims = await keys.verify(token, {
           issuer: configuration.serverMetadata().issuer, audience: [...audiences], clockTolerance: TOLERANCE, requiredClaims: ['exp', 'sub'],
         })
-        // An ID token is for the client that asked for it, whatever its audience is called.
-        if ('nonce' in claims || 'at_hash' in claims || typeof claims.exp !== 'number') return null
+        if (typeof claims.exp !== 'number' || isForOtherUse(claims, typeOf(token), provider.settings.clientId)) return null
         verified.set(name, { claims, expiresAt: claims.exp * 1000 })
         return claims
       } catch (error) {
@@ -45,6 +45,19 @@ export function createAccessTokens(provider: Provider): AccessTokens {
       }
     },
   }
+}
+
+/** What only tokens of another kind say: ID tokens, logout tokens, and by `typ` those of providers that put it there. */
+const OTHER_USE = ['nonce', 'at_hash', 'c_hash', 's_hash', 'events'] as const
+const OTHER_TYPES = new Set(['ID', 'Refresh', 'Offline', 'Logout'])
+/** What an access token says and an ID token has no use for. */
+const ACCESS = ['scope', 'scp', 'client_id'] as const
+
+/** An ID token is for the client that asked for it, whatever its audience is called; only RFC 9068 tells it by its type. */
+function isForOtherUse(claims: JWTPayload, type: string, clientId: string): boolean {
+  if (type !== 'jwt') return false
+  if (OTHER_USE.some((name) => name in claims) || OTHER_TYPES.has(String(claims['typ']))) return true
+  return [claims.aud].flat().includes(clientId) && !ACCESS.some((name) => name in claims)
 }
 
 function typeOf(token: string): string {

@@ -1,42 +1,66 @@
-import { refreshTokenGrant, type IDToken } from 'openid-client'
+import { decodeJwt } from 'jose'
+import { fetchUserInfo, refreshTokenGrant, type IDToken } from 'openid-client'
 import { causes } from '../errors.ts'
 import type { Log } from '../telemetry/log.ts'
 import { verifiedClaims } from './claims.ts'
-import type { Provider } from './provider.ts'
+import type { Discovered, Provider } from './provider.ts'
 import { toTokenSet, type Claims, type TokenSet } from './token-set.ts'
 
-/** What a refresh brought; `identity` is `null` when the answer had no new ID token. */
+/** What a refresh brought. */
 export interface RefreshResult {
   readonly tokens: TokenSet
-  readonly identity: { readonly idToken: string, readonly idTokenClaims: IDToken, readonly claims: Claims } | null
+  /** `null` when the answer had no new ID token. */
+  readonly identity: { readonly idToken: string, readonly idTokenClaims: IDToken } | null
+  /** `null` where they stay as they were. */
+  readonly claims: Claims | null
 }
 
 /** The provider answered a refresh with an identity that is not the session's. */
 export class ForeignIdentity extends Error {}
 
+/** About how the user logged in: a refresh changes nothing there, and many providers leave it out then. */
+const OF_THE_LOGIN = ['acr', 'amr', 'auth_time'] as const
+
+interface Previous {
+  readonly tokens: TokenSet
+  readonly issuer: string
+  readonly subject: string
+  readonly idToken: string
+  readonly claims: Claims
+}
+
 /**
  * Redeems a session's refresh token (RFC 6749, section 6; OpenID Connect Core 1.0, section 12). Rejects with what
  * `refusalOf` reads, or with `ForeignIdentity`.
  */
-export async function refreshTokens(
-  provider: Provider, previous: { tokens: TokenSet, issuer: string, subject: string, claims: Claims }, now: number, log: Log,
-): Promise<RefreshResult> {
+export async function refreshTokens(provider: Provider, previous: Previous, now: number, log: Log): Promise<RefreshResult> {
   const found = await provider.discovered()
   const { refreshToken } = previous.tokens
   if (refreshToken === null) throw new Error('the session has no refresh token')
   const response = await refreshTokenGrant(found.configuration, refreshToken)
   const tokens = toTokenSet(response, now, previous.tokens)
   const idTokenClaims = response.claims()
-  if (response.id_token === undefined || idTokenClaims === undefined) return { tokens, identity: null }
-  if (idTokenClaims.sub !== previous.subject || idTokenClaims.iss !== previous.issuer) {
+  const identity = response.id_token === undefined || idTokenClaims === undefined ? null : { idToken: response.id_token, idTokenClaims }
+  if (identity !== null && (identity.idTokenClaims.sub !== previous.subject || identity.idTokenClaims.iss !== previous.issuer)) {
     throw new ForeignIdentity('the refreshed ID token names another issuer or sub')
   }
-  const evidence = { idToken: response.id_token, idTokenClaims, accessToken: response.access_token }
   try {
-    return { tokens, identity: { ...evidence, claims: await verifiedClaims(provider, found, evidence) } }
+    const fresh = identity === null ? await freshUserInfo(provider, found, previous, response.access_token)
+      : await verifiedClaims(provider, found, { ...identity, accessToken: response.access_token })
+    return { tokens, identity, claims: fresh === null ? null : withLogin(previous.claims, fresh) }
   } catch (error) {
     // The old refresh token may be spent already: what can't be verified must not cost the new one.
     log.warn({ event: 'claims_not_renewed', cause: causes(error) }, 'tokens were renewed, claims stay as they were')
-    return { tokens, identity: null }
+    return { tokens, identity: null, claims: null }
   }
+}
+
+/** Without a new ID token the old one still counts, and the userinfo endpoint has the news. */
+async function freshUserInfo(provider: Provider, found: Discovered, { idToken, subject }: Previous, accessToken: string): Promise<Claims | null> {
+  if (!provider.settings.userinfo) return null
+  return { ...await fetchUserInfo(found.configuration, accessToken, subject), ...decodeJwt(idToken) }
+}
+
+function withLogin(before: Claims, fresh: Claims): Claims {
+  return { ...Object.fromEntries(OF_THE_LOGIN.flatMap((name) => (name in before ? [[name, before[name]]] : []))), ...fresh }
 }

@@ -79,11 +79,12 @@ export function isUnreachable(error: unknown): boolean {
 const NEEDS_USER = new Set(['interaction_required', 'login_required', 'consent_required', 'insufficient_user_authentication'])
 
 /**
- * Whether a refused grant would pass after another login, and the `claims` that it wants then (as Entra says them);
- * `null` where no login would help.
+ * Whether a refused grant would pass after another login, and the `claims` that it wants then (Entra names them, also with
+ * `invalid_grant`, and says the rest in `suberror`); `null` where no login would help.
  */
 export function loginThatHelps(error: unknown): { readonly claims: string | null } | null {
-  if (!(error instanceof ResponseBodyError) || !NEEDS_USER.has(error.error)) return null
-  const { claims } = error.cause
-  return { claims: typeof claims === 'string' ? claims : null }
+  if (!(error instanceof ResponseBodyError)) return null
+  const { claims, suberror } = error.cause
+  if (typeof claims === 'string' && claims !== '') return { claims }
+  return NEEDS_USER.has(error.error) || (typeof suberror === 'string' && NEEDS_USER.has(suberror)) ? { claims: null } : null
 }

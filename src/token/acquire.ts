@@ -1,7 +1,7 @@
 import type { Route } from '../config/schema.ts'
 import type { Session } from '../session/session.ts'
 import { dueAt, isExpired, type RefreshBefore } from './clock.ts'
-import { isSessionsOwn, type Exchanged, type RouteTokens } from './exchange.ts'
+import { isSessionsOwn, needsSessionsOwn, type Exchanged, type RouteTokens } from './exchange.ts'
 import type { Refresher, RefreshOutcome } from './refresh.ts'
 
 /** Which access token goes upstream, or why none can. */
@@ -22,6 +22,8 @@ export type Acquired =
 export interface Tokens {
   /** At once while the token is valid (one that is due is renewed in the background); a promise only when it has expired. */
   acquire(session: Session, route: Route['token'], now: number): Acquired | Promise<Acquired>
+  /** Another one in place of `refused`, which its upstream did not take; `null` where none can be had, or one was just now. */
+  renew(session: Session, route: Route['token'], refused: string, now: number): Promise<Acquired> | null
 }
 
 /** Makes the source of access tokens. */
@@ -44,19 +46,31 @@ export function createTokens(refresher: Refresher, routeTokens: RouteTokens, bef
   function exchanged(base: Acquired, wanted: Route['token'], now: number): Acquired | Promise<Acquired> {
     if (!base.ok) return base
     const { session } = base
-    const withSession = (answer: Exchanged): Acquired => (answer.ok ? { ...answer, session } : answer)
     const answer = routeTokens.acquire(session, wanted, now)
-    return answer instanceof Promise ? answer.then(withSession) : withSession(answer)
+    return answer instanceof Promise ? answer.then((one) => withSession(one, session)) : withSession(answer, session)
   }
 
   return {
     acquire(session, wanted, now) {
       if (wanted.grant === 'none') return { ok: true, accessToken: null, session }
+      if (!needsSessionsOwn(wanted)) return exchanged({ ok: true, accessToken: null, session }, wanted, now)
       const base = own(session, now)
       if (isSessionsOwn(wanted)) return base
       return base instanceof Promise ? base.then((got) => exchanged(got, wanted, now)) : exchanged(base, wanted, now)
     },
+    renew(session, wanted, refused, now) {
+      if (wanted.grant === 'none') return null
+      if (!isSessionsOwn(wanted)) {
+        return routeTokens.renew(session, wanted, refused, now)?.then((answer) => withSession(answer, session)) ?? null
+      }
+      if (session.tokens.refreshToken === null || refresher.heldBack(session, now)) return null
+      return refresher.refresh(session, 'upstream', now).then(acquired)
+    },
   }
+}
+
+function withSession(answer: Exchanged, session: Session): Acquired {
+  return answer.ok ? { ...answer, session } : answer
 }
 
 function acquired(outcome: RefreshOutcome): Acquired {

@@ -2,7 +2,7 @@ import { LRUCache } from 'lru-cache'
 import type { Route } from '../config/schema.ts'
 import { causes } from '../errors.ts'
 import type { Provider } from '../oidc/provider.ts'
-import { isUnreachable, loginThatHelps } from '../oidc/refusal.ts'
+import { isUnreachable, loginThatHelps, refusalOf } from '../oidc/refusal.ts'
 import { grantForRoute } from '../oidc/route-grants.ts'
 import type { TokenSet } from '../oidc/token-set.ts'
 import type { Session } from '../session/session.ts'
@@ -17,6 +17,8 @@ export type Exchanged =
   | { readonly ok: true, readonly accessToken: string }
   /** The provider says no, and asking again is of no use. */
   | { readonly ok: false, readonly problem: 'refused' }
+  /** It said no to the session's refresh token, too. */
+  | { readonly ok: false, readonly problem: 'ended' }
   /** It would say yes after another login. */
   | { readonly ok: false, readonly problem: 'step-up', readonly claims: string | null }
   | { readonly ok: false, readonly problem: 'unavailable', readonly retryAfter: number }
@@ -25,6 +27,8 @@ export type Exchanged =
 export interface RouteTokens {
   /** At once while a kept one is valid; each is asked for once, whoever waits. */
   acquire(session: Session, wanted: Wanted, now: number): Exchanged | Promise<Exchanged>
+  /** Another one in place of `refused`; `null` where that is one that has only just been given. */
+  renew(session: Session, wanted: Wanted, refused: string, now: number): Promise<Exchanged> | null
 }
 
 /** Renewed in the background once this share of a token's life is left. */
@@ -32,6 +36,8 @@ const RENEW_SHARE = 0.2
 const MAX_SESSIONS = 20_000
 /** After a failure nobody asks again for so long, ms. */
 const PAUSE = 2_000
+/** A token that is younger is not renewed because its upstream does not take it, ms. */
+const TOO_YOUNG = 10_000
 /** For tokens that belong to nobody. */
 const EVERYBODY = ''
 
@@ -39,7 +45,7 @@ interface Kept { token: TokenSet | null, failure: { readonly answer: Exchanged, 
 
 interface Parts {
   readonly provider: Provider
-  readonly refresher: Pick<Refresher, 'redeem'>
+  readonly refresher: Pick<Refresher, 'redeem' | 'refresh'>
   readonly sessions: Pick<Sessions, 'onEnd'>
   readonly log: Log
 }
@@ -47,6 +53,11 @@ interface Parts {
 /** Whether a route takes the session's own access token. */
 export function isSessionsOwn({ grant, resource, audience, scopes }: Wanted): boolean {
   return grant === 'session' && resource === null && audience === null && scopes === null
+}
+
+/** Whether a route's token is made with the session's own access token, so that this one must be valid. */
+export function needsSessionsOwn(wanted: Wanted): boolean {
+  return wanted.grant === 'token-exchange' || wanted.grant === 'on-behalf-of' || isSessionsOwn(wanted)
 }
 
 /** Makes the keeper of routes' tokens; they end with their session. */
@@ -73,6 +84,11 @@ export function createRouteTokens({ provider, refresher, sessions, log }: Parts)
     } catch (error) {
       log.warn({ event: 'exchange_failed', session: session.id, grant: wanted.grant, cause: causes(error) }, 'a route’s token could not be had')
       const login = loginThatHelps(error)
+      if (wanted.grant === 'session' && refusalOf(error) === 'invalid-grant' && login === null) {
+        // About the refresh token itself, and whether that ends the session, the usual refresh has the last word.
+        const { type } = await refresher.refresh(session, 'asked', Date.now())
+        if (type === 'ended') return { ok: false, problem: 'ended' }
+      }
       const answer: Exchanged = login !== null ? { ok: false, problem: 'step-up', claims: login.claims }
         : isUnreachable(error) ? { ok: false, problem: 'unavailable', retryAfter: PAUSE / 1000 } : { ok: false, problem: 'refused' }
       kept.failure = { answer, until: Date.now() + PAUSE }
@@ -96,6 +112,13 @@ export function createRouteTokens({ provider, refresher, sessions, log }: Parts)
         return { ok: true, accessToken: token.accessToken }
       }
       return failure !== null && failure.until > now ? failure.answer : start(session, wanted, kept, now)
+    },
+    renew(session, wanted, refused, now) {
+      const kept = keptFor(session, wanted)
+      const { token, failure } = kept
+      if (token !== null && token.accessToken !== refused) return Promise.resolve({ ok: true, accessToken: token.accessToken })
+      if ((token !== null && now - token.issuedAt < TOO_YOUNG) || (failure !== null && failure.until > now)) return null
+      return start(session, wanted, kept, now)
     },
   }
 }

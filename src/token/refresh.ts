@@ -65,19 +65,20 @@ function seconds(until: number, now: number): number {
 /** Makes the one place where refresh tokens are redeemed. */
 export function createRefresher({ provider, store, sessions, log, metrics }: Parts): Refresher {
   const flights = new Map<string, Promise<RefreshOutcome>>()
+  const redemptions = new Set<Promise<unknown>>()
   const failures = new Map<string, Failure>()
   const busyUntil = new LRUCache<string, number>({ max: MAX_FAILURES_KEPT })
   sessions.onEnd((id) => { failures.delete(id) })
 
   /** `keepLock` while the result is not in the store yet: nobody else may redeem the old refresh token. */
   async function save(session: Session, result: RefreshResult, now: number): Promise<{ outcome: RefreshOutcome, keepLock: boolean }> {
-    const { identity, tokens } = result
+    const { identity, claims, tokens } = result
     const change: SessionChange = {
       tokens,
       refreshedAt: now,
+      ...(claims === null ? {} : { claims }),
       ...(identity === null ? {} : {
         idToken: identity.idToken,
-        claims: identity.claims,
         sid: sidOf(identity.idTokenClaims) ?? session.sid,
         endsAt: absoluteEnd(sessions.policy, session.createdAt, identity.idTokenClaims.exp * 1000),
       }),
@@ -161,8 +162,12 @@ export function createRefresher({ provider, store, sessions, log, metrics }: Par
       const token = await grantForRoute(provider, wanted, session.tokens, now)
       if (token.refreshToken !== null && token.refreshToken !== session.tokens.refreshToken) {
         // A provider that rotates has spent the session's own.
-        const { saved } = await sessions.renew(session, { tokens: { ...session.tokens, refreshToken: token.refreshToken } }, now)
+        const { session: renewed, saved } = await sessions.renew(session, { tokens: { ...session.tokens, refreshToken: token.refreshToken } }, now)
         keepLock = !saved
+        if (renewed === null) {
+          await revokeRefreshToken(provider, token.refreshToken, log)
+          throw new Error('the session has ended')
+        }
       }
       return token
     } finally {
@@ -172,7 +177,13 @@ export function createRefresher({ provider, store, sessions, log, metrics }: Par
   }
 
   return {
-    redeem,
+    redeem(session, wanted, now) {
+      const mine = redeem(session, wanted, now)
+      redemptions.add(mine)
+      const done = (): void => { redemptions.delete(mine) }
+      mine.then(done, done)
+      return mine
+    },
     refresh(session, cause, now) {
       const underWay = flights.get(session.id)
       if (underWay !== undefined) return underWay
@@ -193,7 +204,7 @@ export function createRefresher({ provider, store, sessions, log, metrics }: Par
     heldBack: (session, now) => (busyUntil.get(session.id) ?? 0) > now || standing(session, now) !== null || cooldownUntil(session) > now,
     lastError: (session) => failures.get(session.id)?.error ?? null,
     async settled() {
-      while (flights.size > 0) await Promise.allSettled(flights.values())
+      while (flights.size + redemptions.size > 0) await Promise.allSettled([...flights.values(), ...redemptions])
     },
   }
 }

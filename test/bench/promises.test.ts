@@ -25,7 +25,7 @@ const proxy = measured('http-proxy', [
   { requestsPerSecond: 400, addedP50: 100, steadyP99: 2000 },
 ])
 
-t.test('a promise is judged by the median of the rounds\' ratios, its bound included', async (t) => {
+void t.test('a promise is judged by the median of the rounds\' ratios, its bound included', async (t) => {
   const gatehouse = measured('gatehouse', [
     { requestsPerSecond: 1000, addedP50: 130, steadyP99: 1000 },
     { requestsPerSecond: 320, addedP50: 1000, steadyP99: 10 },
@@ -39,7 +39,7 @@ t.test('a promise is judged by the median of the rounds\' ratios, its bound incl
   ])
 })
 
-t.test('each promise can be broken', async (t) => {
+void t.test('each promise can be broken', async (t) => {
   const gatehouse = measured('gatehouse', [
     { requestsPerSecond: 119, addedP50: 131, steadyP99: 1001 },
     { requestsPerSecond: 238, addedP50: 262, steadyP99: 501 },
@@ -48,6 +48,6 @@ t.test('each promise can be broken', async (t) => {
   t.strictSame(judge([apache, proxy, gatehouse]).map(({ kept }) => kept), [false, false, false, false])
 })
 
-t.test('what was left out breaks nothing and keeps nothing', async (t) => {
+void t.test('what was left out breaks nothing and keeps nothing', async (t) => {
   t.strictSame(judge([apache, proxy]).map(({ kept }) => kept), [null, null, null, null])
 })

@@ -1,4 +1,3 @@
-import type { IncomingHttpHeaders } from 'node:http'
 import type { Route } from '../../src/config/schema.ts'
 import type { CompiledRoute, Facts } from '../../src/gate/verdict.ts'
 import type { Session } from '../../src/session/session.ts'
@@ -31,7 +30,7 @@ type FactsMade = Partial<Omit<Facts, 'headers' | 'rawHeaders'>> & { readonly hea
 export const factsOf = ({ headers = {}, ...facts }: FactsMade = {}): Facts => ({
   method: 'GET', path: '/', query: '', origin, ticket: null,
   client: { address: '192.0.2.7', peer: '192.0.2.7', trusted: false, scheme: 'https' },
-  headers: Object.fromEntries(Object.entries(headers).map(([name, value]) => [name.toLowerCase(), value])) as IncomingHttpHeaders,
+  headers: Object.fromEntries(Object.entries(headers).map(([name, value]) => [name.toLowerCase(), value])),
   rawHeaders: Object.entries(headers).flat(),
   ...facts,
 })

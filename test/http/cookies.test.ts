@@ -108,19 +108,19 @@ void t.test('names and attributes', async (t) => {
   const cases = [
     [
       {}, 'gatehouse',
-      'Path=/; HttpOnly; SameSite=Lax; Max-Age=36000', 'Path=/; HttpOnly; SameSite=Lax; Max-Age=600',
+      'Path=/; HttpOnly; SameSite=Lax; Max-Age=39600', 'Path=/; HttpOnly; SameSite=Lax; Max-Age=600',
     ],
     [
       { publicUrl }, '__Host-gatehouse',
-      'Path=/; HttpOnly; Secure; SameSite=Lax; Max-Age=36000', 'Path=/; HttpOnly; Secure; SameSite=Lax; Max-Age=600',
+      'Path=/; HttpOnly; Secure; SameSite=Lax; Max-Age=39600', 'Path=/; HttpOnly; Secure; SameSite=Lax; Max-Age=600',
     ],
     [
       { publicUrl, session: { keys, cookie: { domain: 'example.com', sameSite: 'none', name: 'x' }, lifetime: '1h' } }, '__Secure-x',
-      'Path=/; HttpOnly; Secure; Domain=example.com; SameSite=None; Max-Age=3600', 'Path=/; HttpOnly; Secure; SameSite=Lax; Max-Age=600',
+      'Path=/; HttpOnly; Secure; Domain=example.com; SameSite=None; Max-Age=7200', 'Path=/; HttpOnly; Secure; SameSite=Lax; Max-Age=600',
     ],
     [
       { publicUrl, session: { keys, cookie: { sameSite: 'strict' } }, provider: { responseMode: 'form_post' } }, '__Host-gatehouse',
-      'Path=/; HttpOnly; Secure; SameSite=Strict; Max-Age=36000', 'Path=/; HttpOnly; Secure; SameSite=None; Max-Age=600',
+      'Path=/; HttpOnly; Secure; SameSite=Strict; Max-Age=39600', 'Path=/; HttpOnly; Secure; SameSite=None; Max-Age=600',
     ],
   ] as const
   for (const [settings, name, session, login] of cases) {

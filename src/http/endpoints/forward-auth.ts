@@ -1,4 +1,5 @@
 import type { IncomingHttpHeaders } from 'node:http'
+import type { Config } from '../../config/schema.ts'
 import { Fault } from '../../errors.ts'
 import { challenge } from '../../gate/challenge.ts'
 import type { UpstreamHeaders } from '../../gate/headers.ts'
@@ -6,7 +7,7 @@ import type { Gate } from '../../gate/pipeline.ts'
 import type { Facts } from '../../gate/verdict.ts'
 import { contextOf } from '../context.ts'
 import { readTarget } from '../target.ts'
-import type { Endpoint, Services } from './endpoint.ts'
+import type { Endpoint } from './endpoint.ts'
 
 /** What forward-auth asks beside the other endpoints. */
 export interface Decision {
@@ -21,7 +22,7 @@ export interface Decision {
 export const forwardAuth = ({ gate, headers }: Decision): Endpoint => (services) => async (request, reply) => {
   const { sessions, answers, config } = services
   const context = contextOf(request)
-  const facts = describedBy(services, context.facts)
+  const facts = describedBy(config, context.facts)
   const verdict = await gate(facts, context.now)
   context.route = verdict.route
   if (verdict.type === 'forward') {
@@ -30,6 +31,9 @@ export const forwardAuth = ({ gate, headers }: Decision): Endpoint => (services)
     if (facts.client.trusted) {
       const own = headers.identity(verdict.route, verdict.who, verdict.accessToken)
       for (let i = 0; i + 1 < own.length; i += 2) reply.header(own[i] ?? '', own[i + 1] ?? '')
+      // The client's own goes on as it would here: a proxy that takes the header from this answer would drop it else.
+      const theirs = verdict.session === null ? facts.headers.authorization : undefined
+      if (theirs !== undefined && !reply.hasHeader('authorization')) reply.header('authorization', theirs)
     }
     return reply.header('cache-control', 'no-store').code(200).send()
   }
@@ -43,19 +47,27 @@ export const forwardAuth = ({ gate, headers }: Decision): Endpoint => (services)
 }
 
 /** The facts of the request that the proxy asks about; `GET /` where it does not say. Throws `bad_request` where it contradicts itself. */
-function describedBy({ config }: Services, facts: Facts): Facts {
+export function describedBy(config: Pick<Config, 'basePath' | 'publicUrl'>, facts: Facts): Facts {
   const root: Facts = { ...facts, method: 'GET', path: '/', query: '' }
   if (!facts.client.trusted) return root
   const { headers } = facts
   const named = agreed('method', [text(headers, 'x-original-method'), text(headers, 'x-forwarded-method')])
   const url = text(headers, 'x-original-url')
   const origin = originOf(url, facts, config.publicUrl)
-  const uri = agreed('URI', [url === null ? null : url.replace(/^https?:\/\/[^/?#]*/i, '') || '/', text(headers, 'x-original-uri'), text(headers, 'x-forwarded-uri')])
+  const uri = agreed('URI', [
+    url === null ? null : url.replace(/^https?:\/\/[^/?#]*/i, '') || '/', text(headers, 'x-original-uri'), text(headers, 'x-forwarded-uri'),
+    behindUs(facts, `${config.basePath}/auth`),
+  ])
   if (uri === null) return { ...root, method: named ?? 'GET', origin }
   const target = readTarget(uri, config.publicUrl)
   if (!target.ok) throw new Fault('bad_request', { cause: new Error(target.problem) })
   // Envoy asks with the method of the request itself.
   return { ...facts, method: named ?? facts.method, origin, path: target.path, query: target.query }
+}
+
+/** Envoy puts the URI of the request behind the path that it asks. */
+function behindUs({ path, query }: Facts, own: string): string | null {
+  return path.startsWith(`${own}/`) ? path.slice(own.length) + query : null
 }
 
 /** The public URL that an absolute X-Original-URL names; else the one that the request itself belongs to. */

@@ -63,8 +63,8 @@ export function registerEndpoints(app: FastifyInstance, services: Services, limi
     payload.resume()
     done(null, null)
   })
-  const auth: Entry = { path: 'auth', methods: ANY_METHOD, endpoint: forwardAuth(decision), limit: 'requests', effect: false }
-  for (const { path, methods, endpoint, limit, effect } of [...table, auth]) {
+  const auth: Omit<Entry, 'path'> = { methods: ANY_METHOD, endpoint: forwardAuth(decision), limit: 'requests', effect: false }
+  for (const { path, methods, endpoint, limit, effect } of [...table, { ...auth, path: 'auth' }, { ...auth, path: 'auth/*' }]) {
     const url = `${services.config.basePath}/${path}`
     const answer = endpoint(services)
     const handler = (request: FastifyRequest, reply: FastifyReply): unknown => (

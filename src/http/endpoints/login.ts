@@ -14,7 +14,7 @@ import { SILENT_DONE } from './silent.ts'
 export const MAX_TRIES = 3
 
 /** What a login can be told to ask the provider for. */
-const PARTICULARS = ['prompt', 'login_hint', 'acr_values', 'max_age', 'scope'] as const
+const PARTICULARS = ['prompt', 'login_hint', 'acr_values', 'max_age', 'scope', 'claims'] as const
 
 /** Marks the second call of a login whose target has got its fragment. */
 const FRAGMENT_KEPT = 'fragment'

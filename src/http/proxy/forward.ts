@@ -1,11 +1,13 @@
 import type { FastifyReply, FastifyRequest } from 'fastify'
 import type { Config } from '../../config/schema.ts'
 import { causes, faults, type Fault } from '../../errors.ts'
+import { challenge } from '../../gate/challenge.ts'
 import type { UpstreamHeaders } from '../../gate/headers.ts'
 import type { Verdict } from '../../gate/verdict.ts'
+import { withoutToken } from '../../gate/without-token.ts'
 import type { Session } from '../../session/session.ts'
 import type { Sessions } from '../../session/sessions.ts'
-import type { Refresher } from '../../token/refresh.ts'
+import type { Acquired, Tokens } from '../../token/acquire.ts'
 import { contextOf } from '../context.ts'
 import type { Cookies } from '../cookies.ts'
 import { answerFor, kindOf, type Answers } from '../failures.ts'
@@ -24,7 +26,7 @@ export interface ForwardServices {
   readonly upstreams: Upstreams
   readonly loginRedirects: LoginRedirects
   readonly sessions: Sessions
-  readonly refresher: Pick<Refresher, 'refresh'>
+  readonly tokens: Pick<Tokens, 'renew'>
   readonly cookies: Cookies
   readonly answers: Answers
   readonly streams: Streams
@@ -39,25 +41,26 @@ type Forward = Extract<Verdict, { type: 'forward' }>
 
 /** Passes a request on to its upstream, over whatever protocol it asks for. */
 export function forward(services: ForwardServices, verdict: Forward, request: FastifyRequest, reply: FastifyReply): FastifyReply {
-  const { sessions } = services
-  const { session, accessToken } = verdict
+  const { session } = verdict
   const context = contextOf(request)
-  if (session !== null) sessions.touch(session, context.now)
+  if (session !== null) services.sessions.touch(session, context.now)
   context.session = session
   context.verdict = 'forward'
   reply.hijack()
-  const job = jobFor(services, verdict, request, reply, accessToken, true)
-  const upgrade = upgradeOf(request.raw)
-  if (upgrade === null || kindOf(request, services.config) !== 'websocket') transfer(job)
-  else transferUpgrade({ ...job, upgrade, ...webSocket(services, verdict, request) })
+  send(services, verdict, request, reply, true)
   return reply
 }
 
-function jobFor(
-  services: ForwardServices, verdict: Forward, request: FastifyRequest, reply: FastifyReply, accessToken: string | null, mayRenew: boolean,
-): Transfer {
-  const { headers, upstreams, cookies, loginRedirects, config, answers, streams } = services
-  const { route, session, who } = verdict
+function send(services: ForwardServices, verdict: Forward, request: FastifyRequest, reply: FastifyReply, mayRenew: boolean): void {
+  const job = jobFor(services, verdict, request, reply, mayRenew)
+  const upgrade = upgradeOf(request.raw)
+  if (upgrade === null) transfer(job)
+  else transferUpgrade({ ...job, upgrade, ...webSocket(services, verdict, request) })
+}
+
+function jobFor(services: ForwardServices, verdict: Forward, request: FastifyRequest, reply: FastifyReply, mayRenew: boolean): Transfer {
+  const { headers, upstreams, cookies, loginRedirects, config, answers, streams, tokens } = services
+  const { route, session, who, accessToken } = verdict
   const context = contextOf(request)
   const { facts } = context
   return {
@@ -66,17 +69,15 @@ function jobFor(
     headers: headers.build(facts, route, who, accessToken),
     request: request.raw, response: reply.raw,
     intercept(answer, repeatable) {
-      const verdictOnAnswer = intercept(answer, { route, facts, session, kind: () => kindOf(request, config) }, loginRedirects, config, context.now)
-      switch (verdictOnAnswer.type) {
-        case 'pass': return false
-        case 'answer':
-          answers.send(request, reply, verdictOnAnswer.answer)
-          return true
-        case 'renew':
-          if (session === null || !mayRenew || route.token.grant !== 'session' || session.tokens.refreshToken === null) return false
-          if (repeatable) void renewAndRepeat(services, verdict, request, reply, session)
-          else void services.refresher.refresh(session, 'upstream', Date.now())
-          return repeatable
+      const found = intercept(answer, { route, facts, session, kind: () => kindOf(request, config) }, loginRedirects, config, context.now)
+      switch (found.type) {
+        case 'pass': return null
+        case 'answer': return () => { answers.send(request, reply, found.answer) }
+        case 'renew': {
+          const renewal = session === null || accessToken === null || !mayRenew ? null : tokens.renew(session, route.token, accessToken, Date.now())
+          if (renewal === null || session === null) return null
+          return repeatable ? () => { void sendAgain(services, verdict, session, renewal, request, reply) } : null
+        }
       }
     },
     fail(fault: Fault) {
@@ -87,18 +88,28 @@ function jobFor(
   }
 }
 
-/** Once, with a new token where there is one; else the same again, so that the client gets the upstream's own answer. */
-async function renewAndRepeat(
-  services: ForwardServices, verdict: Forward, request: FastifyRequest, reply: FastifyReply, session: Session,
+/** Once, with a new token where there is one; with the old one else, so that the client gets the upstream's own answer. */
+async function sendAgain(
+  services: ForwardServices, verdict: Forward, session: Session, renewal: Promise<Acquired>, request: FastifyRequest, reply: FastifyReply,
 ): Promise<void> {
-  const outcome = await services.refresher.refresh(session, 'upstream', Date.now())
+  const { config, answers } = services
+  const got = await renewal
   if (reply.raw.destroyed) return
-  const token = outcome.type === 'refreshed' ? outcome.session.tokens.accessToken : session.tokens.accessToken
-  transfer(jobFor(services, verdict, request, reply, token, false))
+  const { facts, now } = contextOf(request)
+  const denial = got.ok ? null : withoutToken(got, verdict.route, session, now)
+  if (denial !== null && (denial.reason === 'session-expired' || denial.reason === 'step-up')) {
+    const settings = { basePath: config.basePath, message: config.scripts.message }
+    answers.send(request, reply, challenge(denial, kindOf(request, config), facts, verdict.route, settings))
+    return
+  }
+  const renewed = got.ok ? { session: got.session, who: got.session, accessToken: got.accessToken } : {}
+  send(services, { ...verdict, ...renewed }, request, reply, false)
 }
 
 function webSocket({ sessions, streams }: ForwardServices, { route, session }: Forward, request: FastifyRequest) {
-  const { facts } = contextOf(request)
+  const { path, client } = contextOf(request).facts
+  const { id, log } = request
+  const { label } = route
   return {
     // A message is the user's doing; what the browser answers to pings is not.
     onMessage() {
@@ -109,10 +120,10 @@ function webSocket({ sessions, streams }: ForwardServices, { route, session }: F
       const forget = streams.add(session, {
         kind: 'websocket', close: (reason) => { close(reason === 'session-ended' ? WEBSOCKET_SESSION_ENDED : WEBSOCKET_GOING_AWAY) },
       })
-      request.log.info({ event: 'websocket_open', id: request.id, path: facts.path, route: route.label, client: facts.client.address })
+      log.info({ event: 'websocket_open', id, path, route: label, client: client.address })
       return () => {
         forget()
-        request.log.info({ event: 'websocket_closed', id: request.id, route: route.label, ms: Date.now() - openedAt })
+        log.info({ event: 'websocket_closed', id, route: label, ms: Date.now() - openedAt })
       }
     },
   }

@@ -1,6 +1,6 @@
 import type { Config } from '../../config/schema.ts'
 import { challenge, loginUrlFor, type Answer } from '../../gate/challenge.ts'
-import { wasJustAsked } from '../../gate/step-up.ts'
+import { wasJustAsked, withRequirements } from '../../gate/step-up.ts'
 import type { CompiledRoute, Facts, RequestKind } from '../../gate/verdict.ts'
 import type { Session } from '../../session/session.ts'
 import type { LoginRedirects } from './login-redirect.ts'
@@ -40,12 +40,13 @@ export function intercept(
   const wish = readUpstreamChallenge(status, authenticate)
   if (wish === null) return PASS
   if (wish.type === 'invalid-token') return { type: 'renew' }
-  if (wasJustAsked(session, wish.stepUp, now)) {
+  const stepUp = withRequirements(route, wish.stepUp)
+  if (wasJustAsked(session, stepUp, now)) {
     return { type: 'answer', answer: {
       status: 403, code: 'forbidden', title: 'Not allowed',
       detail: 'The application asks for a sign-in that the sign-in service did not provide.',
     } }
   }
-  const denial = { reason: 'step-up', stepUp: wish.stepUp } as const
+  const denial = { reason: 'step-up', stepUp } as const
   return { type: 'answer', answer: challenge(denial, kind(), facts, route, { basePath: config.basePath, message: config.scripts.message }) }
 }

@@ -23,16 +23,21 @@ export interface Transfer {
   readonly request: IncomingMessage
   readonly response: ServerResponse
   readonly isOwnCookie: (name: string) => boolean
-  /** Whether to answer with something else than the upstream's answer; `true` when that has been done. */
-  readonly intercept: (answer: UpstreamAnswer, repeatable: boolean) => boolean
+  /** What to do instead of passing the upstream's answer on; `null` to pass it. */
+  readonly intercept: (answer: UpstreamAnswer, repeatable: boolean) => (() => void) | null
   /** The answer is an event stream: `end` ends it. Returns what to call when it is over. */
   readonly onEventStream: (end: () => void) => () => void
   /** Called once when nothing has been answered and nothing will come. */
   readonly fail: (fault: Fault) => void
 }
 
-const EVENT_STREAM = /^text\/event-stream\b/i
+/** Media types of answers that have no end of their own. */
+const STREAM = /^(?:text\/event-stream|multipart\/x-mixed-replace|application\/(?:x-ndjson|stream\+json|json-seq|grpc-web))\b/i
+/** How long a client may take to read the end of a stream, ms. */
+const LAST_WORDS = 1_000
 const REPEATABLE = new Set(['GET', 'HEAD', 'OPTIONS'])
+/** RFC 9110, section 9.2.2: a request that was refused may be sent again. */
+const IDEMPOTENT = new Set([...REPEATABLE, 'PUT', 'DELETE'])
 /** An idle connection that the upstream closed just as it was taken again. */
 const STALE = new Set(['UND_ERR_SOCKET', 'ECONNRESET', 'EPIPE'])
 /** An application that restarts closes all of them at once. */
@@ -90,6 +95,12 @@ export function receiver(job: Transfer, hasBody: boolean, retry: (() => void) | 
     over = true
     response.off('close', gone)
   }
+  /** The rest of the body is of no use to anybody, and the connection can't be used again. */
+  const dropBody = (): void => {
+    if (!hasBody || job.request.complete) return
+    response.setHeader('connection', 'close')
+    job.request.resume()
+  }
   return {
     onRequestStart(controller) {
       upstream = controller
@@ -100,20 +111,25 @@ export function receiver(job: Transfer, hasBody: boolean, retry: (() => void) | 
       if (status < 200) return
       const raw = controller.rawHeaders
       const { headers, location, contentType, authenticate } = clientHeaders(Array.isArray(raw) ? raw : [], job.isOwnCookie)
-      if (job.intercept({ status, location, authenticate }, !hasBody && REPEATABLE.has(job.facts.method))) {
+      const instead = job.intercept({ status, location, authenticate }, !hasBody && IDEMPOTENT.has(job.facts.method))
+      if (instead !== null) {
+        finish()
         intercepted = true
         controller.abort(new Error('answered by the gateway'))
+        dropBody()
+        instead()
         return
       }
       response.writeHead(status, statusMessage, headers)
-      if (contentType !== null && EVENT_STREAM.test(contentType)) {
-        const over = job.onEventStream(() => {
+      if (contentType !== null && STREAM.test(contentType)) {
+        const ended = job.onEventStream(() => {
           finish()
           intercepted = true
           controller.abort(new Error('the stream was ended'))
           response.end()
+          setTimeout(() => { response.destroy() }, LAST_WORDS).unref()
         })
-        response.once('close', over)
+        response.once('close', ended)
       }
       // What has come in together is dealt with by then: event streams show their headers before their first byte.
       process.nextTick(flush)
@@ -144,11 +160,7 @@ export function receiver(job: Transfer, hasBody: boolean, retry: (() => void) | 
         retry()
         return
       }
-      if (hasBody) {
-        // The rest of the body is of no use to anybody, and the connection can't be used again.
-        response.setHeader('connection', 'close')
-        job.request.resume()
-      }
+      dropBody()
       job.fail(faultOf(error))
     },
   }
