@@ -11,6 +11,7 @@ import type { ClientAuthentication, IdpClient } from './idp/clients.ts'
 import { providerConfiguration } from './idp/configuration.ts'
 import type { Parts } from './idp/configuration.ts'
 import { endpointOf, pathOf } from './idp/endpoints.ts'
+import { registerExchangeGrants } from './idp/exchange-grants.ts'
 import { createFailures } from './idp/failures.ts'
 import type { Failures } from './idp/failures.ts'
 import { answerInteraction } from './idp/interaction.ts'
@@ -44,6 +45,8 @@ export type IdpOptions = {
   /** What discovery announces for the token endpoint. */
   clientAuthentications?: readonly ClientAuthentication[]
   users?: readonly User[]
+  /** APIs that any refresh token can be redeemed for, one at a time (RFC 8707, section 2.2). */
+  resources?: readonly string[]
 }
 
 /** A running provider, and what a test may do to it. */
@@ -88,6 +91,9 @@ export const startIdp = async (options: IdpOptions = {}): Promise<Idp> => {
     lifetimes: { ...usualLifetimes, ...options.lifetimes },
     rotateRefreshTokens: options.rotateRefreshTokens ?? true,
     reshapeTokenResponse: null,
+    resources: options.resources ?? [],
+    refuseExchange: null,
+    ignoreStepUp: false,
   }
   const parts: Parts = {
     policy: interactionPolicy,
@@ -127,6 +133,7 @@ export const startIdp = async (options: IdpOptions = {}): Promise<Idp> => {
         ctx.body = reshape(body)
       }
     })
+    registerExchangeGrants(created, settings)
     observe(created, observed)
     return created
   }

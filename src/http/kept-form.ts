@@ -59,7 +59,9 @@ export async function keepForm(request: FastifyRequest, reply: FastifyReply, ans
     detail: `${answer.detail} What you entered is kept in this browser tab and sent once you are signed in.`,
     actions: [{ label: 'Sign in and send', href: loginUrl.href, top: kind === 'frame' }],
     script: `try{sessionStorage.setItem(${scriptLiteral(storageKey(id))},${scriptLiteral(JSON.stringify(kept))})}`
-      + `catch(e){document.querySelector("h1+p").textContent=${scriptLiteral(config.pages.texts['form_not_kept'] ?? NOT_KEPT)}}`,
+      + `catch(e){document.querySelector("h1+p").textContent=${scriptLiteral(config.pages.texts['form_not_kept'] ?? NOT_KEPT)}}`
+      // Who goes back after that comes to the form, not to a page that would post it once more.
+      + (kind === 'frame' ? '' : ';document.querySelector(".actions a").onclick=function(e){e.preventDefault();location.replace(this.href)}'),
   })
 }
 

@@ -58,7 +58,9 @@ export async function refreshTokens(provider: Provider, previous: Previous, now:
 /** Without a new ID token the old one still counts, and the userinfo endpoint has the news. */
 async function freshUserInfo(provider: Provider, found: Discovered, { idToken, subject }: Previous, accessToken: string): Promise<Claims | null> {
   if (!provider.settings.userinfo) return null
-  return { ...await fetchUserInfo(found.configuration, accessToken, subject), ...decodeJwt(idToken) }
+  const userinfo = await fetchUserInfo(found.configuration, accessToken, subject)
+  const signed: Claims = decodeJwt(idToken)
+  return { ...userinfo, ...signed }
 }
 
 function withLogin(before: Claims, fresh: Claims): Claims {

@@ -6,8 +6,6 @@ import type { Provider } from './provider.ts'
 export interface LogoutRequest {
   readonly issuer: string
   readonly jti: string
-  /** Seconds since the epoch. */
-  readonly issuedAt: number
   readonly subject: string | null
   readonly sid: string | null
 }
@@ -39,9 +37,9 @@ export async function readLogoutToken(provider: Provider, token: string): Promis
     if (typeof events !== 'object' || events === null || !isObject(Object.entries(events).find(([name]) => name === EVENT)?.[1])) {
       throw new Error('it is not about a back-channel logout')
     }
-    if (sub === undefined && typeof sid !== 'string') throw new Error('it names neither sub nor sid')
+    if (typeof sub !== 'string' && typeof sid !== 'string') throw new Error('it names neither sub nor sid')
     if (typeof iat !== 'number' || typeof jti !== 'string' || jti === '') throw new Error('iat or jti is not of its type')
-    return { issuer, jti, issuedAt: iat, subject: sub ?? null, sid: typeof sid === 'string' ? sid : null }
+    return { issuer, jti, subject: typeof sub === 'string' ? sub : null, sid: typeof sid === 'string' ? sid : null }
   } catch (error) {
     if (isUnreachable(error)) throw new Fault('provider_unavailable', { cause: error })
     throw new Fault('logout_refused', { cause: error })

@@ -10,7 +10,7 @@ interface Parts {
   readonly sessions: Pick<Sessions, 'find' | 'endById'>
 }
 
-/** What a provider has ended: one of its sessions, or all of a user's up to `at` (ms since the epoch). */
+/** What a provider has ended at `at` (ms since the epoch, by our clock): one of its sessions, or all of a user's. */
 interface EndedLogin {
   readonly issuer: string
   readonly subject: string | null
@@ -28,13 +28,13 @@ export async function endLogin({ store, sessions }: Parts, { issuer, subject, si
   return ended.filter(Boolean).length
 }
 
-/** Whether the provider has ended the login of a session that begins just now. */
-export async function wasLoggedOut(store: Pick<Store, 'marked'>, { issuer, subject, sid, claims }: Session): Promise<boolean> {
-  if (sid !== null && await store.marked(nameOf('sid', issuer, sid)) !== null) return true
-  const endedAt = await store.marked(nameOf('sub', issuer, subject))
-  const issuedAt = claims['iat']
-  // Later logins of the same user are none of its business.
-  return endedAt !== null && typeof issuedAt === 'number' && issuedAt * 1000 <= Number(endedAt)
+/**
+ * Whether the provider has ended the login that began at `begunAt` (ms since the epoch) while it was under way. Logins that
+ * begin later are none of its business, also where the provider goes on with the same session.
+ */
+export async function wasLoggedOut(store: Pick<Store, 'marked'>, { issuer, subject, sid }: Session, begunAt: number): Promise<boolean> {
+  const marks = [sid === null ? null : await store.marked(nameOf('sid', issuer, sid)), await store.marked(nameOf('sub', issuer, subject))]
+  return marks.some((mark) => mark !== null && begunAt <= Number(mark))
 }
 
 function nameOf(kind: 'sid' | 'sub', issuer: string, value: string): string {

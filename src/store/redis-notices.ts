@@ -71,7 +71,8 @@ export function createNotices({ self, listener, masters, publish, onAssured, onS
   }
 
   function takeBeat(sentAt: number, way: string): void {
-    if (!ways.includes(way)) return
+    // What is not of this clock's past was never sent.
+    if (!ways.includes(way) || !(sentAt <= clock())) return
     const before = heard.get(way)
     if (before !== undefined && sentAt - before > GAP_MS) lose()
     if (before !== undefined && sentAt < before) {

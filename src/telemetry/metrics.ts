@@ -13,7 +13,6 @@ export interface Metrics {
   readonly storeEvictions: Counter
   readonly storeSeconds: Histogram<'operation' | 'outcome'>
   readonly lockWaitSeconds: Histogram
-  readonly upstreamSeconds: Histogram
   /** Reads how many sessions the store holds each time the metrics are collected. */
   watchStore(size: () => number | null): void
 }
@@ -65,10 +64,6 @@ export function createMetrics(): Metrics {
     lockWaitSeconds: new Histogram({
       name: 'gatehouse_refresh_lock_wait_seconds', help: 'Time until a refresh had its lock, or another process’s result', registers,
       buckets: CALL_BUCKETS,
-    }),
-    upstreamSeconds: new Histogram({
-      name: 'gatehouse_upstream_seconds', help: 'Time to the first byte of the upstream’s answer', registers,
-      buckets: [0.001, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60],
     }),
     watchStore(size) {
       registry.registerMetric(new Gauge({

@@ -180,8 +180,8 @@ export function createRefresher({ provider, store, sessions, log, metrics }: Par
     redeem(session, wanted, now) {
       const mine = redeem(session, wanted, now)
       redemptions.add(mine)
-      const done = (): void => { redemptions.delete(mine) }
-      mine.then(done, done)
+      const settle = (): void => { redemptions.delete(mine) }
+      mine.then(settle, settle)
       return mine
     },
     refresh(session, cause, now) {

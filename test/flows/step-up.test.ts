@@ -42,7 +42,7 @@ void t.test('a provider that does not give the acr that was asked for ends in a 
   const answer = await browser.get(callback.href)
   t.equal(answer.status, 400)
   t.equal(answer.headers.gatehouse, 'login_failed')
-  t.match(answer.body, 'stronger sign-in')
+  t.match(answer.body, 'stronger or more recent sign-in')
   t.notOk(browser.cookies.get(url, 'gatehouse'))
   t.match(log.join(''), 'asked for acr urn:unknown, the ID token says urn:demo:password')
 })

@@ -21,7 +21,7 @@ void t.test('Redis is away for ten seconds under 100 requests a second: nobody n
   await sleep(10_000)
   const away = load.take()
   t.same(Object.keys(away), ['200'])
-  t.ok((away['200'] ?? 0) > 500, `${away['200']} answers while it was away`)
+  t.ok((away['200'] ?? 0) > 200, `${away['200']} answers while it was away`)
   for (const { admin } of gateways) {
     const ready = await fetch(`${admin}/readyz`)
     t.equal(ready.status, 503)

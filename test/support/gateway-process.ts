@@ -39,7 +39,12 @@ export type Replicas = {
   readonly login: (user?: string) => Promise<Browser>
 }
 
-type Change = { readonly session?: object, readonly provider?: object }
+type Change = {
+  readonly session?: object
+  readonly provider?: object
+  /** Do not wait until the store answers. */
+  readonly withoutStore?: boolean
+}
 
 type Options = Change & {
   /** The URL of the store. */
@@ -47,8 +52,7 @@ type Options = Change & {
   /** Default 2. */
   readonly count?: number
   readonly idp?: IdpOptions
-  /** Do not wait until the store answers. */
-  readonly withoutStore?: boolean
+  readonly routes?: readonly object[]
 }
 
 const asObject = (line: string): Record<string, unknown> => {
@@ -82,7 +86,7 @@ const startProcess = async (t: Test, file: string, url: string, admin: string): 
   await until('the gateway listens', () => {
     if (child.exitCode !== null) throw new Error(`it has ended: ${lines.join('\n')}`)
     return lines.some((line) => line.includes('"event":"listening"'))
-  }, 30_000)
+  }, 60_000)
   const end = async (signal: NodeJS.Signals): Promise<void> => {
     if (child.exitCode !== null || child.signalCode !== null) return
     const gone = once(child, 'exit')
@@ -125,10 +129,11 @@ export const startReplicas = async (t: Test, options: Options): Promise<Replicas
       rateLimit: { login: 'off', callback: 'off', session: 'off', requests: 'off' },
       provider: { issuer: idp.issuer, clientId: 'replicated', clientSecret, ...options.provider, ...change.provider },
       session: { keys, store: options.store, ...options.session, ...change.session },
+      ...(options.routes === undefined ? {} : { routes: options.routes }),
       log: { level: 'debug' },
     })
     const gateway = await startProcess(t, file, url, `http://${admin}`)
-    if (options.withoutStore !== true) await until('the gateway is ready', async () => (await fetch(`${gateway.admin}/readyz`)).status === 200)
+    if ((change.withoutStore ?? options.withoutStore) !== true) await until('the gateway is ready', async () => (await fetch(`${gateway.admin}/readyz`)).status === 200, 30_000)
     return gateway
   }
   const another = async (change: Change = {}): Promise<GatewayProcess> => start(`http://127.0.0.1:${await freePort()}`, change)

@@ -1,5 +1,6 @@
 import type { JWK } from 'jose'
 import type { AdapterPayload } from 'oidc-provider'
+import { exchangeGrants } from './exchange-grants.ts'
 
 /** How a relying party proves itself at the token endpoint; the provider accepts this one way only. */
 export type ClientAuthentication = 'client_secret_basic' | 'client_secret_post' | 'private_key_jwt' | 'none'
@@ -31,7 +32,11 @@ export const clientMetadata = (client: IdpClient): AdapterPayload => ({
   client_name: client.clientId,
   redirect_uris: client.redirectUris,
   post_logout_redirect_uris: client.postLogoutRedirectUris ?? [],
-  grant_types: ['authorization_code', 'refresh_token'],
+  grant_types: [
+    'authorization_code', 'refresh_token',
+    // Nobody else can prove that it is itself.
+    ...(client.clientSecret === undefined && client.jwks === undefined ? [] : ['client_credentials', ...Object.values(exchangeGrants)]),
+  ],
   response_types: ['code'],
   token_endpoint_auth_method: client.clientAuthentication ?? usualAuthentication(client),
   id_token_signed_response_alg: client.idTokenSigningAlgorithm ?? 'RS256',

@@ -1,5 +1,6 @@
-import type { Configuration, interactionPolicy } from 'oidc-provider'
+import type { AdapterFactory, Configuration, interactionPolicy } from 'oidc-provider'
 import { acrs } from './acr.ts'
+import { apiScopes } from './api-scopes.ts'
 import { completeAuthorizationRequest } from './authorization-request.ts'
 import type { ClientAuthentication } from './clients.ts'
 import { endpointPaths } from './endpoints.ts'
@@ -26,10 +27,21 @@ export type Parts = {
   pushedAuthorization: boolean
 }
 
-const apiScopes = ['orders.read', 'orders.write']
-
 const claimsOf = ({ sub, name, email, groups, claims }: User): { sub: string, [claim: string]: unknown } =>
   ({ ...claims, sub, name, email, groups, preferred_username: sub })
+
+/** What a refresh token may be redeemed for is settled when it is: tests change it. */
+const withResources = (adapter: AdapterFactory, settings: IdpSettings): AdapterFactory => (model) => {
+  const plain = adapter(model)
+  if (model !== 'RefreshToken') return plain
+  return {
+    ...plain,
+    find: async (id) => {
+      const found = await plain.find(id)
+      return found === undefined || settings.resources.length === 0 ? found : { ...found, resource: [...settings.resources] }
+    },
+  }
+}
 
 const withoutDispatcher = (init: RequestInit & { dispatcher?: unknown } = {}): RequestInit => {
   const { dispatcher: _dispatcher, ...rest } = init
@@ -41,7 +53,7 @@ export const providerConfiguration = (parts: Parts, signingKeys: SigningKeys): C
   const { users, settings, observed } = parts
   const extraClaims = [...users.values()].flatMap(({ claims }) => Object.keys(claims ?? {}))
   return {
-    adapter: parts.storage.adapter,
+    adapter: withResources(parts.storage.adapter, settings),
     jwks: { keys: [...signingKeys] },
     cookies: {
       // Cookies know no ports: on one host these must not be mistaken for the application's or the gateway's.
@@ -93,12 +105,13 @@ export const providerConfiguration = (parts: Parts, signingKeys: SigningKeys): C
       claimsParameter: { enabled: true },
       revocation: { enabled: true, allowedPolicy: (_ctx, client, token) => token.clientId === client.clientId },
       userinfo: { enabled: true },
+      clientCredentials: { enabled: true },
       backchannelLogout: { enabled: true },
       rpInitiatedLogout: { enabled: true, logoutSource: showLogout, postLogoutSuccessSource: showSignedOut },
       pushedAuthorizationRequests: { enabled: parts.pushedAuthorization },
       resourceIndicators: {
         enabled: true,
-        useGrantedResource: () => true,
+        useGrantedResource: () => settings.resources.length === 0,
         getResourceServerInfo: (_ctx, audience) => ({
           audience,
           scope: apiScopes.join(' '),
@@ -114,6 +127,7 @@ export const providerConfiguration = (parts: Parts, signingKeys: SigningKeys): C
     ttl: {
       AccessToken: () => settings.lifetimes.accessToken,
       AuthorizationCode: 60,
+      ClientCredentials: () => settings.lifetimes.accessToken,
       Grant: 30 * 86_400,
       IdToken: () => settings.lifetimes.idToken,
       Interaction: 3600,
@@ -122,10 +136,10 @@ export const providerConfiguration = (parts: Parts, signingKeys: SigningKeys): C
     },
     rotateRefreshToken: () => settings.rotateRefreshTokens,
     interactions: {
-      policy: createInteractionPolicy(parts.policy),
+      policy: createInteractionPolicy(parts.policy, settings),
       url: (_ctx, interaction) => `/interaction/${interaction.uid}`,
     },
-    loadExistingGrant: grantEverything,
+    loadExistingGrant: async (ctx) => grantEverything(ctx, settings.resources),
     findAccount: (_ctx, sub) => {
       const user = users.get(sub)
       return user === undefined ? undefined : { accountId: sub, claims: () => claimsOf(user) }

@@ -1,7 +1,7 @@
 import type { Grant, KoaContextWithOIDC } from 'oidc-provider'
 
 /** The grant of this user to this client, made or widened to all that is asked for: nobody is asked to consent. */
-export const grantEverything = async ({ oidc }: KoaContextWithOIDC): Promise<Grant | undefined> => {
+export const grantEverything = async ({ oidc }: KoaContextWithOIDC, resources: readonly string[]): Promise<Grant | undefined> => {
   const clientId = oidc.client?.clientId
   const accountId = oidc.session?.accountId
   if (clientId === undefined || accountId === undefined) return undefined
@@ -11,7 +11,7 @@ export const grantEverything = async ({ oidc }: KoaContextWithOIDC): Promise<Gra
   const grant = known?.accountId === accountId ? known : new oidc.provider.Grant({ clientId, accountId })
   grant.addOIDCScope([...oidc.requestParamScopes].join(' '))
   grant.addOIDCClaims([...oidc.requestParamClaims])
-  for (const resource of Object.keys(oidc.resourceServers ?? {})) {
+  for (const resource of [...Object.keys(oidc.resourceServers ?? {}), ...resources]) {
     grant.addResourceScope(resource, [...oidc.requestParamScopes].join(' '))
   }
   await grant.save()

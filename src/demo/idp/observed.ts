@@ -53,7 +53,8 @@ export const observe = (provider: Provider, observed: Observed): void => {
     }
   }
   provider.on('grant.success', (ctx) => {
-    count(observed.grants, ctx)
+    // What the demo's own grants refuse has not thrown.
+    count(ctx.status === 200 ? observed.grants : observed.refusedGrants, ctx)
     if (isRecord(ctx.body)) keep(ctx.body)
   })
   provider.on('grant.error', (ctx) => { count(observed.refusedGrants, ctx) })

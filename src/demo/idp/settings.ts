@@ -13,6 +13,12 @@ export type IdpSettings = {
   rotateRefreshTokens: boolean
   /** Changes a successful answer of the token endpoint on its way out, e.g. leaves `expires_in` away. */
   reshapeTokenResponse: ((body: Record<string, unknown>) => Record<string, unknown>) | null
+  /** APIs that any refresh token can be redeemed for, one at a time (RFC 8707, section 2.2). */
+  resources: readonly string[]
+  /** The answer in place of an exchanged token for an audience, e.g. Entra's `interaction_required`; `null` to give it. */
+  refuseExchange: ((audience: string) => Readonly<Record<string, unknown>> | null) | null
+  /** Gives what was asked for whatever `acr_values` and `max_age` say: a provider that does not do step-up. */
+  ignoreStepUp: boolean
 }
 
 /** Five minutes for tokens, a day for what renews them. */

@@ -60,7 +60,8 @@ export function sendOutcome(
   const script = `var alone=parent===self,to=alone?opener:parent;${news}`
     + `if(to)to.postMessage({type:"gatehouse",outcome:${scriptLiteral(outcome)}},location.origin);if(alone)close()`
   const page = renderPage({
-    name: 'silent', title: outcome === 'ok' ? 'Signed in' : 'Not signed in', requestId: request.id, actions: [], script,
+    name: 'silent', title: outcome === 'ok' ? 'Signed in' : 'Not signed in', requestId: request.id, script,
+    actions: [{ label: 'Start page', href: '/', top: true }],
     detail: outcome === 'ok' ? 'You are signed in. This window can be closed.' : 'You could not be signed in without being asked.',
   }, config.pages)
   return reply.headers(page.headers).send(page.html)

@@ -17,7 +17,7 @@ export const backchannelLogout: Endpoint = (services) => async (request, reply) 
     request.log.warn({ event: 'replay', id: request.id, what: 'logout token' }, 'a logout token came a second time')
     throw new Fault('logout_refused', { cause: new Error('its jti was used before') })
   }
-  const ended = await endLogin({ store, sessions }, { ...wanted, at: wanted.issuedAt * 1000 }, 'backchannel')
+  const ended = await endLogin({ store, sessions }, { ...wanted, at: Date.now() }, 'backchannel')
   request.log.info({ event: 'logout', id: request.id, channel: 'back', ended }, 'the provider has ended sessions')
   contextOf(request).verdict = 'logout'
   return reply.header('cache-control', 'no-store').code(200).send()

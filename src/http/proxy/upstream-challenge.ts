@@ -19,13 +19,24 @@ export function readUpstreamChallenge(status: number, values: readonly string[])
     if (error === 'invalid_token' && status === 401) return { type: 'invalid-token' }
     if (error === 'insufficient_scope' && scope !== undefined) return { type: 'step-up', stepUp: { acrValues: null, maxAge: null, scope } }
     if (error === 'insufficient_user_authentication') {
-      const acr = parameters.get('acr_values')
+      const acr = parameters.get('acr_values')?.split(' ').filter((value) => value !== '') ?? []
       const maxAge = Number(parameters.get('max_age') ?? Number.NaN)
-      return { type: 'step-up', stepUp: { acrValues: acr === undefined ? null : acr.split(' '), maxAge: Number.isInteger(maxAge) ? maxAge : null } }
+      return { type: 'step-up', stepUp: { acrValues: acr.length === 0 ? null : acr, maxAge: Number.isInteger(maxAge) && maxAge >= 0 ? maxAge : null } }
     }
-    if (error === 'insufficient_claims' && claims !== undefined) {
-      // Entra writes it in base64; as a request parameter it is plain JSON.
-      return { type: 'step-up', stepUp: { acrValues: null, maxAge: null, claims: Buffer.from(claims, 'base64').toString('utf8') } }
+    const wanted = error === 'insufficient_claims' && claims !== undefined ? readClaims(claims) : null
+    if (wanted !== null) return { type: 'step-up', stepUp: { acrValues: null, maxAge: null, claims: wanted } }
+  }
+  return null
+}
+
+/** Entra writes the `claims` parameter in base64; in a request it is plain JSON. `null` for what is no object in either. */
+function readClaims(value: string): string | null {
+  for (const text of [Buffer.from(value, 'base64').toString('utf8'), value]) {
+    try {
+      const claims: unknown = JSON.parse(text)
+      if (typeof claims === 'object' && claims !== null && !Array.isArray(claims)) return text
+    } catch {
+      // Perhaps in the other way.
     }
   }
   return null

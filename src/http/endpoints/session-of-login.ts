@@ -1,0 +1,53 @@
+import type { FastifyRequest } from 'fastify'
+import type { LoginResult } from '../../oidc/callback.ts'
+import { revokeRefreshToken } from '../../oidc/logout.ts'
+import { sidOf } from '../../oidc/token-set.ts'
+import { absoluteEnd, type Session } from '../../session/session.ts'
+import type { Context } from '../context.ts'
+import { userMark, type LoginState } from '../login-state.ts'
+import { findSession } from './current-session.ts'
+import type { Services } from './endpoint.ts'
+
+/**
+ * What a silent login does to a session that it is to leave as it is: nothing, but for tokens that can't be renewed in
+ * another way. `another`: it is not the provider's session of old, so this one can't be kept.
+ */
+export async function keepSession(
+  services: Services, request: FastifyRequest, { now }: Context, { tokens, idToken, idTokenClaims, claims }: LoginResult,
+): Promise<'renewed' | 'same' | 'over' | 'another'> {
+  const { sessions } = services
+  const session = await findSession(services, request)
+  if (session === null) return 'over'
+  if (session.tokens.refreshToken !== null) return 'same'
+  if (session.sid !== sidOf(idTokenClaims)) return 'another'
+  const endsAt = absoluteEnd(sessions.policy, session.createdAt, idTokenClaims.exp * 1000)
+  const { session: renewed } = await sessions.renew(session, { tokens, idToken, claims, refreshedAt: now, endsAt }, now)
+  return renewed === null ? 'over' : 'renewed'
+}
+
+/** The mark of the user that a login has brought. */
+export function userOf({ issuer, idTokenClaims }: LoginResult): string {
+  return userMark({ issuer, subject: idTokenClaims.sub })
+}
+
+/** The id changes with every login. The same user's session goes on under the new id, another user's ends. */
+export async function replaceSession(
+  services: Services, request: FastifyRequest, { now }: Context, result: LoginResult, state: LoginState,
+): Promise<Session> {
+  const { sessions, provider, streams, log } = services
+  const user = userOf(result)
+  const current = await findSession(services, request)
+  // Tabs that began together finish one after the other: to change the id each time would fail what the others have under way.
+  if (current !== null && userMark(current) === user && current.createdAt > state.at && !state.particular) return current
+  const session = await sessions.create(result, state.origin, now, state.stepUp).catch((error: unknown) => {
+    // What could not be kept must not live on at the provider.
+    void revokeRefreshToken(provider, result.tokens.refreshToken, log)
+    throw error
+  })
+  const before = current === null ? state.before : { id: current.id, endsAt: current.endsAt, user: userMark(current) }
+  if (before !== null && before.user === user) streams.move(before.id, session)
+  if (before !== null) await sessions.end(before, before.user === user ? 'renewed' : 'replaced')
+  // The same user's old refresh token may belong to the same grant as the new one: revoking it could end both.
+  if (current !== null && userMark(current) !== user) void revokeRefreshToken(provider, current.tokens.refreshToken, log)
+  return session
+}

@@ -1,0 +1,212 @@
+import t, { type Test } from 'tap'
+import { createBrowser } from '../support/browser.ts'
+import { moveClock } from '../support/clock.ts'
+import { eventually } from '../support/eventually.ts'
+import { loggedIn, type LoggedIn } from '../support/logged-in.ts'
+import { bearerClaims } from '../support/jwt.ts'
+
+const TOKEN_EXCHANGE = 'urn:ietf:params:oauth:grant-type:token-exchange'
+const ON_BEHALF_OF = 'urn:ietf:params:oauth:grant-type:jwt-bearer'
+
+const script = { kind: 'script' } as const
+
+/** A gateway with alice logged in, whose routes are the paths of `/api/` with these tokens. */
+const withTokens = async (t: Test, tokens: Record<string, object>, more: Parameters<typeof loggedIn>[1] = {}): Promise<LoggedIn> => loggedIn(t, {
+  idp: { lifetimes: { accessToken: 100 }, resources: ['api://orders', 'api://stock'] },
+  ...more,
+  config: {
+    provider: { scopes: ['openid', 'profile', 'offline_access', 'orders.read', 'orders.write'] },
+    routes: [{ path: '/**' }, ...Object.entries(tokens).map(([name, token]) => ({ path: `/api/echo/${name}`, token }))],
+    ...more.config,
+  },
+})
+
+/** The status of a script's request to a route, and the token that it brought to the application. */
+const ask = async ({ browser, url, upstream }: LoggedIn, name: string) => {
+  upstream.requests.length = 0
+  const answer = await browser.get(`${url}/api/echo/${name}`, script)
+  const [sent] = upstream.requests
+  return { answer, status: answer.status, claims: sent === undefined ? null : bearerClaims(sent) }
+}
+
+void t.test('token exchange brings a token for the audience and with the scopes of the route', async (t) => {
+  const running = await withTokens(t, { orders: { grant: 'token-exchange', audience: 'api://orders', scopes: ['orders.read'] } })
+  t.match(await ask(running, 'orders'), { status: 200, claims: { aud: 'api://orders', sub: 'alice', scope: 'orders.read' } })
+  t.match(running.idp.grants, { [TOKEN_EXCHANGE]: 1 })
+})
+
+void t.test('on-behalf-of speaks Entra’s dialect', async (t) => {
+  const running = await withTokens(t, { orders: { grant: 'on-behalf-of', scopes: ['api://orders/.default'] } })
+  t.match(await ask(running, 'orders'), { status: 200, claims: { aud: 'api://orders', sub: 'alice', scope: 'orders.read orders.write' } })
+  t.match(running.idp.grants, { [ON_BEHALF_OF]: 1 })
+})
+
+void t.test('client credentials are the gateway’s own, asked for once for everybody', async (t) => {
+  const running = await withTokens(t, { orders: { grant: 'client-credentials', resource: 'api://orders', scopes: ['orders.write'] } })
+  const first = await ask(running, 'orders')
+  t.match(first, { status: 200, claims: { aud: 'api://orders', scope: 'orders.write' } })
+  t.notMatch(first, { claims: { sub: 'alice' } })
+  const other = createBrowser()
+  await other.login(`${running.url}/`, 'bob')
+  t.equal((await other.get(`${running.url}/api/echo/orders`, script)).status, 200)
+  t.match(running.idp.grants, { client_credentials: 1 })
+})
+
+void t.test('client credentials need no access token of the user’s', async (t) => {
+  const running = await withTokens(t, { orders: { grant: 'client-credentials', resource: 'api://orders' } })
+  running.idp.fail('token', { status: 503, times: 1 })
+  moveClock(t, 101_000)
+  t.equal((await running.browser.get(`${running.url}/api/orders`, script)).status, 503, 'the user’s own has expired')
+  t.equal((await ask(running, 'orders')).status, 200)
+})
+
+void t.test('the session’s refresh token is redeemed for another resource, and the session goes on with the rotated one', async (t) => {
+  const running = await withTokens(t, { stock: { resource: 'api://stock', scopes: ['orders.read'] } })
+  t.match(await ask(running, 'stock'), { status: 200, claims: { aud: 'api://stock', sub: 'alice', scope: 'orders.read' } })
+  t.equal(running.idp.grants['refresh_token'], 1)
+  moveClock(t, 101_000)
+  t.equal((await running.call()).status, 200)
+  t.equal((await ask(running, 'stock')).status, 200)
+  t.equal((await running.status()).session['active'], true)
+  t.equal(running.idp.refusedGrants['refresh_token'], 0, 'no refresh token was used twice')
+})
+
+void t.test('many requests at once with all kinds of refresh spend no refresh token twice', async (t) => {
+  const running = await withTokens(t, { stock: { resource: 'api://stock' }, orders: { resource: 'api://orders' } })
+  moveClock(t, 101_000)
+  const paths = ['/api/orders', '/api/echo/stock', '/api/echo/orders']
+  const answers = await Promise.all(Array.from({ length: 30 }, (_, i) => running.browser.get(running.url + paths[i % 3], script)))
+  t.same([...new Set(answers.map(({ status }) => status))], [200])
+  t.equal(running.idp.grants['refresh_token'], 3, 'one for each token')
+  t.equal(running.idp.refusedGrants['refresh_token'], 0)
+})
+
+void t.test('two routes with two audiences at the same moment each get their own, each asked for once', async (t) => {
+  const running = await withTokens(t, {
+    orders: { grant: 'token-exchange', audience: 'api://orders' }, stock: { grant: 'token-exchange', audience: 'api://stock' },
+  })
+  const names = Array.from({ length: 20 }, (_, i) => (i % 2 === 0 ? 'orders' : 'stock'))
+  await Promise.all(names.map((name) => running.browser.get(`${running.url}/api/echo/${name}`, script)))
+  const sent = running.upstream.requests.filter(({ url }) => url.startsWith('/api/echo/'))
+  t.equal(sent.length, 20)
+  for (const request of sent) t.equal(bearerClaims(request).aud, `api://${request.url.slice('/api/echo/'.length)}`)
+  t.match(running.idp.grants, { [TOKEN_EXCHANGE]: 2 })
+})
+
+void t.test('two users on one route each get their own', async (t) => {
+  const running = await withTokens(t, { orders: { grant: 'token-exchange', audience: 'api://orders' } })
+  const other = createBrowser()
+  await other.login(`${running.url}/`, 'bob')
+  t.match(await ask(running, 'orders'), { claims: { sub: 'alice' } })
+  t.match(await ask({ ...running, browser: other }, 'orders'), { claims: { sub: 'bob' } })
+})
+
+void t.test('a route without a token sends none, and not the client’s either', async (t) => {
+  const { browser, url, upstream } = await withTokens(t, { none: { grant: 'none' } })
+  t.equal((await browser.get(`${url}/api/echo/none`, { ...script, headers: { authorization: 'Bearer mine' } })).status, 200)
+  t.notOk(upstream.requests.at(-1)?.headers.authorization)
+})
+
+void t.test('a token goes into the header that the route names', async (t) => {
+  const { browser, url, upstream } = await withTokens(t, { orders: { grant: 'token-exchange', audience: 'api://orders', header: 'X-Access-Token' } })
+  await browser.get(`${url}/api/echo/orders`, script)
+  const { headers = {} } = upstream.requests.at(-1) ?? {}
+  t.notOk(headers.authorization)
+  t.match(bearerClaims({ headers: { authorization: `Bearer ${String(headers['x-access-token'])}` } }), { aud: 'api://orders' })
+})
+
+void t.test('a route’s token is kept, renewed on the side before its end, and at once after it', async (t) => {
+  const running = await withTokens(t, { orders: { grant: 'client-credentials', resource: 'api://orders' } })
+  const first = await ask(running, 'orders')
+  t.same((await ask(running, 'orders')).claims, first.claims, 'kept')
+  moveClock(t, 85_000)
+  t.same((await ask(running, 'orders')).claims, first.claims, 'still the old one: nobody waits')
+  await eventually(() => running.idp.grants['client_credentials'] === 2)
+  await eventually(async () => (await ask(running, 'orders')).claims?.jti !== first.claims?.jti)
+  moveClock(t, 110_000)
+  t.equal((await ask(running, 'orders')).status, 200)
+  t.equal(running.idp.grants['client_credentials'], 3, 'expired: asked for before the request went on')
+})
+
+void t.test('a route’s token ends with its session', async (t) => {
+  const running = await withTokens(t, { orders: { grant: 'token-exchange', audience: 'api://orders' } })
+  const first = await ask(running, 'orders')
+  await running.browser.post(`${running.url}/oauth2/logout/local`, undefined, script)
+  t.match((await ask(running, 'orders')).answer, { status: 401 })
+  await running.browser.login(`${running.url}/`, 'alice')
+  t.not((await ask(running, 'orders')).claims?.jti, first.claims?.jti)
+})
+
+void t.test('a provider that refuses the exchange is a 502, never another token', async (t) => {
+  const running = await withTokens(t, {
+    orders: { grant: 'token-exchange', audience: 'api://orders' }, stock: { grant: 'on-behalf-of', scopes: ['api://stock/.default'] }, closed: { resource: 'api://closed' },
+  })
+  running.idp.settings.refuseExchange = () => ({ error: 'invalid_target' })
+  for (const name of ['orders', 'stock', 'closed']) {
+    const { answer, claims } = await ask(running, name)
+    t.match(answer.json(), { status: 502, code: 'token_unavailable' }, name)
+    t.equal(claims, null, `${name}: the application was not asked`)
+  }
+  t.equal((await running.call()).status, 200, 'other routes go on')
+  t.equal(running.events('exchange_failed').length, 3)
+})
+
+void t.test('a refused exchange is not asked for again with every request', async (t) => {
+  const running = await withTokens(t, { orders: { grant: 'token-exchange', audience: 'api://orders' } })
+  running.idp.settings.refuseExchange = () => ({ error: 'invalid_target' })
+  const before = running.idp.tokenRequests
+  await Promise.all(Array.from({ length: 20 }, () => running.browser.get(`${running.url}/api/echo/orders`, script)))
+  t.equal(running.idp.tokenRequests - before, 1)
+})
+
+void t.test('a provider that can’t be reached is a 503 that says when to try again', async (t) => {
+  const running = await withTokens(t, { orders: { grant: 'token-exchange', audience: 'api://orders' } })
+  running.idp.fail('token', { status: 503, times: 1 })
+  const { answer } = await ask(running, 'orders')
+  t.equal(answer.status, 503)
+  t.match(answer.headers['retry-after'], /^\d+$/)
+  t.equal(answer.json()['code'], 'token_unavailable')
+  await eventually(async () => (await ask(running, 'orders')).status === 200)
+})
+
+const policy = '{"id_token":{"acrs":{"essential":true,"value":"c1"}}}'
+
+void t.test('an exchange that needs the user becomes a login with the claims that the provider names', async (t) => {
+  const running = await withTokens(t, { orders: { grant: 'on-behalf-of', scopes: ['api://orders/.default'] } })
+  moveClock(t, 61_000)
+  running.idp.settings.refuseExchange = () => ({ error: 'interaction_required', claims: policy })
+  const { answer } = await ask(running, 'orders')
+  t.equal(answer.status, 401)
+  t.equal(answer.json()['code'], 'step_up_required')
+  const login = new URL(String(answer.json()['login_url']))
+  t.equal(login.searchParams.get('claims'), policy)
+
+  running.idp.settings.refuseExchange = null
+  await running.browser.login(login.href, 'alice')
+  t.match(running.idp.lastAuthorizationRequest, { claims: policy })
+  t.equal((await ask(running, 'orders')).status, 200)
+})
+
+void t.test('invalid_grant with claims, as Entra has it, is a step-up, too', async (t) => {
+  const running = await withTokens(t, { orders: { grant: 'on-behalf-of', scopes: ['api://orders/.default'] } })
+  running.idp.settings.refuseExchange = () => ({ error: 'invalid_grant', suberror: 'basic_action', claims: policy })
+  t.match((await ask(running, 'orders')).answer.json(), { code: 'step_up_required' })
+  t.equal((await running.call()).status, 200, 'and does not end the session')
+})
+
+void t.test('a provider that asks for the same login again and again ends in a page, not in a circle', async (t) => {
+  const running = await withTokens(t, { orders: { grant: 'on-behalf-of', scopes: ['api://orders/.default'] } })
+  running.idp.settings.refuseExchange = () => ({ error: 'interaction_required', claims: policy })
+  const { answer, hops } = await running.browser.login(`${running.url}/api/echo/orders`, 'alice')
+  t.equal(answer.status, 502)
+  t.match(answer.headers['content-type'], /^text\/html/)
+  t.equal(hops.filter(({ url }) => url.includes('/oauth2/callback')).length, 1, 'one login')
+})
+
+void t.test('a refresh token that the provider has taken back ends the session, also when it was to bring another resource', async (t) => {
+  const running = await withTokens(t, { stock: { resource: 'api://stock' } })
+  running.idp.revokeGrantsOf('alice')
+  const { answer } = await ask(running, 'stock')
+  t.match(answer.json(), { status: 401, code: 'session_expired' })
+  t.match(running.events('session_ended'), [{ reason: 'refused' }])
+})

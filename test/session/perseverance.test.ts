@@ -1,0 +1,39 @@
+import { setTimeout as sleep } from 'node:timers/promises'
+import t from 'tap'
+import { createPerseverance } from '../../src/session/perseverance.ts'
+
+void t.test('what fails is tried again until it succeeds, and then no more', async (t) => {
+  const perseverance = createPerseverance()
+  let tries = 0
+  perseverance.persist(async () => {
+    tries += 1
+    if (tries < 3) throw new Error('not yet')
+  }, Date.now() + 60_000)
+  t.equal(await perseverance.settled(10_000), 0)
+  t.equal(tries, 3)
+  await sleep(600)
+  t.equal(tries, 3)
+})
+
+void t.test('it is given up at its time, and nobody waits longer than asked', async (t) => {
+  const perseverance = createPerseverance()
+  let tries = 0
+  perseverance.persist(async () => {
+    tries += 1
+    throw new Error('never')
+  }, Date.now() + 1_000)
+  const begun = Date.now()
+  t.equal(await perseverance.settled(100), 1)
+  t.ok(Date.now() - begun < 500)
+  t.equal(await perseverance.settled(10_000), 0)
+  const done = tries
+  t.ok(done >= 1)
+  await sleep(1_200)
+  t.equal(tries, done)
+})
+
+void t.test('with nothing to do there is nothing to wait for', async (t) => {
+  const begun = Date.now()
+  t.equal(await createPerseverance().settled(10_000), 0)
+  t.ok(Date.now() - begun < 100)
+})
