@@ -91,7 +91,7 @@ export async function buildApp(config: Config, log: Log): Promise<Gatehouse> {
   const cookies = await createCookies(app, config)
   const answers = createAnswers(config, cookies)
   const routes = compileRoutes(config.routes, config.basePath)
-  const facts = createFactReader({ publicUrls: config.publicUrl, trustedProxies: config.trustedProxies, readTicket: cookies.ticket })
+  const facts = createFactReader({ publicUrls: config.publicUrl, trustedProxies: config.trustedProxies, overSocket: 'path' in config.listen, readTicket: cookies.ticket })
   app.decorateRequest('context', null)
   observe(app, config, metrics)
   handleFailures(app, answers)
@@ -106,7 +106,7 @@ export async function buildApp(config: Config, log: Log): Promise<Gatehouse> {
 
   // What decides, and what goes upstream.
   const gate = buildGate({ config, routes, sessions, tokens, bearers: createAccessTokens(provider) })
-  const headers = compileHeaders(routes.routes, cookies.isOwn)
+  const headers = compileHeaders(routes.routes, cookies.isOwn, ({ origin, method, path }) => routes.dependsOnMethod(hostOf(origin), method, path))
 
   // The gateway's own URLs.
   const services: Services = {

@@ -30,8 +30,10 @@ import { isRecord } from './is-record.ts'
 
 /** How to start the provider; nothing is required. */
 export type IdpOptions = {
-  /** Default 127.0.0.1. The issuer is made of it. */
+  /** Default 127.0.0.1. */
   host?: string
+  /** What browsers call it, where that is not `host`. The issuer is made of it. */
+  hostname?: string
   /** Default 0: any free port. */
   port?: number
   /** PEM; with it the issuer is https. */
@@ -76,7 +78,7 @@ const listen = async (options: IdpOptions, answer: (req: IncomingMessage, res: S
   const server = tls === undefined ? createServer(answer) : createTlsServer(tls, answer)
   server.listen(port, host)
   await once(server, 'listening')
-  const hostname = host.includes(':') ? `[${host}]` : host
+  const hostname = options.hostname ?? (host.includes(':') ? `[${host}]` : host)
   return { server, issuer: `${tls === undefined ? 'http' : 'https'}://${hostname}:${boundPort(server)}` }
 }
 

@@ -9,6 +9,7 @@ import { apiAnswers } from './upstream/api.ts'
 import type { ApiAnswer } from './upstream/api.ts'
 import { streamEvents } from './upstream/event-stream.ts'
 import { adminPage, homePage, notFoundPage, orderedPage, publicPage } from './upstream/pages.ts'
+import { approvedPage, reportPage, reportedPage, tabPage } from './upstream/report-page.ts'
 import { createStatusAnswer } from './upstream/status.ts'
 import { acceptWebSocket } from './upstream/web-socket.ts'
 
@@ -87,6 +88,9 @@ export const startUpstream = async (options: UpstreamOptions = {}): Promise<Upst
     if (apiAnswer !== undefined) await apiAnswer(req, res, new URLSearchParams(query))
     else if (path === '/') sendPage(res, 200, homePage(req.headers, req.rawHeaders))
     else if (path === '/orders' && req.method === 'POST') await answerOrder(req, res)
+    else if (path === '/report') sendPage(res, 200, req.method === 'POST' ? reportedPage(req.headers, new URLSearchParams(await text(req))) : reportPage(req.headers))
+    else if (path === '/approve') sendPage(res, 200, approvedPage(req.headers))
+    else if (path.startsWith('/tab/')) sendPage(res, 200, tabPage(req.headers, path))
     else if (path === '/admin' || path === '/admin/') sendPage(res, 200, adminPage(req.headers))
     else if (path.startsWith('/public/')) sendPage(res, 200, publicPage(req.headers))
     else sendPage(res, 404, notFoundPage(req.headers, path))

@@ -30,8 +30,13 @@ interface RouteRules {
   readonly filled: WeakMap<Claims, readonly string[]>
 }
 
-/** Compiles the header rules of all routes. `isOwnCookie` tells the gateway's cookies by name. */
-export function compileHeaders(routes: readonly CompiledRoute[], isOwnCookie: (name: string) => boolean): UpstreamHeaders {
+/**
+ * Compiles the header rules of all routes. `isOwnCookie` tells the gateway's cookies by name, `isByMethod` the requests
+ * that would take another route with another method: those must not name one in a header.
+ */
+export function compileHeaders(
+  routes: readonly CompiledRoute[], isOwnCookie: (name: string) => boolean, isByMethod: (facts: Facts) => boolean = () => false,
+): UpstreamHeaders {
   const identity = new Set(routes.flatMap(({ headers, token }) => [...Object.keys(headers.set), token.header]).map(canonical))
   identity.delete('authorization')
   const rules = routes.map(({ headers }): RouteRules => ({
@@ -83,7 +88,7 @@ export function compileHeaders(routes: readonly CompiledRoute[], isOwnCookie: (n
         switch (treatmentOf(name)) {
           case 'pass': out.push(name, value); break
           case 'forwarded': if (client.trusted) out.push(name, value); break
-          case 'override': if (route.methods === null) out.push(name, value); break
+          case 'override': if (route.methods === null && !isByMethod(facts)) out.push(name, value); break
           case 'authorization': if ((who === null || who.bearer === true) && mine?.setsAuthorization !== true) out.push(name, value); break
           case 'cookie': {
             const others = withoutOwnCookies(value, isOwnCookie)
@@ -105,9 +110,9 @@ export function compileHeaders(routes: readonly CompiledRoute[], isOwnCookie: (n
   }
 }
 
-/** Lower case, with `_` and `.` as `-`: how CGI, WSGI and PHP tell names apart. */
+/** Lower case, with `-` for all that is no letter or digit: how CGI and its heirs tell names apart. */
 function canonical(name: string): string {
-  return name.toLowerCase().replace(/[_.]/g, '-')
+  return name.toLowerCase().replace(/[^a-z0-9]/g, '-')
 }
 
 function namedByConnection(connection: string | undefined): Set<string> | null {

@@ -10,6 +10,8 @@ export interface RouteTable {
   readonly routes: readonly CompiledRoute[]
   /** The route for a request: the most specific path wins, then the one that names the host, then the one that names the method. */
   match(host: string, method: string, path: string): Match
+  /** Whether another method would select another route for the same path. */
+  dependsOnMethod(host: string, method: string, path: string): boolean
   /** A reading of the path, by some server, that selects another route than `matched`; `null` when there is none. */
   otherReading(host: string, method: string, path: string, matched: Match): string | null
 }
@@ -28,6 +30,7 @@ interface Leaf { readonly target: CompiledRoute | 'endpoint', readonly host: str
 /** Compiles the configured routes and the gateway's own paths under `basePath`. */
 export function compileRoutes(configured: readonly Route[], basePath: string): RouteTable {
   const routes = configured.map((route, index): CompiledRoute => ({ ...route, index, label: labelOf(route) }))
+  const methods = new Set(configured.flatMap((route) => route.methods ?? []))
   const exact = newNode()
   // Where readings are looked up: a pattern with percent-encodings is found by what it means, too.
   const read = newNode()
@@ -48,6 +51,10 @@ export function compileRoutes(configured: readonly Route[], basePath: string): R
 
   return {
     routes,
+    dependsOnMethod(host, method, path) {
+      const matched = find(exact, path, 0, host, method)
+      return [...methods, ''].some((other) => find(exact, path, 0, host, other) !== matched)
+    },
     match: (host, method, path) => find(exact, path, 0, host, method),
     otherReading(host, method, path, matched) {
       if (allLowerCase && isPlain(path)) return null

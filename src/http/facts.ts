@@ -14,11 +14,13 @@ interface FactReader {
 interface FactOptions {
   readonly publicUrls: readonly string[]
   readonly trustedProxies: readonly string[]
+  /** Peers come over a unix socket and have no address: who may write there, the file system decides. */
+  readonly overSocket: boolean
   readonly readTicket: (cookies: string | undefined) => Ticket | null
 }
 
 /** Makes the reader of facts; forwarded headers count only from trusted proxies. */
-export function createFactReader({ publicUrls, trustedProxies, readTicket }: FactOptions): FactReader {
+export function createFactReader({ publicUrls, trustedProxies, overSocket, readTicket }: FactOptions): FactReader {
   const isTrusted = trustList(trustedProxies)
   const first = publicUrls[0] ?? ''
   const byHost = new Map(publicUrls.map((origin) => [hostOf(origin), origin]))
@@ -33,7 +35,7 @@ export function createFactReader({ publicUrls, trustedProxies, readTicket }: Fac
       if (hosts > 1) throw new Fault('bad_request', { cause: new Error('the request has more than one Host') })
       if (hosts === 0 && request.httpVersion !== '1.0') throw new Fault('bad_request', { cause: new Error('the request has no Host') })
       const peer = plainAddress(request.socket.remoteAddress ?? '')
-      const trusted = trustedProxies.length > 0 && isTrusted(peer)
+      const trusted = trustedProxies.length > 0 && (overSocket || isTrusted(peer))
       const asked = trusted ? firstItem(headers['x-forwarded-host']) ?? headers.host : headers.host
       // The host of an absolute target counts, whatever Host says (RFC 9112, section 3.2.2).
       const origin = only ? first : target.origin ?? originOf(asked, byHost) ?? first
@@ -78,9 +80,10 @@ function firstItem(header: string | string[] | undefined): string | undefined {
   return item === '' ? undefined : item
 }
 
-/** An IPv4 address that came in over an IPv6 socket is an IPv4 address. */
+/** An IPv4 address that came in over an IPv6 socket is an IPv4 address; some proxies add ports and brackets. */
 function plainAddress(address: string): string {
-  return address.startsWith('::ffff:') ? address.slice('::ffff:'.length) : address
+  const [, host = address] = /^(?:\[([^\]]+)\](?::\d+)?|(\d+\.\d+\.\d+\.\d+):\d+)$/.exec(address)?.filter((part) => part !== undefined) ?? []
+  return host.startsWith('::ffff:') ? host.slice('::ffff:'.length) : host
 }
 
 function trustList(ranges: readonly string[]): (address: string) => boolean {
@@ -89,6 +92,5 @@ function trustList(ranges: readonly string[]): (address: string) => boolean {
     const [network = '', prefix = ''] = range.split('/')
     list.addSubnet(network, Number(prefix), isIPv6(network) ? 'ipv6' : 'ipv4')
   }
-  // A peer on a unix socket has no address; who may write there, the file system decides.
-  return (address) => address === '' || (isIP(address) !== 0 && list.check(address, isIPv6(address) ? 'ipv6' : 'ipv4'))
+  return (address) => (isIP(address) !== 0 && list.check(address, isIPv6(address) ? 'ipv6' : 'ipv4'))
 }

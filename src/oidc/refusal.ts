@@ -64,6 +64,7 @@ function wrong(cause: unknown): Fault {
 
 /** Whether the provider could not be reached or could not answer, as opposed to answering something wrong. */
 export function isUnreachable(error: unknown): boolean {
+  if (error instanceof Fault) return error.status === 503
   if (error instanceof ResponseBodyError) return error.status >= 500 || error.status === 429
   if (error instanceof KeysUnavailable || error instanceof errors.JWKSTimeout) return true
   if (error instanceof ClientError) {

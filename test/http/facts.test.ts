@@ -19,7 +19,7 @@ const read = ({ url = '/', peer = '192.0.2.7', headers = [['Host', 'orders.examp
   Object.defineProperty(socket, 'remoteAddress', { value: peer })
   const request = Object.assign(new IncomingMessage(socket), { method: 'GET', url, httpVersion: version, headers: merged, rawHeaders: headers.flat() })
   rewriteTarget(request, publicUrls)
-  return createFactReader({ publicUrls, trustedProxies, readTicket: () => null }).read(request)
+  return createFactReader({ overSocket: false, publicUrls, trustedProxies, readTicket: () => null }).read(request)
 }
 
 const host = (value: string): [string, string] => ['Host', value]

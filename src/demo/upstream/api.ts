@@ -48,6 +48,12 @@ const echo: ApiAnswer = async (req, res) => {
   })
 }
 
+const report: ApiAnswer = async (req, res) => {
+  let characters = 0
+  for await (const chunk of req.setEncoding('utf8')) characters += String(chunk).length
+  sendJson(res, 200, { characters })
+}
+
 const slow: ApiAnswer = async (_req, res, query) => {
   const ms = numberIn(query, 'ms', 1000)
   await sleep(ms, undefined, { ref: false })
@@ -85,6 +91,7 @@ const setCookie: ApiAnswer = (_req, res, query) => {
 export const apiAnswers: Readonly<Record<string, ApiAnswer>> = {
   orders: listOrders,
   echo,
+  report,
   slow,
   bytes,
   redirect,

@@ -28,25 +28,25 @@ button { font: inherit; padding: .45rem .9rem; border: 0; border-radius: .5rem; 
   color: var(--on-accent); cursor: pointer }
 button.quiet { background: none; color: var(--accent); border: 1px solid var(--accent); margin: 0 .5rem .5rem 0 }
 :focus-visible { outline: 3px solid var(--accent); outline-offset: 2px }
-textarea { font: inherit; width: 100%; padding: .5rem; border: 1px solid var(--line); border-radius: .5rem;
+textarea, input { font: inherit; width: 100%; padding: .5rem; border: 1px solid var(--line); border-radius: .5rem;
   background: transparent; color: inherit }
 `
 
-/** A whole HTML document in the look of the sample application; `body` is HTML, `title` and `user` are text. */
-export const layout = (title: string, user: string | null, body: string): string => `<!doctype html>
+/** A whole HTML document in the look of the sample application; `body` and `head` are HTML, `title` and `user` are text. */
+export const layout = (title: string, user: string | null, body: string, head = ''): string => `<!doctype html>
 <html lang="en">
 <head>
 <meta charset="utf-8">
 <meta name="viewport" content="width=device-width, initial-scale=1">
 <title>${escapeHtml(title)}</title>
 <link rel="icon" href="data:,">
-<style>${css}</style>
+${head}<style>${css}</style>
 </head>
 <body>
 <header>
 <strong>Orders</strong>
 <span id="user">${user === null ? 'Nobody is signed in' : `Signed in as ${escapeHtml(user)}`}</span>
-<nav><a href="/">Orders</a> <a href="/admin/">Administration</a> <a href="/public/">Public page</a></nav>
+<nav><a href="/">Orders</a> <a href="/report">A long form</a> <a href="/admin/">Administration</a> <a href="/public/">Public page</a></nav>
 ${user === null ? '' : '<a href="/oauth2/logout">Log out</a>'}
 </header>
 <main>

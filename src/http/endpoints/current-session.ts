@@ -16,7 +16,8 @@ export async function requireSession(services: Services, request: FastifyRequest
   const session = await findSession(services, request)
   if (session !== null) return session
   const { facts } = contextOf(request)
-  const denial = facts.ticket === null ? { reason: 'login-required' } as const : { reason: 'session-expired', clearCookie: true } as const
+  const denial = facts.ticket === null ? { reason: 'login-required' } as const
+    : { reason: 'session-expired', clearCookie: !services.sessions.wasRenewed(facts.ticket.id) } as const
   const { basePath, scripts } = services.config
   // These answer scripts: a redirect would tell them nothing.
   const answer = challenge(denial, kindOf(request, services.config) === 'navigation' ? 'frame' : 'script', facts, null, { basePath, message: scripts.message })

@@ -23,7 +23,8 @@ export const forwardAuth = ({ gate, headers }: Decision): Endpoint => (services)
   const { sessions, answers, config } = services
   const context = contextOf(request)
   const facts = describedBy(config, context.facts)
-  const verdict = await gate(facts, context.now)
+  const about = await gate(facts, context.now)
+  const verdict = context.facts.client.trusted || about.type === 'deny' ? about : await gate(claimedBy(config, context.facts), context.now)
   context.route = verdict.route
   if (verdict.type === 'forward') {
     if (verdict.session !== null) sessions.touch(verdict.session, context.now)
@@ -47,9 +48,8 @@ export const forwardAuth = ({ gate, headers }: Decision): Endpoint => (services)
 }
 
 /** The facts of the request that the proxy asks about; `GET /` where it does not say. Throws `bad_request` where it contradicts itself. */
-export function describedBy(config: Pick<Config, 'basePath' | 'publicUrl'>, facts: Facts): Facts {
-  const root: Facts = { ...facts, method: 'GET', path: '/', query: '' }
-  if (!facts.client.trusted) return root
+function describedBy(config: Pick<Config, 'basePath' | 'publicUrl'>, facts: Facts): Facts {
+  const root = rootOf(facts)
   const { headers } = facts
   const named = agreed('method', [text(headers, 'x-original-method'), text(headers, 'x-forwarded-method')])
   const url = text(headers, 'x-original-url')
@@ -63,6 +63,19 @@ export function describedBy(config: Pick<Config, 'basePath' | 'publicUrl'>, fact
   if (!target.ok) throw new Fault('bad_request', { cause: new Error(target.problem) })
   // Envoy asks with the method of the request itself.
   return { ...facts, method: named ?? facts.method, origin, path: target.path, query: target.query }
+}
+
+/**
+ * What somebody says who is not trusted. It opens nothing, but it may close: a proxy that was left out of `trustedProxies`
+ * must not let everything in on the verdict about `/`.
+ */
+function claimedBy(config: Pick<Config, 'basePath' | 'publicUrl'>, facts: Facts): Facts {
+  const claimed = describedBy(config, { ...facts, client: { ...facts.client, trusted: true } })
+  return { ...claimed, client: facts.client }
+}
+
+function rootOf(facts: Facts): Facts {
+  return { ...facts, method: 'GET', path: '/', query: '' }
 }
 
 /** Envoy puts the URI of the request behind the path that it asks. */

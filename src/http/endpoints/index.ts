@@ -51,6 +51,8 @@ const table: readonly Entry[] = [
 const ANY_METHOD: readonly HTTPMethods[] = METHODS.filter((method) => !['CONNECT', 'TRACE', 'HEAD'].includes(method))
 
 const MAX_FORM_BYTES = 64 * 1024
+/** ms */
+const BODY_WITHIN = 30_000
 
 /** Registers the gateway's own URLs; everything else under its base path is not found. */
 export function registerEndpoints(app: FastifyInstance, services: Services, limits: Limits, decision: Decision): void {
@@ -70,7 +72,7 @@ export function registerEndpoints(app: FastifyInstance, services: Services, limi
     const handler = (request: FastifyRequest, reply: FastifyReply): unknown => (
       effect && isPrefetch(request.headers) ? ignorePrefetch(request, reply) : answer(request, reply)
     )
-    const onRequest = limits[limit]
+    const onRequest = [...limits[limit], giveUpOnSlowBodies]
     // A HEAD would use up what only a GET can show.
     app.route({ url, method: [...methods], handler, onRequest, exposeHeadRoute: !effect })
     const others = METHODS.filter((method) => !methods.some((known) => known === method) && !(method === 'HEAD' && !effect && methods.includes('GET')) && method !== 'CONNECT')
@@ -82,6 +84,13 @@ export function registerEndpoints(app: FastifyInstance, services: Services, limi
     })
   }
   app.all(`${services.config.basePath}/*`, () => { throw new Fault('not_found') })
+}
+
+/** These bodies are small, and nobody is known yet: who trickles one is not waited for. */
+function giveUpOnSlowBodies(request: FastifyRequest, reply: FastifyReply, done: () => void): void {
+  const timer = setTimeout(() => { if (!request.raw.complete) request.raw.destroy() }, BODY_WITHIN).unref()
+  reply.raw.once('close', () => { clearTimeout(timer) })
+  done()
 }
 
 function ignorePrefetch(request: FastifyRequest, reply: FastifyReply): FastifyReply {

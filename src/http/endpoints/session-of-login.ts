@@ -13,11 +13,13 @@ import type { Services } from './endpoint.ts'
  * another way. `another`: it is not the provider's session of old, so this one can't be kept.
  */
 export async function keepSession(
-  services: Services, request: FastifyRequest, { now }: Context, { tokens, idToken, idTokenClaims, claims }: LoginResult,
+  services: Services, request: FastifyRequest, { now }: Context, result: LoginResult,
 ): Promise<'renewed' | 'same' | 'over' | 'another'> {
   const { sessions } = services
+  const { tokens, idToken, idTokenClaims, claims } = result
   const session = await findSession(services, request)
-  if (session === null) return 'over'
+  // Another user's by now: what this login looked for is not there any more.
+  if (session === null || userMark(session) !== userOf(result)) return 'over'
   if (session.tokens.refreshToken !== null) return 'same'
   if (session.sid !== sidOf(idTokenClaims)) return 'another'
   const endsAt = absoluteEnd(sessions.policy, session.createdAt, idTokenClaims.exp * 1000)

@@ -13,11 +13,14 @@ export const backchannelLogout: Endpoint = (services) => async (request, reply) 
   const token = request.body instanceof URLSearchParams ? request.body.get('logout_token') : null
   if (token === null) throw new Fault('logout_refused', { cause: new Error('there is no logout_token') })
   const wanted = await readLogoutToken(provider, token)
-  if (!await store.once(`logout ${wanted.jti}`, REPLAY_WINDOW)) {
+  const jti = JSON.stringify(['logout token', wanted.issuer, wanted.jti])
+  if (await store.marked(jti) !== null) {
     request.log.warn({ event: 'replay', id: request.id, what: 'logout token' }, 'a logout token came a second time')
     throw new Fault('logout_refused', { cause: new Error('its jti was used before') })
   }
   const ended = await endLogin({ store, sessions }, { ...wanted, at: Date.now() }, 'backchannel')
+  // Only now: a provider that was told 503 because the store failed on the way may say it again.
+  await store.mark(jti, 'done', REPLAY_WINDOW)
   request.log.info({ event: 'logout', id: request.id, channel: 'back', ended }, 'the provider has ended sessions')
   contextOf(request).verdict = 'logout'
   return reply.header('cache-control', 'no-store').code(200).send()

@@ -1,6 +1,6 @@
 import type { FastifyReply, FastifyRequest } from 'fastify'
 import type { Config } from '../../config/schema.ts'
-import { causes, faults, type Fault } from '../../errors.ts'
+import { Fault, causes, faults } from '../../errors.ts'
 import { challenge } from '../../gate/challenge.ts'
 import type { UpstreamHeaders } from '../../gate/headers.ts'
 import type { Verdict } from '../../gate/verdict.ts'
@@ -76,7 +76,11 @@ function jobFor(services: ForwardServices, verdict: Forward, request: FastifyReq
         case 'renew': {
           const renewal = session === null || accessToken === null || !mayRenew ? null : tokens.renew(session, route.token, accessToken, Date.now())
           if (renewal === null || session === null) return null
-          return repeatable ? () => { void sendAgain(services, verdict, session, renewal, request, reply) } : null
+          return repeatable ? () => {
+            sendAgain(services, verdict, session, renewal, request, reply).catch((error: unknown) => {
+              answers.send(request, reply, answerFor(new Fault('internal_error', { cause: error })))
+            })
+          } : null
         }
       }
     },

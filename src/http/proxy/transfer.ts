@@ -1,4 +1,5 @@
 import type { IncomingMessage, ServerResponse } from 'node:http'
+import { STATUS_CODES } from 'node:http'
 import { Readable } from 'node:stream'
 import type { Dispatcher } from 'undici'
 import { Fault } from '../../errors.ts'
@@ -42,6 +43,9 @@ const IDEMPOTENT = new Set([...REPEATABLE, 'PUT', 'DELETE'])
 const STALE = new Set(['UND_ERR_SOCKET', 'ECONNRESET', 'EPIPE'])
 /** An application that restarts closes all of them at once. */
 const MAX_RETRIES = 3
+
+/** RFC 9112, section 4; undici has read it as UTF-8. */
+const PHRASE = /^[\t\u0020-\u007e]+$/
 
 /** Sends the request upstream and its answer back, both as streams with back-pressure, nothing kept, nothing changed. */
 export function transfer(job: Transfer): void {
@@ -120,7 +124,7 @@ export function receiver(job: Transfer, hasBody: boolean, retry: (() => void) | 
         instead()
         return
       }
-      response.writeHead(status, statusMessage, headers)
+      response.writeHead(status, PHRASE.test(statusMessage ?? '') ? statusMessage : STATUS_CODES[status], headers)
       if (contentType !== null && STREAM.test(contentType)) {
         const ended = job.onEventStream(() => {
           finish()
