@@ -138,18 +138,24 @@ export async function buildApp(config: Config, log: Log): Promise<Gatehouse> {
   let draining = false
   const admin = config.admin === null ? null : buildAdmin({ provider, store, sessions, metrics, isDraining: () => draining })
   await app.ready()
+
+  async function close(): Promise<void> {
+    draining = true
+    streams.drain()
+    await app.close()
+    await refresher.settled()
+    await sessions.settled(UNSAVED_WAIT)
+    await admin?.close()
+    await provider.close()
+    await store.close()
+  }
+  let closing: Promise<void> | null = null
   return {
     app, admin,
     drain() { draining = true },
     async close() {
-      draining = true
-      streams.drain()
-      await app.close()
-      await refresher.settled()
-      await sessions.settled(UNSAVED_WAIT)
-      await admin?.close()
-      await provider.close()
-      await store.close()
+      closing ??= close()
+      await closing
     },
   }
 }

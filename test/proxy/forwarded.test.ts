@@ -1,6 +1,6 @@
 import t from 'tap'
 import { startIdp } from '../../src/demo/idp.ts'
-import { startGateway } from '../support/gateway.ts'
+import { freePort, startGateway } from '../support/gateway.ts'
 import { ask } from '../support/raw-http.ts'
 
 // One provider for all gateways here: what it does is not what these tests are about.
@@ -44,7 +44,7 @@ void t.test('the log knows the client behind a trusted proxy, and takes nobody e
 })
 
 void t.test('of several public URLs a request belongs to the one that Host names, or a trusted proxy’s X-Forwarded-Host', async (t) => {
-  const port = 40_000 + Math.floor(Math.random() * 20_000)
+  const port = await freePort()
   const urls = [`http://127.0.0.1:${port}`, 'http://one.localhost:9', 'http://two.localhost:9']
   const { upstream, url } = await startGateway(t, { idp, port, config: { publicUrl: urls, trustedProxies: ['127.0.0.1'], routes: [
     { path: '/**' }, { path: '/who', access: 'public' }, { path: '/who', access: 'public', host: 'two.localhost', headers: { set: { 'X-Route': 'two' } } },

@@ -68,7 +68,7 @@ void t.test('a WebSocket with a session is the application’s, with the token a
   t.ok(await echoes(socket))
   const sent = running.upstream.requests.find(({ url }) => url === '/ws')?.headers
   t.match(sent, { 'x-user': 'alice@example.com', authorization: /^Bearer (?!mine)/, upgrade: 'websocket', connection: 'upgrade', host: new URL(running.url).host, 'x-forwarded-for': '127.0.0.1' })
-  t.notOk(sent?.cookie, 'the gateway’s cookie stays here')
+  t.notMatch(sent?.cookie, 'gatehouse', 'the gateway’s cookie stays here')
   socket.socket.destroy()
   await until(() => running.upstream.openStreams() === 0)
 })
@@ -197,7 +197,7 @@ void t.test('an end that does not read holds the other back instead of filling t
   await new Promise((resolve) => { setTimeout(resolve, 300) })
   t.ok(sent < 60_000_000, `${sent} bytes on their way to nobody`)
   let got = 0
-  socket.on('data', (chunk: Buffer) => { got += chunk.length })
+  socket.on('data', (chunk: Buffer) => { got += chunk.length }).resume()
   await until(() => got > 100_000_000, 20_000)
   t.ok(got > 100_000_000, 'and goes on once it is read')
   socket.destroy()

@@ -1,4 +1,4 @@
-import { randomBytes } from 'node:crypto'
+import { randomBytes, randomInt } from 'node:crypto'
 import { once } from 'node:events'
 import { mkdtempSync, rmSync, writeFileSync } from 'node:fs'
 import { createServer } from 'node:net'
@@ -76,15 +76,15 @@ export const startGateway = async (t: Test, options: Options = {}): Promise<Runn
   }
 }
 
-/** A port that nobody listened on a moment ago. */
+/** A free port below those that the system gives to outgoing connections: between here and its use nobody else gets it by chance. */
 export const freePort = async (): Promise<number> => {
-  const server = createServer().listen(0, '127.0.0.1')
-  await once(server, 'listening')
-  const address = server.address()
+  const port = 10_000 + randomInt(20_000)
+  const server = createServer().listen(port, '127.0.0.1')
+  const free = await Promise.race([once(server, 'listening').then(() => true), once(server, 'error').then(() => false)])
+  if (!free) return freePort()
   server.close()
   await once(server, 'close')
-  if (address === null || typeof address === 'string') throw new Error('no port')
-  return address.port
+  return port
 }
 
 /** Writes a configuration to a file that ends with the test. */
