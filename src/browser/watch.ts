@@ -57,7 +57,8 @@ export const watchSession = (gateway: Gateway, channel: Channel, renewal: Renewa
   const tick = async (): Promise<void> => {
     if (Date.now() >= due) await read()
     else sleep()
-    if (known?.provider !== undefined && !document.hidden) await checkProvider(known.provider.check_every_seconds, known.session.created_at).catch(() => {})
+    if (known?.provider === undefined || document.hidden) return
+    await checkProvider(known.provider.check_every_seconds, known.session.created_at).catch(() => {})
   }
 
   /** The idle time-out is put off by being active, the absolute end by a new login. */
@@ -93,10 +94,14 @@ export const watchSession = (gateway: Gateway, channel: Channel, renewal: Renewa
   }
 
   /** Asks the provider whether its own session lives, one tab for all of them. */
-  const checkProvider = (every: number, session: string): Promise<void> => navigator.locks.request('gatehouse:checks', { ifAvailable: true }, async (lock) => {
+  const checkProvider = async (every: number, session: string): Promise<void> => {
+    await navigator.locks.request('gatehouse:checks', { ifAvailable: true }, async (lock) => { if (lock !== null) await check(every, session) })
+  }
+
+  const check = async (every: number, session: string): Promise<void> => {
     const kept: [number, number, string] = JSON.parse(localStorage.getItem(CHECKS) ?? '[0,0,""]')
     let [next, failures, proven] = kept
-    if (lock === null || Date.now() < next) return
+    if (Date.now() < next) return
     const store = (): void => {
       next = Date.now() + every * 1000 * (1 + Math.random() / 5) * 2 ** Math.min(failures, 4)
       localStorage.setItem(CHECKS, JSON.stringify([next, failures, proven]))
@@ -111,7 +116,7 @@ export const watchSession = (gateway: Gateway, channel: Channel, renewal: Renewa
     if (!ended) return
     await gateway.fetch(`${gateway.base}/logout/local`, { method: 'POST' })
     channel.say('ended')
-  })
+  }
 
   const look = (): void => { if (Date.now() - readAt > TRY_AGAIN) void read() }
 

@@ -2,6 +2,18 @@ import type { Channel } from './channel.ts'
 import { isOwn, loginCode, type Gateway } from './gateway.ts'
 import type { Renewal } from './renew.ts'
 
+type Body = Document | XMLHttpRequestBodyInit | null
+
+/** All that was told to a request, to be told once more. */
+type Sent = {
+  readonly method: string
+  readonly url: string
+  readonly user: string | null
+  readonly password: string | null
+  readonly headers: [string, string][]
+  body: Body
+}
+
 const EVENTS = ['loadstart', 'readystatechange', 'progress', 'load', 'error', 'timeout', 'loadend'] as const
 
 /**
@@ -10,8 +22,8 @@ const EVENTS = ['loadstart', 'readystatechange', 'progress', 'load', 'error', 't
  */
 export const createXhr = (gateway: Gateway, channel: Channel, renewal: Renewal, Native: typeof XMLHttpRequest): typeof XMLHttpRequest => (
   class extends Native {
-    /** What to send again; `null` for what can't be: a request that the page waits for. */
-    #request: { method: string, url: string, user: string | null, password: string | null, headers: [string, string][], body: Document | XMLHttpRequestBodyInit | null } | null = null
+    /** What to send again; `null` for what is not: another origin's, and what the page stands still for. */
+    #request: Sent | null = null
     #state: 'open' | 'held' | 'again' | 'done' = 'done'
     /** The code of the 401 that was met last. */
     #met = ''
@@ -35,7 +47,7 @@ export const createXhr = (gateway: Gateway, channel: Channel, renewal: Renewal, 
       this.#request?.headers.push([name, value])
     }
 
-    override send(body: Document | XMLHttpRequestBodyInit | null = null): void {
+    override send(body: Body = null): void {
       if (this.#request !== null) this.#request.body = body
       super.send(body)
     }

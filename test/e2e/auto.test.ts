@@ -123,6 +123,25 @@ void t.test('a user who closes the window gets the 401, and may try again', asyn
   t.equal(await saved(page), '200 not lost')
 })
 
+void t.test('a provider that cuts its window off from the page (COOP) is waited for all the same', async (t) => {
+  const { page, context } = await arrive(t, chromium, `${far.url}/saving`, { atProvider: false })
+  await context.route((at) => at.origin === idp.issuer && at.pathname.startsWith('/interaction/'), async (route) => {
+    const answer = await route.fetch({ maxRedirects: 0 })
+    await route.fulfill({ response: answer, headers: { ...answer.headers(), 'cross-origin-opener-policy': 'same-origin' } })
+  })
+  // A test's pages all believe that the user is at them.
+  await page.evaluate(() => { document.hasFocus = () => false })
+  await endSessions(far)
+  const opened = context.waitForEvent('page')
+  await save(page, 'cut off')
+  const window = await opened
+  await window.getByRole('button', { name: 'Sign in as alice' }).waitFor()
+  await page.waitForTimeout(1_600)
+  t.equal(await page.locator('#out').innerText(), '', 'the page has not given up')
+  await window.getByRole('button', { name: 'Sign in as alice' }).click()
+  t.equal(await saved(page), '200 cut off')
+})
+
 void t.test('a window that was blocked becomes an event, and a click on what the page makes of it goes on', async (t) => {
   const { page, context } = await arrive(t, chromium, `${far.url}/saving`, { atProvider: false })
   await context.addInitScript(blockWindows)

@@ -491,7 +491,7 @@ void t.test('claims rules and step-up are decided at the upgrade', async (t) => 
 
 void t.test('an upstream that answers 101 with another server’s manners is no concern of ours', async (t) => {
   const server = createHttpServer().on('upgrade', (request, socket) => {
-    socket.write(`${switching(`sec-websocket-key: ${String(request.headers['sec-websocket-key'])}`).replace('Upgrade: websocket', 'upgrade: WebSocket')}`)
+    socket.write(switching(`sec-websocket-key: ${String(request.headers['sec-websocket-key'])}`).replace('Upgrade: websocket', 'upgrade: WebSocket'))
   }).listen(0, '127.0.0.1')
   await once(server, 'listening')
   t.teardown(() => {

@@ -34,7 +34,7 @@ const TEXT = 1
 const CLOSE = 8
 
 /** One frame of a client, with an all-zero mask, which changes nothing. */
-export const clientFrame = (payload: Buffer, { opcode = TEXT, fin = true } = {}): Buffer => {
+const clientFrame = (payload: Buffer, { opcode = TEXT, fin = true } = {}): Buffer => {
   const { length } = payload
   const header = Buffer.alloc(length < 126 ? 2 : length < 65_536 ? 4 : 10)
   header[0] = (fin ? 0x80 : 0) | opcode

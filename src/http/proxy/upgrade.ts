@@ -1,3 +1,4 @@
+import type { Duplex } from 'node:stream'
 import type { Dispatcher } from 'undici'
 import type { Upgrade } from '../upgrades.ts'
 import { clientHeaders } from './answer.ts'
@@ -36,9 +37,14 @@ export function transferUpgrade(job: UpgradeTransfer): void {
       const { headers } = clientHeaders(Array.isArray(raw) ? raw : [], isOwnCookie)
       upgrade.take()
       client.write(switchingHead(headers, 'websocket'), 'latin1')
-      const over: { call: () => void } = { call: () => {} }
-      const close = join({ client, upstream, onMessage, onClosed: () => { over.call() } })
-      over.call = onSwitched(close)
+      joinUntilClosed(client, upstream, { onMessage, onSwitched })
     },
   })
+}
+
+/** Apart from what asked for it: a connection that stays open for days must not hold on to its request. */
+function joinUntilClosed(client: Duplex, upstream: Duplex, { onMessage, onSwitched }: Pick<UpgradeTransfer, 'onMessage' | 'onSwitched'>): void {
+  const over: { call: () => void } = { call: () => {} }
+  const close = join({ client, upstream, onMessage, onClosed: () => { over.call() } })
+  over.call = onSwitched(close)
 }
