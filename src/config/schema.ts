@@ -62,7 +62,8 @@ export const schema = group('Configuration of Gatehouse.', {
   pages: group('The gateway\'s own pages.', {
     title: leaf(text(), { default: null, description: 'Their title.' }),
     logo: leaf(logo, { default: null, description: 'The picture on them: a URL, a path or a data:image/ URL.' }),
-    texts: leaf(map(text(), text()), { default: {}, description: 'Texts that take the place of built-in ones.' }),
+    texts: leaf(map(text(), text()), { default: {}, description: 'Texts that take the place of built-in ones, by the names in docs/browser.md: a code such as `forbidden`, '
+      + '`forbidden.title`, `button.sign_in`, `lang`.' }),
   }),
   log: group('The log, JSON lines on stdout.', {
     level: leaf(choice(['trace', 'debug', 'info', 'warn', 'error', 'fatal', 'silent']), {

@@ -68,6 +68,6 @@ export const provider = group('The OpenID provider that users log in at, and thi
   }),
   sessionCheck: leaf(orOff(duration({ min: 10_000, timer: true })), {
     default: 'off',
-    description: 'How often client.js asks the provider with prompt=none whether its session lives.',
+    description: 'How often the browser scripts ask the provider with prompt=none whether its session lives.',
   }),
 })

@@ -35,6 +35,7 @@ export function createAccessTokens(provider: Provider): AccessTokens {
       try {
         const claims = await keys.verify(token, {
           issuer: configuration.serverMetadata().issuer, audience: [...audiences], clockTolerance: TOLERANCE, requiredClaims: ['exp', 'sub'],
+          currentDate: new Date(now),
         })
         if (typeof claims.exp !== 'number' || isForOtherUse(claims, typeOf(token), provider.settings.clientId)) return null
         verified.set(name, { claims, expiresAt: claims.exp * 1000 })

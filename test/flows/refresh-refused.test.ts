@@ -44,13 +44,14 @@ void t.test('invalid_grant as a word in some other answer ends nothing', async (
 for (const [name, body] of [['invalid_request', { error: 'invalid_request' }], ['nothing', '']] as const) {
   void t.test(`another 400, here ${name}, keeps the session until the token has expired, and then ends it`, async (t) => {
     const { call, idp, events, status } = await loggedIn(t)
-    idp.fail('token', { status: 400, body, contentType: typeof body === 'string' ? 'text/plain' : 'application/json' })
-    moveClock(t, 99_500)
+    // The pause that the provider asks for outlasts the token.
+    idp.fail('token', { status: 400, body, contentType: typeof body === 'string' ? 'text/plain' : 'application/json', headers: { 'retry-after': '20' } })
+    moveClock(t, 92_000)
     t.equal((await call()).status, 200)
     await eventually(() => events('refresh_failed').length === 1)
     t.match(events('refresh_failed'), [{ refusal: 'rejected', ended: false }])
     t.ok((await status()).tokens['last_refresh_error'])
-    moveClock(t, 600)
+    moveClock(t, 8_100)
     t.equal((await call()).json()['code'], 'session_expired', 'without waiting for the pause to end')
     t.match(events('session_ended'), [{ reason: 'refused' }])
   })

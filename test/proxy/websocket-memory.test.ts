@@ -1,12 +1,11 @@
-import { spawn } from 'node:child_process'
 import { randomBytes } from 'node:crypto'
 import { readFileSync } from 'node:fs'
 import t, { type Test } from 'tap'
 import { startIdp } from '../../src/demo/idp.ts'
 import { startUpstream } from '../../src/demo/upstream.ts'
-import { until } from '../support/application.ts'
 import { createBrowser } from '../support/browser.ts'
 import { asFile, freePort } from '../support/gateway.ts'
+import { startProgram } from '../support/program.ts'
 import { openWebSocket, type WebSocketEnd } from '../support/websocket.ts'
 
 const megabyte = 1024 * 1024
@@ -26,11 +25,9 @@ const startProcess = async (t: Test): Promise<{ url: string, cookie: string, mem
     listen: `127.0.0.1:${port}`, publicUrl: url, upstream: upstream.url, admin: false, log: { level: 'info' },
     provider: { issuer: idp.issuer, ...client }, session: { keys: [randomBytes(32).toString('base64')] },
   })
-  const child = spawn(process.execPath, ['--import=tsx', 'src/main.ts', 'start', '--config', config], { stdio: ['ignore', 'pipe', 'ignore'] })
-  t.teardown(() => { child.kill('SIGKILL') })
-  let listens = false
-  child.stdout.on('data', (chunk: Buffer) => { listens ||= chunk.includes('"listening"') })
-  await until(() => listens, 30_000)
+  // As it is run, not as its source: what compiles that takes as much memory again.
+  const { child, line } = startProgram(t, ['start', '--config', config])
+  await line(/"listening"/)
   const browser = createBrowser()
   await browser.login(`${url}/`, 'alice')
   return {

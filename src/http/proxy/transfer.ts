@@ -131,7 +131,7 @@ export function receiver(job: Transfer, hasBody: boolean, retry: (() => void) | 
           intercepted = true
           controller.abort(new Error('the stream was ended'))
           response.end()
-          setTimeout(() => { response.destroy() }, LAST_WORDS).unref()
+          setTimeout(() => { if (!response.writableFinished) response.destroy() }, LAST_WORDS).unref()
         })
         response.once('close', ended)
       }
