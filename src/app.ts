@@ -47,6 +47,9 @@ export interface Gatehouse {
 /** How long a stopping gateway waits for a store that is away, ms, before it gives up what it could not save. */
 const UNSAVED_WAIT = 5_000
 
+/** How often a closing gateway looks for connections that have become idle, ms. */
+const LOOK_FOR_IDLE = 100
+
 /** Puts the gateway together, in the order in which a request meets the parts. */
 export async function buildApp(config: Config, log: Log): Promise<Gatehouse> {
   // What everything else stands on: figures, the store, the provider.
@@ -142,7 +145,10 @@ export async function buildApp(config: Config, log: Log): Promise<Gatehouse> {
   async function close(): Promise<void> {
     draining = true
     streams.drain()
+    // A connection that was busy when closing began is closed once its answer is out, not when its client tires of it.
+    const idle = setInterval(() => { app.server.closeIdleConnections() }, LOOK_FOR_IDLE)
     await app.close()
+    clearInterval(idle)
     await refresher.settled()
     await sessions.settled(UNSAVED_WAIT)
     await admin?.close()

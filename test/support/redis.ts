@@ -123,7 +123,7 @@ const SLOTS = 16_384
 export const startCluster = async (t: Test, { withReplicas = false } = {}): Promise<Cluster> => {
   const startNode = async (): Promise<Redis> => startRedis(t, {
     args: [
-      '--save', '', '--appendonly', 'yes', '--appendfsync', 'always', '--cluster-enabled', 'yes', '--cluster-node-timeout', '2000', '--cluster-port', String(await freePort()),
+      '--save', '', '--appendonly', 'yes', '--appendfsync', 'always', '--cluster-enabled', 'yes', '--cluster-node-timeout', '4000', '--cluster-port', String(await freePort()),
       '--cluster-require-full-coverage', 'no', '--repl-diskless-sync-delay', '0',
     ],
   })
