@@ -33,7 +33,7 @@ void t.test('the master dies under load: nobody notices, and what happens afterw
 
   await sentinels[0]?.kill()
   await master.start()
-  await until('the old master follows the new one', async () => String(await master.command('INFO', 'replication')).includes('role:slave'), 20_000)
+  await until('the old master follows the new one', async () => String(await master.command('INFO', 'replication')).includes('role:slave'), 60_000)
   await sleep(1_000)
   t.equal(await statusAt(alice, a), 200)
   t.equal(await statusAt(alice, b), 200)
