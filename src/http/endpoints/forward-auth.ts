@@ -43,7 +43,7 @@ export const forwardAuth = ({ gate, headers }: Decision): Endpoint => (services)
   const { location, ...answer } = challenge(denial, kind, facts, route, { basePath: config.basePath, message: config.scripts.message })
   const status = answer.status === 302 ? 401 : answer.status < 500 && answer.status !== 401 ? 403 : answer.status
   return answers.send(request, reply, {
-    ...answer, status, ...(location === undefined ? {} : { loginUrl: location }), ...(status === 401 ? { authenticate: 'Bearer' } : {}),
+    ...answer, status, ...(location === undefined ? {} : { loginUrl: location }), ...(status === 401 && answer.authenticate === undefined ? { authenticate: 'Bearer' } : {}),
   })
 }
 
