@@ -87,6 +87,8 @@ export async function buildApp(config: Config, log: Log): Promise<Gatehouse> {
   // What somebody may expect beside `100-continue` is nothing that a proxy has to understand (RFC 9110, section 10.1.1).
   app.server.on('checkExpectation', (request, response) => { app.server.emit('request', request, response) })
   app.server.on('connect', (_request, socket: Socket) => {
+    // Node takes its own listener away: a reset would end the process.
+    socket.on('error', () => { socket.destroy() })
     socket.end(rawProblem(405, 'method_not_allowed', faults.method_not_allowed.title, faults.method_not_allowed.detail))
   })
 

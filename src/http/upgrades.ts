@@ -41,7 +41,9 @@ const KEEP_ALIVE = 60_000
 /** Leads WebSocket requests through Fastify's routing and hooks like any other: one gate for all. */
 export function routeUpgrades(app: FastifyInstance): void {
   app.server.on('upgrade', (request: Upgrading, socket: Duplex, head: Buffer) => {
-    if (!(socket instanceof Socket)) {
+    // An upgrade pipelined behind an answer that is not finished: this connection has no place for a second one.
+    if (!(socket instanceof Socket) || Reflect.get(socket, '_httpMessage') instanceof ServerResponse) {
+      socket.on('error', () => {})
       socket.destroy()
       return
     }
