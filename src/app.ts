@@ -58,7 +58,8 @@ export async function buildApp(config: Config, log: Log): Promise<Gatehouse> {
   const provider = openProvider(config.provider, log)
   const sessions = openSessions({ store, settings: config.session, log, metrics })
   const refresher = createRefresher({ provider, store, sessions, log, metrics })
-  const tokens = createTokens(refresher, createRouteTokens({ provider, refresher, sessions, log }), config.session.refreshBefore)
+  const routeTokens = createRouteTokens({ provider, refresher, sessions, log })
+  const tokens = createTokens({ refresher, routeTokens, sessions, before: config.session.refreshBefore })
   const streams = createStreams(sessions)
 
   // What has no Host is refused further on, with an answer that has a body.

@@ -70,7 +70,7 @@ async function explainRequest(config: Config, { method, url, headers, claims, no
   }
   const gate = buildGate({
     config, routes,
-    sessions: { load: () => session, wasRenewed: () => false },
+    sessions: { load: () => session, wasFollowed: () => false },
     bearers: { verify: async () => claims },
     tokens: { acquire: (current, route) => ({ ok: true, session: current, accessToken: route.grant === 'none' ? null : 'ACCESS-TOKEN' }) },
   })

@@ -25,18 +25,21 @@ function forbidden({ require }: CompiledRoute, { claims }: User): Denial | null 
   for (const [name, allowed] of Object.entries(require.claims)) {
     const value = claimAt(claims, name)
     const values: unknown[] = Array.isArray(value) ? value : [value]
-    if (!values.some((one) => allowed.some((wanted) => one === wanted))) {
-      return { reason: 'forbidden', why: value === undefined ? missing(claims, name) : `the claim ${name} has none of the values that this route requires` }
-    }
+    if (values.some((one) => allowed.some((wanted) => one === wanted))) continue
+    if (value !== undefined) return { reason: 'forbidden', why: `the claim ${name} has none of the values that this route requires` }
+    if (!isElsewhere(claims, name)) return { reason: 'forbidden', why: `the claim ${name} is missing` }
+    return { reason: 'forbidden', leftOut: true, why: `the provider left the claim ${name} out of the ID token (too many values)` }
   }
   return null
 }
 
-/** A provider that has too much to say points elsewhere (OpenID Connect Core 1.0, section 5.6.2): nobody has looked there. */
-function missing(claims: Session['claims'], name: string): string {
+/**
+ * A provider that has too much to say points elsewhere (OpenID Connect Core 1.0, section 5.6.2), or just says so, as
+ * Entra does with `hasgroups`: nobody has looked there.
+ */
+function isElsewhere(claims: Session['claims'], name: string): boolean {
   const elsewhere = claimAt(claims, '_claim_names')
-  const leftOut = typeof elsewhere === 'object' && elsewhere !== null && Object.hasOwn(elsewhere, name)
-  return leftOut ? `the provider left the claim ${name} out of the ID token (too many values)` : `the claim ${name} is missing`
+  return (typeof elsewhere === 'object' && elsewhere !== null && Object.hasOwn(elsewhere, name)) || (name === 'groups' && claims['hasgroups'] === true)
 }
 
 /** A claim by its name outright, or by its path through nested objects (`realm_access.roles`). */

@@ -80,6 +80,7 @@ export function compileHeaders(
       const mine = rules[route.index]
       const named = namedByConnection(facts.headers.connection)
       const out: string[] = []
+      let bearerSent = false
       for (let i = 0; i + 1 < rawHeaders.length; i += 2) {
         const name = rawHeaders[i] ?? ''
         const value = rawHeaders[i + 1] ?? ''
@@ -89,7 +90,13 @@ export function compileHeaders(
           case 'pass': out.push(name, value); break
           case 'forwarded': if (client.trusted) out.push(name, value); break
           case 'override': if (route.methods === null && !isByMethod(facts)) out.push(name, value); break
-          case 'authorization': if ((who === null || who.bearer === true) && mine?.setsAuthorization !== true) out.push(name, value); break
+          case 'authorization': {
+            if (mine?.setsAuthorization === true || (who !== null && who.bearer !== true)) break
+            // Of several that a client sends, the first has been verified.
+            if (who === null || !bearerSent) out.push(name, value)
+            bearerSent = true
+            break
+          }
           case 'cookie': {
             const others = withoutOwnCookies(value, isOwnCookie)
             if (others !== '') out.push(name, others)

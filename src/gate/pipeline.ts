@@ -8,6 +8,7 @@ import { bearerToken } from './bearer.ts'
 import { classify } from './classify.ts'
 import type { RouteTable } from './match.ts'
 import { provesOrigin } from './origin.ts'
+import { spareCookie } from './spare-cookie.ts'
 import type { CompiledRoute, Denial, Facts, Verdict } from './verdict.ts'
 import { withoutToken } from './without-token.ts'
 
@@ -15,7 +16,7 @@ import { withoutToken } from './without-token.ts'
 export interface GateParts {
   readonly config: Pick<Config, 'scripts'>
   readonly routes: RouteTable
-  readonly sessions: Pick<Sessions, 'load' | 'wasRenewed'>
+  readonly sessions: Pick<Sessions, 'load' | 'wasFollowed'>
   readonly tokens: Pick<Tokens, 'acquire'>
   readonly bearers: Pick<AccessTokens, 'verify'>
 }
@@ -52,17 +53,17 @@ export function buildGate({ config, routes, sessions, tokens, bearers }: GatePar
       session = found instanceof Promise ? await found : found
     }
     const denial = admit(route, session, facts.ticket !== null, now)
-    if (denial?.reason === 'session-expired' && facts.ticket !== null && sessions.wasRenewed(facts.ticket.id)) {
-      return deny({ ...denial, clearCookie: false }, route)
-    }
-    if (denial !== null) return deny(denial, route)
+    if (denial !== null) return deny(spareCookie(denial, facts, sessions), route)
     if (!provesOrigin(facts, route, session)) return deny({ reason: 'cross-origin' }, route)
     if (session === null) return { type: 'forward', route, session: null, who: null, accessToken: null }
 
     const pending = tokens.acquire(session, route.token, now)
     const token = pending instanceof Promise ? await pending : pending
-    if (token.ok) return { type: 'forward', route, session: token.session, who: token.session, accessToken: token.accessToken }
-    return deny(withoutToken(token, route, session, now), route)
+    if (!token.ok) return deny(spareCookie(withoutToken(token, route, session, now), facts, sessions), route)
+    // Tokens that were renewed meanwhile may have brought other claims.
+    const later = token.session === session ? null : admit(route, token.session, true, now)
+    if (later !== null) return deny(later, route)
+    return { type: 'forward', route, session: token.session, who: token.session, accessToken: token.accessToken }
   }
 }
 

@@ -11,6 +11,9 @@ const MAX_BYTES = 8192
 
 const PRINTABLE = /^[\u0020-\u007e]*$/
 
+/** A claim that looks like an ext-value is none: whoever decodes must get back what the provider said. */
+const LIKE_AN_EXT_VALUE = /^(?:utf-8|iso-8859-1)'[a-z0-9-]*'/i
+
 /** Parses `text {claims.name} text`; the configuration has been checked before. */
 export function parseTemplate(template: string): Template {
   return template.split(/(\{claims\.[^}]+\})/).filter((part) => part !== '').map((part) => (
@@ -20,7 +23,7 @@ export function parseTemplate(template: string): Template {
 
 /**
  * The header value for a user's claims: items of a list joined with `,` (one inside an item is `%2C`), what is not all
- * printable ASCII as an RFC 8187 ext-value, or the whole as base64. `null`, for no header, where a claim is missing or
+ * printable ASCII, or looks like one already, as an RFC 8187 ext-value, or the whole as base64. `null`, for no header, where a claim is missing or
  * the value would be longer than 8 kB.
  */
 export function fillTemplate(template: Template, claims: Claims, encoding: 'rfc8187' | 'base64'): string | null {
@@ -53,7 +56,7 @@ function joined(value: string | readonly string[]): string {
 
 /** RFC 8187, section 3.2; leading and trailing spaces would be trimmed on the way, so they count as not printable. */
 function asciiOnly(text: string): string {
-  if (PRINTABLE.test(text) && text === text.trim()) return text
+  if (PRINTABLE.test(text) && text === text.trim() && !LIKE_AN_EXT_VALUE.test(text)) return text
   const encoded = encodeURIComponent(text.replace(/\p{Surrogate}/gu, '\ufffd'))
   return `UTF-8''${encoded.replace(/['()*]/g, (c) => `%${c.charCodeAt(0).toString(16).toUpperCase()}`)}`
 }

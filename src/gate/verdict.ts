@@ -63,7 +63,8 @@ export type Denial =
   | { readonly reason: 'session-expired', readonly clearCookie: boolean }
   /** `bearer`: by whoever gave the client its token, not by a login here. */
   | { readonly reason: 'step-up', readonly stepUp: StepUp, readonly bearer?: true }
-  | { readonly reason: 'forbidden', readonly why: string }
+  /** `leftOut`: the provider had more to say about this user than it puts into a token, so that nobody knows. */
+  | { readonly reason: 'forbidden', readonly why: string, readonly leftOut?: true }
   | { readonly reason: 'cross-origin' }
   | { readonly reason: 'token-unavailable', readonly retryAfter: number }
   /** The provider gave no token for this route; there is no use in trying again. */

@@ -5,6 +5,9 @@ import { toTokenSet, type TokenSet } from './token-set.ts'
 
 type Wanted = Route['token']
 
+const ACCESS_TOKEN = 'urn:ietf:params:oauth:token-type:access_token'
+const ACCESS_TOKENS = [ACCESS_TOKEN, 'urn:ietf:params:oauth:token-type:jwt']
+
 /** What an exchange begins with. */
 interface Held {
   readonly accessToken: string
@@ -19,6 +22,9 @@ interface Held {
 export async function grantForRoute(provider: Provider, wanted: Wanted, held: Held, now: number): Promise<TokenSet> {
   const { configuration } = await provider.discovered()
   const response = await request(configuration, wanted, held)
+  // A provider that gives another kind of token than it was asked for has to say so (RFC 8693, section 2.2.1).
+  const issued = response['issued_token_type']
+  if (issued !== undefined && !ACCESS_TOKENS.some((type) => type === issued)) throw new Error(`the provider exchanged for ${String(issued)}`)
   return toTokenSet(response, now)
 }
 
@@ -28,8 +34,8 @@ async function request(configuration: Parameters<typeof refreshTokenGrant>[0], w
     case 'token-exchange': return genericGrantRequest(configuration, 'urn:ietf:params:oauth:grant-type:token-exchange', {
       ...target,
       subject_token: held.accessToken,
-      subject_token_type: 'urn:ietf:params:oauth:token-type:access_token',
-      requested_token_type: 'urn:ietf:params:oauth:token-type:access_token',
+      subject_token_type: ACCESS_TOKEN,
+      requested_token_type: ACCESS_TOKEN,
     })
     case 'on-behalf-of': return genericGrantRequest(configuration, 'urn:ietf:params:oauth:grant-type:jwt-bearer', {
       ...target, assertion: held.accessToken, requested_token_use: 'on_behalf_of',

@@ -49,8 +49,8 @@ export interface Sessions {
   touch(session: Session, now: number): void
   /** Ends a session, here at once and in the store as soon as it can be reached. Never rejects. */
   end(session: Pick<Session, 'id' | 'endsAt'>, reason: EndReason): Promise<void>
-  /** Whether a ticket's session goes on under another id: its cookie may be the new one by now, and must stay. */
-  wasRenewed(id: string): boolean
+  /** Whether a login in the same browser has put another session in this one's place: the cookie may be that one's by now, and must stay. */
+  wasFollowed(id: string): boolean
   /** Ends a session by its id alone; `false` when there was none. Rejects with `store_unavailable`. */
   endById(id: string, reason: EndReason): Promise<boolean>
   /** Living sessions, the oldest first. Rejects with `store_unavailable`. */
@@ -101,7 +101,7 @@ export function openSessions({ store, settings: policy, log, metrics }: Parts): 
   const unsaved = new Set<string>()
   /** When sessions have ended here. */
   const lastEnds = new LRUCache<string, number>({ max: MAX_LAST_ENDS })
-  const renewedIds = new LRUCache<string, true>({ max: MAX_TOUCHES })
+  const followedIds = new LRUCache<string, true>({ max: MAX_TOUCHES })
   const listeners: ((id: string, reason: EndReason) => void)[] = []
   const touchEvery = Math.min(TOUCH_EVERY, (policy.idleTimeout ?? Number.POSITIVE_INFINITY) / 4)
   const isShared = store.size() === null
@@ -156,7 +156,7 @@ export function openSessions({ store, settings: policy, log, metrics }: Parts): 
   }
 
   async function end({ id, endsAt }: Pick<Session, 'id' | 'endsAt'>, reason: EndReason): Promise<void> {
-    if (reason === 'renewed') renewedIds.set(id, true)
+    if (reason === 'renewed' || reason === 'replaced') followedIds.set(id, true)
     if (atHand.hasEnded(id)) return
     forget(id, reason)
     log.info({ event: 'session_ended', reason, session: id }, 'a session has ended')
@@ -348,7 +348,7 @@ export function openSessions({ store, settings: policy, log, metrics }: Parts): 
 
     end,
     endById,
-    wasRenewed: (id) => renewedIds.has(id),
+    wasFollowed: (id) => followedIds.has(id),
 
     async find(criterion) {
       const ids = await store.find(criterion)

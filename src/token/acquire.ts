@@ -1,5 +1,6 @@
 import type { Route } from '../config/schema.ts'
 import type { Session } from '../session/session.ts'
+import type { Sessions } from '../session/sessions.ts'
 import { dueAt, isExpired, type RefreshBefore } from './clock.ts'
 import { isSessionsOwn, needsSessionsOwn, type Exchanged, type RouteTokens } from './exchange.ts'
 import type { Refresher, RefreshOutcome } from './refresh.ts'
@@ -26,8 +27,15 @@ export interface Tokens {
   renew(session: Session, route: Route['token'], refused: string, now: number): Promise<Acquired> | null
 }
 
+interface Parts {
+  readonly refresher: Refresher
+  readonly routeTokens: RouteTokens
+  readonly sessions: Pick<Sessions, 'load'>
+  readonly before: RefreshBefore
+}
+
 /** Makes the source of access tokens. */
-export function createTokens(refresher: Refresher, routeTokens: RouteTokens, before: RefreshBefore): Tokens {
+export function createTokens({ refresher, routeTokens, sessions, before }: Parts): Tokens {
   function own(session: Session, now: number): Acquired | Promise<Acquired> {
     if (isExpired(session, now)) {
       if (session.tokens.refreshToken === null) return { ok: false, problem: 'spent' }
@@ -47,7 +55,12 @@ export function createTokens(refresher: Refresher, routeTokens: RouteTokens, bef
     if (!base.ok) return base
     const { session } = base
     const answer = routeTokens.acquire(session, wanted, now)
-    return answer instanceof Promise ? answer.then((one) => withSession(one, session)) : withSession(answer, session)
+    return answer instanceof Promise ? answer.then((one) => ifStillLiving(one, session)) : withSession(answer, session)
+  }
+
+  /** While the provider was asked the session may have ended: what was granted then is for nobody. */
+  async function ifStillLiving(answer: Exchanged, session: Session): Promise<Acquired> {
+    return await sessions.load(session.ticket, Date.now()) === null ? { ok: false, problem: 'ended' } : withSession(answer, session)
   }
 
   return {
@@ -61,7 +74,7 @@ export function createTokens(refresher: Refresher, routeTokens: RouteTokens, bef
     renew(session, wanted, refused, now) {
       if (wanted.grant === 'none') return null
       if (!isSessionsOwn(wanted)) {
-        return routeTokens.renew(session, wanted, refused, now)?.then((answer) => withSession(answer, session)) ?? null
+        return routeTokens.renew(session, wanted, refused, now)?.then((answer) => ifStillLiving(answer, session)) ?? null
       }
       if (session.tokens.refreshToken === null || refresher.heldBack(session, now)) return null
       return refresher.refresh(session, 'upstream', now).then(acquired)

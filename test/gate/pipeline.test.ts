@@ -18,7 +18,7 @@ const gateOf = ({ routes = [{}], session = sessionOf(), acquired }: World = {}) 
     config: { scripts: { headers: [], message: null } },
     routes: compileRoutes(routes.map(routeOf), '/oauth2'),
     bearers: { verify: async () => null },
-    sessions: { load() { asked.push('session'); return session }, wasRenewed: () => false },
+    sessions: { load() { asked.push('session'); return session }, wasFollowed: () => false },
     tokens: { acquire(found) { asked.push('token'); return acquired ?? { ok: true, accessToken: 'access-token', session: found } } },
   })
   return { asked, decide: async (facts: Facts): Promise<Verdict> => decide(facts, now) }

@@ -17,7 +17,7 @@ export async function requireSession(services: Services, request: FastifyRequest
   if (session !== null) return session
   const { facts } = contextOf(request)
   const denial = facts.ticket === null ? { reason: 'login-required' } as const
-    : { reason: 'session-expired', clearCookie: !services.sessions.wasRenewed(facts.ticket.id) } as const
+    : { reason: 'session-expired', clearCookie: !services.sessions.wasFollowed(facts.ticket.id) } as const
   const { basePath, scripts } = services.config
   // These answer scripts: a redirect would tell them nothing.
   const answer = challenge(denial, kindOf(request, services.config) === 'navigation' ? 'frame' : 'script', facts, null, { basePath, message: scripts.message })

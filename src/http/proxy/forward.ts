@@ -1,8 +1,10 @@
 import type { FastifyReply, FastifyRequest } from 'fastify'
 import type { Config } from '../../config/schema.ts'
 import { Fault, causes, faults } from '../../errors.ts'
+import { admit } from '../../gate/admit.ts'
 import { challenge } from '../../gate/challenge.ts'
 import type { UpstreamHeaders } from '../../gate/headers.ts'
+import { spareCookie } from '../../gate/spare-cookie.ts'
 import type { Verdict } from '../../gate/verdict.ts'
 import { withoutToken } from '../../gate/without-token.ts'
 import type { Session } from '../../session/session.ts'
@@ -96,12 +98,12 @@ function jobFor(services: ForwardServices, verdict: Forward, request: FastifyReq
 async function sendAgain(
   services: ForwardServices, verdict: Forward, session: Session, renewal: Promise<Acquired>, request: FastifyRequest, reply: FastifyReply,
 ): Promise<void> {
-  const { config, answers } = services
+  const { config, answers, sessions } = services
   const got = await renewal
   if (reply.raw.destroyed) return
   const { facts, now } = contextOf(request)
-  const denial = got.ok ? null : withoutToken(got, verdict.route, session, now)
-  if (denial !== null && (denial.reason === 'session-expired' || denial.reason === 'step-up')) {
+  const denial = got.ok ? admit(verdict.route, got.session, true, now) : spareCookie(withoutToken(got, verdict.route, session, now), facts, sessions)
+  if (denial !== null && denial.reason !== 'token-refused' && denial.reason !== 'token-unavailable') {
     const settings = { basePath: config.basePath, message: config.scripts.message }
     answers.send(request, reply, challenge(denial, kindOf(request, config), facts, verdict.route, settings))
     return
