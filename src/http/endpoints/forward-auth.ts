@@ -22,14 +22,18 @@ export interface Decision {
 export const forwardAuth = ({ gate, headers }: Decision): Endpoint => (services) => async (request, reply) => {
   const { sessions, answers, config } = services
   const context = contextOf(request)
-  const facts = describedBy(config, context.facts)
+  const { trusted } = context.facts.client
+  const described = describedBy(config, context.facts)
+  const facts = trusted ? described : rootOf(context.facts)
   const about = await gate(facts, context.now)
-  const verdict = context.facts.client.trusted || about.type === 'deny' ? about : await gate(claimedBy(config, context.facts), context.now)
+  // What somebody says who is not trusted opens nothing, but it may close: a proxy that was left out of `trustedProxies`
+  // must not let everything in on the verdict about `/`.
+  const verdict = trusted || about.type === 'deny' ? about : await gate(described, context.now)
   context.route = verdict.route
   if (verdict.type === 'forward') {
     if (verdict.session !== null) sessions.touch(verdict.session, context.now)
     context.verdict = 'allow'
-    if (facts.client.trusted) {
+    if (trusted) {
       const own = headers.identity(verdict.route, verdict.who, verdict.accessToken)
       for (let i = 0; i + 1 < own.length; i += 2) reply.header(own[i] ?? '', own[i + 1] ?? '')
       // The client's own goes on as it would here: a proxy that takes the header from this answer would drop it else.
@@ -47,7 +51,7 @@ export const forwardAuth = ({ gate, headers }: Decision): Endpoint => (services)
   })
 }
 
-/** The facts of the request that the proxy asks about; `GET /` where it does not say. Throws `bad_request` where it contradicts itself. */
+/** The facts of the request that the headers name; `GET /` where they name none. Throws `bad_request` where they contradict each other. */
 function describedBy(config: Pick<Config, 'basePath' | 'publicUrl'>, facts: Facts): Facts {
   const root = rootOf(facts)
   const { headers } = facts
@@ -63,15 +67,6 @@ function describedBy(config: Pick<Config, 'basePath' | 'publicUrl'>, facts: Fact
   if (!target.ok) throw new Fault('bad_request', { cause: new Error(target.problem) })
   // Envoy asks with the method of the request itself.
   return { ...facts, method: named ?? facts.method, origin, path: target.path, query: target.query }
-}
-
-/**
- * What somebody says who is not trusted. It opens nothing, but it may close: a proxy that was left out of `trustedProxies`
- * must not let everything in on the verdict about `/`.
- */
-function claimedBy(config: Pick<Config, 'basePath' | 'publicUrl'>, facts: Facts): Facts {
-  const claimed = describedBy(config, { ...facts, client: { ...facts.client, trusted: true } })
-  return { ...claimed, client: facts.client }
 }
 
 function rootOf(facts: Facts): Facts {
