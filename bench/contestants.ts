@@ -51,6 +51,12 @@ export function upstream(directory: string, core: number, port: number, body: st
   return nginxCommand('upstream', directory, core, file)
 }
 
+/** nginx as a plain proxy for WebSockets, ready to start. */
+export function nginxForWebSockets(port: number, { directory, core, upstreamPort }: Surroundings): Command {
+  const values = { dir: directory, port: String(port), upstreamPort: String(upstreamPort) }
+  return nginxCommand('nginx-websocket', directory, core, render(directory, 'nginx-websocket.conf', values))
+}
+
 /** A contestant with its configuration written to the temporary directory, ready to start. */
 export function contestant(name: ContestantName, port: number, place: Surroundings): Contestant {
   return { name, port, ...PREPARATIONS[name](port, place) }

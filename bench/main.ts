@@ -15,6 +15,7 @@ import { markdownReport, textReport } from './report.ts'
 import { measureRound, type Subject, warmUp } from './round.ts'
 import { measureStarts, startAndWait } from './starts.ts'
 import { processTree, residentMemory, watchOthers } from './usage.ts'
+import { measureWebSockets } from './websockets.ts'
 
 const BODY = 'A small answer, as an API gives it. '.repeat(29).slice(0, 1024)
 const IDLE_MS = 2000
@@ -108,6 +109,10 @@ async function main(): Promise<number> {
     })
   }
   try {
+    if (options.websocket) {
+      process.stdout.write(await measureWebSockets(options, directory, progress))
+      return 0
+    }
     const kept = await run(options, directory)
     return options.check && !kept ? 1 : 0
   } catch (error) {

@@ -10,6 +10,7 @@ export type Options = {
   only: readonly ContestantName[]
   markdown: boolean
   check: boolean
+  websocket: boolean
 }
 
 /** The text of `--help`. */
@@ -23,6 +24,7 @@ npm run build && npm run bench [-- OPTIONS]
   --quick         1 second, 2 rounds: about a minute, for a first look
   --markdown      print the section for docs/performance.md instead of plain tables
   --check         exit with 1 when a promise is broken
+  --websocket     measure WebSockets instead, through nginx and Gatehouse: messages per second, memory per open socket
   --help          this text
 
 The gateway under test has one core for itself; the load and the upstream share another. Progress goes to stderr,
@@ -42,12 +44,14 @@ export function readOptions(argv: string[]): Options {
       quick: { type: 'boolean', default: false },
       markdown: { type: 'boolean', default: false },
       check: { type: 'boolean', default: false },
+      websocket: { type: 'boolean', default: false },
     },
   })
   const only = values.only === undefined ? CONTESTANTS : values.only.split(',').map(contestantName)
   if (values.check && only.length < CONTESTANTS.length) {
     throw new Error('--check compares all contestants: leave --only out')
   }
+  if (values.websocket && (values.check || values.only !== undefined)) throw new Error('--websocket goes with neither --check nor --only')
   return {
     help: values.help,
     seconds: wholeNumber('--seconds', values.seconds ?? (values.quick ? '1' : '5')),
@@ -56,6 +60,7 @@ export function readOptions(argv: string[]): Options {
     only,
     markdown: values.markdown,
     check: values.check,
+    websocket: values.websocket,
   }
 }
 

@@ -22,13 +22,7 @@ export function textReport({ measured, promises, about }: Outcome): string {
 
 /** The same as a section of docs/performance.md. */
 export function markdownReport({ measured, promises, about }: Outcome): string {
-  const tables = tablesOf(measured).map(({ heading, rows: [head = [], ...body] }) => [
-    `${heading}:\n`,
-    markdownRow(head),
-    markdownRow(head.map((_, column) => (column === 0 ? '---' : '--:'))),
-    ...body.map(markdownRow),
-    '',
-  ].join('\n'))
+  const tables = tablesOf(measured).map(({ heading, rows }) => `${heading}:\n\n${markdownTable(rows)}\n`)
   const promised = promises.map((promise) => `- ${promiseLine(promise)}`)
   const title = `## Measured on ${about.date}\n`
   return [title, `${circumstances(about)}\n`, ...tables, PROMISES, ...promised, ''].join('\n')
@@ -54,7 +48,8 @@ function tablesOf(all: readonly Measured[]): Table[] {
   return [figures, ratios]
 }
 
-function circumstances({ machine, date, rounds, seconds, others }: Circumstances): string {
+/** One line about a run: where, when, how long, and how quiet it was. */
+export function circumstances({ machine, date, rounds, seconds, others }: Circumstances): string {
   const noise = `Other programs took ${print(others * 100, 0)} % of a core meanwhile${others > TOO_NOISY ? DOUBT : '.'}`
   return `${machine}; ${date}; ${rounds} rounds, ${seconds} s a measurement. ${noise}`
 }
@@ -64,17 +59,24 @@ function promiseLine({ text, measured, kept }: PromiseResult): string {
   return `${kept ? 'PASS' : 'FAIL'} ${text}: ${print(measured, 2)}`
 }
 
-function print(value: number, digits: number): string {
+/** A figure with so many digits behind the point; a dash where there is none. */
+export function print(value: number, digits: number): string {
   if (!Number.isFinite(value)) return '–'
   return value.toLocaleString('en', { minimumFractionDigits: digits, maximumFractionDigits: digits })
 }
 
-function aligned(rows: readonly string[][]): string {
+/** Rows as columns of a terminal, the first to the left, all others to the right. */
+export function aligned(rows: readonly string[][]): string {
   const widths = (rows[0] ?? []).map((_, column) => Math.max(...rows.map((row) => (row[column] ?? '').length)))
   return rows.map((row) => row.map((cell, column) => {
     const width = widths[column] ?? 0
     return column === 0 ? cell.padEnd(width) : cell.padStart(width)
   }).join('  ')).join('\n')
+}
+
+/** Rows as a Markdown table; the first one is its head. */
+export function markdownTable([head = [], ...body]: readonly string[][]): string {
+  return [markdownRow(head), markdownRow(head.map((_, column) => (column === 0 ? '---' : '--:'))), ...body.map(markdownRow)].join('\n')
 }
 
 function markdownRow(cells: readonly string[]): string {

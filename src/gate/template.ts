@@ -40,6 +40,13 @@ export function fillTemplate(template: Template, claims: Claims, encoding: 'rfc8
   return filled.length > MAX_BYTES ? null : filled
 }
 
+/** Why a template makes no header for these claims, or `null` where it makes one. */
+export function whyNoHeader(template: Template, claims: Claims, encoding: 'rfc8187' | 'base64'): string | null {
+  const missing = template.find((part) => 'claim' in part && asText(claimAt(claims, part.claim)) === null)
+  if (missing !== undefined && 'claim' in missing) return `the claim ${missing.claim} is missing`
+  return fillTemplate(template, claims, encoding) === null ? 'its value would be longer than 8 kB' : null
+}
+
 function asText(value: unknown): string | readonly string[] | null {
   if (value === undefined || value === null) return null
   if (Array.isArray(value)) return value.flatMap((item) => (item === null || item === undefined ? [] : [plain(item)]))

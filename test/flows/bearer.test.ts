@@ -1,4 +1,4 @@
-import { generateKeyPairSync, randomUUID } from 'node:crypto'
+import { createPublicKey, generateKeyPairSync, randomUUID, sign } from 'node:crypto'
 import { SignJWT } from 'jose'
 import t, { type Test } from 'tap'
 import { createBrowser } from '../support/browser.ts'
@@ -6,6 +6,7 @@ import type { Answer } from '../support/exchange.ts'
 import { moveClock } from '../support/clock.ts'
 import { startGateway, type Running } from '../support/gateway.ts'
 import { loggedIn } from '../support/logged-in.ts'
+import { ask } from '../support/raw-http.ts'
 import { openWebSocket } from '../support/websocket.ts'
 
 const audience = 'api://orders'
@@ -57,7 +58,7 @@ void t.test('a client’s own token lets it in: the application hears who it is,
 
 void t.test('every way in which a token can be wrong is a 401 invalid_token', async (t) => {
   const { token, call, idp, upstream } = await start(t)
-  const { privateKey } = generateKeyPairSync('rsa', { modulusLength: 2048 })
+  const { privateKey, publicKey } = generateKeyPairSync('rsa', { modulusLength: 2048 })
   const now = Math.floor(Date.now() / 1000)
   const claims = { iss: idp.issuer, aud: audience, sub: 'alice', iat: now, exp: now + 300 }
   const secret = new TextEncoder().encode('a secret of thirty-two bytes or more')
@@ -67,10 +68,21 @@ void t.test('every way in which a token can be wrong is a 401 invalid_token', as
   const [head = '', body = '', signature = ''] = good.split('.')
   const changed = Buffer.from(JSON.stringify({ ...claims, sub: 'root' })).toString('base64url')
   const jwks: { keys: Record<string, string>[] } = JSON.parse((await createBrowser().get(`${idp.issuer}/jwks`, { kind: 'none' })).body)
+  const jwksUri = `${idp.issuer}/jwks`
+  const pem = createPublicKey({ key: { ...jwks.keys[0] }, format: 'jwk' }).export({ type: 'spki', format: 'pem' }).toString()
+  /** Signed by somebody else, with a header that tells where to look for the key. */
+  const lured = async (hint: Record<string, unknown>): Promise<string> => {
+    const signed = `${Buffer.from(JSON.stringify({ alg: 'RS256', typ: 'at+jwt', ...hint })).toString('base64url')}.${Buffer.from(JSON.stringify(claims)).toString('base64url')}`
+    return `${signed}.${sign('sha256', Buffer.from(signed), privateKey).toString('base64url')}`
+  }
   const publicKeyAsSecret = new TextEncoder().encode(jwks.keys[0]?.['n'] ?? '')
   const rows: [string, string][] = [
     ['another key', await foreign('RS256', privateKey)], ['alg none', unsigned], ['alg none, capitals', unsigned.replace(head, Buffer.from('{"alg":"NONE"}').toString('base64url'))],
-    ['HS256', await foreign('HS256', secret)], ['HS256 with the public key', await foreign('HS256', publicKeyAsSecret)],
+    ['HS256', await foreign('HS256', secret)], ['HS256 with the modulus', await foreign('HS256', publicKeyAsSecret)],
+    ['HS256 with the public key', await foreign('HS256', new TextEncoder().encode(pem))], ['HS256 with the key set', await foreign('HS256', new TextEncoder().encode(JSON.stringify(jwks.keys[0])))],
+    ...await Promise.all(['../jwks', '/dev/null', "' OR 1=1 --", '', jwksUri].map(async (kid): Promise<[string, string]> => [`kid ${kid}`, await lured({ kid })])),
+    ['jku', await lured({ jku: 'http://127.0.0.1:1/jwks' })], ['x5u', await lured({ x5u: 'http://127.0.0.1:1/cert' })], ['a key of its own', await lured({ jwk: publicKey.export({ format: 'jwk' }) })],
+    ['crit', await lured({ crit: ['exp'] })], ['not encoded', await lured({ b64: false, crit: ['b64'] })], ['twice the parts', `${good}.${good}`], ['a detached payload', `${head}..${signature}`],
     ['changed claims', `${head}.${changed}.${signature}`], ['no signature', `${head}.${body}.`], ['another issuer', await token({ iss: 'https://evil.example' })],
     ['another audience', await token({ aud: 'api://stock' })], ['no audience', await token({ aud: undefined })], ['expired', await token({ exp: now - 60 })],
     ['no exp', await token({ exp: undefined })], ['no sub', await token({ sub: undefined })], ['not yet', await token({ nbf: now + 120 })], ['typ', await token({}, { typ: 'logout+jwt' })],
@@ -145,6 +157,16 @@ void t.test('a public route passes any token on, an optional one refuses a wrong
   t.match(upstreamHeaders(await call('whatever', '/api/echo/public')), { authorization: 'Bearer whatever' })
   t.equal((await call('whatever', '/api/echo/optional')).status, 401)
   t.equal((await call(await token(), '/api/echo/optional')).status, 200)
+})
+
+void t.test('of two tokens in one request the application gets the one that was verified', async (t) => {
+  const { url, token, upstream } = await start(t)
+  const mine = await token()
+  const answer = await ask(url, 'GET', '/api/echo', [`Authorization: Bearer ${mine}`, 'Authorization: Bearer never-verified', 'X-Other: 1'])
+  t.equal(answer.status, 200)
+  const sent = upstream.requests.at(-1)?.rawHeaders ?? []
+  t.same(sent.filter((_, i) => sent[i - 1]?.toLowerCase() === 'authorization'), [`Bearer ${mine}`])
+  t.equal((await ask(url, 'GET', '/api/echo', ['Authorization: Bearer never-verified', `Authorization: Bearer ${mine}`])).status, 401)
 })
 
 void t.test('the rule about other origins is for cookies, not for tokens', async (t) => {

@@ -1,5 +1,6 @@
 import t, { type Test } from 'tap'
 import { parse } from 'yaml'
+import type { IdpOptions } from '../../src/demo/idp.ts'
 import { createBrowser, type Browser } from '../support/browser.ts'
 import { createAuthority } from '../support/certificates.ts'
 import { documented } from '../support/documented.ts'
@@ -16,7 +17,7 @@ const script = { kind: 'script' } as const
 
 type Started = Running & { readonly site: string, readonly browser: Browser }
 
-const start = async (t: Test, more: { readonly routes?: readonly object[], readonly idp?: object } = {}): Promise<Started> => {
+const start = async (t: Test, more: { readonly routes?: readonly object[], readonly idp?: IdpOptions } = {}): Promise<Started> => {
   const port = await freePort()
   const site = `https://127.0.0.1:${port}`
   const running = await startGateway(t, {

@@ -355,6 +355,19 @@ void t.test('one that opens while the gateway stops is drained, too', async (t) 
   await closing
 })
 
+void t.test('one whose session ends while the application takes its time is closed as soon as it is open', async (t) => {
+  const waiting: (() => void)[] = []
+  const upstream = await startRaw(t, (socket, head) => { waiting.push(() => { socket.write(switching(head)) }) })
+  const running = await loggedIn(t, { config: { routes: [{ path: '/**' }, { path: '/ws', upstream }] } })
+  const opening = connect(running)
+  await until(() => waiting.length === 1)
+  await running.browser.post(`${running.url}/oauth2/logout/local`, undefined, { kind: 'script' })
+  waiting[0]?.()
+  const start = Date.now()
+  t.equal(await (await opening).closed, 4401)
+  t.ok(Date.now() - start < 2_500)
+})
+
 void t.test('an application that is down is a 502, one that is slow a 504, before there is a WebSocket', async (t) => {
   const silent = await startRaw(t, () => {})
   const running = await loggedIn(t, { config: { routes: [

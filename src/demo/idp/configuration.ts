@@ -28,7 +28,7 @@ export type Parts = {
 }
 
 const claimsOf = ({ sub, name, email, groups, claims }: User): { sub: string, [claim: string]: unknown } =>
-  ({ ...claims, sub, name, email, groups, preferred_username: sub })
+  ({ name, email, groups, ...claims, sub, preferred_username: sub })
 
 /** What a refresh token may be redeemed for is settled when it is: tests change it. */
 const withResources = (adapter: AdapterFactory, settings: IdpSettings): AdapterFactory => (model) => {

@@ -45,14 +45,20 @@ export const forwardAuth = ({ gate, headers }: Decision): Endpoint => (services)
   const { denial, kind, route } = verdict
   context.kind = kind
   const { location, ...answer } = challenge(denial, kind, facts, route, { basePath: config.basePath, message: config.scripts.message })
-  const status = answer.status === 302 ? 401 : answer.status < 500 && answer.status !== 401 ? 403 : answer.status
+  const status = statusForProxy(answer.status)
   return answers.send(request, reply, {
     ...answer, status, ...(location === undefined ? {} : { loginUrl: location }), ...(status === 401 && answer.authenticate === undefined ? { authenticate: 'Bearer' } : {}),
   })
 }
 
+/** What a proxy is told where the request itself would get `status`: proxies know 401 and 403, and pass all else on as an error. */
+export function statusForProxy(status: number): number {
+  if (status === 302) return 401
+  return status < 500 && status !== 401 ? 403 : status
+}
+
 /** The facts of the request that the headers name; `GET /` where they name none. Throws `bad_request` where they contradict each other. */
-function describedBy(config: Pick<Config, 'basePath' | 'publicUrl'>, facts: Facts): Facts {
+export function describedBy(config: Pick<Config, 'basePath' | 'publicUrl'>, facts: Facts): Facts {
   const root = rootOf(facts)
   const { headers } = facts
   const named = agreed('method', [text(headers, 'x-original-method'), text(headers, 'x-forwarded-method')])
@@ -69,7 +75,8 @@ function describedBy(config: Pick<Config, 'basePath' | 'publicUrl'>, facts: Fact
   return { ...facts, method: named ?? facts.method, origin, path: target.path, query: target.query }
 }
 
-function rootOf(facts: Facts): Facts {
+/** The facts of `GET /` by the same client. */
+export function rootOf(facts: Facts): Facts {
   return { ...facts, method: 'GET', path: '/', query: '' }
 }
 
