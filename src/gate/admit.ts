@@ -39,7 +39,9 @@ function forbidden({ require }: CompiledRoute, { claims }: User): Denial | null 
  */
 function isElsewhere(claims: Session['claims'], name: string): boolean {
   const elsewhere = claimAt(claims, '_claim_names')
-  return (typeof elsewhere === 'object' && elsewhere !== null && Object.hasOwn(elsewhere, name)) || (name === 'groups' && claims['hasgroups'] === true)
+  const [outermost = name] = name.split('.')
+  const isNamed = typeof elsewhere === 'object' && elsewhere !== null && (Object.hasOwn(elsewhere, name) || Object.hasOwn(elsewhere, outermost))
+  return isNamed || (name === 'groups' && claims['hasgroups'] === true)
 }
 
 /** A claim by its name outright, or by its path through nested objects (`realm_access.roles`). */

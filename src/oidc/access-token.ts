@@ -37,6 +37,8 @@ export function createAccessTokens(provider: Provider): AccessTokens {
           issuer: configuration.serverMetadata().issuer, audience: [...audiences], clockTolerance: TOLERANCE, requiredClaims: ['exp', 'sub'],
           currentDate: new Date(now),
         })
+        // Bound to a key that only its client can show (RFC 7800): whoever just brings it may have stolen it.
+        if ('cnf' in claims) return null
         if (typeof claims.exp !== 'number' || isForOtherUse(claims, typeOf(token), provider.settings.clientId)) return null
         verified.set(name, { claims, expiresAt: claims.exp * 1000 })
         return claims

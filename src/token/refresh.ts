@@ -68,6 +68,7 @@ export function createRefresher({ provider, store, sessions, log, metrics }: Par
   const redemptions = new Set<Promise<unknown>>()
   const failures = new Map<string, Failure>()
   const busyUntil = new LRUCache<string, number>({ max: MAX_FAILURES_KEPT })
+  const life = provider.settings.timeout + LOCK_MARGIN
   sessions.onEnd((id) => { failures.delete(id) })
 
   /** `keepLock` while the result is not in the store yet: nobody else may redeem the old refresh token. */
@@ -100,7 +101,9 @@ export function createRefresher({ provider, store, sessions, log, metrics }: Par
       return session
     })
     if (latest === null) return { type: 'ended' }
-    if (latest.version > session.version) return { type: 'refreshed', session: latest }
+    if (latest.refreshedAt !== session.refreshedAt) return { type: 'refreshed', session: latest }
+    // Somebody else has redeemed it for another resource: with what that brought the next try is good.
+    if (latest.version > session.version) return { type: 'failed', retryAfter: 1 }
     log.warn({ event: 'refresh_failed', session: session.id, refusal, ended: over, abandoned, cause: causes(error) }, abandoned && over
       ? 'the refresh token was spent by a process that stopped before it could save the new one: the user has to log in again'
       : 'tokens could not be renewed')
@@ -126,7 +129,9 @@ export function createRefresher({ provider, store, sessions, log, metrics }: Par
 
   async function fly(seen: Session, cause: RefreshCause, now: number): Promise<RefreshOutcome> {
     const wait = cause !== 'due'
-    const turn = await takeTurn({ store, sessions, metrics, life: provider.settings.timeout + LOCK_MARGIN }, seen, wait)
+    // A redemption for another resource rotates the refresh token and leaves the access token as it was.
+    const isDone = (latest: Session): boolean => latest.refreshedAt !== seen.refreshedAt
+    const turn = await takeTurn({ store, sessions, metrics, isDone, life }, seen, wait)
     if (turn.type === 'over') return { type: 'ended' }
     if (turn.type === 'done') return { type: 'refreshed', session: turn.session }
     if (turn.type === 'busy') {
@@ -153,8 +158,7 @@ export function createRefresher({ provider, store, sessions, log, metrics }: Par
   }
 
   async function redeem(seen: Session, wanted: Route['token'], now: number): Promise<TokenSet> {
-    const turn = await takeTurn({ store, sessions, metrics, life: provider.settings.timeout + LOCK_MARGIN }, seen, true)
-    if (turn.type === 'done') return redeem(turn.session, wanted, now)
+    const turn = await takeTurn({ store, sessions, metrics, isDone: () => false, life }, seen, true)
     if (turn.type !== 'mine') throw new Error('the session has ended')
     const { session, release, keep } = turn
     let keepLock = false

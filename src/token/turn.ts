@@ -14,7 +14,7 @@ const LAST_CHANCE_MS = 2_000
 export type Turn =
   /** It is this process's; `session` is as the store has it, `abandoned` when somebody before never finished. Neither call rejects. */
   | { readonly type: 'mine', readonly session: Session, readonly abandoned: boolean, readonly release: () => Promise<void>, readonly keep: () => void }
-  /** Another process has renewed it meanwhile. */
+  /** Somebody else has done meanwhile what the turn was wanted for. */
   | { readonly type: 'done', readonly session: Session }
   /** Another process is at it, and nobody needs to wait. */
   | { readonly type: 'busy' }
@@ -24,6 +24,8 @@ interface Parts {
   readonly store: Pick<Store, 'lock' | 'unlock'>
   readonly sessions: Pick<Sessions, 'reload'>
   readonly metrics: Metrics
+  /** Whether the session, as the store has it by now, leaves nothing to do for who has last seen it as `seen`. */
+  readonly isDone: (latest: Session, seen: Session) => boolean
   /** The lock's life, ms: longer than a call to the provider. It goes on for as long as this process does. */
   readonly life: number
 }
@@ -33,7 +35,7 @@ interface Parts {
  * The lock is prolonged until it is released (`release`) or left to run out (`keep`).
  * Rejects with `store_unavailable`: without the lock nobody refreshes.
  */
-export async function takeTurn({ store, sessions, metrics, life }: Parts, seen: Session, wait: boolean): Promise<Turn> {
+export async function takeTurn({ store, sessions, metrics, isDone, life }: Parts, seen: Session, wait: boolean): Promise<Turn> {
   const holder = randomBytes(9).toString('base64url')
   const stop = metrics.lockWaitSeconds.startTimer()
   const unlock = async (): Promise<void> => {
@@ -51,7 +53,7 @@ export async function takeTurn({ store, sessions, metrics, life }: Parts, seen: 
         await sleep(Math.min(LAST_CHANCE_MS, life / 2))
         session = await sessions.reload(seen.ticket, Date.now())
       }
-      if (session === null || session.version > seen.version) {
+      if (session === null || isDone(session, seen)) {
         if (acquired) await unlock()
         return session === null ? { type: 'over' } : { type: 'done', session }
       }

@@ -87,7 +87,7 @@ void t.test('every way in which a token can be wrong is a 401 invalid_token', as
     ['another audience', await token({ aud: 'api://stock' })], ['no audience', await token({ aud: undefined })], ['expired', await token({ exp: now - 60 })],
     ['no exp', await token({ exp: undefined })], ['no sub', await token({ sub: undefined })], ['not yet', await token({ nbf: now + 120 })], ['typ', await token({}, { typ: 'logout+jwt' })],
     ['typ of an ID token', await token({}, { typ: 'id_token+jwt' })], ['a nonce', await token({ nonce: 'x' }, { typ: 'JWT' })], ['at_hash', await token({ at_hash: 'x' }, {})],
-    ['events', await token({ events: {} }, { typ: 'JWT' })], ['typ ID, as Keycloak has it', await token({ typ: 'ID' }, { typ: 'JWT' })], ['opaque', 'opaque-token'], ['dots', '..'],
+    ['bound to a key', await token({ cnf: { jkt: 'x' } })], ['events', await token({ events: {} }, { typ: 'JWT' })], ['typ ID, as Keycloak has it', await token({ typ: 'ID' }, { typ: 'JWT' })], ['opaque', 'opaque-token'], ['dots', '..'],
     ['not JSON', 'e30.e30.e30'], ['long', 'x'.repeat(8000)], ['an unknown kid', await token({}, { typ: 'at+jwt', kid: 'nobody' })],
   ]
   for (const [name, wrong] of rows) {

@@ -83,6 +83,20 @@ void t.test('rights that are lost with renewed tokens count for the request that
   t.equal(sent(running, path).length, 1)
 })
 
+void t.test('a redemption for another resource does not pass for the refresh that waits behind it', async (t) => {
+  const running = await start(t)
+  await running.call()
+  const old = running.upstream.requests.at(-1)?.headers.authorization
+  moveClock(t, 101_000)
+  let own: Promise<unknown> = Promise.resolve()
+  const redeemed = await meanwhile(running, '/api/echo/redeemed', async () => { own = running.call() })
+  await own
+  t.equal(redeemed.status, 200)
+  t.not(running.upstream.requests.find(({ url, headers }) => url === '/api/orders' && headers.authorization !== old), undefined, 'the session’s own token was renewed, too')
+  t.equal(running.idp.grants['refresh_token'], 2)
+  t.equal(running.idp.refusedGrants['refresh_token'], 0)
+})
+
 void t.test('many sessions on many routes at once: each request brings its own user’s token for its own audience', async (t) => {
   const running = await start(t)
   const users = ['alice', 'bob', 'carol', 'zoe']

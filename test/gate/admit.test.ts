@@ -49,7 +49,9 @@ void t.test('the log is told what the user lacks, also where the provider left i
   const route = compiled({ require: { claims: { groups: ['admin'] }, acr: null, maxAge: null } })
   t.match(admit(route, sessionOf({ claims: { groups: ['staff'] } }), true, now), { why: /groups has none of the values/ })
   t.match(admit(route, sessionOf({ claims: {} }), true, now), { why: /groups is missing/ })
-  t.match(admit(route, sessionOf({ claims: { _claim_names: { groups: 'src1' } } }), true, now), { why: /left the claim groups out/ })
+  for (const claims of [{ _claim_names: { groups: 'src1' } }, { hasgroups: true }]) t.match(admit(route, sessionOf({ claims }), true, now), { why: /left the claim groups out/, leftOut: true })
+  const nested = compiled({ require: { claims: { 'realm_access.roles': ['admin'] }, acr: null, maxAge: null } })
+  t.match(admit(nested, sessionOf({ claims: { _claim_names: { realm_access: 'src1' } } }), true, now), { leftOut: true })
   t.end()
 })
 
