@@ -51,7 +51,9 @@ export function readOptions(argv: string[]): Options {
   if (values.check && only.length < CONTESTANTS.length) {
     throw new Error('--check compares all contestants: leave --only out')
   }
-  if (values.websocket && (values.check || values.only !== undefined)) throw new Error('--websocket goes with neither --check nor --only')
+  if (values.websocket && (values.check || values.only !== undefined)) {
+    throw new Error('--websocket goes with neither --check nor --only')
+  }
   return {
     help: values.help,
     seconds: wholeNumber('--seconds', values.seconds ?? (values.quick ? '1' : '5')),

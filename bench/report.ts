@@ -76,7 +76,8 @@ export function aligned(rows: readonly string[][]): string {
 
 /** Rows as a Markdown table; the first one is its head. */
 export function markdownTable([head = [], ...body]: readonly string[][]): string {
-  return [markdownRow(head), markdownRow(head.map((_, column) => (column === 0 ? '---' : '--:'))), ...body.map(markdownRow)].join('\n')
+  const line = head.map((_, column) => (column === 0 ? '---' : '--:'))
+  return [head, line, ...body].map(markdownRow).join('\n')
 }
 
 function markdownRow(cells: readonly string[]): string {

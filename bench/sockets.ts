@@ -4,7 +4,7 @@ import { setTimeout as sleep } from 'node:timers/promises'
 import { CLIENT_FRAME, SERVER_FRAME } from './frames.ts'
 
 /** An open WebSocket; `answers` is how many messages have come back. */
-type OpenSocket = { socket: net.Socket, answers: number, onAnswer: () => void }
+type OpenSocket = { socket: net.Socket; answers: number; onAnswer: () => void }
 
 /** Open WebSockets to one target. */
 export type Sockets = readonly OpenSocket[]
@@ -17,7 +17,7 @@ export async function openSockets(port: number, cookie: string | null, count: nu
   const sockets: OpenSocket[] = []
   while (sockets.length < count) {
     const batch = Math.min(AT_ONCE, count - sockets.length)
-    sockets.push(...await Promise.all(Array.from({ length: batch }, async () => openSocket(port, cookie))))
+    sockets.push(...(await Promise.all(Array.from({ length: batch }, async () => openSocket(port, cookie)))))
   }
   return sockets
 }
@@ -37,8 +37,8 @@ export async function sendOnce(sockets: Sockets): Promise<void> {
   }
 }
 
-/** Sends a message over each as soon as the one before is answered; resolves with how many were answered in a second. */
-export async function pingPong(sockets: Sockets, seconds: number): Promise<{ messages: number, perSecond: number }> {
+/** Sends a message over each as soon as the one before is answered; `perSecond` is how many were answered. */
+export async function pingPong(sockets: Sockets, seconds: number): Promise<{ messages: number; perSecond: number }> {
   const first = answersOf(sockets)
   const since = performance.now()
   for (const one of sockets) {
@@ -62,10 +62,19 @@ function answersOf(sockets: Sockets): number {
 async function openSocket(port: number, cookie: string | null): Promise<OpenSocket> {
   const socket = net.connect({ host: '127.0.0.1', port, noDelay: true })
   const key = randomBytes(16).toString('base64')
-  socket.write([
-    'GET /ws HTTP/1.1', `Host: 127.0.0.1:${port}`, 'Connection: Upgrade', 'Upgrade: websocket', 'Sec-WebSocket-Version: 13',
-    `Sec-WebSocket-Key: ${key}`, ...(cookie === null ? [] : [`Cookie: ${cookie}`]), '', '',
-  ].join('\r\n'))
+  socket.write(
+    [
+      'GET /ws HTTP/1.1',
+      `Host: 127.0.0.1:${port}`,
+      'Connection: Upgrade',
+      'Upgrade: websocket',
+      'Sec-WebSocket-Version: 13',
+      `Sec-WebSocket-Key: ${key}`,
+      ...(cookie === null ? [] : [`Cookie: ${cookie}`]),
+      '',
+      '',
+    ].join('\r\n'),
+  )
   return new Promise((resolve, reject) => {
     const fail = (why: string): void => reject(new Error(`Port ${port} opened no WebSocket: ${why}`))
     let head = ''

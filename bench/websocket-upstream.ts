@@ -8,10 +8,14 @@ import { CLIENT_FRAME, SERVER_FRAME } from './frames.ts'
 
 const ANSWERS = Buffer.concat(Array.from({ length: 64 }, () => SERVER_FRAME))
 
-createServer((_request, response) => { response.end('ok\n') })
+createServer((_request, response) => {
+  response.end('ok\n')
+})
   .on('upgrade', (request, socket) => {
     // RFC 6455, section 1.3.
-    const accept = createHash('sha1').update(`${request.headers['sec-websocket-key'] ?? ''}258EAFA5-E914-47DA-95CA-C5AB0DC85B11`).digest('base64')
+    const accept = createHash('sha1')
+      .update(`${request.headers['sec-websocket-key'] ?? ''}258EAFA5-E914-47DA-95CA-C5AB0DC85B11`)
+      .digest('base64')
     let received = 0
     socket.on('error', () => socket.destroy())
     socket.on('end', () => socket.end())
@@ -21,6 +25,15 @@ createServer((_request, response) => { response.end('ok\n') })
       received -= messages * CLIENT_FRAME.length
       if (messages > 0) socket.write(ANSWERS.subarray(0, Math.min(64, messages) * SERVER_FRAME.length))
     })
-    socket.write(['HTTP/1.1 101 Switching Protocols', 'Upgrade: websocket', 'Connection: Upgrade', `Sec-WebSocket-Accept: ${accept}`, '', ''].join('\r\n'))
+    socket.write(
+      [
+        'HTTP/1.1 101 Switching Protocols',
+        'Upgrade: websocket',
+        'Connection: Upgrade',
+        `Sec-WebSocket-Accept: ${accept}`,
+        '',
+        '',
+      ].join('\r\n'),
+    )
   })
   .listen({ port: Number(process.env['PORT']), host: '127.0.0.1', backlog: 4096 })

@@ -12,31 +12,42 @@ import { startAndWait } from './starts.ts'
 import { median } from './statistics.ts'
 import { cpuTime, processTree, residentMemory, watchOthers } from './usage.ts'
 
-type Subject = { name: string, port: number, cookie: string | null, pid: number | null }
-type Round = { perSecond: number, cpuPerMessage: number }
-type Measured = { name: string, rounds: Round[], memoryPerSocket: number }
+type Subject = { name: string; port: number; cookie: string | null; pid: number | null }
+type Round = { perSecond: number; cpuPerMessage: number }
+type Measured = { name: string; rounds: Round[]; memoryPerSocket: number }
 
 const TALKING = 64
 const OPEN = 2000
 const SETTLE_MS = 1500
 
 /** Measures WebSockets through nginx and Gatehouse in turn; resolves with the report. */
-export async function measureWebSockets(options: Options, directory: string, progress: (what: string) => void): Promise<string> {
+export async function measureWebSockets(
+  options: Options,
+  directory: string,
+  progress: (what: string) => void,
+): Promise<string> {
   expectInstalled(['nginx', 'gatehouse'])
   const machine = describeMachine()
   const cores = pickCores()
   pinSelf(cores.load)
   const [upstreamPort = 0, nginxPort = 0, gatehousePort = 0] = await freePorts(3)
-  await startAndWait({
-    name: 'the application', core: cores.load, program: process.execPath,
-    args: ['--import=tsx', fileURLToPath(new URL('websocket-upstream.ts', import.meta.url))],
-    env: { PORT: String(upstreamPort) }, errorFile: join(directory, 'application.log'),
-  }, upstreamPort)
+  await startAndWait(
+    {
+      name: 'the application',
+      core: cores.load,
+      program: process.execPath,
+      args: ['--import=tsx', fileURLToPath(new URL('websocket-upstream.ts', import.meta.url))],
+      env: { PORT: String(upstreamPort) },
+      errorFile: join(directory, 'application.log'),
+    },
+    upstreamPort,
+  )
   const provider = await startProvider()
   const place = { directory, core: cores.gateway, upstreamPort, issuer: provider.issuer }
   const nginx = await startAndWait(nginxForWebSockets(nginxPort, place), nginxPort)
   const gatehouse = contestant('gatehouse', gatehousePort, place)
-  if (gatehouse.client) await provider.registerClient({ ...gatehouse.client, redirectUris: [gatehouse.client.redirectUri] })
+  if (gatehouse.client)
+    await provider.registerClient({ ...gatehouse.client, redirectUris: [gatehouse.client.redirectUri] })
   const { running } = await startAndWait(gatehouse.command, gatehousePort)
   const subjects: Subject[] = [
     { name: 'direct', port: upstreamPort, cookie: null, pid: null },
@@ -89,9 +100,18 @@ async function measureRound({ port, cookie, pid }: Subject, seconds: number): Pr
 
 function report(measured: readonly Measured[], about: string, markdown: boolean): string {
   const nginx = measured.find(({ name }) => name === 'nginx')
-  const row = (title: string, digits: number, of: (it: Measured) => number[]): string[] => [title, ...measured.map((it) => print(median(of(it)), digits))]
+  const row = (title: string, digits: number, of: (it: Measured) => number[]): string[] => [
+    title,
+    ...measured.map((it) => print(median(of(it)), digits)),
+  ]
   const ratios = (title: string, of: (it: Measured) => number[]): string[] => [
-    `${title}, as a multiple of nginx's`, ...measured.map((it) => print(median(of(it).map((value, i) => value / (nginx === undefined ? Number.NaN : of(nginx)[i] ?? Number.NaN))), 2)),
+    `${title}, as a multiple of nginx's`,
+    ...measured.map((it) =>
+      print(
+        median(of(it).map((value, i) => value / (nginx === undefined ? Number.NaN : (of(nginx)[i] ?? Number.NaN)))),
+        2,
+      ),
+    ),
   ]
   const perSecond = (it: Measured): number[] => it.rounds.map((round) => round.perSecond)
   const cpu = (it: Measured): number[] => it.rounds.map((round) => round.cpuPerMessage)

@@ -31,39 +31,67 @@ type Line = readonly [name: string, text: string]
 export async function explainRequest(config: Config, { method, url, headers, claims, now }: Asked): Promise<Line[]> {
   const { origin, raw } = splitUrl(url, config.publicUrl)
   const lines: Line[] = [['request', `${method} ${raw} at ${origin}`]]
-  if (['TRACE', 'TRACK', 'CONNECT'].includes(method)) return [...lines, ['answer', '405 method_not_allowed: this method never passes']]
-  if (!METHODS.includes(method)) return [...lines, ['answer', `400 bad_request: no HTTP method is called ${method}; they are written in capitals`]]
+  if (['TRACE', 'TRACK', 'CONNECT'].includes(method))
+    return [...lines, ['answer', '405 method_not_allowed: this method never passes']]
+  if (!METHODS.includes(method))
+    return [...lines, ['answer', `400 bad_request: no HTTP method is called ${method}; they are written in capitals`]]
   const target = readTarget(raw, config.publicUrl)
   if (!target.ok) return [...lines, ['answer', `400 bad_request: ${target.problem}`]]
 
   const routes = compileRoutes(config.routes, config.basePath)
   const session = claims === null ? null : sessionOf(claims, origin, now)
   const facts: Facts = {
-    method, path: target.path, query: target.query, origin, headers: toHeaders(headers), rawHeaders: headers.flat(),
-    client: { address: '127.0.0.1', peer: '127.0.0.1', trusted: false, scheme: origin.startsWith('https:') ? 'https' : 'http' },
+    method,
+    path: target.path,
+    query: target.query,
+    origin,
+    headers: toHeaders(headers),
+    rawHeaders: headers.flat(),
+    client: {
+      address: '127.0.0.1',
+      peer: '127.0.0.1',
+      trusted: false,
+      scheme: origin.startsWith('https:') ? 'https' : 'http',
+    },
     ticket: session?.ticket ?? null,
   }
-  const decide = async (about: Facts, byProxy: boolean): Promise<Line[]> => explainVerdict(about, { config, routes, session, claims, now, byProxy })
+  const decide = async (about: Facts, byProxy: boolean): Promise<Line[]> =>
+    explainVerdict(about, { config, routes, session, claims, now, byProxy })
   const found = routes.match(hostOf(origin), method, target.path)
-  if (found !== 'endpoint' || routes.otherReading(hostOf(origin), method, target.path, found) !== null) return [...lines, ...await decide(facts, false)]
+  if (found !== 'endpoint' || routes.otherReading(hostOf(origin), method, target.path, found) !== null)
+    return [...lines, ...(await decide(facts, false))]
   const own = `${config.basePath}/auth`
-  if (target.path !== own && !target.path.startsWith(`${own}/`)) return [...lines, ['answer', `the gateway itself answers what is under ${config.basePath}`]]
-  return [...lines, ...await askedByProxy(facts, config, decide)]
+  if (target.path !== own && !target.path.startsWith(`${own}/`))
+    return [...lines, ['answer', `the gateway itself answers what is under ${config.basePath}`]]
+  return [...lines, ...(await askedByProxy(facts, config, decide))]
 }
 
 /** What forward-auth answers, where one of `trustedProxies` asks. */
-async function askedByProxy(facts: Facts, config: Config, decide: (about: Facts, byProxy: boolean) => Promise<Line[]>): Promise<Line[]> {
+async function askedByProxy(
+  facts: Facts,
+  config: Config,
+  decide: (about: Facts, byProxy: boolean) => Promise<Line[]>,
+): Promise<Line[]> {
   if (config.trustedProxies.length === 0) {
-    return [['about', 'GET /: trustedProxies is empty, so nobody is believed who says which request it is about'], ...await decide(rootOf(facts), true)]
+    return [
+      ['about', 'GET /: trustedProxies is empty, so nobody is believed who says which request it is about'],
+      ...(await decide(rootOf(facts), true)),
+    ]
   }
   const said = facts.headers['x-forwarded-host']
   const origin = config.publicUrl.find((url) => hostOf(url) === said) ?? facts.origin
   try {
     const about = describedBy(config, { ...facts, origin, client: { ...facts.client, trusted: true } })
-    return [['about', `${about.method} ${about.path}${about.query} at ${about.origin}, as one of trustedProxies asks`], ...await decide(about, true)]
+    return [
+      ['about', `${about.method} ${about.path}${about.query} at ${about.origin}, as one of trustedProxies asks`],
+      ...(await decide(about, true)),
+    ]
   } catch (error) {
     if (!(error instanceof Fault)) throw error
-    return [['answer', `${error.status} ${error.code}`], ['because', error.cause instanceof Error ? error.cause.message : error.message]]
+    return [
+      ['answer', `${error.status} ${error.code}`],
+      ['because', error.cause instanceof Error ? error.cause.message : error.message],
+    ]
   }
 }
 
@@ -81,23 +109,45 @@ async function explainVerdict(facts: Facts, world: World): Promise<Line[]> {
   const { config, routes, session, claims, now } = world
   let notTaken: string | null = null
   const gate = buildGate({
-    config, routes,
+    config,
+    routes,
     sessions: { load: () => session, wasFollowed: () => false },
     bearers: {
       async verify(_token, audiences) {
-        notTaken = claims === null ? 'the client’s own token would have to be verified: give its claims with --claims' : whyNotTaken(claims, audiences, config.provider.issuer, now)
+        notTaken =
+          claims === null
+            ? 'the client’s own token would have to be verified: give its claims with --claims'
+            : whyNotTaken(claims, audiences, config.provider.issuer, now)
         return notTaken === null ? claims : null
       },
     },
-    tokens: { acquire: (current, route) => ({ ok: true, session: current, accessToken: route.grant === 'none' ? null : 'ACCESS-TOKEN' }) },
+    tokens: {
+      acquire: (current, route) => ({
+        ok: true,
+        session: current,
+        accessToken: route.grant === 'none' ? null : 'ACCESS-TOKEN',
+      }),
+    },
   })
   const verdict = await gate(facts, now)
   const bearer = verdict.route !== null && verdict.route.bearer !== null && bearerToken(facts.headers) !== null
   const claimed = JSON.stringify(claims)
   return [
     ['kind', classify(facts.method, facts.headers, config.scripts)],
-    ['session', bearer ? `none is looked at: the request brings a token${claims === null ? '' : ` with ${claimed}`}` : claims === null ? 'none' : `a user with ${claimed}`],
-    ['route', verdict.route === null ? 'none' : `${verdict.route.label} (routes[${verdict.route.index}], ${verdict.route.access})`],
+    [
+      'session',
+      bearer
+        ? `none is looked at: the request brings a token${claims === null ? '' : ` with ${claimed}`}`
+        : claims === null
+          ? 'none'
+          : `a user with ${claimed}`,
+    ],
+    [
+      'route',
+      verdict.route === null
+        ? 'none'
+        : `${verdict.route.label} (routes[${verdict.route.index}], ${verdict.route.access})`,
+    ],
     ...(verdict.type === 'forward' ? passes(verdict, facts, world) : denied(verdict, facts, world, notTaken)),
   ]
 }
@@ -106,7 +156,8 @@ async function explainVerdict(facts: Facts, world: World): Promise<Line[]> {
 function whyNotTaken(claims: Claims, audiences: readonly string[], issuer: string, now: number): string | null {
   const { iss, aud, exp, nbf } = claims
   const audience = aud === undefined ? null : [aud].flat()
-  if (iss !== undefined && iss !== issuer) return `the token’s iss is ${JSON.stringify(iss)}, the provider’s is ${issuer}`
+  if (iss !== undefined && iss !== issuer)
+    return `the token’s iss is ${JSON.stringify(iss)}, the provider’s is ${issuer}`
   if (audience !== null && !audience.some((one) => audiences.some((wanted) => wanted === one))) {
     return `the token’s aud is ${JSON.stringify(aud)}, the route takes ${audiences.join(', ')}`
   }
@@ -114,26 +165,53 @@ function whyNotTaken(claims: Claims, audiences: readonly string[], issuer: strin
   return typeof nbf === 'number' && nbf * 1000 > now ? 'the token is not valid yet' : null
 }
 
-function passes(verdict: Extract<Verdict, { type: 'forward' }>, facts: Facts, { config, routes: { routes }, session, now, byProxy }: World): Line[] {
+function passes(
+  verdict: Extract<Verdict, { type: 'forward' }>,
+  facts: Facts,
+  { config, routes: { routes }, session, now, byProxy }: World,
+): Line[] {
   const { route, accessToken, who } = verdict
   const compiled = compileHeaders(routes, () => false)
   const headers = byProxy ? compiled.identity(route, who, accessToken) : compiled.build(facts, route, who, accessToken)
   const pairs = headers.flatMap((name, i) => (i % 2 === 0 ? [`${name}: ${headers[i + 1] ?? ''}`] : []))
-  const where = route.upstream === null ? '' : route.upstream.socketPath === null ? route.upstream.origin : `unix:${route.upstream.socketPath}:`
-  const reason = route.access === 'public' ? 'the route is public: no session is looked at'
-    : who?.bearer === true ? 'the client’s own token may use this route'
-      : session === null ? 'the route’s session is optional, and there is none' : 'the session may use this route'
+  const where =
+    route.upstream === null
+      ? ''
+      : route.upstream.socketPath === null
+        ? route.upstream.origin
+        : `unix:${route.upstream.socketPath}:`
+  const reason =
+    route.access === 'public'
+      ? 'the route is public: no session is looked at'
+      : who?.bearer === true
+        ? 'the client’s own token may use this route'
+        : session === null
+          ? 'the route’s session is optional, and there is none'
+          : 'the session may use this route'
   const met = who === null ? [] : metRequirements(route, who.claims, now)
-  const websocket: Line[] = classify(facts.method, facts.headers, config.scripts) !== 'websocket' || byProxy ? []
-    : [['websocket', `the application’s own answer to the upgrade decides${verdict.session === null ? '' : '; closed with 4401 when the session ends'}`]]
-  const own: Line[] = byProxy && verdict.session === null && facts.headers.authorization !== undefined ? [['header', `Authorization: ${facts.headers.authorization}`]] : []
+  const websocket: Line[] =
+    classify(facts.method, facts.headers, config.scripts) !== 'websocket' || byProxy
+      ? []
+      : [
+          [
+            'websocket',
+            `the application’s own answer to the upgrade decides${verdict.session === null ? '' : '; closed with 4401 when the session ends'}`,
+          ],
+        ]
+  const own: Line[] =
+    byProxy && verdict.session === null && facts.headers.authorization !== undefined
+      ? [['header', `Authorization: ${facts.headers.authorization}`]]
+      : []
   return [
     ['answer', byProxy ? `200 with the headers for the application: ${reason}` : `passes: ${reason}`],
     ...met.map((one): Line => ['because', one]),
-    ...(byProxy ? [] : [['upstream', `${facts.method} ${where}${upstreamPath(route, facts.path)}${facts.query}`] as const]),
+    ...(byProxy
+      ? []
+      : [['upstream', `${facts.method} ${where}${upstreamPath(route, facts.path)}${facts.query}`] as const]),
     ...websocket,
     ['token', tokenOf(verdict)],
-    ...pairs.map((pair): Line => ['header', pair]), ...own,
+    ...pairs.map((pair): Line => ['header', pair]),
+    ...own,
     ...notSent(route, who?.claims ?? {}),
   ]
 }
@@ -147,9 +225,14 @@ function metRequirements({ require }: CompiledRoute, claims: Claims, now: number
   })
   const acr = require.acr === null ? [] : [`acr is ${String(claims['acr'])}`]
   const authTime = claims['auth_time']
-  const age = require.maxAge === null ? [] : [
-    typeof authTime === 'number' ? `the login is ${Math.max(0, Math.round(now / 1000 - authTime))} s old, ${Math.floor(require.maxAge / 1000)} s are allowed` : 'the login is taken to be of now: auth_time is not given',
-  ]
+  const age =
+    require.maxAge === null
+      ? []
+      : [
+          typeof authTime === 'number'
+            ? `the login is ${Math.max(0, Math.round(now / 1000 - authTime))} s old, ${Math.floor(require.maxAge / 1000)} s are allowed`
+            : 'the login is taken to be of now: auth_time is not given',
+        ]
   return [...named, ...acr, ...age]
 }
 
@@ -158,13 +241,22 @@ function tokenOf({ route: { access, token }, who, session }: Extract<Verdict, { 
   if (who.bearer === true || session === null) return 'the client’s own, as it came'
   const { grant, audience, resource, scopes } = token
   const target = [
-    audience === null ? '' : `audience ${audience}`, resource === null ? '' : `resource ${resource}`, scopes === null ? '' : `scopes ${scopes.join(' ')}`,
-  ].filter((part) => part !== '').join(', ')
+    audience === null ? '' : `audience ${audience}`,
+    resource === null ? '' : `resource ${resource}`,
+    scopes === null ? '' : `scopes ${scopes.join(' ')}`,
+  ]
+    .filter((part) => part !== '')
+    .join(', ')
   switch (grant) {
-    case 'none': return 'none'
-    case 'session': return target === '' ? 'the session’s access token' : `the session’s refresh token is redeemed for ${target}`
-    case 'client-credentials': return `the gateway’s own, by client-credentials${target === '' ? '' : ` for ${target}`}`
-    case 'token-exchange': case 'on-behalf-of': return `the session’s access token is exchanged by ${grant}${target === '' ? '' : ` for ${target}`}`
+    case 'none':
+      return 'none'
+    case 'session':
+      return target === '' ? 'the session’s access token' : `the session’s refresh token is redeemed for ${target}`
+    case 'client-credentials':
+      return `the gateway’s own, by client-credentials${target === '' ? '' : ` for ${target}`}`
+    case 'token-exchange':
+    case 'on-behalf-of':
+      return `the session’s access token is exchanged by ${grant}${target === '' ? '' : ` for ${target}`}`
   }
 }
 
@@ -176,40 +268,67 @@ function notSent({ headers }: CompiledRoute, claims: Claims): Line[] {
   })
 }
 
-function denied(verdict: Extract<Verdict, { type: 'deny' }>, facts: Facts, { config, byProxy }: World, notTaken: string | null): Line[] {
+function denied(
+  verdict: Extract<Verdict, { type: 'deny' }>,
+  facts: Facts,
+  { config, byProxy }: World,
+  notTaken: string | null,
+): Line[] {
   const { denial, kind, route } = verdict
   const answer = challenge(denial, kind, facts, route, { basePath: config.basePath, message: config.scripts.message })
   const status = byProxy ? statusForProxy(answer.status) : answer.status
-  const loginUrl = byProxy ? answer.location ?? answer.loginUrl : answer.loginUrl
-  const where: Line[] = answer.location !== undefined && !byProxy ? [['location', answer.location]] : loginUrl !== undefined ? [['login_url', loginUrl]] : []
-  const tells: Line[] = answer.authenticate === undefined || answer.authenticate === 'Bearer' ? [] : [['tells', `WWW-Authenticate: ${answer.authenticate}`]]
+  const loginUrl = byProxy ? (answer.location ?? answer.loginUrl) : answer.loginUrl
+  const where: Line[] =
+    answer.location !== undefined && !byProxy
+      ? [['location', answer.location]]
+      : loginUrl !== undefined
+        ? [['login_url', loginUrl]]
+        : []
+  const tells: Line[] =
+    answer.authenticate === undefined || answer.authenticate === 'Bearer'
+      ? []
+      : [['tells', `WWW-Authenticate: ${answer.authenticate}`]]
   return [['answer', `${status} ${answer.code}`], ['because', notTaken ?? reasonOf(denial)], ...where, ...tells]
 }
 
 function reasonOf(denial: Denial): string {
   switch (denial.reason) {
-    case 'no-route': return 'no route matches host, method and path'
-    case 'ambiguous-path': return `some server reads this path as ${denial.reading}, which is another route’s`
-    case 'login-required': return 'the route requires a session, and there is none'
-    case 'session-expired': return 'the session has ended'
-    case 'step-up': return [
-      denial.stepUp.acrValues === null ? '' : `acr must be one of ${denial.stepUp.acrValues.join(', ')}`,
-      denial.stepUp.maxAge === null ? '' : `the login must not be older than ${denial.stepUp.maxAge} s`,
-    ].filter((text) => text !== '').join('; ')
-    case 'forbidden': return denial.why
-    case 'cross-origin': return 'an unsafe method with a session, sent by another origin'
-    case 'token-refused': return 'the provider gives no token for this route'
-    case 'invalid-token': return 'the client’s own token is not taken'
-    case 'token-unavailable': return 'the access token has expired and can’t be renewed now'
+    case 'no-route':
+      return 'no route matches host, method and path'
+    case 'ambiguous-path':
+      return `some server reads this path as ${denial.reading}, which is another route’s`
+    case 'login-required':
+      return 'the route requires a session, and there is none'
+    case 'session-expired':
+      return 'the session has ended'
+    case 'step-up':
+      return [
+        denial.stepUp.acrValues === null ? '' : `acr must be one of ${denial.stepUp.acrValues.join(', ')}`,
+        denial.stepUp.maxAge === null ? '' : `the login must not be older than ${denial.stepUp.maxAge} s`,
+      ]
+        .filter((text) => text !== '')
+        .join('; ')
+    case 'forbidden':
+      return denial.why
+    case 'cross-origin':
+      return 'an unsafe method with a session, sent by another origin'
+    case 'token-refused':
+      return 'the provider gives no token for this route'
+    case 'invalid-token':
+      return 'the client’s own token is not taken'
+    case 'token-unavailable':
+      return 'the access token has expired and can’t be renewed now'
   }
 }
 
 /** The part before the path names the public URL; the rest is taken byte for byte. */
-function splitUrl(url: string, publicUrls: readonly string[]): { origin: string, raw: string } {
+function splitUrl(url: string, publicUrls: readonly string[]): { origin: string; raw: string } {
   const [first = ''] = publicUrls
   const [, authority = '', rest = ''] = /^(https?:\/\/[^/?#\\]*)(.*)$/is.exec(url) ?? []
   if (authority === '') return { origin: first, raw: url }
-  const origin = URL.canParse(authority) ? publicUrls.find((known) => new URL(known).host === new URL(authority).host) : undefined
+  const origin = URL.canParse(authority)
+    ? publicUrls.find((known) => new URL(known).host === new URL(authority).host)
+    : undefined
   return { origin: origin ?? first, raw: rest.startsWith('/') ? rest : `/${rest}` }
 }
 
@@ -220,8 +339,20 @@ function toHeaders(pairs: readonly (readonly [string, string])[]): IncomingHttpH
 function sessionOf(claims: Claims, origin: string, now: number): Session {
   const ticket = { id: 'explained', key: '' }
   return {
-    id: ticket.id, ticket, version: 1, issuer: '', subject: typeof claims['sub'] === 'string' ? claims['sub'] : '', sid: null, origin, claims, asked: null, idToken: '',
+    id: ticket.id,
+    ticket,
+    version: 1,
+    issuer: '',
+    subject: typeof claims['sub'] === 'string' ? claims['sub'] : '',
+    sid: null,
+    origin,
+    claims,
+    asked: null,
+    idToken: '',
     tokens: { accessToken: '', expiresAt: null, issuedAt: now, refreshToken: null, scope: null },
-    createdAt: now, endsAt: Number.POSITIVE_INFINITY, refreshedAt: now, lastSeenAt: now,
+    createdAt: now,
+    endsAt: Number.POSITIVE_INFINITY,
+    refreshedAt: now,
+    lastSeenAt: now,
   }
 }

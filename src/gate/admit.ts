@@ -26,9 +26,12 @@ function forbidden({ require }: CompiledRoute, { claims }: User): Denial | null 
     const value = claimAt(claims, name)
     const values: unknown[] = Array.isArray(value) ? value : [value]
     if (values.some((one) => allowed.some((wanted) => one === wanted))) continue
-    if (value !== undefined) return { reason: 'forbidden', why: `the claim ${name} has none of the values that this route requires` }
+    if (value !== undefined) {
+      return { reason: 'forbidden', why: `the claim ${name} has none of the values that this route requires` }
+    }
     if (!isElsewhere(claims, name)) return { reason: 'forbidden', why: `the claim ${name} is missing` }
-    return { reason: 'forbidden', leftOut: true, why: `the provider left the claim ${name} out of the ID token (too many values)` }
+    const why = `the provider left the claim ${name} out of the ID token (too many values)`
+    return { reason: 'forbidden', leftOut: true, why }
   }
   return null
 }
@@ -40,8 +43,9 @@ function forbidden({ require }: CompiledRoute, { claims }: User): Denial | null 
 function isElsewhere(claims: Session['claims'], name: string): boolean {
   const elsewhere = claimAt(claims, '_claim_names')
   const [outermost = name] = name.split('.')
-  const isNamed = typeof elsewhere === 'object' && elsewhere !== null && (Object.hasOwn(elsewhere, name) || Object.hasOwn(elsewhere, outermost))
-  return isNamed || (name === 'groups' && claims['hasgroups'] === true)
+  const named = typeof elsewhere === 'object' && elsewhere !== null ? elsewhere : {}
+  if (Object.hasOwn(named, name) || Object.hasOwn(named, outermost)) return true
+  return name === 'groups' && claims['hasgroups'] === true
 }
 
 /** A claim by its name outright, or by its path through nested objects (`realm_access.roles`). */

@@ -33,8 +33,8 @@ const LOGIN_REQUIRED = 'You have to sign in to go on.'
 const SESSION_EXPIRED = 'Your session has ended. Sign in again to go on.'
 const STEP_UP_REQUIRED = 'This page asks for a stronger or more recent sign-in.'
 const FORBIDDEN = 'You are signed in, but you are not allowed to open this.'
-const LEFT_OUT = 'You are signed in, but the sign-in service left out what decides whether you may open this: you are in too many groups. '
-  + 'Ask whoever runs this site.'
+const LEFT_OUT = 'You are signed in, but the sign-in service left out what decides whether you may open this: '
+  + 'you are in too many groups. Ask whoever runs this site.'
 const TOKEN_REFUSED = 'The sign-in service gave no access to the application behind this address.'
 const INVALID_TOKEN = 'The access token that came with this request can’t be used here.'
 const CROSS_ORIGIN = 'Another site sent this request, so it was not carried out.'
@@ -46,7 +46,10 @@ export function challenge(
   switch (denial.reason) {
     case 'no-route': return { code: 'not_found', ...faults.not_found }
     case 'ambiguous-path': return { code: 'ambiguous_path', ...faults.ambiguous_path }
-    case 'forbidden': return { status: 403, code: 'forbidden', title: 'Not allowed', detail: denial.leftOut === true ? LEFT_OUT : FORBIDDEN }
+    case 'forbidden': {
+      const detail = denial.leftOut === true ? LEFT_OUT : FORBIDDEN
+      return { status: 403, code: 'forbidden', title: 'Not allowed', detail }
+    }
     case 'cross-origin': return { status: 403, code: 'cross_origin', title: 'Request from another site', detail: CROSS_ORIGIN }
     case 'token-unavailable': return { code: 'token_unavailable', ...faults.token_unavailable, retryAfter: denial.retryAfter }
     case 'token-refused': return { ...faults.token_unavailable, status: 502, code: 'token_unavailable', detail: TOKEN_REFUSED }

@@ -23,8 +23,8 @@ export function parseTemplate(template: string): Template {
 
 /**
  * The header value for a user's claims: items of a list joined with `,` (one inside an item is `%2C`), what is not all
- * printable ASCII, or looks like one already, as an RFC 8187 ext-value, or the whole as base64. `null`, for no header, where a claim is missing or
- * the value would be longer than 8 kB.
+ * printable ASCII, or looks like one already, as an RFC 8187 ext-value, or the whole as base64. `null`, for no header,
+ * where a claim is missing or the value would be longer than 8 kB.
  */
 export function fillTemplate(template: Template, claims: Claims, encoding: 'rfc8187' | 'base64'): string | null {
   const values: (string | readonly string[])[] = []

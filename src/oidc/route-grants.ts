@@ -24,7 +24,9 @@ export async function grantForRoute(provider: Provider, wanted: Wanted, held: He
   const response = await request(configuration, wanted, held)
   // A provider that gives another kind of token than it was asked for has to say so (RFC 8693, section 2.2.1).
   const issued = response['issued_token_type']
-  if (issued !== undefined && !ACCESS_TOKENS.some((type) => type === issued)) throw new Error(`the provider exchanged for ${JSON.stringify(issued)}`)
+  if (issued !== undefined && !ACCESS_TOKENS.some((type) => type === issued)) {
+    throw new Error(`the provider exchanged for ${JSON.stringify(issued)}`)
+  }
   return toTokenSet(response, now)
 }
 

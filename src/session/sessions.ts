@@ -49,7 +49,7 @@ export interface Sessions {
   touch(session: Session, now: number): void
   /** Ends a session, here at once and in the store as soon as it can be reached. Never rejects. */
   end(session: Pick<Session, 'id' | 'endsAt'>, reason: EndReason): Promise<void>
-  /** Whether a login in the same browser has put another session in this one's place: the cookie may be that one's by now, and must stay. */
+  /** Whether a login in the same browser has put another session in this one's place: the cookie may be that one's. */
   wasFollowed(id: string): boolean
   /** Ends a session by its id alone; `false` when there was none. Rejects with `store_unavailable`. */
   endById(id: string, reason: EndReason): Promise<boolean>

@@ -60,7 +60,8 @@ export function createTokens({ refresher, routeTokens, sessions, before }: Parts
 
   /** While the provider was asked the session may have ended: what was granted then is for nobody. */
   async function ifStillLiving(answer: Exchanged, session: Session): Promise<Acquired> {
-    return await sessions.load(session.ticket, Date.now()) === null ? { ok: false, problem: 'ended' } : withSession(answer, session)
+    const living = await sessions.load(session.ticket, Date.now())
+    return living === null ? { ok: false, problem: 'ended' } : withSession(answer, session)
   }
 
   return {
@@ -74,7 +75,8 @@ export function createTokens({ refresher, routeTokens, sessions, before }: Parts
     renew(session, wanted, refused, now) {
       if (wanted.grant === 'none') return null
       if (!isSessionsOwn(wanted)) {
-        return routeTokens.renew(session, wanted, refused, now)?.then((answer) => ifStillLiving(answer, session)) ?? null
+        const renewed = routeTokens.renew(session, wanted, refused, now)
+        return renewed?.then((answer) => ifStillLiving(answer, session)) ?? null
       }
       if (session.tokens.refreshToken === null || refresher.heldBack(session, now)) return null
       return refresher.refresh(session, 'upstream', now).then(acquired)

@@ -35,7 +35,8 @@ interface Parts {
  * The lock is prolonged until it is released (`release`) or left to run out (`keep`).
  * Rejects with `store_unavailable`: without the lock nobody refreshes.
  */
-export async function takeTurn({ store, sessions, metrics, isDone, life }: Parts, seen: Session, wait: boolean): Promise<Turn> {
+export async function takeTurn(parts: Parts, seen: Session, wait: boolean): Promise<Turn> {
+  const { store, sessions, metrics, isDone, life } = parts
   const holder = randomBytes(9).toString('base64url')
   const stop = metrics.lockWaitSeconds.startTimer()
   const unlock = async (): Promise<void> => {

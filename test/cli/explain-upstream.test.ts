@@ -6,7 +6,9 @@ import { runProgram } from '../support/program.ts'
 
 const folder = t.testdir({})
 const file = join(folder, 'gatehouse.yaml')
-writeFileSync(file, `${least}
+writeFileSync(
+  file,
+  `${least}
 trustedProxies: [10.0.0.0/8]
 routes:
   - path: /**
@@ -21,7 +23,8 @@ routes:
   - { path: /money/**, require: { acr: "urn:mfa", maxAge: 5m } }
   - { path: /api/**, bearer: { audience: "api://orders" }, require: { claims: { groups: [admin] } }, headers: { set: { X-Sub: "{claims.sub}" } } }
   - { path: /strong/**, bearer: { audience: "api://orders" }, require: { acr: "urn:mfa" } }
-`)
+`,
+)
 
 const explain = async (t: Test, ...args: string[]): Promise<string> => {
   const { status, stdout, stderr } = await runProgram(t, ['explain', '--config', file, ...args])
@@ -33,21 +36,41 @@ const claims = (value: object): string[] => ['--claims', JSON.stringify({ sub: '
 const now = Math.floor(Date.now() / 1000)
 
 /** Runs rows of arguments, what has to be said, and what must not. */
-const rows = async (t: Test, table: readonly (readonly [string[], readonly string[], (RegExp | string)?])[]): Promise<void> => {
-  await Promise.all(table.map(async ([args, lines, never]) => {
-    const said = await explain(t, ...args)
-    for (const line of lines) t.ok(said.includes(`${line}\n`), `${args.join(' ')} says ${line}`, { said })
-    if (never !== undefined) t.notMatch(said, never)
-  }))
+const rows = async (
+  t: Test,
+  table: readonly (readonly [string[], readonly string[], (RegExp | string)?])[],
+): Promise<void> => {
+  await Promise.all(
+    table.map(async ([args, lines, never]) => {
+      const said = await explain(t, ...args)
+      for (const line of lines) t.ok(said.includes(`${line}\n`), `${args.join(' ')} says ${line}`, { said })
+      if (never !== undefined) t.notMatch(said, never)
+    }),
+  )
 }
 
 void t.test('which token goes upstream, and where it comes from', async (t) => {
   await rows(t, [
-    [['GET', '/', ...claims({})], ['token: the session’s access token', 'header: Authorization: Bearer ACCESS-TOKEN']],
+    [
+      ['GET', '/', ...claims({})],
+      ['token: the session’s access token', 'header: Authorization: Bearer ACCESS-TOKEN'],
+    ],
     [['GET', '/none/', ...claims({})], ['token: none'], 'ACCESS-TOKEN'],
-    [['GET', '/exchange/', ...claims({})], ['token: the session’s access token is exchanged by token-exchange for audience api://orders, scopes orders.read']],
-    [['GET', '/behalf/', ...claims({})], ['token: the session’s access token is exchanged by on-behalf-of for scopes api://orders/.default']],
-    [['GET', '/robot/', ...claims({})], ['token: the gateway’s own, by client-credentials for resource api://orders', 'header: X-Token: ACCESS-TOKEN'], /Authorization/],
+    [
+      ['GET', '/exchange/', ...claims({})],
+      [
+        'token: the session’s access token is exchanged by token-exchange for audience api://orders, scopes orders.read',
+      ],
+    ],
+    [
+      ['GET', '/behalf/', ...claims({})],
+      ['token: the session’s access token is exchanged by on-behalf-of for scopes api://orders/.default'],
+    ],
+    [
+      ['GET', '/robot/', ...claims({})],
+      ['token: the gateway’s own, by client-credentials for resource api://orders', 'header: X-Token: ACCESS-TOKEN'],
+      /Authorization/,
+    ],
     [['GET', '/redeem/', ...claims({})], ['token: the session’s refresh token is redeemed for resource api://orders']],
     [['GET', '/assets/x', ...claims({})], ['token: none of the gateway’s; the client’s own Authorization passes']],
   ])
@@ -56,39 +79,106 @@ void t.test('which token goes upstream, and where it comes from', async (t) => {
 void t.test('why a session may use a route, or what it lacks', async (t) => {
   const boss = { groups: ['staff', 'admin'], realm_access: { roles: ['boss'] } }
   await rows(t, [
-    [['GET', '/admin/', ...claims(boss)], ['answer: passes: the session may use this route', 'because: the claim groups has "admin"', 'because: the claim realm_access.roles has "boss"']],
-    [['GET', '/admin/', ...claims({ groups: ['admin'] })], ['answer: 403 forbidden', 'because: the claim realm_access.roles is missing']],
-    [['GET', '/admin/', ...claims({ _claim_names: { groups: 'src1' } })], ['answer: 403 forbidden', 'because: the provider left the claim groups out of the ID token (too many values)']],
-    [['GET', '/money/', ...claims({ acr: 'urn:mfa', auth_time: now - 60 })], ['answer: passes: the session may use this route', 'because: acr is urn:mfa']],
-    [['GET', '/money/', ...claims({ acr: 'urn:pwd' })], ['answer: 401 step_up_required', 'because: acr must be one of urn:mfa']],
-    [['GET', '/money/', ...claims({ acr: 'urn:mfa', auth_time: now - 600 })], ['because: the login must not be older than 300 s']],
+    [
+      ['GET', '/admin/', ...claims(boss)],
+      [
+        'answer: passes: the session may use this route',
+        'because: the claim groups has "admin"',
+        'because: the claim realm_access.roles has "boss"',
+      ],
+    ],
+    [
+      ['GET', '/admin/', ...claims({ groups: ['admin'] })],
+      ['answer: 403 forbidden', 'because: the claim realm_access.roles is missing'],
+    ],
+    [
+      ['GET', '/admin/', ...claims({ _claim_names: { groups: 'src1' } })],
+      ['answer: 403 forbidden', 'because: the provider left the claim groups out of the ID token (too many values)'],
+    ],
+    [
+      ['GET', '/money/', ...claims({ acr: 'urn:mfa', auth_time: now - 60 })],
+      ['answer: passes: the session may use this route', 'because: acr is urn:mfa'],
+    ],
+    [
+      ['GET', '/money/', ...claims({ acr: 'urn:pwd' })],
+      ['answer: 401 step_up_required', 'because: acr must be one of urn:mfa'],
+    ],
+    [
+      ['GET', '/money/', ...claims({ acr: 'urn:mfa', auth_time: now - 600 })],
+      ['because: the login must not be older than 300 s'],
+    ],
   ])
 })
 
 void t.test('a client’s own token: whose claims they are, and why it would not be taken', async (t) => {
   const own = ['-H', 'Authorization: Bearer eyJ.eyJ.x']
   await rows(t, [
-    [['GET', '/api/', ...own], ['session: none is looked at: the request brings a token', 'answer: 401 invalid_token', 'because: the client’s own token would have to be verified: give its claims with --claims',
-      'tells: WWW-Authenticate: Bearer error="invalid_token"']],
-    [['GET', '/api/', ...own, ...claims({ groups: ['admin'] })], ['answer: passes: the client’s own token may use this route', 'token: the client’s own, as it came', 'header: Authorization: Bearer eyJ.eyJ.x', 'header: X-Sub: alice'], 'ACCESS-TOKEN'],
-    [['GET', '/api/', ...own, ...claims({})], ['answer: 403 forbidden', 'because: the claim groups is missing']],
-    [['GET', '/api/', ...own, ...claims({ aud: 'api://stock' })], ['answer: 401 invalid_token', 'because: the token’s aud is "api://stock", the route takes api://orders']],
+    [
+      ['GET', '/api/', ...own],
+      [
+        'session: none is looked at: the request brings a token',
+        'answer: 401 invalid_token',
+        'because: the client’s own token would have to be verified: give its claims with --claims',
+        'tells: WWW-Authenticate: Bearer error="invalid_token"',
+      ],
+    ],
+    [
+      ['GET', '/api/', ...own, ...claims({ groups: ['admin'] })],
+      [
+        'answer: passes: the client’s own token may use this route',
+        'token: the client’s own, as it came',
+        'header: Authorization: Bearer eyJ.eyJ.x',
+        'header: X-Sub: alice',
+      ],
+      'ACCESS-TOKEN',
+    ],
+    [
+      ['GET', '/api/', ...own, ...claims({})],
+      ['answer: 403 forbidden', 'because: the claim groups is missing'],
+    ],
+    [
+      ['GET', '/api/', ...own, ...claims({ aud: 'api://stock' })],
+      ['answer: 401 invalid_token', 'because: the token’s aud is "api://stock", the route takes api://orders'],
+    ],
     [['GET', '/api/', ...own, ...claims({ iss: 'https://evil.example' })], ['answer: 401 invalid_token']],
     [['GET', '/api/', ...own, ...claims({ exp: now - 60 })], ['because: the token has expired']],
     [['GET', '/api/', ...own, ...claims({ nbf: now + 60 })], ['because: the token is not valid yet']],
-    [['GET', '/strong/', ...own, ...claims({ acr: 'urn:pwd' })], ['answer: 401 step_up_required', 'tells: WWW-Authenticate: Bearer error="insufficient_user_authentication", acr_values="urn:mfa"'], 'login_url'],
+    [
+      ['GET', '/strong/', ...own, ...claims({ acr: 'urn:pwd' })],
+      [
+        'answer: 401 step_up_required',
+        'tells: WWW-Authenticate: Bearer error="insufficient_user_authentication", acr_values="urn:mfa"',
+      ],
+      'login_url',
+    ],
     [['GET', '/', ...own, ...claims({})], ['token: the session’s access token'], 'eyJ'],
   ])
 })
 
 void t.test('a WebSocket', async (t) => {
-  const upgrade = ['-H', 'Connection: Upgrade', '-H', 'Upgrade: websocket', '-H', 'Sec-WebSocket-Key: AAAAAAAAAAAAAAAAAAAAAA==']
+  const upgrade = [
+    '-H',
+    'Connection: Upgrade',
+    '-H',
+    'Upgrade: websocket',
+    '-H',
+    'Sec-WebSocket-Key: AAAAAAAAAAAAAAAAAAAAAA==',
+  ]
   await rows(t, [
-    [['GET', '/ws', ...upgrade, ...claims({}), '-H', 'Origin: https://orders.example.com'], [
-      'kind: websocket', 'answer: passes: the session may use this route', 'websocket: the application’s own answer to the upgrade decides; closed with 4401 when the session ends',
-    ]],
+    [
+      ['GET', '/ws', ...upgrade, ...claims({}), '-H', 'Origin: https://orders.example.com'],
+      [
+        'kind: websocket',
+        'answer: passes: the session may use this route',
+        'websocket: the application’s own answer to the upgrade decides; closed with 4401 when the session ends',
+      ],
+    ],
     [['GET', '/assets/ws', ...upgrade], ['websocket: the application’s own answer to the upgrade decides']],
-    [['GET', '/ws', ...upgrade, ...claims({}), '-H', 'Origin: https://evil.example'], ['answer: 403 cross_origin'], 'upstream:'],
+    [
+      ['GET', '/ws', ...upgrade, ...claims({}), '-H', 'Origin: https://evil.example'],
+      ['answer: 403 cross_origin'],
+      'upstream:',
+    ],
     [['GET', '/ws', ...upgrade], ['answer: 401 login_required']],
   ])
 })
@@ -96,15 +186,48 @@ void t.test('a WebSocket', async (t) => {
 void t.test('a proxy that asks for a verdict: which request it is about, and what the proxy gets', async (t) => {
   const about = (uri: string): string[] => ['-H', `X-Original-URI: ${uri}`]
   await rows(t, [
-    [['GET', '/oauth2/auth', ...about('/orders?page=2'), ...claims({ email: 'a@b' })], [
-      'about: GET /orders?page=2 at https://orders.example.com, as one of trustedProxies asks', 'route: /** (routes[0], required)', 'answer: 200 with the headers for the application: the session may use this route',
-      'header: X-User: a@b', 'header: Authorization: Bearer ACCESS-TOKEN',
-    ], /upstream:|X-Forwarded/],
-    [['GET', '/oauth2/auth', '-H', 'X-Forwarded-Method: POST', '-H', 'X-Forwarded-Uri: /orders', ...claims({}), '-H', 'Sec-Fetch-Site: cross-site'], ['about: POST /orders at https://orders.example.com, as one of trustedProxies asks', 'answer: 403 cross_origin']],
-    [['DELETE', '/oauth2/auth/admin/7', ...claims({})], ['about: DELETE /admin/7 at https://orders.example.com, as one of trustedProxies asks', 'answer: 403 forbidden']],
-    [['GET', '/oauth2/auth', ...about('/orders'), '-H', 'Accept: text/html'], ['kind: navigation', 'answer: 401 login_required', 'login_url: https://orders.example.com/oauth2/login?redirect=%2Forders']],
+    [
+      ['GET', '/oauth2/auth', ...about('/orders?page=2'), ...claims({ email: 'a@b' })],
+      [
+        'about: GET /orders?page=2 at https://orders.example.com, as one of trustedProxies asks',
+        'route: /** (routes[0], required)',
+        'answer: 200 with the headers for the application: the session may use this route',
+        'header: X-User: a@b',
+        'header: Authorization: Bearer ACCESS-TOKEN',
+      ],
+      /upstream:|X-Forwarded/,
+    ],
+    [
+      [
+        'GET',
+        '/oauth2/auth',
+        '-H',
+        'X-Forwarded-Method: POST',
+        '-H',
+        'X-Forwarded-Uri: /orders',
+        ...claims({}),
+        '-H',
+        'Sec-Fetch-Site: cross-site',
+      ],
+      ['about: POST /orders at https://orders.example.com, as one of trustedProxies asks', 'answer: 403 cross_origin'],
+    ],
+    [
+      ['DELETE', '/oauth2/auth/admin/7', ...claims({})],
+      ['about: DELETE /admin/7 at https://orders.example.com, as one of trustedProxies asks', 'answer: 403 forbidden'],
+    ],
+    [
+      ['GET', '/oauth2/auth', ...about('/orders'), '-H', 'Accept: text/html'],
+      [
+        'kind: navigation',
+        'answer: 401 login_required',
+        'login_url: https://orders.example.com/oauth2/login?redirect=%2Forders',
+      ],
+    ],
     [['GET', '/oauth2/auth', ...about('/assets/..%2fadmin')], ['answer: 403 ambiguous_path']],
-    [['GET', '/oauth2/auth', ...about('/a'), '-H', 'X-Forwarded-Uri: /b'], ['answer: 400 bad_request', 'because: the proxy’s headers name different URIs']],
+    [
+      ['GET', '/oauth2/auth', ...about('/a'), '-H', 'X-Forwarded-Uri: /b'],
+      ['answer: 400 bad_request', 'because: the proxy’s headers name different URIs'],
+    ],
     [['GET', '/oauth2/auth'], ['about: GET / at https://orders.example.com, as one of trustedProxies asks']],
   ])
   const alone = join(folder, 'alone.yaml')
@@ -116,8 +239,13 @@ void t.test('a proxy that asks for a verdict: which request it is about, and wha
 
 void t.test('headers that a user’s claims do not fill, and why', async (t) => {
   await rows(t, [
-    [['GET', '/', ...claims({ groups: ['a,b', 'ü'], long: 'x'.repeat(9000) })], [
-      "header: X-Groups: a%2Cb,UTF-8''%C3%BC", 'not_sent: X-User: the claim email is missing', 'not_sent: X-Long: its value would be longer than 8 kB',
-    ]],
+    [
+      ['GET', '/', ...claims({ groups: ['a,b', 'ü'], long: 'x'.repeat(9000) })],
+      [
+        "header: X-Groups: a%2Cb,UTF-8''%C3%BC",
+        'not_sent: X-User: the claim email is missing',
+        'not_sent: X-Long: its value would be longer than 8 kB',
+      ],
+    ],
   ])
 })

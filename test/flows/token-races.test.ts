@@ -18,9 +18,12 @@ const routes = [
   { path: '/api/echo/admin', require: { claims: { groups: ['admin'] } } },
 ]
 
-/** A gateway with alice logged in; nothing that is granted is taken back, so that only the gateway itself can hold it back. */
+/** A gateway with alice logged in; the provider takes nothing back, so that only the gateway itself can hold it back. */
 const start = async (t: Test): Promise<LoggedIn> => {
-  const running = await loggedIn(t, { idp: { lifetimes: { accessToken: 100 }, resources: ['api://orders'] }, config: { routes } })
+  const running = await loggedIn(t, {
+    idp: { lifetimes: { accessToken: 100 }, resources: ['api://orders'] },
+    config: { routes },
+  })
   running.idp.fail('revocation', { status: 503 })
   return running
 }
@@ -49,25 +52,33 @@ void t.test('a logout while a route’s token is asked for: what is granted then
   }
 })
 
-void t.test('another user’s login in the same browser while a token is asked for: neither sees the other’s', async (t) => {
-  for (const path of ['/api/echo/exchanged', '/api/echo/redeemed', '/api/orders']) {
-    const running = await start(t)
-    if (path === '/api/orders') moveClock(t, 101_000)
-    const answer = await meanwhile(running, path, async () => running.browser.login(`${running.url}/oauth2/login?prompt=login`, 'bob'))
-    t.match(answer.json(), { status: 401, code: 'session_expired' }, path)
-    t.same(sent(running, path), [], 'alice’s request brought nothing')
-    t.notOk(answer.headers['set-cookie'], 'bob’s cookie is left alone')
-    t.equal((await running.browser.get(running.url + path, script)).status, 200)
-    const [request, ...more] = running.upstream.requests.filter(({ url }) => url === path)
-    t.same(more, [])
-    if (request !== undefined && path !== '/api/orders') t.match(bearerClaims(request), { sub: 'bob', aud: 'api://orders' })
-  }
-})
+void t.test(
+  'another user’s login in the same browser while a token is asked for: neither sees the other’s',
+  async (t) => {
+    for (const path of ['/api/echo/exchanged', '/api/echo/redeemed', '/api/orders']) {
+      const running = await start(t)
+      if (path === '/api/orders') moveClock(t, 101_000)
+      const answer = await meanwhile(running, path, async () =>
+        running.browser.login(`${running.url}/oauth2/login?prompt=login`, 'bob'),
+      )
+      t.match(answer.json(), { status: 401, code: 'session_expired' }, path)
+      t.same(sent(running, path), [], 'alice’s request brought nothing')
+      t.notOk(answer.headers['set-cookie'], 'bob’s cookie is left alone')
+      t.equal((await running.browser.get(running.url + path, script)).status, 200)
+      const [request, ...more] = running.upstream.requests.filter(({ url }) => url === path)
+      t.same(more, [])
+      if (request !== undefined && path !== '/api/orders')
+        t.match(bearerClaims(request), { sub: 'bob', aud: 'api://orders' })
+    }
+  },
+)
 
 void t.test('the same user’s next login while tokens are renewed does not lose its cookie', async (t) => {
   const running = await start(t)
   moveClock(t, 101_000)
-  const answer = await meanwhile(running, '/api/orders', async () => running.browser.login(`${running.url}/oauth2/login?prompt=login`, 'alice'))
+  const answer = await meanwhile(running, '/api/orders', async () =>
+    running.browser.login(`${running.url}/oauth2/login?prompt=login`, 'alice'),
+  )
   t.notOk(answer.headers['set-cookie'])
   t.equal((await running.call()).status, 200)
 })
@@ -89,46 +100,67 @@ void t.test('a redemption for another resource does not pass for the refresh tha
   const old = running.upstream.requests.at(-1)?.headers.authorization
   moveClock(t, 101_000)
   let own: Promise<unknown> = Promise.resolve()
-  const redeemed = await meanwhile(running, '/api/echo/redeemed', async () => { own = running.call() })
+  const redeemed = await meanwhile(running, '/api/echo/redeemed', async () => {
+    own = running.call()
+  })
   await own
   t.equal(redeemed.status, 200)
-  t.not(running.upstream.requests.find(({ url, headers }) => url === '/api/orders' && headers.authorization !== old), undefined, 'the session’s own token was renewed, too')
+  t.not(
+    running.upstream.requests.find(({ url, headers }) => url === '/api/orders' && headers.authorization !== old),
+    undefined,
+    'the session’s own token was renewed, too',
+  )
   t.equal(running.idp.grants['refresh_token'], 2)
   t.equal(running.idp.refusedGrants['refresh_token'], 0)
 })
 
-void t.test('many sessions on many routes at once: each request brings its own user’s token for its own audience', async (t) => {
-  const running = await start(t)
-  const users = ['alice', 'bob', 'carol', 'zoe']
-  const browsers = await Promise.all(users.map(async (user) => {
-    const browser = createBrowser()
-    await browser.login(`${running.url}/`, user)
-    return browser
-  }))
-  running.upstream.requests.length = 0
-  const paths = ['/api/echo/exchanged', '/api/echo/redeemed']
-  await Promise.all(Array.from({ length: 48 }, async (_, i) => (
-    browsers[i % 4]?.get(`${running.url}${paths[i % 8 < 4 ? 0 : 1] ?? ''}?who=${users[i % 4] ?? ''}`, script)
-  )))
-  t.equal(running.upstream.requests.length, 48)
-  for (const request of running.upstream.requests) {
-    t.match(bearerClaims(request), { sub: new URL(request.url, running.url).searchParams.get('who'), aud: 'api://orders' })
-  }
-  t.equal(running.idp.grants[TOKEN_EXCHANGE], 4, 'one exchange a user')
-  t.equal(running.idp.grants['refresh_token'], 4, 'one redemption a user')
-  t.equal(running.idp.refusedGrants['refresh_token'], 0)
-})
+void t.test(
+  'many sessions on many routes at once: each request brings its own user’s token for its own audience',
+  async (t) => {
+    const running = await start(t)
+    const users = ['alice', 'bob', 'carol', 'zoe']
+    const browsers = await Promise.all(
+      users.map(async (user) => {
+        const browser = createBrowser()
+        await browser.login(`${running.url}/`, user)
+        return browser
+      }),
+    )
+    running.upstream.requests.length = 0
+    const paths = ['/api/echo/exchanged', '/api/echo/redeemed']
+    await Promise.all(
+      Array.from({ length: 48 }, async (_, i) =>
+        browsers[i % 4]?.get(`${running.url}${paths[i % 8 < 4 ? 0 : 1] ?? ''}?who=${users[i % 4] ?? ''}`, script),
+      ),
+    )
+    t.equal(running.upstream.requests.length, 48)
+    for (const request of running.upstream.requests) {
+      t.match(bearerClaims(request), {
+        sub: new URL(request.url, running.url).searchParams.get('who'),
+        aud: 'api://orders',
+      })
+    }
+    t.equal(running.idp.grants[TOKEN_EXCHANGE], 4, 'one exchange a user')
+    t.equal(running.idp.grants['refresh_token'], 4, 'one redemption a user')
+    t.equal(running.idp.refusedGrants['refresh_token'], 0)
+  },
+)
 
 void t.test('a step-up while a WebSocket is open: it goes on, and new ones bring the new login’s token', async (t) => {
   const running = await start(t)
-  const open = async () => openWebSocket(`${running.url}/ws`, { headers: [`Cookie: ${running.browser.cookies.header(new URL(running.url))}`, `Origin: ${running.url}`] })
+  const open = async () =>
+    openWebSocket(`${running.url}/ws`, {
+      headers: [`Cookie: ${running.browser.cookies.header(new URL(running.url))}`, `Origin: ${running.url}`],
+    })
   const before = await open()
   await running.browser.login(`${running.url}/oauth2/login?acr_values=urn:demo:mfa`, 'alice')
   before.send('still here')
   t.match(await before.next(), { payload: Buffer.from('still here') })
   const after = await open()
   t.equal(after.status, 101)
-  const tokens = running.upstream.requests.filter(({ url }) => url === '/ws').map(({ headers }) => headers.authorization)
+  const tokens = running.upstream.requests
+    .filter(({ url }) => url === '/ws')
+    .map(({ headers }) => headers.authorization)
   t.equal(new Set(tokens).size, 2)
   await logOut(running)
   t.same(await Promise.all([before.closed, after.closed]), [4401, 4401], 'both belong to the session that ends')
@@ -136,9 +168,13 @@ void t.test('a step-up while a WebSocket is open: it goes on, and new ones bring
 
 void t.test('an ID token that comes out of an exchange does not go to an application', async (t) => {
   const running = await start(t)
-  running.idp.settings.reshapeTokenResponse = (body) => (
-    'issued_token_type' in body ? { ...body, issued_token_type: 'urn:ietf:params:oauth:token-type:id_token', token_type: 'N_A' } : body
-  )
-  t.match((await running.browser.get(`${running.url}/api/echo/exchanged`, script)).json(), { status: 502, code: 'token_unavailable' })
+  running.idp.settings.reshapeTokenResponse = (body) =>
+    'issued_token_type' in body
+      ? { ...body, issued_token_type: 'urn:ietf:params:oauth:token-type:id_token', token_type: 'N_A' }
+      : body
+  t.match((await running.browser.get(`${running.url}/api/echo/exchanged`, script)).json(), {
+    status: 502,
+    code: 'token_unavailable',
+  })
   t.same(sent(running, '/api/echo/exchanged'), [])
 })

@@ -11,7 +11,8 @@ import { until } from './until.ts'
 const program = ['/usr/sbin/nginx', '/usr/bin/nginx'].find((path) => existsSync(path)) ?? 'nginx'
 
 /** Where it keeps what it writes; it tries the usual places otherwise, which belong to the system. */
-const temporary = (folder: string): string => ['client_body', 'proxy', 'fastcgi', 'uwsgi', 'scgi'].map((kind) => `${kind}_temp_path ${folder}/${kind};`).join('\n')
+const temporary = (folder: string): string =>
+  ['client_body', 'proxy', 'fastcgi', 'uwsgi', 'scgi'].map((kind) => `${kind}_temp_path ${folder}/${kind};`).join('\n')
 
 /**
  * Starts Debian's nginx with a configuration as it stands in `conf.d`, `orders.crt` and `orders.key` beside it; resolves
@@ -23,7 +24,9 @@ export const startNginx = async (t: Test, port: number, conf: string, { cert, ke
   chmodSync(folder, 0o711)
   writeFileSync(join(folder, 'orders.crt'), cert)
   writeFileSync(join(folder, 'orders.key'), key)
-  writeFileSync(join(folder, 'nginx.conf'), `
+  writeFileSync(
+    join(folder, 'nginx.conf'),
+    `
 daemon off;
 worker_processes 1;
 pid ${folder}/pid;
@@ -34,11 +37,18 @@ http {
   ${temporary(folder)}
   ${conf.replaceAll('/etc/nginx/', `${folder}/`)}
 }
-`)
-  const child = spawn(program, ['-e', 'stderr', '-p', folder, '-c', join(folder, 'nginx.conf')], { stdio: ['ignore', 'ignore', 'pipe'] })
+`,
+  )
+  const child = spawn(program, ['-e', 'stderr', '-p', folder, '-c', join(folder, 'nginx.conf')], {
+    stdio: ['ignore', 'ignore', 'pipe'],
+  })
   let said = ''
-  child.stderr.setEncoding('utf8').on('data', (text: string) => { said += text })
-  child.on('error', (error) => { said += error.message })
+  child.stderr.setEncoding('utf8').on('data', (text: string) => {
+    said += text
+  })
+  child.on('error', (error) => {
+    said += error.message
+  })
   t.teardown(async () => {
     if (child.exitCode === null && child.pid !== undefined) {
       const ended = once(child, 'exit')

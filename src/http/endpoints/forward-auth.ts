@@ -26,8 +26,8 @@ export const forwardAuth = ({ gate, headers }: Decision): Endpoint => (services)
   const described = describedBy(config, context.facts)
   const facts = trusted ? described : rootOf(context.facts)
   const about = await gate(facts, context.now)
-  // What somebody says who is not trusted opens nothing, but it may close: a proxy that was left out of `trustedProxies`
-  // must not let everything in on the verdict about `/`.
+  // What somebody says who is not trusted opens nothing, but it may close: a proxy that was left out of
+  // `trustedProxies` must not let everything in on the verdict about `/`.
   const verdict = trusted || about.type === 'deny' ? about : await gate(described, context.now)
   context.route = verdict.route
   if (verdict.type === 'forward') {
@@ -51,13 +51,13 @@ export const forwardAuth = ({ gate, headers }: Decision): Endpoint => (services)
   })
 }
 
-/** What a proxy is told where the request itself would get `status`: proxies know 401 and 403, and pass all else on as an error. */
+/** What a proxy is told where the request itself would get `status`: proxies know 401, 403 and errors. */
 export function statusForProxy(status: number): number {
   if (status === 302) return 401
   return status < 500 && status !== 401 ? 403 : status
 }
 
-/** The facts of the request that the headers name; `GET /` where they name none. Throws `bad_request` where they contradict each other. */
+/** The facts of the request that the headers name, `GET /` where they name none. Throws `bad_request` where they disagree. */
 export function describedBy(config: Pick<Config, 'basePath' | 'publicUrl'>, facts: Facts): Facts {
   const root = rootOf(facts)
   const { headers } = facts

@@ -102,7 +102,9 @@ async function sendAgain(
   const got = await renewal
   if (reply.raw.destroyed) return
   const { facts, now } = contextOf(request)
-  const denial = got.ok ? admit(verdict.route, got.session, true, now) : spareCookie(withoutToken(got, verdict.route, session, now), facts, sessions)
+  const denial = got.ok
+    ? admit(verdict.route, got.session, true, now)
+    : spareCookie(withoutToken(got, verdict.route, session, now), facts, sessions)
   if (denial !== null && denial.reason !== 'token-refused' && denial.reason !== 'token-unavailable') {
     const settings = { basePath: config.basePath, message: config.scripts.message }
     answers.send(request, reply, challenge(denial, kindOf(request, config), facts, verdict.route, settings))
