@@ -2,6 +2,7 @@ import t, { type Test } from 'tap'
 import { loggedIn, type LoggedIn } from '../support/logged-in.ts'
 import { bearerClaims } from '../support/jwt.ts'
 import { ask, header, type RawAnswer } from '../support/raw-http.ts'
+import { openWebSocket } from '../support/websocket.ts'
 
 const routes = [
   {
@@ -256,3 +257,25 @@ void t.test(
     t.same(events('internal_error'), [])
   },
 )
+
+void t.test('methods that never pass here do not pass there either', async (t) => {
+  const { through, cookie } = await start(t)
+  for (const [name, proxy] of proxies) {
+    for (const method of ['TRACE', 'TRACK']) {
+      const answer = await through(proxy, { method, target: '/orders', headers: [cookie] })
+      t.not(answer.status, 200, `${method} through ${name}`)
+      t.notOk(header(answer, 'authorization'))
+    }
+  }
+})
+
+void t.test('Caddy asks about a WebSocket with its upgrade: the verdict is an answer all the same', async (t) => {
+  const { url, cookie } = await start(t)
+  const { host } = new URL(url)
+  const about = [`X-Forwarded-Host: ${host}`, 'X-Forwarded-Method: GET', 'X-Forwarded-Proto: http', 'X-Forwarded-Uri: /ws']
+  const good = await openWebSocket(`${url}/oauth2/auth`, { headers: [cookie, `Origin: ${url}`, ...about] })
+  t.equal(good.status, 200)
+  t.match(good.headers.get('authorization'), /^Bearer \S+$/)
+  const cross = await openWebSocket(`${url}/oauth2/auth`, { headers: [cookie, 'Origin: https://evil.example', ...about] })
+  t.same([cross.status, cross.headers.get('gatehouse'), cross.headers.get('authorization')], [403, 'cross_origin', undefined])
+})

@@ -51,6 +51,8 @@ export const forwardAuth = ({ gate, headers }: Decision): Endpoint => (services)
   })
 }
 
+const NEVER = new Set(['TRACE', 'TRACK', 'CONNECT'])
+
 /** What a proxy is told where the request itself would get `status`: proxies know 401, 403 and errors. */
 export function statusForProxy(status: number): number {
   if (status === 302) return 401
@@ -62,6 +64,8 @@ export function describedBy(config: Pick<Config, 'basePath' | 'publicUrl'>, fact
   const root = rootOf(facts)
   const { headers } = facts
   const named = agreed('method', [text(headers, 'x-original-method'), text(headers, 'x-forwarded-method')])
+  // As little as here may the proxy pass it on: its answer would show the client the token.
+  if (named !== null && NEVER.has(named)) throw new Fault('method_not_allowed')
   const url = text(headers, 'x-original-url')
   const origin = originOf(url, facts, config.publicUrl)
   const uri = agreed('URI', [
