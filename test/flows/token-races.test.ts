@@ -1,3 +1,4 @@
+import { setTimeout as sleep } from 'node:timers/promises'
 import t, { type Test } from 'tap'
 import { createBrowser, type Browser } from '../support/browser.ts'
 import { moveClock } from '../support/clock.ts'
@@ -31,13 +32,24 @@ const start = async (t: Test): Promise<LoggedIn> => {
 /** The same browser in another tab: one cookie jar, requests that do not wait for each other. */
 const sent = ({ upstream }: LoggedIn, path: string): unknown[] => upstream.requests.filter(({ url }) => url === path)
 
-/** Asks for a path while the provider takes its time, and does something else in the meantime. */
-const meanwhile = async (running: LoggedIn, path: string, act: () => Promise<unknown>): ReturnType<Browser['get']> => {
+/** Asks for a path, and does something else before the provider answers. */
+const meanwhile = async (
+  running: LoggedIn,
+  path: string,
+  act: () => Promise<unknown>,
+): ReturnType<Browser['get']> => {
   const before = running.idp.tokenRequests
-  running.idp.fail('token', { delay: 700, times: 1 })
+  let goOn = (): void => {}
+  running.idp.fail('token', {
+    times: 1,
+    until: new Promise<void>((resolve) => {
+      goOn = resolve
+    }),
+  })
   const asked = running.browser.get(running.url + path, script)
   await eventually(() => running.idp.tokenRequests > before)
   await act()
+  goOn()
   return asked
 }
 
@@ -102,6 +114,8 @@ void t.test('a redemption for another resource does not pass for the refresh tha
   let own: Promise<unknown> = Promise.resolve()
   const redeemed = await meanwhile(running, '/api/echo/redeemed', async () => {
     own = running.call()
+    // So long until it waits for its turn, which nobody else can see.
+    await sleep(200)
   })
   await own
   t.equal(redeemed.status, 200)

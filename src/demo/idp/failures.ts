@@ -3,7 +3,7 @@ import { setTimeout as sleep } from 'node:timers/promises'
 import { endpointOf } from './endpoints.ts'
 import type { Endpoint } from './endpoints.ts'
 
-/** What an endpoint does in place of its work. A `delay` alone comes before the usual answer. */
+/** What an endpoint does in place of its work. A `delay`, or `until`, alone comes before the usual answer. */
 type Failure = {
   /** Default 500. */
   status?: number
@@ -13,6 +13,8 @@ type Failure = {
   headers?: Readonly<Record<string, string>>
   /** Milliseconds of silence first. */
   delay?: number
+  /** Silence until this has settled. */
+  until?: Promise<unknown>
   /** How many requests it concerns; without it all, until it is taken back. */
   times?: number
   /** Never answers. */
@@ -30,8 +32,8 @@ export type Failures = {
   intercept: (req: IncomingMessage, res: ServerResponse) => Promise<boolean>
 }
 
-const onlyDelays = ({ delay, status, body, hang, destroy }: Failure): boolean =>
-  delay !== undefined && status === undefined && body === undefined && hang !== true && destroy !== true
+const onlyDelays = ({ delay, until, status, body, hang, destroy }: Failure): boolean =>
+  (delay !== undefined || until !== undefined) && status === undefined && body === undefined && hang !== true && destroy !== true
 
 const send = (failure: Failure, res: ServerResponse): void => {
   if (failure.hang === true) return
@@ -76,6 +78,7 @@ export const createFailures = (): Failures => {
       const failure = next(endpointOf(req.url ?? '/'))
       if (failure === null) return false
       if (failure.delay !== undefined) await sleep(failure.delay, undefined, { ref: false })
+      await failure.until
       if (onlyDelays(failure)) return false
       if (failure.processed === true) {
         sendInPlaceOfAnswer(failure, res)
