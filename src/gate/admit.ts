@@ -1,8 +1,9 @@
 import type { Session } from '../session/session.ts'
+import { comesFromLoginFor } from './step-up.ts'
 import type { CompiledRoute, Denial } from './verdict.ts'
 
 /** Who asks: a session, or the bearer of a token of their own. */
-export type User = Pick<Session, 'claims' | 'createdAt'>
+export type User = Pick<Session, 'claims' | 'createdAt' | 'asked'>
 
 /** Whether a session may use a route, and if not why; `hadTicket` tells a session that has ended from none at all. */
 export function admit(route: CompiledRoute, session: User | null, hadTicket: boolean, now: number): Denial | null {
@@ -11,12 +12,14 @@ export function admit(route: CompiledRoute, session: User | null, hadTicket: boo
   return stepUp(route, session, now) ?? forbidden(route, session)
 }
 
-function stepUp({ require }: CompiledRoute, { claims, createdAt }: User, now: number): Denial | null {
+function stepUp({ require }: CompiledRoute, user: User, now: number): Denial | null {
+  const { claims, createdAt } = user
   const maxAge = require.maxAge === null ? null : Math.floor(require.maxAge / 1000)
   const acr = claims['acr']
   const lacksAcr = require.acr !== null && !(typeof acr === 'string' && require.acr.includes(acr))
   const authTime = typeof claims['auth_time'] === 'number' ? claims['auth_time'] * 1000 : createdAt
-  const tooOld = require.maxAge !== null && now - authTime > require.maxAge
+  const isOlder = require.maxAge !== null && now - authTime > require.maxAge
+  const tooOld = isOlder && maxAge !== null && !comesFromLoginFor(maxAge, user, now)
   if (!lacksAcr && !tooOld) return null
   return { reason: 'step-up', stepUp: { acrValues: lacksAcr ? require.acr : null, maxAge: tooOld ? maxAge : null } }
 }

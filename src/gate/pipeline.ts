@@ -42,7 +42,7 @@ export function buildGate({ config, routes, sessions, tokens, bearers }: GatePar
       const claims = await bearers.verify(bearer, route.bearer.audience, now)
       if (claims === null) return deny({ reason: 'invalid-token' }, route)
       // When its user logged in, only the token itself can tell.
-      const denial = admit(route, { claims, createdAt: 0 }, false, now)
+      const denial = admit(route, { claims, createdAt: 0, asked: null }, false, now)
       if (denial?.reason === 'step-up') return deny({ ...denial, bearer: true }, route)
       return denial === null ? { type: 'forward', route, session: null, who: { claims, bearer: true }, accessToken: null } : deny(denial, route)
     }
