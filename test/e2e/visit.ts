@@ -10,7 +10,7 @@ export type Visit = { readonly context: BrowserContext, readonly page: Page, rea
 export const visit = async (t: Test, chromium: Browser, options: BrowserContextOptions = {}): Promise<Visit> => {
   const context = await chromium.newContext(options)
   t.teardown(async () => { await context.close() })
-  context.setDefaultTimeout(10_000)
+  context.setDefaultTimeout(20_000)
   // What a test runs in a page has been compiled: its functions are given their names by this.
   await context.addInitScript('globalThis.__name = (given) => given')
   const said: string[] = []

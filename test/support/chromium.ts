@@ -6,8 +6,8 @@ const usual = '/usr/bin/chromium'
 
 const quiet = [
   '--disable-background-networking', '--disable-component-update', '--disable-sync', '--no-first-run', '--disable-quic',
-  // Resolves nothing but this machine, whatever a page asks for.
-  '--host-resolver-rules=MAP * ~NOTFOUND, EXCLUDE localhost, EXCLUDE 127.0.0.1',
+  // Resolves nothing but this machine, whatever a page asks for; under one more name, which no browser trusts without TLS.
+  '--host-resolver-rules=MAP app.test 127.0.0.1, MAP * ~NOTFOUND, EXCLUDE localhost, EXCLUDE 127.0.0.1',
 ]
 
 /** A headless Chromium, closed when the test ends. */
