@@ -8,6 +8,8 @@ type Word =
   | 'ended'
   /** It may be ending just now: look for yourself. */
   | 'look'
+  /** A page has met a session of that user's. */
+  | `user ${string}`
 
 /** The tabs' channel. */
 export type Channel = {
@@ -20,10 +22,7 @@ export type Channel = {
 export const openChannel = (): Channel => {
   const channel = new BroadcastChannel('gatehouse')
   const listeners = new Set<(word: Word) => void>()
-  const tell = (word: unknown): void => {
-    if (word !== 'renewed' && word !== 'signed-in' && word !== 'ended' && word !== 'look') return
-    for (const listener of listeners) listener(word)
-  }
+  const tell = (word: Word): void => { for (const listener of listeners) listener(word) }
   channel.onmessage = ({ data }) => { tell(data) }
   return {
     say: (word) => {

@@ -5,7 +5,7 @@ const FRAME_TIMEOUT = 10_000
 
 /**
  * Asks the provider for a login without the user, in a hidden frame (`prompt=none`). Given up after 10 s, and at once where
- * the page's own policy forbids the frame. With `keep` the session stays the one that it is; only its tokens are renewed
+ * the page's own policy (CSP, COEP) forbids the frame. With `keep` the session stays the one that it is; only its tokens are renewed
  * where they can't be refreshed.
  */
 export const loginSilently = ({ base, user }: Gateway, keep: boolean): Promise<Outcome> => new Promise((resolve) => {
@@ -28,5 +28,7 @@ export const loginSilently = ({ base, user }: Gateway, keep: boolean): Promise<O
   const stop = onReport(() => frame.contentWindow, finish)
   const timer = setTimeout(() => { finish('error') }, FRAME_TIMEOUT)
   document.addEventListener('securitypolicyviolation', refused)
-  document.documentElement.append(frame)
+  // Such a page shows frames of those alone who take part in it (COEP).
+  if (crossOriginIsolated) finish('error')
+  else document.documentElement.append(frame)
 })

@@ -21,6 +21,7 @@ export const watchSession = (gateway: Gateway, channel: Channel, renewal: Renewa
     try {
       const info = await readSession(gateway)
       if (info?.session.user === gateway.user) {
+        if (known === null) channel.say(`user ${gateway.user}`)
         known = info
         alarm.set(1000 * Math.min(warn(info), renewTokens(info)))
       } else {
@@ -41,7 +42,10 @@ export const watchSession = (gateway: Gateway, channel: Channel, renewal: Renewa
   const look = (): void => { if (Math.abs(Date.now() - readAt) > TRY_AGAIN) void read() }
 
   channel.listen((word) => {
-    if (word !== 'look') void read()
+    if (word.startsWith('user ')) {
+      // Somebody else has signed in: this page's session is over.
+      if (known !== null && word !== `user ${gateway.user}`) void read()
+    } else if (word !== 'look') void read()
     // It takes a moment, on a slow line a long one.
     else for (const ms of [500, 2_000, 6_000]) setTimeout(() => { if (known !== null) void read() }, ms)
   })
