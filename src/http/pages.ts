@@ -59,8 +59,8 @@ export function renderPage(page: Page, settings: Config['pages']): RenderedPage 
   const detail = escapeHtml(texts[page.name] ?? page.detail)
   const code = [page.script, page.actions.some((action) => 'back' in action) ? GO_BACK : undefined].filter((part) => part !== undefined).join(';')
   const script = code === '' ? '' : `<script nonce="${nonce}">${code}</script>`
-  const label = (words: string): string => escapeHtml(texts[`button.${words.toLowerCase().replaceAll(' ', '_')}`] ?? words)
-  const actions = page.actions.length === 0 ? '' : `<div class="actions">${page.actions.map((action) => renderAction(action, label(action.label))).join('')}</div>`
+  const buttons = page.actions.map((action) => renderAction(action, escapeHtml(buttonText(action.label, settings))))
+  const actions = buttons.length === 0 ? '' : `<div class="actions">${buttons.join('')}</div>`
   return {
     html: `<!doctype html>
 <html lang="${escapeHtml(texts['lang'] ?? 'en')}">
@@ -81,6 +81,16 @@ export function renderPage(page: Page, settings: Config['pages']): RenderedPage 
       'x-content-type-options': 'nosniff',
     },
   }
+}
+
+/** What stands on a button: the operator's words, or these. */
+export function buttonText(words: string, { texts }: Config['pages']): string {
+  return texts[`button.${words.toLowerCase().replaceAll(' ', '_')}`] ?? words
+}
+
+/** Where a form may lead whose redirects go on to other sites: a browser holds a form to its page's list through them as well. */
+export function anywhere(origin: string): string[] {
+  return ['https:', ...origin.startsWith('http:') ? ['http:'] : []]
 }
 
 /** Text as HTML content or as a quoted attribute's value. */

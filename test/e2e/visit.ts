@@ -45,6 +45,11 @@ export const arrive = async (
   return visited
 }
 
+/** Waits for the application's answer to a form: the page that keeps the form has the same URL. */
+export const isPosted = async (page: Page): Promise<void> => {
+  await page.waitForFunction(() => document.contentType === 'application/json')
+}
+
 /** The login cookies of a gateway's host: they change when a login begins. */
 export const loginCookies = async (context: BrowserContext, cookie = 'gatehouse'): Promise<string[]> =>
   (await context.cookies()).filter(({ name }) => name.startsWith(`${cookie}-`)).map(({ name, value }) => `${name}=${value}`).toSorted()
