@@ -9,7 +9,7 @@ export type Alarm = {
   readonly look: () => void
 }
 
-/** An alarm that notices time asleep and a clock that was set back within ten seconds of being awake; `beat` is called at each look. */
+/** An alarm that notices within ten seconds a sleep, or a clock that was set back; `beat` comes at each look. */
 export const createAlarm = (ring: () => void, beat: () => void): Alarm => {
   let timer: ReturnType<typeof setTimeout> | undefined
   /** ms since the epoch */

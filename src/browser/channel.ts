@@ -18,12 +18,16 @@ export type Channel = {
   readonly listen: (listener: (word: Word) => void) => () => void
 }
 
+const WORDS = /^(?:renewed|signed-in|ended|look|user .+)$/
+const isWord = (data: unknown): data is Word => typeof data === 'string' && WORDS.test(data)
+
 /** Opens the channel that all tabs of this origin share. */
 export const openChannel = (): Channel => {
   const channel = new BroadcastChannel('gatehouse')
   const listeners = new Set<(word: Word) => void>()
   const tell = (word: Word): void => { for (const listener of listeners) listener(word) }
-  channel.onmessage = ({ data }) => { tell(data) }
+  // An application may have a channel of that name, too.
+  channel.onmessage = ({ data }: MessageEvent<unknown>) => { if (isWord(data)) tell(data) }
   return {
     say: (word) => {
       channel.postMessage(word)

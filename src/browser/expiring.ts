@@ -7,19 +7,23 @@ export type Expiring = { readonly seconds: number, readonly extend: () => Promis
 /** How long before the end the page hears of it, s; of short sessions the second half. */
 const WARN_BEFORE = 120
 
-const secondsLeft = ({ session: { ends_in_seconds: ends, timeout_in_seconds: idle } }: SessionInfo): number => idle < 0 ? ends : Math.min(ends, idle)
+const secondsLeft = ({ session: { ends_in_seconds: ends, timeout_in_seconds: idle } }: SessionInfo): number =>
+  idle < 0 ? ends : Math.min(ends, idle)
 
 /**
  * Tells the page when the end is near. Given what was read of the session, it says after how many seconds that is to be
  * read again.
  */
-export const createWarning = (gateway: Gateway, renewal: Renewal, read: () => Promise<SessionInfo | null>): ((info: SessionInfo) => number) => {
+export const createWarning = (
+  { base, fetch }: Gateway, renewal: Renewal, read: () => Promise<SessionInfo | null>,
+): ((info: SessionInfo) => number) => {
   let most = 0
 
   /** The idle time-out is put off by being active, the absolute end by a new login. */
   const extend = async ({ session }: SessionInfo, left: number): Promise<boolean> => {
     const idle = session.timeout_in_seconds
-    if (idle >= 0 && idle < session.ends_in_seconds) await gateway.fetch(`${gateway.base}/session/refresh`, { method: 'POST' }).catch(() => {})
+    const isIdle = idle >= 0 && idle < session.ends_in_seconds
+    if (isIdle) await fetch(`${base}/session/refresh`, { method: 'POST' }).catch(() => {})
     else await renewal.login()
     const info = await read()
     return info !== null && secondsLeft(info) > left

@@ -14,7 +14,7 @@ export type LoginWindow = {
   readonly closed: Promise<void>
 }
 
-/** Opens the login in a window of its own, given up after five minutes; `stepUp` where nothing but that very login helps. */
+/** Opens the login in a window, given up after five minutes; with `stepUp` nothing but that very login helps. */
 export const openLogin = ({ base }: Gateway, channel: Channel, loginUrl: string | null, stepUp: boolean): LoginWindow => {
   const url = new URL(loginUrl ?? `${base}/login`)
   url.searchParams.set('redirect', `${new URL(base).pathname}/silent?outcome=ok`)

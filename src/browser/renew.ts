@@ -6,7 +6,7 @@ import { loginSilently } from './silently.ts'
 
 /** Gets a session again. */
 export type Renewal = {
-  /** With the user where it takes one; `code` and `answer` are the gateway's. One renewal serves all callers in all tabs. */
+  /** With the user where it takes one; `code` and `answer` are the gateway's. One renewal serves all calls. */
   readonly renew: (code: string, answer: Response) => Promise<boolean>
   /** A new login while there is still a session: silently, else in a window. */
   readonly login: () => Promise<boolean>
@@ -23,7 +23,8 @@ export const createRenewal = (gateway: Gateway, channel: Channel): Renewal => {
   let underWay: Promise<boolean> | null = null
 
   /** Whether there is a session of this page's user. */
-  const isBack = (): Promise<boolean> => readSession(gateway).then((info) => info?.session.user === gateway.user, () => false)
+  const isBack = (): Promise<boolean> =>
+    readSession(gateway).then((info) => info?.session.user === gateway.user, () => false)
 
   /** One tab at a time, but not while it waits for a click that may never come. */
   const alone = async (code: string, loginUrl: string | null): Promise<boolean> => {
@@ -37,7 +38,9 @@ export const createRenewal = (gateway: Gateway, channel: Channel): Renewal => {
       if (!stepUp) {
         // A session whose token is spent does not help.
         const info = code === 'upstream_login_required' ? null : await readSession(gateway).catch(() => null)
-        if (info !== null && (info.tokens.refreshable || info.tokens.expire_in_seconds !== 0)) return { back: info.session.user === gateway.user }
+        if (info !== null && (info.tokens.refreshable || info.tokens.expire_in_seconds !== 0)) {
+          return { back: info.session.user === gateway.user }
+        }
         if (await loginSilently(gateway, false) === 'ok') return { back: true }
       }
       const { blocked, closed } = openLogin(gateway, channel, loginUrl, stepUp)
@@ -52,6 +55,7 @@ export const createRenewal = (gateway: Gateway, channel: Channel): Renewal => {
       underWay ??= loginUrlIn(answer).then((loginUrl) => alone(code, loginUrl)).finally(() => { underWay = null })
       return underWay
     },
-    login: async () => await loginSilently(gateway, false) === 'ok' || openLogin(gateway, channel, null, true).closed.then(isBack),
+    login: async () =>
+      await loginSilently(gateway, false) === 'ok' || openLogin(gateway, channel, null, true).closed.then(isBack),
   }
 }

@@ -6,7 +6,8 @@ const OUTCOMES: readonly unknown[] = ['ok', 'login_required', 'interaction_requi
 /** Calls back with the outcome that a window or frame of ours reports; returns how to stop. */
 export const onReport = (from: () => Window | null, heard: (outcome: Outcome) => void): (() => void) => {
   const listener = ({ origin, source, data }: MessageEvent): void => {
-    if (origin === location.origin && source === from() && data?.type === 'gatehouse' && OUTCOMES.includes(data.outcome)) heard(data.outcome)
+    const ours = origin === location.origin && source === from() && data?.type === 'gatehouse'
+    if (ours && OUTCOMES.includes(data.outcome)) heard(data.outcome)
   }
   addEventListener('message', listener)
   return () => { removeEventListener('message', listener) }

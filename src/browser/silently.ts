@@ -4,9 +4,9 @@ import { onReport, type Outcome } from './report.ts'
 const FRAME_TIMEOUT = 10_000
 
 /**
- * Asks the provider for a login without the user, in a hidden frame (`prompt=none`). Given up after 10 s, and at once where
- * the page's own policy (CSP, COEP) forbids the frame. With `keep` the session stays the one that it is; only its tokens are renewed
- * where they can't be refreshed.
+ * Asks the provider for a login without the user, in a hidden frame (`prompt=none`). Given up after 10 s, and at once
+ * where the page's own policy (CSP, COEP) forbids the frame. With `keep` the session stays the one that it is; only its
+ * tokens are renewed where they can't be refreshed.
  */
 export const loginSilently = ({ base, user }: Gateway, keep: boolean): Promise<Outcome> => new Promise((resolve) => {
   const frame = document.createElement('iframe')

@@ -30,7 +30,9 @@ const EVENTS = ['loadstart', 'readystatechange', 'progress', 'load', 'error', 't
  * An XMLHttpRequest that, when the gateway wants a login, gets one and sends itself again before the page hears of the 401.
  * Its own listeners come first, so that nobody else's are called meanwhile.
  */
-export const createXhr = (gateway: Gateway, channel: Channel, renewal: Renewal, Native: typeof XMLHttpRequest): typeof XMLHttpRequest => (
+export const createXhr = (
+  gateway: Gateway, channel: Channel, renewal: Renewal, Native: typeof XMLHttpRequest,
+): typeof XMLHttpRequest => (
   class extends Native {
     /** What to send again; `null` for what is not: another origin's, and what the page stands still for. */
     #request: Sent | null = null
@@ -43,7 +45,7 @@ export const createXhr = (gateway: Gateway, channel: Channel, renewal: Renewal, 
       for (const name of EVENTS) this.addEventListener(name, (event) => { this.#guard(event) }, true)
     }
 
-    override open(...what: [method: string, url: string | URL, isAsync?: unknown, user?: string | null, password?: string | null]): void {
+    override open(...what: [string, string | URL, isAsync?: unknown, user?: string | null, password?: string | null]): void {
       const [method, url, , user = null, password = null] = what
       // One that is given counts, even when it is undefined.
       const isAsync = what.length < 3 || Boolean(what[2])

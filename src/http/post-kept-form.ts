@@ -26,8 +26,8 @@ document.body.appendChild(f);kept.fields.forEach(function(p){var i=document.crea
 if(p[1]===null)i.type="file";else i.value=p[1];i.name=p[0];all.appendChild(i)});HTMLFormElement.prototype.submit.call(f)}
 else document.querySelector("h1+p").textContent=${scriptLiteral(config.pages.texts['nothing_to_send'] ?? NOTHING_KEPT)}`
   const page = renderPage({
-    name: 'posting_form', title: 'Sending your form', detail: 'You are signed in; your form is being sent.', requestId: request.id,
-    actions: [{ label: 'Start page', href: '/' }], script,
+    name: 'posting_form', title: 'Sending your form', detail: 'You are signed in; your form is being sent.',
+    actions: [{ label: 'Start page', href: '/' }], requestId: request.id, script,
     // The application may answer with a redirect, to whoever takes the money.
     formTargets: anywhere(facts.origin),
   }, config.pages)
