@@ -138,6 +138,7 @@ void t.test('a provider that cuts its window off from the page (COOP) is waited 
   await window.getByRole('button', { name: 'Sign in as alice' }).waitFor()
   await page.waitForTimeout(1_600)
   t.equal(await page.locator('#out').innerText(), '', 'the page has not given up')
+  t.equal(await page.getByRole('button', { name: 'Sign in again' }).count(), 0, 'and does not believe that the window was blocked')
   await window.getByRole('button', { name: 'Sign in as alice' }).click()
   t.equal(await saved(page), '200 cut off')
 })
