@@ -8,6 +8,8 @@ type Word =
   | 'ended'
   /** It may be ending just now: look for yourself. */
   | 'look'
+  /** A page has met a session of that user's. */
+  | `user ${string}`
 
 /** The tabs' channel. */
 export type Channel = {
@@ -16,15 +18,16 @@ export type Channel = {
   readonly listen: (listener: (word: Word) => void) => () => void
 }
 
+const WORDS = /^(?:renewed|signed-in|ended|look|user .+)$/
+const isWord = (data: unknown): data is Word => typeof data === 'string' && WORDS.test(data)
+
 /** Opens the channel that all tabs of this origin share. */
 export const openChannel = (): Channel => {
   const channel = new BroadcastChannel('gatehouse')
   const listeners = new Set<(word: Word) => void>()
-  const tell = (word: unknown): void => {
-    if (word !== 'renewed' && word !== 'signed-in' && word !== 'ended' && word !== 'look') return
-    for (const listener of listeners) listener(word)
-  }
-  channel.onmessage = ({ data }) => { tell(data) }
+  const tell = (word: Word): void => { for (const listener of listeners) listener(word) }
+  // An application may have a channel of that name, too.
+  channel.onmessage = ({ data }: MessageEvent<unknown>) => { if (isWord(data)) tell(data) }
   return {
     say: (word) => {
       channel.postMessage(word)

@@ -1,6 +1,6 @@
 import { readSession, type SessionInfo } from './gateway.ts'
 import { start } from './start.ts'
-import type { Expiring } from './watch.ts'
+import type { Expiring } from './expiring.ts'
 
 const { gateway, channel, fetch } = start(import.meta.url)
 

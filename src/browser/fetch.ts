@@ -7,6 +7,8 @@ export const createFetch = (gateway: Gateway, channel: Channel, renewal: Renewal
   const { origin, href } = new URL(input instanceof Request ? input.url : input, document.baseURI)
   if (origin !== location.origin || isOwn(gateway, channel, href)) return gateway.fetch(input, init)
   let request = new Request(input, init)
+  // What goes without cookies no login helps.
+  if (request.credentials === 'omit') return gateway.fetch(request)
   const { signal } = request
   const aborted = new Promise<never>((_resolve, reject) => { signal.onabort = () => { reject(signal.reason) } })
   // Nobody may be waiting for it.

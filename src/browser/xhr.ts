@@ -14,13 +14,25 @@ type Sent = {
   body: Body
 }
 
+/** The page may go on to change what it has sent, or use up its bytes. */
+const copyOf = (body: Body): Body => {
+  if (body instanceof URLSearchParams) return new URLSearchParams(body)
+  if (body instanceof ArrayBuffer || ArrayBuffer.isView(body)) return new Blob([body])
+  if (!(body instanceof FormData)) return body
+  const copy = new FormData()
+  for (const [name, value] of body) copy.append(name, value)
+  return copy
+}
+
 const EVENTS = ['loadstart', 'readystatechange', 'progress', 'load', 'error', 'timeout', 'loadend'] as const
 
 /**
  * An XMLHttpRequest that, when the gateway wants a login, gets one and sends itself again before the page hears of the 401.
  * Its own listeners come first, so that nobody else's are called meanwhile.
  */
-export const createXhr = (gateway: Gateway, channel: Channel, renewal: Renewal, Native: typeof XMLHttpRequest): typeof XMLHttpRequest => (
+export const createXhr = (
+  gateway: Gateway, channel: Channel, renewal: Renewal, Native: typeof XMLHttpRequest,
+): typeof XMLHttpRequest => (
   class extends Native {
     /** What to send again; `null` for what is not: another origin's, and what the page stands still for. */
     #request: Sent | null = null
@@ -33,13 +45,16 @@ export const createXhr = (gateway: Gateway, channel: Channel, renewal: Renewal, 
       for (const name of EVENTS) this.addEventListener(name, (event) => { this.#guard(event) }, true)
     }
 
-    override open(method: string, url: string | URL, isAsync: unknown = true, user: string | null = null, password: string | null = null): void {
+    override open(...what: [string, string | URL, isAsync?: unknown, user?: string | null, password?: string | null]): void {
+      const [method, url, , user = null, password = null] = what
+      // One that is given counts, even when it is undefined.
+      const isAsync = what.length < 3 || Boolean(what[2])
       const { href, origin } = new URL(url, document.baseURI)
-      const ours = isAsync !== false && origin === location.origin && !isOwn(gateway, channel, href)
+      const ours = isAsync && origin === location.origin && !isOwn(gateway, channel, href)
       this.#request = ours ? { method, url: href, user, password, headers: [], body: null } : null
       this.#state = 'open'
       this.#met = ''
-      super.open(method, url, isAsync !== false, user, password)
+      super.open(method, url, isAsync, user, password)
     }
 
     override setRequestHeader(name: string, value: string): void {
@@ -48,7 +63,7 @@ export const createXhr = (gateway: Gateway, channel: Channel, renewal: Renewal, 
     }
 
     override send(body: Body = null): void {
-      if (this.#request !== null) this.#request.body = body
+      if (this.#request !== null) this.#request.body = copyOf(body)
       super.send(body)
     }
 

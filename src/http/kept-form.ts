@@ -8,15 +8,13 @@ import type { CompiledRoute } from '../gate/verdict.ts'
 import { contextOf } from './context.ts'
 import type { Cookies } from './cookies.ts'
 import { readFormFields } from './form-fields.ts'
-import { renderPage, scriptLiteral, type Page } from './pages.ts'
+import { buttonText, renderPage, scriptLiteral, type Page } from './pages.ts'
+import { POST_KEPT_FORM_PATH, storageKey } from './post-kept-form.ts'
 
 /** A larger form is not kept, bytes. */
 const MAX_FORM_BYTES = 256 * 1024
 
 const KEPT_TYPES = /^(?:application\/x-www-form-urlencoded|multipart\/form-data)\s*(?:;|$)/i
-
-/** The page behind `form`, where a kept form is posted from. */
-export const KEPT_FORM_PATH = 'form'
 
 /**
  * Whether a form that was posted without a session is kept through the login: only one that this origin's own page sent.
@@ -51,45 +49,33 @@ export async function keepForm(request: FastifyRequest, reply: FastifyReply, ans
       actions: [{ label: 'Sign in in a new tab', href: loginUrl.href, newTab: true }, { label: 'Go back to the form', back: true }],
     })
   }
+  const plainLoginUrl = loginUrl.href
   const id = randomBytes(9).toString('base64url')
   const kept = { action: facts.origin + facts.path + facts.query, type: type.split(';')[0]?.trim().toLowerCase(), ...form }
-  loginUrl.searchParams.set('redirect', `${config.basePath}/${KEPT_FORM_PATH}?id=${id}`)
+  loginUrl.searchParams.set('redirect', `${config.basePath}/${POST_KEPT_FORM_PATH}?id=${id}`)
   return send(answer.status, answer.code, {
     name: 'kept_form', title: answer.title,
     detail: `${answer.detail} What you entered is kept in this browser tab and sent once you are signed in.`,
     actions: [{ label: 'Sign in and send', href: loginUrl.href, top: kind === 'frame' }],
-    script: `try{sessionStorage.setItem(${scriptLiteral(storageKey(id))},${scriptLiteral(JSON.stringify(kept))})}`
-      + `catch(e){document.querySelector("h1+p").textContent=${scriptLiteral(config.pages.texts['form_not_kept'] ?? NOT_KEPT)}}`
-      // Who goes back after that comes to the form, not to a page that would post it once more.
-      + (kind === 'frame' ? '' : ';document.querySelector(".actions a").onclick=function(e){e.preventDefault();location.replace(this.href)}'),
+    script: keepingScript(id, kept, kind === 'frame', plainLoginUrl, config.pages),
   })
 }
 
 const NOT_KEPT = 'This browser keeps nothing for this site. Go back: what you entered is still there. Sign in in another tab, then send it again.'
-const NOTHING_KEPT = 'There is nothing to send: this form has been sent already, or was kept in another tab.'
 
-/** The page that posts a kept form, once: what is taken out of the storage is gone from there. */
-export function postKeptForm(request: FastifyRequest, reply: FastifyReply, config: Config): FastifyReply {
-  const id = new URLSearchParams(contextOf(request).facts.query).get('id') ?? ''
-  const key = scriptLiteral(storageKey(/^[A-Za-z0-9_-]{12}$/.test(id) ? id : ''))
-  // A field may have any name, also that of what a form can do: fields come in last, and from the side.
-  const script = `var k=${key},kept=sessionStorage.getItem(k);sessionStorage.removeItem(k);
-if(kept){kept=JSON.parse(kept);var f=document.createElement("form"),all=document.createElement("div");
-f.method="post";f.action=kept.action;f.enctype=kept.type;f.acceptCharset=kept.charset;f.hidden=true;f.appendChild(all);
-document.body.appendChild(f);kept.fields.forEach(function(p){var i=document.createElement(p[1]===null?"input":"textarea");
-if(p[1]===null)i.type="file";else i.value=p[1];i.name=p[0];all.appendChild(i)});HTMLFormElement.prototype.submit.call(f)}
-else document.querySelector("h1+p").textContent=${scriptLiteral(config.pages.texts['nothing_to_send'] ?? NOTHING_KEPT)}`
-  const page = renderPage({
-    name: 'posting_form', title: 'Sending your form', detail: 'You are signed in; your form is being sent.', requestId: request.id,
-    actions: [{ label: 'Start page', href: '/' }], script,
-  }, config.pages)
-  contextOf(request).verdict = 'kept_form'
-  return reply.headers(page.headers).send(page.html)
+/** Puts the form away; where the browser keeps nothing, the page becomes one that leads back to the form. */
+function keepingScript(id: string, kept: object, inFrame: boolean, loginUrl: string, pages: Config['pages']): string {
+  const word = (text: string): string => scriptLiteral(buttonText(text, pages))
+  return `var kept=${scriptLiteral(kept)},link=document.querySelector(".actions a");
+try{kept.action+=location.hash;sessionStorage.setItem(${scriptLiteral(storageKey(id))},JSON.stringify(kept));
+${inFrame ? '' : LEAVE_FOR_GOOD}}
+catch(e){var back=document.createElement("button");back.textContent=${word('Go back to the form')};back.onclick=function(){history.back()};
+document.querySelector("h1+p").textContent=${scriptLiteral(pages.texts['form_not_kept'] ?? NOT_KEPT)};
+link.textContent=${word('Sign in in a new tab')};link.href=${scriptLiteral(loginUrl)};link.target="_blank";link.rel="noopener";link.after(back)}`
 }
 
-function storageKey(id: string): string {
-  return `gatehouse:form:${id}`
-}
+/** Who goes back after that comes to the form, not to a page that would post it once more. */
+const LEAVE_FOR_GOOD = 'link.onclick=function(e){e.preventDefault();location.replace(link.href)}'
 
 /** The whole body, or `null` when it is too large to be kept; the rest is let run out, so that the browser gets to the answer. */
 async function readBody(request: FastifyRequest): Promise<Buffer | null> {

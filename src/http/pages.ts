@@ -31,9 +31,10 @@ export interface RenderedPage {
 }
 
 const STYLE = `
-:root { color-scheme: light dark; --ink: #1d2733; --soft: #5a6675; --paper: #f5f6f8; --card: #fff; --line: #d9dee5; --accent: #1f5fbf }
+:root { color-scheme: light dark; --ink: #1d2733; --soft: #5a6675; --paper: #f5f6f8; --card: #fff; --line: #d9dee5; --accent: #1f5fbf;
+  --on-accent: #fff }
 @media (prefers-color-scheme: dark) {
-  :root { --ink: #e8ecf1; --soft: #a3aebb; --paper: #14181d; --card: #1d232b; --line: #343d48; --accent: #8ab8ff }
+  :root { --ink: #e8ecf1; --soft: #a3aebb; --paper: #14181d; --card: #1d232b; --line: #343d48; --accent: #8ab8ff; --on-accent: #101820 }
 }
 * { box-sizing: border-box }
 body { margin: 0; min-height: 100vh; display: grid; place-items: center; padding: 1rem; background: var(--paper); color: var(--ink);
@@ -45,9 +46,11 @@ img { max-width: 10rem; max-height: 3rem; margin-bottom: 1rem }
 .actions { display: flex; flex-wrap: wrap; gap: .75rem; margin-top: 1.5rem }
 a, button { font: inherit; color: var(--accent) }
 .actions a, button { padding: .5rem 1rem; border: 1px solid var(--accent); border-radius: .4rem; background: none; text-decoration: none;
-  cursor: pointer }
+  text-align: center; cursor: pointer }
+.actions > a:first-child, .actions > form:first-child button { background: var(--accent); color: var(--on-accent) }
 a:focus-visible, button:focus-visible { outline: 3px solid var(--accent); outline-offset: 2px }
-form { margin: 0 }`
+form { margin: 0 }
+@media (max-width: 26rem) { main { padding: 1.5rem } .actions > *, form button { width: 100% } }`
 
 /** Renders a page: readable without script, for small screens and dark rooms, never kept by a cache, never framed elsewhere. */
 export function renderPage(page: Page, settings: Config['pages']): RenderedPage {
@@ -59,8 +62,8 @@ export function renderPage(page: Page, settings: Config['pages']): RenderedPage 
   const detail = escapeHtml(texts[page.name] ?? page.detail)
   const code = [page.script, page.actions.some((action) => 'back' in action) ? GO_BACK : undefined].filter((part) => part !== undefined).join(';')
   const script = code === '' ? '' : `<script nonce="${nonce}">${code}</script>`
-  const label = (words: string): string => escapeHtml(texts[`button.${words.toLowerCase().replaceAll(' ', '_')}`] ?? words)
-  const actions = page.actions.length === 0 ? '' : `<div class="actions">${page.actions.map((action) => renderAction(action, label(action.label))).join('')}</div>`
+  const buttons = page.actions.map((action) => renderAction(action, escapeHtml(buttonText(action.label, settings))))
+  const actions = buttons.length === 0 ? '' : `<div class="actions">${buttons.join('')}</div>`
   return {
     html: `<!doctype html>
 <html lang="${escapeHtml(texts['lang'] ?? 'en')}">
@@ -81,6 +84,16 @@ export function renderPage(page: Page, settings: Config['pages']): RenderedPage 
       'x-content-type-options': 'nosniff',
     },
   }
+}
+
+/** What stands on a button: the operator's words, or these. */
+export function buttonText(words: string, { texts }: Config['pages']): string {
+  return texts[`button.${words.toLowerCase().replaceAll(' ', '_')}`] ?? words
+}
+
+/** Where a form may lead whose redirects go on to other sites: a browser holds a form to its page's list through them as well. */
+export function anywhere(origin: string): string[] {
+  return ['https:', ...origin.startsWith('http:') ? ['http:'] : []]
 }
 
 /** Text as HTML content or as a quoted attribute's value. */

@@ -2,6 +2,7 @@ import type { Page } from 'playwright-core'
 import t from 'tap'
 import { openChromium } from '../support/chromium.ts'
 import { startGateway } from '../support/gateway.ts'
+import { looks, violations } from './violations.ts'
 import { arrive } from './visit.ts'
 
 const chromium = await openChromium(t)
@@ -56,5 +57,21 @@ void t.test('links that are opened in many tabs end where they lead', async (t) 
     const tab = await opened
     await tab.getByRole('heading', { name: `Tab ${n}` }).waitFor()
     t.equal(tab.url(), `${url}/tab/${n}#/part/${n}`)
+  }
+})
+
+void t.test('its pages are readable for everyone, in the dark and on a phone', async (t) => {
+  const { page } = await arrive(t, chromium, `${url}/report`)
+  const atProvider = `${url}/oauth2/login?prompt=login&redirect=/report`
+  for (const address of [`${url}/report`, `${url}/`, `${url}/tab/1`, atProvider]) {
+    await page.goto(address)
+    if (address === atProvider) await page.getByRole('button', { name: 'Sign in as alice' }).waitFor()
+    for (const { colorScheme, width, height } of looks) {
+      await page.emulateMedia({ colorScheme })
+      await page.setViewportSize({ width, height })
+      t.same(await violations(page), [], `${address}, ${colorScheme}, ${width} px`)
+      const wide = await page.evaluate(() => document.documentElement.scrollWidth - innerWidth)
+      t.ok(wide <= 0, `${address} needs no sideways scrolling: ${wide} px`)
+    }
   }
 })

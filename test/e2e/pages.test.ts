@@ -1,15 +1,13 @@
-import { readFileSync } from 'node:fs'
 import { createServer } from 'node:net'
 import { once } from 'node:events'
-import type axe from 'axe-core'
 import type { Page } from 'playwright-core'
 import t from 'tap'
 import { openChromium } from '../support/chromium.ts'
 import { freePort, startGateway } from '../support/gateway.ts'
 import { html, startSite } from './site.ts'
+import { looks, violations } from './violations.ts'
 import { arrive, endSessions, visit } from './visit.ts'
 
-const checker = readFileSync(new URL('../../node_modules/axe-core/axe.min.js', import.meta.url), 'utf8')
 const chromium = await openChromium(t)
 const site = await startSite(t, {
   '/': html('<form method="post" action="/orders"><input name="note" value="x"><button>Send</button></form>'),
@@ -76,12 +74,6 @@ const pages: Readonly<Record<string, readonly [heading: string, open: (page: Pag
   }],
 }
 
-const violations = async (page: Page): Promise<string[]> => {
-  await page.evaluate(checker)
-  const { violations } = await page.evaluate(async () => (window as unknown as { axe: typeof axe }).axe.run())
-  return violations.filter(({ impact }) => impact === 'serious' || impact === 'critical').map(({ id, help, nodes }) => `${id}: ${help}: ${nodes[0]?.html ?? ''}`)
-}
-
 for (const [name, [heading, open]] of Object.entries(pages)) {
   void t.test(`the page “${name}” is readable for everyone, in the dark, on a phone, by keyboard`, async (t) => {
     const { page, said } = await arrive(t, chromium, `${url}/`)
@@ -93,13 +85,13 @@ for (const [name, [heading, open]] of Object.entries(pages)) {
       return
     }
     t.equal(await page.getByRole('heading', { level: 1 }).innerText(), heading)
-    for (const colorScheme of ['light', 'dark'] as const) {
+    for (const { colorScheme, width, height } of looks) {
       await page.emulateMedia({ colorScheme })
-      t.same(await violations(page), [], colorScheme)
+      await page.setViewportSize({ width, height })
+      t.same(await violations(page), [], `${colorScheme}, ${width} px`)
       const [red = 0] = (await page.evaluate(() => getComputedStyle(document.body).backgroundColor)).match(/\d+/g)?.map(Number) ?? []
       t.ok(colorScheme === 'dark' ? red < 60 : red > 200, `${colorScheme}: ${red}`)
     }
-    await page.setViewportSize({ width: 320, height: 568 })
     t.ok(await page.evaluate(() => document.documentElement.scrollWidth) <= 320, 'no sideways scrolling at 320 px')
     const ways = await page.locator('.actions a, .actions button:visible').evaluateAll((all) => all.map((way) => way.getBoundingClientRect().height))
     t.ok(ways.length > 0 && ways.every((height) => height >= 36), `ways on: ${ways.join(', ')} px`)

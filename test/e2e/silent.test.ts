@@ -123,7 +123,7 @@ void t.test('the user whom the provider knows by now does not take over another 
 const noRefreshTokens = { ...settings, provider: { scopes: ['openid', 'profile'] } }
 
 void t.test('tokens that can’t be refreshed are renewed before their end, once for all tabs, in the session that there is', async (t) => {
-  const plain = await startGateway(t, { config: noRefreshTokens, idp: { lifetimes: { accessToken: 6 } } })
+  const plain = await startGateway(t, { config: noRefreshTokens, idp: { lifetimes: { accessToken: 10 } } })
   const { page, context } = await arrive(t, chromium, `${plain.url}/`)
   const others = [await context.newPage(), await context.newPage()]
   for (const other of others) await other.goto(`${plain.url}/`)

@@ -8,7 +8,13 @@ import { startApplication } from '../support/application.ts'
 export type Received = { readonly method: string, readonly path: string, readonly body: string, readonly headers: IncomingMessage['headers'] }
 
 /** An application of a few pages, and all that it was asked for. */
-export type Site = { readonly url: string, readonly received: Received[], readonly at: (path: string) => Received[] }
+export type Site = {
+  readonly url: string
+  readonly received: Received[]
+  readonly at: (path: string) => Received[]
+  /** Where these paths send who comes, once they are set (303). */
+  readonly redirects: Map<string, string>
+}
 
 type Page = string | { readonly body: string, readonly headers: Readonly<Record<string, string>> }
 
@@ -40,8 +46,13 @@ export const startSite = async (t: Test, pages: Readonly<Record<string, Page>>):
     }
     return typeof page === 'string' ? { headers: { 'content-type': 'text/html; charset=utf-8' }, body: page } : page
   }
+  const redirects = new Map<string, string>()
   const { url } = await startApplication(t, (req, res) => {
-    answer(req).then(({ headers, body }) => { res.writeHead(200, headers).end(body) }, () => { res.destroy() })
+    const location = redirects.get(req.url ?? '')
+    answer(req).then(({ headers, body }) => {
+      if (location === undefined) res.writeHead(200, headers).end(body)
+      else res.writeHead(303, { location }).end()
+    }, () => { res.destroy() })
   })
-  return { url, received, at: (wanted) => received.filter(({ path }) => path === wanted) }
+  return { url, received, redirects, at: (wanted) => received.filter(({ path }) => path === wanted) }
 }

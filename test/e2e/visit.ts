@@ -10,7 +10,7 @@ export type Visit = { readonly context: BrowserContext, readonly page: Page, rea
 export const visit = async (t: Test, chromium: Browser, options: BrowserContextOptions = {}): Promise<Visit> => {
   const context = await chromium.newContext(options)
   t.teardown(async () => { await context.close() })
-  context.setDefaultTimeout(10_000)
+  context.setDefaultTimeout(20_000)
   // What a test runs in a page has been compiled: its functions are given their names by this.
   await context.addInitScript('globalThis.__name = (given) => given')
   const said: string[] = []
@@ -43,6 +43,11 @@ export const arrive = async (
   await visited.context.addCookies(cookies.map(({ name, value, domain, path, httpOnly }) => ({ name, value, domain, path, httpOnly, sameSite: 'Lax' })))
   await visited.page.goto(target)
   return visited
+}
+
+/** Waits for the application's answer to a form: the page that keeps the form has the same URL. */
+export const isPosted = async (page: Page): Promise<void> => {
+  await page.waitForFunction(() => document.contentType === 'application/json')
 }
 
 /** The login cookies of a gateway's host: they change when a login begins. */

@@ -1,10 +1,10 @@
 import { setTimeout as sleep } from 'node:timers/promises'
 
-/** Waits until `check` says yes; rejects after five seconds. */
+/** Waits until `check` says yes; rejects after ten seconds. */
 export const eventually = async (check: () => boolean | Promise<boolean>): Promise<void> => {
-  for (let tries = 0; tries < 250; tries += 1) {
+  for (let tries = 0; tries < 500; tries += 1) {
     if (await check()) return
     await sleep(20)
   }
-  throw new Error(`not within five seconds: ${check.toString()}`)
+  throw new Error(`not within ten seconds: ${check.toString()}`)
 }

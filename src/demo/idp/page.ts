@@ -5,9 +5,10 @@ const css = `
 @media (prefers-color-scheme: dark) {
   :root { --ink: #e6eaf0; --paper: #12161c; --card: #1b212a; --line: #36404d; --accent: #8db0ff }
 }
+* { box-sizing: border-box }
 body { margin: 0; min-height: 100vh; display: grid; place-items: center; background: var(--paper); color: var(--ink);
   font: 1rem/1.5 system-ui, sans-serif }
-main { width: min(24rem, 100vw - 3rem); background: var(--card); border: 1px solid var(--line); border-radius: .75rem;
+main { width: min(27rem, 100vw - 2rem); background: var(--card); border: 1px solid var(--line); border-radius: .75rem;
   padding: 1.5rem }
 h1 { font-size: 1.25rem; margin: 0 0 .5rem } p { margin: 0 0 1rem }
 button { display: block; width: 100%; margin: .5rem 0 0; padding: .6rem .8rem; font: inherit; text-align: left;

@@ -26,7 +26,7 @@ export const homePage = (headers: IncomingHttpHeaders, rawHeaders: readonly stri
   return layout('Your orders', signedInUser(headers), `
 <section>
 <h2>Open orders</h2>
-<div class="scroll"><table>
+<div class="scroll" role="region" aria-label="Orders" tabindex="0"><table>
 <thead><tr><th>Order</th><th>Item</th><th>Quantity</th><th>State</th></tr></thead>
 <tbody>
 ${rows.join('\n')}
@@ -72,12 +72,12 @@ sign in, not a redirect.</li>
 <section>
 <h2>What the application received</h2>
 <p>From the gateway. There is no session cookie among it, and the browser never sees the token.</p>
-<div class="scroll"><table id="headers" class="headers"><tbody>
+<div class="scroll" role="region" aria-label="Headers of the gateway" tabindex="0"><table id="headers" class="headers"><tbody>
 ${headerRows(rawHeaders, (name) => gatewayHeader.test(name))}
 </tbody></table></div>
 <details>
 <summary>From the browser, passed on as it was</summary>
-<div class="scroll"><table class="headers"><tbody>
+<div class="scroll" role="region" aria-label="Headers of the browser" tabindex="0"><table class="headers"><tbody>
 ${headerRows(rawHeaders, (name) => !gatewayHeader.test(name))}
 </tbody></table></div>
 </details>

@@ -3,8 +3,8 @@ import type { FastifyInstance, FastifyReply, FastifyRequest, HTTPMethods } from 
 import { Fault } from '../../errors.ts'
 import { isPrefetch } from '../../gate/classify.ts'
 import { contextOf } from '../context.ts'
-import { KEPT_FORM_PATH, postKeptForm } from '../kept-form.ts'
 import type { Limits } from '../limits.ts'
+import { POST_KEPT_FORM_PATH, postKeptForm } from '../post-kept-form.ts'
 import { autoScript, clientScript, clientTypes } from './browser-scripts.ts'
 import { callback } from './callback.ts'
 import type { Endpoint, Services } from './endpoint.ts'
@@ -43,7 +43,7 @@ const table: readonly Entry[] = [
   { path: 'auto.js', methods: ['GET'], endpoint: autoScript, limit: 'session', effect: false },
   { path: 'session', methods: ['GET'], endpoint: session, limit: 'session', effect: false },
   { path: 'session/refresh', methods: ['POST'], endpoint: refreshSession, limit: 'session', effect: true },
-  { path: KEPT_FORM_PATH, methods: ['GET'], endpoint: ({ config }) => (request, reply) => postKeptForm(request, reply, config), limit: 'session', effect: true },
+  { path: POST_KEPT_FORM_PATH, methods: ['GET'], endpoint: ({ config }) => (request, reply) => postKeptForm(request, reply, config), limit: 'session', effect: true },
   { path: 'userinfo', methods: ['GET'], endpoint: userinfo, limit: 'session', effect: false },
 ]
 

@@ -3,8 +3,8 @@ import { loginUrlFor } from '../../gate/challenge.ts'
 import { returnTarget } from '../../gate/return-to.ts'
 import { contextOf, type Context } from '../context.ts'
 import { kindOf } from '../failures.ts'
-import { KEPT_FORM_PATH } from '../kept-form.ts'
 import { renderPage, scriptLiteral } from '../pages.ts'
+import { POST_KEPT_FORM_PATH } from '../post-kept-form.ts'
 import { beginLogin } from './begin-login.ts'
 import { findSession } from './current-session.ts'
 import { queryOf, type Endpoint, type Services } from './endpoint.ts'
@@ -60,7 +60,7 @@ export const login: Endpoint = (services) => async (request, reply) => {
 function loginTarget(parameters: URLSearchParams, { facts }: Context, basePath: string): string | null {
   const target = returnTarget(parameters.get('redirect') ?? parameters.get('rd'), facts.origin)
   if (target?.startsWith(`${basePath}/`) !== true) return target
-  return target.startsWith(`${basePath}/${KEPT_FORM_PATH}?`) || target === `${basePath}/${SILENT_DONE}` ? target : null
+  return target.startsWith(`${basePath}/${POST_KEPT_FORM_PATH}?`) || target === `${basePath}/${SILENT_DONE}` ? target : null
 }
 
 function wholeNumber(text: string | null): number | undefined {

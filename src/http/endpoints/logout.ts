@@ -6,7 +6,7 @@ import { endSessionUrl, revokeRefreshToken } from '../../oidc/logout.ts'
 import type { EndReason, Session } from '../../session/session.ts'
 import { contextOf } from '../context.ts'
 import { kindOf } from '../failures.ts'
-import { renderPage } from '../pages.ts'
+import { anywhere, renderPage } from '../pages.ts'
 import { findSession } from './current-session.ts'
 import { parametersOf, queryOf, type Endpoint, type Services } from './endpoint.ts'
 
@@ -91,8 +91,8 @@ function sendConfirmation({ config }: Services, request: FastifyRequest, reply: 
       { label: 'Sign out', post: `${config.basePath}/logout`, fields: target === null ? {} : { redirect: target } },
       { label: 'Stay signed in', href: `${origin}/` },
     ],
-    // Browsers hold a form to this list through its redirects as well: to the provider and on to wherever that leads.
-    formTargets: ['https:', ...origin.startsWith('http:') ? ['http:'] : []],
+    // To the provider, and on to wherever that leads.
+    formTargets: anywhere(origin),
   }, config.pages)
   return reply.headers(page.headers).send(page.html)
 }

@@ -1,0 +1,143 @@
+import type { Page } from 'playwright-core'
+import t from 'tap'
+import { openChromium } from '../support/chromium.ts'
+import { eventually } from '../support/eventually.ts'
+import { startGateway } from '../support/gateway.ts'
+import { html, startSite } from './site.ts'
+import { arrive, endSessions } from './visit.ts'
+
+const watching = `<script src="/oauth2/auto.js"></script><script>
+window.heard = []
+for (const name of ['expiring', 'ended', 'login-needed']) addEventListener('gatehouse:' + name, () => { heard.push({ name }) })
+</script>`
+
+const chromium = await openChromium(t, { keepsPages: true })
+const site = await startSite(t, {
+  '/': html('<textarea id="work"></textarea><button id="save">Save</button><a href="/oauth2/logout">Log out</a> <a href="/public/next">Next</a>', `${watching}<script>
+addEventListener('load', () => {
+  document.getElementById('save').onclick = async () => {
+    document.title = (await fetch('/api/save', { method: 'POST', body: document.getElementById('work').value })).status
+  }
+})
+</script>`),
+  '/public/next': html('Next'),
+  '/worker.js': { headers: { 'content-type': 'text/javascript' }, body: `
+addEventListener('install', () => skipWaiting())
+addEventListener('activate', (event) => event.waitUntil(clients.claim()))
+addEventListener('fetch', (event) => event.respondWith(fetch(event.request)))` },
+})
+const routes = [{ path: '/**' }, { path: '/public/**', access: 'public' }]
+const running = await startGateway(t, { config: { upstream: site.url, admin: { listen: '127.0.0.1:0' }, routes } })
+const { url, idp } = running
+
+const heard = async (page: Page): Promise<string> => page.evaluate(() => window.heard.map(({ name }) => name).join())
+/** Opens the page and waits until it has met its session. */
+const openWatching = async (page: Page): Promise<void> => {
+  const met = page.waitForResponse(`${url}/oauth2/session`)
+  await page.goto(`${url}/`)
+  await (await met).finished()
+  await page.evaluate(async () => (await fetch('/oauth2/session')).json())
+}
+
+const arriveWatching = async (t: Parameters<typeof arrive>[0]): ReturnType<typeof arrive> => {
+  const visited = await arrive(t, chromium, `${url}/public/next`)
+  await openWatching(visited.page)
+  return visited
+}
+
+void t.test('a page that the browser has kept and shows again notices what has happened since', async (t) => {
+  const { page } = await arriveWatching(t)
+  await page.locator('#work').fill('kept with the page')
+  await page.evaluate(() => { addEventListener('pageshow', ({ persisted }) => { document.title = persisted ? 'kept' : 'loaded anew' }) })
+  await page.getByRole('link', { name: 'Next' }).click()
+  await page.waitForURL(`${url}/public/next`)
+  await endSessions(running)
+  await page.goBack({ waitUntil: 'commit' })
+  await page.waitForFunction(() => document.title === 'kept')
+  await page.waitForFunction(() => window.heard.length > 0)
+  t.equal(await heard(page), 'ended')
+  t.equal(await page.locator('#work').inputValue(), 'kept with the page')
+})
+
+void t.test('a clock that is set back hides no end', async (t) => {
+  const { page } = await arrive(t, chromium, `${url}/public/next`)
+  await page.clock.install()
+  await openWatching(page)
+  await endSessions(running)
+  await page.clock.setSystemTime(Date.now() - 3_600_000)
+  await page.clock.runFor(10_000)
+  await page.waitForFunction(() => window.heard.length > 0)
+  t.equal(await heard(page), 'ended')
+})
+
+void t.test('when somebody else signs in in another tab the page whose session that ends hears of it', async (t) => {
+  const { page, context } = await arriveWatching(t)
+  const other = await context.newPage()
+  await other.goto(`${url}/oauth2/login?prompt=login&redirect=/`)
+  await other.getByRole('button', { name: 'Sign in as bob' }).click()
+  await other.waitForURL(`${url}/`)
+  await page.waitForFunction(() => window.heard.length > 0)
+  t.equal(await heard(page), 'ended')
+  t.equal(await heard(other), '')
+})
+
+void t.test('pages of the same user are opened without the others’ asking anything', async (t) => {
+  const { page, context } = await arriveWatching(t)
+  const readings = (): number => running.events('request').filter(({ path }) => path === '/oauth2/session').length
+  const before = readings()
+  const other = await context.newPage()
+  await other.goto(`${url}/`)
+  await eventually(() => readings() > before)
+  await other.reload()
+  await eventually(() => readings() > before + 1)
+  // Whoever wanted to ask would have by now.
+  await page.evaluate(async () => fetch('/oauth2/userinfo'))
+  t.equal(readings(), before + 2)
+})
+
+void t.test('a logout in one tab leaves what another has not sent yet: it goes out after the next login', async (t) => {
+  const { page, context } = await arriveWatching(t)
+  await page.locator('#work').fill('not sent yet')
+  const other = await context.newPage()
+  await other.goto(`${url}/`)
+  await other.getByRole('link', { name: 'Log out' }).click()
+  await other.waitForURL((at) => at.pathname === '/oauth2/logout/callback')
+  await page.waitForFunction(() => window.heard.length > 0)
+  const opened = context.waitForEvent('page')
+  await page.getByRole('button', { name: 'Save' }).click()
+  await (await opened).getByRole('button', { name: 'Sign in as alice' }).click()
+  await page.waitForFunction(() => document.title === '200')
+  t.same(site.at('/api/save').map(({ body }) => body), ['not sent yet'])
+})
+
+void t.test('a renewal leaves the page’s history alone', async (t) => {
+  const { page } = await arriveWatching(t)
+  await page.evaluate(() => {
+    history.replaceState({ at: 'list' }, '', '/?list')
+    history.pushState({ at: 'order' }, '', '/?order#/7')
+    addEventListener('popstate', ({ state }) => { document.title = `popped ${(state as { at: string }).at}` })
+  })
+  const length = await page.evaluate(() => history.length)
+  await endSessions(running)
+  t.equal(await page.evaluate(async () => (await fetch('/api/x')).status), 200)
+  t.same(await page.evaluate(() => [history.length, location.search + location.hash, document.title, (history.state as { at: string }).at]), [length, '?order#/7', 'A page', 'order'])
+  await page.evaluate(() => { history.back() })
+  await page.waitForFunction(() => document.title === 'popped list')
+  t.equal(page.url(), `${url}/?list`)
+})
+
+void t.test('through a service worker a call is repeated with its body', async (t) => {
+  const { page } = await arriveWatching(t)
+  await page.evaluate(async () => {
+    const controlled = new Promise((resolve) => { navigator.serviceWorker.addEventListener('controllerchange', resolve) })
+    await navigator.serviceWorker.register('/worker.js')
+    await controlled
+  })
+  await endSessions(running)
+  const begun = idp.requests.authorization
+  t.same(await page.evaluate(async () => {
+    const answer = await fetch('/api/worker', { method: 'POST', body: 'through the worker' })
+    return [answer.status, ((await answer.json()) as { body: string }).body]
+  }), [200, 'through the worker'])
+  t.equal(idp.requests.authorization, begun + 1)
+})
