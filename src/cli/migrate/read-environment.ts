@@ -1,0 +1,23 @@
+import type { Entry } from './entry.ts'
+
+const LINE = /^\s*(?:-\s+|export\s+|ENV\s+|-e\s+)*["']?([A-Z][A-Z0-9_]*)\s*(?:=|:\s)(.*)$/
+
+/**
+ * The variables of an environment file: `NAME=value` a line, also with `export`, as a list of a compose file or as a
+ * YAML map. `keyOf` says which key a variable stands for, or `null` when it is not the peer's.
+ */
+export function readEnvironment(text: string, file: string, keyOf: (name: string) => string | null): Entry[] {
+  return text.split(/\r?\n/).flatMap((line, index): Entry[] => {
+    if (/^\s*(#|$)/.test(line)) return []
+    const [, name, rest = ''] = LINE.exec(line) ?? []
+    if (name === undefined) return []
+    return [{ key: keyOf(name) ?? name, written: name, value: unquoted(rest.trim()), file, line: index + 1 }]
+  })
+}
+
+function unquoted(text: string): string {
+  const [, , inside] = /^(["'])(.*)\1\s*(?:#.*)?$/.exec(text) ?? []
+  if (inside !== undefined) return inside
+  // A list of a compose file puts the whole of NAME=value in quotes.
+  return text.replace(/\s+#.*$/, '').replace(/["']$/, '')
+}
