@@ -48,6 +48,8 @@ function claimOf(spec: string): Policy {
 }
 
 function any(policies: readonly Policy[]): Policy {
+  const [only] = policies
+  if (only !== undefined && policies.length === 1) return only
   if (policies.some(({ kind }) => kind === 'everybody')) return { kind: 'everybody' }
   const users = policies.filter((policy) => policy.kind === 'users')
   if (users.some(({ claims }) => Object.keys(claims).length === 0)) return { kind: 'users', claims: {} }

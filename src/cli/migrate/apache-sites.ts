@@ -1,6 +1,6 @@
 import { isRequirement, policyOf, type Policy } from './apache-require.ts'
 import { type Base, type Draft, NOBODY, put, remark, routed } from './draft.ts'
-import { type Entry, literal, textOf } from './entry.ts'
+import { type Entry, flagOf, literal, textOf } from './entry.ts'
 import { targetOf } from './oauth2-proxy-routes.ts'
 import { pathsOf } from './path-regex.ts'
 import type { Directive } from './read-apache.ts'
@@ -77,13 +77,20 @@ function sectionOf(directive: Directive, entry: Entry, host: number): Section {
   return first.endsWith('/') ? make([`${first}**`], [first.slice(0, -1)]) : make([`${first}/**`])
 }
 
-interface Area { readonly section: Section, readonly policy: Policy, readonly access: Base['access'], readonly challenge?: string, readonly from: Entry[] }
+interface Area {
+  readonly section: Section
+  readonly policy: Policy
+  readonly access: Base['access']
+  readonly challenge?: string
+  readonly withoutToken: boolean
+  readonly from: Entry[]
+}
 
 /** Makes routes of the sections and of what they pass on, and names what can't become one. */
 export function readSites({ sections, placed }: Sites, draft: Draft): void {
   const host = hostOf(placed)
   for (const { entry, within } of placed) {
-    if (/^VirtualHost$/i.test(entry.key)) routed(draft, entry)
+    if (/^VirtualHost$/i.test(entry.key)) draft.done.add(entry)
     else if (transparent.test(entry.key)) remark(draft, 'builtin', entry, 'what is within is read as if the condition held')
     else if (within.host !== 0 && within.host !== host) {
       remark(draft, /^(OIDC|Auth|Require)/i.test(entry.key) ? 'security' : 'gap', entry, 'another VirtualHost: give it a file of its own, and a gateway')
@@ -116,8 +123,9 @@ function hostOf(placed: readonly Placed[]): number {
 function onlyThere(own: readonly Placed[], draft: Draft): void {
   for (const { entry, within } of own) {
     const whole = within.patterns?.includes('/**') === true
-    if (!whole && entry.key.startsWith('OIDC') && !perRoute.has(entry.key)) {
-      remark(draft, 'gap', entry, `it is for ${within.entry?.written ?? 'some paths'} alone: look whether one of the keys of that route says it`)
+    if (!whole && entry.key === 'OIDCPassAccessToken' && flagOf(entry) === false) routed(draft, entry)
+    else if (!whole && entry.key.startsWith('OIDC') && !perRoute.has(entry.key)) {
+      remark(draft, entry.key.startsWith('OIDCPass') ? 'security' : 'gap', entry, `it is for ${within.entry?.written ?? 'some paths'} alone: look whether one of the keys of that route says it`)
     }
   }
 }
@@ -147,7 +155,7 @@ function areaOf(section: Section, own: readonly Placed[], userClaim: string | nu
   if (section.entry !== null) routed(draft, section.entry)
   if (type !== undefined && !['openid-connect', 'oauth20', 'auth-openidc', 'none'].includes(type)) {
     const why = `AuthType ${type} is another way to log in`
-    return { section, policy: { kind: 'unsaid', why }, access: 'required', from: about }
+    return { section, policy: { kind: 'unsaid', why }, access: 'required', withoutToken: true, from: about }
   }
   const challenge = action === undefined ? undefined : challengeOf(action.entry, draft)
   const pass = action !== undefined && action.directive.args[0]?.toLowerCase() === 'pass' && policy.kind === 'users' && Object.keys(policy.claims).length === 0
@@ -155,6 +163,7 @@ function areaOf(section: Section, own: readonly Placed[], userClaim: string | nu
   return {
     section, policy, access: policy.kind === 'everybody' ? 'public' : pass ? 'optional' : 'required',
     ...challenge === undefined || pass ? {} : { challenge }, from: about,
+    withoutToken: here.some(({ entry }) => entry.key === 'OIDCPassAccessToken' && flagOf(entry) === false),
   }
 }
 
@@ -247,7 +256,7 @@ function pushBases(draft: Draft, whole: Area | undefined, kept: readonly Area[],
     draft.bases.push({
       path, access: area?.access ?? 'required', ...claimsOf(area, draft), upstream: target?.upstream ?? null,
       ...target?.rewritePrefix === undefined ? {} : { rewritePrefix: target.rewritePrefix },
-      ...area?.challenge === undefined ? {} : { challenge: area.challenge }, from: target === undefined ? [] : [target.from],
+      ...area?.challenge === undefined ? {} : { challenge: area.challenge }, withoutToken: area?.withoutToken === true, from: target === undefined ? [] : [target.from],
     })
   }
   add('/**', whole)

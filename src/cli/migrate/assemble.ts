@@ -113,10 +113,10 @@ function routeOf({ shared }: Draft, base: Base, common: string | null): Route {
   if (access === 'required' && (Object.keys(claims).length > 0 || acr !== undefined)) {
     route['require'] = { ...Object.keys(claims).length > 0 ? { claims } : {}, ...acr === undefined ? {} : { acr: [...acr] } }
   }
-  if (shared.token !== undefined) route['token'] = { ...shared.token }
+  if (base.withoutToken === true) route['token'] = { grant: 'none' }
+  else if (shared.token !== undefined) route['token'] = { ...shared.token }
   if (Object.keys(shared.set).length > 0) route['headers'] = { set: { ...shared.set } }
-  const audiences = base.bearer ?? shared.bearer
-  if (audiences !== undefined) route['bearer'] = { audience: [...audiences] }
+  if (shared.bearer !== undefined) route['bearer'] = { audience: [...shared.bearer] }
   if (shared.preservePost === false) route['preservePost'] = false
   return route
 }

@@ -32,7 +32,7 @@ export interface Base {
   readonly rewritePrefix?: { readonly from: string, readonly to: string }
   readonly timeout?: string
   readonly insecure?: boolean
-  readonly bearer?: readonly string[]
+  readonly withoutToken?: boolean
   readonly from: readonly Entry[]
 }
 

@@ -20,14 +20,19 @@ export function literal(text: string): string {
 
 /** The value as one text, as the peer wrote it; a list's first item, empty when there is none. */
 export function textOf({ value }: Entry): string {
-  const first: unknown = Array.isArray(value) ? value[0] : value
-  return typeof first === 'string' || typeof first === 'number' || typeof first === 'boolean' ? String(first).trim() : ''
+  return spelled(Array.isArray(value) ? value[0] : value).trim()
+}
+
+function spelled(value: unknown): string {
+  return typeof value === 'string' || typeof value === 'number' || typeof value === 'boolean' ? String(value) : ''
 }
 
 /** The value as a list; one text is split at its commas. */
 export function listOf({ value }: Entry): string[] {
-  const items: readonly unknown[] = Array.isArray(value) ? value : String(value ?? '').split(',')
-  return items.map((item) => String(item).trim()).filter((item) => item !== '')
+  const items: readonly unknown[] = Array.isArray(value) ? value : [value]
+  const texts = items.map(spelled)
+  return (Array.isArray(value) ? texts : texts.flatMap((text) => text.split(',')))
+    .map((text) => text.trim()).filter((text) => text !== '')
 }
 
 /** The value as a flag; `null` where it is neither true nor false. */

@@ -1,6 +1,6 @@
 import { type Draft, has, put, remark, routed, secret, secretOf } from './draft.ts'
 import { duration, type Entry, flagOf, literal, textOf } from './entry.ts'
-import { always, never, none, type Rule, type Rules, text, to, with_ } from './rule.ts'
+import { always, never, none, type Rule, type Rules, text, to, together } from './rule.ts'
 
 const discovery = 'the endpoints and keys come from the provider\'s discovery document; nothing to set'
 const encrypted = 'encrypted tokens are not read: let the provider sign them only'
@@ -17,12 +17,6 @@ const seconds = (entry: Entry): number | null => /^\d+$/.test(textOf(entry)) ? N
 const query = (name: string): Rule => to(name, (entry, draft) => {
   for (const [key, value] of new URLSearchParams(textOf(entry))) put(draft, `${name}.${key}`, literal(value), entry)
 })
-
-const store: Rule = to('session.store', (entry, draft) => {
-  if (textOf(entry).toLowerCase() === 'redis') return
-  put(draft, 'session.store', 'memory:', entry)
-  remark(draft, 'differs', entry, 'sessions are kept in this process\'s memory: a restart ends them, and several replicas need session.store: redis://…')
-}, 'redis, else memory')
 
 /** What becomes of mod_auth_openidc's directives, and of Apache's own that decide who gets in. */
 export const modAuthOpenidc: Rules = {
@@ -57,7 +51,7 @@ export const modAuthOpenidc: Rules = {
   OIDCClientID: text('provider.clientId'),
   OIDCClientSecret: to('provider.clientSecret', (entry, draft) => {
     put(draft, 'provider.clientSecret', secretOf(draft, entry, 'OIDC_CLIENT_SECRET'), entry)
-    if (/^exec:/.test(textOf(entry))) remark(draft, 'differs', entry, 'no program is run for it: give the secret in a variable, or as ${file:/path}')
+    if (textOf(entry).startsWith('exec:')) remark(draft, 'differs', entry, 'no program is run for it: give the secret in a variable, or as ${file:/path}')
   }),
   OIDCPrivateKeyFiles: to('provider.privateKey', (entry, draft) => {
     const [file = ''] = args(entry).map((arg) => arg.replace(/^(sig:|enc:)/, '').replace(/^[^@]*@/, '').replace(/^[^#]*#/, ''))
@@ -116,7 +110,7 @@ export const modAuthOpenidc: Rules = {
   OIDCOutgoingProxy: none('calls to the provider go straight: let the network route them', 'gap'),
   OIDCPassCookies: none('cookies of the browser are not sent to the provider', 'builtin'),
 
-  OIDCRedirectURI: with_('publicUrl', 'the redirect URI is …/oauth2/callback here: register it at the provider'),
+  OIDCRedirectURI: together('publicUrl', 'the redirect URI is …/oauth2/callback here: register it at the provider'),
   OIDCDefaultURL: none('a login without a target ends at /'),
   OIDCDefaultLoggedOutURL: none('after logout there is a page, or redirect of GET logout'),
   OIDCRedirectURLsAllowed: none('redirects stay on their own origin', 'builtin'),
@@ -171,8 +165,8 @@ export const modAuthOpenidc: Rules = {
     else remark(draft, 'gap', entry, 'it is no number of seconds: session.refreshBefore stays at 50%')
     if (args(entry).length > 1) remark(draft, 'differs', entry, 'a refresh that fails ends nothing while the token lives; only the provider\'s no does')
   }),
-  OIDCCacheType: store,
-  OIDCRedisCacheServer: with_('session.store'), OIDCRedisCacheDatabase: with_('session.store'),
+  OIDCCacheType: together('session.store', 'redis as it is, others become memory:'),
+  OIDCRedisCacheServer: together('session.store'), OIDCRedisCacheDatabase: together('session.store'),
   OIDCRedisCacheUsername: text('session.redis.username'),
   OIDCRedisCachePassword: to('session.redis.password', (entry, draft) => { put(draft, 'session.redis.password', secretOf(draft, entry, 'REDIS_PASSWORD'), entry) }),
   OIDCRedisCacheConnectTimeout: none(cache), OIDCRedisCacheTimeout: none(cache), OIDCCacheShmMax: none('session.store: memory:?max=N'),
@@ -181,21 +175,21 @@ export const modAuthOpenidc: Rules = {
   OIDCMemCacheConnectionsTTL: none(cache),
   OIDCCacheEncrypt: always(true, 'what is in Redis is always sealed'),
 
-  OIDCClaimPrefix: with_('routes[].headers.set', 'the names there begin with it'),
+  OIDCClaimPrefix: together('routes[].headers.set', 'the names there begin with it'),
   OIDCClaimDelimiter: none('items of a list are joined with a comma; a comma inside one is %2C'),
-  OIDCPassClaimsAs: with_('routes[].headers.set', 'headers only; what is not ASCII is written as in RFC 8187, or encoding: base64'),
+  OIDCPassClaimsAs: together('routes[].headers.set', 'headers only; what is not ASCII is written as in RFC 8187, or encoding: base64'),
   OIDCPassIDTokenAs: none('the ID token does not leave the gateway; its claims are for headers.set', 'security'),
   OIDCPassUserInfoAs: none('its claims are for headers.set, one by one'),
-  OIDCPassAccessToken: with_('routes[].token'),
+  OIDCPassAccessToken: together('routes[].token'),
   OIDCPassRefreshToken: never('the refresh token does not leave the gateway'),
-  OIDCRemoteUserClaim: with_('routes[].headers.set', 'a claim as it is; a regular expression over it has no equal'),
-  OIDCAuthNHeader: with_('routes[].headers.set'),
+  OIDCRemoteUserClaim: together('routes[].headers.set', 'a claim as it is; a regular expression over it has no equal'),
+  OIDCAuthNHeader: together('routes[].headers.set'),
   OIDCPreservePost: to('routes[].preservePost', (entry, draft) => {
     draft.shared.preservePost = flagOf(entry) === true
     routed(draft, entry)
   }, 'it is on unless a route says otherwise; the form is kept sealed'),
   OIDCPreservePostTemplates: none('the pages are the gateway\'s own'),
-  OIDCUnAuthAction: with_('routes[].challenge, access', 'pass becomes access: optional, where nothing more is asked for; an expression has no equal: '
+  OIDCUnAuthAction: together('routes[].challenge, access', 'pass becomes access: optional, where nothing more is asked for; an expression has no equal: '
     + 'what a request is decides'),
   OIDCUnAutzAction: none('a user who may not gets 403; a stronger login is asked for with require.acr'),
   OIDCTraceParent: none('traceparent goes on to the upstream', 'builtin'), OIDCDebugMaskSecrets: always(true, 'no token or secret is ever in a log'),
@@ -207,14 +201,14 @@ export const modAuthOpenidc: Rules = {
   OIDCOAuthIntrospectionEndpointKeyPassword: none(token), OIDCOAuthIntrospectionClientAuthBearerToken: none(token),
   OIDCOAuthIntrospectionTokenParamName: none(token), OIDCOAuthTokenIntrospectionInterval: none(token), OIDCOAuthTokenExpiryClaim: none(token),
   OIDCOAuthVerifyJwksUri: none(token), OIDCOAuthVerifySharedKeys: none(token), OIDCOAuthVerifyCertFiles: none(token), OIDCOAuthDecryptSharedKeys: none(token),
-  OIDCOAuthVerifyIssuer: none(token), OIDCOAuthVerifyAudience: with_('routes[].bearer.audience', 'where AuthType is oauth20 or auth-openidc'),
+  OIDCOAuthVerifyIssuer: none(token), OIDCOAuthVerifyAudience: together('routes[].bearer.audience', 'where AuthType is oauth20 or auth-openidc'),
   OIDCOAuthAcceptTokenAs: none('tokens are taken from the Authorization header only'), OIDCOAuthRemoteUserClaim: none(token),
 
-  AuthType: with_('routes[].access', 'openid-connect: required; oauth20 and auth-openidc: with bearer'),
-  Require: with_('routes[].require', 'valid-user, claim NAME:VALUE and all granted; whatever else is asked for lets nobody in until you decide'),
+  AuthType: together('routes[].access', 'openid-connect: required; oauth20 and auth-openidc: with bearer'),
+  Require: together('routes[].require', 'valid-user, claim NAME:VALUE and all granted; whatever else is asked for lets nobody in until you decide'),
   AuthName: none('the pages are the gateway\'s own', 'builtin'),
-  ServerName: with_('publicUrl'), ServerAlias: with_('publicUrl'),
-  ProxyPass: with_('routes[].upstream', 'another path at the upstream becomes stripPrefix or rewritePrefix'),
+  ServerName: together('publicUrl'), ServerAlias: together('publicUrl'),
+  ProxyPass: together('routes[].upstream', 'another path at the upstream becomes stripPrefix or rewritePrefix'),
   ProxyPassReverse: none('redirects of the upstream pass as they are: let it know its public URL from X-Forwarded-Host and -Proto'),
   ProxyPreserveHost: always(true, 'the upstream gets the Host that the browser sees', 'differs'),
   SSLCertificateFile: none('TLS can stay in front, with its address under trustedProxies; else give tls.certFile', 'todo'),
@@ -237,8 +231,8 @@ export function finishDirectives(draft: Draft): void {
     if (server === undefined) remark(draft, 'todo', type, 'no server is given: set session.store')
     put(draft, 'session.store', literal(`redis://${host}${database === undefined ? '' : `/${textOf(database)}`}`), ...[type, server, database].filter((one) => one !== undefined))
   } else if (!has(draft, 'session.store')) {
-    put(draft, 'session.store', 'memory:')
-    remark(draft, 'differs', null, 'sessions are kept in this process\'s memory: a restart ends them, and several replicas need session.store: redis://…')
+    put(draft, 'session.store', 'memory:', ...type === undefined ? [] : [type])
+    remark(draft, 'differs', type ?? null, 'sessions are kept in this process\'s memory: a restart ends them, and several replicas need session.store: redis://…')
   }
   if (!has(draft, 'provider.userinfo')) put(draft, 'provider.userinfo', true)
   if (!has(draft, 'session.idleTimeout')) put(draft, 'session.idleTimeout', '5m')

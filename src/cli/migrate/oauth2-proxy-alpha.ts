@@ -4,7 +4,7 @@ import { templateOf } from './oauth2-proxy-headers.ts'
 import { targetOf } from './oauth2-proxy-routes.ts'
 import { pathsOf } from './path-regex.ts'
 import { oauth2Proxy } from './oauth2-proxy.ts'
-import { none, type Rules, with_ } from './rule.ts'
+import { none, type Rules, together } from './rule.ts'
 
 /** Keys of the newer format that mean the same as one of the older. */
 const same: Readonly<Record<string, string>> = {
@@ -47,8 +47,8 @@ const same: Readonly<Record<string, string>> = {
 }
 
 const upstream = 'upstreamConfig.upstreams'
-const header = with_('routes[].headers.set', 'claims as templates, constants from variables; what names the access token becomes token.header')
-const answer = with_('routes[].headers.set', 'for the upstream, and in the answer of GET /oauth2/auth to a trusted proxy; never to the browser')
+const header = together('routes[].headers.set', 'claims as templates, constants from variables; what names the access token becomes token.header')
+const answer = together('routes[].headers.set', 'for the upstream, and in the answer of GET /oauth2/auth to a trusted proxy; never to the browser')
 const inline = none('give the certificate and its key as files: tls.certFile and tls.keyFile')
 const files = none('files and fixed answers are not served here: let a web server do it and name that as upstream')
 const headerKeys = ['name', 'values.claimSource.claim', 'values.claimSource.prefix', 'values.claimSource.basicAuthPassword.value',
@@ -67,8 +67,8 @@ export const oauth2ProxyAlpha: Rules = {
   'providers.id': none('there is one provider, and it needs no name', 'builtin'),
   'providers.additionalClaims': none('all claims of the ID token are there for headers.set and require.claims', 'builtin'),
   'providers.ADFSConfig.skipScope': none('list the scopes under provider.scopes'),
-  'providers.loginURLParameters.name': with_('provider.authorizationParameters', 'the first default is always sent'),
-  'providers.loginURLParameters.default': with_('provider.authorizationParameters', 'the first default is always sent'),
+  'providers.loginURLParameters.name': together('provider.authorizationParameters', 'the first default is always sent'),
+  'providers.loginURLParameters.default': together('provider.authorizationParameters', 'the first default is always sent'),
   'providers.loginURLParameters.allow.value': none('GET login takes prompt, login_hint, acr_values, max_age and scope; others are fixed'),
   'providers.loginURLParameters.allow.pattern': none('GET login takes prompt, login_hint, acr_values, max_age and scope; others are fixed'),
   'server.tls.cert.value': inline, 'server.tls.cert.fromEnv': inline, 'server.tls.key.value': inline, 'server.tls.key.fromEnv': inline,
@@ -76,15 +76,15 @@ export const oauth2ProxyAlpha: Rules = {
   'metricsServer.tls.key.value': none('the admin listener is plain http'), 'metricsServer.tls.key.fromEnv': none('the admin listener is plain http'),
   'upstreamConfig.proxyRawPath': none('paths go upstream byte for byte, once they have one meaning only', 'builtin'),
   [`${upstream}.id`]: none('routes are told by their path', 'builtin'),
-  [`${upstream}.path`]: with_('routes[].path', 'a pattern has to be one that a route can say exactly'),
-  [`${upstream}.rewriteTarget`]: with_('routes[].rewritePrefix', 'only where the beginning of the path is exchanged'),
-  [`${upstream}.uri`]: with_('routes[].upstream', 'a path in it is not joined to the request\'s'),
-  [`${upstream}.insecureSkipTLSVerify`]: with_('routes[].upstreamTls.insecureSkipVerify'),
+  [`${upstream}.path`]: together('routes[].path', 'a pattern has to be one that a route can say exactly'),
+  [`${upstream}.rewriteTarget`]: together('routes[].rewritePrefix', 'only where the beginning of the path is exchanged'),
+  [`${upstream}.uri`]: together('routes[].upstream', 'a path in it is not joined to the request\'s'),
+  [`${upstream}.insecureSkipTLSVerify`]: together('routes[].upstreamTls.insecureSkipVerify'),
   [`${upstream}.static`]: files, [`${upstream}.staticCode`]: files,
   [`${upstream}.flushInterval`]: none('answers are passed on as they come', 'builtin'),
   [`${upstream}.passHostHeader`]: oauth2Proxy['pass_host_header'] ?? files,
   [`${upstream}.proxyWebSockets`]: oauth2Proxy['proxy_websockets'] ?? files,
-  [`${upstream}.timeout`]: with_('routes[].timeout', 'it counts to the first byte of the answer'),
+  [`${upstream}.timeout`]: together('routes[].timeout', 'it counts to the first byte of the answer'),
   [`${upstream}.disableKeepAlives`]: oauth2Proxy['disable_keep_alives'] ?? files,
   ...each('injectRequestHeaders', header),
   ...each('injectResponseHeaders', answer),
@@ -194,7 +194,7 @@ function readHeader(draft: Draft, { fields, all }: Item): void {
     else if (/(^|\.)(value|fromEnv|fromFile)$/.test(field)) values.push(constantOf(draft, name, field, entry))
     else if (field.endsWith('prefix') || field === 'name') routed(draft, entry)
   }
-  if (all.filter(({ key }) => /claim$/.test(key)).length > 1) {
+  if (all.filter(({ key }) => key.endsWith('claim')).length > 1) {
     remark(draft, 'gap', name, 'it has several claims: one of them is set; add the others by hand')
   }
   if (values.length > 0) draft.shared.set[textOf(name)] = values.join(',')
@@ -224,7 +224,7 @@ function constantOf(draft: Draft, name: Entry, field: string, entry: Entry): str
   const variable = `HEADER_${textOf(name).toUpperCase().replace(/[^A-Z0-9]+/g, '_')}`
   if (field.endsWith('fromFile')) return `\${file:${textOf(entry)}}`
   if (field.endsWith('fromEnv')) return secret(draft, textOf(entry), `the variable that the peer takes it from (${entry.written})`)
-  remark(draft, 'differs', entry, 'the value is taken as it is, not in base64')
+  remark(draft, 'differs', entry, 'the variable takes the value itself, not its base64')
   return listOf(entry).length === 0 ? '' : secretOf(draft, entry, variable)
 }
 

@@ -1,10 +1,10 @@
 import { type Draft, remark, routed } from './draft.ts'
 import { type Entry, flagOf, literal } from './entry.ts'
 import { emailClaim, groupsClaim } from './oauth2-proxy-access.ts'
-import { type Rule, to, with_ } from './rule.ts'
+import { type Rule, to, together } from './rule.ts'
 
 /** The user's name, address and groups for the upstream. */
-export const identity: Rule = with_('routes[].headers.set', 'X-Forwarded-User, -Email, -Groups and -Preferred-Username from the claims')
+export const identity: Rule = together('routes[].headers.set', 'X-Forwarded-User, -Email, -Groups and -Preferred-Username from the claims')
 
 /** The same in the answer to a proxy that asks. */
 export const responseIdentity: Rule = to('routes[].headers.set', (entry, draft) => {
@@ -17,7 +17,7 @@ export const responseIdentity: Rule = to('routes[].headers.set', (entry, draft) 
 }, 'the same names, for the upstream and in the answer of GET /oauth2/auth to a trusted proxy; never in an answer to the browser')
 
 /** The token that goes upstream. */
-export const tokens: Rule = with_('routes[].token', 'one header carries the access token; the ID token stays inside')
+export const tokens: Rule = together('routes[].token', 'one header carries the access token; the ID token stays inside')
 
 const isOn = (draft: Draft, key: string, otherwise: boolean): boolean => {
   const entry = draft.given.get(key)

@@ -85,7 +85,7 @@ function finishCookie(draft: Draft): void {
     put(draft, 'publicUrl', 'https://change-me.invalid')
     remark(draft, 'todo', null, 'redirect_url is not given: set publicUrl to the origin that browsers see')
   }
-  const origin = String(publicUrl ?? 'https://change-me.invalid')
+  const origin = typeof publicUrl === 'string' ? publicUrl : 'https://change-me.invalid'
   if (origin.startsWith('http:')) {
     remark(draft, 'security', null, 'publicUrl is plain http: the session cookie has neither Secure nor the __Host- prefix')
     const sameSite = draft.parts.find(({ path }) => path.join('.') === 'session.cookie.sameSite')

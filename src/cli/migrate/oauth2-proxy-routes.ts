@@ -77,12 +77,12 @@ interface Target { readonly path: string, readonly upstream: string }
 function baseOf(item: string, entry: Entry, draft: Draft): Target | null {
   const socket = /^unix:(?:\/\/)?(\/.+)$/.exec(item)?.[1]
   if (socket !== undefined) return { path: '/**', upstream: `unix:${socket}` }
-  if (/^static:/.test(item)) {
+  if (item.startsWith('static:')) {
     remark(draft, 'differs', entry, `${quoted(item)}: for a proxy that only asks, GET /oauth2/auth answers by the routes here; what would be passed on `
       + 'goes nowhere (upstream.invalid)')
     return { path: '/**', upstream: 'http://upstream.invalid' }
   }
-  if (/^file:/.test(item)) {
+  if (item.startsWith('file:')) {
     remark(draft, 'gap', entry, `${quoted(item)}: files are not served here; let a web server serve them and name it as upstream`)
     return null
   }

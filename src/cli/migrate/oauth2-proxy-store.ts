@@ -18,7 +18,7 @@ export function finishStore(draft: Draft): void {
     given('redis_sentinel_connection_urls'), given('redis_sentinel_master_name')].filter((entry) => entry !== undefined)
   const { urls, scheme, name } = nodesOf(draft)
   const parsed = urls.map((url) => ({ url, ...authority(url) }))
-  const tls = urls.some((url) => /^rediss:/.test(url)) ? 's' : ''
+  const tls = urls.some((url) => url.startsWith('rediss:')) ? 's' : ''
   const hosts = parsed.map(({ host }) => host).filter((host) => host !== '')
   if (hosts.length === 0 || (scheme === '+sentinel' && name === '')) {
     put(draft, 'session.store', 'redis://redis.change-me.invalid:6379', ...sources)

@@ -4,7 +4,7 @@ import { listen } from './listen.ts'
 import { bearer, closing, groups, tenants } from './oauth2-proxy-access.ts'
 import { identity, responseIdentity, tokens } from './oauth2-proxy-headers.ts'
 import { apiRoutes, openRoutes, preflight } from './oauth2-proxy-routes.ts'
-import { always, never, none, type Rules, text, to, with_ } from './rule.ts'
+import { always, never, none, type Rules, text, to, together } from './rule.ts'
 
 const discovery = 'the endpoints and keys come from the provider\'s discovery document; nothing to set'
 const logs = 'logs are JSON lines on stdout: set log.level, and leave files, formats and rotation to what collects them'
@@ -59,9 +59,9 @@ const insecureUpstream = to('routes[].upstreamTls.insecureSkipVerify', (entry, d
 /** What becomes of the keys of oauth2-proxy's configuration file, its flags and its variables. */
 export const oauth2Proxy: Rules = {
   // The provider and this client of it.
-  provider: with_('provider.issuer', 'only OpenID Connect is spoken; the type of provider decides the issuer where none is given'),
-  oidc_issuer_url: with_('provider.issuer'),
-  azure_tenant: with_('provider.issuer', 'it is part of the issuer'),
+  provider: together('provider.issuer', 'only OpenID Connect is spoken; the type of provider decides the issuer where none is given'),
+  oidc_issuer_url: together('provider.issuer'),
+  azure_tenant: together('provider.issuer', 'it is part of the issuer'),
   client_id: text('provider.clientId'),
   client_secret: to('provider.clientSecret', (entry, draft) => {
     put(draft, 'provider.clientSecret', secretOf(draft, entry, 'OIDC_CLIENT_SECRET'), entry)
@@ -122,16 +122,16 @@ export const oauth2Proxy: Rules = {
   entra_id_federated_token_auth: never('use a client secret, or provider.privateKey with private_key_jwt', 'gap'),
 
   // Who is let in.
-  email_domains: with_('routes[].require.claims', 'a domain is no claim that can be compared: a claim hd (Google) or email_domain has to '
+  email_domains: together('routes[].require.claims', 'a domain is no claim that can be compared: a claim hd (Google) or email_domain has to '
     + 'have it, and nobody is let in while it is missing; with * everybody whom the provider lets in, as before'),
-  authenticated_emails_file: with_('routes[].require.claims', 'list the addresses under require.claims.email; nobody is let in until then'),
-  insecure_oidc_allow_unverified_email: with_('routes[].require.claims',
+  authenticated_emails_file: together('routes[].require.claims', 'list the addresses under require.claims.email; nobody is let in until then'),
+  insecure_oidc_allow_unverified_email: together('routes[].require.claims',
     'without it, email_verified has to be there and true; the peer also lets in who has no such claim'),
   allowed_groups: groups(), keycloak_groups: groups(), gitlab_groups: groups('userinfo: true, for GitLab has them there'),
-  oidc_groups_claim: with_('routes[].require.claims', 'it is the claim\'s name there and in headers.set'),
-  oidc_email_claim: with_('routes[].require.claims', 'it is the claim\'s name there and in headers.set'),
-  user_id_claim: with_('routes[].require.claims', 'as oidc_email_claim'),
-  allowed_roles: with_('routes[].require.claims',
+  oidc_groups_claim: together('routes[].require.claims', 'it is the claim\'s name there and in headers.set'),
+  oidc_email_claim: together('routes[].require.claims', 'it is the claim\'s name there and in headers.set'),
+  user_id_claim: together('routes[].require.claims', 'as oidc_email_claim'),
+  allowed_roles: together('routes[].require.claims',
     'roles are read where Keycloak puts them, realm_access.roles; a mapper has to put them into the ID token, too'),
   entra_id_allowed_tenants: tenants,
   google_group: closing(google), google_groups: closing(google),
@@ -147,12 +147,12 @@ export const oauth2Proxy: Rules = {
   display_htpasswd_form: none('there are no local users'),
   trusted_ips: none('an address opens nothing here: make the paths public, or let those clients bring a token (bearer)', 'security'),
   skip_jwt_bearer_tokens: bearer,
-  extra_jwt_issuers: with_('routes[].bearer.audience',
+  extra_jwt_issuers: together('routes[].bearer.audience',
     'audiences of the same issuer; tokens of other issuers are not accepted'),
   bearer_token_login_fallback: none('a script with a bad token gets 401, a navigation the login'),
 
   // Routes.
-  upstreams: with_('upstream, routes[]', 'file: and static: have no equal: serve files by another server'),
+  upstreams: together('upstream, routes[]', 'file: and static: have no equal: serve files by another server'),
   skip_auth_regex: openRoutes, skip_auth_routes: openRoutes,
   skip_auth_preflight: preflight,
   api_routes: apiRoutes,
@@ -162,7 +162,7 @@ export const oauth2Proxy: Rules = {
     routed(draft, entry)
   }, 'challenge: 401 on every route; browsers still get a page, scripts JSON in any case'),
   ssl_upstream_insecure_skip_verify: insecureUpstream,
-  upstream_timeout: with_('routes[].timeout', 'it counts to the first byte of the answer; streams are not cut'),
+  upstream_timeout: together('routes[].timeout', 'it counts to the first byte of the answer; streams are not cut'),
   pass_host_header: always(true, 'the upstream gets the Host that the browser sees', 'differs'),
   proxy_websockets: always(true, 'WebSockets are passed on, once the session has been checked', 'differs'),
   flush_interval: none('answers are passed on as they come', 'builtin'),
@@ -199,7 +199,7 @@ export const oauth2Proxy: Rules = {
   cookie_name: to('session.cookie.name', (entry, draft) => {
     put(draft, 'session.cookie.name', literal(textOf(entry).replace(/^__(host|secure)-/i, '')) || 'gatehouse', entry)
   }, 'on https it gets the prefix __Host-'),
-  cookie_domains: with_('session.cookie.domain', 'one domain, which covers every publicUrl; every host under it gets the cookie'),
+  cookie_domains: together('session.cookie.domain', 'one domain, which covers every publicUrl; every host under it gets the cookie'),
   cookie_path: none('the cookie is for the whole origin: give each application a host of its own'),
   cookie_expire: lifetime,
   cookie_refresh: to('session.refreshBefore', (entry, draft) => {
@@ -215,22 +215,22 @@ export const oauth2Proxy: Rules = {
   }),
   cookie_csrf_per_request: none(login, 'builtin'), cookie_csrf_per_request_limit: none(login, 'builtin'),
   cookie_csrf_expire: none(login, 'builtin'), cookie_csrf_samesite: none(login, 'builtin'),
-  session_store_type: with_('session.store', 'cookie becomes memory: tokens are never in a cookie here, and several replicas need Redis'),
+  session_store_type: together('session.store', 'cookie becomes memory: tokens are never in a cookie here, and several replicas need Redis'),
   session_cookie_minimal: none('no token is in the cookie, ever', 'builtin'),
-  redis_connection_url: with_('session.store'),
-  redis_use_sentinel: with_('session.store'), redis_sentinel_master_name: with_('session.store'),
-  redis_sentinel_connection_urls: with_('session.store'),
-  redis_sentinel_password: with_('session.redis.password', 'sentinels and servers share one password'),
-  redis_use_cluster: with_('session.store'), redis_cluster_connection_urls: with_('session.store'),
-  redis_username: with_('session.redis.username'), redis_password: with_('session.redis.password'),
+  redis_connection_url: together('session.store'),
+  redis_use_sentinel: together('session.store'), redis_sentinel_master_name: together('session.store'),
+  redis_sentinel_connection_urls: together('session.store'),
+  redis_sentinel_password: together('session.redis.password', 'sentinels and servers share one password'),
+  redis_use_cluster: together('session.store'), redis_cluster_connection_urls: together('session.store'),
+  redis_username: together('session.redis.username'), redis_password: together('session.redis.password'),
   redis_ca_path: text('session.redis.caFile'),
   redis_insecure_skip_tls_verify: never('Redis\' certificate is always verified: give session.redis.caFile'),
   redis_connection_idle_timeout: none('connections to Redis are kept alive'),
 
   // Where it listens, and who stands in front.
-  http_address: with_('listen', 'the first of http_address and https_address that is in use'),
-  https_address: with_('listen', 'with tls_cert_file'),
-  tls_cert_file: with_('tls.certFile'), tls_key_file: with_('tls.keyFile'),
+  http_address: together('listen', 'the first of http_address and https_address that is in use'),
+  https_address: together('listen', 'with tls_cert_file'),
+  tls_cert_file: together('tls.certFile'), tls_key_file: together('tls.keyFile'),
   tls_min_version: none('Node\'s own: TLS 1.2 and up'), tls_cipher_suites: none('Node\'s own list of cipher suites is used'),
   reverse_proxy: to('trustedProxies', (entry, draft) => {
     if (flagOf(entry) === false) return remark(draft, 'builtin', entry, 'forwarded headers of nobody are believed')

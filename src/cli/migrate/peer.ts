@@ -32,8 +32,8 @@ const peers: Readonly<Record<Format, string>> = {
   wonderwall: 'Wonderwall', 'wonderwall flags': 'Wonderwall',
 }
 
-const wonderwallVariable = /^\s*(?:-\s+|export\s+|ENV\s+|-e\s+)*["']?(?:WONDERWALL_[A-Z0-9_]+|IDPORTEN_WELL_KNOWN_URL|AZURE_APP_WELL_KNOWN_URL)["']?\s*[=:]/m
-const oauth2ProxyVariable = /^\s*(?:-\s+|export\s+|ENV\s+|-e\s+)*["']?OAUTH2_PROXY_[A-Z0-9_]+["']?\s*[=:]/m
+const wonderwallVariable = /^\s*(?:-\s+name:\s*|-\s+|export\s+|ENV\s+|-e\s+)*["']?(?:WONDERWALL_[A-Z0-9_]+|IDPORTEN_WELL_KNOWN_URL|AZURE_APP_WELL_KNOWN_URL)["']?\s*(?:[=:]|$)/m
+const oauth2ProxyVariable = /^\s*(?:-\s+name:\s*|-\s+|export\s+|ENV\s+|-e\s+)*["']?OAUTH2_PROXY_[A-Z0-9_]+["']?\s*(?:[=:]|$)/m
 const tomlKey = /^\s*([A-Za-z0-9_-]+)\s*=/gm
 const alphaKey = /^(?:providers|upstreamConfig|injectRequestHeaders|injectResponseHeaders|server|metricsServer)\s*:/m
 
@@ -84,7 +84,7 @@ export function migrateFiles(sources: readonly Source[]): Migration {
 }
 
 const unknownTo = (peer: string) => (key: string): string =>
-  /^[A-Z]/.test(key) && peer !== 'mod_auth_openidc' ? 'it is a variable of something else, and is left out'
+  /^(?!WONDERWALL_)[A-Z]/.test(key) && peer !== 'mod_auth_openidc' ? 'it is a variable of something else, and is left out'
     : `it is not a key of ${peer} that this command knows: look up what it did, and whether it is needed`
 
 function fromOauth2Proxy(entries: readonly Entry[], isAlpha: boolean): Migration {
@@ -120,7 +120,7 @@ function fromApache(sources: readonly Source[]): Migration {
   const entries = read.flatMap((sites) => sites.entries)
   const draft = newDraft(read.flatMap(({ general }) => general))
   for (const sites of read) readSites(sites, draft)
-  applyRules(modAuthOpenidc, entries, draft, (key) => /^OIDC/.test(key) ? unknownTo('mod_auth_openidc')(key)
+  applyRules(modAuthOpenidc, entries, draft, (key) => key.startsWith('OIDC') ? unknownTo('mod_auth_openidc')(key)
     : 'Apache\'s own, and not read here: leave it with the web server, or look for its equal')
   finishDirectives(draft)
   assembleRoutes(draft)

@@ -39,7 +39,7 @@ export function none(says: string, grade: Grade = 'gap'): Rule {
 }
 
 /** A key that others are read together with; `says` is the difference that is told there. */
-export function with_(ours: string, says = ''): Rule {
+export function together(ours: string, says = ''): Rule {
   return { ours, says, apply: () => {} }
 }
 

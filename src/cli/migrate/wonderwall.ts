@@ -2,7 +2,7 @@ import { type Draft, has, put, remark, routed, secret, secretOf } from './draft.
 import { duration, flagOf, goDuration, listOf, literal, textOf } from './entry.ts'
 import { listen } from './listen.ts'
 import { authority } from './oauth2-proxy-store.ts'
-import { always, never, none, type Rule, type Rules, text, to, with_ } from './rule.ts'
+import { always, never, none, type Rule, type Rules, text, to, together } from './rule.ts'
 
 const sso = 'there is no central server for several applications: let each have its own gateway and client, or list all hosts in publicUrl '
   + 'of one gateway and set session.cookie.domain'
@@ -31,7 +31,7 @@ const clientId = text('provider.clientId')
 
 /** What becomes of Wonderwall's flags and variables. */
 export const wonderwall: Rules = {
-  'openid.provider': with_('provider', 'idporten and azure have their own variables, which are read as well'),
+  'openid.provider': together('provider', 'idporten and azure have their own variables, which are read as well'),
   'openid.client-id': clientId, IDPORTEN_CLIENT_ID: clientId, AZURE_APP_CLIENT_ID: clientId,
   'openid.client-secret': to('provider.clientSecret', (entry, draft) => {
     put(draft, 'provider.clientSecret', secretOf(draft, entry, 'OIDC_CLIENT_SECRET'), entry)
@@ -41,7 +41,7 @@ export const wonderwall: Rules = {
   'openid.scopes': to('provider.scopes', (entry, draft) => {
     put(draft, 'provider.scopes', [...new Set(['openid', ...listOf(entry).map(literal)])], entry)
   }),
-  'openid.acr-values': with_('routes[].require.acr', 'one of them is asked for and checked; a higher level has to be listed, too. Where a route is '
+  'openid.acr-values': together('routes[].require.acr', 'one of them is asked for and checked; a higher level has to be listed, too. Where a route is '
     + 'optional, they are only asked for'),
   'openid.audiences': none('an ID token has to name this client as audience'),
   'openid.domain-hint': parameter('domain_hint'), 'openid.resource-indicator': parameter('resource'), 'openid.ui-locales': parameter('ui_locales'),
@@ -49,10 +49,10 @@ export const wonderwall: Rules = {
   'openid.new-client-auth-jwt-type': never('the assertion has the type that openid-client gives it', 'gap'),
   'openid.post-logout-redirect-uri': none('after logout the page that asked is shown, or redirect of GET logout; a path of this gateway, '
     + 'so put a public page there that leads on'),
-  ingress: with_('publicUrl, basePath', 'a path in it becomes the beginning of basePath'),
-  'auto-login': with_('routes[].access', 'true: required; false: optional, requests without a session reach the application'),
-  'auto-login-ignore-paths': with_('routes[].access: optional', 'only patterns that a route can say exactly; others are named and need a session'),
-  'upstream-host': with_('upstream'), 'upstream-ip': with_('upstream'), 'upstream-port': with_('upstream'),
+  ingress: together('publicUrl, basePath', 'a path in it becomes the beginning of basePath'),
+  'auto-login': together('routes[].access', 'true: required; false: optional, requests without a session reach the application'),
+  'auto-login-ignore-paths': together('routes[].access: optional', 'only patterns that a route can say exactly; others are named and need a session'),
+  'upstream-host': together('upstream'), 'upstream-ip': together('upstream'), 'upstream-port': together('upstream'),
   'upstream-include-id-token': never('the ID token does not leave the gateway: set claims as headers under headers.set', 'security'),
   'upstream-access-logs': none('each request has one line in the log', 'builtin'),
   'bind-address': to('listen', (entry, draft) => {
@@ -60,8 +60,8 @@ export const wonderwall: Rules = {
     if (address === null) remark(draft, 'gap', entry, 'it is no host:port: set listen')
     else put(draft, 'listen', literal(address), entry)
   }),
-  'metrics-bind-address': with_('admin.listen', 'metrics, health and session administration share it'),
-  'probe-bind-address': with_('admin.listen', 'metrics, health and session administration share it'),
+  'metrics-bind-address': together('admin.listen', 'metrics, health and session administration share it'),
+  'probe-bind-address': together('admin.listen', 'metrics, health and session administration share it'),
   'pprof-enabled': never('there are no profiles over HTTP: use Node\'s inspector', 'gap'),
   'log-format': none('logs are JSON lines', 'builtin'),
   'log-level': to('log.level', (entry, draft) => {
@@ -77,8 +77,8 @@ export const wonderwall: Rules = {
   'encryption-key': to('session.keys', (entry, draft) => {
     put(draft, 'session.keys', [secret(draft, 'SESSION_KEY', 'a new key: gatehouse keygen prints one')], entry)
   }, 'the form is the same, the sessions are not: make a new key, everybody logs in once'),
-  'session.inactivity': with_('session.idleTimeout', 'off without it'),
-  'session.inactivity-timeout': with_('session.idleTimeout', 'any request of the user counts, not only a refresh'),
+  'session.inactivity': together('session.idleTimeout', 'off without it'),
+  'session.inactivity-timeout': together('session.idleTimeout', 'any request of the user counts, not only a refresh'),
   'session.max-lifetime': to('session.lifetime', (entry, draft) => {
     const ms = goDuration(entry)
     if (ms === null || ms === 0) remark(draft, 'gap', entry, 'it is no duration: session.lifetime stays at 10h')
@@ -89,12 +89,12 @@ export const wonderwall: Rules = {
     if (flagOf(entry) === false) return remark(draft, 'builtin', entry, 'it is off')
     routed(draft, entry)
   }, 'GET /oauth2/auth answers a trusted proxy with the upstream\'s own headers: the token is in Authorization, or in token.header'),
-  'redis.uri': with_('session.store'), 'redis.address': with_('session.store'), 'redis.tls': with_('session.store', 'rediss:// with it, as by default'),
-  'redis.username': with_('session.redis.username'), 'redis.password': with_('session.redis.password'),
+  'redis.uri': together('session.store'), 'redis.address': together('session.store'), 'redis.tls': together('session.store', 'rediss:// with it, as by default'),
+  'redis.username': together('session.redis.username'), 'redis.password': together('session.redis.password'),
   'redis.connection-idle-timeout': none('connections to Redis are kept alive'),
-  'ratelimit.enabled': with_('rateLimit.login', 'it counts a client address, not a browser; false is off'),
-  'ratelimit.logins': with_('rateLimit.login', 'it counts a client address, behind which many users can be: the default, 300/1m, is kept'),
-  'ratelimit.window': with_('rateLimit.login', 'it counts a client address, behind which many users can be: the default, 300/1m, is kept'),
+  'ratelimit.enabled': together('rateLimit.login', 'it counts a client address, not a browser; false is off'),
+  'ratelimit.logins': together('rateLimit.login', 'it counts a client address, behind which many users can be: the default, 300/1m, is kept'),
+  'ratelimit.window': together('rateLimit.login', 'it counts a client address, behind which many users can be: the default, 300/1m, is kept'),
   'shutdown-graceful-period': to('shutdown.drain', (entry, draft) => {
     const ms = goDuration(entry)
     if (ms !== null) put(draft, 'shutdown.drain', duration(ms, 0), entry)
@@ -124,6 +124,7 @@ export function finishWonderwall(draft: Draft): void {
   finishAccess(draft)
   finishSession(draft)
   finishAdmin(draft)
+  remark(draft, 'todo', null, 'behind an ingress, list its addresses under trustedProxies: without that all users share one address in rate limits and logs')
   const kind = draft.given.get('openid.provider')
   if (kind !== undefined) routed(draft, kind)
   if (!has(draft, 'listen')) put(draft, 'listen', '127.0.0.1:3000')

@@ -1,7 +1,9 @@
 import { Document, isMap, isPair, isScalar, Scalar } from 'yaml'
-import { type Draft, type Grade, place, type Remark } from './draft.ts'
+import { type Grade, place, type Remark } from './draft.ts'
 import type { Entry } from './entry.ts'
 import type { Migration } from './peer.ts'
+
+const WIDTH = 110
 
 const order = ['listen', 'publicUrl', 'basePath', 'trustedProxies', 'upstream', 'tls', 'admin', 'provider', 'session', 'log', 'pages', 'rateLimit',
   'shutdown', 'routes']
@@ -10,9 +12,9 @@ const order = ['listen', 'publicUrl', 'basePath', 'trustedProxies', 'upstream', 
 export function writeYaml({ peer, entries, draft }: Migration): string {
   const parts = draft.parts.toSorted((a, b) => order.indexOf(a.path[0] ?? '') - order.indexOf(b.path[0] ?? ''))
   const document = new Document({})
-  for (const { path, value } of parts) document.setIn([...path], document.createNode(value))
+  for (const { path, value } of parts) document.setIn([...path], document.createNode(value, { aliasDuplicateObjects: false }))
   for (const { path, from } of parts) {
-    if (from.length > 0) comment(document, path, keysOf(from))
+    if (from.length > 0) comment(document, path, from)
   }
   const files = [...new Set(entries.map(({ file }) => file))].join(', ')
   document.commentBefore = [
@@ -24,14 +26,22 @@ export function writeYaml({ peer, entries, draft }: Migration): string {
   return document.toString({ lineWidth: 0 })
 }
 
-function keysOf(from: readonly Entry[]): string {
-  return ` ${from.map(({ written, line }) => `${written} (${line})`).join(', ')}`
+/** The keys with their lines, in lines of comment. */
+function keysOf(from: readonly Entry[]): string[] {
+  const lines = ['']
+  for (const { written, line } of from) {
+    const key = ` ${written} (${line})`
+    const last = lines.at(-1) ?? ''
+    if (last.length + key.length > WIDTH) lines.push(key)
+    else lines[lines.length - 1] = last === '' ? key : `${last},${key}`
+  }
+  return lines
 }
 
-function comment(document: Document, path: readonly string[], text: string): void {
+function comment(document: Document, path: readonly string[], from: readonly Entry[]): void {
   const node: unknown = document.getIn([...path], true)
   if (isScalar(node)) {
-    node.comment = text
+    node.comment = keysOf(from).join(',')
     return
   }
   const parent: unknown = path.length === 1 ? document.contents : document.getIn(path.slice(0, -1), true)
@@ -39,7 +49,7 @@ function comment(document: Document, path: readonly string[], text: string): voi
   const pair = parent.items.find((item) => isPair(item) && String(isScalar(item.key) ? item.key.value : item.key) === path.at(-1))
   if (pair === undefined) return
   const key = isScalar(pair.key) ? pair.key : new Scalar(pair.key)
-  key.commentBefore = text
+  key.commentBefore = keysOf(from).join('\n')
   pair.key = key
 }
 
@@ -75,9 +85,4 @@ function byPlace(a: Remark, b: Remark): number {
 
 function lineOf({ entry, text }: Remark): string {
   return entry === null ? `  ${text}` : `  ${place(entry)}: ${entry.written}: ${text}`
-}
-
-/** Whether every key has been carried over or named; what has not is a mistake of this program. */
-export function unmentioned({ entries, draft }: { entries: readonly Entry[], draft: Draft }): readonly Entry[] {
-  return entries.filter((entry) => !draft.done.has(entry))
 }
