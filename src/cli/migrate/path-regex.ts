@@ -2,6 +2,7 @@
 export interface Paths { readonly patterns: readonly string[], readonly but: readonly string[] }
 
 const MAX_ALTERNATIVES = 32
+const MAX_LENGTH = 500
 const LITERAL = /^(?:[A-Za-z0-9_~:@!&',=-]|\\[.+\-_~])*$/
 
 /**
@@ -10,7 +11,7 @@ const LITERAL = /^(?:[A-Za-z0-9_~:@!&',=-]|\\[.+\-_~])*$/
  */
 export function pathsOf(regex: string): Paths | null {
   const unescaped = regex.replaceAll('\\/', '/')
-  if (!unescaped.startsWith('^/')) return null
+  if (!unescaped.startsWith('^/') || unescaped.length > MAX_LENGTH) return null
   const alternatives = expand(unescaped.slice(1))
   if (alternatives === null) return null
   const found = alternatives.map(pathsOfOne)
@@ -20,14 +21,19 @@ export function pathsOf(regex: string): Paths | null {
   return { patterns, but: [...new Set(exact.flatMap((paths) => paths.but))].filter((path) => !patterns.includes(path)) }
 }
 
+const GROUP = /\((?:\?:)?((?:[^()\\/|$]|\\.)+(?:\|(?:[^()\\/|$]|\\.)+)+)\)(?![?*+{])/
+
 /** `/(a|b)/c` as `/a/c` and `/b/c`; only groups of plain alternatives. */
 function expand(regex: string): string[] | null {
-  const [whole, before = '', inside = '', after = ''] = /^((?:[^()\\]|\\.)*)\((?:\?:)?((?:[^()\\/|$]|\\.)+(?:\|(?:[^()\\/|$]|\\.)+)+)\)(?![?*+{])(.*)$/
-    .exec(regex) ?? []
-  if (whole === undefined) return [regex]
-  const expanded = inside.split('|').map((alternative) => expand(`${before}${alternative}${after}`))
-  const all = expanded.flatMap((one) => one ?? [])
-  return expanded.includes(null) || all.length > MAX_ALTERNATIVES ? null : all
+  let alternatives = [regex]
+  for (;;) {
+    const group = GROUP.exec(alternatives[0] ?? '')
+    if (group === null) return alternatives
+    const choices = group[1]?.split('|') ?? []
+    if (choices.length * alternatives.length > MAX_ALTERNATIVES) return null
+    // All have the same group at their first place: they differ in what stood in others before it.
+    alternatives = alternatives.flatMap((one) => choices.map((choice) => one.replace(group[0], () => choice)))
+  }
 }
 
 function pathsOfOne(regex: string): Paths | null {
