@@ -1,5 +1,6 @@
 import { readFileSync, writeFileSync } from 'node:fs'
 import { jsonSchema } from './json-schema.ts'
+import { withMigrationTables } from './migration-tables.ts'
 import { reference } from './reference.ts'
 
 const at = (path: string): URL => new URL(`../${path}`, import.meta.url)
@@ -8,6 +9,7 @@ const example = readFileSync(at('config/gatehouse.yaml'), 'utf8')
 const generated: Record<string, string> = {
   'config/gatehouse.schema.json': `${JSON.stringify(jsonSchema(), null, 2)}\n`,
   'docs/configuration.md': reference(example),
+  'docs/migrating.md': withMigrationTables(readFileSync(at('docs/migrating.md'), 'utf8')),
 }
 
 function current(path: string): string | null {

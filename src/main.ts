@@ -8,6 +8,7 @@ const commands = new Map<string, () => Promise<Command>>([
   ['start', async () => (await import('./cli/start.ts')).start],
   ['check', async () => (await import('./cli/check.ts')).check],
   ['explain', async () => (await import('./cli/explain.ts')).explain],
+  ['migrate', async () => (await import('./cli/migrate.ts')).migrate],
   ['keygen', async () => (await import('./cli/keygen.ts')).keygen],
   ['demo', async () => (await import('./cli/demo.ts')).demo],
 ])
@@ -18,6 +19,7 @@ const HELP = `gatehouse: login, sessions and tokens in front of any application
   gatehouse check   [--config FILE]    validate the configuration; print it resolved, with the route table
   gatehouse explain [--config FILE] METHOD URL [-H 'Name: value'] [--claims JSON]
                                        what such a request would get, and why
+  gatehouse migrate FILE               the configuration of oauth2-proxy, mod_auth_openidc or Wonderwall as Gatehouse YAML
   gatehouse keygen                     print a new session key
   gatehouse demo                       provider, sample application and gateway in one process
 

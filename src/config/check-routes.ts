@@ -122,9 +122,12 @@ const reserved = new Set([
   'transfer-encoding', 'upgrade', 'expect', 'host', 'content-length', 'cookie', 'forwarded',
 ])
 
+// What tells about the connection and the request is no place for a user; X-Forwarded-User and its like are.
+const forwarded = /^x-forwarded-(for|proto|protocol|scheme|ssl|host|port|server|by|prefix|path|uri|url|method)$/
+
 const isReserved = (name: string): boolean => {
-  const lower = name.toLowerCase()
-  return reserved.has(lower) || lower.startsWith('x-forwarded-')
+  const lower = name.toLowerCase().replace(/[^a-z0-9]/g, '-')
+  return reserved.has(lower) || forwarded.test(lower)
 }
 
 function findHeaders({ token, headers }: Route, at: Path): Finding[] {

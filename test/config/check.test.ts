@@ -103,9 +103,9 @@ const refused: [string, Parameters<typeof configuration>[0], string[]][] = [
   ['a requirement on an optional route', { more: route('path: /a\n    access: optional\n    require: { maxAge: 5m }') },
     ['8:5 routes[0].require: has no effect with access: optional | use access: required, or leave require out']],
   ['headers that are not to be set',
-    { more: route('path: /a\n    headers:\n      set: { Host: a, COOKIE: b, X-Forwarded-User: c, Te: d }') },
+    { more: route('path: /a\n    headers:\n      set: { Host: a, COOKIE: b, X-Forwarded-Host: c, Te: d, X-Forwarded-User: e }') },
     [14, 23, 34, 55].map((column, index) =>
-      `8:${column} routes[0].headers.set.${['Host', 'COOKIE', 'X-Forwarded-User', 'Te'][index]}:`
+      `8:${column} routes[0].headers.set.${['Host', 'COOKIE', 'X-Forwarded-Host', 'Te'][index]}:`
         + ' cannot be set: it is for the connection, or written by the gateway | use another name')],
   ['a header beside the token', { more: route('path: /a\n    headers: { set: { authorization: Basic x } }') },
     ['7:23 routes[0].headers.set.authorization: is the header that carries the token'

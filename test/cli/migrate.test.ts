@@ -1,0 +1,241 @@
+import { generateKeyPairSync } from 'node:crypto'
+import { readFileSync, readdirSync, writeFileSync } from 'node:fs'
+import { join } from 'node:path'
+import { fileURLToPath } from 'node:url'
+import t, { type Test } from 'tap'
+import { parse } from 'yaml'
+import { key } from '../config/configuration.ts'
+import { type Ended, runProgram } from '../support/program.ts'
+
+interface Route {
+  readonly path: string
+  readonly methods?: string[]
+  readonly access?: string
+  readonly challenge?: string
+  readonly require?: { readonly claims?: Record<string, unknown[]>, readonly acr?: string[] }
+  readonly token?: { readonly grant?: string, readonly header?: string }
+  readonly headers?: { readonly set: Record<string, string> }
+  readonly bearer?: { readonly audience: string[] }
+  readonly upstream?: string
+}
+interface Written {
+  readonly publicUrl: string | string[]
+  readonly trustedProxies?: string[]
+  readonly upstream: string
+  readonly provider: Record<string, unknown>
+  readonly session: Record<string, unknown>
+  readonly routes: Route[]
+}
+
+const folder = fileURLToPath(new URL('migrate/', import.meta.url))
+const samples = readdirSync(folder)
+const scratch = t.testdir()
+const pem = generateKeyPairSync('ec', { namedCurve: 'P-256' }).privateKey.export({ type: 'pkcs8', format: 'pem' }).toString()
+
+/** Whatever a sample calls a secret: they are all made of a word for their file and a number. */
+const secrets = /\b(?:cfg|google|kc|env|args|alpha|apache|static|ww)[- ](?:[a-z]+[- ])+[A-Za-z0-9]+=?|YWxwaGE[A-Za-z0-9=]+/g
+
+const runs = new Map(await Promise.all(samples.map(async (name) => [name, await runProgram(t, ['migrate', join(folder, name)])] as const)))
+
+const run = (name: string): Ended & { readonly config: Written } => {
+  const ended = runs.get(name)
+  if (ended === undefined) throw new Error(`there is no sample ${name}`)
+  const config: Written = parse(ended.stdout)
+  return { ...ended, config }
+}
+
+const routeOf = ({ routes }: Written, path: string, method?: string): Route | undefined =>
+  routes.find((route) => route.path === path && (method === undefined ? route.methods === undefined : route.methods?.includes(method) === true))
+
+for (const name of samples) {
+  void t.test(`${name}: the result is a configuration that check takes, once the secrets are set`, async (t) => {
+    const { status, stdout } = run(name)
+    t.equal(status, 0)
+    const file = join(scratch, `${name}.yaml`)
+    writeFileSync(file, stdout)
+    const variables = Object.fromEntries([...stdout.matchAll(/\$\{([A-Z_]+)\}/g)].map(([, variable = '']) =>
+      [variable, variable === 'SESSION_KEY' ? key : variable === 'OIDC_PRIVATE_KEY' ? pem : 'hush']))
+    const checked = await runProgram(t, ['check', '--config', file], variables)
+    t.equal(checked.status, 0, checked.stderr)
+    t.equal(checked.stderr.split('\n').filter((line) => line !== '' && !/^warning: .*insecureSkipVerify|plain http/.test(line)).join('\n'), '')
+    t.ok(Object.hasOwn(variables, 'SESSION_KEY'), 'a random key would end all sessions with each restart')
+  })
+
+  void t.test(`${name}: no secret of the file is said anywhere`, async (t) => {
+    const { stdout, stderr } = run(name)
+    const found = [...new Set(readFileSync(join(folder, name), 'utf8').match(secrets))]
+    t.ok(found.length > 0, 'the sample has secrets')
+    for (const secret of found) {
+      t.notOk(stdout.includes(secret), `${secret} on stdout`)
+      t.notOk(stderr.includes(secret), `${secret} on stderr`)
+    }
+  })
+
+  void t.test(`${name}: every key of the file is in the result or named, with its line`, async (t) => {
+    const { stdout, stderr } = run(name)
+    for (const { line, key: found } of keysOf(name)) {
+      t.ok(stdout.includes(`${found} (${line})`) || new RegExp(`:${line}: \\S*${found}: `).test(stderr), `${found} in line ${line}`)
+    }
+  })
+}
+
+/** The keys of a sample as a reader sees them: what stands before a value. */
+function keysOf(name: string): { line: number, key: string }[] {
+  const lines = readFileSync(join(folder, name), 'utf8').split('\n')
+  const ofLine = (text: string): string | undefined => {
+    if (name.endsWith('.cfg')) return /^([a-z_]+) = /.exec(text)?.[1]
+    if (name.endsWith('.env')) return /^(?:export )?([A-Z0-9_]+)=/.exec(text)?.[1]
+    if (name.endsWith('.conf')) return /^\s+"/.test(text) ? undefined : /^\s*([A-Z][A-Za-z]+)/.exec(text)?.[1]
+    if (name.includes('args')) return /(--[a-z-]+)/.exec(text)?.[1]
+    return /^[\s-]+([A-Za-z_]+): ./.exec(text)?.[1]
+  }
+  return lines.flatMap((text, index) => {
+    const found = ofLine(text)
+    return found === undefined ? [] : [{ line: index + 1, key: found }]
+  // A flag that is given again adds to the list that its first place stands for.
+  }).filter(({ key: found }, index, all) => !name.includes('args') || all.findIndex((one) => one.key === found) === index)
+}
+
+void t.test('oauth2-proxy: what opens paths opens those alone that a route can say exactly', async (t) => {
+  const { config, stderr } = run('oauth2-proxy.cfg')
+  t.equal(routeOf(config, '/healthz', 'GET')?.access, 'public')
+  t.equal(routeOf(config, '/assets/**')?.access, 'public')
+  t.equal(routeOf(config, '/assets')?.access, undefined, '^/assets/ is not /assets')
+  t.equal(routeOf(config, '/api/public/**')?.access, 'public')
+  t.equal(routeOf(config, '/api/public/**')?.upstream, 'http://127.0.0.1:3001', 'it stays with its upstream')
+  const open = config.routes.filter(({ access, methods }) => access !== undefined && methods?.includes('OPTIONS') !== true).map(({ path }) => path)
+  t.same(open, ['/healthz', '/assets/**', '/api/public/**'], 'neither /robots.txt, nor /docs, nor all but the hooks')
+  for (const regex of ['^/robots.txt$', 'POST!=^/hooks', '^/docs']) t.match(securityOf(stderr), JSON.stringify(regex))
+  t.match(securityOf(stderr), /trusted_ips/)
+  t.match(securityOf(stderr), /whitelist_domains/)
+  t.same(routeOf(config, '/**', 'OPTIONS')?.access, 'public', 'skip_auth_preflight')
+  t.same(config.trustedProxies, [], 'reverse_proxy = true believes nobody by itself')
+  t.match(securityOf(stderr), /reverse_proxy/)
+})
+
+void t.test('oauth2-proxy: who is let in is no more than before', async (t) => {
+  const { config, stderr } = run('oauth2-proxy.cfg')
+  t.same(routeOf(config, '/**')?.require?.claims, { groups: ['staff', 'admin'], email_verified: [true] })
+  t.match(securityOf(stderr), /email_domains: everybody whom the provider lets in/)
+  t.same(routeOf(config, '/api/**')?.bearer?.audience, ['orders', 'api://orders'], 'audiences of the same issuer alone')
+  t.same(routeOf(run('oauth2-proxy-google.cfg').config, '/**')?.require?.claims,
+    { not_migrated: ['google_groups'], hd: ['example.com'], email_verified: [true] }, 'Google’s directory can’t be asked: closed')
+  t.same(routeOf(run('oauth2-proxy-keycloak.cfg').config, '/**')?.require?.claims,
+    { mail: ['list-the-addresses@change-me.invalid'], 'resource_access.orders.roles': ['admin'], 'realm_access.roles': ['auditor'] })
+  t.same(routeOf(run('oauth2-proxy.env').config, '/**')?.require?.claims, { tid: ['3f1c'], email_domain: ['example.com', 'example.org'] })
+  t.same(routeOf(run('oauth2-proxy-alpha.yaml').config, '/**')?.require?.claims,
+    { groups: ['staff'], not_migrated: ['email_domains'], email_verified: [true] }, 'the other half of the configuration is missing: closed')
+  for (const name of ['insecure_oidc_allow_unverified_email', 'insecure_oidc_skip_issuer_verification', 'ssl_upstream_insecure_skip_verify']) {
+    t.match(securityOf(run('oauth2-proxy-keycloak.cfg').stderr), name)
+  }
+  t.notOk(routeOf(run('oauth2-proxy-keycloak.cfg').config, '/**')?.access, 'skip_auth_regex = ".*" opens nothing')
+})
+
+void t.test('oauth2-proxy: the upstream gets what it got, under the same names where that is possible', async (t) => {
+  const all = routeOf(run('oauth2-proxy.cfg').config, '/**')
+  t.same(all?.token, { header: 'X-Forwarded-Access-Token' })
+  t.same(all?.headers?.set, {
+    'X-Forwarded-User': '{claims.sub}', 'X-Forwarded-Email': '{claims.email}', 'X-Forwarded-Groups': '{claims.groups}',
+    'X-Forwarded-Preferred-Username': '{claims.preferred_username}',
+  })
+  t.same(routeOf(run('oauth2-proxy.env').config, '/**')?.token, { grant: 'none' }, 'no token where none was passed')
+  t.same(routeOf(run('oauth2-proxy-keycloak.cfg').config, '/**')?.token, { header: 'Authorization' })
+  t.match(securityOf(run('oauth2-proxy-keycloak.cfg').stderr), /pass_authorization_header: .*not the ID token/)
+  const alpha = run('oauth2-proxy-alpha.yaml')
+  t.same(routeOf(alpha.config, '/**')?.headers?.set,
+    { 'X-Forwarded-User': '{claims.sub}', 'X-Mail': 'mailto:{claims.email}', 'X-Api-Key': '${HEADER_X_API_KEY}', 'X-Auth-Request-Groups': '{claims.groups}' })
+  t.same(routeOf(alpha.config, '/**')?.token, { header: 'X-Token' })
+  t.match(securityOf(alpha.stderr), /id_token does not leave the gateway/)
+})
+
+void t.test('oauth2-proxy: sessions, cookies and stores', async (t) => {
+  t.match(run('oauth2-proxy.cfg').config.session, {
+    keys: ['${SESSION_KEY}'], lifetime: '12h', refreshBefore: '50%', store: 'redis://redis.example.com:6380/2',
+    redis: { username: 'orders', password: '${REDIS_PASSWORD}' }, cookie: { name: '_orders', sameSite: 'lax', domain: 'example.com' },
+  })
+  t.equal(run('oauth2-proxy-keycloak.cfg').config.session['store'], 'redis+sentinel://s1:26379,s2:26379/mymaster')
+  t.equal(run('oauth2-proxy.env').config.session['store'], 'rediss+cluster://r1:6379,r2:6379')
+  t.same(run('oauth2-proxy.env').config.trustedProxies, ['10.0.0.0/8', '192.168.1.1'])
+})
+
+void t.test('mod_auth_openidc: each section has its route, and what a route can’t say lets nobody in', async (t) => {
+  const { config, stderr } = run('apache.conf')
+  const access = (path: string) => [routeOf(config, path)?.access ?? 'required', routeOf(config, path)?.require?.claims ?? {}]
+  t.same(access('/**'), ['required', {}])
+  t.same(access('/public/**'), ['public', {}])
+  t.same(access('/admin/**'), ['required', { groups: ['admin'], department: ['ops'] }], '<RequireAll>')
+  t.same(access('/api/**'), ['required', { groups: ['staff', 'admin'] }], 'one of two')
+  t.equal(routeOf(config, '/api/**')?.challenge, '401')
+  t.same(access('/feed/**'), ['optional', {}], 'OIDCUnAuthAction pass')
+  t.same(access('/strange/**'), ['required', { not_migrated: ['Require'] }], 'an expression')
+  t.same(access('/either/**'), ['required', { not_migrated: ['Require'] }], 'one of two different claims')
+  t.same(access('/assets/**'), ['public', {}])
+  t.same(access('/assets'), ['required', {}])
+  t.same(routeOf(config, '/admin/**')?.token, { grant: 'none' }, 'OIDCPassAccessToken Off for these paths')
+  t.match(securityOf(stderr), /<LocationMatch \\.png\$>: .*stay closed/)
+  t.match(securityOf(stderr), /OIDCClientSecret: another VirtualHost/)
+  t.equal(config.provider['clientId'], 'orders', 'not the other host’s')
+  t.equal(config.provider['issuer'], 'https://login.example.com/realms/main')
+  t.equal(config.session['store'], 'redis://redis.example.com:6379/3')
+  const closed = run('apache-static.conf').config
+  t.same(routeOf(closed, '/**')?.require?.claims, { not_migrated: ['section'] }, 'a folder on disk that asks for a claim closes everything')
+  t.equal(closed.session['endWithIdToken'], true, 'OIDCSessionMaxDuration 0')
+})
+
+void t.test('Wonderwall: its paths, levels and sessions', async (t) => {
+  const { config, stderr } = run('wonderwall.env')
+  t.same(config.routes.map(({ path, access }) => [path, access ?? 'required']),
+    [['/**', 'required'], ['/shop/internal/*', 'optional'], ['/shop/public/**', 'optional']])
+  t.same(routeOf(config, '/**')?.require?.acr, ['level4'])
+  t.match(securityOf(stderr), /"\/shop\/any\*" is no path/)
+  t.match(config.session, { idleTimeout: '1h', lifetime: '10h', store: 'rediss://redis.example.com:6379', redis: { password: '${REDIS_PASSWORD}' } })
+  const optional = run('wonderwall-idporten.env')
+  t.same(optional.config.routes.map(({ access }) => access), ['optional'], 'without auto-login the application decides, as before')
+  t.match(securityOf(optional.stderr), /auto-login is off/)
+})
+
+/** What is said under the first heading. */
+function securityOf(stderr: string): string {
+  return /^SECURITY[^\n]*\n((?: {2}.*\n)*)/m.exec(stderr)?.[1] ?? ''
+}
+
+void t.test('several files of one gateway are read together', async (t) => {
+  const core = join(t.testdir({ 'core.cfg': 'email_domains = ["*"]\nredirect_url = "https://orders.example.com/oauth2/callback"\n' }), 'core.cfg')
+  const { status, stdout } = await runProgram(t, ['migrate', core, join(folder, 'oauth2-proxy-alpha.yaml')])
+  const config: Written = parse(stdout)
+  t.same([status, config.publicUrl], [0, 'https://orders.example.com'])
+  t.same(routeOf(config, '/**')?.require?.claims, { groups: ['staff'], email_verified: [true] })
+})
+
+void t.test('what is not understood: status 2, what can be read, and not a word of the file', async (t) => {
+  const cases: [text: string, says: RegExp][] = [
+    ['hello: world\n', /no configuration that this command can read/],
+    ['', /no configuration that this command can read/],
+    ['client_id = "x"\nclient_secret = "cfg-open-quote-1\n', /:2:\d+: /],
+    ['providers:\n  - clientSecret: "alpha-open-quote-1\n', /the YAML can't be read/],
+    ['OIDCClientSecret apache-open-section-1\n<Location /x>\n', /<Location> is never closed/],
+  ]
+  for (const [text, says] of cases) await refuses(t, text, says)
+  const missing = await runProgram(t, ['migrate', '/no/such/file.cfg'])
+  t.same([missing.status, missing.stdout], [2, ''])
+  t.match(missing.stderr, /\/no\/such\/file\.cfg: it can't be read \(ENOENT\)/)
+  const nothing = await runProgram(t, ['migrate'])
+  t.same([nothing.status, nothing.stdout], [1, ''])
+})
+
+async function refuses(t: Test, text: string, says: RegExp): Promise<void> {
+  const file = join(scratch, 'refused')
+  writeFileSync(file, text)
+  const { status, stdout, stderr } = await runProgram(t, ['migrate', file])
+  t.same([status, stdout], [2, ''], text)
+  t.match(stderr, says)
+  t.match(stderr, /It reads:\n {2}oauth2-proxy .*\n[^]*mod_auth_openidc[^]*Wonderwall/)
+  for (const secret of text.match(secrets) ?? []) t.notMatch(stderr, secret)
+}
+
+void t.test('help says what is read and what becomes of secrets', async (t) => {
+  const { status, stdout } = await runProgram(t, ['migrate', '--help'])
+  t.equal(status, 0)
+  t.match(stdout, /oauth2-proxy\.cfg > gatehouse\.yaml/)
+  t.match((await runProgram(t, ['--help'])).stdout, /gatehouse migrate FILE/)
+})
