@@ -24,7 +24,10 @@ export type RefreshOutcome =
   | { readonly type: 'failed', readonly retryAfter: number }
 
 /** Why a refresh was wanted, for the metrics. */
-export type RefreshCause = 'due' | 'expired' | 'asked' | 'upstream'
+export type RefreshCause = typeof CAUSES[number]
+
+const CAUSES = ['due', 'expired', 'asked', 'upstream'] as const
+const OUTCOMES = ['refreshed', 'ended', 'failed'] as const satisfies readonly RefreshOutcome['type'][]
 
 /** Renews sessions' tokens, one grant at a time for each session. */
 export interface Refresher {
@@ -69,6 +72,7 @@ export function createRefresher({ provider, store, sessions, log, metrics }: Par
   const failures = new Map<string, Failure>()
   const busyUntil = new LRUCache<string, number>({ max: MAX_FAILURES_KEPT })
   sessions.onEnd((id) => { failures.delete(id) })
+  for (const outcome of OUTCOMES) for (const cause of CAUSES) metrics.refreshes.inc({ outcome, cause }, 0)
 
   /** `keepLock` while the result is not in the store yet: nobody else may redeem the old refresh token. */
   async function save(session: Session, result: RefreshResult, now: number): Promise<{ outcome: RefreshOutcome, keepLock: boolean }> {
