@@ -153,6 +153,7 @@ export function createRefresher({ provider, store, sessions, log, metrics }: Par
       else await release()
     }
     metrics.refreshes.inc({ outcome: outcome.type, cause })
+    if (outcome.type === 'refreshed') log.debug({ event: 'refresh', session: session.id, why: cause }, 'tokens were renewed')
     return outcome
   }
 

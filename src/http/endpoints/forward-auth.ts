@@ -6,6 +6,7 @@ import type { UpstreamHeaders } from '../../gate/headers.ts'
 import type { Gate } from '../../gate/pipeline.ts'
 import type { Facts } from '../../gate/verdict.ts'
 import { contextOf } from '../context.ts'
+import { noteDenial } from '../denials.ts'
 import { readTarget } from '../target.ts'
 import type { Endpoint } from './endpoint.ts'
 
@@ -40,6 +41,7 @@ export const forwardAuth = ({ gate, headers }: Decision): Endpoint => (services)
   }
   const { denial, kind, route } = verdict
   context.kind = kind
+  noteDenial(request, denial, route?.label)
   const { location, ...answer } = challenge(denial, kind, facts, route, { basePath: config.basePath, message: config.scripts.message })
   const status = answer.status === 302 ? 401 : answer.status < 500 && answer.status !== 401 ? 403 : answer.status
   return answers.send(request, reply, {
