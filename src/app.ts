@@ -62,7 +62,7 @@ export async function buildApp(config: Config, log: Log, tracing: Tracing | null
   const refresher = createRefresher({ provider, store, sessions, log, metrics })
   const tokens = createTokens(refresher, createRouteTokens({ provider, refresher, sessions, log }), config.session.refreshBefore)
   const streams = createStreams(sessions)
-  metrics.watchStreams(STREAM_KINDS, streams.count)
+  metrics.watchStreams(STREAM_KINDS, (kind) => streams.count(kind))
 
   // What has no Host is refused further on, with an answer that has a body.
   const reading: ServerOptions = { requireHostHeader: false, IncomingMessage: GatewayRequest }

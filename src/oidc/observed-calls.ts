@@ -5,7 +5,7 @@ import type { Tracing } from '../telemetry/tracing.ts'
 /** Times the calls to the provider by what they are for; each has a span of its own where there is tracing. */
 export interface ObservedCalls {
   /** Makes a call to this URL. Rejects as the call does. */
-  around(url: string, call: () => Promise<Response>): Promise<Response>
+  readonly around: (url: string, call: () => Promise<Response>) => Promise<Response>
   /** From now on calls are known by the endpoints of this metadata; before, each is a discovery. */
   learn(server: ServerMetadata): void
 }

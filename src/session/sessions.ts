@@ -109,8 +109,8 @@ export function openSessions({ store, settings: policy, log, metrics }: Parts): 
   const touchEvery = Math.min(TOUCH_EVERY, (policy.idleTimeout ?? Number.POSITIVE_INFINITY) / 4)
   const isShared = store.size() === null
   let confirmPausedUntil = 0
-  countFromZero(metrics.sessionsEnded, 'reason', END_REASONS)
-  countFromZero(metrics.sessionCache, 'result', CACHE_RESULTS)
+  countFromZero(metrics.sessionsEnded, END_REASONS)
+  countFromZero(metrics.sessionCache, CACHE_RESULTS)
 
   store.listen({
     changed: (id, version) => { atHand.noteChange(id, version) },

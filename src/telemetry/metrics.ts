@@ -1,4 +1,3 @@
-/// <reference path="./prom-client.d.ts" />
 import type { Metric } from 'prom-client'
 import Counter from 'prom-client/lib/counter.js'
 import Gauge from 'prom-client/lib/gauge.js'
@@ -39,22 +38,23 @@ const CALL_BUCKETS = [0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25
 const UPSTREAM_BUCKETS = [...CALL_BUCKETS, 30, 60]
 const ADDED_BUCKETS = [0.0001, 0.00025, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10]
 
-/** Makes a counter show a zero for each value of a label: whoever alerts on a rate needs what was there before the first. */
-export function countFromZero<L extends string>(counter: Counter<L>, label: L, values: readonly string[]): void {
-  for (const value of values) counter.inc({ [label]: value } as Record<L, string>, 0)
+/** Makes a counter show a zero for each value of its label: whoever alerts on a rate needs what was there before the first. */
+export function countFromZero(counter: Counter, values: readonly string[]): void {
+  for (const value of values) counter.labels(value).inc(0)
+}
+
+function within<V>(map: Map<string, Map<string, V>>, key: string): Map<string, V> {
+  const known = map.get(key)
+  if (known !== undefined) return known
+  const fresh = new Map<string, V>()
+  map.set(key, fresh)
+  return fresh
 }
 
 function requestCounter(registry: Registry): Metrics['countRequest'] {
   type Pending = { readonly labels: { readonly route: string, readonly kind: string, readonly verdict: string }, count: number }
   // Looked up by strings that exist already: one made of all three would have to be hashed for every request.
   const pending = new Map<string, Map<string, Map<string, Pending>>>()
-  const within = <V>(map: Map<string, Map<string, V>>, key: string): Map<string, V> => {
-    const known = map.get(key)
-    if (known !== undefined) return known
-    const fresh = new Map<string, V>()
-    map.set(key, fresh)
-    return fresh
-  }
   registry.registerMetric(new Counter({
     name: 'gatehouse_requests_total', help: 'Requests by what became of them', labelNames: ['route', 'kind', 'verdict'], registers: [],
     collect() {

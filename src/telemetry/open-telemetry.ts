@@ -12,6 +12,8 @@ import type { RequestTrace, TracedRequest, Tracing } from './tracing.ts'
 
 const CLOSE_WITHIN = 3_000
 
+const ignore = (): void => {}
+
 /** Starts OpenTelemetry; endpoint, headers, sampler, limits and names are read from its environment variables. */
 export async function startOpenTelemetry(protocol: 'http/json' | 'http/protobuf', log: Log): Promise<Tracing> {
   tellOfMistakes(log)
@@ -114,6 +116,5 @@ function telling(exporter: SpanExporter, log: Log): SpanExporter {
 /** Of what OpenTelemetry says to itself only complaints about its variables are for the operator. */
 function tellOfMistakes(log: Log): void {
   const tell = (message: string): void => { if (message.startsWith('OTEL_')) log.warn({ event: 'configuration' }, message) }
-  const ignore = (): void => {}
   diag.setLogger({ error: tell, warn: tell, info: ignore, debug: ignore, verbose: ignore }, { logLevel: DiagLogLevel.WARN, suppressOverrideMessage: true })
 }

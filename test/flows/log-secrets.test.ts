@@ -21,15 +21,15 @@ const watch = ({ log, idp }: Pick<Running, 'log' | 'idp'>, ...known: readonly st
   return {
     secrets,
     /** All cookies that a browser has by now. */
-    cookiesOf(browser: Browser): void { for (const { value } of browser.cookies.all()) if (value.length > 20) secrets.add(value) },
+    cookiesOf: (browser: Browser): void => { for (const { value } of browser.cookies.all()) if (value.length > 20) secrets.add(value) },
     /** What is secret in a URL of the provider's or of the callback. */
-    partsOf(url: URL): void {
+    partsOf: (url: URL): void => {
       for (const name of ['state', 'code', 'nonce', 'request_uri', 'id_token_hint', 'code_challenge']) {
         const value = url.searchParams.get(name)
         if (value !== null) secrets.add(value)
       }
     },
-    search(t: Test): void {
+    search: (t: Test): void => {
       const all = log.join('')
       for (const secret of [...secrets, ...idp.secretsIssued]) {
         t.notOk(all.includes(secret), `${secret.slice(0, 12)}…`)

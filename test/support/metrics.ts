@@ -12,7 +12,7 @@ export type Scrape = {
 }
 
 /** Reads the text format (version 0.0.4); throws for a line that is none of it. */
-export const readMetrics = (text: string): Scrape => {
+const readMetrics = (text: string): Scrape => {
   const types = new Map<string, string>()
   const samples: Sample[] = []
   for (const line of text.split('\n').filter((one) => one !== '')) {

@@ -22,7 +22,7 @@ const OUTCOMES = [
 /** `GET` or `POST callback`: finishes a login (RFC 6749, section 4.1.2; OAuth 2.0 Form Post Response Mode). */
 export const callback: Endpoint = (services) => {
   const { logins } = services.metrics
-  countFromZero(logins, 'outcome', OUTCOMES)
+  countFromZero(logins, OUTCOMES)
   return async (request, reply) => {
     try {
       return await finishLogin(services, request, reply)
