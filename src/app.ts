@@ -18,7 +18,8 @@ import type { LoginState } from './http/login-state.ts'
 import { newRequestId, observe } from './http/observe.ts'
 import { compileLoginRedirects } from './http/proxy/login-redirect.ts'
 import { openUpstreams } from './http/proxy/upstreams.ts'
-import { createStreams } from './http/proxy/streams.ts'
+import { STREAM_KINDS, createStreams } from './http/proxy/streams.ts'
+import { createReadiness } from './http/readiness.ts'
 import { createSealedState } from './http/sealed-state.ts'
 import { rewriteTarget } from './http/target.ts'
 import { GatewayRequest, routeUpgrades } from './http/upgrades.ts'
@@ -28,6 +29,7 @@ import { openSessions } from './session/sessions.ts'
 import { openStore } from './store/open.ts'
 import type { Log } from './telemetry/log.ts'
 import { createMetrics } from './telemetry/metrics.ts'
+import type { Tracing } from './telemetry/tracing.ts'
 import { createTokens } from './token/acquire.ts'
 import { createRouteTokens } from './token/exchange.ts'
 import { createRefresher } from './token/refresh.ts'
@@ -51,16 +53,17 @@ const UNSAVED_WAIT = 5_000
 const LOOK_FOR_IDLE = 100
 
 /** Puts the gateway together, in the order in which a request meets the parts. */
-export async function buildApp(config: Config, log: Log): Promise<Gatehouse> {
+export async function buildApp(config: Config, log: Log, tracing: Tracing | null = null): Promise<Gatehouse> {
   // What everything else stands on: figures, the store, the provider.
   const metrics = createMetrics()
-  const store = await openStore(config.session, log, metrics)
-  const provider = openProvider(config.provider, log)
+  const store = await openStore(config.session, log, metrics, tracing)
+  const provider = openProvider(config.provider, log, metrics, tracing)
   const sessions = openSessions({ store, settings: config.session, log, metrics })
   const refresher = createRefresher({ provider, store, sessions, log, metrics })
   const routeTokens = createRouteTokens({ provider, refresher, sessions, log })
   const tokens = createTokens({ refresher, routeTokens, sessions, before: config.session.refreshBefore })
   const streams = createStreams(sessions)
+  metrics.watchStreams(STREAM_KINDS, (kind) => streams.count(kind))
 
   // What has no Host is refused further on, with an answer that has a body.
   const reading: ServerOptions = { requireHostHeader: false, IncomingMessage: GatewayRequest }
@@ -99,13 +102,15 @@ export async function buildApp(config: Config, log: Log): Promise<Gatehouse> {
   const routes = compileRoutes(config.routes, config.basePath)
   const facts = createFactReader({ publicUrls: config.publicUrl, trustedProxies: config.trustedProxies, overSocket: 'path' in config.listen, readTicket: cookies.ticket })
   app.decorateRequest('context', null)
-  observe(app, config, metrics)
+  observe(app, { config, log, metrics, tracing })
   handleFailures(app, answers)
   app.addHook('onRequest', (request, _reply, done) => {
     const read = facts.read(request.raw)
-    request.context = { now: Date.now(), facts: read, kind: null, route: null, session: null, verdict: 'none' }
+    const trace = tracing === null ? null : tracing.begin(read.method, read.headers)
+    request.context = { now: Date.now(), facts: read, kind: null, route: null, session: null, verdict: 'none', waited: 0, trace }
     if (read.method === 'TRACE' || read.method === 'TRACK') throw new Fault('method_not_allowed')
-    done()
+    if (trace === null) done()
+    else trace.within(done)
   })
   routeUpgrades(app)
   const limits = await createLimits(app, config.rateLimit)
@@ -134,7 +139,7 @@ export async function buildApp(config: Config, log: Log): Promise<Gatehouse> {
   // The application's: through the gate, then upstream.
   await app.register(async (scope) => {
     await registerGate(scope, {
-      config, sessions, tokens, cookies, answers, streams,
+      config, sessions, tokens, cookies, answers, streams, metrics,
       gate, headers,
       upstreams: openUpstreams(routes.routes),
       loginRedirects: compileLoginRedirects(routes.routes, provider),
@@ -142,7 +147,9 @@ export async function buildApp(config: Config, log: Log): Promise<Gatehouse> {
   })
 
   let draining = false
-  const admin = config.admin === null ? null : buildAdmin({ provider, store, sessions, metrics, isDraining: () => draining })
+  const readiness = createReadiness({ provider, store, isDraining: () => draining })
+  metrics.watchReady(async () => (await readiness()).ready)
+  const admin = config.admin === null ? null : buildAdmin({ provider, sessions, metrics, readiness, log })
   await app.ready()
 
   async function close(): Promise<void> {

@@ -3,6 +3,7 @@ import { setTimeout as sleep } from 'node:timers/promises'
 import { buildApp, type Gatehouse } from '../app.ts'
 import type { Config } from '../config/schema.ts'
 import { openLog, type LogSink } from '../telemetry/log.ts'
+import { openTracing } from '../telemetry/tracing.ts'
 import { followCertificate } from './certificate.ts'
 import type { Command } from './command.ts'
 import { configuredBy } from './configured.ts'
@@ -20,7 +21,8 @@ log, on stdout, says where it listens; GET /readyz on the admin listener says wh
     const { config, warnings } = configuredBy(args)
     const sink = openLog(config.log.level)
     for (const warning of warnings) sink.log.warn({ event: 'configuration' }, warning)
-    const gateway = await buildApp(config, sink.log)
+    const tracing = await openTracing(process.env, sink.log)
+    const gateway = await buildApp(config, sink.log, tracing)
     try {
       await listen(gateway, config, sink)
     } catch (error) {
@@ -32,6 +34,8 @@ log, on stdout, says where it listens; GET /readyz on the admin listener says wh
       : followCertificate(gateway.app.server, config.tls, sink.log)
     await untilStopped(gateway, config, sink)
     unfollow()
+    await tracing?.close()
+    sink.flush()
     return 0
   },
 }

@@ -2,8 +2,11 @@ import { Configuration, None, allowInsecureRequests, customFetch, discovery, typ
 import type { Config } from '../config/schema.ts'
 import { Fault, causes } from '../errors.ts'
 import type { Log } from '../telemetry/log.ts'
+import type { Metrics } from '../telemetry/metrics.ts'
+import type { Tracing } from '../telemetry/tracing.ts'
 import { clientAuthentication } from './client-authentication.ts'
 import { createSigningKeys, type SigningKeys } from './keys.ts'
+import { createObservedCalls } from './observed-calls.ts'
 import { createTransport } from './transport.ts'
 
 /** The provider once it has been discovered. */
@@ -26,8 +29,9 @@ const RETRY_FIRST = 1_000
 const RETRY_MOST = 30_000
 
 /** Begins to discover the provider (OpenID Connect Discovery 1.0), in the background and until it succeeds. */
-export function openProvider(settings: Config['provider'], log: Log): Provider {
-  const transport = createTransport({ ca: settings.caFile?.content ?? null, timeout: settings.timeout })
+export function openProvider(settings: Config['provider'], log: Log, metrics: Metrics, tracing: Tracing | null): Provider {
+  const calls = createObservedCalls(metrics, tracing)
+  const transport = createTransport({ ca: settings.caFile?.content ?? null, timeout: settings.timeout, around: calls.around })
   let known: Discovered | null = null
   let underWay: Promise<Discovered> | null = null
   let timer: NodeJS.Timeout | null = null
@@ -43,6 +47,7 @@ export function openProvider(settings: Config['provider'], log: Log): Provider {
     const server = found.serverMetadata()
     checkEndpoints(server)
     if (server.jwks_uri === undefined) throw new Error('the provider’s metadata has no jwks_uri')
+    calls.learn(server)
     const configuration = new Configuration(server, settings.clientId, {}, await clientAuthentication(settings, server))
     configuration[customFetch] = transport.fetch
     configuration.timeout = timeout

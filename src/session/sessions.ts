@@ -4,11 +4,11 @@ import type { LoginResult } from '../oidc/callback.ts'
 import { sidOf } from '../oidc/token-set.ts'
 import type { Criterion, Store } from '../store/store.ts'
 import type { Log } from '../telemetry/log.ts'
-import type { Metrics } from '../telemetry/metrics.ts'
+import { countFromZero, type Metrics } from '../telemetry/metrics.ts'
 import { createAtHand, type Kept } from './at-hand.ts'
 import { createPerseverance } from './perseverance.ts'
 import { fromRecord, toRecord } from './record.ts'
-import { absoluteEnd, endedBecause, type EndReason, type Session, type SessionPolicy } from './session.ts'
+import { END_REASONS, absoluteEnd, endedBecause, type EndReason, type Session, type SessionPolicy } from './session.ts'
 import { newTicket, type Ticket } from './ticket.ts'
 
 /** Activity is written to the store at most this often, ms. */
@@ -29,6 +29,9 @@ const LAST_MOMENTS = 5_000
 const MAX_LAST_ENDS = 1_000
 /** A session that could not be created for certain is removed, ms at most. */
 const UNDO_FOR = 600_000
+
+/** How a session that a request names was found. */
+const CACHE_RESULTS = ['hit', 'miss', 'confirmed', 'grace', 'lost']
 
 /** The sessions of this gateway. All times are ms since the epoch. */
 export interface Sessions {
@@ -105,8 +108,9 @@ export function openSessions({ store, settings: policy, log, metrics }: Parts): 
   const listeners: ((id: string, reason: EndReason) => void)[] = []
   const touchEvery = Math.min(TOUCH_EVERY, (policy.idleTimeout ?? Number.POSITIVE_INFINITY) / 4)
   const isShared = store.size() === null
-  const hits = metrics.sessionCache.labels({ result: 'hit' })
   let confirmPausedUntil = 0
+  countFromZero(metrics.sessionsEnded, END_REASONS)
+  countFromZero(metrics.sessionCache, CACHE_RESULTS)
 
   store.listen({
     changed: (id, version) => { atHand.noteChange(id, version) },
@@ -290,7 +294,7 @@ export function openSessions({ store, settings: policy, log, metrics }: Parts): 
           })
         }
       }
-      hits.inc()
+      metrics.countHit()
       return living(session, now)
     },
 

@@ -1,4 +1,5 @@
 import pino, { type DestinationStream, type Logger } from 'pino'
+import { causes } from '../errors.ts'
 
 export type Log = Logger
 
@@ -14,7 +15,11 @@ const FLUSH_EVERY_MS = 100
 
 /** JSON lines on standard output (or `stream`), buffered for at most 100 ms. */
 export function openLog(level: string, stream?: DestinationStream): LogSink {
-  const options = { level, base: null, timestamp: pino.stdTimeFunctions.isoTime, formatters: { level: (label: string) => ({ level: label }) } }
+  const options = {
+    level, base: null, timestamp: pino.stdTimeFunctions.isoTime, formatters: { level: (label: string) => ({ level: label }) },
+    // What a library may hand over whole has headers, bodies and tokens in it.
+    serializers: { err: causes, req: () => undefined, res: () => undefined },
+  }
   if (stream !== undefined) return { log: pino(options, stream), flush: () => {} }
   const destination = pino.destination({ fd: 1, sync: false, minLength: BUFFER_BYTES, periodicFlush: FLUSH_EVERY_MS })
   const flush = (): void => {

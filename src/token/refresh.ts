@@ -24,7 +24,10 @@ export type RefreshOutcome =
   | { readonly type: 'failed', readonly retryAfter: number }
 
 /** Why a refresh was wanted, for the metrics. */
-export type RefreshCause = 'due' | 'expired' | 'asked' | 'upstream'
+export type RefreshCause = typeof CAUSES[number]
+
+const CAUSES = ['due', 'expired', 'asked', 'upstream'] as const
+const OUTCOMES = ['refreshed', 'ended', 'failed'] as const satisfies readonly RefreshOutcome['type'][]
 
 /** Renews sessions' tokens, one grant at a time for each session. */
 export interface Refresher {
@@ -70,6 +73,7 @@ export function createRefresher({ provider, store, sessions, log, metrics }: Par
   const busyUntil = new LRUCache<string, number>({ max: MAX_FAILURES_KEPT })
   const life = provider.settings.timeout + LOCK_MARGIN
   sessions.onEnd((id) => { failures.delete(id) })
+  for (const outcome of OUTCOMES) for (const cause of CAUSES) metrics.refreshes.inc({ outcome, cause }, 0)
 
   /** `keepLock` while the result is not in the store yet: nobody else may redeem the old refresh token. */
   async function save(session: Session, result: RefreshResult, now: number): Promise<{ outcome: RefreshOutcome, keepLock: boolean }> {
@@ -154,6 +158,7 @@ export function createRefresher({ provider, store, sessions, log, metrics }: Par
       else await release()
     }
     metrics.refreshes.inc({ outcome: outcome.type, cause })
+    if (outcome.type === 'refreshed') log.debug({ event: 'refresh', session: session.id, why: cause }, 'tokens were renewed')
     return outcome
   }
 

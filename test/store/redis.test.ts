@@ -4,7 +4,6 @@ import t, { type Test } from 'tap'
 import { connectTo } from '../../src/store/redis-connections.ts'
 import { RedisStore } from '../../src/store/redis.ts'
 import { openLog } from '../../src/telemetry/log.ts'
-import { createMetrics } from '../../src/telemetry/metrics.ts'
 import { startRedis } from '../support/redis.ts'
 import { until } from '../support/until.ts'
 import { storeContract } from './contract.ts'
@@ -17,7 +16,7 @@ const [oldKey, newKey] = [createSecretKey(randomBytes(32)), createSecretKey(rand
 const open = async (t: Test, indexKeys = [oldKey]): Promise<RedisStore> => {
   const store = new RedisStore({
     connect: connectTo({ kind: 'redis', url: redis.url }, noFiles), indexKeys, lifetime: LIFETIME,
-    log: openLog('silent', { write: () => {} }).log, metrics: createMetrics(),
+    log: openLog('silent', { write: () => {} }).log,
   })
   t.teardown(async () => store.close())
   await until('the store answers', async () => store.ping().then(() => true, () => false))

@@ -6,6 +6,7 @@ import type { UpstreamHeaders } from '../../gate/headers.ts'
 import type { Gate } from '../../gate/pipeline.ts'
 import type { Facts } from '../../gate/verdict.ts'
 import { contextOf } from '../context.ts'
+import { noteDenial } from '../denials.ts'
 import { readTarget } from '../target.ts'
 import type { Endpoint } from './endpoint.ts'
 
@@ -44,6 +45,7 @@ export const forwardAuth = ({ gate, headers }: Decision): Endpoint => (services)
   }
   const { denial, kind, route } = verdict
   context.kind = kind
+  noteDenial(request, denial, route?.label)
   const { location, ...answer } = challenge(denial, kind, facts, route, { basePath: config.basePath, message: config.scripts.message })
   const status = statusForProxy(answer.status)
   return answers.send(request, reply, {

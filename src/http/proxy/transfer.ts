@@ -1,5 +1,6 @@
 import type { IncomingMessage, ServerResponse } from 'node:http'
 import { STATUS_CODES } from 'node:http'
+import { performance } from 'node:perf_hooks'
 import { Readable } from 'node:stream'
 import type { Dispatcher } from 'undici'
 import { Fault } from '../../errors.ts'
@@ -28,6 +29,8 @@ export interface Transfer {
   readonly intercept: (answer: UpstreamAnswer, repeatable: boolean) => (() => void) | null
   /** The answer is an event stream: `end` ends it. Returns what to call when it is over. */
   readonly onEventStream: (end: () => void) => () => void
+  /** The wait for the upstream is over, after so many ms; `status` is `null` without an answer, `passed` once its head has gone to the client. */
+  readonly onWaited: (ms: number, status: number | null, passed: boolean) => void
   /** Called once when nothing has been answered and nothing will come. */
   readonly fail: (fault: Fault) => void
 }
@@ -56,6 +59,7 @@ export function transfer(job: Transfer): void {
     job.fail(new Fault('payload_too_large'))
     return
   }
+  const handedAt = performance.now()
   const dispatch = (retries: number): void => {
     const what: Dispatcher.DispatchOptions = {
       path: upstreamPath(route, facts.path) + facts.query,
@@ -65,13 +69,13 @@ export function transfer(job: Transfer): void {
       headersTimeout: route.timeout,
       bodyTimeout: 0,
     }
-    job.pool.dispatch(what, receiver(job, hasBody, retries === 0 ? null : () => { dispatch(retries - 1) }))
+    job.pool.dispatch(what, receiver(job, handedAt, hasBody, retries === 0 ? null : () => { dispatch(retries - 1) }))
   }
   dispatch(!hasBody && REPEATABLE.has(facts.method) ? MAX_RETRIES : 0)
 }
 
-/** What becomes of the upstream's answer; `retry` sends the request again, as often as that makes sense. */
-export function receiver(job: Transfer, hasBody: boolean, retry: (() => void) | null): Dispatcher.DispatchHandler {
+/** What becomes of the upstream's answer; `handedAt` is when it was asked, `retry` asks again, as often as that makes sense. */
+export function receiver(job: Transfer, handedAt: number, hasBody: boolean, retry: (() => void) | null): Dispatcher.DispatchHandler {
   const { response } = job
   let upstream: Dispatcher.DispatchController | null = null
   let over = false
@@ -113,18 +117,21 @@ export function receiver(job: Transfer, hasBody: boolean, retry: (() => void) | 
     },
     onResponseStart(controller, status, _headers, statusMessage) {
       if (status < 200) return
+      const waited = performance.now() - handedAt
       const raw = controller.rawHeaders
       const { headers, location, contentType, authenticate } = clientHeaders(Array.isArray(raw) ? raw : [], job.isOwnCookie)
       const instead = job.intercept({ status, location, authenticate }, !hasBody && IDEMPOTENT.has(job.facts.method))
       if (instead !== null) {
         finish()
         intercepted = true
+        job.onWaited(waited, status, false)
         controller.abort(new Error('answered by the gateway'))
         dropBody()
         instead()
         return
       }
       response.writeHead(status, PHRASE.test(statusMessage ?? '') ? statusMessage : STATUS_CODES[status], headers)
+      job.onWaited(waited, status, true)
       if (contentType !== null && STREAM.test(contentType)) {
         const ended = job.onEventStream(() => {
           finish()
@@ -165,6 +172,7 @@ export function receiver(job: Transfer, hasBody: boolean, retry: (() => void) | 
         return
       }
       dropBody()
+      job.onWaited(performance.now() - handedAt, null, false)
       job.fail(faultOf(error))
     },
   }
