@@ -24,6 +24,8 @@ interface LinkParts {
   readonly connect: Connect
   readonly channels: readonly string[]
   readonly onMessage: (message: string) => void
+  /** Looks at new connections before they are used; where it rejects, they are given up. */
+  readonly check: (connections: Connections) => Promise<void>
   /** There are new connections: messages before this moment may have been lost. */
   readonly onConnected: () => void
   /** Messages may be lost from now on. */
@@ -43,7 +45,7 @@ export function script(text: string): Script {
 }
 
 /** Begins to connect, and goes on until it is closed. */
-export function openRedisLink({ connect, channels, onMessage, onConnected, onTrouble }: LinkParts): RedisLink {
+export function openRedisLink({ connect, channels, onMessage, check, onConnected, onTrouble }: LinkParts): RedisLink {
   let current: Connections | null = null
   let madeAt = Number.NEGATIVE_INFINITY
   let making = false
@@ -67,7 +69,10 @@ export function openRedisLink({ connect, channels, onMessage, onConnected, onTro
     })
     holder.mine = fresh
     try {
-      await fresh.subscribe(channels, (message) => { if (fresh === current) onMessage(message) })
+      await Promise.all([
+        fresh.subscribe(channels, (message) => { if (fresh === current) onMessage(message) }),
+        check(fresh),
+      ])
     } catch (error) {
       fresh.close()
       throw error
@@ -111,8 +116,8 @@ export function openRedisLink({ connect, channels, onMessage, onConnected, onTro
     try {
       return await answered(current.command(key, args))
     } catch (error) {
-      // This one was the master once.
-      if (isReply(error, 'READONLY')) lost(error)
+      // This one was the master once. (Redis 6 wraps up what happens in a script.)
+      if (error instanceof Error && error.message.includes('READONLY')) lost(error)
       throw error
     }
   }
@@ -126,7 +131,7 @@ export function openRedisLink({ connect, channels, onMessage, onConnected, onTro
         return await command(keys[0], ['EVALSHA', sha, ...rest])
       } catch (error) {
         // A restarted or failed-over server does not know it yet.
-        if (!isReply(error, 'NOSCRIPT')) throw error
+        if (!(error instanceof Error && error.message.startsWith('NOSCRIPT'))) throw error
         return command(keys[0], ['EVAL', text, ...rest])
       }
     },
@@ -140,10 +145,6 @@ export function openRedisLink({ connect, channels, onMessage, onConnected, onTro
       current = null
     },
   }
-}
-
-function isReply(error: unknown, code: string): boolean {
-  return error instanceof Error && error.message.startsWith(code)
 }
 
 /** The client itself waits for as long as the connection stands, which may be for ever. */

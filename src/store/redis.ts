@@ -6,6 +6,7 @@ import type { Connect } from './redis-connections.ts'
 import { indexKey, lockKey, markKey, onceKey, recordKey } from './redis-keys.ts'
 import { openRedisLink, type RedisLink } from './redis-link.ts'
 import { createNotices, type Notices } from './redis-notices.ts'
+import { expectPermissions } from './redis-permissions.ts'
 import { CREATE, ENLIST, LOCK, REMOVE, REPLACE, TOUCH, UNLOCK } from './redis-scripts.ts'
 import type { Criterion, Locked, Owner, Replaced, Store, StoreListener, StoredRecord } from './store.ts'
 
@@ -66,6 +67,7 @@ export class RedisStore implements Store {
       connect,
       channels: [CHANNEL, own],
       onMessage: (message) => { this.#notices.receive(message) },
+      check: (connections) => expectPermissions(connections, own),
       onConnected: () => {
         this.#notices.doubt()
         this.#notices.beat()
