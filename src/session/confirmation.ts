@@ -1,4 +1,5 @@
 import { Fault } from '../errors.ts'
+import { inTime } from '../store/in-time.ts'
 import type { Store } from '../store/store.ts'
 import type { Metrics } from '../telemetry/metrics.ts'
 import type { AtHand, Kept } from './at-hand.ts'
@@ -40,7 +41,7 @@ export function createConfirmation({ store, atHand, reading, ending, policy, met
   async function look(ticket: Ticket, now: number): Promise<Session | null> {
     if (now < pausedUntil) throw new Fault('store_unavailable')
     try {
-      return await within(reading.readOnce(ticket), CONFIRM_WITHIN)
+      return await inTime(reading.readOnce(ticket), CONFIRM_WITHIN, () => new Fault('store_unavailable'))
     } catch (error) {
       pausedUntil = Date.now() + CONFIRM_PAUSE
       throw error
@@ -60,17 +61,5 @@ export function createConfirmation({ store, atHand, reading, ending, policy, met
       }
     },
     resume() { pausedUntil = 0 },
-  }
-}
-
-async function within<T>(work: Promise<T>, ms: number): Promise<T> {
-  let timer: NodeJS.Timeout | undefined
-  const late = new Promise<never>((_resolve, reject) => {
-    timer = setTimeout(() => { reject(new Fault('store_unavailable')) }, ms)
-  })
-  try {
-    return await Promise.race([work, late])
-  } finally {
-    clearTimeout(timer)
   }
 }

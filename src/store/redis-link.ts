@@ -1,5 +1,6 @@
 import { createHash } from 'node:crypto'
 import { setTimeout as sleep } from 'node:timers/promises'
+import { inTime } from './in-time.ts'
 import type { Connect, Connections } from './redis-connections.ts'
 
 /** A Lua script, and what Redis knows it by. */
@@ -114,7 +115,8 @@ export function openRedisLink({ connect, channels, onMessage, check, onConnected
   async function command(key: string, args: readonly string[]): Promise<unknown> {
     if (current === null) throw new Error('there is no connection to Redis')
     try {
-      return await answered(current.command(key, args))
+      // The client itself waits for as long as the connection stands, which may be for ever.
+      return await inTime(current.command(key, args), COMMAND_TIMEOUT, late)
     } catch (error) {
       // This one was the master once. (Redis 6 wraps up what happens in a script.)
       if (error instanceof Error && error.message.includes('READONLY')) lost(error)
@@ -147,15 +149,6 @@ export function openRedisLink({ connect, channels, onMessage, check, onConnected
   }
 }
 
-/** The client itself waits for as long as the connection stands, which may be for ever. */
-async function answered(reply: Promise<unknown>): Promise<unknown> {
-  let timer: NodeJS.Timeout | undefined
-  const late = new Promise<never>((_resolve, reject) => {
-    timer = setTimeout(() => { reject(new Error(`Redis did not answer within ${COMMAND_TIMEOUT} ms`)) }, COMMAND_TIMEOUT)
-  })
-  try {
-    return await Promise.race([reply, late])
-  } finally {
-    clearTimeout(timer)
-  }
+function late(): Error {
+  return new Error(`Redis did not answer within ${COMMAND_TIMEOUT} ms`)
 }

@@ -23,8 +23,8 @@ redis.call('PUBLISH', ARGV[5], ARGV[6])
 return 1`)
 
 /**
- * KEYS record · ARGV seen, ttl. Who asks may not know yet that the end has moved: the record's own end counts. A Redis that is
- * full refuses the second write, so the one that keeps the record comes first.
+ * KEYS record · ARGV seen, ttl. Who asks may not know yet that the end has moved: the record's own end counts. A Redis
+ * that is full refuses HSET, so what keeps the record comes first.
  */
 export const TOUCH = script(`
 local record = redis.call('HMGET', KEYS[1], 's', 'e')
@@ -44,9 +44,9 @@ redis.call('PUBLISH', ARGV[1], ARGV[2])
 return indexes`)
 
 /**
- * KEYS index · ARGV id, longest life. Sessions in the order in which they come in, each with the time at which it is over at
- * the latest, by the clock of Redis in µs: those of the replicas may differ. What can't live any more is swept out. A life that
- * was longer when an earlier one was listed counts for those after it, too: the order stays, and nobody is swept out too soon.
+ * KEYS index · ARGV id, longest life. Sessions in the order in which they come in, each with the time at which it is over
+ * at the latest, by the clock of Redis in µs: those of the replicas may differ. What can't live any more is swept out.
+ * Where an earlier one was given a longer life, those after it count as long: the order stays, nobody goes too soon.
  */
 export const ENLIST = script(`
 local time = redis.call('TIME')
@@ -78,8 +78,8 @@ redis.call('DEL', KEYS[1])
 return 1`)
 
 /**
- * KEYS a name of its own. Does everything once that is done anywhere else, and leaves nothing behind. An error says which commands
- * the user may not run: Redis 7.0 itself does not. That there is no room is no error here.
+ * KEYS a name of its own. Does everything once that is done anywhere else, and leaves nothing behind. Its error names the
+ * commands that the user may not run, as Redis 7.0 does not. That there is no room is no error here.
  */
 export const TRY_ALL = script(`
 local key = KEYS[1]
@@ -92,9 +92,9 @@ for _, command in ipairs({
   local reply = redis.pcall(unpack(command))
   if type(reply) == 'table' and reply.err then
     if string.find(reply.err, 'READONLY', 1, true) then return reply end
-    if string.find(reply.err, 'user executing the script', 1, true) or string.find(reply.err, 'ACL failure', 1, true) then
-      table.insert(refused, command[1])
-    end
+    local err = reply.err
+    local isAcl = string.find(err, 'user executing the script', 1, true) or string.find(err, 'ACL failure', 1, true)
+    if isAcl then table.insert(refused, command[1]) end
   end
 end
 if #refused == 0 then return 1 end

@@ -15,7 +15,7 @@ export interface Failures {
   add(session: Session, error: unknown, now: number): Failure
   /** Takes note that there was no store to do it with: that pause is short. */
   addWithoutStore(session: Session, now: number): Failure
-  /** The failure that still counts: a no that came while the token was valid is asked for once more when it has expired. */
+  /** The failure that still counts. A no that came while the token was valid does not when it has expired. */
   standing(session: Session, now: number): Failure | null
   /** The last one, whether it still counts or not. */
   last(session: Session): Failure | null
