@@ -1,9 +1,11 @@
-import { createHmac, randomBytes, type KeyObject } from 'node:crypto'
+import { randomBytes, type KeyObject } from 'node:crypto'
 import { Fault, causes } from '../errors.ts'
 import type { Log } from '../telemetry/log.ts'
 import type { Connect } from './redis-connections.ts'
+import { indexKey, lockKey, markKey, onceKey, recordKey } from './redis-keys.ts'
 import { openRedisLink, type RedisLink } from './redis-link.ts'
 import { createNotices, type Notices } from './redis-notices.ts'
+import { expectPermissions } from './redis-permissions.ts'
 import { CREATE, ENLIST, LOCK, REMOVE, REPLACE, TOUCH, UNLOCK } from './redis-scripts.ts'
 import type { Criterion, Locked, Owner, Replaced, Store, StoreListener, StoredRecord } from './store.ts'
 
@@ -61,6 +63,7 @@ export class RedisStore implements Store {
       connect,
       channels: [CHANNEL, own],
       onMessage: (message) => { this.#notices.receive(message) },
+      check: (connections) => expectPermissions(connections, own),
       onConnected: () => {
         this.#notices.doubt()
         this.#notices.beat()
@@ -115,7 +118,7 @@ export class RedisStore implements Store {
   }
 
   async find(criterion: Criterion): Promise<string[]> {
-    const names = this.#indexKeys.map((key) => indexName(key, criterion))
+    const names = this.#indexKeys.map((key) => indexKey(key, criterion))
     const lists = await Promise.all(names.map((name) => this.#reached(() => this.#link.command(name, ['ZRANGE', name, '0', '-1', 'WITHSCORES']))))
     const enlistedAt = new Map<string, number>()
     for (const list of lists) {
@@ -128,20 +131,20 @@ export class RedisStore implements Store {
   }
 
   async once(value: string, ttl: number): Promise<boolean> {
-    const key = `gatehouse:once:${value}`
+    const key = onceKey(value)
     return await this.#reached(() => this.#link.command(key, ['SET', key, '1', 'NX', 'PX', String(ttl)])) === 'OK'
   }
 
   async mark(name: string, note: string, ttl: number): Promise<void> {
     const [key] = this.#indexKeys
     if (key === undefined) return
-    const named = markName(key, name)
+    const named = markKey(key, name)
     await this.#reached(() => this.#link.command(named, ['SET', named, note, 'PX', String(ttl)]))
   }
 
   async marked(name: string): Promise<string | null> {
     const notes = await Promise.all(this.#indexKeys.map((key) => {
-      const named = markName(key, name)
+      const named = markKey(key, name)
       return this.#reached(() => this.#link.command(named, ['GET', named]))
     }))
     return notes.find((note) => typeof note === 'string') ?? null
@@ -188,30 +191,11 @@ export class RedisStore implements Store {
   #indexNames({ issuer, subject, sid }: Owner): string[] {
     const [key] = this.#indexKeys
     if (key === undefined) return []
-    return [indexName(key, { issuer, subject }), ...(sid === null ? [] : [indexName(key, { issuer, sid })])]
+    return [indexKey(key, { issuer, subject }), ...(sid === null ? [] : [indexKey(key, { issuer, sid })])]
   }
 }
 
 /** A reply that is a list of strings; what is not there is an empty one. */
 function texts(reply: unknown): string[] {
   return Array.isArray(reply) ? reply.map((value: unknown) => (typeof value === 'string' ? value : '')) : []
-}
-
-// The braces keep a session's keys in one slot of a cluster.
-function recordKey(id: string): string {
-  return `gatehouse:session:{${id}}`
-}
-
-function lockKey(id: string): string {
-  return `gatehouse:lock:{${id}}`
-}
-
-/** Names nobody: who has only the store can't even guess whose sessions there are. */
-function indexName(key: KeyObject, criterion: Criterion): string {
-  const [kind, value] = 'sid' in criterion ? ['sid', criterion.sid] : ['sub', criterion.subject]
-  return `gatehouse:index:${createHmac('sha256', key).update(JSON.stringify([kind, criterion.issuer, value])).digest('base64url')}`
-}
-
-function markName(key: KeyObject, name: string): string {
-  return `gatehouse:mark:${createHmac('sha256', key).update(name).digest('base64url')}`
 }
