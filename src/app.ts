@@ -10,6 +10,7 @@ import { buildAdmin } from './http/admin.ts'
 import { createCookies } from './http/cookies.ts'
 import { registerEndpoints } from './http/endpoints/index.ts'
 import type { LogoutState, Services } from './http/endpoints/endpoint.ts'
+import { routeExpectations } from './http/expectation.ts'
 import { createFactReader } from './http/facts.ts'
 import { answerParserError, createAnswers, handleFailures, rawProblem } from './http/failures.ts'
 import { registerGate } from './http/gate.ts'
@@ -20,6 +21,7 @@ import { compileLoginRedirects } from './http/proxy/login-redirect.ts'
 import { openUpstreams } from './http/proxy/upstreams.ts'
 import { createStreams } from './http/proxy/streams.ts'
 import { createSealedState } from './http/sealed-state.ts'
+import { closeInStages, hasBody } from './http/staged-close.ts'
 import { rewriteTarget } from './http/target.ts'
 import { GatewayRequest, routeUpgrades } from './http/upgrades.ts'
 import { createAccessTokens } from './oidc/access-token.ts'
@@ -84,8 +86,7 @@ export async function buildApp(config: Config, log: Log): Promise<Gatehouse> {
   for (const method of METHODS) {
     if (method !== 'CONNECT' && !app.supportedMethods.includes(method)) app.addHttpMethod(method, { hasBody: true })
   }
-  // What somebody may expect beside `100-continue` is nothing that a proxy has to understand (RFC 9110, section 10.1.1).
-  app.server.on('checkExpectation', (request, response) => { app.server.emit('request', request, response) })
+  routeExpectations(app.server)
   app.server.on('connect', (_request, socket: Socket) => {
     // Node takes its own listener away: a reset would end the process.
     socket.on('error', () => { socket.destroy() })
@@ -101,6 +102,7 @@ export async function buildApp(config: Config, log: Log): Promise<Gatehouse> {
   observe(app, config, metrics)
   handleFailures(app, answers)
   app.addHook('onRequest', (request, _reply, done) => {
+    if (hasBody(request.raw)) closeInStages(request.raw)
     const read = facts.read(request.raw)
     request.context = { now: Date.now(), facts: read, kind: null, route: null, session: null, verdict: 'none' }
     if (read.method === 'TRACE' || read.method === 'TRACK') throw new Fault('method_not_allowed')
