@@ -8,6 +8,7 @@ import type { Facts } from '../../gate/verdict.ts'
 import { contextOf } from '../context.ts'
 import { readTarget } from '../target.ts'
 import type { Endpoint } from './endpoint.ts'
+import { mayBeTold } from './may-be-told.ts'
 
 /** What forward-auth asks beside the other endpoints. */
 export interface Decision {
@@ -17,24 +18,30 @@ export interface Decision {
 
 /**
  * `GET auth`: the verdict on another request, for nginx `auth_request`, Traefik, Caddy and Envoy. Only a trusted proxy may
- * say which request, and only it gets what would go upstream.
+ * say which request, and only one that asks by itself gets what would go upstream.
  */
 export const forwardAuth = ({ gate, headers }: Decision): Endpoint => (services) => async (request, reply) => {
   const { sessions, answers, config } = services
   const context = contextOf(request)
-  const facts = describedBy(config, context.facts)
+  const { trusted } = context.facts.client
+  const described = describedBy(config, context.facts)
+  const facts = trusted ? described : rootOf(context.facts)
   const about = await gate(facts, context.now)
-  const verdict = context.facts.client.trusted || about.type === 'deny' ? about : await gate(claimedBy(config, context.facts), context.now)
+  // What somebody says who is not trusted opens nothing, but it may close: a proxy that was left out of `trustedProxies`
+  // must not let everything in on the verdict about `/`.
+  const verdict = trusted || about.type === 'deny' ? about : await gate(described, context.now)
   context.route = verdict.route
   if (verdict.type === 'forward') {
     if (verdict.session !== null) sessions.touch(verdict.session, context.now)
     context.verdict = 'allow'
-    if (facts.client.trusted) {
+    if (mayBeTold(context.facts, described, `${config.basePath}/auth`)) {
       const own = headers.identity(verdict.route, verdict.who, verdict.accessToken)
       for (let i = 0; i + 1 < own.length; i += 2) reply.header(own[i] ?? '', own[i + 1] ?? '')
       // The client's own goes on as it would here: a proxy that takes the header from this answer would drop it else.
       const theirs = verdict.session === null ? facts.headers.authorization : undefined
       if (theirs !== undefined && !reply.hasHeader('authorization')) reply.header('authorization', theirs)
+    } else if (trusted) {
+      request.log.warn({ event: 'forward_auth_untold', id: request.id }, 'a trusted proxy got no upstream headers: it did not ask about another request')
     }
     return reply.header('cache-control', 'no-store').code(200).send()
   }
@@ -47,33 +54,26 @@ export const forwardAuth = ({ gate, headers }: Decision): Endpoint => (services)
   })
 }
 
-/** The facts of the request that the proxy asks about; `GET /` where it does not say. Throws `bad_request` where it contradicts itself. */
+/** The facts of the request that the headers name; `GET /` where they name none. Throws `bad_request` where they contradict each other. */
 function describedBy(config: Pick<Config, 'basePath' | 'publicUrl'>, facts: Facts): Facts {
   const root = rootOf(facts)
   const { headers } = facts
-  const named = agreed('method', [text(headers, 'x-original-method'), text(headers, 'x-forwarded-method')])
+  const behind = behindUs(facts, `${config.basePath}/auth`)
+  // Envoy asks with the method of the request itself.
+  const named = agreed('method', [text(headers, 'x-original-method'), text(headers, 'x-forwarded-method'), behind === null ? null : facts.method])
   const url = text(headers, 'x-original-url')
   const origin = originOf(url, facts, config.publicUrl)
   const uri = agreed('URI', [
     url === null ? null : url.replace(/^https?:\/\/[^/?#]*/i, '') || '/', text(headers, 'x-original-uri'), text(headers, 'x-forwarded-uri'),
-    behindUs(facts, `${config.basePath}/auth`),
+    behind,
   ])
   if (uri === null) return { ...root, method: named ?? 'GET', origin }
   const target = readTarget(uri, config.publicUrl)
   if (!target.ok) throw new Fault('bad_request', { cause: new Error(target.problem) })
-  // Envoy asks with the method of the request itself.
   return { ...facts, method: named ?? facts.method, origin, path: target.path, query: target.query }
 }
 
-/**
- * What somebody says who is not trusted. It opens nothing, but it may close: a proxy that was left out of `trustedProxies`
- * must not let everything in on the verdict about `/`.
- */
-function claimedBy(config: Pick<Config, 'basePath' | 'publicUrl'>, facts: Facts): Facts {
-  const claimed = describedBy(config, { ...facts, client: { ...facts.client, trusted: true } })
-  return { ...claimed, client: facts.client }
-}
-
+/** The facts of `GET /` by the same client. */
 function rootOf(facts: Facts): Facts {
   return { ...facts, method: 'GET', path: '/', query: '' }
 }
