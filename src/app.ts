@@ -14,6 +14,7 @@ import { routeExpectations } from './http/expectation.ts'
 import { createFactReader } from './http/facts.ts'
 import { answerParserError, createAnswers, handleFailures, rawProblem } from './http/failures.ts'
 import { registerGate } from './http/gate.ts'
+import { isLastOnConnection } from './http/last-on-connection.ts'
 import { createLimits } from './http/limits.ts'
 import type { LoginState } from './http/login-state.ts'
 import { newRequestId, observe } from './http/observe.ts'
@@ -101,8 +102,9 @@ export async function buildApp(config: Config, log: Log): Promise<Gatehouse> {
   app.decorateRequest('context', null)
   observe(app, config, metrics)
   handleFailures(app, answers)
-  app.addHook('onRequest', (request, _reply, done) => {
+  app.addHook('onRequest', (request, reply, done) => {
     if (hasBody(request.raw)) closeInStages(request.raw)
+    if (isLastOnConnection(request.raw)) reply.raw.shouldKeepAlive = false
     const read = facts.read(request.raw)
     request.context = { now: Date.now(), facts: read, kind: null, route: null, session: null, verdict: 'none' }
     if (read.method === 'TRACE' || read.method === 'TRACK') throw new Fault('method_not_allowed')

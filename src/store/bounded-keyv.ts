@@ -7,9 +7,9 @@ interface Entry { value: unknown, expires?: number }
 export interface Bounded<T> {
   readonly keyv: Keyv<T>
   /** Drops what has expired at `now` (ms since the epoch); Keyv does that only when somebody asks for it. */
-  dropExpired(now: number): void
+  readonly dropExpired: (now: number) => void
   /** How many entries there are, expired ones included. */
-  size(): number
+  readonly size: () => number
 }
 
 /** A Keyv that holds at most `max` entries: the least recently used one goes first. `onDropped` hears of each that goes, `full` tells why. */

@@ -30,7 +30,7 @@ void t.test('a body that comes in pieces is read whole, and one that is too larg
     for (const half of [body.slice(0, 50), body.slice(50)]) if (half !== '') socket.write(`${half.length.toString(16)}\r\n${half}\r\n`)
     if (said !== 'too large') socket.write('0\r\n\r\n')
     await until(() => text.includes(said))
-    if (said === 'too large') socket.write(`${'ffff'}\r\n${'x'.repeat(0xffff)}\r\n0\r\n\r\n`)
+    if (said === 'too large') socket.write(`ffff\r\n${'x'.repeat(0xffff)}\r\n0\r\n\r\n`)
   }
   text = ''
   socket.write(`POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 50000\r\n\r\n`)

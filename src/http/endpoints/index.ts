@@ -85,8 +85,11 @@ export function registerEndpoints(app: FastifyInstance, services: Services, limi
     })
   }
   // Before a body is waited for: there is nobody to read it.
-  const onRequest = (): void => { throw new Fault('not_found') }
-  app.all(`${services.config.basePath}/*`, { onRequest }, onRequest)
+  app.all(`${services.config.basePath}/*`, { onRequest: refuseUnknown }, refuseUnknown)
+}
+
+function refuseUnknown(): void {
+  throw new Fault('not_found')
 }
 
 /** These bodies are small, and nobody is known yet: who trickles one is not waited for. */

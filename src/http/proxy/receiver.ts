@@ -90,6 +90,7 @@ export function receiver(job: Transfer, hasBody: boolean, retry: (() => void) | 
         return
       }
       if (isUploading(job, hasBody)) headers.push('Connection', 'close')
+      if (status === 204) dropLength(headers)
       response.writeHead(status, PHRASE.test(statusMessage ?? '') ? statusMessage : STATUS_CODES[status], headers)
       if (isEventStream(contentType)) response.once('close', job.onEventStream(endStream))
       // What has come in together is dealt with by then.
@@ -127,6 +128,11 @@ export function closeBehindUpload(job: Pick<Transfer, 'request' | 'response'>, h
 /** Whether the answer comes before the client has sent all: what it sends afterwards must not be taken for a request. */
 function isUploading({ request }: Pick<Transfer, 'request'>, hasBody: boolean): boolean {
   return hasBody && !request.complete
+}
+
+/** RFC 9110, section 8.6: who believes it would wait for a body that a 204 never has. */
+function dropLength(headers: string[]): void {
+  for (let i = headers.length - 2; i >= 0; i -= 2) if (headers[i]?.toLowerCase() === 'content-length') headers.splice(i, 2)
 }
 
 function faultOf(error: Error): Fault {
