@@ -10,9 +10,11 @@ import { buildAdmin } from './http/admin.ts'
 import { createCookies } from './http/cookies.ts'
 import { registerEndpoints } from './http/endpoints/index.ts'
 import type { LogoutState, Services } from './http/endpoints/endpoint.ts'
+import { routeExpectations } from './http/expectation.ts'
 import { createFactReader } from './http/facts.ts'
 import { answerParserError, createAnswers, handleFailures, rawProblem } from './http/failures.ts'
 import { registerGate } from './http/gate.ts'
+import { isLastOnConnection } from './http/last-on-connection.ts'
 import { createLimits } from './http/limits.ts'
 import type { LoginState } from './http/login-state.ts'
 import { newRequestId, observe } from './http/observe.ts'
@@ -21,6 +23,7 @@ import { openUpstreams } from './http/proxy/upstreams.ts'
 import { STREAM_KINDS, createStreams } from './http/proxy/streams.ts'
 import { createReadiness } from './http/readiness.ts'
 import { createSealedState } from './http/sealed-state.ts'
+import { closeInStages, hasBody } from './http/staged-close.ts'
 import { rewriteTarget } from './http/target.ts'
 import { GatewayRequest, routeUpgrades } from './http/upgrades.ts'
 import { createAccessTokens } from './oidc/access-token.ts'
@@ -88,8 +91,7 @@ export async function buildApp(config: Config, log: Log, tracing: Tracing | null
   for (const method of METHODS) {
     if (method !== 'CONNECT' && !app.supportedMethods.includes(method)) app.addHttpMethod(method, { hasBody: true })
   }
-  // What somebody may expect beside `100-continue` is nothing that a proxy has to understand (RFC 9110, section 10.1.1).
-  app.server.on('checkExpectation', (request, response) => { app.server.emit('request', request, response) })
+  routeExpectations(app.server)
   app.server.on('connect', (_request, socket: Socket) => {
     // Node takes its own listener away: a reset would end the process.
     socket.on('error', () => { socket.destroy() })
@@ -104,7 +106,9 @@ export async function buildApp(config: Config, log: Log, tracing: Tracing | null
   app.decorateRequest('context', null)
   observe(app, { config, log, metrics, tracing })
   handleFailures(app, answers)
-  app.addHook('onRequest', (request, _reply, done) => {
+  app.addHook('onRequest', (request, reply, done) => {
+    if (hasBody(request.raw)) closeInStages(request.raw)
+    if (isLastOnConnection(request.raw)) reply.raw.shouldKeepAlive = false
     const read = facts.read(request.raw)
     const trace = tracing === null ? null : tracing.begin(read.method, read.headers)
     request.context = { now: Date.now(), facts: read, kind: null, route: null, session: null, verdict: 'none', waited: 0, trace }

@@ -8,6 +8,7 @@ import { noteDenial } from './denials.ts'
 import { keepForm, keepsForm } from './kept-form.ts'
 import type { Limits } from './limits.ts'
 import { forward, type ForwardServices } from './proxy/forward.ts'
+import { remedyForTwo } from './two-sessions.ts'
 
 /** What requests to the application walk through. */
 export interface GateServices extends ForwardServices {
@@ -30,6 +31,8 @@ export async function registerGate(app: FastifyInstance, services: GateServices,
     context.kind = kind
     noteDenial(request, denial, route?.label)
     const answer = challenge(denial, kind, context.facts, route, { basePath: config.basePath, message: config.scripts.message })
+    const two = answer.status === 302 ? remedyForTwo(cookies, context.facts) : null
+    if (two !== null) return answers.send(request, reply.header('set-cookie', two.setCookie), two.answer ?? answer)
     if ((kind === 'form' || kind === 'frame') && answer.loginUrl !== undefined && keepsForm(request, route)) return keepForm(request, reply, answer, config, cookies)
     return answers.send(request, reply, answer)
   })

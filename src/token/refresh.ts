@@ -147,9 +147,10 @@ export function createRefresher({ provider, store, sessions, log, metrics }: Par
     return outcome
   }
 
+  const waitForTurn = (one: Session): Promise<Turn> => takeTurn({ ...turns, isDone: () => false }, one, true)
+
   return {
     redeem(session, wanted, now) {
-      const waitForTurn = (one: Session): Promise<Turn> => takeTurn({ ...turns, isDone: () => false }, one, true)
       const mine = redeem({ provider, sessions, log, takeTurn: waitForTurn }, session, wanted, now)
       redemptions.add(mine)
       const settle = (): void => { redemptions.delete(mine) }

@@ -3,7 +3,7 @@ import type { Duplex } from 'node:stream'
 import type { Dispatcher } from 'undici'
 import type { Upgrade } from '../upgrades.ts'
 import { clientHeaders } from './answer.ts'
-import { receiver, type Transfer } from './transfer.ts'
+import { receiver, type Transfer } from './receiver.ts'
 import { upstreamPath } from './upstream-path.ts'
 import { join, switchingHead } from './websocket.ts'
 
