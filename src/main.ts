@@ -1,5 +1,6 @@
 #!/usr/bin/env node
 import { UsageError, type Command } from './cli/command.ts'
+import { keepCompiled } from './cli/compiled.ts'
 import { ConfigurationError, formatProblems } from './config/problems.ts'
 import { causes } from './errors.ts'
 
@@ -9,6 +10,7 @@ const commands = new Map<string, () => Promise<Command>>([
   ['check', async () => (await import('./cli/check.ts')).check],
   ['explain', async () => (await import('./cli/explain.ts')).explain],
   ['migrate', async () => (await import('./cli/migrate.ts')).migrate],
+  ['health', async () => (await import('./cli/health.ts')).health],
   ['keygen', async () => (await import('./cli/keygen.ts')).keygen],
   ['demo', async () => (await import('./cli/demo.ts')).demo],
 ])
@@ -20,6 +22,7 @@ const HELP = `gatehouse: login, sessions and tokens in front of any application
   gatehouse explain [--config FILE] METHOD URL [-H 'Name: value'] [--claims JSON]
                                        what such a request would get, and why
   gatehouse migrate FILE               the configuration of oauth2-proxy, mod_auth_openidc or Wonderwall as Gatehouse YAML
+  gatehouse health  [--config FILE]    ask the gateway that runs here whether it lives
   gatehouse keygen                     print a new session key
   gatehouse demo                       provider, sample application and gateway in one process
 
@@ -45,6 +48,7 @@ async function main(argv: readonly string[]): Promise<number> {
   return command.run(args)
 }
 
+keepCompiled()
 try {
   process.exitCode = await main(process.argv.slice(2))
 } catch (error) {

@@ -9,7 +9,7 @@ import { openLog } from '../telemetry/log.ts'
 import { UsageError, readArguments, type Command } from './command.ts'
 
 const DEFAULT_PORT = '8080'
-const CONFIGURATION = fileURLToPath(new URL('../../config/demo.yaml', import.meta.url))
+const CONFIGURATION = fileURLToPath(import.meta.resolve('#config/demo.yaml'))
 
 interface DemoOptions {
   readonly port: number

@@ -5,6 +5,8 @@ import type { Session } from './session.ts'
 const MAX_SESSIONS = 20_000
 /** How many ended ones it remembers. */
 const MAX_REMEMBERED = 50_000
+// By size, each entry being 1: told a `max`, the library makes room for all of them at once, which a start waits for.
+const remembered = { maxSize: MAX_REMEMBERED, sizeCalculation: () => 1 }
 
 /** A session that this process has opened, and when (ms since the epoch) it was last read from the store. */
 export interface Kept {
@@ -31,8 +33,8 @@ export interface AtHand {
 /** An empty cache. */
 export function createAtHand(): AtHand {
   const kept = new LRUCache<string, Kept>({ max: MAX_SESSIONS })
-  const ended = new LRUCache<string, true>({ max: MAX_REMEMBERED })
-  const versions = new LRUCache<string, number>({ max: MAX_REMEMBERED })
+  const ended = new LRUCache<string, true>(remembered)
+  const versions = new LRUCache<string, number>(remembered)
 
   return {
     get: (id) => kept.get(id) ?? null,

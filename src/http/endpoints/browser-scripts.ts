@@ -3,8 +3,6 @@ import { createHash } from 'node:crypto'
 import { contextOf } from '../context.ts'
 import type { Endpoint } from './endpoint.ts'
 
-const FOLDER = new URL('../../../dist/browser/', import.meta.url)
-
 /** Serves one of the scripts for pages; they are built beside the program. */
 function served(name: string, contentType: string): Endpoint {
   return ({ log }) => {
@@ -22,7 +20,7 @@ function served(name: string, contentType: string): Endpoint {
 
 function read(name: string): string | null {
   try {
-    return readFileSync(new URL(name, FOLDER), 'utf8')
+    return readFileSync(new URL(import.meta.resolve(`#built/browser/${name}`)), 'utf8')
   } catch {
     return null
   }

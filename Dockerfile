@@ -1,0 +1,45 @@
+# Node 24 LTS to build with, and the same without shell or package manager to run on. Others can be given with --build-arg.
+ARG BUILD_IMAGE=docker.io/library/node:24-bookworm-slim
+ARG RUNTIME_IMAGE=gcr.io/distroless/nodejs24-debian12:nonroot
+
+FROM ${BUILD_IMAGE} AS build
+WORKDIR /opt/gatehouse
+COPY package.json package-lock.json .npmrc ./
+RUN ["npm", "ci", "--no-audit"]
+COPY config ./config
+COPY scripts ./scripts
+COPY src ./src
+COPY tsconfig.json ./
+RUN ["npm", "run", "build"]
+# Node keeps compiled code for each user apart: it is made by the one who will run it.
+RUN ["chown", "-R", "65532:65532", "dist"]
+USER 65532:65532
+RUN ["node", "--import=tsx", "scripts/warm.ts"]
+
+FROM ${BUILD_IMAGE} AS dependencies
+WORKDIR /opt/gatehouse
+COPY package.json package-lock.json .npmrc ./
+RUN ["npm", "ci", "--no-audit", "--omit=dev", "--omit=optional"]
+# One library brings its native code for every system there is.
+RUN ["find", "node_modules/sodium-native/prebuilds", "-type", "f", "!", "-path", "*/linux-*", "-delete"]
+
+FROM ${RUNTIME_IMAGE}
+ARG VERSION=0.1.0
+ARG REVISION=unknown
+LABEL org.opencontainers.image.title="Gatehouse" \
+      org.opencontainers.image.description="OpenID Connect gateway: login, session, token refresh and logout in front of any application" \
+      org.opencontainers.image.licenses="Apache-2.0" \
+      org.opencontainers.image.version="${VERSION}" \
+      org.opencontainers.image.revision="${REVISION}"
+ENV NODE_ENV=production \
+    PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin:/nodejs/bin
+WORKDIR /opt/gatehouse
+COPY --from=dependencies --chown=0:0 /opt/gatehouse/node_modules ./node_modules
+COPY --from=build --chown=0:0 /opt/gatehouse/dist ./dist
+COPY LICENSE package.json ./
+USER 65532:65532
+EXPOSE 8080
+STOPSIGNAL SIGTERM
+HEALTHCHECK --interval=30s --timeout=5s --start-period=10s --retries=3 CMD ["node", "/opt/gatehouse/dist/main.js", "health"]
+ENTRYPOINT ["node", "/opt/gatehouse/dist/main.js"]
+CMD ["start"]

@@ -1,0 +1,60 @@
+import { spawn } from 'node:child_process'
+import { once } from 'node:events'
+import { mkdtempSync, rmSync } from 'node:fs'
+import { request } from 'node:http'
+import module from 'node:module'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { setTimeout as sleep } from 'node:timers/promises'
+import { fileURLToPath } from 'node:url'
+import { startIdp } from '../src/demo/idp.ts'
+
+const READY_WITHIN_MS = 60_000
+
+// What Node compiles is kept by a clean exit (src/cli/compiled.ts), so the built program serves once and stops: with the
+// memory store, and with a Redis that is not there, which is enough to have its code compiled.
+const folder = mkdtempSync(join(tmpdir(), 'gatehouse-warm-'))
+const idp = await startIdp()
+try {
+  if (typeof module.enableCompileCache === 'function') {
+    await serveOnce({}, 200)
+    await serveOnce({ GATEHOUSE_SESSION_STORE: 'redis://127.0.0.1:1' }, 503)
+    process.stdout.write(`dist/compiled holds compiled code for Node ${process.version}\n`)
+  }
+} finally {
+  await idp.close()
+  rmSync(folder, { recursive: true })
+}
+
+async function serveOnce(more: Readonly<Record<string, string>>, readiness: number): Promise<void> {
+  const [listen, admin] = [join(folder, 'gate.sock'), join(folder, 'admin.sock')]
+  const child = spawn(process.execPath, [fileURLToPath(new URL('../dist/main.js', import.meta.url)), 'start'], {
+    env: {
+      GATEHOUSE_LISTEN: `unix:${listen}`, GATEHOUSE_ADMIN_LISTEN: `unix:${admin}`,
+      GATEHOUSE_PUBLIC_URL: 'http://localhost', GATEHOUSE_UPSTREAM: 'http://127.0.0.1:1', GATEHOUSE_LOG_LEVEL: 'silent',
+      GATEHOUSE_PROVIDER_ISSUER: idp.issuer, GATEHOUSE_PROVIDER_CLIENT_ID: 'warm', GATEHOUSE_PROVIDER_CLIENT_SECRET: 'warm',
+      GATEHOUSE_SESSION_KEYS: Buffer.alloc(32).toString('base64'), GATEHOUSE_SHUTDOWN_DRAIN: '1s', ...more,
+    },
+    stdio: ['ignore', 'ignore', 'inherit'],
+  })
+  const ended = once(child, 'exit')
+  const deadline = Date.now() + READY_WITHIN_MS
+  while (await status(admin, '/readyz') !== readiness) {
+    if (child.exitCode !== null || Date.now() > deadline) throw new Error(`the built program does not get to ${readiness} on /readyz`)
+    await sleep(20)
+  }
+  await status(admin, '/metrics')
+  for (const accept of ['text/html', 'application/json']) await status(listen, '/', accept)
+  child.kill('SIGTERM')
+  await ended
+  if (child.exitCode !== 0) throw new Error(`the built program left with ${child.exitCode ?? child.signalCode}`)
+}
+
+/** The status of an answer over a Unix socket; `null` when there is none. */
+async function status(socketPath: string, path: string, accept = '*/*'): Promise<number | null> {
+  return new Promise((resolve) => {
+    request({ socketPath, path, headers: { host: 'localhost', accept }, agent: false }, (answer) => {
+      answer.resume().on('close', () => { resolve(answer.statusCode ?? null) })
+    }).on('error', () => { resolve(null) }).end()
+  })
+}
