@@ -15,13 +15,14 @@ RUN ["npm", "run", "build"]
 RUN ["chown", "-R", "65532:65532", "dist"]
 USER 65532:65532
 RUN ["node", "--import=tsx", "scripts/warm.ts"]
+RUN ["chmod", "-R", "a+rX", "dist"]
 
 FROM ${BUILD_IMAGE} AS dependencies
 WORKDIR /opt/gatehouse
 COPY package.json package-lock.json .npmrc ./
 RUN ["npm", "ci", "--no-audit", "--omit=dev", "--omit=optional"]
 # One library brings its native code for every system there is.
-RUN ["find", "node_modules/sodium-native/prebuilds", "-type", "f", "!", "-path", "*/linux-*", "-delete"]
+RUN ["find", "node_modules/sodium-native/prebuilds", "-type", "f", "!", "-path", "*/linux-*", "-exec", "rm", "{}", "+"]
 
 FROM ${RUNTIME_IMAGE}
 ARG VERSION=0.1.0

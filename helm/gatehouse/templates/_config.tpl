@@ -1,0 +1,39 @@
+{{/* The configuration as the gateway reads it: what the pod needs, and over it what the values say. */}}
+{{- define "gatehouse.config" -}}
+{{- $values := .values -}}
+{{- $config := deepCopy ($values.config | default dict) -}}
+{{- $pod := dict "listen" "0.0.0.0:8080" "shutdown" (dict "wait" "5s") -}}
+{{- if ne (include "gatehouse.probes" .) "exec" }}
+{{- $_ := set $pod "admin" (dict "listen" "0.0.0.0:9090") }}
+{{- end -}}
+{{- $service := $values.upstreamService | default dict -}}
+{{- if $service.name }}
+{{- $host := ternary (printf "%s.%s.svc" $service.name $service.namespace) $service.name (not (empty $service.namespace)) }}
+{{- $_ := set $pod "upstream" (printf "%s://%s:%v" ($service.scheme | default "http") $host ($service.port | default 80)) }}
+{{- end -}}
+{{- if kindIs "bool" $config.admin }}{{ $_ := unset $pod "admin" }}{{ end -}}
+{{- mergeOverwrite $pod $config | toYaml }}
+{{- end }}
+
+{{- define "gatehouse.probes" -}}
+{{- (.values.probes | default dict).type | default "http" }}
+{{- end }}
+
+{{/* The port behind host:port. */}}
+{{- define "gatehouse.port" -}}
+{{- regexFind "[0-9]+$" . }}
+{{- end }}
+
+{{- define "gatehouse.httpPort" -}}
+{{- include "gatehouse.port" (include "gatehouse.config" . | fromYaml).listen }}
+{{- end }}
+
+{{- define "gatehouse.adminPort" -}}
+{{- $config := include "gatehouse.config" . | fromYaml -}}
+{{- if kindIs "map" $config.admin }}{{ include "gatehouse.port" ($config.admin.listen | default "127.0.0.1:9090") }}{{ end }}
+{{- end }}
+
+{{/* For the annotations of pods: another configuration makes new pods. */}}
+{{- define "gatehouse.annotations" -}}
+checksum/config: {{ include "gatehouse.config" . | sha256sum }}
+{{- end }}

@@ -1,0 +1,22 @@
+{{/*
+For the pods of an application's own chart, each with (dict "root" $ "values" .Values.gatehouse):
+  gatehouse.sidecar              an item of initContainers
+  gatehouse.sidecar.volumes      items of volumes
+  gatehouse.sidecar.annotations  annotations of the pod
+It starts before the application's containers, and stops after them (restartPolicy: Always in an init container).
+*/}}
+{{- define "gatehouse.sidecar" -}}
+{{- $values := mustMergeOverwrite (dict) (deepCopy .values) (dict "mode" "sidecar") -}}
+{{- $context := dict "root" .root "values" $values -}}
+{{- include "gatehouse.refuse" $context -}}
+- {{ include "gatehouse.container" $context | nindent 2 | trim }}
+  restartPolicy: Always
+{{- end }}
+
+{{- define "gatehouse.sidecar.volumes" -}}
+{{- include "gatehouse.volumes" . }}
+{{- end }}
+
+{{- define "gatehouse.sidecar.annotations" -}}
+{{- include "gatehouse.annotations" . }}
+{{- end }}
