@@ -13,8 +13,8 @@ const UNUSED = new RegExp(`/node_modules/(${[
 
 const leaveOut: Plugin = {
   name: 'leave out',
-  setup({ onLoad }) {
-    onLoad({ filter: UNUSED }, ({ path }) => {
+  setup(bundling) {
+    bundling.onLoad({ filter: UNUSED }, ({ path }) => {
       const name = path.replace(/^.*\/node_modules\//, '')
       return { contents: `module.exports = () => () => { throw new Error('${name} is not in the built program: scripts/build.ts') }` }
     })

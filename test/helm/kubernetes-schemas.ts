@@ -44,10 +44,12 @@ async function unknownFields(manifests: readonly Manifest[]): Promise<string[]> 
       `export const manifest${index}: Kind${index} = ${JSON.stringify(manifest, null, 1)}`,
     ].join('\n')).join('\n'))
     const options = ['--noEmit', '--strict', '--skipLibCheck', '--module', 'NodeNext', '--moduleResolution', 'NodeNext', '--target', 'ES2023', '--types', '']
-    await promisify(execFile)(process.execPath, [join(modules, 'typescript/bin/tsc'), ...options, 'manifests.ts'], { cwd: folder })
+    // Without what tap adds to every Node.js that a test starts: the compiler does not start with it.
+    await promisify(execFile)('env', ['-u', 'NODE_OPTIONS', join(modules, 'typescript/bin/tsc'), ...options, 'manifests.ts'], { cwd: folder })
     return []
   } catch (error) {
-    return (error as { stdout: string }).stdout.trim().split('\n')
+    const { stdout, stderr } = error as { stdout: string, stderr: string }
+    return `${stdout}${stderr}`.trim().split('\n')
   } finally {
     rmSync(folder, { recursive: true })
   }
