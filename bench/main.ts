@@ -14,6 +14,7 @@ import { judge } from './promises.ts'
 import { markdownReport, textReport } from './report.ts'
 import { measureRound, type Subject, warmUp } from './round.ts'
 import { describeMemory } from './session-memory.ts'
+import { compareStarts } from './start-time.ts'
 import { measureStarts, startAndWait } from './starts.ts'
 import { startStores } from './stores.ts'
 import { processTree, residentMemory, watchOthers } from './usage.ts'
@@ -88,6 +89,14 @@ async function run(options: Options, directory: string): Promise<boolean> {
   return promises.every(({ kept }) => kept !== false)
 }
 
+async function runStarts(options: Options, directory: string): Promise<boolean> {
+  const cores = pickCores()
+  pinSelf(cores.load)
+  const { report, kept } = await compareStarts(options.starts, directory, cores.gateway)
+  process.stdout.write(report)
+  return kept
+}
+
 function progress(what: string): void {
   process.stderr.write(`${what}\n`)
 }
@@ -121,7 +130,7 @@ async function main(): Promise<number> {
       process.stdout.write(await describeMemory(directory))
       return 0
     }
-    const kept = await run(options, directory)
+    const kept = options.start ? await runStarts(options, directory) : await run(options, directory)
     return options.check && !kept ? 1 : 0
   } catch (error) {
     // What an interrupted run complains of is only that its programs are gone.

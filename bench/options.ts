@@ -9,6 +9,7 @@ export type Options = {
   starts: number
   only: readonly ContestantName[]
   markdown: boolean
+  start: boolean
   check: boolean
   websocket: boolean
   memory: boolean
@@ -26,6 +27,7 @@ npm run build && npm run bench [-- OPTIONS]
                   (without it the two with Redis take part in a --check alone)
   --quick         1 second, 2 rounds: about a minute, for a first look
   --markdown      print the section for docs/performance.md instead of plain tables
+  --start         only how long a start takes, beside the same program unbundled (20 starts each; with --quick 5)
   --check         exit with 1 when a promise is broken
   --websocket     measure WebSockets instead, through nginx and Gatehouse: messages per second, memory per open socket
   --memory        only say what a session takes in Redis and in the gateway
@@ -48,6 +50,7 @@ export function readOptions(argv: string[]): Options {
       only: { type: 'string' },
       quick: { type: 'boolean', default: false },
       markdown: { type: 'boolean', default: false },
+      start: { type: 'boolean', default: false },
       check: { type: 'boolean', default: false },
       websocket: { type: 'boolean', default: false },
       memory: { type: 'boolean', default: false },
@@ -65,9 +68,10 @@ export function readOptions(argv: string[]): Options {
     help: values.help,
     seconds: wholeNumber('--seconds', values.seconds ?? (values.quick ? '1' : '5')),
     rounds: wholeNumber('--rounds', values.rounds ?? (values.quick ? '2' : '3')),
-    starts: values.quick ? 3 : 5,
+    starts: values.start ? (values.quick ? 5 : 20) : values.quick ? 3 : 5,
     only,
     markdown: values.markdown,
+    start: values.start,
     check: values.check,
     websocket: values.websocket,
     memory: values.memory,
