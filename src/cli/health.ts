@@ -1,6 +1,7 @@
 import { once } from 'node:events'
 import { request as httpRequest, type IncomingMessage } from 'node:http'
 import { request as httpsRequest } from 'node:https'
+import { ConfigurationError } from '../config/problems.ts'
 import type { Config, Listen } from '../config/schema.ts'
 import { readArguments, type Command } from './command.ts'
 import { configured } from './configured.ts'
@@ -18,15 +19,29 @@ Asks the gateway that runs here with the same configuration whether it lives: GE
     const { values } = readArguments({
       args: [...args], strict: true, options: { config: { type: 'string' }, ready: { type: 'boolean', default: false } },
     })
-    const { config } = configured(values.config)
-    const { status, asked } = await ask(config, values.ready)
+    const gateway = running(values.config)
+    const { status, asked } = await ask(gateway, values.ready)
     // Without the admin listener a 4xx says as much as a 200: somebody is there who answers.
-    if (config.admin === null ? status < 500 : status === 200) return 0
+    if (gateway.admin === null ? status < 500 : status === 200) return 0
     throw new Error(`${asked} answers ${status}`)
   },
 }
 
-async function ask({ admin, listen, tls, basePath }: Config, ready: boolean): Promise<{ status: number, asked: string }> {
+type Gateway = Pick<Config, 'admin' | 'listen' | 'tls' | 'basePath'>
+
+const usual: Gateway = { admin: { listen: { host: '127.0.0.1', port: 9090 } }, listen: { host: '127.0.0.1', port: 8080 }, tls: null, basePath: '/oauth2' }
+
+function running(file: string | undefined): Gateway {
+  try {
+    return configured(file).config
+  } catch (error) {
+    // Broken while the gateway runs: that goes on with what it had, and to say that it is ill would end it.
+    if (error instanceof ConfigurationError) return usual
+    throw error
+  }
+}
+
+async function ask({ admin, listen, tls, basePath }: Gateway, ready: boolean): Promise<{ status: number, asked: string }> {
   const path = admin === null ? `${basePath}/session` : ready ? '/readyz' : '/livez'
   const secure = admin === null && tls !== null
   const where = nearest(admin?.listen ?? listen)
