@@ -1,9 +1,7 @@
-import { once } from 'node:events'
-import { createServer } from 'node:http'
 import t from 'tap'
 import { runProgram } from '../support/program.ts'
 
-const commands = ['start', 'check', 'explain', 'keygen', 'demo']
+const commands = ['start', 'check', 'explain', 'health', 'keygen', 'demo']
 
 void t.test('--help lists every command and the exit statuses', async (t) => {
   for (const word of ['--help', '-h', 'help']) {
@@ -51,24 +49,4 @@ void t.test('keygen prints a new key of 32 bytes in base64 each time', async (t)
     t.equal(Buffer.from(stdout, 'base64').length, 32)
   }
   t.not(one.stdout, two.stdout)
-})
-
-void t.test('health: 0 while the gateway answers on its admin listener, else 1 with a line that says what was asked', async (t) => {
-  const statuses = [200, 503]
-  const admin = createServer((_request, response) => { response.writeHead(statuses.shift() ?? 500).end() }).listen(0, '127.0.0.1')
-  await once(admin, 'listening')
-  const address = admin.address()
-  if (address === null || typeof address === 'string') throw new Error('no port')
-  const env = {
-    GATEHOUSE_PUBLIC_URL: 'http://127.0.0.1', GATEHOUSE_UPSTREAM: 'http://127.0.0.1:1', GATEHOUSE_PROVIDER_ISSUER: 'http://127.0.0.1:1',
-    GATEHOUSE_PROVIDER_CLIENT_ID: 'orders', GATEHOUSE_PROVIDER_CLIENT_SECRET: 'secret', GATEHOUSE_ADMIN_LISTEN: `0.0.0.0:${address.port}`,
-  }
-  t.equal((await runProgram(t, ['health'], env)).status, 0)
-  const unready = await runProgram(t, ['health', '--ready'], env)
-  t.equal(unready.status, 1)
-  t.equal(unready.stderr, `gatehouse: /readyz at 127.0.0.1:${address.port} answers 503\n`)
-  admin.close()
-  const gone = await runProgram(t, ['health'], env)
-  t.equal(gone.status, 1)
-  t.match(gone.stderr, /^gatehouse: .*ECONNREFUSED.*\n$/)
 })

@@ -10,7 +10,7 @@ import { startIdp } from '../../src/demo/idp.ts'
 import { startUpstream, type Upstream } from '../../src/demo/upstream.ts'
 import { createBrowser } from '../support/browser.ts'
 import { asFile, freePort } from '../support/gateway.ts'
-import { startProgram, type Program } from '../support/program.ts'
+import { runProgram, startProgram, type Program } from '../support/program.ts'
 
 const idp = await startIdp()
 const upstream: Upstream = await startUpstream()
@@ -201,4 +201,22 @@ void t.test('a Unix socket that a killed process has left behind is no obstacle'
   await listening(program)
   t.equal((await ask({ socketPath }, '/orders')).status, 302)
   await stopped(t, program)
+})
+
+void t.test('health: 0 while the gateway that runs here with the same configuration lives, with --ready while it can serve, else 1', async (t) => {
+  const [port, adminPort] = [await freePort(), await freePort()]
+  // Its provider is away: it lives, and is not ready.
+  const settings = {
+    ...environment(port), GATEHOUSE_ADMIN: '', GATEHOUSE_ADMIN_LISTEN: `0.0.0.0:${adminPort}`, GATEHOUSE_PROVIDER_ISSUER: 'http://127.0.0.1:1',
+  }
+  const program = startProgram(t, [], settings)
+  await listening(program)
+  t.equal((await runProgram(t, ['health'], settings)).status, 0)
+  const unready = await runProgram(t, ['health', '--ready'], settings)
+  t.equal(unready.status, 1)
+  t.equal(unready.stderr, `gatehouse: /readyz at 127.0.0.1:${adminPort} answers 503\n`)
+  await stopped(t, program)
+  const gone = await runProgram(t, ['health'], settings)
+  t.equal(gone.status, 1)
+  t.match(gone.stderr, /^gatehouse: .*ECONNREFUSED.*\n$/)
 })
