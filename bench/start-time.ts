@@ -71,10 +71,11 @@ async function untilReady(running: Running, adminPort: number, since: number): P
   throw new Error(`${running.name} was not ready within ${LIMIT_MS / 1000} s`)
 }
 
+const line = (name: string, taken: number[]): string => `${name.padEnd(10)} ${median(taken).toFixed(0).padStart(5)} ms`
+
 function judged({ unbundled, built }: Starts): { report: string, kept: boolean } {
   const ratio = median(built.map((taken, turn) => taken / (unbundled[turn] ?? Number.NaN)))
   const kept = ratio <= PROMISE
-  const line = (name: string, taken: number[]): string => `${name.padEnd(10)} ${median(taken).toFixed(0).padStart(5)} ms`
   return {
     kept,
     report: [

@@ -27,7 +27,7 @@ put "$bare" "$node" node
 
 # To build with: npm, a shell and its tools as well, and who may be asked for packages.
 full=$folder/full
-cp -a "$bare" "$full"
+cp -al "$bare" "$full"
 put "$full" "$(command -v busybox)" busybox
 mkdir -p "$full/bin" "$full/usr/bin" "$full/usr/local/lib/node_modules" "$full/usr/local/etc" "$full/root"
 for tool in sh env find rm chown chmod; do ln -s /usr/local/bin/busybox "$full/bin/$tool"; done
@@ -58,11 +58,6 @@ cache=$(npm config get cache)
 mkdir -p "$cache"
 buildah build --quiet --pull-never --layers=false --format docker --tag localhost/gatehouse \
   --build-arg BUILD_IMAGE=localhost/full --build-arg RUNTIME_IMAGE=localhost/bare \
-  --volume "$cache:/var/cache/npm" "$project" > "$folder/id"
+  --volume "$cache:/var/cache/npm" --output "type=local,dest=$folder/root" "$project" > "$folder/id"
 
 buildah inspect --type image localhost/gatehouse > "$folder/image.json"
-container=$(buildah from --pull-never localhost/gatehouse)
-mkdir "$folder/root"
-cp -a "$(buildah mount "$container")/." "$folder/root"
-buildah umount --all > /dev/null
-buildah rm --all > /dev/null
