@@ -60,4 +60,5 @@ buildah build --quiet --pull-never --layers=false --format docker --tag localhos
   --build-arg BUILD_IMAGE=localhost/full --build-arg RUNTIME_IMAGE=localhost/bare \
   --volume "$cache:/var/cache/npm" --output "type=local,dest=$folder/root" "$project" > "$folder/id"
 
+chmod 755 "$folder/root"
 buildah inspect --type image localhost/gatehouse > "$folder/image.json"
