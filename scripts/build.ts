@@ -35,8 +35,8 @@ await build({
   platform: 'node',
   target: 'node20.19',
   plugins: [leaveOut],
-  // Native code, and what only `gatehouse demo` needs.
-  external: ['sodium-native', 'oidc-provider'],
+  // Native code, what only `gatehouse demo` needs, and tracing, which is loaded when its variables ask for it.
+  external: ['sodium-native', 'oidc-provider', '@opentelemetry/core', '@opentelemetry/exporter-*', '@opentelemetry/resources', '@opentelemetry/sdk-*'],
   // Libraries that are CommonJS ask for Node's own modules by `require`.
   banner: { js: "import { createRequire } from 'node:module'\nconst require = createRequire(import.meta.url)" },
   // Less to read at each start. Names stay as they are, for stack traces; --enable-source-maps brings files and lines, too.
