@@ -4,13 +4,15 @@ import { readArguments } from './command.ts'
 type Loaded = ReturnType<typeof loadConfig>
 
 /** Loads the configuration that `--config FILE`, `GATEHOUSE_CONFIG` or the environment alone names. Throws `ConfigurationError`. */
-export function configured(file: string | undefined): Loaded {
+export function configured(file: string | undefined, files?: Set<string>): Loaded {
   const named = file ?? process.env['GATEHOUSE_CONFIG']
-  return loadConfig({ env: process.env, ...(named === undefined || named === '' ? {} : { file: named }) })
+  return loadConfig({
+    env: process.env, ...(named === undefined || named === '' ? {} : { file: named }), ...(files === undefined ? {} : { files }),
+  })
 }
 
-/** For commands whose only option is `--config FILE`. */
-export function configuredBy(args: readonly string[]): Loaded {
+/** For commands whose only option is `--config FILE`; `files` gets the paths of all that is read. */
+export function configuredBy(args: readonly string[], files?: Set<string>): Loaded {
   const { values } = readArguments({ args: [...args], options: { config: { type: 'string' } }, strict: true })
-  return configured(values.config)
+  return configured(values.config, files)
 }

@@ -73,7 +73,6 @@ export const schema = group('Configuration of Gatehouse.', {
   }),
   workers: leaf(workers, {
     default: 1,
-    later: /^(?!1$)/,
     description: 'How many processes serve, `auto`: one for each core. More than one needs Redis.',
   }),
   shutdown: group('What happens after SIGTERM.', {

@@ -91,7 +91,7 @@ interface Parts {
   readonly metrics: Metrics
 }
 
-/** Opens the sessions that live in a store. */
+/** Opens the sessions that live in a store. What `settings` says may change. */
 export function openSessions({ store, settings: policy, log, metrics }: Parts): Sessions {
   const atHand = createAtHand()
   const perseverance = createPerseverance()
@@ -103,7 +103,7 @@ export function openSessions({ store, settings: policy, log, metrics }: Parts): 
   const lastEnds = new LRUCache<string, number>({ max: MAX_LAST_ENDS })
   const followedIds = new LRUCache<string, true>({ max: MAX_TOUCHES })
   const listeners: ((id: string, reason: EndReason) => void)[] = []
-  const touchEvery = Math.min(TOUCH_EVERY, (policy.idleTimeout ?? Number.POSITIVE_INFINITY) / 4)
+  const touchEvery = (): number => Math.min(TOUCH_EVERY, (policy.idleTimeout ?? Number.POSITIVE_INFINITY) / 4)
   const isShared = store.size() === null
   const hits = metrics.sessionCache.labels({ result: 'hit' })
   let confirmPausedUntil = 0
@@ -123,7 +123,7 @@ export function openSessions({ store, settings: policy, log, metrics }: Parts): 
   })
 
   function ttl(session: Session, now: number): number {
-    const idle = policy.idleTimeout === null ? Number.POSITIVE_INFINITY : policy.idleTimeout + 2 * touchEvery
+    const idle = policy.idleTimeout === null ? Number.POSITIVE_INFINITY : policy.idleTimeout + 2 * touchEvery()
     return Math.max(1, Math.ceil(Math.min(session.endsAt - now, idle)))
   }
 
@@ -341,7 +341,7 @@ export function openSessions({ store, settings: policy, log, metrics }: Parts): 
       // Who holds a session for long, as a WebSocket does, may hold one from before a renewal.
       const current = atHand.get(session.id)?.session
       if (current !== undefined) current.lastSeenAt = now
-      if (now - (writtenAt.get(session.id) ?? session.createdAt) < touchEvery) return
+      if (now - (writtenAt.get(session.id) ?? session.createdAt) < touchEvery()) return
       writtenAt.set(session.id, now)
       store.touch(session.id, now, ttl(session, now)).catch(() => { writtenAt.delete(session.id) })
     },

@@ -54,6 +54,16 @@ redis.call('ZREMRANGEBYSCORE', KEYS[1], '-inf', string.format('%.0f', now - tonu
 redis.call('PEXPIRE', KEYS[1], ARGV[2])
 return 1`)
 
+/** KEYS counter · ARGV window. How often by now, and the ms until it begins anew. */
+export const COUNT = script(`
+local current = redis.call('INCR', KEYS[1])
+local left = redis.call('PTTL', KEYS[1])
+if left < 0 then
+  left = tonumber(ARGV[1])
+  redis.call('PEXPIRE', KEYS[1], left)
+end
+return {current, left}`)
+
 /** KEYS lock, record · ARGV holder, ttl. 0 taken by another, 1 acquired or prolonged, 2 acquired after one who never finished. */
 export const LOCK = script(`
 local holder = redis.call('GET', KEYS[1])

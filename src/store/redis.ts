@@ -5,17 +5,17 @@ import type { Metrics } from '../telemetry/metrics.ts'
 import type { Connect } from './redis-connections.ts'
 import { openRedisLink, type RedisLink } from './redis-link.ts'
 import { createNotices, type Notices } from './redis-notices.ts'
-import { CREATE, ENLIST, LOCK, REMOVE, REPLACE, TOUCH, UNLOCK } from './redis-scripts.ts'
-import type { Criterion, Locked, Owner, Replaced, Store, StoreListener, StoredRecord } from './store.ts'
+import { COUNT, CREATE, ENLIST, LOCK, REMOVE, REPLACE, TOUCH, UNLOCK } from './redis-scripts.ts'
+import type { Count, Criterion, Locked, Owner, Replaced, Store, StoreListener, StoredRecord } from './store.ts'
 
 const CHANNEL = 'gatehouse:notices'
 
 interface RedisStoreParts {
   readonly connect: Connect
-  /** Keys under which index entries are named; the first for new ones, all for finding. */
-  readonly indexKeys: readonly KeyObject[]
-  /** A session's longest life, ms. */
-  readonly lifetime: number
+  /** Keys under which index entries are named, as they are now; the first for new ones, all for finding. */
+  readonly indexKeys: () => readonly KeyObject[]
+  /** A session's longest life as it is now, ms. */
+  readonly lifetime: () => number
   readonly log: Log
   readonly metrics: Metrics
 }
@@ -23,8 +23,8 @@ interface RedisStoreParts {
 /** Sessions in Redis or Valkey, shared by all replicas. */
 export class RedisStore implements Store {
   readonly #link: RedisLink
-  readonly #indexKeys: readonly KeyObject[]
-  readonly #lifetime: number
+  readonly #indexKeys: () => readonly KeyObject[]
+  readonly #lifetime: () => number
   readonly #metrics: Metrics
   readonly #notices: Notices
   #listener: StoreListener | null = null
@@ -89,7 +89,7 @@ export class RedisStore implements Store {
     const indexes = this.#indexNames(owner)
     // Listed first: a session that can't be found is worse than an entry that leads nowhere.
     await Promise.all(indexes.map((index) => this.#timed('enlist', () => this.#link.run(ENLIST, [index], [
-      id, String(this.#lifetime),
+      id, String(this.#lifetime()),
     ]))))
     await this.#timed('create', () => this.#link.run(CREATE, [recordKey(id)], [
       record.sealed.toString('base64'), String(record.version), String(record.createdAt), String(record.endsAt), String(record.seenAt),
@@ -119,7 +119,7 @@ export class RedisStore implements Store {
   }
 
   async find(criterion: Criterion): Promise<string[]> {
-    const names = this.#indexKeys.map((key) => indexName(key, criterion))
+    const names = this.#indexKeys().map((key) => indexName(key, criterion))
     const lists = await Promise.all(names.map((name) => this.#timed('find', () => this.#link.command(name, ['ZRANGE', name, '0', '-1', 'WITHSCORES']))))
     const enlistedAt = new Map<string, number>()
     for (const list of lists) {
@@ -137,14 +137,14 @@ export class RedisStore implements Store {
   }
 
   async mark(name: string, note: string, ttl: number): Promise<void> {
-    const [key] = this.#indexKeys
+    const [key] = this.#indexKeys()
     if (key === undefined) return
     const named = markName(key, name)
     await this.#timed('mark', () => this.#link.command(named, ['SET', named, note, 'PX', String(ttl)]))
   }
 
   async marked(name: string): Promise<string | null> {
-    const notes = await Promise.all(this.#indexKeys.map((key) => {
+    const notes = await Promise.all(this.#indexKeys().map((key) => {
       const named = markName(key, name)
       return this.#timed('marked', () => this.#link.command(named, ['GET', named]))
     }))
@@ -164,12 +164,25 @@ export class RedisStore implements Store {
     await this.#timed('ping', () => this.#link.command('gatehouse:ping', ['EXISTS', 'gatehouse:ping']))
   }
 
+  count(name: string, window: number): Promise<Count> {
+    const [key] = this.#indexKeys()
+    const named = `gatehouse:rate:${key === undefined ? '' : macOf(key, name)}`
+    return this.#timed('count', () => this.#link.run(COUNT, [named], [String(window)])).then((reply) => {
+      const [current = 0, ttl = 0] = Array.isArray(reply) ? reply.map(Number) : []
+      return { current, ttl }
+    })
+  }
+
   size(): null {
     return null
   }
 
   listen(listener: StoreListener): void {
     this.#listener = listener
+  }
+
+  reconnect(): void {
+    this.#link.renew()
   }
 
   assuredUntil(readAt: number): number {
@@ -194,7 +207,7 @@ export class RedisStore implements Store {
   }
 
   #indexNames({ issuer, subject, sid }: Owner): string[] {
-    const [key] = this.#indexKeys
+    const [key] = this.#indexKeys()
     if (key === undefined) return []
     return [indexName(key, { issuer, subject }), ...(sid === null ? [] : [indexName(key, { issuer, sid })])]
   }
@@ -217,9 +230,13 @@ function lockKey(id: string): string {
 /** Names nobody: who has only the store can't even guess whose sessions there are. */
 function indexName(key: KeyObject, criterion: Criterion): string {
   const [kind, value] = 'sid' in criterion ? ['sid', criterion.sid] : ['sub', criterion.subject]
-  return `gatehouse:index:${createHmac('sha256', key).update(JSON.stringify([kind, criterion.issuer, value])).digest('base64url')}`
+  return `gatehouse:index:${macOf(key, JSON.stringify([kind, criterion.issuer, value]))}`
 }
 
 function markName(key: KeyObject, name: string): string {
-  return `gatehouse:mark:${createHmac('sha256', key).update(name).digest('base64url')}`
+  return `gatehouse:mark:${macOf(key, name)}`
+}
+
+function macOf(key: KeyObject, text: string): string {
+  return createHmac('sha256', key).update(text).digest('base64url')
 }

@@ -1,4 +1,4 @@
-import { Counter, Gauge, Histogram, Registry, collectDefaultMetrics } from 'prom-client'
+import { AggregatorRegistry, Counter, Gauge, Histogram, Registry, collectDefaultMetrics } from 'prom-client'
 
 /** Everything the gateway counts; Prometheus names begin with `gatehouse_`. */
 export interface Metrics {
@@ -72,4 +72,11 @@ export function createMetrics(): Metrics {
       }))
     },
   }
+}
+
+/** The metrics of several processes, each as `getMetricsAsJSON` gives them, as one text for Prometheus. */
+export async function aggregate(processes: readonly unknown[]): Promise<{ readonly contentType: string, readonly text: string }> {
+  // oxlint-disable-next-line typescript/no-unsafe-type-assertion -- prom-client types its own JSON as objects, and as nothing more
+  const all = AggregatorRegistry.aggregate(processes as object[])
+  return { contentType: all.contentType, text: await all.metrics() }
 }

@@ -16,8 +16,8 @@ const [oldKey, newKey] = [createSecretKey(randomBytes(32)), createSecretKey(rand
 
 const open = async (t: Test, indexKeys = [oldKey]): Promise<RedisStore> => {
   const store = new RedisStore({
-    connect: connectTo({ kind: 'redis', url: redis.url }, noFiles), indexKeys, lifetime: LIFETIME,
-    log: openLog('silent', { write: () => {} }).log, metrics: createMetrics(),
+    connect: connectTo({ kind: 'redis', url: redis.url }, noFiles), indexKeys: () => indexKeys, lifetime: () => LIFETIME,
+    log: openLog('silent', { stream: { write: () => {} } }).log, metrics: createMetrics(),
   })
   t.teardown(async () => store.close())
   await until('the store answers', async () => store.ping().then(() => true, () => false))
