@@ -1,6 +1,6 @@
 import { lookup } from 'node:dns/promises'
 import { once } from 'node:events'
-import { createServer as createHttpServer, ServerResponse, type RequestListener, type Server, type ServerOptions } from 'node:http'
+import { createServer as createHttpServer, ServerResponse, type IncomingMessage, type RequestListener, type Server, type ServerOptions } from 'node:http'
 import { createServer as createHttpsServer } from 'node:https'
 import { Server as NetServer, createServer as createNetServer, type AddressInfo, type Socket } from 'node:net'
 import { Server as TlsServer } from 'node:tls'
@@ -31,6 +31,8 @@ const MAX_HEAD = 16 * 1024
 /** How long a client may take for TLS and for the head of a request, ms, and how often that is looked at. */
 const HEAD_WITHIN = 20_000
 const LOOK_FOR_SLOW = 5_000
+/** A client that sends nothing of a body that is waited for between two looks, ms, is given up. */
+const LOOK_FOR_SILENT = 30_000
 /** Longer than the idle time of the usual load balancers: who closes an idle connection should be the one who uses it, ms. */
 const KEEP_ALIVE = 72_000
 const MAX_CONNECTIONS = 20_000
@@ -57,9 +59,9 @@ export function createListener(tls: Config['tls'], route: RequestListener, log: 
   const server: Server = tls === null ? createHttpServer(options)
     : createHttpsServer({ ...options, ...pairOf(tls), handshakeTimeout: HEAD_WITHIN })
   server.maxConnections = MAX_CONNECTIONS
-  /** Every connection, and of those that speak HTTP by now whether they have ever asked for something. */
+  /** Every connection, and of those that speak HTTP by now what they have asked for last. */
   const sockets = new Set<Socket>()
-  const speaking = new Map<Socket, boolean>()
+  const speaking = new Map<Socket, IncomingMessage | null>()
   /** More addresses of the same name. */
   const others: NetServer[] = []
   let draining = false
@@ -67,7 +69,7 @@ export function createListener(tls: Config['tls'], route: RequestListener, log: 
 
   const serve: RequestListener = (request, response) => {
     if (draining) response.shouldKeepAlive = false
-    speaking.set(request.socket, true)
+    speaking.set(request.socket, request)
     route(request, response)
   }
   server.on('connection', (socket: Socket) => {
@@ -75,7 +77,7 @@ export function createListener(tls: Config['tls'], route: RequestListener, log: 
     socket.once('close', () => { sockets.delete(socket) })
   })
   server.on(tls === null ? 'connection' : 'secureConnection', (socket: Socket) => {
-    speaking.set(socket, false)
+    speaking.set(socket, null)
     socket.once('close', () => { speaking.delete(socket) })
   })
   server.on('request', serve)
@@ -89,6 +91,7 @@ export function createListener(tls: Config['tls'], route: RequestListener, log: 
   })
   routeUpgrades(server, serve)
   complainOfTooMany(server, log)
+  const watching = giveUpOnSlowBodies(speaking)
 
   function endAfterAnswer(): void {
     draining = true
@@ -107,11 +110,14 @@ export function createListener(tls: Config['tls'], route: RequestListener, log: 
     })
     const done = Promise.all(closed)
     let over = false
-    void done.then(() => { over = true })
+    void done.then(() => {
+      over = true
+      clearInterval(watching)
+    })
     await Promise.race([done, sleep(LINGER, undefined, { ref: false })])
     while (!over) {
       server.closeIdleConnections()
-      for (const [socket, used] of speaking) if (!used) socket.destroy()
+      for (const [socket, asked] of speaking) if (asked === null) socket.destroy()
       await Promise.race([done, sleep(LOOK_FOR_IDLE, undefined, { ref: false })])
     }
   }
@@ -146,6 +152,19 @@ function pairOf({ certFile, keyFile }: NonNullable<Config['tls']>): { cert: Buff
 async function bind(server: NetServer, where: Listen): Promise<void> {
   server.listen({ ...where })
   await once(server, 'listening')
+}
+
+/** Uploads may last for hours, as long as something comes. A body that the application does not take yet is no client's fault. */
+function giveUpOnSlowBodies(speaking: ReadonlyMap<Socket, IncomingMessage | null>): NodeJS.Timeout {
+  const read = new WeakMap<Socket, number>()
+  return setInterval(() => {
+    for (const [socket, asked] of speaking) {
+      if (asked === null || asked.complete) continue
+      const isSilent = read.get(socket) === socket.bytesRead && asked.readableLength === 0
+      read.set(socket, socket.bytesRead)
+      if (isSilent) answerParserError(Object.assign(new Error('the body does not come'), { code: 'ERR_HTTP_REQUEST_TIMEOUT' }), socket)
+    }
+  }, LOOK_FOR_SILENT).unref()
 }
 
 function complainOfTooMany(server: Server, log: Log): void {
