@@ -16,6 +16,9 @@ export interface WorkerCalls {
   cut(): Promise<void>
 }
 
+/** The number of the reply to no call: calls can come now. */
+export const READY = 0
+
 /** One call to a worker. */
 export interface Call { readonly id: number, readonly name: keyof WorkerCalls, readonly argument: unknown }
 
@@ -26,6 +29,16 @@ type Here = Awaited<ReturnType<typeof serveHere>>
 
 /** Serves as one of several processes, which the one that started it configures. Resolves with the exit status. */
 export async function work(): Promise<number> {
+  try {
+    await serveUntilTold()
+    return 0
+  } finally {
+    // It would keep the process alive.
+    process.disconnect?.()
+  }
+}
+
+async function serveUntilTold(): Promise<void> {
   const { log, flush } = openLog('info', { shared: true })
   const mine = log.child({ worker: cluster.worker?.id })
   let begin: (first: Promise<Here>) => void
@@ -54,10 +67,12 @@ export async function work(): Promise<number> {
     )
   })
 
+  // What is sent before somebody listens is lost.
+  process.send?.({ id: READY, result: null } satisfies Reply)
+
   // A terminal sends these to every process of the group.
   process.on('SIGINT', () => {}).on('SIGHUP', () => {})
   await new Promise((resolve) => { process.on('SIGTERM', resolve) })
   await (await here).stop()
   flush()
-  return 0
 }

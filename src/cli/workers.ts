@@ -7,7 +7,7 @@ import { buildWorkersAdmin } from '../http/admin-workers.ts'
 import type { Log } from '../telemetry/log.ts'
 import { freeSocket } from './free-socket.ts'
 import type { Running } from './running.ts'
-import type { Call, Reply, WorkerCalls } from './worker.ts'
+import { READY, type Call, type Reply, type WorkerCalls } from './worker.ts'
 
 /** A worker, and how to ask it for something; what it can't answer any more is rejected. */
 interface Desk {
@@ -133,6 +133,7 @@ export async function serveInWorkers(count: number, first: Config, log: Log): Pr
 
 function openDesk(worker: Worker): Desk {
   const waiting = new Map<number, { readonly resolve: (result: unknown) => void, readonly reject: (error: Error) => void }>()
+  const ready = new Promise<unknown>((resolve, reject) => { waiting.set(READY, { resolve, reject }) })
   const gone = new Promise<void>((resolve) => {
     worker.once('exit', () => {
       for (const { reject } of waiting.values()) reject(new Error('the worker has ended'))
@@ -146,16 +147,19 @@ function openDesk(worker: Worker): Desk {
     if ('result' in reply) call?.resolve(reply.result)
     else call?.reject(new Error(reply.failure))
   })
-  let calls = 0
+  let calls = READY
   return {
     worker, gone,
     // oxlint-disable-next-line typescript/no-unsafe-type-assertion -- both ends are the same program
-    ask: ((name, ...[argument]) => new Promise((resolve, reject) => {
-      calls += 1
-      waiting.set(calls, { resolve, reject })
-      worker.send({ id: calls, name, argument } satisfies Call, (error) => {
-        if (error !== null) reject(error)
+    ask: (async (name, ...[argument]) => {
+      await ready
+      return new Promise((resolve, reject) => {
+        calls += 1
+        waiting.set(calls, { resolve, reject })
+        worker.send({ id: calls, name, argument } satisfies Call, (error) => {
+          if (error !== null) reject(error)
+        })
       })
-    })) as Desk['ask'],
+    }) as Desk['ask'],
   }
 }

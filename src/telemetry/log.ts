@@ -22,7 +22,7 @@ export function openLog(level: string, { stream, shared = false }: { stream?: De
   const options = { level, base: null, timestamp: pino.stdTimeFunctions.isoTime, formatters: { level: (label: string) => ({ level: label }) } }
   if (stream !== undefined) return { log: pino(options, stream), flush: () => {} }
   const destination = pino.destination({
-    fd: 1, sync: false, periodicFlush: FLUSH_EVERY_MS, ...(shared ? { minLength: PIPE_BYTES, maxWrite: PIPE_BYTES } : { minLength: BUFFER_BYTES }),
+    fd: 1, sync: false, periodicFlush: FLUSH_EVERY_MS, ...(shared ? { minLength: PIPE_BYTES / 2, maxWrite: PIPE_BYTES } : { minLength: BUFFER_BYTES }),
   })
   const flush = (): void => {
     try {
