@@ -36,8 +36,9 @@ const LOOK_FOR_SILENT = 30_000
 /** Longer than the idle time of the usual load balancers: who closes an idle connection should be the one who uses it, ms. */
 const KEEP_ALIVE = 72_000
 const MAX_CONNECTIONS = 20_000
-/** How long idle connections stay open when no new ones are taken any more, ms: a request may be on its way. */
+/** Idle connections stay open until nothing has come on any for so long, ms, at most for `LINGER_MOST`: a request may be on its way. */
 const LINGER = 1_000
+const LINGER_MOST = 10_000
 /** How often a closing listener looks for connections that have become idle, ms. */
 const LOOK_FOR_IDLE = 100
 /** How often it is logged that there are too many connections, ms. */
@@ -65,10 +66,14 @@ export function createListener(tls: Config['tls'], route: RequestListener, log: 
   /** More addresses of the same name. */
   const others: NetServer[] = []
   let draining = false
+  let askedAt = 0
   let closing: Promise<void> | null = null
 
   const serve: RequestListener = (request, response) => {
-    if (draining) response.shouldKeepAlive = false
+    if (draining) {
+      response.shouldKeepAlive = false
+      askedAt = Date.now()
+    }
     speaking.set(request.socket, request)
     route(request, response)
   }
@@ -114,7 +119,9 @@ export function createListener(tls: Config['tls'], route: RequestListener, log: 
       over = true
       clearInterval(watching)
     })
-    await Promise.race([done, sleep(LINGER, undefined, { ref: false })])
+    const begun = Date.now()
+    const isQuiet = (now: number): boolean => now - Math.max(begun, askedAt) >= LINGER || now - begun >= LINGER_MOST
+    while (!over && !isQuiet(Date.now())) await Promise.race([done, sleep(LOOK_FOR_IDLE, undefined, { ref: false })])
     while (!over) {
       server.closeIdleConnections()
       for (const [socket, asked] of speaking) if (asked === null) socket.destroy()

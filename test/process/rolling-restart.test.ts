@@ -18,9 +18,8 @@ const startBalancer = async (t: Test, targets: readonly { readonly url: string }
   const agent = new Agent({ keepAlive: true })
   let turn = 0
 
-  const pass = (req: IncomingMessage, body: string, res: ServerResponse, tries: number): void => {
-    turn += 1
-    const target = new URL(targets[turn % targets.length]?.url ?? '')
+  const pass = (req: IncomingMessage, body: string, res: ServerResponse, place: number, tries: number): void => {
+    const target = new URL(targets[place % targets.length]?.url ?? '')
     const { url: path = '/', headers, method = 'GET' } = req
     const upstream = ask({ host: target.hostname, port: target.port, path, method, headers, agent }, (answer) => {
       const { connection: _hop, ...rest } = answer.headers
@@ -29,14 +28,16 @@ const startBalancer = async (t: Test, targets: readonly { readonly url: string }
       answer.on('error', () => { res.destroy() })
     })
     upstream.on('error', (error: NodeJS.ErrnoException) => {
-      if (error.code === 'ECONNREFUSED' && tries > 0) pass(req, body, res, tries - 1)
+      if (error.code === 'ECONNREFUSED' && tries > 0) pass(req, body, res, place + 1, tries - 1)
       else res.writeHead(599, { 'x-cause': error.code ?? error.message }).end()
     })
     upstream.end(body)
   }
 
   const server = createServer((req, res) => {
-    void text(req).then((body) => { pass(req, body, res, targets.length) })
+    turn += 1
+    const place = turn
+    void text(req).then((body) => { pass(req, body, res, place, targets.length) })
   }).listen(0, '127.0.0.1')
   await once(server, 'listening')
   t.teardown(() => {

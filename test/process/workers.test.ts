@@ -69,7 +69,7 @@ void t.test('three workers serve one address as one gateway', async (t) => {
   await Promise.all(Array.from({ length: 60 }, async () => ask(`${url}/api/orders`)))
   await until('all of them have had requests', () => busy(gateway).size === 3)
 
-  t.test('the admin listener answers for all', async (t) => {
+  await t.test('the admin listener answers for all', async (t) => {
     await until('each request is counted once', async () => await metric(gateway, /gatehouse_requests_total\{route="\/api\/\*\*",kind="script",verdict="forward"\} (\d+)/) === 60)
     const { status, body } = await ask(`${admin}/readyz`)
     t.equal(status, 200)
@@ -85,12 +85,12 @@ void t.test('three workers serve one address as one gateway', async (t) => {
     t.equal((await ask(`${admin}/sessions`)).status, 400)
   })
 
-  t.test('a rate limit counts what all have seen', async (t) => {
+  await t.test('a rate limit counts what all have seen', async (t) => {
     const statuses = await Promise.all(Array.from({ length: 12 }, async () => (await ask(`${url}/oauth2/session`)).status))
     t.same(statuses.toSorted(), [...Array.from({ length: 5 }, () => 401), ...Array.from({ length: 7 }, () => 429)])
   })
 
-  t.test('one that dies is replaced, and nobody notices', async (t) => {
+  await t.test('one that dies is replaced, and nobody notices', async (t) => {
     const [first, ...others] = await children(gateway)
     process.kill(first ?? 0, 'SIGKILL')
     t.match(await nextEvent(gateway, 'worker_died', 0), { level: 'error', signal: 'SIGKILL' })
@@ -103,7 +103,7 @@ void t.test('three workers serve one address as one gateway', async (t) => {
     })
   })
 
-  t.test('SIGHUP reaches all', async (t) => {
+  await t.test('SIGHUP reaches all', async (t) => {
     gateway.rewrite({ routes: [{ path: '/api/**', access: 'public', maxBody: '1kb' }, { path: '/**' }] })
     gateway.hangUp()
     await nextEvent(gateway, 'reloaded', 0)
