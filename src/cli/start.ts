@@ -39,7 +39,7 @@ connection; one that can't be used is refused, and the log says why.
       flush()
       throw error
     }
-    const { address, stop } = running
+    const { address } = running
     // Whatever the level: who has started it waits for this line.
     log.child({}, { level: 'info' }).info(
       { event: 'listening', address, publicUrl: config.publicUrl }, `listening on ${address} for ${config.publicUrl.join(', ')}`,
@@ -48,7 +48,7 @@ connection; one that can't be used is refused, and the log says why.
     const signal = await stopped
     log.info({ event: 'stopping', signal }, 'finishing what runs')
     unfollow()
-    await stop()
+    await running.stop()
     log.info({ event: 'stopped' }, 'stopped')
     flush()
     return 0

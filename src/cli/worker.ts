@@ -53,7 +53,7 @@ async function serveUntilTold(): Promise<void> {
     reload: async (config) => (await here).reload(config),
     async admin({ method, url }) {
       const answer = await (await here).gateway.admin?.inject({ method, url })
-      return { status: answer?.statusCode ?? 404, type: String(answer?.headers['content-type'] ?? ''), body: answer?.body ?? '' }
+      return { status: answer?.statusCode ?? 404, type: answer?.headers['content-type'] ?? '', body: answer?.body ?? '' }
     },
     metrics: async () => (await here).gateway.metrics.registry.getMetricsAsJSON(),
     cut: async () => { (await here).cut() },

@@ -46,8 +46,10 @@ export async function serveInWorkers(count: number, first: Config, log: Log): Pr
     const since = Date.now()
     void desk.gone.then(async () => {
       serving.delete(desk)
+      if (draining) return
       if (Date.now() - since > SETTLED_AFTER) pause = PAUSE_FIRST
-      await replace(desk)
+      mourn(desk)
+      await replace()
     })
     return address
   }
@@ -63,18 +65,21 @@ export async function serveInWorkers(count: number, first: Config, log: Log): Pr
     return address
   }
 
-  async function replace({ worker }: Desk): Promise<void> {
-    if (draining) return
+  function mourn({ worker }: Desk): void {
     const { exitCode: code, signalCode: signal } = worker.process
     log.error({ event: 'worker_died', worker: worker.id, code, signal }, 'a worker has ended by itself; another one takes its place')
-    for (let done = false; !done && !draining;) {
-      await sleep(pause, undefined, { ref: false })
-      pause = Math.min(pause * 2, PAUSE_MOST)
-      if (draining) return
-      done = await add().then(() => true, (error: unknown) => {
-        log.error({ event: 'worker_failed', cause: causes(error) }, 'a worker could not start')
-        return false
-      })
+  }
+
+  /** Until it has been done. */
+  async function replace(): Promise<void> {
+    await sleep(pause, undefined, { ref: false })
+    pause = Math.min(pause * 2, PAUSE_MOST)
+    if (draining) return
+    try {
+      await add()
+    } catch (error) {
+      log.error({ event: 'worker_failed', cause: causes(error) }, 'a worker could not start')
+      await replace()
     }
   }
 

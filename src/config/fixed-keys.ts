@@ -20,7 +20,10 @@ export function fixedKeys(running: Config, next: Config): string[] {
 
 /** The same place with another user or password is no other place. */
 function placeOf(store: StoreLocation): unknown {
-  const bare = (url: string): string => url.replace(/\/\/[^/@]*@/, '//')
   if (store.kind === 'memory') return store
   return store.kind === 'redis' ? { ...store, url: bare(store.url) } : { ...store, urls: store.urls.map(bare) }
+}
+
+function bare(url: string): string {
+  return url.replace(/\/\/[^/@]*@/, '//')
 }

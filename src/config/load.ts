@@ -17,6 +17,8 @@ interface From {
   env: Environment
   /** Gets the path of every file that is looked at, also where that or the rest fails. */
   files?: Set<string>
+  /** The session key where none is given; a random one without it. */
+  spareKey?: Buffer
 }
 
 const reasons: Partial<Record<string, string>> = {
@@ -151,7 +153,7 @@ function warn(written: Written, finding: Finding): void {
  * Loads the configuration from a YAML file and the environment, which wins; without a file, from the environment alone.
  * @throws {ConfigurationError} with all the problems at once
  */
-export function loadConfig({ file, env, files }: From): { config: Config, warnings: string[] } {
+export function loadConfig({ file, env, files, spareKey }: From): { config: Config, warnings: string[] } {
   const named = file ?? env[fileVariable]
   const written: Written = {
     file: named === undefined || named === '' ? null : named,
@@ -196,7 +198,7 @@ export function loadConfig({ file, env, files }: From): { config: Config, warnin
   const problems = [...written.problems, ...[...mistakes, ...wrong].map((mistake) => place(written, mistake))]
   if (problems.length > 0) throw new ConfigurationError(problems.toSorted(byPlace))
 
-  if (config.session.keys.length === 0) config.session.keys = [spareKey]
+  if (config.session.keys.length === 0) config.session.keys = [spareKey ?? randomBytes(32)]
   for (const finding of findings) warn(written, finding)
   return { config, warnings: written.warnings }
 }
@@ -210,8 +212,5 @@ const nothingGiven: Problem = {
   instead: 'give a YAML file with --config FILE, or set at least GATEHOUSE_PUBLIC_URL, GATEHOUSE_UPSTREAM, '
     + 'GATEHOUSE_PROVIDER_ISSUER, GATEHOUSE_PROVIDER_CLIENT_ID and GATEHOUSE_PROVIDER_CLIENT_SECRET',
 }
-
-/** One for the life of the process: whoever loads anew must not end all sessions. */
-const spareKey = randomBytes(32)
 
 const byPlace = (a: Problem, b: Problem): number => (a.line ?? 0) - (b.line ?? 0) || (a.column ?? 0) - (b.column ?? 0)

@@ -35,7 +35,8 @@ function storeOf(counts: Counts): FastifyRateLimitStoreCtor {
     }
 
     incr(address: string, callback: (error: null, count: Count) => void, window: number): void {
-      void counts.add(`${this.#limit} ${window} ${address}`, window).then((count) => { callback(null, count) })
+      const count = async (): Promise<void> => { callback(null, await counts.add(`${this.#limit} ${window} ${address}`, window)) }
+      void count()
     }
 
     child(options: object): FastifyRateLimitStore {

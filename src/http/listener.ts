@@ -114,18 +114,19 @@ export function createListener(tls: Config['tls'], route: RequestListener, log: 
       await once(one, 'close')
     })
     const done = Promise.all(closed)
-    let over = false
+    const over = new AbortController()
     void done.then(() => {
-      over = true
+      over.abort()
       clearInterval(watching)
     })
+    const moment = async (): Promise<unknown> => Promise.race([done, sleep(LOOK_FOR_IDLE, undefined, { ref: false })])
     const begun = Date.now()
     const isQuiet = (now: number): boolean => now - Math.max(begun, askedAt) >= LINGER || now - begun >= LINGER_MOST
-    while (!over && !isQuiet(Date.now())) await Promise.race([done, sleep(LOOK_FOR_IDLE, undefined, { ref: false })])
-    while (!over) {
+    while (!over.signal.aborted && !isQuiet(Date.now())) await moment()
+    while (!over.signal.aborted) {
       server.closeIdleConnections()
       for (const [socket, asked] of speaking) if (asked === null) socket.destroy()
-      await Promise.race([done, sleep(LOOK_FOR_IDLE, undefined, { ref: false })])
+      await moment()
     }
   }
 

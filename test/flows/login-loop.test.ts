@@ -23,26 +23,6 @@ void t.test('an application that always sends the browser to the login: after fi
   t.equal((await browser.get(`${url}/oauth2/login?redirect=/orders`)).status, 200, 'who tries again by hand may')
 })
 
-void t.test('tokens that are spent as soon as they are given: a page, too', async (t) => {
-  const own = await startIdp({ lifetimes: { accessToken: 1 } })
-  t.teardown(() => own.close())
-  const { url } = await startGateway(t, { idp: own, config: { session: { lifetime: '50ms' } } })
-  const { answer } = await createBrowser().login(`${url}/orders`, 'alice')
-  t.equal(answer.headers.gatehouse, 'login_failed')
-})
-
-void t.test('another session’s cookie of our name beside the new one, which hides both: a page', async (t) => {
-  const { url, browser } = await loggedIn(t, { idp })
-  const planted = browser.cookies.header(new URL(url), { crossSite: false, topLevelGet: true })
-  const other = createBrowser()
-  const { answer } = await other.login(`${url}/orders`, 'bob')
-  t.not(answer.status, 400)
-  const victim = createBrowser()
-  victim.cookies.store(new URL(`${url}/orders/`), [`${planted.split('; ').find((one) => one.startsWith('gatehouse=')) ?? ''}; Path=/orders`])
-  const looped = await victim.login(`${url}/orders`, 'bob')
-  t.equal(looped.answer.headers.gatehouse, 'login_failed')
-})
-
 void t.test('logging out and in again is no loop', async (t) => {
   const { url, browser } = await loggedIn(t, { idp })
   for (let i = 0; i < 7; i += 1) {
