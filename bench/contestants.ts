@@ -5,8 +5,10 @@ import { fileURLToPath } from 'node:url'
 import { expectFile, findProgram } from './machine.ts'
 import type { Command } from './processes.ts'
 
-/** Everything that is measured, in the order of the tables. */
-export const CONTESTANTS = ['nginx', 'apache', 'http-proxy', 'gatehouse'] as const
+/** Everything that can be measured, in the order of the tables. */
+export const CONTESTANTS = [
+  'nginx', 'apache', 'http-proxy', 'gatehouse', 'gatehouse-redis', 'gatehouse-million',
+] as const
 
 /** One of the programs that are compared. */
 export type ContestantName = (typeof CONTESTANTS)[number]
@@ -21,8 +23,17 @@ export type Contestant = {
 
 type OidcClient = { clientId: string, clientSecret: string, redirectUri: string }
 
-/** What all contestants of one run share; `directory` is a temporary one for configurations and error logs. */
-export type Surroundings = { directory: string, core: number, upstreamPort: number, issuer: string }
+/**
+ * What all contestants of one run share; `directory` is a temporary one for configurations and error logs, `stores` has
+ * the URLs of those that keep their sessions in Redis.
+ */
+export type Surroundings = {
+  directory: string
+  core: number
+  upstreamPort: number
+  issuer: string
+  stores: ReadonlyMap<ContestantName, string>
+}
 
 const APACHE_MODULES = '/usr/lib/apache2/modules'
 const GATEHOUSE = fileURLToPath(new URL('../dist/main.js', import.meta.url))
@@ -36,7 +47,8 @@ export function expectInstalled(names: readonly ContestantName[]): void {
     findProgram('apache2', 'apache2')
     expectFile(join(APACHE_MODULES, 'mod_auth_openidc.so'), 'libapache2-mod-auth-openidc')
   }
-  if (names.includes('gatehouse')) {
+  if (names.some((name) => name.startsWith('gatehouse-'))) findProgram('redis-server', 'redis-server')
+  if (names.some((name) => name.startsWith('gatehouse'))) {
     try {
       readFileSync(GATEHOUSE)
     } catch {
@@ -94,17 +106,23 @@ const PREPARATIONS: Record<ContestantName, Preparation> = {
     return { client: null, command: nodeCommand('http-proxy', directory, core, [program], env) }
   },
 
-  gatehouse: (port, { directory, core, upstreamPort, issuer }) => {
-    const client = newClient('gatehouse', `http://127.0.0.1:${port}/oauth2/callback`)
-    const file = render(directory, 'gatehouse.yaml', {
-      ...client,
-      port: String(port),
-      upstreamPort: String(upstreamPort),
-      issuer,
-      sessionKey: randomBytes(32).toString('base64'),
-    })
-    return { client, command: nodeCommand('gatehouse', directory, core, [GATEHOUSE, 'start', '--config', file], {}) }
-  },
+  gatehouse: (port, place) => gatehouse('gatehouse', port, place),
+  'gatehouse-redis': (port, place) => gatehouse('gatehouse-redis', port, place),
+  'gatehouse-million': (port, place) => gatehouse('gatehouse-million', port, place),
+}
+
+function gatehouse(name: ContestantName, port: number, place: Surroundings): ReturnType<Preparation> {
+  const { directory, core, upstreamPort, issuer, stores } = place
+  const client = newClient(name, `http://127.0.0.1:${port}/oauth2/callback`)
+  const file = render(directory, 'gatehouse.yaml', {
+    ...client,
+    port: String(port),
+    upstreamPort: String(upstreamPort),
+    issuer,
+    sessionKey: randomBytes(32).toString('base64'),
+    store: stores.get(name) ?? 'memory:',
+  }, `${name}.yaml`)
+  return { client, command: nodeCommand(name, directory, core, [GATEHOUSE, 'start', '--config', file], {}) }
 }
 
 function nodeCommand(
@@ -127,12 +145,12 @@ function newClient(clientId: string, redirectUri: string): OidcClient {
   return { clientId, clientSecret: randomBytes(24).toString('hex'), redirectUri }
 }
 
-function render(directory: string, template: string, values: Record<string, string>): string {
+function render(directory: string, template: string, values: Record<string, string>, name = template): string {
   const text = readFileSync(new URL(`peers/${template}`, import.meta.url), 'utf8')
-  const file = join(directory, template)
-  writeFileSync(file, text.replaceAll(/@(\w+)@/g, (_, name: string) => {
-    const value = values[name]
-    if (value === undefined) throw new Error(`bench/peers/${template} asks for @${name}@, which nothing fills in`)
+  const file = join(directory, name)
+  writeFileSync(file, text.replaceAll(/@(\w+)@/g, (_, key: string) => {
+    const value = values[key]
+    if (value === undefined) throw new Error(`bench/peers/${template} asks for @${key}@, which nothing fills in`)
     return value
   }), { mode: 0o600 })
   return file

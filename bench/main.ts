@@ -13,7 +13,9 @@ import { killAll, stopAll } from './processes.ts'
 import { judge } from './promises.ts'
 import { markdownReport, textReport } from './report.ts'
 import { measureRound, type Subject, warmUp } from './round.ts'
+import { describeMemory } from './session-memory.ts'
 import { measureStarts, startAndWait } from './starts.ts'
+import { startStores } from './stores.ts'
 import { processTree, residentMemory, watchOthers } from './usage.ts'
 import { measureWebSockets } from './websockets.ts'
 
@@ -24,11 +26,13 @@ async function run(options: Options, directory: string): Promise<boolean> {
   expectInstalled(options.only)
   const machine = describeMachine()
   const cores = pickCores()
-  pinSelf(cores.load)
 
+  // Filling them is quicker with both cores.
+  const stores = await startStores(options.only, { directory, core: cores.load, progress })
+  pinSelf(cores.load)
   const [upstreamPort = 0, ...ports] = await freePorts(1 + options.only.length)
   const provider = await startProvider()
-  const place = { directory, core: cores.gateway, upstreamPort, issuer: provider.issuer }
+  const place = { directory, core: cores.gateway, upstreamPort, issuer: provider.issuer, stores }
   const contestants = options.only.map((name, index) => contestant(name, ports[index] ?? 0, place))
   await startAndWait(upstream(directory, cores.load, upstreamPort, BODY), upstreamPort)
 
@@ -111,6 +115,10 @@ async function main(): Promise<number> {
   try {
     if (options.websocket) {
       process.stdout.write(await measureWebSockets(options, directory, progress))
+      return 0
+    }
+    if (options.memory) {
+      process.stdout.write(await describeMemory(directory))
       return 0
     }
     const kept = await run(options, directory)

@@ -3,7 +3,8 @@ import { type Measured, type Reading, ratio } from './figures.ts'
 /** A promise about Gatehouse's cost and what a run says of it; `kept` is null when a contestant was left out. */
 export type PromiseResult = { text: string, measured: number, kept: boolean | null }
 
-type Rule = { text: string, peer: string, of: Reading, atLeast?: number, atMost?: number }
+// Without a name it is about gatehouse itself.
+type Rule = { text: string, name?: string, peer: string, of: Reading, atLeast?: number, atMost?: number }
 
 const RULES: readonly Rule[] = [
   {
@@ -30,13 +31,27 @@ const RULES: readonly Rule[] = [
     of: (it) => it.rounds.map((round) => round.steadyP99),
     atMost: 1,
   },
+  {
+    text: 'with Redis at least 0.9 of the requests per second with the memory store',
+    name: 'gatehouse-redis',
+    peer: 'gatehouse',
+    of: (it) => it.rounds.map((round) => round.requestsPerSecond),
+    atLeast: 0.9,
+  },
+  {
+    text: 'the same with a million other sessions in Redis',
+    name: 'gatehouse-million',
+    peer: 'gatehouse',
+    of: (it) => it.rounds.map((round) => round.requestsPerSecond),
+    atLeast: 0.9,
+  },
 ]
 
 /** Holds the promises against what was measured, each by the median of the ratios of single rounds. */
 export function judge(all: readonly Measured[]): PromiseResult[] {
-  const named = (name: string): Measured | undefined => all.find((it) => it.name === name)
-  return RULES.map(({ text, peer, of, atLeast = 0, atMost = Number.POSITIVE_INFINITY }) => {
-    const measured = ratio(of, named('gatehouse'), named(peer))
+  const named = (wanted: string): Measured | undefined => all.find((it) => it.name === wanted)
+  return RULES.map(({ text, name = 'gatehouse', peer, of, atLeast = 0, atMost = Number.POSITIVE_INFINITY }) => {
+    const measured = ratio(of, named(name), named(peer))
     return { text, measured, kept: Number.isNaN(measured) ? null : measured >= atLeast && measured <= atMost }
   })
 }

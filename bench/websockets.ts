@@ -43,7 +43,7 @@ export async function measureWebSockets(
     upstreamPort,
   )
   const provider = await startProvider()
-  const place = { directory, core: cores.gateway, upstreamPort, issuer: provider.issuer }
+  const place = { directory, core: cores.gateway, upstreamPort, issuer: provider.issuer, stores: new Map() }
   const nginx = await startAndWait(nginxForWebSockets(nginxPort, place), nginxPort)
   const gatehouse = contestant('gatehouse', gatehousePort, place)
   if (gatehouse.client)

@@ -14,14 +14,17 @@ import type { LogoutState, Services } from './http/endpoints/endpoint.ts'
 import { createFactReader } from './http/facts.ts'
 import { createAnswers, handleFailures } from './http/failures.ts'
 import { registerGate } from './http/gate.ts'
+import { isLastOnConnection } from './http/last-on-connection.ts'
 import { createLimits } from './http/limits.ts'
 import { createListener, type Listener } from './http/listener.ts'
 import type { LoginState } from './http/login-state.ts'
 import { newRequestId, observe } from './http/observe.ts'
 import { compileLoginRedirects } from './http/proxy/login-redirect.ts'
 import { createPools, type Pools, type Upstreams } from './http/proxy/upstreams.ts'
-import { createStreams, type Streams } from './http/proxy/streams.ts'
+import { STREAM_KINDS, createStreams, type Streams } from './http/proxy/streams.ts'
+import { createReadiness } from './http/readiness.ts'
 import { createSealedState } from './http/sealed-state.ts'
+import { closeInStages, hasBody } from './http/staged-close.ts'
 import { rewriteTarget } from './http/target.ts'
 import { createAccessTokens, type AccessTokens } from './oidc/access-token.ts'
 import { openProvider, type Provider } from './oidc/provider.ts'
@@ -30,6 +33,7 @@ import { openStore } from './store/open.ts'
 import type { Store } from './store/store.ts'
 import type { Log } from './telemetry/log.ts'
 import { createMetrics, type Metrics } from './telemetry/metrics.ts'
+import type { Tracing } from './telemetry/tracing.ts'
 import { createTokens } from './token/acquire.ts'
 import { createRouteTokens, type RouteTokens } from './token/exchange.ts'
 import { createRefresher, type Refresher } from './token/refresh.ts'
@@ -56,6 +60,7 @@ export interface Gatehouse {
 interface Lasting {
   readonly log: Log
   readonly metrics: Metrics
+  readonly tracing: Tracing | null
   readonly store: Store
   readonly provider: Provider
   readonly sessions: Sessions
@@ -77,27 +82,30 @@ interface Shell {
 const UNSAVED_WAIT = 5_000
 
 /** Puts the gateway together: what lasts, the shell that a configuration makes, and the listener in front of both. */
-export async function buildApp(config: Config, log: Log): Promise<Gatehouse> {
+export async function buildApp(config: Config, log: Log, tracing: Tracing | null = null): Promise<Gatehouse> {
   // One object for as long as the process lives: what it says follows the configuration.
   const session = { ...config.session }
   const metrics = createMetrics()
-  const store = await openStore(session, log, metrics)
-  const provider = openProvider(config.provider, log)
+  const store = await openStore(session, log, metrics, tracing)
+  const provider = openProvider(config.provider, log, metrics, tracing)
   const sessions = openSessions({ store, settings: session, log, metrics })
   const refresher = createRefresher({ provider, store, sessions, log, metrics })
   const lasting: Lasting = {
-    log, metrics, store, provider, sessions, refresher,
+    log, metrics, tracing, store, provider, sessions, refresher,
     routeTokens: createRouteTokens({ provider, refresher, sessions, log }),
     bearers: createAccessTokens(provider),
     streams: createStreams(sessions),
     pools: createPools(),
     counts: createCounts(store),
   }
+  metrics.watchStreams(STREAM_KINDS, (kind) => lasting.streams.count(kind))
 
   let shell = await buildShell(config, lasting)
   const listener = createListener(config.tls, (request, response) => { shell.route(request, response) }, log)
   let draining = false
-  const admin = config.admin === null ? null : buildAdmin({ provider, store, sessions, metrics, isDraining: () => draining })
+  const readiness = createReadiness({ provider, store, isDraining: () => draining })
+  metrics.watchReady(async () => (await readiness()).ready)
+  const admin = config.admin === null ? null : buildAdmin({ provider, sessions, metrics, readiness, log })
 
   let tls = config.tls
   async function reload(next: Config): Promise<void> {
@@ -135,7 +143,7 @@ export async function buildApp(config: Config, log: Log): Promise<Gatehouse> {
 
 /** What a request walks through, in the order in which it meets the parts. */
 async function buildShell(config: Config, lasting: Lasting): Promise<Shell> {
-  const { log, metrics, store, provider, sessions, refresher, streams } = lasting
+  const { log, metrics, tracing, store, provider, sessions, refresher, streams } = lasting
 
   // The raw target is looked at before anything routes on it.
   const lines: FastifyBaseLogger = log
@@ -160,13 +168,17 @@ async function buildShell(config: Config, lasting: Lasting): Promise<Shell> {
   const routes = compileRoutes(config.routes, config.basePath)
   const facts = createFactReader({ publicUrls: config.publicUrl, trustedProxies: config.trustedProxies, overSocket: 'path' in config.listen, readTicket: cookies.ticket })
   app.decorateRequest('context', null)
-  observe(app, config, metrics)
+  observe(app, { config, log, metrics, tracing })
   handleFailures(app, answers)
-  app.addHook('onRequest', (request, _reply, done) => {
+  app.addHook('onRequest', (request, reply, done) => {
+    if (hasBody(request.raw)) closeInStages(request.raw)
+    if (isLastOnConnection(request.raw)) reply.raw.shouldKeepAlive = false
     const read = facts.read(request.raw)
-    request.context = { now: Date.now(), facts: read, kind: null, route: null, session: null, verdict: 'none' }
+    const trace = tracing === null ? null : tracing.begin(read.method, read.headers)
+    request.context = { now: Date.now(), facts: read, kind: null, route: null, session: null, verdict: 'none', waited: 0, trace }
     if (read.method === 'TRACE' || read.method === 'TRACK') throw new Fault('method_not_allowed')
-    done()
+    if (trace === null) done()
+    else trace.within(done)
   })
   const limits = await createLimits(app, config.rateLimit, lasting.counts)
 
@@ -196,7 +208,7 @@ async function buildShell(config: Config, lasting: Lasting): Promise<Shell> {
   const upstreams = lasting.pools.openFor(routes.routes)
   await app.register(async (scope) => {
     await registerGate(scope, {
-      config, sessions, tokens, cookies, answers, streams,
+      config, sessions, tokens, cookies, answers, streams, metrics,
       gate, headers, upstreams,
       loginRedirects: compileLoginRedirects(routes.routes, provider),
     }, limits)

@@ -100,24 +100,38 @@ export class Fault extends Error {
   }
 }
 
-/** The chain of causes of an error as one line for the log, without stacks. */
+const MOST_CHARACTERS = 1_000
+
+/** The chain of causes of an error as one line for the log, without stacks, and without what could be a secret. */
 export function causes(error: unknown): string {
   const parts: string[] = []
   for (let at: unknown = error; at instanceof Error && parts.length < 6; at = at.cause) {
     const code = 'code' in at && typeof at.code === 'string' ? `${at.code}: ` : ''
     parts.push(at instanceof Fault ? at.code : `${code}${messageOf(at)}${oauthWords(at)}`)
   }
-  return parts.join(' ← ') || String(error)
+  return (parts.join(' ← ') || String(error)).replace(/[\p{Cc}\p{Cf}\p{Zl}\p{Zp}]/gu, ' ').slice(0, MOST_CHARACTERS)
 }
 
-/** JSON.parse quotes what it stumbles over, and that may be a piece of a token. */
-function messageOf(error: Error): string {
-  return error instanceof SyntaxError && error.message.includes('JSON') ? 'malformed JSON' : error.message
+function messageOf({ name, message }: Error): string {
+  // JSON.parse quotes what it stumbles over, and that may be a piece of a token.
+  if (name === 'SyntaxError' && message.includes('JSON')) return 'malformed JSON'
+  // A token that can't be sent as a header is quoted as a whole.
+  if (message.includes('invalid header value')) return 'invalid header value'
+  // What Redis does not understand it repeats, also a password.
+  return message.replace(/,? with args beginning with.*/s, '')
 }
 
 /** What a provider said by way of an OAuth error (RFC 6749, sections 4.1.2.1 and 5.2). */
 function oauthWords(error: object): string {
   if (!('error' in error) || typeof error.error !== 'string') return ''
   const description = 'error_description' in error && typeof error.error_description === 'string' ? `: ${error.error_description}` : ''
-  return ` (${error.error}${description})`.slice(0, 300)
+  const code = /^[a-z_]{1,60}$/.test(error.error) ? error.error : withoutSecrets(error.error)
+  return ` (${code}${withoutSecrets(description).slice(0, 300)})`
+}
+
+const UUID = /^[\da-f]{8}(?:-[\da-f]{4}){3}-[\da-f]{12}\.?$/i
+
+/** Some providers repeat what they were sent. What is long and has no space may be a token, but for the ids that help to find a trace. */
+function withoutSecrets(text: string): string {
+  return text.replace(/[\w.~+/=%-]{20,}/g, (run) => (UUID.test(run) ? run : '…'))
 }

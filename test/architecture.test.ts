@@ -15,6 +15,9 @@ const outsiders: [name: string, mayKnow: (file: string) => boolean][] = [
   ['openid-client', (file) => roomOf(file) === 'oidc'],
   ['jose', (file) => ['oidc', 'demo'].includes(roomOf(file))],
   ['keyv', (file) => roomOf(file) === 'store'],
+  ['@opentelemetry/', (file) => file === 'telemetry/open-telemetry.ts'],
+  // The main file of prom-client also loads OpenTelemetry's API.
+  ['prom-client', (file) => roomOf(file) === 'telemetry'],
   ['@keyv/', (file) => roomOf(file) === 'store'],
   ['oidc-provider', (file) => roomOf(file) === 'demo'],
   ['node:fs', mayTouchTheSystem],

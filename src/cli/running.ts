@@ -2,6 +2,7 @@ import { setTimeout as sleep } from 'node:timers/promises'
 import { buildApp, type Gatehouse } from '../app.ts'
 import type { Config } from '../config/schema.ts'
 import type { Log } from '../telemetry/log.ts'
+import { openTracing } from '../telemetry/tracing.ts'
 import { freeSocket } from './free-socket.ts'
 
 /** A gateway that serves, in this process or in workers. */
@@ -19,7 +20,8 @@ export interface Running {
 /** Serves in this process. Rejects when it can't listen, and leaves nothing open. */
 export async function serveHere(first: Config, log: Log): Promise<Running & { readonly gateway: Gatehouse }> {
   let config = first
-  const gateway = await buildApp(config, log)
+  const tracing = await openTracing(process.env, log)
+  const gateway = await buildApp(config, log, tracing)
   try {
     await gateway.listener.listen(config.listen)
   } catch (error) {
@@ -43,6 +45,7 @@ export async function serveHere(first: Config, log: Log): Promise<Running & { re
       }, config.shutdown.drain)
       await gateway.close()
       clearTimeout(cut)
+      await tracing?.close()
     },
     cut: () => { gateway.listener.cut() },
   }

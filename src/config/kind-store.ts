@@ -38,12 +38,24 @@ function formatNodes(scheme: string, urls: readonly string[]): string {
   return `redis${tls}+${scheme}://${login === undefined ? '' : `${login}@`}${hosts}`
 }
 
+// A user name or password with a bare % could not be read.
+function decodes(text: string): boolean {
+  const [, login = ''] = /^[^@]*?:\/\/([^@]*)@/.exec(text) ?? []
+  try {
+    decodeURIComponent(login)
+    return true
+  } catch {
+    return false
+  }
+}
+
 /** `memory`, `memory:?max=N`, or a URL of Redis, one node, a cluster or sentinels. */
 export const store: Kind<StoreLocation> = {
   name: 'store',
   json: { type: 'string', pattern: '^(memory:?(\\?max=[1-9][0-9]*)?|rediss?(\\+(cluster|sentinel))?://.+)$' },
   parse(written, { refuse }) {
     const text = typeof written === 'string' ? written : ''
+    if (!decodes(text)) return refuse('must have the user name and password percent-encoded: write % as %25')
     const location = parseMemory(text) ?? parseSingle(text) ?? parseNodes(text)
     if (location !== undefined) return location
     return refuse(`must be one of ${forms}${text.includes('@') ? '' : `, not ${quote(written)}`}`)

@@ -29,7 +29,11 @@ interface Leaf { readonly target: CompiledRoute | 'endpoint', readonly host: str
 
 /** Compiles the configured routes and the gateway's own paths under `basePath`. */
 export function compileRoutes(configured: readonly Route[], basePath: string): RouteTable {
-  const routes = configured.map((route, index): CompiledRoute => ({ ...route, index, label: labelOf(route) }))
+  const routes = configured.map((route, index): CompiledRoute => {
+    const series = labelOf({ ...route, host: null })
+    const isUnique = configured.every((other, i) => i === index || labelOf({ ...other, host: null }) !== series)
+    return { ...route, index, label: labelOf(route), series: isUnique ? series : `${series} [${index}]` }
+  })
   const methods = new Set(configured.flatMap((route) => route.methods ?? []))
   const exact = newNode()
   // Where readings are looked up: a pattern with percent-encodings is found by what it means, too.

@@ -80,6 +80,8 @@ export type Verdict =
 /** A configured route with what is worked out once. */
 export interface CompiledRoute extends Route {
   readonly index: number
-  /** The pattern with its host and methods, for people and metrics. */
+  /** The pattern with its host and methods, for people. */
   readonly label: string
+  /** The pattern with its methods, for metrics: unique among the routes, and without the host. */
+  readonly series: string
 }

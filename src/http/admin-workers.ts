@@ -1,5 +1,5 @@
 import Fastify, { type FastifyInstance, type FastifyReply } from 'fastify'
-import { aggregate } from '../telemetry/metrics.ts'
+import { aggregate } from '../telemetry/aggregate.ts'
 
 interface Asked { readonly method: 'GET' | 'DELETE', readonly url: string }
 interface Answered { readonly status: number, readonly type: string, readonly body: string }

@@ -1,6 +1,7 @@
 import type { FastifyRequest } from 'fastify'
 import type { CompiledRoute, Facts, RequestKind } from '../gate/verdict.ts'
 import type { Session } from '../session/session.ts'
+import type { RequestTrace } from '../telemetry/tracing.ts'
 
 /** What the gateway knows about a request while it walks through. */
 export interface Context {
@@ -14,6 +15,10 @@ export interface Context {
   session: Session | null
   /** What became of it, for the log and the metrics: `forward`, or the code of the answer. */
   verdict: string
+  /** How long it has waited for its upstream, ms. */
+  waited: number
+  /** Its place in a trace; `null` without tracing. */
+  readonly trace: RequestTrace | null
 }
 
 declare module 'fastify' {

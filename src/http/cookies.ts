@@ -4,6 +4,7 @@ import type { FastifyInstance } from 'fastify'
 import { LRUCache } from 'lru-cache'
 import type { Config } from '../config/schema.ts'
 import { readTicket, type Ticket } from '../session/ticket.ts'
+import { placesOf } from './cookie-places.ts'
 
 /** How long a login may take, seconds. */
 export const LOGIN_SECONDS = 600
@@ -14,6 +15,7 @@ const TRIES_SECONDS = 60
 /** The cookie outlives its session by so much, seconds: a page that is still open hears that it has ended, not that it never was. */
 const COOKIE_GRACE = 3600
 const MAX_OPENED = 20_000
+const NONE: readonly Ticket[] = []
 
 /** The gateway's cookies: one session ticket, a few login bindings, a counter of logins. */
 export interface Cookies {
@@ -21,6 +23,12 @@ export interface Cookies {
   readonly isOwn: (name: string) => boolean
   /** The ticket in a Cookie header; `null` without exactly one that opens. */
   readonly ticket: (header: string | undefined) => Ticket | null
+  /** Whether a Cookie header has more than one session cookie that opens. */
+  areTwo(header: string | undefined): boolean
+  /** Set-Cookie values that clear the session cookie wherever it may have been set, and note that for ten minutes. */
+  clearEverywhere(host: string, path: string): string[]
+  /** Whether that was noted. */
+  wereCleared(header: string | undefined): boolean
   /** Set-Cookie values. */
   setTicket(ticket: Ticket): string
   clearTicket(): string
@@ -52,7 +60,8 @@ export async function createCookies(app: FastifyInstance, config: Config): Promi
   const name = cookieName(session.cookie, secure)
   const loginNames = Array.from({ length: LOGIN_SLOTS }, (_, slot) => `${name}-login-${slot}`)
   const triesName = `${name}-tries`
-  const own = new Set([name, triesName, ...loginNames])
+  const clearedName = `${name}-cleared`
+  const own = new Set([name, triesName, clearedName, ...loginNames])
   const cookieSeconds = Math.ceil(session.lifetime / 1000) + COOKIE_GRACE
   const codec = await openCodec(app, session.keys, cookieSeconds)
   const opened = new LRUCache<string, Ticket>({ max: MAX_OPENED })
@@ -81,6 +90,11 @@ export async function createCookies(app: FastifyInstance, config: Config): Promi
     return `${triesName}=${tries}.${markOf(target)}.${logins}; ${always}; SameSite=${loginSameSite}; Max-Age=${TRIES_SECONDS}`
   }
 
+  function openTickets(header: string | undefined): readonly Ticket[] {
+    const values = cookieValues(header, name)
+    return values.length === 0 ? NONE : values.map(openTicket).filter((ticket) => ticket !== null)
+  }
+
   function bindings(header: string | undefined): Binding[] {
     return loginNames.flatMap((loginName, slot) => cookieValues(header, loginName).flatMap((value) => {
       const secret = codec.open('login', value)?.get('secret')
@@ -91,12 +105,18 @@ export async function createCookies(app: FastifyInstance, config: Config): Promi
   return {
     isOwn: (other) => own.has(other),
     ticket(header) {
-      const values = cookieValues(header, name)
-      if (values.length === 0) return null
-      const tickets = values.map(openTicket).filter((ticket) => ticket !== null)
+      const tickets = openTickets(header)
       // Two that open: one of them may have been planted from a neighbouring host. Nobody can tell which.
       return tickets.length === 1 ? tickets[0] ?? null : null
     },
+    areTwo: (header) => openTickets(header).length > 1,
+    clearEverywhere: (host, path) => [
+      ...placesOf(host, path).filter((place) => !name.startsWith('__Host-') || (place.domain === null && place.path === '/')).map((place) => (
+        `${name}=; Path=${place.path}; HttpOnly${secure ? '; Secure' : ''}${place.domain === null ? '' : `; Domain=${place.domain}`}; Max-Age=0`
+      )),
+      `${clearedName}=1; ${always}; SameSite=Lax; Max-Age=${LOGIN_SECONDS}`,
+    ],
+    wereCleared: (header) => cookieValues(header, clearedName).length > 0,
     setTicket: (ticket) => `${name}=${codec.seal('ticket', { id: ticket.id, key: ticket.key })}; ${always}${domain}; SameSite=${sameSite}; Max-Age=${cookieSeconds}`,
     clearTicket: () => `${name}=; ${always}${domain}; SameSite=${sameSite}; Max-Age=0`,
     bindings,

@@ -4,6 +4,7 @@ import { Fault } from '../errors.ts'
 import { hostOf } from '../gate/pipeline.ts'
 import type { Client, Facts } from '../gate/verdict.ts'
 import type { Ticket } from '../session/ticket.ts'
+import { isChunkedInOld } from './last-on-connection.ts'
 import { targetOf } from './target.ts'
 
 interface FactReader {
@@ -30,6 +31,7 @@ export function createFactReader({ publicUrls, trustedProxies, overSocket, readT
     read(request) {
       const target = targetOf(request)
       if (!target.ok) throw new Fault('bad_request', { cause: new Error(target.problem) })
+      if (isChunkedInOld(request)) throw new Fault('bad_request', { cause: new Error('an HTTP/1.0 request is chunked') })
       const { headers, rawHeaders } = request
       const hosts = hostCount(rawHeaders)
       if (hosts > 1) throw new Fault('bad_request', { cause: new Error('the request has more than one Host') })

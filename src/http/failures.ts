@@ -25,6 +25,8 @@ export function createAnswers(config: Config, cookies: Cookies): Answers {
       ...(answer.authenticate === undefined ? {} : { 'www-authenticate': answer.authenticate }),
       ...(answer.retryAfter === undefined ? {} : { 'retry-after': String(answer.retryAfter) }),
       ...(answer.allow === undefined ? {} : { allow: answer.allow }),
+      // RFC 9110, section 15.5.9.
+      ...(answer.status === 408 ? { connection: 'close' } : {}),
       ...(answer.location === undefined ? {} : { location: answer.location }),
     }
   }

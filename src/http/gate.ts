@@ -4,9 +4,11 @@ import type { FastifyInstance } from 'fastify'
 import { challenge } from '../gate/challenge.ts'
 import type { Gate } from '../gate/pipeline.ts'
 import { contextOf } from './context.ts'
+import { noteDenial } from './denials.ts'
 import { keepForm, keepsForm } from './kept-form.ts'
 import type { Limits } from './limits.ts'
 import { forward, type ForwardServices } from './proxy/forward.ts'
+import { remedyForTwo } from './two-sessions.ts'
 
 /** What requests to the application walk through. */
 export interface GateServices extends ForwardServices {
@@ -27,10 +29,10 @@ export async function registerGate(app: FastifyInstance, services: GateServices,
     if (verdict.type === 'forward') return forward(services, verdict, request, reply)
     const { denial, kind, route } = verdict
     context.kind = kind
-    if (denial.reason === 'forbidden') {
-      request.log.info({ event: 'forbidden', id: request.id, route: route?.label, why: denial.why }, 'a session lacks a claim')
-    }
+    noteDenial(request, denial, route?.label)
     const answer = challenge(denial, kind, context.facts, route, { basePath: config.basePath, message: config.scripts.message })
+    const two = answer.status === 302 ? remedyForTwo(cookies, context.facts) : null
+    if (two !== null) return answers.send(request, reply.header('set-cookie', two.setCookie), two.answer ?? answer)
     if ((kind === 'form' || kind === 'frame') && answer.loginUrl !== undefined && keepsForm(request, route)) return keepForm(request, reply, answer, config, cookies)
     return answers.send(request, reply, answer)
   })

@@ -10,9 +10,13 @@ import type { Cookies } from './cookies.ts'
 import { readFormFields } from './form-fields.ts'
 import { buttonText, renderPage, scriptLiteral, type Page } from './pages.ts'
 import { POST_KEPT_FORM_PATH, storageKey } from './post-kept-form.ts'
+import { readBody } from './read-body.ts'
 
 /** A larger form is not kept, bytes. */
 const MAX_FORM_BYTES = 256 * 1024
+
+/** A longer wait for it helps nobody, ms: who sends it is not known, and may be many. */
+const BODY_WITHIN = 30_000
 
 const KEPT_TYPES = /^(?:application\/x-www-form-urlencoded|multipart\/form-data)\s*(?:;|$)/i
 
@@ -27,12 +31,13 @@ export function keepsForm(request: FastifyRequest, route: CompiledRoute | null):
 
 /**
  * Answers a posted form with the 401 page that keeps its fields in the browser's own sessionStorage; files, and more than
- * 256 kB, with a 413 page that tells how to send them all the same. Throws `bad_request` for a body that is no form.
+ * 256 kB, with a 413 page that tells how to send them all the same. Throws `bad_request` for a body that is no form, or has
+ * not come within 30 s.
  */
 export async function keepForm(request: FastifyRequest, reply: FastifyReply, answer: Answer, config: Config, cookies: Cookies): Promise<FastifyReply> {
   const { facts, kind } = contextOf(request)
   const type = request.headers['content-type'] ?? ''
-  const body = await readBody(request)
+  const body = await readBody(request.raw, MAX_FORM_BYTES, BODY_WITHIN)
   const form = body === null ? null : await readFormFields(body, type).catch((cause: unknown) => { throw new Fault('bad_request', { cause }) })
   const loginUrl = new URL(answer.loginUrl ?? `${facts.origin}${config.basePath}/login`)
   const send = (status: number, code: Code, page: Omit<Page, 'requestId'>): FastifyReply => {
@@ -76,21 +81,3 @@ link.textContent=${word('Sign in in a new tab')};link.href=${scriptLiteral(login
 
 /** Who goes back after that comes to the form, not to a page that would post it once more. */
 const LEAVE_FOR_GOOD = 'link.onclick=function(e){e.preventDefault();location.replace(link.href)}'
-
-/** The whole body, or `null` when it is too large to be kept; the rest is let run out, so that the browser gets to the answer. */
-async function readBody(request: FastifyRequest): Promise<Buffer | null> {
-  const chunks: Buffer[] = []
-  let size = Number(request.headers['content-length'] ?? 0)
-  if (size <= MAX_FORM_BYTES) {
-    size = 0
-    for await (const chunk of request.raw.iterator({ destroyOnReturn: false })) {
-      if (!Buffer.isBuffer(chunk)) throw new Fault('bad_request')
-      size += chunk.length
-      if (size > MAX_FORM_BYTES) break
-      chunks.push(chunk)
-    }
-  }
-  if (size <= MAX_FORM_BYTES) return Buffer.concat(chunks)
-  request.raw.resume()
-  return null
-}

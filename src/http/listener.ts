@@ -8,6 +8,7 @@ import { setTimeout as sleep } from 'node:timers/promises'
 import type { Config, Listen } from '../config/schema.ts'
 import { faults } from '../errors.ts'
 import type { Log } from '../telemetry/log.ts'
+import { routeExpectations } from './expectation.ts'
 import { answerParserError, rawProblem } from './failures.ts'
 import { GatewayRequest, routeUpgrades } from './upgrades.ts'
 
@@ -87,8 +88,7 @@ export function createListener(tls: Config['tls'], route: RequestListener, log: 
   })
   server.on('request', serve)
   server.on('clientError', (error: Error, socket: Socket) => { answerParserError(error, socket) })
-  // What somebody may expect beside `100-continue` is nothing that a proxy has to understand (RFC 9110, section 10.1.1).
-  server.on('checkExpectation', (request, response) => { server.emit('request', request, response) })
+  routeExpectations(server)
   server.on('connect', (_request, socket: Socket) => {
     // Node takes its own listener away: a reset would end the process.
     socket.on('error', () => { socket.destroy() })

@@ -1,34 +1,60 @@
 import { performance } from 'node:perf_hooks'
-import type { FastifyInstance } from 'fastify'
+import type { FastifyInstance, FastifyReply, FastifyRequest } from 'fastify'
 import { classify } from '../gate/classify.ts'
 import type { Config } from '../config/schema.ts'
+import type { Log } from '../telemetry/log.ts'
 import type { Metrics } from '../telemetry/metrics.ts'
+import { traceIdOf, type Tracing } from '../telemetry/tracing.ts'
+import { printable } from './printable.ts'
 
-/** One access line and one count for each request, when its answer has ended. */
-export function observe(app: FastifyInstance, config: Config, metrics: Metrics): void {
+interface Observers {
+  readonly config: Pick<Config, 'scripts' | 'basePath'>
+  readonly log: Log
+  readonly metrics: Pick<Metrics, 'countRequest'>
+  readonly tracing: Tracing | null
+}
+
+/** One access line, one count and, with tracing, one span for each request, when its answer has ended. */
+export function observe(app: FastifyInstance, { config, log, metrics, tracing }: Observers): void {
   app.addHook('onResponse', (request, reply, done) => {
     const { context } = request
-    const verdict = context?.verdict ?? 'refused'
-    const route = context?.route?.label ?? '-'
-    if (context !== null) {
-      const kind = context.kind ?? classify(context.facts.method, context.facts.headers, config.scripts)
-      metrics.countRequest(route, kind, verdict)
+    // What has no context was refused before anything could be said about it.
+    const verdict = context?.verdict ?? String(reply.getHeader('gatehouse') ?? 'refused')
+    const kind = context?.kind ?? classify(request.method, request.headers, config.scripts)
+    metrics.countRequest(context?.route?.series ?? '-', kind, verdict)
+    if (log.isLevelEnabled('info')) log.info(accessLine(request, reply, verdict, tracing))
+    if (context !== null && context.trace !== null) {
+      context.trace.end({ id: request.id, route: context.route?.path ?? ownRoute(request, config), kind, verdict, status: reply.raw.statusCode })
     }
-    const line = {
-      event: 'request',
-      id: request.id,
-      method: request.method,
-      // Never the query: codes, states and other people's secrets travel there.
-      path: context?.facts.path ?? '-',
-      status: reply.raw.statusCode,
-      verdict,
-      route,
-      ms: Math.round(reply.elapsedTime * 10) / 10,
-      client: context?.facts.client.address ?? request.socket.remoteAddress,
-    }
-    request.log.info(reply.raw.writableFinished || line.status === 101 ? line : { ...line, aborted: true })
     done()
   })
+}
+
+function accessLine(request: FastifyRequest, reply: FastifyReply, verdict: string, tracing: Tracing | null): Record<string, unknown> {
+  const { context } = request
+  const status = reply.raw.statusCode
+  const line: Record<string, unknown> = {
+    event: 'request',
+    id: request.id,
+    method: request.method,
+    // Never the query: codes, states and other people's secrets travel there.
+    path: context === null ? '-' : printable(context.facts.path),
+    status,
+    verdict,
+    route: context?.route?.label ?? '-',
+    ms: Math.round(reply.elapsedTime * 10) / 10,
+    client: context?.facts.client.address ?? request.socket.remoteAddress,
+  }
+  const { traceparent } = request.headers
+  if (tracing !== null || traceparent !== undefined) line['trace_id'] = context?.trace?.traceId ?? traceIdOf(traceparent) ?? undefined
+  if (!reply.raw.writableFinished && status !== 101) line['aborted'] = true
+  return line
+}
+
+/** The gateway's own URLs are few, and none is made by a client. */
+function ownRoute(request: FastifyRequest, { basePath }: Pick<Config, 'basePath'>): string | null {
+  const { url } = request.routeOptions
+  return url?.startsWith(`${basePath}/`) === true ? url : null
 }
 
 let count = 0

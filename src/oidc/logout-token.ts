@@ -16,6 +16,8 @@ const TYPES = new Set(['logout+jwt', 'application/logout+jwt', 'jwt'])
 /** How old a logout token may be, and how much clocks may differ, seconds. */
 const MAX_AGE = 300
 const TOLERANCE = 30
+/** What is kept of a logout is kept by these, characters. */
+const MAX_NAME = 1_000
 
 /**
  * Validates a logout token (OpenID Connect Back-Channel Logout 1.0, section 2.6) but for the replay of its `jti`. Rejects
@@ -39,6 +41,7 @@ export async function readLogoutToken(provider: Provider, token: string): Promis
     }
     if (typeof sub !== 'string' && typeof sid !== 'string') throw new Error('it names neither sub nor sid')
     if (typeof iat !== 'number' || typeof jti !== 'string' || jti === '') throw new Error('iat or jti is not of its type')
+    if ([jti, sub, sid].some((name) => typeof name === 'string' && name.length > MAX_NAME)) throw new Error('jti, sub or sid is too long')
     return { issuer, jti, subject: typeof sub === 'string' ? sub : null, sid: typeof sid === 'string' ? sid : null }
   } catch (error) {
     if (isUnreachable(error)) throw new Fault('provider_unavailable', { cause: error })

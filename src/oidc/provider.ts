@@ -3,8 +3,11 @@ import { Configuration, None, allowInsecureRequests, customFetch, discovery, typ
 import type { Config } from '../config/schema.ts'
 import { Fault, causes } from '../errors.ts'
 import type { Log } from '../telemetry/log.ts'
+import type { Metrics } from '../telemetry/metrics.ts'
+import type { Tracing } from '../telemetry/tracing.ts'
 import { clientAuthentication } from './client-authentication.ts'
 import { createSigningKeys, type SigningKeys } from './keys.ts'
+import { createObservedCalls } from './observed-calls.ts'
 import { createTransport } from './transport.ts'
 
 /** The provider once it has been discovered. */
@@ -19,6 +22,7 @@ export interface Provider {
   discovered(): Promise<Discovered>
   /** The same without waiting: `null` until the first discovery. */
   peek(): Discovered | null
+  /** As they are now. */
   readonly settings: Config['provider']
   /** Goes over to other settings of the same client as soon as the provider has been discovered with them. */
   configure(settings: Config['provider']): void
@@ -29,8 +33,8 @@ const RETRY_FIRST = 1_000
 const RETRY_MOST = 30_000
 
 /** Begins to discover the provider (OpenID Connect Discovery 1.0), in the background and until it succeeds. */
-export function openProvider(first: Config['provider'], log: Log): Provider {
-  let current = begin(first, log)
+export function openProvider(first: Config['provider'], log: Log, metrics: Metrics, tracing: Tracing | null): Provider {
+  let current = begin(first, log, metrics, tracing)
   let next: Client | null = null
 
   /** What a call has begun with it ends with: who is replaced stays open, and its idle connections close by themselves. */
@@ -50,7 +54,7 @@ export function openProvider(first: Config['provider'], log: Log): Provider {
     configure(settings) {
       if (isDeepStrictEqual(settings, (next ?? current).settings)) return
       void next?.close()
-      next = begin(settings, log)
+      next = begin(settings, log, metrics, tracing)
     },
     async close() {
       await Promise.all([current.close(), next?.close()])
@@ -61,8 +65,9 @@ export function openProvider(first: Config['provider'], log: Log): Provider {
 /** The provider with one set of settings. */
 type Client = Omit<Provider, 'configure'>
 
-function begin(settings: Config['provider'], log: Log): Client {
-  const transport = createTransport({ ca: settings.caFile?.content ?? null, timeout: settings.timeout })
+function begin(settings: Config['provider'], log: Log, metrics: Metrics, tracing: Tracing | null): Client {
+  const calls = createObservedCalls(metrics, tracing)
+  const transport = createTransport({ ca: settings.caFile?.content ?? null, timeout: settings.timeout, around: calls.around })
   let known: Discovered | null = null
   let underWay: Promise<Discovered> | null = null
   let timer: NodeJS.Timeout | null = null
@@ -78,6 +83,7 @@ function begin(settings: Config['provider'], log: Log): Client {
     const server = found.serverMetadata()
     checkEndpoints(server)
     if (server.jwks_uri === undefined) throw new Error('the provider’s metadata has no jwks_uri')
+    calls.learn(server)
     const configuration = new Configuration(server, settings.clientId, {}, await clientAuthentication(settings, server))
     configuration[customFetch] = transport.fetch
     configuration.timeout = timeout

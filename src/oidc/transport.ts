@@ -12,10 +12,12 @@ interface TransportOptions {
   readonly ca: Buffer | null
   /** For each call from its start to the last byte of the answer, ms. */
   readonly timeout: number
+  /** Hears of each call before it is made, and makes it. */
+  readonly around: (url: string, call: () => Promise<Response>) => Promise<Response>
 }
 
 /** A `fetch` for calls to the provider: bounded in time and size, redirects left alone, extra trust roots. */
-export function createTransport({ ca, timeout }: TransportOptions): { fetch: CustomFetch, close(): Promise<void> } {
+export function createTransport({ ca, timeout, around }: TransportOptions): { fetch: CustomFetch, close(): Promise<void> } {
   const agent = new Agent({
     connect: { timeout, ...(ca === null ? {} : { ca: [...rootCertificates, ca.toString('utf8')] }) },
     headersTimeout: timeout,
@@ -36,7 +38,7 @@ export function createTransport({ ca, timeout }: TransportOptions): { fetch: Cus
     const headers = new Headers([...answer.headers])
     return new Response(NULL_BODY_STATUS.has(answer.status) ? null : body, { status: answer.status, headers })
   }
-  return { fetch: bounded, close: () => agent.close() }
+  return { fetch: (url, options) => around(url, () => bounded(url, options)), close: () => agent.close() }
 }
 
 async function readBounded(body: AsyncIterable<unknown> | null, url: string): Promise<Buffer<ArrayBuffer>> {

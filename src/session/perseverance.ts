@@ -6,7 +6,7 @@ const PAUSE_MOST_MS = 2_000
 /** Does what must not be lost because the store is away for a while. */
 export interface Perseverance {
   /** Does `work` again and again until it does not reject, or until `until` (ms since the epoch). Never rejects. */
-  persist(work: () => Promise<void>, until: number): void
+  persist(work: () => Promise<void>, until: number): Promise<void>
   /** Resolves when nothing is left to do, at the latest after `most` ms; tells how much is left. */
   settled(most: number): Promise<number>
 }
@@ -19,6 +19,7 @@ export function createPerseverance(): Perseverance {
     persist(work, until) {
       const mine = keepTrying(work, until).finally(() => { underWay.delete(mine) })
       underWay.add(mine)
+      return mine
     },
     async settled(most) {
       const given = new AbortController()

@@ -36,9 +36,13 @@ export interface SessionPolicy {
 }
 
 /** Why a session is over. */
-export type EndReason =
-  | 'lifetime' | 'idle' | 'id_token' | 'logout' | 'local_logout' | 'frontchannel' | 'backchannel'
-  | 'refused' | 'replaced' | 'renewed' | 'admin' | 'max_per_user' | 'lost'
+export type EndReason = typeof END_REASONS[number]
+
+/** All reasons that there are. */
+export const END_REASONS = [
+  'lifetime', 'idle', 'id_token', 'logout', 'local_logout', 'frontchannel', 'backchannel',
+  'refused', 'replaced', 'renewed', 'admin', 'max_per_user', 'lost',
+] as const
 
 /** The absolute end of a session that began at `createdAt`, given the ID token that it holds now. */
 export function absoluteEnd(policy: SessionPolicy, createdAt: number, idTokenExpiresAt: number | null): number {
@@ -56,4 +60,13 @@ export function endedBecause(policy: SessionPolicy, session: Session, now: numbe
   if (now >= session.endsAt) return session.endsAt < session.createdAt + policy.lifetime ? 'id_token' : 'lifetime'
   if (policy.idleTimeout !== null && now >= session.lastSeenAt + policy.idleTimeout) return 'idle'
   return null
+}
+
+/**
+ * Whether it is over for all that this process knows, while another may have seen the user since, or have moved the end.
+ * (The lifetime ends at the same time everywhere.)
+ */
+export function mayBeOver(policy: SessionPolicy, session: Session, now: number): boolean {
+  const reason = endedBecause(policy, session, now)
+  return reason !== null && reason !== 'lifetime'
 }

@@ -1,38 +1,16 @@
-import { Keyv } from 'keyv'
-import { LRUCache } from 'lru-cache'
+import { createHash } from 'node:crypto'
+import type { Keyv } from 'keyv'
+import { boundedKeyv, type Bounded } from './bounded-keyv.ts'
 import type { Criterion, Locked, Owner, Replaced, Store, StoreListener, StoredRecord } from './store.ts'
-
-interface Entry { value: unknown, expires?: number }
 
 interface Held { readonly record: StoredRecord, readonly owner: Owner }
 
 const MAX_ONE_TIME_VALUES = 100_000
 const SWEEP_EVERY_MS = 60_000
 
-/** A Keyv over a map that holds at most `max` entries: the least recently used one goes first. */
-function boundedKeyv<T>(max: number, onDropped: (key: string, entry: Entry, full: boolean) => void): { keyv: Keyv<T>, map: LRUCache<string, Entry> } {
-  const map = new LRUCache<string, Entry>({
-    max,
-    dispose: (entry, key, reason) => { if (reason !== 'set') onDropped(key, entry, reason === 'evict') },
-  })
-  // Keyv hands over a time to live where the map takes options, and would keep quiet about the error.
-  const store = {
-    get: (key: string) => map.get(key),
-    set: (key: string, entry: Entry) => { map.set(key, entry) },
-    delete: (key: string) => map.delete(key),
-    clear: () => { map.clear() },
-  }
-  const keyv = new Keyv<T>({ store, useKeyPrefix: false, throwOnErrors: true })
-  // Values stay what they are: serializing them would only cost time, nothing leaves this process.
-  keyv.serialize = undefined
-  keyv.deserialize = undefined
-  return { keyv, map }
-}
-
 /** Sessions in this process's memory: gone with it, never more than `max`. */
 export class MemoryStore implements Store {
   readonly #sessions: Keyv<Held>
-  readonly #map: LRUCache<string, Entry>
   readonly #oneTime: Keyv<true>
   readonly #locks: Keyv<string>
   readonly #notes: Keyv<string>
@@ -40,24 +18,29 @@ export class MemoryStore implements Store {
   readonly #index = new Map<string, Set<string>>()
   readonly #owners = new Map<string, Owner>()
   readonly #sweep: NodeJS.Timeout
+  readonly #count: () => number
   readonly #busy = new Map<string, Promise<unknown>>()
   #listener: StoreListener | null = null
 
   /** `onEvicted` hears of each session that had to go because the store is full. */
   constructor(max: number, onEvicted: () => void = () => {}) {
-    const { keyv, map } = boundedKeyv<Held>(max, (id, _entry, full) => {
+    const sessions = boundedKeyv<Held>(max, (id, full) => {
       this.#unlist(id)
       if (!full) return
       onEvicted()
       this.#listener?.evicted(id)
     })
-    this.#sessions = keyv
-    this.#map = map
-    this.#oneTime = boundedKeyv<true>(MAX_ONE_TIME_VALUES, () => {}).keyv
-    this.#locks = boundedKeyv<string>(max, () => {}).keyv
-    this.#notes = boundedKeyv<string>(MAX_ONE_TIME_VALUES, () => {}).keyv
+    const oneTime = boundedKeyv<true>(MAX_ONE_TIME_VALUES)
+    const locks = boundedKeyv<string>(max)
+    const notes = boundedKeyv<string>(MAX_ONE_TIME_VALUES)
+    this.#sessions = sessions.keyv
+    this.#oneTime = oneTime.keyv
+    this.#locks = locks.keyv
+    this.#notes = notes.keyv
+    this.#count = sessions.size
+    const all: readonly Pick<Bounded<unknown>, 'dropExpired'>[] = [sessions, oneTime, locks, notes]
     // Keyv drops what has expired only when somebody asks for it again; nobody asks for an abandoned session.
-    this.#sweep = setInterval(() => { this.#dropExpired(Date.now()) }, SWEEP_EVERY_MS).unref()
+    this.#sweep = setInterval(() => { for (const one of all) one.dropExpired(Date.now()) }, SWEEP_EVERY_MS).unref()
   }
 
   async read(id: string): Promise<StoredRecord | null> {
@@ -110,11 +93,11 @@ export class MemoryStore implements Store {
   }
 
   async mark(name: string, note: string, ttl: number): Promise<void> {
-    await this.#notes.set(name, note, ttl)
+    await this.#notes.set(digest(name), note, ttl)
   }
 
   async marked(name: string): Promise<string | null> {
-    return await this.#notes.get(name) ?? null
+    return await this.#notes.get(digest(name)) ?? null
   }
 
   lock(id: string, holder: string, ttl: number): Promise<Locked> {
@@ -139,7 +122,7 @@ export class MemoryStore implements Store {
   async ping(): Promise<void> {}
 
   size(): number {
-    return this.#map.size
+    return this.#count()
   }
 
   listen(listener: StoreListener): void {
@@ -178,12 +161,11 @@ export class MemoryStore implements Store {
       if (ids?.size === 0) this.#index.delete(key)
     }
   }
+}
 
-  #dropExpired(now: number): void {
-    for (const [id, entry] of this.#map.entries()) {
-      if (entry.expires !== undefined && entry.expires <= now) this.#map.delete(id)
-    }
-  }
+/** However long a name is that somebody else has chosen, it takes the same room. */
+function digest(name: string): string {
+  return createHash('sha256').update(name).digest('base64url')
 }
 
 function indexKeys({ issuer, subject, sid }: Owner): string[] {

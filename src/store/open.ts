@@ -3,6 +3,8 @@ import type { StoreLocation } from '../config/kind-store.ts'
 import type { Config } from '../config/schema.ts'
 import type { Log } from '../telemetry/log.ts'
 import type { Metrics } from '../telemetry/metrics.ts'
+import type { Tracing } from '../telemetry/tracing.ts'
+import { measured } from './measured.ts'
 import { MemoryStore } from './memory.ts'
 import type { Store } from './store.ts'
 
@@ -10,7 +12,11 @@ import type { Store } from './store.ts'
  * Opens the configured store. One that can't be reached yet is tried again until it can. Where it is must not change
  * in `settings`; everything else there is read anew when it is needed.
  */
-export async function openStore(settings: Config['session'], log: Log, metrics: Metrics): Promise<Store> {
+export async function openStore(settings: Config['session'], log: Log, metrics: Metrics, tracing: Tracing | null): Promise<Store> {
+  return measured(await open(settings, log, metrics), metrics, tracing)
+}
+
+async function open(settings: Config['session'], log: Log, metrics: Metrics): Promise<Store> {
   if (settings.store.kind === 'memory') {
     const store = new MemoryStore(settings.store.max, () => { metrics.storeEvictions.inc() })
     metrics.watchStore(() => store.size())
@@ -22,7 +28,7 @@ export async function openStore(settings: Config['session'], log: Log, metrics: 
     connect: (onError) => connectTo(remote(settings), settings.redis)(onError),
     indexKeys: derivedOnce(() => settings.keys),
     lifetime: () => settings.lifetime,
-    log, metrics,
+    log,
   })
 }
 

@@ -1,5 +1,6 @@
 import { createHash } from 'node:crypto'
 import { setTimeout as sleep } from 'node:timers/promises'
+import { inTime } from './in-time.ts'
 import type { Connect, Connections } from './redis-connections.ts'
 
 /** A Lua script, and what Redis knows it by. */
@@ -24,6 +25,8 @@ interface LinkParts {
   readonly connect: Connect
   readonly channels: readonly string[]
   readonly onMessage: (message: string) => void
+  /** Looks at new connections before they are used; where it rejects, they are given up. */
+  readonly check: (connections: Connections) => Promise<void>
   /** There are new connections: messages before this moment may have been lost. */
   readonly onConnected: () => void
   /** Messages may be lost from now on. */
@@ -43,7 +46,7 @@ export function script(text: string): Script {
 }
 
 /** Begins to connect, and goes on until it is closed. */
-export function openRedisLink({ connect, channels, onMessage, onConnected, onTrouble }: LinkParts): RedisLink {
+export function openRedisLink({ connect, channels, onMessage, check, onConnected, onTrouble }: LinkParts): RedisLink {
   let current: Connections | null = null
   let madeAt = Number.NEGATIVE_INFINITY
   let making = false
@@ -67,7 +70,10 @@ export function openRedisLink({ connect, channels, onMessage, onConnected, onTro
     })
     holder.mine = fresh
     try {
-      await fresh.subscribe(channels, (message) => { if (fresh === current) onMessage(message) })
+      await Promise.all([
+        fresh.subscribe(channels, (message) => { if (fresh === current) onMessage(message) }),
+        check(fresh),
+      ])
     } catch (error) {
       fresh.close()
       throw error
@@ -109,10 +115,11 @@ export function openRedisLink({ connect, channels, onMessage, onConnected, onTro
   async function command(key: string, args: readonly string[]): Promise<unknown> {
     if (current === null) throw new Error('there is no connection to Redis')
     try {
-      return await answered(current.command(key, args))
+      // The client itself waits for as long as the connection stands, which may be for ever.
+      return await inTime(current.command(key, args), COMMAND_TIMEOUT, late)
     } catch (error) {
-      // This one was the master once.
-      if (isReply(error, 'READONLY')) lost(error)
+      // This one was the master once. (Redis 6 wraps up what happens in a script.)
+      if (error instanceof Error && error.message.includes('READONLY')) lost(error)
       throw error
     }
   }
@@ -126,7 +133,7 @@ export function openRedisLink({ connect, channels, onMessage, onConnected, onTro
         return await command(keys[0], ['EVALSHA', sha, ...rest])
       } catch (error) {
         // A restarted or failed-over server does not know it yet.
-        if (!isReply(error, 'NOSCRIPT')) throw error
+        if (!(error instanceof Error && error.message.startsWith('NOSCRIPT'))) throw error
         return command(keys[0], ['EVAL', text, ...rest])
       }
     },
@@ -142,19 +149,6 @@ export function openRedisLink({ connect, channels, onMessage, onConnected, onTro
   }
 }
 
-function isReply(error: unknown, code: string): boolean {
-  return error instanceof Error && error.message.startsWith(code)
-}
-
-/** The client itself waits for as long as the connection stands, which may be for ever. */
-async function answered(reply: Promise<unknown>): Promise<unknown> {
-  let timer: NodeJS.Timeout | undefined
-  const late = new Promise<never>((_resolve, reject) => {
-    timer = setTimeout(() => { reject(new Error(`Redis did not answer within ${COMMAND_TIMEOUT} ms`)) }, COMMAND_TIMEOUT)
-  })
-  try {
-    return await Promise.race([reply, late])
-  } finally {
-    clearTimeout(timer)
-  }
+function late(): Error {
+  return new Error(`Redis did not answer within ${COMMAND_TIMEOUT} ms`)
 }

@@ -22,14 +22,17 @@ redis.call('PEXPIRE', KEYS[1], ARGV[4])
 redis.call('PUBLISH', ARGV[5], ARGV[6])
 return 1`)
 
-/** KEYS record · ARGV seen, ttl. Who asks may not know yet that the end has moved: the record's own end counts. */
+/**
+ * KEYS record · ARGV seen, ttl. Who asks may not know yet that the end has moved: the record's own end counts. A Redis
+ * that is full refuses HSET, so what keeps the record comes first.
+ */
 export const TOUCH = script(`
 local record = redis.call('HMGET', KEYS[1], 's', 'e')
 if not record[1] then return 0 end
 local seen = tonumber(ARGV[1])
 if tonumber(record[1]) < seen then
-  redis.call('HSET', KEYS[1], 's', ARGV[1])
   redis.call('PEXPIRE', KEYS[1], math.max(1, math.min(tonumber(ARGV[2]), tonumber(record[2]) - seen)))
+  redis.call('HSET', KEYS[1], 's', ARGV[1])
 end
 return 1`)
 
@@ -41,28 +44,31 @@ redis.call('PUBLISH', ARGV[1], ARGV[2])
 return indexes`)
 
 /**
- * KEYS index · ARGV id, ttl. Sessions in the order in which they come in, by the clock of Redis in µs: those of the
- * replicas may differ. What can't live any more is swept out.
+ * KEYS index · ARGV id, longest life. Sessions in the order in which they come in, each with the time at which it is over
+ * at the latest, by the clock of Redis in µs: those of the replicas may differ. What can't live any more is swept out.
+ * Where an earlier one was given a longer life, those after it count as long: the order stays, nobody goes too soon.
  */
 export const ENLIST = script(`
 local time = redis.call('TIME')
 local now = tonumber(time[1]) * 1000000 + tonumber(time[2])
+local over = now + tonumber(ARGV[2]) * 1000
 local last = redis.call('ZRANGE', KEYS[1], -1, -1, 'WITHSCORES')[2]
-if last and tonumber(last) >= now then now = tonumber(last) + 1 end
-redis.call('ZADD', KEYS[1], string.format('%.0f', now), ARGV[1])
-redis.call('ZREMRANGEBYSCORE', KEYS[1], '-inf', string.format('%.0f', now - tonumber(ARGV[2]) * 1000))
-redis.call('PEXPIRE', KEYS[1], ARGV[2])
+if last and tonumber(last) >= over then over = tonumber(last) + 1 end
+redis.call('ZADD', KEYS[1], string.format('%.0f', over), ARGV[1])
+redis.call('ZREMRANGEBYSCORE', KEYS[1], '-inf', string.format('%.0f', now))
+redis.call('PEXPIRE', KEYS[1], math.ceil((over - now) / 1000))
 return 1`)
 
 /** KEYS counter · ARGV window. How often by now, and the ms until it begins anew. */
 export const COUNT = script(`
-local current = redis.call('INCR', KEYS[1])
-local left = redis.call('PTTL', KEYS[1])
-if left < 0 then
-  left = tonumber(ARGV[1])
-  redis.call('PEXPIRE', KEYS[1], left)
-end
-return {current, left}`)
+local time = redis.call('TIME')
+local now = tonumber(time[1]) * 1000 + math.floor(tonumber(time[2]) / 1000)
+local known = redis.call('HMGET', KEYS[1], 'n', 'e')
+local count, ends = tonumber(known[1]), tonumber(known[2])
+if not count or not ends or ends <= now then count, ends = 0, now + tonumber(ARGV[1]) end
+redis.call('HSET', KEYS[1], 'n', count + 1, 'e', string.format('%.0f', ends))
+redis.call('PEXPIRE', KEYS[1], math.max(1, ends - now))
+return {count + 1, ends - now}`)
 
 /** KEYS lock, record · ARGV holder, ttl. 0 taken by another, 1 acquired or prolonged, 2 acquired after one who never finished. */
 export const LOCK = script(`
@@ -81,3 +87,26 @@ if redis.call('HGET', KEYS[2], 'p') == ARGV[1] then redis.call('HDEL', KEYS[2], 
 if redis.call('GET', KEYS[1]) ~= ARGV[1] then return 0 end
 redis.call('DEL', KEYS[1])
 return 1`)
+
+/**
+ * KEYS a name of its own. Does everything once that is done anywhere else, and leaves nothing behind. Its error names the
+ * commands that the user may not run, as Redis 7.0 does not. That there is no room is no error here.
+ */
+export const TRY_ALL = script(`
+local key = KEYS[1]
+local refused = {}
+for _, command in ipairs({
+  {'TIME'}, {'DEL', key}, {'HSET', key, 'f', '1'}, {'HGET', key, 'f'}, {'HMGET', key, 'f'}, {'HDEL', key, 'f'},
+  {'SET', key, '1', 'PX', 1000}, {'GET', key}, {'EXISTS', key}, {'PEXPIRE', key, 1000}, {'DEL', key},
+  {'ZADD', key, 1, 'm'}, {'ZRANGE', key, 0, -1}, {'ZREM', key, 'm'}, {'ZREMRANGEBYSCORE', key, '-inf', 0}, {'DEL', key},
+}) do
+  local reply = redis.pcall(unpack(command))
+  if type(reply) == 'table' and reply.err then
+    if string.find(reply.err, 'READONLY', 1, true) then return reply end
+    local err = reply.err
+    local isAcl = string.find(err, 'user executing the script', 1, true) or string.find(err, 'ACL failure', 1, true)
+    if isAcl then table.insert(refused, command[1]) end
+  end
+end
+if #refused == 0 then return 1 end
+return redis.error_reply('NOPERM this user has no permissions to run ' .. table.concat(refused, ', ') .. ' on ' .. key)`)

@@ -1,10 +1,11 @@
-import { createHmac, randomBytes, type KeyObject } from 'node:crypto'
+import { randomBytes, type KeyObject } from 'node:crypto'
 import { Fault, causes } from '../errors.ts'
 import type { Log } from '../telemetry/log.ts'
-import type { Metrics } from '../telemetry/metrics.ts'
 import type { Connect } from './redis-connections.ts'
+import { indexKey, lockKey, markKey, onceKey, rateKey, recordKey } from './redis-keys.ts'
 import { openRedisLink, type RedisLink } from './redis-link.ts'
 import { createNotices, type Notices } from './redis-notices.ts'
+import { expectPermissions } from './redis-permissions.ts'
 import { COUNT, CREATE, ENLIST, LOCK, REMOVE, REPLACE, TOUCH, UNLOCK } from './redis-scripts.ts'
 import type { Count, Criterion, Locked, Owner, Replaced, Store, StoreListener, StoredRecord } from './store.ts'
 
@@ -17,7 +18,6 @@ interface RedisStoreParts {
   /** A session's longest life as it is now, ms. */
   readonly lifetime: () => number
   readonly log: Log
-  readonly metrics: Metrics
 }
 
 /** Sessions in Redis or Valkey, shared by all replicas. */
@@ -25,17 +25,15 @@ export class RedisStore implements Store {
   readonly #link: RedisLink
   readonly #indexKeys: () => readonly KeyObject[]
   readonly #lifetime: () => number
-  readonly #metrics: Metrics
   readonly #notices: Notices
   #listener: StoreListener | null = null
   /** What was complained about last, and since when there has been trouble; `null` while all is well. */
   #trouble: { readonly cause: string, readonly since: number } | null = { cause: '', since: Date.now() }
 
   /** Begins to connect; until that is done, everything rejects. */
-  constructor({ connect, indexKeys, lifetime, log, metrics }: RedisStoreParts) {
+  constructor({ connect, indexKeys, lifetime, log }: RedisStoreParts) {
     this.#indexKeys = indexKeys
     this.#lifetime = lifetime
-    this.#metrics = metrics
     const self = randomBytes(9).toString('base64url')
     const own = `${CHANNEL}:${self}`
     const complain = (error: unknown): void => {
@@ -65,6 +63,7 @@ export class RedisStore implements Store {
       connect,
       channels: [CHANNEL, own],
       onMessage: (message) => { this.#notices.receive(message) },
+      check: (connections) => expectPermissions(connections, own),
       onConnected: () => {
         this.#notices.doubt()
         this.#notices.beat()
@@ -78,7 +77,7 @@ export class RedisStore implements Store {
   }
 
   async read(id: string): Promise<StoredRecord | null> {
-    const reply = await this.#timed('read', () => this.#link.command(recordKey(id), ['HMGET', recordKey(id), 'd', 'v', 'c', 'e', 's']))
+    const reply = await this.#reached(() => this.#link.command(recordKey(id), ['HMGET', recordKey(id), 'd', 'v', 'c', 'e', 's']))
     const [sealed, ...numbers] = texts(reply)
     if (sealed === undefined || sealed === '') return null
     const [version = 0, createdAt = 0, endsAt = 0, seenAt = 0] = numbers.map(Number)
@@ -88,86 +87,87 @@ export class RedisStore implements Store {
   async create(id: string, record: StoredRecord, owner: Owner, ttl: number): Promise<void> {
     const indexes = this.#indexNames(owner)
     // Listed first: a session that can't be found is worse than an entry that leads nowhere.
-    await Promise.all(indexes.map((index) => this.#timed('enlist', () => this.#link.run(ENLIST, [index], [
+    await Promise.all(indexes.map((index) => this.#reached(() => this.#link.run(ENLIST, [index], [
       id, String(this.#lifetime()),
     ]))))
-    await this.#timed('create', () => this.#link.run(CREATE, [recordKey(id)], [
+    await this.#reached(() => this.#link.run(CREATE, [recordKey(id)], [
       record.sealed.toString('base64'), String(record.version), String(record.createdAt), String(record.endsAt), String(record.seenAt),
       indexes.join(' '), String(ttl),
     ]))
   }
 
   async replace(id: string, record: StoredRecord, ttl: number): Promise<Replaced> {
-    const reply = await this.#timed('replace', () => this.#link.run(REPLACE, [recordKey(id)], [
+    const reply = await this.#reached(() => this.#link.run(REPLACE, [recordKey(id)], [
       record.sealed.toString('base64'), String(record.version), String(record.endsAt), String(ttl), CHANNEL, this.#notices.changed(id, record.version),
     ]))
     return reply === 1 ? 'replaced' : reply === 0 ? 'stale' : 'gone'
   }
 
   async touch(id: string, seenAt: number, ttl: number): Promise<void> {
-    await this.#timed('touch', () => this.#link.run(TOUCH, [recordKey(id)], [String(seenAt), String(ttl)]))
+    await this.#reached(() => this.#link.run(TOUCH, [recordKey(id)], [String(seenAt), String(ttl)]))
   }
 
   async remove(id: string): Promise<boolean> {
-    const indexes = await this.#timed('remove', () => this.#link.run(REMOVE, [recordKey(id)], [CHANNEL, this.#notices.gone(id)]))
+    const indexes = await this.#reached(() => this.#link.run(REMOVE, [recordKey(id)], [CHANNEL, this.#notices.gone(id)]))
     if (typeof indexes !== 'string') return false
     await Promise.all(indexes.split(' ').filter((index) => index !== '').map((index) => (
       // The session has ended whether its entry goes now or is found to lead nowhere later.
-      this.#timed('delist', () => this.#link.command(index, ['ZREM', index, id])).catch(() => null)
+      this.#reached(() => this.#link.command(index, ['ZREM', index, id])).catch(() => null)
     )))
     return true
   }
 
   async find(criterion: Criterion): Promise<string[]> {
-    const names = this.#indexKeys().map((key) => indexName(key, criterion))
-    const lists = await Promise.all(names.map((name) => this.#timed('find', () => this.#link.command(name, ['ZRANGE', name, '0', '-1', 'WITHSCORES']))))
+    const names = this.#indexKeys().map((key) => indexKey(key, criterion))
+    const lists = await Promise.all(names.map((name) => this.#reached(() => this.#link.command(name, ['ZRANGE', name, '0', '-1', 'WITHSCORES']))))
     const enlistedAt = new Map<string, number>()
     for (const list of lists) {
       const flat = texts(list)
       for (let i = 0; i + 1 < flat.length; i += 2) enlistedAt.set(flat[i] ?? '', Number(flat[i + 1]))
     }
     const ids = [...enlistedAt.keys()].toSorted((a, b) => (enlistedAt.get(a) ?? 0) - (enlistedAt.get(b) ?? 0))
-    const living = await Promise.all(ids.map((id) => this.#timed('find', () => this.#link.command(recordKey(id), ['EXISTS', recordKey(id)]))))
+    const living = await Promise.all(ids.map((id) => this.#reached(() => this.#link.command(recordKey(id), ['EXISTS', recordKey(id)]))))
     return ids.filter((_id, i) => living[i] === 1)
   }
 
   async once(value: string, ttl: number): Promise<boolean> {
-    const key = `gatehouse:once:${value}`
-    return await this.#timed('once', () => this.#link.command(key, ['SET', key, '1', 'NX', 'PX', String(ttl)])) === 'OK'
+    const key = onceKey(value)
+    return await this.#reached(() => this.#link.command(key, ['SET', key, '1', 'NX', 'PX', String(ttl)])) === 'OK'
   }
 
   async mark(name: string, note: string, ttl: number): Promise<void> {
     const [key] = this.#indexKeys()
     if (key === undefined) return
-    const named = markName(key, name)
-    await this.#timed('mark', () => this.#link.command(named, ['SET', named, note, 'PX', String(ttl)]))
+    const named = markKey(key, name)
+    await this.#reached(() => this.#link.command(named, ['SET', named, note, 'PX', String(ttl)]))
   }
 
   async marked(name: string): Promise<string | null> {
     const notes = await Promise.all(this.#indexKeys().map((key) => {
-      const named = markName(key, name)
-      return this.#timed('marked', () => this.#link.command(named, ['GET', named]))
+      const named = markKey(key, name)
+      return this.#reached(() => this.#link.command(named, ['GET', named]))
     }))
     return notes.find((note) => typeof note === 'string') ?? null
   }
 
   async lock(id: string, holder: string, ttl: number): Promise<Locked> {
-    const reply = await this.#timed('lock', () => this.#link.run(LOCK, [lockKey(id), recordKey(id)], [holder, String(ttl)]))
+    const reply = await this.#reached(() => this.#link.run(LOCK, [lockKey(id), recordKey(id)], [holder, String(ttl)]))
     return { acquired: reply === 1 || reply === 2, abandoned: reply === 2 }
   }
 
   async unlock(id: string, holder: string): Promise<void> {
-    await this.#timed('unlock', () => this.#link.run(UNLOCK, [lockKey(id), recordKey(id)], [holder]))
+    await this.#reached(() => this.#link.run(UNLOCK, [lockKey(id), recordKey(id)], [holder]))
   }
 
   async ping(): Promise<void> {
-    await this.#timed('ping', () => this.#link.command('gatehouse:ping', ['EXISTS', 'gatehouse:ping']))
+    await this.#reached(() => this.#link.command('gatehouse:ping', ['EXISTS', 'gatehouse:ping']))
   }
 
-  count(name: string, window: number): Promise<Count> {
+  count(name: string, window: number): Promise<Count> | null {
     const [key] = this.#indexKeys()
-    const named = `gatehouse:rate:${key === undefined ? '' : macOf(key, name)}`
-    return this.#timed('count', () => this.#link.run(COUNT, [named], [String(window)])).then((reply) => {
+    if (key === undefined) return null
+    return this.#reached(async () => {
+      const reply = await this.#link.run(COUNT, [rateKey(key, name)], [String(window)])
       const [current = 0, ttl = 0] = Array.isArray(reply) ? reply.map(Number) : []
       return { current, ttl }
     })
@@ -194,14 +194,10 @@ export class RedisStore implements Store {
     this.#link.close()
   }
 
-  async #timed<T>(operation: string, call: () => Promise<T>): Promise<T> {
-    const stop = this.#metrics.storeSeconds.startTimer({ operation })
+  async #reached<T>(call: () => Promise<T>): Promise<T> {
     try {
-      const reply = await call()
-      stop({ outcome: 'ok' })
-      return reply
+      return await call()
     } catch (error) {
-      stop({ outcome: 'failed' })
       throw new Fault('store_unavailable', { cause: error })
     }
   }
@@ -209,34 +205,11 @@ export class RedisStore implements Store {
   #indexNames({ issuer, subject, sid }: Owner): string[] {
     const [key] = this.#indexKeys()
     if (key === undefined) return []
-    return [indexName(key, { issuer, subject }), ...(sid === null ? [] : [indexName(key, { issuer, sid })])]
+    return [indexKey(key, { issuer, subject }), ...(sid === null ? [] : [indexKey(key, { issuer, sid })])]
   }
 }
 
 /** A reply that is a list of strings; what is not there is an empty one. */
 function texts(reply: unknown): string[] {
   return Array.isArray(reply) ? reply.map((value: unknown) => (typeof value === 'string' ? value : '')) : []
-}
-
-// The braces keep a session's keys in one slot of a cluster.
-function recordKey(id: string): string {
-  return `gatehouse:session:{${id}}`
-}
-
-function lockKey(id: string): string {
-  return `gatehouse:lock:{${id}}`
-}
-
-/** Names nobody: who has only the store can't even guess whose sessions there are. */
-function indexName(key: KeyObject, criterion: Criterion): string {
-  const [kind, value] = 'sid' in criterion ? ['sid', criterion.sid] : ['sub', criterion.subject]
-  return `gatehouse:index:${macOf(key, JSON.stringify([kind, criterion.issuer, value]))}`
-}
-
-function markName(key: KeyObject, name: string): string {
-  return `gatehouse:mark:${macOf(key, name)}`
-}
-
-function macOf(key: KeyObject, text: string): string {
-  return createHmac('sha256', key).update(text).digest('base64url')
 }

@@ -1,65 +1,131 @@
-import { AggregatorRegistry, Counter, Gauge, Histogram, Registry, collectDefaultMetrics } from 'prom-client'
+import type { Metric } from 'prom-client'
+import Counter from 'prom-client/lib/counter.js'
+import Gauge from 'prom-client/lib/gauge.js'
+import Histogram from 'prom-client/lib/histogram.js'
+import Registry from 'prom-client/lib/registry.js'
+import { PlainHistogram } from './plain-histogram.ts'
+import { collectProcess } from './process-metrics.ts'
 
 /** Everything the gateway counts; Prometheus names begin with `gatehouse_`. */
 export interface Metrics {
   readonly registry: Registry
   /** Counts one request. Plain numbers until somebody collects them: this is on the way of every request. */
   readonly countRequest: (route: string, kind: string, verdict: string) => void
+  /** From handing a request to its upstream to the head of the answer, or to the failure. */
+  readonly upstreamSeconds: PlainHistogram
+  /** From the arrival of a request that goes upstream to the head of the answer that goes back, without waiting for the upstream. */
+  readonly addedSeconds: PlainHistogram
   readonly logins: Counter<'outcome'>
   readonly refreshes: Counter<'outcome' | 'cause'>
   readonly sessionsBegun: Counter
   readonly sessionsEnded: Counter<'reason'>
+  /** Counts one session that was at hand. Plain, like `countRequest`. */
+  readonly countHit: () => void
   readonly sessionCache: Counter<'result'>
   readonly storeEvictions: Counter
   readonly storeSeconds: Histogram<'operation' | 'outcome'>
+  readonly providerSeconds: Histogram<'operation' | 'outcome'>
   readonly lockWaitSeconds: Histogram
   /** Reads how many sessions the store holds each time the metrics are collected. */
   watchStore(size: () => number | null): void
+  /** The same for open streams of a kind. */
+  watchStreams(kinds: readonly string[], count: (kind: string) => number): void
+  /** The same for what `/readyz` says. */
+  watchReady(isReady: () => Promise<boolean>): void
 }
 
 const CALL_BUCKETS = [0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10]
+const UPSTREAM_BUCKETS = [...CALL_BUCKETS, 30, 60]
+const ADDED_BUCKETS = [0.0001, 0.00025, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10]
+
+/** Makes a counter show a zero for each value of its label: whoever alerts on a rate needs what was there before the first. */
+export function countFromZero(counter: Counter, values: readonly string[]): void {
+  for (const value of values) counter.labels(value).inc(0)
+}
+
+function within<V>(map: Map<string, Map<string, V>>, key: string): Map<string, V> {
+  const known = map.get(key)
+  if (known !== undefined) return known
+  const fresh = new Map<string, V>()
+  map.set(key, fresh)
+  return fresh
+}
 
 function requestCounter(registry: Registry): Metrics['countRequest'] {
-  const pending = new Map<string, { readonly labels: { readonly route: string, readonly kind: string, readonly verdict: string }, count: number }>()
+  type Pending = { readonly labels: { readonly route: string, readonly kind: string, readonly verdict: string }, count: number }
+  // Looked up by strings that exist already: one made of all three would have to be hashed for every request.
+  const pending = new Map<string, Map<string, Map<string, Pending>>>()
   registry.registerMetric(new Counter({
     name: 'gatehouse_requests_total', help: 'Requests by what became of them', labelNames: ['route', 'kind', 'verdict'], registers: [],
     collect() {
-      for (const { labels, count } of pending.values()) this.inc(labels, count)
-      pending.clear()
+      for (const byKind of pending.values()) {
+        for (const byVerdict of byKind.values()) {
+          for (const one of byVerdict.values()) {
+            if (one.count > 0) this.inc(one.labels, one.count)
+            one.count = 0
+          }
+        }
+      }
     },
   }))
   return (route, kind, verdict) => {
-    const name = `${route} ${kind} ${verdict}`
-    const known = pending.get(name)
-    if (known === undefined) pending.set(name, { labels: { route, kind, verdict }, count: 1 })
+    const byVerdict = within(within(pending, route), kind)
+    const known = byVerdict.get(verdict)
+    if (known === undefined) byVerdict.set(verdict, { labels: { route, kind, verdict }, count: 1 })
     else known.count += 1
   }
+}
+
+function sessionCounter(registry: Registry): Pick<Metrics, 'countHit' | 'sessionCache'> {
+  let hits = 0
+  const sessionCache = new Counter({
+    name: 'gatehouse_session_cache_total', help: 'Sessions looked up, by result: hit is the usual one, without the store', labelNames: ['result'], registers: [],
+    collect() {
+      this.inc({ result: 'hit' }, hits)
+      hits = 0
+    },
+  })
+  registry.registerMetric(sessionCache)
+  return { sessionCache, countHit: () => { hits += 1 } }
 }
 
 /** Makes a registry of its own, so that two gateways in one process do not mix their figures. */
 export function createMetrics(): Metrics {
   const registry = new Registry()
   const registers = [registry]
-  collectDefaultMetrics({ register: registry, prefix: 'gatehouse_' })
+  const registered = <M extends Metric>(metric: M): M => {
+    registry.registerMetric(metric)
+    return metric
+  }
+  collectProcess(registry, 'gatehouse_')
   return {
     registry,
     countRequest: requestCounter(registry),
+    upstreamSeconds: registered(new PlainHistogram({
+      name: 'gatehouse_upstream_seconds', buckets: UPSTREAM_BUCKETS,
+      help: 'From handing a request to its upstream to the head of the answer, or to the failure',
+    })),
+    addedSeconds: registered(new PlainHistogram({
+      name: 'gatehouse_added_seconds', buckets: ADDED_BUCKETS,
+      help: 'From the arrival of a request that goes upstream to the head of the answer that goes back, without waiting for the upstream',
+    })),
     logins: new Counter({ name: 'gatehouse_logins_total', help: 'Logins by outcome', labelNames: ['outcome'], registers }),
     refreshes: new Counter({
       name: 'gatehouse_refreshes_total', help: 'Token refreshes by outcome and cause', labelNames: ['outcome', 'cause'], registers,
     }),
-    sessionsBegun: new Counter({ name: 'gatehouse_sessions_begun_total', help: 'Sessions begun', registers }),
     sessionsEnded: new Counter({
       name: 'gatehouse_sessions_ended_total', help: 'Sessions ended, by reason', labelNames: ['reason'], registers,
     }),
-    sessionCache: new Counter({
-      name: 'gatehouse_session_cache_total', help: 'Sessions looked up, by result: hit is the usual one, without the store', labelNames: ['result'], registers,
-    }),
+    sessionsBegun: new Counter({ name: 'gatehouse_sessions_begun_total', help: 'Sessions begun', registers }),
+    ...sessionCounter(registry),
     storeEvictions: new Counter({
       name: 'gatehouse_store_evictions_total', help: 'Sessions that the full memory store has dropped', registers,
     }),
     storeSeconds: new Histogram({
       name: 'gatehouse_store_seconds', help: 'Calls to the store', labelNames: ['operation', 'outcome'], registers, buckets: CALL_BUCKETS,
+    }),
+    providerSeconds: new Histogram({
+      name: 'gatehouse_provider_seconds', help: 'Calls to the provider', labelNames: ['operation', 'outcome'], registers, buckets: CALL_BUCKETS,
     }),
     lockWaitSeconds: new Histogram({
       name: 'gatehouse_refresh_lock_wait_seconds', help: 'Time until a refresh had its lock, or another process’s result', registers,
@@ -71,12 +137,17 @@ export function createMetrics(): Metrics {
         collect() { this.set(size() ?? Number.NaN) },
       }))
     },
+    watchStreams(kinds, count) {
+      registry.registerMetric(new Gauge({
+        name: 'gatehouse_streams_open', help: 'Event streams and WebSockets that are open', labelNames: ['kind'], registers: [],
+        collect() { for (const kind of kinds) this.set({ kind }, count(kind)) },
+      }))
+    },
+    watchReady(isReady) {
+      registry.registerMetric(new Gauge({
+        name: 'gatehouse_ready', help: '1 while /readyz says yes', registers: [], aggregator: 'min',
+        async collect() { this.set(await isReady() ? 1 : 0) },
+      }))
+    },
   }
-}
-
-/** The metrics of several processes, each as `getMetricsAsJSON` gives them, as one text for Prometheus. */
-export async function aggregate(processes: readonly unknown[]): Promise<{ readonly contentType: string, readonly text: string }> {
-  // oxlint-disable-next-line typescript/no-unsafe-type-assertion -- prom-client types its own JSON as objects, and as nothing more
-  const all = AggregatorRegistry.aggregate(processes as object[])
-  return { contentType: all.contentType, text: await all.metrics() }
 }

@@ -4,17 +4,19 @@ import { causes } from '../errors.ts'
 import { ForeignIdentity, refreshTokens, type RefreshResult } from '../oidc/grants.ts'
 import { revokeRefreshToken } from '../oidc/logout.ts'
 import type { Provider } from '../oidc/provider.ts'
-import { refusalOf, retryAfterOf, type Refusal } from '../oidc/refusal.ts'
-import { grantForRoute } from '../oidc/route-grants.ts'
+import { refusalOf } from '../oidc/refusal.ts'
 import { sidOf, type TokenSet } from '../oidc/token-set.ts'
 import type { Session } from '../session/session.ts'
 import { absoluteEnd } from '../session/session.ts'
-import type { SessionChange, Sessions } from '../session/sessions.ts'
+import type { SessionChange } from '../session/saving.ts'
+import type { Sessions } from '../session/sessions.ts'
 import type { Store } from '../store/store.ts'
 import type { Log } from '../telemetry/log.ts'
 import type { Metrics } from '../telemetry/metrics.ts'
 import { cooldownUntil, isExpired } from './clock.ts'
-import { takeTurn } from './turn.ts'
+import { createFailures } from './failures.ts'
+import { redeem } from './redeem.ts'
+import { takeTurn, type Turn } from './turn.ts'
 
 /** What became of a refresh. */
 export type RefreshOutcome =
@@ -24,7 +26,10 @@ export type RefreshOutcome =
   | { readonly type: 'failed', readonly retryAfter: number }
 
 /** Why a refresh was wanted, for the metrics. */
-export type RefreshCause = 'due' | 'expired' | 'asked' | 'upstream'
+export type RefreshCause = typeof CAUSES[number]
+
+const CAUSES = ['due', 'expired', 'asked', 'upstream'] as const
+const OUTCOMES = ['refreshed', 'ended', 'failed'] as const satisfies readonly RefreshOutcome['type'][]
 
 /** Renews sessions' tokens, one grant at a time for each session. */
 export interface Refresher {
@@ -40,15 +45,11 @@ export interface Refresher {
   settled(): Promise<void>
 }
 
-interface Failure { readonly count: number, readonly until: number, readonly error: string, readonly refusal: Refusal }
-
-const PAUSE_FIRST = 1_000
-const PAUSE_MOST = 30_000
-const MAX_FAILURES_KEPT = 10_000
 /** How much longer the lock lives than a call to the provider, ms. */
 const LOCK_MARGIN = 5_000
 /** After another process was found at it, a token that is still valid is left alone for this long, ms. */
 const BUSY_PAUSE = 1_000
+const MAX_BUSY = 10_000
 
 interface Parts {
   readonly provider: Provider
@@ -66,10 +67,12 @@ function seconds(until: number, now: number): number {
 export function createRefresher({ provider, store, sessions, log, metrics }: Parts): Refresher {
   const flights = new Map<string, Promise<RefreshOutcome>>()
   const redemptions = new Set<Promise<unknown>>()
-  const failures = new Map<string, Failure>()
-  const busyUntil = new LRUCache<string, number>({ max: MAX_FAILURES_KEPT })
-  const life = provider.settings.timeout + LOCK_MARGIN
-  sessions.onEnd((id) => { failures.delete(id) })
+  const failures = createFailures()
+  const busyUntil = new LRUCache<string, number>({ max: MAX_BUSY })
+  sessions.onEnd((id) => { failures.forget(id) })
+
+  const turns = { store, sessions, metrics, life: provider.settings.timeout + LOCK_MARGIN }
+  for (const outcome of OUTCOMES) for (const cause of CAUSES) metrics.refreshes.inc({ outcome, cause }, 0)
 
   /** `keepLock` while the result is not in the store yet: nobody else may redeem the old refresh token. */
   async function save(session: Session, result: RefreshResult, now: number): Promise<{ outcome: RefreshOutcome, keepLock: boolean }> {
@@ -111,27 +114,13 @@ export function createRefresher({ provider, store, sessions, log, metrics }: Par
       await sessions.end(session, 'refused')
       return { type: 'ended' }
     }
-    const count = (failures.get(session.id)?.count ?? 0) + 1
-    const asked = retryAfterOf(error)
-    const pause = Math.min(PAUSE_MOST, Math.max(PAUSE_FIRST * 2 ** (count - 1), (asked ?? 0) * 1000))
-    const word = error instanceof Error && 'error' in error && typeof error.error === 'string' ? error.error : 'provider_unavailable'
-    if (failures.size >= MAX_FAILURES_KEPT) failures.clear()
-    failures.set(session.id, { count, until: now + pause, error: word, refusal })
-    return { type: 'failed', retryAfter: seconds(now + pause, now) }
-  }
-
-  /** The failure that still counts: a no that came while the token was valid is asked for once more when it has expired. */
-  function standing(session: Session, now: number): Failure | null {
-    const failure = failures.get(session.id)
-    if (failure === undefined || failure.until <= now) return null
-    return failure.refusal === 'rejected' && isExpired(session, now) ? null : failure
+    return { type: 'failed', retryAfter: seconds(failures.add(session, error, now).until, now) }
   }
 
   async function fly(seen: Session, cause: RefreshCause, now: number): Promise<RefreshOutcome> {
-    const wait = cause !== 'due'
     // A redemption for another resource rotates the refresh token and leaves the access token as it was.
     const isDone = (latest: Session): boolean => latest.refreshedAt !== seen.refreshedAt
-    const turn = await takeTurn({ store, sessions, metrics, isDone, life }, seen, wait)
+    const turn = await takeTurn({ ...turns, isDone }, seen, cause !== 'due')
     if (turn.type === 'over') return { type: 'ended' }
     if (turn.type === 'done') return { type: 'refreshed', session: turn.session }
     if (turn.type === 'busy') {
@@ -145,7 +134,7 @@ export function createRefresher({ provider, store, sessions, log, metrics }: Par
       // It may have been a long wait: what the provider gives now lives from now on.
       const askedAt = Date.now()
       const result = await refreshTokens(provider, session, askedAt, log)
-      failures.delete(session.id)
+      failures.forget(session.id)
       ;({ outcome, keepLock } = await save(session, result, askedAt))
     } catch (error) {
       outcome = await refuse(session, error, abandoned, Date.now())
@@ -154,35 +143,15 @@ export function createRefresher({ provider, store, sessions, log, metrics }: Par
       else await release()
     }
     metrics.refreshes.inc({ outcome: outcome.type, cause })
+    if (outcome.type === 'refreshed') log.debug({ event: 'refresh', session: session.id, why: cause }, 'tokens were renewed')
     return outcome
   }
 
-  async function redeem(seen: Session, wanted: Route['token'], now: number): Promise<TokenSet> {
-    const turn = await takeTurn({ store, sessions, metrics, isDone: () => false, life }, seen, true)
-    if (turn.type !== 'mine') throw new Error('the session has ended')
-    const { session, release, keep } = turn
-    let keepLock = false
-    try {
-      const token = await grantForRoute(provider, wanted, session.tokens, now)
-      if (token.refreshToken !== null && token.refreshToken !== session.tokens.refreshToken) {
-        // A provider that rotates has spent the session's own.
-        const { session: renewed, saved } = await sessions.renew(session, { tokens: { ...session.tokens, refreshToken: token.refreshToken } }, now)
-        keepLock = !saved
-        if (renewed === null) {
-          await revokeRefreshToken(provider, token.refreshToken, log)
-          throw new Error('the session has ended')
-        }
-      }
-      return token
-    } finally {
-      if (keepLock) keep()
-      else await release()
-    }
-  }
+  const waitForTurn = (one: Session): Promise<Turn> => takeTurn({ ...turns, isDone: () => false }, one, true)
 
   return {
     redeem(session, wanted, now) {
-      const mine = redeem(session, wanted, now)
+      const mine = redeem({ provider, sessions, log, takeTurn: waitForTurn }, session, wanted, now)
       redemptions.add(mine)
       const settle = (): void => { redemptions.delete(mine) }
       mine.then(settle, settle)
@@ -191,22 +160,21 @@ export function createRefresher({ provider, store, sessions, log, metrics }: Par
     refresh(session, cause, now) {
       const underWay = flights.get(session.id)
       if (underWay !== undefined) return underWay
-      const failure = standing(session, now)
+      const failure = failures.standing(session, now)
       if (failure !== null) return Promise.resolve({ type: 'failed', retryAfter: seconds(failure.until, now) })
       if (cooldownUntil(session) > now) return Promise.resolve({ type: 'refreshed', session })
       const mine = fly(session, cause, now)
         .catch((error: unknown): RefreshOutcome => {
           log.error({ event: 'refresh_failed', session: session.id, cause: causes(error) }, 'without the store nothing is refreshed')
           metrics.refreshes.inc({ outcome: 'failed', cause })
-          failures.set(session.id, { count: 0, until: now + PAUSE_FIRST, error: 'store_unavailable', refusal: 'unclear' })
-          return { type: 'failed', retryAfter: seconds(now + PAUSE_FIRST, now) }
+          return { type: 'failed', retryAfter: seconds(failures.addWithoutStore(session, now).until, now) }
         })
         .finally(() => { flights.delete(session.id) })
       flights.set(session.id, mine)
       return mine
     },
-    heldBack: (session, now) => (busyUntil.get(session.id) ?? 0) > now || standing(session, now) !== null || cooldownUntil(session) > now,
-    lastError: (session) => failures.get(session.id)?.error ?? null,
+    heldBack: (session, now) => (busyUntil.get(session.id) ?? 0) > now || failures.standing(session, now) !== null || cooldownUntil(session) > now,
+    lastError: (session) => failures.last(session)?.error ?? null,
     async settled() {
       while (flights.size + redemptions.size > 0) await Promise.allSettled([...flights.values(), ...redemptions])
     },

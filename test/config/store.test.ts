@@ -23,7 +23,7 @@ await t.test('locations of Redis and back', async (t) => {
 })
 
 await t.test('what is no location', async (t) => {
-  const odd = ['redis://a/b/c', 'redis://a b', 'redis://', '']
+  const odd = ['redis://u:100%@a', 'redis+cluster://u:%zz@a,b', 'redis://a/b/c', 'redis://a b', 'redis://', '']
   for (const text of ['redis+cluster://a,,b', 'redis+cluster://a/main', 'redis+sentinel://a,b', ...odd]) {
     t.equal(store.parse(text, input), undefined, text)
   }

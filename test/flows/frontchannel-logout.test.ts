@@ -23,7 +23,7 @@ void t.test('nobody else’s session ends, and what does not name one is refused
   const { sid } = (await browser.get(`${url}/oauth2/userinfo`, { kind: 'script' })).json()
   const ask = async (query: Record<string, string>) => createBrowser().get(`${url}/oauth2/logout/frontchannel?${new URLSearchParams(query).toString()}`, { kind: 'frame' })
   t.equal((await ask({ iss: idp.issuer, sid: 'another' })).status, 200)
-  for (const query of [{}, { sid: String(sid) }, { iss: idp.issuer }, { iss: idp.issuer, sid: '' }, { iss: 'https://other.example', sid: String(sid) }, { iss: `${idp.issuer}/`, sid: String(sid) }]) {
+  for (const query of [{}, { sid: String(sid) }, { iss: idp.issuer }, { iss: idp.issuer, sid: '' }, { iss: idp.issuer, sid: 'x'.repeat(1001) }, { iss: 'https://other.example', sid: String(sid) }, { iss: `${idp.issuer}/`, sid: String(sid) }]) {
     const answer = await ask(query)
     t.same([answer.status, answer.headers.gatehouse], [400, 'logout_refused'], JSON.stringify(query))
   }

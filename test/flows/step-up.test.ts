@@ -31,7 +31,10 @@ void t.test('a script is told what the login has to ask for', async (t) => {
   await browser.login(`${url}/`, 'alice')
   const answer = await browser.get(`${url}/orders`, { kind: 'script', from: `${url}/app` })
   t.equal(answer.status, 401)
-  t.match(answer.json(), { code: 'step_up_required', login_url: `${url}/oauth2/login?redirect=%2Fapp&acr_values=urn%3Ademo%3Amfa` })
+  t.match(answer.json(), {
+    code: 'step_up_required',
+    login_url: `${url}/oauth2/login?redirect=%2Fapp&acr_values=urn%3Ademo%3Amfa`,
+  })
   t.notOk(answer.headers['set-cookie'], 'the session stays')
 })
 
@@ -69,22 +72,24 @@ const start = async (t: Test): Promise<Running & { readonly browser: Browser }> 
   return { ...running, browser }
 }
 
-const logins = (hops: readonly { readonly url: string }[]): number => (
+const logins = (hops: readonly { readonly url: string }[]): number =>
   hops.filter(({ url }) => url.includes('/oauth2/callback')).length
-)
 
-void t.test('a provider that does not repeat a login that is too old ends in a page, and the session stays', async (t) => {
-  const { url, log, browser } = await start(t)
-  moveClock(t, 400_000)
-  const { answer, hops } = await browser.login(`${url}/api/orders`, 'alice')
-  t.equal(answer.status, 400)
-  t.equal(answer.headers.gatehouse, 'login_failed')
-  t.match(answer.body, 'stronger or more recent sign-in')
-  t.equal(logins(hops), 1, 'no circle')
-  t.match(log.join(''), 'asked for max_age 300')
-  t.equal((await browser.get(`${url}/`, { kind: 'script' })).status, 200)
-  t.match((await browser.get(`${url}/api/orders`, { kind: 'script' })).json(), { code: 'step_up_required' })
-})
+void t.test(
+  'a provider that does not repeat a login that is too old ends in a page, and the session stays',
+  async (t) => {
+    const { url, log, browser } = await start(t)
+    moveClock(t, 400_000)
+    const { answer, hops } = await browser.login(`${url}/api/orders`, 'alice')
+    t.equal(answer.status, 400)
+    t.equal(answer.headers.gatehouse, 'login_failed')
+    t.match(answer.body, 'stronger or more recent sign-in')
+    t.equal(logins(hops), 1, 'no circle')
+    t.match(log.join(''), 'asked for max_age 300')
+    t.equal((await browser.get(`${url}/`, { kind: 'script' })).status, 200)
+    t.match((await browser.get(`${url}/api/orders`, { kind: 'script' })).json(), { code: 'step_up_required' })
+  },
+)
 
 void t.test('a provider whose clock is a little behind does not go round in circles with ours', async (t) => {
   const { url, browser } = await start(t)

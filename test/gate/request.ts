@@ -22,7 +22,7 @@ export const routeOf = (route: Partial<Route> = {}): Route => ({
 })
 
 /** The same as the only route of a table. */
-export const compiled = (route: Partial<Route> = {}): CompiledRoute => ({ ...routeOf(route), index: 0, label: route.path ?? '/**' })
+export const compiled = (route: Partial<Route> = {}): CompiledRoute => ({ ...routeOf(route), index: 0, label: route.path ?? '/**', series: route.path ?? '/**' })
 
 type FactsMade = Partial<Omit<Facts, 'headers' | 'rawHeaders'>> & { readonly headers?: Readonly<Record<string, string>> }
 

@@ -138,3 +138,14 @@ void t.test('names and attributes', async (t) => {
     for (const other of ['gatehouses', 'session', `${name}-login-4`, `${name}x`]) t.notOk(cookies.isOwn(other))
   }
 })
+
+void t.test('two session cookies are cleared wherever they may have been set; with the __Host- prefix that is one place', async (t) => {
+  const places = async (options: Parameters<typeof cookiesWith>[1]): Promise<string[]> => (
+    (await cookiesWith(t, options)).clearEverywhere('orders.example.com', '/x').map((line) => line.replace(/; HttpOnly.*?(?=; Domain|; Max-Age)/, ''))
+  )
+  const noted = 'Path=/; Max-Age=600'
+  t.same(await places({ publicUrl: 'https://orders.example.com' }), ['__Host-gatehouse=; Path=/; Max-Age=0', `__Host-gatehouse-cleared=1; ${noted}`])
+  const wide = await places({ publicUrl: 'https://orders.example.com', session: { cookie: { domain: 'example.com' } } })
+  t.same(wide.slice(0, 3), ['', '; Domain=orders.example.com', '; Domain=example.com'].map((domain) => `__Secure-gatehouse=; Path=/${domain}; Max-Age=0`))
+  t.equal(wide.length, 7)
+})

@@ -7,6 +7,7 @@ import { startApplication, until } from '../support/application.ts'
 import { createBrowser } from '../support/browser.ts'
 import { startGateway } from '../support/gateway.ts'
 import { ask, header, open, parseAnswers, sendRaw } from '../support/raw-http.ts'
+import { startSockets } from '../support/sockets.ts'
 
 // One provider for all gateways here: what it does is not what these tests are about.
 const idp = await startIdp()
@@ -92,6 +93,15 @@ void t.test('204 and 304 have no body, and the connection goes on', async (t) =>
   t.same(parseAnswers(bytes).map(({ status, body }) => [status, body.length > 0]), [[204, false], [304, false], [200, true]])
 })
 
+void t.test('a 204 that announces a body loses the announcement, not the connection', async (t) => {
+  const upstream = await startSockets(t, (socket) => {
+    socket.on('data', () => { socket.write('HTTP/1.1 204 No Content\r\nContent-Length: 5\r\nX-After: kept\r\n\r\n') })
+  })
+  const { url } = await startGateway(t, { idp, config: { upstream, routes: everybody } })
+  const answer = await ask(url, 'GET', '/')
+  t.same([answer.status, header(answer, 'content-length'), header(answer, 'x-after')], [204, null, 'kept'])
+})
+
 void t.test('Expect: 100-continue is met by the gateway and goes no further', async (t) => {
   const { url, upstream } = await startGateway(t, { idp, config: { routes: everybody } })
   const socket = open(url)
@@ -140,6 +150,25 @@ void t.test('a body that says its length in two ways is refused', async (t) => {
     t.match(JSON.parse(answer?.body.toString() ?? ''), { code: 'bad_request' }, framing)
   }
   t.equal(upstream.requests.length, 0)
+})
+
+void t.test('an HTTP/1.0 request that says it is chunked is refused, and its connection ends', async (t) => {
+  const { url, upstream } = await startGateway(t, { idp, config: { routes: everybody } })
+  const bytes = await sendRaw(url, 'POST /api/echo HTTP/1.0\r\nHost: a\r\nConnection: keep-alive\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\nGET /second HTTP/1.0\r\nHost: a\r\n\r\n')
+  t.same(parseAnswers(bytes).map(({ status }) => status), [400])
+  t.notOk(upstream.requests.some(({ method }) => method === 'POST'))
+})
+
+void t.test('a request for a protocol that it does not get is the last one on its connection', async (t) => {
+  const { url } = await startGateway(t, { idp, config: { routes: everybody } })
+  for (const [name, bytes] of [
+    ['h2c', 'GET /api/orders HTTP/1.1\r\nHost: a\r\nConnection: Upgrade, HTTP2-Settings\r\nUpgrade: h2c\r\nHTTP2-Settings: AAMAAABk\r\n\r\n'],
+    ['a WebSocket by POST', 'POST /api/echo HTTP/1.1\r\nHost: a\r\nConnection: Upgrade\r\nUpgrade: websocket\r\nContent-Length: 5\r\n\r\nhello'],
+  ] as const) {
+    const answers = await sendRaw(url, `${bytes}GET /second HTTP/1.1\r\nHost: a\r\n\r\n`)
+    const [first] = parseAnswers(answers)
+    t.same([first?.status, first === undefined ? null : header(first, 'connection')], [200, 'close'], name)
+  }
 })
 
 void t.test('an upload waits for an application that reads slowly', async (t) => {

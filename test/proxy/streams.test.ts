@@ -72,6 +72,25 @@ void t.test('a client that goes away ends the request upstream, before its answe
   t.equal(gone, 2)
 })
 
+void t.test('a client that goes away ends its pipelined requests, too, with bodies and without', async (t) => {
+  let gone = 0
+  const application = await startApplication(t, (req, res) => {
+    req.resume()
+    res.on('close', () => { if (!res.writableFinished) gone += 1 })
+  })
+  const { url, log } = await startGateway(t, { idp, config: { upstream: application.url, routes: [{ path: '/**', access: 'public' }] } })
+  const count = 30
+  const socket = open(url)
+  for (let i = 0; i < count; i += 1) {
+    socket.write(i % 2 === 0 ? `GET /${i} HTTP/1.1\r\nHost: a\r\n\r\n` : `POST /${i} HTTP/1.1\r\nHost: a\r\nContent-Length: 4\r\n\r\nbody`)
+  }
+  await until(() => application.requests.length === count)
+  socket.destroy()
+  await until(() => gone === count)
+  t.equal(gone, count)
+  t.notMatch(log.join(), /internal_error/)
+})
+
 void t.test('a client that goes away in the middle of its upload ends it upstream', async (t) => {
   let aborted = false
   const application = await startApplication(t, (req) => {

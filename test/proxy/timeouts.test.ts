@@ -4,6 +4,7 @@ import { startApplication } from '../support/application.ts'
 import { createBrowser } from '../support/browser.ts'
 import { startGateway } from '../support/gateway.ts'
 import { open } from '../support/raw-http.ts'
+import { startSockets } from '../support/sockets.ts'
 
 // One provider for all gateways here: what it does is not what these tests are about.
 const idp = await startIdp()
@@ -33,6 +34,38 @@ void t.test('each route has its own patience', async (t) => {
 
 void t.test('a slow upload does not count as a slow answer', async (t) => {
   const application = await startApplication(t, (req, res) => { req.resume().on('end', () => { res.end('all of it') }) })
+  const { url } = await startGateway(t, { idp, config: { upstream: application.url, routes: [{ path: '/**', access: 'public', timeout: '1s' }] } })
+  const socket = open(url)
+  let text = ''
+  socket.on('data', (chunk: Buffer) => { text += chunk.toString() })
+  socket.write('POST / HTTP/1.1\r\nHost: a\r\nConnection: close\r\nContent-Length: 8\r\n\r\n')
+  for (let i = 0; i < 8; i += 1) {
+    await new Promise((resolve) => { setTimeout(resolve, 350) })
+    socket.write('x')
+  }
+  await new Promise((resolve) => { socket.once('close', resolve) })
+  t.match(text, /^HTTP\/1\.1 200 [^]*all of it/)
+})
+
+void t.test('interim answers do not put the end of the wait off for ever', async (t) => {
+  for (const interim of ['100 Continue', '102 Processing', '103 Early Hints']) {
+    const upstream = await startSockets(t, (socket) => {
+      const timer = setInterval(() => { socket.write(`HTTP/1.1 ${interim}\r\n\r\n`) }, 200)
+      socket.on('close', () => { clearInterval(timer) }).resume()
+    })
+    const { url } = await startGateway(t, { idp, config: { upstream, routes: [{ path: '/**', access: 'public', timeout: '1s' }] } })
+    const start = Date.now()
+    const answer = await createBrowser().get(`${url}/`, { kind: 'script' })
+    t.match([answer.status, answer.headers.gatehouse], [504, 'upstream_timeout'], interim)
+    t.ok(Date.now() - start < 5000, `after ${Date.now() - start} ms`)
+  }
+})
+
+void t.test('an interim answer to a slow upload does not make it too slow', async (t) => {
+  const application = await startApplication(t, (req, res) => {
+    res.writeProcessing()
+    req.resume().on('end', () => { res.end('all of it') })
+  })
   const { url } = await startGateway(t, { idp, config: { upstream: application.url, routes: [{ path: '/**', access: 'public', timeout: '1s' }] } })
   const socket = open(url)
   let text = ''

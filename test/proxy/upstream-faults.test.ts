@@ -1,37 +1,17 @@
-import { createServer, type Server, type Socket } from 'node:net'
 import { once } from 'node:events'
-import type { Test } from 'tap'
 import t from 'tap'
 import { startIdp } from '../../src/demo/idp.ts'
-import { boundPort } from '../../src/demo/bound-port.ts'
+import { startApplication, until } from '../support/application.ts'
 import { createBrowser } from '../support/browser.ts'
 import { freePort, startGateway } from '../support/gateway.ts'
 import { ask, header, open, parseAnswers, sendRaw } from '../support/raw-http.ts'
+import { startSockets } from '../support/sockets.ts'
 
 // One provider for all gateways here: what it does is not what these tests are about.
 const idp = await startIdp()
 t.teardown(() => idp.close())
 
 const everybody = [{ path: '/**', access: 'public' }]
-
-/** An application below HTTP: does with each connection what a test wants. */
-const startSockets = async (t: Test, accept: (socket: Socket, count: number) => void): Promise<string> => {
-  let count = 0
-  const sockets = new Set<Socket>()
-  const server: Server = createServer((socket) => {
-    sockets.add(socket)
-    socket.on('error', () => undefined)
-    count += 1
-    accept(socket, count)
-  })
-  server.listen(0, '127.0.0.1')
-  await once(server, 'listening')
-  t.teardown(() => {
-    server.close()
-    for (const socket of sockets) socket.destroy()
-  })
-  return `http://127.0.0.1:${boundPort(server)}`
-}
 
 void t.test('an application that is not there is a 502: a page for a person, a problem for a script', async (t) => {
   const { url, events } = await startGateway(t, { idp, config: { upstream: `http://127.0.0.1:${await freePort()}`, routes: everybody } })
@@ -78,19 +58,43 @@ void t.test('an application that hangs up on an upload is a 502 for its client',
   }
 })
 
-void t.test('an application that answers before it has read the upload is heard', async (t) => {
-  const upstream = await startSockets(t, (socket) => {
-    socket.once('data', () => { socket.end('HTTP/1.1 413 Too Much\r\nContent-Length: 3\r\nConnection: close\r\n\r\nno!') })
+void t.test('an application that answers before it has read the upload is heard, and the connection ends with that', async (t) => {
+  for (const connection of ['Connection: close\r\n', '']) {
+    const upstream = await startSockets(t, (socket) => {
+      socket.once('data', () => { socket.write(`HTTP/1.1 413 Too Much\r\nContent-Length: 3\r\n${connection}\r\nno!`) })
+    })
+    const { url } = await startGateway(t, { idp, config: { upstream, routes: everybody } })
+    for (const framing of ['Content-Length: 3000000', 'Transfer-Encoding: chunked']) {
+      const socket = open(url)
+      let text = ''
+      socket.on('data', (chunk: Buffer) => { text += chunk.toString() })
+      const size = framing.startsWith('T') ? '2dc6c0\r\n' : ''
+      socket.write(`POST / HTTP/1.1\r\nHost: a\r\n${framing}\r\n\r\n${size}${'x'.repeat(10_000)}`)
+      await until(() => text.includes('no!'))
+      t.match(text, /^HTTP\/1\.1 413 Too Much\r\n[^]*connection: close\r\n/i, framing)
+      // Whoever looks at the answer only at the end gets there, and what follows is no request any more.
+      socket.write('x'.repeat(2_990_000) + (size === '' ? '' : '\r\n0\r\n\r\n'))
+      socket.write('GET /second HTTP/1.1\r\nHost: a\r\n\r\n')
+      await until(() => socket.closed)
+      t.equal(text.match(/HTTP\/1\.1/g)?.length, 1, 'one answer')
+    }
+  }
+})
+
+void t.test('an answer that begins before the upload has ended does not end the upload', async (t) => {
+  const application = await startApplication(t, (req, res) => {
+    res.write('begun,')
+    req.on('data', (chunk: Buffer) => { res.write(chunk) }).on('end', () => { res.end('all') })
   })
-  const { url } = await startGateway(t, { idp, config: { upstream, routes: everybody } })
+  const { url } = await startGateway(t, { idp, config: { upstream: application.url, routes: everybody } })
   const socket = open(url)
   let text = ''
   socket.on('data', (chunk: Buffer) => { text += chunk.toString() })
-  socket.write(`POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 20000000\r\n\r\n${'x'.repeat(10_000)}`)
-  await once(socket, 'data')
-  await new Promise((resolve) => { setTimeout(resolve, 50) })
-  socket.destroy()
-  t.match(text, /^HTTP\/1\.1 413 Too Much\r\n[^]*no!/)
+  socket.write('POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 8\r\n\r\none,')
+  await until(() => text.includes('one,'))
+  socket.write('two,')
+  await until(() => socket.closed)
+  t.match(text, /connection: close[^]*begun,[^]*one,[^]*two,[^]*all/i)
 })
 
 void t.test('an idle connection that the application closes as it is taken again is no reason to fail', async (t) => {
@@ -133,6 +137,26 @@ void t.test('interim answers are not mistaken for the answer', async (t) => {
   const [answer] = parseAnswers(await sendRaw(url, 'GET / HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n'))
   t.equal(answer?.status, 200)
   t.equal(answer?.body.toString(), 'ok')
+})
+
+void t.test('a `100 Continue` that nobody has asked for is passed over, alone, beside others and beside the answer', async (t) => {
+  const [hundred, hints, final] = ['HTTP/1.1 100 Continue\r\n\r\n', 'HTTP/1.1 103 Early Hints\r\nLink: </a.css>\r\n\r\n', 'HTTP/1.1 200 OK\r\nContent-Length: 25\r\n\r\nHTTP/1.1 100 Continue\r\n\r\n']
+  const pieces = [[hundred, final], [hundred + final], [hundred, hundred, final], [hints + hundred + final], [hundred + hints, final], [hints, hundred + final]]
+  const upstream = await startSockets(t, (socket) => {
+    // One connection for all: what follows on it is read as before.
+    let asked = 0
+    socket.on('data', () => {
+      const mine = pieces[asked] ?? []
+      asked += 1
+      mine.forEach((piece, i) => { setTimeout(() => { socket.write(piece) }, 20 * i) })
+    })
+  })
+  const { url } = await startGateway(t, { idp, config: { upstream, routes: everybody } })
+  for (const [i, mine] of pieces.entries()) {
+    const answer = await ask(url, i % 2 === 0 ? 'GET' : 'POST', '/', i % 2 === 0 ? [] : ['Content-Length: 0'])
+    t.equal(answer.status, 200, JSON.stringify(mine))
+    t.equal(answer.body.toString(), hundred, 'and a body stays as it is')
+  }
 })
 
 void t.test('odd but lawful answers pass: unknown status codes, no reason, a body until the end', async (t) => {

@@ -5,15 +5,8 @@ import t from 'tap'
 import { createAuthority } from '../support/certificates.ts'
 import { freePort } from '../support/gateway.ts'
 import { startReplicas, statusAt } from '../support/gateway-process.ts'
-import { startRedis } from '../support/redis.ts'
+import { PERMISSIONS, startRedis } from '../support/redis.ts'
 import { until } from '../support/until.ts'
-
-/** All that the gateway needs on a single Redis, as the documentation says. */
-const PERMISSIONS = [
-  '~gatehouse:*', '&gatehouse:*',
-  '+hmget', '+hget', '+hset', '+hdel', '+exists', '+del', '+pexpire', '+set', '+get', '+zadd', '+zrem', '+zrange', '+zremrangebyscore',
-  '+time', '+evalsha', '+eval', '+publish', '+subscribe', '+select',
-]
 
 void t.test('TLS with an authority of one’s own and a client certificate, an ACL user, another database', async (t) => {
   const folder = mkdtempSync(join(tmpdir(), 'gatehouse-tls-'))

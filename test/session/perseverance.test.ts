@@ -5,7 +5,7 @@ import { createPerseverance } from '../../src/session/perseverance.ts'
 void t.test('what fails is tried again until it succeeds, and then no more', async (t) => {
   const perseverance = createPerseverance()
   let tries = 0
-  perseverance.persist(async () => {
+  void perseverance.persist(async () => {
     tries += 1
     if (tries < 3) throw new Error('not yet')
   }, Date.now() + 60_000)
@@ -18,7 +18,7 @@ void t.test('what fails is tried again until it succeeds, and then no more', asy
 void t.test('it is given up at its time, and nobody waits longer than asked', async (t) => {
   const perseverance = createPerseverance()
   let tries = 0
-  perseverance.persist(async () => {
+  void perseverance.persist(async () => {
     tries += 1
     throw new Error('never')
   }, Date.now() + 1_000)

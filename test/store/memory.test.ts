@@ -1,4 +1,5 @@
 import t from 'tap'
+import { boundedKeyv } from '../../src/store/bounded-keyv.ts'
 import { MemoryStore } from '../../src/store/memory.ts'
 import { storeContract } from './contract.ts'
 
@@ -22,4 +23,25 @@ void t.test('the least recently used session goes when the store is full, and bo
   t.equal(evictions, 1)
   t.equal(store.size(), 2)
   t.same(await store.find({ issuer: 'i', subject: 'alice' }), ['b', 'c'])
+})
+
+void t.test('what has expired goes without being asked for, what has not stays, and the oldest goes first', async (t) => {
+  const dropped: [string, boolean][] = []
+  const { keyv, dropExpired, size } = boundedKeyv<string>(3, (key, full) => { dropped.push([key, full]) })
+  await keyv.set('short', 'a', 1_000)
+  await keyv.set('long', 'b', 60_000)
+  dropExpired(Date.now() + 2_000)
+  t.same([size(), dropped], [1, [['short', false]]])
+  t.equal(await keyv.get('long'), 'b')
+  for (const key of ['c', 'd', 'e']) await keyv.set(key, key, 60_000)
+  t.same([size(), dropped.at(-1)], [3, ['long', true]])
+})
+
+void t.test('a note under a name of any length is found again, and takes the same room', async (t) => {
+  const store = new MemoryStore(10)
+  t.teardown(async () => store.close())
+  const names = ['x'.repeat(5_000_000), 'y'.repeat(5_000_000)]
+  for (const name of names) await store.mark(name, name.slice(0, 1), 60_000)
+  t.same(await Promise.all(names.map((name) => store.marked(name))), ['x', 'y'])
+  t.equal(await store.marked('x'), null)
 })

@@ -4,7 +4,6 @@ import t, { type Test } from 'tap'
 import { connectTo } from '../../src/store/redis-connections.ts'
 import { RedisStore } from '../../src/store/redis.ts'
 import { openLog } from '../../src/telemetry/log.ts'
-import { createMetrics } from '../../src/telemetry/metrics.ts'
 import { startRedis } from '../support/redis.ts'
 import { until } from '../support/until.ts'
 import { storeContract } from './contract.ts'
@@ -14,10 +13,10 @@ const LIFETIME = 3_600_000
 const noFiles = { caFile: null, certFile: null, keyFile: null, username: null, password: null }
 const [oldKey, newKey] = [createSecretKey(randomBytes(32)), createSecretKey(randomBytes(32))]
 
-const open = async (t: Test, indexKeys = [oldKey]): Promise<RedisStore> => {
+const open = async (t: Test, indexKeys = [oldKey], lifetime = LIFETIME): Promise<RedisStore> => {
   const store = new RedisStore({
-    connect: connectTo({ kind: 'redis', url: redis.url }, noFiles), indexKeys: () => indexKeys, lifetime: () => LIFETIME,
-    log: openLog('silent', { stream: { write: () => {} } }).log, metrics: createMetrics(),
+    connect: connectTo({ kind: 'redis', url: redis.url }, noFiles), indexKeys, lifetime,
+    log: openLog('silent', { stream: { write: () => {} } }).log,
   })
   t.teardown(async () => store.close())
   await until('the store answers', async () => store.ping().then(() => true, () => false))
@@ -67,6 +66,25 @@ void t.test('neither sub nor sid can be read off the store, and a new key finds 
   t.same(await before.find({ issuer: owner.issuer, subject: 'alice' }), ['a'], 'the old key alone can’t find what the new one has listed')
   const everything = [...await redis.keys(), JSON.stringify(await Promise.all((await redis.keys()).map(async (key) => redis.command('DUMP', key))))].join('\n')
   t.notMatch(everything, /alice|provider-session-1|idp\.example\.com/)
+})
+
+void t.test('a login with a shorter lifetime leaves what was listed with a longer one, and the order', async (t) => {
+  await redis.command('FLUSHALL')
+  const [long, short] = [await open(t), await open(t, [oldKey], 300)]
+  await long.create('a', record(1), owner, 60_000)
+  await short.create('b', record(1), owner, 60_000)
+  await sleep(500)
+  await short.create('c', record(1), owner, 60_000)
+  t.same(await long.find({ issuer: owner.issuer, subject: 'alice' }), ['a', 'b', 'c'])
+})
+
+void t.test('what can’t live any more is taken off the list', async (t) => {
+  await redis.command('FLUSHALL')
+  const store = await open(t, [oldKey], 300)
+  await store.create('a', record(1), owner, 60_000)
+  await sleep(500)
+  await store.create('b', record(1), owner, 60_000)
+  t.same(await store.find({ issuer: owner.issuer, subject: 'alice' }), ['b'])
 })
 
 void t.test('a holder that never finished is noticed by the next one, one that saved is not', async (t) => {

@@ -35,6 +35,13 @@ type Options = {
   readonly config?: string
 }
 
+/** All that the gateway needs on a single Redis, as the documentation says. */
+export const PERMISSIONS = [
+  '~gatehouse:*', '&gatehouse:*',
+  '+hmget', '+hget', '+hset', '+hdel', '+exists', '+del', '+pexpire', '+set', '+get', '+zadd', '+zrem', '+zrange', '+zremrangebyscore',
+  '+time', '+evalsha', '+eval', '+publish', '+subscribe', '+select',
+]
+
 /** An empty folder that goes with the test. */
 const folderOf = (t: Test): string => {
   const folder = mkdtempSync(join(tmpdir(), 'gatehouse-redis-'))

@@ -1,7 +1,8 @@
 import type { FastifyReply, FastifyRequest } from 'fastify'
-import { Fault } from '../../errors.ts'
+import { Fault, causes } from '../../errors.ts'
 import { redeemCode, type LoginResult } from '../../oidc/callback.ts'
 import { wasLoggedOut } from '../../session/logged-out.ts'
+import { countFromZero } from '../../telemetry/metrics.ts'
 import { contextOf, type Context } from '../context.ts'
 import { LOGIN_SECONDS } from '../cookies.ts'
 import { fingerprint, isFresh, loginSecrets, type LoginState } from '../login-state.ts'
@@ -9,12 +10,30 @@ import { renderPage, scriptLiteral } from '../pages.ts'
 import { parametersOf, type Endpoint, type Services } from './endpoint.ts'
 import { heal } from './heal.ts'
 import { keepSession, replaceSession, userOf } from './session-of-login.ts'
-import { outcomeOf, sendOutcome } from './silent.ts'
+import { outcomeOf, sendOutcome, type Outcome } from './silent.ts'
 
 const NO_STATE = 'This address finishes a sign-in that has begun elsewhere. Begin again at the start page.'
 
+/** What can become of a login that comes back. */
+const OUTCOMES = [
+  'ok', 'kept', 'begun_anew', 'silent_failed', 'login_failed', 'provider_unavailable', 'store_unavailable', 'internal_error',
+]
+
 /** `GET` or `POST callback`: finishes a login (RFC 6749, section 4.1.2; OAuth 2.0 Form Post Response Mode). */
-export const callback: Endpoint = (services) => async (request, reply) => {
+export const callback: Endpoint = (services) => {
+  const { logins } = services.metrics
+  countFromZero(logins, OUTCOMES)
+  return async (request, reply) => {
+    try {
+      return await finishLogin(services, request, reply)
+    } catch (error) {
+      logins.inc({ outcome: error instanceof Fault ? error.code : 'internal_error' })
+      throw error
+    }
+  }
+}
+
+async function finishLogin(services: Services, request: FastifyRequest, reply: FastifyReply): Promise<FastifyReply> {
   const { cookies, loginStates, config, metrics } = services
   const context = contextOf(request)
   const parameters = parametersOf(request)
@@ -27,9 +46,9 @@ export const callback: Endpoint = (services) => async (request, reply) => {
     : cookies.bindings(request.headers.cookie).find(({ secret }) => fingerprint(secret) === state.browser)
   const problem = state === null ? 'the state is not one of this gateway’s'
     : binding === undefined ? 'this browser has no cookie for the state'
-      : await staleness(services, context, state)
+      : await staleness(services, request, context, state)
   if (state === null || binding === undefined || problem !== null) {
-    return state?.silent === true ? sendOutcome(services, request, reply, 'error') : heal(services, request, reply, state, problem ?? '')
+    return state?.silent === true ? failSilently(services, request, reply, 'error') : heal(services, request, reply, state, problem ?? '')
   }
 
   const url = new URL(`${state.origin}${config.basePath}/callback?${parameters.toString()}`)
@@ -39,23 +58,27 @@ export const callback: Endpoint = (services) => async (request, reply) => {
     const checks = { state: sealed, ...loginSecrets(binding.secret, state.id), acrValues, maxAge }
     result = await redeemCode(services.provider, url, checks, context.now)
   } catch (error) {
-    metrics.logins.inc({ outcome: state.silent ? 'silent_failed' : error instanceof Fault ? error.code : 'internal_error' })
-    if (state.silent) return sendOutcome(services, request, reply, outcomeOf(parameters.get('error')))
-    throw error
+    if (!state.silent) throw error
+    request.log.info({ event: 'silent_login_failed', id: request.id, cause: causes(error) }, 'a login without the user came to nothing')
+    return failSilently(services, request, reply, outcomeOf(parameters.get('error')))
   }
   // The page around a silent login still shows the work of the user who was there before.
   if (state.silent && state.user !== null && state.user !== userOf(result)) {
-    return sendOutcome(services, request, reply, state.keep ? 'login_required' : 'interaction_required')
+    return failSilently(services, request, reply, state.keep ? 'login_required' : 'interaction_required')
   }
   if (state.keep) {
     const kept = await keepSession(services, request, context, result)
-    if (kept !== 'another') return sendOutcome(services, request, reply, kept === 'over' ? 'login_required' : 'ok', kept === 'renewed')
+    if (kept === 'over') return failSilently(services, request, reply, 'login_required')
+    if (kept !== 'another') {
+      metrics.logins.inc({ outcome: 'kept' })
+      return sendOutcome(services, request, reply, 'ok', kept === 'renewed')
+    }
   }
   const session = await replaceSession(services, request, context, result, state)
   if (await wasLoggedOut(services.store, session, state.at)) {
     await services.sessions.end(session, 'backchannel')
     const problem = 'the provider ended this sign-in while it was under way'
-    return state.silent ? sendOutcome(services, request, reply, 'login_required') : heal(services, request, reply, state, problem)
+    return state.silent ? failSilently(services, request, reply, 'login_required') : heal(services, request, reply, state, problem)
   }
   metrics.logins.inc({ outcome: 'ok' })
   request.log.info({ event: 'login', id: request.id, session: session.id, sub: session.subject }, 'a user has logged in')
@@ -67,6 +90,11 @@ export const callback: Endpoint = (services) => async (request, reply) => {
     : reply.header('cache-control', 'no-store').redirect(state.target, 302)
 }
 
+function failSilently(services: Services, request: FastifyRequest, reply: FastifyReply, outcome: Outcome): FastifyReply {
+  services.metrics.logins.inc({ outcome: 'silent_failed' })
+  return sendOutcome(services, request, reply, outcome)
+}
+
 /** A redirect that began at the provider's site does not carry a SameSite=Strict cookie; a step from a page of ours does. */
 function sendBounce({ config }: Services, request: FastifyRequest, reply: FastifyReply, target: string): FastifyReply {
   const page = renderPage({
@@ -76,8 +104,10 @@ function sendBounce({ config }: Services, request: FastifyRequest, reply: Fastif
   return reply.headers(page.headers).send(page.html)
 }
 
-async function staleness({ store }: Services, { facts, now }: Context, state: LoginState): Promise<string | null> {
+async function staleness({ store }: Services, request: FastifyRequest, { facts, now }: Context, state: LoginState): Promise<string | null> {
   if (!isFresh(state, now)) return 'the login took longer than ten minutes'
   if (state.origin !== facts.origin) return 'the login began at another public URL'
-  return await store.once(`login ${state.id}`, LOGIN_SECONDS * 1000) ? null : 'the state was used before'
+  if (await store.once(`login ${state.id}`, LOGIN_SECONDS * 1000)) return null
+  request.log.info({ event: 'replay', id: request.id, what: 'state' }, 'a callback came a second time')
+  return 'the state was used before'
 }

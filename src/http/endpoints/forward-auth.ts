@@ -6,8 +6,10 @@ import type { UpstreamHeaders } from '../../gate/headers.ts'
 import type { Gate } from '../../gate/pipeline.ts'
 import type { Facts } from '../../gate/verdict.ts'
 import { contextOf } from '../context.ts'
+import { noteDenial } from '../denials.ts'
 import { readTarget } from '../target.ts'
 import type { Endpoint } from './endpoint.ts'
+import { mayBeTold } from './may-be-told.ts'
 
 /** What forward-auth asks beside the other endpoints. */
 export interface Decision {
@@ -17,7 +19,7 @@ export interface Decision {
 
 /**
  * `GET auth`: the verdict on another request, for nginx `auth_request`, Traefik, Caddy and Envoy. Only a trusted proxy may
- * say which request, and only it gets what would go upstream.
+ * say which request, and only one that asks by itself gets what would go upstream.
  */
 export const forwardAuth = ({ gate, headers }: Decision): Endpoint => (services) => async (request, reply) => {
   const { sessions, answers, config } = services
@@ -33,17 +35,20 @@ export const forwardAuth = ({ gate, headers }: Decision): Endpoint => (services)
   if (verdict.type === 'forward') {
     if (verdict.session !== null) sessions.touch(verdict.session, context.now)
     context.verdict = 'allow'
-    if (trusted) {
+    if (mayBeTold(context.facts, described, `${config.basePath}/auth`)) {
       const own = headers.identity(verdict.route, verdict.who, verdict.accessToken)
       for (let i = 0; i + 1 < own.length; i += 2) reply.header(own[i] ?? '', own[i + 1] ?? '')
       // The client's own goes on as it would here: a proxy that takes the header from this answer would drop it else.
       const theirs = verdict.session === null ? facts.headers.authorization : undefined
       if (theirs !== undefined && !reply.hasHeader('authorization')) reply.header('authorization', theirs)
+    } else if (trusted) {
+      request.log.warn({ event: 'forward_auth_untold', id: request.id }, 'a trusted proxy got no upstream headers: it did not ask about another request')
     }
     return reply.header('cache-control', 'no-store').code(200).send()
   }
   const { denial, kind, route } = verdict
   context.kind = kind
+  noteDenial(request, denial, route?.label)
   const { location, ...answer } = challenge(denial, kind, facts, route, { basePath: config.basePath, message: config.scripts.message })
   const status = statusForProxy(answer.status)
   return answers.send(request, reply, {
@@ -63,19 +68,21 @@ export function statusForProxy(status: number): number {
 export function describedBy(config: Pick<Config, 'basePath' | 'publicUrl'>, facts: Facts): Facts {
   const root = rootOf(facts)
   const { headers } = facts
-  const named = agreed('method', [text(headers, 'x-original-method'), text(headers, 'x-forwarded-method')])
+  const behind = behindUs(facts, `${config.basePath}/auth`)
+  // Envoy asks with the method of the request itself.
+  const own = behind === null ? null : facts.method
+  const named = agreed('method', [text(headers, 'x-original-method'), text(headers, 'x-forwarded-method'), own])
   // As little as here may the proxy pass it on: its answer would show the client the token.
   if (named !== null && NEVER.has(named)) throw new Fault('method_not_allowed')
   const url = text(headers, 'x-original-url')
   const origin = originOf(url, facts, config.publicUrl)
   const uri = agreed('URI', [
     url === null ? null : url.replace(/^https?:\/\/[^/?#]*/i, '') || '/', text(headers, 'x-original-uri'), text(headers, 'x-forwarded-uri'),
-    behindUs(facts, `${config.basePath}/auth`),
+    behind,
   ])
   if (uri === null) return { ...root, method: named ?? 'GET', origin }
   const target = readTarget(uri, config.publicUrl)
   if (!target.ok) throw new Fault('bad_request', { cause: new Error(target.problem) })
-  // Envoy asks with the method of the request itself.
   return { ...facts, method: named ?? facts.method, origin, path: target.path, query: target.query }
 }
 

@@ -22,12 +22,12 @@ export async function heal(
   reply.header('cache-control', 'no-store')
   if (await findSession(services, request) !== null) return reply.redirect(target, 302)
   const tries = Math.max(cookies.tries(request.headers.cookie, target), state?.tries ?? 0) + 1
-  metrics.logins.inc({ outcome: tries > MAX_TRIES ? 'gave_up' : 'begun_anew' })
   if (tries > MAX_TRIES) {
     const clearTries = cookies.clearTries(request.headers.cookie)
     if (clearTries !== null) reply.header('set-cookie', clearTries)
     throw new Fault('login_failed', { cause, detail: `The sign-in was begun anew several times and came to nothing: ${problem}. Check that this browser accepts cookies.` })
   }
+  metrics.logins.inc({ outcome: 'begun_anew' })
   request.log.info({ event: 'login_begun_anew', id: request.id, problem, tries }, 'a callback could not be used')
   const again = new URLSearchParams({ redirect: target, tries: String(tries) })
   return reply.header('set-cookie', cookies.setTries(tries, target, cookies.logins(request.headers.cookie, target))).redirect(`${facts.origin}${config.basePath}/login?${again.toString()}`, 302)

@@ -3,6 +3,7 @@ import type { FastifyInstance, FastifyReply, FastifyRequest, HTTPMethods } from 
 import { Fault } from '../../errors.ts'
 import { isPrefetch } from '../../gate/classify.ts'
 import { contextOf } from '../context.ts'
+import { askForBody } from '../expectation.ts'
 import type { Limits } from '../limits.ts'
 import { POST_KEPT_FORM_PATH, postKeptForm } from '../post-kept-form.ts'
 import { autoScript, clientScript, clientTypes } from './browser-scripts.ts'
@@ -83,11 +84,17 @@ export function registerEndpoints(app: FastifyInstance, services: Services, limi
       }),
     })
   }
-  app.all(`${services.config.basePath}/*`, () => { throw new Fault('not_found') })
+  // Before a body is waited for: there is nobody to read it.
+  app.all(`${services.config.basePath}/*`, { onRequest: refuseUnknown }, refuseUnknown)
+}
+
+function refuseUnknown(): void {
+  throw new Fault('not_found')
 }
 
 /** These bodies are small, and nobody is known yet: who trickles one is not waited for. */
 function giveUpOnSlowBodies(request: FastifyRequest, reply: FastifyReply, done: () => void): void {
+  askForBody(request.raw)
   const timer = setTimeout(() => { if (!request.raw.complete) request.raw.destroy() }, BODY_WITHIN).unref()
   reply.raw.once('close', () => { clearTimeout(timer) })
   done()

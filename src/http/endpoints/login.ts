@@ -6,6 +6,7 @@ import { contextOf, type Context } from '../context.ts'
 import { kindOf } from '../failures.ts'
 import { renderPage, scriptLiteral } from '../pages.ts'
 import { POST_KEPT_FORM_PATH } from '../post-kept-form.ts'
+import { remedyForTwo } from '../two-sessions.ts'
 import { beginLogin } from './begin-login.ts'
 import { findSession } from './current-session.ts'
 import { queryOf, type Endpoint, type Services } from './endpoint.ts'
@@ -41,6 +42,10 @@ export const login: Endpoint = (services) => async (request, reply) => {
       status: 401, code: 'login_required', title: 'Login required', detail: 'You have to sign in to go on.', loginUrl: loginUrl.href, authenticate: 'Bearer',
     })
   }
+  // Where another proxy asks for verdicts, this is the first that the browser itself hears of it.
+  const two = remedyForTwo(services.cookies, context.facts)
+  if (two !== null) reply.header('set-cookie', two.setCookie)
+  if (two !== null && two.answer !== null) return services.answers.send(request, reply, two.answer)
   breakLoop(services, request, reply, target ?? '/')
   const { url, setCookie } = await beginLogin(services, context, {
     target: target ?? '/', silent: false,

@@ -3,8 +3,9 @@ import { causes } from '../../errors.ts'
 import { isCrossOrigin } from '../../gate/origin.ts'
 import { returnTarget } from '../../gate/return-to.ts'
 import { endSessionUrl, revokeRefreshToken } from '../../oidc/logout.ts'
-import type { EndReason, Session } from '../../session/session.ts'
+import type { Session } from '../../session/session.ts'
 import { contextOf } from '../context.ts'
+import { noteDenial } from '../denials.ts'
 import { kindOf } from '../failures.ts'
 import { anywhere, renderPage } from '../pages.ts'
 import { findSession } from './current-session.ts'
@@ -52,7 +53,9 @@ export const logoutLocal: Endpoint = (services) => async (request, reply) => {
 }
 
 /** The local end comes first and does not wait for the provider; the cookie goes even when the store can't be reached. */
-async function endHere(services: Services, request: FastifyRequest, reply: FastifyReply, reason: EndReason): Promise<Session | null> {
+async function endHere(
+  services: Services, request: FastifyRequest, reply: FastifyReply, reason: 'logout' | 'local_logout',
+): Promise<Session | null> {
   const { sessions, cookies, provider, log } = services
   if (contextOf(request).facts.ticket === null) return null
   reply.header('set-cookie', cookies.clearTicket())
@@ -64,7 +67,8 @@ async function endHere(services: Services, request: FastifyRequest, reply: Fasti
   })
   if (session === null) return null
   await sessions.end(session, reason)
-  log.info({ event: 'logout', id: request.id, session: session.id, sub: session.subject }, 'a user has logged out')
+  const channel = reason === 'logout' ? 'browser' : 'local'
+  log.info({ event: 'logout', id: request.id, channel, session: session.id, sub: session.subject }, 'a user has logged out')
   void revokeRefreshToken(provider, session.tokens.refreshToken, log)
   return session
 }
@@ -79,6 +83,7 @@ function cameFromElsewhere(request: FastifyRequest): boolean {
 }
 
 function refuse(services: Services, request: FastifyRequest, reply: FastifyReply): FastifyReply {
+  noteDenial(request, { reason: 'cross-origin' }, undefined)
   return services.answers.send(request, reply, {
     status: 403, code: 'cross_origin', title: 'Request from another site', detail: 'Another site asked to sign you out, so it was not done.',
   })

@@ -3,6 +3,7 @@ import { isCrossOrigin } from '../../gate/origin.ts'
 import { timeoutAt, type Session } from '../../session/session.ts'
 import { cooldownUntil, dueAt, isExpired } from '../../token/clock.ts'
 import { contextOf } from '../context.ts'
+import { noteDenial } from '../denials.ts'
 import { userMark } from '../login-state.ts'
 import { requireSession } from './current-session.ts'
 import type { Endpoint, Services } from './endpoint.ts'
@@ -19,6 +20,7 @@ export const session: Endpoint = (services) => async (request, reply) => {
 export const refreshSession: Endpoint = (services) => async (request, reply) => {
   const { facts, now } = contextOf(request)
   if (isCrossOrigin(facts)) {
+    noteDenial(request, { reason: 'cross-origin' }, undefined)
     return services.answers.send(request, reply, {
       status: 403, code: 'cross_origin', title: 'Request from another site', detail: 'Another site sent this request, so it was not carried out.',
     })

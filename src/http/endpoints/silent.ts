@@ -1,4 +1,5 @@
 import type { FastifyReply, FastifyRequest } from 'fastify'
+import { causes } from '../../errors.ts'
 import { contextOf } from '../context.ts'
 import { kindOf } from '../failures.ts'
 import { renderPage, scriptLiteral } from '../pages.ts'
@@ -8,7 +9,7 @@ import { findSession } from './current-session.ts'
 import { queryOf, type Endpoint, type Services } from './endpoint.ts'
 
 /** What a login without the user came to. */
-type Outcome = 'ok' | 'login_required' | 'interaction_required' | 'error'
+export type Outcome = 'ok' | 'login_required' | 'interaction_required' | 'error'
 
 /** Where a login in a window of its own ends: the page that tells its opener. */
 export const SILENT_DONE = 'silent?outcome=ok'
@@ -40,7 +41,8 @@ export const silent: Endpoint = (services) => async (request, reply) => {
     })
     context.verdict = 'silent'
     return await reply.header('set-cookie', setCookie).header('cache-control', 'no-store').redirect(url.href, 302)
-  } catch {
+  } catch (error) {
+    request.log.info({ event: 'silent_login_failed', id: request.id, cause: causes(error) }, 'a login without the user could not begin')
     return sendOutcome(services, request, reply, 'error')
   }
 }

@@ -7,6 +7,9 @@ import { queryOf, type Endpoint } from './endpoint.ts'
 /** How long a `jti` is remembered, ms: longer than a logout token is taken. */
 const REPLAY_WINDOW = 15 * 60_000
 
+/** A longer `sid` is none that a provider would give out, characters. */
+const MAX_SID = 1_000
+
 /** `POST logout/backchannel` (OpenID Connect Back-Channel Logout 1.0, section 2.5). */
 export const backchannelLogout: Endpoint = (services) => async (request, reply) => {
   const { provider, store, sessions } = services
@@ -33,7 +36,7 @@ export const frontchannelLogout: Endpoint = (services) => async (request, reply)
   const [issuer, sid] = [parameters.get('iss'), parameters.get('sid')]
   const { configuration } = await provider.discovered()
   // Without both, any page could end anybody's session by showing a frame.
-  if (issuer === null || sid === null || sid === '' || issuer !== configuration.serverMetadata().issuer) {
+  if (issuer === null || sid === null || sid === '' || sid.length > MAX_SID || issuer !== configuration.serverMetadata().issuer) {
     throw new Fault('logout_refused', { cause: new Error('iss and sid do not name a session of this provider') })
   }
   const ended = await endLogin({ store, sessions }, { issuer, sid, subject: null, at: Date.now() }, 'frontchannel')

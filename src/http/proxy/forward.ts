@@ -5,10 +5,12 @@ import { admit } from '../../gate/admit.ts'
 import { challenge } from '../../gate/challenge.ts'
 import type { UpstreamHeaders } from '../../gate/headers.ts'
 import { spareCookie } from '../../gate/spare-cookie.ts'
-import type { Verdict } from '../../gate/verdict.ts'
+import type { CompiledRoute, Verdict } from '../../gate/verdict.ts'
 import { withoutToken } from '../../gate/without-token.ts'
 import type { Session } from '../../session/session.ts'
 import type { Sessions } from '../../session/sessions.ts'
+import type { Metrics } from '../../telemetry/metrics.ts'
+import type { RequestTrace } from '../../telemetry/tracing.ts'
 import type { Acquired, Tokens } from '../../token/acquire.ts'
 import { contextOf } from '../context.ts'
 import type { Cookies } from '../cookies.ts'
@@ -16,8 +18,9 @@ import { answerFor, kindOf, type Answers } from '../failures.ts'
 import { upgradeOf } from '../upgrades.ts'
 import { intercept } from './intercept.ts'
 import type { LoginRedirects } from './login-redirect.ts'
+import type { Transfer } from './receiver.ts'
 import type { Streams } from './streams.ts'
-import { transfer, type Transfer } from './transfer.ts'
+import { transfer } from './transfer.ts'
 import { transferUpgrade } from './upgrade.ts'
 import type { Upstreams } from './upstreams.ts'
 
@@ -32,6 +35,7 @@ export interface ForwardServices {
   readonly cookies: Cookies
   readonly answers: Answers
   readonly streams: Streams
+  readonly metrics: Pick<Metrics, 'upstreamSeconds' | 'addedSeconds'>
 }
 
 /** Codes of our own begin at 4000; 4401 reads as 401. */
@@ -61,14 +65,14 @@ function send(services: ForwardServices, verdict: Forward, request: FastifyReque
 }
 
 function jobFor(services: ForwardServices, verdict: Forward, request: FastifyRequest, reply: FastifyReply, mayRenew: boolean): Transfer {
-  const { headers, upstreams, cookies, loginRedirects, config, answers, streams, tokens } = services
+  const { headers, upstreams, cookies, loginRedirects, config, answers, streams, tokens, metrics } = services
   const { route, session, who, accessToken } = verdict
   const context = contextOf(request)
   const { facts } = context
   return {
     pool: upstreams.poolFor(route),
     route, facts, isOwnCookie: cookies.isOwn,
-    headers: headers.build(facts, route, who, accessToken),
+    headers: traced(headers.build(facts, route, who, accessToken), route, context.trace),
     request: request.raw, response: reply.raw,
     intercept(answer, repeatable) {
       const found = intercept(answer, { route, facts, session, kind: () => kindOf(request, config) }, loginRedirects, config, context.now)
@@ -86,12 +90,31 @@ function jobFor(services: ForwardServices, verdict: Forward, request: FastifyReq
         }
       }
     },
+    onWaited(ms, status, passed) {
+      metrics.upstreamSeconds.note(ms)
+      context.waited += ms
+      if (passed) metrics.addedSeconds.note(reply.elapsedTime - context.waited)
+      context.trace?.wasAnswered(status)
+    },
     fail(fault: Fault) {
       request.log[faults[fault.code].level]({ event: fault.code, id: request.id, route: route.label, cause: causes(fault.cause) }, fault.message)
       answers.send(request, reply, answerFor(fault))
     },
     onEventStream: (end) => streams.add(session, { kind: 'event-stream', close: end }),
   }
+}
+
+/** In place of the client's trace context the gateway's own, which goes on from it; none where the route takes it out. */
+function traced(headers: string[], { upstream, headers: { remove } }: CompiledRoute, trace: RequestTrace | null): string[] {
+  if (trace === null || upstream === null) return headers
+  const own = trace.goesUpstream(upstream.origin)
+  if (remove.some((name) => name.toLowerCase() === 'traceparent')) return headers
+  const out = [...own]
+  for (let i = 0; i + 1 < headers.length; i += 2) {
+    const name = headers[i] ?? ''
+    if (!/^trace(?:parent|state)$/i.test(name)) out.push(name, headers[i + 1] ?? '')
+  }
+  return out
 }
 
 /** Once, with a new token where there is one; with the old one else, so that the client gets the upstream's own answer. */

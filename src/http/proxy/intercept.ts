@@ -4,7 +4,7 @@ import { wasJustAsked, withRequirements } from '../../gate/step-up.ts'
 import type { CompiledRoute, Facts, RequestKind } from '../../gate/verdict.ts'
 import type { Session } from '../../session/session.ts'
 import type { LoginRedirects } from './login-redirect.ts'
-import type { UpstreamAnswer } from './transfer.ts'
+import type { UpstreamAnswer } from './receiver.ts'
 import { readUpstreamChallenge } from './upstream-challenge.ts'
 
 /** What becomes of an upstream's answer. */

@@ -2,12 +2,15 @@ import { LRUCache } from 'lru-cache'
 import type { Session } from '../../session/session.ts'
 import type { Sessions } from '../../session/sessions.ts'
 
+/** What can stay open. */
+export const STREAM_KINDS = ['event-stream', 'websocket'] as const
+
 /** Why a stream is closed by the gateway. */
 export type CloseReason = 'session-ended' | 'draining'
 
 /** A connection that stays open: an event stream or a WebSocket. */
 interface Stream {
-  readonly kind: 'event-stream' | 'websocket'
+  readonly kind: typeof STREAM_KINDS[number]
   readonly close: (reason: CloseReason) => void
 }
 
@@ -22,7 +25,7 @@ export interface Streams {
   /** Closes all, and from now on whatever opens still. */
   drain(): void
   /** How many are open, by kind. */
-  count(kind: Stream['kind']): number
+  count(kind: string): number
 }
 
 /** An end by the clock, or one that no notice tells, is found this soon, ms. */

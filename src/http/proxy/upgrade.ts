@@ -1,8 +1,9 @@
+import { performance } from 'node:perf_hooks'
 import type { Duplex } from 'node:stream'
 import type { Dispatcher } from 'undici'
 import type { Upgrade } from '../upgrades.ts'
 import { clientHeaders } from './answer.ts'
-import { receiver, type Transfer } from './transfer.ts'
+import { receiver, type Transfer } from './receiver.ts'
 import { upstreamPath } from './upstream-path.ts'
 import { join, switchingHead } from './websocket.ts'
 
@@ -17,7 +18,8 @@ export interface UpgradeTransfer extends Transfer {
 /** Sends the upgrade upstream: its own answer decides, a 101 joins the connections, any other goes to the client as it is. */
 export function transferUpgrade(job: UpgradeTransfer): void {
   const { route, facts, upgrade, isOwnCookie, onMessage, onSwitched } = job
-  const refused = receiver(job, false, null)
+  const handedAt = performance.now()
+  const refused = receiver(job, handedAt, false, null)
   job.pool.dispatch({
     path: upstreamPath(route, facts.path) + facts.query,
     method: 'GET',
@@ -37,6 +39,7 @@ export function transferUpgrade(job: UpgradeTransfer): void {
       const { headers } = clientHeaders(Array.isArray(raw) ? raw : [], isOwnCookie)
       upgrade.take()
       client.write(switchingHead(headers, 'websocket'), 'latin1')
+      job.onWaited(performance.now() - handedAt, 101, true)
       joinUntilClosed(client, upstream, { onMessage, onSwitched })
     },
   })

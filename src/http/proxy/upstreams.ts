@@ -2,6 +2,7 @@ import { isIP } from 'node:net'
 import { isDeepStrictEqual } from 'node:util'
 import { Pool, buildConnector, type Dispatcher } from 'undici'
 import type { CompiledRoute } from '../../gate/verdict.ts'
+import { tolerateContinue } from './interim.ts'
 
 /** Connections to upstreams, one pool for each upstream and way of trusting it, whatever routes lead there. */
 export interface Pools {
@@ -76,7 +77,13 @@ function open({ upstream, upstreamTls }: CompiledRoute, timeout: number): Dispat
   const pool = new Pool(upstream.origin, {
     pipelining: 1,
     bodyTimeout: 0,
-    connect: (options, callback) => { connect({ ...options, servername }, callback) },
+    connect: (options, callback) => {
+      connect({ ...options, servername }, (...made) => {
+        const [error, socket] = made
+        if (error === null) tolerateContinue(socket)
+        callback(...made)
+      })
+    },
   })
   return upstream.origin.startsWith('https:')
     ? pool.compose((dispatch) => (options, handler) => dispatch({ ...options, servername: name } as Dispatcher.DispatchOptions, handler))

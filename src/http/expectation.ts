@@ -1,0 +1,28 @@
+import type { IncomingMessage, Server, ServerResponse } from 'node:http'
+
+const kWaiting = Symbol('waiting for 100 Continue')
+
+interface Waiting extends IncomingMessage { [kWaiting]?: ServerResponse }
+
+/** Leads requests with `Expect: 100-continue` to where all others go: Node would ask for their bodies before anybody has decided. */
+export function routeExpectations(server: Server): void {
+  server.on('checkContinue', (request: Waiting, response) => {
+    request[kWaiting] = response
+    server.emit('request', request, response)
+  })
+  // What else somebody may expect is nothing that a proxy has to understand (RFC 9110, section 10.1.1).
+  server.on('checkExpectation', (request, response) => { server.emit('request', request, response) })
+}
+
+/** Whether the client keeps its body until it is asked for it (RFC 9110, section 10.1.1). */
+export function waitsToBeAsked(request: Waiting): boolean {
+  return request[kWaiting] !== undefined
+}
+
+/** Sends `100 Continue` to a client that waits for it, once, unless it has had its answer. */
+export function askForBody(request: Waiting): void {
+  const response = request[kWaiting]
+  if (response === undefined) return
+  delete request[kWaiting]
+  if (!response.headersSent) response.writeContinue()
+}

@@ -1,0 +1,33 @@
+import type { RedisClientOptions } from '@keyv/redis'
+import { inTime } from './in-time.ts'
+
+/** How a client of the library's is made. */
+export type ClientOptions = RedisClientOptions
+
+/** For the connection and for what is said first on it (TLS, AUTH, SELECT), ms. */
+const READY_TIMEOUT = 5_000
+
+/** The host of a URL as sockets want it: an IPv6 address without brackets. */
+export function hostOf({ hostname }: URL): string {
+  return hostname.replace(/^\[|\]$/g, '')
+}
+
+/** The port of a URL, or the usual one. */
+export function portOf({ port }: URL, usual: number): number {
+  return port === '' ? usual : Number(port)
+}
+
+/** The same options for one host. */
+export function at(options: ClientOptions, host: string, port: number): ClientOptions {
+  return { ...options, socket: { ...options.socket, host, port } }
+}
+
+/** Closes a client unless it is closed already. */
+export function destroy(client: { readonly isOpen: boolean, destroy(): void } | undefined): void {
+  if (client?.isOpen === true) client.destroy()
+}
+
+/** Rejects when Redis does not answer what is said first on a connection. */
+export async function readyInTime<T>(work: Promise<T>): Promise<T> {
+  return inTime(work, READY_TIMEOUT, () => new Error(`Redis did not answer within ${READY_TIMEOUT} ms`))
+}

@@ -1,0 +1,120 @@
+import { AsyncLocalStorage } from 'node:async_hooks'
+import { setTimeout as sleep } from 'node:timers/promises'
+import {
+  DiagLogLevel, ROOT_CONTEXT, SpanKind, SpanStatusCode, defaultTextMapGetter, defaultTextMapSetter, diag, trace, type Context, type Span,
+} from '@opentelemetry/api'
+import { W3CTraceContextPropagator } from '@opentelemetry/core'
+import { defaultResource, detectResources, envDetector, resourceFromAttributes } from '@opentelemetry/resources'
+import { BasicTracerProvider, BatchSpanProcessor, type SpanExporter } from '@opentelemetry/sdk-trace-base'
+import { causes } from '../errors.ts'
+import type { Log } from './log.ts'
+import type { RequestTrace, TracedRequest, Tracing } from './tracing.ts'
+
+const CLOSE_WITHIN = 3_000
+
+const ignore = (): void => {}
+
+/** Starts OpenTelemetry; endpoint, headers, sampler, limits and names are read from its environment variables. */
+export async function startOpenTelemetry(protocol: 'http/json' | 'http/protobuf', log: Log): Promise<Tracing> {
+  tellOfMistakes(log)
+  const provider = new BasicTracerProvider({
+    resource: defaultResource().merge(resourceFromAttributes({ 'service.name': 'gatehouse' })).merge(detectResources({ detectors: [envDetector] })),
+    spanProcessors: [new BatchSpanProcessor(telling(await exporterFor(protocol), log))],
+  })
+  const tracer = provider.getTracer('gatehouse')
+  const propagator = new W3CTraceContextPropagator()
+  const current = new AsyncLocalStorage<Context>()
+
+  function begin(method: string, headers: Parameters<Tracing['begin']>[1]): RequestTrace {
+    const parent = propagator.extract(ROOT_CONTEXT, headers, defaultTextMapGetter)
+    const span = tracer.startSpan(method, { kind: SpanKind.SERVER, attributes: { 'http.request.method': method } }, parent)
+    const context = trace.setSpan(parent, span)
+    let upstream: Span | null = null
+    const wasAnswered = (status: number | null): void => {
+      upstream?.setAttributes(status === null ? { 'error.type': 'no_answer' } : { 'http.response.status_code': status })
+      if (status === null || status >= 500) upstream?.setStatus({ code: SpanStatusCode.ERROR })
+      upstream?.end()
+      upstream = null
+    }
+    return {
+      traceId: span.spanContext().traceId,
+      within(work) { current.run(context, work) },
+      goesUpstream(origin) {
+        wasAnswered(null)
+        const { hostname, port, protocol: scheme } = new URL(origin)
+        upstream = tracer.startSpan(method, { kind: SpanKind.CLIENT, attributes: {
+          'http.request.method': method, 'server.address': hostname, 'server.port': Number(port === '' ? { 'https:': 443 }[scheme] ?? 80 : port),
+        } }, context)
+        const carrier: Record<string, string> = {}
+        propagator.inject(trace.setSpan(context, upstream), carrier, defaultTextMapSetter)
+        return Object.entries(carrier).flat()
+      },
+      wasAnswered,
+      end(request) {
+        if (upstream !== null) wasAnswered(null)
+        describe(span, method, request)
+        span.end()
+      },
+    }
+  }
+
+  async function call<T>(name: string, attributes: Readonly<Record<string, string>>, work: () => Promise<T>): Promise<T> {
+    const parent = current.getStore() ?? ROOT_CONTEXT
+    const span = tracer.startSpan(name, { kind: SpanKind.CLIENT, attributes }, parent)
+    try {
+      return await current.run(trace.setSpan(parent, span), work)
+    } catch (error) {
+      // What the error says may be anything; the log has it, made harmless.
+      span.setStatus({ code: SpanStatusCode.ERROR })
+      throw error
+    } finally {
+      span.end()
+    }
+  }
+
+  return {
+    begin, call,
+    async close() {
+      await Promise.race([provider.shutdown().catch(() => {}), sleep(CLOSE_WITHIN, undefined, { ref: false })])
+    },
+  }
+}
+
+function describe(span: Span, method: string, { id, route, kind, verdict, status }: TracedRequest): void {
+  span.setAttributes({
+    'http.response.status_code': status, 'gatehouse.request_id': id, 'gatehouse.kind': kind, 'gatehouse.verdict': verdict,
+    ...(route === null ? {} : { 'http.route': route }),
+  })
+  if (route !== null) span.updateName(`${method} ${route}`)
+  if (status >= 500) span.setStatus({ code: SpanStatusCode.ERROR })
+}
+
+async function exporterFor(protocol: 'http/json' | 'http/protobuf'): Promise<SpanExporter> {
+  const { OTLPTraceExporter } = protocol === 'http/json'
+    ? await import('@opentelemetry/exporter-trace-otlp-http') : await import('@opentelemetry/exporter-trace-otlp-proto')
+  return new OTLPTraceExporter()
+}
+
+/** The same exporter; the log hears when spans begin to be lost, and when they arrive again. */
+function telling(exporter: SpanExporter, log: Log): SpanExporter {
+  let isLosing = false
+  return {
+    export(spans, done) {
+      exporter.export(spans, (result) => {
+        const failed = result.error !== undefined
+        if (failed && !isLosing) log.warn({ event: 'traces_lost', cause: causes(result.error) }, 'spans can’t be delivered')
+        if (!failed && isLosing) log.info({ event: 'traces_delivered' }, 'spans are delivered again')
+        isLosing = failed
+        done(result)
+      })
+    },
+    shutdown: () => exporter.shutdown(),
+    forceFlush: async () => { await exporter.forceFlush?.() },
+  }
+}
+
+/** Of what OpenTelemetry says to itself only complaints about its variables are for the operator. */
+function tellOfMistakes(log: Log): void {
+  const tell = (message: string): void => { if (message.startsWith('OTEL_')) log.warn({ event: 'configuration' }, message) }
+  diag.setLogger({ error: tell, warn: tell, info: ignore, debug: ignore, verbose: ignore }, { logLevel: DiagLogLevel.WARN, suppressOverrideMessage: true })
+}

@@ -1,0 +1,41 @@
+/** One series as Prometheus' text format has it. */
+type Sample = { readonly name: string, readonly labels: Readonly<Record<string, string>>, readonly value: number }
+
+/** What a gateway says on `/metrics`. */
+export type Scrape = {
+  readonly text: string
+  /** The type of each metric, by its name. */
+  readonly types: ReadonlyMap<string, string>
+  readonly samples: readonly Sample[]
+  /** The sum of the samples of this name that have these labels; `NaN` where there is none. */
+  readonly value: (name: string, labels?: Readonly<Record<string, string>>) => number
+}
+
+/** Reads the text format (version 0.0.4); throws for a line that is none of it. */
+const readMetrics = (text: string): Scrape => {
+  const types = new Map<string, string>()
+  const samples: Sample[] = []
+  for (const line of text.split('\n').filter((one) => one !== '')) {
+    const [, typed, type] = /^# TYPE (\S+) (counter|gauge|histogram|summary)$/.exec(line) ?? []
+    if (typed !== undefined && type !== undefined) types.set(typed, type)
+    if (line.startsWith('# ')) continue
+    const [, name, inBraces = '', value] = /^([a-z_][a-z0-9_]*)(?:\{(.*)\})? (\S+)$/i.exec(line) ?? []
+    if (name === undefined) throw new Error(`no line of the text format: ${line}`)
+    const labels = Object.fromEntries([...inBraces.matchAll(/(\w+)="((?:[^"\\]|\\.)*)"/g)].map(([, label = '', text = '']) => [label, text]))
+    samples.push({ name, labels, value: value === '+Inf' ? Number.POSITIVE_INFINITY : Number(value) })
+  }
+  return {
+    text, types, samples,
+    value(name, labels = {}) {
+      const found = samples.filter((sample) => sample.name === name && Object.entries(labels).every(([label, wanted]) => sample.labels[label] === wanted))
+      return found.length === 0 ? Number.NaN : found.reduce((sum, { value }) => sum + value, 0)
+    },
+  }
+}
+
+/** Scrapes the admin listener at this address. */
+export const scrape = async (admin: string): Promise<Scrape> => {
+  const answer = await fetch(`${admin}/metrics`)
+  if (answer.status !== 200) throw new Error(`/metrics answers ${answer.status}`)
+  return readMetrics(await answer.text())
+}

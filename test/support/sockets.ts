@@ -1,0 +1,23 @@
+import { once } from 'node:events'
+import { createServer, type Socket } from 'node:net'
+import type { Test } from 'tap'
+import { boundPort } from '../../src/demo/bound-port.ts'
+
+/** Starts an application below HTTP: it does with each connection what a test wants, and ends with it. */
+export const startSockets = async (t: Test, accept: (socket: Socket, count: number) => void): Promise<string> => {
+  let count = 0
+  const sockets = new Set<Socket>()
+  const server = createServer((socket) => {
+    sockets.add(socket)
+    socket.on('error', () => undefined)
+    count += 1
+    accept(socket, count)
+  })
+  server.listen(0, '127.0.0.1')
+  await once(server, 'listening')
+  t.teardown(() => {
+    server.close()
+    for (const socket of sockets) socket.destroy()
+  })
+  return `http://127.0.0.1:${boundPort(server)}`
+}
