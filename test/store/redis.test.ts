@@ -15,7 +15,7 @@ const [oldKey, newKey] = [createSecretKey(randomBytes(32)), createSecretKey(rand
 
 const open = async (t: Test, indexKeys = [oldKey], lifetime = LIFETIME): Promise<RedisStore> => {
   const store = new RedisStore({
-    connect: connectTo({ kind: 'redis', url: redis.url }, noFiles), indexKeys, lifetime,
+    connect: connectTo({ kind: 'redis', url: redis.url }, noFiles), indexKeys: () => indexKeys, lifetime: () => lifetime,
     log: openLog('silent', { stream: { write: () => {} } }).log,
   })
   t.teardown(async () => store.close())
