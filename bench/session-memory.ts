@@ -65,7 +65,7 @@ async function heapOf(port: number, tickets: readonly Ticket[]): Promise<number>
   const noFiles = { caFile: null, certFile: null, keyFile: null, username: null, password: null }
   const connect = connectTo({ kind: 'redis', url: `redis://127.0.0.1:${port}` }, noFiles)
   const indexKeys = [createSecretKey(randomBytes(32))]
-  const store = new RedisStore({ connect, indexKeys, lifetime: LIFETIME_MS, log })
+  const store = new RedisStore({ connect, indexKeys: () => indexKeys, lifetime: () => LIFETIME_MS, log })
   const clock = { lifetime: LIFETIME_MS, idleTimeout: null, endWithIdToken: false }
   const sessions = openSessions({ store, log, metrics, settings: { ...clock, outageGrace: 60_000, maxPerUser: null } })
   while (!await store.ping().then(() => true, () => false)) await sleep(20)

@@ -23,11 +23,10 @@ const requiredKeys = (properties: Record<string, TSchema>): string[] => Object.e
 function convert(node: TSchema, inList: boolean): Json {
   const shape = shapeOf(node)
   if (shape.type === 'leaf') {
-    const { kind, description, default: standard, later } = shape.leaf
+    const { kind, description, default: standard } = shape.leaf
     const json = isRequired(shape.leaf) ? fillable(kind.json) : orNull(fillable(kind.json))
-    const note = later === true ? ' Not available yet.' : ''
     const known = standard === undefined || standard === null ? {} : { default: standard }
-    return { description: description + note, ...known, ...json }
+    return { description, ...known, ...json }
   }
   if (shape.type === 'list') {
     const { description, standard, items } = shape

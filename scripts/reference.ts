@@ -16,10 +16,8 @@ function defaultText({ default: standard, defaultText: said, inherits }: Leaf): 
   return `\`${(typeof standard === 'string' ? standard : yaml).trim()}\``
 }
 
-function note({ secret, later }: Leaf): string {
+function note({ secret }: Leaf): string {
   const notes = []
-  if (later === true) notes.push('Not available yet.')
-  if (later instanceof RegExp) notes.push('Some of its values are not available yet.')
   if (secret === 'whole') notes.push('Secret: never shown.')
   if (secret === 'password') notes.push('A password in it is never shown.')
   if (secret === 'constants') notes.push('`gatehouse check` shows templates only: fixed values may be credentials.')

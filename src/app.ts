@@ -1,77 +1,151 @@
-import { METHODS, type ServerOptions } from 'node:http'
-import type { Socket } from 'node:net'
+import { METHODS, type RequestListener } from 'node:http'
+import { isDeepStrictEqual } from 'node:util'
 import Fastify, { LogController, type FastifyBaseLogger, type FastifyInstance } from 'fastify'
 import type { Config } from './config/schema.ts'
-import { Fault, faults } from './errors.ts'
+import { Fault } from './errors.ts'
 import { compileHeaders } from './gate/headers.ts'
 import { compileRoutes } from './gate/match.ts'
 import { buildGate, hostOf } from './gate/pipeline.ts'
 import { buildAdmin } from './http/admin.ts'
 import { createCookies } from './http/cookies.ts'
+import { createCounts, type Counts } from './http/counts.ts'
 import { registerEndpoints } from './http/endpoints/index.ts'
 import type { LogoutState, Services } from './http/endpoints/endpoint.ts'
-import { routeExpectations } from './http/expectation.ts'
 import { createFactReader } from './http/facts.ts'
-import { answerParserError, createAnswers, handleFailures, rawProblem } from './http/failures.ts'
+import { createAnswers, handleFailures } from './http/failures.ts'
 import { registerGate } from './http/gate.ts'
 import { isLastOnConnection } from './http/last-on-connection.ts'
 import { createLimits } from './http/limits.ts'
+import { createListener, type Listener } from './http/listener.ts'
 import type { LoginState } from './http/login-state.ts'
 import { newRequestId, observe } from './http/observe.ts'
 import { compileLoginRedirects } from './http/proxy/login-redirect.ts'
-import { openUpstreams } from './http/proxy/upstreams.ts'
-import { STREAM_KINDS, createStreams } from './http/proxy/streams.ts'
+import { createPools, type Pools, type Upstreams } from './http/proxy/upstreams.ts'
+import { STREAM_KINDS, createStreams, type Streams } from './http/proxy/streams.ts'
 import { createReadiness } from './http/readiness.ts'
 import { createSealedState } from './http/sealed-state.ts'
 import { closeInStages, hasBody } from './http/staged-close.ts'
 import { rewriteTarget } from './http/target.ts'
-import { GatewayRequest, routeUpgrades } from './http/upgrades.ts'
-import { createAccessTokens } from './oidc/access-token.ts'
-import { openProvider } from './oidc/provider.ts'
-import { openSessions } from './session/sessions.ts'
+import { createAccessTokens, type AccessTokens } from './oidc/access-token.ts'
+import { openProvider, type Provider } from './oidc/provider.ts'
+import { openSessions, type Sessions } from './session/sessions.ts'
 import { openStore } from './store/open.ts'
+import type { Store } from './store/store.ts'
 import type { Log } from './telemetry/log.ts'
-import { createMetrics } from './telemetry/metrics.ts'
+import { createMetrics, type Metrics } from './telemetry/metrics.ts'
 import type { Tracing } from './telemetry/tracing.ts'
 import { createTokens } from './token/acquire.ts'
-import { createRouteTokens } from './token/exchange.ts'
-import { createRefresher } from './token/refresh.ts'
+import { createRouteTokens, type RouteTokens } from './token/exchange.ts'
+import { createRefresher, type Refresher } from './token/refresh.ts'
 
 /** A gateway that is ready to listen. */
 export interface Gatehouse {
   /** The public listener. */
-  readonly app: FastifyInstance
+  readonly listener: Listener
   /** The admin listener, or `null` where there is none. */
   readonly admin: FastifyInstance | null
-  /** From now on `/readyz` says no. */
+  readonly metrics: Metrics
+  /**
+   * From now on requests meet this configuration; those under way, sessions, streams and connections go on. What
+   * `fixedKeys` names must be as it was. Rejects when it can't be put together; then nothing has changed.
+   */
+  reload(config: Config): Promise<void>
+  /** From now on `/readyz` says no, and each answer is the last on its connection. */
   drain(): void
   /** Finishes what runs (refreshes, too) and closes everything. */
   close(): Promise<void>
 }
 
+/** What lasts as long as the process, whatever becomes of the configuration. */
+interface Lasting {
+  readonly log: Log
+  readonly metrics: Metrics
+  readonly tracing: Tracing | null
+  readonly store: Store
+  readonly provider: Provider
+  readonly sessions: Sessions
+  readonly refresher: Refresher
+  readonly routeTokens: RouteTokens
+  readonly bearers: AccessTokens
+  readonly streams: Streams
+  readonly pools: Pools
+  readonly counts: Counts
+}
+
+/** What follows from one configuration. */
+interface Shell {
+  readonly route: RequestListener
+  readonly upstreams: Upstreams
+}
+
 /** How long a stopping gateway waits for a store that is away, ms, before it gives up what it could not save. */
 const UNSAVED_WAIT = 5_000
 
-/** How often a closing gateway looks for connections that have become idle, ms. */
-const LOOK_FOR_IDLE = 100
-
-/** Puts the gateway together, in the order in which a request meets the parts. */
+/** Puts the gateway together: what lasts, the shell that a configuration makes, and the listener in front of both. */
 export async function buildApp(config: Config, log: Log, tracing: Tracing | null = null): Promise<Gatehouse> {
-  // What everything else stands on: figures, the store, the provider.
+  // One object for as long as the process lives: what it says follows the configuration.
+  const session = { ...config.session }
   const metrics = createMetrics()
-  const store = await openStore(config.session, log, metrics, tracing)
+  const store = await openStore(session, log, metrics, tracing)
   const provider = openProvider(config.provider, log, metrics, tracing)
-  const sessions = openSessions({ store, settings: config.session, log, metrics })
+  const sessions = openSessions({ store, settings: session, log, metrics })
   const refresher = createRefresher({ provider, store, sessions, log, metrics })
-  const routeTokens = createRouteTokens({ provider, refresher, sessions, log })
-  const tokens = createTokens({ refresher, routeTokens, sessions, before: config.session.refreshBefore })
-  const streams = createStreams(sessions)
-  metrics.watchStreams(STREAM_KINDS, (kind) => streams.count(kind))
+  const lasting: Lasting = {
+    log, metrics, tracing, store, provider, sessions, refresher,
+    routeTokens: createRouteTokens({ provider, refresher, sessions, log }),
+    bearers: createAccessTokens(provider),
+    streams: createStreams(sessions),
+    pools: createPools(),
+    counts: createCounts(store),
+  }
+  metrics.watchStreams(STREAM_KINDS, (kind) => lasting.streams.count(kind))
 
-  // What has no Host is refused further on, with an answer that has a body.
-  const reading: ServerOptions = { requireHostHeader: false, IncomingMessage: GatewayRequest }
+  let shell = await buildShell(config, lasting)
+  const listener = createListener(config.tls, (request, response) => { shell.route(request, response) }, log)
+  let draining = false
+  const readiness = createReadiness({ provider, store, isDraining: () => draining })
+  metrics.watchReady(async () => (await readiness()).ready)
+  const admin = config.admin === null ? null : buildAdmin({ provider, sessions, metrics, readiness, log })
 
-  // The shell. The raw target is looked at before anything routes on it.
+  let tls = config.tls
+  async function reload(next: Config): Promise<void> {
+    const fresh = await buildShell(next, lasting)
+    // From here on nothing waits: no request meets a half of each.
+    shell = fresh
+    lasting.pools.keepOnly(fresh.upstreams)
+    const reconnects = !isDeepStrictEqual([session.store, session.redis], [next.session.store, next.session.redis])
+    Object.assign(session, next.session)
+    if (reconnects) store.reconnect()
+    provider.configure(next.provider)
+    if (next.tls !== null && !isDeepStrictEqual(tls, next.tls)) listener.certify(next.tls)
+    tls = next.tls
+  }
+
+  function drain(): void {
+    draining = true
+    listener.drain()
+  }
+
+  async function close(): Promise<void> {
+    drain()
+    lasting.streams.drain()
+    await listener.close()
+    await refresher.settled()
+    await sessions.settled(UNSAVED_WAIT)
+    await admin?.close()
+    await lasting.pools.close()
+    await provider.close()
+    await store.close()
+  }
+  let closing: Promise<void> | null = null
+  return { listener, admin, metrics, reload, drain, close: () => closing ??= close() }
+}
+
+/** What a request walks through, in the order in which it meets the parts. */
+async function buildShell(config: Config, lasting: Lasting): Promise<Shell> {
+  const { log, metrics, tracing, store, provider, sessions, refresher, streams } = lasting
+
+  // The raw target is looked at before anything routes on it.
   const lines: FastifyBaseLogger = log
   // Fastify's own lines (two a request, one an address) would only double ours.
   const quiet: FastifyBaseLogger = log.child({}, { level: 'warn' })
@@ -83,20 +157,10 @@ export async function buildApp(config: Config, log: Log, tracing: Tracing | null
     rewriteUrl: (request) => rewriteTarget(request, config.publicUrl),
     routerOptions: { maxParamLength: 65_536 },
     exposeHeadRoutes: true,
-    requestTimeout: 0,
-    clientErrorHandler: (error, socket: Socket) => { answerParserError(error, socket) },
-    ...(config.tls === null ? { http: reading }
-      : { https: { ...reading, cert: config.tls.certFile.content, key: config.tls.keyFile.content } }),
   })
   for (const method of METHODS) {
     if (method !== 'CONNECT' && !app.supportedMethods.includes(method)) app.addHttpMethod(method, { hasBody: true })
   }
-  routeExpectations(app.server)
-  app.server.on('connect', (_request, socket: Socket) => {
-    // Node takes its own listener away: a reset would end the process.
-    socket.on('error', () => { socket.destroy() })
-    socket.end(rawProblem(405, 'method_not_allowed', faults.method_not_allowed.title, faults.method_not_allowed.detail))
-  })
 
   // What every request has: facts, an access line, an answer when something goes wrong.
   const cookies = await createCookies(app, config)
@@ -116,11 +180,11 @@ export async function buildApp(config: Config, log: Log, tracing: Tracing | null
     if (trace === null) done()
     else trace.within(done)
   })
-  routeUpgrades(app)
-  const limits = await createLimits(app, config.rateLimit)
+  const limits = await createLimits(app, config.rateLimit, lasting.counts)
 
   // What decides, and what goes upstream.
-  const gate = buildGate({ config, routes, sessions, tokens, bearers: createAccessTokens(provider) })
+  const tokens = createTokens({ refresher, routeTokens: lasting.routeTokens, sessions, before: config.session.refreshBefore })
+  const gate = buildGate({ config, routes, sessions, tokens, bearers: lasting.bearers })
   const headers = compileHeaders(routes.routes, cookies.isOwn, ({ origin, method, path }) => routes.dependsOnMethod(hostOf(origin), method, path))
 
   // The gateway's own URLs.
@@ -141,41 +205,15 @@ export async function buildApp(config: Config, log: Log, tracing: Tracing | null
   })
 
   // The application's: through the gate, then upstream.
+  const upstreams = lasting.pools.openFor(routes.routes)
   await app.register(async (scope) => {
     await registerGate(scope, {
       config, sessions, tokens, cookies, answers, streams, metrics,
-      gate, headers,
-      upstreams: openUpstreams(routes.routes),
+      gate, headers, upstreams,
       loginRedirects: compileLoginRedirects(routes.routes, provider),
     }, limits)
   })
 
-  let draining = false
-  const readiness = createReadiness({ provider, store, isDraining: () => draining })
-  metrics.watchReady(async () => (await readiness()).ready)
-  const admin = config.admin === null ? null : buildAdmin({ provider, sessions, metrics, readiness, log })
   await app.ready()
-
-  async function close(): Promise<void> {
-    draining = true
-    streams.drain()
-    // A connection that was busy when closing began is closed once its answer is out, not when its client tires of it.
-    const idle = setInterval(() => { app.server.closeIdleConnections() }, LOOK_FOR_IDLE)
-    await app.close()
-    clearInterval(idle)
-    await refresher.settled()
-    await sessions.settled(UNSAVED_WAIT)
-    await admin?.close()
-    await provider.close()
-    await store.close()
-  }
-  let closing: Promise<void> | null = null
-  return {
-    app, admin,
-    drain() { draining = true },
-    async close() {
-      closing ??= close()
-      await closing
-    },
-  }
+  return { route: (request, response) => { app.routing(request, response) }, upstreams }
 }

@@ -73,10 +73,10 @@ async function startAll({ port, verbose }: DemoOptions, running: (() => Promise<
   const sink = openLog(verbose ? config.log.level : 'error')
   const gateway = await buildApp(config, sink.log)
   running.push(async () => {
-    gateway.app.server.closeAllConnections()
+    gateway.listener.cut()
     await gateway.close()
     sink.flush()
   })
-  await gateway.app.listen({ host: '127.0.0.1', port })
+  await gateway.listener.listen({ host: '127.0.0.1', port })
   return url
 }

@@ -1,13 +1,12 @@
-import { Server as TlsServer } from 'node:tls'
-import { setTimeout as sleep } from 'node:timers/promises'
-import { buildApp, type Gatehouse } from '../app.ts'
+import cluster from 'node:cluster'
+import { availableParallelism } from 'node:os'
 import type { Config } from '../config/schema.ts'
-import { openLog, type LogSink } from '../telemetry/log.ts'
-import { openTracing } from '../telemetry/tracing.ts'
-import { followCertificate } from './certificate.ts'
+import { openLog, type Log } from '../telemetry/log.ts'
 import type { Command } from './command.ts'
 import { configuredBy } from './configured.ts'
-import { freeSocket } from './free-socket.ts'
+import { followConfiguration } from './follow-configuration.ts'
+import { serveAlone, type Running } from './running.ts'
+import { stopSignal } from './stop-signal.ts'
 
 /** `gatehouse start`. */
 export const start: Command = {
@@ -15,62 +14,48 @@ export const start: Command = {
 
 Serves until SIGTERM or SIGINT, then finishes what runs and leaves with status 0. Without --config the file that
 GATEHOUSE_CONFIG names is read, or the environment alone (GATEHOUSE_PUBLIC_URL, GATEHOUSE_UPSTREAM, …). One line of the
-log, on stdout, says where it listens; GET /readyz on the admin listener says whether it can serve.
+log, on stdout, says where it listens; GET /readyz on the admin listener says whether it can serve. SIGHUP, or a change
+of the configuration file or of a file that it names, makes it read its configuration again without dropping a
+connection; one that can't be used is refused, and the log says why.
 `,
   async run(args) {
-    const { config, warnings } = configuredBy(args)
-    const sink = openLog(config.log.level)
-    for (const warning of warnings) sink.log.warn({ event: 'configuration' }, warning)
-    const tracing = await openTracing(process.env, sink.log)
-    const gateway = await buildApp(config, sink.log, tracing)
+    if (cluster.isWorker) return (await import('./worker.ts')).work()
+    const files = new Set<string>()
+    const { config, warnings } = configuredBy(args, files)
+    const { log, flush } = openLog(config.log.level)
+    for (const warning of warnings) log.warn({ event: 'configuration' }, warning)
+    const count = config.workers === 'auto' ? availableParallelism() : config.workers
+    const started = count === 1 ? serveAlone(config, log) : serveInWorkers(count, config, log)
+    // A signal may come before everything is open.
+    const stopped = stopSignal(async () => { (await started).cut() })
+    const unfollow = followConfiguration({
+      read: (read) => configuredBy(args, read), apply: async (next) => (await started).reload(next), config, files, log,
+    })
+    let running: Running
     try {
-      await listen(gateway, config, sink)
+      running = await started
     } catch (error) {
-      await gateway.close()
-      sink.flush()
+      unfollow()
+      flush()
       throw error
     }
-    const unfollow = config.tls === null || !(gateway.app.server instanceof TlsServer) ? () => {}
-      : followCertificate(gateway.app.server, config.tls, sink.log)
-    await untilStopped(gateway, config, sink)
+    const { address } = running
+    // Whatever the level: who has started it waits for this line.
+    log.child({}, { level: 'info' }).info(
+      { event: 'listening', address, publicUrl: config.publicUrl }, `listening on ${address} for ${config.publicUrl.join(', ')}`,
+    )
+    flush()
+    const signal = await stopped
+    log.info({ event: 'stopping', signal }, 'finishing what runs')
     unfollow()
-    await tracing?.close()
-    sink.flush()
+    await running.stop()
+    log.info({ event: 'stopped' }, 'stopped')
+    flush()
     return 0
   },
 }
 
-async function listen({ app, admin }: Gatehouse, config: Config, { log, flush }: LogSink): Promise<void> {
-  if (admin !== null && config.admin !== null) {
-    await freeSocket(config.admin.listen)
-    await admin.listen({ ...config.admin.listen })
-  }
-  await freeSocket(config.listen)
-  await app.listen({ ...config.listen })
-  const bound = app.server.address()
-  const address = bound === null || typeof bound === 'string' ? `unix:${bound ?? ''}`
-    : `${config.tls === null ? 'http' : 'https'}://${bound.family === 'IPv6' ? `[${bound.address}]` : bound.address}:${bound.port}`
-  // Whatever the level: who has started it waits for this line.
-  const always = log.child({}, { level: 'info' })
-  always.info({ event: 'listening', address, publicUrl: config.publicUrl }, `listening on ${address} for ${config.publicUrl.join(', ')}`)
-  flush()
-}
-
-/** Waits for SIGTERM or SIGINT: not ready at once, then `shutdown.wait`, then at most `shutdown.drain` for what runs. */
-async function untilStopped(gateway: Gatehouse, { shutdown }: Config, { log, flush }: LogSink): Promise<void> {
-  const signal = await new Promise<string>((resolve) => {
-    process.once('SIGTERM', resolve)
-    process.once('SIGINT', resolve)
-  })
-  log.info({ event: 'stopping', signal }, 'finishing what runs')
-  gateway.drain()
-  await sleep(shutdown.wait)
-  const cut = setTimeout(() => {
-    log.warn({ event: 'drain_timeout' }, 'closing connections that are still open')
-    gateway.app.server.closeAllConnections()
-  }, shutdown.drain)
-  await gateway.close()
-  clearTimeout(cut)
-  log.info({ event: 'stopped' }, 'stopped')
-  flush()
+/** What only those load who use it. */
+async function serveInWorkers(count: number, config: Config, log: Log): Promise<Running> {
+  return (await import('./workers.ts')).serveInWorkers(count, config, log)
 }

@@ -13,8 +13,6 @@ export interface Marks {
   inherits?: true
   /** What must not be shown: the whole value, a URL's password, or a map's texts that nothing is filled into. */
   secret?: 'whole' | 'password' | 'constants'
-  /** Not available yet: every value but the default, or the values that match as they are written. */
-  later?: true | RegExp
 }
 
 /** One key that holds a value: its marks and its kind. */

@@ -15,6 +15,10 @@ type Environment = Readonly<Record<string, string | undefined>>
 interface From {
   file?: string | undefined
   env: Environment
+  /** Gets the path of every file that is looked at, also where that or the rest fails. */
+  files?: Set<string>
+  /** The session key where none is given; a random one without it. */
+  spareKey?: Buffer
 }
 
 const reasons: Partial<Record<string, string>> = {
@@ -24,7 +28,9 @@ const reasons: Partial<Record<string, string>> = {
   ENOTDIR: 'no such directory',
 }
 
-function readBytes(path: string): { content: Buffer } | { reason: string } {
+type Read = (path: string) => { content: Buffer } | { reason: string }
+
+function readBytes(path: string): ReturnType<Read> {
   try {
     return { content: readFileSync(path) }
   } catch (error) {
@@ -33,14 +39,14 @@ function readBytes(path: string): { content: Buffer } | { reason: string } {
   }
 }
 
-function readText(path: string): { text: string } | { reason: string } {
-  const read = readBytes(path)
+function textOf(read: ReturnType<Read>): { text: string } | { reason: string } {
   return 'content' in read ? { text: read.content.toString('utf8') } : read
 }
 
 /** What has been written so far, and who wrote it. */
 interface Written {
   file: string | null
+  read: Read
   yaml: YamlText | null
   value: unknown
   /** The variable that set a key, by the key's path. */
@@ -51,7 +57,7 @@ interface Written {
 
 function readFile(file: string | null, written: Written): void {
   if (file === null) return
-  const read = readText(file)
+  const read = textOf(written.read(file))
   const problem = (line: number | null, column: number | null, message: string, instead: string | null) => {
     written.problems.push({ file, line, column, path: '', message, instead })
   }
@@ -70,8 +76,8 @@ function readFile(file: string | null, written: Written): void {
 
 type SettingValue = { value: unknown } | { reason: string, instead: string | null }
 
-function settingValue({ variable, source }: Setting): SettingValue {
-  const read = 'file' in source ? readText(source.file) : source
+function settingValue({ variable, source }: Setting, readFrom: Read): SettingValue {
+  const read = 'file' in source ? textOf(readFrom(source.file)) : source
   if ('reason' in read) {
     return { reason: `names a file that cannot be read: ${read.reason}`, instead: 'give the path of a readable file' }
   }
@@ -95,7 +101,7 @@ function readEnvironment(env: Environment, written: Written): void {
   }
   // A section's own variable comes before those of its keys, which say more.
   for (const setting of settings.toSorted((a, b) => a.variable.path.length - b.variable.path.length)) {
-    const parsed = settingValue(setting)
+    const parsed = settingValue(setting, written.read)
     if ('reason' in parsed) note(setting, parsed.reason, parsed.instead)
     const value = 'reason' in parsed ? unreadable : parsed.value
     written.value = withValue(written.value, setting.variable.path, value)
@@ -147,10 +153,14 @@ function warn(written: Written, finding: Finding): void {
  * Loads the configuration from a YAML file and the environment, which wins; without a file, from the environment alone.
  * @throws {ConfigurationError} with all the problems at once
  */
-export function loadConfig({ file, env }: From): { config: Config, warnings: string[] } {
+export function loadConfig({ file, env, files, spareKey }: From): { config: Config, warnings: string[] } {
   const named = file ?? env[fileVariable]
   const written: Written = {
     file: named === undefined || named === '' ? null : named,
+    read(path) {
+      files?.add(absolute(path))
+      return readBytes(path)
+    },
     yaml: null,
     value: {},
     setBy: new Map(),
@@ -168,14 +178,14 @@ export function loadConfig({ file, env }: From): { config: Config, warnings: str
   const sources = (path: Path): Sources | null => {
     const setter = setterOf(written, path)
     if (setter !== undefined && setter.variable.shape !== 'yaml') return null
-    return { env, readText: (name) => readText(absolute(base(path), name)) }
+    return { env, readText: (name) => textOf(written.read(absolute(base(path), name))) }
   }
   const settable = new Set(variables(schema).map(({ name }) => name))
   const { value, mistakes, broken } = resolve(schema, written.value, {
     sources,
     readFile(name, at) {
       const path = absolute(base(at), name)
-      const read = readBytes(path)
+      const read = written.read(path)
       return 'content' in read ? { path, content: read.content } : `${path}: ${read.reason}`
     },
     variable: (path) => settable.has(variableName(path)) ? variableName(path) : null,
@@ -188,7 +198,7 @@ export function loadConfig({ file, env }: From): { config: Config, warnings: str
   const problems = [...written.problems, ...[...mistakes, ...wrong].map((mistake) => place(written, mistake))]
   if (problems.length > 0) throw new ConfigurationError(problems.toSorted(byPlace))
 
-  if (config.session.keys.length === 0) config.session.keys = [randomBytes(32)]
+  if (config.session.keys.length === 0) config.session.keys = [spareKey ?? randomBytes(32)]
   for (const finding of findings) warn(written, finding)
   return { config, warnings: written.warnings }
 }

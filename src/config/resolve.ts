@@ -55,8 +55,6 @@ export function resolve(root: TSchema, written: unknown, resolving: Resolving): 
     return refuse(path, 'key', 'is required', variable === null ? null : `give it here, or as ${variable}`)
   }
 
-  const notYet = (path: Path): undefined => refuse(path, 'value', 'is not available yet', 'leave it out')
-
   function fill(value: unknown, path: Path): unknown {
     const sources = resolving.sources(path)
     if (sources === null) return value
@@ -84,25 +82,15 @@ export function resolve(root: TSchema, written: unknown, resolving: Resolving): 
 
   const standard = (leaf: Leaf): unknown => leaf.default === null ? null : parse(leaf, leaf.default, [], refuse)
 
-  function isLater(leaf: Leaf, value: unknown): boolean {
-    if (leaf.later === undefined) return false
-    const resolved = parse(leaf, value, [], () => undefined)
-    if (leaf.later !== true) return resolved !== undefined && leaf.later.test(String(value))
-    if (leaf.default === null || leaf.default === undefined) return true
-    return resolved === undefined
-      || JSON.stringify(leaf.kind.format(resolved)) !== JSON.stringify(leaf.kind.format(standard(leaf)))
-  }
-
   function resolveLeaf(leaf: Leaf, raw: unknown, path: Path): unknown {
     if (raw === undefined || raw === null) {
       if (leaf.inherits) return null
-      if (leaf.default === undefined) return leaf.later === true ? notYet(path) : missing(path)
+      if (leaf.default === undefined) return missing(path)
       // An empty list stands for "none given", which a written list may not be.
       return Array.isArray(leaf.default) && leaf.default.length === 0 ? [] : standard(leaf)
     }
     const value = fill(raw, path)
     if (value === undefined) return undefined
-    if (isLater(leaf, value)) return notYet(path)
     return parse(leaf, value, path, refuse)
   }
 

@@ -28,7 +28,7 @@ const logo = text({
 export const schema = group('Configuration of Gatehouse.', {
   listen: leaf(listen, {
     default: '0.0.0.0:8080',
-    description: 'Where the gateway listens: `host:port`, or `unix:/path`.',
+    description: 'Where the gateway listens: `host:port`, or `unix:/path`. A change needs a restart.',
   }),
   publicUrl: leaf(list(origin, { min: 1, single: true }), {
     default: undefined,
@@ -50,7 +50,7 @@ export const schema = group('Configuration of Gatehouse.', {
     certFile: leaf(file('certificate'), { default: undefined, description: 'The certificate and its chain in PEM.' }),
     keyFile: leaf(file('private key'), { default: undefined, description: 'Its private key in PEM.' }),
   })),
-  admin: switchable(group('Health, metrics and session administration, on a listener of their own; `false` for none.', {
+  admin: switchable(group('Health, metrics and session administration, on a listener of their own; `false` for none. A change needs a restart.', {
     listen: leaf(listen, { default: '127.0.0.1:9090', description: 'Where it listens.' }),
   })),
   provider,
@@ -73,8 +73,7 @@ export const schema = group('Configuration of Gatehouse.', {
   }),
   workers: leaf(workers, {
     default: 1,
-    later: /^(?!1$)/,
-    description: 'How many processes serve, `auto`: one for each core. More than one needs Redis.',
+    description: 'How many processes serve, `auto`: one for each core. More than one needs Redis. A change needs a restart.',
   }),
   shutdown: group('What happens after SIGTERM.', {
     wait: leaf(duration({ min: 0, timer: true }), {
@@ -86,7 +85,7 @@ export const schema = group('Configuration of Gatehouse.', {
       description: 'How long requests under way may then take.',
     }),
   }),
-  rateLimit: group('How many requests one client address may make.', {
+  rateLimit: group('How many requests one client address may make; counted in Redis where sessions are.', {
     login: leaf(orOff(rate), { default: '300/1m', description: 'To the login endpoint.' }),
     callback: leaf(orOff(rate), { default: '300/1m', description: 'To the callback.' }),
     session: leaf(orOff(rate), { default: '600/1m', description: 'To the session endpoints.' }),

@@ -10,9 +10,9 @@ import { group, leaf } from './leaf.ts'
 export const provider = group('The OpenID provider that users log in at, and this gateway as its client.', {
   issuer: leaf(issuer, {
     default: undefined,
-    description: 'Its issuer identifier, exactly as its discovery document has it.',
+    description: 'Its issuer identifier, exactly as its discovery document has it. A change needs a restart.',
   }),
-  clientId: leaf(text(), { default: undefined, description: 'The client identifier registered for this gateway.' }),
+  clientId: leaf(text(), { default: undefined, description: 'The client identifier registered for this gateway. A change needs a restart.' }),
   clientSecret: leaf(text({ secret: true }), {
     default: null,
     secret: 'whole',

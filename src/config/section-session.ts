@@ -49,7 +49,7 @@ export const session = group('What a session is, how long it lives and where it 
     secret: 'password',
     description: 'Where sessions are kept. `memory:` keeps up to 50000 in this process, `memory:?max=N` up to N; '
       + '`redis://`, `rediss://`, `redis+cluster://a,b,c` and `redis+sentinel://a,b,c/NAME` share them. '
-      + 'In YAML put `"memory:"` in quotes.',
+      + 'In YAML put `"memory:"` in quotes. Another place needs a restart.',
   }),
   cookie,
   lifetime: leaf(duration(), { default: '10h', description: 'When a session ends whatever happens.' }),

@@ -17,7 +17,7 @@ const COOKIE_GRACE = 3600
 const MAX_OPENED = 20_000
 const NONE: readonly Ticket[] = []
 
-/** The gateway's cookies: one session ticket, a few login bindings, a counter of failed logins. */
+/** The gateway's cookies: one session ticket, a few login bindings, a counter of logins. */
 export interface Cookies {
   /** Whether a cookie of this name is the gateway's. */
   readonly isOwn: (name: string) => boolean
@@ -38,7 +38,10 @@ export interface Cookies {
   bind(header: string | undefined): { binding: string, setCookie: string }
   /** How often a login to that target has been begun anew within the last minute. Other tabs' targets do not count. */
   tries(header: string | undefined, target: string): number
-  setTries(count: number, target: string): string
+  setTries(count: number, target: string, logins: number): string
+  /** How often one has succeeded, each within a minute of the one before. */
+  logins(header: string | undefined, target: string): number
+  setLogins(count: number, target: string): string
   /** Clears the counter; `null` where there is none. */
   clearTries(header: string | undefined): string | null
 }
@@ -78,6 +81,15 @@ export async function createCookies(app: FastifyInstance, config: Config): Promi
     return ticket
   }
 
+  function counted(header: string | undefined, target: string): [tries: number, logins: number] {
+    const [, tries = '0', mark, logins = '0'] = /^(\d)\.([\w-]{8})\.(\d)$/.exec(cookieValues(header, triesName)[0] ?? '') ?? []
+    return mark === markOf(target) ? [Number(tries), Number(logins)] : [0, 0]
+  }
+
+  function setCounts(tries: number, logins: number, target: string): string {
+    return `${triesName}=${tries}.${markOf(target)}.${logins}; ${always}; SameSite=${loginSameSite}; Max-Age=${TRIES_SECONDS}`
+  }
+
   function openTickets(header: string | undefined): readonly Ticket[] {
     const values = cookieValues(header, name)
     return values.length === 0 ? NONE : values.map(openTicket).filter((ticket) => ticket !== null)
@@ -115,11 +127,10 @@ export async function createCookies(app: FastifyInstance, config: Config): Promi
       const value = codec.seal('login', { secret })
       return { binding: secret, setCookie: `${loginNames[slot]}=${value}; ${always}; SameSite=${loginSameSite}; Max-Age=${LOGIN_SECONDS}` }
     },
-    tries(header, target) {
-      const [count, mark] = cookieValues(header, triesName)[0]?.split('.') ?? []
-      return count !== undefined && /^[1-9]$/.test(count) && mark === markOf(target) ? Number(count) : 0
-    },
-    setTries: (count, target) => `${triesName}=${count}.${markOf(target)}; ${always}; SameSite=${loginSameSite}; Max-Age=${TRIES_SECONDS}`,
+    tries: (header, target) => counted(header, target)[0],
+    setTries: (count, target, logins) => setCounts(count, logins, target),
+    logins: (header, target) => counted(header, target)[1],
+    setLogins: (count, target) => setCounts(0, Math.min(count, 9), target),
     clearTries: (header) => (
       cookieValues(header, triesName).length === 0 ? null : `${triesName}=; ${always}; SameSite=${loginSameSite}; Max-Age=0`
     ),

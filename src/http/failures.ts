@@ -107,6 +107,9 @@ function asFault(error: FastifyError | Fault): Fault {
   return new Fault(code, { cause: error })
 }
 
+/** How long a client that was refused may take to close its side, ms. */
+const LAST_WORDS = 2_000
+
 /** Answers what the HTTP parser refuses, before there is a request: a problem, then the connection closes. */
 export function answerParserError(error: Error & { code?: string }, socket: Socket): void {
   // Node's own note of what the connection is busy with: in the middle of an answer, another one would be read as part of it.
@@ -117,6 +120,7 @@ export function answerParserError(error: Error & { code?: string }, socket: Sock
     return
   }
   const status = { HPE_HEADER_OVERFLOW: 431, ERR_HTTP_REQUEST_TIMEOUT: 408 }[error.code ?? ''] ?? 400
+  setTimeout(() => { socket.destroy() }, LAST_WORDS).unref()
   socket.end(rawProblem(status, 'bad_request', faults.bad_request.title, faults.bad_request.detail))
 }
 

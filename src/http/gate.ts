@@ -20,7 +20,7 @@ export interface GateServices extends ForwardServices {
  * onRequest, because what follows in Fastify would look into bodies and content types that are the application's.
  */
 export async function registerGate(app: FastifyInstance, services: GateServices, limits: Limits): Promise<void> {
-  const { gate, answers, config, upstreams, cookies } = services
+  const { gate, answers, config, cookies } = services
   for (const hook of limits.requests) app.addHook('onRequest', hook)
   app.addHook('onRequest', async (request, reply) => {
     const context = contextOf(request)
@@ -42,5 +42,4 @@ export async function registerGate(app: FastifyInstance, services: GateServices,
     httpMethods: METHODS.filter((method) => method !== 'CONNECT'),
     handler: () => { throw new Error('a request came past the gate') },
   })
-  app.addHook('onClose', () => upstreams.close())
 }

@@ -1,7 +1,6 @@
-import { IncomingMessage, ServerResponse } from 'node:http'
+import { IncomingMessage, ServerResponse, type RequestListener, type Server } from 'node:http'
 import { Socket } from 'node:net'
 import type { Duplex } from 'node:stream'
-import type { FastifyInstance } from 'fastify'
 import { wantsWebSocket } from '../gate/classify.ts'
 
 const kUpgrade = Symbol('upgrade')
@@ -38,9 +37,9 @@ const LINGER = 2_000
 /** TCP looks after clients that vanish without a word, ms. */
 const KEEP_ALIVE = 60_000
 
-/** Leads WebSocket requests through Fastify's routing and hooks like any other: one gate for all. */
-export function routeUpgrades(app: FastifyInstance): void {
-  app.server.on('upgrade', (request: Upgrading, socket: Duplex, head: Buffer) => {
+/** Leads WebSocket requests to `route` like any other: one gate for all. */
+export function routeUpgrades(server: Server, route: RequestListener): void {
+  server.on('upgrade', (request: Upgrading, socket: Duplex, head: Buffer) => {
     // An upgrade pipelined behind an answer that is not finished: this connection has no place for a second one.
     if (!(socket instanceof Socket) || Reflect.get(socket, '_httpMessage') instanceof ServerResponse) {
       socket.on('error', () => {})
@@ -76,7 +75,7 @@ export function routeUpgrades(app: FastifyInstance): void {
         response.emit('finish')
       },
     }
-    app.routing(request, response)
+    route(request, response)
   })
 }
 

@@ -1,3 +1,4 @@
+import { isDeepStrictEqual } from 'node:util'
 import { Configuration, None, allowInsecureRequests, customFetch, discovery, type ServerMetadata } from 'openid-client'
 import type { Config } from '../config/schema.ts'
 import { Fault, causes } from '../errors.ts'
@@ -21,7 +22,10 @@ export interface Provider {
   discovered(): Promise<Discovered>
   /** The same without waiting: `null` until the first discovery. */
   peek(): Discovered | null
+  /** As they are now. */
   readonly settings: Config['provider']
+  /** Goes over to other settings of the same client as soon as the provider has been discovered with them. */
+  configure(settings: Config['provider']): void
   close(): Promise<void>
 }
 
@@ -29,7 +33,39 @@ const RETRY_FIRST = 1_000
 const RETRY_MOST = 30_000
 
 /** Begins to discover the provider (OpenID Connect Discovery 1.0), in the background and until it succeeds. */
-export function openProvider(settings: Config['provider'], log: Log, metrics: Metrics, tracing: Tracing | null): Provider {
+export function openProvider(first: Config['provider'], log: Log, metrics: Metrics, tracing: Tracing | null): Provider {
+  let current = begin(first, log, metrics, tracing)
+  let next: Client | null = null
+
+  /** What a call has begun with it ends with: who is replaced stays open, and its idle connections close by themselves. */
+  function client(): Client {
+    if (next !== null && (next.peek() !== null || current.peek() === null)) {
+      if (current.peek() === null) void current.close()
+      current = next
+      next = null
+    }
+    return current
+  }
+
+  return {
+    get settings() { return client().settings },
+    discovered: () => client().discovered(),
+    peek: () => client().peek(),
+    configure(settings) {
+      if (isDeepStrictEqual(settings, (next ?? current).settings)) return
+      void next?.close()
+      next = begin(settings, log, metrics, tracing)
+    },
+    async close() {
+      await Promise.all([current.close(), next?.close()])
+    },
+  }
+}
+
+/** The provider with one set of settings. */
+type Client = Omit<Provider, 'configure'>
+
+function begin(settings: Config['provider'], log: Log, metrics: Metrics, tracing: Tracing | null): Client {
   const calls = createObservedCalls(metrics, tracing)
   const transport = createTransport({ ca: settings.caFile?.content ?? null, timeout: settings.timeout, around: calls.around })
   let known: Discovered | null = null

@@ -21,11 +21,11 @@ export function createActivity(
   atHand: Pick<AtHand, 'get'>,
   policy: SessionPolicy,
 ): (session: Session, now: number) => void {
-  const every = writeEvery(policy)
   /** From when on it is written again. */
   const dueAt = new LRUCache<string, number>({ max: MAX_KEPT })
 
   return function touch(session, now) {
+    const every = writeEvery(policy)
     session.lastSeenAt = now
     // Who holds a session for long, as a WebSocket does, may hold one from before a renewal.
     const current = atHand.get(session.id)?.session

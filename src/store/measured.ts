@@ -28,9 +28,14 @@ export function measured(store: Store, { storeSeconds }: Metrics, tracing: Traci
     marked: (name) => timed('marked', () => store.marked(name)),
     lock: (id, holder, ttl) => timed('lock', () => store.lock(id, holder, ttl)),
     unlock: (id, holder) => timed('unlock', () => store.unlock(id, holder)),
+    count(name, window) {
+      const counted = store.count(name, window)
+      return counted === null ? null : timed('count', () => counted)
+    },
     ping: () => timed('ping', () => store.ping()),
     size: () => store.size(),
     listen(listener) { store.listen(listener) },
+    reconnect() { store.reconnect() },
     assuredUntil: (readAt) => store.assuredUntil(readAt),
     close: () => store.close(),
   }

@@ -115,6 +115,10 @@ export class MemoryStore implements Store {
     })
   }
 
+  count(): null {
+    return null
+  }
+
   async ping(): Promise<void> {}
 
   size(): number {
@@ -124,6 +128,8 @@ export class MemoryStore implements Store {
   listen(listener: StoreListener): void {
     this.#listener = listener
   }
+
+  reconnect(): void {}
 
   /** Nobody else writes here. */
   assuredUntil(): number {

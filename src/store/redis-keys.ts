@@ -24,6 +24,11 @@ export function markKey(key: KeyObject, name: string): string {
   return `gatehouse:mark:${mac(key, name)}`
 }
 
+/** The key of a counter; its name may tell something about a user, the key does not. */
+export function rateKey(key: KeyObject, name: string): string {
+  return `gatehouse:rate:${mac(key, name)}`
+}
+
 /** The key of a value that may be used once. */
 export function onceKey(value: string): string {
   return `gatehouse:once:${value}`

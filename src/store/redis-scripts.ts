@@ -59,6 +59,17 @@ redis.call('ZREMRANGEBYSCORE', KEYS[1], '-inf', string.format('%.0f', now))
 redis.call('PEXPIRE', KEYS[1], math.ceil((over - now) / 1000))
 return 1`)
 
+/** KEYS counter · ARGV window. How often by now, and the ms until it begins anew. */
+export const COUNT = script(`
+local time = redis.call('TIME')
+local now = tonumber(time[1]) * 1000 + math.floor(tonumber(time[2]) / 1000)
+local known = redis.call('HMGET', KEYS[1], 'n', 'e')
+local count, ends = tonumber(known[1]), tonumber(known[2])
+if not count or not ends or ends <= now then count, ends = 0, now + tonumber(ARGV[1]) end
+redis.call('HSET', KEYS[1], 'n', count + 1, 'e', string.format('%.0f', ends))
+redis.call('PEXPIRE', KEYS[1], math.max(1, ends - now))
+return {count + 1, ends - now}`)
+
 /** KEYS lock, record · ARGV holder, ttl. 0 taken by another, 1 acquired or prolonged, 2 acquired after one who never finished. */
 export const LOCK = script(`
 local holder = redis.call('GET', KEYS[1])

@@ -2,29 +2,29 @@ import { randomBytes, type KeyObject } from 'node:crypto'
 import { Fault, causes } from '../errors.ts'
 import type { Log } from '../telemetry/log.ts'
 import type { Connect } from './redis-connections.ts'
-import { indexKey, lockKey, markKey, onceKey, recordKey } from './redis-keys.ts'
+import { indexKey, lockKey, markKey, onceKey, rateKey, recordKey } from './redis-keys.ts'
 import { openRedisLink, type RedisLink } from './redis-link.ts'
 import { createNotices, type Notices } from './redis-notices.ts'
 import { expectPermissions } from './redis-permissions.ts'
-import { CREATE, ENLIST, LOCK, REMOVE, REPLACE, TOUCH, UNLOCK } from './redis-scripts.ts'
-import type { Criterion, Locked, Owner, Replaced, Store, StoreListener, StoredRecord } from './store.ts'
+import { COUNT, CREATE, ENLIST, LOCK, REMOVE, REPLACE, TOUCH, UNLOCK } from './redis-scripts.ts'
+import type { Count, Criterion, Locked, Owner, Replaced, Store, StoreListener, StoredRecord } from './store.ts'
 
 const CHANNEL = 'gatehouse:notices'
 
 interface RedisStoreParts {
   readonly connect: Connect
-  /** Keys under which index entries are named; the first for new ones, all for finding. */
-  readonly indexKeys: readonly KeyObject[]
-  /** A session's longest life, ms. */
-  readonly lifetime: number
+  /** Keys under which index entries are named, as they are now; the first for new ones, all for finding. */
+  readonly indexKeys: () => readonly KeyObject[]
+  /** A session's longest life as it is now, ms. */
+  readonly lifetime: () => number
   readonly log: Log
 }
 
 /** Sessions in Redis or Valkey, shared by all replicas. */
 export class RedisStore implements Store {
   readonly #link: RedisLink
-  readonly #indexKeys: readonly KeyObject[]
-  readonly #lifetime: number
+  readonly #indexKeys: () => readonly KeyObject[]
+  readonly #lifetime: () => number
   readonly #notices: Notices
   #listener: StoreListener | null = null
   /** What was complained about last, and since when there has been trouble; `null` while all is well. */
@@ -88,7 +88,7 @@ export class RedisStore implements Store {
     const indexes = this.#indexNames(owner)
     // Listed first: a session that can't be found is worse than an entry that leads nowhere.
     await Promise.all(indexes.map((index) => this.#reached(() => this.#link.run(ENLIST, [index], [
-      id, String(this.#lifetime),
+      id, String(this.#lifetime()),
     ]))))
     await this.#reached(() => this.#link.run(CREATE, [recordKey(id)], [
       record.sealed.toString('base64'), String(record.version), String(record.createdAt), String(record.endsAt), String(record.seenAt),
@@ -118,7 +118,7 @@ export class RedisStore implements Store {
   }
 
   async find(criterion: Criterion): Promise<string[]> {
-    const names = this.#indexKeys.map((key) => indexKey(key, criterion))
+    const names = this.#indexKeys().map((key) => indexKey(key, criterion))
     const lists = await Promise.all(names.map((name) => this.#reached(() => this.#link.command(name, ['ZRANGE', name, '0', '-1', 'WITHSCORES']))))
     const enlistedAt = new Map<string, number>()
     for (const list of lists) {
@@ -136,14 +136,14 @@ export class RedisStore implements Store {
   }
 
   async mark(name: string, note: string, ttl: number): Promise<void> {
-    const [key] = this.#indexKeys
+    const [key] = this.#indexKeys()
     if (key === undefined) return
     const named = markKey(key, name)
     await this.#reached(() => this.#link.command(named, ['SET', named, note, 'PX', String(ttl)]))
   }
 
   async marked(name: string): Promise<string | null> {
-    const notes = await Promise.all(this.#indexKeys.map((key) => {
+    const notes = await Promise.all(this.#indexKeys().map((key) => {
       const named = markKey(key, name)
       return this.#reached(() => this.#link.command(named, ['GET', named]))
     }))
@@ -163,12 +163,26 @@ export class RedisStore implements Store {
     await this.#reached(() => this.#link.command('gatehouse:ping', ['EXISTS', 'gatehouse:ping']))
   }
 
+  count(name: string, window: number): Promise<Count> | null {
+    const [key] = this.#indexKeys()
+    if (key === undefined) return null
+    return this.#reached(async () => {
+      const reply = await this.#link.run(COUNT, [rateKey(key, name)], [String(window)])
+      const [current = 0, ttl = 0] = Array.isArray(reply) ? reply.map(Number) : []
+      return { current, ttl }
+    })
+  }
+
   size(): null {
     return null
   }
 
   listen(listener: StoreListener): void {
     this.#listener = listener
+  }
+
+  reconnect(): void {
+    this.#link.renew()
   }
 
   assuredUntil(readAt: number): number {
@@ -189,7 +203,7 @@ export class RedisStore implements Store {
   }
 
   #indexNames({ issuer, subject, sid }: Owner): string[] {
-    const [key] = this.#indexKeys
+    const [key] = this.#indexKeys()
     if (key === undefined) return []
     return [indexKey(key, { issuer, subject }), ...(sid === null ? [] : [indexKey(key, { issuer, sid })])]
   }

@@ -36,6 +36,13 @@ export interface Locked {
   readonly abandoned: boolean
 }
 
+/** How often somebody has asked within a window of time. */
+export interface Count {
+  readonly current: number
+  /** ms until the window ends. */
+  readonly ttl: number
+}
+
 /** What a store tells of its own accord. */
 export interface StoreListener {
   /** Another process has written this version. */
@@ -74,11 +81,15 @@ export interface Store {
   lock(id: string, holder: string, ttl: number): Promise<Locked>
   /** Gives it back; does nothing when it is another's by now. */
   unlock(id: string, holder: string): Promise<void>
+  /** Counts one more under a name that may tell something about a user; `null` where no other process counts with this one. */
+  count(name: string, window: number): Promise<Count> | null
   /** Resolves when the store answers. */
   ping(): Promise<void>
   /** How many sessions there are, where the store can say so cheaply. */
   size(): number | null
   listen(listener: StoreListener): void
+  /** Makes its connections anew, where it has any: how that is done has changed. What is under way is finished. */
+  reconnect(): void
   /**
    * Until when (ms since the epoch) what was read at `readAt` is known to be complete, because every change since then
    * would have been told: about now while the notifications arrive, earlier when they don't.

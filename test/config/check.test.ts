@@ -206,21 +206,20 @@ await t.test('what is let in', async (t) => {
   }
 })
 
-await t.test('what is not there yet', async (t) => {
-  const table: [string, string][] = [
-    ['workers: 2', 'workers'],
-    ['workers: auto', 'workers'],
-  ]
-  for (const [text, path] of table) {
-    const problems = problemsOf(() => loadText(folder, `${least}${text}\n`))
-    t.same(problems.map((problem) => [problem.path, problem.message]), [[path, 'is not available yet']], text)
+await t.test('several processes need a store that they share', async (t) => {
+  for (const workers of ['2', 'auto', '"2"']) {
+    const problems = problemsOf(() => loadText(folder, `${least}workers: ${workers}\n`))
+    t.match(problems, [{ path: 'workers', message: 'more than one needs a store that they share', instead: /redis:/ }], workers)
+    t.same(problemsOf(() => loadText(folder, configuration({ session: 'store: "redis://127.0.0.1"', more: `workers: ${workers}\n` }))), [])
   }
+})
+
+await t.test('the defaults may be written', async (t) => {
   const written = `workers: 1\nroutes: [{ path: /, token: { grant: session, audience: null } }]\n`
   const defaults = 'store: "memory:?max=5", outageGrace: 1m, maxPerUser: null, redis: {}'
   t.same(
     problemsOf(() => loadText(folder, configuration({ session: defaults, more: written }))),
     [],
-    'the defaults may be written',
   )
 })
 

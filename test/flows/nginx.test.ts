@@ -28,7 +28,7 @@ const start = async (
     ...(more.idp === undefined ? {} : { idp: more.idp }),
     config: { trustedProxies, routes: [...routes, ...(more.routes ?? [])] },
   })
-  const gateway = running.gateway.app.server.address()
+  const gateway = running.gateway.listener.address()
   await startNginx(
     t,
     port,
@@ -202,7 +202,7 @@ void t.test('what nobody can decide is a 503 or 502, never the application', asy
   upstream.requests.length = 0
   t.match((await browser.get(`${site}/api/orders`, script)).json(), { status: 503, code: 'token_unavailable' })
   t.match((await browser.get(`${site}/`, { ...script, target: '/a\\b' })).json(), { status: 400, code: 'bad_request' })
-  gateway.app.server.closeAllConnections()
+  gateway.listener.cut()
   await gateway.close()
   t.equal((await browser.get(`${site}/api/orders`, script)).status, 502)
   t.same(upstream.requests, [])

@@ -91,9 +91,11 @@ void t.test('a binding is good for ten minutes', async (t) => {
 
 void t.test('tries count for one target, and nothing but our own number counts', async (t) => {
   const cookies = await cookiesWith(t)
-  const header = pair(cookies.setTries(2, '/orders'))
+  const header = pair(cookies.setTries(2, '/orders', 3))
   t.equal(cookies.tries(header, '/orders'), 2)
   t.equal(cookies.tries(header, '/other'), 0)
+  t.same([cookies.logins(header, '/orders'), cookies.logins(header, '/other')], [3, 0])
+  t.equal(cookies.tries(pair(cookies.setLogins(1, '/orders')), '/orders'), 0, 'a login that succeeds begins anew')
   const values = ['', '2', 'x.y', '-1.abc'].map((value) => `gatehouse-tries=${value}`)
   for (const other of [undefined, '', ...values, header.replace('2.', '99.')]) {
     t.equal(cookies.tries(other, '/orders'), 0, other ?? 'no header')

@@ -15,8 +15,8 @@ const [oldKey, newKey] = [createSecretKey(randomBytes(32)), createSecretKey(rand
 
 const open = async (t: Test, indexKeys = [oldKey], lifetime = LIFETIME): Promise<RedisStore> => {
   const store = new RedisStore({
-    connect: connectTo({ kind: 'redis', url: redis.url }, noFiles), indexKeys, lifetime,
-    log: openLog('silent', { write: () => {} }).log,
+    connect: connectTo({ kind: 'redis', url: redis.url }, noFiles), indexKeys: () => indexKeys, lifetime: () => lifetime,
+    log: openLog('silent', { stream: { write: () => {} } }).log,
   })
   t.teardown(async () => store.close())
   await until('the store answers', async () => store.ping().then(() => true, () => false))

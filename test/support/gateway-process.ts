@@ -24,6 +24,7 @@ export type GatewayProcess = {
   readonly pause: () => void
   readonly goOn: () => void
   readonly kill: () => Promise<void>
+  readonly hangUp: () => void
   /** Asks it to stop; resolves with the exit status and how long that took, ms. */
   readonly stop: () => Promise<{ status: number | null, after: number }>
 }
@@ -71,7 +72,8 @@ const program = (): string[] => {
   return builtAt >= newestIn(join(root, 'src')) ? [built] : ['--import=tsx', join(root, 'src/main.ts')]
 }
 
-const startProcess = async (t: Test, file: string, url: string, admin: string): Promise<GatewayProcess> => {
+/** Starts a gateway with the configuration in a file, and waits until it listens; it ends with the test. */
+export const startProcess = async (t: Test, file: string, url: string, admin: string): Promise<GatewayProcess> => {
   const child: ChildProcess = spawn(process.execPath, [...program(), 'start', '--config', file], { cwd: root, env: {}, stdio: ['ignore', 'pipe', 'pipe'] })
   t.teardown(() => { child.kill('SIGKILL') })
   const lines: string[] = []
@@ -99,6 +101,7 @@ const startProcess = async (t: Test, file: string, url: string, admin: string): 
     pause() { child.kill('SIGSTOP') },
     goOn() { child.kill('SIGCONT') },
     kill: async () => end('SIGKILL'),
+    hangUp() { child.kill('SIGHUP') },
     async stop() {
       const before = Date.now()
       await end('SIGTERM')

@@ -60,12 +60,12 @@ export const startGateway = async (t: Test, options: Options = {}): Promise<Runn
     }, options.config ?? {})),
   })
   const log: string[] = []
-  const { log: logger } = openLog('trace', { write: (line: string) => { log.push(line) } })
+  const { log: logger } = openLog('trace', { stream: { write: (line: string) => { log.push(line) } } })
   const gateway = await buildApp(config, logger)
-  await gateway.app.listen({ host: '127.0.0.1', port })
+  await gateway.listener.listen({ host: '127.0.0.1', port })
   if (config.admin !== null) await gateway.admin?.listen({ ...config.admin.listen })
   t.teardown(async () => {
-    gateway.app.server.closeAllConnections()
+    gateway.listener.cut()
     await gateway.close()
     if (options.idp !== idp) await idp.close()
     if (options.upstream === undefined) await upstream.close()

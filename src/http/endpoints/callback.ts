@@ -84,8 +84,8 @@ async function finishLogin(services: Services, request: FastifyRequest, reply: F
   request.log.info({ event: 'login', id: request.id, session: session.id, sub: session.subject }, 'a user has logged in')
   context.verdict = 'login'
   reply.header('set-cookie', cookies.setTicket(session.ticket))
-  const clearTries = cookies.clearTries(request.headers.cookie)
-  if (clearTries !== null) reply.header('set-cookie', clearTries)
+  // A target that leads here again and again is found out by it.
+  if (!state.silent) reply.header('set-cookie', cookies.setLogins(cookies.logins(request.headers.cookie, state.target) + 1, state.target))
   return config.session.cookie.sameSite === 'strict' ? sendBounce(services, request, reply, state.target)
     : reply.header('cache-control', 'no-store').redirect(state.target, 302)
 }

@@ -30,5 +30,5 @@ export async function heal(
   metrics.logins.inc({ outcome: 'begun_anew' })
   request.log.info({ event: 'login_begun_anew', id: request.id, problem, tries }, 'a callback could not be used')
   const again = new URLSearchParams({ redirect: target, tries: String(tries) })
-  return reply.header('set-cookie', cookies.setTries(tries, target)).redirect(`${facts.origin}${config.basePath}/login?${again.toString()}`, 302)
+  return reply.header('set-cookie', cookies.setTries(tries, target, cookies.logins(request.headers.cookie, target))).redirect(`${facts.origin}${config.basePath}/login?${again.toString()}`, 302)
 }

@@ -1,4 +1,5 @@
 import type { FastifyReply, FastifyRequest } from 'fastify'
+import { Fault } from '../../errors.ts'
 import { loginUrlFor } from '../../gate/challenge.ts'
 import { returnTarget } from '../../gate/return-to.ts'
 import { contextOf, type Context } from '../context.ts'
@@ -13,6 +14,9 @@ import { SILENT_DONE } from './silent.ts'
 
 /** How often a login may begin anew by itself before the user is told why it does not work. */
 export const MAX_TRIES = 3
+
+/** How often a login to the same address may succeed, each within a minute of the one before. */
+const MAX_LOGINS = 5
 
 /** What a login can be told to ask the provider for. */
 const PARTICULARS = ['prompt', 'login_hint', 'acr_values', 'max_age', 'scope', 'claims'] as const
@@ -42,6 +46,7 @@ export const login: Endpoint = (services) => async (request, reply) => {
   const two = remedyForTwo(services.cookies, context.facts)
   if (two !== null) reply.header('set-cookie', two.setCookie)
   if (two !== null && two.answer !== null) return services.answers.send(request, reply, two.answer)
+  breakLoop(services, request, reply, target ?? '/')
   const { url, setCookie } = await beginLogin(services, context, {
     target: target ?? '/', silent: false,
     // With the store down there is no login in the end, but finding that out is not this step's.
@@ -66,6 +71,21 @@ function loginTarget(parameters: URLSearchParams, { facts }: Context, basePath: 
   const target = returnTarget(parameters.get('redirect') ?? parameters.get('rd'), facts.origin)
   if (target?.startsWith(`${basePath}/`) !== true) return target
   return target.startsWith(`${basePath}/${POST_KEPT_FORM_PATH}?`) || target === `${basePath}/${SILENT_DONE}` ? target : null
+}
+
+/** Throws `login_failed` for a browser that has been signed in to this address again and again, and comes back at once each time. */
+function breakLoop({ cookies, metrics }: Services, request: FastifyRequest, reply: FastifyReply, target: string): void {
+  const { cookie } = request.headers
+  if (cookies.logins(cookie, target) < MAX_LOGINS) return
+  // Whoever tries again by hand begins anew.
+  reply.header('set-cookie', cookies.clearTries(cookie))
+  metrics.logins.inc({ outcome: 'gave_up' })
+  throw new Fault('login_failed', {
+    cause: new Error('signed in again and again: the session’s cookie does not come back, the replicas share neither sessions nor keys, '
+      + 'the tokens are spent as soon as they are given, or the application sends the browser here although it has a session'),
+    detail: `You were signed in ${MAX_LOGINS} times in a row, and were sent back here each time. Check that this browser accepts cookies; else `
+      + 'the application is not set up rightly.',
+  })
 }
 
 function wholeNumber(text: string | null): number | undefined {

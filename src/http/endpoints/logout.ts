@@ -59,6 +59,8 @@ async function endHere(
   const { sessions, cookies, provider, log } = services
   if (contextOf(request).facts.ticket === null) return null
   reply.header('set-cookie', cookies.clearTicket())
+  const clearTries = cookies.clearTries(request.headers.cookie)
+  if (clearTries !== null) reply.header('set-cookie', clearTries)
   const session = await findSession(services, request).catch((error: unknown) => {
     log.error({ event: 'logout_incomplete', id: request.id, cause: causes(error) }, 'the store can’t be asked; the cookie is cleared all the same')
     return null

@@ -1,35 +1,64 @@
 import { isIP } from 'node:net'
+import { isDeepStrictEqual } from 'node:util'
 import { Pool, buildConnector, type Dispatcher } from 'undici'
 import type { CompiledRoute } from '../../gate/verdict.ts'
 import { tolerateContinue } from './interim.ts'
 
-/** Connections to upstreams, one pool for each upstream and way of trusting it. */
+/** Connections to upstreams, one pool for each upstream and way of trusting it, whatever routes lead there. */
+export interface Pools {
+  /** The pools for these routes; those that are open already are used again. */
+  openFor(routes: readonly CompiledRoute[]): Upstreams
+  /** Lets go of the pools that these upstreams do not use: what runs there ends by itself. */
+  keepOnly(upstreams: Upstreams): void
+  close(): Promise<void>
+}
+
+/** The pools of one route table. */
 export interface Upstreams {
   poolFor(route: CompiledRoute): Dispatcher
-  close(): Promise<void>
+  readonly all: ReadonlySet<Dispatcher>
+}
+
+interface Identity {
+  readonly upstream: CompiledRoute['upstream']
+  readonly upstreamTls: CompiledRoute['upstreamTls']
+  readonly connectTimeout: number
 }
 
 const CONNECT_TIMEOUT_MOST = 10_000
 
 /** Opens no connection yet: each pool grows as it is used. */
-export function openUpstreams(routes: readonly CompiledRoute[]): Upstreams {
-  const pools = new Map<string, Dispatcher>()
-  const byRoute = routes.map((route) => {
+export function createPools(): Pools {
+  let pools: { readonly identity: Identity, readonly pool: Dispatcher }[] = []
+
+  function poolOf(route: CompiledRoute): Dispatcher {
     const { upstream, upstreamTls, timeout } = route
-    const connectTimeout = Math.min(timeout, CONNECT_TIMEOUT_MOST)
-    const identity = JSON.stringify([upstream, upstreamTls.caFile?.path, upstreamTls.serverName, upstreamTls.insecureSkipVerify, connectTimeout])
-    const pool = pools.get(identity) ?? open(route, connectTimeout)
-    pools.set(identity, pool)
+    const identity = { upstream, upstreamTls, connectTimeout: Math.min(timeout, CONNECT_TIMEOUT_MOST) }
+    const known = pools.find((one) => isDeepStrictEqual(one.identity, identity))
+    if (known !== undefined) return known.pool
+    const pool = open(route, identity.connectTimeout)
+    pools.push({ identity, pool })
     return pool
-  })
+  }
+
   return {
-    poolFor(route) {
-      const pool = byRoute[route.index]
-      if (pool === undefined) throw new Error('a route without an upstream')
-      return pool
+    openFor(routes) {
+      const byRoute = routes.map(poolOf)
+      return {
+        all: new Set(byRoute),
+        poolFor(route) {
+          const pool = byRoute[route.index]
+          if (pool === undefined) throw new Error('a route without an upstream')
+          return pool
+        },
+      }
+    },
+    keepOnly({ all }) {
+      // Idle connections close by themselves in a few seconds.
+      pools = pools.filter(({ pool }) => all.has(pool))
     },
     async close() {
-      await Promise.all([...pools.values()].map((pool) => pool.destroy()))
+      await Promise.all(pools.map(({ pool }) => pool.destroy()))
     },
   }
 }

@@ -1,0 +1,76 @@
+import { setTimeout as sleep } from 'node:timers/promises'
+import { buildApp, type Gatehouse } from '../app.ts'
+import type { Config } from '../config/schema.ts'
+import type { Log } from '../telemetry/log.ts'
+import { openTracing } from '../telemetry/tracing.ts'
+import { freeSocket } from './free-socket.ts'
+
+/** A gateway that serves, in this process or in workers. */
+export interface Running {
+  /** Where it listens. */
+  readonly address: string
+  /** Serves by another configuration; rejects when that can't be done, and goes on with the present one. */
+  reload(config: Config): Promise<void>
+  /** Not ready at once, then `shutdown.wait`, then at most `shutdown.drain` for what runs. Resolves when everything has ended. */
+  stop(): Promise<void>
+  /** Does not wait for what runs any longer. */
+  cut(): void
+}
+
+/** Serves in this process. Rejects when it can't listen, and leaves nothing open. */
+export async function serveHere(first: Config, log: Log): Promise<Running & { readonly gateway: Gatehouse }> {
+  let config = first
+  const tracing = await openTracing(process.env, log)
+  const gateway = await buildApp(config, log, tracing)
+  try {
+    await gateway.listener.listen(config.listen)
+  } catch (error) {
+    await gateway.close()
+    throw error
+  }
+  return {
+    gateway,
+    address: addressOf(gateway, config),
+    async reload(next) {
+      await gateway.reload(next)
+      log.level = next.log.level
+      config = next
+    },
+    async stop() {
+      gateway.drain()
+      await sleep(config.shutdown.wait)
+      const cut = setTimeout(() => {
+        log.warn({ event: 'drain_timeout' }, 'closing connections that are still open')
+        gateway.listener.cut()
+      }, config.shutdown.drain)
+      await gateway.close()
+      clearTimeout(cut)
+      await tracing?.close()
+    },
+    cut: () => { gateway.listener.cut() },
+  }
+}
+
+/** The same with the admin listener. */
+export async function serveAlone(config: Config, log: Log): Promise<Running> {
+  await freeSocket(config.listen)
+  const running = await serveHere(config, log)
+  const { admin } = running.gateway
+  try {
+    if (admin !== null && config.admin !== null) {
+      await freeSocket(config.admin.listen)
+      await admin.listen({ ...config.admin.listen })
+    }
+  } catch (error) {
+    await running.gateway.close()
+    throw error
+  }
+  return running
+}
+
+function addressOf({ listener }: Gatehouse, { tls }: Config): string {
+  const bound = listener.address()
+  if (bound === null || typeof bound === 'string') return `unix:${bound ?? ''}`
+  const host = bound.family === 'IPv6' ? `[${bound.address}]` : bound.address
+  return `${tls === null ? 'http' : 'https'}://${host}:${bound.port}`
+}

@@ -1,0 +1,78 @@
+import cluster from 'node:cluster'
+import type { Config } from '../config/schema.ts'
+import { causes } from '../errors.ts'
+import { openLog } from '../telemetry/log.ts'
+import { serveHere } from './running.ts'
+
+/** What the process that started a worker asks it for, and the answers. */
+export interface WorkerCalls {
+  /** The first call: serve. Gives the address. */
+  serve(config: Config): Promise<string>
+  reload(config: Config): Promise<void>
+  /** What the admin listener would answer. */
+  admin(asked: { readonly method: 'GET' | 'DELETE', readonly url: string }): Promise<{ readonly status: number, readonly type: string, readonly body: string }>
+  /** The metrics as prom-client's own JSON. */
+  metrics(): Promise<unknown>
+  cut(): Promise<void>
+}
+
+/** The number of the reply to no call: calls can come now. */
+export const READY = 0
+
+/** One call to a worker. */
+export interface Call { readonly id: number, readonly name: keyof WorkerCalls, readonly argument: unknown }
+
+/** What came of a call. */
+export type Reply = { readonly id: number, readonly result: unknown } | { readonly id: number, readonly failure: string }
+
+type Here = Awaited<ReturnType<typeof serveHere>>
+
+/** Serves as one of several processes, which the one that started it configures. Resolves with the exit status. */
+export async function work(): Promise<number> {
+  try {
+    await serveUntilTold()
+    return 0
+  } finally {
+    // It would keep the process alive.
+    process.disconnect?.()
+  }
+}
+
+async function serveUntilTold(): Promise<void> {
+  const { log, flush } = openLog('info', { shared: true })
+  const mine = log.child({ worker: cluster.worker?.id })
+  let begin: (first: Promise<Here>) => void
+  const here = new Promise<Here>((resolve) => { begin = resolve })
+
+  const calls: WorkerCalls = {
+    async serve(config) {
+      mine.level = config.log.level
+      begin(serveHere(config, mine))
+      return (await here).address
+    },
+    reload: async (config) => (await here).reload(config),
+    async admin({ method, url }) {
+      const answer = await (await here).gateway.admin?.inject({ method, url })
+      return { status: answer?.statusCode ?? 404, type: answer?.headers['content-type'] ?? '', body: answer?.body ?? '' }
+    },
+    metrics: async () => (await here).gateway.metrics.registry.getMetricsAsJSON(),
+    cut: async () => { (await here).cut() },
+  }
+  process.on('message', ({ id, name, argument }: Call) => {
+    // oxlint-disable-next-line typescript/no-unsafe-type-assertion -- both ends are the same program
+    const call = calls[name] as (argument: unknown) => Promise<unknown>
+    call(argument).then(
+      (result) => { process.send?.({ id, result } satisfies Reply) },
+      (error: unknown) => { process.send?.({ id, failure: causes(error) } satisfies Reply) },
+    )
+  })
+
+  // What is sent before somebody listens is lost.
+  process.send?.({ id: READY, result: null } satisfies Reply)
+
+  // A terminal sends these to every process of the group.
+  process.on('SIGINT', () => {}).on('SIGHUP', () => {})
+  await new Promise((resolve) => { process.on('SIGTERM', resolve) })
+  await (await here).stop()
+  flush()
+}

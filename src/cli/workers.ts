@@ -1,0 +1,170 @@
+import cluster, { type Worker } from 'node:cluster'
+import { once } from 'node:events'
+import { setTimeout as sleep } from 'node:timers/promises'
+import type { Config } from '../config/schema.ts'
+import { causes } from '../errors.ts'
+import { buildWorkersAdmin } from '../http/admin-workers.ts'
+import type { Log } from '../telemetry/log.ts'
+import { freeSocket } from './free-socket.ts'
+import type { Running } from './running.ts'
+import { READY, type Call, type Reply, type WorkerCalls } from './worker.ts'
+
+/** A worker, and how to ask it for something; what it can't answer any more is rejected. */
+interface Desk {
+  readonly worker: Worker
+  readonly ask: <Name extends keyof WorkerCalls>(name: Name, ...argument: Parameters<WorkerCalls[Name]>) => ReturnType<WorkerCalls[Name]>
+  readonly gone: Promise<void>
+}
+
+/** The first pause before a worker that has died is replaced, and the longest, ms. */
+const PAUSE_FIRST = 200
+const PAUSE_MOST = 10_000
+/** A worker that has lived for so long, ms, died of something new. */
+const SETTLED_AFTER = 30_000
+/** How much longer than `shutdown.wait` and `drain` a worker may take to end, ms. */
+const LAST_WORDS = 15_000
+
+/**
+ * Serves in `count` processes that share the listener; this one has the admin listener, and replaces a worker that dies.
+ * Rejects when they can't serve, and leaves nothing open.
+ */
+export async function serveInWorkers(count: number, first: Config, log: Log): Promise<Running> {
+  let config = first
+  let draining = false
+  let pause = PAUSE_FIRST
+  const serving = new Set<Desk>()
+  // Keys and certificates stay the bytes that they are.
+  cluster.setupPrimary({ serialization: 'advanced' })
+
+  async function add(): Promise<string> {
+    const desk = openDesk(cluster.fork())
+    const address = await begin(desk).catch((error: unknown) => {
+      desk.worker.process.kill('SIGKILL')
+      throw error
+    })
+    serving.add(desk)
+    const since = Date.now()
+    void desk.gone.then(async () => {
+      serving.delete(desk)
+      if (draining) return
+      if (Date.now() - since > SETTLED_AFTER) pause = PAUSE_FIRST
+      mourn(desk)
+      await replace()
+    })
+    return address
+  }
+
+  async function begin({ ask }: Desk): Promise<string> {
+    let sent = config
+    const address = await ask('serve', sent)
+    // The configuration may have changed meanwhile.
+    while (sent !== config) {
+      sent = config
+      await ask('reload', sent)
+    }
+    return address
+  }
+
+  function mourn({ worker }: Desk): void {
+    const { exitCode: code, signalCode: signal } = worker.process
+    log.error({ event: 'worker_died', worker: worker.id, code, signal }, 'a worker has ended by itself; another one takes its place')
+  }
+
+  /** Until it has been done. */
+  async function replace(): Promise<void> {
+    await sleep(pause, undefined, { ref: false })
+    pause = Math.min(pause * 2, PAUSE_MOST)
+    if (draining) return
+    try {
+      await add()
+    } catch (error) {
+      log.error({ event: 'worker_failed', cause: causes(error) }, 'a worker could not start')
+      await replace()
+    }
+  }
+
+  const admin = config.admin === null ? null : buildWorkersAdmin({
+    workers: () => [...serving].map(({ ask }) => ({ answer: (asked) => ask('admin', asked), metrics: () => ask('metrics') })),
+    isDraining: () => draining,
+  })
+
+  async function end(signal: NodeJS.Signals): Promise<void> {
+    const workers = Object.values(cluster.workers ?? {}).filter((worker) => worker !== undefined)
+    await Promise.all(workers.map(async (worker) => {
+      const exited = worker.isDead() ? null : once(worker, 'exit')
+      worker.process.kill(signal)
+      const late = setTimeout(() => { worker.process.kill('SIGKILL') }, config.shutdown.wait + config.shutdown.drain + LAST_WORDS)
+      await exited
+      clearTimeout(late)
+    }))
+    await admin?.close()
+  }
+
+  let address: string
+  try {
+    await freeSocket(config.listen)
+    if (admin !== null && config.admin !== null) {
+      await freeSocket(config.admin.listen)
+      await admin.listen({ ...config.admin.listen })
+    }
+    // The first one finds out whether it can be done at all.
+    address = await add()
+    await Promise.all(Array.from({ length: count - 1 }, add))
+  } catch (error) {
+    draining = true
+    await end('SIGKILL')
+    throw error
+  }
+
+  return {
+    address,
+    async reload(next) {
+      const [one, ...others] = serving
+      await one?.ask('reload', next)
+      config = next
+      log.level = next.log.level
+      await Promise.all(others.map(async ({ ask, worker }) => {
+        // What one could do the others can; who can't is replaced by one that begins with it.
+        await ask('reload', next).catch(() => { worker.process.kill('SIGKILL') })
+      }))
+    },
+    async stop() {
+      draining = true
+      await end('SIGTERM')
+    },
+    cut() { for (const { ask } of serving) ask('cut').catch(() => {}) },
+  }
+}
+
+function openDesk(worker: Worker): Desk {
+  const waiting = new Map<number, { readonly resolve: (result: unknown) => void, readonly reject: (error: Error) => void }>()
+  const ready = new Promise<unknown>((resolve, reject) => { waiting.set(READY, { resolve, reject }) })
+  const gone = new Promise<void>((resolve) => {
+    worker.once('exit', () => {
+      for (const { reject } of waiting.values()) reject(new Error('the worker has ended'))
+      waiting.clear()
+      resolve()
+    })
+  })
+  worker.on('message', (reply: Reply) => {
+    const call = waiting.get(reply.id)
+    waiting.delete(reply.id)
+    if ('result' in reply) call?.resolve(reply.result)
+    else call?.reject(new Error(reply.failure))
+  })
+  let calls = READY
+  return {
+    worker, gone,
+    // oxlint-disable-next-line typescript/no-unsafe-type-assertion -- both ends are the same program
+    ask: (async (name, ...[argument]) => {
+      await ready
+      return new Promise((resolve, reject) => {
+        calls += 1
+        waiting.set(calls, { resolve, reject })
+        worker.send({ id: calls, name, argument } satisfies Call, (error) => {
+          if (error !== null) reject(error)
+        })
+      })
+    }) as Desk['ask'],
+  }
+}

@@ -1,0 +1,185 @@
+import { lookup } from 'node:dns/promises'
+import { once } from 'node:events'
+import { createServer as createHttpServer, ServerResponse, type IncomingMessage, type RequestListener, type Server, type ServerOptions } from 'node:http'
+import { createServer as createHttpsServer } from 'node:https'
+import { Server as NetServer, createServer as createNetServer, type AddressInfo, type Socket } from 'node:net'
+import { Server as TlsServer } from 'node:tls'
+import { setTimeout as sleep } from 'node:timers/promises'
+import type { Config, Listen } from '../config/schema.ts'
+import { faults } from '../errors.ts'
+import type { Log } from '../telemetry/log.ts'
+import { routeExpectations } from './expectation.ts'
+import { answerParserError, rawProblem } from './failures.ts'
+import { GatewayRequest, routeUpgrades } from './upgrades.ts'
+
+/** The public listener: its connections outlive a change of the configuration. */
+export interface Listener {
+  /** Rejects with the system's error, such as EADDRINUSE. */
+  listen(where: Listen): Promise<void>
+  address(): AddressInfo | string | null
+  /** New connections get this certificate; those that are open keep theirs. */
+  certify(tls: NonNullable<Config['tls']>): void
+  /** From now on each answer is the last on its connection, so that clients move on. */
+  drain(): void
+  /** Takes no new connections; resolves when those that are open have got their answers and are closed. */
+  close(): Promise<void>
+  /** Closes what is still open. */
+  cut(): void
+}
+
+/** Request line and headers together, bytes. */
+const MAX_HEAD = 16 * 1024
+/** How long a client may take for TLS and for the head of a request, ms, and how often that is looked at. */
+const HEAD_WITHIN = 20_000
+const LOOK_FOR_SLOW = 5_000
+/** A client that sends nothing of a body that is waited for between two looks, ms, is given up. */
+const LOOK_FOR_SILENT = 30_000
+/** Longer than the idle time of the usual load balancers: who closes an idle connection should be the one who uses it, ms. */
+const KEEP_ALIVE = 72_000
+const MAX_CONNECTIONS = 20_000
+/** Idle connections stay open until nothing has come on any for so long, ms, at most for `LINGER_MOST`: a request may be on its way. */
+const LINGER = 1_000
+const LINGER_MOST = 10_000
+/** How often a closing listener looks for connections that have become idle, ms. */
+const LOOK_FOR_IDLE = 100
+/** How often it is logged that there are too many connections, ms. */
+const COMPLAIN_EVERY = 10_000
+
+/** Makes the listener; `route` answers each request, WebSocket requests included. */
+export function createListener(tls: Config['tls'], route: RequestListener, log: Log): Listener {
+  const options: ServerOptions = {
+    // What has no Host is refused further on, with an answer that has a body.
+    requireHostHeader: false,
+    IncomingMessage: GatewayRequest,
+    maxHeaderSize: MAX_HEAD,
+    headersTimeout: HEAD_WITHIN,
+    connectionsCheckingInterval: LOOK_FOR_SLOW,
+    // Bodies may take their time as long as they come; who reads them watches that.
+    requestTimeout: 0,
+    keepAliveTimeout: KEEP_ALIVE,
+  }
+  const server: Server = tls === null ? createHttpServer(options)
+    : createHttpsServer({ ...options, ...pairOf(tls), handshakeTimeout: HEAD_WITHIN })
+  server.maxConnections = MAX_CONNECTIONS
+  /** Every connection, and of those that speak HTTP by now what they have asked for last. */
+  const sockets = new Set<Socket>()
+  const speaking = new Map<Socket, IncomingMessage | null>()
+  /** More addresses of the same name. */
+  const others: NetServer[] = []
+  let draining = false
+  let askedAt = 0
+  let closing: Promise<void> | null = null
+
+  const serve: RequestListener = (request, response) => {
+    if (draining) {
+      response.shouldKeepAlive = false
+      askedAt = Date.now()
+    }
+    speaking.set(request.socket, request)
+    route(request, response)
+  }
+  server.on('connection', (socket: Socket) => {
+    sockets.add(socket)
+    socket.once('close', () => { sockets.delete(socket) })
+  })
+  server.on(tls === null ? 'connection' : 'secureConnection', (socket: Socket) => {
+    speaking.set(socket, null)
+    socket.once('close', () => { speaking.delete(socket) })
+  })
+  server.on('request', serve)
+  server.on('clientError', (error: Error, socket: Socket) => { answerParserError(error, socket) })
+  routeExpectations(server)
+  server.on('connect', (_request, socket: Socket) => {
+    // Node takes its own listener away: a reset would end the process.
+    socket.on('error', () => { socket.destroy() })
+    socket.end(rawProblem(405, 'method_not_allowed', faults.method_not_allowed.title, faults.method_not_allowed.detail))
+  })
+  routeUpgrades(server, serve)
+  complainOfTooMany(server, log)
+  const watching = giveUpOnSlowBodies(speaking)
+
+  function endAfterAnswer(): void {
+    draining = true
+    for (const socket of speaking.keys()) {
+      const answer: unknown = Reflect.get(socket, '_httpMessage')
+      if (answer instanceof ServerResponse && !answer.headersSent) answer.shouldKeepAlive = false
+    }
+  }
+
+  async function close(): Promise<void> {
+    endAfterAnswer()
+    // The server's own would close idle connections at once, also the one that a request is just arriving on.
+    const closed = [server, ...others].filter(({ listening }) => listening).map(async (one) => {
+      NetServer.prototype.close.call(one)
+      await once(one, 'close')
+    })
+    const done = Promise.all(closed)
+    const over = new AbortController()
+    void done.then(() => {
+      over.abort()
+      clearInterval(watching)
+    })
+    const moment = async (): Promise<unknown> => Promise.race([done, sleep(LOOK_FOR_IDLE, undefined, { ref: false })])
+    const begun = Date.now()
+    const isQuiet = (now: number): boolean => now - Math.max(begun, askedAt) >= LINGER || now - begun >= LINGER_MOST
+    while (!over.signal.aborted && !isQuiet(Date.now())) await moment()
+    while (!over.signal.aborted) {
+      server.closeIdleConnections()
+      for (const [socket, asked] of speaking) if (asked === null) socket.destroy()
+      await moment()
+    }
+  }
+
+  return {
+    async listen(where) {
+      await bind(server, where)
+      if (!('host' in where) || where.host !== 'localhost') return
+      const first = server.address()
+      if (first === null || typeof first === 'string') return
+      for (const { address } of await lookup('localhost', { all: true })) {
+        if (address === first.address) continue
+        const other = createNetServer((socket) => { server.emit('connection', socket) })
+        // A name may stand for an address that this machine does not have.
+        if (await bind(other, { host: address, port: first.port }).then(() => true, () => false)) others.push(other)
+      }
+    },
+    address: () => server.address(),
+    certify(pair) {
+      if (server instanceof TlsServer) server.setSecureContext(pairOf(pair))
+    },
+    drain: endAfterAnswer,
+    close: () => closing ??= close(),
+    cut() { for (const socket of sockets) socket.destroy() },
+  }
+}
+
+function pairOf({ certFile, keyFile }: NonNullable<Config['tls']>): { cert: Buffer, key: Buffer } {
+  return { cert: certFile.content, key: keyFile.content }
+}
+
+async function bind(server: NetServer, where: Listen): Promise<void> {
+  server.listen({ ...where })
+  await once(server, 'listening')
+}
+
+/** Uploads may last for hours, as long as something comes. A body that the application does not take yet is no client's fault. */
+function giveUpOnSlowBodies(speaking: ReadonlyMap<Socket, IncomingMessage | null>): NodeJS.Timeout {
+  const read = new WeakMap<Socket, number>()
+  return setInterval(() => {
+    for (const [socket, asked] of speaking) {
+      if (asked === null || asked.complete) continue
+      const isSilent = read.get(socket) === socket.bytesRead && asked.readableLength === 0
+      read.set(socket, socket.bytesRead)
+      if (isSilent) answerParserError(Object.assign(new Error('the body does not come'), { code: 'ERR_HTTP_REQUEST_TIMEOUT' }), socket)
+    }
+  }, LOOK_FOR_SILENT).unref()
+}
+
+function complainOfTooMany(server: Server, log: Log): void {
+  let lastAt = Number.NEGATIVE_INFINITY
+  server.on('drop', () => {
+    if (Date.now() - lastAt < COMPLAIN_EVERY) return
+    lastAt = Date.now()
+    log.error({ event: 'too_many_connections', most: MAX_CONNECTIONS }, 'no further connections are taken')
+  })
+}
