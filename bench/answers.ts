@@ -2,7 +2,7 @@ import http from 'node:http'
 import { setTimeout as sleep } from 'node:timers/promises'
 import type { Contestant } from './contestants.ts'
 
-type Answer = { status: number, body: string }
+type Answer = { status: number; body: string }
 
 const START_LIMIT_MS = 20_000
 
@@ -16,7 +16,9 @@ async function ask(port: number, path: string, cookie: string | null): Promise<A
     request.on('response', (response) => {
       let body = ''
       response.setEncoding('utf8')
-      response.on('data', (text: string) => { body += text })
+      response.on('data', (text: string) => {
+        body += text
+      })
       response.on('error', reject)
       response.on('end', () => resolve({ status: response.statusCode ?? 0, body }))
     })

@@ -7,7 +7,12 @@ import type { Command } from './processes.ts'
 
 /** Everything that can be measured, in the order of the tables. */
 export const CONTESTANTS = [
-  'nginx', 'apache', 'http-proxy', 'gatehouse', 'gatehouse-redis', 'gatehouse-million',
+  'nginx',
+  'apache',
+  'http-proxy',
+  'gatehouse',
+  'gatehouse-redis',
+  'gatehouse-million',
 ] as const
 
 /** One of the programs that are compared. */
@@ -21,7 +26,7 @@ export type Contestant = {
   client: OidcClient | null
 }
 
-type OidcClient = { clientId: string, clientSecret: string, redirectUri: string }
+type OidcClient = { clientId: string; clientSecret: string; redirectUri: string }
 
 /**
  * What all contestants of one run share; `directory` is a temporary one for configurations and error logs, `stores` has
@@ -77,12 +82,12 @@ export function contestant(name: ContestantName, port: number, place: Surroundin
 type Preparation = (port: number, place: Surroundings) => Pick<Contestant, 'command' | 'client'>
 
 const PREPARATIONS: Record<ContestantName, Preparation> = {
-  nginx: (port, { directory, core, upstreamPort }) => {
+  'nginx': (port, { directory, core, upstreamPort }) => {
     const values = { dir: directory, port: String(port), upstreamPort: String(upstreamPort) }
     return { client: null, command: nginxCommand('nginx', directory, core, render(directory, 'nginx.conf', values)) }
   },
 
-  apache: (port, { directory, core, upstreamPort, issuer }) => {
+  'apache': (port, { directory, core, upstreamPort, issuer }) => {
     const client = newClient('apache', `http://127.0.0.1:${port}/oidc/callback`)
     const file = render(directory, 'apache.conf', {
       ...client,
@@ -106,7 +111,7 @@ const PREPARATIONS: Record<ContestantName, Preparation> = {
     return { client: null, command: nodeCommand('http-proxy', directory, core, [program], env) }
   },
 
-  gatehouse: (port, place) => gatehouse('gatehouse', port, place),
+  'gatehouse': (port, place) => gatehouse('gatehouse', port, place),
   'gatehouse-redis': (port, place) => gatehouse('gatehouse-redis', port, place),
   'gatehouse-million': (port, place) => gatehouse('gatehouse-million', port, place),
 }
@@ -114,14 +119,19 @@ const PREPARATIONS: Record<ContestantName, Preparation> = {
 function gatehouse(name: ContestantName, port: number, place: Surroundings): ReturnType<Preparation> {
   const { directory, core, upstreamPort, issuer, stores } = place
   const client = newClient(name, `http://127.0.0.1:${port}/oauth2/callback`)
-  const file = render(directory, 'gatehouse.yaml', {
-    ...client,
-    port: String(port),
-    upstreamPort: String(upstreamPort),
-    issuer,
-    sessionKey: randomBytes(32).toString('base64'),
-    store: stores.get(name) ?? 'memory:',
-  }, `${name}.yaml`)
+  const file = render(
+    directory,
+    'gatehouse.yaml',
+    {
+      ...client,
+      port: String(port),
+      upstreamPort: String(upstreamPort),
+      issuer,
+      sessionKey: randomBytes(32).toString('base64'),
+      store: stores.get(name) ?? 'memory:',
+    },
+    `${name}.yaml`,
+  )
   return { client, command: nodeCommand(name, directory, core, [GATEHOUSE, 'start', '--config', file], {}) }
 }
 
@@ -148,10 +158,14 @@ function newClient(clientId: string, redirectUri: string): OidcClient {
 function render(directory: string, template: string, values: Record<string, string>, name = template): string {
   const text = readFileSync(new URL(`peers/${template}`, import.meta.url), 'utf8')
   const file = join(directory, name)
-  writeFileSync(file, text.replaceAll(/@(\w+)@/g, (_, key: string) => {
-    const value = values[key]
-    if (value === undefined) throw new Error(`bench/peers/${template} asks for @${key}@, which nothing fills in`)
-    return value
-  }), { mode: 0o600 })
+  writeFileSync(
+    file,
+    text.replaceAll(/@(\w+)@/g, (_, key: string) => {
+      const value = values[key]
+      if (value === undefined) throw new Error(`bench/peers/${template} asks for @${key}@, which nothing fills in`)
+      return value
+    }),
+    { mode: 0o600 },
+  )
   return file
 }

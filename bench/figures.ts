@@ -15,18 +15,18 @@ export type Figures = {
 }
 
 /** Everything known of one contestant: its rounds, and what is measured once; `starts` in ms, memory in bytes. */
-export type Measured = { name: string, rounds: Figures[], memoryIdle: number, starts: number[] }
+export type Measured = { name: string; rounds: Figures[]; memoryIdle: number; starts: number[] }
 
 /** One figure of one contestant, the median of its rounds or starts; NaN where it was not measured. */
 export type Reading = (it: Measured) => number[]
 
 /** Every figure that is reported: what it is called, its unit, how it is printed, and where its values are. */
-export const READINGS: readonly { title: string, digits: number, scale: number, of: Reading }[] = [
+export const READINGS: readonly { title: string; digits: number; scale: number; of: Reading }[] = [
   { title: 'Requests per second, 32 connections', digits: 0, scale: 1, of: round('requestsPerSecond') },
   { title: 'p50 there, ms', digits: 2, scale: 1000, of: round('p50') },
   { title: 'p99 there, ms', digits: 2, scale: 1000, of: round('p99') },
   { title: 'p50 at one connection, µs', digits: 0, scale: 1, of: round('singleP50') },
-  { title: 'of which added to the upstream\'s, µs', digits: 0, scale: 1, of: round('addedP50') },
+  { title: "of which added to the upstream's, µs", digits: 0, scale: 1, of: round('addedP50') },
   { title: 'p50 at 2,000 requests per second, ms', digits: 2, scale: 1000, of: round('steadyP50') },
   { title: 'p99 there, ms', digits: 2, scale: 1000, of: round('steadyP99') },
   { title: 'CPU time per request, µs', digits: 1, scale: 1, of: round('cpuPerRequest') },

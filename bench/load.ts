@@ -5,7 +5,7 @@ import { start } from './processes.ts'
 import type { RateResult } from './rate.ts'
 
 /** Where the load goes, which core it comes from, and the session's cookie where there is one. */
-export type Target = { name: string, port: number, cookie: string | null, core: number, directory: string }
+export type Target = { name: string; port: number; cookie: string | null; core: number; directory: string }
 
 /** What wrk measured: latencies and `duration` in µs, `bytes` of all answers with their heads. */
 export type WrkResult = {
@@ -44,7 +44,9 @@ export async function fullLoad(
   const result: WrkResult = JSON.parse(lastLine(output))
   const failures = Object.values(result.errors).reduce((sum, count) => sum + count, 0)
   if (failures > result.requests * TOLERATED) {
-    const counts = Object.entries(result.errors).map(([kind, count]) => `${count} ${kind}`).join(', ')
+    const counts = Object.entries(result.errors)
+      .map(([kind, count]) => `${count} ${kind}`)
+      .join(', ')
     throw new Error(`${target.name} failed under load, by kind of error: ${counts}, in ${result.requests} requests.`)
   }
   if (result.requests === 0 || result.bytes < result.requests * bodyBytes) {

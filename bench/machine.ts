@@ -4,7 +4,7 @@ import { delimiter, join } from 'node:path'
 import { spawnSync } from 'node:child_process'
 
 /** The two cores a benchmark uses, by the kernel's numbers: one for the gateway, one for load and upstream. */
-export type Cores = { gateway: number, load: number }
+export type Cores = { gateway: number; load: number }
 
 /** Picks two cores that this process may use, not two threads of one where there is a choice; throws for less. */
 export function pickCores(): Cores {
@@ -67,8 +67,11 @@ function threadSiblings(core: number): number[] {
 }
 
 function expandList(list: string): number[] {
-  return list.split(',').filter(Boolean).flatMap((range) => {
-    const [first = 0, last = first] = range.split('-').map(Number)
-    return Array.from({ length: last - first + 1 }, (_, index) => first + index)
-  })
+  return list
+    .split(',')
+    .filter(Boolean)
+    .flatMap((range) => {
+      const [first = 0, last = first] = range.split('-').map(Number)
+      return Array.from({ length: last - first + 1 }, (_, index) => first + index)
+    })
 }

@@ -115,7 +115,11 @@ async function main(): Promise<number> {
     rmSync(directory, { recursive: true, force: true })
   })
   let interrupted = false
-  for (const [signal, status] of [['SIGINT', 130], ['SIGTERM', 143], ['SIGHUP', 129]] as const) {
+  for (const [signal, status] of [
+    ['SIGINT', 130],
+    ['SIGTERM', 143],
+    ['SIGHUP', 129],
+  ] as const) {
     process.once(signal, () => {
       interrupted = true
       void stopAll().then(() => process.exit(status))

@@ -15,7 +15,7 @@ export type Command = {
 }
 
 /** A started program; `output` resolves when it ends with status 0, else rejects with the end of its stderr. */
-export type Running = { name: string, pid: number, output: Promise<string>, stop(): Promise<void> }
+export type Running = { name: string; pid: number; output: Promise<string>; stop(): Promise<void> }
 
 const GRACE_MS = 5000
 const living = new Set<ChildProcess>()
@@ -33,7 +33,9 @@ export function start(command: Command): Running {
   living.add(child)
 
   let collected = ''
-  child.stdout?.setEncoding('utf8').on('data', (text: string) => { collected += text })
+  child.stdout?.setEncoding('utf8').on('data', (text: string) => {
+    collected += text
+  })
   const output = new Promise<string>((resolve, reject) => {
     child.once('error', (error) => {
       living.delete(child)

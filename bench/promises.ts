@@ -1,20 +1,20 @@
 import { type Measured, type Reading, ratio } from './figures.ts'
 
 /** A promise about Gatehouse's cost and what a run says of it; `kept` is null when a contestant was left out. */
-export type PromiseResult = { text: string, measured: number, kept: boolean | null }
+export type PromiseResult = { text: string; measured: number; kept: boolean | null }
 
 // Without a name it is about gatehouse itself.
-type Rule = { text: string, name?: string, peer: string, of: Reading, atLeast?: number, atMost?: number }
+type Rule = { text: string; name?: string; peer: string; of: Reading; atLeast?: number; atMost?: number }
 
 const RULES: readonly Rule[] = [
   {
-    text: 'at least 1.6 times Apache\'s requests per second',
+    text: "at least 1.6 times Apache's requests per second",
     peer: 'apache',
     of: (it) => it.rounds.map((round) => round.requestsPerSecond),
     atLeast: 1.6,
   },
   {
-    text: 'at least 1.2 times http-proxy\'s requests per second',
+    text: "at least 1.2 times http-proxy's requests per second",
     peer: 'http-proxy',
     of: (it) => it.rounds.map((round) => round.requestsPerSecond),
     atLeast: 1.2,
@@ -26,7 +26,7 @@ const RULES: readonly Rule[] = [
     atMost: 1.3,
   },
   {
-    text: 'at 2,000 requests per second a p99 no higher than http-proxy\'s',
+    text: "at 2,000 requests per second a p99 no higher than http-proxy's",
     peer: 'http-proxy',
     of: (it) => it.rounds.map((round) => round.steadyP99),
     atMost: 1,

@@ -11,12 +11,12 @@ import { Worker } from 'node:worker_threads'
 import { percentile } from './statistics.ts'
 
 // When requests are due: the first at `start` on the monotonic clock, then every `interval`, both in µs.
-type RateSchedule = { start: number, interval: number, count: number }
+type RateSchedule = { start: number; interval: number; count: number }
 
 /** What one constant-rate run saw; latencies and the p99 of the generator's own lateness, part of them, in µs. */
-export type RateResult = { requests: number, errors: number, p50: number, p99: number, lateness: number }
+export type RateResult = { requests: number; errors: number; p50: number; p99: number; lateness: number }
 
-type Connection = { socket: net.Socket, request: number, received: Buffer | null, broken: boolean }
+type Connection = { socket: net.Socket; request: number; received: Buffer | null; broken: boolean }
 
 const HEAD_START_US = 300_000
 const DRAIN_MS = 2000
@@ -104,7 +104,7 @@ async function run(): Promise<RateResult> {
   }
 }
 
-function readAnswer(bytes: Buffer): { complete: boolean, ok: boolean } {
+function readAnswer(bytes: Buffer): { complete: boolean; ok: boolean } {
   const headEnd = bytes.indexOf('\r\n\r\n')
   if (headEnd < 0) return { complete: false, ok: false }
   const head = bytes.toString('latin1', 0, headEnd)

@@ -15,7 +15,7 @@ const UNANSWERED_LINES = 10_000
 export async function openPipeline(port: number): Promise<Pipeline> {
   const socket = net.connect(port, '127.0.0.1')
   await once(socket, 'connect')
-  const state: { waiting: number, refusal: Error | null } = { waiting: 0, refusal: null }
+  const state: { waiting: number; refusal: Error | null } = { waiting: 0, refusal: null }
   let wake: (() => void) | null = null
   const stop = (error: Error): void => {
     state.refusal ??= error
@@ -29,7 +29,10 @@ export async function openPipeline(port: number): Promise<Pipeline> {
   })
 
   async function untilWaitingFor(most: number): Promise<void> {
-    while (state.waiting > most && state.refusal === null) await new Promise<void>((resolve) => { wake = resolve })
+    while (state.waiting > most && state.refusal === null)
+      await new Promise<void>((resolve) => {
+        wake = resolve
+      })
     if (state.refusal !== null) throw state.refusal
   }
 

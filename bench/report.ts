@@ -3,16 +3,16 @@ import type { PromiseResult } from './promises.ts'
 import { median } from './statistics.ts'
 
 // `others` is how much of one core went to programs that have no part in it.
-type Circumstances = { machine: string, date: string, rounds: number, seconds: number, others: number }
+type Circumstances = { machine: string; date: string; rounds: number; seconds: number; others: number }
 
 const TOO_NOISY = 0.1
 const DOUBT = ', too much to trust these figures: measure again on a quiet machine.'
 const PROMISES = 'What Gatehouse promises:\n'
 
-type Table = { heading: string, rows: string[][] }
+type Table = { heading: string; rows: string[][] }
 
 /** A finished run. */
-export type Outcome = { measured: readonly Measured[], promises: readonly PromiseResult[], about: Circumstances }
+export type Outcome = { measured: readonly Measured[]; promises: readonly PromiseResult[]; about: Circumstances }
 
 /** The result for a terminal: aligned columns, then the promises. */
 export function textReport({ measured, promises, about }: Outcome): string {
@@ -39,7 +39,7 @@ function tablesOf(all: readonly Measured[]): Table[] {
   const base = all.find((it) => it.name === 'http-proxy')
   if (!base) return [figures]
   const ratios: Table = {
-    heading: 'As a multiple of http-proxy\'s in the same round',
+    heading: "As a multiple of http-proxy's in the same round",
     rows: [['', ...all.map((it) => it.name)]],
   }
   for (const { title, of } of READINGS) {
@@ -68,10 +68,16 @@ export function print(value: number, digits: number): string {
 /** Rows as columns of a terminal, the first to the left, all others to the right. */
 export function aligned(rows: readonly string[][]): string {
   const widths = (rows[0] ?? []).map((_, column) => Math.max(...rows.map((row) => (row[column] ?? '').length)))
-  return rows.map((row) => row.map((cell, column) => {
-    const width = widths[column] ?? 0
-    return column === 0 ? cell.padEnd(width) : cell.padStart(width)
-  }).join('  ')).join('\n')
+  return rows
+    .map((row) =>
+      row
+        .map((cell, column) => {
+          const width = widths[column] ?? 0
+          return column === 0 ? cell.padEnd(width) : cell.padStart(width)
+        })
+        .join('  '),
+    )
+    .join('\n')
 }
 
 /** Rows as a Markdown table; the first one is its head. */

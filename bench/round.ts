@@ -3,7 +3,7 @@ import { constantRate, fullLoad, type Target } from './load.ts'
 import { cpuTime, processTree, residentMemory } from './usage.ts'
 
 /** What a round measures: the target of the load, and the process behind it; null for the upstream itself. */
-export type Subject = { target: Target, pid: number | null }
+export type Subject = { target: Target; pid: number | null }
 
 const CONNECTIONS = 32
 const PER_SECOND = 2000
@@ -70,9 +70,11 @@ async function measureFullLoad(subject: Subject, seconds: number, bodyBytes: num
   return { ...latency, cpuPerRequest: used / requests, gatewayCore: used / duration, memoryLoaded: watch.highest() }
 }
 
-function watchMemory(pid: number): { highest: () => number, stop: () => void } {
+function watchMemory(pid: number): { highest: () => number; stop: () => void } {
   const pids = processTree(pid)
   let highest = 0
-  const timer = setInterval(() => { highest = Math.max(highest, residentMemory(pids)) }, MEMORY_SAMPLE_MS)
+  const timer = setInterval(() => {
+    highest = Math.max(highest, residentMemory(pids))
+  }, MEMORY_SAMPLE_MS)
   return { highest: () => highest, stop: () => clearInterval(timer) }
 }

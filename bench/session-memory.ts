@@ -17,7 +17,7 @@ import { storeSessions, TYPICAL, type TokenSizes } from './stored-sessions.ts'
 const SESSIONS = 20_000
 const LIFETIME_MS = 36_000_000
 
-const SIZES: readonly { what: string, sizes: TokenSizes }[] = [
+const SIZES: readonly { what: string; sizes: TokenSizes }[] = [
   { what: 'small tokens (700, 700 and 40 characters)', sizes: { access: 700, id: 700, refresh: 40 } },
   { what: 'typical ones (1,300, 1,100 and 700)', sizes: TYPICAL },
   { what: 'large ones (4,000, 2,000 and 1,500)', sizes: { access: 4_000, id: 2_000, refresh: 1_500 } },
@@ -47,7 +47,9 @@ async function measure(directory: string, sizes: TokenSizes): Promise<number[]> 
   }
   const empty = await used()
   const tickets: Ticket[] = []
-  await storeSessions(port, SESSIONS, sizes, ({ ticket }) => { tickets.push(ticket) })
+  await storeSessions(port, SESSIONS, sizes, ({ ticket }) => {
+    tickets.push(ticket)
+  })
   const full = await used()
   const atHand = await heapOf(port, tickets)
   for (let i = 0; i < SESSIONS; i += 1_000) {
@@ -68,10 +70,16 @@ async function heapOf(port: number, tickets: readonly Ticket[]): Promise<number>
   const store = new RedisStore({ connect, indexKeys: () => indexKeys, lifetime: () => LIFETIME_MS, log })
   const clock = { lifetime: LIFETIME_MS, idleTimeout: null, endWithIdToken: false }
   const sessions = openSessions({ store, log, metrics, settings: { ...clock, outageGrace: 60_000, maxPerUser: null } })
-  while (!await store.ping().then(() => true, () => false)) await sleep(20)
+  while (
+    !(await store.ping().then(
+      () => true,
+      () => false,
+    ))
+  )
+    await sleep(20)
   const before = heap()
   for (const ticket of tickets) {
-    if (await sessions.load(ticket, Date.now()) === null) throw new Error('a session that was stored does not open')
+    if ((await sessions.load(ticket, Date.now())) === null) throw new Error('a session that was stored does not open')
   }
   const after = heap()
   await store.close()

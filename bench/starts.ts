@@ -16,7 +16,7 @@ export async function measureStarts(contestants: readonly Contestant[], times: n
 }
 
 /** A program that has answered, and the ms it took. */
-export type Started = { running: Running, milliseconds: number }
+export type Started = { running: Running; milliseconds: number }
 
 /** Starts a program and waits for its first answer; rejects with what the program said when it ends before that. */
 export async function startAndWait(command: Command, port: number): Promise<Started> {

@@ -7,7 +7,7 @@ import { CREATE, ENLIST } from '../src/store/redis-scripts.ts'
 import { openPipeline } from './redis-pipeline.ts'
 
 /** How long the tokens of a session are, in characters. */
-export type TokenSizes = { access: number, id: number, refresh: number }
+export type TokenSizes = { access: number; id: number; refresh: number }
 
 /** As Keycloak gives them to a user with a few roles. */
 export const TYPICAL: TokenSizes = { access: 1_300, id: 1_100, refresh: 700 }
@@ -24,18 +24,39 @@ function sampleSession(turn: number, { access, id, refresh }: TokenSizes): Sessi
   const subject = `user-${turn}`
   const sid = `provider-session-${turn}`
   return {
-    id: ticket.id, ticket, version: 1, issuer: ISSUER, subject, sid, idToken: token(id),
-    origin: 'https://orders.example.com', asked: null,
+    id: ticket.id,
+    ticket,
+    version: 1,
+    issuer: ISSUER,
+    subject,
+    sid,
+    idToken: token(id),
+    origin: 'https://orders.example.com',
+    asked: null,
     claims: {
-      iss: ISSUER, sub: subject, aud: 'orders', sid,
-      name: 'Alice Archer', email: `${subject}@example.com`, groups: ['staff', 'sales', 'admins-of-nothing'], acr: '1',
-      iat: Math.floor(now / 1000), exp: Math.floor(now / 1000) + 300, auth_time: Math.floor(now / 1000),
+      iss: ISSUER,
+      sub: subject,
+      aud: 'orders',
+      sid,
+      name: 'Alice Archer',
+      email: `${subject}@example.com`,
+      groups: ['staff', 'sales', 'admins-of-nothing'],
+      acr: '1',
+      iat: Math.floor(now / 1000),
+      exp: Math.floor(now / 1000) + 300,
+      auth_time: Math.floor(now / 1000),
     },
     tokens: {
-      accessToken: token(access), refreshToken: token(refresh), scope: 'openid profile email offline_access',
-      expiresAt: now + 300_000, issuedAt: now,
+      accessToken: token(access),
+      refreshToken: token(refresh),
+      scope: 'openid profile email offline_access',
+      expiresAt: now + 300_000,
+      issuedAt: now,
     },
-    createdAt: now, endsAt: now + LIFETIME_MS, refreshedAt: now, lastSeenAt: now,
+    createdAt: now,
+    endsAt: now + LIFETIME_MS,
+    refreshedAt: now,
+    lastSeenAt: now,
   }
 }
 
@@ -70,12 +91,23 @@ function commandsFor(session: Session, key: ReturnType<typeof createSecretKey>):
   return [
     ...indexes.map((index) => ['EVALSHA', ENLIST.sha, '1', index, session.id, String(LIFETIME_MS)]),
     [
-      'EVALSHA', CREATE.sha, '1', recordKey(session.id), record.sealed.toString('base64'), String(record.version),
-      String(record.createdAt), String(record.endsAt), String(record.seenAt), indexes.join(' '), String(IDLE_MS),
+      'EVALSHA',
+      CREATE.sha,
+      '1',
+      recordKey(session.id),
+      record.sealed.toString('base64'),
+      String(record.version),
+      String(record.createdAt),
+      String(record.endsAt),
+      String(record.seenAt),
+      indexes.join(' '),
+      String(IDLE_MS),
     ],
   ]
 }
 
 function token(length: number): string {
-  return randomBytes(Math.ceil(length * 3 / 4)).toString('base64url').slice(0, length)
+  return randomBytes(Math.ceil((length * 3) / 4))
+    .toString('base64url')
+    .slice(0, length)
 }

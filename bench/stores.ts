@@ -12,10 +12,10 @@ const MILLION = 1_000_000
 /** What a million sessions take, with something to spare. */
 const MEMORY_OF_A_MILLION = 8e9
 
-type Place = { directory: string, core: number, progress: (what: string) => void }
+type Place = { directory: string; core: number; progress: (what: string) => void }
 
 /** A Redis of the benchmark's own, which writes nothing to the disk. */
-export type RedisServer = { running: Running, port: number, command: (...words: string[]) => Promise<unknown> }
+export type RedisServer = { running: Running; port: number; command: (...words: string[]) => Promise<unknown> }
 
 /** Starts `redis-server` and waits until it answers. */
 export async function startRedis(name: string, place: Pick<Place, 'directory' | 'core'>): Promise<RedisServer> {

@@ -47,7 +47,12 @@ export function watchOthers(cores: readonly number[]): () => number {
 function busyTime(cores: readonly number[]): number {
   const lines = readFileSync('/proc/stat', 'utf8').split('\n')
   const ticks = cores.flatMap((core) => {
-    const columns = lines.find((line) => line.startsWith(`cpu${core} `))?.split(' ').slice(1).map(Number) ?? []
+    const columns =
+      lines
+        .find((line) => line.startsWith(`cpu${core} `))
+        ?.split(' ')
+        .slice(1)
+        .map(Number) ?? []
     return [...columns.slice(0, 3), ...columns.slice(5, 7)]
   })
   return ticks.reduce((sum, value) => sum + value, 0) * (1_000_000 / TICKS_PER_SECOND)

@@ -9,9 +9,18 @@ const MOST_BYTES = 4096
 
 mkdirSync(TO, { recursive: true })
 copyFileSync(`${FROM}client-types.d.ts`, `${TO}client.d.ts`)
-for (const [name, format] of [['client', 'esm'], ['auto', 'iife']] as const) {
+for (const [name, format] of [
+  ['client', 'esm'],
+  ['auto', 'iife'],
+] as const) {
   const { outputFiles } = await build({
-    entryPoints: [`${FROM}${name}.ts`], bundle: true, minify: true, format, target: 'es2022', write: false, legalComments: 'none',
+    entryPoints: [`${FROM}${name}.ts`],
+    bundle: true,
+    minify: true,
+    format,
+    target: 'es2022',
+    write: false,
+    legalComments: 'none',
   })
   const text = outputFiles[0]?.text ?? ''
   const size = gzipSync(text).length

@@ -13,12 +13,13 @@ function orNull(json: Json): Json {
 const isRequired = (leaf: Leaf): boolean => leaf.default === undefined && leaf.inherits !== true
 
 // Only within lists: everywhere else the environment may give what the file leaves out.
-const requiredKeys = (properties: Record<string, TSchema>): string[] => Object.entries(properties)
-  .filter(([, inner]) => {
-    const shape = shapeOf(inner)
-    return shape.type === 'leaf' && isRequired(shape.leaf)
-  })
-  .map(([key]) => key)
+const requiredKeys = (properties: Record<string, TSchema>): string[] =>
+  Object.entries(properties)
+    .filter(([, inner]) => {
+      const shape = shapeOf(inner)
+      return shape.type === 'leaf' && isRequired(shape.leaf)
+    })
+    .map(([key]) => key)
 
 function convert(node: TSchema, inList: boolean): Json {
   const shape = shapeOf(node)

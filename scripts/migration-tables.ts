@@ -5,22 +5,30 @@ import type { Rules } from '../src/cli/migrate/rule.ts'
 import { wonderwall } from '../src/cli/migrate/wonderwall.ts'
 
 const tables: Readonly<Record<string, Rules>> = {
-  'oauth2-proxy': oauth2Proxy, 'oauth2-proxy-alpha': oauth2ProxyAlpha, mod_auth_openidc: modAuthOpenidc, wonderwall,
+  'oauth2-proxy': oauth2Proxy,
+  'oauth2-proxy-alpha': oauth2ProxyAlpha,
+  'mod_auth_openidc': modAuthOpenidc,
+  wonderwall,
 }
 
 /** docs/migrating.md with the tables of `gatehouse migrate` in their places: what a key becomes, or what to do instead. */
 export function withMigrationTables(text: string): string {
-  return text.replace(/(<!-- keys: ([a-z0-9_-]+) -->\n)[^]*?(<!-- end of keys -->)/g, (_, start: string, name: string, end: string) =>
-    `${start}\n${tableOf(tables[name] ?? {})}\n${end}`)
+  return text.replace(
+    /(<!-- keys: ([a-z0-9_-]+) -->\n)[^]*?(<!-- end of keys -->)/g,
+    (_, start: string, name: string, end: string) => `${start}\n${tableOf(tables[name] ?? {})}\n${end}`,
+  )
 }
 
 function tableOf(rules: Rules): string {
   const rows = Object.entries(rules)
-  const carried = rows.filter(([, { ours }]) => ours !== null)
+  const carried = rows
+    .filter(([, { ours }]) => ours !== null)
     .map(([key, { ours, says }]) => `| \`${key}\` | \`${ours ?? ''}\` | ${cell(says)} |`)
   const others = rows.filter(([, { ours }]) => ours === null).map(([key, { says }]) => `| \`${key}\` | ${cell(says)} |`)
-  return `| Theirs | Ours | What is different |\n| --- | --- | --- |\n${carried.join('\n')}\n\n`
-    + `Without a key here:\n\n| Theirs | What to do instead |\n| --- | --- |\n${others.join('\n')}\n`
+  return (
+    `| Theirs | Ours | What is different |\n| --- | --- | --- |\n${carried.join('\n')}\n\n` +
+    `Without a key here:\n\n| Theirs | What to do instead |\n| --- | --- |\n${others.join('\n')}\n`
+  )
 }
 
 function cell(text: string): string {

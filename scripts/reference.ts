@@ -82,8 +82,8 @@ function table({ title, description, rows }: Section): string {
     ? '| Key | Value | Default | What it does |\n| --- | --- | --- | --- |'
     : '| Key | Value | Default | Variable | What it does |\n| --- | --- | --- | --- | --- |'
   const intro = isRoutes
-    ? `${description} A list; without it there is one route, \`/**\`, that needs a login. As a whole it can be given `
-      + 'in `GATEHOUSE_ROUTES`.'
+    ? `${description} A list; without it there is one route, \`/**\`, that needs a login. As a whole it can be given ` +
+      'in `GATEHOUSE_ROUTES`.'
     : description
   return [`## ${title}`, ...(intro === '' ? [] : [intro]), `${head}\n${rows.join('\n')}`].join('\n\n')
 }

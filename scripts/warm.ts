@@ -30,17 +30,25 @@ async function serveOnce(more: Readonly<Record<string, string>>, readiness: numb
   const [listen, admin] = [join(folder, 'gate.sock'), join(folder, 'admin.sock')]
   const child = spawn(process.execPath, [fileURLToPath(new URL('../dist/main.js', import.meta.url)), 'start'], {
     env: {
-      GATEHOUSE_LISTEN: `unix:${listen}`, GATEHOUSE_ADMIN_LISTEN: `unix:${admin}`,
-      GATEHOUSE_PUBLIC_URL: 'http://localhost', GATEHOUSE_UPSTREAM: 'http://127.0.0.1:1', GATEHOUSE_LOG_LEVEL: 'silent',
-      GATEHOUSE_PROVIDER_ISSUER: idp.issuer, GATEHOUSE_PROVIDER_CLIENT_ID: 'warm', GATEHOUSE_PROVIDER_CLIENT_SECRET: 'warm',
-      GATEHOUSE_SESSION_KEYS: Buffer.alloc(32).toString('base64'), GATEHOUSE_SHUTDOWN_DRAIN: '1s', ...more,
+      GATEHOUSE_LISTEN: `unix:${listen}`,
+      GATEHOUSE_ADMIN_LISTEN: `unix:${admin}`,
+      GATEHOUSE_PUBLIC_URL: 'http://localhost',
+      GATEHOUSE_UPSTREAM: 'http://127.0.0.1:1',
+      GATEHOUSE_LOG_LEVEL: 'silent',
+      GATEHOUSE_PROVIDER_ISSUER: idp.issuer,
+      GATEHOUSE_PROVIDER_CLIENT_ID: 'warm',
+      GATEHOUSE_PROVIDER_CLIENT_SECRET: 'warm',
+      GATEHOUSE_SESSION_KEYS: Buffer.alloc(32).toString('base64'),
+      GATEHOUSE_SHUTDOWN_DRAIN: '1s',
+      ...more,
     },
     stdio: ['ignore', 'ignore', 'inherit'],
   })
   const ended = once(child, 'exit')
   const deadline = Date.now() + READY_WITHIN_MS
-  while (await status(admin, '/readyz') !== readiness) {
-    if (child.exitCode !== null || Date.now() > deadline) throw new Error(`the built program does not get to ${readiness} on /readyz`)
+  while ((await status(admin, '/readyz')) !== readiness) {
+    if (child.exitCode !== null || Date.now() > deadline)
+      throw new Error(`the built program does not get to ${readiness} on /readyz`)
     await sleep(20)
   }
   await status(admin, '/metrics')
@@ -54,7 +62,13 @@ async function serveOnce(more: Readonly<Record<string, string>>, readiness: numb
 async function status(socketPath: string, path: string, accept = '*/*'): Promise<number | null> {
   return new Promise((resolve) => {
     request({ socketPath, path, headers: { host: 'localhost', accept }, agent: false }, (answer) => {
-      answer.resume().on('close', () => { resolve(answer.statusCode ?? null) })
-    }).on('error', () => { resolve(null) }).end()
+      answer.resume().on('close', () => {
+        resolve(answer.statusCode ?? null)
+      })
+    })
+      .on('error', () => {
+        resolve(null)
+      })
+      .end()
   })
 }

@@ -91,7 +91,13 @@ export async function buildApp(config: Config, log: Log, tracing: Tracing | null
   const sessions = openSessions({ store, settings: session, log, metrics })
   const refresher = createRefresher({ provider, store, sessions, log, metrics })
   const lasting: Lasting = {
-    log, metrics, tracing, store, provider, sessions, refresher,
+    log,
+    metrics,
+    tracing,
+    store,
+    provider,
+    sessions,
+    refresher,
     routeTokens: createRouteTokens({ provider, refresher, sessions, log }),
     bearers: createAccessTokens(provider),
     streams: createStreams(sessions),
@@ -101,7 +107,13 @@ export async function buildApp(config: Config, log: Log, tracing: Tracing | null
   metrics.watchStreams(STREAM_KINDS, (kind) => lasting.streams.count(kind))
 
   let shell = await buildShell(config, lasting)
-  const listener = createListener(config.tls, (request, response) => { shell.route(request, response) }, log)
+  const listener = createListener(
+    config.tls,
+    (request, response) => {
+      shell.route(request, response)
+    },
+    log,
+  )
   let draining = false
   const readiness = createReadiness({ provider, store, isDraining: () => draining })
   metrics.watchReady(async () => (await readiness()).ready)
@@ -138,7 +150,7 @@ export async function buildApp(config: Config, log: Log, tracing: Tracing | null
     await store.close()
   }
   let closing: Promise<void> | null = null
-  return { listener, admin, metrics, reload, drain, close: () => closing ??= close() }
+  return { listener, admin, metrics, reload, drain, close: () => (closing ??= close()) }
 }
 
 /** What a request walks through, in the order in which it meets the parts. */
@@ -166,7 +178,12 @@ async function buildShell(config: Config, lasting: Lasting): Promise<Shell> {
   const cookies = await createCookies(app, config)
   const answers = createAnswers(config, cookies)
   const routes = compileRoutes(config.routes, config.basePath)
-  const facts = createFactReader({ publicUrls: config.publicUrl, trustedProxies: config.trustedProxies, overSocket: 'path' in config.listen, readTicket: cookies.ticket })
+  const facts = createFactReader({
+    publicUrls: config.publicUrl,
+    trustedProxies: config.trustedProxies,
+    overSocket: 'path' in config.listen,
+    readTicket: cookies.ticket,
+  })
   app.decorateRequest('context', null)
   observe(app, { config, log, metrics, tracing })
   handleFailures(app, answers)
@@ -175,7 +192,16 @@ async function buildShell(config: Config, lasting: Lasting): Promise<Shell> {
     if (isLastOnConnection(request.raw)) reply.raw.shouldKeepAlive = false
     const read = facts.read(request.raw)
     const trace = tracing === null ? null : tracing.begin(read.method, read.headers)
-    request.context = { now: Date.now(), facts: read, kind: null, route: null, session: null, verdict: 'none', waited: 0, trace }
+    request.context = {
+      now: Date.now(),
+      facts: read,
+      kind: null,
+      route: null,
+      session: null,
+      verdict: 'none',
+      waited: 0,
+      trace,
+    }
     if (read.method === 'TRACE' || read.method === 'TRACK') throw new Fault('method_not_allowed')
     if (trace === null) done()
     else trace.within(done)
@@ -183,13 +209,29 @@ async function buildShell(config: Config, lasting: Lasting): Promise<Shell> {
   const limits = await createLimits(app, config.rateLimit, lasting.counts)
 
   // What decides, and what goes upstream.
-  const tokens = createTokens({ refresher, routeTokens: lasting.routeTokens, sessions, before: config.session.refreshBefore })
+  const tokens = createTokens({
+    refresher,
+    routeTokens: lasting.routeTokens,
+    sessions,
+    before: config.session.refreshBefore,
+  })
   const gate = buildGate({ config, routes, sessions, tokens, bearers: lasting.bearers })
-  const headers = compileHeaders(routes.routes, cookies.isOwn, ({ origin, method, path }) => routes.dependsOnMethod(hostOf(origin), method, path))
+  const headers = compileHeaders(routes.routes, cookies.isOwn, ({ origin, method, path }) =>
+    routes.dependsOnMethod(hostOf(origin), method, path),
+  )
 
   // The gateway's own URLs.
   const services: Services = {
-    config, provider, store, sessions, refresher, cookies, answers, streams, log, metrics,
+    config,
+    provider,
+    store,
+    sessions,
+    refresher,
+    cookies,
+    answers,
+    streams,
+    log,
+    metrics,
     loginStates: createSealedState<LoginState>(config.session.keys, 'login state'),
     logoutStates: createSealedState<LogoutState>(config.session.keys, 'logout state'),
   }
@@ -197,7 +239,8 @@ async function buildShell(config: Config, lasting: Lasting): Promise<Shell> {
     scope.addHook('onRequest', (request, _reply, done) => {
       // A URL of ours that can be read as the application's is as ambiguous as the other way round.
       const asked = request.context?.facts
-      const reading = asked === undefined ? null : routes.otherReading(hostOf(asked.origin), asked.method, asked.path, 'endpoint')
+      const reading =
+        asked === undefined ? null : routes.otherReading(hostOf(asked.origin), asked.method, asked.path, 'endpoint')
       if (reading !== null) throw new Fault('ambiguous_path')
       done()
     })
@@ -207,13 +250,30 @@ async function buildShell(config: Config, lasting: Lasting): Promise<Shell> {
   // The application's: through the gate, then upstream.
   const upstreams = lasting.pools.openFor(routes.routes)
   await app.register(async (scope) => {
-    await registerGate(scope, {
-      config, sessions, tokens, cookies, answers, streams, metrics,
-      gate, headers, upstreams,
-      loginRedirects: compileLoginRedirects(routes.routes, provider),
-    }, limits)
+    await registerGate(
+      scope,
+      {
+        config,
+        sessions,
+        tokens,
+        cookies,
+        answers,
+        streams,
+        metrics,
+        gate,
+        headers,
+        upstreams,
+        loginRedirects: compileLoginRedirects(routes.routes, provider),
+      },
+      limits,
+    )
   })
 
   await app.ready()
-  return { route: (request, response) => { app.routing(request, response) }, upstreams }
+  return {
+    route: (request, response) => {
+      app.routing(request, response)
+    },
+    upstreams,
+  }
 }

@@ -33,39 +33,72 @@ interface FaultKind {
 export const faults = {
   bad_request: { status: 400, level: 'info', title: 'Bad request', detail: 'This request can’t be understood.' },
   ambiguous_path: {
-    status: 400, level: 'warn', title: 'Ambiguous address',
+    status: 400,
+    level: 'warn',
+    title: 'Ambiguous address',
     detail: 'This address can be read in more than one way, so it was not passed on.',
   },
   login_failed: { status: 400, level: 'warn', title: 'Sign-in failed', detail: 'The sign-in could not be completed.' },
-  logout_refused: { status: 400, level: 'warn', title: 'Sign-out refused', detail: 'This sign-out request was refused.' },
+  logout_refused: {
+    status: 400,
+    level: 'warn',
+    title: 'Sign-out refused',
+    detail: 'This sign-out request was refused.',
+  },
   not_found: { status: 404, level: 'debug', title: 'Not found', detail: 'There is nothing at this address.' },
   method_not_allowed: {
-    status: 405, level: 'info', title: 'Method not allowed', detail: 'This method can’t be used here.',
+    status: 405,
+    level: 'info',
+    title: 'Method not allowed',
+    detail: 'This method can’t be used here.',
   },
   payload_too_large: {
-    status: 413, level: 'info', title: 'Too large', detail: 'What was sent is larger than this address accepts.',
+    status: 413,
+    level: 'info',
+    title: 'Too large',
+    detail: 'What was sent is larger than this address accepts.',
   },
   rate_limited: {
-    status: 429, level: 'info', title: 'Too many requests', detail: 'Too many requests came from your address. Wait a moment, then try again.',
+    status: 429,
+    level: 'info',
+    title: 'Too many requests',
+    detail: 'Too many requests came from your address. Wait a moment, then try again.',
   },
   internal_error: {
-    status: 500, level: 'error', title: 'Something went wrong', detail: 'The gateway met an error of its own. Try again in a moment.',
+    status: 500,
+    level: 'error',
+    title: 'Something went wrong',
+    detail: 'The gateway met an error of its own. Try again in a moment.',
   },
   upstream_unreachable: {
-    status: 502, level: 'error', title: 'Application unreachable', detail: 'The application behind this address can’t be reached right now.',
+    status: 502,
+    level: 'error',
+    title: 'Application unreachable',
+    detail: 'The application behind this address can’t be reached right now.',
   },
   provider_unavailable: {
-    status: 503, level: 'error', title: 'Sign-in unavailable', detail: 'The sign-in service can’t be reached right now. Try again in a moment.',
+    status: 503,
+    level: 'error',
+    title: 'Sign-in unavailable',
+    detail: 'The sign-in service can’t be reached right now. Try again in a moment.',
   },
   store_unavailable: {
-    status: 503, level: 'error', title: 'Sessions unavailable', detail: 'Your session can’t be looked up right now. Try again in a moment.',
+    status: 503,
+    level: 'error',
+    title: 'Sessions unavailable',
+    detail: 'Your session can’t be looked up right now. Try again in a moment.',
   },
   token_unavailable: {
-    status: 503, level: 'warn', title: 'Access can’t be renewed',
+    status: 503,
+    level: 'warn',
+    title: 'Access can’t be renewed',
     detail: 'Your access could not be renewed right now. You are still signed in; try again in a moment.',
   },
   upstream_timeout: {
-    status: 504, level: 'error', title: 'Application too slow', detail: 'The application behind this address did not answer in time.',
+    status: 504,
+    level: 'error',
+    title: 'Application too slow',
+    detail: 'The application behind this address did not answer in time.',
   },
 } as const satisfies Partial<Record<Code, FaultKind>>
 
@@ -124,7 +157,8 @@ function messageOf({ name, message }: Error): string {
 /** What a provider said by way of an OAuth error (RFC 6749, sections 4.1.2.1 and 5.2). */
 function oauthWords(error: object): string {
   if (!('error' in error) || typeof error.error !== 'string') return ''
-  const description = 'error_description' in error && typeof error.error_description === 'string' ? `: ${error.error_description}` : ''
+  const description =
+    'error_description' in error && typeof error.error_description === 'string' ? `: ${error.error_description}` : ''
   const code = /^[a-z_]{1,60}$/.test(error.error) ? error.error : withoutSecrets(error.error)
   return ` (${code}${withoutSecrets(description).slice(0, 300)})`
 }

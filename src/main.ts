@@ -37,7 +37,7 @@ async function main(argv: readonly string[]): Promise<number> {
     return 0
   }
   // `gatehouse --config FILE` is `gatehouse start --config FILE`.
-  const [name, args] = first.startsWith('-') ? ['start', argv] as const : [first, rest] as const
+  const [name, args] = first.startsWith('-') ? (['start', argv] as const) : ([first, rest] as const)
   const load = commands.get(name)
   if (load === undefined) throw new UsageError(`there is no command "${name}"; gatehouse --help lists them`)
   const command = await load()

@@ -5,7 +5,16 @@ import t from 'tap'
 
 /** From left to right: a file imports only from its own room or from one further right. Rooms in one list do not know each other. */
 const order = [
-  ['main'], ['cli'], ['app', 'demo'], ['http'], ['gate'], ['token'], ['session'], ['oidc', 'store'], ['config', 'telemetry'], ['errors'],
+  ['main'],
+  ['cli'],
+  ['app', 'demo'],
+  ['http'],
+  ['gate'],
+  ['token'],
+  ['session'],
+  ['oidc', 'store'],
+  ['config', 'telemetry'],
+  ['errors'],
 ]
 
 /** Who may know what lies outside the project, by the beginning of the package's name. */
@@ -24,8 +33,14 @@ const outsiders: [name: string, mayKnow: (file: string) => boolean][] = [
   ['node:process', mayTouchTheSystem],
 ]
 
-interface Source { readonly file: string, readonly text: string }
-interface Import { readonly file: string, readonly target: string }
+interface Source {
+  readonly file: string
+  readonly text: string
+}
+interface Import {
+  readonly file: string
+  readonly target: string
+}
 
 const root = fileURLToPath(new URL('../src/', import.meta.url))
 const sources = readdirSync(root, { recursive: true, encoding: 'utf8' })
@@ -40,9 +55,23 @@ void t.test('a file imports only from its own room or from one further right', a
 })
 
 void t.test('the demo needs nothing of the gateway’s, the browser’s scripts need nothing but each other', async (t) => {
-  t.same(imports.filter(({ file, target }) => roomOf(file) === 'demo' && isInside({ file, target }) && roomOf(target) !== 'demo'), [])
-  t.same(imports.filter(({ file, target }) => roomOf(file) === 'browser' && roomOf(target) !== 'browser'), [])
-  t.same(imports.filter(({ file, target }) => roomOf(file) !== 'browser' && isInside({ file, target }) && roomOf(target) === 'browser'), [], 'and nobody needs them')
+  t.same(
+    imports.filter(
+      ({ file, target }) => roomOf(file) === 'demo' && isInside({ file, target }) && roomOf(target) !== 'demo',
+    ),
+    [],
+  )
+  t.same(
+    imports.filter(({ file, target }) => roomOf(file) === 'browser' && roomOf(target) !== 'browser'),
+    [],
+  )
+  t.same(
+    imports.filter(
+      ({ file, target }) => roomOf(file) !== 'browser' && isInside({ file, target }) && roomOf(target) === 'browser',
+    ),
+    [],
+    'and nobody needs them',
+  )
 })
 
 void t.test('each library from outside is known in the rooms that are made for it alone', async (t) => {
@@ -50,18 +79,35 @@ void t.test('each library from outside is known in the rooms that are made for i
 })
 
 void t.test('only the loader of the configuration and the commands read the environment', async (t) => {
-  const readers = sources.filter(({ text }) => /\bprocess\s*(?:\.\s*env|\[\s*['"]env)|\benv\s*\}\s*=\s*process\b/.test(text)).map(({ file }) => file)
-  t.same(readers.filter((file) => !mayTouchTheSystem(file)), [])
+  const readers = sources
+    .filter(({ text }) => /\bprocess\s*(?:\.\s*env|\[\s*['"]env)|\benv\s*\}\s*=\s*process\b/.test(text))
+    .map(({ file }) => file)
+  t.same(
+    readers.filter((file) => !mayTouchTheSystem(file)),
+    [],
+  )
 })
 
 void t.test('each of these rules notices what breaks it', async (t) => {
-  t.same(broken('gate/match.ts', "import type { Context } from '../http/context.ts'"), ['gate/match.ts must not know http/context.ts'], 'types count, too')
-  t.same(broken('oidc/login.ts', "import { open } from '../store/open.ts'"), ['oidc/login.ts must not know store/open.ts'])
+  t.same(
+    broken('gate/match.ts', "import type { Context } from '../http/context.ts'"),
+    ['gate/match.ts must not know http/context.ts'],
+    'types count, too',
+  )
+  t.same(broken('oidc/login.ts', "import { open } from '../store/open.ts'"), [
+    'oidc/login.ts must not know store/open.ts',
+  ])
   t.same(broken('demo/idp.ts', "export { buildApp } from '../app.ts'"), ['demo/idp.ts must not know app.ts'])
   t.same(broken('errors.ts', "const later = await import('./main.ts')"), ['errors.ts must not know main.ts'])
-  t.same(broken('helpers/strings.ts', "import { Fault } from '../errors.ts'"), ['helpers/strings.ts must not know errors.ts'], 'a room that nobody has planned')
+  t.same(
+    broken('helpers/strings.ts', "import { Fault } from '../errors.ts'"),
+    ['helpers/strings.ts must not know errors.ts'],
+    'a room that nobody has planned',
+  )
   t.same(broken('gate/admit.ts', "import Fastify from 'fastify'"), ['gate/admit.ts must not know fastify'])
-  t.same(broken('session/record.ts', "import Keyv, {\n  type Store,\n} from 'keyv'"), ['session/record.ts must not know keyv'])
+  t.same(broken('session/record.ts', "import Keyv, {\n  type Store,\n} from 'keyv'"), [
+    'session/record.ts must not know keyv',
+  ])
   t.same(broken('http/pages.ts', "import { readFileSync } from 'node:fs'"), ['http/pages.ts must not know node:fs'])
   t.same(broken('gate/match.ts', "import { fold } from './readings.ts'\nimport { Fault } from '../errors.ts'"), [])
 })
@@ -86,7 +132,8 @@ function isInside({ target }: Import): boolean {
 
 function importsOf({ file, text }: Source): Import[] {
   return [...text.matchAll(/\b(?:from|import)\s*\(?\s*(['"])(.+?)\1/g)].map(([, , name = '']) => ({
-    file, target: name.startsWith('.') ? posix.join(posix.dirname(file), name) : name,
+    file,
+    target: name.startsWith('.') ? posix.join(posix.dirname(file), name) : name,
   }))
 }
 
@@ -101,6 +148,8 @@ function trespass({ file, target }: Import): string[] {
 }
 
 function unwelcome({ file, target }: Import): string[] {
-  const rules = outsiders.filter(([name]) => (name.endsWith('/') ? target.startsWith(name) : target === name || target.startsWith(`${name}/`)))
+  const rules = outsiders.filter(([name]) =>
+    name.endsWith('/') ? target.startsWith(name) : target === name || target.startsWith(`${name}/`),
+  )
   return rules.every(([, mayKnow]) => mayKnow(file)) ? [] : [`${file} must not know ${target}`]
 }

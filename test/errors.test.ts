@@ -3,33 +3,51 @@ import { causes, Fault, faults } from '../src/errors.ts'
 
 void t.test('causes tells the whole chain in one line, with the errors’ codes', async (t) => {
   const refused = Object.assign(new Error('connect ECONNREFUSED'), { code: 'ECONNREFUSED' })
-  t.equal(causes(new Fault('provider_unavailable', { cause: new Error('discovery', { cause: refused }) })),
-    'provider_unavailable ← discovery ← ECONNREFUSED: connect ECONNREFUSED')
+  t.equal(
+    causes(new Fault('provider_unavailable', { cause: new Error('discovery', { cause: refused }) })),
+    'provider_unavailable ← discovery ← ECONNREFUSED: connect ECONNREFUSED',
+  )
   t.equal(causes('just words'), 'just words')
 })
 
 void t.test('what a provider says about an OAuth error is in it, and not more than that', async (t) => {
   const error = Object.assign(new Error('refused'), { error: 'invalid_grant', error_description: 'expired' })
   t.equal(causes(error), 'refused (invalid_grant: expired)')
-  const endless = Object.assign(new Error('refused'), { error: 'invalid_grant', error_description: 'so '.repeat(10_000) })
+  const endless = Object.assign(new Error('refused'), {
+    error: 'invalid_grant',
+    error_description: 'so '.repeat(10_000),
+  })
   t.ok(causes(endless).length < 400)
 })
 
-void t.test('what a provider, Redis or a library repeats of a secret is left out; ids to search for stay', async (t) => {
-  const trace = '0b3a1c2d-1111-2222-3333-444455556666'
-  const said = (error: string, description: string): string => causes(Object.assign(new Error('refused'), { error, error_description: description }))
-  t.equal(said('invalid_request', `no refresh token ${'r'.repeat(43)}`), 'refused (invalid_request: no refresh token …)')
-  t.equal(said('invalid_client', 'wrong: the-client-secret-in-words'), 'refused (invalid_client: wrong: …)')
-  t.equal(said('invalid_grant', `AADSTS70008: expired. Trace ID: ${trace} Correlation ID: ${trace}.`), `refused (invalid_grant: AADSTS70008: expired. Trace ID: ${trace} Correlation ID: ${trace}.)`)
-  t.equal(said('eyJhbGciOiJSUzI1NiJ9.eyJzdWIiOiJ4In0.c2ln', ''), 'refused (…: )')
-  t.equal(causes(new Error("ERR unknown command 'AUTH', with args beginning with: 'hunter2' ")), "ERR unknown command 'AUTH'")
-  const token = 'a-token-with\nin-it'
-  try {
-    t.fail(`that can be sent: ${String(new Headers({ authorization: `Bearer ${token}` }))}`)
-  } catch (error) {
-    t.equal(causes(error), 'invalid header value')
-  }
-})
+void t.test(
+  'what a provider, Redis or a library repeats of a secret is left out; ids to search for stay',
+  async (t) => {
+    const trace = '0b3a1c2d-1111-2222-3333-444455556666'
+    const said = (error: string, description: string): string =>
+      causes(Object.assign(new Error('refused'), { error, error_description: description }))
+    t.equal(
+      said('invalid_request', `no refresh token ${'r'.repeat(43)}`),
+      'refused (invalid_request: no refresh token …)',
+    )
+    t.equal(said('invalid_client', 'wrong: the-client-secret-in-words'), 'refused (invalid_client: wrong: …)')
+    t.equal(
+      said('invalid_grant', `AADSTS70008: expired. Trace ID: ${trace} Correlation ID: ${trace}.`),
+      `refused (invalid_grant: AADSTS70008: expired. Trace ID: ${trace} Correlation ID: ${trace}.)`,
+    )
+    t.equal(said('eyJhbGciOiJSUzI1NiJ9.eyJzdWIiOiJ4In0.c2ln', ''), 'refused (…: )')
+    t.equal(
+      causes(new Error("ERR unknown command 'AUTH', with args beginning with: 'hunter2' ")),
+      "ERR unknown command 'AUTH'",
+    )
+    const token = 'a-token-with\nin-it'
+    try {
+      t.fail(`that can be sent: ${String(new Headers({ authorization: `Bearer ${token}` }))}`)
+    } catch (error) {
+      t.equal(causes(error), 'invalid header value')
+    }
+  },
+)
 
 void t.test('what was written to change the look of a log is one plain line', async (t) => {
   const evil = new Error('a\r\n{"event":"login"}\u001b[2J\u009b31m\u2028\u202e')
@@ -50,7 +68,11 @@ void t.test('malformed JSON is not quoted: it may be a piece of a token', async 
 
 void t.test('a fault has its code’s status and words unless it brings its own; 503 asks to come again', async (t) => {
   t.match(new Fault('login_failed'), { status: 400, detail: faults.login_failed.detail, retryAfter: null })
-  t.match(new Fault('login_failed', { status: 502, detail: 'Own words.' }), { status: 502, detail: 'Own words.', retryAfter: null })
+  t.match(new Fault('login_failed', { status: 502, detail: 'Own words.' }), {
+    status: 502,
+    detail: 'Own words.',
+    retryAfter: null,
+  })
   t.match(new Fault('token_unavailable'), { status: 503, retryAfter: 5 })
   t.match(new Fault('token_unavailable', { retryAfter: 9 }), { retryAfter: 9 })
 })

@@ -2,7 +2,9 @@ import { start } from './start.ts'
 import { createXhr } from './xhr.ts'
 
 const script = document.currentScript
-const { gateway, channel, renewal, fetch } = start(script instanceof HTMLScriptElement ? script.src : new URL('/oauth2/auto.js', location.href).href)
+const { gateway, channel, renewal, fetch } = start(
+  script instanceof HTMLScriptElement ? script.src : new URL('/oauth2/auto.js', location.href).href,
+)
 // A page may load this twice.
 if (window.fetch !== fetch) {
   window.fetch = fetch

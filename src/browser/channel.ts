@@ -25,9 +25,13 @@ const isWord = (data: unknown): data is Word => typeof data === 'string' && WORD
 export const openChannel = (): Channel => {
   const channel = new BroadcastChannel('gatehouse')
   const listeners = new Set<(word: Word) => void>()
-  const tell = (word: Word): void => { for (const listener of listeners) listener(word) }
+  const tell = (word: Word): void => {
+    for (const listener of listeners) listener(word)
+  }
   // An application may have a channel of that name, too.
-  channel.onmessage = ({ data }: MessageEvent<unknown>) => { if (isWord(data)) tell(data) }
+  channel.onmessage = ({ data }: MessageEvent<unknown>) => {
+    if (isWord(data)) tell(data)
+  }
   return {
     say: (word) => {
       channel.postMessage(word)
@@ -35,7 +39,9 @@ export const openChannel = (): Channel => {
     },
     listen: (listener) => {
       listeners.add(listener)
-      return () => { listeners.delete(listener) }
+      return () => {
+        listeners.delete(listener)
+      }
     },
   }
 }

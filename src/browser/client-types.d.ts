@@ -26,7 +26,7 @@ export type SessionInfo = {
 }
 
 /** The end is near: seconds that are left, and a way to put it off; it resolves with whether that worked. */
-export type Expiring = { readonly seconds: number, readonly extend: () => Promise<boolean> }
+export type Expiring = { readonly seconds: number; readonly extend: () => Promise<boolean> }
 
 declare const gatehouseFetch: typeof globalThis.fetch
 /** Like `window.fetch`; when a login is needed it gets one, then repeats the request with its body. */
@@ -42,4 +42,4 @@ export declare const login: () => void
 export declare const logout: () => void
 
 /** Calls back before the session ends, with the seconds left and a way to extend it. Returns how to stop. */
-export declare const onExpiring: (listener: (expiring: Expiring) => void) => (() => void)
+export declare const onExpiring: (listener: (expiring: Expiring) => void) => () => void

@@ -12,7 +12,9 @@ export const session = (): Promise<SessionInfo | null> => readSession(gateway)
 
 /** Leaves for the login and comes back to this page. */
 export const login = (): void => {
-  location.assign(`${gateway.base}/login?redirect=${encodeURIComponent(location.pathname + location.search + location.hash)}`)
+  location.assign(
+    `${gateway.base}/login?redirect=${encodeURIComponent(location.pathname + location.search + location.hash)}`,
+  )
 }
 
 /** Ends the session, in all tabs and at the provider. */
@@ -23,7 +25,11 @@ export const logout = (): void => {
 
 /** Calls back before the session ends, with the seconds left and a way to extend it. Returns how to stop. */
 export const onExpiring = (listener: (expiring: Expiring) => void): (() => void) => {
-  const heard = (event: Event): void => { if (event instanceof CustomEvent) listener(event.detail) }
+  const heard = (event: Event): void => {
+    if (event instanceof CustomEvent) listener(event.detail)
+  }
   addEventListener('gatehouse:expiring', heard)
-  return () => { removeEventListener('gatehouse:expiring', heard) }
+  return () => {
+    removeEventListener('gatehouse:expiring', heard)
+  }
 }

@@ -2,7 +2,7 @@ import type { Gateway, SessionInfo } from './gateway.ts'
 import type { Renewal } from './renew.ts'
 
 /** The end is near: seconds that are left, and a way to put it off. */
-export type Expiring = { readonly seconds: number, readonly extend: () => Promise<boolean> }
+export type Expiring = { readonly seconds: number; readonly extend: () => Promise<boolean> }
 
 /** How long before the end the page hears of it, s; of short sessions the second half. */
 const WARN_BEFORE = 120
@@ -15,7 +15,9 @@ const secondsLeft = ({ session: { ends_in_seconds: ends, timeout_in_seconds: idl
  * read again.
  */
 export const createWarning = (
-  { base, fetch }: Gateway, renewal: Renewal, read: () => Promise<SessionInfo | null>,
+  { base, fetch }: Gateway,
+  renewal: Renewal,
+  read: () => Promise<SessionInfo | null>,
 ): ((info: SessionInfo) => number) => {
   let most = 0
 

@@ -44,7 +44,7 @@ const LOGIN_CODES = /^(?:login_required|session_expired|step_up_required|upstrea
 
 /** The code of a 401 that is the gateway's and that a login would help against, else nothing. */
 export const loginCode = (status: number, header: (name: string) => string | null): string => {
-  const code = status === 401 ? header('Gatehouse') ?? '' : ''
+  const code = status === 401 ? (header('Gatehouse') ?? '') : ''
   return LOGIN_CODES.test(code) ? code : ''
 }
 
@@ -57,7 +57,10 @@ export const isOwn = ({ base }: Gateway, channel: Channel, url: string): boolean
 
 /** The session, or `null` when there is none; rejects when the gateway can't be asked. */
 export const readSession = async (gateway: Gateway): Promise<SessionInfo | null> => {
-  const answer = await gateway.fetch(`${gateway.base}/session`, { headers: { accept: 'application/json' }, cache: 'no-store' })
+  const answer = await gateway.fetch(`${gateway.base}/session`, {
+    headers: { accept: 'application/json' },
+    cache: 'no-store',
+  })
   if (answer.status === 401) return null
   if (!answer.ok) throw new Error(`the session can’t be read: ${answer.status}`)
   const info: SessionInfo = await answer.json()

@@ -5,5 +5,6 @@ export const oneAtATime = <T>(name: string, work: () => Promise<T>): Promise<T> 
 /** Does `work` unless another tab is at work of that name. */
 export const unlessDone = async (name: string, work: () => Promise<unknown>): Promise<void> => {
   if (!('locks' in navigator)) await work()
-  else await navigator.locks.request(`gatehouse:${name}`, { ifAvailable: true }, async (lock) => lock !== null && work())
+  else
+    await navigator.locks.request(`gatehouse:${name}`, { ifAvailable: true }, async (lock) => lock !== null && work())
 }

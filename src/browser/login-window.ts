@@ -15,7 +15,12 @@ export type LoginWindow = {
 }
 
 /** Opens the login in a window, given up after five minutes; with `stepUp` nothing but that very login helps. */
-export const openLogin = ({ base }: Gateway, channel: Channel, loginUrl: string | null, stepUp: boolean): LoginWindow => {
+export const openLogin = (
+  { base }: Gateway,
+  channel: Channel,
+  loginUrl: string | null,
+  stepUp: boolean,
+): LoginWindow => {
   const url = new URL(loginUrl ?? `${base}/login`)
   url.searchParams.set('redirect', `${new URL(base).pathname}/silent?outcome=ok`)
   let opened: Window | null = null
@@ -39,7 +44,9 @@ export const openLogin = ({ base }: Gateway, channel: Channel, loginUrl: string 
       resolve()
     }
     const stop = onReport(() => opened, finish)
-    const forget = channel.listen((word) => { if (word === 'signed-in' || (word === 'renewed' && !stepUp)) finish() })
+    const forget = channel.listen((word) => {
+      if (word === 'signed-in' || (word === 'renewed' && !stepUp)) finish()
+    })
     const startedAt = Date.now()
     const timer = setInterval(() => {
       if (Date.now() - startedAt > WINDOW_TIMEOUT) finish()

@@ -24,13 +24,18 @@ export const createRenewal = (gateway: Gateway, channel: Channel): Renewal => {
 
   /** Whether there is a session of this page's user. */
   const isBack = (): Promise<boolean> =>
-    readSession(gateway).then((info) => info?.session.user === gateway.user, () => false)
+    readSession(gateway).then(
+      (info) => info?.session.user === gateway.user,
+      () => false,
+    )
 
   /** One tab at a time, but not while it waits for a click that may never come. */
   const alone = async (code: string, loginUrl: string | null): Promise<boolean> => {
     const stepUp = code === 'step_up_required'
     let elsewhere = false
-    const stop = channel.listen((word) => { elsewhere ||= word === 'signed-in' })
+    const stop = channel.listen((word) => {
+      elsewhere ||= word === 'signed-in'
+    })
     const { back } = await oneAtATime('renew', async (): Promise<{ readonly back: boolean | Promise<boolean> }> => {
       stop()
       // Another tab may have been first.
@@ -41,7 +46,7 @@ export const createRenewal = (gateway: Gateway, channel: Channel): Renewal => {
         if (info !== null && (info.tokens.refreshable || info.tokens.expire_in_seconds !== 0)) {
           return { back: info.session.user === gateway.user }
         }
-        if (await loginSilently(gateway, false) === 'ok') return { back: true }
+        if ((await loginSilently(gateway, false)) === 'ok') return { back: true }
       }
       const { blocked, closed } = openLogin(gateway, channel, loginUrl, stepUp)
       const back = closed.then(isBack)
@@ -52,10 +57,14 @@ export const createRenewal = (gateway: Gateway, channel: Channel): Renewal => {
 
   return {
     renew: (code, answer) => {
-      underWay ??= loginUrlIn(answer).then((loginUrl) => alone(code, loginUrl)).finally(() => { underWay = null })
+      underWay ??= loginUrlIn(answer)
+        .then((loginUrl) => alone(code, loginUrl))
+        .finally(() => {
+          underWay = null
+        })
       return underWay
     },
     login: async () =>
-      await loginSilently(gateway, false) === 'ok' || openLogin(gateway, channel, null, true).closed.then(isBack),
+      (await loginSilently(gateway, false)) === 'ok' || openLogin(gateway, channel, null, true).closed.then(isBack),
   }
 }

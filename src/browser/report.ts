@@ -10,5 +10,7 @@ export const onReport = (from: () => Window | null, heard: (outcome: Outcome) =>
     if (ours && OUTCOMES.includes(data.outcome)) heard(data.outcome)
   }
   addEventListener('message', listener)
-  return () => { removeEventListener('message', listener) }
+  return () => {
+    removeEventListener('message', listener)
+  }
 }

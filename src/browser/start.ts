@@ -16,7 +16,9 @@ type Page = {
 const KEY = Symbol.for('gatehouse')
 
 declare global {
-  interface Window { [KEY]?: Page }
+  interface Window {
+    [KEY]?: Page
+  }
 }
 
 const open = (script: string): Page => {
@@ -28,4 +30,4 @@ const open = (script: string): Page => {
 }
 
 /** Begins to watch the session of this page; `script` is the URL of one of the gateway's scripts. */
-export const start = (script: string): Page => window[KEY] ??= open(script)
+export const start = (script: string): Page => (window[KEY] ??= open(script))

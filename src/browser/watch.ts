@@ -37,9 +37,18 @@ export const watchSession = (gateway: Gateway, channel: Channel, renewal: Renewa
   const warn = createWarning(gateway, renewal, read)
   const renewTokens = createTokenRenewal(gateway)
   const checkProvider = createProviderCheck(gateway, channel)
-  const alarm = createAlarm(() => { void read() }, () => { if (known !== null) checkProvider(known) })
+  const alarm = createAlarm(
+    () => {
+      void read()
+    },
+    () => {
+      if (known !== null) checkProvider(known)
+    },
+  )
 
-  const look = (): void => { if (Math.abs(Date.now() - readAt) > TRY_AGAIN) void read() }
+  const look = (): void => {
+    if (Math.abs(Date.now() - readAt) > TRY_AGAIN) void read()
+  }
 
   channel.listen((word) => {
     if (word.startsWith('user ')) {
@@ -47,10 +56,16 @@ export const watchSession = (gateway: Gateway, channel: Channel, renewal: Renewa
       if (known !== null && word !== `user ${gateway.user}`) void read()
     } else if (word !== 'look') void read()
     // It takes a moment, on a slow line a long one.
-    else for (const ms of [500, 2_000, 6_000]) setTimeout(() => { if (known !== null) void read() }, ms)
+    else
+      for (const ms of [500, 2_000, 6_000])
+        setTimeout(() => {
+          if (known !== null) void read()
+        }, ms)
   })
   // What the browser has kept of a page knows nothing of what has happened since.
-  addEventListener('pageshow', ({ persisted }) => { if (persisted) void read() })
+  addEventListener('pageshow', ({ persisted }) => {
+    if (persisted) void read()
+  })
   addEventListener('online', look)
   document.addEventListener('visibilitychange', () => {
     if (document.hidden) return

@@ -31,8 +31,11 @@ const EVENTS = ['loadstart', 'readystatechange', 'progress', 'load', 'error', 't
  * Its own listeners come first, so that nobody else's are called meanwhile.
  */
 export const createXhr = (
-  gateway: Gateway, channel: Channel, renewal: Renewal, Native: typeof XMLHttpRequest,
-): typeof XMLHttpRequest => (
+  gateway: Gateway,
+  channel: Channel,
+  renewal: Renewal,
+  Native: typeof XMLHttpRequest,
+): typeof XMLHttpRequest =>
   class extends Native {
     /** What to send again; `null` for what is not: another origin's, and what the page stands still for. */
     #request: Sent | null = null
@@ -42,10 +45,19 @@ export const createXhr = (
 
     constructor() {
       super()
-      for (const name of EVENTS) this.addEventListener(name, (event) => { this.#guard(event) }, true)
+      for (const name of EVENTS)
+        this.addEventListener(
+          name,
+          (event) => {
+            this.#guard(event)
+          },
+          true,
+        )
     }
 
-    override open(...what: [string, string | URL, isAsync?: unknown, user?: string | null, password?: string | null]): void {
+    override open(
+      ...what: [string, string | URL, isAsync?: unknown, user?: string | null, password?: string | null]
+    ): void {
       const [method, url, , user = null, password = null] = what
       // One that is given counts, even when it is undefined.
       const isAsync = what.length < 3 || Boolean(what[2])
@@ -85,7 +97,8 @@ export const createXhr = (
     }
 
     #wantsLogin(): boolean {
-      if (this.#request === null || new URL(this.responseURL || this.#request.url).origin !== location.origin) return false
+      if (this.#request === null || new URL(this.responseURL || this.#request.url).origin !== location.origin)
+        return false
       const code = loginCode(this.status, (name) => this.getResponseHeader(name))
       if (code === '' || code === this.#met || (this.#met !== '' && code !== 'step_up_required')) return false
       this.#met = code
@@ -112,4 +125,3 @@ export const createXhr = (
       for (const name of names) this.dispatchEvent(new ProgressEvent(name))
     }
   }
-)

@@ -22,21 +22,45 @@ route table. Nothing is opened and nobody is asked. Status 2 when it can't be us
 
 function routeTable(config: Config): string {
   const rows = compileRoutes(config.routes, config.basePath).routes.map((route) => [
-    route.label, route.access, route.token.grant === 'none' ? 'no token' : `token: ${route.token.grant}`, targetOf(route), demandsOf(route),
+    route.label,
+    route.access,
+    route.token.grant === 'none' ? 'no token' : `token: ${route.token.grant}`,
+    targetOf(route),
+    demandsOf(route),
   ])
-  const all = [['ROUTE', 'ACCESS', 'TOKEN', 'UPSTREAM', 'REQUIRES'], [`${config.basePath}/**`, '-', '-', 'the gateway itself', ''], ...rows]
+  const all = [
+    ['ROUTE', 'ACCESS', 'TOKEN', 'UPSTREAM', 'REQUIRES'],
+    [`${config.basePath}/**`, '-', '-', 'the gateway itself', ''],
+    ...rows,
+  ]
   const widths = all[0]?.map((_cell, column) => Math.max(...all.map((row) => row[column]?.length ?? 0))) ?? []
-  const lines = all.map((row) => `# ${row.map((cell, column) => cell.padEnd(widths[column] ?? 0)).join('  ').trimEnd()}`)
+  const lines = all.map(
+    (row) =>
+      `# ${row
+        .map((cell, column) => cell.padEnd(widths[column] ?? 0))
+        .join('  ')
+        .trimEnd()}`,
+  )
   return `# The most specific path wins, whatever the order.\n${lines.join('\n')}\n`
 }
 
 function targetOf({ upstream, stripPrefix, rewritePrefix }: CompiledRoute): string {
-  const where = upstream?.socketPath === null || upstream === null ? upstream?.origin ?? '' : `unix:${upstream.socketPath}`
-  const how = stripPrefix !== null ? ` (without ${stripPrefix})` : rewritePrefix !== null ? ` (${rewritePrefix.from} → ${rewritePrefix.to})` : ''
+  const where =
+    upstream?.socketPath === null || upstream === null ? (upstream?.origin ?? '') : `unix:${upstream.socketPath}`
+  const how =
+    stripPrefix !== null
+      ? ` (without ${stripPrefix})`
+      : rewritePrefix !== null
+        ? ` (${rewritePrefix.from} → ${rewritePrefix.to})`
+        : ''
   return where + how
 }
 
 function demandsOf({ require }: CompiledRoute): string {
   const claims = Object.entries(require.claims).map(([name, values]) => `${name}: ${values.join(' | ')}`)
-  return [...claims, ...(require.acr === null ? [] : [`acr: ${require.acr.join(' | ')}`]), ...(require.maxAge === null ? [] : [`login not older than ${require.maxAge / 1000} s`])].join('; ')
+  return [
+    ...claims,
+    ...(require.acr === null ? [] : [`acr: ${require.acr.join(' | ')}`]),
+    ...(require.maxAge === null ? [] : [`login not older than ${require.maxAge / 1000} s`]),
+  ].join('; ')
 }

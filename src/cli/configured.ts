@@ -11,7 +11,10 @@ const spareKey = randomBytes(32)
 export function configured(file: string | undefined, files?: Set<string>): Loaded {
   const named = file ?? process.env['GATEHOUSE_CONFIG']
   return loadConfig({
-    env: process.env, spareKey, ...(named === undefined || named === '' ? {} : { file: named }), ...(files === undefined ? {} : { files }),
+    env: process.env,
+    spareKey,
+    ...(named === undefined || named === '' ? {} : { file: named }),
+    ...(files === undefined ? {} : { files }),
   })
 }
 

@@ -27,14 +27,19 @@ on loopback. Open the URL that it prints and choose a user. Sessions end after m
 `,
   async run(args) {
     const { values } = readArguments({
-      args: [...args], strict: true, options: { port: { type: 'string', default: DEFAULT_PORT }, verbose: { type: 'boolean', default: false } },
+      args: [...args],
+      strict: true,
+      options: { port: { type: 'string', default: DEFAULT_PORT }, verbose: { type: 'boolean', default: false } },
     })
     const port = Number(values.port)
-    if (!Number.isInteger(port) || port < 1 || port > 65_534) throw new UsageError(`--port must be a number from 1 to 65534, not "${values.port}"`)
+    if (!Number.isInteger(port) || port < 1 || port > 65_534)
+      throw new UsageError(`--port must be a number from 1 to 65534, not "${values.port}"`)
     const running: (() => Promise<void>)[] = []
     try {
       const url = await startAll({ port, verbose: values.verbose }, running)
-      process.stdout.write(`Open ${url} and sign in as alice, bob, carol or zoe: one click, no password. Ctrl-C stops the demo.\n`)
+      process.stdout.write(
+        `Open ${url} and sign in as alice, bob, carol or zoe: one click, no password. Ctrl-C stops the demo.\n`,
+      )
       await Promise.race([once(process, 'SIGINT'), once(process, 'SIGTERM')])
     } catch (error) {
       const taken = error instanceof Error && 'code' in error && error.code === 'EADDRINUSE'
@@ -57,16 +62,23 @@ async function startAll({ port, verbose }: DemoOptions, running: (() => Promise<
     // The gateway's own host: a browser lets frames of the provider have their cookies, so that sessions are renewed unseen.
     hostname: 'localhost',
     lifetimes: { accessToken: 60 },
-    clients: [{
-      clientId: 'demo', clientSecret: secret,
-      redirectUris: [`${url}/oauth2/callback`], postLogoutRedirectUris: [`${url}/oauth2/logout/callback`],
-    }],
+    clients: [
+      {
+        clientId: 'demo',
+        clientSecret: secret,
+        redirectUris: [`${url}/oauth2/callback`],
+        postLogoutRedirectUris: [`${url}/oauth2/logout/callback`],
+      },
+    ],
   })
   running.push(idp.close)
   const { config } = loadConfig({
     file: CONFIGURATION,
     env: {
-      DEMO_PORT: String(port), DEMO_UPSTREAM: upstream.url, DEMO_ISSUER: idp.issuer, DEMO_SECRET: secret,
+      DEMO_PORT: String(port),
+      DEMO_UPSTREAM: upstream.url,
+      DEMO_ISSUER: idp.issuer,
+      DEMO_SECRET: secret,
       DEMO_KEY: randomBytes(32).toString('base64'),
     },
   })

@@ -15,14 +15,27 @@ request that the headers name. Nobody is asked: provider, store and upstream nee
 `,
   async run(args) {
     const { values, positionals } = readArguments({
-      args: [...args], allowPositionals: true, strict: true,
-      options: { config: { type: 'string' }, header: { type: 'string', short: 'H', multiple: true }, claims: { type: 'string' } },
+      args: [...args],
+      allowPositionals: true,
+      strict: true,
+      options: {
+        config: { type: 'string' },
+        header: { type: 'string', short: 'H', multiple: true },
+        claims: { type: 'string' },
+      },
     })
     const [method, url, ...others] = positionals
-    if (method === undefined || url === undefined || others.length > 0) throw new UsageError('explain wants METHOD and URL; see gatehouse explain --help')
+    if (method === undefined || url === undefined || others.length > 0)
+      throw new UsageError('explain wants METHOD and URL; see gatehouse explain --help')
     const { config } = configured(values.config)
     const claims = values.claims === undefined ? null : readClaims(values.claims)
-    const lines = await explainRequest(config, { method, url, headers: (values.header ?? []).map(readHeader), claims, now: Date.now() })
+    const lines = await explainRequest(config, {
+      method,
+      url,
+      headers: (values.header ?? []).map(readHeader),
+      claims,
+      now: Date.now(),
+    })
     process.stdout.write(`${lines.map(([name, text]) => `${name.padEnd(10)} ${text}`).join('\n')}\n`)
     return 0
   },
@@ -41,6 +54,7 @@ function readClaims(text: string): Claims {
   } catch {
     throw new UsageError('--claims wants a JSON object, e.g. \'{"sub":"alice","groups":["staff"]}\'')
   }
-  if (typeof claims !== 'object' || claims === null || Array.isArray(claims)) throw new UsageError('--claims wants a JSON object')
+  if (typeof claims !== 'object' || claims === null || Array.isArray(claims))
+    throw new UsageError('--claims wants a JSON object')
   return { ...claims }
 }

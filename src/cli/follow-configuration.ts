@@ -8,7 +8,7 @@ import type { Log } from '../telemetry/log.ts'
 
 interface Followed {
   /** Reads the configuration; the set gets the paths of all files that are looked at. Throws `ConfigurationError`. */
-  readonly read: (files: Set<string>) => { readonly config: Config, readonly warnings: readonly string[] }
+  readonly read: (files: Set<string>) => { readonly config: Config; readonly warnings: readonly string[] }
   /** Takes it up. */
   readonly apply: (config: Config) => Promise<void>
   /** What is in use, and the files that it came from. */
@@ -38,7 +38,10 @@ export function followConfiguration({ read, apply, config, files, log }: Followe
       const { config: next, warnings } = read(found)
       const restart = fixedKeys(current, next)
       if (restart.length > 0) {
-        log.error({ event: 'reload_refused', cause, restart }, `only a restart can change ${restart.join(', ')}; until then the old configuration goes on as a whole`)
+        log.error(
+          { event: 'reload_refused', cause, restart },
+          `only a restart can change ${restart.join(', ')}; until then the old configuration goes on as a whole`,
+        )
       } else if (isDeepStrictEqual(current, next)) {
         log[cause === 'file' ? 'debug' : 'info']({ event: 'reloaded', cause }, 'the configuration is as it was')
       } else {
@@ -52,9 +55,15 @@ export function followConfiguration({ read, apply, config, files, log }: Followe
       // What is missing may be put where it was looked for.
       watched = new Set([...watched, ...found])
       if (error instanceof ConfigurationError) {
-        log.error({ event: 'reload_refused', cause, problems: error.problems }, `the new configuration can’t be used, the old one goes on:\n${error.message}`)
+        log.error(
+          { event: 'reload_refused', cause, problems: error.problems },
+          `the new configuration can’t be used, the old one goes on:\n${error.message}`,
+        )
       } else {
-        log.error({ event: 'reload_refused', cause, problems: [causes(error)] }, 'the new configuration can’t be used, the old one goes on')
+        log.error(
+          { event: 'reload_refused', cause, problems: [causes(error)] },
+          'the new configuration can’t be used, the old one goes on',
+        )
       }
     }
     // What changes while it is read is found by the next look: only files that are new here get their stamp now.
@@ -73,7 +82,9 @@ export function followConfiguration({ read, apply, config, files, log }: Followe
     changed = !isStill
   }
 
-  const onHangUp = (): void => { inTurn('SIGHUP') }
+  const onHangUp = (): void => {
+    inTurn('SIGHUP')
+  }
   const timer = setInterval(look, LOOK_EVERY).unref()
   process.on('SIGHUP', onHangUp)
   return () => {

@@ -7,7 +7,10 @@ import type { Listen } from '../config/schema.ts'
 export async function freeSocket(where: Listen): Promise<void> {
   if (!('path' in where) || statSync(where.path, { throwIfNoEntry: false })?.isSocket() !== true) return
   const socket = connect(where.path)
-  const answers = await once(socket, 'connect').then(() => true, () => false)
+  const answers = await once(socket, 'connect').then(
+    () => true,
+    () => false,
+  )
   socket.destroy()
   if (!answers) rmSync(where.path, { force: true })
 }

@@ -17,7 +17,9 @@ Asks the gateway that runs here with the same configuration whether it lives: GE
 `,
   async run(args) {
     const { values } = readArguments({
-      args: [...args], strict: true, options: { config: { type: 'string' }, ready: { type: 'boolean', default: false } },
+      args: [...args],
+      strict: true,
+      options: { config: { type: 'string' }, ready: { type: 'boolean', default: false } },
     })
     const gateway = running(values.config)
     const { status, asked } = await ask(gateway, values.ready)
@@ -29,7 +31,12 @@ Asks the gateway that runs here with the same configuration whether it lives: GE
 
 type Gateway = Pick<Config, 'admin' | 'listen' | 'tls' | 'basePath'>
 
-const usual: Gateway = { admin: { listen: { host: '127.0.0.1', port: 9090 } }, listen: { host: '127.0.0.1', port: 8080 }, tls: null, basePath: '/oauth2' }
+const usual: Gateway = {
+  admin: { listen: { host: '127.0.0.1', port: 9090 } },
+  listen: { host: '127.0.0.1', port: 8080 },
+  tls: null,
+  basePath: '/oauth2',
+}
 
 function running(file: string | undefined): Gateway {
   try {
@@ -41,21 +48,31 @@ function running(file: string | undefined): Gateway {
   }
 }
 
-async function ask({ admin, listen, tls, basePath }: Gateway, ready: boolean): Promise<{ status: number, asked: string }> {
+async function ask(
+  { admin, listen, tls, basePath }: Gateway,
+  ready: boolean,
+): Promise<{ status: number; asked: string }> {
   const path = admin === null ? `${basePath}/session` : ready ? '/readyz' : '/livez'
   const secure = admin === null && tls !== null
   const where = nearest(admin?.listen ?? listen)
   // The certificate is for the world's name of the gateway, and this is its own machine.
   const asking = (secure ? httpsRequest : httpRequest)({
-    ...where, path, agent: false, rejectUnauthorized: false, signal: AbortSignal.timeout(TIMEOUT_MS),
+    ...where,
+    path,
+    agent: false,
+    rejectUnauthorized: false,
+    signal: AbortSignal.timeout(TIMEOUT_MS),
   }).end()
   const [answer]: IncomingMessage[] = await once(asking, 'response')
   answer?.resume()
-  return { status: answer?.statusCode ?? 0, asked: `${path} at ${'port' in where ? `${where.host}:${where.port}` : where.socketPath}` }
+  return {
+    status: answer?.statusCode ?? 0,
+    asked: `${path} at ${'port' in where ? `${where.host}:${where.port}` : where.socketPath}`,
+  }
 }
 
 /** Where this machine reaches a listener: one on all addresses by loopback. */
-function nearest(at: Listen): { host: string, port: number } | { socketPath: string } {
+function nearest(at: Listen): { host: string; port: number } | { socketPath: string } {
   if ('path' in at) return { socketPath: at.path }
   const everywhere: Partial<Record<string, string>> = { '0.0.0.0': '127.0.0.1', '::': '::1' }
   return { host: everywhere[at.host] ?? at.host, port: at.port }

@@ -47,7 +47,9 @@ export async function serveHere(first: Config, log: Log): Promise<Running & { re
       clearTimeout(cut)
       await tracing?.close()
     },
-    cut: () => { gateway.listener.cut() },
+    cut: () => {
+      gateway.listener.cut()
+    },
   }
 }
 

@@ -27,9 +27,15 @@ connection; one that can't be used is refused, and the log says why.
     const count = config.workers === 'auto' ? availableParallelism() : config.workers
     const started = count === 1 ? serveAlone(config, log) : serveInWorkers(count, config, log)
     // A signal may come before everything is open.
-    const stopped = stopSignal(async () => { (await started).cut() })
+    const stopped = stopSignal(async () => {
+      ;(await started).cut()
+    })
     const unfollow = followConfiguration({
-      read: (read) => configuredBy(args, read), apply: async (next) => (await started).reload(next), config, files, log,
+      read: (read) => configuredBy(args, read),
+      apply: async (next) => (await started).reload(next),
+      config,
+      files,
+      log,
     })
     let running: Running
     try {
@@ -41,9 +47,12 @@ connection; one that can't be used is refused, and the log says why.
     }
     const { address } = running
     // Whatever the level: who has started it waits for this line.
-    log.child({}, { level: 'info' }).info(
-      { event: 'listening', address, publicUrl: config.publicUrl }, `listening on ${address} for ${config.publicUrl.join(', ')}`,
-    )
+    log
+      .child({}, { level: 'info' })
+      .info(
+        { event: 'listening', address, publicUrl: config.publicUrl },
+        `listening on ${address} for ${config.publicUrl.join(', ')}`,
+      )
     flush()
     const signal = await stopped
     log.info({ event: 'stopping', signal }, 'finishing what runs')

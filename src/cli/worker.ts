@@ -10,7 +10,10 @@ export interface WorkerCalls {
   serve(config: Config): Promise<string>
   reload(config: Config): Promise<void>
   /** What the admin listener would answer. */
-  admin(asked: { readonly method: 'GET' | 'DELETE', readonly url: string }): Promise<{ readonly status: number, readonly type: string, readonly body: string }>
+  admin(asked: {
+    readonly method: 'GET' | 'DELETE'
+    readonly url: string
+  }): Promise<{ readonly status: number; readonly type: string; readonly body: string }>
   /** The metrics as prom-client's own JSON. */
   metrics(): Promise<unknown>
   cut(): Promise<void>
@@ -20,10 +23,15 @@ export interface WorkerCalls {
 export const READY = 0
 
 /** One call to a worker. */
-export interface Call { readonly id: number, readonly name: keyof WorkerCalls, readonly argument: unknown }
+export interface Call {
+  readonly id: number
+  readonly name: keyof WorkerCalls
+  readonly argument: unknown
+}
 
 /** What came of a call. */
-export type Reply = { readonly id: number, readonly result: unknown } | { readonly id: number, readonly failure: string }
+export type Reply =
+  { readonly id: number; readonly result: unknown } | { readonly id: number; readonly failure: string }
 
 type Here = Awaited<ReturnType<typeof serveHere>>
 
@@ -42,7 +50,9 @@ async function serveUntilTold(): Promise<void> {
   const { log, flush } = openLog('info', { shared: true })
   const mine = log.child({ worker: cluster.worker?.id })
   let begin: (first: Promise<Here>) => void
-  const here = new Promise<Here>((resolve) => { begin = resolve })
+  const here = new Promise<Here>((resolve) => {
+    begin = resolve
+  })
 
   const calls: WorkerCalls = {
     async serve(config) {
@@ -53,17 +63,27 @@ async function serveUntilTold(): Promise<void> {
     reload: async (config) => (await here).reload(config),
     async admin({ method, url }) {
       const answer = await (await here).gateway.admin?.inject({ method, url })
-      return { status: answer?.statusCode ?? 404, type: answer?.headers['content-type'] ?? '', body: answer?.body ?? '' }
+      return {
+        status: answer?.statusCode ?? 404,
+        type: answer?.headers['content-type'] ?? '',
+        body: answer?.body ?? '',
+      }
     },
     metrics: async () => (await here).gateway.metrics.registry.getMetricsAsJSON(),
-    cut: async () => { (await here).cut() },
+    cut: async () => {
+      ;(await here).cut()
+    },
   }
   process.on('message', ({ id, name, argument }: Call) => {
     // oxlint-disable-next-line typescript/no-unsafe-type-assertion -- both ends are the same program
     const call = calls[name] as (argument: unknown) => Promise<unknown>
     call(argument).then(
-      (result) => { process.send?.({ id, result } satisfies Reply) },
-      (error: unknown) => { process.send?.({ id, failure: causes(error) } satisfies Reply) },
+      (result) => {
+        process.send?.({ id, result } satisfies Reply)
+      },
+      (error: unknown) => {
+        process.send?.({ id, failure: causes(error) } satisfies Reply)
+      },
     )
   })
 
@@ -72,7 +92,9 @@ async function serveUntilTold(): Promise<void> {
 
   // A terminal sends these to every process of the group.
   process.on('SIGINT', () => {}).on('SIGHUP', () => {})
-  await new Promise((resolve) => { process.on('SIGTERM', resolve) })
+  await new Promise((resolve) => {
+    process.on('SIGTERM', resolve)
+  })
   await (await here).stop()
   flush()
 }

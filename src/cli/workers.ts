@@ -12,7 +12,10 @@ import { READY, type Call, type Reply, type WorkerCalls } from './worker.ts'
 /** A worker, and how to ask it for something; what it can't answer any more is rejected. */
 interface Desk {
   readonly worker: Worker
-  readonly ask: <Name extends keyof WorkerCalls>(name: Name, ...argument: Parameters<WorkerCalls[Name]>) => ReturnType<WorkerCalls[Name]>
+  readonly ask: <Name extends keyof WorkerCalls>(
+    name: Name,
+    ...argument: Parameters<WorkerCalls[Name]>
+  ) => ReturnType<WorkerCalls[Name]>
   readonly gone: Promise<void>
 }
 
@@ -67,7 +70,10 @@ export async function serveInWorkers(count: number, first: Config, log: Log): Pr
 
   function mourn({ worker }: Desk): void {
     const { exitCode: code, signalCode: signal } = worker.process
-    log.error({ event: 'worker_died', worker: worker.id, code, signal }, 'a worker has ended by itself; another one takes its place')
+    log.error(
+      { event: 'worker_died', worker: worker.id, code, signal },
+      'a worker has ended by itself; another one takes its place',
+    )
   }
 
   /** Until it has been done. */
@@ -83,20 +89,31 @@ export async function serveInWorkers(count: number, first: Config, log: Log): Pr
     }
   }
 
-  const admin = config.admin === null ? null : buildWorkersAdmin({
-    workers: () => [...serving].map(({ ask }) => ({ answer: (asked) => ask('admin', asked), metrics: () => ask('metrics') })),
-    isDraining: () => draining,
-  })
+  const admin =
+    config.admin === null
+      ? null
+      : buildWorkersAdmin({
+          workers: () =>
+            [...serving].map(({ ask }) => ({ answer: (asked) => ask('admin', asked), metrics: () => ask('metrics') })),
+          isDraining: () => draining,
+        })
 
   async function end(signal: NodeJS.Signals): Promise<void> {
     const workers = Object.values(cluster.workers ?? {}).filter((worker) => worker !== undefined)
-    await Promise.all(workers.map(async (worker) => {
-      const exited = worker.isDead() ? null : once(worker, 'exit')
-      worker.process.kill(signal)
-      const late = setTimeout(() => { worker.process.kill('SIGKILL') }, config.shutdown.wait + config.shutdown.drain + LAST_WORDS)
-      await exited
-      clearTimeout(late)
-    }))
+    await Promise.all(
+      workers.map(async (worker) => {
+        const exited = worker.isDead() ? null : once(worker, 'exit')
+        worker.process.kill(signal)
+        const late = setTimeout(
+          () => {
+            worker.process.kill('SIGKILL')
+          },
+          config.shutdown.wait + config.shutdown.drain + LAST_WORDS,
+        )
+        await exited
+        clearTimeout(late)
+      }),
+    )
     await admin?.close()
   }
 
@@ -123,22 +140,33 @@ export async function serveInWorkers(count: number, first: Config, log: Log): Pr
       await one?.ask('reload', next)
       config = next
       log.level = next.log.level
-      await Promise.all(others.map(async ({ ask, worker }) => {
-        // What one could do the others can; who can't is replaced by one that begins with it.
-        await ask('reload', next).catch(() => { worker.process.kill('SIGKILL') })
-      }))
+      await Promise.all(
+        others.map(async ({ ask, worker }) => {
+          // What one could do the others can; who can't is replaced by one that begins with it.
+          await ask('reload', next).catch(() => {
+            worker.process.kill('SIGKILL')
+          })
+        }),
+      )
     },
     async stop() {
       draining = true
       await end('SIGTERM')
     },
-    cut() { for (const { ask } of serving) ask('cut').catch(() => {}) },
+    cut() {
+      for (const { ask } of serving) ask('cut').catch(() => {})
+    },
   }
 }
 
 function openDesk(worker: Worker): Desk {
-  const waiting = new Map<number, { readonly resolve: (result: unknown) => void, readonly reject: (error: Error) => void }>()
-  const ready = new Promise<unknown>((resolve, reject) => { waiting.set(READY, { resolve, reject }) })
+  const waiting = new Map<
+    number,
+    { readonly resolve: (result: unknown) => void; readonly reject: (error: Error) => void }
+  >()
+  const ready = new Promise<unknown>((resolve, reject) => {
+    waiting.set(READY, { resolve, reject })
+  })
   const gone = new Promise<void>((resolve) => {
     worker.once('exit', () => {
       for (const { reject } of waiting.values()) reject(new Error('the worker has ended'))
@@ -154,7 +182,8 @@ function openDesk(worker: Worker): Desk {
   })
   let calls = READY
   return {
-    worker, gone,
+    worker,
+    gone,
     // oxlint-disable-next-line typescript/no-unsafe-type-assertion -- both ends are the same program
     ask: (async (name, ...[argument]) => {
       await ready

@@ -5,11 +5,13 @@ import type { Config } from './schema.ts'
 function findIssuer({ provider }: Config): Finding[] {
   const url = new URL(provider.issuer)
   if (url.protocol === 'https:' || provider.allowHttp || isLoopback(url.hostname)) return []
-  return [{
-    path: ['provider', 'issuer'],
-    message: 'is plain http: tokens and the client secret would travel in clear',
-    instead: 'use https, or say provider.allowHttp: true if the network is trusted',
-  }]
+  return [
+    {
+      path: ['provider', 'issuer'],
+      message: 'is plain http: tokens and the client secret would travel in clear',
+      instead: 'use https, or say provider.allowHttp: true if the network is trusted',
+    },
+  ]
 }
 
 function findScopes({ provider }: Config): Finding[] {
@@ -19,11 +21,13 @@ function findScopes({ provider }: Config): Finding[] {
 
 function findResponseMode({ provider, publicUrl }: Config): Finding[] {
   if (provider.responseMode === 'query' || publicUrl.every((url) => url.startsWith('https:'))) return []
-  return [{
-    path: ['provider', 'responseMode'],
-    message: 'form_post needs an https publicUrl, because its login cookie is SameSite=None',
-    instead: 'use query',
-  }]
+  return [
+    {
+      path: ['provider', 'responseMode'],
+      message: 'form_post needs an https publicUrl, because its login cookie is SameSite=None',
+      instead: 'use query',
+    },
+  ]
 }
 
 function findCredentials({ provider }: Config): Finding[] {
@@ -35,12 +39,14 @@ function findCredentials({ provider }: Config): Finding[] {
     return [{ path: ['provider', 'clientAuthentication'], message: 'private_key_jwt needs a privateKey', instead }]
   }
   if (clientSecret !== null || (method === 'auto' && privateKey !== null)) return []
-  return [{
-    path: ['provider', 'clientSecret'],
-    part: 'key',
-    message: 'is required: the provider would not know this gateway without it',
-    instead: 'give it, such as ${OIDC_CLIENT_SECRET}; for a public client say clientAuthentication: none',
-  }]
+  return [
+    {
+      path: ['provider', 'clientSecret'],
+      part: 'key',
+      message: 'is required: the provider would not know this gateway without it',
+      instead: 'give it, such as ${OIDC_CLIENT_SECRET}; for a public client say clientAuthentication: none',
+    },
+  ]
 }
 
 const owned: Readonly<Record<string, string>> = {
@@ -58,12 +64,18 @@ const owned: Readonly<Record<string, string>> = {
 }
 
 function findParameters({ provider }: Config): Finding[] {
-  return Object.keys(provider.authorizationParameters).flatMap((name): Finding[] => Object.hasOwn(owned, name) ? [{
-    path: ['provider', 'authorizationParameters', name],
-    part: 'key',
-    message: 'is set by the gateway itself',
-    instead: owned[name] ?? null,
-  }] : [])
+  return Object.keys(provider.authorizationParameters).flatMap((name): Finding[] =>
+    Object.hasOwn(owned, name)
+      ? [
+          {
+            path: ['provider', 'authorizationParameters', name],
+            part: 'key',
+            message: 'is set by the gateway itself',
+            instead: owned[name] ?? null,
+          },
+        ]
+      : [],
+  )
 }
 
 /** The rules about the provider and the credentials for it. */

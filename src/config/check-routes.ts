@@ -2,18 +2,22 @@ import type { Finding, PlacedRoute, Rule } from './check.ts'
 import { formatPath, type Path } from './problems.ts'
 import type { Config, Route } from './schema.ts'
 
-const each = (find: (route: Route, at: Path, config: Config) => Finding[]): Rule['find'] =>
-  (config, routes) => routes.flatMap(({ route, at }) => find(route, at, config))
+const each =
+  (find: (route: Route, at: Path, config: Config) => Finding[]): Rule['find'] =>
+  (config, routes) =>
+    routes.flatMap(({ route, at }) => find(route, at, config))
 
 function findUpstream({ upstream }: Config, routes: readonly PlacedRoute[]): Finding[] {
   const without = routes.find(({ route }) => (route.upstream as Route['upstream'] | null) === null)
   if (upstream !== null || without === undefined) return []
-  return [{
-    path: ['upstream'],
-    part: 'key',
-    message: `is required, because ${formatPath(without.at)} has no upstream of its own`,
-    instead: 'http://127.0.0.1:3000, or GATEHOUSE_UPSTREAM',
-  }]
+  return [
+    {
+      path: ['upstream'],
+      part: 'key',
+      message: `is required, because ${formatPath(without.at)} has no upstream of its own`,
+      instead: 'http://127.0.0.1:3000, or GATEHOUSE_UPSTREAM',
+    },
+  ]
 }
 
 function sameMethods(a: readonly string[] | null, b: readonly string[] | null): boolean {
@@ -22,34 +26,46 @@ function sameMethods(a: readonly string[] | null, b: readonly string[] | null): 
 
 function findTwins(_: Config, routes: readonly PlacedRoute[]): Finding[] {
   return routes.flatMap(({ route, at }, index): Finding[] => {
-    const twin = routes.slice(0, index).find(({ route: other }) =>
-      other.path === route.path && other.host === route.host && sameMethods(other.methods, route.methods))
-    return twin === undefined ? [] : [{
-      path: [...at, 'path'],
-      message: `matches the same requests as ${formatPath(twin.at)}`,
-      instead: 'make the two one, or tell them apart by path, host or methods',
-    }]
+    const twin = routes
+      .slice(0, index)
+      .find(
+        ({ route: other }) =>
+          other.path === route.path && other.host === route.host && sameMethods(other.methods, route.methods),
+      )
+    return twin === undefined
+      ? []
+      : [
+          {
+            path: [...at, 'path'],
+            message: `matches the same requests as ${formatPath(twin.at)}`,
+            instead: 'make the two one, or tell them apart by path, host or methods',
+          },
+        ]
   })
 }
 
 function findUnreachablePath(route: Route, at: Path, { basePath }: Config): Finding[] {
   if (route.path !== basePath && !route.path.startsWith(`${basePath}/`)) return []
-  return [{
-    path: [...at, 'path'],
-    message: `is never reached: everything under ${basePath} is the gateway's own`,
-    instead: 'use another path, or another basePath',
-  }]
+  return [
+    {
+      path: [...at, 'path'],
+      message: `is never reached: everything under ${basePath} is the gateway's own`,
+      instead: 'use another path, or another basePath',
+    },
+  ]
 }
 
 function findUnreachableHost(route: Route, at: Path, { publicUrl }: Config): Finding[] {
   const hosts = publicUrl.map((url) => new URL(url))
   if (route.host === null) return []
   if (hosts.some(({ host, hostname }) => route.host === host || route.host === hostname)) return []
-  return [{
-    path: [...at, 'host'],
-    message: `is never reached: no publicUrl has the host ${route.host}`,
-    instead: `use one of ${hosts.map(({ hostname }) => hostname).join(', ')}, or add it to publicUrl`,
-  }]
+  return [
+    {
+      path: [...at, 'host'],
+      message: `is never reached: no publicUrl has the host ${route.host}`,
+      instead: `use one of ${hosts.map(({ hostname }) => hostname).join(', ')}, or add it to publicUrl`,
+    },
+  ]
 }
 
 /** The beginning of a pattern's path before its first wildcard, without a slash at its end. */
@@ -94,12 +110,14 @@ function requirements({ require: { claims, acr, maxAge } }: Route): string[] {
 
 function findRequirements(route: Route, at: Path): Finding[] {
   if (route.access === 'required' || requirements(route).length === 0) return []
-  return [{
-    path: [...at, 'require'],
-    part: 'key',
-    message: `has no effect with access: ${route.access}`,
-    instead: 'use access: required, or leave require out',
-  }]
+  return [
+    {
+      path: [...at, 'require'],
+      part: 'key',
+      message: `has no effect with access: ${route.access}`,
+      instead: 'use access: required, or leave require out',
+    },
+  ]
 }
 
 function findInjection({ access, token, headers, bearer }: Route, at: Path): Finding[] {
@@ -118,8 +136,20 @@ function findInjection({ access, token, headers, bearer }: Route, at: Path): Fin
 
 // RFC 9110 section 7.6.1 and its kin, what frames a message or names its target, and what the gateway writes itself.
 const reserved = new Set([
-  'connection', 'keep-alive', 'proxy-connection', 'proxy-authenticate', 'proxy-authorization', 'te', 'trailer',
-  'transfer-encoding', 'upgrade', 'expect', 'host', 'content-length', 'cookie', 'forwarded',
+  'connection',
+  'keep-alive',
+  'proxy-connection',
+  'proxy-authenticate',
+  'proxy-authorization',
+  'te',
+  'trailer',
+  'transfer-encoding',
+  'upgrade',
+  'expect',
+  'host',
+  'content-length',
+  'cookie',
+  'forwarded',
 ])
 
 // What tells about the connection and the request is no place for a user; X-Forwarded-User and its like are.
@@ -161,12 +191,16 @@ function findUpstreamTls({ upstreamTls, upstream }: Route, at: Path): Finding[] 
     const instead = 'use an https upstream, or leave it out'
     return [{ path, part: 'key', message: 'has no effect: the upstream is not https', instead }]
   }
-  return insecureSkipVerify ? [{
-    path: [...path, 'insecureSkipVerify'],
-    message: 'takes any certificate: whoever is on the way can read and change everything',
-    instead: 'give caFile',
-    warning: true,
-  }] : []
+  return insecureSkipVerify
+    ? [
+        {
+          path: [...path, 'insecureSkipVerify'],
+          message: 'takes any certificate: whoever is on the way can read and change everything',
+          instead: 'give caFile',
+          warning: true,
+        },
+      ]
+    : []
 }
 
 /** The rules about routes, each by itself and among each other. */

@@ -13,11 +13,16 @@ function sameAddress(a: Listen, b: Listen): boolean {
 
 function findOrigins({ publicUrl }: Config): Finding[] {
   const secure = publicUrl.filter((url) => url.startsWith('https:')).length
-  const mixed: Finding[] = secure === 0 || secure === publicUrl.length ? [] : [{
-    path: ['publicUrl'],
-    message: 'mixes http and https, which cannot share one cookie',
-    instead: 'use https for all of them',
-  }]
+  const mixed: Finding[] =
+    secure === 0 || secure === publicUrl.length
+      ? []
+      : [
+          {
+            path: ['publicUrl'],
+            message: 'mixes http and https, which cannot share one cookie',
+            instead: 'use https for all of them',
+          },
+        ]
   const findings = publicUrl.flatMap((url, index): Finding[] => {
     const path = ['publicUrl', index]
     if (publicUrl.indexOf(url) !== index) return [{ path, message: `names ${url} twice`, instead: 'keep one of them' }]
@@ -56,12 +61,18 @@ function findTls({ tls }: Config): Finding[] {
 }
 
 function findTrust({ trustedProxies }: Config): Finding[] {
-  return trustedProxies.flatMap((range, index): Finding[] => range.endsWith('/0') ? [{
-    path: ['trustedProxies', index],
-    message: `${range} believes the X-Forwarded-* headers of every client`,
-    instead: 'name the addresses of the proxies in front',
-    warning: true,
-  }] : [])
+  return trustedProxies.flatMap((range, index): Finding[] =>
+    range.endsWith('/0')
+      ? [
+          {
+            path: ['trustedProxies', index],
+            message: `${range} believes the X-Forwarded-* headers of every client`,
+            instead: 'name the addresses of the proxies in front',
+            warning: true,
+          },
+        ]
+      : [],
+  )
 }
 
 function findWorkers({ workers, session }: Config): Finding[] {

@@ -6,11 +6,13 @@ const allSecure = (urls: readonly string[]): boolean => urls.every((url) => url.
 
 function findSameSite({ session, publicUrl }: Config): Finding[] {
   if (session.cookie.sameSite !== 'none' || allSecure(publicUrl)) return []
-  return [{
-    path: ['session', 'cookie', 'sameSite'],
-    message: 'none needs an https publicUrl, because browsers refuse such a cookie without Secure',
-    instead: 'use lax',
-  }]
+  return [
+    {
+      path: ['session', 'cookie', 'sameSite'],
+      message: 'none needs an https publicUrl, because browsers refuse such a cookie without Secure',
+      instead: 'use lax',
+    },
+  ]
 }
 
 function findName({ session, publicUrl }: Config): Finding[] {
@@ -31,35 +33,42 @@ function findName({ session, publicUrl }: Config): Finding[] {
 
 function findDomain({ session, publicUrl }: Config): Finding[] {
   const { domain } = session.cookie
-  const outside = publicUrl.map((url) => new URL(url).hostname)
+  const outside = publicUrl
+    .map((url) => new URL(url).hostname)
     .find((host) => domain !== null && host !== domain && !host.endsWith(`.${domain}`))
   if (outside === undefined) return []
-  return [{
-    path: ['session', 'cookie', 'domain'],
-    message: `does not cover ${outside} of publicUrl`,
-    instead: 'use a domain that all of publicUrl are under, or leave it out',
-  }]
+  return [
+    {
+      path: ['session', 'cookie', 'domain'],
+      message: `does not cover ${outside} of publicUrl`,
+      instead: 'use a domain that all of publicUrl are under, or leave it out',
+    },
+  ]
 }
 
 function findTimes({ session }: Config): Finding[] {
   if (session.idleTimeout === null || session.idleTimeout <= session.lifetime) return []
-  return [{
-    path: ['session', 'idleTimeout'],
-    message: `is longer than the lifetime, ${formatDuration(session.lifetime)}, and never ends a session`,
-    instead: 'make it shorter, or write off',
-    warning: true,
-  }]
+  return [
+    {
+      path: ['session', 'idleTimeout'],
+      message: `is longer than the lifetime, ${formatDuration(session.lifetime)}, and never ends a session`,
+      instead: 'make it shorter, or write off',
+      warning: true,
+    },
+  ]
 }
 
 function findKeys({ session }: Config): Finding[] {
   if (session.keys.length > 0) return []
-  return [{
-    path: ['session', 'keys'],
-    part: 'key',
-    message: 'are not given: a random key is used, and every restart ends all sessions',
-    instead: 'make one with: gatehouse keygen',
-    warning: true,
-  }]
+  return [
+    {
+      path: ['session', 'keys'],
+      part: 'key',
+      message: 'are not given: a random key is used, and every restart ends all sessions',
+      instead: 'make one with: gatehouse keygen',
+      warning: true,
+    },
+  ]
 }
 
 /** The rules about sessions and their cookie. */

@@ -42,8 +42,9 @@ export function check(config: Config, broken: readonly Path[] = []): Finding[] {
   const whole = (key: string): boolean => !gone.some((path) => touches(path, key))
   return rules.flatMap(({ reads, routeReads = [], find }) => {
     if (!reads.every(whole)) return []
-    const routes = placed.filter(({ at }) =>
-      !gone.includes(formatPath(at)) && routeReads.every((key) => whole(`${formatPath(at)}.${key}`)))
+    const routes = placed.filter(
+      ({ at }) => !gone.includes(formatPath(at)) && routeReads.every((key) => whole(`${formatPath(at)}.${key}`)),
+    )
     return find(config, routes)
   })
 }

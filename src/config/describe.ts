@@ -10,8 +10,9 @@ function masked(secret: NonNullable<Leaf['secret']>, spelled: unknown): unknown 
   if (secret === 'whole') return Array.isArray(spelled) ? spelled.map(() => mask) : mask
   if (secret === 'password') return String(spelled).replace(/(:\/\/[^/@]*?):[^/]*@/, `$1:${mask}@`)
   if (!isMapping(spelled)) return mask
-  return Object.fromEntries(Object.entries(spelled).map(([name, value]) =>
-    [name, String(value).includes('{claims.') ? value : mask]))
+  return Object.fromEntries(
+    Object.entries(spelled).map(([name, value]) => [name, String(value).includes('{claims.') ? value : mask]),
+  )
 }
 
 function spell(node: TSchema, value: unknown): unknown {

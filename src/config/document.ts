@@ -1,5 +1,14 @@
 import {
-  type Document, isAlias, isMap, isNode, isScalar, isSeq, LineCounter, type Node, parseDocument, visit,
+  type Document,
+  isAlias,
+  isMap,
+  isNode,
+  isScalar,
+  isSeq,
+  LineCounter,
+  type Node,
+  parseDocument,
+  visit,
 } from 'yaml'
 import type { Path } from './problems.ts'
 
@@ -23,7 +32,7 @@ export interface YamlText {
   locate: (path: Path, part: 'key' | 'value') => Position
 }
 
-const reworded: Partial<Record<string, { message: string, instead: string | null }>> = {
+const reworded: Partial<Record<string, { message: string; instead: string | null }>> = {
   DUPLICATE_KEY: { message: 'this key is given twice', instead: 'keep one of them' },
   MULTIPLE_DOCS: { message: 'a second YAML document begins here', instead: 'put all into one document, without ---' },
   TAG_RESOLVE_FAILED: {
@@ -60,7 +69,7 @@ function plainData(document: Document): unknown {
 export function readYaml(text: string): YamlText {
   let { document, lines } = parse(text)
   if (document.errors.some(({ code }) => code === 'BLOCK_AS_IMPLICIT_KEY')) {
-    ({ document, lines } = parse(tolerateBareMemory(text)))
+    ;({ document, lines } = parse(tolerateBareMemory(text)))
   }
 
   const position = (offset: number): Position => {

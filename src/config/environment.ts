@@ -28,7 +28,7 @@ export function variables(schema: TSchema, path: Path = []): Variable[] {
   if (shape.type === 'list') return [one('yaml')]
   if (shape.type === 'leaf') {
     const { shape: held } = shape.leaf.kind
-    return [one(held === 'map' ? 'yaml' : held ?? 'scalar')]
+    return [one(held === 'map' ? 'yaml' : (held ?? 'scalar'))]
   }
   const inner = Object.entries(shape.properties).flatMap(([key, value]) => variables(value, [...path, key]))
   return shape.section.off ? [one('scalar'), ...inner] : inner
@@ -51,13 +51,16 @@ export function readSettings(env: Readonly<Record<string, string | undefined>>, 
   const settings = new Map<Variable, Setting>()
   const doubles: Setting[] = []
   const warnings: string[] = []
-  for (const [name, text] of Object.entries(env).toSorted(([a], [b]) => a < b ? -1 : 1)) {
+  for (const [name, text] of Object.entries(env).toSorted(([a], [b]) => (a < b ? -1 : 1))) {
     if (!name.startsWith(prefix) || name === fileVariable || text === undefined || text === '') continue
     const direct = known.get(name)
     const variable = direct ?? (name.endsWith('_FILE') ? known.get(name.slice(0, -'_FILE'.length)) : undefined)
     if (variable === undefined) {
       if (injected.test(name) || text.startsWith('tcp://')) continue
-      const near = suggest(name.slice(prefix.length), [...known.keys()].map((key) => key.slice(prefix.length)))
+      const near = suggest(
+        name.slice(prefix.length),
+        [...known.keys()].map((key) => key.slice(prefix.length)),
+      )
       warnings.push(`${name}: is not a variable of Gatehouse${near === null ? '' : `; did you mean ${prefix}${near}?`}`)
       continue
     }
@@ -70,5 +73,8 @@ export function readSettings(env: Readonly<Record<string, string | undefined>>, 
 
 /** The items of a list in one text, between commas or line ends. */
 export function splitList(text: string): string[] {
-  return text.split(/[,\n]/).map((item) => item.trim()).filter((item) => item !== '')
+  return text
+    .split(/[,\n]/)
+    .map((item) => item.trim())
+    .filter((item) => item !== '')
 }

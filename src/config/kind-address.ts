@@ -2,7 +2,7 @@ import { isIP } from 'node:net'
 import { type Input, type Kind, quote } from './kind.ts'
 
 /** Where a server listens: a host and port (0: any free port), or a Unix socket. */
-export type Listen = { host: string, port: number } | { path: string }
+export type Listen = { host: string; port: number } | { path: string }
 
 /** Where requests go: an origin without a trailing slash, through a Unix socket when one is named. */
 export interface Upstream {
@@ -36,12 +36,13 @@ export const listen: Kind<Listen> = {
       bare === undefined ? null : `0.0.0.0:${bare}`,
     )
   },
-  format: (value) => 'path' in value
-    ? `unix:${value.path}`
-    : `${value.host.includes(':') ? `[${value.host}]` : value.host}:${value.port}`,
+  format: (value) =>
+    'path' in value
+      ? `unix:${value.path}`
+      : `${value.host.includes(':') ? `[${value.host}]` : value.host}:${value.port}`,
 }
 
-type Origin = { origin: string } | { trouble: string, instead: string | null }
+type Origin = { origin: string } | { trouble: string; instead: string | null }
 
 /** Reads an http or https origin and says what else the text holds, if anything. */
 function readOrigin(text: string): Origin {
@@ -84,7 +85,7 @@ export const upstream: Kind<Upstream> = {
     const value = parseOrigin(written, example, refuse, 'to change the path, use rewritePrefix on a route')
     return value === undefined ? undefined : { origin: value, socketPath: null }
   },
-  format: ({ origin, socketPath }) => socketPath === null ? origin : `unix:${socketPath}`,
+  format: ({ origin, socketPath }) => (socketPath === null ? origin : `unix:${socketPath}`),
 }
 
 /** A range of addresses in CIDR notation (RFC 4632 section 3.1); a bare address is a range of one. */

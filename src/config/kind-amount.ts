@@ -59,7 +59,7 @@ export const rate: Kind<RateLimit> = {
   name: 'rate',
   json: { type: 'string', pattern: `^[1-9][0-9]*/${durationPattern}$` },
   parse(written, { refuse }) {
-    const [, count, time] = typeof written === 'string' ? /^([1-9]\d{0,8})\/(\w+)$/.exec(written) ?? [] : []
+    const [, count, time] = typeof written === 'string' ? (/^([1-9]\d{0,8})\/(\w+)$/.exec(written) ?? []) : []
     const window = time === undefined ? undefined : parseDuration(time)
     if (window === undefined) return refuse(`must be a rate such as 300/1m, not ${quote(written)}`)
     if (window < 1000 || window > day) return refuse(`must count over 1s to 1d, not ${quote(written)}`)
@@ -84,7 +84,7 @@ export const refreshBefore: Kind<RefreshBefore> = {
     }
     return { duration: ms }
   },
-  format: (value) => 'share' in value ? `${Math.round(value.share * 100)}%` : formatDuration(value.duration),
+  format: (value) => ('share' in value ? `${Math.round(value.share * 100)}%` : formatDuration(value.duration)),
 }
 
 const withOff = (message: string): string => message.replace(/^must be (?=an? )/, 'must be off or ')
@@ -101,6 +101,6 @@ export function orOff<T>(kind: Kind<T>): Kind<T | null> {
         refuse: (message, instead, at) => input.refuse(withOff(message), instead, at),
       })
     },
-    format: (value) => value === null ? 'off' : kind.format(value),
+    format: (value) => (value === null ? 'off' : kind.format(value)),
   }
 }

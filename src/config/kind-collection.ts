@@ -52,7 +52,7 @@ export function map<T>(key: Kind<string>, item: Kind<T>): Kind<Record<string, T>
         const place = within(input, name)
         const resolvedName = key.parse(name, place)
         const resolved = value === null ? place.refuse('must not be empty') : item.parse(value, place)
-        return resolvedName === undefined || resolved === undefined ? undefined : [resolvedName, resolved] as const
+        return resolvedName === undefined || resolved === undefined ? undefined : ([resolvedName, resolved] as const)
       })
       const resolved = entries.filter((entry) => entry !== undefined)
       return resolved.length === entries.length ? Object.fromEntries(resolved) : undefined

@@ -51,7 +51,7 @@ export function withHead(methods: Kind<string[]>): Kind<string[]> {
     ...methods,
     parse(written, input) {
       const given = methods.parse(written, input)
-      return given && [...new Set(given.flatMap((name) => name === 'GET' ? ['GET', 'HEAD'] : [name]))]
+      return given && [...new Set(given.flatMap((name) => (name === 'GET' ? ['GET', 'HEAD'] : [name])))]
     },
   }
 }

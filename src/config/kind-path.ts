@@ -62,8 +62,8 @@ export const pathPrefix: Kind<string> = {
 export const newPrefix: Kind<string> = {
   name: 'path',
   json: { type: 'string', pattern: '^/' },
-  parse: (written, input) => written === '/' ? '' : pathPrefix.parse(written, input),
-  format: (value) => value === '' ? '/' : value,
+  parse: (written, input) => (written === '/' ? '' : pathPrefix.parse(written, input)),
+  format: (value) => (value === '' ? '/' : value),
 }
 
 /** Where the gateway's own endpoints are: one or more plain segments. */

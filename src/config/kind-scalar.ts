@@ -75,8 +75,8 @@ export function choice<const T extends string>(words: readonly T[]): Kind<T> {
   return {
     name: words.map((word) => `\`${word}\``).join(', '),
     json: { enum: spellings },
-    parse: (written, { refuse }) => aliases.get(written)
-      ?? refuse(`must be one of ${words.join(', ')}, not ${quote(written)}`),
+    parse: (written, { refuse }) =>
+      aliases.get(written) ?? refuse(`must be one of ${words.join(', ')}, not ${quote(written)}`),
     format: (value) => value,
   }
 }

@@ -2,10 +2,10 @@ import { type Kind, quote } from './kind.ts'
 
 /** Where sessions are kept: in this process, at most `max` of them, or in Redis by the URLs of its nodes. */
 export type StoreLocation =
-  | { kind: 'memory', max: number }
-  | { kind: 'redis', url: string }
-  | { kind: 'redis-cluster', urls: string[] }
-  | { kind: 'redis-sentinel', urls: string[], name: string }
+  | { kind: 'memory'; max: number }
+  | { kind: 'redis'; url: string }
+  | { kind: 'redis-cluster'; urls: string[] }
+  | { kind: 'redis-sentinel'; urls: string[]; name: string }
 
 const usual = 50_000
 const forms = 'memory, redis://host:6379, redis+cluster://a:6379,b:6379 or redis+sentinel://a:26379,b:26379/NAME'

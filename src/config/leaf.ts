@@ -65,9 +65,9 @@ interface Node {
 
 /** What stands at a place of the schema, for those who walk it. */
 export type Shape =
-  | { type: 'leaf', leaf: Leaf }
-  | { type: 'group', section: Section, description: string, properties: Record<string, TSchema> }
-  | { type: 'list', items: TSchema, description: string, standard: unknown }
+  | { type: 'leaf'; leaf: Leaf }
+  | { type: 'group'; section: Section; description: string; properties: Record<string, TSchema> }
+  | { type: 'list'; items: TSchema; description: string; standard: unknown }
 
 /** Reads one node of the schema. */
 export function shapeOf(schema: TSchema): Shape {

@@ -74,7 +74,7 @@ function readFile(file: string | null, written: Written): void {
   written.value = yaml.value ?? {}
 }
 
-type SettingValue = { value: unknown } | { reason: string, instead: string | null }
+type SettingValue = { value: unknown } | { reason: string; instead: string | null }
 
 function settingValue({ variable, source }: Setting, readFrom: Read): SettingValue {
   const read = 'file' in source ? textOf(readFrom(source.file)) : source
@@ -153,7 +153,7 @@ function warn(written: Written, finding: Finding): void {
  * Loads the configuration from a YAML file and the environment, which wins; without a file, from the environment alone.
  * @throws {ConfigurationError} with all the problems at once
  */
-export function loadConfig({ file, env, files, spareKey }: From): { config: Config, warnings: string[] } {
+export function loadConfig({ file, env, files, spareKey }: From): { config: Config; warnings: string[] } {
   const named = file ?? env[fileVariable]
   const written: Written = {
     file: named === undefined || named === '' ? null : named,
@@ -174,7 +174,7 @@ export function loadConfig({ file, env, files, spareKey }: From): { config: Conf
   if (written.file === null && written.setBy.size === 0) throw new ConfigurationError([nothingGiven])
 
   const folder = written.file === null ? '.' : dirname(written.file)
-  const base = (path: Path): string => setterOf(written, path) === undefined ? folder : '.'
+  const base = (path: Path): string => (setterOf(written, path) === undefined ? folder : '.')
   const sources = (path: Path): Sources | null => {
     const setter = setterOf(written, path)
     if (setter !== undefined && setter.variable.shape !== 'yaml') return null
@@ -188,12 +188,13 @@ export function loadConfig({ file, env, files, spareKey }: From): { config: Conf
       const read = written.read(path)
       return 'content' in read ? { path, content: read.content } : `${path}: ${read.reason}`
     },
-    variable: (path) => settable.has(variableName(path)) ? variableName(path) : null,
+    variable: (path) => (settable.has(variableName(path)) ? variableName(path) : null),
   })
   // oxlint-disable-next-line typescript/no-unsafe-type-assertion -- the walk gave every key that is not broken its type
   const config = inherit(value as Config, written.value)
   const findings = check(config, broken)
-  const wrong: Mistake[] = findings.filter(({ warning }) => warning !== true)
+  const wrong: Mistake[] = findings
+    .filter(({ warning }) => warning !== true)
     .map((finding) => ({ part: 'value', instead: null, ...finding }))
   const problems = [...written.problems, ...[...mistakes, ...wrong].map((mistake) => place(written, mistake))]
   if (problems.length > 0) throw new ConfigurationError(problems.toSorted(byPlace))
@@ -209,8 +210,9 @@ const nothingGiven: Problem = {
   column: null,
   path: '',
   message: 'no configuration is given',
-  instead: 'give a YAML file with --config FILE, or set at least GATEHOUSE_PUBLIC_URL, GATEHOUSE_UPSTREAM, '
-    + 'GATEHOUSE_PROVIDER_ISSUER, GATEHOUSE_PROVIDER_CLIENT_ID and GATEHOUSE_PROVIDER_CLIENT_SECRET',
+  instead:
+    'give a YAML file with --config FILE, or set at least GATEHOUSE_PUBLIC_URL, GATEHOUSE_UPSTREAM, ' +
+    'GATEHOUSE_PROVIDER_ISSUER, GATEHOUSE_PROVIDER_CLIENT_ID and GATEHOUSE_PROVIDER_CLIENT_SECRET',
 }
 
 const byPlace = (a: Problem, b: Problem): number => (a.line ?? 0) - (b.line ?? 0) || (a.column ?? 0) - (b.column ?? 0)

@@ -37,9 +37,11 @@ export function formatPath(path: Path): string {
 
 /** One block a problem, `file:line:column: path: message`, with an indented line that says what to write instead. */
 export function formatProblems(problems: readonly Problem[]): string {
-  return problems.map(({ file, line, column, path, message, instead }) => {
-    const place = [file, line, column].filter((part) => part !== null).join(':')
-    const head = [place, path, message].filter((part) => part !== '').join(': ')
-    return instead === null ? head : `${head}\n    ${instead}`
-  }).join('\n')
+  return problems
+    .map(({ file, line, column, path, message, instead }) => {
+      const place = [file, line, column].filter((part) => part !== null).join(':')
+      const head = [place, path, message].filter((part) => part !== '').join(': ')
+      return instead === null ? head : `${head}\n    ${instead}`
+    })
+    .join('\n')
 }

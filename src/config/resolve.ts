@@ -80,7 +80,7 @@ export function resolve(root: TSchema, written: unknown, resolving: Resolving): 
     })
   }
 
-  const standard = (leaf: Leaf): unknown => leaf.default === null ? null : parse(leaf, leaf.default, [], refuse)
+  const standard = (leaf: Leaf): unknown => (leaf.default === null ? null : parse(leaf, leaf.default, [], refuse))
 
   function resolveLeaf(leaf: Leaf, raw: unknown, path: Path): unknown {
     if (raw === undefined || raw === null) {

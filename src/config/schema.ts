@@ -32,10 +32,11 @@ export const schema = group('Configuration of Gatehouse.', {
   }),
   publicUrl: leaf(list(origin, { min: 1, single: true }), {
     default: undefined,
-    description: 'The origins that browsers see. The only ones that logins start from and return to. '
-      + 'A request belongs to the one that its Host names, else to the first.',
+    description:
+      'The origins that browsers see. The only ones that logins start from and return to. ' +
+      'A request belongs to the one that its Host names, else to the first.',
   }),
-  basePath: leaf(basePath, { default: '/oauth2', description: 'Where the gateway\'s own endpoints are.' }),
+  basePath: leaf(basePath, { default: '/oauth2', description: "Where the gateway's own endpoints are." }),
   trustedProxies: leaf(list(addressRange), {
     default: [],
     description: 'Addresses and CIDRs of the proxies in front, whose X-Forwarded-* headers are believed.',
@@ -43,27 +44,39 @@ export const schema = group('Configuration of Gatehouse.', {
   upstream: leaf(upstream, {
     default: null,
     defaultText: 'none; required unless every route has its own',
-    description: 'Where the requests of routes without an upstream of their own go: an http or https origin, '
-      + 'or `unix:/path`.',
+    description:
+      'Where the requests of routes without an upstream of their own go: an http or https origin, ' +
+      'or `unix:/path`.',
   }),
-  tls: maybe(group('TLS on the public listener. The files are picked up again when they change.', {
-    certFile: leaf(file('certificate'), { default: undefined, description: 'The certificate and its chain in PEM.' }),
-    keyFile: leaf(file('private key'), { default: undefined, description: 'Its private key in PEM.' }),
-  })),
-  admin: switchable(group('Health, metrics and session administration, on a listener of their own; `false` for none. A change needs a restart.', {
-    listen: leaf(listen, { default: '127.0.0.1:9090', description: 'Where it listens.' }),
-  })),
+  tls: maybe(
+    group('TLS on the public listener. The files are picked up again when they change.', {
+      certFile: leaf(file('certificate'), { default: undefined, description: 'The certificate and its chain in PEM.' }),
+      keyFile: leaf(file('private key'), { default: undefined, description: 'Its private key in PEM.' }),
+    }),
+  ),
+  admin: switchable(
+    group(
+      'Health, metrics and session administration, on a listener of their own; `false` for none. A change needs a restart.',
+      {
+        listen: leaf(listen, { default: '127.0.0.1:9090', description: 'Where it listens.' }),
+      },
+    ),
+  ),
   provider,
   session,
-  scripts: group('What counts as a script\'s request, beside the rules that are built in.', {
+  scripts: group("What counts as a script's request, beside the rules that are built in.", {
     headers: many(scriptHeader, 'Headers of which one is enough.', []),
     message: leaf(text(), { default: null, description: 'The text of `detail` in the 401 that scripts get.' }),
   }),
-  pages: group('The gateway\'s own pages.', {
+  pages: group("The gateway's own pages.", {
     title: leaf(text(), { default: null, description: 'Their title.' }),
     logo: leaf(logo, { default: null, description: 'The picture on them: a URL, a path or a data:image/ URL.' }),
-    texts: leaf(map(text(), text()), { default: {}, description: 'Texts that take the place of built-in ones, by the names in docs/browser.md: a code such as `forbidden`, '
-      + '`forbidden.title`, `button.sign_in`, `lang`.' }),
+    texts: leaf(map(text(), text()), {
+      default: {},
+      description:
+        'Texts that take the place of built-in ones, by the names in docs/browser.md: a code such as `forbidden`, ' +
+        '`forbidden.title`, `button.sign_in`, `lang`.',
+    }),
   }),
   log: group('The log, JSON lines on stdout.', {
     level: leaf(choice(['trace', 'debug', 'info', 'warn', 'error', 'fatal', 'silent']), {
@@ -73,7 +86,8 @@ export const schema = group('Configuration of Gatehouse.', {
   }),
   workers: leaf(workers, {
     default: 1,
-    description: 'How many processes serve, `auto`: one for each core. More than one needs Redis. A change needs a restart.',
+    description:
+      'How many processes serve, `auto`: one for each core. More than one needs Redis. A change needs a restart.',
   }),
   shutdown: group('What happens after SIGTERM.', {
     wait: leaf(duration({ min: 0, timer: true }), {

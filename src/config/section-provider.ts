@@ -12,25 +12,27 @@ export const provider = group('The OpenID provider that users log in at, and thi
     default: undefined,
     description: 'Its issuer identifier, exactly as its discovery document has it. A change needs a restart.',
   }),
-  clientId: leaf(text(), { default: undefined, description: 'The client identifier registered for this gateway. A change needs a restart.' }),
+  clientId: leaf(text(), {
+    default: undefined,
+    description: 'The client identifier registered for this gateway. A change needs a restart.',
+  }),
   clientSecret: leaf(text({ secret: true }), {
     default: null,
     secret: 'whole',
     description: 'The client secret registered for this gateway.',
   }),
-  clientAuthentication: leaf(
-    choice(['auto', 'client_secret_basic', 'client_secret_post', 'private_key_jwt', 'none']),
-    {
-      default: 'auto',
-      description: 'How the gateway proves to the provider who it is. `auto`: `private_key_jwt` with a `privateKey`, '
-        + 'else `client_secret_post` where the provider announces it, else `client_secret_basic`. '
-        + '`none`: a public client.',
-    },
-  ),
+  clientAuthentication: leaf(choice(['auto', 'client_secret_basic', 'client_secret_post', 'private_key_jwt', 'none']), {
+    default: 'auto',
+    description:
+      'How the gateway proves to the provider who it is. `auto`: `private_key_jwt` with a `privateKey`, ' +
+      'else `client_secret_post` where the provider announces it, else `client_secret_basic`. ' +
+      '`none`: a public client.',
+  }),
   responseMode: leaf(choice(['query', 'form_post']), {
     default: 'query',
-    description: 'How the provider hands the answer to the callback. `form_post` needs an https `publicUrl`, '
-      + 'because its login cookie is SameSite=None.',
+    description:
+      'How the provider hands the answer to the callback. `form_post` needs an https `publicUrl`, ' +
+      'because its login cookie is SameSite=None.',
   }),
   privateKey: leaf(privateKey, {
     default: null,
@@ -39,8 +41,9 @@ export const provider = group('The OpenID provider that users log in at, and thi
   }),
   scopes: leaf(list(scope, { min: 1 }), {
     default: ['openid', 'profile', 'email', 'offline_access'],
-    description: 'The scopes that a login asks for; `openid` must be among them. '
-      + '`offline_access` is what most providers want before they give a refresh token.',
+    description:
+      'The scopes that a login asks for; `openid` must be among them. ' +
+      '`offline_access` is what most providers want before they give a refresh token.',
   }),
   authorizationParameters: leaf(map(text(), textual(text())), {
     default: {},

@@ -11,8 +11,9 @@ import { group, leaf, maybe } from './leaf.ts'
 const requirement = group('What a session must have to be let in. Only with `access: required`.', {
   claims: leaf(map(text(), list(claimValue, { min: 1, single: true })), {
     default: {},
-    description: 'Claims that must all be there, each with one of the values listed. A claim is named outright '
-      + 'or by its path, such as `realm_access.roles`; where the claim is a list, one common value is enough.',
+    description:
+      'Claims that must all be there, each with one of the values listed. A claim is named outright ' +
+      'or by its path, such as `realm_access.roles`; where the claim is a list, one common value is enough.',
   }),
   acr: leaf(list(acrValue, { min: 1, single: true }), {
     default: null,
@@ -43,9 +44,10 @@ const headers = group('Changes to the request headers that the upstream sees.', 
   set: leaf(oncePerName(map(headerName, textual(headerTemplate))), {
     default: {},
     secret: 'constants',
-    description: 'Headers to set; `{claims.NAME}` is filled in. Lists are joined with a comma, a comma inside an item '
-      + 'is `%2C`, and with a claim that is missing there is no header. '
-      + 'What clients send under these names is removed on every route.',
+    description:
+      'Headers to set; `{claims.NAME}` is filled in. Lists are joined with a comma, a comma inside an item ' +
+      'is `%2C`, and with a claim that is missing there is no header. ' +
+      'What clients send under these names is removed on every route.',
   }),
   encoding: leaf(choice(['rfc8187', 'base64']), {
     default: 'rfc8187',
@@ -58,21 +60,24 @@ const headers = group('Changes to the request headers that the upstream sees.', 
 export const route = group('Which requests it is for, who is let in, and what goes upstream.', {
   path: leaf(pathPattern, {
     default: undefined,
-    description: 'The path: exact, `*` for one segment, `**` at its end for the rest and for the path itself. '
-      + 'The most specific route wins, whatever the order.',
+    description:
+      'The path: exact, `*` for one segment, `**` at its end for the rest and for the path itself. ' +
+      'The most specific route wins, whatever the order.',
   }),
   host: leaf(host, { default: null, defaultText: 'any', description: 'The only Host it is for.' }),
   methods: leaf(withHead(list(method, { min: 1 })), {
     default: null,
     defaultText: 'all',
-    description: 'The only methods it is for; GET brings HEAD. '
-      + 'Where it is given, headers that override the method are removed.',
+    description:
+      'The only methods it is for; GET brings HEAD. ' +
+      'Where it is given, headers that override the method are removed.',
   }),
   access: leaf(choice(['required', 'optional', 'public']), {
     default: 'required',
-    description: '`required`: with a session only. '
-      + '`optional`: as `required` where there is a session, else as `public`. '
-      + '`public`: no session is looked at and nothing is injected.',
+    description:
+      '`required`: with a session only. ' +
+      '`optional`: as `required` where there is a session, else as `public`. ' +
+      '`public`: no session is looked at and nothing is injected.',
   }),
   upstream: leaf(upstream, {
     default: undefined,
@@ -84,10 +89,12 @@ export const route = group('Which requests it is for, who is let in, and what go
     default: null,
     description: 'The beginning of the path that the upstream does not see.',
   }),
-  rewritePrefix: maybe(group('Another beginning of the path for the upstream.', {
-    from: leaf(pathPrefix, { default: undefined, description: 'The beginning that is replaced.' }),
-    to: leaf(newPrefix, { default: undefined, description: 'What stands there instead.' }),
-  })),
+  rewritePrefix: maybe(
+    group('Another beginning of the path for the upstream.', {
+      from: leaf(pathPrefix, { default: undefined, description: 'The beginning that is replaced.' }),
+      to: leaf(newPrefix, { default: undefined, description: 'What stands there instead.' }),
+    }),
+  ),
   challenge: leaf(choice(['auto', 'redirect', '401']), {
     default: 'auto',
     description: 'What a request without a session gets. `auto`: what it is, a navigation or a script, decides.',
@@ -95,15 +102,19 @@ export const route = group('Which requests it is for, who is let in, and what go
   require: requirement,
   token,
   headers,
-  bearer: maybe(group('Lets clients in with a JWT access token of their own.', {
-    audience: leaf(list(text(), { min: 1, single: true }), {
-      default: undefined, description: 'The audiences of which the token must have one.',
+  bearer: maybe(
+    group('Lets clients in with a JWT access token of their own.', {
+      audience: leaf(list(text(), { min: 1, single: true }), {
+        default: undefined,
+        description: 'The audiences of which the token must have one.',
+      }),
     }),
-  })),
+  ),
   loginRedirects: leaf(list(urlPattern), {
     default: [],
-    description: 'Where redirects of the upstream mean that a login is needed: URLs, or paths of its own, '
-      + 'with `*` and `**`. Scripts get a 401 for them.',
+    description:
+      'Where redirects of the upstream mean that a login is needed: URLs, or paths of its own, ' +
+      'with `*` and `**`. Scripts get a 401 for them.',
   }),
   preservePost: leaf(flag, {
     default: true,
@@ -115,8 +126,8 @@ export const route = group('Which requests it is for, who is let in, and what go
   }),
   csrf: leaf(choice(['origin', 'off']), {
     default: 'origin',
-    description: 'Refuses unsafe requests with a session that come from another origin, '
-      + 'and WebSockets opened from one.',
+    description:
+      'Refuses unsafe requests with a session that come from another origin, and WebSockets opened from one.',
   }),
   timeout: leaf(duration({ timer: true }), {
     default: '60s',

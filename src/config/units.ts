@@ -21,7 +21,7 @@ function formatAmount(amount: number, units: Record<string, number>): string {
 export const parseDuration = (text: string): number | undefined => parseAmount(text, milliseconds)
 
 /** The shortest spelling that `parseDuration` reads back as the same number of milliseconds. */
-export const formatDuration = (ms: number): string => ms === 0 ? '0s' : formatAmount(ms, milliseconds)
+export const formatDuration = (ms: number): string => (ms === 0 ? '0s' : formatAmount(ms, milliseconds))
 
 /** Bytes of a size such as `512b`, `64kb`, `1mb` or `1gb` (1 kb is 1024 bytes); undefined for anything else. */
 export const parseSize = (text: string): number | undefined => parseAmount(text, bytes)

@@ -37,7 +37,7 @@ export type IdpOptions = {
   /** Default 0: any free port. */
   port?: number
   /** PEM; with it the issuer is https. */
-  tls?: { cert: string, key: string }
+  tls?: { cert: string; key: string }
   clients?: readonly IdpClient[]
   lifetimes?: Partial<Lifetimes>
   /** Default true. */
@@ -104,8 +104,12 @@ export const startIdp = async (options: IdpOptions = {}): Promise<Idp> => {
     settings,
     observed,
     cookieKey: randomBytes(32).toString('base64url'),
-    clientAuthentications: options.clientAuthentications
-      ?? ['client_secret_basic', 'client_secret_post', 'private_key_jwt', 'none'],
+    clientAuthentications: options.clientAuthentications ?? [
+      'client_secret_basic',
+      'client_secret_post',
+      'private_key_jwt',
+      'none',
+    ],
     pushedAuthorization: options.pushedAuthorization ?? false,
   }
 

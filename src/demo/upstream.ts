@@ -19,7 +19,7 @@ export type UpstreamOptions = {
   port?: number
   socketPath?: string
   /** PEM; with it the application speaks TLS. */
-  tls?: { cert: string, key: string }
+  tls?: { cert: string; key: string }
 }
 
 /** A request as the application received it. */
@@ -65,16 +65,21 @@ export const startUpstream = async (options: UpstreamOptions = {}): Promise<Upst
 
   const keep = (stream: ServerResponse | Duplex): void => {
     streams.add(stream)
-    stream.once('close', () => { streams.delete(stream) })
+    stream.once('close', () => {
+      streams.delete(stream)
+    })
   }
 
   const api = new Map<string, ApiAnswer>([
     ...Object.entries(apiAnswers),
     ['status', createStatusAnswer()],
-    ['stream', (req, res, query) => {
-      keep(res)
-      return streamEvents(req, res, query)
-    }],
+    [
+      'stream',
+      (req, res, query) => {
+        keep(res)
+        return streamEvents(req, res, query)
+      },
+    ],
   ])
 
   const record = ({ method = '', url = '', headers, rawHeaders }: IncomingMessage): void => {
@@ -88,7 +93,14 @@ export const startUpstream = async (options: UpstreamOptions = {}): Promise<Upst
     if (apiAnswer !== undefined) await apiAnswer(req, res, new URLSearchParams(query))
     else if (path === '/') sendPage(res, 200, homePage(req.headers, req.rawHeaders))
     else if (path === '/orders' && req.method === 'POST') await answerOrder(req, res)
-    else if (path === '/report') sendPage(res, 200, req.method === 'POST' ? reportedPage(req.headers, new URLSearchParams(await text(req))) : reportPage(req.headers))
+    else if (path === '/report')
+      sendPage(
+        res,
+        200,
+        req.method === 'POST'
+          ? reportedPage(req.headers, new URLSearchParams(await text(req)))
+          : reportPage(req.headers),
+      )
     else if (path === '/approve') sendPage(res, 200, approvedPage(req.headers))
     else if (path.startsWith('/tab/')) sendPage(res, 200, tabPage(req.headers, path))
     else if (path === '/admin' || path === '/admin/') sendPage(res, 200, adminPage(req.headers))

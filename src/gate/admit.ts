@@ -8,7 +8,8 @@ export type User = Pick<Session, 'claims' | 'createdAt' | 'asked'>
 /** Whether a session may use a route, and if not why; `hadTicket` tells a session that has ended from none at all. */
 export function admit(route: CompiledRoute, session: User | null, hadTicket: boolean, now: number): Denial | null {
   if (route.access !== 'required') return null
-  if (session === null) return hadTicket ? { reason: 'session-expired', clearCookie: true } : { reason: 'login-required' }
+  if (session === null)
+    return hadTicket ? { reason: 'session-expired', clearCookie: true } : { reason: 'login-required' }
   return stepUp(route, session, now) ?? forbidden(route, session)
 }
 

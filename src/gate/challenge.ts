@@ -33,33 +33,50 @@ const LOGIN_REQUIRED = 'You have to sign in to go on.'
 const SESSION_EXPIRED = 'Your session has ended. Sign in again to go on.'
 const STEP_UP_REQUIRED = 'This page asks for a stronger or more recent sign-in.'
 const FORBIDDEN = 'You are signed in, but you are not allowed to open this.'
-const LEFT_OUT = 'You are signed in, but the sign-in service left out what decides whether you may open this: '
-  + 'you are in too many groups. Ask whoever runs this site.'
+const LEFT_OUT =
+  'You are signed in, but the sign-in service left out what decides whether you may open this: ' +
+  'you are in too many groups. Ask whoever runs this site.'
 const TOKEN_REFUSED = 'The sign-in service gave no access to the application behind this address.'
 const INVALID_TOKEN = 'The access token that came with this request can’t be used here.'
 const CROSS_ORIGIN = 'Another site sent this request, so it was not carried out.'
 
 /** The contract's table: what a denied request of each kind is told. */
 export function challenge(
-  denial: Denial, kind: RequestKind, facts: Facts, route: CompiledRoute | null, settings: ChallengeSettings,
+  denial: Denial,
+  kind: RequestKind,
+  facts: Facts,
+  route: CompiledRoute | null,
+  settings: ChallengeSettings,
 ): Answer {
   switch (denial.reason) {
-    case 'no-route': return { code: 'not_found', ...faults.not_found }
-    case 'ambiguous-path': return { code: 'ambiguous_path', ...faults.ambiguous_path }
+    case 'no-route':
+      return { code: 'not_found', ...faults.not_found }
+    case 'ambiguous-path':
+      return { code: 'ambiguous_path', ...faults.ambiguous_path }
     case 'forbidden': {
       const detail = denial.leftOut === true ? LEFT_OUT : FORBIDDEN
       return { status: 403, code: 'forbidden', title: 'Not allowed', detail }
     }
-    case 'cross-origin': return { status: 403, code: 'cross_origin', title: 'Request from another site', detail: CROSS_ORIGIN }
-    case 'token-unavailable': return { code: 'token_unavailable', ...faults.token_unavailable, retryAfter: denial.retryAfter }
-    case 'token-refused': return { ...faults.token_unavailable, status: 502, code: 'token_unavailable', detail: TOKEN_REFUSED }
-    case 'invalid-token': return {
-      status: 401, code: 'invalid_token', title: 'Token not accepted', detail: INVALID_TOKEN, authenticate: 'Bearer error="invalid_token"',
-    }
+    case 'cross-origin':
+      return { status: 403, code: 'cross_origin', title: 'Request from another site', detail: CROSS_ORIGIN }
+    case 'token-unavailable':
+      return { code: 'token_unavailable', ...faults.token_unavailable, retryAfter: denial.retryAfter }
+    case 'token-refused':
+      return { ...faults.token_unavailable, status: 502, code: 'token_unavailable', detail: TOKEN_REFUSED }
+    case 'invalid-token':
+      return {
+        status: 401,
+        code: 'invalid_token',
+        title: 'Token not accepted',
+        detail: INVALID_TOKEN,
+        authenticate: 'Bearer error="invalid_token"',
+      }
     case 'login-required':
       return login('login_required', LOGIN_REQUIRED, kind, facts, route, settings, {})
     case 'session-expired':
-      return login('session_expired', SESSION_EXPIRED, kind, facts, route, settings, { clearSession: denial.clearCookie })
+      return login('session_expired', SESSION_EXPIRED, kind, facts, route, settings, {
+        clearSession: denial.clearCookie,
+      })
     case 'step-up':
       if (denial.bearer === true) return insufficient(denial.stepUp)
       return login('step_up_required', STEP_UP_REQUIRED, kind, facts, route, settings, { stepUp: denial.stepUp })
@@ -68,22 +85,38 @@ export function challenge(
 
 /** For a client with a token of its own: RFC 9470, section 3. */
 function insufficient({ acrValues, maxAge }: StepUp): Answer {
-  const wanted = [acrValues === null ? '' : `, acr_values="${acrValues.join(' ')}"`, maxAge === null ? '' : `, max_age="${maxAge}"`].join('')
+  const wanted = [
+    acrValues === null ? '' : `, acr_values="${acrValues.join(' ')}"`,
+    maxAge === null ? '' : `, max_age="${maxAge}"`,
+  ].join('')
   return {
-    status: 401, code: 'step_up_required', title: 'Token not accepted', detail: 'The access token that came with this request is of too weak or too old a sign-in.',
+    status: 401,
+    code: 'step_up_required',
+    title: 'Token not accepted',
+    detail: 'The access token that came with this request is of too weak or too old a sign-in.',
     authenticate: `Bearer error="insufficient_user_authentication"${wanted}`,
   }
 }
 
-interface LoginDetails { readonly clearSession?: boolean, readonly stepUp?: StepUp }
+interface LoginDetails {
+  readonly clearSession?: boolean
+  readonly stepUp?: StepUp
+}
 
 function login(
-  code: Code, sentence: string, kind: RequestKind, facts: Facts, route: CompiledRoute | null, settings: ChallengeSettings,
+  code: Code,
+  sentence: string,
+  kind: RequestKind,
+  facts: Facts,
+  route: CompiledRoute | null,
+  settings: ChallengeSettings,
   { clearSession = false, stepUp }: LoginDetails,
 ): Answer {
   const loginUrl = loginUrlFor(facts, kind, settings.basePath, stepUp)
-  const redirects = route?.challenge === 'redirect' ? kind !== 'websocket' : route?.challenge !== '401' && kind === 'navigation'
-  if (redirects) return { status: 302, code, title: 'Login required', detail: sentence, location: loginUrl, clearSession }
+  const redirects =
+    route?.challenge === 'redirect' ? kind !== 'websocket' : route?.challenge !== '401' && kind === 'navigation'
+  if (redirects)
+    return { status: 302, code, title: 'Login required', detail: sentence, location: loginUrl, clearSession }
   const detail = kind === 'script' && settings.message !== null ? settings.message : sentence
   return { status: 401, code, title: 'Login required', detail, loginUrl, clearSession, authenticate: 'Bearer' }
 }
@@ -91,7 +124,10 @@ function login(
 /** The login URL that brings the user back: a navigation to where it was going, anything else to the page it came from. */
 export function loginUrlFor(facts: Facts, kind: RequestKind, basePath: string, stepUp?: StepUp): string {
   const parameters = new URLSearchParams()
-  const target = kind === 'navigation' ? facts.path + facts.query : pageOf(facts) ?? (kind === 'frame' ? facts.path + facts.query : null)
+  const target =
+    kind === 'navigation'
+      ? facts.path + facts.query
+      : (pageOf(facts) ?? (kind === 'frame' ? facts.path + facts.query : null))
   const redirect = returnTarget(target, facts.origin)
   if (redirect !== null) parameters.set('redirect', redirect)
   if (stepUp !== undefined && stepUp.acrValues !== null) parameters.set('acr_values', stepUp.acrValues.join(' '))

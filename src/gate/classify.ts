@@ -21,7 +21,9 @@ export function classify(method: string, headers: IncomingHttpHeaders, scripts: 
     if (typeof destination === 'string' && FRAMES.has(destination)) return 'frame'
     if (!read) return method === 'POST' ? 'form' : 'script'
     // A service worker that passes a navigation on says `empty` for its destination; no script can say `navigate`.
-    return destination === 'document' || (destination === 'empty' && HTML.test(headers.accept ?? '')) ? 'navigation' : 'script'
+    return destination === 'document' || (destination === 'empty' && HTML.test(headers.accept ?? ''))
+      ? 'navigation'
+      : 'script'
   }
   if (!HTML.test(headers.accept ?? '')) return 'script'
   if (read) return 'navigation'
@@ -30,26 +32,36 @@ export function classify(method: string, headers: IncomingHttpHeaders, scripts: 
 
 /** Whether a browser asks for something that the user has not decided to open yet. */
 export function isPrefetch(headers: IncomingHttpHeaders): boolean {
-  return /prefetch|prerender/i.test(`${header(headers, 'sec-purpose')} ${header(headers, 'purpose')} ${header(headers, 'x-moz')}`)
+  return /prefetch|prerender/i.test(
+    `${header(headers, 'sec-purpose')} ${header(headers, 'purpose')} ${header(headers, 'x-moz')}`,
+  )
 }
 
 /** Whether a request is a WebSocket's opening handshake (RFC 6455, section 4.1): a GET that has no body. */
 export function wantsWebSocket(method: string, headers: IncomingHttpHeaders): boolean {
-  return headers.upgrade !== undefined && method === 'GET' && WEBSOCKET.test(headers.upgrade) && UPGRADE.test(headers.connection ?? '')
-    && headers['transfer-encoding'] === undefined && Number(headers['content-length'] ?? 0) === 0
+  return (
+    headers.upgrade !== undefined &&
+    method === 'GET' &&
+    WEBSOCKET.test(headers.upgrade) &&
+    UPGRADE.test(headers.connection ?? '') &&
+    headers['transfer-encoding'] === undefined &&
+    Number(headers['content-length'] ?? 0) === 0
+  )
 }
 
 function isMarkedAsScript(headers: IncomingHttpHeaders, scripts: Config['scripts']): boolean {
-  return header(headers, 'x-requested-with').toLowerCase() === 'xmlhttprequest'
-    || headers['hx-request'] !== undefined
-    || headers['sec-purpose'] !== undefined
-    || isPrefetch(headers)
-    || headers.upgrade !== undefined
-    || EVENT_STREAM.test(headers.accept ?? '')
-    || scripts.headers.some(({ name, value }) => {
+  return (
+    header(headers, 'x-requested-with').toLowerCase() === 'xmlhttprequest' ||
+    headers['hx-request'] !== undefined ||
+    headers['sec-purpose'] !== undefined ||
+    isPrefetch(headers) ||
+    headers.upgrade !== undefined ||
+    EVENT_STREAM.test(headers.accept ?? '') ||
+    scripts.headers.some(({ name, value }) => {
       const sent = headers[name.toLowerCase()]
       return sent !== undefined && (value === null || String(sent) === value)
     })
+  )
 }
 
 function header(headers: IncomingHttpHeaders, name: string): string {

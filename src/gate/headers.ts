@@ -4,8 +4,17 @@ import type { CompiledRoute, Facts, Who } from './verdict.ts'
 
 /** RFC 9110, section 7.6.1, and what its readers treat alike. */
 const HOP_BY_HOP = [
-  'connection', 'keep-alive', 'proxy-connection', 'proxy-authorization', 'proxy-authenticate', 'te', 'trailer', 'transfer-encoding',
-  'upgrade', 'expect', 'http2-settings',
+  'connection',
+  'keep-alive',
+  'proxy-connection',
+  'proxy-authorization',
+  'proxy-authenticate',
+  'te',
+  'trailer',
+  'transfer-encoding',
+  'upgrade',
+  'expect',
+  'http2-settings',
 ]
 const METHOD_OVERRIDES = ['x-http-method-override', 'x-http-method', 'x-method-override']
 const WRITTEN_ANEW = ['x-forwarded-for', 'x-forwarded-proto', 'x-forwarded-host']
@@ -24,7 +33,7 @@ export interface UpstreamHeaders {
 }
 
 interface RouteRules {
-  readonly set: readonly { readonly name: string, readonly template: Template }[]
+  readonly set: readonly { readonly name: string; readonly template: Template }[]
   readonly remove: ReadonlySet<string>
   readonly setsAuthorization: boolean
   readonly filled: WeakMap<Claims, readonly string[]>
@@ -35,9 +44,13 @@ interface RouteRules {
  * that would take another route with another method: those must not name one in a header.
  */
 export function compileHeaders(
-  routes: readonly CompiledRoute[], isOwnCookie: (name: string) => boolean, isByMethod: (facts: Facts) => boolean = () => false,
+  routes: readonly CompiledRoute[],
+  isOwnCookie: (name: string) => boolean,
+  isByMethod: (facts: Facts) => boolean = () => false,
 ): UpstreamHeaders {
-  const identity = new Set(routes.flatMap(({ headers, token }) => [...Object.keys(headers.set), token.header]).map(canonical))
+  const identity = new Set(
+    routes.flatMap(({ headers, token }) => [...Object.keys(headers.set), token.header]).map(canonical),
+  )
   identity.delete('authorization')
   const rules = routes.map(({ headers }): RouteRules => ({
     set: Object.entries(headers.set).map(([name, value]) => ({ name, template: parseTemplate(value) })),
@@ -71,7 +84,10 @@ export function compileHeaders(
     const mine = rules[route.index]
     if (mine !== undefined && mine.set.length > 0) out.push(...identityHeaders(mine, route, who))
     if (accessToken === null) return
-    out.push(route.token.header, route.token.header.toLowerCase() === 'authorization' ? `Bearer ${accessToken}` : accessToken)
+    out.push(
+      route.token.header,
+      route.token.header.toLowerCase() === 'authorization' ? `Bearer ${accessToken}` : accessToken,
+    )
   }
 
   return {
@@ -87,9 +103,15 @@ export function compileHeaders(
         if (named !== null && named.has(name.toLowerCase())) continue
         if (mine !== undefined && mine.remove.size > 0 && mine.remove.has(canonical(name))) continue
         switch (treatmentOf(name)) {
-          case 'pass': out.push(name, value); break
-          case 'forwarded': if (client.trusted) out.push(name, value); break
-          case 'override': if (route.methods === null && !isByMethod(facts)) out.push(name, value); break
+          case 'pass':
+            out.push(name, value)
+            break
+          case 'forwarded':
+            if (client.trusted) out.push(name, value)
+            break
+          case 'override':
+            if (route.methods === null && !isByMethod(facts)) out.push(name, value)
+            break
           case 'authorization': {
             if (mine?.setsAuthorization === true || (who !== null && who.bearer !== true)) break
             // Of several that a client sends, the first has been verified.
@@ -102,7 +124,10 @@ export function compileHeaders(
             if (others !== '') out.push(name, others)
             break
           }
-          case 'host': case 'connection': case 'drop': break
+          case 'host':
+          case 'connection':
+          case 'drop':
+            break
         }
       }
       pushForwarded(out, facts)
@@ -124,14 +149,23 @@ function canonical(name: string): string {
 
 function namedByConnection(connection: string | undefined): Set<string> | null {
   if (connection === undefined || /^(?:keep-alive|close)$/i.test(connection)) return null
-  return new Set(connection.toLowerCase().split(',').map((name) => name.trim()))
+  return new Set(
+    connection
+      .toLowerCase()
+      .split(',')
+      .map((name) => name.trim()),
+  )
 }
 
 function withoutOwnCookies(cookies: string, isOwnCookie: (name: string) => boolean): string {
-  return cookies.split(';').map((pair) => pair.trim()).filter((pair) => {
-    const equals = pair.indexOf('=')
-    return pair !== '' && !isOwnCookie((equals === -1 ? pair : pair.slice(0, equals)).trim())
-  }).join('; ')
+  return cookies
+    .split(';')
+    .map((pair) => pair.trim())
+    .filter((pair) => {
+      const equals = pair.indexOf('=')
+      return pair !== '' && !isOwnCookie((equals === -1 ? pair : pair.slice(0, equals)).trim())
+    })
+    .join('; ')
 }
 
 /** Written anew; what a trusted proxy said before is continued. */

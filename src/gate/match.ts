@@ -25,7 +25,11 @@ interface Node {
   readonly rest: Leaf[]
 }
 
-interface Leaf { readonly target: CompiledRoute | 'endpoint', readonly host: string | null, readonly methods: ReadonlySet<string> | null }
+interface Leaf {
+  readonly target: CompiledRoute | 'endpoint'
+  readonly host: string | null
+  readonly methods: ReadonlySet<string> | null
+}
 
 /** Compiles the configured routes and the gateway's own paths under `basePath`. */
 export function compileRoutes(configured: readonly Route[], basePath: string): RouteTable {
@@ -40,14 +44,20 @@ export function compileRoutes(configured: readonly Route[], basePath: string): R
   const read = newNode()
   const folded = newNode()
   for (const route of routes) {
-    const leaf: Leaf = { target: route, host: route.host, methods: route.methods === null ? null : new Set(route.methods) }
+    const leaf: Leaf = {
+      target: route,
+      host: route.host,
+      methods: route.methods === null ? null : new Set(route.methods),
+    }
     insert(exact, route.path, leaf)
     for (const pattern of new Set([route.path, decoded(route.path)])) {
       insert(read, pattern, leaf)
       insert(folded, fold(pattern), leaf)
     }
   }
-  const allLowerCase = [basePath, ...configured.map((route) => decoded(route.path))].every((pattern) => pattern === fold(pattern))
+  const allLowerCase = [basePath, ...configured.map((route) => decoded(route.path))].every(
+    (pattern) => pattern === fold(pattern),
+  )
   const own: Leaf = { target: 'endpoint', host: null, methods: null }
   insert(exact, `${basePath}/**`, own)
   insert(read, `${basePath}/**`, own)
@@ -62,7 +72,10 @@ export function compileRoutes(configured: readonly Route[], basePath: string): R
     match: (host, method, path) => find(exact, path, 0, host, method),
     otherReading(host, method, path, matched) {
       if (allLowerCase && isPlain(path)) return null
-      const leadsElsewhere = (root: Node) => (reading: string): boolean => find(root, reading, 0, host, method) !== matched
+      const leadsElsewhere =
+        (root: Node) =>
+        (reading: string): boolean =>
+          find(root, reading, 0, host, method) !== matched
       if (leadsElsewhere(folded)(fold(path))) return fold(path)
       const others = readings(path)
       if (others === null) return path
@@ -73,10 +86,13 @@ export function compileRoutes(configured: readonly Route[], basePath: string): R
 
 /** A pattern as a decoding server would write it; a segment that would fall apart or become a wildcard stays as it is. */
 function decoded(pattern: string): string {
-  return pattern.split('/').map((segment) => {
-    const text = decodeURIComponent(segment)
-    return /[/\\*]/.test(text) ? segment : text
-  }).join('/')
+  return pattern
+    .split('/')
+    .map((segment) => {
+      const text = decodeURIComponent(segment)
+      return /[/\\*]/.test(text) ? segment : text
+    })
+    .join('/')
 }
 
 function labelOf({ path, host, methods }: Route): string {
@@ -99,7 +115,7 @@ function insert(root: Node, pattern: string, leaf: Leaf): void {
       node = node.any
     } else {
       let next = node.literal.get(segment)
-      if (next === undefined) node.literal.set(segment, next = newNode())
+      if (next === undefined) node.literal.set(segment, (next = newNode()))
       node = next
     }
   }
@@ -137,7 +153,8 @@ function find(node: Node, path: string, at: number, host: string, method: string
 
 function pick(leaves: readonly Leaf[], host: string, method: string): Match {
   for (const leaf of leaves) {
-    if ((leaf.host === null || names(leaf.host, host)) && (leaf.methods === null || leaf.methods.has(method))) return leaf.target
+    if ((leaf.host === null || names(leaf.host, host)) && (leaf.methods === null || leaf.methods.has(method)))
+      return leaf.target
   }
   return null
 }

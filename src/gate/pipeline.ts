@@ -27,9 +27,12 @@ export type Gate = (facts: Facts, now: number) => Promise<Verdict>
 /** Builds the gate: every request goes through these steps, in this order. */
 export function buildGate({ config, routes, sessions, tokens, bearers }: GateParts): Gate {
   return async function decide(facts, now) {
-    const deny = (denial: Denial, route: CompiledRoute | null): Verdict => (
-      { type: 'deny', denial, kind: classify(facts.method, facts.headers, config.scripts), route }
-    )
+    const deny = (denial: Denial, route: CompiledRoute | null): Verdict => ({
+      type: 'deny',
+      denial,
+      kind: classify(facts.method, facts.headers, config.scripts),
+      route,
+    })
     const host = hostOf(facts.origin)
     const route = routes.match(host, facts.method, facts.path)
     const reading = routes.otherReading(host, facts.method, facts.path, route)
@@ -44,7 +47,9 @@ export function buildGate({ config, routes, sessions, tokens, bearers }: GatePar
       // When its user logged in, only the token itself can tell.
       const denial = admit(route, { claims, createdAt: 0, asked: null }, false, now)
       if (denial?.reason === 'step-up') return deny({ ...denial, bearer: true }, route)
-      return denial === null ? { type: 'forward', route, session: null, who: { claims, bearer: true }, accessToken: null } : deny(denial, route)
+      return denial === null
+        ? { type: 'forward', route, session: null, who: { claims, bearer: true }, accessToken: null }
+        : deny(denial, route)
     }
 
     let session: Session | null = null

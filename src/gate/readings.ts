@@ -28,14 +28,19 @@ export function unreadable(path: string): string | null {
   return isUtf8(path) && !OVERLONG_TWICE.test(path) ? null : 'the path’s percent-encoding is not UTF-8'
 }
 
-interface Reading { readonly path: string, readonly decoded: number }
+interface Reading {
+  readonly path: string
+  readonly decoded: number
+}
 
 /**
  * Every way in which some server may read a path: percent-decoded once or twice, dot segments removed, slashes merged,
  * `;parameters` dropped, `\` as `/`, in any combination and order. An encoded slash may stay one while all else is
  * decoded, as URL parsers have it. Case is folded in a second list, `folded`. `null` when there are too many to be honest.
  */
-export function readings(path: string): { readonly asIs: readonly string[], readonly folded: readonly string[] } | null {
+export function readings(
+  path: string,
+): { readonly asIs: readonly string[]; readonly folded: readonly string[] } | null {
   if (isPlain(path)) return PLAIN_READINGS
   const seen = new Map<string, Reading>()
   const queue: Reading[] = []

@@ -10,10 +10,18 @@ const TREACHEROUS = /[\u0000-\u001f\u007f\\]/
  * `origin` or can be read so. Judged by where a browser would go, not by how it looks.
  */
 export function returnTarget(target: string | null | undefined, origin: string): string | null {
-  if (target === null || target === undefined || target === '' || target.length > MAX_LENGTH || TREACHEROUS.test(target)) return null
+  if (
+    target === null ||
+    target === undefined ||
+    target === '' ||
+    target.length > MAX_LENGTH ||
+    TREACHEROUS.test(target)
+  )
+    return null
   if (!URL.canParse(target, origin)) return null
   const url = new URL(target, origin)
   // The origin of a `blob:` URL is that of the URL inside, which is all that its path is.
-  if (url.origin !== origin || url.username !== '' || url.password !== '' || !/^\/(?!\/)/.test(url.pathname)) return null
+  if (url.origin !== origin || url.username !== '' || url.password !== '' || !/^\/(?!\/)/.test(url.pathname))
+    return null
   return url.pathname + url.search + url.hash
 }

@@ -10,7 +10,11 @@ export function stepUpMark({ acrValues, maxAge, scope, claims }: StepUp): string
 }
 
 /** Whether a session has just come from a login that asked for the same: another one would go round in circles. */
-export function wasJustAsked(session: { readonly asked: string | null, readonly createdAt: number }, stepUp: StepUp, now: number): boolean {
+export function wasJustAsked(
+  session: { readonly asked: string | null; readonly createdAt: number },
+  stepUp: StepUp,
+  now: number,
+): boolean {
   return session.asked === stepUpMark(stepUp) && now - session.createdAt < JUST_NOW
 }
 
@@ -21,7 +25,11 @@ const ON_THE_WAY = 2_000
  * Whether a session has come this very moment from a login that asked for this `max_age` (s). The callback has looked at
  * `auth_time`, and lets clocks differ a little: to be stricter now would go round in circles.
  */
-export function comesFromLoginFor(maxAge: number, { asked, createdAt }: Pick<Session, 'asked' | 'createdAt'>, now: number): boolean {
+export function comesFromLoginFor(
+  maxAge: number,
+  { asked, createdAt }: Pick<Session, 'asked' | 'createdAt'>,
+  now: number,
+): boolean {
   if (asked === null || now - createdAt > ON_THE_WAY) return false
   const mark: unknown = JSON.parse(asked)
   return Array.isArray(mark) && mark[1] === maxAge

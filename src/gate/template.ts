@@ -16,9 +16,10 @@ const LIKE_AN_EXT_VALUE = /^(?:utf-8|iso-8859-1)'[a-z0-9-]*'/i
 
 /** Parses `text {claims.name} text`; the configuration has been checked before. */
 export function parseTemplate(template: string): Template {
-  return template.split(/(\{claims\.[^}]+\})/).filter((part) => part !== '').map((part) => (
-    part.startsWith('{claims.') ? { claim: part.slice('{claims.'.length, -1) } : { text: part }
-  ))
+  return template
+    .split(/(\{claims\.[^}]+\})/)
+    .filter((part) => part !== '')
+    .map((part) => (part.startsWith('{claims.') ? { claim: part.slice('{claims.'.length, -1) } : { text: part }))
 }
 
 /**
@@ -34,9 +35,12 @@ export function fillTemplate(template: Template, claims: Claims, encoding: 'rfc8
     values.push(value)
   }
   const only = values.length === 1 ? values[0] : undefined
-  const filled = encoding === 'base64' ? Buffer.from(values.map(joined).join('')).toString('base64')
-    : Array.isArray(only) ? only.map((item: string) => asciiOnly(item.replaceAll(',', '%2C'))).join(',')
-      : asciiOnly(values.map(joined).join(''))
+  const filled =
+    encoding === 'base64'
+      ? Buffer.from(values.map(joined).join('')).toString('base64')
+      : Array.isArray(only)
+        ? only.map((item: string) => asciiOnly(item.replaceAll(',', '%2C'))).join(',')
+        : asciiOnly(values.map(joined).join(''))
   return filled.length > MAX_BYTES ? null : filled
 }
 
@@ -54,7 +58,7 @@ function asText(value: unknown): string | readonly string[] | null {
 }
 
 function plain(value: unknown): string {
-  return typeof value === 'string' ? value : JSON.stringify(value) ?? ''
+  return typeof value === 'string' ? value : (JSON.stringify(value) ?? '')
 }
 
 function joined(value: string | readonly string[]): string {

@@ -57,16 +57,16 @@ export interface Who {
 export type Denial =
   | { readonly reason: 'no-route' }
   /** `reading`: how some server would read the path, and find another route. */
-  | { readonly reason: 'ambiguous-path', readonly reading: string }
+  | { readonly reason: 'ambiguous-path'; readonly reading: string }
   | { readonly reason: 'login-required' }
   /** `clearCookie`: the session is over for every route, not for this one alone. */
-  | { readonly reason: 'session-expired', readonly clearCookie: boolean }
+  | { readonly reason: 'session-expired'; readonly clearCookie: boolean }
   /** `bearer`: by whoever gave the client its token, not by a login here. */
-  | { readonly reason: 'step-up', readonly stepUp: StepUp, readonly bearer?: true }
+  | { readonly reason: 'step-up'; readonly stepUp: StepUp; readonly bearer?: true }
   /** `leftOut`: the provider had more to say about this user than it puts into a token, so that nobody knows. */
-  | { readonly reason: 'forbidden', readonly why: string, readonly leftOut?: true }
+  | { readonly reason: 'forbidden'; readonly why: string; readonly leftOut?: true }
   | { readonly reason: 'cross-origin' }
-  | { readonly reason: 'token-unavailable', readonly retryAfter: number }
+  | { readonly reason: 'token-unavailable'; readonly retryAfter: number }
   /** The provider gave no token for this route; there is no use in trying again. */
   | { readonly reason: 'token-refused' }
   /** The client's own token is not one that this route takes (RFC 6750, section 3.1). */
@@ -74,8 +74,14 @@ export type Denial =
 
 /** What a request gets. */
 export type Verdict =
-  | { readonly type: 'forward', readonly route: CompiledRoute, readonly session: Session | null, readonly who: Who | null, readonly accessToken: string | null }
-  | { readonly type: 'deny', readonly denial: Denial, readonly kind: RequestKind, readonly route: CompiledRoute | null }
+  | {
+      readonly type: 'forward'
+      readonly route: CompiledRoute
+      readonly session: Session | null
+      readonly who: Who | null
+      readonly accessToken: string | null
+    }
+  | { readonly type: 'deny'; readonly denial: Denial; readonly kind: RequestKind; readonly route: CompiledRoute | null }
 
 /** A configured route with what is worked out once. */
 export interface CompiledRoute extends Route {

@@ -1,7 +1,9 @@
 import type { FastifyInstance, FastifyReply } from 'fastify'
 import type { SessionSummary, Sessions } from '../session/sessions.ts'
 
-interface BySubject { Querystring: { sub?: string } }
+interface BySubject {
+  Querystring: { sub?: string }
+}
 
 /** Session administration on the admin listener: who is logged in, and ending it. Ids open nothing. */
 export function registerSessionAdministration(app: FastifyInstance, sessions: Sessions, issuer: () => string): void {
@@ -28,7 +30,8 @@ export function registerSessionAdministration(app: FastifyInstance, sessions: Se
 
 function describe({ id, createdAt, lastSeenAt, endsAt }: SessionSummary, sub: string): Record<string, string> {
   return {
-    id, sub,
+    id,
+    sub,
     created_at: new Date(createdAt).toISOString(),
     last_seen_at: new Date(lastSeenAt).toISOString(),
     ends_at: new Date(endsAt).toISOString(),
@@ -36,7 +39,16 @@ function describe({ id, createdAt, lastSeenAt, endsAt }: SessionSummary, sub: st
 }
 
 function missingSubject(reply: FastifyReply): FastifyReply {
-  return reply.code(400).header('content-type', 'application/problem+json').send(JSON.stringify({
-    type: 'about:blank', title: 'Bad request', status: 400, code: 'bad_request', detail: 'Say whose sessions: /sessions?sub=SUBJECT.',
-  }))
+  return reply
+    .code(400)
+    .header('content-type', 'application/problem+json')
+    .send(
+      JSON.stringify({
+        type: 'about:blank',
+        title: 'Bad request',
+        status: 400,
+        code: 'bad_request',
+        detail: 'Say whose sessions: /sessions?sub=SUBJECT.',
+      }),
+    )
 }

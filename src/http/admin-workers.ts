@@ -1,8 +1,15 @@
 import Fastify, { type FastifyInstance, type FastifyReply } from 'fastify'
 import { aggregate } from '../telemetry/aggregate.ts'
 
-interface Asked { readonly method: 'GET' | 'DELETE', readonly url: string }
-interface Answered { readonly status: number, readonly type: string, readonly body: string }
+interface Asked {
+  readonly method: 'GET' | 'DELETE'
+  readonly url: string
+}
+interface Answered {
+  readonly status: number
+  readonly type: string
+  readonly body: string
+}
 
 /** One of the processes that serve. */
 interface ServingWorker {
@@ -28,26 +35,38 @@ export function buildWorkersAdmin({ workers, isDraining }: Parts): FastifyInstan
   app.get('/livez', () => ({ alive: true }))
 
   app.get('/readyz', async (_request, reply) => {
-    const answers = await Promise.all(workers().map(async (worker) => inTime(worker.answer({ method: 'GET', url: '/readyz' })).catch(() => null)))
+    const answers = await Promise.all(
+      workers().map(async (worker) => inTime(worker.answer({ method: 'GET', url: '/readyz' })).catch(() => null)),
+    )
     // The worst answer is everybody's.
-    const worst = answers.includes(null) ? null : answers.find((answer) => answer?.status !== 200) ?? answers[0] ?? null
+    const worst = answers.includes(null)
+      ? null
+      : (answers.find((answer) => answer?.status !== 200) ?? answers[0] ?? null)
     if (worst !== null && !(isDraining() && worst.status === 200)) return send(reply, worst)
-    return reply.code(503).send({ ready: false, checks: { provider: 'unavailable', store: 'unavailable', draining: isDraining() } })
+    return reply
+      .code(503)
+      .send({ ready: false, checks: { provider: 'unavailable', store: 'unavailable', draining: isDraining() } })
   })
 
   app.get('/metrics', async (_request, reply) => {
-    const { contentType, text } = await aggregate(await Promise.all(workers().map(async (worker) => inTime(worker.metrics()).catch(() => []))))
+    const { contentType, text } = await aggregate(
+      await Promise.all(workers().map(async (worker) => inTime(worker.metrics()).catch(() => []))),
+    )
     return reply.header('content-type', contentType).send(text)
   })
 
   // Sessions are everybody's: any worker can find them and end them.
   for (const url of ['/sessions', '/sessions/:id']) {
     app.route({
-      url, method: ['GET', 'DELETE'],
+      url,
+      method: ['GET', 'DELETE'],
       async handler(request, reply) {
         const [worker] = workers()
         if (worker === undefined) return reply.code(503).send()
-        return send(reply, await inTime(worker.answer({ method: request.method === 'DELETE' ? 'DELETE' : 'GET', url: request.url })))
+        return send(
+          reply,
+          await inTime(worker.answer({ method: request.method === 'DELETE' ? 'DELETE' : 'GET', url: request.url })),
+        )
       },
     })
   }
@@ -55,12 +74,19 @@ export function buildWorkersAdmin({ workers, isDraining }: Parts): FastifyInstan
 }
 
 function send(reply: FastifyReply, { status, type, body }: Answered): FastifyReply {
-  return reply.code(status).header('content-type', type === '' ? 'text/plain' : type).send(body)
+  return reply
+    .code(status)
+    .header('content-type', type === '' ? 'text/plain' : type)
+    .send(body)
 }
 
 async function inTime<T>(work: Promise<T>): Promise<T> {
   let timer: NodeJS.Timeout | undefined
-  const late = new Promise<never>((_resolve, reject) => { timer = setTimeout(() => { reject(new Error('a worker does not answer')) }, ANSWER_WITHIN) })
+  const late = new Promise<never>((_resolve, reject) => {
+    timer = setTimeout(() => {
+      reject(new Error('a worker does not answer'))
+    }, ANSWER_WITHIN)
+  })
   try {
     return await Promise.race([work, late])
   } finally {

@@ -26,16 +26,31 @@ export function buildAdmin({ provider, sessions, metrics, readiness, log }: Admi
     return reply.code(found.ready ? 200 : 503).send(found)
   })
 
-  app.get('/metrics', async (_request, reply) => reply.header('content-type', metrics.registry.contentType).send(await metrics.registry.metrics()))
+  app.get('/metrics', async (_request, reply) =>
+    reply.header('content-type', metrics.registry.contentType).send(await metrics.registry.metrics()),
+  )
 
   // Sessions carry the issuer that the provider calls itself, which is the configured one but for a trailing slash.
-  registerSessionAdministration(app, sessions, () => provider.peek()?.configuration.serverMetadata().issuer ?? provider.settings.issuer)
+  registerSessionAdministration(
+    app,
+    sessions,
+    () => provider.peek()?.configuration.serverMetadata().issuer ?? provider.settings.issuer,
+  )
   app.setErrorHandler((error, _request, reply) => {
     const { status, code, detail } = error instanceof Fault ? error : new Fault('internal_error', { cause: error })
     log[faults[code].level]({ event: code, listener: 'admin', cause: causes(error) }, code)
-    return reply.code(status).header('content-type', 'application/problem+json').send(JSON.stringify({
-      type: 'about:blank', title: faults[code].title, status, code, detail,
-    }))
+    return reply
+      .code(status)
+      .header('content-type', 'application/problem+json')
+      .send(
+        JSON.stringify({
+          type: 'about:blank',
+          title: faults[code].title,
+          status,
+          code,
+          detail,
+        }),
+      )
   })
 
   return app

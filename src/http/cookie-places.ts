@@ -18,7 +18,9 @@ export function placesOf(host: string, path: string): Place[] {
   const labels = isIP(name.replace(/^\[|\]$/g, '')) === 0 ? name.split('.') : []
   // A domain of one label is a public suffix, or the host itself.
   const domains = labels.slice(0, -1).map((_label, i) => labels.slice(i).join('.'))
-  return pathsOf(path).flatMap((at) => [null, ...domains].map((domain) => ({ domain, path: at }))).slice(0, MOST)
+  return pathsOf(path)
+    .flatMap((at) => [null, ...domains].map((domain) => ({ domain, path: at })))
+    .slice(0, MOST)
 }
 
 /** `/`, then every directory of the path, with a slash at its end and without. */

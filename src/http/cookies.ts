@@ -35,7 +35,7 @@ export interface Cookies {
   /** The secrets that bind logins to this browser, newest first. */
   bindings(header: string | undefined): readonly Binding[]
   /** The binding for a new login: the browser's own where it has one, so that all its tabs share it. */
-  bind(header: string | undefined): { binding: string, setCookie: string }
+  bind(header: string | undefined): { binding: string; setCookie: string }
   /** How often a login to that target has been begun anew within the last minute. Other tabs' targets do not count. */
   tries(header: string | undefined, target: string): number
   setTries(count: number, target: string, logins: number): string
@@ -46,7 +46,10 @@ export interface Cookies {
   clearTries(header: string | undefined): string | null
 }
 
-interface Binding { readonly secret: string, readonly slot: number }
+interface Binding {
+  readonly secret: string
+  readonly slot: number
+}
 
 interface Codec {
   seal(kind: 'ticket' | 'login', data: Record<string, string>): string
@@ -82,7 +85,8 @@ export async function createCookies(app: FastifyInstance, config: Config): Promi
   }
 
   function counted(header: string | undefined, target: string): [tries: number, logins: number] {
-    const [, tries = '0', mark, logins = '0'] = /^(\d)\.([\w-]{8})\.(\d)$/.exec(cookieValues(header, triesName)[0] ?? '') ?? []
+    const [, tries = '0', mark, logins = '0'] =
+      /^(\d)\.([\w-]{8})\.(\d)$/.exec(cookieValues(header, triesName)[0] ?? '') ?? []
     return mark === markOf(target) ? [Number(tries), Number(logins)] : [0, 0]
   }
 
@@ -96,10 +100,12 @@ export async function createCookies(app: FastifyInstance, config: Config): Promi
   }
 
   function bindings(header: string | undefined): Binding[] {
-    return loginNames.flatMap((loginName, slot) => cookieValues(header, loginName).flatMap((value) => {
-      const secret = codec.open('login', value)?.get('secret')
-      return typeof secret === 'string' ? [{ secret, slot }] : []
-    }))
+    return loginNames.flatMap((loginName, slot) =>
+      cookieValues(header, loginName).flatMap((value) => {
+        const secret = codec.open('login', value)?.get('secret')
+        return typeof secret === 'string' ? [{ secret, slot }] : []
+      }),
+    )
   }
 
   return {
@@ -107,33 +113,44 @@ export async function createCookies(app: FastifyInstance, config: Config): Promi
     ticket(header) {
       const tickets = openTickets(header)
       // Two that open: one of them may have been planted from a neighbouring host. Nobody can tell which.
-      return tickets.length === 1 ? tickets[0] ?? null : null
+      return tickets.length === 1 ? (tickets[0] ?? null) : null
     },
     areTwo: (header) => openTickets(header).length > 1,
     clearEverywhere: (host, path) => [
-      ...placesOf(host, path).filter((place) => !name.startsWith('__Host-') || (place.domain === null && place.path === '/')).map((place) => (
-        `${name}=; Path=${place.path}; HttpOnly${secure ? '; Secure' : ''}${place.domain === null ? '' : `; Domain=${place.domain}`}; Max-Age=0`
-      )),
+      ...placesOf(host, path)
+        .filter((place) => !name.startsWith('__Host-') || (place.domain === null && place.path === '/'))
+        .map(
+          (place) =>
+            `${name}=; Path=${place.path}; HttpOnly${secure ? '; Secure' : ''}${place.domain === null ? '' : `; Domain=${place.domain}`}; Max-Age=0`,
+        ),
       `${clearedName}=1; ${always}; SameSite=Lax; Max-Age=${LOGIN_SECONDS}`,
     ],
     wereCleared: (header) => cookieValues(header, clearedName).length > 0,
-    setTicket: (ticket) => `${name}=${codec.seal('ticket', { id: ticket.id, key: ticket.key })}; ${always}${domain}; SameSite=${sameSite}; Max-Age=${cookieSeconds}`,
+    setTicket: (ticket) =>
+      `${name}=${codec.seal('ticket', { id: ticket.id, key: ticket.key })}; ${always}${domain}; SameSite=${sameSite}; Max-Age=${cookieSeconds}`,
     clearTicket: () => `${name}=; ${always}${domain}; SameSite=${sameSite}; Max-Age=0`,
     bindings,
     bind(header) {
       const present = bindings(header)[0]
       // Tabs that start at the same moment do not see each other's cookie yet: a random place keeps most of them apart.
-      const { secret, slot } = present ?? { secret: randomBytes(32).toString('base64url'), slot: randomBytes(1).readUInt8() % LOGIN_SLOTS }
+      const { secret, slot } = present ?? {
+        secret: randomBytes(32).toString('base64url'),
+        slot: randomBytes(1).readUInt8() % LOGIN_SLOTS,
+      }
       const value = codec.seal('login', { secret })
-      return { binding: secret, setCookie: `${loginNames[slot]}=${value}; ${always}; SameSite=${loginSameSite}; Max-Age=${LOGIN_SECONDS}` }
+      return {
+        binding: secret,
+        setCookie: `${loginNames[slot]}=${value}; ${always}; SameSite=${loginSameSite}; Max-Age=${LOGIN_SECONDS}`,
+      }
     },
     tries: (header, target) => counted(header, target)[0],
     setTries: (count, target, logins) => setCounts(count, logins, target),
     logins: (header, target) => counted(header, target)[1],
     setLogins: (count, target) => setCounts(0, Math.min(count, 9), target),
-    clearTries: (header) => (
-      cookieValues(header, triesName).length === 0 ? null : `${triesName}=; ${always}; SameSite=${loginSameSite}; Max-Age=0`
-    ),
+    clearTries: (header) =>
+      cookieValues(header, triesName).length === 0
+        ? null
+        : `${triesName}=; ${always}; SameSite=${loginSameSite}; Max-Age=0`,
   }
 }
 
@@ -185,7 +202,10 @@ async function openCodec(app: FastifyInstance, keys: Buffer[], lifetime: number)
 }
 
 function toUrlSafe(sealed: string): string {
-  return sealed.split(';').map((part) => Buffer.from(part, 'base64').toString('base64url')).join('.')
+  return sealed
+    .split(';')
+    .map((part) => Buffer.from(part, 'base64').toString('base64url'))
+    .join('.')
 }
 
 const SEALED = /^([A-Za-z0-9_-]{22,2048})\.([A-Za-z0-9_-]{32})$/
@@ -195,5 +215,7 @@ function fromUrlSafe(value: string): string | null {
   if (cipher === undefined || nonce === undefined) return null
   const bytes = Buffer.from(cipher, 'base64url')
   // The unused bits of a last character would make several spellings of one cookie.
-  return bytes.toString('base64url') === cipher ? `${bytes.toString('base64')};${nonce.replaceAll('-', '+').replaceAll('_', '/')}` : null
+  return bytes.toString('base64url') === cipher
+    ? `${bytes.toString('base64')};${nonce.replaceAll('-', '+').replaceAll('_', '/')}`
+    : null
 }

@@ -18,7 +18,7 @@ const PAUSE = 1_000
 
 /** Nobody has asked yet. */
 export function createCounts(store: Pick<Store, 'count'>): Counts {
-  const own = new LRUCache<string, { current: number, readonly endsAt: number }>({ max: MAX_NAMES })
+  const own = new LRUCache<string, { current: number; readonly endsAt: number }>({ max: MAX_NAMES })
   let pausedUntil = 0
 
   function addHere(name: string, window: number, now: number): Count {

@@ -9,9 +9,17 @@ interface Noted {
 
 /** The denials that somebody who looks after security wants to find; of the others the access line tells. */
 const NOTED: { readonly [reason in Denial['reason']]?: Noted } = {
-  'ambiguous-path': { event: 'ambiguous_path', level: 'warn', text: 'a path that can be read in more than one way was refused' },
+  'ambiguous-path': {
+    event: 'ambiguous_path',
+    level: 'warn',
+    text: 'a path that can be read in more than one way was refused',
+  },
   'forbidden': { event: 'forbidden', level: 'info', text: 'the claims do not allow it' },
-  'cross-origin': { event: 'cross_origin', level: 'warn', text: 'another site sent a request that would change something' },
+  'cross-origin': {
+    event: 'cross_origin',
+    level: 'warn',
+    text: 'another site sent a request that would change something',
+  },
   'invalid-token': { event: 'invalid_token', level: 'info', text: 'a client’s own token was not accepted' },
   'token-refused': { event: 'token_refused', level: 'warn', text: 'the provider gives no token for this route' },
   'token-unavailable': { event: 'token_unavailable', level: 'warn', text: 'there is no valid token just now' },
@@ -22,5 +30,8 @@ export function noteDenial(request: FastifyRequest, denial: Denial, route: strin
   const noted = NOTED[denial.reason]
   if (noted === undefined) return
   const why = denial.reason === 'forbidden' ? { why: denial.why } : {}
-  request.log[noted.level]({ event: noted.event, id: request.id, route, client: request.context?.facts.client.address, ...why }, noted.text)
+  request.log[noted.level](
+    { event: noted.event, id: request.id, route, client: request.context?.facts.client.address, ...why },
+    noted.text,
+  )
 }

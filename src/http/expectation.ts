@@ -2,7 +2,9 @@ import type { IncomingMessage, Server, ServerResponse } from 'node:http'
 
 const kWaiting = Symbol('waiting for 100 Continue')
 
-interface Waiting extends IncomingMessage { [kWaiting]?: ServerResponse }
+interface Waiting extends IncomingMessage {
+  [kWaiting]?: ServerResponse
+}
 
 /** Leads requests with `Expect: 100-continue` to where all others go: Node would ask for their bodies before anybody has decided. */
 export function routeExpectations(server: Server): void {
@@ -11,7 +13,9 @@ export function routeExpectations(server: Server): void {
     server.emit('request', request, response)
   })
   // What else somebody may expect is nothing that a proxy has to understand (RFC 9110, section 10.1.1).
-  server.on('checkExpectation', (request, response) => { server.emit('request', request, response) })
+  server.on('checkExpectation', (request, response) => {
+    server.emit('request', request, response)
+  })
 }
 
 /** Whether the client keeps its body until it is asked for it (RFC 9110, section 10.1.1). */

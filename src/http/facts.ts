@@ -31,19 +31,25 @@ export function createFactReader({ publicUrls, trustedProxies, overSocket, readT
     read(request) {
       const target = targetOf(request)
       if (!target.ok) throw new Fault('bad_request', { cause: new Error(target.problem) })
-      if (isChunkedInOld(request)) throw new Fault('bad_request', { cause: new Error('an HTTP/1.0 request is chunked') })
+      if (isChunkedInOld(request))
+        throw new Fault('bad_request', { cause: new Error('an HTTP/1.0 request is chunked') })
       const { headers, rawHeaders } = request
       const hosts = hostCount(rawHeaders)
       if (hosts > 1) throw new Fault('bad_request', { cause: new Error('the request has more than one Host') })
-      if (hosts === 0 && request.httpVersion !== '1.0') throw new Fault('bad_request', { cause: new Error('the request has no Host') })
+      if (hosts === 0 && request.httpVersion !== '1.0')
+        throw new Fault('bad_request', { cause: new Error('the request has no Host') })
       const peer = plainAddress(request.socket.remoteAddress ?? '')
       const trusted = trustedProxies.length > 0 && (overSocket || isTrusted(peer))
-      const asked = trusted ? firstItem(headers['x-forwarded-host']) ?? headers.host : headers.host
+      const asked = trusted ? (firstItem(headers['x-forwarded-host']) ?? headers.host) : headers.host
       // The host of an absolute target counts, whatever Host says (RFC 9112, section 3.2.2).
-      const origin = only ? first : target.origin ?? originOf(asked, byHost) ?? first
+      const origin = only ? first : (target.origin ?? originOf(asked, byHost) ?? first)
       return {
-        method: request.method ?? 'GET', path: target.path, query: target.query,
-        headers, rawHeaders, origin,
+        method: request.method ?? 'GET',
+        path: target.path,
+        query: target.query,
+        headers,
+        rawHeaders,
+        origin,
         client: clientOf(headers, peer, trusted, origin, isTrusted),
         ticket: readTicket(headers.cookie),
       }
@@ -52,11 +58,18 @@ export function createFactReader({ publicUrls, trustedProxies, overSocket, readT
 }
 
 function clientOf(
-  headers: IncomingMessage['headers'], peer: string, trusted: boolean, origin: string, isTrusted: (address: string) => boolean,
+  headers: IncomingMessage['headers'],
+  peer: string,
+  trusted: boolean,
+  origin: string,
+  isTrusted: (address: string) => boolean,
 ): Client {
   const scheme = origin.startsWith('https:') ? 'https' : 'http'
   if (!trusted) return { address: peer, peer, trusted, scheme }
-  const chain = String(headers['x-forwarded-for'] ?? '').split(',').map((address) => plainAddress(address.trim())).filter((a) => a !== '')
+  const chain = String(headers['x-forwarded-for'] ?? '')
+    .split(',')
+    .map((address) => plainAddress(address.trim()))
+    .filter((a) => a !== '')
   // From the right: the last address that no proxy of ours has appended is the nearest one that can be believed.
   const nearest = chain.toReversed().find((address) => !isTrusted(address)) ?? chain[0] ?? peer
   return { address: isIP(nearest) === 0 ? peer : nearest, peer, trusted, scheme }
@@ -78,13 +91,16 @@ function hostCount(rawHeaders: readonly string[]): number {
 }
 
 function firstItem(header: string | string[] | undefined): string | undefined {
-  const item = String(header ?? '').split(',')[0]?.trim()
+  const item = String(header ?? '')
+    .split(',')[0]
+    ?.trim()
   return item === '' ? undefined : item
 }
 
 /** An IPv4 address that came in over an IPv6 socket is an IPv4 address; some proxies add ports and brackets. */
 function plainAddress(address: string): string {
-  const [, host = address] = /^(?:\[([^\]]+)\](?::\d+)?|(\d+\.\d+\.\d+\.\d+):\d+)$/.exec(address)?.filter((part) => part !== undefined) ?? []
+  const [, host = address] =
+    /^(?:\[([^\]]+)\](?::\d+)?|(\d+\.\d+\.\d+\.\d+):\d+)$/.exec(address)?.filter((part) => part !== undefined) ?? []
   return host.startsWith('::ffff:') ? host.slice('::ffff:'.length) : host
 }
 
@@ -94,5 +110,5 @@ function trustList(ranges: readonly string[]): (address: string) => boolean {
     const [network = '', prefix = ''] = range.split('/')
     list.addSubnet(network, Number(prefix), isIPv6(network) ? 'ipv6' : 'ipv4')
   }
-  return (address) => (isIP(address) !== 0 && list.check(address, isIPv6(address) ? 'ipv6' : 'ipv4'))
+  return (address) => isIP(address) !== 0 && list.check(address, isIPv6(address) ? 'ipv6' : 'ipv4')
 }

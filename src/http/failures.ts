@@ -31,18 +31,30 @@ export function createAnswers(config: Config, cookies: Cookies): Answers {
     }
   }
 
-  function render(request: FastifyRequest, answer: Answer): { headers: Record<string, string>, body: string } {
+  function render(request: FastifyRequest, answer: Answer): { headers: Record<string, string>; body: string } {
     const headers = headersOf(answer)
     if (answer.location !== undefined) return { headers, body: '' }
     const kind = kindOf(request, config)
     if (kind === 'script' || kind === 'websocket') {
-      const htmx = answer.loginUrl !== undefined && request.headers['hx-request'] !== undefined ? { 'hx-redirect': answer.loginUrl } : {}
-      return { headers: { ...headers, ...htmx, 'content-type': 'application/problem+json' }, body: JSON.stringify(problemOf(answer, request.id)) }
+      const htmx =
+        answer.loginUrl !== undefined && request.headers['hx-request'] !== undefined
+          ? { 'hx-redirect': answer.loginUrl }
+          : {}
+      return {
+        headers: { ...headers, ...htmx, 'content-type': 'application/problem+json' },
+        body: JSON.stringify(problemOf(answer, request.id)),
+      }
     }
-    const page = renderPage({
-      name: answer.code, title: answer.title, detail: answer.detail, requestId: request.id,
-      actions: waysOn(answer, kind, request.context?.facts.origin ?? ''),
-    }, config.pages)
+    const page = renderPage(
+      {
+        name: answer.code,
+        title: answer.title,
+        detail: answer.detail,
+        requestId: request.id,
+        actions: waysOn(answer, kind, request.context?.facts.origin ?? ''),
+      },
+      config.pages,
+    )
     return { headers: { ...headers, ...page.headers }, body: page.html }
   }
 
@@ -51,7 +63,8 @@ export function createAnswers(config: Config, cookies: Cookies): Answers {
       if (request.context !== null) request.context.verdict = answer.code
       const { headers, body } = render(request, answer)
       // While a request is being passed on, Fastify has handed its answer over.
-      if (reply.sent) reply.raw.writeHead(answer.status, { ...headers, 'content-length': Buffer.byteLength(body) }).end(body)
+      if (reply.sent)
+        reply.raw.writeHead(answer.status, { ...headers, 'content-length': Buffer.byteLength(body) }).end(body)
       else void reply.code(answer.status).headers(headers).serializer(String).send(body)
       return reply
     },
@@ -67,13 +80,23 @@ export function kindOf(request: FastifyRequest, config: Config): RequestKind {
 
 function problemOf({ status, code, title, detail, loginUrl }: Answer, requestId: string): Record<string, unknown> {
   return {
-    type: 'about:blank', title, status, code, detail, request_id: requestId, ...(loginUrl === undefined ? {} : { login_url: loginUrl }),
+    type: 'about:blank',
+    title,
+    status,
+    code,
+    detail,
+    request_id: requestId,
+    ...(loginUrl === undefined ? {} : { login_url: loginUrl }),
   }
 }
 
 function waysOn(answer: Answer, kind: RequestKind, origin: string): Action[] {
   if (answer.loginUrl !== undefined) return [{ label: 'Sign in', href: answer.loginUrl, top: kind === 'frame' }]
-  if (answer.status >= 500 && kind === 'navigation') return [{ label: 'Try again', href: '' }, { label: 'Start page', href: `${origin}/` }]
+  if (answer.status >= 500 && kind === 'navigation')
+    return [
+      { label: 'Try again', href: '' },
+      { label: 'Start page', href: `${origin}/` },
+    ]
   return [{ label: 'Start page', href: `${origin}/` }]
 }
 
@@ -81,7 +104,10 @@ function waysOn(answer: Answer, kind: RequestKind, origin: string): Action[] {
 export function answerFor(fault: Fault): Answer {
   const { title } = faults[fault.code]
   return {
-    status: fault.status, code: fault.code, title, detail: fault.detail,
+    status: fault.status,
+    code: fault.code,
+    title,
+    detail: fault.detail,
     ...(fault.retryAfter === null ? {} : { retryAfter: fault.retryAfter }),
   }
 }
@@ -102,7 +128,12 @@ export function handleFailures(app: FastifyInstance, answers: Answers): void {
 function asFault(error: FastifyError | Fault): Fault {
   if (error instanceof Fault) return error
   const status = 'statusCode' in error ? error.statusCode : undefined
-  const byStatus: Record<number, FaultCode> = { 413: 'payload_too_large', 404: 'not_found', 405: 'method_not_allowed', 429: 'rate_limited' }
+  const byStatus: Record<number, FaultCode> = {
+    413: 'payload_too_large',
+    404: 'not_found',
+    405: 'method_not_allowed',
+    429: 'rate_limited',
+  }
   const code = byStatus[status ?? 500] ?? (status !== undefined && status < 500 ? 'bad_request' : 'internal_error')
   return new Fault(code, { cause: error })
 }
@@ -120,15 +151,30 @@ export function answerParserError(error: Error & { code?: string }, socket: Sock
     return
   }
   const status = { HPE_HEADER_OVERFLOW: 431, ERR_HTTP_REQUEST_TIMEOUT: 408 }[error.code ?? ''] ?? 400
-  setTimeout(() => { socket.destroy() }, LAST_WORDS).unref()
+  setTimeout(() => {
+    socket.destroy()
+  }, LAST_WORDS).unref()
   socket.end(rawProblem(status, 'bad_request', faults.bad_request.title, faults.bad_request.detail))
 }
 
 /** A complete HTTP/1.1 answer with a problem, for a connection that never becomes a request. */
-export function rawProblem(status: number, code: FaultCode, title: string, detail: string, more: readonly string[] = []): string {
+export function rawProblem(
+  status: number,
+  code: FaultCode,
+  title: string,
+  detail: string,
+  more: readonly string[] = [],
+): string {
   const body = JSON.stringify({ type: 'about:blank', title, status, code, detail })
   return [
-    `HTTP/1.1 ${status} ${STATUS_CODES[status] ?? ''}`, 'Content-Type: application/problem+json', `Content-Length: ${Buffer.byteLength(body)}`,
-    `Gatehouse: ${code}`, 'Cache-Control: no-store', ...more, 'Connection: close', '', body,
+    `HTTP/1.1 ${status} ${STATUS_CODES[status] ?? ''}`,
+    'Content-Type: application/problem+json',
+    `Content-Length: ${Buffer.byteLength(body)}`,
+    `Gatehouse: ${code}`,
+    'Cache-Control: no-store',
+    ...more,
+    'Connection: close',
+    '',
+    body,
   ].join('\r\n')
 }

@@ -13,25 +13,39 @@ const UPPER = '€\u0081‚ƒ„…†‡ˆ‰Š‹Œ\u008dŽ\u008f\u0090‘’�
 
 /** Reads a form's body, urlencoded or multipart; `null` when it has files. Rejects when it can't be read. */
 export async function readFormFields(body: Buffer, contentType: string): Promise<FormFields | null> {
-  return /^application\/x-www-form-urlencoded/i.test(contentType) ? readUrlencoded(body) : readMultipart(body, contentType)
+  return /^application\/x-www-form-urlencoded/i.test(contentType)
+    ? readUrlencoded(body)
+    : readMultipart(body, contentType)
 }
 
 function readUrlencoded(body: Buffer): FormFields {
-  const pairs = body.toString('latin1').split('&').filter((pair) => pair !== '').map((pair) => {
-    const at = pair.indexOf('=')
-    return [bytesOf(at === -1 ? pair : pair.slice(0, at)), bytesOf(at === -1 ? '' : pair.slice(at + 1))] as const
-  })
+  const pairs = body
+    .toString('latin1')
+    .split('&')
+    .filter((pair) => pair !== '')
+    .map((pair) => {
+      const at = pair.indexOf('=')
+      return [bytesOf(at === -1 ? pair : pair.slice(0, at)), bytesOf(at === -1 ? '' : pair.slice(at + 1))] as const
+    })
   const unicode = pairs.every((pair) => pair.every((bytes) => isUtf8(bytes)))
   const text = unicode ? (bytes: Buffer) => bytes.toString('utf8') : fromWindows1252
-  return { fields: pairs.map(([name, value]) => [text(name), text(value)]), charset: unicode ? 'utf-8' : 'windows-1252' }
+  return {
+    fields: pairs.map(([name, value]) => [text(name), text(value)]),
+    charset: unicode ? 'utf-8' : 'windows-1252',
+  }
 }
 
 async function readMultipart(body: Buffer, contentType: string): Promise<FormFields | null> {
   const unicode = isUtf8(body)
   const readable = unicode ? body : Buffer.from(fromWindows1252(body), 'utf8')
-  const data = [...await new Response(new Uint8Array(readable), { headers: { 'content-type': contentType } }).formData()]
+  const data = [
+    ...(await new Response(new Uint8Array(readable), { headers: { 'content-type': contentType } }).formData()),
+  ]
   if (data.some(([, value]) => isFile(value))) return null
-  return { fields: data.map(([name, value]) => [name, typeof value === 'string' ? value : null]), charset: unicode ? 'utf-8' : 'windows-1252' }
+  return {
+    fields: data.map(([name, value]) => [name, typeof value === 'string' ? value : null]),
+    charset: unicode ? 'utf-8' : 'windows-1252',
+  }
 }
 
 /** A file field that was left empty is sent as a nameless empty file, which is none. */
@@ -41,7 +55,9 @@ function isFile(value: string | File): boolean {
 
 /** The bytes behind a percent-encoded name or value (URL standard, section 5.1). */
 function bytesOf(encoded: string): Buffer {
-  const plain = encoded.replaceAll('+', ' ').replace(/%([0-9a-f]{2})/gi, (_all, hex: string) => String.fromCharCode(Number.parseInt(hex, 16)))
+  const plain = encoded
+    .replaceAll('+', ' ')
+    .replace(/%([0-9a-f]{2})/gi, (_all, hex: string) => String.fromCharCode(Number.parseInt(hex, 16)))
   return Buffer.from(plain, 'latin1')
 }
 

@@ -9,14 +9,24 @@ import { countedAs, type Counts } from './counts.ts'
 export type Limits = { readonly [name in keyof Config['rateLimit']]: onRequestHookHandler[] }
 
 /** Sets up the rate limits, counted per client address; who is over one gets 429 `rate_limited` with Retry-After. */
-export async function createLimits(app: FastifyInstance, settings: Config['rateLimit'], counts: Counts): Promise<Limits> {
+export async function createLimits(
+  app: FastifyInstance,
+  settings: Config['rateLimit'],
+  counts: Counts,
+): Promise<Limits> {
   await app.register(rateLimit, {
     global: false,
     store: storeOf(counts),
     keyGenerator: (request) => countedAs(request.context?.facts.client.address ?? request.ip),
-    addHeaders: { 'x-ratelimit-limit': false, 'x-ratelimit-remaining': false, 'x-ratelimit-reset': false, 'retry-after': false },
+    addHeaders: {
+      'x-ratelimit-limit': false,
+      'x-ratelimit-remaining': false,
+      'x-ratelimit-reset': false,
+      'retry-after': false,
+    },
     addHeadersOnExceeding: { 'x-ratelimit-limit': false, 'x-ratelimit-remaining': false, 'x-ratelimit-reset': false },
-    errorResponseBuilder: (_request, context) => new Fault('rate_limited', { retryAfter: Math.max(1, Math.ceil(context.ttl / 1000)) }),
+    errorResponseBuilder: (_request, context) =>
+      new Fault('rate_limited', { retryAfter: Math.max(1, Math.ceil(context.ttl / 1000)) }),
   })
   const hooks = (name: keyof Limits): onRequestHookHandler[] => {
     const limit = settings[name]
@@ -35,7 +45,9 @@ function storeOf(counts: Counts): FastifyRateLimitStoreCtor {
     }
 
     incr(address: string, callback: (error: null, count: Count) => void, window: number): void {
-      const count = async (): Promise<void> => { callback(null, await counts.add(`${this.#limit} ${window} ${address}`, window)) }
+      const count = async (): Promise<void> => {
+        callback(null, await counts.add(`${this.#limit} ${window} ${address}`, window))
+      }
       void count()
     }
 

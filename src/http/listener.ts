@@ -1,6 +1,13 @@
 import { lookup } from 'node:dns/promises'
 import { once } from 'node:events'
-import { createServer as createHttpServer, ServerResponse, type IncomingMessage, type RequestListener, type Server, type ServerOptions } from 'node:http'
+import {
+  createServer as createHttpServer,
+  ServerResponse,
+  type IncomingMessage,
+  type RequestListener,
+  type Server,
+  type ServerOptions,
+} from 'node:http'
 import { createServer as createHttpsServer } from 'node:https'
 import { Server as NetServer, createServer as createNetServer, type AddressInfo, type Socket } from 'node:net'
 import { Server as TlsServer } from 'node:tls'
@@ -58,8 +65,10 @@ export function createListener(tls: Config['tls'], route: RequestListener, log: 
     requestTimeout: 0,
     keepAliveTimeout: KEEP_ALIVE,
   }
-  const server: Server = tls === null ? createHttpServer(options)
-    : createHttpsServer({ ...options, ...pairOf(tls), handshakeTimeout: HEAD_WITHIN })
+  const server: Server =
+    tls === null
+      ? createHttpServer(options)
+      : createHttpsServer({ ...options, ...pairOf(tls), handshakeTimeout: HEAD_WITHIN })
   server.maxConnections = MAX_CONNECTIONS
   /** Every connection, and of those that speak HTTP by now what they have asked for last. */
   const sockets = new Set<Socket>()
@@ -80,18 +89,26 @@ export function createListener(tls: Config['tls'], route: RequestListener, log: 
   }
   server.on('connection', (socket: Socket) => {
     sockets.add(socket)
-    socket.once('close', () => { sockets.delete(socket) })
+    socket.once('close', () => {
+      sockets.delete(socket)
+    })
   })
   server.on(tls === null ? 'connection' : 'secureConnection', (socket: Socket) => {
     speaking.set(socket, null)
-    socket.once('close', () => { speaking.delete(socket) })
+    socket.once('close', () => {
+      speaking.delete(socket)
+    })
   })
   server.on('request', serve)
-  server.on('clientError', (error: Error, socket: Socket) => { answerParserError(error, socket) })
+  server.on('clientError', (error: Error, socket: Socket) => {
+    answerParserError(error, socket)
+  })
   routeExpectations(server)
   server.on('connect', (_request, socket: Socket) => {
     // Node takes its own listener away: a reset would end the process.
-    socket.on('error', () => { socket.destroy() })
+    socket.on('error', () => {
+      socket.destroy()
+    })
     socket.end(rawProblem(405, 'method_not_allowed', faults.method_not_allowed.title, faults.method_not_allowed.detail))
   })
   routeUpgrades(server, serve)
@@ -109,10 +126,12 @@ export function createListener(tls: Config['tls'], route: RequestListener, log: 
   async function close(): Promise<void> {
     endAfterAnswer()
     // The server's own would close idle connections at once, also the one that a request is just arriving on.
-    const closed = [server, ...others].filter(({ listening }) => listening).map(async (one) => {
-      NetServer.prototype.close.call(one)
-      await once(one, 'close')
-    })
+    const closed = [server, ...others]
+      .filter(({ listening }) => listening)
+      .map(async (one) => {
+        NetServer.prototype.close.call(one)
+        await once(one, 'close')
+      })
     const done = Promise.all(closed)
     const over = new AbortController()
     void done.then(() => {
@@ -138,9 +157,17 @@ export function createListener(tls: Config['tls'], route: RequestListener, log: 
       if (first === null || typeof first === 'string') return
       for (const { address } of await lookup('localhost', { all: true })) {
         if (address === first.address) continue
-        const other = createNetServer((socket) => { server.emit('connection', socket) })
+        const other = createNetServer((socket) => {
+          server.emit('connection', socket)
+        })
         // A name may stand for an address that this machine does not have.
-        if (await bind(other, { host: address, port: first.port }).then(() => true, () => false)) others.push(other)
+        if (
+          await bind(other, { host: address, port: first.port }).then(
+            () => true,
+            () => false,
+          )
+        )
+          others.push(other)
       }
     },
     address: () => server.address(),
@@ -148,12 +175,14 @@ export function createListener(tls: Config['tls'], route: RequestListener, log: 
       if (server instanceof TlsServer) server.setSecureContext(pairOf(pair))
     },
     drain: endAfterAnswer,
-    close: () => closing ??= close(),
-    cut() { for (const socket of sockets) socket.destroy() },
+    close: () => (closing ??= close()),
+    cut() {
+      for (const socket of sockets) socket.destroy()
+    },
   }
 }
 
-function pairOf({ certFile, keyFile }: NonNullable<Config['tls']>): { cert: Buffer, key: Buffer } {
+function pairOf({ certFile, keyFile }: NonNullable<Config['tls']>): { cert: Buffer; key: Buffer } {
   return { cert: certFile.content, key: keyFile.content }
 }
 
@@ -170,7 +199,11 @@ function giveUpOnSlowBodies(speaking: ReadonlyMap<Socket, IncomingMessage | null
       if (asked === null || asked.complete) continue
       const isSilent = read.get(socket) === socket.bytesRead && asked.readableLength === 0
       read.set(socket, socket.bytesRead)
-      if (isSilent) answerParserError(Object.assign(new Error('the body does not come'), { code: 'ERR_HTTP_REQUEST_TIMEOUT' }), socket)
+      if (isSilent)
+        answerParserError(
+          Object.assign(new Error('the body does not come'), { code: 'ERR_HTTP_REQUEST_TIMEOUT' }),
+          socket,
+        )
     }
   }, LOOK_FOR_SILENT).unref()
 }

@@ -19,7 +19,7 @@ export interface LoginState {
   /** The mark of the user whose page began a silent login: it must not become another user's. */
   readonly user: string | null
   /** The session that this browser had: not every callback comes with its cookie (SameSite). */
-  readonly before: { readonly id: string, readonly endsAt: number, readonly user: string } | null
+  readonly before: { readonly id: string; readonly endsAt: number; readonly user: string } | null
   /** It asks for more than that somebody is signed in: a prompt, an acr, an age, a scope. */
   readonly particular: boolean
   /** The step-up that it asks for, as `stepUpMark` names it. */
@@ -47,7 +47,7 @@ export function fingerprint(text: string): string {
 }
 
 /** A user as a state knows them. */
-export function userMark({ issuer, subject }: { readonly issuer: string, readonly subject: string }): string {
+export function userMark({ issuer, subject }: { readonly issuer: string; readonly subject: string }): string {
   return fingerprint(JSON.stringify([issuer, subject]))
 }
 
@@ -55,7 +55,7 @@ export function userMark({ issuer, subject }: { readonly issuer: string, readonl
  * The nonce and the PKCE code verifier (RFC 7636, section 4.1) of one login. They follow from the secret that only this
  * browser's cookie holds, so the state alone, wherever it is seen, redeems nothing.
  */
-export function loginSecrets(secret: string, stateId: string): { nonce: string, codeVerifier: string } {
+export function loginSecrets(secret: string, stateId: string): { nonce: string; codeVerifier: string } {
   const derive = (use: string): string => createHmac('sha256', secret).update(`${use} ${stateId}`).digest('base64url')
   return { nonce: derive('nonce'), codeVerifier: derive('code verifier') }
 }

@@ -24,13 +24,24 @@ export function observe(app: FastifyInstance, { config, log, metrics, tracing }:
     metrics.countRequest(context?.route?.series ?? '-', kind, verdict)
     if (log.isLevelEnabled('info')) log.info(accessLine(request, reply, verdict, tracing))
     if (context !== null && context.trace !== null) {
-      context.trace.end({ id: request.id, route: context.route?.path ?? ownRoute(request, config), kind, verdict, status: reply.raw.statusCode })
+      context.trace.end({
+        id: request.id,
+        route: context.route?.path ?? ownRoute(request, config),
+        kind,
+        verdict,
+        status: reply.raw.statusCode,
+      })
     }
     done()
   })
 }
 
-function accessLine(request: FastifyRequest, reply: FastifyReply, verdict: string, tracing: Tracing | null): Record<string, unknown> {
+function accessLine(
+  request: FastifyRequest,
+  reply: FastifyReply,
+  verdict: string,
+  tracing: Tracing | null,
+): Record<string, unknown> {
   const { context } = request
   const status = reply.raw.statusCode
   const line: Record<string, unknown> = {
@@ -46,7 +57,8 @@ function accessLine(request: FastifyRequest, reply: FastifyReply, verdict: strin
     client: context?.facts.client.address ?? request.socket.remoteAddress,
   }
   const { traceparent } = request.headers
-  if (tracing !== null || traceparent !== undefined) line['trace_id'] = context?.trace?.traceId ?? traceIdOf(traceparent) ?? undefined
+  if (tracing !== null || traceparent !== undefined)
+    line['trace_id'] = context?.trace?.traceId ?? traceIdOf(traceparent) ?? undefined
   if (!reply.raw.writableFinished && status !== 101) line['aborted'] = true
   return line
 }

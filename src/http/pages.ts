@@ -20,9 +20,15 @@ export interface Page {
 
 /** A way on: a link, a button that posts, or one that goes back to the page before. */
 export type Action =
-  | { readonly label: string, readonly href: string, readonly id?: string, readonly top?: boolean, readonly newTab?: boolean }
-  | { readonly label: string, readonly post: string, readonly fields: Readonly<Record<string, string>> }
-  | { readonly label: string, readonly back: true }
+  | {
+      readonly label: string
+      readonly href: string
+      readonly id?: string
+      readonly top?: boolean
+      readonly newTab?: boolean
+    }
+  | { readonly label: string; readonly post: string; readonly fields: Readonly<Record<string, string>> }
+  | { readonly label: string; readonly back: true }
 
 /** A page as it is sent. */
 export interface RenderedPage {
@@ -60,7 +66,9 @@ export function renderPage(page: Page, settings: Config['pages']): RenderedPage 
   const site = settings.title === null ? '' : `<p class="site">${escapeHtml(settings.title)}</p>`
   const logo = settings.logo === null ? '' : `<img src="${escapeHtml(settings.logo)}" alt="">`
   const detail = escapeHtml(texts[page.name] ?? page.detail)
-  const code = [page.script, page.actions.some((action) => 'back' in action) ? GO_BACK : undefined].filter((part) => part !== undefined).join(';')
+  const code = [page.script, page.actions.some((action) => 'back' in action) ? GO_BACK : undefined]
+    .filter((part) => part !== undefined)
+    .join(';')
   const script = code === '' ? '' : `<script nonce="${nonce}">${code}</script>`
   const buttons = page.actions.map((action) => renderAction(action, escapeHtml(buttonText(action.label, settings))))
   const actions = buttons.length === 0 ? '' : `<div class="actions">${buttons.join('')}</div>`
@@ -76,9 +84,13 @@ export function renderPage(page: Page, settings: Config['pages']): RenderedPage 
       'content-type': 'text/html; charset=utf-8',
       'cache-control': 'no-store',
       'content-security-policy': [
-        "default-src 'none'", `style-src 'nonce-${nonce}'`, script === '' ? "script-src 'none'" : `script-src 'nonce-${nonce}'`,
+        "default-src 'none'",
+        `style-src 'nonce-${nonce}'`,
+        script === '' ? "script-src 'none'" : `script-src 'nonce-${nonce}'`,
         settings.logo === null ? "img-src 'none'" : `img-src ${imageSource(settings.logo)}`,
-        `form-action ${["'self'", ...page.formTargets ?? []].join(' ')}`, "frame-ancestors 'self'", "base-uri 'none'",
+        `form-action ${["'self'", ...(page.formTargets ?? [])].join(' ')}`,
+        "frame-ancestors 'self'",
+        "base-uri 'none'",
       ].join('; '),
       'referrer-policy': 'same-origin',
       'x-content-type-options': 'nosniff',
@@ -93,7 +105,7 @@ export function buttonText(words: string, { texts }: Config['pages']): string {
 
 /** Where a form may lead whose redirects go on to other sites: a browser holds a form to its page's list through them as well. */
 export function anywhere(origin: string): string[] {
-  return ['https:', ...origin.startsWith('http:') ? ['http:'] : []]
+  return ['https:', ...(origin.startsWith('http:') ? ['http:'] : [])]
 }
 
 /** Text as HTML content or as a quoted attribute's value. */
@@ -103,7 +115,10 @@ export function escapeHtml(text: string): string {
 
 /** A value as a script literal: no `</script>`, no line separators. */
 export function scriptLiteral(value: unknown): string {
-  return JSON.stringify(value).replace(/[<>&\u2028\u2029]/g, (c) => `\\u${c.charCodeAt(0).toString(16).padStart(4, '0')}`)
+  return JSON.stringify(value).replace(
+    /[<>&\u2028\u2029]/g,
+    (c) => `\\u${c.charCodeAt(0).toString(16).padStart(4, '0')}`,
+  )
 }
 
 /** Without script there is no such button. */
@@ -113,10 +128,13 @@ function renderAction(action: Action, label: string): string {
   if ('back' in action) return `<button type="button" id="back" hidden>${label}</button>`
   if ('href' in action) {
     const id = action.id === undefined ? '' : ` id="${escapeHtml(action.id)}"`
-    const target = action.top === true ? ' target="_top"' : action.newTab === true ? ' target="_blank" rel="noopener"' : ''
+    const target =
+      action.top === true ? ' target="_top"' : action.newTab === true ? ' target="_blank" rel="noopener"' : ''
     return `<a${id} href="${escapeHtml(action.href)}"${target}>${label}</a>`
   }
-  const fields = Object.entries(action.fields).map(([name, value]) => `<input type="hidden" name="${escapeHtml(name)}" value="${escapeHtml(value)}">`)
+  const fields = Object.entries(action.fields).map(
+    ([name, value]) => `<input type="hidden" name="${escapeHtml(name)}" value="${escapeHtml(value)}">`,
+  )
   return `<form method="post" action="${escapeHtml(action.post)}">${fields.join('')}<button>${label}</button></form>`
 }
 

@@ -25,12 +25,19 @@ f.method="post";f.action=kept.action;f.enctype=kept.type;f.acceptCharset=kept.ch
 document.body.appendChild(f);kept.fields.forEach(function(p){var i=document.createElement(p[1]===null?"input":"textarea");
 if(p[1]===null)i.type="file";else i.value=p[1];i.name=p[0];all.appendChild(i)});HTMLFormElement.prototype.submit.call(f)}
 else document.querySelector("h1+p").textContent=${scriptLiteral(config.pages.texts['nothing_to_send'] ?? NOTHING_KEPT)}`
-  const page = renderPage({
-    name: 'posting_form', title: 'Sending your form', detail: 'You are signed in; your form is being sent.',
-    actions: [{ label: 'Start page', href: '/' }], requestId: request.id, script,
-    // The application may answer with a redirect, to whoever takes the money.
-    formTargets: anywhere(facts.origin),
-  }, config.pages)
+  const page = renderPage(
+    {
+      name: 'posting_form',
+      title: 'Sending your form',
+      detail: 'You are signed in; your form is being sent.',
+      actions: [{ label: 'Start page', href: '/' }],
+      requestId: request.id,
+      script,
+      // The application may answer with a redirect, to whoever takes the money.
+      formTargets: anywhere(facts.origin),
+    },
+    config.pages,
+  )
   contextOf(request).verdict = 'kept_form'
   return reply.headers(page.headers).send(page.html)
 }

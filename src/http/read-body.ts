@@ -15,7 +15,9 @@ export async function readBody(request: IncomingMessage, most: number, within: n
   }
   askForBody(request)
   const timer: { id?: NodeJS.Timeout } = {}
-  const late = new Promise<'late'>((resolve) => { timer.id = setTimeout(resolve, within, 'late').unref() })
+  const late = new Promise<'late'>((resolve) => {
+    timer.id = setTimeout(resolve, within, 'late').unref()
+  })
   try {
     const body = await collect(request.iterator({ destroyOnReturn: false }), most, late)
     if (body === null) dropRest(request)
@@ -32,7 +34,11 @@ async function collect(chunks: AsyncIterator<unknown>, most: number, late: Promi
   let size = 0
   for (;;) {
     const next = await Promise.race([chunks.next(), late])
-    if (next === 'late') throw new Fault('bad_request', { status: 408, detail: 'What you sent took too long to arrive. Go back and send it again.' })
+    if (next === 'late')
+      throw new Fault('bad_request', {
+        status: 408,
+        detail: 'What you sent took too long to arrive. Go back and send it again.',
+      })
     if (next.done === true) return Buffer.concat(kept)
     if (!Buffer.isBuffer(next.value)) throw new Fault('bad_request')
     size += next.value.length

@@ -4,7 +4,11 @@ import type { Store } from '../store/store.ts'
 /** Whether this gateway can serve, and what keeps it from that. */
 export interface Readiness {
   readonly ready: boolean
-  readonly checks: { readonly provider: 'ok' | 'unavailable', readonly store: 'ok' | 'unavailable', readonly draining: boolean }
+  readonly checks: {
+    readonly provider: 'ok' | 'unavailable'
+    readonly store: 'ok' | 'unavailable'
+    readonly draining: boolean
+  }
 }
 
 interface Parts {
@@ -20,16 +24,30 @@ const STORE_WITHIN = 2_000
 export function createReadiness({ provider, store, isDraining }: Parts): () => Promise<Readiness> {
   return async () => {
     const draining = isDraining()
-    const checks = { provider: provider.peek() === null ? 'unavailable' : 'ok', store: await answers(store) ? 'ok' : 'unavailable', draining } as const
+    const checks = {
+      provider: provider.peek() === null ? 'unavailable' : 'ok',
+      store: (await answers(store)) ? 'ok' : 'unavailable',
+      draining,
+    } as const
     return { ready: checks.provider === 'ok' && checks.store === 'ok' && !draining, checks }
   }
 }
 
 async function answers(store: Parts['store']): Promise<boolean> {
   let timer: NodeJS.Timeout | undefined
-  const late = new Promise<false>((resolve) => { timer = setTimeout(() => { resolve(false) }, STORE_WITHIN) })
+  const late = new Promise<false>((resolve) => {
+    timer = setTimeout(() => {
+      resolve(false)
+    }, STORE_WITHIN)
+  })
   try {
-    return await Promise.race([store.ping().then(() => true, () => false), late])
+    return await Promise.race([
+      store.ping().then(
+        () => true,
+        () => false,
+      ),
+      late,
+    ])
   } finally {
     clearTimeout(timer)
   }

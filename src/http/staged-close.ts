@@ -13,7 +13,11 @@ export function hasBody({ headers }: IncomingMessage): boolean {
 
 /** Reads what is left of a body, for nobody, however much of it has been read in another way. */
 export function dropRest(request: IncomingMessage): void {
-  const drop = (): void => { while (request.read() !== null) { /* It is for nobody. */ } }
+  const drop = (): void => {
+    while (request.read() !== null) {
+      /* It is for nobody. */
+    }
+  }
   request.on('readable', drop)
   drop()
 }
@@ -30,7 +34,9 @@ export function closeInStages(request: IncomingMessage): void {
       Socket.prototype.destroySoon.call(socket)
       return
     }
-    const close = (): void => { socket.destroy() }
+    const close = (): void => {
+      socket.destroy()
+    }
     socket.end()
     request.once('end', close)
     socket.setTimeout(LINGER, close)

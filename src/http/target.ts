@@ -4,12 +4,14 @@ import { unreadable } from '../gate/readings.ts'
 /** A request target that has been looked at. */
 export type Target =
   /** As sent, byte for byte; `query` with its `?`, or nothing; `origin` is that of an absolute target. */
-  | { readonly ok: true, readonly path: string, readonly query: string, readonly origin: string | null }
-  | { readonly ok: false, readonly problem: string }
+  | { readonly ok: true; readonly path: string; readonly query: string; readonly origin: string | null }
+  | { readonly ok: false; readonly problem: string }
 
 const kTarget = Symbol('target')
 
-interface Looked extends IncomingMessage { [kTarget]?: Target }
+interface Looked extends IncomingMessage {
+  [kTarget]?: Target
+}
 
 /**
  * Looks at the raw request target before anything routes on it, keeps the result with the request, and returns what may
@@ -39,7 +41,7 @@ export function readTarget(raw: string, origins: readonly string[]): Target {
   return problem === null ? { ok: true, path, query, origin } : { ok: false, problem }
 }
 
-function fromAbsolute(raw: string, origins: readonly string[]): { rest: string, origin: string } | null {
+function fromAbsolute(raw: string, origins: readonly string[]): { rest: string; origin: string } | null {
   const [, scheme, authority, rest] = /^(https?):\/\/([^/?#\\]*)(.*)$/is.exec(raw) ?? []
   if (scheme === undefined || authority === undefined || rest === undefined) return null
   const asked = `${scheme}://${authority}`

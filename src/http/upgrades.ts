@@ -13,7 +13,9 @@ export interface Upgrade {
   take(): void
 }
 
-interface Upgrading extends IncomingMessage { [kUpgrade]?: Upgrade }
+interface Upgrading extends IncomingMessage {
+  [kUpgrade]?: Upgrade
+}
 
 /**
  * A request as the server makes it. Only for a WebSocket does the connection change its protocol: one that asks for
@@ -47,9 +49,13 @@ export function routeUpgrades(server: Server, route: RequestListener): void {
       return
     }
     if (head.length > 0) socket.unshift(head)
-    const gone = (): void => { socket.destroy() }
+    const gone = (): void => {
+      socket.destroy()
+    }
     // Only who reads learns that the client has gone; what it may have sent already is not touched.
-    const watch = (): void => { if (socket.readableLength === 0) socket.read() }
+    const watch = (): void => {
+      if (socket.readableLength === 0) socket.read()
+    }
     const refused = (): void => {
       socket.off('readable', watch)
       socket.end()

@@ -19,7 +19,10 @@ const TYPES = new Set(['at+jwt', 'application/at+jwt', 'jwt'])
 const MAX_KEPT = 5_000
 const TOLERANCE = 30
 
-interface Verified { readonly claims: Claims, readonly expiresAt: number }
+interface Verified {
+  readonly claims: Claims
+  readonly expiresAt: number
+}
 
 /** Makes the verifier; a token is verified once, then remembered until it expires. */
 export function createAccessTokens(provider: Provider): AccessTokens {
@@ -27,19 +30,25 @@ export function createAccessTokens(provider: Provider): AccessTokens {
 
   return {
     async verify(token, audiences, now) {
-      const name = createHash('sha256').update(JSON.stringify([token, audiences])).digest('base64url')
+      const name = createHash('sha256')
+        .update(JSON.stringify([token, audiences]))
+        .digest('base64url')
       const known = verified.get(name)
       if (known !== undefined && now < known.expiresAt) return known.claims
       if (!TYPES.has(typeOf(token))) return null
       const { configuration, keys } = await provider.discovered()
       try {
         const claims = await keys.verify(token, {
-          issuer: configuration.serverMetadata().issuer, audience: [...audiences], clockTolerance: TOLERANCE, requiredClaims: ['exp', 'sub'],
+          issuer: configuration.serverMetadata().issuer,
+          audience: [...audiences],
+          clockTolerance: TOLERANCE,
+          requiredClaims: ['exp', 'sub'],
           currentDate: new Date(now),
         })
         // Bound to a key that only its client can show (RFC 7800): whoever just brings it may have stolen it.
         if ('cnf' in claims) return null
-        if (typeof claims.exp !== 'number' || isForOtherUse(claims, typeOf(token), provider.settings.clientId)) return null
+        if (typeof claims.exp !== 'number' || isForOtherUse(claims, typeOf(token), provider.settings.clientId))
+          return null
         verified.set(name, { claims, expiresAt: claims.exp * 1000 })
         return claims
       } catch (error) {

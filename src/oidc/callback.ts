@@ -46,22 +46,32 @@ export async function redeemCode(provider: Provider, url: URL, checks: LoginChec
     requireAcr(checks.acrValues, idTokenClaims.acr)
     return { issuer: idTokenClaims.iss, idToken, idTokenClaims, claims, tokens: toTokenSet(response, now) }
   } catch (error) {
-    throw checks.maxAge !== null && isTooOld(error) ? notDelivered(`asked for max_age ${checks.maxAge}, the login is older or of no known age`) : toLoginFault(error)
+    throw checks.maxAge !== null && isTooOld(error)
+      ? notDelivered(`asked for max_age ${checks.maxAge}, the login is older or of no known age`)
+      : toLoginFault(error)
   }
 }
 
 function requireAcr(wanted: readonly string[] | null, got: unknown): void {
   if (wanted === null || (typeof got === 'string' && wanted.includes(got))) return
-  throw notDelivered(`asked for acr ${wanted.join(' or ')}, the ID token says ${typeof got === 'string' ? got : 'nothing'}`)
+  throw notDelivered(
+    `asked for acr ${wanted.join(' or ')}, the ID token says ${typeof got === 'string' ? got : 'nothing'}`,
+  )
 }
 
 /** What the library says of an `auth_time` that is missing or too long ago (OpenID Connect Core 1.0, section 3.1.3.7). */
 function isTooOld(error: unknown): boolean {
-  return error instanceof ClientError && /auth_time|End-User authentication/.test(`${error.message} ${error.cause instanceof Error ? error.cause.message : ''}`)
+  return (
+    error instanceof ClientError &&
+    /auth_time|End-User authentication/.test(
+      `${error.message} ${error.cause instanceof Error ? error.cause.message : ''}`,
+    )
+  )
 }
 
 function notDelivered(what: string): Fault {
   return new Fault('login_failed', {
-    cause: new Error(what), detail: 'This page asks for a stronger or more recent sign-in, and the sign-in service did not provide it.',
+    cause: new Error(what),
+    detail: 'This page asks for a stronger or more recent sign-in, and the sign-in service did not provide it.',
   })
 }

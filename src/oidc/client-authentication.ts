@@ -1,31 +1,45 @@
 import { createPrivateKey, type KeyObject } from 'node:crypto'
 import { importJWK } from 'jose'
-import { ClientSecretBasic, ClientSecretPost, None, PrivateKeyJwt, type ClientAuth, type ServerMetadata } from 'openid-client'
+import {
+  ClientSecretBasic,
+  ClientSecretPost,
+  None,
+  PrivateKeyJwt,
+  type ClientAuth,
+  type ServerMetadata,
+} from 'openid-client'
 import type { Config } from '../config/schema.ts'
 
-const EC_ALGORITHMS: Record<string, string> = { 'prime256v1': 'ES256', 'secp384r1': 'ES384', 'secp521r1': 'ES512' }
+const EC_ALGORITHMS: Record<string, string> = { prime256v1: 'ES256', secp384r1: 'ES384', secp521r1: 'ES512' }
 
 /** How the client proves itself at the token endpoint (RFC 6749, section 2.3; RFC 7523), given what the provider announces. */
 export async function clientAuthentication(provider: Config['provider'], server: ServerMetadata): Promise<ClientAuth> {
   switch (resolveMethod(provider, server)) {
-    case 'none': return None()
-    case 'client_secret_basic': return ClientSecretBasic(provider.clientSecret ?? '')
-    case 'client_secret_post': return ClientSecretPost(provider.clientSecret ?? '')
-    case 'private_key_jwt': return privateKeyJwt(provider.privateKey ?? '', server)
+    case 'none':
+      return None()
+    case 'client_secret_basic':
+      return ClientSecretBasic(provider.clientSecret ?? '')
+    case 'client_secret_post':
+      return ClientSecretPost(provider.clientSecret ?? '')
+    case 'private_key_jwt':
+      return privateKeyJwt(provider.privateKey ?? '', server)
   }
 }
 
 function resolveMethod({ clientAuthentication: method, privateKey }: Config['provider'], server: ServerMetadata) {
   if (method !== 'auto') return method
   if (privateKey !== null) return 'private_key_jwt'
-  return server.token_endpoint_auth_methods_supported?.includes('client_secret_post') ? 'client_secret_post' : 'client_secret_basic'
+  return server.token_endpoint_auth_methods_supported?.includes('client_secret_post')
+    ? 'client_secret_post'
+    : 'client_secret_basic'
 }
 
 async function privateKeyJwt(text: string, server: ServerMetadata): Promise<ClientAuth> {
   const key = createPrivateKey(text)
   const announced = server.token_endpoint_auth_signing_alg_values_supported
   const imported = await importJWK(key.export({ format: 'jwk' }), algorithmOf(key, announced))
-  if (imported instanceof Uint8Array) throw new TypeError('provider.privateKey must be an RSA, EC or Ed25519 private key')
+  if (imported instanceof Uint8Array)
+    throw new TypeError('provider.privateKey must be an RSA, EC or Ed25519 private key')
   return PrivateKeyJwt(imported)
 }
 

@@ -10,7 +10,7 @@ import { toTokenSet, type Claims, type TokenSet } from './token-set.ts'
 export interface RefreshResult {
   readonly tokens: TokenSet
   /** `null` when the answer had no new ID token. */
-  readonly identity: { readonly idToken: string, readonly idTokenClaims: IDToken } | null
+  readonly identity: { readonly idToken: string; readonly idTokenClaims: IDToken } | null
   /** `null` where they stay as they were. */
   readonly claims: Claims | null
 }
@@ -33,20 +33,33 @@ interface Previous {
  * Redeems a session's refresh token (RFC 6749, section 6; OpenID Connect Core 1.0, section 12). Rejects with what
  * `refusalOf` reads, or with `ForeignIdentity`.
  */
-export async function refreshTokens(provider: Provider, previous: Previous, now: number, log: Log): Promise<RefreshResult> {
+export async function refreshTokens(
+  provider: Provider,
+  previous: Previous,
+  now: number,
+  log: Log,
+): Promise<RefreshResult> {
   const found = await provider.discovered()
   const { refreshToken } = previous.tokens
   if (refreshToken === null) throw new Error('the session has no refresh token')
   const response = await refreshTokenGrant(found.configuration, refreshToken)
   const tokens = toTokenSet(response, now, previous.tokens)
   const idTokenClaims = response.claims()
-  const identity = response.id_token === undefined || idTokenClaims === undefined ? null : { idToken: response.id_token, idTokenClaims }
-  if (identity !== null && (identity.idTokenClaims.sub !== previous.subject || identity.idTokenClaims.iss !== previous.issuer)) {
+  const identity =
+    response.id_token === undefined || idTokenClaims === undefined
+      ? null
+      : { idToken: response.id_token, idTokenClaims }
+  if (
+    identity !== null &&
+    (identity.idTokenClaims.sub !== previous.subject || identity.idTokenClaims.iss !== previous.issuer)
+  ) {
     throw new ForeignIdentity('the refreshed ID token names another issuer or sub')
   }
   try {
-    const fresh = identity === null ? await freshUserInfo(provider, found, previous, response.access_token)
-      : await verifiedClaims(provider, found, { ...identity, accessToken: response.access_token })
+    const fresh =
+      identity === null
+        ? await freshUserInfo(provider, found, previous, response.access_token)
+        : await verifiedClaims(provider, found, { ...identity, accessToken: response.access_token })
     return { tokens, identity, claims: fresh === null ? null : withLogin(previous.claims, fresh) }
   } catch (error) {
     // The old refresh token may be spent already: what can't be verified must not cost the new one.
@@ -56,7 +69,12 @@ export async function refreshTokens(provider: Provider, previous: Previous, now:
 }
 
 /** Without a new ID token the old one still counts, and the userinfo endpoint has the news. */
-async function freshUserInfo(provider: Provider, found: Discovered, { idToken, subject }: Previous, accessToken: string): Promise<Claims | null> {
+async function freshUserInfo(
+  provider: Provider,
+  found: Discovered,
+  { idToken, subject }: Previous,
+  accessToken: string,
+): Promise<Claims | null> {
   if (!provider.settings.userinfo) return null
   const userinfo = await fetchUserInfo(found.configuration, accessToken, subject)
   const signed: Claims = decodeJwt(idToken)
@@ -64,5 +82,8 @@ async function freshUserInfo(provider: Provider, found: Discovered, { idToken, s
 }
 
 function withLogin(before: Claims, fresh: Claims): Claims {
-  return { ...Object.fromEntries(OF_THE_LOGIN.flatMap((name) => (name in before ? [[name, before[name]]] : []))), ...fresh }
+  return {
+    ...Object.fromEntries(OF_THE_LOGIN.flatMap((name) => (name in before ? [[name, before[name]]] : []))),
+    ...fresh,
+  }
 }

@@ -23,7 +23,8 @@ export function createSigningKeys(jwksUri: string, fetch: CustomFetch, timeout: 
   const keySet = createRemoteJWKSet(new URL(jwksUri), {
     async [customFetch](url, options) {
       const answer = await fetch(url, { ...options, body: undefined, headers: Object.fromEntries(options.headers) })
-      if (answer.status >= 500 || answer.status === 429) throw new KeysUnavailable(`the key set’s address answers ${answer.status}`)
+      if (answer.status >= 500 || answer.status === 429)
+        throw new KeysUnavailable(`the key set’s address answers ${answer.status}`)
       return answer
     },
     timeoutDuration: timeout,
@@ -54,8 +55,9 @@ export function createSigningKeys(jwksUri: string, fetch: CustomFetch, timeout: 
       try {
         return (await jwtVerify(jwt, keySet, options)).payload
       } catch (error) {
-        const worthAnother = error instanceof errors.JWKSNoMatchingKey || error instanceof errors.JWSSignatureVerificationFailed
-        if (!worthAnother || !await searched(before, now)) throw error
+        const worthAnother =
+          error instanceof errors.JWKSNoMatchingKey || error instanceof errors.JWSSignatureVerificationFailed
+        if (!worthAnother || !(await searched(before, now))) throw error
         return (await jwtVerify(jwt, keySet, options)).payload
       }
     },

@@ -46,10 +46,14 @@ export async function authorizationUrl(provider: Provider, request: LoginRequest
   add('acr_values', request.acrValues)
   add('max_age', request.maxAge)
   add('claims', request.claims)
-  const pushed = settings.pushedAuthorization === 'on'
-    || (settings.pushedAuthorization === 'auto' && configuration.serverMetadata().pushed_authorization_request_endpoint !== undefined)
+  const pushed =
+    settings.pushedAuthorization === 'on' ||
+    (settings.pushedAuthorization === 'auto' &&
+      configuration.serverMetadata().pushed_authorization_request_endpoint !== undefined)
   try {
-    return pushed ? await buildAuthorizationUrlWithPAR(configuration, parameters) : buildAuthorizationUrl(configuration, parameters)
+    return pushed
+      ? await buildAuthorizationUrlWithPAR(configuration, parameters)
+      : buildAuthorizationUrl(configuration, parameters)
   } catch (error) {
     throw toLoginFault(error)
   }

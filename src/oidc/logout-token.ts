@@ -28,20 +28,31 @@ export async function readLogoutToken(provider: Provider, token: string): Promis
   const { issuer } = configuration.serverMetadata()
   try {
     const claims = await keys.verify(token, {
-      issuer, audience: provider.settings.clientId, maxTokenAge: MAX_AGE, clockTolerance: TOLERANCE, requiredClaims: ['iat', 'jti', 'events'],
+      issuer,
+      audience: provider.settings.clientId,
+      maxTokenAge: MAX_AGE,
+      clockTolerance: TOLERANCE,
+      requiredClaims: ['iat', 'jti', 'events'],
     })
     const { iat, jti, sub, sid, events } = claims
     const [head = ''] = token.split('.')
     const header: unknown = JSON.parse(Buffer.from(head, 'base64url').toString('utf8'))
-    const type = typeof header === 'object' && header !== null && 'typ' in header ? String(header.typ).toLowerCase() : 'jwt'
+    const type =
+      typeof header === 'object' && header !== null && 'typ' in header ? String(header.typ).toLowerCase() : 'jwt'
     if (!TYPES.has(type)) throw new Error(`typ is ${type}`)
     if ('nonce' in claims) throw new Error('it has a nonce')
-    if (typeof events !== 'object' || events === null || !isObject(Object.entries(events).find(([name]) => name === EVENT)?.[1])) {
+    if (
+      typeof events !== 'object' ||
+      events === null ||
+      !isObject(Object.entries(events).find(([name]) => name === EVENT)?.[1])
+    ) {
       throw new Error('it is not about a back-channel logout')
     }
     if (typeof sub !== 'string' && typeof sid !== 'string') throw new Error('it names neither sub nor sid')
-    if (typeof iat !== 'number' || typeof jti !== 'string' || jti === '') throw new Error('iat or jti is not of its type')
-    if ([jti, sub, sid].some((name) => typeof name === 'string' && name.length > MAX_NAME)) throw new Error('jti, sub or sid is too long')
+    if (typeof iat !== 'number' || typeof jti !== 'string' || jti === '')
+      throw new Error('iat or jti is not of its type')
+    if ([jti, sub, sid].some((name) => typeof name === 'string' && name.length > MAX_NAME))
+      throw new Error('jti, sub or sid is too long')
     return { issuer, jti, subject: typeof sub === 'string' ? sub : null, sid: typeof sid === 'string' ? sid : null }
   } catch (error) {
     if (isUnreachable(error)) throw new Fault('provider_unavailable', { cause: error })

@@ -11,7 +11,10 @@ export interface ObservedCalls {
 }
 
 const ENDPOINTS = [
-  ['jwks_uri', 'keys'], ['token_endpoint', 'token'], ['userinfo_endpoint', 'userinfo'], ['revocation_endpoint', 'revocation'],
+  ['jwks_uri', 'keys'],
+  ['token_endpoint', 'token'],
+  ['userinfo_endpoint', 'userinfo'],
+  ['revocation_endpoint', 'revocation'],
   ['pushed_authorization_request_endpoint', 'pushed_authorization'],
 ] as const
 
@@ -25,8 +28,12 @@ export function createObservedCalls({ providerSeconds }: Metrics, tracing: Traci
       const operation = operations.get(origin + pathname) ?? 'discovery'
       const stop = providerSeconds.startTimer({ operation })
       try {
-        const answer = await (tracing === null ? call() : tracing.call(`provider ${operation}`, { 'server.address': hostname }, call))
-        stop({ outcome: answer.status >= 500 || answer.status === 429 ? 'failed' : answer.status >= 400 ? 'refused' : 'ok' })
+        const answer = await (tracing === null
+          ? call()
+          : tracing.call(`provider ${operation}`, { 'server.address': hostname }, call))
+        stop({
+          outcome: answer.status >= 500 || answer.status === 429 ? 'failed' : answer.status >= 400 ? 'refused' : 'ok',
+        })
         return answer
       } catch (error) {
         stop({ outcome: 'failed' })

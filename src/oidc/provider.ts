@@ -48,7 +48,9 @@ export function openProvider(first: Config['provider'], log: Log, metrics: Metri
   }
 
   return {
-    get settings() { return client().settings },
+    get settings() {
+      return client().settings
+    },
     discovered: () => client().discovered(),
     peek: () => client().peek(),
     configure(settings) {
@@ -67,7 +69,11 @@ type Client = Omit<Provider, 'configure'>
 
 function begin(settings: Config['provider'], log: Log, metrics: Metrics, tracing: Tracing | null): Client {
   const calls = createObservedCalls(metrics, tracing)
-  const transport = createTransport({ ca: settings.caFile?.content ?? null, timeout: settings.timeout, around: calls.around })
+  const transport = createTransport({
+    ca: settings.caFile?.content ?? null,
+    timeout: settings.timeout,
+    around: calls.around,
+  })
   let known: Discovered | null = null
   let underWay: Promise<Discovered> | null = null
   let timer: NodeJS.Timeout | null = null
@@ -78,7 +84,9 @@ function begin(settings: Config['provider'], log: Log, metrics: Metrics, tracing
     const execute = http ? [allowInsecureRequests] : []
     const timeout = settings.timeout / 1000
     const found = await discovery(new URL(settings.issuer), settings.clientId, undefined, None(), {
-      [customFetch]: transport.fetch, timeout, execute,
+      [customFetch]: transport.fetch,
+      timeout,
+      execute,
     })
     const server = found.serverMetadata()
     checkEndpoints(server)
@@ -92,24 +100,33 @@ function begin(settings: Config['provider'], log: Log, metrics: Metrics, tracing
   }
 
   function once(): Promise<Discovered> {
-    underWay ??= discover().then(
-      (found) => {
-        known = found
-        log.info({ event: 'provider_discovered', issuer: settings.issuer }, 'the provider has been discovered')
-        return found
-      },
-      (error: unknown) => {
-        log.error({ event: 'provider_unavailable', issuer: settings.issuer, cause: causes(error) }, 'the provider can’t be discovered')
-        throw new Fault('provider_unavailable', { cause: error })
-      },
-    ).finally(() => { underWay = null })
+    underWay ??= discover()
+      .then(
+        (found) => {
+          known = found
+          log.info({ event: 'provider_discovered', issuer: settings.issuer }, 'the provider has been discovered')
+          return found
+        },
+        (error: unknown) => {
+          log.error(
+            { event: 'provider_unavailable', issuer: settings.issuer, cause: causes(error) },
+            'the provider can’t be discovered',
+          )
+          throw new Fault('provider_unavailable', { cause: error })
+        },
+      )
+      .finally(() => {
+        underWay = null
+      })
     return underWay
   }
 
   function keepTrying(pause: number): void {
     once().catch(() => {
       if (closed) return
-      timer = setTimeout(() => { if (known === null) keepTrying(Math.min(pause * 2, RETRY_MOST)) }, pause).unref()
+      timer = setTimeout(() => {
+        if (known === null) keepTrying(Math.min(pause * 2, RETRY_MOST))
+      }, pause).unref()
     })
   }
   keepTrying(RETRY_FIRST)
@@ -127,7 +144,12 @@ function begin(settings: Config['provider'], log: Log, metrics: Metrics, tracing
 }
 
 const REQUIRED_ENDPOINTS = ['authorization_endpoint', 'token_endpoint', 'jwks_uri'] as const
-const OTHER_ENDPOINTS = ['userinfo_endpoint', 'revocation_endpoint', 'end_session_endpoint', 'pushed_authorization_request_endpoint'] as const
+const OTHER_ENDPOINTS = [
+  'userinfo_endpoint',
+  'revocation_endpoint',
+  'end_session_endpoint',
+  'pushed_authorization_request_endpoint',
+] as const
 
 /** OpenID Connect Discovery 1.0, section 3: better refused here, by name, than in the middle of somebody's login. */
 function checkEndpoints(server: ServerMetadata): void {

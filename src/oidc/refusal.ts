@@ -25,14 +25,23 @@ export function refusalOf(error: unknown): Refusal {
 
 /** Seconds that the provider asked to wait (RFC 9110, section 10.2.3), or `null`. */
 export function retryAfterOf(error: unknown): number | null {
-  const answer = error instanceof ResponseBodyError ? error.response
-    : error instanceof Error && error.cause instanceof Response ? error.cause : null
+  const answer =
+    error instanceof ResponseBodyError
+      ? error.response
+      : error instanceof Error && error.cause instanceof Response
+        ? error.cause
+        : null
   const seconds = Number(answer?.headers.get('retry-after') ?? Number.NaN)
   return Number.isFinite(seconds) && seconds >= 0 ? seconds : null
 }
 
 const BROWSERS_SIDE = new Set([
-  'access_denied', 'login_required', 'interaction_required', 'consent_required', 'account_selection_required', 'invalid_grant',
+  'access_denied',
+  'login_required',
+  'interaction_required',
+  'consent_required',
+  'account_selection_required',
+  'invalid_grant',
   'unmet_authentication_requirements',
 ])
 
@@ -42,24 +51,35 @@ const BROWSERS_SIDE = new Set([
  */
 export function toLoginFault(error: unknown): Fault {
   if (error instanceof Fault) return error
-  if (error instanceof AuthorizationResponseError || (error instanceof ResponseBodyError && error.error === 'invalid_grant')) {
-    if (BROWSERS_SIDE.has(error.error)) return new Fault('login_failed', { cause: error, detail: sentences[error.error] ?? NOT_WITHOUT_THE_USER })
+  if (
+    error instanceof AuthorizationResponseError ||
+    (error instanceof ResponseBodyError && error.error === 'invalid_grant')
+  ) {
+    if (BROWSERS_SIDE.has(error.error))
+      return new Fault('login_failed', { cause: error, detail: sentences[error.error] ?? NOT_WITHOUT_THE_USER })
     if (error.error === 'temporarily_unavailable') return new Fault('provider_unavailable', { cause: error })
     return wrong(error)
   }
   return isUnreachable(error) ? new Fault('provider_unavailable', { cause: error }) : wrong(error)
 }
 
-const NOT_WITHOUT_THE_USER = 'The sign-in service needs something from you that this sign-in gave it no chance to ask for. Sign in again.'
+const NOT_WITHOUT_THE_USER =
+  'The sign-in service needs something from you that this sign-in gave it no chance to ask for. Sign in again.'
 
 const sentences: Record<string, string> = {
   access_denied: 'The sign-in was cancelled, or the sign-in service did not allow it.',
-  invalid_grant: 'The sign-in could not be completed: the sign-in service did not accept its own answer a second time, or it came too late.',
-  unmet_authentication_requirements: 'This page asks for a stronger sign-in, and the sign-in service did not provide it.',
+  invalid_grant:
+    'The sign-in could not be completed: the sign-in service did not accept its own answer a second time, or it came too late.',
+  unmet_authentication_requirements:
+    'This page asks for a stronger sign-in, and the sign-in service did not provide it.',
 }
 
 function wrong(cause: unknown): Fault {
-  return new Fault('login_failed', { cause, status: 502, detail: 'The sign-in service gave an answer that can’t be used.' })
+  return new Fault('login_failed', {
+    cause,
+    status: 502,
+    detail: 'The sign-in service gave an answer that can’t be used.',
+  })
 }
 
 /** Whether the provider could not be reached or could not answer, as opposed to answering something wrong. */
@@ -77,7 +97,12 @@ export function isUnreachable(error: unknown): boolean {
   return error instanceof TypeError && error.message === 'fetch failed'
 }
 
-const NEEDS_USER = new Set(['interaction_required', 'login_required', 'consent_required', 'insufficient_user_authentication'])
+const NEEDS_USER = new Set([
+  'interaction_required',
+  'login_required',
+  'consent_required',
+  'insufficient_user_authentication',
+])
 
 /**
  * Whether a refused grant would pass after another login, and the `claims` that it wants then (Entra names them, also with
@@ -87,5 +112,7 @@ export function loginThatHelps(error: unknown): { readonly claims: string | null
   if (!(error instanceof ResponseBodyError)) return null
   const { claims, suberror } = error.cause
   if (typeof claims === 'string' && claims !== '') return { claims }
-  return NEEDS_USER.has(error.error) || (typeof suberror === 'string' && NEEDS_USER.has(suberror)) ? { claims: null } : null
+  return NEEDS_USER.has(error.error) || (typeof suberror === 'string' && NEEDS_USER.has(suberror))
+    ? { claims: null }
+    : null
 }

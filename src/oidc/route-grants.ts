@@ -1,4 +1,9 @@
-import { clientCredentialsGrant, genericGrantRequest, refreshTokenGrant, type TokenEndpointResponse } from 'openid-client'
+import {
+  clientCredentialsGrant,
+  genericGrantRequest,
+  refreshTokenGrant,
+  type TokenEndpointResponse,
+} from 'openid-client'
 import type { Route } from '../config/schema.ts'
 import type { Provider } from './provider.ts'
 import { toTokenSet, type TokenSet } from './token-set.ts'
@@ -30,24 +35,34 @@ export async function grantForRoute(provider: Provider, wanted: Wanted, held: He
   return toTokenSet(response, now)
 }
 
-async function request(configuration: Parameters<typeof refreshTokenGrant>[0], wanted: Wanted, held: Held): Promise<TokenEndpointResponse> {
+async function request(
+  configuration: Parameters<typeof refreshTokenGrant>[0],
+  wanted: Wanted,
+  held: Held,
+): Promise<TokenEndpointResponse> {
   const target = targetOf(wanted)
   switch (wanted.grant) {
-    case 'token-exchange': return genericGrantRequest(configuration, 'urn:ietf:params:oauth:grant-type:token-exchange', {
-      ...target,
-      subject_token: held.accessToken,
-      subject_token_type: ACCESS_TOKEN,
-      requested_token_type: ACCESS_TOKEN,
-    })
-    case 'on-behalf-of': return genericGrantRequest(configuration, 'urn:ietf:params:oauth:grant-type:jwt-bearer', {
-      ...target, assertion: held.accessToken, requested_token_use: 'on_behalf_of',
-    })
-    case 'client-credentials': return clientCredentialsGrant(configuration, target)
+    case 'token-exchange':
+      return genericGrantRequest(configuration, 'urn:ietf:params:oauth:grant-type:token-exchange', {
+        ...target,
+        subject_token: held.accessToken,
+        subject_token_type: ACCESS_TOKEN,
+        requested_token_type: ACCESS_TOKEN,
+      })
+    case 'on-behalf-of':
+      return genericGrantRequest(configuration, 'urn:ietf:params:oauth:grant-type:jwt-bearer', {
+        ...target,
+        assertion: held.accessToken,
+        requested_token_use: 'on_behalf_of',
+      })
+    case 'client-credentials':
+      return clientCredentialsGrant(configuration, target)
     case 'session': {
       if (held.refreshToken === null) throw new Error('the session has no refresh token to redeem for another resource')
       return refreshTokenGrant(configuration, held.refreshToken, target)
     }
-    case 'none': throw new Error('a route without a token needs no grant')
+    case 'none':
+      throw new Error('a route without a token needs no grant')
   }
 }
 

@@ -17,7 +17,10 @@ interface TransportOptions {
 }
 
 /** A `fetch` for calls to the provider: bounded in time and size, redirects left alone, extra trust roots. */
-export function createTransport({ ca, timeout, around }: TransportOptions): { fetch: CustomFetch, close(): Promise<void> } {
+export function createTransport({ ca, timeout, around }: TransportOptions): {
+  fetch: CustomFetch
+  close(): Promise<void>
+} {
   const agent = new Agent({
     connect: { timeout, ...(ca === null ? {} : { ca: [...rootCertificates, ca.toString('utf8')] }) },
     headersTimeout: timeout,
@@ -47,7 +50,8 @@ async function readBounded(body: AsyncIterable<unknown> | null, url: string): Pr
   for await (const chunk of body ?? []) {
     if (!(chunk instanceof Uint8Array)) throw new TypeError('an answer of the provider is not made of bytes')
     size += chunk.byteLength
-    if (size > MAX_ANSWER_BYTES) throw new Error(`the answer of ${new URL(url).pathname} is larger than ${MAX_ANSWER_BYTES} bytes`)
+    if (size > MAX_ANSWER_BYTES)
+      throw new Error(`the answer of ${new URL(url).pathname} is larger than ${MAX_ANSWER_BYTES} bytes`)
     chunks.push(chunk)
   }
   return Buffer.concat(chunks)

@@ -48,7 +48,9 @@ export function createAtHand(): AtHand {
       const known = kept.get(id)
       if (known !== undefined && known.session.version < version) kept.set(id, { ...known, outdated: true })
     },
-    drop: (id) => { kept.delete(id) },
+    drop: (id) => {
+      kept.delete(id)
+    },
     end(id) {
       const known = kept.get(id)?.session ?? null
       ended.set(id, true)

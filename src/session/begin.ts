@@ -33,10 +33,20 @@ export async function beginSession(
 ): Promise<Session> {
   const ticket = newTicket()
   const session: Session = {
-    id: ticket.id, ticket, version: 1,
-    issuer: login.issuer, subject: login.idTokenClaims.sub, sid: sidOf(login.idTokenClaims), origin,
-    claims: login.claims, asked, idToken: login.idToken, tokens: login.tokens,
-    createdAt: now, refreshedAt: now, lastSeenAt: now,
+    id: ticket.id,
+    ticket,
+    version: 1,
+    issuer: login.issuer,
+    subject: login.idTokenClaims.sub,
+    sid: sidOf(login.idTokenClaims),
+    origin,
+    claims: login.claims,
+    asked,
+    idToken: login.idToken,
+    tokens: login.tokens,
+    createdAt: now,
+    refreshedAt: now,
+    lastSeenAt: now,
     endsAt: absoluteEnd(policy, now, login.idTokenClaims.exp * 1000),
   }
   try {

@@ -60,6 +60,8 @@ export function createConfirmation({ store, atHand, reading, ending, policy, met
         return ending.living(session, now)
       }
     },
-    resume() { pausedUntil = 0 },
+    resume() {
+      pausedUntil = 0
+    },
   }
 }

@@ -70,7 +70,9 @@ export function createEnding({ store, atHand, perseverance, policy, log, metrics
   }
 
   function removeAtLast(id: string): void {
-    void perseverance.persist(async () => { await store.remove(id) }, Date.now() + REMOVE_FOR)
+    void perseverance.persist(async () => {
+      await store.remove(id)
+    }, Date.now() + REMOVE_FOR)
   }
 
   async function end({ id, endsAt }: Pick<Session, 'id' | 'endsAt'>, reason: EndReason): Promise<void> {
@@ -82,7 +84,9 @@ export function createEnding({ store, atHand, perseverance, policy, log, metrics
     try {
       await remove(id, reason)
     } catch {
-      void perseverance.persist(async () => { await remove(id, reason) }, endsAt)
+      void perseverance.persist(async () => {
+        await remove(id, reason)
+      }, endsAt)
     }
   }
 
@@ -110,11 +114,14 @@ export function createEnding({ store, atHand, perseverance, policy, log, metrics
       const reason = (known === null ? null : endedBecause(policy, known, Date.now())) ?? 'lost'
       forget(id, reason)
       if (known === null) return
-      missing.set(id, setTimeout(() => {
-        missing.delete(id)
-        metrics.sessionsEnded.inc({ reason })
-        if (reason === 'lost') log.warn({ event: 'session_lost', session: id }, 'the store has lost a session')
-      }, NOTICE_WITHIN).unref())
+      missing.set(
+        id,
+        setTimeout(() => {
+          missing.delete(id)
+          metrics.sessionsEnded.inc({ reason })
+          if (reason === 'lost') log.warn({ event: 'session_lost', session: id }, 'the store has lost a session')
+        }, NOTICE_WITHIN).unref(),
+      )
     },
 
     endedElsewhere(id) {
@@ -135,6 +142,8 @@ export function createEnding({ store, atHand, perseverance, policy, log, metrics
     },
 
     wasFollowed: (id) => followedIds.has(id),
-    onEnd: (listener) => { listeners.push(listener) },
+    onEnd: (listener) => {
+      listeners.push(listener)
+    },
   }
 }

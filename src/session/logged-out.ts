@@ -19,11 +19,20 @@ interface EndedLogin {
 }
 
 /** Ends the sessions that came of a login, also those that are still to come of it. Tells how many there were. */
-export async function endLogin({ store, sessions }: Parts, { issuer, subject, sid, at }: EndedLogin, reason: EndReason): Promise<number> {
+export async function endLogin(
+  { store, sessions }: Parts,
+  { issuer, subject, sid, at }: EndedLogin,
+  reason: EndReason,
+): Promise<number> {
   // The mark comes first: a session that begins now meets it, one that has begun is found.
   if (sid !== null) await store.mark(nameOf('sid', issuer, sid), String(at), WAIT_FOR_LOGIN)
   else if (subject !== null) await store.mark(nameOf('sub', issuer, subject), String(at), WAIT_FOR_LOGIN)
-  const found = sid !== null ? await sessions.find({ issuer, sid }) : subject !== null ? await sessions.find({ issuer, subject }) : []
+  const found =
+    sid !== null
+      ? await sessions.find({ issuer, sid })
+      : subject !== null
+        ? await sessions.find({ issuer, subject })
+        : []
   const ended = await Promise.all(found.map(({ id }) => sessions.endById(id, reason)))
   return ended.filter(Boolean).length
 }
@@ -32,8 +41,15 @@ export async function endLogin({ store, sessions }: Parts, { issuer, subject, si
  * Whether the provider has ended the login that began at `begunAt` (ms since the epoch) while it was under way. Logins that
  * begin later are none of its business, also where the provider goes on with the same session.
  */
-export async function wasLoggedOut(store: Pick<Store, 'marked'>, { issuer, subject, sid }: Session, begunAt: number): Promise<boolean> {
-  const marks = [sid === null ? null : await store.marked(nameOf('sid', issuer, sid)), await store.marked(nameOf('sub', issuer, subject))]
+export async function wasLoggedOut(
+  store: Pick<Store, 'marked'>,
+  { issuer, subject, sid }: Session,
+  begunAt: number,
+): Promise<boolean> {
+  const marks = [
+    sid === null ? null : await store.marked(nameOf('sid', issuer, sid)),
+    await store.marked(nameOf('sub', issuer, subject)),
+  ]
   return marks.some((mark) => mark !== null && begunAt <= Number(mark))
 }
 

@@ -17,7 +17,9 @@ export function createPerseverance(): Perseverance {
 
   return {
     persist(work, until) {
-      const mine = keepTrying(work, until).finally(() => { underWay.delete(mine) })
+      const mine = keepTrying(work, until).finally(() => {
+        underWay.delete(mine)
+      })
       underWay.add(mine)
       return mine
     },
@@ -26,7 +28,7 @@ export function createPerseverance(): Perseverance {
       // A wait that is over must not keep the process alive.
       const late = sleep(most, 'late', { signal: given.signal }).catch(() => 'late')
       let waiting = true
-      while (waiting && underWay.size > 0) waiting = await Promise.race([Promise.all(underWay), late]) !== 'late'
+      while (waiting && underWay.size > 0) waiting = (await Promise.race([Promise.all(underWay), late])) !== 'late'
       given.abort()
       return underWay.size
     },

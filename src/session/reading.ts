@@ -50,7 +50,9 @@ export function createReading({ store, atHand, ending, onBehind, metrics }: Part
   function join(ticket: Ticket): Promise<Session | null> {
     const others = underWay.get(ticket.id)
     if (others !== undefined) return others
-    const mine = fromStore(ticket).finally(() => { underWay.delete(ticket.id) })
+    const mine = fromStore(ticket).finally(() => {
+      underWay.delete(ticket.id)
+    })
     underWay.set(ticket.id, mine)
     return mine
   }

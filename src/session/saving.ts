@@ -55,10 +55,14 @@ export function createSaving({ store, atHand, reading, ending, perseverance, pol
     const { id } = renewed
     if (unsaved.has(id)) return
     unsaved.add(id)
-    void perseverance.persist(async () => {
-      const latest = atHand.get(id)?.session ?? renewed
-      if (!atHand.hasEnded(id)) await save(latest.version > renewed.version ? latest : renewed)
-    }, renewed.endsAt).then(() => { unsaved.delete(id) })
+    void perseverance
+      .persist(async () => {
+        const latest = atHand.get(id)?.session ?? renewed
+        if (!atHand.hasEnded(id)) await save(latest.version > renewed.version ? latest : renewed)
+      }, renewed.endsAt)
+      .then(() => {
+        unsaved.delete(id)
+      })
   }
 
   return {

@@ -36,12 +36,23 @@ export interface SessionPolicy {
 }
 
 /** Why a session is over. */
-export type EndReason = typeof END_REASONS[number]
+export type EndReason = (typeof END_REASONS)[number]
 
 /** All reasons that there are. */
 export const END_REASONS = [
-  'lifetime', 'idle', 'id_token', 'logout', 'local_logout', 'frontchannel', 'backchannel',
-  'refused', 'replaced', 'renewed', 'admin', 'max_per_user', 'lost',
+  'lifetime',
+  'idle',
+  'id_token',
+  'logout',
+  'local_logout',
+  'frontchannel',
+  'backchannel',
+  'refused',
+  'replaced',
+  'renewed',
+  'admin',
+  'max_per_user',
+  'lost',
 ] as const
 
 /** The absolute end of a session that began at `createdAt`, given the ID token that it holds now. */

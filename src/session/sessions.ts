@@ -76,15 +76,23 @@ export function openSessions({ store, settings: policy, log, metrics }: Parts): 
   countFromZero(metrics.sessionsEnded, END_REASONS)
   countFromZero(metrics.sessionCache, CACHE_RESULTS)
   const ending = createEnding({ store, atHand, perseverance, policy, log, metrics })
-  const onBehind = (session: Session): void => { saving.saveAtLast(session) }
+  const onBehind = (session: Session): void => {
+    saving.saveAtLast(session)
+  }
   const reading = createReading({ store, atHand, ending, onBehind, metrics })
   const saving = createSaving({ store, atHand, reading, ending, perseverance, policy, log })
   const confirmation = createConfirmation({ store, atHand, reading, ending, policy, metrics })
 
   store.listen({
-    changed: (id, version) => { atHand.noteChange(id, version) },
-    gone: (id) => { ending.endedElsewhere(id) },
-    evicted: (id) => { ending.evicted(id) },
+    changed: (id, version) => {
+      atHand.noteChange(id, version)
+    },
+    gone: (id) => {
+      ending.endedElsewhere(id)
+    },
+    evicted: (id) => {
+      ending.evicted(id)
+    },
     restored(troubledSince) {
       confirmation.resume()
       ending.repeatSince(troubledSince)
@@ -106,14 +114,16 @@ export function openSessions({ store, settings: policy, log, metrics }: Parts): 
     end: (session, reason) => ending.end(session, reason),
     endById: (id, reason) => ending.endById(id, reason),
     wasFollowed: (id) => ending.wasFollowed(id),
-    onEnd: (listener) => { ending.onEnd(listener) },
+    onEnd: (listener) => {
+      ending.onEnd(listener)
+    },
 
     async find(criterion) {
       const ids = await store.find(criterion)
       const records = await Promise.all(ids.map(async (id) => ({ id, record: await store.read(id) })))
-      return records.flatMap(({ id, record }) => (
-        record === null ? [] : [{ id, createdAt: record.createdAt, lastSeenAt: record.seenAt, endsAt: record.endsAt }]
-      ))
+      return records.flatMap(({ id, record }) =>
+        record === null ? [] : [{ id, createdAt: record.createdAt, lastSeenAt: record.seenAt, endsAt: record.endsAt }],
+      )
     },
 
     async settled(most) {

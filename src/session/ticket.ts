@@ -18,7 +18,7 @@ export function newTicket(): Ticket {
 }
 
 /** Reads a ticket from plain data; `null` when a member is missing or malformed. */
-export function readTicket(data: { id?: unknown, key?: unknown }): Ticket | null {
+export function readTicket(data: { id?: unknown; key?: unknown }): Ticket | null {
   const { id, key } = data
   return typeof id === 'string' && typeof key === 'string' && ID.test(id) && KEY.test(key) ? { id, key } : null
 }

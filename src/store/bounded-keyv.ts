@@ -1,7 +1,10 @@
 import { Keyv } from 'keyv'
 import { LRUCache } from 'lru-cache'
 
-interface Entry { value: unknown, expires?: number }
+interface Entry {
+  value: unknown
+  expires?: number
+}
 
 /** A Keyv that does not grow without end. */
 export interface Bounded<T> {
@@ -18,14 +21,20 @@ export function boundedKeyv<T>(max: number, onDropped: (key: string, full: boole
     // By size, each entry being 1: told a `max`, the library makes room for all of them at once, which a start waits for.
     maxSize: max,
     sizeCalculation: () => 1,
-    dispose: (_entry, key, reason) => { if (reason !== 'set') onDropped(key, reason === 'evict') },
+    dispose: (_entry, key, reason) => {
+      if (reason !== 'set') onDropped(key, reason === 'evict')
+    },
   })
   // Keyv hands over a time to live where the map takes options, and would keep quiet about the error.
   const store = {
     get: (key: string) => map.get(key),
-    set: (key: string, entry: Entry) => { map.set(key, entry) },
+    set: (key: string, entry: Entry) => {
+      map.set(key, entry)
+    },
     delete: (key: string) => map.delete(key),
-    clear: () => { map.clear() },
+    clear: () => {
+      map.clear()
+    },
   }
   const keyv = new Keyv<T>({ store, useKeyPrefix: false, throwOnErrors: true })
   // Values stay what they are: serializing them would only cost time, nothing leaves this process.

@@ -7,7 +7,9 @@ export function measured(store: Store, { storeSeconds }: Metrics, tracing: Traci
   async function timed<T>(operation: string, call: () => Promise<T>): Promise<T> {
     const stop = storeSeconds.startTimer({ operation })
     try {
-      const reply = await (tracing === null ? call() : tracing.call(`store ${operation}`, { 'db.operation.name': operation }, call))
+      const reply = await (tracing === null
+        ? call()
+        : tracing.call(`store ${operation}`, { 'db.operation.name': operation }, call))
       stop({ outcome: 'ok' })
       return reply
     } catch (error) {
@@ -34,8 +36,12 @@ export function measured(store: Store, { storeSeconds }: Metrics, tracing: Traci
     },
     ping: () => timed('ping', () => store.ping()),
     size: () => store.size(),
-    listen(listener) { store.listen(listener) },
-    reconnect() { store.reconnect() },
+    listen(listener) {
+      store.listen(listener)
+    },
+    reconnect() {
+      store.reconnect()
+    },
     assuredUntil: (readAt) => store.assuredUntil(readAt),
     close: () => store.close(),
   }

@@ -3,7 +3,10 @@ import type { Keyv } from 'keyv'
 import { boundedKeyv, type Bounded } from './bounded-keyv.ts'
 import type { Criterion, Locked, Owner, Replaced, Store, StoreListener, StoredRecord } from './store.ts'
 
-interface Held { readonly record: StoredRecord, readonly owner: Owner }
+interface Held {
+  readonly record: StoredRecord
+  readonly owner: Owner
+}
 
 const MAX_ONE_TIME_VALUES = 100_000
 const SWEEP_EVERY_MS = 60_000
@@ -40,7 +43,9 @@ export class MemoryStore implements Store {
     this.#count = sessions.size
     const all: readonly Pick<Bounded<unknown>, 'dropExpired'>[] = [sessions, oneTime, locks, notes]
     // Keyv drops what has expired only when somebody asks for it again; nobody asks for an abandoned session.
-    this.#sweep = setInterval(() => { for (const one of all) one.dropExpired(Date.now()) }, SWEEP_EVERY_MS).unref()
+    this.#sweep = setInterval(() => {
+      for (const one of all) one.dropExpired(Date.now())
+    }, SWEEP_EVERY_MS).unref()
   }
 
   async read(id: string): Promise<StoredRecord | null> {
@@ -70,7 +75,11 @@ export class MemoryStore implements Store {
     return this.#alone(id, async () => {
       const held = await this.#sessions.get<Held>(id)
       if (held === undefined || held.record.seenAt >= seenAt) return
-      await this.#sessions.set(id, { ...held, record: { ...held.record, seenAt } }, Math.max(1, Math.min(ttl, held.record.endsAt - seenAt)))
+      await this.#sessions.set(
+        id,
+        { ...held, record: { ...held.record, seenAt } },
+        Math.max(1, Math.min(ttl, held.record.endsAt - seenAt)),
+      )
     })
   }
 
@@ -79,14 +88,14 @@ export class MemoryStore implements Store {
   }
 
   async find(criterion: Criterion): Promise<string[]> {
-    const ids = [...this.#index.get(indexKey(criterion)) ?? []]
-    const living = await Promise.all(ids.map(async (id) => await this.read(id) !== null))
+    const ids = [...(this.#index.get(indexKey(criterion)) ?? [])]
+    const living = await Promise.all(ids.map(async (id) => (await this.read(id)) !== null))
     return ids.filter((_id, i) => living[i])
   }
 
   once(value: string, ttl: number): Promise<boolean> {
     return this.#alone(`once ${value}`, async () => {
-      if (await this.#oneTime.get(value) === true) return false
+      if ((await this.#oneTime.get(value)) === true) return false
       await this.#oneTime.set(value, true, ttl)
       return true
     })
@@ -97,7 +106,7 @@ export class MemoryStore implements Store {
   }
 
   async marked(name: string): Promise<string | null> {
-    return await this.#notes.get(digest(name)) ?? null
+    return (await this.#notes.get(digest(name))) ?? null
   }
 
   lock(id: string, holder: string, ttl: number): Promise<Locked> {
@@ -111,7 +120,7 @@ export class MemoryStore implements Store {
 
   unlock(id: string, holder: string): Promise<void> {
     return this.#alone(`lock ${id}`, async () => {
-      if (await this.#locks.get(id) === holder) await this.#locks.delete(id)
+      if ((await this.#locks.get(id)) === holder) await this.#locks.delete(id)
     })
   }
 
@@ -173,5 +182,7 @@ function indexKeys({ issuer, subject, sid }: Owner): string[] {
 }
 
 function indexKey(criterion: Criterion): string {
-  return 'sid' in criterion ? JSON.stringify(['sid', criterion.issuer, criterion.sid]) : JSON.stringify(['sub', criterion.issuer, criterion.subject])
+  return 'sid' in criterion
+    ? JSON.stringify(['sid', criterion.issuer, criterion.sid])
+    : JSON.stringify(['sub', criterion.issuer, criterion.subject])
 }

@@ -12,13 +12,20 @@ import type { Store } from './store.ts'
  * Opens the configured store. One that can't be reached yet is tried again until it can. Where it is must not change
  * in `settings`; everything else there is read anew when it is needed.
  */
-export async function openStore(settings: Config['session'], log: Log, metrics: Metrics, tracing: Tracing | null): Promise<Store> {
+export async function openStore(
+  settings: Config['session'],
+  log: Log,
+  metrics: Metrics,
+  tracing: Tracing | null,
+): Promise<Store> {
   return measured(await open(settings, log, metrics), metrics, tracing)
 }
 
 async function open(settings: Config['session'], log: Log, metrics: Metrics): Promise<Store> {
   if (settings.store.kind === 'memory') {
-    const store = new MemoryStore(settings.store.max, () => { metrics.storeEvictions.inc() })
+    const store = new MemoryStore(settings.store.max, () => {
+      metrics.storeEvictions.inc()
+    })
     metrics.watchStore(() => store.size())
     return store
   }

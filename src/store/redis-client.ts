@@ -23,7 +23,7 @@ export function at(options: ClientOptions, host: string, port: number): ClientOp
 }
 
 /** Closes a client unless it is closed already. */
-export function destroy(client: { readonly isOpen: boolean, destroy(): void } | undefined): void {
+export function destroy(client: { readonly isOpen: boolean; destroy(): void } | undefined): void {
   if (client?.isOpen === true) client.destroy()
 }
 

@@ -41,7 +41,9 @@ export async function connectToCluster(
       const client = await cluster.nodeClient(node)
       return client.sendCommand(['PUBLISH', channel, message])
     },
-    subscribe: async (channels, listener) => { await readyInTime(cluster.subscribe([...channels], listener)) },
+    subscribe: async (channels, listener) => {
+      await readyInTime(cluster.subscribe([...channels], listener))
+    },
     close,
   }
 }

@@ -50,16 +50,22 @@ export function connectTo(location: Location, settings: Config['session']['redis
   }
 }
 
-interface Reaching { readonly options: ClientOptions, readonly credentials: ClientOptions }
+interface Reaching {
+  readonly options: ClientOptions
+  readonly credentials: ClientOptions
+}
 
 function optionsFor(url: URL, settings: Config['session']['redis']): Reaching {
   const { caFile, certFile, keyFile } = settings
-  const tls = url.protocol === 'rediss:' ? {
-    tls: true as const,
-    ...(caFile === null ? {} : { ca: caFile.content }),
-    ...(certFile === null ? {} : { cert: certFile.content }),
-    ...(keyFile === null ? {} : { key: keyFile.content }),
-  } : {}
+  const tls =
+    url.protocol === 'rediss:'
+      ? {
+          tls: true as const,
+          ...(caFile === null ? {} : { ca: caFile.content }),
+          ...(certFile === null ? {} : { cert: certFile.content }),
+          ...(keyFile === null ? {} : { key: keyFile.content }),
+        }
+      : {}
   const username = settings.username ?? (url.username === '' ? null : decodeURIComponent(url.username))
   const password = settings.password ?? (url.password === '' ? null : decodeURIComponent(url.password))
   return {

@@ -4,7 +4,10 @@ import { inTime } from './in-time.ts'
 import type { Connect, Connections } from './redis-connections.ts'
 
 /** A Lua script, and what Redis knows it by. */
-export interface Script { readonly text: string, readonly sha: string }
+export interface Script {
+  readonly text: string
+  readonly sha: string
+}
 
 /** A connection to Redis that is made anew whenever it breaks. */
 export interface RedisLink {
@@ -71,7 +74,9 @@ export function openRedisLink({ connect, channels, onMessage, check, onConnected
     holder.mine = fresh
     try {
       await Promise.all([
-        fresh.subscribe(channels, (message) => { if (fresh === current) onMessage(message) }),
+        fresh.subscribe(channels, (message) => {
+          if (fresh === current) onMessage(message)
+        }),
         check(fresh),
       ])
     } catch (error) {
@@ -139,7 +144,9 @@ export function openRedisLink({ connect, channels, onMessage, check, onConnected
     },
     masters: () => current?.masters() ?? [],
     publish: async (master, channel, message) => current?.publish(master, channel, message),
-    renew() { void makeUntilDone() },
+    renew() {
+      void makeUntilDone()
+    },
     close() {
       closing.abort()
       for (const connections of retired) connections.close()

@@ -7,8 +7,8 @@ const GAP_MS = 700
 const MOST_UNANSWERED = 15
 
 type Notice =
-  | { readonly type: 'changed', readonly id: string, readonly version: number, readonly from: string }
-  | { readonly type: 'gone', readonly id: string, readonly from: string }
+  | { readonly type: 'changed'; readonly id: string; readonly version: number; readonly from: string }
+  | { readonly type: 'gone'; readonly id: string; readonly from: string }
 
 /**
  * Knows how complete the notices of other processes are. A heartbeat that goes out through each master and comes back
@@ -45,12 +45,23 @@ interface NoticesParts {
   readonly clock?: () => number
 }
 
-interface Stretch { readonly from: number, readonly to: number }
+interface Stretch {
+  readonly from: number
+  readonly to: number
+}
 
 const NO_TIME: Stretch = { from: Number.POSITIVE_INFINITY, to: Number.NEGATIVE_INFINITY }
 
 /** Nothing is known yet. All times are ms since the epoch. */
-export function createNotices({ self, listener, masters, publish, onAssured, onSilence, clock = Date.now }: NoticesParts): Notices {
+export function createNotices({
+  self,
+  listener,
+  masters,
+  publish,
+  onAssured,
+  onSilence,
+  clock = Date.now,
+}: NoticesParts): Notices {
   let timer: NodeJS.Timeout | null = null
   /** What the latest heartbeats went through. */
   let ways: readonly string[] = []
@@ -126,13 +137,17 @@ export function createNotices({ self, listener, masters, publish, onAssured, onS
       if (notice.type === 'gone') listener()?.gone(notice.id)
       else listener()?.changed(notice.id, notice.version)
     },
-    doubt: () => { lose() },
+    doubt: () => {
+      lose()
+    },
     assuredUntil(readAt) {
       if (since !== null && readAt >= since) return Math.max(readAt, until)
       return readAt >= complete.from ? Math.max(readAt, complete.to) : readAt
     },
     beat,
-    start() { timer = setInterval(beat, BEAT_EVERY_MS).unref() },
+    start() {
+      timer = setInterval(beat, BEAT_EVERY_MS).unref()
+    },
     stop() {
       if (timer !== null) clearInterval(timer)
     },
@@ -145,7 +160,9 @@ function readNotice(message: string): Notice | null {
     if (typeof value !== 'object' || value === null || !('id' in value) || typeof value.id !== 'string') return null
     const from = 'from' in value && typeof value.from === 'string' ? value.from : ''
     if ('type' in value && value.type === 'gone') return { type: 'gone', id: value.id, from }
-    return 'version' in value && typeof value.version === 'number' ? { type: 'changed', id: value.id, version: value.version, from } : null
+    return 'version' in value && typeof value.version === 'number'
+      ? { type: 'changed', id: value.id, version: value.version, from }
+      : null
   } catch {
     return null
   }

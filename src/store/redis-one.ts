@@ -19,7 +19,7 @@ export async function connectToOne(
   }
   try {
     await readyInTime(bothReady(main, subscriber))
-    if (mustBeMaster && !await isMaster(main)) throw new Error('the sentinels named a master that is none any more')
+    if (mustBeMaster && !(await isMaster(main))) throw new Error('the sentinels named a master that is none any more')
   } catch (error) {
     close()
     throw error
@@ -28,7 +28,9 @@ export async function connectToOne(
     masters: () => ['master'],
     command: (_key, args) => main.sendCommand([...args]),
     publish: (_master, channel, message) => main.sendCommand(['PUBLISH', channel, message]),
-    subscribe: async (channels, listener) => { await readyInTime(subscriber.subscribe([...channels], listener)) },
+    subscribe: async (channels, listener) => {
+      await readyInTime(subscriber.subscribe([...channels], listener))
+    },
     close,
   }
 }

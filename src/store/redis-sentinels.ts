@@ -7,7 +7,7 @@ export async function findMaster(
   name: string,
   options: ClientOptions,
   credentials: ClientOptions,
-): Promise<{ host: string, port: number }> {
+): Promise<{ host: string; port: number }> {
   const problems: string[] = []
   for (const url of sentinels) {
     for (const login of [{}, credentials]) {

@@ -28,7 +28,7 @@ export class RedisStore implements Store {
   readonly #notices: Notices
   #listener: StoreListener | null = null
   /** What was complained about last, and since when there has been trouble; `null` while all is well. */
-  #trouble: { readonly cause: string, readonly since: number } | null = { cause: '', since: Date.now() }
+  #trouble: { readonly cause: string; readonly since: number } | null = { cause: '', since: Date.now() }
 
   /** Begins to connect; until that is done, everything rejects. */
   constructor({ connect, indexKeys, lifetime, log }: RedisStoreParts) {
@@ -39,7 +39,8 @@ export class RedisStore implements Store {
     const complain = (error: unknown): void => {
       const cause = causes(error)
       // A dead server fails many times in the same words.
-      if (cause !== this.#trouble?.cause) log.error({ event: 'store_unavailable', cause }, 'trouble with the connection to Redis')
+      if (cause !== this.#trouble?.cause)
+        log.error({ event: 'store_unavailable', cause }, 'trouble with the connection to Redis')
       this.#trouble = { cause, since: this.#trouble?.since ?? Date.now() }
     }
     this.#notices = createNotices({
@@ -62,7 +63,9 @@ export class RedisStore implements Store {
     this.#link = openRedisLink({
       connect,
       channels: [CHANNEL, own],
-      onMessage: (message) => { this.#notices.receive(message) },
+      onMessage: (message) => {
+        this.#notices.receive(message)
+      },
       check: (connections) => expectPermissions(connections, own),
       onConnected: () => {
         this.#notices.doubt()
@@ -77,7 +80,9 @@ export class RedisStore implements Store {
   }
 
   async read(id: string): Promise<StoredRecord | null> {
-    const reply = await this.#reached(() => this.#link.command(recordKey(id), ['HMGET', recordKey(id), 'd', 'v', 'c', 'e', 's']))
+    const reply = await this.#reached(() =>
+      this.#link.command(recordKey(id), ['HMGET', recordKey(id), 'd', 'v', 'c', 'e', 's']),
+    )
     const [sealed, ...numbers] = texts(reply)
     if (sealed === undefined || sealed === '') return null
     const [version = 0, createdAt = 0, endsAt = 0, seenAt = 0] = numbers.map(Number)
@@ -87,19 +92,41 @@ export class RedisStore implements Store {
   async create(id: string, record: StoredRecord, owner: Owner, ttl: number): Promise<void> {
     const indexes = this.#indexNames(owner)
     // Listed first: a session that can't be found is worse than an entry that leads nowhere.
-    await Promise.all(indexes.map((index) => this.#reached(() => this.#link.run(ENLIST, [index], [
-      id, String(this.#lifetime()),
-    ]))))
-    await this.#reached(() => this.#link.run(CREATE, [recordKey(id)], [
-      record.sealed.toString('base64'), String(record.version), String(record.createdAt), String(record.endsAt), String(record.seenAt),
-      indexes.join(' '), String(ttl),
-    ]))
+    await Promise.all(
+      indexes.map((index) => this.#reached(() => this.#link.run(ENLIST, [index], [id, String(this.#lifetime())]))),
+    )
+    await this.#reached(() =>
+      this.#link.run(
+        CREATE,
+        [recordKey(id)],
+        [
+          record.sealed.toString('base64'),
+          String(record.version),
+          String(record.createdAt),
+          String(record.endsAt),
+          String(record.seenAt),
+          indexes.join(' '),
+          String(ttl),
+        ],
+      ),
+    )
   }
 
   async replace(id: string, record: StoredRecord, ttl: number): Promise<Replaced> {
-    const reply = await this.#reached(() => this.#link.run(REPLACE, [recordKey(id)], [
-      record.sealed.toString('base64'), String(record.version), String(record.endsAt), String(ttl), CHANNEL, this.#notices.changed(id, record.version),
-    ]))
+    const reply = await this.#reached(() =>
+      this.#link.run(
+        REPLACE,
+        [recordKey(id)],
+        [
+          record.sealed.toString('base64'),
+          String(record.version),
+          String(record.endsAt),
+          String(ttl),
+          CHANNEL,
+          this.#notices.changed(id, record.version),
+        ],
+      ),
+    )
     return reply === 1 ? 'replaced' : reply === 0 ? 'stale' : 'gone'
   }
 
@@ -108,31 +135,42 @@ export class RedisStore implements Store {
   }
 
   async remove(id: string): Promise<boolean> {
-    const indexes = await this.#reached(() => this.#link.run(REMOVE, [recordKey(id)], [CHANNEL, this.#notices.gone(id)]))
+    const indexes = await this.#reached(() =>
+      this.#link.run(REMOVE, [recordKey(id)], [CHANNEL, this.#notices.gone(id)]),
+    )
     if (typeof indexes !== 'string') return false
-    await Promise.all(indexes.split(' ').filter((index) => index !== '').map((index) => (
-      // The session has ended whether its entry goes now or is found to lead nowhere later.
-      this.#reached(() => this.#link.command(index, ['ZREM', index, id])).catch(() => null)
-    )))
+    await Promise.all(
+      indexes
+        .split(' ')
+        .filter((index) => index !== '')
+        .map((index) =>
+          // The session has ended whether its entry goes now or is found to lead nowhere later.
+          this.#reached(() => this.#link.command(index, ['ZREM', index, id])).catch(() => null),
+        ),
+    )
     return true
   }
 
   async find(criterion: Criterion): Promise<string[]> {
     const names = this.#indexKeys().map((key) => indexKey(key, criterion))
-    const lists = await Promise.all(names.map((name) => this.#reached(() => this.#link.command(name, ['ZRANGE', name, '0', '-1', 'WITHSCORES']))))
+    const lists = await Promise.all(
+      names.map((name) => this.#reached(() => this.#link.command(name, ['ZRANGE', name, '0', '-1', 'WITHSCORES']))),
+    )
     const enlistedAt = new Map<string, number>()
     for (const list of lists) {
       const flat = texts(list)
       for (let i = 0; i + 1 < flat.length; i += 2) enlistedAt.set(flat[i] ?? '', Number(flat[i + 1]))
     }
     const ids = [...enlistedAt.keys()].toSorted((a, b) => (enlistedAt.get(a) ?? 0) - (enlistedAt.get(b) ?? 0))
-    const living = await Promise.all(ids.map((id) => this.#reached(() => this.#link.command(recordKey(id), ['EXISTS', recordKey(id)]))))
+    const living = await Promise.all(
+      ids.map((id) => this.#reached(() => this.#link.command(recordKey(id), ['EXISTS', recordKey(id)]))),
+    )
     return ids.filter((_id, i) => living[i] === 1)
   }
 
   async once(value: string, ttl: number): Promise<boolean> {
     const key = onceKey(value)
-    return await this.#reached(() => this.#link.command(key, ['SET', key, '1', 'NX', 'PX', String(ttl)])) === 'OK'
+    return (await this.#reached(() => this.#link.command(key, ['SET', key, '1', 'NX', 'PX', String(ttl)]))) === 'OK'
   }
 
   async mark(name: string, note: string, ttl: number): Promise<void> {
@@ -143,10 +181,12 @@ export class RedisStore implements Store {
   }
 
   async marked(name: string): Promise<string | null> {
-    const notes = await Promise.all(this.#indexKeys().map((key) => {
-      const named = markKey(key, name)
-      return this.#reached(() => this.#link.command(named, ['GET', named]))
-    }))
+    const notes = await Promise.all(
+      this.#indexKeys().map((key) => {
+        const named = markKey(key, name)
+        return this.#reached(() => this.#link.command(named, ['GET', named]))
+      }),
+    )
     return notes.find((note) => typeof note === 'string') ?? null
   }
 

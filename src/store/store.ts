@@ -19,7 +19,8 @@ export interface Owner {
 }
 
 /** By what sessions can be found. */
-export type Criterion = { readonly issuer: string, readonly subject: string } | { readonly issuer: string, readonly sid: string }
+export type Criterion =
+  { readonly issuer: string; readonly subject: string } | { readonly issuer: string; readonly sid: string }
 
 /** What became of a conditional write. */
 export type Replaced =

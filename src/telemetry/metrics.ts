@@ -52,22 +52,30 @@ function within<V>(map: Map<string, Map<string, V>>, key: string): Map<string, V
 }
 
 function requestCounter(registry: Registry): Metrics['countRequest'] {
-  type Pending = { readonly labels: { readonly route: string, readonly kind: string, readonly verdict: string }, count: number }
+  type Pending = {
+    readonly labels: { readonly route: string; readonly kind: string; readonly verdict: string }
+    count: number
+  }
   // Looked up by strings that exist already: one made of all three would have to be hashed for every request.
   const pending = new Map<string, Map<string, Map<string, Pending>>>()
-  registry.registerMetric(new Counter({
-    name: 'gatehouse_requests_total', help: 'Requests by what became of them', labelNames: ['route', 'kind', 'verdict'], registers: [],
-    collect() {
-      for (const byKind of pending.values()) {
-        for (const byVerdict of byKind.values()) {
-          for (const one of byVerdict.values()) {
-            if (one.count > 0) this.inc(one.labels, one.count)
-            one.count = 0
+  registry.registerMetric(
+    new Counter({
+      name: 'gatehouse_requests_total',
+      help: 'Requests by what became of them',
+      labelNames: ['route', 'kind', 'verdict'],
+      registers: [],
+      collect() {
+        for (const byKind of pending.values()) {
+          for (const byVerdict of byKind.values()) {
+            for (const one of byVerdict.values()) {
+              if (one.count > 0) this.inc(one.labels, one.count)
+              one.count = 0
+            }
           }
         }
-      }
-    },
-  }))
+      },
+    }),
+  )
   return (route, kind, verdict) => {
     const byVerdict = within(within(pending, route), kind)
     const known = byVerdict.get(verdict)
@@ -79,14 +87,22 @@ function requestCounter(registry: Registry): Metrics['countRequest'] {
 function sessionCounter(registry: Registry): Pick<Metrics, 'countHit' | 'sessionCache'> {
   let hits = 0
   const sessionCache = new Counter({
-    name: 'gatehouse_session_cache_total', help: 'Sessions looked up, by result: hit is the usual one, without the store', labelNames: ['result'], registers: [],
+    name: 'gatehouse_session_cache_total',
+    help: 'Sessions looked up, by result: hit is the usual one, without the store',
+    labelNames: ['result'],
+    registers: [],
     collect() {
       this.inc({ result: 'hit' }, hits)
       hits = 0
     },
   })
   registry.registerMetric(sessionCache)
-  return { sessionCache, countHit: () => { hits += 1 } }
+  return {
+    sessionCache,
+    countHit: () => {
+      hits += 1
+    },
+  }
 }
 
 /** Makes a registry of its own, so that two gateways in one process do not mix their figures. */
@@ -101,53 +117,102 @@ export function createMetrics(): Metrics {
   return {
     registry,
     countRequest: requestCounter(registry),
-    upstreamSeconds: registered(new PlainHistogram({
-      name: 'gatehouse_upstream_seconds', buckets: UPSTREAM_BUCKETS,
-      help: 'From handing a request to its upstream to the head of the answer, or to the failure',
-    })),
-    addedSeconds: registered(new PlainHistogram({
-      name: 'gatehouse_added_seconds', buckets: ADDED_BUCKETS,
-      help: 'From the arrival of a request that goes upstream to the head of the answer that goes back, without waiting for the upstream',
-    })),
-    logins: new Counter({ name: 'gatehouse_logins_total', help: 'Logins by outcome', labelNames: ['outcome'], registers }),
+    upstreamSeconds: registered(
+      new PlainHistogram({
+        name: 'gatehouse_upstream_seconds',
+        buckets: UPSTREAM_BUCKETS,
+        help: 'From handing a request to its upstream to the head of the answer, or to the failure',
+      }),
+    ),
+    addedSeconds: registered(
+      new PlainHistogram({
+        name: 'gatehouse_added_seconds',
+        buckets: ADDED_BUCKETS,
+        help: 'From the arrival of a request that goes upstream to the head of the answer that goes back, without waiting for the upstream',
+      }),
+    ),
+    logins: new Counter({
+      name: 'gatehouse_logins_total',
+      help: 'Logins by outcome',
+      labelNames: ['outcome'],
+      registers,
+    }),
     refreshes: new Counter({
-      name: 'gatehouse_refreshes_total', help: 'Token refreshes by outcome and cause', labelNames: ['outcome', 'cause'], registers,
+      name: 'gatehouse_refreshes_total',
+      help: 'Token refreshes by outcome and cause',
+      labelNames: ['outcome', 'cause'],
+      registers,
     }),
     sessionsEnded: new Counter({
-      name: 'gatehouse_sessions_ended_total', help: 'Sessions ended, by reason', labelNames: ['reason'], registers,
+      name: 'gatehouse_sessions_ended_total',
+      help: 'Sessions ended, by reason',
+      labelNames: ['reason'],
+      registers,
     }),
     sessionsBegun: new Counter({ name: 'gatehouse_sessions_begun_total', help: 'Sessions begun', registers }),
     ...sessionCounter(registry),
     storeEvictions: new Counter({
-      name: 'gatehouse_store_evictions_total', help: 'Sessions that the full memory store has dropped', registers,
+      name: 'gatehouse_store_evictions_total',
+      help: 'Sessions that the full memory store has dropped',
+      registers,
     }),
     storeSeconds: new Histogram({
-      name: 'gatehouse_store_seconds', help: 'Calls to the store', labelNames: ['operation', 'outcome'], registers, buckets: CALL_BUCKETS,
+      name: 'gatehouse_store_seconds',
+      help: 'Calls to the store',
+      labelNames: ['operation', 'outcome'],
+      registers,
+      buckets: CALL_BUCKETS,
     }),
     providerSeconds: new Histogram({
-      name: 'gatehouse_provider_seconds', help: 'Calls to the provider', labelNames: ['operation', 'outcome'], registers, buckets: CALL_BUCKETS,
+      name: 'gatehouse_provider_seconds',
+      help: 'Calls to the provider',
+      labelNames: ['operation', 'outcome'],
+      registers,
+      buckets: CALL_BUCKETS,
     }),
     lockWaitSeconds: new Histogram({
-      name: 'gatehouse_refresh_lock_wait_seconds', help: 'Time until a refresh had its lock, or another process’s result', registers,
+      name: 'gatehouse_refresh_lock_wait_seconds',
+      help: 'Time until a refresh had its lock, or another process’s result',
+      registers,
       buckets: CALL_BUCKETS,
     }),
     watchStore(size) {
-      registry.registerMetric(new Gauge({
-        name: 'gatehouse_store_sessions', help: 'Sessions in the memory store', registers: [],
-        collect() { this.set(size() ?? Number.NaN) },
-      }))
+      registry.registerMetric(
+        new Gauge({
+          name: 'gatehouse_store_sessions',
+          help: 'Sessions in the memory store',
+          registers: [],
+          collect() {
+            this.set(size() ?? Number.NaN)
+          },
+        }),
+      )
     },
     watchStreams(kinds, count) {
-      registry.registerMetric(new Gauge({
-        name: 'gatehouse_streams_open', help: 'Event streams and WebSockets that are open', labelNames: ['kind'], registers: [],
-        collect() { for (const kind of kinds) this.set({ kind }, count(kind)) },
-      }))
+      registry.registerMetric(
+        new Gauge({
+          name: 'gatehouse_streams_open',
+          help: 'Event streams and WebSockets that are open',
+          labelNames: ['kind'],
+          registers: [],
+          collect() {
+            for (const kind of kinds) this.set({ kind }, count(kind))
+          },
+        }),
+      )
     },
     watchReady(isReady) {
-      registry.registerMetric(new Gauge({
-        name: 'gatehouse_ready', help: '1 while /readyz says yes', registers: [], aggregator: 'min',
-        async collect() { this.set(await isReady() ? 1 : 0) },
-      }))
+      registry.registerMetric(
+        new Gauge({
+          name: 'gatehouse_ready',
+          help: '1 while /readyz says yes',
+          registers: [],
+          aggregator: 'min',
+          async collect() {
+            this.set((await isReady()) ? 1 : 0)
+          },
+        }),
+      )
     },
   }
 }

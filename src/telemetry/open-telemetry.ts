@@ -1,7 +1,16 @@
 import { AsyncLocalStorage } from 'node:async_hooks'
 import { setTimeout as sleep } from 'node:timers/promises'
 import {
-  DiagLogLevel, ROOT_CONTEXT, SpanKind, SpanStatusCode, defaultTextMapGetter, defaultTextMapSetter, diag, trace, type Context, type Span,
+  DiagLogLevel,
+  ROOT_CONTEXT,
+  SpanKind,
+  SpanStatusCode,
+  defaultTextMapGetter,
+  defaultTextMapSetter,
+  diag,
+  trace,
+  type Context,
+  type Span,
 } from '@opentelemetry/api'
 import { W3CTraceContextPropagator } from '@opentelemetry/core'
 import { defaultResource, detectResources, envDetector, resourceFromAttributes } from '@opentelemetry/resources'
@@ -18,7 +27,9 @@ const ignore = (): void => {}
 export async function startOpenTelemetry(protocol: 'http/json' | 'http/protobuf', log: Log): Promise<Tracing> {
   tellOfMistakes(log)
   const provider = new BasicTracerProvider({
-    resource: defaultResource().merge(resourceFromAttributes({ 'service.name': 'gatehouse' })).merge(detectResources({ detectors: [envDetector] })),
+    resource: defaultResource()
+      .merge(resourceFromAttributes({ 'service.name': 'gatehouse' }))
+      .merge(detectResources({ detectors: [envDetector] })),
     spanProcessors: [new BatchSpanProcessor(telling(await exporterFor(protocol), log))],
   })
   const tracer = provider.getTracer('gatehouse')
@@ -27,7 +38,11 @@ export async function startOpenTelemetry(protocol: 'http/json' | 'http/protobuf'
 
   function begin(method: string, headers: Parameters<Tracing['begin']>[1]): RequestTrace {
     const parent = propagator.extract(ROOT_CONTEXT, headers, defaultTextMapGetter)
-    const span = tracer.startSpan(method, { kind: SpanKind.SERVER, attributes: { 'http.request.method': method } }, parent)
+    const span = tracer.startSpan(
+      method,
+      { kind: SpanKind.SERVER, attributes: { 'http.request.method': method } },
+      parent,
+    )
     const context = trace.setSpan(parent, span)
     let upstream: Span | null = null
     const wasAnswered = (status: number | null): void => {
@@ -38,13 +53,24 @@ export async function startOpenTelemetry(protocol: 'http/json' | 'http/protobuf'
     }
     return {
       traceId: span.spanContext().traceId,
-      within(work) { current.run(context, work) },
+      within(work) {
+        current.run(context, work)
+      },
       goesUpstream(origin) {
         wasAnswered(null)
         const { hostname, port, protocol: scheme } = new URL(origin)
-        upstream = tracer.startSpan(method, { kind: SpanKind.CLIENT, attributes: {
-          'http.request.method': method, 'server.address': hostname, 'server.port': Number(port === '' ? { 'https:': 443 }[scheme] ?? 80 : port),
-        } }, context)
+        upstream = tracer.startSpan(
+          method,
+          {
+            kind: SpanKind.CLIENT,
+            attributes: {
+              'http.request.method': method,
+              'server.address': hostname,
+              'server.port': Number(port === '' ? ({ 'https:': 443 }[scheme] ?? 80) : port),
+            },
+          },
+          context,
+        )
         const carrier: Record<string, string> = {}
         propagator.inject(trace.setSpan(context, upstream), carrier, defaultTextMapSetter)
         return Object.entries(carrier).flat()
@@ -58,7 +84,11 @@ export async function startOpenTelemetry(protocol: 'http/json' | 'http/protobuf'
     }
   }
 
-  async function call<T>(name: string, attributes: Readonly<Record<string, string>>, work: () => Promise<T>): Promise<T> {
+  async function call<T>(
+    name: string,
+    attributes: Readonly<Record<string, string>>,
+    work: () => Promise<T>,
+  ): Promise<T> {
     const parent = current.getStore() ?? ROOT_CONTEXT
     const span = tracer.startSpan(name, { kind: SpanKind.CLIENT, attributes }, parent)
     try {
@@ -73,7 +103,8 @@ export async function startOpenTelemetry(protocol: 'http/json' | 'http/protobuf'
   }
 
   return {
-    begin, call,
+    begin,
+    call,
     async close() {
       await Promise.race([provider.shutdown().catch(() => {}), sleep(CLOSE_WITHIN, undefined, { ref: false })])
     },
@@ -82,7 +113,10 @@ export async function startOpenTelemetry(protocol: 'http/json' | 'http/protobuf'
 
 function describe(span: Span, method: string, { id, route, kind, verdict, status }: TracedRequest): void {
   span.setAttributes({
-    'http.response.status_code': status, 'gatehouse.request_id': id, 'gatehouse.kind': kind, 'gatehouse.verdict': verdict,
+    'http.response.status_code': status,
+    'gatehouse.request_id': id,
+    'gatehouse.kind': kind,
+    'gatehouse.verdict': verdict,
     ...(route === null ? {} : { 'http.route': route }),
   })
   if (route !== null) span.updateName(`${method} ${route}`)
@@ -90,8 +124,10 @@ function describe(span: Span, method: string, { id, route, kind, verdict, status
 }
 
 async function exporterFor(protocol: 'http/json' | 'http/protobuf'): Promise<SpanExporter> {
-  const { OTLPTraceExporter } = protocol === 'http/json'
-    ? await import('@opentelemetry/exporter-trace-otlp-http') : await import('@opentelemetry/exporter-trace-otlp-proto')
+  const { OTLPTraceExporter } =
+    protocol === 'http/json'
+      ? await import('@opentelemetry/exporter-trace-otlp-http')
+      : await import('@opentelemetry/exporter-trace-otlp-proto')
   return new OTLPTraceExporter()
 }
 
@@ -102,19 +138,27 @@ function telling(exporter: SpanExporter, log: Log): SpanExporter {
     export(spans, done) {
       exporter.export(spans, (result) => {
         const failed = result.error !== undefined
-        if (failed && !isLosing) log.warn({ event: 'traces_lost', cause: causes(result.error) }, 'spans can’t be delivered')
+        if (failed && !isLosing)
+          log.warn({ event: 'traces_lost', cause: causes(result.error) }, 'spans can’t be delivered')
         if (!failed && isLosing) log.info({ event: 'traces_delivered' }, 'spans are delivered again')
         isLosing = failed
         done(result)
       })
     },
     shutdown: () => exporter.shutdown(),
-    forceFlush: async () => { await exporter.forceFlush?.() },
+    forceFlush: async () => {
+      await exporter.forceFlush?.()
+    },
   }
 }
 
 /** Of what OpenTelemetry says to itself only complaints about its variables are for the operator. */
 function tellOfMistakes(log: Log): void {
-  const tell = (message: string): void => { if (message.startsWith('OTEL_')) log.warn({ event: 'configuration' }, message) }
-  diag.setLogger({ error: tell, warn: tell, info: ignore, debug: ignore, verbose: ignore }, { logLevel: DiagLogLevel.WARN, suppressOverrideMessage: true })
+  const tell = (message: string): void => {
+    if (message.startsWith('OTEL_')) log.warn({ event: 'configuration' }, message)
+  }
+  diag.setLogger(
+    { error: tell, warn: tell, info: ignore, debug: ignore, verbose: ignore },
+    { logLevel: DiagLogLevel.WARN, suppressOverrideMessage: true },
+  )
 }

@@ -8,7 +8,12 @@ interface Options {
 }
 
 /** How prom-client's registry writes one line of a histogram. */
-interface Value { readonly metricName: string, readonly labels: { readonly le?: number | '+Inf' }, readonly sharedLabels: object, readonly value: number }
+interface Value {
+  readonly metricName: string
+  readonly labels: { readonly le?: number | '+Inf' }
+  readonly sharedLabels: object
+  readonly value: number
+}
 
 /**
  * A histogram without labels that only adds to plain numbers until somebody collects it: prom-client's own makes objects
@@ -44,7 +49,18 @@ export class PlainHistogram extends Histogram {
       return { metricName: `${name}_bucket`, labels: { le }, sharedLabels: {}, value: count }
     }
     const values = [...buckets.map(upTo), upTo('+Inf', buckets.length)]
-    const total = (what: string, value: number): Value => ({ metricName: `${name}_${what}`, labels: {}, sharedLabels: {}, value })
-    return { name, help, type: 'histogram', aggregator: 'sum', values: [...values, total('sum', this.#sum), total('count', count)] }
+    const total = (what: string, value: number): Value => ({
+      metricName: `${name}_${what}`,
+      labels: {},
+      sharedLabels: {},
+      value,
+    })
+    return {
+      name,
+      help,
+      type: 'histogram',
+      aggregator: 'sum',
+      values: [...values, total('sum', this.#sum), total('count', count)],
+    }
   }
 }

@@ -14,7 +14,15 @@ const PRECISION = 10
 
 /** Registers what there is to know about the process itself, under prom-client's usual names behind `prefix`. */
 export function collectProcess(registry: Registry, prefix: string): void {
-  for (const collect of [collectStartTime, collectVersion, collectMemory, collectHeap, collectGarbage, collectOpenFiles, collectMaxFiles]) {
+  for (const collect of [
+    collectStartTime,
+    collectVersion,
+    collectMemory,
+    collectHeap,
+    collectGarbage,
+    collectOpenFiles,
+    collectMaxFiles,
+  ]) {
     collect(registry, { prefix })
   }
   collectEventLoopLag(registry, { prefix, eventLoopMonitoringPrecision: PRECISION })
@@ -23,17 +31,22 @@ export function collectProcess(registry: Registry, prefix: string): void {
 
 function collectCpu(registry: Registry, prefix: string): void {
   let before = process.cpuUsage()
-  const counter = (name: string, help: string): Counter => new Counter({ name: `${prefix}process_cpu_${name}seconds_total`, help, registers: [registry] })
+  const counter = (name: string, help: string): Counter =>
+    new Counter({ name: `${prefix}process_cpu_${name}seconds_total`, help, registers: [registry] })
   const user = counter('user_', 'CPU time in user mode')
   const system = counter('system_', 'CPU time in the kernel')
-  registry.registerMetric(new Counter({
-    name: `${prefix}process_cpu_seconds_total`, help: 'CPU time, in user mode and in the kernel', registers: [],
-    collect() {
-      const now = process.cpuUsage()
-      user.inc((now.user - before.user) / 1e6)
-      system.inc((now.system - before.system) / 1e6)
-      this.inc((now.user - before.user + now.system - before.system) / 1e6)
-      before = now
-    },
-  }))
+  registry.registerMetric(
+    new Counter({
+      name: `${prefix}process_cpu_seconds_total`,
+      help: 'CPU time, in user mode and in the kernel',
+      registers: [],
+      collect() {
+        const now = process.cpuUsage()
+        user.inc((now.user - before.user) / 1e6)
+        system.inc((now.system - before.system) / 1e6)
+        this.inc((now.user - before.user + now.system - before.system) / 1e6)
+        before = now
+      },
+    }),
+  )
 }

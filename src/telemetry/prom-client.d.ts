@@ -22,5 +22,8 @@ declare module 'prom-client/lib/registry.js' {
 
 declare module 'prom-client/lib/metrics/*.js' {
   import type { Registry } from 'prom-client'
-  export default function collect(registry: Registry, options: { readonly prefix: string, readonly eventLoopMonitoringPrecision?: number }): void
+  export default function collect(
+    registry: Registry,
+    options: { readonly prefix: string; readonly eventLoopMonitoringPrecision?: number },
+  ): void
 }

@@ -46,12 +46,15 @@ export async function openTracing(env: Environment, log: Log): Promise<Tracing |
   const hasEndpoint = asked('OTEL_EXPORTER_OTLP_ENDPOINT') !== '' || asked('OTEL_EXPORTER_OTLP_TRACES_ENDPOINT') !== ''
   const exporter = asked('OTEL_TRACES_EXPORTER') || (hasEndpoint ? 'otlp' : 'none')
   if (exporter === 'none') return null
-  const complain = (text: string): void => { log.warn({ event: 'configuration' }, text) }
+  const complain = (text: string): void => {
+    log.warn({ event: 'configuration' }, text)
+  }
   if (exporter !== 'otlp') {
     complain('OTEL_TRACES_EXPORTER: only otlp and none are known here; nothing is traced')
     return null
   }
-  const protocol = asked('OTEL_EXPORTER_OTLP_TRACES_PROTOCOL') || asked('OTEL_EXPORTER_OTLP_PROTOCOL') || 'http/protobuf'
+  const protocol =
+    asked('OTEL_EXPORTER_OTLP_TRACES_PROTOCOL') || asked('OTEL_EXPORTER_OTLP_PROTOCOL') || 'http/protobuf'
   if (protocol !== 'http/protobuf' && protocol !== 'http/json') {
     complain('OTEL_EXPORTER_OTLP_PROTOCOL: only http/protobuf and http/json are known here; http/protobuf is used')
   }
@@ -62,6 +65,9 @@ export async function openTracing(env: Environment, log: Log): Promise<Tracing |
 
 /** The trace that a `traceparent` names (W3C Trace Context, section 3.2), or `null`. */
 export function traceIdOf(traceparent: string | string[] | undefined): string | null {
-  const [, id] = typeof traceparent === 'string' ? /^[\da-f]{2}-([\da-f]{32})-[\da-f]{16}-[\da-f]{2}(?:-|$)/.exec(traceparent) ?? [] : []
+  const [, id] =
+    typeof traceparent === 'string'
+      ? (/^[\da-f]{2}-([\da-f]{32})-[\da-f]{16}-[\da-f]{2}(?:-|$)/.exec(traceparent) ?? [])
+      : []
   return id ?? null
 }

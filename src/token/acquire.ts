@@ -7,17 +7,17 @@ import type { Refresher, RefreshOutcome } from './refresh.ts'
 
 /** Which access token goes upstream, or why none can. */
 export type Acquired =
-  | { readonly ok: true, readonly accessToken: string | null, readonly session: Session }
+  | { readonly ok: true; readonly accessToken: string | null; readonly session: Session }
   /** Expired, and nothing can renew it: for this route the session is over. */
-  | { readonly ok: false, readonly problem: 'spent' }
+  | { readonly ok: false; readonly problem: 'spent' }
   /** The provider ended the session. */
-  | { readonly ok: false, readonly problem: 'ended' }
+  | { readonly ok: false; readonly problem: 'ended' }
   /** The provider gives no token for this route. */
-  | { readonly ok: false, readonly problem: 'refused' }
+  | { readonly ok: false; readonly problem: 'refused' }
   /** It would after another login. */
-  | { readonly ok: false, readonly problem: 'step-up', readonly claims: string | null }
+  | { readonly ok: false; readonly problem: 'step-up'; readonly claims: string | null }
   /** None can be had just now; seconds until another try makes sense. */
-  | { readonly ok: false, readonly problem: 'unavailable', readonly retryAfter: number }
+  | { readonly ok: false; readonly problem: 'unavailable'; readonly retryAfter: number }
 
 /** Gives each request its access token: the one that is kept while it is valid, a renewed one after that. */
 export interface Tokens {
@@ -40,9 +40,13 @@ export function createTokens({ refresher, routeTokens, sessions, before }: Parts
     if (isExpired(session, now)) {
       if (session.tokens.refreshToken === null) return { ok: false, problem: 'spent' }
       // A background refresh that another process was found at may have been joined just as the token expired.
-      return refresher.refresh(session, 'expired', now).then((outcome) => (
-        outcome.type === 'refreshed' && outcome.session === session ? refresher.refresh(session, 'expired', Date.now()).then(acquired) : acquired(outcome)
-      ))
+      return refresher
+        .refresh(session, 'expired', now)
+        .then((outcome) =>
+          outcome.type === 'refreshed' && outcome.session === session
+            ? refresher.refresh(session, 'expired', Date.now()).then(acquired)
+            : acquired(outcome),
+        )
     }
     const due = dueAt(session, before)
     if (due !== null && now >= due && session.tokens.refreshToken !== null && !refresher.heldBack(session, now)) {
@@ -90,8 +94,11 @@ function withSession(answer: Exchanged, session: Session): Acquired {
 
 function acquired(outcome: RefreshOutcome): Acquired {
   switch (outcome.type) {
-    case 'refreshed': return { ok: true, accessToken: outcome.session.tokens.accessToken, session: outcome.session }
-    case 'ended': return { ok: false, problem: 'ended' }
-    case 'failed': return { ok: false, problem: 'unavailable', retryAfter: outcome.retryAfter }
+    case 'refreshed':
+      return { ok: true, accessToken: outcome.session.tokens.accessToken, session: outcome.session }
+    case 'ended':
+      return { ok: false, problem: 'ended' }
+    case 'failed':
+      return { ok: false, problem: 'unavailable', retryAfter: outcome.retryAfter }
   }
 }

@@ -14,14 +14,14 @@ type Wanted = Route['token']
 
 /** What came of asking for a route's own token. */
 export type Exchanged =
-  | { readonly ok: true, readonly accessToken: string }
+  | { readonly ok: true; readonly accessToken: string }
   /** The provider says no, and asking again is of no use. */
-  | { readonly ok: false, readonly problem: 'refused' }
+  | { readonly ok: false; readonly problem: 'refused' }
   /** It said no to the session's refresh token, too. */
-  | { readonly ok: false, readonly problem: 'ended' }
+  | { readonly ok: false; readonly problem: 'ended' }
   /** It would say yes after another login. */
-  | { readonly ok: false, readonly problem: 'step-up', readonly claims: string | null }
-  | { readonly ok: false, readonly problem: 'unavailable', readonly retryAfter: number }
+  | { readonly ok: false; readonly problem: 'step-up'; readonly claims: string | null }
+  | { readonly ok: false; readonly problem: 'unavailable'; readonly retryAfter: number }
 
 /** The tokens that routes want instead of the session's own. */
 export interface RouteTokens {
@@ -41,7 +41,11 @@ const TOO_YOUNG = 10_000
 /** For tokens that belong to nobody. */
 const EVERYBODY = ''
 
-interface Kept { token: TokenSet | null, failure: { readonly answer: Exchanged, readonly until: number } | null, flight: Promise<Exchanged> | null }
+interface Kept {
+  token: TokenSet | null
+  failure: { readonly answer: Exchanged; readonly until: number } | null
+  flight: Promise<Exchanged> | null
+}
 
 interface Parts {
   readonly provider: Provider
@@ -63,7 +67,9 @@ export function needsSessionsOwn(wanted: Wanted): boolean {
 /** Makes the keeper of routes' tokens; they end with their session. */
 export function createRouteTokens({ provider, refresher, sessions, log }: Parts): RouteTokens {
   const bySession = new LRUCache<string, Map<string, Kept>>({ max: MAX_SESSIONS })
-  sessions.onEnd((id) => { bySession.delete(id) })
+  sessions.onEnd((id) => {
+    bySession.delete(id)
+  })
 
   function keptFor(session: Session, wanted: Wanted): Kept {
     const owner = wanted.grant === 'client-credentials' ? EVERYBODY : session.id
@@ -77,27 +83,38 @@ export function createRouteTokens({ provider, refresher, sessions, log }: Parts)
 
   async function ask(session: Session, wanted: Wanted, kept: Kept, now: number): Promise<Exchanged> {
     try {
-      kept.token = wanted.grant === 'session' ? await refresher.redeem(session, wanted, now)
-        : await grantForRoute(provider, wanted, session.tokens, now)
+      kept.token =
+        wanted.grant === 'session'
+          ? await refresher.redeem(session, wanted, now)
+          : await grantForRoute(provider, wanted, session.tokens, now)
       kept.failure = null
       return { ok: true, accessToken: kept.token.accessToken }
     } catch (error) {
-      log.warn({ event: 'exchange_failed', session: session.id, grant: wanted.grant, cause: causes(error) }, 'a route’s token could not be had')
+      log.warn(
+        { event: 'exchange_failed', session: session.id, grant: wanted.grant, cause: causes(error) },
+        'a route’s token could not be had',
+      )
       const login = loginThatHelps(error)
       if (wanted.grant === 'session' && refusalOf(error) === 'invalid-grant' && login === null) {
         // About the refresh token itself, and whether that ends the session, the usual refresh has the last word.
         const { type } = await refresher.refresh(session, 'asked', Date.now())
         if (type === 'ended') return { ok: false, problem: 'ended' }
       }
-      const answer: Exchanged = login !== null ? { ok: false, problem: 'step-up', claims: login.claims }
-        : isUnreachable(error) ? { ok: false, problem: 'unavailable', retryAfter: PAUSE / 1000 } : { ok: false, problem: 'refused' }
+      const answer: Exchanged =
+        login !== null
+          ? { ok: false, problem: 'step-up', claims: login.claims }
+          : isUnreachable(error)
+            ? { ok: false, problem: 'unavailable', retryAfter: PAUSE / 1000 }
+            : { ok: false, problem: 'refused' }
       kept.failure = { answer, until: Date.now() + PAUSE }
       return answer
     }
   }
 
   function start(session: Session, wanted: Wanted, kept: Kept, now: number): Promise<Exchanged> {
-    kept.flight ??= ask(session, wanted, kept, now).finally(() => { kept.flight = null })
+    kept.flight ??= ask(session, wanted, kept, now).finally(() => {
+      kept.flight = null
+    })
     return kept.flight
   }
 
@@ -108,7 +125,8 @@ export function createRouteTokens({ provider, refresher, sessions, log }: Parts)
       const left = token === null ? 0 : (token.expiresAt ?? Number.POSITIVE_INFINITY) - now
       if (token !== null && left > 0) {
         const life = (token.expiresAt ?? Number.POSITIVE_INFINITY) - token.issuedAt
-        if (left < life * RENEW_SHARE && (failure === null || failure.until <= now)) void start(session, wanted, kept, now)
+        if (left < life * RENEW_SHARE && (failure === null || failure.until <= now))
+          void start(session, wanted, kept, now)
         return { ok: true, accessToken: token.accessToken }
       }
       return failure !== null && failure.until > now ? failure.answer : start(session, wanted, kept, now)
@@ -116,7 +134,8 @@ export function createRouteTokens({ provider, refresher, sessions, log }: Parts)
     renew(session, wanted, refused, now) {
       const kept = keptFor(session, wanted)
       const { token, failure } = kept
-      if (token !== null && token.accessToken !== refused) return Promise.resolve({ ok: true, accessToken: token.accessToken })
+      if (token !== null && token.accessToken !== refused)
+        return Promise.resolve({ ok: true, accessToken: token.accessToken })
       if ((token !== null && now - token.issuedAt < TOO_YOUNG) || (failure !== null && failure.until > now)) return null
       return start(session, wanted, kept, now)
     },

@@ -23,7 +23,10 @@ export interface Failures {
   forget(id: string): void
 }
 
-interface Kept extends Failure { readonly count: number, readonly refusal: Refusal }
+interface Kept extends Failure {
+  readonly count: number
+  readonly refusal: Refusal
+}
 
 const PAUSE_FIRST = 1_000
 const PAUSE_MOST = 30_000
@@ -46,16 +49,17 @@ export function createFailures(): Failures {
       const pause = Math.min(PAUSE_MOST, Math.max(PAUSE_FIRST * 2 ** (count - 1), asked))
       return keep(id, { count, until: now + pause, error: wordOf(error), refusal: refusalOf(error) })
     },
-    addWithoutStore: ({ id }, now) => (
-      keep(id, { count: 0, until: now + PAUSE_FIRST, error: 'store_unavailable', refusal: 'unclear' })
-    ),
+    addWithoutStore: ({ id }, now) =>
+      keep(id, { count: 0, until: now + PAUSE_FIRST, error: 'store_unavailable', refusal: 'unclear' }),
     standing(session, now) {
       const failure = kept.get(session.id)
       if (failure === undefined || failure.until <= now) return null
       return failure.refusal === 'rejected' && isExpired(session, now) ? null : failure
     },
     last: ({ id }) => kept.get(id) ?? null,
-    forget(id) { kept.delete(id) },
+    forget(id) {
+      kept.delete(id)
+    },
   }
 }
 

@@ -20,13 +20,13 @@ import { takeTurn, type Turn } from './turn.ts'
 
 /** What became of a refresh. */
 export type RefreshOutcome =
-  | { readonly type: 'refreshed', readonly session: Session }
+  | { readonly type: 'refreshed'; readonly session: Session }
   | { readonly type: 'ended' }
   /** The session goes on with what it has; seconds until another try makes sense. */
-  | { readonly type: 'failed', readonly retryAfter: number }
+  | { readonly type: 'failed'; readonly retryAfter: number }
 
 /** Why a refresh was wanted, for the metrics. */
-export type RefreshCause = typeof CAUSES[number]
+export type RefreshCause = (typeof CAUSES)[number]
 
 const CAUSES = ['due', 'expired', 'asked', 'upstream'] as const
 const OUTCOMES = ['refreshed', 'ended', 'failed'] as const satisfies readonly RefreshOutcome['type'][]
@@ -69,23 +69,31 @@ export function createRefresher({ provider, store, sessions, log, metrics }: Par
   const redemptions = new Set<Promise<unknown>>()
   const failures = createFailures()
   const busyUntil = new LRUCache<string, number>({ max: MAX_BUSY })
-  sessions.onEnd((id) => { failures.forget(id) })
+  sessions.onEnd((id) => {
+    failures.forget(id)
+  })
 
   const turns = { store, sessions, metrics, life: provider.settings.timeout + LOCK_MARGIN }
   for (const outcome of OUTCOMES) for (const cause of CAUSES) metrics.refreshes.inc({ outcome, cause }, 0)
 
   /** `keepLock` while the result is not in the store yet: nobody else may redeem the old refresh token. */
-  async function save(session: Session, result: RefreshResult, now: number): Promise<{ outcome: RefreshOutcome, keepLock: boolean }> {
+  async function save(
+    session: Session,
+    result: RefreshResult,
+    now: number,
+  ): Promise<{ outcome: RefreshOutcome; keepLock: boolean }> {
     const { identity, claims, tokens } = result
     const change: SessionChange = {
       tokens,
       refreshedAt: now,
       ...(claims === null ? {} : { claims }),
-      ...(identity === null ? {} : {
-        idToken: identity.idToken,
-        sid: sidOf(identity.idTokenClaims) ?? session.sid,
-        endsAt: absoluteEnd(sessions.policy, session.createdAt, identity.idTokenClaims.exp * 1000),
-      }),
+      ...(identity === null
+        ? {}
+        : {
+            idToken: identity.idToken,
+            sid: sidOf(identity.idTokenClaims) ?? session.sid,
+            endsAt: absoluteEnd(sessions.policy, session.createdAt, identity.idTokenClaims.exp * 1000),
+          }),
     }
     const { session: renewed, saved } = await sessions.renew(session, change, now)
     if (renewed !== null) return { outcome: { type: 'refreshed', session: renewed }, keepLock: !saved }
@@ -107,9 +115,12 @@ export function createRefresher({ provider, store, sessions, log, metrics }: Par
     if (latest.refreshedAt !== session.refreshedAt) return { type: 'refreshed', session: latest }
     // Somebody else has redeemed it for another resource: with what that brought the next try is good.
     if (latest.version > session.version) return { type: 'failed', retryAfter: 1 }
-    log.warn({ event: 'refresh_failed', session: session.id, refusal, ended: over, abandoned, cause: causes(error) }, abandoned && over
-      ? 'the refresh token was spent by a process that stopped before it could save the new one: the user has to log in again'
-      : 'tokens could not be renewed')
+    log.warn(
+      { event: 'refresh_failed', session: session.id, refusal, ended: over, abandoned, cause: causes(error) },
+      abandoned && over
+        ? 'the refresh token was spent by a process that stopped before it could save the new one: the user has to log in again'
+        : 'tokens could not be renewed',
+    )
     if (over) {
       await sessions.end(session, 'refused')
       return { type: 'ended' }
@@ -143,7 +154,8 @@ export function createRefresher({ provider, store, sessions, log, metrics }: Par
       else await release()
     }
     metrics.refreshes.inc({ outcome: outcome.type, cause })
-    if (outcome.type === 'refreshed') log.debug({ event: 'refresh', session: session.id, why: cause }, 'tokens were renewed')
+    if (outcome.type === 'refreshed')
+      log.debug({ event: 'refresh', session: session.id, why: cause }, 'tokens were renewed')
     return outcome
   }
 
@@ -153,7 +165,9 @@ export function createRefresher({ provider, store, sessions, log, metrics }: Par
     redeem(session, wanted, now) {
       const mine = redeem({ provider, sessions, log, takeTurn: waitForTurn }, session, wanted, now)
       redemptions.add(mine)
-      const settle = (): void => { redemptions.delete(mine) }
+      const settle = (): void => {
+        redemptions.delete(mine)
+      }
       mine.then(settle, settle)
       return mine
     },
@@ -165,15 +179,23 @@ export function createRefresher({ provider, store, sessions, log, metrics }: Par
       if (cooldownUntil(session) > now) return Promise.resolve({ type: 'refreshed', session })
       const mine = fly(session, cause, now)
         .catch((error: unknown): RefreshOutcome => {
-          log.error({ event: 'refresh_failed', session: session.id, cause: causes(error) }, 'without the store nothing is refreshed')
+          log.error(
+            { event: 'refresh_failed', session: session.id, cause: causes(error) },
+            'without the store nothing is refreshed',
+          )
           metrics.refreshes.inc({ outcome: 'failed', cause })
           return { type: 'failed', retryAfter: seconds(failures.addWithoutStore(session, now).until, now) }
         })
-        .finally(() => { flights.delete(session.id) })
+        .finally(() => {
+          flights.delete(session.id)
+        })
       flights.set(session.id, mine)
       return mine
     },
-    heldBack: (session, now) => (busyUntil.get(session.id) ?? 0) > now || failures.standing(session, now) !== null || cooldownUntil(session) > now,
+    heldBack: (session, now) =>
+      (busyUntil.get(session.id) ?? 0) > now ||
+      failures.standing(session, now) !== null ||
+      cooldownUntil(session) > now,
     lastError: (session) => failures.last(session)?.error ?? null,
     async settled() {
       while (flights.size + redemptions.size > 0) await Promise.allSettled([...flights.values(), ...redemptions])

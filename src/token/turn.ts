@@ -13,9 +13,15 @@ const LAST_CHANCE_MS = 2_000
 /** What came of waiting for one's turn to refresh a session, among all processes. */
 export type Turn =
   /** It is this process's; `session` is as the store has it, `abandoned` when somebody before never finished. Neither call rejects. */
-  | { readonly type: 'mine', readonly session: Session, readonly abandoned: boolean, readonly release: () => Promise<void>, readonly keep: () => void }
+  | {
+      readonly type: 'mine'
+      readonly session: Session
+      readonly abandoned: boolean
+      readonly release: () => Promise<void>
+      readonly keep: () => void
+    }
   /** Somebody else has done meanwhile what the turn was wanted for. */
-  | { readonly type: 'done', readonly session: Session }
+  | { readonly type: 'done'; readonly session: Session }
   /** Another process is at it, and nobody needs to wait. */
   | { readonly type: 'busy' }
   | { readonly type: 'over' }
@@ -58,7 +64,8 @@ export async function takeTurn(parts: Parts, seen: Session, wait: boolean): Prom
         if (acquired) await unlock()
         return session === null ? { type: 'over' } : { type: 'done', session }
       }
-      if (acquired) return { type: 'mine', session, abandoned, ...prolonged(() => store.lock(seen.id, holder, life), unlock, life) }
+      if (acquired)
+        return { type: 'mine', session, abandoned, ...prolonged(() => store.lock(seen.id, holder, life), unlock, life) }
       if (!wait) return { type: 'busy' }
       await sleep(pause)
     }
@@ -72,13 +79,19 @@ export async function takeTurn(parts: Parts, seen: Session, wait: boolean): Prom
 }
 
 /** More than one call to the provider may be needed, and what has been granted must be saved before anybody else asks. */
-function prolonged(prolong: () => Promise<unknown>, unlock: () => Promise<void>, life: number): Pick<Extract<Turn, { type: 'mine' }>, 'release' | 'keep'> {
+function prolonged(
+  prolong: () => Promise<unknown>,
+  unlock: () => Promise<void>,
+  life: number,
+): Pick<Extract<Turn, { type: 'mine' }>, 'release' | 'keep'> {
   const timer = setInterval(() => {
     prolong().catch(() => {
       // While the store is away nobody else can take it either.
     })
   }, life / 3).unref()
-  const keep = (): void => { clearInterval(timer) }
+  const keep = (): void => {
+    clearInterval(timer)
+  }
   return {
     keep,
     release() {

@@ -25,22 +25,33 @@ const proxy = measured('http-proxy', [
   { requestsPerSecond: 400, addedP50: 100, steadyP99: 2000 },
 ])
 
-void t.test('a promise is judged by the median of the rounds\' ratios, its bound included', async (t) => {
+void t.test("a promise is judged by the median of the rounds' ratios, its bound included", async (t) => {
   const gatehouse = measured('gatehouse', [
     { requestsPerSecond: 1000, addedP50: 130, steadyP99: 1000 },
     { requestsPerSecond: 320, addedP50: 1000, steadyP99: 10 },
     { requestsPerSecond: 460, addedP50: 10, steadyP99: 2001 },
   ])
-  const redis = measured('gatehouse-redis', [{ requestsPerSecond: 900 }, { requestsPerSecond: 320 }, { requestsPerSecond: 4 }])
-  const million = measured('gatehouse-million', [{ requestsPerSecond: 900 }, { requestsPerSecond: 3 }, { requestsPerSecond: 460 }])
-  t.strictSame(judge([apache, proxy, gatehouse, redis, million]).map(({ measured, kept }) => [measured, kept]), [
-    [1.6, true],
-    [1.6, true],
-    [1.3, true],
-    [1, true],
-    [0.9, true],
-    [0.9, true],
+  const redis = measured('gatehouse-redis', [
+    { requestsPerSecond: 900 },
+    { requestsPerSecond: 320 },
+    { requestsPerSecond: 4 },
   ])
+  const million = measured('gatehouse-million', [
+    { requestsPerSecond: 900 },
+    { requestsPerSecond: 3 },
+    { requestsPerSecond: 460 },
+  ])
+  t.strictSame(
+    judge([apache, proxy, gatehouse, redis, million]).map(({ measured, kept }) => [measured, kept]),
+    [
+      [1.6, true],
+      [1.6, true],
+      [1.3, true],
+      [1, true],
+      [0.9, true],
+      [0.9, true],
+    ],
+  )
 })
 
 void t.test('each promise can be broken', async (t) => {
@@ -51,9 +62,15 @@ void t.test('each promise can be broken', async (t) => {
   ])
   const slow = [{ requestsPerSecond: 107 }, { requestsPerSecond: 214 }, { requestsPerSecond: 428 }]
   const all = [apache, proxy, gatehouse, measured('gatehouse-redis', slow), measured('gatehouse-million', slow)]
-  t.strictSame(judge(all).map(({ kept }) => kept), [false, false, false, false, false, false])
+  t.strictSame(
+    judge(all).map(({ kept }) => kept),
+    [false, false, false, false, false, false],
+  )
 })
 
 void t.test('what was left out breaks nothing and keeps nothing', async (t) => {
-  t.strictSame(judge([apache, proxy]).map(({ kept }) => kept), [null, null, null, null, null, null])
+  t.strictSame(
+    judge([apache, proxy]).map(({ kept }) => kept),
+    [null, null, null, null, null, null],
+  )
 })

@@ -13,28 +13,46 @@ const write = (name: string, text: string): string => {
 }
 
 void t.test('check prints the configuration as it will be used, secrets masked, and the route table', async (t) => {
-  const file = write('good.yaml', `${least}
+  const file = write(
+    'good.yaml',
+    `${least}
 routes:
   - path: /**
   - { path: /assets/**, access: public }
   - { path: /api/**, methods: [GET], stripPrefix: /api, require: { claims: { groups: [staff, admin] }, maxAge: 5m } }
-`)
-  const { status, stdout, stderr } = await runProgram(t, ['check', '--config', file], { GATEHOUSE_SESSION_LIFETIME: '9h' })
+`,
+  )
+  const { status, stdout, stderr } = await runProgram(t, ['check', '--config', file], {
+    GATEHOUSE_SESSION_LIFETIME: '9h',
+  })
   t.same([status, stderr], [0, ''])
-  const printed: { session: { lifetime: string }, provider: { clientSecret: string }, routes: { path: string }[] } = parse(stdout)
+  const printed: { session: { lifetime: string }; provider: { clientSecret: string }; routes: { path: string }[] } =
+    parse(stdout)
   t.equal(printed.session.lifetime, '9h', 'the environment wins')
   t.equal(printed.provider.clientSecret, '********')
-  t.same(printed.routes.map(({ path }) => path), ['/**', '/assets/**', '/api/**'])
+  t.same(
+    printed.routes.map(({ path }) => path),
+    ['/**', '/assets/**', '/api/**'],
+  )
   t.notMatch(stdout, key)
   t.notMatch(stdout, 'hush')
   const table = stdout.slice(stdout.indexOf('# ROUTE')).trimEnd().split('\n')
-  t.same(table.map((row) => row.slice(2).split(/ {2,}/)), [
-    ['ROUTE', 'ACCESS', 'TOKEN', 'UPSTREAM', 'REQUIRES'],
-    ['/oauth2/**', '-', '-', 'the gateway itself'],
-    ['/**', 'required', 'token: session', 'http://127.0.0.1:3000'],
-    ['/assets/**', 'public', 'no token', 'http://127.0.0.1:3000'],
-    ['GET,HEAD /api/**', 'required', 'token: session', 'http://127.0.0.1:3000 (without /api)', 'groups: staff | admin; login not older than 300 s'],
-  ])
+  t.same(
+    table.map((row) => row.slice(2).split(/ {2,}/)),
+    [
+      ['ROUTE', 'ACCESS', 'TOKEN', 'UPSTREAM', 'REQUIRES'],
+      ['/oauth2/**', '-', '-', 'the gateway itself'],
+      ['/**', 'required', 'token: session', 'http://127.0.0.1:3000'],
+      ['/assets/**', 'public', 'no token', 'http://127.0.0.1:3000'],
+      [
+        'GET,HEAD /api/**',
+        'required',
+        'token: session',
+        'http://127.0.0.1:3000 (without /api)',
+        'groups: staff | admin; login not older than 300 s',
+      ],
+    ],
+  )
 })
 
 void t.test('what check prints is a configuration itself, once the secrets are back', async (t) => {
@@ -45,38 +63,45 @@ void t.test('what check prints is a configuration itself, once the secrets are b
   t.equal(again.stdout, stdout)
 })
 
-void t.test('a configuration that can’t be used: every problem at once with its place and what to write, status 2', async (t) => {
-  const file = write('bad.yaml', `publicUrl: https://orders.example.com/shop
+void t.test(
+  'a configuration that can’t be used: every problem at once with its place and what to write, status 2',
+  async (t) => {
+    const file = write(
+      'bad.yaml',
+      `publicUrl: https://orders.example.com/shop
 upstream: http://127.0.0.1:3000
 provider: { issuer: "https://login.example.com", clientId: orders, clientSecret: "\${NOT_SET}" }
 session: { keys: ["short"], lifetme: 3h }
 routes:
   - path: /a/**
   - path: /a/**
-`)
-  const { status, stdout, stderr } = await runProgram(t, ['check', '--config', file])
-  t.same([status, stdout], [2, ''])
-  for (const [place, message, instead] of [
-    ['1:12: publicUrl', 'must be an origin without a path', 'https://orders.example.com'],
-    ['3:82: provider.clientSecret', 'needs the environment variable NOT_SET', 'write ${NOT_SET:-default}'],
-    ['4:19: session.keys[0]', 'must be 32 bytes in base64', 'gatehouse keygen'],
-    ['4:29: session.lifetme', 'is not a key of the configuration', 'did you mean lifetime?'],
-    ['7:11: routes[1].path', 'matches the same requests as routes[0]', 'make the two one'],
-  ] as const) {
-    const lines = stderr.split('\n')
-    const at = lines.findIndex((line) => line.startsWith(`${file}:${place}: `))
-    t.not(at, -1, place)
-    t.ok(lines[at]?.includes(message), message)
-    t.ok(lines[at + 1]?.includes(instead), instead)
-  }
-  t.ok(stderr.endsWith('\n'))
-  t.not(stderr.at(-2), '\n')
-})
+`,
+    )
+    const { status, stdout, stderr } = await runProgram(t, ['check', '--config', file])
+    t.same([status, stdout], [2, ''])
+    for (const [place, message, instead] of [
+      ['1:12: publicUrl', 'must be an origin without a path', 'https://orders.example.com'],
+      ['3:82: provider.clientSecret', 'needs the environment variable NOT_SET', 'write ${NOT_SET:-default}'],
+      ['4:19: session.keys[0]', 'must be 32 bytes in base64', 'gatehouse keygen'],
+      ['4:29: session.lifetme', 'is not a key of the configuration', 'did you mean lifetime?'],
+      ['7:11: routes[1].path', 'matches the same requests as routes[0]', 'make the two one'],
+    ] as const) {
+      const lines = stderr.split('\n')
+      const at = lines.findIndex((line) => line.startsWith(`${file}:${place}: `))
+      t.not(at, -1, place)
+      t.ok(lines[at]?.includes(message), message)
+      t.ok(lines[at + 1]?.includes(instead), instead)
+    }
+    t.ok(stderr.endsWith('\n'))
+    t.not(stderr.at(-2), '\n')
+  },
+)
 
 void t.test('start refuses the same configuration in the same words, before it opens anything', async (t) => {
   const file = write('worse.yaml', 'publicUrl: [\n')
   const [checked, started] = await Promise.all([
-    runProgram(t, ['check', '--config', file]), runProgram(t, ['--config', file]),
+    runProgram(t, ['check', '--config', file]),
+    runProgram(t, ['--config', file]),
   ])
   t.same([checked.status, started.status], [2, 2])
   t.match(started.stderr, new RegExp(`^${file}:\\d+:\\d+: `))
@@ -93,11 +118,18 @@ void t.test('a missing file, and no configuration at all, say what to give', asy
   t.same([missing.status, named.status, none.status], [2, 2, 2])
   t.match(missing.stderr, 'nowhere.yaml: cannot be read: no such file')
   t.match(named.stderr, 'elsewhere.yaml: cannot be read: no such file')
-  t.match(none.stderr, /give a YAML file with --config FILE, or set at least GATEHOUSE_PUBLIC_URL, .*GATEHOUSE_PROVIDER_ISSUER/)
+  t.match(
+    none.stderr,
+    /give a YAML file with --config FILE, or set at least GATEHOUSE_PUBLIC_URL, .*GATEHOUSE_PROVIDER_ISSUER/,
+  )
 })
 
 void t.test('a random session key is a warning, not a problem', async (t) => {
-  const { status, stderr } = await runProgram(t, ['check', '--config', write('keyless.yaml', least.replace(/^session.*\n/m, ''))])
+  const { status, stderr } = await runProgram(t, [
+    'check',
+    '--config',
+    write('keyless.yaml', least.replace(/^session.*\n/m, '')),
+  ])
   t.equal(status, 0)
   t.match(stderr, /^warning: .*session\.keys.*random key.*gatehouse keygen\n$/)
 })

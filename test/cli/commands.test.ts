@@ -14,12 +14,22 @@ void t.test('--help lists every command and the exit statuses', async (t) => {
 })
 
 void t.test('every command tells with --help what it does, and does nothing', async (t) => {
-  await Promise.all(commands.flatMap((command) => [[command, '--help'], [command, '-h']]).map(async (args) => {
-    const { status, stdout, stderr } = await runProgram(t, args)
-    t.same([status, stderr], [0, ''], args.join(' '))
-    t.match(stdout, new RegExp(`^gatehouse ${args[0] ?? ''} ?.*\n\n[A-Z]`))
-    t.notOk(stdout.split('\n').some((line) => line.length > 130), 'in lines that fit a terminal')
-  }))
+  await Promise.all(
+    commands
+      .flatMap((command) => [
+        [command, '--help'],
+        [command, '-h'],
+      ])
+      .map(async (args) => {
+        const { status, stdout, stderr } = await runProgram(t, args)
+        t.same([status, stderr], [0, ''], args.join(' '))
+        t.match(stdout, new RegExp(`^gatehouse ${args[0] ?? ''} ?.*\n\n[A-Z]`))
+        t.notOk(
+          stdout.split('\n').some((line) => line.length > 130),
+          'in lines that fit a terminal',
+        )
+      }),
+  )
 })
 
 void t.test('an unknown command, option or argument is one line on stderr that names it, and status 1', async (t) => {
@@ -33,12 +43,14 @@ void t.test('an unknown command, option or argument is one line on stderr that n
     [['demo', '--port', 'eighty'], /--port must be a number from 1 to 65534, not "eighty"/],
     [['--config'], /--config/],
   ]
-  await Promise.all(table.map(async ([args, message]) => {
-    const { status, stdout, stderr } = await runProgram(t, args)
-    t.same([status, stdout], [1, ''], args.join(' '))
-    t.match(stderr, message)
-    t.match(stderr, /^gatehouse: .+\n$/)
-  }))
+  await Promise.all(
+    table.map(async ([args, message]) => {
+      const { status, stdout, stderr } = await runProgram(t, args)
+      t.same([status, stdout], [1, ''], args.join(' '))
+      t.match(stderr, message)
+      t.match(stderr, /^gatehouse: .+\n$/)
+    }),
+  )
 })
 
 void t.test('keygen prints a new key of 32 bytes in base64 each time', async (t) => {

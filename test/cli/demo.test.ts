@@ -10,7 +10,10 @@ const portWithNeighbour = async (): Promise<number> => {
   for (;;) {
     const port = await freePort()
     const next = createServer().listen(port + 1, '127.0.0.1')
-    const free = await once(next, 'listening').then(() => true, () => false)
+    const free = await once(next, 'listening').then(
+      () => true,
+      () => false,
+    )
     next.close()
     if (free) return port
   }
@@ -41,15 +44,18 @@ void t.test('the demo says which URL to open; there a user logs in with one clic
   t.equal(stdout, `${line}\n`, 'that one line was all')
 })
 
-void t.test('a port that is taken, the demo’s or the provider’s, is said plainly, and nothing stays behind', async (t) => {
-  const taken = createServer().listen(0, '127.0.0.1')
-  await once(taken, 'listening')
-  t.teardown(() => taken.close())
-  const address = taken.address()
-  if (address === null || typeof address === 'string') throw new Error('no port')
-  for (const port of [address.port, address.port - 1]) {
-    const { status, stdout, stderr } = await startProgram(t, ['demo', '--port', String(port)]).ended
-    t.same([status, stdout], [1, ''])
-    t.match(stderr, `gatehouse: port ${port} or ${port + 1} is taken; choose another one with --port N\n`)
-  }
-})
+void t.test(
+  'a port that is taken, the demo’s or the provider’s, is said plainly, and nothing stays behind',
+  async (t) => {
+    const taken = createServer().listen(0, '127.0.0.1')
+    await once(taken, 'listening')
+    t.teardown(() => taken.close())
+    const address = taken.address()
+    if (address === null || typeof address === 'string') throw new Error('no port')
+    for (const port of [address.port, address.port - 1]) {
+      const { status, stdout, stderr } = await startProgram(t, ['demo', '--port', String(port)]).ended
+      t.same([status, stdout], [1, ''])
+      t.match(stderr, `gatehouse: port ${port} or ${port + 1} is taken; choose another one with --port N\n`)
+    }
+  },
+)

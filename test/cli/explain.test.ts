@@ -5,7 +5,9 @@ import { least } from '../config/configuration.ts'
 import { runProgram } from '../support/program.ts'
 
 const file = join(t.testdir(), 'gatehouse.yaml')
-writeFileSync(file, `${least}
+writeFileSync(
+  file,
+  `${least}
 routes:
   - path: /**
     headers: { set: { X-User: "{claims.email}", X-Groups: "{claims.groups}" } }
@@ -14,7 +16,8 @@ routes:
   - { path: /admin/**, require: { claims: { groups: [admin] } } }
   - { path: /money/**, require: { acr: "urn:mfa", maxAge: 5m } }
   - { path: /api/**, methods: [GET], stripPrefix: /api, token: { grant: none } }
-`)
+`,
+)
 
 const html = ['-H', 'Accept: text/html']
 const alice = ['--claims', '{"email":"alice@example.com","groups":["staff","a,b"]}']
@@ -26,22 +29,42 @@ const explain = async (t: Test, ...args: string[]): Promise<string> => {
 }
 
 void t.test('an anonymous request: what it is, which route it takes, and what it is told', async (t) => {
-  t.equal(await explain(t, 'GET', '/orders?page=2', ...html), `request: GET /orders?page=2 at https://orders.example.com
+  t.equal(
+    await explain(t, 'GET', '/orders?page=2', ...html),
+    `request: GET /orders?page=2 at https://orders.example.com
 kind: navigation
 session: none
 route: /** (routes[0], required)
 answer: 302 login_required
 because: the route requires a session, and there is none
 location: https://orders.example.com/oauth2/login?redirect=%2Forders%3Fpage%3D2
-`)
-  t.match(await explain(t, 'GET', '/orders'), /^kind: script\n.*\nanswer: 401 login_required\n.*\nlogin_url: https:\/\/orders\.example\.com\/oauth2\/login\n$/ms)
+`,
+  )
+  t.match(
+    await explain(t, 'GET', '/orders'),
+    /^kind: script\n.*\nanswer: 401 login_required\n.*\nlogin_url: https:\/\/orders\.example\.com\/oauth2\/login\n$/ms,
+  )
 })
 
 void t.test('a request with claims: what goes upstream, and where', async (t) => {
-  const said = await explain(t, 'GET', '/orders?page=2', ...alice, '-H', 'X-User: mallory', '-H', 'X_Groups: admin', '-H', 'Accept-Language: de')
+  const said = await explain(
+    t,
+    'GET',
+    '/orders?page=2',
+    ...alice,
+    '-H',
+    'X-User: mallory',
+    '-H',
+    'X_Groups: admin',
+    '-H',
+    'Accept-Language: de',
+  )
   t.match(said, 'answer: passes: the session may use this route\nupstream: GET http://127.0.0.1:3000/orders?page=2\n')
   t.match(said, 'header: Accept-Language: de\n')
-  t.match(said, 'header: X-User: alice@example.com\nheader: X-Groups: staff,a%2Cb\nheader: Authorization: Bearer ACCESS-TOKEN\n')
+  t.match(
+    said,
+    'header: X-User: alice@example.com\nheader: X-Groups: staff,a%2Cb\nheader: Authorization: Bearer ACCESS-TOKEN\n',
+  )
   t.notMatch(said, 'mallory')
   t.notMatch(said, 'X_Groups')
 })
@@ -65,24 +88,50 @@ void t.test('a stripped prefix and a route without a token', async (t) => {
 void t.test('every denial says its code and the reason', async (t) => {
   const stronger = '{"acr":"urn:mfa","auth_time":1000}'
   const table: [string[], string, string][] = [
-    [['GET', '/admin', ...alice], '403 forbidden', 'because: the claim groups has none of the values that this route requires'],
+    [
+      ['GET', '/admin', ...alice],
+      '403 forbidden',
+      'because: the claim groups has none of the values that this route requires',
+    ],
     [['GET', '/admin', '--claims', '{}'], '403 forbidden', 'because: the claim groups is missing'],
-    [['GET', '/money', '--claims', '{"acr":"urn:password"}', ...html], '302 step_up_required', 'because: acr must be one of urn:mfa\nlocation: https://orders.example.com/oauth2/login?redirect=%2Fmoney&acr_values=urn%3Amfa'],
-    [['GET', '/money', '--claims', stronger], '401 step_up_required', 'because: the login must not be older than 300 s\nlogin_url: https://orders.example.com/oauth2/login?max_age=300'],
-    [['POST', '/orders', ...alice, '-H', 'Origin: https://evil.example'], '403 cross_origin', 'because: an unsafe method with a session, sent by another origin'],
-    [['GET', '/assets/..%2fadmin'], '400 ambiguous_path', 'because: some server reads this path as /admin, which is another route’s'],
-    [['GET', '/oauth2/..;/admin'], '400 ambiguous_path', 'because: some server reads this path as /, which is another route’s'],
+    [
+      ['GET', '/money', '--claims', '{"acr":"urn:password"}', ...html],
+      '302 step_up_required',
+      'because: acr must be one of urn:mfa\nlocation: https://orders.example.com/oauth2/login?redirect=%2Fmoney&acr_values=urn%3Amfa',
+    ],
+    [
+      ['GET', '/money', '--claims', stronger],
+      '401 step_up_required',
+      'because: the login must not be older than 300 s\nlogin_url: https://orders.example.com/oauth2/login?max_age=300',
+    ],
+    [
+      ['POST', '/orders', ...alice, '-H', 'Origin: https://evil.example'],
+      '403 cross_origin',
+      'because: an unsafe method with a session, sent by another origin',
+    ],
+    [
+      ['GET', '/assets/..%2fadmin'],
+      '400 ambiguous_path',
+      'because: some server reads this path as /admin, which is another route’s',
+    ],
+    [
+      ['GET', '/oauth2/..;/admin'],
+      '400 ambiguous_path',
+      'because: some server reads this path as /, which is another route’s',
+    ],
     [['GET', '/a\\b'], '400 bad_request: the path has a raw backslash', ''],
     [['GET', '/a%zz'], '400 bad_request: the path has a malformed percent-encoding', ''],
     [['TRACE', '/'], '405 method_not_allowed: this method never passes', ''],
     [['get', '/'], '400 bad_request: no HTTP method is called get; they are written in capitals', ''],
   ]
-  await Promise.all(table.map(async ([args, answer, why]) => {
-    const said = await explain(t, ...args)
-    t.match(said, `answer: ${answer}\n`)
-    t.match(said, `${why}\n`)
-    t.notMatch(said, 'upstream: ')
-  }))
+  await Promise.all(
+    table.map(async ([args, answer, why]) => {
+      const said = await explain(t, ...args)
+      t.match(said, `answer: ${answer}\n`)
+      t.match(said, `${why}\n`)
+      t.notMatch(said, 'upstream: ')
+    }),
+  )
 })
 
 void t.test('no route, where every route names something else', async (t) => {
@@ -105,11 +154,18 @@ void t.test('headers decide what kind of request it is', async (t) => {
     ['script', ['GET', '/', ...html, '-H', 'X-Requested-With: XMLHttpRequest']],
     ['websocket', ['GET', '/', '-H', 'Connection: Upgrade', '-H', 'Upgrade: websocket']],
   ]
-  await Promise.all(table.map(async ([kind, args]) => { t.match(await explain(t, ...args), `\nkind: ${kind}\n`) }))
+  await Promise.all(
+    table.map(async ([kind, args]) => {
+      t.match(await explain(t, ...args), `\nkind: ${kind}\n`)
+    }),
+  )
 })
 
 void t.test('an absolute URL names the public origin, and its path is taken as written', async (t) => {
-  t.match(await explain(t, 'GET', 'https://orders.example.com/a//b/../c'), 'request: GET /a//b/../c at https://orders.example.com\n')
+  t.match(
+    await explain(t, 'GET', 'https://orders.example.com/a//b/../c'),
+    'request: GET /a//b/../c at https://orders.example.com\n',
+  )
   t.match(await explain(t, 'GET', 'https://orders.example.com'), 'request: GET / at https://orders.example.com\n')
 })
 

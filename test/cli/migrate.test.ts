@@ -12,8 +12,8 @@ interface Route {
   readonly methods?: string[]
   readonly access?: string
   readonly challenge?: string
-  readonly require?: { readonly claims?: Record<string, unknown[]>, readonly acr?: string[] }
-  readonly token?: { readonly grant?: string, readonly header?: string }
+  readonly require?: { readonly claims?: Record<string, unknown[]>; readonly acr?: string[] }
+  readonly token?: { readonly grant?: string; readonly header?: string }
   readonly headers?: { readonly set: Record<string, string> }
   readonly bearer?: { readonly audience: string[] }
   readonly upstream?: string
@@ -30,12 +30,17 @@ interface Written {
 const folder = fileURLToPath(new URL('migrate/', import.meta.url))
 const samples = readdirSync(folder)
 const scratch = t.testdir()
-const pem = generateKeyPairSync('ec', { namedCurve: 'P-256' }).privateKey.export({ type: 'pkcs8', format: 'pem' }).toString()
+const pem = generateKeyPairSync('ec', { namedCurve: 'P-256' })
+  .privateKey.export({ type: 'pkcs8', format: 'pem' })
+  .toString()
 
 /** Whatever a sample calls a secret: they are all made of a word for their file and a number. */
-const secrets = /\b(?:cfg|google|kc|env|args|alpha|apache|static|ww)[- ](?:[a-z]+[- ])+[A-Za-z0-9]+=?|YWxwaGE[A-Za-z0-9=]+/g
+const secrets =
+  /\b(?:cfg|google|kc|env|args|alpha|apache|static|ww)[- ](?:[a-z]+[- ])+[A-Za-z0-9]+=?|YWxwaGE[A-Za-z0-9=]+/g
 
-const runs = new Map(await Promise.all(samples.map(async (name) => [name, await runProgram(t, ['migrate', join(folder, name)])] as const)))
+const runs = new Map(
+  await Promise.all(samples.map(async (name) => [name, await runProgram(t, ['migrate', join(folder, name)])] as const)),
+)
 
 const run = (name: string): Ended & { readonly config: Written } => {
   const ended = runs.get(name)
@@ -45,7 +50,11 @@ const run = (name: string): Ended & { readonly config: Written } => {
 }
 
 const routeOf = ({ routes }: Written, path: string, method?: string): Route | undefined =>
-  routes.find((route) => route.path === path && (method === undefined ? route.methods === undefined : route.methods?.includes(method) === true))
+  routes.find(
+    (route) =>
+      route.path === path &&
+      (method === undefined ? route.methods === undefined : route.methods?.includes(method) === true),
+  )
 
 for (const name of samples) {
   void t.test(`${name}: the result is a configuration that check takes, once the secrets are set`, async (t) => {
@@ -53,11 +62,21 @@ for (const name of samples) {
     t.equal(status, 0)
     const file = join(scratch, `${name}.yaml`)
     writeFileSync(file, stdout)
-    const variables = Object.fromEntries([...stdout.matchAll(/\$\{([A-Z_]+)\}/g)].map(([, variable = '']) =>
-      [variable, variable === 'SESSION_KEY' ? key : variable === 'OIDC_PRIVATE_KEY' ? pem : 'hush']))
+    const variables = Object.fromEntries(
+      [...stdout.matchAll(/\$\{([A-Z_]+)\}/g)].map(([, variable = '']) => [
+        variable,
+        variable === 'SESSION_KEY' ? key : variable === 'OIDC_PRIVATE_KEY' ? pem : 'hush',
+      ]),
+    )
     const checked = await runProgram(t, ['check', '--config', file], variables)
     t.equal(checked.status, 0, checked.stderr)
-    t.equal(checked.stderr.split('\n').filter((line) => line !== '' && !/^warning: .*insecureSkipVerify|plain http/.test(line)).join('\n'), '')
+    t.equal(
+      checked.stderr
+        .split('\n')
+        .filter((line) => line !== '' && !/^warning: .*insecureSkipVerify|plain http/.test(line))
+        .join('\n'),
+      '',
+    )
     t.ok(Object.hasOwn(variables, 'SESSION_KEY'), 'a random key would end all sessions with each restart')
   })
 
@@ -74,13 +93,16 @@ for (const name of samples) {
   void t.test(`${name}: every key of the file is in the result or named, with its line`, async (t) => {
     const { stdout, stderr } = run(name)
     for (const { line, key: found } of keysOf(name)) {
-      t.ok(stdout.includes(`${found} (${line})`) || new RegExp(`:${line}: \\S*${found}: `).test(stderr), `${found} in line ${line}`)
+      t.ok(
+        stdout.includes(`${found} (${line})`) || new RegExp(`:${line}: \\S*${found}: `).test(stderr),
+        `${found} in line ${line}`,
+      )
     }
   })
 }
 
 /** The keys of a sample as a reader sees them: what stands before a value. */
-function keysOf(name: string): { line: number, key: string }[] {
+function keysOf(name: string): { line: number; key: string }[] {
   const lines = readFileSync(join(folder, name), 'utf8').split('\n')
   const ofLine = (text: string): string | undefined => {
     if (name.endsWith('.cfg')) return /^([a-z_]+) = /.exec(text)?.[1]
@@ -89,11 +111,15 @@ function keysOf(name: string): { line: number, key: string }[] {
     if (name.includes('args')) return /(--[a-z-]+)/.exec(text)?.[1]
     return /^[\s-]+([A-Za-z_]+): ./.exec(text)?.[1]
   }
-  return lines.flatMap((text, index) => {
-    const found = ofLine(text)
-    return found === undefined ? [] : [{ line: index + 1, key: found }]
-  // A flag that is given again adds to the list that its first place stands for.
-  }).filter(({ key: found }, index, all) => !name.includes('args') || all.findIndex((one) => one.key === found) === index)
+  return lines
+    .flatMap((text, index) => {
+      const found = ofLine(text)
+      return found === undefined ? [] : [{ line: index + 1, key: found }]
+      // A flag that is given again adds to the list that its first place stands for.
+    })
+    .filter(
+      ({ key: found }, index, all) => !name.includes('args') || all.findIndex((one) => one.key === found) === index,
+    )
 }
 
 void t.test('oauth2-proxy: what opens paths opens those alone that a route can say exactly', async (t) => {
@@ -103,7 +129,9 @@ void t.test('oauth2-proxy: what opens paths opens those alone that a route can s
   t.equal(routeOf(config, '/assets')?.access, undefined, '^/assets/ is not /assets')
   t.equal(routeOf(config, '/api/public/**')?.access, 'public')
   t.equal(routeOf(config, '/api/public/**')?.upstream, 'http://127.0.0.1:3001', 'it stays with its upstream')
-  const open = config.routes.filter(({ access, methods }) => access !== undefined && methods?.includes('OPTIONS') !== true).map(({ path }) => path)
+  const open = config.routes
+    .filter(({ access, methods }) => access !== undefined && methods?.includes('OPTIONS') !== true)
+    .map(({ path }) => path)
   t.same(open, ['/healthz', '/assets/**', '/api/public/**'], 'neither /robots.txt, nor /docs, nor all but the hooks')
   for (const regex of ['^/robots.txt$', 'POST!=^/hooks', '^/docs']) t.match(securityOf(stderr), JSON.stringify(regex))
   t.match(securityOf(stderr), /trusted_ips/)
@@ -118,14 +146,30 @@ void t.test('oauth2-proxy: who is let in is no more than before', async (t) => {
   t.same(routeOf(config, '/**')?.require?.claims, { groups: ['staff', 'admin'], email_verified: [true] })
   t.match(securityOf(stderr), /email_domains: everybody whom the provider lets in/)
   t.same(routeOf(config, '/api/**')?.bearer?.audience, ['orders', 'api://orders'], 'audiences of the same issuer alone')
-  t.same(routeOf(run('oauth2-proxy-google.cfg').config, '/**')?.require?.claims,
-    { not_migrated: ['google_groups'], hd: ['example.com'], email_verified: [true] }, 'Google’s directory can’t be asked: closed')
-  t.same(routeOf(run('oauth2-proxy-keycloak.cfg').config, '/**')?.require?.claims,
-    { mail: ['list-the-addresses@change-me.invalid'], 'resource_access.orders.roles': ['admin'], 'realm_access.roles': ['auditor'] })
-  t.same(routeOf(run('oauth2-proxy.env').config, '/**')?.require?.claims, { tid: ['3f1c'], email_domain: ['example.com', 'example.org'] })
-  t.same(routeOf(run('oauth2-proxy-alpha.yaml').config, '/**')?.require?.claims,
-    { groups: ['staff'], not_migrated: ['email_domains'], email_verified: [true] }, 'the other half of the configuration is missing: closed')
-  for (const name of ['insecure_oidc_allow_unverified_email', 'insecure_oidc_skip_issuer_verification', 'ssl_upstream_insecure_skip_verify']) {
+  t.same(
+    routeOf(run('oauth2-proxy-google.cfg').config, '/**')?.require?.claims,
+    { not_migrated: ['google_groups'], hd: ['example.com'], email_verified: [true] },
+    'Google’s directory can’t be asked: closed',
+  )
+  t.same(routeOf(run('oauth2-proxy-keycloak.cfg').config, '/**')?.require?.claims, {
+    'mail': ['list-the-addresses@change-me.invalid'],
+    'resource_access.orders.roles': ['admin'],
+    'realm_access.roles': ['auditor'],
+  })
+  t.same(routeOf(run('oauth2-proxy.env').config, '/**')?.require?.claims, {
+    tid: ['3f1c'],
+    email_domain: ['example.com', 'example.org'],
+  })
+  t.same(
+    routeOf(run('oauth2-proxy-alpha.yaml').config, '/**')?.require?.claims,
+    { groups: ['staff'], not_migrated: ['email_domains'], email_verified: [true] },
+    'the other half of the configuration is missing: closed',
+  )
+  for (const name of [
+    'insecure_oidc_allow_unverified_email',
+    'insecure_oidc_skip_issuer_verification',
+    'ssl_upstream_insecure_skip_verify',
+  ]) {
     t.match(securityOf(run('oauth2-proxy-keycloak.cfg').stderr), name)
   }
   t.notOk(routeOf(run('oauth2-proxy-keycloak.cfg').config, '/**')?.access, 'skip_auth_regex = ".*" opens nothing')
@@ -135,23 +179,33 @@ void t.test('oauth2-proxy: the upstream gets what it got, under the same names w
   const all = routeOf(run('oauth2-proxy.cfg').config, '/**')
   t.same(all?.token, { header: 'X-Forwarded-Access-Token' })
   t.same(all?.headers?.set, {
-    'X-Forwarded-User': '{claims.sub}', 'X-Forwarded-Email': '{claims.email}', 'X-Forwarded-Groups': '{claims.groups}',
+    'X-Forwarded-User': '{claims.sub}',
+    'X-Forwarded-Email': '{claims.email}',
+    'X-Forwarded-Groups': '{claims.groups}',
     'X-Forwarded-Preferred-Username': '{claims.preferred_username}',
   })
   t.same(routeOf(run('oauth2-proxy.env').config, '/**')?.token, { grant: 'none' }, 'no token where none was passed')
   t.same(routeOf(run('oauth2-proxy-keycloak.cfg').config, '/**')?.token, { header: 'Authorization' })
   t.match(securityOf(run('oauth2-proxy-keycloak.cfg').stderr), /pass_authorization_header: .*not the ID token/)
   const alpha = run('oauth2-proxy-alpha.yaml')
-  t.same(routeOf(alpha.config, '/**')?.headers?.set,
-    { 'X-Forwarded-User': '{claims.sub}', 'X-Mail': 'mailto:{claims.email}', 'X-Api-Key': '${HEADER_X_API_KEY}', 'X-Auth-Request-Groups': '{claims.groups}' })
+  t.same(routeOf(alpha.config, '/**')?.headers?.set, {
+    'X-Forwarded-User': '{claims.sub}',
+    'X-Mail': 'mailto:{claims.email}',
+    'X-Api-Key': '${HEADER_X_API_KEY}',
+    'X-Auth-Request-Groups': '{claims.groups}',
+  })
   t.same(routeOf(alpha.config, '/**')?.token, { header: 'X-Token' })
   t.match(securityOf(alpha.stderr), /id_token does not leave the gateway/)
 })
 
 void t.test('oauth2-proxy: sessions, cookies and stores', async (t) => {
   t.match(run('oauth2-proxy.cfg').config.session, {
-    keys: ['${SESSION_KEY}'], lifetime: '12h', refreshBefore: '50%', store: 'redis://redis.example.com:6380/2',
-    redis: { username: 'orders', password: '${REDIS_PASSWORD}' }, cookie: { name: '_orders', sameSite: 'lax', domain: 'example.com' },
+    keys: ['${SESSION_KEY}'],
+    lifetime: '12h',
+    refreshBefore: '50%',
+    store: 'redis://redis.example.com:6380/2',
+    redis: { username: 'orders', password: '${REDIS_PASSWORD}' },
+    cookie: { name: '_orders', sameSite: 'lax', domain: 'example.com' },
   })
   t.equal(run('oauth2-proxy-keycloak.cfg').config.session['store'], 'redis+sentinel://s1:26379,s2:26379/mymaster')
   t.equal(run('oauth2-proxy.env').config.session['store'], 'rediss+cluster://r1:6379,r2:6379')
@@ -160,7 +214,10 @@ void t.test('oauth2-proxy: sessions, cookies and stores', async (t) => {
 
 void t.test('mod_auth_openidc: each section has its route, and what a route can’t say lets nobody in', async (t) => {
   const { config, stderr } = run('apache.conf')
-  const access = (path: string) => [routeOf(config, path)?.access ?? 'required', routeOf(config, path)?.require?.claims ?? {}]
+  const access = (path: string) => [
+    routeOf(config, path)?.access ?? 'required',
+    routeOf(config, path)?.require?.claims ?? {},
+  ]
   t.same(access('/**'), ['required', {}])
   t.same(access('/public/**'), ['public', {}])
   t.same(access('/admin/**'), ['required', { groups: ['admin'], department: ['ops'] }], '<RequireAll>')
@@ -178,19 +235,38 @@ void t.test('mod_auth_openidc: each section has its route, and what a route can�
   t.equal(config.provider['issuer'], 'https://login.example.com/realms/main')
   t.equal(config.session['store'], 'redis://redis.example.com:6379/3')
   const closed = run('apache-static.conf').config
-  t.same(routeOf(closed, '/**')?.require?.claims, { not_migrated: ['section'] }, 'a folder on disk that asks for a claim closes everything')
+  t.same(
+    routeOf(closed, '/**')?.require?.claims,
+    { not_migrated: ['section'] },
+    'a folder on disk that asks for a claim closes everything',
+  )
   t.equal(closed.session['endWithIdToken'], true, 'OIDCSessionMaxDuration 0')
 })
 
 void t.test('Wonderwall: its paths, levels and sessions', async (t) => {
   const { config, stderr } = run('wonderwall.env')
-  t.same(config.routes.map(({ path, access }) => [path, access ?? 'required']),
-    [['/**', 'required'], ['/shop/internal/*', 'optional'], ['/shop/public/**', 'optional']])
+  t.same(
+    config.routes.map(({ path, access }) => [path, access ?? 'required']),
+    [
+      ['/**', 'required'],
+      ['/shop/internal/*', 'optional'],
+      ['/shop/public/**', 'optional'],
+    ],
+  )
   t.same(routeOf(config, '/**')?.require?.acr, ['level4'])
   t.match(securityOf(stderr), /"\/shop\/any\*" is no path/)
-  t.match(config.session, { idleTimeout: '1h', lifetime: '10h', store: 'rediss://redis.example.com:6379', redis: { password: '${REDIS_PASSWORD}' } })
+  t.match(config.session, {
+    idleTimeout: '1h',
+    lifetime: '10h',
+    store: 'rediss://redis.example.com:6379',
+    redis: { password: '${REDIS_PASSWORD}' },
+  })
   const optional = run('wonderwall-idporten.env')
-  t.same(optional.config.routes.map(({ access }) => access), ['optional'], 'without auto-login the application decides, as before')
+  t.same(
+    optional.config.routes.map(({ access }) => access),
+    ['optional'],
+    'without auto-login the application decides, as before',
+  )
   t.match(securityOf(optional.stderr), /auto-login is off/)
 })
 
@@ -200,7 +276,10 @@ function securityOf(stderr: string): string {
 }
 
 void t.test('several files of one gateway are read together', async (t) => {
-  const core = join(t.testdir({ 'core.cfg': 'email_domains = ["*"]\nredirect_url = "https://orders.example.com/oauth2/callback"\n' }), 'core.cfg')
+  const core = join(
+    t.testdir({ 'core.cfg': 'email_domains = ["*"]\nredirect_url = "https://orders.example.com/oauth2/callback"\n' }),
+    'core.cfg',
+  )
   const { status, stdout } = await runProgram(t, ['migrate', core, join(folder, 'oauth2-proxy-alpha.yaml')])
   const config: Written = parse(stdout)
   t.same([status, config.publicUrl], [0, 'https://orders.example.com'])

@@ -14,7 +14,9 @@ import { runProgram, startProgram, type Program } from '../support/program.ts'
 
 const idp = await startIdp()
 const upstream: Upstream = await startUpstream()
-t.teardown(async () => { await Promise.all([idp.close(), upstream.close()]) })
+t.teardown(async () => {
+  await Promise.all([idp.close(), upstream.close()])
+})
 
 const secret = 'a-secret-that-nobody-prints'
 const key = Buffer.alloc(32, 9).toString('base64')
@@ -37,7 +39,10 @@ const listening = async (program: Program): Promise<Record<string, unknown>> =>
   readLine(await program.line(/"event":"listening"/))
 
 /** Asks over a Unix socket or a port. */
-const ask = async (where: { socketPath: string } | { host: string, port: number }, path: string): Promise<{ status: number | undefined, body: string }> => {
+const ask = async (
+  where: { socketPath: string } | { host: string; port: number },
+  path: string,
+): Promise<{ status: number | undefined; body: string }> => {
   const request = get({ ...where, path, headers: { accept: 'text/html' }, agent: false })
   const [answer]: IncomingMessage[] = await once(request, 'response')
   return { status: answer?.statusCode, body: answer === undefined ? '' : await text(answer) }
@@ -46,7 +51,9 @@ const ask = async (where: { socketPath: string } | { host: string, port: number 
 /** A socket's path may have 107 bytes. */
 const shortPath = (t: Test): string => {
   const folder = mkdtempSync(join(tmpdir(), 'gh-'))
-  t.teardown(() => { rmSync(folder, { recursive: true }) })
+  t.teardown(() => {
+    rmSync(folder, { recursive: true })
+  })
   return join(folder, 'gate.sock')
 }
 
@@ -56,29 +63,44 @@ const stopped = async (t: Test, program: Program): Promise<void> => {
   t.same([status, signal], [0, null])
 }
 
-void t.test('the environment alone is enough: it listens where one line on stdout says, and a user can log in', async (t) => {
-  const port = await freePort()
-  const url = `http://127.0.0.1:${port}`
-  await idp.registerClient({ clientId: `client-${port}`, clientSecret: secret, redirectUris: [`${url}/oauth2/callback`] })
-  const program = startProgram(t, [], environment(port))
-  const line = await listening(program)
-  t.match(line, { level: 'info', address: url, publicUrl: [url], msg: `listening on ${url} for ${url}` })
-  const { answer } = await createBrowser().login(`${url}/api/echo`, 'alice')
-  t.equal(answer.status, 200)
-  t.match(answer.body, '"authorization":"Bearer ')
-  await stopped(t, program)
-  const { stdout, stderr } = await program.ended
-  t.equal(stderr, '')
-  const lines = stdout.trimEnd().split('\n').map(readLine)
-  t.equal(lines.filter(({ event }) => event === 'listening').length, 1)
-  t.same(lines.slice(-2).map(({ event }) => event), ['stopping', 'stopped'])
-  for (const hidden of [secret, key, ...idp.secretsIssued]) t.notOk(stdout.includes(hidden), 'no secret is logged')
-})
+void t.test(
+  'the environment alone is enough: it listens where one line on stdout says, and a user can log in',
+  async (t) => {
+    const port = await freePort()
+    const url = `http://127.0.0.1:${port}`
+    await idp.registerClient({
+      clientId: `client-${port}`,
+      clientSecret: secret,
+      redirectUris: [`${url}/oauth2/callback`],
+    })
+    const program = startProgram(t, [], environment(port))
+    const line = await listening(program)
+    t.match(line, { level: 'info', address: url, publicUrl: [url], msg: `listening on ${url} for ${url}` })
+    const { answer } = await createBrowser().login(`${url}/api/echo`, 'alice')
+    t.equal(answer.status, 200)
+    t.match(answer.body, '"authorization":"Bearer ')
+    await stopped(t, program)
+    const { stdout, stderr } = await program.ended
+    t.equal(stderr, '')
+    const lines = stdout.trimEnd().split('\n').map(readLine)
+    t.equal(lines.filter(({ event }) => event === 'listening').length, 1)
+    t.same(
+      lines.slice(-2).map(({ event }) => event),
+      ['stopping', 'stopped'],
+    )
+    for (const hidden of [secret, key, ...idp.secretsIssued]) t.notOk(stdout.includes(hidden), 'no secret is logged')
+  },
+)
 
 void t.test('the line is there whatever the log’s level, and names the real address', async (t) => {
   const file = asFile(t, {
-    listen: '0.0.0.0:0', publicUrl: 'https://orders.example.com', upstream: upstream.url, admin: false, log: { level: 'silent' },
-    provider: { issuer: idp.issuer, clientId: 'orders', clientSecret: secret }, session: { keys: [key] },
+    listen: '0.0.0.0:0',
+    publicUrl: 'https://orders.example.com',
+    upstream: upstream.url,
+    admin: false,
+    log: { level: 'silent' },
+    provider: { issuer: idp.issuer, clientId: 'orders', clientSecret: secret },
+    session: { keys: [key] },
   })
   const program = startProgram(t, ['start', '--config', file])
   const { address } = await listening(program)
@@ -114,46 +136,74 @@ void t.test('the admin listener’s port that is taken ends it as well, and leav
   t.teardown(() => taken.close())
   const address = taken.address()
   if (address === null || typeof address === 'string') throw new Error('no port')
-  const { status, stderr } = await startProgram(t, [], { ...environment(await freePort()), GATEHOUSE_ADMIN_LISTEN: `127.0.0.1:${address.port}`, GATEHOUSE_ADMIN: '' }).ended
+  const { status, stderr } = await startProgram(t, [], {
+    ...environment(await freePort()),
+    GATEHOUSE_ADMIN_LISTEN: `127.0.0.1:${address.port}`,
+    GATEHOUSE_ADMIN: '',
+  }).ended
   t.equal(status, 1)
   t.match(stderr, /EADDRINUSE/)
 })
 
-void t.test('SIGTERM: an answer under way is finished, new connections are refused, then it leaves with status 0', async (t) => {
-  const [port, adminPort] = [await freePort(), await freePort()]
-  const program = startProgram(t, [], {
-    ...environment(port), GATEHOUSE_ADMIN: '', GATEHOUSE_ADMIN_LISTEN: `127.0.0.1:${adminPort}`,
-    GATEHOUSE_ROUTES: '[{ path: /api/**, access: public }]', GATEHOUSE_SHUTDOWN_WAIT: '700ms',
-  })
-  await listening(program)
-  const admin = { host: '127.0.0.1', port: adminPort }
-  for (let tries = 0; (await ask(admin, '/readyz')).status !== 200 && tries < 50; tries += 1) await new Promise((resolve) => { setTimeout(resolve, 100) })
-  const before = upstream.requests.length
-  const slow = ask({ host: '127.0.0.1', port }, '/api/slow?ms=2000')
-  while (upstream.requests.length === before) await new Promise((resolve) => { setTimeout(resolve, 20) })
-  program.child.kill('SIGTERM')
-  await program.line(/"event":"stopping"/)
-  const { status, body } = await ask(admin, '/readyz')
-  t.equal(status, 503, 'not ready at once, while it still serves')
-  t.match(JSON.parse(body), { ready: false, checks: { draining: true } })
-  t.equal((await ask({ host: '127.0.0.1', port }, '/api/orders')).status, 200, 'what still arrives while it waits is served')
-  t.same(await slow, { status: 200, body: 'waited 2000 ms\n' })
-  const { status: left, signal } = await program.ended
-  t.same([left, signal], [0, null])
-  const refused = connect(port, '127.0.0.1')
-  const [error]: NodeJS.ErrnoException[] = await once(refused, 'error')
-  t.equal(error?.code, 'ECONNREFUSED')
-})
+void t.test(
+  'SIGTERM: an answer under way is finished, new connections are refused, then it leaves with status 0',
+  async (t) => {
+    const [port, adminPort] = [await freePort(), await freePort()]
+    const program = startProgram(t, [], {
+      ...environment(port),
+      GATEHOUSE_ADMIN: '',
+      GATEHOUSE_ADMIN_LISTEN: `127.0.0.1:${adminPort}`,
+      GATEHOUSE_ROUTES: '[{ path: /api/**, access: public }]',
+      GATEHOUSE_SHUTDOWN_WAIT: '700ms',
+    })
+    await listening(program)
+    const admin = { host: '127.0.0.1', port: adminPort }
+    for (let tries = 0; (await ask(admin, '/readyz')).status !== 200 && tries < 50; tries += 1)
+      await new Promise((resolve) => {
+        setTimeout(resolve, 100)
+      })
+    const before = upstream.requests.length
+    const slow = ask({ host: '127.0.0.1', port }, '/api/slow?ms=2000')
+    while (upstream.requests.length === before)
+      await new Promise((resolve) => {
+        setTimeout(resolve, 20)
+      })
+    program.child.kill('SIGTERM')
+    await program.line(/"event":"stopping"/)
+    const { status, body } = await ask(admin, '/readyz')
+    t.equal(status, 503, 'not ready at once, while it still serves')
+    t.match(JSON.parse(body), { ready: false, checks: { draining: true } })
+    t.equal(
+      (await ask({ host: '127.0.0.1', port }, '/api/orders')).status,
+      200,
+      'what still arrives while it waits is served',
+    )
+    t.same(await slow, { status: 200, body: 'waited 2000 ms\n' })
+    const { status: left, signal } = await program.ended
+    t.same([left, signal], [0, null])
+    const refused = connect(port, '127.0.0.1')
+    const [error]: NodeJS.ErrnoException[] = await once(refused, 'error')
+    t.equal(error?.code, 'ECONNREFUSED')
+  },
+)
 
 void t.test('what does not end within shutdown.drain is cut, and it leaves with status 0 all the same', async (t) => {
   const port = await freePort()
   const program = startProgram(t, [], {
-    ...environment(port), GATEHOUSE_ROUTES: '[{ path: /api/**, access: public }]', GATEHOUSE_SHUTDOWN_DRAIN: '300ms',
+    ...environment(port),
+    GATEHOUSE_ROUTES: '[{ path: /api/**, access: public }]',
+    GATEHOUSE_SHUTDOWN_DRAIN: '300ms',
   })
   await listening(program)
   const before = upstream.requests.length
-  const slow = ask({ host: '127.0.0.1', port }, '/api/slow?ms=60000').then(() => 'answered', () => 'cut')
-  while (upstream.requests.length === before) await new Promise((resolve) => { setTimeout(resolve, 20) })
+  const slow = ask({ host: '127.0.0.1', port }, '/api/slow?ms=60000').then(
+    () => 'answered',
+    () => 'cut',
+  )
+  while (upstream.requests.length === before)
+    await new Promise((resolve) => {
+      setTimeout(resolve, 20)
+    })
   await stopped(t, program)
   t.equal(await slow, 'cut')
   await program.line(/"event":"drain_timeout"/)
@@ -203,20 +253,26 @@ void t.test('a Unix socket that a killed process has left behind is no obstacle'
   await stopped(t, program)
 })
 
-void t.test('health: 0 while the gateway that runs here with the same configuration lives, with --ready while it can serve, else 1', async (t) => {
-  const [port, adminPort] = [await freePort(), await freePort()]
-  // Its provider is away: it lives, and is not ready.
-  const settings = {
-    ...environment(port), GATEHOUSE_ADMIN: '', GATEHOUSE_ADMIN_LISTEN: `0.0.0.0:${adminPort}`, GATEHOUSE_PROVIDER_ISSUER: 'http://127.0.0.1:1',
-  }
-  const program = startProgram(t, [], settings)
-  await listening(program)
-  t.equal((await runProgram(t, ['health'], settings)).status, 0)
-  const unready = await runProgram(t, ['health', '--ready'], settings)
-  t.equal(unready.status, 1)
-  t.equal(unready.stderr, `gatehouse: /readyz at 127.0.0.1:${adminPort} answers 503\n`)
-  await stopped(t, program)
-  const gone = await runProgram(t, ['health'], settings)
-  t.equal(gone.status, 1)
-  t.match(gone.stderr, /^gatehouse: .*ECONNREFUSED.*\n$/)
-})
+void t.test(
+  'health: 0 while the gateway that runs here with the same configuration lives, with --ready while it can serve, else 1',
+  async (t) => {
+    const [port, adminPort] = [await freePort(), await freePort()]
+    // Its provider is away: it lives, and is not ready.
+    const settings = {
+      ...environment(port),
+      GATEHOUSE_ADMIN: '',
+      GATEHOUSE_ADMIN_LISTEN: `0.0.0.0:${adminPort}`,
+      GATEHOUSE_PROVIDER_ISSUER: 'http://127.0.0.1:1',
+    }
+    const program = startProgram(t, [], settings)
+    await listening(program)
+    t.equal((await runProgram(t, ['health'], settings)).status, 0)
+    const unready = await runProgram(t, ['health', '--ready'], settings)
+    t.equal(unready.status, 1)
+    t.equal(unready.stderr, `gatehouse: /readyz at 127.0.0.1:${adminPort} answers 503\n`)
+    await stopped(t, program)
+    const gone = await runProgram(t, ['health'], settings)
+    t.equal(gone.status, 1)
+    t.match(gone.stderr, /^gatehouse: .*ECONNREFUSED.*\n$/)
+  },
+)

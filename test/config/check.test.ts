@@ -15,106 +15,227 @@ const folder = t.testdir({
 })
 
 /** The least with some of its first lines replaced and others added. */
-const configuration = (changes: { publicUrl?: string, provider?: string, session?: string, more?: string }): string => [
-  `publicUrl: ${changes.publicUrl ?? 'https://orders.example.com'}`,
-  'upstream: http://127.0.0.1:3000',
-  `provider: { clientId: orders, ${changes.provider ?? 'issuer: "https://login.example.com", clientSecret: hush'} }`,
-  `session: { keys: ["${key}"]${changes.session === undefined ? '' : `, ${changes.session}`} }`,
-  changes.more ?? '',
-  '',
-].join('\n')
+const configuration = (changes: { publicUrl?: string; provider?: string; session?: string; more?: string }): string =>
+  [
+    `publicUrl: ${changes.publicUrl ?? 'https://orders.example.com'}`,
+    'upstream: http://127.0.0.1:3000',
+    `provider: { clientId: orders, ${changes.provider ?? 'issuer: "https://login.example.com", clientSecret: hush'} }`,
+    `session: { keys: ["${key}"]${changes.session === undefined ? '' : `, ${changes.session}`} }`,
+    changes.more ?? '',
+    '',
+  ].join('\n')
 
 const issuer = 'issuer: "https://login.example.com"'
 const route = (line: string): string => `routes:\n  - ${line}`
 
 const refused: [string, Parameters<typeof configuration>[0], string[]][] = [
-  ['http and https', { publicUrl: '[https://a.example.com, http://localhost:8080]' },
-    ['1:12 publicUrl: mixes http and https, which cannot share one cookie | use https for all of them']],
-  ['the same origin twice', { publicUrl: '[https://a.example.com, "https://A.example.com:443/"]' },
-    ['1:36 publicUrl[1]: names https://a.example.com twice | keep one of them']],
-  ['a plain http issuer', { provider: 'issuer: "http://login.example.com", clientSecret: x' },
-    ['3:39 provider.issuer: is plain http: tokens and the client secret would travel in clear'
-      + ' | use https, or say provider.allowHttp: true if the network is trusted']],
-  ['no openid', { provider: `${issuer}, clientSecret: x, scopes: [email]` },
-    ['3:93 provider.scopes: must have openid among them | add openid']],
-  ['form_post on http',
+  [
+    'http and https',
+    { publicUrl: '[https://a.example.com, http://localhost:8080]' },
+    ['1:12 publicUrl: mixes http and https, which cannot share one cookie | use https for all of them'],
+  ],
+  [
+    'the same origin twice',
+    { publicUrl: '[https://a.example.com, "https://A.example.com:443/"]' },
+    ['1:36 publicUrl[1]: names https://a.example.com twice | keep one of them'],
+  ],
+  [
+    'a plain http issuer',
+    { provider: 'issuer: "http://login.example.com", clientSecret: x' },
+    [
+      '3:39 provider.issuer: is plain http: tokens and the client secret would travel in clear' +
+        ' | use https, or say provider.allowHttp: true if the network is trusted',
+    ],
+  ],
+  [
+    'no openid',
+    { provider: `${issuer}, clientSecret: x, scopes: [email]` },
+    ['3:93 provider.scopes: must have openid among them | add openid'],
+  ],
+  [
+    'form_post on http',
     { publicUrl: 'http://localhost:8080', provider: `${issuer}, clientSecret: x, responseMode: form_post` },
-    ['3:99 provider.responseMode: form_post needs an https publicUrl, because its login cookie is SameSite=None'
-      + ' | use query']],
-  ['no secret', { provider: issuer },
-    ['3:1 provider.clientSecret: is required: the provider would not know this gateway without it'
-      + ' | give it, such as ${OIDC_CLIENT_SECRET}; for a public client say clientAuthentication: none']],
-  ['client_secret_basic without a secret', { provider: `${issuer}, clientAuthentication: client_secret_basic` },
-    ['3:1 provider.clientSecret: is required: the provider would not know this gateway without it'
-      + ' | give it, such as ${OIDC_CLIENT_SECRET}; for a public client say clientAuthentication: none']],
-  ['private_key_jwt without a key', { provider: `${issuer}, clientAuthentication: private_key_jwt` },
-    ['3:90 provider.clientAuthentication: private_key_jwt needs a privateKey'
-      + ' | give provider.privateKey, such as ${file:/run/secrets/key.pem}']],
-  ['parameters of the gateway',
+    [
+      '3:99 provider.responseMode: form_post needs an https publicUrl, because its login cookie is SameSite=None' +
+        ' | use query',
+    ],
+  ],
+  [
+    'no secret',
+    { provider: issuer },
+    [
+      '3:1 provider.clientSecret: is required: the provider would not know this gateway without it' +
+        ' | give it, such as ${OIDC_CLIENT_SECRET}; for a public client say clientAuthentication: none',
+    ],
+  ],
+  [
+    'client_secret_basic without a secret',
+    { provider: `${issuer}, clientAuthentication: client_secret_basic` },
+    [
+      '3:1 provider.clientSecret: is required: the provider would not know this gateway without it' +
+        ' | give it, such as ${OIDC_CLIENT_SECRET}; for a public client say clientAuthentication: none',
+    ],
+  ],
+  [
+    'private_key_jwt without a key',
+    { provider: `${issuer}, clientAuthentication: private_key_jwt` },
+    [
+      '3:90 provider.clientAuthentication: private_key_jwt needs a privateKey' +
+        ' | give provider.privateKey, such as ${file:/run/secrets/key.pem}',
+    ],
+  ],
+  [
+    'parameters of the gateway',
     { provider: `${issuer}, clientSecret: x, authorizationParameters: { state: x, scope: y, prompt: z }` },
-    ['3:112 provider.authorizationParameters.state: is set by the gateway itself | each login has its own',
-      '3:122 provider.authorizationParameters.scope: is set by the gateway itself | use provider.scopes']],
-  ['sameSite none on http', { publicUrl: 'http://localhost:8080', session: 'cookie: { sameSite: none }' },
-    ['4:88 session.cookie.sameSite: none needs an https publicUrl, because browsers refuse such a cookie without Secure'
-      + ' | use lax']],
-  ['__Host- and a domain', { session: 'cookie: { name: __Host-g, domain: example.com }' },
-    ['4:84 session.cookie.name: browsers refuse __Host- together with a domain | use g, or leave domain out']],
-  ['__Secure- on http', { publicUrl: 'http://localhost', session: 'cookie: { name: __Secure-g }' },
-    ['4:84 session.cookie.name: browsers refuse __Secure- without https | use g, or an https publicUrl']],
-  ['a domain beside publicUrl',
+    [
+      '3:112 provider.authorizationParameters.state: is set by the gateway itself | each login has its own',
+      '3:122 provider.authorizationParameters.scope: is set by the gateway itself | use provider.scopes',
+    ],
+  ],
+  [
+    'sameSite none on http',
+    { publicUrl: 'http://localhost:8080', session: 'cookie: { sameSite: none }' },
+    [
+      '4:88 session.cookie.sameSite: none needs an https publicUrl, because browsers refuse such a cookie without Secure' +
+        ' | use lax',
+    ],
+  ],
+  [
+    '__Host- and a domain',
+    { session: 'cookie: { name: __Host-g, domain: example.com }' },
+    ['4:84 session.cookie.name: browsers refuse __Host- together with a domain | use g, or leave domain out'],
+  ],
+  [
+    '__Secure- on http',
+    { publicUrl: 'http://localhost', session: 'cookie: { name: __Secure-g }' },
+    ['4:84 session.cookie.name: browsers refuse __Secure- without https | use g, or an https publicUrl'],
+  ],
+  [
+    'a domain beside publicUrl',
     { publicUrl: '[https://a.example.com, https://b.example.org]', session: 'cookie: { domain: example.com }' },
-    ['4:86 session.cookie.domain: does not cover b.example.org of publicUrl'
-      + ' | use a domain that all of publicUrl are under, or leave it out']],
-  ['a domain that is a suffix of letters only',
+    [
+      '4:86 session.cookie.domain: does not cover b.example.org of publicUrl' +
+        ' | use a domain that all of publicUrl are under, or leave it out',
+    ],
+  ],
+  [
+    'a domain that is a suffix of letters only',
     { publicUrl: 'https://badexample.com', session: 'cookie: { domain: example.com }' },
-    ['4:86 session.cookie.domain: does not cover badexample.com of publicUrl'
-      + ' | use a domain that all of publicUrl are under, or leave it out']],
-  ['tls on a Unix socket', { more: 'listen: unix:/run/g.sock\ntls: { certFile: cert.pem, keyFile: key.pem }' },
-    ['6:1 tls: does not go with a Unix socket | leave tls out, or listen on host:port']],
-  ['a key of another certificate', { more: 'tls:\n  certFile: cert.pem\n  keyFile: other-key.pem' },
-    ['7:12 tls.keyFile: is not the key of the certificate in certFile | give the two that belong together']],
-  ['routes that are the same', { more: route('path: /a\n  - { path: /a, access: public }') },
-    ['7:13 routes[1].path: matches the same requests as routes[0]'
-      + ' | make the two one, or tell them apart by path, host or methods']],
-  ['routes whose methods overlap',
+    [
+      '4:86 session.cookie.domain: does not cover badexample.com of publicUrl' +
+        ' | use a domain that all of publicUrl are under, or leave it out',
+    ],
+  ],
+  [
+    'tls on a Unix socket',
+    { more: 'listen: unix:/run/g.sock\ntls: { certFile: cert.pem, keyFile: key.pem }' },
+    ['6:1 tls: does not go with a Unix socket | leave tls out, or listen on host:port'],
+  ],
+  [
+    'a key of another certificate',
+    { more: 'tls:\n  certFile: cert.pem\n  keyFile: other-key.pem' },
+    ['7:12 tls.keyFile: is not the key of the certificate in certFile | give the two that belong together'],
+  ],
+  [
+    'routes that are the same',
+    { more: route('path: /a\n  - { path: /a, access: public }') },
+    [
+      '7:13 routes[1].path: matches the same requests as routes[0]' +
+        ' | make the two one, or tell them apart by path, host or methods',
+    ],
+  ],
+  [
+    'routes whose methods overlap',
     { more: route('{ path: /a, methods: [GET] }\n  - { path: /a, methods: [POST, HEAD] }') },
-    ['7:13 routes[1].path: matches the same requests as routes[0]'
-      + ' | make the two one, or tell them apart by path, host or methods']],
-  ['a route under basePath', { more: route('path: /oauth2/login') },
-    ["6:11 routes[0].path: is never reached: everything under /oauth2 is the gateway's own"
-      + ' | use another path, or another basePath']],
-  ['a host that is not ours', { more: route('{ path: /a, host: other.example.com }') },
-    ['6:23 routes[0].host: is never reached: no publicUrl has the host other.example.com'
-      + ' | use one of orders.example.com, or add it to publicUrl']],
-  ['two ways to change the prefix',
+    [
+      '7:13 routes[1].path: matches the same requests as routes[0]' +
+        ' | make the two one, or tell them apart by path, host or methods',
+    ],
+  ],
+  [
+    'a route under basePath',
+    { more: route('path: /oauth2/login') },
+    [
+      "6:11 routes[0].path: is never reached: everything under /oauth2 is the gateway's own" +
+        ' | use another path, or another basePath',
+    ],
+  ],
+  [
+    'a host that is not ours',
+    { more: route('{ path: /a, host: other.example.com }') },
+    [
+      '6:23 routes[0].host: is never reached: no publicUrl has the host other.example.com' +
+        ' | use one of orders.example.com, or add it to publicUrl',
+    ],
+  ],
+  [
+    'two ways to change the prefix',
     { more: route('path: /api/**\n    stripPrefix: /api\n    rewritePrefix: { from: /api, to: / }') },
-    ['8:5 routes[0].rewritePrefix: does not go with stripPrefix | use rewritePrefix alone, with to: / to strip']],
-  ['a prefix that is none',
+    ['8:5 routes[0].rewritePrefix: does not go with stripPrefix | use rewritePrefix alone, with to: / to strip'],
+  ],
+  [
+    'a prefix that is none',
     { more: route('{ path: /api/v1/*, stripPrefix: /api/v }\n  - { path: /**, rewritePrefix: { from: /a, to: /b } }') },
-    ["6:37 routes[0].stripPrefix: /api/v is not what the route's path /api/v1/* begins with | a beginning of /api/v1",
-      "7:41 routes[1].rewritePrefix.from: /a is not what the route's path /** begins with"]],
-  ['injection on a public route', { more: route('path: /a\n    access: public\n    token: { grant: session }\n'
-    + '    headers: { set: { X-User: "{claims.sub}", X-Env: test } }\n    require: { claims: { groups: a } }') },
-    ['8:21 routes[0].token.grant: no token goes upstream with access: public'
-      + ' | use access: optional or required, or leave it out',
-      '9:31 routes[0].headers.set.X-User: claims are not known with access: public'
-        + ' | use access: optional or required, or leave it out',
-      '10:5 routes[0].require: has no effect with access: public | use access: required, or leave require out']],
-  ['a requirement on an optional route', { more: route('path: /a\n    access: optional\n    require: { maxAge: 5m }') },
-    ['8:5 routes[0].require: has no effect with access: optional | use access: required, or leave require out']],
-  ['headers that are not to be set',
-    { more: route('path: /a\n    headers:\n      set: { Host: a, COOKIE: b, X-Forwarded-Host: c, Te: d, X-Forwarded-User: e }') },
-    [14, 23, 34, 55].map((column, index) =>
-      `8:${column} routes[0].headers.set.${['Host', 'COOKIE', 'X-Forwarded-Host', 'Te'][index]}:`
-        + ' cannot be set: it is for the connection, or written by the gateway | use another name')],
-  ['a header beside the token', { more: route('path: /a\n    headers: { set: { authorization: Basic x } }') },
-    ['7:23 routes[0].headers.set.authorization: is the header that carries the token'
-      + ' | say token: { grant: none }, or use another name']],
-  ['a token in a header of the connection', { more: route('path: /a\n    token: { header: Cookie }') },
-    ['7:22 routes[0].token.header: Cookie cannot carry the token: it is for the connection, or written by the gateway'
-      + ' | Authorization, or a name of your own']],
-  ['tls to a plain upstream', { more: route('path: /a\n    upstreamTls: { serverName: a.example.com }') },
-    ['7:5 routes[0].upstreamTls: has no effect: the upstream is not https | use an https upstream, or leave it out']],
+    [
+      "6:37 routes[0].stripPrefix: /api/v is not what the route's path /api/v1/* begins with | a beginning of /api/v1",
+      "7:41 routes[1].rewritePrefix.from: /a is not what the route's path /** begins with",
+    ],
+  ],
+  [
+    'injection on a public route',
+    {
+      more: route(
+        'path: /a\n    access: public\n    token: { grant: session }\n' +
+          '    headers: { set: { X-User: "{claims.sub}", X-Env: test } }\n    require: { claims: { groups: a } }',
+      ),
+    },
+    [
+      '8:21 routes[0].token.grant: no token goes upstream with access: public' +
+        ' | use access: optional or required, or leave it out',
+      '9:31 routes[0].headers.set.X-User: claims are not known with access: public' +
+        ' | use access: optional or required, or leave it out',
+      '10:5 routes[0].require: has no effect with access: public | use access: required, or leave require out',
+    ],
+  ],
+  [
+    'a requirement on an optional route',
+    { more: route('path: /a\n    access: optional\n    require: { maxAge: 5m }') },
+    ['8:5 routes[0].require: has no effect with access: optional | use access: required, or leave require out'],
+  ],
+  [
+    'headers that are not to be set',
+    {
+      more: route(
+        'path: /a\n    headers:\n      set: { Host: a, COOKIE: b, X-Forwarded-Host: c, Te: d, X-Forwarded-User: e }',
+      ),
+    },
+    [14, 23, 34, 55].map(
+      (column, index) =>
+        `8:${column} routes[0].headers.set.${['Host', 'COOKIE', 'X-Forwarded-Host', 'Te'][index]}:` +
+        ' cannot be set: it is for the connection, or written by the gateway | use another name',
+    ),
+  ],
+  [
+    'a header beside the token',
+    { more: route('path: /a\n    headers: { set: { authorization: Basic x } }') },
+    [
+      '7:23 routes[0].headers.set.authorization: is the header that carries the token' +
+        ' | say token: { grant: none }, or use another name',
+    ],
+  ],
+  [
+    'a token in a header of the connection',
+    { more: route('path: /a\n    token: { header: Cookie }') },
+    [
+      '7:22 routes[0].token.header: Cookie cannot carry the token: it is for the connection, or written by the gateway' +
+        ' | Authorization, or a name of your own',
+    ],
+  ],
+  [
+    'tls to a plain upstream',
+    { more: route('path: /a\n    upstreamTls: { serverName: a.example.com }') },
+    ['7:5 routes[0].upstreamTls: has no effect: the upstream is not https | use an https upstream, or leave it out'],
+  ],
 ]
 
 await t.test('what is refused', async (t) => {
@@ -124,8 +245,8 @@ await t.test('what is refused', async (t) => {
 })
 
 await t.test('two listeners need two addresses', async (t) => {
-  const message = 'admin.listen: is the address of the public listener'
-    + ' | give it a port of its own, such as 127.0.0.1:9090'
+  const message =
+    'admin.listen: is the address of the public listener | give it a port of its own, such as 127.0.0.1:9090'
   const table: [string, string, boolean][] = [
     ['127.0.0.1:9000', '127.0.0.1:9000', true],
     ['0.0.0.0:9000', '127.0.0.1:9000', true],
@@ -145,22 +266,26 @@ await t.test('two listeners need two addresses', async (t) => {
 })
 
 await t.test('what is only a warning', async (t) => {
-  const { warnings } = loadText(folder, configuration({
-    publicUrl: 'http://orders.example.com',
-    session: 'lifetime: 1h, idleTimeout: 2h',
-    more: 'trustedProxies: [10.0.0.0/8, 0.0.0.0/0]\nroutes:\n  - path: /a\n    upstream: https://a.internal\n'
-      + '    upstreamTls: { insecureSkipVerify: true }',
-  }))
+  const { warnings } = loadText(
+    folder,
+    configuration({
+      publicUrl: 'http://orders.example.com',
+      session: 'lifetime: 1h, idleTimeout: 2h',
+      more:
+        'trustedProxies: [10.0.0.0/8, 0.0.0.0/0]\nroutes:\n  - path: /a\n    upstream: https://a.internal\n' +
+        '    upstreamTls: { insecureSkipVerify: true }',
+    }),
+  )
   const file = join(folder, 'gatehouse.yaml')
   t.same(warnings, [
-    `${file}:1:12: publicUrl[0]: http://orders.example.com is plain http: the session cookie travels in clear; `
-      + 'use https',
-    `${file}:5:30: trustedProxies[1]: 0.0.0.0/0 believes the X-Forwarded-* headers of every client; `
-      + 'name the addresses of the proxies in front',
-    `${file}:4:95: session.idleTimeout: is longer than the lifetime, 1h, and never ends a session; `
-      + 'make it shorter, or write off',
-    `${file}:9:40: routes[0].upstreamTls.insecureSkipVerify: takes any certificate: `
-      + 'whoever is on the way can read and change everything; give caFile',
+    `${file}:1:12: publicUrl[0]: http://orders.example.com is plain http: the session cookie travels in clear; ` +
+      'use https',
+    `${file}:5:30: trustedProxies[1]: 0.0.0.0/0 believes the X-Forwarded-* headers of every client; ` +
+      'name the addresses of the proxies in front',
+    `${file}:4:95: session.idleTimeout: is longer than the lifetime, 1h, and never ends a session; ` +
+      'make it shorter, or write off',
+    `${file}:9:40: routes[0].upstreamTls.insecureSkipVerify: takes any certificate: ` +
+      'whoever is on the way can read and change everything; give caFile',
   ])
 })
 
@@ -209,8 +334,17 @@ await t.test('what is let in', async (t) => {
 await t.test('several processes need a store that they share', async (t) => {
   for (const workers of ['2', 'auto', '"2"']) {
     const problems = problemsOf(() => loadText(folder, `${least}workers: ${workers}\n`))
-    t.match(problems, [{ path: 'workers', message: 'more than one needs a store that they share', instead: /redis:/ }], workers)
-    t.same(problemsOf(() => loadText(folder, configuration({ session: 'store: "redis://127.0.0.1"', more: `workers: ${workers}\n` }))), [])
+    t.match(
+      problems,
+      [{ path: 'workers', message: 'more than one needs a store that they share', instead: /redis:/ }],
+      workers,
+    )
+    t.same(
+      problemsOf(() =>
+        loadText(folder, configuration({ session: 'store: "redis://127.0.0.1"', more: `workers: ${workers}\n` })),
+      ),
+      [],
+    )
   }
 })
 

@@ -14,7 +14,7 @@ provider: { issuer: "https://login.example.com", clientId: orders, clientSecret:
 session: { keys: ["${key}"] }
 `
 
-type Loaded = { config: Config, warnings: string[] }
+type Loaded = { config: Config; warnings: string[] }
 
 /** Loads a YAML text from a file in the folder. */
 export function loadText(folder: string, text: string, env: Record<string, string> = {}): Loaded {

@@ -8,7 +8,9 @@ import { key, loadText } from './configuration.ts'
 const folder = t.testdir({ 'ca.pem': createAuthority().ca })
 const pem = generateKeyPairSync('ed25519').privateKey.export({ type: 'pkcs8', format: 'pem' }).toString()
 
-const { config } = loadText(folder, `publicUrl: https://orders.example.com
+const { config } = loadText(
+  folder,
+  `publicUrl: https://orders.example.com
 upstream: unix:/run/app.sock
 listen: "[::1]:8080"
 admin: false
@@ -30,9 +32,11 @@ routes:
     maxBody: 64kb
     rewritePrefix: { from: /api, to: / }
     headers: { set: { X-User: "{claims.email}", X-Api-Key: fixed-api-key } }
-`, { PEM: pem })
+`,
+  { PEM: pem },
+)
 
-await t.test('the operator\'s spelling', async (t) => {
+await t.test("the operator's spelling", async (t) => {
   t.match(parse(describeConfig(config)), {
     listen: '[::1]:8080',
     publicUrl: ['https://orders.example.com'],
@@ -42,15 +46,17 @@ await t.test('the operator\'s spelling', async (t) => {
     provider: { caFile: `${folder}/ca.pem`, timeout: '10s', sessionCheck: 'off' },
     session: { store: 'memory:?max=50000', lifetime: '10h', idleTimeout: 'off', refreshBefore: '90s' },
     rateLimit: { login: '300/1m', requests: 'off' },
-    routes: [{
-      path: '/api/**',
-      challenge: '401',
-      upstream: 'unix:/run/app.sock',
-      timeout: '90s',
-      maxBody: '64kb',
-      rewritePrefix: { from: '/api', to: '/' },
-      headers: { set: { 'X-User': '{claims.email}' } },
-    }],
+    routes: [
+      {
+        path: '/api/**',
+        challenge: '401',
+        upstream: 'unix:/run/app.sock',
+        timeout: '90s',
+        maxBody: '64kb',
+        rewritePrefix: { from: '/api', to: '/' },
+        headers: { set: { 'X-User': '{claims.email}' } },
+      },
+    ],
   })
 })
 
@@ -77,10 +83,9 @@ await t.test('every secret is masked', async (t) => {
   redis.session.redis.password = 'other-password'
   const described = describeConfig(redis)
   secrets(described)
-  t.match(
-    parse(described),
-    { session: { store: 'redis+cluster://user:********@a,b', redis: { password: '********' } } },
-  )
+  t.match(parse(described), {
+    session: { store: 'redis+cluster://user:********@a,b', redis: { password: '********' } },
+  })
   redis.session.store = { kind: 'redis', url: 'redis://:redis-password@a:6379' }
   t.match(parse(describeConfig(redis)), { session: { store: 'redis://:********@a:6379' } })
 })

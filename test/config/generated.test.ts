@@ -15,11 +15,9 @@ const example = readFileSync(path('config/gatehouse.yaml'), 'utf8')
 const accepts = new Ajv({ strict: true, allowUnionTypes: true }).compile(published)
 
 await t.test('the generated files are fresh', async (t) => {
-  const { status, stdout } = spawnSync(
-    process.execPath,
-    ['--import=tsx', path('scripts/generate.ts'), '--check'],
-    { encoding: 'utf8' },
-  )
+  const { status, stdout } = spawnSync(process.execPath, ['--import=tsx', path('scripts/generate.ts'), '--check'], {
+    encoding: 'utf8',
+  })
   t.equal(stdout, '')
   t.equal(status, 0)
 })
@@ -35,7 +33,10 @@ await t.test('the example loads', async (t) => {
     },
   })
   t.same(warnings, [])
-  t.same(config.routes.map((route) => route.path), ['/assets/**', '/**'])
+  t.same(
+    config.routes.map((route) => route.path),
+    ['/assets/**', '/**'],
+  )
   t.ok(example.startsWith('# yaml-language-server: $schema=./gatehouse.schema.json\n'))
   t.ok(accepts(parse(example)), 'and its schema accepts it')
 })
@@ -51,7 +52,15 @@ await t.test('what the published schema accepts and refuses', async (t) => {
     [{ session: { lifetime: '${HOURS}h', idleTimeout: false } }, true],
     [{ session: { lifetime: '10' } }, false],
     [{ session: { lifetime: 10 } }, false],
-    [{ routes: [{ path: '/a', challenge: 401 }, { path: '/b', challenge: '401' }] }, true],
+    [
+      {
+        routes: [
+          { path: '/a', challenge: 401 },
+          { path: '/b', challenge: '401' },
+        ],
+      },
+      true,
+    ],
     [{ routes: [{ challenge: 'auto' }] }, false],
     [{ routes: [{ path: '/a', token: { grant: 'other' } }] }, false],
     [{ routes: [{ path: '/a', timeot: '1s' }] }, false],
@@ -66,7 +75,10 @@ await t.test('what the published schema accepts and refuses', async (t) => {
 await t.test('every variable is documented, and no two are the same', async (t) => {
   const names = variables(schema).map(({ name }) => name)
   const reference = readFileSync(path('docs/configuration.md'), 'utf8')
-  t.same(names.filter((name) => !reference.includes(`\`${name}\``) && name !== 'GATEHOUSE_ADMIN'), [])
+  t.same(
+    names.filter((name) => !reference.includes(`\`${name}\``) && name !== 'GATEHOUSE_ADMIN'),
+    [],
+  )
   t.equal(new Set(names).size, names.length)
   const withFile = names.filter((name) => names.includes(`${name}_FILE`))
   t.same(withFile, [], 'none is another with _FILE behind it')

@@ -3,7 +3,7 @@ import { interpolate, type Sources } from '../../src/config/interpolate.ts'
 
 const sources: Sources = {
   env: { NAME: 'value', EMPTY: '', TRICK: '${NAME} $${ ${file:/secret}', YAML: '[a, b]' },
-  readText: (path) => path === '/secret' ? { text: 'hidden ${NAME}\r\n\n' } : { reason: 'no such file' },
+  readText: (path) => (path === '/secret' ? { text: 'hidden ${NAME}\r\n\n' } : { reason: 'no such file' }),
 }
 
 const filled: [string, string][] = [

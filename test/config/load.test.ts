@@ -56,26 +56,28 @@ await t.test('the least gets every default', async (t) => {
       session: { max: 600, window: 60_000 },
       requests: null,
     },
-    routes: [{
-      path: '/**',
-      host: null,
-      methods: null,
-      access: 'required',
-      upstream: { origin: 'http://127.0.0.1:3000', socketPath: null },
-      stripPrefix: null,
-      rewritePrefix: null,
-      challenge: 'auto',
-      require: { claims: {}, acr: null, maxAge: null },
-      token: { grant: 'session', audience: null, resource: null, scopes: null, header: 'Authorization' },
-      headers: { set: {}, encoding: 'rfc8187', remove: [] },
-      bearer: null,
-      loginRedirects: [],
-      preservePost: true,
-      maxBody: null,
-      csrf: 'origin',
-      timeout: 60_000,
-      upstreamTls: { caFile: null, serverName: null, insecureSkipVerify: false },
-    }],
+    routes: [
+      {
+        path: '/**',
+        host: null,
+        methods: null,
+        access: 'required',
+        upstream: { origin: 'http://127.0.0.1:3000', socketPath: null },
+        stripPrefix: null,
+        rewritePrefix: null,
+        challenge: 'auto',
+        require: { claims: {}, acr: null, maxAge: null },
+        token: { grant: 'session', audience: null, resource: null, scopes: null, header: 'Authorization' },
+        headers: { set: {}, encoding: 'rfc8187', remove: [] },
+        bearer: null,
+        loginRedirects: [],
+        preservePost: true,
+        maxBody: null,
+        csrf: 'origin',
+        timeout: 60_000,
+        upstreamTls: { caFile: null, serverName: null, insecureSkipVerify: false },
+      },
+    ],
   })
 })
 
@@ -113,10 +115,13 @@ await t.test('the environment alone is enough', async (t) => {
   t.equal(config.admin, null)
   t.same(config.rateLimit.login, { max: 300, window: 60_000 }, 'an empty variable counts as not set')
   t.equal(config.rateLimit.session, null)
-  t.same(config.routes.map(({ path, access, timeout, token }) => [path, access, timeout, token.grant]), [
-    ['/assets/**', 'public', 60_000, 'none'],
-    ['/**', 'required', 300_000, 'session'],
-  ])
+  t.same(
+    config.routes.map(({ path, access, timeout, token }) => [path, access, timeout, token.grant]),
+    [
+      ['/assets/**', 'public', 60_000, 'none'],
+      ['/**', 'required', 300_000, 'session'],
+    ],
+  )
 })
 
 await t.test('the environment wins over the file, which may then be wrong', async (t) => {
@@ -141,39 +146,54 @@ await t.test('values from files', async (t) => {
   t.equal(config.session.keys.length, 2)
   t.equal(config.pages.title, 'deeper', 'a relative path starts at the file')
 
-  t.same(problemsOf(() => loadText(folder, least, {
-    GATEHOUSE_PROVIDER_CLIENT_ID_FILE: join(folder, 'missing'),
-    GATEHOUSE_LOG_LEVEL: 'loud',
-    GATEHOUSE_WORKERS: '1',
-    GATEHOUSE_WORKERS_FILE: join(folder, 'secret'),
-    GATEHOUSE_ROUTES: '[{ path: /x',
-  })).map(({ file, line, column, path, message }) => [file, line, column, path, message]), [
-    ['GATEHOUSE_WORKERS_FILE', null, null, 'workers', 'is given twice'],
+  t.same(
+    problemsOf(() =>
+      loadText(folder, least, {
+        GATEHOUSE_PROVIDER_CLIENT_ID_FILE: join(folder, 'missing'),
+        GATEHOUSE_LOG_LEVEL: 'loud',
+        GATEHOUSE_WORKERS: '1',
+        GATEHOUSE_WORKERS_FILE: join(folder, 'secret'),
+        GATEHOUSE_ROUTES: '[{ path: /x',
+      }),
+    ).map(({ file, line, column, path, message }) => [file, line, column, path, message]),
     [
-      'GATEHOUSE_ROUTES',
-      null,
-      null,
-      'routes',
-      'is not YAML: Flow map in block collection must be sufficiently indented and end with a }',
+      ['GATEHOUSE_WORKERS_FILE', null, null, 'workers', 'is given twice'],
+      [
+        'GATEHOUSE_ROUTES',
+        null,
+        null,
+        'routes',
+        'is not YAML: Flow map in block collection must be sufficiently indented and end with a }',
+      ],
+      [
+        'GATEHOUSE_PROVIDER_CLIENT_ID_FILE',
+        null,
+        null,
+        'provider.clientId',
+        'names a file that cannot be read: no such file',
+      ],
+      [
+        'GATEHOUSE_LOG_LEVEL',
+        null,
+        null,
+        'log.level',
+        'must be one of trace, debug, info, warn, error, fatal, silent, not "loud"',
+      ],
     ],
-    [
-      'GATEHOUSE_PROVIDER_CLIENT_ID_FILE',
-      null,
-      null,
-      'provider.clientId',
-      'names a file that cannot be read: no such file',
-    ],
-    ['GATEHOUSE_LOG_LEVEL', null, null, 'log.level',
-      'must be one of trace, debug, info, warn, error, fatal, silent, not "loud"'],
-  ])
+  )
 })
 
 await t.test('a key that ends in File has its own variable', async (t) => {
   const problems = problemsOf(() => loadText(folder, least, { GATEHOUSE_PROVIDER_CA_FILE: '/nowhere/ca.pem' }))
-  t.same(problems.map((problem) => [problem.file, brief(problem)]), [[
-    'GATEHOUSE_PROVIDER_CA_FILE',
-    'provider.caFile: cannot be read: /nowhere/ca.pem: no such file | the path of a readable PEM file',
-  ]])
+  t.same(
+    problems.map((problem) => [problem.file, brief(problem)]),
+    [
+      [
+        'GATEHOUSE_PROVIDER_CA_FILE',
+        'provider.caFile: cannot be read: /nowhere/ca.pem: no such file | the path of a readable PEM file',
+      ],
+    ],
+  )
 })
 
 await t.test('variables of ours that are unknown', async (t) => {
@@ -207,26 +227,31 @@ await t.test('GATEHOUSE_CONFIG names the file when nothing else does', async (t)
 await t.test('no configuration at all', async (t) => {
   const [problem, ...more] = problemsOf(() => loadConfig({ env: { HOME: '/root' } }))
   t.same(more, [])
-  t.match(
-    problem,
-    { file: 'environment', line: null, message: 'no configuration is given', instead: /GATEHOUSE_PUBLIC_URL/ },
-  )
+  t.match(problem, {
+    file: 'environment',
+    line: null,
+    message: 'no configuration is given',
+    instead: /GATEHOUSE_PUBLIC_URL/,
+  })
   t.same(problemsOf(() => loadConfig({ env: { GATEHOUSE_LOG_LEVEL: 'info' } })).map(brief), [
     'publicUrl: is required | give it here, or as GATEHOUSE_PUBLIC_URL',
     'provider.issuer: is required | give it here, or as GATEHOUSE_PROVIDER_ISSUER',
     'provider.clientId: is required | give it here, or as GATEHOUSE_PROVIDER_CLIENT_ID',
-    'provider.clientSecret: is required: the provider would not know this gateway without it | '
-      + 'give it, such as ${OIDC_CLIENT_SECRET}; for a public client say clientAuthentication: none',
-    'upstream: is required, because routes[0] has no upstream of its own'
-      + ' | http://127.0.0.1:3000, or GATEHOUSE_UPSTREAM',
+    'provider.clientSecret: is required: the provider would not know this gateway without it | ' +
+      'give it, such as ${OIDC_CLIENT_SECRET}; for a public client say clientAuthentication: none',
+    'upstream: is required, because routes[0] has no upstream of its own' +
+      ' | http://127.0.0.1:3000, or GATEHOUSE_UPSTREAM',
   ])
 })
 
 await t.test('what is no YAML of ours, with its place', async (t) => {
-  const bomb = ['a: &a [x, x, x, x, x, x, x, x, x, x]', ...'bcdefgh'.split('').map((name, index) => {
-    const before = `*${'abcdefg'[index]}`
-    return `${name}: &${name} [${Array.from({ length: 10 }, () => before).join(', ')}]`
-  })].join('\n')
+  const bomb = [
+    'a: &a [x, x, x, x, x, x, x, x, x, x]',
+    ...'bcdefgh'.split('').map((name, index) => {
+      const before = `*${'abcdefg'[index]}`
+      return `${name}: &${name} [${Array.from({ length: 10 }, () => before).join(', ')}]`
+    }),
+  ].join('\n')
   const table: [string, string, string][] = [
     ['twice', 'upstream: a\nupstream: b\n', '2:1 : this key is given twice | keep one of them'],
     [
@@ -261,11 +286,7 @@ await t.test('what is no YAML of ours, with its place', async (t) => {
       '1:9 : this alias has no anchor | put text that begins with * in quotes',
     ],
     ['a flood of aliases', bomb, '1:1 : has too many aliases | repeat the values'],
-    [
-      'a text that is left over',
-      'listen: "a" hunter2\n',
-      '1:13 : is not YAML: Unexpected scalar at node end',
-    ],
+    ['a text that is left over', 'listen: "a" hunter2\n', '1:13 : is not YAML: Unexpected scalar at node end'],
   ]
   for (const [name, text, expected] of table) {
     t.same(problemsOf(() => loadText(folder, text)).map(brief), [expected], name)
@@ -281,12 +302,15 @@ await t.test('memory: may stand without quotes', async (t) => {
 })
 
 await t.test('aliases and empty sections', async (t) => {
-  const { config } = loadText(folder, `${least}scripts:\npages:\n  texts:\nroutes:
+  const { config } = loadText(
+    folder,
+    `${least}scripts:\npages:\n  texts:\nroutes:
   - path: /a
     headers: &headers { set: { X-User: "{claims.sub}" } }
   - path: /b
     headers: *headers
-`)
+`,
+  )
   t.same(config.routes[1]?.headers.set, { 'X-User': '{claims.sub}' })
   t.same(config.pages.texts, {})
   t.same(problemsOf(() => loadText(folder, `${least}pages: &p { title: 3 }\nscripts: *p\n`)).map(brief), [
@@ -343,16 +367,16 @@ tls:
 `
   const problems = problemsOf(() => loadText(folder, text))
   t.same(problems.map(brief), [
-    '1:1 upstream: is required, because routes[0] has no upstream of its own'
-      + ' | http://127.0.0.1:3000, or GATEHOUSE_UPSTREAM',
-    '2:12 publicUrl: must be an origin without a path, not "https://orders.example.com/app"'
-      + ' | https://orders.example.com',
+    '1:1 upstream: is required, because routes[0] has no upstream of its own' +
+      ' | http://127.0.0.1:3000, or GATEHOUSE_UPSTREAM',
+    '2:12 publicUrl: must be an origin without a path, not "https://orders.example.com/app"' +
+      ' | https://orders.example.com',
     '3:1 sesion: is not a key of the configuration | did you mean session?',
     '4:1 clientId: is not a key of the configuration | it belongs to provider',
     '5:1 provider.clientId: is required | give it here, or as GATEHOUSE_PROVIDER_CLIENT_ID',
     '7:3 provider.client_id: is not a key of the configuration | did you mean clientId?',
-    '8:17 provider.clientSecret: needs the environment variable NOWHERE, which is not set'
-      + ' | set it, or write ${NOWHERE:-default}',
+    '8:17 provider.clientSecret: needs the environment variable NOWHERE, which is not set' +
+      ' | set it, or write ${NOWHERE:-default}',
     '10:13 session.lifetime: must be a duration such as 30s or 15m, not 30 | add the unit, such as 30s',
     '11:10 session.keys[0]: must be 32 bytes in base64, not 2 | make one with: gatehouse keygen',
     '12:19 session.cookie.name: must be a cookie name of letters, digits, _ and -, not "a b"',
@@ -360,8 +384,8 @@ tls:
     '14:11 routes[0].path: a * must be a whole segment, in "/a**"',
     '16:5 routes[1].timout: is not a key of the configuration | did you mean timeout?',
     '17:20 routes[1].methods[1]: must be another method: TRACE is never served',
-    '20:17 routes[1].headers.set.X-User: must not hold "{claim.email}"'
-      + ' | only {claims.NAME} and {claims.a.b} are filled in',
+    '20:17 routes[1].headers.set.X-User: must not hold "{claim.email}"' +
+      ' | only {claims.NAME} and {claims.a.b} are filled in',
     '21:17 routes[1].headers.set.X User: must be a header name such as X-User, not "X User"',
     '22:5 routes[2].path: is required',
     '23:5 routes[3]: must be a map',
@@ -377,21 +401,28 @@ tls:
 })
 
 await t.test('a problem within a value from the environment names the variable', async (t) => {
-  const problems = problemsOf(() => loadText(folder, least, {
-    GATEHOUSE_ROUTES: '[{ path: /x, timeout: 5 }, { path: /x }]',
-    GATEHOUSE_PUBLIC_URL: 'https://a.example.com,ftp://b.example.com',
-  }))
-  t.same(problems.map((problem) => `${problem.file} ${brief(problem)}`), [
-    'GATEHOUSE_PUBLIC_URL publicUrl[1]: must be an origin such as https://orders.example.com, not'
-      + ' "ftp://b.example.com"',
-    'GATEHOUSE_ROUTES routes[0].timeout: must be a duration such as 30s or 15m, not 5 | add the unit, such as 5s',
-    'GATEHOUSE_ROUTES routes[1].path: matches the same requests as routes[0]'
-      + ' | make the two one, or tell them apart by path, host or methods',
-  ])
+  const problems = problemsOf(() =>
+    loadText(folder, least, {
+      GATEHOUSE_ROUTES: '[{ path: /x, timeout: 5 }, { path: /x }]',
+      GATEHOUSE_PUBLIC_URL: 'https://a.example.com,ftp://b.example.com',
+    }),
+  )
+  t.same(
+    problems.map((problem) => `${problem.file} ${brief(problem)}`),
+    [
+      'GATEHOUSE_PUBLIC_URL publicUrl[1]: must be an origin such as https://orders.example.com, not' +
+        ' "ftp://b.example.com"',
+      'GATEHOUSE_ROUTES routes[0].timeout: must be a duration such as 30s or 15m, not 5 | add the unit, such as 5s',
+      'GATEHOUSE_ROUTES routes[1].path: matches the same requests as routes[0]' +
+        ' | make the two one, or tell them apart by path, host or methods',
+    ],
+  )
 })
 
 await t.test('texts that are filled in convert, and never become structure', async (t) => {
-  const { config } = loadText(folder, `${least}workers: "\${N}"
+  const { config } = loadText(
+    folder,
+    `${least}workers: "\${N}"
 log: { level: "\${LEVEL:-warn}" }
 admin: \${ADMIN}
 routes:
@@ -401,7 +432,9 @@ routes:
     maxBody: "\${NO}"
     timeout: \${T}s
     require: { claims: { groups: "\${LIST}" } }
-`, { N: '1', ADMIN: 'off', CHALLENGE: '401', NO: 'false', T: '90', LIST: '[staff, admin]' })
+`,
+    { N: '1', ADMIN: 'off', CHALLENGE: '401', NO: 'false', T: '90', LIST: '[staff, admin]' },
+  )
   const [route] = config.routes
   t.equal(config.workers, 1)
   t.equal(config.log.level, 'warn')

@@ -3,7 +3,12 @@ import { formatDuration, formatSize, parseDuration, parseSize } from '../../src/
 
 await t.test('durations', async (t) => {
   const table: [string, number][] = [
-    ['0s', 0], ['500ms', 500], ['1s', 1000], ['30s', 30_000], ['15m', 900_000], ['10h', 36_000_000],
+    ['0s', 0],
+    ['500ms', 500],
+    ['1s', 1000],
+    ['30s', 30_000],
+    ['15m', 900_000],
+    ['10h', 36_000_000],
     ['7d', 604_800_000],
   ]
   for (const [text, ms] of table) {
@@ -20,7 +25,12 @@ await t.test('durations', async (t) => {
 })
 
 await t.test('sizes', async (t) => {
-  const table: [string, number][] = [['1b', 1], ['64kb', 65_536], ['1mb', 1_048_576], ['2gb', 2_147_483_648]]
+  const table: [string, number][] = [
+    ['1b', 1],
+    ['64kb', 65_536],
+    ['1mb', 1_048_576],
+    ['2gb', 2_147_483_648],
+  ]
   for (const [text, bytes] of table) {
     t.equal(parseSize(text), bytes, text)
     t.equal(formatSize(bytes), text, `${bytes} back`)

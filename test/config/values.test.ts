@@ -19,98 +19,283 @@ const pem = privateKey.export({ type: 'pkcs8', format: 'pem' }).toString()
 const url = Buffer.alloc(32, 0xfb).toString('base64url')
 
 const taken: [string, [unknown, unknown][]][] = [
-  ['listen', [
-    ['0.0.0.0:8080', { host: '0.0.0.0', port: 8080 }],
-    ['localhost:0', { host: 'localhost', port: 0 }],
-    ['[::1]:65535', { host: '::1', port: 65535 }],
-    ['unix:/run/gatehouse.sock', { path: '/run/gatehouse.sock' }],
-  ]],
-  ['publicUrl', [
-    ['https://a.example.com', ['https://a.example.com']],
-    ['HTTPS://A.Example.COM:443/', ['https://a.example.com']],
-    ['http://[::1]:8080', ['http://[::1]:8080']],
-    ['https://bücher.example', ['https://xn--bcher-kva.example']],
-    [['https://a.example.com', 'https://b.example.com:8443'], ['https://a.example.com', 'https://b.example.com:8443']],
-  ]],
-  ['basePath', [['/oauth2', '/oauth2'], ['/a/b-c_d.e~f', '/a/b-c_d.e~f']]],
-  ['trustedProxies', [
-    [['10.0.0.0/8', '127.0.0.1', '::1', 'fd00::/8'], ['10.0.0.0/8', '127.0.0.1/32', '::1/128', 'fd00::/8']],
-    [[], []],
-  ]],
-  ['upstream', [
-    ['http://app:3000/', { origin: 'http://app:3000', socketPath: null }],
-    ['https://my_app', { origin: 'https://my_app', socketPath: null }],
-    ['unix:/run/app.sock', { origin: 'http://localhost', socketPath: '/run/app.sock' }],
-  ]],
-  ['admin', [[false, null], ['off', null], [{ listen: 'unix:/a' }, { listen: { path: '/a' } }]]],
-  ['provider.issuer', [
-    ['https://login.example.com/', 'https://login.example.com/'],
-    ['https://login.microsoftonline.com/TENANT/v2.0', 'https://login.microsoftonline.com/TENANT/v2.0'],
-  ]],
-  ['provider.privateKey', [[pem, pem], [pem.trim(), pem.trim()]]],
-  ['provider.pushedAuthorization', [['auto', 'auto'], [true, 'on'], ['on', 'on'], [false, 'off'], ['off', 'off']]],
+  [
+    'listen',
+    [
+      ['0.0.0.0:8080', { host: '0.0.0.0', port: 8080 }],
+      ['localhost:0', { host: 'localhost', port: 0 }],
+      ['[::1]:65535', { host: '::1', port: 65535 }],
+      ['unix:/run/gatehouse.sock', { path: '/run/gatehouse.sock' }],
+    ],
+  ],
+  [
+    'publicUrl',
+    [
+      ['https://a.example.com', ['https://a.example.com']],
+      ['HTTPS://A.Example.COM:443/', ['https://a.example.com']],
+      ['http://[::1]:8080', ['http://[::1]:8080']],
+      ['https://bücher.example', ['https://xn--bcher-kva.example']],
+      [
+        ['https://a.example.com', 'https://b.example.com:8443'],
+        ['https://a.example.com', 'https://b.example.com:8443'],
+      ],
+    ],
+  ],
+  [
+    'basePath',
+    [
+      ['/oauth2', '/oauth2'],
+      ['/a/b-c_d.e~f', '/a/b-c_d.e~f'],
+    ],
+  ],
+  [
+    'trustedProxies',
+    [
+      [
+        ['10.0.0.0/8', '127.0.0.1', '::1', 'fd00::/8'],
+        ['10.0.0.0/8', '127.0.0.1/32', '::1/128', 'fd00::/8'],
+      ],
+      [[], []],
+    ],
+  ],
+  [
+    'upstream',
+    [
+      ['http://app:3000/', { origin: 'http://app:3000', socketPath: null }],
+      ['https://my_app', { origin: 'https://my_app', socketPath: null }],
+      ['unix:/run/app.sock', { origin: 'http://localhost', socketPath: '/run/app.sock' }],
+    ],
+  ],
+  [
+    'admin',
+    [
+      [false, null],
+      ['off', null],
+      [{ listen: 'unix:/a' }, { listen: { path: '/a' } }],
+    ],
+  ],
+  [
+    'provider.issuer',
+    [
+      ['https://login.example.com/', 'https://login.example.com/'],
+      ['https://login.microsoftonline.com/TENANT/v2.0', 'https://login.microsoftonline.com/TENANT/v2.0'],
+    ],
+  ],
+  [
+    'provider.privateKey',
+    [
+      [pem, pem],
+      [pem.trim(), pem.trim()],
+    ],
+  ],
+  [
+    'provider.pushedAuthorization',
+    [
+      ['auto', 'auto'],
+      [true, 'on'],
+      ['on', 'on'],
+      [false, 'off'],
+      ['off', 'off'],
+    ],
+  ],
   [
     'provider.authorizationParameters',
-    [[{ prompt: 'login', max_age: 300, flag: true }, { prompt: 'login', max_age: '300', flag: 'true' }]],
+    [
+      [
+        { prompt: 'login', max_age: 300, flag: true },
+        { prompt: 'login', max_age: '300', flag: 'true' },
+      ],
+    ],
   ],
-  ['provider.timeout', [['500s', 500_000], ['1s', 1000]]],
-  ['provider.sessionCheck', [['off', null], [false, null]]],
+  [
+    'provider.timeout',
+    [
+      ['500s', 500_000],
+      ['1s', 1000],
+    ],
+  ],
+  [
+    'provider.sessionCheck',
+    [
+      ['off', null],
+      [false, null],
+    ],
+  ],
   [
     'session.keys',
-    [[[key, url], [Buffer.alloc(32, 7), Buffer.alloc(32, 0xfb)]], [[key.replace('=', '')], [Buffer.alloc(32, 7)]]],
+    [
+      [
+        [key, url],
+        [Buffer.alloc(32, 7), Buffer.alloc(32, 0xfb)],
+      ],
+      [[key.replace('=', '')], [Buffer.alloc(32, 7)]],
+    ],
   ],
-  ['session.store', [
-    ['memory', { kind: 'memory', max: 50_000 }],
-    ['memory:', { kind: 'memory', max: 50_000 }],
-    ['memory:?max=12', { kind: 'memory', max: 12 }],
-  ]],
+  [
+    'session.store',
+    [
+      ['memory', { kind: 'memory', max: 50_000 }],
+      ['memory:', { kind: 'memory', max: 50_000 }],
+      ['memory:?max=12', { kind: 'memory', max: 12 }],
+    ],
+  ],
   ['session.cookie.domain', [['.Example.COM', 'example.com']]],
-  ['session.idleTimeout', [['off', null], [false, null], ['5m', 300_000]]],
-  ['session.refreshBefore', [['50%', { share: 0.5 }], ['1%', { share: 0.01 }], ['2m', { duration: 120_000 }]]],
-  ['scripts.headers', [
-    [[{ name: 'X-Ajax' }, { name: 'X-B', value: 1 }], [{ name: 'X-Ajax', value: null }, { name: 'X-B', value: '1' }]],
-  ]],
-  ['pages.logo', [['/logo.svg', '/logo.svg'], ['https://a.example.com/l.png', 'https://a.example.com/l.png']]],
-  ['shutdown.wait', [['0s', 0], ['500ms', 500]]],
-  ['rateLimit.requests', [['10/1s', { max: 10, window: 1000 }], ['off', null], [false, null]]],
+  [
+    'session.idleTimeout',
+    [
+      ['off', null],
+      [false, null],
+      ['5m', 300_000],
+    ],
+  ],
+  [
+    'session.refreshBefore',
+    [
+      ['50%', { share: 0.5 }],
+      ['1%', { share: 0.01 }],
+      ['2m', { duration: 120_000 }],
+    ],
+  ],
+  [
+    'scripts.headers',
+    [
+      [
+        [{ name: 'X-Ajax' }, { name: 'X-B', value: 1 }],
+        [
+          { name: 'X-Ajax', value: null },
+          { name: 'X-B', value: '1' },
+        ],
+      ],
+    ],
+  ],
+  [
+    'pages.logo',
+    [
+      ['/logo.svg', '/logo.svg'],
+      ['https://a.example.com/l.png', 'https://a.example.com/l.png'],
+    ],
+  ],
+  [
+    'shutdown.wait',
+    [
+      ['0s', 0],
+      ['500ms', 500],
+    ],
+  ],
+  [
+    'rateLimit.requests',
+    [
+      ['10/1s', { max: 10, window: 1000 }],
+      ['off', null],
+      [false, null],
+    ],
+  ],
   ['provider.caFile', [['ca.pem', { path: `${folder}/ca.pem`, content: Buffer.from(ca) }]]],
 ]
 
 const takenByRoute: [string, [unknown, unknown][]][] = [
   [
     'methods',
-    [[['get', 'POST'], ['GET', 'HEAD', 'POST']], [['HEAD', 'GET'], ['HEAD', 'GET']], [['PROPFIND'], ['PROPFIND']]],
+    [
+      [
+        ['get', 'POST'],
+        ['GET', 'HEAD', 'POST'],
+      ],
+      [
+        ['HEAD', 'GET'],
+        ['HEAD', 'GET'],
+      ],
+      [['PROPFIND'], ['PROPFIND']],
+    ],
   ],
   ['host', [['Orders.Example.COM', 'orders.example.com']]],
-  ['challenge', [[401, '401'], ['401', '401'], ['redirect', 'redirect']]],
-  ['rewritePrefix', [
-    [{ from: '/a', to: '/' }, { from: '/a', to: '' }],
-    [{ from: '/a/b', to: '/c/d' }, { from: '/a/b', to: '/c/d' }],
-  ]],
-  ['require', [[
-    { claims: { groups: ['staff', 'admin'], level: 3, ok: true, 'realm_access.roles': 'x' }, acr: 'mfa', maxAge: '1h' },
-    {
-      claims: { groups: ['staff', 'admin'], level: [3], ok: [true], 'realm_access.roles': ['x'] },
-      acr: ['mfa'],
-      maxAge: 3_600_000,
-    },
-  ]]],
-  ['headers', [[
-    {
-      set: { 'X-User': '{claims.email}', 'X-N': 1, 'X-Empty': '', 'X-L': 'a {claims.a.b} {claims.https://x/y}' },
-      encoding: 'base64',
-      remove: ['X-A'],
-    },
-    {
-      set: { 'X-User': '{claims.email}', 'X-N': '1', 'X-Empty': '', 'X-L': 'a {claims.a.b} {claims.https://x/y}' },
-      encoding: 'base64',
-      remove: ['X-A'],
-    },
-  ]]],
-  ['loginRedirects', [[['https://login.example.com/**', '/login/*'], ['https://login.example.com/**', '/login/*']]]],
-  ['maxBody', [['1mb', 1_048_576], ['off', null], [false, null]]],
-  ['csrf', [['off', 'off'], [false, 'off'], ['origin', 'origin']]],
-  ['preservePost', [[false, false], ['true', true]]],
+  [
+    'challenge',
+    [
+      [401, '401'],
+      ['401', '401'],
+      ['redirect', 'redirect'],
+    ],
+  ],
+  [
+    'rewritePrefix',
+    [
+      [
+        { from: '/a', to: '/' },
+        { from: '/a', to: '' },
+      ],
+      [
+        { from: '/a/b', to: '/c/d' },
+        { from: '/a/b', to: '/c/d' },
+      ],
+    ],
+  ],
+  [
+    'require',
+    [
+      [
+        {
+          claims: { 'groups': ['staff', 'admin'], 'level': 3, 'ok': true, 'realm_access.roles': 'x' },
+          acr: 'mfa',
+          maxAge: '1h',
+        },
+        {
+          claims: { 'groups': ['staff', 'admin'], 'level': [3], 'ok': [true], 'realm_access.roles': ['x'] },
+          acr: ['mfa'],
+          maxAge: 3_600_000,
+        },
+      ],
+    ],
+  ],
+  [
+    'headers',
+    [
+      [
+        {
+          set: { 'X-User': '{claims.email}', 'X-N': 1, 'X-Empty': '', 'X-L': 'a {claims.a.b} {claims.https://x/y}' },
+          encoding: 'base64',
+          remove: ['X-A'],
+        },
+        {
+          set: { 'X-User': '{claims.email}', 'X-N': '1', 'X-Empty': '', 'X-L': 'a {claims.a.b} {claims.https://x/y}' },
+          encoding: 'base64',
+          remove: ['X-A'],
+        },
+      ],
+    ],
+  ],
+  [
+    'loginRedirects',
+    [
+      [
+        ['https://login.example.com/**', '/login/*'],
+        ['https://login.example.com/**', '/login/*'],
+      ],
+    ],
+  ],
+  [
+    'maxBody',
+    [
+      ['1mb', 1_048_576],
+      ['off', null],
+      [false, null],
+    ],
+  ],
+  [
+    'csrf',
+    [
+      ['off', 'off'],
+      [false, 'off'],
+      ['origin', 'origin'],
+    ],
+  ],
+  [
+    'preservePost',
+    [
+      [false, false],
+      ['true', true],
+    ],
+  ],
 ]
 
 await t.test('what a written value becomes', async (t) => {
@@ -137,15 +322,34 @@ const bad: [string, RegExp, unknown[]][] = [
     /^must be an address/,
     [8080, '8080', ':8080', 'host', 'host:70000', '::1:80', 'unix:run', '[x]:1', 'a b:1', {}],
   ],
-  ['publicUrl', /^must be an origin|^must name one host/, [
-    'example.com', 'ftp://a', 'https://', 'https://a/x', 'https://a?x', 'https://a#x', 'https://u@a', 'https://a\\b',
-    'https:/a', 'https://*.example.com', 'https://a//', ' https://a', 'https://a b', 7, ['https://a', 'x'],
-  ]],
+  [
+    'publicUrl',
+    /^must be an origin|^must name one host/,
+    [
+      'example.com',
+      'ftp://a',
+      'https://',
+      'https://a/x',
+      'https://a?x',
+      'https://a#x',
+      'https://u@a',
+      'https://a\\b',
+      'https:/a',
+      'https://*.example.com',
+      'https://a//',
+      ' https://a',
+      'https://a b',
+      7,
+      ['https://a', 'x'],
+    ],
+  ],
   ['publicUrl', /^must not be an empty list/, [[]]],
   ['basePath', /^must be a path/, ['/', 'oauth2', '/oauth2/', '//a', '/a/../b', '/a b', '/a*', '/%6f', '']],
-  ['trustedProxies', /^must be an address range|^must have a prefix/, [
-    ['10.0.0.0/33'], ['::/129'], ['10.0.0/8'], ['host'], ['10.0.0.0/08'], ['10.0.0.0/'], ['fe80::1%eth0'], [7],
-  ]],
+  [
+    'trustedProxies',
+    /^must be an address range|^must have a prefix/,
+    [['10.0.0.0/33'], ['::/129'], ['10.0.0/8'], ['host'], ['10.0.0.0/08'], ['10.0.0.0/'], ['fe80::1%eth0'], [7]],
+  ],
   ['trustedProxies', /^must be a list/, ['10.0.0.0/8']],
   ['upstream', /^must be an origin/, ['app:3000', 'http://a/x', 'http://u:p@a', 'ws://a', 'unix:app', 'http://a?x=1']],
   [
@@ -173,10 +377,35 @@ const bad: [string, RegExp, unknown[]][] = [
 ]
 
 const badInRoute: [string, RegExp, unknown[]][] = [
-  ['path', /./, [
-    'a', '', '/a?b', '/a#b', '/a//b', '//a', '/./a', '/a/..', '/%2e%2e/a', '/a\\b', '/a b', '/ä', '/a*', '/*a', '/**/a',
-    '/***', '/%', '/%4', '/%2f', '/%FF', '/%00', '/a\u0000', 7,
-  ]],
+  [
+    'path',
+    /./,
+    [
+      'a',
+      '',
+      '/a?b',
+      '/a#b',
+      '/a//b',
+      '//a',
+      '/./a',
+      '/a/..',
+      '/%2e%2e/a',
+      '/a\\b',
+      '/a b',
+      '/ä',
+      '/a*',
+      '/*a',
+      '/**/a',
+      '/***',
+      '/%',
+      '/%4',
+      '/%2f',
+      '/%FF',
+      '/%00',
+      '/a\u0000',
+      7,
+    ],
+  ],
   ['methods', /^must/, [[], ['GET', 'TRACE'], ['CONNECT'], ['GE T'], 'GET', [1]]],
   ['host', /^must/, ['https://a', 'a/b', 'a b', '']],
   ['stripPrefix', /^must be a path/, ['/', 'a', '/a/', '/a/*', '/a/../b']],
@@ -186,12 +415,22 @@ const badInRoute: [string, RegExp, unknown[]][] = [
     /./,
     [{ claims: { a: [] } }, { claims: { a: { b: 1 } } }, { claims: 'a' }, { acr: '' }, { acr: 'a b' }, { maxAge: 5 }],
   ],
-  ['headers', /./, [
-    { set: { 'a b': 'x' } }, { set: { A: 'x\ny' } }, { set: { A: '{email}' } }, { set: { A: '{claims.}' } },
-    { set: { A: '{claims.a' } },
-    { set: { A: ['x'] } }, { set: { A: 1.5 } }, { set: { 'X-A': 'a', 'x-a': 'b' } }, { remove: ['a:'] },
-    { encoding: 'utf8' },
-  ]],
+  [
+    'headers',
+    /./,
+    [
+      { set: { 'a b': 'x' } },
+      { set: { A: 'x\ny' } },
+      { set: { A: '{email}' } },
+      { set: { A: '{claims.}' } },
+      { set: { A: '{claims.a' } },
+      { set: { A: ['x'] } },
+      { set: { A: 1.5 } },
+      { set: { 'X-A': 'a', 'x-a': 'b' } },
+      { remove: ['a:'] },
+      { encoding: 'utf8' },
+    ],
+  ],
   [
     'loginRedirects',
     /^must be a URL pattern|^\*\* must be/,

@@ -16,21 +16,35 @@ t.setTimeout(400_000)
 
 /** What an image says of itself. */
 type ImageConfig = {
-  User: string, Env: string[], Entrypoint: string[], Cmd: string[], StopSignal: NodeJS.Signals, Labels: Record<string, string>
-  ExposedPorts: Record<string, unknown>, Healthcheck: { Test: string[] }
+  User: string
+  Env: string[]
+  Entrypoint: string[]
+  Cmd: string[]
+  StopSignal: NodeJS.Signals
+  Labels: Record<string, string>
+  ExposedPorts: Record<string, unknown>
+  Healthcheck: { Test: string[] }
 }
 
 const script = (name: string): string => fileURLToPath(new URL(name, import.meta.url))
 const folder = mkdtempSync(join(tmpdir(), 'gatehouse-image-'))
-t.teardown(() => { rmSync(folder, { recursive: true, force: true }) })
+t.teardown(() => {
+  rmSync(folder, { recursive: true, force: true })
+})
 
-await promisify(execFile)(script('image.sh'), [folder]).catch((error: { stderr: string }) => { throw new Error(`the image can't be built: ${error.stderr.slice(-3000)}`) })
-const { Docker: { config: image } }: { Docker: { config: ImageConfig } } = JSON.parse(readFileSync(join(folder, 'image.json'), 'utf8'))
+await promisify(execFile)(script('image.sh'), [folder]).catch((error: { stderr: string }) => {
+  throw new Error(`the image can't be built: ${error.stderr.slice(-3000)}`)
+})
+const {
+  Docker: { config: image },
+}: { Docker: { config: ImageConfig } } = JSON.parse(readFileSync(join(folder, 'image.json'), 'utf8'))
 const root = join(folder, 'root')
 
 const idp = await startIdp()
 const upstream = await startUpstream()
-t.teardown(async () => { await Promise.all([idp.close(), upstream.close()]) })
+t.teardown(async () => {
+  await Promise.all([idp.close(), upstream.close()])
+})
 
 type Settings = Readonly<Record<string, string>>
 
@@ -39,19 +53,32 @@ const settings = async (): Promise<Settings & { readonly GATEHOUSE_PUBLIC_URL: s
   const secret = 'only-for-this-test'
   await idp.registerClient({ clientId: url, clientSecret: secret, redirectUris: [`${url}/oauth2/callback`] })
   return {
-    GATEHOUSE_LISTEN: new URL(url).host, GATEHOUSE_ADMIN_LISTEN: `127.0.0.1:${await freePort()}`, GATEHOUSE_PUBLIC_URL: url,
-    GATEHOUSE_UPSTREAM: upstream.url, GATEHOUSE_PROVIDER_ISSUER: idp.issuer, GATEHOUSE_PROVIDER_CLIENT_ID: url,
-    GATEHOUSE_PROVIDER_CLIENT_SECRET: secret, GATEHOUSE_SESSION_KEYS: Buffer.alloc(32, 3).toString('base64'),
+    GATEHOUSE_LISTEN: new URL(url).host,
+    GATEHOUSE_ADMIN_LISTEN: `127.0.0.1:${await freePort()}`,
+    GATEHOUSE_PUBLIC_URL: url,
+    GATEHOUSE_UPSTREAM: upstream.url,
+    GATEHOUSE_PROVIDER_ISSUER: idp.issuer,
+    GATEHOUSE_PROVIDER_CLIENT_ID: url,
+    GATEHOUSE_PROVIDER_CLIENT_SECRET: secret,
+    GATEHOUSE_SESSION_KEYS: Buffer.alloc(32, 3).toString('base64'),
   }
 }
 
 /** Runs a command in the image as a container runtime would: its user, its environment, its files and those read-only. */
 const run = (t: Test, command: readonly string[], env: Settings) => {
   const own = Object.fromEntries(image.Env.map((entry) => entry.split(/=(.*)/s).slice(0, 2)))
-  const child = spawn(script('run.sh'), [root, image.User, ...command], { env: { ...own, ...env }, stdio: ['ignore', 'pipe', 'pipe'] })
-  t.teardown(() => { child.kill('SIGKILL') })
+  const child = spawn(script('run.sh'), [root, image.User, ...command], {
+    env: { ...own, ...env },
+    stdio: ['ignore', 'pipe', 'pipe'],
+  })
+  t.teardown(() => {
+    child.kill('SIGKILL')
+  })
   let output = ''
-  for (const stream of [child.stdout, child.stderr]) stream.setEncoding('utf8').on('data', (text: string) => { output += text })
+  for (const stream of [child.stdout, child.stderr])
+    stream.setEncoding('utf8').on('data', (text: string) => {
+      output += text
+    })
   const ended = once(child, 'close').then(() => child.exitCode)
   return {
     ended,
@@ -59,7 +86,9 @@ const run = (t: Test, command: readonly string[], env: Settings) => {
     /** The process itself: the first one in its own numbering. */
     pid: () => Number(readFileSync(`/proc/${child.pid}/task/${child.pid}/children`, 'utf8').trim().split(' ')[0]),
     async listening() {
-      const early = ended.then((status) => { throw new Error(`it has ended with ${status}: ${output}`) })
+      const early = ended.then((status) => {
+        throw new Error(`it has ended with ${status}: ${output}`)
+      })
       await Promise.race([until('it listens', () => output.includes('"event":"listening"'), 30_000), early])
       early.catch(() => {})
     },
@@ -75,58 +104,70 @@ void t.test('the image says how it is run: a numeric user, no shell, SIGTERM, a 
   t.equal(image.StopSignal, 'SIGTERM')
   t.equal(asked, 'CMD')
   t.same(Object.keys(image.ExposedPorts), ['8080/tcp'])
-  for (const label of ['title', 'description', 'licenses', 'version', 'revision']) t.ok(image.Labels[`org.opencontainers.image.${label}`], label)
+  for (const label of ['title', 'description', 'licenses', 'version', 'revision'])
+    t.ok(image.Labels[`org.opencontainers.image.${label}`], label)
 })
 
 void t.test('it holds the program and production dependencies only', async (t) => {
   const inside = (path: string): boolean => existsSync(join(root, 'opt/gatehouse', path))
-  for (const path of ['dist/main.js', 'dist/browser/client.js', 'node_modules/fastify', 'LICENSE']) t.ok(inside(path), path)
-  for (const path of ['src', 'test', 'node_modules/typescript', 'node_modules/esbuild', 'node_modules/oidc-provider']) t.notOk(inside(path), path)
+  for (const path of ['dist/main.js', 'dist/browser/client.js', 'node_modules/fastify', 'LICENSE'])
+    t.ok(inside(path), path)
+  for (const path of ['src', 'test', 'node_modules/typescript', 'node_modules/esbuild', 'node_modules/oidc-provider'])
+    t.notOk(inside(path), path)
   t.notOk(existsSync(join(root, 'bin/sh')), 'and what it runs on needs no shell')
 })
 
-void t.test('configured by the environment alone, with a read-only root: a user logs in, and SIGTERM ends it with 0', async (t) => {
-  const env = await settings()
-  const { GATEHOUSE_PUBLIC_URL: url } = env
-  const health = async (): Promise<number | null> => run(t, healthcheck, env).ended
-  t.equal(await health(), 1, 'the health check says 1 before it runs')
+void t.test(
+  'configured by the environment alone, with a read-only root: a user logs in, and SIGTERM ends it with 0',
+  async (t) => {
+    const env = await settings()
+    const { GATEHOUSE_PUBLIC_URL: url } = env
+    const health = async (): Promise<number | null> => run(t, healthcheck, env).ended
+    t.equal(await health(), 1, 'the health check says 1 before it runs')
 
-  const gateway = run(t, start, env)
-  await gateway.listening()
-  const refused = await fetch(`${url}/api/echo`)
-  t.equal(refused.status, 401)
-  t.match(await refused.json(), { code: 'login_required' })
-  const { answer } = await createBrowser().login(`${url}/api/echo`, 'alice')
-  t.equal(answer.status, 200)
-  t.match(answer.body, '"authorization":"Bearer ')
-  t.equal((await fetch(`${url}/oauth2/client.js`)).status, 200)
+    const gateway = run(t, start, env)
+    await gateway.listening()
+    const refused = await fetch(`${url}/api/echo`)
+    t.equal(refused.status, 401)
+    t.match(await refused.json(), { code: 'login_required' })
+    const { answer } = await createBrowser().login(`${url}/api/echo`, 'alice')
+    t.equal(answer.status, 200)
+    t.match(answer.body, '"authorization":"Bearer ')
+    t.equal((await fetch(`${url}/oauth2/client.js`)).status, 200)
 
-  const pid = gateway.pid()
-  const seen = readFileSync(`/proc/${pid}/status`, 'utf8')
-  t.match(seen, /^Uid:\t65532\t65532\t65532\t65532$/m)
-  t.match(seen, /^Gid:\t65532\t65532\t65532\t65532$/m)
-  t.match(readFileSync(`/proc/${pid}/mountinfo`, 'utf8'), /^\d+ \d+ \S+ \S+ \/ ro,/m)
-  t.match(readFileSync(`/proc/${pid}/maps`, 'utf8'), 'sodium-native', 'native code, too')
+    const pid = gateway.pid()
+    const seen = readFileSync(`/proc/${pid}/status`, 'utf8')
+    t.match(seen, /^Uid:\t65532\t65532\t65532\t65532$/m)
+    t.match(seen, /^Gid:\t65532\t65532\t65532\t65532$/m)
+    t.match(readFileSync(`/proc/${pid}/mountinfo`, 'utf8'), /^\d+ \d+ \S+ \S+ \/ ro,/m)
+    t.match(readFileSync(`/proc/${pid}/maps`, 'utf8'), 'sodium-native', 'native code, too')
 
-  t.equal(await health(), 0, 'the health check says 0 while it runs')
-  process.kill(pid, image.StopSignal)
-  t.equal(await gateway.ended, 0)
-  t.match(gateway.said(), '"event":"stopped"')
-  t.equal(await health(), 1, 'and 1 when it has stopped')
-})
+    t.equal(await health(), 0, 'the health check says 0 while it runs')
+    process.kill(pid, image.StopSignal)
+    t.equal(await gateway.ended, 0)
+    t.match(gateway.said(), '"event":"stopped"')
+    t.equal(await health(), 1, 'and 1 when it has stopped')
+  },
+)
 
-void t.test('configured by a mounted file that GATEHOUSE_CONFIG names; the health check follows it, without an admin listener, too', async (t) => {
-  const { GATEHOUSE_PUBLIC_URL: url, ...env } = await settings()
-  mkdirSync(join(root, 'etc/gatehouse'), { recursive: true })
-  writeFileSync(join(root, 'etc/gatehouse/gatehouse.yaml'), JSON.stringify({ publicUrl: url, admin: false, routes: [{ path: '/**', access: 'public' }] }))
-  const mounted = { ...env, GATEHOUSE_ADMIN_LISTEN: '', GATEHOUSE_CONFIG: '/etc/gatehouse/gatehouse.yaml' }
-  const gateway = run(t, start, mounted)
-  await gateway.listening()
-  t.equal((await fetch(`${url}/api/orders`)).status, 200)
-  t.equal(await run(t, healthcheck, mounted).ended, 0)
-  process.kill(gateway.pid(), image.StopSignal)
-  t.equal(await gateway.ended, 0)
-})
+void t.test(
+  'configured by a mounted file that GATEHOUSE_CONFIG names; the health check follows it, without an admin listener, too',
+  async (t) => {
+    const { GATEHOUSE_PUBLIC_URL: url, ...env } = await settings()
+    mkdirSync(join(root, 'etc/gatehouse'), { recursive: true })
+    writeFileSync(
+      join(root, 'etc/gatehouse/gatehouse.yaml'),
+      JSON.stringify({ publicUrl: url, admin: false, routes: [{ path: '/**', access: 'public' }] }),
+    )
+    const mounted = { ...env, GATEHOUSE_ADMIN_LISTEN: '', GATEHOUSE_CONFIG: '/etc/gatehouse/gatehouse.yaml' }
+    const gateway = run(t, start, mounted)
+    await gateway.listening()
+    t.equal((await fetch(`${url}/api/orders`)).status, 200)
+    t.equal(await run(t, healthcheck, mounted).ended, 0)
+    process.kill(gateway.pid(), image.StopSignal)
+    t.equal(await gateway.ended, 0)
+  },
+)
 
 void t.test('the other commands are there, and a configuration that can’t be used ends it with 2', async (t) => {
   const keygen = run(t, [...image.Entrypoint, 'keygen'], {})
@@ -136,7 +177,7 @@ void t.test('the other commands are there, and a configuration that can’t be u
 })
 
 void t.test('what was compiled when the image was built is there for the user who runs it', async (t) => {
-  const env = { ...await settings(), NODE_DEBUG_NATIVE: 'COMPILE_CACHE' }
+  const env = { ...(await settings()), NODE_DEBUG_NATIVE: 'COMPILE_CACHE' }
   const gateway = run(t, start, env)
   await gateway.listening()
   process.kill(gateway.pid(), image.StopSignal)

@@ -55,7 +55,9 @@ void t.test('a request looks like the browser’s of its kind', async (t) => {
 
 void t.test('cookies go where a browser sends them', (t) => {
   const jar = createCookieJar()
-  const from = (url: string, ...lines: string[]): void => { jar.store(new URL(url), lines) }
+  const from = (url: string, ...lines: string[]): void => {
+    jar.store(new URL(url), lines)
+  }
   const at = (url: string): string => jar.header(new URL(url))
 
   from('http://127.0.0.1:1000/a/b', 'one=1', 'two=2; Path=/; HttpOnly', 'three=3; Path=/; Secure')
@@ -69,15 +71,24 @@ void t.test('cookies go where a browser sends them', (t) => {
   t.equal(at('http://127.0.0.1/a/'), 'one=changed')
 
   from('http://app.example/', 'plain=1; Secure', '__Host-a=1; Path=/')
-  from('https://app.example/', '__Host-b=1; Secure', '__Host-c=1; Secure; Path=/; Domain=app.example',
-    '__Secure-d=1; Path=/', 'e=1; Domain=other.example', `f=${'x'.repeat(5000)}`)
+  from(
+    'https://app.example/',
+    '__Host-b=1; Secure',
+    '__Host-c=1; Secure; Path=/; Domain=app.example',
+    '__Secure-d=1; Path=/',
+    'e=1; Domain=other.example',
+    `f=${'x'.repeat(5000)}`,
+  )
   t.equal(at('https://app.example/'), '', 'all of them are refused')
   from('https://app.example/', '__Host-g=1; Secure; Path=/', 'h=2; Domain=.app.example; Path=/; Secure')
   t.equal(at('https://app.example/x'), '__Host-g=1; h=2')
   t.equal(at('https://www.app.example/x'), 'h=2')
   t.equal(at('http://app.example/x'), '')
   t.equal(jar.get('https://app.example/', '__Host-g'), '1')
-  t.match(jar.all().map(({ name }) => name), ['one', '__Host-g', 'h'])
+  t.match(
+    jar.all().map(({ name }) => name),
+    ['one', '__Host-g', 'h'],
+  )
   jar.clear()
   t.same(jar.all(), [])
   t.end()
@@ -104,12 +115,20 @@ void t.test('forms, links and entities are read', (t) => {
     <input form="f" name="b" value='2'><button form="f" name="c" value="3">Other</button>`
   t.equal(htmlLink(html, 'continue'), '/next?a=1&b=2')
   t.equal(htmlLink(html, 'absent'), null)
-  t.same(htmlForms(html), [{
-    method: 'POST',
-    action: '/go',
-    fields: [['a', '<1>'], ['b', '2']],
-    buttons: [{ name: '', value: '', text: 'Go' }, { name: 'c', value: '3', text: 'Other' }],
-  }])
+  t.same(htmlForms(html), [
+    {
+      method: 'POST',
+      action: '/go',
+      fields: [
+        ['a', '<1>'],
+        ['b', '2'],
+      ],
+      buttons: [
+        { name: '', value: '', text: 'Go' },
+        { name: 'c', value: '3', text: 'Other' },
+      ],
+    },
+  ])
   t.equal(unescapeHtml('&#39;&#x2F;&unknown;'), "'/&unknown;")
   t.end()
 })
@@ -119,7 +138,10 @@ void t.test('a chain is followed to its end and not for ever', async (t) => {
   const base = 'https://app.example/api/redirect?to='
   const { answer, hops } = await browser.follow(await browser.get(`${base}${encodeURIComponent(`${base}/public/`)}`))
   t.equal(answer.url, 'https://app.example/public/')
-  t.same(hops.map(({ status }) => status), [302, 302, 200])
+  t.same(
+    hops.map(({ status }) => status),
+    [302, 302, 200],
+  )
 
   const loop = 'https://app.example/api/status/302?header=Location:'
   await t.rejects(browser.follow(await browser.get(loop)), { message: `no end after 30 hops, the last one at ${loop}` })

@@ -65,7 +65,12 @@ void t.test('the login page names everyone, the hinted one first', async (t) => 
   const { answer } = await browser.follow(await browser.get(await app.loginUrl({ login_hint: 'bob@example.com' })))
 
   const names = [...answer.body.matchAll(/Sign in as (\w+) \(([^)]*)\)/g)].map(([, name, groups]) => [name, groups])
-  t.same(names, [['bob', 'staff'], ['alice', 'staff, admin'], ['carol', 'no groups'], ['zoe', 'staff']])
+  t.same(names, [
+    ['bob', 'staff'],
+    ['alice', 'staff, admin'],
+    ['carol', 'no groups'],
+    ['zoe', 'staff'],
+  ])
 
   await browser.press(answer, 'zoe')
   t.equal(app.tokens().claims()?.name, 'Zoë')
@@ -228,7 +233,9 @@ void t.test('an access token expires when it says', async (t) => {
   const { app, browser } = await setUp(t, { lifetimes: { accessToken: 1 } })
   await browser.login(await app.loginUrl(), 'alice')
   const token = app.tokens().access_token
-  await new Promise((resolve) => { setTimeout(resolve, 2000) })
+  await new Promise((resolve) => {
+    setTimeout(resolve, 2000)
+  })
   await t.rejects(oidc.fetchUserInfo(app.configuration, token, 'alice'), { code: 'OAUTH_WWW_AUTHENTICATE_CHALLENGE' })
 })
 
@@ -296,9 +303,13 @@ void t.test('a logout reaches clients over both channels', async (t) => {
   })
   await browser.login(await app.loginUrl(), 'alice')
   const sid = app.tokens().claims()?.sid
-  await browser.follow(await browser.get(oidc.buildEndSessionUrl(app.configuration, {
-    id_token_hint: String(app.tokens().id_token),
-  }).href))
+  await browser.follow(
+    await browser.get(
+      oidc.buildEndSessionUrl(app.configuration, {
+        id_token_hint: String(app.tokens().id_token),
+      }).href,
+    ),
+  )
   t.same(app.frontchannelLogouts, [{ kept: '1', iss: idp.issuer, sid }])
 
   const keys = createRemoteJWKSet(new URL(`${idp.issuer}/jwks`))
@@ -342,13 +353,14 @@ void t.test('fail() makes endpoints misbehave and stops when told', async (t) =>
   const { idp, app, browser } = await setUp(t)
   await browser.login(await app.loginUrl(), 'alice')
   const token = `${idp.issuer}/token`
-  const post = async (timeout = 5000) => exchange({
-    method: 'POST',
-    url: new URL(token),
-    headers: { 'content-type': 'application/x-www-form-urlencoded' },
-    body: 'grant_type=refresh_token&refresh_token=x',
-    timeout,
-  })
+  const post = async (timeout = 5000) =>
+    exchange({
+      method: 'POST',
+      url: new URL(token),
+      headers: { 'content-type': 'application/x-www-form-urlencoded' },
+      body: 'grant_type=refresh_token&refresh_token=x',
+      timeout,
+    })
 
   idp.fail('token', { times: 2 })
   t.match(await post(), { status: 500, headers: { 'content-type': /text\/html/ } })
@@ -407,11 +419,14 @@ void t.test('a client proves itself as it is registered, and in no other way', a
   t.teardown(idp.close)
   const { privateKey, publicKey } = await generateKeyPair('ES256')
   const kid = 'client-key'
-  const jwks = { keys: [{ ...await exportJWK(publicKey), kid, alg: 'ES256' }] }
+  const jwks = { keys: [{ ...(await exportJWK(publicKey)), kid, alg: 'ES256' }] }
   const methods: [string, Partial<IdpClient>, oidc.ClientAuth][] = [
     ['private_key_jwt', { jwks }, oidc.PrivateKeyJwt({ key: privateKey, kid })],
-    ['client_secret_basic', { clientAuthentication: 'client_secret_basic' },
-      oidc.ClientSecretBasic('a-secret-of-the-relying-party')],
+    [
+      'client_secret_basic',
+      { clientAuthentication: 'client_secret_basic' },
+      oidc.ClientSecretBasic('a-secret-of-the-relying-party'),
+    ],
     ['none', { clientAuthentication: 'none' }, oidc.None()],
   ]
   for (const [name, client, authentication] of methods) {

@@ -131,7 +131,9 @@ void t.test('redirects and cookies are as asked, and what HTTP forbids is 400', 
 
   const line = encodeURIComponent('c=3; Path=/api; HttpOnly')
   t.same((await browser.get(`${upstream.url}/api/set-cookie?a=1&b=2&cookie=${line}`)).headers['set-cookie'], [
-    'a=1', 'b=2', 'c=3; Path=/api; HttpOnly',
+    'a=1',
+    'b=2',
+    'c=3; Path=/api; HttpOnly',
   ])
   t.equal(browser.cookies.get(`${upstream.url}/api/x`, 'c'), '3')
   t.equal(browser.cookies.get(`${upstream.url}/other`, 'c'), null)
@@ -148,7 +150,9 @@ void t.test('bytes are deterministic, and wait for a slow reader', async (t) => 
   const before = process.memoryUsage().arrayBuffers
   const unread = request(`${upstream.url}/api/bytes?n=2000000000`).end()
   await once(unread, 'response')
-  await new Promise((resolve) => { setTimeout(resolve, 200) })
+  await new Promise((resolve) => {
+    setTimeout(resolve, 200)
+  })
   t.ok(process.memoryUsage().arrayBuffers - before < 50_000_000, 'two gigabytes were not read ahead')
   unread.destroy()
 })
@@ -174,7 +178,9 @@ void t.test('an event stream without end is counted until its reader goes', asyn
   t.equal(upstream.openStreams(), 1)
   endless.destroy()
   for (let waited = 0; upstream.openStreams() > 0 && waited < 100; waited += 1) {
-    await new Promise((resolve) => { setTimeout(resolve, 10) })
+    await new Promise((resolve) => {
+      setTimeout(resolve, 10)
+    })
   }
   t.equal(upstream.openStreams(), 0)
 })
@@ -211,7 +217,10 @@ void t.test('a WebSocket says everything back', async (t) => {
 
 void t.test('a WebSocket can be refused, or closed from here', async (t) => {
   const { upstream } = await setUp(t)
-  for (const [path, status] of [['/ws?status=403', 403], ['/elsewhere', 404]] as const) {
+  for (const [path, status] of [
+    ['/ws?status=403', 403],
+    ['/elsewhere', 404],
+  ] as const) {
     const refused = new WebSocket(upstream.url.replace(/^http/, 'ws') + path)
     await t.rejects(once(refused, 'open'), { message: `Unexpected server response: ${status}` })
   }
@@ -227,7 +236,9 @@ void t.test('it listens on a Unix socket', async (t) => {
   t.teardown(upstream.close)
   t.equal(upstream.url, `unix:${socketPath}`)
   const req = request({ socketPath, path: '/api/orders' }).end()
-  const res = await new Promise<NodeJS.ReadableStream>((resolve) => { req.once('response', resolve) })
+  const res = await new Promise<NodeJS.ReadableStream>((resolve) => {
+    req.once('response', resolve)
+  })
   t.match(JSON.parse(await text(res)), { orders: [{ id: 'A-1001' }] })
 })
 

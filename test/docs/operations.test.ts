@@ -10,12 +10,16 @@ const root = fileURLToPath(new URL('../../', import.meta.url))
 const read = (file: string): string => readFileSync(join(root, file), 'utf8')
 
 const section = (title: string): string => {
-  const [, text] = new RegExp(`^## ${title}$([\\s\\S]*?)(?=^## |(?![\\s\\S]))`, 'm').exec(read('docs/operations.md')) ?? []
+  const [, text] =
+    new RegExp(`^## ${title}$([\\s\\S]*?)(?=^## |(?![\\s\\S]))`, 'm').exec(read('docs/operations.md')) ?? []
   if (text === undefined) throw new Error(`docs/operations.md has no section ${title}`)
   return text
 }
 
-const firstColumn = (text: string): string[] => [...text.matchAll(/^\| (`.*?`) \|/gm)].flatMap(([, cell = '']) => [...cell.matchAll(/`([^`]+)`/g)].map(([, name = '']) => name))
+const firstColumn = (text: string): string[] =>
+  [...text.matchAll(/^\| (`.*?`) \|/gm)].flatMap(([, cell = '']) =>
+    [...cell.matchAll(/`([^`]+)`/g)].map(([, name = '']) => name),
+  )
 
 const metrics = createMetrics()
 metrics.watchReady(async () => true)
@@ -26,20 +30,38 @@ const registered = new Map((await metrics.registry.getMetricsAsJSON()).map(({ na
 const ofTheProcess = /^gatehouse_(?:process|nodejs)_/
 
 void t.test('the table of metrics has every name that is registered, and no other', async (t) => {
-  t.same(firstColumn(section('Metrics')).filter((name) => !ofTheProcess.test(name)).toSorted(), [...registered.keys()].filter((name) => !ofTheProcess.test(name)).toSorted())
+  t.same(
+    firstColumn(section('Metrics'))
+      .filter((name) => !ofTheProcess.test(name))
+      .toSorted(),
+    [...registered.keys()].filter((name) => !ofTheProcess.test(name)).toSorted(),
+  )
   for (const name of firstColumn(section('Metrics'))) t.ok(registered.has(name), name)
 })
 
 void t.test('the table of events has every event that the source logs, and no other', async (t) => {
-  const sources = readdirSync(join(root, 'src'), { recursive: true, encoding: 'utf8' }).filter((name) => name.endsWith('.ts') && !/^(?:demo|browser)\//.test(name))
-  const logged = sources.flatMap((file) => [...read(`src/${file}`).matchAll(/\bevent: '(\w+)'/g)].map(([, event = '']) => event))
-  t.same([...new Set(firstColumn(section('Logs')))].toSorted(), [...new Set([...logged, ...Object.keys(faults)])].toSorted())
+  const sources = readdirSync(join(root, 'src'), { recursive: true, encoding: 'utf8' }).filter(
+    (name) => name.endsWith('.ts') && !/^(?:demo|browser)\//.test(name),
+  )
+  const logged = sources.flatMap((file) =>
+    [...read(`src/${file}`).matchAll(/\bevent: '(\w+)'/g)].map(([, event = '']) => event),
+  )
+  t.same(
+    [...new Set(firstColumn(section('Logs')))].toSorted(),
+    [...new Set([...logged, ...Object.keys(faults)])].toSorted(),
+  )
 })
 
 /** The names of metrics in PromQL: what is neither a function, a label, a keyword nor text. */
 const namesIn = (expression: string): string[] => {
-  const bare = expression.replace(/"(?:[^"\\]|\\.)*"/g, '').replace(/\{[^}]*\}/g, ' ').replace(/\b(?:by|without|on|ignoring)\s*\([^)]*\)/g, ' ').replace(/\[[^\]]*\]/g, ' ')
-  return [...bare.matchAll(/\b[a-z_][a-z0-9_]*\b(?!\s*\()/g)].map(([name]) => name).filter((name) => !['and', 'or', 'unless', 'by', 'up'].includes(name))
+  const bare = expression
+    .replace(/"(?:[^"\\]|\\.)*"/g, '')
+    .replace(/\{[^}]*\}/g, ' ')
+    .replace(/\b(?:by|without|on|ignoring)\s*\([^)]*\)/g, ' ')
+    .replace(/\[[^\]]*\]/g, ' ')
+  return [...bare.matchAll(/\b[a-z_][a-z0-9_]*\b(?!\s*\()/g)]
+    .map(([name]) => name)
+    .filter((name) => !['and', 'or', 'unless', 'by', 'up'].includes(name))
 }
 
 const isKnown = (name: string): boolean => {
@@ -47,16 +69,31 @@ const isKnown = (name: string): boolean => {
   return registered.get(base) === 'histogram' || (registered.has(name) && registered.get(name) !== 'histogram')
 }
 
-const balanced = (expression: string): boolean => ['()', '{}', '[]'].every(([open = '', close = '']) => expression.split(open).length === expression.split(close).length)
+const balanced = (expression: string): boolean =>
+  ['()', '{}', '[]'].every(
+    ([open = '', close = '']) => expression.split(open).length === expression.split(close).length,
+  )
 
-const objectsIn = (value: unknown): Record<string, unknown>[] => (typeof value !== 'object' || value === null ? []
-  : [...(Array.isArray(value) ? [] : [{ ...value }]), ...Object.values(value).flatMap(objectsIn)])
+const objectsIn = (value: unknown): Record<string, unknown>[] =>
+  typeof value !== 'object' || value === null
+    ? []
+    : [...(Array.isArray(value) ? [] : [{ ...value }]), ...Object.values(value).flatMap(objectsIn)]
 
 void t.test('the alerts are well formed, and know only metrics that there are', async (t) => {
   const rules = objectsIn(parse(read('helm/alerts/gatehouse.yaml'))).filter((one) => 'alert' in one)
   const names = rules.map(({ alert }) => String(alert))
   t.equal(new Set(names).size, names.length)
-  for (const wanted of ['Down', 'NotReady', 'LoginsFail', 'RefreshesFail', 'StoreErrors', 'AddsLatency', 'EventLoopLag', 'SessionsLost']) t.ok(names.includes(`Gatehouse${wanted}`), wanted)
+  for (const wanted of [
+    'Down',
+    'NotReady',
+    'LoginsFail',
+    'RefreshesFail',
+    'StoreErrors',
+    'AddsLatency',
+    'EventLoopLag',
+    'SessionsLost',
+  ])
+    t.ok(names.includes(`Gatehouse${wanted}`), wanted)
   for (const { alert, expr, labels, annotations, ...rest } of rules) {
     t.ok(typeof expr === 'string' && balanced(expr), String(alert))
     t.match(labels, { severity: /^(?:critical|warning)$/ })
@@ -65,7 +102,12 @@ void t.test('the alerts are well formed, and know only metrics that there are', 
     const used = namesIn(String(expr))
     t.ok(used.every(isKnown), `${String(alert)}: ${used.filter((name) => !isKnown(name)).join()}`)
   }
-  t.notOk(isKnown('gatehouse_added_seconds') || isKnown('gatehouse_unknown_total') || isKnown('gatehouse_logins_total_bucket'), 'and others would be found')
+  t.notOk(
+    isKnown('gatehouse_added_seconds') ||
+      isKnown('gatehouse_unknown_total') ||
+      isKnown('gatehouse_logins_total_bucket'),
+    'and others would be found',
+  )
 })
 
 void t.test('the dashboard is well formed, and its panels show metrics that there are', async (t) => {
@@ -73,7 +115,9 @@ void t.test('the dashboard is well formed, and its panels show metrics that ther
   t.match(dashboard, { title: 'Gatehouse', uid: 'gatehouse', schemaVersion: Number })
   const panels = objectsIn(dashboard).filter((one) => 'gridPos' in one && one['type'] !== 'row')
   t.ok(panels.length > 15)
-  const ids = objectsIn(dashboard).filter((one) => 'gridPos' in one).map(({ id }) => id)
+  const ids = objectsIn(dashboard)
+    .filter((one) => 'gridPos' in one)
+    .map(({ id }) => id)
   t.equal(new Set(ids).size, ids.length)
   const used = new Set<string>()
   for (const { expr, legendFormat } of objectsIn(dashboard).filter((one) => 'expr' in one)) {

@@ -8,12 +8,17 @@ import { arrive, endSessions } from './visit.ts'
 
 const chromium = await openChromium(t)
 const auto = '<script src="/oauth2/auto.js"></script>'
-const saving = html('<input id="work"><button id="save">Save</button><p id="out"></p><div id="needed"></div><script src="/saving.js"></script>', auto)
+const saving = html(
+  '<input id="work"><button id="save">Save</button><p id="out"></p><div id="needed"></div><script src="/saving.js"></script>',
+  auto,
+)
 const site = await startSite(t, {
   '/': html('', auto),
   '/libraries': html('', `${auto}<script src="/jquery.js"></script><script src="/axios.js"></script>`),
   '/saving': saving,
-  '/saving.js': { headers: { 'content-type': 'text/javascript' }, body: `
+  '/saving.js': {
+    headers: { 'content-type': 'text/javascript' },
+    body: `
 document.getElementById('save').onclick = async () => {
   const answer = await fetch('/api/save', { method: 'POST', body: document.getElementById('work').value })
   document.getElementById('out').textContent = answer.status + ' ' + (answer.ok ? (await answer.json()).body : answer.headers.get('gatehouse'))
@@ -23,10 +28,22 @@ addEventListener('gatehouse:login-needed', ({ detail }) => {
   button.textContent = 'Sign in again'
   button.onclick = () => { button.remove(); detail.login() }
   document.getElementById('needed').append(button)
-})` },
-  '/strict': { headers: { 'content-type': 'text/html', 'content-security-policy': "default-src 'none'; script-src 'self'; img-src data:; connect-src 'self'; frame-src 'self' http://127.0.0.1:*; require-trusted-types-for 'script'" }, body: saving },
+})`,
+  },
+  '/strict': {
+    headers: {
+      'content-type': 'text/html',
+      'content-security-policy':
+        "default-src 'none'; script-src 'self'; img-src data:; connect-src 'self'; frame-src 'self' http://127.0.0.1:*; require-trusted-types-for 'script'",
+    },
+    body: saving,
+  },
 })
-const config = { upstream: site.url, admin: { listen: '127.0.0.1:0' }, routes: [{ path: '/**' }, { path: '/mfa/**', require: { acr: 'urn:demo:mfa' } }] }
+const config = {
+  upstream: site.url,
+  admin: { listen: '127.0.0.1:0' },
+  routes: [{ path: '/**' }, { path: '/mfa/**', require: { acr: 'urn:demo:mfa' } }],
+}
 /** Of the provider's own site, so that a frame of it knows the user. */
 const near = await startGateway(t, { config })
 const { idp } = near
@@ -38,13 +55,21 @@ const far = await startGateway(t, { config, idp, port, publicUrl: `http://localh
 const blockWindows = (): void => {
   const open = window.open.bind(window)
   let clicked = false
-  addEventListener('click', ({ isTrusted }) => { clicked ||= isTrusted }, true)
+  addEventListener(
+    'click',
+    ({ isTrusted }) => {
+      clicked ||= isTrusted
+    },
+    true,
+  )
   window.open = (...what) => (clicked ? open(...what) : null)
 }
 
 /** Tells whether the page is still the very one that was opened. */
 const mark = async (page: Page): Promise<() => Promise<boolean>> => {
-  await page.evaluate(() => { document.body.dataset['mark'] = 'here' })
+  await page.evaluate(() => {
+    document.body.dataset['mark'] = 'here'
+  })
   return async () => page.evaluate(() => document.body.dataset['mark'] === 'here')
 }
 
@@ -58,53 +83,70 @@ const saved = async (page: Page): Promise<string> => {
   return page.locator('#out').innerText()
 }
 
-void t.test('a fetch after the end of the session is repeated with its body, whatever that is; the page stays', async (t) => {
-  const { page } = await arrive(t, chromium, `${near.url}/`)
-  const isHere = await mark(page)
-  const bodies = async (): Promise<unknown> => page.evaluate(async () => {
-    const form = new FormData()
-    form.append('note', 'Zoë')
-    form.append('file', new Blob(['in a file']), 'a.txt')
-    const results = []
-    for (const init of [{ body: 'text, Zoë' }, { body: form }, { body: new Blob(['in a blob'], { type: 'text/x' }) }, { body: new TextEncoder().encode('bytes') }]) {
-      const answer = await fetch('/api/body', { method: 'POST', headers: { 'x-own': 'kept' }, ...init })
-      results.push([answer.status, ((await answer.json()) as { body: string }).body.replace(/-{4,}\w+/g, '--')])
+void t.test(
+  'a fetch after the end of the session is repeated with its body, whatever that is; the page stays',
+  async (t) => {
+    const { page } = await arrive(t, chromium, `${near.url}/`)
+    const isHere = await mark(page)
+    const bodies = async (): Promise<unknown> =>
+      page.evaluate(async () => {
+        const form = new FormData()
+        form.append('note', 'Zoë')
+        form.append('file', new Blob(['in a file']), 'a.txt')
+        const results = []
+        for (const init of [
+          { body: 'text, Zoë' },
+          { body: form },
+          { body: new Blob(['in a blob'], { type: 'text/x' }) },
+          { body: new TextEncoder().encode('bytes') },
+        ]) {
+          const answer = await fetch('/api/body', { method: 'POST', headers: { 'x-own': 'kept' }, ...init })
+          results.push([answer.status, ((await answer.json()) as { body: string }).body.replace(/-{4,}\w+/g, '--')])
+        }
+        return results
+      })
+    const expected = await bodies()
+    for (const n of [0, 1, 2, 3]) {
+      const before = site.at('/api/body').length
+      await endSessions(near)
+      const again = await page.evaluate(async (n) => {
+        const form = new FormData()
+        form.append('note', 'Zoë')
+        form.append('file', new Blob(['in a file']), 'a.txt')
+        const init = [
+          { body: 'text, Zoë' },
+          { body: form },
+          { body: new Blob(['in a blob'], { type: 'text/x' }) },
+          { body: new TextEncoder().encode('bytes') },
+        ][n]
+        const answer = await fetch(new Request('/api/body', { method: 'POST', headers: { 'x-own': 'kept' }, ...init }))
+        return [answer.status, ((await answer.json()) as { body: string }).body.replace(/-{4,}\w+/g, '--')]
+      }, n)
+      t.same(again, (expected as unknown[])[n])
+      t.equal(site.at('/api/body').length, before + 1, 'once')
+      t.equal(site.at('/api/body').at(-1)?.headers['x-own'], 'kept')
     }
-    return results
-  })
-  const expected = await bodies()
-  for (const n of [0, 1, 2, 3]) {
-    const before = site.at('/api/body').length
-    await endSessions(near)
-    const again = await page.evaluate(async (n) => {
-      const form = new FormData()
-      form.append('note', 'Zoë')
-      form.append('file', new Blob(['in a file']), 'a.txt')
-      const init = [{ body: 'text, Zoë' }, { body: form }, { body: new Blob(['in a blob'], { type: 'text/x' }) }, { body: new TextEncoder().encode('bytes') }][n]
-      const answer = await fetch(new Request('/api/body', { method: 'POST', headers: { 'x-own': 'kept' }, ...init }))
-      return [answer.status, ((await answer.json()) as { body: string }).body.replace(/-{4,}\w+/g, '--')]
-    }, n)
-    t.same(again, (expected as unknown[])[n])
-    t.equal(site.at('/api/body').length, before + 1, 'once')
-    t.equal(site.at('/api/body').at(-1)?.headers['x-own'], 'kept')
-  }
-  t.ok(await isHere())
-})
+    t.ok(await isHere())
+  },
+)
 
-void t.test('where frames of the provider know nobody a window signs in, then the request is repeated; the input is still there', async (t) => {
-  const { page, context } = await arrive(t, chromium, `${far.url}/saving`, { atProvider: false })
-  await endSessions(far)
-  const isHere = await mark(page)
-  const opened = context.waitForEvent('page')
-  await save(page, 'an hour of work')
-  const window = await opened
-  t.equal(await page.locator('#out').innerText(), '', 'the page waits')
-  await window.getByRole('button', { name: 'Sign in as alice' }).click()
-  t.equal(await saved(page), '200 an hour of work')
-  await eventually(() => window.isClosed())
-  t.ok(await isHere())
-  t.equal(await page.locator('#work').inputValue(), 'an hour of work')
-})
+void t.test(
+  'where frames of the provider know nobody a window signs in, then the request is repeated; the input is still there',
+  async (t) => {
+    const { page, context } = await arrive(t, chromium, `${far.url}/saving`, { atProvider: false })
+    await endSessions(far)
+    const isHere = await mark(page)
+    const opened = context.waitForEvent('page')
+    await save(page, 'an hour of work')
+    const window = await opened
+    t.equal(await page.locator('#out').innerText(), '', 'the page waits')
+    await window.getByRole('button', { name: 'Sign in as alice' }).click()
+    t.equal(await saved(page), '200 an hour of work')
+    await eventually(() => window.isClosed())
+    t.ok(await isHere())
+    t.equal(await page.locator('#work').inputValue(), 'an hour of work')
+  },
+)
 
 void t.test('a user who closes the window gets the 401, and may try again', async (t) => {
   const { page, context } = await arrive(t, chromium, `${far.url}/saving`, { atProvider: false })
@@ -117,7 +159,9 @@ void t.test('a user who closes the window gets the 401, and may try again', asyn
   await window.close()
   t.match(await saved(page), /^401 (?:session_expired|login_required)$/)
   const openedAgain = context.waitForEvent('page')
-  await page.evaluate(() => { document.getElementById('out')?.replaceChildren() })
+  await page.evaluate(() => {
+    document.getElementById('out')?.replaceChildren()
+  })
   await page.getByRole('button', { name: 'Save' }).click()
   await (await openedAgain).getByRole('button', { name: 'Sign in as alice' }).click()
   t.equal(await saved(page), '200 not lost')
@@ -125,12 +169,20 @@ void t.test('a user who closes the window gets the 401, and may try again', asyn
 
 void t.test('a provider that cuts its window off from the page (COOP) is waited for all the same', async (t) => {
   const { page, context } = await arrive(t, chromium, `${far.url}/saving`, { atProvider: false })
-  await context.route((at) => at.origin === idp.issuer && at.pathname.startsWith('/interaction/'), async (route) => {
-    const answer = await route.fetch({ maxRedirects: 0 })
-    await route.fulfill({ response: answer, headers: { ...answer.headers(), 'cross-origin-opener-policy': 'same-origin' } })
-  })
+  await context.route(
+    (at) => at.origin === idp.issuer && at.pathname.startsWith('/interaction/'),
+    async (route) => {
+      const answer = await route.fetch({ maxRedirects: 0 })
+      await route.fulfill({
+        response: answer,
+        headers: { ...answer.headers(), 'cross-origin-opener-policy': 'same-origin' },
+      })
+    },
+  )
   // A test's pages all believe that the user is at them.
-  await page.evaluate(() => { document.hasFocus = () => false })
+  await page.evaluate(() => {
+    document.hasFocus = () => false
+  })
   await endSessions(far)
   const opened = context.waitForEvent('page')
   await save(page, 'cut off')
@@ -138,26 +190,35 @@ void t.test('a provider that cuts its window off from the page (COOP) is waited 
   await window.getByRole('button', { name: 'Sign in as alice' }).waitFor()
   await page.waitForTimeout(1_600)
   t.equal(await page.locator('#out').innerText(), '', 'the page has not given up')
-  t.equal(await page.getByRole('button', { name: 'Sign in again' }).count(), 0, 'and does not believe that the window was blocked')
+  t.equal(
+    await page.getByRole('button', { name: 'Sign in again' }).count(),
+    0,
+    'and does not believe that the window was blocked',
+  )
   await window.getByRole('button', { name: 'Sign in as alice' }).click()
   t.equal(await saved(page), '200 cut off')
 })
 
-void t.test('a window that was blocked becomes an event, and a click on what the page makes of it goes on', async (t) => {
-  const { page, context } = await arrive(t, chromium, `${far.url}/saving`, { atProvider: false })
-  await context.addInitScript(blockWindows)
-  await page.reload()
-  await endSessions(far)
-  await page.locator('#work').fill('typed long ago')
-  await page.evaluate(() => { document.getElementById('save')?.click() })
-  const again = page.getByRole('button', { name: 'Sign in again' })
-  await again.waitFor()
-  t.equal(context.pages().length, 1)
-  const opened = context.waitForEvent('page')
-  await again.click()
-  await (await opened).getByRole('button', { name: 'Sign in as alice' }).click()
-  t.equal(await saved(page), '200 typed long ago')
-})
+void t.test(
+  'a window that was blocked becomes an event, and a click on what the page makes of it goes on',
+  async (t) => {
+    const { page, context } = await arrive(t, chromium, `${far.url}/saving`, { atProvider: false })
+    await context.addInitScript(blockWindows)
+    await page.reload()
+    await endSessions(far)
+    await page.locator('#work').fill('typed long ago')
+    await page.evaluate(() => {
+      document.getElementById('save')?.click()
+    })
+    const again = page.getByRole('button', { name: 'Sign in again' })
+    await again.waitFor()
+    t.equal(context.pages().length, 1)
+    const opened = context.waitForEvent('page')
+    await again.click()
+    await (await opened).getByRole('button', { name: 'Sign in as alice' }).click()
+    t.equal(await saved(page), '200 typed long ago')
+  },
+)
 
 void t.test('while one tab waits for a click, a click in another tab helps both', async (t) => {
   const { page: waiting, context } = await arrive(t, chromium, `${far.url}/saving`, { atProvider: false })
@@ -167,7 +228,9 @@ void t.test('while one tab waits for a click, a click in another tab helps both'
   await page.goto(`${far.url}/saving`)
   await endSessions(far)
   await waiting.locator('#work').fill('in the background')
-  await waiting.evaluate(() => { document.getElementById('save')?.click() })
+  await waiting.evaluate(() => {
+    document.getElementById('save')?.click()
+  })
   await waiting.getByRole('button', { name: 'Sign in again' }).waitFor()
   const opened = context.waitForEvent('page')
   await save(page, 'in front')
@@ -190,9 +253,18 @@ void t.test('all calls of all tabs share one renewal', async (t) => {
   for (const tab of tabs.slice(1)) await tab.goto(`${near.url}/`)
   const begun = idp.requests.authorization
   await endSessions(near)
-  const statuses = await Promise.all(tabs.map(async (tab) => tab.evaluate(async () => (
-    Promise.all(Array.from({ length: 10 }, async (_, n) => (await fetch(`/api/shared/${n}`, { method: 'PUT', body: 'x' })).status))
-  ))))
+  const statuses = await Promise.all(
+    tabs.map(async (tab) =>
+      tab.evaluate(async () =>
+        Promise.all(
+          Array.from(
+            { length: 10 },
+            async (_, n) => (await fetch(`/api/shared/${n}`, { method: 'PUT', body: 'x' })).status,
+          ),
+        ),
+      ),
+    ),
+  )
   t.same(new Set(statuses.flat()), new Set([200]))
   t.equal(idp.requests.authorization, begun + 1)
 })
@@ -204,33 +276,53 @@ void t.test('a step-up asks for the second factor in the window, also right afte
   await page.evaluate(() => {
     const button = document.createElement('button')
     button.textContent = 'Pay'
-    button.onclick = async () => { document.title = String((await fetch('/mfa/pay', { method: 'POST', body: '5 €' })).status) }
+    button.onclick = async () => {
+      document.title = String((await fetch('/mfa/pay', { method: 'POST', body: '5 €' })).status)
+    }
     document.body.append(button)
   })
   const opened = context.waitForEvent('page')
   await page.getByRole('button', { name: 'Pay' }).click()
   await (await opened).getByRole('button', { name: 'Confirm second factor' }).click()
   await page.waitForFunction(() => document.title === '200')
-  t.same(site.at('/mfa/pay').map(({ body }) => Buffer.from(body, 'latin1').toString()), ['5 €'])
+  t.same(
+    site.at('/mfa/pay').map(({ body }) => Buffer.from(body, 'latin1').toString()),
+    ['5 €'],
+  )
 })
 
 void t.test('what the page aborts while it waits is not repeated', async (t) => {
   const { page } = await arrive(t, chromium, `${near.url}/`)
   await endSessions(near)
   idp.fail('authorization', { delay: 500, times: 1 })
-  t.equal(await page.evaluate(async () => fetch('/api/aborted', { signal: AbortSignal.timeout(200) }).catch((error: Error) => error.name)), 'TimeoutError')
-  t.same(await page.evaluate(async () => {
-    await fetch('/oauth2/logout/local', { method: 'POST' })
-    return new Promise((resolve) => {
-      const xhr = new XMLHttpRequest()
-      const seen: string[] = []
-      for (const name of ['abort', 'load', 'error', 'loadend']) xhr.addEventListener(name, () => { seen.push(name) })
-      xhr.open('GET', '/api/aborted')
-      xhr.send()
-      setTimeout(() => { xhr.abort() }, 100)
-      setTimeout(() => { resolve(seen) }, 1_200)
-    })
-  }), ['abort', 'loadend'])
+  t.equal(
+    await page.evaluate(async () =>
+      fetch('/api/aborted', { signal: AbortSignal.timeout(200) }).catch((error: Error) => error.name),
+    ),
+    'TimeoutError',
+  )
+  t.same(
+    await page.evaluate(async () => {
+      await fetch('/oauth2/logout/local', { method: 'POST' })
+      return new Promise((resolve) => {
+        const xhr = new XMLHttpRequest()
+        const seen: string[] = []
+        for (const name of ['abort', 'load', 'error', 'loadend'])
+          xhr.addEventListener(name, () => {
+            seen.push(name)
+          })
+        xhr.open('GET', '/api/aborted')
+        xhr.send()
+        setTimeout(() => {
+          xhr.abort()
+        }, 100)
+        setTimeout(() => {
+          resolve(seen)
+        }, 1_200)
+      })
+    }),
+    ['abort', 'loadend'],
+  )
   t.same(site.at('/api/aborted'), [])
 })
 
@@ -238,12 +330,25 @@ void t.test('calls to other origins and calls that the page waits for are left a
   const { page } = await arrive(t, chromium, `${near.url}/`)
   await endSessions(near)
   const begun = idp.requests.authorization
-  t.same(await page.evaluate(() => {
-    const xhr = new XMLHttpRequest()
-    xhr.open('GET', '/api/waiting', false)
-    xhr.send()
-    return [xhr.status, xhr.getResponseHeader('gatehouse')]
-  }), [401, 'session_expired'])
-  t.match(await page.evaluate(async (other) => fetch(other).then(() => 'answered', (error: Error) => error.name), site.url), 'TypeError')
+  t.same(
+    await page.evaluate(() => {
+      const xhr = new XMLHttpRequest()
+      xhr.open('GET', '/api/waiting', false)
+      xhr.send()
+      return [xhr.status, xhr.getResponseHeader('gatehouse')]
+    }),
+    [401, 'session_expired'],
+  )
+  t.match(
+    await page.evaluate(
+      async (other) =>
+        fetch(other).then(
+          () => 'answered',
+          (error: Error) => error.name,
+        ),
+      site.url,
+    ),
+    'TypeError',
+  )
   t.equal(idp.requests.authorization, begun)
 })

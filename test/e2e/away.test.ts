@@ -13,18 +13,24 @@ for (const name of ['expiring', 'ended', 'login-needed']) addEventListener('gate
 
 const chromium = await openChromium(t, { keepsPages: true })
 const site = await startSite(t, {
-  '/': html('<textarea id="work"></textarea><button id="save">Save</button><a href="/oauth2/logout">Log out</a> <a href="/public/next">Next</a>', `${watching}<script>
+  '/': html(
+    '<textarea id="work"></textarea><button id="save">Save</button><a href="/oauth2/logout">Log out</a> <a href="/public/next">Next</a>',
+    `${watching}<script>
 addEventListener('load', () => {
   document.getElementById('save').onclick = async () => {
     document.title = (await fetch('/api/save', { method: 'POST', body: document.getElementById('work').value })).status
   }
 })
-</script>`),
+</script>`,
+  ),
   '/public/next': html('Next'),
-  '/worker.js': { headers: { 'content-type': 'text/javascript' }, body: `
+  '/worker.js': {
+    headers: { 'content-type': 'text/javascript' },
+    body: `
 addEventListener('install', () => skipWaiting())
 addEventListener('activate', (event) => event.waitUntil(clients.claim()))
-addEventListener('fetch', (event) => event.respondWith(fetch(event.request)))` },
+addEventListener('fetch', (event) => event.respondWith(fetch(event.request)))`,
+  },
 })
 const routes = [{ path: '/**' }, { path: '/public/**', access: 'public' }]
 const running = await startGateway(t, { config: { upstream: site.url, admin: { listen: '127.0.0.1:0' }, routes } })
@@ -48,7 +54,11 @@ const arriveWatching = async (t: Parameters<typeof arrive>[0]): ReturnType<typeo
 void t.test('a page that the browser has kept and shows again notices what has happened since', async (t) => {
   const { page } = await arriveWatching(t)
   await page.locator('#work').fill('kept with the page')
-  await page.evaluate(() => { addEventListener('pageshow', ({ persisted }) => { document.title = persisted ? 'kept' : 'loaded anew' }) })
+  await page.evaluate(() => {
+    addEventListener('pageshow', ({ persisted }) => {
+      document.title = persisted ? 'kept' : 'loaded anew'
+    })
+  })
   await page.getByRole('link', { name: 'Next' }).click()
   await page.waitForURL(`${url}/public/next`)
   await endSessions(running)
@@ -107,7 +117,10 @@ void t.test('a logout in one tab leaves what another has not sent yet: it goes o
   await page.getByRole('button', { name: 'Save' }).click()
   await (await opened).getByRole('button', { name: 'Sign in as alice' }).click()
   await page.waitForFunction(() => document.title === '200')
-  t.same(site.at('/api/save').map(({ body }) => body), ['not sent yet'])
+  t.same(
+    site.at('/api/save').map(({ body }) => body),
+    ['not sent yet'],
+  )
 })
 
 void t.test('a renewal leaves the page’s history alone', async (t) => {
@@ -115,13 +128,25 @@ void t.test('a renewal leaves the page’s history alone', async (t) => {
   await page.evaluate(() => {
     history.replaceState({ at: 'list' }, '', '/?list')
     history.pushState({ at: 'order' }, '', '/?order#/7')
-    addEventListener('popstate', ({ state }) => { document.title = `popped ${(state as { at: string }).at}` })
+    addEventListener('popstate', ({ state }) => {
+      document.title = `popped ${(state as { at: string }).at}`
+    })
   })
   const length = await page.evaluate(() => history.length)
   await endSessions(running)
   t.equal(await page.evaluate(async () => (await fetch('/api/x')).status), 200)
-  t.same(await page.evaluate(() => [history.length, location.search + location.hash, document.title, (history.state as { at: string }).at]), [length, '?order#/7', 'A page', 'order'])
-  await page.evaluate(() => { history.back() })
+  t.same(
+    await page.evaluate(() => [
+      history.length,
+      location.search + location.hash,
+      document.title,
+      (history.state as { at: string }).at,
+    ]),
+    [length, '?order#/7', 'A page', 'order'],
+  )
+  await page.evaluate(() => {
+    history.back()
+  })
   await page.waitForFunction(() => document.title === 'popped list')
   t.equal(page.url(), `${url}/?list`)
 })
@@ -129,15 +154,20 @@ void t.test('a renewal leaves the page’s history alone', async (t) => {
 void t.test('through a service worker a call is repeated with its body', async (t) => {
   const { page } = await arriveWatching(t)
   await page.evaluate(async () => {
-    const controlled = new Promise((resolve) => { navigator.serviceWorker.addEventListener('controllerchange', resolve) })
+    const controlled = new Promise((resolve) => {
+      navigator.serviceWorker.addEventListener('controllerchange', resolve)
+    })
     await navigator.serviceWorker.register('/worker.js')
     await controlled
   })
   await endSessions(running)
   const begun = idp.requests.authorization
-  t.same(await page.evaluate(async () => {
-    const answer = await fetch('/api/worker', { method: 'POST', body: 'through the worker' })
-    return [answer.status, ((await answer.json()) as { body: string }).body]
-  }), [200, 'through the worker'])
+  t.same(
+    await page.evaluate(async () => {
+      const answer = await fetch('/api/worker', { method: 'POST', body: 'through the worker' })
+      return [answer.status, ((await answer.json()) as { body: string }).body]
+    }),
+    [200, 'through the worker'],
+  )
   t.equal(idp.requests.authorization, begun + 1)
 })

@@ -7,7 +7,8 @@ const chromium = await openChromium(t)
 const port = await freePort()
 // The provider is at 127.0.0.1: for a browser that is another site than localhost.
 const { url, upstream, idp } = await startGateway(t, {
-  port, publicUrl: `http://localhost:${port}`,
+  port,
+  publicUrl: `http://localhost:${port}`,
   config: {
     routes: [
       { path: '/**', headers: { set: { 'X-Name': '{claims.name}', 'X-Groups': '{claims.groups}' } } },
@@ -19,14 +20,18 @@ const { url, upstream, idp } = await startGateway(t, {
 })
 
 /** A page in a profile of its own; whatever it says to the console is kept, and an uncaught error fails the test. */
-const openPage = async (t: Test, options: BrowserContextOptions = {}): Promise<{ page: Page, said: string[] }> => {
+const openPage = async (t: Test, options: BrowserContextOptions = {}): Promise<{ page: Page; said: string[] }> => {
   const context = await chromium.newContext(options)
-  t.teardown(async () => { await context.close() })
+  t.teardown(async () => {
+    await context.close()
+  })
   const page = await context.newPage()
   page.setDefaultTimeout(10_000)
   const said: string[] = []
   page.on('console', (message) => said.push(message.text()))
-  page.on('pageerror', (error) => { t.fail(error.message) })
+  page.on('pageerror', (error) => {
+    t.fail(error.message)
+  })
   return { page, said }
 }
 
@@ -36,11 +41,15 @@ const signIn = async (page: Page, user: string, target = `${url}/`): Promise<voi
   await page.waitForURL((at) => at.origin === url && !at.pathname.startsWith('/oauth2/'))
 }
 
-const callApi = async (page: Page): Promise<{ status: string, body: string }> => {
+const callApi = async (page: Page): Promise<{ status: string; body: string }> => {
   const answered = page.waitForResponse(`${url}/api/orders`)
   await page.getByRole('button', { name: 'GET /api/orders' }).click()
   await answered
-  await page.waitForFunction(() => /^\d/.test(document.getElementById('status')?.textContent ?? '') && document.getElementById('body')?.textContent !== '')
+  await page.waitForFunction(
+    () =>
+      /^\d/.test(document.getElementById('status')?.textContent ?? '') &&
+      document.getElementById('body')?.textContent !== '',
+  )
   return { status: await page.locator('#status').innerText(), body: await page.locator('#body').innerText() }
 }
 
@@ -72,42 +81,52 @@ void t.test('a user signs in with a click, sees the application, and its page ca
   t.same(said, [])
 })
 
-void t.test('the session has ended: the page’s call gets a 401 problem that says where to sign in, not a CORS error', async (t) => {
-  const { page, said } = await openPage(t)
-  await signIn(page, 'alice')
-  await endSessionElsewhere(page)
-  const { status, body } = await callApi(page)
-  t.equal(status, '401 application/problem+json')
-  const problem: { code: string, login_url: string } = JSON.parse(body)
-  t.match(problem, { status: 401, code: 'login_required', login_url: `${url}/oauth2/login?redirect=%2F` })
-  t.equal(page.url(), `${url}/`, 'the page is where it was')
-  t.notMatch(said.join('\n'), /CORS/)
+void t.test(
+  'the session has ended: the page’s call gets a 401 problem that says where to sign in, not a CORS error',
+  async (t) => {
+    const { page, said } = await openPage(t)
+    await signIn(page, 'alice')
+    await endSessionElsewhere(page)
+    const { status, body } = await callApi(page)
+    t.equal(status, '401 application/problem+json')
+    const problem: { code: string; login_url: string } = JSON.parse(body)
+    t.match(problem, { status: 401, code: 'login_required', login_url: `${url}/oauth2/login?redirect=%2F` })
+    t.equal(page.url(), `${url}/`, 'the page is where it was')
+    t.notMatch(said.join('\n'), /CORS/)
 
-  await page.goto(problem.login_url)
-  await page.waitForURL(`${url}/`)
-  t.equal(await page.locator('#user').innerText(), 'Signed in as Alice Archer', 'the provider still knows the user')
-})
+    await page.goto(problem.login_url)
+    await page.waitForURL(`${url}/`)
+    t.equal(await page.locator('#user').innerText(), 'Signed in as Alice Archer', 'the provider still knows the user')
+  },
+)
 
-void t.test('a session that nobody has used for too long: 401 session_expired for the page’s call, a login for a reload', async (t) => {
-  const short = await startGateway(t, { config: { session: { idleTimeout: '2s' } } })
-  const { page } = await openPage(t)
-  await page.goto(`${short.url}/`)
-  await page.getByRole('button', { name: 'Sign in as bob' }).click()
-  await page.waitForURL(`${short.url}/`)
-  const first = await page.context().cookies(short.url)
-  await page.waitForTimeout(2_100)
-  const answer = await page.evaluate(async () => {
-    const { status, headers } = await fetch('/api/orders')
-    return { status, code: headers.get('gatehouse') }
-  })
-  t.same(answer, { status: 401, code: 'session_expired' })
-  t.same((await page.context().cookies(short.url)).filter(({ name }) => name === 'gatehouse'), [], 'the cookie is gone')
-  await page.reload()
-  await page.waitForURL(`${short.url}/`)
-  const second = (await page.context().cookies(short.url)).find(({ name }) => name === 'gatehouse')
-  t.ok(second !== undefined)
-  t.not(second?.value, first.find(({ name }) => name === 'gatehouse')?.value)
-})
+void t.test(
+  'a session that nobody has used for too long: 401 session_expired for the page’s call, a login for a reload',
+  async (t) => {
+    const short = await startGateway(t, { config: { session: { idleTimeout: '2s' } } })
+    const { page } = await openPage(t)
+    await page.goto(`${short.url}/`)
+    await page.getByRole('button', { name: 'Sign in as bob' }).click()
+    await page.waitForURL(`${short.url}/`)
+    const first = await page.context().cookies(short.url)
+    await page.waitForTimeout(2_100)
+    const answer = await page.evaluate(async () => {
+      const { status, headers } = await fetch('/api/orders')
+      return { status, code: headers.get('gatehouse') }
+    })
+    t.same(answer, { status: 401, code: 'session_expired' })
+    t.same(
+      (await page.context().cookies(short.url)).filter(({ name }) => name === 'gatehouse'),
+      [],
+      'the cookie is gone',
+    )
+    await page.reload()
+    await page.waitForURL(`${short.url}/`)
+    const second = (await page.context().cookies(short.url)).find(({ name }) => name === 'gatehouse')
+    t.ok(second !== undefined)
+    t.not(second?.value, first.find(({ name }) => name === 'gatehouse')?.value)
+  },
+)
 
 void t.test('the fragment of a URL survives the login', async (t) => {
   const { page } = await openPage(t)
@@ -138,7 +157,10 @@ void t.test('logout goes to the provider and back; signing in again then asks wh
   await atProvider
   await page.waitForURL((at) => at.pathname === '/oauth2/logout/callback')
   t.equal(await page.getByRole('heading').innerText(), 'Signed out')
-  t.same((await page.context().cookies(url)).filter(({ name }) => name === 'gatehouse'), [])
+  t.same(
+    (await page.context().cookies(url)).filter(({ name }) => name === 'gatehouse'),
+    [],
+  )
   await page.getByRole('link', { name: 'Sign in again' }).click()
   await page.getByRole('button', { name: 'Sign in as bob' }).waitFor()
   t.ok(page.url().startsWith(`${idp.issuer}/`))
@@ -156,10 +178,17 @@ void t.test('a link on another site that signs out asks first, and its button wo
   }, `${url}/oauth2/logout?redirect=/public/bye`)
   await page.getByRole('link', { name: 'a trap' }).click()
   t.equal(await page.getByRole('heading').innerText(), 'Sign out?')
-  t.equal((await page.context().cookies(url)).filter(({ name }) => name === 'gatehouse').length, 1, 'nothing has happened yet')
+  t.equal(
+    (await page.context().cookies(url)).filter(({ name }) => name === 'gatehouse').length,
+    1,
+    'nothing has happened yet',
+  )
   await page.getByRole('button', { name: 'Sign out' }).click()
   await page.waitForURL(`${url}/public/bye`)
-  t.same((await page.context().cookies(url)).filter(({ name }) => name === 'gatehouse'), [])
+  t.same(
+    (await page.context().cookies(url)).filter(({ name }) => name === 'gatehouse'),
+    [],
+  )
 })
 
 void t.test('inside a frame there is a page with a link that signs in at the top', async (t) => {
@@ -188,10 +217,14 @@ void t.test('the gateway’s pages fit a phone in the dark and can be read', asy
     ['Ambiguous address', 'the 400 page', async () => page.goto(`${url}/public/%2e%2e%2fadmin`)],
     ['Application unreachable', 'the 502 page', async () => page.goto(`${url}/down/`)],
     ['Sign-in failed', 'a failed login', async () => page.goto(`${url}/oauth2/callback`)],
-    ['Signed out', 'the signed-out page', async () => {
-      await page.goto(`${url}/oauth2/logout`)
-      await page.waitForURL((at) => at.pathname === '/oauth2/logout/callback')
-    }],
+    [
+      'Signed out',
+      'the signed-out page',
+      async () => {
+        await page.goto(`${url}/oauth2/logout`)
+        await page.waitForURL((at) => at.pathname === '/oauth2/logout/callback')
+      },
+    ],
   ]
   for (const [heading, name, open] of pages) {
     await open()
@@ -201,7 +234,10 @@ void t.test('the gateway’s pages fit a phone in the dark and can be read', asy
     t.ok(layout.height <= 640, `${name} is seen whole: ${layout.height} px`)
     t.ok(layout.left >= 8 && layout.right >= 8, `${name} keeps off the edges`)
     t.ok(layout.fontSize >= 16, `${name} has text of a readable size`)
-    t.ok(layout.ways.length > 0 && layout.ways.every((height) => height >= 40), `${name} has a way on, large enough for a thumb: ${layout.ways.join(', ')} px`)
+    t.ok(
+      layout.ways.length > 0 && layout.ways.every((height) => height >= 40),
+      `${name} has a way on, large enough for a thumb: ${layout.ways.join(', ')} px`,
+    )
     t.ok(luminance(background) < 0.05, `${name} is dark`)
     t.ok(contrast(ink, background) >= 7, `${name}: its text stands out`)
     t.ok(contrast(soft, background) >= 4.5, `${name}: its small print as well`)
@@ -222,7 +258,9 @@ function measure() {
     left: box.left,
     right: innerWidth - box.right,
     fontSize: Number.parseFloat(getComputedStyle(main).fontSize),
-    ways: [...document.querySelectorAll('.actions a, .actions button')].map((way) => way.getBoundingClientRect().height),
+    ways: [...document.querySelectorAll('.actions a, .actions button')].map(
+      (way) => way.getBoundingClientRect().height,
+    ),
     background: getComputedStyle(main).backgroundColor,
     ink: getComputedStyle(main).color,
     soft: getComputedStyle(small).color,

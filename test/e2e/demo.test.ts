@@ -9,7 +9,10 @@ const chromium = await openChromium(t)
 const { url } = await startGateway(t, {
   config: {
     session: { idleTimeout: '3m' },
-    routes: [{ path: '/**', headers: { set: { 'X-Name': '{claims.name}' } } }, { path: '/approve', require: { acr: 'urn:demo:mfa' } }],
+    routes: [
+      { path: '/**', headers: { set: { 'X-Name': '{claims.name}' } } },
+      { path: '/approve', require: { acr: 'urn:demo:mfa' } },
+    ],
   },
 })
 

@@ -11,7 +11,8 @@ const fields = `
 <select name="many" multiple><option selected>ä</option><option selected>b</option></select>
 <input type="hidden" name="_charset_"><input type="file" name="file"><input name="größe &quot;&amp;" value="100 % + 1">
 <button name="how" value="by button">Send</button>`
-const form = (attributes: string): string => html(`<form method="post" action="/posted?way=1&way=2" ${attributes}>${fields}</form>`)
+const form = (attributes: string): string =>
+  html(`<form method="post" action="/posted?way=1&way=2" ${attributes}>${fields}</form>`)
 const latin1 = (body: string) => ({ headers: { 'content-type': 'text/html; charset=utf-8' }, body })
 
 const chromium = await openChromium(t)
@@ -26,13 +27,20 @@ const site = await startSite(t, {
   '/trap': html(''),
 })
 const running = await startGateway(t, {
-  config: { upstream: site.url, admin: { listen: '127.0.0.1:0' }, routes: [{ path: '/**' }, { path: '/mfa/**', require: { acr: 'urn:demo:mfa' } }] },
+  config: {
+    upstream: site.url,
+    admin: { listen: '127.0.0.1:0' },
+    routes: [{ path: '/**' }, { path: '/mfa/**', require: { acr: 'urn:demo:mfa' } }],
+  },
 })
 const { url } = running
 const elsewhere = site.url.replace('127.0.0.1', 'localhost')
 
 const posted = (path = '/posted?way=1&way=2'): string[] =>
-  site.at(path).filter(({ method }) => method === 'POST').map(({ body }) => body.replace(/-{4,}\w+/g, '-----'))
+  site
+    .at(path)
+    .filter(({ method }) => method === 'POST')
+    .map(({ body }) => body.replace(/-{4,}\w+/g, '-----'))
 
 const note = 'first line\nsecond “line” äöü €\n\n<script>&amp; + % = \t 😀'
 
@@ -51,7 +59,10 @@ for (const way of ['urlencoded', 'multipart', 'urlencoded-latin1', 'multipart-la
     await fillIn(page)
     await endSessions(running)
     await page.getByRole('button', { name: 'Send' }).click()
-    t.match(await page.locator('main').innerText(), /Login required[^]*kept in this browser tab and sent once you are signed in/)
+    t.match(
+      await page.locator('main').innerText(),
+      /Login required[^]*kept in this browser tab and sent once you are signed in/,
+    )
     t.same(posted(), sent, 'nothing has been sent so far')
     await page.getByRole('link', { name: 'Sign in and send' }).click()
     await isPosted(page)
@@ -69,51 +80,61 @@ void t.test('nothing of a kept form is in the gateway, in the URL or in another 
   await page.locator('textarea').fill('a-secret-note')
   await page.getByRole('button', { name: 'Send' }).click()
   const link = page.getByRole('link', { name: 'Sign in and send' })
-  const address = await link.getAttribute('href') ?? ''
+  const address = (await link.getAttribute('href')) ?? ''
   t.notMatch(decodeURIComponent(address), 'a-secret-note')
   t.notMatch(running.log.join(''), 'a-secret-note')
   const other = await context.newPage()
   await other.goto(address)
   await other.waitForURL(/\/oauth2\/form\?id=/)
-  t.match(await other.locator('main').innerText(), /There is nothing to send: this form has been sent already, or was kept in another tab/)
+  t.match(
+    await other.locator('main').innerText(),
+    /There is nothing to send: this form has been sent already, or was kept in another tab/,
+  )
   const before = posted().length
   await link.click()
   await isPosted(page)
   t.equal(posted().length, before + 1)
 })
 
-void t.test('a form that is too large, or has a file, gets a page that says so; going back, everything is still there', async (t) => {
-  for (const [way, make] of Object.entries({
-    'too large': async (page: Page) => { await page.locator('textarea').fill('x'.repeat(256 * 1024)) },
-    'with a file': async (page: Page) => {
-      await page.locator('textarea').fill('with a file')
-      await page.locator('input[type=file]').setInputFiles({ name: 'a.txt', mimeType: 'text/plain', buffer: Buffer.from('contents') })
-    },
-  })) {
-    const { page, context } = await arrive(t, chromium, `${url}/multipart`)
-    await make(page)
-    const written = await page.locator('textarea').inputValue()
-    await endSessions(running)
-    const answered = page.waitForResponse((response) => response.request().method() === 'POST')
-    await page.getByRole('button', { name: 'Send' }).click()
-    const answer = await answered
-    t.equal(answer.status(), 413, way)
-    t.equal(answer.headers()['gatehouse'], 'payload_too_large')
-    t.match(await page.locator('main').innerText(), /files or is too large to be kept[^]*Nothing is lost/)
-    const opened = context.waitForEvent('page')
-    await page.getByRole('link', { name: 'Sign in in a new tab' }).click()
-    await (await opened).waitForURL((at) => at.origin === url && !at.pathname.startsWith('/oauth2/'))
-    await page.getByRole('button', { name: 'Go back to the form' }).click()
-    await page.waitForURL(`${url}/multipart`)
-    t.equal(await page.locator('textarea').inputValue(), written)
-    const before = posted().length
-    await page.getByRole('button', { name: 'Send' }).click()
-    await isPosted(page)
-    t.equal(posted().length, before + 1)
-    t.match(posted().at(-1), written)
-    await context.close()
-  }
-})
+void t.test(
+  'a form that is too large, or has a file, gets a page that says so; going back, everything is still there',
+  async (t) => {
+    for (const [way, make] of Object.entries({
+      'too large': async (page: Page) => {
+        await page.locator('textarea').fill('x'.repeat(256 * 1024))
+      },
+      'with a file': async (page: Page) => {
+        await page.locator('textarea').fill('with a file')
+        await page
+          .locator('input[type=file]')
+          .setInputFiles({ name: 'a.txt', mimeType: 'text/plain', buffer: Buffer.from('contents') })
+      },
+    })) {
+      const { page, context } = await arrive(t, chromium, `${url}/multipart`)
+      await make(page)
+      const written = await page.locator('textarea').inputValue()
+      await endSessions(running)
+      const answered = page.waitForResponse((response) => response.request().method() === 'POST')
+      await page.getByRole('button', { name: 'Send' }).click()
+      const answer = await answered
+      t.equal(answer.status(), 413, way)
+      t.equal(answer.headers()['gatehouse'], 'payload_too_large')
+      t.match(await page.locator('main').innerText(), /files or is too large to be kept[^]*Nothing is lost/)
+      const opened = context.waitForEvent('page')
+      await page.getByRole('link', { name: 'Sign in in a new tab' }).click()
+      await (await opened).waitForURL((at) => at.origin === url && !at.pathname.startsWith('/oauth2/'))
+      await page.getByRole('button', { name: 'Go back to the form' }).click()
+      await page.waitForURL(`${url}/multipart`)
+      t.equal(await page.locator('textarea').inputValue(), written)
+      const before = posted().length
+      await page.getByRole('button', { name: 'Send' }).click()
+      await isPosted(page)
+      t.equal(posted().length, before + 1)
+      t.match(posted().at(-1), written)
+      await context.close()
+    }
+  },
+)
 
 void t.test('a form from another site is not kept', async (t) => {
   const { page } = await visit(t, chromium)
@@ -162,11 +183,18 @@ void t.test('a form in a frame is kept, too, and goes on at the top', async (t) 
 
 void t.test('a browser that keeps nothing says so, and the form is still behind the page', async (t) => {
   const { page, context } = await arrive(t, chromium, `${url}/urlencoded`)
-  await context.addInitScript(() => { Storage.prototype.setItem = () => { throw new Error('full') } })
+  await context.addInitScript(() => {
+    Storage.prototype.setItem = () => {
+      throw new Error('full')
+    }
+  })
   await page.locator('textarea').fill('still here')
   await endSessions(running)
   await page.getByRole('button', { name: 'Send' }).click()
-  t.match(await page.locator('main').innerText(), /keeps nothing for this site\. Go back: what you entered is still there/)
+  t.match(
+    await page.locator('main').innerText(),
+    /keeps nothing for this site\. Go back: what you entered is still there/,
+  )
   await page.goBack()
   t.equal(await page.locator('textarea').inputValue(), 'still here')
 })

@@ -7,7 +7,11 @@ import { arrive, endSessions, signIn, visit } from './visit.ts'
 const chromium = await openChromium(t)
 const site = await startSite(t, { '/app': html('An application'), '/mfa/app': html('Behind a second factor') })
 const running = await startGateway(t, {
-  config: { upstream: site.url, admin: { listen: '127.0.0.1:0' }, routes: [{ path: '/**' }, { path: '/mfa/**', require: { acr: 'urn:demo:mfa' } }] },
+  config: {
+    upstream: site.url,
+    admin: { listen: '127.0.0.1:0' },
+    routes: [{ path: '/**' }, { path: '/mfa/**', require: { acr: 'urn:demo:mfa' } }],
+  },
 })
 const { url } = running
 
@@ -19,7 +23,13 @@ void t.test('the fragment of the first address survives the first login', async 
 
 void t.test('whatever is in it survives, and it never reaches a server', async (t) => {
   const { page } = await arrive(t, chromium, `${url}/app`)
-  for (const fragment of ['#/orders/7', '#a=b&redirect=//evil.example#c?d=%26', '#ä€😀', '#<script>alert(1)</script>', '#access_token=secret']) {
+  for (const fragment of [
+    '#/orders/7',
+    '#a=b&redirect=//evil.example#c?d=%26',
+    '#ä€😀',
+    '#<script>alert(1)</script>',
+    '#access_token=secret',
+  ]) {
     await page.goto('about:blank')
     await endSessions(running)
     await page.goto(`${url}/app${fragment}`)

@@ -5,8 +5,25 @@ import { startGateway } from '../support/gateway.ts'
 import { html, startSite } from './site.ts'
 import { arrive, endSessions, isPosted } from './visit.ts'
 
-const names = ['submit', 'action', 'method', 'elements', 'length', 'nodeName', 'constructor', '__proto__', 'hasOwnProperty', 'toString', 'a&b=c', 'größe €', '%22', 'line\nbreak', 'gatehouse:form']
-const attribute = (text: string): string => text.replaceAll('&', '&amp;').replaceAll('"', '&quot;').replaceAll('\n', '&#10;')
+const names = [
+  'submit',
+  'action',
+  'method',
+  'elements',
+  'length',
+  'nodeName',
+  'constructor',
+  '__proto__',
+  'hasOwnProperty',
+  'toString',
+  'a&b=c',
+  'größe €',
+  '%22',
+  'line\nbreak',
+  'gatehouse:form',
+]
+const attribute = (text: string): string =>
+  text.replaceAll('&', '&amp;').replaceAll('"', '&quot;').replaceAll('\n', '&#10;')
 const fields = `
 ${names.map((name) => `<input name="${attribute(name)}" value="${attribute(`of ${name}`)}">`).join('\n')}
 <select name="many" multiple><option selected>a<option>b<option selected>c<option value="" selected>none</select>
@@ -19,34 +36,52 @@ ${names.map((name) => `<input name="${attribute(name)}" value="${attribute(`of $
 <textarea name="text" dirname="text.dir">&#10;&#10;two lines before, &lt;/script&gt; ]]&gt; --&gt; \u2028 😀&#10;</textarea><textarea name="empty"></textarea>
 <input type="image" name="picture" alt="Send by picture" src="data:image/svg+xml,%3Csvg xmlns='http://www.w3.org/2000/svg' width='9' height='9'/%3E">
 <button name="how" value="by button">Send</button><button name="how" formaction="/posted-elsewhere" formenctype="application/x-www-form-urlencoded">Send elsewhere</button>`
-const form = (attributes: string, inside = fields): string => html(`<form method="post" action="/posted" novalidate ${attributes}>${inside}</form>`)
+const form = (attributes: string, inside = fields): string =>
+  html(`<form method="post" action="/posted" novalidate ${attributes}>${inside}</form>`)
 const charsets = ['utf-8', 'windows-1252', 'shift_jis', 'koi8-r', 'gb18030', 'iso-2022-jp']
-const large = (bytes: number): string => form('', `<textarea name="text">${'x'.repeat(bytes - 'text='.length)}</textarea><button>Send</button>`)
+const large = (bytes: number): string =>
+  form('', `<textarea name="text">${'x'.repeat(bytes - 'text='.length)}</textarea><button>Send</button>`)
 const limit = 256 * 1024
 
 const chromium = await openChromium(t)
 const site = await startSite(t, {
-  ...Object.fromEntries(charsets.flatMap((charset) => ['application/x-www-form-urlencoded', 'multipart/form-data'].map((type) => [
-    `/${charset}/${type}`, form(`accept-charset="${charset}" enctype="${type}"`),
-  ]))),
+  ...Object.fromEntries(
+    charsets.flatMap((charset) =>
+      ['application/x-www-form-urlencoded', 'multipart/form-data'].map((type) => [
+        `/${charset}/${type}`,
+        form(`accept-charset="${charset}" enctype="${type}"`),
+      ]),
+    ),
+  ),
   '/just-small-enough': large(limit),
   '/just-too-large': large(limit + 1),
   '/simple': form('', '<input name="a" value="b"><button>Send</button>'),
   '/new-tab': form('target="_blank"', '<input name="a" value="b"><button>Send</button>'),
-  '/with-part': html('<form method="post" action="/posted#/part/7"><input name="a" value="b"><button>Send</button></form>'),
+  '/with-part': html(
+    '<form method="post" action="/posted#/part/7"><input name="a" value="b"><button>Send</button></form>',
+  ),
   '/paying': html('<form method="post" action="/to-the-bank"><input name="a" value="b"><button>Send</button></form>'),
   '/': html('Home'),
 })
 const running = await startGateway(t, { config: { upstream: site.url, admin: { listen: '127.0.0.1:0' } } })
 const { url } = running
 
-type Post = { readonly path: string, readonly type: string | undefined, readonly body: string }
-const posts = (): Post[] => site.received.filter(({ method }) => method === 'POST').map(({ path, headers, body }) => ({
-  path, type: headers['content-type']?.replace(/-{4,}\w+/, '-----'), body: body.replaceAll(/-{4,}\w+/g, '-----'),
-}))
+type Post = { readonly path: string; readonly type: string | undefined; readonly body: string }
+const posts = (): Post[] =>
+  site.received
+    .filter(({ method }) => method === 'POST')
+    .map(({ path, headers, body }) => ({
+      path,
+      type: headers['content-type']?.replace(/-{4,}\w+/, '-----'),
+      body: body.replaceAll(/-{4,}\w+/g, '-----'),
+    }))
 
 /** Sends the form with a session, then once more without: tells what the application got the first time and after the login. */
-const sendTwice = async (page: Page, path: string, press: (page: Page) => Promise<unknown>): Promise<[Post | undefined, Post[]]> => {
+const sendTwice = async (
+  page: Page,
+  path: string,
+  press: (page: Page) => Promise<unknown>,
+): Promise<[Post | undefined, Post[]]> => {
   await page.goto(url + path)
   await press(page)
   await isPosted(page)
@@ -62,8 +97,10 @@ const sendTwice = async (page: Page, path: string, press: (page: Page) => Promis
 
 const pressing = {
   'by its button': async (page: Page) => page.getByRole('button', { name: 'Send', exact: true }).click(),
-  'by a picture': async (page: Page) => page.getByRole('button', { name: 'Send by picture' }).click({ position: { x: 3, y: 5 } }),
-  'by the button that sends it elsewhere': async (page: Page) => page.getByRole('button', { name: 'Send elsewhere' }).click(),
+  'by a picture': async (page: Page) =>
+    page.getByRole('button', { name: 'Send by picture' }).click({ position: { x: 3, y: 5 } }),
+  'by the button that sends it elsewhere': async (page: Page) =>
+    page.getByRole('button', { name: 'Send elsewhere' }).click(),
 }
 
 for (const charset of charsets) {
@@ -144,7 +181,12 @@ void t.test('the fragment of the form’s target survives', async (t) => {
 void t.test('an application that answers the form with a redirect to another site is followed there', async (t) => {
   const bank = `${site.url.replace('127.0.0.1', 'localhost')}/bank`
   const paying = await startGateway(t, {
-    config: { admin: { listen: '127.0.0.1:0' }, session: { cookie: { name: 'paying' } }, upstream: site.url, routes: [{ path: '/**' }, { path: '/to-the-bank', upstream: site.url }] },
+    config: {
+      admin: { listen: '127.0.0.1:0' },
+      session: { cookie: { name: 'paying' } },
+      upstream: site.url,
+      routes: [{ path: '/**' }, { path: '/to-the-bank', upstream: site.url }],
+    },
   })
   site.redirects.set('/to-the-bank', bank)
   const { page } = await arrive(t, chromium, `${paying.url}/paying`)
@@ -155,23 +197,33 @@ void t.test('an application that answers the form with a redirect to another sit
   t.equal(site.at('/to-the-bank').length, 1)
 })
 
-void t.test('a browser that keeps nothing says so in words and links, also where a form should have been sent', async (t) => {
-  const { page, context } = await arrive(t, chromium, `${url}/simple`)
-  await context.addInitScript(() => {
-    Object.defineProperty(window, 'sessionStorage', { get: () => { throw new DOMException('off', 'SecurityError') } })
-  })
-  await endSessions(running)
-  await page.getByRole('button', { name: 'Send' }).click()
-  t.match(await page.locator('main').innerText(), /keeps nothing for this site\. Go back: what you entered is still there/)
-  t.equal(await page.getByRole('link', { name: 'Sign in and send' }).count(), 0)
-  const opened = context.waitForEvent('page')
-  await page.getByRole('link', { name: 'Sign in in a new tab' }).click()
-  const tab = await opened
-  await tab.waitForURL((at) => at.origin === url && !at.pathname.startsWith('/oauth2/'))
-  await page.getByRole('button', { name: 'Go back to the form' }).click()
-  await page.waitForURL(`${url}/simple`)
-  await page.getByRole('button', { name: 'Send' }).click()
-  await isPosted(page)
-  await page.goto(`${url}/oauth2/form?id=abcdefghijkl`)
-  t.match(await page.locator('main').innerText(), /There is nothing to send/)
-})
+void t.test(
+  'a browser that keeps nothing says so in words and links, also where a form should have been sent',
+  async (t) => {
+    const { page, context } = await arrive(t, chromium, `${url}/simple`)
+    await context.addInitScript(() => {
+      Object.defineProperty(window, 'sessionStorage', {
+        get: () => {
+          throw new DOMException('off', 'SecurityError')
+        },
+      })
+    })
+    await endSessions(running)
+    await page.getByRole('button', { name: 'Send' }).click()
+    t.match(
+      await page.locator('main').innerText(),
+      /keeps nothing for this site\. Go back: what you entered is still there/,
+    )
+    t.equal(await page.getByRole('link', { name: 'Sign in and send' }).count(), 0)
+    const opened = context.waitForEvent('page')
+    await page.getByRole('link', { name: 'Sign in in a new tab' }).click()
+    const tab = await opened
+    await tab.waitForURL((at) => at.origin === url && !at.pathname.startsWith('/oauth2/'))
+    await page.getByRole('button', { name: 'Go back to the form' }).click()
+    await page.waitForURL(`${url}/simple`)
+    await page.getByRole('button', { name: 'Send' }).click()
+    await isPosted(page)
+    await page.goto(`${url}/oauth2/form?id=abcdefghijkl`)
+    t.match(await page.locator('main').innerText(), /There is nothing to send/)
+  },
+)

@@ -4,18 +4,22 @@ import { createBrowser } from '../support/browser.ts'
 import type { Running } from '../support/gateway.ts'
 
 /** A tab, and what it has said to the console. */
-export type Visit = { readonly context: BrowserContext, readonly page: Page, readonly said: string[] }
+export type Visit = { readonly context: BrowserContext; readonly page: Page; readonly said: string[] }
 
 /** A page in a profile of its own; an uncaught error in it fails the test. */
 export const visit = async (t: Test, chromium: Browser, options: BrowserContextOptions = {}): Promise<Visit> => {
   const context = await chromium.newContext(options)
-  t.teardown(async () => { await context.close() })
+  t.teardown(async () => {
+    await context.close()
+  })
   context.setDefaultTimeout(20_000)
   // What a test runs in a page has been compiled: its functions are given their names by this.
   await context.addInitScript('globalThis.__name = (given) => given')
   const said: string[] = []
   context.on('console', (message) => said.push(message.text()))
-  context.on('weberror', (error) => { t.fail(error.error().message) })
+  context.on('weberror', (error) => {
+    t.fail(error.error().message)
+  })
   return { context, page: await context.newPage(), said }
 }
 
@@ -32,7 +36,10 @@ export const signIn = async (page: Page, target: string, user = 'alice'): Promis
  * knows nothing of it any more.
  */
 export const arrive = async (
-  t: Test, chromium: Browser, target: string, { user = 'alice', atProvider = true }: { user?: string, atProvider?: boolean } = {},
+  t: Test,
+  chromium: Browser,
+  target: string,
+  { user = 'alice', atProvider = true }: { user?: string; atProvider?: boolean } = {},
 ): Promise<Visit> => {
   const { origin, hostname } = new URL(target)
   const quick = createBrowser()
@@ -40,7 +47,16 @@ export const arrive = async (
   const visited = await visit(t, chromium)
   const cookies = quick.cookies.all().filter(({ name }) => atProvider || !name.startsWith('demo_idp'))
   if (!cookies.some(({ domain }) => domain === hostname)) throw new Error(`${user} could not sign in at ${origin}`)
-  await visited.context.addCookies(cookies.map(({ name, value, domain, path, httpOnly }) => ({ name, value, domain, path, httpOnly, sameSite: 'Lax' })))
+  await visited.context.addCookies(
+    cookies.map(({ name, value, domain, path, httpOnly }) => ({
+      name,
+      value,
+      domain,
+      path,
+      httpOnly,
+      sameSite: 'Lax',
+    })),
+  )
   await visited.page.goto(target)
   return visited
 }
@@ -52,7 +68,10 @@ export const isPosted = async (page: Page): Promise<void> => {
 
 /** The login cookies of a gateway's host: they change when a login begins. */
 export const loginCookies = async (context: BrowserContext, cookie = 'gatehouse'): Promise<string[]> =>
-  (await context.cookies()).filter(({ name }) => name.startsWith(`${cookie}-`)).map(({ name, value }) => `${name}=${value}`).toSorted()
+  (await context.cookies())
+    .filter(({ name }) => name.startsWith(`${cookie}-`))
+    .map(({ name, value }) => `${name}=${value}`)
+    .toSorted()
 
 /** Whether the browser has a session cookie. */
 export const hasSession = async (context: BrowserContext, cookie = 'gatehouse'): Promise<boolean> =>
@@ -61,5 +80,6 @@ export const hasSession = async (context: BrowserContext, cookie = 'gatehouse'):
 /** Ends a user's sessions behind the browser's back: its cookie stays until the gateway is asked. Wants an admin listener. */
 export const endSessions = async ({ gateway }: Running, sub = 'alice'): Promise<void> => {
   const answer = await gateway.admin?.inject({ method: 'DELETE', url: `/sessions?sub=${sub}` })
-  if (answer?.statusCode !== 204) throw new Error(`the sessions could not be ended: ${answer?.statusCode ?? 'no admin listener'}`)
+  if (answer?.statusCode !== 204)
+    throw new Error(`the sessions could not be ended: ${answer?.statusCode ?? 'no admin listener'}`)
 }

@@ -18,19 +18,32 @@ type Alice = LoggedIn & {
 }
 
 const logoutAt = async (url: string, token: string): Promise<Answer> =>
-  createBrowser().post(`${url}/oauth2/logout/backchannel`, new URLSearchParams({ logout_token: token }), { kind: 'none' })
+  createBrowser().post(`${url}/oauth2/logout/backchannel`, new URLSearchParams({ logout_token: token }), {
+    kind: 'none',
+  })
 
 const alice = async (t: Test, options: Parameters<typeof startGateway>[1] = {}): Promise<Alice> => {
   const running = await loggedIn(t, options)
   const { sid, aud } = (await running.browser.get(`${running.url}/oauth2/userinfo`, { kind: 'script' })).json()
   const claims = (over: JWTPayload = {}): JWTPayload => {
     const now = Math.floor(Date.now() / 1000)
-    return { iss: running.idp.issuer, aud: String(aud), iat: now, exp: now + 120, jti: randomUUID(), sub: 'alice', sid: String(sid), events: { [EVENT]: {} }, ...over }
+    return {
+      iss: running.idp.issuer,
+      aud: String(aud),
+      iat: now,
+      exp: now + 120,
+      jti: randomUUID(),
+      sub: 'alice',
+      sid: String(sid),
+      events: { [EVENT]: {} },
+      ...over,
+    }
   }
   return { ...running, sid: String(sid), claims, post: async (token) => logoutAt(running.url, token) }
 }
 
-const without = (claims: JWTPayload, name: string): JWTPayload => Object.fromEntries(Object.entries(claims).filter(([key]) => key !== name))
+const without = (claims: JWTPayload, name: string): JWTPayload =>
+  Object.fromEntries(Object.entries(claims).filter(([key]) => key !== name))
 
 void t.test('the provider ends its session, and the gateway’s ends with it', async (t) => {
   const { call, idp, claims, post, events } = await alice(t)
@@ -48,7 +61,8 @@ void t.test('sid alone ends that one session, sub alone all of the user’s', as
   const [second, third] = [createBrowser(), createBrowser()]
   await second.login(`${url}/`, 'alice')
   await third.login(`${url}/`, 'bob')
-  const status = async (browser: typeof second): Promise<number> => (await browser.get(`${url}/api/orders`, { kind: 'script' })).status
+  const status = async (browser: typeof second): Promise<number> =>
+    (await browser.get(`${url}/api/orders`, { kind: 'script' })).status
   t.equal((await post(await idp.sign(without(claims(), 'sub')))).status, 200)
   t.same([(await call()).status, await status(second), await status(third)], [401, 200, 200])
   t.equal((await post(await idp.sign(without(claims(), 'sid')))).status, 200)
@@ -96,7 +110,11 @@ void t.test('what is wrong in one point is refused with 400, and ends nothing', 
   }
   for (const [name, token] of Object.entries(wrong)) {
     const answer = await post(await token)
-    t.same([answer.status, answer.headers.gatehouse, answer.headers['cache-control']], [400, 'logout_refused', 'no-store'], name)
+    t.same(
+      [answer.status, answer.headers.gatehouse, answer.headers['cache-control']],
+      [400, 'logout_refused', 'no-store'],
+      name,
+    )
   }
   t.equal((await call()).status, 200)
   t.equal((await status()).session['active'], true)
@@ -113,7 +131,9 @@ void t.test('what the provider has not signed is refused', async (t) => {
     'alg none': `${part({ alg: 'none', typ: 'logout+jwt' })}.${part(claims())}.`,
     'alg none with the signature of another': `${part({ alg: 'none' })}.${part(claims())}.${signature}`,
     'a symmetric key': `${body}.${createHmac('sha256', 'client-secret').update(body).digest('base64url')}`,
-    'a key of somebody else’s': await new SignJWT(claims()).setProtectedHeader({ alg: 'RS256', kid: 'mine' }).sign(privateKey),
+    'a key of somebody else’s': await new SignJWT(claims())
+      .setProtectedHeader({ alg: 'RS256', kid: 'mine' })
+      .sign(privateKey),
     'claims that were changed': `${head}.${part(claims({ sub: 'bob' }))}.${signature}`,
     'no JWT': 'x.y.z',
     'nothing': '',
@@ -129,8 +149,23 @@ void t.test('only a posted form counts', async (t) => {
   const { url, browser, call, idp, claims } = await alice(t)
   const token = await idp.sign(claims())
   t.equal((await browser.get(`${url}/oauth2/logout/backchannel?logout_token=${token}`)).status, 405)
-  t.equal((await browser.post(`${url}/oauth2/logout/backchannel?logout_token=${token}`, new URLSearchParams(), { kind: 'none' })).status, 400)
-  t.equal((await browser.post(`${url}/oauth2/logout/backchannel`, JSON.stringify({ logout_token: token }), { kind: 'none', headers: { 'content-type': 'application/json' } })).status, 400)
+  t.equal(
+    (
+      await browser.post(`${url}/oauth2/logout/backchannel?logout_token=${token}`, new URLSearchParams(), {
+        kind: 'none',
+      })
+    ).status,
+    400,
+  )
+  t.equal(
+    (
+      await browser.post(`${url}/oauth2/logout/backchannel`, JSON.stringify({ logout_token: token }), {
+        kind: 'none',
+        headers: { 'content-type': 'application/json' },
+      })
+    ).status,
+    400,
+  )
   t.equal((await call()).status, 200)
 })
 
@@ -153,28 +188,37 @@ void t.test('when the provider’s keys can’t be had it is 503, and the same t
 })
 
 for (const by of ['sid', 'sub'] as const) {
-  void t.test(`a logout by ${by} that comes before the login’s own session does ends it all the same, and a new login is let in`, async (t) => {
-    const { url, idp, sid, claims, post, events } = await alice(t)
-    const late = createBrowser()
-    // The same browser at the provider, so the same session there; here it is a new one.
-    const first = await beginLogin(late, url)
-    const callback = await signIn(late, first, 'alice')
-    const own = by === 'sid' ? await sidOf(idp, late, url, sid) : sid
-    await post(await idp.sign(without(claims({ sid: own }), by === 'sid' ? 'sub' : 'sid')))
-    const answer = await late.get(callback.href)
-    t.match(answer.headers.location, `${url}/oauth2/login?`, 'the login begins anew')
-    t.notOk(answer.headers['set-cookie']?.some((cookie) => /^gatehouse=[^;]/.test(cookie)))
-    t.ok(events('session_ended').some(({ reason }) => reason === 'backchannel'))
-    const { answer: end } = await late.follow(answer)
-    t.equal(end.url, `${url}/`)
-    t.equal((await late.get(`${url}/api/orders`, { kind: 'script' })).status, 200)
-  })
+  void t.test(
+    `a logout by ${by} that comes before the login’s own session does ends it all the same, and a new login is let in`,
+    async (t) => {
+      const { url, idp, sid, claims, post, events } = await alice(t)
+      const late = createBrowser()
+      // The same browser at the provider, so the same session there; here it is a new one.
+      const first = await beginLogin(late, url)
+      const callback = await signIn(late, first, 'alice')
+      const own = by === 'sid' ? await sidOf(idp, late, url, sid) : sid
+      await post(await idp.sign(without(claims({ sid: own }), by === 'sid' ? 'sub' : 'sid')))
+      const answer = await late.get(callback.href)
+      t.match(answer.headers.location, `${url}/oauth2/login?`, 'the login begins anew')
+      t.notOk(answer.headers['set-cookie']?.some((cookie) => /^gatehouse=[^;]/.test(cookie)))
+      t.ok(events('session_ended').some(({ reason }) => reason === 'backchannel'))
+      const { answer: end } = await late.follow(answer)
+      t.equal(end.url, `${url}/`)
+      t.equal((await late.get(`${url}/api/orders`, { kind: 'script' })).status, 200)
+    },
+  )
 }
 
 /** The provider's session id for this gateway in a browser that has got no further than the provider: told by a silent login. */
-async function sidOf(idp: LoggedIn['idp'], browser: ReturnType<typeof createBrowser>, url: string, otherwise: string): Promise<string> {
+async function sidOf(
+  idp: LoggedIn['idp'],
+  browser: ReturnType<typeof createBrowser>,
+  url: string,
+  otherwise: string,
+): Promise<string> {
   const twin = createBrowser()
-  for (const { name, value } of browser.cookies.all()) if (name.startsWith('demo_idp')) twin.cookies.store(new URL(idp.issuer), [`${name}=${value}; Path=/`])
+  for (const { name, value } of browser.cookies.all())
+    if (name.startsWith('demo_idp')) twin.cookies.store(new URL(idp.issuer), [`${name}=${value}; Path=/`])
   await twin.follow(await twin.get(`${url}/oauth2/login`))
   const { sid } = (await twin.get(`${url}/oauth2/userinfo`, { kind: 'script' })).json()
   return typeof sid === 'string' ? sid : otherwise
@@ -182,7 +226,10 @@ async function sidOf(idp: LoggedIn['idp'], browser: ReturnType<typeof createBrow
 
 void t.test('the provider itself tells it: ending a user’s sessions there ends them here', async (t) => {
   const port = await freePort()
-  const { url, idp } = await startGateway(t, { port, client: { backchannelLogoutUri: `http://127.0.0.1:${port}/oauth2/logout/backchannel` } })
+  const { url, idp } = await startGateway(t, {
+    port,
+    client: { backchannelLogoutUri: `http://127.0.0.1:${port}/oauth2/logout/backchannel` },
+  })
   const browser = createBrowser()
   await browser.login(`${url}/`, 'alice')
   const { notified, failed } = await idp.endSessionsOf('alice')

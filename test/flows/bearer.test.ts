@@ -12,8 +12,16 @@ import { openWebSocket } from '../support/websocket.ts'
 const audience = 'api://orders'
 const routes = [
   { path: '/**' },
-  { path: '/api/**', bearer: { audience }, headers: { set: { 'X-User': '{claims.sub}', 'X-Groups': '{claims.groups}' } } },
-  { path: '/api/echo/admin', bearer: { audience: [audience, 'api://other'] }, require: { claims: { 'realm_access.roles': ['admin'] } } },
+  {
+    path: '/api/**',
+    bearer: { audience },
+    headers: { set: { 'X-User': '{claims.sub}', 'X-Groups': '{claims.groups}' } },
+  },
+  {
+    path: '/api/echo/admin',
+    bearer: { audience: [audience, 'api://other'] },
+    require: { claims: { 'realm_access.roles': ['admin'] } },
+  },
   { path: '/api/echo/strong', bearer: { audience }, require: { acr: 'urn:demo:mfa', maxAge: '5m' } },
   { path: '/api/echo/public', access: 'public' },
   { path: '/api/echo/optional', access: 'optional', bearer: { audience } },
@@ -22,7 +30,7 @@ const routes = [
 
 type Started = Running & {
   /** A token as the provider makes it for the API, with these claims changed. */
-  readonly token: (claims?: Record<string, unknown>, header?: { typ?: string, kid?: string }) => Promise<string>
+  readonly token: (claims?: Record<string, unknown>, header?: { typ?: string; kid?: string }) => Promise<string>
   /** A request of a client that is no browser. */
   readonly call: (token: string, path?: string, method?: string) => Promise<Answer>
 }
@@ -33,11 +41,25 @@ const start = async (t: Test, config: object = {}): Promise<Started> => {
     ...running,
     token: async (claims = {}, header = { typ: 'at+jwt' }) => {
       const now = Math.floor(Date.now() / 1000)
-      return running.idp.sign({ iss: running.idp.issuer, aud: audience, sub: 'alice', client_id: 'robot', iat: now, exp: now + 300, jti: randomUUID(), ...claims }, header)
+      return running.idp.sign(
+        {
+          iss: running.idp.issuer,
+          aud: audience,
+          sub: 'alice',
+          client_id: 'robot',
+          iat: now,
+          exp: now + 300,
+          jti: randomUUID(),
+          ...claims,
+        },
+        header,
+      )
     },
-    call: async (token, path = '/api/echo', method = 'GET') => createBrowser().request(method, running.url + path, {
-      kind: 'none', headers: { authorization: `Bearer ${token}` },
-    }),
+    call: async (token, path = '/api/echo', method = 'GET') =>
+      createBrowser().request(method, running.url + path, {
+        kind: 'none',
+        headers: { authorization: `Bearer ${token}` },
+      }),
   }
 }
 
@@ -46,15 +68,22 @@ const upstreamHeaders = (answer: Answer): Record<string, string> => {
   return headers ?? {}
 }
 
-void t.test('a client’s own token lets it in: the application hears who it is, gets the token, and no session comes of it', async (t) => {
-  const { token, call, events } = await start(t)
-  const mine = await token({ groups: ['staff', 'a,b'] })
-  const answer = await call(mine)
-  t.equal(answer.status, 200)
-  t.match(upstreamHeaders(answer), { 'x-user': 'alice', 'x-groups': 'staff,a%2Cb', authorization: `Bearer ${mine}` })
-  t.notOk(answer.headers['set-cookie'])
-  t.same(events('login'), [])
-})
+void t.test(
+  'a client’s own token lets it in: the application hears who it is, gets the token, and no session comes of it',
+  async (t) => {
+    const { token, call, events } = await start(t)
+    const mine = await token({ groups: ['staff', 'a,b'] })
+    const answer = await call(mine)
+    t.equal(answer.status, 200)
+    t.match(upstreamHeaders(answer), {
+      'x-user': 'alice',
+      'x-groups': 'staff,a%2Cb',
+      'authorization': `Bearer ${mine}`,
+    })
+    t.notOk(answer.headers['set-cookie'])
+    t.same(events('login'), [])
+  },
+)
 
 void t.test('every way in which a token can be wrong is a 401 invalid_token', async (t) => {
   const { token, call, idp, upstream } = await start(t)
@@ -62,14 +91,19 @@ void t.test('every way in which a token can be wrong is a 401 invalid_token', as
   const now = Math.floor(Date.now() / 1000)
   const claims = { iss: idp.issuer, aud: audience, sub: 'alice', iat: now, exp: now + 300 }
   const secret = new TextEncoder().encode('a secret of thirty-two bytes or more')
-  const foreign = async (alg: string, key: Parameters<SignJWT['sign']>[0]): Promise<string> => new SignJWT(claims).setProtectedHeader({ alg, typ: 'at+jwt' }).sign(key)
+  const foreign = async (alg: string, key: Parameters<SignJWT['sign']>[0]): Promise<string> =>
+    new SignJWT(claims).setProtectedHeader({ alg, typ: 'at+jwt' }).sign(key)
   const unsigned = `${Buffer.from('{"alg":"none","typ":"at+jwt"}').toString('base64url')}.${Buffer.from(JSON.stringify(claims)).toString('base64url')}.`
   const good = await token()
   const [head = '', body = '', signature = ''] = good.split('.')
   const changed = Buffer.from(JSON.stringify({ ...claims, sub: 'root' })).toString('base64url')
-  const jwks: { keys: Record<string, string>[] } = JSON.parse((await createBrowser().get(`${idp.issuer}/jwks`, { kind: 'none' })).body)
+  const jwks: { keys: Record<string, string>[] } = JSON.parse(
+    (await createBrowser().get(`${idp.issuer}/jwks`, { kind: 'none' })).body,
+  )
   const jwksUri = `${idp.issuer}/jwks`
-  const pem = createPublicKey({ key: { ...jwks.keys[0] }, format: 'jwk' }).export({ type: 'spki', format: 'pem' }).toString()
+  const pem = createPublicKey({ key: { ...jwks.keys[0] }, format: 'jwk' })
+    .export({ type: 'spki', format: 'pem' })
+    .toString()
   /** Signed by somebody else, with a header that tells where to look for the key. */
   const lured = async (hint: Record<string, unknown>): Promise<string> => {
     const signed = `${Buffer.from(JSON.stringify({ alg: 'RS256', typ: 'at+jwt', ...hint })).toString('base64url')}.${Buffer.from(JSON.stringify(claims)).toString('base64url')}`
@@ -77,18 +111,47 @@ void t.test('every way in which a token can be wrong is a 401 invalid_token', as
   }
   const publicKeyAsSecret = new TextEncoder().encode(jwks.keys[0]?.['n'] ?? '')
   const rows: [string, string][] = [
-    ['another key', await foreign('RS256', privateKey)], ['alg none', unsigned], ['alg none, capitals', unsigned.replace(head, Buffer.from('{"alg":"NONE"}').toString('base64url'))],
-    ['HS256', await foreign('HS256', secret)], ['HS256 with the modulus', await foreign('HS256', publicKeyAsSecret)],
-    ['HS256 with the public key', await foreign('HS256', new TextEncoder().encode(pem))], ['HS256 with the key set', await foreign('HS256', new TextEncoder().encode(JSON.stringify(jwks.keys[0])))],
-    ...await Promise.all(['../jwks', '/dev/null', "' OR 1=1 --", '', jwksUri].map(async (kid): Promise<[string, string]> => [`kid ${kid}`, await lured({ kid })])),
-    ['jku', await lured({ jku: 'http://127.0.0.1:1/jwks' })], ['x5u', await lured({ x5u: 'http://127.0.0.1:1/cert' })], ['a key of its own', await lured({ jwk: publicKey.export({ format: 'jwk' }) })],
-    ['crit', await lured({ crit: ['exp'] })], ['not encoded', await lured({ b64: false, crit: ['b64'] })], ['twice the parts', `${good}.${good}`], ['a detached payload', `${head}..${signature}`],
-    ['changed claims', `${head}.${changed}.${signature}`], ['no signature', `${head}.${body}.`], ['another issuer', await token({ iss: 'https://evil.example' })],
-    ['another audience', await token({ aud: 'api://stock' })], ['no audience', await token({ aud: undefined })], ['expired', await token({ exp: now - 60 })],
-    ['no exp', await token({ exp: undefined })], ['no sub', await token({ sub: undefined })], ['not yet', await token({ nbf: now + 120 })], ['typ', await token({}, { typ: 'logout+jwt' })],
-    ['typ of an ID token', await token({}, { typ: 'id_token+jwt' })], ['a nonce', await token({ nonce: 'x' }, { typ: 'JWT' })], ['at_hash', await token({ at_hash: 'x' }, {})],
-    ['bound to a key', await token({ cnf: { jkt: 'x' } })], ['events', await token({ events: {} }, { typ: 'JWT' })], ['typ ID, as Keycloak has it', await token({ typ: 'ID' }, { typ: 'JWT' })], ['opaque', 'opaque-token'], ['dots', '..'],
-    ['not JSON', 'e30.e30.e30'], ['long', 'x'.repeat(8000)], ['an unknown kid', await token({}, { typ: 'at+jwt', kid: 'nobody' })],
+    ['another key', await foreign('RS256', privateKey)],
+    ['alg none', unsigned],
+    ['alg none, capitals', unsigned.replace(head, Buffer.from('{"alg":"NONE"}').toString('base64url'))],
+    ['HS256', await foreign('HS256', secret)],
+    ['HS256 with the modulus', await foreign('HS256', publicKeyAsSecret)],
+    ['HS256 with the public key', await foreign('HS256', new TextEncoder().encode(pem))],
+    ['HS256 with the key set', await foreign('HS256', new TextEncoder().encode(JSON.stringify(jwks.keys[0])))],
+    ...(await Promise.all(
+      ['../jwks', '/dev/null', "' OR 1=1 --", '', jwksUri].map(async (kid): Promise<[string, string]> => [
+        `kid ${kid}`,
+        await lured({ kid }),
+      ]),
+    )),
+    ['jku', await lured({ jku: 'http://127.0.0.1:1/jwks' })],
+    ['x5u', await lured({ x5u: 'http://127.0.0.1:1/cert' })],
+    ['a key of its own', await lured({ jwk: publicKey.export({ format: 'jwk' }) })],
+    ['crit', await lured({ crit: ['exp'] })],
+    ['not encoded', await lured({ b64: false, crit: ['b64'] })],
+    ['twice the parts', `${good}.${good}`],
+    ['a detached payload', `${head}..${signature}`],
+    ['changed claims', `${head}.${changed}.${signature}`],
+    ['no signature', `${head}.${body}.`],
+    ['another issuer', await token({ iss: 'https://evil.example' })],
+    ['another audience', await token({ aud: 'api://stock' })],
+    ['no audience', await token({ aud: undefined })],
+    ['expired', await token({ exp: now - 60 })],
+    ['no exp', await token({ exp: undefined })],
+    ['no sub', await token({ sub: undefined })],
+    ['not yet', await token({ nbf: now + 120 })],
+    ['typ', await token({}, { typ: 'logout+jwt' })],
+    ['typ of an ID token', await token({}, { typ: 'id_token+jwt' })],
+    ['a nonce', await token({ nonce: 'x' }, { typ: 'JWT' })],
+    ['at_hash', await token({ at_hash: 'x' }, {})],
+    ['bound to a key', await token({ cnf: { jkt: 'x' } })],
+    ['events', await token({ events: {} }, { typ: 'JWT' })],
+    ['typ ID, as Keycloak has it', await token({ typ: 'ID' }, { typ: 'JWT' })],
+    ['opaque', 'opaque-token'],
+    ['dots', '..'],
+    ['not JSON', 'e30.e30.e30'],
+    ['long', 'x'.repeat(8000)],
+    ['an unknown kid', await token({}, { typ: 'at+jwt', kid: 'nobody' })],
   ]
   for (const [name, wrong] of rows) {
     const answer = await call(wrong)
@@ -105,9 +168,13 @@ void t.test('every way in which a token can be wrong is a 401 invalid_token', as
 void t.test('plain JWTs and audiences among others are taken as well', async (t) => {
   const { token, call } = await start(t)
   for (const [name, mine] of [
-    ['typ JWT', await token({}, { typ: 'JWT' })], ['no typ', await token({}, {})], ['application/at+jwt', await token({}, { typ: 'application/at+jwt' })],
-    ['a list of audiences', await token({ aud: ['account', audience] })], ['a clock that is a little off', await token({ exp: Math.floor(Date.now() / 1000) - 10 })],
-  ] as const) t.equal((await call(mine)).status, 200, name)
+    ['typ JWT', await token({}, { typ: 'JWT' })],
+    ['no typ', await token({}, {})],
+    ['application/at+jwt', await token({}, { typ: 'application/at+jwt' })],
+    ['a list of audiences', await token({ aud: ['account', audience] })],
+    ['a clock that is a little off', await token({ exp: Math.floor(Date.now() / 1000) - 10 })],
+  ] as const)
+    t.equal((await call(mine)).status, 200, name)
 })
 
 void t.test('the user’s own ID token is no access token, even where the client itself is the audience', async (t) => {
@@ -115,13 +182,22 @@ void t.test('the user’s own ID token is no access token, even where the client
   const { idp } = running
   const idToken = idp.secretsIssued.find((secret) => secret.split('.').length === 3) ?? ''
   const { aud } = JSON.parse(Buffer.from(idToken.split('.')[1] ?? '', 'base64url').toString()) as { aud: string }
-  const api = await startGateway(t, { idp, config: { provider: { clientId: aud }, routes: [{ path: '/**', bearer: { audience: aud } }] } })
-  const call = async (token: string): Promise<number> => (await createBrowser().get(`${api.url}/api/echo`, { kind: 'none', headers: { authorization: `Bearer ${token}` } })).status
+  const api = await startGateway(t, {
+    idp,
+    config: { provider: { clientId: aud }, routes: [{ path: '/**', bearer: { audience: aud } }] },
+  })
+  const call = async (token: string): Promise<number> =>
+    (await createBrowser().get(`${api.url}/api/echo`, { kind: 'none', headers: { authorization: `Bearer ${token}` } }))
+      .status
   t.equal(await call(idToken), 401)
   const now = Math.floor(Date.now() / 1000)
   const bare = { iss: idp.issuer, aud, sub: 'alice', iat: now, exp: now + 60 }
   t.equal(await call(await idp.sign(bare, { typ: 'JWT' })), 401, 'a refreshed one has neither nonce nor at_hash')
-  t.equal(await call(await idp.sign({ ...bare, scp: 'orders.read' }, { typ: 'JWT' })), 200, 'an access token has a scope')
+  t.equal(
+    await call(await idp.sign({ ...bare, scp: 'orders.read' }, { typ: 'JWT' })),
+    200,
+    'an access token has a scope',
+  )
 })
 
 void t.test('on a route without bearer a token counts for nothing', async (t) => {
@@ -134,7 +210,10 @@ void t.test('on a route without bearer a token counts for nothing', async (t) =>
 void t.test('without a token a bearer route works as any other', async (t) => {
   const { url } = await start(t)
   t.match((await createBrowser().get(`${url}/api/echo`, { kind: 'script' })).json(), { code: 'login_required' })
-  t.match((await createBrowser().get(`${url}/api/echo`, { kind: 'none', headers: { authorization: 'Basic YTpi' } })).json(), { code: 'login_required' })
+  t.match(
+    (await createBrowser().get(`${url}/api/echo`, { kind: 'none', headers: { authorization: 'Basic YTpi' } })).json(),
+    { code: 'login_required' },
+  )
   const browser = createBrowser()
   await browser.login(`${url}/`, 'bob')
   t.match(upstreamHeaders(await browser.get(`${url}/api/echo`, { kind: 'script' })), { 'x-user': 'bob' })
@@ -145,7 +224,12 @@ void t.test('a token that came with a session’s cookie is the one that counts'
   const browser = createBrowser()
   await browser.login(`${url}/`, 'bob')
   const mine = await token()
-  t.match(upstreamHeaders(await browser.get(`${url}/api/echo`, { kind: 'script', headers: { authorization: `Bearer ${mine}` } })), { 'x-user': 'alice', authorization: `Bearer ${mine}` })
+  t.match(
+    upstreamHeaders(
+      await browser.get(`${url}/api/echo`, { kind: 'script', headers: { authorization: `Bearer ${mine}` } }),
+    ),
+    { 'x-user': 'alice', 'authorization': `Bearer ${mine}` },
+  )
   const wrong = await browser.get(`${url}/api/echo`, { kind: 'script', headers: { authorization: 'Bearer wrong' } })
   t.match(wrong.json(), { code: 'invalid_token' })
   t.notOk(wrong.headers['set-cookie'], 'the session stays')
@@ -162,18 +246,34 @@ void t.test('a public route passes any token on, an optional one refuses a wrong
 void t.test('of two tokens in one request the application gets the one that was verified', async (t) => {
   const { url, token, upstream } = await start(t)
   const mine = await token()
-  const answer = await ask(url, 'GET', '/api/echo', [`Authorization: Bearer ${mine}`, 'Authorization: Bearer never-verified', 'X-Other: 1'])
+  const answer = await ask(url, 'GET', '/api/echo', [
+    `Authorization: Bearer ${mine}`,
+    'Authorization: Bearer never-verified',
+    'X-Other: 1',
+  ])
   t.equal(answer.status, 200)
   const sent = upstream.requests.at(-1)?.rawHeaders ?? []
-  t.same(sent.filter((_, i) => sent[i - 1]?.toLowerCase() === 'authorization'), [`Bearer ${mine}`])
-  t.equal((await ask(url, 'GET', '/api/echo', ['Authorization: Bearer never-verified', `Authorization: Bearer ${mine}`])).status, 401)
+  t.same(
+    sent.filter((_, i) => sent[i - 1]?.toLowerCase() === 'authorization'),
+    [`Bearer ${mine}`],
+  )
+  t.equal(
+    (await ask(url, 'GET', '/api/echo', ['Authorization: Bearer never-verified', `Authorization: Bearer ${mine}`]))
+      .status,
+    401,
+  )
 })
 
 void t.test('the rule about other origins is for cookies, not for tokens', async (t) => {
   const { url, token } = await start(t)
-  const answer = await createBrowser().post(`${url}/api/echo`, 'x', { kind: 'none', headers: {
-    authorization: `Bearer ${await token()}`, origin: 'https://spa.example', 'sec-fetch-site': 'cross-site',
-  } })
+  const answer = await createBrowser().post(`${url}/api/echo`, 'x', {
+    kind: 'none',
+    headers: {
+      'authorization': `Bearer ${await token()}`,
+      'origin': 'https://spa.example',
+      'sec-fetch-site': 'cross-site',
+    },
+  })
   t.equal(answer.status, 200)
 })
 
@@ -181,8 +281,14 @@ void t.test('claims rules apply', async (t) => {
   const { token, call } = await start(t)
   const path = '/api/echo/admin'
   t.match((await call(await token(), path)).json(), { status: 403, code: 'forbidden' })
-  t.match((await call(await token({ realm_access: { roles: ['user'] } }), path)).json(), { status: 403, code: 'forbidden' })
-  t.equal((await call(await token({ aud: 'api://other', realm_access: { roles: ['user', 'admin'] } }), path)).status, 200)
+  t.match((await call(await token({ realm_access: { roles: ['user'] } }), path)).json(), {
+    status: 403,
+    code: 'forbidden',
+  })
+  t.equal(
+    (await call(await token({ aud: 'api://other', realm_access: { roles: ['user', 'admin'] } }), path)).status,
+    200,
+  )
 })
 
 void t.test('a token of too weak or too old a sign-in is told so as RFC 9470 has it', async (t) => {
@@ -191,11 +297,18 @@ void t.test('a token of too weak or too old a sign-in is told so as RFC 9470 has
   const now = Math.floor(Date.now() / 1000)
   const weak = await call(await token({ acr: 'urn:demo:password', auth_time: now }), path)
   t.equal(weak.status, 401)
-  t.equal(weak.headers['www-authenticate'], 'Bearer error="insufficient_user_authentication", acr_values="urn:demo:mfa"')
+  t.equal(
+    weak.headers['www-authenticate'],
+    'Bearer error="insufficient_user_authentication", acr_values="urn:demo:mfa"',
+  )
   t.match(weak.json(), { code: 'step_up_required' })
   for (const auth_time of [now - 600, undefined]) {
     const old = await call(await token({ acr: 'urn:demo:mfa', auth_time }), path)
-    t.equal(old.headers['www-authenticate'], 'Bearer error="insufficient_user_authentication", max_age="300"', `auth_time ${String(auth_time)}`)
+    t.equal(
+      old.headers['www-authenticate'],
+      'Bearer error="insufficient_user_authentication", max_age="300"',
+      `auth_time ${String(auth_time)}`,
+    )
   }
   t.equal((await call(await token({ acr: 'urn:demo:mfa', auth_time: now }), path)).status, 200)
 })
@@ -228,11 +341,16 @@ void t.test('tokens that nobody can verify now are a 503, not a 401', async (t) 
 void t.test('a WebSocket opens with a token, too', async (t) => {
   const { url, token, upstream } = await start(t)
   const mine = await token()
-  const socket = await openWebSocket(`${url}/ws`, { headers: [`Authorization: Bearer ${mine}`, 'Origin: https://spa.example'] })
+  const socket = await openWebSocket(`${url}/ws`, {
+    headers: [`Authorization: Bearer ${mine}`, 'Origin: https://spa.example'],
+  })
   t.equal(socket.status, 101)
   t.equal(upstream.requests.at(-1)?.headers.authorization, `Bearer ${mine}`)
   socket.socket.destroy()
-  t.equal((await openWebSocket(`${url}/ws`, { headers: ['Authorization: Bearer wrong'] })).headers.get('www-authenticate'), 'Bearer error="invalid_token"')
+  t.equal(
+    (await openWebSocket(`${url}/ws`, { headers: ['Authorization: Bearer wrong'] })).headers.get('www-authenticate'),
+    'Bearer error="invalid_token"',
+  )
 })
 
 void t.test('no token is in the log', async (t) => {

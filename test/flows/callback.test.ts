@@ -113,19 +113,22 @@ void t.test('somebody else’s callback does not end a session that there is', a
   t.equal(sessionOf(victim, url), session)
 })
 
-void t.test('a login cookie that is planted beside somebody’s own does not help the attacker without the state', async (t) => {
-  const { url } = await startGateway(t)
-  const [attacker, victim] = [createBrowser(), createBrowser()]
-  const foreign = await beginLogin(attacker, url)
-  const own = await beginLogin(victim, url)
-  const code = (await signIn(attacker, foreign, 'bob')).searchParams.get('code') ?? ''
-  const mixed = await signIn(victim, own, 'alice')
-  mixed.searchParams.set('code', code)
-  const answer = await victim.get(mixed.href)
-  t.equal(answer.status, 400, 'a code for another verifier is refused')
-  t.equal(answer.headers.gatehouse, 'login_failed')
-  t.notOk(sessionOf(victim, url))
-})
+void t.test(
+  'a login cookie that is planted beside somebody’s own does not help the attacker without the state',
+  async (t) => {
+    const { url } = await startGateway(t)
+    const [attacker, victim] = [createBrowser(), createBrowser()]
+    const foreign = await beginLogin(attacker, url)
+    const own = await beginLogin(victim, url)
+    const code = (await signIn(attacker, foreign, 'bob')).searchParams.get('code') ?? ''
+    const mixed = await signIn(victim, own, 'alice')
+    mixed.searchParams.set('code', code)
+    const answer = await victim.get(mixed.href)
+    t.equal(answer.status, 400, 'a code for another verifier is refused')
+    t.equal(answer.headers.gatehouse, 'login_failed')
+    t.notOk(sessionOf(victim, url))
+  },
+)
 
 void t.test('after three tries within a minute a page says why there is no login', async (t) => {
   const { url, log } = await startGateway(t)
@@ -174,7 +177,14 @@ void t.test('a changed state is no state', async (t) => {
   const browser = createBrowser()
   const callback = await callbackFor(browser, url)
   const state = callback.searchParams.get('state') ?? ''
-  for (const changed of [state.slice(0, -2), `${state}A`, `${state}=`, `A${state.slice(1)}B`, state.toLowerCase(), ` ${state}`]) {
+  for (const changed of [
+    state.slice(0, -2),
+    `${state}A`,
+    `${state}=`,
+    `A${state.slice(1)}B`,
+    state.toLowerCase(),
+    ` ${state}`,
+  ]) {
     callback.searchParams.set('state', changed)
     t.equal((await browser.get(callback.href, { kind: 'script' })).status, 400)
   }
@@ -204,18 +214,25 @@ void t.test('who cancels at the provider gets a page, and its reload begins agai
   t.equal((await browser.get(answer.url)).status, 302)
 })
 
-void t.test('prompt=none for somebody who is not signed in at the provider is not blamed on the provider', async (t) => {
-  const { url } = await startGateway(t)
-  const browser = createBrowser()
-  const { answer } = await browser.follow(await browser.get(`${url}/oauth2/login?prompt=none`))
-  t.equal(answer.status, 400)
-  t.equal(answer.headers.gatehouse, 'login_failed')
-  t.match(answer.body, 'needs something from you')
-})
+void t.test(
+  'prompt=none for somebody who is not signed in at the provider is not blamed on the provider',
+  async (t) => {
+    const { url } = await startGateway(t)
+    const browser = createBrowser()
+    const { answer } = await browser.follow(await browser.get(`${url}/oauth2/login?prompt=none`))
+    t.equal(answer.status, 400)
+    t.equal(answer.headers.gatehouse, 'login_failed')
+    t.match(answer.body, 'needs something from you')
+  },
+)
 
 void t.test('an error that is the provider’s own is a 502, one that will pass a 503', async (t) => {
   const { url, idp, events } = await startGateway(t)
-  for (const [error, status] of [['server_error', 502], ['unauthorized_client', 502], ['temporarily_unavailable', 503]] as const) {
+  for (const [error, status] of [
+    ['server_error', 502],
+    ['unauthorized_client', 502],
+    ['temporarily_unavailable', 503],
+  ] as const) {
     const browser = createBrowser()
     const state = (await beginLogin(browser, url)).searchParams.get('state') ?? ''
     const query = new URLSearchParams({ error, error_description: `said ${error}`, state, iss: idp.issuer })
@@ -223,7 +240,10 @@ void t.test('an error that is the provider’s own is a 502, one that will pass 
     t.equal(answer.status, status, error)
     t.notMatch(answer.body, error, 'the user reads a sentence')
   }
-  t.match(events('login_failed').map(({ cause }) => cause), [/said server_error/, /said unauthorized_client/])
+  t.match(
+    events('login_failed').map(({ cause }) => cause),
+    [/said server_error/, /said unauthorized_client/],
+  )
 })
 
 void t.test('an answer of another issuer is refused (RFC 9207), and one that does not say whose it is', async (t) => {
@@ -255,7 +275,8 @@ void t.test('a code that the provider does not know is a 400', async (t) => {
 void t.test('a login that began at one public URL is not finished at another', async (t) => {
   const urls = ['https://orders.example.com', 'https://shop.example.com']
   const { url: listening, idp } = await startGateway(t, {
-    config: { publicUrl: urls }, client: { redirectUris: urls.map((url) => `${url}/oauth2/callback`) },
+    config: { publicUrl: urls },
+    client: { redirectUris: urls.map((url) => `${url}/oauth2/callback`) },
   })
   const browser = createBrowser({ origins: Object.fromEntries(urls.map((url) => [url, listening])) })
   const callback = await callbackFor(browser, 'https://orders.example.com', { redirect: '/orders' })
@@ -278,7 +299,8 @@ void t.test('a prefetched callback leaves the state for the real one', async (t)
 void t.test('a SameSite=Strict session survives the way back from the provider', async (t) => {
   const publicUrl = 'https://orders.example.com'
   const { url: listening } = await startGateway(t, {
-    config: { publicUrl, session: { cookie: { sameSite: 'strict' } } }, client: { redirectUris: [`${publicUrl}/oauth2/callback`] },
+    config: { publicUrl, session: { cookie: { sameSite: 'strict' } } },
+    client: { redirectUris: [`${publicUrl}/oauth2/callback`] },
   })
   const browser = createBrowser({ origins: { [publicUrl]: listening } })
   const { answer, hops } = await browser.login(`${publicUrl}/orders?page=2`, 'alice')

@@ -8,7 +8,10 @@ const publicUrl = 'https://orders.example.com'
 const start = async (t: Test): Promise<Running & { browser: Browser }> => {
   const port = await startGateway(t, {
     config: { publicUrl, provider: { responseMode: 'form_post' } },
-    client: { redirectUris: [`${publicUrl}/oauth2/callback`], postLogoutRedirectUris: [`${publicUrl}/oauth2/logout/callback`] },
+    client: {
+      redirectUris: [`${publicUrl}/oauth2/callback`],
+      postLogoutRedirectUris: [`${publicUrl}/oauth2/logout/callback`],
+    },
   })
   return { ...port, browser: createBrowser({ origins: { [publicUrl]: port.url } }) }
 }
@@ -18,7 +21,10 @@ void t.test('the provider posts its answer across sites, and the login ends wher
   const { answer, hops } = await browser.login(`${publicUrl}/orders?page=2`, 'alice')
   t.equal(answer.url, `${publicUrl}/orders?page=2`)
   t.equal(answer.headers.gatehouse, undefined)
-  t.match(hops.filter(({ url }) => url.includes('/oauth2/callback')), [{ method: 'POST', url: `${publicUrl}/oauth2/callback` }])
+  t.match(
+    hops.filter(({ url }) => url.includes('/oauth2/callback')),
+    [{ method: 'POST', url: `${publicUrl}/oauth2/callback` }],
+  )
 })
 
 void t.test('the login cookie may come along with that post, the session cookie may not', async (t) => {
@@ -43,20 +49,27 @@ void t.test('a callback that another site makes up brings nothing', async (t) =>
   t.equal(idp.tokenRequests, 0)
 })
 
-void t.test('who logs in anew replaces the session that there was, although its cookie does not come with the post', async (t) => {
-  const { browser, events } = await start(t)
-  await browser.login(`${publicUrl}/orders`, 'alice')
-  const old = browser.cookies.header(new URL(publicUrl))
-  await browser.login(`${publicUrl}/oauth2/login?prompt=login`, 'bob')
-  t.match(events('session_ended'), [{ reason: 'replaced' }])
-  t.equal((await browser.get(`${publicUrl}/oauth2/userinfo`, { kind: 'script' })).json()['sub'], 'bob')
-  const late = await browser.get(`${publicUrl}/oauth2/session`, { kind: 'script', headers: { cookie: old } })
-  t.equal(late.json()['code'], 'session_expired')
-})
+void t.test(
+  'who logs in anew replaces the session that there was, although its cookie does not come with the post',
+  async (t) => {
+    const { browser, events } = await start(t)
+    await browser.login(`${publicUrl}/orders`, 'alice')
+    const old = browser.cookies.header(new URL(publicUrl))
+    await browser.login(`${publicUrl}/oauth2/login?prompt=login`, 'bob')
+    t.match(events('session_ended'), [{ reason: 'replaced' }])
+    t.equal((await browser.get(`${publicUrl}/oauth2/userinfo`, { kind: 'script' })).json()['sub'], 'bob')
+    const late = await browser.get(`${publicUrl}/oauth2/session`, { kind: 'script', headers: { cookie: old } })
+    t.equal(late.json()['code'], 'session_expired')
+  },
+)
 
 void t.test('a form that is too large is not read', async (t) => {
   const { browser } = await start(t)
-  const answer = await browser.post(`${publicUrl}/oauth2/callback`, new URLSearchParams({ state: 'x'.repeat(70_000) }), { kind: 'script' })
+  const answer = await browser.post(
+    `${publicUrl}/oauth2/callback`,
+    new URLSearchParams({ state: 'x'.repeat(70_000) }),
+    { kind: 'script' },
+  )
   t.equal(answer.status, 413)
   t.equal(answer.json()['code'], 'payload_too_large')
 })

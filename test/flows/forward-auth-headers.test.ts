@@ -7,7 +7,10 @@ import { ask, header } from '../support/raw-http.ts'
 const idp = await startIdp()
 t.teardown(() => idp.close())
 
-const routes = [{ path: '/**', headers: { set: { 'X-User': '{claims.sub}' } } }, { path: '/open/**', access: 'public' }]
+const routes = [
+  { path: '/**', headers: { set: { 'X-User': '{claims.sub}' } } },
+  { path: '/open/**', access: 'public' },
+]
 const start = async (t: Parameters<typeof loggedIn>[0], trustedProxies = ['127.0.0.1']): Promise<LoggedIn> =>
   loggedIn(t, { idp, config: { trustedProxies, routes } })
 
@@ -22,13 +25,47 @@ void t.test('a proxy that asks about another request gets the upstream headers',
   const { url } = running
   const rows: [who: string, target: string, headers: string[], method?: string][] = [
     // nginx copies what the client has sent, Sec-Fetch headers included.
-    ['nginx', '/oauth2/auth', ['X-Original-Method: GET', `X-Original-URL: ${url}/orders?page=2`, 'X-Forwarded-For: 192.0.2.7', ...navigated]],
+    [
+      'nginx',
+      '/oauth2/auth',
+      ['X-Original-Method: GET', `X-Original-URL: ${url}/orders?page=2`, 'X-Forwarded-For: 192.0.2.7', ...navigated],
+    ],
     ['nginx, a script', '/oauth2/auth', ['X-Original-Method: GET', 'X-Original-URI: /api/orders', ...fetched]],
-    ['Traefik', '/oauth2/auth', ['X-Forwarded-Method: GET', 'X-Forwarded-Proto: http', `X-Forwarded-Host: ${new URL(url).host}`, 'X-Forwarded-Uri: /orders', 'X-Forwarded-For: 192.0.2.7', ...navigated]],
-    ['Caddy', '/oauth2/auth', ['X-Forwarded-Method: POST', 'X-Forwarded-Uri: /orders', 'X-Forwarded-For: 192.0.2.7', 'Via: 1.1 Caddy', ...fetched]],
+    [
+      'Traefik',
+      '/oauth2/auth',
+      [
+        'X-Forwarded-Method: GET',
+        'X-Forwarded-Proto: http',
+        `X-Forwarded-Host: ${new URL(url).host}`,
+        'X-Forwarded-Uri: /orders',
+        'X-Forwarded-For: 192.0.2.7',
+        ...navigated,
+      ],
+    ],
+    [
+      'Caddy',
+      '/oauth2/auth',
+      [
+        'X-Forwarded-Method: POST',
+        'X-Forwarded-Uri: /orders',
+        'X-Forwarded-For: 192.0.2.7',
+        'Via: 1.1 Caddy',
+        ...fetched,
+      ],
+    ],
     ['Envoy', '/oauth2/auth/orders?page=2', ['X-Envoy-Internal: true', 'Content-Length: 0']],
-    ['Envoy, with what the client has sent', '/oauth2/auth/orders', ['X-Envoy-Internal: true', 'Content-Length: 0', 'X-Forwarded-For: 192.0.2.7', ...navigated]],
-    ['Envoy, with the request’s method', '/oauth2/auth/orders', ['X-Envoy-Internal: true', `Origin: ${url}`, 'Content-Length: 0'], 'POST'],
+    [
+      'Envoy, with what the client has sent',
+      '/oauth2/auth/orders',
+      ['X-Envoy-Internal: true', 'Content-Length: 0', 'X-Forwarded-For: 192.0.2.7', ...navigated],
+    ],
+    [
+      'Envoy, with the request’s method',
+      '/oauth2/auth/orders',
+      ['X-Envoy-Internal: true', `Origin: ${url}`, 'Content-Length: 0'],
+      'POST',
+    ],
     ['a proxy that asks about / by itself', '/oauth2/auth', []],
   ]
   for (const [who, target, headers, method = 'GET'] of rows) {
@@ -51,7 +88,11 @@ void t.test('what a load balancer passes on for a browser gets the status alone'
     ['a fetch of a path behind it', '/oauth2/auth/orders', fetched],
     ['a path behind it with a header beside', '/oauth2/auth/orders', ['X-Original-URI: /orders', ...fetched]],
     ['a program at a path behind it', '/oauth2/auth/orders', passedOn],
-    ['through an Envoy that carries the traffic', '/oauth2/auth/orders', ['X-Envoy-Internal: true', ...passedOn, ...navigated]],
+    [
+      'through an Envoy that carries the traffic',
+      '/oauth2/auth/orders',
+      ['X-Envoy-Internal: true', ...passedOn, ...navigated],
+    ],
   ]
   for (const [what, target, headers] of rows) {
     const answer = await ask(url, 'GET', target, [cookieOf(running), ...headers])
@@ -62,17 +103,26 @@ void t.test('what a load balancer passes on for a browser gets the status alone'
 
 void t.test('a balancer that describes the very request that it passes on has asked about nothing else', async (t) => {
   const running = await start(t)
-  for (const described of ['X-Original-URI: /oauth2/auth', 'X-Forwarded-Uri: /oauth2/auth?x=y', 'X-Original-URL: /prefix/oauth2/auth', `X-Original-URL: ${running.url}/oauth2/auth`]) {
-    const answer = await ask(running.url, 'GET', '/oauth2/auth', [cookieOf(running), described, 'X-Forwarded-For: 192.0.2.7', ...navigated])
+  for (const described of [
+    'X-Original-URI: /oauth2/auth',
+    'X-Forwarded-Uri: /oauth2/auth?x=y',
+    'X-Original-URL: /prefix/oauth2/auth',
+    `X-Original-URL: ${running.url}/oauth2/auth`,
+  ]) {
+    const answer = await ask(running.url, 'GET', '/oauth2/auth', [
+      cookieOf(running),
+      described,
+      'X-Forwarded-For: 192.0.2.7',
+      ...navigated,
+    ])
     t.same([header(answer, 'x-user'), header(answer, 'authorization')], [null, null], described)
   }
 })
 
 void t.test('Envoy’s method has to agree with what headers say of it', async (t) => {
   const running = await start(t)
-  const status = async (method: string, named: string): Promise<number> => (
+  const status = async (method: string, named: string): Promise<number> =>
     (await ask(running.url, method, '/oauth2/auth/orders', [cookieOf(running), named, 'Content-Length: 0'])).status
-  )
   for (const name of ['X-Original-Method', 'X-Forwarded-Method']) {
     t.equal(await status('POST', `${name}: GET`), 400, name)
     t.equal(await status('POST', `${name}: POST`), 200, name)

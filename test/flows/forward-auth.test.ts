@@ -272,10 +272,20 @@ void t.test('methods that never pass here do not pass there either', async (t) =
 void t.test('Caddy asks about a WebSocket with its upgrade: the verdict is an answer all the same', async (t) => {
   const { url, cookie } = await start(t)
   const { host } = new URL(url)
-  const about = [`X-Forwarded-Host: ${host}`, 'X-Forwarded-Method: GET', 'X-Forwarded-Proto: http', 'X-Forwarded-Uri: /ws']
+  const about = [
+    `X-Forwarded-Host: ${host}`,
+    'X-Forwarded-Method: GET',
+    'X-Forwarded-Proto: http',
+    'X-Forwarded-Uri: /ws',
+  ]
   const good = await openWebSocket(`${url}/oauth2/auth`, { headers: [cookie, `Origin: ${url}`, ...about] })
   t.equal(good.status, 200)
   t.match(good.headers.get('authorization'), /^Bearer \S+$/)
-  const cross = await openWebSocket(`${url}/oauth2/auth`, { headers: [cookie, 'Origin: https://evil.example', ...about] })
-  t.same([cross.status, cross.headers.get('gatehouse'), cross.headers.get('authorization')], [403, 'cross_origin', undefined])
+  const cross = await openWebSocket(`${url}/oauth2/auth`, {
+    headers: [cookie, 'Origin: https://evil.example', ...about],
+  })
+  t.same(
+    [cross.status, cross.headers.get('gatehouse'), cross.headers.get('authorization')],
+    [403, 'cross_origin', undefined],
+  )
 })

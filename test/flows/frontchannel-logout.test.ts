@@ -8,7 +8,10 @@ void t.test('a frame of the provider’s ends the session that iss and sid name,
   const { url, browser, call, idp, events } = await loggedIn(t)
   const { sid } = (await browser.get(`${url}/oauth2/userinfo`, { kind: 'script' })).json()
   const query = new URLSearchParams({ iss: idp.issuer, sid: String(sid) }).toString()
-  const answer = await createBrowser().get(`${url}/oauth2/logout/frontchannel?${query}`, { kind: 'frame', from: `${idp.issuer}/logout` })
+  const answer = await createBrowser().get(`${url}/oauth2/logout/frontchannel?${query}`, {
+    kind: 'frame',
+    from: `${idp.issuer}/logout`,
+  })
   t.equal(answer.status, 200)
   t.equal(answer.headers['cache-control'], 'no-store')
   t.match(answer.headers['content-type'], /^text\/html/)
@@ -21,9 +24,18 @@ void t.test('a frame of the provider’s ends the session that iss and sid name,
 void t.test('nobody else’s session ends, and what does not name one is refused', async (t) => {
   const { url, browser, call, idp } = await loggedIn(t)
   const { sid } = (await browser.get(`${url}/oauth2/userinfo`, { kind: 'script' })).json()
-  const ask = async (query: Record<string, string>) => createBrowser().get(`${url}/oauth2/logout/frontchannel?${new URLSearchParams(query).toString()}`, { kind: 'frame' })
+  const ask = async (query: Record<string, string>) =>
+    createBrowser().get(`${url}/oauth2/logout/frontchannel?${new URLSearchParams(query).toString()}`, { kind: 'frame' })
   t.equal((await ask({ iss: idp.issuer, sid: 'another' })).status, 200)
-  for (const query of [{}, { sid: String(sid) }, { iss: idp.issuer }, { iss: idp.issuer, sid: '' }, { iss: idp.issuer, sid: 'x'.repeat(1001) }, { iss: 'https://other.example', sid: String(sid) }, { iss: `${idp.issuer}/`, sid: String(sid) }]) {
+  for (const query of [
+    {},
+    { sid: String(sid) },
+    { iss: idp.issuer },
+    { iss: idp.issuer, sid: '' },
+    { iss: idp.issuer, sid: 'x'.repeat(1001) },
+    { iss: 'https://other.example', sid: String(sid) },
+    { iss: `${idp.issuer}/`, sid: String(sid) },
+  ]) {
     const answer = await ask(query)
     t.same([answer.status, answer.headers.gatehouse], [400, 'logout_refused'], JSON.stringify(query))
   }
@@ -47,7 +59,10 @@ void t.test('a frame that comes before the login’s own session does ends it al
   const { sid } = (await browser.get(`${url}/oauth2/userinfo`, { kind: 'script' })).json()
   await browser.post(`${url}/oauth2/logout/local`, '', { kind: 'script' })
   const callback = await signIn(browser, await beginLogin(browser, url))
-  await createBrowser().get(`${url}/oauth2/logout/frontchannel?${new URLSearchParams({ iss: idp.issuer, sid: String(sid) }).toString()}`, { kind: 'frame' })
+  await createBrowser().get(
+    `${url}/oauth2/logout/frontchannel?${new URLSearchParams({ iss: idp.issuer, sid: String(sid) }).toString()}`,
+    { kind: 'frame' },
+  )
   const answer = await browser.get(callback.href)
   t.match(answer.headers.location, `${url}/oauth2/login?`)
   t.notOk(answer.headers['set-cookie']?.some((cookie) => /^gatehouse=[^;]/.test(cookie)))
@@ -57,7 +72,9 @@ void t.test('two gateways with one provider: logging out at one ends the other',
   const here = await startGateway(t, { config: { session: { cookie: { name: 'here' } } } })
   const port = await freePort()
   const there = await startGateway(t, {
-    port, idp: here.idp, config: { session: { cookie: { name: 'there' } } },
+    port,
+    idp: here.idp,
+    config: { session: { cookie: { name: 'there' } } },
     client: { frontchannelLogoutUri: `http://127.0.0.1:${port}/oauth2/logout/frontchannel` },
   })
   const browser = createBrowser()

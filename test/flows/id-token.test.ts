@@ -13,13 +13,20 @@ type Forge = (right: JWTPayload) => string | Promise<string>
 const ago = (seconds: number): number => Math.floor(Date.now() / 1000) - seconds
 
 /** A login whose token response has the ID token that `forge` makes of the right claims. */
-const loginWith = async ({ url, idp }: Running, forge: Forge): Promise<{ answer: Answer, idToken: string }> => {
+const loginWith = async ({ url, idp }: Running, forge: Forge): Promise<{ answer: Answer; idToken: string }> => {
   const browser = createBrowser()
   const authorization = await beginLogin(browser, url, { redirect: '/orders' })
   const { searchParams } = authorization
   const callback = await signIn(browser, authorization)
   const asked = { aud: searchParams.get('client_id') ?? '', nonce: searchParams.get('nonce') ?? '' }
-  const idToken = await forge({ iss: idp.issuer, sub: 'alice', ...asked, iat: ago(0), exp: ago(-300), auth_time: ago(0) })
+  const idToken = await forge({
+    iss: idp.issuer,
+    sub: 'alice',
+    ...asked,
+    iat: ago(0),
+    exp: ago(-300),
+    auth_time: ago(0),
+  })
   idp.settings.reshapeTokenResponse = (body) => ({ ...body, id_token: idToken })
   const answer = await browser.get(callback.href)
   idp.settings.reshapeTokenResponse = null
@@ -51,7 +58,10 @@ void t.test('one that is wrong in a single point does not', async (t) => {
     ['not valid yet', async (right) => idp.sign({ ...right, nbf: ago(-600) })],
     ['another key', async (right) => stranger.sign(right)],
     ['signature', async (right) => (await idp.sign(right)).replace(/[^.]+$/, reversed)],
-    ['claims after signing', async (right) => (await idp.sign(right)).replace(/\.[^.]+\./, `.${encoded({ ...right, sub: 'root' })}.`)],
+    [
+      'claims after signing',
+      async (right) => (await idp.sign(right)).replace(/\.[^.]+\./, `.${encoded({ ...right, sub: 'root' })}.`),
+    ],
     ['no signature', (right) => `${encoded({ alg: 'none' })}.${encoded(right)}.`],
   ]
   for (const [name, forge] of faults) {
@@ -75,8 +85,13 @@ void t.test('logins that meet an unknown key together fetch once, and all succee
   await createBrowser().login(`${url}/orders`, 'alice')
   await idp.rotateSigningKeys({ keepOld: false })
   idp.fail('jwks', { delay: 200 })
-  const ends = await Promise.all(Array.from({ length: 8 }, async () => (await createBrowser().login(`${url}/orders`, 'alice')).answer))
-  t.same(ends.map((answer) => `${answer.url} ${String(answer.headers.gatehouse)}`), ends.map(() => `${url}/orders undefined`))
+  const ends = await Promise.all(
+    Array.from({ length: 8 }, async () => (await createBrowser().login(`${url}/orders`, 'alice')).answer),
+  )
+  t.same(
+    ends.map((answer) => `${answer.url} ${String(answer.headers.gatehouse)}`),
+    ends.map(() => `${url}/orders undefined`),
+  )
   t.equal(idp.requests.jwks, 2)
 })
 

@@ -71,8 +71,16 @@ void t.test('neither nonce nor code verifier can be read from the state', async 
 })
 
 void t.test('prompt, login_hint, acr_values, max_age and scope go to the provider', async (t) => {
-  const { url } = await startGateway(t, { config: { provider: { authorizationParameters: { domain_hint: 'example.com' } } } })
-  const asked = { prompt: 'login', login_hint: 'bob', acr_values: 'urn:demo:mfa', max_age: '60', scope: 'orders.read openid' }
+  const { url } = await startGateway(t, {
+    config: { provider: { authorizationParameters: { domain_hint: 'example.com' } } },
+  })
+  const asked = {
+    prompt: 'login',
+    login_hint: 'bob',
+    acr_values: 'urn:demo:mfa',
+    max_age: '60',
+    scope: 'orders.read openid',
+  }
   const { searchParams } = await beginLogin(createBrowser(), url, asked)
   t.equal(searchParams.get('prompt'), 'login')
   t.equal(searchParams.get('login_hint'), 'bob')
@@ -84,7 +92,13 @@ void t.test('prompt, login_hint, acr_values, max_age and scope go to the provide
 
 void t.test('a caller can ask for nothing else', async (t) => {
   const { url } = await startGateway(t)
-  const smuggled = { redirect_uri: 'https://evil.example', client_id: 'other', response_type: 'token', state: 'x', max_age: '-1' }
+  const smuggled = {
+    redirect_uri: 'https://evil.example',
+    client_id: 'other',
+    response_type: 'token',
+    state: 'x',
+    max_age: '-1',
+  }
   const { searchParams } = await beginLogin(createBrowser(), url, smuggled)
   t.equal(searchParams.get('redirect_uri'), `${url}/oauth2/callback`)
   t.match(searchParams.get('client_id'), /^client-/)
@@ -104,8 +118,17 @@ void t.test('start and sign_in are login, and rd is redirect', async (t) => {
 
 void t.test('a target elsewhere is not gone to, nor one of the gateway’s own', async (t) => {
   const { url } = await startGateway(t)
-  for (const redirect of ['https://evil.example/', '//evil.example', '/\\evil.example', 'javascript:alert(1)', '/oauth2/logout']) {
-    const { answer } = await createBrowser().login(`${url}/oauth2/login?${new URLSearchParams({ redirect }).toString()}`, 'alice')
+  for (const redirect of [
+    'https://evil.example/',
+    '//evil.example',
+    '/\\evil.example',
+    'javascript:alert(1)',
+    '/oauth2/logout',
+  ]) {
+    const { answer } = await createBrowser().login(
+      `${url}/oauth2/login?${new URLSearchParams({ redirect }).toString()}`,
+      'alice',
+    )
     t.equal(answer.url, `${url}/`, redirect)
   }
   const absolute = new URLSearchParams({ redirect: `${url}/orders#7` })
@@ -125,7 +148,10 @@ void t.test('a pushed authorization request is made where the provider announces
 })
 
 void t.test('pushedAuthorization: off sends everything with the browser', async (t) => {
-  const { url, idp } = await startGateway(t, { idp: { pushedAuthorization: true }, config: { provider: { pushedAuthorization: 'off' } } })
+  const { url, idp } = await startGateway(t, {
+    idp: { pushedAuthorization: true },
+    config: { provider: { pushedAuthorization: 'off' } },
+  })
   t.ok((await beginLogin(createBrowser(), url)).searchParams.has('code_challenge'))
   t.equal(idp.parRequests, 0)
 })
@@ -133,7 +159,9 @@ void t.test('pushedAuthorization: off sends everything with the browser', async 
 void t.test('a script is told to log in and where, and begins nothing', async (t) => {
   const { url } = await startGateway(t)
   const browser = createBrowser()
-  const answer = await browser.get(`${url}/oauth2/login?redirect=%2Forders&acr_values=urn%3Ademo%3Amfa`, { kind: 'script' })
+  const answer = await browser.get(`${url}/oauth2/login?redirect=%2Forders&acr_values=urn%3Ademo%3Amfa`, {
+    kind: 'script',
+  })
   t.equal(answer.status, 401)
   t.equal(answer.headers.gatehouse, 'login_required')
   t.equal(answer.headers['www-authenticate'], 'Bearer')
@@ -141,7 +169,9 @@ void t.test('a script is told to log in and where, and begins nothing', async (t
   t.match(answer.headers['content-type'], /^application\/problem\+json/)
   t.notOk(answer.headers['set-cookie'])
   t.match(answer.json(), {
-    status: 401, code: 'login_required', login_url: `${url}/oauth2/login?redirect=%2Forders&acr_values=urn%3Ademo%3Amfa`,
+    status: 401,
+    code: 'login_required',
+    login_url: `${url}/oauth2/login?redirect=%2Forders&acr_values=urn%3Ademo%3Amfa`,
   })
 })
 
@@ -153,7 +183,12 @@ void t.test('without a target a script’s login leads back to the page that it 
 
 void t.test('a prefetch begins nothing', async (t) => {
   const { url, idp } = await startGateway(t)
-  for (const headers of [{ 'sec-purpose': 'prefetch' }, { 'sec-purpose': 'prefetch;prerender' }, { purpose: 'prefetch' }, { 'x-moz': 'prefetch' }]) {
+  for (const headers of [
+    { 'sec-purpose': 'prefetch' },
+    { 'sec-purpose': 'prefetch;prerender' },
+    { purpose: 'prefetch' },
+    { 'x-moz': 'prefetch' },
+  ]) {
     const answer = await createBrowser().get(`${url}/oauth2/login`, { headers })
     t.equal(answer.status, 204, JSON.stringify(headers))
     t.notOk(answer.headers['set-cookie'])
@@ -192,7 +227,10 @@ void t.test('a browser gets a small page that keeps the fragment, a plain client
 
 void t.test('the redirect URI comes from publicUrl, whatever Host is sent', async (t) => {
   const { url } = await startGateway(t)
-  for (const headers of [{ host: 'evil.example' }, { host: 'evil.example', 'x-forwarded-host': 'evil.example', 'x-forwarded-proto': 'https' }]) {
+  for (const headers of [
+    { host: 'evil.example' },
+    { 'host': 'evil.example', 'x-forwarded-host': 'evil.example', 'x-forwarded-proto': 'https' },
+  ]) {
     const answer = await createBrowser().get(`${url}/oauth2/login`, { headers })
     t.equal(authorizationUrlOf(answer).searchParams.get('redirect_uri'), `${url}/oauth2/callback`)
   }

@@ -48,7 +48,9 @@ void t.test('without a target there is a page that says so, with a way back in',
 
 void t.test('sign_out and rd work as people know them', async (t) => {
   const { url, browser } = await loggedIn(t, { config: { routes } })
-  const { answer } = await browser.follow(await browser.get(`${url}/oauth2/sign_out?rd=%2Fpublic%2Fbye`, { from: `${url}/` }))
+  const { answer } = await browser.follow(
+    await browser.get(`${url}/oauth2/sign_out?rd=%2Fpublic%2Fbye`, { from: `${url}/` }),
+  )
   t.equal(answer.url, `${url}/public/bye`)
 })
 
@@ -69,7 +71,10 @@ void t.test('a script is told where the page should go', async (t) => {
   t.equal(new URL(String(logoutUrl)).origin, idp.issuer)
   t.match(answer.headers['set-cookie'], [/^gatehouse=;/])
   t.match(events('session_ended'), [{ reason: 'logout' }])
-  t.equal((await browser.follow(await browser.get(String(logoutUrl), { from: `${url}/` }))).answer.url, `${url}/public/bye`)
+  t.equal(
+    (await browser.follow(await browser.get(String(logoutUrl), { from: `${url}/` }))).answer.url,
+    `${url}/public/bye`,
+  )
 })
 
 void t.test('a provider without an end_session_endpoint: the local end, and null for a script', async (t) => {
@@ -96,7 +101,11 @@ void t.test('POST logout/local ends the session here alone', async (t) => {
   const { answer: back } = await browser.follow(await browser.get(`${url}/orders`))
   t.equal(back.url, `${url}/orders`, 'the provider still knows the user')
   t.equal((await browser.get(`${url}/oauth2/logout/local`)).status, 405)
-  t.equal((await createBrowser().post(`${url}/oauth2/logout/local`, '', script)).status, 204, 'without a session there is nothing to do')
+  t.equal(
+    (await createBrowser().post(`${url}/oauth2/logout/local`, '', script)).status,
+    204,
+    'without a session there is nothing to do',
+  )
 })
 
 void t.test('the refresh token is revoked at the provider', async (t) => {
@@ -157,7 +166,10 @@ void t.test('a link from another site shows a page whose button signs out', asyn
 void t.test('a form that another site posts gets that page, too', async (t) => {
   const { url, browser, events } = await loggedIn(t, { config: { routes } })
   const headers = { cookie: browser.cookies.header(new URL(url)) }
-  const page = await browser.post(`${url}/oauth2/logout`, new URLSearchParams(), { from: 'https://evil.example/', headers })
+  const page = await browser.post(`${url}/oauth2/logout`, new URLSearchParams(), {
+    from: 'https://evil.example/',
+    headers,
+  })
   t.equal(page.status, 200)
   t.match(page.body, 'Sign out?')
   t.equal(events('session_ended').length, 0)
@@ -165,9 +177,13 @@ void t.test('a form that another site posts gets that page, too', async (t) => {
 
 void t.test('an old browser says by its Referer, or by Origin, where a link was', async (t) => {
   const { url, browser, events } = await loggedIn(t, { config: { routes } })
-  const old = async (headers: Record<string, string>): Promise<string> => (await createBrowser().get(`${url}/oauth2/logout`, {
-    kind: 'none', headers: { accept: 'text/html', cookie: browser.cookies.header(new URL(url)), ...headers },
-  })).body
+  const old = async (headers: Record<string, string>): Promise<string> =>
+    (
+      await createBrowser().get(`${url}/oauth2/logout`, {
+        kind: 'none',
+        headers: { accept: 'text/html', cookie: browser.cookies.header(new URL(url)), ...headers },
+      })
+    ).body
   t.match(await old({ referer: 'https://evil.example/page' }), 'Sign out?')
   t.match(await old({ referer: `${url}.evil.example/` }), 'Sign out?')
   t.match(await old({ origin: 'null' }), 'Sign out?')
@@ -179,8 +195,17 @@ void t.test('an old browser says by its Referer, or by Origin, where a link was'
 void t.test('a script of another site may not sign anybody out', async (t) => {
   const { url, browser, events } = await loggedIn(t, { config: { routes } })
   const headers = { cookie: browser.cookies.header(new URL(url)) }
-  for (const [method, path] of [['GET', 'logout'], ['POST', 'logout'], ['POST', 'logout/local'], ['POST', 'sign_out']] as const) {
-    const answer = await browser.request(method, `${url}/oauth2/${path}`, { kind: 'script', from: 'https://evil.example/', headers })
+  for (const [method, path] of [
+    ['GET', 'logout'],
+    ['POST', 'logout'],
+    ['POST', 'logout/local'],
+    ['POST', 'sign_out'],
+  ] as const) {
+    const answer = await browser.request(method, `${url}/oauth2/${path}`, {
+      kind: 'script',
+      from: 'https://evil.example/',
+      headers,
+    })
     t.equal(answer.status, 403, `${method} ${path}`)
     t.equal(answer.json()['code'], 'cross_origin')
     t.notOk(answer.headers['set-cookie'])
@@ -198,13 +223,27 @@ void t.test('a prefetched logout link does nothing', async (t) => {
 void t.test('no target leads to another site', async (t) => {
   const { url, browser, idp } = await loggedIn(t, { config: { routes } })
   const targets = [
-    'https://evil.example/', '//evil.example', '/\\evil.example', '\\\\evil.example', '/%09/evil.example', '\t//evil.example',
-    'javascript:alert(1)', `${url}@evil.example/`, `${url}.evil.example/`, 'https:evil.example', '/x/..//evil.example', 'http:///evil.example',
+    'https://evil.example/',
+    '//evil.example',
+    '/\\evil.example',
+    '\\\\evil.example',
+    '/%09/evil.example',
+    '\t//evil.example',
+    'javascript:alert(1)',
+    `${url}@evil.example/`,
+    `${url}.evil.example/`,
+    'https:evil.example',
+    '/x/..//evil.example',
+    'http:///evil.example',
   ]
   for (const redirect of targets) {
     const query = new URLSearchParams({ redirect }).toString()
     const { hops } = await browser.follow(await browser.get(`${url}/oauth2/logout?${query}`, { from: `${url}/` }))
-    t.same(hops.filter(({ url: to }) => ![url, idp.issuer].includes(new URL(to).origin)), [], redirect)
+    t.same(
+      hops.filter(({ url: to }) => ![url, idp.issuer].includes(new URL(to).origin)),
+      [],
+      redirect,
+    )
   }
 })
 

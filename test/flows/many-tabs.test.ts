@@ -7,74 +7,101 @@ const tabs = Array.from({ length: 20 }, (_, index) => `/orders?tab=${index}`)
 
 /** Twenty tabs ask before any of them has got a cookie; the answers' cookies come in the order of the answers. */
 const openTabs = async (browser: Browser, url: string): Promise<URL[]> => {
-  const fresh = await Promise.all(tabs.map(async (redirect) => {
-    const tab = createBrowser()
-    return tab.get(`${url}/oauth2/login?${new URLSearchParams({ redirect }).toString()}`)
-  }))
+  const fresh = await Promise.all(
+    tabs.map(async (redirect) => {
+      const tab = createBrowser()
+      return tab.get(`${url}/oauth2/login?${new URLSearchParams({ redirect }).toString()}`)
+    }),
+  )
   for (const { headers } of fresh) browser.cookies.store(new URL(url), headers['set-cookie'] ?? [])
   return fresh.map(authorizationUrlOf)
 }
 
 const shuffled = <T>(items: readonly T[], seed: number): T[] =>
-  items.map((item, index) => ({ item, order: Math.sin(seed * 1000 + index * 7.3) }))
-    .toSorted((a, b) => a.order - b.order).map(({ item }) => item)
+  items
+    .map((item, index) => ({ item, order: Math.sin(seed * 1000 + index * 7.3) }))
+    .toSorted((a, b) => a.order - b.order)
+    .map(({ item }) => item)
 
-void t.test('twenty tabs that begin at once end where each wanted to go, one after the other in any order', async (t) => {
-  const { url } = await startGateway(t)
-  for (const seed of [1, 2]) {
-    const browser = createBrowser()
-    const begun = (await openTabs(browser, url)).map((authorization, index) => ({ authorization, target: tabs[index] }))
-    for (const { authorization, target } of shuffled(begun, seed)) {
-      const { answer } = await browser.follow(await browser.get((await signIn(browser, authorization)).href))
-      t.equal(answer.url, `${url}${target}`)
+void t.test(
+  'twenty tabs that begin at once end where each wanted to go, one after the other in any order',
+  async (t) => {
+    const { url } = await startGateway(t)
+    for (const seed of [1, 2]) {
+      const browser = createBrowser()
+      const begun = (await openTabs(browser, url)).map((authorization, index) => ({
+        authorization,
+        target: tabs[index],
+      }))
+      for (const { authorization, target } of shuffled(begun, seed)) {
+        const { answer } = await browser.follow(await browser.get((await signIn(browser, authorization)).href))
+        t.equal(answer.url, `${url}${target}`)
+      }
     }
-  }
-})
+  },
+)
 
-void t.test('twenty tabs whose callbacks all come before any of them goes on end where each wanted to go', async (t) => {
-  const { url } = await startGateway(t)
-  const browser = createBrowser()
-  const callbacks: URL[] = []
-  for (const authorization of await openTabs(browser, url)) callbacks.push(await signIn(browser, authorization))
-  // The first ones have lost their cookies to later tabs, and none of those has finished yet.
-  const first = []
-  for (const callback of callbacks) first.push(await browser.get(callback.href))
-  t.ok(first.filter(({ headers }) => headers.location?.includes('/oauth2/login')).length > 3)
-  const ends = []
-  for (const answer of first) ends.push((await browser.follow(answer)).answer.url)
-  t.same(ends, tabs.map((target) => `${url}${target}`))
-})
+void t.test(
+  'twenty tabs whose callbacks all come before any of them goes on end where each wanted to go',
+  async (t) => {
+    const { url } = await startGateway(t)
+    const browser = createBrowser()
+    const callbacks: URL[] = []
+    for (const authorization of await openTabs(browser, url)) callbacks.push(await signIn(browser, authorization))
+    // The first ones have lost their cookies to later tabs, and none of those has finished yet.
+    const first = []
+    for (const callback of callbacks) first.push(await browser.get(callback.href))
+    t.ok(first.filter(({ headers }) => headers.location?.includes('/oauth2/login')).length > 3)
+    const ends = []
+    for (const answer of first) ends.push((await browser.follow(answer)).answer.url)
+    t.same(
+      ends,
+      tabs.map((target) => `${url}${target}`),
+    )
+  },
+)
 
 void t.test('twenty tabs in parallel end where each wanted to go', async (t) => {
   const { url } = await startGateway(t)
   const browser = createBrowser()
   await browser.login(`${url}/`, 'alice')
   const gone = ['gatehouse', ...[0, 1, 2, 3].map((slot) => `gatehouse-login-${slot}`)]
-  browser.cookies.store(new URL(url), gone.map((name) => `${name}=; Path=/; Max-Age=0`))
+  browser.cookies.store(
+    new URL(url),
+    gone.map((name) => `${name}=; Path=/; Max-Age=0`),
+  )
   const begun = await openTabs(browser, url)
-  const ends = await Promise.all(begun.map(async (authorization) => {
-    const { answer } = await browser.follow(await browser.get(authorization.href))
-    return [answer.url, answer.headers.gatehouse]
-  }))
-  t.same(ends, tabs.map((target) => [`${url}${target}`, undefined]))
+  const ends = await Promise.all(
+    begun.map(async (authorization) => {
+      const { answer } = await browser.follow(await browser.get(authorization.href))
+      return [answer.url, answer.headers.gatehouse]
+    }),
+  )
+  t.same(
+    ends,
+    tabs.map((target) => [`${url}${target}`, undefined]),
+  )
 })
 
-void t.test('login cookies are five at most, small, and gone after ten minutes, whatever the number of tabs', async (t) => {
-  const { url } = await startGateway(t)
-  const browser = createBrowser()
-  for (const _ of [1, 2, 3, 4]) await openTabs(browser, url)
-  await browser.get(`${url}/oauth2/callback?code=x&state=garbage`)
-  const cookies = browser.cookies.all()
-  t.ok(cookies.length >= 2 && cookies.length <= 5, `${cookies.length} cookies`)
-  const size = cookies.reduce((sum, { name, value }) => sum + name.length + value.length, 0)
-  t.ok(size < 4096, `${size} bytes`)
-  for (const { name, expiresAt, httpOnly, path } of cookies) {
-    t.match(name, /^gatehouse-(login-\d|tries)$/)
-    t.ok(expiresAt !== null && expiresAt <= Date.now() + 600_000)
-    t.ok(httpOnly)
-    t.equal(path, '/')
-  }
-})
+void t.test(
+  'login cookies are five at most, small, and gone after ten minutes, whatever the number of tabs',
+  async (t) => {
+    const { url } = await startGateway(t)
+    const browser = createBrowser()
+    for (const _ of [1, 2, 3, 4]) await openTabs(browser, url)
+    await browser.get(`${url}/oauth2/callback?code=x&state=garbage`)
+    const cookies = browser.cookies.all()
+    t.ok(cookies.length >= 2 && cookies.length <= 5, `${cookies.length} cookies`)
+    const size = cookies.reduce((sum, { name, value }) => sum + name.length + value.length, 0)
+    t.ok(size < 4096, `${size} bytes`)
+    for (const { name, expiresAt, httpOnly, path } of cookies) {
+      t.match(name, /^gatehouse-(login-\d|tries)$/)
+      t.ok(expiresAt !== null && expiresAt <= Date.now() + 600_000)
+      t.ok(httpOnly)
+      t.equal(path, '/')
+    }
+  },
+)
 
 void t.test('tabs that begin one after the other share one cookie, and it is renewed each time', async (t) => {
   const { url } = await startGateway(t)
@@ -90,7 +117,10 @@ void t.test('tabs that begin one after the other share one cookie, and it is ren
 void t.test('tabs that began together share the session of the first that finishes', async (t) => {
   const { url, events } = await startGateway(t)
   const browser = createBrowser()
-  const [a, b] = [await beginLogin(browser, url, { redirect: '/a' }), await beginLogin(browser, url, { redirect: '/b' })]
+  const [a, b] = [
+    await beginLogin(browser, url, { redirect: '/a' }),
+    await beginLogin(browser, url, { redirect: '/b' }),
+  ]
   const [first, second] = [await signIn(browser, a), await signIn(browser, b)]
   await browser.get(first.href)
   const underWay = browser.cookies.header(new URL(url))

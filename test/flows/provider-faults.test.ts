@@ -29,7 +29,11 @@ void t.test('a provider that can’t be discovered is a 503, and the next login 
   idp.fail('discovery', { status: 500 })
   const running = await startGateway(t, { idp, config: timeout })
   const faults: Record<string, Failure> = {
-    html, silence, cut, tooMuch, noJson,
+    html,
+    silence,
+    cut,
+    tooMuch,
+    noJson,
     'an error': { status: 500 },
     'another issuer': json({ ...metadata, issuer: 'https://evil.example' }),
     'a list': { status: 200, body: '[]', contentType: 'application/json' },
@@ -56,10 +60,16 @@ void t.test('a provider that can’t be discovered is a 503, and the next login 
 void t.test('keys that can’t be had or used', async (t) => {
   const idp = await idpFor(t)
   const faults: [string, Failure, number][] = [
-    ['html', html, 502], ['silence', silence, 503], ['cut', cut, 503], ['tooMuch', tooMuch, 502],
+    ['html', html, 502],
+    ['silence', silence, 503],
+    ['cut', cut, 503],
+    ['tooMuch', tooMuch, 502],
     ['noJson', noJson, 502],
-    ['an error', { status: 500 }, 503], ['busy', { status: 429 }, 503], ['gone', { status: 404 }, 502],
-    ['wrong types', json({ keys: 5 }), 502], ['no keys', json({ keys: [] }), 502],
+    ['an error', { status: 500 }, 503],
+    ['busy', { status: 429 }, 503],
+    ['gone', { status: 404 }, 502],
+    ['wrong types', json({ keys: 5 }), 502],
+    ['no keys', json({ keys: [] }), 502],
   ]
   for (const [name, failure, status] of faults) {
     const running = await startGateway(t, { idp, config: timeout })
@@ -69,7 +79,11 @@ void t.test('keys that can’t be had or used', async (t) => {
     t.notOk(browser.cookies.get(running.url, 'gatehouse'))
     idp.fail('jwks', null)
     moveClock(t, 10_100)
-    t.equal((await browser.login(`${running.url}/orders`, 'alice')).answer.url, `${running.url}/orders`, `${name}, and then again`)
+    t.equal(
+      (await browser.login(`${running.url}/orders`, 'alice')).answer.url,
+      `${running.url}/orders`,
+      `${name}, and then again`,
+    )
   }
 })
 
@@ -77,12 +91,17 @@ void t.test('a token endpoint that is out of order', async (t) => {
   const running = await startGateway(t, { config: timeout })
   const { url, idp } = running
   const faults: [string, Failure, number][] = [
-    ['html', html, 502], ['silence', silence, 503], ['cut', cut, 503], ['tooMuch', tooMuch, 502],
+    ['html', html, 502],
+    ['silence', silence, 503],
+    ['cut', cut, 503],
+    ['tooMuch', tooMuch, 502],
     ['noJson', noJson, 502],
-    ['an error', { status: 500 }, 503], ['a page of a proxy', { status: 502, body: '<p>Bad gateway' }, 503],
+    ['an error', { status: 500 }, 503],
+    ['a page of a proxy', { status: 502, body: '<p>Bad gateway' }, 503],
     ['busy', json({ error: 'slow_down' }, 429), 503],
     ['a redirect', { status: 302, headers: { location: 'https://evil.example/' } }, 502],
-    ['its answer lost', { processed: true, destroy: true }, 503], ['nothing in it', json({}), 502],
+    ['its answer lost', { processed: true, destroy: true }, 503],
+    ['nothing in it', json({}), 502],
     ['wrong types', json({ access_token: 5, token_type: 'bearer', id_token: [] }), 502],
     ['no ID token', json({ access_token: 'abc', token_type: 'bearer' }), 502],
     ['an ID token that is none', json({ access_token: 'abc', token_type: 'bearer', id_token: 'x.y.z' }), 502],
@@ -102,11 +121,15 @@ void t.test('a userinfo endpoint that is out of order, or speaks of somebody els
   const running = await startGateway(t, { config: { provider: { timeout: '1s', userinfo: true } } })
   const { url, idp } = running
   const faults: [string, Failure, number][] = [
-    ['html', html, 502], ['silence', silence, 503], ['cut', cut, 503], ['tooMuch', tooMuch, 502],
+    ['html', html, 502],
+    ['silence', silence, 503],
+    ['cut', cut, 503],
+    ['tooMuch', tooMuch, 502],
     ['noJson', noJson, 502],
     ['an error', { status: 500 }, 503],
     ['refused', { status: 401, headers: { 'www-authenticate': 'Bearer error="invalid_token"' } }, 502],
-    ['somebody else', json({ sub: 'mallory', groups: ['admin'] }), 502], ['nobody', json({ groups: ['admin'] }), 502],
+    ['somebody else', json({ sub: 'mallory', groups: ['admin'] }), 502],
+    ['nobody', json({ groups: ['admin'] }), 502],
     ['wrong types', json({ sub: 5 }), 502],
   ]
   for (const [name, failure, status] of faults) {
@@ -124,14 +147,20 @@ void t.test('userinfo’s claims are there beside the ID token’s, which count 
   const browser = createBrowser()
   idp.fail('userinfo', json({ sub: 'alice', groups: ['root'], nickname: 'Al' }))
   await browser.login(`${url}/`, 'alice')
-  t.match((await browser.get(`${url}/oauth2/userinfo`, { kind: 'script' })).json(), { nickname: 'Al', groups: ['staff', 'admin'] })
+  t.match((await browser.get(`${url}/oauth2/userinfo`, { kind: 'script' })).json(), {
+    nickname: 'Al',
+    groups: ['staff', 'admin'],
+  })
 })
 
 void t.test('a pushed authorization request that fails', async (t) => {
   const running = await startGateway(t, { idp: { pushedAuthorization: true }, config: timeout })
   const { url, idp } = running
   const faults: [string, Failure, number][] = [
-    ['html', html, 502], ['silence', silence, 503], ['cut', cut, 503], ['an error', { status: 500 }, 503],
+    ['html', html, 502],
+    ['silence', silence, 503],
+    ['cut', cut, 503],
+    ['an error', { status: 500 }, 503],
     ['refused', json({ error: 'invalid_request' }, 400), 502],
   ]
   for (const [name, failure, status] of faults) {

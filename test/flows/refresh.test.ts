@@ -75,29 +75,36 @@ void t.test('a client that goes away does not take the new tokens with it', asyn
   t.equal(idp.tokenRequests, 2)
 })
 
-void t.test('without a refresh token an expired session is over for routes that need the token, and only for those', async (t) => {
-  const running = await startGateway(t, {
-    idp: { lifetimes: { accessToken: 100 } },
-    config: {
-      provider: { scopes: ['openid'] },
-      routes: [{ path: '/**' }, { path: '/api/echo', token: { grant: 'none' } }, { path: '/orders', access: 'optional', token: { grant: 'none' } }],
-    },
-  })
-  running.idp.settings.reshapeTokenResponse = ({ refresh_token: _gone, ...rest }) => rest
-  const { url, idp } = running
-  const browser = createBrowser()
-  await browser.login(`${url}/`, 'alice')
-  moveClock(t, 101_000)
-  const spent = await browser.get(`${url}/api/orders`, script)
-  t.equal(spent.status, 401)
-  t.equal(spent.json()['code'], 'session_expired')
-  t.notOk(spent.headers['set-cookie'], 'the cookie stays for the other routes')
-  const other = await browser.get(`${url}/api/echo`, script)
-  t.equal(other.status, 200)
-  t.notMatch(other.body, /authorization/i)
-  t.equal((await browser.get(`${url}/oauth2/session`, script)).status, 200)
-  t.equal(idp.tokenRequests, 1)
-})
+void t.test(
+  'without a refresh token an expired session is over for routes that need the token, and only for those',
+  async (t) => {
+    const running = await startGateway(t, {
+      idp: { lifetimes: { accessToken: 100 } },
+      config: {
+        provider: { scopes: ['openid'] },
+        routes: [
+          { path: '/**' },
+          { path: '/api/echo', token: { grant: 'none' } },
+          { path: '/orders', access: 'optional', token: { grant: 'none' } },
+        ],
+      },
+    })
+    running.idp.settings.reshapeTokenResponse = ({ refresh_token: _gone, ...rest }) => rest
+    const { url, idp } = running
+    const browser = createBrowser()
+    await browser.login(`${url}/`, 'alice')
+    moveClock(t, 101_000)
+    const spent = await browser.get(`${url}/api/orders`, script)
+    t.equal(spent.status, 401)
+    t.equal(spent.json()['code'], 'session_expired')
+    t.notOk(spent.headers['set-cookie'], 'the cookie stays for the other routes')
+    const other = await browser.get(`${url}/api/echo`, script)
+    t.equal(other.status, 200)
+    t.notMatch(other.body, /authorization/i)
+    t.equal((await browser.get(`${url}/oauth2/session`, script)).status, 200)
+    t.equal(idp.tokenRequests, 1)
+  },
+)
 
 void t.test('a navigation with such a session goes to the login and comes back', async (t) => {
   const { url, idp, browser } = await loggedIn(t, { config: { provider: { scopes: ['openid'] } } })
@@ -132,10 +139,17 @@ void t.test('POST session/refresh counts as activity, and cross-site it is refus
   await browser.post(`${url}/oauth2/session/refresh`, '', script)
   t.match(await status(), { session: { timeout_in_seconds: 59 } })
   const headers = { cookie: browser.cookies.header(new URL(url)) }
-  const forged = await browser.post(`${url}/oauth2/session/refresh`, '', { kind: 'script', from: 'https://evil.example/', headers })
+  const forged = await browser.post(`${url}/oauth2/session/refresh`, '', {
+    kind: 'script',
+    from: 'https://evil.example/',
+    headers,
+  })
   t.equal(forged.status, 403)
   t.equal(forged.json()['code'], 'cross_origin')
-  const old = await browser.post(`${url}/oauth2/session/refresh`, '', { kind: 'none', headers: { ...headers, origin: 'https://evil.example' } })
+  const old = await browser.post(`${url}/oauth2/session/refresh`, '', {
+    kind: 'none',
+    headers: { ...headers, origin: 'https://evil.example' },
+  })
   t.equal(old.status, 403, 'also when only Origin says so')
   t.equal((await createBrowser().post(`${url}/oauth2/session/refresh`, '', script)).json()['code'], 'login_required')
   t.equal((await browser.get(`${url}/oauth2/session/refresh`, script)).status, 405)

@@ -11,15 +11,23 @@ const ON_BEHALF_OF = 'urn:ietf:params:oauth:grant-type:jwt-bearer'
 const script = { kind: 'script' } as const
 
 /** A gateway with alice logged in, whose routes are the paths of `/api/` with these tokens. */
-const withTokens = async (t: Test, tokens: Record<string, object>, more: Parameters<typeof loggedIn>[1] = {}): Promise<LoggedIn> => loggedIn(t, {
-  idp: { lifetimes: { accessToken: 100 }, resources: ['api://orders', 'api://stock'] },
-  ...more,
-  config: {
-    provider: { scopes: ['openid', 'profile', 'offline_access', 'orders.read', 'orders.write'] },
-    routes: [{ path: '/**' }, ...Object.entries(tokens).map(([name, token]) => ({ path: `/api/echo/${name}`, token }))],
-    ...more.config,
-  },
-})
+const withTokens = async (
+  t: Test,
+  tokens: Record<string, object>,
+  more: Parameters<typeof loggedIn>[1] = {},
+): Promise<LoggedIn> =>
+  loggedIn(t, {
+    idp: { lifetimes: { accessToken: 100 }, resources: ['api://orders', 'api://stock'] },
+    ...more,
+    config: {
+      provider: { scopes: ['openid', 'profile', 'offline_access', 'orders.read', 'orders.write'] },
+      routes: [
+        { path: '/**' },
+        ...Object.entries(tokens).map(([name, token]) => ({ path: `/api/echo/${name}`, token })),
+      ],
+      ...more.config,
+    },
+  })
 
 /** The status of a script's request to a route, and the token that it brought to the application. */
 const ask = async ({ browser, url, upstream }: LoggedIn, name: string) => {
@@ -30,19 +38,29 @@ const ask = async ({ browser, url, upstream }: LoggedIn, name: string) => {
 }
 
 void t.test('token exchange brings a token for the audience and with the scopes of the route', async (t) => {
-  const running = await withTokens(t, { orders: { grant: 'token-exchange', audience: 'api://orders', scopes: ['orders.read'] } })
-  t.match(await ask(running, 'orders'), { status: 200, claims: { aud: 'api://orders', sub: 'alice', scope: 'orders.read' } })
+  const running = await withTokens(t, {
+    orders: { grant: 'token-exchange', audience: 'api://orders', scopes: ['orders.read'] },
+  })
+  t.match(await ask(running, 'orders'), {
+    status: 200,
+    claims: { aud: 'api://orders', sub: 'alice', scope: 'orders.read' },
+  })
   t.match(running.idp.grants, { [TOKEN_EXCHANGE]: 1 })
 })
 
 void t.test('on-behalf-of speaks Entra’s dialect', async (t) => {
   const running = await withTokens(t, { orders: { grant: 'on-behalf-of', scopes: ['api://orders/.default'] } })
-  t.match(await ask(running, 'orders'), { status: 200, claims: { aud: 'api://orders', sub: 'alice', scope: 'orders.read orders.write' } })
+  t.match(await ask(running, 'orders'), {
+    status: 200,
+    claims: { aud: 'api://orders', sub: 'alice', scope: 'orders.read orders.write' },
+  })
   t.match(running.idp.grants, { [ON_BEHALF_OF]: 1 })
 })
 
 void t.test('client credentials are the gateway’s own, asked for once for everybody', async (t) => {
-  const running = await withTokens(t, { orders: { grant: 'client-credentials', resource: 'api://orders', scopes: ['orders.write'] } })
+  const running = await withTokens(t, {
+    orders: { grant: 'client-credentials', resource: 'api://orders', scopes: ['orders.write'] },
+  })
   const first = await ask(running, 'orders')
   t.match(first, { status: 200, claims: { aud: 'api://orders', scope: 'orders.write' } })
   t.notMatch(first, { claims: { sub: 'alice' } })
@@ -60,22 +78,30 @@ void t.test('client credentials need no access token of the user’s', async (t)
   t.equal((await ask(running, 'orders')).status, 200)
 })
 
-void t.test('the session’s refresh token is redeemed for another resource, and the session goes on with the rotated one', async (t) => {
-  const running = await withTokens(t, { stock: { resource: 'api://stock', scopes: ['orders.read'] } })
-  t.match(await ask(running, 'stock'), { status: 200, claims: { aud: 'api://stock', sub: 'alice', scope: 'orders.read' } })
-  t.equal(running.idp.grants['refresh_token'], 1)
-  moveClock(t, 101_000)
-  t.equal((await running.call()).status, 200)
-  t.equal((await ask(running, 'stock')).status, 200)
-  t.equal((await running.status()).session['active'], true)
-  t.equal(running.idp.refusedGrants['refresh_token'], 0, 'no refresh token was used twice')
-})
+void t.test(
+  'the session’s refresh token is redeemed for another resource, and the session goes on with the rotated one',
+  async (t) => {
+    const running = await withTokens(t, { stock: { resource: 'api://stock', scopes: ['orders.read'] } })
+    t.match(await ask(running, 'stock'), {
+      status: 200,
+      claims: { aud: 'api://stock', sub: 'alice', scope: 'orders.read' },
+    })
+    t.equal(running.idp.grants['refresh_token'], 1)
+    moveClock(t, 101_000)
+    t.equal((await running.call()).status, 200)
+    t.equal((await ask(running, 'stock')).status, 200)
+    t.equal((await running.status()).session['active'], true)
+    t.equal(running.idp.refusedGrants['refresh_token'], 0, 'no refresh token was used twice')
+  },
+)
 
 void t.test('many requests at once with all kinds of refresh spend no refresh token twice', async (t) => {
   const running = await withTokens(t, { stock: { resource: 'api://stock' }, orders: { resource: 'api://orders' } })
   moveClock(t, 101_000)
   const paths = ['/api/orders', '/api/echo/stock', '/api/echo/orders']
-  const answers = await Promise.all(Array.from({ length: 30 }, (_, i) => running.browser.get(running.url + paths[i % 3], script)))
+  const answers = await Promise.all(
+    Array.from({ length: 30 }, (_, i) => running.browser.get(running.url + paths[i % 3], script)),
+  )
   t.same([...new Set(answers.map(({ status }) => status))], [200])
   t.equal(running.idp.grants['refresh_token'], 3, 'one for each token')
   t.equal(running.idp.refusedGrants['refresh_token'], 0)
@@ -83,7 +109,8 @@ void t.test('many requests at once with all kinds of refresh spend no refresh to
 
 void t.test('two routes with two audiences at the same moment each get their own, each asked for once', async (t) => {
   const running = await withTokens(t, {
-    orders: { grant: 'token-exchange', audience: 'api://orders' }, stock: { grant: 'token-exchange', audience: 'api://stock' },
+    orders: { grant: 'token-exchange', audience: 'api://orders' },
+    stock: { grant: 'token-exchange', audience: 'api://stock' },
   })
   const names = Array.from({ length: 20 }, (_, i) => (i % 2 === 0 ? 'orders' : 'stock'))
   await Promise.all(names.map((name) => running.browser.get(`${running.url}/api/echo/${name}`, script)))
@@ -103,16 +130,23 @@ void t.test('two users on one route each get their own', async (t) => {
 
 void t.test('a route without a token sends none, and not the client’s either', async (t) => {
   const { browser, url, upstream } = await withTokens(t, { none: { grant: 'none' } })
-  t.equal((await browser.get(`${url}/api/echo/none`, { ...script, headers: { authorization: 'Bearer mine' } })).status, 200)
+  t.equal(
+    (await browser.get(`${url}/api/echo/none`, { ...script, headers: { authorization: 'Bearer mine' } })).status,
+    200,
+  )
   t.notOk(upstream.requests.at(-1)?.headers.authorization)
 })
 
 void t.test('a token goes into the header that the route names', async (t) => {
-  const { browser, url, upstream } = await withTokens(t, { orders: { grant: 'token-exchange', audience: 'api://orders', header: 'X-Access-Token' } })
+  const { browser, url, upstream } = await withTokens(t, {
+    orders: { grant: 'token-exchange', audience: 'api://orders', header: 'X-Access-Token' },
+  })
   await browser.get(`${url}/api/echo/orders`, script)
   const { headers = {} } = upstream.requests.at(-1) ?? {}
   t.notOk(headers.authorization)
-  t.match(bearerClaims({ headers: { authorization: `Bearer ${String(headers['x-access-token'])}` } }), { aud: 'api://orders' })
+  t.match(bearerClaims({ headers: { authorization: `Bearer ${String(headers['x-access-token'])}` } }), {
+    aud: 'api://orders',
+  })
 })
 
 void t.test('a route’s token is kept, renewed on the side before its end, and at once after it', async (t) => {
@@ -139,7 +173,9 @@ void t.test('a route’s token ends with its session', async (t) => {
 
 void t.test('a provider that refuses the exchange is a 502, never another token', async (t) => {
   const running = await withTokens(t, {
-    orders: { grant: 'token-exchange', audience: 'api://orders' }, stock: { grant: 'on-behalf-of', scopes: ['api://stock/.default'] }, closed: { resource: 'api://closed' },
+    orders: { grant: 'token-exchange', audience: 'api://orders' },
+    stock: { grant: 'on-behalf-of', scopes: ['api://stock/.default'] },
+    closed: { resource: 'api://closed' },
   })
   running.idp.settings.refuseExchange = () => ({ error: 'invalid_target' })
   for (const name of ['orders', 'stock', 'closed']) {
@@ -203,10 +239,13 @@ void t.test('a provider that asks for the same login again and again ends in a p
   t.equal(hops.filter(({ url }) => url.includes('/oauth2/callback')).length, 1, 'one login')
 })
 
-void t.test('a refresh token that the provider has taken back ends the session, also when it was to bring another resource', async (t) => {
-  const running = await withTokens(t, { stock: { resource: 'api://stock' } })
-  running.idp.revokeGrantsOf('alice')
-  const { answer } = await ask(running, 'stock')
-  t.match(answer.json(), { status: 401, code: 'session_expired' })
-  t.match(running.events('session_ended'), [{ reason: 'refused' }])
-})
+void t.test(
+  'a refresh token that the provider has taken back ends the session, also when it was to bring another resource',
+  async (t) => {
+    const running = await withTokens(t, { stock: { resource: 'api://stock' } })
+    running.idp.revokeGrantsOf('alice')
+    const { answer } = await ask(running, 'stock')
+    t.match(answer.json(), { status: 401, code: 'session_expired' })
+    t.match(running.events('session_ended'), [{ reason: 'refused' }])
+  },
+)

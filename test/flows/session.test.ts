@@ -11,35 +11,48 @@ const cookieOf = (browser: Browser, url: string): string => browser.cookies.get(
 const isShopSession = ({ name }: { name: string }): boolean => name === '__Secure-shop'
 
 /** What a script gets on a page of the application with exactly this cookie header. */
-const withCookie = async (url: string, cookie: string): Promise<{ status: number, code: unknown, cleared: boolean }> => {
+const withCookie = async (
+  url: string,
+  cookie: string,
+): Promise<{ status: number; code: unknown; cleared: boolean }> => {
   const answer = await createBrowser().get(`${url}/api/orders`, { kind: 'script', headers: { cookie } })
   const cleared = answer.headers['set-cookie']?.some((line) => /^gatehouse=;.*Max-Age=0/.test(line)) ?? false
   return { status: answer.status, code: answer.headers.gatehouse, cleared }
 }
 
-void t.test('the session cookie is HttpOnly, SameSite=Lax, for the whole site and an hour longer than the session', async (t) => {
-  const { url } = await startGateway(t)
-  const browser = createBrowser()
-  const before = Date.now()
-  await browser.login(`${url}/`, 'alice')
-  const cookie = browser.cookies.list(url).find(({ name }) => name === 'gatehouse')
-  t.match(cookie, { httpOnly: true, sameSite: 'lax', path: '/', hostOnly: true, secure: false })
-  t.ok(Math.abs((cookie?.expiresAt ?? 0) - before - 39_600_000) < 10_000)
-  t.ok(cookie !== undefined && cookie.value.length < 300, 'small')
-})
+void t.test(
+  'the session cookie is HttpOnly, SameSite=Lax, for the whole site and an hour longer than the session',
+  async (t) => {
+    const { url } = await startGateway(t)
+    const browser = createBrowser()
+    const before = Date.now()
+    await browser.login(`${url}/`, 'alice')
+    const cookie = browser.cookies.list(url).find(({ name }) => name === 'gatehouse')
+    t.match(cookie, { httpOnly: true, sameSite: 'lax', path: '/', hostOnly: true, secure: false })
+    t.ok(Math.abs((cookie?.expiresAt ?? 0) - before - 39_600_000) < 10_000)
+    t.ok(cookie !== undefined && cookie.value.length < 300, 'small')
+  },
+)
 
 void t.test('on https it is Secure and has the __Host- prefix', async (t) => {
   const publicUrl = 'https://orders.example.com'
-  const { url } = await startGateway(t, { config: { publicUrl }, client: { redirectUris: [`${publicUrl}/oauth2/callback`] } })
+  const { url } = await startGateway(t, {
+    config: { publicUrl },
+    client: { redirectUris: [`${publicUrl}/oauth2/callback`] },
+  })
   const browser = createBrowser({ origins: { [publicUrl]: url } })
   await browser.login(`${publicUrl}/`, 'alice')
-  t.match(browser.cookies.list(publicUrl).find(({ name }) => name === '__Host-gatehouse'), { secure: true, hostOnly: true, path: '/' })
+  t.match(
+    browser.cookies.list(publicUrl).find(({ name }) => name === '__Host-gatehouse'),
+    { secure: true, hostOnly: true, path: '/' },
+  )
 })
 
 void t.test('with a domain it has the __Secure- prefix, and login and logout work with it', async (t) => {
   const publicUrl = 'https://orders.example.com'
   const { url } = await startGateway(t, {
-    config: { publicUrl, session: { cookie: { domain: 'example.com', name: 'shop' } } }, client: { redirectUris: [`${publicUrl}/oauth2/callback`] },
+    config: { publicUrl, session: { cookie: { domain: 'example.com', name: 'shop' } } },
+    client: { redirectUris: [`${publicUrl}/oauth2/callback`] },
   })
   const browser = createBrowser({ origins: { [publicUrl]: url } })
   const { answer } = await browser.login(`${publicUrl}/orders`, 'alice')
@@ -80,14 +93,23 @@ void t.test('a changed cookie is no session, whichever bit is flipped', async (t
   const browser = createBrowser()
   await browser.login(`${url}/`, 'alice')
   const cookie = cookieOf(browser, url)
-  const flipped = cookie.split('').flatMap((char, at) => [0, 1, 2, 3, 4, 5].map((bit) => {
-    const other = String.fromCharCode(char.charCodeAt(0) ^ (1 << bit))
-    return /[\w.~!#$&'()*+/:<=>?@[\]^`{|}-]/.test(other) ? `${cookie.slice(0, at)}${other}${cookie.slice(at + 1)}` : null
-  })).filter((value) => value !== null)
+  const flipped = cookie
+    .split('')
+    .flatMap((char, at) =>
+      [0, 1, 2, 3, 4, 5].map((bit) => {
+        const other = String.fromCharCode(char.charCodeAt(0) ^ (1 << bit))
+        return /[\w.~!#$&'()*+/:<=>?@[\]^`{|}-]/.test(other)
+          ? `${cookie.slice(0, at)}${other}${cookie.slice(at + 1)}`
+          : null
+      }),
+    )
+    .filter((value) => value !== null)
   t.ok(flipped.length > 500, `${flipped.length} changes`)
   const seen = new Map<string, number>()
   for (let i = 0; i < flipped.length; i += 40) {
-    for (const { status, code } of await Promise.all(flipped.slice(i, i + 40).map(async (value) => withCookie(url, `gatehouse=${value}`)))) {
+    for (const { status, code } of await Promise.all(
+      flipped.slice(i, i + 40).map(async (value) => withCookie(url, `gatehouse=${value}`)),
+    )) {
       seen.set(`${status} ${String(code)}`, (seen.get(`${status} ${String(code)}`) ?? 0) + 1)
     }
   }
@@ -96,20 +118,40 @@ void t.test('a changed cookie is no session, whichever bit is flipped', async (t
   t.notMatch(log.join(''), /internal_error/)
 })
 
-void t.test('a malformed, truncated or oversized cookie is no session, and never an error of the gateway', async (t) => {
-  const { url } = await startGateway(t)
-  const browser = createBrowser()
-  await browser.login(`${url}/`, 'alice')
-  const cookie = cookieOf(browser, url)
-  const values = [
-    '', '.', '..', 'x', 'null', '%00', '"', cookie.slice(0, -1), cookie.slice(1), cookie.slice(0, cookie.indexOf('.')), `${cookie}A`,
-    `${cookie}.`, `"${cookie}"`, cookie.toUpperCase(), cookie.replace('.', ';'), randomBytes(200).toString('base64url'), 'A'.repeat(8000),
-    `${'A'.repeat(2000)}.${'A'.repeat(32)}`, encodeURIComponent(`${cookie}==`),
-  ]
-  for (const value of values) t.equal((await withCookie(url, `gatehouse=${value}`)).code, 'login_required', value.slice(0, 40))
-  t.equal((await withCookie(url, cookie)).code, 'login_required', 'a value without a name')
-  t.equal((await withCookie(url, `a=b;gatehouse=${cookie} ; c`)).status, 200, 'odd spacing does not matter')
-})
+void t.test(
+  'a malformed, truncated or oversized cookie is no session, and never an error of the gateway',
+  async (t) => {
+    const { url } = await startGateway(t)
+    const browser = createBrowser()
+    await browser.login(`${url}/`, 'alice')
+    const cookie = cookieOf(browser, url)
+    const values = [
+      '',
+      '.',
+      '..',
+      'x',
+      'null',
+      '%00',
+      '"',
+      cookie.slice(0, -1),
+      cookie.slice(1),
+      cookie.slice(0, cookie.indexOf('.')),
+      `${cookie}A`,
+      `${cookie}.`,
+      `"${cookie}"`,
+      cookie.toUpperCase(),
+      cookie.replace('.', ';'),
+      randomBytes(200).toString('base64url'),
+      'A'.repeat(8000),
+      `${'A'.repeat(2000)}.${'A'.repeat(32)}`,
+      encodeURIComponent(`${cookie}==`),
+    ]
+    for (const value of values)
+      t.equal((await withCookie(url, `gatehouse=${value}`)).code, 'login_required', value.slice(0, 40))
+    t.equal((await withCookie(url, cookie)).code, 'login_required', 'a value without a name')
+    t.equal((await withCookie(url, `a=b;gatehouse=${cookie} ; c`)).status, 200, 'odd spacing does not matter')
+  },
+)
 
 void t.test('two cookies of our name that both open are no session; one beside rubbish is', async (t) => {
   const { url } = await startGateway(t)
@@ -129,7 +171,11 @@ void t.test('a second key opens what it sealed when it was the first, a key that
   await browser.login(`${url}/`, 'alice')
   const cookie = `gatehouse=${cookieOf(browser, url)}`
   const rotated = await startGateway(t, { idp, upstream, config: { session: { keys: [fresh, old] } } })
-  t.equal((await withCookie(rotated.url, cookie)).code, 'session_expired', 'it opens; the session is in the memory of the other')
+  t.equal(
+    (await withCookie(rotated.url, cookie)).code,
+    'session_expired',
+    'it opens; the session is in the memory of the other',
+  )
   const removed = await startGateway(t, { idp, upstream, config: { session: { keys: [fresh] } } })
   t.equal((await withCookie(removed.url, cookie)).code, 'login_required', 'it does not open')
 })
@@ -148,46 +194,59 @@ void t.test('a session ends with its lifetime, however much it is used', async (
   t.match(events('session_ended'), [{ reason: 'lifetime' }])
 })
 
-void t.test('a session that nobody uses ends; requests to the application are use, GET session and userinfo are not', async (t) => {
-  const { url, events } = await startGateway(t, { config: { session: { idleTimeout: '30s' } } })
-  const browser = createBrowser()
-  await browser.login(`${url}/`, 'alice')
-  moveClock(t, 20_000)
-  await browser.get(`${url}/api/orders`, script)
-  moveClock(t, 20_000)
-  const status = await browser.get(`${url}/oauth2/session`, script)
-  t.equal(status.status, 200, 'the request kept it alive')
-  t.match(status.json(), { session: { timeout_in_seconds: 9 } })
-  await browser.get(`${url}/oauth2/userinfo`, script)
-  moveClock(t, 11_000)
-  const ended = await browser.get(`${url}/oauth2/session`, script)
-  t.equal(ended.status, 401)
-  t.equal(ended.json()['code'], 'session_expired')
-  t.match(events('session_ended'), [{ reason: 'idle' }])
-})
+void t.test(
+  'a session that nobody uses ends; requests to the application are use, GET session and userinfo are not',
+  async (t) => {
+    const { url, events } = await startGateway(t, { config: { session: { idleTimeout: '30s' } } })
+    const browser = createBrowser()
+    await browser.login(`${url}/`, 'alice')
+    moveClock(t, 20_000)
+    await browser.get(`${url}/api/orders`, script)
+    moveClock(t, 20_000)
+    const status = await browser.get(`${url}/oauth2/session`, script)
+    t.equal(status.status, 200, 'the request kept it alive')
+    t.match(status.json(), { session: { timeout_in_seconds: 9 } })
+    await browser.get(`${url}/oauth2/userinfo`, script)
+    moveClock(t, 11_000)
+    const ended = await browser.get(`${url}/oauth2/session`, script)
+    t.equal(ended.status, 401)
+    t.equal(ended.json()['code'], 'session_expired')
+    t.match(events('session_ended'), [{ reason: 'idle' }])
+  },
+)
 
 void t.test('idleTimeout: off lets a session lie, and says null and -1', async (t) => {
   const { url } = await startGateway(t, { config: { session: { idleTimeout: 'off' } } })
   const browser = createBrowser()
   await browser.login(`${url}/`, 'alice')
   moveClock(t, 9 * 3_600_000)
-  t.match((await browser.get(`${url}/oauth2/session`, script)).json(), { session: { timeout_at: null, timeout_in_seconds: -1, active: true } })
+  t.match((await browser.get(`${url}/oauth2/session`, script)).json(), {
+    session: { timeout_at: null, timeout_in_seconds: -1, active: true },
+  })
 })
 
-void t.test('with endWithIdToken a session ends when its ID token does, and a refreshed one moves the end', async (t) => {
-  const { url, events } = await startGateway(t, {
-    config: { session: { endWithIdToken: true } }, idp: { lifetimes: { idToken: 100, accessToken: 60 } },
-  })
-  const browser = createBrowser()
-  await browser.login(`${url}/`, 'alice')
-  t.match((await browser.get(`${url}/oauth2/session`, script)).json(), { session: { ends_in_seconds: 99 } })
-  moveClock(t, 70_000)
-  t.equal((await browser.get(`${url}/api/orders`, script)).status, 200, 'refreshes the expired access token, the ID token with it')
-  t.match((await browser.get(`${url}/oauth2/session`, script)).json(), { session: { ends_in_seconds: 99 } })
-  moveClock(t, 101_000)
-  t.equal((await browser.get(`${url}/api/orders`, script)).json()['code'], 'session_expired')
-  t.match(events('session_ended'), [{ reason: 'id_token' }])
-})
+void t.test(
+  'with endWithIdToken a session ends when its ID token does, and a refreshed one moves the end',
+  async (t) => {
+    const { url, events } = await startGateway(t, {
+      config: { session: { endWithIdToken: true } },
+      idp: { lifetimes: { idToken: 100, accessToken: 60 } },
+    })
+    const browser = createBrowser()
+    await browser.login(`${url}/`, 'alice')
+    t.match((await browser.get(`${url}/oauth2/session`, script)).json(), { session: { ends_in_seconds: 99 } })
+    moveClock(t, 70_000)
+    t.equal(
+      (await browser.get(`${url}/api/orders`, script)).status,
+      200,
+      'refreshes the expired access token, the ID token with it',
+    )
+    t.match((await browser.get(`${url}/oauth2/session`, script)).json(), { session: { ends_in_seconds: 99 } })
+    moveClock(t, 101_000)
+    t.equal((await browser.get(`${url}/api/orders`, script)).json()['code'], 'session_expired')
+    t.match(events('session_ended'), [{ reason: 'id_token' }])
+  },
+)
 
 void t.test('GET session says what the contract says', async (t) => {
   const { url } = await startGateway(t)
@@ -199,10 +258,23 @@ void t.test('GET session says what the contract says', async (t) => {
   const createdAt = /"created_at":"([^"]+)"/.exec(answer.body)?.[1]
   const iso = /^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d+)?Z$/
   t.match(answer.json(), {
-    session: { created_at: iso, ends_at: iso, timeout_at: iso, ends_in_seconds: 35_999, timeout_in_seconds: 1799, active: true },
+    session: {
+      created_at: iso,
+      ends_at: iso,
+      timeout_at: iso,
+      ends_in_seconds: 35_999,
+      timeout_in_seconds: 1799,
+      active: true,
+    },
     tokens: {
-      expire_at: iso, refreshed_at: createdAt, expire_in_seconds: 299, next_auto_refresh_in_seconds: 149,
-      refresh_cooldown: false, refresh_cooldown_seconds: 0, refreshable: true, last_refresh_error: null,
+      expire_at: iso,
+      refreshed_at: createdAt,
+      expire_in_seconds: 299,
+      next_auto_refresh_in_seconds: 149,
+      refresh_cooldown: false,
+      refresh_cooldown_seconds: 0,
+      refreshable: true,
+      last_refresh_error: null,
     },
   })
 })
@@ -252,30 +324,41 @@ void t.test('userinfo gives the claims, and no token', async (t) => {
   for (const secret of idp.secretsIssued) t.notOk(answer.body.includes(secret))
 })
 
-void t.test('a session that a full memory store has dropped is noticed at once: cookie cleared, a new login, and the metrics say so', async (t) => {
-  const admin = await freePort()
-  const { url } = await startGateway(t, { config: { session: { store: 'memory:?max=2' }, admin: { listen: `127.0.0.1:${admin}` } } })
-  const browsers = [createBrowser(), createBrowser(), createBrowser()]
-  for (const browser of browsers) await browser.login(`${url}/`, 'alice')
-  const [first = createBrowser(), second = createBrowser()] = browsers
-  const lost = await first.get(`${url}/orders`)
-  t.equal(lost.status, 302)
-  t.match(lost.headers['set-cookie'], [/^gatehouse=;.*Max-Age=0/])
-  t.equal((await second.get(`${url}/api/orders`, script)).status, 200, 'the others go on')
-  const { answer } = await first.login(`${url}/orders`, 'alice')
-  t.equal(answer.url, `${url}/orders`)
-  const metrics = (await createBrowser().get(`http://127.0.0.1:${admin}/metrics`)).body
-  t.match(metrics, /^gatehouse_store_evictions_total 2$/m)
-  t.match(metrics, /^gatehouse_store_sessions 2$/m)
-  t.match(metrics, /^gatehouse_sessions_ended_total\{reason="lost"\} 2$/m)
-})
+void t.test(
+  'a session that a full memory store has dropped is noticed at once: cookie cleared, a new login, and the metrics say so',
+  async (t) => {
+    const admin = await freePort()
+    const { url } = await startGateway(t, {
+      config: { session: { store: 'memory:?max=2' }, admin: { listen: `127.0.0.1:${admin}` } },
+    })
+    const browsers = [createBrowser(), createBrowser(), createBrowser()]
+    for (const browser of browsers) await browser.login(`${url}/`, 'alice')
+    const [first = createBrowser(), second = createBrowser()] = browsers
+    const lost = await first.get(`${url}/orders`)
+    t.equal(lost.status, 302)
+    t.match(lost.headers['set-cookie'], [/^gatehouse=;.*Max-Age=0/])
+    t.equal((await second.get(`${url}/api/orders`, script)).status, 200, 'the others go on')
+    const { answer } = await first.login(`${url}/orders`, 'alice')
+    t.equal(answer.url, `${url}/orders`)
+    const metrics = (await createBrowser().get(`http://127.0.0.1:${admin}/metrics`)).body
+    t.match(metrics, /^gatehouse_store_evictions_total 2$/m)
+    t.match(metrics, /^gatehouse_store_sessions 2$/m)
+    t.match(metrics, /^gatehouse_sessions_ended_total\{reason="lost"\} 2$/m)
+  },
+)
 
 void t.test('the tokens never reach the browser', async (t) => {
   const { url, idp } = await startGateway(t)
   const browser = createBrowser()
   const { hops } = await browser.login(`${url}/public/`, 'alice')
   t.ok(hops.length > 3)
-  const answers = [await browser.get(`${url}/oauth2/session`, script), await browser.get(`${url}/oauth2/userinfo`, script)]
-  const seen = [...answers.map(({ body, rawHeaders }) => body + rawHeaders.join()), JSON.stringify(browser.cookies.all())].join('\n')
+  const answers = [
+    await browser.get(`${url}/oauth2/session`, script),
+    await browser.get(`${url}/oauth2/userinfo`, script),
+  ]
+  const seen = [
+    ...answers.map(({ body, rawHeaders }) => body + rawHeaders.join()),
+    JSON.stringify(browser.cookies.all()),
+  ].join('\n')
   for (const secret of idp.secretsIssued) t.notOk(seen.includes(secret))
 })

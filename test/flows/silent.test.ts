@@ -31,7 +31,9 @@ void t.test('it asks the provider with prompt=none and ends in a page that only 
 void t.test('it carries the session on under a new id, with a new life', async (t) => {
   const { url, browser, call, status, events } = await loggedIn(t)
   const [before, ticket] = [await status(), ticketIn(browser, url)]
-  await new Promise((resolve) => { setTimeout(resolve, 1_100) })
+  await new Promise((resolve) => {
+    setTimeout(resolve, 1_100)
+  })
   t.equal(outcomeIn(await silent(browser, url)), 'ok')
   t.not(ticketIn(browser, url), ticket)
   t.ok(String((await status()).session['created_at']) > String(before.session['created_at']))
@@ -52,12 +54,16 @@ void t.test('with keep the session stays the one that it is: nothing new is told
 })
 
 void t.test('with keep tokens that can’t be refreshed are renewed in their session', async (t) => {
-  const { url, browser, status, call, upstream, events } = await loggedIn(t, { config: { provider: { scopes: ['openid', 'profile'] } } })
+  const { url, browser, status, call, upstream, events } = await loggedIn(t, {
+    config: { provider: { scopes: ['openid', 'profile'] } },
+  })
   await call()
   const token = upstream.requests.at(-1)?.headers.authorization
   const [before, ticket] = [await status(), ticketIn(browser, url)]
   t.equal(before.tokens['refreshable'], false)
-  await new Promise((resolve) => { setTimeout(resolve, 1_100) })
+  await new Promise((resolve) => {
+    setTimeout(resolve, 1_100)
+  })
   const answer = await silent(browser, url, '?keep')
   t.equal(outcomeIn(answer), 'ok')
   t.match(answer.body, 'BroadcastChannel', 'the other tabs hear of it')
@@ -84,32 +90,46 @@ void t.test('a provider that knows nobody says login_required, and the session h
   t.equal((await call()).status, 200)
 })
 
-void t.test('another user at the provider takes nothing over: not from the session, not from a page whose session has ended', async (t) => {
-  const { url, browser, idp } = await loggedIn(t)
-  const { session } = (await browser.get(`${url}/oauth2/session`, { kind: 'script' })).json() as { session: { user: string } }
-  const ticket = ticketIn(browser, url)
-  await idp.endSessionsOf('alice', { notify: false })
-  const bob = createBrowser()
-  await bob.login(`${url}/`, 'bob')
-  for (const { name, value } of bob.cookies.all()) if (name.startsWith('demo_idp')) browser.cookies.store(new URL(idp.issuer), [`${name}=${value}; Path=/`])
-  t.equal(outcomeIn(await silent(browser, url)), 'interaction_required')
-  t.equal(outcomeIn(await silent(browser, url, '?keep')), 'login_required', 'the session that was asked for is gone at the provider')
-  t.equal(ticketIn(browser, url), ticket)
-  t.equal((await browser.get(`${url}/oauth2/userinfo`, { kind: 'script' })).json()['sub'], 'alice')
-  await browser.post(`${url}/oauth2/logout/local`, '', { kind: 'script' })
-  t.equal(outcomeIn(await silent(browser, url, `?user=${session.user}`)), 'interaction_required')
-  t.equal(ticketIn(browser, url), null)
-  t.equal(outcomeIn(await silent(browser, url)), 'ok', 'a page that belongs to nobody takes who is there')
-})
+void t.test(
+  'another user at the provider takes nothing over: not from the session, not from a page whose session has ended',
+  async (t) => {
+    const { url, browser, idp } = await loggedIn(t)
+    const { session } = (await browser.get(`${url}/oauth2/session`, { kind: 'script' })).json() as {
+      session: { user: string }
+    }
+    const ticket = ticketIn(browser, url)
+    await idp.endSessionsOf('alice', { notify: false })
+    const bob = createBrowser()
+    await bob.login(`${url}/`, 'bob')
+    for (const { name, value } of bob.cookies.all())
+      if (name.startsWith('demo_idp')) browser.cookies.store(new URL(idp.issuer), [`${name}=${value}; Path=/`])
+    t.equal(outcomeIn(await silent(browser, url)), 'interaction_required')
+    t.equal(
+      outcomeIn(await silent(browser, url, '?keep')),
+      'login_required',
+      'the session that was asked for is gone at the provider',
+    )
+    t.equal(ticketIn(browser, url), ticket)
+    t.equal((await browser.get(`${url}/oauth2/userinfo`, { kind: 'script' })).json()['sub'], 'alice')
+    await browser.post(`${url}/oauth2/logout/local`, '', { kind: 'script' })
+    t.equal(outcomeIn(await silent(browser, url, `?user=${session.user}`)), 'interaction_required')
+    t.equal(ticketIn(browser, url), null)
+    t.equal(outcomeIn(await silent(browser, url)), 'ok', 'a page that belongs to nobody takes who is there')
+  },
+)
 
 void t.test('what goes wrong is an error in the frame’s words, never a page that says nothing', async (t) => {
   const { url, browser, idp } = await loggedIn(t)
   idp.fail('token', { status: 500, times: 1 })
   t.equal(outcomeIn(await silent(browser, url)), 'error')
-  t.equal(outcomeIn(await browser.get(`${url}/oauth2/callback?error=server_error&state=x`, { kind: 'frame' })), undefined)
+  t.equal(
+    outcomeIn(await browser.get(`${url}/oauth2/callback?error=server_error&state=x`, { kind: 'frame' })),
+    undefined,
+  )
   const begun = await browser.get(`${url}/oauth2/silent`, { kind: 'frame', from: `${url}/` })
   const state = new URL(begun.headers.location ?? '').searchParams.get('state') ?? ''
-  const back = (error: string): string => `${url}/oauth2/callback?${new URLSearchParams({ error, state, iss: idp.issuer }).toString()}`
+  const back = (error: string): string =>
+    `${url}/oauth2/callback?${new URLSearchParams({ error, state, iss: idp.issuer }).toString()}`
   t.equal(outcomeIn(await createBrowser().get(back('login_required'), { kind: 'frame' })), 'error', 'another browser')
   t.equal(outcomeIn(await browser.get(back('consent_required'), { kind: 'frame' })), 'interaction_required')
   t.equal(outcomeIn(await browser.get(back('consent_required'), { kind: 'frame' })), 'error', 'a state counts once')
@@ -121,6 +141,9 @@ void t.test('a script gets no redirect to another site, a prefetch nothing at al
   const scripted = await browser.get(`${url}/oauth2/silent`, { kind: 'script' })
   t.notOk(scripted.headers.location)
   t.notOk(scripted.headers['set-cookie'])
-  t.equal((await browser.get(`${url}/oauth2/silent`, { kind: 'frame', headers: { 'sec-purpose': 'prefetch' } })).status, 204)
+  t.equal(
+    (await browser.get(`${url}/oauth2/silent`, { kind: 'frame', headers: { 'sec-purpose': 'prefetch' } })).status,
+    204,
+  )
   t.equal(idp.requests.authorization, begun)
 })

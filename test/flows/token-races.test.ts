@@ -33,11 +33,7 @@ const start = async (t: Test): Promise<LoggedIn> => {
 const sent = ({ upstream }: LoggedIn, path: string): unknown[] => upstream.requests.filter(({ url }) => url === path)
 
 /** Asks for a path, and does something else before the provider answers. */
-const meanwhile = async (
-  running: LoggedIn,
-  path: string,
-  act: () => Promise<unknown>,
-): ReturnType<Browser['get']> => {
+const meanwhile = async (running: LoggedIn, path: string, act: () => Promise<unknown>): ReturnType<Browser['get']> => {
   const before = running.idp.tokenRequests
   let goOn = (): void => {}
   running.idp.fail('token', {

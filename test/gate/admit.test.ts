@@ -22,36 +22,71 @@ void t.test('a required route tells a session that has ended from none at all', 
 
 void t.test('claims: all that are named, of each any of its values', (t) => {
   const claims = {
-    groups: ['staff', 'admin'], department: 'sales', level: 3, active: true, realm_access: { roles: ['editor'] }, 'https://example.com/role': 'boss',
-    'a.b': 'outright', a: { b: 'nested' }, list: [{ c: 1 }], nothing: null,
+    'groups': ['staff', 'admin'],
+    'department': 'sales',
+    'level': 3,
+    'active': true,
+    'realm_access': { roles: ['editor'] },
+    'https://example.com/role': 'boss',
+    'a.b': 'outright',
+    'a': { b: 'nested' },
+    'list': [{ c: 1 }],
+    'nothing': null,
   }
   const rows: [wanted: Record<string, (string | number | boolean)[]>, allowed: boolean][] = [
-    [{ groups: ['admin'] }, true], [{ groups: ['other', 'staff'] }, true], [{ groups: ['other'] }, false], [{ groups: ['sta'] }, false],
-    [{ department: ['sales'] }, true], [{ department: ['Sales'] }, false], [{ level: [3] }, true], [{ level: ['3'] }, false], [{ level: [4] }, false],
-    [{ active: [true] }, true], [{ active: ['true'] }, false], [{ 'realm_access.roles': ['editor'] }, true], [{ 'realm_access.roles': ['admin'] }, false],
-    [{ 'https://example.com/role': ['boss'] }, true], [{ 'a.b': ['outright'] }, true], [{ 'a.b': ['nested'] }, false],
-    [{ groups: ['admin'], department: ['sales'] }, true], [{ groups: ['admin'], department: ['finance'] }, false],
-    [{ missing: ['x'] }, false], [{ nothing: ['null'] }, false], [{ 'list.0': ['x'] }, false], [{ realm_access: ['[object Object]'] }, false],
+    [{ groups: ['admin'] }, true],
+    [{ groups: ['other', 'staff'] }, true],
+    [{ groups: ['other'] }, false],
+    [{ groups: ['sta'] }, false],
+    [{ department: ['sales'] }, true],
+    [{ department: ['Sales'] }, false],
+    [{ level: [3] }, true],
+    [{ level: ['3'] }, false],
+    [{ level: [4] }, false],
+    [{ active: [true] }, true],
+    [{ active: ['true'] }, false],
+    [{ 'realm_access.roles': ['editor'] }, true],
+    [{ 'realm_access.roles': ['admin'] }, false],
+    [{ 'https://example.com/role': ['boss'] }, true],
+    [{ 'a.b': ['outright'] }, true],
+    [{ 'a.b': ['nested'] }, false],
+    [{ groups: ['admin'], department: ['sales'] }, true],
+    [{ groups: ['admin'], department: ['finance'] }, false],
+    [{ missing: ['x'] }, false],
+    [{ nothing: ['null'] }, false],
+    [{ 'list.0': ['x'] }, false],
+    [{ realm_access: ['[object Object]'] }, false],
   ]
   for (const [wanted, allowed] of rows) {
-    const denial = admit(compiled({ require: { claims: wanted, acr: null, maxAge: null } }), sessionOf({ claims }), true, now)
+    const denial = admit(
+      compiled({ require: { claims: wanted, acr: null, maxAge: null } }),
+      sessionOf({ claims }),
+      true,
+      now,
+    )
     t.equal(denial?.reason ?? null, allowed ? null : 'forbidden', JSON.stringify(wanted))
   }
   t.end()
 })
 
 void t.test('a claim that objects inherit is not a claim', (t) => {
-  for (const name of ['constructor', '__proto__', 'toString.name', 'a.constructor']) t.equal(claimAt({ a: {} }, name), undefined, name)
+  for (const name of ['constructor', '__proto__', 'toString.name', 'a.constructor'])
+    t.equal(claimAt({ a: {} }, name), undefined, name)
   t.end()
 })
 
 void t.test('the log is told what the user lacks, also where the provider left it out', (t) => {
   const route = compiled({ require: { claims: { groups: ['admin'] }, acr: null, maxAge: null } })
-  t.match(admit(route, sessionOf({ claims: { groups: ['staff'] } }), true, now), { why: /groups has none of the values/ })
+  t.match(admit(route, sessionOf({ claims: { groups: ['staff'] } }), true, now), {
+    why: /groups has none of the values/,
+  })
   t.match(admit(route, sessionOf({ claims: {} }), true, now), { why: /groups is missing/ })
-  for (const claims of [{ _claim_names: { groups: 'src1' } }, { hasgroups: true }]) t.match(admit(route, sessionOf({ claims }), true, now), { why: /left the claim groups out/, leftOut: true })
+  for (const claims of [{ _claim_names: { groups: 'src1' } }, { hasgroups: true }])
+    t.match(admit(route, sessionOf({ claims }), true, now), { why: /left the claim groups out/, leftOut: true })
   const nested = compiled({ require: { claims: { 'realm_access.roles': ['admin'] }, acr: null, maxAge: null } })
-  t.match(admit(nested, sessionOf({ claims: { _claim_names: { realm_access: 'src1' } } }), true, now), { leftOut: true })
+  t.match(admit(nested, sessionOf({ claims: { _claim_names: { realm_access: 'src1' } } }), true, now), {
+    leftOut: true,
+  })
   t.end()
 })
 
@@ -59,7 +94,11 @@ void t.test('acr: any of those asked for, and a step-up asks for all of them', (
   const route = compiled({ require: { claims: {}, acr: ['gold', 'silver'], maxAge: null } })
   t.equal(admit(route, sessionOf({ claims: { acr: 'silver' } }), true, now), null)
   for (const acr of ['bronze', undefined, ['gold'], 1]) {
-    t.same(admit(route, sessionOf({ claims: { acr } }), true, now), { reason: 'step-up', stepUp: { acrValues: ['gold', 'silver'], maxAge: null } }, String(acr))
+    t.same(
+      admit(route, sessionOf({ claims: { acr } }), true, now),
+      { reason: 'step-up', stepUp: { acrValues: ['gold', 'silver'], maxAge: null } },
+      String(acr),
+    )
   }
   t.end()
 })

@@ -11,7 +11,15 @@ const facts = factsOf({ path: '/orders', query: '?q=a b', headers: { referer: pa
 const toTarget = `${origin}/oauth2/login?redirect=%2Forders%3Fq%3Da%2520b`
 const toPage = `${origin}/oauth2/login?redirect=%2Fpage%3Ftab%3D2`
 
-type Told = { status: number, code: string, location?: string, loginUrl?: string, clearSession?: boolean, authenticate?: string, retryAfter?: number }
+type Told = {
+  status: number
+  code: string
+  location?: string
+  loginUrl?: string
+  clearSession?: boolean
+  authenticate?: string
+  retryAfter?: number
+}
 
 const told = (denial: Denial, kind: RequestKind, route = compiled()): Told => {
   const { title: _title, detail: _detail, ...rest } = challenge(denial, kind, facts, route, settings)
@@ -22,7 +30,11 @@ void t.test('who has to log in: a navigation is sent there, all others are told 
   const denial: Denial = { reason: 'login-required' }
   t.same(told(denial, 'navigation'), { status: 302, code: 'login_required', location: toTarget, clearSession: false })
   for (const kind of kinds.slice(1)) {
-    t.same(told(denial, kind), { status: 401, code: 'login_required', loginUrl: toPage, clearSession: false, authenticate: 'Bearer' }, kind)
+    t.same(
+      told(denial, kind),
+      { status: 401, code: 'login_required', loginUrl: toPage, clearSession: false, authenticate: 'Bearer' },
+      kind,
+    )
   }
   t.end()
 })
@@ -30,9 +42,18 @@ void t.test('who has to log in: a navigation is sent there, all others are told 
 void t.test('whose session has ended: the same, and the cookie goes where the session is over for every route', (t) => {
   for (const clearCookie of [true, false]) {
     const denial: Denial = { reason: 'session-expired', clearCookie }
-    t.same(told(denial, 'navigation'), { status: 302, code: 'session_expired', location: toTarget, clearSession: clearCookie })
+    t.same(told(denial, 'navigation'), {
+      status: 302,
+      code: 'session_expired',
+      location: toTarget,
+      clearSession: clearCookie,
+    })
     for (const kind of kinds.slice(1)) {
-      t.same(told(denial, kind), { status: 401, code: 'session_expired', loginUrl: toPage, clearSession: clearCookie, authenticate: 'Bearer' }, kind)
+      t.same(
+        told(denial, kind),
+        { status: 401, code: 'session_expired', loginUrl: toPage, clearSession: clearCookie, authenticate: 'Bearer' },
+        kind,
+      )
     }
   }
   t.end()
@@ -41,12 +62,23 @@ void t.test('whose session has ended: the same, and the cookie goes where the se
 void t.test('who needs a step-up: the same, with what the login has to ask for', (t) => {
   const denial: Denial = { reason: 'step-up', stepUp: { acrValues: ['gold', 'silver'], maxAge: 300 } }
   t.same(told(denial, 'navigation'), {
-    status: 302, code: 'step_up_required', location: `${toTarget}&acr_values=gold+silver&max_age=300`, clearSession: false,
+    status: 302,
+    code: 'step_up_required',
+    location: `${toTarget}&acr_values=gold+silver&max_age=300`,
+    clearSession: false,
   })
   for (const kind of kinds.slice(1)) {
-    t.same(told(denial, kind), {
-      status: 401, code: 'step_up_required', loginUrl: `${toPage}&acr_values=gold+silver&max_age=300`, clearSession: false, authenticate: 'Bearer',
-    }, kind)
+    t.same(
+      told(denial, kind),
+      {
+        status: 401,
+        code: 'step_up_required',
+        loginUrl: `${toPage}&acr_values=gold+silver&max_age=300`,
+        clearSession: false,
+        authenticate: 'Bearer',
+      },
+      kind,
+    )
   }
   t.end()
 })
@@ -54,13 +86,27 @@ void t.test('who needs a step-up: the same, with what the login has to ask for',
 void t.test('all else is the same for every kind', (t) => {
   const rows: [Denial, Told][] = [
     [{ reason: 'no-route' }, { status: 404, code: 'not_found' }],
-    [{ reason: 'ambiguous-path', reading: '/x' }, { status: 400, code: 'ambiguous_path' }],
-    [{ reason: 'forbidden', why: 'secret' }, { status: 403, code: 'forbidden' }],
+    [
+      { reason: 'ambiguous-path', reading: '/x' },
+      { status: 400, code: 'ambiguous_path' },
+    ],
+    [
+      { reason: 'forbidden', why: 'secret' },
+      { status: 403, code: 'forbidden' },
+    ],
     [{ reason: 'cross-origin' }, { status: 403, code: 'cross_origin' }],
-    [{ reason: 'token-unavailable', retryAfter: 7 }, { status: 503, code: 'token_unavailable', retryAfter: 7 }],
+    [
+      { reason: 'token-unavailable', retryAfter: 7 },
+      { status: 503, code: 'token_unavailable', retryAfter: 7 },
+    ],
   ]
-  for (const [denial, expected] of rows) for (const kind of kinds) t.match(told(denial, kind), expected, `${denial.reason} to a ${kind}`)
-  t.notMatch(JSON.stringify(challenge({ reason: 'forbidden', why: 'the claim groups' }, 'script', facts, compiled(), settings)), /groups/, 'why is for the log alone')
+  for (const [denial, expected] of rows)
+    for (const kind of kinds) t.match(told(denial, kind), expected, `${denial.reason} to a ${kind}`)
+  t.notMatch(
+    JSON.stringify(challenge({ reason: 'forbidden', why: 'the claim groups' }, 'script', facts, compiled(), settings)),
+    /groups/,
+    'why is for the log alone',
+  )
   t.end()
 })
 
@@ -79,7 +125,8 @@ void t.test('challenge: 401 redirects nobody', (t) => {
   t.end()
 })
 
-const detail = (kind: RequestKind): string => challenge({ reason: 'login-required' }, kind, facts, compiled(), { ...settings, message: 'Reload.' }).detail
+const detail = (kind: RequestKind): string =>
+  challenge({ reason: 'login-required' }, kind, facts, compiled(), { ...settings, message: 'Reload.' }).detail
 
 void t.test('the operator’s message is what scripts read, nobody else', (t) => {
   t.equal(detail('script'), 'Reload.')
@@ -87,7 +134,8 @@ void t.test('the operator’s message is what scripts read, nobody else', (t) =>
   t.end()
 })
 
-const loginUrl = (headers: Record<string, string>): string => loginUrlFor(factsOf({ path: '/api/orders', headers }), 'script', '/oauth2')
+const loginUrl = (headers: Record<string, string>): string =>
+  loginUrlFor(factsOf({ path: '/api/orders', headers }), 'script', '/oauth2')
 
 void t.test('a script comes back to its page, never to the API’s URL', (t) => {
   const bare = `${origin}/oauth2/login`
@@ -98,14 +146,25 @@ void t.test('a script comes back to its page, never to the API’s URL', (t) => 
   t.equal(loginUrl({ referer: `${origin}.evil.example/page` }), bare)
   t.equal(loginUrl({ referer: `${origin}@evil.example/page` }), bare)
   t.equal(loginUrl({ referer: '/page' }), bare, 'a relative Referer is nobody’s')
-  t.equal(loginUrl({ 'hx-current-url': `${origin}/htmx`, referer: `${origin}/other` }), `${bare}?redirect=%2Fhtmx`)
-  t.equal(loginUrl({ 'hx-current-url': 'https://evil.example/', referer: `${origin}/other` }), `${bare}?redirect=%2Fother`)
+  t.equal(loginUrl({ 'hx-current-url': `${origin}/htmx`, 'referer': `${origin}/other` }), `${bare}?redirect=%2Fhtmx`)
+  t.equal(
+    loginUrl({ 'hx-current-url': 'https://evil.example/', 'referer': `${origin}/other` }),
+    `${bare}?redirect=%2Fother`,
+  )
   t.end()
 })
 
 void t.test('a form and a frame come back to the page they belong to', (t) => {
-  t.equal(loginUrlFor(factsOf({ path: '/framed' }), 'frame', '/oauth2'), `${origin}/oauth2/login?redirect=%2Fframed`, 'a frame without a Referer shows its own target')
-  t.equal(loginUrlFor(factsOf({ path: '/submit', method: 'POST' }), 'form', '/oauth2'), `${origin}/oauth2/login`, 'a form’s target can’t be opened by a link')
+  t.equal(
+    loginUrlFor(factsOf({ path: '/framed' }), 'frame', '/oauth2'),
+    `${origin}/oauth2/login?redirect=%2Fframed`,
+    'a frame without a Referer shows its own target',
+  )
+  t.equal(
+    loginUrlFor(factsOf({ path: '/submit', method: 'POST' }), 'form', '/oauth2'),
+    `${origin}/oauth2/login`,
+    'a form’s target can’t be opened by a link',
+  )
   t.end()
 })
 

@@ -4,7 +4,7 @@ import { classify, isPrefetch } from '../../src/gate/classify.ts'
 
 const html = 'text/html,application/xhtml+xml,application/xml;q=0.9,*/*;q=0.8'
 const form = 'application/x-www-form-urlencoded'
-const document = { 'sec-fetch-mode': 'navigate', 'sec-fetch-dest': 'document', accept: html }
+const document = { 'sec-fetch-mode': 'navigate', 'sec-fetch-dest': 'document', 'accept': html }
 const none = { headers: [], message: null }
 
 type Row = [method: string, headers: IncomingHttpHeaders, kind: string, what: string]
@@ -21,25 +21,48 @@ const rows: Row[] = [
   ['GET', { accept: 'text/html-like' }, 'script', 'a media type that only begins like HTML'],
   ['GET', { ...document, 'sec-fetch-mode': 'cors', 'sec-fetch-dest': 'empty' }, 'script', 'fetch, whatever it accepts'],
   ['GET', { 'sec-fetch-mode': 'no-cors', 'sec-fetch-dest': 'image' }, 'script', 'an image'],
-  ['GET', { 'sec-fetch-mode': 'same-origin', 'sec-fetch-dest': 'empty', accept: html }, 'script', 'fetch in mode same-origin'],
-  ['GET', { 'sec-fetch-mode': 'websocket', 'sec-fetch-dest': 'websocket' }, 'script', 'a WebSocket’s headers without an upgrade'],
+  [
+    'GET',
+    { 'sec-fetch-mode': 'same-origin', 'sec-fetch-dest': 'empty', 'accept': html },
+    'script',
+    'fetch in mode same-origin',
+  ],
+  [
+    'GET',
+    { 'sec-fetch-mode': 'websocket', 'sec-fetch-dest': 'websocket' },
+    'script',
+    'a WebSocket’s headers without an upgrade',
+  ],
   ['GET', { ...document, 'sec-fetch-dest': 'empty' }, 'navigation', 'a navigation that a service worker passes on'],
-  ['POST', { ...document, 'sec-fetch-dest': 'empty', 'content-type': form }, 'form', 'a form that a service worker passes on'],
-  ...['iframe', 'frame', 'embed', 'object'].map((destination): Row => (
-    ['GET', { ...document, 'sec-fetch-dest': destination }, 'frame', `a navigation inside ${destination}`]
-  )),
+  [
+    'POST',
+    { ...document, 'sec-fetch-dest': 'empty', 'content-type': form },
+    'form',
+    'a form that a service worker passes on',
+  ],
+  ...['iframe', 'frame', 'embed', 'object'].map((destination): Row => [
+    'GET',
+    { ...document, 'sec-fetch-dest': destination },
+    'frame',
+    `a navigation inside ${destination}`,
+  ]),
   ['POST', { ...document, 'content-type': form }, 'form', 'a form'],
   ['POST', { ...document, 'content-type': 'application/json' }, 'form', 'a navigating POST of any media type'],
   ['POST', { ...document, 'sec-fetch-dest': 'iframe', 'content-type': form }, 'frame', 'a form posted inside a frame'],
   ['PUT', document, 'script', 'no form can PUT'],
-  ['POST', { accept: html, 'content-type': form }, 'form', 'a form of a browser without Sec-Fetch'],
-  ['POST', { accept: html, 'content-type': 'multipart/form-data; boundary=x' }, 'form', 'the same with files'],
-  ['POST', { accept: html, 'content-type': 'text/plain' }, 'form', 'the same in plain text'],
-  ['POST', { accept: html, 'content-type': 'application/json' }, 'script', 'JSON without Sec-Fetch'],
-  ['POST', { accept: '*/*', 'content-type': form }, 'script', 'a form’s media type that accepts anything'],
-  ['POST', { accept: html, 'content-type': `${form}x` }, 'script', 'a media type that only begins like a form’s'],
+  ['POST', { 'accept': html, 'content-type': form }, 'form', 'a form of a browser without Sec-Fetch'],
+  ['POST', { 'accept': html, 'content-type': 'multipart/form-data; boundary=x' }, 'form', 'the same with files'],
+  ['POST', { 'accept': html, 'content-type': 'text/plain' }, 'form', 'the same in plain text'],
+  ['POST', { 'accept': html, 'content-type': 'application/json' }, 'script', 'JSON without Sec-Fetch'],
+  ['POST', { 'accept': '*/*', 'content-type': form }, 'script', 'a form’s media type that accepts anything'],
+  ['POST', { 'accept': html, 'content-type': `${form}x` }, 'script', 'a media type that only begins like a form’s'],
   ['GET', { ...document, 'x-requested-with': 'xmlHTTPrequest' }, 'script', 'XMLHttpRequest, in any case'],
-  ['GET', { ...document, 'x-requested-with': 'com.example.app' }, 'navigation', 'another X-Requested-With, as Android’s WebView sends it'],
+  [
+    'GET',
+    { ...document, 'x-requested-with': 'com.example.app' },
+    'navigation',
+    'another X-Requested-With, as Android’s WebView sends it',
+  ],
   ['GET', { ...document, 'hx-request': 'true' }, 'script', 'htmx'],
   ['GET', { ...document, accept: 'text/event-stream' }, 'script', 'EventSource'],
   ['GET', { ...document, 'sec-purpose': 'prefetch' }, 'script', 'a prefetch'],

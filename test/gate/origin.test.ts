@@ -9,8 +9,8 @@ const rows: [headers: Record<string, string>, cross: boolean][] = [
   [{ 'sec-fetch-site': 'same-site' }, true],
   [{ 'sec-fetch-site': 'cross-site' }, true],
   [{ 'sec-fetch-site': 'cross-site', origin }, true],
-  [{ 'sec-fetch-site': 'same-origin', origin: 'https://evil.example' }, false],
-  [{ 'sec-fetch-site': 'garbage', origin: 'https://evil.example' }, true],
+  [{ 'sec-fetch-site': 'same-origin', 'origin': 'https://evil.example' }, false],
+  [{ 'sec-fetch-site': 'garbage', 'origin': 'https://evil.example' }, true],
   [{ origin }, false],
   [{ origin: 'https://evil.example' }, true],
   [{ origin: 'http://orders.example.com' }, true],
@@ -28,7 +28,8 @@ void t.test('Sec-Fetch-Site says whether another origin sent a request, else Ori
 const foreign = { 'sec-fetch-site': 'cross-site' }
 
 void t.test('with a session every method but the safe ones has to prove its origin', (t) => {
-  for (const method of ['GET', 'HEAD', 'OPTIONS']) t.ok(provesOrigin(factsOf({ method, headers: foreign }), compiled(), sessionOf()), method)
+  for (const method of ['GET', 'HEAD', 'OPTIONS'])
+    t.ok(provesOrigin(factsOf({ method, headers: foreign }), compiled(), sessionOf()), method)
   for (const method of ['POST', 'PUT', 'PATCH', 'DELETE', 'PROPFIND', 'QUERY', 'get']) {
     t.notOk(provesOrigin(factsOf({ method, headers: foreign }), compiled(), sessionOf()), method)
     t.ok(provesOrigin(factsOf({ method, headers: { origin } }), compiled(), sessionOf()), `${method} from here`)

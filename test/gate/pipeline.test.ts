@@ -9,7 +9,11 @@ import { factsOf, now, routeOf, sessionOf } from './request.ts'
 
 const ticket = { id: 'AAAAAAAAAAAAAAAAAAAAAA', key: 'A'.repeat(43) }
 
-type World = { readonly routes?: Partial<Route>[], readonly session?: Session | null | Promise<Session>, readonly acquired?: Acquired }
+type World = {
+  readonly routes?: Partial<Route>[]
+  readonly session?: Session | null | Promise<Session>
+  readonly acquired?: Acquired
+}
 
 /** A gate over these routes, and which of its questions it has asked. */
 const gateOf = ({ routes = [{}], session = sessionOf(), acquired }: World = {}) => {
@@ -18,8 +22,19 @@ const gateOf = ({ routes = [{}], session = sessionOf(), acquired }: World = {}) 
     config: { scripts: { headers: [], message: null } },
     routes: compileRoutes(routes.map(routeOf), '/oauth2'),
     bearers: { verify: async () => null },
-    sessions: { load() { asked.push('session'); return session }, wasFollowed: () => false },
-    tokens: { acquire(found) { asked.push('token'); return acquired ?? { ok: true, accessToken: 'access-token', session: found } } },
+    sessions: {
+      load() {
+        asked.push('session')
+        return session
+      },
+      wasFollowed: () => false,
+    },
+    tokens: {
+      acquire(found) {
+        asked.push('token')
+        return acquired ?? { ok: true, accessToken: 'access-token', session: found }
+      },
+    },
   })
   return { asked, decide: async (facts: Facts): Promise<Verdict> => decide(facts, now) }
 }
@@ -28,7 +43,12 @@ const reason = (verdict: Verdict): string => (verdict.type === 'deny' ? verdict.
 
 void t.test('a session on its way: the route, the session and the token', async (t) => {
   const { decide, asked } = gateOf()
-  t.match(await decide(factsOf({ ticket })), { type: 'forward', accessToken: 'access-token', session: { subject: 'alice' }, route: { path: '/**' } })
+  t.match(await decide(factsOf({ ticket })), {
+    type: 'forward',
+    accessToken: 'access-token',
+    session: { subject: 'alice' },
+    route: { path: '/**' },
+  })
   t.same(asked, ['session', 'token'])
 })
 
@@ -49,29 +69,50 @@ void t.test('an ambiguous path, or one without a route, is refused before anybod
 void t.test('an optional route takes a session where there is one', async (t) => {
   const routes: Partial<Route>[] = [{ access: 'optional' }]
   t.match(await gateOf({ routes }).decide(factsOf()), { type: 'forward', session: null, accessToken: null })
-  t.match(await gateOf({ routes, session: null }).decide(factsOf({ ticket })), { type: 'forward', session: null, accessToken: null })
+  t.match(await gateOf({ routes, session: null }).decide(factsOf({ ticket })), {
+    type: 'forward',
+    session: null,
+    accessToken: null,
+  })
   t.match(await gateOf({ routes }).decide(factsOf({ ticket })), { type: 'forward', accessToken: 'access-token' })
 })
 
 void t.test('no ticket, a lost session and a living one', async (t) => {
   t.equal(reason(await gateOf().decide(factsOf())), 'login-required')
   t.equal(reason(await gateOf({ session: null }).decide(factsOf({ ticket }))), 'session-expired')
-  t.equal(reason(await gateOf({ session: Promise.resolve(sessionOf()) }).decide(factsOf({ ticket }))), 'forward', 'also when the store has to be asked')
+  t.equal(
+    reason(await gateOf({ session: Promise.resolve(sessionOf()) }).decide(factsOf({ ticket }))),
+    'forward',
+    'also when the store has to be asked',
+  )
 })
 
 void t.test('another site’s request gets no token: it is refused before one is asked for', async (t) => {
   const { decide, asked } = gateOf()
-  t.equal(reason(await decide(factsOf({ ticket, method: 'POST', headers: { origin: 'https://evil.example' } }))), 'cross-origin')
+  t.equal(
+    reason(await decide(factsOf({ ticket, method: 'POST', headers: { origin: 'https://evil.example' } }))),
+    'cross-origin',
+  )
   t.same(asked, ['session'])
 })
 
 void t.test('what the token store says is what the request gets', async (t) => {
   const rows: [Acquired, object][] = [
-    [{ ok: false, problem: 'spent' }, { reason: 'session-expired', clearCookie: false }],
-    [{ ok: false, problem: 'ended' }, { reason: 'session-expired', clearCookie: true }],
-    [{ ok: false, problem: 'unavailable', retryAfter: 7 }, { reason: 'token-unavailable', retryAfter: 7 }],
+    [
+      { ok: false, problem: 'spent' },
+      { reason: 'session-expired', clearCookie: false },
+    ],
+    [
+      { ok: false, problem: 'ended' },
+      { reason: 'session-expired', clearCookie: true },
+    ],
+    [
+      { ok: false, problem: 'unavailable', retryAfter: 7 },
+      { reason: 'token-unavailable', retryAfter: 7 },
+    ],
   ]
-  for (const [acquired, denial] of rows) t.match(await gateOf({ acquired }).decide(factsOf({ ticket })), { type: 'deny', denial })
+  for (const [acquired, denial] of rows)
+    t.match(await gateOf({ acquired }).decide(factsOf({ ticket })), { type: 'deny', denial })
 })
 
 void t.test('the kind of the request comes with the denial', async (t) => {
@@ -80,7 +121,9 @@ void t.test('the kind of the request comes with the denial', async (t) => {
 })
 
 void t.test('a store that can’t be asked is no verdict', async (t) => {
-  await t.rejects(gateOf({ session: Promise.reject(new Error('down')) }).decide(factsOf({ ticket })), { message: 'down' })
+  await t.rejects(gateOf({ session: Promise.reject(new Error('down')) }).decide(factsOf({ ticket })), {
+    message: 'down',
+  })
 })
 
 void t.test('the host of an origin is what routes name', (t) => {

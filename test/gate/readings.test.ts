@@ -6,23 +6,53 @@ void t.test('an ordinary path has one reading', (t) => {
     t.ok(isPlain(path), path)
     t.equal(unreadable(path), null, path)
   }
-  for (const path of ['//', '/a//b', '/.', '/.env', '/a/../b', '/a;b', '/A', '/%61', '/a\\b', 'a']) t.notOk(isPlain(path), path)
+  for (const path of ['//', '/a//b', '/.', '/.env', '/a/../b', '/a;b', '/A', '/%61', '/a\\b', 'a'])
+    t.notOk(isPlain(path), path)
   t.end()
 })
 
 void t.test('what is never passed on is refused with its reason', (t) => {
   const refused = [
-    ['/a\\b', /backslash/], ['/a#b', /number sign/], ['/a%', /malformed/], ['/a%2', /malformed/], ['/a%zz', /malformed/], ['/a%2-0', /malformed/],
-    ['/a%00', /NUL/], ['/a%2500', /NUL/],
-    ['/%c0%ae%c0%ae/a', /UTF-8/], ['/%e0%80%ae', /UTF-8/], ['/%f0%80%80%ae', /UTF-8/], ['/%ff', /UTF-8/], ['/%c3', /UTF-8/], ['/%ed%a0%80', /UTF-8/],
-    ['/%25c0%25ae', /UTF-8/], ['/%25e0%2580%25ae', /UTF-8/], ['/\u00c0\u00ae', /must be/], ['/caf\u00e9', /must be/], ['/a b', /must be/], ['/a\0', /must be/], ['/a\tb', /must be/], ['a', /slash/],
+    ['/a\\b', /backslash/],
+    ['/a#b', /number sign/],
+    ['/a%', /malformed/],
+    ['/a%2', /malformed/],
+    ['/a%zz', /malformed/],
+    ['/a%2-0', /malformed/],
+    ['/a%00', /NUL/],
+    ['/a%2500', /NUL/],
+    ['/%c0%ae%c0%ae/a', /UTF-8/],
+    ['/%e0%80%ae', /UTF-8/],
+    ['/%f0%80%80%ae', /UTF-8/],
+    ['/%ff', /UTF-8/],
+    ['/%c3', /UTF-8/],
+    ['/%ed%a0%80', /UTF-8/],
+    ['/%25c0%25ae', /UTF-8/],
+    ['/%25e0%2580%25ae', /UTF-8/],
+    ['/\u00c0\u00ae', /must be/],
+    ['/caf\u00e9', /must be/],
+    ['/a b', /must be/],
+    ['/a\0', /must be/],
+    ['/a\tb', /must be/],
+    ['a', /slash/],
   ] as const
   for (const [path, reason] of refused) t.match(unreadable(path), reason, JSON.stringify(path))
   t.end()
 })
 
 void t.test('what only looks odd may pass', (t) => {
-  for (const path of ['/100%25', '/a%20b', '/caf%C3%A9', '/a%2Fb', '/a;b=c', '/..', '/.well-known/x', '/%25zz', '/a%5Cb', '/(a)\'*']) {
+  for (const path of [
+    '/100%25',
+    '/a%20b',
+    '/caf%C3%A9',
+    '/a%2Fb',
+    '/a;b=c',
+    '/..',
+    '/.well-known/x',
+    '/%25zz',
+    '/a%5Cb',
+    "/(a)'*",
+  ]) {
     t.equal(unreadable(path), null, path)
   }
   t.end()
@@ -30,13 +60,34 @@ void t.test('what only looks odd may pass', (t) => {
 
 void t.test('every way in which some server reads a path is among its readings', (t) => {
   const rows: [path: string, reading: string][] = [
-    ['/a%2fb', '/a/b'], ['/a%252fb', '/a/b'], ['/%61', '/a'], ['/%2561', '/a'],
-    ['/a/../b', '/b'], ['/a/./b', '/a/b'], ['/a/..', '/'], ['/../../a', '/a'], ['/a/%2e%2e/b', '/b'], ['/a/.%2e/b', '/b'], ['/a/%252e%252e/b', '/b'],
-    ['/a//b', '/a/b'], ['///a', '/a'], ['/a/;x/b', '/a/b'], ['/a;x/b', '/a/b'], ['/a;x/b', '/a'], ['/a/..;x/b', '/b'], ['/a/%2e%2e%3bx/b', '/b'],
-    ['/a%5cb', '/a/b'], ['/a%5c..%5cb', '/b'], ['/a%255c..%255cb', '/b'],
-    ['/a//../b', '/b'], ['/a//../b', '/a/b'],
-    ['/a/b%2fc/%2e%2e/%2e%2e/d', '/d'], ['/a/b%2fc/%2e%2e/%2e%2e/d', '/a/d'], ['/a/%25zz/%252e%252e/%252e%252e/d', '/d'],
-    ['/caf%C3%A9', '/café'], ['/%25C3%25A9', '/é'],
+    ['/a%2fb', '/a/b'],
+    ['/a%252fb', '/a/b'],
+    ['/%61', '/a'],
+    ['/%2561', '/a'],
+    ['/a/../b', '/b'],
+    ['/a/./b', '/a/b'],
+    ['/a/..', '/'],
+    ['/../../a', '/a'],
+    ['/a/%2e%2e/b', '/b'],
+    ['/a/.%2e/b', '/b'],
+    ['/a/%252e%252e/b', '/b'],
+    ['/a//b', '/a/b'],
+    ['///a', '/a'],
+    ['/a/;x/b', '/a/b'],
+    ['/a;x/b', '/a/b'],
+    ['/a;x/b', '/a'],
+    ['/a/..;x/b', '/b'],
+    ['/a/%2e%2e%3bx/b', '/b'],
+    ['/a%5cb', '/a/b'],
+    ['/a%5c..%5cb', '/b'],
+    ['/a%255c..%255cb', '/b'],
+    ['/a//../b', '/b'],
+    ['/a//../b', '/a/b'],
+    ['/a/b%2fc/%2e%2e/%2e%2e/d', '/d'],
+    ['/a/b%2fc/%2e%2e/%2e%2e/d', '/a/d'],
+    ['/a/%25zz/%252e%252e/%252e%252e/d', '/d'],
+    ['/caf%C3%A9', '/café'],
+    ['/%25C3%25A9', '/é'],
   ]
   for (const [path, reading] of rows) t.ok(readings(path)?.asIs.includes(reading), `${path} as ${reading}`)
   t.ok(readings('/A%2f..%2fB')?.folded.includes('/b'))
@@ -55,15 +106,28 @@ void t.test('case is folded as the most lenient server does it', (t) => {
 })
 
 void t.test('a path made to be misread in endless ways is given up in good time', (t) => {
-  const pieces = ['%252e%252e;a%255c//', '/..;x%5c%2f', '//;%25', '/%2e%2e%3b', '/a;b%2f..', '%25', '/%2f/..;', '%C3%A9/%255c', '%25zz%2f;/', '/.;/..']
+  const pieces = [
+    '%252e%252e;a%255c//',
+    '/..;x%5c%2f',
+    '//;%25',
+    '/%2e%2e%3b',
+    '/a;b%2f..',
+    '%25',
+    '/%2f/..;',
+    '%C3%A9/%255c',
+    '%25zz%2f;/',
+    '/.;/..',
+  ]
   for (const piece of pieces) {
     const path = `/public/${piece.repeat(Math.floor(16_000 / piece.length))}`
-    const ms = Math.min(...[1, 2, 3].map(() => {
-      const start = performance.now()
-      unreadable(path)
-      readings(path)
-      return performance.now() - start
-    }))
+    const ms = Math.min(
+      ...[1, 2, 3].map(() => {
+        const start = performance.now()
+        unreadable(path)
+        readings(path)
+        return performance.now() - start
+      }),
+    )
     t.ok(ms < 50, `${piece} in ${ms.toFixed(1)} ms`)
   }
   t.end()

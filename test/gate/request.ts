@@ -10,25 +10,46 @@ export const now = Date.UTC(2030, 0, 1)
 
 /** A route as it is when only its path is given, with what a test says otherwise. */
 export const routeOf = (route: Partial<Route> = {}): Route => ({
-  path: '/**', host: null, methods: null, access: 'required',
+  path: '/**',
+  host: null,
+  methods: null,
+  access: 'required',
   upstream: { origin: 'http://127.0.0.1:3000', socketPath: null },
-  stripPrefix: null, rewritePrefix: null, challenge: 'auto',
+  stripPrefix: null,
+  rewritePrefix: null,
+  challenge: 'auto',
   require: { claims: {}, acr: null, maxAge: null },
   token: { grant: 'session', audience: null, resource: null, scopes: null, header: 'Authorization' },
   headers: { set: {}, encoding: 'rfc8187', remove: [] },
-  bearer: null, loginRedirects: [], preservePost: true, maxBody: null, csrf: 'origin', timeout: 60_000,
+  bearer: null,
+  loginRedirects: [],
+  preservePost: true,
+  maxBody: null,
+  csrf: 'origin',
+  timeout: 60_000,
   upstreamTls: { caFile: null, serverName: null, insecureSkipVerify: false },
   ...route,
 })
 
 /** The same as the only route of a table. */
-export const compiled = (route: Partial<Route> = {}): CompiledRoute => ({ ...routeOf(route), index: 0, label: route.path ?? '/**', series: route.path ?? '/**' })
+export const compiled = (route: Partial<Route> = {}): CompiledRoute => ({
+  ...routeOf(route),
+  index: 0,
+  label: route.path ?? '/**',
+  series: route.path ?? '/**',
+})
 
-type FactsMade = Partial<Omit<Facts, 'headers' | 'rawHeaders'>> & { readonly headers?: Readonly<Record<string, string>> }
+type FactsMade = Partial<Omit<Facts, 'headers' | 'rawHeaders'>> & {
+  readonly headers?: Readonly<Record<string, string>>
+}
 
 /** A request as facts: GET / without headers, from a client that is nobody's proxy, unless said otherwise. */
 export const factsOf = ({ headers = {}, ...facts }: FactsMade = {}): Facts => ({
-  method: 'GET', path: '/', query: '', origin, ticket: null,
+  method: 'GET',
+  path: '/',
+  query: '',
+  origin,
+  ticket: null,
   client: { address: '192.0.2.7', peer: '192.0.2.7', trusted: false, scheme: 'https' },
   headers: Object.fromEntries(Object.entries(headers).map(([name, value]) => [name.toLowerCase(), value])),
   rawHeaders: Object.entries(headers).flat(),
@@ -37,10 +58,26 @@ export const factsOf = ({ headers = {}, ...facts }: FactsMade = {}): Facts => ({
 
 /** Alice's session, begun at `now`. */
 export const sessionOf = (session: Partial<Session> = {}): Session => ({
-  id: 'AAAAAAAAAAAAAAAAAAAAAA', ticket: { id: 'AAAAAAAAAAAAAAAAAAAAAA', key: 'A'.repeat(43) }, version: 1,
-  issuer: 'https://idp.example.com', subject: 'alice', sid: null, origin, asked: null, idToken: 'header.payload.signature',
+  id: 'AAAAAAAAAAAAAAAAAAAAAA',
+  ticket: { id: 'AAAAAAAAAAAAAAAAAAAAAA', key: 'A'.repeat(43) },
+  version: 1,
+  issuer: 'https://idp.example.com',
+  subject: 'alice',
+  sid: null,
+  origin,
+  asked: null,
+  idToken: 'header.payload.signature',
   claims: { sub: 'alice', name: 'Alice Archer', groups: ['staff', 'admin'] },
-  tokens: { accessToken: 'access-token', expiresAt: now + 300_000, issuedAt: now, refreshToken: 'refresh-token', scope: 'openid' },
-  createdAt: now, endsAt: now + 36_000_000, refreshedAt: now, lastSeenAt: now,
+  tokens: {
+    accessToken: 'access-token',
+    expiresAt: now + 300_000,
+    issuedAt: now,
+    refreshToken: 'refresh-token',
+    scope: 'openid',
+  },
+  createdAt: now,
+  endsAt: now + 36_000_000,
+  refreshedAt: now,
+  lastSeenAt: now,
   ...session,
 })

@@ -13,9 +13,20 @@ const safelyDecoded = (text: string): string => {
 
 void t.test('a target on this origin is kept with its query and its fragment', (t) => {
   const rows: [target: string, kept: string][] = [
-    ['/', '/'], ['/orders?page=2&q=a%20b#top', '/orders?page=2&q=a%20b#top'], [`${origin}/orders`, '/orders'], [origin, '/'],
-    ['orders', '/orders'], ['?page=2', '/?page=2'], ['#top', '/#top'], ['/a/../b', '/b'], ['/a//b', '/a//b'], ['/x?u=https://example.com/', '/x?u=https://example.com/'],
-    ['/caf\u00e9', '/caf%C3%A9'], ['HTTPS://ORDERS.EXAMPLE.COM:443/x', '/x'], ['/app#/orders/7', '/app#/orders/7'], ['/%2f%2fevil.example', '/%2f%2fevil.example'],
+    ['/', '/'],
+    ['/orders?page=2&q=a%20b#top', '/orders?page=2&q=a%20b#top'],
+    [`${origin}/orders`, '/orders'],
+    [origin, '/'],
+    ['orders', '/orders'],
+    ['?page=2', '/?page=2'],
+    ['#top', '/#top'],
+    ['/a/../b', '/b'],
+    ['/a//b', '/a//b'],
+    ['/x?u=https://example.com/', '/x?u=https://example.com/'],
+    ['/caf\u00e9', '/caf%C3%A9'],
+    ['HTTPS://ORDERS.EXAMPLE.COM:443/x', '/x'],
+    ['/app#/orders/7', '/app#/orders/7'],
+    ['/%2f%2fevil.example', '/%2f%2fevil.example'],
   ]
   for (const [target, kept] of rows) t.equal(returnTarget(target, origin), kept, target)
   t.end()
@@ -23,10 +34,34 @@ void t.test('a target on this origin is kept with its query and its fragment', (
 
 void t.test('whatever leads away, or can be read so, is ignored', (t) => {
   const ignored = [
-    '', 'https://evil.example/', '//evil.example', '///evil.example', '/\\evil.example', '\\\\evil.example', '/\t/evil.example', '/\n/evil.example',
-    '\t//evil.example', ' //evil.example', '/\r\nX: y', 'javascript:alert(1)', 'data:text/html,x', 'http://orders.example.com/', `${origin}:8443/`,
-    `${origin}@evil.example/`, 'https://user@orders.example.com/', 'https://user:password@orders.example.com/', `${origin}.evil.example/`,
-    '/.//evil.example', '/x/..//evil.example', '/%2e//evil.example', '/\u0000', '/\u007f', 'https://', 'https://[', `/${'x'.repeat(2048)}`, 'blob:https://orders.example.com/x',
+    '',
+    'https://evil.example/',
+    '//evil.example',
+    '///evil.example',
+    '/\\evil.example',
+    '\\\\evil.example',
+    '/\t/evil.example',
+    '/\n/evil.example',
+    '\t//evil.example',
+    ' //evil.example',
+    '/\r\nX: y',
+    'javascript:alert(1)',
+    'data:text/html,x',
+    'http://orders.example.com/',
+    `${origin}:8443/`,
+    `${origin}@evil.example/`,
+    'https://user@orders.example.com/',
+    'https://user:password@orders.example.com/',
+    `${origin}.evil.example/`,
+    '/.//evil.example',
+    '/x/..//evil.example',
+    '/%2e//evil.example',
+    '/\u0000',
+    '/\u007f',
+    'https://',
+    'https://[',
+    `/${'x'.repeat(2048)}`,
+    'blob:https://orders.example.com/x',
   ]
   for (const target of ignored) t.equal(returnTarget(target, origin), null, JSON.stringify(target.slice(0, 40)))
   t.equal(returnTarget(null, origin), null)

@@ -2,19 +2,49 @@ import t from 'tap'
 import { fillTemplate, parseTemplate } from '../../src/gate/template.ts'
 
 const claims = {
-  email: 'alice@example.com', groups: ['staff', 'admin'], odd: ['a,b', 'c'], names: ['Zoë', 'Bob', 'Łu,kasz'], name: 'Zoë Ångström', empty: '', none: [],
-  level: 3, active: false, realm_access: { roles: ['editor'] }, address: { city: 'Köln' }, nothing: null, 'a.b': 'outright', holes: ['x', null, 'y'],
-  broken: 'line\r\nX-Injected: yes', nul: 'a\0b', tab: 'a\tb', spaces: ' padded ', quote: "it's (fine)*", lone: '\ud800', mixed: ['x', 1, { y: 2 }],
-  '__proto__x': 'fine', long: 'x'.repeat(8192), longer: 'x'.repeat(8193), many: Array.from({ length: 3000 }, () => 'xyz'),
+  'email': 'alice@example.com',
+  'groups': ['staff', 'admin'],
+  'odd': ['a,b', 'c'],
+  'names': ['Zoë', 'Bob', 'Łu,kasz'],
+  'name': 'Zoë Ångström',
+  'empty': '',
+  'none': [],
+  'level': 3,
+  'active': false,
+  'realm_access': { roles: ['editor'] },
+  'address': { city: 'Köln' },
+  'nothing': null,
+  'a.b': 'outright',
+  'holes': ['x', null, 'y'],
+  'broken': 'line\r\nX-Injected: yes',
+  'nul': 'a\0b',
+  'tab': 'a\tb',
+  'spaces': ' padded ',
+  'quote': "it's (fine)*",
+  'lone': '\ud800',
+  'mixed': ['x', 1, { y: 2 }],
+  '__proto__x': 'fine',
+  'long': 'x'.repeat(8192),
+  'longer': 'x'.repeat(8193),
+  'many': Array.from({ length: 3000 }, () => 'xyz'),
 }
 
-const filled = (template: string, encoding: 'rfc8187' | 'base64' = 'rfc8187') => fillTemplate(parseTemplate(template), claims, encoding)
+const filled = (template: string, encoding: 'rfc8187' | 'base64' = 'rfc8187') =>
+  fillTemplate(parseTemplate(template), claims, encoding)
 
 void t.test('claims are filled in, alone and among text', (t) => {
   const rows: [template: string, value: string | null][] = [
-    ['fixed', 'fixed'], ['', ''], ['{claims.email}', 'alice@example.com'], ['mailto:{claims.email}?x', 'mailto:alice@example.com?x'],
-    ['{claims.level}', '3'], ['{claims.active}', 'false'], ['{claims.empty}', ''],
-    ['{claims.realm_access.roles}', 'editor'], ['{claims.a.b}', 'outright'], ['{claims.address.city}', "UTF-8''K%C3%B6ln"], ['{claims.realm_access}', '{"roles":["editor"]}'],
+    ['fixed', 'fixed'],
+    ['', ''],
+    ['{claims.email}', 'alice@example.com'],
+    ['mailto:{claims.email}?x', 'mailto:alice@example.com?x'],
+    ['{claims.level}', '3'],
+    ['{claims.active}', 'false'],
+    ['{claims.empty}', ''],
+    ['{claims.realm_access.roles}', 'editor'],
+    ['{claims.a.b}', 'outright'],
+    ['{claims.address.city}', "UTF-8''K%C3%B6ln"],
+    ['{claims.realm_access}', '{"roles":["editor"]}'],
     ['{claims.level}/{claims.email}', '3/alice@example.com'],
   ]
   for (const [template, value] of rows) t.equal(filled(template), value, template)
@@ -32,7 +62,14 @@ void t.test('lists are joined with commas, and a comma inside an item is %2C', (
 })
 
 void t.test('a missing claim makes no header, also among others', (t) => {
-  for (const template of ['{claims.missing}', 'x {claims.missing}', '{claims.email}{claims.missing}', '{claims.nothing}', '{claims.address.zip}', '{claims.constructor}']) {
+  for (const template of [
+    '{claims.missing}',
+    'x {claims.missing}',
+    '{claims.email}{claims.missing}',
+    '{claims.nothing}',
+    '{claims.address.zip}',
+    '{claims.constructor}',
+  ]) {
     t.equal(filled(template), null, template)
     t.equal(filled(template, 'base64'), null, template)
   }
@@ -50,7 +87,8 @@ void t.test('what is not all printable ASCII is an RFC 8187 value, in a list ite
 
 void t.test('no claim can break out of its header', (t) => {
   for (const name of ['broken', 'nul', 'tab', 'spaces']) {
-    for (const encoding of ['rfc8187', 'base64'] as const) t.match(filled(`{claims.${name}}`, encoding), /^[\x21-\x7e]+$/, `${name} in ${encoding}`)
+    for (const encoding of ['rfc8187', 'base64'] as const)
+      t.match(filled(`{claims.${name}}`, encoding), /^[\x21-\x7e]+$/, `${name} in ${encoding}`)
   }
   t.equal(filled('{claims.broken}'), "UTF-8''line%0D%0AX-Injected%3A%20yes")
   t.end()

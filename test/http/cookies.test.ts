@@ -11,13 +11,19 @@ const key = (): string => randomBytes(32).toString('base64')
 
 const attributes = (setCookie: string): string => setCookie.slice(setCookie.indexOf(';') + 2)
 
-const cookiesWith = async (t: Test, { publicUrl = 'http://localhost', session = {}, provider = {} } = {}): Promise<Cookies> => {
+const cookiesWith = async (
+  t: Test,
+  { publicUrl = 'http://localhost', session = {}, provider = {} } = {},
+): Promise<Cookies> => {
   const app = Fastify()
   t.teardown(() => app.close())
   const { config } = loadConfig({
     env: {},
     file: asFile(t, {
-      publicUrl, upstream: 'http://localhost:1', admin: false, session: { keys: [key()], ...session },
+      publicUrl,
+      upstream: 'http://localhost:1',
+      admin: false,
+      session: { keys: [key()], ...session },
       provider: { issuer: 'https://idp.example.com', clientId: 'orders', clientSecret: 'secret', ...provider },
     }),
   })
@@ -108,21 +114,24 @@ void t.test('names and attributes', async (t) => {
   const publicUrl = 'https://a.example.com'
   const keys = [key()]
   const cases = [
+    [{}, 'gatehouse', 'Path=/; HttpOnly; SameSite=Lax; Max-Age=39600', 'Path=/; HttpOnly; SameSite=Lax; Max-Age=600'],
     [
-      {}, 'gatehouse',
-      'Path=/; HttpOnly; SameSite=Lax; Max-Age=39600', 'Path=/; HttpOnly; SameSite=Lax; Max-Age=600',
+      { publicUrl },
+      '__Host-gatehouse',
+      'Path=/; HttpOnly; Secure; SameSite=Lax; Max-Age=39600',
+      'Path=/; HttpOnly; Secure; SameSite=Lax; Max-Age=600',
     ],
     [
-      { publicUrl }, '__Host-gatehouse',
-      'Path=/; HttpOnly; Secure; SameSite=Lax; Max-Age=39600', 'Path=/; HttpOnly; Secure; SameSite=Lax; Max-Age=600',
+      { publicUrl, session: { keys, cookie: { domain: 'example.com', sameSite: 'none', name: 'x' }, lifetime: '1h' } },
+      '__Secure-x',
+      'Path=/; HttpOnly; Secure; Domain=example.com; SameSite=None; Max-Age=7200',
+      'Path=/; HttpOnly; Secure; SameSite=Lax; Max-Age=600',
     ],
     [
-      { publicUrl, session: { keys, cookie: { domain: 'example.com', sameSite: 'none', name: 'x' }, lifetime: '1h' } }, '__Secure-x',
-      'Path=/; HttpOnly; Secure; Domain=example.com; SameSite=None; Max-Age=7200', 'Path=/; HttpOnly; Secure; SameSite=Lax; Max-Age=600',
-    ],
-    [
-      { publicUrl, session: { keys, cookie: { sameSite: 'strict' } }, provider: { responseMode: 'form_post' } }, '__Host-gatehouse',
-      'Path=/; HttpOnly; Secure; SameSite=Strict; Max-Age=39600', 'Path=/; HttpOnly; Secure; SameSite=None; Max-Age=600',
+      { publicUrl, session: { keys, cookie: { sameSite: 'strict' } }, provider: { responseMode: 'form_post' } },
+      '__Host-gatehouse',
+      'Path=/; HttpOnly; Secure; SameSite=Strict; Max-Age=39600',
+      'Path=/; HttpOnly; Secure; SameSite=None; Max-Age=600',
     ],
   ] as const
   for (const [settings, name, session, login] of cases) {
@@ -133,19 +142,38 @@ void t.test('names and attributes', async (t) => {
     const { setCookie } = cookies.bind(undefined)
     t.equal(attributes(setCookie), login)
     t.match(setCookie, new RegExp(`^${name}-login-[0-3]=`))
-    t.equal(attributes(cookies.clearTicket()), session.replace(/Max-Age=\d+/, 'Max-Age=0'), 'what is cleared has the same attributes')
+    t.equal(
+      attributes(cookies.clearTicket()),
+      session.replace(/Max-Age=\d+/, 'Max-Age=0'),
+      'what is cleared has the same attributes',
+    )
     for (const own of [name, `${name}-tries`, `${name}-login-0`, `${name}-login-3`]) t.ok(cookies.isOwn(own))
     for (const other of ['gatehouses', 'session', `${name}-login-4`, `${name}x`]) t.notOk(cookies.isOwn(other))
   }
 })
 
-void t.test('two session cookies are cleared wherever they may have been set; with the __Host- prefix that is one place', async (t) => {
-  const places = async (options: Parameters<typeof cookiesWith>[1]): Promise<string[]> => (
-    (await cookiesWith(t, options)).clearEverywhere('orders.example.com', '/x').map((line) => line.replace(/; HttpOnly.*?(?=; Domain|; Max-Age)/, ''))
-  )
-  const noted = 'Path=/; Max-Age=600'
-  t.same(await places({ publicUrl: 'https://orders.example.com' }), ['__Host-gatehouse=; Path=/; Max-Age=0', `__Host-gatehouse-cleared=1; ${noted}`])
-  const wide = await places({ publicUrl: 'https://orders.example.com', session: { cookie: { domain: 'example.com' } } })
-  t.same(wide.slice(0, 3), ['', '; Domain=orders.example.com', '; Domain=example.com'].map((domain) => `__Secure-gatehouse=; Path=/${domain}; Max-Age=0`))
-  t.equal(wide.length, 7)
-})
+void t.test(
+  'two session cookies are cleared wherever they may have been set; with the __Host- prefix that is one place',
+  async (t) => {
+    const places = async (options: Parameters<typeof cookiesWith>[1]): Promise<string[]> =>
+      (await cookiesWith(t, options))
+        .clearEverywhere('orders.example.com', '/x')
+        .map((line) => line.replace(/; HttpOnly.*?(?=; Domain|; Max-Age)/, ''))
+    const noted = 'Path=/; Max-Age=600'
+    t.same(await places({ publicUrl: 'https://orders.example.com' }), [
+      '__Host-gatehouse=; Path=/; Max-Age=0',
+      `__Host-gatehouse-cleared=1; ${noted}`,
+    ])
+    const wide = await places({
+      publicUrl: 'https://orders.example.com',
+      session: { cookie: { domain: 'example.com' } },
+    })
+    t.same(
+      wide.slice(0, 3),
+      ['', '; Domain=orders.example.com', '; Domain=example.com'].map(
+        (domain) => `__Secure-gatehouse=; Path=/${domain}; Max-Age=0`,
+      ),
+    )
+    t.equal(wide.length, 7)
+  },
+)

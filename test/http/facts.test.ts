@@ -7,9 +7,21 @@ import type { Facts } from '../../src/gate/verdict.ts'
 
 const publicUrls = ['https://orders.example.com', 'https://shop.example.com', 'http://127.0.0.1:8080']
 
-type Asked = { readonly url?: string, readonly peer?: string, readonly headers?: [name: string, value: string][], readonly version?: string, readonly trustedProxies?: string[] }
+type Asked = {
+  readonly url?: string
+  readonly peer?: string
+  readonly headers?: [name: string, value: string][]
+  readonly version?: string
+  readonly trustedProxies?: string[]
+}
 
-const read = ({ url = '/', peer = '192.0.2.7', headers = [['Host', 'orders.example.com']], version = '1.1', trustedProxies = ['10.0.0.0/8', 'fd00::/8'] }: Asked): Facts => {
+const read = ({
+  url = '/',
+  peer = '192.0.2.7',
+  headers = [['Host', 'orders.example.com']],
+  version = '1.1',
+  trustedProxies = ['10.0.0.0/8', 'fd00::/8'],
+}: Asked): Facts => {
   const merged: Record<string, string> = {}
   for (const [name, value] of headers) {
     const known = merged[name.toLowerCase()]
@@ -17,7 +29,13 @@ const read = ({ url = '/', peer = '192.0.2.7', headers = [['Host', 'orders.examp
   }
   const socket = new Socket()
   Object.defineProperty(socket, 'remoteAddress', { value: peer })
-  const request = Object.assign(new IncomingMessage(socket), { method: 'GET', url, httpVersion: version, headers: merged, rawHeaders: headers.flat() })
+  const request = Object.assign(new IncomingMessage(socket), {
+    method: 'GET',
+    url,
+    httpVersion: version,
+    headers: merged,
+    rawHeaders: headers.flat(),
+  })
   rewriteTarget(request, publicUrls)
   return createFactReader({ overSocket: false, publicUrls, trustedProxies, readTicket: () => null }).read(request)
 }
@@ -26,9 +44,14 @@ const host = (value: string): [string, string] => ['Host', value]
 
 void t.test('a request belongs to the public URL that its Host names, else to the first', (t) => {
   const rows: [string, string][] = [
-    ['orders.example.com', 'https://orders.example.com'], ['shop.example.com', 'https://shop.example.com'], ['SHOP.Example.com:443', 'https://shop.example.com'],
-    ['127.0.0.1:8080', 'http://127.0.0.1:8080'], ['127.0.0.1', 'https://orders.example.com'], ['evil.example', 'https://orders.example.com'],
-    ['shop.example.com.evil.example', 'https://orders.example.com'], ['', 'https://orders.example.com'],
+    ['orders.example.com', 'https://orders.example.com'],
+    ['shop.example.com', 'https://shop.example.com'],
+    ['SHOP.Example.com:443', 'https://shop.example.com'],
+    ['127.0.0.1:8080', 'http://127.0.0.1:8080'],
+    ['127.0.0.1', 'https://orders.example.com'],
+    ['evil.example', 'https://orders.example.com'],
+    ['shop.example.com.evil.example', 'https://orders.example.com'],
+    ['', 'https://orders.example.com'],
   ]
   for (const [name, origin] of rows) t.equal(read({ headers: [host(name)] }).origin, origin, name)
   t.end()
@@ -43,7 +66,10 @@ void t.test('two Hosts, or none in HTTP/1.1, are a bad request', (t) => {
 })
 
 void t.test('the host of an absolute target counts, whatever Host says', (t) => {
-  t.equal(read({ url: 'https://shop.example.com/a', headers: [host('orders.example.com')] }).origin, 'https://shop.example.com')
+  t.equal(
+    read({ url: 'https://shop.example.com/a', headers: [host('orders.example.com')] }).origin,
+    'https://shop.example.com',
+  )
   t.throws(() => read({ url: 'https://evil.example/a' }), { code: 'bad_request' })
   t.end()
 })
@@ -75,7 +101,11 @@ void t.test('the client is the nearest address that a trusted proxy vouches for'
 })
 
 void t.test('without trusted proxies nobody is one', (t) => {
-  const { client } = read({ peer: '127.0.0.1', trustedProxies: [], headers: [host('orders.example.com'), ['X-Forwarded-For', '6.6.6.6']] })
+  const { client } = read({
+    peer: '127.0.0.1',
+    trustedProxies: [],
+    headers: [host('orders.example.com'), ['X-Forwarded-For', '6.6.6.6']],
+  })
   t.same(client, { address: '127.0.0.1', peer: '127.0.0.1', trusted: false, scheme: 'https' })
   t.end()
 })

@@ -25,7 +25,10 @@ void t.test('whatever a login is told to come back to, it ends on this origin', 
   const ends: [line: string, to: string][] = []
   for (const line of tried) {
     const parameter = ends.length % 2 === 0 ? 'redirect' : 'rd'
-    const first = await browser.get(`${url}/oauth2/login?${parameter}=${encodeURIComponent(line)}`, { kind: 'none', headers: { accept: 'text/html' } })
+    const first = await browser.get(`${url}/oauth2/login?${parameter}=${encodeURIComponent(line)}`, {
+      kind: 'none',
+      headers: { accept: 'text/html' },
+    })
     ends.push([line, await whereTo(browser, first, [`${idp.issuer}/`, `${url}/oauth2/`])])
   }
   t.ok(ends.length > 10)
@@ -34,7 +37,9 @@ void t.test('whatever a login is told to come back to, it ends on this origin', 
 
 void t.test('whatever a logout is told to go on to, it ends on this origin', async (t) => {
   // A provider that is away leaves the way on to the gateway alone.
-  const { url } = await startGateway(t, { config: { provider: { issuer: `http://127.0.0.1:${await freePort()}` }, rateLimit: { session: false } } })
+  const { url } = await startGateway(t, {
+    config: { provider: { issuer: `http://127.0.0.1:${await freePort()}` }, rateLimit: { session: false } },
+  })
   const browser = createBrowser()
   for (const line of openRedirects()) {
     for (const parameter of ['redirect', 'rd']) {
@@ -44,15 +49,29 @@ void t.test('whatever a logout is told to go on to, it ends on this origin', asy
       t.equal(new URL(headers.location ?? '', url).origin, url, line)
     }
   }
-  t.equal((await browser.get(`${url}/oauth2/logout?redirect=%2Fbye%3Fx%23y`)).headers.location, '/bye?x#y', 'a page of ours still works')
+  t.equal(
+    (await browser.get(`${url}/oauth2/logout?redirect=%2Fbye%3Fx%23y`)).headers.location,
+    '/bye?x#y',
+    'a page of ours still works',
+  )
 })
 
 void t.test('a target of ours survives the login whole', async (t) => {
   const { url, idp } = await startGateway(t)
   const browser = createBrowser()
   await browser.login(`${url}/`, 'alice')
-  for (const target of ['/orders?page=2&q=a%20b#part', `${url}/orders`, '/a//b', '/app#/orders/7', '/%2f%2fx', '/x?u=https://example.com/']) {
-    const first = await browser.get(`${url}/oauth2/login?redirect=${encodeURIComponent(target)}`, { kind: 'none', headers: { accept: 'text/html' } })
+  for (const target of [
+    '/orders?page=2&q=a%20b#part',
+    `${url}/orders`,
+    '/a//b',
+    '/app#/orders/7',
+    '/%2f%2fx',
+    '/x?u=https://example.com/',
+  ]) {
+    const first = await browser.get(`${url}/oauth2/login?redirect=${encodeURIComponent(target)}`, {
+      kind: 'none',
+      headers: { accept: 'text/html' },
+    })
     t.equal(await whereTo(browser, first, [`${idp.issuer}/`, `${url}/oauth2/`]), new URL(target, url).href)
   }
 })

@@ -45,12 +45,16 @@ void t.test('rubbish behind a request never ends up in the middle of its answer'
   const application = await startApplication(t, (_req, res) => {
     res.writeHead(200, { 'content-length': '10' })
     res.write('first')
-    answer = () => { res.end('later') }
+    answer = () => {
+      res.end('later')
+    }
   })
   const { url } = await startGateway(t, { idp, config: { upstream: application.url, routes: everybody } })
   const socket = open(url)
   let text = ''
-  socket.on('data', (chunk: Buffer) => { text += chunk.toString() })
+  socket.on('data', (chunk: Buffer) => {
+    text += chunk.toString()
+  })
   socket.write('GET / HTTP/1.1\r\nHost: a\r\n\r\n')
   await until(() => text.includes('first'))
   socket.write('rubbish\r\n\r\n')
@@ -61,14 +65,34 @@ void t.test('rubbish behind a request never ends up in the middle of its answer'
 
 void t.test('several requests on one connection are answered in their order', async (t) => {
   const { url } = await startGateway(t, { idp, config: { routes: everybody } })
-  const requests = ['/api/slow?ms=100', '/api/status/201', '/nope', '/api/slow?ms=20', '/a\\b', '/api/status/204', '/oauth2/session']
-  const bytes = requests.map((path, i) => `GET ${path} HTTP/1.1\r\nHost: a\r\n${i === requests.length - 1 ? 'Connection: close\r\n' : ''}\r\n`).join('')
-  t.same(parseAnswers(await sendRaw(url, bytes)).map(({ status }) => status), [200, 201, 404, 200, 400, 204, 401])
+  const requests = [
+    '/api/slow?ms=100',
+    '/api/status/201',
+    '/nope',
+    '/api/slow?ms=20',
+    '/a\\b',
+    '/api/status/204',
+    '/oauth2/session',
+  ]
+  const bytes = requests
+    .map(
+      (path, i) => `GET ${path} HTTP/1.1\r\nHost: a\r\n${i === requests.length - 1 ? 'Connection: close\r\n' : ''}\r\n`,
+    )
+    .join('')
+  t.same(
+    parseAnswers(await sendRaw(url, bytes)).map(({ status }) => status),
+    [200, 201, 404, 200, 400, 204, 401],
+  )
 })
 
 void t.test('a client that goes before it has said anything is no matter', async (t) => {
   const { url, log } = await startGateway(t, { idp, config: { routes: everybody } })
-  for (const bytes of ['', 'G', 'GET / HTTP/1.1\r\n', 'POST /api/echo HTTP/1.1\r\nHost: a\r\nContent-Length: 100\r\n\r\nhalf']) {
+  for (const bytes of [
+    '',
+    'G',
+    'GET / HTTP/1.1\r\n',
+    'POST /api/echo HTTP/1.1\r\nHost: a\r\nContent-Length: 100\r\n\r\nhalf',
+  ]) {
     const socket = open(url)
     socket.end(bytes)
     socket.resume()

@@ -12,12 +12,21 @@ t.teardown(() => idp.close())
 type Kind = 'navigation' | 'frame' | 'form' | 'script' | 'websocket'
 
 const html = 'Accept: text/html,application/xhtml+xml,application/xml;q=0.9,image/avif,image/webp,*/*;q=0.8'
-const fetched = (mode: string, site: string, dest = 'empty'): string[] => [`Sec-Fetch-Mode: ${mode}`, `Sec-Fetch-Site: ${site}`, `Sec-Fetch-Dest: ${dest}`]
+const fetched = (mode: string, site: string, dest = 'empty'): string[] => [
+  `Sec-Fetch-Mode: ${mode}`,
+  `Sec-Fetch-Site: ${site}`,
+  `Sec-Fetch-Dest: ${dest}`,
+]
 const form = ['Content-Type: application/x-www-form-urlencoded', 'Content-Length: 0']
 
 /** What clients really send. */
 const clients: [name: string, kind: Kind, method: string, headers: string[]][] = [
-  ['the address bar', 'navigation', 'GET', [html, ...fetched('navigate', 'none', 'document'), 'Sec-Fetch-User: ?1', 'Upgrade-Insecure-Requests: 1']],
+  [
+    'the address bar',
+    'navigation',
+    'GET',
+    [html, ...fetched('navigate', 'none', 'document'), 'Sec-Fetch-User: ?1', 'Upgrade-Insecure-Requests: 1'],
+  ],
   ['a link from another site', 'navigation', 'GET', [html, ...fetched('navigate', 'cross-site', 'document')]],
   ['a browser without Sec-Fetch', 'navigation', 'GET', [html]],
   ['HEAD of a browser', 'navigation', 'HEAD', [html, ...fetched('navigate', 'none', 'document')]],
@@ -29,7 +38,17 @@ const clients: [name: string, kind: Kind, method: string, headers: string[]][] =
   ['fetch that accepts a page', 'script', 'GET', [html, ...fetched('cors', 'same-origin')]],
   ['fetch in mode same-origin', 'script', 'GET', ['Accept: */*', ...fetched('same-origin', 'same-origin')]],
   ['an image', 'script', 'GET', ['Accept: image/webp,*/*', ...fetched('no-cors', 'same-origin', 'image')]],
-  ['fetch with POST', 'script', 'POST', ['Accept: application/json', 'Content-Type: application/json', 'Content-Length: 0', ...fetched('cors', 'same-origin')]],
+  [
+    'fetch with POST',
+    'script',
+    'POST',
+    [
+      'Accept: application/json',
+      'Content-Type: application/json',
+      'Content-Length: 0',
+      ...fetched('cors', 'same-origin'),
+    ],
+  ],
   ['XMLHttpRequest with jQuery', 'script', 'GET', [html, 'X-Requested-With: XMLHttpRequest']],
   ['htmx', 'script', 'GET', [html, ...fetched('cors', 'same-origin'), 'HX-Request: true']],
   ['EventSource', 'script', 'GET', ['Accept: text/event-stream', ...fetched('cors', 'same-origin')]],
@@ -37,7 +56,17 @@ const clients: [name: string, kind: Kind, method: string, headers: string[]][] =
   ['curl', 'script', 'GET', ['User-Agent: curl/8.5.0', 'Accept: */*']],
   ['a client that says nothing', 'script', 'GET', []],
   ['PUT', 'script', 'PUT', ['Content-Length: 0']],
-  ['a WebSocket', 'websocket', 'GET', ['Upgrade: websocket', 'Connection: Upgrade', 'Sec-WebSocket-Version: 13', 'Sec-WebSocket-Key: AAAAAAAAAAAAAAAAAAAAAA==']],
+  [
+    'a WebSocket',
+    'websocket',
+    'GET',
+    [
+      'Upgrade: websocket',
+      'Connection: Upgrade',
+      'Sec-WebSocket-Version: 13',
+      'Sec-WebSocket-Key: AAAAAAAAAAAAAAAAAAAAAA==',
+    ],
+  ],
 ]
 
 const isPage = (answer: RawAnswer): boolean => header(answer, 'content-type')?.startsWith('text/html') === true
@@ -45,7 +74,15 @@ const isPage = (answer: RawAnswer): boolean => header(answer, 'content-type')?.s
 const problemOf = (answer: RawAnswer): Record<string, unknown> => JSON.parse(answer.body.toString())
 
 /** What every answer of the gateway's own has in common; `method` HEAD has no body to look at. */
-const looksOwn = (t: Test, answer: RawAnswer, kind: Kind, status: number, code: string, name: string, method: string): void => {
+const looksOwn = (
+  t: Test,
+  answer: RawAnswer,
+  kind: Kind,
+  status: number,
+  code: string,
+  name: string,
+  method: string,
+): void => {
   t.equal(answer.status, status, name)
   t.equal(header(answer, 'gatehouse'), code, name)
   t.equal(header(answer, 'cache-control'), 'no-store', name)
@@ -66,15 +103,35 @@ const cookieOf = async (url: string, user: string): Promise<string> => {
 }
 
 /** A 401, or for a navigation the way to the login. */
-const asksToLogIn = (t: Test, { url }: Running, answer: RawAnswer, client: typeof clients[number], code: string, query = ''): void => {
+const asksToLogIn = (
+  t: Test,
+  { url }: Running,
+  answer: RawAnswer,
+  client: (typeof clients)[number],
+  code: string,
+  query = '',
+): void => {
   const [name, kind, method, headers] = client
-  const login = new URL(kind === 'navigation' ? header(answer, 'location') ?? '' : kind === 'script' || kind === 'websocket' ? String(problemOf(answer)['login_url']) : `${url}/oauth2/login`)
+  const login = new URL(
+    kind === 'navigation'
+      ? (header(answer, 'location') ?? '')
+      : kind === 'script' || kind === 'websocket'
+        ? String(problemOf(answer)['login_url'])
+        : `${url}/oauth2/login`,
+  )
   looksOwn(t, answer, kind, kind === 'navigation' ? 302 : 401, code, name, method)
   t.equal(login.origin + login.pathname, `${url}/oauth2/login`, name)
   t.equal(header(answer, 'www-authenticate'), kind === 'navigation' ? null : 'Bearer', name)
-  t.notOk(answer.headers.get('set-cookie')?.some((line) => line.includes('-login-')), `${name}: no login cookie`)
+  t.notOk(
+    answer.headers.get('set-cookie')?.some((line) => line.includes('-login-')),
+    `${name}: no login cookie`,
+  )
   if (kind === 'navigation') t.equal(login.searchParams.get('redirect'), '/orders?page=2', name)
-  if (query !== '') t.ok(kind === 'form' || kind === 'frame' ? answer.body.toString().includes(query) : login.href.includes(query), `${name}: ${query}`)
+  if (query !== '')
+    t.ok(
+      kind === 'form' || kind === 'frame' ? answer.body.toString().includes(query) : login.href.includes(query),
+      `${name}: ${query}`,
+    )
   t.equal(header(answer, 'hx-redirect') === null, !headers.includes('HX-Request: true'), name)
   if (kind === 'frame') t.match(answer.body.toString(), /target="_top"/, name)
 }
@@ -103,7 +160,10 @@ void t.test('a session that has ended: the same, and the cookie is cleared', asy
 })
 
 void t.test('a session that needs a step-up: to a login with it, and the session stays', async (t) => {
-  const running = await startGateway(t, { idp, config: { routes: [{ path: '/**' }, { path: '/orders', require: { acr: ['gold', 'platinum'] } }] } })
+  const running = await startGateway(t, {
+    idp,
+    config: { routes: [{ path: '/**' }, { path: '/orders', require: { acr: ['gold', 'platinum'] } }] },
+  })
   const cookie = await cookieOf(running.url, 'alice')
   const before = running.upstream.requests.length
   for (const client of clients) {
@@ -115,7 +175,10 @@ void t.test('a session that needs a step-up: to a login with it, and the session
 })
 
 void t.test('claims that do not allow it: 403, without a word about which', async (t) => {
-  const running = await startGateway(t, { idp, config: { routes: [{ path: '/**' }, { path: '/orders', require: { claims: { groups: 'kings' } } }] } })
+  const running = await startGateway(t, {
+    idp,
+    config: { routes: [{ path: '/**' }, { path: '/orders', require: { claims: { groups: 'kings' } } }] },
+  })
   const cookie = await cookieOf(running.url, 'alice')
   for (const [name, kind, method, headers] of clients) {
     const answer = await ask(running.url, method, '/orders?page=2', [...headers, cookie])
@@ -127,7 +190,10 @@ void t.test('claims that do not allow it: 403, without a word about which', asyn
 
 void t.test('no route: 404; a path with two meanings: 400; an application that is away: 502', async (t) => {
   const upstream = `http://127.0.0.1:${await freePort()}`
-  const { url } = await startGateway(t, { idp, config: { upstream, routes: [{ path: '/public/**', access: 'public' }, { path: '/private/**' }] } })
+  const { url } = await startGateway(t, {
+    idp,
+    config: { upstream, routes: [{ path: '/public/**', access: 'public' }, { path: '/private/**' }] },
+  })
   for (const [name, kind, method, headers] of clients) {
     looksOwn(t, await ask(url, method, '/nowhere', headers), kind, 404, 'not_found', name, method)
     looksOwn(t, await ask(url, method, '/public/../private/x', headers), kind, 400, 'ambiguous_path', name, method)
@@ -138,7 +204,13 @@ void t.test('no route: 404; a path with two meanings: 400; an application that i
 })
 
 void t.test('a provider that is away is a 503 where it is needed, with Retry-After, and nowhere else', async (t) => {
-  const { url } = await startGateway(t, { idp, config: { provider: { issuer: `http://127.0.0.1:${await freePort()}` }, routes: [{ path: '/**' }, { path: '/public/**', access: 'public' }] } })
+  const { url } = await startGateway(t, {
+    idp,
+    config: {
+      provider: { issuer: `http://127.0.0.1:${await freePort()}` },
+      routes: [{ path: '/**' }, { path: '/public/**', access: 'public' }],
+    },
+  })
   const browser = createBrowser()
   const answer = await browser.get(`${url}/oauth2/login`)
   t.equal(answer.status, 503)
@@ -155,24 +227,59 @@ void t.test('another site’s request with a session: 403', async (t) => {
   const cookie = await cookieOf(url, 'alice')
   const before = upstream.requests.length
   const foreign: [string, Kind, string[]][] = [
-    ['fetch', 'script', fetched('cors', 'cross-site')], ['fetch from a neighbour', 'script', fetched('cors', 'same-site')], ['an old browser’s fetch', 'script', ['Origin: https://evil.example']],
-    ['a sandboxed page', 'script', ['Origin: null']], ['a form', 'form', [html, ...fetched('navigate', 'cross-site', 'document'), ...form.slice(0, 1)]],
+    ['fetch', 'script', fetched('cors', 'cross-site')],
+    ['fetch from a neighbour', 'script', fetched('cors', 'same-site')],
+    ['an old browser’s fetch', 'script', ['Origin: https://evil.example']],
+    ['a sandboxed page', 'script', ['Origin: null']],
+    ['a form', 'form', [html, ...fetched('navigate', 'cross-site', 'document'), ...form.slice(0, 1)]],
     ['an old browser’s form', 'form', [html, 'Origin: https://evil.example', ...form.slice(0, 1)]],
   ]
   for (const [name, kind, headers] of foreign) {
-    looksOwn(t, await ask(url, 'POST', '/api/echo', [...headers, cookie, 'Content-Length: 0']), kind, 403, 'cross_origin', name, 'POST')
+    looksOwn(
+      t,
+      await ask(url, 'POST', '/api/echo', [...headers, cookie, 'Content-Length: 0']),
+      kind,
+      403,
+      'cross_origin',
+      name,
+      'POST',
+    )
   }
   t.equal(upstream.requests.length, before)
-  for (const headers of [[`Origin: ${url}`], fetched('cors', 'same-origin'), fetched('navigate', 'none', 'document'), []]) {
-    t.equal((await ask(url, 'POST', '/api/echo', [...headers, cookie, 'Content-Length: 0'])).status, 200, headers.join())
+  for (const headers of [
+    [`Origin: ${url}`],
+    fetched('cors', 'same-origin'),
+    fetched('navigate', 'none', 'document'),
+    [],
+  ]) {
+    t.equal(
+      (await ask(url, 'POST', '/api/echo', [...headers, cookie, 'Content-Length: 0'])).status,
+      200,
+      headers.join(),
+    )
   }
-  const socket = ['Upgrade: websocket', 'Connection: Upgrade', 'Sec-WebSocket-Version: 13', 'Sec-WebSocket-Key: AAAAAAAAAAAAAAAAAAAAAA==', cookie]
+  const socket = [
+    'Upgrade: websocket',
+    'Connection: Upgrade',
+    'Sec-WebSocket-Version: 13',
+    'Sec-WebSocket-Key: AAAAAAAAAAAAAAAAAAAAAA==',
+    cookie,
+  ]
   t.equal((await ask(url, 'GET', '/ws', [...socket, 'Origin: https://evil.example'])).status, 403, 'a WebSocket')
 })
 
 void t.test('csrf: off takes a request from anywhere', async (t) => {
   const { url } = await startGateway(t, { idp, config: { routes: [{ path: '/**', csrf: 'off' }] } })
-  t.equal((await ask(url, 'POST', '/api/echo', [await cookieOf(url, 'alice'), 'Origin: https://evil.example', 'Content-Length: 0'])).status, 200)
+  t.equal(
+    (
+      await ask(url, 'POST', '/api/echo', [
+        await cookieOf(url, 'alice'),
+        'Origin: https://evil.example',
+        'Content-Length: 0',
+      ])
+    ).status,
+    200,
+  )
 })
 
 void t.test('a public route never looks at the session', async (t) => {
@@ -188,15 +295,27 @@ void t.test('a public route never looks at the session', async (t) => {
 })
 
 void t.test('an optional route takes a session where there is one, and does without', async (t) => {
-  const { url, upstream } = await startGateway(t, { idp, config: { routes: [{ path: '/**', access: 'optional', headers: { set: { 'X-User': '{claims.sub}' } } }, { path: '/in', access: 'required' }] } })
+  const { url, upstream } = await startGateway(t, {
+    idp,
+    config: {
+      routes: [
+        { path: '/**', access: 'optional', headers: { set: { 'X-User': '{claims.sub}' } } },
+        { path: '/in', access: 'required' },
+      ],
+    },
+  })
   const browser = createBrowser()
   t.equal((await ask(url, 'GET', '/api/orders')).status, 200)
   t.notOk(upstream.requests.at(-1)?.headers['x-user'])
   await browser.login(`${url}/in`, 'alice')
   const cookie = `Cookie: gatehouse=${browser.cookies.get(url, 'gatehouse') ?? ''}`
   t.equal((await ask(url, 'GET', '/api/orders', [cookie])).status, 200)
-  t.match(upstream.requests.at(-1)?.headers, { 'x-user': 'alice', authorization: /^Bearer / })
-  t.equal((await ask(url, 'POST', '/api/echo', [cookie, 'Origin: https://evil.example', 'Content-Length: 0'])).status, 403, 'with a session other sites write nothing')
+  t.match(upstream.requests.at(-1)?.headers, { 'x-user': 'alice', 'authorization': /^Bearer / })
+  t.equal(
+    (await ask(url, 'POST', '/api/echo', [cookie, 'Origin: https://evil.example', 'Content-Length: 0'])).status,
+    403,
+    'with a session other sites write nothing',
+  )
   t.equal((await ask(url, 'POST', '/api/echo', ['Origin: https://evil.example', 'Content-Length: 0'])).status, 200)
   await ask(url, 'POST', '/oauth2/logout/local', [cookie, 'Content-Length: 0'])
   t.equal((await ask(url, 'GET', '/api/orders', [cookie])).status, 200, 'a session that has ended is none')
@@ -204,16 +323,28 @@ void t.test('an optional route takes a session where there is one, and does with
 })
 
 void t.test('claims by name, by path, in lists, as numbers', async (t) => {
-  const claims = { level: 3, realm_access: { roles: ['editor'] }, 'https://example.com/role': 'boss' }
+  const claims = { 'level': 3, 'realm_access': { roles: ['editor'] }, 'https://example.com/role': 'boss' }
   const { url } = await startGateway(t, {
     idp: { users: [{ sub: 'dora', name: 'Dora', email: 'dora@example.com', groups: ['staff', 'admin'], claims }] },
-    config: { routes: [
-      { path: '/**' },
-      ...[{ groups: ['other', 'admin'] }, { level: [3] }, { 'realm_access.roles': 'editor' }, { 'https://example.com/role': 'boss' }, { groups: 'staff', level: 3 }]
-        .map((wanted, i) => ({ path: `/yes/${i}`, require: { claims: wanted } })),
-      ...[{ groups: 'other' }, { level: [4] }, { 'realm_access.roles': 'admin' }, { missing: 'x' }, { groups: 'staff', level: 4 }]
-        .map((wanted, i) => ({ path: `/no/${i}`, require: { claims: wanted } })),
-    ] },
+    config: {
+      routes: [
+        { path: '/**' },
+        ...[
+          { groups: ['other', 'admin'] },
+          { level: [3] },
+          { 'realm_access.roles': 'editor' },
+          { 'https://example.com/role': 'boss' },
+          { groups: 'staff', level: 3 },
+        ].map((wanted, i) => ({ path: `/yes/${i}`, require: { claims: wanted } })),
+        ...[
+          { groups: 'other' },
+          { level: [4] },
+          { 'realm_access.roles': 'admin' },
+          { missing: 'x' },
+          { groups: 'staff', level: 4 },
+        ].map((wanted, i) => ({ path: `/no/${i}`, require: { claims: wanted } })),
+      ],
+    },
   })
   const cookie = await cookieOf(url, 'dora')
   for (let i = 0; i < 5; i += 1) {
@@ -223,7 +354,17 @@ void t.test('claims by name, by path, in lists, as numbers', async (t) => {
 })
 
 void t.test('challenge: redirect and 401', async (t) => {
-  const { url } = await startGateway(t, { idp, config: { routes: [{ path: '/**' }, { path: '/r', challenge: 'redirect' }, { path: '/u', challenge: '401' }, { path: '/n', challenge: 401 }] } })
+  const { url } = await startGateway(t, {
+    idp,
+    config: {
+      routes: [
+        { path: '/**' },
+        { path: '/r', challenge: 'redirect' },
+        { path: '/u', challenge: '401' },
+        { path: '/n', challenge: 401 },
+      ],
+    },
+  })
   for (const [name, kind, method, headers] of clients) {
     t.equal((await ask(url, method, '/r', headers)).status, kind === 'websocket' ? 401 : 302, name)
     t.equal((await ask(url, method, '/u', headers)).status, 401, name)
@@ -233,7 +374,8 @@ void t.test('challenge: redirect and 401', async (t) => {
 
 void t.test('a script is told to come back to its page, an htmx element also by HX-Redirect', async (t) => {
   const { url } = await startGateway(t, { idp })
-  const loginUrl = async (headers: string[]): Promise<unknown> => problemOf(await ask(url, 'GET', '/api/orders', headers))['login_url']
+  const loginUrl = async (headers: string[]): Promise<unknown> =>
+    problemOf(await ask(url, 'GET', '/api/orders', headers))['login_url']
   t.equal(await loginUrl([`Referer: ${url}/current/page`]), `${url}/oauth2/login?redirect=%2Fcurrent%2Fpage`)
   t.equal(await loginUrl([]), `${url}/oauth2/login`)
   t.equal(await loginUrl(['Referer: https://evil.example/x']), `${url}/oauth2/login`)
@@ -243,22 +385,45 @@ void t.test('a script is told to come back to its page, an htmx element also by 
 })
 
 void t.test('the operator says what else is a script, and what scripts read', async (t) => {
-  const { url } = await startGateway(t, { idp, config: { scripts: { headers: [{ name: 'X-Ajax', value: '1' }, { name: 'X-App' }], message: 'Please reload the page.' } } })
+  const { url } = await startGateway(t, {
+    idp,
+    config: {
+      scripts: { headers: [{ name: 'X-Ajax', value: '1' }, { name: 'X-App' }], message: 'Please reload the page.' },
+    },
+  })
   for (const line of ['X-Ajax: 1', 'x-app: anything']) {
     const answer = await ask(url, 'GET', '/', [html, line])
     t.equal(answer.status, 401, line)
     t.match(problemOf(answer), { detail: 'Please reload the page.' })
   }
   t.equal((await ask(url, 'GET', '/', [html, 'X-Ajax: 2'])).status, 302)
-  t.notMatch((await ask(url, 'POST', '/', clients[6]?.[3] ?? [])).body.toString(), /reload/, 'people read something else')
+  t.notMatch(
+    (await ask(url, 'POST', '/', clients[6]?.[3] ?? [])).body.toString(),
+    /reload/,
+    'people read something else',
+  )
 })
 
 void t.test('an endpoint does not mind what a script says about a body that it has not', async (t) => {
   const { url } = await startGateway(t, { idp })
   const cookie = await cookieOf(url, 'alice')
-  for (const type of ['application/json', 'text/plain', 'application/x-www-form-urlencoded', 'application/x-unheard-of']) {
+  for (const type of [
+    'application/json',
+    'text/plain',
+    'application/x-www-form-urlencoded',
+    'application/x-unheard-of',
+  ]) {
     for (const body of ['', '{', 'a=b']) {
-      const lines = [`POST /oauth2/session/refresh HTTP/1.1`, 'Host: a', 'Connection: close', cookie, `Content-Type: ${type}`, `Content-Length: ${body.length}`, '', body]
+      const lines = [
+        `POST /oauth2/session/refresh HTTP/1.1`,
+        'Host: a',
+        'Connection: close',
+        cookie,
+        `Content-Type: ${type}`,
+        `Content-Length: ${body.length}`,
+        '',
+        body,
+      ]
       const [answer] = parseAnswers(await sendRaw(url, lines.join('\r\n')))
       t.equal(answer?.status, 200, `${type}: ${body}`)
     }
@@ -268,7 +433,12 @@ void t.test('an endpoint does not mind what a script says about a body that it h
 void t.test('endpoints that change something do nothing for a prefetch', async (t) => {
   const { url } = await startGateway(t, { idp })
   const cookie = await cookieOf(url, 'alice')
-  for (const line of ['Sec-Purpose: prefetch', 'Purpose: prefetch', 'X-Moz: prefetch', 'Sec-Purpose: prefetch;prerender']) {
+  for (const line of [
+    'Sec-Purpose: prefetch',
+    'Purpose: prefetch',
+    'X-Moz: prefetch',
+    'Sec-Purpose: prefetch;prerender',
+  ]) {
     for (const path of ['login', 'start', 'sign_in', 'callback?code=x&state=y', 'logout', 'sign_out']) {
       const answer = await ask(url, 'GET', `/oauth2/${path}`, [html, line, cookie])
       t.equal(answer.status, 204, `${path} with ${line}`)

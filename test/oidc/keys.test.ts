@@ -2,21 +2,26 @@ import { errors, exportJWK, generateKeyPair, SignJWT, type JWK } from 'jose'
 import t from 'tap'
 import { createSigningKeys, KeysUnavailable } from '../../src/oidc/keys.ts'
 
-const pair = async (kid: string): Promise<{ jwk: JWK, sign: () => Promise<string> }> => {
+const pair = async (kid: string): Promise<{ jwk: JWK; sign: () => Promise<string> }> => {
   const { publicKey, privateKey } = await generateKeyPair('ES256')
   return {
-    jwk: { ...await exportJWK(publicKey), kid, alg: 'ES256', use: 'sig' },
-    sign: async () => new SignJWT({ sub: 'alice' }).setProtectedHeader({ alg: 'ES256', kid }).setExpirationTime('1h').sign(privateKey),
+    jwk: { ...(await exportJWK(publicKey)), kid, alg: 'ES256', use: 'sig' },
+    sign: async () =>
+      new SignJWT({ sub: 'alice' }).setProtectedHeader({ alg: 'ES256', kid }).setExpirationTime('1h').sign(privateKey),
   }
 }
 
 /** The key set's address: what it answers, and how often it was asked. */
 const address = () => {
   const state = { keys: [] as JWK[], status: 200, asked: 0 }
-  const keys = createSigningKeys('https://idp.example.com/jwks', async () => {
-    state.asked += 1
-    return new Response(JSON.stringify({ keys: state.keys }), { status: state.status })
-  }, 1000)
+  const keys = createSigningKeys(
+    'https://idp.example.com/jwks',
+    async () => {
+      state.asked += 1
+      return new Response(JSON.stringify({ keys: state.keys }), { status: state.status })
+    },
+    1000,
+  )
   return { state, keys }
 }
 
@@ -71,7 +76,7 @@ void t.test('a key set that can’t be had is told from one that has not the key
   for (const status of [500, 503, 429]) {
     state.status = status
     const jwt = await one.sign()
-    t.ok(await keys.verify(jwt, {}).catch((error: unknown) => error) instanceof KeysUnavailable)
+    t.ok((await keys.verify(jwt, {}).catch((error: unknown) => error)) instanceof KeysUnavailable)
   }
   state.status = 200
   state.keys = [one.jwk]

@@ -3,7 +3,8 @@ import t from 'tap'
 import { Fault } from '../../src/errors.ts'
 import { refusalOf, retryAfterOf, toLoginFault } from '../../src/oidc/refusal.ts'
 
-const answer = (status: number, headers: Record<string, string> = {}): Response => new Response(null, { status, headers })
+const answer = (status: number, headers: Record<string, string> = {}): Response =>
+  new Response(null, { status, headers })
 
 const oauthError = (status: number, error: string, headers: Record<string, string> = {}): ResponseBodyError =>
   new ResponseBodyError('refused', { cause: { error }, response: answer(status, headers) })
@@ -13,26 +14,41 @@ const noOauth = (status: number, type: string): ClientError =>
 
 void t.test('what a refused refresh says about the grant', async (t) => {
   const cases = [
-    [oauthError(400, 'invalid_grant'), 'invalid-grant'], [oauthError(401, 'invalid_grant'), 'invalid-grant'],
-    [oauthError(400, 'invalid_request'), 'rejected'], [oauthError(400, 'unauthorized_client'), 'rejected'],
+    [oauthError(400, 'invalid_grant'), 'invalid-grant'],
+    [oauthError(401, 'invalid_grant'), 'invalid-grant'],
+    [oauthError(400, 'invalid_request'), 'rejected'],
+    [oauthError(400, 'unauthorized_client'), 'rejected'],
     [oauthError(400, 'invalid_grant_type'), 'rejected'],
-    [oauthError(400, 'invalid_client'), 'unclear'], [oauthError(401, 'invalid_client'), 'unclear'],
+    [oauthError(400, 'invalid_client'), 'unclear'],
+    [oauthError(401, 'invalid_client'), 'unclear'],
     [oauthError(429, 'slow_down'), 'unclear'],
     [oauthError(403, 'access_denied'), 'unclear'],
-    [noOauth(400, 'text/plain'), 'rejected'], [noOauth(400, ''), 'rejected'], [noOauth(400, 'text/html'), 'unclear'],
+    [noOauth(400, 'text/plain'), 'rejected'],
+    [noOauth(400, ''), 'rejected'],
+    [noOauth(400, 'text/html'), 'unclear'],
     [noOauth(400, 'application/xhtml+xml'), 'unclear'],
-    [noOauth(500, 'text/plain'), 'unclear'], [noOauth(200, 'text/html'), 'unclear'],
+    [noOauth(500, 'text/plain'), 'unclear'],
+    [noOauth(200, 'text/html'), 'unclear'],
     [noOauth(404, 'text/plain'), 'unclear'],
-    [new TypeError('fetch failed'), 'unclear'], [new Error('invalid_grant'), 'unclear'],
+    [new TypeError('fetch failed'), 'unclear'],
+    [new Error('invalid_grant'), 'unclear'],
     [new Fault('provider_unavailable'), 'unclear'],
-    ['invalid_grant', 'unclear'], [null, 'unclear'],
+    ['invalid_grant', 'unclear'],
+    [null, 'unclear'],
   ] as const
   for (const [error, refusal] of cases) t.equal(refusalOf(error), refusal, String(error))
 })
 
 void t.test('how long the provider asks to wait', async (t) => {
-  const cases = [['17', 17], ['0', 0], ['-1', null], ['soon', null], ['Wed, 21 Oct 2015 07:28:00 GMT', null]] as const
-  for (const [header, seconds] of cases) t.equal(retryAfterOf(oauthError(429, 'slow_down', { 'retry-after': header })), seconds, header)
+  const cases = [
+    ['17', 17],
+    ['0', 0],
+    ['-1', null],
+    ['soon', null],
+    ['Wed, 21 Oct 2015 07:28:00 GMT', null],
+  ] as const
+  for (const [header, seconds] of cases)
+    t.equal(retryAfterOf(oauthError(429, 'slow_down', { 'retry-after': header })), seconds, header)
   t.equal(retryAfterOf(oauthError(429, 'slow_down')), null)
   t.equal(retryAfterOf(new ClientError('unexpected', { cause: answer(503, { 'retry-after': '3' }) })), 3)
   t.equal(retryAfterOf(new Error('no answer')), null)
@@ -46,11 +62,17 @@ void t.test('whose side a failed login is on', async (t) => {
     [oauthError(401, 'invalid_client'), 502, 'login_failed'],
     [oauthError(500, 'server_error'), 503, 'provider_unavailable'],
     [oauthError(429, 'slow_down'), 503, 'provider_unavailable'],
-    [noOauth(200, 'text/html'), 502, 'login_failed'], [noOauth(502, 'text/html'), 503, 'provider_unavailable'],
+    [noOauth(200, 'text/html'), 502, 'login_failed'],
+    [noOauth(502, 'text/html'), 503, 'provider_unavailable'],
     [timeout, 503, 'provider_unavailable'],
-    [Object.assign(new ClientError('late', { cause: timeout }), { code: 'OAUTH_TIMEOUT' }), 503, 'provider_unavailable'],
+    [
+      Object.assign(new ClientError('late', { cause: timeout }), { code: 'OAUTH_TIMEOUT' }),
+      503,
+      'provider_unavailable',
+    ],
     [new TypeError('fetch failed'), 503, 'provider_unavailable'],
-    [new TypeError('x is not a function'), 502, 'login_failed'], [new Error('what?'), 502, 'login_failed'],
+    [new TypeError('x is not a function'), 502, 'login_failed'],
+    [new Error('what?'), 502, 'login_failed'],
   ] as const
   for (const [error, status, code] of cases) {
     const fault = toLoginFault(error)

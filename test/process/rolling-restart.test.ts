@@ -25,7 +25,9 @@ const startBalancer = async (t: Test, targets: readonly { readonly url: string }
       const { connection: _hop, ...rest } = answer.headers
       res.writeHead(answer.statusCode ?? 502, rest)
       answer.pipe(res)
-      answer.on('error', () => { res.destroy() })
+      answer.on('error', () => {
+        res.destroy()
+      })
     })
     upstream.on('error', (error: NodeJS.ErrnoException) => {
       if (error.code === 'ECONNREFUSED' && tries > 0) pass(req, body, res, place + 1, tries - 1)
@@ -37,7 +39,9 @@ const startBalancer = async (t: Test, targets: readonly { readonly url: string }
   const server = createServer((req, res) => {
     turn += 1
     const place = turn
-    void text(req).then((body) => { pass(req, body, res, place, targets.length) })
+    void text(req).then((body) => {
+      pass(req, body, res, place, targets.length)
+    })
   }).listen(0, '127.0.0.1')
   await once(server, 'listening')
   t.teardown(() => {
@@ -49,36 +53,54 @@ const startBalancer = async (t: Test, targets: readonly { readonly url: string }
 }
 
 void t.test('a rolling restart under load loses no request', async (t) => {
-  const { gateways: [first, second], another, login, upstream } = await startReplicas(t, { store: redis.url })
+  const {
+    gateways: [first, second],
+    another,
+    login,
+    upstream,
+  } = await startReplicas(t, { store: redis.url })
   const cookies = await Promise.all(['alice', 'bob', 'carol'].map(async (user) => cookieOf(await login(user), first)))
   const targets: GatewayProcess[] = [first, second]
   const balancer = await startBalancer(t, targets)
   const agent = new Agent({ keepAlive: true, maxSockets: 40 })
-  t.teardown(() => { agent.destroy() })
+  t.teardown(() => {
+    agent.destroy()
+  })
 
   const counts: Record<string, number> = {}
   const underWay = new Set<Promise<void>>()
   const send = async (turn: number): Promise<void> => {
     const isPost = turn % 3 === 0
     const path = turn % 10 === 0 ? '/api/slow?ms=400' : '/api/echo'
-    const made = ask(`${balancer}${path}`, { agent, method: isPost ? 'POST' : 'GET', headers: { cookie: cookies[turn % 3] ?? '', ...(isPost ? { origin: first.url } : {}) } })
+    const made = ask(`${balancer}${path}`, {
+      agent,
+      method: isPost ? 'POST' : 'GET',
+      headers: { cookie: cookies[turn % 3] ?? '', ...(isPost ? { origin: first.url } : {}) },
+    })
     made.end(isPost ? 'a body that must not be sent twice' : undefined)
     const [answer]: IncomingMessage[] = await once(made, 'response')
     if (answer === undefined) return
     await text(answer)
-    const what = answer.statusCode === 200 ? '200' : `${answer.statusCode ?? ''} ${String(answer.headers['x-cause'] ?? answer.headers['gatehouse'])}`
+    const what =
+      answer.statusCode === 200
+        ? '200'
+        : `${answer.statusCode ?? ''} ${String(answer.headers['x-cause'] ?? answer.headers['gatehouse'])}`
     counts[what] = (counts[what] ?? 0) + 1
   }
   const load = new AbortController()
   const running = (async () => {
     const begun = Date.now()
     for (let turn = 1; !load.signal.aborted; turn += 1) {
-      const mine = send(turn).catch((error: unknown) => {
-        const what = String(error)
-        counts[what] = (counts[what] ?? 0) + 1
-      }).finally(() => { underWay.delete(mine) })
+      const mine = send(turn)
+        .catch((error: unknown) => {
+          const what = String(error)
+          counts[what] = (counts[what] ?? 0) + 1
+        })
+        .finally(() => {
+          underWay.delete(mine)
+        })
       underWay.add(mine)
-      await sleep(Math.max(0, begun + turn * 1000 / 120 - Date.now()))
+      await sleep(Math.max(0, begun + (turn * 1000) / 120 - Date.now()))
     }
     await Promise.all(underWay)
   })()
@@ -98,5 +120,9 @@ void t.test('a rolling restart under load loses no request', async (t) => {
   const { 200: served = 0, ...lost } = counts
   t.same(lost, {})
   t.ok(served > 300, `${served} requests`)
-  t.equal(upstream.requests.filter(({ url }) => url.startsWith('/api/echo') || url.startsWith('/api/slow')).length, served, 'and none came twice')
+  t.equal(
+    upstream.requests.filter(({ url }) => url.startsWith('/api/echo') || url.startsWith('/api/slow')).length,
+    served,
+    'and none came twice',
+  )
 })

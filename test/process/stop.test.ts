@@ -20,55 +20,66 @@ t.teardown(async () => Promise.all([idp.close(), upstream.close()]))
 const session = { keys: [Buffer.alloc(32, 5).toString('base64')], store: redis.url }
 
 for (const workers of [1, 2]) {
-  void t.test(`SIGTERM with ${workers === 1 ? 'one process' : 'workers'}: WebSockets are told, event streams end, a refresh is saved, status 0`, async (t) => {
-    const gateway = await serveFile(t, { idp, upstream }, { workers, session })
-    const { url } = gateway
-    const browser = await gateway.login()
-    const cookie = cookieOf(browser, gateway)
-    const socket = await openWebSocket(`${url}/ws`, { headers: [`Cookie: ${cookie}`, `Origin: ${url}`] })
-    const stream = await fetch(`${url}/api/stream`, { headers: { cookie, accept: 'text/event-stream' } })
-    const events = stream.text()
-    await sleep(3_100)
-    const before = idp.grants['refresh_token'] ?? 0
-    idp.fail('token', { delay: 1_500, times: 1 })
-    // The request that causes the refresh does not wait for it.
-    await statusAt(browser, gateway).catch(() => 0)
-    const waiting = statusAt(browser, gateway)
-    await sleep(200)
-    const stopped = gateway.stop()
-    t.equal(await socket.closed, 1001)
-    t.match(await events, /data: /, 'the stream came to a proper end')
-    t.equal(await waiting, 200, 'the request that waits for the token is answered')
-    t.equal((await stopped).status, 0)
-    const other = await serveFile(t, { idp, upstream, port: Number(new URL(url).port) }, { session })
-    t.equal(await statusAt(browser, other), 200, 'the next process goes on with the session')
-    t.ok((idp.grants['refresh_token'] ?? 0) > before)
-    t.equal(idp.refusedGrants['refresh_token'] ?? 0, 0, 'no refresh token was lost or used twice')
-    await other.stop()
-  })
+  void t.test(
+    `SIGTERM with ${workers === 1 ? 'one process' : 'workers'}: WebSockets are told, event streams end, a refresh is saved, status 0`,
+    async (t) => {
+      const gateway = await serveFile(t, { idp, upstream }, { workers, session })
+      const { url } = gateway
+      const browser = await gateway.login()
+      const cookie = cookieOf(browser, gateway)
+      const socket = await openWebSocket(`${url}/ws`, { headers: [`Cookie: ${cookie}`, `Origin: ${url}`] })
+      const stream = await fetch(`${url}/api/stream`, { headers: { cookie, accept: 'text/event-stream' } })
+      const events = stream.text()
+      await sleep(3_100)
+      const before = idp.grants['refresh_token'] ?? 0
+      idp.fail('token', { delay: 1_500, times: 1 })
+      // The request that causes the refresh does not wait for it.
+      await statusAt(browser, gateway).catch(() => 0)
+      const waiting = statusAt(browser, gateway)
+      await sleep(200)
+      const stopped = gateway.stop()
+      t.equal(await socket.closed, 1001)
+      t.match(await events, /data: /, 'the stream came to a proper end')
+      t.equal(await waiting, 200, 'the request that waits for the token is answered')
+      t.equal((await stopped).status, 0)
+      const other = await serveFile(t, { idp, upstream, port: Number(new URL(url).port) }, { session })
+      t.equal(await statusAt(browser, other), 200, 'the next process goes on with the session')
+      t.ok((idp.grants['refresh_token'] ?? 0) > before)
+      t.equal(idp.refusedGrants['refresh_token'] ?? 0, 0, 'no refresh token was lost or used twice')
+      await other.stop()
+    },
+  )
 }
 
-void t.test('while it stops, each answer is the last on its connection, and a request on an idle one is still served', async (t) => {
-  const gateway = await serveFile(t, { idp, upstream }, { routes: [{ path: '/**', access: 'public' }] })
-  const agents = Array.from({ length: 3 }, () => new Agent({ keepAlive: true, maxSockets: 1 }))
-  t.teardown(() => { for (const agent of agents) agent.destroy() })
-  const ask = async (agent: Agent | undefined, path: string): Promise<{ status: number | undefined, connection: string | undefined }> => {
-    const [answer]: IncomingMessage[] = await once(get(`${gateway.url}${path}`, { agent }), 'response')
-    if (answer === undefined) throw new Error('no answer')
-    await text(answer)
-    return { status: answer.statusCode, connection: answer.headers.connection }
-  }
-  for (const agent of agents) t.same(await ask(agent, '/api/orders'), { status: 200, connection: 'keep-alive' })
-  const underWay = ask(agents[0], '/api/slow?ms=1000')
-  await until('it is under way', () => upstream.requests.some(({ url }) => url === '/api/slow?ms=1000'))
-  const stopped = gateway.stop()
-  await nextEvent(gateway, 'stopping', 0)
-  t.same(await ask(agents[1], '/api/orders'), { status: 200, connection: 'close' }, 'an idle connection')
-  t.same(await underWay, { status: 200, connection: 'close' })
-  const { status, after } = await stopped
-  t.equal(status, 0)
-  t.ok(after < 10_000, 'the third connection, which says nothing, is not waited for')
-})
+void t.test(
+  'while it stops, each answer is the last on its connection, and a request on an idle one is still served',
+  async (t) => {
+    const gateway = await serveFile(t, { idp, upstream }, { routes: [{ path: '/**', access: 'public' }] })
+    const agents = Array.from({ length: 3 }, () => new Agent({ keepAlive: true, maxSockets: 1 }))
+    t.teardown(() => {
+      for (const agent of agents) agent.destroy()
+    })
+    const ask = async (
+      agent: Agent | undefined,
+      path: string,
+    ): Promise<{ status: number | undefined; connection: string | undefined }> => {
+      const [answer]: IncomingMessage[] = await once(get(`${gateway.url}${path}`, { agent }), 'response')
+      if (answer === undefined) throw new Error('no answer')
+      await text(answer)
+      return { status: answer.statusCode, connection: answer.headers.connection }
+    }
+    for (const agent of agents) t.same(await ask(agent, '/api/orders'), { status: 200, connection: 'keep-alive' })
+    const underWay = ask(agents[0], '/api/slow?ms=1000')
+    await until('it is under way', () => upstream.requests.some(({ url }) => url === '/api/slow?ms=1000'))
+    const stopped = gateway.stop()
+    await nextEvent(gateway, 'stopping', 0)
+    t.same(await ask(agents[1], '/api/orders'), { status: 200, connection: 'close' }, 'an idle connection')
+    t.same(await underWay, { status: 200, connection: 'close' })
+    const { status, after } = await stopped
+    t.equal(status, 0)
+    t.ok(after < 10_000, 'the third connection, which says nothing, is not waited for')
+  },
+)
 
 void t.test('a connection that has never said anything does not hold it up', async (t) => {
   const gateway = await serveFile(t, { idp, upstream })

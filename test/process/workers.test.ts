@@ -27,25 +27,41 @@ const busy = (gateway: ServedFile): Set<unknown> => new Set(gateway.events('requ
 
 /** The processes that the gateway has begun. */
 const children = async ({ pid }: ServedFile): Promise<number[]> => {
-  const { stdout } = await import('node:child_process').then(({ spawnSync }) => spawnSync('ps', ['-o', 'pid=', '--ppid', String(pid)], { encoding: 'utf8' }))
-  return stdout.split('\n').map(Number).filter((one) => one > 0)
+  const { stdout } = await import('node:child_process').then(({ spawnSync }) =>
+    spawnSync('ps', ['-o', 'pid=', '--ppid', String(pid)], { encoding: 'utf8' }),
+  )
+  return stdout
+    .split('\n')
+    .map(Number)
+    .filter((one) => one > 0)
 }
 
 /** Each on a connection of its own, which any worker may get. */
-const ask = async (where: string | { socketPath: string, path: string }): Promise<{ status: number | undefined, body: string }> => {
+const ask = async (
+  where: string | { socketPath: string; path: string },
+): Promise<{ status: number | undefined; body: string }> => {
   const request = typeof where === 'string' ? get(where, { agent: false }) : get({ ...where, agent: false })
   const [answer]: IncomingMessage[] = await once(request, 'response')
   return { status: answer?.statusCode, body: answer === undefined ? '' : await text(answer) }
 }
 
-const metric = async (gateway: ServedFile, pattern: RegExp): Promise<number> => Number(pattern.exec((await ask(`${gateway.admin}/metrics`)).body)?.[1])
+const metric = async (gateway: ServedFile, pattern: RegExp): Promise<number> =>
+  Number(pattern.exec((await ask(`${gateway.admin}/metrics`)).body)?.[1])
 
 void t.test('more than one with a store in memory is refused: status 2, why, and what to write instead', async (t) => {
   for (const workers of [2, 'auto']) {
-    const file = asFile(t, { publicUrl: 'http://127.0.0.1:1', upstream: upstream.url, workers, provider: { issuer: idp.issuer, clientId: 'a', clientSecret: 'b' } })
+    const file = asFile(t, {
+      publicUrl: 'http://127.0.0.1:1',
+      upstream: upstream.url,
+      workers,
+      provider: { issuer: idp.issuer, clientId: 'a', clientSecret: 'b' },
+    })
     const { status, stderr, stdout } = await runProgram(t, ['start', '--config', file])
     t.equal(status, 2)
-    t.match(stderr, /gatehouse\.yaml:\d+:\d+: workers: more than one needs a store that they share\n\s+give session\.store a redis:\/\/ URL/)
+    t.match(
+      stderr,
+      /gatehouse\.yaml:\d+:\d+: workers: more than one needs a store that they share\n\s+give session\.store a redis:\/\/ URL/,
+    )
     t.equal(stdout, '')
   }
 })
@@ -53,7 +69,12 @@ void t.test('more than one with a store in memory is refused: status 2, why, and
 void t.test('a port that is taken: one line on stderr, status 1', async (t) => {
   const port = Number(new URL(upstream.url).port)
   const file = asFile(t, {
-    listen: `127.0.0.1:${port}`, publicUrl: `http://127.0.0.1:${port}`, upstream: upstream.url, admin: false, workers: 2, session,
+    listen: `127.0.0.1:${port}`,
+    publicUrl: `http://127.0.0.1:${port}`,
+    upstream: upstream.url,
+    admin: false,
+    workers: 2,
+    session,
     provider: { issuer: idp.issuer, clientId: 'a', clientSecret: 'b' },
   })
   const { status, stderr } = await runProgram(t, ['start', '--config', file])
@@ -62,7 +83,11 @@ void t.test('a port that is taken: one line on stderr, status 1', async (t) => {
 })
 
 void t.test('three workers serve one address as one gateway', async (t) => {
-  const gateway = await serveFile(t, { idp, upstream }, { workers: 3, session, routes: everybody, rateLimit: { session: '5/1m' } })
+  const gateway = await serveFile(
+    t,
+    { idp, upstream },
+    { workers: 3, session, routes: everybody, rateLimit: { session: '5/1m' } },
+  )
   const { url, admin } = gateway
   t.equal(gateway.events('listening').length, 1, 'one line says so')
   t.equal((await children(gateway)).length, 3)
@@ -70,13 +95,21 @@ void t.test('three workers serve one address as one gateway', async (t) => {
   await until('all of them have had requests', () => busy(gateway).size === 3)
 
   await t.test('the admin listener answers for all', async (t) => {
-    await until('each request is counted once', async () => await metric(gateway, /gatehouse_requests_total\{route="\/api\/\*\*",kind="script",verdict="forward"\} (\d+)/) === 60)
+    await until(
+      'each request is counted once',
+      async () =>
+        (await metric(
+          gateway,
+          /gatehouse_requests_total\{route="\/api\/\*\*",kind="script",verdict="forward"\} (\d+)/,
+        )) === 60,
+    )
     const { status, body } = await ask(`${admin}/readyz`)
     t.equal(status, 200)
     t.same(JSON.parse(body), { ready: true, checks: { provider: 'ok', store: 'ok', draining: false } })
     t.same(await ask(`${admin}/livez`), { status: 200, body: '{"alive":true}' })
     const browser = await gateway.login('carol')
-    const [carol] = (JSON.parse((await ask(`${admin}/sessions?sub=carol`)).body) as { sessions: { id: string }[] }).sessions
+    const [carol] = (JSON.parse((await ask(`${admin}/sessions?sub=carol`)).body) as { sessions: { id: string }[] })
+      .sessions
     t.equal((await fetch(`${admin}/sessions/${carol?.id ?? ''}`, { method: 'DELETE' })).status, 204)
     await until('no worker takes the session any more', async () => {
       const statuses = await Promise.all(Array.from({ length: 9 }, async () => statusAt(browser, gateway, '/orders')))
@@ -86,17 +119,31 @@ void t.test('three workers serve one address as one gateway', async (t) => {
   })
 
   await t.test('a rate limit counts what all have seen', async (t) => {
-    const statuses = await Promise.all(Array.from({ length: 12 }, async () => (await ask(`${url}/oauth2/session`)).status))
-    t.same(statuses.map(String).toSorted((a, b) => a.localeCompare(b)).map(Number), [...Array.from({ length: 5 }, () => 401), ...Array.from({ length: 7 }, () => 429)])
+    const statuses = await Promise.all(
+      Array.from({ length: 12 }, async () => (await ask(`${url}/oauth2/session`)).status),
+    )
+    t.same(
+      statuses
+        .map(String)
+        .toSorted((a, b) => a.localeCompare(b))
+        .map(Number),
+      [...Array.from({ length: 5 }, () => 401), ...Array.from({ length: 7 }, () => 429)],
+    )
   })
 
   await t.test('one that dies is replaced, and nobody notices', async (t) => {
     const [first, ...others] = await children(gateway)
     process.kill(first ?? 0, 'SIGKILL')
     t.match(await nextEvent(gateway, 'worker_died', 0), { level: 'error', signal: 'SIGKILL' })
-    t.same([...new Set(await Promise.all(Array.from({ length: 20 }, async () => (await ask(`${url}/api/orders`)).status)))], [200])
+    t.same(
+      [...new Set(await Promise.all(Array.from({ length: 20 }, async () => (await ask(`${url}/api/orders`)).status)))],
+      [200],
+    )
     await until('there are three again', async () => (await children(gateway)).length === 3)
-    t.same((await children(gateway)).filter((one) => others.includes(one)), others)
+    t.same(
+      (await children(gateway)).filter((one) => others.includes(one)),
+      others,
+    )
     await until('the new one serves', async () => {
       await ask(`${url}/api/orders`)
       return busy(gateway).size === 4
@@ -107,7 +154,11 @@ void t.test('three workers serve one address as one gateway', async (t) => {
     gateway.rewrite({ routes: [{ path: '/api/**', access: 'public', maxBody: '1kb' }, { path: '/**' }] })
     gateway.hangUp()
     await nextEvent(gateway, 'reloaded', 0)
-    const posted = await Promise.all(Array.from({ length: 12 }, async () => fetch(`${url}/api/echo`, { method: 'POST', body: 'x'.repeat(2_000), headers: { connection: 'close' } })))
+    const posted = await Promise.all(
+      Array.from({ length: 12 }, async () =>
+        fetch(`${url}/api/echo`, { method: 'POST', body: 'x'.repeat(2_000), headers: { connection: 'close' } }),
+      ),
+    )
     t.same([...new Set(posted.map(({ status }) => status))], [413])
     t.equal(gateway.events('reloaded').length, 1, 'and is told once')
   })
@@ -119,21 +170,37 @@ void t.test('three workers serve one address as one gateway', async (t) => {
 })
 
 void t.test('SIGTERM: all finish what runs, and none is ready any more', async (t) => {
-  const gateway = await serveFile(t, { idp, upstream }, { workers: 2, session, routes: everybody, shutdown: { wait: '600ms', drain: '20s' } })
+  const gateway = await serveFile(
+    t,
+    { idp, upstream },
+    { workers: 2, session, routes: everybody, shutdown: { wait: '600ms', drain: '20s' } },
+  )
   const slow = Promise.all(Array.from({ length: 6 }, async () => ask(`${gateway.url}/api/slow?ms=2000`)))
-  await until('they are under way', () => upstream.requests.filter((one) => one.url === '/api/slow?ms=2000').length === 6)
+  await until(
+    'they are under way',
+    () => upstream.requests.filter((one) => one.url === '/api/slow?ms=2000').length === 6,
+  )
   const stopped = gateway.stop()
   await nextEvent(gateway, 'stopping', 0)
   t.match(JSON.parse((await ask(`${gateway.admin}/readyz`)).body), { ready: false, checks: { draining: true } })
-  t.same((await slow).map((answer) => answer.status), [200, 200, 200, 200, 200, 200])
+  t.same(
+    (await slow).map((answer) => answer.status),
+    [200, 200, 200, 200, 200, 200],
+  )
   t.equal((await stopped).status, 0)
 })
 
 void t.test('a Unix socket works, and is gone in the end', async (t) => {
   const folder = mkdtempSync(join(tmpdir(), 'gh-'))
-  t.teardown(() => { rmSync(folder, { recursive: true }) })
+  t.teardown(() => {
+    rmSync(folder, { recursive: true })
+  })
   const socketPath = join(folder, 'gate.sock')
-  const gateway = await serveFile(t, { idp, upstream, port: await freePort() }, { workers: 2, session, routes: everybody, listen: `unix:${socketPath}` })
+  const gateway = await serveFile(
+    t,
+    { idp, upstream, port: await freePort() },
+    { workers: 2, session, routes: everybody, listen: `unix:${socketPath}` },
+  )
   t.match(gateway.events('listening')[0], { address: `unix:${socketPath}` })
   const answers = await Promise.all(Array.from({ length: 20 }, async () => ask({ socketPath, path: '/api/orders' })))
   t.same([...new Set(answers.map(({ status }) => status))], [200])

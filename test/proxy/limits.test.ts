@@ -8,7 +8,10 @@ import { ask, header, parseAnswers, sendRaw } from '../support/raw-http.ts'
 const idp = await startIdp()
 t.teardown(() => idp.close())
 
-const limited = [{ path: '/**', access: 'public', maxBody: '10kb' }, { path: '/any/**', access: 'public' }]
+const limited = [
+  { path: '/**', access: 'public', maxBody: '10kb' },
+  { path: '/any/**', access: 'public' },
+]
 
 void t.test('a body that announces to be too large is refused before it goes anywhere', async (t) => {
   const { url, upstream } = await startGateway(t, { idp, config: { routes: limited } })
@@ -17,7 +20,11 @@ void t.test('a body that announces to be too large is refused before it goes any
   t.equal(answer.headers.gatehouse, 'payload_too_large')
   t.match(answer.json(), { status: 413, code: 'payload_too_large' })
   t.equal(upstream.requests.length, 0)
-  t.equal((await createBrowser().post(`${url}/api/echo`, 'x'.repeat(10_240), { kind: 'script' })).status, 200, 'the limit itself is allowed')
+  t.equal(
+    (await createBrowser().post(`${url}/api/echo`, 'x'.repeat(10_240), { kind: 'script' })).status,
+    200,
+    'the limit itself is allowed',
+  )
   t.not((await createBrowser().post(`${url}/any/thing`, 'x'.repeat(100_000), { kind: 'script' })).status, 413)
 })
 
@@ -26,7 +33,10 @@ const chunks = (count: number): string => `${`400\r\n${'x'.repeat(1024)}\r\n`.re
 void t.test('a body that turns out to be too large is cut off', async (t) => {
   const { url } = await startGateway(t, { idp, config: { routes: limited } })
   const post = async (count: number) => {
-    const bytes = await sendRaw(url, `POST /api/echo HTTP/1.1\r\nHost: a\r\nConnection: close\r\nTransfer-Encoding: chunked\r\n\r\n${chunks(count)}`)
+    const bytes = await sendRaw(
+      url,
+      `POST /api/echo HTTP/1.1\r\nHost: a\r\nConnection: close\r\nTransfer-Encoding: chunked\r\n\r\n${chunks(count)}`,
+    )
     return parseAnswers(bytes)[0]
   }
   t.equal((await post(10))?.status, 200)
@@ -38,7 +48,10 @@ void t.test('a body that turns out to be too large is cut off', async (t) => {
 const from = (address: string): string[] => [`X-Forwarded-For: ${address}`]
 
 void t.test('who asks too often is told when to come back, each address for itself', async (t) => {
-  const { url } = await startGateway(t, { idp, config: { trustedProxies: ['127.0.0.1'], rateLimit: { session: '3/1m', login: '2/1m' } } })
+  const { url } = await startGateway(t, {
+    idp,
+    config: { trustedProxies: ['127.0.0.1'], rateLimit: { session: '3/1m', login: '2/1m' } },
+  })
   for (let i = 0; i < 3; i += 1) t.equal((await ask(url, 'GET', '/oauth2/session', from('192.0.2.1'))).status, 401)
   const answer = await ask(url, 'GET', '/oauth2/session', from('192.0.2.1'))
   t.equal(answer.status, 429)
@@ -46,11 +59,20 @@ void t.test('who asks too often is told when to come back, each address for itse
   t.match(JSON.parse(answer.body.toString()), { status: 429, code: 'rate_limited' })
   const seconds = Number(header(answer, 'retry-after'))
   t.ok(seconds >= 1 && seconds <= 60, `Retry-After: ${seconds}`)
-  t.equal((await ask(url, 'GET', '/oauth2/userinfo', from('192.0.2.1'))).status, 429, 'the session’s addresses share a limit')
+  t.equal(
+    (await ask(url, 'GET', '/oauth2/userinfo', from('192.0.2.1'))).status,
+    429,
+    'the session’s addresses share a limit',
+  )
   t.equal((await ask(url, 'GET', '/oauth2/session', from('192.0.2.2'))).status, 401)
-  for (let i = 0; i < 2; i += 1) t.equal((await ask(url, 'GET', '/oauth2/login', from('192.0.2.1'))).status, 401, 'the login has its own')
+  for (let i = 0; i < 2; i += 1)
+    t.equal((await ask(url, 'GET', '/oauth2/login', from('192.0.2.1'))).status, 401, 'the login has its own')
   t.equal((await ask(url, 'GET', '/oauth2/start', from('192.0.2.1'))).status, 429, 'which its aliases share')
-  t.equal((await ask(url, 'GET', '/api/orders', from('192.0.2.1'))).status, 401, 'the application’s addresses have none')
+  t.equal(
+    (await ask(url, 'GET', '/api/orders', from('192.0.2.1'))).status,
+    401,
+    'the application’s addresses have none',
+  )
 })
 
 void t.test('a person who asks too often gets a page', async (t) => {
@@ -64,7 +86,10 @@ void t.test('a person who asks too often gets a page', async (t) => {
 })
 
 void t.test('requests to the application are limited where that is configured', async (t) => {
-  const { url, upstream } = await startGateway(t, { idp, config: { routes: [{ path: '/**', access: 'public' }], rateLimit: { requests: '5/1m' } } })
+  const { url, upstream } = await startGateway(t, {
+    idp,
+    config: { routes: [{ path: '/**', access: 'public' }], rateLimit: { requests: '5/1m' } },
+  })
   const statuses = []
   for (let i = 0; i < 8; i += 1) statuses.push((await ask(url, 'GET', `/${i}`)).status)
   t.same(statuses, [404, 404, 404, 404, 404, 429, 429, 429])

@@ -18,7 +18,7 @@ const expected = (() => {
 })()
 
 /** A gateway as a process of its own, in front of an application that hashes what it gets and gives what it is asked for. */
-const startProcess = async (t: Test): Promise<{ url: string, resident: () => number }> => {
+const startProcess = async (t: Test): Promise<{ url: string; resident: () => number }> => {
   const application = await startApplication(t, (req, res) => {
     if (req.method === 'GET') {
       let left = Number(req.url?.slice(1)) / megabyte
@@ -34,25 +34,44 @@ const startProcess = async (t: Test): Promise<{ url: string, resident: () => num
       return
     }
     const hash = createHash('sha256')
-    req.on('data', (chunk: Buffer) => { hash.update(chunk) }).on('end', () => { res.end(hash.digest('hex')) })
+    req
+      .on('data', (chunk: Buffer) => {
+        hash.update(chunk)
+      })
+      .on('end', () => {
+        res.end(hash.digest('hex'))
+      })
   })
   const port = await freePort()
   const url = `http://127.0.0.1:${port}`
   const config = asFile(t, {
-    listen: `127.0.0.1:${port}`, publicUrl: url, upstream: application.url, admin: false, routes: [{ path: '/**', access: 'public' }], log: { level: 'warn' },
-    provider: { issuer: 'http://127.0.0.1:1', clientId: 'x', clientSecret: 'x' }, session: { keys: [Buffer.alloc(32).toString('base64')] },
+    listen: `127.0.0.1:${port}`,
+    publicUrl: url,
+    upstream: application.url,
+    admin: false,
+    routes: [{ path: '/**', access: 'public' }],
+    log: { level: 'warn' },
+    provider: { issuer: 'http://127.0.0.1:1', clientId: 'x', clientSecret: 'x' },
+    session: { keys: [Buffer.alloc(32).toString('base64')] },
   })
-  const child = spawn(process.execPath, ['--import=tsx', 'src/main.ts', 'start', '--config', config], { stdio: ['ignore', 'pipe', 'ignore'] })
-  t.teardown(() => { child.kill('SIGKILL') })
+  const child = spawn(process.execPath, ['--import=tsx', 'src/main.ts', 'start', '--config', config], {
+    stdio: ['ignore', 'pipe', 'ignore'],
+  })
+  t.teardown(() => {
+    child.kill('SIGKILL')
+  })
   let said = ''
-  child.stdout.on('data', (chunk: Buffer) => { said += chunk.toString() })
+  child.stdout.on('data', (chunk: Buffer) => {
+    said += chunk.toString()
+  })
   await until(() => said.includes('"listening"'), 20_000)
   return { url, resident: () => Number(execFileSync('ps', ['-o', 'rss=', '-p', String(child.pid)]).toString()) * 1024 }
 }
 
-const answerTo = async (req: ClientRequest): Promise<IncomingMessage> => new Promise((resolve, reject) => {
-  req.once('response', resolve).once('error', reject)
-})
+const answerTo = async (req: ClientRequest): Promise<IncomingMessage> =>
+  new Promise((resolve, reject) => {
+    req.once('response', resolve).once('error', reject)
+  })
 
 const download = async (url: string, bytes: number, onData: () => void): Promise<string> => {
   const answer = await answerTo(httpRequest(`${url}/${bytes}`).end())
@@ -66,7 +85,10 @@ const download = async (url: string, bytes: number, onData: () => void): Promise
 }
 
 const upload = async (url: string, bytes: number, sized: boolean, onData: () => void): Promise<string> => {
-  const req = httpRequest(url, { method: 'POST', headers: sized ? { 'content-length': bytes } : { 'transfer-encoding': 'chunked' } })
+  const req = httpRequest(url, {
+    method: 'POST',
+    headers: sized ? { 'content-length': bytes } : { 'transfer-encoding': 'chunked' },
+  })
   const answered = answerTo(req)
   for (let sent = 0; sent < bytes; sent += megabyte) {
     onData()

@@ -12,12 +12,24 @@ t.teardown(() => idp.close())
 
 const everybody = [{ path: '/**', access: 'public', timeout: '1s' }]
 
-const get = (url: string, path: string, headers: readonly string[] = []): { text: () => string, destroy: () => void, closed: () => boolean } => {
+const get = (
+  url: string,
+  path: string,
+  headers: readonly string[] = [],
+): { text: () => string; destroy: () => void; closed: () => boolean } => {
   const socket = open(url)
   let text = ''
-  socket.on('data', (chunk: Buffer) => { text += chunk.toString() })
+  socket.on('data', (chunk: Buffer) => {
+    text += chunk.toString()
+  })
   socket.write([`GET ${path} HTTP/1.1`, `Host: ${new URL(url).host}`, ...headers, '', ''].join('\r\n'))
-  return { text: () => text, destroy: () => { socket.destroy() }, closed: () => socket.closed }
+  return {
+    text: () => text,
+    destroy: () => {
+      socket.destroy()
+    },
+    closed: () => socket.closed,
+  }
 }
 
 void t.test('an event stream shows its headers before its first event, and each event at once', async (t) => {
@@ -47,42 +59,61 @@ void t.test('a stream that is silent for longer than the timeout is not cut', as
   const { url } = await startGateway(t, { idp, config: { upstream: application.url, routes: everybody } })
   const client = get(url, '/slow')
   await until(() => client.text().includes('first,'))
-  await new Promise((resolve) => { setTimeout(resolve, 2500) })
+  await new Promise((resolve) => {
+    setTimeout(resolve, 2500)
+  })
   streams[0]?.end('second')
   await until(() => client.text().includes('second'))
   t.notOk(client.text().includes('504'))
   client.destroy()
 })
 
-void t.test('a client that goes away ends the request upstream, before its answer and in the middle of it', async (t) => {
-  let gone = 0
-  const application = await startApplication(t, (req, res) => {
-    res.on('close', () => { if (!res.writableFinished) gone += 1 })
-    if (req.url === '/middle') res.writeHead(200).write('begun')
-  })
-  const { url } = await startGateway(t, { idp, config: { upstream: application.url, routes: [{ path: '/**', access: 'public' }] } })
-  const before = get(url, '/before')
-  await until(() => application.requests.length === 1)
-  before.destroy()
-  await until(() => gone === 1)
-  const middle = get(url, '/middle')
-  await until(() => middle.text().includes('begun'))
-  middle.destroy()
-  await until(() => gone === 2)
-  t.equal(gone, 2)
-})
+void t.test(
+  'a client that goes away ends the request upstream, before its answer and in the middle of it',
+  async (t) => {
+    let gone = 0
+    const application = await startApplication(t, (req, res) => {
+      res.on('close', () => {
+        if (!res.writableFinished) gone += 1
+      })
+      if (req.url === '/middle') res.writeHead(200).write('begun')
+    })
+    const { url } = await startGateway(t, {
+      idp,
+      config: { upstream: application.url, routes: [{ path: '/**', access: 'public' }] },
+    })
+    const before = get(url, '/before')
+    await until(() => application.requests.length === 1)
+    before.destroy()
+    await until(() => gone === 1)
+    const middle = get(url, '/middle')
+    await until(() => middle.text().includes('begun'))
+    middle.destroy()
+    await until(() => gone === 2)
+    t.equal(gone, 2)
+  },
+)
 
 void t.test('a client that goes away ends its pipelined requests, too, with bodies and without', async (t) => {
   let gone = 0
   const application = await startApplication(t, (req, res) => {
     req.resume()
-    res.on('close', () => { if (!res.writableFinished) gone += 1 })
+    res.on('close', () => {
+      if (!res.writableFinished) gone += 1
+    })
   })
-  const { url, log } = await startGateway(t, { idp, config: { upstream: application.url, routes: [{ path: '/**', access: 'public' }] } })
+  const { url, log } = await startGateway(t, {
+    idp,
+    config: { upstream: application.url, routes: [{ path: '/**', access: 'public' }] },
+  })
   const count = 30
   const socket = open(url)
   for (let i = 0; i < count; i += 1) {
-    socket.write(i % 2 === 0 ? `GET /${i} HTTP/1.1\r\nHost: a\r\n\r\n` : `POST /${i} HTTP/1.1\r\nHost: a\r\nContent-Length: 4\r\n\r\nbody`)
+    socket.write(
+      i % 2 === 0
+        ? `GET /${i} HTTP/1.1\r\nHost: a\r\n\r\n`
+        : `POST /${i} HTTP/1.1\r\nHost: a\r\nContent-Length: 4\r\n\r\nbody`,
+    )
   }
   await until(() => application.requests.length === count)
   socket.destroy()
@@ -94,7 +125,9 @@ void t.test('a client that goes away ends its pipelined requests, too, with bodi
 void t.test('a client that goes away in the middle of its upload ends it upstream', async (t) => {
   let aborted = false
   const application = await startApplication(t, (req) => {
-    req.resume().on('error', () => { aborted = true })
+    req.resume().on('error', () => {
+      aborted = true
+    })
   })
   const { url } = await startGateway(t, { idp, config: { upstream: application.url, routes: everybody } })
   const socket = open(url)
@@ -109,7 +142,9 @@ void t.test('an application that dies in the middle of an answer is seen to have
   const application = await startApplication(t, (req, res) => {
     if (req.url === '/sized') res.writeHead(200, { 'content-length': '1000' })
     res.write('begun')
-    setTimeout(() => { res.destroy() }, 50)
+    setTimeout(() => {
+      res.destroy()
+    }, 50)
   })
   const { url } = await startGateway(t, { idp, config: { upstream: application.url, routes: everybody } })
   for (const path of ['/sized', '/chunked']) {

@@ -11,7 +11,10 @@ const idp = await startIdp()
 t.teardown(() => idp.close())
 
 void t.test('an application that does not begin to answer in time is a 504', async (t) => {
-  const { url, events } = await startGateway(t, { idp, config: { routes: [{ path: '/**', access: 'public', timeout: '1s' }] } })
+  const { url, events } = await startGateway(t, {
+    idp,
+    config: { routes: [{ path: '/**', access: 'public', timeout: '1s' }] },
+  })
   const browser = createBrowser()
   const start = Date.now()
   const answer = await browser.get(`${url}/api/slow?ms=4000`, { kind: 'script' })
@@ -26,34 +29,62 @@ void t.test('an application that does not begin to answer in time is a 504', asy
 })
 
 void t.test('each route has its own patience', async (t) => {
-  const { url } = await startGateway(t, { idp, config: { routes: [
-    { path: '/**', access: 'public', timeout: '1s' }, { path: '/api/slow', access: 'public', timeout: '20s' },
-  ] } })
+  const { url } = await startGateway(t, {
+    idp,
+    config: {
+      routes: [
+        { path: '/**', access: 'public', timeout: '1s' },
+        { path: '/api/slow', access: 'public', timeout: '20s' },
+      ],
+    },
+  })
   t.equal((await createBrowser().get(`${url}/api/slow?ms=2500`, { kind: 'script' })).status, 200)
 })
 
 void t.test('a slow upload does not count as a slow answer', async (t) => {
-  const application = await startApplication(t, (req, res) => { req.resume().on('end', () => { res.end('all of it') }) })
-  const { url } = await startGateway(t, { idp, config: { upstream: application.url, routes: [{ path: '/**', access: 'public', timeout: '1s' }] } })
+  const application = await startApplication(t, (req, res) => {
+    req.resume().on('end', () => {
+      res.end('all of it')
+    })
+  })
+  const { url } = await startGateway(t, {
+    idp,
+    config: { upstream: application.url, routes: [{ path: '/**', access: 'public', timeout: '1s' }] },
+  })
   const socket = open(url)
   let text = ''
-  socket.on('data', (chunk: Buffer) => { text += chunk.toString() })
+  socket.on('data', (chunk: Buffer) => {
+    text += chunk.toString()
+  })
   socket.write('POST / HTTP/1.1\r\nHost: a\r\nConnection: close\r\nContent-Length: 8\r\n\r\n')
   for (let i = 0; i < 8; i += 1) {
-    await new Promise((resolve) => { setTimeout(resolve, 350) })
+    await new Promise((resolve) => {
+      setTimeout(resolve, 350)
+    })
     socket.write('x')
   }
-  await new Promise((resolve) => { socket.once('close', resolve) })
+  await new Promise((resolve) => {
+    socket.once('close', resolve)
+  })
   t.match(text, /^HTTP\/1\.1 200 [^]*all of it/)
 })
 
 void t.test('interim answers do not put the end of the wait off for ever', async (t) => {
   for (const interim of ['100 Continue', '102 Processing', '103 Early Hints']) {
     const upstream = await startSockets(t, (socket) => {
-      const timer = setInterval(() => { socket.write(`HTTP/1.1 ${interim}\r\n\r\n`) }, 200)
-      socket.on('close', () => { clearInterval(timer) }).resume()
+      const timer = setInterval(() => {
+        socket.write(`HTTP/1.1 ${interim}\r\n\r\n`)
+      }, 200)
+      socket
+        .on('close', () => {
+          clearInterval(timer)
+        })
+        .resume()
     })
-    const { url } = await startGateway(t, { idp, config: { upstream, routes: [{ path: '/**', access: 'public', timeout: '1s' }] } })
+    const { url } = await startGateway(t, {
+      idp,
+      config: { upstream, routes: [{ path: '/**', access: 'public', timeout: '1s' }] },
+    })
     const start = Date.now()
     const answer = await createBrowser().get(`${url}/`, { kind: 'script' })
     t.match([answer.status, answer.headers.gatehouse], [504, 'upstream_timeout'], interim)
@@ -64,17 +95,28 @@ void t.test('interim answers do not put the end of the wait off for ever', async
 void t.test('an interim answer to a slow upload does not make it too slow', async (t) => {
   const application = await startApplication(t, (req, res) => {
     res.writeProcessing()
-    req.resume().on('end', () => { res.end('all of it') })
+    req.resume().on('end', () => {
+      res.end('all of it')
+    })
   })
-  const { url } = await startGateway(t, { idp, config: { upstream: application.url, routes: [{ path: '/**', access: 'public', timeout: '1s' }] } })
+  const { url } = await startGateway(t, {
+    idp,
+    config: { upstream: application.url, routes: [{ path: '/**', access: 'public', timeout: '1s' }] },
+  })
   const socket = open(url)
   let text = ''
-  socket.on('data', (chunk: Buffer) => { text += chunk.toString() })
+  socket.on('data', (chunk: Buffer) => {
+    text += chunk.toString()
+  })
   socket.write('POST / HTTP/1.1\r\nHost: a\r\nConnection: close\r\nContent-Length: 8\r\n\r\n')
   for (let i = 0; i < 8; i += 1) {
-    await new Promise((resolve) => { setTimeout(resolve, 350) })
+    await new Promise((resolve) => {
+      setTimeout(resolve, 350)
+    })
     socket.write('x')
   }
-  await new Promise((resolve) => { socket.once('close', resolve) })
+  await new Promise((resolve) => {
+    socket.once('close', resolve)
+  })
   t.match(text, /^HTTP\/1\.1 200 [^]*all of it/)
 })

@@ -15,7 +15,7 @@ t.teardown(() => idp.close())
 const authority = createAuthority()
 const stranger = createAuthority()
 
-type UpstreamTls = { readonly caFile?: string, readonly serverName?: string, readonly insecureSkipVerify?: boolean }
+type UpstreamTls = { readonly caFile?: string; readonly serverName?: string; readonly insecureSkipVerify?: boolean }
 
 const caFile = (t: Test, pem = authority.ca): string => join(t.testdir({ 'ca.pem': pem }), 'ca.pem')
 
@@ -25,7 +25,13 @@ const statusThrough = async (t: Test, tls: Certificate, upstreamTls: UpstreamTls
   t.teardown(() => upstream.close())
   const port = await freePort()
   const publicUrl = `http://gateway.localhost:${port}`
-  await startGateway(t, { idp, port, upstream, publicUrl, config: { routes: [{ path: '/**', access: 'public', upstreamTls }] } })
+  await startGateway(t, {
+    idp,
+    port,
+    upstream,
+    publicUrl,
+    config: { routes: [{ path: '/**', access: 'public', upstreamTls }] },
+  })
   const browser = createBrowser({ origins: { [publicUrl]: `http://127.0.0.1:${port}` } })
   return (await browser.get(`${publicUrl}/api/orders`, { kind: 'script' })).status
 }
@@ -47,13 +53,21 @@ void t.test('a certificate has to be for the application’s address, not for th
 
 void t.test('serverName is the name that the certificate has to have', async (t) => {
   const file = caFile(t)
-  t.equal(await statusThrough(t, authority.issue(['orders.internal']), { caFile: file, serverName: 'orders.internal' }), 200)
+  t.equal(
+    await statusThrough(t, authority.issue(['orders.internal']), { caFile: file, serverName: 'orders.internal' }),
+    200,
+  )
   t.equal(await statusThrough(t, authority.issue(['127.0.0.1']), { caFile: file, serverName: 'orders.internal' }), 502)
 })
 
 void t.test('an expired certificate is a 502', async (t) => {
   const day = 86_400_000
-  t.equal(await statusThrough(t, authority.issue(['127.0.0.1'], { from: Date.now() - 2 * day, to: Date.now() - day }), { caFile: caFile(t) }), 502)
+  t.equal(
+    await statusThrough(t, authority.issue(['127.0.0.1'], { from: Date.now() - 2 * day, to: Date.now() - day }), {
+      caFile: caFile(t),
+    }),
+    502,
+  )
 })
 
 void t.test('insecureSkipVerify takes any certificate', async (t) => {
@@ -63,7 +77,11 @@ void t.test('insecureSkipVerify takes any certificate', async (t) => {
 void t.test('an application on an IPv6 address', async (t) => {
   const upstream = await startUpstream({ tls: authority.issue(['::1']), host: '::1' })
   t.teardown(() => upstream.close())
-  const { url } = await startGateway(t, { idp, upstream, config: { routes: [{ path: '/**', access: 'public', upstreamTls: { caFile: caFile(t) } }] } })
+  const { url } = await startGateway(t, {
+    idp,
+    upstream,
+    config: { routes: [{ path: '/**', access: 'public', upstreamTls: { caFile: caFile(t) } }] },
+  })
   t.equal((await createBrowser().get(`${url}/api/orders`, { kind: 'script' })).status, 200)
 })
 
@@ -74,11 +92,16 @@ void t.test('the gateway serves TLS itself: login, cookies with Secure and __Hos
   writeFileSync(join(folder, 'key.pem'), key)
   const port = await freePort()
   const url = `https://127.0.0.1:${port}`
-  const { upstream } = await startGateway(t, { idp, port, publicUrl: url, config: { tls: { certFile: join(folder, 'cert.pem'), keyFile: join(folder, 'key.pem') } } })
+  const { upstream } = await startGateway(t, {
+    idp,
+    port,
+    publicUrl: url,
+    config: { tls: { certFile: join(folder, 'cert.pem'), keyFile: join(folder, 'key.pem') } },
+  })
   const browser = createBrowser({ ca: authority.ca })
   const { answer } = await browser.login(`${url}/orders`, 'alice')
   t.equal(answer.url, `${url}/orders`)
   const cookie = browser.cookies.list(url).find(({ name }) => name === '__Host-gatehouse')
   t.match(cookie, { secure: true, httpOnly: true, path: '/', hostOnly: true, sameSite: 'lax' })
-  t.match(upstream.requests.at(-1)?.headers, { 'x-forwarded-proto': 'https', host: `127.0.0.1:${port}` })
+  t.match(upstream.requests.at(-1)?.headers, { 'x-forwarded-proto': 'https', 'host': `127.0.0.1:${port}` })
 })

@@ -12,7 +12,9 @@ const megabyte = 1024 * 1024
 const atOnce = 50
 
 /** A gateway as a process of its own with a user logged in: where it is, their cookie, and the memory that is its alone, bytes. */
-const startProcess = async (t: Test): Promise<{ url: string, cookie: string, memory: () => number, stop: () => void }> => {
+const startProcess = async (
+  t: Test,
+): Promise<{ url: string; cookie: string; memory: () => number; stop: () => void }> => {
   const [idp, upstream, port] = [await startIdp(), await startUpstream(), await freePort()]
   t.teardown(async () => {
     await idp.close()
@@ -22,8 +24,13 @@ const startProcess = async (t: Test): Promise<{ url: string, cookie: string, mem
   const client = { clientId: 'sockets', clientSecret: randomBytes(16).toString('hex') }
   await idp.registerClient({ ...client, redirectUris: [`${url}/oauth2/callback`] })
   const config = asFile(t, {
-    listen: `127.0.0.1:${port}`, publicUrl: url, upstream: upstream.url, admin: false, log: { level: 'info' },
-    provider: { issuer: idp.issuer, ...client }, session: { keys: [randomBytes(32).toString('base64')] },
+    listen: `127.0.0.1:${port}`,
+    publicUrl: url,
+    upstream: upstream.url,
+    admin: false,
+    log: { level: 'info' },
+    provider: { issuer: idp.issuer, ...client },
+    session: { keys: [randomBytes(32).toString('base64')] },
   })
   // As it is run, not as its source: what compiles that takes as much memory again.
   const { child, line } = startProgram(t, ['start', '--config', config])
@@ -31,9 +38,13 @@ const startProcess = async (t: Test): Promise<{ url: string, cookie: string, mem
   const browser = createBrowser()
   await browser.login(`${url}/`, 'alice')
   return {
-    url, cookie: `Cookie: ${browser.cookies.header(new URL(url))}`,
-    memory: () => Number(/^RssAnon:\s+(\d+) kB$/m.exec(readFileSync(`/proc/${child.pid ?? ''}/status`, 'utf8'))?.[1]) * 1024,
-    stop: () => { child.kill('SIGTERM') },
+    url,
+    cookie: `Cookie: ${browser.cookies.header(new URL(url))}`,
+    memory: () =>
+      Number(/^RssAnon:\s+(\d+) kB$/m.exec(readFileSync(`/proc/${child.pid ?? ''}/status`, 'utf8'))?.[1]) * 1024,
+    stop: () => {
+      child.kill('SIGTERM')
+    },
   }
 }
 
@@ -42,7 +53,9 @@ void t.test('2,000 WebSockets are open in under 150 MB, all of them speak, and a
   const before = memory()
   const sockets: WebSocketEnd[] = []
   while (sockets.length < 2000) {
-    sockets.push(...await Promise.all(Array.from({ length: atOnce }, () => openWebSocket(`${url}/ws`, { headers: [cookie] }))))
+    sockets.push(
+      ...(await Promise.all(Array.from({ length: atOnce }, () => openWebSocket(`${url}/ws`, { headers: [cookie] })))),
+    )
   }
   t.same([...new Set(sockets.map(({ status }) => status))], [101])
   for (const socket of sockets) socket.send('hello')

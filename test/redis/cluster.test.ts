@@ -23,8 +23,17 @@ const endsEverywhere = async (t: Test, { gateways: [a, b] }: Replicas, browsers:
   for (const browser of browsers) t.equal(await statusAt(browser, b), 200)
   for (const browser of browsers) {
     const cookie = cookieOf(browser, a)
-    await browser.post(`${a.url}/oauth2/logout/local`, undefined, { kind: 'script', headers: { 'sec-fetch-site': 'same-origin' } })
-    await t.resolves(until('the other replica refuses', async () => (await fetch(`${b.url}/api/echo`, { headers: { cookie } })).status === 401, 1_000))
+    await browser.post(`${a.url}/oauth2/logout/local`, undefined, {
+      kind: 'script',
+      headers: { 'sec-fetch-site': 'same-origin' },
+    })
+    await t.resolves(
+      until(
+        'the other replica refuses',
+        async () => (await fetch(`${b.url}/api/echo`, { headers: { cookie } })).status === 401,
+        1_000,
+      ),
+    )
   }
 }
 
@@ -37,7 +46,9 @@ void t.test('sessions lie on all masters, and all replicas are told of changes o
   t.equal(found.match(/"id"/g)?.length, browsers.length)
   await sleep(2_100)
   const before = replicas.idp.grants['refresh_token'] ?? 0
-  const statuses = await Promise.all(browsers.flatMap((browser) => [a, b, a, b].map(async (gateway) => statusAt(browser, gateway))))
+  const statuses = await Promise.all(
+    browsers.flatMap((browser) => [a, b, a, b].map(async (gateway) => statusAt(browser, gateway))),
+  )
   t.same([...new Set(statuses)], [200])
   t.equal((replicas.idp.grants['refresh_token'] ?? 0) - before, browsers.length, 'one grant for each session')
   await endsEverywhere(t, replicas, browsers)
@@ -54,12 +65,19 @@ void t.test('sessions lie on all masters, and all replicas are told of changes o
   const load = startLoad(more, replicas.gateways, 40)
   t.teardown(load.stop)
   await sleep(3_000)
-  t.ok(Object.keys(load.take()).every((status) => ['200', '503 with Retry-After'].includes(status)), 'tokens that expire can’t be renewed there')
+  t.ok(
+    Object.keys(load.take()).every((status) => ['200', '503 with Retry-After'].includes(status)),
+    'tokens that expire can’t be renewed there',
+  )
   await first?.start()
-  await until('all is well again', async () => {
-    await sleep(300)
-    return Object.keys(load.take()).join() === '200'
-  }, 15_000)
+  await until(
+    'all is well again',
+    async () => {
+      await sleep(300)
+      return Object.keys(load.take()).join() === '200'
+    },
+    15_000,
+  )
   await load.stop()
   for (const gateway of replicas.gateways) {
     t.notMatch(gateway.lines.join('\n'), /unhandled|internal_error/i)
@@ -76,13 +94,20 @@ void t.test('a master dies and its replica takes over: nobody notices', async (t
   t.teardown(load.stop)
   await sleep(500)
   await masters[1]?.kill()
-  await until('its replica has taken over', async () => String(await followers[1]?.command('ROLE')).startsWith('master'), 20_000)
+  await until(
+    'its replica has taken over',
+    async () => String(await followers[1]?.command('ROLE')).startsWith('master'),
+    20_000,
+  )
   await sleep(4_000)
   t.same(Object.keys(load.take()), ['200'])
   await load.stop()
   const nodes = [masters[0], followers[1], masters[2]].filter((node) => node !== undefined)
   const sessions = await sessionsAt(nodes)
-  t.equal(sessions.reduce((sum, count) => sum + count, 0), browsers.length)
+  t.equal(
+    sessions.reduce((sum, count) => sum + count, 0),
+    browsers.length,
+  )
   await endsEverywhere(t, replicas, browsers)
   t.same(await sessionsAt(nodes), [0, 0, 0])
 })

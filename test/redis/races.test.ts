@@ -7,41 +7,68 @@ import { until } from '../support/until.ts'
 
 const USERS = ['alice', 'bob', 'carol', 'zoe']
 
-void t.test('a logout races a refresh on another replica, many times: the session is over, and nothing else is said of it', async (t) => {
-  const redis = await startRedis(t)
-  const { gateways: [a, b], login, idp } = await startReplicas(t, { store: redis.url, idp: { lifetimes: { accessToken: 2 } } })
-  const ROUNDS = 4
-  const EACH = 10
-  const seen: Record<string, number> = {}
-  for (let round = 0; round < ROUNDS; round += 1) {
-    const browsers = await Promise.all(Array.from({ length: EACH }, async (_, i) => login(USERS[i % USERS.length])))
-    const cookies = browsers.map((browser) => cookieOf(browser, a))
-    const atB = async (cookie: string | undefined): Promise<number> => (await fetch(`${b.url}/api/echo`, { headers: { cookie: cookie ?? '' } })).status
-    for (const cookie of cookies) await atB(cookie)
-    await sleep(2_100)
-    await Promise.all(browsers.map(async (browser, i) => {
-      const refreshing = atB(cookies[i])
-      await sleep(30 * i)
-      if (i === EACH - 1) await refreshing
-      const left = await browser.post(`${a.url}/oauth2/logout/local`, undefined, { kind: 'script', headers: { 'sec-fetch-site': 'same-origin' } })
-      if (left.status !== 204) t.fail(`the logout ended with ${left.status}`)
-      const status = await refreshing
-      seen[status] = (seen[status] ?? 0) + 1
-      await until('B refuses', async () => await atB(cookies[i]) === 401)
-    }))
-    t.same((await redis.keys()).filter((key) => key.includes('session')), [], 'nothing has come back')
-  }
-  t.comment(`${JSON.stringify(seen)}, ${String(idp.grants['refresh_token'])} grants`)
-  t.ok(Object.keys(seen).every((status) => ['200', '401'].includes(status)), JSON.stringify(seen))
-  t.ok((seen['200'] ?? 0) > 0 && (seen['401'] ?? 0) > 0, 'each of them was first now and then')
-  await until('no lock is left', async () => (await redis.keys()).every((key) => !key.includes('lock')))
-  await sleep(1_200)
-  const ended = async (admin: string): Promise<string[]> => (await (await fetch(`${admin}/metrics`)).text()).split('\n').filter((line) => line.startsWith('gatehouse_sessions_ended_total{'))
-  t.same(await ended(a.admin), [`gatehouse_sessions_ended_total{reason="local_logout"} ${ROUNDS * EACH}`], 'each is counted once, as what it was')
-  t.same(await ended(b.admin), [])
-  t.same(b.events('session_lost'), [])
-  t.notMatch([...a.lines, ...b.lines].join('\n'), /unhandled|internal_error/i)
-})
+void t.test(
+  'a logout races a refresh on another replica, many times: the session is over, and nothing else is said of it',
+  async (t) => {
+    const redis = await startRedis(t)
+    const {
+      gateways: [a, b],
+      login,
+      idp,
+    } = await startReplicas(t, { store: redis.url, idp: { lifetimes: { accessToken: 2 } } })
+    const ROUNDS = 4
+    const EACH = 10
+    const seen: Record<string, number> = {}
+    for (let round = 0; round < ROUNDS; round += 1) {
+      const browsers = await Promise.all(Array.from({ length: EACH }, async (_, i) => login(USERS[i % USERS.length])))
+      const cookies = browsers.map((browser) => cookieOf(browser, a))
+      const atB = async (cookie: string | undefined): Promise<number> =>
+        (await fetch(`${b.url}/api/echo`, { headers: { cookie: cookie ?? '' } })).status
+      for (const cookie of cookies) await atB(cookie)
+      await sleep(2_100)
+      await Promise.all(
+        browsers.map(async (browser, i) => {
+          const refreshing = atB(cookies[i])
+          await sleep(30 * i)
+          if (i === EACH - 1) await refreshing
+          const left = await browser.post(`${a.url}/oauth2/logout/local`, undefined, {
+            kind: 'script',
+            headers: { 'sec-fetch-site': 'same-origin' },
+          })
+          if (left.status !== 204) t.fail(`the logout ended with ${left.status}`)
+          const status = await refreshing
+          seen[status] = (seen[status] ?? 0) + 1
+          await until('B refuses', async () => (await atB(cookies[i])) === 401)
+        }),
+      )
+      t.same(
+        (await redis.keys()).filter((key) => key.includes('session')),
+        [],
+        'nothing has come back',
+      )
+    }
+    t.comment(`${JSON.stringify(seen)}, ${String(idp.grants['refresh_token'])} grants`)
+    t.ok(
+      Object.keys(seen).every((status) => ['200', '401'].includes(status)),
+      JSON.stringify(seen),
+    )
+    t.ok((seen['200'] ?? 0) > 0 && (seen['401'] ?? 0) > 0, 'each of them was first now and then')
+    await until('no lock is left', async () => (await redis.keys()).every((key) => !key.includes('lock')))
+    await sleep(1_200)
+    const ended = async (admin: string): Promise<string[]> =>
+      (await (await fetch(`${admin}/metrics`)).text())
+        .split('\n')
+        .filter((line) => line.startsWith('gatehouse_sessions_ended_total{'))
+    t.same(
+      await ended(a.admin),
+      [`gatehouse_sessions_ended_total{reason="local_logout"} ${ROUNDS * EACH}`],
+      'each is counted once, as what it was',
+    )
+    t.same(await ended(b.admin), [])
+    t.same(b.events('session_lost'), [])
+    t.notMatch([...a.lines, ...b.lines].join('\n'), /unhandled|internal_error/i)
+  },
+)
 
 void t.test('Redis is flushed under load: everybody has to log in again, and nobody meets an error', async (t) => {
   const redis = await startRedis(t)

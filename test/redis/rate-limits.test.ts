@@ -11,7 +11,8 @@ const keys = [Buffer.alloc(32, 3).toString('base64')]
 
 const statusesOf = async (gateways: readonly ServedFile[], path: string, count: number): Promise<number[]> => {
   const statuses: number[] = []
-  for (let i = 0; i < count; i += 1) statuses.push((await fetch(`${gateways[i % gateways.length]?.url ?? ''}${path}`)).status)
+  for (let i = 0; i < count; i += 1)
+    statuses.push((await fetch(`${gateways[i % gateways.length]?.url ?? ''}${path}`)).status)
   return statuses
 }
 
@@ -29,20 +30,36 @@ void t.test('replicas count together, each limit for itself, under names that te
 
 void t.test('a window ends in Redis, and the count begins anew', async (t) => {
   const redis = await startRedis(t)
-  const gateway = await serveFile(t, { idp, upstream }, { session: { keys, store: redis.url }, rateLimit: { session: '2/2s' } })
+  const gateway = await serveFile(
+    t,
+    { idp, upstream },
+    { session: { keys, store: redis.url }, rateLimit: { session: '2/2s' } },
+  )
   t.same(await statusesOf([gateway], '/oauth2/session', 3), [401, 401, 429])
-  await new Promise((resolve) => { setTimeout(resolve, 2_100) })
+  await new Promise((resolve) => {
+    setTimeout(resolve, 2_100)
+  })
   t.same(await statusesOf([gateway], '/oauth2/session', 3), [401, 401, 429])
 })
 
 void t.test('while Redis is away or silent each process counts by itself, and nobody waits for long', async (t) => {
   const redis = await startRedis(t)
-  const gateway = await serveFile(t, { idp, upstream }, { session: { keys, store: redis.url }, rateLimit: { session: '4/1m', login: '3/1m' } })
+  const gateway = await serveFile(
+    t,
+    { idp, upstream },
+    { session: { keys, store: redis.url }, rateLimit: { session: '4/1m', login: '3/1m' } },
+  )
   t.same(await statusesOf([gateway], '/oauth2/session', 2), [401, 401])
   redis.pause()
-  t.teardown(() => { redis.goOn() })
+  t.teardown(() => {
+    redis.goOn()
+  })
   const begun = Date.now()
-  t.same(await statusesOf([gateway], '/oauth2/session', 4), [401, 401, 429, 429], 'what was counted before still counts')
+  t.same(
+    await statusesOf([gateway], '/oauth2/session', 4),
+    [401, 401, 429, 429],
+    'what was counted before still counts',
+  )
   t.ok(Date.now() - begun < 2_000, 'within a moment')
   redis.goOn()
   await redis.kill()

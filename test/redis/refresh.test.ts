@@ -5,7 +5,11 @@ import { startRedis } from '../support/redis.ts'
 import { until } from '../support/until.ts'
 
 const redis = await startRedis(t)
-const { gateways, idp, upstream, login } = await startReplicas(t, { store: redis.url, count: 3, idp: { lifetimes: { accessToken: 2 } } })
+const { gateways, idp, upstream, login } = await startReplicas(t, {
+  store: redis.url,
+  count: 3,
+  idp: { lifetimes: { accessToken: 2 } },
+})
 const [a, b, c = b] = gateways
 const together = (count: number) => gateways.flatMap((gateway) => Array.from({ length: count }, () => gateway))
 
@@ -15,18 +19,25 @@ const countOf = (statuses: number[]): Record<string, number> => {
   return counts
 }
 
-void t.test('200 requests at each of three replicas meet an expired token: one grant, and all are answered', async (t) => {
-  const browser = await login()
-  const before = idp.grants['refresh_token'] ?? 0
-  await sleep(2_100)
-  const statuses = await Promise.all(together(200).map(async (gateway) => statusAt(browser, gateway)))
-  t.same(countOf(statuses), { 200: 600 })
-  t.equal((idp.grants['refresh_token'] ?? 0) - before, 1)
-  t.equal(idp.refusedGrants['refresh_token'] ?? 0, 0, 'no refresh token was used twice')
-  await sleep(2_100)
-  t.same(countOf(await Promise.all(together(1).map(async (gateway) => statusAt(browser, gateway)))), { 200: 3 }, 'and the next time again')
-  t.equal((idp.grants['refresh_token'] ?? 0) - before, 2)
-})
+void t.test(
+  '200 requests at each of three replicas meet an expired token: one grant, and all are answered',
+  async (t) => {
+    const browser = await login()
+    const before = idp.grants['refresh_token'] ?? 0
+    await sleep(2_100)
+    const statuses = await Promise.all(together(200).map(async (gateway) => statusAt(browser, gateway)))
+    t.same(countOf(statuses), { 200: 600 })
+    t.equal((idp.grants['refresh_token'] ?? 0) - before, 1)
+    t.equal(idp.refusedGrants['refresh_token'] ?? 0, 0, 'no refresh token was used twice')
+    await sleep(2_100)
+    t.same(
+      countOf(await Promise.all(together(1).map(async (gateway) => statusAt(browser, gateway)))),
+      { 200: 3 },
+      'and the next time again',
+    )
+    t.equal((idp.grants['refresh_token'] ?? 0) - before, 2)
+  },
+)
 
 void t.test('the same while the token endpoint takes six seconds and whoever came first has gone', async (t) => {
   const browser = await login()
@@ -45,7 +56,9 @@ void t.test('the same while the token endpoint takes six seconds and whoever cam
 void t.test('a token that is due is renewed once, in the background', async (t) => {
   const lifetime = idp.settings.lifetimes.accessToken
   idp.settings.lifetimes.accessToken = 6
-  t.teardown(() => { idp.settings.lifetimes.accessToken = lifetime })
+  t.teardown(() => {
+    idp.settings.lifetimes.accessToken = lifetime
+  })
   const browser = await login()
   const before = idp.grants['refresh_token'] ?? 0
   for (const gateway of gateways) t.equal(await statusAt(browser, gateway), 200)
@@ -57,23 +70,33 @@ void t.test('a token that is due is renewed once, in the background', async (t) 
   await until('the grant', () => (idp.grants['refresh_token'] ?? 0) > before)
   await sleep(300)
   t.equal((idp.grants['refresh_token'] ?? 0) - before, 1)
-  const tokens = await Promise.all(gateways.map(async (gateway) => {
-    await statusAt(browser, gateway)
-    return upstream.requests.at(-1)?.headers.authorization
-  }))
+  const tokens = await Promise.all(
+    gateways.map(async (gateway) => {
+      await statusAt(browser, gateway)
+      return upstream.requests.at(-1)?.headers.authorization
+    }),
+  )
   t.equal(new Set(tokens).size, 1, 'all replicas use the new one')
 })
 
-void t.test('POST session/refresh at every replica at once makes one grant, and the cooldown holds for all', async (t) => {
-  const browser = await login()
-  const before = idp.grants['refresh_token'] ?? 0
-  const answers = await Promise.all(together(5).map(async ({ url }) => browser.post(`${url}/oauth2/session/refresh`, undefined, {
-    kind: 'script', headers: { 'sec-fetch-site': 'same-origin', origin: a.url, referer: `${a.url}/` },
-  })))
-  t.same(countOf(answers.map(({ status }) => status)), { 200: 15 })
-  t.equal((idp.grants['refresh_token'] ?? 0) - before, 1)
-  t.match(answers[0]?.json(), { tokens: { refresh_cooldown: true, refreshable: true, last_refresh_error: null } })
-})
+void t.test(
+  'POST session/refresh at every replica at once makes one grant, and the cooldown holds for all',
+  async (t) => {
+    const browser = await login()
+    const before = idp.grants['refresh_token'] ?? 0
+    const answers = await Promise.all(
+      together(5).map(async ({ url }) =>
+        browser.post(`${url}/oauth2/session/refresh`, undefined, {
+          kind: 'script',
+          headers: { 'sec-fetch-site': 'same-origin', 'origin': a.url, 'referer': `${a.url}/` },
+        }),
+      ),
+    )
+    t.same(countOf(answers.map(({ status }) => status)), { 200: 15 })
+    t.equal((idp.grants['refresh_token'] ?? 0) - before, 1)
+    t.match(answers[0]?.json(), { tokens: { refresh_cooldown: true, refreshable: true, last_refresh_error: null } })
+  },
+)
 
 void t.test('logout wins over a refresh that is under way elsewhere', async (t) => {
   const browser = await login('bob')
@@ -88,7 +111,10 @@ void t.test('logout wins over a refresh that is under way elsewhere', async (t) 
   const waiting = statusAt(browser, b)
   await until('the refresh is under way', async () => (await redis.keys()).some((key) => key.includes('lock')))
   const cookie = browser.cookies.header(new URL(a.url), { crossSite: false, topLevelGet: true })
-  const left = await browser.post(`${a.url}/oauth2/logout/local`, undefined, { kind: 'script', headers: { 'sec-fetch-site': 'same-origin' } })
+  const left = await browser.post(`${a.url}/oauth2/logout/local`, undefined, {
+    kind: 'script',
+    headers: { 'sec-fetch-site': 'same-origin' },
+  })
   t.equal(left.status, 204)
   await sleep(1_000)
   for (const gateway of [b, c]) {

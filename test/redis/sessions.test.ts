@@ -9,8 +9,15 @@ import { until } from '../support/until.ts'
 
 const redis = await startRedis(t)
 const [oldKey, newKey] = [randomBytes(32).toString('base64'), randomBytes(32).toString('base64')]
-const { gateways: [a, b], idp, login, another } = await startReplicas(t, {
-  store: redis.url, session: { keys: [oldKey, newKey] }, idp: { lifetimes: { accessToken: 2 } },
+const {
+  gateways: [a, b],
+  idp,
+  login,
+  another,
+} = await startReplicas(t, {
+  store: redis.url,
+  session: { keys: [oldKey, newKey] },
+  idp: { lifetimes: { accessToken: 2 } },
 })
 
 /** Everything that Redis holds, as bytes: its own dump, without compression, and each value as it is given out. */
@@ -19,13 +26,18 @@ const everythingIn = async (server: Redis): Promise<string> => {
   await server.command('SAVE')
   const dir = await server.command('CONFIG', 'GET', 'dir')
   const dump = readFileSync(join(Array.isArray(dir) ? String(dir[1]) : '', 'dump.rdb')).toString('latin1')
-  const values = await Promise.all((await server.keys()).map(async (key) => {
-    const type = await server.command('TYPE', key)
-    const words = type === 'hash' ? ['HGETALL', key] : type === 'zset' ? ['ZRANGE', key, '0', '-1', 'WITHSCORES'] : ['GET', key]
-    const value = JSON.stringify(await server.command(...words))
-    const decoded = [...value.matchAll(/"([\w+/=-]{20,})"/g)].map(([, text = '']) => Buffer.from(text, 'base64').toString('latin1'))
-    return [key, value, ...decoded].join('\n')
-  }))
+  const values = await Promise.all(
+    (await server.keys()).map(async (key) => {
+      const type = await server.command('TYPE', key)
+      const words =
+        type === 'hash' ? ['HGETALL', key] : type === 'zset' ? ['ZRANGE', key, '0', '-1', 'WITHSCORES'] : ['GET', key]
+      const value = JSON.stringify(await server.command(...words))
+      const decoded = [...value.matchAll(/"([\w+/=-]{20,})"/g)].map(([, text = '']) =>
+        Buffer.from(text, 'base64').toString('latin1'),
+      )
+      return [key, value, ...decoded].join('\n')
+    }),
+  )
   return [dump, ...values].join('\n')
 }
 
@@ -43,7 +55,10 @@ void t.test('key lists in either order on two replicas log nobody out', async (t
   t.match(await (await fetch(`${rotated.admin}/sessions?sub=alice`)).json(), { sessions: [{ sub: 'alice' }] })
 
   // A login that begins at the one and ends at the other.
-  const begun = await browser.get(`${rotated.url}/oauth2/login?prompt=login`, { kind: 'none', headers: { accept: 'text/html' } })
+  const begun = await browser.get(`${rotated.url}/oauth2/login?prompt=login`, {
+    kind: 'none',
+    headers: { accept: 'text/html' },
+  })
   t.equal(begun.status, 302)
   const finished = await browser.press((await browser.follow(begun)).answer, 'bob')
   t.equal(finished.answer.status, 200)
@@ -66,7 +81,19 @@ void t.test('a dump of Redis tells nothing of users and tokens', async (t) => {
   t.ok(sids.length > 0 && idp.secretsIssued.length > 5)
   const cookie = /gatehouse=([^;]+)/.exec(cookieOf(browser, a))?.[1] ?? ''
   t.ok(cookie.length > 50)
-  for (const secret of [...idp.secretsIssued, ...sids, cookie, 'alice', '"bob"', 'Archer', 'example.com', 'staff', 'access', 'refresh', idp.issuer]) {
+  for (const secret of [
+    ...idp.secretsIssued,
+    ...sids,
+    cookie,
+    'alice',
+    '"bob"',
+    'Archer',
+    'example.com',
+    'staff',
+    'access',
+    'refresh',
+    idp.issuer,
+  ]) {
     t.notOk(everything.includes(secret), `${secret.slice(0, 12)} is not to be found`)
   }
 })
@@ -74,8 +101,13 @@ void t.test('a dump of Redis tells nothing of users and tokens', async (t) => {
 void t.test('on the usual path nobody asks Redis', async (t) => {
   const browser = await login('carol')
   idp.settings.lifetimes.accessToken = 300
-  t.teardown(() => { idp.settings.lifetimes.accessToken = 2 })
-  await browser.post(`${a.url}/oauth2/session/refresh`, undefined, { kind: 'script', headers: { 'sec-fetch-site': 'same-origin' } })
+  t.teardown(() => {
+    idp.settings.lifetimes.accessToken = 2
+  })
+  await browser.post(`${a.url}/oauth2/session/refresh`, undefined, {
+    kind: 'script',
+    headers: { 'sec-fetch-site': 'same-origin' },
+  })
   for (const gateway of [a, b]) t.equal(await statusAt(browser, gateway), 200)
   const before = await redis.calls()
   const begun = Date.now()
@@ -87,8 +119,14 @@ void t.test('on the usual path nobody asks Redis', async (t) => {
   }
   const seconds = (Date.now() - begun) / 1000
   const after = await redis.calls()
-  const made = Object.entries(after).map(([name, count]) => [name, count - (before[name] ?? 0)] as const).filter(([, count]) => count > 0)
-  t.same(made.map(([name]) => name).filter((name) => !['publish', 'hmget', 'info'].includes(name)), [], 'heartbeats, and a look now and then')
+  const made = Object.entries(after)
+    .map(([name, count]) => [name, count - (before[name] ?? 0)] as const)
+    .filter(([, count]) => count > 0)
+  t.same(
+    made.map(([name]) => name).filter((name) => !['publish', 'hmget', 'info'].includes(name)),
+    [],
+    'heartbeats, and a look now and then',
+  )
   const looks = made.find(([name]) => name === 'hmget')?.[1] ?? 0
   t.ok(looks <= Math.ceil(seconds / 2 + 1) * 2, `${looks} looks in ${seconds} s`)
 })
@@ -97,7 +135,10 @@ void t.test('the metrics tell what operators want to know, and no ids', async (t
   const browser = await login('alice')
   await sleep(2_100)
   t.equal(await statusAt(browser, a), 200)
-  await browser.post(`${a.url}/oauth2/logout/local`, undefined, { kind: 'script', headers: { 'sec-fetch-site': 'same-origin' } })
+  await browser.post(`${a.url}/oauth2/logout/local`, undefined, {
+    kind: 'script',
+    headers: { 'sec-fetch-site': 'same-origin' },
+  })
   const metrics = await (await fetch(`${a.admin}/metrics`)).text()
   for (const line of [
     /^gatehouse_refreshes_total\{outcome="refreshed",cause="expired"\} [1-9]/m,
@@ -107,8 +148,12 @@ void t.test('the metrics tell what operators want to know, and no ids', async (t
     /^gatehouse_sessions_begun_total [1-9]/m,
     /^gatehouse_sessions_ended_total\{reason="local_logout"\} [1-9]/m,
     /^gatehouse_session_cache_total\{result="hit"\} [1-9]/m,
-  ]) t.ok(line.test(metrics), String(line))
-  t.ok(/^gatehouse_session_cache_total\{result="miss"\} [1-9]/m.test(await (await fetch(`${b.admin}/metrics`)).text()), 'what another replica has created')
+  ])
+    t.ok(line.test(metrics), String(line))
+  t.ok(
+    /^gatehouse_session_cache_total\{result="miss"\} [1-9]/m.test(await (await fetch(`${b.admin}/metrics`)).text()),
+    'what another replica has created',
+  )
   t.notOk(/alice|"[\w-]{22}"/.test(metrics))
 })
 
@@ -119,7 +164,10 @@ void t.test('after all this everything in Redis has a time to live, and a logout
   for (const gateway of [a, b]) await statusAt(browser, gateway)
   await sleep(2_100)
   await statusAt(browser, b)
-  await browser.post(`${b.url}/oauth2/logout/local`, undefined, { kind: 'script', headers: { 'sec-fetch-site': 'same-origin' } })
+  await browser.post(`${b.url}/oauth2/logout/local`, undefined, {
+    kind: 'script',
+    headers: { 'sec-fetch-site': 'same-origin' },
+  })
   await until('nothing is left', async () => {
     const left = (await redis.keys()).filter((key) => !before.includes(key))
     return left.every((key) => key.startsWith('gatehouse:once:'))

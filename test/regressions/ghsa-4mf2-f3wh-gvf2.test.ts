@@ -4,7 +4,17 @@ import { returnTarget } from '../../src/gate/return-to.ts'
 // oauth2-proxy (CVE-2021-21291) allowed a domain that only ended like an allowed one.
 void t.test('a host that looks like ours is not ours', (t) => {
   const origin = 'https://example.com'
-  for (const host of ['evilexample.com', 'evil.example.com', 'example.com.evil', 'example.com:8443', 'example.com%2eevil', 'example.com@evil', 'xn--example-com', 'exаmple.com', 'example.com。evil']) {
+  for (const host of [
+    'evilexample.com',
+    'evil.example.com',
+    'example.com.evil',
+    'example.com:8443',
+    'example.com%2eevil',
+    'example.com@evil',
+    'xn--example-com',
+    'exаmple.com',
+    'example.com。evil',
+  ]) {
     t.equal(returnTarget(`https://${host}/x`, origin), null, host)
     t.equal(returnTarget(`//${host}/x`, origin), null, host)
   }

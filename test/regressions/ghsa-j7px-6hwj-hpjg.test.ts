@@ -6,7 +6,14 @@ const origin = 'https://orders.example.com'
 // oauth2-proxy (CVE-2020-11053) took a target with whitespace between its slashes for a path; browsers drop the whitespace.
 void t.test('whitespace between slashes leads nowhere', (t) => {
   for (const space of ['\t', '\n', '\v', '\f', '\r', '\r\n', '\0', '\t\t']) {
-    for (const target of [`/${space}/evil.example`, `${space}//evil.example`, `/${space}\\evil.example`, `//${space}evil.example`, `https:${space}//evil.example`, `ht${space}tps://evil.example`]) {
+    for (const target of [
+      `/${space}/evil.example`,
+      `${space}//evil.example`,
+      `/${space}\\evil.example`,
+      `//${space}evil.example`,
+      `https:${space}//evil.example`,
+      `ht${space}tps://evil.example`,
+    ]) {
       t.equal(returnTarget(target, origin), null, JSON.stringify(target))
     }
   }

@@ -5,7 +5,14 @@ const isOwn = (name: string): boolean => name === 'gatehouse'
 
 // Browsers keep `Set-Cookie: =gatehouse=x` as a cookie without a name, and send it as `gatehouse=x`.
 void t.test('an application can’t set a cookie of ours by leaving its name out', (t) => {
-  for (const line of ['=gatehouse=x', ' = gatehouse=x', '==gatehouse=x', 'gatehouse', 'gatehouse =x', '\tgatehouse=x; Path=/']) {
+  for (const line of [
+    '=gatehouse=x',
+    ' = gatehouse=x',
+    '==gatehouse=x',
+    'gatehouse',
+    'gatehouse =x',
+    '\tgatehouse=x; Path=/',
+  ]) {
     t.same(clientHeaders(['Set-Cookie', line], isOwn).headers, [], line)
   }
   t.same(clientHeaders(['Set-Cookie', '=other=x'], isOwn).headers, ['Set-Cookie', '=other=x'])

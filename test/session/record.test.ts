@@ -12,12 +12,17 @@ void t.test('the store sees times and a count, and nothing of the user, the toke
   const session = sampleSession()
   const { sealed, ...clear } = toRecord(session)
   t.same(Object.keys(clear).toSorted(), ['createdAt', 'endsAt', 'seenAt', 'version'])
-  for (const secret of ['alice', 'token', 'Zoë', session.ticket.key, 'example']) t.notOk(sealed.includes(secret), secret)
+  for (const secret of ['alice', 'token', 'Zoë', session.ticket.key, 'example'])
+    t.notOk(sealed.includes(secret), secret)
 })
 
 void t.test('with another ticket’s key, or under another id, it does not open', async (t) => {
   const session = sampleSession()
   const { id, key } = session.ticket
   t.equal(fromRecord({ id, key: newTicket().key }, toRecord(session)), null)
-  t.equal(fromRecord({ id: newTicket().id, key }, toRecord(session)), null, 'so one record can’t be put in another’s place')
+  t.equal(
+    fromRecord({ id: newTicket().id, key }, toRecord(session)),
+    null,
+    'so one record can’t be put in another’s place',
+  )
 })

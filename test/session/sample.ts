@@ -5,9 +5,27 @@ import { newTicket } from '../../src/session/ticket.ts'
 export const sampleSession = (change: Partial<Session> = {}): Session => {
   const ticket = change.ticket ?? newTicket()
   return {
-    id: ticket.id, ticket, version: 1, issuer: 'https://idp.example.com', subject: 'alice', sid: 'sid-1', origin: 'https://orders.example.com',
-    claims: { sub: 'alice', name: 'Zoë' }, asked: null, idToken: 'an-id-token',
-    tokens: { accessToken: 'an-access-token', expiresAt: 1_100_000, issuedAt: 1_000_000, refreshToken: 'a-refresh-token', scope: 'openid' },
-    createdAt: 1_000_000, endsAt: 4_600_000, refreshedAt: 1_000_000, lastSeenAt: 1_000_000, ...change,
+    id: ticket.id,
+    ticket,
+    version: 1,
+    issuer: 'https://idp.example.com',
+    subject: 'alice',
+    sid: 'sid-1',
+    origin: 'https://orders.example.com',
+    claims: { sub: 'alice', name: 'Zoë' },
+    asked: null,
+    idToken: 'an-id-token',
+    tokens: {
+      accessToken: 'an-access-token',
+      expiresAt: 1_100_000,
+      issuedAt: 1_000_000,
+      refreshToken: 'a-refresh-token',
+      scope: 'openid',
+    },
+    createdAt: 1_000_000,
+    endsAt: 4_600_000,
+    refreshedAt: 1_000_000,
+    lastSeenAt: 1_000_000,
+    ...change,
   }
 }

@@ -17,10 +17,17 @@ void t.test('the absolute end', async (t) => {
 void t.test('when and why a session is over', async (t) => {
   const busy = { lastSeenAt: 4_599_000 }
   const cases = [
-    [policy, {}, 1_000_000, null], [policy, {}, 1_599_999, null], [policy, {}, 1_600_000, 'idle'],
-    [policy, { lastSeenAt: 1_500_000 }, 1_600_000, null], [policy, busy, 4_599_999, null], [policy, busy, 4_600_000, 'lifetime'],
-    [policy, {}, 9_000_000, 'lifetime'], [noIdle, {}, 4_599_999, null], [noIdle, {}, 4_600_000, 'lifetime'],
-    [withIdToken, { endsAt: 1_300_000 }, 1_299_999, null], [withIdToken, { endsAt: 1_300_000 }, 1_300_000, 'id_token'],
+    [policy, {}, 1_000_000, null],
+    [policy, {}, 1_599_999, null],
+    [policy, {}, 1_600_000, 'idle'],
+    [policy, { lastSeenAt: 1_500_000 }, 1_600_000, null],
+    [policy, busy, 4_599_999, null],
+    [policy, busy, 4_600_000, 'lifetime'],
+    [policy, {}, 9_000_000, 'lifetime'],
+    [noIdle, {}, 4_599_999, null],
+    [noIdle, {}, 4_600_000, 'lifetime'],
+    [withIdToken, { endsAt: 1_300_000 }, 1_299_999, null],
+    [withIdToken, { endsAt: 1_300_000 }, 1_300_000, 'id_token'],
     [policy, {}, 999_000, null],
   ] as const
   for (const [rules, change, now, reason] of cases) {

@@ -25,17 +25,30 @@ class DistantStore extends MemoryStore {
 
 const open = (t: Test, store: MemoryStore = new DistantStore(100)): Sessions => {
   t.teardown(() => store.close())
-  const settings = { lifetime: 3_600_000, idleTimeout: 600_000, endWithIdToken: false, outageGrace: 0, maxPerUser: null }
+  const settings = {
+    lifetime: 3_600_000,
+    idleTimeout: 600_000,
+    endWithIdToken: false,
+    outageGrace: 0,
+    maxPerUser: null,
+  }
   return openSessions({ store, settings, log: openLog('silent').log, metrics: createMetrics() })
 }
 
 const create = async (sessions: Sessions): Promise<Session> => {
   const now = Date.now()
   const claims = { iss: 'https://idp.example.com', sub: 'alice', aud: 'orders', iat: now / 1000, exp: now / 1000 + 300 }
-  return sessions.create({
-    issuer: claims.iss, idToken: 'id', idTokenClaims: claims, claims,
-    tokens: { accessToken: 'a', expiresAt: now + 100_000, issuedAt: now, refreshToken: 'r', scope: null },
-  }, 'https://orders.example.com', now)
+  return sessions.create(
+    {
+      issuer: claims.iss,
+      idToken: 'id',
+      idTokenClaims: claims,
+      claims,
+      tokens: { accessToken: 'a', expiresAt: now + 100_000, issuedAt: now, refreshToken: 'r', scope: null },
+    },
+    'https://orders.example.com',
+    now,
+  )
 }
 
 void t.test('a session that is at hand is there without waiting', async (t) => {
@@ -83,7 +96,9 @@ void t.test('a session that ends while new tokens are saved stays ended', async 
 void t.test('who listens hears of an end once', async (t) => {
   const sessions = open(t)
   const heard: string[] = []
-  sessions.onEnd((_id, reason) => { heard.push(reason) })
+  sessions.onEnd((_id, reason) => {
+    heard.push(reason)
+  })
   const session = await create(sessions)
   await sessions.end(session, 'logout')
   await sessions.end(session, 'admin')

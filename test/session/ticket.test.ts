@@ -10,10 +10,22 @@ void t.test('a new ticket is one that can be read, and another each time', async
 })
 
 void t.test('anything else is none', async (t) => {
-  const others: { id?: unknown, key?: unknown }[] = [
-    {}, { id }, { key }, { id: '', key }, { id, key: '' }, { id: id.slice(1), key }, { id: `${id}A`, key }, { id, key: key.slice(1) },
-    { id: `${id.slice(1)}=`, key }, { id: `${id.slice(1)}+`, key }, { id: `${id}\n`, key },
-    { id: [id], key }, { id, key: { key } }, { id: 1, key }, { id, key: null },
+  const others: { id?: unknown; key?: unknown }[] = [
+    {},
+    { id },
+    { key },
+    { id: '', key },
+    { id, key: '' },
+    { id: id.slice(1), key },
+    { id: `${id}A`, key },
+    { id, key: key.slice(1) },
+    { id: `${id.slice(1)}=`, key },
+    { id: `${id.slice(1)}+`, key },
+    { id: `${id}\n`, key },
+    { id: [id], key },
+    { id, key: { key } },
+    { id: 1, key },
+    { id, key: null },
   ]
   for (const other of others) t.equal(readTicket(other), null, JSON.stringify(other))
 })

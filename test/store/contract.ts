@@ -13,7 +13,11 @@ const recordOf = (version: number, text = 'sealed'): StoredRecord => {
   return { sealed: Buffer.from(text), version, createdAt: now, endsAt: now + MINUTE, seenAt: now }
 }
 
-const ownerOf = (subject: string, sid: string | null = null): Owner => ({ issuer: 'https://idp.example.com', subject, sid })
+const ownerOf = (subject: string, sid: string | null = null): Owner => ({
+  issuer: 'https://idp.example.com',
+  subject,
+  sid,
+})
 
 /** What every store promises; `open` gives one that is empty and reachable. */
 export const storeContract = (t: Test, open: (t: Test) => Promise<Store>): void => {
@@ -34,7 +38,11 @@ export const storeContract = (t: Test, open: (t: Test) => Promise<Store>): void 
     t.equal(await store.replace(id, recordOf(2, 'second of another'), MINUTE), 'stale')
     t.equal(await store.replace(id, recordOf(1, 'first again'), MINUTE), 'stale')
     t.equal((await store.read(id))?.sealed.toString(), 'second')
-    t.equal(await store.replace(id, recordOf(5, 'fifth'), MINUTE), 'replaced', 'versions that a failed master has lost may be missing')
+    t.equal(
+      await store.replace(id, recordOf(5, 'fifth'), MINUTE),
+      'replaced',
+      'versions that a failed master has lost may be missing',
+    )
     t.match(await store.read(id), { version: 5 })
     t.equal(await store.replace(newId(), recordOf(2), MINUTE), 'gone')
   })
@@ -43,7 +51,9 @@ export const storeContract = (t: Test, open: (t: Test) => Promise<Store>): void 
     const store = await open(t)
     const id = newId()
     await store.create(id, recordOf(1), ownerOf('alice'), MINUTE)
-    const outcomes = await Promise.all(Array.from({ length: 20 }, async (_, i) => store.replace(id, recordOf(2, `writer ${i}`), MINUTE)))
+    const outcomes = await Promise.all(
+      Array.from({ length: 20 }, async (_, i) => store.replace(id, recordOf(2, `writer ${i}`), MINUTE)),
+    )
     t.equal(outcomes.filter((outcome) => outcome === 'replaced').length, 1)
     t.equal(outcomes.filter((outcome) => outcome === 'stale').length, 19)
   })
@@ -78,41 +88,58 @@ export const storeContract = (t: Test, open: (t: Test) => Promise<Store>): void 
 
   void t.test('a removal among concurrent writes wins', async (t) => {
     const store = await open(t)
-    await Promise.all(Array.from({ length: 20 }, async () => {
-      const id = newId()
-      await store.create(id, recordOf(1), ownerOf('alice'), MINUTE)
-      await Promise.all([
-        store.replace(id, recordOf(2), MINUTE), store.touch(id, Date.now() + 1, MINUTE), store.remove(id),
-        store.replace(id, recordOf(2), MINUTE), store.replace(id, recordOf(3), MINUTE), store.touch(id, Date.now() + 2, MINUTE),
-      ])
-      t.equal(await store.read(id), null)
-    }))
+    await Promise.all(
+      Array.from({ length: 20 }, async () => {
+        const id = newId()
+        await store.create(id, recordOf(1), ownerOf('alice'), MINUTE)
+        await Promise.all([
+          store.replace(id, recordOf(2), MINUTE),
+          store.touch(id, Date.now() + 1, MINUTE),
+          store.remove(id),
+          store.replace(id, recordOf(2), MINUTE),
+          store.replace(id, recordOf(3), MINUTE),
+          store.touch(id, Date.now() + 2, MINUTE),
+        ])
+        t.equal(await store.read(id), null)
+      }),
+    )
     t.same(await store.find({ issuer: 'https://idp.example.com', subject: 'alice' }), [])
   })
 
   void t.test('sessions are found by sub and by sid, in the order in which they were created', async (t) => {
     const store = await open(t)
     const ids = [newId(), newId(), newId(), newId(), newId()]
-    for (const [i, id] of ids.entries()) await store.create(id, recordOf(1), ownerOf('alice', i < 2 ? 's1' : 's2'), MINUTE)
+    for (const [i, id] of ids.entries())
+      await store.create(id, recordOf(1), ownerOf('alice', i < 2 ? 's1' : 's2'), MINUTE)
     await store.create(newId(), recordOf(1), ownerOf('bob'), MINUTE)
-    await store.create(newId(), recordOf(1), { issuer: 'https://other.example.com', subject: 'alice', sid: 's1' }, MINUTE)
+    await store.create(
+      newId(),
+      recordOf(1),
+      { issuer: 'https://other.example.com', subject: 'alice', sid: 's1' },
+      MINUTE,
+    )
     t.same(await store.find({ issuer: 'https://idp.example.com', subject: 'alice' }), ids)
     t.same(await store.find({ issuer: 'https://idp.example.com', sid: 's1' }), ids.slice(0, 2))
     t.same(await store.find({ issuer: 'https://idp.example.com', sid: 'alice' }), [], 'a sub is no sid')
     await store.remove(ids[1] ?? '')
-    t.same(await store.find({ issuer: 'https://idp.example.com', subject: 'alice' }), ids.filter((_id, i) => i !== 1))
+    t.same(
+      await store.find({ issuer: 'https://idp.example.com', subject: 'alice' }),
+      ids.filter((_id, i) => i !== 1),
+    )
     t.same(await store.find({ issuer: 'https://idp.example.com', sid: 's1' }), ids.slice(0, 1))
   })
 
   void t.test('the index stays right under concurrent logins and logouts', async (t) => {
     const store = await open(t)
     const kept: string[] = []
-    await Promise.all(Array.from({ length: 40 }, async (_, i) => {
-      const id = newId()
-      await store.create(id, recordOf(1), ownerOf('alice', 's1'), MINUTE)
-      if (i % 2 === 0) await store.remove(id)
-      else kept.push(id)
-    }))
+    await Promise.all(
+      Array.from({ length: 40 }, async (_, i) => {
+        const id = newId()
+        await store.create(id, recordOf(1), ownerOf('alice', 's1'), MINUTE)
+        if (i % 2 === 0) await store.remove(id)
+        else kept.push(id)
+      }),
+    )
     t.same((await store.find({ issuer: 'https://idp.example.com', subject: 'alice' })).toSorted(), kept.toSorted())
     t.same((await store.find({ issuer: 'https://idp.example.com', sid: 's1' })).toSorted(), kept.toSorted())
   })
@@ -127,7 +154,7 @@ export const storeContract = (t: Test, open: (t: Test) => Promise<Store>): void 
     t.equal(await store.read(short), null)
     t.match(await store.read(replaced), { version: 2 })
     t.not(await store.read(touched), null)
-    t.same((await store.find({ issuer: 'https://idp.example.com', subject: 'alice' })), [replaced, touched])
+    t.same(await store.find({ issuer: 'https://idp.example.com', subject: 'alice' }), [replaced, touched])
     t.equal(await store.replace(short, recordOf(2), MINUTE), 'gone')
   })
 
@@ -137,7 +164,7 @@ export const storeContract = (t: Test, open: (t: Test) => Promise<Store>): void 
     const now = Date.now()
     await store.create(id, { ...recordOf(1), createdAt: now, endsAt: now + 400, seenAt: now }, ownerOf('alice'), 400)
     await store.touch(id, now + 50, MINUTE)
-    await t.resolves(until('it has ended', async () => await store.read(id) === null, 2_000))
+    await t.resolves(until('it has ended', async () => (await store.read(id)) === null, 2_000))
   })
 
   void t.test('a one-time value is given out once', async (t) => {

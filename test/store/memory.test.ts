@@ -12,12 +12,26 @@ storeContract(t, async (t) => {
 void t.test('the least recently used session goes when the store is full, and both who asked are told', async (t) => {
   let evictions = 0
   const told: string[] = []
-  const store = new MemoryStore(2, () => { evictions += 1 })
+  const store = new MemoryStore(2, () => {
+    evictions += 1
+  })
   t.teardown(async () => store.close())
-  store.listen({ changed: () => {}, gone: () => {}, evicted: (id) => { told.push(id) }, restored: () => {} })
+  store.listen({
+    changed: () => {},
+    gone: () => {},
+    evicted: (id) => {
+      told.push(id)
+    },
+    restored: () => {},
+  })
   const now = Date.now()
   for (const id of ['a', 'b', 'c']) {
-    await store.create(id, { sealed: Buffer.from(id), version: 1, createdAt: now, endsAt: now + 60_000, seenAt: now }, { issuer: 'i', subject: 'alice', sid: null }, 60_000)
+    await store.create(
+      id,
+      { sealed: Buffer.from(id), version: 1, createdAt: now, endsAt: now + 60_000, seenAt: now },
+      { issuer: 'i', subject: 'alice', sid: null },
+      60_000,
+    )
   }
   t.same(told, ['a'])
   t.equal(evictions, 1)
@@ -25,17 +39,22 @@ void t.test('the least recently used session goes when the store is full, and bo
   t.same(await store.find({ issuer: 'i', subject: 'alice' }), ['b', 'c'])
 })
 
-void t.test('what has expired goes without being asked for, what has not stays, and the oldest goes first', async (t) => {
-  const dropped: [string, boolean][] = []
-  const { keyv, dropExpired, size } = boundedKeyv<string>(3, (key, full) => { dropped.push([key, full]) })
-  await keyv.set('short', 'a', 1_000)
-  await keyv.set('long', 'b', 60_000)
-  dropExpired(Date.now() + 2_000)
-  t.same([size(), dropped], [1, [['short', false]]])
-  t.equal(await keyv.get('long'), 'b')
-  for (const key of ['c', 'd', 'e']) await keyv.set(key, key, 60_000)
-  t.same([size(), dropped.at(-1)], [3, ['long', true]])
-})
+void t.test(
+  'what has expired goes without being asked for, what has not stays, and the oldest goes first',
+  async (t) => {
+    const dropped: [string, boolean][] = []
+    const { keyv, dropExpired, size } = boundedKeyv<string>(3, (key, full) => {
+      dropped.push([key, full])
+    })
+    await keyv.set('short', 'a', 1_000)
+    await keyv.set('long', 'b', 60_000)
+    dropExpired(Date.now() + 2_000)
+    t.same([size(), dropped], [1, [['short', false]]])
+    t.equal(await keyv.get('long'), 'b')
+    for (const key of ['c', 'd', 'e']) await keyv.set(key, key, 60_000)
+    t.same([size(), dropped.at(-1)], [3, ['long', true]])
+  },
+)
 
 void t.test('a note under a name of any length is found again, and takes the same room', async (t) => {
   const store = new MemoryStore(10)

@@ -7,15 +7,30 @@ const open = (masters: string[] = ['a']) => {
   const notices: Notices = createNotices({
     self: 'me',
     listener: () => ({
-      changed: (id, version) => { world.heard.push(`${id} ${version}`) }, gone: (id) => { world.heard.push(`${id} gone`) }, evicted: () => {}, restored: () => {},
+      changed: (id, version) => {
+        world.heard.push(`${id} ${version}`)
+      },
+      gone: (id) => {
+        world.heard.push(`${id} gone`)
+      },
+      evicted: () => {},
+      restored: () => {},
     }),
     masters: () => world.masters,
-    publish: async (_master, message) => { world.sent.push(message) },
-    onAssured: () => { world.assured += 1 },
-    onSilence: () => { world.silent += 1 },
+    publish: async (_master, message) => {
+      world.sent.push(message)
+    },
+    onAssured: () => {
+      world.assured += 1
+    },
+    onSilence: () => {
+      world.silent += 1
+    },
     clock: () => world.now,
   })
-  const deliver = (message = world.sent.shift()): void => { notices.receive(message ?? '') }
+  const deliver = (message = world.sent.shift()): void => {
+    notices.receive(message ?? '')
+  }
   const beatAt = (now: number): void => {
     world.now = now
     notices.beat()
@@ -133,11 +148,30 @@ void t.test('heartbeats that never come back are told of, again and again', asyn
 
 void t.test('notices of other processes are passed on; own ones and rubbish are not', async (t) => {
   const { world, notices } = open()
-  const other = createNotices({ self: 'other', listener: () => null, masters: () => [], publish: async () => {}, onAssured: () => {}, onSilence: () => {} })
+  const other = createNotices({
+    self: 'other',
+    listener: () => null,
+    masters: () => [],
+    publish: async () => {},
+    onAssured: () => {},
+    onSilence: () => {},
+  })
   notices.receive(other.changed('s1', 3))
   notices.receive(other.gone('s2'))
   notices.receive(notices.changed('s3', 4))
   notices.receive(notices.gone('s4'))
-  for (const rubbish of ['', '{', 'null', '[]', '"s5"', '{"id":1}', '{"id":"s5"}', '{"id":"s5","version":"2"}', 'beat', 'beat x a']) notices.receive(rubbish)
+  for (const rubbish of [
+    '',
+    '{',
+    'null',
+    '[]',
+    '"s5"',
+    '{"id":1}',
+    '{"id":"s5"}',
+    '{"id":"s5","version":"2"}',
+    'beat',
+    'beat x a',
+  ])
+    notices.receive(rubbish)
   t.same(world.heard, ['s1 3', 's2 gone'])
 })

@@ -15,11 +15,18 @@ const [oldKey, newKey] = [createSecretKey(randomBytes(32)), createSecretKey(rand
 
 const open = async (t: Test, indexKeys = [oldKey], lifetime = LIFETIME): Promise<RedisStore> => {
   const store = new RedisStore({
-    connect: connectTo({ kind: 'redis', url: redis.url }, noFiles), indexKeys: () => indexKeys, lifetime: () => lifetime,
+    connect: connectTo({ kind: 'redis', url: redis.url }, noFiles),
+    indexKeys: () => indexKeys,
+    lifetime: () => lifetime,
     log: openLog('silent', { stream: { write: () => {} } }).log,
   })
   t.teardown(async () => store.close())
-  await until('the store answers', async () => store.ping().then(() => true, () => false))
+  await until('the store answers', async () =>
+    store.ping().then(
+      () => true,
+      () => false,
+    ),
+  )
   return store
 }
 
@@ -55,18 +62,28 @@ void t.test('everything has a time to live, and the index lives as long as its s
   t.same(await redis.keys(), ['gatehouse:once:login 1'])
 })
 
-void t.test('neither sub nor sid can be read off the store, and a new key finds what an old one has listed', async (t) => {
-  await redis.command('FLUSHALL')
-  const before = await open(t)
-  const after = await open(t, [newKey, oldKey])
-  await before.create('a', record(1), owner, 60_000)
-  await after.create('b', record(1), owner, 60_000)
-  t.same(await after.find({ issuer: owner.issuer, subject: 'alice' }), ['a', 'b'])
-  t.same(await after.find({ issuer: owner.issuer, sid: 'provider-session-1' }), ['a', 'b'])
-  t.same(await before.find({ issuer: owner.issuer, subject: 'alice' }), ['a'], 'the old key alone can’t find what the new one has listed')
-  const everything = [...await redis.keys(), JSON.stringify(await Promise.all((await redis.keys()).map(async (key) => redis.command('DUMP', key))))].join('\n')
-  t.notMatch(everything, /alice|provider-session-1|idp\.example\.com/)
-})
+void t.test(
+  'neither sub nor sid can be read off the store, and a new key finds what an old one has listed',
+  async (t) => {
+    await redis.command('FLUSHALL')
+    const before = await open(t)
+    const after = await open(t, [newKey, oldKey])
+    await before.create('a', record(1), owner, 60_000)
+    await after.create('b', record(1), owner, 60_000)
+    t.same(await after.find({ issuer: owner.issuer, subject: 'alice' }), ['a', 'b'])
+    t.same(await after.find({ issuer: owner.issuer, sid: 'provider-session-1' }), ['a', 'b'])
+    t.same(
+      await before.find({ issuer: owner.issuer, subject: 'alice' }),
+      ['a'],
+      'the old key alone can’t find what the new one has listed',
+    )
+    const everything = [
+      ...(await redis.keys()),
+      JSON.stringify(await Promise.all((await redis.keys()).map(async (key) => redis.command('DUMP', key)))),
+    ].join('\n')
+    t.notMatch(everything, /alice|provider-session-1|idp\.example\.com/)
+  },
+)
 
 void t.test('a login with a shorter lifetime leaves what was listed with a longer one, and the order', async (t) => {
   await redis.command('FLUSHALL')
@@ -103,10 +120,19 @@ void t.test('a holder that never finished is noticed by the next one, one that s
 void t.test('other processes are told of changes and ends, this one is not', async (t) => {
   const [here, there] = [await open(t), await open(t)]
   const heard: string[] = []
-  for (const [name, store] of [['here', here], ['there', there]] as const) {
+  for (const [name, store] of [
+    ['here', here],
+    ['there', there],
+  ] as const) {
     store.listen({
-      changed: (id, version) => { heard.push(`${name}: ${id} changed to ${version}`) }, gone: (id) => { heard.push(`${name}: ${id} gone`) },
-      evicted: () => {}, restored: () => {},
+      changed: (id, version) => {
+        heard.push(`${name}: ${id} changed to ${version}`)
+      },
+      gone: (id) => {
+        heard.push(`${name}: ${id} gone`)
+      },
+      evicted: () => {},
+      restored: () => {},
     })
   }
   await here.create('d', record(1), owner, 60_000)

@@ -11,7 +11,10 @@ export type Application = {
 }
 
 /** Starts an application that answers with this listener; it ends with the test. */
-export const startApplication = async (t: Test, listener: (req: IncomingMessage, res: ServerResponse) => void): Promise<Application> => {
+export const startApplication = async (
+  t: Test,
+  listener: (req: IncomingMessage, res: ServerResponse) => void,
+): Promise<Application> => {
   const requests: IncomingMessage[] = []
   const server = createServer((req, res) => {
     requests.push(req)
@@ -32,6 +35,8 @@ export const until = async (condition: () => boolean, timeout = 5_000): Promise<
   const end = Date.now() + timeout
   while (!condition()) {
     if (Date.now() > end) throw new Error(`not within ${timeout} ms: ${condition.toString()}`)
-    await new Promise((resolve) => { setTimeout(resolve, 5) })
+    await new Promise((resolve) => {
+      setTimeout(resolve, 5)
+    })
   }
 }

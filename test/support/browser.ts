@@ -26,10 +26,10 @@ export type RequestOptions = {
 }
 
 /** One step of a chain of redirects, links and forms. */
-type Hop = { method: string, url: string, status: number }
+type Hop = { method: string; url: string; status: number }
 
 /** Where a chain ended, and how it went there. */
-type Journey = { answer: Answer, hops: Hop[] }
+type Journey = { answer: Answer; hops: Hop[] }
 
 /** How to build a browser. */
 export type BrowserOptions = {
@@ -55,7 +55,7 @@ export type Browser = {
   login: (url: string, user: string) => Promise<Journey>
 }
 
-type Step = { answer: Answer, from: string | undefined }
+type Step = { answer: Answer; from: string | undefined }
 
 const hopLimit = 30
 

@@ -3,14 +3,14 @@ import type { KeyObject } from 'node:crypto'
 import { isIP } from 'node:net'
 
 /** A certificate and its key, PEM. */
-export type Certificate = { cert: string, key: string }
+export type Certificate = { cert: string; key: string }
 
 /** A certificate authority that lives for one test run. */
 export type Authority = {
   /** Its own certificate, PEM: what a client trusts. */
   ca: string
   /** A server certificate for these DNS names and IP addresses, valid for a day unless said in ms since the epoch. */
-  issue: (names: readonly string[], validity?: { from?: number, to?: number }) => Certificate
+  issue: (names: readonly string[], validity?: { from?: number; to?: number }) => Certificate
 }
 
 const tlv = (tag: number, ...parts: readonly Uint8Array[]): Buffer => {
@@ -37,8 +37,7 @@ const oid = (dotted: string): Buffer => {
 const distinguishedName = (commonName: string): Buffer =>
   sequence(tlv(0x31, sequence(oid('2.5.4.3'), tlv(0x0c, Buffer.from(commonName)))))
 
-const time = (ms: number): Buffer =>
-  tlv(0x18, Buffer.from(new Date(ms).toISOString().replace(/[-:T]|\.\d+/g, '')))
+const time = (ms: number): Buffer => tlv(0x18, Buffer.from(new Date(ms).toISOString().replace(/[-:T]|\.\d+/g, '')))
 
 const extension = (id: string, ...value: readonly Uint8Array[]): Buffer => sequence(oid(id), ...value)
 
@@ -52,8 +51,8 @@ const address = (ip: string): Buffer => {
   return Buffer.from(all.map((group) => group.padStart(4, '0')).join(''), 'hex')
 }
 
-const subjectAltName = (names: readonly string[]): Buffer => sequence(...names.map((name) =>
-  isIP(name) === 0 ? tlv(0x82, Buffer.from(name)) : tlv(0x87, address(name))))
+const subjectAltName = (names: readonly string[]): Buffer =>
+  sequence(...names.map((name) => (isIP(name) === 0 ? tlv(0x82, Buffer.from(name)) : tlv(0x87, address(name)))))
 
 const pem = (der: Buffer): string =>
   `-----BEGIN CERTIFICATE-----\n${der.toString('base64').replace(/.{1,64}/g, '$&\n')}-----END CERTIFICATE-----\n`

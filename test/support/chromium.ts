@@ -5,7 +5,11 @@ import type { Test } from 'tap'
 const usual = '/usr/bin/chromium'
 
 const quiet = [
-  '--disable-background-networking', '--disable-component-update', '--disable-sync', '--no-first-run', '--disable-quic',
+  '--disable-background-networking',
+  '--disable-component-update',
+  '--disable-sync',
+  '--no-first-run',
+  '--disable-quic',
   // Resolves nothing but this machine, whatever a page asks for; under one more name, which no browser trusts without TLS.
   '--host-resolver-rules=MAP app.test 127.0.0.1, MAP * ~NOTFOUND, EXCLUDE localhost, EXCLUDE 127.0.0.1',
 ]
@@ -18,6 +22,8 @@ export const openChromium = async (t: Test, { keepsPages = false } = {}): Promis
     // Its sandbox does not work for root, as whom containers and test machines run it.
     args: process.getuid?.() === 0 ? ['--no-sandbox', ...quiet] : quiet,
   })
-  t.teardown(async () => { await browser.close() })
+  t.teardown(async () => {
+    await browser.close()
+  })
   return browser
 }

@@ -4,5 +4,7 @@ import type { Test } from 'tap'
 export const moveClock = (t: Test, ms: number): void => {
   const before = Date.now
   Date.now = () => before() + ms
-  t.teardown(() => { Date.now = before })
+  t.teardown(() => {
+    Date.now = before
+  })
 }

@@ -53,10 +53,12 @@ const split = (text: string, separator: string): [string, string] => {
 const parse = (url: URL, line: string, now: number): StoredCookie | null => {
   const [pair, ...rest] = line.split(';')
   const [name, value] = split(pair ?? '', '=')
-  const attributes = new Map(rest.map((attribute) => {
-    const [key, text] = split(attribute, '=')
-    return [key.toLowerCase(), text]
-  }))
+  const attributes = new Map(
+    rest.map((attribute) => {
+      const [key, text] = split(attribute, '=')
+      return [key.toLowerCase(), text]
+    }),
+  )
   const domain = attributes.get('domain')?.replace(/^\./, '').toLowerCase() ?? ''
   const path = attributes.get('path') ?? ''
   const maxAge = attributes.get('max-age')
@@ -107,9 +109,12 @@ export const createCookieJar = (): CookieJar => {
     const url = new URL(to)
     cookies = cookies.filter(isAlive)
     return cookies
-      .filter(({ domain, hostOnly, path, secure }) =>
-        (hostOnly ? url.hostname === domain : domainMatches(url.hostname, domain))
-        && pathMatches(url.pathname, path) && (!secure || isTrustworthy(url)))
+      .filter(
+        ({ domain, hostOnly, path, secure }) =>
+          (hostOnly ? url.hostname === domain : domainMatches(url.hostname, domain)) &&
+          pathMatches(url.pathname, path) &&
+          (!secure || isTrustworthy(url)),
+      )
       .toSorted((a, b) => b.path.length - a.path.length)
   }
 
@@ -122,10 +127,11 @@ export const createCookieJar = (): CookieJar => {
         cookies = [...cookies.filter((known) => !sameCookie(known, cookie)), cookie].filter(isAlive)
       }
     },
-    header: (url, cause = ownSite) => list(url)
-      .filter((cookie) => isSentFor(cookie, cause))
-      .map(({ name, value }) => `${name}=${value}`)
-      .join('; '),
+    header: (url, cause = ownSite) =>
+      list(url)
+        .filter((cookie) => isSentFor(cookie, cause))
+        .map(({ name, value }) => `${name}=${value}`)
+        .join('; '),
     get: (url, name) => list(url).find((cookie) => cookie.name === name)?.value ?? null,
     all: () => cookies.filter(isAlive),
     clear: () => {

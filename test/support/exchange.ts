@@ -56,7 +56,9 @@ export const exchange = async ({ method, url, connectTo = url, headers, ca, ...r
     })
     req.once('response', resolve).once('error', reject)
     // Only a client that asks for an upgrade is shown one; here it means that the answer has no end.
-    req.once('upgrade', () => { reject(new Error(`${method} ${url.href} was upgraded: use a socket for that`)) })
+    req.once('upgrade', () => {
+      reject(new Error(`${method} ${url.href} was upgraded: use a socket for that`))
+    })
     req.end(rest.body)
   })
   const bytes = await buffer(message)

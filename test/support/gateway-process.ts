@@ -26,7 +26,7 @@ export type GatewayProcess = {
   readonly kill: () => Promise<void>
   readonly hangUp: () => void
   /** Asks it to stop; resolves with the exit status and how long that took, ms. */
-  readonly stop: () => Promise<{ status: number | null, after: number }>
+  readonly stop: () => Promise<{ status: number | null; after: number }>
 }
 
 /** Gateways with one configuration, and what stands around them. */
@@ -63,7 +63,10 @@ const asObject = (line: string): Record<string, unknown> => {
 
 const root = fileURLToPath(new URL('../..', import.meta.url))
 
-const newestIn = (folder: string): number => Math.max(...readdirSync(folder, { recursive: true, encoding: 'utf8' }).map((name) => statSync(join(folder, name)).mtimeMs))
+const newestIn = (folder: string): number =>
+  Math.max(
+    ...readdirSync(folder, { recursive: true, encoding: 'utf8' }).map((name) => statSync(join(folder, name)).mtimeMs),
+  )
 
 /** What was built, when it is of today; else the source itself, which takes longer to start. */
 const program = (): string[] => {
@@ -74,8 +77,14 @@ const program = (): string[] => {
 
 /** Starts a gateway with the configuration in a file, and waits until it listens; it ends with the test. */
 export const startProcess = async (t: Test, file: string, url: string, admin: string): Promise<GatewayProcess> => {
-  const child: ChildProcess = spawn(process.execPath, [...program(), 'start', '--config', file], { cwd: root, env: {}, stdio: ['ignore', 'pipe', 'pipe'] })
-  t.teardown(() => { child.kill('SIGKILL') })
+  const child: ChildProcess = spawn(process.execPath, [...program(), 'start', '--config', file], {
+    cwd: root,
+    env: {},
+    stdio: ['ignore', 'pipe', 'pipe'],
+  })
+  t.teardown(() => {
+    child.kill('SIGKILL')
+  })
   const lines: string[] = []
   for (const stream of [child.stdout, child.stderr]) {
     let rest = ''
@@ -85,10 +94,14 @@ export const startProcess = async (t: Test, file: string, url: string, admin: st
       lines.push(...parts)
     })
   }
-  await until('the gateway listens', () => {
-    if (child.exitCode !== null) throw new Error(`it has ended: ${lines.join('\n')}`)
-    return lines.some((line) => line.includes('"event":"listening"'))
-  }, 60_000)
+  await until(
+    'the gateway listens',
+    () => {
+      if (child.exitCode !== null) throw new Error(`it has ended: ${lines.join('\n')}`)
+      return lines.some((line) => line.includes('"event":"listening"'))
+    },
+    60_000,
+  )
   const end = async (signal: NodeJS.Signals): Promise<void> => {
     if (child.exitCode !== null || child.signalCode !== null) return
     const gone = once(child, 'exit')
@@ -96,12 +109,21 @@ export const startProcess = async (t: Test, file: string, url: string, admin: st
     await gone
   }
   return {
-    url, admin, pid: child.pid ?? 0, lines,
+    url,
+    admin,
+    pid: child.pid ?? 0,
+    lines,
     events: (name) => lines.filter((line) => line.includes(`"event":"${name}"`)).map(asObject),
-    pause() { child.kill('SIGSTOP') },
-    goOn() { child.kill('SIGCONT') },
+    pause() {
+      child.kill('SIGSTOP')
+    },
+    goOn() {
+      child.kill('SIGCONT')
+    },
     kill: async () => end('SIGKILL'),
-    hangUp() { child.kill('SIGHUP') },
+    hangUp() {
+      child.kill('SIGHUP')
+    },
     async stop() {
       const before = Date.now()
       await end('SIGTERM')
@@ -122,13 +144,18 @@ export const startReplicas = async (t: Test, options: Options): Promise<Replicas
   const keys = [randomBytes(32).toString('base64')]
   const publicUrl = `http://127.0.0.1:${await freePort()}`
   await idp.registerClient({
-    clientId: 'replicated', clientSecret,
-    redirectUris: [`${publicUrl}/oauth2/callback`], postLogoutRedirectUris: [`${publicUrl}/oauth2/logout/callback`],
+    clientId: 'replicated',
+    clientSecret,
+    redirectUris: [`${publicUrl}/oauth2/callback`],
+    postLogoutRedirectUris: [`${publicUrl}/oauth2/logout/callback`],
   })
   const start = async (url: string, change: Change): Promise<GatewayProcess> => {
     const admin = `127.0.0.1:${await freePort()}`
     const file = asFile(t, {
-      listen: new URL(url).host, publicUrl, upstream: upstream.url, admin: { listen: admin },
+      listen: new URL(url).host,
+      publicUrl,
+      upstream: upstream.url,
+      admin: { listen: admin },
       rateLimit: { login: 'off', callback: 'off', session: 'off', requests: 'off' },
       provider: { issuer: idp.issuer, clientId: 'replicated', clientSecret, ...options.provider, ...change.provider },
       session: { keys, store: options.store, ...options.session, ...change.session },
@@ -136,18 +163,24 @@ export const startReplicas = async (t: Test, options: Options): Promise<Replicas
       log: { level: 'debug' },
     })
     const gateway = await startProcess(t, file, url, `http://${admin}`)
-    if ((change.withoutStore ?? options.withoutStore) !== true) await until('the gateway is ready', async () => (await fetch(`${gateway.admin}/readyz`)).status === 200, 30_000)
+    if ((change.withoutStore ?? options.withoutStore) !== true)
+      await until('the gateway is ready', async () => (await fetch(`${gateway.admin}/readyz`)).status === 200, 30_000)
     return gateway
   }
-  const another = async (change: Change = {}): Promise<GatewayProcess> => start(`http://127.0.0.1:${await freePort()}`, change)
+  const another = async (change: Change = {}): Promise<GatewayProcess> =>
+    start(`http://127.0.0.1:${await freePort()}`, change)
   const more = Array.from({ length: (options.count ?? 2) - 2 }, async () => another())
   const [a, b, ...others] = await Promise.all([start(publicUrl, {}), another(), ...more])
   return {
-    gateways: [a, b, ...others], idp, upstream, another,
+    gateways: [a, b, ...others],
+    idp,
+    upstream,
+    another,
     async login(user = 'alice') {
       const browser = createBrowser()
       const { answer } = await browser.login(`${publicUrl}/`, user)
-      if (answer.status !== 200) throw new Error(`the login ended with ${answer.status} at ${answer.url}: ${answer.body.slice(0, 300)}`)
+      if (answer.status !== 200)
+        throw new Error(`the login ended with ${answer.status} at ${answer.url}: ${answer.body.slice(0, 300)}`)
       return browser
     },
   }
@@ -158,4 +191,5 @@ export const statusAt = async (browser: Browser, { url }: GatewayProcess, path =
   (await browser.get(`${url}${path}`, { kind: 'script', timeout: 30_000 })).status
 
 /** The browser's Cookie header for a gateway: good for requests after which the browser keeps its cookies. */
-export const cookieOf = (browser: Browser, { url }: GatewayProcess): string => browser.cookies.header(new URL(url), { crossSite: false, topLevelGet: true })
+export const cookieOf = (browser: Browser, { url }: GatewayProcess): string =>
+  browser.cookies.header(new URL(url), { crossSite: false, topLevelGet: true })

@@ -42,25 +42,44 @@ type Options = {
 /** Starts a real gateway in front of the sample application, with the demo's provider; all end with the test. */
 export const startGateway = async (t: Test, options: Options = {}): Promise<Running> => {
   const idp = options.idp !== undefined && 'issuer' in options.idp ? options.idp : await startIdp(options.idp)
-  const upstream = options.upstream ?? await startUpstream()
-  const port = options.port ?? await freePort()
+  const upstream = options.upstream ?? (await startUpstream())
+  const port = options.port ?? (await freePort())
   const url = options.publicUrl ?? `http://127.0.0.1:${port}`
   const clientId = `client-${port}`
   const clientSecret = randomBytes(16).toString('hex')
   await idp.registerClient({
-    clientId, clientSecret, redirectUris: [`${url}/oauth2/callback`], postLogoutRedirectUris: [`${url}/oauth2/logout/callback`], ...options.client,
+    clientId,
+    clientSecret,
+    redirectUris: [`${url}/oauth2/callback`],
+    postLogoutRedirectUris: [`${url}/oauth2/logout/callback`],
+    ...options.client,
   })
   const { config } = loadConfig({
     env: {},
-    file: asFile(t, merged({
-      listen: `127.0.0.1:${port}`, publicUrl: url, upstream: upstream.url, admin: false,
-      provider: { issuer: idp.issuer, clientId, clientSecret },
-      session: { keys: [randomBytes(32).toString('base64')] },
-      log: { level: 'trace' },
-    }, options.config ?? {})),
+    file: asFile(
+      t,
+      merged(
+        {
+          listen: `127.0.0.1:${port}`,
+          publicUrl: url,
+          upstream: upstream.url,
+          admin: false,
+          provider: { issuer: idp.issuer, clientId, clientSecret },
+          session: { keys: [randomBytes(32).toString('base64')] },
+          log: { level: 'trace' },
+        },
+        options.config ?? {},
+      ),
+    ),
   })
   const log: string[] = []
-  const { log: logger } = openLog('trace', { stream: { write: (line: string) => { log.push(line) } } })
+  const { log: logger } = openLog('trace', {
+    stream: {
+      write: (line: string) => {
+        log.push(line)
+      },
+    },
+  })
   const gateway = await buildApp(config, logger)
   await gateway.listener.listen({ host: '127.0.0.1', port })
   if (config.admin !== null) await gateway.admin?.listen({ ...config.admin.listen })
@@ -71,8 +90,13 @@ export const startGateway = async (t: Test, options: Options = {}): Promise<Runn
     if (options.upstream === undefined) await upstream.close()
   })
   return {
-    url, gateway, idp, upstream, log,
-    events: (name) => log.map((line): Record<string, unknown> => JSON.parse(line)).filter(({ event }) => event === name),
+    url,
+    gateway,
+    idp,
+    upstream,
+    log,
+    events: (name) =>
+      log.map((line): Record<string, unknown> => JSON.parse(line)).filter(({ event }) => event === name),
   }
 }
 
@@ -90,17 +114,21 @@ export const freePort = async (): Promise<number> => {
 /** Writes a configuration to a file that ends with the test. */
 export const asFile = (t: Test, settings: Settings): string => {
   const folder = mkdtempSync(join(tmpdir(), 'gatehouse-'))
-  t.teardown(() => { rmSync(folder, { recursive: true }) })
+  t.teardown(() => {
+    rmSync(folder, { recursive: true })
+  })
   const file = join(folder, 'gatehouse.yaml')
   writeFileSync(file, stringify(settings))
   return file
 }
 
-const merged = (base: Settings, over: Settings): Settings => Object.fromEntries(
-  [...new Set([...Object.keys(base), ...Object.keys(over)])].map((key) => {
-    const [mine, theirs] = [base[key], over[key]]
-    return [key, isSection(mine) && isSection(theirs) ? merged(mine, theirs) : key in over ? theirs : mine]
-  }),
-)
+const merged = (base: Settings, over: Settings): Settings =>
+  Object.fromEntries(
+    [...new Set([...Object.keys(base), ...Object.keys(over)])].map((key) => {
+      const [mine, theirs] = [base[key], over[key]]
+      return [key, isSection(mine) && isSection(theirs) ? merged(mine, theirs) : key in over ? theirs : mine]
+    }),
+  )
 
-const isSection = (value: unknown): value is Settings => typeof value === 'object' && value !== null && !Array.isArray(value)
+const isSection = (value: unknown): value is Settings =>
+  typeof value === 'object' && value !== null && !Array.isArray(value)

@@ -4,7 +4,7 @@ export type HtmlForm = {
   action: string
   /** What the form sends whichever button is pressed. */
   fields: [name: string, value: string][]
-  buttons: { name: string, value: string, text: string }[]
+  buttons: { name: string; value: string; text: string }[]
 }
 
 const named: Readonly<Record<string, string>> = { amp: '&', lt: '<', gt: '>', quot: '"', apos: "'" }
@@ -41,11 +41,13 @@ export const htmlForms = (html: string): HtmlForm[] =>
       fields: [...tags(html, 'input'), ...tags(html, 'textarea')]
         .filter((tag) => belongs(tag, id, inside) && !/\stype="?(?:submit|button)/i.test(tag))
         .map((tag) => [attribute(tag, 'name') ?? '', attribute(tag, 'value') ?? '']),
-      buttons: buttons.filter(([, tag = '']) => belongs(tag, id, inside)).map(([, tag = '', text = '']) => ({
-        name: attribute(tag, 'name') ?? '',
-        value: attribute(tag, 'value') ?? '',
-        text: unescapeHtml(text.trim()),
-      })),
+      buttons: buttons
+        .filter(([, tag = '']) => belongs(tag, id, inside))
+        .map(([, tag = '', text = '']) => ({
+          name: attribute(tag, 'name') ?? '',
+          value: attribute(tag, 'value') ?? '',
+          text: unescapeHtml(text.trim()),
+        })),
     }
   })
 
@@ -57,4 +59,6 @@ export const htmlLink = (html: string, id: string): string | null => {
 
 /** What the page's frames show. */
 export const htmlFrames = (html: string): string[] =>
-  tags(html, 'iframe').map((tag) => attribute(tag, 'src')).filter((src) => src !== null)
+  tags(html, 'iframe')
+    .map((tag) => attribute(tag, 'src'))
+    .filter((src) => src !== null)

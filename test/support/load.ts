@@ -11,9 +11,13 @@ export type Load = {
 
 /** Sends requests of logged-in users to the gateways in turn, `rate` a second, until it is stopped. */
 export const startLoad = (browsers: readonly Browser[], gateways: readonly GatewayProcess[], rate: number): Load => {
-  const requests = browsers.map((browser) => ({ cookie: browser.cookies.header(new URL(gateways[0]?.url ?? ''), { crossSite: false, topLevelGet: true }) }))
+  const requests = browsers.map((browser) => ({
+    cookie: browser.cookies.header(new URL(gateways[0]?.url ?? ''), { crossSite: false, topLevelGet: true }),
+  }))
   let counts: Record<string, number> = {}
-  const count = (what: string): void => { counts[what] = (counts[what] ?? 0) + 1 }
+  const count = (what: string): void => {
+    counts[what] = (counts[what] ?? 0) + 1
+  }
   const underWay = new Set<Promise<void>>()
   const ending = new AbortController()
 
@@ -21,9 +25,17 @@ export const startLoad = (browsers: readonly Browser[], gateways: readonly Gatew
     const gateway = gateways[turn % gateways.length]
     const headers = requests[Math.floor(turn / gateways.length) % requests.length]
     try {
-      const answer = await fetch(`${gateway?.url ?? ''}/api/orders`, { headers: headers ?? {}, redirect: 'manual', signal: AbortSignal.timeout(10_000) })
+      const answer = await fetch(`${gateway?.url ?? ''}/api/orders`, {
+        headers: headers ?? {},
+        redirect: 'manual',
+        signal: AbortSignal.timeout(10_000),
+      })
       await answer.arrayBuffer()
-      count(answer.status === 503 ? `503 ${answer.headers.get('retry-after') === null ? 'without' : 'with'} Retry-After` : String(answer.status))
+      count(
+        answer.status === 503
+          ? `503 ${answer.headers.get('retry-after') === null ? 'without' : 'with'} Retry-After`
+          : String(answer.status),
+      )
     } catch (error) {
       count(error instanceof Error ? error.name : 'error')
     }
@@ -32,9 +44,11 @@ export const startLoad = (browsers: readonly Browser[], gateways: readonly Gatew
   const run = async (): Promise<void> => {
     const begun = Date.now()
     for (let turn = 0; !ending.signal.aborted; turn += 1) {
-      const mine = ask(turn).finally(() => { underWay.delete(mine) })
+      const mine = ask(turn).finally(() => {
+        underWay.delete(mine)
+      })
       underWay.add(mine)
-      await sleep(Math.max(0, begun + turn * 1000 / rate - Date.now()))
+      await sleep(Math.max(0, begun + (turn * 1000) / rate - Date.now()))
     }
   }
   const done = run()

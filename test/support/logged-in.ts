@@ -19,11 +19,14 @@ export const loggedIn = async (t: Test, options: Parameters<typeof startGateway>
   await browser.login(`${running.url}/`, 'alice')
   const script = { kind: 'script' } as const
   return {
-    ...running, browser,
+    ...running,
+    browser,
     call: async () => browser.get(`${running.url}/api/orders`, script),
     status: async () => {
-      const answer: ReturnType<Answer['json']> & { session?: Record<string, unknown>, tokens?: Record<string, unknown> }
-        = (await browser.get(`${running.url}/oauth2/session`, script)).json()
+      const answer: ReturnType<Answer['json']> & {
+        session?: Record<string, unknown>
+        tokens?: Record<string, unknown>
+      } = (await browser.get(`${running.url}/oauth2/session`, script)).json()
       return { session: answer.session ?? {}, tokens: answer.tokens ?? {} }
     },
   }

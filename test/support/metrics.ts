@@ -1,5 +1,5 @@
 /** One series as Prometheus' text format has it. */
-type Sample = { readonly name: string, readonly labels: Readonly<Record<string, string>>, readonly value: number }
+type Sample = { readonly name: string; readonly labels: Readonly<Record<string, string>>; readonly value: number }
 
 /** What a gateway says on `/metrics`. */
 export type Scrape = {
@@ -21,13 +21,20 @@ const readMetrics = (text: string): Scrape => {
     if (line.startsWith('# ')) continue
     const [, name, inBraces = '', value] = /^([a-z_][a-z0-9_]*)(?:\{(.*)\})? (\S+)$/i.exec(line) ?? []
     if (name === undefined) throw new Error(`no line of the text format: ${line}`)
-    const labels = Object.fromEntries([...inBraces.matchAll(/(\w+)="((?:[^"\\]|\\.)*)"/g)].map(([, label = '', text = '']) => [label, text]))
+    const labels = Object.fromEntries(
+      [...inBraces.matchAll(/(\w+)="((?:[^"\\]|\\.)*)"/g)].map(([, label = '', text = '']) => [label, text]),
+    )
     samples.push({ name, labels, value: value === '+Inf' ? Number.POSITIVE_INFINITY : Number(value) })
   }
   return {
-    text, types, samples,
+    text,
+    types,
+    samples,
     value(name, labels = {}) {
-      const found = samples.filter((sample) => sample.name === name && Object.entries(labels).every(([label, wanted]) => sample.labels[label] === wanted))
+      const found = samples.filter(
+        (sample) =>
+          sample.name === name && Object.entries(labels).every(([label, wanted]) => sample.labels[label] === wanted),
+      )
       return found.length === 0 ? Number.NaN : found.reduce((sum, { value }) => sum + value, 0)
     },
   }

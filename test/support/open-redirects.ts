@@ -3,14 +3,34 @@ import { existsSync, readFileSync } from 'node:fs'
 const corpus = '../shared/corpus/open-redirects.txt'
 
 const few = [
-  '//evil.example', '///evil.example', '/\\evil.example', '\\\\evil.example', '/\t/evil.example', '/%09/evil.example', '/%5cevil.example', '/%2f%2fevil.example',
-  'https:evil.example', 'https:///evil.example', 'https://evil.example', '//evil.example@orders.example.com', 'javascript:alert(1)', '/.//evil.example',
-  '/x/..//evil.example', '\u3000//evil.example', '//evil\u3002example', '.evil.example', '@evil.example', '/\u0000/evil.example', 'data:text/html,x',
+  '//evil.example',
+  '///evil.example',
+  '/\\evil.example',
+  '\\\\evil.example',
+  '/\t/evil.example',
+  '/%09/evil.example',
+  '/%5cevil.example',
+  '/%2f%2fevil.example',
+  'https:evil.example',
+  'https:///evil.example',
+  'https://evil.example',
+  '//evil.example@orders.example.com',
+  'javascript:alert(1)',
+  '/.//evil.example',
+  '/x/..//evil.example',
+  '\u3000//evil.example',
+  '//evil\u3002example',
+  '.evil.example',
+  '@evil.example',
+  '/\u0000/evil.example',
+  'data:text/html,x',
 ]
 
 /** Redirect targets that have led astray elsewhere, one a line in the project's corpus; a few of our own where that is not at hand. */
 export const openRedirects = (): string[] => {
   // Where everything is tested, a corpus that has gone missing must not pass for one without surprises.
   if (!existsSync(corpus) && process.env['CI'] !== 'true') return few
-  return readFileSync(corpus, 'utf8').split('\n').filter((line) => line !== '')
+  return readFileSync(corpus, 'utf8')
+    .split('\n')
+    .filter((line) => line !== '')
 }

@@ -8,7 +8,12 @@ import type { Test } from 'tap'
 const root = fileURLToPath(new URL('../..', import.meta.url))
 
 /** How a run of the program ended, and all that it has said. */
-export type Ended = { readonly status: number | null, readonly signal: string | null, readonly stdout: string, readonly stderr: string }
+export type Ended = {
+  readonly status: number | null
+  readonly signal: string | null
+  readonly stdout: string
+  readonly stderr: string
+}
 
 /** A run of the program. */
 export type Program = {
@@ -21,9 +26,13 @@ export type Program = {
 type Environment = Readonly<Record<string, string>>
 
 const builtAt = statSync(join(root, 'dist/main.js'), { throwIfNoEntry: false })?.mtimeMs ?? 0
-const changedAt = Math.max(...readdirSync(join(root, 'src'), { recursive: true, encoding: 'utf8' })
-  .map((name) => statSync(join(root, 'src', name)).mtimeMs))
-if (builtAt < changedAt) throw new Error('these tests run what is in dist/, and that is older than src/: run npm run build')
+const changedAt = Math.max(
+  ...readdirSync(join(root, 'src'), { recursive: true, encoding: 'utf8' }).map(
+    (name) => statSync(join(root, 'src', name)).mtimeMs,
+  ),
+)
+if (builtAt < changedAt)
+  throw new Error('these tests run what is in dist/, and that is older than src/: run npm run build')
 
 /** Starts `gatehouse` as it was built, as a process of its own; it ends with the test at the latest. */
 export const startProgram = (t: Test, args: readonly string[], env: Environment = {}): Program => {
@@ -32,7 +41,9 @@ export const startProgram = (t: Test, args: readonly string[], env: Environment 
     env,
     stdio: ['ignore', 'pipe', 'pipe'],
   })
-  t.teardown(() => { child.kill('SIGKILL') })
+  t.teardown(() => {
+    child.kill('SIGKILL')
+  })
   let stdout = ''
   let stderr = ''
   const listeners = new Set<() => void>()
@@ -40,14 +51,25 @@ export const startProgram = (t: Test, args: readonly string[], env: Environment 
     stdout += text
     for (const listener of listeners) listener()
   })
-  child.stderr.setEncoding('utf8').on('data', (text: string) => { stderr += text })
-  const ended = once(child, 'close').then((): Ended => ({ status: child.exitCode, signal: child.signalCode, stdout, stderr }))
+  child.stderr.setEncoding('utf8').on('data', (text: string) => {
+    stderr += text
+  })
+  const ended = once(child, 'close').then((): Ended => ({
+    status: child.exitCode,
+    signal: child.signalCode,
+    stdout,
+    stderr,
+  }))
   return {
-    child, ended,
+    child,
+    ended,
     line: async (pattern) => {
       const come = new Promise<string>((resolve) => {
         const look = (): void => {
-          const found = stdout.split('\n').slice(0, -1).find((one) => pattern.test(one))
+          const found = stdout
+            .split('\n')
+            .slice(0, -1)
+            .find((one) => pattern.test(one))
           if (found !== undefined) resolve(found)
         }
         listeners.add(look)

@@ -12,7 +12,9 @@ export type RawAnswer = {
 export const open = (url: string): Socket => {
   const { hostname, port } = new URL(url)
   const socket = connect({ host: hostname, port: Number(port) })
-  socket.on('error', () => { /* What came before counts. */ })
+  socket.on('error', () => {
+    /* What came before counts. */
+  })
   return socket
 }
 
@@ -25,7 +27,9 @@ export const sendRaw = async (url: string, bytes: string | Buffer, timeout = 10_
       socket.destroy()
       reject(new Error(`no end after ${timeout} ms: ${Buffer.concat(chunks).toString('latin1').slice(0, 200)}`))
     }, timeout)
-    socket.on('data', (chunk) => { chunks.push(chunk) })
+    socket.on('data', (chunk) => {
+      chunks.push(chunk)
+    })
     socket.once('close', () => {
       clearTimeout(timer)
       resolve(Buffer.concat(chunks))
@@ -35,8 +39,20 @@ export const sendRaw = async (url: string, bytes: string | Buffer, timeout = 10_
 }
 
 /** Sends one request without a body, its target byte for byte, and reads the one answer. */
-export const ask = async (url: string, method: string, target: string, headers: readonly string[] = []): Promise<RawAnswer> => {
-  const lines = [`${method} ${target} HTTP/1.1`, ...headers.some((line) => /^host:/i.test(line)) ? [] : [`Host: ${new URL(url).host}`], ...headers, 'Connection: close', '', '']
+export const ask = async (
+  url: string,
+  method: string,
+  target: string,
+  headers: readonly string[] = [],
+): Promise<RawAnswer> => {
+  const lines = [
+    `${method} ${target} HTTP/1.1`,
+    ...(headers.some((line) => /^host:/i.test(line)) ? [] : [`Host: ${new URL(url).host}`]),
+    ...headers,
+    'Connection: close',
+    '',
+    '',
+  ]
   const [answer, ...more] = parseAnswers(await sendRaw(url, lines.join('\r\n')), [method])
   if (answer === undefined || more.length > 0) throw new Error(`${1 + more.length} answers to one request`)
   return answer
@@ -63,7 +79,7 @@ export const parseAnswers = (bytes: Buffer, methods: readonly string[] = []): Ra
     for (const line of lines) {
       const [, name = '', value = ''] = /^([!#$%&'*+.^_`|~0-9A-Za-z-]+):[ \t]*([^\r\n\0]*)$/.exec(line) ?? []
       if (name === '') throw new Error(`no header: ${JSON.stringify(line.slice(0, 200))}`)
-      headers.set(name.toLowerCase(), [...headers.get(name.toLowerCase()) ?? [], value])
+      headers.set(name.toLowerCase(), [...(headers.get(name.toLowerCase()) ?? []), value])
     }
     const status = Number(code)
     if (status >= 100 && status < 200) {
@@ -78,8 +94,12 @@ export const parseAnswers = (bytes: Buffer, methods: readonly string[] = []): Ra
 }
 
 const readBody = (
-  bytes: Buffer, from: number, status: number, headers: RawAnswer['headers'], method: string | undefined,
-): { body: Buffer, next: number } => {
+  bytes: Buffer,
+  from: number,
+  status: number,
+  headers: RawAnswer['headers'],
+  method: string | undefined,
+): { body: Buffer; next: number } => {
   if (method === 'HEAD' || status === 204 || status === 304) return { body: Buffer.alloc(0), next: from }
   if (headers.get('transfer-encoding')?.at(-1)?.toLowerCase() === 'chunked') return readChunks(bytes, from)
   const length = headers.get('content-length')?.[0]
@@ -88,7 +108,7 @@ const readBody = (
   return { body: bytes.subarray(from, next), next }
 }
 
-const readChunks = (bytes: Buffer, from: number): { body: Buffer, next: number } => {
+const readChunks = (bytes: Buffer, from: number): { body: Buffer; next: number } => {
   const chunks: Buffer[] = []
   for (let at = from; ;) {
     const line = bytes.indexOf('\r\n', at)

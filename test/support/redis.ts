@@ -37,30 +37,55 @@ type Options = {
 
 /** All that the gateway needs on a single Redis, as the documentation says. */
 export const PERMISSIONS = [
-  '~gatehouse:*', '&gatehouse:*',
-  '+hmget', '+hget', '+hset', '+hdel', '+exists', '+del', '+pexpire', '+set', '+get', '+zadd', '+zrem', '+zrange', '+zremrangebyscore',
-  '+time', '+evalsha', '+eval', '+publish', '+subscribe', '+select',
+  '~gatehouse:*',
+  '&gatehouse:*',
+  '+hmget',
+  '+hget',
+  '+hset',
+  '+hdel',
+  '+exists',
+  '+del',
+  '+pexpire',
+  '+set',
+  '+get',
+  '+zadd',
+  '+zrem',
+  '+zrange',
+  '+zremrangebyscore',
+  '+time',
+  '+evalsha',
+  '+eval',
+  '+publish',
+  '+subscribe',
+  '+select',
 ]
 
 /** An empty folder that goes with the test. */
 const folderOf = (t: Test): string => {
   const folder = mkdtempSync(join(tmpdir(), 'gatehouse-redis-'))
-  t.teardown(() => { rmSync(folder, { recursive: true, force: true }) })
+  t.teardown(() => {
+    rmSync(folder, { recursive: true, force: true })
+  })
   return folder
 }
 
 /** Starts `redis-server`; it ends with the test. Without other arguments nothing is written to the disk. */
 export const startRedis = async (t: Test, options: Options = {}): Promise<Redis> => {
-  const port = options.port ?? await freePort()
+  const port = options.port ?? (await freePort())
   const folder = folderOf(t)
   const { args = ['--save', '', '--appendonly', 'no'], client = {}, config } = options
   const file = join(folder, 'redis.conf')
   if (config !== undefined) writeFileSync(file, config)
   let child: ChildProcess | null = null
-  t.teardown(() => { child?.kill('SIGKILL') })
+  t.teardown(() => {
+    child?.kill('SIGKILL')
+  })
 
   const command = async (...words: string[]): Promise<unknown> => {
-    const connection = createClient({ ...client, socket: { host: '127.0.0.1', port, reconnectStrategy: false, ...client.socket } }).on('error', () => {})
+    const connection = createClient({
+      ...client,
+      socket: { host: '127.0.0.1', port, reconnectStrategy: false, ...client.socket },
+    }).on('error', () => {})
     await connection.connect()
     try {
       return await connection.sendCommand(words)
@@ -69,19 +94,35 @@ export const startRedis = async (t: Test, options: Options = {}): Promise<Redis>
     }
   }
   const start = async (): Promise<void> => {
-    child = spawn('redis-server', [
-      ...(config === undefined ? [] : [file]), ...(args.includes('--port') ? [] : ['--port', String(port)]),
-      '--bind', '127.0.0.1', '--dir', folder, '--loglevel', 'warning', ...args,
-    ], { stdio: 'ignore' })
-    await until('Redis answers', async () => await command('PING') === 'PONG')
+    child = spawn(
+      'redis-server',
+      [
+        ...(config === undefined ? [] : [file]),
+        ...(args.includes('--port') ? [] : ['--port', String(port)]),
+        '--bind',
+        '127.0.0.1',
+        '--dir',
+        folder,
+        '--loglevel',
+        'warning',
+        ...args,
+      ],
+      { stdio: 'ignore' },
+    )
+    await until('Redis answers', async () => (await command('PING')) === 'PONG')
   }
   await start()
   return {
-    port, url: `redis://127.0.0.1:${port}`, command, start,
+    port,
+    url: `redis://127.0.0.1:${port}`,
+    command,
+    start,
     keys: async () => texts(await command('KEYS', '*')).toSorted(),
     async calls() {
       const text = String(await command('INFO', 'commandstats'))
-      return Object.fromEntries([...text.matchAll(/^cmdstat_([^:]+):calls=(\d+)/gm)].map(([, name = '', count]) => [name, Number(count)]))
+      return Object.fromEntries(
+        [...text.matchAll(/^cmdstat_([^:]+):calls=(\d+)/gm)].map(([, name = '', count]) => [name, Number(count)]),
+      )
     },
     async kill() {
       const dying = child
@@ -90,8 +131,12 @@ export const startRedis = async (t: Test, options: Options = {}): Promise<Redis>
       dying.kill('SIGKILL')
       await gone
     },
-    pause() { child?.kill('SIGSTOP') },
-    goOn() { child?.kill('SIGCONT') },
+    pause() {
+      child?.kill('SIGSTOP')
+    },
+    goOn() {
+      child?.kill('SIGCONT')
+    },
   }
 }
 
@@ -99,62 +144,134 @@ export const startRedis = async (t: Test, options: Options = {}): Promise<Redis>
 const texts = (reply: unknown): string[] => (Array.isArray(reply) ? reply.map(String) : [])
 
 /** A master with a replica, watched by three sentinels under the name `main`. */
-export type Watched = { readonly url: string, readonly master: Redis, readonly replica: Redis, readonly sentinels: readonly Redis[] }
+export type Watched = {
+  readonly url: string
+  readonly master: Redis
+  readonly replica: Redis
+  readonly sentinels: readonly Redis[]
+}
 
 /** Starts a master, a replica and three sentinels that fail over after a second. */
 export const startSentinels = async (t: Test): Promise<Watched> => {
   const master = await startRedis(t)
-  const replica = await startRedis(t, { args: ['--save', '', '--appendonly', 'no', '--replicaof', '127.0.0.1', String(master.port)] })
-  const sentinels = await Promise.all([1, 2, 3].map(async () => startRedis(t, {
-    args: ['--sentinel'],
-    config: [
-      `sentinel monitor main 127.0.0.1 ${master.port} 2`, 'sentinel down-after-milliseconds main 1000', 'sentinel failover-timeout main 5000', '',
-    ].join('\n'),
-  })))
-  await until('the sentinels know each other and the replica', async () => {
-    const seen = await Promise.all(sentinels.map(async (sentinel) => [
-      texts(await sentinel.command('SENTINEL', 'SENTINELS', 'main')).length, texts(await sentinel.command('SENTINEL', 'REPLICAS', 'main')).length,
-    ].join()))
-    return seen.every((one) => one === '2,1')
-  }, 20_000)
-  await until('the replica follows', async () => String(await replica.command('INFO', 'replication')).includes('master_link_status:up'), 20_000)
-  return { url: `redis+sentinel://${sentinels.map(({ port }) => `127.0.0.1:${port}`).join(',')}/main`, master, replica, sentinels }
+  const replica = await startRedis(t, {
+    args: ['--save', '', '--appendonly', 'no', '--replicaof', '127.0.0.1', String(master.port)],
+  })
+  const sentinels = await Promise.all(
+    [1, 2, 3].map(async () =>
+      startRedis(t, {
+        args: ['--sentinel'],
+        config: [
+          `sentinel monitor main 127.0.0.1 ${master.port} 2`,
+          'sentinel down-after-milliseconds main 1000',
+          'sentinel failover-timeout main 5000',
+          '',
+        ].join('\n'),
+      }),
+    ),
+  )
+  await until(
+    'the sentinels know each other and the replica',
+    async () => {
+      const seen = await Promise.all(
+        sentinels.map(async (sentinel) =>
+          [
+            texts(await sentinel.command('SENTINEL', 'SENTINELS', 'main')).length,
+            texts(await sentinel.command('SENTINEL', 'REPLICAS', 'main')).length,
+          ].join(),
+        ),
+      )
+      return seen.every((one) => one === '2,1')
+    },
+    20_000,
+  )
+  await until(
+    'the replica follows',
+    async () => String(await replica.command('INFO', 'replication')).includes('master_link_status:up'),
+    20_000,
+  )
+  return {
+    url: `redis+sentinel://${sentinels.map(({ port }) => `127.0.0.1:${port}`).join(',')}/main`,
+    master,
+    replica,
+    sentinels,
+  }
 }
 
 /** A cluster: its masters have all slots in equal parts, and a replica each where that is wanted. */
-export type Cluster = { readonly url: string, readonly masters: readonly Redis[], readonly replicas: readonly Redis[] }
+export type Cluster = { readonly url: string; readonly masters: readonly Redis[]; readonly replicas: readonly Redis[] }
 
 const SLOTS = 16_384
 
 /** Starts a cluster of three masters that fails over, where it has replicas, after two seconds. */
 export const startCluster = async (t: Test, { withReplicas = false } = {}): Promise<Cluster> => {
-  const startNode = async (): Promise<Redis> => startRedis(t, {
-    args: [
-      '--save', '', '--appendonly', 'yes', '--appendfsync', 'always', '--cluster-enabled', 'yes', '--cluster-node-timeout', '4000', '--cluster-port', String(await freePort()),
-      '--cluster-require-full-coverage', 'no', '--repl-diskless-sync-delay', '0',
-    ],
-  })
+  const startNode = async (): Promise<Redis> =>
+    startRedis(t, {
+      args: [
+        '--save',
+        '',
+        '--appendonly',
+        'yes',
+        '--appendfsync',
+        'always',
+        '--cluster-enabled',
+        'yes',
+        '--cluster-node-timeout',
+        '4000',
+        '--cluster-port',
+        String(await freePort()),
+        '--cluster-require-full-coverage',
+        'no',
+        '--repl-diskless-sync-delay',
+        '0',
+      ],
+    })
   const nodes: Redis[] = []
   for (let i = 0; i < (withReplicas ? 6 : 3); i += 1) nodes.push(await startNode())
   const [masters, replicas] = [nodes.slice(0, 3), nodes.slice(3)]
   const [first] = masters
   if (first === undefined) throw new Error('no node')
-  const busPorts = await Promise.all(nodes.map(async (node) => {
-    const [, port = ''] = /@(\d+)/.exec(String(await node.command('CLUSTER', 'NODES'))) ?? []
-    return port
-  }))
-  await Promise.all(masters.map(async (node, i) => node.command(
-    'CLUSTER', 'ADDSLOTSRANGE', String(Math.ceil(i * SLOTS / 3)), String(Math.ceil((i + 1) * SLOTS / 3) - 1),
-  )))
-  await Promise.all(nodes.slice(1).map(async (node, i) => first.command('CLUSTER', 'MEET', '127.0.0.1', String(node.port), busPorts[i + 1] ?? '')))
+  const busPorts = await Promise.all(
+    nodes.map(async (node) => {
+      const [, port = ''] = /@(\d+)/.exec(String(await node.command('CLUSTER', 'NODES'))) ?? []
+      return port
+    }),
+  )
+  await Promise.all(
+    masters.map(async (node, i) =>
+      node.command(
+        'CLUSTER',
+        'ADDSLOTSRANGE',
+        String(Math.ceil((i * SLOTS) / 3)),
+        String(Math.ceil(((i + 1) * SLOTS) / 3) - 1),
+      ),
+    ),
+  )
+  await Promise.all(
+    nodes
+      .slice(1)
+      .map(async (node, i) => first.command('CLUSTER', 'MEET', '127.0.0.1', String(node.port), busPorts[i + 1] ?? '')),
+  )
   const isWhole = async (node: Redis): Promise<boolean> => {
     const info = String(await node.command('CLUSTER', 'INFO'))
-    return info.includes('cluster_state:ok') && info.includes(`cluster_slots_ok:${SLOTS}`) && info.includes(`cluster_known_nodes:${nodes.length}`)
+    return (
+      info.includes('cluster_state:ok') &&
+      info.includes(`cluster_slots_ok:${SLOTS}`) &&
+      info.includes(`cluster_known_nodes:${nodes.length}`)
+    )
   }
   await until('the nodes are a cluster', async () => (await Promise.all(nodes.map(isWhole))).every(Boolean), 20_000)
-  await Promise.all(replicas.map(async (node, i) => node.command('CLUSTER', 'REPLICATE', String(await masters[i]?.command('CLUSTER', 'MYID')))))
+  await Promise.all(
+    replicas.map(async (node, i) =>
+      node.command('CLUSTER', 'REPLICATE', String(await masters[i]?.command('CLUSTER', 'MYID'))),
+    ),
+  )
   for (const node of replicas) {
-    await until('the replicas follow', async () => String(await node.command('INFO', 'replication')).includes('master_link_status:up'), 20_000)
+    await until(
+      'the replicas follow',
+      async () => String(await node.command('INFO', 'replication')).includes('master_link_status:up'),
+      20_000,
+    )
   }
   await sleep(replicas.length === 0 ? 0 : 500)
   return { url: `redis+cluster://${masters.map(({ port }) => `127.0.0.1:${port}`).join(',')}`, masters, replicas }

@@ -28,13 +28,17 @@ export type RelyingParty = {
 /** Listens on a free port, registers itself at the provider and discovers it. */
 export const startRelyingParty = async (
   idp: Idp,
-  { client = {}, authentication, insecure = true }: {
+  {
+    client = {},
+    authentication,
+    insecure = true,
+  }: {
     client?: Partial<IdpClient>
     authentication?: oidc.ClientAuth
     insecure?: boolean
   } = {},
 ): Promise<RelyingParty> => {
-  const pending = new Map<string, { verifier: string, nonce: string }>()
+  const pending = new Map<string, { verifier: string; nonce: string }>()
   const logoutTokens: string[] = []
   const frontchannelLogouts: Record<string, string>[] = []
   let latest: Outcome | null = null
@@ -69,17 +73,19 @@ export const startRelyingParty = async (
   const server = createServer((req, res) => {
     const url = new URL(req.url ?? '/', base)
     const body: Buffer[] = []
-    req.on('data', (chunk: Buffer) => body.push(chunk)).on('end', () => {
-      const form = new URLSearchParams(Buffer.concat(body).toString())
-      if (url.pathname === '/frontchannel') frontchannelLogouts.push(Object.fromEntries(url.searchParams))
-      if (url.pathname === '/backchannel') logoutTokens.push(form.get('logout_token') ?? '')
-      if (url.pathname !== '/callback') {
-        res.end('ok')
-        return
-      }
-      for (const [name, value] of form) url.searchParams.set(name, value)
-      void answerCallback(url, res)
-    })
+    req
+      .on('data', (chunk: Buffer) => body.push(chunk))
+      .on('end', () => {
+        const form = new URLSearchParams(Buffer.concat(body).toString())
+        if (url.pathname === '/frontchannel') frontchannelLogouts.push(Object.fromEntries(url.searchParams))
+        if (url.pathname === '/backchannel') logoutTokens.push(form.get('logout_token') ?? '')
+        if (url.pathname !== '/callback') {
+          res.end('ok')
+          return
+        }
+        for (const [name, value] of form) url.searchParams.set(name, value)
+        void answerCallback(url, res)
+      })
   })
   server.listen(0, '127.0.0.1')
   await once(server, 'listening')

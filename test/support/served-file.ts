@@ -20,15 +20,25 @@ export type ServedFile = GatewayProcess & {
 }
 
 /** Starts a gateway that is ready, in front of `upstream`, with this provider and these further keys. */
-export const serveFile = async (t: Test, { idp, upstream, port: wanted }: { idp: Idp, upstream: Upstream, port?: number }, settings: Settings = {}): Promise<ServedFile> => {
-  const [port, adminPort] = [wanted ?? await freePort(), await freePort()]
+export const serveFile = async (
+  t: Test,
+  { idp, upstream, port: wanted }: { idp: Idp; upstream: Upstream; port?: number },
+  settings: Settings = {},
+): Promise<ServedFile> => {
+  const [port, adminPort] = [wanted ?? (await freePort()), await freePort()]
   const url = String(settings['publicUrl'] ?? `http://127.0.0.1:${port}`)
   const clientSecret = randomBytes(16).toString('hex')
   await idp.registerClient({
-    clientId: `client-${port}`, clientSecret, redirectUris: [`${url}/oauth2/callback`], postLogoutRedirectUris: [`${url}/oauth2/logout/callback`],
+    clientId: `client-${port}`,
+    clientSecret,
+    redirectUris: [`${url}/oauth2/callback`],
+    postLogoutRedirectUris: [`${url}/oauth2/logout/callback`],
   })
   let written: Settings = {
-    listen: `127.0.0.1:${port}`, publicUrl: url, upstream: upstream.url, admin: { listen: `127.0.0.1:${adminPort}` },
+    listen: `127.0.0.1:${port}`,
+    publicUrl: url,
+    upstream: upstream.url,
+    admin: { listen: `127.0.0.1:${adminPort}` },
     provider: { issuer: idp.issuer, clientId: `client-${port}`, clientSecret },
     session: { keys: [randomBytes(32).toString('base64')] },
     ...settings,
@@ -37,7 +47,8 @@ export const serveFile = async (t: Test, { idp, upstream, port: wanted }: { idp:
   const gateway = await startProcess(t, file, url, `http://127.0.0.1:${adminPort}`)
   await until('the gateway is ready', async () => (await fetch(`${gateway.admin}/readyz`)).status === 200, 30_000)
   return {
-    ...gateway, file,
+    ...gateway,
+    file,
     rewrite(change) {
       written = { ...written, ...change }
       writeFileSync(file, stringify(written))
@@ -53,7 +64,11 @@ export const serveFile = async (t: Test, { idp, upstream, port: wanted }: { idp:
 }
 
 /** Waits for one more line of an event than there were. */
-export const nextEvent = async (gateway: GatewayProcess, name: string, before: number): Promise<Record<string, unknown>> => {
+export const nextEvent = async (
+  gateway: GatewayProcess,
+  name: string,
+  before: number,
+): Promise<Record<string, unknown>> => {
   await until(`${name} is logged`, () => gateway.events(name).length > before, 20_000)
   return gateway.events(name)[before] ?? {}
 }

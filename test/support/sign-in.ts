@@ -45,5 +45,7 @@ export const signIn = async (browser: Browser, authorizationUrl: URL, user = 'al
 
 /** Begins a login and signs in; the callback's URL comes back, not yet visited. */
 export const callbackFor = async (
-  browser: Browser, gateway: string, { user = 'alice', ...query }: { user?: string } & Record<string, string> = {},
+  browser: Browser,
+  gateway: string,
+  { user = 'alice', ...query }: { user?: string } & Record<string, string> = {},
 ): Promise<URL> => signIn(browser, await beginLogin(browser, gateway, query), user)

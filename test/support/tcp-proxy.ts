@@ -16,7 +16,7 @@ export type TcpProxy = {
   swallow: (which: Which | null) => void
 }
 
-type Line = { readonly client: Socket, readonly server: Socket, subscriber: boolean, dead: boolean }
+type Line = { readonly client: Socket; readonly server: Socket; subscriber: boolean; dead: boolean }
 
 /** Starts a proxy in front of a port of this machine; it ends with the test. */
 export const startTcpProxy = async (t: Test, target: number): Promise<TcpProxy> => {
@@ -40,7 +40,7 @@ export const startTcpProxy = async (t: Test, target: number): Promise<TcpProxy> 
       if (!isLost()) line.server.write(bytes)
     })
     // Late or not, bytes arrive in the order in which they were sent.
-    const waiting: { bytes: Buffer, due: number }[] = []
+    const waiting: { bytes: Buffer; due: number }[] = []
     const deliver = (): void => {
       for (let next = waiting[0]; next !== undefined; next = waiting[0]) {
         const rest = next.due - Date.now()
@@ -62,7 +62,10 @@ export const startTcpProxy = async (t: Test, target: number): Promise<TcpProxy> 
       // Whoever is cut off by silence does not hear of the other side's end, either.
       line.server.destroy()
     }
-    for (const socket of [client, line.server]) socket.on('error', end).on('close', () => { if (socket === client || !line.dead) end() })
+    for (const socket of [client, line.server])
+      socket.on('error', end).on('close', () => {
+        if (socket === client || !line.dead) end()
+      })
   }).listen(0, '127.0.0.1')
   await once(server, 'listening')
   const address = server.address()
@@ -76,8 +79,14 @@ export const startTcpProxy = async (t: Test, target: number): Promise<TcpProxy> 
   })
   return {
     port: address.port,
-    delay: (ms) => { latency = ms },
-    cut: (which = 'all') => { for (const line of lines) if (concerns(which, line)) line.client.destroy() },
-    swallow: (which) => { swallowed = which },
+    delay: (ms) => {
+      latency = ms
+    },
+    cut: (which = 'all') => {
+      for (const line of lines) if (concerns(which, line)) line.client.destroy()
+    },
+    swallow: (which) => {
+      swallowed = which
+    },
   }
 }

@@ -20,7 +20,7 @@ export type ReceivedSpan = {
 /** A receiver of OTLP over HTTP, and what has come in. */
 export type TraceReceiver = {
   readonly url: string
-  readonly requests: readonly { readonly path: string, readonly headers: IncomingHttpHeaders, readonly body: Buffer }[]
+  readonly requests: readonly { readonly path: string; readonly headers: IncomingHttpHeaders; readonly body: Buffer }[]
   /** The spans of all JSON requests, and the attributes of what sent them. */
   readonly spans: () => ReceivedSpan[]
   readonly resource: () => Readonly<Record<string, unknown>>
@@ -32,20 +32,28 @@ const listAt = (value: unknown, name: string): unknown[] => {
 }
 
 const at = (value: unknown, ...names: readonly string[]): unknown =>
-  names.reduce((inner: unknown, name) => (typeof inner === 'object' && inner !== null ? Reflect.get(inner, name) : undefined), value)
+  names.reduce(
+    (inner: unknown, name) => (typeof inner === 'object' && inner !== null ? Reflect.get(inner, name) : undefined),
+    value,
+  )
 
-const attributesOf = (value: unknown): Record<string, unknown> => Object.fromEntries(listAt(value, 'attributes').map((one) => {
-  const told = at(one, 'value')
-  return [String(at(one, 'key')), at(told, 'stringValue') ?? Number(at(told, 'intValue'))]
-}))
+const attributesOf = (value: unknown): Record<string, unknown> =>
+  Object.fromEntries(
+    listAt(value, 'attributes').map((one) => {
+      const told = at(one, 'value')
+      return [String(at(one, 'key')), at(told, 'stringValue') ?? Number(at(told, 'intValue'))]
+    }),
+  )
 
 /** Listens on a free port until the test ends. */
 export const startTraceReceiver = async (t: Test): Promise<TraceReceiver> => {
-  const requests: { path: string, headers: IncomingHttpHeaders, body: Buffer }[] = []
+  const requests: { path: string; headers: IncomingHttpHeaders; body: Buffer }[] = []
   const server = createServer((req, res) => {
     void buffer(req).then((body) => {
       requests.push({ path: `${req.method ?? ''} ${req.url ?? ''}`, headers: req.headers, body })
-      res.writeHead(200, { 'content-type': req.headers['content-type'] ?? '' }).end(req.headers['content-type'] === 'application/json' ? '{}' : '')
+      res
+        .writeHead(200, { 'content-type': req.headers['content-type'] ?? '' })
+        .end(req.headers['content-type'] === 'application/json' ? '{}' : '')
     })
   })
   server.listen(0, '127.0.0.1')
@@ -54,15 +62,26 @@ export const startTraceReceiver = async (t: Test): Promise<TraceReceiver> => {
     server.close()
     server.closeAllConnections()
   })
-  const resources = (): unknown[] => requests.filter(({ headers }) => headers['content-type'] === 'application/json')
-    .flatMap(({ body }) => listAt(JSON.parse(body.toString()), 'resourceSpans'))
+  const resources = (): unknown[] =>
+    requests
+      .filter(({ headers }) => headers['content-type'] === 'application/json')
+      .flatMap(({ body }) => listAt(JSON.parse(body.toString()), 'resourceSpans'))
   return {
     url: `http://127.0.0.1:${boundPort(server)}`,
     requests,
     resource: () => attributesOf(at(resources()[0], 'resource')),
-    spans: () => resources().flatMap((one) => listAt(one, 'scopeSpans')).flatMap((one) => listAt(one, 'spans')).map((span) => ({
-      traceId: String(at(span, 'traceId')), spanId: String(at(span, 'spanId')), parentSpanId: String(at(span, 'parentSpanId') ?? ''),
-      name: String(at(span, 'name')), kind: Number(at(span, 'kind')), attributes: attributesOf(span), isError: at(span, 'status', 'code') === 2,
-    })),
+    spans: () =>
+      resources()
+        .flatMap((one) => listAt(one, 'scopeSpans'))
+        .flatMap((one) => listAt(one, 'spans'))
+        .map((span) => ({
+          traceId: String(at(span, 'traceId')),
+          spanId: String(at(span, 'spanId')),
+          parentSpanId: String(at(span, 'parentSpanId') ?? ''),
+          name: String(at(span, 'name')),
+          kind: Number(at(span, 'kind')),
+          attributes: attributesOf(span),
+          isError: at(span, 'status', 'code') === 2,
+        })),
   }
 }

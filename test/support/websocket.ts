@@ -3,7 +3,7 @@ import type { Socket } from 'node:net'
 import { open } from './raw-http.ts'
 
 /** A message, or the code that the other side closes with (`null` for a close frame without one). */
-type Event = { readonly opcode: number, readonly payload: Buffer } | { readonly close: number | null }
+type Event = { readonly opcode: number; readonly payload: Buffer } | { readonly close: number | null }
 
 /** How to open a WebSocket. */
 type Options = {
@@ -23,7 +23,7 @@ export type WebSocketEnd = {
   readonly body: () => string
   readonly socket: Socket
   /** Sends one frame, masked as a client has to. */
-  readonly send: (payload: string | Buffer, how?: { readonly opcode?: number, readonly fin?: boolean }) => boolean
+  readonly send: (payload: string | Buffer, how?: { readonly opcode?: number; readonly fin?: boolean }) => boolean
   /** The next message or close that comes; rejects when the connection ends before, or after `timeout` ms. */
   readonly next: (timeout?: number) => Promise<Event>
   /** The code of the close frame; `null` when the connection ended without one. */
@@ -44,7 +44,7 @@ const clientFrame = (payload: Buffer, { opcode = TEXT, fin = true } = {}): Buffe
   return Buffer.concat([header, Buffer.alloc(4), payload])
 }
 
-const readFrame = (bytes: Buffer): { opcode: number, payload: Buffer, size: number } | null => {
+const readFrame = (bytes: Buffer): { opcode: number; payload: Buffer; size: number } | null => {
   if (bytes.length < 2) return null
   const short = (bytes[1] ?? 0) & 0x7f
   const header = short < 126 ? 2 : short === 126 ? 4 : 10
@@ -54,38 +54,56 @@ const readFrame = (bytes: Buffer): { opcode: number, payload: Buffer, size: numb
   return { opcode: (bytes[0] ?? 0) & 0x0f, payload: bytes.subarray(header, header + length), size: header + length }
 }
 
-const readHead = (text: string): { status: number, headers: Map<string, string> } => {
+const readHead = (text: string): { status: number; headers: Map<string, string> } => {
   const [first = '', ...lines] = text.split('\r\n')
   return {
     status: Number(first.split(' ')[1]),
-    headers: new Map(lines.map((line) => [line.slice(0, line.indexOf(':')).toLowerCase(), line.slice(line.indexOf(':') + 1).trim()])),
+    headers: new Map(
+      lines.map((line) => [line.slice(0, line.indexOf(':')).toLowerCase(), line.slice(line.indexOf(':') + 1).trim()]),
+    ),
   }
 }
 
 /** Asks for a WebSocket at this URL, and waits for the head of the answer, whatever it is. */
-export const openWebSocket = async (url: string, { headers = [], early, method = 'GET' }: Options = {}): Promise<WebSocketEnd> => {
+export const openWebSocket = async (
+  url: string,
+  { headers = [], early, method = 'GET' }: Options = {},
+): Promise<WebSocketEnd> => {
   const { host, pathname, search } = new URL(url)
   const socket = open(url)
   const key = randomBytes(16).toString('base64')
   const lines = [
-    `${method} ${pathname}${search} HTTP/1.1`, ...headers.some((line) => /^host:/i.test(line)) ? [] : [`Host: ${host}`], 'Connection: Upgrade', 'Upgrade: websocket',
-    `Sec-WebSocket-Key: ${key}`, 'Sec-WebSocket-Version: 13', ...headers, '', '',
+    `${method} ${pathname}${search} HTTP/1.1`,
+    ...(headers.some((line) => /^host:/i.test(line)) ? [] : [`Host: ${host}`]),
+    'Connection: Upgrade',
+    'Upgrade: websocket',
+    `Sec-WebSocket-Key: ${key}`,
+    'Sec-WebSocket-Version: 13',
+    ...headers,
+    '',
+    '',
   ]
   let bytes: Buffer[] = []
   let size = 0
   let wanted = 2
-  let head: { status: number, headers: Map<string, string> } | null = null
+  let head: { status: number; headers: Map<string, string> } | null = null
   let over = false
   const events: Event[] = []
   const waiting = new Set<() => void>()
-  const wake = (): void => { for (const one of waiting) one() }
+  const wake = (): void => {
+    for (const one of waiting) one()
+  }
 
   const readFrames = (): void => {
     if (head?.status !== 101 || size < wanted) return
     let all = Buffer.concat(bytes, size)
     for (let frame = readFrame(all); frame !== null; frame = readFrame(all)) {
       const { opcode, payload } = frame
-      events.push(opcode === CLOSE ? { close: payload.length < 2 ? null : payload.readUInt16BE(0) } : { opcode, payload: Buffer.from(payload) })
+      events.push(
+        opcode === CLOSE
+          ? { close: payload.length < 2 ? null : payload.readUInt16BE(0) }
+          : { opcode, payload: Buffer.from(payload) },
+      )
       all = all.subarray(frame.size)
     }
     // Of a large frame all is waited for: to look each time would take long.
@@ -110,36 +128,53 @@ export const openWebSocket = async (url: string, { headers = [], early, method =
       if (end === -1) return
       head = readHead(all.toString('latin1', 0, end))
       ;[bytes, size] = [[all.subarray(end + 4)], all.length - end - 4]
-      if (head.status === 101 && head.headers.get('sec-websocket-accept') !== acceptFor(key)) throw new Error('a wrong Sec-WebSocket-Accept')
+      if (head.status === 101 && head.headers.get('sec-websocket-accept') !== acceptFor(key))
+        throw new Error('a wrong Sec-WebSocket-Accept')
     }
     readFrames()
     wake()
   })
-  socket.on('end', () => { socket.end() })
+  socket.on('end', () => {
+    socket.end()
+  })
   socket.write(Buffer.concat([Buffer.from(lines.join('\r\n')), early ?? Buffer.alloc(0)]))
 
-  const until = async <T>(look: () => T | null, timeout: number): Promise<T> => new Promise((resolve, reject) => {
-    const finish = (act: () => void): void => {
-      clearTimeout(timer)
-      waiting.delete(check)
-      act()
-    }
-    const timer = setTimeout(() => { finish(() => { reject(new Error(`nothing within ${timeout} ms`)) }) }, timeout)
-    const check = (): void => {
-      const found = look()
-      if (found !== null) finish(() => { resolve(found) })
-      else if (over) finish(() => { reject(new Error('the connection has ended')) })
-    }
-    waiting.add(check)
-    check()
-  })
+  const until = async <T>(look: () => T | null, timeout: number): Promise<T> =>
+    new Promise((resolve, reject) => {
+      const finish = (act: () => void): void => {
+        clearTimeout(timer)
+        waiting.delete(check)
+        act()
+      }
+      const timer = setTimeout(() => {
+        finish(() => {
+          reject(new Error(`nothing within ${timeout} ms`))
+        })
+      }, timeout)
+      const check = (): void => {
+        const found = look()
+        if (found !== null)
+          finish(() => {
+            resolve(found)
+          })
+        else if (over)
+          finish(() => {
+            reject(new Error('the connection has ended'))
+          })
+      }
+      waiting.add(check)
+      check()
+    })
   const answer = await until(() => head, 10_000)
   return {
-    ...answer, socket, closed,
+    ...answer,
+    socket,
+    closed,
     body: () => Buffer.concat(bytes).toString(),
     send: (payload, how) => socket.write(clientFrame(Buffer.from(payload), how)),
     next: async (timeout = 5_000) => until(() => events.shift() ?? null, timeout),
   }
 }
 
-const acceptFor = (key: string): string => createHash('sha1').update(`${key}258EAFA5-E914-47DA-95CA-C5AB0DC85B11`).digest('base64')
+const acceptFor = (key: string): string =>
+  createHash('sha1').update(`${key}258EAFA5-E914-47DA-95CA-C5AB0DC85B11`).digest('base64')

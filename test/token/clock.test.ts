@@ -14,11 +14,16 @@ void t.test('an access token has expired from the moment that it names', async (
 
 void t.test('when it is due', async (t) => {
   const cases = [
-    [100, { share: 0.5 }, 1_050_000], [100, { share: 0.1 }, 1_090_000], [100, { duration: 10_000 }, 1_090_000],
-    [100, { duration: 300_000 }, 1_000_000], [3600, { share: 0.25 }, 3_700_000], [null, { share: 0.5 }, null],
+    [100, { share: 0.5 }, 1_050_000],
+    [100, { share: 0.1 }, 1_090_000],
+    [100, { duration: 10_000 }, 1_090_000],
+    [100, { duration: 300_000 }, 1_000_000],
+    [3600, { share: 0.25 }, 3_700_000],
+    [null, { share: 0.5 }, null],
     [null, { duration: 1_000 }, null],
   ] as const
-  for (const [seconds, before, due] of cases) t.equal(dueAt(sampleSession(tokens(seconds)), before), due, JSON.stringify([seconds, before]))
+  for (const [seconds, before, due] of cases)
+    t.equal(dueAt(sampleSession(tokens(seconds)), before), due, JSON.stringify([seconds, before]))
 })
 
 void t.test('the cooldown is a minute, or half the life of shorter tokens', async (t) => {
@@ -32,6 +37,9 @@ void t.test('the cooldown is a minute, or half the life of shorter tokens', asyn
 void t.test('it begins with a refresh, not with a login', async (t) => {
   t.equal(cooldownUntil(sampleSession()), 0)
   const issuedAt = 1_200_000
-  const refreshed = sampleSession({ refreshedAt: issuedAt, tokens: { ...sampleSession().tokens, issuedAt, expiresAt: issuedAt + 100_000 } })
+  const refreshed = sampleSession({
+    refreshedAt: issuedAt,
+    tokens: { ...sampleSession().tokens, issuedAt, expiresAt: issuedAt + 100_000 },
+  })
   t.equal(cooldownUntil(refreshed), 1_250_000)
 })

@@ -4,8 +4,8 @@ import type { Directive } from './read-apache.ts'
 /** Who a set of `Require` directives lets in. */
 export type Policy =
   | { readonly kind: 'everybody' }
-  | { readonly kind: 'users', readonly claims: Readonly<Record<string, string[]>> }
-  | { readonly kind: 'unsaid', readonly why: string }
+  | { readonly kind: 'users'; readonly claims: Readonly<Record<string, string[]>> }
+  | { readonly kind: 'unsaid'; readonly why: string }
 
 const unsaid = (why: string): Policy => ({ kind: 'unsaid', why })
 
@@ -31,19 +31,27 @@ function one(directive: Directive, userClaim: string | null): Policy | null {
   if (name !== 'require') return null
   const [kind = '', ...rest] = directive.args
   switch (kind.toLowerCase()) {
-    case 'valid-user': return { kind: 'users', claims: {} }
-    case 'all': return rest[0]?.toLowerCase() === 'granted' ? { kind: 'everybody' } : unsaid('nobody was let in')
-    case 'claim': return any(rest.map(claimOf))
-    case 'user': return userClaim === null ? unsaid('the user is sub@issuer there: ask for the claim sub')
-      : { kind: 'users', claims: { [userClaim]: rest.map(literal) } }
-    case 'not': return unsaid('"Require not" has no equal')
-    default: return unsaid(`"Require ${kind}" has no equal`)
+    case 'valid-user':
+      return { kind: 'users', claims: {} }
+    case 'all':
+      return rest[0]?.toLowerCase() === 'granted' ? { kind: 'everybody' } : unsaid('nobody was let in')
+    case 'claim':
+      return any(rest.map(claimOf))
+    case 'user':
+      return userClaim === null
+        ? unsaid('the user is sub@issuer there: ask for the claim sub')
+        : { kind: 'users', claims: { [userClaim]: rest.map(literal) } }
+    case 'not':
+      return unsaid('"Require not" has no equal')
+    default:
+      return unsaid(`"Require ${kind}" has no equal`)
   }
 }
 
 function claimOf(spec: string): Policy {
   const [, name, value] = /^([^:~]+):(.+)$/s.exec(spec) ?? []
-  if (name === undefined || value === undefined) return unsaid('an expression over a claim has no equal: list the values')
+  if (name === undefined || value === undefined)
+    return unsaid('an expression over a claim has no equal: list the values')
   return { kind: 'users', claims: { [name]: [literal(value)] } }
 }
 

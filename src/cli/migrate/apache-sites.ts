@@ -6,7 +6,11 @@ import { pathsOf } from './path-regex.ts'
 import type { Directive } from './read-apache.ts'
 
 /** A directive with the section that it stands in. */
-interface Placed { readonly entry: Entry, readonly directive: Directive, readonly within: Section }
+interface Placed {
+  readonly entry: Entry
+  readonly directive: Directive
+  readonly within: Section
+}
 
 /** A part of the site: the whole, or what a section is for. */
 interface Section {
@@ -38,8 +42,11 @@ export function sitesOf(directives: readonly Directive[], file: string, nameOf: 
   const placed: Placed[] = []
   let hosts = 0
   const entryOf = (directive: Directive): Entry => ({
-    key: nameOf(directive.name), written: directive.inner === null ? directive.name : `<${directive.name} ${directive.args.join(' ')}>`,
-    value: directive.args, file, line: directive.line,
+    key: nameOf(directive.name),
+    written: directive.inner === null ? directive.name : `<${directive.name} ${directive.args.join(' ')}>`,
+    value: directive.args,
+    file,
+    line: directive.line,
   })
   const walk = (list: readonly Directive[], within: Section): void => {
     for (const directive of list) {
@@ -59,15 +66,29 @@ export function sitesOf(directives: readonly Directive[], file: string, nameOf: 
   sections.push(whole)
   walk(directives, whole)
   const host = hostOf(placed)
-  const general = placed.filter(({ within }) => [0, host].includes(within.host) && within.patterns?.includes('/**') === true)
+  const general = placed.filter(
+    ({ within }) => [0, host].includes(within.host) && within.patterns?.includes('/**') === true,
+  )
   return { entries: placed.map(({ entry }) => entry), general: general.map(({ entry }) => entry), sections, placed }
 }
 
 function sectionOf(directive: Directive, entry: Entry, host: number): Section {
   const [first = '', second] = directive.args
-  const make = (patterns: readonly string[] | null, but: readonly string[] = []): Section => ({ directive, entry, host, patterns, but, inner: directive.inner ?? [] })
-  if (/^(VirtualHost|Proxy)$/i.test(directive.name)) return make(/^Proxy$/i.test(directive.name) && first !== '*' ? null : ['/**'])
-  const regex = /^LocationMatch$/i.test(directive.name) ? first : /^Location$/i.test(directive.name) && first === '~' ? second ?? '' : null
+  const make = (patterns: readonly string[] | null, but: readonly string[] = []): Section => ({
+    directive,
+    entry,
+    host,
+    patterns,
+    but,
+    inner: directive.inner ?? [],
+  })
+  if (/^(VirtualHost|Proxy)$/i.test(directive.name))
+    return make(/^Proxy$/i.test(directive.name) && first !== '*' ? null : ['/**'])
+  const regex = /^LocationMatch$/i.test(directive.name)
+    ? first
+    : /^Location$/i.test(directive.name) && first === '~'
+      ? (second ?? '')
+      : null
   if (regex !== null) {
     const paths = pathsOf(regex)
     return make(paths?.patterns ?? null, paths?.but ?? [])
@@ -91,9 +112,15 @@ export function readSites({ sections, placed }: Sites, draft: Draft): void {
   const host = hostOf(placed)
   for (const { entry, within } of placed) {
     if (/^VirtualHost$/i.test(entry.key)) draft.done.add(entry)
-    else if (transparent.test(entry.key)) remark(draft, 'builtin', entry, 'what is within is read as if the condition held')
+    else if (transparent.test(entry.key))
+      remark(draft, 'builtin', entry, 'what is within is read as if the condition held')
     else if (within.host !== 0 && within.host !== host) {
-      remark(draft, /^(OIDC|Auth|Require)/i.test(entry.key) ? 'security' : 'gap', entry, 'another VirtualHost: give it a file of its own, and a gateway')
+      remark(
+        draft,
+        /^(OIDC|Auth|Require)/i.test(entry.key) ? 'security' : 'gap',
+        entry,
+        'another VirtualHost: give it a file of its own, and a gateway',
+      )
     }
   }
   const mine = sections.filter((section) => section.host === 0 || section.host === host)
@@ -103,11 +130,18 @@ export function readSites({ sections, placed }: Sites, draft: Draft): void {
   const areas = mine.flatMap((section) => areaOf(section, own, userClaim, draft) ?? [])
   const targets = targetsOf(own, draft)
   const whole = areas.findLast(({ section }) => section.patterns?.includes('/**') === true)
-  const kept = areas.filter((area) => area.section.patterns !== null && area !== whole && !isOverridden(area, areas, draft))
+  const kept = areas.filter(
+    (area) => area.section.patterns !== null && area !== whole && !isOverridden(area, areas, draft),
+  )
   for (const area of areas) if (area.section.patterns === null) closeFor(area, draft)
   if (whole === undefined) {
-    remark(draft, 'security', null, 'paths outside of the sections that ask for a login needed none; here every path needs a session: add routes with access: '
-      + 'public for those that have to be open')
+    remark(
+      draft,
+      'security',
+      null,
+      'paths outside of the sections that ask for a login needed none; here every path needs a session: add routes with access: ' +
+        'public for those that have to be open',
+    )
   }
   pushBases(draft, whole, kept, targets)
   finishPublicUrl(own, draft)
@@ -115,8 +149,13 @@ export function readSites({ sections, placed }: Sites, draft: Draft): void {
 
 /** The number of the virtual host that the module is used in; the first one counts. */
 function hostOf(placed: readonly Placed[]): number {
-  return placed.find(({ entry, within, directive }) => within.host > 0 && (entry.key.startsWith('OIDC')
-    || (entry.key === 'AuthType' && /openid|oauth20/i.test(directive.args[0] ?? ''))))?.within.host ?? 1
+  return (
+    placed.find(
+      ({ entry, within, directive }) =>
+        within.host > 0 &&
+        (entry.key.startsWith('OIDC') || (entry.key === 'AuthType' && /openid|oauth20/i.test(directive.args[0] ?? ''))),
+    )?.within.host ?? 1
+  )
 }
 
 /** What stands in a section for some paths is for those paths only, and a route has no such key. */
@@ -125,14 +164,20 @@ function onlyThere(own: readonly Placed[], draft: Draft): void {
     const whole = within.patterns?.includes('/**') === true
     if (!whole && entry.key === 'OIDCPassAccessToken' && flagOf(entry) === false) routed(draft, entry)
     else if (!whole && entry.key.startsWith('OIDC') && !perRoute.has(entry.key)) {
-      remark(draft, entry.key.startsWith('OIDCPass') ? 'security' : 'gap', entry, `it is for ${within.entry?.written ?? 'some paths'} alone: look whether one of the keys of that route says it`)
+      remark(
+        draft,
+        entry.key.startsWith('OIDCPass') ? 'security' : 'gap',
+        entry,
+        `it is for ${within.entry?.written ?? 'some paths'} alone: look whether one of the keys of that route says it`,
+      )
     }
   }
 }
 
 function remoteUser(draft: Draft): string | null {
   const entry = draft.given.get('OIDCRemoteUserClaim')
-  if (entry === undefined || textOf(entry).endsWith('@') || (Array.isArray(entry.value) && entry.value.length > 1)) return null
+  if (entry === undefined || textOf(entry).endsWith('@') || (Array.isArray(entry.value) && entry.value.length > 1))
+    return null
   return textOf(entry)
 }
 
@@ -141,15 +186,25 @@ function areaOf(section: Section, own: readonly Placed[], userClaim: string | nu
   const requirements = here.filter(({ directive }) => isRequirement(directive)).map(({ directive }) => directive)
   // Those within <RequireAll> and its like belong to it.
   const nested = new Set(requirements.flatMap((directive) => directive.inner ?? []))
-  const policy = policyOf(requirements.filter((directive) => !nested.has(directive)), userClaim)
-  const about = here.filter(({ entry }) => isRequirement({ name: entry.key, args: [], line: 0, inner: null }) || ['AuthType', 'OIDCUnAuthAction', 'AuthName'].includes(entry.key))
+  const policy = policyOf(
+    requirements.filter((directive) => !nested.has(directive)),
+    userClaim,
+  )
+  const about = here
+    .filter(
+      ({ entry }) =>
+        isRequirement({ name: entry.key, args: [], line: 0, inner: null }) ||
+        ['AuthType', 'OIDCUnAuthAction', 'AuthName'].includes(entry.key),
+    )
     .map(({ entry }) => entry)
   routed(draft, ...about)
   const type = here.find(({ entry }) => entry.key === 'AuthType')?.directive.args[0]?.toLowerCase()
   const action = here.find(({ entry }) => entry.key === 'OIDCUnAuthAction')
   if (policy === null) {
-    if (action !== undefined && section.patterns?.includes('/**') === true) draft.shared.challenge = challengeOf(action.entry, draft)
-    else if (action !== undefined) remark(draft, 'gap', action.entry, 'there is no Require beside it: set challenge on the route')
+    if (action !== undefined && section.patterns?.includes('/**') === true)
+      draft.shared.challenge = challengeOf(action.entry, draft)
+    else if (action !== undefined)
+      remark(draft, 'gap', action.entry, 'there is no Require beside it: set challenge on the route')
     return null
   }
   if (section.entry !== null) routed(draft, section.entry)
@@ -158,19 +213,33 @@ function areaOf(section: Section, own: readonly Placed[], userClaim: string | nu
     return { section, policy: { kind: 'unsaid', why }, access: 'required', withoutToken: true, from: about }
   }
   const challenge = action === undefined ? undefined : challengeOf(action.entry, draft)
-  const pass = action !== undefined && action.directive.args[0]?.toLowerCase() === 'pass' && policy.kind === 'users' && Object.keys(policy.claims).length === 0
+  const pass =
+    action !== undefined &&
+    action.directive.args[0]?.toLowerCase() === 'pass' &&
+    policy.kind === 'users' &&
+    Object.keys(policy.claims).length === 0
   if (type === 'oauth20' || type === 'auth-openidc') bearerFor(draft, about)
   return {
-    section, policy, access: policy.kind === 'everybody' ? 'public' : pass ? 'optional' : 'required',
-    ...challenge === undefined || pass ? {} : { challenge }, from: about,
+    section,
+    policy,
+    access: policy.kind === 'everybody' ? 'public' : pass ? 'optional' : 'required',
+    ...(challenge === undefined || pass ? {} : { challenge }),
+    from: about,
     withoutToken: here.some(({ entry }) => entry.key === 'OIDCPassAccessToken' && flagOf(entry) === false),
   }
 }
 
 function challengeOf(entry: Entry, draft: Draft): string {
   const [action = 'auth', expression] = Array.isArray(entry.value) ? entry.value.map(String) : []
-  if (expression !== undefined) remark(draft, 'differs', entry, 'the expression is left out: whether a request is a navigation or a script decides, see docs/requests.md')
-  if (['407', '410'].includes(action)) remark(draft, 'differs', entry, `the answer without a session is 401, not ${action}`)
+  if (expression !== undefined)
+    remark(
+      draft,
+      'differs',
+      entry,
+      'the expression is left out: whether a request is a navigation or a script decides, see docs/requests.md',
+    )
+  if (['407', '410'].includes(action))
+    remark(draft, 'differs', entry, `the answer without a session is 401, not ${action}`)
   routed(draft, entry)
   return ['401', '407', '410'].includes(action) && expression === undefined ? '401' : 'auto'
 }
@@ -179,20 +248,39 @@ function bearerFor(draft: Draft, about: readonly Entry[]): void {
   const audience = draft.given.get('OIDCOAuthVerifyAudience')
   const type = about.find(({ key }) => key === 'AuthType')
   if (audience === undefined) {
-    if (type !== undefined) remark(draft, 'security', type, 'clients\' own tokens need an audience: give the routes bearer: { audience: … }; nobody gets in with a token until then')
+    if (type !== undefined)
+      remark(
+        draft,
+        'security',
+        type,
+        "clients' own tokens need an audience: give the routes bearer: { audience: … }; nobody gets in with a token until then",
+      )
     return
   }
-  draft.shared.bearer = Array.isArray(audience.value) ? audience.value.map((item) => literal(String(item))) : [literal(textOf(audience))]
+  draft.shared.bearer = Array.isArray(audience.value)
+    ? audience.value.map((item) => literal(String(item)))
+    : [literal(textOf(audience))]
   routed(draft, audience)
 }
 
 /** Apache reads its sections in their order, so that a later one that covers an earlier one is the last word. */
 function isOverridden(area: Area, areas: readonly Area[], draft: Draft): boolean {
-  const later = areas.slice(areas.indexOf(area) + 1).find(({ section }) =>
-    area.section.patterns?.every((pattern) => section.patterns?.some((outer) => outer === pattern || isWithin(pattern, outer))) === true)
+  const later = areas
+    .slice(areas.indexOf(area) + 1)
+    .find(
+      ({ section }) =>
+        area.section.patterns?.every((pattern) =>
+          section.patterns?.some((outer) => outer === pattern || isWithin(pattern, outer)),
+        ) === true,
+    )
   if (later === undefined) return false
   if (area.section.entry !== null) {
-    remark(draft, 'security', area.section.entry, `the section in line ${later.section.entry?.line ?? 0} comes later and covers it, so that it has no effect in Apache; it is left out`)
+    remark(
+      draft,
+      'security',
+      area.section.entry,
+      `the section in line ${later.section.entry?.line ?? 0} comes later and covers it, so that it has no effect in Apache; it is left out`,
+    )
   }
   return true
 }
@@ -206,16 +294,36 @@ function closeFor({ section, policy }: Area, draft: Draft): void {
   const entry = section.entry
   if (entry === null) return
   if (policy.kind === 'everybody') {
-    return remark(draft, 'security', entry, 'its paths can\'t be said by a route exactly, and stay closed: add routes with access: public for what has to be open')
+    return remark(
+      draft,
+      'security',
+      entry,
+      "its paths can't be said by a route exactly, and stay closed: add routes with access: public for what has to be open",
+    )
   }
   if (policy.kind === 'users' && Object.keys(policy.claims).length === 0) {
-    return remark(draft, 'differs', entry, 'its paths can\'t be said by a route exactly; they need a session like all others')
+    return remark(
+      draft,
+      'differs',
+      entry,
+      "its paths can't be said by a route exactly; they need a session like all others",
+    )
   }
   draft.shared.claims[NOBODY] = ['section']
-  remark(draft, 'security', entry, `it asks for more than a login on paths that a route can't say exactly: nobody gets in until you add a route for them; then take ${NOBODY} out`)
+  remark(
+    draft,
+    'security',
+    entry,
+    `it asks for more than a login on paths that a route can't say exactly: nobody gets in until you add a route for them; then take ${NOBODY} out`,
+  )
 }
 
-interface Target { readonly path: string, readonly upstream: string, readonly rewritePrefix?: { from: string, to: string }, readonly from: Entry }
+interface Target {
+  readonly path: string
+  readonly upstream: string
+  readonly rewritePrefix?: { from: string; to: string }
+  readonly from: Entry
+}
 
 function targetsOf(own: readonly Placed[], draft: Draft): Target[] {
   return own.flatMap(({ entry, directive, within }) => {
@@ -223,40 +331,65 @@ function targetsOf(own: readonly Placed[], draft: Draft): Target[] {
     const inside = within.directive !== null && /^Location$/i.test(within.directive.name)
     const [path = '/', url = ''] = inside ? [within.directive?.args[0], directive.args[0]] : directive.args
     if (url === '!') {
-      remark(draft, 'gap', entry, 'a path that is not passed on has no equal: the gateway answers only its own URLs itself')
+      remark(
+        draft,
+        'gap',
+        entry,
+        'a path that is not passed on has no equal: the gateway answers only its own URLs itself',
+      )
       return []
     }
     if (/^(balancer|unix|fcgi|ajp|uwsgi|scgi):/.test(url)) {
-      remark(draft, 'gap', entry, 'an upstream is an http or https origin, or unix:/path: put a balancer there, or a server that speaks HTTP')
+      remark(
+        draft,
+        'gap',
+        entry,
+        'an upstream is an http or https origin, or unix:/path: put a balancer there, or a server that speaks HTTP',
+      )
       return []
     }
     const target = targetOf(url, entry, draft)
     if (target === null) return []
-    routed(draft, entry, ...inside && within.entry !== null ? [within.entry] : [])
+    routed(draft, entry, ...(inside && within.entry !== null ? [within.entry] : []))
     const from = path.replace(/\/$/, '')
     const to = new URL(url).pathname.replace(/\/$/, '')
     const pattern = from === '' ? '/**' : `${from}/**`
     if (from === to) return [{ path: pattern, upstream: target.upstream, from: entry }]
     if (from === '') {
-      remark(draft, 'gap', entry, 'a path put before every request\'s has no equal: let the application serve it at the root, or use a path of its own outside')
+      remark(
+        draft,
+        'gap',
+        entry,
+        "a path put before every request's has no equal: let the application serve it at the root, or use a path of its own outside",
+      )
       return [{ path: pattern, upstream: 'http://upstream.change-me.invalid', from: entry }]
     }
-    return [{ path: pattern, upstream: target.upstream, rewritePrefix: { from, to: to === '' ? '/' : to }, from: entry }]
+    return [
+      { path: pattern, upstream: target.upstream, rewritePrefix: { from, to: to === '' ? '/' : to }, from: entry },
+    ]
   })
 }
 
 function pushBases(draft: Draft, whole: Area | undefined, kept: readonly Area[], targets: readonly Target[]): void {
   const closed: string[] = []
-  const areaFor = (path: string): Area | undefined => kept
-    .filter(({ section }) => section.patterns?.some((pattern) => pattern === path || isWithin(path, pattern)) === true)
-    .toSorted((a, b) => longest(b) - longest(a))[0] ?? whole
+  const areaFor = (path: string): Area | undefined =>
+    kept
+      .filter(
+        ({ section }) => section.patterns?.some((pattern) => pattern === path || isWithin(path, pattern)) === true,
+      )
+      .toSorted((a, b) => longest(b) - longest(a))[0] ?? whole
   const add = (path: string, area: Area | undefined): void => {
     if (draft.bases.some((base) => base.path === path)) return
     const target = targets.find((one) => one.path === path || isWithin(path, one.path))
     draft.bases.push({
-      path, access: area?.access ?? 'required', ...claimsOf(area, draft), upstream: target?.upstream ?? null,
-      ...target?.rewritePrefix === undefined ? {} : { rewritePrefix: target.rewritePrefix },
-      ...area?.challenge === undefined ? {} : { challenge: area.challenge }, withoutToken: area?.withoutToken === true, from: target === undefined ? [] : [target.from],
+      path,
+      access: area?.access ?? 'required',
+      ...claimsOf(area, draft),
+      upstream: target?.upstream ?? null,
+      ...(target?.rewritePrefix === undefined ? {} : { rewritePrefix: target.rewritePrefix }),
+      ...(area?.challenge === undefined ? {} : { challenge: area.challenge }),
+      withoutToken: area?.withoutToken === true,
+      from: target === undefined ? [] : [target.from],
     })
   }
   add('/**', whole)
@@ -270,8 +403,18 @@ function pushBases(draft: Draft, whole: Area | undefined, kept: readonly Area[],
   const nowhere = draft.bases.filter(({ upstream }) => upstream === null)
   if (nowhere.length === 0) return
   const known = draft.bases.find(({ path, upstream }) => path === '/**' && upstream !== null)
-  if (known === undefined) remark(draft, 'todo', null, 'no ProxyPass says where the requests of some routes go: let the web server listen elsewhere, and set upstream to it')
-  draft.bases.splice(0, draft.bases.length, ...draft.bases.map((base) => ({ ...base, upstream: base.upstream ?? 'http://upstream.change-me.invalid' })))
+  if (known === undefined)
+    remark(
+      draft,
+      'todo',
+      null,
+      'no ProxyPass says where the requests of some routes go: let the web server listen elsewhere, and set upstream to it',
+    )
+  draft.bases.splice(
+    0,
+    draft.bases.length,
+    ...draft.bases.map((base) => ({ ...base, upstream: base.upstream ?? 'http://upstream.change-me.invalid' })),
+  )
 }
 
 function longest({ section }: Area): number {
@@ -280,9 +423,15 @@ function longest({ section }: Area): number {
 
 function claimsOf(area: Area | undefined, draft: Draft): Pick<Base, 'claims'> {
   if (area === undefined || area.policy.kind === 'everybody') return {}
-  if (area.policy.kind === 'users') return Object.keys(area.policy.claims).length === 0 ? {} : { claims: area.policy.claims }
+  if (area.policy.kind === 'users')
+    return Object.keys(area.policy.claims).length === 0 ? {} : { claims: area.policy.claims }
   const entry = area.from.find(({ key }) => key === 'Require') ?? area.section.entry ?? area.from[0] ?? null
-  remark(draft, 'security', entry, `${area.policy.why}; nobody gets in on that route until you decide: then take ${NOBODY} out`)
+  remark(
+    draft,
+    'security',
+    entry,
+    `${area.policy.why}; nobody gets in on that route until you decide: then take ${NOBODY} out`,
+  )
   return { claims: { [NOBODY]: ['Require'] } }
 }
 
@@ -293,15 +442,34 @@ function finishPublicUrl(own: readonly Placed[], draft: Draft): void {
   const redirect = uri === undefined ? '' : textOf(uri)
   const absolute = URL.canParse(redirect) ? new URL(redirect) : null
   const server = name === undefined ? null : textOf(name)
-  const origin = absolute?.origin ?? (server === null ? null : new URL(/^https?:\/\//.test(server) ? server : `https://${server.replace(/:443$/, '')}`).origin)
-  const more = absolute === null ? aliases.flatMap(({ value }) => Array.isArray(value) ? value.map(String) : []).filter((alias) => /^[A-Za-z0-9.-]+$/.test(alias)) : []
+  const origin =
+    absolute?.origin ??
+    (server === null
+      ? null
+      : new URL(/^https?:\/\//.test(server) ? server : `https://${server.replace(/:443$/, '')}`).origin)
+  const more =
+    absolute === null
+      ? aliases
+          .flatMap(({ value }) => (Array.isArray(value) ? value.map(String) : []))
+          .filter((alias) => /^[A-Za-z0-9.-]+$/.test(alias))
+      : []
   const from = [uri, name, ...aliases].filter((entry) => entry !== undefined)
   if (origin === null) {
     put(draft, 'publicUrl', 'https://change-me.invalid', ...from)
-    remark(draft, 'todo', uri ?? null, 'neither OIDCRedirectURI nor ServerName names a host: set publicUrl to the origin that browsers see')
+    remark(
+      draft,
+      'todo',
+      uri ?? null,
+      'neither OIDCRedirectURI nor ServerName names a host: set publicUrl to the origin that browsers see',
+    )
   } else {
     const all = [...new Set([origin, ...more.map((alias) => `https://${alias}`)])]
     put(draft, 'publicUrl', all.length === 1 ? all[0] : all, ...from)
-    remark(draft, 'todo', uri ?? null, `register ${origin}/oauth2/callback at the provider: that is the redirect URI here`)
+    remark(
+      draft,
+      'todo',
+      uri ?? null,
+      `register ${origin}/oauth2/callback at the provider: that is the redirect URI here`,
+    )
   }
 }

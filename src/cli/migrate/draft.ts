@@ -4,17 +4,25 @@ import type { Entry } from './entry.ts'
 export type Grade = 'security' | 'differs' | 'gap' | 'builtin' | 'todo'
 
 /** One sentence to the operator about a key, or about the whole file. */
-export interface Remark { readonly grade: Grade, readonly entry: Entry | null, readonly text: string }
+export interface Remark {
+  readonly grade: Grade
+  readonly entry: Entry | null
+  readonly text: string
+}
 
 /** A part of the new configuration, and the keys that it comes from. */
-export interface Part { readonly path: readonly string[], readonly value: unknown, readonly from: readonly Entry[] }
+export interface Part {
+  readonly path: readonly string[]
+  readonly value: unknown
+  readonly from: readonly Entry[]
+}
 
 /** What all routes share that ask for a session. */
 export interface Shared {
   challenge?: string
   claims: Record<string, (string | boolean)[]>
   acr?: string[]
-  token?: { grant?: string, header?: string }
+  token?: { grant?: string; header?: string }
   set: Record<string, string>
   bearer?: string[]
   preservePost?: boolean
@@ -29,7 +37,7 @@ export interface Base {
   readonly claims?: Readonly<Record<string, (string | boolean)[]>>
   readonly acr?: readonly string[]
   readonly upstream: string | null
-  readonly rewritePrefix?: { readonly from: string, readonly to: string }
+  readonly rewritePrefix?: { readonly from: string; readonly to: string }
   readonly timeout?: string
   readonly insecure?: boolean
   readonly withoutToken?: boolean
@@ -66,8 +74,16 @@ export interface Draft {
 /** An empty draft over the peer's keys. */
 export function newDraft(entries: readonly Entry[]): Draft {
   return {
-    parts: [], shared: { claims: {}, set: {} }, bases: [], exceptions: [], preflight: null, remarks: [], secrets: new Map(),
-    routeKeys: new Set(), given: new Map(entries.map((entry) => [entry.key, entry])), done: new Set(),
+    parts: [],
+    shared: { claims: {}, set: {} },
+    bases: [],
+    exceptions: [],
+    preflight: null,
+    remarks: [],
+    secrets: new Map(),
+    routeKeys: new Set(),
+    given: new Map(entries.map((entry) => [entry.key, entry])),
+    done: new Set(),
   }
 }
 
@@ -75,7 +91,7 @@ export function newDraft(entries: readonly Entry[]): Draft {
 export function put(draft: Draft, path: string, value: unknown, ...from: Entry[]): void {
   const steps = path.split('.')
   const index = draft.parts.findIndex((part) => part.path.join('.') === path)
-  const before = index === -1 ? [] : draft.parts[index]?.from ?? []
+  const before = index === -1 ? [] : (draft.parts[index]?.from ?? [])
   if (index !== -1) draft.parts.splice(index, 1)
   draft.parts.push({ path: steps, value, from: [...new Set([...before, ...from])] })
   for (const entry of from) draft.done.add(entry)
@@ -120,7 +136,7 @@ export function place({ file, line }: Entry): string {
 
 /** Asks all routes for one of these values of a claim, beside what they ask for already. */
 export function demand(draft: Draft, claim: string, values: readonly (string | boolean)[], entry: Entry): void {
-  draft.shared.claims[claim] = [...new Set([...draft.shared.claims[claim] ?? [], ...values])]
+  draft.shared.claims[claim] = [...new Set([...(draft.shared.claims[claim] ?? []), ...values])]
   routed(draft, entry)
 }
 

@@ -32,7 +32,8 @@ export function listOf({ value }: Entry): string[] {
   const items: readonly unknown[] = Array.isArray(value) ? value : [value]
   const texts = items.map(spelled)
   return (Array.isArray(value) ? texts : texts.flatMap((text) => text.split(',')))
-    .map((text) => text.trim()).filter((text) => text !== '')
+    .map((text) => text.trim())
+    .filter((text) => text !== '')
 }
 
 /** The value as a flag; `null` where it is neither true nor false. */
@@ -42,7 +43,15 @@ export function flagOf(entry: Entry): boolean | null {
   return ['false', 'f', '0', 'off', 'no', ''].includes(text) ? false : null
 }
 
-const goUnits: Readonly<Record<string, number>> = { ns: 1e-6, us: 1e-3, µs: 1e-3, ms: 1, s: 1000, m: 60_000, h: 3_600_000 }
+const goUnits: Readonly<Record<string, number>> = {
+  ns: 1e-6,
+  us: 1e-3,
+  µs: 1e-3,
+  ms: 1,
+  s: 1000,
+  m: 60_000,
+  h: 3_600_000,
+}
 
 /** A duration as Go writes it, such as `1h30m` (a bare number counts nanoseconds), in milliseconds; `null` for anything else. */
 export function goDuration(entry: Entry): number | null {

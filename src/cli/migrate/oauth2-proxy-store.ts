@@ -8,14 +8,26 @@ export function finishStore(draft: Draft): void {
   const usesRedis = type === undefined ? false : textOf(type) === 'redis'
   if (!usesRedis) {
     if (type === undefined && !given('redis_connection_url')) return keysOf(draft)
-    put(draft, 'session.store', 'memory:', ...type === undefined ? [] : [type])
-    remark(draft, 'differs', type ?? null, 'sessions are kept in memory here, not in cookies: a restart ends them, and several replicas need session.store: redis://…')
+    put(draft, 'session.store', 'memory:', ...(type === undefined ? [] : [type]))
+    remark(
+      draft,
+      'differs',
+      type ?? null,
+      'sessions are kept in memory here, not in cookies: a restart ends them, and several replicas need session.store: redis://…',
+    )
     return keysOf(draft)
   }
   const cluster = given('redis_use_cluster')
   const sentinel = given('redis_use_sentinel')
-  const sources = [type, given('redis_connection_url'), cluster, sentinel, given('redis_cluster_connection_urls'),
-    given('redis_sentinel_connection_urls'), given('redis_sentinel_master_name')].filter((entry) => entry !== undefined)
+  const sources = [
+    type,
+    given('redis_connection_url'),
+    cluster,
+    sentinel,
+    given('redis_cluster_connection_urls'),
+    given('redis_sentinel_connection_urls'),
+    given('redis_sentinel_master_name'),
+  ].filter((entry) => entry !== undefined)
   const { urls, scheme, name } = nodesOf(draft)
   const parsed = urls.map((url) => ({ url, ...authority(url) }))
   const tls = urls.some((url) => url.startsWith('rediss:')) ? 's' : ''
@@ -24,16 +36,22 @@ export function finishStore(draft: Draft): void {
     put(draft, 'session.store', 'redis://redis.change-me.invalid:6379', ...sources)
     remark(draft, 'todo', type ?? null, 'no URL of Redis is given: set session.store')
   } else {
-    const end = scheme === '' ? parsed[0]?.database ?? '' : scheme === '+sentinel' ? `/${name}` : ''
-    put(draft, 'session.store', literal(`redis${tls}${scheme}://${scheme === '' ? hosts[0] ?? '' : hosts.join(',')}${end}`), ...sources)
+    const end = scheme === '' ? (parsed[0]?.database ?? '') : scheme === '+sentinel' ? `/${name}` : ''
+    put(
+      draft,
+      'session.store',
+      literal(`redis${tls}${scheme}://${scheme === '' ? (hosts[0] ?? '') : hosts.join(',')}${end}`),
+      ...sources,
+    )
   }
   credentials(draft, parsed, sources)
   const apart = given('redis_sentinel_password')
-  if (apart !== undefined) remark(draft, 'differs', apart, 'sentinels and servers share session.redis.username and session.redis.password')
+  if (apart !== undefined)
+    remark(draft, 'differs', apart, 'sentinels and servers share session.redis.username and session.redis.password')
   keysOf(draft)
 }
 
-function nodesOf(draft: Draft): { urls: string[], scheme: string, name: string } {
+function nodesOf(draft: Draft): { urls: string[]; scheme: string; name: string } {
   const on = (key: string): boolean => {
     const entry = draft.given.get(key)
     return entry !== undefined && flagOf(entry) === true
@@ -44,20 +62,32 @@ function nodesOf(draft: Draft): { urls: string[], scheme: string, name: string }
   }
   const master = draft.given.get('redis_sentinel_master_name')
   if (on('redis_use_sentinel')) {
-    return { urls: list('redis_sentinel_connection_urls'), scheme: '+sentinel', name: master === undefined ? '' : textOf(master) }
+    return {
+      urls: list('redis_sentinel_connection_urls'),
+      scheme: '+sentinel',
+      name: master === undefined ? '' : textOf(master),
+    }
   }
   if (on('redis_use_cluster')) return { urls: list('redis_cluster_connection_urls'), scheme: '+cluster', name: '' }
   return { urls: list('redis_connection_url').slice(0, 1), scheme: '', name: '' }
 }
 
-interface Authority { readonly host: string, readonly database: string, readonly username: string, readonly hasPassword: boolean }
+interface Authority {
+  readonly host: string
+  readonly database: string
+  readonly username: string
+  readonly hasPassword: boolean
+}
 
 /** What a URL of Redis says; its password stays where it is. */
 export function authority(url: string): Authority {
-  const [, login = '', host = '', database = ''] = /^(?:rediss?:\/\/)?(?:(.*)@)?([^/?#@\s]+)(\/\d{0,4})?/.exec(url) ?? []
+  const [, login = '', host = '', database = ''] =
+    /^(?:rediss?:\/\/)?(?:(.*)@)?([^/?#@\s]+)(\/\d{0,4})?/.exec(url) ?? []
   const colon = login.indexOf(':')
   return {
-    host, database: database === '/' ? '' : database, username: colon === -1 ? '' : login.slice(0, colon),
+    host,
+    database: database === '/' ? '' : database,
+    username: colon === -1 ? '' : login.slice(0, colon),
     // Without a colon it is a user by the standard, and as often a password.
     hasPassword: colon === -1 ? login !== '' : login.length > colon + 1,
   }
@@ -69,9 +99,15 @@ function credentials(draft: Draft, nodes: readonly Authority[], sources: readonl
   const inUrl = nodes.find((node) => node.username !== '')?.username
   if (username !== undefined) put(draft, 'session.redis.username', literal(textOf(username)), username)
   else if (inUrl !== undefined) put(draft, 'session.redis.username', literal(decode(inUrl)), ...sources)
-  if (password !== undefined) put(draft, 'session.redis.password', secretOf(draft, password, 'REDIS_PASSWORD'), password)
+  if (password !== undefined)
+    put(draft, 'session.redis.password', secretOf(draft, password, 'REDIS_PASSWORD'), password)
   else if (nodes.some(({ hasPassword }) => hasPassword)) {
-    put(draft, 'session.redis.password', secret(draft, 'REDIS_PASSWORD', 'the password in the URL of Redis'), ...sources)
+    put(
+      draft,
+      'session.redis.password',
+      secret(draft, 'REDIS_PASSWORD', 'the password in the URL of Redis'),
+      ...sources,
+    )
   }
 }
 

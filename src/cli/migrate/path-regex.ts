@@ -1,5 +1,8 @@
 /** A set of paths that our patterns name exactly; `but` are paths within that do not belong to it. */
-export interface Paths { readonly patterns: readonly string[], readonly but: readonly string[] }
+export interface Paths {
+  readonly patterns: readonly string[]
+  readonly but: readonly string[]
+}
 
 const MAX_ALTERNATIVES = 32
 const MAX_LENGTH = 500
@@ -38,7 +41,9 @@ function expand(regex: string): string[] | null {
 
 function pathsOfOne(regex: string): Paths | null {
   // The path and all below it: `/x(/|$)`, `/x(/.*)?$`.
-  const below = /^(.+?)\((?:\?:)?(?:\/\|\$|\$\|\/)\)(?:\.\*\$?)?$/.exec(regex)?.[1] ?? /^(.+?)\((?:\?:)?\/\.\*\)\?\$$/.exec(regex)?.[1]
+  const below =
+    /^(.+?)\((?:\?:)?(?:\/\|\$|\$\|\/)\)(?:\.\*\$?)?$/.exec(regex)?.[1] ??
+    /^(.+?)\((?:\?:)?\/\.\*\)\?\$$/.exec(regex)?.[1]
   if (below !== undefined) return patternsOf(below, (path) => ({ patterns: [`${path}/**`], but: [] }))
   // All below it, and not the path itself: `/x/`, `/x/.*`.
   const under = /^(.*)\/(?:\.\*\$?)?$/.exec(regex)?.[1]
@@ -56,9 +61,11 @@ function patternsOf(regex: string, paths: (path: string) => Paths): Paths | null
   if (optional !== undefined) {
     const both = [patternsOf(optional, paths), patternsOf(`${optional}/`, paths)]
     const exact = both.filter((one) => one !== null)
-    return exact.length < 2 ? null : { patterns: exact.flatMap((one) => one.patterns), but: exact.flatMap((one) => one.but) }
+    return exact.length < 2
+      ? null
+      : { patterns: exact.flatMap((one) => one.patterns), but: exact.flatMap((one) => one.but) }
   }
-  const segments = regex.split(/(?<!\[\^)\//).map((segment) => segment === '[^/]+' ? '*' : plain(segment))
+  const segments = regex.split(/(?<!\[\^)\//).map((segment) => (segment === '[^/]+' ? '*' : plain(segment)))
   return segments.includes(null) ? null : paths(segments.join('/'))
 }
 

@@ -20,44 +20,72 @@ import { applyRules, nameTheRest, type Rules } from './rule.ts'
 import { finishWonderwall, wonderwall, wonderwallKey } from './wonderwall.ts'
 
 /** A file as it was given. */
-export interface Source { readonly name: string, readonly text: string }
+export interface Source {
+  readonly name: string
+  readonly text: string
+}
 
 /** What the peer's files have become. */
-export interface Migration { readonly peer: string, readonly entries: readonly Entry[], readonly draft: Draft }
+export interface Migration {
+  readonly peer: string
+  readonly entries: readonly Entry[]
+  readonly draft: Draft
+}
 
 type Format = 'toml' | 'alpha' | 'environment' | 'flags' | 'apache' | 'wonderwall' | 'wonderwall flags'
 
 const peers: Readonly<Record<Format, string>> = {
-  toml: 'oauth2-proxy', alpha: 'oauth2-proxy', environment: 'oauth2-proxy', flags: 'oauth2-proxy', apache: 'mod_auth_openidc',
-  wonderwall: 'Wonderwall', 'wonderwall flags': 'Wonderwall',
+  'toml': 'oauth2-proxy',
+  'alpha': 'oauth2-proxy',
+  'environment': 'oauth2-proxy',
+  'flags': 'oauth2-proxy',
+  'apache': 'mod_auth_openidc',
+  'wonderwall': 'Wonderwall',
+  'wonderwall flags': 'Wonderwall',
 }
 
-const wonderwallVariable = /^\s*(?:-\s+name:\s*|-\s+|export\s+|ENV\s+|-e\s+)*["']?(?:WONDERWALL_[A-Z0-9_]+|IDPORTEN_WELL_KNOWN_URL|AZURE_APP_WELL_KNOWN_URL)["']?\s*(?:[=:]|$)/m
-const oauth2ProxyVariable = /^\s*(?:-\s+name:\s*|-\s+|export\s+|ENV\s+|-e\s+)*["']?OAUTH2_PROXY_[A-Z0-9_]+["']?\s*(?:[=:]|$)/m
+const wonderwallVariable =
+  /^\s*(?:-\s+name:\s*|-\s+|export\s+|ENV\s+|-e\s+)*["']?(?:WONDERWALL_[A-Z0-9_]+|IDPORTEN_WELL_KNOWN_URL|AZURE_APP_WELL_KNOWN_URL)["']?\s*(?:[=:]|$)/m
+const oauth2ProxyVariable =
+  /^\s*(?:-\s+name:\s*|-\s+|export\s+|ENV\s+|-e\s+)*["']?OAUTH2_PROXY_[A-Z0-9_]+["']?\s*(?:[=:]|$)/m
 const tomlKey = /^\s*([A-Za-z0-9_-]+)\s*=/gm
 const alphaKey = /^(?:providers|upstreamConfig|injectRequestHeaders|injectResponseHeaders|server|metricsServer)\s*:/m
 
 /** Tells whose configuration a text is, by what stands in it; throws `NotUnderstood` when it is nobody's. */
 function formatOf({ name, text }: Source): Format {
-  if (/^\s*OIDC[A-Za-z]+\s/im.test(text) || /^\s*AuthType\s+"?(?:openid-connect|oauth20|auth-openidc)\b/im.test(text)) return 'apache'
+  if (/^\s*OIDC[A-Za-z]+\s/im.test(text) || /^\s*AuthType\s+"?(?:openid-connect|oauth20|auth-openidc)\b/im.test(text))
+    return 'apache'
   if (wonderwallVariable.test(text)) return 'wonderwall'
   if (oauth2ProxyVariable.test(text)) return 'environment'
   if (/--openid\.[a-z-]+/.test(text)) return 'wonderwall flags'
   if (alphaKey.test(text)) return 'alpha'
   if ([...text.matchAll(tomlKey)].some(([, key = '']) => Object.hasOwn(oauth2Proxy, key))) return 'toml'
-  if ([...text.matchAll(/--([a-z][a-z0-9-]+)/g)].some(([, flag = '']) => Object.hasOwn(oauth2Proxy, keyOfFlag(flag)))) return 'flags'
+  if ([...text.matchAll(/--([a-z][a-z0-9-]+)/g)].some(([, flag = '']) => Object.hasOwn(oauth2Proxy, keyOfFlag(flag))))
+    return 'flags'
   throw new NotUnderstood(`${name}: it is no configuration that this command can read`)
 }
 
 function entriesOf(format: Format, { name, text }: Source): Entry[] {
   switch (format) {
-    case 'toml': return readToml(text, name)
-    case 'alpha': return inOlderNames(readAlpha(text, name))
-    case 'environment': return readEnvironment(text, name, oauth2ProxyKey)
-    case 'flags': return readFlags(text, name, keyOfFlag, isSwitch)
-    case 'wonderwall': return readEnvironment(text, name, wonderwallKey)
-    case 'wonderwall flags': return readFlags(text, name, (flag) => flag, () => false)
-    case 'apache': return []
+    case 'toml':
+      return readToml(text, name)
+    case 'alpha':
+      return inOlderNames(readAlpha(text, name))
+    case 'environment':
+      return readEnvironment(text, name, oauth2ProxyKey)
+    case 'flags':
+      return readFlags(text, name, keyOfFlag, isSwitch)
+    case 'wonderwall':
+      return readEnvironment(text, name, wonderwallKey)
+    case 'wonderwall flags':
+      return readFlags(
+        text,
+        name,
+        (flag) => flag,
+        () => false,
+      )
+    case 'apache':
+      return []
   }
 }
 
@@ -66,7 +94,8 @@ function oauth2ProxyKey(name: string): string | null {
   return name.startsWith('OAUTH2_PROXY_') ? name.slice('OAUTH2_PROXY_'.length).toLowerCase() : null
 }
 
-const switches = /^(?:reverse_proxy|force_|relative_|skip_|insecure_|ssl_|pass_|set_|prefer_|cookie_(?:secure|httponly|csrf_per_request$)|redis_(?:use|insecure)|auth_logging$|request_logging$|standard_logging$|silence_|encode_|allow_query|bearer_token|gcp_|proxy_websockets|disable_|use_system|display_|show_debug|session_cookie_minimal|logging_(?:local|compress)|errors_to|entra_id_federated)/
+const switches =
+  /^(?:reverse_proxy|force_|relative_|skip_|insecure_|ssl_|pass_|set_|prefer_|cookie_(?:secure|httponly|csrf_per_request$)|redis_(?:use|insecure)|auth_logging$|request_logging$|standard_logging$|silence_|encode_|allow_query|bearer_token|gcp_|proxy_websockets|disable_|use_system|display_|show_debug|session_cookie_minimal|logging_(?:local|compress)|errors_to|entra_id_federated)/
 
 function isSwitch(key: string): boolean {
   return switches.test(key) && !/^skip_auth_(?:regex|routes)$/.test(key)
@@ -77,15 +106,24 @@ export function migrateFiles(sources: readonly Source[]): Migration {
   const read = sources.map((source) => ({ source, format: formatOf(source) }))
   const names = [...new Set(read.map(({ format }) => peers[format]))]
   const [peer = '', another] = names
-  if (another !== undefined) throw new NotUnderstood(`these are files of ${peer} and of ${another}: migrate them one by one`)
+  if (another !== undefined)
+    throw new NotUnderstood(`these are files of ${peer} and of ${another}: migrate them one by one`)
   if (peer === 'mod_auth_openidc') return fromApache(sources)
   const entries = read.flatMap(({ source, format }) => entriesOf(format, source))
-  return peer === 'Wonderwall' ? fromWonderwall(entries) : fromOauth2Proxy(entries, read.some(({ format }) => format === 'alpha'))
+  return peer === 'Wonderwall'
+    ? fromWonderwall(entries)
+    : fromOauth2Proxy(
+        entries,
+        read.some(({ format }) => format === 'alpha'),
+      )
 }
 
-const unknownTo = (peer: string) => (key: string): string =>
-  /^(?!WONDERWALL_)[A-Z]/.test(key) && peer !== 'mod_auth_openidc' ? 'it is a variable of something else, and is left out'
-    : `it is not a key of ${peer} that this command knows: look up what it did, and whether it is needed`
+const unknownTo =
+  (peer: string) =>
+  (key: string): string =>
+    /^(?!WONDERWALL_)[A-Z]/.test(key) && peer !== 'mod_auth_openidc'
+      ? 'it is a variable of something else, and is left out'
+      : `it is not a key of ${peer} that this command knows: look up what it did, and whether it is needed`
 
 function fromOauth2Proxy(entries: readonly Entry[], isAlpha: boolean): Migration {
   const draft = newDraft(entries)
@@ -116,12 +154,17 @@ function fromWonderwall(entries: readonly Entry[]): Migration {
 const directiveNames = new Map(Object.keys(modAuthOpenidc).map((name) => [name.toLowerCase(), name]))
 
 function fromApache(sources: readonly Source[]): Migration {
-  const read = sources.map(({ name, text }) => sitesOf(readApache(text, name), name, (directive) => directiveNames.get(directive.toLowerCase()) ?? directive))
+  const read = sources.map(({ name, text }) =>
+    sitesOf(readApache(text, name), name, (directive) => directiveNames.get(directive.toLowerCase()) ?? directive),
+  )
   const entries = read.flatMap((sites) => sites.entries)
   const draft = newDraft(read.flatMap(({ general }) => general))
   for (const sites of read) readSites(sites, draft)
-  applyRules(modAuthOpenidc, entries, draft, (key) => key.startsWith('OIDC') ? unknownTo('mod_auth_openidc')(key)
-    : 'Apache\'s own, and not read here: leave it with the web server, or look for its equal')
+  applyRules(modAuthOpenidc, entries, draft, (key) =>
+    key.startsWith('OIDC')
+      ? unknownTo('mod_auth_openidc')(key)
+      : "Apache's own, and not read here: leave it with the web server, or look for its equal",
+  )
   finishDirectives(draft)
   assembleRoutes(draft)
   nameTheRest(modAuthOpenidc, entries, draft)

@@ -13,21 +13,30 @@ export function readAlpha(text: string, file: string): Entry[] {
     throw new NotUnderstood(`${file}:${line}:${col}: the YAML can't be read (${error.code})`)
   }
   const entries: Entry[] = []
-  const lineOf = (node: { range?: readonly number[] | null | undefined }): number => lines.linePos(node.range?.[0] ?? 0).line
+  const lineOf = (node: { range?: readonly number[] | null | undefined }): number =>
+    lines.linePos(node.range?.[0] ?? 0).line
   const visit = (node: Node | null, key: string, written: string, line: number): void => {
     if (isMap(node)) {
       for (const { key: name, value } of node.items) {
         const label = isScalar(name) ? String(name.value) : '?'
         const at = isScalar(name) ? lineOf(name) : line
-        visit(isNodeLike(value) ? value : null, key === '' ? label : `${key}.${label}`, written === '' ? label : `${written}.${label}`, at)
+        visit(
+          isNodeLike(value) ? value : null,
+          key === '' ? label : `${key}.${label}`,
+          written === '' ? label : `${written}.${label}`,
+          at,
+        )
       }
       return
     }
     if (isSeq(node) && node.items.some((item) => isMap(item))) {
-      node.items.forEach((item, index) => { visit(isNodeLike(item) ? item : null, key, `${written}[${index}]`, isNodeLike(item) ? lineOf(item) : line) })
+      node.items.forEach((item, index) => {
+        visit(isNodeLike(item) ? item : null, key, `${written}[${index}]`, isNodeLike(item) ? lineOf(item) : line)
+      })
       return
     }
-    const value: unknown = node === null ? '' : isAlias(node) ? node.resolve(document)?.toJS(document) : node.toJS(document)
+    const value: unknown =
+      node === null ? '' : isAlias(node) ? node.resolve(document)?.toJS(document) : node.toJS(document)
     entries.push({ key, written, value: filled(value), file, line })
   }
   visit(document.contents, '', '', 1)
@@ -43,6 +52,8 @@ function filled(value: unknown): unknown {
   if (Array.isArray(value)) return value.map(filled)
   if (isMapping(value)) return Object.fromEntries(Object.entries(value).map(([name, inner]) => [name, filled(inner)]))
   if (typeof value !== 'string') return value
-  return value.replace(/\$\{([A-Za-z_][A-Za-z0-9_]*)[^}]*\}|\$([A-Za-z_][A-Za-z0-9_]*)/g, (_, braced: string | undefined, bare: string | undefined) =>
-    `\${${braced ?? bare ?? ''}}`)
+  return value.replace(
+    /\$\{([A-Za-z_][A-Za-z0-9_]*)[^}]*\}|\$([A-Za-z_][A-Za-z0-9_]*)/g,
+    (_, braced: string | undefined, bare: string | undefined) => `\${${braced ?? bare ?? ''}}`,
+  )
 }

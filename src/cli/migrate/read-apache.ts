@@ -9,7 +9,9 @@ export interface Directive {
   readonly inner: readonly Directive[] | null
 }
 
-interface Open { readonly directive: { name: string, args: string[], line: number, inner: Directive[] } }
+interface Open {
+  readonly directive: { name: string; args: string[]; line: number; inner: Directive[] }
+}
 
 /** The directives of an Apache configuration, sections as trees; throws `NotUnderstood` where sections do not close. */
 export function readApache(text: string, file: string): Directive[] {
@@ -37,9 +39,9 @@ export function readApache(text: string, file: string): Directive[] {
 }
 
 /** Lines without comments, those that end in a backslash joined with the next. */
-function joined(text: string): { line: string, number: number }[] {
-  const lines: { line: string, number: number }[] = []
-  let pending: { line: string, number: number } | null = null
+function joined(text: string): { line: string; number: number }[] {
+  const lines: { line: string; number: number }[] = []
+  let pending: { line: string; number: number } | null = null
   text.split(/\r?\n/).forEach((raw, index) => {
     const whole: string = pending === null ? raw.trim() : `${pending.line} ${raw.trim()}`
     const number: number = pending?.number ?? index + 1
@@ -54,6 +56,7 @@ function joined(text: string): { line: string, number: number }[] {
 }
 
 function wordsOf(line: string): string[] {
-  return [...line.matchAll(/"((?:[^"\\]|\\.)*)"|'((?:[^'\\]|\\.)*)'|\S+/g)]
-    .map(([word, double, single]) => (double ?? single)?.replace(/\\(["'\\])/g, '$1') ?? word)
+  return [...line.matchAll(/"((?:[^"\\]|\\.)*)"|'((?:[^'\\]|\\.)*)'|\S+/g)].map(
+    ([word, double, single]) => (double ?? single)?.replace(/\\(["'\\])/g, '$1') ?? word,
+  )
 }

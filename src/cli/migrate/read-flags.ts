@@ -7,10 +7,16 @@ const FLAG = /^--?([a-z][a-z0-9.-]*)(?:=(.*))?$/s
  * than once is a list. `keyOf` says which key a flag stands for, `isSwitch` which keys need no value.
  */
 export function readFlags(
-  text: string, file: string, keyOf: (flag: string) => string, isSwitch: (key: string) => boolean,
+  text: string,
+  file: string,
+  keyOf: (flag: string) => string,
+  isSwitch: (key: string) => boolean,
 ): Entry[] {
-  const words = text.split(/\r?\n/).flatMap((line, index) =>
-    /^\s*#/.test(line) ? [] : wordsOf(line.replace(/^\s*-\s+/, '')).map((word) => ({ word, line: index + 1 })))
+  const words = text
+    .split(/\r?\n/)
+    .flatMap((line, index) =>
+      /^\s*#/.test(line) ? [] : wordsOf(line.replace(/^\s*-\s+/, '')).map((word) => ({ word, line: index + 1 })),
+    )
   const found = new Map<string, Entry>()
   words.forEach(({ word, line }, index) => {
     const [, flag, inline] = FLAG.exec(word) ?? []
@@ -28,7 +34,13 @@ export function readFlags(
 
 function wordsOf(line: string): string[] {
   const words = [...line.matchAll(/(?:[^\s"'\\]|\\.|"(?:[^"\\]|\\.)*"|'[^']*')+/g)]
-  return words.map(([word]) => word.replace(/"((?:[^"\\]|\\.)*)"|'([^']*)'|\\(.)/g,
-    (_, double: string | undefined, single: string | undefined, escaped: string | undefined) =>
-      double?.replace(/\\(["\\$])/g, '$1') ?? single ?? escaped ?? '').replace(/,$/, ''))
+  return words.map(([word]) =>
+    word
+      .replace(
+        /"((?:[^"\\]|\\.)*)"|'([^']*)'|\\(.)/g,
+        (_, double: string | undefined, single: string | undefined, escaped: string | undefined) =>
+          double?.replace(/\\(["\\$])/g, '$1') ?? single ?? escaped ?? '',
+      )
+      .replace(/,$/, ''),
+  )
 }

@@ -4,8 +4,13 @@ import { NotUnderstood } from './not-understood.ts'
 
 /** The keys of a TOML file, those of its tables by their whole path. */
 export function readToml(text: string, file: string): Entry[] {
-  return flatten(parseToml(text, file), '').map(([key, value]): Entry =>
-    ({ key, written: key, value, file, line: lineOf(text, key) }))
+  return flatten(parseToml(text, file), '').map(([key, value]): Entry => ({
+    key,
+    written: key,
+    value,
+    file,
+    line: lineOf(text, key),
+  }))
 }
 
 function parseToml(text: string, file: string): unknown {
@@ -21,7 +26,8 @@ function parseToml(text: string, file: string): unknown {
 
 function flatten(value: unknown, before: string): [string, unknown][] {
   return membersOf(value).flatMap(([key, inner]): [string, unknown][] =>
-    membersOf(inner).length > 0 ? flatten(inner, `${before}${key}.`) : [[`${before}${key}`, inner]])
+    membersOf(inner).length > 0 ? flatten(inner, `${before}${key}.`) : [[`${before}${key}`, inner]],
+  )
 }
 
 /** TOML's readers keep no places; a key stands at the beginning of a line. */

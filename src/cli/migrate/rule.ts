@@ -16,7 +16,8 @@ export type Rules = Readonly<Record<string, Rule>>
 /** A key that becomes one of ours; with a sentence, it means something else there, which is said. */
 export function to(ours: string, apply: Rule['apply'], says = ''): Rule {
   return {
-    ours, says,
+    ours,
+    says,
     apply(entry, draft) {
       const before = draft.remarks.length
       apply(entry, draft)
@@ -27,15 +28,25 @@ export function to(ours: string, apply: Rule['apply'], says = ''): Rule {
 
 /** A key whose text is one of ours as it stands. */
 export function text(ours: string, says = ''): Rule {
-  return to(ours, (entry, draft) => {
-    if (textOf(entry) === '') remark(draft, 'builtin', entry, 'it is empty, and left out')
-    else put(draft, ours, literal(textOf(entry)), entry)
-  }, says)
+  return to(
+    ours,
+    (entry, draft) => {
+      if (textOf(entry) === '') remark(draft, 'builtin', entry, 'it is empty, and left out')
+      else put(draft, ours, literal(textOf(entry)), entry)
+    },
+    says,
+  )
 }
 
 /** A key without an equal: what to do instead. */
 export function none(says: string, grade: Grade = 'gap'): Rule {
-  return { ours: null, says, apply: (entry, draft) => { remark(draft, grade, entry, says) } }
+  return {
+    ours: null,
+    says,
+    apply: (entry, draft) => {
+      remark(draft, grade, entry, says)
+    },
+  }
 }
 
 /** A key that others are read together with; `says` is the difference that is told there. */
@@ -46,15 +57,19 @@ export function together(ours: string, says = ''): Rule {
 /** A switch for what is always so here; `wanted` is the position that agrees with that, and the other one is a difference. */
 export function always(wanted: boolean, says: string, grade: Grade = 'security'): Rule {
   return {
-    ours: null, says,
-    apply(entry, draft) { remark(draft, flagOf(entry) === wanted ? 'builtin' : grade, entry, says) },
+    ours: null,
+    says,
+    apply(entry, draft) {
+      remark(draft, flagOf(entry) === wanted ? 'builtin' : grade, entry, says)
+    },
   }
 }
 
 /** A switch that asks for something that is not to be had; off, it asks for nothing. */
 export function never(says: string, grade: Grade = 'security'): Rule {
   return {
-    ours: null, says,
+    ours: null,
+    says,
     apply(entry, draft) {
       if (flagOf(entry) === false) remark(draft, 'builtin', entry, 'it is off, as it always is here')
       else remark(draft, grade, entry, says)
@@ -63,7 +78,12 @@ export function never(says: string, grade: Grade = 'security'): Rule {
 }
 
 /** Applies the rules to all keys; a key that no rule knows, or that a rule has left unmentioned, is named as a gap. */
-export function applyRules(rules: Rules, entries: readonly Entry[], draft: Draft, unknown: (key: string) => string): void {
+export function applyRules(
+  rules: Rules,
+  entries: readonly Entry[],
+  draft: Draft,
+  unknown: (key: string) => string,
+): void {
   for (const entry of entries) {
     if (draft.done.has(entry)) continue
     const rule = Object.hasOwn(rules, entry.key) ? rules[entry.key] : undefined
@@ -84,7 +104,7 @@ export function applyRules(rules: Rules, entries: readonly Entry[], draft: Draft
 export function nameTheRest(rules: Rules, entries: readonly Entry[], draft: Draft): void {
   for (const entry of entries) {
     if (draft.done.has(entry)) continue
-    const says = Object.hasOwn(rules, entry.key) ? rules[entry.key]?.says ?? '' : ''
+    const says = Object.hasOwn(rules, entry.key) ? (rules[entry.key]?.says ?? '') : ''
     remark(draft, 'gap', entry, says === '' ? 'it has no effect together with the other keys, and is left out' : says)
   }
 }

@@ -5,14 +5,29 @@ import type { Migration } from './peer.ts'
 
 const WIDTH = 110
 
-const order = ['listen', 'publicUrl', 'basePath', 'trustedProxies', 'upstream', 'tls', 'admin', 'provider', 'session', 'log', 'pages', 'rateLimit',
-  'shutdown', 'routes']
+const order = [
+  'listen',
+  'publicUrl',
+  'basePath',
+  'trustedProxies',
+  'upstream',
+  'tls',
+  'admin',
+  'provider',
+  'session',
+  'log',
+  'pages',
+  'rateLimit',
+  'shutdown',
+  'routes',
+]
 
 /** The new configuration as YAML, with the keys that each part comes from beside it. */
 export function writeYaml({ peer, entries, draft }: Migration): string {
   const parts = draft.parts.toSorted((a, b) => order.indexOf(a.path[0] ?? '') - order.indexOf(b.path[0] ?? ''))
   const document = new Document({})
-  for (const { path, value } of parts) document.setIn([...path], document.createNode(value, { aliasDuplicateObjects: false }))
+  for (const { path, value } of parts)
+    document.setIn([...path], document.createNode(value, { aliasDuplicateObjects: false }))
   for (const { path, from } of parts) {
     if (from.length > 0) comment(document, path, from)
   }
@@ -20,8 +35,12 @@ export function writeYaml({ peer, entries, draft }: Migration): string {
   document.commentBefore = [
     ` Written by gatehouse migrate from ${files} (${peer}). Read what it said on stderr before you use this;`,
     ' then: gatehouse check --config FILE. The comments name the keys that a value comes from.',
-    ...draft.secrets.size === 0 ? [] : [' Set these variables, or write ${file:/path} in their place:',
-      ...[...draft.secrets].map(([name, how]) => `   ${name}: ${how}`)],
+    ...(draft.secrets.size === 0
+      ? []
+      : [
+          ' Set these variables, or write ${file:/path} in their place:',
+          ...[...draft.secrets].map(([name, how]) => `   ${name}: ${how}`),
+        ]),
   ].join('\n')
   return document.toString({ lineWidth: 0 })
 }
@@ -46,7 +65,9 @@ function comment(document: Document, path: readonly string[], from: readonly Ent
   }
   const parent: unknown = path.length === 1 ? document.contents : document.getIn(path.slice(0, -1), true)
   if (!isMap(parent)) return
-  const pair = parent.items.find((item) => isPair(item) && String(isScalar(item.key) ? item.key.value : item.key) === path.at(-1))
+  const pair = parent.items.find(
+    (item) => isPair(item) && String(isScalar(item.key) ? item.key.value : item.key) === path.at(-1),
+  )
   if (pair === undefined) return
   const key = isScalar(pair.key) ? pair.key : new Scalar(pair.key)
   key.commentBefore = keysOf(from).join('\n')
@@ -74,7 +95,9 @@ export function writeReport({ peer, entries, draft }: Migration): string {
   return [
     `gatehouse migrate: ${files}: ${peer}, ${entries.length} keys, ${entries.length - named.size} of them carried over with nothing to say.`,
     ...sections,
-    ...secrets.length === 0 ? [] : ['\nSECRETS: set these variables, or write ${file:/path} in their place', ...secrets],
+    ...(secrets.length === 0
+      ? []
+      : ['\nSECRETS: set these variables, or write ${file:/path} in their place', ...secrets]),
     '',
   ].join('\n')
 }

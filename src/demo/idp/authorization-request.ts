@@ -12,9 +12,10 @@ const asSent = (ctx: KoaContextWithOIDC): Parameters => {
   return { ...ctx.query, ...(pushed === undefined ? {} : decodeJwt(pushed.request)) }
 }
 
-const asText = (params: Parameters): Record<string, string> => Object.fromEntries(
-  Object.entries(params).map(([name, value]) => [name, typeof value === 'string' ? value : JSON.stringify(value)]),
-)
+const asText = (params: Parameters): Record<string, string> =>
+  Object.fromEntries(
+    Object.entries(params).map(([name, value]) => [name, typeof value === 'string' ? value : JSON.stringify(value)]),
+  )
 
 const scopesIn = ({ scope }: Parameters): string[] => (typeof scope === 'string' ? scope.split(' ') : [])
 

@@ -33,9 +33,12 @@ export const clientMetadata = (client: IdpClient): AdapterPayload => ({
   redirect_uris: client.redirectUris,
   post_logout_redirect_uris: client.postLogoutRedirectUris ?? [],
   grant_types: [
-    'authorization_code', 'refresh_token',
+    'authorization_code',
+    'refresh_token',
     // Nobody else can prove that it is itself.
-    ...(client.clientSecret === undefined && client.jwks === undefined ? [] : ['client_credentials', ...Object.values(exchangeGrants)]),
+    ...(client.clientSecret === undefined && client.jwks === undefined
+      ? []
+      : ['client_credentials', ...Object.values(exchangeGrants)]),
   ],
   response_types: ['code'],
   token_endpoint_auth_method: client.clientAuthentication ?? usualAuthentication(client),
@@ -43,9 +46,11 @@ export const clientMetadata = (client: IdpClient): AdapterPayload => ({
   require_auth_time: true,
   ...(client.clientSecret === undefined ? {} : { client_secret: client.clientSecret }),
   ...(client.jwks === undefined ? {} : { jwks: client.jwks }),
-  ...(client.backchannelLogoutUri === undefined ? {} : {
-    backchannel_logout_uri: client.backchannelLogoutUri,
-    backchannel_logout_session_required: true,
-  }),
+  ...(client.backchannelLogoutUri === undefined
+    ? {}
+    : {
+        backchannel_logout_uri: client.backchannelLogoutUri,
+        backchannel_logout_session_required: true,
+      }),
   ...(client.frontchannelLogoutUri === undefined ? {} : { frontchannel_logout_uri: client.frontchannelLogoutUri }),
 })

@@ -27,21 +27,31 @@ export type Parts = {
   pushedAuthorization: boolean
 }
 
-const claimsOf = ({ sub, name, email, groups, claims }: User): { sub: string, [claim: string]: unknown } =>
-  ({ name, email, groups, ...claims, sub, preferred_username: sub })
+const claimsOf = ({ sub, name, email, groups, claims }: User): { sub: string; [claim: string]: unknown } => ({
+  name,
+  email,
+  groups,
+  ...claims,
+  sub,
+  preferred_username: sub,
+})
 
 /** What a refresh token may be redeemed for is settled when it is: tests change it. */
-const withResources = (adapter: AdapterFactory, settings: IdpSettings): AdapterFactory => (model) => {
-  const plain = adapter(model)
-  if (model !== 'RefreshToken') return plain
-  return {
-    ...plain,
-    find: async (id) => {
-      const found = await plain.find(id)
-      return found === undefined || settings.resources.length === 0 ? found : { ...found, resource: [...settings.resources] }
-    },
+const withResources =
+  (adapter: AdapterFactory, settings: IdpSettings): AdapterFactory =>
+  (model) => {
+    const plain = adapter(model)
+    if (model !== 'RefreshToken') return plain
+    return {
+      ...plain,
+      find: async (id) => {
+        const found = await plain.find(id)
+        return found === undefined || settings.resources.length === 0
+          ? found
+          : { ...found, resource: [...settings.resources] }
+      },
+    }
   }
-}
 
 const withoutDispatcher = (init: RequestInit & { dispatcher?: unknown } = {}): RequestInit => {
   const { dispatcher: _dispatcher, ...rest } = init
@@ -95,7 +105,9 @@ export const providerConfiguration = (parts: Parts, signingKeys: SigningKeys): C
       hd: null,
       kc_idp_hint: null,
       // Not a parameter: validators run for every request, present or not, after oidc-provider's own checks.
-      demo: (ctx) => { completeAuthorizationRequest(ctx, observed) },
+      demo: (ctx) => {
+        completeAuthorizationRequest(ctx, observed)
+      },
     },
     // oidc-provider's own dispatcher refuses loopback addresses, where back-channel logout goes here.
     fetch: async (url, init) => fetch(url, withoutDispatcher(init)),

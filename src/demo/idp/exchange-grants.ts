@@ -4,7 +4,7 @@ import type { IdpSettings } from './settings.ts'
 
 type ExchangeContext = TokenEndpointGrantContext<Readonly<Record<string, string | undefined>>>
 
-type Asked = { subjectToken: string | undefined, audience: string, scope: string }
+type Asked = { subjectToken: string | undefined; audience: string; scope: string }
 
 /** The grants beside those that oidc-provider has: token exchange (RFC 8693), and on-behalf-of as Entra does it. */
 export const exchangeGrants = {
@@ -20,7 +20,7 @@ const refuse = (ctx: ExchangeContext, body: Readonly<Record<string, unknown>>): 
 }
 
 /** `api://orders/orders.read` is the scope `orders.read` of `api://orders`; `.default` is all of them. */
-const fromEntraScope = (scope: string): { audience: string, scope: string } => {
+const fromEntraScope = (scope: string): { audience: string; scope: string } => {
   const at = scope.lastIndexOf('/')
   const name = scope.slice(at + 1)
   return { audience: scope.slice(0, Math.max(0, at)), scope: name === '.default' ? apiScopes.join(' ') : name }
@@ -32,7 +32,11 @@ const askedFor = ({ oidc: { params } }: ExchangeContext): Asked | string => {
     return { subjectToken: params.assertion, ...fromEntraScope(params.scope ?? '') }
   }
   if (params.subject_token_type !== accessTokenType) return 'only access tokens are exchanged'
-  return { subjectToken: params.subject_token, audience: [params.resource].flat()[0] ?? params.audience ?? '', scope: params.scope ?? apiScopes.join(' ') }
+  return {
+    subjectToken: params.subject_token,
+    audience: [params.resource].flat()[0] ?? params.audience ?? '',
+    scope: params.scope ?? apiScopes.join(' '),
+  }
 }
 
 const exchange = async (ctx: ExchangeContext, settings: IdpSettings): Promise<void> => {
@@ -53,13 +57,26 @@ const exchange = async (ctx: ExchangeContext, settings: IdpSettings): Promise<vo
     return
   }
   const { accountId, grantId, sessionUid, sid } = subject
-  const token = new provider.AccessToken({ accountId, grantId, sessionUid, sid, client, gty: 'exchange', scope: asked.scope })
+  const token = new provider.AccessToken({
+    accountId,
+    grantId,
+    sessionUid,
+    sid,
+    client,
+    gty: 'exchange',
+    scope: asked.scope,
+  })
   token.resourceServer = new provider.ResourceServer(asked.audience, {
-    scope: apiScopes.join(' '), accessTokenFormat: 'jwt', jwt: { sign: { alg: 'RS256' } },
+    scope: apiScopes.join(' '),
+    accessTokenFormat: 'jwt',
+    jwt: { sign: { alg: 'RS256' } },
   })
   const accessToken = await token.save()
   ctx.body = {
-    access_token: accessToken, token_type: 'Bearer', expires_in: token.expiration, scope: asked.scope,
+    access_token: accessToken,
+    token_type: 'Bearer',
+    expires_in: token.expiration,
+    scope: asked.scope,
     ...(ctx.oidc.params.grant_type === exchangeGrants.tokenExchange ? { issued_token_type: accessTokenType } : {}),
   }
 }
@@ -68,7 +85,16 @@ const exchange = async (ctx: ExchangeContext, settings: IdpSettings): Promise<vo
 export const registerExchangeGrants = (provider: Provider, settings: IdpSettings): void => {
   const handler = async (ctx: ExchangeContext): Promise<void> => exchange(ctx, settings)
   provider.registerGrantType<Readonly<Record<string, string | undefined>>>(exchangeGrants.tokenExchange, handler, [
-    'subject_token', 'subject_token_type', 'requested_token_type', 'audience', 'resource', 'scope',
+    'subject_token',
+    'subject_token_type',
+    'requested_token_type',
+    'audience',
+    'resource',
+    'scope',
   ])
-  provider.registerGrantType<Readonly<Record<string, string | undefined>>>(exchangeGrants.onBehalfOf, handler, ['assertion', 'requested_token_use', 'scope'])
+  provider.registerGrantType<Readonly<Record<string, string | undefined>>>(exchangeGrants.onBehalfOf, handler, [
+    'assertion',
+    'requested_token_use',
+    'scope',
+  ])
 }

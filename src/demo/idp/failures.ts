@@ -33,7 +33,11 @@ export type Failures = {
 }
 
 const onlyDelays = ({ delay, until, status, body, hang, destroy }: Failure): boolean =>
-  (delay !== undefined || until !== undefined) && status === undefined && body === undefined && hang !== true && destroy !== true
+  (delay !== undefined || until !== undefined) &&
+  status === undefined &&
+  body === undefined &&
+  hang !== true &&
+  destroy !== true
 
 const send = (failure: Failure, res: ServerResponse): void => {
   if (failure.hang === true) return
@@ -60,7 +64,7 @@ const sendInPlaceOfAnswer = (failure: Failure, res: ServerResponse): void => {
 
 /** No failures yet; each endpoint can have one at a time. */
 export const createFailures = (): Failures => {
-  const failures = new Map<Endpoint, { failure: Failure, left: number }>()
+  const failures = new Map<Endpoint, { failure: Failure; left: number }>()
 
   const next = (endpoint: Endpoint | null): Failure | null => {
     const entry = endpoint === null ? undefined : failures.get(endpoint)

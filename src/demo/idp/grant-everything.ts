@@ -1,7 +1,10 @@
 import type { Grant, KoaContextWithOIDC } from 'oidc-provider'
 
 /** The grant of this user to this client, made or widened to all that is asked for: nobody is asked to consent. */
-export const grantEverything = async ({ oidc }: KoaContextWithOIDC, resources: readonly string[]): Promise<Grant | undefined> => {
+export const grantEverything = async (
+  { oidc }: KoaContextWithOIDC,
+  resources: readonly string[],
+): Promise<Grant | undefined> => {
   const clientId = oidc.client?.clientId
   const accountId = oidc.session?.accountId
   if (clientId === undefined || accountId === undefined) return undefined

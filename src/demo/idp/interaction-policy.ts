@@ -11,12 +11,17 @@ export const createInteractionPolicy = (
   settings: Pick<IdpSettings, 'ignoreStepUp'>,
 ): interactionPolicy.Prompt[] => {
   const policy = base()
-  policy.get('login')?.checks.add(new Check(
-    'acr_values',
-    'a second factor is needed',
-    'interaction_required',
-    ({ oidc }) => !settings.ignoreStepUp && asksForSecondFactor(oidc.params ?? {}) && oidc.session?.acr !== acrs.mfa,
-  ))
+  policy
+    .get('login')
+    ?.checks.add(
+      new Check(
+        'acr_values',
+        'a second factor is needed',
+        'interaction_required',
+        ({ oidc }) =>
+          !settings.ignoreStepUp && asksForSecondFactor(oidc.params ?? {}) && oidc.session?.acr !== acrs.mfa,
+      ),
+    )
   for (const check of ['max_age', 'essential_acr', 'essential_acrs']) {
     const usual = policy.get('login')?.checks.get(check)
     if (usual === undefined) throw new Error(`oidc-provider has no check ${check} any more`)

@@ -49,9 +49,10 @@ export const answerInteraction = async (
   const needsSecondFactor = asksForSecondFactor(params)
   if (req.method !== 'POST') {
     const known = needsSecondFactor ? signedInFor(interaction) : undefined
-    const html = known === undefined
-      ? loginPage(users.values(), String(params.client_id), params.login_hint)
-      : secondFactorPage(known)
+    const html =
+      known === undefined
+        ? loginPage(users.values(), String(params.client_id), params.login_hint)
+        : secondFactorPage(known)
     sendPage(res, 200, html)
     return
   }

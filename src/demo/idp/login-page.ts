@@ -15,19 +15,26 @@ export const loginPage = (users: Iterable<User>, clientName: string, loginHint: 
     const label = escapeHtml(`Sign in as ${user.sub} (${groups})`)
     return `<button name="login" value="${escapeHtml(user.sub)}"${hinted}>${label}</button>`
   })
-  return page('Demo sign-in', `
+  return page(
+    'Demo sign-in',
+    `
 <p>Who would you like to be at ${escapeHtml(clientName)}?</p>
 <form method="post">
 ${buttons.join('\n')}
 ${cancel}
-</form>`)
+</form>`,
+  )
 }
 
 /** The page that asks a user, already known by password, for the second factor: one click here. */
-export const secondFactorPage = (sub: string): string => page('Second factor', `
+export const secondFactorPage = (sub: string): string =>
+  page(
+    'Second factor',
+    `
 <p>This needs a stronger sign-in of ${escapeHtml(sub)}.</p>
 <form method="post">
 <input type="hidden" name="login" value="${escapeHtml(sub)}">
 <button name="factor" value="confirmed" autofocus>Confirm second factor</button>
 ${cancel}
-</form>`)
+</form>`,
+  )

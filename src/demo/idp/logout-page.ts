@@ -3,15 +3,17 @@ import { escapeHtml } from '../escape-html.ts'
 import { page } from './page.ts'
 
 const frontchannelUris = async ({ oidc }: KoaContextWithOIDC): Promise<string[]> => {
-  const uris = await Promise.all(Object.entries(oidc.session?.authorizations ?? {}).map(async ([clientId, { sid }]) => {
-    const client = await oidc.provider.Client.find(clientId)
-    const uri = client?.frontchannel_logout_uri
-    if (typeof uri !== 'string') return null
-    const url = new URL(uri)
-    url.searchParams.set('iss', oidc.issuer)
-    if (sid !== undefined) url.searchParams.set('sid', sid)
-    return url.href
-  }))
+  const uris = await Promise.all(
+    Object.entries(oidc.session?.authorizations ?? {}).map(async ([clientId, { sid }]) => {
+      const client = await oidc.provider.Client.find(clientId)
+      const uri = client?.frontchannel_logout_uri
+      if (typeof uri !== 'string') return null
+      const url = new URL(uri)
+      url.searchParams.set('iss', oidc.issuer)
+      if (sid !== undefined) url.searchParams.set('sid', sid)
+      return url.href
+    }),
+  )
   return uris.filter((uri) => uri !== null)
 }
 
@@ -28,15 +30,20 @@ export const showLogout = async (ctx: KoaContextWithOIDC, form: string): Promise
   const known = oidc.entities.IdTokenHint?.payload.sub === oidc.session?.accountId
   const frames = known ? (await frontchannelUris(ctx)).map((uri) => `<iframe src="${escapeHtml(uri)}"></iframe>`) : []
   ctx.type = 'html'
-  ctx.body = page(known ? 'Signing you out' : 'Sign out?', known ? `
+  ctx.body = page(
+    known ? 'Signing you out' : 'Sign out?',
+    known
+      ? `
 ${form}
 <input type="hidden" form="op.logoutForm" name="logout" value="yes">
 <button form="op.logoutForm">Continue</button>
 ${frames.join('\n')}
-${submitWhenLoaded}` : `
+${submitWhenLoaded}`
+      : `
 ${form}
 <button form="op.logoutForm" name="logout" value="yes" autofocus>Yes, sign me out</button>
-<button form="op.logoutForm">No, stay signed in</button>`)
+<button form="op.logoutForm">No, stay signed in</button>`,
+  )
 }
 
 /** The page at the end of a logout that names no place to go to. */

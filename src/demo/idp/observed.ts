@@ -24,11 +24,24 @@ export type Observed = {
 /** Nothing seen yet. */
 export const createObserved = (): Observed => ({
   requests: {
-    discovery: 0, jwks: 0, authorization: 0, token: 0, userinfo: 0, revocation: 0, par: 0, end_session: 0,
+    discovery: 0,
+    jwks: 0,
+    authorization: 0,
+    token: 0,
+    userinfo: 0,
+    revocation: 0,
+    par: 0,
+    end_session: 0,
   },
-  get tokenRequests() { return this.requests.token },
-  get revocations() { return this.requests.revocation },
-  get parRequests() { return this.requests.par },
+  get tokenRequests() {
+    return this.requests.token
+  },
+  get revocations() {
+    return this.requests.revocation
+  },
+  get parRequests() {
+    return this.requests.par
+  },
   grants: { authorization_code: 0, refresh_token: 0 },
   refusedGrants: { authorization_code: 0, refresh_token: 0 },
   lastAuthorizationRequest: null,
@@ -57,7 +70,13 @@ export const observe = (provider: Provider, observed: Observed): void => {
     count(ctx.status === 200 ? observed.grants : observed.refusedGrants, ctx)
     if (isRecord(ctx.body)) keep(ctx.body)
   })
-  provider.on('grant.error', (ctx) => { count(observed.refusedGrants, ctx) })
-  provider.on('authorization.success', (_ctx, response) => { keep(response ?? {}) })
-  provider.on('server_error', (_ctx, error) => { observed.serverErrors.push(error) })
+  provider.on('grant.error', (ctx) => {
+    count(observed.refusedGrants, ctx)
+  })
+  provider.on('authorization.success', (_ctx, response) => {
+    keep(response ?? {})
+  })
+  provider.on('server_error', (_ctx, error) => {
+    observed.serverErrors.push(error)
+  })
 }

@@ -6,11 +6,13 @@ export type SigningKeys = readonly JWK[]
 
 /** A fresh RSA and a fresh P-256 key, named by their thumbprints (RFC 7638). */
 export const generateSigningKeys = async (): Promise<SigningKeys> =>
-  Promise.all(['RS256', 'ES256'].map(async (alg) => {
-    const { privateKey } = await generateKeyPair(alg, { extractable: true })
-    const jwk = await exportJWK(privateKey)
-    return { ...jwk, alg, use: 'sig', kid: await calculateJwkThumbprint(jwk) }
-  }))
+  Promise.all(
+    ['RS256', 'ES256'].map(async (alg) => {
+      const { privateKey } = await generateKeyPair(alg, { extractable: true })
+      const jwk = await exportJWK(privateKey)
+      return { ...jwk, alg, use: 'sig', kid: await calculateJwkThumbprint(jwk) }
+    }),
+  )
 
 /** A JWT of exactly these claims by the first key of the header's algorithm (RS256 where it names none). */
 export const signJwt = async (

@@ -9,7 +9,7 @@ export type Storage = {
   remove: (model: string, matches: (payload: AdapterPayload) => boolean) => number
 }
 
-type Entry = { payload: AdapterPayload, expiresAt: number }
+type Entry = { payload: AdapterPayload; expiresAt: number }
 
 const sweepEvery = 1000
 

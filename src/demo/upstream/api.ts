@@ -89,7 +89,7 @@ const setCookie: ApiAnswer = (_req, res, query) => {
 
 /** The answers of the API under `/api/`, by the path's next segment. */
 export const apiAnswers: Readonly<Record<string, ApiAnswer>> = {
-  orders: listOrders,
+  'orders': listOrders,
   echo,
   report,
   slow,

@@ -18,6 +18,8 @@ export const streamEvents: ApiAnswer = (_req, res, query) => {
   }
   res.writeHead(200, { 'content-type': 'text/event-stream', 'cache-control': 'no-store' })
   const timer = setInterval(tick, every)
-  res.once('close', () => { clearInterval(timer) })
+  res.once('close', () => {
+    clearInterval(timer)
+  })
   tick()
 }

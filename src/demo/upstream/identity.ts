@@ -23,5 +23,4 @@ export const signedInUser = (headers: IncomingHttpHeaders): string | null => {
 }
 
 /** A header value that can be shown: of a bearer token the first twelve characters. */
-export const withoutSecret = (value: string): string =>
-  value.replace(/^(Bearer +)(\S{12})\S+$/i, '$1$2…')
+export const withoutSecret = (value: string): string => value.replace(/^(Bearer +)(\S{12})\S+$/i, '$1$2…')

@@ -16,14 +16,20 @@ const headerRow = (name: string, received: string): string => {
 }
 
 const headerRows = (rawHeaders: readonly string[], wanted: (name: string) => boolean): string =>
-  rawHeaders.flatMap((name, index) => (index % 2 === 0 && wanted(name) ? [headerRow(name, rawHeaders[index + 1] ?? '')] : []))
+  rawHeaders
+    .flatMap((name, index) => (index % 2 === 0 && wanted(name) ? [headerRow(name, rawHeaders[index + 1] ?? '')] : []))
     .join('\n')
 
 /** The application's first page: orders, a form, a call by script, the session's end, and the headers that came in. */
 export const homePage = (headers: IncomingHttpHeaders, rawHeaders: readonly string[]): string => {
-  const rows = orders.map(({ id, item, quantity, state }) =>
-    `<tr><td>${escapeHtml(id)}</td><td>${escapeHtml(item)}</td><td>${quantity}</td><td>${escapeHtml(state)}</td></tr>`)
-  return layout('Your orders', signedInUser(headers), `
+  const rows = orders.map(
+    ({ id, item, quantity, state }) =>
+      `<tr><td>${escapeHtml(id)}</td><td>${escapeHtml(item)}</td><td>${quantity}</td><td>${escapeHtml(state)}</td></tr>`,
+  )
+  return layout(
+    'Your orders',
+    signedInUser(headers),
+    `
 <section>
 <h2>Open orders</h2>
 <div class="scroll" role="region" aria-label="Orders" tabindex="0"><table>
@@ -82,36 +88,53 @@ ${headerRows(rawHeaders, (name) => !gatewayHeader.test(name))}
 </tbody></table></div>
 </details>
 </section>
-<script>${pageScript}</script>`)
+<script>${pageScript}</script>`,
+  )
 }
 
 /** What the form's POST ends in. */
 export const orderedPage = (headers: IncomingHttpHeaders, note: string): string =>
-  layout('Order received', signedInUser(headers), `
+  layout(
+    'Order received',
+    signedInUser(headers),
+    `
 <section>
 <p>Thank you. We noted:</p>
 <pre id="note">${escapeHtml(note)}</pre>
 <p><a href="/">Back to the orders</a></p>
-</section>`)
+</section>`,
+  )
 
 /** A page for administrators; who that is, the gateway knows. */
 export const adminPage = (headers: IncomingHttpHeaders): string =>
-  layout('Administration', signedInUser(headers), `
+  layout(
+    'Administration',
+    signedInUser(headers),
+    `
 <section>
 <p>Only administrators come this far: the gateway looks at the claim <code>groups</code>. The application never asks.</p>
-</section>`)
+</section>`,
+  )
 
 /** A page for everyone. */
 export const publicPage = (headers: IncomingHttpHeaders): string =>
-  layout('Public page', signedInUser(headers), `
+  layout(
+    'Public page',
+    signedInUser(headers),
+    `
 <section>
 <p>This page is for everyone, signed in or not: the gateway looks at no session here, so the application does not know
 who you are. <a href="/">The orders</a> are not for everyone.</p>
-</section>`)
+</section>`,
+  )
 
 /** What is at a path that the application does not know. */
 export const notFoundPage = (headers: IncomingHttpHeaders, path: string): string =>
-  layout('Not found', signedInUser(headers), `
+  layout(
+    'Not found',
+    signedInUser(headers),
+    `
 <section>
 <p>The application has nothing at <code>${escapeHtml(path)}</code>.</p>
-</section>`)
+</section>`,
+  )

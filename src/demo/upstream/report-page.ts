@@ -7,7 +7,11 @@ import { reportScript } from './report-script.ts'
 const tabs = [1, 2, 3, 4, 5].map((n) => `<a href="/tab/${n}#/part/${n}" target="_blank" rel="noopener">Tab ${n}</a>`)
 
 /** The page with the long form: it loads the gateway's `auto.js`, and nothing written in it is lost. */
-export const reportPage = (headers: IncomingHttpHeaders): string => layout('A long form', signedInUser(headers), `
+export const reportPage = (headers: IncomingHttpHeaders): string =>
+  layout(
+    'A long form',
+    signedInUser(headers),
+    `
 <section>
 <h2>Your session</h2>
 <p id="left" role="timer"></p>
@@ -39,16 +43,22 @@ repeats the call with all that you wrote. Where the browser keeps the providerâ€
 <li>Expire the session and open these in tabs of their own, all before you sign in: ${tabs.join(', ')}. Each ends where it should.</li>
 </ul>
 </section>
-<script>${reportScript}</script>`, '<script src="/oauth2/auto.js"></script>\n')
+<script>${reportScript}</script>`,
+    '<script src="/oauth2/auto.js"></script>\n',
+  )
 
 /** What the long form's POST ends in. */
 export const reportedPage = (headers: IncomingHttpHeaders, form: URLSearchParams): string =>
-  layout('Report received', signedInUser(headers), `
+  layout(
+    'Report received',
+    signedInUser(headers),
+    `
 <section>
 <h2>${escapeHtml(form.get('title') ?? '')}</h2>
 <pre id="text">${escapeHtml(form.get('text') ?? '')}</pre>
 <p><a href="/report">Back to the form</a></p>
-</section>`)
+</section>`,
+  )
 
 /** What a POST that needs a second factor ends in. */
 export const approvedPage = (headers: IncomingHttpHeaders): string =>
@@ -56,4 +66,8 @@ export const approvedPage = (headers: IncomingHttpHeaders): string =>
 
 /** One of the tabs that are opened together. */
 export const tabPage = (headers: IncomingHttpHeaders, path: string): string =>
-  layout(`Tab ${path.slice('/tab/'.length)}`, signedInUser(headers), '<section><p>This is where this tab wanted to go.</p></section>')
+  layout(
+    `Tab ${path.slice('/tab/'.length)}`,
+    signedInUser(headers),
+    '<section><p>This is where this tab wanted to go.</p></section>',
+  )

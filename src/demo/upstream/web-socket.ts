@@ -3,7 +3,7 @@ import { STATUS_CODES } from 'node:http'
 import type { IncomingMessage } from 'node:http'
 import type { Duplex } from 'node:stream'
 
-type Frame = { fin: boolean, opcode: number, payload: Buffer, size: number }
+type Frame = { fin: boolean; opcode: number; payload: Buffer; size: number }
 
 const opcodes = { close: 8, ping: 9, pong: 10 } as const
 
@@ -13,7 +13,7 @@ const longest = 16 * 1024 * 1024
 const acceptKey = (key: string): string =>
   createHash('sha1').update(`${key}258EAFA5-E914-47DA-95CA-C5AB0DC85B11`).digest('base64')
 
-const payloadLength = (bytes: Buffer): { length: number, header: number } | null => {
+const payloadLength = (bytes: Buffer): { length: number; header: number } | null => {
   const short = (bytes[1] ?? 0) & 0x7f
   if (short < 126) return { length: short, header: 2 }
   if (short === 126) return bytes.length < 4 ? null : { length: bytes.readUInt16BE(2), header: 4 }
@@ -55,19 +55,23 @@ const closeFrame = (code: number, reason = ''): Buffer => {
 
 const refuse = (socket: Duplex, status: number): void => {
   const body = `${status} ${STATUS_CODES[status] ?? ''}\n`
-  socket.end(`HTTP/1.1 ${status} ${STATUS_CODES[status] ?? ''}\r\ncontent-type: text/plain\r\nconnection: close\r\n`
-    + `content-length: ${Buffer.byteLength(body)}\r\n\r\n${body}`)
+  socket.end(
+    `HTTP/1.1 ${status} ${STATUS_CODES[status] ?? ''}\r\ncontent-type: text/plain\r\nconnection: close\r\n` +
+      `content-length: ${Buffer.byteLength(body)}\r\n\r\n${body}`,
+  )
 }
 
 const accept = (socket: Duplex, key: string, protocol: string | undefined): void => {
-  socket.write([
-    'HTTP/1.1 101 Switching Protocols',
-    'Upgrade: websocket',
-    'Connection: Upgrade',
-    `Sec-WebSocket-Accept: ${acceptKey(key)}`,
-    ...(protocol === undefined ? [] : [`Sec-WebSocket-Protocol: ${protocol}`]),
-    '\r\n',
-  ].join('\r\n'))
+  socket.write(
+    [
+      'HTTP/1.1 101 Switching Protocols',
+      'Upgrade: websocket',
+      'Connection: Upgrade',
+      `Sec-WebSocket-Accept: ${acceptKey(key)}`,
+      ...(protocol === undefined ? [] : [`Sec-WebSocket-Protocol: ${protocol}`]),
+      '\r\n',
+    ].join('\r\n'),
+  )
 }
 
 const echoFrames = (socket: Duplex, closeCode: number | null, head: Buffer): void => {
@@ -79,7 +83,9 @@ const echoFrames = (socket: Duplex, closeCode: number | null, head: Buffer): voi
     else if (opcode !== opcodes.pong && closeCode !== null) socket.write(closeFrame(closeCode, 'as asked'))
     else if (opcode !== opcodes.pong && !socket.write(writeFrame(opcode, payload, fin))) {
       socket.pause()
-      socket.once('drain', () => { socket.resume() })
+      socket.once('drain', () => {
+        socket.resume()
+      })
     }
   }
 
@@ -100,8 +106,12 @@ const echoFrames = (socket: Duplex, closeCode: number | null, head: Buffer): voi
     pending = pending.length === 0 ? chunk : Buffer.concat([pending, chunk])
     read()
   })
-  socket.on('error', () => { socket.destroy() })
-  socket.on('end', () => { socket.end() })
+  socket.on('error', () => {
+    socket.destroy()
+  })
+  socket.on('end', () => {
+    socket.end()
+  })
   read()
 }
 

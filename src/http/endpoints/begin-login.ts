@@ -26,22 +26,58 @@ interface LoginWish {
 
 /** Begins a login: the provider's URL, and the cookie that binds it to this browser. Rejects like `authorizationUrl`. */
 export async function beginLogin(
-  { provider, cookies, loginStates, config }: Services, { facts, now }: Context, wish: LoginWish,
-): Promise<{ url: URL, setCookie: string }> {
-  const { target, silent, keep = false, user = null, before, tries = 0, prompt, loginHint, acrValues, maxAge, scope, claims } = wish
+  { provider, cookies, loginStates, config }: Services,
+  { facts, now }: Context,
+  wish: LoginWish,
+): Promise<{ url: URL; setCookie: string }> {
+  const {
+    target,
+    silent,
+    keep = false,
+    user = null,
+    before,
+    tries = 0,
+    prompt,
+    loginHint,
+    acrValues,
+    maxAge,
+    scope,
+    claims,
+  } = wish
   const { binding, setCookie } = cookies.bind(facts.headers.cookie)
   const id = newStateId()
   const acrs = acrValues === undefined || acrValues === '' ? null : acrValues.split(' ')
   const state = loginStates.seal({
-    id, browser: fingerprint(binding), origin: facts.origin, target, at: now, silent, keep, user, tries,
+    id,
+    browser: fingerprint(binding),
+    origin: facts.origin,
+    target,
+    at: now,
+    silent,
+    keep,
+    user,
+    tries,
     before: before === null ? null : { id: before.id, endsAt: before.endsAt, user: userMark(before) },
     particular: !silent && [prompt, acrValues, maxAge, scope, claims].some((asked) => asked !== undefined),
-    acrValues: acrs, maxAge: maxAge ?? null,
-    stepUp: stepUpMark({ acrValues: acrs, maxAge: maxAge ?? null, ...(scope === undefined ? {} : { scope }), ...(claims === undefined ? {} : { claims }) }),
+    acrValues: acrs,
+    maxAge: maxAge ?? null,
+    stepUp: stepUpMark({
+      acrValues: acrs,
+      maxAge: maxAge ?? null,
+      ...(scope === undefined ? {} : { scope }),
+      ...(claims === undefined ? {} : { claims }),
+    }),
   })
   const url = await authorizationUrl(provider, {
     redirectUri: `${facts.origin}${config.basePath}/callback`,
-    state, ...loginSecrets(binding, id), acrValues, maxAge, prompt, loginHint, scope, claims,
+    state,
+    ...loginSecrets(binding, id),
+    acrValues,
+    maxAge,
+    prompt,
+    loginHint,
+    scope,
+    claims,
     // What is only looked at needs no refresh token, and must not use up one more each time.
     identityOnly: keep && before !== null && before.tokens.refreshToken !== null,
   })

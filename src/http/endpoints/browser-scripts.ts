@@ -8,11 +8,18 @@ function served(name: string, contentType: string): Endpoint {
   return ({ log }) => {
     const body = read(name)
     if (body === null) log.warn({ event: 'script_missing', name }, `${name} has not been built: run npm run build`)
-    const etag = `"${createHash('sha256').update(body ?? '').digest('base64url').slice(0, 22)}"`
+    const etag = `"${createHash('sha256')
+      .update(body ?? '')
+      .digest('base64url')
+      .slice(0, 22)}"`
     return (request, reply) => {
       contextOf(request).verdict = 'script'
       if (body === null) return reply.callNotFound()
-      reply.header('content-type', contentType).header('cache-control', 'no-cache').header('etag', etag).header('x-content-type-options', 'nosniff')
+      reply
+        .header('content-type', contentType)
+        .header('cache-control', 'no-cache')
+        .header('etag', etag)
+        .header('x-content-type-options', 'nosniff')
       return request.headers['if-none-match'] === etag ? reply.code(304).send() : reply.send(body)
     }
   }

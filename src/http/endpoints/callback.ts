@@ -16,7 +16,14 @@ const NO_STATE = 'This address finishes a sign-in that has begun elsewhere. Begi
 
 /** What can become of a login that comes back. */
 const OUTCOMES = [
-  'ok', 'kept', 'begun_anew', 'silent_failed', 'login_failed', 'provider_unavailable', 'store_unavailable', 'internal_error',
+  'ok',
+  'kept',
+  'begun_anew',
+  'silent_failed',
+  'login_failed',
+  'provider_unavailable',
+  'store_unavailable',
+  'internal_error',
 ]
 
 /** `GET` or `POST callback`: finishes a login (RFC 6749, section 4.1.2; OAuth 2.0 Form Post Response Mode). */
@@ -42,13 +49,20 @@ async function finishLogin(services: Services, request: FastifyRequest, reply: F
     throw new Fault('login_failed', { cause: new Error('the callback has no state'), detail: NO_STATE })
   }
   const state = loginStates.open(sealed)
-  const binding = state === null ? undefined
-    : cookies.bindings(request.headers.cookie).find(({ secret }) => fingerprint(secret) === state.browser)
-  const problem = state === null ? 'the state is not one of this gateway’s'
-    : binding === undefined ? 'this browser has no cookie for the state'
-      : await staleness(services, request, context, state)
+  const binding =
+    state === null
+      ? undefined
+      : cookies.bindings(request.headers.cookie).find(({ secret }) => fingerprint(secret) === state.browser)
+  const problem =
+    state === null
+      ? 'the state is not one of this gateway’s'
+      : binding === undefined
+        ? 'this browser has no cookie for the state'
+        : await staleness(services, request, context, state)
   if (state === null || binding === undefined || problem !== null) {
-    return state?.silent === true ? failSilently(services, request, reply, 'error') : heal(services, request, reply, state, problem ?? '')
+    return state?.silent === true
+      ? failSilently(services, request, reply, 'error')
+      : heal(services, request, reply, state, problem ?? '')
   }
 
   const url = new URL(`${state.origin}${config.basePath}/callback?${parameters.toString()}`)
@@ -59,7 +73,10 @@ async function finishLogin(services: Services, request: FastifyRequest, reply: F
     result = await redeemCode(services.provider, url, checks, context.now)
   } catch (error) {
     if (!state.silent) throw error
-    request.log.info({ event: 'silent_login_failed', id: request.id, cause: causes(error) }, 'a login without the user came to nothing')
+    request.log.info(
+      { event: 'silent_login_failed', id: request.id, cause: causes(error) },
+      'a login without the user came to nothing',
+    )
     return failSilently(services, request, reply, outcomeOf(parameters.get('error')))
   }
   // The page around a silent login still shows the work of the user who was there before.
@@ -78,33 +95,60 @@ async function finishLogin(services: Services, request: FastifyRequest, reply: F
   if (await wasLoggedOut(services.store, session, state.at)) {
     await services.sessions.end(session, 'backchannel')
     const problem = 'the provider ended this sign-in while it was under way'
-    return state.silent ? failSilently(services, request, reply, 'login_required') : heal(services, request, reply, state, problem)
+    return state.silent
+      ? failSilently(services, request, reply, 'login_required')
+      : heal(services, request, reply, state, problem)
   }
   metrics.logins.inc({ outcome: 'ok' })
-  request.log.info({ event: 'login', id: request.id, session: session.id, sub: session.subject }, 'a user has logged in')
+  request.log.info(
+    { event: 'login', id: request.id, session: session.id, sub: session.subject },
+    'a user has logged in',
+  )
   context.verdict = 'login'
   reply.header('set-cookie', cookies.setTicket(session.ticket))
   // A target that leads here again and again is found out by it.
-  if (!state.silent) reply.header('set-cookie', cookies.setLogins(cookies.logins(request.headers.cookie, state.target) + 1, state.target))
-  return config.session.cookie.sameSite === 'strict' ? sendBounce(services, request, reply, state.target)
+  if (!state.silent)
+    reply.header(
+      'set-cookie',
+      cookies.setLogins(cookies.logins(request.headers.cookie, state.target) + 1, state.target),
+    )
+  return config.session.cookie.sameSite === 'strict'
+    ? sendBounce(services, request, reply, state.target)
     : reply.header('cache-control', 'no-store').redirect(state.target, 302)
 }
 
-function failSilently(services: Services, request: FastifyRequest, reply: FastifyReply, outcome: Outcome): FastifyReply {
+function failSilently(
+  services: Services,
+  request: FastifyRequest,
+  reply: FastifyReply,
+  outcome: Outcome,
+): FastifyReply {
   services.metrics.logins.inc({ outcome: 'silent_failed' })
   return sendOutcome(services, request, reply, outcome)
 }
 
 /** A redirect that began at the provider's site does not carry a SameSite=Strict cookie; a step from a page of ours does. */
 function sendBounce({ config }: Services, request: FastifyRequest, reply: FastifyReply, target: string): FastifyReply {
-  const page = renderPage({
-    name: 'signed_in', title: 'Signed in', detail: 'You are being taken to where you wanted to go.', requestId: request.id,
-    actions: [{ label: 'Continue', href: target, id: 'continue' }], script: `location.replace(${scriptLiteral(target)})`,
-  }, config.pages)
+  const page = renderPage(
+    {
+      name: 'signed_in',
+      title: 'Signed in',
+      detail: 'You are being taken to where you wanted to go.',
+      requestId: request.id,
+      actions: [{ label: 'Continue', href: target, id: 'continue' }],
+      script: `location.replace(${scriptLiteral(target)})`,
+    },
+    config.pages,
+  )
   return reply.headers(page.headers).send(page.html)
 }
 
-async function staleness({ store }: Services, request: FastifyRequest, { facts, now }: Context, state: LoginState): Promise<string | null> {
+async function staleness(
+  { store }: Services,
+  request: FastifyRequest,
+  { facts, now }: Context,
+  state: LoginState,
+): Promise<string | null> {
   if (!isFresh(state, now)) return 'the login took longer than ten minutes'
   if (state.origin !== facts.origin) return 'the login began at another public URL'
   if (await store.once(`login ${state.id}`, LOGIN_SECONDS * 1000)) return null

@@ -21,40 +21,52 @@ export interface Decision {
  * `GET auth`: the verdict on another request, for nginx `auth_request`, Traefik, Caddy and Envoy. Only a trusted proxy may
  * say which request, and only one that asks by itself gets what would go upstream.
  */
-export const forwardAuth = ({ gate, headers }: Decision): Endpoint => (services) => async (request, reply) => {
-  const { sessions, answers, config } = services
-  const context = contextOf(request)
-  const { trusted } = context.facts.client
-  const described = describedBy(config, context.facts)
-  const facts = trusted ? described : rootOf(context.facts)
-  const about = await gate(facts, context.now)
-  // What somebody says who is not trusted opens nothing, but it may close: a proxy that was left out of
-  // `trustedProxies` must not let everything in on the verdict about `/`.
-  const verdict = trusted || about.type === 'deny' ? about : await gate(described, context.now)
-  context.route = verdict.route
-  if (verdict.type === 'forward') {
-    if (verdict.session !== null) sessions.touch(verdict.session, context.now)
-    context.verdict = 'allow'
-    if (mayBeTold(context.facts, described, `${config.basePath}/auth`)) {
-      const own = headers.identity(verdict.route, verdict.who, verdict.accessToken)
-      for (let i = 0; i + 1 < own.length; i += 2) reply.header(own[i] ?? '', own[i + 1] ?? '')
-      // The client's own goes on as it would here: a proxy that takes the header from this answer would drop it else.
-      const theirs = verdict.session === null ? facts.headers.authorization : undefined
-      if (theirs !== undefined && !reply.hasHeader('authorization')) reply.header('authorization', theirs)
-    } else if (trusted) {
-      request.log.warn({ event: 'forward_auth_untold', id: request.id }, 'a trusted proxy got no upstream headers: it did not ask about another request')
+export const forwardAuth =
+  ({ gate, headers }: Decision): Endpoint =>
+  (services) =>
+  async (request, reply) => {
+    const { sessions, answers, config } = services
+    const context = contextOf(request)
+    const { trusted } = context.facts.client
+    const described = describedBy(config, context.facts)
+    const facts = trusted ? described : rootOf(context.facts)
+    const about = await gate(facts, context.now)
+    // What somebody says who is not trusted opens nothing, but it may close: a proxy that was left out of
+    // `trustedProxies` must not let everything in on the verdict about `/`.
+    const verdict = trusted || about.type === 'deny' ? about : await gate(described, context.now)
+    context.route = verdict.route
+    if (verdict.type === 'forward') {
+      if (verdict.session !== null) sessions.touch(verdict.session, context.now)
+      context.verdict = 'allow'
+      if (mayBeTold(context.facts, described, `${config.basePath}/auth`)) {
+        const own = headers.identity(verdict.route, verdict.who, verdict.accessToken)
+        for (let i = 0; i + 1 < own.length; i += 2) reply.header(own[i] ?? '', own[i + 1] ?? '')
+        // The client's own goes on as it would here: a proxy that takes the header from this answer would drop it else.
+        const theirs = verdict.session === null ? facts.headers.authorization : undefined
+        if (theirs !== undefined && !reply.hasHeader('authorization')) reply.header('authorization', theirs)
+      } else if (trusted) {
+        request.log.warn(
+          { event: 'forward_auth_untold', id: request.id },
+          'a trusted proxy got no upstream headers: it did not ask about another request',
+        )
+      }
+      return reply.header('cache-control', 'no-store').code(200).send()
     }
-    return reply.header('cache-control', 'no-store').code(200).send()
+    const { denial, kind, route } = verdict
+    context.kind = kind
+    noteDenial(request, denial, route?.label)
+    const { location, ...answer } = challenge(denial, kind, facts, route, {
+      basePath: config.basePath,
+      message: config.scripts.message,
+    })
+    const status = statusForProxy(answer.status)
+    return answers.send(request, reply, {
+      ...answer,
+      status,
+      ...(location === undefined ? {} : { loginUrl: location }),
+      ...(status === 401 && answer.authenticate === undefined ? { authenticate: 'Bearer' } : {}),
+    })
   }
-  const { denial, kind, route } = verdict
-  context.kind = kind
-  noteDenial(request, denial, route?.label)
-  const { location, ...answer } = challenge(denial, kind, facts, route, { basePath: config.basePath, message: config.scripts.message })
-  const status = statusForProxy(answer.status)
-  return answers.send(request, reply, {
-    ...answer, status, ...(location === undefined ? {} : { loginUrl: location }), ...(status === 401 && answer.authenticate === undefined ? { authenticate: 'Bearer' } : {}),
-  })
-}
 
 const NEVER = new Set(['TRACE', 'TRACK', 'CONNECT'])
 
@@ -77,7 +89,9 @@ export function describedBy(config: Pick<Config, 'basePath' | 'publicUrl'>, fact
   const url = text(headers, 'x-original-url')
   const origin = originOf(url, facts, config.publicUrl)
   const uri = agreed('URI', [
-    url === null ? null : url.replace(/^https?:\/\/[^/?#]*/i, '') || '/', text(headers, 'x-original-uri'), text(headers, 'x-forwarded-uri'),
+    url === null ? null : url.replace(/^https?:\/\/[^/?#]*/i, '') || '/',
+    text(headers, 'x-original-uri'),
+    text(headers, 'x-forwarded-uri'),
     behind,
   ])
   if (uri === null) return { ...root, method: named ?? 'GET', origin }
@@ -110,7 +124,8 @@ function originOf(url: string | null, facts: Facts, publicUrls: readonly string[
 
 function agreed(what: string, said: readonly (string | null)[]): string | null {
   const values = new Set(said.filter((value) => value !== null))
-  if (values.size > 1) throw new Fault('bad_request', { cause: new Error(`the proxy’s headers name different ${what}s`) })
+  if (values.size > 1)
+    throw new Fault('bad_request', { cause: new Error(`the proxy’s headers name different ${what}s`) })
   return [...values][0] ?? null
 }
 

@@ -11,7 +11,11 @@ import { MAX_TRIES } from './login.ts'
  * Answers a callback that can’t be used. Where the user is logged in already the login has served its purpose; else it begins once more, three times at most.
  */
 export async function heal(
-  services: Services, request: FastifyRequest, reply: FastifyReply, state: LoginState | null, problem: string,
+  services: Services,
+  request: FastifyRequest,
+  reply: FastifyReply,
+  state: LoginState | null,
+  problem: string,
 ): Promise<FastifyReply> {
   const { cookies, config, metrics } = services
   const { facts } = contextOf(request)
@@ -20,15 +24,20 @@ export async function heal(
   if (kind !== 'navigation' && kind !== 'form') throw new Fault('login_failed', { cause })
   const target = state === null || state.origin !== facts.origin ? '/' : state.target
   reply.header('cache-control', 'no-store')
-  if (await findSession(services, request) !== null) return reply.redirect(target, 302)
+  if ((await findSession(services, request)) !== null) return reply.redirect(target, 302)
   const tries = Math.max(cookies.tries(request.headers.cookie, target), state?.tries ?? 0) + 1
   if (tries > MAX_TRIES) {
     const clearTries = cookies.clearTries(request.headers.cookie)
     if (clearTries !== null) reply.header('set-cookie', clearTries)
-    throw new Fault('login_failed', { cause, detail: `The sign-in was begun anew several times and came to nothing: ${problem}. Check that this browser accepts cookies.` })
+    throw new Fault('login_failed', {
+      cause,
+      detail: `The sign-in was begun anew several times and came to nothing: ${problem}. Check that this browser accepts cookies.`,
+    })
   }
   metrics.logins.inc({ outcome: 'begun_anew' })
   request.log.info({ event: 'login_begun_anew', id: request.id, problem, tries }, 'a callback could not be used')
   const again = new URLSearchParams({ redirect: target, tries: String(tries) })
-  return reply.header('set-cookie', cookies.setTries(tries, target, cookies.logins(request.headers.cookie, target))).redirect(`${facts.origin}${config.basePath}/login?${again.toString()}`, 302)
+  return reply
+    .header('set-cookie', cookies.setTries(tries, target, cookies.logins(request.headers.cookie, target)))
+    .redirect(`${facts.origin}${config.basePath}/login?${again.toString()}`, 302)
 }

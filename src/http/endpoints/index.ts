@@ -44,7 +44,16 @@ const table: readonly Entry[] = [
   { path: 'auto.js', methods: ['GET'], endpoint: autoScript, limit: 'session', effect: false },
   { path: 'session', methods: ['GET'], endpoint: session, limit: 'session', effect: false },
   { path: 'session/refresh', methods: ['POST'], endpoint: refreshSession, limit: 'session', effect: true },
-  { path: POST_KEPT_FORM_PATH, methods: ['GET'], endpoint: ({ config }) => (request, reply) => postKeptForm(request, reply, config), limit: 'session', effect: true },
+  {
+    path: POST_KEPT_FORM_PATH,
+    methods: ['GET'],
+    endpoint:
+      ({ config }) =>
+      (request, reply) =>
+        postKeptForm(request, reply, config),
+    limit: 'session',
+    effect: true,
+  },
   { path: 'userinfo', methods: ['GET'], endpoint: userinfo, limit: 'session', effect: false },
 ]
 
@@ -59,29 +68,53 @@ const BODY_WITHIN = 30_000
 export function registerEndpoints(app: FastifyInstance, services: Services, limits: Limits, decision: Decision): void {
   // Fastify's own would refuse an empty body that calls itself JSON, which many scripts send with every POST.
   app.removeAllContentTypeParsers()
-  app.addContentTypeParser('application/x-www-form-urlencoded', { parseAs: 'string', bodyLimit: MAX_FORM_BYTES }, (_request, body, done) => {
-    done(null, new URLSearchParams(String(body)))
-  })
+  app.addContentTypeParser(
+    'application/x-www-form-urlencoded',
+    { parseAs: 'string', bodyLimit: MAX_FORM_BYTES },
+    (_request, body, done) => {
+      done(null, new URLSearchParams(String(body)))
+    },
+  )
   app.addContentTypeParser('*', (_request, payload, done) => {
     payload.resume()
     done(null, null)
   })
-  const auth: Omit<Entry, 'path'> = { methods: ANY_METHOD, endpoint: forwardAuth(decision), limit: 'requests', effect: false }
-  for (const { path, methods, endpoint, limit, effect } of [...table, { ...auth, path: 'auth' }, { ...auth, path: 'auth/*' }]) {
+  const auth: Omit<Entry, 'path'> = {
+    methods: ANY_METHOD,
+    endpoint: forwardAuth(decision),
+    limit: 'requests',
+    effect: false,
+  }
+  for (const { path, methods, endpoint, limit, effect } of [
+    ...table,
+    { ...auth, path: 'auth' },
+    { ...auth, path: 'auth/*' },
+  ]) {
     const url = `${services.config.basePath}/${path}`
     const answer = endpoint(services)
-    const handler = (request: FastifyRequest, reply: FastifyReply): unknown => (
+    const handler = (request: FastifyRequest, reply: FastifyReply): unknown =>
       effect && isPrefetch(request.headers) ? ignorePrefetch(request, reply) : answer(request, reply)
-    )
     const onRequest = [...limits[limit], giveUpOnSlowBodies]
     // A HEAD would use up what only a GET can show.
     app.route({ url, method: [...methods], handler, onRequest, exposeHeadRoute: !effect })
-    const others = METHODS.filter((method) => !methods.some((known) => known === method) && !(method === 'HEAD' && !effect && methods.includes('GET')) && method !== 'CONNECT')
+    const others = METHODS.filter(
+      (method) =>
+        !methods.some((known) => known === method) &&
+        !(method === 'HEAD' && !effect && methods.includes('GET')) &&
+        method !== 'CONNECT',
+    )
     app.route({
-      url, method: others, onRequest,
-      handler: (request, reply) => services.answers.send(request, reply, {
-        status: 405, code: 'method_not_allowed', title: 'Method not allowed', detail: `This address answers ${methods.join(' and ')}.`, allow: methods.join(', '),
-      }),
+      url,
+      method: others,
+      onRequest,
+      handler: (request, reply) =>
+        services.answers.send(request, reply, {
+          status: 405,
+          code: 'method_not_allowed',
+          title: 'Method not allowed',
+          detail: `This address answers ${methods.join(' and ')}.`,
+          allow: methods.join(', '),
+        }),
     })
   }
   // Before a body is waited for: there is nobody to read it.
@@ -95,8 +128,12 @@ function refuseUnknown(): void {
 /** These bodies are small, and nobody is known yet: who trickles one is not waited for. */
 function giveUpOnSlowBodies(request: FastifyRequest, reply: FastifyReply, done: () => void): void {
   askForBody(request.raw)
-  const timer = setTimeout(() => { if (!request.raw.complete) request.raw.destroy() }, BODY_WITHIN).unref()
-  reply.raw.once('close', () => { clearTimeout(timer) })
+  const timer = setTimeout(() => {
+    if (!request.raw.complete) request.raw.destroy()
+  }, BODY_WITHIN).unref()
+  reply.raw.once('close', () => {
+    clearTimeout(timer)
+  })
   done()
 }
 

@@ -39,7 +39,12 @@ export const login: Endpoint = (services) => async (request, reply) => {
       if (value !== null) loginUrl.searchParams.set(name, value)
     }
     return services.answers.send(request, reply, {
-      status: 401, code: 'login_required', title: 'Login required', detail: 'You have to sign in to go on.', loginUrl: loginUrl.href, authenticate: 'Bearer',
+      status: 401,
+      code: 'login_required',
+      title: 'Login required',
+      detail: 'You have to sign in to go on.',
+      loginUrl: loginUrl.href,
+      authenticate: 'Bearer',
     })
   }
   // Where another proxy asks for verdicts, this is the first that the browser itself hears of it.
@@ -48,7 +53,8 @@ export const login: Endpoint = (services) => async (request, reply) => {
   if (two !== null && two.answer !== null) return services.answers.send(request, reply, two.answer)
   breakLoop(services, request, reply, target ?? '/')
   const { url, setCookie } = await beginLogin(services, context, {
-    target: target ?? '/', silent: false,
+    target: target ?? '/',
+    silent: false,
     // With the store down there is no login in the end, but finding that out is not this step's.
     before: await findSession(services, request).catch(() => null),
     tries: Math.min(wholeNumber(parameters.get('tries')) ?? 0, MAX_TRIES),
@@ -70,7 +76,9 @@ export const login: Endpoint = (services) => async (request, reply) => {
 function loginTarget(parameters: URLSearchParams, { facts }: Context, basePath: string): string | null {
   const target = returnTarget(parameters.get('redirect') ?? parameters.get('rd'), facts.origin)
   if (target?.startsWith(`${basePath}/`) !== true) return target
-  return target.startsWith(`${basePath}/${POST_KEPT_FORM_PATH}?`) || target === `${basePath}/${SILENT_DONE}` ? target : null
+  return target.startsWith(`${basePath}/${POST_KEPT_FORM_PATH}?`) || target === `${basePath}/${SILENT_DONE}`
+    ? target
+    : null
 }
 
 /** Throws `login_failed` for a browser that has been signed in to this address again and again, and comes back at once each time. */
@@ -81,10 +89,13 @@ function breakLoop({ cookies, metrics }: Services, request: FastifyRequest, repl
   reply.header('set-cookie', cookies.clearTries(cookie))
   metrics.logins.inc({ outcome: 'gave_up' })
   throw new Fault('login_failed', {
-    cause: new Error('signed in again and again: the session’s cookie does not come back, the replicas share neither sessions nor keys, '
-      + 'the tokens are spent as soon as they are given, or the application sends the browser here although it has a session'),
-    detail: `You were signed in ${MAX_LOGINS} times in a row, and were sent back here each time. Check that this browser accepts cookies; else `
-      + 'the application is not set up rightly.',
+    cause: new Error(
+      'signed in again and again: the session’s cookie does not come back, the replicas share neither sessions nor keys, ' +
+        'the tokens are spent as soon as they are given, or the application sends the browser here although it has a session',
+    ),
+    detail:
+      `You were signed in ${MAX_LOGINS} times in a row, and were sent back here each time. Check that this browser accepts cookies; else ` +
+      'the application is not set up rightly.',
   })
 }
 
@@ -97,18 +108,31 @@ function wholeNumber(text: string | null): number | undefined {
  * page looks for one, and goes straight to the provider where there is none.
  */
 function sendFragmentPage(
-  { config }: Services, request: FastifyRequest, reply: FastifyReply, url: URL, target: string, parameters: URLSearchParams,
+  { config }: Services,
+  request: FastifyRequest,
+  reply: FastifyReply,
+  url: URL,
+  target: string,
+  parameters: URLSearchParams,
 ): FastifyReply {
   const again = new URLSearchParams(parameters)
   again.delete('rd')
   again.delete('redirect')
   again.set(FRAGMENT_KEPT, 'kept')
   const self = `${config.basePath}/login?${again.toString()}&redirect=`
-  const script = `var t=${scriptLiteral(target.split('#')[0])}+location.hash;`
-    + `location.replace(location.hash.length>1&&t.length<2000?${scriptLiteral(self)}+encodeURIComponent(t):document.getElementById("continue").href)`
-  const page = renderPage({
-    name: 'login', title: 'Signing in', detail: 'You are being taken to the sign-in service.', requestId: request.id,
-    actions: [{ label: 'Continue', href: url.href, id: 'continue' }], script,
-  }, config.pages)
+  const script =
+    `var t=${scriptLiteral(target.split('#')[0])}+location.hash;` +
+    `location.replace(location.hash.length>1&&t.length<2000?${scriptLiteral(self)}+encodeURIComponent(t):document.getElementById("continue").href)`
+  const page = renderPage(
+    {
+      name: 'login',
+      title: 'Signing in',
+      detail: 'You are being taken to the sign-in service.',
+      requestId: request.id,
+      actions: [{ label: 'Continue', href: url.href, id: 'continue' }],
+      script,
+    },
+    config.pages,
+  )
   return reply.headers(page.headers).send(page.html)
 }

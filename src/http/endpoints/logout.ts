@@ -19,9 +19,11 @@ export const logout: Endpoint = (services) => async (request, reply) => {
   const kind = kindOf(request, config)
   const scripted = kind === 'script' || kind === 'websocket'
   const target = returnTarget(
-    parametersOf(request).get('redirect') ?? queryOf(request).get('redirect') ?? queryOf(request).get('rd'), facts.origin,
+    parametersOf(request).get('redirect') ?? queryOf(request).get('redirect') ?? queryOf(request).get('rd'),
+    facts.origin,
   )
-  if (cameFromElsewhere(request)) return scripted ? refuse(services, request, reply) : sendConfirmation(services, request, reply, target)
+  if (cameFromElsewhere(request))
+    return scripted ? refuse(services, request, reply) : sendConfirmation(services, request, reply, target)
 
   const session = await endHere(services, request, reply, 'logout')
   const url = endSessionUrl(provider, {
@@ -39,9 +41,11 @@ export const logout: Endpoint = (services) => async (request, reply) => {
 /** `GET logout/callback`: the provider has ended its session; on to where the user wanted to go. */
 export const logoutCallback: Endpoint = (services) => (request, reply) => {
   const sealed = queryOf(request).get('state')
-  const target = sealed === null ? null : services.logoutStates.open(sealed)?.target ?? null
+  const target = sealed === null ? null : (services.logoutStates.open(sealed)?.target ?? null)
   contextOf(request).verdict = 'logout'
-  return target === null ? sendSignedOut(services, request, reply) : reply.header('cache-control', 'no-store').redirect(target, 302)
+  return target === null
+    ? sendSignedOut(services, request, reply)
+    : reply.header('cache-control', 'no-store').redirect(target, 302)
 }
 
 /** `POST logout/local`: ends the session here only. */
@@ -54,7 +58,10 @@ export const logoutLocal: Endpoint = (services) => async (request, reply) => {
 
 /** The local end comes first and does not wait for the provider; the cookie goes even when the store can't be reached. */
 async function endHere(
-  services: Services, request: FastifyRequest, reply: FastifyReply, reason: 'logout' | 'local_logout',
+  services: Services,
+  request: FastifyRequest,
+  reply: FastifyReply,
+  reason: 'logout' | 'local_logout',
 ): Promise<Session | null> {
   const { sessions, cookies, provider, log } = services
   if (contextOf(request).facts.ticket === null) return null
@@ -62,13 +69,19 @@ async function endHere(
   const clearTries = cookies.clearTries(request.headers.cookie)
   if (clearTries !== null) reply.header('set-cookie', clearTries)
   const session = await findSession(services, request).catch((error: unknown) => {
-    log.error({ event: 'logout_incomplete', id: request.id, cause: causes(error) }, 'the store can’t be asked; the cookie is cleared all the same')
+    log.error(
+      { event: 'logout_incomplete', id: request.id, cause: causes(error) },
+      'the store can’t be asked; the cookie is cleared all the same',
+    )
     return null
   })
   if (session === null) return null
   await sessions.end(session, reason)
   const channel = reason === 'logout' ? 'browser' : 'local'
-  log.info({ event: 'logout', id: request.id, channel, session: session.id, sub: session.subject }, 'a user has logged out')
+  log.info(
+    { event: 'logout', id: request.id, channel, session: session.id, sub: session.subject },
+    'a user has logged out',
+  )
   void revokeRefreshToken(provider, session.tokens.refreshToken, log)
   return session
 }
@@ -78,37 +91,62 @@ function cameFromElsewhere(request: FastifyRequest): boolean {
   const { facts } = contextOf(request)
   if (isCrossOrigin(facts)) return true
   const { headers, origin } = facts
-  return headers['sec-fetch-site'] === undefined && headers.origin === undefined && headers.referer !== undefined
-    && headers.referer !== origin && !headers.referer.startsWith(`${origin}/`)
+  return (
+    headers['sec-fetch-site'] === undefined &&
+    headers.origin === undefined &&
+    headers.referer !== undefined &&
+    headers.referer !== origin &&
+    !headers.referer.startsWith(`${origin}/`)
+  )
 }
 
 function refuse(services: Services, request: FastifyRequest, reply: FastifyReply): FastifyReply {
   noteDenial(request, { reason: 'cross-origin' }, undefined)
   return services.answers.send(request, reply, {
-    status: 403, code: 'cross_origin', title: 'Request from another site', detail: 'Another site asked to sign you out, so it was not done.',
+    status: 403,
+    code: 'cross_origin',
+    title: 'Request from another site',
+    detail: 'Another site asked to sign you out, so it was not done.',
   })
 }
 
-function sendConfirmation({ config }: Services, request: FastifyRequest, reply: FastifyReply, target: string | null): FastifyReply {
+function sendConfirmation(
+  { config }: Services,
+  request: FastifyRequest,
+  reply: FastifyReply,
+  target: string | null,
+): FastifyReply {
   contextOf(request).verdict = 'confirm_logout'
   const { origin } = contextOf(request).facts
-  const page = renderPage({
-    name: 'confirm_logout', title: 'Sign out?', detail: 'A link from another site asks to sign you out.', requestId: request.id,
-    actions: [
-      { label: 'Sign out', post: `${config.basePath}/logout`, fields: target === null ? {} : { redirect: target } },
-      { label: 'Stay signed in', href: `${origin}/` },
-    ],
-    // To the provider, and on to wherever that leads.
-    formTargets: anywhere(origin),
-  }, config.pages)
+  const page = renderPage(
+    {
+      name: 'confirm_logout',
+      title: 'Sign out?',
+      detail: 'A link from another site asks to sign you out.',
+      requestId: request.id,
+      actions: [
+        { label: 'Sign out', post: `${config.basePath}/logout`, fields: target === null ? {} : { redirect: target } },
+        { label: 'Stay signed in', href: `${origin}/` },
+      ],
+      // To the provider, and on to wherever that leads.
+      formTargets: anywhere(origin),
+    },
+    config.pages,
+  )
   return reply.headers(page.headers).send(page.html)
 }
 
 function sendSignedOut({ config }: Services, request: FastifyRequest, reply: FastifyReply): FastifyReply {
   const { origin } = contextOf(request).facts
-  const page = renderPage({
-    name: 'signed_out', title: 'Signed out', detail: 'You are signed out.', requestId: request.id,
-    actions: [{ label: 'Sign in again', href: `${origin}${config.basePath}/login` }],
-  }, config.pages)
+  const page = renderPage(
+    {
+      name: 'signed_out',
+      title: 'Signed out',
+      detail: 'You are signed out.',
+      requestId: request.id,
+      actions: [{ label: 'Sign in again', href: `${origin}${config.basePath}/login` }],
+    },
+    config.pages,
+  )
   return reply.headers(page.headers).send(page.html)
 }

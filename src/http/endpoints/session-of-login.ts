@@ -13,7 +13,10 @@ import type { Services } from './endpoint.ts'
  * another way. `another`: it is not the provider's session of old, so this one can't be kept.
  */
 export async function keepSession(
-  services: Services, request: FastifyRequest, { now }: Context, result: LoginResult,
+  services: Services,
+  request: FastifyRequest,
+  { now }: Context,
+  result: LoginResult,
 ): Promise<'renewed' | 'same' | 'over' | 'another'> {
   const { sessions } = services
   const { tokens, idToken, idTokenClaims, claims } = result
@@ -34,13 +37,18 @@ export function userOf({ issuer, idTokenClaims }: LoginResult): string {
 
 /** The id changes with every login. The same user's session goes on under the new id, another user's ends. */
 export async function replaceSession(
-  services: Services, request: FastifyRequest, { now }: Context, result: LoginResult, state: LoginState,
+  services: Services,
+  request: FastifyRequest,
+  { now }: Context,
+  result: LoginResult,
+  state: LoginState,
 ): Promise<Session> {
   const { sessions, provider, streams, log } = services
   const user = userOf(result)
   const current = await findSession(services, request)
   // Tabs that began together finish one after the other: to change the id each time would fail what the others have under way.
-  if (current !== null && userMark(current) === user && current.createdAt > state.at && !state.particular) return current
+  if (current !== null && userMark(current) === user && current.createdAt > state.at && !state.particular)
+    return current
   const session = await sessions.create(result, state.origin, now, state.stepUp).catch((error: unknown) => {
     // What could not be kept must not live on at the provider.
     void revokeRefreshToken(provider, result.tokens.refreshToken, log)
@@ -50,6 +58,7 @@ export async function replaceSession(
   if (before !== null && before.user === user) streams.move(before.id, session)
   if (before !== null) await sessions.end(before, before.user === user ? 'renewed' : 'replaced')
   // The same user's old refresh token may belong to the same grant as the new one: revoking it could end both.
-  if (current !== null && userMark(current) !== user) void revokeRefreshToken(provider, current.tokens.refreshToken, log)
+  if (current !== null && userMark(current) !== user)
+    void revokeRefreshToken(provider, current.tokens.refreshToken, log)
   return session
 }

@@ -22,24 +22,36 @@ export const refreshSession: Endpoint = (services) => async (request, reply) => 
   if (isCrossOrigin(facts)) {
     noteDenial(request, { reason: 'cross-origin' }, undefined)
     return services.answers.send(request, reply, {
-      status: 403, code: 'cross_origin', title: 'Request from another site', detail: 'Another site sent this request, so it was not carried out.',
+      status: 403,
+      code: 'cross_origin',
+      title: 'Request from another site',
+      detail: 'Another site sent this request, so it was not carried out.',
     })
   }
   const found = await requireSession(services, request, reply)
   if (found === null) return reply
   services.sessions.touch(found, now)
-  const outcome = found.tokens.refreshToken === null ? { type: 'refreshed', session: found } as const
-    : await services.refresher.refresh(found, 'asked', now)
+  const outcome =
+    found.tokens.refreshToken === null
+      ? ({ type: 'refreshed', session: found } as const)
+      : await services.refresher.refresh(found, 'asked', now)
   contextOf(request).verdict = 'session'
   switch (outcome.type) {
-    case 'refreshed': return reply.header('cache-control', 'no-store').send(describe(services, outcome.session, Date.now()))
+    case 'refreshed':
+      return reply.header('cache-control', 'no-store').send(describe(services, outcome.session, Date.now()))
     case 'failed':
       if (isExpired(found, now)) throw new Fault('token_unavailable', { retryAfter: outcome.retryAfter })
       return reply.header('cache-control', 'no-store').send(describe(services, found, Date.now()))
-    case 'ended': return services.answers.send(request, reply, {
-      status: 401, code: 'session_expired', title: 'Login required', detail: 'Your session has ended. Sign in again to go on.',
-      authenticate: 'Bearer', clearSession: true, loginUrl: `${facts.origin}${services.config.basePath}/login`,
-    })
+    case 'ended':
+      return services.answers.send(request, reply, {
+        status: 401,
+        code: 'session_expired',
+        title: 'Login required',
+        detail: 'Your session has ended. Sign in again to go on.',
+        authenticate: 'Bearer',
+        clearSession: true,
+        loginUrl: `${facts.origin}${services.config.basePath}/login`,
+      })
   }
 }
 
@@ -59,17 +71,27 @@ function describe({ sessions, refresher, config }: Services, current: Session, n
   const cool = cooldownUntil(current)
   return {
     session: {
-      created_at: at(current.createdAt), ends_at: at(current.endsAt), timeout_at: at(timeout),
-      ends_in_seconds: seconds(current.endsAt, now), timeout_in_seconds: seconds(timeout, now), active: true,
+      created_at: at(current.createdAt),
+      ends_at: at(current.endsAt),
+      timeout_at: at(timeout),
+      ends_in_seconds: seconds(current.endsAt, now),
+      timeout_in_seconds: seconds(timeout, now),
+      active: true,
       user: userMark(current),
     },
     tokens: {
-      expire_at: at(tokens.expiresAt), refreshed_at: at(current.refreshedAt), expire_in_seconds: seconds(tokens.expiresAt, now),
+      expire_at: at(tokens.expiresAt),
+      refreshed_at: at(current.refreshedAt),
+      expire_in_seconds: seconds(tokens.expiresAt, now),
       next_auto_refresh_in_seconds: seconds(due === null ? null : Math.max(due, cool), now),
-      refresh_cooldown: cool > now, refresh_cooldown_seconds: Math.max(0, Math.ceil((cool - now) / 1000)),
-      refreshable, last_refresh_error: refresher.lastError(current),
+      refresh_cooldown: cool > now,
+      refresh_cooldown_seconds: Math.max(0, Math.ceil((cool - now) / 1000)),
+      refreshable,
+      last_refresh_error: refresher.lastError(current),
     },
-    ...(config.provider.sessionCheck === null ? {} : { provider: { check_every_seconds: Math.ceil(config.provider.sessionCheck / 1000) } }),
+    ...(config.provider.sessionCheck === null
+      ? {}
+      : { provider: { check_every_seconds: Math.ceil(config.provider.sessionCheck / 1000) } }),
   }
 }
 

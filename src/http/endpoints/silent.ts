@@ -28,21 +28,29 @@ export const silent: Endpoint = (services) => async (request, reply) => {
   if (outcome !== null) return sendOutcome(services, request, reply, outcome === 'ok' ? 'ok' : outcomeOf(outcome))
   const context = contextOf(request)
   // A script can't follow to another origin, and shows nobody the page at the end.
-  if (['script', 'websocket'].includes(kindOf(request, services.config))) return sendOutcome(services, request, reply, 'error')
+  if (['script', 'websocket'].includes(kindOf(request, services.config)))
+    return sendOutcome(services, request, reply, 'error')
   try {
     const before = await findSession(services, request)
     const keep = parameters.has('keep')
     if (keep && before === null) return sendOutcome(services, request, reply, 'login_required')
     const asked = parameters.get('user') ?? ''
     const { url, setCookie } = await beginLogin(services, context, {
-      target: `${services.config.basePath}/${SILENT_DONE}`, silent: true, keep, before, prompt: 'none',
+      target: `${services.config.basePath}/${SILENT_DONE}`,
+      silent: true,
+      keep,
+      before,
+      prompt: 'none',
       // The page may be older than the session.
       user: USER_MARK.test(asked) ? asked : before === null ? null : userMark(before),
     })
     context.verdict = 'silent'
     return await reply.header('set-cookie', setCookie).header('cache-control', 'no-store').redirect(url.href, 302)
   } catch (error) {
-    request.log.info({ event: 'silent_login_failed', id: request.id, cause: causes(error) }, 'a login without the user could not begin')
+    request.log.info(
+      { event: 'silent_login_failed', id: request.id, cause: causes(error) },
+      'a login without the user could not begin',
+    )
     return sendOutcome(services, request, reply, 'error')
   }
 }
@@ -55,16 +63,30 @@ export function outcomeOf(error: string | null): Outcome {
 
 /** The page that tells whoever holds it, on this origin, what came of the login, and all tabs when something is new. */
 export function sendOutcome(
-  { config }: Services, request: FastifyRequest, reply: FastifyReply, outcome: Outcome, isNew = outcome === 'ok',
+  { config }: Services,
+  request: FastifyRequest,
+  reply: FastifyReply,
+  outcome: Outcome,
+  isNew = outcome === 'ok',
 ): FastifyReply {
   contextOf(request).verdict = `silent_${outcome}`
   const news = isNew ? 'new BroadcastChannel("gatehouse").postMessage(alone?"signed-in":"renewed");' : ''
-  const script = `var alone=parent===self,to=alone?opener:parent;${news}`
-    + `if(to)to.postMessage({type:"gatehouse",outcome:${scriptLiteral(outcome)}},location.origin);if(alone)close()`
-  const page = renderPage({
-    name: 'silent', title: outcome === 'ok' ? 'Signed in' : 'Not signed in', requestId: request.id, script,
-    actions: [{ label: 'Start page', href: '/', top: true }],
-    detail: outcome === 'ok' ? 'You are signed in. This window can be closed.' : 'You could not be signed in without being asked.',
-  }, config.pages)
+  const script =
+    `var alone=parent===self,to=alone?opener:parent;${news}` +
+    `if(to)to.postMessage({type:"gatehouse",outcome:${scriptLiteral(outcome)}},location.origin);if(alone)close()`
+  const page = renderPage(
+    {
+      name: 'silent',
+      title: outcome === 'ok' ? 'Signed in' : 'Not signed in',
+      requestId: request.id,
+      script,
+      actions: [{ label: 'Start page', href: '/', top: true }],
+      detail:
+        outcome === 'ok'
+          ? 'You are signed in. This window can be closed.'
+          : 'You could not be signed in without being asked.',
+    },
+    config.pages,
+  )
   return reply.headers(page.headers).send(page.html)
 }

@@ -17,7 +17,7 @@ export const backchannelLogout: Endpoint = (services) => async (request, reply) 
   if (token === null) throw new Fault('logout_refused', { cause: new Error('there is no logout_token') })
   const wanted = await readLogoutToken(provider, token)
   const jti = JSON.stringify(['logout token', wanted.issuer, wanted.jti])
-  if (await store.marked(jti) !== null) {
+  if ((await store.marked(jti)) !== null) {
     request.log.warn({ event: 'replay', id: request.id, what: 'logout token' }, 'a logout token came a second time')
     throw new Fault('logout_refused', { cause: new Error('its jti was used before') })
   }
@@ -36,13 +36,23 @@ export const frontchannelLogout: Endpoint = (services) => async (request, reply)
   const [issuer, sid] = [parameters.get('iss'), parameters.get('sid')]
   const { configuration } = await provider.discovered()
   // Without both, any page could end anybody's session by showing a frame.
-  if (issuer === null || sid === null || sid === '' || sid.length > MAX_SID || issuer !== configuration.serverMetadata().issuer) {
+  if (
+    issuer === null ||
+    sid === null ||
+    sid === '' ||
+    sid.length > MAX_SID ||
+    issuer !== configuration.serverMetadata().issuer
+  ) {
     throw new Fault('logout_refused', { cause: new Error('iss and sid do not name a session of this provider') })
   }
   const ended = await endLogin({ store, sessions }, { issuer, sid, subject: null, at: Date.now() }, 'frontchannel')
   request.log.info({ event: 'logout', id: request.id, channel: 'front', ended }, 'the provider has ended sessions')
   contextOf(request).verdict = 'logout'
-  return reply.headers({
-    'cache-control': 'no-store', 'content-type': 'text/html; charset=utf-8', 'content-security-policy': "default-src 'none'",
-  }).send('<!doctype html><title>Signed out</title>')
+  return reply
+    .headers({
+      'cache-control': 'no-store',
+      'content-type': 'text/html; charset=utf-8',
+      'content-security-policy': "default-src 'none'",
+    })
+    .send('<!doctype html><title>Signed out</title>')
 }

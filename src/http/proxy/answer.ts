@@ -1,5 +1,14 @@
 /** RFC 9110, section 7.6.1, in an answer; the upgrade and trailers of one hop say nothing about the next. */
-const DROPPED = new Set(['connection', 'keep-alive', 'proxy-connection', 'transfer-encoding', 'upgrade', 'te', 'trailer', 'gatehouse'])
+const DROPPED = new Set([
+  'connection',
+  'keep-alive',
+  'proxy-connection',
+  'transfer-encoding',
+  'upgrade',
+  'te',
+  'trailer',
+  'gatehouse',
+])
 
 interface AnswerHeaders {
   /** Name, value, name, value … for the client. */
@@ -11,7 +20,10 @@ interface AnswerHeaders {
 }
 
 /** An upstream's headers without what belongs to its hop or to the gateway: hop-by-hop, `Gatehouse`, the gateway's cookies. */
-export function clientHeaders(raw: readonly (Buffer | string)[], isOwnCookie: (name: string) => boolean): AnswerHeaders {
+export function clientHeaders(
+  raw: readonly (Buffer | string)[],
+  isOwnCookie: (name: string) => boolean,
+): AnswerHeaders {
   const headers: string[] = []
   let location: string | null = null
   let contentType: string | null = null
@@ -23,7 +35,13 @@ export function clientHeaders(raw: readonly (Buffer | string)[], isOwnCookie: (n
     const lower = name.toLowerCase()
     if (DROPPED.has(lower)) {
       if (lower === 'connection' && !/^(?:keep-alive|close|upgrade)$/i.test(value)) {
-        named = new Set([...named ?? [], ...value.toLowerCase().split(',').map((one) => one.trim())])
+        named = new Set([
+          ...(named ?? []),
+          ...value
+            .toLowerCase()
+            .split(',')
+            .map((one) => one.trim()),
+        ])
       }
       continue
     }
@@ -43,7 +61,7 @@ function cookieName(setCookie: string): string {
 }
 
 function text(value: Buffer | string | undefined): string {
-  return typeof value === 'string' ? value : value?.toString('latin1') ?? ''
+  return typeof value === 'string' ? value : (value?.toString('latin1') ?? '')
 }
 
 function without(headers: readonly string[], names: ReadonlySet<string>): string[] {

@@ -49,5 +49,7 @@ export function complete(delivery: Delivery): void {
 function write({ response, upstream }: Delivery, chunk: Buffer): void {
   if (response.write(chunk)) return
   upstream?.pause()
-  response.once('drain', () => { upstream?.resume() })
+  response.once('drain', () => {
+    upstream?.resume()
+  })
 }

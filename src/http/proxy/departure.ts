@@ -37,5 +37,7 @@ function queue(socket: Socket, gone: () => void): void {
   }
   const first = new Set([gone])
   queued.set(socket, first)
-  socket.once('close', () => { for (const leave of first) leave() })
+  socket.once('close', () => {
+    for (const leave of first) leave()
+  })
 }

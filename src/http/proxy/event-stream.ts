@@ -1,7 +1,8 @@
 import type { ServerResponse } from 'node:http'
 
 /** Media types of answers that have no end of their own. */
-const STREAM = /^(?:text\/event-stream|multipart\/x-mixed-replace|application\/(?:x-ndjson|stream\+json|json-seq|grpc-web))\b/i
+const STREAM =
+  /^(?:text\/event-stream|multipart\/x-mixed-replace|application\/(?:x-ndjson|stream\+json|json-seq|grpc-web))\b/i
 /** How long a client may take to read the end of a stream, ms. */
 const LAST_WORDS = 1_000
 
@@ -12,5 +13,7 @@ export function isEventStream(contentType: string | null): boolean {
 
 /** Cuts a client off that does not read the end of its stream within a second. */
 export function allowLastWords(response: ServerResponse): void {
-  setTimeout(() => { if (!response.writableFinished) response.destroy() }, LAST_WORDS).unref()
+  setTimeout(() => {
+    if (!response.writableFinished) response.destroy()
+  }, LAST_WORDS).unref()
 }

@@ -46,7 +46,12 @@ const WEBSOCKET_GOING_AWAY = 1001
 type Forward = Extract<Verdict, { type: 'forward' }>
 
 /** Passes a request on to its upstream, over whatever protocol it asks for. */
-export function forward(services: ForwardServices, verdict: Forward, request: FastifyRequest, reply: FastifyReply): FastifyReply {
+export function forward(
+  services: ForwardServices,
+  verdict: Forward,
+  request: FastifyRequest,
+  reply: FastifyReply,
+): FastifyReply {
   const { session } = verdict
   const context = contextOf(request)
   if (session !== null) services.sessions.touch(session, context.now)
@@ -57,36 +62,66 @@ export function forward(services: ForwardServices, verdict: Forward, request: Fa
   return reply
 }
 
-function send(services: ForwardServices, verdict: Forward, request: FastifyRequest, reply: FastifyReply, mayRenew: boolean): void {
+function send(
+  services: ForwardServices,
+  verdict: Forward,
+  request: FastifyRequest,
+  reply: FastifyReply,
+  mayRenew: boolean,
+): void {
   const job = jobFor(services, verdict, request, reply, mayRenew)
   const upgrade = upgradeOf(request.raw)
   if (upgrade === null) transfer(job)
   else transferUpgrade({ ...job, upgrade, ...webSocket(services, verdict, request) })
 }
 
-function jobFor(services: ForwardServices, verdict: Forward, request: FastifyRequest, reply: FastifyReply, mayRenew: boolean): Transfer {
+function jobFor(
+  services: ForwardServices,
+  verdict: Forward,
+  request: FastifyRequest,
+  reply: FastifyReply,
+  mayRenew: boolean,
+): Transfer {
   const { headers, upstreams, cookies, loginRedirects, config, answers, streams, tokens, metrics } = services
   const { route, session, who, accessToken } = verdict
   const context = contextOf(request)
   const { facts } = context
   return {
     pool: upstreams.poolFor(route),
-    route, facts, isOwnCookie: cookies.isOwn,
+    route,
+    facts,
+    isOwnCookie: cookies.isOwn,
     headers: traced(headers.build(facts, route, who, accessToken), route, context.trace),
-    request: request.raw, response: reply.raw,
+    request: request.raw,
+    response: reply.raw,
     intercept(answer, repeatable) {
-      const found = intercept(answer, { route, facts, session, kind: () => kindOf(request, config) }, loginRedirects, config, context.now)
+      const found = intercept(
+        answer,
+        { route, facts, session, kind: () => kindOf(request, config) },
+        loginRedirects,
+        config,
+        context.now,
+      )
       switch (found.type) {
-        case 'pass': return null
-        case 'answer': return () => { answers.send(request, reply, found.answer) }
+        case 'pass':
+          return null
+        case 'answer':
+          return () => {
+            answers.send(request, reply, found.answer)
+          }
         case 'renew': {
-          const renewal = session === null || accessToken === null || !mayRenew ? null : tokens.renew(session, route.token, accessToken, Date.now())
+          const renewal =
+            session === null || accessToken === null || !mayRenew
+              ? null
+              : tokens.renew(session, route.token, accessToken, Date.now())
           if (renewal === null || session === null) return null
-          return repeatable ? () => {
-            sendAgain(services, verdict, session, renewal, request, reply).catch((error: unknown) => {
-              answers.send(request, reply, answerFor(new Fault('internal_error', { cause: error })))
-            })
-          } : null
+          return repeatable
+            ? () => {
+                sendAgain(services, verdict, session, renewal, request, reply).catch((error: unknown) => {
+                  answers.send(request, reply, answerFor(new Fault('internal_error', { cause: error })))
+                })
+              }
+            : null
         }
       }
     },
@@ -97,7 +132,10 @@ function jobFor(services: ForwardServices, verdict: Forward, request: FastifyReq
       context.trace?.wasAnswered(status)
     },
     fail(fault: Fault) {
-      request.log[faults[fault.code].level]({ event: fault.code, id: request.id, route: route.label, cause: causes(fault.cause) }, fault.message)
+      request.log[faults[fault.code].level](
+        { event: fault.code, id: request.id, route: route.label, cause: causes(fault.cause) },
+        fault.message,
+      )
       answers.send(request, reply, answerFor(fault))
     },
     onEventStream: (end) => streams.add(session, { kind: 'event-stream', close: end }),
@@ -105,7 +143,11 @@ function jobFor(services: ForwardServices, verdict: Forward, request: FastifyReq
 }
 
 /** In place of the client's trace context the gateway's own, which goes on from it; none where the route takes it out. */
-function traced(headers: string[], { upstream, headers: { remove } }: CompiledRoute, trace: RequestTrace | null): string[] {
+function traced(
+  headers: string[],
+  { upstream, headers: { remove } }: CompiledRoute,
+  trace: RequestTrace | null,
+): string[] {
   if (trace === null || upstream === null) return headers
   const own = trace.goesUpstream(upstream.origin)
   if (remove.some((name) => name.toLowerCase() === 'traceparent')) return headers
@@ -119,7 +161,12 @@ function traced(headers: string[], { upstream, headers: { remove } }: CompiledRo
 
 /** Once, with a new token where there is one; with the old one else, so that the client gets the upstream's own answer. */
 async function sendAgain(
-  services: ForwardServices, verdict: Forward, session: Session, renewal: Promise<Acquired>, request: FastifyRequest, reply: FastifyReply,
+  services: ForwardServices,
+  verdict: Forward,
+  session: Session,
+  renewal: Promise<Acquired>,
+  request: FastifyRequest,
+  reply: FastifyReply,
 ): Promise<void> {
   const { config, answers, sessions } = services
   const got = await renewal
@@ -149,7 +196,10 @@ function webSocket({ sessions, streams }: ForwardServices, { route, session }: F
     onSwitched(close: (code: number) => void) {
       const openedAt = Date.now()
       const forget = streams.add(session, {
-        kind: 'websocket', close: (reason) => { close(reason === 'session-ended' ? WEBSOCKET_SESSION_ENDED : WEBSOCKET_GOING_AWAY) },
+        kind: 'websocket',
+        close: (reason) => {
+          close(reason === 'session-ended' ? WEBSOCKET_SESSION_ENDED : WEBSOCKET_GOING_AWAY)
+        },
       })
       log.info({ event: 'websocket_open', id, path, route: label, client: client.address })
       return () => {

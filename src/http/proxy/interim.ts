@@ -6,20 +6,29 @@ import { Socket } from 'node:net'
  * Calls `late` when `timeout` ms have passed since an interim answer and, with a body, since the client has sent it: undici
  * begins to count anew with each one. Returns how to stop counting.
  */
-export function waitForFinal(request: IncomingMessage, hasBody: boolean, timeout: number, late: () => void): () => void {
-  const wait = (): NodeJS.Timeout => setTimeout(() => {
-    if (hasBody && !request.complete) timer = wait()
-    else late()
-  }, timeout).unref()
+export function waitForFinal(
+  request: IncomingMessage,
+  hasBody: boolean,
+  timeout: number,
+  late: () => void,
+): () => void {
+  const wait = (): NodeJS.Timeout =>
+    setTimeout(() => {
+      if (hasBody && !request.complete) timer = wait()
+      else late()
+    }, timeout).unref()
   let timer = wait()
-  return () => { clearTimeout(timer) }
+  return () => {
+    clearTimeout(timer)
+  }
 }
 
 /** Connections on which an answer is to begin. */
 const expecting = new WeakSet<Socket>()
 
 subscribe('undici:client:sendHeaders', (message) => {
-  if (typeof message === 'object' && message !== null && 'socket' in message && message.socket instanceof Socket) expecting.add(message.socket)
+  if (typeof message === 'object' && message !== null && 'socket' in message && message.socket instanceof Socket)
+    expecting.add(message.socket)
 })
 
 /**

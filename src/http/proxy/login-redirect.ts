@@ -12,7 +12,10 @@ export function compileLoginRedirects(routes: readonly CompiledRoute[], provider
   return {
     matches(route, status, location) {
       if (location === null || status < 300 || status > 399) return false
-      return (patterns[route.index] ?? []).some((pattern) => pattern.test(location)) || isAuthorizationEndpoint(provider, location)
+      return (
+        (patterns[route.index] ?? []).some((pattern) => pattern.test(location)) ||
+        isAuthorizationEndpoint(provider, location)
+      )
     },
   }
 }

@@ -54,7 +54,10 @@ const PHRASE = /^[\t\u0020-\u007e]+$/
  * request again, as often as that makes sense.
  */
 export function receiver(
-  job: Transfer, handedAt: number, hasBody: boolean, retry: (() => void) | null,
+  job: Transfer,
+  handedAt: number,
+  hasBody: boolean,
+  retry: (() => void) | null,
 ): Dispatcher.DispatchHandler {
   const { request, response } = job
   const delivery = newDelivery(response)
@@ -62,7 +65,9 @@ export function receiver(
   let over = false
   let stopWaiting: (() => void) | null = null
 
-  const gone = (): void => { stop('the client has gone') }
+  const gone = (): void => {
+    stop('the client has gone')
+  }
   const finish = (): void => {
     over = true
     offDeparture(job, gone)
@@ -87,13 +92,18 @@ export function receiver(
     },
     onResponseStart(controller, status, _headers, statusMessage) {
       if (status < 200) {
-        stopWaiting ??= waitForFinal(request, hasBody, job.route.timeout, () => { controller.abort(new Fault('upstream_timeout')) })
+        stopWaiting ??= waitForFinal(request, hasBody, job.route.timeout, () => {
+          controller.abort(new Fault('upstream_timeout'))
+        })
         return
       }
       stopWaiting?.()
       const waited = performance.now() - handedAt
       const raw = controller.rawHeaders
-      const { headers, location, contentType, authenticate } = clientHeaders(Array.isArray(raw) ? raw : [], job.isOwnCookie)
+      const { headers, location, contentType, authenticate } = clientHeaders(
+        Array.isArray(raw) ? raw : [],
+        job.isOwnCookie,
+      )
       const instead = job.intercept({ status, location, authenticate }, !hasBody && IDEMPOTENT.has(job.facts.method))
       if (instead !== null) {
         stop('answered by the gateway')
@@ -147,7 +157,8 @@ function isUploading({ request }: Pick<Transfer, 'request'>, hasBody: boolean): 
 
 /** RFC 9110, section 8.6: who believes it would wait for a body that a 204 never has. */
 function dropLength(headers: string[]): void {
-  for (let i = headers.length - 2; i >= 0; i -= 2) if (headers[i]?.toLowerCase() === 'content-length') headers.splice(i, 2)
+  for (let i = headers.length - 2; i >= 0; i -= 2)
+    if (headers[i]?.toLowerCase() === 'content-length') headers.splice(i, 2)
 }
 
 function faultOf(error: Error): Fault {

@@ -10,7 +10,7 @@ export type CloseReason = 'session-ended' | 'draining'
 
 /** A connection that stays open: an event stream or a WebSocket. */
 interface Stream {
-  readonly kind: typeof STREAM_KINDS[number]
+  readonly kind: (typeof STREAM_KINDS)[number]
   readonly close: (reason: CloseReason) => void
 }
 
@@ -32,7 +32,10 @@ export interface Streams {
 const LOOK_EVERY = 1_000
 const MAX_MOVED = 10_000
 
-interface Group { session: Session, readonly streams: Set<Stream> }
+interface Group {
+  session: Session
+  readonly streams: Set<Stream>
+}
 
 /** Closes the streams of sessions as they end. */
 export function createStreams(sessions: Pick<Sessions, 'load' | 'onEnd'>): Streams {
@@ -54,10 +57,12 @@ export function createStreams(sessions: Pick<Sessions, 'load' | 'onEnd'>): Strea
 
   async function look({ session }: Group): Promise<void> {
     // Looking is no activity. A store that can't be asked says nothing: the next look may.
-    if (await sessions.load(session.ticket, Date.now()) === null) closeGroup(session.id, 'session-ended')
+    if ((await sessions.load(session.ticket, Date.now())) === null) closeGroup(session.id, 'session-ended')
   }
 
-  sessions.onEnd((id) => { closeGroup(id, 'session-ended') })
+  sessions.onEnd((id) => {
+    closeGroup(id, 'session-ended')
+  })
   const timer = setInterval(() => {
     for (const group of groups.values()) look(group).catch(() => {})
   }, LOOK_EVERY).unref()
@@ -70,7 +75,9 @@ export function createStreams(sessions: Pick<Sessions, 'load' | 'onEnd'>): Strea
       }
       if (session === null) {
         unowned.add(stream)
-        return () => { unowned.delete(stream) }
+        return () => {
+          unowned.delete(stream)
+        }
       }
       const owner = ownerOf(session)
       const group = groups.get(owner.id) ?? { session: owner, streams: new Set<Stream>() }
@@ -97,6 +104,9 @@ export function createStreams(sessions: Pick<Sessions, 'load' | 'onEnd'>): Strea
       for (const stream of unowned) stream.close('draining')
       unowned.clear()
     },
-    count: (kind) => [...unowned, ...[...groups.values()].flatMap(({ streams }) => [...streams])].filter((stream) => stream.kind === kind).length,
+    count: (kind) =>
+      [...unowned, ...[...groups.values()].flatMap(({ streams }) => [...streams])].filter(
+        (stream) => stream.kind === kind,
+      ).length,
   }
 }

@@ -32,7 +32,19 @@ export function transfer(job: Transfer): void {
       headersTimeout: route.timeout,
       bodyTimeout: 0,
     }
-    job.pool.dispatch(what, receiver(job, handedAt, body, retries === 0 ? null : () => { dispatch(retries - 1) }))
+    job.pool.dispatch(
+      what,
+      receiver(
+        job,
+        handedAt,
+        body,
+        retries === 0
+          ? null
+          : () => {
+              dispatch(retries - 1)
+            },
+      ),
+    )
   }
   dispatch(!body && REPEATABLE.has(facts.method) ? MAX_RETRIES : 0)
 }

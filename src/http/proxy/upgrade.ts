@@ -20,34 +20,48 @@ export function transferUpgrade(job: UpgradeTransfer): void {
   const { route, facts, upgrade, isOwnCookie, onMessage, onSwitched } = job
   const handedAt = performance.now()
   const refused = receiver(job, handedAt, false, null)
-  job.pool.dispatch({
-    path: upstreamPath(route, facts.path) + facts.query,
-    method: 'GET',
-    headers: job.headers,
-    upgrade: 'websocket',
-    headersTimeout: route.timeout,
-    bodyTimeout: 0,
-  }, {
-    ...refused,
-    onRequestUpgrade(controller: Dispatcher.DispatchController, _status, _headers, upstream) {
-      const { socket: client } = upgrade
-      if (client.destroyed) {
-        upstream.destroy()
-        return
-      }
-      const raw = controller.rawHeaders
-      const { headers } = clientHeaders(Array.isArray(raw) ? raw : [], isOwnCookie)
-      upgrade.take()
-      client.write(switchingHead(headers, 'websocket'), 'latin1')
-      job.onWaited(performance.now() - handedAt, 101, true)
-      joinUntilClosed(client, upstream, { onMessage, onSwitched })
+  job.pool.dispatch(
+    {
+      path: upstreamPath(route, facts.path) + facts.query,
+      method: 'GET',
+      headers: job.headers,
+      upgrade: 'websocket',
+      headersTimeout: route.timeout,
+      bodyTimeout: 0,
     },
-  })
+    {
+      ...refused,
+      onRequestUpgrade(controller: Dispatcher.DispatchController, _status, _headers, upstream) {
+        const { socket: client } = upgrade
+        if (client.destroyed) {
+          upstream.destroy()
+          return
+        }
+        const raw = controller.rawHeaders
+        const { headers } = clientHeaders(Array.isArray(raw) ? raw : [], isOwnCookie)
+        upgrade.take()
+        client.write(switchingHead(headers, 'websocket'), 'latin1')
+        job.onWaited(performance.now() - handedAt, 101, true)
+        joinUntilClosed(client, upstream, { onMessage, onSwitched })
+      },
+    },
+  )
 }
 
 /** Apart from what asked for it: a connection that stays open for days must not hold on to its request. */
-function joinUntilClosed(client: Duplex, upstream: Duplex, { onMessage, onSwitched }: Pick<UpgradeTransfer, 'onMessage' | 'onSwitched'>): void {
+function joinUntilClosed(
+  client: Duplex,
+  upstream: Duplex,
+  { onMessage, onSwitched }: Pick<UpgradeTransfer, 'onMessage' | 'onSwitched'>,
+): void {
   const over: { call: () => void } = { call: () => {} }
-  const close = join({ client, upstream, onMessage, onClosed: () => { over.call() } })
+  const close = join({
+    client,
+    upstream,
+    onMessage,
+    onClosed: () => {
+      over.call()
+    },
+  })
   over.call = onSwitched(close)
 }

@@ -5,7 +5,7 @@ export type UpstreamChallenge =
   /** The access token is not valid any more. */
   | { readonly type: 'invalid-token' }
   /** It is, but not enough. */
-  | { readonly type: 'step-up', readonly stepUp: StepUp }
+  | { readonly type: 'step-up'; readonly stepUp: StepUp }
 
 /** Reads the WWW-Authenticate values of a 401 or 403; `null` for anything that a login would not change. */
 export function readUpstreamChallenge(status: number, values: readonly string[]): UpstreamChallenge | null {
@@ -17,11 +17,22 @@ export function readUpstreamChallenge(status: number, values: readonly string[])
     const scope = parameters.get('scope')
     const claims = parameters.get('claims')
     if (error === 'invalid_token' && status === 401) return { type: 'invalid-token' }
-    if (error === 'insufficient_scope' && scope !== undefined) return { type: 'step-up', stepUp: { acrValues: null, maxAge: null, scope } }
+    if (error === 'insufficient_scope' && scope !== undefined)
+      return { type: 'step-up', stepUp: { acrValues: null, maxAge: null, scope } }
     if (error === 'insufficient_user_authentication') {
-      const acr = parameters.get('acr_values')?.split(' ').filter((value) => value !== '') ?? []
+      const acr =
+        parameters
+          .get('acr_values')
+          ?.split(' ')
+          .filter((value) => value !== '') ?? []
       const maxAge = Number(parameters.get('max_age') ?? Number.NaN)
-      return { type: 'step-up', stepUp: { acrValues: acr.length === 0 ? null : acr, maxAge: Number.isInteger(maxAge) && maxAge >= 0 ? maxAge : null } }
+      return {
+        type: 'step-up',
+        stepUp: {
+          acrValues: acr.length === 0 ? null : acr,
+          maxAge: Number.isInteger(maxAge) && maxAge >= 0 ? maxAge : null,
+        },
+      }
     }
     const wanted = error === 'insufficient_claims' && claims !== undefined ? readClaims(claims) : null
     if (wanted !== null) return { type: 'step-up', stepUp: { acrValues: null, maxAge: null, claims: wanted } }

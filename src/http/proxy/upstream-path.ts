@@ -10,5 +10,7 @@ export function upstreamPath(route: Pick<Route, 'stripPrefix' | 'rewritePrefix'>
 }
 
 function startsWithPrefix(path: string, prefix: string): boolean {
-  return path.startsWith(prefix) && (prefix.endsWith('/') || path.length === prefix.length || path[prefix.length] === '/')
+  return (
+    path.startsWith(prefix) && (prefix.endsWith('/') || path.length === prefix.length || path[prefix.length] === '/')
+  )
 }

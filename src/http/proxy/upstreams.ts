@@ -29,7 +29,7 @@ const CONNECT_TIMEOUT_MOST = 10_000
 
 /** Opens no connection yet: each pool grows as it is used. */
 export function createPools(): Pools {
-  let pools: { readonly identity: Identity, readonly pool: Dispatcher }[] = []
+  let pools: { readonly identity: Identity; readonly pool: Dispatcher }[] = []
 
   function poolOf(route: CompiledRoute): Dispatcher {
     const { upstream, upstreamTls, timeout } = route
@@ -86,6 +86,9 @@ function open({ upstream, upstreamTls }: CompiledRoute, timeout: number): Dispat
     },
   })
   return upstream.origin.startsWith('https:')
-    ? pool.compose((dispatch) => (options, handler) => dispatch({ ...options, servername: name } as Dispatcher.DispatchOptions, handler))
+    ? pool.compose(
+        (dispatch) => (options, handler) =>
+          dispatch({ ...options, servername: name } as Dispatcher.DispatchOptions, handler),
+      )
     : pool
 }

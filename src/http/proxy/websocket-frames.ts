@@ -1,7 +1,7 @@
 /** Follows one direction of a WebSocket connection without looking into what it says (RFC 6455, section 5.2). */
 export interface FrameTracker {
   /** Takes the next bytes. `boundary` is the offset in them behind the last whole frame, -1 without one. */
-  push(chunk: Buffer): { readonly boundary: number, readonly messages: number }
+  push(chunk: Buffer): { readonly boundary: number; readonly messages: number }
   /** Whether the bytes so far end with a whole frame. */
   atBoundary(): boolean
 }

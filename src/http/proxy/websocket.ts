@@ -21,7 +21,14 @@ const LAST_WORDS = 10_000
 export function switchingHead(headers: readonly string[], protocol: string): string {
   const lines: string[] = []
   for (let i = 0; i + 1 < headers.length; i += 2) lines.push(`${headers[i] ?? ''}: ${headers[i + 1] ?? ''}`)
-  return [`HTTP/1.1 101 ${STATUS_CODES[101] ?? ''}`, 'Connection: Upgrade', `Upgrade: ${protocol}`, ...lines, '', ''].join('\r\n')
+  return [
+    `HTTP/1.1 101 ${STATUS_CODES[101] ?? ''}`,
+    'Connection: Upgrade',
+    `Upgrade: ${protocol}`,
+    ...lines,
+    '',
+    '',
+  ].join('\r\n')
 }
 
 /**
@@ -52,7 +59,9 @@ export function join({ client, upstream, onMessage, onClosed }: Joint): (code: n
     if (fromClient.push(chunk).messages > 0) onMessage()
     if (!upstream.write(chunk)) client.pause()
   })
-  upstream.on('drain', () => { client.resume() })
+  upstream.on('drain', () => {
+    client.resume()
+  })
   upstream.on('data', (chunk: Buffer) => {
     if (client.destroyed || client.writableEnded) return
     const { boundary } = fromUpstream.push(chunk)
@@ -63,9 +72,15 @@ export function join({ client, upstream, onMessage, onClosed }: Joint): (code: n
       upstream.pause()
     }
   })
-  client.on('drain', () => { upstream.resume() })
-  client.on('end', () => { upstream.end() })
-  upstream.on('end', () => { client.end() })
+  client.on('drain', () => {
+    upstream.resume()
+  })
+  client.on('end', () => {
+    upstream.end()
+  })
+  upstream.on('end', () => {
+    client.end()
+  })
   // What an end that has gone has said before still has to reach the other.
   const left = (other: Duplex) => (): void => {
     if (closing !== null || other.destroyed) {
