@@ -2,7 +2,8 @@ import { performance } from 'node:perf_hooks'
 import type { FastifyInstance, FastifyReply, FastifyRequest } from 'fastify'
 import { classify } from '../gate/classify.ts'
 import type { Config } from '../config/schema.ts'
-import type { Log } from '../telemetry/log.ts'
+import { formatAccessLine, type AccessLine } from '../telemetry/access-line.ts'
+import { lineWriterOf, type Log } from '../telemetry/log.ts'
 import type { Metrics } from '../telemetry/metrics.ts'
 import { traceIdOf, type Tracing } from '../telemetry/tracing.ts'
 import { printable } from './printable.ts'
@@ -16,13 +17,15 @@ interface Observers {
 
 /** One access line, one count and, with tracing, one span for each request, when its answer has ended. */
 export function observe(app: FastifyInstance, { config, log, metrics, tracing }: Observers): void {
+  const writeLine = lineWriterOf(log)
   app.addHook('onResponse', (request, reply, done) => {
     const { context } = request
     // What has no context was refused before anything could be said about it.
     const verdict = context?.verdict ?? String(reply.getHeader('gatehouse') ?? 'refused')
     const kind = context?.kind ?? classify(request.method, request.headers, config.scripts)
     metrics.countRequest(context?.route?.series ?? '-', kind, verdict)
-    if (log.isLevelEnabled('info')) log.info(accessLine(request, reply, verdict, tracing))
+    if (log.isLevelEnabled('info'))
+      writeLine(formatAccessLine(accessLine(request, reply, verdict, tracing), Date.now()))
     if (context !== null && context.trace !== null) {
       context.trace.end({
         id: request.id,
@@ -41,26 +44,23 @@ function accessLine(
   reply: FastifyReply,
   verdict: string,
   tracing: Tracing | null,
-): Record<string, unknown> {
+): AccessLine {
   const { context } = request
   const status = reply.raw.statusCode
-  const line: Record<string, unknown> = {
-    event: 'request',
+  const { traceparent } = request.headers
+  const traced = tracing !== null || traceparent !== undefined
+  return {
     id: request.id,
     method: request.method,
-    // Never the query: codes, states and other people's secrets travel there.
     path: context === null ? '-' : printable(context.facts.path),
     status,
     verdict,
     route: context?.route?.label ?? '-',
     ms: Math.round(reply.elapsedTime * 10) / 10,
-    client: context?.facts.client.address ?? request.socket.remoteAddress,
+    client: context?.facts.client.address ?? request.socket.remoteAddress ?? '-',
+    traceId: traced ? (context?.trace?.traceId ?? traceIdOf(traceparent)) : null,
+    aborted: !reply.raw.writableFinished && status !== 101,
   }
-  const { traceparent } = request.headers
-  if (tracing !== null || traceparent !== undefined)
-    line['trace_id'] = context?.trace?.traceId ?? traceIdOf(traceparent) ?? undefined
-  if (!reply.raw.writableFinished && status !== 101) line['aborted'] = true
-  return line
 }
 
 /** The gateway's own URLs are few, and none is made by a client. */

@@ -1,5 +1,6 @@
 import pino, { type DestinationStream, type Logger } from 'pino'
 import { causes } from '../errors.ts'
+import { openLineBuffer } from './line-buffer.ts'
 
 export type Log = Logger
 
@@ -9,15 +10,8 @@ export interface LogSink {
   readonly flush: () => void
 }
 
-// A line costs a system call when it is written at once; a tenth of a second is soon enough for anybody who watches.
-const BUFFER_BYTES = 16_000
-const FLUSH_EVERY_MS = 100
-/** Linux's PIPE_BUF. */
-const PIPE_BYTES = 4_096
-
 /**
- * JSON lines on standard output (or `stream`), buffered for at most 100 ms. Several processes that share it write pieces
- * that can't be torn apart (pipe(7)), but for a line that is longer.
+ * JSON lines on standard output (or `stream`), buffered for at most 100 ms; `shared` where several processes write there.
  */
 export function openLog(
   level: string,
@@ -32,19 +26,15 @@ export function openLog(
     serializers: { err: causes, req: () => undefined, res: () => undefined },
   }
   if (stream !== undefined) return { log: pino(options, stream), flush: () => {} }
-  const destination = pino.destination({
-    fd: 1,
-    sync: false,
-    periodicFlush: FLUSH_EVERY_MS,
-    ...(shared ? { minLength: PIPE_BYTES / 2, maxWrite: PIPE_BYTES } : { minLength: BUFFER_BYTES }),
-  })
-  const flush = (): void => {
-    try {
-      destination.flushSync()
-    } catch {
-      // Not open yet, or the reader has gone: there is nobody left to tell.
-    }
+  const lines = openLineBuffer(1, shared)
+  return { log: pino(options, lines), flush: lines.flush }
+}
+
+/** How lines that are complete already get to where a log's own go. */
+export function lineWriterOf(log: Log): (line: string) => void {
+  // oxlint-disable-next-line typescript/no-unsafe-type-assertion -- pino's own symbol for what it has been given
+  const stream = Reflect.get(log, pino.symbols.streamSym) as DestinationStream
+  return (line) => {
+    stream.write(line)
   }
-  destination.on('error', () => {})
-  return { log: pino(options, destination), flush }
 }

@@ -44,7 +44,7 @@ void t.test('the table of events has every event that the source logs, and no ot
     (name) => name.endsWith('.ts') && !/^(?:demo|browser)\//.test(name),
   )
   const logged = sources.flatMap((file) =>
-    [...read(`src/${file}`).matchAll(/\bevent: '(\w+)'/g)].map(([, event = '']) => event),
+    [...read(`src/${file}`).matchAll(/\bevent(?:: '|":")(\w+)/g)].map(([, event = '']) => event),
   )
   t.same(
     [...new Set(firstColumn(section('Logs')))].toSorted(),

@@ -1,6 +1,5 @@
 /** RFC 9110, section 7.6.1, in an answer; the upgrade and trailers of one hop say nothing about the next. */
 const DROPPED = new Set([
-  'connection',
   'keep-alive',
   'proxy-connection',
   'transfer-encoding',
@@ -9,6 +8,22 @@ const DROPPED = new Set([
   'trailer',
   'gatehouse',
 ])
+
+/** What a header means here, by its name in lower case; every other passes. */
+const MEANINGS = ['connection', 'location', 'content-type', 'www-authenticate', 'set-cookie'] as const
+type Meaning = (typeof MEANINGS)[number] | 'dropped' | 'passes'
+
+const MAX_NAMES_KEPT = 1000
+const meanings = new Map<string, Meaning>()
+
+function meaningOf(name: string): Meaning {
+  const known = meanings.get(name)
+  if (known !== undefined) return known
+  const lower = name.toLowerCase()
+  const meaning = DROPPED.has(lower) ? 'dropped' : (MEANINGS.find((one) => one === lower) ?? 'passes')
+  if (meanings.size < MAX_NAMES_KEPT) meanings.set(name, meaning)
+  return meaning
+}
 
 interface AnswerHeaders {
   /** Name, value, name, value … for the client. */
@@ -27,31 +42,54 @@ export function clientHeaders(
   const headers: string[] = []
   let location: string | null = null
   let contentType: string | null = null
-  const authenticate: string[] = []
+  let authenticate: readonly string[] = NONE
   let named: Set<string> | null = null
   for (let i = 0; i + 1 < raw.length; i += 2) {
     const name = text(raw[i])
+    const meaning = meaningOf(name)
+    if (meaning === 'dropped') continue
     const value = text(raw[i + 1])
-    const lower = name.toLowerCase()
-    if (DROPPED.has(lower)) {
-      if (lower === 'connection' && !/^(?:keep-alive|close|upgrade)$/i.test(value)) {
-        named = new Set([
-          ...(named ?? []),
-          ...value
-            .toLowerCase()
-            .split(',')
-            .map((one) => one.trim()),
-        ])
-      }
-      continue
+    switch (meaning) {
+      case 'connection':
+        named = namedBy(value, named)
+        continue
+      case 'set-cookie':
+        if (isOwnCookie(cookieName(value))) continue
+        break
+      case 'location':
+        location = value
+        break
+      case 'content-type':
+        contentType = value
+        break
+      case 'www-authenticate':
+        authenticate = [...authenticate, value]
+        break
+      case 'passes':
+        break
     }
-    if (lower === 'location') location = value
-    if (lower === 'content-type') contentType = value
-    if (lower === 'www-authenticate') authenticate.push(value)
-    if (lower === 'set-cookie' && isOwnCookie(cookieName(value))) continue
     headers.push(name, value)
   }
-  return { headers: named === null ? headers : without(headers, named), location, contentType, authenticate }
+  return {
+    headers: named === null ? headers : without(headers, named),
+    location,
+    contentType,
+    authenticate,
+  }
+}
+
+const NONE: readonly string[] = []
+
+/** What a `Connection` header says belongs to this hop, beside what others have said. */
+function namedBy(connection: string, before: Set<string> | null): Set<string> | null {
+  if (/^(?:keep-alive|close|upgrade)$/i.test(connection)) return before
+  return new Set([
+    ...(before ?? []),
+    ...connection
+      .toLowerCase()
+      .split(',')
+      .map((one) => one.trim()),
+  ])
 }
 
 /** The name under which a browser sends a cookie back; `=name=value` has none of its own and comes back as `name=value`. */

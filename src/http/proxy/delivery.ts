@@ -1,11 +1,11 @@
 import type { ServerResponse } from 'node:http'
-import type { Dispatcher } from 'undici'
+import type { Control } from './dispatch.ts'
 
 /** An answer's body on its way to the client. */
 export interface Delivery {
   readonly response: ServerResponse
   /** Can hold the upstream back; `null` before it has been asked. */
-  upstream: Dispatcher.DispatchController | null
+  upstream: Control | null
   /** The first chunk, until it is known whether it is the only one: most are, and go out in one piece with their head. */
   held: Buffer | null
   /** Head and first chunk are out. */

@@ -7,6 +7,7 @@ import type { CompiledRoute, Facts } from '../../gate/verdict.ts'
 import { clientHeaders } from './answer.ts'
 import { begin, complete, deliver, newDelivery } from './delivery.ts'
 import { hasLeft, offDeparture, onDeparture } from './departure.ts'
+import type { AnswerHandler, Control } from './dispatch.ts'
 import { allowLastWords, isEventStream } from './event-stream.ts'
 import { waitForFinal } from './interim.ts'
 
@@ -53,16 +54,12 @@ const PHRASE = /^[\t\u0020-\u007e]+$/
  * What becomes of the upstream's answer; `handedAt` is when it was asked (ms of `performance.now`), `retry` sends the
  * request again, as often as that makes sense.
  */
-export function receiver(
-  job: Transfer,
-  handedAt: number,
-  hasBody: boolean,
-  retry: (() => void) | null,
-): Dispatcher.DispatchHandler {
+export function receiver(job: Transfer, handedAt: number, hasBody: boolean, retry: (() => void) | null): AnswerHandler {
   const { request, response } = job
   const delivery = newDelivery(response)
   /** Whatever the upstream still says is not for the client. */
   let over = false
+  let control: Control | null = null
   let stopWaiting: (() => void) | null = null
 
   const gone = (): void => {
@@ -85,25 +82,22 @@ export function receiver(
   }
 
   return {
-    onRequestStart(controller) {
-      delivery.upstream = controller
+    onStart(upstream) {
+      control = upstream
+      delivery.upstream = upstream
       if (hasLeft(job)) stop('the client has gone')
       else onDeparture(job, gone)
     },
-    onResponseStart(controller, status, _headers, statusMessage) {
+    onHead(status, rawHeaders, phrase) {
       if (status < 200) {
         stopWaiting ??= waitForFinal(request, hasBody, job.route.timeout, () => {
-          controller.abort(new Fault('upstream_timeout'))
+          control?.abort(new Fault('upstream_timeout'))
         })
         return
       }
       stopWaiting?.()
       const waited = performance.now() - handedAt
-      const raw = controller.rawHeaders
-      const { headers, location, contentType, authenticate } = clientHeaders(
-        Array.isArray(raw) ? raw : [],
-        job.isOwnCookie,
-      )
+      const { headers, location, contentType, authenticate } = clientHeaders(rawHeaders, job.isOwnCookie)
       const instead = job.intercept({ status, location, authenticate }, !hasBody && IDEMPOTENT.has(job.facts.method))
       if (instead !== null) {
         stop('answered by the gateway')
@@ -114,21 +108,21 @@ export function receiver(
       }
       if (isUploading(job, hasBody)) headers.push('Connection', 'close')
       if (status === 204) dropLength(headers)
-      response.writeHead(status, PHRASE.test(statusMessage ?? '') ? statusMessage : STATUS_CODES[status], headers)
+      response.writeHead(status, PHRASE.test(phrase) ? phrase : STATUS_CODES[status], headers)
       job.onWaited(waited, status, true)
       if (isEventStream(contentType)) response.once('close', job.onEventStream(endStream))
       // What has come in together is dealt with by then.
       process.nextTick(begin, delivery)
     },
-    onResponseData(_controller, chunk) {
+    onData(chunk) {
       if (!over) deliver(delivery, chunk)
     },
-    onResponseEnd() {
+    onEnd() {
       if (over) return
       finish()
       complete(delivery)
     },
-    onResponseError(_controller, error) {
+    onError(error) {
       if (over) return
       finish()
       if (hasLeft(job)) return

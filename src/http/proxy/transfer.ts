@@ -5,6 +5,7 @@ import type { Dispatcher } from 'undici'
 import { Fault } from '../../errors.ts'
 import { askForBody, waitsToBeAsked } from '../expectation.ts'
 import { hasBody } from '../staged-close.ts'
+import { dispatch } from './dispatch.ts'
 import { closeBehindUpload, receiver, type Transfer } from './receiver.ts'
 import { upstreamPath } from './upstream-path.ts'
 
@@ -23,7 +24,7 @@ export function transfer(job: Transfer): void {
     return
   }
   const handedAt = performance.now()
-  const dispatch = (retries: number): void => {
+  const send = (retries: number): void => {
     const what: Dispatcher.DispatchOptions = {
       path: upstreamPath(route, facts.path) + facts.query,
       method: facts.method,
@@ -32,7 +33,8 @@ export function transfer(job: Transfer): void {
       headersTimeout: route.timeout,
       bodyTimeout: 0,
     }
-    job.pool.dispatch(
+    dispatch(
+      job.pool,
       what,
       receiver(
         job,
@@ -41,12 +43,12 @@ export function transfer(job: Transfer): void {
         retries === 0
           ? null
           : () => {
-              dispatch(retries - 1)
+              send(retries - 1)
             },
       ),
     )
   }
-  dispatch(!body && REPEATABLE.has(facts.method) ? MAX_RETRIES : 0)
+  send(!body && REPEATABLE.has(facts.method) ? MAX_RETRIES : 0)
 }
 
 /** Leaves the client's connection open when the upstream fails: it still has to get its answer. */

@@ -1,8 +1,8 @@
 import { performance } from 'node:perf_hooks'
 import type { Duplex } from 'node:stream'
-import type { Dispatcher } from 'undici'
 import type { Upgrade } from '../upgrades.ts'
 import { clientHeaders } from './answer.ts'
+import { dispatch } from './dispatch.ts'
 import { receiver, type Transfer } from './receiver.ts'
 import { upstreamPath } from './upstream-path.ts'
 import { join, switchingHead } from './websocket.ts'
@@ -20,7 +20,8 @@ export function transferUpgrade(job: UpgradeTransfer): void {
   const { route, facts, upgrade, isOwnCookie, onMessage, onSwitched } = job
   const handedAt = performance.now()
   const refused = receiver(job, handedAt, false, null)
-  job.pool.dispatch(
+  dispatch(
+    job.pool,
     {
       path: upstreamPath(route, facts.path) + facts.query,
       method: 'GET',
@@ -31,14 +32,13 @@ export function transferUpgrade(job: UpgradeTransfer): void {
     },
     {
       ...refused,
-      onRequestUpgrade(controller: Dispatcher.DispatchController, _status, _headers, upstream) {
+      onUpgrade(rawHeaders, upstream) {
         const { socket: client } = upgrade
         if (client.destroyed) {
           upstream.destroy()
           return
         }
-        const raw = controller.rawHeaders
-        const { headers } = clientHeaders(Array.isArray(raw) ? raw : [], isOwnCookie)
+        const { headers } = clientHeaders(rawHeaders, isOwnCookie)
         upgrade.take()
         client.write(switchingHead(headers, 'websocket'), 'latin1')
         job.onWaited(performance.now() - handedAt, 101, true)

@@ -1,0 +1,44 @@
+/** One finished request, as the access log tells it. */
+export interface AccessLine {
+  readonly id: string
+  readonly method: string
+  /** Without the query: codes, states and other people's secrets travel there. */
+  readonly path: string
+  readonly status: number
+  readonly verdict: string
+  readonly route: string
+  readonly ms: number
+  readonly client: string
+  readonly traceId: string | null
+  /** The answer did not reach its end. */
+  readonly aborted: boolean
+}
+
+/** What stands in JSON as it is. */
+const PLAIN = /^[\u0020\u0021\u0023-\u005b\u005d-\u007e]*$/
+
+/**
+ * The line as pino would write it at level `info`, put together by hand: it is on the way of every request, where
+ * it takes a fifth of the time. `time` is ms since the epoch.
+ */
+export function formatAccessLine(line: AccessLine, time: number): string {
+  const { id, method, path, status, verdict, route, ms, client, traceId, aborted } = line
+  const more = (traceId === null ? '' : `,"trace_id":"${traceId}"`) + (aborted ? ',"aborted":true' : '')
+  return (
+    `{"level":"info","time":"${isoTime(time)}","event":"request","id":"${id}","method":"${method}"` +
+    `,"path":${quoted(path)},"status":${status},"verdict":"${verdict}","route":${quoted(route)},"ms":${ms}` +
+    `,"client":"${client}"${more}}\n`
+  )
+}
+
+function quoted(text: string): string {
+  return PLAIN.test(text) ? `"${text}"` : JSON.stringify(text)
+}
+
+let written = { time: Number.NaN, iso: '' }
+
+function isoTime(time: number): string {
+  // Many requests end within the same millisecond.
+  if (time !== written.time) written = { time, iso: new Date(time).toISOString() }
+  return written.iso
+}
