@@ -24,8 +24,8 @@ type Kept = { action: string; type: string; charset: string; fields: [string, st
 
 /** What the page's script puts into the storage. */
 const keptIn = ({ body }: Answer): Kept | null => {
-  const [, literal] = /setItem\("gatehouse:form:[\w-]{12}",("(?:[^"\\]|\\.)*")\)/.exec(body) ?? []
-  return literal === undefined ? null : (JSON.parse(JSON.parse(literal) as string) as Kept)
+  const [, literal] = /\bvar kept=(\{.*?\}),link=.*setItem\("gatehouse:form:[\w-]{12}"/s.exec(body) ?? []
+  return literal === undefined ? null : (JSON.parse(literal) as Kept)
 }
 
 const multipart = (parts: readonly string[]): string =>
