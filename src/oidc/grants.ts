@@ -42,6 +42,8 @@ export async function refreshTokens(
   const found = await provider.discovered()
   const { refreshToken } = previous.tokens
   if (refreshToken === null) throw new Error('the session has no refresh token')
+  if (!isIssuedBy(found, previous.issuer))
+    throw new ForeignIdentity(`the session is of another provider: ${previous.issuer}`)
   const response = await refreshTokenGrant(found.configuration, refreshToken)
   const tokens = toTokenSet(response, now, previous.tokens)
   const idTokenClaims = response.claims()
@@ -66,6 +68,13 @@ export async function refreshTokens(
     log.warn({ event: 'claims_not_renewed', cause: causes(error) }, 'tokens were renewed, claims stay as they were')
     return { tokens, identity: null, claims: null }
   }
+}
+
+/** The store may outlive the configuration: a refresh token of the provider before is none of this one's business. */
+function isIssuedBy({ configuration }: Discovered, issuer: string): boolean {
+  const [before = '', behind] = configuration.serverMetadata().issuer.split('{tenantid}')
+  // Entra's endpoint for all tenants announces a template.
+  return behind === undefined ? issuer === before : issuer.startsWith(before) && issuer.endsWith(behind)
 }
 
 /** Without a new ID token the old one still counts, and the userinfo endpoint has the news. */
