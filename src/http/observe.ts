@@ -2,7 +2,7 @@ import { performance } from 'node:perf_hooks'
 import type { FastifyInstance, FastifyReply, FastifyRequest } from 'fastify'
 import { classify } from '../gate/classify.ts'
 import type { Config } from '../config/schema.ts'
-import { formatAccessLine, type AccessLine } from '../telemetry/access-line.ts'
+import { boundFields, formatAccessLine, type AccessLine } from '../telemetry/access-line.ts'
 import { lineWriterOf, type Log } from '../telemetry/log.ts'
 import type { Metrics } from '../telemetry/metrics.ts'
 import { traceIdOf, type Tracing } from '../telemetry/tracing.ts'
@@ -18,6 +18,7 @@ interface Observers {
 /** One access line, one count and, with tracing, one span for each request, when its answer has ended. */
 export function observe(app: FastifyInstance, { config, log, metrics, tracing }: Observers): void {
   const writeLine = lineWriterOf(log)
+  const bound = boundFields(log)
   app.addHook('onResponse', (request, reply, done) => {
     const { context } = request
     // What has no context was refused before anything could be said about it.
@@ -25,7 +26,7 @@ export function observe(app: FastifyInstance, { config, log, metrics, tracing }:
     const kind = context?.kind ?? classify(request.method, request.headers, config.scripts)
     metrics.countRequest(context?.route?.series ?? '-', kind, verdict)
     if (log.isLevelEnabled('info'))
-      writeLine(formatAccessLine(accessLine(request, reply, verdict, tracing), Date.now()))
+      writeLine(formatAccessLine(accessLine(request, reply, verdict, tracing), Date.now(), bound))
     if (context !== null && context.trace !== null) {
       context.trace.end({
         id: request.id,

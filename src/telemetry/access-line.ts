@@ -1,3 +1,5 @@
+import type { Log } from './log.ts'
+
 /** One finished request, as the access log tells it. */
 export interface AccessLine {
   readonly id: string
@@ -18,17 +20,23 @@ export interface AccessLine {
 const PLAIN = /^[\u0020\u0021\u0023-\u005b\u005d-\u007e]*$/
 
 /**
- * The line as pino would write it at level `info`, put together by hand: it is on the way of every request, where
- * it takes a fifth of the time. `time` is ms since the epoch.
+ * The line as pino would write it at level `info`, put together by hand: it is on the way of every request, where it takes
+ * a fifth of the time. `time` is ms since the epoch, `bound` what `boundFields` gives.
  */
-export function formatAccessLine(line: AccessLine, time: number): string {
+export function formatAccessLine(line: AccessLine, time: number, bound = ''): string {
   const { id, method, path, status, verdict, route, ms, client, traceId, aborted } = line
   const more = (traceId === null ? '' : `,"trace_id":"${traceId}"`) + (aborted ? ',"aborted":true' : '')
   return (
-    `{"level":"info","time":"${isoTime(time)}","event":"request","id":"${id}","method":"${method}"` +
+    `{"level":"info","time":"${isoTime(time)}"${bound},"event":"request","id":"${id}","method":"${method}"` +
     `,"path":${quoted(path)},"status":${status},"verdict":"${verdict}","route":${quoted(route)},"ms":${ms}` +
     `,"client":"${client}"${more}}\n`
   )
+}
+
+/** What a log says in each of its lines (`worker`, say), as the text for `formatAccessLine`. */
+export function boundFields(log: Pick<Log, 'bindings'>): string {
+  const fields = JSON.stringify(log.bindings()).slice(1, -1)
+  return fields === '' ? '' : `,${fields}`
 }
 
 function quoted(text: string): string {

@@ -1,5 +1,5 @@
 import t from 'tap'
-import { formatAccessLine, type AccessLine } from '../../src/telemetry/access-line.ts'
+import { boundFields, formatAccessLine, type AccessLine } from '../../src/telemetry/access-line.ts'
 import { openLog } from '../../src/telemetry/log.ts'
 
 const usual: AccessLine = {
@@ -14,6 +14,7 @@ const usual: AccessLine = {
   traceId: null,
   aborted: false,
 }
+const usualFields = { event: 'request', id: usual.id, status: 200 }
 const TIME = Date.UTC(2026, 10, 25, 1, 2, 3, 4)
 
 void t.test('an access line is what pino would have written', async (t) => {
@@ -27,6 +28,15 @@ void t.test('an access line is what pino would have written', async (t) => {
   const line = formatAccessLine(usual, TIME)
   t.same(JSON.parse(line), expected)
   t.equal(line.indexOf('\n'), line.length - 1, 'one line')
+})
+
+void t.test('it says what every line of its log says', async (t) => {
+  const { log } = openLog('info', { stream: { write: () => {} } })
+  t.match(JSON.parse(formatAccessLine(usual, TIME, boundFields(log.child({ worker: 3 })))), {
+    worker: 3,
+    ...usualFields,
+  })
+  t.match(JSON.parse(formatAccessLine(usual, TIME, boundFields(log))), usualFields)
 })
 
 void t.test('whatever stands in a path or a route, the line stays one line of JSON', async (t) => {
