@@ -4,13 +4,12 @@ import { build, type Plugin } from 'esbuild'
 
 const at = (path: string): string => fileURLToPath(new URL(`../${path}`, import.meta.url))
 
-// What libraries load at every start for uses that are not ours: schemas of routes, requests without a socket, upgrades by
+// What libraries load at every start for uses that are not ours: schemas of routes, upgrades by
 // @fastify/http-proxy, and undici's stand-ins for tests, and event sources.
 const UNUSED = new RegExp(
   `/node_modules/(${[
     '@fastify/ajv-compiler/index',
     '@fastify/fast-json-stringify-compiler/index',
-    'light-my-request/index',
     'ws/(index|wrapper)',
     'undici/lib/(mock|web/eventsource|web/websocket/stream)/.*',
     'undici/lib/cache/sqlite-cache-store',
