@@ -111,7 +111,7 @@ const taken: [string, [unknown, unknown][]][] = [
     'provider.timeout',
     [
       ['500s', 500_000],
-      ['1s', 1000],
+      ['250ms', 250],
     ],
   ],
   [
