@@ -173,7 +173,10 @@ function passes(
   const { route, accessToken, who } = verdict
   const compiled = compileHeaders(routes, () => false)
   const headers = byProxy ? compiled.identity(route, who, accessToken) : compiled.build(facts, route, who, accessToken)
-  const pairs = headers.flatMap((name, i) => (i % 2 === 0 ? [`${name}: ${headers[i + 1] ?? ''}`] : []))
+  const constants = constantHeaders(route)
+  const pairs = headers.flatMap((name, i) =>
+    i % 2 === 0 ? [`${name}: ${constants.has(name.toLowerCase()) ? '********' : (headers[i + 1] ?? '')}`] : [],
+  )
   const where =
     route.upstream === null
       ? ''
@@ -258,6 +261,12 @@ function tokenOf({ route: { access, token }, who, session }: Extract<Verdict, { 
     case 'on-behalf-of':
       return `the session’s access token is exchanged by ${grant}${target === '' ? '' : ` for ${target}`}`
   }
+}
+
+/** The names, in lower case, of the headers with a fixed value: it may be the application's key, and stays unsaid. */
+function constantHeaders({ headers }: CompiledRoute): Set<string> {
+  const constants = Object.entries(headers.set).filter(([, template]) => !template.includes('{claims.'))
+  return new Set(constants.map(([name]) => name.toLowerCase()))
 }
 
 /** The headers that the route would set, but not for these claims. */

@@ -8,6 +8,12 @@ const within = (input: Input, ...steps: Path): Input => ({
   refuse: (message, instead, at = []) => input.refuse(message, instead, [...steps, ...at]),
 })
 
+/** What was written, without its text: that may be a key or a password. */
+function nounOf(written: unknown): string {
+  if (Array.isArray(written)) return 'a list'
+  return typeof written === 'object' ? 'a map' : typeof written === 'string' ? 'text' : `a ${typeof written}`
+}
+
 interface ListRules {
   /** How few items are refused as too few; 0 unless said otherwise. */
   min?: number
@@ -26,7 +32,7 @@ export function list<T>(item: Kind<T>, { min = 0, single = false }: ListRules = 
       const items: unknown = single && !Array.isArray(written) && typeof written !== 'object' ? [written] : written
       if (!Array.isArray(items)) {
         const instead = typeof written === 'string' ? '[item, item]' : null
-        return input.refuse(`must be a list, not ${quote(written)}`, instead)
+        return input.refuse(`must be a list, not ${nounOf(written)}`, instead)
       }
       if (items.length < min) return input.refuse('must not be an empty list', 'give a value, or leave the key out')
       const values = items.map((value: unknown, index) => {
@@ -47,7 +53,7 @@ export function map<T>(key: Kind<string>, item: Kind<T>): Kind<Record<string, T>
     shape: 'map',
     json: { type: 'object', additionalProperties: fillable(item.json) },
     parse(written, input) {
-      if (!isMapping(written)) return input.refuse(`must be a map, not ${quote(written)}`, '{ name: value }')
+      if (!isMapping(written)) return input.refuse(`must be a map, not ${nounOf(written)}`, '{ name: value }')
       const entries = Object.entries(written).map(([name, value]) => {
         const place = within(input, name)
         const resolvedName = key.parse(name, place)

@@ -61,7 +61,7 @@ export const provider = group('The OpenID provider that users log in at, and thi
     default: false,
     description: 'Lets the issuer be plain http elsewhere than on loopback. Tokens and secrets then travel in clear.',
   }),
-  timeout: leaf(duration({ timer: true }), {
+  timeout: leaf(duration({ min: 1, timer: true }), {
     default: '10s',
     description: 'How long each call to the provider may take.',
   }),
@@ -69,7 +69,7 @@ export const provider = group('The OpenID provider that users log in at, and thi
     default: false,
     description: 'Adds the claims of the userinfo endpoint, at login and at each refresh.',
   }),
-  sessionCheck: leaf(orOff(duration({ min: 10_000, timer: true })), {
+  sessionCheck: leaf(orOff(duration({ timer: true })), {
     default: 'off',
     description: 'How often the browser scripts ask the provider with prompt=none whether its session lives.',
   }),

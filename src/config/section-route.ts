@@ -129,7 +129,7 @@ export const route = group('Which requests it is for, who is let in, and what go
     description:
       'Refuses unsafe requests with a session that come from another origin, and WebSockets opened from one.',
   }),
-  timeout: leaf(duration({ timer: true }), {
+  timeout: leaf(duration({ min: 1, timer: true }), {
     default: '60s',
     description: 'How long the first byte of the answer may take. Streams are not cut.',
   }),

@@ -77,14 +77,16 @@ function begin(settings: Config['provider'], log: Log, metrics: Metrics, tracing
   let known: Discovered | null = null
   let underWay: Promise<Discovered> | null = null
   let timer: NodeJS.Timeout | null = null
-  let closed = false
+  const closing = new AbortController()
+  const unlessClosed = (signal?: AbortSignal): AbortSignal =>
+    signal === undefined ? closing.signal : AbortSignal.any([closing.signal, signal])
 
   async function discover(): Promise<Discovered> {
     const http = new URL(settings.issuer).protocol === 'http:'
     const execute = http ? [allowInsecureRequests] : []
     const timeout = settings.timeout / 1000
     const found = await discovery(new URL(settings.issuer), settings.clientId, undefined, None(), {
-      [customFetch]: transport.fetch,
+      [customFetch]: (url, options) => transport.fetch(url, { ...options, signal: unlessClosed(options.signal) }),
       timeout,
       execute,
     })
@@ -108,10 +110,12 @@ function begin(settings: Config['provider'], log: Log, metrics: Metrics, tracing
           return found
         },
         (error: unknown) => {
-          log.error(
-            { event: 'provider_unavailable', issuer: settings.issuer, cause: causes(error) },
-            'the provider can’t be discovered',
-          )
+          if (!closing.signal.aborted) {
+            log.error(
+              { event: 'provider_unavailable', issuer: settings.issuer, cause: causes(error) },
+              'the provider can’t be discovered',
+            )
+          }
           throw new Fault('provider_unavailable', { cause: error })
         },
       )
@@ -123,7 +127,7 @@ function begin(settings: Config['provider'], log: Log, metrics: Metrics, tracing
 
   function keepTrying(pause: number): void {
     once().catch(() => {
-      if (closed) return
+      if (closing.signal.aborted) return
       timer = setTimeout(() => {
         if (known === null) keepTrying(Math.min(pause * 2, RETRY_MOST))
       }, pause).unref()
@@ -136,7 +140,8 @@ function begin(settings: Config['provider'], log: Log, metrics: Metrics, tracing
     discovered: async () => known ?? once(),
     peek: () => known,
     async close() {
-      closed = true
+      // Nobody waits for a discovery any longer; other calls are finished, since they may bring a rotated token.
+      closing.abort()
       if (timer !== null) clearTimeout(timer)
       await transport.close()
     },

@@ -16,6 +16,7 @@ routes:
   - { path: /admin/**, require: { claims: { groups: [admin] } } }
   - { path: /money/**, require: { acr: "urn:mfa", maxAge: 5m } }
   - { path: /api/**, methods: [GET], stripPrefix: /api, token: { grant: none } }
+  - { path: /vault, headers: { set: { X-Api-Key: hunter2, X-User: "{claims.email}" } } }
 `,
 )
 
@@ -167,6 +168,12 @@ void t.test('an absolute URL names the public origin, and its path is taken as w
     'request: GET /a//b/../c at https://orders.example.com\n',
   )
   t.match(await explain(t, 'GET', 'https://orders.example.com'), 'request: GET / at https://orders.example.com\n')
+})
+
+void t.test('a header with a fixed value may be a key: it is named, and not said', async (t) => {
+  const said = await explain(t, 'GET', '/vault', ...alice)
+  t.match(said, 'header: X-Api-Key: ********\nheader: X-User: alice@example.com\n')
+  t.notMatch(said, 'hunter2')
 })
 
 void t.test('claims and headers that can’t be read are one line on stderr, status 1', async (t) => {

@@ -1,12 +1,13 @@
 import { once } from 'node:events'
 import { Agent, get, type IncomingMessage } from 'node:http'
-import { connect } from 'node:net'
+import { connect, createServer } from 'node:net'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { text } from 'node:stream/consumers'
 import t from 'tap'
 import { startIdp } from '../../src/demo/idp.ts'
 import { startUpstream } from '../../src/demo/upstream.ts'
 import { cookieOf, statusAt } from '../support/gateway-process.ts'
+import { startProgram } from '../support/program.ts'
 import { startRedis } from '../support/redis.ts'
 import { nextEvent, serveFile } from '../support/served-file.ts'
 import { until } from '../support/until.ts'
@@ -89,4 +90,29 @@ void t.test('a connection that has never said anything does not hold it up', asy
   t.equal(status, 0)
   t.ok(after < 10_000, `${after} ms`)
   silent.destroy()
+})
+
+void t.test('a provider that takes the connection and says nothing does not hold it up', async (t) => {
+  const silent = createServer((socket) => socket.on('error', () => {}).resume())
+  silent.listen(0, '127.0.0.1')
+  await once(silent, 'listening')
+  t.teardown(() => silent.close())
+  const address = silent.address()
+  const asked = once(silent, 'connection')
+  const { child, line, ended } = startProgram(t, ['start'], {
+    GATEHOUSE_LISTEN: '127.0.0.1:0',
+    GATEHOUSE_ADMIN: 'false',
+    GATEHOUSE_PUBLIC_URL: 'http://localhost',
+    GATEHOUSE_UPSTREAM: upstream.url,
+    GATEHOUSE_PROVIDER_ISSUER: `http://127.0.0.1:${typeof address === 'object' ? address?.port : ''}`,
+    GATEHOUSE_PROVIDER_CLIENT_ID: 'orders',
+    GATEHOUSE_PROVIDER_CLIENT_SECRET: 'hush',
+    GATEHOUSE_PROVIDER_TIMEOUT: '60s',
+  })
+  await line(/"event":"listening"/)
+  await asked
+  child.kill('SIGTERM')
+  const { status, stdout } = await ended
+  t.equal(status, 0)
+  t.notMatch(stdout, /provider_unavailable/, 'that is not the provider’s fault')
 })
