@@ -14,6 +14,7 @@ const TRY_AGAIN = 60_000
 export const watchSession = (gateway: Gateway, channel: Channel, renewal: Renewal): void => {
   let known: SessionInfo | null = null
   let readAt = 0
+  let isFirst = true
 
   const read = async (): Promise<SessionInfo | null> => {
     readAt = Date.now()
@@ -27,8 +28,11 @@ export const watchSession = (gateway: Gateway, channel: Channel, renewal: Renewa
       } else {
         alarm.set(Infinity)
         if (known !== null) dispatchEvent(new CustomEvent('gatehouse:ended'))
+        // A logout without a page of ours may have led here: other tabs that know of a session look what has become of it.
+        else if (isFirst) channel.say('look')
         known = null
       }
+      isFirst = false
     } catch {
       // The gateway is away: that is no end.
     }

@@ -24,6 +24,7 @@ addEventListener('load', () => {
 </script>`,
   ),
   '/public/next': html('Next'),
+  '/public/watching': html('', watching),
   '/worker.js': {
     headers: { 'content-type': 'text/javascript' },
     body: `
@@ -103,6 +104,21 @@ void t.test('pages of the same user are opened without the others’ asking anyt
   // Whoever wanted to ask would have by now.
   await page.evaluate(async () => fetch('/oauth2/userinfo'))
   t.equal(readings(), before + 2)
+})
+
+void t.test('a logout reaches the other tabs, wherever it began', async (t) => {
+  site.redirects.set('/public/leave', '/oauth2/logout?redirect=/public/watching')
+  for (const [typed, end] of [
+    ['/oauth2/logout', '/oauth2/logout/callback'],
+    ['/public/leave', '/public/watching'],
+  ] as const) {
+    const { page, context } = await arriveWatching(t)
+    const other = await context.newPage()
+    await other.goto(`${url}${typed}`)
+    await other.waitForURL((at) => at.pathname === end)
+    await page.waitForFunction(() => window.heard.length > 0)
+    t.equal(await heard(page), 'ended', typed)
+  }
 })
 
 void t.test('a logout in one tab leaves what another has not sent yet: it goes out after the next login', async (t) => {

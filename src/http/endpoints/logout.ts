@@ -145,6 +145,8 @@ function sendSignedOut({ config }: Services, request: FastifyRequest, reply: Fas
       detail: 'You are signed out.',
       requestId: request.id,
       actions: [{ label: 'Sign in again', href: `${origin}${config.basePath}/login` }],
+      // To the pages of other tabs: where this logout began no script may have seen it.
+      script: 'try{new BroadcastChannel("gatehouse").postMessage("ended")}catch(e){}',
     },
     config.pages,
   )
