@@ -10,6 +10,8 @@ export interface LoginState {
   readonly origin: string
   /** Path, query and fragment on that origin. */
   readonly target: string
+  /** Fingerprint of the target that was asked for, where that is not it; a login that goes round in circles asks for the same each time. */
+  readonly asked?: string
   /** ms since the epoch. */
   readonly at: number
   /** With `prompt=none`, in a frame: it ends in a page that reports the outcome. */

@@ -30,3 +30,16 @@ void t.test('logging out and in again is no loop', async (t) => {
     t.equal((await browser.login(`${url}/`, 'alice')).answer.status, 200)
   }
 })
+
+void t.test(
+  'targets that are ignored, one after the other, are no loop; the same one again and again is',
+  async (t) => {
+    const { url } = await startGateway(t, { idp })
+    const browser = createBrowser()
+    const login = async (target: string): Promise<number> =>
+      (await browser.login(`${url}/oauth2/login?redirect=${encodeURIComponent(target)}`, 'alice')).answer.status
+    for (let i = 0; i < 12; i += 1) t.equal(await login(`https://evil${i}.example/`), 200)
+    for (let i = 0; i < 5; i += 1) await login('//evil.example')
+    t.equal(await login('//evil.example'), 400)
+  },
+)

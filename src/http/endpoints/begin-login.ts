@@ -8,6 +8,8 @@ import type { Services } from './endpoint.ts'
 /** What a login wants beside the usual. */
 interface LoginWish {
   readonly target: string
+  /** See `LoginState`. */
+  readonly asked?: string | undefined
   readonly silent: boolean
   readonly keep?: boolean
   readonly user?: string | null
@@ -32,6 +34,7 @@ export async function beginLogin(
 ): Promise<{ url: URL; setCookie: string }> {
   const {
     target,
+    asked,
     silent,
     keep = false,
     user = null,
@@ -52,13 +55,14 @@ export async function beginLogin(
     browser: fingerprint(binding),
     origin: facts.origin,
     target,
+    ...(asked === undefined ? {} : { asked }),
     at: now,
     silent,
     keep,
     user,
     tries,
     before: before === null ? null : { id: before.id, endsAt: before.endsAt, user: userMark(before) },
-    particular: !silent && [prompt, acrValues, maxAge, scope, claims].some((asked) => asked !== undefined),
+    particular: !silent && [prompt, acrValues, maxAge, scope, claims].some((wanted) => wanted !== undefined),
     acrValues: acrs,
     maxAge: maxAge ?? null,
     stepUp: stepUpMark({

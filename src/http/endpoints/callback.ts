@@ -107,11 +107,9 @@ async function finishLogin(services: Services, request: FastifyRequest, reply: F
   context.verdict = 'login'
   reply.header('set-cookie', cookies.setTicket(session.ticket))
   // A target that leads here again and again is found out by it.
+  const asked = state.asked ?? state.target
   if (!state.silent)
-    reply.header(
-      'set-cookie',
-      cookies.setLogins(cookies.logins(request.headers.cookie, state.target) + 1, state.target),
-    )
+    reply.header('set-cookie', cookies.setLogins(cookies.logins(request.headers.cookie, asked) + 1, asked))
   return config.session.cookie.sameSite === 'strict'
     ? sendBounce(services, request, reply, state.target)
     : reply.header('cache-control', 'no-store').redirect(state.target, 302)

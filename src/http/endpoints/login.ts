@@ -4,6 +4,7 @@ import { loginUrlFor } from '../../gate/challenge.ts'
 import { returnTarget } from '../../gate/return-to.ts'
 import { contextOf, type Context } from '../context.ts'
 import { kindOf } from '../failures.ts'
+import { fingerprint } from '../login-state.ts'
 import { renderPage, scriptLiteral } from '../pages.ts'
 import { POST_KEPT_FORM_PATH } from '../post-kept-form.ts'
 import { remedyForTwo } from '../two-sessions.ts'
@@ -51,9 +52,12 @@ export const login: Endpoint = (services) => async (request, reply) => {
   const two = remedyForTwo(services.cookies, context.facts)
   if (two !== null) reply.header('set-cookie', two.setCookie)
   if (two !== null && two.answer !== null) return services.answers.send(request, reply, two.answer)
-  breakLoop(services, request, reply, target ?? '/')
+  // Several targets that are ignored, one after the other, are no loop.
+  const asked = target === null ? fingerprint(askedTarget(parameters) ?? '/') : undefined
+  breakLoop(services, request, reply, asked ?? target ?? '/')
   const { url, setCookie } = await beginLogin(services, context, {
     target: target ?? '/',
+    asked,
     silent: false,
     // With the store down there is no login in the end, but finding that out is not this step's.
     before: await findSession(services, request).catch(() => null),
@@ -72,9 +76,13 @@ export const login: Endpoint = (services) => async (request, reply) => {
   return reply.redirect(url.href, 302)
 }
 
+function askedTarget(parameters: URLSearchParams): string | null {
+  return parameters.get('redirect') ?? parameters.get('rd')
+}
+
 /** The same-origin target of a login; of the gateway's own URLs only those that end a login, the others lead round in circles. */
 function loginTarget(parameters: URLSearchParams, { facts }: Context, basePath: string): string | null {
-  const target = returnTarget(parameters.get('redirect') ?? parameters.get('rd'), facts.origin)
+  const target = returnTarget(askedTarget(parameters), facts.origin)
   if (target?.startsWith(`${basePath}/`) !== true) return target
   return target.startsWith(`${basePath}/${POST_KEPT_FORM_PATH}?`) || target === `${basePath}/${SILENT_DONE}`
     ? target
