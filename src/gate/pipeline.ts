@@ -38,7 +38,7 @@ export function buildGate({ config, routes, sessions, tokens, bearers }: GatePar
     const reading = routes.otherReading(host, facts.method, facts.path, route)
     if (reading !== null) return deny({ reason: 'ambiguous-path', reading }, null)
     if (route === null || route === 'endpoint') return deny({ reason: 'no-route' }, null)
-    if (route.access === 'public') return { type: 'forward', route, session: null, who: null, accessToken: null }
+    if (route.access === 'public') return anonymous(route)
 
     const bearer = route.bearer === null ? null : bearerToken(facts.headers)
     if (route.bearer !== null && bearer !== null) {
@@ -60,16 +60,25 @@ export function buildGate({ config, routes, sessions, tokens, bearers }: GatePar
     const denial = admit(route, session, facts.ticket !== null, now)
     if (denial !== null) return deny(spareCookie(denial, facts, sessions), route)
     if (!provesOrigin(facts, route, session)) return deny({ reason: 'cross-origin' }, route)
-    if (session === null) return { type: 'forward', route, session: null, who: null, accessToken: null }
+    if (session === null) return anonymous(route)
 
     const pending = tokens.acquire(session, route.token, now)
     const token = pending instanceof Promise ? await pending : pending
-    if (!token.ok) return deny(spareCookie(withoutToken(token, route, session, now), facts, sessions), route)
+    if (!token.ok) {
+      const denial = withoutToken(token, route, session, now)
+      // A session that has ended is none, and this route does without one.
+      if (route.access === 'optional' && denial.reason === 'session-expired') return anonymous(route)
+      return deny(spareCookie(denial, facts, sessions), route)
+    }
     // Tokens that were renewed meanwhile may have brought other claims.
     const later = token.session === session ? null : admit(route, token.session, true, now)
     if (later !== null) return deny(later, route)
     return { type: 'forward', route, session: token.session, who: token.session, accessToken: token.accessToken }
   }
+}
+
+function anonymous(route: CompiledRoute): Verdict {
+  return { type: 'forward', route, session: null, who: null, accessToken: null }
 }
 
 /** The host part of a public origin, as routes name it. */

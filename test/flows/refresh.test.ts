@@ -85,6 +85,7 @@ void t.test(
         routes: [
           { path: '/**' },
           { path: '/api/echo', token: { grant: 'none' } },
+          { path: '/api/echo/optional', access: 'optional' },
           { path: '/orders', access: 'optional', token: { grant: 'none' } },
         ],
       },
@@ -101,6 +102,9 @@ void t.test(
     const other = await browser.get(`${url}/api/echo`, script)
     t.equal(other.status, 200)
     t.notMatch(other.body, /authorization/i)
+    const optional = await browser.get(`${url}/api/echo/optional`, script)
+    t.equal(optional.status, 200, 'an optional route does without a session that has ended')
+    t.notMatch(optional.body, /authorization/i)
     t.equal((await browser.get(`${url}/oauth2/session`, script)).status, 200)
     t.equal(idp.tokenRequests, 1)
   },
