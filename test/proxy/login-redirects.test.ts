@@ -16,6 +16,8 @@ const logins = [
   'https://login.example.com/',
   'https://login.example.com/tenant/authorize?x=1',
   'https://login.example.com?x',
+  'https://LOGIN.example.com/x',
+  'HTTPS://login.example.com:443/x',
   'https://sso.example.com/t1/authorize?state=x#y',
   '/signin',
   '/signin/start?return=%2F',

@@ -12,8 +12,10 @@ export function compileLoginRedirects(routes: readonly CompiledRoute[], provider
   return {
     matches(route, status, location) {
       if (location === null || status < 300 || status > 399) return false
+      // As written, and as a browser reads it: a host in capitals or with its usual port is the same.
+      const written = URL.canParse(location) ? [location, new URL(location).href] : [location]
       return (
-        (patterns[route.index] ?? []).some((pattern) => pattern.test(location)) ||
+        (patterns[route.index] ?? []).some((pattern) => written.some((one) => pattern.test(one))) ||
         isAuthorizationEndpoint(provider, location)
       )
     },
