@@ -15,7 +15,8 @@ const tooMuch: Failure = { status: 200, body: Buffer.alloc(10_000_000, ' '), con
 const noJson: Failure = { status: 200, body: '{"access_token":"abc', contentType: 'application/json' }
 const json = (body: object, status = 200): Failure => ({ status, body: { ...body } })
 
-const timeout = { provider: { timeout: '1s' } }
+// In seconds as a float it is no whole number of milliseconds any more.
+const timeout = { provider: { timeout: '1001ms' } }
 
 const idpFor = async (t: Test): Promise<Idp> => {
   const idp = await startIdp()
