@@ -1,5 +1,7 @@
 import type { FastifyInstance, FastifyReply } from 'fastify'
+import { Fault } from '../errors.ts'
 import type { SessionSummary, Sessions } from '../session/sessions.ts'
+import { sendProblem } from './admin-answers.ts'
 
 interface BySubject {
   Querystring: { sub?: string }
@@ -39,16 +41,5 @@ function describe({ id, createdAt, lastSeenAt, endsAt }: SessionSummary, sub: st
 }
 
 function missingSubject(reply: FastifyReply): FastifyReply {
-  return reply
-    .code(400)
-    .header('content-type', 'application/problem+json')
-    .send(
-      JSON.stringify({
-        type: 'about:blank',
-        title: 'Bad request',
-        status: 400,
-        code: 'bad_request',
-        detail: 'Say whose sessions: /sessions?sub=SUBJECT.',
-      }),
-    )
+  return sendProblem(reply, new Fault('bad_request', { detail: 'Say whose sessions: /sessions?sub=SUBJECT.' }))
 }

@@ -1,5 +1,6 @@
 import Fastify, { type FastifyInstance, type FastifyReply } from 'fastify'
 import { aggregate } from '../telemetry/aggregate.ts'
+import { answerAsAdmin } from './admin-answers.ts'
 
 interface Asked {
   readonly method: 'GET' | 'DELETE'
@@ -31,6 +32,7 @@ const ANSWER_WITHIN = 5_000
 /** The admin listener of a gateway with several processes: it answers for all of them. */
 export function buildWorkersAdmin({ workers, isDraining }: Parts): FastifyInstance {
   const app = Fastify({ logger: false })
+  answerAsAdmin(app, null)
 
   app.get('/livez', () => ({ alive: true }))
 

@@ -1,9 +1,9 @@
 import Fastify, { type FastifyInstance } from 'fastify'
-import { Fault, causes, faults } from '../errors.ts'
 import type { Provider } from '../oidc/provider.ts'
 import type { Sessions } from '../session/sessions.ts'
 import type { Log } from '../telemetry/log.ts'
 import type { Metrics } from '../telemetry/metrics.ts'
+import { answerAsAdmin } from './admin-answers.ts'
 import { registerSessionAdministration } from './admin-sessions.ts'
 import type { Readiness } from './readiness.ts'
 
@@ -18,6 +18,7 @@ interface AdminServices {
 /** The second listener: the process's health and metrics, never on the public port. */
 export function buildAdmin({ provider, sessions, metrics, readiness, log }: AdminServices): FastifyInstance {
   const app = Fastify({ logger: false })
+  answerAsAdmin(app, log)
 
   app.get('/livez', () => ({ alive: true }))
 
@@ -36,22 +37,5 @@ export function buildAdmin({ provider, sessions, metrics, readiness, log }: Admi
     sessions,
     () => provider.peek()?.configuration.serverMetadata().issuer ?? provider.settings.issuer,
   )
-  app.setErrorHandler((error, _request, reply) => {
-    const { status, code, detail } = error instanceof Fault ? error : new Fault('internal_error', { cause: error })
-    log[faults[code].level]({ event: code, listener: 'admin', cause: causes(error) }, code)
-    return reply
-      .code(status)
-      .header('content-type', 'application/problem+json')
-      .send(
-        JSON.stringify({
-          type: 'about:blank',
-          title: faults[code].title,
-          status,
-          code,
-          detail,
-        }),
-      )
-  })
-
   return app
 }
