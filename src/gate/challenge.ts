@@ -112,9 +112,11 @@ function login(
   settings: ChallengeSettings,
   { clearSession = false, stepUp }: LoginDetails,
 ): Answer {
-  const loginUrl = loginUrlFor(facts, kind, settings.basePath, stepUp)
   const redirects =
     route?.challenge === 'redirect' ? kind !== 'websocket' : route?.challenge !== '401' && kind === 'navigation'
+  // What is sent to the login without a page around it comes back to where it was going, as a frame does.
+  const comesBack = redirects && kind === 'script' && (facts.method === 'GET' || facts.method === 'HEAD')
+  const loginUrl = loginUrlFor(facts, comesBack ? 'frame' : kind, settings.basePath, stepUp)
   if (redirects)
     return { status: 302, code, title: 'Login required', detail: sentence, location: loginUrl, clearSession }
   const detail = kind === 'script' && settings.message !== null ? settings.message : sentence

@@ -159,7 +159,7 @@ void t.test('a browser that keeps no cookies is told so instead of going round i
   t.match(answer.body, 'accepts cookies')
 })
 
-void t.test('a state that is no state: a script is told so, a browser logs in anew', async (t) => {
+void t.test('a state that this gateway has not sealed is a clear error, for a script and for a browser', async (t) => {
   const { url } = await startGateway(t)
   for (const state of ['garbage', randomBytes(300).toString('base64url'), '', 'é%00']) {
     const target = `${url}/oauth2/callback?${new URLSearchParams({ code: 'x', state }).toString()}`
@@ -167,8 +167,10 @@ void t.test('a state that is no state: a script is told so, a browser logs in an
     t.equal(script.status, 400)
     t.equal(script.json()['code'], 'login_failed')
     const browser = await createBrowser().get(target)
-    t.equal(browser.status, 302)
-    t.match(browser.headers.location, `${url}/oauth2/login?redirect=%2F&`)
+    t.equal(browser.status, 400)
+    t.equal(browser.headers.gatehouse, 'login_failed')
+    t.match(browser.body, 'Begin again')
+    t.equal(browser.headers['set-cookie'], undefined)
   }
 })
 

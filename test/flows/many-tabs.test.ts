@@ -89,7 +89,8 @@ void t.test(
     const { url } = await startGateway(t)
     const browser = createBrowser()
     for (const _ of [1, 2, 3, 4]) await openTabs(browser, url)
-    await browser.get(`${url}/oauth2/callback?code=x&state=garbage`)
+    const [, foreign = ''] = /\bstate=([\w-]+)/.exec((await createBrowser().get(`${url}/oauth2/login`)).body) ?? []
+    await browser.get(`${url}/oauth2/callback?code=x&state=${foreign}`)
     const cookies = browser.cookies.all()
     t.ok(cookies.length >= 2 && cookies.length <= 5, `${cookies.length} cookies`)
     const size = cookies.reduce((sum, { name, value }) => sum + name.length + value.length, 0)

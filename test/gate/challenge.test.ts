@@ -115,6 +115,8 @@ void t.test('challenge: redirect sends everybody to the login but a WebSocket', 
   for (const kind of kinds.slice(0, 4)) t.equal(told({ reason: 'login-required' }, kind, route).status, 302, kind)
   t.equal(told({ reason: 'login-required' }, 'websocket', route).status, 401)
   t.equal(told({ reason: 'login-required' }, 'script', route).location, toPage, 'a script comes back to its page')
+  const alone = challenge({ reason: 'login-required' }, 'script', { ...facts, headers: {} }, route, settings)
+  t.match(alone.location, /\?redirect=/, 'one without a page to where it was going')
   t.end()
 })
 

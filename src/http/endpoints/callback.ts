@@ -49,18 +49,16 @@ async function finishLogin(services: Services, request: FastifyRequest, reply: F
     throw new Fault('login_failed', { cause: new Error('the callback has no state'), detail: NO_STATE })
   }
   const state = loginStates.open(sealed)
-  const binding =
-    state === null
-      ? undefined
-      : cookies.bindings(request.headers.cookie).find(({ secret }) => fingerprint(secret) === state.browser)
+  if (state === null) {
+    throw new Fault('login_failed', { cause: new Error('the state is not one of this gateway’s'), detail: NO_STATE })
+  }
+  const binding = cookies.bindings(request.headers.cookie).find(({ secret }) => fingerprint(secret) === state.browser)
   const problem =
-    state === null
-      ? 'the state is not one of this gateway’s'
-      : binding === undefined
-        ? 'this browser has no cookie for the state'
-        : await staleness(services, request, context, state)
-  if (state === null || binding === undefined || problem !== null) {
-    return state?.silent === true
+    binding === undefined
+      ? 'this browser has no cookie for the state'
+      : await staleness(services, request, context, state)
+  if (binding === undefined || problem !== null) {
+    return state.silent
       ? failSilently(services, request, reply, 'error')
       : heal(services, request, reply, state, problem ?? '')
   }

@@ -8,13 +8,14 @@ import type { Services } from './endpoint.ts'
 import { MAX_TRIES } from './login.ts'
 
 /**
- * Answers a callback that can’t be used. Where the user is logged in already the login has served its purpose; else it begins once more, three times at most.
+ * Answers a callback that can’t be used any more, or not by this browser. Where the user is logged in already the login has
+ * served its purpose; else it begins once more, three times at most.
  */
 export async function heal(
   services: Services,
   request: FastifyRequest,
   reply: FastifyReply,
-  state: LoginState | null,
+  state: LoginState,
   problem: string,
 ): Promise<FastifyReply> {
   const { cookies, config, metrics } = services
@@ -22,10 +23,10 @@ export async function heal(
   const cause = new Error(problem)
   const kind = kindOf(request, config)
   if (kind !== 'navigation' && kind !== 'form') throw new Fault('login_failed', { cause })
-  const target = state === null || state.origin !== facts.origin ? '/' : state.target
+  const target = state.origin === facts.origin ? state.target : '/'
   reply.header('cache-control', 'no-store')
   if ((await findSession(services, request)) !== null) return reply.redirect(target, 302)
-  const tries = Math.max(cookies.tries(request.headers.cookie, target), state?.tries ?? 0) + 1
+  const tries = Math.max(cookies.tries(request.headers.cookie, target), state.tries) + 1
   if (tries > MAX_TRIES) {
     const clearTries = cookies.clearTries(request.headers.cookie)
     if (clearTries !== null) reply.header('set-cookie', clearTries)
