@@ -275,7 +275,7 @@ function denied(
   notTaken: string | null,
 ): Line[] {
   const { denial, kind, route } = verdict
-  const answer = challenge(denial, kind, facts, route, { basePath: config.basePath, message: config.scripts.message })
+  const answer = challenge(denial, kind, facts, route, config)
   const status = byProxy ? statusForProxy(answer.status) : answer.status
   const loginUrl = byProxy ? (answer.location ?? answer.loginUrl) : answer.loginUrl
   const where: Line[] =

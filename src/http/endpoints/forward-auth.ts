@@ -55,10 +55,7 @@ export const forwardAuth =
     const { denial, kind, route } = verdict
     context.kind = kind
     noteDenial(request, denial, route?.label)
-    const { location, ...answer } = challenge(denial, kind, facts, route, {
-      basePath: config.basePath,
-      message: config.scripts.message,
-    })
+    const { location, ...answer } = challenge(denial, kind, facts, route, config)
     const status = statusForProxy(answer.status)
     return answers.send(request, reply, {
       ...answer,

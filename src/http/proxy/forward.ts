@@ -176,8 +176,7 @@ async function sendAgain(
     ? admit(verdict.route, got.session, true, now)
     : spareCookie(withoutToken(got, verdict.route, session, now), facts, sessions)
   if (denial !== null && denial.reason !== 'token-refused' && denial.reason !== 'token-unavailable') {
-    const settings = { basePath: config.basePath, message: config.scripts.message }
-    answers.send(request, reply, challenge(denial, kindOf(request, config), facts, verdict.route, settings))
+    answers.send(request, reply, challenge(denial, kindOf(request, config), facts, verdict.route, config))
     return
   }
   const renewed = got.ok ? { session: got.session, who: got.session, accessToken: got.accessToken } : {}
