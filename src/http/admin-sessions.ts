@@ -1,5 +1,7 @@
 import type { FastifyInstance, FastifyReply } from 'fastify'
+import { faults } from '../errors.ts'
 import type { SessionSummary, Sessions } from '../session/sessions.ts'
+import { PROBLEM_TYPE, problem } from './problem.ts'
 
 interface BySubject {
   Querystring: { sub?: string }
@@ -41,14 +43,6 @@ function describe({ id, createdAt, lastSeenAt, endsAt }: SessionSummary, sub: st
 function missingSubject(reply: FastifyReply): FastifyReply {
   return reply
     .code(400)
-    .header('content-type', 'application/problem+json')
-    .send(
-      JSON.stringify({
-        type: 'about:blank',
-        title: 'Bad request',
-        status: 400,
-        code: 'bad_request',
-        detail: 'Say whose sessions: /sessions?sub=SUBJECT.',
-      }),
-    )
+    .header('content-type', PROBLEM_TYPE)
+    .send(problem({ ...faults.bad_request, code: 'bad_request', detail: 'Say whose sessions: /sessions?sub=SUBJECT.' }))
 }

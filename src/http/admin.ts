@@ -4,6 +4,7 @@ import type { Provider } from '../oidc/provider.ts'
 import type { Sessions } from '../session/sessions.ts'
 import type { Log } from '../telemetry/log.ts'
 import type { Metrics } from '../telemetry/metrics.ts'
+import { PROBLEM_TYPE, problem } from './problem.ts'
 import { registerSessionAdministration } from './admin-sessions.ts'
 import type { Readiness } from './readiness.ts'
 
@@ -41,16 +42,8 @@ export function buildAdmin({ provider, sessions, metrics, readiness, log }: Admi
     log[faults[code].level]({ event: code, listener: 'admin', cause: causes(error) }, code)
     return reply
       .code(status)
-      .header('content-type', 'application/problem+json')
-      .send(
-        JSON.stringify({
-          type: 'about:blank',
-          title: faults[code].title,
-          status,
-          code,
-          detail,
-        }),
-      )
+      .header('content-type', PROBLEM_TYPE)
+      .send(problem({ status, code, detail, title: faults[code].title }))
   })
 
   return app

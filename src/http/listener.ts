@@ -2,7 +2,6 @@ import { lookup } from 'node:dns/promises'
 import { once } from 'node:events'
 import {
   createServer as createHttpServer,
-  ServerResponse,
   type IncomingMessage,
   type RequestListener,
   type Server,
@@ -13,10 +12,10 @@ import { Server as NetServer, createServer as createNetServer, type AddressInfo,
 import { Server as TlsServer } from 'node:tls'
 import { setTimeout as sleep } from 'node:timers/promises'
 import type { Config, Listen } from '../config/schema.ts'
-import { faults } from '../errors.ts'
 import type { Log } from '../telemetry/log.ts'
 import { routeExpectations } from './expectation.ts'
-import { answerParserError, rawProblem } from './failures.ts'
+import { answerUnderWay } from './answer-under-way.ts'
+import { answerParserError, rawProblem } from './parser-errors.ts'
 import { GatewayRequest, routeUpgrades } from './upgrades.ts'
 
 /** The public listener: its connections outlive a change of the configuration. */
@@ -109,7 +108,7 @@ export function createListener(tls: Config['tls'], route: RequestListener, log: 
     socket.on('error', () => {
       socket.destroy()
     })
-    socket.end(rawProblem(405, 'method_not_allowed', faults.method_not_allowed.title, faults.method_not_allowed.detail))
+    socket.end(rawProblem(405, 'method_not_allowed'))
   })
   routeUpgrades(server, serve)
   complainOfTooMany(server, log)
@@ -118,8 +117,8 @@ export function createListener(tls: Config['tls'], route: RequestListener, log: 
   function endAfterAnswer(): void {
     draining = true
     for (const socket of speaking.keys()) {
-      const answer: unknown = Reflect.get(socket, '_httpMessage')
-      if (answer instanceof ServerResponse && !answer.headersSent) answer.shouldKeepAlive = false
+      const answer = answerUnderWay(socket)
+      if (answer !== null && !answer.headersSent) answer.shouldKeepAlive = false
     }
   }
 

@@ -2,7 +2,7 @@ import type { FastifyReply, FastifyRequest } from 'fastify'
 import { challenge } from '../../gate/challenge.ts'
 import type { Session } from '../../session/session.ts'
 import { contextOf } from '../context.ts'
-import { kindOf } from '../failures.ts'
+import { kindOf } from '../answers.ts'
 import type { Services } from './endpoint.ts'
 
 /** The living session of a request's cookie, or `null`. Rejects with `store_unavailable`. */

@@ -1,7 +1,7 @@
 import type { FastifyReply, FastifyRequest } from 'fastify'
 import { Fault } from '../../errors.ts'
 import { contextOf } from '../context.ts'
-import { kindOf } from '../failures.ts'
+import { kindOf } from '../answers.ts'
 import type { LoginState } from '../login-state.ts'
 import { findSession } from './current-session.ts'
 import type { Services } from './endpoint.ts'

@@ -1,7 +1,7 @@
 import type { FastifyReply, FastifyRequest } from 'fastify'
 import { causes } from '../../errors.ts'
 import { contextOf } from '../context.ts'
-import { kindOf } from '../failures.ts'
+import { kindOf } from '../answers.ts'
 import { renderPage, scriptLiteral } from '../pages.ts'
 import { userMark } from '../login-state.ts'
 import { beginLogin } from './begin-login.ts'
