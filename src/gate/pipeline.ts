@@ -6,6 +6,7 @@ import type { AccessTokens } from '../oidc/access-token.ts'
 import { admit } from './admit.ts'
 import { bearerToken } from './bearer.ts'
 import { classify } from './classify.ts'
+import { hostOf } from './host.ts'
 import type { RouteTable } from './match.ts'
 import { provesOrigin } from './origin.ts'
 import { spareCookie } from './spare-cookie.ts'
@@ -70,9 +71,4 @@ export function buildGate({ config, routes, sessions, tokens, bearers }: GatePar
     if (later !== null) return deny(later, route)
     return { type: 'forward', route, session: token.session, who: token.session, accessToken: token.accessToken }
   }
-}
-
-/** The host part of a public origin, as routes name it. */
-export function hostOf(origin: string): string {
-  return origin.slice(origin.indexOf('//') + 2)
 }

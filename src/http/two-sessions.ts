@@ -1,5 +1,5 @@
 import type { Answer } from '../gate/challenge.ts'
-import { hostOf } from '../gate/pipeline.ts'
+import { hostOf } from '../gate/host.ts'
 import type { Facts } from '../gate/verdict.ts'
 import type { Cookies } from './cookies.ts'
 
