@@ -16,6 +16,7 @@ import type { Log } from '../telemetry/log.ts'
 import { routeExpectations } from './expectation.ts'
 import { answerUnderWay } from './answer-under-way.ts'
 import { answerParserError, rawProblem } from './parser-errors.ts'
+import { giveUpOnSilentUploads } from './silent-uploads.ts'
 import { GatewayRequest, routeUpgrades } from './upgrades.ts'
 
 /** The public listener: its connections outlive a change of the configuration. */
@@ -38,8 +39,6 @@ const MAX_HEAD = 16 * 1024
 /** How long a client may take for TLS and for the head of a request, ms, and how often that is looked at. */
 const HEAD_WITHIN = 20_000
 const LOOK_FOR_SLOW = 5_000
-/** A client that sends nothing of a body that is waited for between two looks, ms, is given up. */
-const LOOK_FOR_SILENT = 30_000
 /** Longer than the idle time of the usual load balancers: who closes an idle connection should be the one who uses it, ms. */
 const KEEP_ALIVE = 72_000
 const MAX_CONNECTIONS = 20_000
@@ -112,7 +111,7 @@ export function createListener(tls: Config['tls'], route: RequestListener, log: 
   })
   routeUpgrades(server, serve)
   complainOfTooMany(server, log)
-  const watching = giveUpOnSlowBodies(speaking)
+  const watching = giveUpOnSilentUploads(speaking)
 
   function endAfterAnswer(): void {
     draining = true
@@ -188,23 +187,6 @@ function pairOf({ certFile, keyFile }: NonNullable<Config['tls']>): { cert: Buff
 async function bind(server: NetServer, where: Listen): Promise<void> {
   server.listen({ ...where })
   await once(server, 'listening')
-}
-
-/** Uploads may last for hours, as long as something comes. A body that the application does not take yet is no client's fault. */
-function giveUpOnSlowBodies(speaking: ReadonlyMap<Socket, IncomingMessage | null>): NodeJS.Timeout {
-  const read = new WeakMap<Socket, number>()
-  return setInterval(() => {
-    for (const [socket, asked] of speaking) {
-      if (asked === null || asked.complete) continue
-      const isSilent = read.get(socket) === socket.bytesRead && asked.readableLength === 0
-      read.set(socket, socket.bytesRead)
-      if (isSilent)
-        answerParserError(
-          Object.assign(new Error('the body does not come'), { code: 'ERR_HTTP_REQUEST_TIMEOUT' }),
-          socket,
-        )
-    }
-  }, LOOK_FOR_SILENT).unref()
 }
 
 function complainOfTooMany(server: Server, log: Log): void {

@@ -8,7 +8,7 @@ import { clientHeaders } from './answer.ts'
 import { begin, complete, deliver, newDelivery } from './delivery.ts'
 import { hasLeft, offDeparture, onDeparture } from './departure.ts'
 import { allowLastWords, isEventStream } from './event-stream.ts'
-import { waitForFinal } from './interim.ts'
+import { waitForFinal } from './final-answer.ts'
 
 /** What an upstream's answer is judged by. */
 export interface UpstreamAnswer {
