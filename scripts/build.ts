@@ -4,8 +4,8 @@ import { build, type Plugin } from 'esbuild'
 
 const at = (path: string): string => fileURLToPath(new URL(`../${path}`, import.meta.url))
 
-// What libraries load at every start for uses that are not ours: schemas of routes, requests without a socket, upgrades by
-// @fastify/http-proxy, and undici's stand-ins for tests, and event sources.
+// What libraries load at every start for uses that are not ours: schemas of routes, requests without a socket, upgrades
+// by @fastify/http-proxy, and undici's stand-ins for tests, and event sources.
 const UNUSED = new RegExp(
   `/node_modules/(${[
     '@fastify/ajv-compiler/index',
@@ -23,7 +23,9 @@ const leaveOut: Plugin = {
     bundling.onLoad({ filter: UNUSED }, ({ path }) => {
       const name = path.replace(/^.*\/node_modules\//, '')
       return {
-        contents: `module.exports = () => () => { throw new Error('${name} is not in the built program: scripts/build.ts') }`,
+        contents:
+          `module.exports = () => () => { throw new Error('${name} is not in the built program: ` +
+          `scripts/build.ts') }`,
       }
     })
   },
@@ -54,7 +56,8 @@ await build({
   ],
   // Libraries that are CommonJS ask for Node's own modules by `require`.
   banner: { js: "import { createRequire } from 'node:module'\nconst require = createRequire(import.meta.url)" },
-  // Less to read at each start. Names stay as they are, for stack traces; --enable-source-maps brings files and lines, too.
+  // Less to read at each start. Names stay as they are, for stack traces; --enable-source-maps brings files and lines,
+  // too.
   minifyWhitespace: true,
   minifySyntax: true,
   lineLimit: 200,

@@ -196,7 +196,8 @@ function passes(
       : [
           [
             'websocket',
-            `the application’s own answer to the upgrade decides${verdict.session === null ? '' : '; closed with 4401 when the session ends'}`,
+            'the application’s own answer to the upgrade ' +
+              `decides${verdict.session === null ? '' : '; closed with 4401 when the session ends'}`,
           ],
         ]
   const own: Line[] =
@@ -231,7 +232,8 @@ function metRequirements({ require }: CompiledRoute, claims: Claims, now: number
       ? []
       : [
           typeof authTime === 'number'
-            ? `the login is ${Math.max(0, Math.round(now / 1000 - authTime))} s old, ${Math.floor(require.maxAge / 1000)} s are allowed`
+            ? `the login is ${Math.max(0, Math.round(now / 1000 - authTime))} s old, ` +
+              `${Math.floor(require.maxAge / 1000)} s are allowed`
             : 'the login is taken to be of now: auth_time is not given',
         ]
   return [...named, ...acr, ...age]

@@ -116,7 +116,9 @@ function login(
   return { status: 401, code, title: 'Login required', detail, loginUrl, clearSession, authenticate: 'Bearer' }
 }
 
-/** The login URL that brings the user back: a navigation to where it was going, anything else to the page it came from. */
+/**
+ * The login URL that brings the user back: a navigation to where it was going, anything else to the page it came from.
+ */
 export function loginUrlFor(facts: Facts, kind: RequestKind, basePath: string, stepUp?: StepUp): string {
   const parameters = new URLSearchParams()
   const target =

@@ -11,8 +11,8 @@ interface Place {
 const MOST = 24
 
 /**
- * The places from which cookies of one name can have come with a request (RFC 6265, sections 5.1.3 and 5.1.4), the likeliest
- * first, 24 at most. `host` may have a port.
+ * The places from which cookies of one name can have come with a request (RFC 6265, sections 5.1.3 and 5.1.4), the
+ * likeliest first, 24 at most. `host` may have a port.
  */
 export function placesOf(host: string, path: string): Place[] {
   const name = host.replace(/:\d+$/, '')

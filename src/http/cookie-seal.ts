@@ -11,8 +11,9 @@ export interface CookieSeal {
 }
 
 /**
- * The sealing of @fastify/secure-session alone, without its hooks: those would open the cookies of every request, also where nobody looks.
- * Its `base64;base64` becomes `base64url.base64url`, which needs no escaping and has one spelling only.
+ * The sealing of @fastify/secure-session alone, without its hooks: those would open the cookies of every request, also
+ * where nobody looks. Its `base64;base64` becomes `base64url.base64url`, which needs no escaping and has one spelling
+ * only.
  */
 export async function createCookieSeal(
   app: FastifyInstance,

@@ -12,7 +12,10 @@ export const LOGIN_SECONDS = 600
 /** With the counter of tries, five login cookies at most. */
 const LOGIN_SLOTS = 4
 const TRIES_SECONDS = 60
-/** The cookie outlives its session by so much, seconds: a page that is still open hears that it has ended, not that it never was. */
+/**
+ * The cookie outlives its session by so much, seconds: a page that is still open hears that it has ended, not that it
+ * never was.
+ */
 const COOKIE_GRACE = 3600
 const MAX_OPENED = 20_000
 const NONE: readonly Ticket[] = []
@@ -86,7 +89,10 @@ export async function createCookies(app: FastifyInstance, config: Config): Promi
   }
 
   function setCounts(tries: number, logins: number, target: string): string {
-    return `${triesName}=${tries}.${markOf(target)}.${logins}; ${always}; SameSite=${loginSameSite}; Max-Age=${TRIES_SECONDS}`
+    return (
+      `${triesName}=${tries}.${markOf(target)}.${logins}; ${always}; SameSite=${loginSameSite}; ` +
+      `Max-Age=${TRIES_SECONDS}`
+    )
   }
 
   function openTickets(header: string | undefined): readonly Ticket[] {
@@ -116,13 +122,15 @@ export async function createCookies(app: FastifyInstance, config: Config): Promi
         .filter((place) => !name.startsWith('__Host-') || (place.domain === null && place.path === '/'))
         .map(
           (place) =>
-            `${name}=; Path=${place.path}; HttpOnly${secure ? '; Secure' : ''}${place.domain === null ? '' : `; Domain=${place.domain}`}; Max-Age=0`,
+            `${name}=; Path=${place.path}; ` +
+            `HttpOnly${secure ? '; Secure' : ''}${place.domain === null ? '' : `; Domain=${place.domain}`}; Max-Age=0`,
         ),
       `${clearedName}=1; ${always}; SameSite=Lax; Max-Age=${LOGIN_SECONDS}`,
     ],
     wereCleared: (header) => cookieValues(header, clearedName).length > 0,
     setTicket: (ticket) =>
-      `${name}=${sealing.seal('ticket', { id: ticket.id, key: ticket.key })}; ${always}${domain}; SameSite=${sameSite}; Max-Age=${cookieSeconds}`,
+      `${name}=${sealing.seal('ticket', { id: ticket.id, key: ticket.key })}; ${always}${domain}; ` +
+      `SameSite=${sameSite}; Max-Age=${cookieSeconds}`,
     clearTicket: () => `${name}=; ${always}${domain}; SameSite=${sameSite}; Max-Age=0`,
     bindings,
     bind(header) {

@@ -39,10 +39,16 @@ const MAX_HEAD = 16 * 1024
 /** How long a client may take for TLS and for the head of a request, ms, and how often that is looked at. */
 const HEAD_WITHIN = 20_000
 const LOOK_FOR_SLOW = 5_000
-/** Longer than the idle time of the usual load balancers: who closes an idle connection should be the one who uses it, ms. */
+/**
+ * Longer than the idle time of the usual load balancers: who closes an idle connection should be the one who uses it,
+ * ms.
+ */
 const KEEP_ALIVE = 72_000
 const MAX_CONNECTIONS = 20_000
-/** Idle connections stay open until nothing has come on any for so long, ms, at most for `LINGER_MOST`: a request may be on its way. */
+/**
+ * Idle connections stay open until nothing has come on any for so long, ms, at most for `LINGER_MOST`: a request may be
+ * on its way.
+ */
 const LINGER = 1_000
 const LINGER_MOST = 10_000
 /** How often a closing listener looks for connections that have become idle, ms. */

@@ -60,13 +60,17 @@ export function createAccessTokens(provider: Provider): AccessTokens {
   }
 }
 
-/** What only tokens of another kind say: ID tokens, logout tokens, and by `typ` those of providers that put it there. */
+/**
+ * What only tokens of another kind say: ID tokens, logout tokens, and by `typ` those of providers that put it there.
+ */
 const OTHER_USE = ['nonce', 'at_hash', 'c_hash', 's_hash', 'events'] as const
 const OTHER_TYPES = new Set(['ID', 'Refresh', 'Offline', 'Logout'])
 /** What an access token says and an ID token has no use for. */
 const ACCESS = ['scope', 'scp', 'client_id'] as const
 
-/** An ID token is for the client that asked for it, whatever its audience is called; only RFC 9068 tells it by its type. */
+/**
+ * An ID token is for the client that asked for it, whatever its audience is called; only RFC 9068 tells it by its type.
+ */
 function isForOtherUse(claims: JWTPayload, type: string, clientId: string): boolean {
   if (type !== 'jwt') return false
   if (OTHER_USE.some((name) => name in claims) || OTHER_TYPES.has(String(claims['typ']))) return true

@@ -21,8 +21,8 @@ const TOLERANCE = 30
 const MAX_NAME = 1_000
 
 /**
- * Validates a logout token (OpenID Connect Back-Channel Logout 1.0, section 2.6) but for the replay of its `jti`. Rejects
- * with `logout_refused`, or `provider_unavailable` when the provider's keys can't be had.
+ * Validates a logout token (OpenID Connect Back-Channel Logout 1.0, section 2.6) but for the replay of its `jti`.
+ * Rejects with `logout_refused`, or `provider_unavailable` when the provider's keys can't be had.
  */
 export async function readLogoutToken(provider: Provider, token: string): Promise<LogoutRequest> {
   const { configuration, keys } = await provider.discovered()

@@ -16,8 +16,8 @@ const FLUSH_EVERY_MS = 100
 const PIPE_BYTES = 4_096
 
 /**
- * JSON lines on standard output (or `stream`), buffered for at most 100 ms. Several processes that share it write pieces
- * that can't be torn apart (pipe(7)), but for a line that is longer.
+ * JSON lines on standard output (or `stream`), buffered for at most 100 ms. Several processes that share it write
+ * pieces that can't be torn apart (pipe(7)), but for a line that is longer.
  */
 export function openLog(
   level: string,

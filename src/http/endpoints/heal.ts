@@ -8,7 +8,8 @@ import type { Services } from './endpoint.ts'
 import { MAX_TRIES } from './login.ts'
 
 /**
- * Answers a callback that can’t be used. Where the user is logged in already the login has served its purpose; else it begins once more, three times at most.
+ * Answers a callback that can’t be used. Where the user is logged in already the login has served its purpose; else it
+ * begins once more, three times at most.
  */
 export async function heal(
   services: Services,
@@ -31,7 +32,9 @@ export async function heal(
     if (clearTries !== null) reply.header('set-cookie', clearTries)
     throw new Fault('login_failed', {
       cause,
-      detail: `The sign-in was begun anew several times and came to nothing: ${problem}. Check that this browser accepts cookies.`,
+      detail:
+        `The sign-in was begun anew several times and came to nothing: ${problem}. Check that this browser ` +
+        'accepts cookies.',
     })
   }
   metrics.logins.inc({ outcome: 'begun_anew' })

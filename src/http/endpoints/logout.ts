@@ -60,7 +60,9 @@ export const logoutLocal: Endpoint = (services) => async (request, reply) => {
   return reply.header('cache-control', 'no-store').code(204).send()
 }
 
-/** The local end comes first and does not wait for the provider; the cookie goes even when the store can't be reached. */
+/**
+ * The local end comes first and does not wait for the provider; the cookie goes even when the store can't be reached.
+ */
 async function endHere(
   services: Services,
   request: FastifyRequest,

@@ -4,7 +4,10 @@ import { contextOf } from '../context.ts'
 import { noteDenial } from '../denials.ts'
 import type { Services } from './endpoint.ts'
 
-/** Refuses what a page of another site wants of an endpoint, with a line in the log; `detail` in place of the usual words. */
+/**
+ * Refuses what a page of another site wants of an endpoint, with a line in the log; `detail` in place of the usual
+ * words.
+ */
 export function refuseCrossOrigin(
   { answers, config }: Services,
   request: FastifyRequest,

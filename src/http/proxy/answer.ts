@@ -19,7 +19,10 @@ interface AnswerHeaders {
   readonly authenticate: readonly string[]
 }
 
-/** An upstream's headers without what belongs to its hop or to the gateway: hop-by-hop, `Gatehouse`, the gateway's cookies. */
+/**
+ * An upstream's headers without what belongs to its hop or to the gateway: hop-by-hop, `Gatehouse`, the gateway's
+ * cookies.
+ */
 export function clientHeaders(
   raw: readonly (Buffer | string)[],
   isOwnCookie: (name: string) => boolean,
@@ -54,7 +57,9 @@ export function clientHeaders(
   return { headers: named === null ? headers : without(headers, named), location, contentType, authenticate }
 }
 
-/** The name under which a browser sends a cookie back; `=name=value` has none of its own and comes back as `name=value`. */
+/**
+ * The name under which a browser sends a cookie back; `=name=value` has none of its own and comes back as `name=value`.
+ */
 function cookieName(setCookie: string): string {
   const [, name = ''] = /^[\s=]*([^=;]*)/.exec(setCookie) ?? []
   return name.trim()

@@ -1,8 +1,8 @@
 import type { IncomingMessage } from 'node:http'
 
 /**
- * Calls `late` when `timeout` ms have passed since an interim answer and, with a body, since the client has sent it: undici
- * begins to count anew with each one. Returns how to stop counting.
+ * Calls `late` when `timeout` ms have passed since an interim answer and, with a body, since the client has sent it:
+ * undici begins to count anew with each one. Returns how to stop counting.
  */
 export function waitForFinal(
   request: IncomingMessage,

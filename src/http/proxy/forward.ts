@@ -143,7 +143,9 @@ function jobFor(
   }
 }
 
-/** In place of the client's trace context the gateway's own, which goes on from it; none where the route takes it out. */
+/**
+ * In place of the client's trace context the gateway's own, which goes on from it; none where the route takes it out.
+ */
 function traced(
   headers: string[],
   { upstream, headers: { remove } }: CompiledRoute,
@@ -160,7 +162,9 @@ function traced(
   return out
 }
 
-/** Once, with a new token where there is one; with the old one else, so that the client gets the upstream's own answer. */
+/**
+ * Once, with a new token where there is one; with the old one else, so that the client gets the upstream's own answer.
+ */
 async function sendAgain(
   services: ForwardServices,
   verdict: Forward,

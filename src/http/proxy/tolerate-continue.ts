@@ -10,8 +10,8 @@ subscribe('undici:client:sendHeaders', (message) => {
 })
 
 /**
- * Makes a `100 Continue` that nobody has asked for harmless (RFC 9110, section 15.2: a client may ignore it). undici takes it
- * for the end of the connection, but passes over a `102`: so it reads that.
+ * Makes a `100 Continue` that nobody has asked for harmless (RFC 9110, section 15.2: a client may ignore it). undici
+ * takes it for the end of the connection, but passes over a `102`: so it reads that.
  */
 export function tolerateContinue(socket: Socket): void {
   const read = socket.read.bind(socket)

@@ -72,7 +72,8 @@ function open({ upstream, upstreamTls }: CompiledRoute, timeout: number): Dispat
     ...(caFile === null ? {} : { ca: caFile.content.toString('utf8') }),
     rejectUnauthorized: !insecureSkipVerify,
   })
-  // Left alone, undici takes the client's Host for SNI and for the certificate's name, and connects anew when it changes.
+  // Left alone, undici takes the client's Host for SNI and for the certificate's name, and connects anew when it
+  // changes.
   const name = serverName ?? new URL(upstream.origin).hostname
   const servername = isIP(withoutBrackets(name)) === 0 ? name : ''
   const pool = new Pool(upstream.origin, {
