@@ -16,8 +16,8 @@ export type Options = {
 }
 
 /** The text of `--help`. */
-export const HELP = `Measures Gatehouse beside nginx, Apache with mod_auth_openidc and @fastify/http-proxy, and with Redis
-beside itself.
+export const HELP = `Measures Gatehouse beside nginx, Apache with mod_auth_openidc and @fastify/http-proxy, and with
+Redis beside itself.
 
 npm run build && npm run bench [-- OPTIONS]
 

@@ -18,8 +18,8 @@ const LIMIT_MS = 20_000
 const project = fileURLToPath(new URL('..', import.meta.url))
 
 /**
- * Starts the built program and the same source compiled file by file, in turn, against the demo's provider. Resolves with
- * what is to be printed, and whether the promise is kept.
+ * Starts the built program and the same source compiled file by file, in turn, against the demo's provider. Resolves
+ * with what is to be printed, and whether the promise is kept.
  */
 export async function compareStarts(
   times: number,
@@ -42,7 +42,8 @@ export async function compareStarts(
       GATEHOUSE_PROVIDER_CLIENT_SECRET: 'bench',
       GATEHOUSE_SESSION_KEYS: Buffer.alloc(32).toString('base64'),
     }
-    // The first of each is not counted: it brings the files into memory, and the built one's compiled code for this Node.js.
+    // The first of each is not counted: it brings the files into memory, and the built one's compiled code for this
+    // Node.js.
     for (let turn = 0; turn <= times; turn++) {
       for (const which of ['unbundled', 'built'] as const) {
         const program = join(project, 'dist', which === 'built' ? 'main.js' : 'unbundled/main.js')
@@ -104,7 +105,8 @@ function judged({ unbundled, built }: Starts): { report: string; kept: boolean }
       line('unbundled', unbundled),
       line('built', built),
       '',
-      `${kept ? 'PASS' : 'FAIL'} at most ${PROMISE} times the unbundled program's, by the median of the pairs' ratios: ${ratio.toFixed(2)}`,
+      `${kept ? 'PASS' : 'FAIL'} at most ${PROMISE} times the unbundled program's, by the median of the pairs' ` +
+        `ratios: ${ratio.toFixed(2)}`,
       '',
     ].join('\n'),
   }

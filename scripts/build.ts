@@ -22,7 +22,9 @@ const leaveOut: Plugin = {
     bundling.onLoad({ filter: UNUSED }, ({ path }) => {
       const name = path.replace(/^.*\/node_modules\//, '')
       return {
-        contents: `module.exports = () => () => { throw new Error('${name} is not in the built program: scripts/build.ts') }`,
+        contents:
+          `module.exports = () => () => { throw new Error('${name} is not in the built program: ` +
+          `scripts/build.ts') }`,
       }
     })
   },
@@ -53,7 +55,8 @@ await build({
   ],
   // Libraries that are CommonJS ask for Node's own modules by `require`.
   banner: { js: "import { createRequire } from 'node:module'\nconst require = createRequire(import.meta.url)" },
-  // Less to read at each start. Names stay as they are, for stack traces; --enable-source-maps brings files and lines, too.
+  // Less to read at each start. Names stay as they are, for stack traces; --enable-source-maps brings files and lines,
+  // too.
   minifyWhitespace: true,
   minifySyntax: true,
   lineLimit: 200,

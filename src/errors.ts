@@ -165,7 +165,10 @@ function oauthWords(error: object): string {
 
 const UUID = /^[\da-f]{8}(?:-[\da-f]{4}){3}-[\da-f]{12}\.?$/i
 
-/** Some providers repeat what they were sent. What is long and has no space may be a token, but for the ids that help to find a trace. */
+/**
+ * Some providers repeat what they were sent. What is long and has no space may be a token, but for the ids that help to
+ * find a trace.
+ */
 function withoutSecrets(text: string): string {
   return text.replace(/[\w.~+/=%-]{20,}/g, (run) => (UUID.test(run) ? run : '…'))
 }

@@ -21,7 +21,7 @@ const HELP = `gatehouse: login, sessions and tokens in front of any application
   gatehouse check   [--config FILE]    validate the configuration; print it resolved, with the route table
   gatehouse explain [--config FILE] METHOD URL [-H 'Name: value'] [--claims JSON]
                                        what such a request would get, and why
-  gatehouse migrate FILE               the configuration of oauth2-proxy, mod_auth_openidc or Wonderwall as Gatehouse YAML
+  gatehouse migrate FILE               oauth2-proxy's, mod_auth_openidc's or Wonderwall's configuration as YAML
   gatehouse health  [--config FILE]    ask the gateway that runs here whether it lives
   gatehouse keygen                     print a new session key
   gatehouse demo                       provider, sample application and gateway in one process

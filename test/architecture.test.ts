@@ -3,7 +3,10 @@ import { join, posix } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import t from 'tap'
 
-/** From left to right: a file imports only from its own room or from one further right. Rooms in one list do not know each other. */
+/**
+ * From left to right: a file imports only from its own room or from one further right. Rooms in one list do not know
+ * each other.
+ */
 const order = [
   ['main'],
   ['cli'],

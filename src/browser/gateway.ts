@@ -48,7 +48,10 @@ export const loginCode = (status: number, header: (name: string) => string | nul
   return LOGIN_CODES.test(code) ? code : ''
 }
 
-/** Whether a URL is one of the gateway's own. When it is one that signs out, the tabs look what has become of the session. */
+/**
+ * Whether a URL is one of the gateway's own. When it is one that signs out, the tabs look what has become of the
+ * session.
+ */
 export const isOwn = ({ base }: Gateway, channel: Channel, url: string): boolean => {
   if (!url.startsWith(`${base}/`)) return false
   if (/^\/(?:logout|sign_out)/.test(url.slice(base.length))) channel.say('look')

@@ -6,7 +6,9 @@ import { loginSilently } from './silently.ts'
 /** What all tabs know: when a check is due, how many have failed in a row, and for which session one has worked. */
 const CHECKS = 'gatehouse:checks'
 
-/** Asks the provider, when that is due, whether its session lives, and ends this one with it; one tab does it for all. */
+/**
+ * Asks the provider, when that is due, whether its session lives, and ends this one with it; one tab does it for all.
+ */
 export const createProviderCheck = (gateway: Gateway, channel: Channel): ((info: SessionInfo) => void) => {
   const check = async (every: number, session: string): Promise<void> => {
     const kept: [number, number, string] = JSON.parse(localStorage.getItem(CHECKS) ?? '[0,0,""]')

@@ -6,8 +6,8 @@ import { loginSilently } from './silently.ts'
 const RENEW_BEFORE = 30
 
 /**
- * Renews through the provider what can't be refreshed, shortly before its end and once for all tabs. Given what was read
- * of the session, it says after how many seconds that is to be read again.
+ * Renews through the provider what can't be refreshed, shortly before its end and once for all tabs. Given what was
+ * read of the session, it says after how many seconds that is to be read again.
  */
 export const createTokenRenewal = (gateway: Gateway): ((info: SessionInfo) => number) => {
   let tried: string | null = null

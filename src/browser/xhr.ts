@@ -27,8 +27,8 @@ const copyOf = (body: Body): Body => {
 const EVENTS = ['loadstart', 'readystatechange', 'progress', 'load', 'error', 'timeout', 'loadend'] as const
 
 /**
- * An XMLHttpRequest that, when the gateway wants a login, gets one and sends itself again before the page hears of the 401.
- * Its own listeners come first, so that nobody else's are called meanwhile.
+ * An XMLHttpRequest that, when the gateway wants a login, gets one and sends itself again before the page hears of the
+ * 401. Its own listeners come first, so that nobody else's are called meanwhile.
  */
 export const createXhr = (
   gateway: Gateway,

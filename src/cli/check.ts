@@ -9,8 +9,8 @@ import { configuredBy } from './configured.ts'
 export const check: Command = {
   help: `gatehouse check [--config FILE]
 
-Validates the configuration and prints it as it will be used: defaults and environment filled in, secrets masked, then the
-route table. Nothing is opened and nobody is asked. Status 2 when it can't be used, with every problem on stderr.
+Validates the configuration and prints it as it will be used: defaults and environment filled in, secrets masked, then
+the route table. Nothing is opened and nobody is asked. Status 2 when it can't be used, with every problem on stderr.
 `,
   async run(args) {
     const { config, warnings } = configuredBy(args)

@@ -7,7 +7,10 @@ type Loaded = ReturnType<typeof loadConfig>
 /** One for the life of the process: reading the configuration again must not end all sessions. */
 const spareKey = randomBytes(32)
 
-/** Loads the configuration that `--config FILE`, `GATEHOUSE_CONFIG` or the environment alone names. Throws `ConfigurationError`. */
+/**
+ * Loads the configuration that `--config FILE`, `GATEHOUSE_CONFIG` or the environment alone names. Throws
+ * `ConfigurationError`.
+ */
 export function configured(file: string | undefined, files?: Set<string>): Loaded {
   const named = file ?? process.env['GATEHOUSE_CONFIG']
   return loadConfig({

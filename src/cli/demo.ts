@@ -59,7 +59,8 @@ async function startAll({ port, verbose }: DemoOptions, running: (() => Promise<
   running.push(upstream.close)
   const idp = await startIdp({
     port: port + 1,
-    // The gateway's own host: a browser lets frames of the provider have their cookies, so that sessions are renewed unseen.
+    // The gateway's own host: a browser lets frames of the provider have their cookies, so that sessions are renewed
+    // unseen.
     hostname: 'localhost',
     lifetimes: { accessToken: 60 },
     clients: [

@@ -7,9 +7,9 @@ import { explainRequest } from './explanation.ts'
 export const explain: Command = {
   help: `gatehouse explain [--config FILE] METHOD URL [-H 'Name: value']... [--claims JSON]
 
-Says what such a request would get, and why: which route it takes, what kind of request it is, what goes upstream. The URL
-is taken as written, nothing is normalized. Without --claims the request is anonymous; with them it has a session of a
-user with those claims (acr and auth_time are claims, too); where the request brings a token of its own and the route
+Says what such a request would get, and why: which route it takes, what kind of request it is, what goes upstream. The
+URL is taken as written, nothing is normalized. Without --claims the request is anonymous; with them it has a session of
+a user with those claims (acr and auth_time are claims, too); where the request brings a token of its own and the route
 takes those, they are that token's. For the address that a proxy asks for verdicts (auth) it explains the verdict on the
 request that the headers name. Nobody is asked: provider, store and upstream need not run.
 `,

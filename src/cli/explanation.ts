@@ -6,8 +6,9 @@ import { bearerToken } from '../gate/bearer.ts'
 import { challenge } from '../gate/challenge.ts'
 import { classify } from '../gate/classify.ts'
 import { compileHeaders } from '../gate/headers.ts'
+import { hostOf } from '../gate/host.ts'
 import { compileRoutes, type RouteTable } from '../gate/match.ts'
-import { buildGate, hostOf } from '../gate/pipeline.ts'
+import { buildGate } from '../gate/pipeline.ts'
 import { parseTemplate, whyNoHeader } from '../gate/template.ts'
 import type { CompiledRoute, Denial, Facts, Verdict } from '../gate/verdict.ts'
 import { describedBy, rootOf, statusForProxy } from '../http/endpoints/forward-auth.ts'
@@ -198,7 +199,8 @@ function passes(
       : [
           [
             'websocket',
-            `the application’s own answer to the upgrade decides${verdict.session === null ? '' : '; closed with 4401 when the session ends'}`,
+            'the application’s own answer to the upgrade ' +
+              `decides${verdict.session === null ? '' : '; closed with 4401 when the session ends'}`,
           ],
         ]
   const own: Line[] =
@@ -233,7 +235,8 @@ function metRequirements({ require }: CompiledRoute, claims: Claims, now: number
       ? []
       : [
           typeof authTime === 'number'
-            ? `the login is ${Math.max(0, Math.round(now / 1000 - authTime))} s old, ${Math.floor(require.maxAge / 1000)} s are allowed`
+            ? `the login is ${Math.max(0, Math.round(now / 1000 - authTime))} s old, ` +
+              `${Math.floor(require.maxAge / 1000)} s are allowed`
             : 'the login is taken to be of now: auth_time is not given',
         ]
   return [...named, ...acr, ...age]
@@ -284,7 +287,7 @@ function denied(
   notTaken: string | null,
 ): Line[] {
   const { denial, kind, route } = verdict
-  const answer = challenge(denial, kind, facts, route, { basePath: config.basePath, message: config.scripts.message })
+  const answer = challenge(denial, kind, facts, route, config)
   const status = byProxy ? statusForProxy(answer.status) : answer.status
   const loginUrl = byProxy ? (answer.location ?? answer.loginUrl) : answer.loginUrl
   const where: Line[] =

@@ -21,9 +21,9 @@ interface Followed {
 const LOOK_EVERY = 1_000
 
 /**
- * Reads the configuration again on SIGHUP, and when a file that it came from has changed and is left alone since the last
- * look. All or nothing: one that can't be used, or that needs a restart, is logged with every reason, and the present one
- * goes on. Returns how to stop.
+ * Reads the configuration again on SIGHUP, and when a file that it came from has changed and is left alone since the
+ * last look. All or nothing: one that can't be used, or that needs a restart, is logged with every reason, and the
+ * present one goes on. Returns how to stop.
  */
 export function followConfiguration({ read, apply, config, files, log }: Followed): () => void {
   let current = config

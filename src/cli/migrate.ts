@@ -5,8 +5,8 @@ import { migrateFiles, type Source } from './migrate/peer.ts'
 import { writeReport, writeYaml } from './migrate/write.ts'
 
 const READABLE = `It reads:
-  oauth2-proxy      its configuration file (oauth2-proxy.cfg), its YAML format (--alpha-config), an environment file with
-                    OAUTH2_PROXY_… variables, or the flags of its command line in a file or as Kubernetes args
+  oauth2-proxy      its configuration file (oauth2-proxy.cfg), its YAML format (--alpha-config), an environment file
+                    with OAUTH2_PROXY_… variables, or the flags of its command line in a file or as Kubernetes args
   mod_auth_openidc  Apache's configuration with OIDC… directives, <VirtualHost> and <Location> included
   Wonderwall        an environment file with WONDERWALL_… variables, or its flags
 `
@@ -15,14 +15,14 @@ const READABLE = `It reads:
 export const migrate: Command = {
   help: `gatehouse migrate FILE [FILE]…
 
-Writes the configuration of another gateway as Gatehouse YAML on stdout. On stderr it names, with their lines, the keys that
-mean something else here, those that have no equal, with what to do instead, and all that touches security.
+Writes the configuration of another gateway as Gatehouse YAML on stdout. On stderr it names, with their lines, the keys
+that mean something else here, those that have no equal, with what to do instead, and all that touches security.
 What a file is, its content tells. Give several files of the same gateway together where it reads them together.
 
 ${READABLE}
 Secrets are written nowhere: the YAML has \${OIDC_CLIENT_SECRET} and the like in their place, and stderr says how to set
-them. What can't be said here stays closed: a path that needed no login needs one until you open it, and where users were
-told apart in a way that a route can't, nobody gets in (claim not_migrated) until you decide.
+them. What can't be said here stays closed: a path that needed no login needs one until you open it, and where users
+were told apart in a way that a route can't, nobody gets in (claim not_migrated) until you decide.
 
   gatehouse migrate oauth2-proxy.cfg > gatehouse.yaml
   gatehouse check --config gatehouse.yaml

@@ -11,7 +11,10 @@ export interface Running {
   readonly address: string
   /** Serves by another configuration; rejects when that can't be done, and goes on with the present one. */
   reload(config: Config): Promise<void>
-  /** Not ready at once, then `shutdown.wait`, then at most `shutdown.drain` for what runs. Resolves when everything has ended. */
+  /**
+   * Not ready at once, then `shutdown.wait`, then at most `shutdown.drain` for what runs. Resolves when everything has
+   * ended.
+   */
   stop(): Promise<void>
   /** Does not wait for what runs any longer. */
   cut(): void

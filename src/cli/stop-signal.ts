@@ -1,6 +1,6 @@
 /**
- * Resolves with the name of the first signal that asks the process to end. `again` is called when somebody at a terminal
- * asks once more; that another SIGTERM comes says nothing, since some send it to every process of a group.
+ * Resolves with the name of the first signal that asks the process to end. `again` is called when somebody at a
+ * terminal asks once more; that another SIGTERM comes says nothing, since some send it to every process of a group.
  */
 export async function stopSignal(again: () => unknown): Promise<NodeJS.Signals> {
   let asked = false

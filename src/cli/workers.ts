@@ -28,8 +28,8 @@ const SETTLED_AFTER = 30_000
 const LAST_WORDS = 15_000
 
 /**
- * Serves in `count` processes that share the listener; this one has the admin listener, and replaces a worker that dies.
- * Rejects when they can't serve, and leaves nothing open.
+ * Serves in `count` processes that share the listener; this one has the admin listener, and replaces a worker that
+ * dies. Rejects when they can't serve, and leaves nothing open.
  */
 export async function serveInWorkers(count: number, first: Config, log: Log): Promise<Running> {
   let config = first

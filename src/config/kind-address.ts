@@ -1,5 +1,6 @@
 import { isIP } from 'node:net'
 import { type Input, type Kind, quote } from './kind.ts'
+import { withoutBrackets } from './without-brackets.ts'
 
 /** Where a server listens: a host and port (0: any free port), or a Unix socket. */
 export type Listen = { host: string; port: number } | { path: string }
@@ -28,7 +29,7 @@ export const listen: Kind<Listen> = {
     const [, host = '', digits = ''] = /^(.+):(\d{1,5})$/.exec(text) ?? []
     const port = Number(digits)
     if (typeof written === 'string' && isHost(host.toLowerCase()) && digits !== '' && port <= 65535) {
-      return { host: host.replace(/^\[|\]$/g, '').toLowerCase(), port }
+      return { host: withoutBrackets(host).toLowerCase(), port }
     }
     const bare = /^:?(\d{1,5})$/.exec(text)?.[1]
     return refuse(

@@ -56,7 +56,8 @@ export const schema = group('Configuration of Gatehouse.', {
   ),
   admin: switchable(
     group(
-      'Health, metrics and session administration, on a listener of their own; `false` for none. A change needs a restart.',
+      'Health, metrics and session administration, on a listener of their own; `false` for none. A change needs ' +
+        'a restart.',
       {
         listen: leaf(listen, { default: '127.0.0.1:9090', description: 'Where it listens.' }),
       },

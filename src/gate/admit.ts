@@ -1,3 +1,4 @@
+import type { Claims } from '../oidc/token-set.ts'
 import type { Session } from '../session/session.ts'
 import { comesFromLoginFor } from './step-up.ts'
 import type { CompiledRoute, Denial } from './verdict.ts'
@@ -44,7 +45,7 @@ function forbidden({ require }: CompiledRoute, { claims }: User): Denial | null 
  * A provider that has too much to say points elsewhere (OpenID Connect Core 1.0, section 5.6.2), or just says so, as
  * Entra does with `hasgroups`: nobody has looked there.
  */
-function isElsewhere(claims: Session['claims'], name: string): boolean {
+function isElsewhere(claims: Claims, name: string): boolean {
   const elsewhere = claimAt(claims, '_claim_names')
   const [outermost = name] = name.split('.')
   const named = typeof elsewhere === 'object' && elsewhere !== null ? elsewhere : {}
@@ -53,7 +54,7 @@ function isElsewhere(claims: Session['claims'], name: string): boolean {
 }
 
 /** A claim by its name outright, or by its path through nested objects (`realm_access.roles`). */
-export function claimAt(claims: Readonly<Record<string, unknown>>, name: string): unknown {
+export function claimAt(claims: Claims, name: string): unknown {
   if (Object.hasOwn(claims, name)) return claims[name]
   let at: unknown = claims
   for (const part of name.split('.')) {

@@ -1,5 +1,5 @@
-import type { Code } from '../errors.ts'
-import { faults } from '../errors.ts'
+import type { Config } from '../config/schema.ts'
+import { faults, type Code } from '../errors.ts'
 import { returnTarget } from './return-to.ts'
 import type { CompiledRoute, Denial, Facts, RequestKind, StepUp } from './verdict.ts'
 
@@ -22,12 +22,7 @@ export interface Answer {
   readonly allow?: string
 }
 
-/** What the configuration says about challenges. */
-export interface ChallengeSettings {
-  readonly basePath: string
-  /** The text of `detail` in a script's 401, where the operator has one. */
-  readonly message: string | null
-}
+type Settings = Pick<Config, 'basePath'> & { readonly scripts: Pick<Config['scripts'], 'message'> }
 
 const LOGIN_REQUIRED = 'You have to sign in to go on.'
 const SESSION_EXPIRED = 'Your session has ended. Sign in again to go on.'
@@ -46,7 +41,7 @@ export function challenge(
   kind: RequestKind,
   facts: Facts,
   route: CompiledRoute | null,
-  settings: ChallengeSettings,
+  settings: Settings,
 ): Answer {
   switch (denial.reason) {
     case 'no-route':
@@ -109,7 +104,7 @@ function login(
   kind: RequestKind,
   facts: Facts,
   route: CompiledRoute | null,
-  settings: ChallengeSettings,
+  settings: Settings,
   { clearSession = false, stepUp }: LoginDetails,
 ): Answer {
   const redirects =
@@ -119,11 +114,13 @@ function login(
   const loginUrl = loginUrlFor(facts, comesBack ? 'frame' : kind, settings.basePath, stepUp)
   if (redirects)
     return { status: 302, code, title: 'Login required', detail: sentence, location: loginUrl, clearSession }
-  const detail = kind === 'script' && settings.message !== null ? settings.message : sentence
+  const detail = kind === 'script' && settings.scripts.message !== null ? settings.scripts.message : sentence
   return { status: 401, code, title: 'Login required', detail, loginUrl, clearSession, authenticate: 'Bearer' }
 }
 
-/** The login URL that brings the user back: a navigation to where it was going, anything else to the page it came from. */
+/**
+ * The login URL that brings the user back: a navigation to where it was going, anything else to the page it came from.
+ */
 export function loginUrlFor(facts: Facts, kind: RequestKind, basePath: string, stepUp?: StepUp): string {
   const parameters = new URLSearchParams()
   const target =

@@ -1,4 +1,5 @@
 import type { Claims } from '../oidc/token-set.ts'
+import { hostOf } from './host.ts'
 import { fillTemplate, parseTemplate, type Template } from './template.ts'
 import type { CompiledRoute, Facts, Who } from './verdict.ts'
 
@@ -170,7 +171,7 @@ function withoutOwnCookies(cookies: string, isOwnCookie: (name: string) => boole
 
 /** Written anew; what a trusted proxy said before is continued. */
 function pushForwarded(out: string[], { client, headers, origin }: Facts): void {
-  const host = origin.slice(origin.indexOf('//') + 2)
+  const host = hostOf(origin)
   const said = (name: string): string | null => {
     const value = headers[name]
     return client.trusted && typeof value === 'string' && value !== '' ? value : null

@@ -8,7 +8,10 @@ export type Match = CompiledRoute | 'endpoint' | null
 /** The route table, compiled once. */
 export interface RouteTable {
   readonly routes: readonly CompiledRoute[]
-  /** The route for a request: the most specific path wins, then the one that names the host, then the one that names the method. */
+  /**
+   * The route for a request: the most specific path wins, then the one that names the host, then the one that names the
+   * method.
+   */
   match(host: string, method: string, path: string): Match
   /** Whether another method would select another route for the same path. */
   dependsOnMethod(host: string, method: string, path: string): boolean
@@ -84,7 +87,9 @@ export function compileRoutes(configured: readonly Route[], basePath: string): R
   }
 }
 
-/** A pattern as a decoding server would write it; a segment that would fall apart or become a wildcard stays as it is. */
+/**
+ * A pattern as a decoding server would write it; a segment that would fall apart or become a wildcard stays as it is.
+ */
 function decoded(pattern: string): string {
   return pattern
     .split('/')

@@ -6,6 +6,7 @@ import type { AccessTokens } from '../oidc/access-token.ts'
 import { admit } from './admit.ts'
 import { bearerToken } from './bearer.ts'
 import { classify } from './classify.ts'
+import { hostOf } from './host.ts'
 import type { RouteTable } from './match.ts'
 import { provesOrigin } from './origin.ts'
 import { spareCookie } from './spare-cookie.ts'
@@ -79,9 +80,4 @@ export function buildGate({ config, routes, sessions, tokens, bearers }: GatePar
 
 function anonymous(route: CompiledRoute): Verdict {
   return { type: 'forward', route, session: null, who: null, accessToken: null }
-}
-
-/** The host part of a public origin, as routes name it. */
-export function hostOf(origin: string): string {
-  return origin.slice(origin.indexOf('//') + 2)
 }

@@ -36,7 +36,8 @@ interface Reading {
 /**
  * Every way in which some server may read a path: percent-decoded once or twice, dot segments removed, slashes merged,
  * `;parameters` dropped, `\` as `/`, in any combination and order. An encoded slash may stay one while all else is
- * decoded, as URL parsers have it. Case is folded in a second list, `folded`. `null` when there are too many to be honest.
+ * decoded, as URL parsers have it. Case is folded in a second list, `folded`. `null` when there are too many to be
+ * honest.
  */
 export function readings(
   path: string,
@@ -89,7 +90,9 @@ function isUtf8(path: string): boolean {
   }
 }
 
-/** Decodes as a lenient server does: what is malformed stays (`100%25` decoded twice), what is not UTF-8 becomes U+FFFD. */
+/**
+ * Decodes as a lenient server does: what is malformed stays (`100%25` decoded twice), what is not UTF-8 becomes U+FFFD.
+ */
 function decode(path: string): string {
   if (isUtf8(path)) return decodeURIComponent(path)
   return path.replace(/(?:%[0-9a-f]{2})+/gi, (bytes) => Buffer.from(bytes.replaceAll('%', ''), 'hex').toString())

@@ -22,8 +22,8 @@ export function wasJustAsked(
 const ON_THE_WAY = 2_000
 
 /**
- * Whether a session has come this very moment from a login that asked for this `max_age` (s). The callback has looked at
- * `auth_time`, and lets clocks differ a little: to be stricter now would go round in circles.
+ * Whether a session has come this very moment from a login that asked for this `max_age` (s). The callback has looked
+ * at `auth_time`, and lets clocks differ a little: to be stricter now would go round in circles.
  */
 export function comesFromLoginFor(
   maxAge: number,
@@ -35,7 +35,10 @@ export function comesFromLoginFor(
   return Array.isArray(mark) && mark[1] === maxAge
 }
 
-/** A step-up that somebody else asks for, with what the route itself requires: a login for the one must not lose the other. */
+/**
+ * A step-up that somebody else asks for, with what the route itself requires: a login for the one must not lose the
+ * other.
+ */
 export function withRequirements({ require }: CompiledRoute, stepUp: StepUp): StepUp {
   return { ...stepUp, acrValues: stepUp.acrValues ?? require.acr }
 }

@@ -1,6 +1,6 @@
+import type { Claims } from '../oidc/token-set.ts'
 import { claimAt } from './admit.ts'
 
-type Claims = Readonly<Record<string, unknown>>
 type Part = { readonly text: string } | { readonly claim: string }
 
 /** A header value with claims in it, parsed once. */

@@ -1,8 +1,12 @@
 import type { FastifyInstance, FastifyReply } from 'fastify'
 import { Fault, causes, faults } from '../errors.ts'
 import type { Log } from '../telemetry/log.ts'
+import { PROBLEM_TYPE, problem } from './problem.ts'
 
-/** What both kinds of admin listener do alike: no body counts, whatever type it claims, and what goes wrong is a problem (RFC 9457). */
+/**
+ * What both kinds of admin listener do alike: no body counts, whatever type it claims, and what goes wrong is a problem
+ * (RFC 9457).
+ */
 export function answerAsAdmin(app: FastifyInstance, log: Log | null): void {
   app.removeAllContentTypeParsers()
   app.addContentTypeParser('*', (_request, payload, done) => {
@@ -22,7 +26,7 @@ export function sendProblem(reply: FastifyReply, { status, code, detail, retryAf
   if (retryAfter !== null) reply.header('retry-after', String(retryAfter))
   return reply
     .code(status)
-    .headers({ 'gatehouse': code, 'cache-control': 'no-store', 'content-type': 'application/problem+json' })
+    .headers({ 'gatehouse': code, 'cache-control': 'no-store', 'content-type': PROBLEM_TYPE })
     .serializer(String)
-    .send(JSON.stringify({ type: 'about:blank', title: faults[code].title, status, code, detail }))
+    .send(problem({ status, code, detail, title: faults[code].title }))
 }

@@ -1,4 +1,5 @@
 import Fastify, { type FastifyInstance, type FastifyReply } from 'fastify'
+import { inTime } from '../store/in-time.ts'
 import { aggregate } from '../telemetry/aggregate.ts'
 import { answerAsAdmin } from './admin-answers.ts'
 
@@ -38,7 +39,7 @@ export function buildWorkersAdmin({ workers, isDraining }: Parts): FastifyInstan
 
   app.get('/readyz', async (_request, reply) => {
     const answers = await Promise.all(
-      workers().map(async (worker) => inTime(worker.answer({ method: 'GET', url: '/readyz' })).catch(() => null)),
+      workers().map(async (worker) => soon(worker.answer({ method: 'GET', url: '/readyz' })).catch(() => null)),
     )
     // The worst answer is everybody's.
     const worst = answers.includes(null)
@@ -52,7 +53,7 @@ export function buildWorkersAdmin({ workers, isDraining }: Parts): FastifyInstan
 
   app.get('/metrics', async (_request, reply) => {
     const { contentType, text } = await aggregate(
-      await Promise.all(workers().map(async (worker) => inTime(worker.metrics()).catch(() => []))),
+      await Promise.all(workers().map(async (worker) => soon(worker.metrics()).catch(() => []))),
     )
     return reply.header('content-type', contentType).send(text)
   })
@@ -67,7 +68,7 @@ export function buildWorkersAdmin({ workers, isDraining }: Parts): FastifyInstan
         if (worker === undefined) return reply.code(503).send()
         return send(
           reply,
-          await inTime(worker.answer({ method: request.method === 'DELETE' ? 'DELETE' : 'GET', url: request.url })),
+          await soon(worker.answer({ method: request.method === 'DELETE' ? 'DELETE' : 'GET', url: request.url })),
         )
       },
     })
@@ -82,16 +83,6 @@ function send(reply: FastifyReply, { status, type, body }: Answered): FastifyRep
     .send(body)
 }
 
-async function inTime<T>(work: Promise<T>): Promise<T> {
-  let timer: NodeJS.Timeout | undefined
-  const late = new Promise<never>((_resolve, reject) => {
-    timer = setTimeout(() => {
-      reject(new Error('a worker does not answer'))
-    }, ANSWER_WITHIN)
-  })
-  try {
-    return await Promise.race([work, late])
-  } finally {
-    clearTimeout(timer)
-  }
+async function soon<T>(work: Promise<T>): Promise<T> {
+  return inTime(work, ANSWER_WITHIN, () => new Error('a worker does not answer'))
 }

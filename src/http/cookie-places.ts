@@ -1,4 +1,5 @@
 import { isIP } from 'node:net'
+import { withoutBrackets } from '../config/without-brackets.ts'
 
 /** Where a cookie may have been set that came with a request: `domain` is `null` for the host alone. */
 interface Place {
@@ -10,12 +11,12 @@ interface Place {
 const MOST = 24
 
 /**
- * The places from which cookies of one name can have come with a request (RFC 6265, sections 5.1.3 and 5.1.4), the likeliest
- * first, 24 at most. `host` may have a port.
+ * The places from which cookies of one name can have come with a request (RFC 6265, sections 5.1.3 and 5.1.4), the
+ * likeliest first, 24 at most. `host` may have a port.
  */
 export function placesOf(host: string, path: string): Place[] {
   const name = host.replace(/:\d+$/, '')
-  const labels = isIP(name.replace(/^\[|\]$/g, '')) === 0 ? name.split('.') : []
+  const labels = isIP(withoutBrackets(name)) === 0 ? name.split('.') : []
   // A domain of one label is a public suffix, or the host itself.
   const domains = labels.slice(0, -1).map((_label, i) => labels.slice(i).join('.'))
   return pathsOf(path)

@@ -1,10 +1,10 @@
 import { createHash, randomBytes } from 'node:crypto'
-import secureSession from '@fastify/secure-session'
 import type { FastifyInstance } from 'fastify'
 import { LRUCache } from 'lru-cache'
 import type { Config } from '../config/schema.ts'
 import { readTicket, type Ticket } from '../session/ticket.ts'
 import { placesOf } from './cookie-places.ts'
+import { createCookieSeal } from './cookie-seal.ts'
 
 /** How long a login may take, seconds. */
 export const LOGIN_SECONDS = 600
@@ -12,7 +12,10 @@ export const LOGIN_SECONDS = 600
 /** With the counter of tries, five login cookies at most. */
 const LOGIN_SLOTS = 4
 const TRIES_SECONDS = 60
-/** The cookie outlives its session by so much, seconds: a page that is still open hears that it has ended, not that it never was. */
+/**
+ * The cookie outlives its session by so much, seconds: a page that is still open hears that it has ended, not that it
+ * never was.
+ */
 const COOKIE_GRACE = 3600
 const MAX_OPENED = 20_000
 const NONE: readonly Ticket[] = []
@@ -51,11 +54,6 @@ interface Binding {
   readonly slot: number
 }
 
-interface Codec {
-  seal(kind: 'ticket' | 'login', data: Record<string, string>): string
-  open(kind: 'ticket' | 'login', value: string): { get(name: string): unknown } | null
-}
-
 /** Makes the gateway's cookies, sealed by @fastify/secure-session. */
 export async function createCookies(app: FastifyInstance, config: Config): Promise<Cookies> {
   const { session, publicUrl, provider } = config
@@ -66,7 +64,7 @@ export async function createCookies(app: FastifyInstance, config: Config): Promi
   const clearedName = `${name}-cleared`
   const own = new Set([name, triesName, clearedName, ...loginNames])
   const cookieSeconds = Math.ceil(session.lifetime / 1000) + COOKIE_GRACE
-  const codec = await openCodec(app, session.keys, cookieSeconds)
+  const sealing = await createCookieSeal(app, session.keys, { ticket: cookieSeconds, login: LOGIN_SECONDS })
   const opened = new LRUCache<string, Ticket>({ max: MAX_OPENED })
 
   const always = `Path=/; HttpOnly${secure ? '; Secure' : ''}`
@@ -78,7 +76,7 @@ export async function createCookies(app: FastifyInstance, config: Config): Promi
   function openTicket(value: string): Ticket | null {
     const known = opened.get(value)
     if (known !== undefined) return known
-    const data = codec.open('ticket', value)
+    const data = sealing.open('ticket', value)
     const ticket = data === null ? null : readTicket({ id: data.get('id'), key: data.get('key') })
     if (ticket !== null) opened.set(value, ticket)
     return ticket
@@ -91,7 +89,10 @@ export async function createCookies(app: FastifyInstance, config: Config): Promi
   }
 
   function setCounts(tries: number, logins: number, target: string): string {
-    return `${triesName}=${tries}.${markOf(target)}.${logins}; ${always}; SameSite=${loginSameSite}; Max-Age=${TRIES_SECONDS}`
+    return (
+      `${triesName}=${tries}.${markOf(target)}.${logins}; ${always}; SameSite=${loginSameSite}; ` +
+      `Max-Age=${TRIES_SECONDS}`
+    )
   }
 
   function openTickets(header: string | undefined): readonly Ticket[] {
@@ -102,7 +103,7 @@ export async function createCookies(app: FastifyInstance, config: Config): Promi
   function bindings(header: string | undefined): Binding[] {
     return loginNames.flatMap((loginName, slot) =>
       cookieValues(header, loginName).flatMap((value) => {
-        const secret = codec.open('login', value)?.get('secret')
+        const secret = sealing.open('login', value)?.get('secret')
         return typeof secret === 'string' ? [{ secret, slot }] : []
       }),
     )
@@ -121,13 +122,15 @@ export async function createCookies(app: FastifyInstance, config: Config): Promi
         .filter((place) => !name.startsWith('__Host-') || (place.domain === null && place.path === '/'))
         .map(
           (place) =>
-            `${name}=; Path=${place.path}; HttpOnly${secure ? '; Secure' : ''}${place.domain === null ? '' : `; Domain=${place.domain}`}; Max-Age=0`,
+            `${name}=; Path=${place.path}; ` +
+            `HttpOnly${secure ? '; Secure' : ''}${place.domain === null ? '' : `; Domain=${place.domain}`}; Max-Age=0`,
         ),
       `${clearedName}=1; ${always}; SameSite=Lax; Max-Age=${LOGIN_SECONDS}`,
     ],
     wereCleared: (header) => cookieValues(header, clearedName).length > 0,
     setTicket: (ticket) =>
-      `${name}=${codec.seal('ticket', { id: ticket.id, key: ticket.key })}; ${always}${domain}; SameSite=${sameSite}; Max-Age=${cookieSeconds}`,
+      `${name}=${sealing.seal('ticket', { id: ticket.id, key: ticket.key })}; ${always}${domain}; ` +
+      `SameSite=${sameSite}; Max-Age=${cookieSeconds}`,
     clearTicket: () => `${name}=; ${always}${domain}; SameSite=${sameSite}; Max-Age=0`,
     bindings,
     bind(header) {
@@ -137,7 +140,7 @@ export async function createCookies(app: FastifyInstance, config: Config): Promi
         secret: randomBytes(32).toString('base64url'),
         slot: randomBytes(1).readUInt8() % LOGIN_SLOTS,
       }
-      const value = codec.seal('login', { secret })
+      const value = sealing.seal('login', { secret })
       return {
         binding: secret,
         setCookie: `${loginNames[slot]}=${value}; ${always}; SameSite=${loginSameSite}; Max-Age=${LOGIN_SECONDS}`,
@@ -175,47 +178,4 @@ function cookieValues(header: string | undefined, name: string): string[] {
     values.push(header.slice(after + 1, end === -1 ? undefined : end).trim())
   }
   return values
-}
-
-/**
- * The sealing alone, without the plugin's hooks: those would open the cookies of every request, also where nobody looks.
- * Its `base64;base64` becomes `base64url.base64url`, which needs no escaping and has one spelling only.
- */
-async function openCodec(app: FastifyInstance, keys: Buffer[], lifetime: number): Promise<Codec> {
-  const holder: { codec?: Codec } = {}
-  await app.register(async (scope) => {
-    await scope.register(secureSession, [
-      { sessionName: 'ticket', key: keys, expiry: lifetime },
-      { sessionName: 'login', key: keys, expiry: LOGIN_SECONDS },
-    ])
-    holder.codec = {
-      seal: (kind, data) => toUrlSafe(scope.encodeSecureSession(scope.createSecureSession(data), kind)),
-      open(kind, value) {
-        const sealed = fromUrlSafe(value)
-        return sealed === null ? null : scope.decodeSecureSession(sealed, scope.log, kind)
-      },
-    }
-  })
-  await app.after()
-  if (holder.codec === undefined) throw new Error('@fastify/secure-session could not be set up')
-  return holder.codec
-}
-
-function toUrlSafe(sealed: string): string {
-  return sealed
-    .split(';')
-    .map((part) => Buffer.from(part, 'base64').toString('base64url'))
-    .join('.')
-}
-
-const SEALED = /^([A-Za-z0-9_-]{22,2048})\.([A-Za-z0-9_-]{32})$/
-
-function fromUrlSafe(value: string): string | null {
-  const [, cipher, nonce] = SEALED.exec(value) ?? []
-  if (cipher === undefined || nonce === undefined) return null
-  const bytes = Buffer.from(cipher, 'base64url')
-  // The unused bits of a last character would make several spellings of one cookie.
-  return bytes.toString('base64url') === cipher
-    ? `${bytes.toString('base64')};${nonce.replaceAll('-', '+').replaceAll('_', '/')}`
-    : null
 }

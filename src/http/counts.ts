@@ -44,7 +44,9 @@ export function createCounts(store: Pick<Store, 'count'>): Counts {
   }
 }
 
-/** An address as it is counted: of IPv6 the first 64 bits, for who has one of them has them all (RFC 6177, section 2). */
+/**
+ * An address as it is counted: of IPv6 the first 64 bits, for who has one of them has them all (RFC 6177, section 2).
+ */
 export function countedAs(address: string): string {
   return normalizeIP(address)
 }

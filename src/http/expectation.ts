@@ -6,7 +6,10 @@ interface Waiting extends IncomingMessage {
   [kWaiting]?: ServerResponse
 }
 
-/** Leads requests with `Expect: 100-continue` to where all others go: Node would ask for their bodies before anybody has decided. */
+/**
+ * Leads requests with `Expect: 100-continue` to where all others go: Node would ask for their bodies before anybody has
+ * decided.
+ */
 export function routeExpectations(server: Server): void {
   server.on('checkContinue', (request: Waiting, response) => {
     request[kWaiting] = response

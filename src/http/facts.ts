@@ -1,7 +1,7 @@
 import { BlockList, isIP, isIPv6 } from 'node:net'
 import type { IncomingMessage } from 'node:http'
 import { Fault } from '../errors.ts'
-import { hostOf } from '../gate/pipeline.ts'
+import { hostOf } from '../gate/host.ts'
 import type { Client, Facts } from '../gate/verdict.ts'
 import type { Ticket } from '../session/ticket.ts'
 import { isChunkedInOld } from './last-on-connection.ts'

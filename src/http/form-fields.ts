@@ -8,7 +8,9 @@ export interface FormFields {
   readonly charset: 'utf-8' | 'windows-1252'
 }
 
-/** What windows-1252 has at 80 to 9F (Encoding standard): every byte is a character, so nothing gets lost on the way. */
+/**
+ * What windows-1252 has at 80 to 9F (Encoding standard): every byte is a character, so nothing gets lost on the way.
+ */
 const UPPER = '€\u0081‚ƒ„…†‡ˆ‰Š‹Œ\u008dŽ\u008f\u0090‘’“”•–—˜™š›œ\u009džŸ'
 
 /** Reads a form's body, urlencoded or multipart; `null` when it has files. Rejects when it can't be read. */

@@ -30,10 +30,7 @@ export async function registerGate(app: FastifyInstance, services: GateServices,
     const { denial, kind, route } = verdict
     context.kind = kind
     noteDenial(request, denial, route?.label)
-    const answer = challenge(denial, kind, context.facts, route, {
-      basePath: config.basePath,
-      message: config.scripts.message,
-    })
+    const answer = challenge(denial, kind, context.facts, route, config)
     const two = answer.status === 302 ? remedyForTwo(cookies, context.facts) : null
     if (two !== null) return answers.send(request, reply.header('set-cookie', two.setCookie), two.answer ?? answer)
     if ((kind === 'form' || kind === 'frame') && answer.loginUrl !== undefined && keepsForm(request, route))

@@ -21,8 +21,8 @@ const BODY_WITHIN = 30_000
 const KEPT_TYPES = /^(?:application\/x-www-form-urlencoded|multipart\/form-data)\s*(?:;|$)/i
 
 /**
- * Whether a form that was posted without a session is kept through the login: only one that this origin's own page sent.
- * Another site's would be posted with the user's new session.
+ * Whether a form that was posted without a session is kept through the login: only one that this origin's own page
+ * sent. Another site's would be posted with the user's new session.
  */
 export function keepsForm(request: FastifyRequest, route: CompiledRoute | null): boolean {
   return (
@@ -34,9 +34,9 @@ export function keepsForm(request: FastifyRequest, route: CompiledRoute | null):
 }
 
 /**
- * Answers a posted form with the 401 page that keeps its fields in the browser's own sessionStorage; files, and more than
- * 256 kB, with a 413 page that tells how to send them all the same. Throws `bad_request` for a body that is no form, or has
- * not come within 30 s.
+ * Answers a posted form with the 401 page that keeps its fields in the browser's own sessionStorage; files, and more
+ * than 256 kB, with a 413 page that tells how to send them all the same. Throws `bad_request` for a body that is no
+ * form, or has not come within 30 s.
  */
 export async function keepForm(
   request: FastifyRequest,
@@ -69,7 +69,8 @@ export async function keepForm(
       name: 'form_too_large',
       title: 'Not sent yet',
       detail:
-        `${answer.detail} This form has files or is too large to be kept until then. Nothing is lost: sign in in a new tab, ` +
+        `${answer.detail} This form has files or is too large to be kept until then. Nothing is lost: sign in ` +
+        'in a new tab, ' +
         'come back to this one and go back to your form. What you entered is still there; send it again.',
       actions: [
         { label: 'Sign in in a new tab', href: loginUrl.href, newTab: true },
@@ -95,7 +96,8 @@ export async function keepForm(
 }
 
 const NOT_KEPT =
-  'This browser keeps nothing for this site. Go back: what you entered is still there. Sign in in another tab, then send it again.'
+  'This browser keeps nothing for this site. Go back: what you entered is still there. Sign in in another tab, ' +
+  'then send it again.'
 
 /** Puts the form away; where the browser keeps nothing, the page becomes one that leads back to the form. */
 function keepingScript(id: string, kept: object, inFrame: boolean, loginUrl: string, pages: Config['pages']): string {
@@ -103,9 +105,11 @@ function keepingScript(id: string, kept: object, inFrame: boolean, loginUrl: str
   return `var kept=${scriptLiteral(kept)},link=document.querySelector(".actions a");
 try{kept.action+=location.hash;sessionStorage.setItem(${scriptLiteral(storageKey(id))},JSON.stringify(kept));
 ${inFrame ? '' : LEAVE_FOR_GOOD}}
-catch(e){var back=document.createElement("button");back.textContent=${word('Go back to the form')};back.onclick=function(){history.back()};
+catch(e){var back=document.createElement("button");back.textContent=${word('Go back to the form')};
+back.onclick=function(){history.back()};
 document.querySelector("h1+p").textContent=${scriptLiteral(pages.texts['form_not_kept'] ?? NOT_KEPT)};
-link.textContent=${word('Sign in in a new tab')};link.href=${scriptLiteral(loginUrl)};link.target="_blank";link.rel="noopener";link.after(back)}`
+link.textContent=${word('Sign in in a new tab')};link.href=${scriptLiteral(loginUrl)};
+link.target="_blank";link.rel="noopener";link.after(back)}`
 }
 
 /** Who goes back after that comes to the form, not to a page that would post it once more. */

@@ -3,8 +3,8 @@ import { upgradeOf } from './upgrades.ts'
 
 /**
  * Whether nothing that follows a request on its connection may be taken for another one: it asks for a protocol that it
- * does not get (Node's parser loses what has come behind it), or its framing is one that HTTP/1.0 does not have (RFC 9112,
- * section 6.1).
+ * does not get (Node's parser loses what has come behind it), or its framing is one that HTTP/1.0 does not have (RFC
+ * 9112, section 6.1).
  */
 export function isLastOnConnection(request: IncomingMessage): boolean {
   return (request.headers.upgrade !== undefined && upgradeOf(request) === null) || isChunkedInOld(request)

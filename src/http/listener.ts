@@ -2,7 +2,6 @@ import { lookup } from 'node:dns/promises'
 import { once } from 'node:events'
 import {
   createServer as createHttpServer,
-  ServerResponse,
   type IncomingMessage,
   type RequestListener,
   type Server,
@@ -13,10 +12,11 @@ import { Server as NetServer, createServer as createNetServer, type AddressInfo,
 import { Server as TlsServer } from 'node:tls'
 import { setTimeout as sleep } from 'node:timers/promises'
 import type { Config, Listen } from '../config/schema.ts'
-import { faults } from '../errors.ts'
 import type { Log } from '../telemetry/log.ts'
 import { routeExpectations } from './expectation.ts'
-import { answerParserError, rawProblem } from './failures.ts'
+import { answerUnderWay } from './answer-under-way.ts'
+import { answerParserError, rawProblem } from './parser-errors.ts'
+import { giveUpOnSilentUploads } from './silent-uploads.ts'
 import { GatewayRequest, routeUpgrades } from './upgrades.ts'
 
 /** The public listener: its connections outlive a change of the configuration. */
@@ -39,12 +39,16 @@ const MAX_HEAD = 16 * 1024
 /** How long a client may take for TLS and for the head of a request, ms, and how often that is looked at. */
 const HEAD_WITHIN = 20_000
 const LOOK_FOR_SLOW = 5_000
-/** A client that sends nothing of a body that is waited for between two looks, ms, is given up. */
-const LOOK_FOR_SILENT = 30_000
-/** Longer than the idle time of the usual load balancers: who closes an idle connection should be the one who uses it, ms. */
+/**
+ * Longer than the idle time of the usual load balancers: who closes an idle connection should be the one who uses it,
+ * ms.
+ */
 const KEEP_ALIVE = 72_000
 const MAX_CONNECTIONS = 20_000
-/** Idle connections stay open until nothing has come on any for so long, ms, at most for `LINGER_MOST`: a request may be on its way. */
+/**
+ * Idle connections stay open until nothing has come on any for so long, ms, at most for `LINGER_MOST`: a request may be
+ * on its way.
+ */
 const LINGER = 1_000
 const LINGER_MOST = 10_000
 /** How often a closing listener looks for connections that have become idle, ms. */
@@ -109,17 +113,17 @@ export function createListener(tls: Config['tls'], route: RequestListener, log: 
     socket.on('error', () => {
       socket.destroy()
     })
-    socket.end(rawProblem(405, 'method_not_allowed', faults.method_not_allowed.title, faults.method_not_allowed.detail))
+    socket.end(rawProblem(405, 'method_not_allowed'))
   })
   routeUpgrades(server, serve)
   complainOfTooMany(server, log)
-  const watching = giveUpOnSlowBodies(speaking)
+  const watching = giveUpOnSilentUploads(speaking)
 
   function endAfterAnswer(): void {
     draining = true
     for (const socket of speaking.keys()) {
-      const answer: unknown = Reflect.get(socket, '_httpMessage')
-      if (answer instanceof ServerResponse && !answer.headersSent) answer.shouldKeepAlive = false
+      const answer = answerUnderWay(socket)
+      if (answer !== null && !answer.headersSent) answer.shouldKeepAlive = false
     }
   }
 
@@ -189,23 +193,6 @@ function pairOf({ certFile, keyFile }: NonNullable<Config['tls']>): { cert: Buff
 async function bind(server: NetServer, where: Listen): Promise<void> {
   server.listen({ ...where })
   await once(server, 'listening')
-}
-
-/** Uploads may last for hours, as long as something comes. A body that the application does not take yet is no client's fault. */
-function giveUpOnSlowBodies(speaking: ReadonlyMap<Socket, IncomingMessage | null>): NodeJS.Timeout {
-  const read = new WeakMap<Socket, number>()
-  return setInterval(() => {
-    for (const [socket, asked] of speaking) {
-      if (asked === null || asked.complete) continue
-      const isSilent = read.get(socket) === socket.bytesRead && asked.readableLength === 0
-      read.set(socket, socket.bytesRead)
-      if (isSilent)
-        answerParserError(
-          Object.assign(new Error('the body does not come'), { code: 'ERR_HTTP_REQUEST_TIMEOUT' }),
-          socket,
-        )
-    }
-  }, LOOK_FOR_SILENT).unref()
 }
 
 function complainOfTooMany(server: Server, log: Log): void {

@@ -5,7 +5,8 @@ import type { Config } from '../config/schema.ts'
 export interface Page {
   /**
    * The name under which the operator can give it words of their own (`pages.texts`): `NAME` in place of the detail,
-   * `NAME.title` of the title. Buttons are `button.LABEL`, in lower case with `_`; `request` and `lang` are for all pages.
+   * `NAME.title` of the title. Buttons are `button.LABEL`, in lower case with `_`; `request` and `lang` are for all
+   * pages.
    */
   readonly name: string
   readonly title: string
@@ -37,33 +38,42 @@ export interface RenderedPage {
 }
 
 const STYLE = `
-:root { color-scheme: light dark; --ink: #1d2733; --soft: #5a6675; --paper: #f5f6f8; --card: #fff; --line: #d9dee5; --accent: #1f5fbf;
-  --on-accent: #fff }
+:root { color-scheme: light dark; --ink: #1d2733; --soft: #5a6675; --paper: #f5f6f8; --card: #fff; --line: #d9dee5;
+  --accent: #1f5fbf; --on-accent: #fff }
 @media (prefers-color-scheme: dark) {
-  :root { --ink: #e8ecf1; --soft: #a3aebb; --paper: #14181d; --card: #1d232b; --line: #343d48; --accent: #8ab8ff; --on-accent: #101820 }
+  :root { --ink: #e8ecf1; --soft: #a3aebb; --paper: #14181d; --card: #1d232b; --line: #343d48;
+    --accent: #8ab8ff; --on-accent: #101820 }
 }
 * { box-sizing: border-box }
-body { margin: 0; min-height: 100vh; display: grid; place-items: center; padding: 1rem; background: var(--paper); color: var(--ink);
-  font: 1rem/1.5 system-ui, sans-serif }
-main { width: min(30rem, 100%); padding: 2rem; background: var(--card); border: 1px solid var(--line); border-radius: .75rem }
+body { margin: 0; min-height: 100vh; display: grid; place-items: center; padding: 1rem;
+  background: var(--paper); color: var(--ink); font: 1rem/1.5 system-ui, sans-serif }
+main { width: min(30rem, 100%); padding: 2rem; background: var(--card); border: 1px solid var(--line);
+  border-radius: .75rem }
 h1 { margin: 0 0 .5rem; font-size: 1.4rem; line-height: 1.25 }
 img { max-width: 10rem; max-height: 3rem; margin-bottom: 1rem }
-.site, .id { color: var(--soft); font-size: .875rem } .site { margin: 0 0 .25rem } .id { margin: 1.5rem 0 0; overflow-wrap: anywhere }
+.site, .id { color: var(--soft); font-size: .875rem }
+.site { margin: 0 0 .25rem }
+.id { margin: 1.5rem 0 0; overflow-wrap: anywhere }
 .actions { display: flex; flex-wrap: wrap; gap: .75rem; margin-top: 1.5rem }
 a, button { font: inherit; color: var(--accent) }
-.actions a, button { padding: .5rem 1rem; border: 1px solid var(--accent); border-radius: .4rem; background: none; text-decoration: none;
-  text-align: center; cursor: pointer }
+.actions a, button { padding: .5rem 1rem; border: 1px solid var(--accent); border-radius: .4rem; background: none;
+  text-decoration: none; text-align: center; cursor: pointer }
 .actions > a:first-child, .actions > form:first-child button { background: var(--accent); color: var(--on-accent) }
 a:focus-visible, button:focus-visible { outline: 3px solid var(--accent); outline-offset: 2px }
 form { margin: 0 }
 @media (max-width: 26rem) { main { padding: 1.5rem } .actions > *, form button { width: 100% } }`
 
-/** Renders a page: readable without script, for small screens and dark rooms, never kept by a cache, never framed elsewhere. */
+/**
+ * Renders a page: readable without script, for small screens and dark rooms, never kept by a cache, never framed
+ * elsewhere.
+ */
 export function renderPage(page: Page, settings: Config['pages']): RenderedPage {
   const nonce = randomBytes(16).toString('base64')
   const { texts } = settings
   const title = escapeHtml(texts[`${page.name}.title`] ?? page.title)
   const site = settings.title === null ? '' : `<p class="site">${escapeHtml(settings.title)}</p>`
+  const ofSite = settings.title === null ? '' : ` – ${escapeHtml(settings.title)}`
+  const request = escapeHtml(`${texts['request'] ?? 'Request'} ${page.requestId}`)
   const logo = settings.logo === null ? '' : `<img src="${escapeHtml(settings.logo)}" alt="">`
   const detail = escapeHtml(texts[page.name] ?? page.detail)
   const code = [page.script, page.actions.some((action) => 'back' in action) ? GO_BACK : undefined]
@@ -75,9 +85,10 @@ export function renderPage(page: Page, settings: Config['pages']): RenderedPage 
   return {
     html: `<!doctype html>
 <html lang="${escapeHtml(texts['lang'] ?? 'en')}">
-<head><meta charset="utf-8"><meta name="viewport" content="width=device-width, initial-scale=1"><meta name="robots" content="noindex">
-<title>${title}${settings.title === null ? '' : ` – ${escapeHtml(settings.title)}`}</title><style nonce="${nonce}">${STYLE}</style></head>
-<body><main>${logo}${site}<h1>${title}</h1><p>${detail}</p>${actions}<p class="id">${escapeHtml(texts['request'] ?? 'Request')} ${escapeHtml(page.requestId)}</p></main>${script}</body>
+<head><meta charset="utf-8"><meta name="viewport" content="width=device-width, initial-scale=1">
+<meta name="robots" content="noindex">
+<title>${title}${ofSite}</title><style nonce="${nonce}">${STYLE}</style></head>
+<body><main>${logo}${site}<h1>${title}</h1><p>${detail}</p>${actions}<p class="id">${request}</p></main>${script}</body>
 </html>
 `,
     headers: {
@@ -103,7 +114,10 @@ export function buttonText(words: string, { texts }: Config['pages']): string {
   return texts[`button.${words.toLowerCase().replaceAll(' ', '_')}`] ?? words
 }
 
-/** Where a form may lead whose redirects go on to other sites: a browser holds a form to its page's list through them as well. */
+/**
+ * Where a form may lead whose redirects go on to other sites: a browser holds a form to its page's list through them as
+ * well.
+ */
 export function anywhere(origin: string): string[] {
   return ['https:', ...(origin.startsWith('http:') ? ['http:'] : [])]
 }

@@ -22,8 +22,10 @@ export function postKeptForm(request: FastifyRequest, reply: FastifyReply, confi
   const script = `var k=${key},kept=null;try{kept=sessionStorage.getItem(k);sessionStorage.removeItem(k)}catch(e){}
 if(kept){kept=JSON.parse(kept);var f=document.createElement("form"),all=document.createElement("div");
 f.method="post";f.action=kept.action;f.enctype=kept.type;f.acceptCharset=kept.charset;f.hidden=true;f.appendChild(all);
-document.body.appendChild(f);kept.fields.forEach(function(p){var i=document.createElement(p[1]===null?"input":"textarea");
-if(p[1]===null)i.type="file";else i.value=p[1];i.name=p[0];all.appendChild(i)});HTMLFormElement.prototype.submit.call(f)}
+document.body.appendChild(f);
+kept.fields.forEach(function(p){var i=document.createElement(p[1]===null?"input":"textarea");
+if(p[1]===null)i.type="file";else i.value=p[1];i.name=p[0];all.appendChild(i)});
+HTMLFormElement.prototype.submit.call(f)}
 else document.querySelector("h1+p").textContent=${scriptLiteral(config.pages.texts['nothing_to_send'] ?? NOTHING_KEPT)}`
   const page = renderPage(
     {

@@ -4,8 +4,8 @@ import { askForBody, waitsToBeAsked } from './expectation.ts'
 import { dropRest } from './staged-close.ts'
 
 /**
- * Reads a whole body; `null` when it is larger than `most` bytes: the rest is let run out, so that a browser gets to the
- * answer. Rejects with `bad_request`, of status 408 when it has not come within `within` ms.
+ * Reads a whole body; `null` when it is larger than `most` bytes: the rest is let run out, so that a browser gets to
+ * the answer. Rejects with `bad_request`, of status 408 when it has not come within `within` ms.
  */
 export async function readBody(request: IncomingMessage, most: number, within: number): Promise<Buffer | null> {
   if (Number(request.headers['content-length'] ?? 0) > most) {

@@ -1,4 +1,5 @@
 import type { Provider } from '../oidc/provider.ts'
+import { inTime } from '../store/in-time.ts'
 import type { Store } from '../store/store.ts'
 
 /** Whether this gateway can serve, and what keeps it from that. */
@@ -34,21 +35,10 @@ export function createReadiness({ provider, store, isDraining }: Parts): () => P
 }
 
 async function answers(store: Parts['store']): Promise<boolean> {
-  let timer: NodeJS.Timeout | undefined
-  const late = new Promise<false>((resolve) => {
-    timer = setTimeout(() => {
-      resolve(false)
-    }, STORE_WITHIN)
-  })
   try {
-    return await Promise.race([
-      store.ping().then(
-        () => true,
-        () => false,
-      ),
-      late,
-    ])
-  } finally {
-    clearTimeout(timer)
+    await inTime(store.ping(), STORE_WITHIN, () => new Error('the store does not answer'))
+    return true
+  } catch {
+    return false
   }
 }

@@ -23,9 +23,9 @@ export function dropRest(request: IncomingMessage): void {
 }
 
 /**
- * Lets a connection that is closed before the request's body has come close in stages (RFC 9112, section 9.6): the answer,
- * the end of our side, and for 30 s at most what still comes is dropped. To close at once resets the connection, and the
- * client loses its answer.
+ * Lets a connection that is closed before the request's body has come close in stages (RFC 9112, section 9.6): the
+ * answer, the end of our side, and for 30 s at most what still comes is dropped. To close at once resets the
+ * connection, and the client loses its answer.
  */
 export function closeInStages(request: IncomingMessage): void {
   const { socket } = request

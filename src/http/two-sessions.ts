@@ -1,5 +1,5 @@
 import type { Answer } from '../gate/challenge.ts'
-import { hostOf } from '../gate/pipeline.ts'
+import { hostOf } from '../gate/host.ts'
 import type { Facts } from '../gate/verdict.ts'
 import type { Cookies } from './cookies.ts'
 
@@ -25,6 +25,7 @@ const STILL_TWO: Answer = {
   code: 'login_failed',
   title: 'Sign-in failed',
   detail:
-    'This browser sends two different sign-ins for this site at once, and one of them can’t be removed from here, so neither counts. ' +
+    'This browser sends two different sign-ins for this site at once, and one of them can’t be removed from ' +
+    'here, so neither counts. ' +
     'Delete the cookies of this site in the browser’s settings, then sign in again.',
 }

@@ -2,6 +2,7 @@ import { IncomingMessage, ServerResponse, type RequestListener, type Server } fr
 import { Socket } from 'node:net'
 import type { Duplex } from 'node:stream'
 import { wantsWebSocket } from '../gate/classify.ts'
+import { answerUnderWay } from './answer-under-way.ts'
 
 const kUpgrade = Symbol('upgrade')
 const kAsked = Symbol('asked')
@@ -43,7 +44,7 @@ const KEEP_ALIVE = 60_000
 export function routeUpgrades(server: Server, route: RequestListener): void {
   server.on('upgrade', (request: Upgrading, socket: Duplex, head: Buffer) => {
     // An upgrade pipelined behind an answer that is not finished: this connection has no place for a second one.
-    if (!(socket instanceof Socket) || Reflect.get(socket, '_httpMessage') instanceof ServerResponse) {
+    if (!(socket instanceof Socket) || answerUnderWay(socket) !== null) {
       socket.on('error', () => {})
       socket.destroy()
       return

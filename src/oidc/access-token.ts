@@ -2,6 +2,7 @@ import { createHash } from 'node:crypto'
 import type { JWTPayload } from 'jose'
 import { LRUCache } from 'lru-cache'
 import { Fault } from '../errors.ts'
+import { jwtType } from './jwt-type.ts'
 import type { Provider } from './provider.ts'
 import { isUnreachable } from './refusal.ts'
 import type { Claims } from './token-set.ts'
@@ -35,7 +36,8 @@ export function createAccessTokens(provider: Provider): AccessTokens {
         .digest('base64url')
       const known = verified.get(name)
       if (known !== undefined && now < known.expiresAt) return known.claims
-      if (!TYPES.has(typeOf(token))) return null
+      const type = jwtType(token)
+      if (type === null || !TYPES.has(type)) return null
       const { configuration, keys } = await provider.discovered()
       try {
         const claims = await keys.verify(token, {
@@ -47,8 +49,7 @@ export function createAccessTokens(provider: Provider): AccessTokens {
         })
         // Bound to a key that only its client can show (RFC 7800): whoever just brings it may have stolen it.
         if ('cnf' in claims) return null
-        if (typeof claims.exp !== 'number' || isForOtherUse(claims, typeOf(token), provider.settings.clientId))
-          return null
+        if (typeof claims.exp !== 'number' || isForOtherUse(claims, type, provider.settings.clientId)) return null
         verified.set(name, { claims, expiresAt: claims.exp * 1000 })
         return claims
       } catch (error) {
@@ -59,24 +60,19 @@ export function createAccessTokens(provider: Provider): AccessTokens {
   }
 }
 
-/** What only tokens of another kind say: ID tokens, logout tokens, and by `typ` those of providers that put it there. */
+/**
+ * What only tokens of another kind say: ID tokens, logout tokens, and by `typ` those of providers that put it there.
+ */
 const OTHER_USE = ['nonce', 'at_hash', 'c_hash', 's_hash', 'events'] as const
 const OTHER_TYPES = new Set(['ID', 'Refresh', 'Offline', 'Logout'])
 /** What an access token says and an ID token has no use for. */
 const ACCESS = ['scope', 'scp', 'client_id'] as const
 
-/** An ID token is for the client that asked for it, whatever its audience is called; only RFC 9068 tells it by its type. */
+/**
+ * An ID token is for the client that asked for it, whatever its audience is called; only RFC 9068 tells it by its type.
+ */
 function isForOtherUse(claims: JWTPayload, type: string, clientId: string): boolean {
   if (type !== 'jwt') return false
   if (OTHER_USE.some((name) => name in claims) || OTHER_TYPES.has(String(claims['typ']))) return true
   return [claims.aud].flat().includes(clientId) && !ACCESS.some((name) => name in claims)
-}
-
-function typeOf(token: string): string {
-  try {
-    const header: unknown = JSON.parse(Buffer.from(token.split('.')[0] ?? '', 'base64url').toString('utf8'))
-    return typeof header === 'object' && header !== null && 'typ' in header ? String(header.typ).toLowerCase() : 'jwt'
-  } catch {
-    return ''
-  }
 }

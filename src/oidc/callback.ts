@@ -59,7 +59,9 @@ function requireAcr(wanted: readonly string[] | null, got: unknown): void {
   )
 }
 
-/** What the library says of an `auth_time` that is missing or too long ago (OpenID Connect Core 1.0, section 3.1.3.7). */
+/**
+ * What the library says of an `auth_time` that is missing or too long ago (OpenID Connect Core 1.0, section 3.1.3.7).
+ */
 function isTooOld(error: unknown): boolean {
   return (
     error instanceof ClientError &&

@@ -12,7 +12,10 @@ import type { Config } from '../config/schema.ts'
 
 const EC_ALGORITHMS: Record<string, string> = { prime256v1: 'ES256', secp384r1: 'ES384', secp521r1: 'ES512' }
 
-/** How the client proves itself at the token endpoint (RFC 6749, section 2.3; RFC 7523), given what the provider announces. */
+/**
+ * How the client proves itself at the token endpoint (RFC 6749, section 2.3; RFC 7523), given what the provider
+ * announces.
+ */
 export async function clientAuthentication(provider: Config['provider'], server: ServerMetadata): Promise<ClientAuth> {
   switch (resolveMethod(provider, server)) {
     case 'none':

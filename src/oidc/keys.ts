@@ -12,8 +12,8 @@ export class KeysUnavailable extends Error {}
 /** The provider's signing keys. */
 export interface SigningKeys {
   /**
-   * Verifies a JWT's signature and the given claims (RFC 7519). A key that is not known is looked for at the provider at
-   * once, then at most every 10 s. Rejects with jose's errors, or with the network's when the keys can't be had.
+   * Verifies a JWT's signature and the given claims (RFC 7519). A key that is not known is looked for at the provider
+   * at once, then at most every 10 s. Rejects with jose's errors, or with the network's when the keys can't be had.
    */
   verify(jwt: string, checks: JWTVerifyOptions, now?: number): Promise<JWTPayload>
 }

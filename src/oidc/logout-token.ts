@@ -1,4 +1,5 @@
 import { Fault } from '../errors.ts'
+import { jwtType } from './jwt-type.ts'
 import { isUnreachable } from './refusal.ts'
 import type { Provider } from './provider.ts'
 
@@ -20,8 +21,8 @@ const TOLERANCE = 30
 const MAX_NAME = 1_000
 
 /**
- * Validates a logout token (OpenID Connect Back-Channel Logout 1.0, section 2.6) but for the replay of its `jti`. Rejects
- * with `logout_refused`, or `provider_unavailable` when the provider's keys can't be had.
+ * Validates a logout token (OpenID Connect Back-Channel Logout 1.0, section 2.6) but for the replay of its `jti`.
+ * Rejects with `logout_refused`, or `provider_unavailable` when the provider's keys can't be had.
  */
 export async function readLogoutToken(provider: Provider, token: string): Promise<LogoutRequest> {
   const { configuration, keys } = await provider.discovered()
@@ -35,11 +36,8 @@ export async function readLogoutToken(provider: Provider, token: string): Promis
       requiredClaims: ['iat', 'jti', 'events'],
     })
     const { iat, jti, sub, sid, events } = claims
-    const [head = ''] = token.split('.')
-    const header: unknown = JSON.parse(Buffer.from(head, 'base64url').toString('utf8'))
-    const type =
-      typeof header === 'object' && header !== null && 'typ' in header ? String(header.typ).toLowerCase() : 'jwt'
-    if (!TYPES.has(type)) throw new Error(`typ is ${type}`)
+    const type = jwtType(token)
+    if (type === null || !TYPES.has(type)) throw new Error(`typ is ${type}`)
     if ('nonce' in claims) throw new Error('it has a nonce')
     if (
       typeof events !== 'object' ||

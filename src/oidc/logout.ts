@@ -11,8 +11,8 @@ interface EndSessionRequest {
 }
 
 /**
- * Where the browser goes to end its session at the provider (OpenID Connect RP-Initiated Logout 1.0), or `null` when the
- * provider is not known yet or has no such endpoint.
+ * Where the browser goes to end its session at the provider (OpenID Connect RP-Initiated Logout 1.0), or `null` when
+ * the provider is not known yet or has no such endpoint.
  */
 export function endSessionUrl(provider: Provider, request: EndSessionRequest): URL | null {
   const found = provider.peek()

@@ -37,7 +37,9 @@ export function openProvider(first: Config['provider'], log: Log, metrics: Metri
   let current = begin(first, log, metrics, tracing)
   let next: Client | null = null
 
-  /** What a call has begun with it ends with: who is replaced stays open, and its idle connections close by themselves. */
+  /**
+   * What a call has begun with it ends with: who is replaced stays open, and its idle connections close by themselves.
+   */
   function client(): Client {
     if (next !== null && (next.peek() !== null || current.peek() === null)) {
       if (current.peek() === null) void current.close()

@@ -69,7 +69,8 @@ const NOT_WITHOUT_THE_USER =
 const sentences: Record<string, string> = {
   access_denied: 'The sign-in was cancelled, or the sign-in service did not allow it.',
   invalid_grant:
-    'The sign-in could not be completed: the sign-in service did not accept its own answer a second time, or it came too late.',
+    'The sign-in could not be completed: the sign-in service did not accept its own answer a second time, or it ' +
+    'came too late.',
   unmet_authentication_requirements:
     'This page asks for a stronger sign-in, and the sign-in service did not provide it.',
 }
@@ -105,8 +106,8 @@ const NEEDS_USER = new Set([
 ])
 
 /**
- * Whether a refused grant would pass after another login, and the `claims` that it wants then (Entra names them, also with
- * `invalid_grant`, and says the rest in `suberror`); `null` where no login would help.
+ * Whether a refused grant would pass after another login, and the `claims` that it wants then (Entra names them, also
+ * with `invalid_grant`, and says the rest in `suberror`); `null` where no login would help.
  */
 export function loginThatHelps(error: unknown): { readonly claims: string | null } | null {
   if (!(error instanceof ResponseBodyError)) return null

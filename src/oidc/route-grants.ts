@@ -20,9 +20,10 @@ interface Held {
 }
 
 /**
- * Gets the access token that a route wants, in exchange for the session's: token exchange (RFC 8693), on-behalf-of (Entra's
- * profile of RFC 7523), client credentials (RFC 6749, section 4.4), or the session's own refresh token for another resource
- * (RFC 8707). Rejects with openid-client's errors. A new refresh token in the answer belongs to the session.
+ * Gets the access token that a route wants, in exchange for the session's: token exchange (RFC 8693), on-behalf-of
+ * (Entra's profile of RFC 7523), client credentials (RFC 6749, section 4.4), or the session's own refresh token for
+ * another resource (RFC 8707). Rejects with openid-client's errors. A new refresh token in the answer belongs to the
+ * session.
  */
 export async function grantForRoute(provider: Provider, wanted: Wanted, held: Held, now: number): Promise<TokenSet> {
   const { configuration } = await provider.discovered()

@@ -16,8 +16,8 @@ const CONFIRM_PAUSE = 500
 /** Whether what is at hand still stands. */
 export interface Confirmation {
   /**
-   * What the store has; while it does not answer, what is at hand. Rejects with `store_unavailable` when that has not been
-   * known to stand for `outageGrace`.
+   * What the store has; while it does not answer, what is at hand. Rejects with `store_unavailable` when that has not
+   * been known to stand for `outageGrace`.
    */
   confirm(kept: Kept, ticket: Ticket, now: number): Promise<Session | null>
   /** Asks at once again: the store is back. */

@@ -31,7 +31,10 @@ export interface Ending {
   evicted(id: string): void
   /** Removes from the store what may or may not have been created: nobody will come with its ticket. */
   undo(id: string): void
-  /** Ends once more what ended a moment before `troubledSince` (ms since the epoch), or later: the store may have lost that. */
+  /**
+   * Ends once more what ended a moment before `troubledSince` (ms since the epoch), or later: the store may have lost
+   * that.
+   */
   repeatSince(troubledSince: number): void
   /** See `Sessions.wasFollowed`. */
   wasFollowed(id: string): boolean

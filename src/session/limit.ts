@@ -11,8 +11,8 @@ interface Parts {
 }
 
 /**
- * Ends the oldest sessions of a user who has more than `most`, after each login: of several at the same moment, the last one
- * sees them all. Never rejects: where the store can't say, the limit is not worth a login.
+ * Ends the oldest sessions of a user who has more than `most`, after each login: of several at the same moment, the
+ * last one sees them all. Never rejects: where the store can't say, the limit is not worth a login.
  */
 export async function limitSessions(
   { store, ending, log }: Parts,

@@ -38,8 +38,8 @@ export async function endLogin(
 }
 
 /**
- * Whether the provider has ended the login that began at `begunAt` (ms since the epoch) while it was under way. Logins that
- * begin later are none of its business, also where the provider goes on with the same session.
+ * Whether the provider has ended the login that began at `begunAt` (ms since the epoch) while it was under way. Logins
+ * that begin later are none of its business, also where the provider goes on with the same session.
  */
 export async function wasLoggedOut(
   store: Pick<Store, 'marked'>,

@@ -74,8 +74,8 @@ export function endedBecause(policy: SessionPolicy, session: Session, now: numbe
 }
 
 /**
- * Whether it is over for all that this process knows, while another may have seen the user since, or have moved the end.
- * (The lifetime ends at the same time everywhere.)
+ * Whether it is over for all that this process knows, while another may have seen the user since, or have moved the
+ * end. (The lifetime ends at the same time everywhere.)
  */
 export function mayBeOver(policy: SessionPolicy, session: Session, now: number): boolean {
   const reason = endedBecause(policy, session, now)

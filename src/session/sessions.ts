@@ -23,8 +23,8 @@ export interface Sessions {
   readonly policy: SessionPolicy
   /**
    * The living session of a ticket, `null` when it has ended or its data is gone. At once when it is at hand; a promise
-   * only when the store has to be asked, which rejects with `store_unavailable` when it can't be and the session has not
-   * been confirmed for longer than `outageGrace`.
+   * only when the store has to be asked, which rejects with `store_unavailable` when it can't be and the session has
+   * not been confirmed for longer than `outageGrace`.
    */
   load(ticket: Ticket, now: number): Session | null | Promise<Session | null>
   /** The same from the store in any case. */

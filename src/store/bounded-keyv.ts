@@ -15,10 +15,14 @@ export interface Bounded<T> {
   readonly size: () => number
 }
 
-/** A Keyv that holds at most `max` entries: the least recently used one goes first. `onDropped` hears of each that goes, `full` tells why. */
+/**
+ * A Keyv that holds at most `max` entries: the least recently used one goes first. `onDropped` hears of each that goes,
+ * `full` tells why.
+ */
 export function boundedKeyv<T>(max: number, onDropped: (key: string, full: boolean) => void = () => {}): Bounded<T> {
   const map = new LRUCache<string, Entry>({
-    // By size, each entry being 1: told a `max`, the library makes room for all of them at once, which a start waits for.
+    // By size, each entry being 1: told a `max`, the library makes room for all of them at once, which a start waits
+    // for.
     maxSize: max,
     sizeCalculation: () => 1,
     dispose: (_entry, key, reason) => {

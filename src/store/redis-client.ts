@@ -1,4 +1,5 @@
 import type { RedisClientOptions } from '@keyv/redis'
+import { withoutBrackets } from '../config/without-brackets.ts'
 import { inTime } from './in-time.ts'
 
 /** How a client of the library's is made. */
@@ -7,9 +8,9 @@ export type ClientOptions = RedisClientOptions
 /** For the connection and for what is said first on it (TLS, AUTH, SELECT), ms. */
 const READY_TIMEOUT = 5_000
 
-/** The host of a URL as sockets want it: an IPv6 address without brackets. */
+/** The host of a URL as sockets want it. */
 export function hostOf({ hostname }: URL): string {
-  return hostname.replace(/^\[|\]$/g, '')
+  return withoutBrackets(hostname)
 }
 
 /** The port of a URL, or the usual one. */

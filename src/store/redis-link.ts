@@ -11,7 +11,10 @@ export interface Script {
 
 /** A connection to Redis that is made anew whenever it breaks. */
 export interface RedisLink {
-  /** Runs a command on the master that has `key`. Rejects with Redis's or the network's error, at once while there is no connection. */
+  /**
+   * Runs a command on the master that has `key`. Rejects with Redis's or the network's error, at once while there is no
+   * connection.
+   */
   command(key: string, args: readonly string[]): Promise<unknown>
   /** Runs a script with its keys, all of one slot. */
   run(script: Script, keys: readonly [string, ...string[]], args: readonly string[]): Promise<unknown>

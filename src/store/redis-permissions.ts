@@ -8,8 +8,8 @@ const PATIENCE = 1_000
 const REFUSAL = /^NOPERM|^LOADING|READONLY/
 
 /**
- * Rejects, in Redis's words, when Redis refuses what the gateway will have to do there, so that nobody finds out with the
- * first login. Of a server that is full, or away, it says nothing.
+ * Rejects, in Redis's words, when Redis refuses what the gateway will have to do there, so that nobody finds out with
+ * the first login. Of a server that is full, or away, it says nothing.
  */
 export async function expectPermissions(connections: Connections, channel: string): Promise<void> {
   const key = 'gatehouse:trial'

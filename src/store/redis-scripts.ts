@@ -1,8 +1,8 @@
 import { script } from './redis-link.ts'
 
 /**
- * What has to happen at once in Redis. A record is a hash: `d` sealed data, `v` version, `c` created, `e` ends, `s` seen
- * (ms since the epoch), `i` its index keys, `p` the holder of a refresh that is under way.
+ * What has to happen at once in Redis. A record is a hash: `d` sealed data, `v` version, `c` created, `e` ends, `s`
+ * seen (ms since the epoch), `i` its index keys, `p` the holder of a refresh that is under way.
  */
 
 /** KEYS record · ARGV data, version, created, ends, seen, indexes, ttl. */
@@ -11,7 +11,10 @@ redis.call('HSET', KEYS[1], 'd', ARGV[1], 'v', ARGV[2], 'c', ARGV[3], 'e', ARGV[
 redis.call('PEXPIRE', KEYS[1], ARGV[7])
 return 1`)
 
-/** KEYS record · ARGV data, version, ends, ttl, channel, message. 1 replaced, 0 this version or a later one is there, -1 nothing is. */
+/**
+ * KEYS record · ARGV data, version, ends, ttl, channel, message. 1 replaced, 0 this version or a later one is there, -1
+ * nothing is.
+ */
 export const REPLACE = script(`
 local version = redis.call('HGET', KEYS[1], 'v')
 if not version then return -1 end
@@ -44,9 +47,10 @@ redis.call('PUBLISH', ARGV[1], ARGV[2])
 return indexes`)
 
 /**
- * KEYS index · ARGV id, longest life. Sessions in the order in which they come in, each with the time at which it is over
- * at the latest, by the clock of Redis in µs: those of the replicas may differ. What can't live any more is swept out.
- * Where an earlier one was given a longer life, those after it count as long: the order stays, nobody goes too soon.
+ * KEYS index · ARGV id, longest life. Sessions in the order in which they come in, each with the time at which it is
+ * over at the latest, by the clock of Redis in µs: those of the replicas may differ. What can't live any more is swept
+ * out. Where an earlier one was given a longer life, those after it count as long: the order stays, nobody goes too
+ * soon.
  */
 export const ENLIST = script(`
 local time = redis.call('TIME')
@@ -70,7 +74,10 @@ redis.call('HSET', KEYS[1], 'n', count + 1, 'e', string.format('%.0f', ends))
 redis.call('PEXPIRE', KEYS[1], math.max(1, ends - now))
 return {count + 1, ends - now}`)
 
-/** KEYS lock, record · ARGV holder, ttl. 0 taken by another, 1 acquired or prolonged, 2 acquired after one who never finished. */
+/**
+ * KEYS lock, record · ARGV holder, ttl. 0 taken by another, 1 acquired or prolonged, 2 acquired after one who never
+ * finished.
+ */
 export const LOCK = script(`
 local holder = redis.call('GET', KEYS[1])
 if holder and holder ~= ARGV[1] then return 0 end
@@ -89,8 +96,8 @@ redis.call('DEL', KEYS[1])
 return 1`)
 
 /**
- * KEYS a name of its own. Does everything once that is done anywhere else, and leaves nothing behind. Its error names the
- * commands that the user may not run, as Redis 7.0 does not. That there is no room is no error here.
+ * KEYS a name of its own. Does everything once that is done anywhere else, and leaves nothing behind. Its error names
+ * the commands that the user may not run, as Redis 7.0 does not. That there is no room is no error here.
  */
 export const TRY_ALL = script(`
 local key = KEYS[1]
@@ -109,4 +116,5 @@ for _, command in ipairs({
   end
 end
 if #refused == 0 then return 1 end
-return redis.error_reply('NOPERM this user has no permissions to run ' .. table.concat(refused, ', ') .. ' on ' .. key)`)
+local commands = table.concat(refused, ', ')
+return redis.error_reply('NOPERM this user has no permissions to run ' .. commands .. ' on ' .. key)`)

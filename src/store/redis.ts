@@ -3,7 +3,7 @@ import { Fault, causes } from '../errors.ts'
 import type { Log } from '../telemetry/log.ts'
 import type { Connect } from './redis-connections.ts'
 import { indexKey, lockKey, markKey, onceKey, rateKey, recordKey } from './redis-keys.ts'
-import { openRedisLink, type RedisLink } from './redis-link.ts'
+import { openRedisLink, type RedisLink, type Script } from './redis-link.ts'
 import { createNotices, type Notices } from './redis-notices.ts'
 import { expectPermissions } from './redis-permissions.ts'
 import { COUNT, CREATE, ENLIST, LOCK, REMOVE, REPLACE, TOUCH, UNLOCK } from './redis-scripts.ts'
@@ -80,9 +80,7 @@ export class RedisStore implements Store {
   }
 
   async read(id: string): Promise<StoredRecord | null> {
-    const reply = await this.#reached(() =>
-      this.#link.command(recordKey(id), ['HMGET', recordKey(id), 'd', 'v', 'c', 'e', 's']),
-    )
+    const reply = await this.#command(recordKey(id), ['HMGET', recordKey(id), 'd', 'v', 'c', 'e', 's'])
     const [sealed, ...numbers] = texts(reply)
     if (sealed === undefined || sealed === '') return null
     const [version = 0, createdAt = 0, endsAt = 0, seenAt = 0] = numbers.map(Number)
@@ -92,52 +90,44 @@ export class RedisStore implements Store {
   async create(id: string, record: StoredRecord, owner: Owner, ttl: number): Promise<void> {
     const indexes = this.#indexNames(owner)
     // Listed first: a session that can't be found is worse than an entry that leads nowhere.
-    await Promise.all(
-      indexes.map((index) => this.#reached(() => this.#link.run(ENLIST, [index], [id, String(this.#lifetime())]))),
-    )
-    await this.#reached(() =>
-      this.#link.run(
-        CREATE,
-        [recordKey(id)],
-        [
-          record.sealed.toString('base64'),
-          String(record.version),
-          String(record.createdAt),
-          String(record.endsAt),
-          String(record.seenAt),
-          indexes.join(' '),
-          String(ttl),
-        ],
-      ),
+    await Promise.all(indexes.map((index) => this.#run(ENLIST, [index], [id, String(this.#lifetime())])))
+    await this.#run(
+      CREATE,
+      [recordKey(id)],
+      [
+        record.sealed.toString('base64'),
+        String(record.version),
+        String(record.createdAt),
+        String(record.endsAt),
+        String(record.seenAt),
+        indexes.join(' '),
+        String(ttl),
+      ],
     )
   }
 
   async replace(id: string, record: StoredRecord, ttl: number): Promise<Replaced> {
-    const reply = await this.#reached(() =>
-      this.#link.run(
-        REPLACE,
-        [recordKey(id)],
-        [
-          record.sealed.toString('base64'),
-          String(record.version),
-          String(record.endsAt),
-          String(ttl),
-          CHANNEL,
-          this.#notices.changed(id, record.version),
-        ],
-      ),
+    const reply = await this.#run(
+      REPLACE,
+      [recordKey(id)],
+      [
+        record.sealed.toString('base64'),
+        String(record.version),
+        String(record.endsAt),
+        String(ttl),
+        CHANNEL,
+        this.#notices.changed(id, record.version),
+      ],
     )
     return reply === 1 ? 'replaced' : reply === 0 ? 'stale' : 'gone'
   }
 
   async touch(id: string, seenAt: number, ttl: number): Promise<void> {
-    await this.#reached(() => this.#link.run(TOUCH, [recordKey(id)], [String(seenAt), String(ttl)]))
+    await this.#run(TOUCH, [recordKey(id)], [String(seenAt), String(ttl)])
   }
 
   async remove(id: string): Promise<boolean> {
-    const indexes = await this.#reached(() =>
-      this.#link.run(REMOVE, [recordKey(id)], [CHANNEL, this.#notices.gone(id)]),
-    )
+    const indexes = await this.#run(REMOVE, [recordKey(id)], [CHANNEL, this.#notices.gone(id)])
     if (typeof indexes !== 'string') return false
     await Promise.all(
       indexes
@@ -145,7 +135,7 @@ export class RedisStore implements Store {
         .filter((index) => index !== '')
         .map((index) =>
           // The session has ended whether its entry goes now or is found to lead nowhere later.
-          this.#reached(() => this.#link.command(index, ['ZREM', index, id])).catch(() => null),
+          this.#command(index, ['ZREM', index, id]).catch(() => null),
         ),
     )
     return true
@@ -153,64 +143,55 @@ export class RedisStore implements Store {
 
   async find(criterion: Criterion): Promise<string[]> {
     const names = this.#indexKeys().map((key) => indexKey(key, criterion))
-    const lists = await Promise.all(
-      names.map((name) => this.#reached(() => this.#link.command(name, ['ZRANGE', name, '0', '-1', 'WITHSCORES']))),
-    )
+    const lists = await Promise.all(names.map((name) => this.#command(name, ['ZRANGE', name, '0', '-1', 'WITHSCORES'])))
     const enlistedAt = new Map<string, number>()
     for (const list of lists) {
       const flat = texts(list)
       for (let i = 0; i + 1 < flat.length; i += 2) enlistedAt.set(flat[i] ?? '', Number(flat[i + 1]))
     }
     const ids = [...enlistedAt.keys()].toSorted((a, b) => (enlistedAt.get(a) ?? 0) - (enlistedAt.get(b) ?? 0))
-    const living = await Promise.all(
-      ids.map((id) => this.#reached(() => this.#link.command(recordKey(id), ['EXISTS', recordKey(id)]))),
-    )
+    const living = await Promise.all(ids.map((id) => this.#command(recordKey(id), ['EXISTS', recordKey(id)])))
     return ids.filter((_id, i) => living[i] === 1)
   }
 
   async once(value: string, ttl: number): Promise<boolean> {
     const key = onceKey(value)
-    return (await this.#reached(() => this.#link.command(key, ['SET', key, '1', 'NX', 'PX', String(ttl)]))) === 'OK'
+    return (await this.#command(key, ['SET', key, '1', 'NX', 'PX', String(ttl)])) === 'OK'
   }
 
   async mark(name: string, note: string, ttl: number): Promise<void> {
     const [key] = this.#indexKeys()
     if (key === undefined) return
     const named = markKey(key, name)
-    await this.#reached(() => this.#link.command(named, ['SET', named, note, 'PX', String(ttl)]))
+    await this.#command(named, ['SET', named, note, 'PX', String(ttl)])
   }
 
   async marked(name: string): Promise<string | null> {
     const notes = await Promise.all(
       this.#indexKeys().map((key) => {
         const named = markKey(key, name)
-        return this.#reached(() => this.#link.command(named, ['GET', named]))
+        return this.#command(named, ['GET', named])
       }),
     )
     return notes.find((note) => typeof note === 'string') ?? null
   }
 
   async lock(id: string, holder: string, ttl: number): Promise<Locked> {
-    const reply = await this.#reached(() => this.#link.run(LOCK, [lockKey(id), recordKey(id)], [holder, String(ttl)]))
+    const reply = await this.#run(LOCK, [lockKey(id), recordKey(id)], [holder, String(ttl)])
     return { acquired: reply === 1 || reply === 2, abandoned: reply === 2 }
   }
 
   async unlock(id: string, holder: string): Promise<void> {
-    await this.#reached(() => this.#link.run(UNLOCK, [lockKey(id), recordKey(id)], [holder]))
+    await this.#run(UNLOCK, [lockKey(id), recordKey(id)], [holder])
   }
 
   async ping(): Promise<void> {
-    await this.#reached(() => this.#link.command('gatehouse:ping', ['EXISTS', 'gatehouse:ping']))
+    await this.#command('gatehouse:ping', ['EXISTS', 'gatehouse:ping'])
   }
 
   count(name: string, window: number): Promise<Count> | null {
     const [key] = this.#indexKeys()
-    if (key === undefined) return null
-    return this.#reached(async () => {
-      const reply = await this.#link.run(COUNT, [rateKey(key, name)], [String(window)])
-      const [current = 0, ttl = 0] = Array.isArray(reply) ? reply.map(Number) : []
-      return { current, ttl }
-    })
+    return key === undefined ? null : this.#countUnder(rateKey(key, name), window)
   }
 
   size(): null {
@@ -234,18 +215,32 @@ export class RedisStore implements Store {
     this.#link.close()
   }
 
-  async #reached<T>(call: () => Promise<T>): Promise<T> {
-    try {
-      return await call()
-    } catch (error) {
-      throw new Fault('store_unavailable', { cause: error })
-    }
+  async #countUnder(key: string, window: number): Promise<Count> {
+    const reply = await this.#run(COUNT, [key], [String(window)])
+    const [current = 0, ttl = 0] = Array.isArray(reply) ? reply.map(Number) : []
+    return { current, ttl }
+  }
+
+  async #command(key: string, args: readonly string[]): Promise<unknown> {
+    return reached(this.#link.command(key, args))
+  }
+
+  async #run(script: Script, keys: readonly [string, ...string[]], args: readonly string[]): Promise<unknown> {
+    return reached(this.#link.run(script, keys, args))
   }
 
   #indexNames({ issuer, subject, sid }: Owner): string[] {
     const [key] = this.#indexKeys()
     if (key === undefined) return []
     return [indexKey(key, { issuer, subject }), ...(sid === null ? [] : [indexKey(key, { issuer, sid })])]
+  }
+}
+
+async function reached<T>(work: Promise<T>): Promise<T> {
+  try {
+    return await work
+  } catch (error) {
+    throw new Fault('store_unavailable', { cause: error })
   }
 }
 

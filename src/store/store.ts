@@ -82,7 +82,10 @@ export interface Store {
   lock(id: string, holder: string, ttl: number): Promise<Locked>
   /** Gives it back; does nothing when it is another's by now. */
   unlock(id: string, holder: string): Promise<void>
-  /** Counts one more under a name that may tell something about a user; `null` where no other process counts with this one. */
+  /**
+   * Counts one more under a name that may tell something about a user; `null` where no other process counts with this
+   * one.
+   */
   count(name: string, window: number): Promise<Count> | null
   /** Resolves when the store answers. */
   ping(): Promise<void>

@@ -13,7 +13,10 @@ export interface Metrics {
   readonly countRequest: (route: string, kind: string, verdict: string) => void
   /** From handing a request to its upstream to the head of the answer, or to the failure. */
   readonly upstreamSeconds: PlainHistogram
-  /** From the arrival of a request that goes upstream to the head of the answer that goes back, without waiting for the upstream. */
+  /**
+   * From the arrival of a request that goes upstream to the head of the answer that goes back, without waiting for the
+   * upstream.
+   */
   readonly addedSeconds: PlainHistogram
   readonly logins: Counter<'outcome'>
   readonly refreshes: Counter<'outcome' | 'cause'>
@@ -38,7 +41,10 @@ const CALL_BUCKETS = [0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25
 const UPSTREAM_BUCKETS = [...CALL_BUCKETS, 30, 60]
 const ADDED_BUCKETS = [0.0001, 0.00025, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10]
 
-/** Makes a counter show a zero for each value of its label: whoever alerts on a rate needs what was there before the first. */
+/**
+ * Makes a counter show a zero for each value of its label: whoever alerts on a rate needs what was there before the
+ * first.
+ */
 export function countFromZero(counter: Counter, values: readonly string[]): void {
   for (const value of values) counter.labels(value).inc(0)
 }
@@ -128,7 +134,9 @@ export function createMetrics(): Metrics {
       new PlainHistogram({
         name: 'gatehouse_added_seconds',
         buckets: ADDED_BUCKETS,
-        help: 'From the arrival of a request that goes upstream to the head of the answer that goes back, without waiting for the upstream',
+        help:
+          'From the arrival of a request that goes upstream to the head of the answer that goes back, without ' +
+          'waiting for the upstream',
       }),
     ),
     logins: new Counter({

@@ -16,8 +16,8 @@ interface Value {
 }
 
 /**
- * A histogram without labels that only adds to plain numbers until somebody collects it: prom-client's own makes objects
- * for each observation, which is too much where every request comes by.
+ * A histogram without labels that only adds to plain numbers until somebody collects it: prom-client's own makes
+ * objects for each observation, which is too much where every request comes by.
  */
 export class PlainHistogram extends Histogram {
   readonly #options: Options

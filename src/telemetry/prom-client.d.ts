@@ -1,4 +1,5 @@
-// The parts of prom-client one by one: its main file also loads OpenTelemetry's API, which only those who trace should pay.
+// The parts of prom-client one by one: its main file also loads OpenTelemetry's API, which only those who trace should
+// pay.
 
 declare module 'prom-client/lib/counter.js' {
   import { Counter } from 'prom-client'

@@ -17,7 +17,10 @@ export interface RequestTrace {
   readonly traceId: string
   /** Runs `work`; what it calls of provider and store, also later, belongs to this request. */
   within(work: () => void): void
-  /** The request goes to this origin now; gives the headers that carry the trace on (W3C Trace Context, section 3): name, value … */
+  /**
+   * The request goes to this origin now; gives the headers that carry the trace on (W3C Trace Context, section 3):
+   * name, value …
+   */
   goesUpstream(origin: string): readonly string[]
   /** The upstream has answered with this status, or with nothing. */
   wasAnswered(status: number | null): void
@@ -37,8 +40,9 @@ export interface Tracing {
 type Environment = Readonly<Record<string, string | undefined>>
 
 /**
- * Tracing as OpenTelemetry's environment variables have it; `null`, and nothing of OpenTelemetry loaded, where they ask for
- * none: no `OTEL_EXPORTER_OTLP_ENDPOINT` and no `OTEL_TRACES_EXPORTER`, or one that is `none`, or `OTEL_SDK_DISABLED=true`.
+ * Tracing as OpenTelemetry's environment variables have it; `null`, and nothing of OpenTelemetry loaded, where they ask
+ * for none: no `OTEL_EXPORTER_OTLP_ENDPOINT` and no `OTEL_TRACES_EXPORTER`, or one that is `none`, or
+ * `OTEL_SDK_DISABLED=true`.
  */
 export async function openTracing(env: Environment, log: Log): Promise<Tracing | null> {
   const asked = (name: string): string => env[name]?.trim() ?? ''

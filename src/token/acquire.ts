@@ -21,9 +21,15 @@ export type Acquired =
 
 /** Gives each request its access token: the one that is kept while it is valid, a renewed one after that. */
 export interface Tokens {
-  /** At once while the token is valid (one that is due is renewed in the background); a promise only when it has expired. */
+  /**
+   * At once while the token is valid (one that is due is renewed in the background); a promise only when it has
+   * expired.
+   */
   acquire(session: Session, route: Route['token'], now: number): Acquired | Promise<Acquired>
-  /** Another one in place of `refused`, which its upstream did not take; `null` where none can be had, or one was just now. */
+  /**
+   * Another one in place of `refused`, which its upstream did not take; `null` where none can be had, or one was just
+   * now.
+   */
   renew(session: Session, route: Route['token'], refused: string, now: number): Promise<Acquired> | null
 }
 

@@ -17,8 +17,8 @@ interface Parts {
 }
 
 /**
- * Redeems the refresh token for another resource or scope (RFC 8707, section 2.2), in turn with the refreshes, and saves
- * the one that replaces it. Rejects like a grant.
+ * Redeems the refresh token for another resource or scope (RFC 8707, section 2.2), in turn with the refreshes, and
+ * saves the one that replaces it. Rejects like a grant.
  */
 export async function redeem(parts: Parts, seen: Session, wanted: Route['token'], now: number): Promise<TokenSet> {
   const { provider, sessions, log, takeTurn } = parts

@@ -33,9 +33,15 @@ const OUTCOMES = ['refreshed', 'ended', 'failed'] as const satisfies readonly Re
 
 /** Renews sessions' tokens, one grant at a time for each session. */
 export interface Refresher {
-  /** Refreshes now, or joins the refresh that is under way, or says what the last one came to while it still counts. Never rejects. */
+  /**
+   * Refreshes now, or joins the refresh that is under way, or says what the last one came to while it still counts.
+   * Never rejects.
+   */
   refresh(session: Session, cause: RefreshCause, now: number): Promise<RefreshOutcome>
-  /** Redeems the refresh token for another resource or scope (RFC 8707, section 2.2), in turn with the refreshes. Rejects like a grant. */
+  /**
+   * Redeems the refresh token for another resource or scope (RFC 8707, section 2.2), in turn with the refreshes.
+   * Rejects like a grant.
+   */
   redeem(session: Session, wanted: Route['token'], now: number): Promise<TokenSet>
   /** Whether another try is held back at `now`, by the cooldown after a refresh or by the pause after a failure. */
   heldBack(session: Session, now: number): boolean
@@ -118,7 +124,8 @@ export function createRefresher({ provider, store, sessions, log, metrics }: Par
     log.warn(
       { event: 'refresh_failed', session: session.id, refusal, ended: over, abandoned, cause: causes(error) },
       abandoned && over
-        ? 'the refresh token was spent by a process that stopped before it could save the new one: the user has to log in again'
+        ? 'the refresh token was spent by a process that stopped before it could save the new one: the user has ' +
+            'to log in again'
         : 'tokens could not be renewed',
     )
     if (over) {

@@ -12,7 +12,10 @@ const LAST_CHANCE_MS = 2_000
 
 /** What came of waiting for one's turn to refresh a session, among all processes. */
 export type Turn =
-  /** It is this process's; `session` is as the store has it, `abandoned` when somebody before never finished. Neither call rejects. */
+  /**
+   * It is this process's; `session` is as the store has it, `abandoned` when somebody before never finished. Neither
+   * call rejects.
+   */
   | {
       readonly type: 'mine'
       readonly session: Session
@@ -78,7 +81,9 @@ export async function takeTurn(parts: Parts, seen: Session, wait: boolean): Prom
   }
 }
 
-/** More than one call to the provider may be needed, and what has been granted must be saved before anybody else asks. */
+/**
+ * More than one call to the provider may be needed, and what has been granted must be saved before anybody else asks.
+ */
 function prolonged(
   prolong: () => Promise<unknown>,
   unlock: () => Promise<void>,

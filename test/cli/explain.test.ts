@@ -98,7 +98,8 @@ void t.test('every denial says its code and the reason', async (t) => {
     [
       ['GET', '/money', '--claims', '{"acr":"urn:password"}', ...html],
       '302 step_up_required',
-      'because: acr must be one of urn:mfa\nlocation: https://orders.example.com/oauth2/login?redirect=%2Fmoney&acr_values=urn%3Amfa',
+      'because: acr must be one of urn:mfa\nlocation: ' +
+        'https://orders.example.com/oauth2/login?redirect=%2Fmoney&acr_values=urn%3Amfa',
     ],
     [
       ['GET', '/money', '--claims', stronger],

@@ -66,7 +66,8 @@ void t.test('which token goes upstream, and where it comes from', async (t) => {
     [
       ['GET', '/exchange/', ...claims({})],
       [
-        'token: the session’s access token is exchanged by token-exchange for audience api://orders, scopes orders.read',
+        'token: the session’s access token is exchanged by token-exchange for audience api://orders, scopes ' +
+          'orders.read',
       ],
     ],
     [

@@ -254,7 +254,8 @@ void t.test('a Unix socket that a killed process has left behind is no obstacle'
 })
 
 void t.test(
-  'health: 0 while the gateway that runs here with the same configuration lives, with --ready while it can serve, else 1',
+  'health: 0 while the gateway that runs here with the same configuration lives, with --ready while it can ' +
+    'serve, else 1',
   async (t) => {
     const [port, adminPort] = [await freePort(), await freePort()]
     // Its provider is away: it lives, and is not ready.

@@ -183,7 +183,10 @@ void t.test('a collector that is away costs no request and no stop, and the log 
 const SPY = `data:text/javascript,${encodeURIComponent(`
   import { createRequire } from 'node:module'
   const { cache } = createRequire('file:///')
-  process.on('exit', () => { process.stderr.write(Object.keys(cache).filter((name) => name.includes('@opentelemetry')).length + ' modules of OpenTelemetry') })
+  process.on('exit', () => {
+    const loaded = Object.keys(cache).filter((name) => name.includes('@opentelemetry'))
+    process.stderr.write(loaded.length + ' modules of OpenTelemetry')
+  })
 `)}`
 
 void t.test(

@@ -96,7 +96,8 @@ const refused: [string, Parameters<typeof configuration>[0], string[]][] = [
     'sameSite none on http',
     { publicUrl: 'http://localhost:8080', session: 'cookie: { sameSite: none }' },
     [
-      '4:88 session.cookie.sameSite: none needs an https publicUrl, because browsers refuse such a cookie without Secure' +
+      '4:88 session.cookie.sameSite: none needs an https publicUrl, because browsers refuse such a cookie ' +
+        'without Secure' +
         ' | use lax',
     ],
   ],
@@ -227,8 +228,8 @@ const refused: [string, Parameters<typeof configuration>[0], string[]][] = [
     'a token in a header of the connection',
     { more: route('path: /a\n    token: { header: Cookie }') },
     [
-      '7:22 routes[0].token.header: Cookie cannot carry the token: it is for the connection, or written by the gateway' +
-        ' | Authorization, or a name of your own',
+      '7:22 routes[0].token.header: Cookie cannot carry the token: it is for the connection, or written by ' +
+        'the gateway | Authorization, or a name of your own',
     ],
   ],
   [

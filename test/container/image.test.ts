@@ -64,7 +64,9 @@ const settings = async (): Promise<Settings & { readonly GATEHOUSE_PUBLIC_URL: s
   }
 }
 
-/** Runs a command in the image as a container runtime would: its user, its environment, its files and those read-only. */
+/**
+ * Runs a command in the image as a container runtime would: its user, its environment, its files and those read-only.
+ */
 const run = (t: Test, command: readonly string[], env: Settings) => {
   const own = Object.fromEntries(image.Env.map((entry) => entry.split(/=(.*)/s).slice(0, 2)))
   const child = spawn(script('run.sh'), [root, image.User, ...command], {
@@ -151,7 +153,8 @@ void t.test(
 )
 
 void t.test(
-  'configured by a mounted file that GATEHOUSE_CONFIG names; the health check follows it, without an admin listener, too',
+  'configured by a mounted file that GATEHOUSE_CONFIG names; the health check follows it, without an admin ' +
+    'listener, too',
   async (t) => {
     const { GATEHOUSE_PUBLIC_URL: url, ...env } = await settings()
     mkdirSync(join(root, 'etc/gatehouse'), { recursive: true })

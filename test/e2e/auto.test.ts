@@ -9,7 +9,8 @@ import { arrive, endSessions } from './visit.ts'
 const chromium = await openChromium(t)
 const auto = '<script src="/oauth2/auto.js"></script>'
 const saving = html(
-  '<input id="work"><button id="save">Save</button><p id="out"></p><div id="needed"></div><script src="/saving.js"></script>',
+  '<input id="work"><button id="save">Save</button><p id="out"></p><div id="needed"></div><script ' +
+    'src="/saving.js"></script>',
   auto,
 )
 const site = await startSite(t, {
@@ -34,7 +35,8 @@ addEventListener('gatehouse:login-needed', ({ detail }) => {
     headers: {
       'content-type': 'text/html',
       'content-security-policy':
-        "default-src 'none'; script-src 'self'; img-src data:; connect-src 'self'; frame-src 'self' http://127.0.0.1:*; require-trusted-types-for 'script'",
+        "default-src 'none'; script-src 'self'; img-src data:; connect-src 'self'; frame-src 'self' " +
+        "http://127.0.0.1:*; require-trusted-types-for 'script'",
     },
     body: saving,
   },
@@ -51,7 +53,9 @@ const port = await freePort()
 /** Of another site, so that a frame of the provider knows nobody. */
 const far = await startGateway(t, { config, idp, port, publicUrl: `http://localhost:${port}` })
 
-/** Runs in a page before its scripts: no window without a click, as browsers do; for them a test's every step is one. */
+/**
+ * Runs in a page before its scripts: no window without a click, as browsers do; for them a test's every step is one.
+ */
 const blockWindows = (): void => {
   const open = window.open.bind(window)
   let clicked = false

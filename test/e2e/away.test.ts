@@ -14,7 +14,8 @@ for (const name of ['expiring', 'ended', 'login-needed']) addEventListener('gate
 const chromium = await openChromium(t, { keepsPages: true })
 const site = await startSite(t, {
   '/': html(
-    '<textarea id="work"></textarea><button id="save">Save</button><a href="/oauth2/logout">Log out</a> <a href="/public/next">Next</a>',
+    '<textarea id="work"></textarea><button id="save">Save</button><a href="/oauth2/logout">Log out</a> <a ' +
+      'href="/public/next">Next</a>',
     `${watching}<script>
 addEventListener('load', () => {
   document.getElementById('save').onclick = async () => {

@@ -144,7 +144,8 @@ void t.test('one of several calls that is aborted while it waits takes none of t
 })
 
 void t.test(
-  'a session that ends in the middle of fifty calls, by fetch and by XMLHttpRequest: one renewal, each call answered once',
+  'a session that ends in the middle of fifty calls, by fetch and by XMLHttpRequest: one renewal, each call ' +
+    'answered once',
   async (t) => {
     const { page } = await arrive(t, chromium, `${url}/`)
     const begun = idp.requests.authorization

@@ -76,7 +76,10 @@ const posts = (): Post[] =>
       body: body.replaceAll(/-{4,}\w+/g, '-----'),
     }))
 
-/** Sends the form with a session, then once more without: tells what the application got the first time and after the login. */
+/**
+ * Sends the form with a session, then once more without: tells what the application got the first time and after the
+ * login.
+ */
 const sendTwice = async (
   page: Page,
   path: string,

@@ -12,11 +12,14 @@ const chromium = await openChromium(t)
 const site = await startSite(t, {
   '/': html('<form method="post" action="/orders"><input name="note" value="x"><button>Send</button></form>'),
   '/with-file': html(
-    '<form method="post" action="/orders" enctype="multipart/form-data"><input type="file" name="file"><button>Send</button></form>',
+    '<form method="post" action="/orders" enctype="multipart/form-data"><input type="file" ' +
+      'name="file"><button>Send</button></form>',
   ),
   '/logo.svg': {
     headers: { 'content-type': 'image/svg+xml' },
-    body: '<svg xmlns="http://www.w3.org/2000/svg" width="80" height="20"><rect width="80" height="20" fill="teal"/></svg>',
+    body:
+      '<svg xmlns="http://www.w3.org/2000/svg" width="80" height="20"><rect width="80" height="20" ' +
+      'fill="teal"/></svg>',
   },
 })
 

@@ -15,7 +15,8 @@ window.said = []
 document.addEventListener('securitypolicyviolation', ({ effectiveDirective, disposition }) => { said.push(disposition + ' ' + effectiveDirective) })`
 const page = (nonce = ''): string =>
   html(
-    `<input id="work"><button id="save">Save</button><button id="again">Sign in again</button><p id="out"></p><script ${nonce} src="/saving.js"></script>`,
+    '<input id="work"><button id="save">Save</button><button id="again">Sign in again</button><p ' +
+      `id="out"></p><script ${nonce} src="/saving.js"></script>`,
     `<script ${nonce} src="/oauth2/auto.js"></script><script ${nonce} type="module" src="/module.js"></script>`,
   )
 const frames = "frame-src 'self' http://127.0.0.1:*"
@@ -23,7 +24,9 @@ const policies: Readonly<Record<string, Readonly<Record<string, string>>>> = {
   '/self': { 'content-security-policy': "default-src 'self'; img-src data:" },
   '/framed': { 'content-security-policy': `default-src 'self'; img-src data:; ${frames}` },
   '/nonce': {
-    'content-security-policy': `default-src 'none'; script-src 'nonce-abc123' 'strict-dynamic'; img-src data:; connect-src 'self'; base-uri 'none'; ${frames}`,
+    'content-security-policy':
+      `default-src 'none'; script-src 'nonce-abc123' 'strict-dynamic'; img-src data:; ` +
+      `connect-src 'self'; base-uri 'none'; ${frames}`,
   },
   '/types': {
     'content-security-policy': `default-src 'self'; img-src data:; ${frames}; require-trusted-types-for 'script'; trusted-types 'none'`,
@@ -90,7 +93,8 @@ for (const path of ['/framed', '/nonce', '/types', '/reporting']) {
 
 for (const path of ['/self', '/isolated']) {
   void t.test(
-    `where the policy of the page (${path}) forbids the frame the window comes at once, while the click still allows it`,
+    `where the policy of the page (${path}) forbids the frame the window comes at once, while the click still ` +
+      'allows it',
     async (t) => {
       const { page, context } = await arrive(t, chromium, url + path)
       await page.waitForFunction(() => document.title === 'module')

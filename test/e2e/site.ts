@@ -31,7 +31,8 @@ const libraries: Readonly<Record<string, string>> = {
 
 /** A whole HTML document that asks for nothing but what `head` and `body` name. */
 export const html = (body: string, head = ''): string =>
-  `<!doctype html><html lang="en"><head><title>A page</title><link rel="icon" href="data:,">${head}</head><body>${body}</body></html>`
+  '<!doctype html><html lang="en"><head><title>A page</title><link rel="icon" ' +
+  `href="data:,">${head}</head><body>${body}</body></html>`
 
 /**
  * Starts an application: `pages` by path, the libraries that pages load, and at every other path JSON that repeats the

@@ -32,8 +32,8 @@ export const signIn = async (page: Page, target: string, user = 'alice'): Promis
 }
 
 /**
- * A page of a gateway in a profile of its own, where somebody has signed in already; `atProvider: false` where the provider
- * knows nothing of it any more.
+ * A page of a gateway in a profile of its own, where somebody has signed in already; `atProvider: false` where the
+ * provider knows nothing of it any more.
  */
 export const arrive = async (
   t: Test,
@@ -77,7 +77,10 @@ export const loginCookies = async (context: BrowserContext, cookie = 'gatehouse'
 export const hasSession = async (context: BrowserContext, cookie = 'gatehouse'): Promise<boolean> =>
   (await context.cookies()).some(({ name }) => name === cookie)
 
-/** Ends a user's sessions behind the browser's back: its cookie stays until the gateway is asked. Wants an admin listener. */
+/**
+ * Ends a user's sessions behind the browser's back: its cookie stays until the gateway is asked. Wants an admin
+ * listener.
+ */
 export const endSessions = async ({ gateway }: Running, sub = 'alice'): Promise<void> => {
   const answer = await gateway.admin?.inject({ method: 'DELETE', url: `/sessions?sub=${sub}` })
   if (answer?.statusCode !== 204)

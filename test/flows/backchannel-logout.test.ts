@@ -209,7 +209,10 @@ for (const by of ['sid', 'sub'] as const) {
   )
 }
 
-/** The provider's session id for this gateway in a browser that has got no further than the provider: told by a silent login. */
+/**
+ * The provider's session id for this gateway in a browser that has got no further than the provider: told by a silent
+ * login.
+ */
 async function sidOf(
   idp: LoggedIn['idp'],
   browser: ReturnType<typeof createBrowser>,

@@ -45,7 +45,8 @@ void t.test('nobody else’s session ends, and what does not name one is refused
 void t.test('it works however the browser keeps cookies from frames, and a prefetch does nothing', async (t) => {
   const { url, browser, call, idp } = await loggedIn(t)
   const { sid } = (await browser.get(`${url}/oauth2/userinfo`, { kind: 'script' })).json()
-  const target = `${url}/oauth2/logout/frontchannel?${new URLSearchParams({ iss: idp.issuer, sid: String(sid) }).toString()}`
+  const parameters = new URLSearchParams({ iss: idp.issuer, sid: String(sid) })
+  const target = `${url}/oauth2/logout/frontchannel?${parameters.toString()}`
   t.equal((await createBrowser().get(target, { headers: { 'sec-purpose': 'prefetch' } })).status, 204)
   t.equal((await call()).status, 200)
   t.equal((await createBrowser().get(target, { kind: 'none' })).status, 200)

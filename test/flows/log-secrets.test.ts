@@ -114,7 +114,8 @@ void t.test(
 )
 
 void t.test(
-  'nor when tokens are exchanged, brought along, renewed unseen, ended by the provider, or used by streams, forms and other proxies',
+  'nor when tokens are exchanged, brought along, renewed unseen, ended by the provider, or used by streams, ' +
+    'forms and other proxies',
   async (t) => {
     const clientSecret = 'the-client-secret-of-this-test'
     const key = randomBytes(32).toString('base64')
@@ -395,7 +396,8 @@ void t.test('nobody can write lines of the log, or speak to the terminal of who 
     await sendRaw(
       url,
       Buffer.from(
-        `GET ${target} HTTP/1.1\r\nHost: x\r\nX-Forwarded-For: ${evil}\r\nUser-Agent: ${evil}\r\nTraceparent: ${evil}\r\nReferer: ${evil}\r\nConnection: close\r\n\r\n`,
+        `GET ${target} HTTP/1.1\r\nHost: x\r\nX-Forwarded-For: ${evil}\r\nUser-Agent: ${evil}\r\nTraceparent: ` +
+          `${evil}\r\nReferer: ${evil}\r\nConnection: close\r\n\r\n`,
         'latin1',
       ),
     )

@@ -7,7 +7,8 @@ import { documented } from '../support/documented.ts'
 import { freePort, startGateway, type Running } from '../support/gateway.ts'
 import { startNginx } from '../support/nginx.ts'
 
-// Debian's nginx, with the very configuration of docs/forward-auth.md: only ports and the names of files are others here.
+// Debian's nginx, with the very configuration of docs/forward-auth.md: only ports and the names of files are others
+// here.
 const [conf = ''] = documented('forward-auth.md', 'nginx')
 const [yaml = ''] = documented('forward-auth.md', 'yaml')
 const { trustedProxies, routes }: { trustedProxies: string[]; routes: object[] } = parse(yaml)

@@ -326,7 +326,8 @@ void t.test('userinfo gives the claims, and no token', async (t) => {
 })
 
 void t.test(
-  'a session that a full memory store has dropped is noticed at once: cookie cleared, a new login, and the metrics say so',
+  'a session that a full memory store has dropped is noticed at once: cookie cleared, a new login, and the ' +
+    'metrics say so',
   async (t) => {
     const admin = await freePort()
     const { url } = await startGateway(t, {

@@ -19,7 +19,9 @@ const routes = [
   { path: '/api/echo/admin', require: { claims: { groups: ['admin'] } } },
 ]
 
-/** A gateway with alice logged in; the provider takes nothing back, so that only the gateway itself can hold it back. */
+/**
+ * A gateway with alice logged in; the provider takes nothing back, so that only the gateway itself can hold it back.
+ */
 const start = async (t: Test): Promise<LoggedIn> => {
   const running = await loggedIn(t, {
     idp: { lifetimes: { accessToken: 100 }, resources: ['api://orders'] },

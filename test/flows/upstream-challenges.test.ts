@@ -150,7 +150,8 @@ void t.test(
   async (t) => {
     const running = await loggedIn(t)
     const challenge =
-      'Bearer error="insufficient_user_authentication", error_description="stronger, please", acr_values="urn:demo:mfa", max_age=300'
+      'Bearer error="insufficient_user_authentication", error_description="stronger, please", ' +
+      'acr_values="urn:demo:mfa", max_age=300'
     const path = challenging(401, challenge, { times: '2' })
     t.same(loginOf(await running.browser.get(running.url + path, script)), {
       redirect: path,
@@ -166,7 +167,10 @@ void t.test(
 void t.test('Entra’s insufficient_claims becomes a login with those claims', async (t) => {
   const running = await loggedIn(t)
   const claims = '{"id_token":{"acrs":{"essential":true,"value":"c1"}}}'
-  const challenge = `Bearer realm="", authorization_uri="https://login.microsoftonline.com/common/oauth2/authorize", error="insufficient_claims", claims="${Buffer.from(claims).toString('base64')}"`
+  const challenge =
+    'Bearer realm="", ' +
+    'authorization_uri="https://login.microsoftonline.com/common/oauth2/authorize", ' +
+    `error="insufficient_claims", claims="${Buffer.from(claims).toString('base64')}"`
   const path = challenging(401, challenge, { times: '2' })
   t.same(loginOf(await running.browser.get(running.url + path, script)), { redirect: path, claims })
   const { answer } = await running.browser.login(running.url + path, 'alice')
@@ -242,7 +246,8 @@ void t.test('a challenge that a login would not change passes unchanged', async 
 
 void t.test('the Bearer challenge is found among others', async (t) => {
   const running = await loggedIn(t)
-  const path = `${challenging(401, 'Negotiate')}&${new URLSearchParams({ header: 'WWW-Authenticate: Basic realm="a, b", bearer error=insufficient_scope, scope="orders.write"' }).toString()}`
+  const header = 'WWW-Authenticate: Basic realm="a, b", bearer error=insufficient_scope, scope="orders.write"'
+  const path = `${challenging(401, 'Negotiate')}&${new URLSearchParams({ header }).toString()}`
   t.match(loginOf(await running.browser.get(running.url + path, script)), { scope: 'orders.write' })
 })
 

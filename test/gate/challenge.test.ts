@@ -3,7 +3,7 @@ import { challenge, loginUrlFor } from '../../src/gate/challenge.ts'
 import type { Denial, RequestKind } from '../../src/gate/verdict.ts'
 import { compiled, factsOf, origin } from './request.ts'
 
-const settings = { basePath: '/oauth2', message: null }
+const settings = { basePath: '/oauth2', scripts: { message: null } }
 const kinds: RequestKind[] = ['navigation', 'frame', 'form', 'script', 'websocket']
 const page = `${origin}/page?tab=2`
 const facts = factsOf({ path: '/orders', query: '?q=a b', headers: { referer: page } })
@@ -128,7 +128,8 @@ void t.test('challenge: 401 redirects nobody', (t) => {
 })
 
 const detail = (kind: RequestKind): string =>
-  challenge({ reason: 'login-required' }, kind, facts, compiled(), { ...settings, message: 'Reload.' }).detail
+  challenge({ reason: 'login-required' }, kind, facts, compiled(), { ...settings, scripts: { message: 'Reload.' } })
+    .detail
 
 void t.test('the operator’s message is what scripts read, nobody else', (t) => {
   t.equal(detail('script'), 'Reload.')

@@ -107,7 +107,8 @@ void t.test('the defaults lint', async (t) => {
 
 for (const file of examples) {
   void t.test(
-    `${file.slice(chart.length + 1)}: lints, is valid by Kubernetes’ schemas, and the gateway accepts its configuration`,
+    `${file.slice(chart.length + 1)}: lints, is valid by Kubernetes’ schemas, and the gateway accepts its ` +
+      'configuration',
     async (t) => {
       const { status, output } = await helm('lint', chart, '--strict', '-f', file)
       t.equal(status, 0, output)

@@ -18,7 +18,8 @@ const whereTo = async (browser: Browser, first: Answer, urls: readonly string[])
 void t.test('whatever a login is told to come back to, it ends on this origin', async (t) => {
   const { url, idp } = await startGateway(t, { config: { rateLimit: { login: false, callback: false } } })
   const lines = openRedirects()
-  // Each line takes a whole login. Those that a browser would resolve to a page of ours are all tried, of the rest a good share.
+  // Each line takes a whole login. Those that a browser would resolve to a page of ours are all tried, of the rest a
+  // good share.
   const tried = lines.filter((line, i) => i % 3 === 0 || /^[./\\?#]|^%|^\s/.test(line))
   const browser = createBrowser()
   await browser.login(`${url}/`, 'alice')

@@ -22,7 +22,8 @@ const session = { keys: [Buffer.alloc(32, 5).toString('base64')], store: redis.u
 
 for (const workers of [1, 2]) {
   void t.test(
-    `SIGTERM with ${workers === 1 ? 'one process' : 'workers'}: WebSockets are told, event streams end, a refresh is saved, status 0`,
+    `SIGTERM with ${workers === 1 ? 'one process' : 'workers'}: WebSockets are told, event streams end, a ` +
+      'refresh is saved, status 0',
     async (t) => {
       const gateway = await serveFile(t, { idp, upstream }, { workers, session })
       const { url } = gateway

@@ -177,7 +177,8 @@ void t.test('trailers end at the gateway', async (t) => {
   const { url } = await startGateway(t, { idp, config: { upstream: application.url, routes: everybody } })
   const bytes = await sendRaw(
     url,
-    'POST / HTTP/1.1\r\nHost: a\r\nConnection: close\r\nTrailer: X-User\r\nTransfer-Encoding: chunked\r\n\r\n1\r\nx\r\n0\r\nX-User: mallory\r\n\r\n',
+    'POST / HTTP/1.1\r\nHost: a\r\nConnection: close\r\nTrailer: X-User\r\nTransfer-Encoding: ' +
+      'chunked\r\n\r\n1\r\nx\r\n0\r\nX-User: mallory\r\n\r\n',
   )
   const [answer] = parseAnswers(bytes)
   t.equal(answer?.body.toString(), '{}')
@@ -214,7 +215,8 @@ void t.test('an HTTP/1.0 request that says it is chunked is refused, and its con
   const { url, upstream } = await startGateway(t, { idp, config: { routes: everybody } })
   const bytes = await sendRaw(
     url,
-    'POST /api/echo HTTP/1.0\r\nHost: a\r\nConnection: keep-alive\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\nGET /second HTTP/1.0\r\nHost: a\r\n\r\n',
+    'POST /api/echo HTTP/1.0\r\nHost: a\r\nConnection: keep-alive\r\nTransfer-Encoding: ' +
+      'chunked\r\n\r\n0\r\n\r\nGET /second HTTP/1.0\r\nHost: a\r\n\r\n',
   )
   t.same(
     parseAnswers(bytes).map(({ status }) => status),
@@ -228,11 +230,13 @@ void t.test('a request for a protocol that it does not get is the last one on it
   for (const [name, bytes] of [
     [
       'h2c',
-      'GET /api/orders HTTP/1.1\r\nHost: a\r\nConnection: Upgrade, HTTP2-Settings\r\nUpgrade: h2c\r\nHTTP2-Settings: AAMAAABk\r\n\r\n',
+      'GET /api/orders HTTP/1.1\r\nHost: a\r\nConnection: Upgrade, HTTP2-Settings\r\nUpgrade: ' +
+        'h2c\r\nHTTP2-Settings: AAMAAABk\r\n\r\n',
     ],
     [
       'a WebSocket by POST',
-      'POST /api/echo HTTP/1.1\r\nHost: a\r\nConnection: Upgrade\r\nUpgrade: websocket\r\nContent-Length: 5\r\n\r\nhello',
+      'POST /api/echo HTTP/1.1\r\nHost: a\r\nConnection: Upgrade\r\nUpgrade: websocket\r\nContent-Length: ' +
+        '5\r\n\r\nhello',
     ],
   ] as const) {
     const answers = await sendRaw(url, `${bytes}GET /second HTTP/1.1\r\nHost: a\r\n\r\n`)

@@ -263,7 +263,8 @@ void t.test(
         Array.from({ length: atOnce }, async () => {
           const text = request()
           const raw = await exchange(url, text)
-          // What the parser refuses it refuses whatever the method was: that answer has a body, and closes the connection.
+          // What the parser refuses it refuses whatever the method was: that answer has a body, and closes the
+          // connection.
           const refused =
             /^HTTP\/1\.1 4\d\d [^\r]*\r\nContent-Type: application\/problem\+json\r\nContent-Length: \d+\r\nGatehouse: bad_request\r\n[^{]*Connection: close\r\n\r\n/
           try {

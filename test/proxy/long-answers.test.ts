@@ -203,7 +203,9 @@ void t.test('a large body is passed on while it comes, in both directions, whate
   })
   const expected = createHash('sha256')
   socket.write(
-    `POST /upload HTTP/1.1\r\nHost: a\r\nCookie: ${running.browser.cookies.header(new URL(running.url))}\r\nContent-Type: multipart/form-data; boundary=no\r\nContent-Length: ${20 * piece.length}\r\n\r\n`,
+    'POST /upload HTTP/1.1\r\nHost: a\r\nCookie: ' +
+      `${running.browser.cookies.header(new URL(running.url))}\r\nContent-Type: multipart/form-data; ` +
+      `boundary=no\r\nContent-Length: ${20 * piece.length}\r\n\r\n`,
   )
   for (let i = 1; i <= 20; i += 1) {
     socket.write(piece)

@@ -17,7 +17,10 @@ const expected = (() => {
   return hash.digest('hex')
 })()
 
-/** A gateway as a process of its own, in front of an application that hashes what it gets and gives what it is asked for. */
+/**
+ * A gateway as a process of its own, in front of an application that hashes what it gets and gives what it is asked
+ * for.
+ */
 const startProcess = async (t: Test): Promise<{ url: string; resident: () => number }> => {
   const application = await startApplication(t, (req, res) => {
     if (req.method === 'GET') {

@@ -73,7 +73,8 @@ void t.test('an application that hangs up on an upload is a 502 for its client',
       text += chunk.toString()
     })
     socket.write(
-      `POST / HTTP/1.1\r\nHost: a\r\n${framing}\r\n\r\n${framing.startsWith('T') ? 'ffff\r\n' : ''}${'x'.repeat(10_000)}`,
+      'POST / HTTP/1.1\r\nHost: ' +
+        `a\r\n${framing}\r\n\r\n${framing.startsWith('T') ? 'ffff\r\n' : ''}${'x'.repeat(10_000)}`,
     )
     await once(socket, 'data')
     socket.destroy()

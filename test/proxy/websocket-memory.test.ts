@@ -11,7 +11,10 @@ import { openWebSocket, type WebSocketEnd } from '../support/websocket.ts'
 const megabyte = 1024 * 1024
 const atOnce = 50
 
-/** A gateway as a process of its own with a user logged in: where it is, their cookie, and the memory that is its alone, bytes. */
+/**
+ * A gateway as a process of its own with a user logged in: where it is, their cookie, and the memory that is its alone,
+ * bytes.
+ */
 const startProcess = async (
   t: Test,
 ): Promise<{ url: string; cookie: string; memory: () => number; stop: () => void }> => {

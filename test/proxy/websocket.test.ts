@@ -24,7 +24,10 @@ const echoes = async (socket: WebSocketEnd, text = 'hello'): Promise<boolean> =>
   return 'payload' in event && event.payload.toString() === text
 }
 
-/** An application that speaks for itself, byte for byte; every connection is handed over once its request's head has come. */
+/**
+ * An application that speaks for itself, byte for byte; every connection is handed over once its request's head has
+ * come.
+ */
 const startRaw = async (t: Test, answer: (socket: Socket, head: string) => void): Promise<string> => {
   const sockets = new Set<Socket>()
   const server = createServer((socket) => {
@@ -229,7 +232,8 @@ void t.test('an end that does not read holds the other back instead of filling t
   const socket = open(running.url)
   socket.pause()
   socket.write(
-    `GET /ws HTTP/1.1\r\nHost: a\r\nConnection: Upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Key: AAAAAAAAAAAAAAAAAAAAAA==\r\nSec-WebSocket-Version: 13\r\n${cookieOf(running)}\r\n\r\n`,
+    'GET /ws HTTP/1.1\r\nHost: a\r\nConnection: Upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Key: ' +
+      `AAAAAAAAAAAAAAAAAAAAAA==\r\nSec-WebSocket-Version: 13\r\n${cookieOf(running)}\r\n\r\n`,
   )
   await until(() => up !== null && sent > 0)
   let before = -1
@@ -262,7 +266,8 @@ void t.test('what an end says last reaches the other, though it has gone by then
   const socket = open(running.url)
   const chunks: Buffer[] = []
   socket.write(
-    `GET /ws HTTP/1.1\r\nHost: a\r\nConnection: Upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Key: AAAAAAAAAAAAAAAAAAAAAA==\r\nSec-WebSocket-Version: 13\r\n${cookieOf(running)}\r\n\r\n`,
+    'GET /ws HTTP/1.1\r\nHost: a\r\nConnection: Upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Key: ' +
+      `AAAAAAAAAAAAAAAAAAAAAA==\r\nSec-WebSocket-Version: 13\r\n${cookieOf(running)}\r\n\r\n`,
   )
   await new Promise((resolve) => {
     setTimeout(resolve, 300)
@@ -490,7 +495,8 @@ void t.test('an upgrade that the application refuses for its token is tried once
     if (tokens.length > 1) socket.write(switching(head))
     else
       socket.end(
-        'HTTP/1.1 401 Unauthorized\r\nWWW-Authenticate: Bearer error="invalid_token"\r\nContent-Length: 0\r\nConnection: close\r\n\r\n',
+        'HTTP/1.1 401 Unauthorized\r\nWWW-Authenticate: Bearer error="invalid_token"\r\nContent-Length: ' +
+          '0\r\nConnection: close\r\n\r\n',
       )
   })
   const running = await loggedIn(t, { config: { routes: [{ path: '/**' }, { path: '/ws', upstream }] } })
@@ -655,7 +661,8 @@ void t.test('garbage behind an upgrade that was refused harms nobody', async (t)
   const running = await loggedIn(t)
   const bytes = await sendRaw(
     running.url,
-    `GET /ws HTTP/1.1\r\nHost: a\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\r\nGET /admin HTTP/1.1\r\nHost: a\r\n\r\n`,
+    'GET /ws HTTP/1.1\r\nHost: a\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\r\nGET /admin ' +
+      'HTTP/1.1\r\nHost: a\r\n\r\n',
   )
   t.same(
     parseAnswers(bytes).map(({ status }) => status),

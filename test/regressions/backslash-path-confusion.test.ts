@@ -2,7 +2,8 @@ import t from 'tap'
 import { startGateway } from '../support/gateway.ts'
 import { ask } from '../support/raw-http.ts'
 
-// WHATWG URL parsers turn `\` into `/`: a proxy that builds the upstream's URL with one sends /public/x\..\..\admin to /admin.
+// WHATWG URL parsers turn `\` into `/`: a proxy that builds the upstream's URL with one sends /public/x\..\..\admin to
+// /admin.
 void t.test('a backslash never becomes a slash on the way', async (t) => {
   const { url, upstream } = await startGateway(t, {
     config: { routes: [{ path: '/**' }, { path: '/public/**', access: 'public' }] },

@@ -3,7 +3,8 @@ import { returnTarget } from '../../src/gate/return-to.ts'
 
 const origin = 'https://orders.example.com'
 
-// oauth2-proxy (CVE-2020-11053) took a target with whitespace between its slashes for a path; browsers drop the whitespace.
+// oauth2-proxy (CVE-2020-11053) took a target with whitespace between its slashes for a path; browsers drop the
+// whitespace.
 void t.test('whitespace between slashes leads nowhere', (t) => {
   for (const space of ['\t', '\n', '\v', '\f', '\r', '\r\n', '\0', '\t\t']) {
     for (const target of [

@@ -132,7 +132,10 @@ export const startProcess = async (t: Test, file: string, url: string, admin: st
   }
 }
 
-/** Starts gateways as processes of their own, with the demo's provider and the sample application in this one; all end with the test. */
+/**
+ * Starts gateways as processes of their own, with the demo's provider and the sample application in this one; all end
+ * with the test.
+ */
 export const startReplicas = async (t: Test, options: Options): Promise<Replicas> => {
   const idp = await startIdp(options.idp)
   const upstream = await startUpstream()

@@ -100,7 +100,10 @@ export const startGateway = async (t: Test, options: Options = {}): Promise<Runn
   }
 }
 
-/** A free port below those that the system gives to outgoing connections: between here and its use nobody else gets it by chance. */
+/**
+ * A free port below those that the system gives to outgoing connections: between here and its use nobody else gets it
+ * by chance.
+ */
 export const freePort = async (): Promise<number> => {
   const port = 10_000 + randomInt(20_000)
   const server = createServer().listen(port, '127.0.0.1')

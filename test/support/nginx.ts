@@ -15,8 +15,8 @@ const temporary = (folder: string): string =>
   ['client_body', 'proxy', 'fastcgi', 'uwsgi', 'scgi'].map((kind) => `${kind}_temp_path ${folder}/${kind};`).join('\n')
 
 /**
- * Starts Debian's nginx with a configuration as it stands in `conf.d`, `orders.crt` and `orders.key` beside it; resolves
- * when it listens on `port`. It ends with the test.
+ * Starts Debian's nginx with a configuration as it stands in `conf.d`, `orders.crt` and `orders.key` beside it;
+ * resolves when it listens on `port`. It ends with the test.
  */
 export const startNginx = async (t: Test, port: number, conf: string, { cert, key }: Certificate): Promise<void> => {
   const folder = mkdtempSync(join(tmpdir(), 'gatehouse-nginx-'))

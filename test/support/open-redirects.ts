@@ -26,7 +26,10 @@ const few = [
   'data:text/html,x',
 ]
 
-/** Redirect targets that have led astray elsewhere, one a line in the project's corpus; a few of our own where that is not at hand. */
+/**
+ * Redirect targets that have led astray elsewhere, one a line in the project's corpus; a few of our own where that is
+ * not at hand.
+ */
 export const openRedirects = (): string[] => {
   // Where everything is tested, a corpus that has gone missing must not pass for one without surprises.
   if (!existsSync(corpus) && process.env['CI'] !== 'true') return few

@@ -18,7 +18,10 @@ export const open = (url: string): Socket => {
   return socket
 }
 
-/** Sends these bytes (a string stands for one byte a character) and gives all that comes back until the other side closes. */
+/**
+ * Sends these bytes (a string stands for one byte a character) and gives all that comes back until the other side
+ * closes.
+ */
 export const sendRaw = async (url: string, bytes: string | Buffer, timeout = 10_000): Promise<Buffer> => {
   const socket = open(url)
   const chunks: Buffer[] = []
@@ -65,7 +68,10 @@ export const header = (answer: RawAnswer, name: string): string | null => {
   return values[0] ?? null
 }
 
-/** Reads bytes as HTTP/1.1 answers one after the other (RFC 9112); throws where they are none. `methods` are what was asked. */
+/**
+ * Reads bytes as HTTP/1.1 answers one after the other (RFC 9112); throws where they are none. `methods` are what was
+ * asked.
+ */
 export const parseAnswers = (bytes: Buffer, methods: readonly string[] = []): RawAnswer[] => {
   const answers: RawAnswer[] = []
   let at = 0

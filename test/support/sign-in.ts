@@ -27,7 +27,9 @@ const filledIn = (page: Answer, user: string): [URL, URLSearchParams] => {
   throw new Error(`no way on at ${page.url} (${page.status}): ${page.body.slice(0, 300)}`)
 }
 
-/** Signs in at the provider, or passes where it knows the user; what comes back is the callback's URL, not yet visited. */
+/**
+ * Signs in at the provider, or passes where it knows the user; what comes back is the callback's URL, not yet visited.
+ */
 export const signIn = async (browser: Browser, authorizationUrl: URL, user = 'alice'): Promise<URL> => {
   let answer = await browser.get(authorizationUrl.href)
   for (let steps = 0; steps < 12; steps += 1) {

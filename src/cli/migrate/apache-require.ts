@@ -11,7 +11,8 @@ const unsaid = (why: string): Policy => ({ kind: 'unsaid', why })
 
 /**
  * Reads `Require` directives as Apache does: one of them is enough, in <RequireAll> all are needed. What a route can't
- * say is `unsaid`, never less than was asked for; `null` where nothing is asked for. `userClaim` is what `Require user` compares.
+ * say is `unsaid`, never less than was asked for; `null` where nothing is asked for. `userClaim` is what `Require user`
+ * compares.
  */
 export function policyOf(directives: readonly Directive[], userClaim: string | null): Policy | null {
   const asked = directives.flatMap((directive) => one(directive, userClaim) ?? [])

@@ -139,7 +139,8 @@ export function readSites({ sections, placed }: Sites, draft: Draft): void {
       draft,
       'security',
       null,
-      'paths outside of the sections that ask for a login needed none; here every path needs a session: add routes with access: ' +
+      'paths outside of the sections that ask for a login needed none; here every path needs a session: add ' +
+        'routes with access: ' +
         'public for those that have to be open',
     )
   }
@@ -253,7 +254,8 @@ function bearerFor(draft: Draft, about: readonly Entry[]): void {
         draft,
         'security',
         type,
-        "clients' own tokens need an audience: give the routes bearer: { audience: … }; nobody gets in with a token until then",
+        "clients' own tokens need an audience: give the routes bearer: { audience: … }; nobody gets in with a " +
+          'token until then',
       )
     return
   }
@@ -279,7 +281,8 @@ function isOverridden(area: Area, areas: readonly Area[], draft: Draft): boolean
       draft,
       'security',
       area.section.entry,
-      `the section in line ${later.section.entry?.line ?? 0} comes later and covers it, so that it has no effect in Apache; it is left out`,
+      `the section in line ${later.section.entry?.line ?? 0} comes later and covers it, so that it has no ` +
+        'effect in Apache; it is left out',
     )
   }
   return true
@@ -298,7 +301,8 @@ function closeFor({ section, policy }: Area, draft: Draft): void {
       draft,
       'security',
       entry,
-      "its paths can't be said by a route exactly, and stay closed: add routes with access: public for what has to be open",
+      "its paths can't be said by a route exactly, and stay closed: add routes with access: public for what has " +
+        'to be open',
     )
   }
   if (policy.kind === 'users' && Object.keys(policy.claims).length === 0) {
@@ -314,7 +318,8 @@ function closeFor({ section, policy }: Area, draft: Draft): void {
     draft,
     'security',
     entry,
-    `it asks for more than a login on paths that a route can't say exactly: nobody gets in until you add a route for them; then take ${NOBODY} out`,
+    `it asks for more than a login on paths that a route can't say exactly: nobody gets in until you add a ` +
+      `route for them; then take ${NOBODY} out`,
   )
 }
 
@@ -360,7 +365,8 @@ function targetsOf(own: readonly Placed[], draft: Draft): Target[] {
         draft,
         'gap',
         entry,
-        "a path put before every request's has no equal: let the application serve it at the root, or use a path of its own outside",
+        "a path put before every request's has no equal: let the application serve it at the root, or use a " +
+          'path of its own outside',
       )
       return [{ path: pattern, upstream: 'http://upstream.change-me.invalid', from: entry }]
     }
@@ -408,7 +414,8 @@ function pushBases(draft: Draft, whole: Area | undefined, kept: readonly Area[],
       draft,
       'todo',
       null,
-      'no ProxyPass says where the requests of some routes go: let the web server listen elsewhere, and set upstream to it',
+      'no ProxyPass says where the requests of some routes go: let the web server listen elsewhere, and set ' +
+        'upstream to it',
     )
   draft.bases.splice(
     0,

@@ -54,7 +54,9 @@ function distinct(draft: Draft): Base[] {
   return [{ path: '/**', upstream: 'http://upstream.change-me.invalid', from: [] }]
 }
 
-/** Each exception with the base that its requests would go to without it; the first one for a path and a method counts. */
+/**
+ * Each exception with the base that its requests would go to without it; the first one for a path and a method counts.
+ */
 function placed(draft: Draft, bases: readonly Base[]): { exception: Exception; base: Base }[] {
   const kept: { exception: Exception; base: Base }[] = []
   for (const exception of draft.exceptions.toSorted((a, b) => rank(a) - rank(b))) {

@@ -53,7 +53,10 @@ const goUnits: Readonly<Record<string, number>> = {
   h: 3_600_000,
 }
 
-/** A duration as Go writes it, such as `1h30m` (a bare number counts nanoseconds), in milliseconds; `null` for anything else. */
+/**
+ * A duration as Go writes it, such as `1h30m` (a bare number counts nanoseconds), in milliseconds; `null` for anything
+ * else.
+ */
 export function goDuration(entry: Entry): number | null {
   const text = textOf(entry)
   if (/^\d+$/.test(text)) return Math.round(Number(text) / 1e6)

@@ -1,4 +1,7 @@
-/** An address to listen on in our spelling, from `host:port`, `:port`, `http://host:port` or `unix:///path`; `null` for others. */
+/**
+ * An address to listen on in our spelling, from `host:port`, `:port`, `http://host:port` or `unix:///path`; `null` for
+ * others.
+ */
 export function listen(address: string): string | null {
   const socket = /^unix:(?:\/\/)?(\/[^,]+)/.exec(address)?.[1]
   if (socket !== undefined) return `unix:${socket}`

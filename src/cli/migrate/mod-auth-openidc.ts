@@ -113,7 +113,8 @@ export const modAuthOpenidc: Rules = {
         draft,
         'differs',
         entry,
-        'without offline_access most providers give no refresh token, and the session ends with the access token where routes need it',
+        'without offline_access most providers give no refresh token, and the session ends with the access ' +
+          'token where routes need it',
       )
     }
   }),
@@ -195,7 +196,8 @@ export const modAuthOpenidc: Rules = {
         draft,
         'security',
         entry,
-        "the peer believes every client's headers; here nobody's are believed until you list the addresses of the proxies in front " +
+        "the peer believes every client's headers; here nobody's are believed until you list the addresses of " +
+          'the proxies in front ' +
           'under trustedProxies',
       )
     },
@@ -407,7 +409,8 @@ export function finishDirectives(draft: Draft): void {
       draft,
       'differs',
       type ?? null,
-      "sessions are kept in this process's memory: a restart ends them, and several replicas need session.store: redis://…",
+      "sessions are kept in this process's memory: a restart ends them, and several replicas need " +
+        'session.store: redis://…',
     )
   }
   if (!has(draft, 'provider.userinfo')) put(draft, 'provider.userinfo', true)
@@ -419,7 +422,8 @@ export function finishDirectives(draft: Draft): void {
       draft,
       'differs',
       null,
-      'OIDCScope is not given, and openid alone is asked for, as before: add profile, email and offline_access as needed',
+      'OIDCScope is not given, and openid alone is asked for, as before: add profile, email and offline_access ' +
+        'as needed',
     )
   }
   finishHeaders(draft)
@@ -469,14 +473,16 @@ function finishHeaders(draft: Draft): void {
       draft,
       'differs',
       as ?? null,
-      `the peer passes every claim; headers.set has the usual ones as ${before}…: take out what the application does not read, add what it does`,
+      `the peer passes every claim; headers.set has the usual ones as ${before}…: take out what the application ` +
+        'does not read, add what it does',
     )
   } else if (as !== undefined && textOf(as).toLowerCase() === 'environment') {
     remark(
       draft,
       'differs',
       as,
-      'there is no environment of a request here: name the claims under headers.set, and let the application read those',
+      'there is no environment of a request here: name the claims under headers.set, and let the application ' +
+        'read those',
     )
   }
   if (as !== undefined && args(as).length > 1) {

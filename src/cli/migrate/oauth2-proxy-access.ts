@@ -108,7 +108,8 @@ function readEmails(draft: Draft): void {
         draft,
         'security',
         domains,
-        'everybody whom the provider lets in gets in, as before: ask for claims under require.claims if that is too many',
+        'everybody whom the provider lets in gets in, as before: ask for claims under require.claims if that is ' +
+          'too many',
       )
     } else if (wanted.length > 0) readDomains(draft, domains, wanted)
   }
@@ -149,8 +150,10 @@ function readDomains(draft: Draft, entry: Entry, wanted: readonly string[]): voi
     'security',
     entry,
     google
-      ? 'it is compared with hd, the Workspace domain that Google confirms; other Google accounts with such an address stay outside'
-      : "claims are compared whole here, so the address's domain has to come as a claim: have the provider put it into email_domain, or ask " +
+      ? 'it is compared with hd, the Workspace domain that Google confirms; other Google accounts with such an ' +
+          'address stay outside'
+      : "claims are compared whole here, so the address's domain has to come as a claim: have the provider put it " +
+          'into email_domain, or ask ' +
           'for another claim instead; nobody gets in until then',
   )
   if (wanted.some((domain) => /^(\*\.|\.)/.test(domain))) {
@@ -213,7 +216,8 @@ function readIssuers(draft: Draft, entry: Entry): void {
       draft,
       'gap',
       entry,
-      'tokens of other issuers than provider.issuer are not accepted: let those clients get one there, or pass them by ' +
+      'tokens of other issuers than provider.issuer are not accepted: let those clients get one there, or pass ' +
+        'them by ' +
         'the gateway on a public route to an API that checks tokens itself',
     )
   }

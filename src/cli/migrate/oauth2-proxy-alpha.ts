@@ -164,7 +164,9 @@ export const oauth2ProxyAlpha: Rules = {
   ...each('injectResponseHeaders', answer),
 }
 
-/** The keys of the newer format under the names of the older one where there is one; those of further providers apart. */
+/**
+ * The keys of the newer format under the names of the older one where there is one; those of further providers apart.
+ */
 export function inOlderNames(entries: readonly Entry[]): Entry[] {
   return entries.map((entry) => {
     if (/^providers\[(?!0\])/.test(entry.written)) return { ...entry, key: 'a further provider' }

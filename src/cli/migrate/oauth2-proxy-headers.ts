@@ -22,7 +22,8 @@ export const responseIdentity: Rule = to(
     })
     routed(draft, entry)
   },
-  'the same names, for the upstream and in the answer of GET /oauth2/auth to a trusted proxy; never in an answer to the browser',
+  'the same names, for the upstream and in the answer of GET /oauth2/auth to a trusted proxy; never in an ' +
+    'answer to the browser',
 )
 
 /** The token that goes upstream. */
@@ -33,7 +34,10 @@ const isOn = (draft: Draft, key: string, otherwise: boolean): boolean => {
   return entry === undefined ? otherwise : flagOf(entry) !== false
 }
 
-/** Reads together which headers the upstream gets; `usual` are the peer's defaults, which its newer format does not have. */
+/**
+ * Reads together which headers the upstream gets; `usual` are the peer's defaults, which its newer format does not
+ * have.
+ */
 export function finishHeaders(draft: Draft, usual: boolean): void {
   const about = ['pass_user_headers', 'pass_basic_auth', 'prefer_email_to_user'].flatMap(
     (key) => draft.given.get(key) ?? [],

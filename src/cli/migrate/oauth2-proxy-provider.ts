@@ -147,7 +147,8 @@ function finishCookie(draft: Draft): void {
       draft,
       'differs',
       domains,
-      'it covers no publicUrl, so that the cookie is for one host alone: list the public URLs, then set session.cookie.domain',
+      'it covers no publicUrl, so that the cookie is for one host alone: list the public URLs, then set ' +
+        'session.cookie.domain',
     )
   }
   put(draft, 'session.cookie.domain', literal(fits), domains)
@@ -155,7 +156,8 @@ function finishCookie(draft: Draft): void {
     draft,
     'security',
     domains,
-    `every host under ${fits} gets the session cookie, which loses the __Host- prefix: leave domain out where one host is enough`,
+    `every host under ${fits} gets the session cookie, which loses the __Host- prefix: leave domain out where ` +
+      'one host is enough',
   )
 }
 

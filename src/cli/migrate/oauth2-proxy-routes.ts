@@ -127,7 +127,8 @@ function baseOf(item: string, entry: Entry, draft: Draft): Target | null {
       draft,
       'differs',
       entry,
-      `${quoted(item)}: for a proxy that only asks, GET /oauth2/auth answers by the routes here; what would be passed on ` +
+      `${quoted(item)}: for a proxy that only asks, GET /oauth2/auth answers by the routes here; what would be ` +
+        'passed on ' +
         'goes nowhere (upstream.invalid)',
     )
     return { path: '/**', upstream: 'http://upstream.invalid' }

@@ -13,7 +13,8 @@ export function finishStore(draft: Draft): void {
       draft,
       'differs',
       type ?? null,
-      'sessions are kept in memory here, not in cookies: a restart ends them, and several replicas need session.store: redis://…',
+      'sessions are kept in memory here, not in cookies: a restart ends them, and several replicas need ' +
+        'session.store: redis://…',
     )
     return keysOf(draft)
   }

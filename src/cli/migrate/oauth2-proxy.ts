@@ -11,7 +11,8 @@ const logs = 'logs are JSON lines on stdout: set log.level, and leave files, for
 const pages = 'the gateway has its own pages: set pages.title, pages.logo and pages.texts'
 const health = 'health is on the admin listener: GET /livez and GET /readyz at admin.listen, never on the public port'
 const plainOauth =
-  'the provider has to speak OpenID Connect; have it put what is asked for into a claim, and ask for it under require.claims'
+  'the provider has to speak OpenID Connect; have it put what is asked for into a claim, and ask for it under ' +
+  'require.claims'
 const login = 'each login has a sealed state bound to one small cookie, in any number of tabs; nothing to set'
 const google =
   "nobody asks Google's directory here: have the groups put into a claim, and ask for them under require.claims"
@@ -145,7 +146,8 @@ export const oauth2Proxy: Rules = {
     (entry, draft) => {
       put(draft, 'provider.userinfo', flagOf(entry) === false, entry)
     },
-    'false becomes userinfo: true, which asks the endpoint at every login and refresh, not only for claims that are missing',
+    'false becomes userinfo: true, which asks the endpoint at every login and refresh, not only for claims that ' +
+      'are missing',
   ),
   code_challenge_method: to('built in: S256', (entry, draft) => {
     if (textOf(entry) === 'S256') remark(draft, 'builtin', entry, 'PKCE with S256 is part of every login')
@@ -171,7 +173,8 @@ export const oauth2Proxy: Rules = {
   ssl_insecure_skip_verify: never("the provider's certificate is always verified: give provider.caFile"),
   approval_prompt: none('it is from before OpenID Connect: use prompt in provider.authorizationParameters'),
   backend_logout_url: none(
-    "logout goes to the provider's end_session endpoint, with the ID token as a hint; nothing to set where it announces one",
+    "logout goes to the provider's end_session endpoint, with the ID token as a hint; nothing to set where it " +
+      'announces one',
   ),
   provider_display_name: none('there is no page with a login button'),
   azure_graph_group_field: none('nobody asks Microsoft Graph here: have the groups put into the ID token'),
@@ -294,7 +297,8 @@ export const oauth2Proxy: Rules = {
     (entry, draft) => {
       put(draft, 'session.keys', [secret(draft, 'SESSION_KEY', 'a new key: gatehouse keygen prints one')], entry)
     },
-    'a key of 32 bytes in base64: make a new one with gatehouse keygen; old cookies are not understood, everybody logs in once',
+    'a key of 32 bytes in base64: make a new one with gatehouse keygen; old cookies are not understood, ' +
+      'everybody logs in once',
   ),
   cookie_secret_file: to(
     'session.keys',

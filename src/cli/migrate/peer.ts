@@ -44,10 +44,13 @@ const peers: Readonly<Record<Format, string>> = {
   'wonderwall flags': 'Wonderwall',
 }
 
-const wonderwallVariable =
-  /^\s*(?:-\s+name:\s*|-\s+|export\s+|ENV\s+|-e\s+)*["']?(?:WONDERWALL_[A-Z0-9_]+|IDPORTEN_WELL_KNOWN_URL|AZURE_APP_WELL_KNOWN_URL)["']?\s*(?:[=:]|$)/m
-const oauth2ProxyVariable =
-  /^\s*(?:-\s+name:\s*|-\s+|export\s+|ENV\s+|-e\s+)*["']?OAUTH2_PROXY_[A-Z0-9_]+["']?\s*(?:[=:]|$)/m
+const wonderwallVariable = variable('WONDERWALL_[A-Z0-9_]+|IDPORTEN_WELL_KNOWN_URL|AZURE_APP_WELL_KNOWN_URL')
+const oauth2ProxyVariable = variable('OAUTH2_PROXY_[A-Z0-9_]+')
+
+/** A line that sets one of these variables, in an environment file, a shell, a Dockerfile or a manifest. */
+function variable(names: string): RegExp {
+  return new RegExp(`^\\s*(?:-\\s+name:\\s*|-\\s+|export\\s+|ENV\\s+|-e\\s+)*["']?(?:${names})["']?\\s*(?:[=:]|$)`, 'm')
+}
 const tomlKey = /^\s*([A-Za-z0-9_-]+)\s*=/gm
 const alphaKey = /^(?:providers|upstreamConfig|injectRequestHeaders|injectResponseHeaders|server|metricsServer)\s*:/m
 
@@ -94,8 +97,38 @@ function oauth2ProxyKey(name: string): string | null {
   return name.startsWith('OAUTH2_PROXY_') ? name.slice('OAUTH2_PROXY_'.length).toLowerCase() : null
 }
 
-const switches =
-  /^(?:reverse_proxy|force_|relative_|skip_|insecure_|ssl_|pass_|set_|prefer_|cookie_(?:secure|httponly|csrf_per_request$)|redis_(?:use|insecure)|auth_logging$|request_logging$|standard_logging$|silence_|encode_|allow_query|bearer_token|gcp_|proxy_websockets|disable_|use_system|display_|show_debug|session_cookie_minimal|logging_(?:local|compress)|errors_to|entra_id_federated)/
+/** How the keys begin that stand for yes or no. */
+const SWITCHES = [
+  'reverse_proxy',
+  'force_',
+  'relative_',
+  'skip_',
+  'insecure_',
+  'ssl_',
+  'pass_',
+  'set_',
+  'prefer_',
+  'cookie_(?:secure|httponly|csrf_per_request$)',
+  'redis_(?:use|insecure)',
+  'auth_logging$',
+  'request_logging$',
+  'standard_logging$',
+  'silence_',
+  'encode_',
+  'allow_query',
+  'bearer_token',
+  'gcp_',
+  'proxy_websockets',
+  'disable_',
+  'use_system',
+  'display_',
+  'show_debug',
+  'session_cookie_minimal',
+  'logging_(?:local|compress)',
+  'errors_to',
+  'entra_id_federated',
+]
+const switches = new RegExp(`^(?:${SWITCHES.join('|')})`)
 
 function isSwitch(key: string): boolean {
   return switches.test(key) && !/^skip_auth_(?:regex|routes)$/.test(key)

@@ -7,7 +7,8 @@ const ITEM = /^\s*-\s+name:\s*["']?([A-Z][A-Z0-9_]*)["']?\s*$/
 
 /**
  * The variables of an environment file: `NAME=value` a line, also with `export`, as a list of a compose file, as a YAML
- * map, or as `env` of a Kubernetes container. `keyOf` says which key a variable stands for, or `null` when it is not the peer's.
+ * map, or as `env` of a Kubernetes container. `keyOf` says which key a variable stands for, or `null` when it is not
+ * the peer's.
  */
 export function readEnvironment(text: string, file: string, keyOf: (name: string) => string | null): Entry[] {
   const lines = text.split(/\r?\n/)

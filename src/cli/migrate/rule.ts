@@ -54,7 +54,10 @@ export function together(ours: string, says = ''): Rule {
   return { ours, says, apply: () => {} }
 }
 
-/** A switch for what is always so here; `wanted` is the position that agrees with that, and the other one is a difference. */
+/**
+ * A switch for what is always so here; `wanted` is the position that agrees with that, and the other one is a
+ * difference.
+ */
 export function always(wanted: boolean, says: string, grade: Grade = 'security'): Rule {
   return {
     ours: null,

@@ -5,7 +5,8 @@ import { authority } from './oauth2-proxy-store.ts'
 import { always, never, none, type Rule, type Rules, text, to, together } from './rule.ts'
 
 const sso =
-  'there is no central server for several applications: let each have its own gateway and client, or list all hosts in publicUrl ' +
+  'there is no central server for several applications: let each have its own gateway and client, or list all ' +
+  'hosts in publicUrl ' +
   'of one gateway and set session.cookie.domain'
 
 const parameter = (name: string, says = ''): Rule =>
@@ -143,7 +144,8 @@ export const wonderwall: Rules = {
       if (flagOf(entry) === false) return remark(draft, 'builtin', entry, 'it is off')
       routed(draft, entry)
     },
-    "GET /oauth2/auth answers a trusted proxy with the upstream's own headers: the token is in Authorization, or in token.header",
+    "GET /oauth2/auth answers a trusted proxy with the upstream's own headers: the token is in Authorization, " +
+      'or in token.header',
   ),
   'redis.uri': together('session.store'),
   'redis.address': together('session.store'),
@@ -201,7 +203,8 @@ export function finishWonderwall(draft: Draft): void {
     draft,
     'todo',
     null,
-    'behind an ingress, list its addresses under trustedProxies: without that all users share one address in rate limits and logs',
+    'behind an ingress, list its addresses under trustedProxies: without that all users share one address in ' +
+      'rate limits and logs',
   )
   const kind = draft.given.get('openid.provider')
   if (kind !== undefined) routed(draft, kind)
@@ -225,7 +228,8 @@ export function finishWonderwall(draft: Draft): void {
       draft,
       'todo',
       null,
-      'neither a client secret nor a key is given: with openid.client-jwk elsewhere, set provider.privateKey in place of it',
+      'neither a client secret nor a key is given: with openid.client-jwk elsewhere, set provider.privateKey in ' +
+        'place of it',
     )
   }
   if (!has(draft, 'session.keys'))
@@ -349,7 +353,8 @@ function finishAccess(draft: Draft): void {
     acr ?? kind ?? null,
     required
       ? 'a login has to be at one of these levels: add higher ones that are good enough as well'
-      : "the level is asked for at the login and not checked afterwards, since optional routes can't: make them required for that",
+      : "the level is asked for at the login and not checked afterwards, since optional routes can't: make them " +
+          'required for that',
   )
 }
 

@@ -93,7 +93,8 @@ export function writeReport({ peer, entries, draft }: Migration): string {
   })
   const secrets = [...draft.secrets].map(([name, how]) => `  ${name}: ${how}`)
   return [
-    `gatehouse migrate: ${files}: ${peer}, ${entries.length} keys, ${entries.length - named.size} of them carried over with nothing to say.`,
+    `gatehouse migrate: ${files}: ${peer}, ${entries.length} keys, ${entries.length - named.size} of them ` +
+      'carried over with nothing to say.',
     ...sections,
     ...(secrets.length === 0
       ? []

@@ -15,7 +15,9 @@ export type IdpSettings = {
   reshapeTokenResponse: ((body: Record<string, unknown>) => Record<string, unknown>) | null
   /** APIs that any refresh token can be redeemed for, one at a time (RFC 8707, section 2.2). */
   resources: readonly string[]
-  /** The answer in place of an exchanged token for an audience, e.g. Entra's `interaction_required`; `null` to give it. */
+  /**
+   * The answer in place of an exchanged token for an audience, e.g. Entra's `interaction_required`; `null` to give it.
+   */
   refuseExchange: ((audience: string) => Readonly<Record<string, unknown>> | null) | null
   /** Gives what was asked for whatever `acr_values` and `max_age` say: a provider that does not do step-up. */
   ignoreStepUp: boolean

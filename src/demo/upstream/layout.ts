@@ -32,7 +32,9 @@ textarea, input { font: inherit; width: 100%; padding: .5rem; border: 1px solid 
   background: transparent; color: inherit }
 `
 
-/** A whole HTML document in the look of the sample application; `body` and `head` are HTML, `title` and `user` are text. */
+/**
+ * A whole HTML document in the look of the sample application; `body` and `head` are HTML, `title` and `user` are text.
+ */
 export const layout = (title: string, user: string | null, body: string, head = ''): string => `<!doctype html>
 <html lang="en">
 <head>
@@ -46,7 +48,8 @@ ${head}<style>${css}</style>
 <header>
 <strong>Orders</strong>
 <span id="user">${user === null ? 'Nobody is signed in' : `Signed in as ${escapeHtml(user)}`}</span>
-<nav><a href="/">Orders</a> <a href="/report">A long form</a> <a href="/admin/">Administration</a> <a href="/public/">Public page</a></nav>
+<nav><a href="/">Orders</a> <a href="/report">A long form</a> <a href="/admin/">Administration</a>
+<a href="/public/">Public page</a></nav>
 ${user === null ? '' : '<a href="/oauth2/logout">Log out</a>'}
 </header>
 <main>

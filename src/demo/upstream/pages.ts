@@ -24,7 +24,8 @@ const headerRows = (rawHeaders: readonly string[], wanted: (name: string) => boo
 export const homePage = (headers: IncomingHttpHeaders, rawHeaders: readonly string[]): string => {
   const rows = orders.map(
     ({ id, item, quantity, state }) =>
-      `<tr><td>${escapeHtml(id)}</td><td>${escapeHtml(item)}</td><td>${quantity}</td><td>${escapeHtml(state)}</td></tr>`,
+      `<tr><td>${escapeHtml(id)}</td><td>${escapeHtml(item)}</td>` +
+      `<td>${quantity}</td><td>${escapeHtml(state)}</td></tr>`,
   )
   return layout(
     'Your orders',
@@ -32,7 +33,8 @@ export const homePage = (headers: IncomingHttpHeaders, rawHeaders: readonly stri
     `
 <section>
 <h2>Open orders</h2>
-<div class="scroll" role="region" aria-label="Orders" tabindex="0"><table>
+<div class="scroll" role="region" aria-label="Orders" tabindex="0">
+<table>
 <thead><tr><th>Order</th><th>Item</th><th>Quantity</th><th>State</th></tr></thead>
 <tbody>
 ${rows.join('\n')}
@@ -78,12 +80,14 @@ sign in, not a redirect.</li>
 <section>
 <h2>What the application received</h2>
 <p>From the gateway. There is no session cookie among it, and the browser never sees the token.</p>
-<div class="scroll" role="region" aria-label="Headers of the gateway" tabindex="0"><table id="headers" class="headers"><tbody>
+<div class="scroll" role="region" aria-label="Headers of the gateway" tabindex="0">
+<table id="headers" class="headers"><tbody>
 ${headerRows(rawHeaders, (name) => gatewayHeader.test(name))}
 </tbody></table></div>
 <details>
 <summary>From the browser, passed on as it was</summary>
-<div class="scroll" role="region" aria-label="Headers of the browser" tabindex="0"><table class="headers"><tbody>
+<div class="scroll" role="region" aria-label="Headers of the browser" tabindex="0">
+<table class="headers"><tbody>
 ${headerRows(rawHeaders, (name) => !gatewayHeader.test(name))}
 </tbody></table></div>
 </details>
@@ -112,7 +116,8 @@ export const adminPage = (headers: IncomingHttpHeaders): string =>
     signedInUser(headers),
     `
 <section>
-<p>Only administrators come this far: the gateway looks at the claim <code>groups</code>. The application never asks.</p>
+<p>Only administrators come this far: the gateway looks at the claim <code>groups</code>.
+The application never asks.</p>
 </section>`,
   )
 

@@ -15,8 +15,10 @@ export const reportPage = (headers: IncomingHttpHeaders): string =>
 <section>
 <h2>Your session</h2>
 <p id="left" role="timer"></p>
-<p id="expiring" role="alert" hidden>Your session is about to end. <button id="extend" type="button">Stay signed in</button></p>
-<p id="needed" role="alert" hidden>Your browser did not open the sign-in window. <button id="login" type="button">Sign in to go on</button></p>
+<p id="expiring" role="alert" hidden>Your session is about to end.
+<button id="extend" type="button">Stay signed in</button></p>
+<p id="needed" role="alert" hidden>Your browser did not open the sign-in window.
+<button id="login" type="button">Sign in to go on</button></p>
 <p><button id="expire" type="button" class="quiet">Expire my session now</button></p>
 </section>
 <section>
@@ -24,7 +26,8 @@ export const reportPage = (headers: IncomingHttpHeaders): string =>
 <form method="post" action="/report">
 <p><label for="title">Title</label><br><input id="title" name="title" value="What the week has brought"></p>
 <p><label for="text">Report</label><br>
-<textarea id="text" name="text" rows="8">Write something here, expire your session with the button above, then save.</textarea></p>
+<textarea id="text" name="text"
+rows="8">Write something here, expire your session with the button above, then save.</textarea></p>
 <p><button id="save" type="button">Save by script</button>
 <button class="quiet">Send as a form</button>
 <button id="approve" type="button" class="quiet">Approve with a second factor</button></p>
@@ -34,13 +37,15 @@ export const reportPage = (headers: IncomingHttpHeaders): string =>
 <section>
 <h2>What to see here</h2>
 <ul>
-<li>Expire the session, then <em>save by script</em>: the call gets a 401, <code>auto.js</code> signs you in again without a word, and
-repeats the call with all that you wrote. Where the browser keeps the provider’s cookies out of frames, a small window does it.</li>
+<li>Expire the session, then <em>save by script</em>: the call gets a 401, <code>auto.js</code> signs you in again
+without a word, and repeats the call with all that you wrote. Where the browser keeps the provider’s cookies out of
+frames, a small window does it.</li>
 <li>Expire it, then <em>send as a form</em>: a page keeps the form in this tab and sends it once you are signed in.</li>
 <li><em>Approve</em> asks for a second factor in a window, then goes on.</li>
 <li>Do nothing for a while: before the end the page offers to stay signed in.</li>
 <li>Open this page twice and log out in one tab: the other one notices.</li>
-<li>Expire the session and open these in tabs of their own, all before you sign in: ${tabs.join(', ')}. Each ends where it should.</li>
+<li>Expire the session and open these in tabs of their own, all before you sign in: ${tabs.join(', ')}.
+Each ends where it should.</li>
 </ul>
 </section>
 <script>${reportScript}</script>`,

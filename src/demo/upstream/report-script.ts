@@ -19,7 +19,9 @@ const tick = () => {
   if (endsAt === null) return
   const left = Math.max(0, Math.round((endsAt - Date.now()) / 1000))
   const clock = Math.floor(left / 60) + ':' + String(left % 60).padStart(2, '0')
-  show('left', left === 0 ? 'The session has ended. What you have written is still here; just go on and save.' : 'The session ends in ' + clock + ' unless you do something.')
+  show('left', left === 0
+    ? 'The session has ended. What you have written is still here; just go on and save.'
+    : 'The session ends in ' + clock + ' unless you do something.')
   if (left > 90) by('expiring').hidden = true
 }
 setInterval(tick, 1000)
@@ -28,9 +30,12 @@ look().then(tick)
 by('save').addEventListener('click', async () => {
   show('saved', 'saving…')
   try {
-    const answer = await fetch('/api/report', { method: 'POST', body: JSON.stringify({ title: by('title').value, text: by('text').value }) })
+    const body = JSON.stringify({ title: by('title').value, text: by('text').value })
+    const answer = await fetch('/api/report', { method: 'POST', body })
     const time = new Date().toLocaleTimeString()
-    show('saved', answer.ok ? 'Saved ' + (await answer.json()).characters + ' characters at ' + time + '.' : 'Not saved: ' + answer.status + ' at ' + time + '.')
+    show('saved', answer.ok
+      ? 'Saved ' + (await answer.json()).characters + ' characters at ' + time + '.'
+      : 'Not saved: ' + answer.status + ' at ' + time + '.')
   } catch (error) {
     show('saved', 'Not saved: ' + error)
   }

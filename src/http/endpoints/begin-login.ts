@@ -26,7 +26,9 @@ interface LoginWish {
   readonly claims?: string | undefined
 }
 
-/** Begins a login: the provider's URL, and the cookie that binds it to this browser. Rejects like `authorizationUrl`. */
+/**
+ * Begins a login: the provider's URL, and the cookie that binds it to this browser. Rejects like `authorizationUrl`.
+ */
 export async function beginLogin(
   { provider, cookies, loginStates, config }: Services,
   { facts, now }: Context,

@@ -123,7 +123,10 @@ function failSilently(
   return sendOutcome(services, request, reply, outcome)
 }
 
-/** A redirect that began at the provider's site does not carry a SameSite=Strict cookie; a step from a page of ours does. */
+/**
+ * A redirect that began at the provider's site does not carry a SameSite=Strict cookie; a step from a page of ours
+ * does.
+ */
 function sendBounce({ config }: Services, request: FastifyRequest, reply: FastifyReply, target: string): FastifyReply {
   const page = renderPage(
     {

@@ -2,7 +2,7 @@ import type { FastifyReply, FastifyRequest } from 'fastify'
 import { challenge } from '../../gate/challenge.ts'
 import type { Session } from '../../session/session.ts'
 import { contextOf } from '../context.ts'
-import { kindOf } from '../failures.ts'
+import { kindOf } from '../answers.ts'
 import type { Services } from './endpoint.ts'
 
 /** The living session of a request's cookie, or `null`. Rejects with `store_unavailable`. */
@@ -27,15 +27,9 @@ export async function requireSession(
     facts.ticket === null
       ? ({ reason: 'login-required' } as const)
       : ({ reason: 'session-expired', clearCookie: !services.sessions.wasFollowed(facts.ticket.id) } as const)
-  const { basePath, scripts } = services.config
-  // These answer scripts: a redirect would tell them nothing.
-  const answer = challenge(
-    denial,
-    kindOf(request, services.config) === 'navigation' ? 'frame' : 'script',
-    facts,
-    null,
-    { basePath, message: scripts.message },
-  )
-  services.answers.send(request, reply, answer)
+  const { config, answers } = services
+  // These answer scripts: a redirect would tell them nothing. Who opens one as a page gets the 401 that a frame gets.
+  const kind = kindOf(request, config) === 'navigation' ? 'frame' : 'script'
+  answers.send(request, reply, challenge(denial, kind, facts, null, config))
   return null
 }

@@ -18,8 +18,8 @@ export interface Decision {
 }
 
 /**
- * `GET auth`: the verdict on another request, for nginx `auth_request`, Traefik, Caddy and Envoy. Only a trusted proxy may
- * say which request, and only one that asks by itself gets what would go upstream.
+ * `GET auth`: the verdict on another request, for nginx `auth_request`, Traefik, Caddy and Envoy. Only a trusted proxy
+ * may say which request, and only one that asks by itself gets what would go upstream.
  */
 export const forwardAuth =
   ({ gate, headers }: Decision): Endpoint =>
@@ -55,10 +55,7 @@ export const forwardAuth =
     const { denial, kind, route } = verdict
     context.kind = kind
     noteDenial(request, denial, route?.label)
-    const { location, ...answer } = challenge(denial, kind, facts, route, {
-      basePath: config.basePath,
-      message: config.scripts.message,
-    })
+    const { location, ...answer } = challenge(denial, kind, facts, route, config)
     const status = statusForProxy(answer.status)
     return answers.send(request, reply, {
       ...answer,
@@ -76,7 +73,10 @@ export function statusForProxy(status: number): number {
   return status < 500 && status !== 401 ? 403 : status
 }
 
-/** The facts of the request that the headers name, `GET /` where they name none. Throws `bad_request` where they disagree. */
+/**
+ * The facts of the request that the headers name, `GET /` where they name none. Throws `bad_request` where they
+ * disagree.
+ */
 export function describedBy(config: Pick<Config, 'basePath' | 'publicUrl'>, facts: Facts): Facts {
   const root = rootOf(facts)
   const { headers } = facts

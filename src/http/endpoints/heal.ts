@@ -1,7 +1,7 @@
 import type { FastifyReply, FastifyRequest } from 'fastify'
 import { Fault } from '../../errors.ts'
 import { contextOf } from '../context.ts'
-import { kindOf } from '../failures.ts'
+import { kindOf } from '../answers.ts'
 import type { LoginState } from '../login-state.ts'
 import { findSession } from './current-session.ts'
 import type { Services } from './endpoint.ts'
@@ -32,7 +32,9 @@ export async function heal(
     if (clearTries !== null) reply.header('set-cookie', clearTries)
     throw new Fault('login_failed', {
       cause,
-      detail: `The sign-in was begun anew several times and came to nothing: ${problem}. Check that this browser accepts cookies.`,
+      detail:
+        `The sign-in was begun anew several times and came to nothing: ${problem}. Check that this browser ` +
+        'accepts cookies.',
     })
   }
   metrics.logins.inc({ outcome: 'begun_anew' })

@@ -3,7 +3,7 @@ import { Fault } from '../../errors.ts'
 import { loginUrlFor } from '../../gate/challenge.ts'
 import { returnTarget } from '../../gate/return-to.ts'
 import { contextOf, type Context } from '../context.ts'
-import { kindOf } from '../failures.ts'
+import { kindOf } from '../answers.ts'
 import { fingerprint } from '../login-state.ts'
 import { renderPage, scriptLiteral } from '../pages.ts'
 import { POST_KEPT_FORM_PATH } from '../post-kept-form.ts'
@@ -80,7 +80,10 @@ function askedTarget(parameters: URLSearchParams): string | null {
   return parameters.get('redirect') ?? parameters.get('rd')
 }
 
-/** The same-origin target of a login; of the gateway's own URLs only those that end a login, the others lead round in circles. */
+/**
+ * The same-origin target of a login; of the gateway's own URLs only those that end a login, the others lead round in
+ * circles.
+ */
 function loginTarget(parameters: URLSearchParams, { facts }: Context, basePath: string): string | null {
   const target = returnTarget(askedTarget(parameters), facts.origin)
   if (target?.startsWith(`${basePath}/`) !== true) return target
@@ -89,7 +92,10 @@ function loginTarget(parameters: URLSearchParams, { facts }: Context, basePath: 
     : null
 }
 
-/** Throws `login_failed` for a browser that has been signed in to this address again and again, and comes back at once each time. */
+/**
+ * Throws `login_failed` for a browser that has been signed in to this address again and again, and comes back at once
+ * each time.
+ */
 function breakLoop({ cookies, metrics }: Services, request: FastifyRequest, reply: FastifyReply, target: string): void {
   const { cookie } = request.headers
   if (cookies.logins(cookie, target) < MAX_LOGINS) return
@@ -98,11 +104,14 @@ function breakLoop({ cookies, metrics }: Services, request: FastifyRequest, repl
   metrics.logins.inc({ outcome: 'gave_up' })
   throw new Fault('login_failed', {
     cause: new Error(
-      'signed in again and again: the session’s cookie does not come back, the replicas share neither sessions nor keys, ' +
-        'the tokens are spent as soon as they are given, or the application sends the browser here although it has a session',
+      'signed in again and again: the session’s cookie does not come back, the replicas share neither sessions ' +
+        'nor keys, ' +
+        'the tokens are spent as soon as they are given, or the application sends the browser here although it ' +
+        'has a session',
     ),
     detail:
-      `You were signed in ${MAX_LOGINS} times in a row, and were sent back here each time. Check that this browser accepts cookies; else ` +
+      `You were signed in ${MAX_LOGINS} times in a row, and were sent back here each time. Check that this ` +
+      'browser accepts cookies; else ' +
       'the application is not set up rightly.',
   })
 }
@@ -130,7 +139,8 @@ function sendFragmentPage(
   const self = `${config.basePath}/login?${again.toString()}&redirect=`
   const script =
     `var t=${scriptLiteral(target.split('#')[0])}+location.hash;` +
-    `location.replace(location.hash.length>1&&t.length<2000?${scriptLiteral(self)}+encodeURIComponent(t):document.getElementById("continue").href)`
+    `location.replace(location.hash.length>1&&t.length<2000?${scriptLiteral(self)}+encodeURIComponent(t)` +
+    ':document.getElementById("continue").href)'
   const page = renderPage(
     {
       name: 'login',

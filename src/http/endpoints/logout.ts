@@ -5,11 +5,13 @@ import { returnTarget } from '../../gate/return-to.ts'
 import { endSessionUrl, revokeRefreshToken } from '../../oidc/logout.ts'
 import type { Session } from '../../session/session.ts'
 import { contextOf } from '../context.ts'
-import { noteDenial } from '../denials.ts'
-import { kindOf } from '../failures.ts'
+import { kindOf } from '../answers.ts'
 import { anywhere, renderPage } from '../pages.ts'
 import { findSession } from './current-session.ts'
 import { parametersOf, queryOf, type Endpoint, type Services } from './endpoint.ts'
+import { refuseCrossOrigin } from './refuse-cross-origin.ts'
+
+const NOT_SIGNED_OUT = 'Another site asked to sign you out, so it was not done.'
 
 /** `GET` or `POST logout`: ends the session here, then at the provider (OpenID Connect RP-Initiated Logout 1.0). */
 export const logout: Endpoint = (services) => async (request, reply) => {
@@ -23,7 +25,9 @@ export const logout: Endpoint = (services) => async (request, reply) => {
     facts.origin,
   )
   if (cameFromElsewhere(request))
-    return scripted ? refuse(services, request, reply) : sendConfirmation(services, request, reply, target)
+    return scripted
+      ? refuseCrossOrigin(services, request, reply, NOT_SIGNED_OUT)
+      : sendConfirmation(services, request, reply, target)
 
   const session = await endHere(services, request, reply, 'logout')
   const url = endSessionUrl(provider, {
@@ -50,13 +54,15 @@ export const logoutCallback: Endpoint = (services) => (request, reply) => {
 
 /** `POST logout/local`: ends the session here only. */
 export const logoutLocal: Endpoint = (services) => async (request, reply) => {
-  if (cameFromElsewhere(request)) return refuse(services, request, reply)
+  if (cameFromElsewhere(request)) return refuseCrossOrigin(services, request, reply, NOT_SIGNED_OUT)
   await endHere(services, request, reply, 'local_logout')
   contextOf(request).verdict = 'logout'
   return reply.header('cache-control', 'no-store').code(204).send()
 }
 
-/** The local end comes first and does not wait for the provider; the cookie goes even when the store can't be reached. */
+/**
+ * The local end comes first and does not wait for the provider; the cookie goes even when the store can't be reached.
+ */
 async function endHere(
   services: Services,
   request: FastifyRequest,
@@ -98,16 +104,6 @@ function cameFromElsewhere(request: FastifyRequest): boolean {
     headers.referer !== origin &&
     !headers.referer.startsWith(`${origin}/`)
   )
-}
-
-function refuse(services: Services, request: FastifyRequest, reply: FastifyReply): FastifyReply {
-  noteDenial(request, { reason: 'cross-origin' }, undefined)
-  return services.answers.send(request, reply, {
-    status: 403,
-    code: 'cross_origin',
-    title: 'Request from another site',
-    detail: 'Another site asked to sign you out, so it was not done.',
-  })
 }
 
 function sendConfirmation(

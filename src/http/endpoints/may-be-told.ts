@@ -7,9 +7,9 @@ const PASSED_ON = ['sec-fetch-mode', 'sec-fetch-site', 'sec-fetch-dest', 'forwar
 const DESCRIPTIONS = ['x-original-url', 'x-original-uri', 'x-forwarded-uri']
 
 /**
- * Whether whoever calls the forward-auth endpoint (`own` is its path) may hear what would go upstream: a trusted proxy that
- * asks about another request, `described`. A load balancer that passes on what a browser sends here describes none, or this
- * very one; and for a path behind this one's anybody may ask.
+ * Whether whoever calls the forward-auth endpoint (`own` is its path) may hear what would go upstream: a trusted proxy
+ * that asks about another request, `described`. A load balancer that passes on what a browser sends here describes
+ * none, or this very one; and for a path behind this one's anybody may ask.
  */
 export function mayBeTold({ path, headers, client }: Facts, described: Facts, own: string): boolean {
   if (!client.trusted || described.path.endsWith(own)) return false

@@ -46,7 +46,8 @@ export async function replaceSession(
   const { sessions, provider, streams, log } = services
   const user = userOf(result)
   const current = await findSession(services, request)
-  // Tabs that began together finish one after the other: to change the id each time would fail what the others have under way.
+  // Tabs that began together finish one after the other: to change the id each time would fail what the others have
+  // under way.
   if (current !== null && userMark(current) === user && current.createdAt > state.at && !state.particular)
     return current
   const session = await sessions.create(result, state.origin, now, state.stepUp).catch((error: unknown) => {

@@ -3,10 +3,10 @@ import { isCrossOrigin } from '../../gate/origin.ts'
 import { timeoutAt, type Session } from '../../session/session.ts'
 import { cooldownUntil, dueAt, isExpired } from '../../token/clock.ts'
 import { contextOf } from '../context.ts'
-import { noteDenial } from '../denials.ts'
 import { userMark } from '../login-state.ts'
 import { requireSession } from './current-session.ts'
 import type { Endpoint, Services } from './endpoint.ts'
+import { refuseCrossOrigin } from './refuse-cross-origin.ts'
 
 /** `GET session`: what a page may know about its session. Never counts as activity. */
 export const session: Endpoint = (services) => async (request, reply) => {
@@ -19,15 +19,7 @@ export const session: Endpoint = (services) => async (request, reply) => {
 /** `POST session/refresh`: renews the tokens now, unless that was done a moment ago. Counts as activity. */
 export const refreshSession: Endpoint = (services) => async (request, reply) => {
   const { facts, now } = contextOf(request)
-  if (isCrossOrigin(facts)) {
-    noteDenial(request, { reason: 'cross-origin' }, undefined)
-    return services.answers.send(request, reply, {
-      status: 403,
-      code: 'cross_origin',
-      title: 'Request from another site',
-      detail: 'Another site sent this request, so it was not carried out.',
-    })
-  }
+  if (isCrossOrigin(facts)) return refuseCrossOrigin(services, request, reply)
   const found = await requireSession(services, request, reply)
   if (found === null) return reply
   services.sessions.touch(found, now)

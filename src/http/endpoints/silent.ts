@@ -1,7 +1,7 @@
 import type { FastifyReply, FastifyRequest } from 'fastify'
 import { causes } from '../../errors.ts'
 import { contextOf } from '../context.ts'
-import { kindOf } from '../failures.ts'
+import { kindOf } from '../answers.ts'
 import { renderPage, scriptLiteral } from '../pages.ts'
 import { userMark } from '../login-state.ts'
 import { beginLogin } from './begin-login.ts'
@@ -19,8 +19,8 @@ const USER_MARK = /^[A-Za-z0-9_-]{22}$/
 const INTERACTION = new Set(['interaction_required', 'consent_required', 'account_selection_required'])
 
 /**
- * `GET silent`: a login with `prompt=none` (OpenID Connect Core 1.0, section 3.1.2.1) in a frame of an own page. `user` is
- * the mark of whose page it is; with `keep` the session stays the one that it is.
+ * `GET silent`: a login with `prompt=none` (OpenID Connect Core 1.0, section 3.1.2.1) in a frame of an own page. `user`
+ * is the mark of whose page it is; with `keep` the session stays the one that it is.
  */
 export const silent: Endpoint = (services) => async (request, reply) => {
   const parameters = queryOf(request)

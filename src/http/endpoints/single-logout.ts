@@ -29,7 +29,10 @@ export const backchannelLogout: Endpoint = (services) => async (request, reply) 
   return reply.header('cache-control', 'no-store').code(200).send()
 }
 
-/** `GET logout/frontchannel` (OpenID Connect Front-Channel Logout 1.0, section 2): in the provider's frame, without a cookie. */
+/**
+ * `GET logout/frontchannel` (OpenID Connect Front-Channel Logout 1.0, section 2): in the provider's frame, without a
+ * cookie.
+ */
 export const frontchannelLogout: Endpoint = (services) => async (request, reply) => {
   const { provider, store, sessions } = services
   const parameters = queryOf(request)

@@ -34,7 +34,10 @@ interface AnswerHeaders {
   readonly authenticate: readonly string[]
 }
 
-/** An upstream's headers without what belongs to its hop or to the gateway: hop-by-hop, `Gatehouse`, the gateway's cookies. */
+/**
+ * An upstream's headers without what belongs to its hop or to the gateway: hop-by-hop, `Gatehouse`, the gateway's
+ * cookies.
+ */
 export function clientHeaders(
   raw: readonly (Buffer | string)[],
   isOwnCookie: (name: string) => boolean,
@@ -92,7 +95,9 @@ function namedBy(connection: string, before: Set<string> | null): Set<string> | 
   ])
 }
 
-/** The name under which a browser sends a cookie back; `=name=value` has none of its own and comes back as `name=value`. */
+/**
+ * The name under which a browser sends a cookie back; `=name=value` has none of its own and comes back as `name=value`.
+ */
 function cookieName(setCookie: string): string {
   const [, name = ''] = /^[\s=]*([^=;]*)/.exec(setCookie) ?? []
   return name.trim()

@@ -6,7 +6,9 @@ export interface Delivery {
   readonly response: ServerResponse
   /** Can hold the upstream back; `null` before it has been asked. */
   upstream: Control | null
-  /** The first chunk, until it is known whether it is the only one: most are, and go out in one piece with their head. */
+  /**
+   * The first chunk, until it is known whether it is the only one: most are, and go out in one piece with their head.
+   */
   held: Buffer | null
   /** Head and first chunk are out. */
   begun: boolean
@@ -27,7 +29,10 @@ export function deliver(delivery: Delivery, chunk: Buffer): void {
   write(delivery, chunk)
 }
 
-/** Shows the client the head, and the first chunk where it has come: an event stream's first event may be long in coming. */
+/**
+ * Shows the client the head, and the first chunk where it has come: an event stream's first event may be long in
+ * coming.
+ */
 export function begin(delivery: Delivery): void {
   const { response, held, begun } = delivery
   if (begun || response.destroyed) return

@@ -14,7 +14,8 @@ import type { RequestTrace } from '../../telemetry/tracing.ts'
 import type { Acquired, Tokens } from '../../token/acquire.ts'
 import { contextOf } from '../context.ts'
 import type { Cookies } from '../cookies.ts'
-import { answerFor, kindOf, type Answers } from '../failures.ts'
+import { kindOf, type Answers } from '../answers.ts'
+import { answerFor } from '../failures.ts'
 import { upgradeOf } from '../upgrades.ts'
 import { intercept } from './intercept.ts'
 import type { LoginRedirects } from './login-redirect.ts'
@@ -142,7 +143,9 @@ function jobFor(
   }
 }
 
-/** In place of the client's trace context the gateway's own, which goes on from it; none where the route takes it out. */
+/**
+ * In place of the client's trace context the gateway's own, which goes on from it; none where the route takes it out.
+ */
 function traced(
   headers: string[],
   { upstream, headers: { remove } }: CompiledRoute,
@@ -159,7 +162,9 @@ function traced(
   return out
 }
 
-/** Once, with a new token where there is one; with the old one else, so that the client gets the upstream's own answer. */
+/**
+ * Once, with a new token where there is one; with the old one else, so that the client gets the upstream's own answer.
+ */
 async function sendAgain(
   services: ForwardServices,
   verdict: Forward,
@@ -176,8 +181,7 @@ async function sendAgain(
     ? admit(verdict.route, got.session, true, now)
     : spareCookie(withoutToken(got, verdict.route, session, now), facts, sessions)
   if (denial !== null && denial.reason !== 'token-refused' && denial.reason !== 'token-unavailable') {
-    const settings = { basePath: config.basePath, message: config.scripts.message }
-    answers.send(request, reply, challenge(denial, kindOf(request, config), facts, verdict.route, settings))
+    answers.send(request, reply, challenge(denial, kindOf(request, config), facts, verdict.route, config))
     return
   }
   const renewed = got.ok ? { session: got.session, who: got.session, accessToken: got.accessToken } : {}

@@ -64,8 +64,5 @@ export function intercept(
     }
   }
   const denial = { reason: 'step-up', stepUp } as const
-  return {
-    type: 'answer',
-    answer: challenge(denial, kind(), facts, route, { basePath: config.basePath, message: config.scripts.message }),
-  }
+  return { type: 'answer', answer: challenge(denial, kind(), facts, route, config) }
 }

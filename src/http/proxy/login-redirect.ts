@@ -29,7 +29,10 @@ function isAuthorizationEndpoint(provider: Provider, location: string): boolean 
   return theirs.origin === ours.origin && theirs.pathname === ours.pathname
 }
 
-/** `**` stands for anything, `*` for anything within one segment; `/**` at the end also for nothing; a query never matters. */
+/**
+ * `**` stands for anything, `*` for anything within one segment; `/**` at the end also for nothing; a query never
+ * matters.
+ */
 function toPattern(pattern: string): RegExp {
   const source = pattern.split(/(\/?\*\*$|\*\*|\*)/).map((part) => {
     if (part === '/**') return '(?:[/?#].*)?'

@@ -9,7 +9,7 @@ import { begin, complete, deliver, newDelivery } from './delivery.ts'
 import { hasLeft, offDeparture, onDeparture } from './departure.ts'
 import type { AnswerHandler, Control } from './dispatch.ts'
 import { allowLastWords, isEventStream } from './event-stream.ts'
-import { waitForFinal } from './interim.ts'
+import { waitForFinal } from './final-answer.ts'
 
 /** What an upstream's answer is judged by. */
 export interface UpstreamAnswer {
@@ -33,8 +33,8 @@ export interface Transfer {
   /** The answer is an event stream: `end` ends it. Returns what to call when it is over. */
   readonly onEventStream: (end: () => void) => () => void
   /**
-   * The wait for the upstream is over, after so many ms; `status` is `null` without an answer, `passed` once its head has
-   * gone to the client.
+   * The wait for the upstream is over, after so many ms; `status` is `null` without an answer, `passed` once its head
+   * has gone to the client.
    */
   readonly onWaited: (ms: number, status: number | null, passed: boolean) => void
   /** Called once when nothing has been answered and nothing will come. */
@@ -139,12 +139,17 @@ export function receiver(job: Transfer, handedAt: number, hasBody: boolean, retr
   }
 }
 
-/** Lets the gateway's own answer be the last one on a connection on which a body is still coming that nobody reads any more. */
+/**
+ * Lets the gateway's own answer be the last one on a connection on which a body is still coming that nobody reads any
+ * more.
+ */
 export function closeBehindUpload(job: Pick<Transfer, 'request' | 'response'>, hasBody: boolean): void {
   if (isUploading(job, hasBody)) job.response.setHeader('connection', 'close')
 }
 
-/** Whether the answer comes before the client has sent all: what it sends afterwards must not be taken for a request. */
+/**
+ * Whether the answer comes before the client has sent all: what it sends afterwards must not be taken for a request.
+ */
 function isUploading({ request }: Pick<Transfer, 'request'>, hasBody: boolean): boolean {
   return hasBody && !request.complete
 }

@@ -14,7 +14,9 @@ const REPEATABLE = new Set(['GET', 'HEAD', 'OPTIONS'])
 /** An application that restarts closes all of them at once. */
 const MAX_RETRIES = 3
 
-/** Sends the request upstream and its answer back, both as streams with back-pressure, nothing kept, nothing changed. */
+/**
+ * Sends the request upstream and its answer back, both as streams with back-pressure, nothing kept, nothing changed.
+ */
 export function transfer(job: Transfer): void {
   const { route, facts, request } = job
   const body = hasBody(request)

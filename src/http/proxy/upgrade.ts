@@ -11,11 +11,16 @@ import { join, switchingHead } from './websocket.ts'
 export interface UpgradeTransfer extends Transfer {
   readonly upgrade: Upgrade
   readonly onMessage: () => void
-  /** The upstream has switched; `close` closes both ends with a code of RFC 6455. Returns what to call when it is over. */
+  /**
+   * The upstream has switched; `close` closes both ends with a code of RFC 6455. Returns what to call when it is over.
+   */
   readonly onSwitched: (close: (code: number) => void) => () => void
 }
 
-/** Sends the upgrade upstream: its own answer decides, a 101 joins the connections, any other goes to the client as it is. */
+/**
+ * Sends the upgrade upstream: its own answer decides, a 101 joins the connections, any other goes to the client as it
+ * is.
+ */
 export function transferUpgrade(job: UpgradeTransfer): void {
   const { route, facts, upgrade, isOwnCookie, onMessage, onSwitched } = job
   const handedAt = performance.now()

@@ -40,7 +40,9 @@ export function readUpstreamChallenge(status: number, values: readonly string[])
   return null
 }
 
-/** Entra writes the `claims` parameter in base64; in a request it is plain JSON. `null` for what is no object in either. */
+/**
+ * Entra writes the `claims` parameter in base64; in a request it is plain JSON. `null` for what is no object in either.
+ */
 function readClaims(value: string): string | null {
   for (const text of [Buffer.from(value, 'base64').toString('utf8'), value]) {
     try {

@@ -1,8 +1,9 @@
 import { isIP } from 'node:net'
 import { isDeepStrictEqual } from 'node:util'
 import { Pool, buildConnector, type Dispatcher } from 'undici'
+import { withoutBrackets } from '../../config/without-brackets.ts'
 import type { CompiledRoute } from '../../gate/verdict.ts'
-import { tolerateContinue } from './interim.ts'
+import { tolerateContinue } from './tolerate-continue.ts'
 
 /** Connections to upstreams, one pool for each upstream and way of trusting it, whatever routes lead there. */
 export interface Pools {
@@ -71,9 +72,10 @@ function open({ upstream, upstreamTls }: CompiledRoute, timeout: number): Dispat
     ...(caFile === null ? {} : { ca: caFile.content.toString('utf8') }),
     rejectUnauthorized: !insecureSkipVerify,
   })
-  // Left alone, undici takes the client's Host for SNI and for the certificate's name, and connects anew when it changes.
+  // Left alone, undici takes the client's Host for SNI and for the certificate's name, and connects anew when it
+  // changes.
   const name = serverName ?? new URL(upstream.origin).hostname
-  const servername = isIP(name.replace(/^\[|\]$/g, '')) === 0 ? name : ''
+  const servername = isIP(withoutBrackets(name)) === 0 ? name : ''
   const pool = new Pool(upstream.origin, {
     pipelining: 1,
     bodyTimeout: 0,

@@ -1,27 +1,5 @@
 import { subscribe } from 'node:diagnostics_channel'
-import type { IncomingMessage } from 'node:http'
 import { Socket } from 'node:net'
-
-/**
- * Calls `late` when `timeout` ms have passed since an interim answer and, with a body, since the client has sent it: undici
- * begins to count anew with each one. Returns how to stop counting.
- */
-export function waitForFinal(
-  request: IncomingMessage,
-  hasBody: boolean,
-  timeout: number,
-  late: () => void,
-): () => void {
-  const wait = (): NodeJS.Timeout =>
-    setTimeout(() => {
-      if (hasBody && !request.complete) timer = wait()
-      else late()
-    }, timeout).unref()
-  let timer = wait()
-  return () => {
-    clearTimeout(timer)
-  }
-}
 
 /** Connections on which an answer is to begin. */
 const expecting = new WeakSet<Socket>()
@@ -32,8 +10,8 @@ subscribe('undici:client:sendHeaders', (message) => {
 })
 
 /**
- * Makes a `100 Continue` that nobody has asked for harmless (RFC 9110, section 15.2: a client may ignore it). undici takes it
- * for the end of the connection, but passes over a `102`: so it reads that.
+ * Makes a `100 Continue` that nobody has asked for harmless (RFC 9110, section 15.2: a client may ignore it). undici
+ * takes it for the end of the connection, but passes over a `102`: so it reads that.
  */
 export function tolerateContinue(socket: Socket): void {
   const read = socket.read.bind(socket)

@@ -1,0 +1,11 @@
+import { ServerResponse } from 'node:http'
+import type { Socket } from 'node:net'
+
+/**
+ * The answer that a connection is busy with, or `null`. Node keeps a note of it for itself, and tells it in no other
+ * way.
+ */
+export function answerUnderWay(socket: Socket): ServerResponse | null {
+  const answer: unknown = Reflect.get(socket, '_httpMessage')
+  return answer instanceof ServerResponse ? answer : null
+}

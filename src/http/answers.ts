@@ -1,0 +1,90 @@
+import type { FastifyReply, FastifyRequest } from 'fastify'
+import type { Config } from '../config/schema.ts'
+import type { Answer } from '../gate/challenge.ts'
+import { classify } from '../gate/classify.ts'
+import type { RequestKind } from '../gate/verdict.ts'
+import type { Cookies } from './cookies.ts'
+import { renderPage, type Action } from './pages.ts'
+import { PROBLEM_TYPE, problem } from './problem.ts'
+
+/** Writes the gateway's own answers. */
+export interface Answers {
+  /** A problem (RFC 9457) for a script, a page for a person, a redirect where the answer says so. */
+  send(request: FastifyRequest, reply: FastifyReply, answer: Answer): FastifyReply
+}
+
+/** Makes the writer of answers. */
+export function createAnswers(config: Config, cookies: Cookies): Answers {
+  function headersOf(answer: Answer): Record<string, string> {
+    return {
+      'gatehouse': answer.code,
+      'cache-control': 'no-store',
+      ...(answer.clearSession === true ? { 'set-cookie': cookies.clearTicket() } : {}),
+      ...(answer.authenticate === undefined ? {} : { 'www-authenticate': answer.authenticate }),
+      ...(answer.retryAfter === undefined ? {} : { 'retry-after': String(answer.retryAfter) }),
+      ...(answer.allow === undefined ? {} : { allow: answer.allow }),
+      // RFC 9110, section 15.5.9.
+      ...(answer.status === 408 ? { connection: 'close' } : {}),
+      ...(answer.location === undefined ? {} : { location: answer.location }),
+    }
+  }
+
+  function render(request: FastifyRequest, answer: Answer): { headers: Record<string, string>; body: string } {
+    const headers = headersOf(answer)
+    if (answer.location !== undefined) return { headers, body: '' }
+    const kind = kindOf(request, config)
+    if (kind === 'script' || kind === 'websocket') {
+      const htmx =
+        answer.loginUrl !== undefined && request.headers['hx-request'] !== undefined
+          ? { 'hx-redirect': answer.loginUrl }
+          : {}
+      return {
+        headers: { ...headers, ...htmx, 'content-type': PROBLEM_TYPE },
+        body: problem(answer, {
+          request_id: request.id,
+          ...(answer.loginUrl === undefined ? {} : { login_url: answer.loginUrl }),
+        }),
+      }
+    }
+    const page = renderPage(
+      {
+        name: answer.code,
+        title: answer.title,
+        detail: answer.detail,
+        requestId: request.id,
+        actions: waysOn(answer, kind, request.context?.facts.origin ?? ''),
+      },
+      config.pages,
+    )
+    return { headers: { ...headers, ...page.headers }, body: page.html }
+  }
+
+  return {
+    send(request, reply, answer) {
+      if (request.context !== null) request.context.verdict = answer.code
+      const { headers, body } = render(request, answer)
+      // While a request is being passed on, Fastify has handed its answer over.
+      if (reply.sent)
+        reply.raw.writeHead(answer.status, { ...headers, 'content-length': Buffer.byteLength(body) }).end(body)
+      else void reply.code(answer.status).headers(headers).serializer(String).send(body)
+      return reply
+    },
+  }
+}
+
+/** What kind of request it is, worked out once. */
+export function kindOf(request: FastifyRequest, config: Config): RequestKind {
+  const kind = request.context?.kind ?? classify(request.method, request.headers, config.scripts)
+  if (request.context !== null) request.context.kind = kind
+  return kind
+}
+
+function waysOn(answer: Answer, kind: RequestKind, origin: string): Action[] {
+  if (answer.loginUrl !== undefined) return [{ label: 'Sign in', href: answer.loginUrl, top: kind === 'frame' }]
+  if (answer.status >= 500 && kind === 'navigation')
+    return [
+      { label: 'Try again', href: '' },
+      { label: 'Start page', href: `${origin}/` },
+    ]
+  return [{ label: 'Start page', href: `${origin}/` }]
+}
