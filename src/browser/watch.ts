@@ -28,7 +28,7 @@ export const watchSession = (gateway: Gateway, channel: Channel, renewal: Renewa
       } else {
         alarm.set(Infinity)
         if (known !== null) dispatchEvent(new CustomEvent('gatehouse:ended'))
-        // A logout without a page of ours may have led here: other tabs that know of a session look what has become of it.
+        // A logout without a page of ours may have led here: other tabs that know of a session look what became of it.
         else if (isFirst) channel.say('look')
         known = null
       }

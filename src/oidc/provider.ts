@@ -86,7 +86,8 @@ function begin(settings: Config['provider'], log: Log, metrics: Metrics, tracing
   async function discover(): Promise<Discovered> {
     const http = new URL(settings.issuer).protocol === 'http:'
     const execute = http ? [allowInsecureRequests] : []
-    // Seconds, and whole ones: openid-client makes milliseconds of them again, and 1.001 times 1000 is none. The transport keeps the time.
+    // Seconds, and whole ones: openid-client makes milliseconds of them again, and 1.001 times 1000 is none.
+    // The transport keeps the time.
     const timeout = Math.ceil(settings.timeout / 1000)
     const found = await discovery(new URL(settings.issuer), settings.clientId, undefined, None(), {
       [customFetch]: (url, options) => transport.fetch(url, { ...options, signal: unlessClosed(options.signal) }),

@@ -20,8 +20,8 @@ export interface AccessLine {
 const PLAIN = /^[\u0020\u0021\u0023-\u005b\u005d-\u007e]*$/
 
 /**
- * The line as pino would write it at level `info`, put together by hand: it is on the way of every request, where it takes
- * a fifth of the time. `time` is ms since the epoch, `bound` what `boundFields` gives.
+ * The line as pino would write it at level `info`, put together by hand: it is on the way of every request, where pino
+ * took an eighth of the time. `time` is ms since the epoch, `bound` what `boundFields` gives.
  */
 export function formatAccessLine(line: AccessLine, time: number, bound = ''): string {
   const { id, method, path, status, verdict, route, ms, client, traceId, aborted } = line

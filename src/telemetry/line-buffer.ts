@@ -15,8 +15,8 @@ const PIPE_BYTES = 4_096
 const MOST_BYTES_A_CHARACTER = 3
 
 /**
- * Collects lines as bytes (a string made of many has to be put together in the end) and writes them in blocks. Blocks of
- * several processes that share `fd` can't be torn apart (pipe(7)), but for a line that is longer.
+ * Collects lines as bytes (a string made of many has to be put together in the end) and writes them in blocks. Blocks
+ * of several processes that share `fd` can't be torn apart (pipe(7)), but for a line that is longer.
  */
 export function openLineBuffer(fd: number, shared: boolean): LineBuffer {
   const size = shared ? PIPE_BYTES : BLOCK_BYTES

@@ -11,7 +11,8 @@ export interface LogSink {
 }
 
 /**
- * JSON lines on standard output (or `stream`), buffered for at most 100 ms; `shared` where several processes write there.
+ * JSON lines on standard output (or `stream`), buffered for at most 100 ms; `shared` where several processes write
+ * there.
  */
 export function openLog(
   level: string,

@@ -8,8 +8,8 @@ import type { Services } from './endpoint.ts'
 import { MAX_TRIES } from './login.ts'
 
 /**
- * Answers a callback that can’t be used any more, or not by this browser. Where the user is logged in already the login has
- * served its purpose; else it begins once more, three times at most.
+ * Answers a callback that can’t be used any more, or not by this browser. Where the user is logged in already the login
+ * has served its purpose; else it begins once more, three times at most.
  */
 export async function heal(
   services: Services,

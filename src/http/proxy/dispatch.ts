@@ -22,8 +22,8 @@ export interface AnswerHandler {
 }
 
 /**
- * Sends a request. Of undici's two forms of handlers this is the one that it uses itself: the other one makes an object of all
- * headers first, which nobody here looks at.
+ * Sends a request. Of undici's two forms of handlers this is the one that it uses itself: the other one makes an object
+ * of all headers first, which nobody here looks at.
  */
 export function dispatch(pool: Dispatcher, options: Dispatcher.DispatchOptions, handler: AnswerHandler): void {
   let paused = false
