@@ -11,9 +11,9 @@ export interface CookieSeal {
 }
 
 /**
- * The sealing of @fastify/secure-session alone, without its hooks: those would open the cookies of every request, also
- * where nobody looks. Its `base64;base64` becomes `base64url.base64url`, which needs no escaping and has one spelling
- * only.
+ * The sealing of @fastify/secure-session alone, without its hooks: those would take one of two cookies of a name, and
+ * write cookies by rules of their own. Its `base64;base64` becomes `base64url.base64url`, which needs no escaping and
+ * has one spelling only.
  */
 export async function createCookieSeal(
   app: FastifyInstance,

@@ -19,6 +19,7 @@ const OUTCOMES = [
   'ok',
   'kept',
   'begun_anew',
+  'gave_up',
   'silent_failed',
   'login_failed',
   'provider_unavailable',
