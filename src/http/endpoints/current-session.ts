@@ -1,5 +1,6 @@
 import type { FastifyReply, FastifyRequest } from 'fastify'
 import { challenge } from '../../gate/challenge.ts'
+import type { Denial } from '../../gate/verdict.ts'
 import type { Session } from '../../session/session.ts'
 import { contextOf } from '../context.ts'
 import { kindOf } from '../answers.ts'
@@ -22,14 +23,28 @@ export async function requireSession(
 ): Promise<Session | null> {
   const session = await findSession(services, request)
   if (session !== null) return session
-  const { facts } = contextOf(request)
-  const denial =
-    facts.ticket === null
-      ? ({ reason: 'login-required' } as const)
-      : ({ reason: 'session-expired', clearCookie: !services.sessions.wasFollowed(facts.ticket.id) } as const)
-  const { config, answers } = services
-  // These answer scripts: a redirect would tell them nothing. Who opens one as a page gets the 401 that a frame gets.
-  const kind = kindOf(request, config) === 'navigation' ? 'frame' : 'script'
-  answers.send(request, reply, challenge(denial, kind, facts, null, config))
+  const { ticket } = contextOf(request).facts
+  refuse(
+    services,
+    request,
+    reply,
+    ticket === null
+      ? { reason: 'login-required' }
+      : { reason: 'session-expired', clearCookie: !services.sessions.wasFollowed(ticket.id) },
+  )
   return null
+}
+
+/**
+ * Answers who has no session (any more). These URLs answer scripts: a redirect would tell them nothing. Who opens one as a
+ * page gets the 401 that a frame gets.
+ */
+export function refuse(
+  { config, answers }: Pick<Services, 'config' | 'answers'>,
+  request: FastifyRequest,
+  reply: FastifyReply,
+  denial: Denial,
+): FastifyReply {
+  const kind = kindOf(request, config) === 'navigation' ? 'frame' : 'script'
+  return answers.send(request, reply, challenge(denial, kind, contextOf(request).facts, null, config))
 }

@@ -4,7 +4,7 @@ import { timeoutAt, type Session } from '../../session/session.ts'
 import { cooldownUntil, dueAt, isExpired } from '../../token/clock.ts'
 import { contextOf } from '../context.ts'
 import { userMark } from '../login-state.ts'
-import { requireSession } from './current-session.ts'
+import { refuse, requireSession } from './current-session.ts'
 import type { Endpoint, Services } from './endpoint.ts'
 import { refuseCrossOrigin } from './refuse-cross-origin.ts'
 
@@ -35,15 +35,7 @@ export const refreshSession: Endpoint = (services) => async (request, reply) => 
       if (isExpired(found, now)) throw new Fault('token_unavailable', { retryAfter: outcome.retryAfter })
       return reply.header('cache-control', 'no-store').send(describe(services, found, Date.now()))
     case 'ended':
-      return services.answers.send(request, reply, {
-        status: 401,
-        code: 'session_expired',
-        title: 'Login required',
-        detail: 'Your session has ended. Sign in again to go on.',
-        authenticate: 'Bearer',
-        clearSession: true,
-        loginUrl: `${facts.origin}${services.config.basePath}/login`,
-      })
+      return refuse(services, request, reply, { reason: 'session-expired', clearCookie: true })
   }
 }
 
