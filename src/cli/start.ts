@@ -5,6 +5,7 @@ import { openLog, type Log } from '../telemetry/log.ts'
 import type { Command } from './command.ts'
 import { configuredBy } from './configured.ts'
 import { followConfiguration } from './follow-configuration.ts'
+import { leave } from './leave.ts'
 import { serveAlone, type Running } from './running.ts'
 import { stopSignal } from './stop-signal.ts'
 
@@ -60,6 +61,7 @@ connection; one that can't be used is refused, and the log says why.
     await running.stop()
     log.info({ event: 'stopped' }, 'stopped')
     flush()
+    leave(0, log, flush)
     return 0
   },
 }

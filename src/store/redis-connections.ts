@@ -1,6 +1,6 @@
 import type { StoreLocation } from '../config/kind-store.ts'
 import type { Config } from '../config/schema.ts'
-import { at, hostOf, portOf, type ClientOptions } from './redis-client.ts'
+import { at, hostOf, portOf, until, type ClientOptions } from './redis-client.ts'
 import { connectToCluster } from './redis-cluster.ts'
 import { connectToOne } from './redis-one.ts'
 import { findMaster } from './redis-sentinels.ts'
@@ -38,15 +38,40 @@ export function connectTo(location: Location, settings: Config['session']['redis
     case 'redis': {
       const database = first.pathname.length > 1 ? { database: Number(first.pathname.slice(1)) } : {}
       const node = { ...options, ...credentials, ...database }
-      return (onError) => connectToOne(at(node, hostOf(first), portOf(first, 6379)), onError)
+      return (onError) =>
+        withSockets((ends) => connectToOne(at(node, hostOf(first), portOf(first, 6379), ends), onError))
     }
     case 'redis-sentinel':
-      return async (onError) => {
-        const { host, port } = await findMaster(urls, location.name, options, credentials)
-        return connectToOne(at({ ...options, ...credentials }, host, port), onError, { mustBeMaster: true })
-      }
+      return (onError) =>
+        withSockets(async (ends) => {
+          const { host, port } = await findMaster(urls, location.name, options, credentials)
+          return connectToOne(at({ ...options, ...credentials }, host, port, ends), onError, { mustBeMaster: true })
+        })
     case 'redis-cluster':
-      return (onError) => connectToCluster(urls, { ...options, ...credentials }, onError)
+      return (onError) =>
+        withSockets((ends) => connectToCluster(urls, until(ends, { ...options, ...credentials }), onError))
+  }
+}
+
+/**
+ * Connections whose `close` also ends the sockets that the library has lost sight of: a client that is closed while its
+ * socket is still being made, and a cluster's client that a command under way has made after all were closed, would
+ * stay open for ever.
+ */
+async function withSockets(connect: (ends: AbortSignal) => Promise<Connections>): Promise<Connections> {
+  const sockets = new AbortController()
+  try {
+    const connections = await connect(sockets.signal)
+    return {
+      ...connections,
+      close() {
+        connections.close()
+        sockets.abort()
+      },
+    }
+  } catch (error) {
+    sockets.abort()
+    throw error
   }
 }
 
@@ -74,7 +99,20 @@ function optionsFor(url: URL, settings: Config['session']['redis']): Reaching {
       // While it is away, a command fails at once: the caller knows what to do without it.
       disableOfflineQueue: true,
       disableClientInfo: true,
+      // The library would write its defaults into these options, and build a new class for options that have changed.
+      maintNotifications: 'disabled',
     },
-    credentials: { ...(username === null ? {} : { username }), ...(password === null ? {} : { password }) },
+    credentials:
+      username === null && password === null
+        ? {}
+        : {
+            credentialsProvider: {
+              type: 'async-credentials-provider',
+              credentials: async () => ({
+                ...(username === null ? {} : { username }),
+                ...(password === null ? {} : { password }),
+              }),
+            },
+          },
   }
 }

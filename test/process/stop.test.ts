@@ -117,3 +117,21 @@ void t.test('a provider that takes the connection and says nothing does not hold
   t.equal(status, 0)
   t.notMatch(stdout, /provider_unavailable/, 'that is not the provider’s fault')
 })
+
+void t.test('what nobody has closed does not keep it alive', async (t) => {
+  const { child, line, ended } = startProgram(t, ['start'], {
+    NODE_OPTIONS: '--import=data:text/javascript,setInterval(()=>{},1000)',
+    GATEHOUSE_LISTEN: '127.0.0.1:0',
+    GATEHOUSE_ADMIN: 'false',
+    GATEHOUSE_PUBLIC_URL: 'http://localhost',
+    GATEHOUSE_UPSTREAM: upstream.url,
+    GATEHOUSE_PROVIDER_ISSUER: idp.issuer,
+    GATEHOUSE_PROVIDER_CLIENT_ID: 'orders',
+    GATEHOUSE_PROVIDER_CLIENT_SECRET: 'hush',
+  })
+  await line(/"event":"listening"/)
+  child.kill('SIGTERM')
+  const { status, stdout } = await ended
+  t.equal(status, 0)
+  t.match(stdout, /"event":"stopped"[^]*"event":"left_open"/, 'and the log says so')
+})

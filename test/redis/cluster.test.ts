@@ -1,5 +1,6 @@
 import { setTimeout as sleep } from 'node:timers/promises'
 import t, { type Test } from 'tap'
+import { connectTo } from '../../src/store/redis-connections.ts'
 import type { Browser } from '../support/browser.ts'
 import { cookieOf, startReplicas, statusAt, type Replicas } from '../support/gateway-process.ts'
 import { startLoad } from '../support/load.ts'
@@ -82,6 +83,29 @@ void t.test('sessions lie on all masters, and all replicas are told of changes o
   for (const gateway of replicas.gateways) {
     t.notMatch(gateway.lines.join('\n'), /unhandled|internal_error/i)
     t.equal((await gateway.stop()).status, 0)
+  }
+})
+
+void t.test('what is closed in the middle of connecting leaves no connection behind', async (t) => {
+  const { masters } = await startCluster(t)
+  const urls = masters.map(({ url }) => url)
+  const noFiles = { caFile: null, certFile: null, keyFile: null, username: null, password: null }
+  const connections = await connectTo({ kind: 'redis-cluster', urls }, noFiles)(() => {})
+  // Each of these has to connect first, wherever its key lies.
+  const commands = Array.from({ length: 20 }, async (_, i) => connections.command(`key ${i}`, ['EXISTS', `key ${i}`]))
+  connections.close()
+  await Promise.allSettled(commands)
+  for (const node of masters) {
+    await t.resolves(
+      until(
+        'nobody but this test is connected',
+        async () =>
+          String(await node.command('CLIENT', 'LIST', 'TYPE', 'NORMAL'))
+            .trim()
+            .split('\n').length === 1,
+        2_000,
+      ),
+    )
   }
 })
 
