@@ -2,7 +2,7 @@ import { once } from 'node:events'
 import { createServer } from 'node:net'
 import t from 'tap'
 import { createBrowser } from '../support/browser.ts'
-import { freePort } from '../support/gateway.ts'
+import { freePort } from '../support/free-port.ts'
 import { startProgram } from '../support/program.ts'
 
 /** Two free ports next to each other. */

@@ -9,7 +9,8 @@ import t, { type Test } from 'tap'
 import { startIdp } from '../../src/demo/idp.ts'
 import { startUpstream, type Upstream } from '../../src/demo/upstream.ts'
 import { createBrowser } from '../support/browser.ts'
-import { asFile, freePort } from '../support/gateway.ts'
+import { freePort } from '../support/free-port.ts'
+import { asFile } from '../support/gateway.ts'
 import { runProgram, startProgram, type Program } from '../support/program.ts'
 
 const idp = await startIdp()

@@ -3,7 +3,7 @@ import t, { type Test } from 'tap'
 import { startIdp, type Idp } from '../../src/demo/idp.ts'
 import { startUpstream, type Upstream } from '../../src/demo/upstream.ts'
 import { createBrowser } from '../support/browser.ts'
-import { freePort } from '../support/gateway.ts'
+import { freePort } from '../support/free-port.ts'
 import { startProgram, type Program } from '../support/program.ts'
 import { startTraceReceiver, type ReceivedSpan } from '../support/trace-receiver.ts'
 

@@ -9,7 +9,7 @@ import t, { type Test } from 'tap'
 import { startIdp } from '../../src/demo/idp.ts'
 import { startUpstream } from '../../src/demo/upstream.ts'
 import { createBrowser } from '../support/browser.ts'
-import { freePort } from '../support/gateway.ts'
+import { freePort } from '../support/free-port.ts'
 import { until } from '../support/until.ts'
 
 t.setTimeout(400_000)

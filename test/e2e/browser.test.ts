@@ -1,7 +1,8 @@
 import type { BrowserContextOptions, Page } from 'playwright-core'
 import t, { type Test } from 'tap'
 import { openChromium } from '../support/chromium.ts'
-import { freePort, startGateway } from '../support/gateway.ts'
+import { freePort } from '../support/free-port.ts'
+import { startGateway } from '../support/gateway.ts'
 
 const chromium = await openChromium(t)
 const port = await freePort()

@@ -1,7 +1,8 @@
 import t from 'tap'
 import { openChromium } from '../support/chromium.ts'
 import { startIdp } from '../../src/demo/idp.ts'
-import { freePort, startGateway, type Running } from '../support/gateway.ts'
+import { freePort } from '../support/free-port.ts'
+import { startGateway, type Running } from '../support/gateway.ts'
 import { html, startSite } from './site.ts'
 import { signIn, visit } from './visit.ts'
 

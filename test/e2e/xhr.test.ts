@@ -1,6 +1,7 @@
 import t from 'tap'
 import { openChromium } from '../support/chromium.ts'
-import { freePort, startGateway } from '../support/gateway.ts'
+import { freePort } from '../support/free-port.ts'
+import { startGateway } from '../support/gateway.ts'
 import { html, startSite } from './site.ts'
 import { arrive, endSessions } from './visit.ts'
 

@@ -1,5 +1,6 @@
 import t from 'tap'
-import { freePort, startGateway } from '../support/gateway.ts'
+import { freePort } from '../support/free-port.ts'
+import { startGateway } from '../support/gateway.ts'
 
 void t.test(
   'the admin listener takes a DELETE whatever the client says of its body, and its errors are problems',

@@ -1,6 +1,7 @@
 import t from 'tap'
 import { createBrowser } from '../support/browser.ts'
-import { freePort, startGateway } from '../support/gateway.ts'
+import { freePort } from '../support/free-port.ts'
+import { startGateway } from '../support/gateway.ts'
 import { loggedIn } from '../support/logged-in.ts'
 import { beginLogin, signIn } from '../support/sign-in.ts'
 

@@ -4,7 +4,8 @@ import type { IdpOptions } from '../../src/demo/idp.ts'
 import { createBrowser, type Browser } from '../support/browser.ts'
 import { createAuthority } from '../support/certificates.ts'
 import { documented } from '../support/documented.ts'
-import { freePort, startGateway, type Running } from '../support/gateway.ts'
+import { freePort } from '../support/free-port.ts'
+import { startGateway, type Running } from '../support/gateway.ts'
 import { startNginx } from '../support/nginx.ts'
 
 // Debian's nginx, with the very configuration of docs/forward-auth.md: only ports and the names of files are others

@@ -2,7 +2,8 @@ import { randomBytes } from 'node:crypto'
 import t from 'tap'
 import { createBrowser, type Browser } from '../support/browser.ts'
 import { moveClock } from '../support/clock.ts'
-import { freePort, startGateway } from '../support/gateway.ts'
+import { freePort } from '../support/free-port.ts'
+import { startGateway } from '../support/gateway.ts'
 
 const script = { kind: 'script' } as const
 

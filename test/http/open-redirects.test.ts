@@ -1,6 +1,7 @@
 import t from 'tap'
 import { createBrowser, type Browser } from '../support/browser.ts'
-import { freePort, startGateway } from '../support/gateway.ts'
+import { freePort } from '../support/free-port.ts'
+import { startGateway } from '../support/gateway.ts'
 import { openRedirects } from '../support/open-redirects.ts'
 import type { Answer } from '../support/exchange.ts'
 

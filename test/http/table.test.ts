@@ -2,7 +2,8 @@ import type { Test } from 'tap'
 import t from 'tap'
 import { startIdp } from '../../src/demo/idp.ts'
 import { createBrowser } from '../support/browser.ts'
-import { freePort, startGateway, type Running } from '../support/gateway.ts'
+import { freePort } from '../support/free-port.ts'
+import { startGateway, type Running } from '../support/gateway.ts'
 import { ask, header, parseAnswers, sendRaw, type RawAnswer } from '../support/raw-http.ts'
 
 // One provider for all gateways here: what it does is not what these tests are about.

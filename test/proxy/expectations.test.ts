@@ -2,7 +2,8 @@ import t from 'tap'
 import { startIdp } from '../../src/demo/idp.ts'
 import { until } from '../support/application.ts'
 import { createBrowser } from '../support/browser.ts'
-import { freePort, startGateway } from '../support/gateway.ts'
+import { freePort } from '../support/free-port.ts'
+import { startGateway } from '../support/gateway.ts'
 import { open } from '../support/raw-http.ts'
 
 // One provider for all gateways here: what it does is not what these tests are about.

@@ -1,6 +1,7 @@
 import t from 'tap'
 import { startIdp } from '../../src/demo/idp.ts'
-import { freePort, startGateway } from '../support/gateway.ts'
+import { freePort } from '../support/free-port.ts'
+import { startGateway } from '../support/gateway.ts'
 import { ask } from '../support/raw-http.ts'
 
 // One provider for all gateways here: what it does is not what these tests are about.

@@ -3,7 +3,7 @@ import type { IncomingMessage, ServerResponse } from 'node:http'
 import t, { type Test } from 'tap'
 import { startApplication, until, type Application } from '../support/application.ts'
 import { moveClock } from '../support/clock.ts'
-import { freePort } from '../support/gateway.ts'
+import { freePort } from '../support/free-port.ts'
 import { loggedIn, type LoggedIn } from '../support/logged-in.ts'
 import { ask, open } from '../support/raw-http.ts'
 

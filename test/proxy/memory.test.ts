@@ -6,7 +6,8 @@ import { text } from 'node:stream/consumers'
 import type { Test } from 'tap'
 import t from 'tap'
 import { startApplication, until } from '../support/application.ts'
-import { asFile, freePort } from '../support/gateway.ts'
+import { freePort } from '../support/free-port.ts'
+import { asFile } from '../support/gateway.ts'
 
 const megabyte = 1024 * 1024
 const size = 100 * megabyte

@@ -6,7 +6,8 @@ import { startIdp } from '../../src/demo/idp.ts'
 import { startUpstream } from '../../src/demo/upstream.ts'
 import { createBrowser } from '../support/browser.ts'
 import { createAuthority, type Certificate } from '../support/certificates.ts'
-import { freePort, startGateway } from '../support/gateway.ts'
+import { freePort } from '../support/free-port.ts'
+import { startGateway } from '../support/gateway.ts'
 
 // One provider for all gateways here: what it does is not what these tests are about.
 const idp = await startIdp()

@@ -1,7 +1,7 @@
 import { setTimeout as sleep } from 'node:timers/promises'
 import t from 'tap'
 import { createBrowser } from '../support/browser.ts'
-import { freePort } from '../support/gateway.ts'
+import { freePort } from '../support/free-port.ts'
 import { cookieOf, startReplicas, statusAt } from '../support/gateway-process.ts'
 import { startRedis } from '../support/redis.ts'
 import { until } from '../support/until.ts'

@@ -8,7 +8,8 @@ import type { Test } from 'tap'
 import { startIdp, type Idp, type IdpOptions } from '../../src/demo/idp.ts'
 import { startUpstream, type Upstream } from '../../src/demo/upstream.ts'
 import { createBrowser, type Browser } from './browser.ts'
-import { asFile, freePort } from './gateway.ts'
+import { freePort } from './free-port.ts'
+import { asFile } from './gateway.ts'
 import { until } from './until.ts'
 
 /** A gateway in a process of its own. */

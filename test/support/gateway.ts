@@ -1,7 +1,5 @@
-import { randomBytes, randomInt } from 'node:crypto'
-import { once } from 'node:events'
+import { randomBytes } from 'node:crypto'
 import { mkdtempSync, rmSync, writeFileSync } from 'node:fs'
-import { createServer } from 'node:net'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import type { Test } from 'tap'
@@ -11,6 +9,7 @@ import { loadConfig } from '../../src/config/load.ts'
 import { startIdp, type Idp, type IdpOptions } from '../../src/demo/idp.ts'
 import { startUpstream, type Upstream } from '../../src/demo/upstream.ts'
 import { openLog } from '../../src/telemetry/log.ts'
+import { freePort } from './free-port.ts'
 
 /** A configuration as an operator writes it. */
 type Settings = { readonly [key: string]: unknown }
@@ -98,20 +97,6 @@ export const startGateway = async (t: Test, options: Options = {}): Promise<Runn
     events: (name) =>
       log.map((line): Record<string, unknown> => JSON.parse(line)).filter(({ event }) => event === name),
   }
-}
-
-/**
- * A free port below those that the system gives to outgoing connections: between here and its use nobody else gets it
- * by chance.
- */
-export const freePort = async (): Promise<number> => {
-  const port = 10_000 + randomInt(20_000)
-  const server = createServer().listen(port, '127.0.0.1')
-  const free = await Promise.race([once(server, 'listening').then(() => true), once(server, 'error').then(() => false)])
-  if (!free) return freePort()
-  server.close()
-  await once(server, 'close')
-  return port
 }
 
 /** Writes a configuration to a file that ends with the test. */
