@@ -75,8 +75,13 @@ async function run(options: Options, directory: string): Promise<boolean> {
   const othersShare = watchOthers([cores.gateway, cores.load])
   for (let round = 1; round <= options.rounds; round++) {
     const said = (what: string): void => progress(`round ${round} of ${options.rounds}: ${what}`)
-    const figures = await measureRound(subjects, options.seconds, BODY.length, said)
-    figures.forEach((values, index) => measured[index]?.rounds.push(values))
+    // There and back, so that a machine that becomes slower or faster meanwhile favours nobody.
+    const order = round % 2 === 1 ? subjects : subjects.toReversed()
+    const figures = await measureRound(order, options.seconds, BODY.length, said)
+    order.forEach(({ target }, index) => {
+      const values = figures[index]
+      if (values !== undefined) measured.find(({ name }) => name === target.name)?.rounds.push(values)
+    })
   }
   const others = othersShare()
   for (const it of contestants) await expectRightAnswers(it, cookies.get(it.name) ?? null, BODY)
