@@ -1,7 +1,6 @@
 import { METHODS, type IncomingHttpHeaders } from 'node:http'
 import type { Config } from '../config/schema.ts'
 import { Fault } from '../errors.ts'
-import { claimAt } from '../gate/admit.ts'
 import { bearerToken } from '../gate/bearer.ts'
 import { challenge } from '../gate/challenge.ts'
 import { classify } from '../gate/classify.ts'
@@ -9,13 +8,14 @@ import { compileHeaders } from '../gate/headers.ts'
 import { hostOf } from '../gate/host.ts'
 import { compileRoutes, type RouteTable } from '../gate/match.ts'
 import { buildGate } from '../gate/pipeline.ts'
-import { parseTemplate, whyNoHeader } from '../gate/template.ts'
-import type { CompiledRoute, Denial, Facts, Verdict } from '../gate/verdict.ts'
+import type { CompiledRoute, Facts, Verdict } from '../gate/verdict.ts'
 import { describedBy, rootOf, statusForProxy } from '../http/endpoints/forward-auth.ts'
+import { cookieNames } from '../http/cookie-names.ts'
 import { readTarget } from '../http/target.ts'
 import { upstreamPath } from '../http/proxy/upstream-path.ts'
 import type { Claims } from '../oidc/token-set.ts'
 import type { Session } from '../session/session.ts'
+import { metRequirements, notSent, reasonOf, tokenOf, whyNotTaken } from './explanation-words.ts'
 
 /** A request as it was typed, and the claims of whoever sends it. */
 export interface Asked {
@@ -153,26 +153,18 @@ async function explainVerdict(facts: Facts, world: World): Promise<Line[]> {
   ]
 }
 
-/** What is wrong with a token of these claims, as far as they are given; `null` where the gateway would take it. */
-function whyNotTaken(claims: Claims, audiences: readonly string[], issuer: string, now: number): string | null {
-  const { iss, aud, exp, nbf } = claims
-  const audience = aud === undefined ? null : [aud].flat()
-  if (iss !== undefined && iss !== issuer)
-    return `the token’s iss is ${JSON.stringify(iss)}, the provider’s is ${issuer}`
-  if (audience !== null && !audience.some((one) => audiences.some((wanted) => wanted === one))) {
-    return `the token’s aud is ${JSON.stringify(aud)}, the route takes ${audiences.join(', ')}`
-  }
-  if (typeof exp === 'number' && exp * 1000 <= now) return 'the token has expired'
-  return typeof nbf === 'number' && nbf * 1000 > now ? 'the token is not valid yet' : null
-}
-
 function passes(
   verdict: Extract<Verdict, { type: 'forward' }>,
   facts: Facts,
-  { config, routes: { routes }, session, now, byProxy }: World,
+  { config, routes, session, now, byProxy }: World,
 ): Line[] {
   const { route, accessToken, who } = verdict
-  const compiled = compileHeaders(routes, () => false)
+  const own = cookieNames(config).all
+  const compiled = compileHeaders(
+    routes.routes,
+    (name) => own.has(name),
+    ({ origin, method, path }) => routes.dependsOnMethod(hostOf(origin), method, path),
+  )
   const headers = byProxy ? compiled.identity(route, who, accessToken) : compiled.build(facts, route, who, accessToken)
   const constants = constantHeaders(route)
   const pairs = headers.flatMap((name, i) =>
@@ -203,7 +195,7 @@ function passes(
               `decides${verdict.session === null ? '' : '; closed with 4401 when the session ends'}`,
           ],
         ]
-  const own: Line[] =
+  const clients: Line[] =
     byProxy && verdict.session === null && facts.headers.authorization !== undefined
       ? [['header', `Authorization: ${facts.headers.authorization}`]]
       : []
@@ -216,68 +208,15 @@ function passes(
     ...websocket,
     ['token', tokenOf(verdict)],
     ...pairs.map((pair): Line => ['header', pair]),
-    ...own,
+    ...clients,
     ...notSent(route, who?.claims ?? {}),
   ]
-}
-
-/** What the route asks of a user, and how these claims answer. */
-function metRequirements({ require }: CompiledRoute, claims: Claims, now: number): string[] {
-  const named = Object.entries(require.claims).map(([name, allowed]) => {
-    const value = claimAt(claims, name)
-    const matching = [value].flat().find((one) => allowed.some((wanted) => wanted === one))
-    return `the claim ${name} has ${JSON.stringify(matching)}`
-  })
-  const acr = require.acr === null ? [] : [`acr is ${String(claims['acr'])}`]
-  const authTime = claims['auth_time']
-  const age =
-    require.maxAge === null
-      ? []
-      : [
-          typeof authTime === 'number'
-            ? `the login is ${Math.max(0, Math.round(now / 1000 - authTime))} s old, ` +
-              `${Math.floor(require.maxAge / 1000)} s are allowed`
-            : 'the login is taken to be of now: auth_time is not given',
-        ]
-  return [...named, ...acr, ...age]
-}
-
-function tokenOf({ route: { access, token }, who, session }: Extract<Verdict, { type: 'forward' }>): string {
-  if (access === 'public' || who === null) return 'none of the gateway’s; the client’s own Authorization passes'
-  if (who.bearer === true || session === null) return 'the client’s own, as it came'
-  const { grant, audience, resource, scopes } = token
-  const target = [
-    audience === null ? '' : `audience ${audience}`,
-    resource === null ? '' : `resource ${resource}`,
-    scopes === null ? '' : `scopes ${scopes.join(' ')}`,
-  ]
-    .filter((part) => part !== '')
-    .join(', ')
-  switch (grant) {
-    case 'none':
-      return 'none'
-    case 'session':
-      return target === '' ? 'the session’s access token' : `the session’s refresh token is redeemed for ${target}`
-    case 'client-credentials':
-      return `the gateway’s own, by client-credentials${target === '' ? '' : ` for ${target}`}`
-    case 'token-exchange':
-    case 'on-behalf-of':
-      return `the session’s access token is exchanged by ${grant}${target === '' ? '' : ` for ${target}`}`
-  }
 }
 
 /** The names, in lower case, of the headers with a fixed value: it may be the application's key, and stays unsaid. */
 function constantHeaders({ headers }: CompiledRoute): Set<string> {
   const constants = Object.entries(headers.set).filter(([, template]) => !template.includes('{claims.'))
   return new Set(constants.map(([name]) => name.toLowerCase()))
-}
-
-/** The headers that the route would set, but not for these claims. */
-function notSent({ headers }: CompiledRoute, claims: Claims): Line[] {
-  return Object.entries(headers.set).flatMap(([name, template]): Line[] => {
-    const why = whyNoHeader(parseTemplate(template), claims, headers.encoding)
-    return why === null ? [] : [['not_sent', `${name}: ${why}`]]
-  })
 }
 
 function denied(
@@ -301,36 +240,6 @@ function denied(
       ? []
       : [['tells', `WWW-Authenticate: ${answer.authenticate}`]]
   return [['answer', `${status} ${answer.code}`], ['because', notTaken ?? reasonOf(denial)], ...where, ...tells]
-}
-
-function reasonOf(denial: Denial): string {
-  switch (denial.reason) {
-    case 'no-route':
-      return 'no route matches host, method and path'
-    case 'ambiguous-path':
-      return `some server reads this path as ${denial.reading}, which is another route’s`
-    case 'login-required':
-      return 'the route requires a session, and there is none'
-    case 'session-expired':
-      return 'the session has ended'
-    case 'step-up':
-      return [
-        denial.stepUp.acrValues === null ? '' : `acr must be one of ${denial.stepUp.acrValues.join(', ')}`,
-        denial.stepUp.maxAge === null ? '' : `the login must not be older than ${denial.stepUp.maxAge} s`,
-      ]
-        .filter((text) => text !== '')
-        .join('; ')
-    case 'forbidden':
-      return denial.why
-    case 'cross-origin':
-      return 'an unsafe method with a session, sent by another origin'
-    case 'token-refused':
-      return 'the provider gives no token for this route'
-    case 'invalid-token':
-      return 'the client’s own token is not taken'
-    case 'token-unavailable':
-      return 'the access token has expired and can’t be renewed now'
-  }
 }
 
 /** The part before the path names the public URL; the rest is taken byte for byte. */

@@ -47,7 +47,7 @@ interface RouteRules {
 export function compileHeaders(
   routes: readonly CompiledRoute[],
   isOwnCookie: (name: string) => boolean,
-  isByMethod: (facts: Facts) => boolean = () => false,
+  isByMethod: (facts: Facts) => boolean,
 ): UpstreamHeaders {
   const identity = new Set(
     routes.flatMap(({ headers, token }) => [...Object.keys(headers.set), token.header]).map(canonical),

@@ -3,14 +3,13 @@ import type { FastifyInstance } from 'fastify'
 import { LRUCache } from 'lru-cache'
 import type { Config } from '../config/schema.ts'
 import { readTicket, type Ticket } from '../session/ticket.ts'
+import { cookieNames } from './cookie-names.ts'
 import { placesOf } from './cookie-places.ts'
 import { createCookieSeal } from './cookie-seal.ts'
 
 /** How long a login may take, seconds. */
 export const LOGIN_SECONDS = 600
 
-/** With the counter of tries, five login cookies at most. */
-const LOGIN_SLOTS = 4
 const TRIES_SECONDS = 60
 /**
  * The cookie outlives its session by so much, seconds: a page that is still open hears that it has ended, not that it
@@ -58,11 +57,7 @@ interface Binding {
 export async function createCookies(app: FastifyInstance, config: Config): Promise<Cookies> {
   const { session, publicUrl, provider } = config
   const secure = publicUrl.every((url) => url.startsWith('https:'))
-  const name = cookieName(session.cookie, secure)
-  const loginNames = Array.from({ length: LOGIN_SLOTS }, (_, slot) => `${name}-login-${slot}`)
-  const triesName = `${name}-tries`
-  const clearedName = `${name}-cleared`
-  const own = new Set([name, triesName, clearedName, ...loginNames])
+  const { session: name, logins: loginNames, tries: triesName, cleared: clearedName, all } = cookieNames(config)
   const cookieSeconds = Math.ceil(session.lifetime / 1000) + COOKIE_GRACE
   const sealing = await createCookieSeal(app, session.keys, { ticket: cookieSeconds, login: LOGIN_SECONDS })
   const opened = new LRUCache<string, Ticket>({ max: MAX_OPENED })
@@ -110,7 +105,7 @@ export async function createCookies(app: FastifyInstance, config: Config): Promi
   }
 
   return {
-    isOwn: (other) => own.has(other),
+    isOwn: (other) => all.has(other),
     ticket(header) {
       const tickets = openTickets(header)
       // Two that open: one of them may have been planted from a neighbouring host. Nobody can tell which.
@@ -138,7 +133,7 @@ export async function createCookies(app: FastifyInstance, config: Config): Promi
       // Tabs that start at the same moment do not see each other's cookie yet: a random place keeps most of them apart.
       const { secret, slot } = present ?? {
         secret: randomBytes(32).toString('base64url'),
-        slot: randomBytes(1).readUInt8() % LOGIN_SLOTS,
+        slot: randomBytes(1).readUInt8() % loginNames.length,
       }
       const value = sealing.seal('login', { secret })
       return {
@@ -155,11 +150,6 @@ export async function createCookies(app: FastifyInstance, config: Config): Promi
         ? null
         : `${triesName}=; ${always}; SameSite=${loginSameSite}; Max-Age=0`,
   }
-}
-
-function cookieName({ name, domain }: Config['session']['cookie'], secure: boolean): string {
-  if (!secure || name.startsWith('__Host-') || name.startsWith('__Secure-')) return name
-  return domain === null ? `__Host-${name}` : `__Secure-${name}`
 }
 
 function markOf(target: string): string {

@@ -256,3 +256,21 @@ void t.test('headers that a user’s claims do not fill, and why', async (t) => 
     ],
   ])
 })
+
+void t.test('the headers that are shown are those that would go', async (t) => {
+  const own = loadText(
+    folder,
+    `${least}
+routes:
+  - { path: /**, access: public }
+  - { path: /items/**, access: public, methods: [GET] }
+  - { path: /items/**, methods: [DELETE] }
+`,
+  ).config
+  const said = await explain(
+    ['GET', '/items/1', '-H', 'Cookie: __Host-gatehouse=x; theme=dark', '-H', 'X-HTTP-Method-Override: DELETE'],
+    own,
+  )
+  t.match(said, /^header: cookie: theme=dark$/im, 'the gateway keeps its own cookies')
+  t.notMatch(said, /override/i, 'nobody may name another method where that would be another route')
+})
