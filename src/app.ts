@@ -1,6 +1,6 @@
-import { METHODS, type RequestListener } from 'node:http'
+import type { RequestListener } from 'node:http'
 import { isDeepStrictEqual } from 'node:util'
-import Fastify, { LogController, type FastifyBaseLogger, type FastifyInstance } from 'fastify'
+import type { FastifyInstance } from 'fastify'
 import type { Config } from './config/schema.ts'
 import { Fault } from './errors.ts'
 import { compileHeaders } from './gate/headers.ts'
@@ -13,21 +13,20 @@ import { createCookies } from './http/cookies.ts'
 import { createCounts, type Counts } from './http/counts.ts'
 import { registerEndpoints } from './http/endpoints/index.ts'
 import type { LogoutState, Services } from './http/endpoints/endpoint.ts'
+import { giveContext } from './http/give-context.ts'
 import { createFactReader } from './http/facts.ts'
 import { handleFailures } from './http/failures.ts'
 import { registerGate } from './http/gate.ts'
-import { isLastOnConnection } from './http/last-on-connection.ts'
 import { createLimits } from './http/limits.ts'
 import { createListener, type Listener } from './http/listener.ts'
 import type { LoginState } from './http/login-state.ts'
-import { newRequestId, observe } from './http/observe.ts'
+import { observe } from './http/observe.ts'
 import { compileLoginRedirects } from './http/proxy/login-redirect.ts'
 import { createPools, type Pools, type Upstreams } from './http/proxy/upstreams.ts'
 import { STREAM_KINDS, createStreams, type Streams } from './http/proxy/streams.ts'
 import { createReadiness } from './http/readiness.ts'
 import { createSealedState } from './http/sealed-state.ts'
-import { closeInStages, hasBody } from './http/staged-close.ts'
-import { rewriteTarget } from './http/target.ts'
+import { createServer } from './http/server.ts'
 import { createAccessTokens, type AccessTokens } from './oidc/access-token.ts'
 import { openProvider, type Provider } from './oidc/provider.ts'
 import { openSessions, type Sessions } from './session/sessions.ts'
@@ -159,22 +158,7 @@ export async function buildApp(config: Config, log: Log, tracing: Tracing | null
 async function buildShell(config: Config, lasting: Lasting): Promise<Shell> {
   const { log, metrics, tracing, store, provider, sessions, refresher, streams } = lasting
 
-  // The raw target is looked at before anything routes on it.
-  const lines: FastifyBaseLogger = log
-  // Fastify's own lines (two a request, one an address) would only double ours.
-  const quiet: FastifyBaseLogger = log.child({}, { level: 'warn' })
-  const app: FastifyInstance = Fastify({
-    loggerInstance: quiet,
-    logController: new LogController({ disableRequestLogging: true }),
-    childLoggerFactory: () => lines,
-    genReqId: newRequestId,
-    rewriteUrl: (request) => rewriteTarget(request, config.publicUrl),
-    routerOptions: { maxParamLength: 65_536 },
-    exposeHeadRoutes: true,
-  })
-  for (const method of METHODS) {
-    if (method !== 'CONNECT' && !app.supportedMethods.includes(method)) app.addHttpMethod(method, { hasBody: true })
-  }
+  const app = createServer(config, log)
 
   // What every request has: facts, an access line, an answer when something goes wrong.
   const cookies = await createCookies(app, config)
@@ -186,28 +170,9 @@ async function buildShell(config: Config, lasting: Lasting): Promise<Shell> {
     overSocket: 'path' in config.listen,
     readTicket: cookies.ticket,
   })
-  app.decorateRequest('context', null)
   observe(app, { config, log, metrics, tracing })
   handleFailures(app, answers)
-  app.addHook('onRequest', (request, reply, done) => {
-    if (hasBody(request.raw)) closeInStages(request.raw)
-    if (isLastOnConnection(request.raw)) reply.raw.shouldKeepAlive = false
-    const read = facts.read(request.raw)
-    const trace = tracing === null ? null : tracing.begin(read.method, read.headers)
-    request.context = {
-      now: Date.now(),
-      facts: read,
-      kind: null,
-      route: null,
-      session: null,
-      verdict: 'none',
-      waited: 0,
-      trace,
-    }
-    if (read.method === 'TRACE' || read.method === 'TRACK') throw new Fault('method_not_allowed')
-    if (trace === null) done()
-    else trace.within(done)
-  })
+  giveContext(app, facts, tracing)
   const limits = await createLimits(app, config.rateLimit, lasting.counts)
 
   // What decides, and what goes upstream.

@@ -7,7 +7,8 @@ import type { Ticket } from '../session/ticket.ts'
 import { isChunkedInOld } from './last-on-connection.ts'
 import { targetOf } from './target.ts'
 
-interface FactReader {
+/** Reads what is known of a request before anything is decided. */
+export interface FactReader {
   /** Turns a request into plain data. Throws `bad_request` for a target or a Host that has no single meaning. */
   read(request: IncomingMessage): Facts
 }

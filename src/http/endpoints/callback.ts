@@ -2,6 +2,7 @@ import type { FastifyReply, FastifyRequest } from 'fastify'
 import { Fault, causes } from '../../errors.ts'
 import { redeemCode, type LoginResult } from '../../oidc/callback.ts'
 import { wasLoggedOut } from '../../session/logged-out.ts'
+import type { Session } from '../../session/session.ts'
 import { countFromZero } from '../../telemetry/metrics.ts'
 import { contextOf, type Context } from '../context.ts'
 import { LOGIN_SECONDS } from '../cookies.ts'
@@ -41,69 +42,113 @@ export const callback: Endpoint = (services) => {
   }
 }
 
+/** A login that comes back: its state, and the secret that binds it to this browser, where this browser has it. */
+interface Returned {
+  readonly parameters: URLSearchParams
+  readonly sealed: string
+  readonly state: LoginState
+  readonly secret: string | null
+}
+
+/** What becomes of it. */
+type End =
+  | { readonly type: 'logged-in'; readonly session: Session }
+  /** The session that there is goes on, with new tokens where it was `renewed`. */
+  | { readonly type: 'kept'; readonly renewed: boolean }
+  | { readonly type: 'nothing'; readonly problem: string; readonly outcome: Outcome }
+
 async function finishLogin(services: Services, request: FastifyRequest, reply: FastifyReply): Promise<FastifyReply> {
-  const { cookies, loginStates, config, metrics } = services
-  const context = contextOf(request)
+  const returned = readReturned(services, request)
+  const { state } = returned
+  const end = await endOf(services, request, returned)
+  switch (end.type) {
+    case 'logged-in':
+      return welcome(services, request, reply, state, end.session)
+    case 'kept':
+      services.metrics.logins.inc({ outcome: 'kept' })
+      return sendOutcome(services, request, reply, 'ok', end.renewed)
+    case 'nothing':
+      if (!state.silent) return heal(services, request, reply, state, end.problem)
+      services.metrics.logins.inc({ outcome: 'silent_failed' })
+      return sendOutcome(services, request, reply, end.outcome)
+  }
+}
+
+function readReturned({ cookies, loginStates }: Services, request: FastifyRequest): Returned {
   const parameters = parametersOf(request)
   const sealed = parameters.get('state')
-  if (sealed === null) {
-    throw new Fault('login_failed', { cause: new Error('the callback has no state'), detail: NO_STATE })
-  }
-  const state = loginStates.open(sealed)
-  if (state === null) {
-    throw new Fault('login_failed', { cause: new Error('the state is not one of this gateway’s'), detail: NO_STATE })
+  const state = sealed === null ? null : loginStates.open(sealed)
+  if (sealed === null || state === null) {
+    const cause = sealed === null ? 'the callback has no state' : 'the state is not one of this gateway’s'
+    throw new Fault('login_failed', { cause: new Error(cause), detail: NO_STATE })
   }
   const binding = cookies.bindings(request.headers.cookie).find(({ secret }) => fingerprint(secret) === state.browser)
-  const problem =
-    binding === undefined
-      ? 'this browser has no cookie for the state'
-      : await staleness(services, request, context, state)
-  if (binding === undefined || problem !== null) {
-    return state.silent
-      ? failSilently(services, request, reply, 'error')
-      : heal(services, request, reply, state, problem ?? '')
-  }
+  return { parameters, sealed, state, secret: binding?.secret ?? null }
+}
 
+async function endOf(services: Services, request: FastifyRequest, returned: Returned): Promise<End> {
+  const context = contextOf(request)
+  const { state, secret } = returned
+  if (secret === null) return nothing('error', 'this browser has no cookie for the state')
+  const problem = await staleness(services, request, context, state)
+  if (problem !== null) return nothing('error', problem)
+
+  const result = await redeem(services, request, { ...returned, secret })
+  if (typeof result === 'string') return nothing(result)
+  // The page around a silent login still shows the work of the user who was there before.
+  if (state.silent && state.user !== null && state.user !== userOf(result))
+    return nothing(state.keep ? 'login_required' : 'interaction_required')
+  if (state.keep) {
+    const kept = await keepSession(services, request, context, result)
+    if (kept === 'over') return nothing('login_required')
+    if (kept !== 'another') return { type: 'kept', renewed: kept === 'renewed' }
+  }
+  const session = await replaceSession(services, request, context, result, state)
+  if (!(await wasLoggedOut(services.store, session, state.at))) return { type: 'logged-in', session }
+  await services.sessions.end(session, 'backchannel')
+  return nothing('login_required', 'the provider ended this sign-in while it was under way')
+}
+
+function nothing(outcome: Outcome, problem = 'the login came to nothing'): End {
+  return { type: 'nothing', outcome, problem }
+}
+
+/** What the code is good for; what the page around a silent login is told, where it is good for nothing. */
+async function redeem(
+  { provider, config }: Services,
+  request: FastifyRequest,
+  { parameters, sealed, state, secret }: Returned & { readonly secret: string },
+): Promise<LoginResult | Outcome> {
   const url = new URL(`${state.origin}${config.basePath}/callback?${parameters.toString()}`)
-  let result: LoginResult
+  const { acrValues, maxAge } = state
+  const checks = { state: sealed, ...loginSecrets(secret, state.id), acrValues, maxAge }
   try {
-    const { acrValues, maxAge } = state
-    const checks = { state: sealed, ...loginSecrets(binding.secret, state.id), acrValues, maxAge }
-    result = await redeemCode(services.provider, url, checks, context.now)
+    return await redeemCode(provider, url, checks, contextOf(request).now)
   } catch (error) {
     if (!state.silent) throw error
     request.log.info(
       { event: 'silent_login_failed', id: request.id, cause: causes(error) },
       'a login without the user came to nothing',
     )
-    return failSilently(services, request, reply, outcomeOf(parameters.get('error')))
+    return outcomeOf(parameters.get('error'))
   }
-  // The page around a silent login still shows the work of the user who was there before.
-  if (state.silent && state.user !== null && state.user !== userOf(result)) {
-    return failSilently(services, request, reply, state.keep ? 'login_required' : 'interaction_required')
-  }
-  if (state.keep) {
-    const kept = await keepSession(services, request, context, result)
-    if (kept === 'over') return failSilently(services, request, reply, 'login_required')
-    if (kept !== 'another') {
-      metrics.logins.inc({ outcome: 'kept' })
-      return sendOutcome(services, request, reply, 'ok', kept === 'renewed')
-    }
-  }
-  const session = await replaceSession(services, request, context, result, state)
-  if (await wasLoggedOut(services.store, session, state.at)) {
-    await services.sessions.end(session, 'backchannel')
-    const problem = 'the provider ended this sign-in while it was under way'
-    return state.silent
-      ? failSilently(services, request, reply, 'login_required')
-      : heal(services, request, reply, state, problem)
-  }
+}
+
+/** Sends the user, who is logged in now, to where they wanted to go. */
+function welcome(
+  services: Services,
+  request: FastifyRequest,
+  reply: FastifyReply,
+  state: LoginState,
+  session: Session,
+): FastifyReply {
+  const { cookies, config, metrics } = services
   metrics.logins.inc({ outcome: 'ok' })
   request.log.info(
     { event: 'login', id: request.id, session: session.id, sub: session.subject },
     'a user has logged in',
   )
-  context.verdict = 'login'
+  contextOf(request).verdict = 'login'
   reply.header('set-cookie', cookies.setTicket(session.ticket))
   // A target that leads here again and again is found out by it.
   const asked = state.asked ?? state.target
@@ -112,16 +157,6 @@ async function finishLogin(services: Services, request: FastifyRequest, reply: F
   return config.session.cookie.sameSite === 'strict'
     ? sendBounce(services, request, reply, state.target)
     : reply.header('cache-control', 'no-store').redirect(state.target, 302)
-}
-
-function failSilently(
-  services: Services,
-  request: FastifyRequest,
-  reply: FastifyReply,
-  outcome: Outcome,
-): FastifyReply {
-  services.metrics.logins.inc({ outcome: 'silent_failed' })
-  return sendOutcome(services, request, reply, outcome)
 }
 
 /**
