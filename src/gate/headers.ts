@@ -158,15 +158,19 @@ function namedByConnection(connection: string | undefined): Set<string> | null {
   )
 }
 
+/** Without making a list of them: this is on the way of every request. */
 function withoutOwnCookies(cookies: string, isOwnCookie: (name: string) => boolean): string {
-  return cookies
-    .split(';')
-    .map((pair) => pair.trim())
-    .filter((pair) => {
-      const equals = pair.indexOf('=')
-      return pair !== '' && !isOwnCookie((equals === -1 ? pair : pair.slice(0, equals)).trim())
-    })
-    .join('; ')
+  let others = ''
+  for (let at = 0; at < cookies.length;) {
+    const semicolon = cookies.indexOf(';', at)
+    const end = semicolon === -1 ? cookies.length : semicolon
+    const equals = cookies.indexOf('=', at)
+    const pair = cookies.slice(at, end).trim()
+    const name = equals === -1 || equals > end ? pair : cookies.slice(at, equals).trim()
+    if (pair !== '' && !isOwnCookie(name)) others = others === '' ? pair : `${others}; ${pair}`
+    at = end + 1
+  }
+  return others
 }
 
 /** Written anew; what a trusted proxy said before is continued. */

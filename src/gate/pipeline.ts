@@ -1,7 +1,7 @@
 import type { Config } from '../config/schema.ts'
 import type { Session } from '../session/session.ts'
 import type { Sessions } from '../session/sessions.ts'
-import type { Tokens } from '../token/acquire.ts'
+import type { Acquired, Tokens } from '../token/acquire.ts'
 import type { AccessTokens } from '../oidc/access-token.ts'
 import { admit } from './admit.ts'
 import { bearerToken } from './bearer.ts'
@@ -22,60 +22,82 @@ export interface GateParts {
   readonly bearers: Pick<AccessTokens, 'verify'>
 }
 
-/** Decides what a request gets. Rejects only when the store can't be asked (`store_unavailable`). */
-export type Gate = (facts: Facts, now: number) => Promise<Verdict>
+/**
+ * Decides what a request gets: at once while the session is at hand and its token valid, which is the usual; else as a
+ * promise. Throws or rejects only when the store can't be asked (`store_unavailable`).
+ */
+export type Gate = (facts: Facts, now: number) => Verdict | Promise<Verdict>
 
 /** Builds the gate: every request goes through these steps, in this order. */
 export function buildGate({ config, routes, sessions, tokens, bearers }: GateParts): Gate {
-  return async function decide(facts, now) {
-    const deny = (denial: Denial, route: CompiledRoute | null): Verdict => ({
-      type: 'deny',
-      denial,
-      kind: classify(facts.method, facts.headers, config.scripts),
-      route,
-    })
+  function deny(denial: Denial, route: CompiledRoute | null, { method, headers }: Facts): Verdict {
+    return { type: 'deny', denial, kind: classify(method, headers, config.scripts), route }
+  }
+
+  function byRoute(facts: Facts, now: number): Verdict | Promise<Verdict> {
     const host = hostOf(facts.origin)
     const route = routes.match(host, facts.method, facts.path)
     const reading = routes.otherReading(host, facts.method, facts.path, route)
-    if (reading !== null) return deny({ reason: 'ambiguous-path', reading }, null)
-    if (route === null || route === 'endpoint') return deny({ reason: 'no-route' }, null)
+    if (reading !== null) return deny({ reason: 'ambiguous-path', reading }, null, facts)
+    if (route === null || route === 'endpoint') return deny({ reason: 'no-route' }, null, facts)
     if (route.access === 'public') return anonymous(route)
 
     const bearer = route.bearer === null ? null : bearerToken(facts.headers)
-    if (route.bearer !== null && bearer !== null) {
-      const claims = await bearers.verify(bearer, route.bearer.audience, now)
-      if (claims === null) return deny({ reason: 'invalid-token' }, route)
-      // When its user logged in, only the token itself can tell.
-      const denial = admit(route, { claims, createdAt: 0, asked: null }, false, now)
-      if (denial?.reason === 'step-up') return deny({ ...denial, bearer: true }, route)
-      return denial === null
-        ? { type: 'forward', route, session: null, who: { claims, bearer: true }, accessToken: null }
-        : deny(denial, route)
-    }
+    if (route.bearer !== null && bearer !== null) return byBearer(route, bearer, route.bearer.audience, facts, now)
+    if (facts.ticket === null) return bySession(route, null, facts, now)
+    const found = sessions.load(facts.ticket, now)
+    return found instanceof Promise
+      ? found.then((session) => bySession(route, session, facts, now))
+      : bySession(route, found, facts, now)
+  }
 
-    let session: Session | null = null
-    if (facts.ticket !== null) {
-      const found = sessions.load(facts.ticket, now)
-      session = found instanceof Promise ? await found : found
-    }
+  async function byBearer(
+    route: CompiledRoute,
+    bearer: string,
+    audience: readonly string[],
+    facts: Facts,
+    now: number,
+  ): Promise<Verdict> {
+    const claims = await bearers.verify(bearer, audience, now)
+    if (claims === null) return deny({ reason: 'invalid-token' }, route, facts)
+    // When its user logged in, only the token itself can tell.
+    const denial = admit(route, { claims, createdAt: 0, asked: null }, false, now)
+    if (denial?.reason === 'step-up') return deny({ ...denial, bearer: true }, route, facts)
+    return denial === null
+      ? { type: 'forward', route, session: null, who: { claims, bearer: true }, accessToken: null }
+      : deny(denial, route, facts)
+  }
+
+  function bySession(
+    route: CompiledRoute,
+    session: Session | null,
+    facts: Facts,
+    now: number,
+  ): Verdict | Promise<Verdict> {
     const denial = admit(route, session, facts.ticket !== null, now)
-    if (denial !== null) return deny(spareCookie(denial, facts, sessions), route)
-    if (!provesOrigin(facts, route, session)) return deny({ reason: 'cross-origin' }, route)
+    if (denial !== null) return deny(spareCookie(denial, facts, sessions), route, facts)
+    if (!provesOrigin(facts, route, session)) return deny({ reason: 'cross-origin' }, route, facts)
     if (session === null) return anonymous(route)
+    const token = tokens.acquire(session, route.token, now)
+    return token instanceof Promise
+      ? token.then((late) => byToken(route, session, late, facts, now))
+      : byToken(route, session, token, facts, now)
+  }
 
-    const pending = tokens.acquire(session, route.token, now)
-    const token = pending instanceof Promise ? await pending : pending
+  function byToken(route: CompiledRoute, session: Session, token: Acquired, facts: Facts, now: number): Verdict {
     if (!token.ok) {
       const denial = withoutToken(token, route, session, now)
       // A session that has ended is none, and this route does without one.
       if (route.access === 'optional' && denial.reason === 'session-expired') return anonymous(route)
-      return deny(spareCookie(denial, facts, sessions), route)
+      return deny(spareCookie(denial, facts, sessions), route, facts)
     }
     // Tokens that were renewed meanwhile may have brought other claims.
     const later = token.session === session ? null : admit(route, token.session, true, now)
-    if (later !== null) return deny(later, route)
+    if (later !== null) return deny(later, route, facts)
     return { type: 'forward', route, session: token.session, who: token.session, accessToken: token.accessToken }
   }
+
+  return byRoute
 }
 
 function anonymous(route: CompiledRoute): Verdict {

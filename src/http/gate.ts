@@ -1,8 +1,9 @@
 import { METHODS } from 'node:http'
 import httpProxy from '@fastify/http-proxy'
-import type { FastifyInstance } from 'fastify'
+import type { FastifyInstance, FastifyReply, FastifyRequest } from 'fastify'
 import { challenge } from '../gate/challenge.ts'
 import type { Gate } from '../gate/pipeline.ts'
+import type { Verdict } from '../gate/verdict.ts'
 import { contextOf } from './context.ts'
 import { noteDenial } from './denials.ts'
 import { keepForm, keepsForm } from './kept-form.ts'
@@ -20,29 +21,52 @@ export interface GateServices extends ForwardServices {
  * onRequest, because what follows in Fastify would look into bodies and content types that are the application's.
  */
 export async function registerGate(app: FastifyInstance, services: GateServices, limits: Limits): Promise<void> {
-  const { gate, answers, config, cookies } = services
   for (const hook of limits.requests) app.addHook('onRequest', hook)
-  app.addHook('onRequest', async (request, reply) => {
-    const context = contextOf(request)
-    const verdict = await gate(context.facts, context.now)
-    context.route = verdict.route
-    if (verdict.type === 'forward') return forward(services, verdict, request, reply)
-    const { denial, kind, route } = verdict
-    context.kind = kind
-    noteDenial(request, denial, route?.label)
-    const answer = challenge(denial, kind, context.facts, route, config)
-    const two = answer.status === 302 ? remedyForTwo(cookies, context.facts) : null
-    if (two !== null) return answers.send(request, reply.header('set-cookie', two.setCookie), two.answer ?? answer)
-    if ((kind === 'form' || kind === 'frame') && answer.loginUrl !== undefined && keepsForm(request, route))
-      return keepForm(request, reply, answer, config, cookies)
-    return answers.send(request, reply, answer)
+  app.addHook('onRequest', (request, reply, done) => {
+    const { facts, now } = contextOf(request)
+    const verdict = services.gate(facts, now)
+    // No promise where nothing has to be waited for: this is on the way of every request.
+    if (!(verdict instanceof Promise) && verdict.type === 'forward') forward(services, verdict, request, reply)
+    else answerLater(services, verdict, request, reply).catch(done)
   })
   await app.register(httpProxy, {
-    upstream: config.routes[0]?.upstream?.origin ?? '',
+    upstream: services.config.routes[0]?.upstream?.origin ?? '',
     routes: ['/', '/*'],
     httpMethods: METHODS.filter((method) => method !== 'CONNECT'),
     handler: () => {
       throw new Error('a request came past the gate')
     },
   })
+}
+
+async function answerLater(
+  services: GateServices,
+  pending: Verdict | Promise<Verdict>,
+  request: FastifyRequest,
+  reply: FastifyReply,
+): Promise<void> {
+  const verdict = await pending
+  if (verdict.type === 'forward') forward(services, verdict, request, reply)
+  else await refuse(services, verdict, request, reply)
+}
+
+async function refuse(
+  { answers, config, cookies }: GateServices,
+  { denial, kind, route }: Extract<Verdict, { type: 'deny' }>,
+  request: FastifyRequest,
+  reply: FastifyReply,
+): Promise<void> {
+  const context = contextOf(request)
+  context.route = route
+  context.kind = kind
+  noteDenial(request, denial, route?.label)
+  const answer = challenge(denial, kind, context.facts, route, config)
+  const two = answer.status === 302 ? remedyForTwo(cookies, context.facts) : null
+  if (two !== null) {
+    answers.send(request, reply.header('set-cookie', two.setCookie), two.answer ?? answer)
+  } else if ((kind === 'form' || kind === 'frame') && answer.loginUrl !== undefined && keepsForm(request, route)) {
+    await keepForm(request, reply, answer, config, cookies)
+  } else {
+    answers.send(request, reply, answer)
+  }
 }

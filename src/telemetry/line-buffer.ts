@@ -1,3 +1,5 @@
+import { fstatSync } from 'node:fs'
+import { isatty } from 'node:tty'
 import pino from 'pino'
 
 /** Log lines on their way out. */
@@ -20,9 +22,10 @@ const MOST_BYTES_A_CHARACTER = 3
  */
 export function openLineBuffer(fd: number, shared: boolean): LineBuffer {
   const size = shared ? PIPE_BYTES : BLOCK_BYTES
+  const sync = takesAtOnce(fd)
   const destination = pino.destination({
     fd,
-    sync: false,
+    sync,
     contentMode: 'buffer',
     ...(shared ? { maxWrite: PIPE_BYTES } : {}),
   })
@@ -35,7 +38,7 @@ export function openLineBuffer(fd: number, shared: boolean): LineBuffer {
   function send(): void {
     if (used === 0) return
     blocks.write(block.subarray(0, used))
-    block = Buffer.allocUnsafeSlow(size)
+    if (!sync) block = Buffer.allocUnsafeSlow(size)
     used = 0
   }
 
@@ -56,4 +59,10 @@ export function openLineBuffer(fd: number, shared: boolean): LineBuffer {
       }
     },
   }
+}
+
+/** A file or a device takes what it is given; a pipe or a terminal may be full, and nobody is to wait for its reader. */
+function takesAtOnce(fd: number): boolean {
+  const stat = fstatSync(fd)
+  return stat.isFile() || (stat.isCharacterDevice() && !isatty(fd))
 }

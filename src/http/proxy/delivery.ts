@@ -1,22 +1,18 @@
 import type { ServerResponse } from 'node:http'
-import type { Control } from './dispatch.ts'
 
 /** An answer's body on its way to the client. */
 export interface Delivery {
   readonly response: ServerResponse
-  /** Can hold the upstream back; `null` before it has been asked. */
-  upstream: Control | null
   /**
    * The first chunk, until it is known whether it is the only one: most are, and go out in one piece with their head.
    */
   held: Buffer | null
   /** Head and first chunk are out. */
   begun: boolean
-}
-
-/** A body of which nothing has come yet. */
-export function newDelivery(response: ServerResponse): Delivery {
-  return { response, upstream: null, held: null, begun: false }
+  /** Holds the upstream back. */
+  pause(): void
+  /** Lets it go on. */
+  resume(): void
 }
 
 /** Passes a chunk on, as fast as the client takes it. */
@@ -29,11 +25,25 @@ export function deliver(delivery: Delivery, chunk: Buffer): void {
   write(delivery, chunk)
 }
 
+/** Deliveries whose head has come in this turn of the event loop. */
+let fresh: Delivery[] = []
+
 /**
- * Shows the client the head, and the first chunk where it has come: an event stream's first event may be long in
- * coming.
+ * Shows the client the head, and the first chunk where it has come, when everything that has come in together is dealt
+ * with: an event stream's first event may be long in coming.
  */
-export function begin(delivery: Delivery): void {
+export function beginSoon(delivery: Delivery): void {
+  // One call for all that come in one turn.
+  if (fresh.push(delivery) === 1) setImmediate(beginAll)
+}
+
+function beginAll(): void {
+  const all = fresh
+  fresh = []
+  for (const delivery of all) begin(delivery)
+}
+
+function begin(delivery: Delivery): void {
   const { response, held, begun } = delivery
   if (begun || response.destroyed) return
   delivery.begun = true
@@ -51,10 +61,11 @@ export function complete(delivery: Delivery): void {
   else response.end(held)
 }
 
-function write({ response, upstream }: Delivery, chunk: Buffer): void {
+function write(delivery: Delivery, chunk: Buffer): void {
+  const { response } = delivery
   if (response.write(chunk)) return
-  upstream?.pause()
+  delivery.pause()
   response.once('drain', () => {
-    upstream?.resume()
+    delivery.resume()
   })
 }

@@ -19,7 +19,7 @@ import { answerFor } from '../failures.ts'
 import { upgradeOf } from '../upgrades.ts'
 import { intercept } from './intercept.ts'
 import type { LoginRedirects } from './login-redirect.ts'
-import type { Transfer } from './receiver.ts'
+import type { Transfer, UpstreamAnswer } from './receiver.ts'
 import type { Streams } from './streams.ts'
 import { transfer } from './transfer.ts'
 import { transferUpgrade } from './upgrade.ts'
@@ -52,15 +52,15 @@ export function forward(
   verdict: Forward,
   request: FastifyRequest,
   reply: FastifyReply,
-): FastifyReply {
-  const { session } = verdict
+): void {
+  const { session, route } = verdict
   const context = contextOf(request)
+  context.route = route
   if (session !== null) services.sessions.touch(session, context.now)
   context.session = session
   context.verdict = 'forward'
   reply.hijack()
   send(services, verdict, request, reply, true)
-  return reply
 }
 
 function send(
@@ -70,88 +70,114 @@ function send(
   reply: FastifyReply,
   mayRenew: boolean,
 ): void {
-  const job = jobFor(services, verdict, request, reply, mayRenew)
+  const passage = new Passage(services, verdict, request, reply, mayRenew)
   const upgrade = upgradeOf(request.raw)
-  if (upgrade === null) transfer(job)
-  else transferUpgrade({ ...job, upgrade, ...webSocket(services, verdict, request) })
+  if (upgrade === null) transfer(passage)
+  else transferUpgrade(passage, { upgrade, ...webSocket(services, verdict, request) })
 }
 
-function jobFor(
-  services: ForwardServices,
-  verdict: Forward,
-  request: FastifyRequest,
-  reply: FastifyReply,
-  mayRenew: boolean,
-): Transfer {
-  const { headers, upstreams, cookies, loginRedirects, config, answers, streams, tokens, metrics } = services
-  const { route, session, who, accessToken } = verdict
-  const context = contextOf(request)
-  const { facts } = context
-  return {
-    pool: upstreams.poolFor(route),
-    route,
-    facts,
-    isOwnCookie: cookies.isOwn,
-    headers: traced(headers.build(facts, route, who, accessToken), route, context.trace),
-    request: request.raw,
-    response: reply.raw,
-    intercept(answer, repeatable) {
-      const found = intercept(
-        answer,
-        { route, facts, session, kind: () => kindOf(request, config) },
-        loginRedirects,
-        config,
-        context.now,
-      )
-      switch (found.type) {
-        case 'pass':
-          return null
-        case 'answer':
-          return () => {
-            answers.send(request, reply, found.answer)
-          }
-        case 'renew': {
-          const renewal =
-            session === null || accessToken === null || !mayRenew
-              ? null
-              : tokens.renew(session, route.token, accessToken, Date.now())
-          if (renewal === null || session === null) return null
-          return repeatable
-            ? () => {
-                sendAgain(services, verdict, session, renewal, request, reply).catch((error: unknown) => {
-                  answers.send(request, reply, answerFor(new Fault('internal_error', { cause: error })))
-                })
-              }
-            : null
+/**
+ * One request through the proxy: what the transfer needs to know, and what it has to tell. Without a `#method`, like
+ * `Receiver`.
+ */
+class Passage implements Transfer {
+  readonly pool
+  readonly route
+  readonly facts
+  readonly headers
+  readonly request
+  readonly response
+  readonly isOwnCookie
+  readonly #services
+  readonly #verdict
+  readonly #context
+  readonly #asked
+  readonly #reply
+  readonly #mayRenew
+
+  constructor(
+    services: ForwardServices,
+    verdict: Forward,
+    request: FastifyRequest,
+    reply: FastifyReply,
+    mayRenew: boolean,
+  ) {
+    const { route, who, accessToken } = verdict
+    const context = contextOf(request)
+    const { facts, trace } = context
+    const headers = services.headers.build(facts, route, who, accessToken)
+    this.pool = services.upstreams.poolFor(route)
+    this.route = route
+    this.facts = facts
+    this.headers = trace === null ? headers : traced(headers, route, trace)
+    this.request = request.raw
+    this.response = reply.raw
+    this.isOwnCookie = services.cookies.isOwn
+    this.#services = services
+    this.#verdict = verdict
+    this.#context = context
+    this.#asked = request
+    this.#reply = reply
+    this.#mayRenew = mayRenew
+  }
+
+  intercept(answer: UpstreamAnswer, repeatable: boolean): (() => void) | null {
+    const { config, loginRedirects, answers } = this.#services
+    const { route, facts } = this
+    const { session } = this.#verdict
+    const [request, reply] = [this.#asked, this.#reply]
+    const passing = { route, facts, session, kind: () => kindOf(request, config) }
+    const found = intercept(answer, passing, loginRedirects, config, this.#context.now)
+    switch (found.type) {
+      case 'pass':
+        return null
+      case 'answer':
+        return () => {
+          answers.send(request, reply, found.answer)
         }
-      }
-    },
-    onWaited(ms, status, passed) {
-      metrics.upstreamSeconds.note(ms)
-      context.waited += ms
-      if (passed) metrics.addedSeconds.note(reply.elapsedTime - context.waited)
-      context.trace?.wasAnswered(status)
-    },
-    fail(fault: Fault) {
-      request.log[faults[fault.code].level](
-        { event: fault.code, id: request.id, route: route.label, cause: causes(fault.cause) },
-        fault.message,
-      )
-      answers.send(request, reply, answerFor(fault))
-    },
-    onEventStream: (end) => streams.add(session, { kind: 'event-stream', close: end }),
+      case 'renew':
+        return this.renew(repeatable)
+    }
+  }
+
+  private renew(repeatable: boolean): (() => void) | null {
+    const { tokens, answers } = this.#services
+    const { session, accessToken } = this.#verdict
+    if (session === null || accessToken === null || !this.#mayRenew) return null
+    const renewal = tokens.renew(session, this.route.token, accessToken, Date.now())
+    if (renewal === null || !repeatable) return null
+    return () => {
+      sendAgain(this.#services, this.#verdict, session, renewal, this.#asked, this.#reply).catch((error: unknown) => {
+        answers.send(this.#asked, this.#reply, answerFor(new Fault('internal_error', { cause: error })))
+      })
+    }
+  }
+
+  onWaited(ms: number, status: number | null, passed: boolean): void {
+    const { metrics } = this.#services
+    metrics.upstreamSeconds.note(ms)
+    this.#context.waited += ms
+    if (passed) metrics.addedSeconds.note(this.#reply.elapsedTime - this.#context.waited)
+    this.#context.trace?.wasAnswered(status)
+  }
+
+  fail(fault: Fault): void {
+    this.#asked.log[faults[fault.code].level](
+      { event: fault.code, id: this.#asked.id, route: this.route.label, cause: causes(fault.cause) },
+      fault.message,
+    )
+    this.#services.answers.send(this.#asked, this.#reply, answerFor(fault))
+  }
+
+  onEventStream(end: () => void): () => void {
+    return this.#services.streams.add(this.#verdict.session, { kind: 'event-stream', close: end })
   }
 }
 
 /**
  * In place of the client's trace context the gateway's own, which goes on from it; none where the route takes it out.
  */
-function traced(
-  headers: string[],
-  { upstream, headers: { remove } }: CompiledRoute,
-  trace: RequestTrace | null,
-): string[] {
-  if (trace === null || upstream === null) return headers
+function traced(headers: string[], { upstream, headers: { remove } }: CompiledRoute, trace: RequestTrace): string[] {
   const own = trace.goesUpstream(upstream.origin)
   if (remove.some((name) => name.toLowerCase() === 'traceparent')) return headers
   const out = [...own]

@@ -1,12 +1,10 @@
 import type { IncomingMessage } from 'node:http'
 import { performance } from 'node:perf_hooks'
 import { Readable } from 'node:stream'
-import type { Dispatcher } from 'undici'
 import { Fault } from '../../errors.ts'
 import { askForBody, waitsToBeAsked } from '../expectation.ts'
 import { hasBody } from '../staged-close.ts'
-import { dispatch } from './dispatch.ts'
-import { closeBehindUpload, receiver, type Transfer } from './receiver.ts'
+import { Receiver, closeBehindUpload, type Transfer } from './receiver.ts'
 import { upstreamPath } from './upstream-path.ts'
 
 /** What may be sent anew where a connection turns out to be closed (RFC 9110, section 9.2.1). */
@@ -25,32 +23,28 @@ export function transfer(job: Transfer): void {
     job.fail(new Fault('payload_too_large'))
     return
   }
-  const handedAt = performance.now()
-  const send = (retries: number): void => {
-    const what: Dispatcher.DispatchOptions = {
+  send(job, performance.now(), body, !body && REPEATABLE.has(facts.method) ? MAX_RETRIES : 0)
+}
+
+function send(job: Transfer, handedAt: number, hasBody: boolean, retries: number): void {
+  const { route, facts, request } = job
+  const retry =
+    retries === 0
+      ? null
+      : () => {
+          send(job, handedAt, hasBody, retries - 1)
+        }
+  job.pool.dispatch(
+    {
       path: upstreamPath(route, facts.path) + facts.query,
       method: facts.method,
       headers: job.headers,
-      body: body ? bodyOf(request, route.maxBody) : null,
+      body: hasBody ? bodyOf(request, route.maxBody) : null,
       headersTimeout: route.timeout,
       bodyTimeout: 0,
-    }
-    dispatch(
-      job.pool,
-      what,
-      receiver(
-        job,
-        handedAt,
-        body,
-        retries === 0
-          ? null
-          : () => {
-              send(retries - 1)
-            },
-      ),
-    )
-  }
-  send(!body && REPEATABLE.has(facts.method) ? MAX_RETRIES : 0)
+    },
+    new Receiver(job, { handedAt, hasBody, retry }),
+  )
 }
 
 /** Leaves the client's connection open when the upstream fails: it still has to get its answer. */

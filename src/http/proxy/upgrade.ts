@@ -2,13 +2,12 @@ import { performance } from 'node:perf_hooks'
 import type { Duplex } from 'node:stream'
 import type { Upgrade } from '../upgrades.ts'
 import { clientHeaders } from './answer.ts'
-import { dispatch } from './dispatch.ts'
-import { receiver, type Transfer } from './receiver.ts'
+import { Receiver, type Transfer } from './receiver.ts'
 import { upstreamPath } from './upstream-path.ts'
 import { join, switchingHead } from './websocket.ts'
 
-/** A request for a WebSocket on its way upstream. */
-export interface UpgradeTransfer extends Transfer {
+/** A request for a WebSocket. */
+export interface WebSocketJob {
   readonly upgrade: Upgrade
   readonly onMessage: () => void
   /**
@@ -21,12 +20,22 @@ export interface UpgradeTransfer extends Transfer {
  * Sends the upgrade upstream: its own answer decides, a 101 joins the connections, any other goes to the client as it
  * is.
  */
-export function transferUpgrade(job: UpgradeTransfer): void {
-  const { route, facts, upgrade, isOwnCookie, onMessage, onSwitched } = job
+export function transferUpgrade(job: Transfer, { upgrade, onMessage, onSwitched }: WebSocketJob): void {
+  const { route, facts, isOwnCookie } = job
   const handedAt = performance.now()
-  const refused = receiver(job, handedAt, false, null)
-  dispatch(
-    job.pool,
+  const switched = (rawHeaders: readonly (Buffer | string)[], upstream: Duplex): void => {
+    const { socket: client } = upgrade
+    if (client.destroyed) {
+      upstream.destroy()
+      return
+    }
+    const { headers } = clientHeaders(rawHeaders, isOwnCookie)
+    upgrade.take()
+    client.write(switchingHead(headers, 'websocket'), 'latin1')
+    job.onWaited(performance.now() - handedAt, 101, true)
+    joinUntilClosed(client, upstream, { onMessage, onSwitched })
+  }
+  job.pool.dispatch(
     {
       path: upstreamPath(route, facts.path) + facts.query,
       method: 'GET',
@@ -35,21 +44,7 @@ export function transferUpgrade(job: UpgradeTransfer): void {
       headersTimeout: route.timeout,
       bodyTimeout: 0,
     },
-    {
-      ...refused,
-      onUpgrade(rawHeaders, upstream) {
-        const { socket: client } = upgrade
-        if (client.destroyed) {
-          upstream.destroy()
-          return
-        }
-        const { headers } = clientHeaders(rawHeaders, isOwnCookie)
-        upgrade.take()
-        client.write(switchingHead(headers, 'websocket'), 'latin1')
-        job.onWaited(performance.now() - handedAt, 101, true)
-        joinUntilClosed(client, upstream, { onMessage, onSwitched })
-      },
-    },
+    new Receiver(job, { handedAt, hasBody: false, retry: null, onSwitched: switched }),
   )
 }
 
@@ -57,7 +52,7 @@ export function transferUpgrade(job: UpgradeTransfer): void {
 function joinUntilClosed(
   client: Duplex,
   upstream: Duplex,
-  { onMessage, onSwitched }: Pick<UpgradeTransfer, 'onMessage' | 'onSwitched'>,
+  { onMessage, onSwitched }: Pick<WebSocketJob, 'onMessage' | 'onSwitched'>,
 ): void {
   const over: { call: () => void } = { call: () => {} }
   const close = join({
