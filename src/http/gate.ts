@@ -22,12 +22,15 @@ export interface GateServices extends ForwardServices {
  */
 export async function registerGate(app: FastifyInstance, services: GateServices, limits: Limits): Promise<void> {
   for (const hook of limits.requests) app.addHook('onRequest', hook)
-  app.addHook('onRequest', (request, reply, done) => {
+  app.addHook('onRequest', (request, reply) => {
     const { facts, now } = contextOf(request)
     const verdict = services.gate(facts, now)
     // No promise where nothing has to be waited for: this is on the way of every request.
     if (!(verdict instanceof Promise) && verdict.type === 'forward') forward(services, verdict, request, reply)
-    else answerLater(services, verdict, request, reply).catch(done)
+    else
+      answerLater(services, verdict, request, reply).catch((error: unknown) => {
+        void reply.send(error)
+      })
   })
   await app.register(httpProxy, {
     upstream: services.config.routes[0]?.upstream?.origin ?? '',
