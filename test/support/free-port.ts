@@ -1,6 +1,6 @@
 import { randomInt } from 'node:crypto'
 import { once } from 'node:events'
-import { createServer } from 'node:net'
+import { createServer, type Server } from 'node:net'
 
 /** Ports below those that the system gives to outgoing connections, in blocks. */
 const FIRST = 10_000
@@ -10,16 +10,23 @@ const BLOCK = 100
 /** The ports of this process's block that have not been given away yet. */
 let mine: number[] = []
 
-/** Listens on a port for as long as the process lives; resolves with `false` when somebody else does. */
-const hold = async (port: number): Promise<boolean> => {
-  const server = createServer().listen(port, '127.0.0.1').unref()
-  return Promise.race([once(server, 'listening').then(() => true), once(server, 'error').then(() => false)])
+/** Listens on a port; `null` when somebody else does. */
+const listenOn = async (port: number): Promise<Server | null> => {
+  const server = createServer()
+  return new Promise((resolve) => {
+    server
+      .once('error', () => {
+        resolve(null)
+      })
+      .listen(port, '127.0.0.1', () => {
+        resolve(server)
+      })
+  })
 }
 
 const isFree = async (port: number): Promise<boolean> => {
-  const server = createServer().listen(port, '127.0.0.1')
-  const free = await Promise.race([once(server, 'listening').then(() => true), once(server, 'error').then(() => false)])
-  if (!free) return false
+  const server = await listenOn(port)
+  if (server === null) return false
   server.close()
   await once(server, 'close')
   return true
@@ -33,6 +40,11 @@ export const freePort = async (): Promise<number> => {
   const port = mine.shift()
   if (port !== undefined) return (await isFree(port)) ? port : freePort()
   const first = FIRST + BLOCK * randomInt(BLOCKS)
-  if (await hold(first)) mine = [...mine, ...Array.from({ length: BLOCK - 1 }, (_, i) => first + 1 + i)]
+  const held = await listenOn(first)
+  if (held !== null) {
+    // Until the process ends.
+    held.unref()
+    mine = [...mine, ...Array.from({ length: BLOCK - 1 }, (_, i) => first + 1 + i)]
+  }
   return freePort()
 }
