@@ -1,5 +1,3 @@
-import { fstatSync } from 'node:fs'
-import { isatty } from 'node:tty'
 import pino from 'pino'
 
 /** Log lines on their way out. */
@@ -22,10 +20,9 @@ const MOST_BYTES_A_CHARACTER = 3
  */
 export function openLineBuffer(fd: number, shared: boolean): LineBuffer {
   const size = shared ? PIPE_BYTES : BLOCK_BYTES
-  const sync = takesAtOnce(fd)
   const destination = pino.destination({
     fd,
-    sync,
+    sync: false,
     contentMode: 'buffer',
     ...(shared ? { maxWrite: PIPE_BYTES } : {}),
   })
@@ -38,7 +35,7 @@ export function openLineBuffer(fd: number, shared: boolean): LineBuffer {
   function send(): void {
     if (used === 0) return
     blocks.write(block.subarray(0, used))
-    if (!sync) block = Buffer.allocUnsafeSlow(size)
+    block = Buffer.allocUnsafeSlow(size)
     used = 0
   }
 
@@ -59,10 +56,4 @@ export function openLineBuffer(fd: number, shared: boolean): LineBuffer {
       }
     },
   }
-}
-
-/** A file or a device takes what it is given; a pipe or a terminal may be full, and nobody is to wait for its reader. */
-function takesAtOnce(fd: number): boolean {
-  const stat = fstatSync(fd)
-  return stat.isFile() || (stat.isCharacterDevice() && !isatty(fd))
 }
