@@ -88,7 +88,7 @@ async function startAll({ port, verbose }: DemoOptions, running: (() => Promise<
   running.push(async () => {
     gateway.listener.cut()
     await gateway.close()
-    sink.flush()
+    await sink.flush()
   })
   await gateway.listener.listen({ host: '127.0.0.1', port })
   return url

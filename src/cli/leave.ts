@@ -4,10 +4,9 @@ import type { Log } from '../telemetry/log.ts'
 const PATIENCE = 1_000
 
 /** Ends the process with `status` soon, also when something that nobody has closed would keep it alive. */
-export function leave(status: number, log: Log, flush: () => void): void {
+export function leave(status: number, log: Log, flush: () => Promise<void>): void {
   setTimeout(() => {
     log.warn({ event: 'left_open', open: process.getActiveResourcesInfo() }, 'leaving, though something is still open')
-    flush()
-    process.exit(status)
+    void flush().finally(() => process.exit(status))
   }, PATIENCE).unref()
 }

@@ -7,6 +7,7 @@ import { configuredBy } from './configured.ts'
 import { followConfiguration } from './follow-configuration.ts'
 import { leave } from './leave.ts'
 import { serveAlone, type Running } from './running.ts'
+import { isStdoutPrompt } from './stdout.ts'
 import { stopSignal } from './stop-signal.ts'
 
 /** `gatehouse start`. */
@@ -23,7 +24,7 @@ connection; one that can't be used is refused, and the log says why.
     if (cluster.isWorker) return (await import('./worker.ts')).work()
     const files = new Set<string>()
     const { config, warnings } = configuredBy(args, files)
-    const { log, flush } = openLog(config.log.level)
+    const { log, flush } = openLog(config.log.level, { prompt: isStdoutPrompt() })
     for (const warning of warnings) log.warn({ event: 'configuration' }, warning)
     const count = config.workers === 'auto' ? availableParallelism() : config.workers
     const started = count === 1 ? serveAlone(config, log) : serveInWorkers(count, config, log)
@@ -43,7 +44,7 @@ connection; one that can't be used is refused, and the log says why.
       running = await started
     } catch (error) {
       unfollow()
-      flush()
+      await flush()
       throw error
     }
     const { address } = running
@@ -54,13 +55,13 @@ connection; one that can't be used is refused, and the log says why.
         { event: 'listening', address, publicUrl: config.publicUrl },
         `listening on ${address} for ${config.publicUrl.join(', ')}`,
       )
-    flush()
+    await flush()
     const signal = await stopped
     log.info({ event: 'stopping', signal }, 'finishing what runs')
     unfollow()
     await running.stop()
     log.info({ event: 'stopped' }, 'stopped')
-    flush()
+    await flush()
     leave(0, log, flush)
     return 0
   },

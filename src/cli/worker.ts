@@ -3,6 +3,7 @@ import type { Config } from '../config/schema.ts'
 import { causes } from '../errors.ts'
 import { openLog } from '../telemetry/log.ts'
 import { serveHere } from './running.ts'
+import { isStdoutPrompt } from './stdout.ts'
 
 /** What the process that started a worker asks it for, and the answers. */
 export interface WorkerCalls {
@@ -47,7 +48,7 @@ export async function work(): Promise<number> {
 }
 
 async function serveUntilTold(): Promise<void> {
-  const { log, flush } = openLog('info', { shared: true })
+  const { log, flush } = openLog('info', { shared: true, prompt: isStdoutPrompt() })
   const mine = log.child({ worker: cluster.worker?.id })
   let begin: (first: Promise<Here>) => void
   const here = new Promise<Here>((resolve) => {
@@ -96,5 +97,5 @@ async function serveUntilTold(): Promise<void> {
     process.on('SIGTERM', resolve)
   })
   await (await here).stop()
-  flush()
+  await flush()
 }

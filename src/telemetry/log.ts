@@ -1,22 +1,19 @@
 import pino, { type DestinationStream, type Logger } from 'pino'
 import { causes } from '../errors.ts'
-import { openLineBuffer } from './line-buffer.ts'
+import { openLineBuffer, type LineTarget } from './line-buffer.ts'
 
 export type Log = Logger
 
 /** A running log and the way to empty its buffer before the process ends. */
 export interface LogSink {
   readonly log: Log
-  readonly flush: () => void
+  readonly flush: () => Promise<void>
 }
 
-/**
- * JSON lines on standard output (or `stream`), buffered for at most 100 ms; `shared` where several processes write
- * there.
- */
+/** JSON lines on standard output (or `stream`), buffered for at most 100 ms. */
 export function openLog(
   level: string,
-  { stream, shared = false }: { stream?: DestinationStream; shared?: boolean } = {},
+  { stream, ...stdout }: LineTarget & { stream?: DestinationStream } = {},
 ): LogSink {
   const options = {
     level,
@@ -26,8 +23,8 @@ export function openLog(
     // What a library may hand over whole has headers, bodies and tokens in it.
     serializers: { err: causes, req: () => undefined, res: () => undefined },
   }
-  if (stream !== undefined) return { log: pino(options, stream), flush: () => {} }
-  const lines = openLineBuffer(1, shared)
+  if (stream !== undefined) return { log: pino(options, stream), flush: async () => {} }
+  const lines = openLineBuffer(1, stdout)
   return { log: pino(options, lines), flush: lines.flush }
 }
 
