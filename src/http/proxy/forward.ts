@@ -76,10 +76,7 @@ function send(
   else transferUpgrade(passage, { upgrade, ...webSocket(services, verdict, request) })
 }
 
-/**
- * One request through the proxy: what the transfer needs to know, and what it has to tell. Without a `#method`, like
- * `Receiver`.
- */
+/** One request through the proxy: what the transfer needs to know, and what it has to tell. */
 class Passage implements Transfer {
   readonly pool
   readonly route
@@ -136,11 +133,11 @@ class Passage implements Transfer {
           answers.send(request, reply, found.answer)
         }
       case 'renew':
-        return this.renew(repeatable)
+        return this.#renew(repeatable)
     }
   }
 
-  private renew(repeatable: boolean): (() => void) | null {
+  #renew(repeatable: boolean): (() => void) | null {
     const { tokens, answers } = this.#services
     const { session, accessToken } = this.#verdict
     if (session === null || accessToken === null || !this.#mayRenew) return null

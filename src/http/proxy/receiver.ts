@@ -66,8 +66,7 @@ interface Way {
 /**
  * What becomes of the upstream's answer. Of undici's two forms of handlers this is the one that it uses itself: the
  * other one makes an object of all headers first, which nobody here looks at. It is one object with its methods on the
- * prototype, because every request makes one. None of them is a `#method`: those V8 (as of Node.js 20) keeps so long
- * that the garbage collector has three times the work.
+ * prototype, because every request makes one.
  */
 export class Receiver implements Delivery, Dispatcher.DispatchHandler {
   readonly response: ServerResponse
@@ -88,7 +87,7 @@ export class Receiver implements Delivery, Dispatcher.DispatchHandler {
     this.#job = job
     this.#way = way
     this.#gone = () => {
-      this.stop('the client has gone')
+      this.#stop('the client has gone')
     }
   }
 
@@ -104,15 +103,15 @@ export class Receiver implements Delivery, Dispatcher.DispatchHandler {
 
   onConnect(abort: (reason: Error) => void): void {
     this.#abort = abort
-    if (hasLeft(this.#job)) this.stop('the client has gone')
+    if (hasLeft(this.#job)) this.#stop('the client has gone')
     else onDeparture(this.#job, this.#gone)
   }
 
   /** `rawHeaders`: name, value …; interim answers (RFC 9110, section 15.2) have heads of their own. */
   onHeaders(status: number, rawHeaders: readonly Buffer[], resume: () => void, phrase: string): boolean {
     this.#resume = resume
-    if (status < 200) this.#stopWaiting ??= this.waitForFinal()
-    else this.takeHead(status, rawHeaders, phrase)
+    if (status < 200) this.#stopWaiting ??= this.#waitForFinal()
+    else this.#takeHead(status, rawHeaders, phrase)
     return !this.#paused
   }
 
@@ -123,7 +122,7 @@ export class Receiver implements Delivery, Dispatcher.DispatchHandler {
 
   onComplete(): void {
     if (this.#over) return
-    this.finish()
+    this.#finish()
     complete(this)
   }
 
@@ -133,7 +132,7 @@ export class Receiver implements Delivery, Dispatcher.DispatchHandler {
 
   onError(error: Error): void {
     if (this.#over) return
-    this.finish()
+    this.#finish()
     const job = this.#job
     const { retry, hasBody, handedAt } = this.#way
     if (hasLeft(job)) return
@@ -148,7 +147,7 @@ export class Receiver implements Delivery, Dispatcher.DispatchHandler {
     }
   }
 
-  private takeHead(status: number, rawHeaders: readonly Buffer[], phrase: string): void {
+  #takeHead(status: number, rawHeaders: readonly Buffer[], phrase: string): void {
     const { response } = this
     const job = this.#job
     const { hasBody, handedAt } = this.#way
@@ -160,7 +159,7 @@ export class Receiver implements Delivery, Dispatcher.DispatchHandler {
         ? null
         : job.intercept({ status, location, authenticate }, !hasBody && IDEMPOTENT.has(job.facts.method))
     if (instead !== null) {
-      this.stop('answered by the gateway')
+      this.#stop('answered by the gateway')
       job.onWaited(waited, status, false)
       closeBehindUpload(job, hasBody)
       instead()
@@ -174,34 +173,34 @@ export class Receiver implements Delivery, Dispatcher.DispatchHandler {
       response.once(
         'close',
         job.onEventStream(() => {
-          this.endStream()
+          this.#endStream()
         }),
       )
     beginSoon(this)
   }
 
-  private waitForFinal(): () => void {
+  #waitForFinal(): () => void {
     const { request, route } = this.#job
     return waitForFinal(request, this.#way.hasBody, route.timeout, () => {
       this.#abort?.(new Fault('upstream_timeout'))
     })
   }
 
-  private endStream(): void {
-    this.stop('the stream was ended')
+  #endStream(): void {
+    this.#stop('the stream was ended')
     complete(this)
     allowLastWords(this.response)
   }
 
-  private finish(): void {
+  #finish(): void {
     this.#over = true
     offDeparture(this.#job, this.#gone)
     this.#stopWaiting?.()
   }
 
-  private stop(why: string): void {
+  #stop(why: string): void {
     if (this.#over) return
-    this.finish()
+    this.#finish()
     this.#abort?.(new Error(why))
   }
 }
