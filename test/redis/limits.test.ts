@@ -51,9 +51,6 @@ void t.test('one user has so many sessions at most, and the oldest goes', async 
   await Promise.all(Array.from({ length: 6 }, async () => limited.login('bob')))
   t.equal(await sessionsOf('bob'), 2, 'logins at the same moment count, too')
   t.equal(await sessionsOf('alice'), 2)
-  t.match(
-    await linesOf(c.admin, 'max_per_user'),
-    /gatehouse_sessions_ended_total\{reason="max_per_user"\} [5-9]/,
-    'whoever was ended on the way in has logged in again',
-  )
+  const [, ended] = /\{reason="max_per_user"\} (\d+)/.exec(await linesOf(c.admin, 'max_per_user')) ?? []
+  t.ok(Number(ended) >= 5, `${ended} were ended: whoever was on the way in has logged in again`)
 })
