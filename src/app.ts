@@ -13,9 +13,10 @@ import { createCookies } from './http/cookies.ts'
 import { createCounts, type Counts } from './http/counts.ts'
 import { registerEndpoints } from './http/endpoints/index.ts'
 import type { LogoutState, Services } from './http/endpoints/endpoint.ts'
-import { giveContext } from './http/give-context.ts'
+import { giveContext } from './http/context.ts'
 import { createFactReader } from './http/facts.ts'
 import { handleFailures } from './http/failures.ts'
+import { createFastify } from './http/fastify.ts'
 import { registerGate } from './http/gate.ts'
 import { createLimits } from './http/limits.ts'
 import { createListener, type Listener } from './http/listener.ts'
@@ -26,7 +27,6 @@ import { createPools, type Pools, type Upstreams } from './http/proxy/upstreams.
 import { STREAM_KINDS, createStreams, type Streams } from './http/proxy/streams.ts'
 import { createReadiness } from './http/readiness.ts'
 import { createSealedState } from './http/sealed-state.ts'
-import { createServer } from './http/server.ts'
 import { createAccessTokens, type AccessTokens } from './oidc/access-token.ts'
 import { openProvider, type Provider } from './oidc/provider.ts'
 import { openSessions, type Sessions } from './session/sessions.ts'
@@ -158,7 +158,7 @@ export async function buildApp(config: Config, log: Log, tracing: Tracing | null
 async function buildShell(config: Config, lasting: Lasting): Promise<Shell> {
   const { log, metrics, tracing, store, provider, sessions, refresher, streams } = lasting
 
-  const app = createServer(config, log)
+  const app = createFastify(config, log)
 
   // What every request has: facts, an access line, an answer when something goes wrong.
   const cookies = await createCookies(app, config)
@@ -183,9 +183,7 @@ async function buildShell(config: Config, lasting: Lasting): Promise<Shell> {
     before: config.session.refreshBefore,
   })
   const gate = buildGate({ config, routes, sessions, tokens, bearers: lasting.bearers })
-  const headers = compileHeaders(routes.routes, cookies.isOwn, ({ origin, method, path }) =>
-    routes.dependsOnMethod(hostOf(origin), method, path),
-  )
+  const headers = compileHeaders(routes, cookies.isOwn)
 
   // The gateway's own URLs.
   const services: Services = {

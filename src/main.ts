@@ -1,7 +1,6 @@
 #!/usr/bin/env node
 import { UsageError, type Command } from './cli/command.ts'
 import { keepCompiled } from './cli/compiled.ts'
-import { keepYoungObjectsYoung } from './cli/young-objects.ts'
 import { ConfigurationError, formatProblems } from './config/problems.ts'
 import { causes } from './errors.ts'
 
@@ -49,7 +48,6 @@ async function main(argv: readonly string[]): Promise<number> {
   return command.run(args)
 }
 
-keepYoungObjectsYoung()
 keepCompiled()
 try {
   process.exitCode = await main(process.argv.slice(2))

@@ -160,11 +160,7 @@ function passes(
 ): Line[] {
   const { route, accessToken, who } = verdict
   const own = cookieNames(config).all
-  const compiled = compileHeaders(
-    routes.routes,
-    (name) => own.has(name),
-    ({ origin, method, path }) => routes.dependsOnMethod(hostOf(origin), method, path),
-  )
+  const compiled = compileHeaders(routes, (name) => own.has(name))
   const headers = byProxy ? compiled.identity(route, who, accessToken) : compiled.build(facts, route, who, accessToken)
   const constants = constantHeaders(route)
   const pairs = headers.flatMap((name, i) =>

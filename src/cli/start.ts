@@ -8,6 +8,7 @@ import { followConfiguration } from './follow-configuration.ts'
 import { leave } from './leave.ts'
 import { serveAlone, type Running } from './running.ts'
 import { isStdoutPrompt } from './stdout.ts'
+import { keepYoungObjectsYoung } from './young-objects.ts'
 import { stopSignal } from './stop-signal.ts'
 
 /** `gatehouse start`. */
@@ -21,6 +22,7 @@ of the configuration file or of a file that it names, makes it read its configur
 connection; one that can't be used is refused, and the log says why.
 `,
   async run(args) {
+    keepYoungObjectsYoung()
     if (cluster.isWorker) return (await import('./worker.ts')).work()
     const files = new Set<string>()
     const { config, warnings } = configuredBy(args, files)

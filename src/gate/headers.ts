@@ -1,6 +1,7 @@
 import type { Claims } from '../oidc/token-set.ts'
 import { hostOf } from './host.ts'
 import { fillTemplate, parseTemplate, type Template } from './template.ts'
+import type { RouteTable } from './match.ts'
 import type { CompiledRoute, Facts, Who } from './verdict.ts'
 
 /** RFC 9110, section 7.6.1, and what its readers treat alike. */
@@ -41,19 +42,18 @@ interface RouteRules {
 }
 
 /**
- * Compiles the header rules of all routes. `isOwnCookie` tells the gateway's cookies by name, `isByMethod` the requests
- * that would take another route with another method: those must not name one in a header.
+ * Compiles the header rules of all routes. `isOwnCookie` tells the gateway's cookies by name. A request that would take
+ * another route with another method must not name one in a header.
  */
 export function compileHeaders(
-  routes: readonly CompiledRoute[],
+  table: Pick<RouteTable, 'routes' | 'dependsOnMethod'>,
   isOwnCookie: (name: string) => boolean,
-  isByMethod: (facts: Facts) => boolean,
 ): UpstreamHeaders {
   const identity = new Set(
-    routes.flatMap(({ headers, token }) => [...Object.keys(headers.set), token.header]).map(canonical),
+    table.routes.flatMap(({ headers, token }) => [...Object.keys(headers.set), token.header]).map(canonical),
   )
   identity.delete('authorization')
-  const rules = routes.map(({ headers }): RouteRules => ({
+  const rules = table.routes.map(({ headers }): RouteRules => ({
     set: Object.entries(headers.set).map(([name, value]) => ({ name, template: parseTemplate(value) })),
     remove: new Set(headers.remove.map(canonical)),
     setsAuthorization: Object.keys(headers.set).some((name) => canonical(name) === 'authorization'),
@@ -111,7 +111,8 @@ export function compileHeaders(
             if (client.trusted) out.push(name, value)
             break
           case 'override':
-            if (route.methods === null && !isByMethod(facts)) out.push(name, value)
+            if (route.methods === null && !table.dependsOnMethod(hostOf(facts.origin), facts.method, facts.path))
+              out.push(name, value)
             break
           case 'authorization': {
             if (mine?.setsAuthorization === true || (who !== null && who.bearer !== true)) break

@@ -14,13 +14,15 @@ export interface CookieNames {
 
 /** The names by a configuration, with the prefixes that browsers enforce (RFC 6265bis, section 4.1.3). */
 export function cookieNames({ session: { cookie }, publicUrl }: Pick<Config, 'session' | 'publicUrl'>): CookieNames {
-  const session = prefixed(
-    cookie,
-    publicUrl.every((url) => url.startsWith('https:')),
-  )
+  const session = prefixed(cookie, isSecure(publicUrl))
   const logins = Array.from({ length: LOGIN_SLOTS }, (_, slot) => `${session}-login-${slot}`)
   const [tries, cleared] = [`${session}-tries`, `${session}-cleared`]
   return { session, logins, tries, cleared, all: new Set([session, tries, cleared, ...logins]) }
+}
+
+/** Whether cookies of these public URLs go over TLS alone. */
+export function isSecure(publicUrls: readonly string[]): boolean {
+  return publicUrls.every((url) => url.startsWith('https:'))
 }
 
 function prefixed({ name, domain }: Config['session']['cookie'], secure: boolean): string {

@@ -3,7 +3,7 @@ import type { FastifyInstance } from 'fastify'
 import { LRUCache } from 'lru-cache'
 import type { Config } from '../config/schema.ts'
 import { readTicket, type Ticket } from '../session/ticket.ts'
-import { cookieNames } from './cookie-names.ts'
+import { cookieNames, isSecure } from './cookie-names.ts'
 import { placesOf } from './cookie-places.ts'
 import { createCookieSeal } from './cookie-seal.ts'
 
@@ -56,7 +56,7 @@ interface Binding {
 /** Makes the gateway's cookies, sealed by @fastify/secure-session. */
 export async function createCookies(app: FastifyInstance, config: Config): Promise<Cookies> {
   const { session, publicUrl, provider } = config
-  const secure = publicUrl.every((url) => url.startsWith('https:'))
+  const secure = isSecure(publicUrl)
   const { session: name, logins: loginNames, tries: triesName, cleared: clearedName, all } = cookieNames(config)
   const cookieSeconds = Math.ceil(session.lifetime / 1000) + COOKIE_GRACE
   const sealing = await createCookieSeal(app, session.keys, { ticket: cookieSeconds, login: LOGIN_SECONDS })

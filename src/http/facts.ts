@@ -1,4 +1,4 @@
-import { BlockList, isIP, isIPv6, type Socket } from 'node:net'
+import { BlockList, isIP, isIPv6 } from 'node:net'
 import type { IncomingMessage } from 'node:http'
 import { Fault } from '../errors.ts'
 import { hostOf } from '../gate/host.ts'
@@ -27,17 +27,6 @@ export function createFactReader({ publicUrls, trustedProxies, overSocket, readT
   const first = publicUrls[0] ?? ''
   const byHost = new Map(publicUrls.map((origin) => [hostOf(origin), origin]))
   const only = publicUrls.length === 1
-  /** What each connection's last Cookie header opened to: mostly the next one is the same. */
-  const opened = new WeakMap<Socket, { readonly cookies: string; readonly ticket: Ticket | null }>()
-
-  function ticketOf(socket: Socket, cookies: string | undefined): Ticket | null {
-    if (cookies === undefined) return null
-    const last = opened.get(socket)
-    if (last?.cookies === cookies) return last.ticket
-    const ticket = readTicket(cookies)
-    opened.set(socket, { cookies, ticket })
-    return ticket
-  }
 
   return {
     read(request) {
@@ -63,7 +52,7 @@ export function createFactReader({ publicUrls, trustedProxies, overSocket, readT
         rawHeaders,
         origin,
         client: clientOf(headers, peer, trusted, origin, isTrusted),
-        ticket: ticketOf(request.socket, headers.cookie),
+        ticket: readTicket(headers.cookie),
       }
     },
   }

@@ -18,17 +18,16 @@ export function portOf({ port }: URL, usual: number): number {
   return port === '' ? usual : Number(port)
 }
 
-/** The same options for one host; its sockets end with the signal, where one is given. */
-export function at(options: ClientOptions, host: string, port: number, ends?: AbortSignal): ClientOptions {
-  const there = { ...options, socket: { ...options.socket, host, port } }
-  return ends === undefined ? there : until(ends, there)
+/** The same options for one host. */
+export function at(options: ClientOptions, host: string, port: number): ClientOptions {
+  return { ...options, socket: { ...options.socket, host, port } }
 }
 
-/** The same options for sockets that end with the signal. */
-export function until(ends: AbortSignal, options: ClientOptions): ClientOptions {
+/** The same options for sockets that are destroyed when `signal` aborts. */
+export function endingWith(signal: AbortSignal, options: ClientOptions): ClientOptions {
   // Node.js takes it for a TLS socket, too; the library's types know it for plain ones only.
-  const signal = { signal: ends }
-  return { ...options, socket: { ...options.socket, ...signal } }
+  const more = { signal }
+  return { ...options, socket: { ...options.socket, ...more } }
 }
 
 /** Closes a client unless it is closed already. */

@@ -1,6 +1,6 @@
 import type { StoreLocation } from '../config/kind-store.ts'
 import type { Config } from '../config/schema.ts'
-import { at, hostOf, portOf, until, type ClientOptions } from './redis-client.ts'
+import { at, endingWith, hostOf, portOf, type ClientOptions } from './redis-client.ts'
 import { connectToCluster } from './redis-cluster.ts'
 import { connectToOne } from './redis-one.ts'
 import { findMaster } from './redis-sentinels.ts'
@@ -39,17 +39,17 @@ export function connectTo(location: Location, settings: Config['session']['redis
       const database = first.pathname.length > 1 ? { database: Number(first.pathname.slice(1)) } : {}
       const node = { ...options, ...credentials, ...database }
       return (onError) =>
-        withSockets((ends) => connectToOne(at(node, hostOf(first), portOf(first, 6379), ends), onError))
+        closingSockets(node, (mine) => connectToOne(at(mine, hostOf(first), portOf(first, 6379)), onError))
     }
     case 'redis-sentinel':
       return (onError) =>
-        withSockets(async (ends) => {
-          const { host, port } = await findMaster(urls, location.name, options, credentials)
-          return connectToOne(at({ ...options, ...credentials }, host, port, ends), onError, { mustBeMaster: true })
+        closingSockets(options, async (mine) => {
+          const { host, port } = await findMaster(urls, location.name, mine, credentials)
+          return connectToOne(at({ ...mine, ...credentials }, host, port), onError, { mustBeMaster: true })
         })
     case 'redis-cluster':
       return (onError) =>
-        withSockets((ends) => connectToCluster(urls, until(ends, { ...options, ...credentials }), onError))
+        closingSockets({ ...options, ...credentials }, (mine) => connectToCluster(urls, mine, onError))
   }
 }
 
@@ -58,10 +58,13 @@ export function connectTo(location: Location, settings: Config['session']['redis
  * socket is still being made, and a cluster's client that a command under way has made after all were closed, would
  * stay open for ever.
  */
-async function withSockets(connect: (ends: AbortSignal) => Promise<Connections>): Promise<Connections> {
+async function closingSockets(
+  options: ClientOptions,
+  connect: (options: ClientOptions) => Promise<Connections>,
+): Promise<Connections> {
   const sockets = new AbortController()
   try {
-    const connections = await connect(sockets.signal)
+    const connections = await connect(endingWith(sockets.signal, options))
     return {
       ...connections,
       close() {
@@ -102,17 +105,15 @@ function optionsFor(url: URL, settings: Config['session']['redis']): Reaching {
       // The library would write its defaults into these options, and build a new class for options that have changed.
       maintNotifications: 'disabled',
     },
-    credentials:
-      username === null && password === null
-        ? {}
-        : {
-            credentialsProvider: {
-              type: 'async-credentials-provider',
-              credentials: async () => ({
-                ...(username === null ? {} : { username }),
-                ...(password === null ? {} : { password }),
-              }),
-            },
-          },
+    credentials: username === null && password === null ? {} : { credentialsProvider: providerOf(username, password) },
   }
+}
+
+/** As the library would make it of user and password, but once: see `maintNotifications`. */
+function providerOf(
+  username: string | null,
+  password: string | null,
+): NonNullable<ClientOptions['credentialsProvider']> {
+  const credentials = { ...(username === null ? {} : { username }), ...(password === null ? {} : { password }) }
+  return { type: 'async-credentials-provider', credentials: async () => credentials }
 }

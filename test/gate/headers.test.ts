@@ -1,7 +1,7 @@
 import t from 'tap'
 import type { Route } from '../../src/config/schema.ts'
 import { compileHeaders } from '../../src/gate/headers.ts'
-import type { Facts } from '../../src/gate/verdict.ts'
+import type { CompiledRoute, Facts } from '../../src/gate/verdict.ts'
 import type { Session } from '../../src/session/session.ts'
 import { compiled, factsOf, sessionOf } from './request.ts'
 
@@ -14,6 +14,8 @@ type Sent = {
   readonly token?: string | null
 }
 
+const tableOf = (routes: readonly CompiledRoute[]) => ({ routes, dependsOnMethod: () => false })
+
 /** What the upstream of the first route gets, names as they are sent, values of a name in their order. */
 const upstream = ({
   facts = factsOf(),
@@ -23,7 +25,7 @@ const upstream = ({
 }: Sent): Record<string, string[]> => {
   const table = routes.map((route, index) => ({ ...compiled(route), index }))
   const [first = compiled()] = table
-  const flat = compileHeaders(table, isOwnCookie, () => false).build(facts, first, session, token)
+  const flat = compileHeaders(tableOf(table), isOwnCookie).build(facts, first, session, token)
   const headers: Record<string, string[]> = {}
   for (let i = 0; i + 1 < flat.length; i += 2) (headers[flat[i] ?? ''] ??= []).push(flat[i + 1] ?? '')
   return headers
@@ -34,7 +36,7 @@ const setUser: Partial<Route> = { headers: { set: { 'X-User': '{claims.sub}' }, 
 
 void t.test('an ordinary header passes byte for byte, in its order and case, as often as it was sent', (t) => {
   const rawHeaders = ['X-One', 'a', 'aCCept', '*/*', 'X-One', 'b', 'X-Latin', 'caf\u00e9']
-  const flat = compileHeaders([compiled()], isOwnCookie, () => false).build(
+  const flat = compileHeaders(tableOf([compiled()]), isOwnCookie).build(
     { ...factsOf(), rawHeaders },
     compiled(),
     null,
@@ -316,7 +318,7 @@ void t.test('without a session only what needs no claim is set', (t) => {
 
 void t.test('new claims are seen at once', (t) => {
   const route = compiled(setUser)
-  const built = compileHeaders([route], isOwnCookie, () => false)
+  const built = compileHeaders(tableOf([route]), isOwnCookie)
   t.match(built.build(factsOf(), route, sessionOf(), null).join(), /X-User,alice/)
   t.match(built.build(factsOf(), route, sessionOf({ claims: { sub: 'bob' } }), null).join(), /X-User,bob/)
   t.end()
@@ -324,7 +326,7 @@ void t.test('new claims are seen at once', (t) => {
 
 void t.test('thousands of made-up names change nothing about the next request', (t) => {
   const route = compiled(setUser)
-  const built = compileHeaders([route], isOwnCookie, () => false)
+  const built = compileHeaders(tableOf([route]), isOwnCookie)
   const rawHeaders = Array.from({ length: 6000 }, (_, i) => (i % 2 === 0 ? `X-Made-Up-${i}` : 'x'))
   built.build({ ...factsOf(), rawHeaders }, route, null, null)
   t.notMatch(

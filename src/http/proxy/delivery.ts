@@ -25,25 +25,11 @@ export function deliver(delivery: Delivery, chunk: Buffer): void {
   write(delivery, chunk)
 }
 
-/** Deliveries whose head has come in this turn of the event loop. */
-let fresh: Delivery[] = []
-
 /**
- * Shows the client the head, and the first chunk where it has come, when everything that has come in together is dealt
- * with: an event stream's first event may be long in coming.
+ * Shows the client the head, and the first chunk where it has come: an event stream's first event may be long in
+ * coming.
  */
-export function beginSoon(delivery: Delivery): void {
-  // One call for all that come in one turn.
-  if (fresh.push(delivery) === 1) setImmediate(beginAll)
-}
-
-function beginAll(): void {
-  const all = fresh
-  fresh = []
-  for (const delivery of all) begin(delivery)
-}
-
-function begin(delivery: Delivery): void {
+export function begin(delivery: Delivery): void {
   const { response, held, begun } = delivery
   if (begun || response.destroyed) return
   delivery.begun = true

@@ -6,7 +6,7 @@ import type { Dispatcher } from 'undici'
 import { Fault } from '../../errors.ts'
 import type { CompiledRoute, Facts } from '../../gate/verdict.ts'
 import { clientHeaders } from './answer.ts'
-import { beginSoon, complete, deliver, type Delivery } from './delivery.ts'
+import { begin, complete, deliver, type Delivery } from './delivery.ts'
 import { hasLeft, offDeparture, onDeparture } from './departure.ts'
 import { allowLastWords, isEventStream } from './event-stream.ts'
 import { waitForFinal } from './final-answer.ts'
@@ -176,7 +176,8 @@ export class Receiver implements Delivery, Dispatcher.DispatchHandler {
           this.#endStream()
         }),
       )
-    beginSoon(this)
+    // What has come in together is dealt with by then.
+    process.nextTick(begin, this)
   }
 
   #waitForFinal(): () => void {

@@ -8,7 +8,7 @@ import { rewriteTarget } from './target.ts'
 /**
  * A Fastify that routes every method but CONNECT, on the target as it was sent, and says nothing of requests by itself.
  */
-export function createServer({ publicUrl }: Pick<Config, 'publicUrl'>, log: Log): FastifyInstance {
+export function createFastify({ publicUrl }: Pick<Config, 'publicUrl'>, log: Log): FastifyInstance {
   const lines: FastifyBaseLogger = log
   // Fastify's own lines (two a request, one an address) would only double ours.
   const quiet: FastifyBaseLogger = log.child({}, { level: 'warn' })
