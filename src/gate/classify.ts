@@ -6,6 +6,7 @@ const FRAMES = new Set(['iframe', 'frame', 'embed', 'object', 'fencedframe'])
 const FORM_TYPES = /^(?:application\/x-www-form-urlencoded|multipart\/form-data|text\/plain)\s*(?:;|$)/i
 const HTML = /(?:^|[\s,])(?:text\/html|application\/xhtml\+xml)\s*(?:[;,]|$)/i
 const EVENT_STREAM = /(?:^|[\s,])text\/event-stream\s*(?:[;,]|$)/i
+const PREFETCH = /prefetch|prerender/i
 const WEBSOCKET = /(?:^|[\s,])websocket\s*(?:[/,]|$)/i
 const UPGRADE = /(?:^|[\s,])upgrade\s*(?:,|$)/i
 
@@ -32,9 +33,11 @@ export function classify(method: string, headers: IncomingHttpHeaders, scripts: 
 
 /** Whether a browser asks for something that the user has not decided to open yet. */
 export function isPrefetch(headers: IncomingHttpHeaders): boolean {
-  return /prefetch|prerender/i.test(
-    `${header(headers, 'sec-purpose')} ${header(headers, 'purpose')} ${header(headers, 'x-moz')}`,
-  )
+  return isAhead(headers['sec-purpose']) || isAhead(headers['purpose']) || isAhead(headers['x-moz'])
+}
+
+function isAhead(purpose: string | string[] | undefined): boolean {
+  return purpose !== undefined && PREFETCH.test(String(purpose))
 }
 
 /** Whether a request is a WebSocket's opening handshake (RFC 6455, section 4.1): a GET that has no body. */

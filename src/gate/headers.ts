@@ -177,17 +177,22 @@ function withoutOwnCookies(cookies: string, isOwnCookie: (name: string) => boole
 /** Written anew; what a trusted proxy said before is continued. */
 function pushForwarded(out: string[], { client, headers, origin }: Facts): void {
   const host = hostOf(origin)
-  const said = (name: string): string | null => {
-    const value = headers[name]
-    return client.trusted && typeof value === 'string' && value !== '' ? value : null
-  }
-  const before = said('x-forwarded-for')
+  const { address: before, proto, name } = client.trusted ? said(headers) : NOTHING_SAID
   out.push('Host', host)
   // A peer on a unix socket has no address to add.
-  const chain = [before, client.peer].filter((part) => part !== null && part !== '').join(', ')
+  const chain = before === '' || client.peer === '' ? before + client.peer : `${before}, ${client.peer}`
   if (chain !== '') out.push('X-Forwarded-For', chain)
-  out.push('X-Forwarded-Proto', said('x-forwarded-proto') ?? client.scheme)
-  out.push('X-Forwarded-Host', said('x-forwarded-host') ?? host)
+  out.push('X-Forwarded-Proto', proto === '' ? client.scheme : proto, 'X-Forwarded-Host', name === '' ? host : name)
+}
+
+const NOTHING_SAID = { address: '', proto: '', name: '' }
+
+function said(headers: Facts['headers']): typeof NOTHING_SAID {
+  return {
+    address: String(headers['x-forwarded-for'] ?? ''),
+    proto: String(headers['x-forwarded-proto'] ?? ''),
+    name: String(headers['x-forwarded-host'] ?? ''),
+  }
 }
 
 /** The same for every request of a session on a route until its claims change. */

@@ -1,12 +1,6 @@
 import { lookup } from 'node:dns/promises'
 import { once } from 'node:events'
-import {
-  createServer as createHttpServer,
-  type IncomingMessage,
-  type RequestListener,
-  type Server,
-  type ServerOptions,
-} from 'node:http'
+import { createServer as createHttpServer, type RequestListener, type Server, type ServerOptions } from 'node:http'
 import { createServer as createHttpsServer } from 'node:https'
 import { Server as NetServer, createServer as createNetServer, type AddressInfo, type Socket } from 'node:net'
 import { Server as TlsServer } from 'node:tls'
@@ -16,7 +10,8 @@ import type { Log } from '../telemetry/log.ts'
 import { routeExpectations } from './expectation.ts'
 import { answerUnderWay } from './answer-under-way.ts'
 import { answerParserError, rawProblem } from './parser-errors.ts'
-import { giveUpOnSilentUploads } from './silent-uploads.ts'
+import { giveUpOnSilentUploads, type Asked } from './silent-uploads.ts'
+import { hasBody } from './staged-close.ts'
 import { GatewayRequest, routeUpgrades } from './upgrades.ts'
 
 /** The public listener: its connections outlive a change of the configuration. */
@@ -76,7 +71,7 @@ export function createListener(tls: Config['tls'], route: RequestListener, log: 
   server.maxConnections = MAX_CONNECTIONS
   /** Every connection, and of those that speak HTTP by now what they have asked for last. */
   const sockets = new Set<Socket>()
-  const speaking = new Map<Socket, IncomingMessage | null>()
+  const speaking = new Map<Socket, Asked>()
   /** More addresses of the same name. */
   const others: NetServer[] = []
   let draining = false
@@ -88,7 +83,8 @@ export function createListener(tls: Config['tls'], route: RequestListener, log: 
       response.shouldKeepAlive = false
       askedAt = Date.now()
     }
-    speaking.set(request.socket, request)
+    // To hold on to every request until the next one would make each collection carry them all over.
+    speaking.set(request.socket, hasBody(request) ? request : 'bodyless')
     route(request, response)
   }
   server.on('connection', (socket: Socket) => {
@@ -98,7 +94,7 @@ export function createListener(tls: Config['tls'], route: RequestListener, log: 
     })
   })
   server.on(tls === null ? 'connection' : 'secureConnection', (socket: Socket) => {
-    speaking.set(socket, null)
+    speaking.set(socket, 'nothing')
     socket.once('close', () => {
       speaking.delete(socket)
     })
@@ -148,7 +144,7 @@ export function createListener(tls: Config['tls'], route: RequestListener, log: 
     while (!over.signal.aborted && !isQuiet(Date.now())) await moment()
     while (!over.signal.aborted) {
       server.closeIdleConnections()
-      for (const [socket, asked] of speaking) if (asked === null) socket.destroy()
+      for (const [socket, asked] of speaking) if (asked === 'nothing') socket.destroy()
       await moment()
     }
   }

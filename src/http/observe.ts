@@ -71,10 +71,10 @@ function ownRoute(request: FastifyRequest, { basePath }: Pick<Config, 'basePath'
 }
 
 let count = 0
-const born = Math.floor(performance.timeOrigin).toString(36)
+const prefix = `${Math.floor(performance.timeOrigin).toString(36)}-${process.pid.toString(36)}-`
 
 /** An id for a request that people can quote: unique among the processes of a gateway and short. */
 export function newRequestId(): string {
   count += 1
-  return `${born}-${process.pid.toString(36)}-${count.toString(36)}`
+  return prefix + count.toString(36)
 }

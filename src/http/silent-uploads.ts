@@ -5,15 +5,18 @@ import { answerParserError } from './parser-errors.ts'
 /** A client that sends nothing of a body that is waited for between two looks, ms, is given up. */
 const LOOK_FOR_SILENT = 30_000
 
+/** What has come last on a connection: a request with a body, one without, or none yet. */
+export type Asked = IncomingMessage | 'bodyless' | 'nothing'
+
 /**
  * Uploads may last for hours, as long as something comes. A body that the application does not take yet is no client's
  * fault. Looks at the connections and their latest requests until the timer is cleared.
  */
-export function giveUpOnSilentUploads(speaking: ReadonlyMap<Socket, IncomingMessage | null>): NodeJS.Timeout {
+export function giveUpOnSilentUploads(speaking: ReadonlyMap<Socket, Asked>): NodeJS.Timeout {
   const read = new WeakMap<Socket, number>()
   return setInterval(() => {
     for (const [socket, asked] of speaking) {
-      if (asked === null || asked.complete) continue
+      if (typeof asked === 'string' || asked.complete) continue
       const isSilent = read.get(socket) === socket.bytesRead && asked.readableLength === 0
       read.set(socket, socket.bytesRead)
       if (isSilent)

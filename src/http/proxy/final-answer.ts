@@ -1,8 +1,17 @@
 import type { IncomingMessage } from 'node:http'
+import type { CompiledRoute } from '../../gate/verdict.ts'
 
 /**
- * Calls `late` when `timeout` ms have passed since an interim answer and, with a body, since the client has sent it:
- * undici begins to count anew with each one. Returns how to stop counting.
+ * How long undici is to wait for an answer's head, ms. Not at all (0) without a body: its clock ticks twice a second, and
+ * what it has kept in mind for requests that are over, each collection of memory carries along. `waitForFinal` does it.
+ */
+export function headersTimeout({ timeout }: Pick<CompiledRoute, 'timeout'>, hasBody: boolean): number {
+  return hasBody ? timeout : 0
+}
+
+/**
+ * Calls `late` when `timeout` ms have passed from now and, with a body, since the client has sent it. Returns how to
+ * stop counting.
  */
 export function waitForFinal(
   request: IncomingMessage,
@@ -14,7 +23,7 @@ export function waitForFinal(
     setTimeout(() => {
       if (hasBody && !request.complete) timer = wait()
       else late()
-    }, timeout).unref()
+    }, timeout)
   let timer = wait()
   return () => {
     clearTimeout(timer)

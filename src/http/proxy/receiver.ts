@@ -103,8 +103,12 @@ export class Receiver implements Delivery, Dispatcher.DispatchHandler {
 
   onConnect(abort: (reason: Error) => void): void {
     this.#abort = abort
-    if (hasLeft(this.#job)) this.#stop('the client has gone')
-    else onDeparture(this.#job, this.#gone)
+    if (hasLeft(this.#job)) {
+      this.#stop('the client has gone')
+      return
+    }
+    onDeparture(this.#job, this.#gone)
+    if (!this.#way.hasBody) this.#stopWaiting = this.#waitForFinal()
   }
 
   /** `rawHeaders`: name, value …; interim answers (RFC 9110, section 15.2) have heads of their own. */
@@ -127,6 +131,7 @@ export class Receiver implements Delivery, Dispatcher.DispatchHandler {
   }
 
   onUpgrade(_status: number, rawHeaders: readonly (Buffer | string)[] | null, socket: Duplex): void {
+    this.#stopWaiting?.()
     this.#way.onSwitched?.(rawHeaders ?? [], socket)
   }
 

@@ -4,6 +4,7 @@ import { Readable } from 'node:stream'
 import { Fault } from '../../errors.ts'
 import { askForBody, waitsToBeAsked } from '../expectation.ts'
 import { hasBody } from '../staged-close.ts'
+import { headersTimeout } from './final-answer.ts'
 import { Receiver, closeBehindUpload, type Transfer } from './receiver.ts'
 import { upstreamPath } from './upstream-path.ts'
 
@@ -40,7 +41,7 @@ function send(job: Transfer, handedAt: number, hasBody: boolean, retries: number
       method: facts.method,
       headers: job.headers,
       body: hasBody ? bodyOf(request, route.maxBody) : null,
-      headersTimeout: route.timeout,
+      headersTimeout: headersTimeout(route, hasBody),
       bodyTimeout: 0,
     },
     new Receiver(job, { handedAt, hasBody, retry }),

@@ -2,6 +2,7 @@ import { performance } from 'node:perf_hooks'
 import type { Duplex } from 'node:stream'
 import type { Upgrade } from '../upgrades.ts'
 import { clientHeaders } from './answer.ts'
+import { headersTimeout } from './final-answer.ts'
 import { Receiver, type Transfer } from './receiver.ts'
 import { upstreamPath } from './upstream-path.ts'
 import { join, switchingHead } from './websocket.ts'
@@ -41,7 +42,7 @@ export function transferUpgrade(job: Transfer, { upgrade, onMessage, onSwitched 
       method: 'GET',
       headers: job.headers,
       upgrade: 'websocket',
-      headersTimeout: route.timeout,
+      headersTimeout: headersTimeout(route, false),
       bodyTimeout: 0,
     },
     new Receiver(job, { handedAt, hasBody: false, retry: null, onSwitched: switched }),
