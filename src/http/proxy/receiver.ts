@@ -188,7 +188,7 @@ export class Receiver implements Delivery, Dispatcher.DispatchHandler {
   #waitForFinal(): () => void {
     const { request, route } = this.#job
     return waitForFinal(request, this.#way.hasBody, route.timeout, () => {
-      this.#abort?.(new Fault('upstream_timeout'))
+      this.#abort?.(new Fault('upstream_timeout', { cause: new Error(`no answer within ${route.timeout} ms`) }))
     })
   }
 
