@@ -15,7 +15,7 @@ export type Figures = {
 }
 
 /** Everything known of one contestant: its rounds, and what is measured once; `starts` in ms, memory in bytes. */
-export type Measured = { name: string; rounds: Figures[]; memoryIdle: number; starts: number[] }
+export type Measured = { name: string; rounds: Figures[]; memoryIdle: number[]; starts: number[] }
 
 /** One figure of one contestant, the median of its rounds or starts; NaN where it was not measured. */
 export type Reading = (it: Measured) => number[]
@@ -31,7 +31,7 @@ export const READINGS: readonly { title: string; digits: number; scale: number; 
   { title: 'p99 there, ms', digits: 2, scale: 1000, of: round('steadyP99') },
   { title: 'CPU time per request, µs', digits: 1, scale: 1, of: round('cpuPerRequest') },
   { title: 'Share of its core in use at 32 connections, %', digits: 0, scale: 0.01, of: round('gatewayCore') },
-  { title: 'Resident memory idle, MB', digits: 0, scale: 1e6, of: (it) => [it.memoryIdle] },
+  { title: 'Resident memory idle, MB', digits: 0, scale: 1e6, of: (it) => it.memoryIdle },
   { title: 'Resident memory under load, MB', digits: 0, scale: 1e6, of: round('memoryLoaded') },
   { title: 'Start to first answer, ms', digits: 0, scale: 1, of: (it) => it.starts },
 ]

@@ -3,13 +3,14 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { expectRightAnswers } from './answers.ts'
-import { contestant, expectInstalled, upstream } from './contestants.ts'
+import { contestant, type Contestant, expectInstalled, upstream } from './contestants.ts'
 import type { Measured } from './figures.ts'
+import type { Target } from './load.ts'
 import { logIn, startProvider } from './login.ts'
 import { describeMachine, pickCores, pinSelf } from './machine.ts'
 import { HELP, type Options, readOptions } from './options.ts'
 import { freePorts } from './ports.ts'
-import { killAll, stopAll } from './processes.ts'
+import { killAll, type Running, stopAll } from './processes.ts'
 import { judge } from './promises.ts'
 import { markdownReport, textReport } from './report.ts'
 import { measureRound, type Subject, warmUp } from './round.ts'
@@ -22,6 +23,8 @@ import { measureWebSockets } from './websockets.ts'
 
 const BODY = 'A small answer, as an API gives it. '.repeat(29).slice(0, 1024)
 const IDLE_MS = 2000
+/** V8 still compiles the larger programs for some seconds. */
+const WARM_UP_SECONDS = 5
 
 async function run(options: Options, directory: string): Promise<boolean> {
   expectInstalled(options.only)
@@ -42,49 +45,40 @@ async function run(options: Options, directory: string): Promise<boolean> {
   }
   progress(`starting each ${options.starts} times`)
   const starts = await measureStarts(contestants, options.starts)
-  const pids = new Map<string, number>()
-  const cookies = new Map<string, string>()
-  for (const it of contestants) {
-    const { running } = await startAndWait(it.command, it.port)
-    pids.set(it.name, running.pid)
-    if (it.client) cookies.set(it.name, await logIn(it))
-    await expectRightAnswers(it, cookies.get(it.name) ?? null, BODY)
-    progress(`${it.name}: answers as it should`)
-  }
-  await provider.close()
-
-  await sleep(IDLE_MS)
-  const load = { core: cores.load, directory }
-  const subjects: Subject[] = [
-    { target: { ...load, name: 'direct', port: upstreamPort, cookie: null }, pid: null },
-    ...contestants.map((it) => ({
-      target: { ...load, name: it.name, port: it.port, cookie: cookies.get(it.name) ?? null },
-      pid: pids.get(it.name) ?? null,
-    })),
-  ]
-  const measured: Measured[] = subjects.map(({ target, pid }) => ({
-    name: target.name,
+  const measured: Measured[] = ['direct', ...options.only].map((name) => ({
+    name,
     rounds: [],
-    memoryIdle: pid === null ? Number.NaN : residentMemory(processTree(pid)),
-    starts: starts.get(target.name) ?? [],
+    memoryIdle: [],
+    starts: starts.get(name) ?? [],
   }))
-  for (const subject of subjects) {
-    progress(`${subject.target.name}: warming up`)
-    await warmUp(subject, options.seconds, BODY.length)
-  }
   const othersShare = watchOthers([cores.gateway, cores.load])
   for (let round = 1; round <= options.rounds; round++) {
     const said = (what: string): void => progress(`round ${round} of ${options.rounds}: ${what}`)
+    // How well a program is compiled differs from one start to the next.
+    const { subjects, check, stop } = await startAll(contestants, upstreamPort, { core: cores.load, directory })
+    for (const { target, pid } of subjects) {
+      if (pid !== null) measuredOf(target.name)?.memoryIdle.push(residentMemory(processTree(pid)))
+    }
+    for (const subject of subjects) {
+      said(`${subject.target.name}: warming up`)
+      await warmUp(subject, WARM_UP_SECONDS, BODY.length)
+    }
     // There and back, so that a machine that becomes slower or faster meanwhile favours nobody.
     const order = round % 2 === 1 ? subjects : subjects.toReversed()
     const figures = await measureRound(order, options.seconds, BODY.length, said)
     order.forEach(({ target }, index) => {
       const values = figures[index]
-      if (values !== undefined) measured.find(({ name }) => name === target.name)?.rounds.push(values)
+      if (values !== undefined) measuredOf(target.name)?.rounds.push(values)
     })
+    await check()
+    await stop()
   }
   const others = othersShare()
-  for (const it of contestants) await expectRightAnswers(it, cookies.get(it.name) ?? null, BODY)
+  await provider.close()
+
+  function measuredOf(name: string): Measured | undefined {
+    return measured.find((one) => one.name === name)
+  }
 
   const promises = judge(measured)
   const report = options.markdown ? markdownReport : textReport
@@ -92,6 +86,42 @@ async function run(options: Options, directory: string): Promise<boolean> {
   const about = { machine, date, others, rounds: options.rounds, seconds: options.seconds }
   process.stdout.write(report({ measured, promises, about }))
   return promises.every(({ kept }) => kept !== false)
+}
+
+/** What a round measures, freshly started, logged in and idle. */
+type Started = { subjects: Subject[]; check: () => Promise<void>; stop: () => Promise<void> }
+
+/** Rejects when one of them does not start, or does not answer as it should; `check` asks that once more. */
+async function startAll(
+  contestants: readonly Contestant[],
+  upstreamPort: number,
+  load: Pick<Target, 'core' | 'directory'>,
+): Promise<Started> {
+  const all: { it: Contestant; running: Running; cookie: string | null }[] = []
+  for (const it of contestants) {
+    const { running } = await startAndWait(it.command, it.port)
+    all.push({ it, running, cookie: it.client ? await logIn(it) : null })
+  }
+  const check = async (): Promise<void> => {
+    for (const { it, cookie } of all) await expectRightAnswers(it, cookie, BODY)
+  }
+  await check()
+  await sleep(IDLE_MS)
+  // Whoever has no sessions gets the same request: a browser sends its cookies, whatever stands before the application.
+  const same = all.find(({ it }) => it.name.startsWith('gatehouse'))?.cookie ?? null
+  return {
+    subjects: [
+      { target: { ...load, name: 'direct', port: upstreamPort, cookie: same }, pid: null },
+      ...all.map(({ it: { name, port }, running: { pid }, cookie }) => ({
+        target: { ...load, name, port, cookie: cookie ?? same },
+        pid,
+      })),
+    ],
+    check,
+    stop: async () => {
+      await Promise.all(all.map(async ({ running }) => running.stop()))
+    },
+  }
 }
 
 async function runStarts(options: Options, directory: string): Promise<boolean> {

@@ -15,7 +15,7 @@ function measured(name: string, rounds: Partial<Figures>[]): Measured {
     gatewayCore: 0,
     memoryLoaded: 0,
   }
-  return { name, rounds: rounds.map((figures) => ({ ...nothing, ...figures })), memoryIdle: 0, starts: [] }
+  return { name, rounds: rounds.map((figures) => ({ ...nothing, ...figures })), memoryIdle: [0], starts: [] }
 }
 
 const apache = measured('apache', [{ requestsPerSecond: 100 }, { requestsPerSecond: 200 }, { requestsPerSecond: 400 }])
