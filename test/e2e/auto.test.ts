@@ -335,14 +335,15 @@ void t.test('calls to other origins and calls that the page waits for are left a
   const { page } = await arrive(t, chromium, `${near.url}/`)
   await endSessions(near)
   const begun = idp.requests.authorization
-  t.same(
+  // Where the script or the browser has asked for something itself by then, that answer has cleared the cookie.
+  t.match(
     await page.evaluate(() => {
       const xhr = new XMLHttpRequest()
       xhr.open('GET', '/api/waiting', false)
       xhr.send()
       return [xhr.status, xhr.getResponseHeader('gatehouse')]
     }),
-    [401, 'session_expired'],
+    [401, /^(?:session_expired|login_required)$/],
   )
   t.match(
     await page.evaluate(
