@@ -14,7 +14,7 @@ export type Figures = {
   memoryLoaded: number
 }
 
-/** Everything known of one contestant: its rounds, and what is measured once; `starts` in ms, memory in bytes. */
+/** Everything known of one contestant: its rounds, its memory when each began (bytes), and its `starts` (ms). */
 export type Measured = { name: string; rounds: Figures[]; memoryIdle: number[]; starts: number[] }
 
 /** One figure of one contestant, the median of its rounds or starts; NaN where it was not measured. */

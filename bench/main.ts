@@ -2,22 +2,21 @@ import { chmodSync, mkdtempSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
-import { expectRightAnswers } from './answers.ts'
-import { contestant, type Contestant, expectInstalled, upstream } from './contestants.ts'
+import { contestant, expectInstalled, upstream } from './contestants.ts'
 import type { Measured } from './figures.ts'
-import type { Target } from './load.ts'
-import { logIn, startProvider } from './login.ts'
+import { startProvider } from './login.ts'
 import { describeMachine, pickCores, pinSelf } from './machine.ts'
 import { HELP, type Options, readOptions } from './options.ts'
 import { freePorts } from './ports.ts'
-import { killAll, type Running, stopAll } from './processes.ts'
+import { killAll, stopAll } from './processes.ts'
 import { judge } from './promises.ts'
 import { markdownReport, textReport } from './report.ts'
-import { measureRound, type Subject, warmUp } from './round.ts'
+import { measureRound, warmUp } from './round.ts'
 import { describeMemory } from './session-memory.ts'
 import { compareStarts } from './start-time.ts'
 import { measureStarts, startAndWait } from './starts.ts'
 import { startStores } from './stores.ts'
+import { startSubjects } from './subjects.ts'
 import { processTree, residentMemory, watchOthers } from './usage.ts'
 import { measureWebSockets } from './websockets.ts'
 
@@ -45,19 +44,21 @@ async function run(options: Options, directory: string): Promise<boolean> {
   }
   progress(`starting each ${options.starts} times`)
   const starts = await measureStarts(contestants, options.starts)
-  const measured: Measured[] = ['direct', ...options.only].map((name) => ({
-    name,
-    rounds: [],
-    memoryIdle: [],
-    starts: starts.get(name) ?? [],
-  }))
+  const measured = new Map(
+    ['direct', ...options.only].map((name): [string, Measured] => [
+      name,
+      { name, rounds: [], memoryIdle: [], starts: starts.get(name) ?? [] },
+    ]),
+  )
   const othersShare = watchOthers([cores.gateway, cores.load])
   for (let round = 1; round <= options.rounds; round++) {
     const said = (what: string): void => progress(`round ${round} of ${options.rounds}: ${what}`)
     // How well a program is compiled differs from one start to the next.
-    const { subjects, check, stop } = await startAll(contestants, upstreamPort, { core: cores.load, directory })
+    const load = { core: cores.load, directory }
+    const { subjects, check, stop } = await startSubjects(contestants, upstreamPort, BODY, load)
+    await sleep(IDLE_MS)
     for (const { target, pid } of subjects) {
-      if (pid !== null) measuredOf(target.name)?.memoryIdle.push(residentMemory(processTree(pid)))
+      if (pid !== null) measured.get(target.name)?.memoryIdle.push(residentMemory(processTree(pid)))
     }
     for (const subject of subjects) {
       said(`${subject.target.name}: warming up`)
@@ -68,7 +69,7 @@ async function run(options: Options, directory: string): Promise<boolean> {
     const figures = await measureRound(order, options.seconds, BODY.length, said)
     order.forEach(({ target }, index) => {
       const values = figures[index]
-      if (values !== undefined) measuredOf(target.name)?.rounds.push(values)
+      if (values !== undefined) measured.get(target.name)?.rounds.push(values)
     })
     await check()
     await stop()
@@ -76,52 +77,13 @@ async function run(options: Options, directory: string): Promise<boolean> {
   const others = othersShare()
   await provider.close()
 
-  function measuredOf(name: string): Measured | undefined {
-    return measured.find((one) => one.name === name)
-  }
-
-  const promises = judge(measured)
+  const all = [...measured.values()]
+  const promises = judge(all)
   const report = options.markdown ? markdownReport : textReport
   const date = new Date().toISOString().slice(0, 10)
   const about = { machine, date, others, rounds: options.rounds, seconds: options.seconds }
-  process.stdout.write(report({ measured, promises, about }))
+  process.stdout.write(report({ measured: all, promises, about }))
   return promises.every(({ kept }) => kept !== false)
-}
-
-/** What a round measures, freshly started, logged in and idle. */
-type Started = { subjects: Subject[]; check: () => Promise<void>; stop: () => Promise<void> }
-
-/** Rejects when one of them does not start, or does not answer as it should; `check` asks that once more. */
-async function startAll(
-  contestants: readonly Contestant[],
-  upstreamPort: number,
-  load: Pick<Target, 'core' | 'directory'>,
-): Promise<Started> {
-  const all: { it: Contestant; running: Running; cookie: string | null }[] = []
-  for (const it of contestants) {
-    const { running } = await startAndWait(it.command, it.port)
-    all.push({ it, running, cookie: it.client ? await logIn(it) : null })
-  }
-  const check = async (): Promise<void> => {
-    for (const { it, cookie } of all) await expectRightAnswers(it, cookie, BODY)
-  }
-  await check()
-  await sleep(IDLE_MS)
-  // Whoever has no sessions gets the same request: a browser sends its cookies, whatever stands before the application.
-  const same = all.find(({ it }) => it.name.startsWith('gatehouse'))?.cookie ?? null
-  return {
-    subjects: [
-      { target: { ...load, name: 'direct', port: upstreamPort, cookie: same }, pid: null },
-      ...all.map(({ it: { name, port }, running: { pid }, cookie }) => ({
-        target: { ...load, name, port, cookie: cookie ?? same },
-        pid,
-      })),
-    ],
-    check,
-    stop: async () => {
-      await Promise.all(all.map(async ({ running }) => running.stop()))
-    },
-  }
 }
 
 async function runStarts(options: Options, directory: string): Promise<boolean> {

@@ -2,7 +2,7 @@ import type { IncomingMessage, ServerResponse } from 'node:http'
 import { STATUS_CODES } from 'node:http'
 import { performance } from 'node:perf_hooks'
 import type { Duplex } from 'node:stream'
-import type { Dispatcher } from 'undici'
+import { errors, type Dispatcher } from 'undici'
 import { Fault } from '../../errors.ts'
 import type { CompiledRoute, Facts } from '../../gate/verdict.ts'
 import { clientHeaders } from './answer.ts'
@@ -188,7 +188,7 @@ export class Receiver implements Delivery, Dispatcher.DispatchHandler {
   #waitForFinal(): () => void {
     const { request, route } = this.#job
     return waitForFinal(request, this.#way.hasBody, route.timeout, () => {
-      this.#abort?.(new Fault('upstream_timeout', { cause: new Error(`no answer within ${route.timeout} ms`) }))
+      this.#abort?.(new errors.HeadersTimeoutError())
     })
   }
 
