@@ -4,6 +4,7 @@ import type { Config } from '../config/schema.ts'
 import type { Log } from '../telemetry/log.ts'
 import { openTracing } from '../telemetry/tracing.ts'
 import { freeSocket } from './free-socket.ts'
+import { growInOneStep } from './young-objects.ts'
 
 /** A gateway that serves, in this process or in workers. */
 export interface Running {
@@ -31,6 +32,7 @@ export async function serveHere(first: Config, log: Log): Promise<Running & { re
     await gateway.close()
     throw error
   }
+  growInOneStep()
   return {
     gateway,
     address: addressOf(gateway, config),
