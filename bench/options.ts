@@ -25,7 +25,7 @@ npm run build && npm run bench [-- OPTIONS]
   --rounds N      how often all contestants take turns (default 3)
   --only A,B      only these of: ${CONTESTANTS.join(', ')}
                   (without it the two with Redis take part in a --check alone)
-  --quick         1 second, 2 rounds: about two minutes, for a first look
+  --quick         1 second, 2 rounds: about four minutes, for a first look
   --markdown      print the section for docs/performance.md instead of plain tables
   --start         only how long a start takes, beside the same program unbundled (20 starts each; with --quick 5)
   --check         exit with 1 when a promise is broken

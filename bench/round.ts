@@ -1,5 +1,7 @@
 import type { Figures } from './figures.ts'
 import { constantRate, fullLoad, type Target } from './load.ts'
+import type { RateResult } from './rate.ts'
+import { median } from './statistics.ts'
 import { cpuTime, processTree, residentMemory } from './usage.ts'
 
 /** What a round measures: the target of the load, and the process behind it; null for the upstream itself. */
@@ -7,6 +9,7 @@ export type Subject = { target: Target; pid: number | null }
 
 const CONNECTIONS = 32
 const PER_SECOND = 2000
+const STEADY_TURNS = 4
 const MEMORY_SAMPLE_MS = 250
 
 /** Measures all subjects once, kind of load by kind of load, so that what is compared lies close together in time. */
@@ -26,18 +29,35 @@ export async function measureRound(
     progress(`${target.name}: one connection`)
     single.push((await fullLoad(target, 1, seconds, bodyBytes)).p50)
   }
-  const steady: Partial<Figures>[] = []
-  for (const { target } of subjects) {
-    progress(`${target.name}: 2,000 requests per second`)
-    const { p50, p99 } = await constantRate(target, PER_SECOND, seconds)
-    steady.push({ steadyP50: p50, steadyP99: p99 })
-  }
+  const steady = await measureSteady(subjects, seconds, progress)
   const direct = single[subjects.findIndex((subject) => subject.pid === null)] ?? Number.NaN
   return subjects.map((subject, index) => {
     const singleP50 = single[index] ?? Number.NaN
     const addedP50 = subject.pid === null ? Number.NaN : singleP50 - direct
     return { ...NOTHING, ...full[index], ...steady[index], singleP50, addedP50 }
   })
+}
+
+/**
+ * The medians of several turns of each subject, there and back: at 2,000 requests per second twenty of them make the
+ * p99, and whatever else the machine did for four times 5 ms can be those twenty.
+ */
+async function measureSteady(
+  subjects: readonly Subject[],
+  seconds: number,
+  progress: (what: string) => void,
+): Promise<Partial<Figures>[]> {
+  const all = subjects.map(({ target }) => ({ target, turns: new Array<RateResult>() }))
+  for (let turn = 1; turn <= STEADY_TURNS; turn++) {
+    for (const { target, turns } of turn % 2 === 1 ? all : all.toReversed()) {
+      progress(`${target.name}: 2,000 requests per second, turn ${turn} of ${STEADY_TURNS}`)
+      turns.push(await constantRate(target, PER_SECOND, seconds))
+    }
+  }
+  return all.map(({ turns }) => ({
+    steadyP50: median(turns.map(({ p50 }) => p50)),
+    steadyP99: median(turns.map(({ p99 }) => p99)),
+  }))
 }
 
 /** Loads a subject without measuring it, so that no compiler and no empty pool is in the figures. */
