@@ -10,6 +10,7 @@ import { serveAlone, type Running } from './running.ts'
 import { isStdoutPrompt } from './stdout.ts'
 import { keepYoungObjectsYoung } from './young-objects.ts'
 import { stopSignal } from './stop-signal.ts'
+import { keepTickObject } from './tick-objects.ts'
 
 /** `gatehouse start`. */
 export const start: Command = {
@@ -23,6 +24,7 @@ connection; one that can't be used is refused, and the log says why.
 `,
   async run(args) {
     keepYoungObjectsYoung()
+    keepTickObject()
     if (cluster.isWorker) return (await import('./worker.ts')).work()
     const files = new Set<string>()
     const { config, warnings } = configuredBy(args, files)
