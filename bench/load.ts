@@ -20,8 +20,8 @@ export type WrkResult = {
 const WRK_SCRIPT = fileURLToPath(new URL('wrk.lua', import.meta.url))
 const RATE_PROGRAM = fileURLToPath(new URL('rate.ts', import.meta.url))
 const RATE_WARM_UP_SECONDS = 2
-/** Room for all that the generator makes in a run: else its own collections would be in the latencies it measures. */
-const COLLECTS_NOTHING = ['--min-semi-space-size=128', '--max-semi-space-size=128']
+/** Room for what the generator makes in some seconds: else its own collections would be in the latencies it measures. */
+const COLLECTS_RARELY = ['--min-semi-space-size=128', '--max-semi-space-size=128']
 // A peer that closes a kept connection now and then is no reason to throw minutes of measuring away.
 const TOLERATED = 0.001
 
@@ -63,7 +63,7 @@ export async function constantRate(target: Target, perSecond: number, seconds: n
     name: `the constant rate against ${target.name}`,
     core: target.core,
     program: process.execPath,
-    args: [...COLLECTS_NOTHING, '--import=tsx', RATE_PROGRAM],
+    args: [...COLLECTS_RARELY, '--import=tsx', RATE_PROGRAM],
     env: {
       RATE_URL: urlOf(target),
       RATE_COOKIE: target.cookie ?? '',
