@@ -1,18 +1,30 @@
 import t from 'tap'
 import { createBrowser, type Browser } from '../support/browser.ts'
+import type { Answer } from '../support/exchange.ts'
 import { startGateway } from '../support/gateway.ts'
 import { authorizationUrlOf, beginLogin, signIn } from '../support/sign-in.ts'
 
 const tabs = Array.from({ length: 20 }, (_, index) => `/orders?tab=${index}`)
 
-/** Twenty tabs ask before any of them has got a cookie; the answers' cookies come in the order of the answers. */
+const slotOf = ({ headers }: Answer): string => /gatehouse-login-\d/.exec(String(headers['set-cookie']))?.[0] ?? ''
+
+const areTakenAgain = (slots: string[]): boolean => slots.slice(0, 4).every((slot) => slots.includes(slot, 4))
+
+/**
+ * Twenty tabs ask before any of them has got a cookie; the answers' cookies come in the order of the answers. Which of the
+ * four slots a login takes is drawn: they ask anew, once in forty times, when one of the first four tabs has a slot that no
+ * later one takes.
+ */
 const openTabs = async (browser: Browser, url: string): Promise<URL[]> => {
-  const fresh = await Promise.all(
-    tabs.map(async (redirect) => {
-      const tab = createBrowser()
-      return tab.get(`${url}/oauth2/login?${new URLSearchParams({ redirect }).toString()}`)
-    }),
-  )
+  const ask = async (): Promise<Answer[]> =>
+    Promise.all(
+      tabs.map(async (redirect) => {
+        const tab = createBrowser()
+        return tab.get(`${url}/oauth2/login?${new URLSearchParams({ redirect }).toString()}`)
+      }),
+    )
+  let fresh = await ask()
+  while (!areTakenAgain(fresh.map(slotOf))) fresh = await ask()
   for (const { headers } of fresh) browser.cookies.store(new URL(url), headers['set-cookie'] ?? [])
   return fresh.map(authorizationUrlOf)
 }
