@@ -1,0 +1,69 @@
+#!/usr/bin/env bash
+# Makes sure that the programs that the tests run are there. Debian's packages of those that are missing are installed
+# with apt-get, as root or with sudo; where that can't be done, the command to run is printed and the status is 1.
+set -uo pipefail
+
+# Each program with the package that brings it.
+programs='
+redis-server redis-server
+chromium chromium
+nginx nginx
+caddy caddy
+haproxy haproxy
+apache2 apache2
+wrk wrk
+buildah buildah
+busybox busybox-static
+unzip unzip
+'
+apache_module=/usr/lib/apache2/modules/mod_auth_openidc.so
+
+find_missing() {
+  local name package
+  while read -r name package; do
+    [ -z "$name" ] || PATH="$PATH:/usr/sbin:/sbin" command -v "$name" > /dev/null || echo "$package"
+  done <<< "$programs"
+  [ -e "$apache_module" ] || echo libapache2-mod-auth-openidc
+}
+
+mapfile -t missing < <(find_missing)
+[ "${#missing[@]}" -eq 0 ] && exit 0
+
+give_up() {
+  printf '%s\n' "$1" "Install these packages, then run the tests again:" "" \
+    "  sudo apt-get update && sudo apt-get install --no-install-recommends ${missing[*]}" "" >&2
+  exit 1
+}
+
+command -v apt-get > /dev/null || give_up 'The tests run programs that are not installed, and there is no apt-get here.'
+if [ "$(id -u)" = 0 ]; then
+  root=()
+elif sudo -n true 2> /dev/null || { [ -t 0 ] && command -v sudo > /dev/null; }; then
+  root=(sudo)
+else
+  give_up 'The tests run programs that are not installed, and installing them takes root.'
+fi
+
+echo "The tests run programs that are not installed. Installing with apt-get${root[*]:+ and sudo}: ${missing[*]}"
+log=$(mktemp)
+trap 'rm -f "$log"' EXIT
+
+# The packages would start their services, which take ports: https://people.debian.org/~hmh/invokerc.d-policyrc.d-specification.txt
+policy=/usr/sbin/policy-rc.d
+own_policy=0
+if [ ! -e "$policy" ]; then
+  printf '#!/bin/sh\nexit 101\n' | "${root[@]}" tee "$policy" > /dev/null && "${root[@]}" chmod +x "$policy" && own_policy=1
+fi
+{
+  "${root[@]}" apt-get update -qq &&
+    "${root[@]}" env DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends "${missing[@]}"
+} > "$log" 2>&1
+status=$?
+[ "$own_policy" = 1 ] && "${root[@]}" rm -f "$policy"
+if [ "$status" -ne 0 ]; then
+  tail -n 30 "$log" >&2
+  give_up 'apt-get could not install them.'
+fi
+
+mapfile -t missing < <(find_missing)
+[ "${#missing[@]}" -eq 0 ] || give_up 'apt-get has installed the packages, but some programs are still not found.'
