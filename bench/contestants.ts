@@ -29,14 +29,15 @@ export type Contestant = {
 type OidcClient = { clientId: string; clientSecret: string; redirectUri: string }
 
 /**
- * What all contestants of one run share; `directory` is a temporary one for configurations and error logs, `stores` has
- * the URLs of those that keep their sessions in Redis.
+ * What all contestants of one run share; `directory` is a temporary one for configurations and error logs, `node` is
+ * the Node.js that runs them, `stores` has the URLs of those that keep their sessions in Redis.
  */
 export type Surroundings = {
   directory: string
   core: number
   upstreamPort: number
   issuer: string
+  node: string
   stores: ReadonlyMap<ContestantName, string>
 }
 
@@ -105,10 +106,10 @@ const PREPARATIONS: Record<ContestantName, Preparation> = {
     return { client, command: { name: 'apache', core, program, args, env: { TMPDIR: directory }, errorFile } }
   },
 
-  'http-proxy': (port, { directory, core, upstreamPort }) => {
+  'http-proxy': (port, { directory, core, upstreamPort, node }) => {
     const program = fileURLToPath(new URL('peers/http-proxy.js', import.meta.url))
     const env = { PORT: String(port), UPSTREAM: `http://127.0.0.1:${upstreamPort}` }
-    return { client: null, command: nodeCommand('http-proxy', directory, core, [program], env) }
+    return { client: null, command: nodeCommand('http-proxy', node, directory, core, [program], env) }
   },
 
   'gatehouse': (port, place) => gatehouse('gatehouse', port, place),
@@ -117,7 +118,7 @@ const PREPARATIONS: Record<ContestantName, Preparation> = {
 }
 
 function gatehouse(name: ContestantName, port: number, place: Surroundings): ReturnType<Preparation> {
-  const { directory, core, upstreamPort, issuer, stores } = place
+  const { directory, core, upstreamPort, issuer, node, stores } = place
   const client = newClient(name, `http://127.0.0.1:${port}/oauth2/callback`)
   const file = render(
     directory,
@@ -132,18 +133,19 @@ function gatehouse(name: ContestantName, port: number, place: Surroundings): Ret
     },
     `${name}.yaml`,
   )
-  return { client, command: nodeCommand(name, directory, core, [GATEHOUSE, 'start', '--config', file], {}) }
+  return { client, command: nodeCommand(name, node, directory, core, [GATEHOUSE, 'start', '--config', file], {}) }
 }
 
 function nodeCommand(
   name: string,
+  node: string,
   directory: string,
   core: number,
   args: string[],
   env: Record<string, string>,
 ): Command {
   const errorFile = join(directory, `${name}.log`)
-  return { name, core, program: process.execPath, args, env: { ...env, NODE_ENV: 'production' }, errorFile }
+  return { name, core, program: node, args, env: { ...env, NODE_ENV: 'production' }, errorFile }
 }
 
 function nginxCommand(name: string, directory: string, core: number, file: string): Command {

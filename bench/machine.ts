@@ -38,11 +38,17 @@ export function expectFile(path: string, debianPackage: string): void {
   if (!isThere(path, constants.R_OK)) throw new Error(missing(path, debianPackage))
 }
 
-/** One line about the machine, for the head of a result. */
-export function describeMachine(): string {
+/** One line about the machine and the Node.js under test, for the head of a result. */
+export function describeMachine(node: string): string {
   const processors = cpus()
   const model = (processors[0]?.model ?? '').trim() || 'unknown processor'
-  return `${model}, ${processors.length} cores, Node ${process.version}`
+  return `${model}, ${processors.length} cores, Node ${versionOf(node)}`
+}
+
+function versionOf(node: string): string {
+  const { status, stdout } = spawnSync(node, ['--version'], { encoding: 'utf8' })
+  if (status !== 0) throw new Error(`${node} is not a Node.js that runs here.`)
+  return stdout.trim()
 }
 
 function missing(what: string, debianPackage: string): string {

@@ -27,7 +27,7 @@ const WARM_UP_SECONDS = 5
 
 async function run(options: Options, directory: string): Promise<boolean> {
   expectInstalled(options.only)
-  const machine = describeMachine()
+  const machine = describeMachine(options.node)
   const cores = pickCores()
 
   // Filling them is quicker with both cores.
@@ -35,7 +35,7 @@ async function run(options: Options, directory: string): Promise<boolean> {
   pinSelf(cores.load)
   const [upstreamPort = 0, ...ports] = await freePorts(1 + options.only.length)
   const provider = await startProvider()
-  const place = { directory, core: cores.gateway, upstreamPort, issuer: provider.issuer, stores }
+  const place = { directory, core: cores.gateway, upstreamPort, issuer: provider.issuer, node: options.node, stores }
   const contestants = options.only.map((name, index) => contestant(name, ports[index] ?? 0, place))
   await startAndWait(upstream(directory, cores.load, upstreamPort, BODY), upstreamPort)
 

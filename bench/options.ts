@@ -13,6 +13,8 @@ export type Options = {
   check: boolean
   websocket: boolean
   memory: boolean
+  /** The Node.js that runs the gateways and http-proxy. */
+  node: string
 }
 
 /** The text of `--help`. */
@@ -31,6 +33,7 @@ npm run build && npm run bench [-- OPTIONS]
   --check         exit with 1 when a promise is broken
   --websocket     measure WebSockets instead, through nginx and Gatehouse: messages per second, memory per open socket
   --memory        only say what a session takes in Redis and in the gateway
+  --node PATH     run Gatehouse and http-proxy with this Node.js (default: the one that runs the benchmark)
   --help          this text
 
 The gateway under test has one core for itself; the load and the upstream share another. Progress goes to stderr,
@@ -54,6 +57,7 @@ export function readOptions(argv: string[]): Options {
       check: { type: 'boolean', default: false },
       websocket: { type: 'boolean', default: false },
       memory: { type: 'boolean', default: false },
+      node: { type: 'string', default: process.execPath },
     },
   })
   const usual = values.check ? CONTESTANTS : CONTESTANTS.filter((name) => !name.startsWith('gatehouse-'))
@@ -75,6 +79,7 @@ export function readOptions(argv: string[]): Options {
     check: values.check,
     websocket: values.websocket,
     memory: values.memory,
+    node: values.node,
   }
 }
 

@@ -34,7 +34,7 @@ export async function describeMemory(directory: string): Promise<string> {
     rows.push([what, ...bytes.map((count) => Math.round(count).toLocaleString('en'))])
   }
   const date = new Date().toISOString().slice(0, 10)
-  const circumstances = `${describeMachine()}; ${date}; ${SESSIONS.toLocaleString('en')} sessions.`
+  const circumstances = `${describeMachine(process.execPath)}; ${date}; ${SESSIONS.toLocaleString('en')} sessions.`
   return [circumstances, '', ...rows.map((cells) => `| ${cells.join(' | ')} |`), ''].join('\n')
 }
 

@@ -98,7 +98,7 @@ function judged({ unbundled, built }: Starts): { report: string; kept: boolean }
   return {
     kept,
     report: [
-      `${describeMachine()}; ${built.length} starts each, in turn`,
+      `${describeMachine(process.execPath)}; ${built.length} starts each, in turn`,
       '',
       'From start to ready, medians',
       '',

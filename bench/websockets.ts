@@ -27,7 +27,7 @@ export async function measureWebSockets(
   progress: (what: string) => void,
 ): Promise<string> {
   expectInstalled(['nginx', 'gatehouse'])
-  const machine = describeMachine()
+  const machine = describeMachine(options.node)
   const cores = pickCores()
   pinSelf(cores.load)
   const [upstreamPort = 0, nginxPort = 0, gatehousePort = 0] = await freePorts(3)
@@ -43,7 +43,14 @@ export async function measureWebSockets(
     upstreamPort,
   )
   const provider = await startProvider()
-  const place = { directory, core: cores.gateway, upstreamPort, issuer: provider.issuer, stores: new Map() }
+  const place = {
+    directory,
+    core: cores.gateway,
+    upstreamPort,
+    issuer: provider.issuer,
+    node: options.node,
+    stores: new Map(),
+  }
   const nginx = await startAndWait(nginxForWebSockets(nginxPort, place), nginxPort)
   const gatehouse = contestant('gatehouse', gatehousePort, place)
   if (gatehouse.client)
