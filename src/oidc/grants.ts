@@ -1,15 +1,16 @@
-import { decodeJwt } from 'jose'
+import { decodeJwt, decodeProtectedHeader, type JWTPayload } from 'jose'
 import { fetchUserInfo, refreshTokenGrant, type IDToken } from 'openid-client'
 import { causes } from '../errors.ts'
 import type { Log } from '../telemetry/log.ts'
 import { verifiedClaims } from './claims.ts'
+import { UNVERIFIED_ID_TOKEN } from './oauth-answers.ts'
 import type { Discovered, Provider } from './provider.ts'
 import { toTokenSet, type Claims, type TokenSet } from './token-set.ts'
 
 /** What a refresh brought. */
 export interface RefreshResult {
   readonly tokens: TokenSet
-  /** `null` when the answer had no new ID token. */
+  /** `null` when the answer had no new ID token, or one that can't be used. */
   readonly identity: { readonly idToken: string; readonly idTokenClaims: IDToken } | null
   /** `null` where they stay as they were. */
   readonly claims: Claims | null
@@ -31,7 +32,7 @@ interface Previous {
 
 /**
  * Redeems a session's refresh token (RFC 6749, section 6; OpenID Connect Core 1.0, section 12). Rejects with what
- * `refusalOf` reads, or with `ForeignIdentity`.
+ * `refusalOf` reads, or with `ForeignIdentity`; nothing else that is wrong with an ID token costs the new tokens.
  */
 export async function refreshTokens(
   provider: Provider,
@@ -46,24 +47,17 @@ export async function refreshTokens(
     throw new ForeignIdentity(`the session is of another provider: ${previous.issuer}`)
   const response = await refreshTokenGrant(found.configuration, refreshToken)
   const tokens = toTokenSet(response, now, previous.tokens)
-  const idTokenClaims = response.claims()
-  const identity =
-    response.id_token === undefined || idTokenClaims === undefined
-      ? null
-      : { idToken: response.id_token, idTokenClaims }
-  if (
-    identity !== null &&
-    (identity.idTokenClaims.sub !== previous.subject || identity.idTokenClaims.iss !== previous.issuer)
-  ) {
-    throw new ForeignIdentity('the refreshed ID token names another issuer or sub')
-  }
+  const idToken = response[UNVERIFIED_ID_TOKEN]
   try {
-    const fresh =
-      identity === null
-        ? await freshUserInfo(provider, found, previous, response.access_token)
-        : await verifiedClaims(provider, found, { ...identity, accessToken: response.access_token })
-    return { tokens, identity, claims: fresh === null ? null : withLogin(previous.claims, fresh) }
+    if (idToken === undefined) {
+      const claims = await freshUserInfo(provider, found, previous, tokens.accessToken)
+      return { tokens, identity: null, claims: claims === null ? null : withLogin(previous.claims, claims) }
+    }
+    const identity = readIdentity(idToken, provider, found, previous)
+    const claims = await verifiedClaims(provider, found, { ...identity, accessToken: tokens.accessToken })
+    return { tokens, identity, claims: withLogin(previous.claims, claims) }
   } catch (error) {
+    if (error instanceof ForeignIdentity) throw error
     // The old refresh token may be spent already: what can't be verified must not cost the new one.
     log.warn({ event: 'claims_not_renewed', cause: causes(error) }, 'tokens were renewed, claims stay as they were')
     return { tokens, identity: null, claims: null }
@@ -75,6 +69,46 @@ function isIssuedBy({ configuration }: Discovered, issuer: string): boolean {
   const [before = '', behind] = configuration.serverMetadata().issuer.split('{tenantid}')
   // Entra's endpoint for all tenants announces a template.
   return behind === undefined ? issuer === before : issuer.startsWith(before) && issuer.endsWith(behind)
+}
+
+/**
+ * What an ID token from a refresh says (OpenID Connect Core 1.0, section 12.2), its signature and times apart. Throws
+ * `ForeignIdentity` where it names another `iss`, `sub` or audience, whatever else is wrong with it.
+ */
+function readIdentity(
+  idToken: unknown,
+  { settings }: Provider,
+  { configuration }: Discovered,
+  previous: Previous,
+): { idToken: string; idTokenClaims: IDToken } {
+  if (typeof idToken !== 'string') throw new Error('the ID token is not a text')
+  const claims = decodeJwt(idToken)
+  const { iss, sub, aud } = claims
+  const audience = aud === undefined ? [] : [aud].flat()
+  const isForeign =
+    (iss !== undefined && iss !== previous.issuer) ||
+    (sub !== undefined && sub !== previous.subject) ||
+    (audience.length > 0 && !audience.includes(settings.clientId))
+  if (isForeign)
+    throw new ForeignIdentity('the refreshed ID token names another issuer or sub, or is for another client')
+  const { alg = 'none' } = decodeProtectedHeader(idToken)
+  const allowed = configuration.serverMetadata().id_token_signing_alg_values_supported ?? ['RS256']
+  if (!allowed.includes(alg)) throw new Error(`the ID token is signed with ${alg}, not with ${allowed.join(' or ')}`)
+  if (audience.length > 1 && claims['azp'] !== settings.clientId)
+    throw new Error('the ID token is for several clients, and its azp does not name this one')
+  if (!isComplete(claims)) throw new Error('the ID token lacks iss, sub, aud, exp or iat')
+  return { idToken, idTokenClaims: claims }
+}
+
+function isComplete(claims: JWTPayload): claims is IDToken {
+  const { iss, sub, aud, exp, iat } = claims
+  const texts: unknown[] = [iss, sub, ...[aud].flat()]
+  return (
+    texts.length > 2 &&
+    texts.every((one) => typeof one === 'string') &&
+    typeof exp === 'number' &&
+    typeof iat === 'number'
+  )
 }
 
 /** Without a new ID token the old one still counts, and the userinfo endpoint has the news. */

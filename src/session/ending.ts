@@ -12,6 +12,8 @@ const MAX_LAST_ENDS = 1_000
 const MAX_FOLLOWED = 20_000
 /** What may be in the store, or come back to it, without having to be is removed, ms at most. */
 const REMOVE_FOR = 600_000
+/** A refresh that another process has begun by the time of a login is over after this long, ms. */
+const REFRESH_MOST = 600_000
 /** The notice that a session was ended may come later than an answer that shows it, ms at most. */
 const NOTICE_WITHIN = 1_000
 
@@ -38,12 +40,14 @@ export interface Ending {
   repeatSince(troubledSince: number): void
   /** See `Sessions.wasFollowed`. */
   wasFollowed(id: string): boolean
+  /** See `Sessions.wasRenewed`. */
+  wasRenewed(id: string): Promise<boolean>
   /** See `Sessions.onEnd`. */
   onEnd(listener: (id: string, reason: EndReason) => void): void
 }
 
 interface Parts {
-  readonly store: Pick<Store, 'remove'>
+  readonly store: Pick<Store, 'remove' | 'mark' | 'marked'>
   readonly atHand: AtHand
   readonly perseverance: Perseverance
   readonly policy: SessionPolicy
@@ -84,6 +88,8 @@ export function createEnding({ store, atHand, perseverance, policy, log, metrics
     forget(id, reason)
     log.info({ event: 'session_ended', reason, session: id }, 'a session has ended')
     lastEnds.set(id, Date.now())
+    // Before it is gone: whoever finds it gone has to know why.
+    if (reason === 'renewed') await store.mark(renewedName(id), reason, REFRESH_MOST).catch(() => {})
     try {
       await remove(id, reason)
     } catch {
@@ -145,8 +151,13 @@ export function createEnding({ store, atHand, perseverance, policy, log, metrics
     },
 
     wasFollowed: (id) => followedIds.has(id),
+    wasRenewed: async (id) => (await store.marked(renewedName(id)).catch(() => null)) !== null,
     onEnd: (listener) => {
       listeners.push(listener)
     },
   }
+}
+
+function renewedName(id: string): string {
+  return JSON.stringify(['renewed', id])
 }

@@ -10,7 +10,7 @@ import type { Turn } from './turn.ts'
 
 interface Parts {
   readonly provider: Provider
-  readonly sessions: Pick<Sessions, 'renew'>
+  readonly sessions: Pick<Sessions, 'renew' | 'wasRenewed'>
   readonly log: Log
   /** Waits for this process's turn. */
   readonly takeTurn: (session: Session) => Promise<Turn>
@@ -34,7 +34,8 @@ export async function redeem(parts: Parts, seen: Session, wanted: Route['token']
       const { session: renewed, saved } = await sessions.renew(session, { tokens }, now)
       keepLock = !saved
       if (renewed === null) {
-        await revokeRefreshToken(provider, token.refreshToken, log)
+        // See `save` in refresh.ts.
+        if (!(await sessions.wasRenewed(session.id))) await revokeRefreshToken(provider, token.refreshToken, log)
         throw new Error('the session has ended')
       }
     }
