@@ -39,7 +39,10 @@ export interface Sessions {
   end(session: Pick<Session, 'id' | 'endsAt'>, reason: EndReason): Promise<void>
   /** Whether a login in the same browser has put another session in this one's place: the cookie may be that one's. */
   wasFollowed(id: string): boolean
-  /** Whether, at whatever replica, a login of the same user has put another session in this one's place of late. */
+  /**
+   * Whether a login of the same user, at any replica, has put another session in this one's place within the last ten
+   * minutes. `false` while the store can't tell.
+   */
   wasRenewed(id: string): Promise<boolean>
   /** Ends a session by its id alone; `false` when there was none. Rejects with `store_unavailable`. */
   endById(id: string, reason: EndReason): Promise<boolean>
