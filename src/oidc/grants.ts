@@ -1,9 +1,10 @@
+import { setTimeout as sleep } from 'node:timers/promises'
 import { decodeJwt, decodeProtectedHeader, type JWTPayload } from 'jose'
-import { fetchUserInfo, refreshTokenGrant, type IDToken } from 'openid-client'
+import { fetchUserInfo, refreshTokenGrant, type IDToken, type TokenEndpointResponse } from 'openid-client'
 import { causes } from '../errors.ts'
 import type { Log } from '../telemetry/log.ts'
 import { verifiedClaims } from './claims.ts'
-import { UNVERIFIED_ID_TOKEN } from './oauth-answers.ts'
+import { UNVERIFIED_ID_TOKEN, refreshTokenBeside } from './oauth-answers.ts'
 import type { Discovered, Provider } from './provider.ts'
 import { toTokenSet, type Claims, type TokenSet } from './token-set.ts'
 
@@ -22,6 +23,9 @@ export class ForeignIdentity extends Error {}
 /** About how the user logged in: a refresh changes nothing there, and many providers leave it out then. */
 const OF_THE_LOGIN = ['acr', 'amr', 'auth_time'] as const
 
+/** What an answer's identity needs to be verified with is at hand as a rule: what takes longer is asked for, ms. */
+const AT_HAND = 200
+
 interface Previous {
   readonly tokens: TokenSet
   readonly issuer: string
@@ -30,38 +34,60 @@ interface Previous {
   readonly claims: Claims
 }
 
+interface Parts {
+  readonly provider: Provider
+  readonly log: Log
+  /** Keeps a new refresh token while it is not known yet what else has come, or where that can't be used. */
+  readonly keep: (refreshToken: string) => Promise<void>
+}
+
 /**
  * Redeems a session's refresh token (RFC 6749, section 6; OpenID Connect Core 1.0, section 12). Rejects with what
  * `refusalOf` reads, or with `ForeignIdentity`; nothing else that is wrong with an ID token costs the new tokens.
  */
 export async function refreshTokens(
-  provider: Provider,
+  { provider, log, keep }: Parts,
   previous: Previous,
   now: number,
-  log: Log,
 ): Promise<RefreshResult> {
   const found = await provider.discovered()
   const { refreshToken } = previous.tokens
   if (refreshToken === null) throw new Error('the session has no refresh token')
   if (!isIssuedBy(found, previous.issuer))
     throw new ForeignIdentity(`the session is of another provider: ${previous.issuer}`)
-  const response = await refreshTokenGrant(found.configuration, refreshToken)
+  const response = await refreshTokenGrant(found.configuration, refreshToken).catch(async (error: unknown) => {
+    const beside = refreshTokenBeside(error)
+    if (beside !== null && beside !== refreshToken) await keep(beside)
+    throw error
+  })
   const tokens = toTokenSet(response, now, previous.tokens)
-  const idToken = response[UNVERIFIED_ID_TOKEN]
-  try {
-    if (idToken === undefined) {
-      const claims = await freshUserInfo(provider, found, previous, tokens.accessToken)
-      return { tokens, identity: null, claims: claims === null ? null : withLogin(previous.claims, claims) }
-    }
-    const identity = readIdentity(idToken, provider, found, previous)
-    const claims = await verifiedClaims(provider, found, { ...identity, accessToken: tokens.accessToken })
-    return { tokens, identity, claims: withLogin(previous.claims, claims) }
-  } catch (error) {
+  const news = newsOf(provider, found, previous, response).catch((error: unknown) => {
     if (error instanceof ForeignIdentity) throw error
-    // The old refresh token may be spent already: what can't be verified must not cost the new one.
     log.warn({ event: 'claims_not_renewed', cause: causes(error) }, 'tokens were renewed, claims stay as they were')
-    return { tokens, identity: null, claims: null }
+    return { identity: null, claims: null }
+  })
+  if (tokens.refreshToken !== null && tokens.refreshToken !== refreshToken) {
+    // The old one is spent: should this process end while it waits for keys or userinfo, the new one must not be lost.
+    const late = await Promise.race([news, sleep(AT_HAND, 'late' as const, { ref: false })])
+    if (late === 'late') await keep(tokens.refreshToken)
   }
+  return { tokens, ...(await news) }
+}
+
+/** What a refresh says about the user. Rejects where that can't be used. */
+async function newsOf(
+  provider: Provider,
+  found: Discovered,
+  previous: Previous,
+  { access_token: accessToken, [UNVERIFIED_ID_TOKEN]: idToken }: TokenEndpointResponse,
+): Promise<Pick<RefreshResult, 'identity' | 'claims'>> {
+  if (idToken === undefined) {
+    const claims = await freshUserInfo(provider, found, previous, accessToken)
+    return { identity: null, claims: claims === null ? null : withLogin(previous.claims, claims) }
+  }
+  const identity = readIdentity(idToken, provider, found, previous)
+  const claims = await verifiedClaims(provider, found, { ...identity, accessToken })
+  return { identity, claims: withLogin(previous.claims, claims) }
 }
 
 /** The store may outlive the configuration: a refresh token of the provider before is none of this one's business. */

@@ -6,6 +6,22 @@ export const UNVERIFIED_ID_TOKEN = 'unverified_id_token'
 
 type Json = ResponseBodyError['cause']
 
+/** An answer has a new refresh token beside an access token that can't be used: the one before may be spent. */
+class UnusableAccessToken extends Error {
+  readonly refreshToken: string
+
+  constructor(refreshToken: string) {
+    super('the answer has a refresh token, but no access token that can be used')
+    this.refreshToken = refreshToken
+  }
+}
+
+/** The refresh token that came although the grant failed with this error, or `null`. */
+export function refreshTokenBeside(error: unknown): string | null {
+  for (let at = error; at instanceof Error; at = at.cause) if (at instanceof UnusableAccessToken) return at.refreshToken
+  return null
+}
+
 /**
  * A `fetch` for the provider's OAuth 2.0 endpoints. It reads answers before openid-client does, which would throw away
  * a token for the sake of a member beside it, and an error for the sake of its status or a WWW-Authenticate header.
@@ -23,6 +39,8 @@ export function oauthAnswers(fetch: CustomFetch, onSuccess: () => void): CustomF
     if (body !== null && !(answer.ok && isText(body['access_token'])) && isOAuthError(body))
       throw new ResponseBodyError('server responded with an error', { cause: body, response: answer })
     if (body === null || !answer.ok) return answer
+    const { refresh_token: refreshToken } = body
+    if (grant !== null && isText(refreshToken) && !isUsable(body)) throw new UnusableAccessToken(refreshToken)
     const isTokens = grant !== null && isText(body['access_token'])
     if (!isTokens && !isText(body['request_uri'])) return answer
     onSuccess()
@@ -45,6 +63,11 @@ function tokenAnswer(body: Json, grant: string): Json {
     ...(isText(scopes) ? { scope: scopes } : {}),
     ...(hasIdToken ? { [grant === 'authorization_code' ? 'id_token' : UNVERIFIED_ID_TOKEN]: idToken } : {}),
   }
+}
+
+/** Where it is of a type that is not known it must not be used (RFC 6749, section 7.1). */
+function isUsable({ access_token: accessToken, token_type: type = null }: Json): boolean {
+  return isText(accessToken) && (type === null || (isText(type) && type.toLowerCase() === 'bearer'))
 }
 
 /** How long a pushed request lives (RFC 9126, section 2.2) does not matter to who uses it at once. */

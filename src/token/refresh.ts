@@ -155,13 +155,18 @@ export function createRefresher({ provider, store, sessions, log, metrics }: Par
       busyUntil.set(seen.id, now + BUSY_PAUSE)
       return { type: 'refreshed', session: seen }
     }
-    const { session, abandoned, release, keep } = turn
+    const { abandoned, release, keep } = turn
+    let { session } = turn
     let keepLock = false
     let outcome: RefreshOutcome
+    const keepRefreshToken = async (refreshToken: string): Promise<void> => {
+      const tokens = { ...session.tokens, refreshToken }
+      session = (await sessions.renew(session, { tokens }, Date.now())).session ?? session
+    }
     try {
       // It may have been a long wait: what the provider gives now lives from now on.
       const askedAt = Date.now()
-      const result = await refreshTokens(provider, session, askedAt, log)
+      const result = await refreshTokens({ provider, log, keep: keepRefreshToken }, session, askedAt)
       failures.forget(session.id)
       ;({ outcome, keepLock } = await save(session, result, askedAt))
     } catch (error) {

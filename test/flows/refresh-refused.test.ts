@@ -423,6 +423,31 @@ for (const refreshToken of ['', null, 5]) {
   })
 }
 
+for (const [name, members] of [
+  ['no access token', { access_token: null }],
+  ['an access token that is no text', { access_token: 5 }],
+  ['an access token of another type', { token_type: 'mac' }],
+] as const) {
+  void t.test(`an answer with ${name} still brings the next refresh token`, async (t) => {
+    const running = await loggedIn(t, {
+      idp: { lifetimes: { accessToken: 100 }, resources: ['api://stock'] },
+      config: { routes: [{ path: '/**' }, { path: '/api/echo/stock', token: { resource: 'api://stock' } }] },
+    })
+    const { call, idp, events, browser, url, status } = running
+    moveClock(t, 101_000)
+    idp.settings.reshapeTokenResponse = (body) => ({ ...body, ...members })
+    t.equal((await call()).status, 503)
+    t.equal((await status()).tokens['last_refresh_error'], 'invalid_response')
+    t.equal((await browser.get(`${url}/api/echo/stock`, script)).status, 502)
+    idp.settings.reshapeTokenResponse = null
+    moveClock(t, 2_100)
+    t.equal((await call()).status, 200)
+    t.equal((await browser.get(`${url}/api/echo/stock`, script)).status, 200)
+    t.equal(idp.refusedGrants.refresh_token, 0)
+    t.equal(events('session_ended').length, 0)
+  })
+}
+
 void t.test(
   'keys or userinfo that can’t be had during a refresh cost the claims’ update, not the tokens',
   async (t) => {

@@ -49,7 +49,7 @@ void t.test('a lifetime that is none, or ends on no date, is not known', async (
     -1,
     0.2,
     1e300,
-    9_223_372_036_854_775,
+    Number('9223372036854775'),
     9e12,
     Number.NaN,
     null,
