@@ -138,10 +138,13 @@ const MOST_CHARACTERS = 1_000
 /** The chain of causes of an error as one line for the log, without stacks, and without what could be a secret. */
 export function causes(error: unknown): string {
   const parts: string[] = []
-  for (let at: unknown = error; at instanceof Error && parts.length < 6; at = at.cause) {
+  let at: unknown = error
+  for (; at instanceof Error && parts.length < 6; at = at.cause) {
     const code = 'code' in at && typeof at.code === 'string' ? `${at.code}: ` : ''
-    parts.push(at instanceof Fault ? at.code : `${code}${messageOf(at)}${oauthWords(at)}`)
+    const answer = 'response' in at && at.response instanceof Response ? ` ← ${answerInWords(at.response)}` : ''
+    parts.push(at instanceof Fault ? at.code : `${code}${messageOf(at)}${oauthWords(at)}${answer}`)
   }
+  if (at instanceof Response) parts.push(answerInWords(at))
   return (parts.join(' ← ') || String(error)).replace(/[\p{Cc}\p{Cf}\p{Zl}\p{Zp}]/gu, ' ').slice(0, MOST_CHARACTERS)
 }
 
@@ -163,12 +166,25 @@ function oauthWords(error: object): string {
   return ` (${code}${withoutSecrets(description).slice(0, 300)})`
 }
 
+/** Which answer it was. The query of its URL may hold a secret. */
+function answerInWords({ status, url, headers }: Response): string {
+  const challenge = headers.get('www-authenticate')
+  return [
+    String(status),
+    url === '' ? '' : ` from ${url.replace(/[?#].*$/s, '')}`,
+    challenge === null ? '' : `, WWW-Authenticate: ${withoutSecrets(challenge).slice(0, 200)}`,
+  ].join('')
+}
+
 const UUID = /^[\da-f]{8}(?:-[\da-f]{4}){3}-[\da-f]{12}\.?$/i
 
+/** Letters alone, in parts no longer than words are: `authentication_expired`, `invalidRequestMessage`. */
+const WORDS = /^(?:[A-Z]?[a-z]{1,18}|[A-Z]{1,18})(?:_+(?:[A-Z]?[a-z]{1,18}|[A-Z]{1,18})|[A-Z][a-z]{2,18})*\.?$/
+
 /**
- * Some providers repeat what they were sent. What is long and has no space may be a token, but for the ids that help to
- * find a trace.
+ * Some providers repeat what they were sent. What is long and has no space may be a token, but for words, and the ids
+ * that help to find a trace.
  */
 function withoutSecrets(text: string): string {
-  return text.replace(/[\w.~+/=%-]{20,}/g, (run) => (UUID.test(run) ? run : '…'))
+  return text.replace(/[\w.~+/=%-]{20,}/g, (run) => (UUID.test(run) || WORDS.test(run) ? run : '…'))
 }

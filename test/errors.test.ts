@@ -49,6 +49,40 @@ void t.test(
   },
 )
 
+void t.test('long words explain, and stay; long texts that are no words are left out', async (t) => {
+  const said = (description: string): string =>
+    causes(Object.assign(new Error('refused'), { error: 'x', error_description: description }))
+  for (const word of [
+    'authentication_expired',
+    'temporarily_unavailable',
+    'invalidRequestMessage',
+    'insufficient_user_authentication.',
+    'INVALID_REFRESH_TOKEN_USED',
+    'InvalidTokenExceptionRaised',
+  ])
+    t.equal(said(word), `refused (x: ${word})`)
+  for (const secret of [
+    'correcthorsebatterystaple',
+    'r'.repeat(43),
+    'QWERTYUIOPASDFGHJKLZXCVBNM',
+    'aQsWdEfRgThYjUkIlOpZxCvBnM',
+    'the-client-secret-in-words',
+    'authentication_expired1',
+    'eyJhbGciOiJSUzI_NiJ9eyJzdWIiOiJ4In',
+  ])
+    t.equal(said(secret), 'refused (x: …)')
+})
+
+void t.test('an answer that is to blame is named by status and address, without its query', async (t) => {
+  const answer = new Response('secret', { status: 401, headers: { 'www-authenticate': 'Basic realm="t"' } })
+  Object.defineProperty(answer, 'url', { value: 'https://idp.example/token?key=secret' })
+  t.equal(
+    causes(Object.assign(new Error('refused'), { response: answer })),
+    'refused ← 401 from https://idp.example/token, WWW-Authenticate: Basic realm="t"',
+  )
+  t.equal(causes(new Error('unexpected', { cause: new Response('', { status: 404 }) })), 'unexpected ← 404')
+})
+
 void t.test('what was written to change the look of a log is one plain line', async (t) => {
   const evil = new Error('a\r\n{"event":"login"}\u001b[2J\u009b31m\u2028\u202e')
   t.equal(causes(evil), 'a  {"event":"login"} [2J 31m  ')

@@ -1,3 +1,4 @@
+import { numberFrom, timeFrom } from '../config/numbers.ts'
 import type { Claims } from '../oidc/token-set.ts'
 import type { Session } from '../session/session.ts'
 import { comesFromLoginFor } from './step-up.ts'
@@ -19,7 +20,8 @@ function stepUp({ require }: CompiledRoute, user: User, now: number): Denial | n
   const maxAge = require.maxAge === null ? null : Math.floor(require.maxAge / 1000)
   const acr = claims['acr']
   const lacksAcr = require.acr !== null && !(typeof acr === 'string' && require.acr.includes(acr))
-  const authTime = typeof claims['auth_time'] === 'number' ? claims['auth_time'] * 1000 : createdAt
+  const told = numberFrom(claims['auth_time'])
+  const authTime = (told === null ? null : timeFrom(told * 1000)) ?? createdAt
   const isOlder = require.maxAge !== null && now - authTime > require.maxAge
   const tooOld = isOlder && maxAge !== null && !comesFromLoginFor(maxAge, user, now)
   if (!lacksAcr && !tooOld) return null

@@ -7,6 +7,7 @@ import type { Metrics } from '../telemetry/metrics.ts'
 import type { Tracing } from '../telemetry/tracing.ts'
 import { clientAuthentication } from './client-authentication.ts'
 import { createSigningKeys, type SigningKeys } from './keys.ts'
+import { oauthAnswers } from './oauth-answers.ts'
 import { createObservedCalls } from './observed-calls.ts'
 import { createTransport } from './transport.ts'
 
@@ -22,6 +23,8 @@ export interface Provider {
   discovered(): Promise<Discovered>
   /** The same without waiting: `null` until the first discovery. */
   peek(): Discovered | null
+  /** Another number each time that it has been discovered or has granted something: what failed before may work. */
+  successes(): number
   /** As they are now. */
   readonly settings: Config['provider']
   /** Goes over to other settings of the same client as soon as the provider has been discovered with them. */
@@ -55,6 +58,7 @@ export function openProvider(first: Config['provider'], log: Log, metrics: Metri
     },
     discovered: () => client().discovered(),
     peek: () => client().peek(),
+    successes: () => client().successes(),
     configure(settings) {
       if (isDeepStrictEqual(settings, (next ?? current).settings)) return
       void next?.close()
@@ -77,6 +81,7 @@ function begin(settings: Config['provider'], log: Log, metrics: Metrics, tracing
     around: calls.around,
   })
   let known: Discovered | null = null
+  let successes = 0
   let underWay: Promise<Discovered> | null = null
   let timer: NodeJS.Timeout | null = null
   const closing = new AbortController()
@@ -99,7 +104,9 @@ function begin(settings: Config['provider'], log: Log, metrics: Metrics, tracing
     if (server.jwks_uri === undefined) throw new Error('the provider’s metadata has no jwks_uri')
     calls.learn(server)
     const configuration = new Configuration(server, settings.clientId, {}, await clientAuthentication(settings, server))
-    configuration[customFetch] = transport.fetch
+    configuration[customFetch] = oauthAnswers(transport.fetch, () => {
+      successes += 1
+    })
     configuration.timeout = timeout
     if (http) allowInsecureRequests(configuration)
     return { configuration, keys: createSigningKeys(server.jwks_uri, transport.fetch, settings.timeout) }
@@ -110,6 +117,7 @@ function begin(settings: Config['provider'], log: Log, metrics: Metrics, tracing
       .then(
         (found) => {
           known = found
+          successes += 1
           log.info({ event: 'provider_discovered', issuer: settings.issuer }, 'the provider has been discovered')
           return found
         },
@@ -143,6 +151,7 @@ function begin(settings: Config['provider'], log: Log, metrics: Metrics, tracing
     settings,
     discovered: async () => known ?? once(),
     peek: () => known,
+    successes: () => successes,
     async close() {
       // Nobody waits for a discovery any longer; other calls are finished, since they may bring a rotated token.
       closing.abort()

@@ -1,5 +1,11 @@
 import { errors } from 'jose'
-import { AuthorizationResponseError, ClientError, ResponseBodyError } from 'openid-client'
+import {
+  AuthorizationResponseError,
+  ClientError,
+  ResponseBodyError,
+  WWWAuthenticateChallengeError,
+} from 'openid-client'
+import { numberFrom } from '../config/numbers.ts'
 import { Fault } from '../errors.ts'
 import { KeysUnavailable } from './keys.ts'
 
@@ -7,32 +13,46 @@ import { KeysUnavailable } from './keys.ts'
 export type Refusal =
   /** `invalid_grant`: the provider's clear no (RFC 6749, section 5.2). */
   | 'invalid-grant'
-  /** Another 400 from the token endpoint: a no in other words, or a passing mistake. */
+  /** Another OAuth error, or another 400 from the token endpoint: a no in other words, or a passing mistake. */
   | 'rejected'
   /** Time-out, 5xx, 429, wrong client credentials, not OAuth at all: says nothing about the grant. */
   | 'unclear'
 
-/** Reads what an error of a token request says about the grant itself. */
+/** Reads what an error of a token request says about the grant itself. The status matters where no `error` is given. */
 export function refusalOf(error: unknown): Refusal {
   if (error instanceof ResponseBodyError) {
     if (error.error === 'invalid_grant') return 'invalid-grant'
-    return error.status === 400 && error.error !== 'invalid_client' ? 'rejected' : 'unclear'
+    return error.error === 'invalid_client' || isTrouble(error) ? 'unclear' : 'rejected'
   }
-  const answer = error instanceof Error && error.cause instanceof Response ? error.cause : null
+  const answer = answerOf(error)
   const html = answer?.headers.get('content-type')?.includes('html') ?? false
   return answer?.status === 400 && !html ? 'rejected' : 'unclear'
 }
 
-/** Seconds that the provider asked to wait (RFC 9110, section 10.2.3), or `null`. */
-export function retryAfterOf(error: unknown): number | null {
-  const answer =
-    error instanceof ResponseBodyError
-      ? error.response
-      : error instanceof Error && error.cause instanceof Response
-        ? error.cause
-        : null
-  const seconds = Number(answer?.headers.get('retry-after') ?? Number.NaN)
-  return Number.isFinite(seconds) && seconds >= 0 ? seconds : null
+/** What judges the request, the client or the grant. With a 5xx any other word is about the server itself. */
+const JUDGEMENT = /^(?:invalid_|unauthorized_|unsupported_|access_denied|token_)|_required$/
+
+function isTrouble({ status, error }: ResponseBodyError): boolean {
+  return status === 429 || (status >= 500 && !JUDGEMENT.test(error))
+}
+
+/** The status of the provider's answer, or 0 where there was none that could be read. */
+export function statusOf(error: unknown): number {
+  return answerOf(error)?.status ?? 0
+}
+
+/** The provider's answer that an error of openid-client is about, or `null`. */
+function answerOf(error: unknown): Response | null {
+  if (error instanceof ResponseBodyError || error instanceof WWWAuthenticateChallengeError) return error.response
+  return error instanceof Error && error.cause instanceof Response ? error.cause : null
+}
+
+/** Seconds from `now` (ms) that the provider asked to wait, by number or by date (RFC 9110, section 10.2.3), or `null`. */
+export function retryAfterOf(error: unknown, now = Date.now()): number | null {
+  const value = answerOf(error)?.headers.get('retry-after')
+  if (value === null || value === undefined) return null
+  const wait = numberFrom(value) ?? (Date.parse(value) - now) / 1000
+  return wait >= 0 ? Math.ceil(wait) : null
 }
 
 const BROWSERS_SIDE = new Set([
@@ -86,16 +106,18 @@ function wrong(cause: unknown): Fault {
 /** Whether the provider could not be reached or could not answer, as opposed to answering something wrong. */
 export function isUnreachable(error: unknown): boolean {
   if (error instanceof Fault) return error.status === 503
-  if (error instanceof ResponseBodyError) return error.status >= 500 || error.status === 429
+  if (error instanceof ResponseBodyError) return isTrouble(error)
+  const answer = answerOf(error)
+  if (answer !== null) return answer.status >= 500 || answer.status === 429
   if (error instanceof KeysUnavailable || error instanceof errors.JWKSTimeout) return true
   if (error instanceof ClientError) {
     if (error.code === 'OAUTH_TIMEOUT' || error.code === 'OAUTH_ABORT') return true
-    if (error.cause instanceof Response) return error.cause.status >= 500 || error.cause.status === 429
     return error.code === undefined && error.cause instanceof Error && isUnreachable(error.cause)
   }
   if (!(error instanceof Error)) return false
   if (error.name === 'TimeoutError' || error.name === 'AbortError') return true
-  return error instanceof TypeError && error.message === 'fetch failed'
+  // The connection could not be made, or was cut in the middle of the answer.
+  return error instanceof TypeError && (error.message === 'fetch failed' || error.message === 'terminated')
 }
 
 const NEEDS_USER = new Set([

@@ -28,9 +28,10 @@ interface Held {
 export async function grantForRoute(provider: Provider, wanted: Wanted, held: Held, now: number): Promise<TokenSet> {
   const { configuration } = await provider.discovered()
   const response = await request(configuration, wanted, held)
-  // A provider that gives another kind of token than it was asked for has to say so (RFC 8693, section 2.2.1).
+  // A provider that gives another kind of token than it was asked for has to say so (RFC 8693, section 2.2.1). For the
+  // other grants the word means nothing, and a refresh token that came beside it must be kept.
   const issued = response['issued_token_type']
-  if (issued !== undefined && !ACCESS_TOKENS.some((type) => type === issued)) {
+  if (wanted.grant === 'token-exchange' && issued !== undefined && !ACCESS_TOKENS.some((type) => type === issued)) {
     throw new Error(`the provider exchanged for ${JSON.stringify(issued)}`)
   }
   return toTokenSet(response, now)

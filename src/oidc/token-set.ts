@@ -1,4 +1,5 @@
 import type { IDToken, TokenEndpointResponse } from 'openid-client'
+import { numberFrom, timeFrom } from '../config/numbers.ts'
 
 /** The claims about a user, as the provider spelled them. */
 export type Claims = Readonly<Record<string, unknown>>
@@ -6,7 +7,7 @@ export type Claims = Readonly<Record<string, unknown>>
 /** What the token endpoint gave, in plain data; times in milliseconds since the epoch. */
 export interface TokenSet {
   readonly accessToken: string
-  /** `null` where the provider named no lifetime (`expires_in` is only recommended, RFC 6749, section 5.1). */
+  /** `null` where the provider named no lifetime that can be used (only recommended, RFC 6749, section 5.1). */
   readonly expiresAt: number | null
   readonly issuedAt: number
   readonly refreshToken: string | null
@@ -15,14 +16,19 @@ export interface TokenSet {
 
 /** Reads a token response received at `now`; what it leaves out is taken over from `previous` (RFC 6749, section 6). */
 export function toTokenSet(response: TokenEndpointResponse, now: number, previous: TokenSet | null = null): TokenSet {
-  const seconds = Number(response.expires_in)
+  const seconds = numberFrom(response.expires_in)
   return {
     accessToken: response.access_token,
-    expiresAt: response.expires_in === undefined || !Number.isFinite(seconds) ? null : now + seconds * 1000,
+    // A token that lives for less than a second would be renewed for every request.
+    expiresAt: seconds === null || seconds < 1 ? null : timeFrom(now + seconds * 1000),
     issuedAt: now,
-    refreshToken: response.refresh_token ?? previous?.refreshToken ?? null,
-    scope: response.scope ?? previous?.scope ?? null,
+    refreshToken: textOf(response.refresh_token) ?? previous?.refreshToken ?? null,
+    scope: textOf(response.scope) ?? previous?.scope ?? null,
   }
+}
+
+function textOf(value: string | undefined): string | null {
+  return value === undefined || value === '' ? null : value
 }
 
 /** The session id that the provider put into an ID token, or `null`. */

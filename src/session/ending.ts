@@ -12,6 +12,8 @@ const MAX_LAST_ENDS = 1_000
 const MAX_FOLLOWED = 20_000
 /** What may be in the store, or come back to it, without having to be is removed, ms at most. */
 const REMOVE_FOR = 600_000
+/** What another process has under way with a session when a login puts another in its place is over after this, ms. */
+const FOLLOWED_FOR = 600_000
 /** The notice that a session was ended may come later than an answer that shows it, ms at most. */
 const NOTICE_WITHIN = 1_000
 
@@ -38,12 +40,14 @@ export interface Ending {
   repeatSince(troubledSince: number): void
   /** See `Sessions.wasFollowed`. */
   wasFollowed(id: string): boolean
+  /** See `Sessions.wasRenewed`. */
+  wasRenewed(id: string): Promise<boolean>
   /** See `Sessions.onEnd`. */
   onEnd(listener: (id: string, reason: EndReason) => void): void
 }
 
 interface Parts {
-  readonly store: Pick<Store, 'remove'>
+  readonly store: Pick<Store, 'remove' | 'mark' | 'marked'>
   readonly atHand: AtHand
   readonly perseverance: Perseverance
   readonly policy: SessionPolicy
@@ -79,11 +83,14 @@ export function createEnding({ store, atHand, perseverance, policy, log, metrics
   }
 
   async function end({ id, endsAt }: Pick<Session, 'id' | 'endsAt'>, reason: EndReason): Promise<void> {
-    if (reason === 'renewed' || reason === 'replaced') followedIds.set(id, true)
+    const isFollowed = reason === 'renewed' || reason === 'replaced'
+    if (isFollowed) followedIds.set(id, true)
     if (atHand.hasEnded(id)) return
     forget(id, reason)
     log.info({ event: 'session_ended', reason, session: id }, 'a session has ended')
     lastEnds.set(id, Date.now())
+    // Before it is gone: a replica that finds it gone has to know why.
+    if (isFollowed) await store.mark(followedName(id), reason, FOLLOWED_FOR).catch(() => {})
     try {
       await remove(id, reason)
     } catch {
@@ -91,6 +98,12 @@ export function createEnding({ store, atHand, perseverance, policy, log, metrics
         await remove(id, reason)
       }, endsAt)
     }
+  }
+
+  async function wasRenewed(id: string): Promise<boolean> {
+    const reason = await store.marked(followedName(id)).catch(() => null)
+    if (reason !== null) followedIds.set(id, true)
+    return reason === 'renewed'
   }
 
   return {
@@ -131,6 +144,7 @@ export function createEnding({ store, atHand, perseverance, policy, log, metrics
       clearTimeout(missing.get(id))
       missing.delete(id)
       forget(id, 'lost')
+      void wasRenewed(id)
     },
 
     evicted(id) {
@@ -145,8 +159,13 @@ export function createEnding({ store, atHand, perseverance, policy, log, metrics
     },
 
     wasFollowed: (id) => followedIds.has(id),
+    wasRenewed,
     onEnd: (listener) => {
       listeners.push(listener)
     },
   }
+}
+
+function followedName(id: string): string {
+  return JSON.stringify(['followed', id])
 }

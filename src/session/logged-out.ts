@@ -1,3 +1,4 @@
+import { numberFrom } from '../config/numbers.ts'
 import type { Store } from '../store/store.ts'
 import type { EndReason, Session } from './session.ts'
 import type { Sessions } from './sessions.ts'
@@ -50,7 +51,8 @@ export async function wasLoggedOut(
     sid === null ? null : await store.marked(nameOf('sid', issuer, sid)),
     await store.marked(nameOf('sub', issuer, subject)),
   ]
-  return marks.some((mark) => mark !== null && begunAt <= Number(mark))
+  // What is no number is not written by this gateway: better one login too many.
+  return marks.some((mark) => mark !== null && begunAt <= (numberFrom(mark) ?? Number.POSITIVE_INFINITY))
 }
 
 function nameOf(kind: 'sid' | 'sub', issuer: string, value: string): string {

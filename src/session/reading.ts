@@ -17,7 +17,7 @@ export interface Reading {
 interface Parts {
   readonly store: Pick<Store, 'read'>
   readonly atHand: AtHand
-  readonly ending: Pick<Ending, 'lose'>
+  readonly ending: Pick<Ending, 'lose' | 'wasRenewed'>
   /** Hears of a session that is newer at hand than in the store. */
   readonly onBehind: (session: Session) => void
   readonly metrics: Metrics
@@ -33,6 +33,8 @@ export function createReading({ store, atHand, ending, onBehind, metrics }: Part
     const known = atHand.get(ticket.id)?.session ?? null
     if (atHand.hasEnded(ticket.id)) return null
     if (record === null) {
+      // Before anybody is told to clear the cookie: it may be that of the session that a login has put in its place.
+      await ending.wasRenewed(ticket.id)
       metrics.sessionCache.inc({ result: 'lost' })
       ending.lose(ticket.id)
       return null

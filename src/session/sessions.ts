@@ -39,6 +39,11 @@ export interface Sessions {
   end(session: Pick<Session, 'id' | 'endsAt'>, reason: EndReason): Promise<void>
   /** Whether a login in the same browser has put another session in this one's place: the cookie may be that one's. */
   wasFollowed(id: string): boolean
+  /**
+   * Whether a login of the same user, at any replica, has put another session in this one's place within the last ten
+   * minutes. `false` while the store can't tell.
+   */
+  wasRenewed(id: string): Promise<boolean>
   /** Ends a session by its id alone; `false` when there was none. Rejects with `store_unavailable`. */
   endById(id: string, reason: EndReason): Promise<boolean>
   /** Living sessions, the oldest first. Rejects with `store_unavailable`. */
@@ -114,6 +119,7 @@ export function openSessions({ store, settings: policy, log, metrics }: Parts): 
     end: (session, reason) => ending.end(session, reason),
     endById: (id, reason) => ending.endById(id, reason),
     wasFollowed: (id) => ending.wasFollowed(id),
+    wasRenewed: (id) => ending.wasRenewed(id),
     onEnd: (listener) => {
       ending.onEnd(listener)
     },

@@ -18,7 +18,7 @@ return 1`)
 export const REPLACE = script(`
 local version = redis.call('HGET', KEYS[1], 'v')
 if not version then return -1 end
-if tonumber(version) >= tonumber(ARGV[2]) then return 0 end
+if (tonumber(version) or 0) >= tonumber(ARGV[2]) then return 0 end
 redis.call('HSET', KEYS[1], 'd', ARGV[1], 'v', ARGV[2], 'e', ARGV[3])
 redis.call('HDEL', KEYS[1], 'p')
 redis.call('PEXPIRE', KEYS[1], ARGV[4])
@@ -33,8 +33,8 @@ export const TOUCH = script(`
 local record = redis.call('HMGET', KEYS[1], 's', 'e')
 if not record[1] then return 0 end
 local seen = tonumber(ARGV[1])
-if tonumber(record[1]) < seen then
-  redis.call('PEXPIRE', KEYS[1], math.max(1, math.min(tonumber(ARGV[2]), tonumber(record[2]) - seen)))
+if (tonumber(record[1]) or 0) < seen then
+  redis.call('PEXPIRE', KEYS[1], math.max(1, math.min(tonumber(ARGV[2]), (tonumber(record[2]) or 0) - seen)))
   redis.call('HSET', KEYS[1], 's', ARGV[1])
 end
 return 1`)

@@ -1,4 +1,5 @@
 import { randomBytes, type KeyObject } from 'node:crypto'
+import { timeFrom } from '../config/numbers.ts'
 import { Fault, causes } from '../errors.ts'
 import type { Log } from '../telemetry/log.ts'
 import type { Connect } from './redis-connections.ts'
@@ -83,7 +84,10 @@ export class RedisStore implements Store {
     const reply = await this.#command(recordKey(id), ['HMGET', recordKey(id), 'd', 'v', 'c', 'e', 's'])
     const [sealed, ...numbers] = texts(reply)
     if (sealed === undefined || sealed === '') return null
-    const [version = 0, createdAt = 0, endsAt = 0, seenAt = 0] = numbers.map(Number)
+    const [version, createdAt, endsAt, seenAt] = numbers.map(timeFrom)
+    // A record that says when in words is none of ours: there is no session.
+    if (typeof version !== 'number' || typeof createdAt !== 'number') return null
+    if (typeof endsAt !== 'number' || typeof seenAt !== 'number') return null
     return { sealed: Buffer.from(sealed, 'base64'), version, createdAt, endsAt, seenAt }
   }
 

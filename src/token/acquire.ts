@@ -8,7 +8,7 @@ import type { Refresher, RefreshOutcome } from './refresh.ts'
 /** Which access token goes upstream, or why none can. */
 export type Acquired =
   | { readonly ok: true; readonly accessToken: string | null; readonly session: Session }
-  /** Expired, and nothing can renew it: for this route the session is over. */
+  /** Expired, and nothing but a login can renew it: for this route the session is over. */
   | { readonly ok: false; readonly problem: 'spent' }
   /** The provider ended the session. */
   | { readonly ok: false; readonly problem: 'ended' }
@@ -105,6 +105,8 @@ function acquired(outcome: RefreshOutcome): Acquired {
     case 'ended':
       return { ok: false, problem: 'ended' }
     case 'failed':
-      return { ok: false, problem: 'unavailable', retryAfter: outcome.retryAfter }
+      return outcome.stuck
+        ? { ok: false, problem: 'spent' }
+        : { ok: false, problem: 'unavailable', retryAfter: outcome.retryAfter }
   }
 }

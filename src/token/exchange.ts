@@ -1,6 +1,7 @@
 import { LRUCache } from 'lru-cache'
 import type { Route } from '../config/schema.ts'
 import { causes } from '../errors.ts'
+import { missingAudience } from '../oidc/audience.ts'
 import type { Provider } from '../oidc/provider.ts'
 import { isUnreachable, loginThatHelps, refusalOf } from '../oidc/refusal.ts'
 import { grantForRoute } from '../oidc/route-grants.ts'
@@ -36,6 +37,8 @@ const RENEW_SHARE = 0.2
 const MAX_SESSIONS = 20_000
 /** After a failure nobody asks again for so long, ms. */
 const PAUSE = 2_000
+/** However well the provider works for others, nobody asks again within this time, ms. */
+const PAUSE_LEAST = 500
 /** A token that is younger is not renewed because its upstream does not take it, ms. */
 const TOO_YOUNG = 10_000
 /** For tokens that belong to nobody. */
@@ -43,7 +46,7 @@ const EVERYBODY = ''
 
 interface Kept {
   token: TokenSet | null
-  failure: { readonly answer: Exchanged; readonly until: number } | null
+  failure: { readonly answer: Exchanged; readonly until: number; readonly successes: number } | null
   flight: Promise<Exchanged> | null
 }
 
@@ -67,6 +70,7 @@ export function needsSessionsOwn(wanted: Wanted): boolean {
 /** Makes the keeper of routes' tokens; they end with their session. */
 export function createRouteTokens({ provider, refresher, sessions, log }: Parts): RouteTokens {
   const bySession = new LRUCache<string, Map<string, Kept>>({ max: MAX_SESSIONS })
+  const warned = new Set<string>()
   sessions.onEnd((id) => {
     bySession.delete(id)
   })
@@ -81,6 +85,28 @@ export function createRouteTokens({ provider, refresher, sessions, log }: Parts)
     return kept
   }
 
+  /** What still holds the next try back: no outage does when the provider has granted something to anybody since. */
+  function standing({ failure }: Kept, now: number): Exchanged | null {
+    if (failure === null || failure.until <= now) return null
+    const { answer, until, successes } = failure
+    const isOver = !answer.ok && answer.problem === 'unavailable' && successes !== provider.successes()
+    return isOver && until - PAUSE + PAUSE_LEAST <= now ? null : answer
+  }
+
+  /** A provider may leave `audience` or `resource` unread, and give a token for something else. */
+  function warnOfAudience(wanted: Wanted, { accessToken }: TokenSet): void {
+    const missing = missingAudience(accessToken, [wanted.audience, wanted.resource])
+    if (missing === null) return
+    const name = JSON.stringify([wanted.grant, wanted.audience, wanted.resource])
+    if (warned.has(name)) return
+    warned.add(name)
+    const { grant, audience, resource } = wanted
+    log.warn(
+      { event: 'audience_not_granted', grant, audience, resource, granted: missing },
+      'the provider gave a token whose aud is not what a route asks for, and it goes upstream as it is',
+    )
+  }
+
   async function ask(session: Session, wanted: Wanted, kept: Kept, now: number): Promise<Exchanged> {
     try {
       kept.token =
@@ -88,6 +114,7 @@ export function createRouteTokens({ provider, refresher, sessions, log }: Parts)
           ? await refresher.redeem(session, wanted, now)
           : await grantForRoute(provider, wanted, session.tokens, now)
       kept.failure = null
+      warnOfAudience(wanted, kept.token)
       return { ok: true, accessToken: kept.token.accessToken }
     } catch (error) {
       log.warn(
@@ -106,7 +133,7 @@ export function createRouteTokens({ provider, refresher, sessions, log }: Parts)
           : isUnreachable(error)
             ? { ok: false, problem: 'unavailable', retryAfter: PAUSE / 1000 }
             : { ok: false, problem: 'refused' }
-      kept.failure = { answer, until: Date.now() + PAUSE }
+      kept.failure = { answer, until: Date.now() + PAUSE, successes: provider.successes() }
       return answer
     }
   }
@@ -121,22 +148,22 @@ export function createRouteTokens({ provider, refresher, sessions, log }: Parts)
   return {
     acquire(session, wanted, now) {
       const kept = keptFor(session, wanted)
-      const { token, failure } = kept
+      const { token } = kept
+      const held = standing(kept, now)
       const left = token === null ? 0 : (token.expiresAt ?? Number.POSITIVE_INFINITY) - now
       if (token !== null && left > 0) {
         const life = (token.expiresAt ?? Number.POSITIVE_INFINITY) - token.issuedAt
-        if (left < life * RENEW_SHARE && (failure === null || failure.until <= now))
-          void start(session, wanted, kept, now)
+        if (left < life * RENEW_SHARE && held === null) void start(session, wanted, kept, now)
         return { ok: true, accessToken: token.accessToken }
       }
-      return failure !== null && failure.until > now ? failure.answer : start(session, wanted, kept, now)
+      return held ?? start(session, wanted, kept, now)
     },
     renew(session, wanted, refused, now) {
       const kept = keptFor(session, wanted)
-      const { token, failure } = kept
+      const { token } = kept
       if (token !== null && token.accessToken !== refused)
         return Promise.resolve({ ok: true, accessToken: token.accessToken })
-      if ((token !== null && now - token.issuedAt < TOO_YOUNG) || (failure !== null && failure.until > now)) return null
+      if ((token !== null && now - token.issuedAt < TOO_YOUNG) || standing(kept, now) !== null) return null
       return start(session, wanted, kept, now)
     },
   }

@@ -1,12 +1,13 @@
-import { refusalOf, retryAfterOf, type Refusal } from '../oidc/refusal.ts'
+import { isUnreachable, refusalOf, retryAfterOf, statusOf, type Refusal } from '../oidc/refusal.ts'
 import type { Session } from '../session/session.ts'
 import { isExpired } from './clock.ts'
 
-/** A refresh that failed, and until when (ms since the epoch) that is not tried again. */
+/** A refresh that failed. */
 export interface Failure {
+  /** Until when (ms since the epoch) it is not tried again. */
   readonly until: number
-  /** The OAuth `error`, or a word of ours. */
-  readonly error: string
+  /** What the provider says has been unclear for a minute with an expired token: only another login can help. */
+  readonly stuck: boolean
 }
 
 /** The refreshes that failed, by session: each failure in a row doubles the pause. */
@@ -15,55 +16,117 @@ export interface Failures {
   add(session: Session, error: unknown, now: number): Failure
   /** Takes note that there was no store to do it with: that pause is short. */
   addWithoutStore(session: Session, now: number): Failure
-  /** The failure that still counts. A no that came while the token was valid does not when it has expired. */
+  /**
+   * The failure that still counts. A no that came while the token was valid does not when it has expired, and an outage
+   * does not once the provider has granted something to anybody.
+   */
   standing(session: Session, now: number): Failure | null
-  /** The last one, whether it still counts or not. */
-  last(session: Session): Failure | null
+  /** The OAuth `error` of the last one, or a word of ours, whether it still counts or not; `null` where there is none. */
+  lastError(session: Session): string | null
   /** The session was refreshed, or is over. */
   forget(id: string): void
 }
 
-interface Kept extends Failure {
+interface Kept {
+  readonly at: number
+  readonly until: number
+  /** The same where the token has expired, so that users wait for the next try. */
+  readonly untilExpired: number
+  readonly error: string
   readonly count: number
   readonly refusal: Refusal
+  /**
+   * Since when its answers, of this status, have been unclear without the provider being down, or `null`. Answers that
+   * change say that somebody is at work there.
+   */
+  readonly unclear: { readonly since: number; readonly status: number } | null
+  /** Where it is about the provider as a whole: how often that had granted something by then. */
+  readonly successes: number | null
 }
 
 const PAUSE_FIRST = 1_000
 const PAUSE_MOST = 30_000
+const PAUSE_MOST_EXPIRED = 5_000
+/** However well the provider works for others, nobody asks again within this time, ms. */
+const PAUSE_LEAST = 500
+const STUCK_AFTER = 60_000
 const MAX_KEPT = 10_000
 
-/** Nothing has failed yet. */
-export function createFailures(): Failures {
+/** Nothing has failed yet. `successes` is another number whenever the provider has granted something. */
+export function createFailures(successes: () => number): Failures {
   const kept = new Map<string, Kept>()
 
-  function keep(id: string, failure: Kept): Failure {
+  function keep(session: Session, failure: Kept): Failure {
     if (kept.size >= MAX_KEPT) kept.clear()
-    kept.set(id, failure)
-    return failure
+    kept.set(session.id, failure)
+    return asSeen(session, failure, failure.at)
   }
 
   return {
-    add({ id }, error, now) {
-      const count = (kept.get(id)?.count ?? 0) + 1
-      const asked = (retryAfterOf(error) ?? 0) * 1000
-      const pause = Math.min(PAUSE_MOST, Math.max(PAUSE_FIRST * 2 ** (count - 1), asked))
-      return keep(id, { count, until: now + pause, error: wordOf(error), refusal: refusalOf(error) })
+    add(session, error, now) {
+      const before = kept.get(session.id)
+      const count = (before?.count ?? 0) + 1
+      const refusal = refusalOf(error)
+      const isDown = isUnreachable(error)
+      const asked = retryAfterOf(error, now)
+      const status = statusOf(error)
+      const pause = PAUSE_FIRST * 2 ** (count - 1)
+      const atLeast = Math.min(PAUSE_MOST, (asked ?? 0) * 1000)
+      return keep(session, {
+        at: now,
+        until: now + Math.max(atLeast, Math.min(PAUSE_MOST, pause)),
+        untilExpired: now + Math.max(atLeast, pause < PAUSE_MOST_EXPIRED ? pause : withJitter(PAUSE_MOST_EXPIRED)),
+        error: wordOf(error) ?? (isDown ? 'provider_unavailable' : 'invalid_response'),
+        count,
+        refusal,
+        unclear:
+          refusal !== 'unclear' || isDown
+            ? null
+            : before?.unclear?.status === status
+              ? before.unclear
+              : { since: now, status },
+        // Who asks this gateway to wait has not been down.
+        successes: (isDown && asked === null) || wordOf(error) === 'invalid_client' ? successes() : null,
+      })
     },
-    addWithoutStore: ({ id }, now) =>
-      keep(id, { count: 0, until: now + PAUSE_FIRST, error: 'store_unavailable', refusal: 'unclear' }),
+    addWithoutStore: (session, now) =>
+      keep(session, {
+        at: now,
+        until: now + PAUSE_FIRST,
+        untilExpired: now + PAUSE_FIRST,
+        error: 'store_unavailable',
+        count: 0,
+        refusal: 'unclear',
+        unclear: null,
+        successes: null,
+      }),
     standing(session, now) {
       const failure = kept.get(session.id)
-      if (failure === undefined || failure.until <= now) return null
-      return failure.refusal === 'rejected' && isExpired(session, now) ? null : failure
+      if (failure === undefined) return null
+      if (failure.refusal === 'rejected' && isExpired(session, now)) return null
+      const isOver = failure.successes !== null && failure.successes !== successes()
+      const seen = asSeen(session, failure, now)
+      const until = isOver ? Math.min(seen.until, failure.at + PAUSE_LEAST) : seen.until
+      return until <= now ? null : { ...seen, until }
     },
-    last: ({ id }) => kept.get(id) ?? null,
+    lastError: ({ id }) => kept.get(id)?.error ?? null,
     forget(id) {
       kept.delete(id)
     },
   }
 }
 
-function wordOf(error: unknown): string {
-  const isOAuth = error instanceof Error && 'error' in error && typeof error.error === 'string'
-  return isOAuth ? String(error.error) : 'provider_unavailable'
+function asSeen(session: Session, { until, untilExpired, unclear }: Kept, now: number): Failure {
+  if (!isExpired(session, now)) return { until, stuck: false }
+  const since = Math.max(unclear?.since ?? Number.POSITIVE_INFINITY, session.tokens.expiresAt ?? 0)
+  return { until: untilExpired, stuck: now - since >= STUCK_AFTER }
+}
+
+/** A fifth less at most: sessions that failed together do not all come back together. */
+function withJitter(ms: number): number {
+  return ms * (0.8 + 0.2 * Math.random())
+}
+
+function wordOf(error: unknown): string | null {
+  return error instanceof Error && 'error' in error && typeof error.error === 'string' ? error.error : null
 }

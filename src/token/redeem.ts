@@ -1,5 +1,6 @@
 import type { Route } from '../config/schema.ts'
 import { revokeRefreshToken } from '../oidc/logout.ts'
+import { refreshTokenBeside } from '../oidc/oauth-answers.ts'
 import type { Provider } from '../oidc/provider.ts'
 import { grantForRoute } from '../oidc/route-grants.ts'
 import type { TokenSet } from '../oidc/token-set.ts'
@@ -10,7 +11,7 @@ import type { Turn } from './turn.ts'
 
 interface Parts {
   readonly provider: Provider
-  readonly sessions: Pick<Sessions, 'renew'>
+  readonly sessions: Pick<Sessions, 'renew' | 'wasRenewed'>
   readonly log: Log
   /** Waits for this process's turn. */
   readonly takeTurn: (session: Session) => Promise<Turn>
@@ -26,18 +27,28 @@ export async function redeem(parts: Parts, seen: Session, wanted: Route['token']
   if (turn.type !== 'mine') throw new Error('the session has ended')
   const { session, release, keep } = turn
   let keepLock = false
+
+  /** A provider that rotates has spent the session's own. */
+  async function save(refreshToken: string | null): Promise<void> {
+    if (refreshToken === null || refreshToken === session.tokens.refreshToken) return
+    const { session: renewed, saved } = await sessions.renew(
+      session,
+      { tokens: { ...session.tokens, refreshToken } },
+      now,
+    )
+    keepLock = !saved
+    if (renewed !== null) return
+    // See `save` in refresh.ts.
+    if (!(await sessions.wasRenewed(session.id))) await revokeRefreshToken(provider, refreshToken, log)
+    throw new Error('the session has ended')
+  }
+
   try {
-    const token = await grantForRoute(provider, wanted, session.tokens, now)
-    if (token.refreshToken !== null && token.refreshToken !== session.tokens.refreshToken) {
-      // A provider that rotates has spent the session's own.
-      const tokens = { ...session.tokens, refreshToken: token.refreshToken }
-      const { session: renewed, saved } = await sessions.renew(session, { tokens }, now)
-      keepLock = !saved
-      if (renewed === null) {
-        await revokeRefreshToken(provider, token.refreshToken, log)
-        throw new Error('the session has ended')
-      }
-    }
+    const token = await grantForRoute(provider, wanted, session.tokens, now).catch(async (error: unknown) => {
+      await save(refreshTokenBeside(error))
+      throw error
+    })
+    await save(token.refreshToken)
     return token
   } finally {
     if (keepLock) keep()

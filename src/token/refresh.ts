@@ -14,7 +14,8 @@ import type { Store } from '../store/store.ts'
 import type { Log } from '../telemetry/log.ts'
 import type { Metrics } from '../telemetry/metrics.ts'
 import { cooldownUntil, isExpired } from './clock.ts'
-import { createFailures } from './failures.ts'
+import { createFailures, type Failure } from './failures.ts'
+import { fewAtATime } from './few-at-a-time.ts'
 import { redeem } from './redeem.ts'
 import { takeTurn, type Turn } from './turn.ts'
 
@@ -22,8 +23,11 @@ import { takeTurn, type Turn } from './turn.ts'
 export type RefreshOutcome =
   | { readonly type: 'refreshed'; readonly session: Session }
   | { readonly type: 'ended' }
-  /** The session goes on with what it has; seconds until another try makes sense. */
-  | { readonly type: 'failed'; readonly retryAfter: number }
+  /**
+   * The session goes on with what it has; seconds until another try makes sense. `stuck`: its token has expired, and only
+   * another login can help.
+   */
+  | { readonly type: 'failed'; readonly retryAfter: number; readonly stuck: boolean }
 
 /** Why a refresh was wanted, for the metrics. */
 export type RefreshCause = (typeof CAUSES)[number]
@@ -56,6 +60,10 @@ const LOCK_MARGIN = 5_000
 /** After another process was found at it, a token that is still valid is left alone for this long, ms. */
 const BUSY_PAUSE = 1_000
 const MAX_BUSY = 10_000
+/** A provider that comes back is not asked at once for all that waited for it: so many tries after a failure at a time. */
+const RETRIES_AT_ONCE = 16
+/** How long such a try waits for its turn, ms: where the provider hangs, nobody queues up behind those that hang with it. */
+const RETRY_PATIENCE = 2_000
 
 interface Parts {
   readonly provider: Provider
@@ -65,15 +73,16 @@ interface Parts {
   readonly metrics: Metrics
 }
 
-function seconds(until: number, now: number): number {
-  return Math.max(1, Math.ceil((until - now) / 1000))
+function failed({ until, stuck }: Failure, now: number): RefreshOutcome {
+  return { type: 'failed', retryAfter: Math.max(1, Math.ceil((until - now) / 1000)), stuck }
 }
 
 /** Makes the one place where refresh tokens are redeemed. */
 export function createRefresher({ provider, store, sessions, log, metrics }: Parts): Refresher {
   const flights = new Map<string, Promise<RefreshOutcome>>()
   const redemptions = new Set<Promise<unknown>>()
-  const failures = createFailures()
+  const failures = createFailures(() => provider.successes())
+  const retries = fewAtATime(RETRIES_AT_ONCE)
   const busyUntil = new LRUCache<string, number>({ max: MAX_BUSY })
   sessions.onEnd((id) => {
     failures.forget(id)
@@ -103,8 +112,9 @@ export function createRefresher({ provider, store, sessions, log, metrics }: Par
     }
     const { session: renewed, saved } = await sessions.renew(session, change, now)
     if (renewed !== null) return { outcome: { type: 'refreshed', session: renewed }, keepLock: !saved }
-    // It ended while the provider was being asked: the new refresh token must not outlive it.
-    await revokeRefreshToken(provider, tokens.refreshToken, log)
+    // It ended while the provider was being asked: the new refresh token must not outlive it. But the session that has
+    // taken its place may live on the same grant, which a revocation could take along (RFC 7009, section 2.1).
+    if (!(await sessions.wasRenewed(session.id))) await revokeRefreshToken(provider, tokens.refreshToken, log)
     return { outcome: { type: 'ended' }, keepLock: false }
   }
 
@@ -120,7 +130,7 @@ export function createRefresher({ provider, store, sessions, log, metrics }: Par
     if (latest === null) return { type: 'ended' }
     if (latest.refreshedAt !== session.refreshedAt) return { type: 'refreshed', session: latest }
     // Somebody else has redeemed it for another resource: with what that brought the next try is good.
-    if (latest.version > session.version) return { type: 'failed', retryAfter: 1 }
+    if (latest.version > session.version) return { type: 'failed', retryAfter: 1, stuck: false }
     log.warn(
       { event: 'refresh_failed', session: session.id, refusal, ended: over, abandoned, cause: causes(error) },
       abandoned && over
@@ -132,7 +142,7 @@ export function createRefresher({ provider, store, sessions, log, metrics }: Par
       await sessions.end(session, 'refused')
       return { type: 'ended' }
     }
-    return { type: 'failed', retryAfter: seconds(failures.add(session, error, now).until, now) }
+    return failed(failures.add(session, error, now), now)
   }
 
   async function fly(seen: Session, cause: RefreshCause, now: number): Promise<RefreshOutcome> {
@@ -145,13 +155,18 @@ export function createRefresher({ provider, store, sessions, log, metrics }: Par
       busyUntil.set(seen.id, now + BUSY_PAUSE)
       return { type: 'refreshed', session: seen }
     }
-    const { session, abandoned, release, keep } = turn
+    const { abandoned, release, keep } = turn
+    let { session } = turn
     let keepLock = false
     let outcome: RefreshOutcome
+    const keepRefreshToken = async (refreshToken: string): Promise<void> => {
+      const tokens = { ...session.tokens, refreshToken }
+      session = (await sessions.renew(session, { tokens }, Date.now())).session ?? session
+    }
     try {
       // It may have been a long wait: what the provider gives now lives from now on.
       const askedAt = Date.now()
-      const result = await refreshTokens(provider, session, askedAt, log)
+      const result = await refreshTokens({ provider, log, keep: keepRefreshToken }, session, askedAt)
       failures.forget(session.id)
       ;({ outcome, keepLock } = await save(session, result, askedAt))
     } catch (error) {
@@ -164,6 +179,15 @@ export function createRefresher({ provider, store, sessions, log, metrics }: Par
     if (outcome.type === 'refreshed')
       log.debug({ event: 'refresh', session: session.id, why: cause }, 'tokens were renewed')
     return outcome
+  }
+
+  async function retry(seen: Session, cause: RefreshCause, now: number): Promise<RefreshOutcome> {
+    if (!(await retries.enter(RETRY_PATIENCE))) return { type: 'failed', retryAfter: 1, stuck: false }
+    try {
+      return await fly(seen, cause, now)
+    } finally {
+      retries.leave()
+    }
   }
 
   const waitForTurn = (one: Session): Promise<Turn> => takeTurn({ ...turns, isDone: () => false }, one, true)
@@ -182,16 +206,16 @@ export function createRefresher({ provider, store, sessions, log, metrics }: Par
       const underWay = flights.get(session.id)
       if (underWay !== undefined) return underWay
       const failure = failures.standing(session, now)
-      if (failure !== null) return Promise.resolve({ type: 'failed', retryAfter: seconds(failure.until, now) })
+      if (failure !== null) return Promise.resolve(failed(failure, now))
       if (cooldownUntil(session) > now) return Promise.resolve({ type: 'refreshed', session })
-      const mine = fly(session, cause, now)
+      const mine = (failures.lastError(session) === null ? fly(session, cause, now) : retry(session, cause, now))
         .catch((error: unknown): RefreshOutcome => {
           log.error(
             { event: 'refresh_failed', session: session.id, cause: causes(error) },
             'without the store nothing is refreshed',
           )
           metrics.refreshes.inc({ outcome: 'failed', cause })
-          return { type: 'failed', retryAfter: seconds(failures.addWithoutStore(session, now).until, now) }
+          return failed(failures.addWithoutStore(session, now), now)
         })
         .finally(() => {
           flights.delete(session.id)
@@ -203,7 +227,7 @@ export function createRefresher({ provider, store, sessions, log, metrics }: Par
       (busyUntil.get(session.id) ?? 0) > now ||
       failures.standing(session, now) !== null ||
       cooldownUntil(session) > now,
-    lastError: (session) => failures.last(session)?.error ?? null,
+    lastError: (session) => failures.lastError(session),
     async settled() {
       while (flights.size + redemptions.size > 0) await Promise.allSettled([...flights.values(), ...redemptions])
     },

@@ -2,9 +2,10 @@ import t, { type Test } from 'tap'
 import { startIdp, type Idp } from '../../src/demo/idp.ts'
 import { createBrowser } from '../support/browser.ts'
 import { moveClock } from '../support/clock.ts'
+import { eventually } from '../support/eventually.ts'
 import { failsReadably } from '../support/fails-readably.ts'
 import { startGateway } from '../support/gateway.ts'
-import { callbackFor } from '../support/sign-in.ts'
+import { beginLogin, callbackFor } from '../support/sign-in.ts'
 
 type Failure = NonNullable<Parameters<Idp['fail']>[1]>
 
@@ -13,6 +14,7 @@ const silence: Failure = { hang: true }
 const cut: Failure = { destroy: true }
 const tooMuch: Failure = { status: 200, body: Buffer.alloc(10_000_000, ' '), contentType: 'application/json' }
 const noJson: Failure = { status: 200, body: '{"access_token":"abc', contentType: 'application/json' }
+const challenge = { 'www-authenticate': 'Basic realm="token endpoint"' }
 const json = (body: object, status = 200): Failure => ({ status, body: { ...body } })
 
 // In seconds as a float it is no whole number of milliseconds any more.
@@ -107,6 +109,13 @@ void t.test('a token endpoint that is out of order', async (t) => {
     ['no ID token', json({ access_token: 'abc', token_type: 'bearer' }), 502],
     ['an ID token that is none', json({ access_token: 'abc', token_type: 'bearer', id_token: 'x.y.z' }), 502],
     ['the wrong client', json({ error: 'invalid_client' }, 401), 502],
+    ['the wrong client, challenged', { ...json({ error: 'invalid_client' }, 401), headers: challenge }, 502],
+    ['a spent code', json({ error: 'invalid_grant' }, 400), 400],
+    ['a spent code, challenged', { ...json({ error: 'invalid_grant' }, 400), headers: challenge }, 400],
+    ['a spent code with 200', json({ error: 'invalid_grant' }), 400],
+    ['a spent code with 500', json({ error: 'invalid_grant' }, 500), 400],
+    ['a challenge and no more', { status: 401, body: '', headers: challenge }, 502],
+    ['a challenge while it is down', { status: 503, body: '', headers: challenge }, 503],
   ]
   for (const [name, failure, status] of faults) {
     const browser = createBrowser()
@@ -163,6 +172,12 @@ void t.test('a pushed authorization request that fails', async (t) => {
     ['cut', cut, 503],
     ['an error', { status: 500 }, 503],
     ['refused', json({ error: 'invalid_request' }, 400), 502],
+    ['refused, with 200', json({ error: 'invalid_scope' }), 502],
+    [
+      'the wrong client, challenged',
+      { ...json({ error: 'invalid_client', error_description: 'Bad client credentials' }, 401), headers: challenge },
+      502,
+    ],
   ]
   for (const [name, failure, status] of faults) {
     idp.fail('par', failure)
@@ -170,6 +185,35 @@ void t.test('a pushed authorization request that fails', async (t) => {
     failsReadably(t, running, answer, status, name)
   }
   t.match(running.log.join(''), /invalid_request/)
+  t.match(running.log.join(''), /invalid_scope/)
+  t.match(running.log.join(''), `invalid_client: Bad client credentials) ← 401 from ${idp.issuer}`)
+})
+
+void t.test('a pushed request that was taken counts, whatever is said about its lifetime', async (t) => {
+  const { url, idp } = await startGateway(t, { idp: { pushedAuthorization: true } })
+  for (const [status, lifetime] of [
+    [200, 60],
+    [201, null],
+    [201, 'soon'],
+    [201, '60'],
+  ] as const) {
+    idp.fail('par', json({ request_uri: 'urn:example:pushed', expires_in: lifetime }, status))
+    const authorization = await beginLogin(createBrowser(), url)
+    t.equal(authorization.searchParams.get('request_uri'), 'urn:example:pushed', `${status} ${lifetime}`)
+  }
+})
+
+void t.test('a revocation that is refused is logged by the provider’s words', async (t) => {
+  const { url, idp, events } = await startGateway(t)
+  const browser = createBrowser()
+  await browser.login(`${url}/`, 'alice')
+  idp.fail('revocation', {
+    ...json({ error: 'invalid_client', error_description: 'Bad client credentials' }, 401),
+    headers: challenge,
+  })
+  await browser.get(`${url}/oauth2/logout`)
+  await eventually(() => events('revocation_failed').length === 1)
+  t.match(events('revocation_failed'), [{ cause: /invalid_client: Bad client credentials\) ← 401 from http/ }])
 })
 
 void t.test('a script on the way through a failing login gets a problem', async (t) => {

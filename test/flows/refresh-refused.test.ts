@@ -1,7 +1,9 @@
+import type { JWTPayload } from 'jose'
 import t from 'tap'
+import { createBrowser } from '../support/browser.ts'
 import { moveClock } from '../support/clock.ts'
 import { eventually } from '../support/eventually.ts'
-import { loggedIn } from '../support/logged-in.ts'
+import { loggedIn, type LoggedIn } from '../support/logged-in.ts'
 
 const script = { kind: 'script' } as const
 
@@ -43,6 +45,71 @@ void t.test('invalid_grant as a word in some other answer ends nothing', async (
   t.equal(events('session_ended').length, 0)
 })
 
+const challenge = { 'www-authenticate': 'Bearer realm="Doorkeeper", error="invalid_grant"' }
+const invalidGrant = { error: 'invalid_grant', error_description: 'The provided grant is expired' }
+
+for (const [name, failure] of [
+  ['beside a challenge', { status: 400, body: invalidGrant, headers: challenge }],
+  ['with 401 and a challenge', { status: 401, body: invalidGrant, headers: challenge }],
+  ['with 200', { status: 200, body: invalidGrant }],
+  ['with 403', { status: 403, body: invalidGrant }],
+  ['with 429', { status: 429, body: invalidGrant }],
+  ['with 500', { status: 500, body: invalidGrant }],
+  ['as text/html', { status: 400, body: JSON.stringify(invalidGrant), contentType: 'text/html' }],
+] as const) {
+  void t.test(`invalid_grant ${name} ends the session at once`, async (t) => {
+    const { call, idp, events, log } = await loggedIn(t)
+    idp.fail('token', failure)
+    moveClock(t, 51_000)
+    await call()
+    await eventually(() => events('session_ended').length === 1)
+    t.equal((await call()).json()['code'], 'session_expired')
+    const [{ cause } = {}] = events('refresh_failed')
+    t.match(cause, /invalid_grant: The provided grant is expired/)
+    t.match(cause, `${failure.status} from ${idp.issuer}/token`)
+    t.notMatch(log.join(''), /refresh_token=|"access_token"/)
+  })
+}
+
+for (const [name, failure] of [
+  ['401 invalid_token', { status: 401, body: { error: 'invalid_token' }, headers: challenge }],
+  ['401 token_inactive', { status: 401, body: { error: 'token_inactive' } }],
+  ['401 unauthorized_client', { status: 401, body: { error: 'unauthorized_client' } }],
+  ['403 access_denied', { status: 403, body: { error: 'access_denied' } }],
+  ['200 invalid_request', { status: 200, body: { error: 'invalid_request' } }],
+  ['500 invalid_scope', { status: 500, body: { error: 'invalid_scope' } }],
+  ['400 with an empty body and a challenge', { status: 400, body: '', contentType: 'text/plain', headers: challenge }],
+] as const) {
+  void t.test(`${name} ends the session once the access token has expired`, async (t) => {
+    const { call, idp, events, status } = await loggedIn(t)
+    idp.fail('token', failure)
+    moveClock(t, 51_000)
+    t.equal((await call()).status, 200)
+    await eventually(() => events('refresh_failed').length === 1)
+    t.match(events('refresh_failed'), [{ refusal: 'rejected', ended: false }])
+    t.ok((await status()).tokens['last_refresh_error'])
+    moveClock(t, 50_000)
+    t.equal((await call()).json()['code'], 'session_expired')
+    t.match(events('session_ended'), [{ reason: 'refused' }])
+  })
+}
+
+void t.test('a wrong client secret is logged by its name, with what the provider says about it', async (t) => {
+  const { call, idp, events, status } = await loggedIn(t)
+  idp.fail('token', {
+    status: 401,
+    body: { error: 'invalid_client', error_description: 'AADSTS7000222: The provided client secret keys are expired.' },
+    headers: { 'www-authenticate': 'Basic realm="token endpoint"' },
+  })
+  moveClock(t, 101_000)
+  t.equal((await call()).status, 503)
+  const [{ cause } = {}] = events('refresh_failed')
+  t.match(cause, 'invalid_client: AADSTS7000222: The provided client secret keys are expired.')
+  t.match(cause, `401 from ${idp.issuer}/token`)
+  t.equal((await status()).tokens['last_refresh_error'], 'invalid_client')
+  t.equal(events('session_ended').length, 0)
+})
+
 for (const [name, body] of [
   ['invalid_request', { error: 'invalid_request' }],
   ['nothing', ''],
@@ -72,6 +139,9 @@ for (const [name, body] of [
 
 const passing = [
   ['a 500', { status: 500 }],
+  ['a 500 with server_error', { status: 500, body: { error: 'server_error' } }],
+  ['a 503 with a challenge', { status: 503, headers: { 'www-authenticate': 'Basic realm="proxy"' } }],
+  ['a 503 whose JSON knows nothing of OAuth', { status: 503, body: { status: 503, error: 'Service Unavailable' } }],
   ['a 429', { status: 429, body: { error: 'slow_down' } }],
   ['HTML', { status: 200, body: '<!doctype html><p>Maintenance</p>' }],
   ['HTML with 400', { status: 400, body: '<!doctype html><p>Blocked</p>' }],
@@ -114,7 +184,7 @@ for (const [name, failure] of passing) {
   )
 }
 
-void t.test('the pause after failures grows, up to half a minute', async (t) => {
+void t.test('the pause after failures grows, up to five seconds once users wait for it', async (t) => {
   const { call, idp } = await loggedIn(t)
   idp.fail('token', { status: 500 })
   moveClock(t, 101_000)
@@ -124,8 +194,31 @@ void t.test('the pause after failures grows, up to half a minute', async (t) => 
     pauses.push(pause)
     moveClock(t, pause * 1000 + 10)
   }
-  t.same(pauses, [1, 2, 4, 8, 16, 30, 30])
+  t.same(pauses, [1, 2, 4, 5, 5, 5, 5])
   t.equal(idp.tokenRequests, 8)
+})
+
+void t.test('while the token is valid the pause grows up to half a minute, and shrinks when it expires', async (t) => {
+  const { call, idp, events } = await loggedIn(t, { idp: { lifetimes: { accessToken: 300 } } })
+  idp.fail('token', { status: 500 })
+  moveClock(t, 151_000)
+  for (const [count, pause] of [1, 2, 4, 8, 16, 30].entries()) {
+    t.equal((await call()).status, 200)
+    await eventually(() => events('refresh_failed').length === count + 1)
+    moveClock(t, pause * 1000 - 500)
+    t.equal((await call()).status, 200)
+    t.equal(events('refresh_failed').length, count + 1, `held back for ${pause} s`)
+    moveClock(t, 510)
+  }
+  t.equal((await call()).status, 200)
+  await eventually(() => events('refresh_failed').length === 7)
+  moveClock(t, 5_100)
+  t.equal((await call()).status, 200)
+  t.equal(events('refresh_failed').length, 7)
+  moveClock(t, 24_000)
+  idp.fail('token', null)
+  moveClock(t, 70_000)
+  t.equal((await call()).status, 200)
 })
 
 void t.test('a provider that says how long to wait is believed', async (t) => {
@@ -133,6 +226,73 @@ void t.test('a provider that says how long to wait is believed', async (t) => {
   idp.fail('token', { status: 429, headers: { 'retry-after': '17' } })
   moveClock(t, 101_000)
   t.equal((await call()).headers['retry-after'], '17')
+})
+
+void t.test('also one that names a date; and nobody waits for half a minute or for what is no time', async (t) => {
+  for (const [asked, told] of [
+    [new Date(Date.now() + 101_000 + 21_500).toUTCString(), /^2[0-2]$/],
+    ['999999999999999999999', /^1$/],
+    ['86400', /^30$/],
+    ['-5', /^1$/],
+    ['soon', /^1$/],
+    ['Wed, 21 Oct 2015 07:28:00 GMT', /^1$/],
+  ] as const) {
+    const { call, idp } = await loggedIn(t)
+    idp.fail('token', { status: 503, headers: { 'retry-after': asked } })
+    const before = Date.now
+    Date.now = () => before() + 101_000
+    t.match((await call()).headers['retry-after'], told, asked)
+    Date.now = before
+  }
+})
+
+for (const [name, failure] of [
+  ['HTML with 200', { status: 200, body: '<p>Sign in' }],
+  ['HTML with 404', { status: 404, body: '<p>Not found' }],
+  ['a redirect', { status: 302, headers: { location: 'https://idp.example/login' } }],
+  ['a 401 with a challenge alone', { status: 401, body: '', headers: { 'www-authenticate': 'Bearer' } }],
+  ['invalid_client', { status: 401, body: { error: 'invalid_client' } }],
+] as const) {
+  void t.test(`${name} for a minute with an expired token lets the user log in again`, async (t) => {
+    const { call, idp, events, browser, url } = await loggedIn(t, {
+      config: { routes: [{ path: '/**' }, { path: '/legacy/**', token: { grant: 'none' } }] },
+    })
+    idp.fail('token', failure)
+    moveClock(t, 51_000)
+    await call()
+    await eventually(() => events('refresh_failed').length === 1)
+    moveClock(t, 55_000)
+    t.equal((await call()).status, 503, 'the minute begins when the token has expired')
+    moveClock(t, 50_000)
+    t.equal((await call()).status, 503)
+    moveClock(t, 6_000)
+    const answer = await call()
+    t.equal(answer.status, 401)
+    t.equal(answer.json()['code'], 'session_expired')
+    t.match(answer.json()['login_url'], /login/)
+    t.notOk(answer.headers['set-cookie'], 'the session is kept')
+    const page = await browser.get(`${url}/orders`)
+    t.equal(page.status, 302)
+    t.match(page.headers.location, /\/oauth2\/login\?redirect=%2Forders/)
+    t.equal((await browser.post(`${url}/oauth2/session/refresh`, '', script)).status, 401)
+    t.equal((await browser.get(`${url}/legacy/`, script)).status, 404, 'a route without a token goes on')
+    t.equal(events('session_ended').length, 0)
+    idp.fail('token', null)
+    moveClock(t, 6_000)
+    t.equal((await call()).status, 200, 'and so do the others, should the provider come to its senses')
+  })
+}
+
+void t.test('an outage is none: it is 503 for as long as it takes', async (t) => {
+  const { call, idp } = await loggedIn(t)
+  idp.fail('token', { status: 500 })
+  moveClock(t, 101_000)
+  for (let i = 0; i < 4; i += 1) {
+    t.equal((await call()).status, 503)
+    moveClock(t, 40_000)
+  }
+  idp.fail('token', null)
+  t.equal((await call()).status, 200)
 })
 
 void t.test('POST session/refresh that the provider refuses tells that the session has ended', async (t) => {
@@ -144,24 +304,149 @@ void t.test('POST session/refresh that the provider refuses tells that the sessi
   t.match(answer.headers['set-cookie'], [/^gatehouse=;.*Max-Age=0/])
 })
 
-void t.test('an ID token of somebody else ends the session, and the log says why', async (t) => {
-  const { call, idp, events, browser, url } = await loggedIn(t)
-  const { client_id: clientId = '' } = idp.lastAuthorizationRequest ?? {}
-  const now = Math.floor(Date.now() / 1000)
-  const foreign = await idp.sign({
-    iss: idp.issuer,
-    sub: 'mallory',
-    aud: clientId,
-    iat: now,
-    exp: now + 300,
-    auth_time: now,
-  })
-  idp.settings.reshapeTokenResponse = (body) => ({ ...body, id_token: foreign })
-  const answer = await browser.post(`${url}/oauth2/session/refresh`, '', script)
-  t.equal(answer.json()['code'], 'session_expired')
-  t.match(events('refresh_failed'), [{ ended: true, cause: /another issuer or sub/ }])
-  t.equal((await call()).status, 401)
+const ago = (seconds: number): number => Math.floor(Date.now() / 1000) - seconds
+
+/** The claims of a right ID token for the latest login. */
+const rightClaims = ({ issuer, lastAuthorizationRequest }: LoggedIn['idp']): JWTPayload => ({
+  iss: issuer,
+  sub: 'alice',
+  aud: lastAuthorizationRequest?.['client_id'] ?? '',
+  iat: ago(0),
+  exp: ago(-300),
+  auth_time: ago(0),
 })
+
+for (const [name, change] of [
+  ['another sub', { sub: 'mallory' }],
+  ['another iss', { iss: 'https://evil.example' }],
+  ['another aud', { aud: 'another-client' }],
+  ['another aud in a list', { aud: ['another-client', 'a-third'] }],
+] satisfies [string, JWTPayload][]) {
+  void t.test(`a refreshed ID token with ${name} ends the session, and the log says why`, async (t) => {
+    const { call, idp, events, browser, url } = await loggedIn(t)
+    const foreign = await idp.sign({ ...rightClaims(idp), ...change })
+    idp.settings.reshapeTokenResponse = (body) => ({ ...body, id_token: foreign })
+    const answer = await browser.post(`${url}/oauth2/session/refresh`, '', script)
+    t.equal(answer.json()['code'], 'session_expired')
+    t.match(events('refresh_failed'), [{ ended: true, cause: /another issuer or sub|another client/ }])
+    t.equal((await call()).status, 401)
+  })
+}
+
+const encoded = (value: object): string => Buffer.from(JSON.stringify(value)).toString('base64url')
+
+/** What a refresh can bring for an ID token that can't be used; the reason as the log has it. */
+const unusable: [string, RegExp, (right: JWTPayload, idp: LoggedIn['idp']) => unknown][] = [
+  ['an expired one', /exp/, async (right, idp) => idp.sign({ ...right, iat: ago(900), exp: ago(600) })],
+  ['one for two without azp', /azp/, async (right, idp) => idp.sign({ ...right, aud: [String(right.aud), 'other'] })],
+  ['one that is not valid yet', /nbf/, async (right, idp) => idp.sign({ ...right, nbf: ago(-600) })],
+  ['one without iat', /iat/, async ({ iat: _iat, ...right }, idp) => idp.sign(right)],
+  ['one without exp', /exp/, async ({ exp: _exp, ...right }, idp) => idp.sign(right)],
+  ['one without sub', /sub/, async ({ sub: _sub, ...right }, idp) => idp.sign(right)],
+  ['one that nobody signed', /none/, (right) => `${encoded({ alg: 'none' })}.${encoded(right)}.`],
+  [
+    'one with a wrong signature',
+    /signature/,
+    async (right, idp) => (await idp.sign(right)).replace(/[^.]+$/, (text) => text.split('').toReversed().join('')),
+  ],
+  ['no JWT', /JWT/, () => 'x.y.z'],
+  ['a list', /not a text/, () => []],
+]
+
+for (const [name, reason, make] of unusable) {
+  void t.test(`a refresh that brings ${name} as ID token: tokens are renewed, claims stay`, async (t) => {
+    const { call, idp, events, status, browser, url, upstream } = await loggedIn(t)
+    const claims = (await browser.get(`${url}/oauth2/userinfo`, script)).json()
+    await call()
+    const old = upstream.requests.at(-1)?.headers.authorization
+    const user = idp.users.get('alice')
+    if (user !== undefined) idp.users.set('alice', { ...user, groups: ['renamed'] })
+    moveClock(t, 101_000)
+    const idToken = await make(rightClaims(idp), idp)
+    idp.settings.reshapeTokenResponse = (body) => ({ ...body, id_token: idToken })
+    t.equal((await call()).status, 200)
+    t.not(upstream.requests.at(-1)?.headers.authorization, old)
+    t.equal((await status()).tokens['last_refresh_error'], null)
+    t.match(events('claims_not_renewed'), [{ cause: reason }])
+    t.same((await browser.get(`${url}/oauth2/userinfo`, script)).json(), claims)
+    moveClock(t, 101_000)
+    t.equal((await call()).status, 200, 'with the new refresh token')
+    t.equal(idp.refusedGrants.refresh_token, 0)
+    t.equal(events('refresh_failed').length, 0)
+  })
+}
+
+const odd: [string, Record<string, unknown>][] = [
+  ['no ID token but null', { id_token: null }],
+  ['no ID token but an empty text', { id_token: '' }],
+  ['scope as a list', { scope: ['openid', 'email'] }],
+  ['scope null', { scope: null }],
+  ['scope as a number', { scope: 5 }],
+  ['expires_in null', { expires_in: null }],
+  ['expires_in that is no number', { expires_in: 'soon' }],
+  ['expires_in below 0', { expires_in: -1 }],
+  ['no token_type', { token_type: null }],
+]
+
+for (const [name, members] of odd) {
+  void t.test(`a refresh and a login with ${name} keep what was granted`, async (t) => {
+    const { call, idp, events, status, browser, url, upstream } = await loggedIn(t)
+    idp.settings.reshapeTokenResponse = (body) => ({ ...body, ...members })
+    await call()
+    const old = upstream.requests.at(-1)?.headers.authorization
+    t.equal((await browser.post(`${url}/oauth2/session/refresh`, '', script)).status, 200)
+    t.equal((await call()).status, 200)
+    t.not(upstream.requests.at(-1)?.headers.authorization, old)
+    t.equal((await status()).tokens['last_refresh_error'], null)
+    moveClock(t, 101_000)
+    t.equal((await browser.post(`${url}/oauth2/session/refresh`, '', script)).status, 200)
+    t.equal(idp.grants['refresh_token'], 2)
+    t.equal(idp.refusedGrants.refresh_token, 0)
+    t.equal(events('claims_not_renewed').length, 0)
+    // Without an ID token nobody is known.
+    if (!('id_token' in members))
+      t.equal((await createBrowser().login(`${url}/orders`, 'bob')).answer.url, `${url}/orders`)
+  })
+}
+
+for (const refreshToken of ['', null, 5]) {
+  void t.test(`a refresh token ${JSON.stringify(refreshToken)} is none: the one before stays`, async (t) => {
+    const { call, idp, status } = await loggedIn(t, {
+      idp: { lifetimes: { accessToken: 100 }, rotateRefreshTokens: false },
+    })
+    idp.settings.reshapeTokenResponse = (body) => ({ ...body, refresh_token: refreshToken })
+    for (const _ of [1, 2]) {
+      moveClock(t, 101_000)
+      t.equal((await call()).status, 200)
+      t.equal((await status()).tokens['refreshable'], true)
+    }
+  })
+}
+
+for (const [name, members] of [
+  ['no access token', { access_token: null }],
+  ['an access token that is no text', { access_token: 5 }],
+  ['an access token of another type', { token_type: 'mac' }],
+] as const) {
+  void t.test(`an answer with ${name} still brings the next refresh token`, async (t) => {
+    const running = await loggedIn(t, {
+      idp: { lifetimes: { accessToken: 100 }, resources: ['api://stock'] },
+      config: { routes: [{ path: '/**' }, { path: '/api/echo/stock', token: { resource: 'api://stock' } }] },
+    })
+    const { call, idp, events, browser, url, status } = running
+    moveClock(t, 101_000)
+    idp.settings.reshapeTokenResponse = (body) => ({ ...body, ...members })
+    t.equal((await call()).status, 503)
+    t.equal((await status()).tokens['last_refresh_error'], 'invalid_response')
+    t.equal((await browser.get(`${url}/api/echo/stock`, script)).status, 502)
+    idp.settings.reshapeTokenResponse = null
+    moveClock(t, 2_100)
+    t.equal((await call()).status, 200)
+    t.equal((await browser.get(`${url}/api/echo/stock`, script)).status, 200)
+    t.equal(idp.refusedGrants.refresh_token, 0)
+    t.equal(events('session_ended').length, 0)
+  })
+}
 
 void t.test(
   'keys or userinfo that can’t be had during a refresh cost the claims’ update, not the tokens',

@@ -29,6 +29,17 @@ const withTokens = async (
     },
   })
 
+/** What the token endpoint answers for a route's token. */
+const tokenFor = async (running: LoggedIn, name: string): Promise<{ access_token: string }> => {
+  let accessToken = ''
+  running.idp.settings.reshapeTokenResponse = (body) => {
+    accessToken = String(body['access_token'])
+    return body
+  }
+  await running.browser.get(`${running.url}/api/echo/${name}`, script)
+  return { access_token: accessToken }
+}
+
 /** The status of a script's request to a route, and the token that it brought to the application. */
 const ask = async ({ browser, url, upstream }: LoggedIn, name: string) => {
   upstream.requests.length = 0
@@ -249,3 +260,88 @@ void t.test(
     t.match(running.events('session_ended'), [{ reason: 'refused' }])
   },
 )
+
+const ignored: Record<string, object> = {
+  exchanged: { grant: 'token-exchange', audience: 'api://stock' },
+  redeemed: { audience: 'api://stock' },
+  orders: { grant: 'token-exchange', audience: 'api://orders' },
+  plain: {},
+}
+
+void t.test('a token whose aud is not what the route asks for is warned about once', async (t) => {
+  const running = await withTokens(t, ignored)
+  // Keycloak, for one, leaves what it does not know unread.
+  const { access_token: other } = await tokenFor(running, 'orders')
+  for (const name of ['exchanged', 'redeemed', 'plain']) {
+    for (const user of ['alice', 'bob']) {
+      const browser = createBrowser()
+      running.idp.settings.reshapeTokenResponse = null
+      await browser.login(`${running.url}/`, user)
+      running.idp.settings.reshapeTokenResponse = (body) => ({ ...body, access_token: other })
+      t.equal((await browser.get(`${running.url}/api/echo/${name}`, script)).status, 200)
+    }
+  }
+  t.match(running.events('audience_not_granted'), [
+    { grant: 'token-exchange', audience: 'api://stock', resource: null, granted: ['api://orders'] },
+    { grant: 'session', audience: 'api://stock', resource: null, granted: ['api://orders'] },
+  ])
+  t.notMatch(running.log.join(''), other)
+})
+
+void t.test('one that names it among others, and one that is no JWT, are not', async (t) => {
+  const running = await withTokens(t, { ...ignored, list: { grant: 'token-exchange', audience: 'api://stock' } })
+  const jwt = await running.idp.sign({ aud: ['account', 'api://stock'] })
+  for (const accessToken of [jwt, 'opaque']) {
+    const browser = createBrowser()
+    running.idp.settings.reshapeTokenResponse = null
+    await browser.login(`${running.url}/`, 'alice')
+    running.idp.settings.reshapeTokenResponse = (body) => ({ ...body, access_token: accessToken })
+    t.equal((await browser.get(`${running.url}/api/echo/list`, script)).status, 200)
+  }
+  t.same(running.events('audience_not_granted'), [])
+})
+
+void t.test('what else is in the answer costs no route its token, and no session its new refresh token', async (t) => {
+  const odd = {
+    id_token: 'x.y.z',
+    scope: ['openid', 'orders.read'],
+    expires_in: null,
+    issued_token_type: 'urn:ietf:params:oauth:token-type:access_token',
+  }
+  for (const name of ['exchanged', 'redeemed']) {
+    const running = await withTokens(t, {
+      exchanged: { grant: 'token-exchange', audience: 'api://stock' },
+      redeemed: { resource: 'api://stock' },
+    })
+    running.idp.settings.reshapeTokenResponse = (body) => ({
+      ...body,
+      ...odd,
+      ...(name === 'redeemed' ? { issued_token_type: 'urn:ietf:params:oauth:token-type:refresh_token' } : {}),
+    })
+    t.equal((await ask(running, name)).status, 200, name)
+    t.equal((await running.browser.post(`${running.url}/oauth2/session/refresh`, '', script)).status, 200)
+    t.equal(running.idp.refusedGrants['refresh_token'], 0)
+  }
+})
+
+void t.test('a refused exchange is read by its error, whatever came with it', async (t) => {
+  const running = await withTokens(t, { orders: { grant: 'token-exchange', audience: 'api://orders' } })
+  for (const failure of [
+    { status: 401, body: { error: 'invalid_token' }, headers: { 'www-authenticate': 'Bearer' } },
+    { status: 500, body: { error: 'invalid_target' } },
+    { status: 200, body: { error: 'access_denied' } },
+  ]) {
+    running.idp.fail('token', failure)
+    t.equal((await ask(running, 'orders')).status, 502, JSON.stringify(failure))
+    moveClock(t, 2_100)
+  }
+  // Right after the login another one would be of no use.
+  moveClock(t, 61_000)
+  running.idp.fail('token', {
+    status: 401,
+    body: { error: 'interaction_required' },
+    headers: { 'www-authenticate': 'Bearer' },
+  })
+  t.match((await ask(running, 'orders')).answer.json(), { status: 401, code: 'step_up_required' })
+  t.match(running.events('exchange_failed').at(0), { cause: /invalid_token.* ← 401 from http/ })
+})

@@ -4,6 +4,7 @@ import { createBrowser, type Browser } from '../support/browser.ts'
 import { moveClock } from '../support/clock.ts'
 import { freePort } from '../support/free-port.ts'
 import { startGateway } from '../support/gateway.ts'
+import { beginLogin, signIn } from '../support/sign-in.ts'
 
 const script = { kind: 'script' } as const
 
@@ -364,4 +365,61 @@ void t.test('the tokens never reach the browser', async (t) => {
     JSON.stringify(browser.cookies.all()),
   ].join('\n')
   for (const secret of idp.secretsIssued) t.notOk(seen.includes(secret))
+})
+
+const oddNumbers = [0, -1, 0.3, 1e300, Number('9223372036854775'), 9e12, null, 'soon', '', [60], true]
+
+for (const value of oddNumbers) {
+  void t.test(`a lifetime of ${JSON.stringify(value)} is not known: null and -1, and no refresh for it`, async (t) => {
+    const { url, idp } = await startGateway(t)
+    idp.settings.reshapeTokenResponse = (body) => ({ ...body, expires_in: value, refresh_expires_in: value })
+    const browser = createBrowser()
+    t.equal((await browser.login(`${url}/orders`, 'alice')).answer.url, `${url}/orders`)
+    const unknown = { tokens: { expire_at: null, expire_in_seconds: -1, next_auto_refresh_in_seconds: -1 } }
+    for (const method of ['GET', 'POST']) {
+      const path = method === 'POST' ? 'session/refresh' : 'session'
+      const answer = await browser.request(method, `${url}/oauth2/${path}`, script)
+      t.equal(answer.status, 200)
+      t.match(answer.json(), unknown)
+    }
+    const before = idp.tokenRequests
+    for (let i = 0; i < 5; i += 1) t.equal((await browser.get(`${url}/api/orders`, script)).status, 200)
+    t.equal(idp.tokenRequests, before)
+  })
+}
+
+void t.test('a lifetime in digits is one', async (t) => {
+  const { url, idp } = await startGateway(t)
+  idp.settings.reshapeTokenResponse = (body) => ({ ...body, expires_in: '3600' })
+  const browser = createBrowser()
+  await browser.login(`${url}/`, 'alice')
+  t.match((await browser.get(`${url}/oauth2/session`, script)).json(), { tokens: { expire_in_seconds: /^35\d\d$/ } })
+})
+
+void t.test('a max_age that is no number of seconds is not asked for', async (t) => {
+  const { url } = await startGateway(t)
+  for (const value of ['-1', '1e3', 'soon', '', '99999999999999999999', '1.5', 'NaN']) {
+    const authorization = await beginLogin(createBrowser(), url, { max_age: value })
+    t.equal(authorization.searchParams.get('max_age'), null, value)
+  }
+})
+
+void t.test('an ID token that lives longer than a Date can say ends no session', async (t) => {
+  const { url, idp } = await startGateway(t, { config: { session: { endWithIdToken: true } } })
+  const browser = createBrowser()
+  const authorization = await beginLogin(browser, url)
+  const callback = await signIn(browser, authorization)
+  const { searchParams } = authorization
+  const idToken = await idp.sign({
+    iss: idp.issuer,
+    sub: 'alice',
+    aud: searchParams.get('client_id') ?? '',
+    nonce: searchParams.get('nonce') ?? '',
+    iat: Math.floor(Date.now() / 1000),
+    exp: 1e300,
+  })
+  idp.settings.reshapeTokenResponse = (body) => ({ ...body, id_token: idToken })
+  t.equal((await browser.get(callback.href)).status, 302)
+  const answer = await browser.get(`${url}/oauth2/session`, script)
+  t.match(answer.json(), { session: { ends_in_seconds: /^35\d\d\d$/ } })
 })

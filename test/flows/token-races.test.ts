@@ -93,6 +93,34 @@ void t.test('the same user’s next login while tokens are renewed does not lose
   t.equal((await running.call()).status, 200)
 })
 
+for (const path of ['/api/orders', '/api/echo/redeemed']) {
+  void t.test(
+    `a login of the same user while the refresh token is in use (${path}) leaves their grant alone`,
+    async (t) => {
+      const running = await start(t)
+      running.idp.fail('revocation', null)
+      moveClock(t, 101_000)
+      await meanwhile(running, path, async () =>
+        running.browser.login(`${running.url}/oauth2/login?prompt=login`, 'alice'),
+      )
+      t.match(running.events('session_ended'), [{ reason: 'renewed' }])
+      t.equal(running.idp.revocations, 0, 'a revocation can take the whole grant along')
+      moveClock(t, 101_000)
+      t.equal((await running.call()).status, 200, 'the new session’s refresh token is good')
+    },
+  )
+}
+
+void t.test('what a refresh brings for a session that another user’s login has replaced is revoked', async (t) => {
+  const running = await start(t)
+  running.idp.fail('revocation', { status: 503, times: 1 })
+  moveClock(t, 101_000)
+  await meanwhile(running, '/api/orders', async () =>
+    running.browser.login(`${running.url}/oauth2/login?prompt=login`, 'bob'),
+  )
+  await eventually(() => running.idp.revocations === 2)
+})
+
 void t.test('rights that are lost with renewed tokens count for the request that waited for them', async (t) => {
   const running = await start(t)
   const path = '/api/echo/admin'

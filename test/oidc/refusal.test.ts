@@ -1,4 +1,4 @@
-import { ClientError, ResponseBodyError } from 'openid-client'
+import { ClientError, ResponseBodyError, WWWAuthenticateChallengeError } from 'openid-client'
 import t from 'tap'
 import { Fault } from '../../src/errors.ts'
 import { refusalOf, retryAfterOf, toLoginFault } from '../../src/oidc/refusal.ts'
@@ -12,6 +12,9 @@ const oauthError = (status: number, error: string, headers: Record<string, strin
 const noOauth = (status: number, type: string): ClientError =>
   new ClientError('unexpected', { cause: answer(status, { 'content-type': type }) })
 
+const challenged = (status: number): WWWAuthenticateChallengeError =>
+  new WWWAuthenticateChallengeError('challenged', { cause: [], response: answer(status) })
+
 void t.test('what a refused refresh says about the grant', async (t) => {
   const cases = [
     [oauthError(400, 'invalid_grant'), 'invalid-grant'],
@@ -22,7 +25,19 @@ void t.test('what a refused refresh says about the grant', async (t) => {
     [oauthError(400, 'invalid_client'), 'unclear'],
     [oauthError(401, 'invalid_client'), 'unclear'],
     [oauthError(429, 'slow_down'), 'unclear'],
-    [oauthError(403, 'access_denied'), 'unclear'],
+    [oauthError(403, 'access_denied'), 'rejected'],
+    [oauthError(401, 'invalid_token'), 'rejected'],
+    [oauthError(401, 'token_inactive'), 'rejected'],
+    [oauthError(200, 'invalid_grant'), 'invalid-grant'],
+    [oauthError(429, 'invalid_grant'), 'invalid-grant'],
+    [oauthError(500, 'invalid_grant'), 'invalid-grant'],
+    [oauthError(500, 'invalid_request'), 'rejected'],
+    [oauthError(500, 'consent_required'), 'rejected'],
+    [oauthError(500, 'server_error'), 'unclear'],
+    [oauthError(503, 'temporarily_unavailable'), 'unclear'],
+    [oauthError(429, 'invalid_request'), 'unclear'],
+    [challenged(400), 'rejected'],
+    [challenged(401), 'unclear'],
     [noOauth(400, 'text/plain'), 'rejected'],
     [noOauth(400, ''), 'rejected'],
     [noOauth(400, 'text/html'), 'unclear'],
@@ -40,15 +55,22 @@ void t.test('what a refused refresh says about the grant', async (t) => {
 })
 
 void t.test('how long the provider asks to wait', async (t) => {
+  const now = Date.parse('2026-10-21T07:28:00Z')
   const cases = [
     ['17', 17],
     ['0', 0],
+    ['99999999999999999999', 1e20],
+    ['999999999999999999999', null],
+    ['1e3', null],
+    ['', null],
+    ['Wed, 21 Oct 2026 07:28:30 GMT', 30],
+    ['Wed, 21 Oct 2026 07:28:00 GMT', 0],
     ['-1', null],
     ['soon', null],
     ['Wed, 21 Oct 2015 07:28:00 GMT', null],
   ] as const
   for (const [header, seconds] of cases)
-    t.equal(retryAfterOf(oauthError(429, 'slow_down', { 'retry-after': header })), seconds, header)
+    t.equal(retryAfterOf(oauthError(429, 'slow_down', { 'retry-after': header }), now), seconds, header)
   t.equal(retryAfterOf(oauthError(429, 'slow_down')), null)
   t.equal(retryAfterOf(new ClientError('unexpected', { cause: answer(503, { 'retry-after': '3' }) })), 3)
   t.equal(retryAfterOf(new Error('no answer')), null)
@@ -62,6 +84,11 @@ void t.test('whose side a failed login is on', async (t) => {
     [oauthError(401, 'invalid_client'), 502, 'login_failed'],
     [oauthError(500, 'server_error'), 503, 'provider_unavailable'],
     [oauthError(429, 'slow_down'), 503, 'provider_unavailable'],
+    [oauthError(500, 'invalid_grant'), 400, 'login_failed'],
+    [oauthError(500, 'invalid_request'), 502, 'login_failed'],
+    [challenged(401), 502, 'login_failed'],
+    [challenged(503), 503, 'provider_unavailable'],
+    [new TypeError('terminated'), 503, 'provider_unavailable'],
     [noOauth(200, 'text/html'), 502, 'login_failed'],
     [noOauth(502, 'text/html'), 503, 'provider_unavailable'],
     [timeout, 503, 'provider_unavailable'],

@@ -1,3 +1,4 @@
+import type { TokenEndpointResponse } from 'openid-client'
 import t from 'tap'
 import { sidOf, toTokenSet } from '../../src/oidc/token-set.ts'
 
@@ -36,6 +37,37 @@ void t.test('what it leaves out is not known, or as it was before', async (t) =>
     scope: 'openid email',
   })
   t.equal(toTokenSet({ ...response, refresh_token: 'rotated' }, 7_000, previous).refreshToken, 'rotated')
+})
+
+void t.test('a lifetime that is none, or ends on no date, is not known', async (t) => {
+  const of = (expiresIn: unknown): number | null => {
+    const answer: TokenEndpointResponse = JSON.parse(JSON.stringify({ ...response, expires_in: expiresIn }))
+    return toTokenSet(answer, 7_000).expiresAt
+  }
+  for (const value of [
+    0,
+    -1,
+    0.2,
+    1e300,
+    Number('9223372036854775'),
+    9e12,
+    Number.NaN,
+    null,
+    'soon',
+    '',
+    '0',
+    true,
+    [60],
+    {},
+  ])
+    t.equal(of(value), null, JSON.stringify(value))
+  t.equal(of('3600'), 3_607_000)
+  t.equal(of(3600.5), 3_607_500)
+})
+
+void t.test('an empty text is nothing', async (t) => {
+  const set = toTokenSet({ ...response, refresh_token: '', scope: '' }, 7_000, previous)
+  t.match(set, { refreshToken: 'old-refresh', scope: 'openid email' })
 })
 
 void t.test('sid is a text or nothing', async (t) => {

@@ -91,3 +91,34 @@ void t.test('Redis is flushed under load: everybody has to log in again, and nob
   const [alice] = browsers
   t.equal((await alice?.login(`${gateways[0].url}/`, 'alice'))?.answer.status, 200)
 })
+
+void t.test('a process that is killed while it asks for userinfo has saved the new refresh token', async (t) => {
+  const redis = await startRedis(t)
+  const {
+    gateways: [a, b],
+    login,
+    idp,
+  } = await startReplicas(t, {
+    store: redis.url,
+    idp: { lifetimes: { accessToken: 2 } },
+    provider: { userinfo: true, timeout: '4s' },
+  })
+  const browser = await login()
+  const cookie = cookieOf(browser, a)
+  await sleep(2_100)
+  idp.fail('userinfo', { hang: true })
+  const asked = idp.requests.userinfo
+  const waiting = fetch(`${b.url}/api/echo`, { headers: { cookie } }).catch(() => null)
+  await until('userinfo is asked for', () => idp.requests.userinfo > asked)
+  await sleep(500)
+  await b.kill()
+  await waiting
+  idp.fail('userinfo', null)
+  await until(
+    'the other replica has its turn',
+    async () => (await fetch(`${a.url}/api/echo`, { headers: { cookie } })).status === 200,
+    30_000,
+  )
+  t.equal(idp.refusedGrants['refresh_token'] ?? 0, 0)
+  t.same(a.events('session_ended'), [])
+})

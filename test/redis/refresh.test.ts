@@ -2,6 +2,7 @@ import { setTimeout as sleep } from 'node:timers/promises'
 import t from 'tap'
 import { startReplicas, statusAt } from '../support/gateway-process.ts'
 import { startRedis } from '../support/redis.ts'
+import { callbackFor } from '../support/sign-in.ts'
 import { until } from '../support/until.ts'
 
 const redis = await startRedis(t)
@@ -129,4 +130,55 @@ void t.test('logout wins over a refresh that is under way elsewhere', async (t) 
   await sleep(500)
   const keysAfter = (await redis.keys()).filter((key) => key.includes('session'))
   t.equal(keysAfter.length, keysBefore.length - 1, 'nothing has come back')
+})
+
+void t.test('a login that ends at one replica while another refreshes leaves the user’s grant alone', async (t) => {
+  const browser = await login('carol')
+  for (const gateway of gateways) t.equal(await statusAt(browser, gateway), 200)
+  await sleep(2_100)
+  const { revocations } = idp
+  const grants = idp.grants['refresh_token'] ?? 0
+  const callback = await callbackFor(browser, a.url, { user: 'carol', prompt: 'login' })
+  let goOn = (): void => {}
+  idp.fail('token', {
+    times: 1,
+    until: new Promise<void>((resolve) => {
+      goOn = resolve
+    }),
+  })
+  const asked = idp.tokenRequests
+  const waiting = statusAt(browser, b)
+  await until('the refresh is under way', () => idp.tokenRequests > asked)
+  t.equal((await browser.get(callback.href)).status, 302)
+  goOn()
+  t.equal(await waiting, 401, 'what waited belongs to the session of before')
+  t.equal((idp.grants['refresh_token'] ?? 0) - grants, 1, 'the provider did grant it')
+  await sleep(300)
+  t.equal(idp.revocations, revocations)
+  await sleep(2_100)
+  for (const gateway of gateways) t.equal(await statusAt(browser, gateway), 200, 'the new session goes on')
+})
+
+void t.test('a record with words where Redis should have numbers is no session, and no error', async (t) => {
+  for (const field of ['v', 'c', 'e', 's']) {
+    for (const value of ['soon', '-1', 'nan', '1e300', '']) {
+      const before = await redis.keys()
+      const browser = await login('zoe')
+      const [key = ''] = (await redis.keys()).filter((one) => one.includes('session') && !before.includes(one))
+      await redis.command('HSET', key, field, value)
+      for (const method of ['GET', 'POST']) {
+        // At replica c nobody has seen the session yet.
+        const { status } = await browser.request(
+          method,
+          `${c.url}/oauth2/session${method === 'POST' ? '/refresh' : ''}`,
+          {
+            kind: 'script',
+            headers: { origin: a.url },
+          },
+        )
+        t.equal(status, 401, `${field} ${value}`)
+      }
+      await redis.command('DEL', key)
+    }
+  }
 })

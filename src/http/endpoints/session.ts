@@ -1,3 +1,4 @@
+import { isoDate, timeFrom } from '../../config/numbers.ts'
 import { Fault } from '../../errors.ts'
 import { isCrossOrigin } from '../../gate/origin.ts'
 import { timeoutAt, type Session } from '../../session/session.ts'
@@ -32,6 +33,7 @@ export const refreshSession: Endpoint = (services) => async (request, reply) => 
     case 'refreshed':
       return reply.header('cache-control', 'no-store').send(describe(services, outcome.session, Date.now()))
     case 'failed':
+      if (outcome.stuck) return refuse(services, request, reply, { reason: 'session-expired', clearCookie: false })
       if (isExpired(found, now)) throw new Fault('token_unavailable', { retryAfter: outcome.retryAfter })
       return reply.header('cache-control', 'no-store').send(describe(services, found, Date.now()))
     case 'ended':
@@ -55,17 +57,17 @@ function describe({ sessions, refresher, config }: Services, current: Session, n
   const cool = cooldownUntil(current)
   return {
     session: {
-      created_at: at(current.createdAt),
-      ends_at: at(current.endsAt),
-      timeout_at: at(timeout),
+      created_at: isoDate(current.createdAt),
+      ends_at: isoDate(current.endsAt),
+      timeout_at: isoDate(timeout),
       ends_in_seconds: seconds(current.endsAt, now),
       timeout_in_seconds: seconds(timeout, now),
       active: true,
       user: userMark(current),
     },
     tokens: {
-      expire_at: at(tokens.expiresAt),
-      refreshed_at: at(current.refreshedAt),
+      expire_at: isoDate(tokens.expiresAt),
+      refreshed_at: isoDate(current.refreshedAt),
       expire_in_seconds: seconds(tokens.expiresAt, now),
       next_auto_refresh_in_seconds: seconds(due === null ? null : Math.max(due, cool), now),
       refresh_cooldown: cool > now,
@@ -79,10 +81,7 @@ function describe({ sessions, refresher, config }: Services, current: Session, n
   }
 }
 
-function at(time: number | null): string | null {
-  return time === null ? null : new Date(time).toISOString()
-}
-
 function seconds(time: number | null, now: number): number {
-  return time === null ? -1 : Math.max(0, Math.floor((time - now) / 1000))
+  const known = timeFrom(time)
+  return known === null ? -1 : Math.max(0, Math.floor((known - now) / 1000))
 }
