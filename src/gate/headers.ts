@@ -165,13 +165,25 @@ function withoutOwnCookies(cookies: string, isOwnCookie: (name: string) => boole
   for (let at = 0; at < cookies.length;) {
     const semicolon = cookies.indexOf(';', at)
     const end = semicolon === -1 ? cookies.length : semicolon
-    const equals = cookies.indexOf('=', at)
-    const pair = cookies.slice(at, end).trim()
-    const name = equals === -1 || equals > end ? pair : cookies.slice(at, equals).trim()
+    const pair = withoutBlanks(cookies, at, end)
+    const equals = pair.indexOf('=')
+    const name = equals === -1 ? pair : pair.slice(0, equals).trim()
     if (pair !== '' && !isOwnCookie(name)) others = others === '' ? pair : `${others}; ${pair}`
     at = end + 1
   }
   return others
+}
+
+/** `trim` would also take the byte A0, with which many a letter ends in UTF-8. */
+function withoutBlanks(text: string, from: number, to: number): string {
+  let [start, end] = [from, to]
+  while (start < end && isBlank(text.charCodeAt(start))) start += 1
+  while (end > start && isBlank(text.charCodeAt(end - 1))) end -= 1
+  return text.slice(start, end)
+}
+
+function isBlank(code: number): boolean {
+  return code === 0x20 || code === 0x09
 }
 
 /** Written anew; what a trusted proxy said before is continued. */

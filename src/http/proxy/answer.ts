@@ -1,16 +1,16 @@
 /** RFC 9110, section 7.6.1, in an answer; the upgrade and trailers of one hop say nothing about the next. */
-const DROPPED = new Set([
-  'keep-alive',
-  'proxy-connection',
-  'transfer-encoding',
-  'upgrade',
-  'te',
-  'trailer',
-  'gatehouse',
-])
+const DROPPED = new Set(['keep-alive', 'proxy-connection', 'upgrade', 'te', 'trailer', 'gatehouse'])
 
 /** What a header means here, by its name in lower case; every other passes. */
-const MEANINGS = ['connection', 'location', 'content-type', 'www-authenticate', 'set-cookie'] as const
+const MEANINGS = [
+  'connection',
+  'transfer-encoding',
+  'location',
+  'content-type',
+  'content-disposition',
+  'www-authenticate',
+  'set-cookie',
+] as const
 type Meaning = (typeof MEANINGS)[number] | 'dropped' | 'passes'
 
 const MAX_NAMES_KEPT = 1000
@@ -26,8 +26,10 @@ function meaningOf(name: string): Meaning {
 }
 
 interface AnswerHeaders {
-  /** Name, value, name, value … for the client. */
+  /** Name, value, name, value … for the client, one character a byte. */
   readonly headers: string[]
+  /** The values of Transfer-Encoding, joined; `null` without one. */
+  readonly transferEncoding: string | null
   readonly location: string | null
   readonly contentType: string | null
   /** The values of WWW-Authenticate. */
@@ -43,6 +45,8 @@ export function clientHeaders(
   isOwnCookie: (name: string) => boolean,
 ): AnswerHeaders {
   const headers: string[] = []
+  let transferEncoding: string | null = null
+  let hasDisposition = false
   let location: string | null = null
   let contentType: string | null = null
   let authenticate: readonly string[] = NONE
@@ -56,6 +60,12 @@ export function clientHeaders(
       case 'connection':
         named = namedBy(value, named)
         continue
+      case 'transfer-encoding':
+        transferEncoding = transferEncoding === null ? value : `${transferEncoding}, ${value}`
+        continue
+      case 'content-disposition':
+        hasDisposition = true
+        break
       case 'set-cookie':
         if (isOwnCookie(cookieName(value))) continue
         break
@@ -73,8 +83,10 @@ export function clientHeaders(
     }
     headers.push(name, value)
   }
+  if (hasDisposition) putLengthLast(headers)
   return {
     headers: named === null ? headers : without(headers, named),
+    transferEncoding,
     location,
     contentType,
     authenticate,
@@ -82,6 +94,12 @@ export function clientHeaders(
 }
 
 const NONE: readonly string[] = []
+
+/** Node.js reads a Content-Disposition behind a Content-Length as UTF-8 (nodejs/node#46528). */
+function putLengthLast(headers: string[]): void {
+  const at = headers.findIndex((name, i) => i % 2 === 0 && name.toLowerCase() === 'content-length')
+  if (at !== -1) headers.push(...headers.splice(at, 2))
+}
 
 /** What a `Connection` header says belongs to this hop, beside what others have said. */
 function namedBy(connection: string, before: Set<string> | null): Set<string> | null {
