@@ -114,7 +114,7 @@ function placeOf(headers: readonly Buffer[], chunk: Buffer | null, at: number): 
   const name = line.slice(0, colon).trimEnd()
   const behind =
     headers.length === 0 ? 'behind the status line' : `behind the header ${printable(text(headers.at(-2)))}`
-  if (colon > 0 && NAME.test(name)) return `, in the header “${name}”`
+  if (colon > 0 && NAME.test(name)) return `, in the header ${name}`
   return `, ${behind}`
 }
 
