@@ -25,6 +25,7 @@ const FORWARDED = /^(?:forwarded|x-real-ip|x-(?:original|rewrite|forwarded)(?:-.
 type Treatment = 'pass' | 'drop' | 'forwarded' | 'host' | 'cookie' | 'authorization' | 'override' | 'connection'
 
 const MAX_NAMES_KEPT = 1000
+const MAX_LENGTH_KEPT = 100
 
 /** Builds the headers that an upstream receives. */
 export interface UpstreamHeaders {
@@ -65,7 +66,7 @@ export function compileHeaders(
     const known = treatments.get(name)
     if (known !== undefined) return known
     const treatment = decide(name)
-    if (treatments.size < MAX_NAMES_KEPT) treatments.set(name, treatment)
+    if (treatments.size < MAX_NAMES_KEPT && name.length <= MAX_LENGTH_KEPT) treatments.set(name, treatment)
     return treatment
   }
 

@@ -72,6 +72,9 @@ function unknownCoding(coding: string): Fault {
   })
 }
 
+/** What stands before so many addresses comes from nobody's proxies. */
+const MOST_HOPS = 100
+
 function clientOf(
   headers: IncomingMessage['headers'],
   peer: string,
@@ -83,6 +86,7 @@ function clientOf(
   if (!trusted) return { address: peer, peer, trusted, scheme }
   const chain = String(headers['x-forwarded-for'] ?? '')
     .split(',')
+    .slice(-MOST_HOPS)
     .map((address) => plainAddress(address.trim()))
     .filter((a) => a !== '')
   // From the right: the last address that no proxy of ours has appended is the nearest one that can be believed.

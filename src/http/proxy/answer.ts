@@ -14,6 +14,7 @@ const MEANINGS = [
 type Meaning = (typeof MEANINGS)[number] | 'dropped' | 'passes'
 
 const MAX_NAMES_KEPT = 1000
+const MAX_LENGTH_KEPT = 100
 const meanings = new Map<string, Meaning>()
 
 function meaningOf(name: string): Meaning {
@@ -21,7 +22,7 @@ function meaningOf(name: string): Meaning {
   if (known !== undefined) return known
   const lower = name.toLowerCase()
   const meaning = DROPPED.has(lower) ? 'dropped' : (MEANINGS.find((one) => one === lower) ?? 'passes')
-  if (meanings.size < MAX_NAMES_KEPT) meanings.set(name, meaning)
+  if (meanings.size < MAX_NAMES_KEPT && name.length <= MAX_LENGTH_KEPT) meanings.set(name, meaning)
   return meaning
 }
 
@@ -49,7 +50,7 @@ export function clientHeaders(
   let hasDisposition = false
   let location: string | null = null
   let contentType: string | null = null
-  let authenticate: readonly string[] = NONE
+  let authenticate: string[] | null = null
   let named: Set<string> | null = null
   for (let i = 0; i + 1 < raw.length; i += 2) {
     const name = text(raw[i])
@@ -76,7 +77,7 @@ export function clientHeaders(
         contentType = value
         break
       case 'www-authenticate':
-        authenticate = [...authenticate, value]
+        authenticate = append(authenticate, value)
         break
       case 'passes':
         break
@@ -89,7 +90,7 @@ export function clientHeaders(
     transferEncoding,
     location,
     contentType,
-    authenticate,
+    authenticate: authenticate ?? NONE,
   }
 }
 
@@ -101,16 +102,18 @@ function putLengthLast(headers: string[]): void {
   if (at !== -1) headers.push(...headers.splice(at, 2))
 }
 
+function append(list: string[] | null, value: string): string[] {
+  if (list === null) return [value]
+  list.push(value)
+  return list
+}
+
 /** What a `Connection` header says belongs to this hop, beside what others have said. */
 function namedBy(connection: string, before: Set<string> | null): Set<string> | null {
   if (/^(?:keep-alive|close|upgrade)$/i.test(connection)) return before
-  return new Set([
-    ...(before ?? []),
-    ...connection
-      .toLowerCase()
-      .split(',')
-      .map((one) => one.trim()),
-  ])
+  const named = before ?? new Set()
+  for (const name of connection.toLowerCase().split(',')) named.add(name.trim())
+  return named
 }
 
 /**
