@@ -40,6 +40,11 @@ const MOST = 100
 
 const byClient = new WeakMap<Socket, Bound[]>()
 
+/** Whether some owner has logged in a connection from this client's. */
+export function hasOwnConnections(client: Socket): boolean {
+  return byClient.has(client)
+}
+
 /**
  * The dispatcher for a request: `pool`, but for an owner who has logged in a connection, or does so with this request
  * (`logsIn`), a dispatcher with one connection that no other owner gets. It is made by `open` and ends with the client's
