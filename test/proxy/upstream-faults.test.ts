@@ -275,6 +275,7 @@ void t.test('the log says what is wrong with an answer, and nobody is told that 
     [`${head}X-End: ${secret}\r\n\nok`, /X-End/],
     [`${head}Content-Length: 2\r\n\r\nok`, /Content-Length/],
     [`${head}Transfer-Encoding: chunked\r\n\r\n2\r\nok\r\n0\r\n\r\n`, /Transfer-Encoding/],
+    [[`${head}X-Cut: ${secret}`, `-my ${secret}: x\x01\r\n\r\nok`], /header X-(?:Cut|Before)$/],
     ['HTTP/1.1 200 OK\r\nContent-Length: 2x\r\n\r\nok', /Content-Length/],
     ['HTTP/1.1 200 OK\nContent-Length: 2\n\nok', /Missing expected CR/],
     ['HTTP/1.1 099 Low\r\nContent-Length: 2\r\n\r\nok', /status 99/],
@@ -290,15 +291,17 @@ void t.test('the log says what is wrong with an answer, and nobody is told that 
     ],
     ['HTTP/1.1 200 OK\r\nTransfer-Encoding: gzip\r\n\r\nok', /transfer coding .*gzip/],
   ] as const) {
+    const [first = '', ...more] = typeof answer === 'string' ? [answer] : answer
     let requests = 0
     const upstream = await startSockets(t, (socket) => {
       socket.once('data', () => {
         requests += 1
-        socket.end(answer, 'latin1')
+        socket.write(first, 'latin1')
+        setTimeout(() => socket.end(more.join(''), 'latin1'), more.length * 30)
       })
     })
     const { url, log, events } = await startGateway(t, { idp, config: { upstream, routes: everybody } })
-    const what = JSON.stringify(answer.replaceAll(secret, '…').slice(0, 100))
+    const what = JSON.stringify(first.replaceAll(secret, '…').slice(0, 100))
     const bytes = await sendRaw(url, 'GET / HTTP/1.1\r\nHost: a\r\nAccept: text/html\r\nConnection: close\r\n\r\n')
     const text = bytes.toString()
     t.match(text, /^HTTP\/1\.1 502 Bad Gateway\r\n/, what)

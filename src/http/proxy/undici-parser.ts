@@ -121,6 +121,8 @@ function placeOf(headers: readonly Buffer[], chunk: Buffer | null, at: number): 
 function lineAt(chunk: Buffer | null, at: number): string {
   if (chunk === null || at < 1) return ''
   const start = chunk.lastIndexOf(LINE_FEED, at - 1) + 1
+  // The chunk may begin in the middle of a value.
+  if (start === 0) return ''
   const end = chunk.indexOf(LINE_FEED, start)
   return chunk.toString('latin1', start, end === -1 ? chunk.length : end)
 }
