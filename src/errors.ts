@@ -110,7 +110,8 @@ interface FaultOptions {
   readonly cause?: unknown
   /** The HTTP status where it is not the code's usual one. */
   readonly status?: number
-  /** A plain sentence for the user in place of the code's own. */
+  /** A title and a plain sentence for the user in place of the code's own. */
+  readonly title?: string
   readonly detail?: string
   /** Seconds after which trying again makes sense (RFC 9110, section 10.2.3). */
   readonly retryAfter?: number
@@ -120,6 +121,7 @@ interface FaultOptions {
 export class Fault extends Error {
   readonly code: FaultCode
   readonly status: number
+  readonly title: string
   readonly detail: string
   readonly retryAfter: number | null
 
@@ -128,6 +130,7 @@ export class Fault extends Error {
     this.name = 'Fault'
     this.code = code
     this.status = options.status ?? faults[code].status
+    this.title = options.title ?? faults[code].title
     this.detail = options.detail ?? faults[code].detail
     this.retryAfter = options.retryAfter ?? (this.status === 503 ? 5 : null)
   }

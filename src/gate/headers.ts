@@ -25,6 +25,7 @@ const FORWARDED = /^(?:forwarded|x-real-ip|x-(?:original|rewrite|forwarded)(?:-.
 type Treatment = 'pass' | 'drop' | 'forwarded' | 'host' | 'cookie' | 'authorization' | 'override' | 'connection'
 
 const MAX_NAMES_KEPT = 1000
+const MAX_LENGTH_KEPT = 100
 
 /** Builds the headers that an upstream receives. */
 export interface UpstreamHeaders {
@@ -65,7 +66,7 @@ export function compileHeaders(
     const known = treatments.get(name)
     if (known !== undefined) return known
     const treatment = decide(name)
-    if (treatments.size < MAX_NAMES_KEPT) treatments.set(name, treatment)
+    if (treatments.size < MAX_NAMES_KEPT && name.length <= MAX_LENGTH_KEPT) treatments.set(name, treatment)
     return treatment
   }
 
@@ -165,13 +166,25 @@ function withoutOwnCookies(cookies: string, isOwnCookie: (name: string) => boole
   for (let at = 0; at < cookies.length;) {
     const semicolon = cookies.indexOf(';', at)
     const end = semicolon === -1 ? cookies.length : semicolon
-    const equals = cookies.indexOf('=', at)
-    const pair = cookies.slice(at, end).trim()
-    const name = equals === -1 || equals > end ? pair : cookies.slice(at, equals).trim()
+    const pair = withoutBlanks(cookies, at, end)
+    const equals = pair.indexOf('=')
+    const name = equals === -1 ? pair : pair.slice(0, equals).trim()
     if (pair !== '' && !isOwnCookie(name)) others = others === '' ? pair : `${others}; ${pair}`
     at = end + 1
   }
   return others
+}
+
+/** `trim` would also take the byte A0, with which many a letter ends in UTF-8. */
+function withoutBlanks(text: string, from: number, to: number): string {
+  let [start, end] = [from, to]
+  while (start < end && isBlank(text.charCodeAt(start))) start += 1
+  while (end > start && isBlank(text.charCodeAt(end - 1))) end -= 1
+  return text.slice(start, end)
+}
+
+function isBlank(code: number): boolean {
+  return code === 0x20 || code === 0x09
 }
 
 /** Written anew; what a trusted proxy said before is continued. */

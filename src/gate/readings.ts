@@ -8,7 +8,7 @@ const OVERLONG_TWICE = /%25(?:c[01]%25[89ab]|e0%25[89]|f0%258)/i
 
 /** More readings than this, in number or in characters, mean that the path was made to be misread. */
 const MAX_READINGS = 512
-const MAX_CHARACTERS = 500_000
+const MAX_CHARACTERS = 65_536
 
 /** Whether a path has one reading only: lower case, nothing encoded, no dot segment, no empty segment, no parameter. */
 export function isPlain(path: string): boolean {

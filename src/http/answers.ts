@@ -1,3 +1,4 @@
+import { STATUS_CODES } from 'node:http'
 import type { FastifyReply, FastifyRequest } from 'fastify'
 import type { Config } from '../config/schema.ts'
 import type { Answer } from '../gate/challenge.ts'
@@ -65,7 +66,13 @@ export function createAnswers(config: Config, cookies: Cookies): Answers {
       const { headers, body } = render(request, answer)
       // While a request is being passed on, Fastify has handed its answer over.
       if (reply.sent)
-        reply.raw.writeHead(answer.status, { ...headers, 'content-length': Buffer.byteLength(body) }).end(body)
+        reply.raw
+          // The application's own status text may be there already.
+          .writeHead(answer.status, STATUS_CODES[answer.status], {
+            ...headers,
+            'content-length': Buffer.byteLength(body),
+          })
+          .end(body)
       else void reply.code(answer.status).headers(headers).serializer(String).send(body)
       return reply
     },

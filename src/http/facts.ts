@@ -5,7 +5,9 @@ import { hostOf } from '../gate/host.ts'
 import type { Client, Facts } from '../gate/verdict.ts'
 import type { Ticket } from '../session/ticket.ts'
 import { isChunkedInOld } from './last-on-connection.ts'
+import { printable } from './printable.ts'
 import { targetOf } from './target.ts'
+import { isPlainCoding } from './transfer-coding.ts'
 
 /** Reads what is known of a request before anything is decided. */
 export interface FactReader {
@@ -35,6 +37,8 @@ export function createFactReader({ publicUrls, trustedProxies, overSocket, readT
       if (isChunkedInOld(request))
         throw new Fault('bad_request', { cause: new Error('an HTTP/1.0 request is chunked') })
       const { headers, rawHeaders } = request
+      const coding = headers['transfer-encoding']
+      if (coding !== undefined && !isPlainCoding(coding)) throw unknownCoding(coding)
       const hosts = hostCount(rawHeaders)
       if (hosts > 1) throw new Fault('bad_request', { cause: new Error('the request has more than one Host') })
       if (hosts === 0 && request.httpVersion !== '1.0')
@@ -58,6 +62,19 @@ export function createFactReader({ publicUrls, trustedProxies, overSocket, readT
   }
 }
 
+/** RFC 9112, section 6.1; without `chunked` at its end, nobody can tell where the body ends (section 6.3). */
+function unknownCoding(coding: string): Fault {
+  return new Fault('bad_request', {
+    status: /(?:^|,)\s*chunked$/i.test(coding) ? 501 : 400,
+    title: 'Unknown transfer coding',
+    detail: 'This request’s body has a transfer coding other than chunked.',
+    cause: new Error(`the request has a transfer coding other than chunked: ${printable(coding)}`),
+  })
+}
+
+/** What stands before so many addresses comes from nobody's proxies. */
+const MOST_HOPS = 100
+
 function clientOf(
   headers: IncomingMessage['headers'],
   peer: string,
@@ -69,6 +86,7 @@ function clientOf(
   if (!trusted) return { address: peer, peer, trusted, scheme }
   const chain = String(headers['x-forwarded-for'] ?? '')
     .split(',')
+    .slice(-MOST_HOPS)
     .map((address) => plainAddress(address.trim()))
     .filter((a) => a !== '')
   // From the right: the last address that no proxy of ours has appended is the nearest one that can be believed.

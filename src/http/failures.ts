@@ -5,11 +5,10 @@ import type { Answers } from './answers.ts'
 
 /** The answer for something that went wrong. */
 export function answerFor(fault: Fault): Answer {
-  const { title } = faults[fault.code]
   return {
     status: fault.status,
     code: fault.code,
-    title,
+    title: fault.title,
     detail: fault.detail,
     ...(fault.retryAfter === null ? {} : { retryAfter: fault.retryAfter }),
   }

@@ -45,9 +45,10 @@ function fromAbsolute(raw: string, origins: readonly string[]): { rest: string; 
   const [, scheme, authority, rest] = /^(https?):\/\/([^/?#\\]*)(.*)$/is.exec(raw) ?? []
   if (scheme === undefined || authority === undefined || rest === undefined) return null
   const asked = `${scheme}://${authority}`
+  if (authority.includes('@') || !URL.canParse(asked)) return null
   // Behind a proxy that ends TLS the scheme says nothing: the name decides.
-  const names = (one: string): boolean => URL.canParse(asked) && new URL(asked).host === new URL(one).host
-  const origin = authority.includes('@') ? undefined : origins.find(names)
+  const { host } = new URL(asked)
+  const origin = origins.find((one) => new URL(one).host === host)
   if (origin === undefined) return null
   return { rest: rest.startsWith('/') ? rest : `/${rest}`, origin }
 }

@@ -259,3 +259,87 @@ void t.test('the gateway outlives all of it', async (t) => {
   )
   t.equal((await ask(url, 'GET', '/oauth2/session')).status, 401)
 })
+
+void t.test('the log says what is wrong with an answer, and nobody is told that there was none', async (t) => {
+  const secret = 'c2VjcmV0LXNlY3JldA'
+  const head = `HTTP/1.1 200 OK\r\nContent-Length: 2\r\nX-Before: ${secret}\r\n`
+  for (const [answer, cause] of [
+    [`${head}Bad Header: ${secret}\r\n\r\nok`, /Invalid header token\), in the header Bad Header$/],
+    [`${head}Bad : ${secret}\r\n\r\nok`, /in the header Bad$/],
+    [`${head}${secret}\r\n\r\nok`, /Invalid header token\), behind the header X-Before$/],
+    [`${head}: ${secret}\r\n\r\nok`, /behind the header X-Before$/],
+    [`${head}X-Folded: ${secret}\r\n ${secret}\r\n\r\nok`, /Unexpected whitespace .*header X-Folded/],
+    [`${head}X-Control: ${secret}\x01\r\n\r\nok`, /Invalid header value char\), in the header X-Control$/],
+    [`${head}X-Nul: ${secret}\0\r\n\r\nok`, /in the header X-Nul$/],
+    [`${head}X-Bare: ${secret}\n\r\nok`, /CR.*X-Bare/],
+    [`${head}X-End: ${secret}\r\n\nok`, /X-End/],
+    [`${head}Content-Length: 2\r\n\r\nok`, /Content-Length/],
+    [`${head}Transfer-Encoding: chunked\r\n\r\n2\r\nok\r\n0\r\n\r\n`, /Transfer-Encoding/],
+    [[`${head}X-Cut: ${secret}`, `-my ${secret}: x\x01\r\n\r\nok`], /header X-(?:Cut|Before)$/],
+    ['HTTP/1.1 200 OK\r\nContent-Length: 2x\r\n\r\nok', /Content-Length/],
+    ['HTTP/1.1 200 OK\nContent-Length: 2\n\nok', /Missing expected CR/],
+    ['HTTP/1.1 099 Low\r\nContent-Length: 2\r\n\r\nok', /status 99/],
+    ['HTTP/1.1 1000 High\r\nContent-Length: 2\r\n\r\nok', /Invalid response status/],
+    ['SSH-2.0-OpenSSH\r\n', /Expected HTTP/],
+    ['HTTP/1.1 200 OK\r\nContent-Le', /other side closed/],
+    ['HTTP/1.1 101 Switching Protocols\r\nConnection: upgrade\r\nUpgrade: x\r\n\r\n', /upgrade/],
+    [`HTTP/1.1 200 OK\r\nX-Long: ${secret.repeat(4000)}\r\n\r\nok`, /HEADERS_OVERFLOW/],
+    ['HTTP/1.1 200 OK\r\nTransfer-Encoding: gzip, chunked\r\n\r\n2\r\nok\r\n0\r\n\r\n', /transfer coding .*gzip/],
+    [
+      'HTTP/1.1 200 OK\r\nTransfer-Encoding: gzip\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n',
+      /transfer coding .*gzip/,
+    ],
+    ['HTTP/1.1 200 OK\r\nTransfer-Encoding: gzip\r\n\r\nok', /transfer coding .*gzip/],
+  ] as const) {
+    const [first = '', ...more] = typeof answer === 'string' ? [answer] : answer
+    let requests = 0
+    const upstream = await startSockets(t, (socket) => {
+      socket.once('data', () => {
+        requests += 1
+        socket.write(first, 'latin1')
+        setTimeout(() => socket.end(more.join(''), 'latin1'), more.length * 30)
+      })
+    })
+    const { url, log, events } = await startGateway(t, { idp, config: { upstream, routes: everybody } })
+    const what = JSON.stringify(first.replaceAll(secret, '…').slice(0, 100))
+    const bytes = await sendRaw(url, 'GET / HTTP/1.1\r\nHost: a\r\nAccept: text/html\r\nConnection: close\r\n\r\n')
+    const text = bytes.toString()
+    t.match(text, /^HTTP\/1\.1 502 Bad Gateway\r\n/, what)
+    t.match(text, /gatehouse: upstream_unreachable/i, what)
+    t.notMatch(text, /be reached|unreachable</, what)
+    t.match(text, /can’t be passed on/, what)
+    t.match(events('upstream_unreachable')[0]?.['cause'], cause, what)
+    t.notMatch(log.join(''), secret, what)
+    t.equal(requests, 1, 'an answer that came is not asked for again')
+  }
+})
+
+void t.test('`Transfer-Encoding: identity` is no coding', async (t) => {
+  const upstream = await startSockets(t, (socket) => {
+    socket.once('data', () => {
+      socket.end('HTTP/1.1 200 OK\r\nTransfer-Encoding: identity\r\n\r\nuntil the end')
+    })
+  })
+  const { url } = await startGateway(t, { idp, config: { upstream, routes: everybody } })
+  t.equal((await ask(url, 'GET', '/')).body.toString(), 'until the end')
+})
+
+void t.test('a request whose transfer coding would be lost on the way is a 501', async (t) => {
+  const { url, upstream } = await startGateway(t, { idp, config: { routes: everybody } })
+  for (const framing of [
+    'Transfer-Encoding: gzip, chunked',
+    'Transfer-Encoding: gzip\r\nTransfer-Encoding: chunked',
+    'Transfer-Encoding: x;a=b, Chunked',
+  ]) {
+    for (const path of ['/', '/oauth2/logout']) {
+      const request = `POST ${path} HTTP/1.1\r\nHost: a\r\nConnection: close\r\n${framing}\r\n\r\n2\r\nok\r\n0\r\n\r\n`
+      const [answer, ...more] = parseAnswers(await sendRaw(url, request))
+      t.equal(answer?.status, 501, framing)
+      t.same(answer?.headers.get('gatehouse'), ['bad_request'])
+      t.equal(more.length, 0)
+    }
+  }
+  t.equal(upstream.requests.length, 0)
+  const plain = `POST / HTTP/1.1\r\nHost: a\r\nConnection: close\r\nTransfer-Encoding: Chunked\r\n\r\n2\r\nok\r\n0\r\n\r\n`
+  t.equal(parseAnswers(await sendRaw(url, plain))[0]?.status, 200)
+})

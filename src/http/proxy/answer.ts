@@ -1,19 +1,20 @@
 /** RFC 9110, section 7.6.1, in an answer; the upgrade and trailers of one hop say nothing about the next. */
-const DROPPED = new Set([
-  'keep-alive',
-  'proxy-connection',
-  'transfer-encoding',
-  'upgrade',
-  'te',
-  'trailer',
-  'gatehouse',
-])
+const DROPPED = new Set(['keep-alive', 'proxy-connection', 'upgrade', 'te', 'trailer', 'gatehouse'])
 
 /** What a header means here, by its name in lower case; every other passes. */
-const MEANINGS = ['connection', 'location', 'content-type', 'www-authenticate', 'set-cookie'] as const
+const MEANINGS = [
+  'connection',
+  'transfer-encoding',
+  'location',
+  'content-type',
+  'content-disposition',
+  'www-authenticate',
+  'set-cookie',
+] as const
 type Meaning = (typeof MEANINGS)[number] | 'dropped' | 'passes'
 
 const MAX_NAMES_KEPT = 1000
+const MAX_LENGTH_KEPT = 100
 const meanings = new Map<string, Meaning>()
 
 function meaningOf(name: string): Meaning {
@@ -21,13 +22,15 @@ function meaningOf(name: string): Meaning {
   if (known !== undefined) return known
   const lower = name.toLowerCase()
   const meaning = DROPPED.has(lower) ? 'dropped' : (MEANINGS.find((one) => one === lower) ?? 'passes')
-  if (meanings.size < MAX_NAMES_KEPT) meanings.set(name, meaning)
+  if (meanings.size < MAX_NAMES_KEPT && name.length <= MAX_LENGTH_KEPT) meanings.set(name, meaning)
   return meaning
 }
 
 interface AnswerHeaders {
-  /** Name, value, name, value … for the client. */
+  /** Name, value, name, value … for the client, one character a byte. */
   readonly headers: string[]
+  /** The values of Transfer-Encoding, joined; `null` without one. */
+  readonly transferEncoding: string | null
   readonly location: string | null
   readonly contentType: string | null
   /** The values of WWW-Authenticate. */
@@ -43,9 +46,11 @@ export function clientHeaders(
   isOwnCookie: (name: string) => boolean,
 ): AnswerHeaders {
   const headers: string[] = []
+  let transferEncoding: string | null = null
+  let hasDisposition = false
   let location: string | null = null
   let contentType: string | null = null
-  let authenticate: readonly string[] = NONE
+  let authenticate: string[] | null = null
   let named: Set<string> | null = null
   for (let i = 0; i + 1 < raw.length; i += 2) {
     const name = text(raw[i])
@@ -56,6 +61,12 @@ export function clientHeaders(
       case 'connection':
         named = namedBy(value, named)
         continue
+      case 'transfer-encoding':
+        transferEncoding = transferEncoding === null ? value : `${transferEncoding}, ${value}`
+        continue
+      case 'content-disposition':
+        hasDisposition = true
+        break
       case 'set-cookie':
         if (isOwnCookie(cookieName(value))) continue
         break
@@ -66,33 +77,43 @@ export function clientHeaders(
         contentType = value
         break
       case 'www-authenticate':
-        authenticate = [...authenticate, value]
+        authenticate = append(authenticate, value)
         break
       case 'passes':
         break
     }
     headers.push(name, value)
   }
+  if (hasDisposition) putLengthLast(headers)
   return {
     headers: named === null ? headers : without(headers, named),
+    transferEncoding,
     location,
     contentType,
-    authenticate,
+    authenticate: authenticate ?? NONE,
   }
 }
 
 const NONE: readonly string[] = []
 
+/** Node.js reads a Content-Disposition behind a Content-Length as UTF-8 (nodejs/node#46528). */
+function putLengthLast(headers: string[]): void {
+  const at = headers.findIndex((name, i) => i % 2 === 0 && name.toLowerCase() === 'content-length')
+  if (at !== -1) headers.push(...headers.splice(at, 2))
+}
+
+function append(list: string[] | null, value: string): string[] {
+  if (list === null) return [value]
+  list.push(value)
+  return list
+}
+
 /** What a `Connection` header says belongs to this hop, beside what others have said. */
 function namedBy(connection: string, before: Set<string> | null): Set<string> | null {
   if (/^(?:keep-alive|close|upgrade)$/i.test(connection)) return before
-  return new Set([
-    ...(before ?? []),
-    ...connection
-      .toLowerCase()
-      .split(',')
-      .map((one) => one.trim()),
-  ])
+  const named = before ?? new Set()
+  for (const name of connection.toLowerCase().split(',')) named.add(name.trim())
+  return named
 }
 
 /**

@@ -34,7 +34,8 @@ export function begin(delivery: Delivery): void {
   if (begun || response.destroyed) return
   delivery.begun = true
   delivery.held = null
-  if (held === null) response.flushHeaders()
+  // `flushHeaders` would encode the head as UTF-8: its strings have one character a byte.
+  if (held === null) response.write('', 'latin1')
   else write(delivery, held)
 }
 

@@ -17,6 +17,7 @@ import type { Cookies } from '../cookies.ts'
 import { kindOf, type Answers } from '../answers.ts'
 import { answerFor } from '../failures.ts'
 import { upgradeOf } from '../upgrades.ts'
+import { dispatcherFor, hasConnectionLogin, hasOwnConnections } from './connection-bound.ts'
 import { intercept } from './intercept.ts'
 import type { LoginRedirects } from './login-redirect.ts'
 import type { Transfer, UpstreamAnswer } from './receiver.ts'
@@ -103,7 +104,17 @@ class Passage implements Transfer {
     const context = contextOf(request)
     const { facts, trace } = context
     const headers = services.headers.build(facts, route, who, accessToken)
-    this.pool = services.upstreams.poolFor(route)
+    const pool = services.upstreams.poolFor(route)
+    const { socket } = request.raw
+    this.pool =
+      facts.headers.authorization === undefined && !hasOwnConnections(socket)
+        ? pool
+        : dispatcherFor(
+            { client: socket, address: facts.client.address, session: verdict.session?.id ?? null },
+            pool,
+            hasConnectionLogin(headers),
+            () => services.upstreams.openOne(route),
+          )
     this.route = route
     this.facts = facts
     this.headers = trace === null ? headers : traced(headers, route, trace)

@@ -5,6 +5,8 @@ import type { Duplex } from 'node:stream'
 import { errors, type Dispatcher } from 'undici'
 import { Fault } from '../../errors.ts'
 import type { CompiledRoute, Facts } from '../../gate/verdict.ts'
+import { printable } from '../printable.ts'
+import { isPlainCoding } from '../transfer-coding.ts'
 import { clientHeaders } from './answer.ts'
 import { begin, complete, deliver, type Delivery } from './delivery.ts'
 import { hasLeft, offDeparture, onDeparture } from './departure.ts'
@@ -49,8 +51,8 @@ const IDEMPOTENT = new Set(['GET', 'HEAD', 'OPTIONS', 'PUT', 'DELETE'])
 const STALE = new Set(['UND_ERR_SOCKET', 'ECONNRESET', 'EPIPE'])
 const TIMEOUTS = new Set(['UND_ERR_HEADERS_TIMEOUT', 'UND_ERR_CONNECT_TIMEOUT', 'ETIMEDOUT'])
 
-/** RFC 9112, section 4; undici has read it as UTF-8. */
-const PHRASE = /^[\t\u0020-\u007e]+$/
+/** RFC 9112, section 4, one character a byte. */
+const PHRASE = /^[\t\u0020-\u007e\u0080-\u00ff]*$/
 
 /** What is particular to one way of sending. */
 interface Way {
@@ -78,6 +80,8 @@ export class Receiver implements Delivery, Dispatcher.DispatchHandler {
   /** Whatever the upstream still says is not for the client. */
   #over = false
   #paused = false
+  /** The upstream has begun to answer. */
+  #answered = false
   #abort: ((reason: Error) => void) | null = null
   #resume: (() => void) | null = null
   #stopWaiting: (() => void) | null = null
@@ -109,6 +113,10 @@ export class Receiver implements Delivery, Dispatcher.DispatchHandler {
     }
     onDeparture(this.#job, this.#gone)
     if (!this.#way.hasBody) this.#stopWaiting = this.#waitForFinal()
+  }
+
+  onResponseStarted(): void {
+    this.#answered = true
   }
 
   /** `rawHeaders`: name, value …; interim answers (RFC 9110, section 15.2) have heads of their own. */
@@ -143,12 +151,12 @@ export class Receiver implements Delivery, Dispatcher.DispatchHandler {
     if (hasLeft(job)) return
     if (this.response.headersSent) {
       this.response.destroy(error)
-    } else if (retry !== null && STALE.has(codeOf(error))) {
+    } else if (retry !== null && !this.#answered && STALE.has(codeOf(error))) {
       retry()
     } else {
       closeBehindUpload(job, hasBody)
       job.onWaited(performance.now() - handedAt, null, false)
-      job.fail(faultOf(error))
+      job.fail(faultOf(error, this.#answered))
     }
   }
 
@@ -158,7 +166,12 @@ export class Receiver implements Delivery, Dispatcher.DispatchHandler {
     const { hasBody, handedAt } = this.#way
     this.#stopWaiting?.()
     const waited = performance.now() - handedAt
-    const { headers, location, contentType, authenticate } = clientHeaders(rawHeaders, job.isOwnCookie)
+    const { headers, transferEncoding, location, contentType, authenticate } = clientHeaders(
+      rawHeaders,
+      job.isOwnCookie,
+    )
+    if (transferEncoding !== null && !isPlainCoding(transferEncoding))
+      throw unusable(new Error(`the answer has a transfer coding other than chunked: ${printable(transferEncoding)}`))
     const instead =
       location === null && authenticate.length === 0
         ? null
@@ -172,7 +185,7 @@ export class Receiver implements Delivery, Dispatcher.DispatchHandler {
     }
     if (isUploading(job, hasBody)) headers.push('Connection', 'close')
     if (status === 204) dropLength(headers)
-    response.writeHead(status, PHRASE.test(phrase) ? phrase : STATUS_CODES[status], headers)
+    response.writeHead(status, statusText(status, phrase), headers)
     job.onWaited(waited, status, true)
     if (isEventStream(contentType))
       response.once(
@@ -232,9 +245,24 @@ function dropLength(headers: string[]): void {
     if (headers[i]?.toLowerCase() === 'content-length') headers.splice(i, 2)
 }
 
-function faultOf(error: Error): Fault {
+/** The status text for the client: the upstream's own, or the usual one where that can't be sent. */
+export function statusText(status: number, phrase: string | null): string {
+  return phrase !== null && PHRASE.test(phrase) ? phrase : (STATUS_CODES[status] ?? '')
+}
+
+/** `answered`: the upstream has said something, but nothing that can be passed on. */
+function faultOf(error: Error, answered: boolean): Fault {
   if (error instanceof Fault) return error
-  return new Fault(TIMEOUTS.has(codeOf(error)) ? 'upstream_timeout' : 'upstream_unreachable', { cause: error })
+  if (TIMEOUTS.has(codeOf(error))) return new Fault('upstream_timeout', { cause: error })
+  return answered ? unusable(error) : new Fault('upstream_unreachable', { cause: error })
+}
+
+function unusable(cause: Error): Fault {
+  return new Fault('upstream_unreachable', {
+    title: 'Unusable answer',
+    detail: 'The application behind this address gave an answer that can’t be passed on.',
+    cause,
+  })
 }
 
 function codeOf(error: Error): string {

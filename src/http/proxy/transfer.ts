@@ -13,6 +13,8 @@ const REPEATABLE = new Set(['GET', 'HEAD', 'OPTIONS'])
 /** An application that restarts closes all of them at once. */
 const MAX_RETRIES = 3
 
+const KEEP_CONNECTION = { reset: false }
+
 /**
  * Sends the request upstream and its answer back, both as streams with back-pressure, nothing kept, nothing changed.
  */
@@ -43,6 +45,8 @@ function send(job: Transfer, handedAt: number, hasBody: boolean, retries: number
       body: hasBody ? bodyOf(request, route.maxBody) : null,
       headersTimeout: headersTimeout(route, hasBody),
       bodyTimeout: 0,
+      // undici closes the connection behind a HEAD otherwise.
+      ...(facts.method === 'HEAD' ? KEEP_CONNECTION : null),
     },
     new Receiver(job, { handedAt, hasBody, retry }),
   )

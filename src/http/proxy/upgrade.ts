@@ -3,7 +3,8 @@ import type { Duplex } from 'node:stream'
 import type { Upgrade } from '../upgrades.ts'
 import { clientHeaders } from './answer.ts'
 import { headersTimeout } from './final-answer.ts'
-import { Receiver, type Transfer } from './receiver.ts'
+import { Receiver, statusText, type Transfer } from './receiver.ts'
+import { phraseOf } from './undici-parser.ts'
 import { upstreamPath } from './upstream-path.ts'
 import { join, switchingHead } from './websocket.ts'
 
@@ -32,7 +33,7 @@ export function transferUpgrade(job: Transfer, { upgrade, onMessage, onSwitched 
     }
     const { headers } = clientHeaders(rawHeaders, isOwnCookie)
     upgrade.take()
-    client.write(switchingHead(headers, 'websocket'), 'latin1')
+    client.write(switchingHead(headers, 'websocket', statusText(101, phraseOf(upstream))), 'latin1')
     job.onWaited(performance.now() - handedAt, 101, true)
     joinUntilClosed(client, upstream, { onMessage, onSwitched })
   }

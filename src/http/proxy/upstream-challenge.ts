@@ -55,7 +55,8 @@ function readClaims(value: string): string | null {
   return null
 }
 
-const PARAMETER = /([\w-]+)\s*=\s*(?:"((?:[^"\\]|\\.)*)"|([^\s,"]+))/g
+/** Begins at the beginning of a name: else a long run of letters would be read anew from each of them. */
+const PARAMETER = /(?<![\w-])([\w-]+)\s*=\s*(?:"((?:[^"\\]|\\.)*)"|([^\s,"]+))/g
 
 /** The auth-params of a Bearer challenge (RFC 9110, section 11.6.1), or `null` when there is none in the value. */
 function bearerParameters(value: string): Map<string, string> | null {

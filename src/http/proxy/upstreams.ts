@@ -3,7 +3,7 @@ import { isDeepStrictEqual } from 'node:util'
 import { Pool, buildConnector, type Dispatcher } from 'undici'
 import { withoutBrackets } from '../../config/without-brackets.ts'
 import type { CompiledRoute } from '../../gate/verdict.ts'
-import { tolerateContinue } from './tolerate-continue.ts'
+import { mendParser } from './undici-parser.ts'
 
 /** Connections to upstreams, one pool for each upstream and way of trusting it, whatever routes lead there. */
 export interface Pools {
@@ -17,6 +17,8 @@ export interface Pools {
 /** The pools of one route table. */
 export interface Upstreams {
   poolFor(route: CompiledRoute): Dispatcher
+  /** Opens a dispatcher of one connection, for one client; the caller closes it. */
+  openOne(route: CompiledRoute): Dispatcher
   readonly all: ReadonlySet<Dispatcher>
 }
 
@@ -34,10 +36,10 @@ export function createPools(): Pools {
 
   function poolOf(route: CompiledRoute): Dispatcher {
     const { upstream, upstreamTls, timeout } = route
-    const identity = { upstream, upstreamTls, connectTimeout: Math.min(timeout, CONNECT_TIMEOUT_MOST) }
+    const identity = { upstream, upstreamTls, connectTimeout: connectTimeout(timeout) }
     const known = pools.find((one) => isDeepStrictEqual(one.identity, identity))
     if (known !== undefined) return known.pool
-    const pool = open(route, identity.connectTimeout)
+    const pool = open(route, {})
     pools.push({ identity, pool })
     return pool
   }
@@ -52,6 +54,7 @@ export function createPools(): Pools {
           if (pool === undefined) throw new Error('a route without an upstream')
           return pool
         },
+        openOne: (route) => open(route, ONE_CONNECTION),
       }
     },
     keepOnly({ all }) {
@@ -64,10 +67,17 @@ export function createPools(): Pools {
   }
 }
 
-function open({ upstream, upstreamTls }: CompiledRoute, timeout: number): Dispatcher {
+/** It lives as long as the client's own connection, or until the application closes it. */
+const ONE_CONNECTION = { connections: 1, keepAliveTimeout: 600_000 }
+
+function connectTimeout(timeout: number): number {
+  return Math.min(timeout, CONNECT_TIMEOUT_MOST)
+}
+
+function open({ upstream, upstreamTls, timeout }: CompiledRoute, settings: Pool.Options): Dispatcher {
   const { caFile, serverName, insecureSkipVerify } = upstreamTls
   const connect = buildConnector({
-    timeout,
+    timeout: connectTimeout(timeout),
     ...(upstream.socketPath === null ? {} : { socketPath: upstream.socketPath }),
     ...(caFile === null ? {} : { ca: caFile.content.toString('utf8') }),
     rejectUnauthorized: !insecureSkipVerify,
@@ -77,13 +87,14 @@ function open({ upstream, upstreamTls }: CompiledRoute, timeout: number): Dispat
   const name = serverName ?? new URL(upstream.origin).hostname
   const servername = isIP(withoutBrackets(name)) === 0 ? name : ''
   const pool = new Pool(upstream.origin, {
+    ...settings,
     pipelining: 1,
     bodyTimeout: 0,
     connect: (options, callback) => {
       connect({ ...options, servername }, (...made) => {
         const [error, socket] = made
-        if (error === null) tolerateContinue(socket)
         callback(...made)
+        if (error === null) mendParser(socket, settings.connections !== 1)
       })
     },
   })

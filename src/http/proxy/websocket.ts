@@ -1,4 +1,3 @@
-import { STATUS_CODES } from 'node:http'
 import type { Duplex } from 'node:stream'
 import { closeFrame, trackFrames } from './websocket-frames.ts'
 
@@ -17,18 +16,14 @@ const GOODBYE = 1_000
 /** How long what one end said last may take to reach the other, ms. */
 const LAST_WORDS = 10_000
 
-/** The head of the answer that switches protocols (RFC 9110, section 15.2.2), with the upstream's own headers. */
-export function switchingHead(headers: readonly string[], protocol: string): string {
+/**
+ * The head of the answer that switches protocols (RFC 9110, section 15.2.2), with the upstream's own headers and status
+ * text, one character a byte.
+ */
+export function switchingHead(headers: readonly string[], protocol: string, phrase: string): string {
   const lines: string[] = []
   for (let i = 0; i + 1 < headers.length; i += 2) lines.push(`${headers[i] ?? ''}: ${headers[i + 1] ?? ''}`)
-  return [
-    `HTTP/1.1 101 ${STATUS_CODES[101] ?? ''}`,
-    'Connection: Upgrade',
-    `Upgrade: ${protocol}`,
-    ...lines,
-    '',
-    '',
-  ].join('\r\n')
+  return [`HTTP/1.1 101 ${phrase}`, 'Connection: Upgrade', `Upgrade: ${protocol}`, ...lines, '', ''].join('\r\n')
 }
 
 /**

@@ -1,0 +1,134 @@
+import type { Socket } from 'node:net'
+import { printable } from '../printable.ts'
+import { logsInConnection } from './connection-bound.ts'
+
+/** What is used of the parser that undici (7.x) gives each connection; its methods are called while it reads. */
+interface Parser {
+  /** Of the answer whose head has been read; 0 while a head is being read. */
+  statusCode: number
+  statusText: string
+  contentLength: string
+  shouldKeepAlive: boolean
+  /** Name, value, name … as far as they have been read. */
+  readonly headers: readonly Buffer[]
+  execute: (chunk: Buffer) => void
+  onStatus: (bytes: Buffer) => number
+  onHeadersComplete: (status: number, upgrade: boolean, keepAlive: boolean) => number
+  onMessageComplete: () => number
+  createError: (code: number, rest: Buffer) => Error
+}
+
+const METHODS = ['execute', 'onStatus', 'onHeadersComplete', 'onMessageComplete', 'createError']
+
+/** The status text with which connections have switched their protocol. */
+const phrases = new WeakMap<object, string>()
+
+/**
+ * Makes a connection of undici's read what is lawful, and say what is wrong with what is not. To be called once undici
+ * has taken the connection; `shared` where requests of several clients go over it.
+ *
+ * - A `100 Continue` that was not asked for is passed over like any other interim answer (RFC 9110, section 15.2).
+ * - The Content-Length of a 204 or 304 says nothing about its own body (RFC 9110, section 8.6).
+ * - The status text keeps its bytes, as Latin-1, also when it comes in pieces (RFC 9112, section 4).
+ * - A shared connection on which the application asks to log in the connection itself is not used again.
+ */
+export function mendParser(socket: Socket, shared: boolean): void {
+  const parser = parserOf(socket)
+  if (parser === null) return
+  const { execute, onHeadersComplete, onMessageComplete, createError } = parser
+  let chunk: Buffer | null = null
+
+  parser.execute = (bytes) => {
+    chunk = bytes
+    execute.call(parser, bytes)
+    chunk = null
+  }
+  parser.onStatus = (bytes) => {
+    parser.statusText += bytes.toString('latin1')
+    return 0
+  }
+  parser.onHeadersComplete = (status, upgrade, keepAlive) => {
+    if (status < 100) {
+      socket.destroy(new Error(`the answer has the status ${status}`))
+      return -1
+    }
+    if (status === 101) phrases.set(socket, parser.statusText)
+    const isLast = shared && offersConnectionLogin(parser.headers)
+    // undici takes a 100 for the end of the connection.
+    const next = onHeadersComplete.call(parser, status === 100 ? 102 : status, upgrade, keepAlive)
+    if (isLast) parser.shouldKeepAlive = false
+    return next
+  }
+  parser.onMessageComplete = () => {
+    if (parser.statusCode === 204 || parser.statusCode === 304) parser.contentLength = ''
+    return onMessageComplete.call(parser)
+  }
+  parser.createError = (code, rest) => {
+    const inHead = parser.statusCode === 0
+    // Else undici compares it with a body that has not begun.
+    if (inHead) parser.contentLength = ''
+    const error = createError.call(parser, code, rest)
+    if (inHead && error.message !== '')
+      error.message += placeOf(parser.headers, chunk, (chunk?.length ?? 0) - rest.length)
+    return error
+  }
+}
+
+/** The status text of an answer that switched protocols, one character a byte; `null` where none is known. */
+export function phraseOf(socket: object): string | null {
+  return phrases.get(socket) ?? null
+}
+
+function parserOf(socket: object): Parser | null {
+  const key = Object.getOwnPropertySymbols(socket).find(({ description }) => description === 'parser')
+  const found: unknown = key === undefined ? null : Reflect.get(socket, key)
+  return isParser(found) ? found : null
+}
+
+function isParser(found: unknown): found is Parser {
+  return typeof found === 'object' && found !== null && METHODS.every((name) => name in found)
+}
+
+function offersConnectionLogin(headers: readonly Buffer[]): boolean {
+  for (let i = 0; i + 1 < headers.length; i += 2) {
+    const name = headers[i]
+    if (name?.length !== 16 && name?.length !== 18) continue
+    if (/^(?:www|proxy)-authenticate$/i.test(name.toString('latin1')) && logsInConnection(text(headers[i + 1])))
+      return true
+  }
+  return false
+}
+
+/** A header's name as somebody may have meant it. */
+const NAME = /^[\w-][\w .-]{0,60}$/
+
+/**
+ * Where in a head the parser has stopped, for the log: names alone, because values and what is no header may be secret.
+ * `at` is the place in the chunk that was being read.
+ */
+function placeOf(headers: readonly Buffer[], chunk: Buffer | null, at: number): string {
+  // An odd one is the name of the header whose value is being read.
+  if (headers.length % 2 === 1) return `, in the header ${printable(text(headers.at(-1)))}`
+  const line = lineAt(chunk, at)
+  const colon = line.indexOf(':')
+  const name = line.slice(0, colon).trimEnd()
+  const behind =
+    headers.length === 0 ? 'behind the status line' : `behind the header ${printable(text(headers.at(-2)))}`
+  if (colon > 0 && NAME.test(name)) return `, in the header ${name}`
+  return `, ${behind}`
+}
+
+function lineAt(chunk: Buffer | null, at: number): string {
+  if (chunk === null || at < 1) return ''
+  const start = chunk.lastIndexOf(LINE_FEED, at - 1) + 1
+  // The chunk may begin in the middle of a value.
+  if (start === 0) return ''
+  const end = chunk.indexOf(LINE_FEED, start)
+  return chunk.toString('latin1', start, end === -1 ? chunk.length : end)
+}
+
+const LINE_FEED = 0x0a
+
+function text(bytes: Buffer | undefined): string {
+  return bytes?.toString('latin1') ?? ''
+}
