@@ -85,6 +85,7 @@ class Passage implements Transfer {
   readonly request
   readonly response
   readonly isOwnCookie
+  readonly headerFields
   readonly #services
   readonly #verdict
   readonly #context
@@ -110,6 +111,7 @@ class Passage implements Transfer {
     this.request = request.raw
     this.response = reply.raw
     this.isOwnCookie = services.cookies.isOwn
+    this.headerFields = services.config.limits.headerFields
     this.#services = services
     this.#verdict = verdict
     this.#context = context
