@@ -86,6 +86,7 @@ class Passage implements Transfer {
   readonly request
   readonly response
   readonly isOwnCookie
+  readonly headerFields
   readonly #services
   readonly #verdict
   readonly #context
@@ -121,6 +122,7 @@ class Passage implements Transfer {
     this.request = request.raw
     this.response = reply.raw
     this.isOwnCookie = services.cookies.isOwn
+    this.headerFields = services.config.limits.headerFields
     this.#services = services
     this.#verdict = verdict
     this.#context = context
@@ -167,6 +169,13 @@ class Passage implements Transfer {
     this.#context.waited += ms
     if (passed) metrics.addedSeconds.note(this.#reply.elapsedTime - this.#context.waited)
     this.#context.trace?.wasAnswered(status)
+  }
+
+  onBrokenOff(error: Error): void {
+    this.#asked.log.error(
+      { event: 'upstream_aborted', id: this.#asked.id, route: this.route.label, cause: causes(error) },
+      'the application broke off its answer',
+    )
   }
 
   fail(fault: Fault): void {

@@ -30,6 +30,8 @@ export interface Transfer {
   readonly request: IncomingMessage
   readonly response: ServerResponse
   readonly isOwnCookie: (name: string) => boolean
+  /** How many trailer fields the request may have. */
+  readonly headerFields: number
   /**
    * What to do instead of passing on an upstream's answer that says where to go or who may come; `null` to pass it.
    */
@@ -41,6 +43,8 @@ export interface Transfer {
    * has gone to the client.
    */
   onWaited(ms: number, status: number | null, passed: boolean): void
+  /** The answer has begun, and its rest will not come. */
+  onBrokenOff(error: Error): void
   /** Called once when nothing has been answered and nothing will come. */
   fail(fault: Fault): void
 }
@@ -139,7 +143,7 @@ export class Receiver implements Delivery, Dispatcher.DispatchHandler {
   }
 
   onUpgrade(_status: number, rawHeaders: readonly (Buffer | string)[] | null, socket: Duplex): void {
-    this.#stopWaiting?.()
+    this.#finish()
     this.#way.onSwitched?.(rawHeaders ?? [], socket)
   }
 
@@ -150,6 +154,7 @@ export class Receiver implements Delivery, Dispatcher.DispatchHandler {
     const { retry, hasBody, handedAt } = this.#way
     if (hasLeft(job)) return
     if (this.response.headersSent) {
+      job.onBrokenOff(error)
       this.response.destroy(error)
     } else if (retry !== null && !this.#answered && STALE.has(codeOf(error))) {
       retry()

@@ -7,8 +7,8 @@ import { mendParser } from './undici-parser.ts'
 
 /** Connections to upstreams, one pool for each upstream and way of trusting it, whatever routes lead there. */
 export interface Pools {
-  /** The pools for these routes; those that are open already are used again. */
-  openFor(routes: readonly CompiledRoute[]): Upstreams
+  /** The pools for these routes; those that are open already are used again. `answerHeaders` in bytes. */
+  openFor(routes: readonly CompiledRoute[], answerHeaders: number): Upstreams
   /** Lets go of the pools that these upstreams do not use: what runs there ends by itself. */
   keepOnly(upstreams: Upstreams): void
   close(): Promise<void>
@@ -26,6 +26,7 @@ interface Identity {
   readonly upstream: CompiledRoute['upstream']
   readonly upstreamTls: CompiledRoute['upstreamTls']
   readonly connectTimeout: number
+  readonly answerHeaders: number
 }
 
 const CONNECT_TIMEOUT_MOST = 10_000
@@ -34,19 +35,18 @@ const CONNECT_TIMEOUT_MOST = 10_000
 export function createPools(): Pools {
   let pools: { readonly identity: Identity; readonly pool: Dispatcher }[] = []
 
-  function poolOf(route: CompiledRoute): Dispatcher {
-    const { upstream, upstreamTls, timeout } = route
-    const identity = { upstream, upstreamTls, connectTimeout: connectTimeout(timeout) }
+  function poolOf(route: CompiledRoute, answerHeaders: number): Dispatcher {
+    const identity = identityOf(route, answerHeaders)
     const known = pools.find((one) => isDeepStrictEqual(one.identity, identity))
     if (known !== undefined) return known.pool
-    const pool = open(route, {})
+    const pool = open(identity, {})
     pools.push({ identity, pool })
     return pool
   }
 
   return {
-    openFor(routes) {
-      const byRoute = routes.map(poolOf)
+    openFor(routes, answerHeaders) {
+      const byRoute = routes.map((route) => poolOf(route, answerHeaders))
       return {
         all: new Set(byRoute),
         poolFor(route) {
@@ -54,7 +54,7 @@ export function createPools(): Pools {
           if (pool === undefined) throw new Error('a route without an upstream')
           return pool
         },
-        openOne: (route) => open(route, ONE_CONNECTION),
+        openOne: (route) => open(identityOf(route, answerHeaders), ONE_CONNECTION),
       }
     },
     keepOnly({ all }) {
@@ -70,14 +70,14 @@ export function createPools(): Pools {
 /** It lives as long as the client's own connection, or until the application closes it. */
 const ONE_CONNECTION = { connections: 1, keepAliveTimeout: 600_000 }
 
-function connectTimeout(timeout: number): number {
-  return Math.min(timeout, CONNECT_TIMEOUT_MOST)
+function identityOf({ upstream, upstreamTls, timeout }: CompiledRoute, answerHeaders: number): Identity {
+  return { upstream, upstreamTls, connectTimeout: Math.min(timeout, CONNECT_TIMEOUT_MOST), answerHeaders }
 }
 
-function open({ upstream, upstreamTls, timeout }: CompiledRoute, settings: Pool.Options): Dispatcher {
+function open({ upstream, upstreamTls, connectTimeout, answerHeaders }: Identity, settings: Pool.Options): Dispatcher {
   const { caFile, serverName, insecureSkipVerify } = upstreamTls
   const connect = buildConnector({
-    timeout: connectTimeout(timeout),
+    timeout: connectTimeout,
     ...(upstream.socketPath === null ? {} : { socketPath: upstream.socketPath }),
     ...(caFile === null ? {} : { ca: caFile.content.toString('utf8') }),
     rejectUnauthorized: !insecureSkipVerify,
@@ -90,6 +90,7 @@ function open({ upstream, upstreamTls, timeout }: CompiledRoute, settings: Pool.
     ...settings,
     pipelining: 1,
     bodyTimeout: 0,
+    maxHeaderSize: answerHeaders,
     connect: (options, callback) => {
       connect({ ...options, servername }, (...made) => {
         const [error, socket] = made
