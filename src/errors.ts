@@ -122,6 +122,8 @@ export class Fault extends Error {
   readonly status: number
   readonly detail: string
   readonly retryAfter: number | null
+  /** Where the user can begin another login, once that is known. */
+  loginUrl: string | null = null
 
   constructor(code: FaultCode, options: FaultOptions = {}) {
     super(code, { cause: options.cause })
@@ -165,10 +167,13 @@ function oauthWords(error: object): string {
 
 const UUID = /^[\da-f]{8}(?:-[\da-f]{4}){3}-[\da-f]{12}\.?$/i
 
+/** Two or three words, joined as OAuth (`authentication_expired`) or Java (`invalidRequestMessage`) does. */
+const WORDS = /^[a-z]{2,15}(?:(?:_[a-z]{2,15}){1,2}|(?:[A-Z][a-z]{2,14}){1,2})$/
+
 /**
  * Some providers repeat what they were sent. What is long and has no space may be a token, but for the ids that help to
- * find a trace.
+ * find a trace, and for words.
  */
 function withoutSecrets(text: string): string {
-  return text.replace(/[\w.~+/=%-]{20,}/g, (run) => (UUID.test(run) ? run : '…'))
+  return text.replace(/[\w.~+/=%-]{20,}/g, (run) => (UUID.test(run) || WORDS.test(run) ? run : '…'))
 }

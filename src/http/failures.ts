@@ -12,6 +12,7 @@ export function answerFor(fault: Fault): Answer {
     title,
     detail: fault.detail,
     ...(fault.retryAfter === null ? {} : { retryAfter: fault.retryAfter }),
+    ...(fault.loginUrl === null ? {} : { loginUrl: fault.loginUrl }),
   }
 }
 

@@ -32,6 +32,7 @@ export function rawProblem(status: number, code: FaultCode): string {
     `Content-Length: ${Buffer.byteLength(body)}`,
     `Gatehouse: ${code}`,
     'Cache-Control: no-store',
+    'X-Content-Type-Options: nosniff',
     'Connection: close',
     '',
     body,

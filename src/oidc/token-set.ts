@@ -1,4 +1,5 @@
 import type { IDToken, TokenEndpointResponse } from 'openid-client'
+import { isName } from './names.ts'
 
 /** The claims about a user, as the provider spelled them. */
 export type Claims = Readonly<Record<string, unknown>>
@@ -27,5 +28,5 @@ export function toTokenSet(response: TokenEndpointResponse, now: number, previou
 
 /** The session id that the provider put into an ID token, or `null`. */
 export function sidOf(claims: IDToken): string | null {
-  return typeof claims['sid'] === 'string' ? claims['sid'] : null
+  return isName(claims['sid']) ? claims['sid'] : null
 }
