@@ -74,3 +74,17 @@ void t.test('a form that is too large is not read', async (t) => {
   t.equal(answer.status, 413)
   t.equal(answer.json()['code'], 'payload_too_large')
 })
+
+void t.test('a login in a frame is answered by a query: the page that would post may not be shown there', async (t) => {
+  const { browser } = await start(t)
+  await browser.login(`${publicUrl}/orders`, 'alice')
+  for (const query of ['', '?keep']) {
+    const frame = { kind: 'frame', from: `${publicUrl}/` } as const
+    const begun = await browser.get(`${publicUrl}/oauth2/silent${query}`, frame)
+    const authorization = new URL(begun.headers.location ?? '')
+    t.notOk(authorization.searchParams.has('response_mode'))
+    const callback = await browser.get(authorization.href, frame)
+    t.match(callback.headers.location, `${publicUrl}/oauth2/callback?`)
+    t.match((await browser.get(callback.headers.location ?? '', frame)).body, 'outcome:"ok"')
+  }
+})

@@ -34,6 +34,7 @@ void t.test('what the HTTP parser refuses gets a problem, and the connection clo
     t.equal(header(answer, 'content-type'), 'application/problem+json', name)
     t.equal(header(answer, 'gatehouse'), 'bad_request', name)
     t.equal(header(answer, 'connection'), 'close', name)
+    t.equal(header(answer, 'x-content-type-options'), 'nosniff', name)
     t.match(JSON.parse(answer.body.toString()), { status, code: 'bad_request' }, name)
   }
   t.equal(upstream.requests.length, 0)
