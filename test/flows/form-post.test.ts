@@ -83,8 +83,11 @@ void t.test('a login in a frame is answered by a query: the page that would post
     const begun = await browser.get(`${publicUrl}/oauth2/silent${query}`, frame)
     const authorization = new URL(begun.headers.location ?? '')
     t.notOk(authorization.searchParams.has('response_mode'))
-    const callback = await browser.get(authorization.href, frame)
+    // The provider's own cookie is one for the top alone here.
+    const callback = await browser.get(authorization.href)
     t.match(callback.headers.location, `${publicUrl}/oauth2/callback?`)
-    t.match((await browser.get(callback.headers.location ?? '', frame)).body, 'outcome:"ok"')
+    let end = await browser.get(callback.headers.location ?? '', frame)
+    if (end.status === 302) end = await browser.get(new URL(end.headers.location ?? '', publicUrl).href, frame)
+    t.match(end.body, 'outcome:"ok"')
   }
 })
