@@ -30,7 +30,6 @@ const CODE = /^[\x20-\x7e]{1,8192}$/
  * is found here, before anything is sent to the provider.
  */
 export function readAuthorizationResponse(parameters: URLSearchParams): AuthorizationResponse {
-  const malformed = (problem: string): AuthorizationResponse => ({ type: 'malformed', problem })
   for (const name of ONCE) {
     if (parameters.getAll(name).length > 1) return malformed(`the callback has more than one ${name}`)
   }
@@ -46,6 +45,10 @@ export function readAuthorizationResponse(parameters: URLSearchParams): Authoriz
   return CODE.test(code)
     ? { type: 'code', code, iss }
     : malformed('the code has characters that no code has, or is too long')
+}
+
+function malformed(problem: string): AuthorizationResponse {
+  return { type: 'malformed', problem }
 }
 
 /** What an error says, as far as it makes a difference. */
