@@ -62,13 +62,15 @@ export const NOT_ACCEPTED = 'The sign-in service did not accept what this sign-i
 export const NOT_DELIVERED =
   'This page asks for a stronger or more recent sign-in, and the sign-in service did not provide it.'
 
+/** Of a server, or of a firewall in front of it, that does not take what it is sent. */
+const NOT_TAKEN = new Set([400, 403, 406, 413, 414, 422, 431])
+
 const CLIENTS_FAULT = new Set(['invalid_client', 'unauthorized_client'])
 
 /** Whether the provider refuses what a request asks for (RFC 9126, section 2.3), as opposed to who makes it, or for now. */
 export function refusesRequest(error: unknown): boolean {
-  if (error instanceof ResponseBodyError)
-    return [400, 403, 422].includes(error.status) && !CLIENTS_FAULT.has(error.error)
-  return error instanceof ClientError && error.cause instanceof Response && [400, 413, 414].includes(error.cause.status)
+  if (error instanceof ResponseBodyError) return NOT_TAKEN.has(error.status) && !CLIENTS_FAULT.has(error.error)
+  return error instanceof ClientError && error.cause instanceof Response && NOT_TAKEN.has(error.cause.status)
 }
 
 /** Whether the provider could not be reached or could not answer, as opposed to answering something wrong. */

@@ -1,4 +1,5 @@
 import t from 'tap'
+import { startIdp } from '../../src/demo/idp.ts'
 import { createBrowser } from '../support/browser.ts'
 import { freePort } from '../support/free-port.ts'
 import { startGateway } from '../support/gateway.ts'
@@ -62,6 +63,18 @@ void t.test('sid alone names the session, as Entra sends it; iss or sid twice is
   t.equal((await ask([own])).status, 200)
   t.equal((await call()).status, 401)
   t.match(events('session_ended'), [{ reason: 'frontchannel' }])
+})
+
+void t.test('it does not wait for a provider that can’t be discovered: the sessions are known', async (t) => {
+  const idp = await startIdp()
+  t.teardown(() => idp.close())
+  idp.fail('discovery', { status: 503 })
+  const { url } = await startGateway(t, { idp })
+  const ask = async (iss: string): Promise<number> => {
+    const query = new URLSearchParams({ iss, sid: 'x' }).toString()
+    return (await createBrowser().get(`${url}/oauth2/logout/frontchannel?${query}`, { kind: 'frame' })).status
+  }
+  t.same([await ask(idp.issuer), await ask('https://evil.example')], [200, 400])
 })
 
 void t.test('it works however the browser keeps cookies from frames, and a prefetch does nothing', async (t) => {
