@@ -194,6 +194,7 @@ async function buildShell(config: Config, lasting: Lasting): Promise<Shell> {
   // The gateway's own URLs.
   const services: Services = {
     config,
+    gate,
     provider,
     store,
     sessions,

@@ -124,6 +124,8 @@ export class Fault extends Error {
   readonly title: string
   readonly detail: string
   readonly retryAfter: number | null
+  /** Where the user can begin another login, once that is known. */
+  loginUrl: string | null = null
 
   constructor(code: FaultCode, options: FaultOptions = {}) {
     super(code, { cause: options.cause })

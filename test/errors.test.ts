@@ -35,6 +35,11 @@ void t.test(
       said('invalid_grant', `AADSTS70008: expired. Trace ID: ${trace} Correlation ID: ${trace}.`),
       `refused (invalid_grant: AADSTS70008: expired. Trace ID: ${trace} Correlation ID: ${trace}.)`,
     )
+    t.equal(
+      said('temporarily_unavailable', 'authentication_expired invalidRequestMessage'),
+      'refused (temporarily_unavailable: authentication_expired invalidRequestMessage)',
+    )
+    t.equal(said('a', 'correcthorsebatterystaple'), 'refused (a: …)')
     t.equal(said('eyJhbGciOiJSUzI1NiJ9.eyJzdWIiOiJ4In0.c2ln', ''), 'refused (…: )')
     t.equal(
       causes(new Error("ERR unknown command 'AUTH', with args beginning with: 'hunter2' ")),

@@ -55,13 +55,22 @@ function isElsewhere(claims: Claims, name: string): boolean {
   return name === 'groups' && claims['hasgroups'] === true
 }
 
-/** A claim by its name outright, or by its path through nested objects (`realm_access.roles`). */
+/**
+ * A claim by its name outright, or by its path through nested objects (`realm_access.roles`), whose names may have dots
+ * of their own (`resource_access.com.example.app.roles`).
+ */
 export function claimAt(claims: Claims, name: string): unknown {
   if (Object.hasOwn(claims, name)) return claims[name]
-  let at: unknown = claims
-  for (const part of name.split('.')) {
-    if (typeof at !== 'object' || at === null || Array.isArray(at) || !Object.hasOwn(at, part)) return undefined
-    at = Object.entries(at).find(([name]) => name === part)?.[1]
+  for (let dot = name.indexOf('.'); dot !== -1; dot = name.indexOf('.', dot + 1)) {
+    const outer = name.slice(0, dot)
+    const inner = Object.hasOwn(claims, outer) ? claims[outer] : undefined
+    if (!isObject(inner)) continue
+    const found = claimAt(inner, name.slice(dot + 1))
+    if (found !== undefined) return found
   }
-  return at
+  return undefined
+}
+
+function isObject(value: unknown): value is Claims {
+  return typeof value === 'object' && value !== null && !Array.isArray(value)
 }

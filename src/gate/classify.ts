@@ -4,8 +4,9 @@ import type { RequestKind } from './verdict.ts'
 
 const FRAMES = new Set(['iframe', 'frame', 'embed', 'object', 'fencedframe'])
 const FORM_TYPES = /^(?:application\/x-www-form-urlencoded|multipart\/form-data|text\/plain)\s*(?:;|$)/i
-const HTML = /(?:^|[\s,])(?:text\/html|application\/xhtml\+xml)\s*(?:[;,]|$)/i
-const EVENT_STREAM = /(?:^|[\s,])text\/event-stream\s*(?:[;,]|$)/i
+const HTML = new Set(['text/html', 'application/xhtml+xml'])
+const EVENT_STREAM = new Set(['text/event-stream'])
+const NOT_ACCEPTABLE = /^\s*q\s*=\s*0(?:\.0{0,3})?\s*$/i
 const PREFETCH = /prefetch|prerender/i
 const WEBSOCKET = /(?:^|[\s,])websocket\s*(?:[/,]|$)/i
 const UPGRADE = /(?:^|[\s,])upgrade\s*(?:,|$)/i
@@ -18,17 +19,23 @@ export function classify(method: string, headers: IncomingHttpHeaders, scripts: 
   const mode = headers['sec-fetch-mode']
   const destination = headers['sec-fetch-dest']
   if (mode !== undefined || destination !== undefined) {
-    if (mode !== 'navigate' && mode !== 'nested-navigate') return 'script'
+    if (mode !== 'navigate') return 'script'
     if (typeof destination === 'string' && FRAMES.has(destination)) return 'frame'
     if (!read) return method === 'POST' ? 'form' : 'script'
     // A service worker that passes a navigation on says `empty` for its destination; no script can say `navigate`.
-    return destination === 'document' || (destination === 'empty' && HTML.test(headers.accept ?? ''))
-      ? 'navigation'
-      : 'script'
+    return destination === 'document' || (destination === 'empty' && accepts(headers, HTML)) ? 'navigation' : 'script'
   }
-  if (!HTML.test(headers.accept ?? '')) return 'script'
+  if (!accepts(headers, HTML)) return 'script'
   if (read) return 'navigation'
   return method === 'POST' && FORM_TYPES.test(headers['content-type'] ?? '') ? 'form' : 'script'
+}
+
+/** Whether Accept names one of these media types outright, with a weight above 0 (RFC 9110, section 12.4.2). */
+function accepts({ accept = '' }: IncomingHttpHeaders, types: ReadonlySet<string>): boolean {
+  return accept.split(',').some((item) => {
+    const [type = '', ...parameters] = item.split(';')
+    return types.has(type.trim().toLowerCase()) && !parameters.some((one) => NOT_ACCEPTABLE.test(one))
+  })
 }
 
 /** Whether a browser asks for something that the user has not decided to open yet. */
@@ -59,7 +66,7 @@ function isMarkedAsScript(headers: IncomingHttpHeaders, scripts: Config['scripts
     headers['sec-purpose'] !== undefined ||
     isPrefetch(headers) ||
     headers.upgrade !== undefined ||
-    EVENT_STREAM.test(headers.accept ?? '') ||
+    accepts(headers, EVENT_STREAM) ||
     scripts.headers.some(({ name, value }) => {
       const sent = headers[name.toLowerCase()]
       return sent !== undefined && (value === null || String(sent) === value)

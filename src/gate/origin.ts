@@ -10,8 +10,11 @@ const SAFE = new Set(['GET', 'HEAD', 'OPTIONS'])
 export function provesOrigin(facts: Facts, route: CompiledRoute, session: Session | null): boolean {
   if (session === null || route.csrf === 'off') return true
   // A proxy that asks for a verdict may have kept Upgrade, which is for one hop only, to itself.
-  const upgrade = facts.headers.upgrade !== undefined || facts.headers['sec-websocket-key'] !== undefined
-  return (SAFE.has(facts.method) && !upgrade) || !isCrossOrigin(facts)
+  const { method, headers } = facts
+  const upgrade = headers.upgrade !== undefined || headers['sec-websocket-key'] !== undefined
+  if (SAFE.has(method) && !upgrade) return true
+  // A browser names the origin of every WebSocket (RFC 6455, section 4.1), whatever else it says.
+  return !isCrossOrigin(facts) && !(upgrade && namesAnother(facts))
 }
 
 /** Whether the browser says that another origin, a neighbouring one included, sent the request. */
@@ -19,5 +22,9 @@ export function isCrossOrigin({ headers, origin }: Pick<Facts, 'headers' | 'orig
   const site = headers['sec-fetch-site']
   if (site === 'cross-site' || site === 'same-site') return true
   if (site === 'same-origin' || site === 'none') return false
+  return namesAnother({ headers, origin })
+}
+
+function namesAnother({ headers, origin }: Pick<Facts, 'headers' | 'origin'>): boolean {
   return headers.origin !== undefined && headers.origin !== origin
 }

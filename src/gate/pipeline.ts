@@ -58,8 +58,11 @@ export function buildGate({ config, routes, sessions, tokens, bearers }: GatePar
     facts: Facts,
     now: number,
   ): Promise<Verdict> {
-    const claims = await bearers.verify(bearer, audience, now)
-    if (claims === null) return deny({ reason: 'invalid-token' }, route, facts)
+    let why = ''
+    const claims = await bearers.verify(bearer, audience, now, (because) => {
+      why = because
+    })
+    if (claims === null) return deny({ reason: 'invalid-token', why }, route, facts)
     // When its user logged in, only the token itself can tell.
     const denial = admit(route, { claims, createdAt: 0, asked: null }, false, now)
     if (denial?.reason === 'step-up') return deny({ ...denial, bearer: true }, route, facts)

@@ -9,6 +9,20 @@ export function stepUpMark({ acrValues, maxAge, scope, claims }: StepUp): string
   return JSON.stringify([acrValues?.join(' ') ?? null, maxAge, scope ?? null, claims ?? null])
 }
 
+/** What `stepUpMark` has named; `null` where that is nothing. */
+export function stepUpOf(mark: string): StepUp | null {
+  const parts: unknown = JSON.parse(mark)
+  if (!Array.isArray(parts)) return null
+  const [acr, maxAge, scope, claims]: unknown[] = parts
+  if ([acr, maxAge, scope, claims].every((part) => part === null)) return null
+  return {
+    acrValues: typeof acr === 'string' ? acr.split(' ') : null,
+    maxAge: typeof maxAge === 'number' ? maxAge : null,
+    ...(typeof scope === 'string' ? { scope } : {}),
+    ...(typeof claims === 'string' ? { claims } : {}),
+  }
+}
+
 /** Whether a session has just come from a login that asked for the same: another one would go round in circles. */
 export function wasJustAsked(
   session: { readonly asked: string | null; readonly createdAt: number },
@@ -31,8 +45,7 @@ export function comesFromLoginFor(
   now: number,
 ): boolean {
   if (asked === null || now - createdAt > ON_THE_WAY) return false
-  const mark: unknown = JSON.parse(asked)
-  return Array.isArray(mark) && mark[1] === maxAge
+  return stepUpOf(asked)?.maxAge === maxAge
 }
 
 /**

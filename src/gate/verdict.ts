@@ -70,7 +70,7 @@ export type Denial =
   /** The provider gave no token for this route; there is no use in trying again. */
   | { readonly reason: 'token-refused' }
   /** The client's own token is not one that this route takes (RFC 6750, section 3.1). */
-  | { readonly reason: 'invalid-token' }
+  | { readonly reason: 'invalid-token'; readonly why: string }
 
 /** What a request gets. */
 export type Verdict =

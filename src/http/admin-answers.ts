@@ -21,6 +21,10 @@ export function answerAsAdmin(app: FastifyInstance, log: Log | null, { headerFie
     payload.resume()
     done(null)
   })
+  app.addHook('onRequest', (_request, reply, done) => {
+    reply.header('x-content-type-options', 'nosniff')
+    done()
+  })
   app.setNotFoundHandler((_request, reply) => sendProblem(reply, new Fault('not_found')))
   app.setErrorHandler((error, _request, reply) => {
     const fault = error instanceof Fault ? error : new Fault('internal_error', { cause: error })

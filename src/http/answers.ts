@@ -20,6 +20,7 @@ export function createAnswers(config: Config, cookies: Cookies): Answers {
     return {
       'gatehouse': answer.code,
       'cache-control': 'no-store',
+      'x-content-type-options': 'nosniff',
       ...(answer.clearSession === true ? { 'set-cookie': cookies.clearTicket() } : {}),
       ...(answer.authenticate === undefined ? {} : { 'www-authenticate': answer.authenticate }),
       ...(answer.retryAfter === undefined ? {} : { 'retry-after': String(answer.retryAfter) }),
@@ -87,7 +88,10 @@ export function kindOf(request: FastifyRequest, config: Config): RequestKind {
 }
 
 function waysOn(answer: Answer, kind: RequestKind, origin: string): Action[] {
-  if (answer.loginUrl !== undefined) return [{ label: 'Sign in', href: answer.loginUrl, top: kind === 'frame' }]
+  if (answer.loginUrl !== undefined) {
+    const signIn = { label: 'Sign in', href: answer.loginUrl, top: kind === 'frame' }
+    return answer.status === 401 ? [signIn] : [signIn, { label: 'Start page', href: `${origin}/` }]
+  }
   if (answer.status >= 500 && kind === 'navigation')
     return [
       { label: 'Try again', href: '' },

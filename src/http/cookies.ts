@@ -25,8 +25,8 @@ export interface Cookies {
   readonly isOwn: (name: string) => boolean
   /** The ticket in a Cookie header; `null` without exactly one that opens. */
   readonly ticket: (header: string | undefined) => Ticket | null
-  /** Whether a Cookie header has more than one session cookie that opens. */
-  areTwo(header: string | undefined): boolean
+  /** Every ticket in a Cookie header that opens: more than one where a cookie has been planted beside the user's own. */
+  readonly tickets: (header: string | undefined) => readonly Ticket[]
   /** Set-Cookie values that clear the session cookie wherever it may have been set, and note that for ten minutes. */
   clearEverywhere(host: string, path: string): string[]
   /** Whether that was noted. */
@@ -111,7 +111,7 @@ export async function createCookies(app: FastifyInstance, config: Config): Promi
       // Two that open: one of them may have been planted from a neighbouring host. Nobody can tell which.
       return tickets.length === 1 ? (tickets[0] ?? null) : null
     },
-    areTwo: (header) => openTickets(header).length > 1,
+    tickets: openTickets,
     clearEverywhere: (host, path) => [
       ...placesOf(host, path)
         .filter((place) => !name.startsWith('__Host-') || (place.domain === null && place.path === '/'))

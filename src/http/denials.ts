@@ -29,7 +29,7 @@ const NOTED: { readonly [reason in Denial['reason']]?: Noted } = {
 export function noteDenial(request: FastifyRequest, denial: Denial, route: string | undefined): void {
   const noted = NOTED[denial.reason]
   if (noted === undefined) return
-  const why = denial.reason === 'forbidden' ? { why: denial.why } : {}
+  const why = 'why' in denial ? { why: denial.why } : {}
   request.log[noted.level](
     { event: noted.event, id: request.id, route, client: request.context?.facts.client.address, ...why },
     noted.text,

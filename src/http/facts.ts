@@ -1,7 +1,7 @@
 import { BlockList, isIP, isIPv6 } from 'node:net'
 import type { IncomingMessage } from 'node:http'
 import { Fault } from '../errors.ts'
-import { hostOf } from '../gate/host.ts'
+import { originsByHost } from '../gate/host.ts'
 import type { Client, Facts } from '../gate/verdict.ts'
 import type { Ticket } from '../session/ticket.ts'
 import { tooManyFields } from './header-fields.ts'
@@ -39,7 +39,7 @@ export function createFactReader({
 }: FactOptions): FactReader {
   const isTrusted = trustList(trustedProxies)
   const first = publicUrls[0] ?? ''
-  const byHost = new Map(publicUrls.map((origin) => [hostOf(origin), origin]))
+  const originOf = originsByHost(publicUrls)
   const only = publicUrls.length === 1
 
   return {
@@ -61,7 +61,7 @@ export function createFactReader({
       const trusted = trustedProxies.length > 0 && (overSocket || isTrusted(peer))
       const asked = trusted ? (firstItem(headers['x-forwarded-host']) ?? headers.host) : headers.host
       // The host of an absolute target counts, whatever Host says (RFC 9112, section 3.2.2).
-      const origin = only ? first : (target.origin ?? originOf(asked, byHost) ?? first)
+      const origin = only ? first : (target.origin ?? originOf(asked ?? '') ?? first)
       return {
         method: request.method ?? 'GET',
         path: target.path,
@@ -106,12 +106,6 @@ function clientOf(
   // From the right: the last address that no proxy of ours has appended is the nearest one that can be believed.
   const nearest = chain.toReversed().find((address) => !isTrusted(address)) ?? chain[0] ?? peer
   return { address: isIP(nearest) === 0 ? peer : nearest, peer, trusted, scheme }
-}
-
-function originOf(host: string | undefined, byHost: ReadonlyMap<string, string>): string | null {
-  if (host === undefined) return null
-  const lower = host.toLowerCase()
-  return byHost.get(lower) ?? byHost.get(lower.replace(/:(?:80|443)$/, '')) ?? null
 }
 
 function hostCount(rawHeaders: readonly string[]): number {

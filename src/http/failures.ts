@@ -11,6 +11,7 @@ export function answerFor(fault: Fault): Answer {
     title: fault.title,
     detail: fault.detail,
     ...(fault.retryAfter === null ? {} : { retryAfter: fault.retryAfter }),
+    ...(fault.loginUrl === null ? {} : { loginUrl: fault.loginUrl }),
   }
 }
 

@@ -1,4 +1,5 @@
 import { isUtf8 } from 'node:buffer'
+import { randomUUID } from 'node:crypto'
 
 /** The fields of a posted form as a browser can post them again. */
 export interface FormFields {
@@ -53,9 +54,8 @@ async function readMultipart(body: Buffer, contentType: string): Promise<FormFie
   if (hasManyParts(body)) return null
   const unicode = isUtf8(body)
   const readable = unicode ? body : Buffer.from(fromWindows1252(body), 'utf8')
-  const data = [
-    ...(await new Response(new Uint8Array(readable), { headers: { 'content-type': contentType } }).formData()),
-  ]
+  const { bytes, type } = withBoundaryOfItsOwn(readable, contentType)
+  const data = [...(await new Response(new Uint8Array(bytes), { headers: { 'content-type': type } }).formData())]
   if (data.some(([, value]) => isFile(value))) return null
   return {
     fields: data.map(([name, value]) => [name, typeof value === 'string' ? value : null]),
@@ -68,6 +68,24 @@ function hasManyParts(body: Buffer): boolean {
   let count = 0
   for (let at = body.indexOf('\n--'); at !== -1 && count <= MOST_PARTS; at = body.indexOf('\n--', at + 3)) count += 1
   return count > MOST_PARTS
+}
+
+/**
+ * The same form with a boundary that occurs nowhere else: Node's reader takes a short one for a delimiter wherever it
+ * stands, also in the middle of a line (RFC 2046, section 5.1.1).
+ */
+function withBoundaryOfItsOwn(body: Buffer, contentType: string): { bytes: Buffer; type: string } {
+  const [, quoted, plain] = /;\s*boundary=(?:"([^"]+)"|([^\s;"]+))/i.exec(contentType) ?? []
+  const given = quoted ?? plain
+  if (given === undefined) return { bytes: body, type: contentType }
+  const own = `gatehouse-${randomUUID()}`
+  const delimiter = new RegExp(
+    `\\r\\n--${given.replaceAll(/[^\w]/g, (sign) => `\\u${sign.charCodeAt(0).toString(16).padStart(4, '0')}`)}` +
+      '(?=(?:--)?[ \\t]*(?:\\r\\n|$))',
+    'g',
+  )
+  const text = `\r\n${body.toString('latin1')}`.replaceAll(delimiter, `\r\n--${own}`)
+  return { bytes: Buffer.from(text.slice(2), 'latin1'), type: `multipart/form-data; boundary=${own}` }
 }
 
 /** A file field that was left empty is sent as a nameless empty file, which is none. */

@@ -28,6 +28,10 @@ export interface LoginState {
   readonly stepUp: string
   /** How many logins in a row have come to nothing before this one. */
   readonly tries: number
+  /** The one before was refused by the provider, in words that promised more of this one. */
+  readonly afterRefusal?: true
+  /** It asks for `prompt=none` though it is not in a frame. */
+  readonly promptNone?: true
   readonly acrValues: readonly string[] | null
   /** Seconds. */
   readonly maxAge: number | null

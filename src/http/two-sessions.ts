@@ -15,7 +15,7 @@ interface Remedy {
  * have been set; a browser that sends two again within ten minutes is told what to do, and not led round in circles.
  */
 export function remedyForTwo(cookies: Cookies, { headers, origin, path }: Facts): Remedy | null {
-  if (!cookies.areTwo(headers.cookie)) return null
+  if (cookies.tickets(headers.cookie).length < 2) return null
   const setCookie = cookies.clearEverywhere(hostOf(origin), path)
   return { setCookie, answer: cookies.wereCleared(headers.cookie) ? STILL_TWO : null }
 }

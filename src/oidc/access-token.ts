@@ -1,8 +1,9 @@
 import { createHash } from 'node:crypto'
-import type { JWTPayload } from 'jose'
+import { errors, type JWTPayload } from 'jose'
 import { LRUCache } from 'lru-cache'
-import { Fault } from '../errors.ts'
+import { Fault, causes } from '../errors.ts'
 import { jwtType } from './jwt-type.ts'
+import { isName } from './names.ts'
 import type { Provider } from './provider.ts'
 import { isUnreachable } from './refusal.ts'
 import type { Claims } from './token-set.ts'
@@ -11,9 +12,14 @@ import type { Claims } from './token-set.ts'
 export interface AccessTokens {
   /**
    * The claims of a JWT access token (RFC 9068) of this provider for one of `audiences`, or `null` for any other token.
-   * Rejects with `provider_unavailable` when the provider's keys can't be had.
+   * Tells `refuse` why, for the log. Rejects with `provider_unavailable` when the provider's keys can't be had.
    */
-  verify(token: string, audiences: readonly string[], now: number): Promise<Claims | null>
+  verify(
+    token: string,
+    audiences: readonly string[],
+    now: number,
+    refuse: (why: string) => void,
+  ): Promise<Claims | null>
 }
 
 const TYPES = new Set(['at+jwt', 'application/at+jwt', 'jwt'])
@@ -30,14 +36,19 @@ export function createAccessTokens(provider: Provider): AccessTokens {
   const verified = new LRUCache<string, Verified>({ max: MAX_KEPT })
 
   return {
-    async verify(token, audiences, now) {
+    async verify(token, audiences, now, refuse) {
+      const refused = (why: string): null => {
+        refuse(why)
+        return null
+      }
       const name = createHash('sha256')
         .update(JSON.stringify([token, audiences]))
         .digest('base64url')
       const known = verified.get(name)
       if (known !== undefined && now < known.expiresAt) return known.claims
       const type = jwtType(token)
-      if (type === null || !TYPES.has(type)) return null
+      if (type === null) return refused('it is no JWT')
+      if (!TYPES.has(type)) return refused(`its typ is ${shown(type)}, not at+jwt`)
       const { configuration, keys } = await provider.discovered()
       try {
         const claims = await keys.verify(token, {
@@ -48,16 +59,34 @@ export function createAccessTokens(provider: Provider): AccessTokens {
           currentDate: new Date(now),
         })
         // Bound to a key that only its client can show (RFC 7800): whoever just brings it may have stolen it.
-        if ('cnf' in claims) return null
-        if (typeof claims.exp !== 'number' || isForOtherUse(claims, type, provider.settings.clientId)) return null
+        if ('cnf' in claims) return refused('it is bound to a key of the client (cnf)')
+        if (!isName(claims.sub)) return refused('its sub is empty or too long')
+        if (typeof claims.exp !== 'number') return refused('its exp is no number')
+        if (isForOtherUse(claims, type, provider.settings.clientId))
+          return refused('it is an ID token or of another kind')
         verified.set(name, { claims, expiresAt: claims.exp * 1000 })
         return claims
       } catch (error) {
         if (isUnreachable(error)) throw new Fault('provider_unavailable', { cause: error })
-        return null
+        return refused(whyRefused(error, configuration.serverMetadata().issuer, audiences))
       }
     },
   }
+}
+
+/** What is wrong with a token that the provider has signed; of any other no more than that. */
+function whyRefused(error: unknown, issuer: string, audiences: readonly string[]): string {
+  if (error instanceof errors.JWTExpired) return `it has expired (exp ${shown(error.payload.exp)})`
+  if (error instanceof errors.JWTClaimValidationFailed) {
+    const { iss, aud } = error.payload
+    if (error.claim === 'iss') return `its iss is ${shown(iss)}, not ${shown(issuer)}`
+    if (error.claim === 'aud') return `its aud is ${shown(aud)}, not ${audiences.map(shown).join(' or ')}`
+  }
+  return causes(error)
+}
+
+function shown(value: unknown): string {
+  return (JSON.stringify(value) ?? 'missing').slice(0, 200)
 }
 
 /**

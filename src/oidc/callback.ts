@@ -1,8 +1,11 @@
 import { ClientError, authorizationCodeGrant, type IDToken } from 'openid-client'
 import { Fault } from '../errors.ts'
+import type { AuthorizationResponse } from './authorization-response.ts'
 import { verifiedClaims } from './claims.ts'
+import { issuerOf } from './own-issuer.ts'
+import { isName } from './names.ts'
 import type { Provider } from './provider.ts'
-import { toLoginFault } from './refusal.ts'
+import { NOT_DELIVERED, toLoginFault } from './refusal.ts'
 import { toTokenSet, type Claims, type TokenSet } from './token-set.ts'
 
 /** What a login brought. */
@@ -16,6 +19,7 @@ export interface LoginResult {
 
 /** What the answer must match. */
 export interface LoginChecks {
+  readonly redirectUri: string
   readonly state: string
   readonly nonce: string
   readonly codeVerifier: string
@@ -25,12 +29,42 @@ export interface LoginChecks {
   readonly acrValues: readonly string[] | null
 }
 
+type Answered = Exclude<AuthorizationResponse, { type: 'malformed' }>
+
 /**
- * Redeems the authorization response in `url` (RFC 6749, section 4.1.3; `iss` as in RFC 9207) and verifies the ID token
- * (OpenID Connect Core 1.0, section 3.1.3.7) with its signature. Rejects with `login_failed` or `provider_unavailable`.
+ * Throws `login_failed` for an authorization response of another issuer (RFC 9207), or a code that does not say whose it
+ * is where the provider announces that. Errors may come without: many providers leave `iss` out there, and a browser
+ * can forge the one as well as the other.
  */
-export async function redeemCode(provider: Provider, url: URL, checks: LoginChecks, now: number): Promise<LoginResult> {
+export function requireIssuer(provider: Provider, { type, iss }: Answered): void {
+  const announced = provider.peek()?.configuration.serverMetadata().authorization_response_iss_parameter_supported
+  const missing = iss === null && type === 'code' && announced === true
+  if (!missing && (iss === null || iss === issuerOf(provider))) return
+  const what = missing
+    ? 'the callback has no iss, which the provider announces'
+    : 'the callback’s iss is not the provider’s'
+  throw new Fault('login_failed', { cause: new Error(what) })
+}
+
+/**
+ * Redeems a code (RFC 6749, section 4.1.3) and verifies the ID token (OpenID Connect Core 1.0, section 3.1.3.7) with
+ * its signature. Rejects with `login_failed` or `provider_unavailable`.
+ */
+export async function redeemCode(
+  provider: Provider,
+  answer: Extract<Answered, { type: 'code' }>,
+  checks: LoginChecks,
+  now: number,
+): Promise<LoginResult> {
   const found = await provider.discovered()
+  requireIssuer(provider, answer)
+  const url = new URL(checks.redirectUri)
+  url.search = new URLSearchParams({
+    code: answer.code,
+    state: checks.state,
+    // It has been compared.
+    iss: found.configuration.serverMetadata().issuer,
+  }).toString()
   try {
     const response = await authorizationCodeGrant(found.configuration, url, {
       expectedState: checks.state,
@@ -42,6 +76,7 @@ export async function redeemCode(provider: Provider, url: URL, checks: LoginChec
     const idTokenClaims = response.claims()
     const idToken = response.id_token
     if (idTokenClaims === undefined || idToken === undefined) throw new Error('the token response has no ID token')
+    if (!isName(idTokenClaims.sub)) throw new Error('the ID token’s sub is empty or too long')
     const claims = await verifiedClaims(provider, found, { idToken, idTokenClaims, accessToken: response.access_token })
     requireAcr(checks.acrValues, idTokenClaims.acr)
     return { issuer: idTokenClaims.iss, idToken, idTokenClaims, claims, tokens: toTokenSet(response, now) }
@@ -72,8 +107,5 @@ function isTooOld(error: unknown): boolean {
 }
 
 function notDelivered(what: string): Fault {
-  return new Fault('login_failed', {
-    cause: new Error(what),
-    detail: 'This page asks for a stronger or more recent sign-in, and the sign-in service did not provide it.',
-  })
+  return new Fault('login_failed', { cause: new Error(what), detail: NOT_DELIVERED })
 }

@@ -1,5 +1,6 @@
 import { buildAuthorizationUrl, buildAuthorizationUrlWithPAR, calculatePKCECodeChallenge } from 'openid-client'
-import { toLoginFault } from './refusal.ts'
+import { Fault } from '../errors.ts'
+import { NOT_ACCEPTED, refusesRequest, toLoginFault } from './refusal.ts'
 import type { Provider } from './provider.ts'
 
 /** What one authorization request asks for, beside what the configuration says. */
@@ -19,6 +20,8 @@ export interface LoginRequest {
   readonly claims?: string | undefined
   /** Asks who the user is and for nothing else. */
   readonly identityOnly?: boolean
+  /** In a frame, where a provider's page that posts the answer may not be shown: the answer comes as a query. */
+  readonly inFrame?: boolean
 }
 
 /**
@@ -40,7 +43,7 @@ export async function authorizationUrl(provider: Provider, request: LoginRequest
   add('nonce', request.nonce)
   add('code_challenge', await calculatePKCECodeChallenge(request.codeVerifier))
   add('code_challenge_method', 'S256')
-  add('response_mode', settings.responseMode === 'form_post' ? 'form_post' : undefined)
+  add('response_mode', settings.responseMode === 'form_post' && request.inFrame !== true ? 'form_post' : undefined)
   add('prompt', request.prompt)
   add('login_hint', request.loginHint)
   add('acr_values', request.acrValues)
@@ -50,11 +53,16 @@ export async function authorizationUrl(provider: Provider, request: LoginRequest
     settings.pushedAuthorization === 'on' ||
     (settings.pushedAuthorization === 'auto' &&
       configuration.serverMetadata().pushed_authorization_request_endpoint !== undefined)
+  // Any link can ask for these: a provider that refuses them is right.
+  const { prompt, loginHint, acrValues, maxAge, scope, claims } = request
+  const wasAsked = [prompt, loginHint, acrValues, maxAge, scope, claims].some((one) => one !== undefined)
   try {
     return pushed
       ? await buildAuthorizationUrlWithPAR(configuration, parameters)
       : buildAuthorizationUrl(configuration, parameters)
   } catch (error) {
-    throw toLoginFault(error)
+    throw wasAsked && refusesRequest(error)
+      ? new Fault('login_failed', { cause: error, detail: NOT_ACCEPTED })
+      : toLoginFault(error)
   }
 }

@@ -1,5 +1,8 @@
+import { decodeProtectedHeader } from 'jose'
+import type { Configuration } from 'openid-client'
 import { Fault } from '../errors.ts'
 import { jwtType } from './jwt-type.ts'
+import { isName } from './names.ts'
 import { isUnreachable } from './refusal.ts'
 import type { Provider } from './provider.ts'
 
@@ -17,8 +20,6 @@ const TYPES = new Set(['logout+jwt', 'application/logout+jwt', 'jwt'])
 /** How old a logout token may be, and how much clocks may differ, seconds. */
 const MAX_AGE = 300
 const TOLERANCE = 30
-/** What is kept of a logout is kept by these, characters. */
-const MAX_NAME = 1_000
 
 /**
  * Validates a logout token (OpenID Connect Back-Channel Logout 1.0, section 2.6) but for the replay of its `jti`.
@@ -28,6 +29,7 @@ export async function readLogoutToken(provider: Provider, token: string): Promis
   const { configuration, keys } = await provider.discovered()
   const { issuer } = configuration.serverMetadata()
   try {
+    requireAlgorithm(token, configuration)
     const claims = await keys.verify(token, {
       issuer,
       audience: provider.settings.clientId,
@@ -46,16 +48,30 @@ export async function readLogoutToken(provider: Provider, token: string): Promis
     ) {
       throw new Error('it is not about a back-channel logout')
     }
-    if (typeof sub !== 'string' && typeof sid !== 'string') throw new Error('it names neither sub nor sid')
-    if (typeof iat !== 'number' || typeof jti !== 'string' || jti === '')
-      throw new Error('iat or jti is not of its type')
-    if ([jti, sub, sid].some((name) => typeof name === 'string' && name.length > MAX_NAME))
-      throw new Error('jti, sub or sid is too long')
-    return { issuer, jti, subject: typeof sub === 'string' ? sub : null, sid: typeof sid === 'string' ? sid : null }
+    if (!isName(jti)) throw new Error('jti is not of its type, empty or too long')
+    if ([sub, sid].some((name) => name !== undefined && !isName(name)))
+      throw new Error('sub or sid is not of its type, empty or too long')
+    if (sub === undefined && sid === undefined) throw new Error('it names neither sub nor sid')
+    // It may be as old as it is allowed to be, and no older: nothing else says when it is over.
+    if (claims.exp === undefined && Date.now() / 1000 - Number(iat) > MAX_AGE)
+      throw new Error('it has no exp, and its iat is more than five minutes ago')
+    return { issuer, jti, subject: sub ?? null, sid: isName(sid) ? sid : null }
   } catch (error) {
     if (isUnreachable(error)) throw new Fault('provider_unavailable', { cause: error })
     throw new Fault('logout_refused', { cause: error })
   }
+}
+
+/**
+ * Only in an algorithm that ID tokens for this client may have (OpenID Connect Back-Channel Logout 1.0, section 2.6;
+ * Core 1.0, section 3.1.3.7).
+ */
+function requireAlgorithm(token: string, configuration: Configuration): void {
+  const { alg = 'none' } = decodeProtectedHeader(token)
+  const own = configuration.clientMetadata().id_token_signed_response_alg
+  const announced = configuration.serverMetadata().id_token_signing_alg_values_supported ?? ['RS256']
+  if (own === undefined ? announced.includes(alg) : alg === own) return
+  throw new Error(`it is signed with ${alg}, ID tokens with ${own ?? announced.join(', ')}`)
 }
 
 function isObject(value: unknown): boolean {

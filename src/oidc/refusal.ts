@@ -1,10 +1,5 @@
 import { errors } from 'jose'
-import {
-  AuthorizationResponseError,
-  ClientError,
-  ResponseBodyError,
-  WWWAuthenticateChallengeError,
-} from 'openid-client'
+import { ClientError, ResponseBodyError, WWWAuthenticateChallengeError } from 'openid-client'
 import { numberFrom } from '../config/numbers.ts'
 import { Fault } from '../errors.ts'
 import { KeysUnavailable } from './keys.ts'
@@ -55,52 +50,42 @@ export function retryAfterOf(error: unknown, now = Date.now()): number | null {
   return wait >= 0 ? Math.ceil(wait) : null
 }
 
-const BROWSERS_SIDE = new Set([
-  'access_denied',
-  'login_required',
-  'interaction_required',
-  'consent_required',
-  'account_selection_required',
-  'invalid_grant',
-  'unmet_authentication_requirements',
-])
-
 /**
- * Turns whatever a call to the provider threw into the fault that a login ends with: 400 when the browser's side is
- * wrong, 503 when the provider can't be reached, 502 when what it says is wrong.
+ * Turns whatever a call to the provider threw into the fault that a login ends with: 400 for a code that the browser
+ * brought and the provider does not take, 503 when the provider can't be reached, 502 when what it says is wrong.
  */
 export function toLoginFault(error: unknown): Fault {
   if (error instanceof Fault) return error
-  if (
-    error instanceof AuthorizationResponseError ||
-    (error instanceof ResponseBodyError && error.error === 'invalid_grant')
-  ) {
-    if (BROWSERS_SIDE.has(error.error))
-      return new Fault('login_failed', { cause: error, detail: sentences[error.error] ?? NOT_WITHOUT_THE_USER })
-    if (error.error === 'temporarily_unavailable') return new Fault('provider_unavailable', { cause: error })
-    return wrong(error)
-  }
-  return isUnreachable(error) ? new Fault('provider_unavailable', { cause: error }) : wrong(error)
+  if (error instanceof ResponseBodyError && error.error === 'invalid_grant')
+    return new Fault('login_failed', { cause: error, detail: SPENT })
+  return isUnreachable(error)
+    ? new Fault('provider_unavailable', { cause: error })
+    : new Fault('login_failed', { cause: error, status: 502, detail: UNUSABLE })
 }
 
-const NOT_WITHOUT_THE_USER =
-  'The sign-in service needs something from you that this sign-in gave it no chance to ask for. Sign in again.'
+const SPENT =
+  'The sign-in service did not accept this sign-in any more: it took too long, was finished before, or is not allowed. ' +
+  'Sign in again.'
 
-const sentences: Record<string, string> = {
-  access_denied: 'The sign-in was cancelled, or the sign-in service did not allow it.',
-  invalid_grant:
-    'The sign-in could not be completed: the sign-in service did not accept its own answer a second time, or it ' +
-    'came too late.',
-  unmet_authentication_requirements:
-    'This page asks for a stronger sign-in, and the sign-in service did not provide it.',
-}
+/** What a user reads where the provider's answer is wrong. */
+export const UNUSABLE = 'The sign-in service gave an answer that can’t be used.'
 
-function wrong(cause: unknown): Fault {
-  return new Fault('login_failed', {
-    cause,
-    status: 502,
-    detail: 'The sign-in service gave an answer that can’t be used.',
-  })
+/** Where it does not take what a login asks it for. */
+export const NOT_ACCEPTED = 'The sign-in service did not accept what this sign-in asks for.'
+
+/** Where it was asked for a stronger or more recent sign-in, and none came. */
+export const NOT_DELIVERED =
+  'This page asks for a stronger or more recent sign-in, and the sign-in service did not provide it.'
+
+/** Of a server, or of a firewall in front of it, that does not take what it is sent. */
+const NOT_TAKEN = new Set([400, 403, 406, 413, 414, 422, 431])
+
+const CLIENTS_FAULT = new Set(['invalid_client', 'unauthorized_client'])
+
+/** Whether the provider refuses what a request asks for (RFC 9126, section 2.3), as opposed to who makes it, or for now. */
+export function refusesRequest(error: unknown): boolean {
+  if (error instanceof ResponseBodyError) return NOT_TAKEN.has(error.status) && !CLIENTS_FAULT.has(error.error)
+  return error instanceof ClientError && error.cause instanceof Response && NOT_TAKEN.has(error.cause.status)
 }
 
 /** Whether the provider could not be reached or could not answer, as opposed to answering something wrong. */

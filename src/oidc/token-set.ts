@@ -1,5 +1,6 @@
 import type { IDToken, TokenEndpointResponse } from 'openid-client'
 import { numberFrom, timeFrom } from '../config/numbers.ts'
+import { isName } from './names.ts'
 
 /** The claims about a user, as the provider spelled them. */
 export type Claims = Readonly<Record<string, unknown>>
@@ -33,5 +34,5 @@ function textOf(value: string | undefined): string | null {
 
 /** The session id that the provider put into an ID token, or `null`. */
 export function sidOf(claims: IDToken): string | null {
-  return typeof claims['sid'] === 'string' ? claims['sid'] : null
+  return isName(claims['sid']) ? claims['sid'] : null
 }

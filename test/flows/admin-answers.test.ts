@@ -25,6 +25,7 @@ void t.test(
       t.equal(answer.status, status)
       t.equal(answer.headers.get('content-type'), 'application/problem+json')
       t.equal(answer.headers.get('gatehouse'), code)
+      t.equal(answer.headers.get('x-content-type-options'), 'nosniff')
       t.match(await answer.json(), { status, code })
     }
   },

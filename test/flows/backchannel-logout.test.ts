@@ -2,6 +2,7 @@ import { createHmac, randomUUID } from 'node:crypto'
 import { SignJWT, generateKeyPair, type JWTPayload } from 'jose'
 import t, { type Test } from 'tap'
 import type { Answer } from '../support/exchange.ts'
+import { startIdp } from '../../src/demo/idp.ts'
 import { createBrowser } from '../support/browser.ts'
 import { freePort } from '../support/free-port.ts'
 import { startGateway } from '../support/gateway.ts'
@@ -104,6 +105,13 @@ void t.test('what is wrong in one point is refused with 400, and ends nothing', 
     'no iat': idp.sign(without(claims(), 'iat')),
     'neither sub nor sid': idp.sign(without(without(claims(), 'sub'), 'sid')),
     'a sid that is no string': idp.sign(without(claims({ sid: 7 as unknown as string }), 'sub')),
+    'a sid that is no string beside a sub': idp.sign(claims({ sid: 7 as unknown as string })),
+    'an empty sid beside a sub': idp.sign(claims({ sid: '' })),
+    'a sub that is no string beside a sid': idp.sign(claims({ sub: {} as unknown as string })),
+    'an empty jti': idp.sign(claims({ jti: '' })),
+    'a jti of absurd length': idp.sign(claims({ jti: 'x'.repeat(1001) })),
+    'no exp, and older than five minutes': idp.sign(without(claims({ iat: now - 310 }), 'exp')),
+    'an exp that is no number': idp.sign(claims({ exp: 'soon' as unknown as number })),
     'expired': idp.sign(claims({ iat: now - 200, exp: now - 100 })),
     'too old': idp.sign(claims({ iat: now - 3600, exp: now + 3600 })),
     'from the future': idp.sign(claims({ iat: now + 600, exp: now + 700 })),
@@ -143,6 +151,24 @@ void t.test('what the provider has not signed is refused', async (t) => {
     const answer = await post(token)
     t.same([answer.status, answer.headers.gatehouse], [400, 'logout_refused'], name)
   }
+  t.equal((await call()).status, 200)
+})
+
+void t.test('without exp it counts while its iat is at most five minutes old', async (t) => {
+  const { call, idp, claims, post } = await alice(t)
+  const token = await idp.sign(without(claims({ iat: Math.floor(Date.now() / 1000) - 250 }), 'exp'))
+  t.equal((await post(token)).status, 200)
+  t.equal((await call()).status, 401)
+})
+
+void t.test('two logout tokens in one request are none', async (t) => {
+  const { url, call, idp, claims } = await alice(t)
+  const body = new URLSearchParams([
+    ['logout_token', await idp.sign(claims())],
+    ['logout_token', await idp.sign(claims())],
+  ])
+  const answer = await createBrowser().post(`${url}/oauth2/logout/backchannel`, body, { kind: 'none' })
+  t.same([answer.status, answer.headers.gatehouse], [400, 'logout_refused'])
   t.equal((await call()).status, 200)
 })
 
@@ -239,4 +265,24 @@ void t.test('the provider itself tells it: ending a user’s sessions there ends
   const { notified, failed } = await idp.endSessionsOf('alice')
   t.same([notified, failed], [[`client-${port}`], []])
   t.equal((await browser.get(`${url}/api/orders`, { kind: 'script' })).status, 401)
+})
+
+void t.test('it counts in an algorithm of ID tokens alone, also where the key set has a key for another', async (t) => {
+  const idp = await startIdp()
+  t.teardown(() => idp.close())
+  const metadata = (await createBrowser().get(`${idp.issuer}/.well-known/openid-configuration`)).json()
+  const rows: [announced: string[] | undefined, statuses: Record<string, number>][] = [
+    [['RS256'], { ES256: 400, RS256: 200 }],
+    [undefined, { ES256: 400, RS256: 200 }],
+    [['RS256', 'ES256'], { ES256: 200 }],
+  ]
+  for (const [announced, statuses] of rows) {
+    idp.fail('discovery', { status: 200, body: { ...metadata, id_token_signing_alg_values_supported: announced } })
+    const { call, claims, post } = await alice(t, { idp })
+    for (const [alg, status] of Object.entries(statuses)) {
+      const answer = await post(await idp.sign(claims(), { alg }))
+      t.equal(answer.status, status, `${alg} where ${String(announced)}`)
+      t.equal((await call()).status, status === 200 ? 401 : 200)
+    }
+  }
 })

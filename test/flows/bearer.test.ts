@@ -361,3 +361,24 @@ void t.test('no token is in the log', async (t) => {
   for (const one of mine) await call(one)
   for (const one of mine) t.notOk(log.join('\n').includes(one))
 })
+
+void t.test('the log says what is wrong with a token, and nothing of the token', async (t) => {
+  const { token, call, events, idp, log } = await start(t)
+  const now = Math.floor(Date.now() / 1000)
+  const rows: [string, string | RegExp][] = [
+    [await token({ aud: 'account' }), 'its aud is "account", not "api://orders"'],
+    [await token({ aud: undefined }), /aud/],
+    [await token({ iss: 'https://evil.example' }), `its iss is "https://evil.example", not "${idp.issuer}"`],
+    [await token({ exp: now - 60 }), `it has expired (exp ${now - 60})`],
+    [await token({ sub: '' }), 'its sub is empty or too long'],
+    [await token({ cnf: { jkt: 'x' } }), 'it is bound to a key of the client (cnf)'],
+    [await token({}, { typ: 'logout+jwt' }), 'its typ is "logout+jwt", not at+jwt'],
+    [await token({ nonce: 'x' }, { typ: 'JWT' }), 'it is an ID token or of another kind'],
+    ['opaque-token', 'it is no JWT'],
+  ]
+  for (const [wrong, why] of rows) {
+    t.equal((await call(wrong)).status, 401)
+    t.match(events('invalid_token').at(-1), { why })
+    t.notOk(log.join('').includes(wrong))
+  }
+})

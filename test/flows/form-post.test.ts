@@ -74,3 +74,20 @@ void t.test('a form that is too large is not read', async (t) => {
   t.equal(answer.status, 413)
   t.equal(answer.json()['code'], 'payload_too_large')
 })
+
+void t.test('a login in a frame is answered by a query: the page that would post may not be shown there', async (t) => {
+  const { browser } = await start(t)
+  await browser.login(`${publicUrl}/orders`, 'alice')
+  for (const query of ['', '?keep']) {
+    const frame = { kind: 'frame', from: `${publicUrl}/` } as const
+    const begun = await browser.get(`${publicUrl}/oauth2/silent${query}`, frame)
+    const authorization = new URL(begun.headers.location ?? '')
+    t.notOk(authorization.searchParams.has('response_mode'))
+    // The provider's own cookie is one for the top alone here.
+    const callback = await browser.get(authorization.href)
+    t.match(callback.headers.location, `${publicUrl}/oauth2/callback?`)
+    let end = await browser.get(callback.headers.location ?? '', frame)
+    if (end.status === 302) end = await browser.get(new URL(end.headers.location ?? '', publicUrl).href, frame)
+    t.match(end.body, 'outcome:"ok"')
+  }
+})

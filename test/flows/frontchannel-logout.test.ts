@@ -1,4 +1,5 @@
 import t from 'tap'
+import { startIdp } from '../../src/demo/idp.ts'
 import { createBrowser } from '../support/browser.ts'
 import { freePort } from '../support/free-port.ts'
 import { startGateway } from '../support/gateway.ts'
@@ -30,8 +31,9 @@ void t.test('nobody else’s session ends, and what does not name one is refused
   t.equal((await ask({ iss: idp.issuer, sid: 'another' })).status, 200)
   for (const query of [
     {},
-    { sid: String(sid) },
     { iss: idp.issuer },
+    { sid: '' },
+    { iss: '', sid: String(sid) },
     { iss: idp.issuer, sid: '' },
     { iss: idp.issuer, sid: 'x'.repeat(1001) },
     { iss: 'https://other.example', sid: String(sid) },
@@ -41,6 +43,38 @@ void t.test('nobody else’s session ends, and what does not name one is refused
     t.same([answer.status, answer.headers.gatehouse], [400, 'logout_refused'], JSON.stringify(query))
   }
   t.equal((await call()).status, 200)
+})
+
+void t.test('sid alone names the session, as Entra sends it; iss or sid twice is refused', async (t) => {
+  const { url, browser, call, idp, events } = await loggedIn(t)
+  const { sid } = (await browser.get(`${url}/oauth2/userinfo`, { kind: 'script' })).json()
+  const ask = async (query: [string, string][]) =>
+    createBrowser().get(`${url}/oauth2/logout/frontchannel?${new URLSearchParams(query).toString()}`, { kind: 'frame' })
+  const iss: [string, string] = ['iss', idp.issuer]
+  const own: [string, string] = ['sid', String(sid)]
+  const another: [string, string] = ['sid', 'another']
+  for (const query of [
+    [own, own],
+    [iss, iss, own],
+    [own, another],
+  ])
+    t.equal((await ask(query)).status, 400, JSON.stringify(query))
+  t.equal((await call()).status, 200)
+  t.equal((await ask([own])).status, 200)
+  t.equal((await call()).status, 401)
+  t.match(events('session_ended'), [{ reason: 'frontchannel' }])
+})
+
+void t.test('it does not wait for a provider that can’t be discovered: the sessions are known', async (t) => {
+  const idp = await startIdp()
+  t.teardown(() => idp.close())
+  idp.fail('discovery', { status: 503 })
+  const { url } = await startGateway(t, { idp })
+  const ask = async (iss: string): Promise<number> => {
+    const query = new URLSearchParams({ iss, sid: 'x' }).toString()
+    return (await createBrowser().get(`${url}/oauth2/logout/frontchannel?${query}`, { kind: 'frame' })).status
+  }
+  t.same([await ask(idp.issuer), await ask('https://evil.example')], [200, 400])
 })
 
 void t.test('it works however the browser keeps cookies from frames, and a prefetch does nothing', async (t) => {

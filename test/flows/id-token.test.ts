@@ -55,6 +55,9 @@ void t.test('one that is wrong in a single point does not', async (t) => {
     ['expired', async (right) => idp.sign({ ...right, iat: ago(900), exp: ago(600) })],
     ['iss', async (right) => idp.sign({ ...right, iss: 'https://evil.example' })],
     ['no sub', async ({ sub: _sub, ...right }) => idp.sign(right)],
+    ['an empty sub', async (right) => idp.sign({ ...right, sub: '' })],
+    ['a sub of absurd length', async (right) => idp.sign({ ...right, sub: 'x'.repeat(1001) })],
+    ['a sub that is a number', async (right) => idp.sign({ ...right, sub: 7 as unknown as string })],
     ['not valid yet', async (right) => idp.sign({ ...right, nbf: ago(-600) })],
     ['another key', async (right) => stranger.sign(right)],
     ['signature', async (right) => (await idp.sign(right)).replace(/[^.]+$/, reversed)],
@@ -106,4 +109,12 @@ void t.test('a key that nobody knows is looked for once in ten seconds', async (
   moveClock(t, 10_100)
   t.same([await unknown(), await unknown()], [502, 502])
   t.equal(idp.requests.jwks, 3)
+})
+
+void t.test('a sid that can be no session’s name is none: no logout by it ends everybody’s', async (t) => {
+  const running = await startGateway(t)
+  for (const sid of ['', 7, null, {}, 'x'.repeat(1001)]) {
+    const { answer } = await loginWith(running, async (right) => running.idp.sign({ ...right, sid }))
+    t.equal(answer.headers.location, '/orders', JSON.stringify(sid).slice(0, 20))
+  }
 })

@@ -132,6 +132,20 @@ void t.test('a file is a 413, also a small or an empty one; a large upload gets 
   t.equal((await post(randomBytes(20 * 1024 * 1024), 'multipart/form-data; boundary=b')).status, 413)
 })
 
+void t.test('a boundary may be as short as it likes: what contains it is no delimiter', async (t) => {
+  const { post } = await setUp(t)
+  const type = 'multipart/form-data; boundary=b'
+  const file = 'name="file"; filename="a.txt"\r\nContent-Type: text/plain\r\n\r\nbbb --b a b--\n--b'
+  t.equal((await post(multipart(['name="a"\r\n\r\n1', file]), type)).status, 413)
+  const text = 'ab --b b--\r\n--bb\r\nb'
+  t.same(keptIn(await post(multipart([`name="a"\r\n\r\n${text}`, 'name="b"\r\n\r\nb']), type))?.fields, [
+    ['a', text],
+    ['b', 'b'],
+  ])
+  const strange = multipart(['name="a"\r\n\r\n(.*)']).replaceAll('--b', '--(.*) $')
+  t.same(keptIn(await post(strange, 'multipart/form-data; charset=x; Boundary="(.*) $"'))?.fields, [['a', '(.*)']])
+})
+
 void t.test('what calls itself multipart and is not is a 400', async (t) => {
   const { post } = await setUp(t)
   t.equal((await post('a=1', 'multipart/form-data; boundary=b')).status, 400)

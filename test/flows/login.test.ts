@@ -247,3 +247,27 @@ void t.test('of several public URLs the Host names the one, and an unknown Host 
   t.equal(await redirectUri('SHOP.example.com:8443'), `${urls[1]}/oauth2/callback`)
   t.equal(await redirectUri('elsewhere.example.com'), `${urls[0]}/oauth2/callback`)
 })
+
+void t.test(
+  'target_link_uri is redirect, and another provider’s login is refused (OpenID Connect Core, section 4)',
+  async (t) => {
+    const { url, idp } = await startGateway(t)
+    const tile = (iss: string, target: string): string =>
+      `${url}/oauth2/login?${new URLSearchParams({ iss, target_link_uri: target }).toString()}`
+    const { answer } = await createBrowser().login(tile(idp.issuer, `${url}/orders?page=3`), 'alice')
+    t.equal(answer.url, `${url}/orders?page=3`)
+    t.equal((await createBrowser().login(tile(idp.issuer, 'https://evil.example/'), 'alice')).answer.url, `${url}/`)
+    for (const iss of ['https://evil.example', '', `${idp.issuer}/`]) {
+      for (const kind of ['navigate', 'script'] as const) {
+        const refused = await createBrowser().get(tile(iss, '/orders'), { kind })
+        t.match([refused.status, refused.headers.gatehouse], [400, 'login_failed'], `${iss} ${kind}`)
+      }
+    }
+  },
+)
+
+void t.test('claims go to the provider', async (t) => {
+  const { url } = await startGateway(t)
+  const claims = '{"id_token":{"acr":{"value":"urn:demo:mfa"}}}'
+  t.equal((await beginLogin(createBrowser(), url, { claims })).searchParams.get('claims'), claims)
+})

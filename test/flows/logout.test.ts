@@ -108,6 +108,35 @@ void t.test('POST logout/local ends the session here alone', async (t) => {
   )
 })
 
+void t.test('a local logout revokes nothing: another gateway of the same client goes on', async (t) => {
+  const { url, browser, idp, call } = await loggedIn(t, { config: { routes } })
+  const other = createBrowser()
+  for (const { name, value } of browser.cookies.all())
+    if (name.startsWith('demo_idp')) other.cookies.store(new URL(idp.issuer), [`${name}=${value}; Path=/`])
+  const { answer } = await other.follow(await other.get(`${url}/oauth2/login`))
+  t.equal(answer.url, `${url}/`, 'a second session of the same login at the provider')
+  t.equal((await other.post(`${url}/oauth2/logout/local`, '', script)).status, 204)
+  moveClock(t, 101_000)
+  t.equal((await call()).status, 200, 'the first one’s token is renewed')
+  t.equal(idp.revocations, 0)
+})
+
+void t.test('a logout with two session cookies ends both, and clears them wherever they are', async (t) => {
+  const { url, browser, events } = await loggedIn(t, { config: { routes } })
+  const mallory = createBrowser()
+  await mallory.login(`${url}/`, 'bob')
+  const both = [browser, mallory].map((one) => one.cookies.header(new URL(url))).join('; ')
+  for (const path of ['logout/local', 'logout']) {
+    const answer = await createBrowser().post(`${url}/oauth2/${path}`, '', { ...script, headers: { cookie: both } })
+    t.ok((answer.headers['set-cookie'] ?? []).length > 2, path)
+  }
+  t.match(
+    events('session_ended').map(({ reason }) => reason),
+    ['local_logout', 'local_logout'],
+  )
+  for (const one of [browser, mallory]) t.equal((await one.get(`${url}/api/orders`, script)).status, 401)
+})
+
 void t.test('the refresh token is revoked at the provider', async (t) => {
   const { url, browser, idp } = await loggedIn(t, { config: { routes } })
   await browser.get(`${url}/oauth2/logout`, { from: `${url}/` })
@@ -248,7 +277,8 @@ void t.test('no target leads to another site', async (t) => {
 })
 
 void t.test('the return leg goes nowhere that this gateway has not sealed', async (t) => {
-  const { url, browser } = await loggedIn(t, { config: { routes } })
+  const { url } = await startGateway(t, { config: { routes } })
+  const browser = createBrowser()
   for (const state of ['', 'garbage', Buffer.from('{"target":"https://evil.example"}').toString('base64url')]) {
     const answer = await browser.get(`${url}/oauth2/logout/callback?${new URLSearchParams({ state }).toString()}`)
     t.equal(answer.status, 200)
@@ -257,4 +287,23 @@ void t.test('the return leg goes nowhere that this gateway has not sealed', asyn
   const login = (await beginLogin(browser, url, { redirect: '/orders' })).searchParams.get('state') ?? ''
   const other = await browser.get(`${url}/oauth2/logout/callback?${new URLSearchParams({ state: login }).toString()}`)
   t.match(other.body, 'You are signed out', 'a login’s state is none of its')
+})
+
+void t.test('the return leg says that the user is signed out only where that is so', async (t) => {
+  const { url, browser, call } = await loggedIn(t, { config: { routes } })
+  for (const query of ['', '?state=garbage']) {
+    const answer = await browser.get(`${url}/oauth2/logout/callback${query}`, { from: 'https://evil.example/' })
+    t.match([answer.status, answer.headers.location, answer.headers['cache-control']], [302, '/', 'no-store'], query)
+  }
+  t.equal((await call()).status, 200)
+  await browser.post(`${url}/oauth2/logout/local`, '', script)
+  t.match((await browser.get(`${url}/oauth2/logout/callback`)).body, 'You are signed out')
+})
+
+void t.test('rd counts in a posted form as well', async (t) => {
+  const { url, browser } = await loggedIn(t, { config: { routes } })
+  const away = await browser.post(`${url}/oauth2/sign_out`, new URLSearchParams({ rd: '/public/bye' }), {
+    from: `${url}/`,
+  })
+  t.equal((await browser.follow(away)).answer.url, `${url}/public/bye`)
 })

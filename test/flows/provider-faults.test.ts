@@ -187,6 +187,22 @@ void t.test('a pushed authorization request that fails', async (t) => {
   t.match(running.log.join(''), /invalid_request/)
   t.match(running.log.join(''), /invalid_scope/)
   t.match(running.log.join(''), `invalid_client: Bad client credentials) ← 401 from ${idp.issuer}`)
+  const askedFor: [string, Failure, number][] = [
+    ['refused', json({ error: 'invalid_request' }, 400), 400],
+    ['a scope that it does not have', json({ error: 'invalid_scope' }, 400), 400],
+    ['a firewall', { status: 403, body: '<p>Blocked' }, 400],
+    ['too long', { status: 413 }, 400],
+    ['the wrong client', json({ error: 'invalid_client' }, 401), 502],
+    ['a client that may not', json({ error: 'unauthorized_client' }, 400), 502],
+    ['an error', { status: 500 }, 503],
+  ]
+  for (const [name, failure, status] of askedFor) {
+    for (const query of ['prompt=bogus', 'login_hint=x', 'scope=x', 'claims=x', 'acr_values=x', 'max_age=1']) {
+      idp.fail('par', failure)
+      const answer = await createBrowser().get(`${url}/oauth2/login?${query}`)
+      failsReadably(t, running, answer, status, `${name}: ${query}`)
+    }
+  }
 })
 
 void t.test('a pushed request that was taken counts, whatever is said about its lifetime', async (t) => {

@@ -32,6 +32,7 @@ void t.test('claims: all that are named, of each any of its values', (t) => {
     'a': { b: 'nested' },
     'list': [{ c: 1 }],
     'nothing': null,
+    'resource_access': { 'com.example.app': { roles: ['user'] }, 'com': { example: {} } },
   }
   const rows: [wanted: Record<string, (string | number | boolean)[]>, allowed: boolean][] = [
     [{ groups: ['admin'] }, true],
@@ -55,6 +56,9 @@ void t.test('claims: all that are named, of each any of its values', (t) => {
     [{ missing: ['x'] }, false],
     [{ nothing: ['null'] }, false],
     [{ 'list.0': ['x'] }, false],
+    [{ 'resource_access.com.example.app.roles': ['user'] }, true],
+    [{ 'resource_access.com.example.app.roles': ['admin'] }, false],
+    [{ 'resource_access.com.example.roles': ['user'] }, false],
     [{ realm_access: ['[object Object]'] }, false],
   ]
   for (const [wanted, allowed] of rows) {

@@ -42,6 +42,11 @@ void t.test('a WebSocket is a GET with an effect; one without Origin is let in',
   t.notOk(provesOrigin(factsOf({ headers: { ...upgrade, origin: 'https://evil.example' } }), compiled(), sessionOf()))
   t.ok(provesOrigin(factsOf({ headers: { ...upgrade, origin } }), compiled(), sessionOf()))
   t.ok(provesOrigin(factsOf({ headers: upgrade }), compiled(), sessionOf()))
+  for (const site of ['same-origin', 'none']) {
+    const headers = { ...upgrade, 'origin': 'https://evil.example', 'sec-fetch-site': site }
+    t.notOk(provesOrigin(factsOf({ headers }), compiled(), sessionOf()), `a foreign Origin outweighs ${site}`)
+    t.ok(provesOrigin(factsOf({ headers: { ...headers, origin } }), compiled(), sessionOf()))
+  }
   t.end()
 })
 

@@ -356,6 +356,8 @@ void t.test('the notes after an installation say what is still missing', async (
     (await helm('install', 'shop', chart, '--dry-run=client', '--namespace', 'orders', ...withValues(t, given))).output
   const complete = await notes(values({ networkPolicy: { enabled: true } }))
   t.match(complete, /Register https:\/\/orders\.example\.com\/oauth2\/callback at the provider/)
+  for (const path of ['callback', 'backchannel', 'frontchannel'])
+    t.match(complete, `https://orders.example.com/oauth2/logout/${path} as`)
   t.notMatch(complete, /is not set/)
   const bare = await notes({})
   t.match(bare, /config\.publicUrl is not set/)

@@ -1,6 +1,7 @@
 import { IncomingMessage } from 'node:http'
 import { Socket } from 'node:net'
 import t from 'tap'
+import { originsByHost } from '../../src/gate/host.ts'
 import { createFactReader } from '../../src/http/facts.ts'
 import { rewriteTarget } from '../../src/http/target.ts'
 import type { Facts } from '../../src/gate/verdict.ts'
@@ -54,12 +55,43 @@ void t.test('a request belongs to the public URL that its Host names, else to th
     ['shop.example.com', 'https://shop.example.com'],
     ['SHOP.Example.com:443', 'https://shop.example.com'],
     ['127.0.0.1:8080', 'http://127.0.0.1:8080'],
-    ['127.0.0.1', 'https://orders.example.com'],
+    ['127.0.0.1', 'http://127.0.0.1:8080'],
+    ['127.0.0.1:80', 'https://orders.example.com'],
+    ['127.0.0.1:9090', 'https://orders.example.com'],
+    ['shop.example.com:80', 'https://orders.example.com'],
+    ['shop.example.com:8443', 'https://orders.example.com'],
     ['evil.example', 'https://orders.example.com'],
     ['shop.example.com.evil.example', 'https://orders.example.com'],
     ['', 'https://orders.example.com'],
   ]
   for (const [name, origin] of rows) t.equal(read({ headers: [host(name)] }).origin, origin, name)
+  t.end()
+})
+
+void t.test('two public URLs of one name differ by their ports', (t) => {
+  const publicUrls = [
+    'https://first.example',
+    'https://a.example:8443',
+    'https://a.example:9443',
+    'https://b.example:8443',
+    'https://b.example',
+    'http://[::1]:8080',
+  ]
+  const originOf = originsByHost(publicUrls)
+  const rows: [string, string | null][] = [
+    ['a.example:8443', 'https://a.example:8443'],
+    ['a.example:9443', 'https://a.example:9443'],
+    ['a.example', null],
+    ['b.example', 'https://b.example'],
+    ['b.example:443', 'https://b.example'],
+    ['B.example:8443', 'https://b.example:8443'],
+    ['b.example:80', null],
+    ['[::1]:8080', 'http://[::1]:8080'],
+    ['[::1]', 'http://[::1]:8080'],
+    ['first.example:', null],
+    ['', null],
+  ]
+  for (const [name, origin] of rows) t.equal(originOf(name), origin, name)
   t.end()
 })
 

@@ -44,6 +44,7 @@ void t.test('what the HTTP parser refuses gets a problem, and the connection clo
     t.equal(header(answer, 'connection'), 'close', name)
     t.equal(header(answer, 'cache-control'), 'no-store', name)
     t.match(JSON.parse(answer.body.toString()), { status, code: 'bad_request', request_id: /./ }, name)
+    t.equal(header(answer, 'x-content-type-options'), 'nosniff', name)
   }
   t.equal(upstream.requests.length, 0)
   t.equal((await ask(url, 'GET', '/api/orders')).status, 200, 'and the process lives')

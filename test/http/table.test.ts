@@ -87,6 +87,7 @@ const looksOwn = (
   t.equal(answer.status, status, name)
   t.equal(header(answer, 'gatehouse'), code, name)
   t.equal(header(answer, 'cache-control'), 'no-store', name)
+  t.equal(header(answer, 'x-content-type-options'), 'nosniff', name)
   if (status === 302) return
   if (kind === 'script' || kind === 'websocket') {
     t.equal(header(answer, 'content-type'), 'application/problem+json', name)

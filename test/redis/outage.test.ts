@@ -118,6 +118,27 @@ void t.test('a session that ends while Redis is away stays ended', { buffered: t
   )
 })
 
+void t.test(
+  'so does one that ends at a replica which does not know it and can’t ask',
+  { buffered: true },
+  async (t) => {
+    const redis = await startRedis(t, { args: onDisk })
+    const {
+      gateways: [a, b],
+      login,
+    } = await startReplicas(t, { store: redis.url })
+    const browser = await login()
+    const cookie = browser.cookies.header(new URL(a.url), { crossSite: false, topLevelGet: true })
+    await redis.kill()
+    const left = await fetch(`${b.url}/oauth2/logout/local`, { method: 'POST', headers: { cookie } })
+    t.equal(left.status, 204)
+    t.match(left.headers.get('set-cookie'), /Max-Age=0/)
+    await redis.start()
+    await until('it is gone from Redis', async () => (await redis.keys()).every((key) => !key.includes('session')))
+    t.equal((await fetch(`${a.url}/api/echo`, { headers: { cookie } })).status, 401)
+  },
+)
+
 void t.test('what Redis forgets of its last moments is made good', { buffered: true }, async (t) => {
   const redis = await startRedis(t)
   const {

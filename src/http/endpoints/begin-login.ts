@@ -16,6 +16,7 @@ interface LoginWish {
   /** The session that the browser has now. */
   readonly before: Session | null
   readonly tries?: number
+  readonly afterRefusal?: boolean
   readonly prompt?: string | undefined
   readonly loginHint?: string | undefined
   readonly acrValues?: string | undefined
@@ -42,6 +43,7 @@ export async function beginLogin(
     user = null,
     before,
     tries = 0,
+    afterRefusal = false,
     prompt,
     loginHint,
     acrValues,
@@ -63,6 +65,8 @@ export async function beginLogin(
     keep,
     user,
     tries,
+    ...(afterRefusal ? { afterRefusal } : {}),
+    ...(!silent && prompt?.split(' ').includes('none') === true ? { promptNone: true } : {}),
     before: before === null ? null : { id: before.id, endsAt: before.endsAt, user: userMark(before) },
     particular: !silent && [prompt, acrValues, maxAge, scope, claims].some((wanted) => wanted !== undefined),
     acrValues: acrs,
@@ -85,6 +89,7 @@ export async function beginLogin(
     scope,
     claims,
     // What is only looked at needs no refresh token, and must not use up one more each time.
+    inFrame: silent,
     identityOnly: keep && before !== null && before.tokens.refreshToken !== null,
   })
   return { url, setCookie }

@@ -15,11 +15,7 @@ function served(name: string, contentType: string): Endpoint {
     return (request, reply) => {
       contextOf(request).verdict = 'script'
       if (body === null) return reply.callNotFound()
-      reply
-        .header('content-type', contentType)
-        .header('cache-control', 'no-cache')
-        .header('etag', etag)
-        .header('x-content-type-options', 'nosniff')
+      reply.header('content-type', contentType).header('cache-control', 'no-cache').header('etag', etag)
       return request.headers['if-none-match'] === etag ? reply.code(304).send() : reply.send(body)
     }
   }

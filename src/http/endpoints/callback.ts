@@ -1,6 +1,12 @@
 import type { FastifyReply, FastifyRequest } from 'fastify'
 import { Fault, causes } from '../../errors.ts'
-import { redeemCode, type LoginResult } from '../../oidc/callback.ts'
+import {
+  readAuthorizationResponse,
+  refusedLogin,
+  type AuthorizationError,
+  type AuthorizationResponse,
+} from '../../oidc/authorization-response.ts'
+import { redeemCode, requireIssuer, type LoginResult } from '../../oidc/callback.ts'
 import { wasLoggedOut } from '../../session/logged-out.ts'
 import type { Session } from '../../session/session.ts'
 import { countFromZero } from '../../telemetry/metrics.ts'
@@ -9,17 +15,19 @@ import { LOGIN_SECONDS } from '../cookies.ts'
 import { fingerprint, isFresh, loginSecrets, type LoginState } from '../login-state.ts'
 import { renderPage, scriptLiteral } from '../pages.ts'
 import { parametersOf, type Endpoint, type Services } from './endpoint.ts'
-import { heal } from './heal.ts'
+import { heal, loginUrlOf } from './heal.ts'
+import { answerRefusal } from './login-refused.ts'
 import { keepSession, replaceSession, userOf } from './session-of-login.ts'
 import { outcomeOf, sendOutcome, type Outcome } from './silent.ts'
 
-const NO_STATE = 'This address finishes a sign-in that has begun elsewhere. Begin again at the start page.'
+const NO_STATE = 'This address finishes a sign-in that has begun elsewhere, or long ago. Begin again.'
 
 /** What can become of a login that comes back. */
 const OUTCOMES = [
   'ok',
   'kept',
   'begun_anew',
+  'refused_with_session',
   'gave_up',
   'silent_failed',
   'login_failed',
@@ -37,6 +45,8 @@ export const callback: Endpoint = (services) => {
       return await finishLogin(services, request, reply)
     } catch (error) {
       logins.inc({ outcome: error instanceof Fault ? error.code : 'internal_error' })
+      if (error instanceof Fault && error.code === 'login_failed' && error.status === 400)
+        error.loginUrl = loginUrlOf(services, contextOf(request).facts, stateOf(services, request)).href
       throw error
     }
   }
@@ -44,11 +54,13 @@ export const callback: Endpoint = (services) => {
 
 /** A login that comes back: its state, and the secret that binds it to this browser, where this browser has it. */
 interface Returned {
-  readonly parameters: URLSearchParams
+  readonly answer: Answered
   readonly sealed: string
   readonly state: LoginState
-  readonly secret: string | null
+  readonly secret: string
 }
+
+type Answered = Exclude<AuthorizationResponse, { type: 'malformed' }>
 
 /** What becomes of it. */
 type End =
@@ -56,17 +68,24 @@ type End =
   /** The session that there is goes on, with new tokens where it was `renewed`. */
   | { readonly type: 'kept'; readonly renewed: boolean }
   | { readonly type: 'nothing'; readonly problem: string; readonly outcome: Outcome }
+  /** The provider’s no to a login that the user sees. */
+  | { readonly type: 'refused'; readonly answer: AuthorizationError }
 
 async function finishLogin(services: Services, request: FastifyRequest, reply: FastifyReply): Promise<FastifyReply> {
-  const returned = readReturned(services, request)
-  const { state } = returned
-  const end = await endOf(services, request, returned)
+  const state = stateOf(services, request)
+  if (state === null) {
+    const cause = new Error('the callback has no state, or one that is not of this gateway')
+    throw new Fault('login_failed', { cause, detail: NO_STATE })
+  }
+  const end = await endOf(services, request, state)
   switch (end.type) {
     case 'logged-in':
       return welcome(services, request, reply, state, end.session)
     case 'kept':
       services.metrics.logins.inc({ outcome: 'kept' })
       return sendOutcome(services, request, reply, 'ok', end.renewed)
+    case 'refused':
+      return answerRefusal(services, request, reply, state, end.answer)
     case 'nothing':
       if (!state.silent) return heal(services, request, reply, state, end.problem)
       services.metrics.logins.inc({ outcome: 'silent_failed' })
@@ -74,64 +93,74 @@ async function finishLogin(services: Services, request: FastifyRequest, reply: F
   }
 }
 
-function readReturned({ cookies, loginStates }: Services, request: FastifyRequest): Returned {
-  const parameters = parametersOf(request)
-  const sealed = parameters.get('state')
-  const state = sealed === null ? null : loginStates.open(sealed)
-  if (sealed === null || state === null) {
-    const cause = sealed === null ? 'the callback has no state' : 'the state is not one of this gateway’s'
-    throw new Fault('login_failed', { cause: new Error(cause), detail: NO_STATE })
-  }
-  const binding = cookies.bindings(request.headers.cookie).find(({ secret }) => fingerprint(secret) === state.browser)
-  return { parameters, sealed, state, secret: binding?.secret ?? null }
+/** The sealed `state` of a callback; `null` without one that this gateway has sealed. */
+function stateOf({ loginStates }: Services, request: FastifyRequest): LoginState | null {
+  return loginStates.open(parametersOf(request).get('state') ?? '')
 }
 
-async function endOf(services: Services, request: FastifyRequest, returned: Returned): Promise<End> {
+async function endOf(services: Services, request: FastifyRequest, state: LoginState): Promise<End> {
   const context = contextOf(request)
-  const { state, secret } = returned
-  if (secret === null) return nothing('error', 'this browser has no cookie for the state')
+  const parameters = parametersOf(request)
+  const answer = readAuthorizationResponse(parameters)
+  if (answer.type === 'malformed') {
+    if (state.silent) return nothing('error', answer.problem)
+    throw new Fault('login_failed', { cause: new Error(answer.problem) })
+  }
+  const { cookies } = services
+  const binding = cookies.bindings(request.headers.cookie).find(({ secret }) => fingerprint(secret) === state.browser)
+  if (binding === undefined) return nothing('error', 'this browser has no cookie for the state')
   const problem = await staleness(services, request, context, state)
   if (problem !== null) return nothing('error', problem)
 
-  const result = await redeem(services, request, { ...returned, secret })
-  if (typeof result === 'string') return nothing(result)
+  const sealed = parameters.get('state') ?? ''
+  const result = await redeem(services, request, { answer, sealed, state, secret: binding.secret })
+  if (result.type !== 'redeemed') return result
   // The page around a silent login still shows the work of the user who was there before.
-  if (state.silent && state.user !== null && state.user !== userOf(result))
+  const { login } = result
+  if (state.silent && state.user !== null && state.user !== userOf(login))
     return nothing(state.keep ? 'login_required' : 'interaction_required')
   if (state.keep) {
-    const kept = await keepSession(services, request, context, result)
+    const kept = await keepSession(services, request, context, login)
     if (kept === 'over') return nothing('login_required')
     if (kept !== 'another') return { type: 'kept', renewed: kept === 'renewed' }
   }
-  const session = await replaceSession(services, request, context, result, state)
+  const session = await replaceSession(services, request, context, login, state)
   if (!(await wasLoggedOut(services.store, session, state.at))) return { type: 'logged-in', session }
   await services.sessions.end(session, 'backchannel')
   return nothing('login_required', 'the provider ended this sign-in while it was under way')
 }
 
-function nothing(outcome: Outcome, problem = 'the login came to nothing'): End {
+function nothing(outcome: Outcome, problem = 'the login came to nothing'): Extract<End, { type: 'nothing' }> {
   return { type: 'nothing', outcome, problem }
 }
 
-/** What the code is good for; what the page around a silent login is told, where it is good for nothing. */
+/** What the provider’s answer is good for. */
 async function redeem(
   { provider, config }: Services,
   request: FastifyRequest,
-  { parameters, sealed, state, secret }: Returned & { readonly secret: string },
-): Promise<LoginResult | Outcome> {
-  const url = new URL(`${state.origin}${config.basePath}/callback?${parameters.toString()}`)
+  { answer, sealed, state, secret }: Returned,
+): Promise<{ readonly type: 'redeemed'; readonly login: LoginResult } | Extract<End, { type: 'nothing' | 'refused' }>> {
   const { acrValues, maxAge } = state
-  const checks = { state: sealed, ...loginSecrets(secret, state.id), acrValues, maxAge }
+  const redirectUri = `${state.origin}${config.basePath}/callback`
+  const checks = { redirectUri, state: sealed, ...loginSecrets(secret, state.id), acrValues, maxAge }
   try {
-    return await redeemCode(provider, url, checks, contextOf(request).now)
+    if (answer.type === 'code')
+      return { type: 'redeemed', login: await redeemCode(provider, answer, checks, contextOf(request).now) }
+    requireIssuer(provider, answer)
+    if (!state.silent) return { type: 'refused', answer }
+    return silentlyFailed(request, refusedLogin(answer, 'refused', false), outcomeOf(answer.error))
   } catch (error) {
     if (!state.silent) throw error
-    request.log.info(
-      { event: 'silent_login_failed', id: request.id, cause: causes(error) },
-      'a login without the user came to nothing',
-    )
-    return outcomeOf(parameters.get('error'))
+    return silentlyFailed(request, error, 'error')
   }
+}
+
+function silentlyFailed(request: FastifyRequest, error: unknown, outcome: Outcome): Extract<End, { type: 'nothing' }> {
+  request.log.info(
+    { event: 'silent_login_failed', id: request.id, cause: causes(error) },
+    'a login without the user came to nothing',
+  )
+  return nothing(outcome)
 }
 
 /** Sends the user, who is logged in now, to where they wanted to go. */

@@ -94,7 +94,7 @@ export function registerEndpoints(app: FastifyInstance, services: Services, limi
     const answer = endpoint(services)
     const handler = (request: FastifyRequest, reply: FastifyReply): unknown =>
       effect && isPrefetch(request.headers) ? ignorePrefetch(request, reply) : answer(request, reply)
-    const onRequest = [...limits[limit], giveUpOnSlowBodies]
+    const onRequest = [keepFromSniffing, ...limits[limit], giveUpOnSlowBodies]
     // A HEAD would use up what only a GET can show.
     app.route({ url, method: [...methods], handler, onRequest, exposeHeadRoute: !effect })
     const others = METHODS.filter(
@@ -123,6 +123,11 @@ export function registerEndpoints(app: FastifyInstance, services: Services, limi
 
 function refuseUnknown(): void {
   throw new Fault('not_found')
+}
+
+function keepFromSniffing(_request: FastifyRequest, reply: FastifyReply, done: () => void): void {
+  reply.header('x-content-type-options', 'nosniff')
+  done()
 }
 
 /** These bodies are small, and nobody is known yet: who trickles one is not waited for. */

@@ -2,6 +2,7 @@ import type { FastifyReply, FastifyRequest } from 'fastify'
 import { Fault } from '../../errors.ts'
 import { loginUrlFor } from '../../gate/challenge.ts'
 import { returnTarget } from '../../gate/return-to.ts'
+import { issuerOf } from '../../oidc/own-issuer.ts'
 import { contextOf, type Context } from '../context.ts'
 import { kindOf } from '../answers.ts'
 import { fingerprint } from '../login-state.ts'
@@ -22,8 +23,14 @@ const MAX_LOGINS = 5
 /** What a login can be told to ask the provider for. */
 const PARTICULARS = ['prompt', 'login_hint', 'acr_values', 'max_age', 'scope', 'claims'] as const
 
+/** How a login that begins anew by itself tells how often that was, and that the provider refused the one before. */
+export const TRIES = 'tries'
+export const REFUSED = 'refused'
+
 /** Marks the second call of a login whose target has got its fragment. */
 const FRAGMENT_KEPT = 'fragment'
+
+const OTHER = 'This site does not sign in with the service that was asked for.'
 
 /** `GET login`: sends the browser to the provider. */
 export const login: Endpoint = (services) => async (request, reply) => {
@@ -31,6 +38,10 @@ export const login: Endpoint = (services) => async (request, reply) => {
   const context = contextOf(request)
   const kind = kindOf(request, config)
   const parameters = queryOf(request)
+  // Whoever starts a login may name the provider (OpenID Connect Core 1.0, section 4).
+  const issuer = parameters.get('iss')
+  if (issuer !== null && issuer !== issuerOf(services.provider))
+    throw new Fault('login_failed', { cause: new Error('a login with another provider was asked for'), detail: OTHER })
   const target = loginTarget(parameters, context, config.basePath)
   if (kind !== 'navigation') {
     const loginUrl = new URL(loginUrlFor(context.facts, 'script', config.basePath))
@@ -61,7 +72,8 @@ export const login: Endpoint = (services) => async (request, reply) => {
     silent: false,
     // With the store down there is no login in the end, but finding that out is not this step's.
     before: await findSession(services, request).catch(() => null),
-    tries: Math.min(wholeNumber(parameters.get('tries')) ?? 0, MAX_TRIES),
+    tries: Math.min(wholeNumber(parameters.get(TRIES)) ?? 0, MAX_TRIES),
+    afterRefusal: parameters.has(REFUSED),
     prompt: parameters.get('prompt') ?? undefined,
     loginHint: parameters.get('login_hint') ?? undefined,
     acrValues: parameters.get('acr_values') ?? undefined,
@@ -76,8 +88,11 @@ export const login: Endpoint = (services) => async (request, reply) => {
   return reply.redirect(url.href, 302)
 }
 
+/** Where the caller wants to go afterwards, in this gateway's words and in those of others. */
+const TARGET_NAMES = ['redirect', 'rd', 'target_link_uri'] as const
+
 function askedTarget(parameters: URLSearchParams): string | null {
-  return parameters.get('redirect') ?? parameters.get('rd')
+  return TARGET_NAMES.map((name) => parameters.get(name)).find((target) => target !== null) ?? null
 }
 
 /**
@@ -133,8 +148,7 @@ function sendFragmentPage(
   parameters: URLSearchParams,
 ): FastifyReply {
   const again = new URLSearchParams(parameters)
-  again.delete('rd')
-  again.delete('redirect')
+  for (const name of TARGET_NAMES) again.delete(name)
   again.set(FRAGMENT_KEPT, 'kept')
   const self = `${config.basePath}/login?${again.toString()}&redirect=`
   const script =

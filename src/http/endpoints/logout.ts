@@ -1,14 +1,17 @@
 import type { FastifyReply, FastifyRequest } from 'fastify'
 import { causes } from '../../errors.ts'
 import { isCrossOrigin } from '../../gate/origin.ts'
+import { hostOf } from '../../gate/host.ts'
 import { returnTarget } from '../../gate/return-to.ts'
 import { endSessionUrl, revokeRefreshToken } from '../../oidc/logout.ts'
 import type { Session } from '../../session/session.ts'
+import type { Ticket } from '../../session/ticket.ts'
 import { contextOf } from '../context.ts'
 import { kindOf } from '../answers.ts'
 import { anywhere, renderPage } from '../pages.ts'
 import { findSession } from './current-session.ts'
 import { parametersOf, queryOf, type Endpoint, type Services } from './endpoint.ts'
+import { forgetTries } from './heal.ts'
 import { refuseCrossOrigin } from './refuse-cross-origin.ts'
 
 const NOT_SIGNED_OUT = 'Another site asked to sign you out, so it was not done.'
@@ -20,16 +23,14 @@ export const logout: Endpoint = (services) => async (request, reply) => {
   const { facts } = context
   const kind = kindOf(request, config)
   const scripted = kind === 'script' || kind === 'websocket'
-  const target = returnTarget(
-    parametersOf(request).get('redirect') ?? queryOf(request).get('redirect') ?? queryOf(request).get('rd'),
-    facts.origin,
-  )
+  const target = returnTarget(askedTarget(request), facts.origin)
   if (cameFromElsewhere(request))
     return scripted
       ? refuseCrossOrigin(services, request, reply, NOT_SIGNED_OUT)
       : sendConfirmation(services, request, reply, target)
 
   const session = await endHere(services, request, reply, 'logout')
+  if (session !== null) void revokeRefreshToken(provider, session.tokens.refreshToken, services.log)
   const url = endSessionUrl(provider, {
     idTokenHint: session?.idToken ?? null,
     postLogoutRedirectUri: `${facts.origin}${config.basePath}/logout/callback`,
@@ -42,17 +43,30 @@ export const logout: Endpoint = (services) => async (request, reply) => {
   return target === null ? sendSignedOut(services, request, reply) : reply.redirect(target, kind === 'form' ? 303 : 302)
 }
 
-/** `GET logout/callback`: the provider has ended its session; on to where the user wanted to go. */
-export const logoutCallback: Endpoint = (services) => (request, reply) => {
+/** `redirect` of a posted form, else of the query, where it may also be called `rd`. */
+function askedTarget(request: FastifyRequest): string | null {
+  const [form, query] = [parametersOf(request), queryOf(request)]
+  return form.get('redirect') ?? form.get('rd') ?? query.get('redirect') ?? query.get('rd')
+}
+
+/**
+ * `GET logout/callback`: the provider has ended its session; on to where the user wanted to go. Any link may lead here:
+ * a browser that is signed in is not told that it were not.
+ */
+export const logoutCallback: Endpoint = (services) => async (request, reply) => {
   const sealed = queryOf(request).get('state')
-  const target = sealed === null ? null : (services.logoutStates.open(sealed)?.target ?? null)
+  const asked = sealed === null ? null : (services.logoutStates.open(sealed)?.target ?? null)
+  const target = asked ?? ((await findSession(services, request)) === null ? null : '/')
   contextOf(request).verdict = 'logout'
   return target === null
     ? sendSignedOut(services, request, reply)
     : reply.header('cache-control', 'no-store').redirect(target, 302)
 }
 
-/** `POST logout/local`: ends the session here only. */
+/**
+ * `POST logout/local`: ends the session here only. Nothing is revoked: that may end the grant (RFC 7009, section 2.1),
+ * and with it the user's sessions at other gateways and on other devices.
+ */
 export const logoutLocal: Endpoint = (services) => async (request, reply) => {
   if (cameFromElsewhere(request)) return refuseCrossOrigin(services, request, reply, NOT_SIGNED_OUT)
   await endHere(services, request, reply, 'local_logout')
@@ -69,27 +83,43 @@ async function endHere(
   reply: FastifyReply,
   reason: 'logout' | 'local_logout',
 ): Promise<Session | null> {
-  const { sessions, cookies, provider, log } = services
-  if (contextOf(request).facts.ticket === null) return null
-  reply.header('set-cookie', cookies.clearTicket())
-  const clearTries = cookies.clearTries(request.headers.cookie)
-  if (clearTries !== null) reply.header('set-cookie', clearTries)
-  const session = await findSession(services, request).catch((error: unknown) => {
+  const { cookies } = services
+  const { facts } = contextOf(request)
+  const tickets = cookies.tickets(facts.headers.cookie)
+  if (tickets.length === 0) return null
+  // Of two cookies none is believed elsewhere; who signs out wants neither.
+  if (tickets.length > 1) reply.header('set-cookie', cookies.clearEverywhere(hostOf(facts.origin), facts.path))
+  else reply.header('set-cookie', cookies.clearTicket())
+  forgetTries(services, request, reply)
+  const ended = await Promise.all(tickets.map((ticket) => endTicket(services, request, ticket, reason)))
+  return ended.find((session) => session !== null) ?? null
+}
+
+async function endTicket(
+  { sessions, config, log }: Services,
+  request: FastifyRequest,
+  ticket: Ticket,
+  reason: 'logout' | 'local_logout',
+): Promise<Session | null> {
+  const { now } = contextOf(request)
+  try {
+    const session = await sessions.load(ticket, now)
+    if (session === null) return null
+    await sessions.end(session, reason)
+    const channel = reason === 'logout' ? 'browser' : 'local'
+    log.info(
+      { event: 'logout', id: request.id, channel, session: session.id, sub: session.subject },
+      'a user has logged out',
+    )
+    return session
+  } catch (error) {
     log.error(
       { event: 'logout_incomplete', id: request.id, cause: causes(error) },
-      'the store can’t be asked; the cookie is cleared all the same',
+      'the store can’t be asked; the session ends as soon as it can be, the cookie is cleared all the same',
     )
+    await sessions.end({ id: ticket.id, endsAt: now + config.session.lifetime }, reason)
     return null
-  })
-  if (session === null) return null
-  await sessions.end(session, reason)
-  const channel = reason === 'logout' ? 'browser' : 'local'
-  log.info(
-    { event: 'logout', id: request.id, channel, session: session.id, sub: session.subject },
-    'a user has logged out',
-  )
-  void revokeRefreshToken(provider, session.tokens.refreshToken, log)
-  return session
+  }
 }
 
 /** A link from another site carries no Origin; what it does carry is Sec-Fetch-Site or, in old browsers, a Referer. */

@@ -47,15 +47,16 @@ export async function replaceSession(
   const user = userOf(result)
   const current = await findSession(services, request)
   // Tabs that began together finish one after the other: to change the id each time would fail what the others have
-  // under way.
+  // under way. The refresh token that this one has got stays unused: it is of the same user's login at the provider, so
+  // to revoke it may revoke the grant (RFC 7009, section 2.1) that the present session lives on.
   if (current !== null && userMark(current) === user && current.createdAt > state.at && !state.particular)
     return current
+  const before = current === null ? state.before : { id: current.id, endsAt: current.endsAt, user: userMark(current) }
   const session = await sessions.create(result, state.origin, now, state.stepUp).catch((error: unknown) => {
-    // What could not be kept must not live on at the provider.
-    void revokeRefreshToken(provider, result.tokens.refreshToken, log)
+    // What could not be kept must not live on at the provider, unless the user's session here may live on its grant.
+    if (before?.user !== user) void revokeRefreshToken(provider, result.tokens.refreshToken, log)
     throw error
   })
-  const before = current === null ? state.before : { id: current.id, endsAt: current.endsAt, user: userMark(current) }
   if (before !== null && before.user === user) streams.move(before.id, session)
   if (before !== null) await sessions.end(before, before.user === user ? 'renewed' : 'replaced')
   // The same user's old refresh token may belong to the same grant as the new one: revoking it could end both.

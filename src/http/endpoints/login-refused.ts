@@ -1,0 +1,71 @@
+import type { FastifyReply, FastifyRequest } from 'fastify'
+import { causes } from '../../errors.ts'
+import { kindOfError, refusedLogin, type AuthorizationError } from '../../oidc/authorization-response.ts'
+import { stepUpOf } from '../../gate/step-up.ts'
+import type { Session } from '../../session/session.ts'
+import { contextOf, type Context } from '../context.ts'
+import type { LoginState } from '../login-state.ts'
+import { findSession } from './current-session.ts'
+import type { Services } from './endpoint.ts'
+import { beginAnew, canGoOn, forgetTries, targetOf } from './heal.ts'
+import { MAX_TRIES } from './login.ts'
+
+/**
+ * Answers a login that the provider has refused. With a session that the target accepts the browser goes there; what
+ * passes by itself begins one new login; all else is a page that says what was refused. Throws `login_failed`.
+ */
+export async function answerRefusal(
+  services: Services,
+  request: FastifyRequest,
+  reply: FastifyReply,
+  state: LoginState,
+  answer: AuthorizationError,
+): Promise<FastifyReply> {
+  const context = contextOf(request)
+  const kind = kindOfError(answer, state.promptNone === true)
+  const isStepUp = stepUpOf(state.stepUp) !== null
+  // What the provider says can be told without the store.
+  const session = await findSession(services, request).catch(() => null)
+  const fault = refusedLogin(answer, isStepUp && kind !== 'cancelled' ? 'unmet' : kind, session !== null)
+  if (!canGoOn(services, request)) throw fault
+  const hasServed = session !== null && (await accepts(services, context, state, session))
+  if (session !== null && hasServed) {
+    const { cookies, metrics } = services
+    const target = targetOf(state, context.facts)
+    const { cookie } = request.headers
+    // An application that asks for a login in spite of the session would do so for ever.
+    const tries = state.before?.id === session.id ? cookies.tries(cookie, target) + 1 : 0
+    if (tries <= MAX_TRIES) {
+      metrics.logins.inc({ outcome: 'refused_with_session' })
+      if (tries > 0) reply.header('set-cookie', cookies.setTries(tries, target, cookies.logins(cookie, target)))
+      request.log.info(
+        { event: 'login_refused', id: request.id, cause: causes(fault), session: session.id },
+        'the provider has refused a login; the session that there is goes on',
+      )
+      return reply.header('cache-control', 'no-store').redirect(target, 302)
+    }
+  } else if (kind === 'passing' && state.afterRefusal !== true) {
+    return beginAnew(services, request, reply, state, 'the sign-in service did not finish it', true)
+  }
+  forgetTries(services, request, reply)
+  throw fault
+}
+
+/** Whether the browser can go where a login leads with the session that it has, and what the login asked for. */
+async function accepts(
+  { config, gate }: Services,
+  { facts, now }: Context,
+  state: LoginState,
+  session: Session,
+): Promise<boolean> {
+  // What an application asks for by itself no route knows: only a later login can have brought it.
+  if (stepUpOf(state.stepUp) !== null && session.asked !== state.stepUp && session.createdAt <= state.at) return false
+  const target = targetOf(state, facts)
+  if (target.startsWith(`${config.basePath}/`)) return true
+  const { pathname, search } = new URL(target, facts.origin)
+  try {
+    return (await gate({ ...facts, method: 'GET', path: pathname, query: search }, now)).type === 'forward'
+  } catch {
+    return false
+  }
+}
