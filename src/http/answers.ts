@@ -20,7 +20,6 @@ export function createAnswers(config: Config, cookies: Cookies): Answers {
     return {
       'gatehouse': answer.code,
       'cache-control': 'no-store',
-      'x-content-type-options': 'nosniff',
       ...(answer.clearSession === true ? { 'set-cookie': cookies.clearTicket() } : {}),
       ...(answer.authenticate === undefined ? {} : { 'www-authenticate': answer.authenticate }),
       ...(answer.retryAfter === undefined ? {} : { 'retry-after': String(answer.retryAfter) }),
@@ -33,7 +32,7 @@ export function createAnswers(config: Config, cookies: Cookies): Answers {
 
   function render(request: FastifyRequest, answer: Answer): { headers: Record<string, string>; body: string } {
     const headers = headersOf(answer)
-    if (answer.location !== undefined) return { headers, body: '' }
+    if (answer.location !== undefined) return { headers: { ...headers, 'x-content-type-options': 'nosniff' }, body: '' }
     const htmx =
       answer.loginUrl !== undefined && request.headers['hx-request'] !== undefined
         ? { 'hx-redirect': answer.loginUrl }
@@ -77,7 +76,10 @@ export function contentOf(
     return { headers, body: html }
   }
   const login = answer.loginUrl === undefined ? {} : { login_url: answer.loginUrl }
-  return { headers: { 'content-type': PROBLEM_TYPE }, body: problem(answer, { request_id: requestId, ...login }) }
+  return {
+    headers: { 'content-type': PROBLEM_TYPE, 'x-content-type-options': 'nosniff' },
+    body: problem(answer, { request_id: requestId, ...login }),
+  }
 }
 
 /** What kind of request it is, worked out once. */
