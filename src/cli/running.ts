@@ -10,6 +10,8 @@ import { growInOneStep } from './young-objects.ts'
 export interface Running {
   /** Where it listens. */
   readonly address: string
+  /** Where it listens for the proxy that asks for verdicts, or `null`. */
+  readonly forwardAuth: string | null
   /** Serves by another configuration; rejects when that can't be done, and goes on with the present one. */
   reload(config: Config): Promise<void>
   /**
@@ -27,7 +29,10 @@ export async function serveHere(first: Config, log: Log): Promise<Running & { re
   const tracing = await openTracing(process.env, log)
   const gateway = await buildApp(config, log, tracing)
   try {
-    await gateway.listener.listen(config.listen)
+    await listenAs('listen', async () => gateway.listener.listen(config.listen))
+    const { forwardAuth } = config
+    if (forwardAuth !== null)
+      await listenAs('forwardAuth.listen', async () => gateway.forwardAuth?.listen(forwardAuth.listen))
   } catch (error) {
     await gateway.close()
     throw error
@@ -35,7 +40,8 @@ export async function serveHere(first: Config, log: Log): Promise<Running & { re
   growInOneStep()
   return {
     gateway,
-    address: addressOf(gateway, config),
+    address: addressOf(gateway.listener, config.tls === null ? 'http' : 'https'),
+    forwardAuth: gateway.forwardAuth === null ? null : addressOf(gateway.forwardAuth, 'http'),
     async reload(next) {
       await gateway.reload(next)
       log.level = next.log.level
@@ -46,27 +52,27 @@ export async function serveHere(first: Config, log: Log): Promise<Running & { re
       await sleep(config.shutdown.wait)
       const cut = setTimeout(() => {
         log.warn({ event: 'drain_timeout' }, 'closing connections that are still open')
-        gateway.listener.cut()
+        gateway.cut()
       }, config.shutdown.drain)
       await gateway.close()
       clearTimeout(cut)
       await tracing?.close()
     },
     cut: () => {
-      gateway.listener.cut()
+      gateway.cut()
     },
   }
 }
 
 /** The same with the admin listener. */
 export async function serveAlone(config: Config, log: Log): Promise<Running> {
-  await freeSocket(config.listen)
+  await freeSockets(config)
   const running = await serveHere(config, log)
   const { admin } = running.gateway
   try {
     if (admin !== null && config.admin !== null) {
-      await freeSocket(config.admin.listen)
-      await admin.listen({ ...config.admin.listen })
+      const where = config.admin.listen
+      await listenAs('admin.listen', async () => admin.listen({ ...where }))
     }
   } catch (error) {
     await running.gateway.close()
@@ -75,9 +81,23 @@ export async function serveAlone(config: Config, log: Log): Promise<Running> {
   return running
 }
 
-function addressOf({ listener }: Gatehouse, { tls }: Config): string {
+/** Removes the Unix sockets that a killed process has left behind where this one is to listen. */
+export async function freeSockets({ listen, admin, forwardAuth }: Config): Promise<void> {
+  for (const where of [listen, admin?.listen, forwardAuth?.listen]) if (where !== undefined) await freeSocket(where)
+}
+
+/** Begins to listen; rejects with an error that names the key of the configuration. */
+export async function listenAs(key: string, listen: () => Promise<unknown>): Promise<void> {
+  try {
+    await listen()
+  } catch (error) {
+    throw new Error(`${key}: the gateway can’t listen there`, { cause: error })
+  }
+}
+
+function addressOf(listener: Gatehouse['listener'], scheme: 'http' | 'https'): string {
   const bound = listener.address()
   if (bound === null || typeof bound === 'string') return `unix:${bound ?? ''}`
   const host = bound.family === 'IPv6' ? `[${bound.address}]` : bound.address
-  return `${tls === null ? 'http' : 'https'}://${host}:${bound.port}`
+  return `${scheme}://${host}:${bound.port}`
 }

@@ -5,9 +5,8 @@ import type { Config } from '../config/schema.ts'
 import { causes } from '../errors.ts'
 import { buildWorkersAdmin } from '../http/admin-workers.ts'
 import type { Log } from '../telemetry/log.ts'
-import { freeSocket } from './free-socket.ts'
-import type { Running } from './running.ts'
-import { READY, type Call, type Reply, type WorkerCalls } from './worker.ts'
+import { freeSockets, listenAs, type Running } from './running.ts'
+import { READY, type Addresses, type Call, type Reply, type WorkerCalls } from './worker.ts'
 
 /** A worker, and how to ask it for something; what it can't answer any more is rejected. */
 interface Desk {
@@ -39,9 +38,9 @@ export async function serveInWorkers(count: number, first: Config, log: Log): Pr
   // Keys and certificates stay the bytes that they are.
   cluster.setupPrimary({ serialization: 'advanced' })
 
-  async function add(): Promise<string> {
+  async function add(): Promise<Addresses> {
     const desk = openDesk(cluster.fork())
-    const address = await begin(desk).catch((error: unknown) => {
+    const addresses = await begin(desk).catch((error: unknown) => {
       desk.worker.process.kill('SIGKILL')
       throw error
     })
@@ -54,18 +53,18 @@ export async function serveInWorkers(count: number, first: Config, log: Log): Pr
       mourn(desk)
       await replace()
     })
-    return address
+    return addresses
   }
 
-  async function begin({ ask }: Desk): Promise<string> {
+  async function begin({ ask }: Desk): Promise<Addresses> {
     let sent = config
-    const address = await ask('serve', sent)
+    const addresses = await ask('serve', sent)
     // The configuration may have changed meanwhile.
     while (sent !== config) {
       sent = config
       await ask('reload', sent)
     }
-    return address
+    return addresses
   }
 
   function mourn({ worker }: Desk): void {
@@ -117,15 +116,15 @@ export async function serveInWorkers(count: number, first: Config, log: Log): Pr
     await admin?.close()
   }
 
-  let address: string
+  let addresses: Addresses
   try {
-    await freeSocket(config.listen)
+    await freeSockets(config)
     if (admin !== null && config.admin !== null) {
-      await freeSocket(config.admin.listen)
-      await admin.listen({ ...config.admin.listen })
+      const where = config.admin.listen
+      await listenAs('admin.listen', async () => admin.listen({ ...where }))
     }
     // The first one finds out whether it can be done at all.
-    address = await add()
+    addresses = await add()
     await Promise.all(Array.from({ length: count - 1 }, add))
   } catch (error) {
     draining = true
@@ -134,7 +133,7 @@ export async function serveInWorkers(count: number, first: Config, log: Log): Pr
   }
 
   return {
-    address,
+    ...addresses,
     async reload(next) {
       const [one, ...others] = serving
       await one?.ask('reload', next)

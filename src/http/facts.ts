@@ -25,7 +25,7 @@ interface FactOptions {
 export function createFactReader({ publicUrls, trustedProxies, overSocket, readTicket }: FactOptions): FactReader {
   const isTrusted = trustList(trustedProxies)
   const first = publicUrls[0] ?? ''
-  const byHost = new Map(publicUrls.map((origin) => [hostOf(origin), origin]))
+  const byHost = originsByHost(publicUrls)
   const only = publicUrls.length === 1
 
   return {
@@ -76,7 +76,13 @@ function clientOf(
   return { address: isIP(nearest) === 0 ? peer : nearest, peer, trusted, scheme }
 }
 
-function originOf(host: string | undefined, byHost: ReadonlyMap<string, string>): string | null {
+/** The public origins by the hosts that they are asked under. */
+export function originsByHost(publicUrls: readonly string[]): ReadonlyMap<string, string> {
+  return new Map(publicUrls.map((origin) => [hostOf(origin), origin]))
+}
+
+/** The public origin that a Host header names, or `null`. */
+export function originOf(host: string | undefined, byHost: ReadonlyMap<string, string>): string | null {
   if (host === undefined) return null
   const lower = host.toLowerCase()
   return byHost.get(lower) ?? byHost.get(lower.replace(/:(?:80|443)$/, '')) ?? null

@@ -14,7 +14,7 @@ import { giveUpOnSilentUploads, type Asked } from './silent-uploads.ts'
 import { hasBody } from './staged-close.ts'
 import { GatewayRequest, routeUpgrades } from './upgrades.ts'
 
-/** The public listener: its connections outlive a change of the configuration. */
+/** A listener for requests: its connections outlive a change of the configuration. */
 export interface Listener {
   /** Rejects with the system's error, such as EADDRINUSE. */
   listen(where: Listen): Promise<void>
@@ -69,6 +69,8 @@ export function createListener(tls: Config['tls'], route: RequestListener, log: 
       ? createHttpServer(options)
       : createHttpsServer({ ...options, ...pairOf(tls), handshakeTimeout: HEAD_WITHIN })
   server.maxConnections = MAX_CONNECTIONS
+  // Node would drop what is beyond a number without a word (CVE-2026-58044); their size is limited in any case.
+  server.maxHeadersCount = 0
   /** Every connection, and of those that speak HTTP by now what they have asked for last. */
   const sockets = new Set<Socket>()
   const speaking = new Map<Socket, Asked>()
