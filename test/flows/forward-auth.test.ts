@@ -108,7 +108,10 @@ type Started = LoggedIn & {
   readonly through: (proxy: Proxy, original: Original) => Promise<RawAnswer>
 }
 
-const start = async (t: Test, trustedProxies: readonly string[] = ['127.0.0.1/32', '10.0.0.3/32']): Promise<Started> => {
+const start = async (
+  t: Test,
+  trustedProxies: readonly string[] = ['127.0.0.1/32', '10.0.0.3/32'],
+): Promise<Started> => {
   const running = await loggedIn(t, { config: { routes, trustedProxies, forwardAuth: { listen: '127.0.0.1:0' } } })
   const { url, verdicts, browser } = running
   return {
