@@ -8,7 +8,7 @@ import { documented } from '../support/documented.ts'
 import { documentedProxies, type StartProxy } from '../support/documented-proxies.ts'
 import { freePort } from '../support/free-port.ts'
 import { startGateway, type Running } from '../support/gateway.ts'
-import { ask, header, open } from '../support/raw-http.ts'
+import { ask, header, open, sendRaw } from '../support/raw-http.ts'
 import { until } from '../support/until.ts'
 import { openWebSocket } from '../support/websocket.ts'
 
@@ -279,6 +279,66 @@ for (const [name, startProxy] of documentedProxies) {
     t.same(upstream.requests, [])
     await ask(site, 'GET', '/api/echo', [cookie(), 'X_User: root', 'X-User: root', 'Connection: close, X-User'])
     t.notMatch(upstream.requests.map(({ rawHeaders }) => rawHeaders.join()).join(), 'root')
+  })
+
+  void t.test(`${name}: however a target or a method is written, the application gets what was decided`, async (t) => {
+    const { site, browser, cookie, upstream } = await start(t, {
+      routes: [
+        { path: '/read/**', access: 'public' },
+        { path: '/read/**', methods: ['DELETE'], require: { claims: { groups: 'nobody' } } },
+      ],
+    })
+    await browser.login(`${site}/`, 'bob')
+    upstream.requests.length = 0
+    const { host } = new URL(site)
+    for (const target of [
+      '/public/../orders',
+      '/public/..%2forders',
+      '/public/%2e%2e/orders',
+      '/public/..;/orders',
+      '/public/x/..//../orders',
+      '//orders',
+      '/orders/../public/../orders',
+      '/public/../../orders',
+      `https://${host}/orders`,
+      `http://${host}/orders`,
+      'http://evil.example/orders',
+      `https://${host}/public/../orders`,
+      '/public\\..\\orders',
+      '/orders?/public/x',
+      '/orders#/public/x',
+    ]) {
+      const socket = await sendRaw(
+        site,
+        `GET ${target} HTTP/1.1\r\nHost: ${host}\r\nAccept: */*\r\nConnection: close\r\n\r\n`,
+      )
+      // Caddy answers for a host that it does not have by itself, with an empty 200.
+      t.notMatch(socket.toString(), /^HTTP\/1\.1 200(?![^]*Content-Length: 0\r\n)/, target)
+    }
+    t.same(upstream.requests, [], 'nothing of it without a session')
+    for (const [method, more] of [
+      ['DELETE', []],
+      ['delete', []],
+      ['Delete', []],
+      ['POST', ['X-HTTP-Method-Override: DELETE']],
+      ['POST', ['X_HTTP_Method_Override: DELETE']],
+      ['POST', ['X-Forwarded-Method: GET', 'X-HTTP-Method: DELETE']],
+      ['DELETE', ['X-Forwarded-Method: GET', 'X-Original-Method: GET']],
+    ] as const) {
+      const lines = [
+        `${method} /read/1 HTTP/1.1`,
+        `Host: ${host}`,
+        cookie(),
+        ...more,
+        'Content-Length: 0',
+        'Connection: close',
+      ]
+      await sendRaw(site, `${lines.join('\r\n')}\r\n\r\n`)
+    }
+    for (const { method, rawHeaders } of upstream.requests) {
+      t.not(method.toUpperCase(), 'DELETE')
+      t.notMatch(rawHeaders.join(), /DELETE/, 'no other method beside it')
+    }
   })
 
   void t.test(`${name}: event streams come as they are sent`, async (t) => {
