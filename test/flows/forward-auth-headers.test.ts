@@ -1,5 +1,6 @@
 import t from 'tap'
 import { startIdp } from '../../src/demo/idp.ts'
+import { createBrowser } from '../support/browser.ts'
 import { questionOf } from '../../src/http/described-request.ts'
 import { startGateway } from '../support/gateway.ts'
 import { loggedIn, type LoggedIn } from '../support/logged-in.ts'
@@ -264,7 +265,7 @@ void t.test('with redirect=true a navigation is sent to the login, and nothing e
   t.same([plain.status, header(plain, 'location')], [401, null], 'without the parameter')
 })
 
-void t.test('with several public URLs the host that is named decides, whoever asks', async (t) => {
+void t.test('with several public URLs the host that is named decides', async (t) => {
   const { verdicts } = await startGateway(t, {
     idp,
     config: {
@@ -284,4 +285,26 @@ void t.test('with several public URLs the host that is named decides, whoever as
   t.equal(await status('X-Original-URL: http://other.example.com/'), 401)
   t.equal(await status('X-Original-URL: http://127.0.0.1:1/'), 200)
   t.equal(await status('X-Forwarded-Uri: /', 'Host: other.example.com'), 401, 'else that of the proxy’s own request')
+})
+
+void t.test('two session cookies that both open are cleared on the way to the login, once', async (t) => {
+  const running = await start(t)
+  const second = createBrowser()
+  await second.login(`${running.url}/`, 'bob')
+  const both = `${cookieOf(running)}; ${second.cookies.header(new URL(running.url))}`
+  const asked = async (cookie: string): Promise<RawAnswer> =>
+    ask(running.verdicts, 'GET', '/auth?redirect=true', [...about('/orders'), ...navigated, cookie])
+  const cleared = await asked(both)
+  t.equal(cleared.status, 302)
+  t.match(cleared.headers.get('set-cookie')?.join(), /gatehouse=; [^]*gatehouse-cleared=1/)
+  t.equal((await asked(`${both}; gatehouse-cleared=1`)).status, 400, 'then the user is told what to do')
+})
+
+void t.test('the rate limit of requests counts the client that a trusted proxy names', async (t) => {
+  const running = await start(t, { rateLimit: { requests: '2/1m' } })
+  const status = async (client: string): Promise<number> =>
+    (await ask(running.verdicts, 'GET', '/auth', [...about('/open/x'), `X-Forwarded-For: ${client}`])).status
+  const statuses = [await status('192.0.2.7'), await status('192.0.2.7'), await status('192.0.2.7')]
+  t.same(statuses, [200, 200, 429])
+  t.equal(await status('192.0.2.8'), 200)
 })

@@ -150,13 +150,13 @@ for (const [name, startProxy] of documentedProxies) {
   void t.test(`${name}: claims, step-up and other origins are answered as the gateway itself does`, async (t) => {
     const { site, browser, upstream } = await start(t, {
       routes: [
-        { path: '/api/echo/nobody', require: { claims: { groups: 'nobody' } } },
+        { path: '/api/echo/closed', require: { claims: { groups: 'none-has-this' } } },
         { path: '/api/echo/strong', require: { acr: 'urn:demo:mfa' } },
       ],
     })
     await browser.login(`${site}/`, 'alice')
     upstream.requests.length = 0
-    t.match((await browser.get(`${site}/api/echo/nobody`, script)).json(), { status: 403, code: 'forbidden' })
+    t.match((await browser.get(`${site}/api/echo/closed`, script)).json(), { status: 403, code: 'forbidden' })
     t.match((await browser.get(`${site}/api/echo/strong`, script)).json(), { status: 401, code: 'step_up_required' })
     t.match(
       (await browser.post(`${site}/api/echo`, 'x', { ...script, from: 'https://evil.example/' })).json(),
@@ -185,7 +185,7 @@ for (const [name, startProxy] of documentedProxies) {
     t.equal(upstream.requests.length, seen)
   })
 
-  void t.test(`${name}: nobody outside gets a verdict with its token, however the address is spelt`, async (t) => {
+  void t.test(`${name}: no client gets a verdict or a token, however the address is spelt`, async (t) => {
     const { site, browser, upstream } = await start(t)
     await browser.login(`${site}/`, 'alice')
     upstream.requests.length = 0
@@ -225,7 +225,7 @@ for (const [name, startProxy] of documentedProxies) {
     t.same(upstream.requests, [])
   })
 
-  void t.test(`${name}: what nobody can decide is a 503 or 502, never the application`, async (t) => {
+  void t.test(`${name}: what can’t be decided is a 502 or 503, never the application`, async (t) => {
     const { site, browser, upstream, gateway, idp } = await start(t, { idp: { lifetimes: { accessToken: 1 } } })
     await browser.login(`${site}/`, 'alice')
     idp.fail('token', { status: 503 })
@@ -243,7 +243,7 @@ for (const [name, startProxy] of documentedProxies) {
 
   void t.test(`${name}: a request with hundreds of headers is decided like any other, or refused`, async (t) => {
     const { site, browser, cookie, upstream } = await start(t, {
-      routes: [{ path: '/api/echo/nobody', require: { claims: { groups: 'nobody' } } }],
+      routes: [{ path: '/api/echo/closed', require: { claims: { groups: 'none-has-this' } } }],
     })
     await browser.login(`${site}/`, 'bob')
     upstream.requests.length = 0
@@ -253,7 +253,7 @@ for (const [name, startProxy] of documentedProxies) {
         for (const [target, headers] of [
           ['/orders', many],
           ['/orders', ['Sec-Fetch-Mode: cors', ...many]],
-          ['/api/echo/nobody', [cookie(), ...many]],
+          ['/api/echo/closed', [cookie(), ...many]],
         ] as const) {
           const answer = await ask(site, 'GET', target, headers)
           t.not(answer.status, 200, `${count} of ${letter} at ${target}`)
@@ -285,7 +285,7 @@ for (const [name, startProxy] of documentedProxies) {
     const { site, browser, cookie, upstream } = await start(t, {
       routes: [
         { path: '/read/**', access: 'public' },
-        { path: '/read/**', methods: ['DELETE'], require: { claims: { groups: 'nobody' } } },
+        { path: '/read/**', methods: ['DELETE'], require: { claims: { groups: 'none-has-this' } } },
       ],
     })
     await browser.login(`${site}/`, 'bob')

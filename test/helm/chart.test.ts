@@ -383,7 +383,7 @@ void t.test('values that contradict each other are refused with what to write in
     ],
     [
       { forwardAuth: { enabled: true }, networkPolicy: { enabled: true } },
-      /networkPolicy lets nobody reach the forward-auth listener: write networkPolicy\.forwardAuthFrom/,
+      /the proxy can't reach the forward-auth listener: write networkPolicy\.forwardAuthFrom/,
     ],
     [
       { networkPolicy: { enabled: true, forwardAuthFrom: [{}] } },
@@ -424,11 +424,11 @@ void t.test('the notes after an installation say what is still missing', async (
   t.notMatch(bare, /[Vv]erdicts/)
   const open = await notes(values({ forwardAuth: { enabled: true } }))
   t.match(open, 'Verdicts are at http://shop-gatehouse-forward-auth.orders.svc:8081/auth, for the proxy alone')
-  t.match(open, /Whoever reaches that address and has the cookie of a session gets its access token/)
+  t.match(open, /A client that reaches that address with the cookie of a session gets its access token/)
   t.match(open, /config\.trustedProxies is empty/)
   const from = { enabled: true, forwardAuthFrom: [{ podSelector: {} }] }
   t.notMatch(
     await notes(values({ forwardAuth: { enabled: true }, networkPolicy: from })),
-    /Whoever reaches that address/,
+    /A client that reaches that address/,
   )
 })

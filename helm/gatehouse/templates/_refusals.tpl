@@ -53,7 +53,7 @@
 {{- end -}}
 {{- $policy := $values.networkPolicy | default dict -}}
 {{- if and $forwardAuth.enabled $policy.enabled (not $policy.forwardAuthFrom) }}
-{{- fail "networkPolicy lets nobody reach the forward-auth listener: write networkPolicy.forwardAuthFrom, the pods of the proxy that asks" }}
+{{- fail "the proxy can't reach the forward-auth listener: write networkPolicy.forwardAuthFrom, the pods of the proxy" }}
 {{- end -}}
 {{- if and $policy.forwardAuthFrom (not $forwardAuth.enabled) }}
 {{- fail "networkPolicy.forwardAuthFrom is for the forward-auth listener: write forwardAuth.enabled: true, or leave it out" }}
