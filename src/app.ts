@@ -1,7 +1,7 @@
 import type { RequestListener } from 'node:http'
 import { isDeepStrictEqual } from 'node:util'
 import type { FastifyInstance } from 'fastify'
-import type { Config } from './config/schema.ts'
+import type { Config, Listen } from './config/schema.ts'
 import { Fault } from './errors.ts'
 import { compileHeaders } from './gate/headers.ts'
 import { hostOf } from './gate/host.ts'
@@ -18,6 +18,7 @@ import { createFactReader } from './http/facts.ts'
 import { handleFailures } from './http/failures.ts'
 import { createFastify } from './http/fastify.ts'
 import { registerGate } from './http/gate.ts'
+import { registerForwardAuth, type ForwardAuthServices } from './http/forward-auth.ts'
 import { createLimits } from './http/limits.ts'
 import { createListener, type Listener } from './http/listener.ts'
 import type { LoginState } from './http/login-state.ts'
@@ -44,6 +45,8 @@ import { createRefresher, type Refresher } from './token/refresh.ts'
 export interface Gatehouse {
   /** The public listener. */
   readonly listener: Listener
+  /** The listener for the proxy that asks for verdicts, or `null` where there is none. */
+  readonly forwardAuth: Listener | null
   /** The admin listener, or `null` where there is none. */
   readonly admin: FastifyInstance | null
   readonly metrics: Metrics
@@ -54,6 +57,8 @@ export interface Gatehouse {
   reload(config: Config): Promise<void>
   /** From now on `/readyz` says no, and each answer is the last on its connection. */
   drain(): void
+  /** Closes connections that are still open, the admin listener's apart. */
+  cut(): void
   /** Finishes what runs (refreshes, too) and closes everything. */
   close(): Promise<void>
 }
@@ -77,6 +82,8 @@ interface Lasting {
 /** What follows from one configuration. */
 interface Shell {
   readonly route: RequestListener
+  /** Requests on the listener for verdicts. */
+  readonly verdict: RequestListener | null
   readonly upstreams: Upstreams
 }
 
@@ -110,6 +117,7 @@ export async function buildApp(config: Config, log: Log, tracing: Tracing | null
 
   let shell = await buildShell(config, lasting)
   let present = config
+  const refusals = createRefusals({ log, metrics, config: () => present })
   const listener = createListener(
     config.tls,
     (request, response) => {
@@ -117,8 +125,21 @@ export async function buildApp(config: Config, log: Log, tracing: Tracing | null
     },
     log,
     config.limits,
-    createRefusals({ log, metrics, config: () => present }),
+    refusals,
   )
+  const forwardAuth =
+    config.forwardAuth === null
+      ? null
+      : createListener(
+          null,
+          (request, response) => {
+            shell.verdict?.(request, response)
+          },
+          log,
+          config.limits,
+          refusals,
+        )
+  const listeners = forwardAuth === null ? [listener] : [listener, forwardAuth]
   let draining = false
   const readiness = createReadiness({ provider, store, isDraining: () => draining })
   metrics.watchReady(async () => (await readiness()).ready)
@@ -135,19 +156,19 @@ export async function buildApp(config: Config, log: Log, tracing: Tracing | null
     if (reconnects) store.reconnect()
     provider.configure(next.provider)
     if (next.tls !== null && !isDeepStrictEqual(present.tls, next.tls)) listener.certify(next.tls)
-    listener.limit(next.limits)
+    for (const one of listeners) one.limit(next.limits)
     present = next
   }
 
   function drain(): void {
     draining = true
-    listener.drain()
+    for (const one of listeners) one.drain()
   }
 
   async function close(): Promise<void> {
     drain()
     lasting.streams.drain()
-    await listener.close()
+    await Promise.all(listeners.map(async (one) => one.close()))
     await refresher.settled()
     await sessions.settled(UNSAVED_WAIT)
     await admin?.close()
@@ -156,7 +177,18 @@ export async function buildApp(config: Config, log: Log, tracing: Tracing | null
     await store.close()
   }
   let closing: Promise<void> | null = null
-  return { listener, admin, metrics, reload, drain, close: () => (closing ??= close()) }
+  return {
+    listener,
+    forwardAuth,
+    admin,
+    metrics,
+    reload,
+    drain,
+    cut() {
+      for (const one of listeners) one.cut()
+    },
+    close: () => (closing ??= close()),
+  }
 }
 
 /** What a request walks through, in the order in which it meets the parts. */
@@ -216,7 +248,7 @@ async function buildShell(config: Config, lasting: Lasting): Promise<Shell> {
       if (reading !== null) throw new Fault('ambiguous_path')
       done()
     })
-    registerEndpoints(scope, services, limits, { gate, headers })
+    registerEndpoints(scope, services, limits)
   })
 
   // The application's: through the gate, then upstream.
@@ -242,10 +274,48 @@ async function buildShell(config: Config, lasting: Lasting): Promise<Shell> {
   })
 
   await app.ready()
+  const verdicts =
+    config.forwardAuth === null
+      ? null
+      : await buildVerdicts(
+          { config, gate, headers, routes, sessions, cookies, answers },
+          config.forwardAuth.listen,
+          lasting,
+        )
   return {
     route: (request, response) => {
       app.routing(request, response)
     },
+    verdict:
+      verdicts === null
+        ? null
+        : (request, response) => {
+            verdicts.routing(request, response)
+          },
     upstreams,
   }
+}
+
+/** Forward-auth: what requests on its listener walk through. */
+async function buildVerdicts(
+  services: ForwardAuthServices,
+  listen: Listen,
+  { log, metrics, tracing, counts }: Lasting,
+): Promise<FastifyInstance> {
+  const { config, answers, cookies } = services
+  // Only the plain spelling of an address counts: an absolute target is none of ours.
+  const app = createFastify({ publicUrl: [] }, log)
+  observe(app, { config, log, metrics, tracing })
+  handleFailures(app, answers)
+  const facts = createFactReader({
+    headerFields: config.limits.headerFields,
+    publicUrls: config.publicUrl,
+    trustedProxies: config.trustedProxies,
+    overSocket: 'path' in listen,
+    readTicket: cookies.ticket,
+  })
+  giveContext(app, facts, tracing)
+  registerForwardAuth(app, services, await createLimits(app, config.rateLimit, counts))
+  await app.ready()
+  return app
 }

@@ -86,7 +86,7 @@ async function startAll({ port, verbose }: DemoOptions, running: (() => Promise<
   const sink = openLog(verbose ? config.log.level : 'error')
   const gateway = await buildApp(config, sink.log)
   running.push(async () => {
-    gateway.listener.cut()
+    gateway.cut()
     await gateway.close()
     await sink.flush()
   })

@@ -10,7 +10,7 @@ export const explain: Command = {
 Says what such a request would get, and why: which route it takes, what kind of request it is, what goes upstream. The
 URL is taken as written, nothing is normalized. Without --claims the request is anonymous; with them it has a session of
 a user with those claims (acr and auth_time are claims, too); where the request brings a token of its own and the route
-takes those, they are that token's. For the address that a proxy asks for verdicts (auth) it explains the verdict on the
+takes those, they are that token's. For basePath/auth it explains what a proxy hears on the forward-auth listener about the
 request that the headers name. Nobody is asked: provider, store and upstream need not run.
 `,
   async run(args) {

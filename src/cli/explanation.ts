@@ -9,7 +9,8 @@ import { hostOf } from '../gate/host.ts'
 import { compileRoutes, type RouteTable } from '../gate/match.ts'
 import { buildGate } from '../gate/pipeline.ts'
 import type { CompiledRoute, Facts, Verdict } from '../gate/verdict.ts'
-import { describedBy, rootOf, statusForProxy } from '../http/endpoints/forward-auth.ts'
+import { describedBy, questionOf, type Question } from '../http/described-request.ts'
+import { redirectsProxy, statusForProxy } from '../http/forward-auth.ts'
 import { cookieNames } from '../http/cookie-names.ts'
 import { readTarget } from '../http/target.ts'
 import { upstreamPath } from '../http/proxy/upstream-path.ts'
@@ -56,40 +57,45 @@ export async function explainRequest(config: Config, { method, url, headers, cla
     },
     ticket: session?.ticket ?? null,
   }
-  const decide = async (about: Facts, byProxy: boolean): Promise<Line[]> =>
-    explainVerdict(about, { config, routes, session, claims, now, byProxy })
+  const world = { config, routes, session, claims, now }
   const found = routes.match(hostOf(origin), method, target.path)
   if (found !== 'endpoint' || routes.otherReading(hostOf(origin), method, target.path, found) !== null)
-    return [...lines, ...(await decide(facts, false))]
-  const own = `${config.basePath}/auth`
-  if (target.path !== own && !target.path.startsWith(`${own}/`))
-    return [...lines, ['answer', `the gateway itself answers what is under ${config.basePath}`]]
-  return [...lines, ...(await askedByProxy(facts, config, decide))]
+    return [...lines, ...(await explainVerdict(facts, { ...world, asked: null }))]
+  const asked = questionOf(facts, config.basePath)
+  if (asked === null) return [...lines, ['answer', `the gateway itself answers what is under ${config.basePath}`]]
+  return [...lines, ...(await askedByProxy(facts, asked, world))]
 }
 
-/** What forward-auth answers, where one of `trustedProxies` asks. */
-async function askedByProxy(
-  facts: Facts,
-  config: Config,
-  decide: (about: Facts, byProxy: boolean) => Promise<Line[]>,
-): Promise<Line[]> {
-  if (config.trustedProxies.length === 0) {
+/** What forward-auth answers on its own listener; on the public one this address does not exist. */
+async function askedByProxy(facts: Facts, asked: Question, world: Omit<World, 'asked'>): Promise<Line[]> {
+  const { config, routes } = world
+  if (config.forwardAuth === null) {
     return [
-      ['about', 'GET /: trustedProxies is empty, so nobody is believed who says which request it is about'],
-      ...(await decide(rootOf(facts), true)),
+      ['answer', '404 not_found'],
+      ['because', 'forward-auth has a listener of its own, and forwardAuth.listen is not set'],
     ]
   }
-  const said = facts.headers['x-forwarded-host']
-  const origin = config.publicUrl.find((url) => hostOf(url) === said) ?? facts.origin
+  const listener: Line = ['listener', 'forwardAuth.listen; on the public listener this address is 404']
+  const compiled = compileHeaders(routes, () => false)
   try {
-    const about = describedBy(config, { ...facts, origin, client: { ...facts.client, trusted: true } })
+    const about = describedBy(asked, facts, config.publicUrl, routes)
+    const forged = compiled.forged(about)
+    if (forged !== null) {
+      return [
+        listener,
+        ['answer', '400 bad_request'],
+        ['because', `the application could take ${forged} for another header`],
+      ]
+    }
     return [
-      ['about', `${about.method} ${about.path}${about.query} at ${about.origin}, as one of trustedProxies asks`],
-      ...(await decide(about, true)),
+      listener,
+      ['about', `${about.method} ${about.path}${about.query} at ${about.origin}`],
+      ...(await explainVerdict(about, { ...world, asked })),
     ]
   } catch (error) {
     if (!(error instanceof Fault)) throw error
     return [
+      listener,
       ['answer', `${error.status} ${error.code}`],
       ['because', error.cause instanceof Error ? error.cause.message : error.message],
     ]
@@ -102,8 +108,8 @@ interface World {
   readonly session: Session | null
   readonly claims: Claims | null
   readonly now: number
-  /** A proxy asks, and gets a verdict in place of the application's answer. */
-  readonly byProxy: boolean
+  /** How a proxy asks, which gets a verdict in place of the application's answer; `null` for the request itself. */
+  readonly asked: Question | null
 }
 
 async function explainVerdict(facts: Facts, world: World): Promise<Line[]> {
@@ -156,8 +162,9 @@ async function explainVerdict(facts: Facts, world: World): Promise<Line[]> {
 function passes(
   verdict: Extract<Verdict, { type: 'forward' }>,
   facts: Facts,
-  { config, routes, session, now, byProxy }: World,
+  { config, routes, session, now, asked }: World,
 ): Line[] {
+  const byProxy = asked !== null
   const { route, accessToken, who } = verdict
   const own = cookieNames(config).all
   const compiled = compileHeaders(routes, (name) => own.has(name))
@@ -218,11 +225,12 @@ function constantHeaders({ headers }: CompiledRoute): Set<string> {
 function denied(
   verdict: Extract<Verdict, { type: 'deny' }>,
   facts: Facts,
-  { config, byProxy }: World,
+  { config, asked }: World,
   notTaken: string | null,
 ): Line[] {
   const { denial, kind, route } = verdict
   const answer = challenge(denial, kind, facts, route, config)
+  const byProxy = asked !== null && !redirectsProxy(asked, kind, answer)
   const status = byProxy ? statusForProxy(answer.status) : answer.status
   const loginUrl = byProxy ? (answer.location ?? answer.loginUrl) : answer.loginUrl
   const where: Line[] =

@@ -11,6 +11,8 @@ import { growInOneStep } from './young-objects.ts'
 export interface Running {
   /** Where it listens. */
   readonly address: string
+  /** Where it listens for the proxy that asks for verdicts, or `null`. */
+  readonly forwardAuth: string | null
   /** Serves by another configuration; rejects when that can't be done, and goes on with the present one. */
   reload(config: Config): Promise<void>
   /**
@@ -28,7 +30,12 @@ export async function serveHere(first: Config, log: Log): Promise<Running & { re
   const tracing = await openTracing(process.env, log)
   const gateway = await buildApp(config, log, tracing)
   try {
-    await listening('listen', config.listen, async () => gateway.listener.listen(first.listen))
+    await listening('listen', first.listen, async () => gateway.listener.listen(first.listen))
+    const { forwardAuth } = first
+    if (forwardAuth !== null) {
+      const { listen } = forwardAuth
+      await listening('forwardAuth.listen', listen, async () => gateway.forwardAuth?.listen(listen))
+    }
   } catch (error) {
     await gateway.close()
     throw error
@@ -36,7 +43,8 @@ export async function serveHere(first: Config, log: Log): Promise<Running & { re
   growInOneStep()
   return {
     gateway,
-    address: addressOf(gateway, config),
+    address: addressOf(gateway.listener, config.tls === null ? 'http' : 'https'),
+    forwardAuth: gateway.forwardAuth === null ? null : addressOf(gateway.forwardAuth, 'http'),
     async reload(next) {
       await gateway.reload(next)
       log.level = next.log.level
@@ -47,30 +55,27 @@ export async function serveHere(first: Config, log: Log): Promise<Running & { re
       await sleep(config.shutdown.wait)
       const cut = setTimeout(() => {
         log.warn({ event: 'drain_timeout' }, 'closing connections that are still open')
-        gateway.listener.cut()
+        gateway.cut()
       }, config.shutdown.drain)
       await gateway.close()
       clearTimeout(cut)
       await tracing?.close()
     },
     cut: () => {
-      gateway.listener.cut()
+      gateway.cut()
     },
   }
 }
 
 /** The same with the admin listener. */
 export async function serveAlone(config: Config, log: Log): Promise<Running> {
-  await listening('listen', config.listen, async () => freeSocket(config.listen))
+  await freeSockets(config)
   const running = await serveHere(config, log)
   const { admin } = running.gateway
   try {
     if (admin !== null && config.admin !== null) {
       const { listen } = config.admin
-      await listening('admin.listen', listen, async () => {
-        await freeSocket(listen)
-        await admin.listen({ ...listen })
-      })
+      await listening('admin.listen', listen, async () => admin.listen({ ...listen }))
     }
   } catch (error) {
     await running.gateway.close()
@@ -79,9 +84,16 @@ export async function serveAlone(config: Config, log: Log): Promise<Running> {
   return running
 }
 
-function addressOf({ listener }: Gatehouse, { tls }: Config): string {
+/** Removes the Unix sockets that a killed process has left behind where this one is to listen. */
+export async function freeSockets({ listen, admin, forwardAuth }: Config): Promise<void> {
+  const all = { 'listen': listen, 'admin.listen': admin?.listen, 'forwardAuth.listen': forwardAuth?.listen }
+  for (const [key, where] of Object.entries(all))
+    if (where !== undefined) await listening(key, where, async () => freeSocket(where))
+}
+
+function addressOf(listener: Gatehouse['listener'], scheme: 'http' | 'https'): string {
   const bound = listener.address()
   if (bound === null || typeof bound === 'string') return `unix:${bound ?? ''}`
   const host = bound.family === 'IPv6' ? `[${bound.address}]` : bound.address
-  return `${tls === null ? 'http' : 'https'}://${host}:${bound.port}`
+  return `${scheme}://${host}:${bound.port}`
 }

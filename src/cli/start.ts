@@ -51,13 +51,14 @@ connection; one that can't be used is refused, and the log says why.
       await flush()
       throw error
     }
-    const { address } = running
+    const { address, forwardAuth } = running
     // Whatever the level: who has started it waits for this line.
     log
       .child({}, { level: 'info' })
       .info(
-        { event: 'listening', address, publicUrl: config.publicUrl },
-        `listening on ${address} for ${config.publicUrl.join(', ')}`,
+        { event: 'listening', address, ...(forwardAuth === null ? {} : { forwardAuth }), publicUrl: config.publicUrl },
+        `listening on ${address} for ${config.publicUrl.join(', ')}` +
+          (forwardAuth === null ? '' : `, and on ${forwardAuth} for forward-auth`),
       )
     await flush()
     const signal = await stopped

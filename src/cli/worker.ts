@@ -2,13 +2,13 @@ import cluster from 'node:cluster'
 import type { Config } from '../config/schema.ts'
 import { causes } from '../errors.ts'
 import { openLog } from '../telemetry/log.ts'
-import { serveHere } from './running.ts'
+import { serveHere, type Running } from './running.ts'
 import { isStdoutPrompt } from './stdout.ts'
 
 /** What the process that started a worker asks it for, and the answers. */
 export interface WorkerCalls {
-  /** The first call: serve. Gives the address. */
-  serve(config: Config): Promise<string>
+  /** The first call: serve. Gives the addresses. */
+  serve(config: Config): Promise<Addresses>
   reload(config: Config): Promise<void>
   /** What the admin listener would answer. */
   admin(asked: {
@@ -19,6 +19,9 @@ export interface WorkerCalls {
   metrics(): Promise<unknown>
   cut(): Promise<void>
 }
+
+/** Where a worker listens. */
+export type Addresses = Pick<Running, 'address' | 'forwardAuth'>
 
 /** The number of the reply to no call: calls can come now. */
 export const READY = 0
@@ -59,7 +62,8 @@ async function serveUntilTold(): Promise<void> {
     async serve(config) {
       mine.level = config.log.level
       begin(serveHere(config, mine))
-      return (await here).address
+      const { address, forwardAuth } = await here
+      return { address, forwardAuth }
     },
     reload: async (config) => (await here).reload(config),
     async admin({ method, url }) {

@@ -5,10 +5,9 @@ import type { Config } from '../config/schema.ts'
 import { causes } from '../errors.ts'
 import { buildWorkersAdmin } from '../http/admin-workers.ts'
 import type { Log } from '../telemetry/log.ts'
-import { freeSocket } from './free-socket.ts'
 import { listening } from './listen-error.ts'
-import type { Running } from './running.ts'
-import { READY, type Call, type Reply, type WorkerCalls } from './worker.ts'
+import { freeSockets, type Running } from './running.ts'
+import { READY, type Addresses, type Call, type Reply, type WorkerCalls } from './worker.ts'
 
 /** A worker, and how to ask it for something; what it can't answer any more is rejected. */
 interface Desk {
@@ -40,9 +39,9 @@ export async function serveInWorkers(count: number, first: Config, log: Log): Pr
   // Keys and certificates stay the bytes that they are.
   cluster.setupPrimary({ serialization: 'advanced' })
 
-  async function add(): Promise<string> {
+  async function add(): Promise<Addresses> {
     const desk = openDesk(cluster.fork())
-    const address = await begin(desk).catch((error: unknown) => {
+    const addresses = await begin(desk).catch((error: unknown) => {
       desk.worker.process.kill('SIGKILL')
       throw error
     })
@@ -55,18 +54,18 @@ export async function serveInWorkers(count: number, first: Config, log: Log): Pr
       mourn(desk)
       await replace()
     })
-    return address
+    return addresses
   }
 
-  async function begin({ ask }: Desk): Promise<string> {
+  async function begin({ ask }: Desk): Promise<Addresses> {
     let sent = config
-    const address = await ask('serve', sent)
+    const addresses = await ask('serve', sent)
     // The configuration may have changed meanwhile.
     while (sent !== config) {
       sent = config
       await ask('reload', sent)
     }
-    return address
+    return addresses
   }
 
   function mourn({ worker }: Desk): void {
@@ -119,18 +118,15 @@ export async function serveInWorkers(count: number, first: Config, log: Log): Pr
     await admin?.close()
   }
 
-  let address: string
+  let addresses: Addresses
   try {
-    await listening('listen', config.listen, async () => freeSocket(first.listen))
+    await freeSockets(config)
     if (admin !== null && config.admin !== null) {
       const { listen } = config.admin
-      await listening('admin.listen', listen, async () => {
-        await freeSocket(listen)
-        await admin.listen({ ...listen })
-      })
+      await listening('admin.listen', listen, async () => admin.listen({ ...listen }))
     }
     // The first one finds out whether it can be done at all.
-    address = await add()
+    addresses = await add()
     await Promise.all(Array.from({ length: count - 1 }, add))
   } catch (error) {
     draining = true
@@ -139,7 +135,7 @@ export async function serveInWorkers(count: number, first: Config, log: Log): Pr
   }
 
   return {
-    address,
+    ...addresses,
     async reload(next) {
       const [one, ...others] = serving
       await one?.ask('reload', next)

@@ -5,10 +5,15 @@ import type { Config, Listen } from './schema.ts'
 
 const anyHost = new Set(['0.0.0.0', '::'])
 
+/** The listener of the name takes all of these. */
+const localhost = new Set(['localhost', '127.0.0.1', '::1'])
+
 function sameAddress(a: Listen, b: Listen): boolean {
   if ('path' in a || 'path' in b) return 'path' in a && 'path' in b && a.path === b.path
   if (a.port === 0 || a.port !== b.port) return false
-  return a.host === b.host || anyHost.has(a.host) || anyHost.has(b.host)
+  const hosts = [a.host, b.host]
+  if (hosts.includes('localhost') && hosts.every((host) => localhost.has(host))) return true
+  return a.host === b.host || hosts.some((host) => anyHost.has(host))
 }
 
 function findOrigins({ publicUrl }: Config): Finding[] {
@@ -33,7 +38,7 @@ function findOrigins({ publicUrl }: Config): Finding[] {
   return [...mixed, ...findings]
 }
 
-function findListeners({ listen, admin, tls }: Config): Finding[] {
+function findListeners({ listen, admin, forwardAuth, tls }: Config): Finding[] {
   const findings: Finding[] = []
   if (tls !== null && 'path' in listen) {
     const instead = 'leave tls out, or listen on host:port'
@@ -44,6 +49,19 @@ function findListeners({ listen, admin, tls }: Config): Finding[] {
       path: ['admin', 'listen'],
       message: 'is the address of the public listener',
       instead: 'give it a port of its own, such as 127.0.0.1:9090',
+    })
+  }
+  if (forwardAuth === null) return findings
+  const taken = sameAddress(listen, forwardAuth.listen)
+    ? 'public'
+    : admin !== null && sameAddress(admin.listen, forwardAuth.listen)
+      ? 'admin'
+      : null
+  if (taken !== null) {
+    findings.push({
+      path: ['forwardAuth', 'listen'],
+      message: `is the address of the ${taken} listener`,
+      instead: 'give it a port of its own, such as 127.0.0.1:8081',
     })
   }
   return findings
@@ -84,7 +102,7 @@ function findWorkers({ workers, session }: Config): Finding[] {
 /** The rules about where and how the gateway is reached. */
 export const checkServing: readonly Rule[] = [
   { reads: ['publicUrl'], find: findOrigins },
-  { reads: ['listen', 'admin', 'tls'], find: findListeners },
+  { reads: ['listen', 'admin', 'forwardAuth', 'tls'], find: findListeners },
   { reads: ['tls'], find: findTls },
   { reads: ['trustedProxies'], find: findTrust },
   { reads: ['workers', 'session.store'], find: findWorkers },

@@ -7,6 +7,7 @@ const fixed: readonly (readonly [key: string, read: (config: Config) => unknown]
   ['listen', ({ listen }) => listen],
   ['tls', ({ tls }) => tls === null],
   ['admin', ({ admin }) => admin],
+  ['forwardAuth', ({ forwardAuth }) => forwardAuth],
   ['workers', ({ workers }) => workers],
   ['session.store', ({ session }) => placeOf(session.store)],
   ['provider.issuer', ({ provider }) => provider.issuer],

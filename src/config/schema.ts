@@ -64,6 +64,16 @@ export const schema = group('Configuration of Gatehouse.', {
       },
     ),
   ),
+  forwardAuth: maybe(
+    group(
+      'Forward-auth (docs/forward-auth.md): verdicts for a proxy that carries the traffic itself, on a listener of ' +
+        'its own, in plain HTTP; none unless this section or its variable is given. Only that proxy may reach it: its ' +
+        'answers carry access tokens. A change needs a restart.',
+      {
+        listen: leaf(listen, { default: '127.0.0.1:8081', description: 'Where it listens.' }),
+      },
+    ),
+  ),
   provider,
   session,
   scripts: group("What counts as a script's request, beside the rules that are built in.", {

@@ -22,7 +22,8 @@ const METHOD_OVERRIDES = ['x-http-method-override', 'x-http-method', 'x-method-o
 const WRITTEN_ANEW = ['x-forwarded-for', 'x-forwarded-proto', 'x-forwarded-host']
 const FORWARDED = /^(?:forwarded|x-real-ip|x-(?:original|rewrite|forwarded)(?:-.*)?)$/
 
-type Treatment = 'pass' | 'drop' | 'forwarded' | 'host' | 'cookie' | 'authorization' | 'override' | 'connection'
+type Treatment =
+  'pass' | 'drop' | 'respelled' | 'forwarded' | 'host' | 'cookie' | 'authorization' | 'override' | 'connection'
 
 const MAX_NAMES_KEPT = 1000
 const MAX_LENGTH_KEPT = 100
@@ -33,6 +34,12 @@ export interface UpstreamHeaders {
   build(facts: Facts, route: CompiledRoute, who: Who | null, accessToken: string | null): string[]
   /** The gateway's own alone: who the user is, and the token. */
   identity(route: CompiledRoute, who: Who | null, accessToken: string | null): string[]
+  /**
+   * For a request that another proxy passes on: the first header that `build` would have left out and that the proxy
+   * does not replace, or `null`. It is another spelling of a header that some route sets, or it names a method that
+   * would select another route.
+   */
+  forged(facts: Facts): string | null
 }
 
 interface RouteRules {
@@ -54,6 +61,11 @@ export function compileHeaders(
     table.routes.flatMap(({ headers, token }) => [...Object.keys(headers.set), token.header]).map(canonical),
   )
   identity.delete('authorization')
+  const exact = new Set(
+    table.routes
+      .flatMap(({ headers, token }) => [...Object.keys(headers.set), token.header])
+      .map((name) => name.toLowerCase()),
+  )
   const rules = table.routes.map(({ headers }): RouteRules => ({
     set: Object.entries(headers.set).map(([name, value]) => ({ name, template: parseTemplate(value) })),
     remove: new Set(headers.remove.map(canonical)),
@@ -75,9 +87,10 @@ export function compileHeaders(
     if (lower === 'connection') return 'connection'
     if (lower === 'host' || lower === 'cookie' || lower === 'authorization') return lower
     const same = canonical(name)
-    if (HOP_BY_HOP.includes(same) || WRITTEN_ANEW.includes(same) || identity.has(same)) return 'drop'
-    // `Cookie_`-like spellings of what is rewritten would be read as the real thing by CGI and its heirs.
-    if (same !== lower && ['host', 'cookie', 'authorization', 'content-length'].includes(same)) return 'drop'
+    if (identity.has(same)) return exact.has(lower) ? 'drop' : 'respelled'
+    // CGI and its heirs read other spellings of what is written anew as the real thing.
+    if (same !== lower && (same === 'content-length' || WRITTEN_ANEW.includes(same))) return 'respelled'
+    if (HOP_BY_HOP.includes(same) || WRITTEN_ANEW.includes(same)) return 'drop'
     if (METHOD_OVERRIDES.includes(same)) return 'override'
     return FORWARDED.test(same) ? 'forwarded' : 'pass'
   }
@@ -130,6 +143,7 @@ export function compileHeaders(
           case 'host':
           case 'connection':
           case 'drop':
+          case 'respelled':
             break
         }
       }
@@ -141,6 +155,16 @@ export function compileHeaders(
       const out: string[] = []
       pushOwn(out, route, who, accessToken)
       return out
+    },
+    forged({ rawHeaders, method, path, origin }) {
+      const byMethod = table.dependsOnMethod(hostOf(origin), method, path)
+      const names = rawHeaders.filter((_value, i) => i % 2 === 0)
+      return (
+        names.find((name) => {
+          const treatment = treatmentOf(name)
+          return treatment === 'override' ? byMethod : treatment === 'respelled'
+        }) ?? null
+      )
     },
   }
 }

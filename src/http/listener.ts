@@ -15,7 +15,7 @@ import { giveUpOnSilentUploads, type Asked } from './silent-uploads.ts'
 import { hasBody } from './staged-close.ts'
 import { GatewayRequest, routeUpgrades } from './upgrades.ts'
 
-/** The public listener: its connections outlive a change of the configuration. */
+/** A listener for requests: its connections outlive a change of the configuration. */
 export interface Listener {
   /** Rejects with the system's error, such as EADDRINUSE. */
   listen(where: Listen): Promise<void>

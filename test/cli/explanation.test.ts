@@ -7,7 +7,7 @@ const folder = t.testdir({})
 const { config } = loadText(
   folder,
   `${least}
-trustedProxies: [10.0.0.0/8]
+forwardAuth: { listen: 127.0.0.1:8081 }
 routes:
   - path: /**
     headers: { set: { X-User: "{claims.email}", X-Groups: "{claims.groups}", X-Long: "{claims.long}" } }
@@ -197,7 +197,7 @@ void t.test('a proxy that asks for a verdict: which request it is about, and wha
     [
       ['GET', '/oauth2/auth', ...about('/orders?page=2'), ...claims({ email: 'a@b' })],
       [
-        'about: GET /orders?page=2 at https://orders.example.com, as one of trustedProxies asks',
+        'about: GET /orders?page=2 at https://orders.example.com',
         'route: /** (routes[0], required)',
         'answer: 200 with the headers for the application: the session may use this route',
         'header: X-User: a@b',
@@ -217,11 +217,11 @@ void t.test('a proxy that asks for a verdict: which request it is about, and wha
         '-H',
         'Sec-Fetch-Site: cross-site',
       ],
-      ['about: POST /orders at https://orders.example.com, as one of trustedProxies asks', 'answer: 403 cross_origin'],
+      ['about: POST /orders at https://orders.example.com', 'answer: 403 cross_origin'],
     ],
     [
       ['DELETE', '/oauth2/auth/admin/7', ...claims({})],
-      ['about: DELETE /admin/7 at https://orders.example.com, as one of trustedProxies asks', 'answer: 403 forbidden'],
+      ['about: DELETE /admin/7 at https://orders.example.com', 'answer: 403 forbidden'],
     ],
     [
       ['GET', '/oauth2/auth', ...about('/orders'), '-H', 'Accept: text/html'],
@@ -236,12 +236,28 @@ void t.test('a proxy that asks for a verdict: which request it is about, and wha
       ['GET', '/oauth2/auth', ...about('/a'), '-H', 'X-Forwarded-Uri: /b'],
       ['answer: 400 bad_request', 'because: the proxy’s headers name different URIs'],
     ],
-    [['GET', '/oauth2/auth'], ['about: GET / at https://orders.example.com, as one of trustedProxies asks']],
+    [
+      ['GET', '/oauth2/auth'],
+      ['answer: 400 bad_request', 'because: no X-Original-URL, X-Original-URI or X-Forwarded-Uri names the request'],
+    ],
+    [
+      ['GET', '/oauth2/auth', ...about('/orders'), '-H', 'X_User: root', ...claims({ email: 'a@b' })],
+      ['answer: 400 bad_request', 'because: the application could take X_User for another header'],
+    ],
+    [
+      ['GET', '/oauth2/auth?redirect=true', ...about('/orders'), '-H', 'Accept: text/html'],
+      ['answer: 302 login_required', 'location: https://orders.example.com/oauth2/login?redirect=%2Forders'],
+    ],
+    [
+      ['GET', '/oauth2/auth?redirect=true', ...about('/orders')],
+      ['answer: 401 login_required', 'listener: forwardAuth.listen; on the public listener this address is 404'],
+    ],
+    [['GET', '/auth', ...about('/orders')], ['answer: 401 login_required'], /about|listener/],
   ])
   const alone = loadText(t.testdir({}), `${least}routes: [{ path: /** }, { path: /public/**, access: public }]\n`)
   const said = await explain(['GET', '/oauth2/auth', ...about('/public/x')], alone.config)
-  t.match(said, 'about: GET /: trustedProxies is empty, so nobody is believed')
-  t.match(said, 'answer: 401 login_required\n')
+  t.match(said, 'answer: 404 not_found\n')
+  t.match(said, 'because: forward-auth has a listener of its own, and forwardAuth.listen is not set\n')
 })
 
 void t.test('headers that a user’s claims do not fill, and why', async (t) => {

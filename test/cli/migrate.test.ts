@@ -21,6 +21,7 @@ interface Route {
 interface Written {
   readonly publicUrl: string | string[]
   readonly trustedProxies?: string[]
+  readonly forwardAuth?: { readonly listen: string }
   readonly upstream: string
   readonly provider: Record<string, unknown>
   readonly session: Record<string, unknown>
@@ -317,4 +318,25 @@ void t.test('help says what is read and what becomes of secrets', async (t) => {
   t.equal(status, 0)
   t.match(stdout, /oauth2-proxy\.cfg > gatehouse\.yaml/)
   t.match((await runProgram(t, ['--help'])).stdout, /gatehouse migrate FILE/)
+})
+
+void t.test('a peer that a proxy asks gets a listener for that, of its own', async (t) => {
+  for (const name of ['oauth2-proxy-google.cfg', 'oauth2-proxy-alpha.yaml', 'wonderwall-idporten.env']) {
+    const { config, stderr } = run(name)
+    t.same(config.forwardAuth, { listen: '127.0.0.1:8081' }, name)
+    t.match(securityOf(stderr), /gets its verdicts at http:\/\/127\.0\.0\.1:8081\/auth/, name)
+    t.notMatch(stderr, 'GET /oauth2/auth')
+  }
+  for (const name of ['oauth2-proxy.cfg', 'oauth2-proxy-keycloak.cfg', 'wonderwall.env', 'apache.conf']) {
+    const { config, stderr } = run(name)
+    t.same(config.forwardAuth, undefined, name)
+    t.notMatch(stderr, 'verdicts at')
+  }
+  const file = join(scratch, 'taken.cfg')
+  writeFileSync(
+    file,
+    'client_id = "orders"\nhttp_address = "127.0.0.1:8081"\nmetrics_address = "127.0.0.1:8082"\nset_xauthrequest = true\n',
+  )
+  const written: Written = parse((await runProgram(t, ['migrate', file])).stdout)
+  t.same(written.forwardAuth, { listen: '127.0.0.1:8083' }, 'where the address is taken')
 })

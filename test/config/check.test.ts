@@ -266,6 +266,25 @@ await t.test('two listeners need two addresses', async (t) => {
   }
 })
 
+await t.test('the forward-auth listener needs an address of its own', async (t) => {
+  const found = (name: string): string =>
+    `7:24 forwardAuth.listen: is the address of the ${name} listener | ` +
+    'give it a port of its own, such as 127.0.0.1:8081'
+  for (const [forwardAuth, expected] of [
+    ['127.0.0.1:9000', [found('public')]],
+    ['0.0.0.0:9000', [found('public')]],
+    ['localhost:9000', [found('public')]],
+    ['[::]:9001', [found('admin')]],
+    ['127.0.0.1:9001', [found('admin')]],
+    ['127.0.0.1:9002', []],
+    ['unix:/a', []],
+  ] as const) {
+    const others = 'listen: 127.0.0.1:9000\nadmin: { listen: localhost:9001 }'
+    const text = configuration({ more: `${others}\nforwardAuth: { listen: "${forwardAuth}" }` })
+    t.same(problemsOf(() => loadText(folder, text)).map(brief), expected, forwardAuth)
+  }
+})
+
 await t.test('what is only a warning', async (t) => {
   const { warnings } = loadText(
     folder,

@@ -17,6 +17,7 @@ await t.test('the least gets every default', async (t) => {
     upstream: { origin: 'http://127.0.0.1:3000', socketPath: null },
     tls: null,
     admin: { listen: { host: '127.0.0.1', port: 9090 } },
+    forwardAuth: null,
     provider: {
       issuer: 'https://login.example.com',
       clientId: 'orders',
@@ -137,10 +138,12 @@ await t.test('the environment wins over the file, which may then be wrong', asyn
   const { config } = loadText(folder, `${least}log: { level: "\${NOWHERE}" }\nworkers: 1\nadmin: false\n`, {
     GATEHOUSE_LOG_LEVEL: 'debug',
     GATEHOUSE_ADMIN_LISTEN: '[::1]:0',
+    GATEHOUSE_FORWARD_AUTH_LISTEN: 'unix:/run/verdicts.sock',
     GATEHOUSE_PUBLIC_URL: 'https://other.example.com',
   })
   t.equal(config.log.level, 'debug')
   t.same(config.admin, { listen: { host: '::1', port: 0 } })
+  t.same(config.forwardAuth, { listen: { path: '/run/verdicts.sock' } })
   t.same(config.publicUrl, ['https://other.example.com'])
 })
 

@@ -125,6 +125,7 @@ void t.test(
       client: { clientSecret },
       config: {
         trustedProxies: ['127.0.0.1/32'],
+        forwardAuth: { listen: '127.0.0.1:0' },
         session: { keys: [key] },
         provider: { clientSecret, scopes: ['openid', 'profile', 'offline_access', 'orders.read'] },
         routes: [
@@ -203,9 +204,13 @@ void t.test(
     secrets.add('in-the-query-of-a-socket')
     socket.send('sent-over-the-web-socket')
     await socket.next()
-    const asked = await browser.get(`${url}/oauth2/auth`, {
+    const asked = await browser.get(`${running.verdicts}/auth`, {
       ...script,
-      headers: { 'x-original-uri': '/api/echo?token=in-the-query-of-another', 'x-original-method': 'GET' },
+      headers: {
+        cookie,
+        'x-original-uri': '/api/echo?token=in-the-query-of-another',
+        'x-original-method': 'GET',
+      },
     })
     t.equal(asked.status, 200)
     secrets.add('in-the-query-of-another')

@@ -175,6 +175,7 @@ void t.test('every optional part is there when it is asked for, and only then', 
     podDisruptionBudget: ['PodDisruptionBudget'],
     networkPolicy: ['NetworkPolicy'],
     serviceMonitor: ['Service', 'ServiceMonitor'],
+    forwardAuth: ['Service'],
   }))
     t.same(await kinds({ [part]: on }), [...always, ...more].toSorted(), part)
   t.same(await kinds({ httpRoute: { ...on, parentRefs: [{ name: 'public' }] } }), [...always, 'HTTPRoute'].toSorted())
@@ -229,6 +230,50 @@ void t.test(
     )
   },
 )
+
+void t.test('the forward-auth listener has a Service of its own, which nothing from outside leads to', async (t) => {
+  const proxy = [{ podSelector: { matchLabels: { app: 'traefik' } } }]
+  const manifests = await render(
+    chart,
+    ...withValues(
+      t,
+      values({
+        forwardAuth: { enabled: true, port: 8090 },
+        service: { type: 'LoadBalancer' },
+        ingress: { enabled: true },
+        httpRoute: { enabled: true, parentRefs: [{ name: 'public' }] },
+        serviceMonitor: { enabled: true },
+        networkPolicy: { enabled: true, forwardAuthFrom: proxy },
+        config: { basePath: '/login' },
+      }),
+    ),
+  )
+  t.same(await mistakesIn(manifests), [])
+  t.match(parse(configurationIn(manifests)), { forwardAuth: { listen: '0.0.0.0:8090' } })
+  t.match(gatewayIn(manifests).ports.at(-1), { name: 'forward-auth', containerPort: 8090 })
+  t.match(of(manifests, 'Service', 'shop-gatehouse-forward-auth'), {
+    spec: { type: 'ClusterIP', ports: [{ port: 8090, targetPort: 'forward-auth' }] },
+  })
+  t.match(of(manifests, 'Service', 'shop-gatehouse'), {
+    spec: { type: 'LoadBalancer', ports: [{ targetPort: 'http' }] },
+  })
+  for (const kind of ['Ingress', 'HTTPRoute']) {
+    const written = JSON.stringify(of(manifests, kind))
+    t.notMatch(written, /forward-auth|8090/, kind)
+    t.match(written, '"/login"', 'the gateway’s own URLs alone')
+    t.notMatch(written, '"/"')
+  }
+  const policy = of(manifests, 'NetworkPolicy') as unknown as {
+    spec: { ingress: { ports: unknown[]; from?: unknown }[] }
+  }
+  t.same(
+    policy.spec.ingress.filter(({ ports }) => JSON.stringify(ports).includes('forward-auth')),
+    [{ ports: [{ port: 'forward-auth', protocol: 'TCP' }], from: proxy }],
+  )
+  const without = await render(chart, ...withValues(t, values({ ingress: { enabled: true } })))
+  t.equal(parse(configurationIn(without)).forwardAuth, undefined)
+  t.match(JSON.stringify(of(without, 'Ingress')), '"path":"/"')
+})
 
 void t.test('the configuration arrives as it was written', async (t) => {
   const config = {
@@ -328,6 +373,22 @@ void t.test('values that contradict each other are refused with what to write in
       { serviceMonitor: { enabled: true }, probes: { type: 'exec' } },
       /serviceMonitor needs the admin listener on the pod's address/,
     ],
+    [
+      { config: { forwardAuth: { listen: '0.0.0.0:8081' } } },
+      /config\.forwardAuth has no Service and no NetworkPolicy: write forwardAuth\.enabled: true/,
+    ],
+    [
+      { mode: 'sidecar', upstreamService: {}, forwardAuth: { enabled: true } },
+      /forwardAuth is for mode: proxy.*write config\.forwardAuth\.listen: 127\.0\.0\.1:8081/,
+    ],
+    [
+      { forwardAuth: { enabled: true }, networkPolicy: { enabled: true } },
+      /the proxy can't reach the forward-auth listener: write networkPolicy\.forwardAuthFrom/,
+    ],
+    [
+      { networkPolicy: { enabled: true, forwardAuthFrom: [{}] } },
+      /networkPolicy\.forwardAuthFrom is for the forward-auth listener: write forwardAuth\.enabled: true/,
+    ],
     [{ httpRoute: { enabled: true } }, /httpRoute belongs to no Gateway: write httpRoute\.parentRefs/],
     [
       { ingress: { enabled: true }, config: { publicUrl: '${PUBLIC_URL}' } },
@@ -362,4 +423,14 @@ void t.test('the notes after an installation say what is still missing', async (
   const bare = await notes({})
   t.match(bare, /config\.publicUrl is not set/)
   t.match(bare, /Whoever reaches a pod's port 9090/)
+  t.notMatch(bare, /[Vv]erdicts/)
+  const open = await notes(values({ forwardAuth: { enabled: true } }))
+  t.match(open, 'Verdicts are at http://shop-gatehouse-forward-auth.orders.svc:8081/auth, for the proxy alone')
+  t.match(open, /A client that reaches that address with the cookie of a session gets its access token/)
+  t.match(open, /config\.trustedProxies is empty/)
+  const from = { enabled: true, forwardAuthFrom: [{ podSelector: {} }] }
+  t.notMatch(
+    await notes(values({ forwardAuth: { enabled: true }, networkPolicy: from })),
+    /A client that reaches that address/,
+  )
 })

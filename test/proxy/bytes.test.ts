@@ -1,6 +1,5 @@
 import t, { type Test } from 'tap'
 import { startIdp } from '../../src/demo/idp.ts'
-import { createAuthority } from '../support/certificates.ts'
 import { freePort } from '../support/free-port.ts'
 import { startGateway } from '../support/gateway.ts'
 import { startNginx } from '../support/nginx.ts'
@@ -150,12 +149,7 @@ void t.test('a file name stays what it was behind nginx, too, which puts the len
     })
   })
   const port = await freePort()
-  await startNginx(
-    t,
-    port,
-    `server { listen 127.0.0.1:${port}; location / { proxy_pass ${application}; } }`,
-    createAuthority().issue(['127.0.0.1']),
-  )
+  await startNginx(t, port, `server { listen 127.0.0.1:${port}; location / { proxy_pass ${application}; } }`)
   const upstream = `http://127.0.0.1:${port}`
   const { url } = await startGateway(t, { idp, config: { upstream, routes: everybody } })
   const answer = await ask(url, 'GET', '/')

@@ -17,6 +17,8 @@ type Settings = { readonly [key: string]: unknown }
 /** A gateway that listens, what stands behind it, and what it has logged. */
 export type Running = {
   readonly url: string
+  /** Where it listens for the proxy that asks for verdicts; empty without `forwardAuth`. */
+  readonly verdicts: string
   readonly gateway: Gatehouse
   readonly idp: Idp
   readonly upstream: Upstream
@@ -81,15 +83,19 @@ export const startGateway = async (t: Test, options: Options = {}): Promise<Runn
   })
   const gateway = await buildApp(config, logger)
   await gateway.listener.listen({ host: '127.0.0.1', port })
+  const { forwardAuth } = config
+  if (forwardAuth !== null) await gateway.forwardAuth?.listen(forwardAuth.listen)
   if (config.admin !== null) await gateway.admin?.listen({ ...config.admin.listen })
   t.teardown(async () => {
-    gateway.listener.cut()
+    gateway.cut()
     await gateway.close()
     if (options.idp !== idp) await idp.close()
     if (options.upstream === undefined) await upstream.close()
   })
+  const verdicts = gateway.forwardAuth?.address()
   return {
     url,
+    verdicts: typeof verdicts === 'object' && verdicts !== null ? `http://127.0.0.1:${verdicts.port}` : '',
     gateway,
     idp,
     upstream,

@@ -6,6 +6,9 @@
 {{- if ne (include "gatehouse.probes" .) "exec" }}
 {{- $_ := set $pod "admin" (dict "listen" "0.0.0.0:9090") }}
 {{- end -}}
+{{- with $values.forwardAuth }}{{ if .enabled }}
+{{- $_ := set $pod "forwardAuth" (dict "listen" (printf "0.0.0.0:%v" (.port | default 8081))) }}
+{{- end }}{{ end -}}
 {{- $service := $values.upstreamService | default dict -}}
 {{- if $service.name }}
 {{- $host := ternary (printf "%s.%s.svc" $service.name $service.namespace) $service.name (not (empty $service.namespace)) }}
@@ -31,6 +34,18 @@
 {{- define "gatehouse.adminPort" -}}
 {{- $config := include "gatehouse.config" . | fromYaml -}}
 {{- if kindIs "map" $config.admin }}{{ include "gatehouse.port" ($config.admin.listen | default "127.0.0.1:9090") }}{{ end }}
+{{- end }}
+
+{{/* The Service of the forward-auth listener. */}}
+{{- define "gatehouse.forwardAuthName" -}}
+{{- printf "%s-forward-auth" (include "gatehouse.fullname" . | trunc 50 | trimSuffix "-") }}
+{{- end }}
+
+{{/* What an Ingress or HTTPRoute leads to the gateway: everything, or its own URLs where another proxy carries the rest. */}}
+{{- define "gatehouse.publicPath" -}}
+{{- $forwardAuth := .values.forwardAuth | default dict -}}
+{{- $config := .values.config | default dict -}}
+{{- $forwardAuth.enabled | ternary ($config.basePath | default "/oauth2") "/" }}
 {{- end }}
 
 {{/* For the annotations of pods: another configuration makes new pods. */}}

@@ -34,6 +34,11 @@ ports:
     containerPort: {{ $admin }}
     protocol: TCP
   {{- end }}
+  {{- with $values.forwardAuth }}{{ if .enabled }}
+  - name: forward-auth
+    containerPort: {{ .port | default 8081 }}
+    protocol: TCP
+  {{- end }}{{ end }}
 startupProbe:
   {{- if $exec }}
   exec: { command: [node, /opt/gatehouse/dist/main.js, health] }

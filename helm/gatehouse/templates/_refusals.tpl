@@ -44,6 +44,21 @@
 {{- fail "mode: sidecar makes the ConfigMap only: ingress, httpRoute, autoscaling, podDisruptionBudget, networkPolicy and serviceMonitor belong to the application's chart" }}
 {{- end -}}
 
+{{- $forwardAuth := $values.forwardAuth | default dict -}}
+{{- if and $sidecar $forwardAuth.enabled }}
+{{- fail "forwardAuth is for mode: proxy; a sidecar gives verdicts to a proxy in the same pod: write config.forwardAuth.listen: 127.0.0.1:8081" }}
+{{- end -}}
+{{- if and (not $sidecar) $config.forwardAuth }}
+{{- fail "config.forwardAuth has no Service and no NetworkPolicy: write forwardAuth.enabled: true instead" }}
+{{- end -}}
+{{- $policy := $values.networkPolicy | default dict -}}
+{{- if and $forwardAuth.enabled $policy.enabled (not $policy.forwardAuthFrom) }}
+{{- fail "the proxy can't reach the forward-auth listener: write networkPolicy.forwardAuthFrom, the pods of the proxy" }}
+{{- end -}}
+{{- if and $policy.forwardAuthFrom (not $forwardAuth.enabled) }}
+{{- fail "networkPolicy.forwardAuthFrom is for the forward-auth listener: write forwardAuth.enabled: true, or leave it out" }}
+{{- end -}}
+
 {{- $probes := include "gatehouse.probes" . -}}
 {{- $admin := kindIs "map" $config.admin | ternary $config.admin dict -}}
 {{- if and (eq $probes "http") (kindIs "bool" $config.admin) }}

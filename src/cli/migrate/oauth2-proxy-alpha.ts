@@ -5,6 +5,7 @@ import { targetOf } from './oauth2-proxy-routes.ts'
 import { pathsOf } from './path-regex.ts'
 import { oauth2Proxy } from './oauth2-proxy.ts'
 import { none, type Rules, together } from './rule.ts'
+import { giveVerdicts } from './verdicts.ts'
 
 /** Keys of the newer format that mean the same as one of the older. */
 const same: Readonly<Record<string, string>> = {
@@ -83,7 +84,7 @@ const header = together(
 )
 const answer = together(
   'routes[].headers.set',
-  'for the upstream, and in the answer of GET /oauth2/auth to a trusted proxy; never to the browser',
+  'for the upstream, and in the verdicts on forwardAuth.listen; never in an answer to the browser',
 )
 const inline = none('give the certificate and its key as files: tls.certFile and tls.keyFile')
 const files = none('files and fixed answers are not served here: let a web server do it and name that as upstream')
@@ -209,7 +210,11 @@ function itemsOf(entries: readonly Entry[], list: string): Item[] {
 export function finishAlpha(entries: readonly Entry[], draft: Draft): void {
   for (const { fields, all } of itemsOf(entries, upstream)) readUpstream(draft, fields, all)
   for (const item of itemsOf(entries, 'injectRequestHeaders')) readHeader(draft, item)
-  for (const item of itemsOf(entries, 'injectResponseHeaders')) readHeader(draft, item)
+  for (const item of itemsOf(entries, 'injectResponseHeaders')) {
+    readHeader(draft, item)
+    const [first] = item.all
+    if (first !== undefined) giveVerdicts(draft, first)
+  }
   for (const { fields, all } of itemsOf(entries, 'providers[0].loginURLParameters')) {
     const name = all.find(({ key }) => key.endsWith('.name'))
     const value = all.find(({ key }) => key.endsWith('.default'))
@@ -229,6 +234,7 @@ function readUpstream(draft: Draft, fields: Item['fields'], all: readonly Entry[
   ].map((name) => fields.get(name))
   for (const entry of [slow, insecure]) if (entry !== undefined) routed(draft, entry)
   if ((fixed !== undefined && flagOf(fixed) === true) || uri === undefined) {
+    if (fixed !== undefined) giveVerdicts(draft, fixed)
     const only = path === undefined || textOf(path) === '/'
     if (only)
       draft.bases.push({

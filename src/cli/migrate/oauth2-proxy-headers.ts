@@ -2,6 +2,7 @@ import { type Draft, remark, routed } from './draft.ts'
 import { type Entry, flagOf, literal } from './entry.ts'
 import { emailClaim, groupsClaim } from './oauth2-proxy-access.ts'
 import { type Rule, to, together } from './rule.ts'
+import { giveVerdicts } from './verdicts.ts'
 
 /** The user's name, address and groups for the upstream. */
 export const identity: Rule = together(
@@ -22,8 +23,7 @@ export const responseIdentity: Rule = to(
     })
     routed(draft, entry)
   },
-  'the same names, for the upstream and in the answer of GET /oauth2/auth to a trusted proxy; never in an ' +
-    'answer to the browser',
+  'the same names, for the upstream and in the verdicts on forwardAuth.listen; never in an answer to the browser',
 )
 
 /** The token that goes upstream. */
@@ -63,6 +63,10 @@ export function finishHeaders(draft: Draft, usual: boolean): void {
   }
   routed(draft, ...about)
   finishTokens(draft)
+  for (const key of ['set_xauthrequest', 'set_authorization_header']) {
+    const entry = onlyOn(draft, key)
+    if (entry !== null) giveVerdicts(draft, entry)
+  }
 }
 
 function finishTokens(draft: Draft): void {

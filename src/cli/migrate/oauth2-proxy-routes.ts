@@ -2,6 +2,7 @@ import { type Draft, remark, routed } from './draft.ts'
 import { duration, type Entry, flagOf, goDuration, listOf } from './entry.ts'
 import { type Paths, pathsOf } from './path-regex.ts'
 import { type Rule, to } from './rule.ts'
+import { giveVerdicts } from './verdicts.ts'
 
 /** Paths that need no session. */
 export const openRoutes: Rule = to(
@@ -123,13 +124,13 @@ function baseOf(item: string, entry: Entry, draft: Draft): Target | null {
   const socket = /^unix:(?:\/\/)?(\/.+)$/.exec(item)?.[1]
   if (socket !== undefined) return { path: '/**', upstream: `unix:${socket}` }
   if (item.startsWith('static:')) {
+    giveVerdicts(draft, entry)
     remark(
       draft,
       'differs',
       entry,
-      `${quoted(item)}: for a proxy that only asks, GET /oauth2/auth answers by the routes here; what would be ` +
-        'passed on ' +
-        'goes nowhere (upstream.invalid)',
+      `${quoted(item)}: a proxy that only asks gets verdicts by the routes here, on forwardAuth.listen; what would be ` +
+        'passed on goes nowhere (upstream.invalid)',
     )
     return { path: '/**', upstream: 'http://upstream.invalid' }
   }

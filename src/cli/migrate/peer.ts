@@ -17,6 +17,7 @@ import { readEnvironment } from './read-environment.ts'
 import { readFlags } from './read-flags.ts'
 import { readToml } from './read-toml.ts'
 import { applyRules, nameTheRest, type Rules } from './rule.ts'
+import { finishVerdicts } from './verdicts.ts'
 import { finishWonderwall, wonderwall, wonderwallKey } from './wonderwall.ts'
 
 /** A file as it was given. */
@@ -169,6 +170,7 @@ function fromOauth2Proxy(entries: readonly Entry[], isAlpha: boolean): Migration
   finishUpstreams(draft)
   finishHeaders(draft, !isAlpha)
   finishServing(draft)
+  finishVerdicts(draft)
   finishFlags(draft)
   assembleRoutes(draft)
   nameTheRest(rules, entries, draft)

@@ -3,6 +3,7 @@ import { duration, flagOf, goDuration, listOf, literal, textOf } from './entry.t
 import { listen } from './listen.ts'
 import { authority } from './oauth2-proxy-store.ts'
 import { always, never, none, type Rule, type Rules, text, to, together } from './rule.ts'
+import { finishVerdicts, giveVerdicts } from './verdicts.ts'
 
 const sso =
   'there is no central server for several applications: let each have its own gateway and client, or list all ' +
@@ -133,10 +134,14 @@ export const wonderwall: Rules = {
     if (ms === null || ms === 0) remark(draft, 'gap', entry, 'it is no duration: session.lifetime stays at 10h')
     else put(draft, 'session.lifetime', duration(ms), entry)
   }),
-  'session.forward-auth': always(
-    true,
-    'GET /oauth2/auth is always there, and tells the upstream headers to trusted proxies only',
-    'builtin',
+  'session.forward-auth': to(
+    'forwardAuth.listen',
+    (entry, draft) => {
+      if (flagOf(entry) === false) return remark(draft, 'builtin', entry, 'it is off')
+      giveVerdicts(draft, entry)
+    },
+    "GET /auth on a listener of its own, for the proxy alone; its 200 always has the upstream's headers, the token " +
+      'among them: token: { grant: none } keeps it inside',
   ),
   'session.forward-auth-set-headers': to(
     'routes[].token',
@@ -144,8 +149,7 @@ export const wonderwall: Rules = {
       if (flagOf(entry) === false) return remark(draft, 'builtin', entry, 'it is off')
       routed(draft, entry)
     },
-    "GET /oauth2/auth answers a trusted proxy with the upstream's own headers: the token is in Authorization, " +
-      'or in token.header',
+    "verdicts have the upstream's own headers: the token is in Authorization, or in token.header",
   ),
   'redis.uri': together('session.store'),
   'redis.address': together('session.store'),
@@ -209,6 +213,7 @@ export function finishWonderwall(draft: Draft): void {
   const kind = draft.given.get('openid.provider')
   if (kind !== undefined) routed(draft, kind)
   if (!has(draft, 'listen')) put(draft, 'listen', '127.0.0.1:3000')
+  finishVerdicts(draft)
   const missing: [string, unknown, string][] = [
     ['provider.issuer', 'https://issuer.change-me.invalid', 'openid.well-known-url is not given: set provider.issuer'],
     ['provider.clientId', 'change-me', 'openid.client-id is not given: set provider.clientId'],

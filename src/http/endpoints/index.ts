@@ -9,7 +9,6 @@ import { POST_KEPT_FORM_PATH, postKeptForm } from '../post-kept-form.ts'
 import { autoScript, clientScript, clientTypes } from './browser-scripts.ts'
 import { callback } from './callback.ts'
 import type { Endpoint, Services } from './endpoint.ts'
-import { forwardAuth, type Decision } from './forward-auth.ts'
 import { login } from './login.ts'
 import { logout, logoutCallback, logoutLocal } from './logout.ts'
 import { silent } from './silent.ts'
@@ -57,15 +56,12 @@ const table: readonly Entry[] = [
   { path: 'userinfo', methods: ['GET'], endpoint: userinfo, limit: 'session', effect: false },
 ]
 
-/** Envoy asks about a request with that request's own method. */
-const ANY_METHOD: readonly HTTPMethods[] = METHODS.filter((method) => !['CONNECT', 'TRACE', 'HEAD'].includes(method))
-
 const MAX_FORM_BYTES = 64 * 1024
 /** ms */
 const BODY_WITHIN = 30_000
 
 /** Registers the gateway's own URLs; everything else under its base path is not found. */
-export function registerEndpoints(app: FastifyInstance, services: Services, limits: Limits, decision: Decision): void {
+export function registerEndpoints(app: FastifyInstance, services: Services, limits: Limits): void {
   // Fastify's own would refuse an empty body that calls itself JSON, which many scripts send with every POST.
   app.removeAllContentTypeParsers()
   app.addContentTypeParser(
@@ -79,17 +75,7 @@ export function registerEndpoints(app: FastifyInstance, services: Services, limi
     payload.resume()
     done(null, null)
   })
-  const auth: Omit<Entry, 'path'> = {
-    methods: ANY_METHOD,
-    endpoint: forwardAuth(decision),
-    limit: 'requests',
-    effect: false,
-  }
-  for (const { path, methods, endpoint, limit, effect } of [
-    ...table,
-    { ...auth, path: 'auth' },
-    { ...auth, path: 'auth/*' },
-  ]) {
+  for (const { path, methods, endpoint, limit, effect } of table) {
     const url = `${services.config.basePath}/${path}`
     const answer = endpoint(services)
     const handler = (request: FastifyRequest, reply: FastifyReply): unknown =>

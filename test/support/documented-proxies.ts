@@ -1,0 +1,83 @@
+import type { Test } from 'tap'
+import type { Certificate } from './certificates.ts'
+import { documented } from './documented.ts'
+import { startNginx } from './nginx.ts'
+import { startProxyProgram } from './proxy-program.ts'
+
+/** Where things are in place of what the page says. */
+export type Places = {
+  /** The proxy's own port. */
+  readonly port: number
+  /** `host:port` of the gateway's public listener, of its listener for verdicts, and of the application. */
+  readonly gateway: string
+  readonly verdicts: string
+  readonly application: string
+  readonly certificate: Certificate
+}
+
+/** Starts a proxy with its configuration of docs/forward-auth.md: only ports and the names of files are others. */
+export type StartProxy = (t: Test, places: Places) => Promise<void>
+
+/** Replaces what the page must have. */
+const put = (text: string, replacements: Readonly<Record<string, string>>): string =>
+  Object.entries(replacements).reduce((all, [from, to]) => {
+    if (!all.includes(from)) throw new Error(`the configuration in docs/forward-auth.md does not have ${from}`)
+    return all.replaceAll(from, to)
+  }, text)
+
+const startDocumentedNginx: StartProxy = async (t, { port, gateway, verdicts, application, certificate }) => {
+  const [conf = ''] = documented('forward-auth.md', 'nginx')
+  const http = put(conf, {
+    'listen 443 ssl': `listen 127.0.0.1:${port} ssl`,
+    'server 127.0.0.1:8080': `server ${gateway}`,
+    'server 127.0.0.1:8081': `server ${verdicts}`,
+    'server 127.0.0.1:3000': `server ${application}`,
+    '/etc/nginx/': 'FOLDER/',
+  })
+  await startNginx(t, port, http, { 'orders.crt': certificate.cert, 'orders.key': certificate.key })
+}
+
+const startCaddy: StartProxy = async (t, { port, gateway, verdicts, application, certificate }) => {
+  const [caddyfile = ''] = documented('forward-auth.md', 'caddyfile')
+  const site = put(caddyfile, {
+    'orders.example.com {': `127.0.0.1:${port} {\n\ttls FOLDER/orders.crt FOLDER/orders.key`,
+    '127.0.0.1:8080': gateway,
+    '127.0.0.1:8081': verdicts,
+    '127.0.0.1:3000': application,
+  })
+  await startProxyProgram(t, port, {
+    name: 'caddy',
+    files: {
+      'orders.crt': certificate.cert,
+      'orders.key': certificate.key,
+      'Caddyfile': `{\n\tadmin off\n\tauto_https off\n\tdefault_sni 127.0.0.1\n}\n${site}`,
+    },
+    args: (folder) => ['run', '--config', `${folder}/Caddyfile`, '--adapter', 'caddyfile'],
+  })
+}
+
+const startHaproxy: StartProxy = async (t, { port, gateway, verdicts, application, certificate }) => {
+  const [cfg = ''] = documented('forward-auth.md', 'haproxy')
+  const [lua = ''] = documented('forward-auth.md', 'lua')
+  await startProxyProgram(t, port, {
+    name: 'haproxy',
+    files: {
+      'orders.pem': certificate.cert + certificate.key,
+      'haproxy.cfg': put(cfg, {
+        'bind :443': `bind 127.0.0.1:${port}`,
+        'server gatehouse 127.0.0.1:8080': `server gatehouse ${gateway}`,
+        'server application 127.0.0.1:3000': `server application ${application}`,
+        '/etc/haproxy/': 'FOLDER/',
+      }),
+      'gatehouse.lua': put(lua, { 'http://127.0.0.1:8081/': `http://${verdicts}/` }),
+    },
+    args: (folder) => ['-db', '-f', `${folder}/haproxy.cfg`],
+  })
+}
+
+/** The proxies whose configuration on the page can be run here. */
+export const documentedProxies: readonly (readonly [name: string, start: StartProxy])[] = [
+  ['nginx', startDocumentedNginx],
+  ['Caddy', startCaddy],
+  ['HAProxy', startHaproxy],
+]
