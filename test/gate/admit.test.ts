@@ -119,6 +119,19 @@ void t.test('maxAge counts from auth_time, and from the login where the provider
   t.end()
 })
 
+void t.test('an auth_time in digits is one; what is no date counts as none', (t) => {
+  const route = compiled({ require: { claims: {}, acr: null, maxAge: minutes(10) } })
+  const of = (authTime: unknown, createdAt: number) =>
+    admit(route, sessionOf({ claims: { auth_time: authTime }, createdAt }), true, now)?.reason ?? null
+  t.equal(of(String((now - minutes(11)) / 1000), now), 'step-up')
+  t.equal(of(String((now - minutes(9)) / 1000), now - minutes(60)), null)
+  for (const value of [1e300, 9e12, -1, 'soon', null, {}]) {
+    t.equal(of(value, now - minutes(11)), 'step-up', JSON.stringify(value))
+    t.equal(of(value, now), null, JSON.stringify(value))
+  }
+  t.end()
+})
+
 void t.test('both at once ask for both; a step-up comes before a missing claim', (t) => {
   const route = compiled({ require: { claims: { groups: ['admin'] }, acr: ['gold'], maxAge: minutes(1) } })
   const denial = admit(route, sessionOf({ claims: { auth_time: 0 } }), true, now)
