@@ -118,7 +118,8 @@ export async function buildApp(config: Config, log: Log, tracing: Tracing | null
   let draining = false
   const readiness = createReadiness({ provider, store, isDraining: () => draining })
   metrics.watchReady(async () => (await readiness()).ready)
-  const admin = config.admin === null ? null : buildAdmin({ provider, sessions, metrics, readiness, log })
+  const settings = config.admin === null ? null : { ...config.admin }
+  const admin = settings === null ? null : buildAdmin({ settings, provider, sessions, metrics, readiness, log })
 
   let tls = config.tls
   async function reload(next: Config): Promise<void> {
@@ -128,6 +129,7 @@ export async function buildApp(config: Config, log: Log, tracing: Tracing | null
     lasting.pools.keepOnly(fresh.upstreams)
     const reconnects = !isDeepStrictEqual([session.store, session.redis], [next.session.store, next.session.redis])
     Object.assign(session, next.session)
+    if (settings !== null) Object.assign(settings, next.admin)
     if (reconnects) store.reconnect()
     provider.configure(next.provider)
     if (next.tls !== null && !isDeepStrictEqual(tls, next.tls)) listener.certify(next.tls)

@@ -6,7 +6,7 @@ import type { Config } from './schema.ts'
 const fixed: readonly (readonly [key: string, read: (config: Config) => unknown])[] = [
   ['listen', ({ listen }) => listen],
   ['tls', ({ tls }) => tls === null],
-  ['admin', ({ admin }) => admin],
+  ['admin', ({ admin }) => admin?.listen ?? null],
   ['workers', ({ workers }) => workers],
   ['session.store', ({ session }) => placeOf(session.store)],
   ['provider.issuer', ({ provider }) => provider.issuer],

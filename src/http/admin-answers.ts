@@ -1,32 +1,37 @@
 import type { FastifyInstance, FastifyReply } from 'fastify'
 import { Fault, causes, faults } from '../errors.ts'
+import type { Answer } from '../gate/challenge.ts'
 import type { Log } from '../telemetry/log.ts'
+import { answerFor } from './failures.ts'
 import { PROBLEM_TYPE, problem } from './problem.ts'
 
 /**
  * What both kinds of admin listener do alike: no body counts, whatever type it claims, and what goes wrong is a problem
  * (RFC 9457).
  */
-export function answerAsAdmin(app: FastifyInstance, log: Log | null): void {
+export function answerAsAdmin(app: FastifyInstance, log: Log): void {
   app.removeAllContentTypeParsers()
   app.addContentTypeParser('*', (_request, payload, done) => {
     payload.resume()
     done(null)
   })
-  app.setNotFoundHandler((_request, reply) => sendProblem(reply, new Fault('not_found')))
+  app.setNotFoundHandler((_request, reply) => sendProblem(reply, answerFor(new Fault('not_found'))))
   app.setErrorHandler((error, _request, reply) => {
     const fault = error instanceof Fault ? error : new Fault('internal_error', { cause: error })
-    log?.[faults[fault.code].level]({ event: fault.code, listener: 'admin', cause: causes(error) }, fault.code)
-    return sendProblem(reply, fault)
+    log[faults[fault.code].level]({ event: fault.code, listener: 'admin', cause: causes(error) }, fault.code)
+    return sendProblem(reply, answerFor(fault))
   })
 }
 
 /** A problem, as on the public listener. */
-export function sendProblem(reply: FastifyReply, { status, code, detail, retryAfter }: Fault): FastifyReply {
-  if (retryAfter !== null) reply.header('retry-after', String(retryAfter))
+export function sendProblem(
+  reply: FastifyReply,
+  { status, code, title, detail, retryAfter }: Pick<Answer, 'status' | 'code' | 'title' | 'detail' | 'retryAfter'>,
+): FastifyReply {
+  if (retryAfter !== undefined) reply.header('retry-after', String(retryAfter))
   return reply
     .code(status)
     .headers({ 'gatehouse': code, 'cache-control': 'no-store', 'content-type': PROBLEM_TYPE })
     .serializer(String)
-    .send(problem({ status, code, detail, title: faults[code].title }))
+    .send(problem({ status, code, title, detail }))
 }

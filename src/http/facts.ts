@@ -99,7 +99,7 @@ function firstItem(header: string | string[] | undefined): string | undefined {
 }
 
 /** An IPv4 address that came in over an IPv6 socket is an IPv4 address; some proxies add ports and brackets. */
-function plainAddress(address: string): string {
+export function plainAddress(address: string): string {
   const [, host = address] =
     /^(?:\[([^\]]+)\](?::\d+)?|(\d+\.\d+\.\d+\.\d+):\d+)$/.exec(address)?.filter((part) => part !== undefined) ?? []
   return host.startsWith('::ffff:') ? host.slice('::ffff:'.length) : host

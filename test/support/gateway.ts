@@ -6,6 +6,7 @@ import type { Test } from 'tap'
 import { stringify } from 'yaml'
 import { buildApp, type Gatehouse } from '../../src/app.ts'
 import { loadConfig } from '../../src/config/load.ts'
+import type { Config } from '../../src/config/schema.ts'
 import { startIdp, type Idp, type IdpOptions } from '../../src/demo/idp.ts'
 import { startUpstream, type Upstream } from '../../src/demo/upstream.ts'
 import { openLog } from '../../src/telemetry/log.ts'
@@ -18,6 +19,7 @@ type Settings = { readonly [key: string]: unknown }
 export type Running = {
   readonly url: string
   readonly gateway: Gatehouse
+  readonly config: Config
   readonly idp: Idp
   readonly upstream: Upstream
   /** Every line that the gateway has logged, at any level. */
@@ -91,6 +93,7 @@ export const startGateway = async (t: Test, options: Options = {}): Promise<Runn
   return {
     url,
     gateway,
+    config,
     idp,
     upstream,
     log,
