@@ -1,4 +1,5 @@
 import type { Claims } from '../oidc/token-set.ts'
+import { isBasicAlone } from './bearer.ts'
 import { hostOf } from './host.ts'
 import { fillTemplate, parseTemplate, type Template } from './template.ts'
 import type { RouteTable } from './match.ts'
@@ -22,7 +23,16 @@ const METHOD_OVERRIDES = ['x-http-method-override', 'x-http-method', 'x-method-o
 const WRITTEN_ANEW = ['x-forwarded-for', 'x-forwarded-proto', 'x-forwarded-host']
 const FORWARDED = /^(?:forwarded|x-real-ip|x-(?:original|rewrite|forwarded)(?:-.*)?)$/
 
-type Treatment = 'pass' | 'drop' | 'forwarded' | 'host' | 'cookie' | 'authorization' | 'override' | 'connection'
+type Treatment =
+  | 'pass'
+  | 'drop'
+  | 'forwarded'
+  | 'host'
+  | 'cookie'
+  | 'authorization'
+  | 'nearly-authorization'
+  | 'override'
+  | 'connection'
 
 const MAX_NAMES_KEPT = 1000
 
@@ -77,6 +87,7 @@ export function compileHeaders(
     if (HOP_BY_HOP.includes(same) || WRITTEN_ANEW.includes(same) || identity.has(same)) return 'drop'
     // `Cookie_`-like spellings of what is rewritten would be read as the real thing by CGI and its heirs.
     if (same !== lower && ['host', 'cookie', 'authorization', 'content-length'].includes(same)) return 'drop'
+    if (/^-*authorization-*$/.test(same)) return 'nearly-authorization'
     if (METHOD_OVERRIDES.includes(same)) return 'override'
     return FORWARDED.test(same) ? 'forwarded' : 'pass'
   }
@@ -116,11 +127,16 @@ export function compileHeaders(
             break
           case 'authorization': {
             if (mine?.setsAuthorization === true || (who !== null && who.bearer !== true)) break
+            // Applications take tokens out of other schemes, too, and here only verified ones may reach them.
+            if (who === null && route.bearer !== null && !isBasicAlone(facts)) break
             // Of several that a client sends, the first has been verified.
             if (who === null || !bearerSent) out.push(name, value)
             bearerSent = true
             break
           }
+          case 'nearly-authorization':
+            if (route.bearer === null) out.push(name, value)
+            break
           case 'cookie': {
             const others = withoutOwnCookies(value, isOwnCookie)
             if (others !== '') out.push(name, others)
