@@ -371,7 +371,7 @@ void t.test('oauth2-proxy: OPTIONS alone may be open everywhere, and a cookie th
     t.equal(routeOf(config, '/**')?.access, undefined)
     t.match(securityOf(stderr), /--skip-auth-route: OPTIONS goes to the upstream without a session/)
   }
-  for (const other of ['OPTIONS=^/$', 'GET=^/.*', '^/.*', 'OPTIONS!=^/.*']) {
+  for (const other of ['OPTIONS=^/$', 'OPTIONS=^$', 'OPTIONS=/$', 'GET=^/.*', '^/.*', 'OPTIONS!=^/.*']) {
     const { config } = await migrated(`--skip-auth-route="${other}"`)
     t.same(
       config.routes.filter(({ path, access }) => path === '/**' && access === 'public'),

@@ -176,11 +176,12 @@ function routeOf({ shared }: Draft, base: Base, common: string | null): Route {
   return route
 }
 
+const lower = (name: string | undefined): string => name?.toLowerCase() ?? ''
+
 /** What one route sets is taken from clients on all of them; the rest has to be removed on each. */
 function removing({ shared }: Draft, routes: readonly Route[]): (route: Route) => Route {
   const someAsks = routes.some(({ access }) => access !== 'public')
   const known = someAsks ? [...Object.keys(shared.set), shared.token?.grant === 'none' ? '' : shared.token?.header] : []
-  const lower = (name: string | undefined): string => name?.toLowerCase() ?? ''
   const set = new Set(known.map(lower))
   // It passes where no session is used.
   set.delete('authorization')

@@ -61,12 +61,11 @@ function openPreflight(entry: Entry, draft: Draft): void {
 
 const quoted = (text: string): string => JSON.stringify(text)
 
-const EVERY_PATH = /^\^?(?:\\?\/)?(?:\.\*)?\$?$/
+const EVERY_PATH = /^\^?(?:\\?\/)?(?:\.\*\$?)?$/
 
 function openOne(entry: Entry, item: string, draft: Draft): void {
   const [, method = '', negated, regex = ''] = /^(?:([A-Za-z]*)(!?)=)?(.*)$/s.exec(item) ?? []
-  if (/^options$/i.test(method) && negated === '' && EVERY_PATH.test(regex) && !/\/\$$/.test(regex))
-    return openPreflight(entry, draft)
+  if (/^options$/i.test(method) && negated === '' && EVERY_PATH.test(regex)) return openPreflight(entry, draft)
   const paths: Paths | null = negated === '!' ? null : pathsOf(regex)
   if (paths === null || paths.patterns.includes('/**')) {
     const why =
