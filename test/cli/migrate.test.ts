@@ -424,6 +424,94 @@ function securityOf(stderr: string): string {
   return /^SECURITY[^\n]*\n((?: {2}.*\n)*)/m.exec(stderr)?.[1] ?? ''
 }
 
+void t.test(
+  'flags, variables and a chart’s values are read together, and the one that the peer takes counts',
+  async (t) => {
+    const migrated = async (...texts: string[]): Promise<Ended & { readonly config: Written }> => {
+      const names = texts.map((_, index) => `file-${index}`)
+      const folder = t.testdir(Object.fromEntries(names.map((name, index) => [name, texts[index] ?? ''])))
+      const ended = await runProgram(t, ['migrate', ...names.map((name) => join(folder, name))])
+      const config: Written = parse(ended.stdout)
+      return { ...ended, config }
+    }
+    const rules = { groups: ['admin'], email_verified: [true] }
+    const compose = await migrated(
+      [
+        'services:',
+        '  proxy:',
+        '    command:',
+        '      - --provider=oidc',
+        '      - --oidc-issuer-url=https://a.example',
+        '      - --upstream=http://web:80',
+        '      - --allowed-group=admin',
+        '      - --skip-auth-route=^/flag$',
+        '    environment:',
+        '      OAUTH2_PROXY_CLIENT_ID: abc',
+        '      OAUTH2_PROXY_EMAIL_DOMAINS: "*"',
+        '      OAUTH2_PROXY_SKIP_AUTH_ROUTES: ^/variable$',
+      ].join('\n'),
+    )
+    t.match(compose.config, { upstream: 'http://web', provider: { issuer: 'https://a.example', clientId: 'abc' } })
+    t.same(routeOf(compose.config, '/**')?.require?.claims, rules, 'what a flag asked for is asked for')
+    t.equal(routeOf(compose.config, '/flag')?.access, 'public')
+    t.equal(routeOf(compose.config, '/variable'), undefined, 'a flag goes before a variable')
+    t.match(compose.stderr, /OAUTH2_PROXY_SKIP_AUTH_ROUTES: --skip-auth-route \(.*:8\) goes before it/)
+
+    const deployment = await migrated(
+      [
+        'args: ["--upstream=http://app:8080", "--email-domain=*", "--allowed-group=admin"]',
+        'env:',
+        '  - {name: OAUTH2_PROXY_CLIENT_ID, value: abc}',
+        '  - {name: OAUTH2_PROXY_CLIENT_SECRET, valueFrom: {secretKeyRef: {name: x, key: y}}}',
+        '  - name: OAUTH2_PROXY_REDIRECT_URL',
+        '    value: https://app.example/oauth2/callback',
+      ].join('\n'),
+    )
+    t.match(deployment.config, {
+      upstream: 'http://app:8080',
+      publicUrl: 'https://app.example',
+      provider: { clientId: 'abc' },
+    })
+    t.same(routeOf(deployment.config, '/**')?.require?.claims, rules)
+
+    const values = await migrated(
+      [
+        'oauth2-proxy:',
+        '  config:',
+        '    clientID: team',
+        '    configFile: |-',
+        '      oidc_issuer_url = "https://old.example"',
+        '      email_domains = "*"',
+        '      allowed_groups = ["admin"]',
+        '      upstreams = ["http://app"]',
+        '  extraArgs:',
+        '    oidc-issuer-url: https://new.example',
+        '    provider: oidc',
+        '  extraEnv:',
+        '    - name: OAUTH2_PROXY_REDIRECT_URL',
+        '      value: https://team.example/oauth2/callback',
+        '  ingress: { enabled: true }',
+      ].join('\n'),
+    )
+    t.match(values.config, {
+      publicUrl: 'https://team.example',
+      upstream: 'http://app',
+      provider: { issuer: 'https://new.example', clientId: 'team' },
+    })
+    t.same(routeOf(values.config, '/**')?.require?.claims, rules)
+    t.match(values.stderr, /file-0:5: oidc_issuer_url: oidc-issuer-url \(.*:10\) goes before it/)
+    t.match(values.stderr, /file-0:15: oauth2-proxy\.ingress\.enabled: it is a value of the peer's chart/)
+
+    const flags = 'oauth2-proxy --oidc-issuer-url=https://flags.example --provider=oidc --email-domain=*\n'
+    const separate = await migrated(flags, 'oidc_issuer_url = "https://file.example"\nupstreams = ["http://app"]\n')
+    t.match(separate.config.provider, { issuer: 'https://flags.example' }, 'whatever the order of the files')
+    const wonderwall = await migrated(
+      'args: [--openid.client-id=flag]\nenv:\n  WONDERWALL_OPENID_CLIENT_ID: variable\n  WONDERWALL_INGRESS: https://a.example\n',
+    )
+    t.match(wonderwall.config, { publicUrl: 'https://a.example', provider: { clientId: 'flag' } })
+  },
+)
+
 void t.test('several files of one gateway are read together', async (t) => {
   const core = join(
     t.testdir({ 'core.cfg': 'email_domains = ["*"]\nredirect_url = "https://orders.example.com/oauth2/callback"\n' }),
