@@ -21,8 +21,13 @@ const own: Readonly<Record<string, string>> = {
 export function readValues(text: string, file: string, isSwitch: (key: string) => boolean): Entry[] {
   const entries = readAlpha(text, file).filter(({ key }) => !/(^|\.)extraEnv(\.|$)/.test(key))
   const read = entries.map((entry) => ({ entry, settings: settingsOf(entry, isSwitch) }))
-  const isArgument = ({ entry }: { readonly entry: Entry }): boolean => /(^|\.)extraArgs(\.|$)/.test(entry.key)
-  return [...read.filter((one) => !isArgument(one)), ...read.filter(isArgument)].flatMap(({ settings }) => settings)
+  return [...read.filter(({ entry }) => !isArgument(entry)), ...read.filter(({ entry }) => isArgument(entry))].flatMap(
+    ({ settings }) => settings,
+  )
+}
+
+function isArgument({ key }: Entry): boolean {
+  return /(^|\.)extraArgs(\.|$)/.test(key)
 }
 
 function settingsOf(entry: Entry, isSwitch: (key: string) => boolean): Entry[] {
