@@ -35,8 +35,9 @@ function convert(node: TSchema, inList: boolean): Json {
   }
   const { description, properties, section } = shape
   const object = objectOf(properties, inList)
+  const word = section.word === undefined ? [] : [{ const: section.word }]
   const off = section.off ? [{ enum: [false, 'off', 'false'] }, { type: 'string', pattern: '\\$\\{' }] : []
-  return { description, anyOf: [object, ...off, { type: 'null' }] }
+  return { description, anyOf: [object, ...word, ...off, { type: 'null' }] }
 }
 
 function objectOf(properties: Record<string, TSchema>, inList: boolean): Json {

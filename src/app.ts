@@ -143,8 +143,11 @@ export async function buildApp(config: Config, log: Log, tracing: Tracing | null
   let draining = false
   const readiness = createReadiness({ provider, store, isDraining: () => draining })
   metrics.watchReady(async () => (await readiness()).ready)
+  const settings = config.admin === null ? null : { ...config.admin }
   const admin =
-    config.admin === null ? null : buildAdmin({ provider, sessions, metrics, readiness, log, limits: config.limits })
+    settings === null
+      ? null
+      : buildAdmin({ settings, provider, sessions, metrics, readiness, log, limits: config.limits })
 
   async function reload(next: Config): Promise<void> {
     const fresh = await buildShell(next, lasting)
@@ -153,6 +156,7 @@ export async function buildApp(config: Config, log: Log, tracing: Tracing | null
     lasting.pools.keepOnly(fresh.upstreams)
     const reconnects = !isDeepStrictEqual([session.store, session.redis], [next.session.store, next.session.redis])
     Object.assign(session, next.session)
+    if (settings !== null) Object.assign(settings, next.admin)
     if (reconnects) store.reconnect()
     provider.configure(next.provider)
     if (next.tls !== null && !isDeepStrictEqual(present.tls, next.tls)) listener.certify(next.tls)

@@ -1,7 +1,7 @@
 import { METHODS, type IncomingHttpHeaders } from 'node:http'
 import type { Config } from '../config/schema.ts'
 import { Fault } from '../errors.ts'
-import { bearerToken } from '../gate/bearer.ts'
+import { beginsAsBearer } from '../gate/bearer.ts'
 import { challenge } from '../gate/challenge.ts'
 import { classify } from '../gate/classify.ts'
 import { compileHeaders } from '../gate/headers.ts'
@@ -137,7 +137,7 @@ async function explainVerdict(facts: Facts, world: World): Promise<Line[]> {
     },
   })
   const verdict = await gate(facts, now)
-  const bearer = verdict.route !== null && verdict.route.bearer !== null && bearerToken(facts.headers) !== null
+  const bearer = verdict.route !== null && verdict.route.bearer !== null && beginsAsBearer(facts)
   const claimed = JSON.stringify(claims)
   return [
     ['kind', classify(facts.method, facts.headers, config.scripts)],

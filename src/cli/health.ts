@@ -29,7 +29,7 @@ Asks the gateway that runs here with the same configuration whether it lives: GE
   },
 }
 
-type Gateway = Pick<Config, 'admin' | 'listen' | 'tls' | 'basePath'>
+type Gateway = Pick<Config, 'listen' | 'tls' | 'basePath'> & { readonly admin: Pick<Config, 'listen'> | null }
 
 const usual: Gateway = {
   admin: { listen: { host: '127.0.0.1', port: 9090 } },

@@ -1,6 +1,7 @@
 import cluster from 'node:cluster'
 import type { Config } from '../config/schema.ts'
 import { causes } from '../errors.ts'
+import type { Answered, Asked } from '../http/admin-workers.ts'
 import { openLog } from '../telemetry/log.ts'
 import { serveHere, type Running } from './running.ts'
 import { isStdoutPrompt } from './stdout.ts'
@@ -11,10 +12,7 @@ export interface WorkerCalls {
   serve(config: Config): Promise<Addresses>
   reload(config: Config): Promise<void>
   /** What the admin listener would answer. */
-  admin(asked: {
-    readonly method: 'GET' | 'DELETE'
-    readonly url: string
-  }): Promise<{ readonly status: number; readonly type: string; readonly body: string }>
+  admin(asked: Asked): Promise<Answered>
   /** The metrics as prom-client's own JSON. */
   metrics(): Promise<unknown>
   cut(): Promise<void>
@@ -66,8 +64,10 @@ async function serveUntilTold(): Promise<void> {
       return { address, forwardAuth }
     },
     reload: async (config) => (await here).reload(config),
-    async admin({ method, url }) {
-      const answer = await (await here).gateway.admin?.inject({ method, url })
+    async admin({ method, url, authorization, remoteAddress }) {
+      const headers = authorization === undefined ? {} : { authorization }
+      const from = remoteAddress === undefined ? {} : { remoteAddress }
+      const answer = await (await here).gateway.admin?.inject({ method, url, headers, ...from })
       return {
         status: answer?.statusCode ?? 404,
         type: answer?.headers['content-type'] ?? '',

@@ -89,10 +89,13 @@ export async function serveInWorkers(count: number, first: Config, log: Log): Pr
     }
   }
 
+  const settings = config.admin === null ? null : { ...config.admin }
   const admin =
-    config.admin === null
+    settings === null
       ? null
       : buildWorkersAdmin({
+          settings,
+          log,
           workers: () =>
             [...serving].map(({ ask }) => ({ answer: (asked) => ask('admin', asked), metrics: () => ask('metrics') })),
           isDraining: () => draining,
@@ -140,6 +143,7 @@ export async function serveInWorkers(count: number, first: Config, log: Log): Pr
       const [one, ...others] = serving
       await one?.ask('reload', next)
       config = next
+      if (settings !== null) Object.assign(settings, next.admin)
       log.level = next.log.level
       await Promise.all(
         others.map(async ({ ask, worker }) => {

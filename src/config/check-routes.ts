@@ -155,7 +155,8 @@ const reserved = new Set([
 // What tells about the connection and the request is no place for a user; X-Forwarded-User and its like are.
 const forwarded = /^x-forwarded-(for|proto|protocol|scheme|ssl|host|port|server|by|prefix|path|uri|url|method)$/
 
-const isReserved = (name: string): boolean => {
+/** Whether a header is for the connection, or written by the gateway itself, so that no route can set it. */
+export function isReservedHeader(name: string): boolean {
   const lower = name.toLowerCase().replace(/[^a-z0-9]/g, '-')
   return reserved.has(lower) || forwarded.test(lower)
 }
@@ -163,7 +164,7 @@ const isReserved = (name: string): boolean => {
 function findHeaders({ token, headers }: Route, at: Path): Finding[] {
   const findings = Object.keys(headers.set).flatMap((name): Finding[] => {
     const path = [...at, 'headers', 'set', name]
-    if (isReserved(name)) {
+    if (isReservedHeader(name)) {
       const message = 'cannot be set: it is for the connection, or written by the gateway'
       return [{ path, part: 'key', message, instead: 'use another name' }]
     }
@@ -171,7 +172,7 @@ function findHeaders({ token, headers }: Route, at: Path): Finding[] {
     const instead = 'say token: { grant: none }, or use another name'
     return [{ path, part: 'key', message: 'is the header that carries the token', instead }]
   })
-  if (isReserved(token.header)) {
+  if (isReservedHeader(token.header)) {
     findings.push({
       path: [...at, 'token', 'header'],
       message: `${token.header} cannot carry the token: it is for the connection, or written by the gateway`,

@@ -24,6 +24,7 @@ function spell(node: TSchema, value: unknown): unknown {
     const spelled = kind.format(value)
     return secret === undefined ? spelled : masked(secret, spelled)
   }
+  if (typeof value === 'string') return value
   if (!isMapping(value)) return shape.section.off ? false : null
   return Object.fromEntries(Object.entries(shape.properties).map(([key, inner]) => [key, spell(inner, value[key])]))
 }

@@ -6,8 +6,8 @@ import type { Config } from './schema.ts'
 const fixed: readonly (readonly [key: string, read: (config: Config) => unknown])[] = [
   ['listen', ({ listen }) => listen],
   ['tls', ({ tls }) => tls === null],
-  ['admin', ({ admin }) => admin],
   ['forwardAuth', ({ forwardAuth }) => forwardAuth],
+  ['admin', ({ admin }) => admin?.listen ?? null],
   ['workers', ({ workers }) => workers],
   ['session.store', ({ session }) => placeOf(session.store)],
   ['provider.issuer', ({ provider }) => provider.issuer],

@@ -29,6 +29,22 @@ export const host = text({
   normalize: (name) => name.toLowerCase(),
 })
 
+/** A host name or address without a port, kept in lower case. */
+export const hostName = text({
+  name: 'host name',
+  pattern: /^([A-Za-z0-9_]([A-Za-z0-9_.-]*[A-Za-z0-9_])?|\[[0-9A-Fa-f:.]+\])$/,
+  expected: 'a host name such as gatehouse-admin.shop.svc, without port or path',
+  normalize: (name) => name.toLowerCase(),
+})
+
+/** A secret that can be sent in `Authorization: Bearer` (RFC 6750 section 2.1). */
+export const bearerSecret = text({
+  name: 'text',
+  pattern: /^[A-Za-z0-9\-._~+/]+=*$/,
+  expected: 'letters, digits and -._~+/, as `gatehouse keygen` prints them',
+  secret: true,
+})
+
 const refusedMethods = new Set(['TRACE', 'TRACK', 'CONNECT'])
 
 /** A request method, kept in upper case; the ones that are never served are refused. */

@@ -24,6 +24,8 @@ export interface Leaf<T = unknown> extends Marks {
 export interface Section {
   absent: 'defaults' | 'null'
   off: boolean
+  /** The word that may stand in place of its keys, and resolves to itself. */
+  word?: string
 }
 
 /** A key with a value, whose static type is the resolved one; it may be null exactly where its default is. */
@@ -47,6 +49,11 @@ export function maybe<G extends TSchema>(section: G): TUnsafe<Static<G> | null> 
 /** A section that has its defaults when it is not written, and is null when it is `false`. */
 export function switchable<G extends TSchema>(section: G): TUnsafe<Static<G> | null> {
   return Type.Unsafe({ ...section, section: { absent: 'defaults', off: true } })
+}
+
+/** A section that is null when it is not written or `false`, and in whose place one word may stand. */
+export function wordOr<const W extends string, G extends TSchema>(word: W, section: G): TUnsafe<Static<G> | W | null> {
+  return Type.Unsafe({ ...section, section: { absent: 'null', off: true, word } })
 }
 
 /** A list of sections, with the list as written that holds where none is given. */

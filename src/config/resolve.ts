@@ -102,8 +102,10 @@ export function resolve(root: TSchema, written: unknown, resolving: Resolving): 
     const value = isMapping(raw) ? raw : fill(raw, path)
     if (value === undefined) return undefined
     if (section.off && (value === false || value === 'false' || value === 'off')) return null
+    if (section.word !== undefined && value === section.word) return value
     if (!isMapping(value)) {
-      const message = section.off ? 'must be a map, or false' : 'must be a map'
+      const others = [...(section.word === undefined ? [] : [section.word]), ...(section.off ? ['false'] : [])]
+      const message = ['must be a map', ...others].join(', or ')
       return refuse(path, 'value', message, `keys: ${Object.keys(properties).join(', ')}`)
     }
     const known = Object.keys(properties)

@@ -2,11 +2,11 @@ import type { Static } from 'typebox'
 import { addressRange, listen, origin, upstream } from './kind-address.ts'
 import { duration, orOff, rate } from './kind-amount.ts'
 import { list, map, textual } from './kind-collection.ts'
-import { headerName } from './kind-http.ts'
+import { bearerSecret, headerName, hostName } from './kind-http.ts'
 import { basePath } from './kind-path.ts'
 import { choice, text, workers } from './kind-scalar.ts'
 import { file } from './kind-secret.ts'
-import { group, leaf, many, maybe, switchable } from './leaf.ts'
+import { group, leaf, many, maybe, switchable, wordOr } from './leaf.ts'
 import { limits } from './section-limits.ts'
 import { provider } from './section-provider.ts'
 import { route } from './section-route.ts'
@@ -57,10 +57,33 @@ export const schema = group('Configuration of Gatehouse.', {
   ),
   admin: switchable(
     group(
-      'Health, metrics and session administration, on a listener of their own; `false` for none. A change needs ' +
-        'a restart.',
+      'Health and metrics, and session administration where it is asked for, on a listener of their own; `false` for none.',
       {
-        listen: leaf(listen, { default: '127.0.0.1:9090', description: 'Where it listens.' }),
+        listen: leaf(listen, {
+          default: '127.0.0.1:9090',
+          description: 'Where it listens. A change needs a restart.',
+        }),
+        hosts: leaf(list(hostName, { single: true }), {
+          default: [],
+          description:
+            'Host names that it answers to, beside `localhost` and the address that a request came to; ' +
+            'a request for another one gets 421.',
+        }),
+        sessions: wordOr(
+          'loopback',
+          group(
+            'Who may list and end sessions: clients with a token, or `loopback`, those on this machine. Nobody when left out.',
+            {
+              token: leaf(bearerSecret, {
+                default: undefined,
+                secret: 'whole',
+                description:
+                  'Clients that send this text in `Authorization: Bearer` may list and end sessions. With `loopback` in ' +
+                  'place of this section (`GATEHOUSE_ADMIN_SESSIONS`), all clients on this machine may.',
+              }),
+            },
+          ),
+        ),
       },
     ),
   ),

@@ -1,4 +1,5 @@
 import type { Claims } from '../oidc/token-set.ts'
+import { isBasicAlone } from './bearer.ts'
 import { hostOf } from './host.ts'
 import { fillTemplate, parseTemplate, type Template } from './template.ts'
 import type { RouteTable } from './match.ts'
@@ -23,7 +24,16 @@ const WRITTEN_ANEW = ['x-forwarded-for', 'x-forwarded-proto', 'x-forwarded-host'
 const FORWARDED = /^(?:forwarded|x-real-ip|x-(?:original|rewrite|forwarded)(?:-.*)?)$/
 
 type Treatment =
-  'pass' | 'drop' | 'respelled' | 'forwarded' | 'host' | 'cookie' | 'authorization' | 'override' | 'connection'
+  | 'pass'
+  | 'drop'
+  | 'respelled'
+  | 'forwarded'
+  | 'host'
+  | 'cookie'
+  | 'authorization'
+  | 'nearly-authorization'
+  | 'override'
+  | 'connection'
 
 const MAX_NAMES_KEPT = 1000
 const MAX_LENGTH_KEPT = 100
@@ -91,6 +101,7 @@ export function compileHeaders(
     // CGI and its heirs read other spellings of what is written anew as the real thing.
     if (same !== lower && (same === 'content-length' || WRITTEN_ANEW.includes(same))) return 'respelled'
     if (HOP_BY_HOP.includes(same) || WRITTEN_ANEW.includes(same)) return 'drop'
+    if (/^-*authorization-*$/.test(same)) return 'nearly-authorization'
     if (METHOD_OVERRIDES.includes(same)) return 'override'
     return FORWARDED.test(same) ? 'forwarded' : 'pass'
   }
@@ -130,11 +141,16 @@ export function compileHeaders(
             break
           case 'authorization': {
             if (mine?.setsAuthorization === true || (who !== null && who.bearer !== true)) break
+            // Applications take tokens out of other schemes, too, and here only verified ones may reach them.
+            if (who === null && route.bearer !== null && !isBasicAlone(facts)) break
             // Of several that a client sends, the first has been verified.
             if (who === null || !bearerSent) out.push(name, value)
             bearerSent = true
             break
           }
+          case 'nearly-authorization':
+            if (route.bearer === null) out.push(name, value)
+            break
           case 'cookie': {
             const others = withoutOwnCookies(value, isOwnCookie)
             if (others !== '') out.push(name, others)

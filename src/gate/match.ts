@@ -1,3 +1,4 @@
+import { isDeepStrictEqual } from 'node:util'
 import type { Route } from '../config/schema.ts'
 import { fold, isPlain, readings } from './readings.ts'
 import type { CompiledRoute } from './verdict.ts'
@@ -15,7 +16,10 @@ export interface RouteTable {
   match(host: string, method: string, path: string): Match
   /** Whether another method would select another route for the same path. */
   dependsOnMethod(host: string, method: string, path: string): boolean
-  /** A reading of the path, by some server, that selects another route than `matched`; `null` when there is none. */
+  /**
+   * A reading of the path, by some server, that selects another route than `matched`; `null` when there is none. One
+   * slash more or less at its end counts where that route lets fewer in.
+   */
   otherReading(host: string, method: string, path: string, matched: Match): string | null
 }
 
@@ -58,6 +62,8 @@ export function compileRoutes(configured: readonly Route[], basePath: string): R
       insert(folded, fold(pattern), leaf)
     }
   }
+  // Else no route can be meant by a slash that was left out.
+  const slashed = routes.some(({ path }) => path !== '/' && path.endsWith('/'))
   const allLowerCase = [basePath, ...configured.map((route) => decoded(route.path))].every(
     (pattern) => pattern === fold(pattern),
   )
@@ -65,6 +71,20 @@ export function compileRoutes(configured: readonly Route[], basePath: string): R
   insert(exact, `${basePath}/**`, own)
   insert(read, `${basePath}/**`, own)
   insert(folded, `${fold(basePath)}/**`, own)
+
+  // Most applications answer `/admin/` as `/admin`, so a route for the one must not be open by way of the other, unless
+  // its pattern names both.
+  function bySlash(root: Node, path: string, host: string, method: string, matched: Match): string | null {
+    if (matched === null || matched === 'endpoint' || path === '/') return null
+    const isLonger = path.endsWith('/')
+    if (!isLonger && !slashed) return null
+    const bare = isLonger ? path.slice(0, -1) : path
+    if ([bare, `${bare}/`, `${bare}/**`].includes(matched.path)) return null
+    const twin = isLonger ? bare : `${bare}/`
+    const other = find(root, twin, 0, host, method)
+    if (other === null || other === 'endpoint' || !(isLonger || other.path.endsWith('/'))) return null
+    return letsFewerIn(other, matched) ? twin : null
+  }
 
   return {
     routes,
@@ -74,17 +94,31 @@ export function compileRoutes(configured: readonly Route[], basePath: string): R
     },
     match: (host, method, path) => find(exact, path, 0, host, method),
     otherReading(host, method, path, matched) {
-      if (allLowerCase && isPlain(path)) return null
-      const leadsElsewhere =
-        (root: Node) =>
-        (reading: string): boolean =>
-          find(root, reading, 0, host, method) !== matched
-      if (leadsElsewhere(folded)(fold(path))) return fold(path)
+      if (allLowerCase && isPlain(path)) return bySlash(read, path, host, method, matched)
+      const elsewhere = (root: Node, paths: readonly string[]): string | null => {
+        for (const reading of paths) {
+          if (find(root, reading, 0, host, method) !== matched) return reading
+          const other = bySlash(root, reading, host, method, matched)
+          if (other !== null) return other
+        }
+        return null
+      }
+      const byCase = elsewhere(folded, [fold(path)]) ?? bySlash(read, path, host, method, matched)
+      if (byCase !== null) return byCase
       const others = readings(path)
       if (others === null) return path
-      return others.asIs.find(leadsElsewhere(read)) ?? others.folded.find(leadsElsewhere(folded)) ?? null
+      return elsewhere(read, others.asIs) ?? elsewhere(folded, others.folded)
     },
   }
+}
+
+/** Whether a route asks for more than another one: a session, other requirements of it, or proof of the origin. */
+function letsFewerIn(one: Route, other: Route): boolean {
+  if (one.access !== 'required') return false
+  if (other.access !== 'required') return true
+  const { claims, acr, maxAge } = one.require
+  const asks = Object.keys(claims).length > 0 || acr !== null || maxAge !== null
+  return (asks && !isDeepStrictEqual(one.require, other.require)) || (one.csrf !== 'off' && other.csrf === 'off')
 }
 
 /**

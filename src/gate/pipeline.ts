@@ -4,7 +4,7 @@ import type { Sessions } from '../session/sessions.ts'
 import type { Acquired, Tokens } from '../token/acquire.ts'
 import type { AccessTokens } from '../oidc/access-token.ts'
 import { admit } from './admit.ts'
-import { bearerToken } from './bearer.ts'
+import { beginsAsBearer, bearerToken } from './bearer.ts'
 import { classify } from './classify.ts'
 import { hostOf } from './host.ts'
 import type { RouteTable } from './match.ts'
@@ -42,8 +42,13 @@ export function buildGate({ config, routes, sessions, tokens, bearers }: GatePar
     if (route === null || route === 'endpoint') return deny({ reason: 'no-route' }, null, facts)
     if (route.access === 'public') return anonymous(route)
 
-    const bearer = route.bearer === null ? null : bearerToken(facts.headers)
-    if (route.bearer !== null && bearer !== null) return byBearer(route, bearer, route.bearer.audience, facts, now)
+    if (route.bearer !== null) {
+      const bearer = bearerToken(facts)
+      if (bearer !== null) return byBearer(route, bearer, route.bearer.audience, facts, now)
+      if (beginsAsBearer(facts)) {
+        return deny({ reason: 'invalid-token', why: 'Authorization has no well-formed bearer token' }, route, facts)
+      }
+    }
     if (facts.ticket === null) return bySession(route, null, facts, now)
     const found = sessions.load(facts.ticket, now)
     return found instanceof Promise

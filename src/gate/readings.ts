@@ -1,4 +1,4 @@
-const PLAIN = /^(?:\/[a-z0-9\-_~!$&'()*+,=:@][a-z0-9\-_.~!$&'()*+,=:@]*)*\/?$/
+const PLAIN = /^(?:\/[a-z0-9\-_~!$&'()*+,=:@][a-z0-9\-_.~!$&'()*+,=:@]*(?<!\.))*\/?$/
 const UNSENDABLE = /[^\u0021-\u007e]/
 const MALFORMED = /%(?![0-9A-Fa-f]{2})/
 
@@ -10,9 +10,12 @@ const OVERLONG_TWICE = /%25(?:c[01]%25[89ab]|e0%25[89]|f0%258)/i
 const MAX_READINGS = 512
 const MAX_CHARACTERS = 65_536
 
-/** Whether a path has one reading only: lower case, nothing encoded, no dot segment, no empty segment, no parameter. */
+/**
+ * Whether a path has one reading only: lower case, nothing encoded, no dot segment, no empty segment, no parameter, no dot
+ * at a segment's end, no name of a stream.
+ */
 export function isPlain(path: string): boolean {
-  return PLAIN.test(path)
+  return PLAIN.test(path) && !path.includes(':$')
 }
 
 /** Why a path is refused whatever the routes are, or `null`. `path` is as it was sent, without the query. */
@@ -35,9 +38,9 @@ interface Reading {
 
 /**
  * Every way in which some server may read a path: percent-decoded once or twice, dot segments removed, slashes merged,
- * `;parameters` dropped, `\` as `/`, in any combination and order. An encoded slash may stay one while all else is
- * decoded, as URL parsers have it. Case is folded in a second list, `folded`. `null` when there are too many to be
- * honest.
+ * `;parameters` dropped, `\` as `/`, and what `LENIENT` has, in any combination and order. An encoded slash may stay one
+ * while all else is decoded, as URL parsers have it. Case is folded in a second list, `folded`. `null` when there are too
+ * many to be honest.
  */
 export function readings(
   path: string,
@@ -68,9 +71,33 @@ export function readings(
       add({ path: at.slice(0, at.indexOf(';')), decoded })
     }
     if (at.includes('/.')) add({ path: withoutDotSegments(at), decoded })
+    for (const [when, read] of LENIENT) if (when.test(at)) add({ path: read(at), decoded })
   }
   const asIs = [...seen.keys()]
   return { asIs, folded: [...new Set(asIs.map(fold))] }
+}
+
+/** What some servers make of a path, decoded or not, and when. */
+const LENIENT: readonly (readonly [when: RegExp, read: (path: string) => string])[] = [
+  // Apache's mod_rewrite before 2.4.60 (CVE-2024-38474), and applications that parse a decoded path as a URL.
+  [/[?#]/, (path) => path.slice(0, path.search(/[?#]/))],
+  // URL parsers drop these anywhere: https://url.spec.whatwg.org/#concept-basic-url-parser, Python's urlsplit.
+  [/[\t\n\r]/, (path) => path.replace(/[\t\n\r]/g, '')],
+  // `new URL(request.url, base)` of Node.js and urlsplit of Python take what stands behind `//` for a host.
+  [/^\/\//, (path) => path.replace(/^\/\/+[^/]*/, '') || '/'],
+  // Windows drops dots and spaces at the end of a name, and knows a file by its streams: `secret::$DATA`.
+  [/[. ](?:\/|$)/, (path) => path.replace(/(?<! ) +(?=\/|$)/g, '').replace(/([^/. ])[. ]+(?=\/|$)/g, '$1')],
+  [/:\$/, (path) => path.replace(/:[^/:]*:\$[^/]*/g, '')],
+  // PHP on Windows, among others, gets fullwidth and similar characters as the nearest ones of its code page (best fit).
+  [/[^\0-\x7f]/, (path) => bestFit(path)],
+]
+
+/** Characters that look like ASCII as ASCII: the compatibility forms of Unicode, and the slashes of code pages. */
+function bestFit(path: string): string {
+  return path
+    .normalize('NFKC')
+    .replace(/[\u2044\u2215]/g, '/')
+    .replace(/[\u00a5\u20a9\u2216]/g, '\\')
 }
 
 /** Folds case as a server without a sense for it may: `ſ` and the Kelvin sign find their letters, too. */

@@ -1,15 +1,17 @@
 import type { FastifyInstance, FastifyReply } from 'fastify'
 import type { Config } from '../config/schema.ts'
 import { Fault, causes, faults } from '../errors.ts'
+import type { Answer } from '../gate/challenge.ts'
 import type { Log } from '../telemetry/log.ts'
 import { tooManyFields } from './header-fields.ts'
+import { answerFor } from './failures.ts'
 import { PROBLEM_TYPE, problem } from './problem.ts'
 
 /**
  * What both kinds of admin listener do alike: no body counts, whatever type it claims, too many header fields are
  * refused, and what goes wrong is a problem (RFC 9457).
  */
-export function answerAsAdmin(app: FastifyInstance, log: Log | null, { headerFields }: Config['limits']): void {
+export function answerAsAdmin(app: FastifyInstance, log: Log, { headerFields }: Config['limits']): void {
   // As on the public listener: nothing is dropped, too many are refused.
   app.server.maxHeadersCount = 0
   app.addHook('onRequest', (request, _reply, done) => {
@@ -25,20 +27,23 @@ export function answerAsAdmin(app: FastifyInstance, log: Log | null, { headerFie
     reply.header('x-content-type-options', 'nosniff')
     done()
   })
-  app.setNotFoundHandler((_request, reply) => sendProblem(reply, new Fault('not_found')))
+  app.setNotFoundHandler((_request, reply) => sendProblem(reply, answerFor(new Fault('not_found'))))
   app.setErrorHandler((error, _request, reply) => {
     const fault = error instanceof Fault ? error : new Fault('internal_error', { cause: error })
-    log?.[faults[fault.code].level]({ event: fault.code, listener: 'admin', cause: causes(error) }, fault.code)
-    return sendProblem(reply, fault)
+    log[faults[fault.code].level]({ event: fault.code, listener: 'admin', cause: causes(error) }, fault.code)
+    return sendProblem(reply, answerFor(fault))
   })
 }
 
 /** A problem, as on the public listener. */
-export function sendProblem(reply: FastifyReply, { status, code, detail, retryAfter }: Fault): FastifyReply {
-  if (retryAfter !== null) reply.header('retry-after', String(retryAfter))
+export function sendProblem(
+  reply: FastifyReply,
+  { status, code, title, detail, retryAfter }: Pick<Answer, 'status' | 'code' | 'title' | 'detail' | 'retryAfter'>,
+): FastifyReply {
+  if (retryAfter !== undefined) reply.header('retry-after', String(retryAfter))
   return reply
     .code(status)
     .headers({ 'gatehouse': code, 'cache-control': 'no-store', 'content-type': PROBLEM_TYPE })
     .serializer(String)
-    .send(problem({ status, code, detail, title: faults[code].title }))
+    .send(problem({ status, code, title, detail }))
 }

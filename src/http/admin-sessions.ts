@@ -1,7 +1,6 @@
-import type { FastifyInstance, FastifyReply } from 'fastify'
+import type { FastifyInstance } from 'fastify'
 import { Fault } from '../errors.ts'
 import type { SessionSummary, Sessions } from '../session/sessions.ts'
-import { sendProblem } from './admin-answers.ts'
 
 interface BySubject {
   Querystring: { sub?: string }
@@ -11,14 +10,14 @@ interface BySubject {
 export function registerSessionAdministration(app: FastifyInstance, sessions: Sessions, issuer: () => string): void {
   app.get<BySubject>('/sessions', async (request, reply) => {
     const { sub } = request.query
-    if (sub === undefined || sub === '') return missingSubject(reply)
+    if (sub === undefined || sub === '') throw missingSubject()
     const found = await sessions.find({ issuer: issuer(), subject: sub })
     return reply.send({ sessions: found.map((session) => describe(session, sub)) })
   })
 
   app.delete<BySubject>('/sessions', async (request, reply) => {
     const { sub } = request.query
-    if (sub === undefined || sub === '') return missingSubject(reply)
+    if (sub === undefined || sub === '') throw missingSubject()
     const found = await sessions.find({ issuer: issuer(), subject: sub })
     await Promise.all(found.map(({ id }) => sessions.endById(id, 'admin')))
     return reply.code(204).send()
@@ -40,6 +39,6 @@ function describe({ id, createdAt, lastSeenAt, endsAt }: SessionSummary, sub: st
   }
 }
 
-function missingSubject(reply: FastifyReply): FastifyReply {
-  return sendProblem(reply, new Fault('bad_request', { detail: 'Say whose sessions: /sessions?sub=SUBJECT.' }))
+function missingSubject(): Fault {
+  return new Fault('bad_request', { detail: 'Say whose sessions: /sessions?sub=SUBJECT.' })
 }

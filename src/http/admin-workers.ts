@@ -2,13 +2,20 @@ import Fastify, { type FastifyInstance, type FastifyReply } from 'fastify'
 import type { Config } from '../config/schema.ts'
 import { inTime } from '../store/in-time.ts'
 import { aggregate } from '../telemetry/aggregate.ts'
+import type { Log } from '../telemetry/log.ts'
 import { answerAsAdmin } from './admin-answers.ts'
+import { guardSessions, refuseForeignHosts, type AdminSettings } from './admin-guard.ts'
 
-interface Asked {
+/** A request that another process has let through; who asks goes with it. */
+export interface Asked {
   readonly method: 'GET' | 'DELETE'
   readonly url: string
+  readonly authorization?: string
+  readonly remoteAddress?: string
 }
-interface Answered {
+
+/** What came of it. */
+export interface Answered {
   readonly status: number
   readonly type: string
   readonly body: string
@@ -23,6 +30,8 @@ interface ServingWorker {
 }
 
 interface Parts {
+  readonly settings: AdminSettings
+  readonly log: Log
   /** Those that serve now. */
   readonly workers: () => readonly ServingWorker[]
   readonly isDraining: () => boolean
@@ -33,9 +42,10 @@ interface Parts {
 const ANSWER_WITHIN = 5_000
 
 /** The admin listener of a gateway with several processes: it answers for all of them. */
-export function buildWorkersAdmin({ workers, isDraining, limits }: Parts): FastifyInstance {
+export function buildWorkersAdmin({ settings, log, workers, isDraining, limits }: Parts): FastifyInstance {
   const app = Fastify({ logger: false })
-  answerAsAdmin(app, null, limits)
+  answerAsAdmin(app, log, limits)
+  refuseForeignHosts(app, settings)
 
   app.get('/livez', () => ({ alive: true }))
 
@@ -61,20 +71,26 @@ export function buildWorkersAdmin({ workers, isDraining, limits }: Parts): Fasti
   })
 
   // Sessions are everybody's: any worker can find them and end them.
-  for (const url of ['/sessions', '/sessions/:id']) {
-    app.route({
-      url,
-      method: ['GET', 'DELETE'],
-      async handler(request, reply) {
-        const [worker] = workers()
-        if (worker === undefined) return reply.code(503).send()
-        return send(
-          reply,
-          await soon(worker.answer({ method: request.method === 'DELETE' ? 'DELETE' : 'GET', url: request.url })),
-        )
-      },
-    })
-  }
+  void app.register(async (scope) => {
+    guardSessions(scope, settings, log)
+    for (const url of ['/sessions', '/sessions/:id']) {
+      scope.route({
+        url,
+        method: ['GET', 'DELETE'],
+        async handler({ method, url: asked, headers, socket }, reply) {
+          const [worker] = workers()
+          if (worker === undefined) return reply.code(503).send()
+          const answer = worker.answer({
+            method: method === 'DELETE' ? 'DELETE' : 'GET',
+            url: asked,
+            ...(headers.authorization === undefined ? {} : { authorization: headers.authorization }),
+            ...(socket.remoteAddress === undefined ? {} : { remoteAddress: socket.remoteAddress }),
+          })
+          return send(reply, await soon(answer))
+        },
+      })
+    }
+  })
   return app
 }
 

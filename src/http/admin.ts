@@ -5,10 +5,12 @@ import type { Sessions } from '../session/sessions.ts'
 import type { Log } from '../telemetry/log.ts'
 import type { Metrics } from '../telemetry/metrics.ts'
 import { answerAsAdmin } from './admin-answers.ts'
+import { guardSessions, refuseForeignHosts, type AdminSettings } from './admin-guard.ts'
 import { registerSessionAdministration } from './admin-sessions.ts'
 import type { Readiness } from './readiness.ts'
 
 interface AdminServices {
+  readonly settings: AdminSettings
   readonly provider: Provider
   readonly sessions: Sessions
   readonly metrics: Metrics
@@ -17,10 +19,19 @@ interface AdminServices {
   readonly limits: Config['limits']
 }
 
-/** The second listener: the process's health and metrics, never on the public port. */
-export function buildAdmin({ provider, sessions, metrics, readiness, log, limits }: AdminServices): FastifyInstance {
+/** The second listener, never on the public port: health, metrics, and sessions for those whom `settings` names. */
+export function buildAdmin({
+  settings,
+  provider,
+  sessions,
+  metrics,
+  readiness,
+  log,
+  limits,
+}: AdminServices): FastifyInstance {
   const app = Fastify({ logger: false })
   answerAsAdmin(app, log, limits)
+  refuseForeignHosts(app, settings)
 
   app.get('/livez', () => ({ alive: true }))
 
@@ -33,11 +44,14 @@ export function buildAdmin({ provider, sessions, metrics, readiness, log, limits
     reply.header('content-type', metrics.registry.contentType).send(await metrics.registry.metrics()),
   )
 
-  // Sessions carry the issuer that the provider calls itself, which is the configured one but for a trailing slash.
-  registerSessionAdministration(
-    app,
-    sessions,
-    () => provider.peek()?.configuration.serverMetadata().issuer ?? provider.settings.issuer,
-  )
+  void app.register(async (scope) => {
+    guardSessions(scope, settings, log)
+    // Sessions carry the issuer that the provider calls itself, which is the configured one but for a trailing slash.
+    registerSessionAdministration(
+      scope,
+      sessions,
+      () => provider.peek()?.configuration.serverMetadata().issuer ?? provider.settings.issuer,
+    )
+  })
   return app
 }

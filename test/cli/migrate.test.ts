@@ -14,7 +14,7 @@ interface Route {
   readonly challenge?: string
   readonly require?: { readonly claims?: Record<string, unknown[]>; readonly acr?: string[] }
   readonly token?: { readonly grant?: string; readonly header?: string }
-  readonly headers?: { readonly set: Record<string, string> }
+  readonly headers?: { readonly set: Record<string, string>; readonly remove?: string[] }
   readonly bearer?: { readonly audience: string[] }
   readonly upstream?: string
 }
@@ -244,6 +244,155 @@ void t.test('mod_auth_openidc: each section has its route, and what a route canâ
   t.equal(closed.session['endWithIdToken'], true, 'OIDCSessionMaxDuration 0')
 })
 
+void t.test('mod_auth_openidc: what RequestHeader took from clients is taken from them on every route', async (t) => {
+  const { config, stderr, stdout } = run('apache-headers.conf')
+  t.same(routeOf(config, '/**')?.headers?.set, {
+    'Authorization': '${HEADER_AUTHORIZATION}',
+    'X-Realm': 'main',
+    'X-Remote-User': '{claims.preferred_username}',
+    'X-Mail': 'mailto:{claims.email}',
+    'X-Roles': '{claims.roles}',
+    'X-User': '{claims.preferred_username}',
+    'X-Proxy-User': '{claims.preferred_username}',
+    'X-In-If': '{claims.sub}',
+    'X-Admin': '{claims.sub}',
+  })
+  const removed = ['X-Internal', 'X-Client-DN', 'X-Edited', 'X-Unknown', 'X-Level']
+  const security = securityOf(stderr)
+  for (const name of removed) {
+    for (const route of config.routes) t.ok(route.headers?.remove?.includes(name), `${name} on ${route.path}`)
+    t.match(security, new RegExp(`RequestHeader: .*${name} `))
+  }
+  for (const name of ['OIDC_CLAIM_email', 'OIDC_CLAIM_groups', 'OIDC_access_token', 'OIDC_id_token'])
+    for (const route of config.routes) t.ok(route.headers?.remove?.includes(name), `${name} on ${route.path}`)
+  t.match(security, /OIDCPassClaimsAs: the peer takes every header that begins with OIDC_CLAIM_ or OIDC_ from clients/)
+  t.match(security, /RequestHeader: X-Admin: it was for <Location \/admin> alone.*its condition .* is left out/)
+  t.match(security, /RequestHeader: another VirtualHost/)
+  t.match(stderr, /RequestHeader: Accept-Language goes to the upstream as the client sends it/)
+  t.match(stderr, /RequestHeader: the gateway writes X-Forwarded-Proto itself/)
+  t.match(stderr, /Header: answers pass as the application makes them/)
+  t.notMatch(stdout, /Accept-Language/)
+
+  const file = join(scratch, 'headers.yaml')
+  writeFileSync(file, stdout)
+  const explained = async (path: string, ...more: string[]): Promise<string> => {
+    const spoofed = [
+      'X-Remote-User',
+      'X_Remote_User',
+      'X-Internal',
+      'X-Client-DN',
+      'X-Level',
+      'OIDC_CLAIM_groups',
+    ].flatMap((name) => ['-H', `${name}: forged`])
+    const url = `https://app.example.com${path}`
+    return (
+      await runProgram(t, ['explain', '--config', file, 'GET', url, ...spoofed, ...more], {
+        SESSION_KEY: key,
+        OIDC_CLIENT_SECRET: 'x',
+        HEADER_AUTHORIZATION: 'x',
+      })
+    ).stdout
+  }
+  const claims = ['--claims', '{"sub":"a","preferred_username":"alice","groups":["admin"]}']
+  for (const path of ['/x', '/admin/x', '/feed', '/open/x']) {
+    const passes = await explained(path, ...claims)
+    t.match(passes, /passes/, path)
+    t.notMatch(passes, 'forged', path)
+  }
+  t.match(await explained('/x', ...claims), /X-Remote-User: alice/)
+  t.notMatch(await explained('/open/x'), 'forged', 'without a session')
+})
+
+void t.test('mod_auth_openidc: what opens a path, and what kept one closed, stands under SECURITY', async (t) => {
+  const { config, stderr } = run('apache-headers.conf')
+  const security = securityOf(stderr)
+  t.match(security, /Require: needs no session, as before: \/open\/\*\*/)
+  t.match(security, /OIDCUnAuthAction: needs no session, as before: \/feed\/\*\*/)
+  t.match(security, /RewriteRule: it kept requests away from the application/)
+  t.match(security, /ProxyPass: the path was not passed on.* nobody gets in there/)
+  t.same(routeOf(config, '/files/**')?.require?.claims, { not_migrated: ['ProxyPass'] })
+  t.match(securityOf(run('apache.conf').stderr), /Require: needs no session, as before: \/public\/\*\*/)
+})
+
+void t.test('mod_auth_openidc: the user that REMOTE_USER was reaches the application', async (t) => {
+  const migrated = async (
+    ...lines: string[]
+  ): Promise<Ended & { readonly set: Record<string, string> | undefined }> => {
+    const text = ['OIDCClientID x', 'OIDCRedirectURI https://a.example/r', ...lines, 'ProxyPass / http://app/']
+    const file = join(
+      t.testdir({ 'a.conf': [...text, '<Location />', 'Require valid-user', '</Location>'].join('\n') }),
+      'a.conf',
+    )
+    const ended = await runProgram(t, ['migrate', file])
+    const config: Written = parse(ended.stdout)
+    return { ...ended, set: routeOf(config, '/**')?.headers?.set }
+  }
+  const bare = await migrated('OIDCRemoteUserClaim email')
+  t.equal(bare.set?.['X-Remote-User'], '{claims.email}')
+  t.match(bare.stderr, /OIDCRemoteUserClaim: REMOTE_USER is a variable within the web server.*X-Remote-User/)
+  t.match((await migrated('OIDCRemoteUserClaim email', 'OIDCAuthNHeader X-Me')).set, { 'X-Me': '{claims.email}' })
+  const prefixed = await migrated('OIDCClaimPrefix C_', 'RequestHeader set X-Me "%{C_email}e"')
+  t.match(prefixed.set, { 'X-Me': '{claims.email}', 'C_sub': '{claims.sub}' })
+  t.equal(prefixed.set?.['X-Remote-User'], undefined)
+})
+
+void t.test(
+  'oauth2-proxy: the headers that tell who the user is are taken from clients, whether it sent them or not',
+  async (t) => {
+    for (const name of samples.filter((one) => one.startsWith('oauth2-proxy'))) {
+      const { config } = run(name)
+      const session = config.routes.filter(({ access }) => access !== 'public')
+      for (const family of ['X-Forwarded', 'X-Auth-Request'])
+        for (const kind of ['User', 'Email', 'Groups', 'Preferred-Username', 'Access-Token']) {
+          const header = `${family}-${kind}`
+          const isSet = session.some(
+            (route) => route.headers?.set?.[header] !== undefined || route.token?.header === header,
+          )
+          for (const route of config.routes)
+            t.ok(isSet || route.headers?.remove?.includes(header), `${name}: ${header} on ${route.path}`)
+        }
+    }
+    for (const name of ['wonderwall.env', 'wonderwall-idporten.env'])
+      for (const route of run(name).config.routes)
+        t.same(route.headers?.remove, ['Authorization', 'X-Wonderwall-Id-Token', 'X-Wonderwall-Forward-Auth-Token'])
+  },
+)
+
+void t.test('oauth2-proxy: OPTIONS alone may be open everywhere, and a cookie that is refreshed slides', async (t) => {
+  const migrated = async (...flags: string[]): Promise<Ended & { readonly config: Written }> => {
+    const all = ['--upstream=http://app', '--oidc-issuer-url=https://a.example', '--email-domain=*', ...flags]
+    const file = join(t.testdir({ 'run.sh': `oauth2-proxy ${all.join(' \\\n  ')}\n` }), 'run.sh')
+    const ended = await runProgram(t, ['migrate', file])
+    const config: Written = parse(ended.stdout)
+    return { ...ended, config }
+  }
+  for (const everywhere of ['^/.*', '.*', '^/', '/', '^.*$', '^/.*$']) {
+    const { config, stderr } = await migrated(`--skip-auth-route="OPTIONS=${everywhere}"`)
+    t.same(routeOf(config, '/**', 'OPTIONS')?.access, 'public', everywhere)
+    t.equal(routeOf(config, '/**')?.access, undefined)
+    t.match(securityOf(stderr), /--skip-auth-route: OPTIONS goes to the upstream without a session/)
+  }
+  for (const other of ['OPTIONS=^/$', 'OPTIONS=^$', 'OPTIONS=/$', 'GET=^/.*', '^/.*', 'OPTIONS!=^/.*']) {
+    const { config } = await migrated(`--skip-auth-route="${other}"`)
+    t.same(
+      config.routes.filter(({ path, access }) => path === '/**' && access === 'public'),
+      [],
+      other,
+    )
+  }
+  const dots = await migrated('--skip-auth-route="^/.well-known/.*"')
+  t.match(securityOf(dots.stderr), /add routes such as \{ path: \/\.well-known\/\*\*, access: public \} for/)
+  t.match((await migrated('--cookie-expire=10m', '--cookie-refresh=1m')).config.session, {
+    idleTimeout: '10m',
+    lifetime: '10h',
+  })
+  t.match((await migrated('--cookie-expire=168h', '--cookie-refresh=1m')).config.session, {
+    idleTimeout: '7d',
+    lifetime: '7d',
+  })
+  t.match((await migrated('--cookie-expire=10m')).config.session, { idleTimeout: 'off', lifetime: '10m' })
+})
+
 void t.test('Wonderwall: its paths, levels and sessions', async (t) => {
   const { config, stderr } = run('wonderwall.env')
   t.same(
@@ -275,6 +424,94 @@ void t.test('Wonderwall: its paths, levels and sessions', async (t) => {
 function securityOf(stderr: string): string {
   return /^SECURITY[^\n]*\n((?: {2}.*\n)*)/m.exec(stderr)?.[1] ?? ''
 }
+
+void t.test(
+  'flags, variables and a chartâ€™s values are read together, and the one that the peer takes counts',
+  async (t) => {
+    const migrated = async (...texts: string[]): Promise<Ended & { readonly config: Written }> => {
+      const names = texts.map((_, index) => `file-${index}`)
+      const folder = t.testdir(Object.fromEntries(names.map((name, index) => [name, texts[index] ?? ''])))
+      const ended = await runProgram(t, ['migrate', ...names.map((name) => join(folder, name))])
+      const config: Written = parse(ended.stdout)
+      return { ...ended, config }
+    }
+    const rules = { groups: ['admin'], email_verified: [true] }
+    const compose = await migrated(
+      [
+        'services:',
+        '  proxy:',
+        '    command:',
+        '      - --provider=oidc',
+        '      - --oidc-issuer-url=https://a.example',
+        '      - --upstream=http://web:80',
+        '      - --allowed-group=admin',
+        '      - --skip-auth-route=^/flag$',
+        '    environment:',
+        '      OAUTH2_PROXY_CLIENT_ID: abc',
+        '      OAUTH2_PROXY_EMAIL_DOMAINS: "*"',
+        '      OAUTH2_PROXY_SKIP_AUTH_ROUTES: ^/variable$',
+      ].join('\n'),
+    )
+    t.match(compose.config, { upstream: 'http://web', provider: { issuer: 'https://a.example', clientId: 'abc' } })
+    t.same(routeOf(compose.config, '/**')?.require?.claims, rules, 'what a flag asked for is asked for')
+    t.equal(routeOf(compose.config, '/flag')?.access, 'public')
+    t.equal(routeOf(compose.config, '/variable'), undefined, 'a flag goes before a variable')
+    t.match(compose.stderr, /OAUTH2_PROXY_SKIP_AUTH_ROUTES: --skip-auth-route \(.*:8\) goes before it/)
+
+    const deployment = await migrated(
+      [
+        'args: ["--upstream=http://app:8080", "--email-domain=*", "--allowed-group=admin"]',
+        'env:',
+        '  - {name: OAUTH2_PROXY_CLIENT_ID, value: abc}',
+        '  - {name: OAUTH2_PROXY_CLIENT_SECRET, valueFrom: {secretKeyRef: {name: x, key: y}}}',
+        '  - name: OAUTH2_PROXY_REDIRECT_URL',
+        '    value: https://app.example/oauth2/callback',
+      ].join('\n'),
+    )
+    t.match(deployment.config, {
+      upstream: 'http://app:8080',
+      publicUrl: 'https://app.example',
+      provider: { clientId: 'abc' },
+    })
+    t.same(routeOf(deployment.config, '/**')?.require?.claims, rules)
+
+    const values = await migrated(
+      [
+        'oauth2-proxy:',
+        '  config:',
+        '    clientID: team',
+        '    configFile: |-',
+        '      oidc_issuer_url = "https://old.example"',
+        '      email_domains = "*"',
+        '      allowed_groups = ["admin"]',
+        '      upstreams = ["http://app"]',
+        '  extraArgs:',
+        '    oidc-issuer-url: https://new.example',
+        '    provider: oidc',
+        '  extraEnv:',
+        '    - name: OAUTH2_PROXY_REDIRECT_URL',
+        '      value: https://team.example/oauth2/callback',
+        '  ingress: { enabled: true }',
+      ].join('\n'),
+    )
+    t.match(values.config, {
+      publicUrl: 'https://team.example',
+      upstream: 'http://app',
+      provider: { issuer: 'https://new.example', clientId: 'team' },
+    })
+    t.same(routeOf(values.config, '/**')?.require?.claims, rules)
+    t.match(values.stderr, /file-0:5: oidc_issuer_url: oidc-issuer-url \(.*:10\) goes before it/)
+    t.match(values.stderr, /file-0:15: oauth2-proxy\.ingress\.enabled: it is a value of the peer's chart/)
+
+    const flags = 'oauth2-proxy --oidc-issuer-url=https://flags.example --provider=oidc --email-domain=*\n'
+    const separate = await migrated(flags, 'oidc_issuer_url = "https://file.example"\nupstreams = ["http://app"]\n')
+    t.match(separate.config.provider, { issuer: 'https://flags.example' }, 'whatever the order of the files')
+    const wonderwall = await migrated(
+      'args: [--openid.client-id=flag]\nenv:\n  WONDERWALL_OPENID_CLIENT_ID: variable\n  WONDERWALL_INGRESS: https://a.example\n',
+    )
+    t.match(wonderwall.config, { publicUrl: 'https://a.example', provider: { clientId: 'flag' } })
+  },
+)
 
 void t.test('several files of one gateway are read together', async (t) => {
   const core = join(

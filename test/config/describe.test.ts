@@ -74,6 +74,13 @@ await t.test('every secret is masked', async (t) => {
     routes: [{ headers: { set: { 'X-Api-Key': '********' } } }],
   })
 
+  const admin = { listen: { host: '::1', port: 1 }, hosts: ['a'], sessions: { token: 'admin-token-value' } }
+  t.match(parse(describeConfig({ ...config, admin })), { admin: { sessions: { token: '********' } } })
+  t.match(parse(describeConfig({ ...config, admin: { ...admin, sessions: 'loopback' } })), {
+    admin: { listen: '[::1]:1', hosts: ['a'], sessions: 'loopback' },
+  })
+  t.match(parse(describeConfig({ ...config, admin: { ...admin, sessions: null } })), { admin: { sessions: false } })
+
   const redis = structuredClone(config)
   redis.session.keys = config.session.keys
   redis.session.store = {

@@ -16,8 +16,8 @@ await t.test('the least gets every default', async (t) => {
     trustedProxies: [],
     upstream: { origin: 'http://127.0.0.1:3000', socketPath: null },
     tls: null,
-    admin: { listen: { host: '127.0.0.1', port: 9090 } },
     forwardAuth: null,
+    admin: { listen: { host: '127.0.0.1', port: 9090 }, hosts: [], sessions: null },
     provider: {
       issuer: 'https://login.example.com',
       clientId: 'orders',
@@ -142,9 +142,19 @@ await t.test('the environment wins over the file, which may then be wrong', asyn
     GATEHOUSE_PUBLIC_URL: 'https://other.example.com',
   })
   t.equal(config.log.level, 'debug')
-  t.same(config.admin, { listen: { host: '::1', port: 0 } })
   t.same(config.forwardAuth, { listen: { path: '/run/verdicts.sock' } })
+  t.match(config.admin, { listen: { host: '::1', port: 0 } })
   t.same(config.publicUrl, ['https://other.example.com'])
+})
+
+await t.test('who administers sessions, from the environment', async (t) => {
+  const sessions = (env: Record<string, string>, yaml = ''): unknown =>
+    loadText(folder, `${least}${yaml}`, env).config.admin?.sessions
+  t.equal(sessions({ GATEHOUSE_ADMIN_SESSIONS: 'loopback' }), 'loopback')
+  t.same(sessions({ GATEHOUSE_ADMIN_SESSIONS_TOKEN: 'hush' }), { token: 'hush' })
+  t.same(sessions({ GATEHOUSE_ADMIN_SESSIONS_TOKEN: 'hush' }, 'admin: { sessions: loopback }\n'), { token: 'hush' })
+  t.same(sessions({ T: 'hush' }, 'admin: { sessions: { token: "${T}" } }\n'), { token: 'hush' })
+  t.equal(sessions({}, 'admin: { sessions: off }\n'), null)
 })
 
 await t.test('values from files', async (t) => {
@@ -401,7 +411,7 @@ tls:
     '21:17 routes[1].headers.set.X User: must be a header name such as X-User, not "X User"',
     '22:5 routes[2].path: is required',
     '23:5 routes[3]: must be a map',
-    '24:8 admin: must be a map, or false | keys: listen',
+    '24:8 admin: must be a map, or false | keys: listen, hosts, sessions',
     '25:1 tls.keyFile: is required | give it here, or as GATEHOUSE_TLS_KEY_FILE',
     `26:13 tls.certFile: cannot be read: ${join(folder, 'none.pem')}: no such file | the path of a readable PEM file`,
   ])

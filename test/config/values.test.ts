@@ -96,7 +96,25 @@ const taken: [string, [unknown, unknown][]][] = [
     [
       [false, null],
       ['off', null],
-      [{ listen: 'unix:/a' }, { listen: { path: '/a' } }],
+      [{ listen: 'unix:/a' }, { listen: { path: '/a' }, hosts: [], sessions: null }],
+    ],
+  ],
+  [
+    'admin.sessions',
+    [
+      [null, null],
+      [false, null],
+      ['loopback', 'loopback'],
+      [{ token: 'aZ09-._~+/==' }, { token: 'aZ09-._~+/==' }],
+    ],
+  ],
+  [
+    'admin.hosts',
+    [
+      [
+        ['Admin.Shop.svc', '10.0.0.1', '[fd00::1]'],
+        ['admin.shop.svc', '10.0.0.1', '[fd00::1]'],
+      ],
     ],
   ],
   [
@@ -387,6 +405,9 @@ const bad: [string, RegExp, unknown[]][] = [
     [['10.0.0.0/33'], ['::/129'], ['10.0.0/8'], ['host'], ['10.0.0.0/08'], ['10.0.0.0/'], ['fe80::1%eth0'], [7]],
   ],
   ['trustedProxies', /^must be a list/, ['10.0.0.0/8']],
+  ['admin.hosts', /^must be a host name/, [['a:80'], ['*.svc'], ['http://a']]],
+  ['admin.sessions', /^must be a map, or loopback, or false/, ['everybody', true, ['loopback'], 'localhost']],
+  ['admin.sessions.token', /^must be letters, digits|^must be text/, ['a b', 'pässword', 'a,b', 12_345, ['a']]],
   ['upstream', /^must be an origin/, ['app:3000', 'http://a/x', 'http://u:p@a', 'ws://a', 'unix:app', 'http://a?x=1']],
   [
     'provider.issuer',

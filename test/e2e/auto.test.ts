@@ -44,7 +44,7 @@ addEventListener('gatehouse:login-needed', ({ detail }) => {
 })
 const config = {
   upstream: site.url,
-  admin: { listen: '127.0.0.1:0' },
+  admin: { listen: '127.0.0.1:0', sessions: 'loopback' },
   routes: [{ path: '/**' }, { path: '/mfa/**', require: { acr: 'urn:demo:mfa' } }],
 }
 /** Of the provider's own site, so that a frame of it knows the user. */

@@ -35,7 +35,9 @@ addEventListener('fetch', (event) => event.respondWith(fetch(event.request)))`,
   },
 })
 const routes = [{ path: '/**' }, { path: '/public/**', access: 'public' }]
-const running = await startGateway(t, { config: { upstream: site.url, admin: { listen: '127.0.0.1:0' }, routes } })
+const running = await startGateway(t, {
+  config: { upstream: site.url, admin: { listen: '127.0.0.1:0', sessions: 'loopback' }, routes },
+})
 const { url, idp } = running
 
 const heard = async (page: Page): Promise<string> => page.evaluate(() => window.heard.map(({ name }) => name).join())

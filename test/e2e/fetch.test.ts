@@ -7,7 +7,9 @@ import { arrive, endSessions } from './visit.ts'
 
 const chromium = await openChromium(t)
 const site = await startSite(t, { '/': html('', '<script src="/oauth2/auto.js"></script>') })
-const running = await startGateway(t, { config: { upstream: site.url, admin: { listen: '127.0.0.1:0' } } })
+const running = await startGateway(t, {
+  config: { upstream: site.url, admin: { listen: '127.0.0.1:0', sessions: 'loopback' } },
+})
 const { url, idp } = running
 
 /** Runs in a page: sends a body of that kind, and tells what came back. */

@@ -29,7 +29,7 @@ const site = await startSite(t, {
 const running = await startGateway(t, {
   config: {
     upstream: site.url,
-    admin: { listen: '127.0.0.1:0' },
+    admin: { listen: '127.0.0.1:0', sessions: 'loopback' },
     routes: [{ path: '/**' }, { path: '/mfa/**', require: { acr: 'urn:demo:mfa' } }],
   },
 })

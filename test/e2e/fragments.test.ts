@@ -9,7 +9,7 @@ const site = await startSite(t, { '/app': html('An application'), '/mfa/app': ht
 const running = await startGateway(t, {
   config: {
     upstream: site.url,
-    admin: { listen: '127.0.0.1:0' },
+    admin: { listen: '127.0.0.1:0', sessions: 'loopback' },
     routes: [{ path: '/**' }, { path: '/mfa/**', require: { acr: 'urn:demo:mfa' } }],
   },
 })

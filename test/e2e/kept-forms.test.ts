@@ -63,7 +63,9 @@ const site = await startSite(t, {
   '/paying': html('<form method="post" action="/to-the-bank"><input name="a" value="b"><button>Send</button></form>'),
   '/': html('Home'),
 })
-const running = await startGateway(t, { config: { upstream: site.url, admin: { listen: '127.0.0.1:0' } } })
+const running = await startGateway(t, {
+  config: { upstream: site.url, admin: { listen: '127.0.0.1:0', sessions: 'loopback' } },
+})
 const { url } = running
 
 type Post = { readonly path: string; readonly type: string | undefined; readonly body: string }
@@ -185,7 +187,7 @@ void t.test('an application that answers the form with a redirect to another sit
   const bank = `${site.url.replace('127.0.0.1', 'localhost')}/bank`
   const paying = await startGateway(t, {
     config: {
-      admin: { listen: '127.0.0.1:0' },
+      admin: { listen: '127.0.0.1:0', sessions: 'loopback' },
       session: { cookie: { name: 'paying' } },
       upstream: site.url,
       routes: [{ path: '/**' }, { path: '/to-the-bank', upstream: site.url }],

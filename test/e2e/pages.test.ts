@@ -40,7 +40,7 @@ const routes = [
   { path: '/down/**', access: 'public', upstream: 'http://127.0.0.1:9' },
   { path: '/slow/**', access: 'public', upstream: `http://127.0.0.1:${silentPort}`, timeout: '1s' },
 ]
-const config = { upstream: site.url, admin: { listen: '127.0.0.1:0' }, routes }
+const config = { upstream: site.url, admin: { listen: '127.0.0.1:0', sessions: 'loopback' }, routes }
 const running = await startGateway(t, { config })
 const { url, idp } = running
 

@@ -54,7 +54,7 @@ const site = await startSite(t, {
     ]),
   ),
 })
-const config = { upstream: site.url, admin: { listen: '127.0.0.1:0' } }
+const config = { upstream: site.url, admin: { listen: '127.0.0.1:0', sessions: 'loopback' } }
 const running = await startGateway(t, { config })
 const { url, idp } = running
 

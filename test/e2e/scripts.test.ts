@@ -32,7 +32,7 @@ addEventListener('fetch', (event) => event.respondWith(fetch(event.request)))`,
 const running = await startGateway(t, {
   config: {
     upstream: site.url,
-    admin: { listen: '127.0.0.1:0' },
+    admin: { listen: '127.0.0.1:0', sessions: 'loopback' },
   },
 })
 const { url, idp } = running

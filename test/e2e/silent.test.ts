@@ -21,7 +21,7 @@ addEventListener('load', () => {
 </script>`,
 )
 const site = await startSite(t, { '/': watching, '/bare': html('') })
-const settings = { upstream: site.url, admin: { listen: '127.0.0.1:0' } }
+const settings = { upstream: site.url, admin: { listen: '127.0.0.1:0', sessions: 'loopback' } }
 const checking = { ...settings, provider: { sessionCheck: '10s' } }
 const near = await startGateway(t, { config: settings })
 const { url, idp } = near

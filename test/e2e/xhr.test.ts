@@ -16,7 +16,7 @@ const site = await startSite(t, {
   ),
   '/fragment': '<p id="fragment">A fragment</p>',
 })
-const config = { upstream: site.url, admin: { listen: '127.0.0.1:0' } }
+const config = { upstream: site.url, admin: { listen: '127.0.0.1:0', sessions: 'loopback' } }
 const near = await startGateway(t, { config })
 const { idp } = near
 const port = await freePort()

@@ -245,6 +245,85 @@ void t.test('a public route passes any token on, an optional one refuses a wrong
   t.equal((await call(await token(), '/api/echo/optional')).status, 200)
 })
 
+void t.test(
+  'on an optional route no token that was not verified reaches the application, however it is written',
+  async (t) => {
+    const optional = { path: '/ws', access: 'optional', bearer: { audience } }
+    const { url, token, upstream } = await start(t, {
+      routes: routes.map((route) => (route.path === '/ws' ? optional : route)),
+    })
+    const browser = createBrowser()
+    await browser.login(`${url}/`, 'bob')
+    const cookie = `Cookie: ${browser.cookies.header(new URL(url), { crossSite: false, topLevelGet: true })}`
+    const forged = `${encoded({ alg: 'none' })}.${encoded({ sub: 'root' })}.x`
+    const [good, basic] = [`Bearer ${await token()}`, 'Basic YWxpY2U6cHc=']
+    const fields = (...values: string[]): string[] => values.map((value) => `Authorization: ${value}`)
+    const refused = [
+      fields(`Bearer ${forged}`),
+      fields(`Bearer\t${forged}`),
+      fields(`bearer\t ${forged}`),
+      fields(`Bearer ${forged} x`),
+      fields(`Bearer ${forged},`),
+      fields(`Bearer "${forged}"`),
+      fields(`Bearer, Bearer ${forged}`),
+      fields(`Bearer=${forged}`),
+      fields(`Bearer${forged}`),
+      fields(`BEARER:${forged}`),
+      fields(`"Bearer ${forged}"`),
+      fields(`, Bearer ${forged}`),
+      fields('Bearer'),
+      fields(basic, `Bearer ${forged}`),
+      fields(basic, `bearer\t${forged}`),
+      fields(basic, good),
+      fields(`Bearer ${forged}`, good),
+      [...fields(basic), `authorization: Bearer ${forged}`],
+    ]
+    for (const headers of refused) {
+      for (const path of ['/api/echo/optional', '/api/echo', '/ws'])
+        for (const session of [[], [cookie]]) {
+          const answer = await ask(url, 'GET', path, [...headers, ...session])
+          const what = `${path} ${headers.join(' | ')}${session.length === 0 ? '' : ' with a session'}`
+          t.equal(answer.status, 401, what)
+          t.same(answer.headers.get('www-authenticate'), ['Bearer error="invalid_token"'], what)
+          t.same(answer.headers.get('gatehouse'), ['invalid_token'], what)
+        }
+      t.equal((await openWebSocket(`${url}/ws`, { headers: [...headers, `Origin: ${url}`] })).status, 401)
+    }
+    t.same(
+      upstream.requests.filter(({ rawHeaders }) => rawHeaders.some((value) => value.includes(forged))),
+      [],
+    )
+    const authorization = (): string[] => {
+      const { rawHeaders = [] } = upstream.requests.at(-1) ?? {}
+      return rawHeaders.filter((_, i) => /authorization/i.test(rawHeaders[i - 1] ?? ''))
+    }
+    const dropped = [
+      [`Authorization_: Bearer ${forged}`],
+      [`Authorization.: Bearer ${forged}`],
+      fields(`Basic ${forged}`),
+      fields(`${basic}, Bearer ${forged}`),
+      fields(`Token ${forged}`),
+      fields(`JWT ${forged}`),
+      fields(`DPoP ${forged}`),
+      fields(forged),
+      fields(basic, basic),
+      fields(basic, `Token ${forged}`),
+    ]
+    for (const headers of dropped) {
+      t.equal((await ask(url, 'GET', '/api/echo/optional', headers)).status, 200)
+      t.same(authorization(), [], headers.join(' | '))
+    }
+    t.equal((await ask(url, 'GET', '/api/echo/optional', fields(basic))).status, 200)
+    t.same(authorization(), [basic], 'as on a public route')
+    t.equal((await ask(url, 'GET', '/api/echo/optional', fields(good))).status, 200)
+    t.same(authorization(), [good])
+    t.equal((await ask(url, 'GET', '/api/echo/optional', [...fields(basic), cookie])).status, 200)
+    t.notMatch(authorization(), [basic], 'with a session the application gets that one’s token')
+    t.equal((await ask(url, 'GET', '/api/echo/public', fields(`Bearer\t${forged}`))).status, 200)
+    t.same(authorization(), [`Bearer\t${forged}`], 'where no token is looked at each one passes')
+  },
+)
+
 void t.test('of two tokens in one request the application gets the one that was verified', async (t) => {
   const { url, token, upstream } = await start(t)
   const mine = await token()

@@ -171,7 +171,7 @@ void t.test('preservePost: false and other media types are not kept', async (t) 
 })
 
 void t.test('a form posted with a cookie whose session has ended is kept, and the cookie cleared', async (t) => {
-  const { url, browser, post, gateway } = await setUp(t, { admin: { listen: '127.0.0.1:0' } })
+  const { url, browser, post, gateway } = await setUp(t, { admin: { listen: '127.0.0.1:0', sessions: 'loopback' } })
   await browser.login(`${url}/`, 'alice')
   await gateway.admin?.inject({ method: 'DELETE', url: '/sessions?sub=alice' })
   const answer = await post('a=1')

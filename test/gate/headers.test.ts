@@ -104,6 +104,7 @@ void t.test('a header that any route sets can’t be sent by a client on any rou
     'X.User.Name',
     'x-User_name',
     'X-User.Name',
+    'X!User~Name',
     'X-Access-Token',
     'x_access_token',
   ]) {

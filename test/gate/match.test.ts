@@ -146,6 +146,101 @@ void t.test('a reading that selects another route is found', (t) => {
   t.end()
 })
 
+void t.test('what some server takes for a protected path is refused, what is no other route passes', (t) => {
+  const table = tableOf({ path: '/**', access: 'public' }, '/secret/**', '/exact')
+  const reading = (path: string): string | null => table.otherReading('h', 'GET', path, table.match('h', 'GET', path))
+  for (const path of [
+    '/secret%3fx',
+    '/secret%23x',
+    '/public/..%2fsecret%3fx',
+    '/sec%09ret/x',
+    '/sec%0aret',
+    '//host/secret',
+    '/%5c%5chost/secret/x',
+    '/secret.',
+    '/secret./x',
+    '/secret%20',
+    '/secret::$DATA',
+    '/secret:$i30:$index_allocation/x',
+    '/%EF%BD%93ecret/x',
+    '/%EF%BC%B3ECRET',
+    '/public%EF%BC%8F..%EF%BC%8Fsecret',
+    '/exact.',
+    '/exact%20/',
+    '/exact%3f/x',
+  ])
+    t.not(reading(path), null, path)
+  for (const path of [
+    '/what%3f',
+    '/c%23/x',
+    '/a%09b',
+    '/end.',
+    '/v1:batch',
+    '/secret:x',
+    '/exact/x',
+    '/exact.html',
+    '/%EF%BD%81',
+    '/secret/a%3fb',
+    '/secret/%EF%BD%93ecret.',
+    '/users:$me',
+  ])
+    t.equal(reading(path), null, path)
+  t.end()
+})
+
+void t.test('a slash more or less at the end leads around no route', (t) => {
+  const claims = { claims: { groups: ['staff'] }, acr: null, maxAge: null }
+  const refused: [routes: Parameters<typeof tableOf>, path: string, reading: string][] = [
+    [[{ path: '/**', access: 'public' }, '/admin'], '/admin/', '/admin'],
+    [[{ path: '/**', access: 'public' }, '/admin'], '/admin//', '/admin'],
+    [[{ path: '/**', access: 'public' }, '/admin'], '/admin/.', '/admin'],
+    [[{ path: '/**', access: 'public' }, '/admin'], '/ADMIN/', '/admin'],
+    [[{ path: '/**', access: 'public' }, '/admin'], '/%61dmin/', '/admin'],
+    [[{ path: '/**', access: 'optional' }, '/Admin'], '/Admin/', '/admin'],
+    [[{ path: '/**', access: 'optional' }, '/Admin'], '/admin/', '/admin'],
+    [[{ path: '/**', access: 'public' }, '/admin/'], '/admin', '/admin/'],
+    [[{ path: '/**', access: 'public' }, '/a/*'], '/a/b/', '/a/b'],
+    [['/**', { path: '/admin', require: claims }], '/admin/', '/admin'],
+    [[{ path: '/**', csrf: 'off' }, '/admin'], '/admin/', '/admin'],
+    [
+      [{ path: '/admin/**', host: 'h', methods: ['POST'] }, { path: '/**', access: 'public' }, '/admin'],
+      '/admin/',
+      '/admin',
+    ],
+  ]
+  for (const [routes, path, reading] of refused) {
+    const table = tableOf(...routes)
+    t.equal(table.otherReading('h', 'GET', path, table.match('h', 'GET', path)), reading, path)
+  }
+  const clear: [routes: Parameters<typeof tableOf>, path: string][] = [
+    [[{ path: '/', access: 'public' }, '/**'], '/'],
+    [[{ path: '/api', access: 'public' }, '/api/**'], '/api'],
+    [[{ path: '/api', access: 'public' }, '/api/**'], '/api/'],
+    [['/api', { path: '/api/**', access: 'public' }], '/api/'],
+    [['/api', { path: '/api/**', access: 'public' }], '/api/x/'],
+    [['/api', { path: '/api/', access: 'public' }], '/api/'],
+    [['/api/', { path: '/api', access: 'public' }], '/api'],
+    [['/**', { path: '/login', access: 'public' }], '/login/'],
+    [['/**', '/admin'], '/admin/'],
+    [['/**', { path: '/a/*', access: 'public' }, { path: '/b/', access: 'public' }], '/a/x'],
+    [
+      [
+        { path: '/**', require: claims },
+        { path: '/x', require: claims },
+      ],
+      '/x/',
+    ],
+    [['/x'], '/x/'],
+    [[{ path: '/**', access: 'public' }, '/admin'], '/admin/x'],
+    [[{ path: '/**', access: 'public' }, '/admin'], '/administrators/'],
+  ]
+  for (const [routes, path] of clear) {
+    const table = tableOf(...routes)
+    t.equal(table.otherReading('h', 'GET', path, table.match('h', 'GET', path)), null, path)
+  }
+  t.end()
+})
+
 void t.test('readings are compared for the host and the method that are asked', (t) => {
   const table = tableOf(
     { path: '/x/**', access: 'public', host: 'a.example.com' },
@@ -179,7 +274,7 @@ void t.test('patterns with capitals are compared with case, and a folded twin is
 
 void t.test('looking for readings stays cheap for the longest of paths and many routes', (t) => {
   const table = tableOf('/**', ...Array.from({ length: 200 }, (_, i) => `/r${i}/*/*/**`))
-  for (const piece of ['/r1', '/..;x%5c%2f', '/%252e%252e', '//', '/A;%2f']) {
+  for (const piece of ['/r1', '/..;x%5c%2f', '/%252e%252e', '//', '/A;%2f', '/r.%20', '%EF%BC%8F%253f//x/']) {
     const path = `/r7/a/b${piece.repeat(Math.floor(16_000 / piece.length))}`
     const ms = Math.min(
       ...[1, 2, 3].map(() => {

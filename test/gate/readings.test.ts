@@ -6,7 +6,22 @@ void t.test('an ordinary path has one reading', (t) => {
     t.ok(isPlain(path), path)
     t.equal(unreadable(path), null, path)
   }
-  for (const path of ['//', '/a//b', '/.', '/.env', '/a/../b', '/a;b', '/A', '/%61', '/a\\b', 'a'])
+  for (const path of [
+    '/a.',
+    '/a./b',
+    '/a/b..',
+    '/a::$data',
+    '//',
+    '/a//b',
+    '/.',
+    '/.env',
+    '/a/../b',
+    '/a;b',
+    '/A',
+    '/%61',
+    '/a\\b',
+    'a',
+  ])
     t.notOk(isPlain(path), path)
   t.end()
 })
@@ -88,6 +103,30 @@ void t.test('every way in which some server reads a path is among its readings',
     ['/a/%25zz/%252e%252e/%252e%252e/d', '/d'],
     ['/caf%C3%A9', '/café'],
     ['/%25C3%25A9', '/é'],
+    ['/a%3fb', '/a'],
+    ['/a%253fb', '/a'],
+    ['/a%23b/c', '/a'],
+    ['/a%09b', '/ab'],
+    ['/a%0d%0Ab', '/ab'],
+    ['/%09/%2e%0a./b', '/b'],
+    ['//x/b', '/b'],
+    ['/%2fx/b', '/b'],
+    ['/%5cx/b', '/b'],
+    ['//x', '/'],
+    ['/a.', '/a'],
+    ['/a./b', '/a/b'],
+    ['/a%20', '/a'],
+    ['/a.%20./b', '/a/b'],
+    ['/a/..%20/b', '/b'],
+    ['/a::$DATA', '/a'],
+    ['/a:x:$data/b', '/a/b'],
+    ['/a:$I30:$INDEX_ALLOCATION/b', '/a/b'],
+    ['/%EF%BD%81', '/a'],
+    ['/a%EF%BC%8Fb', '/a/b'],
+    ['/a/%EF%BC%8E%EF%BC%8E/b', '/b'],
+    ['/a%EF%BC%BCb', '/a/b'],
+    ['/a%E2%88%95b', '/a/b'],
+    ['/a%C2%A5..%C2%A5b', '/b'],
   ]
   for (const [path, reading] of rows) t.ok(readings(path)?.asIs.includes(reading), `${path} as ${reading}`)
   t.ok(readings('/A%2f..%2fB')?.folded.includes('/b'))
@@ -117,6 +156,16 @@ void t.test('a path made to be misread in endless ways is given up in good time'
     '%C3%A9/%255c',
     '%25zz%2f;/',
     '/.;/..',
+    'a.%20.',
+    '%20',
+    '%20.',
+    '%20x',
+    '%EF%BC%8F%EF%BC%8E',
+    '%253f%2523',
+    '::$data.',
+    '%2509//x;',
+    '.',
+    ':',
   ]
   for (const piece of pieces) {
     const path = `/public/${piece.repeat(Math.floor(16_000 / piece.length))}`

@@ -21,6 +21,7 @@ const referenced = {
   SESSION_KEY: Buffer.alloc(32, 7).toString('base64'),
   OLD_SESSION_KEY: Buffer.alloc(32, 8).toString('base64'),
   REDIS_URL: 'rediss://redis:6379',
+  ADMIN_TOKEN: 'an-administrators-token',
 }
 
 const of = (manifests: readonly Manifest[], kind: string, name?: string): Manifest => {
@@ -357,6 +358,10 @@ void t.test('values that contradict each other are refused with what to write in
       { config: { provider: { clientSecret: 'written-out' } } },
       /config\.provider\.clientSecret is a secret.*write \$\{NAME\} here/,
     ],
+    [
+      { config: { admin: { sessions: { token: 'written-out' } } } },
+      /config\.admin\.sessions\.token is a secret.*write \$\{NAME\} here/,
+    ],
     [{ config: { session: { keys: ['c2VjcmV0'] } } }, /config\.session\.keys\[0\] is a secret/],
     [
       { config: { session: { store: 'rediss://user:password@redis:6379' } } },
@@ -422,7 +427,6 @@ void t.test('the notes after an installation say what is still missing', async (
   t.notMatch(complete, /is not set/)
   const bare = await notes({})
   t.match(bare, /config\.publicUrl is not set/)
-  t.match(bare, /Whoever reaches a pod's port 9090/)
   t.notMatch(bare, /[Vv]erdicts/)
   const open = await notes(values({ forwardAuth: { enabled: true } }))
   t.match(open, 'Verdicts are at http://shop-gatehouse-forward-auth.orders.svc:8081/auth, for the proxy alone')
@@ -432,5 +436,45 @@ void t.test('the notes after an installation say what is still missing', async (
   t.notMatch(
     await notes(values({ forwardAuth: { enabled: true }, networkPolicy: from })),
     /A client that reaches that address/,
+  )
+  t.match(bare, /can read health and metrics on a gateway pod's port 9090/)
+  t.notMatch(bare, /end sessions/)
+  const admin = { sessions: { token: '${ADMIN_TOKEN}' } }
+  t.match(await notes(values({ config: { admin } })), /the token of config\.admin\.sessions .* port 9090/)
+  t.match(await notes(values({ config: { admin: { sessions: 'loopback' } } })), /from loopback can list and end/)
+})
+
+void t.test('no pod administers sessions on its address unless that is asked for, and then with a token', async (t) => {
+  const admin = async (change: object): Promise<unknown> =>
+    parse(configurationIn(await render(chart, ...withValues(t, values(change))))).admin
+  t.same(await admin({}), { listen: '0.0.0.0:9090' }, 'health and metrics alone')
+  const sessions = { token: '${ADMIN_TOKEN}' }
+  t.same(await admin({ config: { admin: { sessions } } }), { listen: '0.0.0.0:9090', sessions })
+  const policy = of(
+    await render(chart, ...withValues(t, values({ networkPolicy: { enabled: true, from: [{ podSelector: {} }] } }))),
+    'NetworkPolicy',
+  )
+  t.match(policy, { spec: { ingress: [{ ports: [{ port: 'http' }] }] } }, 'others do not reach the listener at all')
+  t.equal((policy as unknown as { spec: { ingress: unknown[] } }).spec.ingress.length, 1)
+})
+
+void t.test('the job that Prometheus scrapes by the ServiceMonitor is the one that the alerts watch', async (t) => {
+  const manifests = await render(chart, ...withValues(t, values({ serviceMonitor: { enabled: true } })))
+  const { jobLabel, selector } = (
+    of(manifests, 'ServiceMonitor') as unknown as {
+      spec: { jobLabel: string; selector: { matchLabels: Record<string, string> } }
+    }
+  ).spec
+  const service = of(manifests, 'Service', 'shop-gatehouse-admin') as unknown as {
+    metadata: { labels: Record<string, string> }
+  }
+  t.match(service.metadata.labels, selector.matchLabels)
+  const job = service.metadata.labels[jobLabel]
+  const alerts = readFileSync(join(charts, 'alerts/gatehouse.yaml'), 'utf8')
+  const watched = [...alerts.matchAll(/\bjob="([^"]*)"/g)].map(([, name]) => name)
+  t.ok(watched.length > 0)
+  t.ok(
+    watched.every((name) => name === job),
+    `${watched.join()} is ${String(job)}`,
   )
 })

@@ -11,8 +11,9 @@ import { statusAt } from '../support/gateway-process.ts'
 import { freePort } from '../support/free-port.ts'
 import { asFile } from '../support/gateway.ts'
 import { runProgram } from '../support/program.ts'
+import { ask as askRaw } from '../support/raw-http.ts'
 import { startRedis } from '../support/redis.ts'
-import { nextEvent, serveFile, type ServedFile } from '../support/served-file.ts'
+import { adminToken, nextEvent, serveFile, type ServedFile } from '../support/served-file.ts'
 import { until } from '../support/until.ts'
 
 const idp = await startIdp()
@@ -112,14 +113,26 @@ void t.test('three workers serve one address as one gateway', async (t) => {
     t.same(JSON.parse(body), { ready: true, checks: { provider: 'ok', store: 'ok', draining: false } })
     t.same(await ask(`${admin}/livez`), { status: 200, body: '{"alive":true}' })
     const browser = await gateway.login('carol')
-    const [carol] = (JSON.parse((await ask(`${admin}/sessions?sub=carol`)).body) as { sessions: { id: string }[] })
-      .sessions
-    t.equal((await fetch(`${admin}/sessions/${carol?.id ?? ''}`, { method: 'DELETE' })).status, 204)
+    const headers = { authorization: `Bearer ${adminToken}` }
+    const found = await fetch(`${admin}/sessions?sub=carol`, { headers })
+    const [carol] = ((await found.json()) as { sessions: { id: string }[] }).sessions
+    const session = `${admin}/sessions/${carol?.id ?? ''}`
+    for (const authorization of ['', 'Bearer x', `Basic ${adminToken}`])
+      t.equal((await fetch(session, { method: 'DELETE', headers: { authorization } })).status, 401, authorization)
+    t.equal((await fetch(session, { method: 'DELETE' })).status, 401)
+    t.equal(
+      (await fetch(session, { method: 'DELETE', headers: { ...headers, origin: 'http://a.example' } })).status,
+      403,
+    )
+    t.not(await statusAt(browser, gateway, '/orders'), 401, 'nothing has ended')
+    t.equal((await fetch(session, { method: 'DELETE', headers })).status, 204)
     await until('no worker takes the session any more', async () => {
       const statuses = await Promise.all(Array.from({ length: 9 }, async () => statusAt(browser, gateway, '/orders')))
       return statuses.every((one) => one === 401)
     })
-    t.equal((await ask(`${admin}/sessions`)).status, 400)
+    t.equal((await fetch(`${admin}/sessions`, { headers })).status, 400)
+    for (const path of ['/livez', '/readyz', '/metrics', '/sessions?sub=carol'])
+      t.equal((await askRaw(admin, 'GET', path, ['Host: evil.example'])).status, 421, path)
   })
 
   await t.test('a rate limit counts what all have seen', async (t) => {

@@ -80,7 +80,7 @@ void t.test(
       await t.test(name, async (t) => {
         const running = await start(t, 'text/event-stream', {
           session: { lifetime: '10m' },
-          admin: { listen: `127.0.0.1:${admin}` },
+          admin: { listen: `127.0.0.1:${admin}`, sessions: 'loopback' },
         })
         const cookie = cookieOf(running)
         const clients = [

@@ -334,7 +334,7 @@ void t.test('it closes with 4401 when its session ends by the clock', async (t) 
 
 void t.test('it closes with 4401 when an administrator or the provider ends the session', async (t) => {
   const port = await freePort()
-  const running = await loggedIn(t, { config: { admin: { listen: `127.0.0.1:${port}` } } })
+  const running = await loggedIn(t, { config: { admin: { listen: `127.0.0.1:${port}`, sessions: 'loopback' } } })
   const socket = await connect(running)
   t.equal((await ask(`http://127.0.0.1:${port}`, 'DELETE', '/sessions?sub=alice')).status, 204)
   t.equal(await socket.closed, 4401)

@@ -159,7 +159,7 @@ export const startReplicas = async (t: Test, options: Options): Promise<Replicas
       listen: new URL(url).host,
       publicUrl,
       upstream: upstream.url,
-      admin: { listen: admin },
+      admin: { listen: admin, sessions: 'loopback' },
       rateLimit: { login: 'off', callback: 'off', session: 'off', requests: 'off' },
       provider: { issuer: idp.issuer, clientId: 'replicated', clientSecret, ...options.provider, ...change.provider },
       session: { keys, store: options.store, ...options.session, ...change.session },

@@ -6,6 +6,7 @@ import type { Test } from 'tap'
 import { stringify } from 'yaml'
 import { buildApp, type Gatehouse } from '../../src/app.ts'
 import { loadConfig } from '../../src/config/load.ts'
+import type { Config } from '../../src/config/schema.ts'
 import { startIdp, type Idp, type IdpOptions } from '../../src/demo/idp.ts'
 import { startUpstream, type Upstream } from '../../src/demo/upstream.ts'
 import { openLog } from '../../src/telemetry/log.ts'
@@ -20,6 +21,7 @@ export type Running = {
   /** Where it listens for the proxy that asks for verdicts; empty without `forwardAuth`. */
   readonly verdicts: string
   readonly gateway: Gatehouse
+  readonly config: Config
   readonly idp: Idp
   readonly upstream: Upstream
   /** Every line that the gateway has logged, at any level. */
@@ -97,6 +99,7 @@ export const startGateway = async (t: Test, options: Options = {}): Promise<Runn
     url,
     verdicts: typeof verdicts === 'object' && verdicts !== null ? `http://127.0.0.1:${verdicts.port}` : '',
     gateway,
+    config,
     idp,
     upstream,
     log,

@@ -10,6 +10,9 @@ import { asFile } from './gateway.ts'
 import { startProcess, type GatewayProcess } from './gateway-process.ts'
 import { until } from './until.ts'
 
+/** What a served file asks of those who administer sessions. */
+export const adminToken = 'an-administrators-token'
+
 type Settings = Readonly<Record<string, unknown>>
 
 /** A gateway in a process of its own, and the file that it is configured by. */
@@ -39,7 +42,7 @@ export const serveFile = async (
     listen: `127.0.0.1:${port}`,
     publicUrl: url,
     upstream: upstream.url,
-    admin: { listen: `127.0.0.1:${adminPort}` },
+    admin: { listen: `127.0.0.1:${adminPort}`, sessions: { token: adminToken } },
     provider: { issuer: idp.issuer, clientId: `client-${port}`, clientSecret },
     session: { keys: [randomBytes(32).toString('base64')] },
     ...settings,

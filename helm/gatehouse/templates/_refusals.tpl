@@ -6,9 +6,11 @@
 {{- $provider := $config.provider | default dict -}}
 {{- $service := $values.upstreamService | default dict -}}
 {{- $sidecar := eq ($values.mode | default "proxy") "sidecar" -}}
+{{- $admin := kindIs "map" $config.admin | ternary $config.admin dict -}}
+{{- $administrators := kindIs "map" $admin.sessions | ternary $admin.sessions dict -}}
 {{- $autoscaling := $values.autoscaling | default dict -}}
 
-{{- $written := dict "config.provider.clientSecret" $provider.clientSecret "config.provider.privateKey" $provider.privateKey "config.session.redis.password" (($session.redis | default dict).password) -}}
+{{- $written := dict "config.provider.clientSecret" $provider.clientSecret "config.provider.privateKey" $provider.privateKey "config.admin.sessions.token" $administrators.token "config.session.redis.password" (($session.redis | default dict).password) -}}
 {{- range $index, $key := (kindIs "slice" $session.keys | ternary $session.keys (list $session.keys)) }}
 {{- $_ := set $written (printf "config.session.keys[%d]" $index) $key }}
 {{- end -}}
@@ -60,7 +62,6 @@
 {{- end -}}
 
 {{- $probes := include "gatehouse.probes" . -}}
-{{- $admin := kindIs "map" $config.admin | ternary $config.admin dict -}}
 {{- if and (eq $probes "http") (kindIs "bool" $config.admin) }}
 {{- fail "config.admin: false leaves nothing for the kubelet to ask: leave it out, or write probes.type: exec" }}
 {{- end -}}

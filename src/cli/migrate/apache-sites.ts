@@ -1,3 +1,4 @@
+import { readRequestHeaders } from './apache-headers.ts'
 import { isRequirement, policyOf, type Policy } from './apache-require.ts'
 import { type Base, type Draft, NOBODY, put, remark, routed } from './draft.ts'
 import { type Entry, flagOf, literal, textOf } from './entry.ts'
@@ -117,7 +118,9 @@ export function readSites({ sections, placed }: Sites, draft: Draft): void {
     else if (within.host !== 0 && within.host !== host) {
       remark(
         draft,
-        /^(OIDC|Auth|Require)/i.test(entry.key) ? 'security' : 'gap',
+        /^(OIDC|Auth|Require|RequestHeader|Allow|Deny|Satisfy|Redirect|RewriteRule)/i.test(entry.key)
+          ? 'security'
+          : 'gap',
         entry,
         'another VirtualHost: give it a file of its own, and a gateway',
       )
@@ -126,6 +129,15 @@ export function readSites({ sections, placed }: Sites, draft: Draft): void {
   const mine = sections.filter((section) => section.host === 0 || section.host === host)
   const own = placed.filter(({ within }) => mine.includes(within))
   onlyThere(own, draft)
+  readRequestHeaders(
+    own.map(({ entry, directive, within }) => ({
+      entry,
+      directive,
+      path: within.patterns?.includes('/**') === true ? null : (within.entry?.written ?? null),
+    })),
+    draft,
+  )
+  keptAway(own, draft)
   const userClaim = remoteUser(draft)
   const areas = mine.flatMap((section) => areaOf(section, own, userClaim, draft) ?? [])
   const targets = targetsOf(own, draft)
@@ -175,6 +187,27 @@ function onlyThere(own: readonly Placed[], draft: Draft): void {
   }
 }
 
+const keepsAway =
+  /^(Allow|Deny|Order|Satisfy|AllowMethods|SSLVerifyClient|SSLRequire|SSLRequireSSL|LimitRequestBody|Sec[A-Z]\w*|Limit|LimitExcept|Files|FilesMatch)$/i
+
+/** Names what may have kept requests away from the application by other means than a login. */
+function keptAway(own: readonly Placed[], draft: Draft): void {
+  for (const { entry, directive } of own) {
+    const { name, args } = directive
+    const refuses =
+      (/^Redirect(Match)?$/i.test(name) && /^(4\d\d|gone)$/i.test(args[0] ?? '')) ||
+      (/^RewriteRule$/i.test(name) && /[[,](F|forbidden|G|gone|R=4\d\d|redirect=4\d\d)[\],]/i.test(args[2] ?? ''))
+    if (refuses || keepsAway.test(name))
+      remark(
+        draft,
+        'security',
+        entry,
+        'it kept requests away from the application, and nothing does here: leave it with a web server in between, ' +
+          'or say it by require, methods or maxBody on routes',
+      )
+  }
+}
+
 function remoteUser(draft: Draft): string | null {
   const entry = draft.given.get('OIDCRemoteUserClaim')
   if (entry === undefined || textOf(entry).endsWith('@') || (Array.isArray(entry.value) && entry.value.length > 1))
@@ -209,6 +242,10 @@ function areaOf(section: Section, own: readonly Placed[], userClaim: string | nu
     return null
   }
   if (section.entry !== null) routed(draft, section.entry)
+  if (policy.kind === 'everybody' && section.patterns !== null) {
+    const entry = here.find(({ directive }) => isRequirement(directive))?.entry ?? section.entry
+    remark(draft, 'security', entry, `needs no session, as before: ${section.patterns.join(', ')} (access: public)`)
+  }
   if (type !== undefined && !['openid-connect', 'oauth20', 'auth-openidc', 'none'].includes(type)) {
     const why = `AuthType ${type} is another way to log in`
     return { section, policy: { kind: 'unsaid', why }, access: 'required', withoutToken: true, from: about }
@@ -219,6 +256,13 @@ function areaOf(section: Section, own: readonly Placed[], userClaim: string | nu
     action.directive.args[0]?.toLowerCase() === 'pass' &&
     policy.kind === 'users' &&
     Object.keys(policy.claims).length === 0
+  if (pass)
+    remark(
+      draft,
+      'security',
+      action.entry,
+      `needs no session, as before: ${section.patterns?.join(', ') ?? 'its paths'} (access: optional)`,
+    )
   if (type === 'oauth20' || type === 'auth-openidc') bearerFor(draft, about)
   return {
     section,
@@ -335,15 +379,7 @@ function targetsOf(own: readonly Placed[], draft: Draft): Target[] {
     if (entry.key !== 'ProxyPass') return []
     const inside = within.directive !== null && /^Location$/i.test(within.directive.name)
     const [path = '/', url = ''] = inside ? [within.directive?.args[0], directive.args[0]] : directive.args
-    if (url === '!') {
-      remark(
-        draft,
-        'gap',
-        entry,
-        'a path that is not passed on has no equal: the gateway answers only its own URLs itself',
-      )
-      return []
-    }
+    if (url === '!') return keptBack(path, entry, draft)
     if (/^(balancer|unix|fcgi|ajp|uwsgi|scgi):/.test(url)) {
       remark(
         draft,
@@ -374,6 +410,25 @@ function targetsOf(own: readonly Placed[], draft: Draft): Target[] {
       { path: pattern, upstream: target.upstream, rewritePrefix: { from, to: to === '' ? '/' : to }, from: entry },
     ]
   })
+}
+
+/** A path that is not passed on: nobody gets to it, as its requests would go to the application now. */
+function keptBack(path: string, entry: Entry, draft: Draft): [] {
+  const from = path.replace(/\/$/, '')
+  if (/^(\/[A-Za-z0-9_.~-]+)+$/.test(from)) {
+    draft.exceptions.push({ path: `${from}/**`, methods: null, access: 'required', closed: true, from: entry })
+    routed(draft, entry)
+  }
+  remark(
+    draft,
+    'security',
+    entry,
+    'the path was not passed on, and the gateway has no files of its own: ' +
+      (draft.done.has(entry)
+        ? `nobody gets in there until you give the route another upstream, or take it out`
+        : 'add a route for it'),
+  )
+  return []
 }
 
 function pushBases(draft: Draft, whole: Area | undefined, kept: readonly Area[], targets: readonly Target[]): void {

@@ -1,5 +1,5 @@
 import type { Base, Draft, Exception } from './draft.ts'
-import { put, remark } from './draft.ts'
+import { NOBODY, put, remark } from './draft.ts'
 
 type Route = Record<string, unknown>
 
@@ -34,7 +34,7 @@ export function assembleRoutes(draft: Draft): void {
           common,
         )),
   ]
-  put(draft, 'routes', routes.map(inOrder), ...draft.routeKeys)
+  put(draft, 'routes', routes.map(removing(draft, routes)).map(inOrder), ...draft.routeKeys)
 }
 
 function distinct(draft: Draft): Base[] {
@@ -103,7 +103,7 @@ function covers(outer: string, inner: string): boolean {
   return inner === start || inner.startsWith(`${start}/`)
 }
 
-function over(base: Base, { path, access, challenge }: Exception): Base {
+function over(base: Base, { path, access, challenge, closed, from }: Exception): Base {
   const { claims, acr, ...rest } = base
   // What says only how to answer leaves open what is open.
   const own = access === 'required' && challenge !== undefined ? (base.access ?? 'required') : access
@@ -111,6 +111,7 @@ function over(base: Base, { path, access, challenge }: Exception): Base {
   return {
     ...rest,
     ...(own === 'required' ? asked : {}),
+    ...(closed === true ? { claims: { ...claims, [NOBODY]: [from.key] } } : {}),
     path,
     access: own,
     ...(challenge === undefined ? {} : { challenge }),
@@ -173,6 +174,24 @@ function routeOf({ shared }: Draft, base: Base, common: string | null): Route {
   if (shared.bearer !== undefined) route['bearer'] = { audience: [...shared.bearer] }
   if (shared.preservePost === false) route['preservePost'] = false
   return route
+}
+
+const lower = (name: string | undefined): string => name?.toLowerCase() ?? ''
+
+/** What one route sets is taken from clients on all of them; the rest has to be removed on each. */
+function removing({ shared }: Draft, routes: readonly Route[]): (route: Route) => Route {
+  const someAsks = routes.some(({ access }) => access !== 'public')
+  const known = someAsks ? [...Object.keys(shared.set), shared.token?.grant === 'none' ? '' : shared.token?.header] : []
+  const set = new Set(known.map(lower))
+  // It passes where no session is used.
+  set.delete('authorization')
+  const names = new Map(shared.remove.filter((name) => !set.has(lower(name))).map((name) => [lower(name), name]))
+  return (route) => {
+    const headers = typeof route['headers'] === 'object' ? route['headers'] : {}
+    // With bearer, a client's own token comes in Authorization, and nothing else goes further.
+    const remove = [...names].filter(([key]) => key !== 'authorization' || route['bearer'] === undefined)
+    return remove.length === 0 ? route : { ...route, headers: { ...headers, remove: remove.map(([, name]) => name) } }
+  }
 }
 
 function fits(prefix: string, path: string): boolean {

@@ -24,6 +24,8 @@ export interface Shared {
   acr?: string[]
   token?: { grant?: string; header?: string }
   set: Record<string, string>
+  /** Headers that are taken from clients on every route, whether the application gets a value of ours or none. */
+  remove: string[]
   bearer?: string[]
   preservePost?: boolean
 }
@@ -50,6 +52,8 @@ export interface Exception {
   readonly methods: readonly string[] | null
   readonly access: 'required' | 'optional' | 'public'
   readonly challenge?: string
+  /** Nobody gets in until somebody has looked at it. */
+  readonly closed?: true
   readonly from: Entry
 }
 
@@ -75,7 +79,7 @@ export interface Draft {
 export function newDraft(entries: readonly Entry[]): Draft {
   return {
     parts: [],
-    shared: { claims: {}, set: {} },
+    shared: { claims: {}, set: {}, remove: [] },
     bases: [],
     exceptions: [],
     preflight: null,
@@ -138,6 +142,14 @@ export function place({ file, line }: Entry): string {
 export function demand(draft: Draft, claim: string, values: readonly (string | boolean)[], entry: Entry): void {
   draft.shared.claims[claim] = [...new Set([...(draft.shared.claims[claim] ?? []), ...values])]
   routed(draft, entry)
+}
+
+/** Sets a header on all routes that have a session; the last word counts, whatever its case. */
+export function setHeader({ shared }: Draft, name: string, template: string): void {
+  for (const other of Object.keys(shared.set)) {
+    if (other.toLowerCase() === name.toLowerCase()) delete shared.set[other]
+  }
+  shared.set[name] = template
 }
 
 /** The claim that no token has: what asks for it lets nobody in until somebody has looked at it. */

@@ -1,4 +1,4 @@
-import { type Draft, has, put, remark, routed, secret, secretOf } from './draft.ts'
+import { type Draft, has, put, remark, routed, secret, secretOf, setHeader } from './draft.ts'
 import { duration, type Entry, flagOf, literal, textOf } from './entry.ts'
 import { always, never, none, type Rule, type Rules, text, to, together } from './rule.ts'
 
@@ -310,7 +310,11 @@ export const modAuthOpenidc: Rules = {
   OIDCPassUserInfoAs: none('its claims are for headers.set, one by one'),
   OIDCPassAccessToken: together('routes[].token'),
   OIDCPassRefreshToken: never('the refresh token does not leave the gateway'),
-  OIDCRemoteUserClaim: together('routes[].headers.set', 'a claim as it is; a regular expression over it has no equal'),
+  OIDCRemoteUserClaim: together(
+    'routes[].headers.set',
+    'under the name of OIDCAuthNHeader or of a RequestHeader that has it, else as X-Remote-User; a claim as it is, a ' +
+      'regular expression over it has no equal',
+  ),
   OIDCAuthNHeader: together('routes[].headers.set'),
   OIDCPreservePost: to(
     'routes[].preservePost',
@@ -360,10 +364,19 @@ export const modAuthOpenidc: Rules = {
     'routes[].require',
     'valid-user, claim NAME:VALUE and all granted; whatever else is asked for lets nobody in until you decide',
   ),
+  RequestHeader: together(
+    'routes[].headers',
+    'set from claims, the user or fixed text becomes headers.set; the header of everything else is removed from what ' +
+      'clients send (headers.remove) and named under SECURITY',
+  ),
+  Header: none('answers pass as the application makes them: set their headers there, or in the web server in front'),
   AuthName: none("the pages are the gateway's own", 'builtin'),
   ServerName: together('publicUrl'),
   ServerAlias: together('publicUrl'),
-  ProxyPass: together('routes[].upstream', 'another path at the upstream becomes stripPrefix or rewritePrefix'),
+  ProxyPass: together(
+    'routes[].upstream',
+    'another path at the upstream becomes stripPrefix or rewritePrefix; with ! nobody gets in there until you decide',
+  ),
   ProxyPassReverse: none(
     'redirects of the upstream pass as they are: let it know its public URL from X-Forwarded-Host and -Proto',
   ),
@@ -456,6 +469,10 @@ export function finishDirectives(draft: Draft): void {
 
 const usualClaims = ['sub', 'iss', 'email', 'name', 'preferred_username', 'given_name', 'family_name', 'groups']
 
+/** What else the module sets, and takes from clients whether it sets it or not. */
+const usualVariables = ['access_token', 'access_token_expires', 'id_token', 'id_token_payload', 'refresh_token']
+const moreVariables = ['userinfo_json', 'userinfo_jwt']
+
 function finishHeaders(draft: Draft): void {
   const [as, prefix, user, name, access] = [
     'OIDCPassClaimsAs',
@@ -466,17 +483,21 @@ function finishHeaders(draft: Draft): void {
   ].map((key) => draft.given.get(key))
   const headers = as === undefined || ['both', 'headers'].includes(textOf(as).toLowerCase())
   for (const entry of [as, prefix, user, name, access]) if (entry !== undefined) routed(draft, entry)
-  if (headers) {
-    const before = prefix === undefined ? 'OIDC_CLAIM_' : textOf(prefix)
-    for (const claim of usualClaims) draft.shared.set[`${before}${claim}`] = `{claims.${claim}}`
-    remark(
-      draft,
-      'differs',
-      as ?? null,
-      `the peer passes every claim; headers.set has the usual ones as ${before}…: take out what the application ` +
-        'does not read, add what it does',
-    )
-  } else if (as !== undefined && textOf(as).toLowerCase() === 'environment') {
+  const before = prefix === undefined ? 'OIDC_CLAIM_' : textOf(prefix)
+  if (headers) for (const claim of usualClaims) setHeader(draft, `${before}${claim}`, `{claims.${claim}}`)
+  draft.shared.remove.push(
+    ...[...usualVariables, ...moreVariables].map((variable) => `OIDC_${variable}`),
+    ...usualClaims.map((claim) => `${before}${claim}`),
+  )
+  remark(
+    draft,
+    'security',
+    as ?? prefix ?? null,
+    `the peer takes every header that begins with ${before} or OIDC_ from clients` +
+      `${headers ? ', and passes every claim as one' : ''}; here it is those under headers.set and headers.remove: ` +
+      'add each that the application reads, take out what it does not',
+  )
+  if (as !== undefined && textOf(as).toLowerCase() === 'environment') {
     remark(
       draft,
       'differs',
@@ -493,8 +514,30 @@ function finishHeaders(draft: Draft): void {
       'what is not ASCII is written as in RFC 8187; encoding: base64 is there, latin1 is not',
     )
   }
+  finishUser(draft, user, name)
+  if (headers && (access === undefined || flagOf(access) !== false))
+    draft.shared.token = { header: 'OIDC_access_token' }
+  else draft.shared.token = { grant: 'none' }
+}
+
+/** REMOTE_USER is a variable within the web server; where nothing carries it on, X-Remote-User does. */
+function finishUser(draft: Draft, user: Entry | undefined, name: Entry | undefined): void {
   const claim = user === undefined ? 'sub' : textOf(user).replace(/@$/, '')
-  if (name !== undefined) draft.shared.set[textOf(name)] = `{claims.${claim}}`
+  // As a claim among others it is no user; a RequestHeader says what the application takes for one.
+  const carried = Object.entries(draft.shared.set).some(
+    ([header, template]) => template === `{claims.${claim}}` && !usualClaims.some((one) => header.endsWith(`_${one}`)),
+  )
+  if (name !== undefined) setHeader(draft, textOf(name), `{claims.${claim}}`)
+  else if (user !== undefined && !carried) {
+    setHeader(draft, 'X-Remote-User', `{claims.${claim}}`)
+    remark(
+      draft,
+      'differs',
+      user,
+      'REMOTE_USER is a variable within the web server: the application gets the user as X-Remote-User; let it read ' +
+        'that, or give the header the name that it reads',
+    )
+  }
   if (user !== undefined && (args(user).length > 1 || textOf(user).endsWith('@'))) {
     remark(
       draft,
@@ -505,7 +548,4 @@ function finishHeaders(draft: Draft): void {
   } else if (user === undefined && name !== undefined) {
     remark(draft, 'differs', name, 'the user was sub@issuer, and is sub alone')
   }
-  if (headers && (access === undefined || flagOf(access) !== false))
-    draft.shared.token = { header: 'OIDC_access_token' }
-  else draft.shared.token = { grant: 'none' }
 }

@@ -1,4 +1,4 @@
-import { type Draft, put, remark, routed, secret, secretOf } from './draft.ts'
+import { type Draft, put, remark, routed, secret, secretOf, setHeader } from './draft.ts'
 import { duration, type Entry, flagOf, goDuration, listOf, literal, textOf } from './entry.ts'
 import { templateOf } from './oauth2-proxy-headers.ts'
 import { targetOf } from './oauth2-proxy-routes.ts'
@@ -329,7 +329,8 @@ function readHeader(draft: Draft, { fields, all }: Item): void {
   if (all.filter(({ key }) => key.endsWith('claim')).length > 1) {
     remark(draft, 'gap', name, 'it has several claims: one of them is set; add the others by hand')
   }
-  if (values.length > 0) draft.shared.set[textOf(name)] = values.join(',')
+  if (values.length > 0) setHeader(draft, textOf(name), values.join(','))
+  draft.shared.remove.push(textOf(name))
 }
 
 function readClaim(draft: Draft, name: Entry, fields: Item['fields'], entry: Entry, values: string[]): void {

@@ -62,6 +62,14 @@ export function finishHeaders(draft: Draft, usual: boolean): void {
     }
   }
   routed(draft, ...about)
+  // An application may read them though no claim is sent, and a trusted proxy pass on what a client made up.
+  draft.shared.remove.push(
+    ...['X-Forwarded', 'X-Auth-Request'].flatMap((family) =>
+      ['User', 'Email', 'Groups', 'Preferred-Username', 'Access-Token'].map((name) => `${family}-${name}`),
+    ),
+  )
+  const injected = onlyOn(draft, 'pass_authorization_header') ?? draft.given.get('basic_auth_password')
+  if (injected !== undefined && isOn(draft, 'skip_auth_strip_headers', true)) draft.shared.remove.push('Authorization')
   finishTokens(draft)
   for (const key of ['set_xauthrequest', 'set_authorization_header']) {
     const entry = onlyOn(draft, key)

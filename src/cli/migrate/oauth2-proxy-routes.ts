@@ -43,24 +43,31 @@ export const preflight: Rule = to(
   (entry, draft) => {
     if (flagOf(entry) === false)
       return remark(draft, 'builtin', entry, 'it is off: OPTIONS needs a session like any other method')
-    draft.preflight = entry
-    routed(draft, entry)
-    remark(
-      draft,
-      'security',
-      entry,
-      'OPTIONS goes to the upstream without a session on every path, as before: take those routes out if no other ' +
-        'site calls this application',
-    )
+    openPreflight(entry, draft)
   },
   'a public route for OPTIONS beside each route',
 )
 
+function openPreflight(entry: Entry, draft: Draft): void {
+  draft.preflight = entry
+  routed(draft, entry)
+  remark(
+    draft,
+    'security',
+    entry,
+    'OPTIONS goes to the upstream without a session on every path, as before: take those routes out if no other ' +
+      'site calls this application',
+  )
+}
+
 const quoted = (text: string): string => JSON.stringify(text)
 
+const EVERY_PATH = /^\^?(?:\\?\/)?(?:\.\*\$?)?$/
+
 function openOne(entry: Entry, item: string, draft: Draft): void {
-  const [, method = '', negated, regex] = /^(?:([A-Za-z]*)(!?)=)?(.*)$/s.exec(item) ?? []
-  const paths: Paths | null = negated === '!' ? null : pathsOf(regex ?? '')
+  const [, method = '', negated, regex = ''] = /^(?:([A-Za-z]*)(!?)=)?(.*)$/s.exec(item) ?? []
+  if (/^options$/i.test(method) && negated === '' && EVERY_PATH.test(regex)) return openPreflight(entry, draft)
+  const paths: Paths | null = negated === '!' ? null : pathsOf(regex)
   if (paths === null || paths.patterns.includes('/**')) {
     const why =
       negated === '!'
@@ -68,12 +75,15 @@ function openOne(entry: Entry, item: string, draft: Draft): void {
         : paths === null
           ? 'is no path that a route can say exactly'
           : 'opens everything'
+    // Most who write a dot mean one.
+    const meant = pathsOf(regex.replace(/(?<!\\)\.(?![*+?])/g, '\\.'))?.patterns.filter((path) => path !== '/**') ?? []
+    const such = meant.length === 0 || negated === '!' ? ['/health', '/assets/**'] : meant
     return remark(
       draft,
       'security',
       entry,
       `${quoted(item)} ${why}, and stays closed: add routes such as ` +
-        '{ path: /health, access: public } or { path: /assets/**, access: public } for what has to be open',
+        `${such.map((path) => `{ path: ${path}, access: public }`).join(' or ')} for what has to be open`,
     )
   }
   const methods = method === '' ? null : [method.toUpperCase()]

@@ -46,10 +46,23 @@ const lifetime = to(
         'a session always has an end here: session.lifetime stays at 10h; give it a duration',
       )
     }
+    const refresh = draft.given.get('cookie_refresh')
+    if (refresh !== undefined && (goDuration(refresh) ?? 0) > 0) {
+      // Each refresh gives the cookie its whole time again.
+      put(draft, 'session.idleTimeout', duration(ms), entry)
+      put(draft, 'session.lifetime', duration(Math.max(ms, 36_000_000)), entry)
+      return remark(
+        draft,
+        'differs',
+        entry,
+        'with cookie_refresh it counts from the last request, as session.idleTimeout does; session.lifetime ends a ' +
+          'session that is in use as well, which the peer never does',
+      )
+    }
     put(draft, 'session.lifetime', duration(ms), entry)
     put(draft, 'session.idleTimeout', 'off', entry)
   },
-  'it counts from the login and nothing prolongs it; idleTimeout is off, because the peer has none: 30m would be safer',
+  'with cookie_refresh it becomes session.idleTimeout; without, it counts from the login and nothing prolongs it; idleTimeout is off, because the peer has none: 30m would be safer',
 )
 
 const redirectUri = to(

@@ -1,6 +1,6 @@
 import { sitesOf, readSites } from './apache-sites.ts'
 import { assembleRoutes } from './assemble.ts'
-import { type Draft, newDraft } from './draft.ts'
+import { type Draft, newDraft, place, remark } from './draft.ts'
 import type { Entry } from './entry.ts'
 import { finishDirectives, modAuthOpenidc } from './mod-auth-openidc.ts'
 import { NotUnderstood } from './not-understood.ts'
@@ -16,6 +16,7 @@ import { readApache } from './read-apache.ts'
 import { readEnvironment } from './read-environment.ts'
 import { readFlags } from './read-flags.ts'
 import { readToml } from './read-toml.ts'
+import { CHART, readValues } from './read-values.ts'
 import { applyRules, nameTheRest, type Rules } from './rule.ts'
 import { finishVerdicts } from './verdicts.ts'
 import { finishWonderwall, wonderwall, wonderwallKey } from './wonderwall.ts'
@@ -33,11 +34,12 @@ export interface Migration {
   readonly draft: Draft
 }
 
-type Format = 'toml' | 'alpha' | 'environment' | 'flags' | 'apache' | 'wonderwall' | 'wonderwall flags'
+type Format = 'toml' | 'alpha' | 'values' | 'environment' | 'flags' | 'apache' | 'wonderwall' | 'wonderwall flags'
 
 const peers: Readonly<Record<Format, string>> = {
   'toml': 'oauth2-proxy',
   'alpha': 'oauth2-proxy',
+  'values': 'oauth2-proxy',
   'environment': 'oauth2-proxy',
   'flags': 'oauth2-proxy',
   'apache': 'mod_auth_openidc',
@@ -45,14 +47,29 @@ const peers: Readonly<Record<Format, string>> = {
   'wonderwall flags': 'Wonderwall',
 }
 
+/** What goes before what, in the programs: a file, then variables, then flags. */
+const precedence: readonly Format[] = [
+  'toml',
+  'alpha',
+  'values',
+  'environment',
+  'flags',
+  'wonderwall',
+  'wonderwall flags',
+]
+
 const wonderwallVariable = variable('WONDERWALL_[A-Z0-9_]+|IDPORTEN_WELL_KNOWN_URL|AZURE_APP_WELL_KNOWN_URL')
 const oauth2ProxyVariable = variable('OAUTH2_PROXY_[A-Z0-9_]+')
 
 /** A line that sets one of these variables, in an environment file, a shell, a Dockerfile or a manifest. */
 function variable(names: string): RegExp {
-  return new RegExp(`^\\s*(?:-\\s+name:\\s*|-\\s+|export\\s+|ENV\\s+|-e\\s+)*["']?(?:${names})["']?\\s*(?:[=:]|$)`, 'm')
+  return new RegExp(
+    `^\\s*(?:-\\s+\\{?\\s*name:\\s*|-\\s+|export\\s+|ENV\\s+|-e\\s+)*["']?(?:${names})["']?\\s*(?:[=:,]|$)`,
+    'm',
+  )
 }
 const tomlKey = /^\s*([A-Za-z0-9_-]+)\s*=/gm
+const chartValue = /^\s*(?:configFile:\s*[|>]|extraArgs:\s*(?:$|[[{]))/m
 const alphaKey = /^(?:providers|upstreamConfig|injectRequestHeaders|injectResponseHeaders|server|metricsServer)\s*:/m
 
 /** Tells whose configuration a text is, by what stands in it; throws `NotUnderstood` when it is nobody's. */
@@ -60,6 +77,7 @@ function formatOf({ name, text }: Source): Format {
   if (/^\s*OIDC[A-Za-z]+\s/im.test(text) || /^\s*AuthType\s+"?(?:openid-connect|oauth20|auth-openidc)\b/im.test(text))
     return 'apache'
   if (wonderwallVariable.test(text)) return 'wonderwall'
+  if (chartValue.test(text)) return 'values'
   if (oauth2ProxyVariable.test(text)) return 'environment'
   if (/--openid\.[a-z-]+/.test(text)) return 'wonderwall flags'
   if (alphaKey.test(text)) return 'alpha'
@@ -75,12 +93,14 @@ function entriesOf(format: Format, { name, text }: Source): Entry[] {
       return readToml(text, name)
     case 'alpha':
       return inOlderNames(readAlpha(text, name))
+    case 'values':
+      return [...environmentOf(text, name), ...readValues(text, name, isSwitch)]
     case 'environment':
-      return readEnvironment(text, name, oauth2ProxyKey)
+      return [...readEnvironment(text, name, oauth2ProxyKey), ...longFlags(text, name, keyOfFlag, isSwitch)]
     case 'flags':
       return readFlags(text, name, keyOfFlag, isSwitch)
     case 'wonderwall':
-      return readEnvironment(text, name, wonderwallKey)
+      return [...readEnvironment(text, name, wonderwallKey), ...longFlags(text, name, (flag) => flag)]
     case 'wonderwall flags':
       return readFlags(
         text,
@@ -91,6 +111,21 @@ function entriesOf(format: Format, { name, text }: Source): Entry[] {
     case 'apache':
       return []
   }
+}
+
+/** The flags beside variables, as manifests and compose files have both; `-e` and its like are the container's. */
+function longFlags(
+  text: string,
+  name: string,
+  keyOf: (flag: string) => string,
+  isSwitchKey: (key: string) => boolean = () => false,
+): Entry[] {
+  return readFlags(text, name, keyOf, isSwitchKey).filter(({ key }) => key.length > 1)
+}
+
+/** The variables of oauth2-proxy's alone: what else stands in a chart's values has keys of its own. */
+function environmentOf(text: string, name: string): Entry[] {
+  return readEnvironment(text, name, oauth2ProxyKey).filter(({ written }) => oauth2ProxyKey(written) !== null)
 }
 
 /** The key of a variable of oauth2-proxy's; `null` when it is another program's. */
@@ -137,7 +172,9 @@ function isSwitch(key: string): boolean {
 
 /** Reads one peer's files into a draft; throws `NotUnderstood`. */
 export function migrateFiles(sources: readonly Source[]): Migration {
-  const read = sources.map((source) => ({ source, format: formatOf(source) }))
+  const read = sources
+    .map((source) => ({ source, format: formatOf(source) }))
+    .toSorted((a, b) => precedence.indexOf(a.format) - precedence.indexOf(b.format))
   const names = [...new Set(read.map(({ format }) => peers[format]))]
   const [peer = '', another] = names
   if (another !== undefined)
@@ -155,12 +192,24 @@ export function migrateFiles(sources: readonly Source[]): Migration {
 const unknownTo =
   (peer: string) =>
   (key: string): string =>
-    /^(?!WONDERWALL_)[A-Z]/.test(key) && peer !== 'mod_auth_openidc'
-      ? 'it is a variable of something else, and is left out'
-      : `it is not a key of ${peer} that this command knows: look up what it did, and whether it is needed`
+    key.startsWith(CHART)
+      ? "it is a value of the peer's chart: look whether helm/gatehouse has its equal"
+      : /^(?!WONDERWALL_)[A-Z]/.test(key) && peer !== 'mod_auth_openidc'
+        ? 'it is a variable of something else, and is left out'
+        : `it is not a key of ${peer} that this command knows: look up what it did, and whether it is needed`
+
+/** Leaves out what another source has again: the program takes one of them, and does not add them up. */
+function overrule(entries: readonly Entry[], draft: Draft): void {
+  for (const entry of entries) {
+    const last = draft.given.get(entry.key)
+    if (last !== undefined && last !== entry && last.written !== entry.written)
+      remark(draft, 'differs', entry, `${last.written} (${place(last)}) goes before it, and it is left out`)
+  }
+}
 
 function fromOauth2Proxy(entries: readonly Entry[], isAlpha: boolean): Migration {
   const draft = newDraft(entries)
+  if (!isAlpha) overrule(entries, draft)
   const rules: Rules = isAlpha ? alphaRules : oauth2Proxy
   applyRules(rules, entries, draft, unknownTo('oauth2-proxy'))
   finishProvider(draft)
@@ -179,6 +228,7 @@ function fromOauth2Proxy(entries: readonly Entry[], isAlpha: boolean): Migration
 
 function fromWonderwall(entries: readonly Entry[]): Migration {
   const draft = newDraft(entries)
+  overrule(entries, draft)
   applyRules(wonderwall, entries, draft, unknownTo('Wonderwall'))
   finishWonderwall(draft)
   assembleRoutes(draft)

@@ -15,7 +15,7 @@ export function readFlags(
   const words = text
     .split(/\r?\n/)
     .flatMap((line, index) =>
-      /^\s*#/.test(line) ? [] : wordsOf(line.replace(/^\s*-\s+/, '')).map((word) => ({ word, line: index + 1 })),
+      /^\s*#/.test(line) ? [] : wordsOf(unlisted(line)).map((word) => ({ word, line: index + 1 })),
     )
   const found = new Map<string, Entry>()
   words.forEach(({ word, line }, index) => {
@@ -30,6 +30,12 @@ export function readFlags(
     else found.set(key, { ...before, value: [before.value, value].flat() })
   })
   return [...found.values()]
+}
+
+/** A line without the signs of a list: `- --flag`, `args: ["--flag", "--other"]`, `CMD ["--flag"]`. */
+function unlisted(line: string): string {
+  const inner = /^\s*(?:-\s+)?(?:[A-Za-z]+:?\s*)?\[(.*)\]\s*,?\s*$/.exec(line)?.[1]
+  return inner === undefined ? line.replace(/^\s*-\s+/, '') : inner.replace(/,(?=\s*["'-])/g, ' ')
 }
 
 function wordsOf(line: string): string[] {

@@ -203,6 +203,8 @@ export function finishWonderwall(draft: Draft): void {
   finishAccess(draft)
   finishSession(draft)
   finishAdmin(draft)
+  // The peer passes no credentials of a client on, on no path.
+  draft.shared.remove.push('Authorization', 'X-Wonderwall-Id-Token', 'X-Wonderwall-Forward-Auth-Token')
   remark(
     draft,
     'todo',
@@ -417,7 +419,6 @@ function finishAdmin(draft: Draft): void {
   const used = [probe, metrics].find((entry) => entry !== undefined && listen(textOf(entry)) !== null)
   if (used !== undefined) put(draft, 'admin.listen', literal(listen(textOf(used)) ?? ''), used)
   for (const entry of [metrics, probe]) {
-    if (entry !== undefined && entry !== used)
-      remark(draft, 'differs', entry, 'metrics, health and session administration share admin.listen')
+    if (entry !== undefined && entry !== used) remark(draft, 'differs', entry, 'metrics and health share admin.listen')
   }
 }
