@@ -120,6 +120,6 @@ void t.test('a port that is taken is named with its key', async (t) => {
     })
     const { status, stderr } = await runProgram(t, ['start', '--config', file])
     t.equal(status, 1)
-    t.match(stderr, new RegExp(`^gatehouse: ${key}: the gateway can’t listen there.*EADDRINUSE.*${at}\\n$`))
+    t.match(stderr, new RegExp(`^gatehouse: ${key}: port \\d+ is taken; .*EADDRINUSE.*${at}\\n$`))
   }
 })
