@@ -100,7 +100,7 @@ export async function buildApp(config: Config, log: Log, tracing: Tracing | null
     sessions,
     refresher,
     routeTokens: createRouteTokens({ provider, refresher, sessions, log }),
-    bearers: createAccessTokens(provider),
+    bearers: createAccessTokens(provider, log),
     streams: createStreams(sessions),
     pools: createPools(),
     counts: createCounts(store),

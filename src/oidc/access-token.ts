@@ -1,7 +1,8 @@
 import { createHash } from 'node:crypto'
 import type { JWTPayload } from 'jose'
 import { LRUCache } from 'lru-cache'
-import { Fault } from '../errors.ts'
+import { Fault, causes } from '../errors.ts'
+import type { Log } from '../telemetry/log.ts'
 import { jwtType } from './jwt-type.ts'
 import type { Provider } from './provider.ts'
 import { isUnreachable } from './refusal.ts'
@@ -18,7 +19,6 @@ export interface AccessTokens {
 
 const TYPES = new Set(['at+jwt', 'application/at+jwt', 'jwt'])
 const MAX_KEPT = 5_000
-const TOLERANCE = 30
 
 interface Verified {
   readonly claims: Claims
@@ -26,7 +26,7 @@ interface Verified {
 }
 
 /** Makes the verifier; a token is verified once, then remembered until it expires. */
-export function createAccessTokens(provider: Provider): AccessTokens {
+export function createAccessTokens(provider: Provider, log: Log): AccessTokens {
   const verified = new LRUCache<string, Verified>({ max: MAX_KEPT })
 
   return {
@@ -37,23 +37,28 @@ export function createAccessTokens(provider: Provider): AccessTokens {
       const known = verified.get(name)
       if (known !== undefined && now < known.expiresAt) return known.claims
       const type = jwtType(token)
-      if (type === null || !TYPES.has(type)) return null
-      const { configuration, keys } = await provider.discovered()
       try {
-        const claims = await keys.verify(token, {
-          issuer: configuration.serverMetadata().issuer,
-          audience: [...audiences],
-          clockTolerance: TOLERANCE,
-          requiredClaims: ['exp', 'sub'],
-          currentDate: new Date(now),
-        })
+        if (type === null || !TYPES.has(type))
+          throw new Error(type === null ? 'it is no JWT' : 'its typ is another one')
+        const { configuration, keys } = await provider.discovered()
+        const claims = await keys.verify(
+          token,
+          {
+            issuer: configuration.serverMetadata().issuer,
+            audience: [...audiences],
+            requiredClaims: ['exp', 'sub'],
+          },
+          now,
+        )
         // Bound to a key that only its client can show (RFC 7800): whoever just brings it may have stolen it.
-        if ('cnf' in claims) return null
-        if (typeof claims.exp !== 'number' || isForOtherUse(claims, type, provider.settings.clientId)) return null
+        if ('cnf' in claims) throw new Error('it is bound to a key (cnf)')
+        if (typeof claims.exp !== 'number') throw new Error('its exp is not a number')
+        if (isForOtherUse(claims, type, provider.settings.clientId)) throw new Error('it is no access token')
         verified.set(name, { claims, expiresAt: claims.exp * 1000 })
         return claims
       } catch (error) {
         if (isUnreachable(error)) throw new Fault('provider_unavailable', { cause: error })
+        log.info({ event: 'bearer_refused', cause: causes(error) }, 'a client’s own access token was refused')
         return null
       }
     },

@@ -1,6 +1,7 @@
 import { ClientError, authorizationCodeGrant, type IDToken } from 'openid-client'
 import { Fault } from '../errors.ts'
 import { verifiedClaims } from './claims.ts'
+import { isTemplate } from './issuer.ts'
 import type { Provider } from './provider.ts'
 import { toLoginFault } from './refusal.ts'
 import { toTokenSet, type Claims, type TokenSet } from './token-set.ts'
@@ -8,6 +9,8 @@ import { toTokenSet, type Claims, type TokenSet } from './token-set.ts'
 /** What a login brought. */
 export interface LoginResult {
   readonly issuer: string
+  /** The template that all issuers of the provider follow, where there is one (`isTemplate`). */
+  readonly issuerTemplate?: string
   readonly idToken: string
   readonly idTokenClaims: IDToken
   readonly claims: Claims
@@ -39,12 +42,21 @@ export async function redeemCode(provider: Provider, url: URL, checks: LoginChec
       idTokenExpected: true,
       ...(checks.maxAge === null ? {} : { maxAge: checks.maxAge }),
     })
+    found.warnings.granted(response)
     const idTokenClaims = response.claims()
     const idToken = response.id_token
     if (idTokenClaims === undefined || idToken === undefined) throw new Error('the token response has no ID token')
     const claims = await verifiedClaims(provider, found, { idToken, idTokenClaims, accessToken: response.access_token })
     requireAcr(checks.acrValues, idTokenClaims.acr)
-    return { issuer: idTokenClaims.iss, idToken, idTokenClaims, claims, tokens: toTokenSet(response, now) }
+    const { issuer: named } = found.configuration.serverMetadata()
+    return {
+      issuer: idTokenClaims.iss,
+      ...(isTemplate(named) ? { issuerTemplate: named } : {}),
+      idToken,
+      idTokenClaims,
+      claims,
+      tokens: toTokenSet(response, now),
+    }
   } catch (error) {
     throw checks.maxAge !== null && isTooOld(error)
       ? notDelivered(`asked for max_age ${checks.maxAge}, the login is older or of no known age`)

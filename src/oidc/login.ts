@@ -1,6 +1,7 @@
 import { buildAuthorizationUrl, buildAuthorizationUrlWithPAR, calculatePKCECodeChallenge } from 'openid-client'
 import { toLoginFault } from './refusal.ts'
 import type { Provider } from './provider.ts'
+import { loginScopes } from './scopes.ts'
 
 /** What one authorization request asks for, beside what the configuration says. */
 export interface LoginRequest {
@@ -28,13 +29,17 @@ export interface LoginRequest {
 export async function authorizationUrl(provider: Provider, request: LoginRequest): Promise<URL> {
   const { configuration } = await provider.discovered()
   const { settings } = provider
+  const server = configuration.serverMetadata()
   const parameters = new URLSearchParams(settings.authorizationParameters)
   const add = (name: string, value: string | number | undefined): void => {
     if (value !== undefined && value !== '') parameters.set(name, String(value))
   }
   add('response_type', 'code')
   add('redirect_uri', request.redirectUri)
-  const scopes = request.identityOnly === true ? ['openid'] : [...settings.scopes, ...(request.scope?.split(' ') ?? [])]
+  const scopes =
+    request.identityOnly === true
+      ? ['openid']
+      : [...loginScopes(settings.scopes, server), ...(request.scope?.split(' ') ?? [])]
   add('scope', [...new Set(scopes)].filter((s) => s !== '').join(' '))
   add('state', request.state)
   add('nonce', request.nonce)
@@ -48,8 +53,7 @@ export async function authorizationUrl(provider: Provider, request: LoginRequest
   add('claims', request.claims)
   const pushed =
     settings.pushedAuthorization === 'on' ||
-    (settings.pushedAuthorization === 'auto' &&
-      configuration.serverMetadata().pushed_authorization_request_endpoint !== undefined)
+    (settings.pushedAuthorization === 'auto' && server.pushed_authorization_request_endpoint !== undefined)
   try {
     return pushed
       ? await buildAuthorizationUrlWithPAR(configuration, parameters)

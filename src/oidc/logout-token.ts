@@ -1,5 +1,6 @@
 import { Fault } from '../errors.ts'
 import { jwtType } from './jwt-type.ts'
+import { CLOCK_TOLERANCE } from './keys.ts'
 import { isUnreachable } from './refusal.ts'
 import type { Provider } from './provider.ts'
 
@@ -14,9 +15,8 @@ export interface LogoutRequest {
 const EVENT = 'http://schemas.openid.net/event/backchannel-logout'
 const TYPES = new Set(['logout+jwt', 'application/logout+jwt', 'jwt'])
 
-/** How old a logout token may be, and how much clocks may differ, seconds. */
+/** How old a logout token may be, seconds, however the clocks differ. */
 const MAX_AGE = 300
-const TOLERANCE = 30
 /** What is kept of a logout is kept by these, characters. */
 const MAX_NAME = 1_000
 
@@ -31,8 +31,7 @@ export async function readLogoutToken(provider: Provider, token: string): Promis
     const claims = await keys.verify(token, {
       issuer,
       audience: provider.settings.clientId,
-      maxTokenAge: MAX_AGE,
-      clockTolerance: TOLERANCE,
+      maxTokenAge: MAX_AGE - CLOCK_TOLERANCE,
       requiredClaims: ['iat', 'jti', 'events'],
     })
     const { iat, jti, sub, sid, events } = claims

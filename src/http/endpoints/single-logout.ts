@@ -1,4 +1,5 @@
 import { Fault } from '../../errors.ts'
+import { mayHaveIssued } from '../../oidc/issuer.ts'
 import { readLogoutToken } from '../../oidc/logout-token.ts'
 import { endLogin } from '../../session/logged-out.ts'
 import { contextOf } from '../context.ts'
@@ -36,16 +37,10 @@ export const backchannelLogout: Endpoint = (services) => async (request, reply) 
 export const frontchannelLogout: Endpoint = (services) => async (request, reply) => {
   const { provider, store, sessions } = services
   const parameters = queryOf(request)
-  const [issuer, sid] = [parameters.get('iss'), parameters.get('sid')]
-  const { configuration } = await provider.discovered()
+  const [iss, sid] = [parameters.get('iss'), parameters.get('sid')]
+  const { issuer } = (await provider.discovered()).configuration.serverMetadata()
   // Without both, any page could end anybody's session by showing a frame.
-  if (
-    issuer === null ||
-    sid === null ||
-    sid === '' ||
-    sid.length > MAX_SID ||
-    issuer !== configuration.serverMetadata().issuer
-  ) {
+  if (iss === null || sid === null || sid === '' || sid.length > MAX_SID || !mayHaveIssued(issuer, iss)) {
     throw new Fault('logout_refused', { cause: new Error('iss and sid do not name a session of this provider') })
   }
   const ended = await endLogin({ store, sessions }, { issuer, sid, subject: null, at: Date.now() }, 'frontchannel')

@@ -1,0 +1,60 @@
+import { decodeJwt } from 'jose'
+import type { TokenEndpointResponse } from 'openid-client'
+import type { Log } from '../telemetry/log.ts'
+
+/** Clocks that are further apart are worth a line in the log, ms. */
+const CLOCKS_APART = 60_000
+
+/** What an operator should know of how the provider answers, each told once. */
+export interface Warnings {
+  /** An answer that came just now, to a call that no cache answers. */
+  answered(answer: Response): void
+  /** An ID token that came just now; seconds since the epoch. */
+  issued(iat: number): void
+  /** What a login brought. */
+  granted(response: TokenEndpointResponse): void
+}
+
+/** Nothing has been told yet. */
+export function createWarnings(log: Log): Warnings {
+  const told = new Set<string>()
+
+  function once(event: string, facts: object, text: string): void {
+    if (told.has(event)) return
+    told.add(event)
+    log.warn({ event, ...facts }, text)
+  }
+
+  function compare(theirs: number): void {
+    const apart = theirs - Date.now()
+    if (!(Math.abs(apart) > CLOCKS_APART)) return
+    const seconds = Math.round(apart / 1000)
+    once('clock_skew', { seconds }, 'the provider’s clock and this machine’s differ: set both by NTP')
+  }
+
+  return {
+    answered(answer) {
+      compare(Date.parse(answer.headers.get('date') ?? ''))
+    },
+    issued(iat) {
+      // An old one may have been handed out again.
+      if (iat * 1000 > Date.now()) compare(iat * 1000)
+    },
+    granted(response) {
+      if (response['refresh_expires_in'] !== 0 && typeOf(response.refresh_token) !== 'Offline') return
+      const text =
+        'a login brought an offline token, which ends the single sign-on at Keycloak and outlives its logout: take ' +
+        'offline_access out of provider.scopes'
+      once('offline_token', {}, text)
+    },
+  }
+}
+
+/** Keycloak's refresh tokens are JWTs that say what they are. */
+function typeOf(refreshToken: string | undefined): unknown {
+  try {
+    return decodeJwt(refreshToken ?? '')['typ']
+  } catch {
+    return null
+  }
+}
