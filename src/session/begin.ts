@@ -57,7 +57,7 @@ export async function beginSession(
     ending.undo(session.id)
     throw error
   }
-  atHand.keep(session, now)
+  atHand.keep(session, performance.now())
   metrics.sessionsBegun.inc()
   return session
 }

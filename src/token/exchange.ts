@@ -106,7 +106,7 @@ export function createRouteTokens({ provider, refresher, sessions, log }: Parts)
           : isUnreachable(error)
             ? { ok: false, problem: 'unavailable', retryAfter: PAUSE / 1000 }
             : { ok: false, problem: 'refused' }
-      kept.failure = { answer, until: Date.now() + PAUSE }
+      kept.failure = { answer, until: performance.now() + PAUSE }
       return answer
     }
   }
@@ -125,18 +125,21 @@ export function createRouteTokens({ provider, refresher, sessions, log }: Parts)
       const left = token === null ? 0 : (token.expiresAt ?? Number.POSITIVE_INFINITY) - now
       if (token !== null && left > 0) {
         const life = (token.expiresAt ?? Number.POSITIVE_INFINITY) - token.issuedAt
-        if (left < life * RENEW_SHARE && (failure === null || failure.until <= now))
+        if (left < life * RENEW_SHARE && (failure === null || failure.until <= performance.now()))
           void start(session, wanted, kept, now)
         return { ok: true, accessToken: token.accessToken }
       }
-      return failure !== null && failure.until > now ? failure.answer : start(session, wanted, kept, now)
+      return failure !== null && failure.until > performance.now() ? failure.answer : start(session, wanted, kept, now)
     },
     renew(session, wanted, refused, now) {
       const kept = keptFor(session, wanted)
       const { token, failure } = kept
       if (token !== null && token.accessToken !== refused)
         return Promise.resolve({ ok: true, accessToken: token.accessToken })
-      if ((token !== null && now - token.issuedAt < TOO_YOUNG) || (failure !== null && failure.until > now)) return null
+      const age = token === null ? null : now - token.issuedAt
+      // A negative age is that of a token from before the clock was set back.
+      const isYoung = age !== null && age >= 0 && age < TOO_YOUNG
+      if (isYoung || (failure !== null && failure.until > performance.now())) return null
       return start(session, wanted, kept, now)
     },
   }

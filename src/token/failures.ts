@@ -2,7 +2,7 @@ import { refusalOf, retryAfterOf, type Refusal } from '../oidc/refusal.ts'
 import type { Session } from '../session/session.ts'
 import { isExpired } from './clock.ts'
 
-/** A refresh that failed, and until when (ms since the epoch) that is not tried again. */
+/** A refresh that failed, and until when (ms of `performance.now`) that is not tried again. */
 export interface Failure {
   readonly until: number
   /** The OAuth `error`, or a word of ours. */
@@ -12,10 +12,10 @@ export interface Failure {
 /** The refreshes that failed, by session: each failure in a row doubles the pause. */
 export interface Failures {
   /** Takes note of what the provider said. */
-  add(session: Session, error: unknown, now: number): Failure
+  add(session: Session, error: unknown): Failure
   /** Takes note that there was no store to do it with: that pause is short. */
-  addWithoutStore(session: Session, now: number): Failure
-  /** The failure that still counts. A no that came while the token was valid does not when it has expired. */
+  addWithoutStore(session: Session): Failure
+  /** The failure that still counts at `now` (ms since the epoch). A no that came while the token was valid does not when it has expired. */
   standing(session: Session, now: number): Failure | null
   /** The last one, whether it still counts or not. */
   last(session: Session): Failure | null
@@ -43,17 +43,17 @@ export function createFailures(): Failures {
   }
 
   return {
-    add({ id }, error, now) {
+    add({ id }, error) {
       const count = (kept.get(id)?.count ?? 0) + 1
       const asked = (retryAfterOf(error) ?? 0) * 1000
       const pause = Math.min(PAUSE_MOST, Math.max(PAUSE_FIRST * 2 ** (count - 1), asked))
-      return keep(id, { count, until: now + pause, error: wordOf(error), refusal: refusalOf(error) })
+      return keep(id, { count, until: performance.now() + pause, error: wordOf(error), refusal: refusalOf(error) })
     },
-    addWithoutStore: ({ id }, now) =>
-      keep(id, { count: 0, until: now + PAUSE_FIRST, error: 'store_unavailable', refusal: 'unclear' }),
+    addWithoutStore: ({ id }) =>
+      keep(id, { count: 0, until: performance.now() + PAUSE_FIRST, error: 'store_unavailable', refusal: 'unclear' }),
     standing(session, now) {
       const failure = kept.get(session.id)
-      if (failure === undefined || failure.until <= now) return null
+      if (failure === undefined || failure.until <= performance.now()) return null
       return failure.refusal === 'rejected' && isExpired(session, now) ? null : failure
     },
     last: ({ id }) => kept.get(id) ?? null,

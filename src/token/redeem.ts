@@ -31,7 +31,7 @@ export async function redeem(parts: Parts, seen: Session, wanted: Route['token']
     if (token.refreshToken !== null && token.refreshToken !== session.tokens.refreshToken) {
       // A provider that rotates has spent the session's own.
       const tokens = { ...session.tokens, refreshToken: token.refreshToken }
-      const { session: renewed, saved } = await sessions.renew(session, { tokens }, now)
+      const { session: renewed, saved } = await sessions.renew(session, { tokens })
       keepLock = !saved
       if (renewed === null) {
         await revokeRefreshToken(provider, token.refreshToken, log)

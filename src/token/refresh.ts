@@ -65,8 +65,8 @@ interface Parts {
   readonly metrics: Metrics
 }
 
-function seconds(until: number, now: number): number {
-  return Math.max(1, Math.ceil((until - now) / 1000))
+function secondsUntil(until: number): number {
+  return Math.max(1, Math.ceil((until - performance.now()) / 1000))
 }
 
 /** Makes the one place where refresh tokens are redeemed. */
@@ -101,7 +101,7 @@ export function createRefresher({ provider, store, sessions, log, metrics }: Par
             endsAt: absoluteEnd(sessions.policy, session.createdAt, identity.idTokenClaims.exp * 1000),
           }),
     }
-    const { session: renewed, saved } = await sessions.renew(session, change, now)
+    const { session: renewed, saved } = await sessions.renew(session, change)
     if (renewed !== null) return { outcome: { type: 'refreshed', session: renewed }, keepLock: !saved }
     // It ended while the provider was being asked: the new refresh token must not outlive it.
     await revokeRefreshToken(provider, tokens.refreshToken, log)
@@ -132,17 +132,17 @@ export function createRefresher({ provider, store, sessions, log, metrics }: Par
       await sessions.end(session, 'refused')
       return { type: 'ended' }
     }
-    return { type: 'failed', retryAfter: seconds(failures.add(session, error, now).until, now) }
+    return { type: 'failed', retryAfter: secondsUntil(failures.add(session, error).until) }
   }
 
-  async function fly(seen: Session, cause: RefreshCause, now: number): Promise<RefreshOutcome> {
+  async function fly(seen: Session, cause: RefreshCause): Promise<RefreshOutcome> {
     // A redemption for another resource rotates the refresh token and leaves the access token as it was.
     const isDone = (latest: Session): boolean => latest.refreshedAt !== seen.refreshedAt
     const turn = await takeTurn({ ...turns, isDone }, seen, cause !== 'due')
     if (turn.type === 'over') return { type: 'ended' }
     if (turn.type === 'done') return { type: 'refreshed', session: turn.session }
     if (turn.type === 'busy') {
-      busyUntil.set(seen.id, now + BUSY_PAUSE)
+      busyUntil.set(seen.id, performance.now() + BUSY_PAUSE)
       return { type: 'refreshed', session: seen }
     }
     const { session, abandoned, release, keep } = turn
@@ -182,16 +182,16 @@ export function createRefresher({ provider, store, sessions, log, metrics }: Par
       const underWay = flights.get(session.id)
       if (underWay !== undefined) return underWay
       const failure = failures.standing(session, now)
-      if (failure !== null) return Promise.resolve({ type: 'failed', retryAfter: seconds(failure.until, now) })
-      if (cooldownUntil(session) > now) return Promise.resolve({ type: 'refreshed', session })
-      const mine = fly(session, cause, now)
+      if (failure !== null) return Promise.resolve({ type: 'failed', retryAfter: secondsUntil(failure.until) })
+      if (cooldownUntil(session, now) > now) return Promise.resolve({ type: 'refreshed', session })
+      const mine = fly(session, cause)
         .catch((error: unknown): RefreshOutcome => {
           log.error(
             { event: 'refresh_failed', session: session.id, cause: causes(error) },
             'without the store nothing is refreshed',
           )
           metrics.refreshes.inc({ outcome: 'failed', cause })
-          return { type: 'failed', retryAfter: seconds(failures.addWithoutStore(session, now).until, now) }
+          return { type: 'failed', retryAfter: secondsUntil(failures.addWithoutStore(session).until) }
         })
         .finally(() => {
           flights.delete(session.id)
@@ -200,9 +200,9 @@ export function createRefresher({ provider, store, sessions, log, metrics }: Par
       return mine
     },
     heldBack: (session, now) =>
-      (busyUntil.get(session.id) ?? 0) > now ||
+      (busyUntil.get(session.id) ?? Number.NEGATIVE_INFINITY) > performance.now() ||
       failures.standing(session, now) !== null ||
-      cooldownUntil(session) > now,
+      cooldownUntil(session, now) > now,
     lastError: (session) => failures.last(session)?.error ?? null,
     async settled() {
       while (flights.size + redemptions.size > 0) await Promise.allSettled([...flights.values(), ...redemptions])
