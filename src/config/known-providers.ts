@@ -11,6 +11,8 @@ export interface KnownProvider {
   readonly allTenants: RegExp | null
   /** Whether it gives refresh tokens only to a login that asks for `offline_access`. */
   readonly needsOfflineAccess: boolean
+  /** The parameters that it loses in a pushed authorization request. */
+  readonly lostWhenPushed: readonly string[]
 }
 
 const ENTRA_HOSTS = 'login\\.microsoftonline\\.(?:com|us)|login\\.partner\\.microsoftonline\\.cn'
@@ -25,6 +27,7 @@ const knownProviders: readonly KnownProvider[] = [
     issuers: new RegExp(`^https://(?:${ENTRA_HOSTS}|sts\\.windows\\.net|sts\\.chinacloudapi\\.cn)/`),
     allTenants: /^\/(?:common|organizations|consumers|\{tenantid\}|%7Btenantid%7D)(?:\/v2\.0)?\/?$/,
     needsOfflineAccess: true,
+    lostWhenPushed: [],
   },
   {
     name: 'entra-external',
@@ -33,6 +36,7 @@ const knownProviders: readonly KnownProvider[] = [
     issuers: /^https:\/\/[^/]+\.ciamlogin\.com\//,
     allTenants: null,
     needsOfflineAccess: true,
+    lostWhenPushed: [],
   },
   {
     name: 'b2c',
@@ -41,6 +45,7 @@ const knownProviders: readonly KnownProvider[] = [
     issuers: /^https:\/\/[^/]+\.b2clogin\.com\//,
     allTenants: null,
     needsOfflineAccess: true,
+    lostWhenPushed: [],
   },
   {
     // Asked for offline_access first, it ends the user's single sign-on; refresh tokens it gives without.
@@ -50,6 +55,7 @@ const knownProviders: readonly KnownProvider[] = [
     issuers: null,
     allTenants: null,
     needsOfflineAccess: false,
+    lostWhenPushed: ['acr_values', 'kc_idp_hint'],
   },
 ]
 

@@ -53,7 +53,9 @@ export const provider = group('The OpenID provider that users log in at, and thi
   }),
   pushedAuthorization: leaf(choice(['auto', 'on', 'off']), {
     default: 'auto',
-    description: 'Pushed authorization requests (RFC 9126). `auto`: where the provider announces them.',
+    description:
+      'Pushed authorization requests (RFC 9126). `auto`: where the provider announces them, but for logins with a ' +
+      'parameter that it loses in them, as Keycloak does `acr_values`.',
   }),
   caFile: leaf(file('certificate'), {
     default: null,

@@ -1,4 +1,5 @@
 import { buildAuthorizationUrl, buildAuthorizationUrlWithPAR, calculatePKCECodeChallenge } from 'openid-client'
+import { knownProvider } from '../config/known-providers.ts'
 import { toLoginFault } from './refusal.ts'
 import type { Provider } from './provider.ts'
 import { loginScopes } from './scopes.ts'
@@ -51,9 +52,12 @@ export async function authorizationUrl(provider: Provider, request: LoginRequest
   add('acr_values', request.acrValues)
   add('max_age', request.maxAge)
   add('claims', request.claims)
+  const lost = knownProvider(server.issuer, server.token_endpoint)?.lostWhenPushed ?? []
   const pushed =
     settings.pushedAuthorization === 'on' ||
-    (settings.pushedAuthorization === 'auto' && server.pushed_authorization_request_endpoint !== undefined)
+    (settings.pushedAuthorization === 'auto' &&
+      server.pushed_authorization_request_endpoint !== undefined &&
+      !lost.some((name) => parameters.has(name)))
   try {
     return pushed
       ? await buildAuthorizationUrlWithPAR(configuration, parameters)

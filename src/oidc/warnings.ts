@@ -1,6 +1,6 @@
-import { decodeJwt } from 'jose'
 import type { TokenEndpointResponse } from 'openid-client'
 import type { Log } from '../telemetry/log.ts'
+import { unverifiedClaims } from './unverified-claims.ts'
 
 /** Clocks that are further apart are worth a line in the log, ms. */
 const CLOCKS_APART = 60_000
@@ -41,20 +41,12 @@ export function createWarnings(log: Log): Warnings {
       if (iat * 1000 > Date.now()) compare(iat * 1000)
     },
     granted(response) {
-      if (response['refresh_expires_in'] !== 0 && typeOf(response.refresh_token) !== 'Offline') return
+      if (response['refresh_expires_in'] !== 0 && unverifiedClaims(response.refresh_token ?? '')['typ'] !== 'Offline')
+        return
       const text =
         'a login brought an offline token, which ends the single sign-on at Keycloak and outlives its logout: take ' +
         'offline_access out of provider.scopes'
       once('offline_token', {}, text)
     },
-  }
-}
-
-/** Keycloak's refresh tokens are JWTs that say what they are. */
-function typeOf(refreshToken: string | undefined): unknown {
-  try {
-    return decodeJwt(refreshToken ?? '')['typ']
-  } catch {
-    return null
   }
 }

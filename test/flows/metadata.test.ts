@@ -54,6 +54,39 @@ void t.test('scopes that the operator has written are asked for as they are', as
   t.equal(await scopesOf(await gatewayFor(t, keycloak, { provider: { scopes } })), scopes.join(' '))
 })
 
+void t.test('a claim that only the access token has is missing, and the log says where it is', async (t) => {
+  const require = { claims: { 'realm_access.roles': ['admin'] } }
+  const { provider, url, events } = await start(t, { routes: [{ path: '/**' }, { path: '/api/echo/x', require }] })
+  const roles = { realm_access: { roles: ['admin'] } }
+  const members = { access_token: await provider.sign({ ...roles, sub: 'alice' }) }
+  const { browser } = await provider.login(url, {}, members)
+  t.equal((await browser.get(`${url}/api/echo/x`, { kind: 'script' })).status, 403)
+  t.match(events('forbidden'), [{ why: /realm_access\.roles is missing; the access token has it/ }])
+  const mapped = await provider.login(url, roles, members)
+  t.equal((await mapped.browser.get(`${url}/api/echo/x`, { kind: 'script' })).status, 200)
+})
+
+void t.test('a login with acr_values is not pushed to Keycloak, which would lose them', async (t) => {
+  const keycloak = await startBentProvider(t, '/realms/orders')
+  keycloak.document['token_endpoint'] = `${keycloak.issuer}/protocol/openid-connect/token`
+  keycloak.document['pushed_authorization_request_endpoint'] = `${keycloak.origin}/par`
+  keycloak.paths.set('/par', (_request, response) => {
+    response.writeHead(201, { 'content-type': 'application/json' })
+    response.end(JSON.stringify({ request_uri: 'urn:one', expires_in: 60 }))
+  })
+  for (const [mode, isPushed] of [
+    ['auto', false],
+    ['on', true],
+  ] as const) {
+    const { url } = await gatewayFor(t, keycloak, { provider: { pushedAuthorization: mode } })
+    const plain = await beginLogin(createBrowser(), url)
+    t.ok(plain.searchParams.has('request_uri'))
+    const strong = await beginLogin(createBrowser(), url, { acr_values: 'gold' })
+    t.equal(strong.searchParams.has('request_uri'), isPushed, mode)
+    if (!isPushed) t.equal(strong.searchParams.get('acr_values'), 'gold')
+  }
+})
+
 void t.test('an offline token of Keycloak’s is told once', async (t) => {
   for (const members of [
     { refresh_token: 'opaque', refresh_expires_in: 0 },
