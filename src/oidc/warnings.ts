@@ -17,19 +17,15 @@ export interface Warnings {
 
 /** Nothing has been told yet. */
 export function createWarnings(log: Log): Warnings {
-  const told = new Set<string>()
-
-  function once(event: string, facts: object, text: string): void {
-    if (told.has(event)) return
-    told.add(event)
-    log.warn({ event, ...facts }, text)
-  }
+  let clockIsTold = false
+  let offlineIsTold = false
 
   function compare(theirs: number): void {
     const apart = theirs - Date.now()
-    if (!(Math.abs(apart) > CLOCKS_APART)) return
-    const seconds = Math.round(apart / 1000)
-    once('clock_skew', { seconds }, 'the provider’s clock and this machine’s differ: set both by NTP')
+    if (clockIsTold || !(Math.abs(apart) > CLOCKS_APART)) return
+    clockIsTold = true
+    const facts = { event: 'clock_skew', seconds: Math.round(apart / 1000) }
+    log.warn(facts, 'the provider’s clock and this machine’s differ: set both by NTP')
   }
 
   return {
@@ -41,12 +37,15 @@ export function createWarnings(log: Log): Warnings {
       if (iat * 1000 > Date.now()) compare(iat * 1000)
     },
     granted(response) {
-      if (response['refresh_expires_in'] !== 0 && unverifiedClaims(response.refresh_token ?? '')['typ'] !== 'Offline')
-        return
-      const text =
+      const isOffline =
+        response['refresh_expires_in'] === 0 || unverifiedClaims(response.refresh_token ?? '')['typ'] === 'Offline'
+      if (offlineIsTold || !isOffline) return
+      offlineIsTold = true
+      log.warn(
+        { event: 'offline_token' },
         'a login brought an offline token, which ends the single sign-on at Keycloak and outlives its logout: take ' +
-        'offline_access out of provider.scopes'
-      once('offline_token', {}, text)
+          'offline_access out of provider.scopes',
+      )
     },
   }
 }
