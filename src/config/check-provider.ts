@@ -29,7 +29,7 @@ function findTenants({ provider }: Config, routes: readonly PlacedRoute[]): Find
 }
 
 function findScopes({ provider }: Config): Finding[] {
-  if (provider.scopes.length === 0 || provider.scopes.includes('openid')) return []
+  if (provider.scopes?.includes('openid') !== false) return []
   return [{ path: ['provider', 'scopes'], message: 'must have openid among them', instead: 'add openid' }]
 }
 

@@ -40,7 +40,7 @@ export const provider = group('The OpenID provider that users log in at, and thi
     description: 'The private key for `private_key_jwt`, in PEM without a passphrase.',
   }),
   scopes: leaf(list(scope, { min: 1 }), {
-    default: [],
+    default: null,
     defaultText: '`openid profile email`, and `offline_access` where it is needed',
     description:
       'The scopes that a login asks for, exactly as they are written here; `openid` must be among them. ' +

@@ -24,7 +24,7 @@ await t.test('the least gets every default', async (t) => {
       clientAuthentication: 'auto',
       responseMode: 'query',
       privateKey: null,
-      scopes: [],
+      scopes: null,
       authorizationParameters: {},
       pushedAuthorization: 'auto',
       caFile: null,
