@@ -113,6 +113,8 @@ void t.test('an issuer template is filled from the token’s own tid, wherever i
     const iss = `${provider.origin}/t1/v2.0`
     const { answer, browser } = await provider.login(url, { iss, tid: 't1', sid: 's1' })
     t.equal(answer.headers.location, '/orders')
+    const listed = await running.gateway.admin?.inject({ method: 'GET', url: '/sessions?sub=alice' })
+    t.equal(listed?.json<{ sessions: unknown[] }>().sessions.length, 1, 'administration finds it without the tenant')
     const status = async (): Promise<number> => (await browser.get(`${url}/api/orders`, { kind: 'script' })).status
     t.equal(await status(), 200)
 
