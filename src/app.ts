@@ -31,6 +31,7 @@ import { createReadiness } from './http/readiness.ts'
 import { createSealedState } from './http/sealed-state.ts'
 import { createAccessTokens, type AccessTokens } from './oidc/access-token.ts'
 import { openProvider, type Provider } from './oidc/provider.ts'
+import { keysOf } from './session/envelope.ts'
 import { openSessions, type Sessions } from './session/sessions.ts'
 import { openStore } from './store/open.ts'
 import type { Store } from './store/store.ts'
@@ -91,7 +92,8 @@ interface Shell {
 const UNSAVED_WAIT = 5_000
 
 /** Puts the gateway together: what lasts, the shell that a configuration makes, and the listener in front of both. */
-export async function buildApp(config: Config, log: Log, tracing: Tracing | null = null): Promise<Gatehouse> {
+export async function buildApp(written: Config, log: Log, tracing: Tracing | null = null): Promise<Gatehouse> {
+  const config = withOwnKeys(written)
   // One object for as long as the process lives: what it says follows the configuration.
   const session = { ...config.session }
   const metrics = createMetrics()
@@ -149,7 +151,8 @@ export async function buildApp(config: Config, log: Log, tracing: Tracing | null
       ? null
       : buildAdmin({ settings, provider, sessions, metrics, readiness, log, limits: config.limits })
 
-  async function reload(next: Config): Promise<void> {
+  async function reload(changed: Config): Promise<void> {
+    const next = withOwnKeys(changed)
     const fresh = await buildShell(next, lasting)
     // From here on nothing waits: no request meets a half of each.
     shell = fresh
@@ -193,6 +196,11 @@ export async function buildApp(config: Config, log: Log, tracing: Tracing | null
     },
     close: () => (closing ??= close()),
   }
+}
+
+/** Several deployments may have the same session keys and the same store: their sessions are their own all the same. */
+function withOwnKeys(config: Config): Config {
+  return { ...config, session: { ...config.session, keys: keysOf(config) } }
 }
 
 /** What a request walks through, in the order in which it meets the parts. */

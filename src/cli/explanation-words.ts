@@ -1,19 +1,24 @@
+import { isForAllTenants } from '../config/known-providers.ts'
 import { claimAt } from '../gate/admit.ts'
 import { parseTemplate, whyNoHeader } from '../gate/template.ts'
 import type { CompiledRoute, Denial, Verdict } from '../gate/verdict.ts'
+import { CLOCK_TOLERANCE } from '../oidc/keys.ts'
 import type { Claims } from '../oidc/token-set.ts'
 
 /** What is wrong with a token of these claims, as far as they are given; `null` where the gateway would take it. */
 export function whyNotTaken(claims: Claims, audiences: readonly string[], issuer: string, now: number): string | null {
-  const { iss, aud, exp, nbf } = claims
+  const { iss, aud, exp, nbf, iat } = claims
   const audience = aud === undefined ? null : [aud].flat()
-  if (iss !== undefined && iss !== issuer)
+  // Which tenants a provider for all of them has, only its metadata tells.
+  if (iss !== undefined && iss !== issuer && !isForAllTenants(issuer))
     return `the token’s iss is ${JSON.stringify(iss)}, the provider’s is ${issuer}`
   if (audience !== null && !audience.some((one) => audiences.some((wanted) => wanted === one))) {
     return `the token’s aud is ${JSON.stringify(aud)}, the route takes ${audiences.join(', ')}`
   }
-  if (typeof exp === 'number' && exp * 1000 <= now) return 'the token has expired'
-  return typeof nbf === 'number' && nbf * 1000 > now ? 'the token is not valid yet' : null
+  const seconds = now / 1000
+  if (typeof exp === 'number' && exp <= seconds - CLOCK_TOLERANCE) return 'the token has expired'
+  const isAhead = [nbf, iat].some((time) => typeof time === 'number' && time > seconds + CLOCK_TOLERANCE)
+  return isAhead ? 'the token is not valid yet' : null
 }
 
 /** What the route asks of a user, and how these claims answer. */

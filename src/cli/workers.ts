@@ -46,11 +46,11 @@ export async function serveInWorkers(count: number, first: Config, log: Log): Pr
       throw error
     })
     serving.add(desk)
-    const since = Date.now()
+    const since = performance.now()
     void desk.gone.then(async () => {
       serving.delete(desk)
       if (draining) return
-      if (Date.now() - since > SETTLED_AFTER) pause = PAUSE_FIRST
+      if (performance.now() - since > SETTLED_AFTER) pause = PAUSE_FIRST
       mourn(desk)
       await replace()
     })

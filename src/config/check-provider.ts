@@ -1,4 +1,5 @@
-import type { Finding, Rule } from './check.ts'
+import type { Finding, PlacedRoute, Rule } from './check.ts'
+import { isForAllTenants } from './known-providers.ts'
 import { isLoopback } from './loopback.ts'
 import type { Config } from './schema.ts'
 
@@ -14,8 +15,21 @@ function findIssuer({ provider }: Config): Finding[] {
   ]
 }
 
+function findTenants({ provider }: Config, routes: readonly PlacedRoute[]): Finding[] {
+  if (!isForAllTenants(provider.issuer)) return []
+  if (routes.some(({ route }) => Object.hasOwn(route.require.claims, 'tid'))) return []
+  return [
+    {
+      path: ['provider', 'issuer'],
+      message: 'stands for all tenants, and no route requires tid: users of any tenant are let in',
+      instead: 'add require: { claims: { tid: [TENANT-ID] } } to the routes, or name one tenant here',
+      warning: true,
+    },
+  ]
+}
+
 function findScopes({ provider }: Config): Finding[] {
-  if (provider.scopes.includes('openid')) return []
+  if (provider.scopes?.includes('openid') !== false) return []
   return [{ path: ['provider', 'scopes'], message: 'must have openid among them', instead: 'add openid' }]
 }
 
@@ -81,6 +95,7 @@ function findParameters({ provider }: Config): Finding[] {
 /** The rules about the provider and the credentials for it. */
 export const checkProvider: readonly Rule[] = [
   { reads: ['provider.issuer', 'provider.allowHttp'], find: findIssuer },
+  { reads: ['provider.issuer'], routeReads: ['require'], find: findTenants },
   { reads: ['provider.scopes'], find: findScopes },
   { reads: ['provider.responseMode', 'publicUrl'], find: findResponseMode },
   { reads: ['provider.clientAuthentication', 'provider.clientSecret', 'provider.privateKey'], find: findCredentials },

@@ -40,10 +40,12 @@ export const provider = group('The OpenID provider that users log in at, and thi
     description: 'The private key for `private_key_jwt`, in PEM without a passphrase.',
   }),
   scopes: leaf(list(scope, { min: 1 }), {
-    default: ['openid', 'profile', 'email', 'offline_access'],
+    default: null,
+    defaultText: '`openid profile email`, and `offline_access` where it is needed',
     description:
-      'The scopes that a login asks for; `openid` must be among them. ' +
-      '`offline_access` is what most providers want before they give a refresh token.',
+      'The scopes that a login asks for, exactly as they are written here; `openid` must be among them. ' +
+      'Without the key `offline_access` is added where the provider’s `scopes_supported` has it, but never at ' +
+      'Keycloak, which gives refresh tokens without it and ends single sign-on with it.',
   }),
   authorizationParameters: leaf(map(text(), textual(text())), {
     default: {},
@@ -51,7 +53,9 @@ export const provider = group('The OpenID provider that users log in at, and thi
   }),
   pushedAuthorization: leaf(choice(['auto', 'on', 'off']), {
     default: 'auto',
-    description: 'Pushed authorization requests (RFC 9126). `auto`: where the provider announces them.',
+    description:
+      'Pushed authorization requests (RFC 9126). `auto`: where the provider announces them, but for logins with a ' +
+      'parameter that it loses in them, as Keycloak does `acr_values`.',
   }),
   caFile: leaf(file('certificate'), {
     default: null,

@@ -1,11 +1,12 @@
 import { numberFrom, timeFrom } from '../config/numbers.ts'
 import type { Claims } from '../oidc/token-set.ts'
+import { unverifiedClaims } from '../oidc/unverified-claims.ts'
 import type { Session } from '../session/session.ts'
 import { comesFromLoginFor } from './step-up.ts'
 import type { CompiledRoute, Denial } from './verdict.ts'
 
 /** Who asks: a session, or the bearer of a token of their own. */
-export type User = Pick<Session, 'claims' | 'createdAt' | 'asked'>
+export type User = Pick<Session, 'claims' | 'createdAt' | 'asked'> & Partial<Pick<Session, 'tokens'>>
 
 /** Whether a session may use a route, and if not why; `hadTicket` tells a session that has ended from none at all. */
 export function admit(route: CompiledRoute, session: User | null, hadTicket: boolean, now: number): Denial | null {
@@ -28,7 +29,7 @@ function stepUp({ require }: CompiledRoute, user: User, now: number): Denial | n
   return { reason: 'step-up', stepUp: { acrValues: lacksAcr ? require.acr : null, maxAge: tooOld ? maxAge : null } }
 }
 
-function forbidden({ require }: CompiledRoute, { claims }: User): Denial | null {
+function forbidden({ require }: CompiledRoute, { claims, tokens }: User): Denial | null {
   for (const [name, allowed] of Object.entries(require.claims)) {
     const value = claimAt(claims, name)
     const values: unknown[] = Array.isArray(value) ? value : [value]
@@ -36,7 +37,12 @@ function forbidden({ require }: CompiledRoute, { claims }: User): Denial | null 
     if (value !== undefined) {
       return { reason: 'forbidden', why: `the claim ${name} has none of the values that this route requires` }
     }
-    if (!isElsewhere(claims, name)) return { reason: 'forbidden', why: `the claim ${name} is missing` }
+    if (!isElsewhere(claims, name)) {
+      // Where Keycloak, for one, puts roles unless it is told otherwise.
+      const isInAccessToken = claimAt(unverifiedClaims(tokens?.accessToken ?? ''), name) !== undefined
+      const hint = isInAccessToken ? '; the access token has it: let the provider add it to the ID token' : ''
+      return { reason: 'forbidden', why: `the claim ${name} is missing${hint}` }
+    }
     const why = `the provider left the claim ${name} out of the ID token (too many values)`
     return { reason: 'forbidden', leftOut: true, why }
   }

@@ -19,7 +19,7 @@ const PAUSE = 1_000
 /** Nobody has asked yet. */
 export function createCounts(store: Pick<Store, 'count'>): Counts {
   const own = new LRUCache<string, { current: number; readonly endsAt: number }>({ max: MAX_NAMES })
-  let pausedUntil = 0
+  let pausedUntil = Number.NEGATIVE_INFINITY
 
   function addHere(name: string, window: number, now: number): Count {
     const known = own.get(name)
@@ -31,14 +31,14 @@ export function createCounts(store: Pick<Store, 'count'>): Counts {
 
   return {
     async add(name, window) {
-      const now = Date.now()
+      const now = performance.now()
       // Counted here in any case: an attack must not have a fresh start with every outage.
       const here = addHere(name, window, now)
       const everywhere = now < pausedUntil ? null : store.count(name, window)
       if (everywhere === null) return here
       // Why the store can't, it has told itself.
       const counted = await Promise.race([everywhere.catch(() => null), sleep(COUNTED_WITHIN, null, { ref: false })])
-      if (counted === null) pausedUntil = Date.now() + PAUSE
+      if (counted === null) pausedUntil = performance.now() + PAUSE
       return counted ?? here
     },
   }

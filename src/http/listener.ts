@@ -82,7 +82,7 @@ export function createListener(
   const serve: RequestListener = (request, response) => {
     if (draining) {
       response.shouldKeepAlive = false
-      askedAt = Date.now()
+      askedAt = performance.now()
     }
     // To hold on to every request until the next one would make each collection carry them all over.
     speaking.set(request.socket, hasBody(request) ? request : 'bodyless')
@@ -159,9 +159,9 @@ export function createListener(
       clearInterval(watching)
     })
     const moment = async (): Promise<unknown> => Promise.race([done, sleep(LOOK_FOR_IDLE, undefined, { ref: false })])
-    const begun = Date.now()
+    const begun = performance.now()
     const isQuiet = (now: number): boolean => now - Math.max(begun, askedAt) >= LINGER || now - begun >= LINGER_MOST
-    while (!over.signal.aborted && !isQuiet(Date.now())) await moment()
+    while (!over.signal.aborted && !isQuiet(performance.now())) await moment()
     while (!over.signal.aborted) {
       server.closeIdleConnections()
       for (const [socket, asked] of speaking) if (asked === 'nothing') socket.destroy()
@@ -217,8 +217,8 @@ async function bind(server: NetServer, where: Listen): Promise<void> {
 function complainOfTooMany(server: NetServer, log: Log): void {
   let lastAt = Number.NEGATIVE_INFINITY
   server.on('drop', () => {
-    if (Date.now() - lastAt < COMPLAIN_EVERY) return
-    lastAt = Date.now()
+    if (performance.now() - lastAt < COMPLAIN_EVERY) return
+    lastAt = performance.now()
     log.error({ event: 'too_many_connections', most: server.maxConnections }, 'no further connections are taken')
   })
 }

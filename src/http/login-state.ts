@@ -37,9 +37,13 @@ export interface LoginState {
   readonly maxAge: number | null
 }
 
-/** Whether a login may still be finished at `now` (ms). */
+/** How far the clocks of replicas may be apart, ms. */
+const CLOCKS_APART = 60_000
+
+/** Whether a login may still be finished at `now` (ms). One that is to begin later was begun before the clock was set. */
 export function isFresh(state: LoginState, now: number): boolean {
-  return now - state.at < LOGIN_SECONDS * 1000
+  const age = now - state.at
+  return age > -CLOCKS_APART && age < LOGIN_SECONDS * 1000
 }
 
 /** A fresh state id, 128 random bits. */

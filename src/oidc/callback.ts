@@ -1,16 +1,22 @@
-import { ClientError, authorizationCodeGrant, type IDToken } from 'openid-client'
+import { authorizationCodeGrant, type IDToken } from 'openid-client'
 import { Fault } from '../errors.ts'
 import type { AuthorizationResponse } from './authorization-response.ts'
 import { verifiedClaims } from './claims.ts'
-import { issuerOf } from './own-issuer.ts'
+import { announcedIssuer } from './announced-issuer.ts'
+import { isTemplate, mayHaveIssued } from './issuer.ts'
 import { isName } from './names.ts'
 import type { Provider } from './provider.ts'
 import { NOT_DELIVERED, toLoginFault } from './refusal.ts'
 import { toTokenSet, type Claims, type TokenSet } from './token-set.ts'
 
+/** How much older the user's sign-in may be than was asked for, seconds: what comes after it takes time. */
+const LOGIN_TAKES = 30
+
 /** What a login brought. */
 export interface LoginResult {
   readonly issuer: string
+  /** The template that all issuers of the provider follow, where there is one (`isTemplate`). */
+  readonly issuerTemplate?: string
   readonly idToken: string
   readonly idTokenClaims: IDToken
   readonly claims: Claims
@@ -39,7 +45,7 @@ type Answered = Exclude<AuthorizationResponse, { type: 'malformed' }>
 export function requireIssuer(provider: Provider, { type, iss }: Answered): void {
   const announced = provider.peek()?.configuration.serverMetadata().authorization_response_iss_parameter_supported
   const missing = iss === null && type === 'code' && announced === true
-  if (!missing && (iss === null || iss === issuerOf(provider))) return
+  if (!missing && (iss === null || mayHaveIssued(announcedIssuer(provider), iss))) return
   const what = missing
     ? 'the callback has no iss, which the provider announces'
     : 'the callback’s iss is not the provider’s'
@@ -71,19 +77,28 @@ export async function redeemCode(
       expectedNonce: checks.nonce,
       pkceCodeVerifier: checks.codeVerifier,
       idTokenExpected: true,
-      ...(checks.maxAge === null ? {} : { maxAge: checks.maxAge }),
     })
+    found.warnings.granted(response)
     const idTokenClaims = response.claims()
     const idToken = response.id_token
     if (idTokenClaims === undefined || idToken === undefined) throw new Error('the token response has no ID token')
     if (!isName(idTokenClaims.sub)) throw new Error('the ID token’s sub is empty or too long')
     const claims = await verifiedClaims(provider, found, { idToken, idTokenClaims, accessToken: response.access_token })
+    if (answer.iss !== null && answer.iss !== idTokenClaims.iss)
+      throw new Error('the callback’s iss is not that of the ID token')
     requireAcr(checks.acrValues, idTokenClaims.acr)
-    return { issuer: idTokenClaims.iss, idToken, idTokenClaims, claims, tokens: toTokenSet(response, now) }
+    requireAge(checks.maxAge, idTokenClaims.auth_time, now)
+    const { issuer: named } = found.configuration.serverMetadata()
+    return {
+      issuer: idTokenClaims.iss,
+      ...(isTemplate(named) ? { issuerTemplate: named } : {}),
+      idToken,
+      idTokenClaims,
+      claims,
+      tokens: toTokenSet(response, now),
+    }
   } catch (error) {
-    throw checks.maxAge !== null && isTooOld(error)
-      ? notDelivered(`asked for max_age ${checks.maxAge}, the login is older or of no known age`)
-      : toLoginFault(error)
+    throw toLoginFault(error)
   }
 }
 
@@ -94,16 +109,10 @@ function requireAcr(wanted: readonly string[] | null, got: unknown): void {
   )
 }
 
-/**
- * What the library says of an `auth_time` that is missing or too long ago (OpenID Connect Core 1.0, section 3.1.3.7).
- */
-function isTooOld(error: unknown): boolean {
-  return (
-    error instanceof ClientError &&
-    /auth_time|End-User authentication/.test(
-      `${error.message} ${error.cause instanceof Error ? error.cause.message : ''}`,
-    )
-  )
+/** OpenID Connect Core 1.0, section 3.1.3.7. */
+function requireAge(maxAge: number | null, authTime: unknown, now: number): void {
+  if (maxAge === null || (typeof authTime === 'number' && authTime + maxAge + LOGIN_TAKES >= now / 1000)) return
+  throw notDelivered(`asked for max_age ${maxAge}, the login is older or of no known age`)
 }
 
 function notDelivered(what: string): Fault {

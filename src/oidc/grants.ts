@@ -1,9 +1,10 @@
 import { setTimeout as sleep } from 'node:timers/promises'
 import { decodeJwt, decodeProtectedHeader, type JWTPayload } from 'jose'
-import { fetchUserInfo, refreshTokenGrant, type IDToken, type TokenEndpointResponse } from 'openid-client'
+import { refreshTokenGrant, type IDToken, type TokenEndpointResponse } from 'openid-client'
 import { causes } from '../errors.ts'
 import type { Log } from '../telemetry/log.ts'
-import { verifiedClaims } from './claims.ts'
+import { userinfo, verifiedClaims } from './claims.ts'
+import { mayHaveIssued } from './issuer.ts'
 import { UNVERIFIED_ID_TOKEN, refreshTokenBeside } from './oauth-answers.ts'
 import type { Discovered, Provider } from './provider.ts'
 import { toTokenSet, type Claims, type TokenSet } from './token-set.ts'
@@ -53,7 +54,8 @@ export async function refreshTokens(
   const found = await provider.discovered()
   const { refreshToken } = previous.tokens
   if (refreshToken === null) throw new Error('the session has no refresh token')
-  if (!isIssuedBy(found, previous.issuer))
+  // The store may outlive the configuration: a refresh token of another provider is not sent to this one.
+  if (!mayHaveIssued(found.configuration.serverMetadata().issuer, previous.issuer))
     throw new ForeignIdentity(`the session is of another provider: ${previous.issuer}`)
   const response = await refreshTokenGrant(found.configuration, refreshToken).catch(async (error: unknown) => {
     const beside = refreshTokenBeside(error)
@@ -88,13 +90,6 @@ async function newsOf(
   const identity = readIdentity(idToken, provider, found, previous)
   const claims = await verifiedClaims(provider, found, { ...identity, accessToken })
   return { identity, claims: withLogin(previous.claims, claims) }
-}
-
-/** The store may outlive the configuration: a refresh token of the provider before is none of this one's business. */
-function isIssuedBy({ configuration }: Discovered, issuer: string): boolean {
-  const [before = '', behind] = configuration.serverMetadata().issuer.split('{tenantid}')
-  // Entra's endpoint for all tenants announces a template.
-  return behind === undefined ? issuer === before : issuer.startsWith(before) && issuer.endsWith(behind)
 }
 
 /**
@@ -145,9 +140,8 @@ async function freshUserInfo(
   accessToken: string,
 ): Promise<Claims | null> {
   if (!provider.settings.userinfo) return null
-  const userinfo = await fetchUserInfo(found.configuration, accessToken, subject)
   const signed: Claims = decodeJwt(idToken)
-  return { ...userinfo, ...signed }
+  return { ...(await userinfo(provider, found, accessToken, subject)), ...signed }
 }
 
 function withLogin(before: Claims, fresh: Claims): Claims {

@@ -1,7 +1,9 @@
 import { buildAuthorizationUrl, buildAuthorizationUrlWithPAR, calculatePKCECodeChallenge } from 'openid-client'
+import { knownProvider } from '../config/known-providers.ts'
 import { Fault } from '../errors.ts'
 import { NOT_ACCEPTED, refusesRequest, toLoginFault } from './refusal.ts'
 import type { Provider } from './provider.ts'
+import { loginScopes } from './scopes.ts'
 
 /** What one authorization request asks for, beside what the configuration says. */
 export interface LoginRequest {
@@ -31,13 +33,17 @@ export interface LoginRequest {
 export async function authorizationUrl(provider: Provider, request: LoginRequest): Promise<URL> {
   const { configuration } = await provider.discovered()
   const { settings } = provider
+  const server = configuration.serverMetadata()
   const parameters = new URLSearchParams(settings.authorizationParameters)
   const add = (name: string, value: string | number | undefined): void => {
     if (value !== undefined && value !== '') parameters.set(name, String(value))
   }
   add('response_type', 'code')
   add('redirect_uri', request.redirectUri)
-  const scopes = request.identityOnly === true ? ['openid'] : [...settings.scopes, ...(request.scope?.split(' ') ?? [])]
+  const scopes =
+    request.identityOnly === true
+      ? ['openid']
+      : [...loginScopes(settings.scopes, server), ...(request.scope?.split(' ') ?? [])]
   add('scope', [...new Set(scopes)].filter((s) => s !== '').join(' '))
   add('state', request.state)
   add('nonce', request.nonce)
@@ -49,10 +55,12 @@ export async function authorizationUrl(provider: Provider, request: LoginRequest
   add('acr_values', request.acrValues)
   add('max_age', request.maxAge)
   add('claims', request.claims)
+  const lost = knownProvider(server.issuer, server.token_endpoint)?.lostWhenPushed ?? []
   const pushed =
     settings.pushedAuthorization === 'on' ||
     (settings.pushedAuthorization === 'auto' &&
-      configuration.serverMetadata().pushed_authorization_request_endpoint !== undefined)
+      server.pushed_authorization_request_endpoint !== undefined &&
+      !lost.some((name) => parameters.has(name)))
   // Any link can ask for these: a provider that refuses them is right.
   const { prompt, loginHint, acrValues, maxAge, scope, claims } = request
   const wasAsked = [prompt, loginHint, acrValues, maxAge, scope, claims].some((one) => one !== undefined)

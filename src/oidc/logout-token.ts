@@ -2,6 +2,7 @@ import { decodeProtectedHeader } from 'jose'
 import type { Configuration } from 'openid-client'
 import { Fault } from '../errors.ts'
 import { jwtType } from './jwt-type.ts'
+import { CLOCK_TOLERANCE } from './keys.ts'
 import { isName } from './names.ts'
 import { isUnreachable } from './refusal.ts'
 import type { Provider } from './provider.ts'
@@ -17,9 +18,8 @@ export interface LogoutRequest {
 const EVENT = 'http://schemas.openid.net/event/backchannel-logout'
 const TYPES = new Set(['logout+jwt', 'application/logout+jwt', 'jwt'])
 
-/** How old a logout token may be, and how much clocks may differ, seconds. */
+/** How old a logout token may be, seconds, however the clocks differ. */
 const MAX_AGE = 300
-const TOLERANCE = 30
 
 /**
  * Validates a logout token (OpenID Connect Back-Channel Logout 1.0, section 2.6) but for the replay of its `jti`.
@@ -33,8 +33,7 @@ export async function readLogoutToken(provider: Provider, token: string): Promis
     const claims = await keys.verify(token, {
       issuer,
       audience: provider.settings.clientId,
-      maxTokenAge: MAX_AGE,
-      clockTolerance: TOLERANCE,
+      maxTokenAge: MAX_AGE - CLOCK_TOLERANCE,
       requiredClaims: ['iat', 'jti', 'events'],
     })
     const { iat, jti, sub, sid, events } = claims

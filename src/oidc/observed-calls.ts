@@ -41,6 +41,7 @@ export function createObservedCalls({ providerSeconds }: Metrics, tracing: Traci
       }
     },
     learn(server) {
+      operations.clear()
       for (const [name, operation] of ENDPOINTS) {
         const url = server[name]
         if (url === undefined) continue

@@ -1,23 +1,35 @@
 import { isDeepStrictEqual } from 'node:util'
-import { Configuration, None, allowInsecureRequests, customFetch, discovery, type ServerMetadata } from 'openid-client'
+import {
+  Configuration,
+  allowInsecureRequests,
+  clockTolerance,
+  customFetch,
+  discovery,
+  type CustomFetch,
+  type ServerMetadata,
+} from 'openid-client'
 import type { Config } from '../config/schema.ts'
 import { Fault, causes } from '../errors.ts'
 import type { Log } from '../telemetry/log.ts'
 import type { Metrics } from '../telemetry/metrics.ts'
 import type { Tracing } from '../telemetry/tracing.ts'
 import { clientAuthentication } from './client-authentication.ts'
-import { createSigningKeys, type SigningKeys } from './keys.ts'
+import { isTemplate } from './issuer.ts'
+import { CLOCK_TOLERANCE, createSigningKeys, type SigningKeys } from './keys.ts'
+import { readMetadata } from './metadata.ts'
 import { oauthAnswers } from './oauth-answers.ts'
 import { createObservedCalls } from './observed-calls.ts'
 import { createTransport } from './transport.ts'
+import { createWarnings, type Warnings } from './warnings.ts'
 
 /** The provider once it has been discovered. */
 export interface Discovered {
   readonly configuration: Configuration
   readonly keys: SigningKeys
+  readonly warnings: Warnings
 }
 
-/** The OpenID provider: discovered when it can be, asked again until then. */
+/** The OpenID provider: discovered when it can be, asked again until then, and now and then after that. */
 export interface Provider {
   /** The discovered provider; rejects with `provider_unavailable` when it can't be discovered now. */
   discovered(): Promise<Discovered>
@@ -27,17 +39,32 @@ export interface Provider {
   successes(): number
   /** As they are now. */
   readonly settings: Config['provider']
-  /** Goes over to other settings of the same client as soon as the provider has been discovered with them. */
+  /**
+   * Goes over to other settings of the same client as soon as the provider has been discovered with them. Where they
+   * are the same, its metadata is read again.
+   */
   configure(settings: Config['provider']): void
   close(): Promise<void>
 }
 
 const RETRY_FIRST = 1_000
 const RETRY_MOST = 30_000
+/** How old the metadata gets before it is read again, ms. */
+const METADATA_AGE = 12 * 3_600_000
+/** How often, at most, calls that fail make the gateway read the metadata again, ms. */
+const SUSPICION_PAUSE = 10_000
 
 /** Begins to discover the provider (OpenID Connect Discovery 1.0), in the background and until it succeeds. */
-export function openProvider(first: Config['provider'], log: Log, metrics: Metrics, tracing: Tracing | null): Provider {
-  let current = begin(first, log, metrics, tracing)
+export function openProvider(
+  first: Config['provider'],
+  log: Log,
+  metrics: Metrics,
+  tracing: Tracing | null,
+  metadataAge = METADATA_AGE,
+): Provider {
+  const warnings = createWarnings(log)
+  const parts: Parts = { log, metrics, tracing, metadataAge, warnings }
+  let current = begin(first, parts)
   let next: Client | null = null
 
   /**
@@ -60,9 +87,12 @@ export function openProvider(first: Config['provider'], log: Log, metrics: Metri
     peek: () => client().peek(),
     successes: () => client().successes(),
     configure(settings) {
-      if (isDeepStrictEqual(settings, (next ?? current).settings)) return
+      if (isDeepStrictEqual(settings, (next ?? current).settings)) {
+        client().readAgain()
+        return
+      }
       void next?.close()
-      next = begin(settings, log, metrics, tracing)
+      next = begin(settings, parts)
     },
     async close() {
       await Promise.all([current.close(), next?.close()])
@@ -71,63 +101,98 @@ export function openProvider(first: Config['provider'], log: Log, metrics: Metri
 }
 
 /** The provider with one set of settings. */
-type Client = Omit<Provider, 'configure'>
+interface Client extends Omit<Provider, 'configure'> {
+  /** Reads the metadata again, in the background. */
+  readAgain(): void
+}
 
-function begin(settings: Config['provider'], log: Log, metrics: Metrics, tracing: Tracing | null): Client {
+interface Parts {
+  readonly log: Log
+  readonly metrics: Metrics
+  readonly tracing: Tracing | null
+  readonly metadataAge: number
+  readonly warnings: Warnings
+}
+
+/** What the gateway knows of it, and the metadata that this came from. */
+interface Known extends Discovered {
+  readonly server: ServerMetadata
+}
+
+function begin(settings: Config['provider'], { log, metrics, tracing, metadataAge, warnings }: Parts): Client {
   const calls = createObservedCalls(metrics, tracing)
   const transport = createTransport({
     ca: settings.caFile?.content ?? null,
     timeout: settings.timeout,
     around: calls.around,
   })
-  let known: Discovered | null = null
   let successes = 0
-  let underWay: Promise<Discovered> | null = null
+  let known: Known | null = null
+  let underWay: Promise<Known> | null = null
   let timer: NodeJS.Timeout | null = null
+  let pause = RETRY_FIRST
+  let suspectedAt = Number.NEGATIVE_INFINITY
   const closing = new AbortController()
-  const unlessClosed = (signal?: AbortSignal): AbortSignal =>
-    signal === undefined ? closing.signal : AbortSignal.any([closing.signal, signal])
 
-  async function discover(): Promise<Discovered> {
-    const http = new URL(settings.issuer).protocol === 'http:'
-    const execute = http ? [allowInsecureRequests] : []
-    // Seconds, and whole ones: openid-client makes milliseconds of them again, and 1.001 times 1000 is none.
-    // The transport keeps the time.
-    const timeout = Math.ceil(settings.timeout / 1000)
-    const found = await discovery(new URL(settings.issuer), settings.clientId, undefined, None(), {
-      [customFetch]: (url, options) => transport.fetch(url, { ...options, signal: unlessClosed(options.signal) }),
-      timeout,
-      execute,
-    })
-    const server = found.serverMetadata()
-    checkEndpoints(server)
-    if (server.jwks_uri === undefined) throw new Error('the provider’s metadata has no jwks_uri')
+  const fetch: CustomFetch = async (url, options) => {
+    try {
+      const answer = await transport.fetch(url, options)
+      if (options.method !== 'GET') warnings.answered(answer)
+      if (hasMoved(answer)) void readWhenSuspect()
+      return answer
+    } catch (error) {
+      void readWhenSuspect()
+      throw error
+    }
+  }
+  const keys = createSigningKeys({
+    address: () => known?.server.jwks_uri ?? '',
+    fetch,
+    readAgain: readWhenSuspect,
+  })
+
+  async function discover(): Promise<Known> {
+    const server = await readMetadata(settings.issuer, transport.fetch, closing.signal)
+    if (known !== null && isDeepStrictEqual(server, known.server)) return known
     calls.learn(server)
-    const configuration = new Configuration(server, settings.clientId, {}, await clientAuthentication(settings, server))
-    configuration[customFetch] = oauthAnswers(transport.fetch, () => {
+    const answers = oauthAnswers(fetch, () => {
       successes += 1
     })
-    configuration.timeout = timeout
-    if (http) allowInsecureRequests(configuration)
-    return { configuration, keys: createSigningKeys(server.jwks_uri, transport.fetch, settings.timeout) }
+    return { configuration: await configurationOf(settings, server, answers), keys, warnings, server }
   }
 
-  function once(): Promise<Discovered> {
+  function tell(found: Known): void {
+    const { issuer } = settings
+    if (known === null) log.info({ event: 'provider_discovered', issuer }, 'the provider has been discovered')
+    else if (known !== found) {
+      const changed = changedMembers(known.server, found.server)
+      log.info({ event: 'provider_changed', issuer, changed }, 'the provider’s metadata has changed')
+    }
+  }
+
+  function complain(error: unknown): void {
+    if (closing.signal.aborted) return
+    const facts = { issuer: settings.issuer, cause: causes(error) }
+    if (known === null) log.error({ event: 'provider_unavailable', ...facts }, 'the provider can’t be discovered')
+    else log.warn({ event: 'metadata_not_read', ...facts }, 'the provider’s metadata can’t be read again')
+  }
+
+  /** Reads the metadata, now and for everybody who asks meanwhile; after a while again. */
+  function once(): Promise<Known> {
     underWay ??= discover()
       .then(
         (found) => {
+          tell(found)
           known = found
           successes += 1
-          log.info({ event: 'provider_discovered', issuer: settings.issuer }, 'the provider has been discovered')
+          pause = RETRY_FIRST
+          schedule(metadataAge)
           return found
         },
         (error: unknown) => {
-          if (!closing.signal.aborted) {
-            log.error(
-              { event: 'provider_unavailable', issuer: settings.issuer, cause: causes(error) },
-              'the provider can’t be discovered',
-            )
-          }
+          complain(error)
+          schedule(pause)
+          pause = Math.min(pause * 2, RETRY_MOST)
           throw new Fault('provider_unavailable', { cause: error })
         },
       )
@@ -137,21 +202,36 @@ function begin(settings: Config['provider'], log: Log, metrics: Metrics, tracing
     return underWay
   }
 
-  function keepTrying(pause: number): void {
+  function readInBackground(): void {
     once().catch(() => {
-      if (closing.signal.aborted) return
-      timer = setTimeout(() => {
-        if (known === null) keepTrying(Math.min(pause * 2, RETRY_MOST))
-      }, pause).unref()
+      // It has been told, and is tried again.
     })
   }
-  keepTrying(RETRY_FIRST)
+
+  function schedule(after: number): void {
+    if (closing.signal.aborted) return
+    if (timer !== null) clearTimeout(timer)
+    timer = setTimeout(readInBackground, after).unref()
+  }
+
+  async function readWhenSuspect(): Promise<void> {
+    if (known === null || closing.signal.aborted) return
+    const now = performance.now()
+    if (underWay === null && now - suspectedAt >= SUSPICION_PAUSE) {
+      suspectedAt = now
+      readInBackground()
+    }
+    await underWay?.catch(() => null)
+  }
+
+  readInBackground()
 
   return {
     settings,
     discovered: async () => known ?? once(),
     peek: () => known,
     successes: () => successes,
+    readAgain: readInBackground,
     async close() {
       // Nobody waits for a discovery any longer; other calls are finished, since they may bring a rotated token.
       closing.abort()
@@ -161,23 +241,36 @@ function begin(settings: Config['provider'], log: Log, metrics: Metrics, tracing
   }
 }
 
-const REQUIRED_ENDPOINTS = ['authorization_endpoint', 'token_endpoint', 'jwks_uri'] as const
-const OTHER_ENDPOINTS = [
-  'userinfo_endpoint',
-  'revocation_endpoint',
-  'end_session_endpoint',
-  'pushed_authorization_request_endpoint',
-] as const
+/** Whether an endpoint's answer says that it is somewhere else. */
+function hasMoved({ status }: Response): boolean {
+  return status === 404 || status === 410 || (status >= 300 && status < 400 && status !== 304)
+}
 
-/** OpenID Connect Discovery 1.0, section 3: better refused here, by name, than in the middle of somebody's login. */
-function checkEndpoints(server: ServerMetadata): void {
-  for (const name of REQUIRED_ENDPOINTS) {
-    if (server[name] === undefined) throw new Error(`the provider’s metadata has no ${name}`)
-  }
-  for (const name of [...REQUIRED_ENDPOINTS, ...OTHER_ENDPOINTS]) {
-    const url: unknown = server[name]
-    if (url !== undefined && (typeof url !== 'string' || !/^https?:/.test(url) || !URL.canParse(url))) {
-      throw new Error(`the ${name} in the provider’s metadata is not a URL`)
-    }
-  }
+function changedMembers(before: ServerMetadata, after: ServerMetadata): string[] {
+  const names = [...new Set([...Object.keys(before), ...Object.keys(after)])]
+  return names.filter((name) => !isDeepStrictEqual(before[name], after[name]))
+}
+
+/** An address whose issuer openid-client knows to be a template. */
+const KNOWN_TEMPLATE = new URL('https://login.microsoftonline.com/common/v2.0')
+
+async function configurationOf(
+  settings: Config['provider'],
+  server: ServerMetadata,
+  fetch: CustomFetch,
+): Promise<Configuration> {
+  const auth = await clientAuthentication(settings, server)
+  const client = { [clockTolerance]: CLOCK_TOLERANCE }
+  // It fills templates in for that one address alone: asked for that, it is given the document that was found.
+  const configuration = isTemplate(server.issuer)
+    ? await discovery(KNOWN_TEMPLATE, settings.clientId, client, auth, {
+        [customFetch]: async () => Response.json(server),
+      })
+    : new Configuration(server, settings.clientId, client, auth)
+  configuration[customFetch] = fetch
+  // Seconds, and whole ones: openid-client makes milliseconds of them again, and 1.001 times 1000 is none.
+  // The transport keeps the time.
+  configuration.timeout = Math.ceil(settings.timeout / 1000)
+  if (new URL(settings.issuer).protocol === 'http:') allowInsecureRequests(configuration)
+  return configuration
 }

@@ -21,7 +21,7 @@ export function createActivity(
   atHand: Pick<AtHand, 'get'>,
   policy: SessionPolicy,
 ): (session: Session, now: number) => void {
-  /** From when on it is written again. */
+  /** From when on it is written again, ms of `performance.now`. */
   const dueAt = new LRUCache<string, number>({ max: MAX_KEPT })
 
   return function touch(session, now) {
@@ -30,11 +30,15 @@ export function createActivity(
     // Who holds a session for long, as a WebSocket does, may hold one from before a renewal.
     const current = atHand.get(session.id)?.session
     if (current !== undefined) current.lastSeenAt = now
-    if (now < (dueAt.get(session.id) ?? session.createdAt + every)) return
-    dueAt.set(session.id, now + every)
+    const at = performance.now()
+    const due = dueAt.get(session.id)
+    // What is not known here was written when it began, unless the clock says that this is still to come.
+    const isDue = due === undefined ? now < session.createdAt || now >= session.createdAt + every : at >= due
+    if (!isDue) return
+    dueAt.set(session.id, at + every)
     store.touch(session.id, now, recordLife(policy, session, now)).catch(() => {
       // Not with every request: a store that refuses would be asked all the time.
-      dueAt.set(session.id, now + Math.min(every, RETRY_AFTER))
+      dueAt.set(session.id, performance.now() + Math.min(every, RETRY_AFTER))
     })
   }
 }

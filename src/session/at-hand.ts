@@ -8,7 +8,7 @@ const MAX_REMEMBERED = 50_000
 // By size, each entry being 1: told a `max`, the library makes room for all of them at once, which a start waits for.
 const remembered = { maxSize: MAX_REMEMBERED, sizeCalculation: () => 1 }
 
-/** A session that this process has opened, and when (ms since the epoch) it was last read from the store. */
+/** A session that this process has opened, and when (ms of `performance.now`) it was last read from the store. */
 export interface Kept {
   readonly session: Session
   readonly readAt: number

@@ -6,7 +6,7 @@ import { recordLife } from './activity.ts'
 import type { AtHand } from './at-hand.ts'
 import type { Ending } from './ending.ts'
 import { toRecord } from './record.ts'
-import { absoluteEnd, type Session, type SessionPolicy } from './session.ts'
+import { absoluteEnd, ownerOf, type Session, type SessionPolicy } from './session.ts'
 import { newTicket } from './ticket.ts'
 
 interface Parts {
@@ -37,6 +37,7 @@ export async function beginSession(
     ticket,
     version: 1,
     issuer: login.issuer,
+    ...(login.issuerTemplate === undefined ? {} : { issuerTemplate: login.issuerTemplate }),
     subject: login.idTokenClaims.sub,
     sid: sidOf(login.idTokenClaims),
     origin,
@@ -50,13 +51,13 @@ export async function beginSession(
     endsAt: absoluteEnd(policy, now, login.idTokenClaims.exp * 1000),
   }
   try {
-    await store.create(session.id, toRecord(session), session, recordLife(policy, session, now))
+    await store.create(session.id, toRecord(session), ownerOf(session), recordLife(policy, session, now))
   } catch (error) {
     // Its answer may be all that was lost.
     ending.undo(session.id)
     throw error
   }
-  atHand.keep(session, now)
+  atHand.keep(session, performance.now())
   metrics.sessionsBegun.inc()
   return session
 }

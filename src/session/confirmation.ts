@@ -35,15 +35,15 @@ interface Parts {
 
 /** The store has not failed yet. */
 export function createConfirmation({ store, atHand, reading, ending, policy, metrics }: Parts): Confirmation {
-  let pausedUntil = 0
+  let pausedUntil = Number.NEGATIVE_INFINITY
 
   /** Rejects after a while, and at once for a moment after that: the requests of all users would wait otherwise. */
-  async function look(ticket: Ticket, now: number): Promise<Session | null> {
-    if (now < pausedUntil) throw new Fault('store_unavailable')
+  async function look(ticket: Ticket): Promise<Session | null> {
+    if (performance.now() < pausedUntil) throw new Fault('store_unavailable')
     try {
       return await inTime(reading.readOnce(ticket), CONFIRM_WITHIN, () => new Fault('store_unavailable'))
     } catch (error) {
-      pausedUntil = Date.now() + CONFIRM_PAUSE
+      pausedUntil = performance.now() + CONFIRM_PAUSE
       throw error
     }
   }
@@ -51,17 +51,18 @@ export function createConfirmation({ store, atHand, reading, ending, policy, met
   return {
     async confirm(kept, ticket, now) {
       try {
-        return ending.living(await look(ticket, now), now)
+        return ending.living(await look(ticket), now)
       } catch (error) {
         if (atHand.hasEnded(ticket.id)) return null
         const { session, readAt } = atHand.get(ticket.id) ?? kept
-        if (mayBeOver(policy, session, now) || now - store.assuredUntil(readAt) >= policy.outageGrace) throw error
+        const unsureFor = performance.now() - store.assuredUntil(readAt)
+        if (mayBeOver(policy, session, now) || unsureFor >= policy.outageGrace) throw error
         metrics.sessionCache.inc({ result: 'grace' })
         return ending.living(session, now)
       }
     },
     resume() {
-      pausedUntil = 0
+      pausedUntil = Number.NEGATIVE_INFINITY
     },
   }
 }

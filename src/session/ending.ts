@@ -34,8 +34,8 @@ export interface Ending {
   /** Removes from the store what may or may not have been created: nobody will come with its ticket. */
   undo(id: string): void
   /**
-   * Ends once more what ended a moment before `troubledSince` (ms since the epoch), or later: the store may have lost
-   * that.
+   * Ends once more what ended a moment before `troubledSince` (ms of `performance.now`), or later: the store may have
+   * lost that.
    */
   repeatSince(troubledSince: number): void
   /** See `Sessions.wasFollowed`. */
@@ -58,7 +58,7 @@ interface Parts {
 /** Nothing has ended yet. */
 export function createEnding({ store, atHand, perseverance, policy, log, metrics }: Parts): Ending {
   const listeners: ((id: string, reason: EndReason) => void)[] = []
-  /** When sessions have ended here. */
+  /** When sessions have ended here, ms of `performance.now`. */
   const lastEnds = new LRUCache<string, number>({ max: MAX_LAST_ENDS })
   const followedIds = new LRUCache<string, true>({ max: MAX_FOLLOWED })
   /** What the store does not have any more, and nobody has explained yet. */
@@ -79,7 +79,7 @@ export function createEnding({ store, atHand, perseverance, policy, log, metrics
   function removeAtLast(id: string): void {
     void perseverance.persist(async () => {
       await store.remove(id)
-    }, Date.now() + REMOVE_FOR)
+    }, REMOVE_FOR)
   }
 
   async function end({ id, endsAt }: Pick<Session, 'id' | 'endsAt'>, reason: EndReason): Promise<void> {
@@ -88,7 +88,7 @@ export function createEnding({ store, atHand, perseverance, policy, log, metrics
     if (atHand.hasEnded(id)) return
     forget(id, reason)
     log.info({ event: 'session_ended', reason, session: id }, 'a session has ended')
-    lastEnds.set(id, Date.now())
+    lastEnds.set(id, performance.now())
     // Before it is gone: a replica that finds it gone has to know why.
     if (isFollowed) await store.mark(followedName(id), reason, FOLLOWED_FOR).catch(() => {})
     try {
@@ -96,7 +96,7 @@ export function createEnding({ store, atHand, perseverance, policy, log, metrics
     } catch {
       void perseverance.persist(async () => {
         await remove(id, reason)
-      }, endsAt)
+      }, endsAt - Date.now())
     }
   }
 
@@ -112,7 +112,7 @@ export function createEnding({ store, atHand, perseverance, policy, log, metrics
     async endById(id, reason) {
       const removed = await remove(id, reason)
       forget(id, reason)
-      lastEnds.set(id, Date.now())
+      lastEnds.set(id, performance.now())
       if (removed) log.info({ event: 'session_ended', reason, session: id }, 'a session has ended')
       return removed
     },

@@ -1,4 +1,5 @@
 import { createCipheriv, createDecipheriv, createSecretKey, hkdfSync, randomBytes, type KeyObject } from 'node:crypto'
+import type { Config } from '../config/schema.ts'
 
 const ALGORITHM = 'aes-256-gcm'
 const IV_BYTES = 12
@@ -20,6 +21,15 @@ export function toKey(raw: Buffer): KeyObject {
 /** Derives a key for one purpose from a configured 32-byte key (HKDF-SHA256, RFC 5869). */
 export function deriveKey(raw: Buffer, purpose: string): KeyObject {
   return createSecretKey(Buffer.from(hkdfSync('sha256', raw, '', `gatehouse ${purpose}`, 32)))
+}
+
+/**
+ * The session keys of one client of one provider, made of the configured ones: what another gateway seals with the same
+ * keys, as another client or for another issuer, opens with none of these.
+ */
+export function keysOf({ session, provider }: Config): Buffer[] {
+  const owner = JSON.stringify(['gatehouse', provider.issuer, provider.clientId])
+  return session.keys.map((raw) => Buffer.from(hkdfSync('sha256', raw, '', owner, 32)))
 }
 
 /** Seals a text with AES-256-GCM; `associated` must be the same when it is opened. */

@@ -37,9 +37,11 @@ export function createLoad({ store, atHand, reading, confirmation, ending, polic
     const { session, readAt, outdated } = kept
     if (session.ticket.key !== ticket.key) return null
     if (isShared) {
-      const isUncertain = outdated || now - readAt > LOOK_AT_LAST || store.assuredUntil(readAt) < now - TRUST
+      // Not `now`: the wall clock may have been set since.
+      const at = performance.now()
+      const isUncertain = outdated || at - readAt > LOOK_AT_LAST || store.assuredUntil(readAt) < at - TRUST
       if (isUncertain || mayBeOver(policy, session, now)) return confirmation.confirm(kept, ticket, now)
-      if (now - readAt > LOOK_EVERY) {
+      if (at - readAt > LOOK_EVERY) {
         reading.readOnce(ticket).catch(() => {
           // Only looking: what is at hand stays good as long as the notices come in.
         })

@@ -1,6 +1,6 @@
 import { numberFrom } from '../config/numbers.ts'
 import type { Store } from '../store/store.ts'
-import type { EndReason, Session } from './session.ts'
+import { ownerOf, type EndReason, type Session } from './session.ts'
 import type { Sessions } from './sessions.ts'
 
 /** A login may be on its way back to us while the provider ends it: so long an end waits for it, ms. */
@@ -13,6 +13,7 @@ interface Parts {
 
 /** What a provider has ended at `at` (ms since the epoch, by our clock): one of its sessions, or all of a user's. */
 interface EndedLogin {
+  /** What the provider calls itself in its metadata. */
   readonly issuer: string
   readonly subject: string | null
   readonly sid: string | null
@@ -42,11 +43,8 @@ export async function endLogin(
  * Whether the provider has ended the login that began at `begunAt` (ms since the epoch) while it was under way. Logins
  * that begin later are none of its business, also where the provider goes on with the same session.
  */
-export async function wasLoggedOut(
-  store: Pick<Store, 'marked'>,
-  { issuer, subject, sid }: Session,
-  begunAt: number,
-): Promise<boolean> {
+export async function wasLoggedOut(store: Pick<Store, 'marked'>, session: Session, begunAt: number): Promise<boolean> {
+  const { issuer, subject, sid } = ownerOf(session)
   const marks = [
     sid === null ? null : await store.marked(nameOf('sid', issuer, sid)),
     await store.marked(nameOf('sub', issuer, subject)),

@@ -5,8 +5,8 @@ const PAUSE_MOST_MS = 2_000
 
 /** Does what must not be lost because the store is away for a while. */
 export interface Perseverance {
-  /** Does `work` again and again until it does not reject, or until `until` (ms since the epoch). Never rejects. */
-  persist(work: () => Promise<void>, until: number): Promise<void>
+  /** Does `work` again and again until it does not reject, for `most` ms at most. Never rejects. */
+  persist(work: () => Promise<void>, most: number): Promise<void>
   /** Resolves when nothing is left to do, at the latest after `most` ms; tells how much is left. */
   settled(most: number): Promise<number>
 }
@@ -16,8 +16,8 @@ export function createPerseverance(): Perseverance {
   const underWay = new Set<Promise<void>>()
 
   return {
-    persist(work, until) {
-      const mine = keepTrying(work, until).finally(() => {
+    persist(work, most) {
+      const mine = keepTrying(work, most).finally(() => {
         underWay.delete(mine)
       })
       underWay.add(mine)
@@ -35,8 +35,9 @@ export function createPerseverance(): Perseverance {
   }
 }
 
-async function keepTrying(work: () => Promise<void>, until: number): Promise<void> {
-  for (let pause = PAUSE_FIRST_MS; Date.now() < until; pause = Math.min(pause * 2, PAUSE_MOST_MS)) {
+async function keepTrying(work: () => Promise<void>, most: number): Promise<void> {
+  const until = performance.now() + most
+  for (let pause = PAUSE_FIRST_MS; performance.now() < until; pause = Math.min(pause * 2, PAUSE_MOST_MS)) {
     await sleep(pause, undefined, { ref: false })
     try {
       await work()

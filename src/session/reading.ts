@@ -28,7 +28,7 @@ export function createReading({ store, atHand, ending, onBehind, metrics }: Part
   const underWay = new Map<string, Promise<Session | null>>()
 
   async function fromStore(ticket: Ticket): Promise<Session | null> {
-    const readAt = Date.now()
+    const readAt = performance.now()
     const record = await store.read(ticket.id)
     const known = atHand.get(ticket.id)?.session ?? null
     if (atHand.hasEnded(ticket.id)) return null

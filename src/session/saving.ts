@@ -22,7 +22,7 @@ export interface Renewed {
 /** How changed sessions get into the store: now, or as soon as it can be reached. */
 export interface Saving {
   /** See `Sessions.renew`. */
-  renew(session: Session, change: SessionChange, now: number): Promise<Renewed>
+  renew(session: Session, change: SessionChange): Promise<Renewed>
   /** Writes a session that the store has only an older version of. */
   saveAtLast(session: Session): void
 }
@@ -59,7 +59,7 @@ export function createSaving({ store, atHand, reading, ending, perseverance, pol
       .persist(async () => {
         const latest = atHand.get(id)?.session ?? renewed
         if (!atHand.hasEnded(id)) await save(latest.version > renewed.version ? latest : renewed)
-      }, renewed.endsAt)
+      }, renewed.endsAt - Date.now())
       .then(() => {
         unsaved.delete(id)
       })
@@ -68,19 +68,20 @@ export function createSaving({ store, atHand, reading, ending, perseverance, pol
   return {
     saveAtLast,
 
-    async renew(session, change, now) {
+    async renew(session, change) {
       const renewed: Session = { ...session, ...change, version: session.version + 1 }
+      const asked = performance.now()
       const current = (): Session | undefined => atHand.get(session.id)?.session
       try {
         const written = await save(renewed)
         renewed.lastSeenAt = Math.max(renewed.lastSeenAt, current()?.lastSeenAt ?? 0)
-        if (written === renewed) atHand.keep(renewed, now)
+        if (written === renewed) atHand.keep(renewed, asked)
         return { session: atHand.hasEnded(session.id) ? null : written, saved: true }
       } catch {
         // The old refresh token may be spent: losing the new one would cost the session.
         if (atHand.hasEnded(session.id)) return { session: null, saved: true }
         renewed.lastSeenAt = Math.max(renewed.lastSeenAt, current()?.lastSeenAt ?? 0)
-        atHand.keep(renewed, atHand.get(session.id)?.readAt ?? now)
+        atHand.keep(renewed, atHand.get(session.id)?.readAt ?? asked)
         log.warn({ event: 'save_delayed', session: session.id }, 'renewed tokens wait for the store to come back')
         saveAtLast(renewed)
         return { session: renewed, saved: false }

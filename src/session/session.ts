@@ -1,4 +1,5 @@
 import type { Claims, TokenSet } from '../oidc/token-set.ts'
+import type { Owner } from '../store/store.ts'
 import type { Ticket } from './ticket.ts'
 
 /** A logged-in user in one browser. Plain data; every change makes a new one, but for `lastSeenAt`. */
@@ -9,6 +10,8 @@ export interface Session {
   /** Counts the writes of the record, so that an older one never overwrites a newer one. */
   readonly version: number
   readonly issuer: string
+  /** See `LoginResult`; sessions are found by it where there is one, because tenants are not known by themselves. */
+  readonly issuerTemplate?: string
   readonly subject: string
   /** The provider's session id (OpenID Connect Front-Channel Logout 1.0, section 3). */
   readonly sid: string | null
@@ -80,4 +83,9 @@ export function endedBecause(policy: SessionPolicy, session: Session, now: numbe
 export function mayBeOver(policy: SessionPolicy, session: Session, now: number): boolean {
   const reason = endedBecause(policy, session, now)
   return reason !== null && reason !== 'lifetime'
+}
+
+/** By what the store finds the session. */
+export function ownerOf({ issuer, issuerTemplate, subject, sid }: Session): Owner {
+  return { issuer: issuerTemplate ?? issuer, subject, sid }
 }

@@ -32,7 +32,7 @@ export interface Sessions {
   /** Begins a session; where the user has too many then, the oldest ends. Rejects with `store_unavailable`. */
   create(login: LoginResult, origin: string, now: number, asked?: string | null): Promise<Session>
   /** Saves changed tokens or claims. */
-  renew(session: Session, change: SessionChange, now: number): Promise<Renewed>
+  renew(session: Session, change: SessionChange): Promise<Renewed>
   /** Notes that the user did something. */
   touch(session: Session, now: number): void
   /** Ends a session, here at once and in the store as soon as it can be reached. Never rejects. */
@@ -114,7 +114,7 @@ export function openSessions({ store, settings: policy, log, metrics }: Parts): 
       if (policy.maxPerUser !== null) await limitSessions({ store, ending, log }, session, policy.maxPerUser)
       return session
     },
-    renew: (session, change, now) => saving.renew(session, change, now),
+    renew: (session, change) => saving.renew(session, change),
     touch: createActivity(store, atHand, policy),
     end: (session, reason) => ending.end(session, reason),
     endById: (id, reason) => ending.endById(id, reason),

@@ -93,7 +93,7 @@ export function openRedisLink({ connect, channels, onMessage, check, onConnected
     if (making) return
     making = true
     let pause = PAUSE_FIRST
-    if (Date.now() - madeAt < SETTLED_AFTER) await sleep(PAUSE_MOST, undefined, { ref: false })
+    if (performance.now() - madeAt < SETTLED_AFTER) await sleep(PAUSE_MOST, undefined, { ref: false })
     while (!closing.signal.aborted) {
       try {
         const fresh = await make()
@@ -103,7 +103,7 @@ export function openRedisLink({ connect, channels, onMessage, check, onConnected
         }
         if (current !== null) retire(current)
         current = fresh
-        madeAt = Date.now()
+        madeAt = performance.now()
         onConnected()
         break
       } catch (error) {

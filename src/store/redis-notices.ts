@@ -52,7 +52,7 @@ interface Stretch {
 
 const NO_TIME: Stretch = { from: Number.POSITIVE_INFINITY, to: Number.NEGATIVE_INFINITY }
 
-/** Nothing is known yet. All times are ms since the epoch. */
+/** Nothing is known yet. All times are ms of `clock`, which nobody sets. */
 export function createNotices({
   self,
   listener,
@@ -60,7 +60,7 @@ export function createNotices({
   publish,
   onAssured,
   onSilence,
-  clock = Date.now,
+  clock = () => performance.now(),
 }: NoticesParts): Notices {
   let timer: NodeJS.Timeout | null = null
   /** What the latest heartbeats went through. */
@@ -86,11 +86,6 @@ export function createNotices({
     if (!ways.includes(way) || !(sentAt <= clock())) return
     const before = heard.get(way)
     if (before !== undefined && sentAt - before > GAP_MS) lose()
-    if (before !== undefined && sentAt < before) {
-      // The clock was set back: what it said before means nothing any more.
-      lose()
-      complete = NO_TIME
-    }
     heard.set(way, sentAt)
     unanswered.delete(way)
     if (ways.some((one) => !heard.has(one))) return

@@ -27,16 +27,15 @@ return 1`)
 
 /**
  * KEYS record · ARGV seen, ttl. Who asks may not know yet that the end has moved: the record's own end counts. A Redis
- * that is full refuses HSET, so what keeps the record comes first.
+ * that is full refuses HSET, so what keeps the record comes first; it is kept although a clock that was set back says
+ * that it was seen before.
  */
 export const TOUCH = script(`
 local record = redis.call('HMGET', KEYS[1], 's', 'e')
 if not record[1] then return 0 end
 local seen = tonumber(ARGV[1])
-if (tonumber(record[1]) or 0) < seen then
-  redis.call('PEXPIRE', KEYS[1], math.max(1, math.min(tonumber(ARGV[2]), (tonumber(record[2]) or 0) - seen)))
-  redis.call('HSET', KEYS[1], 's', ARGV[1])
-end
+redis.call('PEXPIRE', KEYS[1], math.max(1, math.min(tonumber(ARGV[2]), (tonumber(record[2]) or 0) - seen)))
+if (tonumber(record[1]) or 0) < seen then redis.call('HSET', KEYS[1], 's', ARGV[1]) end
 return 1`)
 
 /** KEYS record · ARGV channel, message. The record's index keys, or nothing where there was none. */
@@ -63,13 +62,13 @@ redis.call('ZREMRANGEBYSCORE', KEYS[1], '-inf', string.format('%.0f', now))
 redis.call('PEXPIRE', KEYS[1], math.ceil((over - now) / 1000))
 return 1`)
 
-/** KEYS counter · ARGV window. How often by now, and the ms until it begins anew. */
+/** KEYS counter · ARGV window. How often by now, and the ms until it begins anew: Redis' clock may have been set. */
 export const COUNT = script(`
 local time = redis.call('TIME')
 local now = tonumber(time[1]) * 1000 + math.floor(tonumber(time[2]) / 1000)
 local known = redis.call('HMGET', KEYS[1], 'n', 'e')
 local count, ends = tonumber(known[1]), tonumber(known[2])
-if not count or not ends or ends <= now then count, ends = 0, now + tonumber(ARGV[1]) end
+if not count or not ends or ends <= now or ends > now + tonumber(ARGV[1]) then count, ends = 0, now + tonumber(ARGV[1]) end
 redis.call('HSET', KEYS[1], 'n', count + 1, 'e', string.format('%.0f', ends))
 redis.call('PEXPIRE', KEYS[1], math.max(1, ends - now))
 return {count + 1, ends - now}`)

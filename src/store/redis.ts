@@ -29,7 +29,7 @@ export class RedisStore implements Store {
   readonly #notices: Notices
   #listener: StoreListener | null = null
   /** What was complained about last, and since when there has been trouble; `null` while all is well. */
-  #trouble: { readonly cause: string; readonly since: number } | null = { cause: '', since: Date.now() }
+  #trouble: { readonly cause: string; readonly since: number } | null = { cause: '', since: performance.now() }
 
   /** Begins to connect; until that is done, everything rejects. */
   constructor({ connect, indexKeys, lifetime, log }: RedisStoreParts) {
@@ -42,7 +42,7 @@ export class RedisStore implements Store {
       // A dead server fails many times in the same words.
       if (cause !== this.#trouble?.cause)
         log.error({ event: 'store_unavailable', cause }, 'trouble with the connection to Redis')
-      this.#trouble = { cause, since: this.#trouble?.since ?? Date.now() }
+      this.#trouble = { cause, since: this.#trouble?.since ?? performance.now() }
     }
     this.#notices = createNotices({
       self,

@@ -52,7 +52,7 @@ export interface StoreListener {
   readonly gone: (id: string) => void
   /** The store had no room left for it. */
   readonly evicted: (id: string) => void
-  /** The store is back after trouble that began then (ms since the epoch), perhaps as it was a moment before that. */
+  /** The store is back after trouble that began then (ms of `performance.now`), perhaps as it was a moment before that. */
   readonly restored: (troubledSince: number) => void
 }
 
@@ -95,8 +95,8 @@ export interface Store {
   /** Makes its connections anew, where it has any: how that is done has changed. What is under way is finished. */
   reconnect(): void
   /**
-   * Until when (ms since the epoch) what was read at `readAt` is known to be complete, because every change since then
-   * would have been told: about now while the notifications arrive, earlier when they don't.
+   * Until when (ms of `performance.now`) what was read at `readAt` is known to be complete, because every change since
+   * then would have been told: about now while the notifications arrive, earlier when they don't.
    */
   assuredUntil(readAt: number): number
   close(): Promise<void>

@@ -54,7 +54,7 @@ export function createTokens({ refresher, routeTokens, sessions, before }: Parts
             : acquired(outcome),
         )
     }
-    const due = dueAt(session, before)
+    const due = dueAt(session, before, now)
     if (due !== null && now >= due && session.tokens.refreshToken !== null && !refresher.heldBack(session, now)) {
       void refresher.refresh(session, 'due', now)
     }

@@ -86,7 +86,8 @@ export function createRouteTokens({ provider, refresher, sessions, log }: Parts)
   }
 
   /** What still holds the next try back: no outage does when the provider has granted something to anybody since. */
-  function standing({ failure }: Kept, now: number): Exchanged | null {
+  function standing({ failure }: Kept): Exchanged | null {
+    const now = performance.now()
     if (failure === null || failure.until <= now) return null
     const { answer, until, successes } = failure
     const isOver = !answer.ok && answer.problem === 'unavailable' && successes !== provider.successes()
@@ -133,7 +134,7 @@ export function createRouteTokens({ provider, refresher, sessions, log }: Parts)
           : isUnreachable(error)
             ? { ok: false, problem: 'unavailable', retryAfter: PAUSE / 1000 }
             : { ok: false, problem: 'refused' }
-      kept.failure = { answer, until: Date.now() + PAUSE, successes: provider.successes() }
+      kept.failure = { answer, until: performance.now() + PAUSE, successes: provider.successes() }
       return answer
     }
   }
@@ -149,7 +150,7 @@ export function createRouteTokens({ provider, refresher, sessions, log }: Parts)
     acquire(session, wanted, now) {
       const kept = keptFor(session, wanted)
       const { token } = kept
-      const held = standing(kept, now)
+      const held = standing(kept)
       const left = token === null ? 0 : (token.expiresAt ?? Number.POSITIVE_INFINITY) - now
       if (token !== null && left > 0) {
         const life = (token.expiresAt ?? Number.POSITIVE_INFINITY) - token.issuedAt
@@ -163,7 +164,10 @@ export function createRouteTokens({ provider, refresher, sessions, log }: Parts)
       const { token } = kept
       if (token !== null && token.accessToken !== refused)
         return Promise.resolve({ ok: true, accessToken: token.accessToken })
-      if ((token !== null && now - token.issuedAt < TOO_YOUNG) || standing(kept, now) !== null) return null
+      const age = token === null ? null : now - token.issuedAt
+      // A negative age is that of a token from before the clock was set back.
+      const isYoung = age !== null && age >= 0 && age < TOO_YOUNG
+      if (isYoung || standing(kept) !== null) return null
       return start(session, wanted, kept, now)
     },
   }

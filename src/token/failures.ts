@@ -4,7 +4,7 @@ import { isExpired } from './clock.ts'
 
 /** A refresh that failed. */
 export interface Failure {
-  /** Until when (ms since the epoch) it is not tried again. */
+  /** Until when (ms of `performance.now`) it is not tried again. */
   readonly until: number
   /** What the provider says has been unclear for a minute with an expired token: only another login can help. */
   readonly stuck: boolean
@@ -13,11 +13,11 @@ export interface Failure {
 /** The refreshes that failed, by session: each failure in a row doubles the pause. */
 export interface Failures {
   /** Takes note of what the provider said. */
-  add(session: Session, error: unknown, now: number): Failure
+  add(session: Session, error: unknown): Failure
   /** Takes note that there was no store to do it with: that pause is short. */
-  addWithoutStore(session: Session, now: number): Failure
+  addWithoutStore(session: Session): Failure
   /**
-   * The failure that still counts. A no that came while the token was valid does not when it has expired, and an outage
+   * The failure that still counts at `now` (ms since the epoch). A no that came while the token was valid does not when it has expired, and an outage
    * does not once the provider has granted something to anybody.
    */
   standing(session: Session, now: number): Failure | null
@@ -27,6 +27,7 @@ export interface Failures {
   forget(id: string): void
 }
 
+/** Times are ms of `performance.now`, so that a change of the wall clock does not move them. */
 interface Kept {
   readonly at: number
   readonly until: number
@@ -59,23 +60,24 @@ export function createFailures(successes: () => number): Failures {
   function keep(session: Session, failure: Kept): Failure {
     if (kept.size >= MAX_KEPT) kept.clear()
     kept.set(session.id, failure)
-    return asSeen(session, failure, failure.at)
+    return asSeen(session, failure, Date.now())
   }
 
   return {
-    add(session, error, now) {
+    add(session, error) {
+      const at = performance.now()
       const before = kept.get(session.id)
       const count = (before?.count ?? 0) + 1
       const refusal = refusalOf(error)
       const isDown = isUnreachable(error)
-      const asked = retryAfterOf(error, now)
+      const asked = retryAfterOf(error)
       const status = statusOf(error)
       const pause = PAUSE_FIRST * 2 ** (count - 1)
       const atLeast = Math.min(PAUSE_MOST, (asked ?? 0) * 1000)
       return keep(session, {
-        at: now,
-        until: now + Math.max(atLeast, Math.min(PAUSE_MOST, pause)),
-        untilExpired: now + Math.max(atLeast, pause < PAUSE_MOST_EXPIRED ? pause : withJitter(PAUSE_MOST_EXPIRED)),
+        at,
+        until: at + Math.max(atLeast, Math.min(PAUSE_MOST, pause)),
+        untilExpired: at + Math.max(atLeast, pause < PAUSE_MOST_EXPIRED ? pause : withJitter(PAUSE_MOST_EXPIRED)),
         error: wordOf(error) ?? (isDown ? 'provider_unavailable' : 'invalid_response'),
         count,
         refusal,
@@ -84,22 +86,24 @@ export function createFailures(successes: () => number): Failures {
             ? null
             : before?.unclear?.status === status
               ? before.unclear
-              : { since: now, status },
+              : { since: at, status },
         // Who asks this gateway to wait has not been down.
         successes: (isDown && asked === null) || wordOf(error) === 'invalid_client' ? successes() : null,
       })
     },
-    addWithoutStore: (session, now) =>
-      keep(session, {
-        at: now,
-        until: now + PAUSE_FIRST,
-        untilExpired: now + PAUSE_FIRST,
+    addWithoutStore(session) {
+      const at = performance.now()
+      return keep(session, {
+        at,
+        until: at + PAUSE_FIRST,
+        untilExpired: at + PAUSE_FIRST,
         error: 'store_unavailable',
         count: 0,
         refusal: 'unclear',
         unclear: null,
         successes: null,
-      }),
+      })
+    },
     standing(session, now) {
       const failure = kept.get(session.id)
       if (failure === undefined) return null
@@ -107,7 +111,7 @@ export function createFailures(successes: () => number): Failures {
       const isOver = failure.successes !== null && failure.successes !== successes()
       const seen = asSeen(session, failure, now)
       const until = isOver ? Math.min(seen.until, failure.at + PAUSE_LEAST) : seen.until
-      return until <= now ? null : { ...seen, until }
+      return until <= performance.now() ? null : { ...seen, until }
     },
     lastError: ({ id }) => kept.get(id)?.error ?? null,
     forget(id) {
@@ -118,8 +122,9 @@ export function createFailures(successes: () => number): Failures {
 
 function asSeen(session: Session, { until, untilExpired, unclear }: Kept, now: number): Failure {
   if (!isExpired(session, now)) return { until, stuck: false }
-  const since = Math.max(unclear?.since ?? Number.POSITIVE_INFINITY, session.tokens.expiresAt ?? 0)
-  return { until: untilExpired, stuck: now - since >= STUCK_AFTER }
+  const expiredFor = now - (session.tokens.expiresAt ?? now)
+  const unclearFor = unclear === null ? 0 : performance.now() - unclear.since
+  return { until: untilExpired, stuck: Math.min(expiredFor, unclearFor) >= STUCK_AFTER }
 }
 
 /** A fifth less at most: sessions that failed together do not all come back together. */

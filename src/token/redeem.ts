@@ -31,11 +31,8 @@ export async function redeem(parts: Parts, seen: Session, wanted: Route['token']
   /** A provider that rotates has spent the session's own. */
   async function save(refreshToken: string | null): Promise<void> {
     if (refreshToken === null || refreshToken === session.tokens.refreshToken) return
-    const { session: renewed, saved } = await sessions.renew(
-      session,
-      { tokens: { ...session.tokens, refreshToken } },
-      now,
-    )
+    const tokens = { ...session.tokens, refreshToken }
+    const { session: renewed, saved } = await sessions.renew(session, { tokens })
     keepLock = !saved
     if (renewed !== null) return
     // See `save` in refresh.ts.

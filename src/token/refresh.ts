@@ -73,8 +73,8 @@ interface Parts {
   readonly metrics: Metrics
 }
 
-function failed({ until, stuck }: Failure, now: number): RefreshOutcome {
-  return { type: 'failed', retryAfter: Math.max(1, Math.ceil((until - now) / 1000)), stuck }
+function failed({ until, stuck }: Failure): RefreshOutcome {
+  return { type: 'failed', retryAfter: Math.max(1, Math.ceil((until - performance.now()) / 1000)), stuck }
 }
 
 /** Makes the one place where refresh tokens are redeemed. */
@@ -110,7 +110,7 @@ export function createRefresher({ provider, store, sessions, log, metrics }: Par
             endsAt: absoluteEnd(sessions.policy, session.createdAt, identity.idTokenClaims.exp * 1000),
           }),
     }
-    const { session: renewed, saved } = await sessions.renew(session, change, now)
+    const { session: renewed, saved } = await sessions.renew(session, change)
     if (renewed !== null) return { outcome: { type: 'refreshed', session: renewed }, keepLock: !saved }
     // It ended while the provider was being asked: the new refresh token must not outlive it. But the session that has
     // taken its place may live on the same grant, which a revocation could take along (RFC 7009, section 2.1).
@@ -142,17 +142,17 @@ export function createRefresher({ provider, store, sessions, log, metrics }: Par
       await sessions.end(session, 'refused')
       return { type: 'ended' }
     }
-    return failed(failures.add(session, error, now), now)
+    return failed(failures.add(session, error))
   }
 
-  async function fly(seen: Session, cause: RefreshCause, now: number): Promise<RefreshOutcome> {
+  async function fly(seen: Session, cause: RefreshCause): Promise<RefreshOutcome> {
     // A redemption for another resource rotates the refresh token and leaves the access token as it was.
     const isDone = (latest: Session): boolean => latest.refreshedAt !== seen.refreshedAt
     const turn = await takeTurn({ ...turns, isDone }, seen, cause !== 'due')
     if (turn.type === 'over') return { type: 'ended' }
     if (turn.type === 'done') return { type: 'refreshed', session: turn.session }
     if (turn.type === 'busy') {
-      busyUntil.set(seen.id, now + BUSY_PAUSE)
+      busyUntil.set(seen.id, performance.now() + BUSY_PAUSE)
       return { type: 'refreshed', session: seen }
     }
     const { abandoned, release, keep } = turn
@@ -161,7 +161,7 @@ export function createRefresher({ provider, store, sessions, log, metrics }: Par
     let outcome: RefreshOutcome
     const keepRefreshToken = async (refreshToken: string): Promise<void> => {
       const tokens = { ...session.tokens, refreshToken }
-      session = (await sessions.renew(session, { tokens }, Date.now())).session ?? session
+      session = (await sessions.renew(session, { tokens })).session ?? session
     }
     try {
       // It may have been a long wait: what the provider gives now lives from now on.
@@ -181,10 +181,10 @@ export function createRefresher({ provider, store, sessions, log, metrics }: Par
     return outcome
   }
 
-  async function retry(seen: Session, cause: RefreshCause, now: number): Promise<RefreshOutcome> {
+  async function retry(seen: Session, cause: RefreshCause): Promise<RefreshOutcome> {
     if (!(await retries.enter(RETRY_PATIENCE))) return { type: 'failed', retryAfter: 1, stuck: false }
     try {
-      return await fly(seen, cause, now)
+      return await fly(seen, cause)
     } finally {
       retries.leave()
     }
@@ -206,16 +206,16 @@ export function createRefresher({ provider, store, sessions, log, metrics }: Par
       const underWay = flights.get(session.id)
       if (underWay !== undefined) return underWay
       const failure = failures.standing(session, now)
-      if (failure !== null) return Promise.resolve(failed(failure, now))
-      if (cooldownUntil(session) > now) return Promise.resolve({ type: 'refreshed', session })
-      const mine = (failures.lastError(session) === null ? fly(session, cause, now) : retry(session, cause, now))
+      if (failure !== null) return Promise.resolve(failed(failure))
+      if (cooldownUntil(session, now) > now) return Promise.resolve({ type: 'refreshed', session })
+      const mine = (failures.lastError(session) === null ? fly(session, cause) : retry(session, cause))
         .catch((error: unknown): RefreshOutcome => {
           log.error(
             { event: 'refresh_failed', session: session.id, cause: causes(error) },
             'without the store nothing is refreshed',
           )
           metrics.refreshes.inc({ outcome: 'failed', cause })
-          return failed(failures.addWithoutStore(session, now), now)
+          return failed(failures.addWithoutStore(session))
         })
         .finally(() => {
           flights.delete(session.id)
@@ -224,9 +224,9 @@ export function createRefresher({ provider, store, sessions, log, metrics }: Par
       return mine
     },
     heldBack: (session, now) =>
-      (busyUntil.get(session.id) ?? 0) > now ||
+      (busyUntil.get(session.id) ?? Number.NEGATIVE_INFINITY) > performance.now() ||
       failures.standing(session, now) !== null ||
-      cooldownUntil(session) > now,
+      cooldownUntil(session, now) > now,
     lastError: (session) => failures.lastError(session),
     async settled() {
       while (flights.size + redemptions.size > 0) await Promise.allSettled([...flights.values(), ...redemptions])

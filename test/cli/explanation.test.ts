@@ -149,8 +149,8 @@ void t.test('a client’s own token: whose claims they are, and why it would not
       ['answer: 401 invalid_token', 'because: the token’s aud is "api://stock", the route takes api://orders'],
     ],
     [['GET', '/api/', ...own, ...claims({ iss: 'https://evil.example' })], ['answer: 401 invalid_token']],
-    [['GET', '/api/', ...own, ...claims({ exp: now - 60 })], ['because: the token has expired']],
-    [['GET', '/api/', ...own, ...claims({ nbf: now + 60 })], ['because: the token is not valid yet']],
+    [['GET', '/api/', ...own, ...claims({ exp: now - 180 })], ['because: the token has expired']],
+    [['GET', '/api/', ...own, ...claims({ nbf: now + 180 })], ['because: the token is not valid yet']],
     [
       ['GET', '/strong/', ...own, ...claims({ acr: 'urn:pwd' })],
       [

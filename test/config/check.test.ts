@@ -309,6 +309,19 @@ await t.test('what is only a warning', async (t) => {
   ])
 })
 
+await t.test('an issuer for all tenants is warned of while no route requires tid', async (t) => {
+  const warningsFor = (url: string, more = ''): string[] =>
+    loadText(folder, configuration({ provider: `issuer: "${url}", clientSecret: x`, more })).warnings
+  const entra = 'https://login.microsoftonline.com'
+  const all = ['common/v2.0', 'organizations/v2.0', 'consumers/v2.0', 'common', '{tenantid}/v2.0']
+  for (const url of [...all.map((path) => `${entra}/${path}`), 'https://login.microsoftonline.us/organizations/v2.0']) {
+    t.match(warningsFor(url), [/provider\.issuer: .*no route requires tid.*tid: \[TENANT-ID\]/], url)
+    t.same(warningsFor(url, 'routes: [{ path: /**, require: { claims: { tid: [a] } } }]'), [], url)
+  }
+  t.same(warningsFor(`${entra}/3f6c7a52-9d1e-4a0b-8c35-2b7d90e4f611/v2.0`), [])
+  t.same(warningsFor('https://login.example.com/common/v2.0'), [])
+})
+
 await t.test('what is let in', async (t) => {
   const table: [string, Parameters<typeof configuration>[0]][] = [
     ['an http issuer on loopback', { provider: 'issuer: "http://127.8.0.1:9", clientSecret: x' }],

@@ -25,7 +25,7 @@ await t.test('the least gets every default', async (t) => {
       clientAuthentication: 'auto',
       responseMode: 'query',
       privateKey: null,
-      scopes: ['openid', 'profile', 'email', 'offline_access'],
+      scopes: null,
       authorizationParameters: {},
       pushedAuthorization: 'auto',
       caFile: null,

@@ -114,7 +114,9 @@ void t.test('what is wrong in one point is refused with 400, and ends nothing', 
     'an exp that is no number': idp.sign(claims({ exp: 'soon' as unknown as number })),
     'expired': idp.sign(claims({ iat: now - 200, exp: now - 100 })),
     'too old': idp.sign(claims({ iat: now - 3600, exp: now + 3600 })),
-    'from the future': idp.sign(claims({ iat: now + 600, exp: now + 700 })),
+    'older than five minutes': idp.sign(claims({ iat: now - 310, exp: now + 300 })),
+    'from the future': idp.sign(claims({ iat: now + 180, exp: now + 700 })),
+    'not valid yet': idp.sign(claims({ nbf: now + 180 })),
     'of another type': idp.sign(claims(), { typ: 'at+jwt' }),
   }
   for (const [name, token] of Object.entries(wrong)) {

@@ -138,10 +138,11 @@ void t.test('every way in which a token can be wrong is a 401 invalid_token', as
     ['another issuer', await token({ iss: 'https://evil.example' })],
     ['another audience', await token({ aud: 'api://stock' })],
     ['no audience', await token({ aud: undefined })],
-    ['expired', await token({ exp: now - 60 })],
+    ['expired', await token({ iat: now - 600, exp: now - 180 })],
     ['no exp', await token({ exp: undefined })],
     ['no sub', await token({ sub: undefined })],
-    ['not yet', await token({ nbf: now + 120 })],
+    ['not yet', await token({ nbf: now + 180 })],
+    ['issued in the future', await token({ iat: now + 180 })],
     ['typ', await token({}, { typ: 'logout+jwt' })],
     ['typ of an ID token', await token({}, { typ: 'id_token+jwt' })],
     ['a nonce', await token({ nonce: 'x' }, { typ: 'JWT' })],
@@ -398,7 +399,7 @@ void t.test('a token that was good is looked at again when it has expired', asyn
   const { token, call } = await start(t)
   const mine = await token()
   t.equal((await call(mine)).status, 200)
-  moveClock(t, 331_000)
+  moveClock(t, 421_000)
   t.equal((await call(mine)).status, 401)
 })
 

@@ -172,13 +172,15 @@ void t.test('a second key opens what it sealed when it was the first, a key that
   const browser = createBrowser()
   await browser.login(`${url}/`, 'alice')
   const cookie = `gatehouse=${cookieOf(browser, url)}`
-  const rotated = await startGateway(t, { idp, upstream, config: { session: { keys: [fresh, old] } } })
+  // Replicas are one client of the provider.
+  const provider = { clientId: `client-${new URL(url).port}` }
+  const rotated = await startGateway(t, { idp, upstream, config: { provider, session: { keys: [fresh, old] } } })
   t.equal(
     (await withCookie(rotated.url, cookie)).code,
     'session_expired',
     'it opens; the session is in the memory of the other',
   )
-  const removed = await startGateway(t, { idp, upstream, config: { session: { keys: [fresh] } } })
+  const removed = await startGateway(t, { idp, upstream, config: { provider, session: { keys: [fresh] } } })
   t.equal((await withCookie(removed.url, cookie)).code, 'login_required', 'it does not open')
 })
 

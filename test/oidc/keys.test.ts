@@ -1,50 +1,93 @@
-import { errors, exportJWK, generateKeyPair, SignJWT, type JWK } from 'jose'
+import { errors, exportJWK, generateKeyPair, SignJWT, type JWK, type JWTPayload } from 'jose'
 import t from 'tap'
 import { createSigningKeys, KeysUnavailable } from '../../src/oidc/keys.ts'
 
-const pair = async (kid: string): Promise<{ jwk: JWK; sign: () => Promise<string> }> => {
+interface Pair {
+  readonly jwk: JWK
+  readonly sign: (claims?: JWTPayload, header?: { kid?: string }) => Promise<string>
+}
+
+const pair = async (kid: string): Promise<Pair> => {
   const { publicKey, privateKey } = await generateKeyPair('ES256')
   return {
     jwk: { ...(await exportJWK(publicKey)), kid, alg: 'ES256', use: 'sig' },
-    sign: async () =>
-      new SignJWT({ sub: 'alice' }).setProtectedHeader({ alg: 'ES256', kid }).setExpirationTime('1h').sign(privateKey),
+    sign: async (claims = {}, header = { kid }) =>
+      new SignJWT({ sub: 'alice', ...claims })
+        .setProtectedHeader({ alg: 'ES256', ...header })
+        .setExpirationTime('1h')
+        .sign(privateKey),
   }
 }
 
-/** The key set's address: what it answers, and how often it was asked. */
+/** The key set's address: what it answers, how often it was asked, and what the metadata says of where it is. */
 const address = () => {
-  const state = { keys: [] as JWK[], status: 200, asked: 0 }
-  const keys = createSigningKeys(
-    'https://idp.example.com/jwks',
-    async () => {
+  const state = {
+    keys: [] as JWK[],
+    status: 200,
+    asked: 0,
+    now: 0,
+    /** Where the keys are, and where the metadata says that they are once it is read again. */
+    at: 'https://idp.example.com/jwks',
+    says: 'https://idp.example.com/jwks',
+    next: 'https://idp.example.com/jwks',
+    metadataRead: 0,
+  }
+  const keys = createSigningKeys({
+    address: () => state.says,
+    fetch: async (url) => {
       state.asked += 1
-      return new Response(JSON.stringify({ keys: state.keys }), { status: state.status })
+      return url === state.at
+        ? new Response(JSON.stringify({ keys: state.keys }), { status: state.status })
+        : new Response('not here', { status: 404 })
     },
-    1000,
-  )
+    readAgain: async () => {
+      state.metadataRead += 1
+      state.says = state.next
+    },
+    clock: () => state.now,
+  })
   return { state, keys }
 }
 
-void t.test('the keys are fetched once and kept', async (t) => {
+void t.test('the keys are fetched once and kept, for ten minutes', async (t) => {
   const one = await pair('one')
   const { state, keys } = address()
   state.keys = [one.jwk]
   t.match(await keys.verify(await one.sign(), {}), { sub: 'alice' })
   await keys.verify(await one.sign(), {})
   t.equal(state.asked, 1)
+  state.now = 600_000
+  await keys.verify(await one.sign(), {})
+  t.equal(state.asked, 2)
 })
 
 void t.test('an unknown key is looked for at once, then at most every ten seconds', async (t) => {
   const [one, two] = [await pair('one'), await pair('two')]
   const { state, keys } = address()
   state.keys = [one.jwk]
-  await keys.verify(await one.sign(), {}, 0)
-  await t.rejects(keys.verify(await two.sign(), {}, 1_000), errors.JWKSNoMatchingKey)
+  await keys.verify(await one.sign(), {})
+  state.now = 1_000
+  await t.rejects(keys.verify(await two.sign(), {}), errors.JWKSNoMatchingKey)
   t.equal(state.asked, 2)
   state.keys = [one.jwk, two.jwk]
-  await t.rejects(keys.verify(await two.sign(), {}, 10_999), errors.JWKSNoMatchingKey)
+  state.now = 10_999
+  await t.rejects(keys.verify(await two.sign(), {}), errors.JWKSNoMatchingKey)
   t.equal(state.asked, 2)
-  t.match(await keys.verify(await two.sign(), {}, 11_000), { sub: 'alice' })
+  state.now = 11_000
+  t.match(await keys.verify(await two.sign(), {}), { sub: 'alice' })
+  t.equal(state.asked, 3)
+})
+
+void t.test('a bad signature under a known name does not use up the search for an unknown key', async (t) => {
+  const [one, other, two] = [await pair('one'), await pair('one'), await pair('two')]
+  const { state, keys } = address()
+  state.keys = [one.jwk]
+  await keys.verify(await one.sign(), {})
+  for (const attempt of [1, 2, 3])
+    await t.rejects(keys.verify(await other.sign(), {}), errors.JWSSignatureVerificationFailed, `attempt ${attempt}`)
+  t.equal(state.asked, 2, 'bad signatures have a pause of their own')
+  state.keys = [one.jwk, two.jwk]
+  t.match(await keys.verify(await two.sign(), {}), { sub: 'alice' })
   t.equal(state.asked, 3)
 })
 
@@ -58,7 +101,15 @@ void t.test('another key under a known name is found, too', async (t) => {
   await t.rejects(keys.verify(await old.sign(), {}), errors.JWSSignatureVerificationFailed)
 })
 
-void t.test('who meets an unknown key while it is looked for waits for that', async (t) => {
+void t.test('a token that names no key is tried with each', async (t) => {
+  const [one, two, three] = [await pair('one'), await pair('two'), await pair('three')]
+  const { state, keys } = address()
+  state.keys = [one.jwk, two.jwk]
+  for (const signer of [one, two]) t.match(await keys.verify(await signer.sign({}, {}), {}), { sub: 'alice' })
+  await t.rejects(keys.verify(await three.sign({}, {}), {}), errors.JWSSignatureVerificationFailed)
+})
+
+void t.test('a request that meets an unknown key while it is looked for waits for that', async (t) => {
   const [one, two] = [await pair('one'), await pair('two')]
   const { state, keys } = address()
   state.keys = [one.jwk]
@@ -68,6 +119,35 @@ void t.test('who meets an unknown key while it is looked for waits for that', as
   const all = await Promise.all(Array.from({ length: 10 }, async () => keys.verify(jwt, {})))
   t.equal(all.length, 10)
   t.equal(state.asked, 2)
+})
+
+void t.test('keys that have moved are found where the metadata says that they are', async (t) => {
+  const [one, two] = [await pair('one'), await pair('two')]
+  const { state, keys } = address()
+  state.keys = [one.jwk]
+  state.at = state.next = 'https://idp.example.com/keys'
+  t.match(await keys.verify(await one.sign(), {}), { sub: 'alice' }, 'the first look')
+  t.same([state.asked, state.metadataRead], [2, 1])
+  state.keys = [two.jwk]
+  state.at = state.next = 'https://idp.example.com/v2/keys'
+  t.match(await keys.verify(await two.sign(), {}), { sub: 'alice' }, 'the look for an unknown key')
+  t.equal(state.metadataRead, 2)
+})
+
+void t.test('keys that have moved are found although the old address goes on serving the old ones', async (t) => {
+  const [one, two] = [await pair('one'), await pair('two')]
+  const state = { says: 'https://idp.example.com/old', metadataRead: 0 }
+  const keys = createSigningKeys({
+    address: () => state.says,
+    fetch: async (url) => Response.json({ keys: [url.endsWith('/old') ? one.jwk : two.jwk] }),
+    readAgain: async () => {
+      state.metadataRead += 1
+      state.says = 'https://idp.example.com/new'
+    },
+  })
+  await keys.verify(await one.sign(), {})
+  t.match(await keys.verify(await two.sign(), {}), { sub: 'alice' })
+  t.equal(state.metadataRead, 1)
 })
 
 void t.test('a key set that can’t be had is told from one that has not the key', async (t) => {
@@ -83,10 +163,40 @@ void t.test('a key set that can’t be had is told from one that has not the key
   t.match(await keys.verify(await one.sign(), {}), { sub: 'alice' }, 'and asked again')
 })
 
-void t.test('no algorithm but signatures with a key pair', async (t) => {
-  const { keys } = address()
+void t.test('no algorithm but signatures with a key pair, and of those only what is asked for', async (t) => {
+  const one = await pair('one')
+  const { state, keys } = address()
+  state.keys = [one.jwk]
   const hmac = await new SignJWT({}).setProtectedHeader({ alg: 'HS256' }).sign(Buffer.alloc(32))
   await t.rejects(keys.verify(hmac, {}), errors.JOSEAlgNotAllowed)
+  await t.rejects(keys.verify(hmac, { algorithms: ['HS256'] }), errors.JOSEAlgNotAllowed)
   const none = `${Buffer.from('{"alg":"none"}').toString('base64url')}.e30.`
   await t.rejects(keys.verify(none, {}), errors.JOSEAlgNotAllowed)
+  await t.rejects(keys.verify(none, { algorithms: ['none'] }), errors.JOSEAlgNotAllowed)
+  await t.rejects(keys.verify(await one.sign(), { algorithms: ['RS256'] }), errors.JOSEAlgNotAllowed)
+})
+
+void t.test('clocks may be two minutes apart, for each time that a token has', async (t) => {
+  const one = await pair('one')
+  const { state, keys } = address()
+  state.keys = [one.jwk]
+  const now = Math.floor(Date.now() / 1000)
+  for (const name of ['nbf', 'iat'] as const) {
+    t.ok(await keys.verify(await one.sign({ [name]: now + 100 }), {}), `${name} 100 s ahead`)
+    await t.rejects(keys.verify(await one.sign({ [name]: now + 180 }), {}), `${name} three minutes ahead`)
+  }
+  const later = Date.now() + 3_600_000
+  t.ok(await keys.verify(await one.sign(), {}, later + 100_000), 'exp 100 s ago')
+  await t.rejects(keys.verify(await one.sign(), {}, later + 180_000), 'exp three minutes ago')
+})
+
+void t.test('an issuer that is a template is filled from the token’s own tid', async (t) => {
+  const one = await pair('one')
+  const { state, keys } = address()
+  state.keys = [one.jwk]
+  const issuer = 'https://login.example.com/{tenantid}/v2.0'
+  const iss = 'https://login.example.com/t1/v2.0'
+  t.match(await keys.verify(await one.sign({ iss, tid: 't1' }), { issuer }), { iss })
+  const wrong = [{ iss, tid: 't2' }, { iss }, { iss: issuer }, { iss: issuer, tid: '{tenantid}' }, { iss, tid: ['t1'] }]
+  for (const claims of wrong) await t.rejects(keys.verify(await one.sign(claims), { issuer }), JSON.stringify(claims))
 })

@@ -18,7 +18,8 @@ const statusesOf = async (gateways: readonly ServedFile[], path: string, count: 
 
 void t.test('replicas count together, each limit for itself, under names that tell nobody’s address', async (t) => {
   const redis = await startRedis(t)
-  const settings = { session: { keys, store: redis.url }, rateLimit: { session: '4/1m', requests: '6/1m' } }
+  const provider = { issuer: idp.issuer, clientId: 'one-client-of-both', clientSecret: 'x' }
+  const settings = { provider, session: { keys, store: redis.url }, rateLimit: { session: '4/1m', requests: '6/1m' } }
   const gateways = await Promise.all([1, 2].map(async () => serveFile(t, { idp, upstream }, settings)))
   t.same(await statusesOf(gateways, '/oauth2/session', 6), [401, 401, 401, 401, 429, 429])
   t.same(await statusesOf(gateways, '/api/orders', 8), [401, 401, 401, 401, 401, 401, 429, 429])

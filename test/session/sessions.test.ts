@@ -85,7 +85,7 @@ void t.test('a session that ends while new tokens are saved stays ended', async 
   const store = new DistantStore(100)
   const sessions = open(t, store)
   const session = await create(sessions)
-  const renewing = sessions.renew(session, { refreshedAt: Date.now() }, Date.now())
+  const renewing = sessions.renew(session, { refreshedAt: Date.now() })
   await sleep(5)
   await sessions.end(session, 'logout')
   t.equal((await renewing).session, null)
@@ -108,7 +108,7 @@ void t.test('who listens hears of an end once', async (t) => {
 void t.test('new tokens do not take back what was seen of the user meanwhile', async (t) => {
   const sessions = open(t)
   const session = await create(sessions)
-  const renewing = sessions.renew(session, { refreshedAt: Date.now() }, Date.now())
+  const renewing = sessions.renew(session, { refreshedAt: Date.now() })
   const later = Date.now() + 1_000
   sessions.touch(session, later)
   await renewing

@@ -110,22 +110,6 @@ void t.test('of several masters each has to be heard, and the one that is heard 
   t.equal(notices.assuredUntil(10_450), 10_600)
 })
 
-void t.test('a clock that is set back promises nothing about a time that has not come yet', async (t) => {
-  const { notices, deliver, beatAt, world } = open()
-  beatAt(3_600_000)
-  deliver()
-  beatAt(3_600_200)
-  deliver()
-  beatAt(20_000)
-  deliver()
-  t.equal(notices.assuredUntil(19_000), 19_000)
-  t.equal(notices.assuredUntil(3_600_000), 3_600_000)
-  world.now = 20_250
-  beatAt(20_200)
-  deliver()
-  t.equal(notices.assuredUntil(20_100), 20_200)
-})
-
 void t.test('a heartbeat that this process can’t have sent proves nothing', async (t) => {
   const { notices, deliver, beatAt, world } = open()
   beatAt(10_000)

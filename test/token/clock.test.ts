@@ -23,7 +23,7 @@ void t.test('when it is due', async (t) => {
     [null, { duration: 1_000 }, null],
   ] as const
   for (const [seconds, before, due] of cases)
-    t.equal(dueAt(sampleSession(tokens(seconds)), before), due, JSON.stringify([seconds, before]))
+    t.equal(dueAt(sampleSession(tokens(seconds)), before, 1_000_000), due, JSON.stringify([seconds, before]))
 })
 
 void t.test('the cooldown is a minute, or half the life of shorter tokens', async (t) => {
@@ -35,11 +35,23 @@ void t.test('the cooldown is a minute, or half the life of shorter tokens', asyn
 })
 
 void t.test('it begins with a refresh, not with a login', async (t) => {
-  t.equal(cooldownUntil(sampleSession()), 0)
+  t.equal(cooldownUntil(sampleSession(), 1_000_000), 0)
   const issuedAt = 1_200_000
   const refreshed = sampleSession({
     refreshedAt: issuedAt,
     tokens: { ...sampleSession().tokens, issuedAt, expiresAt: issuedAt + 100_000 },
   })
-  t.equal(cooldownUntil(refreshed), 1_250_000)
+  t.equal(cooldownUntil(refreshed, issuedAt), 1_250_000)
+  t.equal(cooldownUntil(refreshed, issuedAt - 49_000), 1_250_000, 'replicas’ clocks differ a little')
+})
+
+void t.test('after the clock was set back a token is due, and nothing holds its refresh back', async (t) => {
+  const issuedAt = 5_000_000
+  const session = sampleSession({
+    refreshedAt: issuedAt,
+    tokens: { ...sampleSession().tokens, issuedAt, expiresAt: issuedAt + 100_000 },
+  })
+  const now = issuedAt - 3_600_000
+  t.equal(dueAt(session, { share: 0.5 }, now), now)
+  t.equal(cooldownUntil(session, now), 0)
 })

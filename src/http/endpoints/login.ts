@@ -2,7 +2,8 @@ import type { FastifyReply, FastifyRequest } from 'fastify'
 import { Fault } from '../../errors.ts'
 import { loginUrlFor } from '../../gate/challenge.ts'
 import { returnTarget } from '../../gate/return-to.ts'
-import { issuerOf } from '../../oidc/own-issuer.ts'
+import { announcedIssuer } from '../../oidc/announced-issuer.ts'
+import { mayHaveIssued } from '../../oidc/issuer.ts'
 import { contextOf, type Context } from '../context.ts'
 import { kindOf } from '../answers.ts'
 import { fingerprint } from '../login-state.ts'
@@ -40,7 +41,7 @@ export const login: Endpoint = (services) => async (request, reply) => {
   const parameters = queryOf(request)
   // Whoever starts a login may name the provider (OpenID Connect Core 1.0, section 4).
   const issuer = parameters.get('iss')
-  if (issuer !== null && issuer !== issuerOf(services.provider))
+  if (issuer !== null && !mayHaveIssued(announcedIssuer(services.provider), issuer))
     throw new Fault('login_failed', { cause: new Error('a login with another provider was asked for'), detail: OTHER })
   const target = loginTarget(parameters, context, config.basePath)
   if (kind !== 'navigation') {

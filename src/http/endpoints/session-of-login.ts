@@ -26,7 +26,7 @@ export async function keepSession(
   if (session.tokens.refreshToken !== null) return 'same'
   if (session.sid !== sidOf(idTokenClaims)) return 'another'
   const endsAt = absoluteEnd(sessions.policy, session.createdAt, idTokenClaims.exp * 1000)
-  const { session: renewed } = await sessions.renew(session, { tokens, idToken, claims, refreshedAt: now, endsAt }, now)
+  const { session: renewed } = await sessions.renew(session, { tokens, idToken, claims, refreshedAt: now, endsAt })
   return renewed === null ? 'over' : 'renewed'
 }
 

@@ -53,8 +53,8 @@ function describe({ sessions, refresher, config }: Services, current: Session, n
   const { tokens } = current
   const timeout = timeoutAt(sessions.policy, current)
   const refreshable = tokens.refreshToken !== null
-  const due = refreshable ? dueAt(current, config.session.refreshBefore) : null
-  const cool = cooldownUntil(current)
+  const due = refreshable ? dueAt(current, config.session.refreshBefore, now) : null
+  const cool = cooldownUntil(current, now)
   return {
     session: {
       created_at: isoDate(current.createdAt),

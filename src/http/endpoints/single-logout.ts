@@ -1,5 +1,6 @@
 import { Fault } from '../../errors.ts'
-import { issuerOf } from '../../oidc/own-issuer.ts'
+import { announcedIssuer } from '../../oidc/announced-issuer.ts'
+import { mayHaveIssued } from '../../oidc/issuer.ts'
 import { readLogoutToken } from '../../oidc/logout-token.ts'
 import { isName } from '../../oidc/names.ts'
 import { endLogin } from '../../session/logged-out.ts'
@@ -38,9 +39,9 @@ export const frontchannelLogout: Endpoint = (services) => async (request, reply)
   const { provider, store, sessions } = services
   const parameters = queryOf(request)
   const [issuers, [sid, ...moreSids]] = [parameters.getAll('iss'), parameters.getAll('sid')]
-  const issuer = issuerOf(provider)
+  const issuer = announcedIssuer(provider)
   // Entra sends `sid` alone. It can't be guessed, so with one provider it says as much as both.
-  const isOther = issuers.length > 1 || (issuers[0] !== undefined && issuers[0] !== issuer)
+  const isOther = issuers.length > 1 || (issuers[0] !== undefined && !mayHaveIssued(issuer, issuers[0]))
   if (isOther || !isName(sid) || moreSids.length > 0)
     throw new Fault('logout_refused', { cause: new Error('iss and sid do not name a session of this provider') })
   const ended = await endLogin({ store, sessions }, { issuer, sid, subject: null, at: Date.now() }, 'frontchannel')

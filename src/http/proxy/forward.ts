@@ -241,7 +241,7 @@ function webSocket({ sessions, streams }: ForwardServices, { route, session }: F
       if (session !== null) sessions.touch(streams.ownerOf(session), Date.now())
     },
     onSwitched(close: (code: number) => void) {
-      const openedAt = Date.now()
+      const openedAt = performance.now()
       const forget = streams.add(session, {
         kind: 'websocket',
         close: (reason) => {
@@ -251,7 +251,7 @@ function webSocket({ sessions, streams }: ForwardServices, { route, session }: F
       log.info({ event: 'websocket_open', id, path, route: label, client: client.address })
       return () => {
         forget()
-        log.info({ event: 'websocket_closed', id, route: label, ms: Date.now() - openedAt })
+        log.info({ event: 'websocket_closed', id, route: label, ms: Math.round(performance.now() - openedAt) })
       }
     },
   }

@@ -1,0 +1,99 @@
+import type { CustomFetch, ServerMetadata } from 'openid-client'
+import { knownProvider } from '../config/known-providers.ts'
+import { mayHaveIssued } from './issuer.ts'
+
+const MAX_REDIRECTS = 5
+const REDIRECTS = new Set([301, 302, 303, 307, 308])
+
+/**
+ * Reads a provider's metadata (OpenID Connect Discovery 1.0, section 4), following redirects on the same origin.
+ * Rejects with an error that names what was asked, what came, and both issuers where they differ.
+ */
+export async function readMetadata(issuer: string, fetch: CustomFetch, signal: AbortSignal): Promise<ServerMetadata> {
+  // Where a template is configured, any of its tenants has the document.
+  const base = issuer.replace('{tenantid}', 'common').replace(/\/$/, '')
+  const first = `${base}/.well-known/openid-configuration`
+  const { url, answer } = await follow(first, fetch, signal)
+  const type = answer.headers.get('content-type') ?? 'no media type'
+  if (answer.status !== 200)
+    throw new Error(`${url} answers ${answer.status} (${type}) in place of a discovery document`)
+  const server = parse(await answer.text())
+  if (server === null) throw new Error(`${url} answers 200 (${type}), which is not the JSON of a discovery document`)
+  if (!isOf(issuer, server.issuer)) {
+    throw new Error(
+      `provider.issuer is ${issuer}, but the document at ${url} has the issuer ${server.issuer}: if that is the ` +
+        `provider that you mean, write issuer: ${server.issuer}`,
+    )
+  }
+  checkEndpoints(server)
+  return server
+}
+
+async function follow(
+  first: string,
+  fetch: CustomFetch,
+  signal: AbortSignal,
+): Promise<{ url: string; answer: Response }> {
+  let url = first
+  for (let redirects = 0; ; redirects += 1) {
+    const options = {
+      method: 'GET' as const,
+      headers: { accept: 'application/json' },
+      body: undefined,
+      redirect: 'manual' as const,
+      signal,
+    }
+    const answer = await fetch(url, options).catch((cause: unknown) => {
+      throw new Error(`${url} can’t be read`, { cause })
+    })
+    const location = answer.headers.get('location')
+    if (!REDIRECTS.has(answer.status) || location === null) return { url, answer }
+    const to = URL.canParse(location, url) ? new URL(location, url) : null
+    if (to?.origin !== new URL(first).origin)
+      throw new Error(`${url} answers ${answer.status} to another origin: ${to?.origin ?? 'not a URL'}`)
+    if (redirects === MAX_REDIRECTS) throw new Error(`${first} redirects more than ${MAX_REDIRECTS} times`)
+    url = to.href
+  }
+}
+
+function parse(text: string): ServerMetadata | null {
+  try {
+    const value: unknown = JSON.parse(text)
+    return isMetadata(value) ? value : null
+  } catch {
+    return null
+  }
+}
+
+function isMetadata(value: unknown): value is ServerMetadata {
+  return typeof value === 'object' && value !== null && 'issuer' in value && isUrl(value.issuer)
+}
+
+/** Whether a document with the issuer `found` is the one of the configured issuer. */
+function isOf(configured: string, found: string): boolean {
+  if (new URL(configured).href === new URL(found).href || mayHaveIssued(found, configured)) return true
+  return knownProvider(configured)?.issuers?.test(found) ?? false
+}
+
+const REQUIRED_ENDPOINTS = ['authorization_endpoint', 'token_endpoint', 'jwks_uri'] as const
+const OTHER_ENDPOINTS = [
+  'userinfo_endpoint',
+  'revocation_endpoint',
+  'end_session_endpoint',
+  'pushed_authorization_request_endpoint',
+] as const
+
+/** OpenID Connect Discovery 1.0, section 3: refused here by name rather than in the middle of a login. */
+function checkEndpoints(server: ServerMetadata): void {
+  for (const name of REQUIRED_ENDPOINTS) {
+    if (server[name] === undefined) throw new Error(`the provider’s metadata has no ${name}`)
+  }
+  for (const name of [...REQUIRED_ENDPOINTS, ...OTHER_ENDPOINTS]) {
+    const url: unknown = server[name]
+    if (url !== undefined && !isUrl(url)) throw new Error(`the ${name} in the provider’s metadata is not a URL`)
+  }
+}
+
+function isUrl(value: unknown): value is string {
+  return typeof value === 'string' && /^https?:/.test(value) && URL.canParse(value)
+}

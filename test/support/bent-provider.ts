@@ -1,0 +1,121 @@
+import { once } from 'node:events'
+import { createServer, type IncomingMessage, type ServerResponse } from 'node:http'
+import { text } from 'node:stream/consumers'
+import { exportJWK, generateKeyPair, SignJWT, type JWK, type JWTPayload } from 'jose'
+import type { Test } from 'tap'
+import { boundPort } from '../../src/demo/bound-port.ts'
+import { createBrowser, type Browser } from './browser.ts'
+import type { Answer } from './exchange.ts'
+import { beginLogin } from './sign-in.ts'
+
+/** What one path answers: JSON, or whatever is written. */
+type Reply = object | ((request: IncomingMessage, response: ServerResponse) => void)
+
+/** A provider whose every answer a test can bend. It gives a code to nobody: a test makes the callback itself. */
+export type BentProvider = {
+  readonly origin: string
+  readonly issuer: string
+  /** The discovery document. */
+  readonly document: Record<string, unknown>
+  /** What answers at a path; a path that has none is a 404. */
+  readonly paths: Map<string, Reply>
+  /** How often each path was asked for. */
+  readonly asked: (path: string) => number
+  readonly sign: (claims: JWTPayload) => Promise<string>
+  /** Signs with another key from now on, which is the only one in `keys`. */
+  readonly rotate: () => Promise<void>
+  /** Logs in at a gateway with an ID token of these claims, and other members of the token answer. */
+  readonly login: (gateway: string, claims?: JWTPayload, members?: object) => Promise<Visit>
+}
+
+type Visit = { readonly browser: Browser; readonly answer: Answer; readonly authorization: URL }
+
+const newKey = async (name: string) => {
+  const { publicKey, privateKey } = await generateKeyPair('RS256')
+  const jwk: JWK = { ...(await exportJWK(publicKey)), kid: name, alg: 'RS256', use: 'sig' }
+  return { jwk, privateKey }
+}
+
+/** Starts one with an issuer of this path; it ends with the test. */
+export const startBentProvider = async (t: Test, path = ''): Promise<BentProvider> => {
+  const paths = new Map<string, Reply>()
+  const asked = new Map<string, number>()
+  const server = createServer((request, response) => {
+    const { pathname } = new URL(request.url ?? '/', 'http://provider')
+    asked.set(pathname, (asked.get(pathname) ?? 0) + 1)
+    const reply = paths.get(pathname)
+    if (typeof reply === 'function') reply(request, response)
+    else if (reply === undefined) response.writeHead(404, { 'content-type': 'text/html' }).end('<p>Not found')
+    else response.writeHead(200, { 'content-type': 'application/json' }).end(JSON.stringify(reply))
+  })
+  server.listen(0, '127.0.0.1')
+  await once(server, 'listening')
+  t.teardown(async () => {
+    server.close()
+    server.closeAllConnections()
+    await once(server, 'close')
+  })
+  const origin = `http://127.0.0.1:${boundPort(server)}`
+  const issuer = `${origin}${path}`
+  const document: Record<string, unknown> = {
+    issuer,
+    authorization_endpoint: `${origin}/authorize`,
+    token_endpoint: `${origin}/token`,
+    jwks_uri: `${origin}/keys`,
+    userinfo_endpoint: `${origin}/userinfo`,
+    response_types_supported: ['code'],
+    subject_types_supported: ['public'],
+    id_token_signing_alg_values_supported: ['RS256'],
+  }
+  let names = 0
+  let key = await newKey('0')
+  const keys = { keys: [key.jwk] }
+  paths.set(`${path}/.well-known/openid-configuration`, document)
+  paths.set('/keys', keys)
+  const answers = new Map<string, object>()
+  const answerCode: Reply = (request, response) => {
+    void text(request).then((form) => {
+      const answer = answers.get(new URLSearchParams(form).get('code') ?? '')
+      response.writeHead(answer === undefined ? 400 : 200, { 'content-type': 'application/json' })
+      response.end(JSON.stringify(answer ?? { error: 'invalid_grant' }))
+    })
+  }
+  const sign = async (claims: JWTPayload): Promise<string> =>
+    new SignJWT(claims).setProtectedHeader({ alg: 'RS256', kid: key.jwk.kid ?? '' }).sign(key.privateKey)
+
+  return {
+    origin,
+    issuer,
+    document,
+    paths,
+    asked: (at) => asked.get(at) ?? 0,
+    sign,
+    async rotate() {
+      names += 1
+      key = await newKey(String(names))
+      keys.keys = [key.jwk]
+    },
+    async login(gateway, claims = {}, members = {}) {
+      const browser = createBrowser()
+      const authorization = await beginLogin(browser, gateway, { redirect: '/orders' })
+      const { searchParams } = authorization
+      const now = Math.floor(Date.now() / 1000)
+      const idToken = await sign({
+        iss: issuer,
+        sub: 'alice',
+        aud: searchParams.get('client_id') ?? '',
+        nonce: searchParams.get('nonce') ?? '',
+        iat: now,
+        exp: now + 300,
+        ...claims,
+      })
+      const code = `code-${answers.size}`
+      const body = { access_token: 'an-access-token', token_type: 'Bearer', expires_in: 300, id_token: idToken }
+      answers.set(code, { ...body, ...members })
+      paths.set(new URL(String(document['token_endpoint'])).pathname, answerCode)
+      const callback = new URL(searchParams.get('redirect_uri') ?? '')
+      callback.search = new URLSearchParams({ code, state: searchParams.get('state') ?? '' }).toString()
+      return { browser, authorization, answer: await browser.get(callback.href) }
+    },
+  }
+}
