@@ -9,7 +9,8 @@ import type { Config, Listen } from '../config/schema.ts'
 import type { Log } from '../telemetry/log.ts'
 import { routeExpectations } from './expectation.ts'
 import { answerUnderWay } from './answer-under-way.ts'
-import { answerParserError, rawProblem } from './parser-errors.ts'
+import { answerParserError, rawProblem, refuse } from './parser-errors.ts'
+import { limitPipelining } from './pipelining.ts'
 import { giveUpOnSilentUploads, type Asked } from './silent-uploads.ts'
 import { hasBody } from './staged-close.ts'
 import { GatewayRequest, routeUpgrades } from './upgrades.ts'
@@ -46,6 +47,8 @@ const MAX_CONNECTIONS = 20_000
  */
 const LINGER = 1_000
 const LINGER_MOST = 10_000
+/** A client that does not read its answer for so long, ms, is cut. */
+const IDLE_READ = 60_000
 /** How often a closing listener looks for connections that have become idle, ms. */
 const LOOK_FOR_IDLE = 100
 /** How often it is logged that there are too many connections, ms. */
@@ -74,6 +77,7 @@ export function createListener(tls: Config['tls'], route: RequestListener, log: 
   const speaking = new Map<Socket, Asked>()
   /** More addresses of the same name. */
   const others: NetServer[] = []
+  const routeInOrder = limitPipelining(route, IDLE_READ)
   let draining = false
   let askedAt = 0
   let closing: Promise<void> | null = null
@@ -85,8 +89,9 @@ export function createListener(tls: Config['tls'], route: RequestListener, log: 
     }
     // To hold on to every request until the next one would make each collection carry them all over.
     speaking.set(request.socket, hasBody(request) ? request : 'bodyless')
-    route(request, response)
+    routeInOrder(request, response)
   }
+
   server.on('connection', (socket: Socket) => {
     sockets.add(socket)
     socket.once('close', () => {
@@ -109,7 +114,7 @@ export function createListener(tls: Config['tls'], route: RequestListener, log: 
     socket.on('error', () => {
       socket.destroy()
     })
-    socket.end(rawProblem(405, 'method_not_allowed'))
+    refuse(socket, rawProblem(405, 'method_not_allowed'))
   })
   routeUpgrades(server, serve)
   complainOfTooMany(server, log)

@@ -5,9 +5,9 @@ import type { Duplex } from 'node:stream'
 import { errors, type Dispatcher } from 'undici'
 import { Fault } from '../../errors.ts'
 import type { CompiledRoute, Facts } from '../../gate/verdict.ts'
+import { breakOff } from '../answer-queue.ts'
 import { clientHeaders } from './answer.ts'
 import { begin, complete, deliver, type Delivery } from './delivery.ts'
-import { hasLeft, offDeparture, onDeparture } from './departure.ts'
 import { allowLastWords, isEventStream } from './event-stream.ts'
 import { waitForFinal } from './final-answer.ts'
 
@@ -81,6 +81,7 @@ export class Receiver implements Delivery, Dispatcher.DispatchHandler {
   #abort: ((reason: Error) => void) | null = null
   #resume: (() => void) | null = null
   #stopWaiting: (() => void) | null = null
+  #forgetStream: (() => void) | null = null
 
   constructor(job: Transfer, way: Way) {
     this.response = job.response
@@ -107,7 +108,7 @@ export class Receiver implements Delivery, Dispatcher.DispatchHandler {
       this.#stop('the client has gone')
       return
     }
-    onDeparture(this.#job, this.#gone)
+    this.response.on('close', this.#gone)
     if (!this.#way.hasBody) this.#stopWaiting = this.#waitForFinal()
   }
 
@@ -142,7 +143,7 @@ export class Receiver implements Delivery, Dispatcher.DispatchHandler {
     const { retry, hasBody, handedAt } = this.#way
     if (hasLeft(job)) return
     if (this.response.headersSent) {
-      this.response.destroy(error)
+      breakOff(this.response)
     } else if (retry !== null && STALE.has(codeOf(error))) {
       retry()
     } else {
@@ -175,12 +176,9 @@ export class Receiver implements Delivery, Dispatcher.DispatchHandler {
     response.writeHead(status, PHRASE.test(phrase) ? phrase : STATUS_CODES[status], headers)
     job.onWaited(waited, status, true)
     if (isEventStream(contentType))
-      response.once(
-        'close',
-        job.onEventStream(() => {
-          this.#endStream()
-        }),
-      )
+      this.#forgetStream = job.onEventStream(() => {
+        this.#endStream()
+      })
     // What has come in together is dealt with by then.
     process.nextTick(begin, this)
   }
@@ -200,8 +198,9 @@ export class Receiver implements Delivery, Dispatcher.DispatchHandler {
 
   #finish(): void {
     this.#over = true
-    offDeparture(this.#job, this.#gone)
+    this.response.off('close', this.#gone)
     this.#stopWaiting?.()
+    this.#forgetStream?.()
   }
 
   #stop(why: string): void {
@@ -230,6 +229,11 @@ function isUploading({ request }: Pick<Transfer, 'request'>, hasBody: boolean): 
 function dropLength(headers: string[]): void {
   for (let i = headers.length - 2; i >= 0; i -= 2)
     if (headers[i]?.toLowerCase() === 'content-length') headers.splice(i, 2)
+}
+
+/** Whether the client has gone; an answer that waits for its turn hears of it a moment later. */
+function hasLeft({ request, response }: Pick<Transfer, 'request' | 'response'>): boolean {
+  return response.destroyed || request.socket.destroyed
 }
 
 function faultOf(error: Error): Fault {
