@@ -23,6 +23,7 @@ import { createListener, type Listener } from './http/listener.ts'
 import type { LoginState } from './http/login-state.ts'
 import { observe } from './http/observe.ts'
 import { compileLoginRedirects } from './http/proxy/login-redirect.ts'
+import { createRefusals } from './http/parser-errors.ts'
 import { createPools, type Pools, type Upstreams } from './http/proxy/upstreams.ts'
 import { STREAM_KINDS, createStreams, type Streams } from './http/proxy/streams.ts'
 import { createReadiness } from './http/readiness.ts'
@@ -108,19 +109,22 @@ export async function buildApp(config: Config, log: Log, tracing: Tracing | null
   metrics.watchStreams(STREAM_KINDS, (kind) => lasting.streams.count(kind))
 
   let shell = await buildShell(config, lasting)
+  let present = config
   const listener = createListener(
     config.tls,
     (request, response) => {
       shell.route(request, response)
     },
     log,
+    config.limits,
+    createRefusals({ log, metrics, config: () => present }),
   )
   let draining = false
   const readiness = createReadiness({ provider, store, isDraining: () => draining })
   metrics.watchReady(async () => (await readiness()).ready)
-  const admin = config.admin === null ? null : buildAdmin({ provider, sessions, metrics, readiness, log })
+  const admin =
+    config.admin === null ? null : buildAdmin({ provider, sessions, metrics, readiness, log, limits: config.limits })
 
-  let tls = config.tls
   async function reload(next: Config): Promise<void> {
     const fresh = await buildShell(next, lasting)
     // From here on nothing waits: no request meets a half of each.
@@ -130,8 +134,9 @@ export async function buildApp(config: Config, log: Log, tracing: Tracing | null
     Object.assign(session, next.session)
     if (reconnects) store.reconnect()
     provider.configure(next.provider)
-    if (next.tls !== null && !isDeepStrictEqual(tls, next.tls)) listener.certify(next.tls)
-    tls = next.tls
+    if (next.tls !== null && !isDeepStrictEqual(present.tls, next.tls)) listener.certify(next.tls)
+    listener.limit(next.limits)
+    present = next
   }
 
   function drain(): void {
@@ -165,6 +170,7 @@ async function buildShell(config: Config, lasting: Lasting): Promise<Shell> {
   const answers = createAnswers(config, cookies)
   const routes = compileRoutes(config.routes, config.basePath)
   const facts = createFactReader({
+    headerFields: config.limits.headerFields,
     publicUrls: config.publicUrl,
     trustedProxies: config.trustedProxies,
     overSocket: 'path' in config.listen,
@@ -213,7 +219,7 @@ async function buildShell(config: Config, lasting: Lasting): Promise<Shell> {
   })
 
   // The application's: through the gate, then upstream.
-  const upstreams = lasting.pools.openFor(routes.routes)
+  const upstreams = lasting.pools.openFor(routes.routes, config.limits.answerHeaders)
   await app.register(async (scope) => {
     await registerGate(
       scope,

@@ -4,6 +4,7 @@ import type { Config } from '../config/schema.ts'
 import type { Log } from '../telemetry/log.ts'
 import { openTracing } from '../telemetry/tracing.ts'
 import { freeSocket } from './free-socket.ts'
+import { listening } from './listen-error.ts'
 import { growInOneStep } from './young-objects.ts'
 
 /** A gateway that serves, in this process or in workers. */
@@ -27,7 +28,7 @@ export async function serveHere(first: Config, log: Log): Promise<Running & { re
   const tracing = await openTracing(process.env, log)
   const gateway = await buildApp(config, log, tracing)
   try {
-    await gateway.listener.listen(config.listen)
+    await listening('listen', config.listen, async () => gateway.listener.listen(first.listen))
   } catch (error) {
     await gateway.close()
     throw error
@@ -60,13 +61,16 @@ export async function serveHere(first: Config, log: Log): Promise<Running & { re
 
 /** The same with the admin listener. */
 export async function serveAlone(config: Config, log: Log): Promise<Running> {
-  await freeSocket(config.listen)
+  await listening('listen', config.listen, async () => freeSocket(config.listen))
   const running = await serveHere(config, log)
   const { admin } = running.gateway
   try {
     if (admin !== null && config.admin !== null) {
-      await freeSocket(config.admin.listen)
-      await admin.listen({ ...config.admin.listen })
+      const { listen } = config.admin
+      await listening('admin.listen', listen, async () => {
+        await freeSocket(listen)
+        await admin.listen({ ...listen })
+      })
     }
   } catch (error) {
     await running.gateway.close()

@@ -6,6 +6,7 @@ import { causes } from '../errors.ts'
 import { buildWorkersAdmin } from '../http/admin-workers.ts'
 import type { Log } from '../telemetry/log.ts'
 import { freeSocket } from './free-socket.ts'
+import { listening } from './listen-error.ts'
 import type { Running } from './running.ts'
 import { READY, type Call, type Reply, type WorkerCalls } from './worker.ts'
 
@@ -96,6 +97,7 @@ export async function serveInWorkers(count: number, first: Config, log: Log): Pr
           workers: () =>
             [...serving].map(({ ask }) => ({ answer: (asked) => ask('admin', asked), metrics: () => ask('metrics') })),
           isDraining: () => draining,
+          limits: config.limits,
         })
 
   async function end(signal: NodeJS.Signals): Promise<void> {
@@ -119,10 +121,13 @@ export async function serveInWorkers(count: number, first: Config, log: Log): Pr
 
   let address: string
   try {
-    await freeSocket(config.listen)
+    await listening('listen', config.listen, async () => freeSocket(first.listen))
     if (admin !== null && config.admin !== null) {
-      await freeSocket(config.admin.listen)
-      await admin.listen({ ...config.admin.listen })
+      const { listen } = config.admin
+      await listening('admin.listen', listen, async () => {
+        await freeSocket(listen)
+        await admin.listen({ ...listen })
+      })
     }
     // The first one finds out whether it can be done at all.
     address = await add()

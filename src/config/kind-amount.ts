@@ -48,6 +48,18 @@ export const size: Kind<number> = {
   format: formatSize,
 }
 
+/** A number of bytes from `least` to `most`, both written as in a configuration. */
+export function sizeWithin(least: string, most: string): Kind<number> {
+  return {
+    ...size,
+    parse(written, input) {
+      const count = size.parse(written, { ...input, refuse: (message) => input.refuse(message) })
+      if (count === undefined || (count >= (parseSize(least) ?? 0) && count <= (parseSize(most) ?? 0))) return count
+      return input.refuse(`must be from ${least} to ${most}, not ${quote(written)}`)
+    },
+  }
+}
+
 /** So many of something within a window of so many milliseconds. */
 export interface RateLimit {
   max: number

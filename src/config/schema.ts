@@ -7,6 +7,7 @@ import { basePath } from './kind-path.ts'
 import { choice, text, workers } from './kind-scalar.ts'
 import { file } from './kind-secret.ts'
 import { group, leaf, many, maybe, switchable } from './leaf.ts'
+import { limits } from './section-limits.ts'
 import { provider } from './section-provider.ts'
 import { route } from './section-route.ts'
 import { session } from './section-session.ts'
@@ -100,6 +101,7 @@ export const schema = group('Configuration of Gatehouse.', {
       description: 'How long requests under way may then take.',
     }),
   }),
+  limits,
   rateLimit: group('How many requests one client address may make; counted in Redis where sessions are.', {
     login: leaf(orOff(rate), { default: '300/1m', description: 'To the login endpoint.' }),
     callback: leaf(orOff(rate), { default: '300/1m', description: 'To the callback.' }),

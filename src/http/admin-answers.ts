@@ -1,13 +1,21 @@
 import type { FastifyInstance, FastifyReply } from 'fastify'
+import type { Config } from '../config/schema.ts'
 import { Fault, causes, faults } from '../errors.ts'
 import type { Log } from '../telemetry/log.ts'
+import { tooManyFields } from './header-fields.ts'
 import { PROBLEM_TYPE, problem } from './problem.ts'
 
 /**
- * What both kinds of admin listener do alike: no body counts, whatever type it claims, and what goes wrong is a problem
- * (RFC 9457).
+ * What both kinds of admin listener do alike: no body counts, whatever type it claims, too many header fields are
+ * refused, and what goes wrong is a problem (RFC 9457).
  */
-export function answerAsAdmin(app: FastifyInstance, log: Log | null): void {
+export function answerAsAdmin(app: FastifyInstance, log: Log | null, { headerFields }: Config['limits']): void {
+  // As on the public listener: nothing is dropped, too many are refused.
+  app.server.maxHeadersCount = 0
+  app.addHook('onRequest', (request, _reply, done) => {
+    if (request.raw.rawHeaders.length > 2 * headerFields) done(tooManyFields('header', headerFields))
+    else done()
+  })
   app.removeAllContentTypeParsers()
   app.addContentTypeParser('*', (_request, payload, done) => {
     payload.resume()

@@ -1,4 +1,5 @@
 import Fastify, { type FastifyInstance, type FastifyReply } from 'fastify'
+import type { Config } from '../config/schema.ts'
 import { inTime } from '../store/in-time.ts'
 import { aggregate } from '../telemetry/aggregate.ts'
 import { answerAsAdmin } from './admin-answers.ts'
@@ -25,15 +26,16 @@ interface Parts {
   /** Those that serve now. */
   readonly workers: () => readonly ServingWorker[]
   readonly isDraining: () => boolean
+  readonly limits: Config['limits']
 }
 
 /** A worker that does not answer within this time is not ready, ms. */
 const ANSWER_WITHIN = 5_000
 
 /** The admin listener of a gateway with several processes: it answers for all of them. */
-export function buildWorkersAdmin({ workers, isDraining }: Parts): FastifyInstance {
+export function buildWorkersAdmin({ workers, isDraining, limits }: Parts): FastifyInstance {
   const app = Fastify({ logger: false })
-  answerAsAdmin(app, null)
+  answerAsAdmin(app, null, limits)
 
   app.get('/livez', () => ({ alive: true }))
 

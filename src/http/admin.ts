@@ -1,4 +1,5 @@
 import Fastify, { type FastifyInstance } from 'fastify'
+import type { Config } from '../config/schema.ts'
 import type { Provider } from '../oidc/provider.ts'
 import type { Sessions } from '../session/sessions.ts'
 import type { Log } from '../telemetry/log.ts'
@@ -13,12 +14,13 @@ interface AdminServices {
   readonly metrics: Metrics
   readonly readiness: () => Promise<Readiness>
   readonly log: Log
+  readonly limits: Config['limits']
 }
 
 /** The second listener: the process's health and metrics, never on the public port. */
-export function buildAdmin({ provider, sessions, metrics, readiness, log }: AdminServices): FastifyInstance {
+export function buildAdmin({ provider, sessions, metrics, readiness, log, limits }: AdminServices): FastifyInstance {
   const app = Fastify({ logger: false })
-  answerAsAdmin(app, log)
+  answerAsAdmin(app, log, limits)
 
   app.get('/livez', () => ({ alive: true }))
 

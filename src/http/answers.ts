@@ -32,31 +32,13 @@ export function createAnswers(config: Config, cookies: Cookies): Answers {
   function render(request: FastifyRequest, answer: Answer): { headers: Record<string, string>; body: string } {
     const headers = headersOf(answer)
     if (answer.location !== undefined) return { headers, body: '' }
+    const htmx =
+      answer.loginUrl !== undefined && request.headers['hx-request'] !== undefined
+        ? { 'hx-redirect': answer.loginUrl }
+        : {}
     const kind = kindOf(request, config)
-    if (kind === 'script' || kind === 'websocket') {
-      const htmx =
-        answer.loginUrl !== undefined && request.headers['hx-request'] !== undefined
-          ? { 'hx-redirect': answer.loginUrl }
-          : {}
-      return {
-        headers: { ...headers, ...htmx, 'content-type': PROBLEM_TYPE },
-        body: problem(answer, {
-          request_id: request.id,
-          ...(answer.loginUrl === undefined ? {} : { login_url: answer.loginUrl }),
-        }),
-      }
-    }
-    const page = renderPage(
-      {
-        name: answer.code,
-        title: answer.title,
-        detail: answer.detail,
-        requestId: request.id,
-        actions: waysOn(answer, kind, request.context?.facts.origin ?? ''),
-      },
-      config.pages,
-    )
-    return { headers: { ...headers, ...page.headers }, body: page.html }
+    const content = contentOf(answer, kind, request.id, request.context?.facts.origin ?? '', config.pages)
+    return { headers: { ...headers, ...htmx, ...content.headers }, body: content.body }
   }
 
   return {
@@ -70,6 +52,24 @@ export function createAnswers(config: Config, cookies: Cookies): Answers {
       return reply
     },
   }
+}
+
+/** What an answer says: a page for a person, with the ways on from `origin`, a problem (RFC 9457) for a script. */
+export function contentOf(
+  answer: Answer,
+  kind: RequestKind,
+  requestId: string,
+  origin: string,
+  pages: Config['pages'],
+): { headers: Readonly<Record<string, string>>; body: string } {
+  if (kind !== 'script' && kind !== 'websocket') {
+    const { code, title, detail } = answer
+    const actions = waysOn(answer, kind, origin)
+    const { headers, html } = renderPage({ name: code, title, detail, requestId, actions }, pages)
+    return { headers, body: html }
+  }
+  const login = answer.loginUrl === undefined ? {} : { login_url: answer.loginUrl }
+  return { headers: { 'content-type': PROBLEM_TYPE }, body: problem(answer, { request_id: requestId, ...login }) }
 }
 
 /** What kind of request it is, worked out once. */

@@ -2,9 +2,11 @@ import type { IncomingMessage, Server, ServerResponse } from 'node:http'
 import { inTurn } from './answer-queue.ts'
 
 const kWaiting = Symbol('waiting for 100 Continue')
+const kAsked = Symbol('100 Continue goes out in its turn')
 
 interface Waiting extends IncomingMessage {
   [kWaiting]?: ServerResponse
+  [kAsked]?: true
 }
 
 /**
@@ -33,9 +35,10 @@ export function waitsToBeAsked(request: Waiting): boolean {
  */
 export function askForBody(request: Waiting): void {
   const response = request[kWaiting]
-  if (response === undefined) return
-  delete request[kWaiting]
+  if (response === undefined || request[kAsked] === true) return
+  request[kAsked] = true
   inTurn(response, () => {
+    delete request[kWaiting]
     if (!response.headersSent) response.writeContinue()
   })
 }

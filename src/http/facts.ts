@@ -4,16 +4,22 @@ import { Fault } from '../errors.ts'
 import { hostOf } from '../gate/host.ts'
 import type { Client, Facts } from '../gate/verdict.ts'
 import type { Ticket } from '../session/ticket.ts'
+import { tooManyFields } from './header-fields.ts'
 import { isChunkedInOld } from './last-on-connection.ts'
 import { targetOf } from './target.ts'
 
 /** Reads what is known of a request before anything is decided. */
 export interface FactReader {
-  /** Turns a request into plain data. Throws `bad_request` for a target or a Host that has no single meaning. */
+  /**
+   * Turns a request into plain data. Throws `bad_request` for a target or a Host that has no single meaning, and for
+   * more header fields than there may be.
+   */
   read(request: IncomingMessage): Facts
 }
 
 interface FactOptions {
+  /** How many header fields a request may have. */
+  readonly headerFields: number
   readonly publicUrls: readonly string[]
   readonly trustedProxies: readonly string[]
   /** Peers come over a unix socket and have no address: who may write there, the file system decides. */
@@ -22,7 +28,13 @@ interface FactOptions {
 }
 
 /** Makes the reader of facts; forwarded headers count only from trusted proxies. */
-export function createFactReader({ publicUrls, trustedProxies, overSocket, readTicket }: FactOptions): FactReader {
+export function createFactReader({
+  headerFields,
+  publicUrls,
+  trustedProxies,
+  overSocket,
+  readTicket,
+}: FactOptions): FactReader {
   const isTrusted = trustList(trustedProxies)
   const first = publicUrls[0] ?? ''
   const byHost = new Map(publicUrls.map((origin) => [hostOf(origin), origin]))
@@ -30,16 +42,18 @@ export function createFactReader({ publicUrls, trustedProxies, overSocket, readT
 
   return {
     read(request) {
+      // Once asked for, the address is known for the access line too, however soon the client has gone.
+      const peer = plainAddress(request.socket.remoteAddress ?? '')
+      const { headers, rawHeaders } = request
+      if (rawHeaders.length > 2 * headerFields) throw tooManyFields('header', headerFields)
       const target = targetOf(request)
       if (!target.ok) throw new Fault('bad_request', { cause: new Error(target.problem) })
       if (isChunkedInOld(request))
         throw new Fault('bad_request', { cause: new Error('an HTTP/1.0 request is chunked') })
-      const { headers, rawHeaders } = request
       const hosts = hostCount(rawHeaders)
       if (hosts > 1) throw new Fault('bad_request', { cause: new Error('the request has more than one Host') })
       if (hosts === 0 && request.httpVersion !== '1.0')
         throw new Fault('bad_request', { cause: new Error('the request has no Host') })
-      const peer = plainAddress(request.socket.remoteAddress ?? '')
       const trusted = trustedProxies.length > 0 && (overSocket || isTrusted(peer))
       const asked = trusted ? (firstItem(headers['x-forwarded-host']) ?? headers.host) : headers.host
       // The host of an absolute target counts, whatever Host says (RFC 9112, section 3.2.2).
@@ -99,7 +113,7 @@ function firstItem(header: string | string[] | undefined): string | undefined {
 }
 
 /** An IPv4 address that came in over an IPv6 socket is an IPv4 address; some proxies add ports and brackets. */
-function plainAddress(address: string): string {
+export function plainAddress(address: string): string {
   const [, host = address] =
     /^(?:\[([^\]]+)\](?::\d+)?|(\d+\.\d+\.\d+\.\d+):\d+)$/.exec(address)?.filter((part) => part !== undefined) ?? []
   return host.startsWith('::ffff:') ? host.slice('::ffff:'.length) : host

@@ -2,7 +2,7 @@ import { METHODS } from 'node:http'
 import Fastify, { LogController, type FastifyBaseLogger, type FastifyInstance } from 'fastify'
 import type { Config } from '../config/schema.ts'
 import type { Log } from '../telemetry/log.ts'
-import { newRequestId } from './observe.ts'
+import { idOf } from './request-id.ts'
 import { rewriteTarget } from './target.ts'
 
 /**
@@ -14,7 +14,7 @@ export function createFastify({ publicUrl }: Pick<Config, 'publicUrl'>, log: Log
   const app: FastifyInstance = Fastify({
     loggerInstance: quiet,
     logController: new LogController({ disableRequestLogging: true }),
-    genReqId: newRequestId,
+    genReqId: idOf,
     // The raw target is looked at before anything routes on it.
     rewriteUrl: (request) => rewriteTarget(request, publicUrl),
     routerOptions: { maxParamLength: 65_536 },

@@ -6,10 +6,12 @@ import { Server as NetServer, createServer as createNetServer, type AddressInfo,
 import { Server as TlsServer } from 'node:tls'
 import { setTimeout as sleep } from 'node:timers/promises'
 import type { Config, Listen } from '../config/schema.ts'
+import { Fault } from '../errors.ts'
 import type { Log } from '../telemetry/log.ts'
 import { routeExpectations } from './expectation.ts'
 import { answerUnderWay } from './answer-under-way.ts'
-import { answerParserError, rawProblem, refuse } from './parser-errors.ts'
+import { watchIdleReaders } from './idle-readers.ts'
+import type { ClientError, Refusals } from './parser-errors.ts'
 import { limitPipelining } from './pipelining.ts'
 import { giveUpOnSilentUploads, type Asked } from './silent-uploads.ts'
 import { hasBody } from './staged-close.ts'
@@ -20,6 +22,8 @@ export interface Listener {
   /** Rejects with the system's error, such as EADDRINUSE. */
   listen(where: Listen): Promise<void>
   address(): AddressInfo | string | null
+  /** New connections get these limits; `keepAlive` and `headersTimeout` hold for those that are open as well. */
+  limit(limits: Config['limits']): void
   /** New connections get this certificate; those that are open keep theirs. */
   certify(tls: NonNullable<Config['tls']>): void
   /** From now on each answer is the last on its connection, so that clients move on. */
@@ -30,16 +34,10 @@ export interface Listener {
   cut(): void
 }
 
-/** Request line and headers together, bytes. */
-const MAX_HEAD = 16 * 1024
-/** How long a client may take for TLS and for the head of a request, ms, and how often that is looked at. */
-const HEAD_WITHIN = 20_000
+/** How long a client may take for TLS, ms. */
+const HANDSHAKE_WITHIN = 20_000
+/** How often it is looked whether the head of a request has taken too long, ms. */
 const LOOK_FOR_SLOW = 5_000
-/**
- * Longer than the idle time of the usual load balancers: who closes an idle connection should be the one who uses it,
- * ms.
- */
-const KEEP_ALIVE = 72_000
 const MAX_CONNECTIONS = 20_000
 /**
  * Idle connections stay open until nothing has come on any for so long, ms, at most for `LINGER_MOST`: a request may be
@@ -47,37 +45,41 @@ const MAX_CONNECTIONS = 20_000
  */
 const LINGER = 1_000
 const LINGER_MOST = 10_000
-/** A client that does not read its answer for so long, ms, is cut. */
-const IDLE_READ = 60_000
 /** How often a closing listener looks for connections that have become idle, ms. */
 const LOOK_FOR_IDLE = 100
 /** How often it is logged that there are too many connections, ms. */
 const COMPLAIN_EVERY = 10_000
 
 /** Makes the listener; `route` answers each request, WebSocket requests included. */
-export function createListener(tls: Config['tls'], route: RequestListener, log: Log): Listener {
+export function createListener(
+  tls: Config['tls'],
+  route: RequestListener,
+  log: Log,
+  limits: Config['limits'],
+  refusals: Refusals,
+): Listener {
   const options: ServerOptions = {
     // What has no Host is refused further on, with an answer that has a body.
     requireHostHeader: false,
     IncomingMessage: GatewayRequest,
-    maxHeaderSize: MAX_HEAD,
-    headersTimeout: HEAD_WITHIN,
     connectionsCheckingInterval: LOOK_FOR_SLOW,
     // Bodies may take their time as long as they come; who reads them watches that.
     requestTimeout: 0,
-    keepAliveTimeout: KEEP_ALIVE,
   }
   const server: Server =
     tls === null
       ? createHttpServer(options)
-      : createHttpsServer({ ...options, ...pairOf(tls), handshakeTimeout: HEAD_WITHIN })
-  server.maxConnections = MAX_CONNECTIONS
+      : createHttpsServer({ ...options, ...pairOf(tls), handshakeTimeout: HANDSHAKE_WITHIN })
+  // Node drops what is over its limit without a word; the gateway has one that refuses.
+  server.maxHeadersCount = 0
   /** Every connection, and of those that speak HTTP by now what they have asked for last. */
   const sockets = new Set<Socket>()
   const speaking = new Map<Socket, Asked>()
   /** More addresses of the same name. */
   const others: NetServer[] = []
-  const routeInOrder = limitPipelining(route, IDLE_READ)
+  const routeInOrder = limitPipelining(route, () => idleRead)
+  let { idleRead } = limits
+  let watchingReaders: NodeJS.Timeout | undefined
   let draining = false
   let askedAt = 0
   let closing: Promise<void> | null = null
@@ -105,20 +107,45 @@ export function createListener(tls: Config['tls'], route: RequestListener, log: 
     })
   })
   server.on('request', serve)
-  server.on('clientError', (error: Error, socket: Socket) => {
-    answerParserError(error, socket)
+  server.on('clientError', (error: ClientError, socket: Socket) => {
+    const asked = speaking.get(socket)
+    refusals.onClientError(error, socket, typeof asked === 'object' && !asked.complete ? asked : null)
   })
   routeExpectations(server)
-  server.on('connect', (_request, socket: Socket) => {
+  server.on('connect', (request, socket: Socket) => {
     // Node takes its own listener away: a reset would end the process.
     socket.on('error', () => {
       socket.destroy()
     })
-    refuse(socket, rawProblem(405, 'method_not_allowed'))
+    refusals.refuse(new Fault('method_not_allowed', { cause: new Error('CONNECT') }), socket, request)
   })
-  routeUpgrades(server, serve)
+  routeUpgrades(server, serve, (socket, request) => {
+    refusals.refuse(
+      new Fault('bad_request', { cause: new Error('an upgrade behind an answer that had not ended') }),
+      socket,
+      request,
+    )
+  })
   complainOfTooMany(server, log)
-  const watching = giveUpOnSilentUploads(speaking)
+  const watching = giveUpOnSilentUploads(speaking, (socket, request) => {
+    refusals.onClientError(
+      Object.assign(new Error('nothing more of the body comes'), { code: 'ERR_HTTP_REQUEST_TIMEOUT' }),
+      socket,
+      request,
+    )
+  })
+  limit(limits)
+
+  function limit(next: Config['limits']): void {
+    const { headers, keepAlive, headersTimeout, connections } = next
+    idleRead = next.idleRead
+    Object.assign(server, { maxHeaderSize: headers, keepAliveTimeout: keepAlive, headersTimeout })
+    clearInterval(watchingReaders)
+    watchingReaders = watchIdleReaders(sockets, idleRead, (socket) => {
+      socket.destroy()
+    })
+    for (const one of [server, ...others]) one.maxConnections = connections ?? MAX_CONNECTIONS
+  }
 
   function endAfterAnswer(): void {
     draining = true
@@ -142,6 +169,7 @@ export function createListener(tls: Config['tls'], route: RequestListener, log: 
     void done.then(() => {
       over.abort()
       clearInterval(watching)
+      clearInterval(watchingReaders)
     })
     const moment = async (): Promise<unknown> => Promise.race([done, sleep(LOOK_FOR_IDLE, undefined, { ref: false })])
     const begun = Date.now()
@@ -165,6 +193,8 @@ export function createListener(tls: Config['tls'], route: RequestListener, log: 
         const other = createNetServer((socket) => {
           server.emit('connection', socket)
         })
+        other.maxConnections = server.maxConnections
+        complainOfTooMany(other, log)
         // A name may stand for an address that this machine does not have.
         if (
           await bind(other, { host: address, port: first.port }).then(
@@ -176,6 +206,7 @@ export function createListener(tls: Config['tls'], route: RequestListener, log: 
       }
     },
     address: () => server.address(),
+    limit,
     certify(pair) {
       if (server instanceof TlsServer) server.setSecureContext(pairOf(pair))
     },
@@ -196,11 +227,11 @@ async function bind(server: NetServer, where: Listen): Promise<void> {
   await once(server, 'listening')
 }
 
-function complainOfTooMany(server: Server, log: Log): void {
+function complainOfTooMany(server: NetServer, log: Log): void {
   let lastAt = Number.NEGATIVE_INFINITY
   server.on('drop', () => {
     if (Date.now() - lastAt < COMPLAIN_EVERY) return
     lastAt = Date.now()
-    log.error({ event: 'too_many_connections', most: MAX_CONNECTIONS }, 'no further connections are taken')
+    log.error({ event: 'too_many_connections', most: server.maxConnections }, 'no further connections are taken')
   })
 }

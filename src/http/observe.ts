@@ -1,11 +1,15 @@
 import { performance } from 'node:perf_hooks'
+import type { Socket } from 'node:net'
 import type { FastifyInstance, FastifyReply, FastifyRequest } from 'fastify'
 import { classify } from '../gate/classify.ts'
+import type { RequestKind } from '../gate/verdict.ts'
 import type { Config } from '../config/schema.ts'
-import { boundFields, formatAccessLine, type AccessLine } from '../telemetry/access-line.ts'
-import { lineWriterOf, type Log } from '../telemetry/log.ts'
+import { openAccessLog, type AccessLine } from '../telemetry/access-line.ts'
+import type { Log } from '../telemetry/log.ts'
 import type { Metrics } from '../telemetry/metrics.ts'
-import { traceIdOf, type Tracing } from '../telemetry/tracing.ts'
+import { traceIdOf, type RequestTrace, type Tracing } from '../telemetry/tracing.ts'
+import { plainAddress } from './facts.ts'
+import { refusalOf } from './parser-errors.ts'
 import { printable } from './printable.ts'
 
 interface Observers {
@@ -15,66 +19,106 @@ interface Observers {
   readonly tracing: Tracing | null
 }
 
-/** One access line, one count and, with tracing, one span for each request, when its answer has ended. */
+/** What is told of a request at its end, without the request: a WebSocket may stay open for days. */
+interface Ended {
+  readonly line: AccessLine
+  /** The route as metrics name it, and as spans do. */
+  readonly series: string
+  readonly route: string | null
+  readonly kind: RequestKind
+  readonly trace: RequestTrace | null
+}
+
+/** What nginx logs for a client that has left before its answer. */
+const CLIENT_CLOSED_REQUEST = 499
+
+/**
+ * One access line, one count and, with tracing, one span for each request, when it has ended: with its answer, with its
+ * client's connection, as a stream or a WebSocket with that.
+ */
 export function observe(app: FastifyInstance, { config, log, metrics, tracing }: Observers): void {
-  const writeLine = lineWriterOf(log)
-  const bound = boundFields(log)
-  app.addHook('onResponse', (request, reply, done) => {
-    const { context } = request
-    // What has no context was refused before anything could be said about it.
-    const verdict = context?.verdict ?? String(reply.getHeader('gatehouse') ?? 'refused')
-    const kind = context?.kind ?? classify(request.method, request.headers, config.scripts)
-    metrics.countRequest(context?.route?.series ?? '-', kind, verdict)
-    if (log.isLevelEnabled('info'))
-      writeLine(formatAccessLine(accessLine(request, reply, verdict, tracing), Date.now(), bound))
-    if (context !== null && context.trace !== null) {
-      context.trace.end({
-        id: request.id,
-        route: context.route?.path ?? ownRoute(request, config),
-        kind,
-        verdict,
-        status: reply.raw.statusCode,
-      })
+  const writeLine = openAccessLog(log)
+
+  function tell({ line, series, route, kind, trace }: Ended): void {
+    const { id, verdict, status } = line
+    metrics.countRequest(series, kind, verdict)
+    writeLine(line)
+    trace?.end({ id, route, kind, verdict, status })
+  }
+
+  /** Apart from the request, which must not be held for as long. */
+  function tellWhenClosed(socket: Socket, ended: Ended): void {
+    const since = performance.now()
+    socket.once('close', () => {
+      tell({ ...ended, line: { ...ended.line, ms: tenths(ended.line.ms + performance.now() - since) } })
+    })
+  }
+
+  app.addHook('onRequest', (request, reply, done) => {
+    const over = (): void => {
+      const ended = endOf(request, reply, config, tracing)
+      if (ended.line.status === 101) tellWhenClosed(request.raw.socket, ended)
+      else tell(ended)
     }
+    reply.raw.once('close', over)
     done()
   })
 }
 
-function accessLine(
+function endOf(
   request: FastifyRequest,
   reply: FastifyReply,
-  verdict: string,
+  config: Observers['config'],
   tracing: Tracing | null,
-): AccessLine {
+): Ended {
   const { context } = request
-  const status = reply.raw.statusCode
+  return {
+    line: accessLine(request, reply, tracing),
+    series: context?.route?.series ?? '-',
+    route: context?.route?.path ?? ownRoute(request, config),
+    kind: context?.kind ?? classify(request.method, request.headers, config.scripts),
+    trace: context?.trace ?? null,
+  }
+}
+
+function accessLine(request: FastifyRequest, reply: FastifyReply, tracing: Tracing | null): AccessLine {
+  const { context } = request
   const { traceparent } = request.headers
   const traced = tracing !== null || traceparent !== undefined
   return {
     id: request.id,
     method: request.method,
     path: context === null ? '-' : printable(context.facts.path),
-    status,
-    verdict,
+    ...outcome(request, reply),
     route: context?.route?.label ?? '-',
-    ms: Math.round(reply.elapsedTime * 10) / 10,
-    client: context?.facts.client.address ?? request.socket.remoteAddress ?? '-',
+    ms: tenths(reply.elapsedTime),
+    client: context?.facts.client.address ?? (plainAddress(request.socket.remoteAddress ?? '') || '-'),
     traceId: traced ? (context?.trace?.traceId ?? traceIdOf(traceparent)) : null,
-    aborted: !reply.raw.writableFinished && status !== 101,
   }
+}
+
+function outcome(
+  { raw: request, context }: FastifyRequest,
+  reply: FastifyReply,
+): Pick<AccessLine, 'status' | 'verdict' | 'aborted' | 'cause'> {
+  const { raw: response } = reply
+  // What has no context was refused before anything could be said about it.
+  const verdict = context?.verdict ?? String(reply.getHeader('gatehouse') ?? 'refused')
+  const { statusCode: status } = response
+  if (response.writableFinished || status === 101) return { status, verdict, aborted: false }
+  const refusal = refusalOf(request)
+  if (refusal !== null) return refusal
+  // An answer that waited behind another one has never had the connection.
+  const hasBegun = response.headersSent && response.socket !== null
+  return { status: hasBegun ? status : CLIENT_CLOSED_REQUEST, verdict, aborted: true }
+}
+
+function tenths(ms: number): number {
+  return Math.round(ms * 10) / 10
 }
 
 /** The gateway's own URLs are few, and none is made by a client. */
 function ownRoute(request: FastifyRequest, { basePath }: Pick<Config, 'basePath'>): string | null {
   const { url } = request.routeOptions
   return url?.startsWith(`${basePath}/`) === true ? url : null
-}
-
-let count = 0
-const prefix = `${Math.floor(performance.timeOrigin).toString(36)}-${process.pid.toString(36)}-`
-
-/** An id for a request that people can quote: unique among the processes of a gateway and short. */
-export function newRequestId(): string {
-  count += 1
-  return prefix + count.toString(36)
 }

@@ -1,64 +1,261 @@
-import { STATUS_CODES } from 'node:http'
+import { STATUS_CODES, type IncomingHttpHeaders, type IncomingMessage } from 'node:http'
 import type { Socket } from 'node:net'
-import { faults, type FaultCode } from '../errors.ts'
+import { performance } from 'node:perf_hooks'
+import type { Config } from '../config/schema.ts'
+import { Fault, causes, faults } from '../errors.ts'
+import { classify } from '../gate/classify.ts'
+import type { RequestKind } from '../gate/verdict.ts'
+import { openAccessLog, type AccessLine } from '../telemetry/access-line.ts'
+import type { Log } from '../telemetry/log.ts'
+import type { Metrics } from '../telemetry/metrics.ts'
+import { contentOf } from './answers.ts'
 import { inTurn, latestAnswer } from './answer-queue.ts'
 import { answerUnderWay } from './answer-under-way.ts'
-import { PROBLEM_TYPE, problem } from './problem.ts'
+import { plainAddress } from './facts.ts'
+import { answerFor } from './failures.ts'
+import { printable } from './printable.ts'
+import { idOf, newRequestId } from './request-id.ts'
+
+/** What Node says of a connection on which it could not read on. */
+export interface ClientError extends Error {
+  readonly code?: string
+  readonly reason?: string
+  /** The bytes in which it happened: mostly all of a head, sometimes a piece of one. */
+  readonly rawPacket?: Buffer
+  readonly bytesParsed?: number
+}
+
+/** Answers, logs and counts what is refused without going the way of all requests. */
+export interface Refusals {
+  /**
+   * What the HTTP parser or TLS could not read. `request` is the one whose body was being read: its own access line
+   * tells the refusal.
+   */
+  onClientError(error: ClientError, socket: Socket, request: IncomingMessage | null): void
+  /** A request that Node hands over in another way, behind which the connection ends. */
+  refuse(fault: Fault, socket: Socket, request: IncomingMessage): void
+}
+
+interface RefusalServices {
+  readonly log: Log
+  readonly metrics: Pick<Metrics, 'countRequest'>
+  /** The configuration as it is. */
+  readonly config: () => Pick<Config, 'pages' | 'scripts' | 'publicUrl'>
+}
+
+/** What is known of a request that was refused. */
+interface Head {
+  readonly method: string
+  readonly path: string
+  readonly kind: RequestKind
+}
+
+/** What became of a request that was refused in the middle of its body. */
+type Refused = Pick<AccessLine, 'status' | 'verdict' | 'aborted' | 'cause'>
 
 /** How long a client that was refused may take to close its side, ms. */
 const LAST_WORDS = 2_000
+/** How many refusals a second are logged; all are counted. */
+const LINES_A_SECOND = 100
+const LONGEST_PATH = 1_000
+const MOST_LINES = 200
 
-/** What comes behind an error is garbage, and the parser reports each piece of it. */
-const refused = new WeakSet<Socket>()
+const HEAD_TOO_LARGE =
+  'The address and the headers of this request are too large. Mostly that is too many cookies: delete the cookies of ' +
+  'this site in your browser, then try again.'
 
-/**
- * Answers what the HTTP parser refuses, before there is a request: a problem, behind the answers to earlier requests,
- * then the connection closes.
- */
-export function answerParserError(error: Error & { code?: string }, socket: Socket): void {
-  if (error.code === 'ECONNRESET') {
-    socket.destroy()
-    return
-  }
-  if (refused.has(socket)) return
-  const status = { HPE_HEADER_OVERFLOW: 431, ERR_HTTP_REQUEST_TIMEOUT: 408 }[error.code ?? ''] ?? 400
-  refuse(socket, rawProblem(status, 'bad_request'))
+const refused = new WeakMap<IncomingMessage, Refused>()
+
+/** How a request was refused while its body was read, or `null`. */
+export function refusalOf(request: IncomingMessage): Refused | null {
+  return refused.get(request) ?? null
 }
 
-/**
- * Sends a raw answer as the last one on its connection, in the order of the requests; in the middle of another answer the
- * connection only closes.
- */
-export function refuse(socket: Socket, answer: string): void {
-  refused.add(socket)
-  const end = (): void => {
-    if (!socket.writable || answerUnderWay(socket)?.headersSent === true) {
-      socket.destroy()
+/** For one listener. */
+export function createRefusals({ log, metrics, config }: RefusalServices): Refusals {
+  const writeLine = openAccessLog(log)
+  const mayLog = limitLines(log)
+  const ended = new WeakSet<Socket>()
+
+  function refuse(fault: Fault, socket: Socket, request: IncomingMessage | null, head: Head): void {
+    // What still comes on a connection that was refused is no further request.
+    if (ended.has(socket)) return
+    ended.add(socket)
+    inOrder(socket, request, () => {
+      answer(fault, socket, request, head)
+    })
+  }
+
+  function answer(fault: Fault, socket: Socket, request: IncomingMessage | null, head: Head): void {
+    const { code, status } = fault
+    const id = request === null ? newRequestId() : idOf(request)
+    const client = plainAddress(socket.remoteAddress ?? '') || '-'
+    const answered = mayAnswer(socket, request)
+    if (answered) {
+      setTimeout(() => {
+        socket.destroy()
+      }, LAST_WORDS).unref()
+      socket.end(rawAnswer(fault, head, id))
+    } else socket.destroy()
+
+    const logged = mayLog()
+    const cause = causes(fault.cause)
+    if (logged) log[faults[code].level]({ event: code, id, client, cause }, code)
+    const outcome: Refused = { status, verdict: code, aborted: !answered, cause }
+    if (request !== null) {
+      refused.set(request, outcome)
       return
     }
-    setTimeout(() => {
-      socket.destroy()
-    }, LAST_WORDS).unref()
-    socket.end(answer)
+    const { method, path, kind } = head
+    metrics.countRequest('-', kind, code)
+    if (logged) writeLine({ id, method, path, route: '-', ms: 0, client, traceId: null, ...outcome })
   }
-  const latest = latestAnswer(socket)
-  if (latest === null || answerUnderWay(socket)?.headersSent === true) end()
-  else if (latest.req.complete) latest.once('finish', end)
-  else inTurn(latest, end)
+
+  /** A complete HTTP/1.1 answer, for a connection that never becomes a request. */
+  function rawAnswer(fault: Fault, { method, kind }: Head, id: string): string {
+    const { pages, publicUrl } = config()
+    const { headers, body } = contentOf(answerFor(fault), kind, id, publicUrl[0] ?? '', pages)
+    return [
+      `HTTP/1.1 ${fault.status} ${STATUS_CODES[fault.status] ?? ''}`,
+      ...Object.entries(headers).map(([name, value]) => `${name}: ${value}`),
+      `content-length: ${Buffer.byteLength(body)}`,
+      `gatehouse: ${fault.code}`,
+      ...('cache-control' in headers ? [] : ['cache-control: no-store']),
+      'connection: close',
+      '',
+      method === 'HEAD' ? '' : body,
+    ].join('\r\n')
+  }
+
+  function headOf({ method = 'GET', url = '', headers }: IncomingMessage): Head {
+    const path = printable(url.split('?', 1)[0] ?? '').slice(0, LONGEST_PATH)
+    return { method, path, kind: classify(method, headers, config().scripts) }
+  }
+
+  function readHead({ rawPacket, bytesParsed, code }: ClientError): Head {
+    if (rawPacket === undefined) return { method: '-', path: '-', kind: 'script' }
+    const text = rawPacket.toString('latin1')
+    const [first = '', ...lines] = text.slice(lastHead(text, bytesParsed ?? 0)).split('\r\n', MOST_LINES)
+    const [, method = '-', path = '-'] = /^([A-Z]{1,20}) (\/[^\s?#]*)/.exec(first) ?? []
+    const headers = headersIn(lines)
+    // A head that has come in pieces, of which this is a later one: mostly a browser's with too many cookies.
+    const isPiece = code === 'HPE_HEADER_OVERFLOW' && method === '-' && headers.accept === undefined
+    const kind = isPiece ? 'navigation' : classify(method === '-' ? 'GET' : method, headers, config().scripts)
+    return { method, path: printable(path).slice(0, LONGEST_PATH), kind }
+  }
+
+  return {
+    onClientError(error, socket, request) {
+      const fault = faultOf(error, request)
+      if (fault !== null) {
+        // A connection on which nothing was said has made no request.
+        const wasSilent = error.code === 'ERR_HTTP_REQUEST_TIMEOUT' && socket.bytesRead === 0
+        if (wasSilent) socket.destroy()
+        else refuse(fault, socket, request, request === null ? readHead(error) : headOf(request))
+        return
+      }
+      if (/^ERR_(?:SSL|TLS)_/.test(error.code ?? '') && mayLog()) {
+        const { code, reason } = error
+        log.info(
+          { event: 'tls_failed', client: plainAddress(socket.remoteAddress ?? '') || '-', cause: `${code}: ${reason}` },
+          'a client could not speak TLS',
+        )
+      }
+      socket.destroy()
+    },
+    refuse(fault, socket, request) {
+      refuse(fault, socket, null, headOf(request))
+    },
+  }
 }
 
-/** A complete HTTP/1.1 answer with a problem, for a connection that never becomes a request. */
-export function rawProblem(status: number, code: FaultCode): string {
-  const { title, detail } = faults[code]
-  const body = problem({ status, code, title, detail })
-  return [
-    `HTTP/1.1 ${status} ${STATUS_CODES[status] ?? ''}`,
-    `Content-Type: ${PROBLEM_TYPE}`,
-    `Content-Length: ${Buffer.byteLength(body)}`,
-    `Gatehouse: ${code}`,
-    'Cache-Control: no-store',
-    'Connection: close',
-    '',
-    body,
-  ].join('\r\n')
+/**
+ * Calls `ready` once a refusal would not be taken for the answer to an earlier request: when that has ended, or at once
+ * where it has begun.
+ */
+function inOrder(socket: Socket, request: IncomingMessage | null, ready: () => void): void {
+  const latest = latestAnswer(socket)
+  if (latest === null || answerUnderWay(socket)?.headersSent === true) ready()
+  else if (latest.req === request) inTurn(latest, ready)
+  else latest.once('close', ready)
+}
+
+/** Whether an answer can be sent: in the middle of another one it would be read as a part of that. */
+function mayAnswer(socket: Socket, request: IncomingMessage | null): boolean {
+  const busy = answerUnderWay(socket)
+  if (!socket.writable) return false
+  return busy === null || (!busy.headersSent && busy.req === request)
+}
+
+/** What has been refused; `null` where the connection has failed otherwise, and no request with it. */
+function faultOf(error: ClientError, request: IncomingMessage | null): Fault | null {
+  const because = (text: string): Error => new Error(text, { cause: error })
+  switch (error.code ?? '') {
+    case 'HPE_HEADER_OVERFLOW':
+      return request === null
+        ? new Fault('bad_request', {
+            status: 431,
+            detail: HEAD_TOO_LARGE,
+            cause: because('the head is larger than limits.headers'),
+          })
+        : new Fault('bad_request', { status: 431, cause: because('the trailers are larger than limits.headers') })
+    case 'HPE_CHUNK_EXTENSIONS_OVERFLOW':
+      return new Fault('payload_too_large', { cause: because('the extensions of the chunks are too large') })
+    case 'ERR_HTTP_REQUEST_TIMEOUT':
+      return new Fault('bad_request', {
+        status: 408,
+        detail: 'What you sent took too long to arrive.',
+        cause: because(
+          request === null ? 'the head took longer than limits.headersTimeout' : 'the body does not come any more',
+        ),
+      })
+    case 'ERR_SSL_HTTP_REQUEST':
+      return new Fault('bad_request', { cause: new Error('plain HTTP where TLS is spoken') })
+    default:
+      if (error.code?.startsWith('HPE_') !== true) return null
+      return new Fault('bad_request', {
+        cause: isTlsHello(error.rawPacket) ? because('TLS where plain HTTP is spoken') : error,
+      })
+  }
+}
+
+/** A handshake record of TLS (RFC 8446, section 5.1). */
+function isTlsHello(bytes: Buffer | undefined): boolean {
+  return bytes?.[0] === 0x16 && bytes[1] === 0x03
+}
+
+/** Where the head begins in which the parser stopped: behind the one before, when there is one. */
+function lastHead(text: string, stopped: number): number {
+  const end = text.lastIndexOf('\r\n\r\n', Math.max(0, stopped - 4))
+  return end === -1 ? 0 : end + 4
+}
+
+function headersIn(lines: readonly string[]): IncomingHttpHeaders {
+  const headers: Record<string, string> = {}
+  for (const line of lines) {
+    if (line === '') break
+    const [, name, value = ''] = /^([!#$%&'*+.^_`|~\w-]+):[ \t]*(.*)$/.exec(line) ?? []
+    if (name !== undefined) headers[name.toLowerCase()] ??= value
+  }
+  return headers
+}
+
+/** Says yes so many times a second; what was left out is logged as a number. */
+function limitLines(log: Log): () => boolean {
+  let since = Number.NEGATIVE_INFINITY
+  let lines = 0
+  let leftOut = 0
+  const tell = (): void => {
+    log.warn({ event: 'refusals_not_logged', count: leftOut }, 'more was refused than is logged')
+    leftOut = 0
+  }
+  return () => {
+    const now = performance.now()
+    if (now - since >= 1_000) [since, lines] = [now, 0]
+    lines += 1
+    if (lines <= LINES_A_SECOND) return true
+    if (leftOut === 0) setTimeout(tell, 1_000).unref()
+    leftOut += 1
+    return false
+  }
 }

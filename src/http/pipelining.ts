@@ -7,9 +7,9 @@ const MAX_AHEAD = 100
 
 /**
  * Routes requests at once, but of those that are pipelined only a hundred: further ones wait for their turn, and nothing
- * more is read from the connection, which closes when no turn comes within `patience` ms.
+ * more is read from the connection, which closes when no turn comes within `patience()` ms.
  */
-export function limitPipelining(route: RequestListener, patience: number): RequestListener {
+export function limitPipelining(route: RequestListener, patience: () => number): RequestListener {
   const stopped = new WeakMap<Socket, NodeJS.Timeout>()
 
   function stopReading(socket: Socket): void {
@@ -19,7 +19,7 @@ export function limitPipelining(route: RequestListener, patience: number): Reque
       // Its client may have left: a connection that is not read does not tell.
       socket.destroy()
     }
-    stopped.set(socket, setTimeout(close, patience).unref())
+    stopped.set(socket, setTimeout(close, patience()).unref())
   }
 
   function goOn(socket: Socket): void {

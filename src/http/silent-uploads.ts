@@ -1,6 +1,6 @@
 import type { IncomingMessage } from 'node:http'
 import type { Socket } from 'node:net'
-import { answerParserError } from './parser-errors.ts'
+import { waitsToBeAsked } from './expectation.ts'
 
 /** A client that sends nothing of a body that is waited for between two looks, ms, is given up. */
 const LOOK_FOR_SILENT = 30_000
@@ -10,20 +10,20 @@ export type Asked = IncomingMessage | 'bodyless' | 'nothing'
 
 /**
  * Uploads may last for hours, as long as something comes. A body that the application does not take yet is no client's
- * fault. Looks at the connections and their latest requests until the timer is cleared.
+ * fault. Looks at the connections and their latest requests until the timer is cleared, and hands those over that are
+ * silent.
  */
-export function giveUpOnSilentUploads(speaking: ReadonlyMap<Socket, Asked>): NodeJS.Timeout {
+export function giveUpOnSilentUploads(
+  speaking: ReadonlyMap<Socket, Asked>,
+  giveUp: (socket: Socket, request: IncomingMessage) => void,
+): NodeJS.Timeout {
   const read = new WeakMap<Socket, number>()
   return setInterval(() => {
     for (const [socket, asked] of speaking) {
-      if (typeof asked === 'string' || asked.complete) continue
+      if (typeof asked === 'string' || asked.complete || waitsToBeAsked(asked)) continue
       const isSilent = read.get(socket) === socket.bytesRead && asked.readableLength === 0
       read.set(socket, socket.bytesRead)
-      if (isSilent)
-        answerParserError(
-          Object.assign(new Error('the body does not come'), { code: 'ERR_HTTP_REQUEST_TIMEOUT' }),
-          socket,
-        )
+      if (isSilent) giveUp(socket, asked)
     }
   }, LOOK_FOR_SILENT).unref()
 }

@@ -40,13 +40,24 @@ const LINGER = 2_000
 /** TCP looks after clients that vanish without a word, ms. */
 const KEEP_ALIVE = 60_000
 
-/** Leads WebSocket requests to `route` like any other: one gate for all. */
-export function routeUpgrades(server: Server, route: RequestListener): void {
+/**
+ * Leads WebSocket requests to `route` like any other: one gate for all. `drop` ends the connection of one that can't
+ * have it.
+ */
+export function routeUpgrades(
+  server: Server,
+  route: RequestListener,
+  drop: (socket: Socket, request: IncomingMessage) => void,
+): void {
   server.on('upgrade', (request: Upgrading, socket: Duplex, head: Buffer) => {
-    // An upgrade pipelined behind an answer that is not finished: this connection has no place for a second one.
-    if (!(socket instanceof Socket) || answerUnderWay(socket) !== null) {
-      socket.on('error', () => {})
+    if (!(socket instanceof Socket)) {
       socket.destroy()
+      return
+    }
+    // An upgrade pipelined behind an answer that is not finished: this connection has no place for a second one.
+    if (answerUnderWay(socket) !== null) {
+      socket.on('error', () => {})
+      drop(socket, request)
       return
     }
     if (head.length > 0) socket.unshift(head)
@@ -62,11 +73,16 @@ export function routeUpgrades(server: Server, route: RequestListener): void {
       socket.end()
       socket.resume()
       setTimeout(gone, LINGER).unref()
+      over()
     }
     socket.on('error', gone).on('end', gone).on('readable', watch)
     socket.setKeepAlive(true, KEEP_ALIVE)
 
     const response = new ServerResponse(request)
+    /** Node says so only of the answers that it has made. */
+    const over = (): void => {
+      process.nextTick(() => response.emit('close'))
+    }
     response.shouldKeepAlive = false
     response.assignSocket(socket)
     // An answer instead of the other protocol is the last one on this connection.
@@ -80,6 +96,7 @@ export function routeUpgrades(server: Server, route: RequestListener): void {
         // For the access line and the count.
         response.statusCode = 101
         response.emit('finish')
+        over()
       },
     }
     route(request, response)

@@ -1,4 +1,4 @@
-import type { Log } from './log.ts'
+import { lineWriterOf, type Log } from './log.ts'
 
 /** One finished request, as the access log tells it. */
 export interface AccessLine {
@@ -14,6 +14,17 @@ export interface AccessLine {
   readonly traceId: string | null
   /** The answer did not reach its end. */
   readonly aborted: boolean
+  /** Why the HTTP parser refused it. */
+  readonly cause?: string
+}
+
+/** Writes access lines to where a log's own go, as long as its level is `info` or less. */
+export function openAccessLog(log: Log): (line: AccessLine) => void {
+  const write = lineWriterOf(log)
+  const bound = boundFields(log)
+  return (line) => {
+    if (log.isLevelEnabled('info')) write(formatAccessLine(line, Date.now(), bound))
+  }
 }
 
 /** What stands in JSON as it is. */
@@ -24,8 +35,11 @@ const PLAIN = /^[\u0020\u0021\u0023-\u005b\u005d-\u007e]*$/
  * took an eighth of the time. `time` is ms since the epoch, `bound` what `boundFields` gives.
  */
 export function formatAccessLine(line: AccessLine, time: number, bound = ''): string {
-  const { id, method, path, status, verdict, route, ms, client, traceId, aborted } = line
-  const more = (traceId === null ? '' : `,"trace_id":"${traceId}"`) + (aborted ? ',"aborted":true' : '')
+  const { id, method, path, status, verdict, route, ms, client, traceId, aborted, cause } = line
+  const more =
+    (traceId === null ? '' : `,"trace_id":"${traceId}"`) +
+    (aborted ? ',"aborted":true' : '') +
+    (cause === undefined ? '' : `,"cause":${quoted(cause)}`)
   return (
     `{"level":"info","time":"${isoTime(time)}"${bound},"event":"request","id":"${id}","method":"${method}"` +
     `,"path":${quoted(path)},"status":${status},"verdict":"${verdict}","route":${quoted(route)},"ms":${ms}` +

@@ -37,7 +37,13 @@ const read = ({
     rawHeaders: headers.flat(),
   })
   rewriteTarget(request, publicUrls)
-  return createFactReader({ overSocket: false, publicUrls, trustedProxies, readTicket: () => null }).read(request)
+  return createFactReader({
+    headerFields: 100,
+    overSocket: false,
+    publicUrls,
+    trustedProxies,
+    readTicket: () => null,
+  }).read(request)
 }
 
 const host = (value: string): [string, string] => ['Host', value]

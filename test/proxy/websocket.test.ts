@@ -93,16 +93,19 @@ void t.test('a WebSocket with a session is the application’s, with the token a
   await until(() => running.upstream.openStreams() === 0)
 })
 
-void t.test('it is in the log and in the count of requests, once', async (t) => {
+void t.test('it is in the log and in the count of requests, once, at its end', async (t) => {
   const running = await loggedIn(t)
+  const lines = () => running.events('request').filter(({ path }) => path === '/ws')
   const socket = await connect(running)
-  t.match(
-    running.events('request').filter(({ path }) => path === '/ws'),
-    [{ status: 101, verdict: 'forward', route: '/**', aborted: undefined }],
-  )
-  socket.socket.destroy()
-  await until(() => running.events('websocket_closed').length === 1)
   t.match(running.events('websocket_open'), [{ path: '/ws', client: '127.0.0.1' }])
+  await new Promise((resolve) => {
+    setTimeout(resolve, 300)
+  })
+  t.same(lines(), [])
+  socket.socket.destroy()
+  await until(() => running.events('websocket_closed').length === 1 && lines().length === 1)
+  t.match(lines(), [{ status: 101, verdict: 'forward', route: '/**', aborted: undefined }])
+  t.ok(Number(lines()[0]?.['ms']) >= 300, 'with its duration')
 })
 
 void t.test('without a session it is a 401 problem, and the application hears nothing', async (t) => {

@@ -1,3 +1,5 @@
+import type { Gatehouse } from '../../src/app.ts'
+
 /** One series as Prometheus' text format has it. */
 type Sample = { readonly name: string; readonly labels: Readonly<Record<string, string>>; readonly value: number }
 
@@ -45,4 +47,10 @@ export const scrape = async (admin: string): Promise<Scrape> => {
   const answer = await fetch(`${admin}/metrics`)
   if (answer.status !== 200) throw new Error(`/metrics answers ${answer.status}`)
   return readMetrics(await answer.text())
+}
+
+/** How many requests with these labels a gateway has counted. */
+export const countOf = async ({ metrics }: Gatehouse, labels: Readonly<Record<string, string>>): Promise<number> => {
+  const found = readMetrics(await metrics.registry.metrics()).value('gatehouse_requests_total', labels)
+  return Number.isNaN(found) ? 0 : found
 }

@@ -85,6 +85,7 @@ class Passage implements Transfer {
   readonly request
   readonly response
   readonly isOwnCookie
+  readonly headerFields
   readonly #services
   readonly #verdict
   readonly #context
@@ -110,6 +111,7 @@ class Passage implements Transfer {
     this.request = request.raw
     this.response = reply.raw
     this.isOwnCookie = services.cookies.isOwn
+    this.headerFields = services.config.limits.headerFields
     this.#services = services
     this.#verdict = verdict
     this.#context = context
@@ -211,11 +213,16 @@ async function sendAgain(
   send(services, { ...verdict, ...renewed }, request, reply, false)
 }
 
-function webSocket({ sessions, streams }: ForwardServices, { route, session }: Forward, request: FastifyRequest) {
+function webSocket(
+  { config, sessions, streams }: ForwardServices,
+  { route, session }: Forward,
+  request: FastifyRequest,
+) {
   const { path, client } = contextOf(request).facts
   const { id, log } = request
   const { label } = route
   return {
+    idleRead: config.limits.idleRead,
     // A message is the user's doing; what the browser answers to pings is not.
     onMessage() {
       if (session !== null) sessions.touch(streams.ownerOf(session), Date.now())

@@ -28,6 +28,8 @@ export interface Transfer {
   readonly request: IncomingMessage
   readonly response: ServerResponse
   readonly isOwnCookie: (name: string) => boolean
+  /** How many trailer fields the request may have. */
+  readonly headerFields: number
   /**
    * What to do instead of passing on an upstream's answer that says where to go or who may come; `null` to pass it.
    */
@@ -132,7 +134,7 @@ export class Receiver implements Delivery, Dispatcher.DispatchHandler {
   }
 
   onUpgrade(_status: number, rawHeaders: readonly (Buffer | string)[] | null, socket: Duplex): void {
-    this.#stopWaiting?.()
+    this.#finish()
     this.#way.onSwitched?.(rawHeaders ?? [], socket)
   }
 

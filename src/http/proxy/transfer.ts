@@ -1,7 +1,7 @@
-import type { IncomingMessage } from 'node:http'
 import { performance } from 'node:perf_hooks'
 import { Readable } from 'node:stream'
 import { Fault } from '../../errors.ts'
+import { tooManyFields } from '../header-fields.ts'
 import { askForBody, waitsToBeAsked } from '../expectation.ts'
 import { hasBody } from '../staged-close.ts'
 import { headersTimeout } from './final-answer.ts'
@@ -28,7 +28,7 @@ export function transfer(job: Transfer): void {
 }
 
 function send(job: Transfer, handedAt: number, hasBody: boolean, retries: number): void {
-  const { route, facts, request } = job
+  const { route, facts } = job
   const retry =
     retries === 0
       ? null
@@ -40,7 +40,7 @@ function send(job: Transfer, handedAt: number, hasBody: boolean, retries: number
       path: upstreamPath(route, facts.path) + facts.query,
       method: facts.method,
       headers: job.headers,
-      body: hasBody ? bodyOf(request, route.maxBody) : null,
+      body: hasBody ? bodyOf(job) : null,
       headersTimeout: headersTimeout(route, hasBody),
       bodyTimeout: 0,
     },
@@ -49,19 +49,28 @@ function send(job: Transfer, handedAt: number, hasBody: boolean, retries: number
 }
 
 /** Leaves the client's connection open when the upstream fails: it still has to get its answer. */
-function bodyOf(request: IncomingMessage, most: number | null): Readable {
+function bodyOf(job: Transfer): Readable {
+  const { request, route } = job
   const chunks = request.iterator({ destroyOnReturn: false })
-  const plain = most === null && !waitsToBeAsked(request)
-  return Readable.from(plain ? chunks : asked(request, chunks, most ?? Number.POSITIVE_INFINITY), { objectMode: false })
+  const plain = route.maxBody === null && !waitsToBeAsked(request) && request.headers['transfer-encoding'] === undefined
+  return Readable.from(plain ? chunks : watched(job, chunks), { objectMode: false })
 }
 
-/** Asks for the body only when the upstream is there to take it, and takes no more than `most` bytes. */
-async function* asked(request: IncomingMessage, chunks: AsyncIterable<Buffer>, most: number): AsyncIterable<Buffer> {
+/**
+ * Asks for the body only when the upstream is there to take it, and takes no more bytes and trailer fields than there
+ * may be.
+ */
+async function* watched(
+  { request, route, headerFields }: Transfer,
+  chunks: AsyncIterable<Buffer>,
+): AsyncIterable<Buffer> {
   askForBody(request)
+  const most = route.maxBody ?? Number.POSITIVE_INFINITY
   let size = 0
   for await (const chunk of chunks) {
     size += chunk.length
     if (size > most) throw new Fault('payload_too_large')
     yield chunk
   }
+  if (request.rawTrailers.length > 2 * headerFields) throw tooManyFields('trailer', headerFields)
 }

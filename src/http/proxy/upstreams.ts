@@ -7,8 +7,8 @@ import { tolerateContinue } from './tolerate-continue.ts'
 
 /** Connections to upstreams, one pool for each upstream and way of trusting it, whatever routes lead there. */
 export interface Pools {
-  /** The pools for these routes; those that are open already are used again. */
-  openFor(routes: readonly CompiledRoute[]): Upstreams
+  /** The pools for these routes; those that are open already are used again. `answerHeaders` in bytes. */
+  openFor(routes: readonly CompiledRoute[], answerHeaders: number): Upstreams
   /** Lets go of the pools that these upstreams do not use: what runs there ends by itself. */
   keepOnly(upstreams: Upstreams): void
   close(): Promise<void>
@@ -24,6 +24,7 @@ interface Identity {
   readonly upstream: CompiledRoute['upstream']
   readonly upstreamTls: CompiledRoute['upstreamTls']
   readonly connectTimeout: number
+  readonly answerHeaders: number
 }
 
 const CONNECT_TIMEOUT_MOST = 10_000
@@ -32,19 +33,24 @@ const CONNECT_TIMEOUT_MOST = 10_000
 export function createPools(): Pools {
   let pools: { readonly identity: Identity; readonly pool: Dispatcher }[] = []
 
-  function poolOf(route: CompiledRoute): Dispatcher {
+  function poolOf(route: CompiledRoute, answerHeaders: number): Dispatcher {
     const { upstream, upstreamTls, timeout } = route
-    const identity = { upstream, upstreamTls, connectTimeout: Math.min(timeout, CONNECT_TIMEOUT_MOST) }
+    const identity: Identity = {
+      upstream,
+      upstreamTls,
+      connectTimeout: Math.min(timeout, CONNECT_TIMEOUT_MOST),
+      answerHeaders,
+    }
     const known = pools.find((one) => isDeepStrictEqual(one.identity, identity))
     if (known !== undefined) return known.pool
-    const pool = open(route, identity.connectTimeout)
+    const pool = open(identity)
     pools.push({ identity, pool })
     return pool
   }
 
   return {
-    openFor(routes) {
-      const byRoute = routes.map(poolOf)
+    openFor(routes, answerHeaders) {
+      const byRoute = routes.map((route) => poolOf(route, answerHeaders))
       return {
         all: new Set(byRoute),
         poolFor(route) {
@@ -64,10 +70,10 @@ export function createPools(): Pools {
   }
 }
 
-function open({ upstream, upstreamTls }: CompiledRoute, timeout: number): Dispatcher {
+function open({ upstream, upstreamTls, connectTimeout, answerHeaders }: Identity): Dispatcher {
   const { caFile, serverName, insecureSkipVerify } = upstreamTls
   const connect = buildConnector({
-    timeout,
+    timeout: connectTimeout,
     ...(upstream.socketPath === null ? {} : { socketPath: upstream.socketPath }),
     ...(caFile === null ? {} : { ca: caFile.content.toString('utf8') }),
     rejectUnauthorized: !insecureSkipVerify,
@@ -79,6 +85,7 @@ function open({ upstream, upstreamTls }: CompiledRoute, timeout: number): Dispat
   const pool = new Pool(upstream.origin, {
     pipelining: 1,
     bodyTimeout: 0,
+    maxHeaderSize: answerHeaders,
     connect: (options, callback) => {
       connect({ ...options, servername }, (...made) => {
         const [error, socket] = made

@@ -1,0 +1,22 @@
+import type { IncomingMessage } from 'node:http'
+import { performance } from 'node:perf_hooks'
+
+const kId = Symbol('id')
+
+interface Identified extends IncomingMessage {
+  [kId]?: string
+}
+
+let count = 0
+const prefix = `${Math.floor(performance.timeOrigin).toString(36)}-${process.pid.toString(36)}-`
+
+/** An id for a request that people can quote: unique among the processes of a gateway and short. */
+export function newRequestId(): string {
+  count += 1
+  return prefix + count.toString(36)
+}
+
+/** The id of a request, the same each time. */
+export function idOf(request: Identified): string {
+  return (request[kId] ??= newRequestId())
+}
