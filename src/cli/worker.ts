@@ -2,6 +2,7 @@ import cluster from 'node:cluster'
 import type { Config } from '../config/schema.ts'
 import { causes } from '../errors.ts'
 import { openLog } from '../telemetry/log.ts'
+import { leave } from './leave.ts'
 import { serveHere } from './running.ts'
 import { isStdoutPrompt } from './stdout.ts'
 
@@ -48,8 +49,11 @@ export async function work(): Promise<number> {
 }
 
 async function serveUntilTold(): Promise<void> {
-  const { log, flush } = openLog('info', { shared: true, prompt: isStdoutPrompt() })
-  const mine = log.child({ worker: cluster.worker?.id })
+  const { log, flush } = openLog('info', {
+    shared: true,
+    prompt: isStdoutPrompt(),
+    base: { worker: cluster.worker?.id },
+  })
   let begin: (first: Promise<Here>) => void
   const here = new Promise<Here>((resolve) => {
     begin = resolve
@@ -57,8 +61,8 @@ async function serveUntilTold(): Promise<void> {
 
   const calls: WorkerCalls = {
     async serve(config) {
-      mine.level = config.log.level
-      begin(serveHere(config, mine))
+      log.level = config.log.level
+      begin(serveHere(config, log))
       return (await here).address
     },
     reload: async (config) => (await here).reload(config),
@@ -98,4 +102,5 @@ async function serveUntilTold(): Promise<void> {
   })
   await (await here).stop()
   await flush()
+  leave(0, log, flush)
 }
