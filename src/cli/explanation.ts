@@ -11,6 +11,7 @@ import { buildGate } from '../gate/pipeline.ts'
 import type { CompiledRoute, Facts, Verdict } from '../gate/verdict.ts'
 import { describedBy, rootOf, statusForProxy } from '../http/endpoints/forward-auth.ts'
 import { cookieNames } from '../http/cookie-names.ts'
+import { viaNameOf } from '../http/loops.ts'
 import { readTarget } from '../http/target.ts'
 import { upstreamPath } from '../http/proxy/upstream-path.ts'
 import type { Claims } from '../oidc/token-set.ts'
@@ -160,7 +161,7 @@ function passes(
 ): Line[] {
   const { route, accessToken, who } = verdict
   const own = cookieNames(config).all
-  const compiled = compileHeaders(routes, (name) => own.has(name))
+  const compiled = compileHeaders(routes, (name) => own.has(name), viaNameOf(config))
   const headers = byProxy ? compiled.identity(route, who, accessToken) : compiled.build(facts, route, who, accessToken)
   const constants = constantHeaders(route)
   const pairs = headers.flatMap((name, i) =>

@@ -22,7 +22,7 @@ const METHOD_OVERRIDES = ['x-http-method-override', 'x-http-method', 'x-method-o
 const WRITTEN_ANEW = ['x-forwarded-for', 'x-forwarded-proto', 'x-forwarded-host']
 const FORWARDED = /^(?:forwarded|x-real-ip|x-(?:original|rewrite|forwarded)(?:-.*)?)$/
 
-type Treatment = 'pass' | 'drop' | 'forwarded' | 'host' | 'cookie' | 'authorization' | 'override' | 'connection'
+type Treatment = 'pass' | 'via' | 'drop' | 'forwarded' | 'host' | 'cookie' | 'authorization' | 'override' | 'connection'
 
 const MAX_NAMES_KEPT = 1000
 
@@ -43,11 +43,12 @@ interface RouteRules {
 
 /**
  * Compiles the header rules of all routes. `isOwnCookie` tells the gateway's cookies by name. A request that would take
- * another route with another method must not name one in a header.
+ * another route with another method must not name one in a header. `viaName` is what the gateway is called in Via.
  */
 export function compileHeaders(
   table: Pick<RouteTable, 'routes' | 'dependsOnMethod'>,
   isOwnCookie: (name: string) => boolean,
+  viaName: string | null = null,
 ): UpstreamHeaders {
   const identity = new Set(
     table.routes.flatMap(({ headers, token }) => [...Object.keys(headers.set), token.header]).map(canonical),
@@ -60,6 +61,7 @@ export function compileHeaders(
     filled: new WeakMap(),
   }))
   const treatments = new Map<string, Treatment>()
+  const own = viaName === null ? null : `1.1 ${viaName}`
 
   function treatmentOf(name: string): Treatment {
     const known = treatments.get(name)
@@ -72,6 +74,7 @@ export function compileHeaders(
   function decide(name: string): Treatment {
     const lower = name.toLowerCase()
     if (lower === 'connection') return 'connection'
+    if (lower === 'via' && own !== null) return 'via'
     if (lower === 'host' || lower === 'cookie' || lower === 'authorization') return lower
     const same = canonical(name)
     if (HOP_BY_HOP.includes(same) || WRITTEN_ANEW.includes(same) || identity.has(same)) return 'drop'
@@ -98,6 +101,7 @@ export function compileHeaders(
       const named = namedByConnection(facts.headers.connection)
       const out: string[] = []
       let bearerSent = false
+      let before = ''
       for (let i = 0; i + 1 < rawHeaders.length; i += 2) {
         const name = rawHeaders[i] ?? ''
         const value = rawHeaders[i + 1] ?? ''
@@ -126,6 +130,9 @@ export function compileHeaders(
             if (others !== '') out.push(name, others)
             break
           }
+          case 'via':
+            before = before === '' ? value : `${before}, ${value}`
+            break
           case 'host':
           case 'connection':
           case 'drop':
@@ -133,6 +140,7 @@ export function compileHeaders(
         }
       }
       pushForwarded(out, facts)
+      if (own !== null) out.push('Via', before === '' ? own : `${before}, ${own}`)
       pushOwn(out, route, who, accessToken)
       return out
     },
