@@ -11,6 +11,8 @@ export interface WorkerCalls {
   /** The first call: serve. Gives the address. */
   serve(config: Config): Promise<string>
   reload(config: Config): Promise<void>
+  /** Each answer is the last on its connection. */
+  drain(): Promise<void>
   /** What the admin listener would answer. */
   admin(asked: {
     readonly method: 'GET' | 'DELETE'
@@ -66,6 +68,9 @@ async function serveUntilTold(): Promise<void> {
       return (await here).address
     },
     reload: async (config) => (await here).reload(config),
+    drain: async () => {
+      ;(await here).drain()
+    },
     async admin({ method, url }) {
       const answer = await (await here).gateway.admin?.inject({ method, url })
       return {

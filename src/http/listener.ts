@@ -8,6 +8,7 @@ import { setTimeout as sleep } from 'node:timers/promises'
 import type { Config, Listen } from '../config/schema.ts'
 import { Fault } from '../errors.ts'
 import type { Log } from '../telemetry/log.ts'
+import { acceptLast } from './accept-last.ts'
 import { routeExpectations } from './expectation.ts'
 import { answerUnderWay } from './answer-under-way.ts'
 import { watchIdleReaders } from './idle-readers.ts'
@@ -80,6 +81,8 @@ export function createListener(
   const routeInOrder = limitPipelining(route, () => idleRead)
   let { idleRead } = limits
   let watchingReaders: NodeJS.Timeout | undefined
+  /** How many connections there have been. */
+  let accepted = 0
   let draining = false
   let askedAt = 0
   let closing: Promise<void> | null = null
@@ -95,6 +98,7 @@ export function createListener(
   }
 
   server.on('connection', (socket: Socket) => {
+    accepted += 1
     sockets.add(socket)
     socket.once('close', () => {
       sockets.delete(socket)
@@ -157,6 +161,7 @@ export function createListener(
 
   async function close(): Promise<void> {
     endAfterAnswer()
+    if (server.listening) await acceptLast(() => accepted)
     // The server's own would close idle connections at once, also the one that a request is just arriving on.
     const closed = [server, ...others]
       .filter(({ listening }) => listening)
