@@ -1,3 +1,5 @@
+import { statSync } from 'node:fs'
+import { dirname } from 'node:path'
 import type { Listen } from '../config/schema.ts'
 
 /**
@@ -30,11 +32,12 @@ function aboutPort(code: string, { host, port }: { host: string; port: number })
 }
 
 function aboutSocket(code: string, path: string): string {
-  switch (code) {
+  // For a directory that is missing libuv says EACCES.
+  const found = statSync(dirname(path), { throwIfNoEntry: false })?.isDirectory() === true ? code : 'ENOENT'
+  switch (found) {
     case 'EADDRINUSE':
       return `${path} is taken; write another path, or stop what listens there`
     case 'ENOENT':
-    case 'ENOTDIR':
       return `there is no directory for ${path}; make it, or write another path`
     case 'EACCES':
     case 'EPERM':

@@ -18,6 +18,15 @@ function isHost(host: string): boolean {
   return host.startsWith('[') ? host.endsWith(']') && isIP(host.slice(1, -1)) === 6 : hostName.test(host)
 }
 
+/** What is longer the system cuts off, and another socket is meant (unix(7)). */
+const LONGEST_SOCKET_PATH = 107
+
+function fits(path: string, refuse: Input['refuse']): boolean {
+  if (Buffer.byteLength(path) <= LONGEST_SOCKET_PATH) return true
+  refuse(`must be a socket with a path of at most ${LONGEST_SOCKET_PATH} bytes, not ${Buffer.byteLength(path)}`)
+  return false
+}
+
 /** `host:port`, `[::1]:port` or `unix:/path`. */
 export const listen: Kind<Listen> = {
   name: 'address',
@@ -25,7 +34,7 @@ export const listen: Kind<Listen> = {
   parse(written, { refuse }) {
     const text = String(written)
     const path = socketPattern.exec(text)?.[1]
-    if (path !== undefined) return { path }
+    if (path !== undefined) return fits(path, refuse) ? { path } : undefined
     const [, host = '', digits = ''] = /^(.+):(\d{1,5})$/.exec(text) ?? []
     const port = Number(digits)
     if (typeof written === 'string' && isHost(host.toLowerCase()) && digits !== '' && port <= 65535) {
@@ -81,7 +90,8 @@ export const upstream: Kind<Upstream> = {
   json: { type: 'string', pattern: '^([Hh][Tt][Tt][Pp][Ss]?://[^/?#@\\\\\\s]+/?|unix:/.+)$' },
   parse(written, { refuse }) {
     const socketPath = typeof written === 'string' ? socketPattern.exec(written)?.[1] : undefined
-    if (socketPath !== undefined) return { origin: 'http://localhost', socketPath }
+    if (socketPath !== undefined)
+      return fits(socketPath, refuse) ? { origin: 'http://localhost', socketPath } : undefined
     const example = 'http://127.0.0.1:3000 or unix:/run/app.sock'
     const value = parseOrigin(written, example, refuse, 'to change the path, use rewritePrefix on a route')
     return value === undefined ? undefined : { origin: value, socketPath: null }

@@ -128,7 +128,7 @@ void t.test('a port that is taken: one line on stderr, status 1', async (t) => {
   if (address === null || typeof address === 'string') throw new Error('no port')
   const { status, stderr } = await startProgram(t, [], environment(address.port)).ended
   t.equal(status, 1)
-  t.match(stderr, /^gatehouse: .*EADDRINUSE.*127\.0\.0\.1:\d+\n$/)
+  t.match(stderr, /^gatehouse: listen: port \d+ is taken; .*EADDRINUSE.*127\.0\.0\.1:\d+\n$/)
 })
 
 void t.test('the admin listener’s port that is taken ends it as well, and leaves nothing open', async (t) => {
@@ -143,7 +143,7 @@ void t.test('the admin listener’s port that is taken ends it as well, and leav
     GATEHOUSE_ADMIN: '',
   }).ended
   t.equal(status, 1)
-  t.match(stderr, /EADDRINUSE/)
+  t.match(stderr, /^gatehouse: admin\.listen: port \d+ is taken; .*EADDRINUSE/)
 })
 
 void t.test(

@@ -4,8 +4,11 @@ import { startIdp, type Idp } from '../../src/demo/idp.ts'
 import { startUpstream, type Upstream } from '../../src/demo/upstream.ts'
 import { createBrowser } from '../support/browser.ts'
 import { freePort } from '../support/free-port.ts'
+import { open } from '../support/raw-http.ts'
 import { startProgram, type Program } from '../support/program.ts'
 import { startTraceReceiver, type ReceivedSpan } from '../support/trace-receiver.ts'
+import { until } from '../support/until.ts'
+import { openWebSocket } from '../support/websocket.ts'
 
 const script = { kind: 'script' } as const
 const TRACE = '4bf92f3577b34da6a3ce929d0e0e4736'
@@ -139,6 +142,29 @@ void t.test(
     )
   },
 )
+
+void t.test('a request whose client leaves, and a WebSocket at its end, end their spans', async (t) => {
+  const receiver = await startTraceReceiver(t)
+  const { url, upstream, stop } = await start(t, {
+    OTEL_EXPORTER_OTLP_ENDPOINT: receiver.url,
+    OTEL_EXPORTER_OTLP_PROTOCOL: 'http/json',
+    GATEHOUSE_ROUTES: '[{ path: /**, access: public }]',
+  })
+  const socket = open(url)
+  socket.write('GET /api/slow?ms=20000 HTTP/1.1\r\nHost: a\r\n\r\n')
+  await until('it is under way', () => upstream.requests.length === 1)
+  socket.destroy()
+  const webSocket = await openWebSocket(`${url}/ws`, { headers: [`Origin: ${url}`] })
+  t.equal(webSocket.status, 101)
+  webSocket.socket.destroy()
+  await webSocket.closed
+  await stop()
+  const statuses = receiver
+    .spans()
+    .filter(({ name, kind }) => name === 'GET /**' && kind === 2)
+    .map(({ attributes }) => attributes['http.response.status_code'])
+  t.same(statuses.toSorted(), [101, 499])
+})
 
 void t.test('protobuf is what is spoken by default; headers are sent, the sampler is heard', async (t) => {
   const receiver = await startTraceReceiver(t)

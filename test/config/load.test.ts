@@ -50,6 +50,15 @@ await t.test('the least gets every default', async (t) => {
     log: { level: 'info' },
     workers: 1,
     shutdown: { wait: 0, drain: 30_000 },
+    limits: {
+      headers: 32_768,
+      headerFields: 100,
+      answerHeaders: 65_536,
+      keepAlive: 75_000,
+      headersTimeout: 60_000,
+      idleRead: 60_000,
+      connections: null,
+    },
     rateLimit: {
       login: { max: 300, window: 60_000 },
       callback: { max: 300, window: 60_000 },

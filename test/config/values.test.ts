@@ -29,6 +29,31 @@ const taken: [string, [unknown, unknown][]][] = [
     ],
   ],
   [
+    'limits',
+    [
+      [
+        {},
+        {
+          headers: 32_768,
+          headerFields: 100,
+          answerHeaders: 65_536,
+          keepAlive: 75_000,
+          headersTimeout: 60_000,
+          idleRead: 60_000,
+          connections: null,
+        },
+      ],
+    ],
+  ],
+  [
+    'limits.headers',
+    [
+      ['1kb', 1024],
+      ['1mb', 1_048_576],
+    ],
+  ],
+  ['limits.connections', [[50_000, 50_000]]],
+  [
     'publicUrl',
     [
       ['https://a.example.com', ['https://a.example.com']],
@@ -324,6 +349,15 @@ const bad: [string, RegExp, unknown[]][] = [
     /^must be an address/,
     [8080, '8080', ':8080', 'host', 'host:70000', '::1:80', 'unix:run', '[x]:1', 'a b:1', {}],
   ],
+  ['listen', /^must be a socket with a path of at most 107 bytes, not 108/, [`unix:/${'x'.repeat(107)}`]],
+  ['upstream', /^must be a socket with a path of at most 107 bytes, not 109/, [`unix:/${'ä'.repeat(54)}`]],
+  ['limits.headers', /^must be (?:a size|from 1kb to 1mb|more)/, ['0kb', '512b', '2mb', 32, 'off', '32']],
+  ['limits.answerHeaders', /^must be (?:a size|from 1kb to 1mb)/, ['1023b', '1gb', 'off']],
+  ['limits.headerFields', /^must be a whole number from 1 up/, [0, -1, 1.5, 'many', 'off']],
+  ['limits.keepAlive', /^must be/, [75, '75', '0s', '25d']],
+  ['limits.headersTimeout', /^must be/, [60, '500ms', 'off']],
+  ['limits.idleRead', /^must be/, ['60', '30d']],
+  ['limits.connections', /^must be a whole number from 1 up/, [0, 'off']],
   [
     'publicUrl',
     /^must be an origin|^must name one host/,

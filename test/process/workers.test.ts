@@ -68,20 +68,23 @@ void t.test('more than one with a store in memory is refused: status 2, why, and
   }
 })
 
-void t.test('a port that is taken: one line on stderr, status 1', async (t) => {
+void t.test('a port that is taken: one line on stderr with the key, status 1', async (t) => {
   const port = Number(new URL(upstream.url).port)
-  const file = asFile(t, {
-    listen: `127.0.0.1:${port}`,
-    publicUrl: `http://127.0.0.1:${port}`,
-    upstream: upstream.url,
-    admin: false,
-    workers: 2,
-    session,
-    provider: { issuer: idp.issuer, clientId: 'a', clientSecret: 'b' },
-  })
-  const { status, stderr } = await runProgram(t, ['start', '--config', file])
-  t.equal(status, 1)
-  t.match(stderr, /^gatehouse: .*EADDRINUSE.*\n$/)
+  for (const key of ['listen', 'admin.listen']) {
+    const free = await freePort()
+    const file = asFile(t, {
+      listen: `127.0.0.1:${key === 'listen' ? port : free}`,
+      publicUrl: 'http://orders.localhost',
+      upstream: 'http://127.0.0.1:1',
+      admin: { listen: `127.0.0.1:${key === 'listen' ? free : port}` },
+      workers: 2,
+      session,
+      provider: { issuer: idp.issuer, clientId: 'a', clientSecret: 'b' },
+    })
+    const { status, stderr } = await runProgram(t, ['start', '--config', file])
+    t.equal(status, 1)
+    t.match(stderr, new RegExp(`^gatehouse: ${key}: port ${port} is taken; .*EADDRINUSE.*\\n$`))
+  }
 })
 
 void t.test('three workers serve one address as one gateway', async (t) => {

@@ -160,6 +160,13 @@ class Passage implements Transfer {
     this.#context.trace?.wasAnswered(status)
   }
 
+  onBrokenOff(error: Error): void {
+    this.#asked.log.error(
+      { event: 'upstream_aborted', id: this.#asked.id, route: this.route.label, cause: causes(error) },
+      'the application broke off its answer',
+    )
+  }
+
   fail(fault: Fault): void {
     this.#asked.log[faults[fault.code].level](
       { event: fault.code, id: this.#asked.id, route: this.route.label, cause: causes(fault.cause) },

@@ -41,6 +41,8 @@ export interface Transfer {
    * has gone to the client.
    */
   onWaited(ms: number, status: number | null, passed: boolean): void
+  /** The answer has begun, and its rest will not come. */
+  onBrokenOff(error: Error): void
   /** Called once when nothing has been answered and nothing will come. */
   fail(fault: Fault): void
 }
@@ -145,6 +147,7 @@ export class Receiver implements Delivery, Dispatcher.DispatchHandler {
     const { retry, hasBody, handedAt } = this.#way
     if (hasLeft(job)) return
     if (this.response.headersSent) {
+      job.onBrokenOff(error)
       breakOff(this.response)
     } else if (retry !== null && STALE.has(codeOf(error))) {
       retry()
