@@ -39,6 +39,8 @@ export interface Listener {
 const HANDSHAKE_WITHIN = 20_000
 /** How often it is looked whether the head of a request has taken too long, ms. */
 const LOOK_FOR_SLOW = 5_000
+/** TCP looks after a client that has been silent for so long, ms. */
+const PROBE_AFTER = 60_000
 const MAX_CONNECTIONS = 20_000
 /**
  * Idle connections stay open until nothing has come on any for so long, ms, at most for `LINGER_MOST`: a request may be
@@ -66,6 +68,9 @@ export function createListener(
     connectionsCheckingInterval: LOOK_FOR_SLOW,
     // Bodies may take their time as long as they come; who reads them watches that.
     requestTimeout: 0,
+    // A client that has vanished without a word would keep a silent stream for ever.
+    keepAlive: true,
+    keepAliveInitialDelay: PROBE_AFTER,
   }
   const server: Server =
     tls === null
@@ -195,7 +200,7 @@ export function createListener(
       if (first === null || typeof first === 'string') return
       for (const { address } of await lookup('localhost', { all: true })) {
         if (address === first.address) continue
-        const other = createNetServer((socket) => {
+        const other = createNetServer({ keepAlive: true, keepAliveInitialDelay: PROBE_AFTER }, (socket) => {
           server.emit('connection', socket)
         })
         other.maxConnections = server.maxConnections

@@ -30,8 +30,12 @@ export function limitPipelining(route: RequestListener, patience: () => number):
   }
 
   return (request, response) => {
+    if (response.socket !== null) {
+      route(request, response)
+      return
+    }
     const { socket } = request
-    if (response.socket === null) enqueue(response)
+    enqueue(response)
     if (waitingOn(socket) <= MAX_AHEAD) {
       route(request, response)
       return
