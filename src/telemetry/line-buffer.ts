@@ -102,7 +102,7 @@ function writeInPlace(fd: number): Outlet {
   // oxlint-disable-next-line typescript/no-unsafe-type-assertion -- its types know of strings alone
   const destination = pino.destination({ fd, sync: true, contentMode: 'buffer' }) as unknown as {
     write(block: Buffer): boolean
-    on(event: 'error', listener: () => void): void
+    on(name: 'error', listener: () => void): void
   }
   // Where a disk is full there is nobody to tell.
   destination.on('error', () => {})

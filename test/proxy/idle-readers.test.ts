@@ -184,3 +184,37 @@ void t.test('a WebSocket ends when either end takes nothing of what waits for it
   await until('the client’s end is closed', () => talker.closed, 10_000)
   t.pass()
 })
+
+void t.test('an application that does not take an upload is a 504, and the client is not blamed', async (t) => {
+  const deaf = createServer((req) => {
+    req.pause()
+  })
+  const taken = new Set<Socket>()
+  deaf.on('connection', (socket: Socket) => {
+    taken.add(socket)
+  })
+  deaf.listen(0, '127.0.0.1')
+  await once(deaf, 'listening')
+  t.teardown(() => {
+    deaf.close()
+    for (const socket of taken) socket.destroy()
+  })
+  const { url } = await startGateway(t, {
+    idp,
+    config: {
+      upstream: `http://127.0.0.1:${boundPort(deaf)}`,
+      routes: [{ path: '/**', access: 'public', timeout: '2s' }],
+      limits,
+    },
+  })
+  const client = open(url)
+  let text = ''
+  client.on('data', (chunk: Buffer) => {
+    text += chunk.toString()
+  })
+  client.write(`POST / HTTP/1.1\r\nHost: a\r\nContent-Length: ${500 * piece.length}\r\n\r\n`)
+  for (let i = 0; i < 500; i += 1) client.write(piece)
+  await until('it is answered', () => text.includes('\r\n\r\n'), 10_000)
+  t.match(text, /^HTTP\/1\.1 504 /)
+  client.destroy()
+})

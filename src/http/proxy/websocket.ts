@@ -98,6 +98,8 @@ export function join({ client, upstream, onMessage, onClosed, idleRead }: Joint)
       return
     }
     other.end()
+    // What it still says is for nobody, and it may have to say it before it hears of the end.
+    other.resume()
     setTimeout(cut, LAST_WORDS).unref()
   }
   client.on('error', () => {}).on('close', left(upstream))
