@@ -22,6 +22,7 @@ import { registerForwardAuth, type ForwardAuthServices } from './http/forward-au
 import { createLimits } from './http/limits.ts'
 import { createListener, type Listener } from './http/listener.ts'
 import type { LoginState } from './http/login-state.ts'
+import { refuseLoops, viaNameOf } from './http/loops.ts'
 import { observe } from './http/observe.ts'
 import { compileLoginRedirects } from './http/proxy/login-redirect.ts'
 import { createRefusals } from './http/parser-errors.ts'
@@ -223,6 +224,8 @@ async function buildShell(config: Config, lasting: Lasting): Promise<Shell> {
   observe(app, { config, log, metrics, tracing })
   handleFailures(app, answers)
   giveContext(app, facts, tracing)
+  const viaName = viaNameOf(config)
+  refuseLoops(app, viaName)
   const limits = await createLimits(app, config.rateLimit, lasting.counts)
 
   // What decides, and what goes upstream.
@@ -233,7 +236,7 @@ async function buildShell(config: Config, lasting: Lasting): Promise<Shell> {
     before: config.session.refreshBefore,
   })
   const gate = buildGate({ config, routes, sessions, tokens, bearers: lasting.bearers })
-  const headers = compileHeaders(routes, cookies.isOwn)
+  const headers = compileHeaders(routes, cookies.isOwn, viaName)
 
   // The gateway's own URLs.
   const services: Services = {

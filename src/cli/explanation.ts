@@ -12,6 +12,7 @@ import type { CompiledRoute, Facts, Verdict } from '../gate/verdict.ts'
 import { describedBy, questionOf, type Question } from '../http/described-request.ts'
 import { redirectsProxy, statusForProxy } from '../http/forward-auth.ts'
 import { cookieNames } from '../http/cookie-names.ts'
+import { viaNameOf } from '../http/loops.ts'
 import { readTarget } from '../http/target.ts'
 import { upstreamPath } from '../http/proxy/upstream-path.ts'
 import type { Claims } from '../oidc/token-set.ts'
@@ -167,7 +168,7 @@ function passes(
   const byProxy = asked !== null
   const { route, accessToken, who } = verdict
   const own = cookieNames(config).all
-  const compiled = compileHeaders(routes, (name) => own.has(name))
+  const compiled = compileHeaders(routes, (name) => own.has(name), viaNameOf(config))
   const headers = byProxy ? compiled.identity(route, who, accessToken) : compiled.build(facts, route, who, accessToken)
   const constants = constantHeaders(route)
   const pairs = headers.flatMap((name, i) =>

@@ -1,3 +1,4 @@
+import { performance } from 'node:perf_hooks'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { buildApp, type Gatehouse } from '../app.ts'
 import type { Config } from '../config/schema.ts'
@@ -25,7 +26,10 @@ export interface Running {
 }
 
 /** Serves in this process. Rejects when it can't listen, and leaves nothing open. */
-export async function serveHere(first: Config, log: Log): Promise<Running & { readonly gateway: Gatehouse }> {
+export async function serveHere(
+  first: Config,
+  log: Log,
+): Promise<Running & { readonly gateway: Gatehouse; readonly drain: () => void }> {
   let config = first
   const tracing = await openTracing(process.env, log)
   const gateway = await buildApp(config, log, tracing)
@@ -41,8 +45,14 @@ export async function serveHere(first: Config, log: Log): Promise<Running & { re
     throw error
   }
   growInOneStep()
+  let drainingSince: number | null = null
+  const drain = (): void => {
+    gateway.drain()
+    drainingSince ??= performance.now()
+  }
   return {
     gateway,
+    drain,
     address: addressOf(gateway.listener, config.tls === null ? 'http' : 'https'),
     forwardAuth: gateway.forwardAuth === null ? null : addressOf(gateway.forwardAuth, 'http'),
     async reload(next) {
@@ -51,8 +61,8 @@ export async function serveHere(first: Config, log: Log): Promise<Running & { re
       config = next
     },
     async stop() {
-      gateway.drain()
-      await sleep(config.shutdown.wait)
+      drain()
+      await sleep(config.shutdown.wait - (performance.now() - (drainingSince ?? 0)))
       const cut = setTimeout(() => {
         log.warn({ event: 'drain_timeout' }, 'closing connections that are still open')
         gateway.cut()

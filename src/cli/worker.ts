@@ -3,6 +3,7 @@ import type { Config } from '../config/schema.ts'
 import { causes } from '../errors.ts'
 import type { Answered, Asked } from '../http/admin-workers.ts'
 import { openLog } from '../telemetry/log.ts'
+import { leave } from './leave.ts'
 import { serveHere, type Running } from './running.ts'
 import { isStdoutPrompt } from './stdout.ts'
 
@@ -11,6 +12,8 @@ export interface WorkerCalls {
   /** The first call: serve. Gives the addresses. */
   serve(config: Config): Promise<Addresses>
   reload(config: Config): Promise<void>
+  /** Each answer is the last on its connection. */
+  drain(): Promise<void>
   /** What the admin listener would answer. */
   admin(asked: Asked): Promise<Answered>
   /** The metrics as prom-client's own JSON. */
@@ -49,8 +52,11 @@ export async function work(): Promise<number> {
 }
 
 async function serveUntilTold(): Promise<void> {
-  const { log, flush } = openLog('info', { shared: true, prompt: isStdoutPrompt() })
-  const mine = log.child({ worker: cluster.worker?.id })
+  const { log, flush } = openLog('info', {
+    shared: true,
+    prompt: isStdoutPrompt(),
+    base: { worker: cluster.worker?.id },
+  })
   let begin: (first: Promise<Here>) => void
   const here = new Promise<Here>((resolve) => {
     begin = resolve
@@ -58,12 +64,15 @@ async function serveUntilTold(): Promise<void> {
 
   const calls: WorkerCalls = {
     async serve(config) {
-      mine.level = config.log.level
-      begin(serveHere(config, mine))
+      log.level = config.log.level
+      begin(serveHere(config, log))
       const { address, forwardAuth } = await here
       return { address, forwardAuth }
     },
     reload: async (config) => (await here).reload(config),
+    drain: async () => {
+      ;(await here).drain()
+    },
     async admin({ method, url, authorization, remoteAddress }) {
       const headers = authorization === undefined ? {} : { authorization }
       const from = remoteAddress === undefined ? {} : { remoteAddress }
@@ -102,4 +111,5 @@ async function serveUntilTold(): Promise<void> {
   })
   await (await here).stop()
   await flush()
+  leave(0, log, flush)
 }

@@ -3,8 +3,10 @@ import { once } from 'node:events'
 import { setTimeout as sleep } from 'node:timers/promises'
 import type { Config } from '../config/schema.ts'
 import { causes } from '../errors.ts'
+import { acceptLast } from '../http/accept-last.ts'
 import { buildWorkersAdmin } from '../http/admin-workers.ts'
 import type { Log } from '../telemetry/log.ts'
+import { createHandovers } from './handovers.ts'
 import { listening } from './listen-error.ts'
 import { freeSockets, type Running } from './running.ts'
 import { READY, type Addresses, type Call, type Reply, type WorkerCalls } from './worker.ts'
@@ -36,11 +38,13 @@ export async function serveInWorkers(count: number, first: Config, log: Log): Pr
   let draining = false
   let pause = PAUSE_FIRST
   const serving = new Set<Desk>()
+  const handovers = createHandovers()
   // Keys and certificates stay the bytes that they are.
   cluster.setupPrimary({ serialization: 'advanced' })
 
   async function add(): Promise<Addresses> {
     const desk = openDesk(cluster.fork())
+    handovers.follow(desk.worker)
     const addresses = await begin(desk).catch((error: unknown) => {
       desk.worker.process.kill('SIGKILL')
       throw error
@@ -156,6 +160,9 @@ export async function serveInWorkers(count: number, first: Config, log: Log): Pr
     },
     async stop() {
       draining = true
+      for (const { ask } of serving) ask('drain').catch(() => {})
+      await sleep(config.shutdown.wait)
+      await acceptLast(handovers.count, handovers.pending)
       await end('SIGTERM')
     },
     cut() {

@@ -150,6 +150,7 @@ const reserved = new Set([
   'content-length',
   'cookie',
   'forwarded',
+  'via',
 ])
 
 // What tells about the connection and the request is no place for a user; X-Forwarded-User and its like are.

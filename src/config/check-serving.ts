@@ -1,7 +1,9 @@
 import { createSecureContext } from 'node:tls'
-import type { Finding, Rule } from './check.ts'
+import { isDeepStrictEqual } from 'node:util'
+import type { Finding, PlacedRoute, Rule } from './check.ts'
 import { isLoopback } from './loopback.ts'
-import type { Config, Listen } from './schema.ts'
+import type { Config, Listen, Route } from './schema.ts'
+import { withoutBrackets } from './without-brackets.ts'
 
 const anyHost = new Set(['0.0.0.0', '::'])
 
@@ -67,6 +69,55 @@ function findListeners({ listen, admin, forwardAuth, tls }: Config): Finding[] {
   return findings
 }
 
+/** Every address at which the gateway itself listens, by its key. */
+function listenersOf({ listen, admin, forwardAuth }: Config): readonly (readonly [key: string, at: Listen])[] {
+  return [
+    ['listen', listen],
+    ...(admin === null ? [] : [['admin.listen', admin.listen] as const]),
+    ...(forwardAuth === null ? [] : [['forwardAuth.listen', forwardAuth.listen] as const]),
+  ]
+}
+
+/** Whether requests to an upstream arrive at a listener; what names of other machines stand for is not asked. */
+function leadsTo({ origin, socketPath }: Route['upstream'], at: Listen): boolean {
+  if (socketPath !== null || 'path' in at) return 'path' in at && at.path === socketPath
+  const { protocol, hostname, port } = new URL(origin)
+  if (at.port === 0 || at.port !== Number(port === '' ? (protocol === 'https:' ? 443 : 80) : port)) return false
+  const host = withoutBrackets(hostname)
+  if (host === at.host) return true
+  return addressesOf(host).some((address) =>
+    anyHost.has(at.host)
+      ? isLoopback(address) && (at.host === '::' || !address.includes(':'))
+      : addressesOf(at.host).includes(address),
+  )
+}
+
+/** What a client that connects to a host of this machine may mean. */
+function addressesOf(host: string): string[] {
+  if (host === 'localhost' || host === '::') return ['127.0.0.1', '::1']
+  return [host === '0.0.0.0' ? '127.0.0.1' : host]
+}
+
+function findLoops(config: Config, routes: readonly PlacedRoute[]): Finding[] {
+  const found = new Map<string, Finding>()
+  for (const { route, at } of routes) {
+    // A missing upstream is another rule's finding.
+    const upstream = route.upstream as Route['upstream'] | null
+    if (upstream === null) continue
+    const own = listenersOf(config).find(([, address]) => leadsTo(upstream, address))
+    const key =
+      own?.[0] ?? (upstream.socketPath === null && config.publicUrl.includes(upstream.origin) ? 'publicUrl' : null)
+    if (key === null) continue
+    const path = isDeepStrictEqual(upstream, config.upstream) ? ['upstream'] : [...at, 'upstream']
+    found.set(JSON.stringify(path), {
+      path,
+      message: `is the gateway's own address (${key}): its requests would come back to it`,
+      instead: 'name the address where the application itself listens, such as http://127.0.0.1:3000',
+    })
+  }
+  return [...found.values()]
+}
+
 function findTls({ tls }: Config): Finding[] {
   if (tls === null) return []
   try {
@@ -103,6 +154,7 @@ function findWorkers({ workers, session }: Config): Finding[] {
 export const checkServing: readonly Rule[] = [
   { reads: ['publicUrl'], find: findOrigins },
   { reads: ['listen', 'admin', 'forwardAuth', 'tls'], find: findListeners },
+  { reads: ['listen', 'admin', 'forwardAuth', 'publicUrl', 'upstream'], routeReads: ['upstream'], find: findLoops },
   { reads: ['tls'], find: findTls },
   { reads: ['trustedProxies'], find: findTrust },
   { reads: ['workers', 'session.store'], find: findWorkers },

@@ -25,6 +25,7 @@ const FORWARDED = /^(?:forwarded|x-real-ip|x-(?:original|rewrite|forwarded)(?:-.
 
 type Treatment =
   | 'pass'
+  | 'via'
   | 'drop'
   | 'respelled'
   | 'forwarded'
@@ -61,11 +62,12 @@ interface RouteRules {
 
 /**
  * Compiles the header rules of all routes. `isOwnCookie` tells the gateway's cookies by name. A request that would take
- * another route with another method must not name one in a header.
+ * another route with another method must not name one in a header. `viaName` is what the gateway is called in Via.
  */
 export function compileHeaders(
   table: Pick<RouteTable, 'routes' | 'dependsOnMethod'>,
   isOwnCookie: (name: string) => boolean,
+  viaName: string | null = null,
 ): UpstreamHeaders {
   const identity = new Set(
     table.routes.flatMap(({ headers, token }) => [...Object.keys(headers.set), token.header]).map(canonical),
@@ -83,6 +85,7 @@ export function compileHeaders(
     filled: new WeakMap(),
   }))
   const treatments = new Map<string, Treatment>()
+  const own = viaName === null ? null : `1.1 ${viaName}`
 
   function treatmentOf(name: string): Treatment {
     const known = treatments.get(name)
@@ -95,6 +98,7 @@ export function compileHeaders(
   function decide(name: string): Treatment {
     const lower = name.toLowerCase()
     if (lower === 'connection') return 'connection'
+    if (lower === 'via' && own !== null) return 'via'
     if (lower === 'host' || lower === 'cookie' || lower === 'authorization') return lower
     const same = canonical(name)
     if (identity.has(same)) return exact.has(lower) ? 'drop' : 'respelled'
@@ -123,6 +127,7 @@ export function compileHeaders(
       const named = namedByConnection(facts.headers.connection)
       const out: string[] = []
       let bearerSent = false
+      let before = ''
       for (let i = 0; i + 1 < rawHeaders.length; i += 2) {
         const name = rawHeaders[i] ?? ''
         const value = rawHeaders[i + 1] ?? ''
@@ -156,6 +161,9 @@ export function compileHeaders(
             if (others !== '') out.push(name, others)
             break
           }
+          case 'via':
+            before = before === '' ? value : `${before}, ${value}`
+            break
           case 'host':
           case 'connection':
           case 'drop':
@@ -164,6 +172,7 @@ export function compileHeaders(
         }
       }
       pushForwarded(out, facts)
+      if (own !== null) out.push('Via', before === '' ? own : `${before}, ${own}`)
       pushOwn(out, route, who, accessToken)
       return out
     },

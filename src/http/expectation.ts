@@ -1,9 +1,12 @@
 import type { IncomingMessage, Server, ServerResponse } from 'node:http'
+import { inTurn } from './answer-queue.ts'
 
 const kWaiting = Symbol('waiting for 100 Continue')
+const kAsked = Symbol('100 Continue goes out in its turn')
 
 interface Waiting extends IncomingMessage {
   [kWaiting]?: ServerResponse
+  [kAsked]?: true
 }
 
 /**
@@ -26,10 +29,16 @@ export function waitsToBeAsked(request: Waiting): boolean {
   return request[kWaiting] !== undefined
 }
 
-/** Sends `100 Continue` to a client that waits for it, once, unless it has had its answer. */
+/**
+ * Sends `100 Continue` to a client that waits for it, once and not before the answers to earlier requests, unless it has
+ * had its own.
+ */
 export function askForBody(request: Waiting): void {
   const response = request[kWaiting]
-  if (response === undefined) return
-  delete request[kWaiting]
-  if (!response.headersSent) response.writeContinue()
+  if (response === undefined || request[kAsked] === true) return
+  request[kAsked] = true
+  inTurn(response, () => {
+    delete request[kWaiting]
+    if (!response.headersSent) response.writeContinue()
+  })
 }

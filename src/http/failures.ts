@@ -1,6 +1,7 @@
 import type { FastifyError, FastifyInstance } from 'fastify'
 import { Fault, causes, faults, type FaultCode } from '../errors.ts'
 import type { Answer } from '../gate/challenge.ts'
+import { breakOff } from './answer-queue.ts'
 import type { Answers } from './answers.ts'
 
 /** The answer for something that went wrong. */
@@ -21,7 +22,7 @@ export function handleFailures(app: FastifyInstance, answers: Answers): void {
     const fault = asFault(error)
     request.log[faults[fault.code].level]({ event: fault.code, id: request.id, cause: causes(error) }, fault.message)
     if (reply.raw.headersSent) {
-      reply.raw.destroy()
+      breakOff(reply.raw)
       return reply
     }
     return answers.send(request, reply, answerFor(fault))

@@ -8,9 +8,12 @@ import { setTimeout as sleep } from 'node:timers/promises'
 import type { Config, Listen } from '../config/schema.ts'
 import { Fault } from '../errors.ts'
 import type { Log } from '../telemetry/log.ts'
+import { acceptLast } from './accept-last.ts'
 import { routeExpectations } from './expectation.ts'
 import { answerUnderWay } from './answer-under-way.ts'
+import { watchIdleReaders } from './idle-readers.ts'
 import type { ClientError, Refusals } from './parser-errors.ts'
+import { limitPipelining } from './pipelining.ts'
 import { giveUpOnSilentUploads, type Asked } from './silent-uploads.ts'
 import { hasBody } from './staged-close.ts'
 import { GatewayRequest, routeUpgrades } from './upgrades.ts'
@@ -36,6 +39,8 @@ export interface Listener {
 const HANDSHAKE_WITHIN = 20_000
 /** How often it is looked whether the head of a request has taken too long, ms. */
 const LOOK_FOR_SLOW = 5_000
+/** TCP looks after a client that has been silent for so long, ms. */
+const PROBE_AFTER = 60_000
 const MAX_CONNECTIONS = 20_000
 /**
  * Idle connections stay open until nothing has come on any for so long, ms, at most for `LINGER_MOST`: a request may be
@@ -63,6 +68,9 @@ export function createListener(
     connectionsCheckingInterval: LOOK_FOR_SLOW,
     // Bodies may take their time as long as they come; who reads them watches that.
     requestTimeout: 0,
+    // A client that has vanished without a word would keep a silent stream for ever.
+    keepAlive: true,
+    keepAliveInitialDelay: PROBE_AFTER,
   }
   const server: Server =
     tls === null
@@ -75,6 +83,11 @@ export function createListener(
   const speaking = new Map<Socket, Asked>()
   /** More addresses of the same name. */
   const others: NetServer[] = []
+  const routeInOrder = limitPipelining(route, () => idleRead)
+  let { idleRead } = limits
+  let watchingReaders: NodeJS.Timeout | undefined
+  /** How many connections there have been. */
+  let accepted = 0
   let draining = false
   let askedAt = 0
   let closing: Promise<void> | null = null
@@ -86,9 +99,11 @@ export function createListener(
     }
     // To hold on to every request until the next one would make each collection carry them all over.
     speaking.set(request.socket, hasBody(request) ? request : 'bodyless')
-    route(request, response)
+    routeInOrder(request, response)
   }
+
   server.on('connection', (socket: Socket) => {
+    accepted += 1
     sockets.add(socket)
     socket.once('close', () => {
       sockets.delete(socket)
@@ -130,8 +145,14 @@ export function createListener(
   })
   limit(limits)
 
-  function limit({ headers, keepAlive, headersTimeout, connections }: Config['limits']): void {
+  function limit(next: Config['limits']): void {
+    const { headers, keepAlive, headersTimeout, connections } = next
+    idleRead = next.idleRead
     Object.assign(server, { maxHeaderSize: headers, keepAliveTimeout: keepAlive, headersTimeout })
+    clearInterval(watchingReaders)
+    watchingReaders = watchIdleReaders(sockets, idleRead, (socket) => {
+      socket.destroy()
+    })
     for (const one of [server, ...others]) one.maxConnections = connections ?? MAX_CONNECTIONS
   }
 
@@ -145,6 +166,7 @@ export function createListener(
 
   async function close(): Promise<void> {
     endAfterAnswer()
+    if (server.listening) await acceptLast(() => accepted)
     // The server's own would close idle connections at once, also the one that a request is just arriving on.
     const closed = [server, ...others]
       .filter(({ listening }) => listening)
@@ -157,6 +179,7 @@ export function createListener(
     void done.then(() => {
       over.abort()
       clearInterval(watching)
+      clearInterval(watchingReaders)
     })
     const moment = async (): Promise<unknown> => Promise.race([done, sleep(LOOK_FOR_IDLE, undefined, { ref: false })])
     const begun = performance.now()
@@ -177,7 +200,7 @@ export function createListener(
       if (first === null || typeof first === 'string') return
       for (const { address } of await lookup('localhost', { all: true })) {
         if (address === first.address) continue
-        const other = createNetServer((socket) => {
+        const other = createNetServer({ keepAlive: true, keepAliveInitialDelay: PROBE_AFTER }, (socket) => {
           server.emit('connection', socket)
         })
         other.maxConnections = server.maxConnections

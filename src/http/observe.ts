@@ -11,7 +11,6 @@ import { traceIdOf, type RequestTrace, type Tracing } from '../telemetry/tracing
 import { plainAddress } from './facts.ts'
 import { refusalOf } from './parser-errors.ts'
 import { printable } from './printable.ts'
-import { offDeparture, onDeparture } from './proxy/departure.ts'
 
 interface Observers {
   readonly config: Pick<Config, 'scripts' | 'basePath'>
@@ -56,14 +55,12 @@ export function observe(app: FastifyInstance, { config, log, metrics, tracing }:
   }
 
   app.addHook('onRequest', (request, reply, done) => {
-    const ends = { request: request.raw, response: reply.raw }
     const over = (): void => {
-      offDeparture(ends, over)
       const ended = endOf(request, reply, config, tracing)
       if (ended.line.status === 101) tellWhenClosed(request.raw.socket, ended)
       else tell(ended)
     }
-    onDeparture(ends, over)
+    reply.raw.once('close', over)
     done()
   })
 }

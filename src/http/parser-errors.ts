@@ -9,6 +9,7 @@ import { openAccessLog, type AccessLine } from '../telemetry/access-line.ts'
 import type { Log } from '../telemetry/log.ts'
 import type { Metrics } from '../telemetry/metrics.ts'
 import { contentOf } from './answers.ts'
+import { inTurn, latestAnswer } from './answer-queue.ts'
 import { answerUnderWay } from './answer-under-way.ts'
 import { plainAddress } from './facts.ts'
 import { answerFor } from './failures.ts'
@@ -76,23 +77,20 @@ export function createRefusals({ log, metrics, config }: RefusalServices): Refus
   const mayLog = limitLines(log)
   const ended = new WeakSet<Socket>()
 
-  function refuse(
-    fault: Fault,
-    socket: Socket,
-    request: IncomingMessage | null,
-    head: Head,
-    mayPreempt: boolean,
-  ): void {
+  function refuse(fault: Fault, socket: Socket, request: IncomingMessage | null, head: Head): void {
     // What still comes on a connection that was refused is no further request.
-    if (ended.has(socket)) {
-      socket.destroy()
-      return
-    }
+    if (ended.has(socket)) return
     ended.add(socket)
+    inOrder(socket, request, () => {
+      answer(fault, socket, request, head)
+    })
+  }
+
+  function answer(fault: Fault, socket: Socket, request: IncomingMessage | null, head: Head): void {
     const { code, status } = fault
     const id = request === null ? newRequestId() : idOf(request)
     const client = plainAddress(socket.remoteAddress ?? '') || '-'
-    const answered = mayAnswer(socket, request, mayPreempt)
+    const answered = mayAnswer(socket, request)
     if (answered) {
       setTimeout(() => {
         socket.destroy()
@@ -160,7 +158,7 @@ export function createRefusals({ log, metrics, config }: RefusalServices): Refus
         // A connection on which nothing was said has made no request.
         const wasSilent = error.code === 'ERR_HTTP_REQUEST_TIMEOUT' && socket.bytesRead === 0
         if (wasSilent) socket.destroy()
-        else refuse(fault, socket, request, request === null ? readHead(error) : headOf(request), true)
+        else refuse(fault, socket, request, request === null ? readHead(error) : headOf(request))
         return
       }
       if (/^ERR_(?:SSL|TLS)_/.test(error.code ?? '') && mayLog()) {
@@ -173,19 +171,27 @@ export function createRefusals({ log, metrics, config }: RefusalServices): Refus
       socket.destroy()
     },
     refuse(fault, socket, request) {
-      refuse(fault, socket, null, headOf(request), false)
+      refuse(fault, socket, null, headOf(request))
     },
   }
 }
 
 /**
- * Whether an answer can be sent: in the middle of another one it would be read as a part of that. `mayPreempt`: in
- * place of one that has not begun.
+ * Calls `ready` once a refusal would not be taken for the answer to an earlier request: when that has ended, or at once
+ * where it has begun.
  */
-function mayAnswer(socket: Socket, request: IncomingMessage | null, mayPreempt: boolean): boolean {
+function inOrder(socket: Socket, request: IncomingMessage | null, ready: () => void): void {
+  const latest = latestAnswer(socket)
+  if (latest === null || answerUnderWay(socket)?.headersSent === true) ready()
+  else if (latest.req === request) inTurn(latest, ready)
+  else latest.once('close', ready)
+}
+
+/** Whether an answer can be sent: in the middle of another one it would be read as a part of that. */
+function mayAnswer(socket: Socket, request: IncomingMessage | null): boolean {
   const busy = answerUnderWay(socket)
   if (!socket.writable) return false
-  return busy === null || (!busy.headersSent && (request === null ? mayPreempt : busy.req === request))
+  return busy === null || (!busy.headersSent && busy.req === request)
 }
 
 /** What has been refused; `null` where the connection has failed otherwise, and no request with it. */

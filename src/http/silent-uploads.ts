@@ -1,5 +1,6 @@
 import type { IncomingMessage } from 'node:http'
 import type { Socket } from 'node:net'
+import { waitsToBeAsked } from './expectation.ts'
 
 /** A client that sends nothing of a body that is waited for between two looks, ms, is given up. */
 const LOOK_FOR_SILENT = 30_000
@@ -19,7 +20,7 @@ export function giveUpOnSilentUploads(
   const read = new WeakMap<Socket, number>()
   return setInterval(() => {
     for (const [socket, asked] of speaking) {
-      if (typeof asked === 'string' || asked.complete) continue
+      if (typeof asked === 'string' || asked.complete || waitsToBeAsked(asked)) continue
       const isSilent = read.get(socket) === socket.bytesRead && asked.readableLength === 0
       read.set(socket, socket.bytesRead)
       if (isSilent) giveUp(socket, asked)

@@ -37,9 +37,6 @@ export class GatewayRequest extends IncomingMessage {
 /** How long a client that was refused may take to close its side, ms. */
 const LINGER = 2_000
 
-/** TCP looks after clients that vanish without a word, ms. */
-const KEEP_ALIVE = 60_000
-
 /**
  * Leads WebSocket requests to `route` like any other: one gate for all. `drop` ends the connection of one that can't
  * have it.
@@ -76,7 +73,6 @@ export function routeUpgrades(
       over()
     }
     socket.on('error', gone).on('end', gone).on('readable', watch)
-    socket.setKeepAlive(true, KEEP_ALIVE)
 
     const response = new ServerResponse(request)
     /** Node says so only of the answers that it has made. */

@@ -18,17 +18,19 @@ interface EndedLogin {
   readonly subject: string | null
   readonly sid: string | null
   readonly at: number
+  /** A login that is under way does not hear of it: a mark of it would be one too many. */
+  readonly unmarked?: boolean
 }
 
 /** Ends the sessions that came of a login, also those that are still to come of it. Tells how many there were. */
 export async function endLogin(
   { store, sessions }: Parts,
-  { issuer, subject, sid, at }: EndedLogin,
+  { issuer, subject, sid, at, unmarked = false }: EndedLogin,
   reason: EndReason,
 ): Promise<number> {
   // The mark comes first: a session that begins now meets it, one that has begun is found.
-  if (sid !== null) await store.mark(nameOf('sid', issuer, sid), String(at), WAIT_FOR_LOGIN)
-  else if (subject !== null) await store.mark(nameOf('sub', issuer, subject), String(at), WAIT_FOR_LOGIN)
+  const named = sid !== null ? nameOf('sid', issuer, sid) : subject !== null ? nameOf('sub', issuer, subject) : null
+  if (named !== null && !unmarked) await store.mark(named, String(at), WAIT_FOR_LOGIN)
   const found =
     sid !== null
       ? await sessions.find({ issuer, sid })

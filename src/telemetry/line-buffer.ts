@@ -1,4 +1,5 @@
 import { setTimeout as sleep } from 'node:timers/promises'
+import type { Writable } from 'node:stream'
 import pino from 'pino'
 
 /** Log lines on their way out. */
@@ -16,73 +17,150 @@ const PIPE_BYTES = 4_096
 const MOST_BYTES_A_CHARACTER = 3
 /** How long the last lines wait for their reader, ms. */
 const FLUSH_WITHIN = 1_000
+/** How much may wait for a reader that has stopped reading. */
+const MOST_BYTES_WAITING = 8 * 1024 * 1024
 
-/** What is known of where the lines go. */
+/** How lines are written. */
 export interface LineTarget {
   /** Several processes write there: blocks can't be torn apart (pipe(7)), but for a line that is longer. */
   readonly shared?: boolean
-  /** It takes at once whatever it is given. */
-  readonly prompt?: boolean
+  /** Called when a reader reads again that had stopped, with how many lines there was no room for. */
+  readonly onLost?: (lines: number) => void
+}
+
+/** Where blocks go. */
+interface Outlet {
+  /** Takes a block; `true` where it is written by then, so that its memory can be used again. */
+  pass(block: Buffer): boolean
+  /** How many bytes wait, memory that their blocks leave unused included. */
+  waiting(): number
+  /** Resolves when nothing waits any more. */
+  drained(): Promise<void>
 }
 
 /**
- * Collects lines as bytes (a string made of many has to be put together in the end) and writes them in blocks: in
- * place where `fd` is prompt; elsewhere another thread does, for nobody is to wait for a slow reader.
+ * Collects lines as bytes (a string made of many has to be put together in the end) and writes them in blocks. `out` is a
+ * file descriptor that takes at once whatever it is given, or a stream, which may be full: 8 MB wait for its reader, and
+ * lines beyond that are counted and dropped.
  */
-export function openLineBuffer(fd: number, { shared = false, prompt = false }: LineTarget = {}): LineBuffer {
+export function openLineBuffer(
+  out: number | Writable,
+  { shared = false, onLost = () => {} }: LineTarget = {},
+): LineBuffer {
   const size = shared ? PIPE_BYTES : BLOCK_BYTES
-  const destination = pino.destination({
-    fd,
-    sync: prompt,
-    contentMode: 'buffer',
-    ...(shared ? { maxWrite: PIPE_BYTES } : {}),
-  })
-  /** Bytes that are on their way, and who waits for them. */
-  let pending = 0
-  let waiting: (() => void)[] = []
-  const settle = (): void => {
-    pending = 0
-    for (const resolve of waiting) resolve()
-    waiting = []
-  }
-  destination.on('write', (bytes) => {
-    pending -= bytes
-    if (pending <= 0) settle()
-  })
-  // The reader has gone: there is nobody left to tell.
-  destination.on('error', settle)
-  // oxlint-disable-next-line typescript/no-unsafe-type-assertion -- its types know of strings alone
-  const blocks = destination as unknown as { write(block: Buffer): boolean }
+  const outlet = typeof out === 'number' ? writeInPlace(out) : writeOneByOne(out)
   let block = Buffer.allocUnsafeSlow(size)
   let used = 0
-
-  function pass(bytes: Buffer): void {
-    if (!prompt) pending += bytes.length
-    blocks.write(bytes)
-  }
+  let lost = 0
 
   function send(): void {
     if (used === 0) return
-    pass(block.subarray(0, used))
-    if (!prompt) block = Buffer.allocUnsafeSlow(size)
+    if (!outlet.pass(block.subarray(0, used))) block = Buffer.allocUnsafeSlow(size)
     used = 0
   }
 
-  setInterval(send, FLUSH_EVERY_MS).unref()
+  /** Once some lines are lost, it takes more than a little room before lines are taken again. */
+  function hasRoom(): boolean {
+    return outlet.waiting() <= (lost === 0 ? MOST_BYTES_WAITING : MOST_BYTES_WAITING / 2)
+  }
+
+  function tellLost(): void {
+    const lines = lost
+    lost = 0
+    onLost(lines)
+  }
+
+  setInterval(() => {
+    if (lost > 0 && hasRoom()) tellLost()
+    // While some wait, a block that is not full takes as much memory as one that is.
+    if (outlet.waiting() === 0) send()
+  }, FLUSH_EVERY_MS).unref()
   return {
     write(line) {
+      if (!hasRoom()) {
+        lost += 1
+        return
+      }
+      if (lost > 0) tellLost()
       const most = line.length * MOST_BYTES_A_CHARACTER
       if (used > size / 2 || used + most > size) send()
-      if (most > size) pass(Buffer.from(line))
+      if (most > size) outlet.pass(Buffer.from(line))
       else used += block.write(line, used)
     },
     async flush() {
       send()
-      if (prompt || pending <= 0) return
-      const written = new Promise<void>((resolve) => {
-        waiting.push(resolve)
-      })
-      await Promise.race([written, sleep(FLUSH_WITHIN, undefined, { ref: false })])
+      if (outlet.waiting() === 0) return
+      // This may be all that keeps the process alive.
+      const late = new AbortController()
+      await Promise.race([outlet.drained(), sleep(FLUSH_WITHIN, undefined, { signal: late.signal }).catch(() => {})])
+      late.abort()
     },
   }
+}
+
+function writeInPlace(fd: number): Outlet {
+  // oxlint-disable-next-line typescript/no-unsafe-type-assertion -- its types know of strings alone
+  const destination = pino.destination({ fd, sync: true, contentMode: 'buffer' }) as unknown as {
+    write(block: Buffer): boolean
+    on(name: 'error', listener: () => void): void
+  }
+  // Where a disk is full there is nobody to tell.
+  destination.on('error', () => {})
+  return {
+    pass(block) {
+      destination.write(block)
+      return true
+    },
+    waiting: () => 0,
+    drained: async () => {},
+  }
+}
+
+/** One block at a time: a stream would join those that wait, and what is longer than PIPE_BUF can be torn apart. */
+function writeOneByOne(out: Writable): Outlet {
+  const blocks: Buffer[] = []
+  let waiting = 0
+  let settle: (() => void)[] = []
+
+  // A reader that has gone is no reason to stop.
+  out.on('error', () => {})
+
+  function next(): void {
+    const [block] = blocks
+    if (block === undefined) {
+      for (const resolve of settle) resolve()
+      settle = []
+      return
+    }
+    unblock(out)
+    out.write(block, () => {
+      waiting -= block.buffer.byteLength
+      blocks.shift()
+      next()
+    })
+  }
+
+  return {
+    pass(block) {
+      waiting += block.buffer.byteLength
+      if (blocks.push(block) === 1) next()
+      return false
+    },
+    waiting: () => waiting,
+    drained: async () =>
+      new Promise((resolve) => {
+        settle.push(resolve)
+      }),
+  }
+}
+
+/**
+ * A write must not wait for a reader. Node.js makes terminals wait, and a worker that starts makes the standard output
+ * wait that it shares with all others, so this is done before each write.
+ */
+function unblock(out: Writable): void {
+  const handle: unknown = Reflect.get(out, '_handle')
+  if (typeof handle !== 'object' || handle === null) return
+  const setBlocking: unknown = Reflect.get(handle, 'setBlocking')
+  if (typeof setBlocking === 'function') Reflect.apply(setBlocking, handle, [false])
 }

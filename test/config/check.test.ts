@@ -428,3 +428,55 @@ routes:
     t.same(unnamed(routeRead, routeReads), [], `rule ${index} of routes`)
   }
 })
+
+const loop = 'its requests would come back to it'
+
+void t.test('an upstream that is one of the gateway’s own addresses is refused', async (t) => {
+  const found = (listen: string, upstream: string, more = ''): string[] =>
+    problemsOf(() =>
+      loadText(
+        folder,
+        `${least.replace('http://127.0.0.1:3000', upstream)}listen: ${listen}\nadmin: { listen: "127.0.0.1:9090" }\n${more}`,
+      ),
+    ).map(({ path, message }) => `${path}: ${message}`)
+  const ofListen = [`upstream: is the gateway's own address (listen): ${loop}`]
+  for (const [listen, upstream] of [
+    ['0.0.0.0:8080', 'http://127.0.0.1:8080'],
+    ['0.0.0.0:8080', 'http://localhost:8080'],
+    ['0.0.0.0:8080', 'http://0.0.0.0:8080'],
+    ['"[::]:8080"', 'http://127.0.0.9:8080'],
+    ['"[::]:8080"', 'http://[::1]:8080'],
+    ['127.0.0.1:8080', 'http://localhost:8080'],
+    ['localhost:8080', 'http://127.0.0.1:8080'],
+    ['10.0.0.1:80', 'http://10.0.0.1'],
+    ['gateway.internal:443', 'https://gateway.internal'],
+    ['unix:/run/gatehouse.sock', 'unix:/run/gatehouse.sock'],
+  ] as const)
+    t.same(found(listen, upstream), ofListen, `${listen} ${upstream}`)
+  for (const [listen, upstream] of [
+    ['0.0.0.0:8080', 'http://127.0.0.1:8081'],
+    ['0.0.0.0:8080', 'http://orders.internal:8080'],
+    ['0.0.0.0:8080', 'http://[::1]:8080'],
+    ['127.0.0.1:8080', 'http://127.0.0.2:8080'],
+    ['127.0.0.1:8080', 'http://[::1]:8080'],
+    ['127.0.0.1:0', 'http://127.0.0.1:80'],
+    ['unix:/run/gatehouse.sock', 'unix:/run/app.sock'],
+    ['unix:/run/gatehouse.sock', 'http://localhost'],
+  ] as const)
+    t.same(found(listen, upstream), [], `${listen} ${upstream}`)
+  t.same(found('0.0.0.0:8080', 'http://localhost:9090'), [
+    `upstream: is the gateway's own address (admin.listen): ${loop}`,
+  ])
+  t.same(found('0.0.0.0:8080', 'https://orders.example.com'), [
+    `upstream: is the gateway's own address (publicUrl): ${loop}`,
+  ])
+  t.same(
+    found(
+      '0.0.0.0:8080',
+      'http://127.0.0.1:3000',
+      'routes: [{ path: /** }, { path: /a, upstream: "http://127.0.0.1:8080" }]',
+    ),
+    [`routes[1].upstream: is the gateway's own address (listen): ${loop}`],
+  )
+  t.same(found('0.0.0.0:8080', 'http://127.0.0.1:8080', 'routes: [{ path: /** }, { path: /b }]'), ofListen, 'once')
+})

@@ -1,4 +1,4 @@
-import { existsSync, mkdtempSync, rmSync } from 'node:fs'
+import { existsSync, mkdtempSync, readdirSync, rmSync } from 'node:fs'
 import { once } from 'node:events'
 import { get, type IncomingMessage } from 'node:http'
 import { tmpdir } from 'node:os'
@@ -11,7 +11,7 @@ import { statusAt } from '../support/gateway-process.ts'
 import { freePort } from '../support/free-port.ts'
 import { asFile } from '../support/gateway.ts'
 import { runProgram } from '../support/program.ts'
-import { ask as askRaw } from '../support/raw-http.ts'
+import { ask as askRaw, open } from '../support/raw-http.ts'
 import { startRedis } from '../support/redis.ts'
 import { adminToken, nextEvent, serveFile, type ServedFile } from '../support/served-file.ts'
 import { until } from '../support/until.ts'
@@ -74,8 +74,8 @@ void t.test('a port that is taken: one line on stderr with the key, status 1', a
     const free = await freePort()
     const file = asFile(t, {
       listen: `127.0.0.1:${key === 'listen' ? port : free}`,
-      publicUrl: `http://127.0.0.1:${port}`,
-      upstream: upstream.url,
+      publicUrl: 'http://orders.localhost',
+      upstream: 'http://127.0.0.1:1',
       admin: { listen: `127.0.0.1:${key === 'listen' ? free : port}` },
       workers: 2,
       session,
@@ -231,4 +231,26 @@ void t.test('workers end with the process that began them', async (t) => {
   const workers = await children(gateway)
   await gateway.kill()
   await until('they are gone', () => workers.every((pid) => !existsSync(`/proc/${pid}`)))
+})
+
+void t.test('connections that a killed worker has not taken are closed', async (t) => {
+  const gateway = await serveFile(t, { idp, upstream }, { workers: 2, session, routes: everybody })
+  const descriptors = (): number => readdirSync(`/proc/${gateway.pid}/fd`).length
+  await Promise.all(Array.from({ length: 10 }, async () => ask(`${gateway.url}/api/orders`)))
+  const before = descriptors()
+  const [stopped = 0] = await children(gateway)
+  process.kill(stopped, 'SIGSTOP')
+  const clients = Array.from({ length: 8 }, () => {
+    const client = open(gateway.url)
+    client.resume().write('GET /api/orders HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n')
+    return client
+  })
+  const waiting = (): number => clients.filter(({ closed }) => !closed).length
+  await until('the other worker has answered all that it got', () => waiting() === 1)
+  process.kill(stopped, 'SIGKILL')
+  await until('the last one is closed', () => waiting() === 0)
+  await nextEvent(gateway, 'worker_died', 0)
+  await until('there are two again', async () => (await children(gateway)).length === 2)
+  await until('no descriptor is left over', () => descriptors() <= before)
+  t.equal((await gateway.stop()).status, 0)
 })

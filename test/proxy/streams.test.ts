@@ -1,3 +1,4 @@
+import { readFileSync } from 'node:fs'
 import type { ServerResponse } from 'node:http'
 import t from 'tap'
 import { startIdp } from '../../src/demo/idp.ts'
@@ -16,7 +17,7 @@ const get = (
   url: string,
   path: string,
   headers: readonly string[] = [],
-): { text: () => string; destroy: () => void; closed: () => boolean } => {
+): { text: () => string; destroy: () => void; closed: () => boolean; port: () => number } => {
   const socket = open(url)
   let text = ''
   socket.on('data', (chunk: Buffer) => {
@@ -29,6 +30,7 @@ const get = (
       socket.destroy()
     },
     closed: () => socket.closed,
+    port: () => socket.localPort ?? 0,
   }
 }
 
@@ -166,4 +168,29 @@ void t.test('many streams are open at once and none holds up the other requests'
   t.equal((await browser.get(`${url}/api/orders`, { kind: 'script' })).status, 200)
   for (const client of clients) client.destroy()
   await until(() => upstream.openStreams() === 0)
+})
+
+void t.test('TCP asks after the client of a stream that is silent', async (t) => {
+  const application = await startApplication(t, (_req, res) => {
+    res.writeHead(200, { 'content-type': 'text/event-stream' }).flushHeaders()
+  })
+  const { url } = await startGateway(t, { idp, config: { upstream: application.url, routes: everybody } })
+  const client = get(url, '/events')
+  await until(() => client.text().includes('\r\n\r\n'))
+  const hex = (port: number): string => port.toString(16).toUpperCase().padStart(4, '0')
+  /** The kind of timer that runs for the gateway's end: 02 is keep-alive (proc_net_tcp.rst). */
+  const timer = (): string | undefined =>
+    readFileSync('/proc/net/tcp', 'utf8')
+      .split('\n')
+      .map((line) => line.trim().split(/\s+/))
+      .find(
+        ([, local, remote, state]) =>
+          local?.endsWith(`:${hex(Number(new URL(url).port))}`) === true &&
+          remote?.endsWith(`:${hex(client.port())}`) === true &&
+          state === '01',
+      )?.[5]
+      ?.slice(0, 2)
+  await until(() => timer() === '02')
+  t.equal(timer(), '02')
+  client.destroy()
 })

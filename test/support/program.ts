@@ -25,7 +25,10 @@ export type Program = {
 
 type Environment = Readonly<Record<string, string>>
 
-const builtAt = statSync(join(root, 'dist/main.js'), { throwIfNoEntry: false })?.mtimeMs ?? 0
+/** The program as it was built. */
+export const builtProgram = join(root, 'dist/main.js')
+
+const builtAt = statSync(builtProgram, { throwIfNoEntry: false })?.mtimeMs ?? 0
 const changedAt = Math.max(
   ...readdirSync(join(root, 'src'), { recursive: true, encoding: 'utf8' }).map(
     (name) => statSync(join(root, 'src', name)).mtimeMs,
@@ -39,7 +42,7 @@ export const startProgram = (t: Test, args: readonly string[], env: Environment 
   // Nothing of the environment of whoever runs the tests: it could hold a configuration, and tap would load into every
   // process of Node what takes more memory than the program.
   const alone = ['-i', ...Object.entries(env).map(([name, value]) => `${name}=${value}`), process.execPath]
-  const child = spawn('/usr/bin/env', [...alone, join(root, 'dist/main.js'), ...args], {
+  const child = spawn('/usr/bin/env', [...alone, builtProgram, ...args], {
     stdio: ['ignore', 'pipe', 'pipe'],
   })
   t.teardown(() => {

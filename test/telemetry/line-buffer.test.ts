@@ -1,21 +1,32 @@
-import { closeSync, openSync, readFileSync } from 'node:fs'
+import { closeSync, createWriteStream, openSync, readFileSync } from 'node:fs'
 import { join } from 'node:path'
+import { Writable } from 'node:stream'
 import t, { type Test } from 'tap'
 import { openLineBuffer, type LineBuffer, type LineTarget } from '../../src/telemetry/line-buffer.ts'
 import { until } from '../support/until.ts'
 
-function fileBuffer(t: Test, target: LineTarget = {}): { lines: LineBuffer; content: () => string } {
+type How = { readonly name: string; readonly out: (fd: number) => number | Writable; readonly target: LineTarget }
+
+const inPlace: How = { name: 'in place', out: (fd) => fd, target: {} }
+const stream: How = {
+  name: 'through a stream',
+  out: (fd) => createWriteStream('', { fd, autoClose: false }),
+  target: {},
+}
+const shared: How = { ...stream, name: 'through a stream that several processes share', target: { shared: true } }
+
+function fileBuffer(t: Test, { out, target }: How): { lines: LineBuffer; content: () => string } {
   const file = join(t.testdir({}), 'log')
   const fd = openSync(file, 'a')
   t.teardown(() => {
     closeSync(fd)
   })
-  return { lines: openLineBuffer(fd, target), content: () => readFileSync(file, 'utf8') }
+  return { lines: openLineBuffer(out(fd), target), content: () => readFileSync(file, 'utf8') }
 }
 
-for (const target of [{}, { shared: true }, { prompt: true }]) {
-  void t.test(`lines come out whole and in order, ${JSON.stringify(target)}`, async (t) => {
-    const { lines, content } = fileBuffer(t, target)
+for (const how of [inPlace, stream, shared]) {
+  void t.test(`lines come out whole and in order, ${how.name}`, async (t) => {
+    const { lines, content } = fileBuffer(t, how)
     const written = Array.from(
       { length: 2000 },
       (_, i) => `${i} ${i % 100 === 0 ? 'ü€😀'.repeat(i) : 'x'.repeat(i % 300)}\n`,
@@ -24,11 +35,46 @@ for (const target of [{}, { shared: true }, { prompt: true }]) {
     await lines.flush()
     t.equal(content(), written.join(''))
   })
+
+  void t.test(`a line is out soon, without a flush, ${how.name}`, async (t) => {
+    const { lines, content } = fileBuffer(t, how)
+    lines.write('a line\n')
+    await until('the line is there', async () => content() === 'a line\n')
+    t.pass()
+  })
 }
 
-void t.test('a line is out soon, without a flush', async (t) => {
-  const { lines, content } = fileBuffer(t)
-  lines.write('a line\n')
-  await until('the line is there', async () => content() === 'a line\n')
-  t.pass()
+void t.test('what a stalled reader has no room for is dropped and counted, in its place', async (t) => {
+  const read: string[] = []
+  let goOn: (() => void) | null = null
+  const stalled = new Writable({
+    write(chunk: Buffer, _encoding, done) {
+      read.push(chunk.toString())
+      if (goOn === null) goOn = done
+      else done()
+    },
+  })
+  const lines = openLineBuffer(stalled, {
+    onLost: (count) => {
+      lines.write(`lost ${count}\n`)
+    },
+  })
+  const total = 40_000
+  for (let i = 0; i < total; i += 1) lines.write(`${i} ${'x'.repeat(500)}\n`)
+  const before = Date.now()
+  await lines.flush()
+  t.ok(Date.now() - before < 3_000, 'a stalled reader is not waited for')
+  ;(goOn as (() => void) | null)?.()
+  await until('the gap is told', () => read.join('').includes('lost '))
+  lines.write('later\n')
+  await lines.flush()
+  const out = read.join('').trimEnd().split('\n')
+  const told = out.findIndex((line) => line.startsWith('lost '))
+  t.equal(out[told], `lost ${total - told}`, 'all others have come out')
+  t.ok(told > 5_000 && told < 20_000, `some megabytes have been kept: ${told} lines`)
+  t.same(out.slice(told + 1), ['later'])
+  t.ok(
+    out.slice(0, told).every((line, i) => line.startsWith(`${i} `)),
+    'in order',
+  )
 })

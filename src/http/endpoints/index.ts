@@ -2,6 +2,7 @@ import { METHODS } from 'node:http'
 import type { FastifyInstance, FastifyReply, FastifyRequest, HTTPMethods } from 'fastify'
 import { Fault } from '../../errors.ts'
 import { isPrefetch } from '../../gate/classify.ts'
+import { inTurn } from '../answer-queue.ts'
 import { contextOf } from '../context.ts'
 import { askForBody } from '../expectation.ts'
 import type { Limits } from '../limits.ts'
@@ -119,11 +120,14 @@ function keepFromSniffing(_request: FastifyRequest, reply: FastifyReply, done: (
 /** These bodies are small, and nobody is known yet: who trickles one is not waited for. */
 function giveUpOnSlowBodies(request: FastifyRequest, reply: FastifyReply, done: () => void): void {
   askForBody(request.raw)
-  const timer = setTimeout(() => {
-    if (!request.raw.complete) request.raw.destroy()
-  }, BODY_WITHIN).unref()
-  reply.raw.once('close', () => {
-    clearTimeout(timer)
+  // A client that waits to be asked may have to wait for earlier answers first.
+  inTurn(reply.raw, () => {
+    const timer = setTimeout(() => {
+      if (!request.raw.complete) request.raw.destroy()
+    }, BODY_WITHIN).unref()
+    reply.raw.once('close', () => {
+      clearTimeout(timer)
+    })
   })
   done()
 }

@@ -1,3 +1,5 @@
+import { performance } from 'node:perf_hooks'
+import type { FastifyReply, FastifyRequest } from 'fastify'
 import { Fault } from '../../errors.ts'
 import { announcedIssuer } from '../../oidc/announced-issuer.ts'
 import { mayHaveIssued } from '../../oidc/issuer.ts'
@@ -5,10 +7,17 @@ import { readLogoutToken } from '../../oidc/logout-token.ts'
 import { isName } from '../../oidc/names.ts'
 import { endLogin } from '../../session/logged-out.ts'
 import { contextOf } from '../context.ts'
-import { queryOf, type Endpoint } from './endpoint.ts'
+import { queryOf, type Endpoint, type Services } from './endpoint.ts'
 
 /** How long a `jti` is remembered, ms: longer than a logout token is taken. */
 const REPLAY_WINDOW = 15 * 60_000
+
+/**
+ * Anybody can ask for a logout by frame, of sessions that nobody has, and each leaves a mark in the store for a login that
+ * is under way. So many a minute do.
+ */
+const MOST_MARKS = 1_000
+const MINUTE = 60_000
 
 /** `POST logout/backchannel` (OpenID Connect Back-Channel Logout 1.0, section 2.5). */
 export const backchannelLogout: Endpoint = (services) => async (request, reply) => {
@@ -35,8 +44,17 @@ export const backchannelLogout: Endpoint = (services) => async (request, reply) 
  * `GET logout/frontchannel` (OpenID Connect Front-Channel Logout 1.0, section 2): in the provider's frame, without a
  * cookie.
  */
-export const frontchannelLogout: Endpoint = (services) => async (request, reply) => {
-  const { provider, store, sessions } = services
+export const frontchannelLogout: Endpoint = (services) => {
+  const mayMark = budget()
+  return async (request, reply) => answerFrame(services, mayMark, request, reply)
+}
+
+async function answerFrame(
+  { provider, store, sessions }: Services,
+  mayMark: () => boolean,
+  request: FastifyRequest,
+  reply: FastifyReply,
+): Promise<FastifyReply> {
   const parameters = queryOf(request)
   const [issuers, [sid, ...moreSids]] = [parameters.getAll('iss'), parameters.getAll('sid')]
   const issuer = announcedIssuer(provider)
@@ -44,7 +62,11 @@ export const frontchannelLogout: Endpoint = (services) => async (request, reply)
   const isOther = issuers.length > 1 || (issuers[0] !== undefined && !mayHaveIssued(issuer, issuers[0]))
   if (isOther || !isName(sid) || moreSids.length > 0)
     throw new Fault('logout_refused', { cause: new Error('iss and sid do not name a session of this provider') })
-  const ended = await endLogin({ store, sessions }, { issuer, sid, subject: null, at: Date.now() }, 'frontchannel')
+  const ended = await endLogin(
+    { store, sessions },
+    { issuer, sid, subject: null, at: Date.now(), unmarked: !mayMark() },
+    'frontchannel',
+  )
   request.log.info({ event: 'logout', id: request.id, channel: 'front', ended }, 'the provider has ended sessions')
   contextOf(request).verdict = 'logout'
   return reply
@@ -54,4 +76,14 @@ export const frontchannelLogout: Endpoint = (services) => async (request, reply)
       'content-security-policy': "default-src 'none'",
     })
     .send('<!doctype html><title>Signed out</title>')
+}
+
+function budget(): () => boolean {
+  let [since, marks] = [performance.now(), 0]
+  return () => {
+    const now = performance.now()
+    if (now - since > MINUTE) [since, marks] = [now, 0]
+    marks += 1
+    return marks <= MOST_MARKS
+  }
 }

@@ -14,6 +14,7 @@ export function isEventStream(contentType: string | null): boolean {
 /** Cuts a client off that does not read the end of its stream within a second. */
 export function allowLastWords(response: ServerResponse): void {
   setTimeout(() => {
-    if (!response.writableFinished) response.destroy()
+    // One that waits behind another answer ends when its turn comes.
+    if (response.socket !== null && !response.writableFinished) response.destroy()
   }, LAST_WORDS).unref()
 }

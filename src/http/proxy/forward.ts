@@ -231,11 +231,16 @@ async function sendAgain(
   send(services, { ...verdict, ...renewed }, request, reply, false)
 }
 
-function webSocket({ sessions, streams }: ForwardServices, { route, session }: Forward, request: FastifyRequest) {
+function webSocket(
+  { config, sessions, streams }: ForwardServices,
+  { route, session }: Forward,
+  request: FastifyRequest,
+) {
   const { path, client } = contextOf(request).facts
   const { id, log } = request
   const { label } = route
   return {
+    idleRead: config.limits.idleRead,
     // A message is the user's doing; what the browser answers to pings is not.
     onMessage() {
       if (session !== null) sessions.touch(streams.ownerOf(session), Date.now())

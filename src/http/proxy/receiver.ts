@@ -5,11 +5,11 @@ import type { Duplex } from 'node:stream'
 import { errors, type Dispatcher } from 'undici'
 import { Fault } from '../../errors.ts'
 import type { CompiledRoute, Facts } from '../../gate/verdict.ts'
+import { breakOff } from '../answer-queue.ts'
 import { printable } from '../printable.ts'
 import { isPlainCoding } from '../transfer-coding.ts'
 import { clientHeaders } from './answer.ts'
 import { begin, complete, deliver, type Delivery } from './delivery.ts'
-import { hasLeft, offDeparture, onDeparture } from './departure.ts'
 import { allowLastWords, isEventStream } from './event-stream.ts'
 import { waitForFinal } from './final-answer.ts'
 
@@ -89,6 +89,7 @@ export class Receiver implements Delivery, Dispatcher.DispatchHandler {
   #abort: ((reason: Error) => void) | null = null
   #resume: (() => void) | null = null
   #stopWaiting: (() => void) | null = null
+  #forgetStream: (() => void) | null = null
 
   constructor(job: Transfer, way: Way) {
     this.response = job.response
@@ -115,7 +116,7 @@ export class Receiver implements Delivery, Dispatcher.DispatchHandler {
       this.#stop('the client has gone')
       return
     }
-    onDeparture(this.#job, this.#gone)
+    this.response.on('close', this.#gone)
     if (!this.#way.hasBody) this.#stopWaiting = this.#waitForFinal()
   }
 
@@ -155,7 +156,7 @@ export class Receiver implements Delivery, Dispatcher.DispatchHandler {
     if (hasLeft(job)) return
     if (this.response.headersSent) {
       job.onBrokenOff(error)
-      this.response.destroy(error)
+      breakOff(this.response)
     } else if (retry !== null && !this.#answered && STALE.has(codeOf(error))) {
       retry()
     } else {
@@ -193,12 +194,9 @@ export class Receiver implements Delivery, Dispatcher.DispatchHandler {
     response.writeHead(status, statusText(status, phrase), headers)
     job.onWaited(waited, status, true)
     if (isEventStream(contentType))
-      response.once(
-        'close',
-        job.onEventStream(() => {
-          this.#endStream()
-        }),
-      )
+      this.#forgetStream = job.onEventStream(() => {
+        this.#endStream()
+      })
     // What has come in together is dealt with by then.
     process.nextTick(begin, this)
   }
@@ -218,8 +216,9 @@ export class Receiver implements Delivery, Dispatcher.DispatchHandler {
 
   #finish(): void {
     this.#over = true
-    offDeparture(this.#job, this.#gone)
+    this.response.off('close', this.#gone)
     this.#stopWaiting?.()
+    this.#forgetStream?.()
   }
 
   #stop(why: string): void {
@@ -253,6 +252,11 @@ function dropLength(headers: string[]): void {
 /** The status text for the client: the upstream's own, or the usual one where that can't be sent. */
 export function statusText(status: number, phrase: string | null): string {
   return phrase !== null && PHRASE.test(phrase) ? phrase : (STATUS_CODES[status] ?? '')
+}
+
+/** Whether the client has gone; an answer that waits for its turn hears of it a moment later. */
+function hasLeft({ request, response }: Pick<Transfer, 'request' | 'response'>): boolean {
+  return response.destroyed || request.socket.destroyed
 }
 
 /** `answered`: the upstream has said something, but nothing that can be passed on. */

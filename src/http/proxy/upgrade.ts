@@ -12,6 +12,8 @@ import { join, switchingHead } from './websocket.ts'
 export interface WebSocketJob {
   readonly upgrade: Upgrade
   readonly onMessage: () => void
+  /** How long either end may take nothing of what waits for it, ms. */
+  readonly idleRead: number
   /**
    * The upstream has switched; `close` closes both ends with a code of RFC 6455. Returns what to call when it is over.
    */
@@ -22,7 +24,7 @@ export interface WebSocketJob {
  * Sends the upgrade upstream: its own answer decides, a 101 joins the connections, any other goes to the client as it
  * is.
  */
-export function transferUpgrade(job: Transfer, { upgrade, onMessage, onSwitched }: WebSocketJob): void {
+export function transferUpgrade(job: Transfer, { upgrade, onMessage, onSwitched, idleRead }: WebSocketJob): void {
   const { route, facts, isOwnCookie } = job
   const handedAt = performance.now()
   const switched = (rawHeaders: readonly (Buffer | string)[], upstream: Duplex): void => {
@@ -35,7 +37,7 @@ export function transferUpgrade(job: Transfer, { upgrade, onMessage, onSwitched 
     upgrade.take()
     client.write(switchingHead(headers, 'websocket', statusText(101, phraseOf(upstream))), 'latin1')
     job.onWaited(performance.now() - handedAt, 101, true)
-    joinUntilClosed(client, upstream, { onMessage, onSwitched })
+    joinUntilClosed(client, upstream, { onMessage, onSwitched, idleRead })
   }
   job.pool.dispatch(
     {
@@ -54,13 +56,14 @@ export function transferUpgrade(job: Transfer, { upgrade, onMessage, onSwitched 
 function joinUntilClosed(
   client: Duplex,
   upstream: Duplex,
-  { onMessage, onSwitched }: Pick<WebSocketJob, 'onMessage' | 'onSwitched'>,
+  { onMessage, onSwitched, idleRead }: Omit<WebSocketJob, 'upgrade'>,
 ): void {
   const over: { call: () => void } = { call: () => {} }
   const close = join({
     client,
     upstream,
     onMessage,
+    idleRead,
     onClosed: () => {
       over.call()
     },

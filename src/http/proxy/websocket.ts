@@ -1,4 +1,5 @@
 import type { Duplex } from 'node:stream'
+import { watchIdleReaders } from '../idle-readers.ts'
 import { closeFrame, trackFrames } from './websocket-frames.ts'
 
 /** Two ends of an upgraded connection. */
@@ -8,6 +9,8 @@ interface Joint {
   /** A message of the client's has begun. */
   readonly onMessage: () => void
   readonly onClosed: () => void
+  /** How long either end may take nothing of what waits for it, ms; the client's is watched by the listener. */
+  readonly idleRead: number
 }
 
 /** How long the client may take to say goodbye, ms. */
@@ -30,14 +33,16 @@ export function switchingHead(headers: readonly string[], protocol: string, phra
  * Joins both ends, byte for byte and with back-pressure; a side that has ended leaves the other direction open. Returns
  * how to close the connection with a code of RFC 6455, section 7.4, behind the frame that the upstream is sending.
  */
-export function join({ client, upstream, onMessage, onClosed }: Joint): (code: number) => void {
+export function join({ client, upstream, onMessage, onClosed, idleRead }: Joint): (code: number) => void {
   const [fromClient, fromUpstream] = [trackFrames(), trackFrames()]
   let closing: number | null = null
   let closed = false
+  let watching: NodeJS.Timeout | undefined
 
   const cut = (): void => {
     if (closed) return
     closed = true
+    clearInterval(watching)
     client.destroy()
     upstream.destroy()
     onClosed()
@@ -52,9 +57,14 @@ export function join({ client, upstream, onMessage, onClosed }: Joint): (code: n
   client.on('data', (chunk: Buffer) => {
     if (closing !== null || upstream.destroyed) return
     if (fromClient.push(chunk).messages > 0) onMessage()
-    if (!upstream.write(chunk)) client.pause()
+    if (upstream.write(chunk)) return
+    client.pause()
+    // A client that is not read does not tell that it has gone.
+    watching ??= watchIdleReaders([upstream], idleRead, cut)
   })
   upstream.on('drain', () => {
+    clearInterval(watching)
+    watching = undefined
     client.resume()
   })
   upstream.on('data', (chunk: Buffer) => {
@@ -83,6 +93,8 @@ export function join({ client, upstream, onMessage, onClosed }: Joint): (code: n
       return
     }
     other.end()
+    // What it still says is for nobody, and it may have to say it before it hears of the end.
+    other.resume()
     setTimeout(cut, LAST_WORDS).unref()
   }
   client.on('error', () => {}).on('close', left(upstream))

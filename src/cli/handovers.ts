@@ -1,0 +1,73 @@
+import type { ChildProcess } from 'node:child_process'
+import type { Worker } from 'node:cluster'
+
+/** Connections that this process has taken and hands over to its workers. */
+export interface Handovers {
+  /** From now on these of a worker are followed. */
+  follow(worker: Worker): void
+  /** How many there have been. */
+  count(): number
+  /** How many no worker has taken yet. */
+  pending(): number
+}
+
+/** A connection as node:cluster sends it. */
+interface Connection {
+  close(): void
+}
+
+interface ClusterMessage {
+  readonly act?: unknown
+  readonly seq?: unknown
+  readonly ack?: unknown
+}
+
+/**
+ * Closes the connections that a worker has not taken when it ends: node:cluster forgets them, and their clients would
+ * wait for ever.
+ */
+export function createHandovers(): Handovers {
+  let count = 0
+  const followed = new Set<ReadonlyMap<unknown, Connection>>()
+
+  return {
+    count: () => count,
+    pending: () => [...followed].reduce((sum, { size }) => sum + size, 0),
+    follow({ process: child }) {
+      const waiting = new Map<unknown, Connection>()
+      followed.add(waiting)
+      const send = child.send.bind(child) as (...message: unknown[]) => boolean
+      const watched = (...message: unknown[]): boolean => {
+        const [said, handle] = message
+        if (isObject(said) && said.act === 'newconn' && isConnection(handle)) {
+          count += 1
+          waiting.set(said.seq, handle)
+        }
+        return send(...message)
+      }
+      Object.assign(child, { send: watched })
+      listenTo(child, ({ ack }) => {
+        waiting.delete(ack)
+      })
+      child.once('exit', () => {
+        for (const connection of waiting.values()) connection.close()
+        followed.delete(waiting)
+      })
+    },
+  }
+}
+
+/** Node's own messages come as an event of their own. */
+function listenTo(child: ChildProcess, onMessage: (message: ClusterMessage) => void): void {
+  child.on('internalMessage', (message: unknown) => {
+    if (isObject(message) && message.ack !== undefined) onMessage(message)
+  })
+}
+
+function isObject(value: unknown): value is ClusterMessage {
+  return typeof value === 'object' && value !== null
+}
+
+function isConnection(value: unknown): value is Connection {
+  return typeof value === 'object' && value !== null && 'close' in value && typeof value.close === 'function'
+}
