@@ -183,8 +183,9 @@ function begin(settings: Config['provider'], { log, metrics, tracing, metadataAg
       .then(
         (found) => {
           tell(found)
+          // Metadata that was read again without trouble says nothing about an endpoint that fails.
+          if (found !== known || pause > RETRY_FIRST) successes += 1
           known = found
-          successes += 1
           pause = RETRY_FIRST
           schedule(metadataAge)
           return found

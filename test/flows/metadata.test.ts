@@ -106,7 +106,7 @@ void t.test('an issuer template is filled from the token’s own tid, wherever i
     const provider = await startBentProvider(t, path)
     provider.document['issuer'] = `${provider.origin}/{tenantid}/v2.0`
     const running = await gatewayFor(t, provider, {
-      admin: { listen: '127.0.0.1:0' },
+      admin: { listen: '127.0.0.1:0', sessions: 'loopback' },
       routes: [{ path: '/**' }, { path: '/api/echo/bearer', bearer: { audience: 'api://orders' } }],
     })
     const { url } = running
@@ -269,7 +269,7 @@ void t.test(
       env: {},
       file: asFile(t, {
         publicUrl: 'http://127.0.0.1:1',
-        upstream: 'http://127.0.0.1:1',
+        upstream: 'http://127.0.0.1:2',
         provider: { issuer: provider.issuer, clientId: 'orders', clientSecret: 'x' },
       }),
     })
@@ -301,7 +301,7 @@ void t.test('a reload reads the metadata again', async (t) => {
     env: {},
     file: asFile(t, {
       publicUrl: 'http://127.0.0.1:1',
-      upstream: 'http://127.0.0.1:1',
+      upstream: 'http://127.0.0.1:2',
       provider: { issuer: provider.issuer, clientId: 'orders', clientSecret: 'x' },
     }),
   })
