@@ -95,7 +95,7 @@ export function createRefusals({ log, metrics, config }: RefusalServices): Refus
       setTimeout(() => {
         socket.destroy()
       }, LAST_WORDS).unref()
-      socket.end(rawAnswer(fault, head, id))
+      socket.end(rawAnswer(fault, head.kind, id))
     } else socket.destroy()
 
     const logged = mayLog()
@@ -112,35 +112,42 @@ export function createRefusals({ log, metrics, config }: RefusalServices): Refus
   }
 
   /** A complete HTTP/1.1 answer, for a connection that never becomes a request. */
-  function rawAnswer(fault: Fault, { method, kind }: Head, id: string): string {
+  function rawAnswer(fault: Fault, kind: RequestKind, id: string): string {
     const { pages, publicUrl } = config()
     const { headers, body } = contentOf(answerFor(fault), kind, id, publicUrl[0] ?? '', pages)
+    const { 'content-type': type = '', 'cache-control': _same, ...others } = headers
     return [
       `HTTP/1.1 ${fault.status} ${STATUS_CODES[fault.status] ?? ''}`,
-      ...Object.entries(headers).map(([name, value]) => `${name}: ${value}`),
-      `content-length: ${Buffer.byteLength(body)}`,
-      `gatehouse: ${fault.code}`,
-      ...('cache-control' in headers ? [] : ['cache-control: no-store']),
-      'connection: close',
+      `Content-Type: ${type}`,
+      `Content-Length: ${Buffer.byteLength(body)}`,
+      `Gatehouse: ${fault.code}`,
+      'Cache-Control: no-store',
+      ...Object.entries(others).map(([name, value]) => `${name}: ${value}`),
+      'Connection: close',
       '',
-      method === 'HEAD' ? '' : body,
+      body,
     ].join('\r\n')
+  }
+
+  /** A HEAD shows nothing to a person. */
+  function kindOf(method: string, headers: IncomingHttpHeaders): RequestKind {
+    return method === 'HEAD' ? 'script' : classify(method, headers, config().scripts)
   }
 
   function headOf({ method = 'GET', url = '', headers }: IncomingMessage): Head {
     const path = printable(url.split('?', 1)[0] ?? '').slice(0, LONGEST_PATH)
-    return { method, path, kind: classify(method, headers, config().scripts) }
+    return { method, path, kind: kindOf(method, headers) }
   }
 
   function readHead({ rawPacket, bytesParsed, code }: ClientError): Head {
     if (rawPacket === undefined) return { method: '-', path: '-', kind: 'script' }
     const text = rawPacket.toString('latin1')
     const [first = '', ...lines] = text.slice(lastHead(text, bytesParsed ?? 0)).split('\r\n', MOST_LINES)
-    const [, method = '-', path = '-'] = /^([A-Z]{1,20}) (\/[^\s?#]*)/.exec(first) ?? []
+    const [, method = '-', path = '-'] = /^([A-Z]{1,20}) (\/[^\s?#]*)?/.exec(first) ?? []
     const headers = headersIn(lines)
     // A head that has come in pieces, of which this is a later one: mostly a browser's with too many cookies.
     const isPiece = code === 'HPE_HEADER_OVERFLOW' && method === '-' && headers.accept === undefined
-    const kind = isPiece ? 'navigation' : classify(method === '-' ? 'GET' : method, headers, config().scripts)
+    const kind = isPiece ? 'navigation' : kindOf(method === '-' ? 'GET' : method, headers)
     return { method, path: printable(path).slice(0, LONGEST_PATH), kind }
   }
 

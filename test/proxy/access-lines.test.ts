@@ -121,7 +121,7 @@ void t.test('so has each of several on one connection whose turn never comes', a
   socket.destroy()
   const lines = await linesOf(running, paths.length)
   for (const line of lines) t.match(line, { status: 499, aborted: true })
-  t.same(lines.map(({ verdict }) => verdict).toSorted(), [
+  t.same(lines.map(({ verdict }) => String(verdict)).toSorted(), [
     'bad_request',
     ...Array.from({ length: 5 }, () => 'forward'),
     'login_required',
