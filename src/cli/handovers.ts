@@ -36,9 +36,9 @@ export function createHandovers(): Handovers {
     follow({ process: child }) {
       const waiting = new Map<unknown, Connection>()
       followed.add(waiting)
-      const send = child.send.bind(child) as (...message: unknown[]) => boolean
-      const watched = (...message: unknown[]): boolean => {
-        const [said, handle] = message
+      const send: (...message: Parameters<ChildProcess['send']>) => boolean = child.send.bind(child)
+      const watched: typeof send = (...message) => {
+        const [said, handle]: readonly unknown[] = message
         if (isObject(said) && said.act === 'newconn' && isConnection(handle)) {
           count += 1
           waiting.set(said.seq, handle)

@@ -162,7 +162,10 @@ export async function serveInWorkers(count: number, first: Config, log: Log): Pr
       draining = true
       for (const { ask } of serving) ask('drain').catch(() => {})
       await sleep(config.shutdown.wait)
-      await acceptLast(handovers.count, handovers.pending)
+      await acceptLast(
+        () => handovers.count(),
+        () => handovers.pending(),
+      )
       await end('SIGTERM')
     },
     cut() {

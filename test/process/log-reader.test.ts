@@ -100,11 +100,11 @@ void t.test(
   'a log that is not read takes bounded memory, and what was lost is told when it is read again',
   async (t) => {
     const gateway = await start(t)
-    await log(gateway.url, 10_000)
+    await log(gateway.url, 60_000)
     const before = memoryOf(gateway.child)
-    await log(gateway.url, 30_000)
+    await log(gateway.url, 60_000)
     const grown = memoryOf(gateway.child) - before
-    t.ok(grown < 20, `30 MB of lines, and it has grown by ${grown.toFixed(0)} MB`)
+    t.ok(grown < 40, `60 MB of lines more, and it has grown by ${grown.toFixed(0)} MB`)
     const { text } = gateway.read()
     await until('the gap is told', () => text().includes('"event":"log_lines_lost"'))
     await ask(gateway.url, 'GET', '/last')
@@ -113,7 +113,7 @@ void t.test(
     const came = text()
       .split('\n')
       .filter((line) => line.includes('"path":"/xxx')).length
-    t.equal(came + Number(lost), 40_000, 'no line is neither there nor counted')
+    t.equal(came + Number(lost), 120_000, 'no line is neither there nor counted')
     t.same(
       text()
         .trimEnd()
