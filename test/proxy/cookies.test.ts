@@ -22,10 +22,10 @@ void t.test('the gateway’s cookies never reach the application, all others do'
       'Cookie: gatehouse-login-0=x; more=1; gatehouse-tries=2',
     ])
     const seen = upstream.requests.at(-1)?.rawHeaders ?? []
-    t.notMatch(seen.join(), /gatehouse/i, path)
     t.same(
       seen.filter((_, i) => seen[i - 1] === 'Cookie' && i % 2 === 1).flatMap((value) => value.split('; ')),
       ['theme=dark', 'lang=en', 'more=1'],
+      path,
     )
   }
 })

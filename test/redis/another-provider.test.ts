@@ -16,7 +16,7 @@ const deployments = async (t: Test, sameProvider: boolean): Promise<[Running, Ru
   const session = { keys: [randomBytes(32).toString('base64')], store: redis.url, maxPerUser: 1 }
   const start = async (): Promise<Running> => {
     const idp = sameProvider ? { idp: shared } : {}
-    const admin = { listen: '127.0.0.1:0' }
+    const admin = { listen: '127.0.0.1:0', sessions: 'loopback' }
     return startGateway(t, { upstream, ...idp, config: { session, admin } })
   }
   const shared = await startIdp()
