@@ -29,10 +29,19 @@ export function answerAsAdmin(app: FastifyInstance, log: Log, { headerFields }: 
   })
   app.setNotFoundHandler((_request, reply) => sendProblem(reply, answerFor(new Fault('not_found'))))
   app.setErrorHandler((error, _request, reply) => {
-    const fault = error instanceof Fault ? error : new Fault('internal_error', { cause: error })
+    const fault = faultOf(error)
     log[faults[fault.code].level]({ event: fault.code, listener: 'admin', cause: causes(error) }, fault.code)
     return sendProblem(reply, answerFor(fault))
   })
+}
+
+/** What Fastify itself refuses, a malformed Content-Type for one, is the client's mistake. */
+function faultOf(error: unknown): Fault {
+  if (error instanceof Fault) return error
+  const status = error instanceof Error && 'statusCode' in error ? Number(error.statusCode) : 500
+  return status >= 400 && status < 500
+    ? new Fault('bad_request', { status, cause: error })
+    : new Fault('internal_error', { cause: error })
 }
 
 /** A problem, as on the public listener. */

@@ -3,21 +3,19 @@ import { Fault } from '../errors.ts'
 import type { SessionSummary, Sessions } from '../session/sessions.ts'
 
 interface BySubject {
-  Querystring: { sub?: string }
+  Querystring: { sub?: string | string[] }
 }
 
 /** Session administration on the admin listener: who is logged in, and ending it. Ids open nothing. */
 export function registerSessionAdministration(app: FastifyInstance, sessions: Sessions, issuer: () => string): void {
   app.get<BySubject>('/sessions', async (request, reply) => {
-    const { sub } = request.query
-    if (sub === undefined || sub === '') throw missingSubject()
+    const sub = subjectOf(request.query)
     const found = await sessions.find({ issuer: issuer(), subject: sub })
     return reply.send({ sessions: found.map((session) => describe(session, sub)) })
   })
 
   app.delete<BySubject>('/sessions', async (request, reply) => {
-    const { sub } = request.query
-    if (sub === undefined || sub === '') throw missingSubject()
+    const sub = subjectOf(request.query)
     const found = await sessions.find({ issuer: issuer(), subject: sub })
     await Promise.all(found.map(({ id }) => sessions.endById(id, 'admin')))
     return reply.code(204).send()
@@ -39,6 +37,7 @@ function describe({ id, createdAt, lastSeenAt, endsAt }: SessionSummary, sub: st
   }
 }
 
-function missingSubject(): Fault {
-  return new Fault('bad_request', { detail: 'Say whose sessions: /sessions?sub=SUBJECT.' })
+function subjectOf({ sub }: BySubject['Querystring']): string {
+  if (typeof sub === 'string' && sub !== '') return sub
+  throw new Fault('bad_request', { detail: 'Say whose sessions: /sessions?sub=SUBJECT.' })
 }

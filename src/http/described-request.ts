@@ -89,7 +89,11 @@ function checkedMethod(method: string): string {
   return method
 }
 
-/** The public origin of the request: what names its host must agree, else it is the one of the proxy's own request. */
+/**
+ * The public origin of the request: what names its host must agree, else it is the one of the proxy's own request. The
+ * proxy passes the request on to whatever host it was sent to, so with several public URLs one that is none of them,
+ * or another port, gets no verdict on the first.
+ */
 function originNamed(
   url: string | null,
   ofTarget: string | null,
@@ -102,15 +106,23 @@ function originNamed(
     url === null || url.startsWith('/') ? null : hostOfUrl(url),
     ofTarget === null ? null : hostOf(ofTarget),
     forwarded?.toLowerCase() ?? null,
-  ].filter((host) => host !== null)
+  ]
+    .filter((host) => host !== null)
+    .map(withoutRoot)
   // Some proxies leave the port out.
   agreed(
     'host',
     hosts.map((host) => host.replace(/:\d+$/, '')),
   )
   const originOf = originsByHost(publicUrls)
-  const named = agreed('host', (hosts.length === 0 ? [headers.host ?? ''] : hosts).map(originOf))
-  return named ?? publicUrls[0] ?? ''
+  const origins = (hosts.length === 0 ? [withoutRoot(headers.host ?? '')] : hosts).map(originOf)
+  if (publicUrls.length > 1 && origins.includes(null)) throw unclear('the host of the request is in no publicUrl')
+  return agreed('host', origins) ?? publicUrls[0] ?? ''
+}
+
+/** A host name may be written with the root of all names at its end, a dot. */
+function withoutRoot(host: string): string {
+  return host.replace(/\.(?=:\d+$|$)/, '')
 }
 
 function hostOfUrl(url: string): string {

@@ -1,6 +1,7 @@
 import type { FastifyInstance, FastifyReply, FastifyRequest } from 'fastify'
 import type { Config } from '../config/schema.ts'
 import { Fault } from '../errors.ts'
+import { isBasicAlone } from '../gate/bearer.ts'
 import { challenge, type Answer } from '../gate/challenge.ts'
 import type { UpstreamHeaders } from '../gate/headers.ts'
 import type { RouteTable } from '../gate/match.ts'
@@ -60,7 +61,9 @@ async function answer(
   const own = headers.identity(verdict.route, verdict.who, verdict.accessToken)
   for (let i = 0; i + 1 < own.length; i += 2) reply.header(own[i] ?? '', own[i + 1] ?? '')
   // The client's own goes on as it would here: a proxy that takes the header from this answer would drop it else.
-  const theirs = verdict.session === null ? facts.headers.authorization : undefined
+  const passes =
+    verdict.session === null && (verdict.who !== null || verdict.route.bearer === null || isBasicAlone(facts))
+  const theirs = passes ? facts.headers.authorization : undefined
   if (theirs !== undefined && !reply.hasHeader('authorization')) reply.header('authorization', theirs)
   return reply.header('cache-control', 'no-store').code(200).send()
 }

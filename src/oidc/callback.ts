@@ -85,7 +85,7 @@ export async function redeemCode(
     if (!isName(idTokenClaims.sub)) throw new Error('the ID token’s sub is empty or too long')
     const claims = await verifiedClaims(provider, found, { idToken, idTokenClaims, accessToken: response.access_token })
     if (answer.iss !== null && answer.iss !== idTokenClaims.iss)
-      throw new Error('the callback’s iss is not that of the ID token')
+      throw new Fault('login_failed', { cause: new Error('the callback’s iss is not that of the ID token') })
     requireAcr(checks.acrValues, idTokenClaims.acr)
     requireAge(checks.maxAge, idTokenClaims.auth_time, now)
     const { issuer: named } = found.configuration.serverMetadata()

@@ -42,6 +42,7 @@ export function oauthAnswers(fetch: CustomFetch, onSuccess: () => void): CustomF
     const { refresh_token: refreshToken } = body
     if (grant !== null && isText(refreshToken) && !isUsable(body)) throw new UnusableAccessToken(refreshToken)
     const isTokens = grant !== null && isText(body['access_token'])
+    if (isTokens && !isUsable(body)) throw new Error('the access token or its type can’t be used')
     if (!isTokens && !isText(body['request_uri'])) return answer
     onSuccess()
     return isTokens ? json(200, tokenAnswer(body, grant)) : json(201, pushedAnswer(body))
@@ -65,9 +66,16 @@ function tokenAnswer(body: Json, grant: string): Json {
   }
 }
 
-/** Where it is of a type that is not known it must not be used (RFC 6749, section 7.1). */
+/**
+ * Where it is of a type that is not known it must not be used (RFC 6749, section 7.1), nor one with characters that no
+ * header can carry (appendix A.12).
+ */
 function isUsable({ access_token: accessToken, token_type: type = null }: Json): boolean {
-  return isText(accessToken) && (type === null || (isText(type) && type.toLowerCase() === 'bearer'))
+  return (
+    isText(accessToken) &&
+    /^[\x20-\x7e]+$/.test(accessToken) &&
+    (type === null || (isText(type) && type.toLowerCase() === 'bearer'))
+  )
 }
 
 /** How long a pushed request lives (RFC 9126, section 2.2) does not matter to who uses it at once. */

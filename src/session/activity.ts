@@ -26,10 +26,11 @@ export function createActivity(
 
   return function touch(session, now) {
     const every = writeEvery(policy)
-    session.lastSeenAt = now
+    // A clock that was set back and is set right again must not make an active session look idle.
+    session.lastSeenAt = Math.max(session.lastSeenAt, now)
     // Who holds a session for long, as a WebSocket does, may hold one from before a renewal.
     const current = atHand.get(session.id)?.session
-    if (current !== undefined) current.lastSeenAt = now
+    if (current !== undefined) current.lastSeenAt = Math.max(current.lastSeenAt, now)
     const at = performance.now()
     const due = dueAt.get(session.id)
     // What is not known here was written when it began, unless the clock says that this is still to come.

@@ -6,7 +6,7 @@ import type { Ending } from './ending.ts'
 import type { Perseverance } from './perseverance.ts'
 import type { Reading } from './reading.ts'
 import { toRecord } from './record.ts'
-import type { Session, SessionPolicy } from './session.ts'
+import { ownerOf, type Session, type SessionPolicy } from './session.ts'
 
 /** What a refresh can change. */
 export type SessionChange = Partial<Pick<Session, 'claims' | 'idToken' | 'tokens' | 'sid' | 'refreshedAt' | 'endsAt'>>
@@ -28,7 +28,7 @@ export interface Saving {
 }
 
 interface Parts {
-  readonly store: Pick<Store, 'replace'>
+  readonly store: Pick<Store, 'relist' | 'replace'>
   readonly atHand: AtHand
   readonly reading: Pick<Reading, 'read'>
   readonly ending: Pick<Ending, 'lose'>
@@ -43,7 +43,9 @@ export function createSaving({ store, atHand, reading, ending, perseverance, pol
   const unsaved = new Set<string>()
 
   /** Writes a new version; gives back what counts afterwards. */
-  async function save(renewed: Session): Promise<Session | null> {
+  async function save(renewed: Session, relists: boolean): Promise<Session | null> {
+    // A logout by the provider must find it by its present sid.
+    if (relists) await store.relist(renewed.id, ownerOf(renewed))
     const outcome = await store.replace(renewed.id, toRecord(renewed), recordLife(policy, renewed, Date.now()))
     if (outcome === 'replaced') return renewed
     if (outcome === 'gone') ending.lose(renewed.id)
@@ -58,7 +60,7 @@ export function createSaving({ store, atHand, reading, ending, perseverance, pol
     void perseverance
       .persist(async () => {
         const latest = atHand.get(id)?.session ?? renewed
-        if (!atHand.hasEnded(id)) await save(latest.version > renewed.version ? latest : renewed)
+        if (!atHand.hasEnded(id)) await save(latest.version > renewed.version ? latest : renewed, true)
       }, renewed.endsAt - Date.now())
       .then(() => {
         unsaved.delete(id)
@@ -73,7 +75,7 @@ export function createSaving({ store, atHand, reading, ending, perseverance, pol
       const asked = performance.now()
       const current = (): Session | undefined => atHand.get(session.id)?.session
       try {
-        const written = await save(renewed)
+        const written = await save(renewed, renewed.sid !== session.sid)
         renewed.lastSeenAt = Math.max(renewed.lastSeenAt, current()?.lastSeenAt ?? 0)
         if (written === renewed) atHand.keep(renewed, asked)
         return { session: atHand.hasEnded(session.id) ? null : written, saved: true }

@@ -22,6 +22,7 @@ export function measured(store: Store, { storeSeconds }: Metrics, tracing: Traci
     read: (id) => timed('read', () => store.read(id)),
     create: (id, record, owner, ttl) => timed('create', () => store.create(id, record, owner, ttl)),
     replace: (id, record, ttl) => timed('replace', () => store.replace(id, record, ttl)),
+    relist: (id, owner) => timed('relist', () => store.relist(id, owner)),
     touch: (id, seenAt, ttl) => timed('touch', () => store.touch(id, seenAt, ttl)),
     remove: (id) => timed('remove', () => store.remove(id)),
     find: (criterion) => timed('find', () => store.find(criterion)),

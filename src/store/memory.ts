@@ -55,8 +55,15 @@ export class MemoryStore implements Store {
   create(id: string, record: StoredRecord, owner: Owner, ttl: number): Promise<void> {
     return this.#alone(id, async () => {
       await this.#sessions.set(id, { record, owner }, ttl)
-      this.#owners.set(id, owner)
-      for (const key of indexKeys(owner)) this.#index.set(key, (this.#index.get(key) ?? new Set()).add(id))
+      this.#list(id, owner)
+    })
+  }
+
+  relist(id: string, owner: Owner): Promise<void> {
+    return this.#alone(id, async () => {
+      if ((await this.#sessions.get(id)) === undefined) return
+      this.#unlist(id)
+      this.#list(id, owner)
     })
   }
 
@@ -159,6 +166,11 @@ export class MemoryStore implements Store {
     } finally {
       if (this.#busy.get(key) === mine) this.#busy.delete(key)
     }
+  }
+
+  #list(id: string, owner: Owner): void {
+    this.#owners.set(id, owner)
+    for (const key of indexKeys(owner)) this.#index.set(key, (this.#index.get(key) ?? new Set()).add(id))
   }
 
   #unlist(id: string): void {

@@ -25,6 +25,16 @@ redis.call('PEXPIRE', KEYS[1], ARGV[4])
 redis.call('PUBLISH', ARGV[5], ARGV[6])
 return 1`)
 
+/** KEYS record · ARGV indexes. The record is found by these, too; those of before lead to it until it ends. */
+export const RELIST = script(`
+local known = redis.call('HGET', KEYS[1], 'i')
+if not known then return 0 end
+for name in string.gmatch(ARGV[1], '%S+') do
+  if not string.find(known, name, 1, true) then known = known .. ' ' .. name end
+end
+redis.call('HSET', KEYS[1], 'i', known)
+return 1`)
+
 /**
  * KEYS record · ARGV seen, ttl. Who asks may not know yet that the end has moved: the record's own end counts. A Redis
  * that is full refuses HSET, so what keeps the record comes first; it is kept although a clock that was set back says

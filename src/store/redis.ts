@@ -7,7 +7,7 @@ import { indexKey, lockKey, markKey, onceKey, rateKey, recordKey } from './redis
 import { openRedisLink, type RedisLink, type Script } from './redis-link.ts'
 import { createNotices, type Notices } from './redis-notices.ts'
 import { expectPermissions } from './redis-permissions.ts'
-import { COUNT, CREATE, ENLIST, LOCK, REMOVE, REPLACE, TOUCH, UNLOCK } from './redis-scripts.ts'
+import { COUNT, CREATE, ENLIST, LOCK, REMOVE, RELIST, REPLACE, TOUCH, UNLOCK } from './redis-scripts.ts'
 import type { Count, Criterion, Locked, Owner, Replaced, Store, StoreListener, StoredRecord } from './store.ts'
 
 const CHANNEL = 'gatehouse:notices'
@@ -92,9 +92,7 @@ export class RedisStore implements Store {
   }
 
   async create(id: string, record: StoredRecord, owner: Owner, ttl: number): Promise<void> {
-    const indexes = this.#indexNames(owner)
-    // Listed first: a session that can't be found is worse than an entry that leads nowhere.
-    await Promise.all(indexes.map((index) => this.#run(ENLIST, [index], [id, String(this.#lifetime())])))
+    const indexes = await this.#enlist(id, owner)
     await this.#run(
       CREATE,
       [recordKey(id)],
@@ -108,6 +106,11 @@ export class RedisStore implements Store {
         String(ttl),
       ],
     )
+  }
+
+  async relist(id: string, owner: Owner): Promise<void> {
+    const indexes = await this.#enlist(id, owner)
+    await this.#run(RELIST, [recordKey(id)], [indexes.join(' ')])
   }
 
   async replace(id: string, record: StoredRecord, ttl: number): Promise<Replaced> {
@@ -231,6 +234,13 @@ export class RedisStore implements Store {
 
   async #run(script: Script, keys: readonly [string, ...string[]], args: readonly string[]): Promise<unknown> {
     return reached(this.#link.run(script, keys, args))
+  }
+
+  /** Comes before the record: a session that can't be found is worse than an entry that leads nowhere. */
+  async #enlist(id: string, owner: Owner): Promise<string[]> {
+    const indexes = this.#indexNames(owner)
+    await Promise.all(indexes.map((index) => this.#run(ENLIST, [index], [id, String(this.#lifetime())])))
+    return indexes
   }
 
   #indexNames({ issuer, subject, sid }: Owner): string[] {

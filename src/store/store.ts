@@ -66,6 +66,8 @@ export interface Store {
   create(id: string, record: StoredRecord, owner: Owner, ttl: number): Promise<void>
   /** Writes the record only over an older version; what is noted about activity stays. */
   replace(id: string, record: StoredRecord, ttl: number): Promise<Replaced>
+  /** Lists a session under what its provider calls it from now on. */
+  relist(id: string, owner: Owner): Promise<void>
   /** Notes activity on a record that exists; it never lives past its end. */
   touch(id: string, seenAt: number, ttl: number): Promise<void>
   /** Removes the record; `false` when there was none. */

@@ -168,7 +168,12 @@ void t.test('a DELETE is taken whatever the client says of its body, and errors 
       t.equal(status, 204, `${path} ${JSON.stringify(init)}`)
     }
   }
+  for (const type of [';', 'foo', 'text/html; charset']) {
+    const headers = { 'content-type': type }
+    t.equal((await ask('DELETE', '/sessions/nobody', { headers, body: 'x' })).status < 500, true, type)
+  }
   for (const [method, path, status, code] of [
+    ['DELETE', '/sessions?sub=alice&sub=bob', 400, 'bad_request'],
     ['GET', '/', 404, 'not_found'],
     ['POST', '/sessions', 404, 'not_found'],
     ['GET', '/sessions', 400, 'bad_request'],

@@ -288,3 +288,12 @@ void t.test('it counts in an algorithm of ID tokens alone, also where the key se
     }
   }
 })
+
+void t.test('a sid that came with a refresh names the session', async (t) => {
+  const { call, idp, claims, post, browser, url } = await alice(t, { idp: { lifetimes: { accessToken: 100 } } })
+  const idToken = await idp.sign(without(without(claims({ sid: 'new-sid' }), 'events'), 'jti'))
+  idp.settings.reshapeTokenResponse = (body) => ({ ...body, id_token: idToken })
+  t.equal((await browser.post(`${url}/oauth2/session/refresh`, '', { kind: 'script' })).status, 200)
+  t.equal((await post(await idp.sign(claims({ sid: 'new-sid' }), { typ: 'logout+jwt' }))).status, 200)
+  t.equal((await call()).status, 401)
+})

@@ -308,3 +308,31 @@ void t.test('the rate limit of requests counts the client that a trusted proxy n
   t.same(statuses, [200, 200, 429])
   t.equal(await status('192.0.2.8'), 200)
 })
+
+void t.test('with several public URLs a host that is none of them gets no verdict on the first', async (t) => {
+  const admin = 'https://admin.example.com'
+  const { verdicts } = await startGateway(t, {
+    publicUrl: 'https://www.example.com',
+    config: {
+      publicUrl: ['https://www.example.com', admin],
+      forwardAuth: { listen: '127.0.0.1:0' },
+      routes: [
+        { path: '/**', access: 'public' },
+        { path: '/**', host: 'admin.example.com' },
+      ],
+    },
+  })
+  const about = async (host: string): Promise<number> =>
+    (
+      await ask(verdicts, 'GET', '/auth', [
+        'X-Forwarded-Uri: /',
+        'X-Forwarded-Method: GET',
+        `X-Forwarded-Host: ${host}`,
+      ])
+    ).status
+  t.equal(await about('www.example.com'), 200)
+  for (const host of ['admin.example.com', 'ADMIN.example.com', 'admin.example.com.', 'admin.example.com:443'])
+    t.equal(await about(host), 401, host)
+  for (const host of ['admin.example.com:1234', 'admin.example.com.:1234', 'admin.example.com:80', 'other.example.com'])
+    t.equal(await about(host), 400, host)
+})

@@ -123,3 +123,11 @@ void t.test('the clock is set back: no cooldown keeps the tokens from being rene
   t.equal((await browser.get(`${url}/api/orders`, script)).status, 200)
   await until('a token of the future is renewed on the side', () => grants() === 3)
 })
+
+void t.test('a clock that is set back and set right again makes no active session look idle', async (t) => {
+  const { status } = await start(t, { idleTimeout: '10m' })
+  setWallClock(t, -HOUR)
+  t.equal(await status(), 200)
+  setWallClock(t, HOUR)
+  t.equal(await status(), 200)
+})

@@ -106,6 +106,20 @@ export const storeContract = (t: Test, open: (t: Test) => Promise<Store>): void 
     t.same(await store.find({ issuer: 'https://idp.example.com', subject: 'alice' }), [])
   })
 
+  void t.test('a session that is listed again is found by its new sid, and removed from all lists', async (t) => {
+    const store = await open(t)
+    const id = newId()
+    const bySid = async (sid: string): Promise<string[]> => store.find({ issuer: 'https://idp.example.com', sid })
+    await store.create(id, recordOf(1), ownerOf('alice'), MINUTE)
+    await store.relist(id, ownerOf('alice', 's2'))
+    t.same(await bySid('s2'), [id])
+    t.same(await store.find({ issuer: 'https://idp.example.com', subject: 'alice' }), [id])
+    await store.remove(id)
+    t.same(await bySid('s2'), [])
+    await store.relist(id, ownerOf('alice', 's3'))
+    t.same(await bySid('s3'), [], 'what has ended is not listed')
+  })
+
   void t.test('sessions are found by sub and by sid, in the order in which they were created', async (t) => {
     const store = await open(t)
     const ids = [newId(), newId(), newId(), newId(), newId()]
