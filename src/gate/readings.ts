@@ -80,7 +80,7 @@ export function readings(
 /** What some servers make of a path, decoded or not, and when. */
 const LENIENT: readonly (readonly [when: RegExp, read: (path: string) => string])[] = [
   // Apache's mod_rewrite before 2.4.60 (CVE-2024-38474), and applications that parse a decoded path as a URL.
-  [/[?#]/, (path) => path.slice(0, path.search(/[?#]/))],
+  [/\?/, (path) => path.slice(0, path.indexOf('?'))],
   // URL parsers drop these anywhere: https://url.spec.whatwg.org/#concept-basic-url-parser, Python's urlsplit.
   [/[\t\n\r]/, (path) => path.replace(/[\t\n\r]/g, '')],
   // `new URL(request.url, base)` of Node.js and urlsplit of Python take what stands behind `//` for a host.

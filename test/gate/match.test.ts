@@ -151,7 +151,6 @@ void t.test('what some server takes for a protected path is refused, what is no 
   const reading = (path: string): string | null => table.otherReading('h', 'GET', path, table.match('h', 'GET', path))
   for (const path of [
     '/secret%3fx',
-    '/secret%23x',
     '/public/..%2fsecret%3fx',
     '/sec%09ret/x',
     '/sec%0aret',
