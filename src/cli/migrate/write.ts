@@ -94,7 +94,7 @@ export function writeReport({ peer, entries, draft }: Migration): string {
   const secrets = [...draft.secrets].map(([name, how]) => `  ${name}: ${how}`)
   return [
     `gatehouse migrate: ${files}: ${peer}, ${entries.length} keys, ${entries.length - named.size} of them ` +
-      'carried over with nothing to say.',
+      'carried over unchanged.',
     ...sections,
     ...(secrets.length === 0
       ? []
