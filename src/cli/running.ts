@@ -62,7 +62,7 @@ export async function serveHere(
     },
     async stop() {
       drain()
-      await sleep(config.shutdown.wait - (performance.now() - (drainingSince ?? 0)))
+      await sleep(Math.max(0, config.shutdown.wait - (performance.now() - (drainingSince ?? 0))))
       const cut = setTimeout(() => {
         log.warn({ event: 'drain_timeout' }, 'closing connections that are still open')
         gateway.cut()

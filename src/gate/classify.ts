@@ -4,9 +4,9 @@ import type { RequestKind } from './verdict.ts'
 
 const FRAMES = new Set(['iframe', 'frame', 'embed', 'object', 'fencedframe'])
 const FORM_TYPES = /^(?:application\/x-www-form-urlencoded|multipart\/form-data|text\/plain)\s*(?:;|$)/i
-const HTML = new Set(['text/html', 'application/xhtml+xml'])
-const EVENT_STREAM = new Set(['text/event-stream'])
-const NOT_ACCEPTABLE = /^\s*q\s*=\s*0(?:\.0{0,3})?\s*$/i
+const HTML = /(?:^|[\s,])(?:text\/html|application\/xhtml\+xml)\s*(?:[,;]|$)/i
+const EVENT_STREAM = /(?:^|[\s,])text\/event-stream\s*(?:[,;]|$)/i
+const WEIGHT_OF_ZERO = /;\s*q\s*=\s*0(?:\.0{0,3})?\s*(?:[,;]|$)/i
 const PREFETCH = /prefetch|prerender/i
 const WEBSOCKET = /(?:^|[\s,])websocket\s*(?:[/,]|$)/i
 const UPGRADE = /(?:^|[\s,])upgrade\s*(?:,|$)/i
@@ -30,12 +30,13 @@ export function classify(method: string, headers: IncomingHttpHeaders, scripts: 
   return method === 'POST' && FORM_TYPES.test(headers['content-type'] ?? '') ? 'form' : 'script'
 }
 
-/** Whether Accept names one of these media types outright, with a weight above 0 (RFC 9110, section 12.4.2). */
-function accepts({ accept = '' }: IncomingHttpHeaders, types: ReadonlySet<string>): boolean {
-  return accept.split(',').some((item) => {
-    const [type = '', ...parameters] = item.split(';')
-    return types.has(type.trim().toLowerCase()) && !parameters.some((one) => NOT_ACCEPTABLE.test(one))
-  })
+/** Whether Accept names one of these media types, with a weight above 0 (RFC 9110, section 12.4.2). */
+function accepts({ accept = '' }: IncomingHttpHeaders, types: RegExp): boolean {
+  if (!types.test(accept)) return false
+  // Few clients give a weight of 0: the rest, which is every request, is spared a list.
+  return (
+    !WEIGHT_OF_ZERO.test(accept) || accept.split(',').some((item) => types.test(item) && !WEIGHT_OF_ZERO.test(item))
+  )
 }
 
 /** Whether a browser asks for something that the user has not decided to open yet. */

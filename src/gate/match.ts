@@ -79,7 +79,7 @@ export function compileRoutes(configured: readonly Route[], basePath: string): R
     const isLonger = path.endsWith('/')
     if (!isLonger && !slashed) return null
     const bare = isLonger ? path.slice(0, -1) : path
-    if ([bare, `${bare}/`, `${bare}/**`].includes(matched.path)) return null
+    if (namesBoth(matched.path, bare)) return null
     const twin = isLonger ? bare : `${bare}/`
     const other = find(root, twin, 0, host, method)
     if (other === null || other === 'endpoint' || !(isLonger || other.path.endsWith('/'))) return null
@@ -110,6 +110,13 @@ export function compileRoutes(configured: readonly Route[], basePath: string): R
       return elsewhere(read, others.asIs) ?? elsewhere(folded, others.folded)
     },
   }
+}
+
+/** Whether a pattern is a path, the path with a slash, or all below it. */
+function namesBoth(pattern: string, path: string): boolean {
+  if (!pattern.startsWith(path)) return false
+  const rest = pattern.length - path.length
+  return rest === 0 || (rest === 1 && pattern.endsWith('/')) || (rest === 3 && pattern.endsWith('/**'))
 }
 
 /** Whether a route asks for more than another one: a session, other requirements of it, or proof of the origin. */

@@ -12,6 +12,10 @@ import { PROBLEM_TYPE, problem } from './problem.ts'
  * refused, and what goes wrong is a problem (RFC 9457).
  */
 export function answerAsAdmin(app: FastifyInstance, log: Log, { headerFields }: Config['limits']): void {
+  app.addHook('onRequest', (_request, reply, done) => {
+    reply.header('x-content-type-options', 'nosniff')
+    done()
+  })
   // As on the public listener: nothing is dropped, too many are refused.
   app.server.maxHeadersCount = 0
   app.addHook('onRequest', (request, _reply, done) => {
@@ -22,10 +26,6 @@ export function answerAsAdmin(app: FastifyInstance, log: Log, { headerFields }: 
   app.addContentTypeParser('*', (_request, payload, done) => {
     payload.resume()
     done(null)
-  })
-  app.addHook('onRequest', (_request, reply, done) => {
-    reply.header('x-content-type-options', 'nosniff')
-    done()
   })
   app.setNotFoundHandler((_request, reply) => sendProblem(reply, answerFor(new Fault('not_found'))))
   app.setErrorHandler((error, _request, reply) => {

@@ -27,7 +27,7 @@ export function refuseForeignHosts(app: FastifyInstance, settings: AdminSettings
 }
 
 /**
- * Lets through to the routes of this scope only whom `admin.sessions` names. Else 404 where it is not set, 401 without
+ * Admits to the routes of this scope only the clients that `admin.sessions` names. Else 404 where it is not set, 401 without
  * the token, 403 to peers that are not on this machine and to web pages of another origin.
  */
 export function guardSessions(scope: FastifyInstance, settings: AdminSettings, log: Log): void {
@@ -40,8 +40,9 @@ export function guardSessions(scope: FastifyInstance, settings: AdminSettings, l
       // A proxy on this machine connects from loopback for clients that may be anywhere.
       const passedOn = headers['x-forwarded-for'] !== undefined || headers.forwarded !== undefined
       const peer = plainAddress(socket.remoteAddress ?? '')
-      // A peer on a Unix socket has no address.
-      return passedOn || !(peer === '' || isLoopback(peer)) ? refuse(request, reply, ELSEWHERE) : undefined
+      // A peer on a Unix socket has no address; one over TCP that has none has gone.
+      const isHere = 'path' in settings.listen || (peer !== '' && isLoopback(peer))
+      return passedOn || !isHere ? refuse(request, reply, ELSEWHERE) : undefined
     }
     const [, token] = /^Bearer +(\S+) *$/i.exec(headers.authorization ?? '') ?? []
     if (token !== undefined && isSame(token, sessions.token)) return undefined

@@ -6,7 +6,7 @@ import type { Log } from '../telemetry/log.ts'
 import { answerAsAdmin } from './admin-answers.ts'
 import { guardSessions, refuseForeignHosts, type AdminSettings } from './admin-guard.ts'
 
-/** A request that another process has let through; who asks goes with it. */
+/** A request that another process has let through; with the client's address and credentials. */
 export interface Asked {
   readonly method: 'GET' | 'DELETE'
   readonly url: string

@@ -85,7 +85,7 @@ function mattersOf(about: Facts, routes: DependsOnMethod): boolean {
 function checkedMethod(method: string): string {
   // The proxy must not pass it on either: its answer would show the client the token.
   if (NEVER.has(method)) throw new Fault('method_not_allowed')
-  if (!METHODS.includes(method)) throw unclear('the method is none that HTTP servers know')
+  if (!METHODS.includes(method)) throw unclear('the method is not one that Node.js knows')
   return method
 }
 

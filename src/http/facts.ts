@@ -86,7 +86,7 @@ function unknownCoding(coding: string): Fault {
   })
 }
 
-/** What stands before so many addresses comes from nobody's proxies. */
+/** Only the last 100 addresses of X-Forwarded-For are read. */
 const MOST_HOPS = 100
 
 function clientOf(

@@ -1,6 +1,6 @@
 import type { Duplex } from 'node:stream'
 
-/** In how many looks that follow each other nothing must have been taken. */
+/** How many checks in a row must find that nothing was read. */
 const LOOKS = 6
 
 /** What one end of a connection had taken at the last look, bytes, and for how many looks it has taken no more. */

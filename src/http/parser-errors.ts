@@ -129,7 +129,7 @@ export function createRefusals({ log, metrics, config }: RefusalServices): Refus
     ].join('\r\n')
   }
 
-  /** A HEAD shows nothing to a person. */
+  /** No page for a HEAD: a browser shows nothing of its answer. */
   function kindOf(method: string, headers: IncomingHttpHeaders): RequestKind {
     return method === 'HEAD' ? 'script' : classify(method, headers, config().scripts)
   }
@@ -247,13 +247,13 @@ function headersIn(lines: readonly string[]): IncomingHttpHeaders {
   return headers
 }
 
-/** Says yes so many times a second; what was left out is logged as a number. */
+/** Allows `LINES_A_SECOND` lines a second, and logs how many it left out. */
 function limitLines(log: Log): () => boolean {
   let since = Number.NEGATIVE_INFINITY
   let lines = 0
   let leftOut = 0
   const tell = (): void => {
-    log.warn({ event: 'refusals_not_logged', count: leftOut }, 'more was refused than is logged')
+    log.warn({ event: 'refusals_not_logged', count: leftOut }, 'some refused requests were not logged')
     leftOut = 0
   }
   return () => {

@@ -75,7 +75,7 @@ export function routeUpgrades(
     socket.on('error', gone).on('end', gone).on('readable', watch)
 
     const response = new ServerResponse(request)
-    /** Node says so only of the answers that it has made. */
+    /** Node.js emits close only on responses that it created. */
     const over = (): void => {
       process.nextTick(() => response.emit('close'))
     }

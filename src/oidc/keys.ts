@@ -44,7 +44,7 @@ interface Parts {
   readonly fetch: CustomFetch
   /** Reads the metadata again unless that was done a moment ago: the keys may have moved. Never rejects. */
   readonly readAgain: () => Promise<void>
-  /** ms of a clock that nobody sets. */
+  /** ms of a clock that is never adjusted. */
   readonly clock?: () => number
 }
 

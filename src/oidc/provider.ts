@@ -205,7 +205,7 @@ function begin(settings: Config['provider'], { log, metrics, tracing, metadataAg
 
   function readInBackground(): void {
     once().catch(() => {
-      // It has been told, and is tried again.
+      // The error is logged, and a retry is scheduled.
     })
   }
 

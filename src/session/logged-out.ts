@@ -18,7 +18,7 @@ interface EndedLogin {
   readonly subject: string | null
   readonly sid: string | null
   readonly at: number
-  /** A login that is under way does not hear of it: a mark of it would be one too many. */
+  /** Writes no mark for logins under way: the limit of marks is reached. */
   readonly unmarked?: boolean
 }
 

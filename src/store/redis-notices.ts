@@ -52,7 +52,7 @@ interface Stretch {
 
 const NO_TIME: Stretch = { from: Number.POSITIVE_INFINITY, to: Number.NEGATIVE_INFINITY }
 
-/** Nothing is known yet. All times are ms of `clock`, which nobody sets. */
+/** Nothing is known yet. All times are ms of `clock`, which is never adjusted. */
 export function createNotices({
   self,
   listener,

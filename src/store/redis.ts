@@ -85,7 +85,7 @@ export class RedisStore implements Store {
     const [sealed, ...numbers] = texts(reply)
     if (sealed === undefined || sealed === '') return null
     const [version, createdAt, endsAt, seenAt] = numbers.map(timeFrom)
-    // A record that says when in words is none of ours: there is no session.
+    // A record whose times are not numbers is not a session of ours.
     if (typeof version !== 'number' || typeof createdAt !== 'number') return null
     if (typeof endsAt !== 'number' || typeof seenAt !== 'number') return null
     return { sealed: Buffer.from(sealed, 'base64'), version, createdAt, endsAt, seenAt }

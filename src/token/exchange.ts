@@ -37,7 +37,7 @@ const RENEW_SHARE = 0.2
 const MAX_SESSIONS = 20_000
 /** After a failure nobody asks again for so long, ms. */
 const PAUSE = 2_000
-/** However well the provider works for others, nobody asks again within this time, ms. */
+/** The shortest pause before a retry, ms, even if the provider works for others. */
 const PAUSE_LEAST = 500
 /** A token that is younger is not renewed because its upstream does not take it, ms. */
 const TOO_YOUNG = 10_000
@@ -87,8 +87,9 @@ export function createRouteTokens({ provider, refresher, sessions, log }: Parts)
 
   /** What still holds the next try back: no outage does when the provider has granted something to anybody since. */
   function standing({ failure }: Kept): Exchanged | null {
+    if (failure === null) return null
     const now = performance.now()
-    if (failure === null || failure.until <= now) return null
+    if (failure.until <= now) return null
     const { answer, until, successes } = failure
     const isOver = !answer.ok && answer.problem === 'unavailable' && successes !== provider.successes()
     return isOver && until - PAUSE + PAUSE_LEAST <= now ? null : answer

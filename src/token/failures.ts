@@ -38,7 +38,7 @@ interface Kept {
   readonly refusal: Refusal
   /**
    * Since when its answers, of this status, have been unclear without the provider being down, or `null`. Answers that
-   * change say that somebody is at work there.
+   * change show that the provider is being repaired.
    */
   readonly unclear: { readonly since: number; readonly status: number } | null
   /** Where it is about the provider as a whole: how often that had granted something by then. */
@@ -48,7 +48,7 @@ interface Kept {
 const PAUSE_FIRST = 1_000
 const PAUSE_MOST = 30_000
 const PAUSE_MOST_EXPIRED = 5_000
-/** However well the provider works for others, nobody asks again within this time, ms. */
+/** The shortest pause before a retry, ms, even if the provider works for others. */
 const PAUSE_LEAST = 500
 const STUCK_AFTER = 60_000
 const MAX_KEPT = 10_000
@@ -87,7 +87,7 @@ export function createFailures(successes: () => number): Failures {
             : before?.unclear?.status === status
               ? before.unclear
               : { since: at, status },
-        // Who asks this gateway to wait has not been down.
+        // A provider that sends Retry-After is not down.
         successes: (isDown && asked === null) || wordOf(error) === 'invalid_client' ? successes() : null,
       })
     },

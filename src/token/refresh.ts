@@ -62,7 +62,7 @@ const BUSY_PAUSE = 1_000
 const MAX_BUSY = 10_000
 /** A provider that comes back is not asked at once for all that waited for it: so many tries after a failure at a time. */
 const RETRIES_AT_ONCE = 16
-/** How long such a try waits for its turn, ms: where the provider hangs, nobody queues up behind those that hang with it. */
+/** How long such a try waits for its turn, ms: where the provider hangs, other sessions do not wait behind it. */
 const RETRY_PATIENCE = 2_000
 
 interface Parts {
@@ -161,14 +161,19 @@ export function createRefresher({ provider, store, sessions, log, metrics }: Par
     let outcome: RefreshOutcome
     const keepRefreshToken = async (refreshToken: string): Promise<void> => {
       const tokens = { ...session.tokens, refreshToken }
-      session = (await sessions.renew(session, { tokens })).session ?? session
+      const kept = await sessions.renew(session, { tokens })
+      // While the store is away it has a token that is spent: the lock keeps others from trying it.
+      keepLock = !kept.saved
+      session = kept.session ?? session
     }
     try {
       // It may have been a long wait: what the provider gives now lives from now on.
       const askedAt = Date.now()
       const result = await refreshTokens({ provider, log, keep: keepRefreshToken }, session, askedAt)
       failures.forget(session.id)
-      ;({ outcome, keepLock } = await save(session, result, askedAt))
+      const saved = await save(session, result, askedAt)
+      outcome = saved.outcome
+      keepLock = saved.keepLock
     } catch (error) {
       outcome = await refuse(session, error, abandoned, Date.now())
     } finally {

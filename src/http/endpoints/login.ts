@@ -39,7 +39,7 @@ export const login: Endpoint = (services) => async (request, reply) => {
   const context = contextOf(request)
   const kind = kindOf(request, config)
   const parameters = queryOf(request)
-  // Whoever starts a login may name the provider (OpenID Connect Core 1.0, section 4).
+  // The site that starts a login may name the provider (OpenID Connect Core 1.0, section 4).
   const issuer = parameters.get('iss')
   if (issuer !== null && !mayHaveIssued(announcedIssuer(services.provider), issuer))
     throw new Fault('login_failed', { cause: new Error('a login with another provider was asked for'), detail: OTHER })

@@ -29,10 +29,11 @@ export const logout: Endpoint = (services) => async (request, reply) => {
       ? refuseCrossOrigin(services, request, reply, NOT_SIGNED_OUT)
       : sendConfirmation(services, request, reply, target)
 
-  const session = await endHere(services, request, reply, 'logout')
-  if (session !== null) void revokeRefreshToken(provider, session.tokens.refreshToken, services.log)
+  const ended = await endHere(services, request, reply, 'logout')
+  for (const { tokens } of ended) void revokeRefreshToken(provider, tokens.refreshToken, services.log)
   const url = endSessionUrl(provider, {
-    idTokenHint: session?.idToken ?? null,
+    // Of two sessions one may have been planted: the provider asks whom it signs out.
+    idTokenHint: (ended.length === 1 ? ended[0]?.idToken : null) ?? null,
     postLogoutRedirectUri: `${facts.origin}${config.basePath}/logout/callback`,
     state: logoutStates.seal({ target }),
   })
@@ -51,7 +52,7 @@ function askedTarget(request: FastifyRequest): string | null {
 
 /**
  * `GET logout/callback`: the provider has ended its session; on to where the user wanted to go. Any link may lead here:
- * a browser that is signed in is not told that it were not.
+ * a browser that is signed in is not told that it is signed out.
  */
 export const logoutCallback: Endpoint = (services) => async (request, reply) => {
   const sealed = queryOf(request).get('state')
@@ -75,6 +76,7 @@ export const logoutLocal: Endpoint = (services) => async (request, reply) => {
 }
 
 /**
+ * Ends the sessions of the browser's cookies, of which there is one as a rule, and gives those that there were.
  * The local end comes first and does not wait for the provider; the cookie goes even when the store can't be reached.
  */
 async function endHere(
@@ -82,17 +84,17 @@ async function endHere(
   request: FastifyRequest,
   reply: FastifyReply,
   reason: 'logout' | 'local_logout',
-): Promise<Session | null> {
+): Promise<Session[]> {
   const { cookies } = services
   const { facts } = contextOf(request)
   const tickets = cookies.tickets(facts.headers.cookie)
-  if (tickets.length === 0) return null
-  // Of two cookies none is believed elsewhere; who signs out wants neither.
+  if (tickets.length === 0) return []
+  // Elsewhere two session cookies count as none; a logout ends both sessions.
   if (tickets.length > 1) reply.header('set-cookie', cookies.clearEverywhere(hostOf(facts.origin), facts.path))
   else reply.header('set-cookie', cookies.clearTicket())
   forgetTries(services, request, reply)
   const ended = await Promise.all(tickets.map((ticket) => endTicket(services, request, ticket, reason)))
-  return ended.find((session) => session !== null) ?? null
+  return ended.filter((session) => session !== null)
 }
 
 async function endTicket(

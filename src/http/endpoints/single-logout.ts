@@ -13,8 +13,8 @@ import { queryOf, type Endpoint, type Services } from './endpoint.ts'
 const REPLAY_WINDOW = 15 * 60_000
 
 /**
- * Anybody can ask for a logout by frame, of sessions that nobody has, and each leaves a mark in the store for a login that
- * is under way. So many a minute do.
+ * Any client can ask for a front-channel logout, even of unknown sessions, and each leaves a mark in the store for a login that
+ * is under way. This is the most per minute.
  */
 const MOST_MARKS = 1_000
 const MINUTE = 60_000

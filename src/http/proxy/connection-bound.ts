@@ -58,6 +58,8 @@ export function dispatcherFor(
 ): Dispatcher {
   const bound = byClient.get(client)
   if (bound === undefined && !logsIn) return pool
+  // Its end has been told already.
+  if (client.destroyed) return pool
   const isMine = (one: Bound): boolean => one.pool === pool && one.address === address && one.session === session
   const known = bound?.find(isMine)
   if (known !== undefined) return known.own

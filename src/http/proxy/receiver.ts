@@ -155,7 +155,8 @@ export class Receiver implements Delivery, Dispatcher.DispatchHandler {
     const { retry, hasBody, handedAt } = this.#way
     if (hasLeft(job)) return
     if (this.response.headersSent) {
-      job.onBrokenOff(error)
+      // A fault is about the client's body.
+      if (!(error instanceof Fault)) job.onBrokenOff(error)
       breakOff(this.response)
     } else if (retry !== null && !this.#answered && STALE.has(codeOf(error))) {
       retry()

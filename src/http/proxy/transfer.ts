@@ -1,5 +1,6 @@
 import { performance } from 'node:perf_hooks'
 import { Readable } from 'node:stream'
+import type { Dispatcher } from 'undici'
 import { Fault } from '../../errors.ts'
 import { tooManyFields } from '../header-fields.ts'
 import { askForBody, waitsToBeAsked } from '../expectation.ts'
@@ -12,8 +13,6 @@ import { upstreamPath } from './upstream-path.ts'
 const REPEATABLE = new Set(['GET', 'HEAD', 'OPTIONS'])
 /** An application that restarts closes all of them at once. */
 const MAX_RETRIES = 3
-
-const KEEP_CONNECTION = { reset: false }
 
 /**
  * Sends the request upstream and its answer back, both as streams with back-pressure, nothing kept, nothing changed.
@@ -37,19 +36,17 @@ function send(job: Transfer, handedAt: number, hasBody: boolean, retries: number
       : () => {
           send(job, handedAt, hasBody, retries - 1)
         }
-  job.pool.dispatch(
-    {
-      path: upstreamPath(route, facts.path) + facts.query,
-      method: facts.method,
-      headers: job.headers,
-      body: hasBody ? bodyOf(job) : null,
-      headersTimeout: headersTimeout(route, hasBody),
-      bodyTimeout: 0,
-      // undici closes the connection behind a HEAD otherwise.
-      ...(facts.method === 'HEAD' ? KEEP_CONNECTION : null),
-    },
-    new Receiver(job, { handedAt, hasBody, retry }),
-  )
+  const options: Dispatcher.DispatchOptions = {
+    path: upstreamPath(route, facts.path) + facts.query,
+    method: facts.method,
+    headers: job.headers,
+    body: hasBody ? bodyOf(job) : null,
+    headersTimeout: headersTimeout(route, hasBody),
+    bodyTimeout: 0,
+  }
+  // undici closes the connection behind a HEAD otherwise.
+  if (facts.method === 'HEAD') options.reset = false
+  job.pool.dispatch(options, new Receiver(job, { handedAt, hasBody, retry }))
 }
 
 /** Leaves the client's connection open when the upstream fails: it still has to get its answer. */

@@ -99,7 +99,7 @@ function offersConnectionLogin(headers: readonly Buffer[]): boolean {
   return false
 }
 
-/** A header's name as somebody may have meant it. */
+/** Text that was probably meant as a header name. */
 const NAME = /^[\w-][\w .-]{0,60}$/
 
 /**

@@ -93,7 +93,7 @@ export function join({ client, upstream, onMessage, onClosed, idleRead }: Joint)
       return
     }
     other.end()
-    // What it still says is for nobody, and it may have to say it before it hears of the end.
+    // Its remaining data is discarded: unread data would hide the end of the connection.
     other.resume()
     setTimeout(cut, LAST_WORDS).unref()
   }
