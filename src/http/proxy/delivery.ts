@@ -53,6 +53,12 @@ function write(delivery: Delivery, chunk: Buffer): void {
   if (response.write(chunk)) return
   delivery.pause()
   response.once('drain', () => {
-    delivery.resume()
+    // The end of another answer of this connection may have called it, inside undici's parser, which can't be entered
+    // again from there.
+    process.nextTick(resume, delivery)
   })
+}
+
+function resume(delivery: Delivery): void {
+  delivery.resume()
 }
