@@ -44,8 +44,6 @@ function send(job: Transfer, handedAt: number, hasBody: boolean, retries: number
     headersTimeout: headersTimeout(route, hasBody),
     bodyTimeout: 0,
   }
-  // undici closes the connection behind a HEAD otherwise.
-  if (facts.method === 'HEAD') options.reset = false
   job.pool.dispatch(options, new Receiver(job, { handedAt, hasBody, retry }))
 }
 

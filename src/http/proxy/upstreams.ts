@@ -54,7 +54,13 @@ export function createPools(): Pools {
           if (pool === undefined) throw new Error('a route without an upstream')
           return pool
         },
-        openOne: (route) => open(identityOf(route, answerHeaders), ONE_CONNECTION),
+        openOne: (route) =>
+          open(identityOf(route, answerHeaders), ONE_CONNECTION).compose(
+            (dispatch) => (options, handler) =>
+              // undici closes a connection behind a HEAD, as a body that comes nevertheless would be the next answer.
+              // Here the next one is the same client's, and the connection's login would be lost.
+              dispatch(options.method === 'HEAD' ? { ...options, reset: false } : options, handler),
+          ),
       }
     },
     keepOnly({ all }) {
