@@ -151,6 +151,40 @@ void t.test('an idle connection that the application closes as it is taken again
   for (let i = 0; i < 6; i += 1) t.equal((await ask(url, 'GET', `/${i}`)).status, 200, `request ${i}`)
 })
 
+void t.test('a request that finds its connection new is sent once, however that ends', async (t) => {
+  for (const end of ['destroy', 'resetAndDestroy'] as const) {
+    let requests = 0
+    const upstream = await startSockets(t, (socket) => {
+      socket.on('data', () => {
+        requests += 1
+        socket[end]()
+      })
+    })
+    const { url } = await startGateway(t, { idp, config: { upstream, routes: everybody } })
+    t.equal((await ask(url, 'GET', '/')).status, 502)
+    t.equal(requests, 1, end)
+  }
+})
+
+void t.test('a request is sent again when a kept connection ends, and not a third time', async (t) => {
+  for (const end of ['destroy', 'resetAndDestroy'] as const) {
+    let requests = 0
+    const upstream = await startSockets(t, (socket, count) => {
+      let answered = 0
+      socket.on('data', () => {
+        requests += 1
+        answered += 1
+        if (count === 1 && answered === 1) socket.write('HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok')
+        else socket[end]()
+      })
+    })
+    const { url } = await startGateway(t, { idp, config: { upstream, routes: everybody } })
+    t.equal((await ask(url, 'GET', '/')).status, 200)
+    t.equal((await ask(url, 'GET', '/')).status, 502)
+    t.equal(requests, 3, end)
+  }
+})
+
 void t.test('a POST is never sent twice', async (t) => {
   let posts = 0
   const upstream = await startSockets(t, (socket) => {

@@ -12,6 +12,7 @@ import { clientHeaders } from './answer.ts'
 import { begin, complete, deliver, type Delivery } from './delivery.ts'
 import { allowLastWords, isEventStream } from './event-stream.ts'
 import { waitForFinal } from './final-answer.ts'
+import { endedUsedConnection } from './undici-parser.ts'
 
 /** What an upstream's answer is judged by. */
 export interface UpstreamAnswer {
@@ -158,7 +159,7 @@ export class Receiver implements Delivery, Dispatcher.DispatchHandler {
       // A fault is about the client's body.
       if (!(error instanceof Fault)) job.onBrokenOff(error)
       breakOff(this.response)
-    } else if (retry !== null && !this.#answered && STALE.has(codeOf(error))) {
+    } else if (retry !== null && !this.#answered && STALE.has(codeOf(error)) && endedUsedConnection(error)) {
       retry()
     } else {
       closeBehindUpload(job, hasBody)

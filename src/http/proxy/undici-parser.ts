@@ -23,6 +23,14 @@ const METHODS = ['execute', 'onStatus', 'onHeadersComplete', 'onMessageComplete'
 /** The status text with which connections have switched their protocol. */
 const phrases = new WeakMap<object, string>()
 
+/** The errors of connections that had brought an answer before. */
+const ofUsed = new WeakSet<Error>()
+
+/** Whether an error ended a connection that had brought an answer before. */
+export function endedUsedConnection(error: Error): boolean {
+  return ofUsed.has(error)
+}
+
 /**
  * Makes a connection of undici's read what is lawful, and say what is wrong with what is not. To be called once undici
  * has taken the connection; `shared` where requests of several clients go over it.
@@ -37,6 +45,11 @@ export function mendParser(socket: Socket, shared: boolean): void {
   if (parser === null) return
   const { execute, onHeadersComplete, onMessageComplete, createError } = parser
   let chunk: Buffer | null = null
+  let isUsed = false
+  // Before undici's own listener, which may fail a request at once.
+  socket.prependListener('error', (error) => {
+    if (isUsed) ofUsed.add(error)
+  })
 
   parser.execute = (bytes) => {
     chunk = bytes
@@ -60,6 +73,7 @@ export function mendParser(socket: Socket, shared: boolean): void {
     return next
   }
   parser.onMessageComplete = () => {
+    if (parser.statusCode >= 200) isUsed = true
     if (parser.statusCode === 204 || parser.statusCode === 304) parser.contentLength = ''
     return onMessageComplete.call(parser)
   }
