@@ -122,10 +122,6 @@ export function createListener(
   })
   routeExpectations(server)
   server.on('connect', (request, socket: Socket) => {
-    // Node takes its own listener away: a reset would end the process.
-    socket.on('error', () => {
-      socket.destroy()
-    })
     refusals.refuse(new Fault('method_not_allowed', { cause: new Error('CONNECT') }), socket, request)
   })
   routeUpgrades(server, serve, (socket, request) => {

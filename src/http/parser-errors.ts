@@ -10,7 +10,7 @@ import type { Log } from '../telemetry/log.ts'
 import type { Metrics } from '../telemetry/metrics.ts'
 import { contentOf } from './answers.ts'
 import { inTurn, latestAnswer } from './answer-queue.ts'
-import { answerUnderWay } from './answer-under-way.ts'
+import { answerUnderWay, passDrain } from './answer-under-way.ts'
 import { plainAddress } from './facts.ts'
 import { answerFor } from './failures.ts'
 import { printable } from './printable.ts'
@@ -32,7 +32,10 @@ export interface Refusals {
    * tells the refusal.
    */
   onClientError(error: ClientError, socket: Socket, request: IncomingMessage | null): void
-  /** A request that Node hands over in another way, behind which the connection ends. */
+  /**
+   * An upgrade or CONNECT, for which Node.js has let go of the connection: the answers before it are finished, then it
+   * is refused, and the connection ends.
+   */
   refuse(fault: Fault, socket: Socket, request: IncomingMessage): void
 }
 
@@ -77,11 +80,11 @@ export function createRefusals({ log, metrics, config }: RefusalServices): Refus
   const mayLog = limitLines(log)
   const ended = new WeakSet<Socket>()
 
-  function refuse(fault: Fault, socket: Socket, request: IncomingMessage | null, head: Head): void {
+  function refuse(fault: Fault, socket: Socket, request: IncomingMessage | null, head: Head, wait = inOrder): void {
     // What still comes on a connection that was refused is no further request.
     if (ended.has(socket)) return
     ended.add(socket)
-    inOrder(socket, request, () => {
+    wait(socket, request, () => {
       answer(fault, socket, request, head)
     })
   }
@@ -171,7 +174,8 @@ export function createRefusals({ log, metrics, config }: RefusalServices): Refus
       socket.destroy()
     },
     refuse(fault, socket, request) {
-      refuse(fault, socket, null, headOf(request))
+      lookAfter(socket)
+      refuse(fault, socket, null, headOf(request), behindAll)
     },
   }
 }
@@ -185,6 +189,30 @@ function inOrder(socket: Socket, request: IncomingMessage | null, ready: () => v
   if (latest === null || answerUnderWay(socket)?.headersSent === true) ready()
   else if (latest.req === request) inTurn(latest, ready)
   else latest.once('close', ready)
+}
+
+/** Calls `ready` once every answer before has ended. */
+function behindAll(socket: Socket, _request: IncomingMessage | null, ready: () => void): void {
+  const latest = latestAnswer(socket)
+  if (latest === null) ready()
+  else latest.once('close', ready)
+}
+
+/**
+ * Does for the answers on a connection what Node.js stops doing with an upgrade or CONNECT: tells them to go on, and
+ * ends with the client. What the client still sends is dropped.
+ */
+function lookAfter(socket: Socket): void {
+  socket
+    .on('drain', passDrain)
+    .on('end', () => {
+      socket.end()
+    })
+    // Without a listener a reset would end the process.
+    .on('error', () => {
+      socket.destroy()
+    })
+    .resume()
 }
 
 /** Whether an answer can be sent: in the middle of another one it would be read as a part of that. */

@@ -2,7 +2,7 @@ import { IncomingMessage, ServerResponse, type RequestListener, type Server } fr
 import { Socket } from 'node:net'
 import type { Duplex } from 'node:stream'
 import { wantsWebSocket } from '../gate/classify.ts'
-import { answerUnderWay } from './answer-under-way.ts'
+import { answerUnderWay, passDrain } from './answer-under-way.ts'
 
 const kUpgrade = Symbol('upgrade')
 const kAsked = Symbol('asked')
@@ -53,7 +53,6 @@ export function routeUpgrades(
     }
     // An upgrade pipelined behind an answer that is not finished: this connection has no place for a second one.
     if (answerUnderWay(socket) !== null) {
-      socket.on('error', () => {})
       drop(socket, request)
       return
     }
@@ -72,7 +71,7 @@ export function routeUpgrades(
       setTimeout(gone, LINGER).unref()
       over()
     }
-    socket.on('error', gone).on('end', gone).on('readable', watch)
+    socket.on('error', gone).on('end', gone).on('readable', watch).on('drain', passDrain)
 
     const response = new ServerResponse(request)
     /** Node.js emits close only on responses that it created. */
@@ -86,7 +85,7 @@ export function routeUpgrades(
     request[kUpgrade] = {
       socket,
       take() {
-        socket.off('error', gone).off('end', gone).off('readable', watch)
+        socket.off('error', gone).off('end', gone).off('readable', watch).off('drain', passDrain)
         response.off('finish', refused)
         response.detachSocket(socket)
         // For the access line and the count.

@@ -1,8 +1,11 @@
 import { once } from 'node:events'
 import type { Socket } from 'node:net'
+import { join } from 'node:path'
 import t, { type Test } from 'tap'
 import { startIdp } from '../../src/demo/idp.ts'
 import { startApplication, until, type Application } from '../support/application.ts'
+import { createAuthority } from '../support/certificates.ts'
+import { freePort } from '../support/free-port.ts'
 import { startGateway, type Running } from '../support/gateway.ts'
 import { open, parseAnswers } from '../support/raw-http.ts'
 
@@ -21,6 +24,12 @@ function connectTo(url: string): Client {
   return { socket, bytes, text: () => bytes().toString('latin1') }
 }
 
+const LARGE = 20_000_000
+const UPGRADE =
+  'GET /fast HTTP/1.1\r\nHost: a\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n' +
+  'Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: AAAAAAAAAAAAAAAAAAAAAA==\r\n\r\n'
+const CONNECT = 'CONNECT a:1 HTTP/1.1\r\nHost: a\r\n\r\n'
+
 const get = (path: string): string => `GET ${path} HTTP/1.1\r\nHost: a\r\n\r\n`
 
 /** A gateway whose application answers `/slow` when told to, and streams at `/events`. */
@@ -34,6 +43,7 @@ async function start(
         res.end('slow')
       })
     else if (req.url === '/events') res.writeHead(200, { 'content-type': 'text/event-stream' }).write('data: 1\n\n')
+    else if (req.url === '/large') res.end(Buffer.alloc(LARGE))
     else if (req.url === '/broken') {
       res.writeHead(200, { 'content-length': '100' }).write('begun')
       setTimeout(() => {
@@ -169,6 +179,86 @@ void t.test(
     t.match(text(), /^HTTP\/1\.1 200 [^]*\r\n\r\nslow/)
   },
 )
+
+for (const [what, bytes, status] of [
+  ['an upgrade', UPGRADE, 400],
+  ['a CONNECT', CONNECT, 405],
+] as const) {
+  void t.test(`${what} behind a large answer is refused once that has gone out whole`, async (t) => {
+    const { url, events } = await start(t)
+    for (const before of [get('/large'), get('/fast') + get('/large') + get('/fast')]) {
+      const client = connectTo(url)
+      client.socket.write(before + bytes)
+      await until(() => client.socket.closed, 10_000)
+      const answers = parseAnswers(client.bytes())
+      t.equal(answers.at(-1)?.status, status)
+      t.ok(answers.some(({ body }) => body.length === LARGE))
+      t.equal(answers.length, before.split('GET').length)
+    }
+    await until(() => events('request').length === 6)
+  })
+
+  void t.test(`${what} behind an answer that has begun does not cut it short`, async (t) => {
+    const { url, application } = await start(t)
+    const client = connectTo(url)
+    client.socket.write(get('/large'))
+    await until(() => client.bytes().length > 0 && application.requests.length === 1)
+    client.socket.pause()
+    client.socket.write(bytes)
+    setTimeout(() => client.socket.resume(), 200)
+    await until(() => client.socket.closed, 10_000)
+    const [first, second] = parseAnswers(client.bytes())
+    t.equal(first?.body.length, LARGE)
+    t.equal(second?.status, status)
+  })
+
+  void t.test(`a client that leaves behind ${what} ends the answers under way`, async (t) => {
+    const running = await start(t)
+    for (const leave of ['end', 'destroy', 'resetAndDestroy'] as const) {
+      const { socket, text } = connectTo(running.url)
+      socket.write(get('/events') + bytes)
+      await until(() => text().includes('data: 1'))
+      socket[leave]()
+    }
+    await until(() => running.events('request').length === 6)
+    t.equal(await openStreams(running), 0)
+  })
+}
+
+void t.test('a large answer in place of a WebSocket arrives whole', async (t) => {
+  const { url } = await start(t)
+  const client = connectTo(url)
+  client.socket.write(UPGRADE.replace('/fast', '/large'))
+  await until(() => client.socket.closed, 10_000)
+  t.equal(parseAnswers(client.bytes())[0]?.body.length, LARGE)
+})
+
+void t.test('a large answer arrives whole, however many requests are behind it', async (t) => {
+  const application = await startApplication(t, (req, res) => {
+    res.end(req.url === '/large' ? Buffer.alloc(200_000) : 'fast')
+  })
+  const { cert, key } = createAuthority().issue(['127.0.0.1'])
+  const files = t.testdir({ 'cert.pem': cert, 'key.pem': key })
+  const port = await freePort()
+  const secure = `https://127.0.0.1:${port}`
+  await startGateway(t, {
+    idp,
+    port,
+    publicUrl: secure,
+    config: {
+      upstream: application.url,
+      routes: [{ path: '/**', access: 'public' }],
+      tls: { certFile: join(files, 'cert.pem'), keyFile: join(files, 'key.pem') },
+    },
+  })
+  for (let i = 0; i < 10; i += 1) {
+    const client = connectTo(secure)
+    client.socket.write(get('/large') + get('/fast').repeat(1 + (i % 3)))
+    await until(() => client.text().endsWith('fast') && client.text().length > 200_000)
+    t.equal(parseAnswers(client.bytes())[0]?.body.length, 200_000)
+    client.socket.destroy()
+  }
+})
 
 void t.test('a CONNECT is answered, and its connection is closed even when the client keeps it open', async (t) => {
   const { url } = await start(t)
