@@ -263,33 +263,36 @@ const askOften = async (
   return { statuses: parseAnswers(bytes, methods).map(({ status }) => status), connections, closed }
 }
 
-void t.test('answers without a body keep the client’s connection, and the upstream’s unless it was a HEAD', async (t) => {
-  for (const [answer, method] of [
-    ['HTTP/1.1 304 Not Modified\r\nContent-Length: 4711\r\n\r\n', 'GET'],
-    ['HTTP/1.1 304 Not Modified\r\nContent-Length: 4711\r\n\r\n', 'HEAD'],
-    ['HTTP/1.1 304 Not Modified\r\n\r\n', 'GET'],
-    ['HTTP/1.1 204 No Content\r\nContent-Length: 5\r\n\r\n', 'GET'],
-    ['HTTP/1.1 204 No Content\r\nContent-Length: 0\r\n\r\n', 'DELETE'],
-    ['HTTP/1.1 205 Reset Content\r\nContent-Length: 0\r\n\r\n', 'GET'],
-    ['HTTP/1.1 205 Reset Content\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n', 'GET'],
-    ['HTTP/1.1 200 OK\r\nContent-Length: 4711\r\n\r\n', 'HEAD'],
-    ['HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n', 'HEAD'],
-  ] as const) {
-    const what = `${method}: ${answer.slice(9, 60)}`
-    const one = await askOften(t, answer, method)
-    t.equal(one.closed, false, what)
-    // A body that an application sends behind a HEAD would be the next client's answer.
-    t.equal(one.connections, method === 'HEAD' ? 9 : 1, what)
-    const pipelined = await askOften(t, answer, method, true)
-    t.equal(pipelined.closed, false, `${what}, pipelined`)
-    t.same(
-      pipelined.statuses,
-      Array.from({ length: 9 }, () => Number(answer.slice(9, 12))),
-      what,
-    )
-    t.ok(pipelined.connections <= (method === 'HEAD' ? 9 : 8), what)
-  }
-})
+void t.test(
+  'answers without a body keep the client’s connection, and the upstream’s unless it was a HEAD',
+  async (t) => {
+    for (const [answer, method] of [
+      ['HTTP/1.1 304 Not Modified\r\nContent-Length: 4711\r\n\r\n', 'GET'],
+      ['HTTP/1.1 304 Not Modified\r\nContent-Length: 4711\r\n\r\n', 'HEAD'],
+      ['HTTP/1.1 304 Not Modified\r\n\r\n', 'GET'],
+      ['HTTP/1.1 204 No Content\r\nContent-Length: 5\r\n\r\n', 'GET'],
+      ['HTTP/1.1 204 No Content\r\nContent-Length: 0\r\n\r\n', 'DELETE'],
+      ['HTTP/1.1 205 Reset Content\r\nContent-Length: 0\r\n\r\n', 'GET'],
+      ['HTTP/1.1 205 Reset Content\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n', 'GET'],
+      ['HTTP/1.1 200 OK\r\nContent-Length: 4711\r\n\r\n', 'HEAD'],
+      ['HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n', 'HEAD'],
+    ] as const) {
+      const what = `${method}: ${answer.slice(9, 60)}`
+      const one = await askOften(t, answer, method)
+      t.equal(one.closed, false, what)
+      // A body that an application sends behind a HEAD would be the next client's answer.
+      t.equal(one.connections, method === 'HEAD' ? 9 : 1, what)
+      const pipelined = await askOften(t, answer, method, true)
+      t.equal(pipelined.closed, false, `${what}, pipelined`)
+      t.same(
+        pipelined.statuses,
+        Array.from({ length: 9 }, () => Number(answer.slice(9, 12))),
+        what,
+      )
+      t.ok(pipelined.connections <= (method === 'HEAD' ? 9 : 8), what)
+    }
+  },
+)
 
 void t.test('a body that comes late behind a HEAD is no other request’s answer', async (t) => {
   const upstream = await startSockets(t, (socket) => {
