@@ -32,7 +32,9 @@ LABEL org.opencontainers.image.title="Gatehouse" \
       org.opencontainers.image.licenses="Apache-2.0" \
       org.opencontainers.image.version="${VERSION}" \
       org.opencontainers.image.revision="${REVISION}"
+# One malloc arena: with one for each thread of V8 some megabytes stay behind unused.
 ENV NODE_ENV=production \
+    MALLOC_ARENA_MAX=1 \
     PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin:/nodejs/bin
 WORKDIR /opt/gatehouse
 COPY --from=dependencies --chown=0:0 /opt/gatehouse/node_modules ./node_modules

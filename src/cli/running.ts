@@ -6,7 +6,7 @@ import type { Log } from '../telemetry/log.ts'
 import { openTracing } from '../telemetry/tracing.ts'
 import { freeSocket } from './free-socket.ts'
 import { listening } from './listen-error.ts'
-import { growInOneStep } from './young-objects.ts'
+import { boundHeap } from './young-objects.ts'
 
 /** A gateway that serves, in this process or in workers. */
 export interface Running {
@@ -44,7 +44,7 @@ export async function serveHere(
     await gateway.close()
     throw error
   }
-  growInOneStep()
+  boundHeap()
   let drainingSince: number | null = null
   const drain = (): void => {
     gateway.drain()
