@@ -6,6 +6,8 @@ import { text } from 'node:stream/consumers'
 import t from 'tap'
 import { startIdp } from '../../src/demo/idp.ts'
 import { startUpstream } from '../../src/demo/upstream.ts'
+import { freePort } from '../support/free-port.ts'
+import { asFile } from '../support/gateway.ts'
 import { cookieOf, statusAt } from '../support/gateway-process.ts'
 import { open, parseAnswers } from '../support/raw-http.ts'
 import { startProgram } from '../support/program.ts'
@@ -99,21 +101,33 @@ for (const [what, drain, leave] of [
   ['that are cut', '1s', false],
 ] as const) {
   void t.test(`requests ${what} while it stops have their access lines`, async (t) => {
-    const gateway = await serveFile(t, { idp, upstream }, { routes: everybody, shutdown: { drain } })
+    const port = await freePort()
+    // Without an admin listener nothing else is waited for.
+    const file = asFile(t, {
+      listen: `127.0.0.1:${port}`,
+      publicUrl: `http://127.0.0.1:${port}`,
+      admin: false,
+      upstream: upstream.url,
+      provider: { issuer: idp.issuer, clientId: 'orders', clientSecret: 'hush' },
+      session: { keys: session.keys },
+      routes: everybody,
+      shutdown: { drain },
+    })
+    const { child, line, ended } = startProgram(t, ['start', '--config', file])
+    await line(/"event":"listening"/)
     const path = `/api/slow?ms=10000&drain=${drain}`
-    const sockets = Array.from({ length: 3 }, () => open(gateway.url))
+    const sockets = Array.from({ length: 3 }, () => open(`http://127.0.0.1:${port}`))
     for (const socket of sockets) socket.resume().write(`GET ${path} HTTP/1.1\r\nHost: a\r\n\r\n`)
     await until('they are under way', () => upstream.requests.filter(({ url }) => url === path).length === 3)
-    const stopped = gateway.stop()
-    await nextEvent(gateway, 'stopping', 0)
+    child.kill('SIGTERM')
+    await line(/"event":"stopping"/)
     await sleep(200)
     if (leave) for (const socket of sockets) socket.destroy()
-    t.equal((await stopped).status, 0)
-    t.match(
-      gateway.events('request'),
-      Array.from({ length: 3 }, () => ({ status: 499, aborted: true })),
-    )
-    t.equal(gateway.events('request').length, 3)
+    const { status, stdout } = await ended
+    t.equal(status, 0)
+    const lines = stdout.split('\n').filter((text) => text.includes('"event":"request"'))
+    t.equal(lines.length, 3)
+    for (const text of lines) t.match(text, /"status":499,.*"aborted":true/)
   })
 }
 
