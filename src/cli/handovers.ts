@@ -9,6 +9,8 @@ export interface Handovers {
   count(): number
   /** How many no worker has taken yet. */
   pending(): number
+  /** Stops listening at once, before the workers do. */
+  close(): void
 }
 
 /** A connection as node:cluster sends it. */
@@ -20,6 +22,7 @@ interface ClusterMessage {
   readonly act?: unknown
   readonly seq?: unknown
   readonly ack?: unknown
+  readonly key?: unknown
 }
 
 /**
@@ -29,16 +32,26 @@ interface ClusterMessage {
 export function createHandovers(): Handovers {
   let count = 0
   const followed = new Set<ReadonlyMap<unknown, Connection>>()
+  /** By worker, the listening sockets that it shares, by node:cluster's names. */
+  const shared = new Map<ChildProcess, Set<unknown>>()
 
   return {
     count: () => count,
     pending: () => [...followed].reduce((sum, { size }) => sum + size, 0),
+    close() {
+      // What node:cluster does when a worker tells it that it listens no more: with the last one the socket is closed.
+      for (const [child, keys] of shared)
+        for (const key of keys) child.emit('internalMessage', { cmd: 'NODE_CLUSTER', act: 'close', key })
+    },
     follow({ process: child }) {
+      const keys = new Set<unknown>()
+      shared.set(child, keys)
       const waiting = new Map<unknown, Connection>()
       followed.add(waiting)
       const send: (...message: Parameters<ChildProcess['send']>) => boolean = child.send.bind(child)
       const watched: typeof send = (...message) => {
         const [said, handle]: readonly unknown[] = message
+        if (isObject(said) && said.key !== undefined) keys.add(said.key)
         if (isObject(said) && said.act === 'newconn' && isConnection(handle)) {
           count += 1
           waiting.set(said.seq, handle)
@@ -52,6 +65,7 @@ export function createHandovers(): Handovers {
       child.once('exit', () => {
         for (const connection of waiting.values()) connection.close()
         followed.delete(waiting)
+        shared.delete(child)
       })
     },
   }

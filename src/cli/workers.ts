@@ -166,6 +166,7 @@ export async function serveInWorkers(count: number, first: Config, log: Log): Pr
         () => handovers.count(),
         () => handovers.pending(),
       )
+      handovers.close()
       await end('SIGTERM')
     },
     cut() {

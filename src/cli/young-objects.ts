@@ -13,8 +13,8 @@ export function keepYoungObjectsYoung(): void {
 const NEW_SPACE = 8 * 1024 * 1024
 /** How much the old space may grow before the next collection of all memory, %. */
 const OLD_SPACE_GROWTH = 30
-/** How often the size of the new space is looked at, ms. */
-const LOOK_EVERY = 1_000
+/** How often the size of the new space is looked at, ms: before enough has survived for it to grow once more. */
+const LOOK_EVERY = 100
 
 /**
  * Lets V8's new space grow in one step when there is something to do: V8 makes it small while nothing happens, and

@@ -45,6 +45,18 @@ export function latestAnswer(socket: Socket): ServerResponse | null {
   return [...(queues.get(socket) ?? [])].at(-1) ?? answerUnderWay(socket)
 }
 
+/**
+ * Whether no further request on a connection may be carried out: an answer has said that it is the last one (RFC 9112,
+ * section 9.6).
+ */
+export function hasSaidClose(socket: Socket): boolean {
+  if (socket.writableEnded) return true
+  // Node.js keeps for itself what it has written into the head.
+  return [answerUnderWay(socket), ...(queues.get(socket) ?? [])].some(
+    (answer) => answer?.headersSent === true && Reflect.get(answer, '_last') === true,
+  )
+}
+
 /** One listener a connection, however many answers wait on it. */
 function openQueue(socket: Socket): Set<ServerResponse> {
   const queue = new Set<ServerResponse>()

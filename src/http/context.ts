@@ -37,7 +37,8 @@ export function contextOf(request: FastifyRequest): Context {
   return request.context
 }
 
-/** Gives each request its context before anything else happens to it; refuses the methods that never pass. */
+/** Gives each request its context before anything else happens to it; refuses the methods that never pass,
+ * and leaves out what else would be done for a client that has gone. */
 export function giveContext(app: FastifyInstance, facts: FactReader, tracing: Tracing | null): void {
   app.decorateRequest('context', null)
   app.addHook('onRequest', (request, reply, done) => {
@@ -54,6 +55,10 @@ export function giveContext(app: FastifyInstance, facts: FactReader, tracing: Tr
       verdict: 'none',
       waited: 0,
       trace,
+    }
+    if (reply.raw.destroyed) {
+      reply.hijack()
+      return
     }
     if (read.method === 'TRACE' || read.method === 'TRACK') throw new Fault('method_not_allowed')
     if (trace === null) done()

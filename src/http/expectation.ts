@@ -16,6 +16,8 @@ interface Waiting extends IncomingMessage {
 export function routeExpectations(server: Server): void {
   server.on('checkContinue', (request: Waiting, response) => {
     request[kWaiting] = response
+    // Node would close behind an answer without 100 Continue, also when the body has come all the same.
+    Object.defineProperty(response, '_expect_continue', { get: () => !request.complete })
     server.emit('request', request, response)
   })
   // What else somebody may expect is nothing that a proxy has to understand (RFC 9110, section 10.1.1).

@@ -1,18 +1,26 @@
 import { lookup } from 'node:dns/promises'
 import { once } from 'node:events'
-import { createServer as createHttpServer, type RequestListener, type Server, type ServerOptions } from 'node:http'
+import {
+  createServer as createHttpServer,
+  type RequestListener,
+  type Server,
+  type ServerOptions,
+  type ServerResponse,
+} from 'node:http'
 import { createServer as createHttpsServer } from 'node:https'
 import { Server as NetServer, createServer as createNetServer, type AddressInfo, type Socket } from 'node:net'
 import { Server as TlsServer } from 'node:tls'
-import { setTimeout as sleep } from 'node:timers/promises'
+import { setImmediate, setTimeout as sleep } from 'node:timers/promises'
 import type { Config, Listen } from '../config/schema.ts'
 import { Fault } from '../errors.ts'
 import type { Log } from '../telemetry/log.ts'
 import { acceptLast } from './accept-last.ts'
 import { routeExpectations } from './expectation.ts'
+import { latestAnswer } from './answer-queue.ts'
 import { answerUnderWay } from './answer-under-way.ts'
 import { watchIdleReaders } from './idle-readers.ts'
 import type { ClientError, Refusals } from './parser-errors.ts'
+import { isLastOnConnection } from './last-on-connection.ts'
 import { limitPipelining } from './pipelining.ts'
 import { giveUpOnSilentUploads, type Asked } from './silent-uploads.ts'
 import { hasBody } from './staged-close.ts'
@@ -50,6 +58,8 @@ const LINGER = 1_000
 const LINGER_MOST = 10_000
 /** How often a closing listener looks for connections that have become idle, ms. */
 const LOOK_FOR_IDLE = 100
+/** How long the system may take to tell the end of the last connections, ms. */
+const TOLD_WITHIN = 1_000
 /** How often it is logged that there are too many connections, ms. */
 const COMPLAIN_EVERY = 10_000
 
@@ -89,12 +99,14 @@ export function createListener(
   /** How many connections there have been. */
   let accepted = 0
   let draining = false
+  /** While it drains: the answer that is to be the last on its connection. */
+  const lastAnswers = new WeakMap<Socket, ServerResponse>()
   let askedAt = 0
   let closing: Promise<void> | null = null
 
   const serve: RequestListener = (request, response) => {
     if (draining) {
-      response.shouldKeepAlive = false
+      endBehind(request.socket, response)
       askedAt = performance.now()
     }
     // To hold on to every request until the next one would make each collection carry them all over.
@@ -155,9 +167,27 @@ export function createListener(
   function endAfterAnswer(): void {
     draining = true
     for (const socket of speaking.keys()) {
-      const answer = answerUnderWay(socket)
-      if (answer !== null && !answer.headersSent) answer.shouldKeepAlive = false
+      const answer = latestAnswer(socket)
+      if (answer !== null) endBehind(socket, answer)
     }
+  }
+
+  /** Answers to requests that were pipelined before this one's must not close the connection. */
+  function endBehind(socket: Socket, answer: ServerResponse): void {
+    if (answer.headersSent || !answer.shouldKeepAlive) return
+    const previous = lastAnswers.get(socket)
+    if (previous?.headersSent === false) previous.shouldKeepAlive = !isLastOnConnection(previous.req)
+    answer.shouldKeepAlive = false
+    lastAnswers.set(socket, answer)
+  }
+
+  /** A server is closed before the last connections have told their end, and with it that of their requests. */
+  async function allTold(): Promise<void> {
+    const open = new Set([...sockets, ...speaking.keys()])
+    const told = Promise.all([...open].map(async (socket) => new Promise((resolve) => socket.once('close', resolve))))
+    await Promise.race([told, sleep(TOLD_WITHIN, undefined, { ref: false })])
+    // A WebSocket's request ends one step later.
+    await setImmediate()
   }
 
   async function close(): Promise<void> {
@@ -182,10 +212,12 @@ export function createListener(
     const isQuiet = (now: number): boolean => now - Math.max(begun, askedAt) >= LINGER || now - begun >= LINGER_MOST
     while (!over.signal.aborted && !isQuiet(performance.now())) await moment()
     while (!over.signal.aborted) {
-      server.closeIdleConnections()
+      // Node takes a connection for idle whose answer is complete, but not yet sent.
+      if (![...speaking.keys()].some((socket) => answerUnderWay(socket)?.writableEnded)) server.closeIdleConnections()
       for (const [socket, asked] of speaking) if (asked === 'nothing') socket.destroy()
       await moment()
     }
+    await allTold()
   }
 
   return {

@@ -60,7 +60,9 @@ export function observe(app: FastifyInstance, { config, log, metrics, tracing }:
       if (ended.line.status === 101) tellWhenClosed(request.raw.socket, ended)
       else tell(ended)
     }
-    reply.raw.once('close', over)
+    // A pipelined request whose client has left before its turn.
+    if (reply.raw.destroyed) process.nextTick(over)
+    else reply.raw.once('close', over)
     done()
   })
 }

@@ -1,13 +1,14 @@
 import type { RequestListener } from 'node:http'
 import type { Socket } from 'node:net'
-import { enqueue, inTurn, waitingOn } from './answer-queue.ts'
+import { enqueue, hasSaidClose, inTurn, waitingOn } from './answer-queue.ts'
 
 /** How many requests of one connection are worked on behind one whose answer has not ended. */
 const MAX_AHEAD = 100
 
 /**
  * Routes requests at once, but of those that are pipelined only a hundred: further ones wait for their turn, and nothing
- * more is read from the connection, which closes when no turn comes within `patience()` ms.
+ * more is read from the connection, which closes when no turn comes within `patience()` ms. A request whose turn never
+ * comes is routed once its answer is destroyed, for its access line.
  */
 export function limitPipelining(route: RequestListener, patience: () => number): RequestListener {
   const stopped = new WeakMap<Socket, NodeJS.Timeout>()
@@ -30,22 +31,32 @@ export function limitPipelining(route: RequestListener, patience: () => number):
   }
 
   return (request, response) => {
-    if (response.socket !== null) {
-      route(request, response)
-      return
-    }
     const { socket } = request
-    enqueue(response)
-    if (waitingOn(socket) <= MAX_AHEAD) {
+    const isFirst = response.socket !== null
+    if (isFirst && !socket.writableEnded) {
       route(request, response)
       return
     }
+    const mayBegin = !hasSaidClose(socket)
+    if (!isFirst) enqueue(response)
+    if (mayBegin && waitingOn(socket) <= MAX_AHEAD) {
+      route(request, response)
+      return
+    }
+    let routed = false
+    const routeOnce = (): void => {
+      if (routed) return
+      routed = true
+      route(request, response)
+    }
+    response.once('close', routeOnce)
+    if (!mayBegin) return
     // The parser starts reading again behind each request that it finds in a piece.
     process.nextTick(stopReading, socket)
     inTurn(response, () => {
       goOn(socket)
       // Node.js is not done with the answer before.
-      process.nextTick(route, request, response)
+      process.nextTick(routeOnce)
     })
   }
 }

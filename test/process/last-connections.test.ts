@@ -1,3 +1,4 @@
+import { spawnSync } from 'node:child_process'
 import { connect } from 'node:net'
 import { setTimeout as sleep } from 'node:timers/promises'
 import t, { type Test } from 'tap'
@@ -5,6 +6,7 @@ import { startIdp } from '../../src/demo/idp.ts'
 import { startUpstream } from '../../src/demo/upstream.ts'
 import { startRedis } from '../support/redis.ts'
 import { serveFile } from '../support/served-file.ts'
+import { until } from '../support/until.ts'
 
 const idp = await startIdp()
 const upstream = await startUpstream()
@@ -80,3 +82,36 @@ for (const workers of [1, 2]) {
     },
   )
 }
+
+void t.test('new connections are refused before the workers have been told to stop', async (t) => {
+  const gateway = await serveFile(
+    t,
+    { idp, upstream },
+    {
+      workers: 2,
+      routes: [{ path: '/**', access: 'public' }],
+      session: { keys: [Buffer.alloc(32, 5).toString('base64')], store: redis.url },
+    },
+  )
+  const { stdout } = spawnSync('ps', ['-o', 'pid=', '--ppid', String(gateway.pid)], { encoding: 'utf8' })
+  const workers = stdout.trim().split('\n').map(Number)
+  t.equal(workers.length, 2)
+  // What they are told they do not hear.
+  for (const pid of workers) process.kill(pid, 'SIGSTOP')
+  const stopped = gateway.stop()
+  await until('connections are refused', async () => !(await connects(gateway.url)))
+  for (const pid of workers) process.kill(pid, 'SIGCONT')
+  t.equal((await stopped).status, 0)
+})
+
+const connects = async (url: string): Promise<boolean> =>
+  new Promise((resolve) => {
+    const socket = connect(Number(new URL(url).port), '127.0.0.1')
+    socket.once('connect', () => {
+      resolve(true)
+      socket.destroy()
+    })
+    socket.once('error', () => {
+      resolve(false)
+    })
+  })

@@ -1,12 +1,15 @@
 import { once } from 'node:events'
 import { Agent, get, type IncomingMessage } from 'node:http'
-import { connect, createServer } from 'node:net'
+import { connect, createServer, type Socket } from 'node:net'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { text } from 'node:stream/consumers'
 import t from 'tap'
 import { startIdp } from '../../src/demo/idp.ts'
 import { startUpstream } from '../../src/demo/upstream.ts'
+import { freePort } from '../support/free-port.ts'
+import { asFile } from '../support/gateway.ts'
 import { cookieOf, statusAt } from '../support/gateway-process.ts'
+import { open, parseAnswers } from '../support/raw-http.ts'
 import { startProgram } from '../support/program.ts'
 import { startRedis } from '../support/redis.ts'
 import { nextEvent, serveFile } from '../support/served-file.ts'
@@ -82,6 +85,80 @@ void t.test(
     t.ok(after < 10_000, 'the third connection, which says nothing, is not waited for')
   },
 )
+
+const everybody = [{ path: '/**', access: 'public' }]
+
+const readAll = (socket: Socket): (() => Buffer) => {
+  const chunks: Buffer[] = []
+  socket.on('data', (chunk: Buffer) => {
+    chunks.push(chunk)
+  })
+  return () => Buffer.concat(chunks)
+}
+
+for (const [what, drain, leave] of [
+  ['that their clients leave', '20s', true],
+  ['that are cut', '1s', false],
+] as const) {
+  void t.test(`requests ${what} while it stops have their access lines`, async (t) => {
+    const port = await freePort()
+    // Without an admin listener nothing else is waited for.
+    const file = asFile(t, {
+      listen: `127.0.0.1:${port}`,
+      publicUrl: `http://127.0.0.1:${port}`,
+      admin: false,
+      upstream: upstream.url,
+      provider: { issuer: idp.issuer, clientId: 'orders', clientSecret: 'hush' },
+      session: { keys: session.keys },
+      routes: everybody,
+      shutdown: { drain },
+    })
+    const { child, line, ended } = startProgram(t, ['start', '--config', file])
+    await line(/"event":"listening"/)
+    const path = `/api/slow?ms=10000&drain=${drain}`
+    const sockets = Array.from({ length: 3 }, () => open(`http://127.0.0.1:${port}`))
+    for (const socket of sockets) socket.resume().write(`GET ${path} HTTP/1.1\r\nHost: a\r\n\r\n`)
+    await until('they are under way', () => upstream.requests.filter(({ url }) => url === path).length === 3)
+    child.kill('SIGTERM')
+    await line(/"event":"stopping"/)
+    await sleep(200)
+    if (leave) for (const socket of sockets) socket.destroy()
+    const { status, stdout } = await ended
+    t.equal(status, 0)
+    const lines = stdout.split('\n').filter((text) => text.includes('"event":"request"'))
+    t.equal(lines.length, 3)
+    for (const text of lines) t.match(text, /"status":499,.*"aborted":true/)
+  })
+}
+
+void t.test('while it stops, of pipelined requests only the last answer closes the connection', async (t) => {
+  const gateway = await serveFile(t, { idp, upstream }, { routes: everybody, shutdown: { drain: '20s' } })
+  const requests = (name: string): string =>
+    `GET /api/slow?ms=1000&${name} HTTP/1.1\r\nHost: a\r\n\r\n` +
+    `POST /api/slow?ms=1500&${name} HTTP/1.1\r\nHost: a\r\nContent-Length: 1\r\n\r\nx` +
+    `GET /api/slow?ms=1500&${name} HTTP/1.1\r\nHost: a\r\n\r\n`
+  const areUnderWay = async (name: string): Promise<void> =>
+    until(`${name} are under way`, () => upstream.requests.filter(({ url }) => url.endsWith(`&${name}`)).length === 3)
+  const [before, later] = [open(gateway.url), open(gateway.url)]
+  const [ofBefore, ofLater] = [readAll(before), readAll(later)]
+  before.write(requests('before'))
+  await areUnderWay('before')
+  const stopped = gateway.stop()
+  await nextEvent(gateway, 'stopping', 0)
+  later.write(requests('later'))
+  await areUnderWay('later')
+  t.equal((await stopped).status, 0)
+  for (const bytes of [ofBefore(), ofLater()])
+    t.same(
+      parseAnswers(bytes).map(({ status, headers }) => [status, headers.get('connection')]),
+      [
+        [200, ['keep-alive']],
+        [200, ['keep-alive']],
+        [200, ['close']],
+      ],
+    )
+  t.equal(gateway.events('request').length, 6)
+})
 
 void t.test('a connection that has never said anything does not hold it up', async (t) => {
   const gateway = await serveFile(t, { idp, upstream })

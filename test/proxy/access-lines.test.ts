@@ -26,6 +26,10 @@ const startUnending = async (t: Test): Promise<Application & { readonly answers:
     if (url === '/events') res.writeHead(200, { 'content-type': 'text/event-stream' }).write('data: 1\n\n')
     if (url === '/sized') res.writeHead(200, { 'content-length': '1000' }).write('begun')
     if (url === '/chunked') res.write('begun')
+    if (url === '/reset') {
+      res.socket?.write('HTTP/1.1 200 OK\r\nConnection: close\r\n\r\nbegun')
+      setTimeout(() => res.socket?.resetAndDestroy(), 50)
+    }
     if (url === '/sized' || url === '/chunked')
       setTimeout(() => {
         res.destroy()
@@ -88,15 +92,18 @@ void t.test('so has one that is cut in the middle of its download', async (t) =>
 void t.test('so has one whose application breaks off in the middle', async (t) => {
   const application = await startUnending(t)
   const running = await startGateway(t, { idp, config: { upstream: application.url, routes: everybody } })
-  for (const path of ['/sized', '/chunked']) await sendRaw(running.url, `GET ${path} HTTP/1.1\r\nHost: a\r\n\r\n`)
-  t.match(await linesOf(running, 2), [
+  for (const path of ['/sized', '/chunked', '/reset'])
+    await sendRaw(running.url, `GET ${path} HTTP/1.1\r\nHost: a\r\n\r\n`)
+  t.match(await linesOf(running, 3), [
     { path: '/sized', status: 200, aborted: true },
     { path: '/chunked', status: 200, aborted: true },
+    { path: '/reset', status: 200, aborted: true },
   ])
   t.same(running.events('bad_request'), [], 'which is not the client’s fault')
   t.match(running.events('upstream_aborted'), [
     { id: /./, route: '/**', level: 'error', cause: /other side closed|terminated/ },
     { id: /./, route: '/**', level: 'error', cause: /other side closed|terminated/ },
+    { id: /./, route: '/**', level: 'error', cause: /ECONNRESET/ },
   ])
 })
 
@@ -126,6 +133,24 @@ void t.test('so has each of several on one connection whose turn never comes', a
     ...Array.from({ length: 5 }, () => 'forward'),
     'login_required',
   ])
+})
+
+void t.test('so has each of more than are worked on at once', async (t) => {
+  const application = await startUnending(t)
+  const running = await startGateway(t, {
+    idp,
+    config: { upstream: application.url, routes: everybody, limits: { idleRead: '1s' } },
+  })
+  const socket = open(running.url)
+  const many = 150
+  socket.write('GET /slow HTTP/1.1\r\nHost: a\r\n\r\n'.repeat(many))
+  await until(() => application.requests.length === 101)
+  await pause(100)
+  // The connection is not read any more: that the client has left is found out by `limits.idleRead`.
+  socket.destroy()
+  for (const line of await linesOf(running, many))
+    t.match(line, { method: 'GET', path: '/slow', status: 499, aborted: true, client: '127.0.0.1' })
+  t.equal(application.requests.length, 101, 'the application has not heard of the others')
 })
 
 void t.test('an event stream has its line at its end, with its duration', async (t) => {

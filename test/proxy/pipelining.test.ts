@@ -130,13 +130,19 @@ void t.test('a client that sends its body without waiting for 100 Continue gets 
   const { url, application, answerSlow } = await start(t)
   const { socket, text } = connectTo(url)
   socket.write(
-    `${get('/slow')}POST /fast HTTP/1.1\r\nHost: a\r\nExpect: 100-continue\r\nContent-Length: 5\r\n\r\nhello`,
+    `${get('/slow')}POST /fast HTTP/1.1\r\nHost: a\r\nExpect: 100-continue\r\nContent-Length: 5\r\n\r\nhello${get('/fast')}`,
   )
-  await until(() => application.requests.length === 2)
+  await until(() => application.requests.length === 3)
+  await new Promise((resolve) => {
+    setTimeout(resolve, 200)
+  })
   answerSlow()
-  await until(() => text().includes('fast 5'))
+  await until(() => text().includes('fast 0'))
   socket.destroy()
-  t.match(text(), /^HTTP\/1\.1 200 [^]*\r\n\r\nslow(?:HTTP\/1\.1 100 Continue\r\n\r\n)?HTTP\/1\.1 200 [^]*fast 5$/)
+  t.match(
+    text(),
+    /^HTTP\/1\.1 200 [^]*\r\n\r\nslow(?:HTTP\/1\.1 100 Continue\r\n\r\n)?HTTP\/1\.1 200 [^]*fast 5HTTP\/1\.1 200 [^]*fast 0$/,
+  )
   t.notMatch(text(), /\r\n\r\nHTTP\/1\.1 100/, 'no interim answer is in the place of a body')
 })
 
@@ -258,6 +264,22 @@ void t.test('a large answer arrives whole, however many requests are behind it',
     t.equal(parseAnswers(client.bytes())[0]?.body.length, 200_000)
     client.socket.destroy()
   }
+})
+
+void t.test('a request that comes after an answer has said that it is the last one is not carried out', async (t) => {
+  const { url, application, events } = await start(t)
+  const { socket, text } = connectTo(url)
+  socket.write('GET /events HTTP/1.1\r\nHost: a\r\nConnection: Upgrade\r\nUpgrade: h2c\r\n\r\n')
+  await until(() => text().includes('data: 1'))
+  t.match(text(), /\r\nConnection: close\r\n/)
+  socket.write('POST /fast HTTP/1.1\r\nHost: a\r\nContent-Length: 0\r\n\r\n')
+  await new Promise((resolve) => {
+    setTimeout(resolve, 300)
+  })
+  t.equal(application.requests.length, 1)
+  socket.destroy()
+  await until(() => events('request').length === 2)
+  t.match(events('request'), [{ method: 'GET' }, { method: 'POST', status: 499, aborted: true }])
 })
 
 void t.test('a CONNECT is answered, and its connection is closed even when the client keeps it open', async (t) => {

@@ -38,6 +38,7 @@ export function endedUsedConnection(error: Error): boolean {
  * - A `100 Continue` that was not asked for is passed over like any other interim answer (RFC 9110, section 15.2).
  * - The Content-Length of a 204 or 304 says nothing about its own body (RFC 9110, section 8.6).
  * - The status text keeps its bytes, as Latin-1, also when it comes in pieces (RFC 9112, section 4).
+ * - A reset never ends an answer (RFC 9112, section 8): undici takes it for the end of one that has no length.
  * - A shared connection on which the application asks to log in the connection itself is not used again.
  */
 export function mendParser(socket: Socket, shared: boolean): void {
@@ -51,6 +52,9 @@ export function mendParser(socket: Socket, shared: boolean): void {
     if (isUsed) ofUsed.add(error)
   })
 
+  socket.prependListener('error', (error: NodeJS.ErrnoException) => {
+    if (error.code === 'ECONNRESET') parser.shouldKeepAlive = true
+  })
   parser.execute = (bytes) => {
     chunk = bytes
     execute.call(parser, bytes)
