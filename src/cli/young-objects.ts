@@ -10,9 +10,9 @@ export function keepYoungObjectsYoung(): void {
 }
 
 /** The size of one half of V8's new space under load with Node.js 22 and later, bytes. V8 copies between two halves. */
-const NEW_SPACE = 8 * 1024 * 1024
+const NEW_SPACE = 10 * 1024 * 1024
 /** How much the old space may grow before the next collection of all memory, %. */
-const OLD_SPACE_GROWTH = 30
+const OLD_SPACE_GROWTH = 20
 /** How often the size of the new space is looked at, ms: before enough has survived for it to grow once more. */
 const LOOK_EVERY = 100
 
