@@ -1,9 +1,8 @@
 import { createSecretKey, randomBytes } from 'node:crypto'
-import type { Session } from '../src/session/session.ts'
 import { toRecord } from '../src/session/record.ts'
+import type { Session } from '../src/session/session.ts'
 import { newTicket } from '../src/session/ticket.ts'
-import { indexKey, recordKey } from '../src/store/redis-keys.ts'
-import { CREATE, ENLIST } from '../src/store/redis-scripts.ts'
+import { indexKey, recordKey, CREATE, ENLIST } from '../src/store/redis/scripts.ts'
 import { openPipeline } from './redis-pipeline.ts'
 
 /** How long the tokens of a session are, in characters. */

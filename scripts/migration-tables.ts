@@ -1,8 +1,8 @@
-import { modAuthOpenidc } from '../src/cli/migrate/mod-auth-openidc.ts'
-import { oauth2ProxyAlpha } from '../src/cli/migrate/oauth2-proxy-alpha.ts'
-import { oauth2Proxy } from '../src/cli/migrate/oauth2-proxy.ts'
-import type { Rules } from '../src/cli/migrate/rule.ts'
-import { wonderwall } from '../src/cli/migrate/wonderwall.ts'
+import { modAuthOpenidc } from '../src/migrate/apache/keys.ts'
+import { oauth2ProxyAlpha } from '../src/migrate/oauth2-proxy/alpha.ts'
+import { oauth2Proxy } from '../src/migrate/oauth2-proxy/keys.ts'
+import type { Rules } from '../src/migrate/rule.ts'
+import { wonderwall } from '../src/migrate/wonderwall.ts'
 
 const tables: Readonly<Record<string, Rules>> = {
   'oauth2-proxy': oauth2Proxy,

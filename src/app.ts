@@ -4,32 +4,28 @@ import type { FastifyInstance } from 'fastify'
 import type { Config, Listen } from './config/schema.ts'
 import { Fault } from './errors.ts'
 import { compileHeaders } from './gate/headers.ts'
-import { hostOf } from './gate/host.ts'
-import { compileRoutes } from './gate/match.ts'
+import { hostOf, compileRoutes } from './gate/match.ts'
 import { buildGate } from './gate/pipeline.ts'
-import { buildAdmin } from './http/admin.ts'
-import { createAnswers } from './http/answers.ts'
-import { createCookies } from './http/cookies.ts'
-import { createCounts, type Counts } from './http/counts.ts'
-import { registerEndpoints } from './http/endpoints/index.ts'
-import type { LogoutState, Services } from './http/endpoints/endpoint.ts'
+import { observe } from './http/access-log.ts'
+import { createReadiness } from './http/admin/readiness.ts'
+import { buildAdmin } from './http/admin/server.ts'
+import { createAnswers, handleFailures } from './http/answers/send.ts'
 import { giveContext } from './http/context.ts'
+import { createCookies } from './http/cookies/cookies.ts'
+import { type LoginState, createSealedState } from './http/cookies/login-state.ts'
+import type { LogoutState, Services } from './http/endpoints/endpoint.ts'
+import { registerEndpoints } from './http/endpoints/index.ts'
 import { createFactReader } from './http/facts.ts'
-import { handleFailures } from './http/failures.ts'
 import { createFastify } from './http/fastify.ts'
+import { registerForwardAuth, type ForwardAuthServices } from './http/forward-auth/verdict.ts'
 import { registerGate } from './http/gate.ts'
-import { registerForwardAuth, type ForwardAuthServices } from './http/forward-auth.ts'
-import { createLimits } from './http/limits.ts'
-import { createListener, type Listener } from './http/listener.ts'
-import type { LoginState } from './http/login-state.ts'
 import { refuseLoops, viaNameOf } from './http/loops.ts'
-import { observe } from './http/observe.ts'
-import { compileLoginRedirects } from './http/proxy/login-redirect.ts'
-import { createRefusals } from './http/parser-errors.ts'
+import { compileLoginRedirects } from './http/proxy/intercept.ts'
+import { STREAM_KINDS, createStreams, type Streams } from './http/proxy/open-streams.ts'
 import { createPools, type Pools, type Upstreams } from './http/proxy/upstreams.ts'
-import { STREAM_KINDS, createStreams, type Streams } from './http/proxy/streams.ts'
-import { createReadiness } from './http/readiness.ts'
-import { createSealedState } from './http/sealed-state.ts'
+import { createCounts, type Counts, createLimits } from './http/rate-limit.ts'
+import { createListener, type Listener } from './http/server/listener.ts'
+import { createRefusals } from './http/server/parser-errors.ts'
 import { createAccessTokens, type AccessTokens } from './oidc/access-token.ts'
 import { openProvider, type Provider } from './oidc/provider.ts'
 import { keysOf } from './session/envelope.ts'
@@ -259,7 +255,9 @@ async function buildShell(config: Config, lasting: Lasting): Promise<Shell> {
       // A URL of ours that can be read as the application's is as ambiguous as the other way round.
       const asked = request.context?.facts
       const reading =
-        asked === undefined ? null : routes.otherReading(hostOf(asked.origin), asked.method, asked.path, 'endpoint')
+        asked === undefined
+          ? null
+          : routes.conflictingVariant(hostOf(asked.origin), asked.method, asked.path, 'endpoint')
       if (reading !== null) throw new Fault('ambiguous_path')
       done()
     })

@@ -10,7 +10,7 @@ import t from 'tap'
 const order = [
   ['main'],
   ['cli'],
-  ['app', 'demo'],
+  ['app', 'demo', 'migrate'],
   ['http'],
   ['gate'],
   ['token'],
@@ -77,6 +77,25 @@ void t.test('the demo needs nothing of the gateway’s, the browser’s scripts 
   )
 })
 
+void t.test('no file needs itself by way of others', async (t) => {
+  t.same(
+    circles(new Map(sources.map(({ file }) => [file, imports.filter((one) => one.file === file).map(targetOf)]))),
+    [],
+  )
+  t.same(
+    circles(
+      new Map([
+        ['a', ['b']],
+        ['b', ['c', 'd']],
+        ['c', ['a']],
+        ['d', []],
+      ]),
+    ),
+    [['a', 'b', 'c']],
+    'and one is noticed',
+  )
+})
+
 void t.test('each library from outside is known in the rooms that are made for it alone', async (t) => {
   t.same(imports.flatMap(unwelcome), [])
 })
@@ -138,6 +157,25 @@ function importsOf({ file, text }: Source): Import[] {
     file,
     target: name.startsWith('.') ? posix.join(posix.dirname(file), name) : name,
   }))
+}
+
+function targetOf({ target }: Import): string {
+  return target
+}
+
+/** Each list of files that need each other, every one by way of the next. */
+function circles(needs: ReadonlyMap<string, readonly string[]>): string[][] {
+  const found: string[][] = []
+  const done = new Set<string>()
+  const visit = (file: string, way: readonly string[]): void => {
+    const at = way.indexOf(file)
+    if (at !== -1) found.push(way.slice(at))
+    if (at !== -1 || done.has(file)) return
+    for (const next of needs.get(file) ?? []) visit(next, [...way, file])
+    done.add(file)
+  }
+  for (const file of needs.keys()) visit(file, [])
+  return found
 }
 
 function placeOf(room: string): number {

@@ -1,20 +1,18 @@
 import { METHODS, type IncomingHttpHeaders } from 'node:http'
 import type { Config } from '../config/schema.ts'
 import { Fault } from '../errors.ts'
-import { beginsAsBearer } from '../gate/bearer.ts'
 import { challenge } from '../gate/challenge.ts'
 import { classify } from '../gate/classify.ts'
 import { compileHeaders } from '../gate/headers.ts'
-import { hostOf } from '../gate/host.ts'
-import { compileRoutes, type RouteTable } from '../gate/match.ts'
-import { buildGate } from '../gate/pipeline.ts'
+import { hostOf, compileRoutes, type RouteTable } from '../gate/match.ts'
+import { beginsAsBearer, buildGate } from '../gate/pipeline.ts'
 import type { CompiledRoute, Facts, Verdict } from '../gate/verdict.ts'
-import { describedBy, questionOf, type Question } from '../http/described-request.ts'
-import { redirectsProxy, statusForProxy } from '../http/forward-auth.ts'
-import { cookieNames } from '../http/cookie-names.ts'
+import { cookieNames } from '../http/cookies/names.ts'
+import { describedBy, questionOf, type Question } from '../http/forward-auth/described-request.ts'
+import { redirectsProxy, statusForProxy } from '../http/forward-auth/verdict.ts'
 import { viaNameOf } from '../http/loops.ts'
-import { readTarget } from '../http/target.ts'
 import { upstreamPath } from '../http/proxy/upstream-path.ts'
+import { readTarget } from '../http/target.ts'
 import type { Claims } from '../oidc/token-set.ts'
 import type { Session } from '../session/session.ts'
 import { metRequirements, notSent, reasonOf, tokenOf, whyNotTaken } from './explanation-words.ts'
@@ -60,7 +58,7 @@ export async function explainRequest(config: Config, { method, url, headers, cla
   }
   const world = { config, routes, session, claims, now }
   const found = routes.match(hostOf(origin), method, target.path)
-  if (found !== 'endpoint' || routes.otherReading(hostOf(origin), method, target.path, found) !== null)
+  if (found !== 'endpoint' || routes.conflictingVariant(hostOf(origin), method, target.path, found) !== null)
     return [...lines, ...(await explainVerdict(facts, { ...world, asked: null }))]
   const asked = questionOf(facts, config.basePath)
   if (asked === null) return [...lines, ['answer', `the gateway itself answers what is under ${config.basePath}`]]

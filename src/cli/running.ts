@@ -3,10 +3,10 @@ import { setTimeout as sleep } from 'node:timers/promises'
 import { buildApp, type Gatehouse } from '../app.ts'
 import type { Config } from '../config/schema.ts'
 import type { Log } from '../telemetry/log.ts'
-import { openTracing } from '../telemetry/tracing.ts'
+import { openTracing } from '../telemetry/open-tracing.ts'
 import { freeSocket } from './free-socket.ts'
 import { listening } from './listen-error.ts'
-import { boundHeap } from './young-objects.ts'
+import { boundHeap } from './v8-tuning.ts'
 
 /** A gateway that serves, in this process or in workers. */
 export interface Running {

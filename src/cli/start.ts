@@ -8,9 +8,7 @@ import { followConfiguration } from './follow-configuration.ts'
 import { leave } from './leave.ts'
 import { serveAlone, type Running } from './running.ts'
 import { isStdoutPrompt } from './stdout.ts'
-import { keepYoungObjectsYoung } from './young-objects.ts'
-import { stopSignal } from './stop-signal.ts'
-import { keepTickObject } from './tick-objects.ts'
+import { keepYoungObjectsYoung, keepTickObject } from './v8-tuning.ts'
 
 /** `gatehouse start`. */
 export const start: Command = {
@@ -75,4 +73,21 @@ connection; one that can't be used is refused, and the log says why.
 /** What only those load who use it. */
 async function serveInWorkers(count: number, config: Config, log: Log): Promise<Running> {
   return (await import('./workers.ts')).serveInWorkers(count, config, log)
+}
+
+/**
+ * Resolves with the name of the first signal that asks the process to end. `again` is called when somebody at a
+ * terminal asks once more; that another SIGTERM comes says nothing, since some send it to every process of a group.
+ */
+export async function stopSignal(again: () => unknown): Promise<NodeJS.Signals> {
+  let asked = false
+  return new Promise((resolve) => {
+    const listener = (signal: NodeJS.Signals): void => {
+      if (asked && signal === 'SIGINT') void again()
+      asked = true
+      resolve(signal)
+    }
+    process.on('SIGTERM', listener)
+    process.on('SIGINT', listener)
+  })
 }

@@ -1,7 +1,7 @@
 import cluster from 'node:cluster'
 import type { Config } from '../config/schema.ts'
 import { causes } from '../errors.ts'
-import type { Answered, Asked } from '../http/admin-workers.ts'
+import type { Answered, Asked } from '../http/admin/workers.ts'
 import { openLog } from '../telemetry/log.ts'
 import { leave } from './leave.ts'
 import { serveHere, type Running } from './running.ts'

@@ -3,8 +3,8 @@ import { once } from 'node:events'
 import { setTimeout as sleep } from 'node:timers/promises'
 import type { Config } from '../config/schema.ts'
 import { causes } from '../errors.ts'
-import { acceptLast } from '../http/accept-last.ts'
-import { buildWorkersAdmin } from '../http/admin-workers.ts'
+import { acceptLast } from '../http/server/accept-last.ts'
+import { buildWorkersAdmin } from '../http/admin/workers.ts'
 import type { Log } from '../telemetry/log.ts'
 import { createHandovers } from './handovers.ts'
 import { listening } from './listen-error.ts'
@@ -12,7 +12,7 @@ import { freeSockets, type Running } from './running.ts'
 import { READY, type Addresses, type Call, type Reply, type WorkerCalls } from './worker.ts'
 
 /** A worker, and how to ask it for something; what it can't answer any more is rejected. */
-interface Desk {
+interface WorkerChannel {
   readonly worker: Worker
   readonly ask: <Name extends keyof WorkerCalls>(
     name: Name,
@@ -37,31 +37,31 @@ export async function serveInWorkers(count: number, first: Config, log: Log): Pr
   let config = first
   let draining = false
   let pause = PAUSE_FIRST
-  const serving = new Set<Desk>()
+  const serving = new Set<WorkerChannel>()
   const handovers = createHandovers()
   // Keys and certificates stay the bytes that they are.
   cluster.setupPrimary({ serialization: 'advanced' })
 
   async function add(): Promise<Addresses> {
-    const desk = openDesk(cluster.fork())
-    handovers.follow(desk.worker)
-    const addresses = await begin(desk).catch((error: unknown) => {
-      desk.worker.process.kill('SIGKILL')
+    const channel = openChannel(cluster.fork())
+    handovers.follow(channel.worker)
+    const addresses = await begin(channel).catch((error: unknown) => {
+      channel.worker.process.kill('SIGKILL')
       throw error
     })
-    serving.add(desk)
+    serving.add(channel)
     const since = performance.now()
-    void desk.gone.then(async () => {
-      serving.delete(desk)
+    void channel.gone.then(async () => {
+      serving.delete(channel)
       if (draining) return
       if (performance.now() - since > SETTLED_AFTER) pause = PAUSE_FIRST
-      mourn(desk)
+      reportLoss(channel)
       await replace()
     })
     return addresses
   }
 
-  async function begin({ ask }: Desk): Promise<Addresses> {
+  async function begin({ ask }: WorkerChannel): Promise<Addresses> {
     let sent = config
     const addresses = await ask('serve', sent)
     // The configuration may have changed meanwhile.
@@ -72,7 +72,7 @@ export async function serveInWorkers(count: number, first: Config, log: Log): Pr
     return addresses
   }
 
-  function mourn({ worker }: Desk): void {
+  function reportLoss({ worker }: WorkerChannel): void {
     const { exitCode: code, signalCode: signal } = worker.process
     log.error(
       { event: 'worker_died', worker: worker.id, code, signal },
@@ -175,7 +175,7 @@ export async function serveInWorkers(count: number, first: Config, log: Log): Pr
   }
 }
 
-function openDesk(worker: Worker): Desk {
+function openChannel(worker: Worker): WorkerChannel {
   const waiting = new Map<
     number,
     { readonly resolve: (result: unknown) => void; readonly reject: (error: Error) => void }
@@ -210,6 +210,6 @@ function openDesk(worker: Worker): Desk {
           if (error !== null) reject(error)
         })
       })
-    }) as Desk['ask'],
+    }) as WorkerChannel['ask'],
   }
 }

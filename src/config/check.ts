@@ -1,31 +1,10 @@
-import { checkProvider } from './check-provider.ts'
-import { checkRoutes } from './check-routes.ts'
-import { checkServing } from './check-serving.ts'
-import { checkSession } from './check-session.ts'
+import { checkProvider } from './checks/provider.ts'
+import { checkRoutes } from './checks/routes.ts'
+import { checkServing } from './checks/serving.ts'
+import { checkSession } from './checks/session.ts'
+import type { Finding, PlacedRoute, Rule } from './checks/rule.ts'
 import { formatPath, type Path } from './problems.ts'
-import type { Config, Route } from './schema.ts'
-
-/** What is wrong between keys that are each fine by themselves; a warning does not stop the start. */
-export interface Finding {
-  path: Path
-  message: string
-  instead?: string | null
-  part?: 'key' | 'value'
-  warning?: true
-}
-
-/** A route and where it stands. */
-export interface PlacedRoute {
-  route: Route
-  at: Path
-}
-
-/** A rule between keys. It runs only when the keys that it reads have values, and sees only routes where that is so. */
-export interface Rule {
-  reads: readonly string[]
-  routeReads?: readonly string[]
-  find: (config: Config, routes: readonly PlacedRoute[]) => Finding[]
-}
+import type { Config } from './schema.ts'
 
 /** All rules between keys, those of each section in a file of its own. */
 export const rules: readonly Rule[] = [...checkServing, ...checkProvider, ...checkSession, ...checkRoutes]

@@ -1,5 +1,5 @@
 import { isDeepStrictEqual } from 'node:util'
-import type { StoreLocation } from './kind-store.ts'
+import type { StoreLocation } from './kinds/store.ts'
 import type { Config } from './schema.ts'
 
 /** What is opened once at the start, or what all sessions stand on. */

@@ -1,6 +1,6 @@
 import type { Config } from '../config/schema.ts'
 import { faults, type Code } from '../errors.ts'
-import { returnTarget } from './return-to.ts'
+import { returnTarget } from './return-target.ts'
 import type { CompiledRoute, Denial, Facts, RequestKind, StepUp } from './verdict.ts'
 
 /** An answer of the gateway's own, before it is written as a problem (RFC 9457), a page or a redirect. */

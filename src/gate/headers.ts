@@ -1,8 +1,7 @@
 import type { Claims } from '../oidc/token-set.ts'
-import { isBasicAlone } from './bearer.ts'
-import { hostOf } from './host.ts'
+import { hostOf, type RouteTable } from './match.ts'
+import { isBasicAlone } from './pipeline.ts'
 import { fillTemplate, parseTemplate, type Template } from './template.ts'
-import type { RouteTable } from './match.ts'
 import type { CompiledRoute, Facts, Who } from './verdict.ts'
 
 /** RFC 9110, section 7.6.1, and what its readers treat alike. */

@@ -1,6 +1,6 @@
 import { isDeepStrictEqual } from 'node:util'
 import type { Route } from '../config/schema.ts'
-import { fold, isPlain, readings } from './readings.ts'
+import { fold, isPlain, pathVariants } from './path-variants.ts'
 import type { CompiledRoute } from './verdict.ts'
 
 /** What a path leads to: a configured route, the gateway's own endpoints, or nothing. */
@@ -20,7 +20,7 @@ export interface RouteTable {
    * A reading of the path, by some server, that selects another route than `matched`; `null` when there is none. One
    * slash more or less at its end counts where that route lets fewer in.
    */
-  otherReading(host: string, method: string, path: string, matched: Match): string | null
+  conflictingVariant(host: string, method: string, path: string, matched: Match): string | null
 }
 
 interface Node {
@@ -93,7 +93,7 @@ export function compileRoutes(configured: readonly Route[], basePath: string): R
       return [...methods, ''].some((other) => find(exact, path, 0, host, other) !== matched)
     },
     match: (host, method, path) => find(exact, path, 0, host, method),
-    otherReading(host, method, path, matched) {
+    conflictingVariant(host, method, path, matched) {
       if (allLowerCase && isPlain(path)) return bySlash(read, path, host, method, matched)
       const elsewhere = (root: Node, paths: readonly string[]): string | null => {
         for (const reading of paths) {
@@ -105,7 +105,7 @@ export function compileRoutes(configured: readonly Route[], basePath: string): R
       }
       const byCase = elsewhere(folded, [fold(path)]) ?? bySlash(read, path, host, method, matched)
       if (byCase !== null) return byCase
-      const others = readings(path)
+      const others = pathVariants(path)
       if (others === null) return path
       return elsewhere(read, others.asIs) ?? elsewhere(folded, others.folded)
     },
@@ -208,4 +208,28 @@ function pick(leaves: readonly Leaf[], host: string, method: string): Match {
 /** A route may name a host with its port or without. */
 function names(wanted: string, host: string): boolean {
   return host === wanted || host.startsWith(`${wanted}:`)
+}
+
+/** The host part of a public origin, as routes name it. */
+export function hostOf(origin: string): string {
+  return origin.slice(origin.indexOf('//') + 2)
+}
+
+const DEFAULT_PORT = { 'https:': ':443', 'http:': ':80' }
+
+/**
+ * Which of the public origins a Host (RFC 9110, section 7.2) names, port included; without a port also the one of that
+ * name on another port, where there is just one.
+ */
+export function originsByHost(publicUrls: readonly string[]): (host: string) => string | null {
+  const byHost = new Map<string, string>()
+  for (const origin of publicUrls) {
+    const { hostname, port, protocol } = new URL(origin)
+    if (port === '') byHost.set(hostname + DEFAULT_PORT[protocol === 'http:' ? 'http:' : 'https:'], origin)
+    const ofThatName = publicUrls.filter((other) => new URL(other).hostname === hostname)
+    if (ofThatName.length === 1) byHost.set(hostname, origin)
+  }
+  // Last, so that a name without a port is first of all that of the origin without one.
+  for (const origin of publicUrls) byHost.set(hostOf(origin), origin)
+  return (host) => byHost.get(host.toLowerCase()) ?? null
 }

@@ -1,17 +1,14 @@
 import type { Config } from '../config/schema.ts'
+import type { AccessTokens } from '../oidc/access-token.ts'
 import type { Session } from '../session/session.ts'
 import type { Sessions } from '../session/sessions.ts'
 import type { Acquired, Tokens } from '../token/acquire.ts'
-import type { AccessTokens } from '../oidc/access-token.ts'
 import { admit } from './admit.ts'
-import { beginsAsBearer, bearerToken } from './bearer.ts'
 import { classify } from './classify.ts'
-import { hostOf } from './host.ts'
-import type { RouteTable } from './match.ts'
-import { provesOrigin } from './origin.ts'
-import { spareCookie } from './spare-cookie.ts'
+import { provesOrigin } from './csrf.ts'
+import { hostOf, type RouteTable } from './match.ts'
+import { keepsCookie, denialForMissingToken } from './token-denial.ts'
 import type { CompiledRoute, Denial, Facts, Verdict } from './verdict.ts'
-import { withoutToken } from './without-token.ts'
 
 /** What the gate asks. */
 export interface GateParts {
@@ -37,7 +34,7 @@ export function buildGate({ config, routes, sessions, tokens, bearers }: GatePar
   function byRoute(facts: Facts, now: number): Verdict | Promise<Verdict> {
     const host = hostOf(facts.origin)
     const route = routes.match(host, facts.method, facts.path)
-    const reading = routes.otherReading(host, facts.method, facts.path, route)
+    const reading = routes.conflictingVariant(host, facts.method, facts.path, route)
     if (reading !== null) return deny({ reason: 'ambiguous-path', reading }, null, facts)
     if (route === null || route === 'endpoint') return deny({ reason: 'no-route' }, null, facts)
     if (route.access === 'public') return anonymous(route)
@@ -83,7 +80,7 @@ export function buildGate({ config, routes, sessions, tokens, bearers }: GatePar
     now: number,
   ): Verdict | Promise<Verdict> {
     const denial = admit(route, session, facts.ticket !== null, now)
-    if (denial !== null) return deny(spareCookie(denial, facts, sessions), route, facts)
+    if (denial !== null) return deny(keepsCookie(denial, facts, sessions), route, facts)
     if (!provesOrigin(facts, route, session)) return deny({ reason: 'cross-origin' }, route, facts)
     if (session === null) return anonymous(route)
     const token = tokens.acquire(session, route.token, now)
@@ -94,10 +91,10 @@ export function buildGate({ config, routes, sessions, tokens, bearers }: GatePar
 
   function byToken(route: CompiledRoute, session: Session, token: Acquired, facts: Facts, now: number): Verdict {
     if (!token.ok) {
-      const denial = withoutToken(token, route, session, now)
+      const denial = denialForMissingToken(token, route, session, now)
       // A session that has ended is none, and this route does without one.
       if (route.access === 'optional' && denial.reason === 'session-expired') return anonymous(route)
-      return deny(spareCookie(denial, facts, sessions), route, facts)
+      return deny(keepsCookie(denial, facts, sessions), route, facts)
     }
     // Tokens that were renewed meanwhile may have brought other claims.
     const later = token.session === session ? null : admit(route, token.session, true, now)
@@ -110,4 +107,29 @@ export function buildGate({ config, routes, sessions, tokens, bearers }: GatePar
 
 function anonymous(route: CompiledRoute): Verdict {
   return { type: 'forward', route, session: null, who: null, accessToken: null }
+}
+
+/** The token that a client brings itself in `Authorization: Bearer` (RFC 6750, section 2.1), or `null`. */
+function bearerToken({ headers }: Pick<Facts, 'headers'>): string | null {
+  const [, token = null] = /^Bearer +([A-Za-z0-9\-._~+/]+=*) *$/i.exec(headers.authorization ?? '') ?? []
+  return token
+}
+
+/**
+ * Whether any Authorization begins with `Bearer`, well-formed or not: an application may read more leniently than
+ * `bearerToken` does, and find a token in it that was not verified.
+ */
+export function beginsAsBearer(facts: Pick<Facts, 'headers' | 'rawHeaders'>): boolean {
+  return authorizationFields(facts).some((value) => /^\W*bearer/i.test(value))
+}
+
+/** Whether the only Authorization has Basic credentials (RFC 7617), which can't hold a JWT. */
+export function isBasicAlone(facts: Pick<Facts, 'headers' | 'rawHeaders'>): boolean {
+  const [only = '', ...others] = authorizationFields(facts)
+  return others.length === 0 && /^Basic +[\w+/-]+=*$/i.test(only)
+}
+
+function authorizationFields({ headers, rawHeaders }: Pick<Facts, 'headers' | 'rawHeaders'>): string[] {
+  if (headers.authorization === undefined) return []
+  return rawHeaders.filter((_, i) => i % 2 === 1 && rawHeaders[i - 1]?.toLowerCase() === 'authorization')
 }

@@ -4,8 +4,8 @@ import type { CompiledRoute, Facts, RequestKind } from '../gate/verdict.ts'
 import type { Session } from '../session/session.ts'
 import type { RequestTrace, Tracing } from '../telemetry/tracing.ts'
 import type { FactReader } from './facts.ts'
-import { isLastOnConnection } from './last-on-connection.ts'
-import { closeInStages, hasBody } from './staged-close.ts'
+import { isLastOnConnection } from './server/last-on-connection.ts'
+import { lingeringClose, hasBody } from './server/lingering-close.ts'
 
 /** What the gateway knows about a request while it walks through. */
 export interface Context {
@@ -42,7 +42,7 @@ export function contextOf(request: FastifyRequest): Context {
 export function giveContext(app: FastifyInstance, facts: FactReader, tracing: Tracing | null): void {
   app.decorateRequest('context', null)
   app.addHook('onRequest', (request, reply, done) => {
-    if (hasBody(request.raw)) closeInStages(request.raw)
+    if (hasBody(request.raw)) lingeringClose(request.raw)
     if (isLastOnConnection(request.raw)) reply.raw.shouldKeepAlive = false
     const read = facts.read(request.raw)
     const trace = tracing === null ? null : tracing.begin(read.method, read.headers)

@@ -1,14 +1,14 @@
 import { BlockList, isIP, isIPv6 } from 'node:net'
 import type { IncomingMessage } from 'node:http'
 import { Fault } from '../errors.ts'
-import { originsByHost } from '../gate/host.ts'
+import { originsByHost } from '../gate/match.ts'
 import type { Client, Facts } from '../gate/verdict.ts'
 import type { Ticket } from '../session/ticket.ts'
-import { tooManyFields } from './header-fields.ts'
-import { isChunkedInOld } from './last-on-connection.ts'
+import { tooManyFields } from './server/header-fields.ts'
+import { isChunkedInOld } from './server/last-on-connection.ts'
 import { printable } from './printable.ts'
 import { targetOf } from './target.ts'
-import { isPlainCoding } from './transfer-coding.ts'
+import { isPlainCoding } from './server/transfer-coding.ts'
 
 /** Reads what is known of a request before anything is decided. */
 export interface FactReader {

@@ -5,11 +5,11 @@ import { challenge } from '../gate/challenge.ts'
 import type { Gate } from '../gate/pipeline.ts'
 import type { Verdict } from '../gate/verdict.ts'
 import { contextOf } from './context.ts'
-import { noteDenial } from './denials.ts'
-import { keepForm, keepsForm } from './kept-form.ts'
-import type { Limits } from './limits.ts'
+import { noteDenial } from './answers/denial-log.ts'
+import { keepForm, keepsForm } from './answers/kept-form.ts'
+import type { Limits } from './rate-limit.ts'
 import { forward, type ForwardServices } from './proxy/forward.ts'
-import { remedyForTwo } from './two-sessions.ts'
+import { remedyForTwo } from './cookies/cookies.ts'
 
 /** What requests to the application walk through. */
 export interface GateServices extends ForwardServices {

@@ -1,5 +1,5 @@
 import type { IncomingMessage } from 'node:http'
-import { unreadable } from '../gate/readings.ts'
+import { unreadable } from '../gate/path-variants.ts'
 
 /** A request target that has been looked at. */
 export type Target =

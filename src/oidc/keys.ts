@@ -6,6 +6,7 @@ import {
   type JSONWebKeySet,
   type JWTPayload,
   type JWTVerifyOptions,
+  decodeProtectedHeader,
 } from 'jose'
 import type { CustomFetch } from 'openid-client'
 import { issuerOf } from './issuer.ts'
@@ -172,5 +173,15 @@ async function withOneOf(find: KeySet['find'], jwt: string, options: JWTVerifyOp
       }
     }
     throw new errors.JWSSignatureVerificationFailed()
+  }
+}
+
+/** The `typ` of a JWT in lower case, `jwt` where it says none (RFC 7519, section 5.1); `null` for what is no JWT. */
+export function jwtType(token: string): string | null {
+  try {
+    const { typ = 'jwt' } = decodeProtectedHeader(token)
+    return typ.toLowerCase()
+  } catch {
+    return null
   }
 }

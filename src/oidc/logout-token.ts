@@ -1,11 +1,10 @@
 import { decodeProtectedHeader } from 'jose'
 import type { Configuration } from 'openid-client'
 import { Fault } from '../errors.ts'
-import { jwtType } from './jwt-type.ts'
-import { CLOCK_TOLERANCE } from './keys.ts'
+import { jwtType, CLOCK_TOLERANCE } from './keys.ts'
 import { isName } from './names.ts'
-import { isUnreachable } from './refusal.ts'
 import type { Provider } from './provider.ts'
+import { isUnreachable } from './refusal.ts'
 
 /** Whose sessions a provider wants ended; `subject`, `sid`, or both. */
 export interface LogoutRequest {

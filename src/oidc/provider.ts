@@ -18,8 +18,7 @@ import { isTemplate } from './issuer.ts'
 import { CLOCK_TOLERANCE, createSigningKeys, type SigningKeys } from './keys.ts'
 import { readMetadata } from './metadata.ts'
 import { oauthAnswers } from './oauth-answers.ts'
-import { createObservedCalls } from './observed-calls.ts'
-import { createTransport } from './transport.ts'
+import { createObservedCalls, createTransport } from './transport.ts'
 import { createWarnings, type Warnings } from './warnings.ts'
 
 /** The provider once it has been discovered. */

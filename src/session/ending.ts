@@ -1,10 +1,11 @@
 import { LRUCache } from 'lru-cache'
+import { causes } from '../errors.ts'
 import type { Store } from '../store/store.ts'
 import type { Log } from '../telemetry/log.ts'
 import type { Metrics } from '../telemetry/metrics.ts'
-import type { AtHand } from './at-hand.ts'
-import type { Perseverance } from './perseverance.ts'
-import { endedBecause, type EndReason, type Session, type SessionPolicy } from './session.ts'
+import type { SessionCache } from './cache.ts'
+import type { RetryQueue } from './retry.ts'
+import { endedBecause, type EndReason, type Session, type SessionPolicy, ownerOf } from './session.ts'
 
 /** What a store may have lost that came back after trouble: the writes of the last moments before, ms. */
 const LAST_MOMENTS = 5_000
@@ -48,15 +49,15 @@ export interface Ending {
 
 interface Parts {
   readonly store: Pick<Store, 'remove' | 'mark' | 'marked'>
-  readonly atHand: AtHand
-  readonly perseverance: Perseverance
+  readonly cache: SessionCache
+  readonly retryQueue: RetryQueue
   readonly policy: SessionPolicy
   readonly log: Log
   readonly metrics: Metrics
 }
 
 /** Nothing has ended yet. */
-export function createEnding({ store, atHand, perseverance, policy, log, metrics }: Parts): Ending {
+export function createEnding({ store, cache, retryQueue, policy, log, metrics }: Parts): Ending {
   const listeners: ((id: string, reason: EndReason) => void)[] = []
   /** When sessions have ended here, ms of `performance.now`. */
   const lastEnds = new LRUCache<string, number>({ max: MAX_LAST_ENDS })
@@ -65,8 +66,8 @@ export function createEnding({ store, atHand, perseverance, policy, log, metrics
   const missing = new Map<string, NodeJS.Timeout>()
 
   function forget(id: string, reason: EndReason): void {
-    if (atHand.hasEnded(id)) return
-    atHand.end(id)
+    if (cache.hasEnded(id)) return
+    cache.end(id)
     for (const listener of listeners) listener(id, reason)
   }
 
@@ -77,7 +78,7 @@ export function createEnding({ store, atHand, perseverance, policy, log, metrics
   }
 
   function removeAtLast(id: string): void {
-    void perseverance.persist(async () => {
+    void retryQueue.persist(async () => {
       await store.remove(id)
     }, REMOVE_FOR)
   }
@@ -85,7 +86,7 @@ export function createEnding({ store, atHand, perseverance, policy, log, metrics
   async function end({ id, endsAt }: Pick<Session, 'id' | 'endsAt'>, reason: EndReason): Promise<void> {
     const isFollowed = reason === 'renewed' || reason === 'replaced'
     if (isFollowed) followedIds.set(id, true)
-    if (atHand.hasEnded(id)) return
+    if (cache.hasEnded(id)) return
     forget(id, reason)
     log.info({ event: 'session_ended', reason, session: id }, 'a session has ended')
     lastEnds.set(id, performance.now())
@@ -94,7 +95,7 @@ export function createEnding({ store, atHand, perseverance, policy, log, metrics
     try {
       await remove(id, reason)
     } catch {
-      void perseverance.persist(async () => {
+      void retryQueue.persist(async () => {
         await remove(id, reason)
       }, endsAt - Date.now())
     }
@@ -125,7 +126,7 @@ export function createEnding({ store, atHand, perseverance, policy, log, metrics
     },
 
     lose(id) {
-      const known = atHand.get(id)?.session ?? null
+      const known = cache.get(id)?.session ?? null
       // Redis drops by itself what is over by the clock.
       const reason = (known === null ? null : endedBecause(policy, known, Date.now())) ?? 'lost'
       forget(id, reason)
@@ -168,4 +169,26 @@ export function createEnding({ store, atHand, perseverance, policy, log, metrics
 
 function followedName(id: string): string {
   return JSON.stringify(['followed', id])
+}
+
+interface LimitParts {
+  readonly store: Pick<Store, 'find'>
+  readonly ending: Pick<Ending, 'endById'>
+  readonly log: Log
+}
+
+/**
+ * Ends the oldest sessions of a user who has more than `most`, after each login: of several at the same moment, the
+ * last one sees them all. Never rejects: where the store can't say, the limit is not worth a login.
+ */
+export async function limitSessions({ store, ending, log }: LimitParts, session: Session, most: number): Promise<void> {
+  try {
+    const { issuer, subject } = ownerOf(session)
+    const ids = await store.find({ issuer, subject })
+    const tooMany = ids.slice(0, Math.max(0, ids.length - most))
+    await Promise.all(tooMany.map((one) => ending.endById(one, 'max_per_user')))
+  } catch (error) {
+    const facts = { event: 'limit_not_kept', session: session.id, cause: causes(error) }
+    log.warn(facts, 'the user may have more sessions than maxPerUser now')
+  }
 }

@@ -2,16 +2,11 @@ import type { LoginResult } from '../oidc/callback.ts'
 import type { Criterion, Store } from '../store/store.ts'
 import type { Log } from '../telemetry/log.ts'
 import { countFromZero, type Metrics } from '../telemetry/metrics.ts'
-import { createActivity } from './activity.ts'
-import { createAtHand } from './at-hand.ts'
-import { beginSession } from './begin.ts'
-import { createConfirmation } from './confirmation.ts'
-import { createEnding } from './ending.ts'
-import { limitSessions } from './limit.ts'
-import { createLoad } from './load.ts'
-import { createPerseverance } from './perseverance.ts'
-import { createReading } from './reading.ts'
-import { createSaving, type Renewed, type SessionChange } from './saving.ts'
+import { createSessionCache } from './cache.ts'
+import { createActivity, beginSession, createSessionWriter, type Renewed, type SessionChange } from './changes.ts'
+import { createEnding, limitSessions } from './ending.ts'
+import { createRevalidation, createLoad, createStoreReader } from './lookup.ts'
+import { createRetryQueue } from './retry.ts'
 import { END_REASONS, type EndReason, type Session, type SessionPolicy } from './session.ts'
 import type { Ticket } from './ticket.ts'
 
@@ -76,21 +71,21 @@ interface Parts {
 
 /** Opens the sessions that live in a store. */
 export function openSessions({ store, settings: policy, log, metrics }: Parts): Sessions {
-  const atHand = createAtHand()
-  const perseverance = createPerseverance()
+  const cache = createSessionCache()
+  const retryQueue = createRetryQueue()
   countFromZero(metrics.sessionsEnded, END_REASONS)
   countFromZero(metrics.sessionCache, CACHE_RESULTS)
-  const ending = createEnding({ store, atHand, perseverance, policy, log, metrics })
+  const ending = createEnding({ store, cache, retryQueue, policy, log, metrics })
   const onBehind = (session: Session): void => {
-    saving.saveAtLast(session)
+    writer.saveLater(session)
   }
-  const reading = createReading({ store, atHand, ending, onBehind, metrics })
-  const saving = createSaving({ store, atHand, reading, ending, perseverance, policy, log })
-  const confirmation = createConfirmation({ store, atHand, reading, ending, policy, metrics })
+  const storeReader = createStoreReader({ store, cache, ending, onBehind, metrics })
+  const writer = createSessionWriter({ store, cache, storeReader, ending, retryQueue, policy, log })
+  const revalidation = createRevalidation({ store, cache, storeReader, ending, policy, metrics })
 
   store.listen({
     changed: (id, version) => {
-      atHand.noteChange(id, version)
+      cache.noteChange(id, version)
     },
     gone: (id) => {
       ending.endedElsewhere(id)
@@ -99,23 +94,23 @@ export function openSessions({ store, settings: policy, log, metrics }: Parts): 
       ending.evicted(id)
     },
     restored(troubledSince) {
-      confirmation.resume()
+      revalidation.resume()
       ending.repeatSince(troubledSince)
     },
   })
 
   return {
     policy,
-    load: createLoad({ store, atHand, reading, confirmation, ending, policy, metrics }),
-    reload: async (ticket, now) => ending.living(await reading.read(ticket), now),
+    load: createLoad({ store, cache, storeReader, revalidation, ending, policy, metrics }),
+    reload: async (ticket, now) => ending.living(await storeReader.read(ticket), now),
     async create(login, origin, now, asked = null) {
-      const parts = { store, atHand, ending, policy, metrics }
+      const parts = { store, cache, ending, policy, metrics }
       const session = await beginSession(parts, { login, origin, asked }, now)
       if (policy.maxPerUser !== null) await limitSessions({ store, ending, log }, session, policy.maxPerUser)
       return session
     },
-    renew: (session, change) => saving.renew(session, change),
-    touch: createActivity(store, atHand, policy),
+    renew: (session, change) => writer.renew(session, change),
+    touch: createActivity(store, cache, policy),
     end: (session, reason) => ending.end(session, reason),
     endById: (id, reason) => ending.endById(id, reason),
     wasFollowed: (id) => ending.wasFollowed(id),
@@ -133,7 +128,7 @@ export function openSessions({ store, settings: policy, log, metrics }: Parts): 
     },
 
     async settled(most) {
-      const left = await perseverance.settled(most)
+      const left = await retryQueue.settled(most)
       if (left === 0) return
       const what = 'the store did not come back in time: ended sessions may live on, renewed tokens are lost'
       log.error({ event: 'not_saved', left }, what)

@@ -3,21 +3,21 @@ import type { Route } from '../config/schema.ts'
 import { causes } from '../errors.ts'
 import { ForeignIdentity, refreshTokens, type RefreshResult } from '../oidc/grants.ts'
 import { revokeRefreshToken } from '../oidc/logout.ts'
+import { refreshTokenBeside } from '../oidc/oauth-answers.ts'
 import type { Provider } from '../oidc/provider.ts'
 import { refusalOf } from '../oidc/refusal.ts'
+import { grantForRoute } from '../oidc/route-grants.ts'
 import { sidOf, type TokenSet } from '../oidc/token-set.ts'
-import type { Session } from '../session/session.ts'
-import { absoluteEnd } from '../session/session.ts'
-import type { SessionChange } from '../session/saving.ts'
+import type { SessionChange } from '../session/changes.ts'
+import { type Session, absoluteEnd } from '../session/session.ts'
 import type { Sessions } from '../session/sessions.ts'
 import type { Store } from '../store/store.ts'
 import type { Log } from '../telemetry/log.ts'
 import type { Metrics } from '../telemetry/metrics.ts'
+import { createBackoff, type FailedRefresh } from './backoff.ts'
 import { cooldownUntil, isExpired } from './clock.ts'
-import { createFailures, type Failure } from './failures.ts'
 import { fewAtATime } from './few-at-a-time.ts'
-import { redeem } from './redeem.ts'
-import { takeTurn, type Turn } from './turn.ts'
+import { takeLock, type LockOutcome } from './refresh-lock.ts'
 
 /** What became of a refresh. */
 export type RefreshOutcome =
@@ -73,7 +73,7 @@ interface Parts {
   readonly metrics: Metrics
 }
 
-function failed({ until, stuck }: Failure): RefreshOutcome {
+function failed({ until, stuck }: FailedRefresh): RefreshOutcome {
   return { type: 'failed', retryAfter: Math.max(1, Math.ceil((until - performance.now()) / 1000)), stuck }
 }
 
@@ -81,14 +81,14 @@ function failed({ until, stuck }: Failure): RefreshOutcome {
 export function createRefresher({ provider, store, sessions, log, metrics }: Parts): Refresher {
   const flights = new Map<string, Promise<RefreshOutcome>>()
   const redemptions = new Set<Promise<unknown>>()
-  const failures = createFailures(() => provider.successes())
+  const backoff = createBackoff(() => provider.successes())
   const retries = fewAtATime(RETRIES_AT_ONCE)
   const busyUntil = new LRUCache<string, number>({ max: MAX_BUSY })
   sessions.onEnd((id) => {
-    failures.forget(id)
+    backoff.forget(id)
   })
 
-  const turns = { store, sessions, metrics, life: provider.settings.timeout + LOCK_MARGIN }
+  const lockParts = { store, sessions, metrics, life: provider.settings.timeout + LOCK_MARGIN }
   for (const outcome of OUTCOMES) for (const cause of CAUSES) metrics.refreshes.inc({ outcome, cause }, 0)
 
   /** `keepLock` while the result is not in the store yet: nobody else may redeem the old refresh token. */
@@ -142,21 +142,21 @@ export function createRefresher({ provider, store, sessions, log, metrics }: Par
       await sessions.end(session, 'refused')
       return { type: 'ended' }
     }
-    return failed(failures.add(session, error))
+    return failed(backoff.add(session, error))
   }
 
   async function fly(seen: Session, cause: RefreshCause): Promise<RefreshOutcome> {
     // A redemption for another resource rotates the refresh token and leaves the access token as it was.
     const isDone = (latest: Session): boolean => latest.refreshedAt !== seen.refreshedAt
-    const turn = await takeTurn({ ...turns, isDone }, seen, cause !== 'due')
-    if (turn.type === 'over') return { type: 'ended' }
-    if (turn.type === 'done') return { type: 'refreshed', session: turn.session }
-    if (turn.type === 'busy') {
+    const lock = await takeLock({ ...lockParts, isDone }, seen, cause !== 'due')
+    if (lock.type === 'over') return { type: 'ended' }
+    if (lock.type === 'done') return { type: 'refreshed', session: lock.session }
+    if (lock.type === 'busy') {
       busyUntil.set(seen.id, performance.now() + BUSY_PAUSE)
       return { type: 'refreshed', session: seen }
     }
-    const { abandoned, release, keep } = turn
-    let { session } = turn
+    const { abandoned, release, keep } = lock
+    let { session } = lock
     let keepLock = false
     let outcome: RefreshOutcome
     const keepRefreshToken = async (refreshToken: string): Promise<void> => {
@@ -170,7 +170,7 @@ export function createRefresher({ provider, store, sessions, log, metrics }: Par
       // It may have been a long wait: what the provider gives now lives from now on.
       const askedAt = Date.now()
       const result = await refreshTokens({ provider, log, keep: keepRefreshToken }, session, askedAt)
-      failures.forget(session.id)
+      backoff.forget(session.id)
       const saved = await save(session, result, askedAt)
       outcome = saved.outcome
       keepLock = saved.keepLock
@@ -195,11 +195,11 @@ export function createRefresher({ provider, store, sessions, log, metrics }: Par
     }
   }
 
-  const waitForTurn = (one: Session): Promise<Turn> => takeTurn({ ...turns, isDone: () => false }, one, true)
+  const waitForLock = (one: Session): Promise<LockOutcome> => takeLock({ ...lockParts, isDone: () => false }, one, true)
 
   return {
     redeem(session, wanted, now) {
-      const mine = redeem({ provider, sessions, log, takeTurn: waitForTurn }, session, wanted, now)
+      const mine = redeem({ provider, sessions, log, takeLock: waitForLock }, session, wanted, now)
       redemptions.add(mine)
       const settle = (): void => {
         redemptions.delete(mine)
@@ -210,17 +210,17 @@ export function createRefresher({ provider, store, sessions, log, metrics }: Par
     refresh(session, cause, now) {
       const underWay = flights.get(session.id)
       if (underWay !== undefined) return underWay
-      const failure = failures.standing(session, now)
+      const failure = backoff.standing(session, now)
       if (failure !== null) return Promise.resolve(failed(failure))
       if (cooldownUntil(session, now) > now) return Promise.resolve({ type: 'refreshed', session })
-      const mine = (failures.lastError(session) === null ? fly(session, cause) : retry(session, cause))
+      const mine = (backoff.lastError(session) === null ? fly(session, cause) : retry(session, cause))
         .catch((error: unknown): RefreshOutcome => {
           log.error(
             { event: 'refresh_failed', session: session.id, cause: causes(error) },
             'without the store nothing is refreshed',
           )
           metrics.refreshes.inc({ outcome: 'failed', cause })
-          return failed(failures.addWithoutStore(session))
+          return failed(backoff.addWithoutStore(session))
         })
         .finally(() => {
           flights.delete(session.id)
@@ -230,11 +230,55 @@ export function createRefresher({ provider, store, sessions, log, metrics }: Par
     },
     heldBack: (session, now) =>
       (busyUntil.get(session.id) ?? Number.NEGATIVE_INFINITY) > performance.now() ||
-      failures.standing(session, now) !== null ||
+      backoff.standing(session, now) !== null ||
       cooldownUntil(session, now) > now,
-    lastError: (session) => failures.lastError(session),
+    lastError: (session) => backoff.lastError(session),
     async settled() {
       while (flights.size + redemptions.size > 0) await Promise.allSettled([...flights.values(), ...redemptions])
     },
+  }
+}
+
+interface RedeemParts {
+  readonly provider: Provider
+  readonly sessions: Pick<Sessions, 'renew' | 'wasRenewed'>
+  readonly log: Log
+  /** Waits for this process's turn. */
+  readonly takeLock: (session: Session) => Promise<LockOutcome>
+}
+
+/**
+ * Redeems the refresh token for another resource or scope (RFC 8707, section 2.2), in turn with the refreshes, and
+ * saves the one that replaces it. Rejects like a grant.
+ */
+async function redeem(parts: RedeemParts, seen: Session, wanted: Route['token'], now: number): Promise<TokenSet> {
+  const { provider, sessions, log, takeLock } = parts
+  const lock = await takeLock(seen)
+  if (lock.type !== 'mine') throw new Error('the session has ended')
+  const { session, release, keep } = lock
+  let keepLock = false
+
+  /** A provider that rotates has spent the session's own. */
+  async function save(refreshToken: string | null): Promise<void> {
+    if (refreshToken === null || refreshToken === session.tokens.refreshToken) return
+    const tokens = { ...session.tokens, refreshToken }
+    const { session: renewed, saved } = await sessions.renew(session, { tokens })
+    keepLock = !saved
+    if (renewed !== null) return
+    // See `save` in refresh.ts.
+    if (!(await sessions.wasRenewed(session.id))) await revokeRefreshToken(provider, refreshToken, log)
+    throw new Error('the session has ended')
+  }
+
+  try {
+    const token = await grantForRoute(provider, wanted, session.tokens, now).catch(async (error: unknown) => {
+      await save(refreshTokenBeside(error))
+      throw error
+    })
+    await save(token.refreshToken)
+    return token
+  } finally {
+    if (keepLock) keep()
+    else await release()
   }
 }

@@ -1,11 +1,11 @@
 import { readFileSync } from 'node:fs'
 import t from 'tap'
-import { modAuthOpenidc } from '../../src/cli/migrate/mod-auth-openidc.ts'
-import { oauth2ProxyAlpha } from '../../src/cli/migrate/oauth2-proxy-alpha.ts'
-import { oauth2Proxy } from '../../src/cli/migrate/oauth2-proxy.ts'
-import { migrateFiles } from '../../src/cli/migrate/peer.ts'
-import type { Rules } from '../../src/cli/migrate/rule.ts'
-import { wonderwall } from '../../src/cli/migrate/wonderwall.ts'
+import { modAuthOpenidc } from '../../src/migrate/apache/keys.ts'
+import { oauth2ProxyAlpha } from '../../src/migrate/oauth2-proxy/alpha.ts'
+import { oauth2Proxy } from '../../src/migrate/oauth2-proxy/keys.ts'
+import { migrateFiles } from '../../src/migrate/peer.ts'
+import type { Rules } from '../../src/migrate/rule.ts'
+import { wonderwall } from '../../src/migrate/wonderwall.ts'
 
 const text = readFileSync(new URL('../../docs/migrating.md', import.meta.url), 'utf8')
 

@@ -1,5 +1,5 @@
 import t from 'tap'
-import { pathsOf } from '../../src/cli/migrate/path-regex.ts'
+import { pathsOf } from '../../src/migrate/path-regex.ts'
 import { compileRoutes } from '../../src/gate/match.ts'
 import { loadText, least } from '../config/configuration.ts'
 

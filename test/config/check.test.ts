@@ -1,6 +1,7 @@
 import { join } from 'node:path'
 import t from 'tap'
-import { type Finding, rules } from '../../src/config/check.ts'
+import { rules } from '../../src/config/check.ts'
+import type { Finding } from '../../src/config/checks/rule.ts'
 import { formatPath } from '../../src/config/problems.ts'
 import { createAuthority } from '../support/certificates.ts'
 import { brief, key, least, loadText, problemsOf } from './configuration.ts'

@@ -1,8 +1,7 @@
 import t from 'tap'
 import type { Test } from 'tap'
 import { startUpstream } from '../../src/demo/upstream.ts'
-import { createBrowser } from '../support/browser.ts'
-import type { RequestOptions } from '../support/browser.ts'
+import { createBrowser, type RequestOptions } from '../support/browser.ts'
 import { createCookieJar } from '../support/cookie-jar.ts'
 import { htmlForms, htmlLink, unescapeHtml } from '../support/html-form.ts'
 

@@ -1,7 +1,7 @@
 import t from 'tap'
 import { startIdp } from '../../src/demo/idp.ts'
 import { createBrowser } from '../support/browser.ts'
-import { questionOf } from '../../src/http/described-request.ts'
+import { questionOf } from '../../src/http/forward-auth/described-request.ts'
 import { startGateway } from '../support/gateway.ts'
 import { loggedIn, type LoggedIn } from '../support/logged-in.ts'
 import { ask, header, type RawAnswer } from '../support/raw-http.ts'

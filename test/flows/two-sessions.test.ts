@@ -1,6 +1,6 @@
 import t from 'tap'
 import { startIdp } from '../../src/demo/idp.ts'
-import { placesOf } from '../../src/http/cookie-places.ts'
+import { placesOf } from '../../src/http/cookies/cookies.ts'
 import { startApplication } from '../support/application.ts'
 import { createBrowser } from '../support/browser.ts'
 import { loggedIn } from '../support/logged-in.ts'

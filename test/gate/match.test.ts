@@ -122,7 +122,8 @@ void t.test('a reading that selects another route is found', (t) => {
     '/caf%c3%a9/x',
     '/public/%2e%2e%2fcaf%C3%A9',
   ]
-  for (const path of elsewhere) t.not(table.otherReading('h', 'GET', path, table.match('h', 'GET', path)), null, path)
+  for (const path of elsewhere)
+    t.not(table.conflictingVariant('h', 'GET', path, table.match('h', 'GET', path)), null, path)
   const clear = [
     '/public/',
     '/public/a%2fb',
@@ -142,13 +143,15 @@ void t.test('a reading that selects another route is found', (t) => {
     '/.well-known/x',
     '/x;public',
   ]
-  for (const path of clear) t.equal(table.otherReading('h', 'GET', path, table.match('h', 'GET', path)), null, path)
+  for (const path of clear)
+    t.equal(table.conflictingVariant('h', 'GET', path, table.match('h', 'GET', path)), null, path)
   t.end()
 })
 
 void t.test('what some server takes for a protected path is refused, what is no other route passes', (t) => {
   const table = tableOf({ path: '/**', access: 'public' }, '/secret/**', '/exact')
-  const reading = (path: string): string | null => table.otherReading('h', 'GET', path, table.match('h', 'GET', path))
+  const reading = (path: string): string | null =>
+    table.conflictingVariant('h', 'GET', path, table.match('h', 'GET', path))
   for (const path of [
     '/secret%3fx',
     '/public/..%2fsecret%3fx',
@@ -209,7 +212,7 @@ void t.test('a slash more or less at the end leads around no route', (t) => {
   ]
   for (const [routes, path, reading] of refused) {
     const table = tableOf(...routes)
-    t.equal(table.otherReading('h', 'GET', path, table.match('h', 'GET', path)), reading, path)
+    t.equal(table.conflictingVariant('h', 'GET', path, table.match('h', 'GET', path)), reading, path)
   }
   const clear: [routes: Parameters<typeof tableOf>, path: string][] = [
     [[{ path: '/', access: 'public' }, '/**'], '/'],
@@ -235,7 +238,7 @@ void t.test('a slash more or less at the end leads around no route', (t) => {
   ]
   for (const [routes, path] of clear) {
     const table = tableOf(...routes)
-    t.equal(table.otherReading('h', 'GET', path, table.match('h', 'GET', path)), null, path)
+    t.equal(table.conflictingVariant('h', 'GET', path, table.match('h', 'GET', path)), null, path)
   }
   t.end()
 })
@@ -247,7 +250,7 @@ void t.test('readings are compared for the host and the method that are asked', 
     '/**',
   )
   const odd = (host: string, method: string, path: string): boolean =>
-    table.otherReading(host, method, path, table.match(host, method, path)) !== null
+    table.conflictingVariant(host, method, path, table.match(host, method, path)) !== null
   t.ok(odd('a.example.com', 'GET', '/x/../z'))
   t.notOk(odd('b.example.com', 'GET', '/x/../z'), 'there the route is the same')
   t.ok(odd('h', 'GET', '/y/../z'))
@@ -258,16 +261,16 @@ void t.test('readings are compared for the host and the method that are asked', 
 void t.test('a path that leads nowhere as it is, but somewhere as read, is no less ambiguous', (t) => {
   const table = tableOf('/a/**')
   t.equal(table.match('h', 'GET', '/b/../a'), null)
-  t.not(table.otherReading('h', 'GET', '/b/../a', null), null)
-  t.equal(table.otherReading('h', 'GET', '/b/../c', null), null)
+  t.not(table.conflictingVariant('h', 'GET', '/b/../a', null), null)
+  t.equal(table.conflictingVariant('h', 'GET', '/b/../c', null), null)
   t.end()
 })
 
 void t.test('patterns with capitals are compared with case, and a folded twin is ambiguous', (t) => {
   const table = tableOf('/API/**', '/**')
   t.equal(name(table.match('h', 'GET', '/API/x')), '/API/**')
-  t.equal(table.otherReading('h', 'GET', '/API/x', table.match('h', 'GET', '/API/x')), null)
-  t.not(table.otherReading('h', 'GET', '/api/x', table.match('h', 'GET', '/api/x')), null)
+  t.equal(table.conflictingVariant('h', 'GET', '/API/x', table.match('h', 'GET', '/API/x')), null)
+  t.not(table.conflictingVariant('h', 'GET', '/api/x', table.match('h', 'GET', '/api/x')), null)
   t.end()
 })
 
@@ -278,7 +281,7 @@ void t.test('looking for readings stays cheap for the longest of paths and many 
     const ms = Math.min(
       ...[1, 2, 3].map(() => {
         const start = performance.now()
-        table.otherReading('h', 'GET', path, table.match('h', 'GET', path))
+        table.conflictingVariant('h', 'GET', path, table.match('h', 'GET', path))
         return performance.now() - start
       }),
     )

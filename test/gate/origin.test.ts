@@ -1,5 +1,5 @@
 import t from 'tap'
-import { isCrossOrigin, provesOrigin } from '../../src/gate/origin.ts'
+import { isCrossOrigin, provesOrigin } from '../../src/gate/csrf.ts'
 import { compiled, factsOf, origin, sessionOf } from './request.ts'
 
 const rows: [headers: Record<string, string>, cross: boolean][] = [

@@ -1,7 +1,6 @@
 import t from 'tap'
 import type { Route } from '../../src/config/schema.ts'
-import { compileRoutes } from '../../src/gate/match.ts'
-import { hostOf } from '../../src/gate/host.ts'
+import { compileRoutes, hostOf } from '../../src/gate/match.ts'
 import { buildGate } from '../../src/gate/pipeline.ts'
 import type { Facts, Verdict } from '../../src/gate/verdict.ts'
 import type { Session } from '../../src/session/session.ts'

@@ -1,5 +1,5 @@
 import t from 'tap'
-import { fold, isPlain, readings, unreadable } from '../../src/gate/readings.ts'
+import { fold, isPlain, pathVariants, unreadable } from '../../src/gate/path-variants.ts'
 
 void t.test('an ordinary path has one reading', (t) => {
   for (const path of ['/', '/orders', '/orders/', '/a/b-c_d~e/f.g', '/a=b,c:d@e', '/v1.2/x']) {
@@ -127,13 +127,13 @@ void t.test('every way in which some server reads a path is among its readings',
     ['/a%E2%88%95b', '/a/b'],
     ['/a%C2%A5..%C2%A5b', '/b'],
   ]
-  for (const [path, reading] of rows) t.ok(readings(path)?.asIs.includes(reading), `${path} as ${reading}`)
-  t.ok(readings('/A%2f..%2fB')?.folded.includes('/b'))
+  for (const [path, reading] of rows) t.ok(pathVariants(path)?.asIs.includes(reading), `${path} as ${reading}`)
+  t.ok(pathVariants('/A%2f..%2fB')?.folded.includes('/b'))
   t.end()
 })
 
 void t.test('three times encoded is not read three times', (t) => {
-  t.notOk(readings('/%25252e%25252e/a')?.asIs.includes('/a'))
+  t.notOk(pathVariants('/%25252e%25252e/a')?.asIs.includes('/a'))
   t.end()
 })
 
@@ -172,7 +172,7 @@ void t.test('a path made to be misread in endless ways is given up in good time'
       ...[1, 2, 3].map(() => {
         const start = performance.now()
         unreadable(path)
-        readings(path)
+        pathVariants(path)
         return performance.now() - start
       }),
     )

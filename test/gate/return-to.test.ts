@@ -1,5 +1,5 @@
 import t from 'tap'
-import { returnTarget } from '../../src/gate/return-to.ts'
+import { returnTarget } from '../../src/gate/return-target.ts'
 import { openRedirects } from '../support/open-redirects.ts'
 import { origin } from './request.ts'
 

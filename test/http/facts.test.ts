@@ -1,7 +1,7 @@
 import { IncomingMessage } from 'node:http'
 import { Socket } from 'node:net'
 import t from 'tap'
-import { originsByHost } from '../../src/gate/host.ts'
+import { originsByHost } from '../../src/gate/match.ts'
 import { createFactReader } from '../../src/http/facts.ts'
 import { rewriteTarget } from '../../src/http/target.ts'
 import type { Facts } from '../../src/gate/verdict.ts'

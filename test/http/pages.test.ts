@@ -1,6 +1,6 @@
 import t from 'tap'
 import type { Config } from '../../src/config/schema.ts'
-import { escapeHtml, renderPage, scriptLiteral, type Page } from '../../src/http/pages.ts'
+import { escapeHtml, renderPage, scriptLiteral, type Page } from '../../src/http/answers/pages.ts'
 
 const page: Page = { name: 'forbidden', title: 'Not allowed', detail: 'You may not.', actions: [], requestId: 'r-1' }
 const plain: Config['pages'] = { title: null, logo: null, texts: {} }

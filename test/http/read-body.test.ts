@@ -3,7 +3,7 @@ import { createServer } from 'node:http'
 import t from 'tap'
 import { boundPort } from '../../src/demo/bound-port.ts'
 import { Fault } from '../../src/errors.ts'
-import { readBody } from '../../src/http/read-body.ts'
+import { readBody } from '../../src/http/server/read-body.ts'
 import { until } from '../support/application.ts'
 import { open } from '../support/raw-http.ts'
 

@@ -1,6 +1,6 @@
 import { setTimeout as sleep } from 'node:timers/promises'
 import t, { type Test } from 'tap'
-import { connectTo } from '../../src/store/redis-connections.ts'
+import { connectTo } from '../../src/store/redis/connections.ts'
 import type { Browser } from '../support/browser.ts'
 import { cookieOf, startReplicas, statusAt, type Replicas } from '../support/gateway-process.ts'
 import { startLoad } from '../support/load.ts'

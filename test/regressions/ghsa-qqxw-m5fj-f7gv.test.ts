@@ -1,5 +1,5 @@
 import t from 'tap'
-import { returnTarget } from '../../src/gate/return-to.ts'
+import { returnTarget } from '../../src/gate/return-target.ts'
 
 const origin = 'https://orders.example.com'
 

@@ -1,5 +1,5 @@
 import t from 'tap'
-import { clientHeaders } from '../../src/http/proxy/answer.ts'
+import { clientHeaders } from '../../src/http/proxy/response-headers.ts'
 
 const isOwn = (name: string): boolean => name === 'gatehouse'
 

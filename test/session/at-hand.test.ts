@@ -1,9 +1,9 @@
 import t from 'tap'
-import { createAtHand } from '../../src/session/at-hand.ts'
+import { createSessionCache } from '../../src/session/cache.ts'
 import { sampleSession } from './sample.ts'
 
 void t.test('what is kept is there, with the time at which it was read', async (t) => {
-  const atHand = createAtHand()
+  const atHand = createSessionCache()
   const session = sampleSession()
   t.equal(atHand.get(session.id), null)
   atHand.keep(session, 1_000)
@@ -11,7 +11,7 @@ void t.test('what is kept is there, with the time at which it was read', async (
 })
 
 void t.test('a notice of a newer version makes it outdated, of the same or an older one does not', async (t) => {
-  const atHand = createAtHand()
+  const atHand = createSessionCache()
   const session = sampleSession({ version: 3 })
   atHand.keep(session, 1_000)
   atHand.noteChange(session.id, 3)
@@ -23,7 +23,7 @@ void t.test('a notice of a newer version makes it outdated, of the same or an ol
 })
 
 void t.test('a notice that has overtaken the answer of a read counts', async (t) => {
-  const atHand = createAtHand()
+  const atHand = createSessionCache()
   const session = sampleSession()
   atHand.noteChange(session.id, 2)
   atHand.keep(session, 1_000)
@@ -31,7 +31,7 @@ void t.test('a notice that has overtaken the answer of a read counts', async (t)
 })
 
 void t.test('an older version never takes the place of a newer one', async (t) => {
-  const atHand = createAtHand()
+  const atHand = createSessionCache()
   const session = sampleSession({ version: 2 })
   atHand.keep(session, 1_000)
   atHand.keep({ ...session, version: 1 }, 2_000)
@@ -39,7 +39,7 @@ void t.test('an older version never takes the place of a newer one', async (t) =
 })
 
 void t.test('what has ended never comes back, what is dropped may', async (t) => {
-  const atHand = createAtHand()
+  const atHand = createSessionCache()
   const [ended, dropped] = [sampleSession(), sampleSession()]
   for (const session of [ended, dropped]) atHand.keep(session, 1_000)
   t.equal(atHand.end(ended.id), ended)

@@ -1,9 +1,9 @@
 import { setTimeout as sleep } from 'node:timers/promises'
 import t from 'tap'
-import { createPerseverance } from '../../src/session/perseverance.ts'
+import { createRetryQueue } from '../../src/session/retry.ts'
 
 void t.test('what fails is tried again until it succeeds, and then no more', async (t) => {
-  const perseverance = createPerseverance()
+  const perseverance = createRetryQueue()
   let tries = 0
   void perseverance.persist(async () => {
     tries += 1
@@ -16,7 +16,7 @@ void t.test('what fails is tried again until it succeeds, and then no more', asy
 })
 
 void t.test('it is given up at its time, and nobody waits longer than asked', async (t) => {
-  const perseverance = createPerseverance()
+  const perseverance = createRetryQueue()
   let tries = 0
   void perseverance.persist(async () => {
     tries += 1
@@ -34,6 +34,6 @@ void t.test('it is given up at its time, and nobody waits longer than asked', as
 
 void t.test('with nothing to do there is nothing to wait for', async (t) => {
   const begun = Date.now()
-  t.equal(await createPerseverance().settled(10_000), 0)
+  t.equal(await createRetryQueue().settled(10_000), 0)
   t.ok(Date.now() - begun < 100)
 })

@@ -1,6 +1,5 @@
 import t from 'tap'
-import { boundedKeyv } from '../../src/store/bounded-keyv.ts'
-import { MemoryStore } from '../../src/store/memory.ts'
+import { boundedKeyv, MemoryStore } from '../../src/store/memory.ts'
 import { storeContract } from './contract.ts'
 
 storeContract(t, async (t) => {

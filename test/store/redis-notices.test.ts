@@ -1,5 +1,5 @@
 import t from 'tap'
-import { createNotices, type Notices } from '../../src/store/redis-notices.ts'
+import { createNotices, type Notices } from '../../src/store/redis/notices.ts'
 
 /** Notices with a clock of their own; heartbeats go out into `sent` and come back when the test says so. */
 const open = (masters: string[] = ['a']) => {

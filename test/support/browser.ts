@@ -1,9 +1,6 @@
-import { createCookieJar } from './cookie-jar.ts'
-import type { Cause, CookieJar } from './cookie-jar.ts'
-import { exchange } from './exchange.ts'
-import type { Answer } from './exchange.ts'
-import { htmlForms, htmlFrames, htmlLink } from './html-form.ts'
-import type { HtmlForm } from './html-form.ts'
+import { createCookieJar, type Cause, type CookieJar } from './cookie-jar.ts'
+import { exchange, type Answer } from './exchange.ts'
+import { htmlForms, htmlFrames, htmlLink, type HtmlForm } from './html-form.ts'
 
 /**
  * Who asks: `navigate` is the address bar, a link or a form; `script` a fetch of a page's own; `frame` an iframe;

@@ -1,6 +1,5 @@
 import { once } from 'node:events'
-import { createServer } from 'node:http'
-import type { ServerResponse } from 'node:http'
+import { createServer, type ServerResponse } from 'node:http'
 import * as oidc from 'openid-client'
 import { boundPort } from '../../src/demo/bound-port.ts'
 import type { Idp } from '../../src/demo/idp.ts'

@@ -1,6 +1,6 @@
 /** A process of its own: prints how much dearer process.nextTick is after collections of all memory. */
 import { setTimeout as sleep } from 'node:timers/promises'
-import { keepTickObject } from '../../src/cli/tick-objects.ts'
+import { keepTickObject } from '../../src/cli/v8-tuning.ts'
 
 const TICKS = 200_000
 

@@ -1,7 +1,6 @@
 import type { IncomingMessage, ServerResponse } from 'node:http'
 import { setTimeout as sleep } from 'node:timers/promises'
-import { endpointOf } from './endpoints.ts'
-import type { Endpoint } from './endpoints.ts'
+import { endpointOf, type Endpoint } from './endpoints.ts'
 
 /** What an endpoint does in place of its work. A `delay`, or `until`, alone comes before the usual answer. */
 type Failure = {

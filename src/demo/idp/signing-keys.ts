@@ -1,5 +1,13 @@
-import { SignJWT, calculateJwkThumbprint, exportJWK, generateKeyPair, importJWK } from 'jose'
-import type { JWK, JWTHeaderParameters, JWTPayload } from 'jose'
+import {
+  SignJWT,
+  calculateJwkThumbprint,
+  exportJWK,
+  generateKeyPair,
+  importJWK,
+  type JWK,
+  type JWTHeaderParameters,
+  type JWTPayload,
+} from 'jose'
 
 /** Private keys, the one to sign with first for each algorithm. */
 export type SigningKeys = readonly JWK[]

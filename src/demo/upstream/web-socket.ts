@@ -1,6 +1,5 @@
 import { createHash } from 'node:crypto'
-import { STATUS_CODES } from 'node:http'
-import type { IncomingMessage } from 'node:http'
+import { STATUS_CODES, type IncomingMessage } from 'node:http'
 import type { Duplex } from 'node:stream'
 
 type Frame = { fin: boolean; opcode: number; payload: Buffer; size: number }

@@ -1,8 +1,8 @@
-import { stepUpMark } from '../../gate/step-up.ts'
+import { stepUpMark } from '../../gate/admit.ts'
 import { authorizationUrl } from '../../oidc/login.ts'
 import type { Session } from '../../session/session.ts'
 import type { Context } from '../context.ts'
-import { fingerprint, loginSecrets, newStateId, userMark } from '../login-state.ts'
+import { fingerprint, loginSecrets, newStateId, userMark } from '../cookies/login-state.ts'
 import type { Services } from './endpoint.ts'
 
 /** What a login wants beside the usual. */

@@ -2,8 +2,9 @@ import type { FastifyReply, FastifyRequest } from 'fastify'
 import { challenge } from '../../gate/challenge.ts'
 import type { Denial } from '../../gate/verdict.ts'
 import type { Session } from '../../session/session.ts'
+import { noteDenial } from '../answers/denial-log.ts'
+import { kindOf } from '../answers/send.ts'
 import { contextOf } from '../context.ts'
-import { kindOf } from '../answers.ts'
 import type { Services } from './endpoint.ts'
 
 /** The living session of a request's cookie, or `null`. Rejects with `store_unavailable`. */
@@ -47,4 +48,20 @@ export function refuse(
 ): FastifyReply {
   const kind = kindOf(request, config) === 'navigation' ? 'frame' : 'script'
   return answers.send(request, reply, challenge(denial, kind, contextOf(request).facts, null, config))
+}
+
+/**
+ * Refuses what a page of another site wants of an endpoint, with a line in the log; `detail` in place of the usual
+ * words.
+ */
+export function refuseCrossOrigin(
+  { answers, config }: Services,
+  request: FastifyRequest,
+  reply: FastifyReply,
+  detail?: string,
+): FastifyReply {
+  const denial = { reason: 'cross-origin' } as const
+  noteDenial(request, denial, undefined)
+  const answer = challenge(denial, 'script', contextOf(request).facts, null, config)
+  return answers.send(request, reply, detail === undefined ? answer : { ...answer, detail })
 }

@@ -7,11 +7,10 @@ import type { Store } from '../../store/store.ts'
 import type { Log } from '../../telemetry/log.ts'
 import type { Metrics } from '../../telemetry/metrics.ts'
 import type { Refresher } from '../../token/refresh.ts'
-import type { Cookies } from '../cookies.ts'
-import type { Answers } from '../answers.ts'
-import type { LoginState } from '../login-state.ts'
-import type { Streams } from '../proxy/streams.ts'
-import type { SealedState } from '../sealed-state.ts'
+import type { Answers } from '../answers/send.ts'
+import type { Cookies } from '../cookies/cookies.ts'
+import type { LoginState, SealedState } from '../cookies/login-state.ts'
+import type { Streams } from '../proxy/open-streams.ts'
 
 /** What the gateway's own URLs work with. */
 export interface Services {

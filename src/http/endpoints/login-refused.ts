@@ -1,13 +1,13 @@
 import type { FastifyReply, FastifyRequest } from 'fastify'
 import { causes } from '../../errors.ts'
 import { kindOfError, refusedLogin, type AuthorizationError } from '../../oidc/authorization-response.ts'
-import { stepUpOf } from '../../gate/step-up.ts'
+import { stepUpOf } from '../../gate/admit.ts'
 import type { Session } from '../../session/session.ts'
 import { contextOf, type Context } from '../context.ts'
-import type { LoginState } from '../login-state.ts'
+import type { LoginState } from '../cookies/login-state.ts'
 import { findSession } from './current-session.ts'
 import type { Services } from './endpoint.ts'
-import { beginAnew, canGoOn, forgetTries, targetOf } from './heal.ts'
+import { beginAnew, canGoOn, forgetTries, targetOf } from './restart-login.ts'
 import { MAX_TRIES } from './login.ts'
 
 /**

@@ -1,13 +1,12 @@
 import { isoDate, timeFrom } from '../../config/numbers.ts'
 import { Fault } from '../../errors.ts'
-import { isCrossOrigin } from '../../gate/origin.ts'
+import { isCrossOrigin } from '../../gate/csrf.ts'
 import { timeoutAt, type Session } from '../../session/session.ts'
 import { cooldownUntil, dueAt, isExpired } from '../../token/clock.ts'
 import { contextOf } from '../context.ts'
-import { userMark } from '../login-state.ts'
-import { refuse, requireSession } from './current-session.ts'
+import { userMark } from '../cookies/login-state.ts'
+import { refuse, requireSession, refuseCrossOrigin } from './current-session.ts'
 import type { Endpoint, Services } from './endpoint.ts'
-import { refuseCrossOrigin } from './refuse-cross-origin.ts'
 
 /** `GET session`: what a page may know about its session. Never counts as activity. */
 export const session: Endpoint = (services) => async (request, reply) => {

@@ -5,7 +5,7 @@ import { announcedIssuer } from '../../oidc/announced-issuer.ts'
 import { mayHaveIssued } from '../../oidc/issuer.ts'
 import { readLogoutToken } from '../../oidc/logout-token.ts'
 import { isName } from '../../oidc/names.ts'
-import { endLogin } from '../../session/logged-out.ts'
+import { endLogin } from '../../session/provider-logout.ts'
 import { contextOf } from '../context.ts'
 import { queryOf, type Endpoint, type Services } from './endpoint.ts'
 

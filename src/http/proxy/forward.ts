@@ -4,27 +4,23 @@ import { Fault, causes, faults } from '../../errors.ts'
 import { admit } from '../../gate/admit.ts'
 import { challenge } from '../../gate/challenge.ts'
 import type { UpstreamHeaders } from '../../gate/headers.ts'
-import { spareCookie } from '../../gate/spare-cookie.ts'
+import { keepsCookie, denialForMissingToken } from '../../gate/token-denial.ts'
 import type { CompiledRoute, Verdict } from '../../gate/verdict.ts'
-import { withoutToken } from '../../gate/without-token.ts'
 import type { Session } from '../../session/session.ts'
 import type { Sessions } from '../../session/sessions.ts'
 import type { Metrics } from '../../telemetry/metrics.ts'
 import type { RequestTrace } from '../../telemetry/tracing.ts'
 import type { Acquired, Tokens } from '../../token/acquire.ts'
+import { kindOf, type Answers, answerFor } from '../answers/send.ts'
 import { contextOf } from '../context.ts'
-import type { Cookies } from '../cookies.ts'
-import { kindOf, type Answers } from '../answers.ts'
-import { answerFor } from '../failures.ts'
-import { upgradeOf } from '../upgrades.ts'
+import type { Cookies } from '../cookies/cookies.ts'
+import { upgradeOf } from '../server/upgrade.ts'
 import { dispatcherFor, hasConnectionLogin, hasOwnConnections } from './connection-bound.ts'
-import { intercept } from './intercept.ts'
-import type { LoginRedirects } from './login-redirect.ts'
-import type { Transfer, UpstreamAnswer } from './receiver.ts'
-import type { Streams } from './streams.ts'
-import { transfer } from './transfer.ts'
-import { transferUpgrade } from './upgrade.ts'
+import { type Transfer, type UpstreamAnswer, transfer } from './exchange.ts'
+import { intercept, type LoginRedirects } from './intercept.ts'
+import type { Streams } from './open-streams.ts'
 import type { Upstreams } from './upstreams.ts'
+import { transferUpgrade } from './websocket.ts'
 
 /** What a request that may pass meets on its way. */
 export interface ForwardServices {
@@ -71,14 +67,14 @@ function send(
   reply: FastifyReply,
   mayRenew: boolean,
 ): void {
-  const passage = new Passage(services, verdict, request, reply, mayRenew)
+  const passage = new ProxiedRequest(services, verdict, request, reply, mayRenew)
   const upgrade = upgradeOf(request.raw)
   if (upgrade === null) transfer(passage)
   else transferUpgrade(passage, { upgrade, ...webSocket(services, verdict, request) })
 }
 
 /** One request through the proxy: what the transfer needs to know, and what it has to tell. */
-class Passage implements Transfer {
+class ProxiedRequest implements Transfer {
   readonly pool
   readonly route
   readonly facts
@@ -222,7 +218,7 @@ async function sendAgain(
   const { facts, now } = contextOf(request)
   const denial = got.ok
     ? admit(verdict.route, got.session, true, now)
-    : spareCookie(withoutToken(got, verdict.route, session, now), facts, sessions)
+    : keepsCookie(denialForMissingToken(got, verdict.route, session, now), facts, sessions)
   if (denial !== null && denial.reason !== 'token-refused' && denial.reason !== 'token-unavailable') {
     answers.send(request, reply, challenge(denial, kindOf(request, config), facts, verdict.route, config))
     return

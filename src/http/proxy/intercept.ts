@@ -1,11 +1,10 @@
 import type { Config } from '../../config/schema.ts'
+import { wasJustAsked, withRequirements } from '../../gate/admit.ts'
 import { challenge, loginUrlFor, type Answer } from '../../gate/challenge.ts'
-import { wasJustAsked, withRequirements } from '../../gate/step-up.ts'
-import type { CompiledRoute, Facts, RequestKind } from '../../gate/verdict.ts'
+import type { CompiledRoute, Facts, RequestKind, StepUp } from '../../gate/verdict.ts'
+import type { Provider } from '../../oidc/provider.ts'
 import type { Session } from '../../session/session.ts'
-import type { LoginRedirects } from './login-redirect.ts'
-import type { UpstreamAnswer } from './receiver.ts'
-import { readUpstreamChallenge } from './upstream-challenge.ts'
+import type { UpstreamAnswer } from './exchange.ts'
 
 /** What becomes of an upstream's answer. */
 export type Interception =
@@ -65,4 +64,115 @@ export function intercept(
   }
   const denial = { reason: 'step-up', stepUp } as const
   return { type: 'answer', answer: challenge(denial, kind(), facts, route, config) }
+}
+
+/** Tells upstream redirects that mean "log in" from all others. */
+export interface LoginRedirects {
+  matches(route: CompiledRoute, status: number, location: string | null): boolean
+}
+
+/** Recognizes the routes' `loginRedirects` and the provider's own authorization endpoint. */
+export function compileLoginRedirects(routes: readonly CompiledRoute[], provider: Provider): LoginRedirects {
+  const patterns = routes.map((route) => route.loginRedirects.map(toPattern))
+  return {
+    matches(route, status, location) {
+      if (location === null || status < 300 || status > 399) return false
+      // As written, and as a browser reads it: a host in capitals or with its usual port is the same.
+      const written = URL.canParse(location) ? [location, new URL(location).href] : [location]
+      return (
+        (patterns[route.index] ?? []).some((pattern) => written.some((one) => pattern.test(one))) ||
+        isAuthorizationEndpoint(provider, location)
+      )
+    },
+  }
+}
+
+function isAuthorizationEndpoint(provider: Provider, location: string): boolean {
+  const endpoint = provider.peek()?.configuration.serverMetadata().authorization_endpoint
+  if (endpoint === undefined || !URL.canParse(location)) return false
+  const [theirs, ours] = [new URL(location), new URL(endpoint)]
+  return theirs.origin === ours.origin && theirs.pathname === ours.pathname
+}
+
+/**
+ * `**` stands for anything, `*` for anything within one segment; `/**` at the end also for nothing; a query never
+ * matters.
+ */
+function toPattern(pattern: string): RegExp {
+  const source = pattern.split(/(\/?\*\*$|\*\*|\*)/).map((part) => {
+    if (part === '/**') return '(?:[/?#].*)?'
+    if (part === '**') return '.*'
+    if (part === '*') return '[^/?#]*'
+    return part.replace(/[.*+?^${}()|[\]\\]/g, '\\$&')
+  })
+  return new RegExp(`^${source.join('')}(?:[?#].*)?$`, 's')
+}
+
+/** What an upstream's 401 asks for (RFC 6750, section 3; RFC 9470; Entra's claims challenge). */
+export type UpstreamChallenge =
+  /** The access token is not valid any more. */
+  | { readonly type: 'invalid-token' }
+  /** It is, but not enough. */
+  | { readonly type: 'step-up'; readonly stepUp: StepUp }
+
+/** Reads the WWW-Authenticate values of a 401 or 403; `null` for anything that a login would not change. */
+function readUpstreamChallenge(status: number, values: readonly string[]): UpstreamChallenge | null {
+  if (status !== 401 && status !== 403) return null
+  for (const value of values) {
+    const parameters = bearerParameters(value)
+    if (parameters === null) continue
+    const error = parameters.get('error')
+    const scope = parameters.get('scope')
+    const claims = parameters.get('claims')
+    if (error === 'invalid_token' && status === 401) return { type: 'invalid-token' }
+    if (error === 'insufficient_scope' && scope !== undefined)
+      return { type: 'step-up', stepUp: { acrValues: null, maxAge: null, scope } }
+    if (error === 'insufficient_user_authentication') {
+      const acr =
+        parameters
+          .get('acr_values')
+          ?.split(' ')
+          .filter((value) => value !== '') ?? []
+      const maxAge = Number(parameters.get('max_age') ?? Number.NaN)
+      return {
+        type: 'step-up',
+        stepUp: {
+          acrValues: acr.length === 0 ? null : acr,
+          maxAge: Number.isInteger(maxAge) && maxAge >= 0 ? maxAge : null,
+        },
+      }
+    }
+    const wanted = error === 'insufficient_claims' && claims !== undefined ? readClaims(claims) : null
+    if (wanted !== null) return { type: 'step-up', stepUp: { acrValues: null, maxAge: null, claims: wanted } }
+  }
+  return null
+}
+
+/**
+ * Entra writes the `claims` parameter in base64; in a request it is plain JSON. `null` for what is no object in either.
+ */
+function readClaims(value: string): string | null {
+  for (const text of [Buffer.from(value, 'base64').toString('utf8'), value]) {
+    try {
+      const claims: unknown = JSON.parse(text)
+      if (typeof claims === 'object' && claims !== null && !Array.isArray(claims)) return text
+    } catch {
+      // Perhaps in the other way.
+    }
+  }
+  return null
+}
+
+/** Begins at the beginning of a name: else a long run of letters would be read anew from each of them. */
+const PARAMETER = /(?<![\w-])([\w-]+)\s*=\s*(?:"((?:[^"\\]|\\.)*)"|([^\s,"]+))/g
+
+/** The auth-params of a Bearer challenge (RFC 9110, section 11.6.1), or `null` when there is none in the value. */
+function bearerParameters(value: string): Map<string, string> | null {
+  const [, rest] = /(?:^|,\s*)Bearer\s+(.*)$/is.exec(value) ?? []
+  if (rest === undefined) return null
+  const parameters = new Map<string, string>()
+  for (const [, name = '', quoted, plain] of rest.matchAll(PARAMETER)) {
+    parameters.set(name.toLowerCase(), quoted?.replace(/\\(.)/g, '$1') ?? plain ?? '')
+  }
+  return parameters
 }

@@ -1,0 +1,98 @@
+import type { FastifyInstance } from 'fastify'
+import Fastify from 'fastify'
+import type { Config } from '../../config/schema.ts'
+import { Fault } from '../../errors.ts'
+import type { Provider } from '../../oidc/provider.ts'
+import type { Sessions, SessionSummary } from '../../session/sessions.ts'
+import type { Log } from '../../telemetry/log.ts'
+import type { Metrics } from '../../telemetry/metrics.ts'
+import { answerAsAdmin } from './answers.ts'
+import { guardSessions, refuseForeignHosts, type AdminSettings } from './guard.ts'
+import type { Readiness } from './readiness.ts'
+
+interface AdminServices {
+  readonly settings: AdminSettings
+  readonly provider: Provider
+  readonly sessions: Sessions
+  readonly metrics: Metrics
+  readonly readiness: () => Promise<Readiness>
+  readonly log: Log
+  readonly limits: Config['limits']
+}
+
+/** The second listener, never on the public port: health, metrics, and sessions for those whom `settings` names. */
+export function buildAdmin({
+  settings,
+  provider,
+  sessions,
+  metrics,
+  readiness,
+  log,
+  limits,
+}: AdminServices): FastifyInstance {
+  const app = Fastify({ logger: false })
+  answerAsAdmin(app, log, limits)
+  refuseForeignHosts(app, settings)
+
+  app.get('/livez', () => ({ alive: true }))
+
+  app.get('/readyz', async (_request, reply) => {
+    const found = await readiness()
+    return reply.code(found.ready ? 200 : 503).send(found)
+  })
+
+  app.get('/metrics', async (_request, reply) =>
+    reply.header('content-type', metrics.registry.contentType).send(await metrics.registry.metrics()),
+  )
+
+  void app.register(async (scope) => {
+    guardSessions(scope, settings, log)
+    // Sessions carry the issuer that the provider calls itself, which is the configured one but for a trailing slash.
+    registerSessionAdministration(
+      scope,
+      sessions,
+      () => provider.peek()?.configuration.serverMetadata().issuer ?? provider.settings.issuer,
+    )
+  })
+  return app
+}
+
+interface BySubject {
+  Querystring: { sub?: string | string[] }
+}
+
+/** Session administration on the admin listener: who is logged in, and ending it. Ids open nothing. */
+function registerSessionAdministration(app: FastifyInstance, sessions: Sessions, issuer: () => string): void {
+  app.get<BySubject>('/sessions', async (request, reply) => {
+    const sub = subjectOf(request.query)
+    const found = await sessions.find({ issuer: issuer(), subject: sub })
+    return reply.send({ sessions: found.map((session) => describe(session, sub)) })
+  })
+
+  app.delete<BySubject>('/sessions', async (request, reply) => {
+    const sub = subjectOf(request.query)
+    const found = await sessions.find({ issuer: issuer(), subject: sub })
+    await Promise.all(found.map(({ id }) => sessions.endById(id, 'admin')))
+    return reply.code(204).send()
+  })
+
+  app.delete<{ Params: { id: string } }>('/sessions/:id', async (request, reply) => {
+    await sessions.endById(request.params.id, 'admin')
+    return reply.code(204).send()
+  })
+}
+
+function describe({ id, createdAt, lastSeenAt, endsAt }: SessionSummary, sub: string): Record<string, string> {
+  return {
+    id,
+    sub,
+    created_at: new Date(createdAt).toISOString(),
+    last_seen_at: new Date(lastSeenAt).toISOString(),
+    ends_at: new Date(endsAt).toISOString(),
+  }
+}
+
+function subjectOf({ sub }: BySubject['Querystring']): string {
+  if (typeof sub === 'string' && sub !== '') return sub
+  throw new Fault('bad_request', { detail: 'Say whose sessions: /sessions?sub=SUBJECT.' })
+}

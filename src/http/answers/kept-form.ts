@@ -1,0 +1,238 @@
+import { isUtf8 } from 'node:buffer'
+import { randomBytes, randomUUID } from 'node:crypto'
+import type { FastifyReply, FastifyRequest } from 'fastify'
+import type { Config } from '../../config/schema.ts'
+import { Fault, type Code } from '../../errors.ts'
+import type { Answer } from '../../gate/challenge.ts'
+import { isCrossOrigin } from '../../gate/csrf.ts'
+import type { CompiledRoute } from '../../gate/verdict.ts'
+import { contextOf } from '../context.ts'
+import type { Cookies } from '../cookies/cookies.ts'
+import { readBody } from '../server/read-body.ts'
+import { buttonText, renderPage, scriptLiteral, type Page } from './pages.ts'
+import { POST_KEPT_FORM_PATH, storageKey } from './post-kept-form.ts'
+
+/** A larger form is not kept, bytes. */
+const MAX_FORM_BYTES = 256 * 1024
+
+/** A longer wait for it helps nobody, ms: who sends it is not known, and may be many. */
+const BODY_WITHIN = 30_000
+
+const KEPT_TYPES = /^(?:application\/x-www-form-urlencoded|multipart\/form-data)\s*(?:;|$)/i
+
+/**
+ * Whether a form that was posted without a session is kept through the login: only one that this origin's own page
+ * sent. Another site's would be posted with the user's new session.
+ */
+export function keepsForm(request: FastifyRequest, route: CompiledRoute | null): boolean {
+  return (
+    route?.preservePost === true &&
+    request.method === 'POST' &&
+    KEPT_TYPES.test(request.headers['content-type'] ?? '') &&
+    !isCrossOrigin(contextOf(request).facts)
+  )
+}
+
+/**
+ * Answers a posted form with the 401 page that keeps its fields in the browser's own sessionStorage; files, and more
+ * than 256 kB, with a 413 page that tells how to send them all the same. Throws `bad_request` for a body that is no
+ * form, or has not come within 30 s.
+ */
+export async function keepForm(
+  request: FastifyRequest,
+  reply: FastifyReply,
+  answer: Answer,
+  config: Config,
+  cookies: Cookies,
+): Promise<FastifyReply> {
+  const { facts, kind } = contextOf(request)
+  const type = request.headers['content-type'] ?? ''
+  const body = await readBody(request.raw, MAX_FORM_BYTES, BODY_WITHIN)
+  const form =
+    body === null
+      ? null
+      : await readFormFields(body, type).catch((cause: unknown) => {
+          throw new Fault('bad_request', { cause })
+        })
+  const loginUrl = new URL(answer.loginUrl ?? `${facts.origin}${config.basePath}/login`)
+  const send = (status: number, code: Code, page: Omit<Page, 'requestId'>): FastifyReply => {
+    const { headers, html } = renderPage({ ...page, requestId: request.id }, config.pages)
+    contextOf(request).verdict = code
+    if (answer.clearSession === true) reply.header('set-cookie', cookies.clearTicket())
+    return reply
+      .code(status)
+      .headers({ ...headers, gatehouse: code, ...(status === 401 ? { 'www-authenticate': 'Bearer' } : {}) })
+      .send(html)
+  }
+  if (form === null) {
+    return send(413, 'payload_too_large', {
+      name: 'form_too_large',
+      title: 'Not sent yet',
+      detail:
+        `${answer.detail} This form has files or is too large to be kept until then. Nothing is lost: sign in ` +
+        'in a new tab, ' +
+        'come back to this one and go back to your form. What you entered is still there; send it again.',
+      actions: [
+        { label: 'Sign in in a new tab', href: loginUrl.href, newTab: true },
+        { label: 'Go back to the form', back: true },
+      ],
+    })
+  }
+  const plainLoginUrl = loginUrl.href
+  const id = randomBytes(9).toString('base64url')
+  const kept = {
+    action: facts.origin + facts.path + facts.query,
+    type: type.split(';')[0]?.trim().toLowerCase(),
+    ...form,
+  }
+  loginUrl.searchParams.set('redirect', `${config.basePath}/${POST_KEPT_FORM_PATH}?id=${id}`)
+  return send(answer.status, answer.code, {
+    name: 'kept_form',
+    title: answer.title,
+    detail: `${answer.detail} What you entered is kept in this browser tab and sent once you are signed in.`,
+    actions: [{ label: 'Sign in and send', href: loginUrl.href, top: kind === 'frame' }],
+    script: keepingScript(id, kept, kind === 'frame', plainLoginUrl, config.pages),
+  })
+}
+
+const NOT_KEPT =
+  'This browser keeps nothing for this site. Go back: what you entered is still there. Sign in in another tab, ' +
+  'then send it again.'
+
+/** Puts the form away; where the browser keeps nothing, the page becomes one that leads back to the form. */
+function keepingScript(id: string, kept: object, inFrame: boolean, loginUrl: string, pages: Config['pages']): string {
+  const word = (text: string): string => scriptLiteral(buttonText(text, pages))
+  return `var kept=${scriptLiteral(kept)},link=document.querySelector(".actions a");
+try{kept.action+=location.hash;sessionStorage.setItem(${scriptLiteral(storageKey(id))},JSON.stringify(kept));
+${inFrame ? '' : LEAVE_FOR_GOOD}}
+catch(e){var back=document.createElement("button");back.textContent=${word('Go back to the form')};
+back.onclick=function(){history.back()};
+document.querySelector("h1+p").textContent=${scriptLiteral(pages.texts['form_not_kept'] ?? NOT_KEPT)};
+link.textContent=${word('Sign in in a new tab')};link.href=${scriptLiteral(loginUrl)};
+link.target="_blank";link.rel="noopener";link.after(back)}`
+}
+
+/** Who goes back after that comes to the form, not to a page that would post it once more. */
+const LEAVE_FOR_GOOD = 'link.onclick=function(e){e.preventDefault();location.replace(link.href)}'
+
+/** The fields of a posted form as a browser can post them again. */
+export interface FormFields {
+  /** Name and value in their order; `null` for a file field that was left empty. */
+  readonly fields: readonly (readonly [name: string, value: string | null])[]
+  /** What to encode them in so that the same bytes come out (HTML standard, `accept-charset`). */
+  readonly charset: 'utf-8' | 'windows-1252'
+}
+
+/** More fields are not kept, urlencoded or multipart: to read and show them would hold up all other requests. */
+const MOST_FIELDS = 5_000
+const MOST_PARTS = 1_000
+
+/** What windows-1252 has at 80 to 9F (Encoding standard): every byte is a character, so nothing gets lost on the way. */
+const UPPER = '€\u0081‚ƒ„…†‡ˆ‰Š‹Œ\u008dŽ\u008f\u0090‘’“”•–—˜™š›œ\u009džŸ'
+const WINDOWS_1252 = Uint16Array.from({ length: 256 }, (_, byte) =>
+  byte < 0x80 || byte > 0x9f ? byte : UPPER.charCodeAt(byte - 0x80),
+)
+
+/**
+ * Reads a form's body, urlencoded or multipart; `null` when it has files, or more than 5,000 fields (multipart: 1,000).
+ * Rejects when it can't be read.
+ */
+async function readFormFields(body: Buffer, contentType: string): Promise<FormFields | null> {
+  return /^application\/x-www-form-urlencoded/i.test(contentType)
+    ? readUrlencoded(body)
+    : readMultipart(body, contentType)
+}
+
+function readUrlencoded(body: Buffer): FormFields | null {
+  const pairs: [name: Buffer, value: Buffer][] = []
+  for (let from = 0, end = 0; end <= body.length; end += 1) {
+    if (end < body.length && body[end] !== AMPERSAND) continue
+    if (end > from) {
+      if (pairs.length === MOST_FIELDS) return null
+      const pair = body.subarray(from, end)
+      const equals = pair.indexOf('=')
+      const middle = equals === -1 ? pair.length : equals
+      pairs.push([bytesOf(pair.subarray(0, middle)), bytesOf(pair.subarray(middle + 1))])
+    }
+    from = end + 1
+  }
+  const unicode = pairs.every((pair) => pair.every((bytes) => isUtf8(bytes)))
+  const text = unicode ? (bytes: Buffer) => bytes.toString('utf8') : fromWindows1252
+  return {
+    fields: pairs.map(([name, value]) => [text(name), text(value)]),
+    charset: unicode ? 'utf-8' : 'windows-1252',
+  }
+}
+
+async function readMultipart(body: Buffer, contentType: string): Promise<FormFields | null> {
+  if (hasManyParts(body)) return null
+  const unicode = isUtf8(body)
+  const readable = unicode ? body : Buffer.from(fromWindows1252(body), 'utf8')
+  const { bytes, type } = withBoundaryOfItsOwn(readable, contentType)
+  const data = [...(await new Response(new Uint8Array(bytes), { headers: { 'content-type': type } }).formData())]
+  if (data.some(([, value]) => isFile(value))) return null
+  return {
+    fields: data.map(([name, value]) => [name, typeof value === 'string' ? value : null]),
+    charset: unicode ? 'utf-8' : 'windows-1252',
+  }
+}
+
+/** Every part has to have a line that begins so. */
+function hasManyParts(body: Buffer): boolean {
+  let count = 0
+  for (let at = body.indexOf('\n--'); at !== -1 && count <= MOST_PARTS; at = body.indexOf('\n--', at + 3)) count += 1
+  return count > MOST_PARTS
+}
+
+/**
+ * The same form with a boundary that occurs nowhere else: Node's reader takes a short one for a delimiter wherever it
+ * stands, also in the middle of a line (RFC 2046, section 5.1.1).
+ */
+function withBoundaryOfItsOwn(body: Buffer, contentType: string): { bytes: Buffer; type: string } {
+  const [, quoted, plain] = /;\s*boundary=(?:"([^"]+)"|([^\s;"]+))/i.exec(contentType) ?? []
+  const given = quoted ?? plain
+  if (given === undefined) return { bytes: body, type: contentType }
+  const own = `gatehouse-${randomUUID()}`
+  const delimiter = new RegExp(
+    `\\r\\n--${given.replaceAll(/[^\w]/g, (sign) => `\\u${sign.charCodeAt(0).toString(16).padStart(4, '0')}`)}` +
+      '(?=(?:--)?[ \\t]*(?:\\r\\n|$))',
+    'g',
+  )
+  const text = `\r\n${body.toString('latin1')}`.replaceAll(delimiter, `\r\n--${own}`)
+  return { bytes: Buffer.from(text.slice(2), 'latin1'), type: `multipart/form-data; boundary=${own}` }
+}
+
+/** A file field that was left empty is sent as a nameless empty file, which is none. */
+function isFile(value: string | File): boolean {
+  return typeof value !== 'string' && (value.size > 0 || (value.name !== '' && value.name !== 'blob'))
+}
+
+/** The bytes behind a percent-encoded name or value (URL standard, section 5.1), in place. */
+function bytesOf(encoded: Buffer): Buffer {
+  let to = 0
+  for (let from = 0; from < encoded.length; from += 1) {
+    const byte = encoded[from] ?? 0
+    const [high, low] = byte === PERCENT ? [hexOf(encoded[from + 1]), hexOf(encoded[from + 2])] : NO_HEX
+    if (high !== -1 && low !== -1) from += 2
+    encoded[to] = high !== -1 && low !== -1 ? high * 16 + low : byte === PLUS ? SPACE : byte
+    to += 1
+  }
+  return encoded.subarray(0, to)
+}
+
+const [SPACE, PERCENT, AMPERSAND, PLUS] = [0x20, 0x25, 0x26, 0x2b]
+const NO_HEX = [-1, -1] as const
+
+/** What a hexadecimal digit stands for; -1 for any other byte. */
+function hexOf(byte: number | undefined): number {
+  if (byte === undefined) return -1
+  if (byte >= 0x30 && byte <= 0x39) return byte - 0x30
+  const letter = byte | 0x20
+  return letter >= 0x61 && letter <= 0x66 ? letter - 0x57 : -1
+}
+
+function fromWindows1252(bytes: Buffer): string {
+  const codes = new Uint16Array(bytes.length)
+  for (let i = 0; i < bytes.length; i += 1) codes[i] = WINDOWS_1252[bytes[i] ?? 0] ?? 0
+  return Buffer.from(codes.buffer).toString('utf16le')
+}

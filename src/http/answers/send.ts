@@ -1,0 +1,143 @@
+import { STATUS_CODES } from 'node:http'
+import type { FastifyReply, FastifyRequest, FastifyError, FastifyInstance } from 'fastify'
+import type { Config } from '../../config/schema.ts'
+import { Fault, causes, faults, type FaultCode } from '../../errors.ts'
+import type { Answer } from '../../gate/challenge.ts'
+import { classify } from '../../gate/classify.ts'
+import type { RequestKind } from '../../gate/verdict.ts'
+import type { Cookies } from '../cookies/cookies.ts'
+import { PROBLEM_TYPE, problem } from '../problem.ts'
+import { breakOff } from '../server/response-queue.ts'
+import { renderPage, type Action } from './pages.ts'
+
+/** Writes the gateway's own answers. */
+export interface Answers {
+  /** A problem (RFC 9457) for a script, a page for a person, a redirect where the answer says so. */
+  send(request: FastifyRequest, reply: FastifyReply, answer: Answer): FastifyReply
+}
+
+/** Makes the writer of answers. */
+export function createAnswers(config: Config, cookies: Cookies): Answers {
+  function headersOf(answer: Answer): Record<string, string> {
+    return {
+      'gatehouse': answer.code,
+      'cache-control': 'no-store',
+      ...(answer.clearSession === true ? { 'set-cookie': cookies.clearTicket() } : {}),
+      ...(answer.authenticate === undefined ? {} : { 'www-authenticate': answer.authenticate }),
+      ...(answer.retryAfter === undefined ? {} : { 'retry-after': String(answer.retryAfter) }),
+      ...(answer.allow === undefined ? {} : { allow: answer.allow }),
+      // RFC 9110, section 15.5.9.
+      ...(answer.status === 408 ? { connection: 'close' } : {}),
+      ...(answer.location === undefined ? {} : { location: answer.location }),
+    }
+  }
+
+  function render(request: FastifyRequest, answer: Answer): { headers: Record<string, string>; body: string } {
+    const headers = headersOf(answer)
+    if (answer.location !== undefined) return { headers: { ...headers, 'x-content-type-options': 'nosniff' }, body: '' }
+    const htmx =
+      answer.loginUrl !== undefined && request.headers['hx-request'] !== undefined
+        ? { 'hx-redirect': answer.loginUrl }
+        : {}
+    const kind = kindOf(request, config)
+    const content = contentOf(answer, kind, request.id, request.context?.facts.origin ?? '', config.pages)
+    return { headers: { ...headers, ...htmx, ...content.headers }, body: content.body }
+  }
+
+  return {
+    send(request, reply, answer) {
+      if (request.context !== null) request.context.verdict = answer.code
+      const { headers, body } = render(request, answer)
+      // While a request is being passed on, Fastify has handed its answer over.
+      if (reply.sent)
+        reply.raw
+          // The application's own status text may be there already.
+          .writeHead(answer.status, STATUS_CODES[answer.status], {
+            ...headers,
+            'content-length': Buffer.byteLength(body),
+          })
+          .end(body)
+      else void reply.code(answer.status).headers(headers).serializer(String).send(body)
+      return reply
+    },
+  }
+}
+
+/** What an answer says: a page for a person, with the ways on from `origin`, a problem (RFC 9457) for a script. */
+export function contentOf(
+  answer: Answer,
+  kind: RequestKind,
+  requestId: string,
+  origin: string,
+  pages: Config['pages'],
+): { headers: Readonly<Record<string, string>>; body: string } {
+  if (kind !== 'script' && kind !== 'websocket') {
+    const { code, title, detail } = answer
+    const actions = waysOn(answer, kind, origin)
+    const { headers, html } = renderPage({ name: code, title, detail, requestId, actions }, pages)
+    return { headers, body: html }
+  }
+  const login = answer.loginUrl === undefined ? {} : { login_url: answer.loginUrl }
+  return {
+    headers: { 'content-type': PROBLEM_TYPE, 'x-content-type-options': 'nosniff' },
+    body: problem(answer, { request_id: requestId, ...login }),
+  }
+}
+
+/** What kind of request it is, worked out once. */
+export function kindOf(request: FastifyRequest, config: Config): RequestKind {
+  const kind = request.context?.kind ?? classify(request.method, request.headers, config.scripts)
+  if (request.context !== null) request.context.kind = kind
+  return kind
+}
+
+function waysOn(answer: Answer, kind: RequestKind, origin: string): Action[] {
+  if (answer.loginUrl !== undefined) {
+    const signIn = { label: 'Sign in', href: answer.loginUrl, top: kind === 'frame' }
+    return answer.status === 401 ? [signIn] : [signIn, { label: 'Start page', href: `${origin}/` }]
+  }
+  if (answer.status >= 500 && kind === 'navigation')
+    return [
+      { label: 'Try again', href: '' },
+      { label: 'Start page', href: `${origin}/` },
+    ]
+  return [{ label: 'Start page', href: `${origin}/` }]
+}
+
+/** The answer for something that went wrong. */
+export function answerFor(fault: Fault): Answer {
+  return {
+    status: fault.status,
+    code: fault.code,
+    title: fault.title,
+    detail: fault.detail,
+    ...(fault.retryAfter === null ? {} : { retryAfter: fault.retryAfter }),
+    ...(fault.loginUrl === null ? {} : { loginUrl: fault.loginUrl }),
+  }
+}
+
+/** Everything that is thrown ends here: the log gets the cause, the user a plain sentence. */
+export function handleFailures(app: FastifyInstance, answers: Answers): void {
+  app.setErrorHandler<FastifyError>((error, request, reply) => {
+    const fault = asFault(error)
+    request.log[faults[fault.code].level]({ event: fault.code, id: request.id, cause: causes(error) }, fault.message)
+    if (reply.raw.headersSent) {
+      breakOff(reply.raw)
+      return reply
+    }
+    return answers.send(request, reply, answerFor(fault))
+  })
+}
+
+function asFault(error: FastifyError | Fault): Fault {
+  if (error instanceof Fault) return error
+  const status = 'statusCode' in error ? error.statusCode : undefined
+  const byStatus: Record<number, FaultCode> = {
+    413: 'payload_too_large',
+    404: 'not_found',
+    405: 'method_not_allowed',
+    429: 'rate_limited',
+  }
+  const code = byStatus[status ?? 500] ?? (status !== undefined && status < 500 ? 'bad_request' : 'internal_error')
+  return new Fault(code, { cause: error })
+}

@@ -1,0 +1,31 @@
+import type { Config } from '../../config/schema.ts'
+
+/** With the counter of tries, five login cookies at most. */
+const LOGIN_SLOTS = 4
+
+/** The names of the gateway's cookies. */
+export interface CookieNames {
+  readonly session: string
+  readonly logins: readonly string[]
+  readonly tries: string
+  readonly cleared: string
+  readonly all: ReadonlySet<string>
+}
+
+/** The names by a configuration, with the prefixes that browsers enforce (RFC 6265bis, section 4.1.3). */
+export function cookieNames({ session: { cookie }, publicUrl }: Pick<Config, 'session' | 'publicUrl'>): CookieNames {
+  const session = prefixed(cookie, isSecure(publicUrl))
+  const logins = Array.from({ length: LOGIN_SLOTS }, (_, slot) => `${session}-login-${slot}`)
+  const [tries, cleared] = [`${session}-tries`, `${session}-cleared`]
+  return { session, logins, tries, cleared, all: new Set([session, tries, cleared, ...logins]) }
+}
+
+/** Whether cookies of these public URLs go over TLS alone. */
+export function isSecure(publicUrls: readonly string[]): boolean {
+  return publicUrls.every((url) => url.startsWith('https:'))
+}
+
+function prefixed({ name, domain }: Config['session']['cookie'], secure: boolean): string {
+  if (!secure || name.startsWith('__Host-') || name.startsWith('__Secure-')) return name
+  return domain === null ? `__Host-${name}` : `__Secure-${name}`
+}

@@ -1,0 +1,62 @@
+import type { RequestListener } from 'node:http'
+import type { Socket } from 'node:net'
+import { enqueue, hasSaidClose, inTurn, waitingOn } from './response-queue.ts'
+
+/** How many requests of one connection are worked on behind one whose answer has not ended. */
+const MAX_AHEAD = 100
+
+/**
+ * Routes requests at once, but of those that are pipelined only a hundred: further ones wait for their turn, and nothing
+ * more is read from the connection, which closes when no turn comes within `patience()` ms. A request whose turn never
+ * comes is routed once its answer is destroyed, for its access line.
+ */
+export function limitPipelining(route: RequestListener, patience: () => number): RequestListener {
+  const stopped = new WeakMap<Socket, NodeJS.Timeout>()
+
+  function stopReading(socket: Socket): void {
+    if (stopped.has(socket) || waitingOn(socket) <= MAX_AHEAD) return
+    socket.pause()
+    const close = (): void => {
+      // Its client may have left: a connection that is not read does not tell.
+      socket.destroy()
+    }
+    stopped.set(socket, setTimeout(close, patience()).unref())
+  }
+
+  function goOn(socket: Socket): void {
+    clearTimeout(stopped.get(socket))
+    stopped.delete(socket)
+    if (waitingOn(socket) > MAX_AHEAD) stopReading(socket)
+    else socket.resume()
+  }
+
+  return (request, response) => {
+    const { socket } = request
+    const isFirst = response.socket !== null
+    if (isFirst && !socket.writableEnded) {
+      route(request, response)
+      return
+    }
+    const mayBegin = !hasSaidClose(socket)
+    if (!isFirst) enqueue(response)
+    if (mayBegin && waitingOn(socket) <= MAX_AHEAD) {
+      route(request, response)
+      return
+    }
+    let routed = false
+    const routeOnce = (): void => {
+      if (routed) return
+      routed = true
+      route(request, response)
+    }
+    response.once('close', routeOnce)
+    if (!mayBegin) return
+    // The parser starts reading again behind each request that it finds in a piece.
+    process.nextTick(stopReading, socket)
+    inTurn(response, () => {
+      goOn(socket)
+      // Node.js is not done with the answer before.
+      process.nextTick(routeOnce)
+    })
+  }
+}
