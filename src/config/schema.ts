@@ -72,7 +72,7 @@ export const schema = group('Configuration of Gatehouse.', {
         sessions: wordOr(
           'loopback',
           group(
-            'Who may list and end sessions: clients with a token, or `loopback`, those on this machine. Nobody when left out.',
+            'Who may list and end sessions: clients with a token, or `loopback`, those on this machine. No client when left out.',
             {
               token: leaf(bearerSecret, {
                 default: undefined,

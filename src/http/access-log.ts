@@ -87,11 +87,15 @@ function accessLine(request: FastifyRequest, reply: FastifyReply, tracing: Traci
   const { context } = request
   const { traceparent } = request.headers
   const traced = tracing !== null || traceparent !== undefined
+  const { status, verdict, aborted, cause } = outcome(request, reply)
   return {
     id: request.id,
     method: request.method,
     path: context === null ? '-' : printable(context.facts.path),
-    ...outcome(request, reply),
+    status,
+    verdict,
+    aborted,
+    cause,
     route: context?.route?.label ?? '-',
     ms: tenths(reply.elapsedTime),
     client: context?.facts.client.address ?? (plainAddress(request.socket.remoteAddress ?? '') || '-'),

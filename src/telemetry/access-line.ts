@@ -15,7 +15,7 @@ export interface AccessLine {
   /** The answer did not reach its end. */
   readonly aborted: boolean
   /** Why the HTTP parser refused it. */
-  readonly cause?: string
+  readonly cause?: string | undefined
 }
 
 /** Writes access lines to where a log's own go, as long as its level is `info` or less. */

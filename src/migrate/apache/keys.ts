@@ -375,7 +375,7 @@ export const modAuthOpenidc: Rules = {
   ServerAlias: together('publicUrl'),
   ProxyPass: together(
     'routes[].upstream',
-    'another path at the upstream becomes stripPrefix or rewritePrefix; with ! nobody gets in there until you decide',
+    'another path at the upstream becomes stripPrefix or rewritePrefix; with ! the path is closed until you decide',
   ),
   ProxyPassReverse: none(
     'redirects of the upstream pass as they are: let it know its public URL from X-Forwarded-Host and -Proto',
