@@ -51,6 +51,18 @@ void t.test('links between the pages lead to files and headings that exist', asy
   }
 })
 
+void t.test('every endpoint and every code is described', async (t) => {
+  const endpoints = read('docs/endpoints.md')
+  const paths = [...read('src/http/endpoints/index.ts').matchAll(/\{ path: '([^']+)'/g)].map(([, path = '']) => path)
+  t.ok(paths.length > 10)
+  for (const path of paths) t.ok(endpoints.includes(`\`${path}\``), `docs/endpoints.md: ${path}`)
+
+  const [union = ''] = /^export type Code =[^]*?\n\n/m.exec(read('src/errors.ts')) ?? []
+  const codes = [...union.matchAll(/'(\w+)'/g)].map(([, code = '']) => code)
+  t.ok(codes.length > 10)
+  for (const code of codes) t.ok(`${read('docs/requests.md')}${endpoints}`.includes(`\`${code}\``), code)
+})
+
 void t.test('files of the source and of the tests that the pages and pictures name exist', async (t) => {
   const texts = [
     ...pages,
@@ -60,6 +72,11 @@ void t.test('files of the source and of the tests that the pages and pictures na
     for (const [path] of text.matchAll(/\b(?:src|test|scripts|bench)\/[\w/.-]*\.(?:ts|js|sh)\b/g))
       t.ok(existsSync(join(root, path)), `${name}: ${path}`)
   }
+  const named = [
+    ...read('docs/architecture.md').matchAll(/`((?:http|gate|token|session|oidc|store|config)\/[\w/-]+)`/g),
+  ]
+  t.ok(named.length > 30)
+  for (const [, path = ''] of named) t.ok(existsSync(join(root, 'src', `${path}.ts`)), `docs/architecture.md: ${path}`)
   for (const [, path = ''] of read('docs/walks.svg').matchAll(/class="file"[^>]*>([^<]+)</g))
     t.ok(existsSync(join(root, 'src', path)), `docs/walks.svg: ${path}`)
 })
