@@ -11,9 +11,7 @@ const tables: Readonly<Record<string, Rules>> = {
   wonderwall,
 }
 
-/**
- * docs/migrating.md with the tables of `gatehouse migrate` in their places: what a key becomes, or what to do instead.
- */
+/** Returns docs/migrating.md with its tables generated from the rules of `gatehouse migrate`. */
 export function withMigrationTables(text: string): string {
   return text.replace(
     /(<!-- keys: ([a-z0-9_-]+) -->\n)[^]*?(<!-- end of keys -->)/g,
