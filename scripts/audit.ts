@@ -42,7 +42,9 @@ export function readAudit(printed: string): Outcome {
     )
     return {
       status: serious > 0 ? 'holes' : 'clean',
-      text: [`${counts['total'] ?? 0} known vulnerabilities, ${serious} of them high or critical`, ...list].join('\n  '),
+      text: [`${counts['total'] ?? 0} known vulnerabilities, ${serious} of them high or critical`, ...list].join(
+        '\n  ',
+      ),
     }
   }
   const code = report.error?.code ?? ''
