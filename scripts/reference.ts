@@ -7,9 +7,15 @@ import { schema } from '../src/config/schema.ts'
 
 const settable = new Set(variables(schema).map(({ name }) => name))
 
-function cell(text: string): string {
-  const linked = text.replace(/\bRFC (\d+)\b/g, '[RFC $1](https://www.rfc-editor.org/rfc/rfc$1)')
-  return linked.replaceAll('|', '\\|').replaceAll('\n', ' ')
+/** Returns `text` for a cell of a Markdown table, with RFCs and other pages as links. */
+export function cell(text: string): string {
+  return withLinks(text).replaceAll('|', '\\|').replaceAll('\n', ' ')
+}
+
+function withLinks(text: string): string {
+  return text
+    .replace(/\bRFC (\d+)\b/g, '[RFC $1](https://www.rfc-editor.org/rfc/rfc$1)')
+    .replace(/\bdocs\/(\w[\w-]*\.md)\b/g, '[$1]($1)')
 }
 
 function defaultText({ default: standard, defaultText: said, inherits }: Leaf): string {
@@ -88,8 +94,13 @@ function table({ title, description, rows }: Section): string {
   const intro = isRoutes
     ? `${description} \`routes\` is a list. By default it has one route, \`/**\`, which requires a login. ` +
       'The variable `GATEHOUSE_ROUTES` sets the whole list.'
-    : description
-  return [`## ${title}`, ...(intro === '' ? [] : [intro]), `${head}\n${rows.join('\n')}`].join('\n\n')
+    : withLinks(description)
+  return [`## ${title}`, ...(intro === '' ? [] : [wrapped(intro)]), `${head}\n${rows.join('\n')}`].join('\n\n')
+}
+
+/** Breaks lines at 120 columns. */
+function wrapped(text: string): string {
+  return text.replace(/(.{1,120})(?: |$)/g, '$1\n').trimEnd()
 }
 
 const introduction = (example: string): string => `# Configuration

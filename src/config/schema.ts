@@ -33,7 +33,7 @@ export const schema = group('Configuration of Gatehouse.', {
   listen: leaf(listen, {
     default: '0.0.0.0:8080',
     description:
-      'The address that the gateway listens on: `host:port` or `unix:/path`. Changing it requires ' + 'a restart.',
+      'The address that the gateway listens on: `host:port` or `unix:/path`. Changing it requires a restart.',
   }),
   publicUrl: leaf(list(origin, { min: 1, single: true }), {
     default: undefined,
@@ -162,7 +162,7 @@ export const schema = group('Configuration of Gatehouse.', {
   }),
   limits,
   rateLimit: group('How many requests each client address may send. Redis holds the counts if it holds the sessions.', {
-    login: leaf(orOff(rate), { default: '300/1m', description: 'Requests to the login endpoint.' }),
+    login: leaf(orOff(rate), { default: '300/1m', description: 'Requests to the login endpoint and to `silent`.' }),
     callback: leaf(orOff(rate), { default: '300/1m', description: 'Requests to the callback.' }),
     session: leaf(orOff(rate), { default: '600/1m', description: "Requests to the gateway's other endpoints." }),
     requests: leaf(orOff(rate), { default: 'off', description: 'Requests to the application.' }),

@@ -19,7 +19,7 @@ export const limits = group('Limits for each client, and for the response header
   keepAlive: leaf(duration({ timer: true }), {
     default: '75s',
     description:
-      'How long an idle client connection stays open. Make it longer than the idle timeout of the ' + 'proxy in front.',
+      'How long an idle client connection stays open. Make it longer than the idle timeout of the proxy in front.',
   }),
   headersTimeout: leaf(duration({ timer: true }), {
     default: '60s',

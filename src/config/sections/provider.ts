@@ -61,7 +61,7 @@ export const provider = group('The OpenID provider that users log in at, and how
   caFile: leaf(file('certificate'), {
     default: null,
     description:
-      'A PEM file with CA certificates that the gateway trusts for the provider, in addition to ' + 'the default ones.',
+      'A PEM file with CA certificates that the gateway trusts for the provider, in addition to the default ones.',
   }),
   allowHttp: leaf(flag, {
     default: false,
@@ -78,6 +78,6 @@ export const provider = group('The OpenID provider that users log in at, and how
   sessionCheck: leaf(orOff(duration({ timer: true })), {
     default: 'off',
     description:
-      'How often the browser scripts check with `prompt=none` that the user still has a session at ' + 'the provider.',
+      'How often the browser scripts check with `prompt=none` that the user still has a session at the provider.',
   }),
 })

@@ -79,8 +79,8 @@ export const session = group('How sessions are sealed, how long they last and wh
   refreshBefore: leaf(refreshBefore, {
     default: '50%',
     description:
-      'When the gateway refreshes the access token: once this percentage of its lifetime remains, or this ' +
-      'long before it expires.',
+      'When the gateway refreshes the access token: once this percentage of the lifetime of the token remains, ' +
+      'or this long before the token expires.',
   }),
   redis,
   outageGrace: leaf(duration({ min: 0 }), {
