@@ -12,7 +12,7 @@ function orNull(json: Json): Json {
 
 const isRequired = (leaf: Leaf): boolean => leaf.default === undefined && leaf.inherits !== true
 
-// Only within lists: everywhere else the environment may give what the file leaves out.
+// Applies inside lists only: environment variables may set any other required key.
 const requiredKeys = (properties: Record<string, TSchema>): string[] =>
   Object.entries(properties)
     .filter(([, inner]) => {
@@ -55,12 +55,13 @@ function propertiesOf(node: TSchema): Record<string, TSchema> {
   return shape.type === 'group' ? shape.properties : {}
 }
 
-/** The JSON Schema (draft-07) of the configuration as it is written in YAML. */
+/** Returns the JSON Schema (draft-07) of the YAML file, before placeholders are replaced. */
 export function jsonSchema(): Json {
   return {
     $schema: 'http://json-schema.org/draft-07/schema#',
     title: 'Gatehouse configuration',
-    description: 'Keys may also come from the environment; texts may hold ${NAME}, ${NAME:-default} and ${file:/path}.',
+    description:
+      'Environment variables may set keys too. String values may contain ${NAME}, ${NAME:-default} and ${file:/path}.',
     ...objectOf(propertiesOf(schema), false),
   }
 }

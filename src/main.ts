@@ -17,17 +17,17 @@ const commands = new Map<string, () => Promise<Command>>([
 
 const HELP = `gatehouse: login, sessions and tokens in front of any application
 
-  gatehouse start   [--config FILE]    serve (also without the word "start")
+  gatehouse start   [--config FILE]    run the gateway (the default command)
   gatehouse check   [--config FILE]    validate the configuration; print it resolved, with the route table
   gatehouse explain [--config FILE] METHOD URL [-H 'Name: value'] [--claims JSON]
-                                       what such a request would get, and why
-  gatehouse migrate FILE               oauth2-proxy's, mod_auth_openidc's or Wonderwall's configuration as YAML
-  gatehouse health  [--config FILE]    ask the gateway that runs here whether it lives
+                                       explain how the gateway would answer a request
+  gatehouse migrate FILE               translate the configuration of oauth2-proxy, mod_auth_openidc or Wonderwall
+  gatehouse health  [--config FILE]    check the gateway that runs on this machine
   gatehouse keygen                     print a new session key
-  gatehouse demo                       provider, sample application and gateway in one process
+  gatehouse demo                       run a provider, a sample application and a gateway in one process
 
-gatehouse COMMAND --help tells more.
-Status: 0 after a clean stop, 2 for a configuration that can't be used, 1 for anything else.
+See gatehouse COMMAND --help for the details of a command.
+Status: 0 after a clean stop, 2 for an invalid configuration, 1 for any other error.
 `
 
 async function main(argv: readonly string[]): Promise<number> {

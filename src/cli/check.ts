@@ -9,8 +9,9 @@ import { configuredBy } from './configured.ts'
 export const check: Command = {
   help: `gatehouse check [--config FILE]
 
-Validates the configuration and prints it as it will be used: defaults and environment filled in, secrets masked, then
-the route table. Nothing is opened and nobody is asked. Status 2 when it can't be used, with every problem on stderr.
+Validates the configuration and prints the result: every key with defaults and environment variables applied and secrets
+masked, then the route table. The command opens no ports and makes no network requests. If the configuration is invalid,
+the command prints every problem on stderr and exits with status 2.
 `,
   async run(args) {
     const { config, warnings } = configuredBy(args)

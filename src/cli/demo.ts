@@ -20,10 +20,11 @@ interface DemoOptions {
 export const demo: Command = {
   help: `gatehouse demo [--port N] [--verbose]
 
-Starts an OpenID provider with four users, a sample application and the gateway in front of it, all in this process and
-on loopback. Open the URL that it prints and choose a user. Sessions end after minutes there. Ctrl-C stops it.
-  --port N      the gateway's port (default ${DEFAULT_PORT}); the provider takes the next one
-  --verbose     show the gateway's log
+Starts an OpenID provider with four users, a sample application and a gateway in front of it, in one process and on
+loopback. Open the URL that the command prints and choose a user. Sessions end after a few minutes. Ctrl-C stops
+the demo.
+  --port N      the port of the gateway (default ${DEFAULT_PORT}); the provider uses the next port
+  --verbose     print the log of the gateway
 `,
   async run(args) {
     const { values } = readArguments({

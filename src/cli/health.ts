@@ -12,8 +12,9 @@ const TIMEOUT_MS = 4_000
 export const health: Command = {
   help: `gatehouse health [--config FILE] [--ready]
 
-Asks the gateway that runs here with the same configuration whether it lives: GET /livez on the admin listener, with
---ready GET /readyz. Where there is no admin listener, any answer of the public one is good. Status 0 for yes, 1 for no.
+Checks the gateway that runs on this machine with the same configuration: sends GET /livez, or GET /readyz with
+--ready, to the admin listener. Without an admin listener, any answer of the public listener counts as healthy.
+Exits with status 0 if the gateway is healthy, otherwise with 1.
 `,
   async run(args) {
     const { values } = readArguments({

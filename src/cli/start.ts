@@ -14,11 +14,12 @@ import { keepYoungObjectsYoung, keepTickObject } from './v8-tuning.ts'
 export const start: Command = {
   help: `gatehouse start [--config FILE]
 
-Serves until SIGTERM or SIGINT, then finishes what runs and leaves with status 0. Without --config the file that
-GATEHOUSE_CONFIG names is read, or the environment alone (GATEHOUSE_PUBLIC_URL, GATEHOUSE_UPSTREAM, …). One line of the
-log, on stdout, says where it listens; GET /readyz on the admin listener says whether it can serve. SIGHUP, or a change
-of the configuration file or of a file that it names, makes it read its configuration again without dropping a
-connection; one that can't be used is refused, and the log says why.
+Runs the gateway until SIGTERM or SIGINT, then finishes the requests in progress and exits with status 0.
+Without --config the gateway reads the file that GATEHOUSE_CONFIG names, or environment variables alone
+(GATEHOUSE_PUBLIC_URL, GATEHOUSE_UPSTREAM, …). A log line on stdout says where it listens. GET /readyz on the admin
+listener says whether it can serve requests.
+The gateway reloads its configuration on SIGHUP, and when the configuration file or a file that it refers to changes. A
+reload drops no connections. If the new configuration is invalid, the gateway keeps the old one and logs the problems.
 `,
   async run(args) {
     keepYoungObjectsYoung()

@@ -67,7 +67,7 @@ function requestCounter(registry: Registry): Metrics['countRequest'] {
   registry.registerMetric(
     new Counter({
       name: 'gatehouse_requests_total',
-      help: 'Requests by what became of them',
+      help: 'Requests that have ended, by route, kind and verdict',
       labelNames: ['route', 'kind', 'verdict'],
       registers: [],
       collect() {
@@ -94,7 +94,7 @@ function sessionCounter(registry: Registry): Pick<Metrics, 'countHit' | 'session
   let hits = 0
   const sessionCache = new Counter({
     name: 'gatehouse_session_cache_total',
-    help: 'Sessions looked up, by result: hit is the usual one, without the store',
+    help: 'Session lookups by result; a hit needs no call to the store',
     labelNames: ['result'],
     registers: [],
     collect() {
@@ -127,7 +127,7 @@ export function createMetrics(): Metrics {
       new PlainHistogram({
         name: 'gatehouse_upstream_seconds',
         buckets: UPSTREAM_BUCKETS,
-        help: 'From handing a request to its upstream to the head of the answer, or to the failure',
+        help: 'Seconds from sending a request to its upstream until the response headers or the failure',
       }),
     ),
     addedSeconds: registered(
@@ -135,52 +135,52 @@ export function createMetrics(): Metrics {
         name: 'gatehouse_added_seconds',
         buckets: ADDED_BUCKETS,
         help:
-          'From the arrival of a request that goes upstream to the head of the answer that goes back, without ' +
-          'waiting for the upstream',
+          'Seconds from the arrival of a proxied request until its response headers, without the time spent waiting ' +
+          'for the upstream',
       }),
     ),
     logins: new Counter({
       name: 'gatehouse_logins_total',
-      help: 'Logins by outcome',
+      help: 'Logins that reached the callback, by outcome',
       labelNames: ['outcome'],
       registers,
     }),
     refreshes: new Counter({
       name: 'gatehouse_refreshes_total',
-      help: 'Token refreshes by outcome and cause',
+      help: 'Token refreshes of this process, by outcome and cause',
       labelNames: ['outcome', 'cause'],
       registers,
     }),
     sessionsEnded: new Counter({
       name: 'gatehouse_sessions_ended_total',
-      help: 'Sessions ended, by reason',
+      help: 'Sessions that have ended, by reason',
       labelNames: ['reason'],
       registers,
     }),
-    sessionsBegun: new Counter({ name: 'gatehouse_sessions_begun_total', help: 'Sessions begun', registers }),
+    sessionsBegun: new Counter({ name: 'gatehouse_sessions_begun_total', help: 'Sessions that have begun', registers }),
     ...sessionCounter(registry),
     storeEvictions: new Counter({
       name: 'gatehouse_store_evictions_total',
-      help: 'Sessions that the full memory store has dropped',
+      help: 'Sessions evicted from the full memory store',
       registers,
     }),
     storeSeconds: new Histogram({
       name: 'gatehouse_store_seconds',
-      help: 'Calls to the store',
+      help: 'Duration of calls to the store in seconds, by operation and outcome',
       labelNames: ['operation', 'outcome'],
       registers,
       buckets: CALL_BUCKETS,
     }),
     providerSeconds: new Histogram({
       name: 'gatehouse_provider_seconds',
-      help: 'Calls to the provider',
+      help: 'Duration of requests to the provider in seconds, by operation and outcome',
       labelNames: ['operation', 'outcome'],
       registers,
       buckets: CALL_BUCKETS,
     }),
     lockWaitSeconds: new Histogram({
       name: 'gatehouse_refresh_lock_wait_seconds',
-      help: 'Time until a refresh had its lock, or another process’s result',
+      help: 'Seconds that a refresh waited for its lock or for the result of another process',
       registers,
       buckets: CALL_BUCKETS,
     }),
@@ -200,7 +200,7 @@ export function createMetrics(): Metrics {
       registry.registerMetric(
         new Gauge({
           name: 'gatehouse_streams_open',
-          help: 'Event streams and WebSockets that are open',
+          help: 'Open event streams and WebSockets',
           labelNames: ['kind'],
           registers: [],
           collect() {
@@ -213,7 +213,7 @@ export function createMetrics(): Metrics {
       registry.registerMetric(
         new Gauge({
           name: 'gatehouse_ready',
-          help: '1 while /readyz says yes',
+          help: '1 if /readyz reports ready, otherwise 0',
           registers: [],
           aggregator: 'min',
           async collect() {

@@ -33,12 +33,12 @@ function collectCpu(registry: Registry, prefix: string): void {
   let before = process.cpuUsage()
   const counter = (name: string, help: string): Counter =>
     new Counter({ name: `${prefix}process_cpu_${name}seconds_total`, help, registers: [registry] })
-  const user = counter('user_', 'CPU time in user mode')
-  const system = counter('system_', 'CPU time in the kernel')
+  const user = counter('user_', 'CPU time in user mode, in seconds')
+  const system = counter('system_', 'CPU time in the kernel, in seconds')
   registry.registerMetric(
     new Counter({
       name: `${prefix}process_cpu_seconds_total`,
-      help: 'CPU time, in user mode and in the kernel',
+      help: 'CPU time in user mode and in the kernel, in seconds',
       registers: [],
       collect() {
         const now = process.cpuUsage()

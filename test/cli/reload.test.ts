@@ -13,7 +13,7 @@ import { createAuthority } from '../support/certificates.ts'
 import { cookieOf, statusAt } from '../support/gateway-process.ts'
 import { freePort } from '../support/free-port.ts'
 import { nextEvent, serveFile } from '../support/served-file.ts'
-import { until } from '../support/until.ts'
+import { eventually } from '../support/eventually.ts'
 import { openWebSocket } from '../support/websocket.ts'
 
 const idp = await startIdp()
@@ -41,7 +41,9 @@ void t.test('SIGHUP: routes are others, and everything that is open or under way
   }
   const first = await kept('/api/orders')
   const slow = fetch(`${url}/api/slow?ms=3000`, { headers: { cookie } })
-  await until('the slow request is under way', () => upstream.requests.some((one) => one.url === '/api/slow?ms=3000'))
+  await eventually(() => upstream.requests.some((one) => one.url === '/api/slow?ms=3000'), {
+    what: 'the slow request is under way',
+  })
   t.equal((await fetch(`${url}/public/page`, { redirect: 'manual' })).status, 401)
 
   gateway.rewrite({ routes: [{ path: '/**' }, { path: '/public/**', access: 'public' }], basePath: '/gate' })

@@ -6,7 +6,7 @@ import { startIdp } from '../../src/demo/idp.ts'
 import { startUpstream } from '../../src/demo/upstream.ts'
 import { startRedis } from '../support/redis.ts'
 import { serveFile } from '../support/served-file.ts'
-import { until } from '../support/until.ts'
+import { eventually } from '../support/eventually.ts'
 
 const idp = await startIdp()
 const upstream = await startUpstream()
@@ -99,7 +99,7 @@ void t.test('new connections are refused before the workers have been told to st
   // What they are told they do not hear.
   for (const pid of workers) process.kill(pid, 'SIGSTOP')
   const stopped = gateway.stop()
-  await until('connections are refused', async () => !(await connects(gateway.url)))
+  await eventually(async () => !(await connects(gateway.url)), { what: 'connections are refused' })
   for (const pid of workers) process.kill(pid, 'SIGCONT')
   t.equal((await stopped).status, 0)
 })

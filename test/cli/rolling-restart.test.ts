@@ -6,7 +6,7 @@ import t, { type Test } from 'tap'
 import { boundPort } from '../../src/demo/bound-port.ts'
 import { cookieOf, startReplicas, type GatewayProcess } from '../support/gateway-process.ts'
 import { startRedis } from '../support/redis.ts'
-import { until } from '../support/until.ts'
+import { eventually } from '../support/eventually.ts'
 
 const redis = await startRedis(t)
 
@@ -110,7 +110,7 @@ void t.test('a rolling restart under load loses no request', async (t) => {
     const before = counts['200'] ?? 0
     t.equal((await old?.stop())?.status, 0)
     targets[place] = await another()
-    await until('it gets requests', () => (counts['200'] ?? 0) > before + 100)
+    await eventually(() => (counts['200'] ?? 0) > before + 100, { what: 'it gets requests' })
   }
   await sleep(500)
   await restart(0)

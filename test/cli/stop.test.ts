@@ -13,7 +13,7 @@ import { open, parseAnswers } from '../support/raw-http.ts'
 import { startProgram } from '../support/program.ts'
 import { startRedis } from '../support/redis.ts'
 import { nextEvent, serveFile } from '../support/served-file.ts'
-import { until } from '../support/until.ts'
+import { eventually } from '../support/eventually.ts'
 import { openWebSocket } from '../support/websocket.ts'
 
 const idp = await startIdp({ lifetimes: { accessToken: 3 } })
@@ -75,7 +75,9 @@ void t.test(
     }
     for (const agent of agents) t.same(await ask(agent, '/api/orders'), { status: 200, connection: 'keep-alive' })
     const underWay = ask(agents[0], '/api/slow?ms=1000')
-    await until('it is under way', () => upstream.requests.some(({ url }) => url === '/api/slow?ms=1000'))
+    await eventually(() => upstream.requests.some(({ url }) => url === '/api/slow?ms=1000'), {
+      what: 'it is under way',
+    })
     const stopped = gateway.stop()
     await nextEvent(gateway, 'stopping', 0)
     t.same(await ask(agents[1], '/api/orders'), { status: 200, connection: 'close' }, 'an idle connection')
@@ -118,7 +120,9 @@ for (const [what, drain, leave] of [
     const path = `/api/slow?ms=10000&drain=${drain}`
     const sockets = Array.from({ length: 3 }, () => open(`http://127.0.0.1:${port}`))
     for (const socket of sockets) socket.resume().write(`GET ${path} HTTP/1.1\r\nHost: a\r\n\r\n`)
-    await until('they are under way', () => upstream.requests.filter(({ url }) => url === path).length === 3)
+    await eventually(() => upstream.requests.filter(({ url }) => url === path).length === 3, {
+      what: 'they are under way',
+    })
     child.kill('SIGTERM')
     await line(/"event":"stopping"/)
     await sleep(200)
@@ -138,7 +142,9 @@ void t.test('while it stops, of pipelined requests only the last answer closes t
     `POST /api/slow?ms=1500&${name} HTTP/1.1\r\nHost: a\r\nContent-Length: 1\r\n\r\nx` +
     `GET /api/slow?ms=1500&${name} HTTP/1.1\r\nHost: a\r\n\r\n`
   const areUnderWay = async (name: string): Promise<void> =>
-    until(`${name} are under way`, () => upstream.requests.filter(({ url }) => url.endsWith(`&${name}`)).length === 3)
+    eventually(() => upstream.requests.filter(({ url }) => url.endsWith(`&${name}`)).length === 3, {
+      what: `${name} are under way`,
+    })
   const [before, later] = [open(gateway.url), open(gateway.url)]
   const [ofBefore, ofLater] = [readAll(before), readAll(later)]
   before.write(requests('before'))

@@ -14,7 +14,7 @@ import { runProgram } from '../support/program.ts'
 import { ask as askRaw, open } from '../support/raw-http.ts'
 import { startRedis } from '../support/redis.ts'
 import { adminToken, nextEvent, serveFile, type ServedFile } from '../support/served-file.ts'
-import { until } from '../support/until.ts'
+import { eventually } from '../support/eventually.ts'
 
 const idp = await startIdp()
 const upstream = await startUpstream()
@@ -97,16 +97,16 @@ void t.test('three workers serve one address as one gateway', async (t) => {
   t.equal(gateway.events('listening').length, 1, 'one line says so')
   t.equal((await children(gateway)).length, 3)
   await Promise.all(Array.from({ length: 60 }, async () => ask(`${url}/api/orders`)))
-  await until('all of them have had requests', () => busy(gateway).size === 3)
+  await eventually(() => busy(gateway).size === 3, { what: 'all of them have had requests' })
 
   await t.test('the admin listener answers for all', async (t) => {
-    await until(
-      'each request is counted once',
+    await eventually(
       async () =>
         (await metric(
           gateway,
           /gatehouse_requests_total\{route="\/api\/\*\*",kind="script",verdict="forward"\} (\d+)/,
         )) === 60,
+      { what: 'each request is counted once' },
     )
     const { status, body } = await ask(`${admin}/readyz`)
     t.equal(status, 200)
@@ -126,10 +126,13 @@ void t.test('three workers serve one address as one gateway', async (t) => {
     )
     t.not(await statusAt(browser, gateway, '/orders'), 401, 'nothing has ended')
     t.equal((await fetch(session, { method: 'DELETE', headers })).status, 204)
-    await until('no worker takes the session any more', async () => {
-      const statuses = await Promise.all(Array.from({ length: 9 }, async () => statusAt(browser, gateway, '/orders')))
-      return statuses.every((one) => one === 401)
-    })
+    await eventually(
+      async () => {
+        const statuses = await Promise.all(Array.from({ length: 9 }, async () => statusAt(browser, gateway, '/orders')))
+        return statuses.every((one) => one === 401)
+      },
+      { what: 'no worker takes the session any more' },
+    )
     t.equal((await fetch(`${admin}/sessions`, { headers })).status, 400)
     for (const path of ['/livez', '/readyz', '/metrics', '/sessions?sub=carol'])
       t.equal((await askRaw(admin, 'GET', path, ['Host: evil.example'])).status, 421, path)
@@ -156,15 +159,18 @@ void t.test('three workers serve one address as one gateway', async (t) => {
       [...new Set(await Promise.all(Array.from({ length: 20 }, async () => (await ask(`${url}/api/orders`)).status)))],
       [200],
     )
-    await until('there are three again', async () => (await children(gateway)).length === 3)
+    await eventually(async () => (await children(gateway)).length === 3, { what: 'there are three again' })
     t.same(
       (await children(gateway)).filter((one) => others.includes(one)),
       others,
     )
-    await until('the new one serves', async () => {
-      await ask(`${url}/api/orders`)
-      return busy(gateway).size === 4
-    })
+    await eventually(
+      async () => {
+        await ask(`${url}/api/orders`)
+        return busy(gateway).size === 4
+      },
+      { what: 'the new one serves' },
+    )
   })
 
   await t.test('SIGHUP reaches all', async (t) => {
@@ -193,10 +199,9 @@ void t.test('SIGTERM: all finish what runs, and none is ready any more', async (
     { workers: 2, session, routes: everybody, shutdown: { wait: '600ms', drain: '20s' } },
   )
   const slow = Promise.all(Array.from({ length: 6 }, async () => ask(`${gateway.url}/api/slow?ms=2000`)))
-  await until(
-    'they are under way',
-    () => upstream.requests.filter((one) => one.url === '/api/slow?ms=2000').length === 6,
-  )
+  await eventually(() => upstream.requests.filter((one) => one.url === '/api/slow?ms=2000').length === 6, {
+    what: 'they are under way',
+  })
   const stopped = gateway.stop()
   await nextEvent(gateway, 'stopping', 0)
   t.match(JSON.parse((await ask(`${gateway.admin}/readyz`)).body), { ready: false, checks: { draining: true } })
@@ -221,7 +226,7 @@ void t.test('a Unix socket works, and is gone in the end', async (t) => {
   t.match(gateway.events('listening')[0], { address: `unix:${socketPath}` })
   const answers = await Promise.all(Array.from({ length: 20 }, async () => ask({ socketPath, path: '/api/orders' })))
   t.same([...new Set(answers.map(({ status }) => status))], [200])
-  await until('both have had requests', () => busy(gateway).size === 2)
+  await eventually(() => busy(gateway).size === 2, { what: 'both have had requests' })
   t.equal((await gateway.stop()).status, 0)
   t.notOk(existsSync(socketPath))
 })
@@ -230,7 +235,7 @@ void t.test('workers end with the process that began them', async (t) => {
   const gateway = await serveFile(t, { idp, upstream }, { workers: 2, session, routes: everybody })
   const workers = await children(gateway)
   await gateway.kill()
-  await until('they are gone', () => workers.every((pid) => !existsSync(`/proc/${pid}`)))
+  await eventually(() => workers.every((pid) => !existsSync(`/proc/${pid}`)), { what: 'they are gone' })
 })
 
 void t.test('connections that a killed worker has not taken are closed', async (t) => {
@@ -246,11 +251,11 @@ void t.test('connections that a killed worker has not taken are closed', async (
     return client
   })
   const waiting = (): number => clients.filter(({ closed }) => !closed).length
-  await until('the other worker has answered all that it got', () => waiting() === 1)
+  await eventually(() => waiting() === 1, { what: 'the other worker has answered all that it got' })
   process.kill(stopped, 'SIGKILL')
-  await until('the last one is closed', () => waiting() === 0)
+  await eventually(() => waiting() === 0, { what: 'the last one is closed' })
   await nextEvent(gateway, 'worker_died', 0)
-  await until('there are two again', async () => (await children(gateway)).length === 2)
-  await until('no descriptor is left over', () => descriptors() <= before)
+  await eventually(async () => (await children(gateway)).length === 2, { what: 'there are two again' })
+  await eventually(() => descriptors() <= before, { what: 'no descriptor is left over' })
   t.equal((await gateway.stop()).status, 0)
 })

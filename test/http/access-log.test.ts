@@ -1,7 +1,8 @@
 import type { ServerResponse } from 'node:http'
 import t, { type Test } from 'tap'
 import { startIdp } from '../../src/demo/idp.ts'
-import { startApplication, until, type Application } from '../support/application.ts'
+import { startApplication, type Application } from '../support/application.ts'
+import { eventually } from '../support/eventually.ts'
 import { startGateway, type Running } from '../support/gateway.ts'
 import { countOf } from '../support/metrics.ts'
 import { open, parseAnswers, sendRaw } from '../support/raw-http.ts'
@@ -40,7 +41,7 @@ const startUnending = async (t: Test): Promise<Application & { readonly answers:
 
 /** Waits for `count` access lines, and sees that no more follow, and that each has been counted. */
 const linesOf = async ({ events, gateway }: Running, count: number): Promise<Record<string, unknown>[]> => {
-  await until(() => events('request').length >= count)
+  await eventually(() => events('request').length >= count)
   await pause(100)
   const lines = events('request')
   if (lines.length !== count) throw new Error(`${lines.length} lines instead of ${count}: ${JSON.stringify(lines)}`)
@@ -61,7 +62,7 @@ void t.test('a request whose client leaves before the answer has one access line
   await each(async () => {
     const socket = open(running.url)
     socket.write('GET /slow HTTP/1.1\r\nHost: a\r\n\r\n')
-    await until(() => application.requests.length === AT_ONCE)
+    await eventually(() => application.requests.length === AT_ONCE)
     socket.destroy()
   })
   for (const line of await linesOf(running, AT_ONCE))
@@ -83,7 +84,7 @@ void t.test('so has one that is cut in the middle of its download', async (t) =>
   await each(async () => {
     const socket = open(running.url)
     socket.write('GET /big HTTP/1.1\r\nHost: a\r\n\r\n')
-    await until(() => socket.bytesRead > 1000)
+    await eventually(() => socket.bytesRead > 1000)
     socket.destroy()
   })
   for (const line of await linesOf(running, AT_ONCE)) t.match(line, { path: '/big', status: 200, aborted: true })
@@ -123,7 +124,7 @@ void t.test('so has each of several on one connection whose turn never comes', a
   const socket = open(running.url)
   const paths = ['/slow', '/events', '/sized', '/big', '/oauth2/session', '/a\\b', '/slow']
   socket.write(paths.map((path) => `GET ${path} HTTP/1.1\r\nHost: a\r\n\r\n`).join(''))
-  await until(() => application.requests.length === 5)
+  await eventually(() => application.requests.length === 5)
   await pause(100)
   socket.destroy()
   const lines = await linesOf(running, paths.length)
@@ -144,7 +145,7 @@ void t.test('so has each of more than are worked on at once', async (t) => {
   const socket = open(running.url)
   const many = 150
   socket.write('GET /slow HTTP/1.1\r\nHost: a\r\n\r\n'.repeat(many))
-  await until(() => application.requests.length === 101)
+  await eventually(() => application.requests.length === 101)
   await pause(100)
   // The connection is not read any more: that the client has left is found out by `limits.idleRead`.
   socket.destroy()
@@ -159,11 +160,11 @@ void t.test('an event stream has its line at its end, with its duration', async 
   const ask = 'GET /events HTTP/1.1\r\nHost: a\r\n\r\n'
   const [left, ended] = [open(running.url), open(running.url)]
   for (const socket of [left, ended]) socket.resume().write(ask)
-  await until(() => left.bytesRead > 0 && ended.bytesRead > 0)
+  await eventually(() => left.bytesRead > 0 && ended.bytesRead > 0)
   await pause(300)
   t.same(running.events('request'), [])
   left.destroy()
-  await until(() => running.events('request').length === 1)
+  await eventually(() => running.events('request').length === 1)
   for (const answer of application.answers) answer.end()
   const [first, second] = await linesOf(running, 2)
   t.match(first, { path: '/events', status: 200, aborted: true })

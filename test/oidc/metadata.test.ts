@@ -10,7 +10,7 @@ import { createBrowser } from '../support/browser.ts'
 import { moveClock, setWallClock } from '../support/clock.ts'
 import { asFile, startGateway, type Running } from '../support/gateway.ts'
 import { beginLogin } from '../support/sign-in.ts'
-import { until } from '../support/until.ts'
+import { eventually } from '../support/eventually.ts'
 
 const METADATA = '/.well-known/openid-configuration'
 
@@ -235,7 +235,7 @@ void t.test('keys that move are found without a restart, with one more look at t
 
 void t.test('a token endpoint that moves is found by the next login', async (t) => {
   const { provider, url } = await start(t)
-  await until('discovered', () => provider.asked(METADATA) === 1)
+  await eventually(() => provider.asked(METADATA) === 1, { what: 'discovered' })
   const { document, paths } = provider
   const gone = document['token_endpoint']
   await beginLogin(createBrowser(), url)
@@ -285,7 +285,7 @@ void t.test(
     await opened.discovered()
     t.equal(end(), undefined)
     provider.document['end_session_endpoint'] = `${provider.origin}/logout`
-    await until('it is seen', () => end() === `${provider.origin}/logout`)
+    await eventually(() => end() === `${provider.origin}/logout`, { what: 'it is seen' })
 
     provider.paths.set(METADATA, (_request, response) => {
       response.writeHead(503).end()
@@ -314,7 +314,7 @@ void t.test('a reload reads the metadata again', async (t) => {
   t.teardown(async () => opened.close())
   await opened.discovered()
   opened.configure(structuredClone(config.provider))
-  await until('it is read', () => provider.asked(METADATA) === 2)
+  await eventually(() => provider.asked(METADATA) === 2, { what: 'it is read' })
 })
 
 void t.test('signed userinfo is verified with the provider’s keys, whether it is announced or not', async (t) => {

@@ -7,7 +7,7 @@ import { createBrowser } from '../support/browser.ts'
 import { cookieOf, startReplicas, statusAt } from '../support/gateway-process.ts'
 import { callbackFor } from '../support/sign-in.ts'
 import { startRedis, type Redis } from '../support/redis.ts'
-import { until } from '../support/until.ts'
+import { eventually } from '../support/eventually.ts'
 
 const redis = await startRedis(t)
 const [oldKey, newKey] = [randomBytes(32).toString('base64'), randomBytes(32).toString('base64')]
@@ -82,7 +82,12 @@ for (const { what, lists } of steps) {
           t.match(await (await fetch(`${admin}/sessions?sub=alice`)).json(), { sessions: [{ sub: 'alice' }] })
         await fetch(`${begins.admin}/sessions?sub=alice`, { method: 'DELETE' })
         for (const gateway of both)
-          await t.resolves(until('it refuses', async () => (await statusAt(browser, gateway)) === 401, 1_000))
+          await t.resolves(
+            eventually(async () => (await statusAt(browser, gateway)) === 401, {
+              what: 'it refuses',
+              timeoutMs: 1_000,
+            }),
+          )
       }
     })
   }
@@ -195,9 +200,12 @@ void t.test('after all this everything in Redis has a time to live, and a logout
     kind: 'script',
     headers: { 'sec-fetch-site': 'same-origin' },
   })
-  await until('nothing is left', async () => {
-    const left = (await redis.keys()).filter((key) => !before.includes(key))
-    return left.every((key) => key.startsWith('gatehouse:once:'))
-  })
+  await eventually(
+    async () => {
+      const left = (await redis.keys()).filter((key) => !before.includes(key))
+      return left.every((key) => key.startsWith('gatehouse:once:'))
+    },
+    { what: 'nothing is left' },
+  )
   t.notOk((await redis.keys()).some((key) => key.includes('lock')))
 })

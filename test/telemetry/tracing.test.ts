@@ -7,7 +7,7 @@ import { freePort } from '../support/free-port.ts'
 import { open } from '../support/raw-http.ts'
 import { startProgram, type Program } from '../support/program.ts'
 import { startTraceReceiver, type ReceivedSpan } from '../support/trace-receiver.ts'
-import { until } from '../support/until.ts'
+import { eventually } from '../support/eventually.ts'
 import { openWebSocket } from '../support/websocket.ts'
 
 const script = { kind: 'script' } as const
@@ -152,7 +152,7 @@ void t.test('a request whose client leaves, and a WebSocket at its end, end thei
   })
   const socket = open(url)
   socket.write('GET /api/slow?ms=20000 HTTP/1.1\r\nHost: a\r\n\r\n')
-  await until('it is under way', () => upstream.requests.length === 1)
+  await eventually(() => upstream.requests.length === 1, { what: 'it is under way' })
   socket.destroy()
   const webSocket = await openWebSocket(`${url}/ws`, { headers: [`Origin: ${url}`] })
   t.equal(webSocket.status, 101)

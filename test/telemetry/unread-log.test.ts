@@ -10,7 +10,7 @@ import { builtProgram } from '../support/program.ts'
 import { freePort } from '../support/free-port.ts'
 import { ask, sendRaw } from '../support/raw-http.ts'
 import { startRedis } from '../support/redis.ts'
-import { until } from '../support/until.ts'
+import { eventually } from '../support/eventually.ts'
 
 const idp = await startIdp()
 t.teardown(() => idp.close())
@@ -50,7 +50,10 @@ async function start(t: Test, env: Record<string, string> = {}): Promise<Logging
     child.kill('SIGKILL')
   })
   const url = `http://127.0.0.1:${port}`
-  await until('it listens', async () => (await ask(url, 'GET', '/oauth2/session')).status === 401, 30_000)
+  await eventually(async () => (await ask(url, 'GET', '/oauth2/session')).status === 401, {
+    what: 'it listens',
+    timeoutMs: 30_000,
+  })
   let open = true
   const leave = (): void => {
     if (open) closeSync(reader)
@@ -106,9 +109,9 @@ void t.test(
     const grown = memoryOf(gateway.child) - before
     t.ok(grown < 40, `60 MB of lines more, and it has grown by ${grown.toFixed(0)} MB`)
     const { text } = gateway.read()
-    await until('the gap is told', () => text().includes('"event":"log_lines_lost"'))
+    await eventually(() => text().includes('"event":"log_lines_lost"'), { what: 'the gap is told' })
     await ask(gateway.url, 'GET', '/last')
-    await until('new lines are written', () => text().includes('"path":"/last"'))
+    await eventually(() => text().includes('"path":"/last"'), { what: 'new lines are written' })
     const [, lost] = /"event":"log_lines_lost","lines":(\d+)/.exec(text()) ?? []
     const came = text()
       .split('\n')

@@ -2,7 +2,7 @@ import { setTimeout as sleep } from 'node:timers/promises'
 import t, { type Test } from 'tap'
 import { startReplicas, statusAt, type Replicas } from '../support/gateway-process.ts'
 import { startRedis, type Redis } from '../support/redis.ts'
-import { until } from '../support/until.ts'
+import { eventually } from '../support/eventually.ts'
 
 /** The lock outlives a call to the provider by five seconds. */
 const LOCK_LIFE = 6_000
@@ -39,7 +39,7 @@ void t.test(
     await sleep(2_100)
     idp.fail('token', { delay: 400, times: 1 })
     const stalled = statusAt(browser, a)
-    await until('the lock is taken', async () => isLocked(redis))
+    await eventually(async () => isLocked(redis), { what: 'the lock is taken' })
     await sleep(150)
     a.pause()
     const begun = Date.now()
@@ -76,7 +76,7 @@ void t.test(
     idp.fail('token', { processed: true, hang: true, times: 2 })
     const stalled = statusAt(alice, a)
     const crashed = statusAt(bob, c).catch(() => 'cut off')
-    await until('both grants', () => (idp.grants['refresh_token'] ?? 0) === before + 2)
+    await eventually(() => (idp.grants['refresh_token'] ?? 0) === before + 2, { what: 'both grants' })
     a.pause()
     await c.kill()
     t.equal(await crashed, 'cut off')
@@ -90,7 +90,7 @@ void t.test(
       t.match(answer.json(), { code: 'session_expired' })
       t.match(String(answer.headers['set-cookie']), /Max-Age=0/)
     }
-    await until('the log', () => b.events('session_ended').length === 2)
+    await eventually(() => b.events('session_ended').length === 2, { what: 'the log' })
     t.match(
       b.events('refresh_failed'),
       [1, 2].map(() => ({ ended: true, abandoned: true, msg: /stopped before it could save the new one/ })),

@@ -3,7 +3,7 @@ import t from 'tap'
 import { cookieOf, startReplicas } from '../support/gateway-process.ts'
 import { startLoad } from '../support/load.ts'
 import { startRedis } from '../support/redis.ts'
-import { until } from '../support/until.ts'
+import { eventually } from '../support/eventually.ts'
 
 const USERS = ['alice', 'bob', 'carol', 'zoe']
 
@@ -38,7 +38,7 @@ void t.test(
           if (left.status !== 204) t.fail(`the logout ended with ${left.status}`)
           const status = await refreshing
           seen[status] = (seen[status] ?? 0) + 1
-          await until('B refuses', async () => (await atB(cookies[i])) === 401)
+          await eventually(async () => (await atB(cookies[i])) === 401, { what: 'B refuses' })
         }),
       )
       t.same(
@@ -53,7 +53,9 @@ void t.test(
       JSON.stringify(seen),
     )
     t.ok((seen['200'] ?? 0) > 0 && (seen['401'] ?? 0) > 0, 'each of them was first now and then')
-    await until('no lock is left', async () => (await redis.keys()).every((key) => !key.includes('lock')))
+    await eventually(async () => (await redis.keys()).every((key) => !key.includes('lock')), {
+      what: 'no lock is left',
+    })
     await sleep(1_200)
     const ended = async (admin: string): Promise<string[]> =>
       (await (await fetch(`${admin}/metrics`)).text())
@@ -76,16 +78,19 @@ void t.test('Redis is flushed under load: everybody has to log in again, and nob
   const browsers = await Promise.all(USERS.map(async (user) => login(user)))
   const load = startLoad(browsers, gateways, 60)
   t.teardown(load.stop)
-  await until('they are served', () => (load.take()['200'] ?? 0) > 0)
+  await eventually(() => (load.take()['200'] ?? 0) > 0, { what: 'they are served' })
   await redis.command('FLUSHALL')
   await redis.command('SCRIPT', 'FLUSH')
   const taken = new Set<string>()
-  await until('all are sent away', async () => {
-    await sleep(300)
-    const counts = Object.keys(load.take())
-    for (const status of counts) taken.add(status)
-    return counts.join() === '401'
-  })
+  await eventually(
+    async () => {
+      await sleep(300)
+      const counts = Object.keys(load.take())
+      for (const status of counts) taken.add(status)
+      return counts.join() === '401'
+    },
+    { what: 'all are sent away' },
+  )
   await load.stop()
   t.same([...taken].toSorted(), ['200', '401'])
   const [alice] = browsers
@@ -109,16 +114,15 @@ void t.test('a process that is killed while it asks for userinfo has saved the n
   idp.fail('userinfo', { hang: true })
   const asked = idp.requests.userinfo
   const waiting = fetch(`${b.url}/api/echo`, { headers: { cookie } }).catch(() => null)
-  await until('userinfo is asked for', () => idp.requests.userinfo > asked)
+  await eventually(() => idp.requests.userinfo > asked, { what: 'userinfo is asked for' })
   await sleep(500)
   await b.kill()
   await waiting
   idp.fail('userinfo', null)
-  await until(
-    'the other replica has its turn',
-    async () => (await fetch(`${a.url}/api/echo`, { headers: { cookie } })).status === 200,
-    30_000,
-  )
+  await eventually(async () => (await fetch(`${a.url}/api/echo`, { headers: { cookie } })).status === 200, {
+    what: 'the other replica has its turn',
+    timeoutMs: 30_000,
+  })
   t.equal(idp.refusedGrants['refresh_token'] ?? 0, 0)
   t.same(a.events('session_ended'), [])
 })

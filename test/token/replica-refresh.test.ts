@@ -3,7 +3,7 @@ import t from 'tap'
 import { startReplicas, statusAt } from '../support/gateway-process.ts'
 import { startRedis } from '../support/redis.ts'
 import { callbackFor } from '../support/sign-in.ts'
-import { until } from '../support/until.ts'
+import { eventually } from '../support/eventually.ts'
 
 const redis = await startRedis(t)
 const { gateways, idp, upstream, login } = await startReplicas(t, {
@@ -68,7 +68,7 @@ void t.test('a token that is due is renewed once, in the background', async (t) 
   const begun = Date.now()
   t.same(countOf(await Promise.all(together(20).map(async (gateway) => statusAt(browser, gateway)))), { 200: 60 })
   t.ok(Date.now() - begun < 2_400, 'nobody has waited')
-  await until('the grant', () => (idp.grants['refresh_token'] ?? 0) > before)
+  await eventually(() => (idp.grants['refresh_token'] ?? 0) > before, { what: 'the grant' })
   await sleep(300)
   t.equal((idp.grants['refresh_token'] ?? 0) - before, 1)
   const tokens = await Promise.all(
@@ -110,7 +110,9 @@ void t.test('logout wins over a refresh that is under way elsewhere', async (t) 
   idp.fail('revocation', { status: 503, times: 1 })
   const revocations = idp.revocations
   const waiting = statusAt(browser, b)
-  await until('the refresh is under way', async () => (await redis.keys()).some((key) => key.includes('lock')))
+  await eventually(async () => (await redis.keys()).some((key) => key.includes('lock')), {
+    what: 'the refresh is under way',
+  })
   const cookie = browser.cookies.header(new URL(a.url), { crossSite: false, topLevelGet: true })
   const left = await browser.post(`${a.url}/oauth2/logout`, undefined, {
     kind: 'script',
@@ -125,8 +127,8 @@ void t.test('logout wins over a refresh that is under way elsewhere', async (t) 
   }
   t.equal(await waiting, 401, 'who waited for the refresh is refused, too')
   t.equal((idp.grants['refresh_token'] ?? 0) - before, 1, 'the provider did grant it')
-  await until('what was granted too late is given back', () => idp.revocations === revocations + 2)
-  await until('nothing is left', async () => (await redis.keys()).every((key) => !key.includes('lock')))
+  await eventually(() => idp.revocations === revocations + 2, { what: 'what was granted too late is given back' })
+  await eventually(async () => (await redis.keys()).every((key) => !key.includes('lock')), { what: 'nothing is left' })
   await sleep(500)
   const keysAfter = (await redis.keys()).filter((key) => key.includes('session'))
   t.equal(keysAfter.length, keysBefore.length - 1, 'nothing has come back')
@@ -148,7 +150,7 @@ void t.test('a login that ends at one replica while another refreshes leaves the
   })
   const asked = idp.tokenRequests
   const waiting = statusAt(browser, b)
-  await until('the refresh is under way', () => idp.tokenRequests > asked)
+  await eventually(() => idp.tokenRequests > asked, { what: 'the refresh is under way' })
   t.equal((await browser.get(callback.href)).status, 302)
   goOn()
   t.equal(await waiting, 401, 'what waited belongs to the session of before')

@@ -2,7 +2,7 @@ import t from 'tap'
 import { bearerClaims } from '../support/jwt.ts'
 import { startReplicas, statusAt } from '../support/gateway-process.ts'
 import { startRedis } from '../support/redis.ts'
-import { until } from '../support/until.ts'
+import { eventually } from '../support/eventually.ts'
 
 const TOKEN_EXCHANGE = 'urn:ietf:params:oauth:grant-type:token-exchange'
 
@@ -88,10 +88,9 @@ void t.test('a session that ends at one gateway takes its routes’ tokens along
   // As a client that has kept the cookie.
   for (const { name, value } of before) browser.cookies.store(new URL(b.url), [`${name}=${value}; Path=/`])
   upstream.requests.length = 0
-  await until(
-    'the other gateway refuses it',
-    async () => (await statusAt(browser, b, '/api/echo/exchanged')) === 401,
-    1_500,
-  )
+  await eventually(async () => (await statusAt(browser, b, '/api/echo/exchanged')) === 401, {
+    what: 'the other gateway refuses it',
+    timeoutMs: 1_500,
+  })
   t.same(upstream.requests.filter(({ url }) => url === '/api/echo/exchanged').length <= 1, true)
 })

@@ -9,7 +9,7 @@ import { documentedProxies, type StartProxy } from '../../support/documented-pro
 import { freePort } from '../../support/free-port.ts'
 import { startGateway, type Running } from '../../support/gateway.ts'
 import { ask, header, open, sendRaw } from '../../support/raw-http.ts'
-import { until } from '../../support/until.ts'
+import { eventually } from '../../support/eventually.ts'
 import { openWebSocket } from '../../support/websocket.ts'
 
 // Real proxies, with the very configuration of docs/forward-auth.md: only ports and the names of files are others here.
@@ -352,9 +352,9 @@ for (const [name, startProxy] of documentedProxies) {
     socket.write(
       `GET /api/stream?ms=700&count=4 HTTP/1.1\r\nHost: ${new URL(site).host}\r\n${cookie()}\r\nAccept: text/event-stream\r\n\r\n`,
     )
-    await until('the first event', () => text.includes('{"tick":1}'))
+    await eventually(() => text.includes('{"tick":1}'), { what: 'the first event' })
     t.notMatch(text, '{"tick":4}')
-    await until('the second event', () => text.includes('{"tick":2}'))
+    await eventually(() => text.includes('{"tick":2}'), { what: 'the second event' })
     t.notMatch(text, '{"tick":4}')
     socket.destroy()
   })

@@ -3,7 +3,8 @@ import { request as httpRequest, type IncomingMessage } from 'node:http'
 import { buffer } from 'node:stream/consumers'
 import t from 'tap'
 import { startIdp } from '../../../src/demo/idp.ts'
-import { startApplication, until } from '../../support/application.ts'
+import { startApplication } from '../../support/application.ts'
+import { eventually } from '../../support/eventually.ts'
 import { createBrowser } from '../../support/browser.ts'
 import { startGateway } from '../../support/gateway.ts'
 import { ask, header, open, parseAnswers, sendRaw } from '../../support/raw-http.ts'
@@ -153,9 +154,9 @@ void t.test('Expect: 100-continue is met by the gateway and goes no further', as
   socket.on('data', (chunk: Buffer) => {
     text += chunk.toString()
   })
-  await until(() => text.includes('100 Continue'))
+  await eventually(() => text.includes('100 Continue'))
   socket.write('hello')
-  await until(() => text.includes('"text":"hello"'))
+  await eventually(() => text.includes('"text":"hello"'))
   socket.destroy()
   t.notOk(upstream.requests.at(-1)?.headers.expect)
 })
@@ -268,7 +269,7 @@ void t.test('an upload waits for an application that reads slowly', async (t) =>
   }
   socket.on('drain', pump)
   pump()
-  await until(() => held.length === 1)
+  await eventually(() => held.length === 1)
   await new Promise((resolve) => {
     setTimeout(resolve, 500)
   })
@@ -278,7 +279,7 @@ void t.test('an upload waits for an application that reads slowly', async (t) =>
     answer += data.toString()
   })
   held[0]?.resume()
-  await until(() => answer.includes('done'))
+  await eventually(() => answer.includes('done'))
   t.equal(sent, total)
 })
 
@@ -300,7 +301,7 @@ void t.test('a download waits for a client that reads slowly', async (t) => {
   const socket = open(url)
   socket.pause()
   socket.write('GET / HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n')
-  await until(() => written > 0)
+  await eventually(() => written > 0)
   await new Promise((resolve) => {
     setTimeout(resolve, 500)
   })
@@ -310,7 +311,7 @@ void t.test('a download waits for a client that reads slowly', async (t) => {
     read += data.length
   })
   socket.resume()
-  await until(() => read >= 80_000_000, 10_000)
+  await eventually(() => read >= 80_000_000, { timeoutMs: 10_000 })
 })
 
 void t.test('a form with a session goes up as it was posted', async (t) => {

@@ -5,7 +5,7 @@ import { startGateway } from '../../support/gateway.ts'
 import { startNginx } from '../../support/nginx.ts'
 import { ask, header, open, parseAnswers, sendRaw } from '../../support/raw-http.ts'
 import { startSockets } from '../../support/sockets.ts'
-import { until } from '../../support/until.ts'
+import { eventually } from '../../support/eventually.ts'
 
 // One provider for all gateways here: what it does is not what these tests are about.
 const idp = await startIdp()
@@ -251,12 +251,12 @@ const askOften = async (
   const count = (): number => bytes.toString('latin1').match(/HTTP\/1\.1 \d\d\d /g)?.length ?? 0
   for (let i = 1; i <= 8; i += 1) {
     client.write(request)
-    if (!pipelined) await until(`answer ${i}`, () => count() === i || client.closed)
+    if (!pipelined) await eventually(() => count() === i || client.closed, { what: `answer ${i}` })
   }
-  await until('all answers', () => count() === 8 || client.closed)
+  await eventually(() => count() === 8 || client.closed, { what: 'all answers' })
   // Whether it stays open shows a moment later.
   client.write(request)
-  await until('one more', () => count() === 9 || client.closed)
+  await eventually(() => count() === 9 || client.closed, { what: 'one more' })
   const { closed } = client
   client.destroy()
   const methods = Array.from({ length: 9 }, () => method)

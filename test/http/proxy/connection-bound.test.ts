@@ -5,7 +5,7 @@ import { createBrowser } from '../../support/browser.ts'
 import { startGateway } from '../../support/gateway.ts'
 import { open, parseAnswers, type RawAnswer } from '../../support/raw-http.ts'
 import { startSockets } from '../../support/sockets.ts'
-import { until } from '../../support/until.ts'
+import { eventually } from '../../support/eventually.ts'
 
 // One provider for all gateways here: what it does is not what these tests are about.
 const idp = await startIdp()
@@ -68,7 +68,7 @@ const connect = (t: Test, url: string, scheme = 'NTLM'): Client => {
   const ask = async (...lines: string[]): Promise<RawAnswer> => {
     bytes = Buffer.alloc(0)
     socket.write([`GET / HTTP/1.1`, 'Host: a', 'Accept: */*', ...lines, '', ''].join('\r\n'))
-    await until('an answer', () => bytes.includes('connection ') && parseAnswers(bytes).length === 1)
+    await eventually(() => bytes.includes('connection ') && parseAnswers(bytes).length === 1, { what: 'an answer' })
     const [answer] = parseAnswers(bytes)
     if (answer === undefined) throw new Error('no answer')
     return answer
@@ -106,7 +106,7 @@ void t.test(
       t.match((await c.ask()).body.toString(), /is bob$/)
       const hers = Number(/\d+/.exec(first.body.toString())?.[0])
       a.socket.destroy()
-      await until('her connection has ended with hers', () => application.closed(hers))
+      await eventually(() => application.closed(hers), { what: 'her connection has ended with hers' })
       t.match((await c.ask()).body.toString(), /is bob$/)
     }
   },
@@ -119,7 +119,7 @@ void t.test('a connection on which the application has offered such a login is n
   const seen = new Set<string>()
   for (let i = 0; i < 4; i += 1) seen.add((await client.ask()).body.toString())
   t.equal(seen.size, 4)
-  await until('they are closed', () => application.open() === 0)
+  await eventually(() => application.open() === 0, { what: 'they are closed' })
 })
 
 void t.test('a load balancer that uses one connection for several clients does not make them one', async (t) => {
@@ -140,7 +140,7 @@ void t.test('a load balancer that uses one connection for several clients does n
   t.equal((await balancer.ask(bob)).body.toString(), his)
   t.match((await balancer.ask()).body.toString(), /is nobody$/)
   balancer.socket.destroy()
-  await until('all end with its connection', () => application.open() === 0)
+  await eventually(() => application.open() === 0, { what: 'all end with its connection' })
 })
 
 void t.test('the same connection and address with another session is another client', async (t) => {

@@ -2,7 +2,8 @@ import { readFileSync } from 'node:fs'
 import type { ServerResponse } from 'node:http'
 import t from 'tap'
 import { startIdp } from '../../../src/demo/idp.ts'
-import { startApplication, until } from '../../support/application.ts'
+import { startApplication } from '../../support/application.ts'
+import { eventually } from '../../support/eventually.ts'
 import { createBrowser } from '../../support/browser.ts'
 import { startGateway } from '../../support/gateway.ts'
 import { open } from '../../support/raw-http.ts'
@@ -42,11 +43,11 @@ void t.test('an event stream shows its headers before its first event, and each 
   })
   const { url } = await startGateway(t, { idp, config: { upstream: application.url, routes: everybody } })
   const client = get(url, '/events', ['Accept: text/event-stream'])
-  await until(() => client.text().includes('text/event-stream'))
+  await eventually(() => client.text().includes('text/event-stream'))
   for (const event of ['one', 'two', 'three']) {
     const start = Date.now()
     streams[0]?.write(`data: ${event}\n\n`)
-    await until(() => client.text().includes(`data: ${event}\n\n`))
+    await eventually(() => client.text().includes(`data: ${event}\n\n`))
     t.ok(Date.now() - start < 500, event)
   }
   client.destroy()
@@ -60,12 +61,12 @@ void t.test('a stream that is silent for longer than the timeout is not cut', as
   })
   const { url } = await startGateway(t, { idp, config: { upstream: application.url, routes: everybody } })
   const client = get(url, '/slow')
-  await until(() => client.text().includes('first,'))
+  await eventually(() => client.text().includes('first,'))
   await new Promise((resolve) => {
     setTimeout(resolve, 2500)
   })
   streams[0]?.end('second')
-  await until(() => client.text().includes('second'))
+  await eventually(() => client.text().includes('second'))
   t.notOk(client.text().includes('504'))
   client.destroy()
 })
@@ -85,13 +86,13 @@ void t.test(
       config: { upstream: application.url, routes: [{ path: '/**', access: 'public' }] },
     })
     const before = get(url, '/before')
-    await until(() => application.requests.length === 1)
+    await eventually(() => application.requests.length === 1)
     before.destroy()
-    await until(() => gone === 1)
+    await eventually(() => gone === 1)
     const middle = get(url, '/middle')
-    await until(() => middle.text().includes('begun'))
+    await eventually(() => middle.text().includes('begun'))
     middle.destroy()
-    await until(() => gone === 2)
+    await eventually(() => gone === 2)
     t.equal(gone, 2)
   },
 )
@@ -117,9 +118,9 @@ void t.test('a client that goes away ends its pipelined requests, too, with bodi
         : `POST /${i} HTTP/1.1\r\nHost: a\r\nContent-Length: 4\r\n\r\nbody`,
     )
   }
-  await until(() => application.requests.length === count)
+  await eventually(() => application.requests.length === count)
   socket.destroy()
-  await until(() => gone === count)
+  await eventually(() => gone === count)
   t.equal(gone, count)
   t.notMatch(log.join(), /internal_error/)
 })
@@ -134,9 +135,9 @@ void t.test('a client that goes away in the middle of its upload ends it upstrea
   const { url } = await startGateway(t, { idp, config: { upstream: application.url, routes: everybody } })
   const socket = open(url)
   socket.write('POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 1000000\r\n\r\nbegun')
-  await until(() => application.requests.length === 1)
+  await eventually(() => application.requests.length === 1)
   socket.destroy()
-  await until(() => aborted)
+  await eventually(() => aborted)
   t.ok(aborted)
 })
 
@@ -151,7 +152,7 @@ void t.test('an application that dies in the middle of an answer is seen to have
   const { url } = await startGateway(t, { idp, config: { upstream: application.url, routes: everybody } })
   for (const path of ['/sized', '/chunked']) {
     const client = get(url, path)
-    await until(() => client.closed())
+    await eventually(() => client.closed())
     t.match(client.text(), /^HTTP\/1\.1 200 [^]*begun/, path)
     t.notMatch(client.text(), /\r\n0\r\n\r\n$|502/, `${path} does not look complete`)
   }
@@ -163,11 +164,11 @@ void t.test('many streams are open at once and none holds up the other requests'
   await browser.login(`${url}/`, 'alice')
   const cookie = `Cookie: ${browser.cookies.header(new URL(url))}`
   const clients = Array.from({ length: 50 }, () => get(url, '/api/stream?ms=50', [cookie, 'Accept: text/event-stream']))
-  await until(() => clients.every((client) => client.text().includes('data:')))
+  await eventually(() => clients.every((client) => client.text().includes('data:')))
   t.equal(upstream.openStreams(), 50)
   t.equal((await browser.get(`${url}/api/orders`, { kind: 'script' })).status, 200)
   for (const client of clients) client.destroy()
-  await until(() => upstream.openStreams() === 0)
+  await eventually(() => upstream.openStreams() === 0)
 })
 
 void t.test('TCP asks after the client of a stream that is silent', async (t) => {
@@ -176,7 +177,7 @@ void t.test('TCP asks after the client of a stream that is silent', async (t) =>
   })
   const { url } = await startGateway(t, { idp, config: { upstream: application.url, routes: everybody } })
   const client = get(url, '/events')
-  await until(() => client.text().includes('\r\n\r\n'))
+  await eventually(() => client.text().includes('\r\n\r\n'))
   const hex = (port: number): string => port.toString(16).toUpperCase().padStart(4, '0')
   /** The kind of timer that runs for the gateway's end: 02 is keep-alive (proc_net_tcp.rst). */
   const timer = (): string | undefined =>
@@ -190,7 +191,7 @@ void t.test('TCP asks after the client of a stream that is silent', async (t) =>
           state === '01',
       )?.[5]
       ?.slice(0, 2)
-  await until(() => timer() === '02')
+  await eventually(() => timer() === '02')
   t.equal(timer(), '02')
   client.destroy()
 })

@@ -5,7 +5,8 @@ import { request as httpRequest, type ClientRequest, type IncomingMessage } from
 import { text } from 'node:stream/consumers'
 import t from 'tap'
 import type { Test } from 'tap'
-import { startApplication, until } from '../../support/application.ts'
+import { startApplication } from '../../support/application.ts'
+import { eventually } from '../../support/eventually.ts'
 import { freePort } from '../../support/free-port.ts'
 import { asFile } from '../../support/gateway.ts'
 
@@ -68,7 +69,7 @@ const startProcess = async (t: Test): Promise<{ url: string; resident: () => num
   child.stdout.on('data', (chunk: Buffer) => {
     said += chunk.toString()
   })
-  await until(() => said.includes('"listening"'), 20_000)
+  await eventually(() => said.includes('"listening"'), { timeoutMs: 20_000 })
   return { url, resident: () => Number(execFileSync('ps', ['-o', 'rss=', '-p', String(child.pid)]).toString()) * 1024 }
 }
 

@@ -1,7 +1,8 @@
 import { createHash, randomBytes } from 'node:crypto'
 import type { IncomingMessage, ServerResponse } from 'node:http'
 import t, { type Test } from 'tap'
-import { startApplication, until, type Application } from '../../support/application.ts'
+import { startApplication, type Application } from '../../support/application.ts'
+import { eventually } from '../../support/eventually.ts'
 import { moveClock } from '../../support/clock.ts'
 import { freePort } from '../../support/free-port.ts'
 import { loggedIn, type LoggedIn } from '../../support/logged-in.ts'
@@ -87,18 +88,18 @@ void t.test(
           get(running, '/stream/1', ['Accept: text/event-stream']),
           get(running, '/stream/2', ['Accept: text/event-stream']),
         ]
-        await until(() => running.streams.length === 2)
+        await eventually(() => running.streams.length === 2)
         for (const stream of running.streams) stream.write('data: one\n\n')
-        await until(() => clients.every((client) => client.text().includes('data: one\n\n')))
+        await eventually(() => clients.every((client) => client.text().includes('data: one\n\n')))
         await end(running, t)
-        await until(() => clients.every(complete), 3_000)
+        await eventually(() => clients.every(complete), { timeoutMs: 3_000 })
         t.ok(
           clients.every(complete),
           `${name}: they end as a stream that is over does, so that a browser asks again and hears why`,
         )
-        await until(() => running.closed() === 2)
+        await eventually(() => running.closed() === 2)
         const again = get(running, '/stream/3', ['Accept: text/event-stream'], cookie)
-        await until(() => again.text().includes('401'))
+        await eventually(() => again.text().includes('401'))
         t.match(again.text(), 'session_expired')
         again.destroy()
       })
@@ -109,13 +110,13 @@ void t.test(
 void t.test('another user’s stream goes on, and one of the same user’s next login, too', async (t) => {
   const running = await start(t)
   const client = get(running, '/stream/1', ['Accept: text/event-stream'])
-  await until(() => running.streams.length === 1)
+  await eventually(() => running.streams.length === 1)
   await running.browser.login(`${running.url}/oauth2/login?prompt=login`, 'alice')
   running.streams[0]?.write('data: still here\n\n')
-  await until(() => client.text().includes('still here'))
+  await eventually(() => client.text().includes('still here'))
   t.notOk(complete(client))
   await running.browser.login(`${running.url}/oauth2/login?prompt=login`, 'bob')
-  await until(() => complete(client))
+  await eventually(() => complete(client))
 })
 
 void t.test(
@@ -129,7 +130,7 @@ void t.test(
     ]) {
       const running = await start(t, type)
       const client = get(running, '/stream/1', ['Content-Type: application/grpc-web+proto', 'X-Grpc-Web: 1'])
-      await until(() => client.text().includes(type))
+      await eventually(() => client.text().includes(type))
       // A message frame, then the trailers, which gRPC-web sends in the body.
       const frames = [
         Buffer.from([0, 0, 0, 0, 3, 0xff, 0x00, 0x0a]),
@@ -137,10 +138,10 @@ void t.test(
       ]
       for (const frame of frames) {
         running.streams[0]?.write(frame)
-        await until(() => client.text().includes(frame.toString('latin1')))
+        await eventually(() => client.text().includes(frame.toString('latin1')))
       }
       await running.browser.post(`${running.url}/oauth2/logout/local`, undefined, { kind: 'script' })
-      await until(() => complete(client), 3_000)
+      await eventually(() => complete(client), { timeoutMs: 3_000 })
       t.ok(complete(client), type)
       client.destroy()
     }
@@ -162,18 +163,18 @@ void t.test('a long poll waits as long as its route allows, and what has begun i
     },
   })
   const [long, short, slow] = [get(running, '/poll'), get(running, '/short'), get(running, '/short')]
-  await until(() => waiting.length === 3)
+  await eventually(() => waiting.length === 3)
   waiting.at(-1)?.writeHead(200, { 'content-type': 'text/plain' }).write('begun,')
-  await until(() => [short, slow].some(({ text }) => text().includes('504')), 5_000)
+  await eventually(() => [short, slow].some(({ text }) => text().includes('504')), { timeoutMs: 5_000 })
   await new Promise((resolve) => {
     setTimeout(resolve, 1_000)
   })
   waiting[0]?.end('news')
-  await until(() => long.text().includes('news'))
+  await eventually(() => long.text().includes('news'))
   t.match(long.text(), /^HTTP\/1\.1 200 /)
   const begun = [short, slow].find(({ text }) => text().includes('begun,'))
   waiting.at(-1)?.end('done')
-  await until(() => begun?.text().includes('done') === true)
+  await eventually(() => begun?.text().includes('done') === true)
   t.notMatch(begun?.text(), '504')
 })
 
@@ -211,7 +212,7 @@ void t.test('a large body is passed on while it comes, in both directions, whate
     socket.write(piece)
     expected.update(piece)
     if (i === 10) {
-      await until(() => got === 10 * piece.length)
+      await eventually(() => got === 10 * piece.length)
       t.equal(got, 10 * piece.length, 'half of it is there before the rest has been sent')
       // Longer than the time for the first byte of the answer.
       await new Promise((resolve) => {
@@ -220,7 +221,7 @@ void t.test('a large body is passed on while it comes, in both directions, whate
     }
   }
   const digest = expected.digest('hex')
-  await until(() => text.includes(digest))
+  await eventually(() => text.includes(digest))
   t.match(text, /^HTTP\/1\.1 200 /)
   t.ok(request !== null)
   socket.destroy()

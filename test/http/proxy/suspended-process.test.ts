@@ -2,7 +2,8 @@ import { setTimeout as sleep } from 'node:timers/promises'
 import t from 'tap'
 import { startIdp } from '../../../src/demo/idp.ts'
 import { startUpstream } from '../../../src/demo/upstream.ts'
-import { startApplication, until } from '../../support/application.ts'
+import { startApplication } from '../../support/application.ts'
+import { eventually } from '../../support/eventually.ts'
 import { serveFile } from '../../support/served-file.ts'
 
 const idp = await startIdp()
@@ -19,7 +20,7 @@ void t.test('an answer that came while the gateway was stopped is passed on, how
     { upstream: application.url, routes: [{ path: '/**', access: 'public', timeout: '1s' }] },
   )
   const answer = fetch(`${gateway.url}/`)
-  await until(() => application.requests.length === 1)
+  await eventually(() => application.requests.length === 1)
   gateway.pause()
   await sleep(1_500)
   gateway.goOn()

@@ -1,7 +1,8 @@
 import { once } from 'node:events'
 import t from 'tap'
 import { startIdp } from '../../../src/demo/idp.ts'
-import { startApplication, until } from '../../support/application.ts'
+import { startApplication } from '../../support/application.ts'
+import { eventually } from '../../support/eventually.ts'
 import { createBrowser } from '../../support/browser.ts'
 import { freePort } from '../../support/free-port.ts'
 import { startGateway } from '../../support/gateway.ts'
@@ -101,12 +102,12 @@ void t.test(
         })
         const size = framing.startsWith('T') ? '2dc6c0\r\n' : ''
         socket.write(`POST / HTTP/1.1\r\nHost: a\r\n${framing}\r\n\r\n${size}${'x'.repeat(10_000)}`)
-        await until(() => text.includes('no!'))
+        await eventually(() => text.includes('no!'))
         t.match(text, /^HTTP\/1\.1 413 Too Much\r\n[^]*connection: close\r\n/i, framing)
         // Whoever looks at the answer only at the end gets there, and what follows is no request any more.
         socket.write('x'.repeat(2_990_000) + (size === '' ? '' : '\r\n0\r\n\r\n'))
         socket.write('GET /second HTTP/1.1\r\nHost: a\r\n\r\n')
-        await until(() => socket.closed)
+        await eventually(() => socket.closed)
         t.equal(text.match(/HTTP\/1\.1/g)?.length, 1, 'one answer')
       }
     }
@@ -131,9 +132,9 @@ void t.test('an answer that begins before the upload has ended does not end the 
     text += chunk.toString()
   })
   socket.write('POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 8\r\n\r\none,')
-  await until(() => text.includes('one,'))
+  await eventually(() => text.includes('one,'))
   socket.write('two,')
-  await until(() => socket.closed)
+  await eventually(() => socket.closed)
   t.match(text, /connection: close[^]*begun,[^]*one,[^]*two,[^]*all/i)
 })
 

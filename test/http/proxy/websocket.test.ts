@@ -4,7 +4,7 @@ import { createServer as createHttpServer } from 'node:http'
 import { createServer, type Socket } from 'node:net'
 import t, { type Test } from 'tap'
 import { boundPort } from '../../../src/demo/bound-port.ts'
-import { until } from '../../support/application.ts'
+import { eventually } from '../../support/eventually.ts'
 import { createBrowser } from '../../support/browser.ts'
 import { moveClock } from '../../support/clock.ts'
 import { freePort } from '../../support/free-port.ts'
@@ -90,7 +90,7 @@ void t.test('a WebSocket with a session is the application’s, with the token a
   })
   t.notMatch(sent?.cookie, 'gatehouse', 'the gateway’s cookie stays here')
   socket.socket.destroy()
-  await until(() => running.upstream.openStreams() === 0)
+  await eventually(() => running.upstream.openStreams() === 0)
 })
 
 void t.test('it is in the log and in the count of requests, once, at its end', async (t) => {
@@ -103,7 +103,7 @@ void t.test('it is in the log and in the count of requests, once, at its end', a
   })
   t.same(lines(), [])
   socket.socket.destroy()
-  await until(() => running.events('websocket_closed').length === 1 && lines().length === 1)
+  await eventually(() => running.events('websocket_closed').length === 1 && lines().length === 1)
   t.match(lines(), [{ status: 101, verdict: 'forward', route: '/**', aborted: undefined }])
   t.ok(Number(lines()[0]?.['ms']) >= 300, 'with its duration')
 })
@@ -238,9 +238,9 @@ void t.test('an end that does not read holds the other back instead of filling t
     'GET /ws HTTP/1.1\r\nHost: a\r\nConnection: Upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Key: ' +
       `AAAAAAAAAAAAAAAAAAAAAA==\r\nSec-WebSocket-Version: 13\r\n${cookieOf(running)}\r\n\r\n`,
   )
-  await until(() => up !== null && sent > 0)
+  await eventually(() => up !== null && sent > 0)
   let before = -1
-  await until(() => {
+  await eventually(() => {
     const still = sent === before
     before = sent
     return still
@@ -255,7 +255,7 @@ void t.test('an end that does not read holds the other back instead of filling t
       got += chunk.length
     })
     .resume()
-  await until(() => got > 100_000_000, 20_000)
+  await eventually(() => got > 100_000_000, { timeoutMs: 20_000 })
   t.ok(got > 100_000_000, 'and goes on once it is read')
   socket.destroy()
 })
@@ -294,7 +294,7 @@ void t.test('a close handshake goes through, code and all', async (t) => {
   const byClient = await connect(running)
   byClient.send(Buffer.from([0x03, 0xe8]), { opcode: 8 })
   t.equal(await byClient.closed, 1000)
-  await until(() => running.upstream.openStreams() === 0)
+  await eventually(() => running.upstream.openStreams() === 0)
 })
 
 void t.test('a client that closes its half still hears the rest', async (t) => {
@@ -321,7 +321,7 @@ void t.test('it closes with 4401 when its session ends by logout', async (t) => 
   await running.browser.post(`${running.url}/oauth2/logout/local`, undefined, { kind: 'script' })
   t.same(await Promise.all(sockets.map(({ closed }) => closed)), [4401, 4401])
   t.ok(Date.now() - start < 1000, `within ${Date.now() - start} ms`)
-  await until(() => running.upstream.openStreams() === 0)
+  await eventually(() => running.upstream.openStreams() === 0)
 })
 
 void t.test('it closes with 4401 when its session ends by the clock', async (t) => {
@@ -430,7 +430,7 @@ void t.test('one that opens while the gateway stops is drained, too', async (t) 
   })
   const running = await loggedIn(t, { config: { routes: [{ path: '/**' }, { path: '/ws', upstream }] } })
   const opening = connect(running)
-  await until(() => waiting.length === 1)
+  await eventually(() => waiting.length === 1)
   const closing = running.gateway.close()
   waiting[0]?.()
   t.equal(await (await opening).closed, 1001)
@@ -448,7 +448,7 @@ void t.test(
     })
     const running = await loggedIn(t, { config: { routes: [{ path: '/**' }, { path: '/ws', upstream }] } })
     const opening = connect(running)
-    await until(() => waiting.length === 1)
+    await eventually(() => waiting.length === 1)
     await running.browser.post(`${running.url}/oauth2/logout/local`, undefined, { kind: 'script' })
     waiting[0]?.()
     const start = Date.now()
@@ -525,9 +525,9 @@ void t.test('a client that goes away before the answer ends the request upstream
     socket.write(
       `GET /ws HTTP/1.1\r\nHost: a\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n${cookieOf(running)}\r\n\r\n`,
     )
-    await until(() => come)
+    await eventually(() => come)
     socket[leave]()
-    await until(() => gone)
+    await eventually(() => gone)
     t.ok(gone, leave)
   }
 })

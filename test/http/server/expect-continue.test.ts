@@ -1,6 +1,6 @@
 import t from 'tap'
 import { startIdp } from '../../../src/demo/idp.ts'
-import { until } from '../../support/application.ts'
+import { eventually } from '../../support/eventually.ts'
 import { createBrowser } from '../../support/browser.ts'
 import { freePort } from '../../support/free-port.ts'
 import { startGateway } from '../../support/gateway.ts'
@@ -43,9 +43,9 @@ void t.test('a request that may pass is asked for its body, and goes on', async 
   })
   for (const path of ['/api/echo', '/api/small']) {
     const { socket, text } = expecting(url, path, ['Connection: close'])
-    await until(() => text().startsWith('HTTP/1.1 100 Continue\r\n\r\n'))
+    await eventually(() => text().startsWith('HTTP/1.1 100 Continue\r\n\r\n'))
     socket.write('hello')
-    await until(() => socket.closed)
+    await eventually(() => socket.closed)
     t.equal(text().match(/HTTP\/1\.1/g)?.length, 2, path)
     t.notOk(upstream.requests.at(-1)?.headers.expect)
   }
@@ -67,11 +67,11 @@ void t.test(
     ]
     for (const [path, status, code] of rows) {
       const patient = expecting(url, path)
-      await until(() => patient.text().includes('\r\n\r\n'))
+      await eventually(() => patient.text().includes('\r\n\r\n'))
       t.match(patient.text(), new RegExp(`^HTTP/1\\.1 ${status} [^]*gatehouse: ${code}`, 'i'), path)
       t.match(patient.text(), /connection: close/i, path)
       patient.socket.write('helloGET /second HTTP/1.1\r\nHost: a\r\n\r\n')
-      await until(() => patient.socket.closed)
+      await eventually(() => patient.socket.closed)
       t.equal(patient.text().match(/HTTP\/1\.1/g)?.length, 1, path)
     }
     t.equal(upstream.requests.length, 0)
@@ -84,7 +84,7 @@ void t.test('an application that is not there is a 502 before anybody has sent a
     config: { upstream: `http://127.0.0.1:${await freePort()}`, routes: [{ path: '/**', access: 'public' }] },
   })
   const { text, socket } = expecting(url, '/')
-  await until(() => text().includes('upstream_unreachable'))
+  await eventually(() => text().includes('upstream_unreachable'))
   t.match(text(), /^HTTP\/1\.1 502 [^]*connection: close/i)
   socket.destroy()
 })
@@ -97,9 +97,9 @@ void t.test('the gateway’s own endpoints and kept forms ask for what they read
     ['/orders', 401, [form, 'Accept: text/html']],
   ] as const) {
     const { socket, text } = expecting(url, path, headers)
-    await until(() => text().startsWith('HTTP/1.1 100 Continue\r\n\r\n'))
+    await eventually(() => text().startsWith('HTTP/1.1 100 Continue\r\n\r\n'))
     socket.write('a=b&c')
-    await until(() => text().includes(`HTTP/1.1 ${status}`))
+    await eventually(() => text().includes(`HTTP/1.1 ${status}`))
     socket.destroy()
     t.match(text(), /gatehouse: (?:logout_refused|login_required)/i, path)
   }
@@ -110,11 +110,11 @@ void t.test('a session’s request is asked, too, and several on one connection 
   const browser = createBrowser()
   await browser.login(`${url}/`, 'alice')
   const { socket, text } = expecting(url, '/api/echo', [`Cookie: ${browser.cookies.header(new URL(url))}`])
-  await until(() => text().includes('100 Continue'))
+  await eventually(() => text().includes('100 Continue'))
   socket.write('hello')
-  await until(() => text().includes('"text":"hello"'))
+  await eventually(() => text().includes('"text":"hello"'))
   socket.write('GET /oauth2/session HTTP/1.1\r\nHost: a\r\n\r\n')
-  await until(() => text().includes('login_required'))
+  await eventually(() => text().includes('login_required'))
   socket.destroy()
   t.same(
     [...text().matchAll(/HTTP\/1\.1 (\d+)/g)].map(([, status]) => status),

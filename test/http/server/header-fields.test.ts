@@ -1,6 +1,7 @@
 import t from 'tap'
 import { startIdp } from '../../../src/demo/idp.ts'
-import { startApplication, until } from '../../support/application.ts'
+import { startApplication } from '../../support/application.ts'
+import { eventually } from '../../support/eventually.ts'
 import { freePort } from '../../support/free-port.ts'
 import { startGateway } from '../../support/gateway.ts'
 import { countOf } from '../../support/metrics.ts'
@@ -153,9 +154,9 @@ void t.test('an idle connection stays as long as is set', async (t) => {
     text += chunk.toString()
   })
   socket.write('GET /api/orders HTTP/1.1\r\nHost: a\r\n\r\n')
-  await until(() => text.includes('Keep-Alive'))
+  await eventually(() => text.includes('Keep-Alive'))
   t.match(text, /Keep-Alive: timeout=2\r\n/)
   const since = Date.now()
-  await until(() => socket.closed, 20_000)
+  await eventually(() => socket.closed, { timeoutMs: 20_000 })
   t.ok(Date.now() - since >= 1_500, `${Date.now() - since} ms`)
 })

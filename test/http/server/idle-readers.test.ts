@@ -11,7 +11,7 @@ import { startIdp } from '../../../src/demo/idp.ts'
 import { createAuthority } from '../../support/certificates.ts'
 import { startGateway } from '../../support/gateway.ts'
 import { open } from '../../support/raw-http.ts'
-import { until } from '../../support/until.ts'
+import { eventually } from '../../support/eventually.ts'
 
 const idp = await startIdp()
 t.teardown(() => idp.close())
@@ -91,12 +91,12 @@ void t.test('a client that does not read its answer is cut, and so is its upstre
     socket.write(get(path))
     return socket
   })
-  await until('all have begun', () => count.begun === 3)
+  await eventually(() => count.begun === 3, { what: 'all have begun' })
   await sleep(600)
   t.equal(count.ended, 0, 'not at once')
-  await until('all have ended', () => count.ended === 3, 5_000)
+  await eventually(() => count.ended === 3, { what: 'all have ended', timeoutMs: 5_000 })
   for (const socket of clients) socket.resume()
-  await until('the connections are closed', () => clients.every(({ closed }) => closed))
+  await eventually(() => clients.every(({ closed }) => closed), { what: 'the connections are closed' })
 })
 
 void t.test('also over TLS', async (t) => {
@@ -110,8 +110,8 @@ void t.test('also over TLS', async (t) => {
   await once(socket, 'secureConnect')
   socket.pause()
   socket.write(get('/download'))
-  await until('it has begun', () => application.count.begun === 1)
-  await until('it has ended', () => application.count.ended === 1, 5_000)
+  await eventually(() => application.count.begun === 1, { what: 'it has begun' })
+  await eventually(() => application.count.ended === 1, { what: 'it has ended', timeoutMs: 5_000 })
   socket.destroy()
 })
 
@@ -125,7 +125,7 @@ void t.test('a client that does not read the gateway’s own answers is cut', as
   t.teardown(() => {
     clearInterval(asking)
   })
-  await until('the connection is closed', () => socket.closed, 15_000)
+  await eventually(() => socket.closed, { what: 'the connection is closed', timeoutMs: 15_000 })
   t.pass()
 })
 
@@ -156,7 +156,7 @@ void t.test('a client that waits for an answer is not cut', async (t) => {
   socket.on('data', (chunk: Buffer) => {
     text += chunk.toString()
   })
-  await until('the answer is there', () => text.includes('HTTP/1.1 200'), 8_000)
+  await eventually(() => text.includes('HTTP/1.1 200'), { what: 'the answer is there', timeoutMs: 8_000 })
   t.pass()
   socket.destroy()
 })
@@ -167,13 +167,16 @@ void t.test('a WebSocket ends when either end takes nothing of what waits for it
   const deaf = open(url)
   deaf.pause()
   deaf.write(upgrade('/talks'))
-  await until('it is open', () => application.count.websockets === 1)
-  await until('the application’s end is closed, too', () => application.count.closed === 1, 15_000)
+  await eventually(() => application.count.websockets === 1, { what: 'it is open' })
+  await eventually(() => application.count.closed === 1, {
+    what: 'the application’s end is closed, too',
+    timeoutMs: 15_000,
+  })
 
   const talker = open(url)
   talker.resume()
   talker.write(upgrade('/deaf'))
-  await until('it is open', () => application.count.websockets === 2)
+  await eventually(() => application.count.websockets === 2, { what: 'it is open' })
   const header = Buffer.from([0x82, 0xff, 0, 0, 0, 0, 0, 1, 0, 0, 0, 0, 0, 0])
   const talking = setInterval(() => {
     if (talker.writableLength === 0) talker.write(Buffer.concat([header, Buffer.alloc(65_536)]))
@@ -181,7 +184,7 @@ void t.test('a WebSocket ends when either end takes nothing of what waits for it
   t.teardown(() => {
     clearInterval(talking)
   })
-  await until('the client’s end is closed', () => talker.closed, 10_000)
+  await eventually(() => talker.closed, { what: 'the client’s end is closed', timeoutMs: 10_000 })
   t.pass()
 })
 
@@ -214,7 +217,7 @@ void t.test('an application that does not take an upload is a 504, and the clien
   })
   client.write(`POST / HTTP/1.1\r\nHost: a\r\nContent-Length: ${500 * piece.length}\r\n\r\n`)
   for (let i = 0; i < 500; i += 1) client.write(piece)
-  await until('it is answered', () => text.includes('\r\n\r\n'), 10_000)
+  await eventually(() => text.includes('\r\n\r\n'), { what: 'it is answered', timeoutMs: 10_000 })
   t.match(text, /^HTTP\/1\.1 504 /)
   client.destroy()
 })

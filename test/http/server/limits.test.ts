@@ -11,7 +11,7 @@ import { createAuthority } from '../../support/certificates.ts'
 import { freePort } from '../../support/free-port.ts'
 import { ask, open, sendRaw } from '../../support/raw-http.ts'
 import { nextEvent, serveFile } from '../../support/served-file.ts'
-import { until } from '../../support/until.ts'
+import { eventually } from '../../support/eventually.ts'
 
 const idp = await startIdp()
 const upstream = await startUpstream()
@@ -70,9 +70,9 @@ void t.test('limits hold as they are written, and follow a reload', async (t) =>
   t.match(await keptAlive(url), /^Keep-Alive: timeout=90\r$/m)
 
   const held = [open(url), open(url)]
-  await until('both are connected', () => held.every(({ connecting }) => !connecting))
+  await eventually(() => held.every(({ connecting }) => !connecting), { what: 'both are connected' })
   t.equal((await sendRaw(url, 'GET /1 HTTP/1.1\r\n\r\n')).length, 0, 'connections: 2')
-  await until('the log says so', () => gateway.events('too_many_connections').length === 1)
+  await eventually(() => gateway.events('too_many_connections').length === 1, { what: 'the log says so' })
   t.match(gateway.events('too_many_connections'), [{ most: 2, level: 'error' }])
   for (const socket of held) socket.destroy()
 })
@@ -97,9 +97,9 @@ void t.test('the limit of connections holds on every address of localhost', asyn
     t.equal(refused.bytesRead, 0, host)
     held.destroy()
   }
-  await until(
-    'each has told so',
+  await eventually(
     () => gateway.events('too_many_connections').length === new Set(addresses.map(({ address }) => address)).size,
+    { what: 'each has told so' },
   )
 })
 
@@ -114,7 +114,7 @@ void t.test('what can’t be read on a TLS listener is in the log', async (t) =>
   )
   const { port } = new URL(gateway.url)
   await sendRaw(gateway.url, 'GET / HTTP/1.1\r\nHost: a\r\n\r\n')
-  await until('plain HTTP is told', () => gateway.events('request').length === 1)
+  await eventually(() => gateway.events('request').length === 1, { what: 'plain HTTP is told' })
   t.match(gateway.events('request'), [
     {
       status: 400,
@@ -134,7 +134,7 @@ void t.test('what can’t be read on a TLS listener is in the log', async (t) =>
     ciphers: 'DEFAULT@SECLEVEL=0',
   })
   await once(old, 'error')
-  await until('a client that is too old is told', () => gateway.events('tls_failed').length === 1)
+  await eventually(() => gateway.events('tls_failed').length === 1, { what: 'a client that is too old is told' })
   t.match(gateway.events('tls_failed'), [{ client: '127.0.0.1', cause: /^ERR_SSL_\w+: / }])
 
   const socket: TLSSocket = connect({ port: Number(port), host: '127.0.0.1', ca })
@@ -142,7 +142,7 @@ void t.test('what can’t be read on a TLS listener is in the log', async (t) =>
   socket.end('BAN / HTTP/1.1\r\n\r\n')
   const [answer] = await once(socket, 'data')
   t.match(String(answer), /^HTTP\/1\.1 400 /)
-  await until('a bad request over TLS is told', () => gateway.events('request').length === 2)
+  await eventually(() => gateway.events('request').length === 2, { what: 'a bad request over TLS is told' })
   t.match(gateway.events('request')[1], { method: 'BAN', status: 400, client: '127.0.0.1' })
 })
 
@@ -151,7 +151,7 @@ void t.test('what is cut at the end of a drain has its access line', async (t) =
   const socket = open(gateway.url)
   const before = upstream.requests.length
   socket.write('GET /api/slow?ms=20000 HTTP/1.1\r\nHost: a\r\n\r\n')
-  await until('it is under way', () => upstream.requests.length > before)
+  await eventually(() => upstream.requests.length > before, { what: 'it is under way' })
   t.equal((await gateway.stop()).status, 0)
   t.match(gateway.events('request'), [{ path: '/api/slow', status: 499, aborted: true }])
 })

@@ -1,6 +1,7 @@
 import t from 'tap'
 import { startIdp } from '../../../src/demo/idp.ts'
-import { startApplication, until } from '../../support/application.ts'
+import { startApplication } from '../../support/application.ts'
+import { eventually } from '../../support/eventually.ts'
 import { startGateway } from '../../support/gateway.ts'
 import { countOf } from '../../support/metrics.ts'
 import { ask, header, open, parseAnswers, sendRaw } from '../../support/raw-http.ts'
@@ -109,7 +110,7 @@ void t.test('a browser’s head that comes in pieces gets the page as well', asy
       setTimeout(resolve, 10)
     })
   }
-  await until(() => socket.closed)
+  await eventually(() => socket.closed)
   const [answer] = parseAnswers(Buffer.concat(chunks))
   t.equal(answer?.status, 431)
   t.match(answer?.headers.get('content-type'), ['text/html; charset=utf-8'])
@@ -127,7 +128,7 @@ void t.test('a body that the parser refuses is its own request’s end, and its 
     const [answer] = parseAnswers(await sendRaw(url, head + bytes))
     t.equal(answer?.status, status, name)
     t.match(answer?.headers.get('gatehouse'), [code], name)
-    await until(() => events('request').length === index + 1)
+    await eventually(() => events('request').length === index + 1)
     const line = events('request').at(-1)
     t.match(line, { method: 'POST', path: '/api/echo', status, verdict: code, cause: /./, aborted: undefined }, name)
     t.match(events(code).at(-1), { id: line?.['id'] }, name)
@@ -159,9 +160,9 @@ void t.test(
       text += chunk.toString()
     })
     socket.write('GET / HTTP/1.1\r\nHost: a\r\n\r\n')
-    await until(() => text.includes('first'))
+    await eventually(() => text.includes('first'))
     socket.write(connect)
-    await until(() => socket.closed)
+    await eventually(() => socket.closed)
     t.match(text, /\r\n\r\nfirstlaterHTTP\/1\.1 405 /)
     t.equal(events('request').filter(({ method, status }) => method === 'CONNECT' && status === 405).length, 2)
   },
@@ -184,7 +185,7 @@ void t.test('an upgrade behind an unfinished answer is refused behind it, and ha
     parseAnswers(bytes).map(({ status }) => status),
     [200, 400],
   )
-  await until(() => events('request').length === 2)
+  await eventually(() => events('request').length === 2)
   t.match(
     events('request').find(({ path }) => path === '/ws'),
     { status: 400, verdict: 'bad_request', aborted: undefined, cause: /upgrade/ },
@@ -204,7 +205,7 @@ void t.test('a head that comes too slowly is 408, with an access line; a silent 
   silent.resume()
   const [answer] = parseAnswers(await sendRaw(url, 'GET / HTTP/1.1\r\nHost: a\r\n', 15_000))
   t.equal(answer?.status, 408)
-  await until(() => silent.closed, 15_000)
+  await eventually(() => silent.closed, { timeoutMs: 15_000 })
   t.match(events('request'), [{ status: 408, verdict: 'bad_request', cause: /limits\.headersTimeout/ }])
 })
 
@@ -213,7 +214,7 @@ void t.test('a flood of refusals is counted in full, and logged in part', async 
   for (let i = 0; i < 30; i += 1)
     await Promise.all(Array.from({ length: 10 }, async () => sendRaw(url, 'BAN / HTTP/1.1\r\n\r\n')))
   t.equal(await countOf(gateway, { verdict: 'bad_request' }), 300)
-  await until(() => {
+  await eventually(() => {
     const leftOut = events('refusals_not_logged').reduce((sum, { count }) => sum + Number(count), 0)
     return events('request').length + leftOut === 300
   })
@@ -237,9 +238,9 @@ void t.test('rubbish behind a request never ends up in the middle of its answer'
     text += chunk.toString()
   })
   socket.write('GET / HTTP/1.1\r\nHost: a\r\n\r\n')
-  await until(() => text.includes('first'))
+  await eventually(() => text.includes('first'))
   socket.write('rubbish\r\n\r\n')
-  await until(() => socket.closed)
+  await eventually(() => socket.closed)
   ;(answer as (() => void) | null)?.()
   t.match(text, /^HTTP\/1\.1 200 [^]*\r\n\r\nfirst$/)
 })
@@ -277,7 +278,7 @@ void t.test('a client that goes before it has said anything is no matter', async
     const socket = open(url)
     socket.end(bytes)
     socket.resume()
-    await until(() => socket.closed)
+    await eventually(() => socket.closed)
   }
   t.equal((await ask(url, 'GET', '/api/orders')).status, 200)
   t.notMatch(log.join(), /internal_error|"level":"fatal"/)

@@ -3,7 +3,8 @@ import type { Socket } from 'node:net'
 import { join } from 'node:path'
 import t, { type Test } from 'tap'
 import { startIdp } from '../../../src/demo/idp.ts'
-import { startApplication, until, type Application } from '../../support/application.ts'
+import { startApplication, type Application } from '../../support/application.ts'
+import { eventually } from '../../support/eventually.ts'
 import { createAuthority } from '../../support/certificates.ts'
 import { freePort } from '../../support/free-port.ts'
 import { startGateway, type Running } from '../../support/gateway.ts'
@@ -82,16 +83,16 @@ void t.test('an event stream that waits behind another answer is forgotten when 
   const running = await start(t)
   const { socket } = connectTo(running.url)
   socket.write(get('/slow') + get('/events').repeat(10))
-  await until(() => running.application.requests.length === 11)
+  await eventually(() => running.application.requests.length === 11)
   let count = 0
-  await until(() => {
+  await eventually(() => {
     void openStreams(running).then((open) => {
       count = open
     })
     return count === 10
   })
   socket.destroy()
-  await until(() => {
+  await eventually(() => {
     void openStreams(running).then((open) => {
       count = open
     })
@@ -104,15 +105,15 @@ void t.test('100 Continue waits for the answers to earlier requests', async (t) 
   const { url, application, answerSlow } = await start(t)
   const { socket, text, bytes } = connectTo(url)
   socket.write(`${get('/slow')}POST /fast HTTP/1.1\r\nHost: a\r\nExpect: 100-continue\r\nContent-Length: 5\r\n\r\n`)
-  await until(() => application.requests.length >= 1)
+  await eventually(() => application.requests.length >= 1)
   await new Promise((resolve) => {
     setTimeout(resolve, 200)
   })
   t.equal(text(), '', 'nothing is said out of order')
   answerSlow()
-  await until(() => text().endsWith('HTTP/1.1 100 Continue\r\n\r\n'))
+  await eventually(() => text().endsWith('HTTP/1.1 100 Continue\r\n\r\n'))
   socket.write('hello')
-  await until(() => text().includes('fast 5'))
+  await eventually(() => text().includes('fast 5'))
   socket.destroy()
   const answers = parseAnswers(
     Buffer.from(bytes().toString('latin1').replace('HTTP/1.1 100 Continue\r\n\r\n', ''), 'latin1'),
@@ -132,12 +133,12 @@ void t.test('a client that sends its body without waiting for 100 Continue gets 
   socket.write(
     `${get('/slow')}POST /fast HTTP/1.1\r\nHost: a\r\nExpect: 100-continue\r\nContent-Length: 5\r\n\r\nhello${get('/fast')}`,
   )
-  await until(() => application.requests.length === 3)
+  await eventually(() => application.requests.length === 3)
   await new Promise((resolve) => {
     setTimeout(resolve, 200)
   })
   answerSlow()
-  await until(() => text().includes('fast 0'))
+  await eventually(() => text().includes('fast 0'))
   socket.destroy()
   t.match(
     text(),
@@ -156,13 +157,13 @@ for (const [what, bytes, status] of [
     const { url, application, answerSlow } = await start(t)
     const { socket, bytes: answered } = connectTo(url)
     socket.write(get('/slow') + bytes)
-    await until(() => application.requests.length >= 1)
+    await eventually(() => application.requests.length >= 1)
     await new Promise((resolve) => {
       setTimeout(resolve, 200)
     })
     t.equal(answered().length, 0, 'it is not taken for the answer to the request')
     answerSlow()
-    await until(() => socket.closed)
+    await eventually(() => socket.closed)
     t.same(
       parseAnswers(answered()).map((answer) => answer.status),
       [200, status],
@@ -176,12 +177,12 @@ void t.test(
     const { url, application, answerSlow } = await start(t)
     const { socket, text } = connectTo(url)
     socket.write(get('/slow') + get('/broken'))
-    await until(() => application.requests.length === 2)
+    await eventually(() => application.requests.length === 2)
     await new Promise((resolve) => {
       setTimeout(resolve, 300)
     })
     answerSlow()
-    await until(() => socket.closed)
+    await eventually(() => socket.closed)
     t.match(text(), /^HTTP\/1\.1 200 [^]*\r\n\r\nslow/)
   },
 )
@@ -195,24 +196,24 @@ for (const [what, bytes, status] of [
     for (const before of [get('/large'), get('/fast') + get('/large') + get('/fast')]) {
       const client = connectTo(url)
       client.socket.write(before + bytes)
-      await until(() => client.socket.closed, 10_000)
+      await eventually(() => client.socket.closed, { timeoutMs: 10_000 })
       const answers = parseAnswers(client.bytes())
       t.equal(answers.at(-1)?.status, status)
       t.ok(answers.some(({ body }) => body.length === LARGE))
       t.equal(answers.length, before.split('GET').length)
     }
-    await until(() => events('request').length === 6)
+    await eventually(() => events('request').length === 6)
   })
 
   void t.test(`${what} behind an answer that has begun does not cut it short`, async (t) => {
     const { url, application } = await start(t)
     const client = connectTo(url)
     client.socket.write(get('/large'))
-    await until(() => client.bytes().length > 0 && application.requests.length === 1)
+    await eventually(() => client.bytes().length > 0 && application.requests.length === 1)
     client.socket.pause()
     client.socket.write(bytes)
     setTimeout(() => client.socket.resume(), 200)
-    await until(() => client.socket.closed, 10_000)
+    await eventually(() => client.socket.closed, { timeoutMs: 10_000 })
     const [first, second] = parseAnswers(client.bytes())
     t.equal(first?.body.length, LARGE)
     t.equal(second?.status, status)
@@ -223,10 +224,10 @@ for (const [what, bytes, status] of [
     for (const leave of ['end', 'destroy', 'resetAndDestroy'] as const) {
       const { socket, text } = connectTo(running.url)
       socket.write(get('/events') + bytes)
-      await until(() => text().includes('data: 1'))
+      await eventually(() => text().includes('data: 1'))
       socket[leave]()
     }
-    await until(() => running.events('request').length === 6)
+    await eventually(() => running.events('request').length === 6)
     t.equal(await openStreams(running), 0)
   })
 }
@@ -235,7 +236,7 @@ void t.test('a large answer in place of a WebSocket arrives whole', async (t) =>
   const { url } = await start(t)
   const client = connectTo(url)
   client.socket.write(UPGRADE.replace('/fast', '/large'))
-  await until(() => client.socket.closed, 10_000)
+  await eventually(() => client.socket.closed, { timeoutMs: 10_000 })
   t.equal(parseAnswers(client.bytes())[0]?.body.length, LARGE)
 })
 
@@ -260,7 +261,7 @@ void t.test('a large answer arrives whole, however many requests are behind it',
   for (let i = 0; i < 10; i += 1) {
     const client = connectTo(secure)
     client.socket.write(get('/large') + get('/fast').repeat(1 + (i % 3)))
-    await until(() => client.text().endsWith('fast') && client.text().length > 200_000)
+    await eventually(() => client.text().endsWith('fast') && client.text().length > 200_000)
     t.equal(parseAnswers(client.bytes())[0]?.body.length, 200_000)
     client.socket.destroy()
   }
@@ -270,7 +271,7 @@ void t.test('a request that comes after an answer has said that it is the last o
   const { url, application, events } = await start(t)
   const { socket, text } = connectTo(url)
   socket.write('GET /events HTTP/1.1\r\nHost: a\r\nConnection: Upgrade\r\nUpgrade: h2c\r\n\r\n')
-  await until(() => text().includes('data: 1'))
+  await eventually(() => text().includes('data: 1'))
   t.match(text(), /\r\nConnection: close\r\n/)
   socket.write('POST /fast HTTP/1.1\r\nHost: a\r\nContent-Length: 0\r\n\r\n')
   await new Promise((resolve) => {
@@ -278,7 +279,7 @@ void t.test('a request that comes after an answer has said that it is the last o
   })
   t.equal(application.requests.length, 1)
   socket.destroy()
-  await until(() => events('request').length === 2)
+  await eventually(() => events('request').length === 2)
   t.match(events('request'), [{ method: 'GET' }, { method: 'POST', status: 499, aborted: true }])
 })
 
@@ -290,7 +291,7 @@ void t.test('a CONNECT is answered, and its connection is closed even when the c
   await once(socket, 'end')
   // Who writes to a connection that is closed on both sides is told.
   const talking = setInterval(() => socket.write('x'), 100)
-  await until(() => socket.closed, 10_000)
+  await eventually(() => socket.closed, { timeoutMs: 10_000 })
   clearInterval(talking)
   t.match(text(), /^HTTP\/1\.1 405 /)
 })
@@ -300,14 +301,14 @@ void t.test('a client that pipelines without end is not read without end', async
   const { socket, text } = connectTo(url)
   const many = 200_000
   socket.write(get('/slow').repeat(many))
-  await until(() => application.requests.length > 50)
+  await eventually(() => application.requests.length > 50)
   await new Promise((resolve) => {
     setTimeout(resolve, 1_000)
   })
   t.ok(application.requests.length <= 101, `${application.requests.length} requests reached the application at once`)
   t.ok(socket.writableLength > 0, 'the rest has not been taken')
   const timer = setInterval(answerSlow, 5)
-  await until(() => text().length > 0 && application.requests.length > 500, 20_000)
+  await eventually(() => text().length > 0 && application.requests.length > 500, { timeoutMs: 20_000 })
   clearInterval(timer)
   t.pass('it goes on as answers are given')
   socket.destroy()

@@ -4,7 +4,7 @@ import t from 'tap'
 import { boundPort } from '../../../src/demo/bound-port.ts'
 import { Fault } from '../../../src/errors.ts'
 import { readBody } from '../../../src/http/server/read-body.ts'
-import { until } from '../../support/application.ts'
+import { eventually } from '../../support/eventually.ts'
 import { open } from '../../support/raw-http.ts'
 
 const server = createServer((request, response) => {
@@ -42,15 +42,15 @@ void t.test(
       for (const half of [body.slice(0, 50), body.slice(50)])
         if (half !== '') socket.write(`${half.length.toString(16)}\r\n${half}\r\n`)
       if (said !== 'too large') socket.write('0\r\n\r\n')
-      await until(() => text.includes(said))
+      await eventually(() => text.includes(said))
       if (said === 'too large') socket.write(`ffff\r\n${'x'.repeat(0xffff)}\r\n0\r\n\r\n`)
     }
     text = ''
     socket.write(`POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 50000\r\n\r\n`)
-    await until(() => text.includes('too large'))
+    await eventually(() => text.includes('too large'))
     socket.write('x'.repeat(50_000))
     socket.write(`POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 2\r\n\r\nhi`)
-    await until(() => text.includes('2 bytes'))
+    await eventually(() => text.includes('2 bytes'))
     socket.destroy()
     t.same(
       [...text.matchAll(/\r\n\r\n(too large|\d bytes)/g)].map(([, said]) => said),
@@ -72,9 +72,9 @@ void t.test('who trickles a body is told so and cut off', async (t) => {
   t.teardown(() => {
     clearInterval(timer)
   })
-  await until(() => text.includes('bad_request'))
+  await eventually(() => text.includes('bad_request'))
   clearInterval(timer)
   t.match(text, /^HTTP\/1\.1 408 /)
   socket.end()
-  await until(() => socket.closed)
+  await eventually(() => socket.closed)
 })

@@ -4,7 +4,7 @@ import { createBrowser, type Browser } from '../../support/browser.ts'
 import { setWallClock } from '../../support/clock.ts'
 import { startGateway, type Running } from '../../support/gateway.ts'
 import { startRedis, type Redis } from '../../support/redis.ts'
-import { until } from '../../support/until.ts'
+import { eventually } from '../../support/eventually.ts'
 
 const HOUR = 3_600_000
 const script = { kind: 'script' } as const
@@ -39,7 +39,7 @@ for (const [direction, step] of steps) {
     setWallClock(t, step)
     for (const key of await redis.keys()) if (key.includes('session')) await redis.command('DEL', key)
     const setAt = performance.now()
-    await until('it is noticed', async () => (await status()) === 401, 6_000)
+    await eventually(async () => (await status()) === 401, { what: 'it is noticed', timeoutMs: 6_000 })
     t.ok(performance.now() - setAt < 5_200)
   })
 
@@ -53,9 +53,9 @@ for (const [direction, step] of steps) {
     })
     await sleep(1_500)
     t.equal(await status(), 200, 'within the grace')
-    await until('it is over', async () => (await status()) === 503, 6_000)
+    await eventually(async () => (await status()) === 503, { what: 'it is over', timeoutMs: 6_000 })
     redis.goOn()
-    await until('it goes on', async () => (await status()) === 200, 6_000)
+    await eventually(async () => (await status()) === 200, { what: 'it goes on', timeoutMs: 6_000 })
   })
 
   void t.test(
@@ -121,7 +121,7 @@ void t.test('the clock is set back: no cooldown keeps the tokens from being rene
   t.equal(grants(), 2)
   setWallClock(t, -HOUR)
   t.equal((await browser.get(`${url}/api/orders`, script)).status, 200)
-  await until('a token of the future is renewed on the side', () => grants() === 3)
+  await eventually(() => grants() === 3, { what: 'a token of the future is renewed on the side' })
 })
 
 void t.test('a clock that is set back and set right again makes no active session look idle', async (t) => {

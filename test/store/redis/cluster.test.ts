@@ -5,7 +5,7 @@ import type { Browser } from '../../support/browser.ts'
 import { cookieOf, startReplicas, statusAt, type Replicas } from '../../support/gateway-process.ts'
 import { startLoad } from '../../support/load.ts'
 import { startCluster, type Redis } from '../../support/redis.ts'
-import { until } from '../../support/until.ts'
+import { eventually } from '../../support/eventually.ts'
 
 const sessionsAt = async (nodes: readonly Redis[]): Promise<number[]> =>
   Promise.all(nodes.map(async (node) => (await node.keys()).filter((key) => key.includes('session')).length))
@@ -29,11 +29,10 @@ const endsEverywhere = async (t: Test, { gateways: [a, b] }: Replicas, browsers:
       headers: { 'sec-fetch-site': 'same-origin' },
     })
     await t.resolves(
-      until(
-        'the other replica refuses',
-        async () => (await fetch(`${b.url}/api/echo`, { headers: { cookie } })).status === 401,
-        1_000,
-      ),
+      eventually(async () => (await fetch(`${b.url}/api/echo`, { headers: { cookie } })).status === 401, {
+        what: 'the other replica refuses',
+        timeoutMs: 1_000,
+      }),
     )
   }
 }
@@ -71,13 +70,12 @@ void t.test('sessions lie on all masters, and all replicas are told of changes o
     'tokens that expire can’t be renewed there',
   )
   await first?.start()
-  await until(
-    'all is well again',
+  await eventually(
     async () => {
       await sleep(300)
       return Object.keys(load.take()).join() === '200'
     },
-    15_000,
+    { what: 'all is well again', timeoutMs: 15_000 },
   )
   await load.stop()
   for (const gateway of replicas.gateways) {
@@ -97,13 +95,12 @@ void t.test('what is closed in the middle of connecting leaves no connection beh
   await Promise.allSettled(commands)
   for (const node of masters) {
     await t.resolves(
-      until(
-        'nobody but this test is connected',
+      eventually(
         async () =>
           String(await node.command('CLIENT', 'LIST', 'TYPE', 'NORMAL'))
             .trim()
             .split('\n').length === 1,
-        2_000,
+        { what: 'nobody but this test is connected', timeoutMs: 2_000 },
       ),
     )
   }
@@ -121,11 +118,10 @@ void t.test('a master dies and its replica takes over: nobody notices', async (t
   t.teardown(load.stop)
   await sleep(500)
   await masters[1]?.kill()
-  await until(
-    'its replica has taken over',
-    async () => String(await followers[1]?.command('ROLE')).startsWith('master'),
-    20_000,
-  )
+  await eventually(async () => String(await followers[1]?.command('ROLE')).startsWith('master'), {
+    what: 'its replica has taken over',
+    timeoutMs: 20_000,
+  })
   await sleep(4_000)
   t.same(Object.keys(load.take()), ['200'])
   await load.stop()

@@ -6,7 +6,7 @@ import { createAuthority } from '../../support/certificates.ts'
 import { freePort } from '../../support/free-port.ts'
 import { startReplicas, statusAt } from '../../support/gateway-process.ts'
 import { PERMISSIONS, startRedis } from '../../support/redis.ts'
-import { until } from '../../support/until.ts'
+import { eventually } from '../../support/eventually.ts'
 
 void t.test('TLS with an authority of one’s own and a client certificate, an ACL user, another database', async (t) => {
   const folder = mkdtempSync(join(tmpdir(), 'gatehouse-tls-'))
@@ -70,7 +70,7 @@ void t.test('TLS with an authority of one’s own and a client certificate, an A
     kind: 'script',
     headers: { 'sec-fetch-site': 'same-origin' },
   })
-  await until('B is told', async () => (await statusAt(browser, b)) === 401, 900)
+  await eventually(async () => (await statusAt(browser, b)) === 401, { what: 'B is told', timeoutMs: 900 })
   await login('bob')
   t.match(String(await redis.command('INFO', 'keyspace')), /db5:keys=/)
   t.notMatch(String(await redis.command('INFO', 'keyspace')), /db0:keys=/)
@@ -100,7 +100,7 @@ void t.test('TLS with an authority of one’s own and a client certificate, an A
   await Promise.all(
     Object.entries(refused).map(async ([what, settings]) => {
       const gateway = await another({ session: { redis: settings }, withoutStore: true })
-      await until(`${what} is complained about`, () => gateway.events('store_unavailable').length > 0)
+      await eventually(() => gateway.events('store_unavailable').length > 0, { what: `${what} is complained about` })
       t.equal((await fetch(`${gateway.admin}/readyz`)).status, 503, what)
       t.notMatch(gateway.lines.join('\n'), /guessed|s3cret|unhandled/i)
       t.equal(gateway.events('store_connected').length, 0)

@@ -4,7 +4,7 @@ import type { Browser } from '../../support/browser.ts'
 import { cookieOf, startReplicas, statusAt } from '../../support/gateway-process.ts'
 import { startRedis } from '../../support/redis.ts'
 import { startTcpProxy } from '../../support/tcp-proxy.ts'
-import { until } from '../../support/until.ts'
+import { eventually } from '../../support/eventually.ts'
 
 // A is connected directly, B through a proxy that fails in all the ways of networks.
 const redis = await startRedis(t)
@@ -35,7 +35,7 @@ const logOutAtA = async (browser: Browser): Promise<void> => {
 /** How long B still lets the session in under steady use, ms. */
 const timeUntilRefused = async (atB: () => Promise<Response>): Promise<number> => {
   const begun = Date.now()
-  await until('B refuses', async () => (await atB()).status === 401, 5_000)
+  await eventually(async () => (await atB()).status === 401, { what: 'B refuses', timeoutMs: 5_000 })
   return Date.now() - begun
 }
 
@@ -67,7 +67,7 @@ void t.test('administration on one replica ends it everywhere, and tells only of
   t.match(await (await fetch(`${a.admin}/sessions?sub=alice`)).json(), { sessions: [] })
   t.equal(await statusAt(other, b), 200)
   t.equal((await fetch(`${b.admin}/sessions?sub=bob`, { method: 'DELETE' })).status, 204)
-  await until('A refuses', async () => (await statusAt(other, a)) === 401, 900)
+  await eventually(async () => (await statusAt(other, a)) === 401, { what: 'A refuses', timeoutMs: 900 })
   t.equal((await fetch(`${a.admin}/sessions`)).status, 400)
 })
 
@@ -85,9 +85,9 @@ void t.test(
     await logOutAtA(browser)
     t.ok((await timeUntilRefused(atB)) < 1_000)
     await killing
-    await until(
-      'the notices come in again',
+    await eventually(
       async () => String(await redis.command('PUBSUB', 'NUMSUB', 'gatehouse:notices')) === 'gatehouse:notices,3',
+      { what: 'the notices come in again' },
     )
   },
 )
@@ -104,20 +104,19 @@ void t.test(
     await logOutAtA(browser)
     t.ok((await timeUntilRefused(atB)) < 1_000)
     t.equal((await second.atB()).status, 200, 'others are not disturbed')
-    await until('the log says what is wrong', () =>
-      b.events('store_unavailable').some(({ cause }) => String(cause).includes('heartbeats')),
-    )
+    await eventually(() => b.events('store_unavailable').some(({ cause }) => String(cause).includes('heartbeats')), {
+      what: 'the log says what is wrong',
+    })
     t.equal((await second.atB()).status, 200)
     await sleep(500)
     proxy.swallow(null)
-    await until(
-      'B has a subscription that works',
+    await eventually(
       async () => {
         const third = await known(t)
         await logOutAtA(third.browser)
         return (await timeUntilRefused(third.atB)) < 400
       },
-      15_000,
+      { what: 'B has a subscription that works', timeoutMs: 15_000 },
     )
   },
 )
@@ -142,7 +141,10 @@ void t.test(
     t.same([...statuses], [200])
     t.ok(slowest < 1_500, `the slowest answer took ${slowest} ms`)
     proxy.swallow(null)
-    await until('B is ready again', async () => (await fetch(`${b.admin}/readyz`)).status === 200, 15_000)
+    await eventually(async () => (await fetch(`${b.admin}/readyz`)).status === 200, {
+      what: 'B is ready again',
+      timeoutMs: 15_000,
+    })
     t.equal((await atB()).status, 200)
   },
 )
@@ -166,10 +168,13 @@ void t.test(
     t.ok(statuses.length > 10)
     t.equal(await statusAt(fresh, b), 200)
     proxy.delay(0)
-    await until('it is quick again', async () => {
-      const begun = Date.now()
-      return (await atB()).status === 200 && Date.now() - begun < 100
-    })
+    await eventually(
+      async () => {
+        const begun = Date.now()
+        return (await atB()).status === 200 && Date.now() - begun < 100
+      },
+      { what: 'it is quick again' },
+    )
     t.same(
       b.lines.filter((line) => /internal_error|unhandled/i.test(line)),
       [],

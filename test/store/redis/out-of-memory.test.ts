@@ -3,7 +3,7 @@ import t from 'tap'
 import { createBrowser } from '../../support/browser.ts'
 import { cookieOf, startReplicas, statusAt } from '../../support/gateway-process.ts'
 import { startRedis } from '../../support/redis.ts'
-import { until } from '../../support/until.ts'
+import { eventually } from '../../support/eventually.ts'
 
 t.jobs = 2
 
@@ -44,10 +44,9 @@ void t.test(
       headers: { 'sec-fetch-site': 'same-origin' },
     })
     t.equal(left.status, 204)
-    await until(
-      'the other one refuses',
-      async () => (await fetch(`${b.url}/api/echo`, { headers: { cookie } })).status === 401,
-    )
+    await eventually(async () => (await fetch(`${b.url}/api/echo`, { headers: { cookie } })).status === 401, {
+      what: 'the other one refuses',
+    })
     t.same(
       (await redis.keys()).filter((key) => key.includes('session')),
       [],
@@ -79,7 +78,7 @@ void t.test(
     t.match(answer.json(), { code: 'token_unavailable' })
     t.equal(idp.grants['refresh_token'] ?? 0, 0, 'without the lock nobody asks the provider')
     await redis.command('CONFIG', 'SET', 'maxmemory', '0')
-    await until('it is renewed', async () => (await statusAt(browser, a)) === 200)
+    await eventually(async () => (await statusAt(browser, a)) === 200, { what: 'it is renewed' })
     t.equal(idp.grants['refresh_token'], 1)
   },
 )
@@ -99,22 +98,21 @@ void t.test(
     await redis.command('CONFIG', 'SET', 'maxmemory-policy', 'allkeys-lru')
     await redis.command('CONFIG', 'SET', 'maxmemory', String(used + 60_000))
     const sessions = async (): Promise<number> => (await redis.keys()).filter((key) => key.includes('session')).length
-    await until(
-      'sessions are evicted',
+    await eventually(
       async () => {
         browsers.push(await login(users[browsers.length % users.length]))
         return (await sessions()) < browsers.length - 2
       },
-      60_000,
+      { what: 'sessions are evicted', timeoutMs: 60_000 },
     )
     const cookies = browsers.map((browser) => cookieOf(browser, a))
     const ask = async (): Promise<Response[]> =>
       Promise.all(
         [a, b].flatMap(({ url }) => cookies.map(async (cookie) => fetch(`${url}/api/echo`, { headers: { cookie } }))),
       )
-    await until(
-      'all that is gone is noticed',
+    await eventually(
       async () => (await ask()).filter(({ status }) => status === 200).length === 2 * (await sessions()),
+      { what: 'all that is gone is noticed' },
     )
     for (const answer of await ask()) {
       t.ok([200, 401].includes(answer.status), String(answer.status))

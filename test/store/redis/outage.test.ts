@@ -3,7 +3,7 @@ import t from 'tap'
 import { startReplicas, statusAt } from '../../support/gateway-process.ts'
 import { startLoad } from '../../support/load.ts'
 import { startRedis } from '../../support/redis.ts'
-import { until } from '../../support/until.ts'
+import { eventually } from '../../support/eventually.ts'
 
 const onDisk = ['--appendonly', 'yes', '--appendfsync', 'always', '--save', '']
 
@@ -33,10 +33,12 @@ void t.test(
     await redis.start()
     await sleep(2_500)
     t.same(Object.keys(load.take()), ['200'])
-    await until('it is ready again', async () =>
-      (await Promise.all(gateways.map(async ({ admin }) => fetch(`${admin}/readyz`)))).every(
-        ({ status }) => status === 200,
-      ),
+    await eventually(
+      async () =>
+        (await Promise.all(gateways.map(async ({ admin }) => fetch(`${admin}/readyz`)))).every(
+          ({ status }) => status === 200,
+        ),
+      { what: 'it is ready again' },
     )
     await load.stop()
     for (const gateway of gateways) {
@@ -77,10 +79,13 @@ void t.test(
     await redis.start()
     load.take()
     const backAt = Date.now()
-    await until('it goes on', async () => {
-      await sleep(300)
-      return Object.keys(load.take()).join() === '200'
-    })
+    await eventually(
+      async () => {
+        await sleep(300)
+        return Object.keys(load.take()).join() === '200'
+      },
+      { what: 'it goes on' },
+    )
     t.comment(`served again after ${Date.now() - backAt} ms`)
     await sleep(1_000)
     t.same(Object.keys(load.take()), ['200'])
@@ -108,7 +113,9 @@ void t.test('a session that ends while Redis is away stays ended', { buffered: t
   t.equal((await fetch(`${a.url}/api/echo`, { headers: { cookie } })).status, 401, 'here at once')
   t.equal((await fetch(`${b.url}/api/echo`, { headers: { cookie } })).status, 200, 'elsewhere the grace goes on')
   await redis.start()
-  await until('it is gone from Redis', async () => (await redis.keys()).every((key) => !key.includes('session')))
+  await eventually(async () => (await redis.keys()).every((key) => !key.includes('session')), {
+    what: 'it is gone from Redis',
+  })
   await sleep(1_000)
   t.equal((await fetch(`${b.url}/api/echo`, { headers: { cookie } })).status, 401)
   t.equal(
@@ -134,7 +141,9 @@ void t.test(
     t.equal(left.status, 204)
     t.match(left.headers.get('set-cookie'), /Max-Age=0/)
     await redis.start()
-    await until('it is gone from Redis', async () => (await redis.keys()).every((key) => !key.includes('session')))
+    await eventually(async () => (await redis.keys()).every((key) => !key.includes('session')), {
+      what: 'it is gone from Redis',
+    })
     t.equal((await fetch(`${a.url}/api/echo`, { headers: { cookie } })).status, 401)
   },
 )
@@ -160,13 +169,12 @@ void t.test('what Redis forgets of its last moments is made good', { buffered: t
   await redis.kill()
   await redis.start()
   for (const restore of dumps) await restore()
-  await until('both know that it is back', () =>
-    [a, b].every((gateway) => gateway.events('store_connected').length === 2),
-  )
-  await until(
-    'the ended one is removed once more',
-    async () => (await redis.keys()).filter((key) => key.includes('session')).length === 1,
-  )
+  await eventually(() => [a, b].every((gateway) => gateway.events('store_connected').length === 2), {
+    what: 'both know that it is back',
+  })
+  await eventually(async () => (await redis.keys()).filter((key) => key.includes('session')).length === 1, {
+    what: 'the ended one is removed once more',
+  })
   t.equal((await fetch(`${b.url}/api/echo`, { headers: { cookie } })).status, 401)
   await sleep(4_000)
   t.equal(await statusAt(alice, a), 200)

@@ -1,7 +1,7 @@
 import t from 'tap'
 import { startReplicas, statusAt } from '../../support/gateway-process.ts'
 import { PERMISSIONS, startRedis } from '../../support/redis.ts'
-import { until } from '../../support/until.ts'
+import { eventually } from '../../support/eventually.ts'
 
 void t.test(
   'what the user of Redis may not do is said at the start, in Redis’s words, and can be mended without a restart',
@@ -26,15 +26,15 @@ void t.test(
           session: { redis: { username: user, password: 's3cret' } },
           withoutStore: true,
         })
-        await until(`the log tells of ${permission}`, () =>
-          gateway.events('store_unavailable').some(({ cause }) => words.test(String(cause))),
-        )
+        await eventually(() => gateway.events('store_unavailable').some(({ cause }) => words.test(String(cause))), {
+          what: `the log tells of ${permission}`,
+        })
         t.equal(await ready(gateway.admin), 503)
         t.equal(gateway.events('store_connected').length, 0)
         t.ok(gateway.events('store_unavailable').length < 5, 'once, not with every try')
         t.notMatch(gateway.lines.join('\n'), /s3cret|unhandled/i)
         await redis.command('ACL', 'SETUSER', user, `+${permission}`)
-        await until('it is ready', async () => (await ready(gateway.admin)) === 200)
+        await eventually(async () => (await ready(gateway.admin)) === 200, { what: 'it is ready' })
         const browser = await login()
         t.equal(await statusAt(browser, gateway), 200)
       }),
@@ -50,9 +50,9 @@ void t.test('a permission that is taken away later is told of, too', async (t) =
     gateways: [a],
   } = await startReplicas(t, { store: redis.url, session: { redis: { username: 'gateway', password: 's3cret' } } })
   await redis.command('ACL', 'SETUSER', 'gateway', '-publish')
-  await until('the log says so', () =>
-    a.events('store_unavailable').some(({ cause }) => /NOPERM.*'publish'/.test(String(cause))),
-  )
+  await eventually(() => a.events('store_unavailable').some(({ cause }) => /NOPERM.*'publish'/.test(String(cause))), {
+    what: 'the log says so',
+  })
 })
 
 void t.test('a database that does not exist is said not to exist', async (t) => {
@@ -60,8 +60,9 @@ void t.test('a database that does not exist is said not to exist', async (t) => 
   const {
     gateways: [a],
   } = await startReplicas(t, { store: `${redis.url}/99`, withoutStore: true })
-  await until('the log says so', () =>
-    a.events('store_unavailable').some(({ cause }) => /DB index is out of range/.test(String(cause))),
+  await eventually(
+    () => a.events('store_unavailable').some(({ cause }) => /DB index is out of range/.test(String(cause))),
+    { what: 'the log says so' },
   )
   t.equal((await fetch(`${a.admin}/readyz`)).status, 503)
 })

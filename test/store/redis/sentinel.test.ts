@@ -3,7 +3,7 @@ import t from 'tap'
 import { cookieOf, startReplicas, statusAt } from '../../support/gateway-process.ts'
 import { startLoad } from '../../support/load.ts'
 import { startSentinels } from '../../support/redis.ts'
-import { until } from '../../support/until.ts'
+import { eventually } from '../../support/eventually.ts'
 
 void t.test(
   'the master dies under load: nobody notices, and what happens afterwards is kept by the new one',
@@ -20,18 +20,16 @@ void t.test(
     t.same(Object.keys(load.take()), ['200'])
 
     await master.kill()
-    await until(
-      'the replica has taken over',
-      async () => String(await replica.command('INFO', 'replication')).includes('role:master'),
-      20_000,
-    )
-    await until(
-      'the gateways have followed',
+    await eventually(async () => String(await replica.command('INFO', 'replication')).includes('role:master'), {
+      what: 'the replica has taken over',
+      timeoutMs: 20_000,
+    })
+    await eventually(
       async () =>
         (await Promise.all(gateways.map(async ({ admin }) => fetch(`${admin}/readyz`)))).every(
           ({ status }) => status === 200,
         ),
-      10_000,
+      { what: 'the gateways have followed', timeoutMs: 10_000 },
     )
     await sleep(500)
     t.same(Object.keys(load.take()), ['200'], 'during the failover, too')
@@ -42,44 +40,39 @@ void t.test(
       kind: 'script',
       headers: { 'sec-fetch-site': 'same-origin' },
     })
-    await until(
-      'the other one is told',
-      async () => (await fetch(`${b.url}/api/echo`, { headers: { cookie } })).status === 401,
-      900,
-    )
+    await eventually(async () => (await fetch(`${b.url}/api/echo`, { headers: { cookie } })).status === 401, {
+      what: 'the other one is told',
+      timeoutMs: 900,
+    })
     const dave = await login('zoe')
     t.equal(await statusAt(dave, b), 200)
     t.equal((await replica.keys()).filter((key) => key.includes('session')).length, 3)
 
     await sentinels[0]?.kill()
     await master.start()
-    await until(
-      'the old master follows the new one',
-      async () => String(await master.command('INFO', 'replication')).includes('role:slave'),
-      60_000,
-    )
+    await eventually(async () => String(await master.command('INFO', 'replication')).includes('role:slave'), {
+      what: 'the old master follows the new one',
+      timeoutMs: 60_000,
+    })
     await sleep(1_000)
     t.equal(await statusAt(alice, a), 200)
     t.equal(await statusAt(alice, b), 200)
 
     // The other way round, while both are alive and the first sentinel is not.
-    await until(
-      'there is somebody to fail over to',
-      async () => String(await sentinels[1]?.command('SENTINEL', 'FAILOVER', 'main')) === 'OK',
-      20_000,
-    )
-    await until(
-      'the first one is master again',
-      async () => String(await master.command('INFO', 'replication')).includes('role:master'),
-      20_000,
-    )
-    await until(
-      'writes arrive there',
+    await eventually(async () => String(await sentinels[1]?.command('SENTINEL', 'FAILOVER', 'main')) === 'OK', {
+      what: 'there is somebody to fail over to',
+      timeoutMs: 20_000,
+    })
+    await eventually(async () => String(await master.command('INFO', 'replication')).includes('role:master'), {
+      what: 'the first one is master again',
+      timeoutMs: 20_000,
+    })
+    await eventually(
       async () => {
         const one = await login('alice')
         return (await statusAt(one, b)) === 200
       },
-      10_000,
+      { what: 'writes arrive there', timeoutMs: 10_000 },
     )
     for (const gateway of gateways) {
       t.equal(gateway.events('session_lost').length, 0)
@@ -98,8 +91,9 @@ void t.test('a name that the sentinels do not know is said to be unknown', async
   const {
     gateways: [a],
   } = await startReplicas(t, { store: url.replace(/main$/, 'other'), withoutStore: true })
-  await until('the log says so', () =>
-    a.events('store_unavailable').some(({ cause }) => /knows no master of the name other/.test(String(cause))),
+  await eventually(
+    () => a.events('store_unavailable').some(({ cause }) => /knows no master of the name other/.test(String(cause))),
+    { what: 'the log says so' },
   )
   t.equal((await fetch(`${a.admin}/readyz`)).status, 503)
 })

@@ -5,7 +5,7 @@ import { connectTo } from '../../../src/store/redis/connections.ts'
 import { RedisStore } from '../../../src/store/redis/store.ts'
 import { openLog } from '../../../src/telemetry/log.ts'
 import { startRedis } from '../../support/redis.ts'
-import { until } from '../../support/until.ts'
+import { eventually } from '../../support/eventually.ts'
 import { storeContract } from '../contract.ts'
 
 const redis = await startRedis(t)
@@ -21,11 +21,13 @@ const open = async (t: Test, indexKeys = [oldKey], lifetime = LIFETIME): Promise
     log: openLog('silent', { stream: { write: () => {} } }).log,
   })
   t.teardown(async () => store.close())
-  await until('the store answers', async () =>
-    store.ping().then(
-      () => true,
-      () => false,
-    ),
+  await eventually(
+    async () =>
+      store.ping().then(
+        () => true,
+        () => false,
+      ),
+    { what: 'the store answers' },
   )
   return store
 }
@@ -138,14 +140,16 @@ void t.test('other processes are told of changes and ends, this one is not', asy
   await here.create('d', record(1), owner, 60_000)
   await here.replace('d', record(2), 60_000)
   await here.remove('d')
-  await until('both notices are there', () => heard.length >= 2)
+  await eventually(() => heard.length >= 2, { what: 'both notices are there' })
   await sleep(100)
   t.same(heard, ['there: d changed to 2', 'there: d gone'])
 })
 
 void t.test('what is read counts as complete while the notices come in, and no longer once they don’t', async (t) => {
   const store = await open(t)
-  await until('the first heartbeat is back', () => store.assuredUntil(performance.now()) > performance.now() - 500)
+  await eventually(() => store.assuredUntil(performance.now()) > performance.now() - 500, {
+    what: 'the first heartbeat is back',
+  })
   const readAt = performance.now()
   await sleep(1_000)
   const assured = store.assuredUntil(readAt)
@@ -154,5 +158,5 @@ void t.test('what is read counts as complete while the notices come in, and no l
   await sleep(1_000)
   const stalled = store.assuredUntil(readAt)
   t.ok(performance.now() - stalled > 700, 'without heartbeats nothing is promised')
-  await until('it goes on', () => performance.now() - store.assuredUntil(performance.now() - 1) < 500)
+  await eventually(() => performance.now() - store.assuredUntil(performance.now() - 1) < 500, { what: 'it goes on' })
 })

@@ -4,7 +4,7 @@ import { createBrowser } from '../../support/browser.ts'
 import { freePort } from '../../support/free-port.ts'
 import { cookieOf, startReplicas, statusAt } from '../../support/gateway-process.ts'
 import { startRedis } from '../../support/redis.ts'
-import { until } from '../../support/until.ts'
+import { eventually } from '../../support/eventually.ts'
 
 t.jobs = 2
 
@@ -46,13 +46,12 @@ void t.test(
     t.notOk(cookieOf(visitor, a).includes('gatehouse='), 'nobody is half logged in')
 
     const redis = await startRedis(t, { port })
-    await until(
-      'both are ready',
+    await eventually(
       async () =>
         (await Promise.all([a, b].map(async ({ admin }) => fetch(`${admin}/readyz`)))).every(
           ({ status }) => status === 200,
         ),
-      5_000,
+      { what: 'both are ready', timeoutMs: 5_000 },
     )
     const browser = await login()
     t.equal(await statusAt(browser, b), 200)
@@ -119,7 +118,7 @@ void t.test(
     const browser = createBrowser()
     idp.fail('token', { delay: 1_000, times: 1 })
     const journey = browser.login(`${a.url}/`, 'alice')
-    await until('the code is redeemed', () => idp.requests.token === 1)
+    await eventually(() => idp.requests.token === 1, { what: 'the code is redeemed' })
     await redis.kill()
     const { answer } = await journey
     t.equal(answer.status, 503)
@@ -127,7 +126,7 @@ void t.test(
     t.match(answer.body, /Sessions unavailable/)
     t.notOk(cookieOf(browser, a).includes('gatehouse='))
     await redis.start()
-    await until('it is ready', async () => (await fetch(`${a.admin}/readyz`)).status === 200)
+    await eventually(async () => (await fetch(`${a.admin}/readyz`)).status === 200, { what: 'it is ready' })
     t.equal((await browser.login(`${a.url}/`, 'alice')).answer.status, 200)
     t.match(await (await fetch(`${a.admin}/sessions?sub=alice`)).json(), { sessions: [{ sub: 'alice' }] })
     t.equal((await redis.keys()).filter((key) => key.includes('session')).length, 1)
@@ -151,10 +150,9 @@ void t.test(
     await redis.command('FLUSHALL')
     const begun = Date.now()
     const cookie = cookieOf(busy, a)
-    await until(
-      'the busy one is noticed',
-      async () => (await fetch(`${a.url}/api/echo`, { headers: { cookie } })).status === 401,
-    )
+    await eventually(async () => (await fetch(`${a.url}/api/echo`, { headers: { cookie } })).status === 401, {
+      what: 'the busy one is noticed',
+    })
     t.ok(Date.now() - begun < 5_000)
     await sleep(Math.max(0, begun + 5_000 - Date.now()))
     for (const gateway of [a, b]) {
@@ -167,7 +165,7 @@ void t.test(
     t.equal(answer.status, 200)
     t.ok(hops.length < 12)
     t.equal(await statusAt(busy, b), 200)
-    await until('it is logged', () => a.events('session_lost').length === 2)
+    await eventually(() => a.events('session_lost').length === 2, { what: 'it is logged' })
     t.ok((await (await fetch(`${a.admin}/metrics`)).text()).includes('gatehouse_sessions_ended_total{reason="lost"} 2'))
   },
 )
