@@ -1,6 +1,6 @@
 import { statSync } from 'node:fs'
 import { isDeepStrictEqual } from 'node:util'
-import { fixedKeys } from '../config/fixed-keys.ts'
+import { keysRequiringRestart } from '../config/restart-required.ts'
 import { ConfigurationError } from '../config/problems.ts'
 import type { Config } from '../config/schema.ts'
 import { causes } from '../errors.ts'
@@ -36,7 +36,7 @@ export function followConfiguration({ read, apply, config, files, log }: Followe
     const found = new Set<string>()
     try {
       const { config: next, warnings } = read(found)
-      const restart = fixedKeys(current, next)
+      const restart = keysRequiringRestart(current, next)
       if (restart.length > 0) {
         log.error(
           { event: 'reload_refused', cause, restart },

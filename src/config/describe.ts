@@ -1,35 +1,36 @@
 import type { TSchema } from 'typebox'
 import { stringify } from 'yaml'
-import { type Leaf, shapeOf } from './leaf.ts'
+import { isMapping } from './key-path.ts'
+import { type Leaf, shapeOf } from './schema-nodes.ts'
 import { type Config, schema } from './schema.ts'
-import { isMapping } from './tree.ts'
 
-const mask = '********'
+const MASK = '********'
 
-function masked(secret: NonNullable<Leaf['secret']>, spelled: unknown): unknown {
-  if (secret === 'whole') return Array.isArray(spelled) ? spelled.map(() => mask) : mask
-  if (secret === 'password') return String(spelled).replace(/(:\/\/[^/@]*?):[^/]*@/, `$1:${mask}@`)
-  if (!isMapping(spelled)) return mask
+function masked(secret: NonNullable<Leaf['secret']>, written: unknown): unknown {
+  if (secret === 'whole') return Array.isArray(written) ? written.map(() => MASK) : MASK
+  if (secret === 'password') return String(written).replace(/(:\/\/[^/@]*?):[^/]*@/, `$1:${MASK}@`)
+  if (!isMapping(written)) return MASK
   return Object.fromEntries(
-    Object.entries(spelled).map(([name, value]) => [name, String(value).includes('{claims.') ? value : mask]),
+    Object.entries(written).map(([name, value]) => [name, String(value).includes('{claims.') ? value : MASK]),
   )
 }
 
-function spell(node: TSchema, value: unknown): unknown {
+function asWritten(node: TSchema, value: unknown): unknown {
   const shape = shapeOf(node)
-  if (shape.type === 'list') return Array.isArray(value) ? value.map((item: unknown) => spell(shape.items, item)) : []
+  if (shape.type === 'list')
+    return Array.isArray(value) ? value.map((item: unknown) => asWritten(shape.items, item)) : []
   if (shape.type === 'leaf') {
-    const { kind, secret, default: standard } = shape.leaf
-    if (value === null && standard === null) return null
-    const spelled = kind.format(value)
-    return secret === undefined ? spelled : masked(secret, spelled)
+    const { valueType, secret, default: defaultValue } = shape.leaf
+    if (value === null && defaultValue === null) return null
+    const written = valueType.format(value)
+    return secret === undefined ? written : masked(secret, written)
   }
   if (typeof value === 'string') return value
   if (!isMapping(value)) return shape.section.off ? false : null
-  return Object.fromEntries(Object.entries(shape.properties).map(([key, inner]) => [key, spell(inner, value[key])]))
+  return Object.fromEntries(Object.entries(shape.properties).map(([key, inner]) => [key, asWritten(inner, value[key])]))
 }
 
-/** The resolved configuration as YAML in the operator's spelling, every secret masked; a file shows as its path. */
+/** Returns the resolved configuration as YAML that an operator could have written, with secrets masked and files as paths. */
 export function describeConfig(config: Config): string {
-  return stringify(spell(schema, config), { lineWidth: 0 })
+  return stringify(asWritten(schema, config), { lineWidth: 0 })
 }

@@ -1,18 +1,18 @@
 import type { Static } from 'typebox'
-import { addressRange, listen, origin, upstream } from './kinds/address.ts'
-import { duration, orOff, rate } from './kinds/amount.ts'
-import { list, map, textual } from './kinds/collection.ts'
-import { bearerSecret, headerName, hostName } from './kinds/http.ts'
-import { basePath } from './kinds/path.ts'
-import { choice, text, workers } from './kinds/scalar.ts'
-import { file } from './kinds/secret.ts'
-import { group, leaf, many, maybe, switchable, wordOr } from './leaf.ts'
+import { addressRange, listen, origin, upstream, type Upstream } from './value-types/address.ts'
+import { duration, orOff, rate } from './value-types/amount.ts'
+import { list, map, textual } from './value-types/collection.ts'
+import { bearerSecret, headerName, hostName } from './value-types/http.ts'
+import { basePath } from './value-types/path.ts'
+import { choice, text, workers } from './value-types/scalar.ts'
+import { file } from './value-types/secret.ts'
+import { group, leaf, listOf, optional, optionalOrWord, switchable } from './schema-nodes.ts'
 import { limits } from './sections/limits.ts'
 import { provider } from './sections/provider.ts'
 import { route } from './sections/route.ts'
 import { session } from './sections/session.ts'
 
-export type { Listen } from './kinds/address.ts'
+export type { Listen } from './value-types/address.ts'
 
 const scriptHeader = group('A header that tells a script.', {
   name: leaf(headerName, { default: undefined, description: 'Its name.' }),
@@ -25,7 +25,7 @@ const logo = text({
   expected: 'a URL, a path or a data:image/ URL',
 })
 
-/** The one description of the configuration: types, defaults, JSON Schema, documentation and masking follow it. */
+/** The schema of the configuration. Types, defaults, JSON Schema, documentation and masking are derived from it. */
 export const schema = group('Configuration of Gatehouse.', {
   listen: leaf(listen, {
     default: '0.0.0.0:8080',
@@ -49,7 +49,7 @@ export const schema = group('Configuration of Gatehouse.', {
       'Where the requests of routes without an upstream of their own go: an http or https origin, ' +
       'or `unix:/path`.',
   }),
-  tls: maybe(
+  tls: optional(
     group('TLS on the public listener. The files are picked up again when they change.', {
       certFile: leaf(file('certificate'), { default: undefined, description: 'The certificate and its chain in PEM.' }),
       keyFile: leaf(file('private key'), { default: undefined, description: 'Its private key in PEM.' }),
@@ -69,7 +69,7 @@ export const schema = group('Configuration of Gatehouse.', {
             'Host names that it answers to, beside `localhost` and the address that a request came to; ' +
             'a request for another one gets 421.',
         }),
-        sessions: wordOr(
+        sessions: optionalOrWord(
           'loopback',
           group(
             'Who may list and end sessions: clients with a token, or `loopback`, those on this machine. No client when left out.',
@@ -87,7 +87,7 @@ export const schema = group('Configuration of Gatehouse.', {
       },
     ),
   ),
-  forwardAuth: maybe(
+  forwardAuth: optional(
     group(
       'Forward-auth (docs/forward-auth.md): verdicts for a proxy that carries the traffic itself, on a listener of ' +
         'its own, in plain HTTP; none unless this section or its variable is given. Only that proxy may reach it: its ' +
@@ -100,7 +100,7 @@ export const schema = group('Configuration of Gatehouse.', {
   provider,
   session,
   scripts: group("What counts as a script's request, beside the rules that are built in.", {
-    headers: many(scriptHeader, 'Headers of which one is enough.', []),
+    headers: listOf(scriptHeader, 'Headers of which one is enough.', []),
     message: leaf(text(), { default: null, description: 'The text of `detail` in the 401 that scripts get.' }),
   }),
   pages: group("The gateway's own pages.", {
@@ -141,11 +141,17 @@ export const schema = group('Configuration of Gatehouse.', {
     session: leaf(orOff(rate), { default: '600/1m', description: 'To the session endpoints.' }),
     requests: leaf(orOff(rate), { default: 'off', description: 'The requests to the application.' }),
   }),
-  routes: many(route, 'Who gets where. The most specific path wins, whatever the order.', [{ path: '/**' }]),
+  routes: listOf(route, 'Who gets where. The most specific path wins, whatever the order.', [{ path: '/**' }]),
 })
 
-/** The resolved configuration: every key is there, durations in ms, sizes in bytes, what is not given null. */
-export type Config = Static<typeof schema>
+/** The configuration as the schema resolves it, before the rules between keys are checked. */
+export type ResolvedConfig = Static<typeof schema>
 
-/** One route with its defaults, and with the upstream that it inherits. */
-export type Route = Config['routes'][number]
+/** A route as the schema resolves it; its upstream is null when neither the route nor the configuration has one. */
+export type ResolvedRoute = ResolvedConfig['routes'][number]
+
+/** A route of a valid configuration: it always has an upstream. */
+export type Route = Omit<ResolvedRoute, 'upstream'> & { upstream: Upstream }
+
+/** A valid configuration with all keys: durations in ms, sizes in bytes, and null for values that are not given. */
+export type Config = Omit<ResolvedConfig, 'routes'> & { routes: Route[] }

@@ -1,5 +1,5 @@
 import t from 'tap'
-import { store } from '../../src/config/kinds/store.ts'
+import { store } from '../../src/config/value-types/store.ts'
 
 const input = { refuse: () => undefined, read: () => 'no such file' }
 

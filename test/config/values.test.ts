@@ -2,7 +2,7 @@ import { Ajv } from 'ajv'
 import { generateKeyPairSync } from 'node:crypto'
 import t from 'tap'
 import { parse, stringify } from 'yaml'
-import { valueAt, withValue } from '../../src/config/tree.ts'
+import { valueAt, withValue } from '../../src/config/key-path.ts'
 import { jsonSchema } from '../../scripts/json-schema.ts'
 import { createAuthority } from '../support/certificates.ts'
 import { key, least, loadText, problemsOf } from './configuration.ts'
@@ -371,11 +371,11 @@ const bad: [string, RegExp, unknown[]][] = [
   ['upstream', /^must be a socket with a path of at most 107 bytes, not 109/, [`unix:/${'ä'.repeat(54)}`]],
   ['limits.headers', /^must be (?:a size|from 1kb to 1mb|more)/, ['0kb', '512b', '2mb', 32, 'off', '32']],
   ['limits.answerHeaders', /^must be (?:a size|from 1kb to 1mb)/, ['1023b', '1gb', 'off']],
-  ['limits.headerFields', /^must be a whole number from 1 up/, [0, -1, 1.5, 'many', 'off']],
+  ['limits.headerFields', /^must be a whole number of at least 1/, [0, -1, 1.5, 'many', 'off']],
   ['limits.keepAlive', /^must be/, [75, '75', '0s', '25d']],
   ['limits.headersTimeout', /^must be/, [60, '500ms', 'off']],
   ['limits.idleRead', /^must be/, ['60', '30d']],
-  ['limits.connections', /^must be a whole number from 1 up/, [0, 'off']],
+  ['limits.connections', /^must be a whole number of at least 1/, [0, 'off']],
   [
     'publicUrl',
     /^must be an origin|^must name one host/,
@@ -426,7 +426,7 @@ const bad: [string, RegExp, unknown[]][] = [
   ['session.cookie.domain', /^must be a domain/, ['com', '10.0.0.1', 'https://a.example.com', 'a..b']],
   ['session.refreshBefore', /^must be a percentage/, ['0%', '100%', '50', 0.5, '1.5%', 'off']],
   ['session.idleTimeout', /^must be off or a duration|^must be at least/, ['x', 30, '0s', true]],
-  ['rateLimit.login', /^must be off or a rate|^must count over/, ['300', '300/m', '0/1m', '1/0s', '1/500ms', 300]],
+  ['rateLimit.login', /^must be off or a rate|^must have a window/, ['300', '300/m', '0/1m', '1/0s', '1/500ms', 300]],
   ['log.level', /^must be one of/, ['loud', 'INFO', 3]],
   ['scripts.headers', /^must/, [[{ name: 'a b' }], {}, ['X-A']]],
   ['pages.logo', /^must be a URL/, ['logo.svg', '//evil.example.com/x', 'javascript:alert(1)']],
@@ -544,7 +544,7 @@ await t.test('what to write instead', async (t) => {
     ['provider.issuer', 'https://a/?b', 'https://a/'],
     ['provider.clientId', 12, 'put the value in quotes'],
     ['session.lifetime', 3600, 'add the unit, such as 3600s'],
-    ['session.keys', ['AAAA'], 'make one with: gatehouse keygen'],
+    ['session.keys', ['AAAA'], 'generate one with: gatehouse keygen'],
     ['routes', [{ path: '/', loginRedirects: ['https://a'] }], 'https://a/**'],
   ]
   for (const [path, value, instead] of table) {

@@ -1,11 +1,20 @@
-import { upstream } from '../kinds/address.ts'
-import { duration, orOff, size } from '../kinds/amount.ts'
-import { claimValue, list, map, textual } from '../kinds/collection.ts'
-import { headerName, headerTemplate, host, method, oncePerName, withHead, acrValue, scope } from '../kinds/http.ts'
-import { newPrefix, pathPattern, pathPrefix, urlPattern } from '../kinds/path.ts'
-import { choice, flag, text } from '../kinds/scalar.ts'
-import { file } from '../kinds/secret.ts'
-import { group, leaf, maybe } from '../leaf.ts'
+import { upstream } from '../value-types/address.ts'
+import { duration, orOff, size } from '../value-types/amount.ts'
+import { claimValue, list, map, textual } from '../value-types/collection.ts'
+import {
+  headerName,
+  headerTemplate,
+  host,
+  method,
+  oncePerName,
+  withHead,
+  acrValue,
+  scope,
+} from '../value-types/http.ts'
+import { newPrefix, pathPattern, pathPrefix, urlPattern } from '../value-types/path.ts'
+import { choice, flag, text } from '../value-types/scalar.ts'
+import { file } from '../value-types/secret.ts'
+import { group, leaf, optional } from '../schema-nodes.ts'
 
 const requirement = group('What a session must have to be let in. Only with `access: required`.', {
   claims: leaf(map(text(), list(claimValue, { min: 1, single: true })), {
@@ -79,8 +88,7 @@ export const route = group('Which requests it is for, who is let in, and what go
       '`public`: no session is looked at and nothing is injected.',
   }),
   upstream: leaf(upstream, {
-    default: undefined,
-    inherits: true,
+    default: null,
     defaultText: 'the top-level `upstream`',
     description: 'Where its requests go.',
   }),
@@ -88,7 +96,7 @@ export const route = group('Which requests it is for, who is let in, and what go
     default: null,
     description: 'The beginning of the path that the upstream does not see.',
   }),
-  rewritePrefix: maybe(
+  rewritePrefix: optional(
     group('Another beginning of the path for the upstream.', {
       from: leaf(pathPrefix, { default: undefined, description: 'The beginning that is replaced.' }),
       to: leaf(newPrefix, { default: undefined, description: 'What stands there instead.' }),
@@ -101,7 +109,7 @@ export const route = group('Which requests it is for, who is let in, and what go
   require: requirement,
   token,
   headers,
-  bearer: maybe(
+  bearer: optional(
     group('Lets clients in with a JWT access token of their own.', {
       audience: leaf(list(text(), { min: 1, single: true }), {
         default: undefined,

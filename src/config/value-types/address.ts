@@ -1,39 +1,39 @@
 import { isIP } from 'node:net'
-import { type Input, type Kind, quote } from '../kind.ts'
+import { type ParseContext, quote, type ValueType } from '../value-type.ts'
 
-/** Where a server listens: a host and port (0: any free port), or a Unix socket. */
-export type Listen = { host: string; port: number } | { path: string }
+/** The address that a server listens on: a host and port (0 for any free port), or the path of a Unix socket. */
+export type Listen = { readonly host: string; readonly port: number } | { readonly path: string }
 
-/** Where requests go: an origin without a trailing slash, through a Unix socket when one is named. */
+/** Where requests are sent: an origin without a trailing slash, reached through a Unix socket if there is one. */
 export interface Upstream {
-  origin: string
-  socketPath: string | null
+  readonly origin: string
+  readonly socketPath: string | null
 }
 
-const socketPattern = /^unix:(\/[^\0]+)$/
-const hostName = /^[a-z0-9_]([a-z0-9_.-]*[a-z0-9_.])?$/
+const SOCKET_URL = /^unix:(\/[^\0]+)$/
+const HOST_NAME = /^[a-z0-9_]([a-z0-9_.-]*[a-z0-9_.])?$/
 
 function isHost(host: string): boolean {
-  return host.startsWith('[') ? host.endsWith(']') && isIP(host.slice(1, -1)) === 6 : hostName.test(host)
+  return host.startsWith('[') ? host.endsWith(']') && isIP(host.slice(1, -1)) === 6 : HOST_NAME.test(host)
 }
 
-/** What is longer the system cuts off, and another socket is meant (unix(7)). */
-const LONGEST_SOCKET_PATH = 107
+/** The system truncates longer paths, which then name another socket (unix(7)). */
+const MAX_SOCKET_PATH_BYTES = 107
 
-function fits(path: string, refuse: Input['refuse']): boolean {
-  if (Buffer.byteLength(path) <= LONGEST_SOCKET_PATH) return true
-  refuse(`must be a socket with a path of at most ${LONGEST_SOCKET_PATH} bytes, not ${Buffer.byteLength(path)}`)
+function isShortEnough(path: string, refuse: ParseContext['refuse']): boolean {
+  if (Buffer.byteLength(path) <= MAX_SOCKET_PATH_BYTES) return true
+  refuse(`must be a socket with a path of at most ${MAX_SOCKET_PATH_BYTES} bytes, not ${Buffer.byteLength(path)}`)
   return false
 }
 
 /** `host:port`, `[::1]:port` or `unix:/path`. */
-export const listen: Kind<Listen> = {
+export const listen: ValueType<Listen> = {
   name: 'address',
   json: { type: 'string', pattern: '^(unix:/.+|(\\[[0-9A-Fa-f:.]+\\]|[A-Za-z0-9_.-]+):[0-9]{1,5})$' },
   parse(written, { refuse }) {
     const text = String(written)
-    const path = socketPattern.exec(text)?.[1]
-    if (path !== undefined) return fits(path, refuse) ? { path } : undefined
+    const path = SOCKET_URL.exec(text)?.[1]
+    if (path !== undefined) return isShortEnough(path, refuse) ? { path } : undefined
     const [, host = '', digits = ''] = /^(.+):(\d{1,5})$/.exec(text) ?? []
     const port = Number(digits)
     if (typeof written === 'string' && isHost(host.toLowerCase()) && digits !== '' && port <= 65535) {
@@ -53,7 +53,7 @@ export const listen: Kind<Listen> = {
 
 type Origin = { origin: string } | { trouble: string; instead: string | null }
 
-/** Reads an http or https origin and says what else the text holds, if anything. */
+/** Parses an http or https origin, or returns what the text must not contain. */
 function readOrigin(text: string): Origin {
   const url = /^https?:\/\/[^/\\?#\s]/i.test(text) && URL.canParse(text) ? new URL(text) : null
   if (url === null || text.includes('\\')) return { trouble: 'scheme', instead: null }
@@ -66,7 +66,12 @@ function readOrigin(text: string): Origin {
   return { origin: url.origin }
 }
 
-function parseOrigin(written: unknown, example: string, refuse: Input['refuse'], why?: string): string | undefined {
+function parseOrigin(
+  written: unknown,
+  example: string,
+  refuse: ParseContext['refuse'],
+  why?: string,
+): string | undefined {
   const read = typeof written === 'string' ? readOrigin(written) : { trouble: 'scheme', instead: null }
   if ('origin' in read) return read.origin
   if (read.trouble === 'scheme') return refuse(`must be an origin such as ${example}, not ${quote(written)}`, null)
@@ -75,22 +80,25 @@ function parseOrigin(written: unknown, example: string, refuse: Input['refuse'],
   return refuse(`must be an origin without ${read.trouble}, not ${quote(written)}`, instead === '' ? null : instead)
 }
 
-/** An http or https origin, kept without a trailing slash or default port (RFC 6454 section 6.2). */
-export const origin: Kind<string> = {
+/**
+ * An http or https origin, stored without a trailing slash or default port.
+ * @see https://www.rfc-editor.org/rfc/rfc6454#section-6.2
+ */
+export const origin: ValueType<string> = {
   name: 'origin',
   json: { type: 'string', pattern: '^[Hh][Tt][Tt][Pp][Ss]?://[^/?#@\\\\\\s]+/?$' },
   parse: (written, { refuse }) => parseOrigin(written, 'https://orders.example.com', refuse),
   format: (value) => value,
 }
 
-/** An origin that requests are passed to, or a Unix socket. */
-export const upstream: Kind<Upstream> = {
+/** The origin of an application, or a Unix socket. */
+export const upstream: ValueType<Upstream> = {
   name: 'origin or `unix:/path`',
   json: { type: 'string', pattern: '^([Hh][Tt][Tt][Pp][Ss]?://[^/?#@\\\\\\s]+/?|unix:/.+)$' },
   parse(written, { refuse }) {
-    const socketPath = typeof written === 'string' ? socketPattern.exec(written)?.[1] : undefined
+    const socketPath = typeof written === 'string' ? SOCKET_URL.exec(written)?.[1] : undefined
     if (socketPath !== undefined)
-      return fits(socketPath, refuse) ? { origin: 'http://localhost', socketPath } : undefined
+      return isShortEnough(socketPath, refuse) ? { origin: 'http://localhost', socketPath } : undefined
     const example = 'http://127.0.0.1:3000 or unix:/run/app.sock'
     const value = parseOrigin(written, example, refuse, 'to change the path, use rewritePrefix on a route')
     return value === undefined ? undefined : { origin: value, socketPath: null }
@@ -98,8 +106,11 @@ export const upstream: Kind<Upstream> = {
   format: ({ origin, socketPath }) => (socketPath === null ? origin : `unix:${socketPath}`),
 }
 
-/** A range of addresses in CIDR notation (RFC 4632 section 3.1); a bare address is a range of one. */
-export const addressRange: Kind<string> = {
+/**
+ * A range of addresses in CIDR notation; a bare address is a range of one.
+ * @see https://www.rfc-editor.org/rfc/rfc4632#section-3.1
+ */
+export const addressRange: ValueType<string> = {
   name: 'CIDR',
   json: { type: 'string', pattern: '^[0-9A-Fa-f.:]+(/[0-9]{1,3})?$' },
   parse(written, { refuse }) {
@@ -115,8 +126,11 @@ export const addressRange: Kind<string> = {
   format: (value) => value,
 }
 
-/** The provider's issuer identifier, as given: it is compared character by character (OpenID Connect Core 16.15). */
-export const issuer: Kind<string> = {
+/**
+ * The provider's issuer identifier, stored as written because issuers are compared as exact strings.
+ * @see https://openid.net/specs/openid-connect-core-1_0.html#IDTokenValidation
+ */
+export const issuer: ValueType<string> = {
   name: 'URL',
   json: { type: 'string', pattern: '^https?://[^?#@\\\\\\s]+$' },
   parse(written, { refuse }) {
@@ -124,7 +138,7 @@ export const issuer: Kind<string> = {
     if (!URL.canParse(value)) return refuse(`must be a URL such as https://login.example.com, not ${quote(written)}`)
     const url = new URL(value)
     if (url.username !== '' || url.password !== '') {
-      return refuse('must not hold credentials', 'use clientId and clientSecret')
+      return refuse('must not contain credentials', 'use clientId and clientSecret')
     }
     if (/[?#]/.test(value)) {
       return refuse(`must have neither query nor fragment, not ${quote(value)}`, value.replace(/[?#].*$/, ''))
@@ -138,13 +152,16 @@ export const issuer: Kind<string> = {
   format: (value) => value,
 }
 
-/** Whether a URL's host is this machine alone: 127.0.0.0/8, ::1 or localhost (RFC 6761 section 6.3). */
+/**
+ * Returns whether a URL's host is a loopback address: 127.0.0.0/8, ::1 or localhost.
+ * @see https://www.rfc-editor.org/rfc/rfc6761#section-6.3
+ */
 export function isLoopback(hostname: string): boolean {
   const bare = withoutBrackets(hostname).toLowerCase()
   return bare === 'localhost' || bare === '::1' || (isIP(bare) === 4 && bare.startsWith('127.'))
 }
 
-/** A URL's host as sockets and certificates want it: an IPv6 address without its brackets. */
+/** Returns a URL's host without the brackets of an IPv6 address, as sockets and certificates expect it. */
 export function withoutBrackets(host: string): string {
   return host.replace(/^\[|\]$/g, '')
 }

@@ -1,12 +1,15 @@
 import { createPrivateKey, X509Certificate } from 'node:crypto'
-import { type ConfigFile, type Kind, quote } from '../kind.ts'
+import { type ConfigFile, quote, type ValueType } from '../value-type.ts'
 
-/** A 32-byte key in base64 or base64url (RFC 4648 sections 4 and 5). */
-export const sessionKey: Kind<Buffer> = {
+/**
+ * A 32-byte key in base64 or base64url.
+ * @see https://www.rfc-editor.org/rfc/rfc4648#section-4
+ */
+export const sessionKey: ValueType<Buffer> = {
   name: 'key',
   json: { type: 'string', pattern: '^[A-Za-z0-9+/_-]{43}=?$' },
   parse(written, { refuse }) {
-    const instead = 'make one with: gatehouse keygen'
+    const instead = 'generate one with: gatehouse keygen'
     if (typeof written !== 'string' || !/^[A-Za-z0-9+/_-]*={0,2}$/.test(written)) {
       return refuse('must be 32 bytes in base64', instead)
     }
@@ -17,8 +20,11 @@ export const sessionKey: Kind<Buffer> = {
   format: (value) => value.toString('base64'),
 }
 
-/** A private key in PEM that needs no passphrase (RFC 7468 section 10). */
-export const privateKey: Kind<string> = {
+/**
+ * A private key in PEM without a passphrase.
+ * @see https://www.rfc-editor.org/rfc/rfc7468#section-10
+ */
+export const privateKey: ValueType<string> = {
   name: 'PEM',
   json: { type: 'string', minLength: 1 },
   parse(written, { refuse }) {
@@ -28,14 +34,14 @@ export const privateKey: Kind<string> = {
         return written
       }
     } catch {
-      // Said below: the library's own words would tell an operator less.
+      // The message below is more useful to an operator than the library's.
     }
-    return refuse('must be a private key in PEM without a passphrase', '${file:/run/secrets/key.pem}')
+    return refuse('must be a private key in PEM without a passphrase', 'use ${file:/run/secrets/key.pem}')
   },
   format: (value) => value,
 }
 
-function holds(what: 'certificate' | 'private key', content: Buffer): boolean {
+function contains(what: 'certificate' | 'private key', content: Buffer): boolean {
   try {
     if (what === 'private key') createPrivateKey(content)
     else if (new X509Certificate(content).raw.length === 0) return false
@@ -45,8 +51,8 @@ function holds(what: 'certificate' | 'private key', content: Buffer): boolean {
   }
 }
 
-/** The path of a PEM file; the file is read, and refused when it does not hold what it should. */
-export function file(what: 'certificate' | 'private key'): Kind<ConfigFile> {
+/** The path of a PEM file, which is read and must contain a certificate or a private key. */
+export function file(what: 'certificate' | 'private key'): ValueType<ConfigFile> {
   return {
     name: 'file',
     json: { type: 'string', minLength: 1 },
@@ -55,8 +61,8 @@ export function file(what: 'certificate' | 'private key'): Kind<ConfigFile> {
         return refuse(`must be the path of a file, not ${quote(written)}`)
       }
       const found = read(written)
-      if (typeof found === 'string') return refuse(`cannot be read: ${found}`, 'the path of a readable PEM file')
-      if (!holds(what, found.content)) return refuse(`must be a file with a ${what} in PEM: ${found.path} has none`)
+      if (typeof found === 'string') return refuse(`cannot be read: ${found}`, 'give the path of a readable PEM file')
+      if (!contains(what, found.content)) return refuse(`must be a file with a ${what} in PEM: ${found.path} has none`)
       return found
     },
     format: (value) => value.path,

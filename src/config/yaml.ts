@@ -10,42 +10,46 @@ import {
   parseDocument,
   visit,
 } from 'yaml'
-import type { Path } from './problems.ts'
+import type { KeyPath } from './key-path.ts'
 
-/** A line and a column, both counted from 1. */
+/** Line and column, both counted from 1. */
 interface Position {
-  line: number
-  column: number
+  readonly line: number
+  readonly column: number
 }
 
-/** What is wrong with a YAML text, and where. */
+/** A mistake in a YAML text. */
 interface SyntaxProblem extends Position {
-  message: string
-  instead: string | null
+  readonly message: string
+  readonly instead: string | null
 }
 
-/** A YAML text as plain data, and where in the text each part of it stands. */
+/** A parsed YAML text. */
 export interface YamlText {
-  value: unknown
-  problems: SyntaxProblem[]
-  /** The place of a value or of a key; for what is not there, of the key that it belongs under. */
-  locate: (path: Path, part: 'key' | 'value') => Position
+  readonly value: unknown
+  readonly problems: readonly SyntaxProblem[]
+  /** Returns the position of a key or of its value; of the nearest parent key when the path does not exist. */
+  locate(path: KeyPath, part: 'key' | 'value'): Position
 }
 
-const reworded: Partial<Record<string, { message: string; instead: string | null }>> = {
+/** Messages for operators in place of the library's, by its error code. */
+const MESSAGES: Partial<Record<string, { message: string; instead: string | null }>> = {
   DUPLICATE_KEY: { message: 'this key is given twice', instead: 'keep one of them' },
-  MULTIPLE_DOCS: { message: 'a second YAML document begins here', instead: 'put all into one document, without ---' },
+  MULTIPLE_DOCS: {
+    message: 'a second YAML document begins here',
+    instead: 'put everything into one document, without ---',
+  },
   TAG_RESOLVE_FAILED: {
-    message: 'YAML tags such as !name are not used here',
+    message: 'YAML tags such as !name are not supported',
     instead: 'put text that begins with ! in quotes',
   },
   BLOCK_AS_IMPLICIT_KEY: {
-    message: 'a colon at the end or before a space begins a map, which is not possible here',
+    message: 'a colon at the end or before a space starts a map, which is not allowed here',
     instead: 'put the value in quotes',
   },
 }
 
-// `store: memory:` reads like a URL and is no YAML. Its last colon becomes a space, so that nothing else moves.
+// `store: memory:` looks like a URL but is not valid YAML. A space replaces its last colon, which keeps all columns.
 function tolerateBareMemory(text: string): string {
   return text.replace(/^([ \t]*store:[ \t]+memory):(?=[ \t]*(?:#.*)?\r?$)/gm, '$1 ')
 }
@@ -55,17 +59,19 @@ function parse(text: string) {
   return { lines, document: parseDocument(text, { lineCounter: lines, prettyErrors: false, stringKeys: true }) }
 }
 
-/** The document's data; undefined where its aliases would make a flood of it. */
+const MAX_ALIASES = 100
+
+/** Returns the document's data, or undefined when its aliases expand to too much. */
 function plainData(document: Document): unknown {
   try {
-    return document.toJS({ maxAliasCount: 100 })
+    return document.toJS({ maxAliasCount: MAX_ALIASES })
   } catch (error) {
     if (error instanceof ReferenceError) return undefined
     throw error
   }
 }
 
-/** Parses one YAML 1.2 document; tags, a second document, duplicate keys and floods of aliases are problems. */
+/** Parses one YAML 1.2 document; reports tags, a second document, duplicate keys and excessive aliases as problems. */
 export function readYaml(text: string): YamlText {
   let { document, lines } = parse(text)
   if (document.errors.some(({ code }) => code === 'BLOCK_AS_IMPLICIT_KEY')) {
@@ -79,17 +85,17 @@ export function readYaml(text: string): YamlText {
   const start = (node: Node | null): Position => position(node?.range?.[0] ?? 0)
   const problems: SyntaxProblem[] = []
   for (const { code, pos } of [...document.errors, ...document.warnings]) {
-    const known = reworded[code]
+    const known = MESSAGES[code]
     if (known) problems.push({ ...position(pos[0]), ...known })
   }
-  // Behind the first mistake of another kind everything is misread.
-  const first = document.errors.find(({ code }) => reworded[code] === undefined)
+  // After the first syntax error the parser misreads the rest, so only that error is reported.
+  const first = document.errors.find(({ code }) => MESSAGES[code] === undefined)
   if (first) {
     const place = position(first.pos[0])
     const line = text.split('\n')[place.line - 1] ?? ''
-    const instead = line.includes('${') ? 'within { } and [ ] put values with ${…} in quotes' : null
-    // The library ends some messages with the text it met, which may be a secret.
-    problems.push({ ...place, message: `is not YAML: ${first.message.replace(/: ".*$/s, '')}`, instead })
+    const instead = line.includes('${') ? 'inside { } and [ ] put values with ${…} in quotes' : null
+    // Some of the library's messages end with the offending text, which may be a secret.
+    problems.push({ ...place, message: `is not valid YAML: ${first.message.replace(/: ".*$/s, '')}`, instead })
   }
   visit(document, {
     Alias(_, alias) {
@@ -106,12 +112,12 @@ export function readYaml(text: string): YamlText {
     problems.push({ line: 1, column: 1, message: 'has too many aliases', instead: 'repeat the values' })
   }
 
-  function locate(path: Path, part: 'key' | 'value'): Position {
+  function locate(path: KeyPath, part: 'key' | 'value'): Position {
     let node: unknown = document.contents
     let key: Node | null = null
     for (const step of path) {
       if (isAlias(node)) node = node.resolve(document)
-      // One value may stand where a list of one could.
+      // A single value may replace a list of one.
       if (isScalar(node) && step === 0) break
       let next: unknown
       if (isMap(node)) {

@@ -1,39 +1,39 @@
-import { type Kind, quote } from '../kind.ts'
+import { quote, type ValueType } from '../value-type.ts'
 
-interface TextRules {
-  name?: string
-  /** What a well-formed text looks like; without it any text that is not empty will do. */
-  pattern?: RegExp
-  /** Ends the sentence "must be …". */
-  expected?: string
-  /** Never quote the value in a message. */
-  secret?: boolean
-  /** How the text is kept, when not as it is written. */
-  normalize?: (text: string) => string
+interface TextOptions {
+  readonly name?: string
+  /** What the text must match; any text that is not empty by default. */
+  readonly pattern?: RegExp
+  /** Completes the sentence "must be …". */
+  readonly expected?: string
+  /** Whether messages must not quote the value. */
+  readonly secret?: boolean
+  /** Returns the text to store. */
+  readonly normalize?: (text: string) => string
 }
 
-/** A text that is not empty; a bare number is refused, because YAML has lost its leading zeros by then. */
-export function text(rules: TextRules = {}): Kind<string> {
-  const { name = 'text', pattern, expected = 'text', secret = false, normalize } = rules
+/** A text that is not empty. An unquoted number is refused, because YAML drops its leading zeros. */
+export function text(options: TextOptions = {}): ValueType<string> {
+  const { name = 'text', pattern, expected = 'text', secret = false, normalize } = options
   return {
     name,
     json: pattern ? { type: 'string', pattern: pattern.source } : { type: 'string', minLength: 1 },
     parse(written, { refuse }) {
-      const but = secret ? '' : `, not ${quote(written)}`
+      const notThis = secret ? '' : `, not ${quote(written)}`
       if (typeof written === 'number' || typeof written === 'boolean') {
-        return refuse(`must be text${but}`, 'put the value in quotes')
+        return refuse(`must be text${notThis}`, 'put the value in quotes')
       }
-      if (typeof written !== 'string') return refuse(`must be ${expected}${but}`)
+      if (typeof written !== 'string') return refuse(`must be ${expected}${notThis}`)
       if (written === '') return refuse('must not be empty', 'give a value, or leave the key out')
-      if (pattern && !pattern.test(written)) return refuse(`must be ${expected}${but}`)
+      if (pattern && !pattern.test(written)) return refuse(`must be ${expected}${notThis}`)
       return normalize ? normalize(written) : written
     },
     format: (value) => value,
   }
 }
 
-/** `true` or `false`; the words too, since a filled-in value is text. */
-export const flag: Kind<boolean> = {
+/** A boolean, or the words `true` and `false`, because values of variables are text. */
+export const flag: ValueType<boolean> = {
   name: 'true or false',
   json: { type: 'boolean' },
   parse(written, { refuse }) {
@@ -44,22 +44,22 @@ export const flag: Kind<boolean> = {
   format: (value) => value,
 }
 
-/** A whole number from `min` up; its digits as text too, since a filled-in value is text. */
-export function integer(min: number): Kind<number> {
+/** A whole number of at least `min`, or its digits as text, because values of variables are text. */
+export function integer(min: number): ValueType<number> {
   return {
     name: 'whole number',
     json: { type: 'integer', minimum: min },
     parse(written, { refuse }) {
       const value = typeof written === 'string' && /^\d{1,15}$/.test(written) ? Number(written) : written
       if (typeof value === 'number' && Number.isSafeInteger(value) && value >= min) return value
-      return refuse(`must be a whole number from ${min} up, not ${quote(written)}`)
+      return refuse(`must be a whole number of at least ${min}, not ${quote(written)}`)
     },
     format: (value) => value,
   }
 }
 
-/** One of a few words; where `on` or `off` is among them, `true` and `false` mean the same. */
-export function choice<const T extends string>(words: readonly T[]): Kind<T> {
+/** One of several words. `true` and `false` are accepted for `on` and `off`, and numbers for words of digits. */
+export function choice<const T extends string>(words: readonly T[]): ValueType<T> {
   const aliases = new Map<unknown, T>(words.map((word) => [word, word]))
   const spellings: unknown[] = [...words]
   const alias = (value: boolean | number, word: string): void => {
@@ -81,15 +81,15 @@ export function choice<const T extends string>(words: readonly T[]): Kind<T> {
   }
 }
 
-/** A number of processes, or `auto` for one on each core. */
-export const workers: Kind<number | 'auto'> = {
+/** A number of processes, or `auto` for one per core. */
+export const workers: ValueType<number | 'auto'> = {
   name: 'whole number or `auto`',
   json: { anyOf: [{ const: 'auto' }, { type: 'integer', minimum: 1 }] },
-  parse(written, input) {
+  parse(written, context) {
     if (written === 'auto') return 'auto'
     return integer(1).parse(written, {
-      ...input,
-      refuse: () => input.refuse(`must be auto or a whole number from 1 up, not ${quote(written)}`),
+      ...context,
+      refuse: () => context.refuse(`must be auto or a whole number of at least 1, not ${quote(written)}`),
     })
   },
   format: (value) => value,

@@ -1,26 +1,28 @@
-import { type Kind, quote } from '../kind.ts'
+import { quote, type ValueType } from '../value-type.ts'
 
-/** Where sessions are kept: in this process, at most `max` of them, or in Redis by the URLs of its nodes. */
+/** Where sessions are stored: at most `max` in this process, or in Redis at the URLs of its nodes. */
 export type StoreLocation =
-  | { kind: 'memory'; max: number }
-  | { kind: 'redis'; url: string }
-  | { kind: 'redis-cluster'; urls: string[] }
-  | { kind: 'redis-sentinel'; urls: string[]; name: string }
+  | { readonly kind: 'memory'; readonly max: number }
+  | { readonly kind: 'redis'; readonly url: string }
+  | { readonly kind: 'redis-cluster'; readonly urls: readonly string[] }
+  | { readonly kind: 'redis-sentinel'; readonly urls: readonly string[]; readonly name: string }
 
-const usual = 50_000
-const forms = 'memory, redis://host:6379, redis+cluster://a:6379,b:6379 or redis+sentinel://a:26379,b:26379/NAME'
+const DEFAULT_MAX = 50_000
+const FORMS = 'memory, redis://host:6379, redis+cluster://a:6379,b:6379 or redis+sentinel://a:26379,b:26379/NAME'
 
 function parseMemory(text: string): StoreLocation | undefined {
   const [matched, digits] = /^memory:?(?:\?max=([1-9]\d{0,8}))?$/.exec(text) ?? []
-  return matched === undefined ? undefined : { kind: 'memory', max: digits === undefined ? usual : Number(digits) }
+  return matched === undefined
+    ? undefined
+    : { kind: 'memory', max: digits === undefined ? DEFAULT_MAX : Number(digits) }
 }
 
 function parseSingle(text: string): StoreLocation | undefined {
-  const well = /^rediss?:\/\/[^/?#\s]+(\/\d{0,4})?$/.test(text) && URL.canParse(text)
-  return well ? { kind: 'redis', url: text } : undefined
+  const isValid = /^rediss?:\/\/[^/?#\s]+(\/\d{0,4})?$/.test(text) && URL.canParse(text)
+  return isValid ? { kind: 'redis', url: text } : undefined
 }
 
-// Several nodes share one user name and password, written once before the first: redis+cluster://user:secret@a,b,c
+/** Parses several nodes with one user name and password before the first: `redis+cluster://user:secret@a,b,c`. */
 function parseNodes(text: string): StoreLocation | undefined {
   const [, tls = '', kind, login = '', hosts = '', name] =
     /^redis(s?)\+(cluster|sentinel):\/\/([^/?#\s@]*@)?([^/?#\s@]+?)(?:\/([A-Za-z0-9_.-]*))?$/.exec(text) ?? []
@@ -38,8 +40,8 @@ function formatNodes(scheme: string, urls: readonly string[]): string {
   return `redis${tls}+${scheme}://${login === undefined ? '' : `${login}@`}${hosts}`
 }
 
-// A user name or password with a bare % could not be read.
-function decodes(text: string): boolean {
+/** Returns whether user name and password are percent-encoded correctly. */
+function hasDecodableCredentials(text: string): boolean {
   const [, login = ''] = /^[^@]*?:\/\/([^@]*)@/.exec(text) ?? []
   try {
     decodeURIComponent(login)
@@ -49,16 +51,17 @@ function decodes(text: string): boolean {
   }
 }
 
-/** `memory`, `memory:?max=N`, or a URL of Redis, one node, a cluster or sentinels. */
-export const store: Kind<StoreLocation> = {
+/** `memory`, `memory:?max=N`, or the URL of a Redis node, cluster or group of sentinels. */
+export const store: ValueType<StoreLocation> = {
   name: 'store',
   json: { type: 'string', pattern: '^(memory:?(\\?max=[1-9][0-9]*)?|rediss?(\\+(cluster|sentinel))?://.+)$' },
   parse(written, { refuse }) {
     const text = typeof written === 'string' ? written : ''
-    if (!decodes(text)) return refuse('must have the user name and password percent-encoded: write % as %25')
+    if (!hasDecodableCredentials(text))
+      return refuse('must have the user name and password percent-encoded: write % as %25')
     const location = parseMemory(text) ?? parseSingle(text) ?? parseNodes(text)
     if (location !== undefined) return location
-    return refuse(`must be one of ${forms}${text.includes('@') ? '' : `, not ${quote(written)}`}`)
+    return refuse(`must be one of ${FORMS}${text.includes('@') ? '' : `, not ${quote(written)}`}`)
   },
   format(value) {
     if (value.kind === 'memory') return `memory:?max=${value.max}`

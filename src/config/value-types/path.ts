@@ -1,37 +1,40 @@
-import { type Kind, quote } from '../kind.ts'
+import { quote, type ValueType } from '../value-type.ts'
 
-// RFC 3986 section 3.3 pchar; an asterisk stands for a segment and is looked at before this.
-const literal = /^(?:[A-Za-z0-9._~!$&'()+,;=:@-]|%[0-9A-F]{2})*$/
+/**
+ * A path segment without wildcards.
+ * @see https://www.rfc-editor.org/rfc/rfc3986#section-3.3
+ */
+const LITERAL_SEGMENT = /^(?:[A-Za-z0-9._~!$&'()+,;=:@-]|%[0-9A-F]{2})*$/
 
 function segmentTrouble(segment: string): string | null {
   if (/^\*{1,2}$/.test(segment)) return null
   if (segment.includes('*')) return 'a * must be a whole segment'
-  if (segment.includes('\\')) return 'must not hold a backslash'
-  if (/[?#]/.test(segment)) return 'must not hold a query or a fragment'
+  if (segment.includes('\\')) return 'must not contain a backslash'
+  if (/[?#]/.test(segment)) return 'must not contain a query or a fragment'
   if (/%(?![0-9A-F]{2})/.test(segment)) return 'percent-encodings must be % and two upper-case hexadecimal digits'
-  if (!literal.test(segment)) return 'must hold only characters of a URL path, others percent-encoded'
+  if (!LITERAL_SEGMENT.test(segment)) return 'must contain only characters of a URL path, others percent-encoded'
   let decoded
   try {
     decoded = decodeURIComponent(segment)
   } catch {
     return 'percent-encodings must be UTF-8'
   }
-  if (decoded.includes('\0')) return 'must not hold %00'
-  if (decoded === '.' || decoded === '..') return 'must not hold the segments . and ..'
+  if (decoded.includes('\0')) return 'must not contain %00'
+  if (decoded === '.' || decoded === '..') return 'must not contain the segments . and ..'
   return null
 }
 
-/** Why a path pattern (exact segments, `*` for one, `**` last for the rest) cannot be used; null when it can. */
+/** Returns what is wrong with a path pattern (exact segments, `*` for one, `**` for all that follow), or null. */
 function pathPatternTrouble(pattern: string): string | null {
   if (!pattern.startsWith('/')) return 'must begin with /'
   const segments = pattern.slice(1).split('/')
-  if (segments.slice(0, -1).includes('')) return 'must not hold //'
+  if (segments.slice(0, -1).includes('')) return 'must not contain //'
   if (segments.slice(0, -1).includes('**')) return '** must be the last segment'
   return segments.map(segmentTrouble).find((trouble) => trouble !== null) ?? null
 }
 
-/** The path of a route: exact, `*` one segment, `**` the rest and the path itself. */
-export const pathPattern: Kind<string> = {
+/** The path of a route: exact segments, `*` for one segment, and a final `**` for any number of segments. */
+export const pathPattern: ValueType<string> = {
   name: 'path pattern',
   json: { type: 'string', pattern: '^/[^?#\\\\\\s]*$' },
   parse(written, { refuse }) {
@@ -46,28 +49,28 @@ function plainPath(written: unknown): string | null {
   return pathPatternTrouble(written) === null ? written : null
 }
 
-/** A path without wildcards that other paths begin with; not `/` alone, and without a slash at its end. */
-export const pathPrefix: Kind<string> = {
+/** A prefix of paths, without wildcards and without a trailing slash; `/` alone is refused. */
+export const pathPrefix: ValueType<string> = {
   name: 'path',
   json: { type: 'string', pattern: '^/[^?#*\\\\\\s]*[^?#*/\\\\\\s]$' },
   parse(written, { refuse }) {
     const path = plainPath(written)
     if (path !== null && path !== '/' && !path.endsWith('/')) return path
-    return refuse(`must be a path such as /api, without wildcards or a slash at the end, not ${quote(written)}`)
+    return refuse(`must be a path such as /api, without wildcards or a trailing slash, not ${quote(written)}`)
   },
   format: (value) => value,
 }
 
-/** What takes a prefix's place: a path as of `pathPrefix`, or `/`, which resolves to the empty text. */
-export const newPrefix: Kind<string> = {
+/** The replacement of a prefix: a path prefix, or `/`, which is stored as the empty string. */
+export const newPrefix: ValueType<string> = {
   name: 'path',
   json: { type: 'string', pattern: '^/' },
-  parse: (written, input) => (written === '/' ? '' : pathPrefix.parse(written, input)),
+  parse: (written, context) => (written === '/' ? '' : pathPrefix.parse(written, context)),
   format: (value) => (value === '' ? '/' : value),
 }
 
-/** Where the gateway's own endpoints are: one or more plain segments. */
-export const basePath: Kind<string> = {
+/** The path prefix of the gateway's own endpoints: one or more segments without special characters. */
+export const basePath: ValueType<string> = {
   name: 'path',
   json: { type: 'string', pattern: '^(/[A-Za-z0-9._~-]+)+$' },
   parse(written, { refuse }) {
@@ -78,8 +81,8 @@ export const basePath: Kind<string> = {
   format: (value) => value,
 }
 
-/** A pattern for redirect targets: a URL, or a path of the upstream's own, with `*` and `**` as in a route's path. */
-export const urlPattern: Kind<string> = {
+/** A pattern of redirect targets: a URL or a path of the upstream, with `*` and `**` as in a route's path. */
+export const urlPattern: ValueType<string> = {
   name: 'URL pattern',
   json: { type: 'string', pattern: '^(https?://[^/?#*\\\\\\s]+)?/[^?#\\\\\\s]*$' },
   parse(written, { refuse }) {
