@@ -11,7 +11,7 @@ import { startIdp } from '../src/demo/idp.ts'
 
 const READY_WITHIN_MS = 60_000
 
-// What Node compiles is kept by a clean exit (src/cli/compiled.ts), so the built program serves once and stops: with
+// What Node compiles is kept by a clean exit (src/main.ts), so the built program serves once and stops: with
 // the memory store, and with a Redis that is not there, which is enough to have its code compiled.
 const folder = mkdtempSync(join(tmpdir(), 'gatehouse-warm-'))
 const idp = await startIdp()

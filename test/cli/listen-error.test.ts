@@ -5,7 +5,7 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import t, { type Test } from 'tap'
 import { boundPort } from '../../src/demo/bound-port.ts'
-import { listening } from '../../src/cli/listen-error.ts'
+import { explainListenErrors } from '../../src/cli/listen.ts'
 import { freePort } from '../support/free-port.ts'
 import { asFile } from '../support/gateway.ts'
 import { startProgram } from '../support/program.ts'
@@ -64,8 +64,8 @@ void t.test('a Unix socket that can’t be made', async (t) => {
 })
 
 void t.test('what only some users meet', async (t) => {
-  const refused = async (code: string, where: Parameters<typeof listening>[1]): Promise<unknown> =>
-    listening('listen', where, async () => Promise.reject(Object.assign(new Error('no'), { code }))).catch(
+  const refused = async (code: string, where: Parameters<typeof explainListenErrors>[1]): Promise<unknown> =>
+    explainListenErrors('listen', where, async () => Promise.reject(Object.assign(new Error('no'), { code }))).catch(
       (error: unknown) => error,
     )
   t.match(await refused('EACCES', { host: '0.0.0.0', port: 443 }), {

@@ -5,11 +5,16 @@ import type { CompiledRoute, Denial, Verdict } from '../gate/verdict.ts'
 import { CLOCK_TOLERANCE } from '../oidc/keys.ts'
 import type { Claims } from '../oidc/token-set.ts'
 
-/** What is wrong with a token of these claims, as far as they are given; `null` where the gateway would take it. */
-export function whyNotTaken(claims: Claims, audiences: readonly string[], issuer: string, now: number): string | null {
+/** Returns why the gateway would refuse a token with these claims, or `null`. Claims that are not given are not checked. */
+export function whyTokenRefused(
+  claims: Claims,
+  audiences: readonly string[],
+  issuer: string,
+  now: number,
+): string | null {
   const { iss, aud, exp, nbf, iat } = claims
   const audience = aud === undefined ? null : [aud].flat()
-  // Which tenants a provider for all of them has, only its metadata tells.
+  // Only the metadata of a provider for all tenants tells which issuers it has.
   if (iss !== undefined && iss !== issuer && !isForAllTenants(issuer))
     return `the token’s iss is ${JSON.stringify(iss)}, the provider’s is ${issuer}`
   if (audience !== null && !audience.some((one) => audiences.some((wanted) => wanted === one))) {
@@ -21,8 +26,8 @@ export function whyNotTaken(claims: Claims, audiences: readonly string[], issuer
   return isAhead ? 'the token is not valid yet' : null
 }
 
-/** What the route asks of a user, and how these claims answer. */
-export function metRequirements({ require }: CompiledRoute, claims: Claims, now: number): string[] {
+/** Returns how these claims meet each requirement of the route. */
+export function requirementsMet({ require }: CompiledRoute, claims: Claims, now: number): string[] {
   const named = Object.entries(require.claims).map(([name, allowed]) => {
     const value = claimAt(claims, name)
     const matching = [value].flat().find((one) => allowed.some((wanted) => wanted === one))
@@ -37,12 +42,12 @@ export function metRequirements({ require }: CompiledRoute, claims: Claims, now:
           typeof authTime === 'number'
             ? `the login is ${Math.max(0, Math.round(now / 1000 - authTime))} s old, ` +
               `${Math.floor(require.maxAge / 1000)} s are allowed`
-            : 'the login is taken to be of now: auth_time is not given',
+            : 'auth_time is not given, so the login is assumed to be new',
         ]
   return [...named, ...acr, ...age]
 }
 
-/** Which token goes upstream. */
+/** Returns which token is sent upstream. */
 export function tokenOf({ route: { access, token }, who, session }: Extract<Verdict, { type: 'forward' }>): string {
   if (access === 'public' || who === null) return 'none of the gateway’s; the client’s own Authorization passes'
   if (who.bearer === true || session === null) return 'the client’s own, as it came'
@@ -67,15 +72,15 @@ export function tokenOf({ route: { access, token }, who, session }: Extract<Verd
   }
 }
 
-/** The headers that the route would set, but not for these claims. */
-export function notSent({ headers }: CompiledRoute, claims: Claims): (readonly [string, string])[] {
+/** Returns the headers that the route sets but that these claims leave out, with the reasons. */
+export function headersNotSent({ headers }: CompiledRoute, claims: Claims): (readonly [string, string])[] {
   return Object.entries(headers.set).flatMap(([name, template]): (readonly [string, string])[] => {
     const why = whyNoHeader(parseTemplate(template), claims, headers.encoding)
     return why === null ? [] : [['not_sent', `${name}: ${why}`]]
   })
 }
 
-/** Why a request does not pass. */
+/** Returns why a request is denied. */
 export function reasonOf(denial: Denial): string {
   switch (denial.reason) {
     case 'no-route':

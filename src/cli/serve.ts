@@ -3,42 +3,45 @@ import { setTimeout as sleep } from 'node:timers/promises'
 import { buildApp, type Gatehouse } from '../app.ts'
 import type { Config } from '../config/schema.ts'
 import type { Log } from '../telemetry/log.ts'
-import { openTracing } from '../telemetry/open-tracing.ts'
-import { freeSocket } from './free-socket.ts'
-import { listening } from './listen-error.ts'
+import { startTracing } from '../telemetry/start-tracing.ts'
+import { explainListenErrors, removeStaleSockets } from './listen.ts'
 import { boundHeap } from './v8-tuning.ts'
 
 /** A gateway that serves, in this process or in workers. */
-export interface Running {
-  /** Where it listens. */
+export interface RunningGateway {
+  /** The address of the public listener. */
   readonly address: string
-  /** Where it listens for the proxy that asks for verdicts, or `null`. */
+  /** The address of the forward-auth listener, or `null`. */
   readonly forwardAuth: string | null
-  /** Serves by another configuration; rejects when that can't be done, and goes on with the present one. */
+  /** Applies a new configuration. Rejects when that fails, and the present one stays in use. */
   reload(config: Config): Promise<void>
   /**
-   * Not ready at once, then `shutdown.wait`, then at most `shutdown.drain` for what runs. Resolves when everything has
-   * ended.
+   * Reports not ready, waits for `shutdown.wait`, then at most `shutdown.drain` for requests under way. Resolves when
+   * everything is closed.
    */
   stop(): Promise<void>
-  /** Does not wait for what runs any longer. */
+  /** Closes all connections, without waiting for requests under way. */
   cut(): void
 }
 
-/** Serves in this process. Rejects when it can't listen, and leaves nothing open. */
-export async function serveHere(
-  first: Config,
-  log: Log,
-): Promise<Running & { readonly gateway: Gatehouse; readonly drain: () => void }> {
+/** A gateway that serves in this process. */
+export interface ProcessGateway extends RunningGateway {
+  readonly gateway: Gatehouse
+  /** Reports not ready, and closes connections after their next answer. */
+  drain(): void
+}
+
+/** Serves in this process without an admin listener. Rejects when it can't listen, and leaves nothing open. */
+export async function serveHere(first: Config, log: Log): Promise<ProcessGateway> {
   let config = first
-  const tracing = await openTracing(process.env, log)
+  const tracing = await startTracing(process.env, log)
   const gateway = await buildApp(config, log, tracing)
   try {
-    await listening('listen', first.listen, async () => gateway.listener.listen(first.listen))
+    await explainListenErrors('listen', first.listen, async () => gateway.listener.listen(first.listen))
     const { forwardAuth } = first
     if (forwardAuth !== null) {
       const { listen } = forwardAuth
-      await listening('forwardAuth.listen', listen, async () => gateway.forwardAuth?.listen(listen))
+      await explainListenErrors('forwardAuth.listen', listen, async () => gateway.forwardAuth?.listen(listen))
     }
   } catch (error) {
     await gateway.close()
@@ -71,34 +74,27 @@ export async function serveHere(
       clearTimeout(cut)
       await tracing?.close()
     },
-    cut: () => {
+    cut() {
       gateway.cut()
     },
   }
 }
 
-/** The same with the admin listener. */
-export async function serveAlone(config: Config, log: Log): Promise<Running> {
-  await freeSockets(config)
+/** Serves in this process with the admin listener. Rejects when it can't listen, and leaves nothing open. */
+export async function serveWithAdmin(config: Config, log: Log): Promise<RunningGateway> {
+  await removeStaleSockets(config)
   const running = await serveHere(config, log)
   const { admin } = running.gateway
   try {
     if (admin !== null && config.admin !== null) {
       const { listen } = config.admin
-      await listening('admin.listen', listen, async () => admin.listen({ ...listen }))
+      await explainListenErrors('admin.listen', listen, async () => admin.listen({ ...listen }))
     }
   } catch (error) {
     await running.gateway.close()
     throw error
   }
   return running
-}
-
-/** Removes the Unix sockets that a killed process has left behind where this one is to listen. */
-export async function freeSockets({ listen, admin, forwardAuth }: Config): Promise<void> {
-  const all = { 'listen': listen, 'admin.listen': admin?.listen, 'forwardAuth.listen': forwardAuth?.listen }
-  for (const [key, where] of Object.entries(all))
-    if (where !== undefined) await listening(key, where, async () => freeSocket(where))
 }
 
 function addressOf(listener: Gatehouse['listener'], scheme: 'http' | 'https'): string {
