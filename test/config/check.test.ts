@@ -66,7 +66,7 @@ const refused: [string, Parameters<typeof configuration>[0], string[]][] = [
     { provider: issuer },
     [
       '3:1 provider.clientSecret: is required: the gateway cannot authenticate to the provider without it' +
-        ' | set it, such as to ${OIDC_CLIENT_SECRET}; for a public client set clientAuthentication: none',
+        ' | set it, for example to ${OIDC_CLIENT_SECRET}; for a public client set clientAuthentication: none',
     ],
   ],
   [
@@ -74,7 +74,7 @@ const refused: [string, Parameters<typeof configuration>[0], string[]][] = [
     { provider: `${issuer}, clientAuthentication: client_secret_basic` },
     [
       '3:1 provider.clientSecret: is required: the gateway cannot authenticate to the provider without it' +
-        ' | set it, such as to ${OIDC_CLIENT_SECRET}; for a public client set clientAuthentication: none',
+        ' | set it, for example to ${OIDC_CLIENT_SECRET}; for a public client set clientAuthentication: none',
     ],
   ],
   [
@@ -82,7 +82,7 @@ const refused: [string, Parameters<typeof configuration>[0], string[]][] = [
     { provider: `${issuer}, clientAuthentication: private_key_jwt` },
     [
       '3:90 provider.clientAuthentication: private_key_jwt needs a privateKey' +
-        ' | set provider.privateKey, such as to ${file:/run/secrets/key.pem}',
+        ' | set provider.privateKey, for example to ${file:/run/secrets/key.pem}',
     ],
   ],
   [

@@ -260,7 +260,7 @@ await t.test('no configuration at all', async (t) => {
     'provider.issuer: is required | set it here, or set GATEHOUSE_PROVIDER_ISSUER',
     'provider.clientId: is required | set it here, or set GATEHOUSE_PROVIDER_CLIENT_ID',
     'provider.clientSecret: is required: the gateway cannot authenticate to the provider without it | ' +
-      'set it, such as to ${OIDC_CLIENT_SECRET}; for a public client set clientAuthentication: none',
+      'set it, for example to ${OIDC_CLIENT_SECRET}; for a public client set clientAuthentication: none',
     'upstream: is required, because routes[0] has no upstream of its own' +
       ' | set it to an origin such as http://127.0.0.1:3000, or set GATEHOUSE_UPSTREAM',
   ])

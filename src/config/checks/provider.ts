@@ -50,7 +50,7 @@ function findCredentials({ provider }: ResolvedConfig): Finding[] {
   if (method === 'none') return []
   if (method === 'private_key_jwt') {
     if (privateKey !== null) return []
-    const instead = 'set provider.privateKey, such as to ${file:/run/secrets/key.pem}'
+    const instead = 'set provider.privateKey, for example to ${file:/run/secrets/key.pem}'
     return [{ path: ['provider', 'clientAuthentication'], message: 'private_key_jwt needs a privateKey', instead }]
   }
   if (clientSecret !== null || (method === 'auto' && privateKey !== null)) return []
@@ -59,7 +59,7 @@ function findCredentials({ provider }: ResolvedConfig): Finding[] {
       path: ['provider', 'clientSecret'],
       part: 'key',
       message: 'is required: the gateway cannot authenticate to the provider without it',
-      instead: 'set it, such as to ${OIDC_CLIENT_SECRET}; for a public client set clientAuthentication: none',
+      instead: 'set it, for example to ${OIDC_CLIENT_SECRET}; for a public client set clientAuthentication: none',
     },
   ]
 }
