@@ -1,5 +1,5 @@
 import type { Config } from '../config/schema.ts'
-import { describeConfig } from '../config/describe.ts'
+import { toMaskedYaml } from '../config/masked-yaml.ts'
 import { compileRoutes } from '../gate/match.ts'
 import type { CompiledRoute } from '../gate/verdict.ts'
 import type { Command } from './command.ts'
@@ -15,7 +15,7 @@ the route table. Nothing is opened and nobody is asked. Status 2 when it can't b
   async run(args) {
     const { config, warnings } = loadConfigOption(args)
     for (const warning of warnings) process.stderr.write(`warning: ${warning}\n`)
-    process.stdout.write(`${describeConfig(config).trimEnd()}\n\n${routeTable(config)}`)
+    process.stdout.write(`${toMaskedYaml(config).trimEnd()}\n\n${routeTable(config)}`)
     return 0
   },
 }

@@ -11,7 +11,7 @@ import { registerProcessMetrics } from './process-metrics.ts'
 export interface Metrics {
   readonly registry: Registry
   /** Counts a request. Runs for every request, so it only adds to plain numbers until the metrics are collected. */
-  readonly countRequest: (route: string, kind: string, verdict: string) => void
+  countRequest(route: string, kind: string, verdict: string): void
   /** Time from sending a request upstream to the response headers or the failure. */
   readonly upstreamSeconds: PlainHistogram
   /** Time that the gateway adds to a proxied request, up to the response headers and without waiting for the upstream. */
@@ -21,7 +21,7 @@ export interface Metrics {
   readonly sessionsBegun: Counter
   readonly sessionsEnded: Counter<'reason'>
   /** Counts a session found in the session cache. As cheap as `countRequest`. */
-  readonly countHit: () => void
+  countHit(): void
   readonly sessionCache: Counter<'result'>
   readonly storeEvictions: Counter
   readonly storeSeconds: Histogram<'operation' | 'outcome'>

@@ -1,7 +1,7 @@
 import { generateKeyPairSync } from 'node:crypto'
 import t from 'tap'
 import { parse } from 'yaml'
-import { describeConfig } from '../../src/config/describe.ts'
+import { toMaskedYaml } from '../../src/config/masked-yaml.ts'
 import { createAuthority } from '../support/certificates.ts'
 import { key, loadText } from './configuration.ts'
 
@@ -37,7 +37,7 @@ routes:
 )
 
 await t.test("the operator's spelling", async (t) => {
-  t.match(parse(describeConfig(config)), {
+  t.match(parse(toMaskedYaml(config)), {
     listen: '[::1]:8080',
     publicUrl: ['https://orders.example.com'],
     upstream: 'unix:/run/app.sock',
@@ -67,19 +67,19 @@ await t.test('every secret is masked', async (t) => {
       t.notOk(text.includes(secret), `no ${secret.slice(0, 6)}`)
     }
   }
-  secrets(describeConfig(config))
-  t.match(parse(describeConfig(config)), {
+  secrets(toMaskedYaml(config))
+  t.match(parse(toMaskedYaml(config)), {
     provider: { clientSecret: '********', privateKey: '********' },
     session: { keys: ['********', '********'], redis: { password: null } },
     routes: [{ headers: { set: { 'X-Api-Key': '********' } } }],
   })
 
   const admin = { listen: { host: '::1', port: 1 }, hosts: ['a'], sessions: { token: 'admin-token-value' } }
-  t.match(parse(describeConfig({ ...config, admin })), { admin: { sessions: { token: '********' } } })
-  t.match(parse(describeConfig({ ...config, admin: { ...admin, sessions: 'loopback' } })), {
+  t.match(parse(toMaskedYaml({ ...config, admin })), { admin: { sessions: { token: '********' } } })
+  t.match(parse(toMaskedYaml({ ...config, admin: { ...admin, sessions: 'loopback' } })), {
     admin: { listen: '[::1]:1', hosts: ['a'], sessions: 'loopback' },
   })
-  t.match(parse(describeConfig({ ...config, admin: { ...admin, sessions: null } })), { admin: { sessions: false } })
+  t.match(parse(toMaskedYaml({ ...config, admin: { ...admin, sessions: null } })), { admin: { sessions: false } })
 
   const redis = structuredClone(config)
   redis.session.keys = config.session.keys
@@ -88,11 +88,11 @@ await t.test('every secret is masked', async (t) => {
     urls: ['redis://user:redis-password@a', 'redis://user:redis-password@b'],
   }
   redis.session.redis.password = 'other-password'
-  const described = describeConfig(redis)
+  const described = toMaskedYaml(redis)
   secrets(described)
   t.match(parse(described), {
     session: { store: 'redis+cluster://user:********@a,b', redis: { password: '********' } },
   })
   redis.session.store = { kind: 'redis', url: 'redis://:redis-password@a:6379' }
-  t.match(parse(describeConfig(redis)), { session: { store: 'redis://:********@a:6379' } })
+  t.match(parse(toMaskedYaml(redis)), { session: { store: 'redis://:********@a:6379' } })
 })

@@ -31,6 +31,6 @@ function asWritten(node: TSchema, value: unknown): unknown {
 }
 
 /** Returns the resolved configuration as YAML that an operator could have written, with secrets masked and files as paths. */
-export function describeConfig(config: Config): string {
+export function toMaskedYaml(config: Config): string {
   return stringify(asWritten(schema, config), { lineWidth: 0 })
 }
