@@ -1,8 +1,8 @@
 import type { TSchema } from 'typebox'
 import { parse, stringify } from 'yaml'
 import { variableName, variables } from '../src/config/environment.ts'
-import { type Leaf, shapeOf } from '../src/config/leaf.ts'
-import type { Path } from '../src/config/problems.ts'
+import type { KeyPath } from '../src/config/key-path.ts'
+import { type Leaf, shapeOf } from '../src/config/schema-nodes.ts'
 import { schema } from '../src/config/schema.ts'
 
 const settable = new Set(variables(schema).map(({ name }) => name))
@@ -18,12 +18,12 @@ function withLinks(text: string): string {
     .replace(/\bdocs\/(\w[\w-]*\.md)\b/g, '[$1]($1)')
 }
 
-function defaultText({ default: standard, defaultText: said, inherits }: Leaf): string {
+function defaultText({ default: defaultValue, defaultText: said }: Leaf): string {
   if (said !== undefined) return said
-  if (standard === null) return 'none'
-  if (standard === undefined) return inherits ? 'inherited' : '**required**'
-  const yaml = stringify(standard, { collectionStyle: 'flow', lineWidth: 0 })
-  return `\`${(typeof standard === 'string' ? standard : yaml).trim()}\``
+  if (defaultValue === null) return 'none'
+  if (defaultValue === undefined) return '**required**'
+  const yaml = stringify(defaultValue, { collectionStyle: 'flow', lineWidth: 0 })
+  return `\`${(typeof defaultValue === 'string' ? defaultValue : yaml).trim()}\``
 }
 
 function note({ secret }: Leaf): string {
@@ -34,7 +34,7 @@ function note({ secret }: Leaf): string {
   return notes.length === 0 ? '' : ` ${notes.join(' ')}`
 }
 
-function variableCell(path: Path, inList: boolean): string {
+function variableCell(path: KeyPath, inList: boolean): string {
   const name = variableName(path)
   return !inList && settable.has(name) ? `\`${name}\`` : ''
 }
@@ -49,11 +49,16 @@ interface Section {
 function sections(): Section[] {
   const top: Section = { title: 'The top level', description: '', rows: [] }
   const found = [top]
-  const addRows = (into: Section, node: TSchema, path: Path, label: string, inList: boolean): void => {
+  const addRows = (into: Section, node: TSchema, path: KeyPath, label: string, inList: boolean): void => {
     const shape = shapeOf(node)
     if (shape.type === 'leaf') {
-      const { kind, description } = shape.leaf
-      const cells = [`\`${label}\``, kind.name, defaultText(shape.leaf), ...(inList ? [] : [variableCell(path, false)])]
+      const { valueType, description } = shape.leaf
+      const cells = [
+        `\`${label}\``,
+        valueType.name,
+        defaultText(shape.leaf),
+        ...(inList ? [] : [variableCell(path, false)]),
+      ]
       into.rows.push(`| ${[...cells, description + note(shape.leaf)].map(cell).join(' | ')} |`)
       return
     }

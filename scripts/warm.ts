@@ -11,7 +11,7 @@ import { startIdp } from '../src/demo/idp.ts'
 
 const READY_WITHIN_MS = 60_000
 
-// Node.js writes its compile cache on a clean exit (src/cli/compiled.ts), so this script runs the built program twice:
+// Node.js writes its compile cache on a clean exit (src/main.ts), so this script runs the built program twice:
 // with the memory store, and with an unreachable Redis, which is enough to compile the code of the Redis store.
 const folder = mkdtempSync(join(tmpdir(), 'gatehouse-warm-'))
 const idp = await startIdp()

@@ -1,10 +1,11 @@
 #!/usr/bin/env node
+import module from 'node:module'
+import { fileURLToPath } from 'node:url'
 import { UsageError, type Command } from './cli/command.ts'
-import { keepCompiled } from './cli/compiled.ts'
 import { ConfigurationError, formatProblems } from './config/problems.ts'
 import { causes } from './errors.ts'
 
-// Loaded when it is asked for: a key or a check need not wait for a server and a provider to be read.
+// Commands are loaded on use, because `keygen` and `check` need neither a server nor a provider.
 const commands = new Map<string, () => Promise<Command>>([
   ['start', async () => (await import('./cli/start.ts')).start],
   ['check', async () => (await import('./cli/check.ts')).check],
@@ -30,13 +31,24 @@ See gatehouse COMMAND --help for the details of a command.
 Status: 0 after a clean stop, 2 for an invalid configuration, 1 for any other error.
 `
 
+const COMPILE_CACHE = 'compiled'
+
+/**
+ * Keeps compiled code beside the built program for the next start, on Node.js 22.8 and later. A temporary folder would
+ * not do: other users could put code there, which would then run.
+ */
+function enableCompileCache(): void {
+  if (import.meta.url.endsWith('.ts')) return
+  module.enableCompileCache?.(fileURLToPath(import.meta.resolve(`#built/${COMPILE_CACHE}`)))
+}
+
 async function main(argv: readonly string[]): Promise<number> {
   const [first = 'start', ...rest] = argv
   if (first === 'help' || first === '--help' || first === '-h') {
     process.stdout.write(HELP)
     return 0
   }
-  // `gatehouse --config FILE` is `gatehouse start --config FILE`.
+  // `gatehouse --config FILE` means `gatehouse start --config FILE`.
   const [name, args] = first.startsWith('-') ? (['start', argv] as const) : ([first, rest] as const)
   const load = commands.get(name)
   if (load === undefined) throw new UsageError(`there is no command "${name}"; gatehouse --help lists them`)
@@ -48,7 +60,7 @@ async function main(argv: readonly string[]): Promise<number> {
   return command.run(args)
 }
 
-keepCompiled()
+enableCompileCache()
 try {
   process.exitCode = await main(process.argv.slice(2))
 } catch (error) {

@@ -52,7 +52,7 @@ the demo.
   },
 }
 
-/** Starts the three; each adds to `running` how it is stopped, so that none stays when a later one fails. */
+/** Starts all three servers and adds the function that stops each to `running`, also when a later one fails. */
 async function startAll({ port, verbose }: DemoOptions, running: (() => Promise<void>)[]): Promise<string> {
   const url = `http://localhost:${port}`
   const secret = randomBytes(16).toString('hex')
@@ -60,8 +60,7 @@ async function startAll({ port, verbose }: DemoOptions, running: (() => Promise<
   running.push(upstream.close)
   const idp = await startIdp({
     port: port + 1,
-    // The gateway's own host: a browser lets frames of the provider have their cookies, so that sessions are renewed
-    // unseen.
+    // The same host as the gateway's, so that browsers send the provider's cookies in frames and sessions renew silently.
     hostname: 'localhost',
     lifetimes: { accessToken: 60 },
     clients: [

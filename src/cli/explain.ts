@@ -1,6 +1,6 @@
 import type { Claims } from '../oidc/token-set.ts'
 import { UsageError, readArguments, type Command } from './command.ts'
-import { configured } from './configured.ts'
+import { loadConfigFile } from './config-option.ts'
 import { explainRequest } from './explanation.ts'
 
 /** `gatehouse explain`. */
@@ -29,7 +29,7 @@ The command makes no network requests: provider, store and upstream need not run
     const [method, url, ...others] = positionals
     if (method === undefined || url === undefined || others.length > 0)
       throw new UsageError('explain wants METHOD and URL; see gatehouse explain --help')
-    const { config } = configured(values.config)
+    const { config } = loadConfigFile(values.config)
     const claims = values.claims === undefined ? null : readClaims(values.claims)
     const lines = await explainRequest(config, {
       method,

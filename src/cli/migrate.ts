@@ -1,8 +1,8 @@
 import { readFileSync } from 'node:fs'
-import { readArguments, UsageError, type Command } from './command.ts'
 import { NotUnderstood } from '../migrate/not-understood.ts'
 import { migrateFiles, type Source } from '../migrate/peer.ts'
 import { writeReport, writeYaml } from '../migrate/write.ts'
+import { readArguments, UsageError, type Command } from './command.ts'
 
 const READABLE = `It reads:
   oauth2-proxy      the configuration file (oauth2-proxy.cfg), the YAML format (--alpha-config), an environment file

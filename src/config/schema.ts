@@ -1,18 +1,18 @@
 import type { Static } from 'typebox'
-import { addressRange, listen, origin, upstream } from './kinds/address.ts'
-import { duration, orOff, rate } from './kinds/amount.ts'
-import { list, map, textual } from './kinds/collection.ts'
-import { bearerSecret, headerName, hostName } from './kinds/http.ts'
-import { basePath } from './kinds/path.ts'
-import { choice, text, workers } from './kinds/scalar.ts'
-import { file } from './kinds/secret.ts'
-import { group, leaf, many, maybe, switchable, wordOr } from './leaf.ts'
+import { addressRange, listen, origin, upstream, type Upstream } from './value-types/address.ts'
+import { duration, orOff, rate } from './value-types/amount.ts'
+import { list, map, textual } from './value-types/collection.ts'
+import { bearerSecret, headerName, hostName } from './value-types/http.ts'
+import { basePath } from './value-types/path.ts'
+import { choice, text, workers } from './value-types/scalar.ts'
+import { file } from './value-types/secret.ts'
+import { group, leaf, listOf, optional, optionalOrWord, switchable } from './schema-nodes.ts'
 import { limits } from './sections/limits.ts'
 import { provider } from './sections/provider.ts'
 import { route } from './sections/route.ts'
 import { session } from './sections/session.ts'
 
-export type { Listen } from './kinds/address.ts'
+export type { Listen } from './value-types/address.ts'
 
 const scriptHeader = group("A header that marks a request as a script's.", {
   name: leaf(headerName, { default: undefined, description: 'The name of the header.' }),
@@ -28,7 +28,7 @@ const logo = text({
   expected: 'a URL, a path or a data:image/ URL',
 })
 
-/** The one description of the configuration: types, defaults, JSON Schema, documentation and masking follow it. */
+/** The schema of the configuration. Types, defaults, JSON Schema, documentation and masking are derived from it. */
 export const schema = group('Configuration of Gatehouse.', {
   listen: leaf(listen, {
     default: '0.0.0.0:8080',
@@ -59,7 +59,7 @@ export const schema = group('Configuration of Gatehouse.', {
       'The application that receives the requests of every route without its own `upstream`: an http or ' +
       'https origin, or `unix:/path`.',
   }),
-  tls: maybe(
+  tls: optional(
     group('TLS on the public listener. The gateway reloads both files when they change.', {
       certFile: leaf(file('certificate'), {
         default: undefined,
@@ -86,7 +86,7 @@ export const schema = group('Configuration of Gatehouse.', {
             'The host names that the admin listener accepts besides `localhost` and the IP address that the ' +
             'request came to. A request for any other host gets a 421.',
         }),
-        sessions: wordOr(
+        sessions: optionalOrWord(
           'loopback',
           group(
             'The clients that may list and end sessions: those that send `token`, or with `loopback` all clients ' +
@@ -105,7 +105,7 @@ export const schema = group('Configuration of Gatehouse.', {
       },
     ),
   ),
-  forwardAuth: maybe(
+  forwardAuth: optional(
     group(
       'The separate forward-auth listener (docs/forward-auth.md), for a proxy that forwards requests itself ' +
         'and asks the gateway whether to let them in. It speaks plain HTTP, and is off unless this section or ' +
@@ -122,7 +122,7 @@ export const schema = group('Configuration of Gatehouse.', {
   provider,
   session,
   scripts: group("Rules for recognizing a script's request, in addition to the built-in rules.", {
-    headers: many(scriptHeader, "Headers that mark a request as a script's. One matching header is enough.", []),
+    headers: listOf(scriptHeader, "Headers that mark a request as a script's. One matching header is enough.", []),
     message: leaf(text(), {
       default: null,
       description: 'The `detail` text of the 401 problem that scripts get. By default the gateway writes its own.',
@@ -167,7 +167,7 @@ export const schema = group('Configuration of Gatehouse.', {
     session: leaf(orOff(rate), { default: '600/1m', description: "Requests to the gateway's other endpoints." }),
     requests: leaf(orOff(rate), { default: 'off', description: 'Requests to the application.' }),
   }),
-  routes: many(
+  routes: listOf(
     route,
     'Which requests go to which application, and who may send them. The most specific path wins, ' +
       'regardless of order.',
@@ -175,8 +175,14 @@ export const schema = group('Configuration of Gatehouse.', {
   ),
 })
 
-/** The resolved configuration: every key is there, durations in ms, sizes in bytes, what is not given null. */
-export type Config = Static<typeof schema>
+/** The configuration as the schema resolves it, before the rules between keys are checked. */
+export type ResolvedConfig = Static<typeof schema>
 
-/** One route with its defaults, and with the upstream that it inherits. */
-export type Route = Config['routes'][number]
+/** A route as the schema resolves it; its upstream is null when neither the route nor the configuration has one. */
+export type ResolvedRoute = ResolvedConfig['routes'][number]
+
+/** A route of a valid configuration: it always has an upstream. */
+export type Route = Omit<ResolvedRoute, 'upstream'> & { upstream: Upstream }
+
+/** A valid configuration with all keys: durations in ms, sizes in bytes, and null for values that are not given. */
+export type Config = Omit<ResolvedConfig, 'routes'> & { routes: Route[] }

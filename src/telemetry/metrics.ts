@@ -1,39 +1,37 @@
 import type { Metric } from 'prom-client'
+import AggregatorRegistry from 'prom-client/lib/cluster.js'
 import Counter from 'prom-client/lib/counter.js'
 import Gauge from 'prom-client/lib/gauge.js'
 import Histogram from 'prom-client/lib/histogram.js'
 import Registry from 'prom-client/lib/registry.js'
 import { PlainHistogram } from './plain-histogram.ts'
-import { collectProcess } from './process-metrics.ts'
+import { registerProcessMetrics } from './process-metrics.ts'
 
-/** Everything the gateway counts; Prometheus names begin with `gatehouse_`. */
+/** The gateway's metrics, whose names in Prometheus begin with `gatehouse_`. */
 export interface Metrics {
   readonly registry: Registry
-  /** Counts one request. Plain numbers until somebody collects them: this is on the way of every request. */
-  readonly countRequest: (route: string, kind: string, verdict: string) => void
-  /** From handing a request to its upstream to the head of the answer, or to the failure. */
+  /** Counts a request. Runs for every request, so it only adds to plain numbers until the metrics are collected. */
+  countRequest(route: string, kind: string, verdict: string): void
+  /** Time from sending a request upstream to the response headers or the failure. */
   readonly upstreamSeconds: PlainHistogram
-  /**
-   * From the arrival of a request that goes upstream to the head of the answer that goes back, without waiting for the
-   * upstream.
-   */
+  /** Time that the gateway adds to a proxied request, up to the response headers and without waiting for the upstream. */
   readonly addedSeconds: PlainHistogram
   readonly logins: Counter<'outcome'>
   readonly refreshes: Counter<'outcome' | 'cause'>
   readonly sessionsBegun: Counter
   readonly sessionsEnded: Counter<'reason'>
-  /** Counts one session that was at hand. Plain, like `countRequest`. */
-  readonly countHit: () => void
+  /** Counts a session found in the session cache. As cheap as `countRequest`. */
+  countHit(): void
   readonly sessionCache: Counter<'result'>
   readonly storeEvictions: Counter
   readonly storeSeconds: Histogram<'operation' | 'outcome'>
   readonly providerSeconds: Histogram<'operation' | 'outcome'>
   readonly lockWaitSeconds: Histogram
-  /** Reads how many sessions the store holds each time the metrics are collected. */
+  /** Registers a gauge of the sessions in the store, which is read whenever the metrics are collected. */
   watchStore(size: () => number | null): void
-  /** The same for open streams of a kind. */
+  /** Registers a gauge of open streams by kind. */
   watchStreams(kinds: readonly string[], count: (kind: string) => number): void
-  /** The same for what `/readyz` says. */
+  /** Registers a gauge of the readiness that `/readyz` reports. */
   watchReady(isReady: () => Promise<boolean>): void
 }
 
@@ -41,17 +39,15 @@ const CALL_BUCKETS = [0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25
 const UPSTREAM_BUCKETS = [...CALL_BUCKETS, 30, 60]
 const ADDED_BUCKETS = [0.0001, 0.00025, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10]
 
-/**
- * Makes a counter show a zero for each value of its label: whoever alerts on a rate needs what was there before the
- * first.
- */
+/** Initializes a counter to 0 for each value of its label, because rates in alerts need a value before the first event. */
 export function countFromZero(counter: Counter, values: readonly string[]): void {
   for (const value of values) counter.labels(value).inc(0)
 }
 
-function within<V>(map: Map<string, Map<string, V>>, key: string): Map<string, V> {
-  const known = map.get(key)
-  if (known !== undefined) return known
+/** Returns the inner map of a key, which is created when it is missing. */
+function innerMap<V>(map: Map<string, Map<string, V>>, key: string): Map<string, V> {
+  const existing = map.get(key)
+  if (existing !== undefined) return existing
   const fresh = new Map<string, V>()
   map.set(key, fresh)
   return fresh
@@ -62,7 +58,7 @@ function requestCounter(registry: Registry): Metrics['countRequest'] {
     readonly labels: { readonly route: string; readonly kind: string; readonly verdict: string }
     count: number
   }
-  // Looked up by strings that exist already: one made of all three would have to be hashed for every request.
+  // Nested maps, because one key made of all three labels would have to be built and hashed for every request.
   const pending = new Map<string, Map<string, Map<string, Pending>>>()
   registry.registerMetric(
     new Counter({
@@ -83,7 +79,7 @@ function requestCounter(registry: Registry): Metrics['countRequest'] {
     }),
   )
   return (route, kind, verdict) => {
-    const byVerdict = within(within(pending, route), kind)
+    const byVerdict = innerMap(innerMap(pending, route), kind)
     const known = byVerdict.get(verdict)
     if (known === undefined) byVerdict.set(verdict, { labels: { route, kind, verdict }, count: 1 })
     else known.count += 1
@@ -111,7 +107,7 @@ function sessionCounter(registry: Registry): Pick<Metrics, 'countHit' | 'session
   }
 }
 
-/** Makes a registry of its own, so that two gateways in one process do not mix their figures. */
+/** Creates metrics in a registry of their own, so that two gateways in one process do not share figures. */
 export function createMetrics(): Metrics {
   const registry = new Registry()
   const registers = [registry]
@@ -119,7 +115,7 @@ export function createMetrics(): Metrics {
     registry.registerMetric(metric)
     return metric
   }
-  collectProcess(registry, 'gatehouse_')
+  registerProcessMetrics(registry, 'gatehouse_')
   return {
     registry,
     countRequest: requestCounter(registry),
@@ -223,4 +219,13 @@ export function createMetrics(): Metrics {
       )
     },
   }
+}
+
+/** Aggregates the metrics of several processes, each as prom-client's JSON, into one text for Prometheus. */
+export async function aggregateMetrics(
+  processes: readonly unknown[],
+): Promise<{ readonly contentType: string; readonly text: string }> {
+  // oxlint-disable-next-line typescript/no-unsafe-type-assertion -- prom-client types its own JSON as objects
+  const all = AggregatorRegistry.aggregate(processes as object[])
+  return { contentType: all.contentType, text: await all.metrics() }
 }

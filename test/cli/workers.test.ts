@@ -62,7 +62,7 @@ void t.test('more than one with a store in memory is refused: status 2, why, and
     t.equal(status, 2)
     t.match(
       stderr,
-      /gatehouse\.yaml:\d+:\d+: workers: more than one needs a store that they share\n\s+give session\.store a redis:\/\/ URL/,
+      /gatehouse\.yaml:\d+:\d+: workers: several workers need a shared store\n\s+set session\.store to a redis:\/\/ URL/,
     )
     t.equal(stdout, '')
   }

@@ -1,6 +1,6 @@
-import { duration, sizeWithin } from '../kinds/amount.ts'
-import { integer } from '../kinds/scalar.ts'
-import { group, leaf } from '../leaf.ts'
+import { duration, sizeWithin } from '../value-types/amount.ts'
+import { integer } from '../value-types/scalar.ts'
+import { group, leaf } from '../schema-nodes.ts'
 
 /** What one client or one answer may take up. */
 export const limits = group('Limits for each client, and for the response headers of applications.', {

@@ -1,10 +1,10 @@
-import { issuer } from '../kinds/address.ts'
-import { duration, orOff } from '../kinds/amount.ts'
-import { list, map, textual } from '../kinds/collection.ts'
-import { scope } from '../kinds/http.ts'
-import { choice, flag, text } from '../kinds/scalar.ts'
-import { file, privateKey } from '../kinds/secret.ts'
-import { group, leaf } from '../leaf.ts'
+import { issuer } from '../value-types/address.ts'
+import { duration, orOff } from '../value-types/amount.ts'
+import { list, map, textual } from '../value-types/collection.ts'
+import { scope } from '../value-types/http.ts'
+import { choice, flag, text } from '../value-types/scalar.ts'
+import { file, privateKey } from '../value-types/secret.ts'
+import { group, leaf } from '../schema-nodes.ts'
 
 /** The OpenID provider, and this gateway as its client. */
 export const provider = group('The OpenID provider that users log in at, and how the gateway is registered there.', {

@@ -1,11 +1,20 @@
-import { upstream } from '../kinds/address.ts'
-import { duration, orOff, size } from '../kinds/amount.ts'
-import { claimValue, list, map, textual } from '../kinds/collection.ts'
-import { headerName, headerTemplate, host, method, oncePerName, withHead, acrValue, scope } from '../kinds/http.ts'
-import { newPrefix, pathPattern, pathPrefix, urlPattern } from '../kinds/path.ts'
-import { choice, flag, text } from '../kinds/scalar.ts'
-import { file } from '../kinds/secret.ts'
-import { group, leaf, maybe } from '../leaf.ts'
+import { upstream } from '../value-types/address.ts'
+import { duration, orOff, size } from '../value-types/amount.ts'
+import { claimValue, list, map, textual } from '../value-types/collection.ts'
+import {
+  headerName,
+  headerTemplate,
+  host,
+  method,
+  oncePerName,
+  withHead,
+  acrValue,
+  scope,
+} from '../value-types/http.ts'
+import { newPrefix, pathPattern, pathPrefix, urlPattern } from '../value-types/path.ts'
+import { choice, flag, text } from '../value-types/scalar.ts'
+import { file } from '../value-types/secret.ts'
+import { group, leaf, optional } from '../schema-nodes.ts'
 
 const requirement = group('What a session must have for the request to be let in. Requires `access: required`.', {
   claims: leaf(map(text(), list(claimValue, { min: 1, single: true })), {
@@ -87,8 +96,7 @@ export const route = group('Which requests the route applies to, who may send th
       'session, and as `public` for one without. `public` ignores the session and injects nothing.',
   }),
   upstream: leaf(upstream, {
-    default: undefined,
-    inherits: true,
+    default: null,
     defaultText: 'the top-level `upstream`',
     description: 'The application that receives the requests of the route.',
   }),
@@ -96,7 +104,7 @@ export const route = group('Which requests the route applies to, who may send th
     default: null,
     description: 'The prefix of the path that the gateway removes before it forwards the request.',
   }),
-  rewritePrefix: maybe(
+  rewritePrefix: optional(
     group('The prefix of the path that the gateway replaces before it forwards the request.', {
       from: leaf(pathPrefix, { default: undefined, description: 'The prefix to replace.' }),
       to: leaf(newPrefix, { default: undefined, description: 'The new prefix.' }),
@@ -111,7 +119,7 @@ export const route = group('Which requests the route applies to, who may send th
   require: requirement,
   token,
   headers,
-  bearer: maybe(
+  bearer: optional(
     group('Lets in clients that send their own JWT access token.', {
       audience: leaf(list(text(), { min: 1, single: true }), {
         default: undefined,

@@ -1,10 +1,10 @@
-import { duration, orOff, refreshBefore } from '../kinds/amount.ts'
-import { list } from '../kinds/collection.ts'
-import { cookieDomain, cookieName } from '../kinds/http.ts'
-import { choice, flag, integer, text } from '../kinds/scalar.ts'
-import { file, sessionKey } from '../kinds/secret.ts'
-import { store } from '../kinds/store.ts'
-import { group, leaf } from '../leaf.ts'
+import { duration, orOff, refreshBefore } from '../value-types/amount.ts'
+import { list } from '../value-types/collection.ts'
+import { cookieDomain, cookieName } from '../value-types/http.ts'
+import { choice, flag, integer, text } from '../value-types/scalar.ts'
+import { file, sessionKey } from '../value-types/secret.ts'
+import { store } from '../value-types/store.ts'
+import { group, leaf } from '../schema-nodes.ts'
 
 const cookie = group(
   'The session cookie. It is always `HttpOnly`, and over https also `Secure` with the `__Host-` prefix.',

@@ -1,7 +1,7 @@
 import Fastify, { type FastifyInstance, type FastifyReply } from 'fastify'
 import type { Config } from '../../config/schema.ts'
 import { inTime } from '../../store/in-time.ts'
-import { aggregate } from '../../telemetry/aggregate.ts'
+import { aggregateMetrics } from '../../telemetry/metrics.ts'
 import type { Log } from '../../telemetry/log.ts'
 import { answerAsAdmin } from './answers.ts'
 import { guardSessions, refuseForeignHosts, type AdminSettings } from './guard.ts'
@@ -64,7 +64,7 @@ export function buildWorkersAdmin({ settings, log, workers, isDraining, limits }
   })
 
   app.get('/metrics', async (_request, reply) => {
-    const { contentType, text } = await aggregate(
+    const { contentType, text } = await aggregateMetrics(
       await Promise.all(workers().map(async (worker) => soon(worker.metrics()).catch(() => []))),
     )
     return reply.header('content-type', contentType).send(text)
