@@ -2,9 +2,8 @@ import type { RequestListener } from 'node:http'
 import { isDeepStrictEqual } from 'node:util'
 import type { FastifyInstance } from 'fastify'
 import type { Config, Listen } from './config/schema.ts'
-import { Fault } from './errors.ts'
 import { compileHeaders } from './gate/headers.ts'
-import { hostOf, compileRoutes } from './gate/match.ts'
+import { compileRoutes } from './gate/match.ts'
 import { buildGate } from './gate/pipeline.ts'
 import { observe } from './http/access-log.ts'
 import { createReadiness } from './http/admin/readiness.ts'
@@ -219,9 +218,9 @@ async function buildShell(config: Config, lasting: Lasting): Promise<Shell> {
   })
   observe(app, { config, log, metrics, tracing })
   handleFailures(app, answers)
-  giveContext(app, facts, tracing)
+  giveContext(app, facts, answers, tracing)
   const viaName = viaNameOf(config)
-  refuseLoops(app, viaName)
+  refuseLoops(app, viaName, answers)
   const limits = await createLimits(app, config.rateLimit, lasting.counts)
 
   // What decides, and what goes upstream.
@@ -237,6 +236,7 @@ async function buildShell(config: Config, lasting: Lasting): Promise<Shell> {
   // The gateway's own URLs.
   const services: Services = {
     config,
+    routes,
     gate,
     provider,
     store,
@@ -251,16 +251,6 @@ async function buildShell(config: Config, lasting: Lasting): Promise<Shell> {
     logoutStates: createSealedState<LogoutState>(config.session.keys, 'logout state'),
   }
   await app.register(async (scope) => {
-    scope.addHook('onRequest', (request, _reply, done) => {
-      // A URL of ours that can be read as the application's is as ambiguous as the other way round.
-      const asked = request.context?.facts
-      const reading =
-        asked === undefined
-          ? null
-          : routes.conflictingVariant(hostOf(asked.origin), asked.method, asked.path, 'endpoint')
-      if (reading !== null) throw new Fault('ambiguous_path')
-      done()
-    })
     registerEndpoints(scope, services, limits)
   })
 
@@ -327,7 +317,7 @@ async function buildVerdicts(
     overSocket: 'path' in listen,
     readTicket: cookies.ticket,
   })
-  giveContext(app, facts, tracing)
+  giveContext(app, facts, answers, tracing)
   registerForwardAuth(app, services, await createLimits(app, config.rateLimit, counts))
   await app.ready()
   return app

@@ -87,7 +87,7 @@ void t.test('all else is the same for every kind', (t) => {
   const rows: [Denial, Told][] = [
     [{ reason: 'no-route' }, { status: 404, code: 'not_found' }],
     [
-      { reason: 'ambiguous-path', reading: '/x' },
+      { reason: 'ambiguous-path', variant: '/x' },
       { status: 400, code: 'ambiguous_path' },
     ],
     [

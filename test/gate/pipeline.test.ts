@@ -99,15 +99,15 @@ void t.test('another site’s request gets no token: it is refused before one is
 void t.test('what the token store says is what the request gets', async (t) => {
   const rows: [Acquired, object][] = [
     [
-      { ok: false, problem: 'spent' },
+      { ok: false, denial: { reason: 'session-expired', clearCookie: false } },
       { reason: 'session-expired', clearCookie: false },
     ],
     [
-      { ok: false, problem: 'ended' },
+      { ok: false, denial: { reason: 'session-expired', clearCookie: true } },
       { reason: 'session-expired', clearCookie: true },
     ],
     [
-      { ok: false, problem: 'unavailable', retryAfter: 7 },
+      { ok: false, denial: { reason: 'token-unavailable', retryAfter: 7 } },
       { reason: 'token-unavailable', retryAfter: 7 },
     ],
   ]

@@ -32,7 +32,7 @@ export function buildAdmin({
 }: AdminServices): FastifyInstance {
   const app = Fastify({ logger: false })
   answerAsAdmin(app, log, limits)
-  refuseForeignHosts(app, settings)
+  refuseForeignHosts(app, settings, log)
 
   app.get('/livez', () => ({ alive: true }))
 

@@ -45,7 +45,7 @@ const ANSWER_WITHIN = 5_000
 export function buildWorkersAdmin({ settings, log, workers, isDraining, limits }: Parts): FastifyInstance {
   const app = Fastify({ logger: false })
   answerAsAdmin(app, log, limits)
-  refuseForeignHosts(app, settings)
+  refuseForeignHosts(app, settings, log)
 
   app.get('/livez', () => ({ alive: true }))
 

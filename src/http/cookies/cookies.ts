@@ -1,12 +1,11 @@
 import { createHash, randomBytes } from 'node:crypto'
 import { isIP } from 'node:net'
-import type { FastifyInstance } from 'fastify'
+import type { FastifyInstance, FastifyReply } from 'fastify'
 import { LRUCache } from 'lru-cache'
 import { withoutBrackets } from '../../config/kinds/address.ts'
 import type { Config } from '../../config/schema.ts'
-import type { Answer } from '../../gate/challenge.ts'
 import { hostOf } from '../../gate/match.ts'
-import type { Facts } from '../../gate/verdict.ts'
+import type { Facts, FinalDenial } from '../../gate/verdict.ts'
 import { readTicket, type Ticket } from '../../session/ticket.ts'
 import { cookieNames, isSecure } from './names.ts'
 import { createCookieSeal } from './seal.ts'
@@ -216,29 +215,16 @@ function pathsOf(path: string): string[] {
   return [...new Set(paths)].filter((one) => one.length <= MAX_LENGTH && !one.includes(';'))
 }
 
-/** What is to be done about a browser that sends two session cookies that both open: none of them counts. */
-interface Remedy {
-  readonly setCookie: string[]
-  /** In place of another login, which would come to the same end; `null` the first time. */
-  readonly answer: Answer | null
-}
-
 /**
- * The remedy for two session cookies, or `null` where there are none. The first time both are cleared wherever they may
- * have been set; a browser that sends two again within ten minutes is told what to do, and not led round in circles.
+ * Clears two session cookies that both open, wherever they may have been set. Returns a denial when the browser sends two
+ * again within ten minutes, because another login would end in the same way; otherwise `null`.
  */
-export function remedyForTwo(cookies: Cookies, { headers, origin, path }: Facts): Remedy | null {
+export function clearTwoSessions(
+  cookies: Cookies,
+  { headers, origin, path }: Facts,
+  reply: FastifyReply,
+): FinalDenial | null {
   if (cookies.tickets(headers.cookie).length < 2) return null
-  const setCookie = cookies.clearEverywhere(hostOf(origin), path)
-  return { setCookie, answer: cookies.wereCleared(headers.cookie) ? STILL_TWO : null }
-}
-
-const STILL_TWO: Answer = {
-  status: 400,
-  code: 'login_failed',
-  title: 'Sign-in failed',
-  detail:
-    'This browser sends two different sign-ins for this site at once, and one of them can’t be removed from ' +
-    'here, so neither counts. ' +
-    'Delete the cookies of this site in the browser’s settings, then sign in again.',
+  reply.header('set-cookie', cookies.clearEverywhere(hostOf(origin), path))
+  return cookies.wereCleared(headers.cookie) ? { reason: 'two-sessions' } : null
 }

@@ -1,5 +1,6 @@
 import type { FastifyReply, FastifyRequest } from 'fastify'
 import type { Config } from '../../config/schema.ts'
+import type { RouteTable } from '../../gate/match.ts'
 import type { Gate } from '../../gate/pipeline.ts'
 import type { Provider } from '../../oidc/provider.ts'
 import type { Sessions } from '../../session/sessions.ts'
@@ -15,6 +16,7 @@ import type { Streams } from '../proxy/open-streams.ts'
 /** What the gateway's own URLs work with. */
 export interface Services {
   readonly config: Config
+  readonly routes: RouteTable
   readonly gate: Gate
   readonly provider: Provider
   readonly store: Store

@@ -1,7 +1,7 @@
 import { METHODS } from 'node:http'
 import type { FastifyInstance, FastifyReply, FastifyRequest, HTTPMethods } from 'fastify'
-import { Fault } from '../../errors.ts'
 import { isPrefetch } from '../../gate/classify.ts'
+import { hostOf } from '../../gate/match.ts'
 import { inTurn } from '../server/response-queue.ts'
 import { contextOf } from '../context.ts'
 import { askForBody } from '../server/expect-continue.ts'
@@ -61,8 +61,15 @@ const MAX_FORM_BYTES = 64 * 1024
 /** ms */
 const BODY_WITHIN = 30_000
 
-/** Registers the gateway's own URLs; everything else under its base path is not found. */
+/** Registers the gateway's own URLs. All others under its base path are not found. */
 export function registerEndpoints(app: FastifyInstance, services: Services, limits: Limits): void {
+  app.addHook('onRequest', (request, reply, done) => {
+    // An own URL that has a variant among the application's is as ambiguous as the reverse.
+    const { origin, method, path } = contextOf(request).facts
+    const variant = services.routes.conflictingVariant(hostOf(origin), method, path, 'endpoint')
+    if (variant === null) done()
+    else services.answers.deny(request, reply, { reason: 'ambiguous-path', variant })
+  })
   // Fastify's own would refuse an empty body that calls itself JSON, which many scripts send with every POST.
   app.removeAllContentTypeParsers()
   app.addContentTypeParser(
@@ -95,21 +102,13 @@ export function registerEndpoints(app: FastifyInstance, services: Services, limi
       method: others,
       onRequest,
       handler: (request, reply) =>
-        services.answers.send(request, reply, {
-          status: 405,
-          code: 'method_not_allowed',
-          title: 'Method not allowed',
-          detail: `This address answers ${methods.join(' and ')}.`,
-          allow: methods.join(', '),
-        }),
+        services.answers.deny(request, reply, { reason: 'method-not-allowed', allow: methods }),
     })
   }
-  // Before a body is waited for: there is nobody to read it.
-  app.all(`${services.config.basePath}/*`, { onRequest: refuseUnknown }, refuseUnknown)
-}
-
-function refuseUnknown(): void {
-  throw new Fault('not_found')
+  // In onRequest, so that the answer does not wait for a body.
+  const denyUnknown = async (request: FastifyRequest, reply: FastifyReply): Promise<FastifyReply> =>
+    services.answers.deny(request, reply, { reason: 'no-route' })
+  app.all(`${services.config.basePath}/*`, { onRequest: denyUnknown }, denyUnknown)
 }
 
 function keepFromSniffing(_request: FastifyRequest, reply: FastifyReply, done: () => void): void {

@@ -1,6 +1,6 @@
 import type { FastifyReply, FastifyRequest } from 'fastify'
 import { Fault } from '../../errors.ts'
-import { loginUrlFor } from '../../gate/challenge.ts'
+import { challenge, loginUrlFor } from '../../gate/challenge.ts'
 import { returnTarget } from '../../gate/return-target.ts'
 import { announcedIssuer } from '../../oidc/announced-issuer.ts'
 import { mayHaveIssued } from '../../oidc/issuer.ts'
@@ -9,7 +9,7 @@ import { kindOf } from '../answers/send.ts'
 import { fingerprint } from '../cookies/login-state.ts'
 import { renderPage, scriptLiteral } from '../answers/pages.ts'
 import { POST_KEPT_FORM_PATH } from '../answers/post-kept-form.ts'
-import { remedyForTwo } from '../cookies/cookies.ts'
+import { clearTwoSessions } from '../cookies/cookies.ts'
 import { beginLogin } from './begin-login.ts'
 import { findSession } from './current-session.ts'
 import { queryOf, type Endpoint, type Services } from './endpoint.ts'
@@ -51,19 +51,12 @@ export const login: Endpoint = (services) => async (request, reply) => {
       const value = parameters.get(name)
       if (value !== null) loginUrl.searchParams.set(name, value)
     }
-    return services.answers.send(request, reply, {
-      status: 401,
-      code: 'login_required',
-      title: 'Login required',
-      detail: 'You have to sign in to go on.',
-      loginUrl: loginUrl.href,
-      authenticate: 'Bearer',
-    })
+    const denial = { reason: 'login-required', loginUrl: loginUrl.href } as const
+    return services.answers.send(request, reply, challenge(denial, kind, context.facts, null, config))
   }
-  // Where another proxy asks for verdicts, this is the first that the browser itself hears of it.
-  const two = remedyForTwo(services.cookies, context.facts)
-  if (two !== null) reply.header('set-cookie', two.setCookie)
-  if (two !== null && two.answer !== null) return services.answers.send(request, reply, two.answer)
+  // With forward-auth, the proxy may not have passed the gateway's Set-Cookie on to the browser.
+  const two = clearTwoSessions(services.cookies, context.facts, reply)
+  if (two !== null) return services.answers.deny(request, reply, two)
   // Several targets that are ignored, one after the other, are no loop.
   const asked = target === null ? fingerprint(askedTarget(parameters) ?? '/') : undefined
   breakLoop(services, request, reply, asked ?? target ?? '/')

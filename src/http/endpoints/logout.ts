@@ -9,23 +9,23 @@ import type { Ticket } from '../../session/ticket.ts'
 import { anywhere, renderPage } from '../answers/pages.ts'
 import { kindOf } from '../answers/send.ts'
 import { contextOf } from '../context.ts'
-import { findSession, refuseCrossOrigin } from './current-session.ts'
+import { findSession } from './current-session.ts'
 import { parametersOf, queryOf, type Endpoint, type Services } from './endpoint.ts'
 import { forgetTries } from './restart-login.ts'
 
-const NOT_SIGNED_OUT = 'Another site asked to sign you out, so it was not done.'
+const CROSS_ORIGIN_LOGOUT = { reason: 'cross-origin', logout: true } as const
 
 /** `GET` or `POST logout`: ends the session here, then at the provider (OpenID Connect RP-Initiated Logout 1.0). */
 export const logout: Endpoint = (services) => async (request, reply) => {
-  const { config, logoutStates, provider } = services
+  const { answers, config, logoutStates, provider } = services
   const context = contextOf(request)
   const { facts } = context
   const kind = kindOf(request, config)
   const scripted = kind === 'script' || kind === 'websocket'
   const target = returnTarget(askedTarget(request), facts.origin)
-  if (cameFromElsewhere(request))
+  if (isFromAnotherSite(request))
     return scripted
-      ? refuseCrossOrigin(services, request, reply, NOT_SIGNED_OUT)
+      ? answers.deny(request, reply, CROSS_ORIGIN_LOGOUT)
       : sendConfirmation(services, request, reply, target)
 
   const ended = await endHere(services, request, reply, 'logout')
@@ -68,7 +68,7 @@ export const logoutCallback: Endpoint = (services) => async (request, reply) => 
  * and with it the user's sessions at other gateways and on other devices.
  */
 export const logoutLocal: Endpoint = (services) => async (request, reply) => {
-  if (cameFromElsewhere(request)) return refuseCrossOrigin(services, request, reply, NOT_SIGNED_OUT)
+  if (isFromAnotherSite(request)) return services.answers.deny(request, reply, CROSS_ORIGIN_LOGOUT)
   await endHere(services, request, reply, 'local_logout')
   contextOf(request).verdict = 'logout'
   return reply.header('cache-control', 'no-store').code(204).send()
@@ -124,7 +124,7 @@ async function endTicket(
 }
 
 /** A link from another site carries no Origin; what it does carry is Sec-Fetch-Site or, in old browsers, a Referer. */
-function cameFromElsewhere(request: FastifyRequest): boolean {
+function isFromAnotherSite(request: FastifyRequest): boolean {
   const { facts } = contextOf(request)
   if (isCrossOrigin(facts)) return true
   const { headers, origin } = facts
