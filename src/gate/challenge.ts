@@ -2,7 +2,7 @@ import type { Config } from '../config/schema.ts'
 import { faults, type Code, type FaultCode } from '../errors.ts'
 import type { StepUp } from '../token/denial.ts'
 import { returnTarget } from './return-target.ts'
-import type { CompiledRoute, Denial, Facts, FinalDenial, RequestKind } from './verdict.ts'
+import type { CompiledRoute, Denial, Facts, FinalDenial, LoginDenial, RequestKind } from './verdict.ts'
 
 /** An answer of the gateway's own, before it is written as a problem, a page or a redirect. */
 export interface Answer {
@@ -25,9 +25,12 @@ export interface Answer {
 
 type Settings = Pick<Config, 'basePath'> & { readonly scripts: Pick<Config['scripts'], 'message'> }
 
-const LOGIN_REQUIRED = 'You have to sign in to go on.'
-const SESSION_EXPIRED = 'Your session has ended. Sign in again to go on.'
-const STEP_UP_REQUIRED = 'This page asks for a stronger or more recent sign-in.'
+/** The rows of the table that depend on the kind of request. */
+const LOGIN_ROWS: { readonly [reason in LoginDenial['reason']]: Pick<Answer, 'code' | 'detail'> } = {
+  'login-required': { code: 'login_required', detail: 'You have to sign in to go on.' },
+  'session-expired': { code: 'session_expired', detail: 'Your session has ended. Sign in again to go on.' },
+  'step-up': { code: 'step_up_required', detail: 'This page asks for a stronger or more recent sign-in.' },
+}
 
 /** The table of denials: returns what a denied request of this kind gets. */
 export function challenge(
@@ -37,16 +40,36 @@ export function challenge(
   route: CompiledRoute | null,
   settings: Settings,
 ): Answer {
-  switch (denial.reason) {
-    case 'login-required':
-      return login('login_required', LOGIN_REQUIRED, kind, facts, route, settings, denial)
-    case 'session-expired':
-      return login('session_expired', SESSION_EXPIRED, kind, facts, route, settings, denial)
-    case 'step-up':
-      return login('step_up_required', STEP_UP_REQUIRED, kind, facts, route, settings, denial)
-    default:
-      return finalAnswer(denial)
+  if (!isLoginDenial(denial)) return finalAnswer(denial)
+  const { code, detail } = LOGIN_ROWS[denial.reason]
+  const title = 'Login required'
+  const clearSession = denial.reason === 'session-expired' && denial.clearCookie
+  const redirects =
+    route?.challenge === 'redirect' ? kind !== 'websocket' : route?.challenge !== '401' && kind === 'navigation'
+  // A script that is redirected has no page to return to, so it returns to its own URL, as a frame does.
+  const returns = redirects && kind === 'script' && (facts.method === 'GET' || facts.method === 'HEAD')
+  const loginUrl =
+    (denial.reason === 'login-required' ? denial.loginUrl : undefined) ??
+    loginUrlFor(
+      facts,
+      returns ? 'frame' : kind,
+      settings.basePath,
+      denial.reason === 'step-up' ? denial.stepUp : undefined,
+    )
+  if (redirects) return { status: 302, code, title, detail, location: loginUrl, clearSession }
+  return {
+    status: 401,
+    code,
+    title,
+    detail: kind === 'script' ? (settings.scripts.message ?? detail) : detail,
+    loginUrl,
+    clearSession,
+    authenticate: 'Bearer',
   }
+}
+
+function isLoginDenial(denial: Denial): denial is LoginDenial {
+  return denial.reason in LOGIN_ROWS
 }
 
 const FORBIDDEN = 'You are signed in, but you are not allowed to open this.'
@@ -178,33 +201,6 @@ const NOT_ADMIN: { readonly [problem in NotAdmin['problem']]: Answer } = {
     detail: 'Session administration asks for the token of admin.sessions in Authorization: Bearer.',
     authenticate: 'Bearer error="invalid_token"',
   },
-}
-
-interface LoginDetails {
-  readonly clearCookie?: boolean
-  readonly stepUp?: StepUp
-  readonly loginUrl?: string
-}
-
-function login(
-  code: Code,
-  sentence: string,
-  kind: RequestKind,
-  facts: Facts,
-  route: CompiledRoute | null,
-  settings: Settings,
-  denial: LoginDetails,
-): Answer {
-  const redirects =
-    route?.challenge === 'redirect' ? kind !== 'websocket' : route?.challenge !== '401' && kind === 'navigation'
-  // A script that is redirected has no page to return to, so it returns to its own URL, as a frame does.
-  const returns = redirects && kind === 'script' && (facts.method === 'GET' || facts.method === 'HEAD')
-  const loginUrl = denial.loginUrl ?? loginUrlFor(facts, returns ? 'frame' : kind, settings.basePath, denial.stepUp)
-  const clearSession = denial.clearCookie ?? false
-  if (redirects)
-    return { status: 302, code, title: 'Login required', detail: sentence, location: loginUrl, clearSession }
-  const detail = kind === 'script' && settings.scripts.message !== null ? settings.scripts.message : sentence
-  return { status: 401, code, title: 'Login required', detail, loginUrl, clearSession, authenticate: 'Bearer' }
 }
 
 /**

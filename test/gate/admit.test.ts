@@ -86,10 +86,10 @@ void t.test('the log is told what the user lacks, also where the provider left i
   })
   t.match(admit(route, sessionOf({ claims: {} }), true, now), { why: /groups is missing/ })
   for (const claims of [{ _claim_names: { groups: 'src1' } }, { hasgroups: true }])
-    t.match(admit(route, sessionOf({ claims }), true, now), { why: /left the claim groups out/, leftOut: true })
+    t.match(admit(route, sessionOf({ claims }), true, now), { why: /left the claim groups out/, overage: true })
   const nested = compiled({ require: { claims: { 'realm_access.roles': ['admin'] }, acr: null, maxAge: null } })
   t.match(admit(nested, sessionOf({ claims: { _claim_names: { realm_access: 'src1' } } }), true, now), {
-    leftOut: true,
+    overage: true,
   })
   t.end()
 })
