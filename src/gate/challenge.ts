@@ -75,7 +75,7 @@ function isLoginDenial(denial: Denial): denial is LoginDenial {
 const FORBIDDEN = 'You are signed in, but you are not allowed to open this.'
 const OVERAGE =
   'You are signed in, but the sign-in service left out what decides whether you may open this: ' +
-  'you are in too many groups. Ask whoever runs this site.'
+  'you are in too many groups. Ask the administrator of this site.'
 const TOKEN_UNAVAILABLE = 'Your access could not be renewed right now. You are still signed in; try again in a moment.'
 const TOKEN_REFUSED = 'The sign-in service gave no access to the application behind this address.'
 const INVALID_TOKEN = 'The access token that came with this request can’t be used here.'

@@ -6,7 +6,7 @@ import type { Gate } from '../gate/pipeline.ts'
 import type { Verdict } from '../gate/verdict.ts'
 import { contextOf } from './context.ts'
 import { logDenial } from './answers/denial-log.ts'
-import { keepForm, keepsForm } from './answers/kept-form.ts'
+import { keepForm, mayKeepForm } from './answers/kept-form.ts'
 import type { Limits } from './rate-limit.ts'
 import { forward, type ForwardServices } from './proxy/forward.ts'
 import { clearTwoSessions } from './cookies/cookies.ts'
@@ -66,7 +66,7 @@ async function deny(
   const two = answer.location === undefined ? null : clearTwoSessions(cookies, context.facts, reply)
   if (two !== null) {
     answers.deny(request, reply, two)
-  } else if ((kind === 'form' || kind === 'frame') && answer.loginUrl !== undefined && keepsForm(request, route)) {
+  } else if ((kind === 'form' || kind === 'frame') && answer.loginUrl !== undefined && mayKeepForm(request, route)) {
     await keepForm(request, reply, answer, config, cookies)
   } else {
     answers.send(request, reply, answer)

@@ -20,9 +20,9 @@ interface Entry {
   readonly path: string
   readonly methods: readonly HTTPMethods[]
   readonly endpoint: Endpoint
-  /** Which of the configured rate limits counts. */
+  /** The rate limit that counts its requests. */
   readonly limit: keyof Limits
-  /** Changes something, so a prefetch must not reach it. */
+  /** Whether it changes state, so that a prefetch must not reach it. */
   readonly effect: boolean
 }
 
@@ -58,8 +58,7 @@ const table: readonly Entry[] = [
 ]
 
 const MAX_FORM_BYTES = 64 * 1024
-/** ms */
-const BODY_WITHIN = 30_000
+const BODY_TIMEOUT_MS = 30_000
 
 /** Registers the gateway's own URLs. All others under its base path are not found. */
 export function registerEndpoints(app: FastifyInstance, services: Services, limits: Limits): void {
@@ -70,7 +69,7 @@ export function registerEndpoints(app: FastifyInstance, services: Services, limi
     if (variant === null) done()
     else services.answers.deny(request, reply, { reason: 'ambiguous-path', variant })
   })
-  // Fastify's own would refuse an empty body that calls itself JSON, which many scripts send with every POST.
+  // Fastify's own parser refuses an empty body with a JSON content type, which many scripts send with every POST.
   app.removeAllContentTypeParsers()
   app.addContentTypeParser(
     'application/x-www-form-urlencoded',
@@ -88,8 +87,8 @@ export function registerEndpoints(app: FastifyInstance, services: Services, limi
     const answer = endpoint(services)
     const handler = (request: FastifyRequest, reply: FastifyReply): unknown =>
       effect && isPrefetch(request.headers) ? ignorePrefetch(request, reply) : answer(request, reply)
-    const onRequest = [keepFromSniffing, ...limits[limit], giveUpOnSlowBodies]
-    // A HEAD would use up what only a GET can show.
+    const onRequest = [disableSniffing, ...limits[limit], limitBodyTime]
+    // A HEAD would have the effect, and could not show its result.
     app.route({ url, method: [...methods], handler, onRequest, exposeHeadRoute: !effect })
     const others = METHODS.filter(
       (method) =>
@@ -111,19 +110,19 @@ export function registerEndpoints(app: FastifyInstance, services: Services, limi
   app.all(`${services.config.basePath}/*`, { onRequest: denyUnknown }, denyUnknown)
 }
 
-function keepFromSniffing(_request: FastifyRequest, reply: FastifyReply, done: () => void): void {
+function disableSniffing(_request: FastifyRequest, reply: FastifyReply, done: () => void): void {
   reply.header('x-content-type-options', 'nosniff')
   done()
 }
 
-/** These bodies are small, and nobody is known yet: who trickles one is not waited for. */
-function giveUpOnSlowBodies(request: FastifyRequest, reply: FastifyReply, done: () => void): void {
+/** Disconnects clients that send a body slowly: these bodies are small, and their senders are not authenticated yet. */
+function limitBodyTime(request: FastifyRequest, reply: FastifyReply, done: () => void): void {
   askForBody(request.raw)
-  // A client that waits to be asked may have to wait for earlier answers first.
+  // A client that waits for 100 Continue may have to wait for earlier answers on its connection first.
   inTurn(reply.raw, () => {
     const timer = setTimeout(() => {
       if (!request.raw.complete) request.raw.destroy()
-    }, BODY_WITHIN).unref()
+    }, BODY_TIMEOUT_MS).unref()
     reply.raw.once('close', () => {
       clearTimeout(timer)
     })
