@@ -49,8 +49,8 @@ function requireStepUp({ require }: CompiledRoute, user: User, now: number): Gat
   const maxAge = require.maxAge === null ? null : Math.floor(require.maxAge / 1000)
   const acr = claims['acr']
   const lacksAcr = require.acr !== null && !(typeof acr === 'string' && require.acr.includes(acr))
-  const told = numberFrom(claims['auth_time'])
-  const authTime = (told === null ? null : timeFrom(told * 1000)) ?? createdAt
+  const seconds = numberFrom(claims['auth_time'])
+  const authTime = (seconds === null ? null : timeFrom(seconds * 1000)) ?? createdAt
   const isOlder = require.maxAge !== null && now - authTime > require.maxAge
   const tooOld = isOlder && maxAge !== null && !comesFromLoginFor(maxAge, user, now)
   if (!lacksAcr && !tooOld) return null

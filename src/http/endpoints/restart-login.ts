@@ -51,7 +51,7 @@ export function repeatLogin(
     throw new Fault('login_failed', {
       cause: new Error(problem),
       detail:
-        `The sign-in was begun anew several times and came to nothing: ${problem}. Check that this browser ` +
+        `The sign-in was restarted several times and failed each time: ${problem}. Check that this browser ` +
         'accepts cookies.',
     })
   }
