@@ -48,8 +48,9 @@ export interface Gatehouse {
   readonly admin: FastifyInstance | null
   readonly metrics: Metrics
   /**
-   * Applies a configuration to all further requests. Requests under way, sessions, streams and connections continue. The
-   * keys that `fixedKeys` names must be unchanged. Rejects without any change when the configuration can't be applied.
+   * Applies a configuration to all further requests. Requests under way, sessions, streams and connections continue.
+   * The keys that `fixedKeys` names must be unchanged. Rejects without any change when the configuration can't be
+   * applied.
    */
   reload(config: Config): Promise<void>
   /** Makes `/readyz` answer 503, and each further answer the last on its connection. */

@@ -145,8 +145,8 @@ export function wasJustAsked(
 const CALLBACK_TO_TARGET_MS = 2_000
 
 /**
- * Returns whether the session comes from a login for this `max_age`, in seconds, that has only just ended. The callback has
- * checked `auth_time` with a tolerance for clock skew: a stricter check here would loop.
+ * Returns whether the session comes from a login for this `max_age`, in seconds, that has only just ended. The callback
+ * has checked `auth_time` with a tolerance for clock skew: a stricter check here would loop.
  */
 function comesFromLoginFor(
   maxAge: number,

@@ -4,8 +4,8 @@ import type { CompiledRoute, Facts } from './verdict.ts'
 const SAFE = new Set(['GET', 'HEAD', 'OPTIONS'])
 
 /**
- * Returns whether a request passes the check against CSRF. A request with a session and an unsafe method passes unless the
- * browser says that another origin sent it. A WebSocket upgrade counts as unsafe, although it is a GET.
+ * Returns whether a request passes the check against CSRF. A request with a session and an unsafe method passes unless
+ * the browser says that another origin sent it. A WebSocket upgrade counts as unsafe, although it is a GET.
  */
 export function provesOrigin(facts: Facts, route: CompiledRoute, session: Session | null): boolean {
   if (session === null || route.csrf === 'off') return true

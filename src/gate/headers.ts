@@ -40,13 +40,16 @@ const MAX_CACHED_LENGTH = 100
 
 /** Builds the headers that an upstream receives. */
 export interface UpstreamHeaders {
-  /** Returns name, value, name, value …: the client's headers without those that it may not set, then the gateway's own. */
+  /**
+   * Returns name, value, name, value …: the client's headers without those that it may not set, then the gateway's own.
+   */
   build(facts: Facts, route: CompiledRoute, who: Who | null, accessToken: string | null): string[]
   /** Returns the gateway's own headers only: the user's identity, and the token. */
   identity(route: CompiledRoute, who: Who | null, accessToken: string | null): string[]
   /**
-   * Returns the first header of a described request that `build` would have dropped and that its proxy does not replace, or
-   * `null`: another spelling of a header that some route sets, or a method override that would select another route.
+   * Returns the first header of a described request that `build` would have dropped and that its proxy does not
+   * replace, or `null`: another spelling of a header that some route sets, or a method override that would select
+   * another route.
    */
   forged(facts: Facts): string | null
 }
@@ -189,7 +192,9 @@ export function compileHeaders(
   }
 }
 
-/** Returns a name in lower case, with `-` for all but letters and digits: CGI and its successors distinguish no more. */
+/**
+ * Returns a name in lower case, with `-` for all but letters and digits: CGI and its successors distinguish no more.
+ */
 function canonical(name: string): string {
   return name.toLowerCase().replace(/[^a-z0-9]/g, '-')
 }

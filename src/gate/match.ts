@@ -9,13 +9,15 @@ export type Match = CompiledRoute | 'endpoint' | null
 /** The route table, compiled once. */
 export interface RouteTable {
   readonly routes: readonly CompiledRoute[]
-  /** Returns the route of a request. The most specific path wins, then a route for the host, then one for the method. */
+  /**
+   * Returns the route of a request. The most specific path wins, then a route for the host, then one for the method.
+   */
   match(host: string, method: string, path: string): Match
   /** Returns whether another method would select another route for the same path. */
   dependsOnMethod(host: string, method: string, path: string): boolean
   /**
-   * Returns a variant of the path that selects another route than `matched`, or `null`. A variant that differs only in its
-   * trailing slash conflicts when its route is stricter.
+   * Returns a variant of the path that selects another route than `matched`, or `null`. A variant that differs only in
+   * its trailing slash conflicts when its route is stricter.
    */
   conflictingVariant(host: string, method: string, path: string, matched: Match): string | null
 }
@@ -219,8 +221,8 @@ export function hostOf(origin: string): string {
 const DEFAULT_PORT = { 'https:': ':443', 'http:': ':80' }
 
 /**
- * Returns a function that finds the public origin for a Host. A Host without a port also finds an origin on another port,
- * when it is the only one of that name.
+ * Returns a function that finds the public origin for a Host. A Host without a port also finds an origin on another
+ * port, when it is the only one of that name.
  * @see https://www.rfc-editor.org/rfc/rfc9110#section-7.2
  */
 export function originsByHost(publicUrls: readonly string[]): (host: string) => string | null {

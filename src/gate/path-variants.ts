@@ -11,8 +11,8 @@ const MAX_VARIANTS = 512
 const MAX_CHARACTERS = 65_536
 
 /**
- * Returns whether a path is its only variant: lower case, nothing encoded, no dot segment, no empty segment, no parameter,
- * no dot at a segment's end, no stream of a Windows file.
+ * Returns whether a path is its only variant: lower case, nothing encoded, no dot segment, no empty segment, no
+ * parameter, no dot at a segment's end, no stream of a Windows file.
  */
 export function isPlain(path: string): boolean {
   return PLAIN.test(path) && !path.includes(':$')
@@ -38,9 +38,9 @@ interface Variant {
 
 /**
  * Returns every way in which some server may normalise a path: percent-decoded once or twice, dot segments removed,
- * slashes merged, `;parameters` dropped, `\` as `/`, and the rules of `LENIENT`, in any combination and order. As in URL
- * parsers, an encoded slash may stay encoded. The case is folded in a second list, `folded`. Returns `null` when there are
- * too many variants to enumerate.
+ * slashes merged, `;parameters` dropped, `\` as `/`, and the rules of `LENIENT`, in any combination and order. As in
+ * URL parsers, an encoded slash may stay encoded. The case is folded in a second list, `folded`. Returns `null` when
+ * there are too many variants to enumerate.
  */
 export function pathVariants(
   path: string,

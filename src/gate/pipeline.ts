@@ -30,7 +30,7 @@ export function buildGate({ config, routes, sessions, tokens, bearers }: GatePar
     return { type: 'deny', denial, kind: classify(method, headers, config.scripts), route }
   }
 
-  /** All steps. Whatever has to be waited for goes on in one of the functions below; the usual request makes no promise. */
+  /** Takes all steps at once. A session or token that is not at hand continues in an asynchronous function below. */
   function decideNow(facts: Facts, now: number): Verdict | Promise<Verdict> {
     const host = hostOf(facts.origin)
     const route = routes.match(host, facts.method, facts.path)

@@ -6,8 +6,8 @@ const MAX_LENGTH = 2048
 const UNSAFE = /[\u0000-\u001f\u007f\\]/
 
 /**
- * Returns path, query and fragment of a redirect target, or `null` for one that leads, or may be read to lead, away from
- * `origin`. The target is parsed as a browser parses it.
+ * Returns path, query and fragment of a redirect target, or `null` for one that leads, or may be read to lead, away
+ * from `origin`. The target is parsed as a browser parses it.
  */
 export function returnTarget(target: string | null | undefined, origin: string): string | null {
   if (target === null || target === undefined || target === '' || target.length > MAX_LENGTH || UNSAFE.test(target))

@@ -24,8 +24,8 @@ export function parseTemplate(template: string): Template {
 
 /**
  * Returns the header value for a user's claims. The items of a list are joined with `,`, and a comma in an item becomes
- * `%2C`. A value that is not printable ASCII becomes an ext-value; with `base64` the whole value is encoded. Returns `null`
- * when a claim is missing, or when the value would be longer than 8 kB.
+ * `%2C`. A value that is not printable ASCII becomes an ext-value; with `base64` the whole value is encoded. Returns
+ * `null` when a claim is missing, or when the value would be longer than 8 kB.
  * @see https://www.rfc-editor.org/rfc/rfc8187#section-3.2
  */
 export function fillTemplate(template: Template, claims: Claims, encoding: 'rfc8187' | 'base64'): string | null {

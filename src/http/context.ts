@@ -38,8 +38,8 @@ export function contextOf(request: FastifyRequest): Context {
 }
 
 /**
- * Registers the first hook: it gives each request its context, refuses malformed requests and the methods that are never
- * allowed, and drops requests whose client has disconnected.
+ * Registers the first hook: it gives each request its context, refuses malformed requests and the methods that are
+ * never allowed, and drops requests whose client has disconnected.
  */
 export function giveContext(app: FastifyInstance, reader: FactReader, answers: Answers, tracing: Tracing | null): void {
   app.decorateRequest('context', null)

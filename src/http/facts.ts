@@ -23,7 +23,10 @@ interface FactOptions {
   readonly headerFields: number
   readonly publicUrls: readonly string[]
   readonly trustedProxies: readonly string[]
-  /** Peers on a Unix socket have no address. The permissions of the socket decide which may connect, and all are trusted. */
+  /**
+   * Peers on a Unix socket have no address. The permissions of the socket decide which may connect, and all are
+   * trusted.
+   */
   readonly overSocket: boolean
   readonly readTicket: (cookies: string | undefined) => Ticket | null
 }

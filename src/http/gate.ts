@@ -17,8 +17,8 @@ export interface GateServices extends ForwardServices {
 }
 
 /**
- * Registers the catch-all: every request is decided, then answered or forwarded. Both happen in onRequest, because Fastify
- * reads the body and checks its content type after that.
+ * Registers the catch-all: every request is decided, then answered or forwarded. Both happen in onRequest, because
+ * Fastify reads the body and checks its content type after that.
  */
 export async function registerGate(app: FastifyInstance, services: GateServices, limits: Limits): Promise<void> {
   for (const hook of limits.requests) app.addHook('onRequest', hook)

@@ -4,8 +4,8 @@ import type { Config } from '../config/schema.ts'
 import type { Answers } from './answers/send.ts'
 
 /**
- * Returns the name of a gateway in `Via`. Replicas share it. Gateways that share the client at the provider and the public
- * URLs differ in their applications.
+ * Returns the name of a gateway in `Via`. Replicas share it. Gateways that share the client at the provider and the
+ * public URLs differ in their applications.
  * @see https://www.rfc-editor.org/rfc/rfc9110#section-7.6.3
  */
 export function viaNameOf({ provider, publicUrl, basePath, routes }: Config): string {

@@ -77,7 +77,9 @@ export function createRouteTokens({ provider, refresher, sessions, log }: Parts)
     return entry
   }
 
-  /** Returns the failure that holds the next attempt back. A success of the provider shortens the pause of an outage. */
+  /**
+   * Returns the failure that holds the next attempt back. A success of the provider shortens the pause of an outage.
+   */
   function failureInForce({ failure }: Entry): Denied | null {
     if (failure === null) return null
     const now = performance.now()

@@ -33,8 +33,8 @@ type RefreshOutcome =
   | { readonly type: 'refreshed'; readonly session: Session }
   | { readonly type: 'ended' }
   /**
-   * The session goes on with the tokens that it has. `retryAfter`: seconds until another attempt makes sense. `stuck`: its
-   * token has expired, and only another login can help.
+   * The session goes on with the tokens that it has. `retryAfter`: seconds until another attempt makes sense. `stuck`:
+   * its token has expired, and only another login can help.
    */
   | { readonly type: 'failed'; readonly retryAfter: number; readonly stuck: boolean }
 
@@ -47,9 +47,9 @@ const OUTCOMES = ['refreshed', 'ended', 'failed'] as const satisfies readonly Re
 /** Renews sessions' tokens, one grant at a time for each session. */
 export interface Refresher {
   /**
-   * Refreshes, or joins the refresh that is under way. During the pause after a failure, and the cooldown after a success,
-   * returns the last result. Returns the session unchanged when its token is still valid and another process is
-   * refreshing. Never rejects.
+   * Refreshes, or joins the refresh that is under way. During the pause after a failure, and the cooldown after a
+   * success, returns the last result. Returns the session unchanged when its token is still valid and another process
+   * is refreshing. Never rejects.
    */
   refresh(session: Session, cause: RefreshCause, now: number): Promise<Refreshed>
   /**
@@ -138,8 +138,8 @@ export function createRefresher({ provider, store, sessions, log, metrics }: Par
     }
     const { session: renewed, saved } = await sessions.renew(session, change)
     if (renewed !== null) return { outcome: { type: 'refreshed', session: renewed }, keepLock: !saved }
-    // The session ended during the grant, and the new refresh token must not outlive it. The session that has replaced it
-    // may live on the same grant, which a revocation could end: https://www.rfc-editor.org/rfc/rfc7009#section-2.1.
+    // The session ended during the grant, and the new refresh token must not outlive it. The session that has replaced
+    // it may live on the same grant, which a revocation could end: https://www.rfc-editor.org/rfc/rfc7009#section-2.1.
     if (!(await sessions.wasRenewed(session.id))) await revokeRefreshToken(provider, tokens.refreshToken, log)
     return { outcome: { type: 'ended' }, keepLock: false }
   }

@@ -8,8 +8,8 @@ import { answerFor } from '../answers/send.ts'
 import { PROBLEM_TYPE, problem } from '../problem.ts'
 
 /**
- * Sets up what both kinds of admin listener share: bodies are ignored, too many header fields are refused, and errors are
- * answered with a problem.
+ * Sets up what both kinds of admin listener share: bodies are ignored, too many header fields are refused, and errors
+ * are answered with a problem.
  */
 export function answerAsAdmin(app: FastifyInstance, log: Log, { headerFields }: Config['limits']): void {
   app.addHook('onRequest', (_request, reply, done) => {

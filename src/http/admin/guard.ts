@@ -13,8 +13,8 @@ import { plainAddress } from '../facts.ts'
 export type AdminSettings = NonNullable<Config['admin']>
 
 /**
- * Answers 421 to a Host that is not the listener's. DNS rebinding makes the requests of a web page same-origin, but can't
- * change the name in Host. HTTP/1.0 clients may omit Host, but browsers never do.
+ * Answers 421 to a Host that is not the listener's. DNS rebinding makes the requests of a web page same-origin, but
+ * can't change the name in Host. HTTP/1.0 clients may omit Host, but browsers never do.
  * @see https://www.rfc-editor.org/rfc/rfc9110#section-15.5.20
  */
 export function refuseForeignHosts(app: FastifyInstance, settings: AdminSettings, log: Log): void {
@@ -29,8 +29,9 @@ export function refuseForeignHosts(app: FastifyInstance, settings: AdminSettings
 type NotAdmin = Extract<Denial, { readonly reason: 'not-admin' }>
 
 /**
- * Protects the routes of this scope: they are for the clients that `admin.sessions` names. Answers 404 without that setting,
- * 401 without its token, 403 to web pages of another origin and, with `loopback`, to clients on other machines.
+ * Protects the routes of this scope: they are for the clients that `admin.sessions` names. Answers 404 without that
+ * setting, 401 without its token, 403 to web pages of another origin and, with `loopback`, to clients on other
+ * machines.
  */
 export function guardSessions(scope: FastifyInstance, settings: AdminSettings, log: Log): void {
   scope.addHook('onRequest', async (request, reply) => {

@@ -47,7 +47,8 @@ export function buildAdmin({
 
   void app.register(async (scope) => {
     guardSessions(scope, settings, log)
-    // Sessions have the issuer of the provider's metadata, which may differ from the configured one by a trailing slash.
+    // Sessions have the issuer of the provider's metadata, which may differ from the configured one by a trailing
+    // slash.
     registerSessionAdministration(
       scope,
       sessions,
@@ -61,7 +62,9 @@ interface BySubject {
   Querystring: { sub?: string | string[] }
 }
 
-/** Registers session administration: listing a user's sessions, and ending them. A session's id does not give access. */
+/**
+ * Registers session administration: listing a user's sessions, and ending them. A session's id does not give access.
+ */
 function registerSessionAdministration(app: FastifyInstance, sessions: Sessions, issuer: () => string): void {
   app.get<BySubject>('/sessions', async (request, reply) => {
     const sub = subjectOf(request.query)

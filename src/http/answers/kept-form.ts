@@ -35,8 +35,8 @@ export function mayKeepForm(request: FastifyRequest, route: CompiledRoute | null
 
 /**
  * Answers a posted form with the 401 page that keeps its fields in sessionStorage. A form with files, or of more than
- * 256 kB, gets a 413 page that explains how to send it after the login. Throws `bad_request` for a body that is not a form
- * or takes longer than 30 s.
+ * 256 kB, gets a 413 page that explains how to send it after the login. Throws `bad_request` for a body that is not a
+ * form or takes longer than 30 s.
  */
 export async function keepForm(
   request: FastifyRequest,
@@ -127,15 +127,18 @@ export interface FormFields {
 const MAX_FIELDS = 5_000
 const MAX_PARTS = 1_000
 
-/** The characters of windows-1252 for 80 to 9F. Each byte has one, so that any body survives. @see https://encoding.spec.whatwg.org/#windows-1252 */
+/**
+ * The characters of windows-1252 for 80 to 9F. Each byte has one, so that any body survives.
+ * @see https://encoding.spec.whatwg.org/#windows-1252
+ */
 const UPPER = '€\u0081‚ƒ„…†‡ˆ‰Š‹Œ\u008dŽ\u008f\u0090‘’“”•–—˜™š›œ\u009džŸ'
 const WINDOWS_1252 = Uint16Array.from({ length: 256 }, (_, byte) =>
   byte < 0x80 || byte > 0x9f ? byte : UPPER.charCodeAt(byte - 0x80),
 )
 
 /**
- * Reads an urlencoded or multipart body. Returns `null` for a form with files or too many fields. Rejects when the body is
- * malformed.
+ * Reads an urlencoded or multipart body. Returns `null` for a form with files or too many fields. Rejects when the body
+ * is malformed.
  */
 async function readFormFields(body: Buffer, contentType: string): Promise<FormFields | null> {
   return /^application\/x-www-form-urlencoded/i.test(contentType)
@@ -185,8 +188,8 @@ function hasManyParts(body: Buffer): boolean {
 }
 
 /**
- * Replaces the boundary by one that occurs nowhere else in the body. Node's parser takes a short one for a delimiter even in
- * the middle of a line, contrary to https://www.rfc-editor.org/rfc/rfc2046#section-5.1.1.
+ * Replaces the boundary by one that occurs nowhere else in the body. Node's parser takes a short one for a delimiter
+ * even in the middle of a line, contrary to https://www.rfc-editor.org/rfc/rfc2046#section-5.1.1.
  */
 function withUniqueBoundary(body: Buffer, contentType: string): { bytes: Buffer; type: string } {
   const [, quoted, plain] = /;\s*boundary=(?:"([^"]+)"|([^\s;"]+))/i.exec(contentType) ?? []

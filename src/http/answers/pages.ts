@@ -4,8 +4,8 @@ import type { Config } from '../../config/schema.ts'
 /** A page of the gateway's own. */
 export interface Page {
   /**
-   * The name in `pages.texts`: `NAME` replaces the detail, `NAME.title` the title. `button.LABEL` replaces a label, which is
-   * in lower case there, with `_` for spaces. `request` and `lang` are for all pages.
+   * The name in `pages.texts`: `NAME` replaces the detail, `NAME.title` the title. `button.LABEL` replaces a label,
+   * which is in lower case there, with `_` for spaces. `request` and `lang` are for all pages.
    */
   readonly name: string
   readonly title: string

@@ -27,7 +27,10 @@ export interface Cookies {
   readonly ticket: (header: string | undefined) => Ticket | null
   /** Returns all tickets in a Cookie header that open: several when a cookie was planted beside the user's own. */
   readonly tickets: (header: string | undefined) => readonly Ticket[]
-  /** Returns Set-Cookie values that clear the session cookie wherever it may have been set, and record that for ten minutes. */
+  /**
+   * Returns Set-Cookie values that clear the session cookie wherever it may have been set, and record that for ten
+   * minutes.
+   */
   clearEverywhere(host: string, path: string): string[]
   /** Returns whether `clearEverywhere` was recorded. */
   wereCleared(header: string | undefined): boolean
@@ -38,7 +41,9 @@ export interface Cookies {
   bindings(header: string | undefined): readonly Binding[]
   /** Returns the binding for a new login: the one that the browser has, so that all its tabs share it, or a new one. */
   bind(header: string | undefined): { binding: string; setCookie: string }
-  /** Returns how often a login to this target was restarted within the last minute. Other tabs' targets do not count. */
+  /**
+   * Returns how often a login to this target was restarted within the last minute. Other tabs' targets do not count.
+   */
   tries(header: string | undefined, target: string): number
   setTries(count: number, target: string, logins: number): string
   /** Returns how often a login to this target succeeded in a row, each within a minute of the last one. */
@@ -178,12 +183,15 @@ interface Place {
 
 /** Some servers and proxies would reject a response with more Set-Cookie fields. */
 const MAX_PLACES = 24
-/** Browsers ignore a longer `Path`. @see https://datatracker.ietf.org/doc/html/draft-ietf-httpbis-rfc6265bis#section-5.6 */
+/**
+ * Browsers ignore a longer `Path`.
+ * @see https://datatracker.ietf.org/doc/html/draft-ietf-httpbis-rfc6265bis#section-5.6
+ */
 const MAX_PATH_BYTES = 1024
 
 /**
- * Returns the scopes in which a cookie of a request may have been set, the likeliest first, at most 24. `host` may have a
- * port.
+ * Returns the scopes in which a cookie of a request may have been set, the likeliest first, at most 24. `host` may have
+ * a port.
  * @see https://www.rfc-editor.org/rfc/rfc6265#section-5.1.3
  */
 export function placesOf(host: string, path: string): Place[] {
@@ -214,8 +222,8 @@ function pathsOf(path: string): string[] {
 }
 
 /**
- * Clears two session cookies that both open, wherever they may have been set. Returns a denial when the browser sends two
- * again within ten minutes, because another login would end in the same way; otherwise `null`.
+ * Clears two session cookies that both open, wherever they may have been set. Returns a denial when the browser sends
+ * two again within ten minutes, because another login would end in the same way; otherwise `null`.
  */
 export function clearTwoSessions(
   cookies: Cookies,

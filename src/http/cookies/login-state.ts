@@ -63,8 +63,8 @@ export function userMark({ issuer, subject }: { readonly issuer: string; readonl
 }
 
 /**
- * Derives the nonce and the PKCE code verifier of a login from the secret that only this browser's cookie holds. A leaked
- * `state` redeems nothing.
+ * Derives the nonce and the PKCE code verifier of a login from the secret that only this browser's cookie holds. A
+ * leaked `state` redeems nothing.
  * @see https://www.rfc-editor.org/rfc/rfc7636#section-4.1
  */
 export function loginSecrets(secret: string, stateId: string): { nonce: string; codeVerifier: string } {

@@ -12,8 +12,8 @@ export interface CookieSeal {
 
 /**
  * Creates the seal from @fastify/secure-session, without its hooks: those would pick one of two cookies of a name, and
- * write cookies by their own rules. Its `base64;base64` becomes `base64url.base64url`, which needs no escaping and has a
- * single spelling.
+ * write cookies by their own rules. Its `base64;base64` becomes `base64url.base64url`, which needs no escaping and has
+ * a single spelling.
  */
 export async function createCookieSeal(
   app: FastifyInstance,

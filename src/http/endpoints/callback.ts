@@ -58,7 +58,9 @@ export const callback: Endpoint = (services) => {
   }
 }
 
-/** A callback for this browser: the provider's answer, the state, and the secret that binds the login to the browser. */
+/**
+ * A callback for this browser: the provider's answer, the state, and the secret that binds the login to the browser.
+ */
 interface BoundCallback {
   readonly answer: WellFormed
   readonly sealed: string
@@ -200,7 +202,10 @@ function sendToTarget(
     : reply.header('cache-control', 'no-store').redirect(state.target, 302)
 }
 
-/** A redirect chain from the provider's site does not carry a SameSite=Strict cookie, but a navigation from an own page does. */
+/**
+ * A redirect chain from the provider's site does not carry a SameSite=Strict cookie, but a navigation from an own page
+ * does.
+ */
 function sendTargetPage(
   { config }: Services,
   request: FastifyRequest,
@@ -235,8 +240,8 @@ async function whyStale(
 }
 
 /**
- * Keeps the present session after a silent login, and replaces its tokens only when they can't be refreshed. Returns `over`
- * when it has ended, and `another` when it belongs to another session at the provider, so that it can't be kept.
+ * Keeps the present session after a silent login, and replaces its tokens only when they can't be refreshed. Returns
+ * `over` when it has ended, and `another` when it belongs to another session at the provider, so that it can't be kept.
  */
 async function keepSession(
   services: Services,
@@ -261,7 +266,9 @@ function userOf({ issuer, idTokenClaims }: LoginResult): string {
   return userMark({ issuer, subject: idTokenClaims.sub })
 }
 
-/** Creates the session of a login. A former session of the same user continues under the new id; another user's ends. */
+/**
+ * Creates the session of a login. A former session of the same user continues under the new id; another user's ends.
+ */
 async function replaceSession(
   services: Services,
   request: FastifyRequest,
@@ -272,9 +279,9 @@ async function replaceSession(
   const { sessions, provider, streams, log } = services
   const user = userOf(result)
   const current = await findSession(services, request)
-  // Tabs that began together finish one after the other, and a new id each time would fail the requests of the other tabs.
-  // The refresh token of this login stays unused. Revoking it could revoke the grant that the present session lives on:
-  // https://www.rfc-editor.org/rfc/rfc7009#section-2.1.
+  // Tabs that began together finish one after the other, and a new id each time would fail the requests of the other
+  // tabs. The refresh token of this login stays unused. Revoking it could revoke the grant that the present session
+  // lives on: https://www.rfc-editor.org/rfc/rfc7009#section-2.1.
   if (current !== null && userMark(current) === user && current.createdAt > state.at && !state.particular)
     return current
   const before = current === null ? state.before : { id: current.id, endsAt: current.endsAt, user: userMark(current) }

@@ -11,8 +11,8 @@ import { repeatLogin, canRedirect, forgetTries, targetOf } from './restart-login
 import { MAX_TRIES } from './login.ts'
 
 /**
- * Answers a login that the provider has refused. A browser with a session that the target accepts goes there. A temporary
- * refusal restarts the login once. Otherwise throws `login_failed` with what was refused.
+ * Answers a login that the provider has refused. A browser with a session that the target accepts goes there. A
+ * temporary refusal restarts the login once. Otherwise throws `login_failed` with what was refused.
  */
 export async function answerRefusal(
   services: Services,

@@ -127,8 +127,8 @@ function wholeNumber(text: string | null): number | undefined {
 }
 
 /**
- * Sends a page that adds the fragment of the URL to the target, and goes straight to the provider without one. A browser
- * keeps the fragment of the target through the redirect to the login, but never sends it.
+ * Sends a page that adds the fragment of the URL to the target, and goes straight to the provider without one. A
+ * browser keeps the fragment of the target through the redirect to the login, but never sends it.
  */
 function sendFragmentPage(
   { config }: Services,

@@ -53,8 +53,8 @@ function askedTarget(request: FastifyRequest): string | null {
 }
 
 /**
- * `GET logout/callback`: returns from the provider to the target of the logout. Any link may lead here, so a browser with a
- * session gets the start page in place of the signed-out page.
+ * `GET logout/callback`: returns from the provider to the target of the logout. Any link may lead here, so a browser
+ * with a session gets the start page in place of the signed-out page.
  */
 export const logoutCallback: Endpoint = (services) => async (request, reply) => {
   const sealed = queryOf(request).get('state')
@@ -67,8 +67,8 @@ export const logoutCallback: Endpoint = (services) => async (request, reply) => 
 }
 
 /**
- * `POST logout/local`: ends the session here only. It does not revoke the refresh token, because a revocation may end the
- * grant and with it the user's sessions on other devices.
+ * `POST logout/local`: ends the session here only. It does not revoke the refresh token, because a revocation may end
+ * the grant and with it the user's sessions on other devices.
  * @see https://www.rfc-editor.org/rfc/rfc7009#section-2.1
  */
 export const logoutLocal: Endpoint = (services) => async (request, reply) => {
@@ -78,7 +78,9 @@ export const logoutLocal: Endpoint = (services) => async (request, reply) => {
   return reply.header('cache-control', 'no-store').code(204).send()
 }
 
-/** Ends the sessions of the browser's cookies, and returns them. Clears the cookies even when the store is unavailable. */
+/**
+ * Ends the sessions of the browser's cookies, and returns them. Clears the cookies even when the store is unavailable.
+ */
 async function endSessions(
   services: Services,
   request: FastifyRequest,

@@ -10,8 +10,8 @@ import type { Services } from './endpoint.ts'
 import { AFTER_REFUSAL, MAX_TRIES, TRIES } from './login.ts'
 
 /**
- * Answers a callback that can’t be used: it came too late, a second time, or in another browser. A browser with a session
- * goes to the target. Otherwise the login restarts, at most three times.
+ * Answers a callback that can’t be used: it came too late, a second time, or in another browser. A browser with a
+ * session goes to the target. Otherwise the login restarts, at most three times.
  */
 export async function restartLogin(
   services: Services,

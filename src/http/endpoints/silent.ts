@@ -19,8 +19,8 @@ const USER_MARK = /^[A-Za-z0-9_-]{22}$/
 const NEEDS_INTERACTION = new Set(['interaction_required', 'consent_required', 'account_selection_required'])
 
 /**
- * `GET silent`: a login with `prompt=none` in a frame of an own page. `user` is the mark of the page's user. With `keep`
- * the login does not replace the session.
+ * `GET silent`: a login with `prompt=none` in a frame of an own page. `user` is the mark of the page's user. With
+ * `keep` the login does not replace the session.
  * @see https://openid.net/specs/openid-connect-core-1_0.html#AuthRequest
  */
 export const silent: Endpoint = (services) => async (request, reply) => {

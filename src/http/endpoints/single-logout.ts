@@ -13,8 +13,8 @@ import { queryOf, type Endpoint, type Services } from './endpoint.ts'
 const REPLAY_WINDOW_MS = 15 * 60_000
 
 /**
- * Bounds the notes in the store: any client can request front-channel logouts of unknown sessions, and each leaves a note
- * for logins that are under way.
+ * Bounds the notes in the store: any client can request front-channel logouts of unknown sessions, and each leaves a
+ * note for logins that are under way.
  */
 const MAX_NOTES_PER_MINUTE = 1_000
 const MINUTE_MS = 60_000

@@ -31,8 +31,8 @@ const NEVER_ALLOWED = new Set(['TRACE', 'TRACK', 'CONNECT'])
 class Malformed extends Error {}
 
 /**
- * Returns the facts of the request that a proxy describes, or a denial: when nothing describes it, when two descriptions
- * differ, when it would be malformed itself, or when its method is never allowed.
+ * Returns the facts of the request that a proxy describes, or a denial: when nothing describes it, when two
+ * descriptions differ, when it would be malformed itself, or when its method is never allowed.
  */
 export function describedBy(
   question: Question,
@@ -64,7 +64,8 @@ function readDescription(
   if (behind !== null && uris.some((uri) => uri !== null)) {
     throw new Malformed('the request is named behind the path and by a header, which only one of them may do')
   }
-  // A bare slash may be a mistake in a proxy's configuration. Envoy always sends Content-Length, which tells the two apart.
+  // A bare slash may be a mistake in a proxy's configuration. Envoy always sends Content-Length, which tells the two
+  // apart.
   if (behind === '/' && headers['content-length'] === undefined)
     throw new Malformed('no request is named behind the path')
   const uri = agreed('URI', [...uris, behind])

@@ -59,7 +59,8 @@ async function answer(
   context.verdict = 'allow'
   const own = headers.identity(verdict.route, verdict.who, verdict.accessToken)
   for (let i = 0; i + 1 < own.length; i += 2) reply.header(own[i] ?? '', own[i + 1] ?? '')
-  // A proxy that copies Authorization from this answer would otherwise drop the client's own, which passes on this route.
+  // A proxy that copies Authorization from this answer would otherwise drop the client's own, which passes on this
+  // route.
   const passes =
     verdict.session === null && (verdict.who !== null || verdict.route.bearer === null || isBasicAlone(facts))
   const theirs = passes ? facts.headers.authorization : undefined
