@@ -18,7 +18,7 @@ import { createFactReader } from './http/facts.ts'
 import { createFastify } from './http/fastify.ts'
 import { registerForwardAuth, type ForwardAuthServices } from './http/forward-auth/verdict.ts'
 import { registerGate } from './http/gate.ts'
-import { refuseLoops, viaNameOf } from './http/loops.ts'
+import { denyLoops, viaNameOf } from './http/loops.ts'
 import { compileLoginRedirects } from './http/proxy/intercept.ts'
 import { STREAM_KINDS, createStreams, type Streams } from './http/proxy/open-streams.ts'
 import { createPools, type Pools, type Upstreams } from './http/proxy/upstreams.ts'
@@ -221,7 +221,7 @@ async function buildShell(config: Config, lasting: Lasting): Promise<Shell> {
   handleFailures(app, answers)
   giveContext(app, facts, answers, tracing)
   const viaName = viaNameOf(config)
-  refuseLoops(app, viaName, answers)
+  denyLoops(app, viaName, answers)
   const limits = await createLimits(app, config.rateLimit, lasting.counts)
 
   // The gate, and the headers for upstreams.

@@ -19,6 +19,7 @@ type Told = {
   clearSession?: boolean
   authenticate?: string
   retryAfter?: number
+  allow?: string
 }
 
 const told = (denial: Denial, kind: RequestKind, route = compiled()): Told => {
@@ -98,6 +99,42 @@ void t.test('other denials are the same for every kind', (t) => {
     [
       { reason: 'token-unavailable', retryAfter: 7 },
       { status: 503, code: 'token_unavailable', retryAfter: 7 },
+    ],
+    [{ reason: 'token-refused' }, { status: 502, code: 'token_unavailable' }],
+    [
+      { reason: 'insufficient-authentication', stepUp: { acrValues: ['gold'], maxAge: 300 } },
+      {
+        status: 401,
+        code: 'step_up_required',
+        authenticate: 'Bearer error="insufficient_user_authentication", acr_values="gold", max_age="300"',
+      },
+    ],
+    [
+      { reason: 'malformed', cause: 'the request has no Host' },
+      { status: 400, code: 'bad_request' },
+    ],
+    [
+      { reason: 'transfer-coding', unframed: false, cause: 'gzip, chunked' },
+      { status: 501, code: 'bad_request' },
+    ],
+    [
+      { reason: 'transfer-coding', unframed: true, cause: 'gzip' },
+      { status: 400, code: 'bad_request' },
+    ],
+    [
+      { reason: 'method-not-allowed', allow: ['GET', 'POST'] },
+      { status: 405, code: 'method_not_allowed', allow: 'GET, POST' },
+    ],
+    [
+      { reason: 'method-not-allowed', allow: null },
+      { status: 405, code: 'method_not_allowed' },
+    ],
+    [{ reason: 'loop' }, { status: 508, code: 'upstream_unreachable' }],
+    [{ reason: 'two-sessions' }, { status: 400, code: 'login_failed' }],
+    [{ reason: 'misdirected' }, { status: 421, code: 'bad_request' }],
+    [
+      { reason: 'not-admin', problem: 'wrong-token' },
+      { status: 401, code: 'invalid_token', authenticate: 'Bearer error="invalid_token"' },
     ],
   ]
   for (const [denial, expected] of rows)

@@ -17,7 +17,7 @@ export type AdminSettings = NonNullable<Config['admin']>
  * can't change the name in Host. HTTP/1.0 clients may omit Host, but browsers never do.
  * @see https://www.rfc-editor.org/rfc/rfc9110#section-15.5.20
  */
-export function refuseForeignHosts(app: FastifyInstance, settings: AdminSettings, log: Log): void {
+export function denyForeignHosts(app: FastifyInstance, settings: AdminSettings, log: Log): void {
   app.addHook('onRequest', async ({ headers: { host }, socket }, reply) => {
     if (host === undefined || isOwnHost(host, socket.localAddress, settings)) return undefined
     const cause = `the admin listener was asked as ${host}`

@@ -7,7 +7,7 @@ import type { Sessions, SessionSummary } from '../../session/sessions.ts'
 import type { Log } from '../../telemetry/log.ts'
 import type { Metrics } from '../../telemetry/metrics.ts'
 import { answerAsAdmin } from './answers.ts'
-import { guardSessions, refuseForeignHosts, type AdminSettings } from './guard.ts'
+import { guardSessions, denyForeignHosts, type AdminSettings } from './guard.ts'
 import type { Readiness } from './readiness.ts'
 
 interface AdminServices {
@@ -32,7 +32,7 @@ export function buildAdmin({
 }: AdminServices): FastifyInstance {
   const app = Fastify({ logger: false })
   answerAsAdmin(app, log, limits)
-  refuseForeignHosts(app, settings, log)
+  denyForeignHosts(app, settings, log)
 
   app.get('/livez', () => ({ alive: true }))
 

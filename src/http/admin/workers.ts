@@ -4,7 +4,7 @@ import { inTime } from '../../store/in-time.ts'
 import { aggregate } from '../../telemetry/aggregate.ts'
 import type { Log } from '../../telemetry/log.ts'
 import { answerAsAdmin } from './answers.ts'
-import { guardSessions, refuseForeignHosts, type AdminSettings } from './guard.ts'
+import { guardSessions, denyForeignHosts, type AdminSettings } from './guard.ts'
 
 /** A request that the first process passes to a worker, with the client's address and credentials. */
 export interface Asked {
@@ -45,7 +45,7 @@ const ANSWER_TIMEOUT_MS = 5_000
 export function buildWorkersAdmin({ settings, log, workers, isDraining, limits }: Parts): FastifyInstance {
   const app = Fastify({ logger: false })
   answerAsAdmin(app, log, limits)
-  refuseForeignHosts(app, settings, log)
+  denyForeignHosts(app, settings, log)
 
   app.get('/livez', () => ({ alive: true }))
 
