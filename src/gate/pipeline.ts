@@ -58,7 +58,7 @@ export function buildGate({ config, routes, sessions, tokens, bearers }: GatePar
       : decideByToken(route, session, token, facts, now)
   }
 
-  /** The steps of `decideNow` from the session on, for a session that the store has to be asked for. */
+  /** The steps of `decideNow` from the session on, for a session that has to be loaded from the store. */
   async function decideLater(
     route: CompiledRoute,
     loading: Promise<Session | null>,
