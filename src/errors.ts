@@ -32,12 +32,6 @@ interface FaultDefinition {
 /** Every fault with its HTTP status, its log level, and the title and text that users see. */
 export const faults = {
   bad_request: { status: 400, level: 'info', title: 'Bad request', detail: 'This request can’t be understood.' },
-  ambiguous_path: {
-    status: 400,
-    level: 'warn',
-    title: 'Ambiguous address',
-    detail: 'This address can be read in more than one way, so it was not passed on.',
-  },
   login_failed: { status: 400, level: 'warn', title: 'Sign-in failed', detail: 'The sign-in could not be completed.' },
   logout_refused: {
     status: 400,
@@ -87,12 +81,6 @@ export const faults = {
     level: 'error',
     title: 'Sessions unavailable',
     detail: 'Your session can’t be looked up right now. Try again in a moment.',
-  },
-  token_unavailable: {
-    status: 503,
-    level: 'warn',
-    title: 'Access can’t be renewed',
-    detail: 'Your access could not be renewed right now. You are still signed in; try again in a moment.',
   },
   upstream_timeout: {
     status: 504,

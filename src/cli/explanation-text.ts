@@ -1,7 +1,7 @@
 import { isForAllTenants } from '../config/known-providers.ts'
 import { claimAt } from '../gate/admit.ts'
 import { parseTemplate, whyNoHeader } from '../gate/template.ts'
-import type { CompiledRoute, Denial, Verdict } from '../gate/verdict.ts'
+import type { CompiledRoute, GateDenial, Verdict } from '../gate/verdict.ts'
 import { CLOCK_TOLERANCE } from '../oidc/keys.ts'
 import type { Claims } from '../oidc/token-set.ts'
 
@@ -81,17 +81,18 @@ export function headersNotSent({ headers }: CompiledRoute, claims: Claims): (rea
 }
 
 /** Returns why a request is denied. */
-export function reasonOf(denial: Denial): string {
+export function reasonOf(denial: GateDenial): string {
   switch (denial.reason) {
     case 'no-route':
       return 'no route matches host, method and path'
     case 'ambiguous-path':
-      return `some server reads this path as ${denial.reading}, which is another route’s`
+      return `some server reads this path as ${denial.variant}, which is another route’s`
     case 'login-required':
       return 'the route requires a session, and there is none'
     case 'session-expired':
       return 'the session has ended'
     case 'step-up':
+    case 'insufficient-authentication':
       return [
         denial.stepUp.acrValues === null ? '' : `acr must be one of ${denial.stepUp.acrValues.join(', ')}`,
         denial.stepUp.maxAge === null ? '' : `the login must not be older than ${denial.stepUp.maxAge} s`,

@@ -1,7 +1,6 @@
 import { METHODS, type IncomingHttpHeaders } from 'node:http'
 import type { Config } from '../config/schema.ts'
-import { Fault } from '../errors.ts'
-import { challenge } from '../gate/challenge.ts'
+import { challenge, finalAnswer } from '../gate/challenge.ts'
 import { classify } from '../gate/classify.ts'
 import { compileHeaders } from '../gate/headers.ts'
 import { hostOf, compileRoutes, type RouteTable } from '../gate/match.ts'
@@ -79,29 +78,24 @@ async function explainForwardAuth(facts: Facts, asked: Question, scenario: Omit<
   }
   const listener: Line = ['listener', 'forwardAuth.listen; on the public listener this address is 404']
   const compiled = compileHeaders(routes, () => false)
-  try {
-    const about = describedBy(asked, facts, config.publicUrl, routes)
-    const forged = compiled.forged(about)
-    if (forged !== null) {
-      return [
-        listener,
-        ['answer', '400 bad_request'],
-        ['because', `the application could take ${forged} for another header`],
-      ]
-    }
+  const about = describedBy(asked, facts, config.publicUrl, routes)
+  if ('reason' in about) {
+    const { status, code } = finalAnswer(about)
+    return [listener, ['answer', `${status} ${code}`], ['because', 'cause' in about ? about.cause : code]]
+  }
+  const forged = compiled.forged(about)
+  if (forged !== null) {
     return [
       listener,
-      ['about', `${about.method} ${about.path}${about.query} at ${about.origin}`],
-      ...(await explainVerdict(about, { ...scenario, asked })),
-    ]
-  } catch (error) {
-    if (!(error instanceof Fault)) throw error
-    return [
-      listener,
-      ['answer', `${error.status} ${error.code}`],
-      ['because', error.cause instanceof Error ? error.cause.message : error.message],
+      ['answer', '400 bad_request'],
+      ['because', `the application could take ${forged} for another header`],
     ]
   }
+  return [
+    listener,
+    ['about', `${about.method} ${about.path}${about.query} at ${about.origin}`],
+    ...(await explainVerdict(about, { ...scenario, asked })),
+  ]
 }
 
 interface Scenario {

@@ -32,7 +32,7 @@ void t.test('a target on this origin is kept with its query and its fragment', (
   t.end()
 })
 
-void t.test('whatever leads away, or can be read so, is ignored', (t) => {
+void t.test('a target that leads away, or may be read so, is ignored', (t) => {
   const ignored = [
     '',
     'https://evil.example/',
@@ -69,7 +69,7 @@ void t.test('whatever leads away, or can be read so, is ignored', (t) => {
   t.end()
 })
 
-void t.test('no line of the corpus of open redirects leads off this origin, over https or http', (t) => {
+void t.test('no line of the corpus of open redirects leaves this origin, over https or http', (t) => {
   for (const here of [origin, 'http://127.0.0.1:8080']) {
     for (const line of openRedirects()) {
       for (const attempt of [line, safelyDecoded(line)]) {

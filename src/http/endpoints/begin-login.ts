@@ -5,15 +5,15 @@ import type { Context } from '../context.ts'
 import { fingerprint, loginSecrets, newStateId, userMark } from '../cookies/login-state.ts'
 import type { Services } from './endpoint.ts'
 
-/** What a login wants beside the usual. */
-interface LoginWish {
+/** The parameters of a login. */
+interface LoginParameters {
   readonly target: string
   /** See `LoginState`. */
   readonly asked?: string | undefined
   readonly silent: boolean
   readonly keep?: boolean
   readonly user?: string | null
-  /** The session that the browser has now. */
+  /** The browser's present session. */
   readonly before: Session | null
   readonly tries?: number
   readonly afterRefusal?: boolean
@@ -23,17 +23,18 @@ interface LoginWish {
   /** Seconds. */
   readonly maxAge?: number | undefined
   readonly scope?: string | undefined
-  /** JSON (OpenID Connect Core 1.0, section 5.5). */
+  /** JSON. @see https://openid.net/specs/openid-connect-core-1_0.html#ClaimsParameter */
   readonly claims?: string | undefined
 }
 
 /**
- * Begins a login: the provider's URL, and the cookie that binds it to this browser. Rejects like `authorizationUrl`.
+ * Begins a login. Returns the provider's URL, and the Set-Cookie that binds the login to this browser. Rejects like
+ * `authorizationUrl`.
  */
 export async function beginLogin(
   { provider, cookies, loginStates, config }: Services,
   { facts, now }: Context,
-  wish: LoginWish,
+  parameters: LoginParameters,
 ): Promise<{ url: URL; setCookie: string }> {
   const {
     target,
@@ -50,7 +51,7 @@ export async function beginLogin(
     maxAge,
     scope,
     claims,
-  } = wish
+  } = parameters
   const { binding, setCookie } = cookies.bind(facts.headers.cookie)
   const id = newStateId()
   const acrs = acrValues === undefined || acrValues === '' ? null : acrValues.split(' ')
@@ -88,7 +89,7 @@ export async function beginLogin(
     loginHint,
     scope,
     claims,
-    // What is only looked at needs no refresh token, and must not use up one more each time.
+    // A login that only checks the session at the provider must not get another refresh token each time.
     inFrame: silent,
     identityOnly: keep && before !== null && before.tokens.refreshToken !== null,
   })
