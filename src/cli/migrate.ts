@@ -1,7 +1,7 @@
 import { readFileSync } from 'node:fs'
 import { readArguments, UsageError, type Command } from './command.ts'
-import { NotUnderstood } from '../migrate/not-understood.ts'
-import { migrateFiles, type Source } from '../migrate/peer.ts'
+import { migrateFiles, type Source } from '../migrate/migrate.ts'
+import { UnreadableFile } from '../migrate/setting.ts'
 import { writeReport, writeYaml } from '../migrate/write.ts'
 
 const READABLE = `It reads:
@@ -15,20 +15,20 @@ const READABLE = `It reads:
 export const migrate: Command = {
   help: `gatehouse migrate FILE [FILE]…
 
-Writes the configuration of another gateway as Gatehouse YAML on stdout. On stderr it names, with their lines, the keys
-that mean something else here, those that have no equal, with what to do instead, and all that touches security.
-What a file is, its content tells. Give several files of the same gateway together where it reads them together.
+Writes the configuration of another gateway as Gatehouse YAML to stdout. On stderr it lists, with their lines, the keys
+that mean something else here, those without an equal, with what to do instead, and everything that affects security.
+The content of a file tells its format. Pass several files of one gateway together if the gateway reads them together.
 
 ${READABLE}
-Secrets are written nowhere: the YAML has \${OIDC_CLIENT_SECRET} and the like in their place, and stderr says how to set
-them. What can't be said here stays closed: a path that needed no login needs one until you open it, and where users
-were told apart in a way that a route can't, nobody gets in (claim not_migrated) until you decide.
+Secrets are never written: the YAML refers to variables such as \${OIDC_CLIENT_SECRET}, and stderr tells how to set them.
+Rules that a route can't express stay closed: a path that needed no login needs one until you open it, and if a
+restriction on users can't be expressed, no user gets in (claim not_migrated) until you decide.
 
   gatehouse migrate oauth2-proxy.cfg > gatehouse.yaml
   gatehouse check --config gatehouse.yaml
 
-docs/migrating.md has the tables, key by key, and the plan for the change. Status: 0 when there is a YAML, 2 when a file
-isn't understood.
+docs/migrating.md has tables of all keys, and a plan for the change. Exit status: 0 if the YAML was written, 2 if a file
+can't be read.
 `,
   async run(args) {
     const { positionals } = readArguments({ args: [...args], options: {}, strict: true, allowPositionals: true })
@@ -39,7 +39,7 @@ isn't understood.
       process.stdout.write(writeYaml(migration))
       return 0
     } catch (error) {
-      if (!(error instanceof NotUnderstood)) throw error
+      if (!(error instanceof UnreadableFile)) throw error
       process.stderr.write(`gatehouse migrate: ${error.message}\n\n${READABLE}`)
       return 2
     }
@@ -51,6 +51,6 @@ function readSource(name: string): Source {
     return { name, text: readFileSync(name, 'utf8').replace(/^\uFEFF/, '') }
   } catch (error) {
     const code = error instanceof Error && 'code' in error ? String(error.code) : 'unknown'
-    throw new NotUnderstood(`${name}: it can't be read (${code})`)
+    throw new UnreadableFile(`${name}: it can't be read (${code})`)
   }
 }

@@ -1,18 +1,17 @@
 import { isAlias, isMap, isScalar, isSeq, LineCounter, type Node, parseDocument } from 'yaml'
-import { isMapping } from '../config/tree.ts'
-import type { Entry } from './entry.ts'
-import { NotUnderstood } from './not-understood.ts'
+import { isMapping } from '../../config/tree.ts'
+import { type Setting, UnreadableFile } from '../setting.ts'
 
-/** The keys of a YAML file by their path; items of lists keep their number in `written` only. */
-export function readAlpha(text: string, file: string): Entry[] {
+/** Reads the settings of a YAML file by their paths; only `written` contains the index of a list item. */
+export function readYaml(text: string, file: string): Setting[] {
   const lines = new LineCounter()
   const document = parseDocument(text, { lineCounter: lines, prettyErrors: false })
   const [error] = document.errors
   if (error !== undefined) {
     const { line, col } = lines.linePos(error.pos[0])
-    throw new NotUnderstood(`${file}:${line}:${col}: the YAML can't be read (${error.code})`)
+    throw new UnreadableFile(`${file}:${line}:${col}: the YAML can't be read (${error.code})`)
   }
-  const entries: Entry[] = []
+  const settings: Setting[] = []
   const lineOf = (node: { range?: readonly number[] | null | undefined }): number =>
     lines.linePos(node.range?.[0] ?? 0).line
   const visit = (node: Node | null, key: string, written: string, line: number): void => {
@@ -21,7 +20,7 @@ export function readAlpha(text: string, file: string): Entry[] {
         const label = isScalar(name) ? String(name.value) : '?'
         const at = isScalar(name) ? lineOf(name) : line
         visit(
-          isNodeLike(value) ? value : null,
+          isNode(value) ? value : null,
           key === '' ? label : `${key}.${label}`,
           written === '' ? label : `${written}.${label}`,
           at,
@@ -31,26 +30,27 @@ export function readAlpha(text: string, file: string): Entry[] {
     }
     if (isSeq(node) && node.items.some((item) => isMap(item))) {
       node.items.forEach((item, index) => {
-        visit(isNodeLike(item) ? item : null, key, `${written}[${index}]`, isNodeLike(item) ? lineOf(item) : line)
+        visit(isNode(item) ? item : null, key, `${written}[${index}]`, isNode(item) ? lineOf(item) : line)
       })
       return
     }
     const value: unknown =
       node === null ? '' : isAlias(node) ? node.resolve(document)?.toJS(document) : node.toJS(document)
-    entries.push({ key, written, value: filled(value), file, line })
+    settings.push({ key, written, value: withoutDefaults(value), file, line })
   }
   visit(document.contents, '', '', 1)
-  return entries
+  return settings
 }
 
-function isNodeLike(value: unknown): value is Node {
+function isNode(value: unknown): value is Node {
   return isMap(value) || isSeq(value) || isScalar(value) || isAlias(value)
 }
 
-/** The peer fills in variables like a shell; defaults within them are left out, they could be secrets. */
-function filled(value: unknown): unknown {
-  if (Array.isArray(value)) return value.map(filled)
-  if (isMapping(value)) return Object.fromEntries(Object.entries(value).map(([name, inner]) => [name, filled(inner)]))
+/** Unifies `$NAME` and `${NAME:-default}` as `${NAME}`; a default is dropped because it may be a secret. */
+function withoutDefaults(value: unknown): unknown {
+  if (Array.isArray(value)) return value.map(withoutDefaults)
+  if (isMapping(value))
+    return Object.fromEntries(Object.entries(value).map(([name, inner]) => [name, withoutDefaults(inner)]))
   if (typeof value !== 'string') return value
   return value.replace(
     /\$\{([A-Za-z_][A-Za-z0-9_]*)[^}]*\}|\$([A-Za-z_][A-Za-z0-9_]*)/g,

@@ -1,26 +1,25 @@
-import type { Entry } from './entry.ts'
+import type { Setting } from '../setting.ts'
 
 const LINE = /^\s*(?:-\s+|export\s+|ENV\s+|-e\s+)*["']?([A-Z][A-Z0-9_]*)\s*(?:=|:\s)(.*)$/
 
-/** An item of `env` of a Kubernetes container; its value is in the next line. */
-const ITEM = /^\s*-\s+name:\s*["']?([A-Z][A-Z0-9_]*)["']?\s*$/
+/** An item of `env` in a Kubernetes container; its value is on the next line. */
+const BLOCK_ITEM = /^\s*-\s+name:\s*["']?([A-Z][A-Z0-9_]*)["']?\s*$/
 
-/** The same in one line. */
+/** The same item on one line. */
 const FLOW_ITEM =
   /^\s*-\s*\{\s*name:\s*["']?([A-Z][A-Z0-9_]*)["']?\s*,\s*(?:value:\s*("[^"]*"|'[^']*'|[^,}]*)|valueFrom:.*?)\s*\}\s*$/
 
 /**
- * The variables of an environment file: `NAME=value` a line, also with `export`, as a list of a compose file, as a YAML
- * map, or as `env` of a Kubernetes container. `keyOf` says which key a variable stands for, or `null` when it is not
- * the peer's.
+ * Reads the variables of an environment file with lines such as `NAME=value`, of a shell script, of a compose file (list
+ * or map), or of `env` in a Kubernetes container. `keyOf` returns the key of a variable, or `null` for other programs'.
  */
-export function readEnvironment(text: string, file: string, keyOf: (name: string) => string | null): Entry[] {
+export function readEnvironment(text: string, file: string, keyOf: (name: string) => string | null): Setting[] {
   const lines = text.split(/\r?\n/)
-  return lines.flatMap((line, index): Entry[] => {
+  return lines.flatMap((line, index): Setting[] => {
     if (/^\s*(#|$)/.test(line)) return []
-    const item = ITEM.exec(line)?.[1]
+    const item = BLOCK_ITEM.exec(line)?.[1]
     if (item !== undefined) {
-      // `valueFrom` names a secret that is not here.
+      // With `valueFrom` the value is in another resource.
       const value = unquoted(/^\s*value:\s*(.*)$/.exec(lines[index + 1] ?? '')?.[1]?.trim() ?? '')
       return [{ key: keyOf(item) ?? item, written: item, value, file, line: index + 1 }]
     }
@@ -36,6 +35,6 @@ export function readEnvironment(text: string, file: string, keyOf: (name: string
 function unquoted(text: string): string {
   const [, , inside] = /^(["'])(.*)\1\s*(?:#.*)?$/.exec(text) ?? []
   if (inside !== undefined) return inside
-  // A list of a compose file puts the whole of NAME=value in quotes.
+  // A compose file may quote NAME=value as a whole.
   return text.replace(/\s+#.*$/, '').replace(/["']$/, '')
 }

@@ -1,23 +1,23 @@
-import type { Entry } from './entry.ts'
+import type { Setting } from '../setting.ts'
 
 const FLAG = /^--?([a-z][a-z0-9.-]*)(?:=(.*))?$/s
 
 /**
- * The flags of a command line, spread over lines or not, also as a YAML list of arguments; a flag that is given more
- * than once is a list. `keyOf` says which key a flag stands for, `isSwitch` which keys need no value.
+ * Reads the flags of a command line, on one or several lines, or of a YAML list of arguments. A repeated flag has a list
+ * as its value. `keyOf` returns the key of a flag, `isSwitch` whether a key needs no value.
  */
 export function readFlags(
   text: string,
   file: string,
   keyOf: (flag: string) => string,
   isSwitch: (key: string) => boolean,
-): Entry[] {
+): Setting[] {
   const words = text
     .split(/\r?\n/)
     .flatMap((line, index) =>
-      /^\s*#/.test(line) ? [] : wordsOf(unlisted(line)).map((word) => ({ word, line: index + 1 })),
+      /^\s*#/.test(line) ? [] : wordsOf(withoutListSyntax(line)).map((word) => ({ word, line: index + 1 })),
     )
-  const found = new Map<string, Entry>()
+  const found = new Map<string, Setting>()
   words.forEach(({ word, line }, index) => {
     const [, flag, inline] = FLAG.exec(word) ?? []
     if (flag === undefined) return
@@ -32,8 +32,8 @@ export function readFlags(
   return [...found.values()]
 }
 
-/** A line without the signs of a list: `- --flag`, `args: ["--flag", "--other"]`, `CMD ["--flag"]`. */
-function unlisted(line: string): string {
+/** Removes list syntax from a line: `- --flag`, `args: ["--flag", "--other"]`, `CMD ["--flag"]`. */
+function withoutListSyntax(line: string): string {
   const inner = /^\s*(?:-\s+)?(?:[A-Za-z]+:?\s*)?\[(.*)\]\s*,?\s*$/.exec(line)?.[1]
   return inner === undefined ? line.replace(/^\s*-\s+/, '') : inner.replace(/,(?=\s*["'-])/g, ' ')
 }

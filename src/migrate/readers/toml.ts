@@ -1,10 +1,9 @@
 import { parse, TomlError } from 'smol-toml'
-import { type Entry, membersOf } from './entry.ts'
-import { NotUnderstood } from './not-understood.ts'
+import { membersOf, type Setting, UnreadableFile } from '../setting.ts'
 
-/** The keys of a TOML file, those of its tables by their whole path. */
-export function readToml(text: string, file: string): Entry[] {
-  return flatten(parseToml(text, file), '').map(([key, value]): Entry => ({
+/** Reads the settings of a TOML file; keys in tables have their full path. */
+export function readToml(text: string, file: string): Setting[] {
+  return flatten(parseToml(text, file), '').map(([key, value]): Setting => ({
     key,
     written: key,
     value,
@@ -18,9 +17,9 @@ function parseToml(text: string, file: string): unknown {
     return parse(text)
   } catch (error) {
     if (!(error instanceof TomlError)) throw error
-    // Its message goes on with the line itself, and that may hold a secret.
+    // The rest of the message quotes the line, which may contain a secret.
     const [reason = ''] = error.message.split('\n')
-    throw new NotUnderstood(`${file}:${error.line}:${error.column}: ${reason}`)
+    throw new UnreadableFile(`${file}:${error.line}:${error.column}: ${reason}`)
   }
 }
 
@@ -30,7 +29,7 @@ function flatten(value: unknown, before: string): [string, unknown][] {
   )
 }
 
-/** TOML's readers keep no places; a key stands at the beginning of a line. */
+/** Finds the line of a key, because smol-toml does not report positions. */
 function lineOf(text: string, key: string): number {
   const name = key.slice(key.lastIndexOf('.') + 1)
   const index = text.split('\n').findIndex((line) => {

@@ -1,45 +1,41 @@
-import { NotUnderstood } from './not-understood.ts'
+import { UnreadableFile } from '../setting.ts'
 
 /** One directive of an Apache configuration. */
 export interface Directive {
   readonly name: string
   readonly args: readonly string[]
   readonly line: number
-  /** The directives within, where it is a section. */
+  /** The directives of a section; `null` for a plain directive. */
   readonly inner: readonly Directive[] | null
 }
 
-interface Open {
-  readonly directive: { name: string; args: string[]; line: number; inner: Directive[] }
-}
-
-/** The directives of an Apache configuration, sections as trees; throws `NotUnderstood` where sections do not close. */
+/** Reads the directives of an Apache configuration as a tree; throws `UnreadableFile` if a section is not closed. */
 export function readApache(text: string, file: string): Directive[] {
   const top: Directive[] = []
-  const open: Open[] = []
-  const here = (): Directive[] => open.at(-1)?.directive.inner ?? top
-  for (const { line, number } of joined(text)) {
+  const open: { name: string; args: string[]; line: number; inner: Directive[] }[] = []
+  const current = (): Directive[] => open.at(-1)?.inner ?? top
+  for (const { line, number } of logicalLines(text)) {
     const closing = /^<\/\s*([A-Za-z]+)\s*>$/.exec(line)?.[1]
     if (closing !== undefined) {
       const section = open.pop()
-      if (section?.directive.name.toLowerCase() !== closing.toLowerCase()) {
-        throw new NotUnderstood(`${file}:${number}: </${closing}> closes nothing that is open there`)
+      if (section?.name.toLowerCase() !== closing.toLowerCase()) {
+        throw new UnreadableFile(`${file}:${number}: </${closing}> closes no open section`)
       }
       continue
     }
     const [, sectionName, sectionArgs = ''] = /^<([A-Za-z]+)\s*(.*?)>$/.exec(line) ?? []
     const [name = '', ...args] = sectionName === undefined ? wordsOf(line) : [sectionName, ...wordsOf(sectionArgs)]
     const directive = { name, args, line: number, inner: [] as Directive[] }
-    here().push(sectionName === undefined ? { ...directive, inner: null } : directive)
-    if (sectionName !== undefined) open.push({ directive })
+    current().push(sectionName === undefined ? { ...directive, inner: null } : directive)
+    if (sectionName !== undefined) open.push(directive)
   }
-  const unclosed = open.at(-1)?.directive
-  if (unclosed !== undefined) throw new NotUnderstood(`${file}:${unclosed.line}: <${unclosed.name}> is never closed`)
+  const unclosed = open.at(-1)
+  if (unclosed !== undefined) throw new UnreadableFile(`${file}:${unclosed.line}: <${unclosed.name}> is never closed`)
   return top
 }
 
-/** Lines without comments, those that end in a backslash joined with the next. */
-function joined(text: string): { line: string; number: number }[] {
+/** Returns the lines without comments; a line that ends in a backslash is joined with the next one. */
+function logicalLines(text: string): { line: string; number: number }[] {
   const lines: { line: string; number: number }[] = []
   let pending: { line: string; number: number } | null = null
   text.split(/\r?\n/).forEach((raw, index) => {
