@@ -20,8 +20,11 @@ const CONFIG_VALUES: Readonly<Record<string, string>> = {
  */
 export function readChartValues(text: string, file: string): Setting[] {
   const values = readYaml(text, file).filter(({ key }) => !/(^|\.)extraEnv(\.|$)/.test(key))
-  const isArgument = ({ key }: Setting): boolean => /(^|\.)extraArgs(\.|$)/.test(key)
   return [...values.filter((value) => !isArgument(value)), ...values.filter(isArgument)].flatMap(settingsOf)
+}
+
+function isArgument({ key }: Setting): boolean {
+  return /(^|\.)extraArgs(\.|$)/.test(key)
 }
 
 function settingsOf(chartValue: Setting): Setting[] {
