@@ -11,9 +11,7 @@ const tables: Readonly<Record<string, Rules>> = {
   wonderwall,
 }
 
-/**
- * docs/migrating.md with the tables of `gatehouse migrate` in their places: what a key becomes, or what to do instead.
- */
+/** Replaces the tables in docs/migrating.md: what each key of another gateway becomes, or what to do instead. */
 export function withMigrationTables(text: string): string {
   return text.replace(
     /(<!-- keys: ([a-z0-9_-]+) -->\n)[^]*?(<!-- end of keys -->)/g,
