@@ -2,7 +2,7 @@ import { modAuthOpenidc } from '../src/migrate/apache/keys.ts'
 import { oauth2ProxyAlpha } from '../src/migrate/oauth2-proxy/alpha.ts'
 import { oauth2Proxy } from '../src/migrate/oauth2-proxy/keys.ts'
 import type { Rules } from '../src/migrate/rule.ts'
-import { wonderwall } from '../src/migrate/wonderwall.ts'
+import { wonderwall } from '../src/migrate/wonderwall/keys.ts'
 import { cell } from './reference.ts'
 
 const tables: Readonly<Record<string, Rules>> = {
@@ -23,9 +23,11 @@ export function withMigrationTables(text: string): string {
 function tableOf(rules: Rules): string {
   const rows = Object.entries(rules)
   const carried = rows
-    .filter(([, { ours }]) => ours !== null)
-    .map(([key, { ours, says }]) => `| \`${key}\` | \`${ours ?? ''}\` | ${cell(says)} |`)
-  const others = rows.filter(([, { ours }]) => ours === null).map(([key, { says }]) => `| \`${key}\` | ${cell(says)} |`)
+    .filter(([, { target }]) => target !== null)
+    .map(([key, { target, note }]) => `| \`${key}\` | \`${target ?? ''}\` | ${cell(note)} |`)
+  const others = rows
+    .filter(([, { target }]) => target === null)
+    .map(([key, { note }]) => `| \`${key}\` | ${cell(note)} |`)
   return (
     `| Theirs | Ours | What is different |\n| --- | --- | --- |\n${carried.join('\n')}\n\n` +
     `Without a key here:\n\n| Theirs | What to do instead |\n| --- | --- |\n${others.join('\n')}\n`

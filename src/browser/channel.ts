@@ -1,47 +1,63 @@
-/** What the tabs of one origin tell each other; the gateway's own pages say the first two. */
-type Word =
-  /** A frame has brought a session, or new tokens. */
+/** A message between the tabs of one origin. The gateway's own pages send the first two. */
+type Message =
+  /** A frame has brought a session or new tokens. */
   | 'renewed'
-  /** The user has signed in in a window of its own. */
+  /** The user has signed in in a separate window. */
   | 'signed-in'
   /** The session has ended. */
   | 'ended'
-  /** It may be ending just now: look for yourself. */
+  /** The session may be ending: each tab reads it again. */
   | 'look'
-  /** A page has met a session of that user's. */
+  /** A page has met a session of this user. */
   | `user ${string}`
 
-/** The tabs' channel. */
-export type Channel = {
-  /** Tells all tabs, this one included. */
-  readonly say: (word: Word) => void
-  readonly listen: (listener: (word: Word) => void) => () => void
+const MESSAGES = /^(?:renewed|signed-in|ended|look|user .+)$/
+
+/** The channel between the tabs of one origin. */
+export interface Channel {
+  /** Sends a message to all tabs, this one included. */
+  post(message: Message): void
+  /** Calls `listener` for each message. Returns a function that removes the listener. */
+  listen(listener: (message: Message) => void): () => void
 }
 
-const WORDS = /^(?:renewed|signed-in|ended|look|user .+)$/
-const isWord = (data: unknown): data is Word => typeof data === 'string' && WORDS.test(data)
-
 /** Opens the channel that all tabs of this origin share. */
-export const openChannel = (): Channel => {
+export function openChannel(): Channel {
   const channel = new BroadcastChannel('gatehouse')
-  const listeners = new Set<(word: Word) => void>()
-  const tell = (word: Word): void => {
-    for (const listener of listeners) listener(word)
+  const listeners = new Set<(message: Message) => void>()
+  const dispatch = (message: Message): void => {
+    for (const listener of listeners) listener(message)
   }
-  // An application may have a channel of that name, too.
+  // An application may use a channel with the same name.
   channel.onmessage = ({ data }: MessageEvent<unknown>) => {
-    if (isWord(data)) tell(data)
+    if (isMessage(data)) dispatch(data)
   }
   return {
-    say: (word) => {
-      channel.postMessage(word)
-      tell(word)
+    post(message) {
+      channel.postMessage(message)
+      dispatch(message)
     },
-    listen: (listener) => {
+    listen(listener) {
       listeners.add(listener)
       return () => {
         listeners.delete(listener)
       }
     },
   }
+}
+
+function isMessage(data: unknown): data is Message {
+  return typeof data === 'string' && MESSAGES.test(data)
+}
+
+/** Runs `work` while no other tab holds the lock `name`; runs it at once where the browser has no locks (without TLS). */
+export function withLock<T>(name: string, work: () => Promise<T>): Promise<T> {
+  return 'locks' in navigator ? navigator.locks.request(`gatehouse:${name}`, work) : work()
+}
+
+/** Runs `work` unless another tab holds the lock `name`. */
+export async function withLockIfFree(name: string, work: () => Promise<unknown>): Promise<void> {
+  if (!('locks' in navigator)) await work()
+  else
+    await navigator.locks.request(`gatehouse:${name}`, { ifAvailable: true }, async (lock) => lock !== null && work())
 }

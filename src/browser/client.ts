@@ -1,35 +1,40 @@
-import { readSession, type SessionInfo } from './gateway.ts'
+import { readSession } from './gateway.ts'
 import { start } from './start.ts'
-import type { Expiring } from './expiring.ts'
+import type { Expiring, SessionInfo } from './types.ts'
 
-const { gateway, channel, fetch } = start(import.meta.url)
+export type { Expiring, SessionInfo } from './types.ts'
 
-/** Like `window.fetch`; when a login is needed it gets one, then repeats the request with its body. */
-export { fetch }
+const { gateway, channel, fetch: fetchWithLogin } = start(import.meta.url)
 
-/** What `GET session` says, or `null` without a session. Rejects when the gateway can't be asked. */
-export const session = (): Promise<SessionInfo | null> => readSession(gateway)
+/** Like `window.fetch`; when the gateway requires a login, gets one, then repeats the request with its body. */
+const gatehouseFetch: typeof globalThis.fetch = fetchWithLogin
+export { gatehouseFetch as fetch }
 
-/** Leaves for the login and comes back to this page. */
-export const login = (): void => {
+/** Returns the body of `GET session`, or `null` without a session. Rejects when the gateway does not answer. */
+export function session(): Promise<SessionInfo | null> {
+  return readSession(gateway)
+}
+
+/** Leaves for the login, which returns to this page. */
+export function login(): void {
   location.assign(
     `${gateway.base}/login?redirect=${encodeURIComponent(location.pathname + location.search + location.hash)}`,
   )
 }
 
 /** Ends the session, in all tabs and at the provider. */
-export const logout = (): void => {
-  channel.say('look')
+export function logout(): void {
+  channel.post('look')
   location.assign(`${gateway.base}/logout`)
 }
 
-/** Calls back before the session ends, with the seconds left and a way to extend it. Returns how to stop. */
-export const onExpiring = (listener: (expiring: Expiring) => void): (() => void) => {
-  const heard = (event: Event): void => {
+/** Calls `listener` before the session ends. Returns a function that removes the listener. */
+export function onExpiring(listener: (expiring: Expiring) => void): () => void {
+  const onEvent = (event: Event): void => {
     if (event instanceof CustomEvent) listener(event.detail)
   }
-  addEventListener('gatehouse:expiring', heard)
+  addEventListener('gatehouse:expiring', onEvent)
   return () => {
-    removeEventListener('gatehouse:expiring', heard)
+    removeEventListener('gatehouse:expiring', onEvent)
   }
 }

@@ -1,65 +1,33 @@
 import type { Channel } from './channel.ts'
+import type { SessionInfo } from './types.ts'
 
 /** The gateway as a page sees it. */
-export type Gateway = {
+export interface Gateway {
   /** `https://…/oauth2` */
   readonly base: string
-  /** The browser's own fetch, whoever has wrapped it since. */
+  /** The browser's own fetch, even when a script has wrapped it. */
   readonly fetch: typeof fetch
-  /** Whose page this is: the mark of the first session that it has met. */
+  /** The `user` of the first session that this page has met: the page belongs to that user. */
   user: string
-}
-
-/** What `GET session` says. */
-export type SessionInfo = {
-  readonly session: {
-    readonly created_at: string
-    readonly ends_at: string
-    /** `null` without an idle time-out. */
-    readonly timeout_at: string | null
-    readonly ends_in_seconds: number
-    /** -1 without an idle time-out. */
-    readonly timeout_in_seconds: number
-    readonly active: boolean
-    /** Another one for another user; says nothing else. */
-    readonly user: string
-  }
-  readonly tokens: {
-    /** `null` when the provider does not say. */
-    readonly expire_at: string | null
-    /** -1 when the provider does not say. */
-    readonly expire_in_seconds: number
-    readonly refreshed_at: string
-    readonly next_auto_refresh_in_seconds: number
-    readonly refresh_cooldown: boolean
-    readonly refresh_cooldown_seconds: number
-    readonly refreshable: boolean
-    readonly last_refresh_error: string | null
-  }
-  /** With `provider.sessionCheck` alone. */
-  readonly provider?: { readonly check_every_seconds: number }
 }
 
 const LOGIN_CODES = /^(?:login_required|session_expired|step_up_required|upstream_login_required)$/
 
-/** The code of a 401 that is the gateway's and that a login would help against, else nothing. */
-export const loginCode = (status: number, header: (name: string) => string | null): string => {
+/** Returns the code of a 401 from the gateway that a login would resolve, or an empty string. */
+export function loginCode(status: number, header: (name: string) => string | null): string {
   const code = status === 401 ? (header('Gatehouse') ?? '') : ''
   return LOGIN_CODES.test(code) ? code : ''
 }
 
-/**
- * Whether a URL is one of the gateway's own. When it is one that signs out, the tabs look what has become of the
- * session.
- */
-export const isOwn = ({ base }: Gateway, channel: Channel, url: string): boolean => {
+/** Returns whether a URL is one of the gateway's own. When the URL signs the user out, all tabs read the session again. */
+export function isGatewayUrl({ base }: Gateway, channel: Channel, url: string): boolean {
   if (!url.startsWith(`${base}/`)) return false
-  if (/^\/(?:logout|sign_out)/.test(url.slice(base.length))) channel.say('look')
+  if (/^\/(?:logout|sign_out)/.test(url.slice(base.length))) channel.post('look')
   return true
 }
 
-/** The session, or `null` when there is none; rejects when the gateway can't be asked. */
-export const readSession = async (gateway: Gateway): Promise<SessionInfo | null> => {
+/** Returns the session, or `null` without one; rejects when the gateway does not answer. */
+export async function readSession(gateway: Gateway): Promise<SessionInfo | null> {
   const answer = await gateway.fetch(`${gateway.base}/session`, {
     headers: { accept: 'application/json' },
     cache: 'no-store',

@@ -1,15 +1,15 @@
 import { openChannel, type Channel } from './channel.ts'
 import { createFetch } from './fetch.ts'
 import type { Gateway } from './gateway.ts'
-import { createRenewal, type Renewal } from './renew.ts'
+import { createRenewal, type Renewal } from './renewal.ts'
 import { watchSession } from './watch.ts'
 
-/** What a page has once, however many of the scripts it loads. */
-type Page = {
+/** The state of a page, shared by all scripts of the gateway on it. */
+interface Page {
   readonly gateway: Gateway
   readonly channel: Channel
   readonly renewal: Renewal
-  /** Like `window.fetch`; when a login is needed it gets one, then repeats the request with its body. */
+  /** Like `window.fetch`; when the gateway requires a login, gets one, then repeats the request with its body. */
   readonly fetch: typeof fetch
 }
 
@@ -21,13 +21,15 @@ declare global {
   }
 }
 
-const open = (script: string): Page => {
+/** Starts watching the session of this page, once per page. `script` is the URL of one of the gateway's scripts. */
+export function start(script: string): Page {
+  return (window[KEY] ??= createPage(script))
+}
+
+function createPage(script: string): Page {
   const gateway: Gateway = { base: new URL('.', script).href.slice(0, -1), fetch: window.fetch.bind(window), user: '' }
   const channel = openChannel()
   const renewal = createRenewal(gateway, channel)
   watchSession(gateway, channel, renewal)
   return { gateway, channel, renewal, fetch: createFetch(gateway, channel, renewal) }
 }
-
-/** Begins to watch the session of this page; `script` is the URL of one of the gateway's scripts. */
-export const start = (script: string): Page => (window[KEY] ??= open(script))

@@ -1,40 +1,45 @@
-import { createAlarm } from './alarm.ts'
-import type { Channel } from './channel.ts'
-import { createWarning } from './expiring.ts'
-import { readSession, type Gateway, type SessionInfo } from './gateway.ts'
-import { createProviderCheck } from './provider-check.ts'
-import type { Renewal } from './renew.ts'
-import { announceSignOuts } from './sign-outs.ts'
-import { createTokenRenewal } from './token-renewal.ts'
+import { withLockIfFree, type Channel } from './channel.ts'
+import { isGatewayUrl, readSession, type Gateway } from './gateway.ts'
+import { loginSilently, type Renewal } from './renewal.ts'
+import type { Expiring, SessionInfo } from './types.ts'
 
-/** ms */
-const TRY_AGAIN = 60_000
+const RETRY_MS = 60_000
+/** Timers stop while the computer sleeps, so the clock is read at least this often. */
+const TICK_MS = 10_000
+/** A logout takes a moment, on a slow connection a long one. */
+const LOGOUT_DELAYS_MS = [500, 2_000, 6_000]
+/** The page is warned this long before the session ends; for short sessions, in the second half. */
+const WARN_BEFORE_S = 120
+/** Tokens are renewed this long before they expire; short-lived ones at half their lifetime. */
+const RENEW_BEFORE_S = 30
+/** The localStorage key with the state of the provider check, shared by all tabs: `[nextAt, failures, session]`. */
+const CHECK_STATE = 'gatehouse:checks'
 
-/** Watches the session: reads it when something is due, not by the clock. Reading never counts as activity. */
-export const watchSession = (gateway: Gateway, channel: Channel, renewal: Renewal): void => {
+/** Watches the session: reads it when something is due. Reading never counts as activity. */
+export function watchSession(gateway: Gateway, channel: Channel, renewal: Renewal): void {
   let known: SessionInfo | null = null
   let readAt = 0
-  let isFirst = true
+  let isFirstRead = true
 
   const read = async (): Promise<SessionInfo | null> => {
     readAt = Date.now()
-    alarm.set(TRY_AGAIN)
+    alarm.set(RETRY_MS)
     try {
       const info = await readSession(gateway)
       if (info?.session.user === gateway.user) {
-        if (known === null) channel.say(`user ${gateway.user}`)
+        if (known === null) channel.post(`user ${gateway.user}`)
         known = info
         alarm.set(1000 * Math.min(warn(info), renewTokens(info)))
       } else {
         alarm.set(Infinity)
         if (known !== null) dispatchEvent(new CustomEvent('gatehouse:ended'))
-        // A logout without a page of ours may have led here: other tabs that know of a session look what became of it.
-        else if (isFirst) channel.say('look')
+        // A logout without a page of the gateway may have led here, so tabs that know a session read it again.
+        else if (isFirstRead) channel.post('look')
         known = null
       }
-      isFirst = false
+      isFirstRead = false
     } catch {
-      // The gateway is away: that is no end.
+      // A gateway that does not answer has not ended the session.
     }
     return known
   }
@@ -49,33 +54,167 @@ export const watchSession = (gateway: Gateway, channel: Channel, renewal: Renewa
       if (known !== null) checkProvider(known)
     },
   )
-
-  const look = (): void => {
-    if (Math.abs(Date.now() - readAt) > TRY_AGAIN) void read()
+  const readIfStale = (): void => {
+    if (Math.abs(Date.now() - readAt) > RETRY_MS) void read()
   }
 
-  channel.listen((word) => {
-    if (word.startsWith('user ')) {
-      // Somebody else has signed in: this page's session is over.
-      if (known !== null && word !== `user ${gateway.user}`) void read()
-    } else if (word !== 'look') void read()
-    // It takes a moment, on a slow line a long one.
+  channel.listen((message) => {
+    if (message.startsWith('user ')) {
+      // Another user has signed in, so the session of this page is over.
+      if (known !== null && message !== `user ${gateway.user}`) void read()
+    } else if (message !== 'look') void read()
     else
-      for (const ms of [500, 2_000, 6_000])
+      for (const delay of LOGOUT_DELAYS_MS)
         setTimeout(() => {
           if (known !== null) void read()
-        }, ms)
+        }, delay)
   })
-  // What the browser has kept of a page knows nothing of what has happened since.
+  // A page from the back/forward cache has missed all messages.
   addEventListener('pageshow', ({ persisted }) => {
     if (persisted) void read()
   })
-  addEventListener('online', look)
+  addEventListener('online', readIfStale)
   document.addEventListener('visibilitychange', () => {
     if (document.hidden) return
-    look()
-    alarm.look()
+    readIfStale()
+    alarm.check()
   })
-  announceSignOuts(gateway, channel)
+  announceLogouts(gateway, channel)
   void read()
+}
+
+interface Alarm {
+  /** Sets the time until the alarm rings, in place of an earlier one; `Infinity` for never. */
+  set(ms: number): void
+  /** Compares the alarm with the clock now. */
+  check(): void
+}
+
+/** Creates an alarm that notices sleep and clock changes within ten seconds. Each look at the clock calls `tick`. */
+function createAlarm(ring: () => void, tick: () => void): Alarm {
+  let timer: ReturnType<typeof setTimeout> | undefined
+  let setAt = 0
+  let dueAt = Infinity
+  const schedule = (): void => {
+    clearTimeout(timer)
+    timer = setTimeout(check, Math.max(0, Math.min(TICK_MS, dueAt - Date.now())))
+  }
+  const check = (): void => {
+    const now = Date.now()
+    if (now >= dueAt || now < setAt) {
+      dueAt = Infinity
+      ring()
+    }
+    tick()
+    schedule()
+  }
+  return {
+    set(ms) {
+      setAt = Date.now()
+      dueAt = setAt + ms
+      schedule()
+    },
+    check,
+  }
+}
+
+/** Makes all tabs read the session when this page leaves for a URL that signs the user out. */
+function announceLogouts(gateway: Gateway, channel: Channel): void {
+  const announce = (url: string): void => {
+    isGatewayUrl(gateway, channel, url)
+  }
+  if ('navigation' in window)
+    navigation.addEventListener('navigate', ({ destination }) => {
+      announce(destination.url)
+    })
+  else
+    document.addEventListener(
+      'click',
+      ({ target }) => {
+        const link = target instanceof Element ? target.closest('a') : null
+        if (link !== null) announce(link.href)
+      },
+      true,
+    )
+}
+
+/** Creates a function that warns the page before the session ends. It returns the seconds until the next read. */
+function createWarning(
+  { base, fetch }: Gateway,
+  renewal: Renewal,
+  read: () => Promise<SessionInfo | null>,
+): (info: SessionInfo) => number {
+  let longestS = 0
+
+  // Activity extends the idle timeout; only a new login extends the absolute lifetime.
+  const extend = async ({ session }: SessionInfo, left: number): Promise<boolean> => {
+    const idle = session.timeout_in_seconds
+    const endsIdle = idle >= 0 && idle < session.ends_in_seconds
+    if (endsIdle) await fetch(`${base}/session/refresh`, { method: 'POST' }).catch(() => {})
+    else await renewal.login()
+    const info = await read()
+    return info !== null && secondsLeft(info) > left
+  }
+
+  return (info) => {
+    const left = secondsLeft(info)
+    longestS = Math.max(longestS, left)
+    const wait = left - Math.min(WARN_BEFORE_S, longestS / 2)
+    if (wait > 0) return wait
+    const detail: Expiring = { seconds: left, extend: () => extend(info, left) }
+    dispatchEvent(new CustomEvent('gatehouse:expiring', { detail }))
+    // The seconds are rounded down, and activity may extend the session in the meantime.
+    return left > 20 ? left / 2 : left + 1
+  }
+}
+
+function secondsLeft({ session: { ends_in_seconds: ends, timeout_in_seconds: idle } }: SessionInfo): number {
+  return idle < 0 ? ends : Math.min(ends, idle)
+}
+
+/**
+ * Creates a function that renews, through the provider and once for all tabs, tokens that can't be refreshed. It returns
+ * the seconds until the next read.
+ */
+function createTokenRenewal(gateway: Gateway): (info: SessionInfo) => number {
+  let attempted: string | null = null
+  return ({ tokens: { refreshable, expire_in_seconds: left, expire_at: end, refreshed_at: begin } }) => {
+    if (refreshable || end === null || end === attempted) return Infinity
+    const before = Math.min(RENEW_BEFORE_S, (Date.parse(end) - Date.parse(begin)) / 2000)
+    if (left > before) return left - before
+    attempted = end
+    void withLockIfFree('renew', () => loginSilently(gateway, true))
+    return Infinity
+  }
+}
+
+/**
+ * Creates a function that asks the provider, when due and once for all tabs, whether its session is still alive, and ends
+ * the gateway's session with it.
+ */
+function createProviderCheck(gateway: Gateway, channel: Channel): (info: SessionInfo) => void {
+  const check = async (intervalS: number, session: string): Promise<void> => {
+    const stored: [number, number, string] = JSON.parse(localStorage.getItem(CHECK_STATE) ?? '[0,0,""]')
+    let [nextAt, failures, provenSession] = stored
+    if (Date.now() < nextAt) return
+    const store = (): void => {
+      nextAt = Date.now() + intervalS * 1000 * (1 + Math.random() / 5) * 2 ** Math.min(failures, 4)
+      localStorage.setItem(CHECK_STATE, JSON.stringify([nextAt, failures, provenSession]))
+    }
+    store()
+    const outcome = await loginSilently(gateway, true)
+    // A browser that blocks third-party cookies always gets `login_required`: it counts only after an `ok`.
+    const ended = outcome === 'login_required' && provenSession === session
+    failures = ended || outcome === 'ok' || outcome === 'interaction_required' ? 0 : failures + 1
+    if (outcome === 'ok') provenSession = session
+    store()
+    if (!ended) return
+    await gateway.fetch(`${gateway.base}/logout/local`, { method: 'POST' })
+    channel.post('ended')
+  }
+  return ({ provider, session }) => {
+    if (provider === undefined || document.hidden) return
+    // Without localStorage the tabs can't coordinate, so the check is skipped.
+    withLockIfFree('checks', () => check(provider.check_every_seconds, session.created_at)).catch(() => {})
+  }
 }

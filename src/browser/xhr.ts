@@ -1,11 +1,11 @@
 import type { Channel } from './channel.ts'
-import { isOwn, loginCode, type Gateway } from './gateway.ts'
-import type { Renewal } from './renew.ts'
+import { isGatewayUrl, loginCode, type Gateway } from './gateway.ts'
+import type { Renewal } from './renewal.ts'
 
 type Body = Document | XMLHttpRequestBodyInit | null
 
-/** All that was told to a request, to be told once more. */
-type Sent = {
+/** Everything needed to send a request again. */
+interface Sent {
   readonly method: string
   readonly url: string
   readonly user: string | null
@@ -14,8 +14,8 @@ type Sent = {
   body: Body
 }
 
-/** The page may go on to change what it has sent, or use up its bytes. */
-const copyOf = (body: Body): Body => {
+/** Copies a body that the page may still change, or whose bytes it may detach. */
+function copyOf(body: Body): Body {
   if (body instanceof URLSearchParams) return new URLSearchParams(body)
   if (body instanceof ArrayBuffer || ArrayBuffer.isView(body)) return new Blob([body])
   if (!(body instanceof FormData)) return body
@@ -27,21 +27,21 @@ const copyOf = (body: Body): Body => {
 const EVENTS = ['loadstart', 'readystatechange', 'progress', 'load', 'error', 'timeout', 'loadend'] as const
 
 /**
- * An XMLHttpRequest that, when the gateway wants a login, gets one and sends itself again before the page hears of the
- * 401. Its own listeners come first, so that nobody else's are called meanwhile.
+ * Creates an XMLHttpRequest class that gets a login when the gateway requires one and sends the request again before the
+ * page sees the 401. It registers its listeners first, so it can hold back those of the page.
  */
-export const createXhr = (
+export function createXhr(
   gateway: Gateway,
   channel: Channel,
   renewal: Renewal,
   Native: typeof XMLHttpRequest,
-): typeof XMLHttpRequest =>
-  class extends Native {
-    /** What to send again; `null` for what is not: another origin's, and what the page stands still for. */
+): typeof XMLHttpRequest {
+  return class extends Native {
+    /** `null` for requests that are never sent again: cross-origin and synchronous ones. */
     #request: Sent | null = null
-    #state: 'open' | 'held' | 'again' | 'done' = 'done'
-    /** The code of the 401 that was met last. */
-    #met = ''
+    #state: 'open' | 'held' | 'resent' | 'done' = 'done'
+    /** The code of the last 401. */
+    #previousCode = ''
 
     constructor() {
       super()
@@ -56,16 +56,16 @@ export const createXhr = (
     }
 
     override open(
-      ...what: [string, string | URL, isAsync?: unknown, user?: string | null, password?: string | null]
+      ...args: [string, string | URL, isAsync?: unknown, user?: string | null, password?: string | null]
     ): void {
-      const [method, url, , user = null, password = null] = what
-      // One that is given counts, even when it is undefined.
-      const isAsync = what.length < 3 || Boolean(what[2])
+      const [method, url, , user = null, password = null] = args
+      // An argument that is passed counts, even when it is undefined.
+      const isAsync = args.length < 3 || Boolean(args[2])
       const { href, origin } = new URL(url, document.baseURI)
-      const ours = isAsync && origin === location.origin && !isOwn(gateway, channel, href)
-      this.#request = ours ? { method, url: href, user, password, headers: [], body: null } : null
+      const repeatable = isAsync && origin === location.origin && !isGatewayUrl(gateway, channel, href)
+      this.#request = repeatable ? { method, url: href, user, password, headers: [], body: null } : null
       this.#state = 'open'
-      this.#met = ''
+      this.#previousCode = ''
       super.open(method, url, isAsync, user, password)
     }
 
@@ -83,15 +83,15 @@ export const createXhr = (
       const held = this.#state === 'held' && this.readyState === 4
       this.#state = 'done'
       super.abort()
-      // For the browser it had ended already.
-      if (held) this.#tell('abort', 'loadend')
+      // The browser considers the request finished and fires nothing.
+      if (held) this.#fire('abort', 'loadend')
     }
 
     #guard(event: Event): void {
       const headersAreIn = this.readyState > 1
-      if (this.#state === 'again' && headersAreIn) this.#state = 'open'
+      if (this.#state === 'resent' && headersAreIn) this.#state = 'open'
       if (this.#state === 'open' && headersAreIn) this.#state = this.#wantsLogin() ? 'held' : 'done'
-      if (this.#state !== 'held' && this.#state !== 'again') return
+      if (this.#state !== 'held' && this.#state !== 'resent') return
       event.stopImmediatePropagation()
       if (event.type === 'loadend' && this.#state === 'held') void this.#renew()
     }
@@ -100,20 +100,21 @@ export const createXhr = (
       if (this.#request === null || new URL(this.responseURL || this.#request.url).origin !== location.origin)
         return false
       const code = loginCode(this.status, (name) => this.getResponseHeader(name))
-      if (code === '' || code === this.#met || (this.#met !== '' && code !== 'step_up_required')) return false
-      this.#met = code
+      if (code === '' || code === this.#previousCode || (this.#previousCode !== '' && code !== 'step_up_required'))
+        return false
+      this.#previousCode = code
       return true
     }
 
     async #renew(): Promise<void> {
       const request = this.#request
       const body = this.responseType === 'json' ? JSON.stringify(this.response) : this.response
-      const ok = await renewal.renew(this.#met, new Response(body))
-      // The page may have aborted it, or begun another one.
+      const ok = await renewal.renew(this.#previousCode, new Response(body))
+      // The page may have aborted the request, or started another one on this object.
       if (this.#state !== 'held' || this.#request !== request || request === null) return
-      this.#state = ok ? 'again' : 'done'
+      this.#state = ok ? 'resent' : 'done'
       if (!ok) {
-        this.#tell('readystatechange', 'load', 'loadend')
+        this.#fire('readystatechange', 'load', 'loadend')
         return
       }
       super.open(request.method, request.url, true, request.user, request.password)
@@ -121,7 +122,8 @@ export const createXhr = (
       super.send(request.body)
     }
 
-    #tell(...names: string[]): void {
+    #fire(...names: string[]): void {
       for (const name of names) this.dispatchEvent(new ProgressEvent(name))
     }
   }
+}

@@ -1,6 +1,7 @@
 import { readFileSync } from 'node:fs'
-import { NotUnderstood } from '../migrate/not-understood.ts'
-import { migrateFiles, type Source } from '../migrate/peer.ts'
+import { readArguments, UsageError, type Command } from './command.ts'
+import { migrateFiles, type Source } from '../migrate/migrate.ts'
+import { UnreadableFile } from '../migrate/setting.ts'
 import { writeReport, writeYaml } from '../migrate/write.ts'
 import { readArguments, UsageError, type Command } from './command.ts'
 
@@ -40,7 +41,7 @@ Exits with status 0 if the YAML was printed, and with 2 if a file could not be u
       process.stdout.write(writeYaml(migration))
       return 0
     } catch (error) {
-      if (!(error instanceof NotUnderstood)) throw error
+      if (!(error instanceof UnreadableFile)) throw error
       process.stderr.write(`gatehouse migrate: ${error.message}\n\n${READABLE}`)
       return 2
     }
@@ -52,6 +53,6 @@ function readSource(name: string): Source {
     return { name, text: readFileSync(name, 'utf8').replace(/^\uFEFF/, '') }
   } catch (error) {
     const code = error instanceof Error && 'code' in error ? String(error.code) : 'unknown'
-    throw new NotUnderstood(`${name}: it can't be read (${code})`)
+    throw new UnreadableFile(`${name}: it can't be read (${code})`)
   }
 }

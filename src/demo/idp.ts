@@ -6,66 +6,64 @@ import type { JWTHeaderParameters, JWTPayload } from 'jose'
 import type { Provider } from 'oidc-provider'
 import { boundPort } from './bound-port.ts'
 import { clientMetadata, type ClientAuthentication, type IdpClient } from './idp/clients.ts'
-import { providerConfiguration, type Parts } from './idp/configuration.ts'
+import { providerConfiguration, type ProviderOptions } from './idp/configuration.ts'
 import { endpointOf, pathOf } from './idp/endpoints.ts'
 import { registerExchangeGrants } from './idp/exchange-grants.ts'
 import { createFailures, type Failures } from './idp/failures.ts'
 import { answerInteraction } from './idp/interaction.ts'
-import { loadProvider } from './idp/load-provider.ts'
 import { createObserved, observe, type Observed } from './idp/observed.ts'
 import { endSessionsOf, type EndedSessions } from './idp/sessions.ts'
-import { usualLifetimes, type IdpSettings, type Lifetimes } from './idp/settings.ts'
+import { DEFAULT_LIFETIMES, DEMO_USERS, type IdpSettings, type Lifetimes, type User } from './idp/settings.ts'
 import { generateSigningKeys, signJwt } from './idp/signing-keys.ts'
 import { createStorage } from './idp/storage.ts'
-import { demoUsers, type User } from './idp/users.ts'
-import { isRecord } from './is-record.ts'
 
-/** How to start the provider; nothing is required. */
-export type IdpOptions = {
+/** Options of the provider. */
+export interface IdpOptions {
   /** Default 127.0.0.1. */
   host?: string
-  /** What browsers call it, where that is not `host`. The issuer is made of it. */
+  /** The host name in the issuer; by default `host`. */
   hostname?: string
-  /** Default 0: any free port. */
+  /** Default 0: a free port. */
   port?: number
-  /** PEM; with it the issuer is https. */
-  tls?: { cert: string; key: string }
+  /** PEM; the issuer becomes https. */
+  tls?: { readonly cert: string; readonly key: string }
   clients?: readonly IdpClient[]
   lifetimes?: Partial<Lifetimes>
   /** Default true. */
   rotateRefreshTokens?: boolean
-  /** Announces and serves pushed authorization requests (RFC 9126). Default false. */
+  /** Supports pushed authorization requests. Default false. */
   pushedAuthorization?: boolean
-  /** What discovery announces for the token endpoint. */
+  /** The methods that discovery announces for the token endpoint. */
   clientAuthentications?: readonly ClientAuthentication[]
   users?: readonly User[]
-  /** APIs that any refresh token can be redeemed for, one at a time (RFC 8707, section 2.2). */
+  /** APIs that any refresh token can be redeemed for, one at a time. */
   resources?: readonly string[]
 }
 
-/** A running provider, and what a test may do to it. */
-export type Idp = Observed & {
-  issuer: string
-  settings: IdpSettings
-  /** Who can sign in, by `sub`; changed claims are in the next ID token. */
-  users: Map<string, User>
-  /** Adds a client, or replaces the one of that name. */
-  registerClient: (client: IdpClient) => Promise<void>
-  fail: Failures['fail']
-  /** Signs with new keys from now on; the old ones stay published unless `keepOld` is false. */
-  rotateSigningKeys: (options?: { keepOld?: boolean }) => Promise<void>
-  /** A JWT of exactly these claims, signed with the current key: e.g. a logout token that is wrong in one point. */
-  sign: (claims: JWTPayload, header?: Partial<JWTHeaderParameters>) => Promise<string>
-  /** Takes back all that a user granted: the tokens are gone, a refresh gets `invalid_grant`. Tells how many grants. */
-  revokeGrantsOf: (sub: string) => number
-  /** A refresh with any refresh token issued so far gets `invalid_grant`. Tells how many there were. */
-  forgetRefreshTokens: () => number
-  /** Ends a user's sessions here, and tells the clients over the back channel unless `notify` is false. */
-  endSessionsOf: (sub: string, options?: { notify?: boolean }) => Promise<EndedSessions>
-  close: () => Promise<void>
+/** A running provider, with what tests may observe and change. */
+export interface Idp extends Observed {
+  readonly issuer: string
+  readonly settings: IdpSettings
+  /** The users by `sub`; the next ID token has their changed claims. */
+  readonly users: Map<string, User>
+  /** Adds a client, or replaces the client with the same ID. */
+  readonly registerClient: (client: IdpClient) => Promise<void>
+  /** Makes an endpoint fail; `null` removes the failure. */
+  readonly fail: Failures['fail']
+  /** Starts to sign with new keys; the old keys stay published unless `keepOld` is false. */
+  readonly rotateSigningKeys: (options?: { readonly keepOld?: boolean }) => Promise<void>
+  /** Signs exactly these claims with the current key, such as an invalid logout token. */
+  readonly sign: (claims: JWTPayload, header?: Partial<JWTHeaderParameters>) => Promise<string>
+  /** Revokes all grants of a user, so a refresh gets `invalid_grant`. Returns the number of grants. */
+  readonly revokeGrantsOf: (sub: string) => number
+  /** Removes all refresh tokens, so a refresh gets `invalid_grant`. Returns their number. */
+  readonly forgetRefreshTokens: () => number
+  /** Ends a user's sessions, and sends back-channel logouts unless `notify` is false. */
+  readonly endSessionsOf: (sub: string, options?: { readonly notify?: boolean }) => Promise<EndedSessions>
+  readonly close: () => Promise<void>
 }
 
-const listen = async (options: IdpOptions, answer: (req: IncomingMessage, res: ServerResponse) => void) => {
+async function listen(options: IdpOptions, answer: (req: IncomingMessage, res: ServerResponse) => void) {
   const { host = '127.0.0.1', port = 0, tls } = options
   const server = tls === undefined ? createServer(answer) : createTlsServer(tls, answer)
   server.listen(port, host)
@@ -74,22 +72,22 @@ const listen = async (options: IdpOptions, answer: (req: IncomingMessage, res: S
   return { server, issuer: `${tls === undefined ? 'http' : 'https'}://${hostname}:${boundPort(server)}` }
 }
 
-/** Starts a real OpenID provider, made of `oidc-provider`, for demo and tests only; it listens once this settles. */
-export const startIdp = async (options: IdpOptions = {}): Promise<Idp> => {
+/** Starts an OpenID provider, based on `oidc-provider`, for the demo and the tests. */
+export async function startIdp(options: IdpOptions = {}): Promise<Idp> {
   const { Provider: ProviderClass, interactionPolicy } = await loadProvider()
   const observed = createObserved()
   const failures = createFailures()
   const storage = createStorage()
-  const users = new Map((options.users ?? demoUsers).map((user) => [user.sub, user]))
+  const users = new Map((options.users ?? DEMO_USERS).map((user) => [user.sub, user]))
   const settings: IdpSettings = {
-    lifetimes: { ...usualLifetimes, ...options.lifetimes },
+    lifetimes: { ...DEFAULT_LIFETIMES, ...options.lifetimes },
     rotateRefreshTokens: options.rotateRefreshTokens ?? true,
     reshapeTokenResponse: null,
     resources: options.resources ?? [],
     refuseExchange: null,
     ignoreStepUp: false,
   }
-  const parts: Parts = {
+  const providerOptions: ProviderOptions = {
     policy: interactionPolicy,
     storage,
     users,
@@ -122,14 +120,13 @@ export const startIdp = async (options: IdpOptions = {}): Promise<Idp> => {
 
   let signingKeys = await generateSigningKeys()
   const createProvider = (): Provider => {
-    const created = new ProviderClass(issuer, providerConfiguration(parts, signingKeys))
+    const created = new ProviderClass(issuer, providerConfiguration(providerOptions, signingKeys))
     created.use(async (ctx, next) => {
       await next()
       const reshape = settings.reshapeTokenResponse
       const body: unknown = ctx.body
-      if (reshape !== null && endpointOf(ctx.path) === 'token' && ctx.status === 200 && isRecord(body)) {
-        ctx.body = reshape(body)
-      }
+      if (reshape === null || endpointOf(ctx.path) !== 'token' || ctx.status !== 200) return
+      if (typeof body === 'object' && body !== null) ctx.body = reshape({ ...body })
     })
     registerExchangeGrants(created, settings)
     observe(created, observed)
@@ -140,7 +137,7 @@ export const startIdp = async (options: IdpOptions = {}): Promise<Idp> => {
 
   const registerClient = async (client: IdpClient): Promise<void> => {
     await storage.adapter('Client').upsert(client.clientId, clientMetadata(client))
-    // Finding it validates it: a mistake in a test's client shows here and not in the middle of a login.
+    // Finding a client validates it, so a mistake in a test fails here and not during a login.
     await provider.Client.find(client.clientId)
   }
   for (const client of options.clients ?? []) await registerClient(client)
@@ -150,7 +147,9 @@ export const startIdp = async (options: IdpOptions = {}): Promise<Idp> => {
     settings,
     users,
     registerClient,
-    fail: failures.fail,
+    fail: ((endpoint, how) => {
+      failures.fail(endpoint, how)
+    }) satisfies Failures['fail'],
     rotateSigningKeys: async ({ keepOld = true }: { keepOld?: boolean } = {}) => {
       const fresh = await generateSigningKeys()
       signingKeys = keepOld ? [...fresh, ...signingKeys] : fresh
@@ -174,4 +173,31 @@ export const startIdp = async (options: IdpOptions = {}): Promise<Idp> => {
       await closed
     },
   })
+}
+
+function polyfillUrlParse(): void {
+  if (typeof URL.parse === 'function') return
+  URL.parse = (url, base) => (URL.canParse(url, base) ? new URL(url, base) : null)
+}
+
+/* oxlint-disable no-console -- oidc-provider warns through the console */
+
+/** Imports the optional package `oidc-provider`; throws an error with instructions if it is not installed. */
+async function loadProvider() {
+  polyfillUrlParse()
+  const warn = console.warn
+  // On Node 20 the package warns that it needs Node 22; with URL.parse, everything used here works.
+  console.warn = (...args: unknown[]): void => {
+    if (!String(args[0]).includes('Unsupported runtime')) warn(...args)
+  }
+  try {
+    return await import('oidc-provider')
+  } catch (error) {
+    if (!(error instanceof Error && 'code' in error && error.code === 'ERR_MODULE_NOT_FOUND')) throw error
+    throw new Error('the demo needs the optional package oidc-provider: run npm install without --omit=optional', {
+      cause: error,
+    })
+  } finally {
+    console.warn = warn
+  }
 }

@@ -4,64 +4,61 @@ import { createServer as createTlsServer } from 'node:https'
 import type { Duplex } from 'node:stream'
 import { text } from 'node:stream/consumers'
 import { boundPort } from './bound-port.ts'
-import { apiAnswers, type ApiAnswer } from './upstream/api.ts'
-import { streamEvents } from './upstream/event-stream.ts'
+import { sendPage } from './html.ts'
+import { apiAnswers, createStatusAnswer, streamEvents, type ApiAnswer } from './upstream/api.ts'
 import { adminPage, homePage, notFoundPage, orderedPage, publicPage } from './upstream/pages.ts'
 import { approvedPage, reportPage, reportedPage, tabPage } from './upstream/report-page.ts'
-import { createStatusAnswer } from './upstream/status.ts'
 import { acceptWebSocket } from './upstream/web-socket.ts'
 
-/** Where the sample application listens: on a port of `host` (default 127.0.0.1, any free one) or a Unix socket. */
-export type UpstreamOptions = {
-  host?: string
-  port?: number
-  socketPath?: string
-  /** PEM; with it the application speaks TLS. */
-  tls?: { cert: string; key: string }
+/** Where the sample application listens: on a Unix socket, or on a TCP port. */
+export interface UpstreamOptions {
+  /** Default 127.0.0.1. */
+  readonly host?: string
+  /** Default 0: a free port. */
+  readonly port?: number
+  readonly socketPath?: string
+  /** PEM; the application uses TLS. */
+  readonly tls?: { readonly cert: string; readonly key: string }
 }
 
 /** A request as the application received it. */
-export type ReceivedRequest = {
-  method: string
-  url: string
-  headers: IncomingHttpHeaders
-  rawHeaders: string[]
+export interface ReceivedRequest {
+  readonly method: string
+  readonly url: string
+  readonly headers: IncomingHttpHeaders
+  readonly rawHeaders: string[]
 }
 
-/** The running application, and what it has received. */
-export type Upstream = {
-  /** In the spelling of the configuration: an origin, or `unix:/path`. */
-  url: string
-  /** The latest requests, oldest first, upgrades included. */
-  requests: ReceivedRequest[]
-  /** Event streams and WebSockets that are open now. */
-  openStreams: () => number
-  close: () => Promise<void>
+/** The running application with the requests that it has received. */
+export interface Upstream {
+  /** An origin or `unix:/path`, as in the gateway's configuration. */
+  readonly url: string
+  /** The latest requests, including upgrades, oldest first. */
+  readonly requests: ReceivedRequest[]
+  /** Returns the number of open event streams and WebSockets. */
+  readonly openStreams: () => number
+  readonly close: () => Promise<void>
 }
 
-const keptRequests = 10_000
+const MAX_REQUESTS = 10_000
 
-const sendPage = (res: ServerResponse, status: number, html: string): void => {
-  res.writeHead(status, { 'content-type': 'text/html; charset=utf-8', 'cache-control': 'no-store' }).end(html)
-}
-
-const answerOrder = async (req: IncomingMessage, res: ServerResponse): Promise<void> => {
+async function answerOrder(req: IncomingMessage, res: ServerResponse): Promise<void> {
   const form = new URLSearchParams(await text(req))
   sendPage(res, 200, orderedPage(req.headers, form.get('note') ?? ''))
 }
 
-const urlOf = (options: UpstreamOptions, port: () => number): string => {
+function urlOf(options: UpstreamOptions, port: () => number): string {
   if (options.socketPath !== undefined) return `unix:${options.socketPath}`
   const host = options.host ?? '127.0.0.1'
   return `${options.tls === undefined ? 'http' : 'https'}://${host.includes(':') ? `[${host}]` : host}:${port()}`
 }
 
-/** Starts the sample application of the demo and of the tests; it believes every header that it gets. */
-export const startUpstream = async (options: UpstreamOptions = {}): Promise<Upstream> => {
+/** Starts the sample application of the demo and the tests, which trusts every header. */
+export async function startUpstream(options: UpstreamOptions = {}): Promise<Upstream> {
   const requests: ReceivedRequest[] = []
   const streams = new Set<ServerResponse | Duplex>()
 
-  const keep = (stream: ServerResponse | Duplex): void => {
+  const track = (stream: ServerResponse | Duplex): void => {
     streams.add(stream)
     stream.once('close', () => {
       streams.delete(stream)
@@ -74,7 +71,7 @@ export const startUpstream = async (options: UpstreamOptions = {}): Promise<Upst
     [
       'stream',
       (req, res, query) => {
-        keep(res)
+        track(res)
         return streamEvents(req, res, query)
       },
     ],
@@ -82,7 +79,7 @@ export const startUpstream = async (options: UpstreamOptions = {}): Promise<Upst
 
   const record = ({ method = '', url = '', headers, rawHeaders }: IncomingMessage): void => {
     requests.push({ method, url, headers, rawHeaders })
-    if (requests.length > keptRequests) requests.shift()
+    if (requests.length > MAX_REQUESTS) requests.shift()
   }
 
   const answer = async (req: IncomingMessage, res: ServerResponse): Promise<void> => {
@@ -109,7 +106,7 @@ export const startUpstream = async (options: UpstreamOptions = {}): Promise<Upst
   const listener = (req: IncomingMessage, res: ServerResponse): void => {
     record(req)
     answer(req, res).catch((error: unknown) => {
-      // Such as a header that a query asked for and HTTP does not allow, or a body that was cut off.
+      // For example an invalid header in a query, or an incomplete body.
       if (res.headersSent) res.destroy()
       else res.writeHead(400, { 'content-type': 'text/plain; charset=utf-8' }).end(`${String(error)}\n`)
     })
@@ -119,8 +116,8 @@ export const startUpstream = async (options: UpstreamOptions = {}): Promise<Upst
   server.on('upgrade', (req: IncomingMessage, socket: Duplex, head: Buffer) => {
     record(req)
     const [path, query = ''] = (req.url ?? '').split(/\?(.*)/s)
-    const asked = new URLSearchParams(path === '/ws' ? query : 'status=404')
-    if (acceptWebSocket(req, socket, head, asked)) keep(socket)
+    const parameters = new URLSearchParams(path === '/ws' ? query : 'status=404')
+    if (acceptWebSocket(req, socket, head, parameters)) track(socket)
   })
   if (options.socketPath === undefined) server.listen(options.port ?? 0, options.host ?? '127.0.0.1')
   else server.listen(options.socketPath)

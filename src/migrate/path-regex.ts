@@ -1,32 +1,35 @@
-/** A set of paths that our patterns name exactly; `but` are paths within that do not belong to it. */
+/** A set of paths: those that `patterns` match, without those in `except`. */
 export interface Paths {
   readonly patterns: readonly string[]
-  readonly but: readonly string[]
+  readonly except: readonly string[]
 }
 
 const MAX_ALTERNATIVES = 32
-const MAX_LENGTH = 500
+const MAX_CHARACTERS = 500
 const LITERAL = /^(?:[A-Za-z0-9_~:@!&',=-]|\\[.+\-_~])*$/
 
 /**
- * The paths that a regular expression matches, where our patterns can say exactly the same; `null` for any other
- * expression. An expression without `^`, with a bare `.` or with a tail that is no whole segment is another.
+ * Returns the paths that a regular expression matches, if route patterns can express exactly the same set; otherwise
+ * `null`, such as for an expression without `^`, with a bare `.` or with an incomplete last segment.
  */
 export function pathsOf(regex: string): Paths | null {
   const unescaped = regex.replaceAll('\\/', '/')
-  if (!unescaped.startsWith('^/') || unescaped.length > MAX_LENGTH) return null
+  if (!unescaped.startsWith('^/') || unescaped.length > MAX_CHARACTERS) return null
   const alternatives = expand(unescaped.slice(1))
   if (alternatives === null) return null
-  const found = alternatives.map(pathsOfOne)
+  const found = alternatives.map(pathsOfAlternative)
   const exact = found.filter((paths) => paths !== null)
   if (exact.length < found.length) return null
   const patterns = [...new Set(exact.flatMap((paths) => paths.patterns))]
-  return { patterns, but: [...new Set(exact.flatMap((paths) => paths.but))].filter((path) => !patterns.includes(path)) }
+  return {
+    patterns,
+    except: [...new Set(exact.flatMap((paths) => paths.except))].filter((path) => !patterns.includes(path)),
+  }
 }
 
 const GROUP = /\((?:\?:)?((?:[^()\\/|$]|\\.)+(?:\|(?:[^()\\/|$]|\\.)+)+)\)(?![?*+{])/
 
-/** `/(a|b)/c` as `/a/c` and `/b/c`; only groups of plain alternatives. */
+/** Expands `/(a|b)/c` to `/a/c` and `/b/c`; only for groups of plain alternatives. */
 function expand(regex: string): string[] | null {
   let alternatives = [regex]
   for (;;) {
@@ -34,43 +37,43 @@ function expand(regex: string): string[] | null {
     if (group === null) return alternatives
     const choices = group[1]?.split('|') ?? []
     if (choices.length * alternatives.length > MAX_ALTERNATIVES) return null
-    // All have the same group at their first place: they differ in what stood in others before it.
+    // All alternatives have the same first group: they differ only in the choices made before it.
     alternatives = alternatives.flatMap((one) => choices.map((choice) => one.replace(group[0], () => choice)))
   }
 }
 
-function pathsOfOne(regex: string): Paths | null {
-  // The path and all below it: `/x(/|$)`, `/x(/.*)?$`.
+function pathsOfAlternative(regex: string): Paths | null {
+  // The path and everything below it: `/x(/|$)`, `/x(/.*)?$`.
   const below =
     /^(.+?)\((?:\?:)?(?:\/\|\$|\$\|\/)\)(?:\.\*\$?)?$/.exec(regex)?.[1] ??
     /^(.+?)\((?:\?:)?\/\.\*\)\?\$$/.exec(regex)?.[1]
-  if (below !== undefined) return patternsOf(below, (path) => ({ patterns: [`${path}/**`], but: [] }))
-  // All below it, and not the path itself: `/x/`, `/x/.*`.
+  if (below !== undefined) return patternsOf(below, (path) => ({ patterns: [`${path}/**`], except: [] }))
+  // Everything below the path, but not the path itself: `/x/`, `/x/.*`.
   const under = /^(.*)\/(?:\.\*\$?)?$/.exec(regex)?.[1]
   if (under !== undefined) {
-    if (under === '') return { patterns: ['/**'], but: [] }
-    return patternsOf(under, (path) => ({ patterns: [`${path}/**`], but: [path] }))
+    if (under === '') return { patterns: ['/**'], except: [] }
+    return patternsOf(under, (path) => ({ patterns: [`${path}/**`], except: [path] }))
   }
   const exact = /^(.+)\$$/.exec(regex)?.[1]
-  return exact === undefined ? null : patternsOf(exact, (path) => ({ patterns: [path], but: [] }))
+  return exact === undefined ? null : patternsOf(exact, (path) => ({ patterns: [path], except: [] }))
 }
 
 function patternsOf(regex: string, paths: (path: string) => Paths): Paths | null {
-  // A slash that may be missing: `/x/?`.
+  // An optional slash: `/x/?`.
   const optional = /^(.+)\/\?$/.exec(regex)?.[1]
   if (optional !== undefined) {
     const both = [patternsOf(optional, paths), patternsOf(`${optional}/`, paths)]
     const exact = both.filter((one) => one !== null)
     return exact.length < 2
       ? null
-      : { patterns: exact.flatMap((one) => one.patterns), but: exact.flatMap((one) => one.but) }
+      : { patterns: exact.flatMap((one) => one.patterns), except: exact.flatMap((one) => one.except) }
   }
-  const segments = regex.split(/(?<!\[\^)\//).map((segment) => (segment === '[^/]+' ? '*' : plain(segment)))
+  const segments = regex.split(/(?<!\[\^)\//).map((segment) => (segment === '[^/]+' ? '*' : literalSegment(segment)))
   return segments.includes(null) ? null : paths(segments.join('/'))
 }
 
-/** The text that a regular expression without operators matches. */
-function plain(segment: string): string | null {
+/** Returns the text that a segment without operators matches; `null` for other segments. */
+function literalSegment(segment: string): string | null {
   if (!LITERAL.test(segment)) return null
   const text = segment.replace(/\\(.)/g, '$1')
   return text === '.' || text === '..' ? null : text

@@ -1,113 +1,124 @@
-import { type Draft, type Grade, put, remark } from './draft.ts'
-import { type Entry, flagOf, literal, textOf } from './entry.ts'
+import { type Grade, type Migration, put, remark } from './migration.ts'
+import { flagOf, literal, placeOf, type Setting, textOf } from './setting.ts'
 
-/** What becomes of one key of a peer's; the tables of docs/migrating.md are made of these. */
+/** What one key of another gateway becomes. The tables of docs/migrating.md are generated from the rules. */
 export interface Rule {
-  /** The key of ours that it becomes; `null` where it has no equal. */
-  readonly ours: string | null
-  /** What is different, or what to do instead; empty where it means the same. */
-  readonly says: string
-  readonly apply: (entry: Entry, draft: Draft) => void
+  /** The Gatehouse key; `null` if there is no equivalent. */
+  readonly target: string | null
+  /** What differs, or what to do instead; empty if the meaning is the same. */
+  readonly note: string
+  apply(setting: Setting, migration: Migration): void
 }
 
-/** The rules of one peer, by key. */
+/** The rules of one gateway, by key. */
 export type Rules = Readonly<Record<string, Rule>>
 
-/** A key that becomes one of ours; with a sentence, it means something else there, which is said. */
-export function to(ours: string, apply: Rule['apply'], says = ''): Rule {
+/** Creates a rule for a key with an equivalent. The note is reported unless `apply` makes a remark of its own. */
+export function becomes(target: string, apply: Rule['apply'], note = ''): Rule {
   return {
-    ours,
-    says,
-    apply(entry, draft) {
-      const before = draft.remarks.length
-      apply(entry, draft)
-      if (says !== '' && draft.remarks.length === before) remark(draft, 'differs', entry, says)
+    target,
+    note,
+    apply(setting, migration) {
+      const before = migration.remarks.length
+      apply(setting, migration)
+      if (note !== '' && migration.remarks.length === before) remark(migration, 'differs', setting, note)
     },
   }
 }
 
-/** A key whose text is one of ours as it stands. */
-export function text(ours: string, says = ''): Rule {
-  return to(
-    ours,
-    (entry, draft) => {
-      if (textOf(entry) === '') remark(draft, 'builtin', entry, 'it is empty, and left out')
-      else put(draft, ours, literal(textOf(entry)), entry)
+/** Creates a rule that copies the text of a key. */
+export function copied(target: string, note = ''): Rule {
+  return becomes(
+    target,
+    (setting, migration) => {
+      if (textOf(setting) === '') remark(migration, 'builtin', setting, 'it is empty, and left out')
+      else put(migration, target, literal(textOf(setting)), setting)
     },
-    says,
+    note,
   )
 }
 
-/** A key without an equal: what to do instead. */
-export function none(says: string, grade: Grade = 'gap'): Rule {
+/** Creates a rule for a key without an equivalent; the note says what to do instead. */
+export function noEqual(note: string, grade: Grade = 'gap'): Rule {
   return {
-    ours: null,
-    says,
-    apply: (entry, draft) => {
-      remark(draft, grade, entry, says)
+    target: null,
+    note,
+    apply(setting, migration) {
+      remark(migration, grade, setting, note)
     },
   }
 }
 
-/** A key that others are read together with; `says` is the difference that is told there. */
-export function together(ours: string, says = ''): Rule {
-  return { ours, says, apply: () => {} }
+/** Creates a rule for a key that only has a meaning together with other keys, which a later step reads. */
+export function combined(target: string, note = ''): Rule {
+  return { target, note, apply: () => {} }
 }
 
-/**
- * A switch for what is always so here; `wanted` is the position that agrees with that, and the other one is a
- * difference.
- */
-export function always(wanted: boolean, says: string, grade: Grade = 'security'): Rule {
+/** Creates a rule for a switch that Gatehouse does not have, because it always behaves as if set to `value`. */
+export function always(value: boolean, note: string, grade: Grade = 'security'): Rule {
   return {
-    ours: null,
-    says,
-    apply(entry, draft) {
-      remark(draft, flagOf(entry) === wanted ? 'builtin' : grade, entry, says)
+    target: null,
+    note,
+    apply(setting, migration) {
+      remark(migration, flagOf(setting) === value ? 'builtin' : grade, setting, note)
     },
   }
 }
 
-/** A switch that asks for something that is not to be had; off, it asks for nothing. */
-export function never(says: string, grade: Grade = 'security'): Rule {
+/** Creates a rule for a switch that turns on something unavailable in Gatehouse. */
+export function unavailable(note: string, grade: Grade = 'security'): Rule {
   return {
-    ours: null,
-    says,
-    apply(entry, draft) {
-      if (flagOf(entry) === false) remark(draft, 'builtin', entry, 'it is off, as it always is here')
-      else remark(draft, grade, entry, says)
+    target: null,
+    note,
+    apply(setting, migration) {
+      if (flagOf(setting) === false) remark(migration, 'builtin', setting, 'it is off, as it always is here')
+      else remark(migration, grade, setting, note)
     },
   }
 }
 
-/** Applies the rules to all keys; a key that no rule knows, or that a rule has left unmentioned, is named as a gap. */
-export function applyRules(
-  rules: Rules,
-  entries: readonly Entry[],
-  draft: Draft,
-  unknown: (key: string) => string,
-): void {
-  for (const entry of entries) {
-    if (draft.done.has(entry)) continue
-    const rule = Object.hasOwn(rules, entry.key) ? rules[entry.key] : undefined
+/** Applies the rules to all settings. Unknown keys and repeated ones are reported. */
+export function applyRules(rules: Rules, migration: Migration, unknown: (key: string) => string): void {
+  for (const setting of migration.settings) {
+    if (migration.handled.has(setting)) continue
+    const rule = Object.hasOwn(rules, setting.key) ? rules[setting.key] : undefined
     if (rule === undefined) {
-      remark(draft, 'gap', entry, unknown(entry.key))
+      remark(migration, 'gap', setting, unknown(setting.key))
       continue
     }
-    const last = draft.given.get(entry.key)
-    if (last !== undefined && last !== entry && last.written === entry.written) {
-      remark(draft, 'differs', entry, `it is given again in line ${last.line}, and the last one counts`)
+    const last = migration.effective.get(setting.key)
+    if (last !== undefined && last !== setting && last.written === setting.written) {
+      remark(migration, 'differs', setting, `it is given again in line ${last.line}, and the last one counts`)
       continue
     }
-    rule.apply(entry, draft)
+    rule.apply(setting, migration)
   }
 }
 
-/** Names every key that has gone nowhere. */
-export function nameTheRest(rules: Rules, entries: readonly Entry[], draft: Draft): void {
-  for (const entry of entries) {
-    if (draft.done.has(entry)) continue
-    const says = Object.hasOwn(rules, entry.key) ? (rules[entry.key]?.says ?? '') : ''
-    remark(draft, 'gap', entry, says === '' ? 'it has no effect together with the other keys, and is left out' : says)
+/** Reports every setting that no rule and no step has handled. */
+export function reportUnhandled(rules: Rules, migration: Migration): void {
+  for (const setting of migration.settings) {
+    if (migration.handled.has(setting)) continue
+    const note = Object.hasOwn(rules, setting.key) ? (rules[setting.key]?.note ?? '') : ''
+    const text = note === '' ? 'it has no effect together with the other keys, and is left out' : note
+    remark(migration, 'gap', setting, text)
   }
+}
+
+/** Reports settings that another source overrides: the programs use one of them and do not merge them. */
+export function reportOverridden(migration: Migration): void {
+  for (const setting of migration.settings) {
+    const last = migration.effective.get(setting.key)
+    if (last !== undefined && last !== setting && last.written !== setting.written) {
+      const text = `${last.written} (${placeOf(last)}) goes before it, and it is left out`
+      remark(migration, 'differs', setting, text)
+    }
+  }
+}
+
+/** Returns the remark for a key of `product` without a rule. */
+export function unknownKey(product: string, key: string): string {
+  return /^(?!WONDERWALL_)[A-Z]/.test(key) && !key.startsWith('OIDC')
+    ? 'it is a variable of another program, and is left out'
+    : `it is not a key of ${product} that this command knows: look up what it did, and whether it is needed`
 }

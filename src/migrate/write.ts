@@ -1,11 +1,10 @@
 import { Document, isMap, isPair, isScalar, Scalar } from 'yaml'
-import { type Grade, place, type Remark } from './draft.ts'
-import type { Entry } from './entry.ts'
-import type { Migration } from './peer.ts'
+import type { Grade, Migration, Remark } from './migration.ts'
+import { placeOf, type Setting } from './setting.ts'
 
-const WIDTH = 110
+const MAX_COMMENT_WIDTH = 110
 
-const order = [
+const KEY_ORDER = [
   'listen',
   'publicUrl',
   'basePath',
@@ -22,45 +21,45 @@ const order = [
   'routes',
 ]
 
-/** The new configuration as YAML, with the keys that each part comes from beside it. */
-export function writeYaml({ peer, entries, draft }: Migration): string {
-  const parts = draft.parts.toSorted((a, b) => order.indexOf(a.path[0] ?? '') - order.indexOf(b.path[0] ?? ''))
+/** Returns the new configuration as YAML; comments name the settings that each key comes from. */
+export function writeYaml({ product, settings, parts, secrets }: Migration): string {
+  const sorted = parts.toSorted((a, b) => KEY_ORDER.indexOf(a.path[0] ?? '') - KEY_ORDER.indexOf(b.path[0] ?? ''))
   const document = new Document({})
-  for (const { path, value } of parts)
+  for (const { path, value } of sorted)
     document.setIn([...path], document.createNode(value, { aliasDuplicateObjects: false }))
-  for (const { path, from } of parts) {
-    if (from.length > 0) comment(document, path, from)
+  for (const { path, from } of sorted) {
+    if (from.length > 0) addComment(document, path, from)
   }
-  const files = [...new Set(entries.map(({ file }) => file))].join(', ')
+  const files = [...new Set(settings.map(({ file }) => file))].join(', ')
   document.commentBefore = [
-    ` Written by gatehouse migrate from ${files} (${peer}). Read what it said on stderr before you use this;`,
-    ' then: gatehouse check --config FILE. The comments name the keys that a value comes from.',
-    ...(draft.secrets.size === 0
+    ` Written by gatehouse migrate from ${files} (${product}). Read its report on stderr before you use this;`,
+    ' then run gatehouse check --config FILE. Comments name the settings that a value comes from, with their lines.',
+    ...(secrets.size === 0
       ? []
       : [
           ' Set these variables, or write ${file:/path} in their place:',
-          ...[...draft.secrets].map(([name, how]) => `   ${name}: ${how}`),
+          ...[...secrets].map(([name, how]) => `   ${name}: ${how}`),
         ]),
   ].join('\n')
   return document.toString({ lineWidth: 0 })
 }
 
-/** The keys with their lines, in lines of comment. */
-function keysOf(from: readonly Entry[]): string[] {
+/** Returns the lines of a comment that names settings with their line numbers. */
+function commentLines(from: readonly Setting[]): string[] {
   const lines = ['']
   for (const { written, line } of from) {
     const key = ` ${written} (${line})`
     const last = lines.at(-1) ?? ''
-    if (last.length + key.length > WIDTH) lines.push(key)
+    if (last.length + key.length > MAX_COMMENT_WIDTH) lines.push(key)
     else lines[lines.length - 1] = last === '' ? key : `${last},${key}`
   }
   return lines
 }
 
-function comment(document: Document, path: readonly string[], from: readonly Entry[]): void {
+function addComment(document: Document, path: readonly string[], from: readonly Setting[]): void {
   const node: unknown = document.getIn([...path], true)
   if (isScalar(node)) {
-    node.comment = keysOf(from).join(',')
+    node.comment = commentLines(from).join(',')
     return
   }
   const parent: unknown = path.length === 1 ? document.contents : document.getIn(path.slice(0, -1), true)
@@ -70,43 +69,44 @@ function comment(document: Document, path: readonly string[], from: readonly Ent
   )
   if (pair === undefined) return
   const key = isScalar(pair.key) ? pair.key : new Scalar(pair.key)
-  key.commentBefore = keysOf(from).join('\n')
+  key.commentBefore = commentLines(from).join('\n')
   pair.key = key
 }
 
-const headings: Readonly<Record<Grade, string>> = {
-  security: 'SECURITY: look at each of these before anybody uses it',
+const HEADINGS: Readonly<Record<Grade, string>> = {
+  security: 'SECURITY: check each of these before anyone uses the gateway',
   todo: 'TO FILL IN',
   differs: 'MEANS SOMETHING ELSE HERE',
   gap: 'HAS NO EQUAL',
   builtin: 'NEEDS NO KEY HERE',
 }
 
-/** What the operator has to know: what is less safe, missing, different or without an equal, each with its line. */
-export function writeReport({ peer, entries, draft }: Migration): string {
-  const grades: Grade[] = ['security', 'todo', 'differs', 'gap', 'builtin']
-  const named = new Set(draft.remarks.flatMap(({ entry }) => entry ?? []))
-  const files = [...new Set(entries.map(({ file }) => file))].join(', ')
-  const sections = grades.flatMap((grade) => {
-    const remarks = draft.remarks.filter((remark) => remark.grade === grade)
-    return remarks.length === 0 ? [] : [`\n${headings[grade]}`, ...new Set(remarks.toSorted(byPlace).map(lineOf))]
+const GRADES: readonly Grade[] = ['security', 'todo', 'differs', 'gap', 'builtin']
+
+/** Returns the report to the operator: all remarks by grade, each with its line, and the secrets to set. */
+export function writeReport({ product, settings, remarks, secrets }: Migration): string {
+  const named = new Set(remarks.flatMap(({ setting }) => setting ?? []))
+  const files = [...new Set(settings.map(({ file }) => file))].join(', ')
+  const sections = GRADES.flatMap((grade) => {
+    const ofGrade = remarks.filter((remark) => remark.grade === grade)
+    return ofGrade.length === 0 ? [] : [`\n${HEADINGS[grade]}`, ...new Set(ofGrade.toSorted(byPlace).map(lineOf))]
   })
-  const secrets = [...draft.secrets].map(([name, how]) => `  ${name}: ${how}`)
+  const secretLines = [...secrets].map(([name, how]) => `  ${name}: ${how}`)
   return [
-    `gatehouse migrate: ${files}: ${peer}, ${entries.length} keys, ${entries.length - named.size} of them ` +
+    `gatehouse migrate: ${files}: ${product}, ${settings.length} keys, ${settings.length - named.size} of them ` +
       'carried over unchanged.',
     ...sections,
-    ...(secrets.length === 0
+    ...(secretLines.length === 0
       ? []
-      : ['\nSECRETS: set these variables, or write ${file:/path} in their place', ...secrets]),
+      : ['\nSECRETS: set these variables, or write ${file:/path} in their place', ...secretLines]),
     '',
   ].join('\n')
 }
 
 function byPlace(a: Remark, b: Remark): number {
-  return (a.entry?.file ?? '').localeCompare(b.entry?.file ?? '') || (a.entry?.line ?? 0) - (b.entry?.line ?? 0)
+  return (a.setting?.file ?? '').localeCompare(b.setting?.file ?? '') || (a.setting?.line ?? 0) - (b.setting?.line ?? 0)
 }
 
-function lineOf({ entry, text }: Remark): string {
-  return entry === null ? `  ${text}` : `  ${place(entry)}: ${entry.written}: ${text}`
+function lineOf({ setting, text }: Remark): string {
+  return setting === null ? `  ${text}` : `  ${placeOf(setting)}: ${setting.written}: ${text}`
 }

@@ -3,9 +3,9 @@ import t from 'tap'
 import { modAuthOpenidc } from '../../src/migrate/apache/keys.ts'
 import { oauth2ProxyAlpha } from '../../src/migrate/oauth2-proxy/alpha.ts'
 import { oauth2Proxy } from '../../src/migrate/oauth2-proxy/keys.ts'
-import { migrateFiles } from '../../src/migrate/peer.ts'
+import { migrateFiles } from '../../src/migrate/migrate.ts'
 import type { Rules } from '../../src/migrate/rule.ts'
-import { wonderwall } from '../../src/migrate/wonderwall.ts'
+import { wonderwall } from '../../src/migrate/wonderwall/keys.ts'
 
 const text = readFileSync(new URL('../../docs/migrating.md', import.meta.url), 'utf8')
 
@@ -28,8 +28,8 @@ for (const [name, rules] of Object.entries(known)) {
   void t.test(`${name}: the tables have the keys that the command knows, on the side where it puts them`, async (t) => {
     const { carried, others } = tablesOf(name)
     const keys = Object.keys(rules)
-    t.same(carried.toSorted(), keys.filter((key) => rules[key]?.ours !== null).toSorted())
-    t.same(others.toSorted(), keys.filter((key) => rules[key]?.ours === null).toSorted())
+    t.same(carried.toSorted(), keys.filter((key) => rules[key]?.target !== null).toSorted())
+    t.same(others.toSorted(), keys.filter((key) => rules[key]?.target === null).toSorted())
     t.ok(carried.length > 10 && others.length > 10)
   })
 }
@@ -39,11 +39,11 @@ void t.test(
   async (t) => {
     const { carried, others } = tablesOf('oauth2-proxy')
     for (const key of [...carried, ...others]) {
-      const { draft, entries } = migrateFiles([{ name: 'one.cfg', text: `${key} = "x"\n` }])
-      const said = draft.remarks.filter(({ entry }) => entry?.key === key).map((remark) => remark.text)
+      const migration = migrateFiles([{ name: 'one.cfg', text: `${key} = "x"\n` }])
+      const said = migration.remarks.filter(({ setting }) => setting?.key === key).map((remark) => remark.text)
       t.notMatch(said.join('\n'), 'not a key of', key)
       t.ok(
-        entries.every((entry) => draft.done.has(entry)),
+        migration.settings.every((setting) => migration.handled.has(setting)),
         `${key} is in the result or named`,
       )
       if (others.includes(key)) t.ok(said.length > 0, `${key} is named`)
@@ -54,19 +54,19 @@ void t.test(
 void t.test('Wonderwall and mod_auth_openidc: the same', async (t) => {
   for (const key of Object.keys(wonderwall)) {
     const variable = /^[A-Z]/.test(key) ? key : `WONDERWALL_${key.toUpperCase().replace(/[^A-Z]/g, '_')}`
-    const { draft, entries } = migrateFiles([{ name: 'one.env', text: `WONDERWALL_LOG_LEVEL=info\n${variable}=x\n` }])
+    const migration = migrateFiles([{ name: 'one.env', text: `WONDERWALL_LOG_LEVEL=info\n${variable}=x\n` }])
     t.ok(
-      entries.every((entry) => draft.done.has(entry) && Object.hasOwn(wonderwall, entry.key)),
+      migration.settings.every((setting) => migration.handled.has(setting) && Object.hasOwn(wonderwall, setting.key)),
       variable,
     )
   }
   for (const key of Object.keys(modAuthOpenidc)) {
-    const { draft, entries } = migrateFiles([{ name: 'one.conf', text: `OIDCClientID x\n${key} x\n` }])
+    const migration = migrateFiles([{ name: 'one.conf', text: `OIDCClientID x\n${key} x\n` }])
     t.ok(
-      entries.every((entry) => draft.done.has(entry)),
+      migration.settings.every((setting) => migration.handled.has(setting)),
       key,
     )
-    t.notMatch(draft.remarks.map((remark) => remark.text).join('\n'), 'not a key of', key)
+    t.notMatch(migration.remarks.map((remark) => remark.text).join('\n'), 'not a key of', key)
   }
 })
 

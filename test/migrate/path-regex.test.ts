@@ -27,7 +27,7 @@ function opened(regex: string): string[] | null {
   if (found === null) return null
   const routes = [
     ...found.patterns.map((path) => `  - { path: "${path}", access: public }`),
-    ...found.but.map((path) => `  - { path: "${path}" }`),
+    ...found.except.map((path) => `  - { path: "${path}" }`),
   ]
   const rest = found.patterns.includes('/**') ? [] : ['  - { path: /** }']
   const { config } = loadText(folder, `${least}routes:\n${[...routes, ...rest].join('\n')}\n`)

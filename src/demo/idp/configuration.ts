@@ -1,85 +1,83 @@
 import type { AdapterFactory, Configuration, interactionPolicy } from 'oidc-provider'
+import { escapeHtml } from '../html.ts'
 import { acrs } from './acr.ts'
-import { apiScopes } from './api-scopes.ts'
-import { completeAuthorizationRequest } from './authorization-request.ts'
 import type { ClientAuthentication } from './clients.ts'
-import { endpointPaths } from './endpoints.ts'
-import { escapeHtml } from '../escape-html.ts'
-import { grantEverything } from './grant-everything.ts'
-import { createInteractionPolicy } from './interaction-policy.ts'
-import { showLogout, showSignedOut } from './logout-page.ts'
+import { ENDPOINT_PATHS } from './endpoints.ts'
+import { API_SCOPES } from './exchange-grants.ts'
 import type { Observed } from './observed.ts'
-import { page } from './page.ts'
-import type { IdpSettings } from './settings.ts'
+import { page, showLogout, showSignedOut } from './pages.ts'
+import { completeAuthorizationRequest, createInteractionPolicy, grantEverything } from './policy.ts'
+import type { IdpSettings, User } from './settings.ts'
 import type { SigningKeys } from './signing-keys.ts'
 import type { Storage } from './storage.ts'
-import type { User } from './users.ts'
 
-/** What the provider's configuration is made of. */
-export type Parts = {
-  policy: typeof interactionPolicy
-  storage: Storage
-  users: ReadonlyMap<string, User>
-  settings: IdpSettings
-  observed: Observed
-  cookieKey: string
-  clientAuthentications: readonly ClientAuthentication[]
-  pushedAuthorization: boolean
+/** What the configuration depends on. */
+export interface ProviderOptions {
+  readonly policy: typeof interactionPolicy
+  readonly storage: Storage
+  readonly users: ReadonlyMap<string, User>
+  readonly settings: IdpSettings
+  readonly observed: Observed
+  readonly cookieKey: string
+  readonly clientAuthentications: readonly ClientAuthentication[]
+  readonly pushedAuthorization: boolean
 }
 
-const claimsOf = ({ sub, name, email, groups, claims }: User): { sub: string; [claim: string]: unknown } => ({
-  name,
-  email,
-  groups,
-  ...claims,
-  sub,
-  preferred_username: sub,
-})
+function claimsOf({ sub, name, email, groups, claims }: User): { sub: string; [claim: string]: unknown } {
+  return {
+    name,
+    email,
+    groups,
+    ...claims,
+    sub,
+    preferred_username: sub,
+  }
+}
 
-/** What a refresh token may be redeemed for is settled when it is: tests change it. */
-const withResources =
-  (adapter: AdapterFactory, settings: IdpSettings): AdapterFactory =>
-  (model) => {
-    const plain = adapter(model)
-    if (model !== 'RefreshToken') return plain
+/** Reads the resources of a refresh token from the settings when the token is used, because tests change them. */
+function withResources(adapter: AdapterFactory, settings: IdpSettings): AdapterFactory {
+  return (model) => {
+    const original = adapter(model)
+    if (model !== 'RefreshToken') return original
     return {
-      ...plain,
+      ...original,
       find: async (id) => {
-        const found = await plain.find(id)
+        const found = await original.find(id)
         return found === undefined || settings.resources.length === 0
           ? found
           : { ...found, resource: [...settings.resources] }
       },
     }
   }
+}
 
-const withoutDispatcher = (init: RequestInit & { dispatcher?: unknown } = {}): RequestInit => {
+function withoutDispatcher(init: RequestInit & { dispatcher?: unknown } = {}): RequestInit {
   const { dispatcher: _dispatcher, ...rest } = init
   return rest
 }
 
-/** The configuration of `oidc-provider` for these parts and keys: none of its development defaults is left. */
-export const providerConfiguration = (parts: Parts, signingKeys: SigningKeys): Configuration => {
-  const { users, settings, observed } = parts
+/** Returns the configuration of `oidc-provider`, without its development defaults. */
+export function providerConfiguration(options: ProviderOptions, signingKeys: SigningKeys): Configuration {
+  const { users, settings, observed } = options
   const extraClaims = [...users.values()].flatMap(({ claims }) => Object.keys(claims ?? {}))
   return {
-    adapter: withResources(parts.storage.adapter, settings),
+    adapter: withResources(options.storage.adapter, settings),
     jwks: { keys: [...signingKeys] },
     cookies: {
-      // Cookies know no ports: on one host these must not be mistaken for the application's or the gateway's.
+      // Cookies are shared by all ports of a host, so the names must differ from those of the gateway and application.
       names: { session: 'demo_idp_session', interaction: 'demo_idp_interaction', resume: 'demo_idp_resume' },
-      keys: [parts.cookieKey],
+      keys: [options.cookieKey],
     },
     routes: {
-      authorization: endpointPaths.authorization,
-      jwks: endpointPaths.jwks,
-      token: endpointPaths.token,
-      userinfo: endpointPaths.userinfo,
-      revocation: endpointPaths.revocation,
-      pushed_authorization_request: endpointPaths.par,
-      end_session: endpointPaths.end_session,
+      authorization: ENDPOINT_PATHS.authorization,
+      jwks: ENDPOINT_PATHS.jwks,
+      token: ENDPOINT_PATHS.token,
+      userinfo: ENDPOINT_PATHS.userinfo,
+      revocation: ENDPOINT_PATHS.revocation,
+      pushed_authorization_request: ENDPOINT_PATHS.par,
+      end_session: ENDPOINT_PATHS.end_session,
     },
-    scopes: ['openid', 'offline_access', ...apiScopes],
+    scopes: ['openid', 'offline_access', ...API_SCOPES],
     claims: {
       openid: ['sub'],
       profile: ['name', 'preferred_username', 'groups', ...extraClaims],
@@ -94,7 +92,7 @@ export const providerConfiguration = (parts: Parts, signingKeys: SigningKeys): C
     conformIdTokenClaims: false,
     acrValues: Object.values(acrs),
     responseTypes: ['code'],
-    clientAuthMethods: parts.clientAuthentications,
+    clientAuthMethods: options.clientAuthentications,
     clientBasedCORS: () => false,
     pkce: { required: () => true },
     discovery: { frontchannel_logout_supported: true, frontchannel_logout_session_supported: true },
@@ -104,12 +102,12 @@ export const providerConfiguration = (parts: Parts, signingKeys: SigningKeys): C
       domain_hint: null,
       hd: null,
       kc_idp_hint: null,
-      // Not a parameter: validators run for every request, present or not, after oidc-provider's own checks.
+      // Not a parameter: oidc-provider calls this validator for every request, after its own checks.
       demo: (ctx) => {
         completeAuthorizationRequest(ctx, observed)
       },
     },
-    // oidc-provider's own dispatcher refuses loopback addresses, where back-channel logout goes here.
+    // The dispatcher of oidc-provider rejects loopback addresses, which back-channel logout uses here.
     fetch: async (url, init) => fetch(url, withoutDispatcher(init)),
     features: {
       devInteractions: { enabled: false },
@@ -120,13 +118,13 @@ export const providerConfiguration = (parts: Parts, signingKeys: SigningKeys): C
       clientCredentials: { enabled: true },
       backchannelLogout: { enabled: true },
       rpInitiatedLogout: { enabled: true, logoutSource: showLogout, postLogoutSuccessSource: showSignedOut },
-      pushedAuthorizationRequests: { enabled: parts.pushedAuthorization },
+      pushedAuthorizationRequests: { enabled: options.pushedAuthorization },
       resourceIndicators: {
         enabled: true,
         useGrantedResource: () => settings.resources.length === 0,
         getResourceServerInfo: (_ctx, audience) => ({
           audience,
-          scope: apiScopes.join(' '),
+          scope: API_SCOPES.join(' '),
           accessTokenFormat: 'jwt',
           jwt: { sign: { alg: 'RS256' } },
         }),
@@ -148,7 +146,7 @@ export const providerConfiguration = (parts: Parts, signingKeys: SigningKeys): C
     },
     rotateRefreshToken: () => settings.rotateRefreshTokens,
     interactions: {
-      policy: createInteractionPolicy(parts.policy, settings),
+      policy: createInteractionPolicy(options.policy, settings),
       url: (_ctx, interaction) => `/interaction/${interaction.uid}`,
     },
     loadExistingGrant: async (ctx) => grantEverything(ctx, settings.resources),

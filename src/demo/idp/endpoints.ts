@@ -1,5 +1,5 @@
-/** Where the provider answers, by the name that its controls use. */
-export const endpointPaths = {
+/** The paths of the provider's endpoints. */
+export const ENDPOINT_PATHS = {
   discovery: '/.well-known/openid-configuration',
   jwks: '/jwks',
   authorization: '/authorize',
@@ -10,16 +10,21 @@ export const endpointPaths = {
   end_session: '/logout',
 } as const
 
-/** One of the provider's endpoints. */
-export type Endpoint = keyof typeof endpointPaths
+/** The name of an endpoint. */
+export type Endpoint = keyof typeof ENDPOINT_PATHS
 
-const isEndpoint = (name: string): name is Endpoint => Object.hasOwn(endpointPaths, name)
+function isEndpoint(name: string): name is Endpoint {
+  return Object.hasOwn(ENDPOINT_PATHS, name)
+}
 
-const endpoints = Object.keys(endpointPaths).filter(isEndpoint)
+const ENDPOINTS = Object.keys(ENDPOINT_PATHS).filter(isEndpoint)
 
-/** The path of a request target in origin form (RFC 9112, section 3.2.1). */
-export const pathOf = (target: string): string => target.split('?', 1)[0] ?? ''
+/** Returns the path of a request target. */
+export function pathOf(target: string): string {
+  return target.split('?', 1)[0] ?? ''
+}
 
-/** The endpoint that a request target names, or null for other pages of the provider. */
-export const endpointOf = (target: string): Endpoint | null =>
-  endpoints.find((name) => endpointPaths[name] === pathOf(target)) ?? null
+/** Returns the endpoint of a request target; `null` for other pages. */
+export function endpointOf(target: string): Endpoint | null {
+  return ENDPOINTS.find((name) => ENDPOINT_PATHS[name] === pathOf(target)) ?? null
+}

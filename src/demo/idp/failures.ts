@@ -2,43 +2,47 @@ import type { IncomingMessage, ServerResponse } from 'node:http'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { endpointOf, type Endpoint } from './endpoints.ts'
 
-/** What an endpoint does in place of its work. A `delay`, or `until`, alone comes before the usual answer. */
-type Failure = {
+/** How an endpoint fails. With only `delay` or `until`, the usual answer follows. */
+interface Failure {
   /** Default 500. */
-  status?: number
+  readonly status?: number
   /** A plain object is sent as JSON. */
-  body?: string | Buffer | Readonly<Record<string, unknown>>
-  contentType?: string
-  headers?: Readonly<Record<string, string>>
-  /** Milliseconds of silence first. */
-  delay?: number
-  /** Silence until this has settled. */
-  until?: Promise<unknown>
-  /** How many requests it concerns; without it all, until it is taken back. */
-  times?: number
-  /** Never answers. */
-  hang?: boolean
-  /** Cuts the connection. */
-  destroy?: boolean
-  /** The provider does its work first, and only its answer is lost. */
-  processed?: boolean
+  readonly body?: string | Buffer | Readonly<Record<string, unknown>>
+  readonly contentType?: string
+  readonly headers?: Readonly<Record<string, string>>
+  /** Delay before the failure, in milliseconds. */
+  readonly delay?: number
+  /** The failure waits until this promise has resolved. */
+  readonly until?: Promise<unknown>
+  /** The number of requests that fail; by default all, until the failure is removed. */
+  readonly times?: number
+  /** The endpoint never answers. */
+  readonly hang?: boolean
+  /** The endpoint closes the connection. */
+  readonly destroy?: boolean
+  /** The provider processes the request, and only its answer is lost. */
+  readonly processed?: boolean
 }
 
-/** Stands in front of the provider and fails on request; `null` takes a failure back. */
-export type Failures = {
-  fail: (endpoint: Endpoint, how: Failure | null) => void
-  /** Whether the request was answered (or left hanging) here. */
-  intercept: (req: IncomingMessage, res: ServerResponse) => Promise<boolean>
+/** Makes endpoints of the provider fail. */
+export interface Failures {
+  /** Makes an endpoint fail; `null` removes the failure. */
+  fail(endpoint: Endpoint, how: Failure | null): void
+  /** Returns whether the request was answered, or left without an answer. */
+  intercept(req: IncomingMessage, res: ServerResponse): Promise<boolean>
 }
 
-const onlyDelays = ({ delay, until, status, body, hang, destroy }: Failure): boolean =>
-  (delay !== undefined || until !== undefined) &&
-  status === undefined &&
-  body === undefined &&
-  hang !== true &&
-  destroy !== true
+function onlyDelays({ delay, until, status, body, hang, destroy }: Failure): boolean {
+  return (
+    (delay !== undefined || until !== undefined) &&
+    status === undefined &&
+    body === undefined &&
+    hang !== true &&
+    destroy !== true
+  )
+}
 
-const send = (failure: Failure, res: ServerResponse): void => {
+function send(failure: Failure, res: ServerResponse): void {
   if (failure.hang === true) return
   if (failure.destroy === true) {
     res.socket?.destroy()
@@ -50,7 +54,7 @@ const send = (failure: Failure, res: ServerResponse): void => {
   res.writeHead(status, { 'content-type': contentType, ...headers }).end(isJson ? JSON.stringify(body) : body)
 }
 
-const sendInPlaceOfAnswer = (failure: Failure, res: ServerResponse): void => {
+function sendInPlaceOfAnswer(failure: Failure, res: ServerResponse): void {
   const end = res.end.bind(res)
   const replaced = (): ServerResponse => {
     res.end = end
@@ -61,8 +65,8 @@ const sendInPlaceOfAnswer = (failure: Failure, res: ServerResponse): void => {
   res.end = replaced as typeof res.end
 }
 
-/** No failures yet; each endpoint can have one at a time. */
-export const createFailures = (): Failures => {
+/** Creates the failures of a provider; each endpoint has at most one. */
+export function createFailures(): Failures {
   const failures = new Map<Endpoint, { failure: Failure; left: number }>()
 
   const next = (endpoint: Endpoint | null): Failure | null => {
@@ -73,11 +77,11 @@ export const createFailures = (): Failures => {
   }
 
   return {
-    fail: (endpoint, how) => {
+    fail(endpoint, how) {
       if (how === null) failures.delete(endpoint)
       else failures.set(endpoint, { failure: how, left: how.times ?? Infinity })
     },
-    intercept: async (req, res) => {
+    async intercept(req, res) {
       const failure = next(endpointOf(req.url ?? '/'))
       if (failure === null) return false
       if (failure.delay !== undefined) await sleep(failure.delay, undefined, { ref: false })

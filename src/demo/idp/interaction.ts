@@ -1,41 +1,43 @@
 import type { IncomingMessage, ServerResponse } from 'node:http'
 import { text } from 'node:stream/consumers'
 import type { InteractionResults, Provider } from 'oidc-provider'
+import { sendPage } from '../html.ts'
 import { acrs, asksForSecondFactor } from './acr.ts'
-import { loginPage, secondFactorPage } from './login-page.ts'
-import { page } from './page.ts'
-import type { User } from './users.ts'
+import { loginPage, page, secondFactorPage } from './pages.ts'
+import type { User } from './settings.ts'
 
 type Interaction = Awaited<ReturnType<Provider['interactionDetails']>>
 
-const acrReasons = ['acr_values', 'essential_acr', 'essential_acrs']
+const ACR_REASONS = ['acr_values', 'essential_acr', 'essential_acrs']
 
-const sendPage = (res: ServerResponse, status: number, html: string): void => {
-  res.writeHead(status, { 'content-type': 'text/html; charset=utf-8', 'cache-control': 'no-store' }).end(html)
+/** Returns the user who only needs a second factor. */
+function userForSecondFactor(interaction: Interaction): string | undefined {
+  return interaction.prompt.reasons.every((reason) => ACR_REASONS.includes(reason))
+    ? interaction.session?.accountId
+    : undefined
 }
 
-const signedInFor = (interaction: Interaction): string | undefined =>
-  interaction.prompt.reasons.every((reason) => acrReasons.includes(reason)) ? interaction.session?.accountId : undefined
-
-const outcome = (interaction: Interaction, accountId: string, secondFactor: boolean): InteractionResults => ({
-  [interaction.prompt.name]: {},
-  login: {
-    accountId,
-    acr: secondFactor ? acrs.mfa : acrs.password,
-    amr: secondFactor ? ['pwd', 'otp'] : ['pwd'],
-  },
-})
+function resultOf(interaction: Interaction, accountId: string, secondFactor: boolean): InteractionResults {
+  return {
+    [interaction.prompt.name]: {},
+    login: {
+      accountId,
+      acr: secondFactor ? acrs.mfa : acrs.password,
+      amr: secondFactor ? ['pwd', 'otp'] : ['pwd'],
+    },
+  }
+}
 
 /**
- * Answers the provider's interaction URLs: shows who can sign in, asks for the second factor where the request does,
- * and sends the browser back. Consent is never asked for.
+ * Answers the interaction URLs of the provider: shows the users, asks for the second factor if the request requires it,
+ * and redirects the browser back. It never asks for consent.
  */
-export const answerInteraction = async (
+export async function answerInteraction(
   provider: Provider,
   users: ReadonlyMap<string, User>,
   req: IncomingMessage,
   res: ServerResponse,
-): Promise<void> => {
+): Promise<void> {
   const interaction = await provider.interactionDetails(req, res).catch(() => null)
   if (interaction === null) {
     sendPage(res, 400, page('Demo sign-in', '<p>This sign-in is over or belongs to another browser. Start again.</p>'))
@@ -48,7 +50,7 @@ export const answerInteraction = async (
   }
   const needsSecondFactor = asksForSecondFactor(params)
   if (req.method !== 'POST') {
-    const known = needsSecondFactor ? signedInFor(interaction) : undefined
+    const known = needsSecondFactor ? userForSecondFactor(interaction) : undefined
     const html =
       known === undefined
         ? loginPage(users.values(), String(params.client_id), params.login_hint)
@@ -64,7 +66,7 @@ export const answerInteraction = async (
   }
   const sub = form.get('login') ?? ''
   if (!users.has(sub)) {
-    sendPage(res, 400, page('Demo sign-in', '<p>There is no such user. Go back and press one of the buttons.</p>'))
+    sendPage(res, 400, page('Demo sign-in', '<p>There is no such user. Go back and choose one of the buttons.</p>'))
     return
   }
   const secondFactor = form.get('factor') === 'confirmed'
@@ -72,6 +74,6 @@ export const answerInteraction = async (
     sendPage(res, 200, secondFactorPage(sub))
     return
   }
-  const signedIn = outcome(interaction, sub, secondFactor)
+  const signedIn = resultOf(interaction, sub, secondFactor)
   await provider.interactionFinished(req, res, signedIn, { mergeWithLastSubmission: true })
 }

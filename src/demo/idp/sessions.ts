@@ -1,20 +1,29 @@
 import type { Client, Provider } from 'oidc-provider'
 import type { Storage } from './storage.ts'
 
-/** How many sessions of a user ended, and which clients took the back-channel logout and which did not. */
-export type EndedSessions = { sessions: number; notified: string[]; failed: string[] }
+/** The number of sessions that ended, and the clients whose back-channel logout succeeded or failed. */
+export interface EndedSessions {
+  readonly sessions: number
+  readonly notified: string[]
+  readonly failed: string[]
+}
 
-// The method is missing in the package's types.
+// The types of oidc-provider lack this method.
 type Notifiable = Client & { backchannelLogout: (sub: string, sid: string) => Promise<void> }
 
-const isNotifiable = (client: Client | undefined): client is Notifiable =>
-  client?.backchannelLogoutUri !== undefined && typeof client.backchannelLogout === 'function'
+function isNotifiable(client: Client | undefined): client is Notifiable {
+  return client?.backchannelLogoutUri !== undefined && typeof client.backchannelLogout === 'function'
+}
 
-/** Ends a user's sessions at the provider and tells every client in them (OpenID Connect Back-Channel Logout 1.0). */
-export const endSessionsOf = async (
+/**
+ * Ends a user's sessions at the provider and, with `notify`, sends back-channel logouts to their clients.
+ *
+ * @see https://openid.net/specs/openid-connect-backchannel-1_0.html
+ */
+export async function endSessionsOf(
   sub: string,
   { provider, storage, notify }: { provider: Provider; storage: Storage; notify: boolean },
-): Promise<EndedSessions> => {
+): Promise<EndedSessions> {
   const authorizations = storage
     .entries('Session')
     .filter(({ accountId }) => accountId === sub)

@@ -1,27 +1,42 @@
-/** How long what the provider issues lives, in seconds. */
-export type Lifetimes = {
+/** A user who can sign in. `claims` belong to the scope `profile`, like the name and the groups. */
+export interface User {
+  readonly sub: string
+  readonly name: string
+  readonly email: string
+  readonly groups: readonly string[]
+  readonly claims?: Readonly<Record<string, unknown>>
+}
+
+/** The demo users: an administrator, a member of staff, a user without groups, and a name that is not ASCII. */
+export const DEMO_USERS: readonly User[] = [
+  { sub: 'alice', name: 'Alice Archer', email: 'alice@example.com', groups: ['staff', 'admin'] },
+  { sub: 'bob', name: 'Bob Baker', email: 'bob@example.com', groups: ['staff'] },
+  { sub: 'carol', name: 'Carol Cook', email: 'carol@example.com', groups: [] },
+  { sub: 'zoe', name: 'Zoë', email: 'zoe@example.com', groups: ['staff'] },
+]
+
+/** Lifetimes in seconds. */
+export interface Lifetimes {
   accessToken: number
   idToken: number
   refreshToken: number
   session: number
 }
 
-/** What can be changed while the provider runs; it counts from the next token or login on. */
-export type IdpSettings = {
+/** Settings that a test may change while the provider runs; they apply to the next token or login. */
+export interface IdpSettings {
   lifetimes: Lifetimes
-  /** A refresh consumes its refresh token and brings another; one that comes a second time revokes the whole grant. */
+  /** A refresh replaces the refresh token; reuse of an old one revokes the grant. */
   rotateRefreshTokens: boolean
-  /** Changes a successful answer of the token endpoint on its way out, e.g. leaves `expires_in` away. */
+  /** Changes successful answers of the token endpoint, for example removes `expires_in`. */
   reshapeTokenResponse: ((body: Record<string, unknown>) => Record<string, unknown>) | null
-  /** APIs that any refresh token can be redeemed for, one at a time (RFC 8707, section 2.2). */
+  /** APIs that any refresh token can be redeemed for, one at a time (https://www.rfc-editor.org/rfc/rfc8707#section-2.2). */
   resources: readonly string[]
-  /**
-   * The answer in place of an exchanged token for an audience, e.g. Entra's `interaction_required`; `null` to give it.
-   */
+  /** Returns the error for an exchange, such as Entra's `interaction_required`; `null` to issue the token. */
   refuseExchange: ((audience: string) => Readonly<Record<string, unknown>> | null) | null
-  /** Gives what was asked for whatever `acr_values` and `max_age` say: a provider that does not do step-up. */
+  /** Ignores `acr_values` and `max_age`, like a provider without step-up. */
   ignoreStepUp: boolean
 }
 
-/** Five minutes for tokens, a day for what renews them. */
-export const usualLifetimes: Lifetimes = { accessToken: 300, idToken: 300, refreshToken: 86_400, session: 86_400 }
+/** The default lifetimes: five minutes for tokens, a day for sessions and refresh tokens. */
+export const DEFAULT_LIFETIMES: Lifetimes = { accessToken: 300, idToken: 300, refreshToken: 86_400, session: 86_400 }

@@ -9,28 +9,29 @@ import {
   type JWTPayload,
 } from 'jose'
 
-/** Private keys, the one to sign with first for each algorithm. */
+/** Private keys; the first key of each algorithm signs. */
 export type SigningKeys = readonly JWK[]
 
-/** A fresh RSA and a fresh P-256 key, named by their thumbprints (RFC 7638). */
-export const generateSigningKeys = async (): Promise<SigningKeys> =>
-  Promise.all(
+/** Generates an RSA and a P-256 key. Their key IDs are thumbprints (https://www.rfc-editor.org/rfc/rfc7638). */
+export async function generateSigningKeys(): Promise<SigningKeys> {
+  return Promise.all(
     ['RS256', 'ES256'].map(async (alg) => {
       const { privateKey } = await generateKeyPair(alg, { extractable: true })
       const jwk = await exportJWK(privateKey)
       return { ...jwk, alg, use: 'sig', kid: await calculateJwkThumbprint(jwk) }
     }),
   )
+}
 
-/** A JWT of exactly these claims by the first key of the header's algorithm (RS256 where it names none). */
-export const signJwt = async (
+/** Signs exactly these claims with the first key for the algorithm of the header, by default RS256. */
+export async function signJwt(
   keys: SigningKeys,
   claims: JWTPayload,
   header: Partial<JWTHeaderParameters> = {},
-): Promise<string> => {
+): Promise<string> {
   const alg = header.alg ?? 'RS256'
   const key = keys.find((candidate) => candidate.alg === alg)
-  if (key === undefined) throw new TypeError(`no signing key for ${alg}: say RS256 or ES256`)
+  if (key === undefined) throw new TypeError(`no signing key for ${alg}: use RS256 or ES256`)
   const kid = key.kid === undefined ? {} : { kid: key.kid }
   return new SignJWT(claims).setProtectedHeader({ ...kid, ...header, alg }).sign(await importJWK(key, alg))
 }

@@ -1,23 +1,28 @@
 import type { Adapter, AdapterFactory, AdapterPayload } from 'oidc-provider'
 
-/** All that the provider remembers, kept outside of it: a test can forget parts, and new signing keys lose nothing. */
-export type Storage = {
-  adapter: AdapterFactory
-  /** What is stored under the provider's name for a kind of thing, e.g. `Session`, `Grant`, `RefreshToken`. */
-  entries: (model: string) => AdapterPayload[]
-  /** Forgets what matches and tells how many that were. */
-  remove: (model: string, matches: (payload: AdapterPayload) => boolean) => number
+/** The storage of the provider, which outlives a change of signing keys and lets tests remove entries. */
+export interface Storage {
+  readonly adapter: AdapterFactory
+  /** Returns the entries of a model such as `Session`, `Grant` or `RefreshToken`. */
+  entries(model: string): AdapterPayload[]
+  /** Removes matching entries and returns their number. */
+  remove(model: string, matches: (payload: AdapterPayload) => boolean): number
 }
 
-type Entry = { payload: AdapterPayload; expiresAt: number }
+interface Entry {
+  readonly payload: AdapterPayload
+  /** In milliseconds since the epoch. */
+  readonly expiresAt: number
+}
 
-const sweepEvery = 1000
+const WRITES_BETWEEN_SWEEPS = 1000
 
-const alive = (entry: Entry | undefined): AdapterPayload | undefined =>
-  entry !== undefined && entry.expiresAt > Date.now() ? entry.payload : undefined
+function payloadIfAlive(entry: Entry | undefined): AdapterPayload | undefined {
+  return entry !== undefined && entry.expiresAt > Date.now() ? entry.payload : undefined
+}
 
-/** A storage in this process's memory; an entry is gone once its lifetime is over. */
-export const createStorage = (): Storage => {
+/** Creates a storage in memory whose entries expire. */
+export function createStorage(): Storage {
   const models = new Map<string, Map<string, Entry>>()
   let writes = 0
 
@@ -49,17 +54,17 @@ export const createStorage = (): Storage => {
     const entries = entriesOf(model)
 
     const findBy = (matches: (payload: AdapterPayload) => boolean): AdapterPayload | undefined => {
-      for (const entry of entries.values()) if (matches(entry.payload)) return alive(entry)
+      for (const entry of entries.values()) if (matches(entry.payload)) return payloadIfAlive(entry)
       return undefined
     }
 
     return {
       upsert: async (id, payload, expiresIn) => {
         writes += 1
-        if (writes % sweepEvery === 0) sweep()
+        if (writes % WRITES_BETWEEN_SWEEPS === 0) sweep()
         entries.set(id, { payload, expiresAt: expiresIn === undefined ? Infinity : Date.now() + expiresIn * 1000 })
       },
-      find: async (id) => alive(entries.get(id)),
+      find: async (id) => payloadIfAlive(entries.get(id)),
       findByUid: async (uid) => findBy((payload) => payload.uid === uid),
       findByUserCode: async (userCode) => findBy((payload) => payload.userCode === userCode),
       consume: async (id) => {

@@ -1,6 +1,6 @@
-import { escapeHtml } from '../escape-html.ts'
+import { escapeHtml } from '../html.ts'
 
-const css = `
+const CSS = `
 :root { color-scheme: light dark; --ink: #1d2733; --soft: #5b6877; --paper: #f5f7f4; --card: #fff; --line: #d5dcd3;
   --accent: #17683f; --on-accent: #fff }
 @media (prefers-color-scheme: dark) {
@@ -33,16 +33,17 @@ textarea, input { font: inherit; width: 100%; padding: .5rem; border: 1px solid 
 `
 
 /**
- * A whole HTML document in the look of the sample application; `body` and `head` are HTML, `title` and `user` are text.
+ * Returns an HTML document in the style of the sample application; `body` and `head` are HTML, `title` and `user` text.
  */
-export const layout = (title: string, user: string | null, body: string, head = ''): string => `<!doctype html>
+export function layout(title: string, user: string | null, body: string, head = ''): string {
+  return `<!doctype html>
 <html lang="en">
 <head>
 <meta charset="utf-8">
 <meta name="viewport" content="width=device-width, initial-scale=1">
 <title>${escapeHtml(title)}</title>
 <link rel="icon" href="data:,">
-${head}<style>${css}</style>
+${head}<style>${CSS}</style>
 </head>
 <body>
 <header>
@@ -59,3 +60,4 @@ ${body}
 </body>
 </html>
 `
+}

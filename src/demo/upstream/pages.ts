@@ -1,28 +1,29 @@
 import type { IncomingHttpHeaders } from 'node:http'
-import { escapeHtml } from '../escape-html.ts'
-import { decodeHeader, signedInUser, withoutSecret } from './identity.ts'
+import { escapeHtml } from '../html.ts'
+import { ORDERS } from './api.ts'
+import { decodeHeader, signedInUser } from './identity.ts'
 import { layout } from './layout.ts'
-import { orders } from './orders.ts'
-import { pageScript } from './page-script.ts'
 
-// What a gateway speaks with; the rest is the browser's. The application itself could not tell them apart.
-const gatewayHeader = /^(?:authorization|x-(?:user|name|email|groups|forwarded-.+))$/i
+// The headers that a gateway sets; the others come from the browser.
+const GATEWAY_HEADER = /^(?:authorization|x-(?:user|name|email|groups|forwarded-.+))$/i
 
-const headerRow = (name: string, received: string): string => {
-  const value = withoutSecret(received)
-  const meaning = decodeHeader(value)
-  const gloss = meaning === value ? '' : ` <span class="soft">(${escapeHtml(meaning)})</span>`
+function headerRow(name: string, received: string): string {
+  // Of a bearer token, the page shows the first twelve characters.
+  const value = received.replace(/^(Bearer +)(\S{12})\S+$/i, '$1$2…')
+  const decoded = decodeHeader(value)
+  const gloss = decoded === value ? '' : ` <span class="soft">(${escapeHtml(decoded)})</span>`
   return `<tr><th scope="row">${escapeHtml(name)}</th><td>${escapeHtml(value)}${gloss}</td></tr>`
 }
 
-const headerRows = (rawHeaders: readonly string[], wanted: (name: string) => boolean): string =>
-  rawHeaders
+function headerRows(rawHeaders: readonly string[], wanted: (name: string) => boolean): string {
+  return rawHeaders
     .flatMap((name, index) => (index % 2 === 0 && wanted(name) ? [headerRow(name, rawHeaders[index + 1] ?? '')] : []))
     .join('\n')
+}
 
-/** The application's first page: orders, a form, a call by script, the session's end, and the headers that came in. */
-export const homePage = (headers: IncomingHttpHeaders, rawHeaders: readonly string[]): string => {
-  const rows = orders.map(
+/** Returns the home page: orders, a form, an API call by script, the session, and the received headers. */
+export function homePage(headers: IncomingHttpHeaders, rawHeaders: readonly string[]): string {
+  const rows = ORDERS.map(
     ({ id, item, quantity, state }) =>
       `<tr><td>${escapeHtml(id)}</td><td>${escapeHtml(item)}</td>` +
       `<td>${quantity}</td><td>${escapeHtml(state)}</td></tr>`,
@@ -68,37 +69,37 @@ ${rows.join('\n')}
 <section>
 <h2>Things to try</h2>
 <ul>
-<li>End the session with the button above. The page stays; its next call by script gets a 401 in JSON that says where to
-sign in, not a redirect.</li>
-<li>Then order something. The form survives the sign-in.</li>
-<li>Open <a href="/admin/">the administrators’ page</a>: alice may, everyone else gets a 403.</li>
+<li>End the session with the button above. The page stays; its next API call gets a 401 in JSON with the sign-in URL, not
+a redirect.</li>
+<li>Then order something. The form is kept during the sign-in.</li>
+<li>Open <a href="/admin/">the administrators’ page</a>: alice has access, the other users get a 403.</li>
 <li><a href="/oauth2/login?acr_values=urn:demo:mfa&amp;redirect=/">Sign in with a second factor</a>, or
-<a href="/oauth2/login?prompt=login&amp;redirect=/">as somebody else</a>.</li>
-<li>Wait until the access token has expired, then call the API. The token is renewed on the way, and nothing shows.</li>
+<a href="/oauth2/login?prompt=login&amp;redirect=/">as another user</a>.</li>
+<li>Wait until the access token has expired, then call the API. The gateway refreshes the token, and the page notices nothing.</li>
 </ul>
 </section>
 <section>
 <h2>What the application received</h2>
-<p>From the gateway. There is no session cookie among it, and the browser never sees the token.</p>
+<p>From the gateway. The session cookie is not included, and the browser never sees the token.</p>
 <div class="scroll" role="region" aria-label="Headers of the gateway" tabindex="0">
 <table id="headers" class="headers"><tbody>
-${headerRows(rawHeaders, (name) => gatewayHeader.test(name))}
+${headerRows(rawHeaders, (name) => GATEWAY_HEADER.test(name))}
 </tbody></table></div>
 <details>
-<summary>From the browser, passed on as it was</summary>
+<summary>From the browser, unchanged</summary>
 <div class="scroll" role="region" aria-label="Headers of the browser" tabindex="0">
 <table class="headers"><tbody>
-${headerRows(rawHeaders, (name) => !gatewayHeader.test(name))}
+${headerRows(rawHeaders, (name) => !GATEWAY_HEADER.test(name))}
 </tbody></table></div>
 </details>
 </section>
-<script>${pageScript}</script>`,
+<script>${HOME_SCRIPT}</script>`,
   )
 }
 
-/** What the form's POST ends in. */
-export const orderedPage = (headers: IncomingHttpHeaders, note: string): string =>
-  layout(
+/** Returns the page after an order. */
+export function orderedPage(headers: IncomingHttpHeaders, note: string): string {
+  return layout(
     'Order received',
     signedInUser(headers),
     `
@@ -108,34 +109,37 @@ export const orderedPage = (headers: IncomingHttpHeaders, note: string): string 
 <p><a href="/">Back to the orders</a></p>
 </section>`,
   )
+}
 
-/** A page for administrators; who that is, the gateway knows. */
-export const adminPage = (headers: IncomingHttpHeaders): string =>
-  layout(
+/** Returns the page for administrators; the gateway restricts it. */
+export function adminPage(headers: IncomingHttpHeaders): string {
+  return layout(
     'Administration',
     signedInUser(headers),
     `
 <section>
-<p>Only administrators come this far: the gateway looks at the claim <code>groups</code>.
-The application never asks.</p>
+<p>Only administrators can open this page: the gateway checks the claim <code>groups</code>.
+The application checks nothing.</p>
 </section>`,
   )
+}
 
-/** A page for everyone. */
-export const publicPage = (headers: IncomingHttpHeaders): string =>
-  layout(
+/** Returns the page that needs no session. */
+export function publicPage(headers: IncomingHttpHeaders): string {
+  return layout(
     'Public page',
     signedInUser(headers),
     `
 <section>
-<p>This page is for everyone, signed in or not: the gateway looks at no session here, so the application does not know
-who you are. <a href="/">The orders</a> are not for everyone.</p>
+<p>This page is public: the gateway checks no session here, so the application does not know who you are.
+<a href="/">The orders</a> need a session.</p>
 </section>`,
   )
+}
 
-/** What is at a path that the application does not know. */
-export const notFoundPage = (headers: IncomingHttpHeaders, path: string): string =>
-  layout(
+/** Returns the page for an unknown path. */
+export function notFoundPage(headers: IncomingHttpHeaders, path: string): string {
+  return layout(
     'Not found',
     signedInUser(headers),
     `
@@ -143,3 +147,73 @@ export const notFoundPage = (headers: IncomingHttpHeaders, path: string): string
 <p>The application has nothing at <code>${escapeHtml(path)}</code>.</p>
 </section>`,
   )
+}
+
+/** The script of the home page, which calls the API and the gateway's session endpoints. */
+const HOME_SCRIPT = `
+function show(id, text) {
+  const element = document.getElementById(id)
+  if (element) element.textContent = text
+}
+function on(id, act) {
+  return document.getElementById(id).addEventListener('click', act)
+}
+
+function readable(text) {
+  try {
+    return JSON.stringify(JSON.parse(text), null, 2)
+  } catch {
+    return text
+  }
+}
+
+on('load', async () => {
+  show('status', 'asking…')
+  try {
+    const answer = await fetch('/api/orders', { headers: { accept: 'application/json' } })
+    show('status', answer.status + ' ' + (answer.headers.get('content-type') ?? ''))
+    show('body', readable(await answer.text()))
+  } catch (error) {
+    show('status', String(error))
+  }
+})
+
+const units = { ends: 'The session ends', timeout: 'Without activity it ends', expires: 'The access token expires' }
+let left = {}
+function tick() {
+  for (const [id, seconds] of Object.entries(left)) {
+    const known = Number.isFinite(seconds) && seconds >= 0
+    show(id, units[id] + (known ? ' in ' + seconds + ' s' : ': not known'))
+    if (known && seconds > 0) left[id] = seconds - 1
+  }
+}
+async function update(path, method) {
+  try {
+    const answer = await fetch(path, { method, headers: { accept: 'application/json' } })
+    if (answer.status === 401) {
+      left = {}
+      for (const id of Object.keys(units)) show(id, '')
+      show('refreshed', 'The session has ended. Reload the page to sign in.')
+      return
+    }
+    const { session, tokens } = await answer.json()
+    left = { ends: session.ends_in_seconds, timeout: session.timeout_in_seconds, expires: tokens.expire_in_seconds }
+    show('refreshed', 'The tokens were issued at ' + new Date(tokens.refreshed_at).toLocaleTimeString() + '.')
+    tick()
+  } catch {
+    left = {}
+    show('refreshed', 'The session endpoint does not answer.')
+  }
+}
+function poll() {
+  return update('/oauth2/session', 'GET')
+}
+on('refresh', () => update('/oauth2/session/refresh', 'POST'))
+on('end', async () => {
+  await fetch('/oauth2/logout/local', { method: 'POST' }).catch(() => {})
+  await poll()
+})
+setInterval(tick, 1000)
+setInterval(poll, 10000)
+poll()
+`

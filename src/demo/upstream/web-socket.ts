@@ -2,30 +2,37 @@ import { createHash } from 'node:crypto'
 import { STATUS_CODES, type IncomingMessage } from 'node:http'
 import type { Duplex } from 'node:stream'
 
-type Frame = { fin: boolean; opcode: number; payload: Buffer; size: number }
+interface Frame {
+  readonly fin: boolean
+  readonly opcode: number
+  readonly payload: Buffer
+  /** The length of the whole frame in bytes. */
+  readonly size: number
+}
 
-const opcodes = { close: 8, ping: 9, pong: 10 } as const
+const OPCODES = { close: 8, ping: 9, pong: 10 } as const
 
-const longest = 16 * 1024 * 1024
+const MAX_FRAME_BYTES = 16 * 1024 * 1024
 
-// RFC 6455, section 1.3.
-const acceptKey = (key: string): string =>
-  createHash('sha1').update(`${key}258EAFA5-E914-47DA-95CA-C5AB0DC85B11`).digest('base64')
+// https://www.rfc-editor.org/rfc/rfc6455#section-1.3
+function acceptKey(key: string): string {
+  return createHash('sha1').update(`${key}258EAFA5-E914-47DA-95CA-C5AB0DC85B11`).digest('base64')
+}
 
-const payloadLength = (bytes: Buffer): { length: number; header: number } | null => {
+function payloadLength(bytes: Buffer): { length: number; header: number } | null {
   const short = (bytes[1] ?? 0) & 0x7f
   if (short < 126) return { length: short, header: 2 }
   if (short === 126) return bytes.length < 4 ? null : { length: bytes.readUInt16BE(2), header: 4 }
   return bytes.length < 10 ? null : { length: Number(bytes.readBigUInt64BE(2)), header: 10 }
 }
 
-// RFC 6455, section 5.2; a client's frames are always masked.
-const readFrame = (bytes: Buffer): Frame | 'too long' | null => {
+// https://www.rfc-editor.org/rfc/rfc6455#section-5.2: frames of a client are always masked.
+function readFrame(bytes: Buffer): Frame | 'too long' | null {
   if (bytes.length < 2) return null
   const measured = payloadLength(bytes)
   if (measured === null) return null
   const { length, header } = measured
-  if (length > longest) return 'too long'
+  if (length > MAX_FRAME_BYTES) return 'too long'
   const size = header + 4 + length
   if (bytes.length < size) return null
   const mask = bytes.subarray(header, header + 4)
@@ -34,7 +41,7 @@ const readFrame = (bytes: Buffer): Frame | 'too long' | null => {
   return { fin: ((bytes[0] ?? 0) & 0x80) !== 0, opcode: (bytes[0] ?? 0) & 0x0f, payload, size }
 }
 
-const writeFrame = (opcode: number, payload: Buffer, fin = true): Buffer => {
+function writeFrame(opcode: number, payload: Buffer, fin = true): Buffer {
   const first = (fin ? 0x80 : 0) | opcode
   const { length } = payload
   if (length < 126) return Buffer.concat([Buffer.of(first, length), payload])
@@ -46,13 +53,13 @@ const writeFrame = (opcode: number, payload: Buffer, fin = true): Buffer => {
   return Buffer.concat([header, payload])
 }
 
-const closeFrame = (code: number, reason = ''): Buffer => {
+function closeFrame(code: number, reason = ''): Buffer {
   const payload = Buffer.concat([Buffer.alloc(2), Buffer.from(reason)])
   payload.writeUInt16BE(code)
-  return writeFrame(opcodes.close, payload)
+  return writeFrame(OPCODES.close, payload)
 }
 
-const refuse = (socket: Duplex, status: number): void => {
+function refuse(socket: Duplex, status: number): void {
   const body = `${status} ${STATUS_CODES[status] ?? ''}\n`
   socket.end(
     `HTTP/1.1 ${status} ${STATUS_CODES[status] ?? ''}\r\ncontent-type: text/plain\r\nconnection: close\r\n` +
@@ -60,7 +67,7 @@ const refuse = (socket: Duplex, status: number): void => {
   )
 }
 
-const accept = (socket: Duplex, key: string, protocol: string | undefined): void => {
+function accept(socket: Duplex, key: string, protocol: string | undefined): void {
   socket.write(
     [
       'HTTP/1.1 101 Switching Protocols',
@@ -73,14 +80,14 @@ const accept = (socket: Duplex, key: string, protocol: string | undefined): void
   )
 }
 
-const echoFrames = (socket: Duplex, closeCode: number | null, head: Buffer): void => {
+function echoFrames(socket: Duplex, closeCode: number | null, head: Buffer): void {
   let pending: Buffer = head
 
   const answer = ({ fin, opcode, payload }: Frame): void => {
-    if (opcode === opcodes.close) socket.end(writeFrame(opcodes.close, payload))
-    else if (opcode === opcodes.ping) socket.write(writeFrame(opcodes.pong, payload))
-    else if (opcode !== opcodes.pong && closeCode !== null) socket.write(closeFrame(closeCode, 'as asked'))
-    else if (opcode !== opcodes.pong && !socket.write(writeFrame(opcode, payload, fin))) {
+    if (opcode === OPCODES.close) socket.end(writeFrame(OPCODES.close, payload))
+    else if (opcode === OPCODES.ping) socket.write(writeFrame(OPCODES.pong, payload))
+    else if (opcode !== OPCODES.pong && closeCode !== null) socket.write(closeFrame(closeCode, 'as asked'))
+    else if (opcode !== OPCODES.pong && !socket.write(writeFrame(opcode, payload, fin))) {
       socket.pause()
       socket.once('drain', () => {
         socket.resume()
@@ -115,16 +122,10 @@ const echoFrames = (socket: Duplex, closeCode: number | null, head: Buffer): voi
 }
 
 /**
- * Accepts a WebSocket (RFC 6455), with the first subprotocol that is offered, and sends every message back. Query:
- * `status` refuses the upgrade with that status instead, `close` answers the first message by closing with that code.
- * Returns whether it was accepted.
+ * Accepts a WebSocket with its first subprotocol and echoes every message. Query: `status` refuses the upgrade with that
+ * status, `close` answers the first message with that close code. Returns whether the WebSocket was accepted.
  */
-export const acceptWebSocket = (
-  req: IncomingMessage,
-  socket: Duplex,
-  head: Buffer,
-  query: URLSearchParams,
-): boolean => {
+export function acceptWebSocket(req: IncomingMessage, socket: Duplex, head: Buffer, query: URLSearchParams): boolean {
   const key = req.headers['sec-websocket-key']
   const status = query.get('status')
   if (status !== null || key === undefined || req.headers.upgrade?.toLowerCase() !== 'websocket') {

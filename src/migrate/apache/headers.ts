@@ -1,136 +1,143 @@
 import { isReservedHeader } from '../../config/checks/routes.ts'
-import { type Draft, remark, routed, secret, setHeader } from '../draft.ts'
-import { type Entry, literal, textOf } from '../entry.ts'
-import type { Directive } from '../read-apache.ts'
+import { type Migration, remark, markRouteSource, secretVariable, setHeader } from '../migration.ts'
+import { argumentsOf, flagOf, literal, type Setting, textOf } from '../setting.ts'
+import type { Directive } from '../readers/apache.ts'
 
-/** A directive, and the section that it is in; `path` is `null` where it is for the whole site. */
+/** A directive; `path` is its section, or `null` if it applies to the whole site. */
 interface HeaderDirective {
-  readonly entry: Entry
+  readonly setting: Setting
   readonly directive: Directive
   readonly path: string | null
 }
 
-/** What one RequestHeader does: sets a template, or something that can't be said (`null`). */
+/** The effect of one RequestHeader; `template` is `null` if a template can't express the value. */
 interface Change {
-  readonly entry: Entry
-  readonly does: string
+  readonly setting: Setting
+  readonly action: string
   readonly template: string | null
   readonly path: string | null
   readonly condition: string | null
 }
 
-// They say what the client can take, and who it is matters to none of them.
+// Headers about content, which do not identify the user.
 const ABOUT_CONTENT =
   /^(accept(-.*)?|user-agent|range|if-.*|content-.*|cache-control|pragma|expect|te|referer|origin|dnt|save-data|sec-.*)$/i
 
-/** What adds to the client's own value. */
-const KEEPS: ReadonlySet<string> = new Set(['append', 'merge', 'add', 'setifempty', 'edit', 'edit*'])
+/** Actions that keep the value that the client sent. */
+const KEEPING_ACTIONS: ReadonlySet<string> = new Set(['append', 'merge', 'add', 'setifempty', 'edit', 'edit*'])
 
 /**
- * Makes `headers.set` of what `RequestHeader` sets from claims, the user or fixed text, and `headers.remove` of
- * everything else that it does, on all routes: what was taken from clients before is taken from them after.
+ * Migrates `RequestHeader` directives: to `headers.set` if they set claims, the user or fixed text, otherwise to
+ * `headers.remove`. A header that Apache took from clients is always removed from client requests.
  */
-export function readRequestHeaders(own: readonly HeaderDirective[], draft: Draft): void {
-  const variables = variablesOf(own, draft)
+export function readRequestHeaders(own: readonly HeaderDirective[], migration: Migration): void {
+  const variables = variablesOf(own, migration)
   const byName = new Map<string, Change[]>()
-  for (const { entry, directive, path } of own) {
+  for (const { setting, directive, path } of own) {
     if (!/^RequestHeader$/i.test(directive.name)) continue
     const [does = '', name = '', value = ''] = directive.args
     if (!/^[!#$%&'*+.^_`|~0-9A-Za-z-]+$/.test(name)) {
-      remark(draft, 'security', entry, 'the name of its header is not read: name it under headers.remove')
+      remark(migration, 'security', setting, 'its header name is not understood: add the header to headers.remove')
       continue
     }
     if (/^cookie$/i.test(name) && !/^unset$/i.test(does)) {
-      remark(draft, 'gap', entry, 'the upstream gets the cookies that the client sends, without the gateway’s own')
+      remark(
+        migration,
+        'gap',
+        setting,
+        'the upstream gets the cookies that the client sends, without the gateway’s own',
+      )
       continue
     }
     if (isReservedHeader(name) && !/^cookie$/i.test(name)) {
-      remark(draft, 'builtin', entry, `the gateway writes ${name} itself, or takes it from the connection`)
+      remark(migration, 'builtin', setting, `the gateway writes ${name} itself, or takes it from the connection`)
       continue
     }
-    const [action, rest] = [does.toLowerCase(), directive.args.slice(conditionAt(does))]
+    const action = does.toLowerCase()
     const change = {
-      entry,
-      does: action,
-      template: ['unset', 'edit', 'edit*'].includes(action) ? null : templateOf(name, value, entry, variables, draft),
+      setting,
+      action,
+      template: ['unset', 'edit', 'edit*'].includes(action)
+        ? null
+        : templateOf(name, value, setting, variables, migration),
       path,
-      condition: rest.find((one) => /^(env|expr)=/i.test(one)) ?? null,
+      condition: directive.args.slice(conditionAt(does)).find((one) => /^(env|expr)=/i.test(one)) ?? null,
     }
     const key = name.toLowerCase()
     byName.set(key, [...(byName.get(key) ?? []), change])
   }
-  for (const changes of byName.values()) become(draft, changes, variables)
+  for (const changes of byName.values()) applyChanges(migration, changes, variables)
 }
 
-/** Where the condition of a RequestHeader may stand. */
+/** Returns the index of the first argument that may be a condition. */
 function conditionAt(does: string): number {
   return /^unset$/i.test(does) ? 2 : /^edit/i.test(does) ? 4 : 3
 }
 
-function become(draft: Draft, changes: readonly Change[], variables: ReadonlyMap<string, string>): void {
+/** Applies all changes to one header. */
+function applyChanges(migration: Migration, changes: readonly Change[], variables: ReadonlyMap<string, string>): void {
   const [first] = changes
-  const name = Array.isArray(first?.entry.value) ? String(first.entry.value[1]) : ''
-  // Within one section the last one counts.
+  const name = Array.isArray(first?.setting.value) ? String(first.setting.value[1]) : ''
+  // Within a section, the last directive counts.
   const counting = changes.filter(
     (change, index) => !changes.slice(index + 1).some((later) => later.path === change.path),
   )
-  const setting = counting.filter(({ does }) => does !== 'unset')
-  const templates = new Set(setting.map(({ template }) => template))
+  const setters = counting.filter(({ action }) => action !== 'unset')
+  const templates = new Set(setters.map(({ template }) => template))
   const [template = null] = templates
-  for (const { entry } of changes) routed(draft, entry)
-  const kept = setting.length > 0 && setting.every(({ does }) => KEEPS.has(does))
-  if (kept && ABOUT_CONTENT.test(name)) {
-    for (const { entry } of setting) remark(draft, 'gap', entry, `${name} goes to the upstream as the client sends it`)
+  for (const { setting } of changes) markRouteSource(migration, setting)
+  const keepsClientValue = setters.length > 0 && setters.every(({ action }) => KEEPING_ACTIONS.has(action))
+  if (keepsClientValue && ABOUT_CONTENT.test(name)) {
+    for (const { setting } of setters)
+      remark(migration, 'gap', setting, `${name} goes to the upstream as the client sends it`)
     return
   }
-  draft.shared.remove.push(name)
-  if (setting.length > 0 && (templates.size > 1 || template === null)) {
-    const why = templates.size > 1 ? 'it has several values, by section' : 'its value can’t be said here'
-    for (const { entry } of setting) {
+  migration.routeDefaults.remove.push(name)
+  if (setters.length > 0 && (templates.size > 1 || template === null)) {
+    const why = templates.size > 1 ? 'its value depends on the section' : 'a template can’t express its value'
+    for (const { setting } of setters) {
       remark(
-        draft,
+        migration,
         'security',
-        entry,
-        `${why}: what clients send as ${name} is removed, and the application gets none (headers.remove) until you ` +
-          'set it under headers.set',
+        setting,
+        `${why}: what clients send as ${name} is removed (headers.remove), and the application gets no such header ` +
+          'until you set it under headers.set',
       )
     }
     return
   }
   if (template === null) {
-    for (const { entry } of counting)
+    for (const { setting } of counting)
       remark(
-        draft,
+        migration,
         'security',
-        entry,
+        setting,
         `what clients send as ${name} is removed on every route (headers.remove), as before`,
       )
     return
   }
-  setHeader(draft, name, template)
-  for (const { entry, does, path, condition } of setting) {
+  setHeader(migration, name, template)
+  for (const { setting, action, path, condition } of setters) {
     const known = condition === null || (/^env=/i.test(condition) && variables.has(condition.slice('env='.length)))
     const differs = [
       ...(path === null ? [] : [`it was for ${path} alone, and is set on every route that has a session`]),
       ...(known ? [] : [`its condition ${JSON.stringify(condition)} is left out`]),
-      ...(does === 'set' ? [] : ['what the client sends is not kept beside it']),
-      ...(isUser(template) && !draft.given.has('OIDCRemoteUserClaim')
-        ? ['the user was sub@issuer, and is sub alone']
+      ...(action === 'set' ? [] : ['the value that the client sends is not kept']),
+      ...(template.includes('{claims.sub}') && !migration.effective.has('OIDCRemoteUserClaim')
+        ? ['the user was sub@issuer, and is now sub']
         : []),
     ]
-    if (differs.length > 0) remark(draft, known ? 'differs' : 'security', entry, `${name}: ${differs.join('; ')}`)
+    if (differs.length > 0) remark(migration, known ? 'differs' : 'security', setting, `${name}: ${differs.join('; ')}`)
   }
 }
 
-const isUser = (template: string): boolean => template.includes('{claims.sub}')
-
-/** The value of a header as a template of ours; `null` for what none can say. */
+/** Returns the value of a header as a template; `null` if a template can't express it. */
 function templateOf(
   name: string,
   value: string,
-  entry: Entry,
+  setting: Setting,
   variables: ReadonlyMap<string, string>,
-  draft: Draft,
+  migration: Migration,
 ): string | null {
   const format = /^expr=/i.test(value) ? value.slice('expr='.length) : value
   if (format === '') return null
@@ -138,36 +145,36 @@ function templateOf(
     if (/[{}]/.test(format) || value !== format) return null
     if (!/auth|secret|token|key|pass|cred|sign|cookie/i.test(name) && /^[\w.:/ -]{1,15}$/.test(format))
       return literal(format)
-    // Fixed text that only the web server knows may be what the application trusts it by.
+    // The application may authenticate the web server by a fixed text, so the text is treated as a secret.
     const variable = `HEADER_${name}`.toUpperCase().replace(/[^A-Z]+/g, '_')
-    return secret(draft, variable, `the value of RequestHeader ${name} (${entry.file}:${entry.line})`)
+    return secretVariable(migration, variable, `the value of RequestHeader ${name} (${setting.file}:${setting.line})`)
   }
   const parts = format.split(/(%\{[^{}]*\}[a-z]?|%%)/i)
   const texts = parts.map((part, index) => {
     if (index % 2 === 0) return /[%{}]/.test(part) ? null : literal(part)
     if (part === '%%') return '%'
     const [, kind = '', variable = ''] = /^%\{(?:(env|reqenv|osenv|http|req|la-u|la-f):)?([^{}]*)\}/i.exec(part) ?? []
-    return kind.toLowerCase() === 'osenv' ? null : (variables.get(variable) ?? claimOf(variable, draft))
+    return kind.toLowerCase() === 'osenv' ? null : (variables.get(variable) ?? claimOf(variable, migration))
   })
   return texts.includes(null) ? null : texts.join('')
 }
 
-/** The claim that a variable of the module's stands for. */
-function claimOf(variable: string, draft: Draft): string | null {
-  const prefix = draft.given.get('OIDCClaimPrefix')
+/** Returns the template for a variable of the module; `null` for other variables. */
+function claimOf(variable: string, migration: Migration): string | null {
+  const prefix = migration.effective.get('OIDCClaimPrefix')
   const before = prefix === undefined ? 'OIDC_CLAIM_' : textOf(prefix)
   const claim = variable.startsWith(before) ? variable.slice(before.length) : ''
   return claim === '' || /[{}$]/.test(claim) ? null : `{claims.${claim}}`
 }
 
-/** The variables that hold the user, or a claim, under another name: REMOTE_USER, and what RewriteRule makes of those. */
-function variablesOf(own: readonly HeaderDirective[], draft: Draft): ReadonlyMap<string, string> {
-  const user = draft.given.get('OIDCRemoteUserClaim')
+/** Returns templates for the variables that hold the user or a claim: REMOTE_USER, and those that RewriteRule sets. */
+function variablesOf(own: readonly HeaderDirective[], migration: Migration): ReadonlyMap<string, string> {
+  const user = migration.effective.get('OIDCRemoteUserClaim')
   const claim = user === undefined ? 'sub' : textOf(user).replace(/@$/, '')
   const variables = new Map([['REMOTE_USER', `{claims.${claim}}`]])
   const valueOf = (text: string): string | null => {
     const name = /^%\{(?:(?:ENV|HTTP|LA-U|LA-F):)?([A-Za-z0-9_-]+)\}$/i.exec(text)?.[1] ?? ''
-    return variables.get(name) ?? claimOf(name, draft)
+    return variables.get(name) ?? claimOf(name, migration)
   }
   own.forEach(({ directive }, index) => {
     if (!/^RewriteRule$/i.test(directive.name)) return
@@ -175,11 +182,102 @@ function variablesOf(own: readonly HeaderDirective[], draft: Draft): ReadonlyMap
     for (const [, name = '', value = ''] of flags.matchAll(/\bE(?:NV)?=(\w+):([^,\]]+)/gi)) {
       const before = own[index - 1]?.directive
       const [subject = '', pattern = ''] = before !== undefined && /^RewriteCond$/i.test(before.name) ? before.args : []
-      // `%1` is what the whole of the condition's subject was.
-      const whole = value === '%1' && /^\^?\(\.[+*]\)\$?$/.test(pattern) ? subject : value
-      const template = valueOf(whole)
+      // `%1` is the first group of the condition; with this pattern, the whole subject.
+      const text = value === '%1' && /^\^?\(\.[+*]\)\$?$/.test(pattern) ? subject : value
+      const template = valueOf(text)
       if (template !== null) variables.set(name, template)
     }
   })
   return variables
+}
+
+const CLAIMS = ['sub', 'iss', 'email', 'name', 'preferred_username', 'given_name', 'family_name', 'groups']
+
+/** The other headers of the module, which it always removes from client requests. */
+const MODULE_HEADERS = [
+  'access_token',
+  'access_token_expires',
+  'id_token',
+  'id_token_payload',
+  'refresh_token',
+  'userinfo_json',
+  'userinfo_jwt',
+]
+
+/** Migrates how the module passes claims, the user and the access token to the application. */
+export function passClaims(migration: Migration): void {
+  const [as, prefix, user, name, access] = [
+    'OIDCPassClaimsAs',
+    'OIDCClaimPrefix',
+    'OIDCRemoteUserClaim',
+    'OIDCAuthNHeader',
+    'OIDCPassAccessToken',
+  ].map((key) => migration.effective.get(key))
+  const inHeaders = as === undefined || ['both', 'headers'].includes(textOf(as).toLowerCase())
+  for (const setting of [as, prefix, user, name, access]) if (setting !== undefined) markRouteSource(migration, setting)
+  const before = prefix === undefined ? 'OIDC_CLAIM_' : textOf(prefix)
+  if (inHeaders) for (const claim of CLAIMS) setHeader(migration, `${before}${claim}`, `{claims.${claim}}`)
+  migration.routeDefaults.remove.push(
+    ...MODULE_HEADERS.map((variable) => `OIDC_${variable}`),
+    ...CLAIMS.map((claim) => `${before}${claim}`),
+  )
+  remark(
+    migration,
+    'security',
+    as ?? prefix ?? null,
+    `the peer takes every header that begins with ${before} or OIDC_ from clients` +
+      `${inHeaders ? ', and passes every claim as one' : ''}; here the gateway takes those ` +
+      'under headers.set and headers.remove: add each header that the application reads, and delete the others',
+  )
+  if (as !== undefined && textOf(as).toLowerCase() === 'environment') {
+    remark(
+      migration,
+      'differs',
+      as,
+      'requests have no environment here: set headers from claims under headers.set, and let the application read ' +
+        'those',
+    )
+  }
+  if (as !== undefined && argumentsOf(as).length > 1) {
+    remark(
+      migration,
+      'differs',
+      as,
+      'text that is not ASCII is encoded as in RFC 8187; encoding: base64 is available, latin1 is not',
+    )
+  }
+  passUser(migration, user, name)
+  if (inHeaders && (access === undefined || flagOf(access) !== false))
+    migration.routeDefaults.token = { header: 'OIDC_access_token' }
+  else migration.routeDefaults.token = { grant: 'none' }
+}
+
+/** Passes REMOTE_USER, a variable within the web server, as X-Remote-User unless another header carries the user. */
+function passUser(migration: Migration, user: Setting | undefined, name: Setting | undefined): void {
+  const claim = user === undefined ? 'sub' : textOf(user).replace(/@$/, '')
+  // A header for each claim does not identify the user; a header set by RequestHeader does.
+  const carried = Object.entries(migration.routeDefaults.set).some(
+    ([header, template]) => template === `{claims.${claim}}` && !CLAIMS.some((one) => header.endsWith(`_${one}`)),
+  )
+  if (name !== undefined) setHeader(migration, textOf(name), `{claims.${claim}}`)
+  else if (user !== undefined && !carried) {
+    setHeader(migration, 'X-Remote-User', `{claims.${claim}}`)
+    remark(
+      migration,
+      'differs',
+      user,
+      'REMOTE_USER is a variable within the web server: the application gets the user as X-Remote-User; let it read ' +
+        'that header, or rename the header',
+    )
+  }
+  if (user !== undefined && (argumentsOf(user).length > 1 || textOf(user).endsWith('@'))) {
+    remark(
+      migration,
+      'differs',
+      user,
+      'the claim is passed unchanged, without the regular expression and without @issuer',
+    )
+  } else if (user === undefined && name !== undefined) {
+    remark(migration, 'differs', name, 'the user was sub@issuer, and is now sub')
+  }
 }

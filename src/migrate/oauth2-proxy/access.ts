@@ -1,231 +1,238 @@
-import { demand, type Draft, NOBODY, put, remark, routed } from '../draft.ts'
-import { type Entry, flagOf, listOf, literal, textOf } from '../entry.ts'
-import { type Rule, to } from '../rule.ts'
+import { requireClaim, type Migration, UNDECIDED_CLAIM, put, remark, markRouteSource } from '../migration.ts'
+import { type Setting, flagOf, listOf, literal, textOf } from '../setting.ts'
+import { type Rule, becomes } from '../rule.ts'
 
-/** A restriction that can't be said here: nobody is let in until somebody has looked at it. */
-export function closing(says: string): Rule {
+/** Creates a rule for a restriction that routes can't express: no user is let in until the operator has decided. */
+export function closedUntilDecided(note: string): Rule {
   return {
-    ours: 'routes[].require.claims',
-    says: `closed until you decide: ${says}`,
-    apply(entry, draft) {
-      if (listOf(entry).length === 0) return remark(draft, 'builtin', entry, 'it is empty, and asks for nothing')
-      demand(draft, NOBODY, [entry.key], entry)
+    target: 'routes[].require.claims',
+    note: `closed until you decide: ${note}`,
+    apply(setting, migration) {
+      if (listOf(setting).length === 0)
+        return remark(migration, 'builtin', setting, 'it is empty, and requires nothing')
+      requireClaim(migration, UNDECIDED_CLAIM, [setting.key], setting)
       remark(
-        draft,
+        migration,
         'security',
-        entry,
-        `it let in some users only, and nobody gets in until you decide: ${says}; then take ${NOBODY} out`,
+        setting,
+        `it let in only some users, and no user gets in until you decide: ${note}; then remove ${UNDECIDED_CLAIM}`,
       )
     },
   }
 }
 
-/** A list of groups, one of which the user has to be in. */
-export function groups(says = ''): Rule {
-  return to(
+/** Creates a rule for a list of groups, of which the user must have one. */
+export function groups(note = ''): Rule {
+  return becomes(
     'routes[].require.claims',
-    (entry, draft) => {
-      if (listOf(entry).length === 0) return remark(draft, 'builtin', entry, 'it is empty, and asks for nothing')
-      demand(draft, groupsClaim(draft), listOf(entry).map(literal), entry)
-      if (entry.key === 'gitlab_groups') put(draft, 'provider.userinfo', true, entry)
+    (setting, migration) => {
+      if (listOf(setting).length === 0)
+        return remark(migration, 'builtin', setting, 'it is empty, and requires nothing')
+      requireClaim(migration, groupsClaim(migration), listOf(setting).map(literal), setting)
+      if (setting.key === 'gitlab_groups') put(migration, 'provider.userinfo', true, setting)
     },
-    says,
+    note,
   )
 }
 
-/** The tenants of Entra ID, one of which the user has to be of. */
-export const tenants: Rule = to('routes[].require.claims', (entry, draft) => {
-  if (listOf(entry).length > 0) demand(draft, 'tid', listOf(entry).map(literal), entry)
+/** The tenants of Entra ID whose users are let in. */
+export const tenants: Rule = becomes('routes[].require.claims', (setting, migration) => {
+  if (listOf(setting).length > 0) requireClaim(migration, 'tid', listOf(setting).map(literal), setting)
 })
 
-/** Tokens that clients bring themselves. */
-export const bearer: Rule = to(
+/** Tokens that clients send themselves. */
+export const bearer: Rule = becomes(
   'routes[].bearer',
-  (entry, draft) => {
-    if (flagOf(entry) === false)
-      return remark(draft, 'builtin', entry, "a client's own token opens nothing unless a route says bearer")
-    const client = draft.given.get('client_id')
+  (setting, migration) => {
+    if (flagOf(setting) === false)
+      return remark(migration, 'builtin', setting, "a client's own token is accepted only on routes with bearer")
+    const client = migration.effective.get('client_id')
     if (client === undefined)
       return remark(
-        draft,
+        migration,
         'todo',
-        entry,
-        'give the routes bearer: { audience: … }; nobody gets in with a token until then',
+        setting,
+        'add bearer: { audience: … } to the routes; until then no token is accepted',
       )
-    draft.shared.bearer = [literal(textOf(client))]
-    routed(draft, entry)
+    migration.routeDefaults.bearer = [literal(textOf(client))]
+    markRouteSource(migration, setting)
     remark(
-      draft,
+      migration,
       'differs',
-      entry,
-      'access tokens in JWT form (RFC 9068) for one of bearer.audience are taken, ID tokens are not; what the ' +
-        "routes require has to be among the token's own claims",
+      setting,
+      'access tokens in JWT form (RFC 9068) for one of bearer.audience are accepted, ID tokens are not; the claims ' +
+        'that routes require must be in the token itself',
     )
   },
-  'access tokens in JWT form for the client id as audience; ID tokens, which the peer takes, are refused',
+  'access tokens in JWT form with the client id as audience; ID tokens, which oauth2-proxy accepts, are refused',
 )
 
-/** The claim that groups are read from. */
-export function groupsClaim(draft: Draft): string {
-  return claimNamed(draft, 'oidc_groups_claim', 'groups')
+/** Returns the claim with the groups. */
+export function groupsClaim(migration: Migration): string {
+  return claimNamed(migration, 'oidc_groups_claim', 'groups')
 }
 
-/** The claim that the e-mail address is read from. */
-export function emailClaim(draft: Draft): string {
-  const email = claimNamed(draft, 'oidc_email_claim', 'email')
-  return email === 'email' ? claimNamed(draft, 'user_id_claim', 'email') : email
+/** Returns the claim with the e-mail address. */
+export function emailClaim(migration: Migration): string {
+  const email = claimNamed(migration, 'oidc_email_claim', 'email')
+  return email === 'email' ? claimNamed(migration, 'user_id_claim', 'email') : email
 }
 
-function claimNamed(draft: Draft, key: string, usual: string): string {
-  const entry = draft.given.get(key)
-  if (entry === undefined || textOf(entry) === '') return usual
-  routed(draft, entry)
-  return textOf(entry)
+function claimNamed(migration: Migration, key: string, defaultName: string): string {
+  const setting = migration.effective.get(key)
+  if (setting === undefined || textOf(setting) === '') return defaultName
+  markRouteSource(migration, setting)
+  return textOf(setting)
 }
 
-/** Reads together what says whose e-mail address is good enough, and which roles and further issuers are. */
-export function finishAccess(draft: Draft): void {
-  readEmails(draft)
-  const roles = draft.given.get('allowed_roles')
-  if (roles !== undefined) readRoles(draft, roles)
-  const issuers = draft.given.get('extra_jwt_issuers')
-  if (issuers !== undefined) readIssuers(draft, issuers)
+/** Migrates which users are let in, by e-mail address and role, and whose bearer tokens are accepted. */
+export function migrateAccess(migration: Migration): void {
+  requireEmails(migration)
+  const roles = migration.effective.get('allowed_roles')
+  if (roles !== undefined) requireRoles(migration, roles)
+  const issuers = migration.effective.get('extra_jwt_issuers')
+  if (issuers !== undefined) acceptIssuers(migration, issuers)
   for (const key of ['oidc_groups_claim', 'oidc_email_claim', 'user_id_claim']) {
-    const entry = draft.given.get(key)
-    if (entry !== undefined) routed(draft, entry)
+    const setting = migration.effective.get(key)
+    if (setting !== undefined) markRouteSource(migration, setting)
   }
 }
 
-function readEmails(draft: Draft): void {
-  const domains = draft.given.get('email_domains')
-  const file = draft.given.get('authenticated_emails_file')
+function requireEmails(migration: Migration): void {
+  const domains = migration.effective.get('email_domains')
+  const file = migration.effective.get('authenticated_emails_file')
   const wanted = domains === undefined ? [] : listOf(domains)
-  const everybody = wanted.includes('*')
+  const anyDomain = wanted.includes('*')
   if (domains !== undefined) {
-    routed(draft, domains)
-    if (everybody) {
+    markRouteSource(migration, domains)
+    if (anyDomain) {
       remark(
-        draft,
+        migration,
         'security',
         domains,
-        'everybody whom the provider lets in gets in, as before: ask for claims under require.claims if that is ' +
-          'too many',
+        'everybody whom the provider lets in gets in, as before: require claims under require.claims to let in ' +
+          'fewer users',
       )
-    } else if (wanted.length > 0) readDomains(draft, domains, wanted)
+    } else if (wanted.length > 0) requireDomains(migration, domains, wanted)
   }
   if (file !== undefined && textOf(file) !== '') {
-    if (everybody) remark(draft, 'differs', file, 'it had no effect beside email_domains = ["*"], and is left out')
+    if (anyDomain)
+      remark(migration, 'differs', file, 'it had no effect together with email_domains = ["*"], and is left out')
     else {
-      demand(draft, emailClaim(draft), ['list-the-addresses@change-me.invalid'], file)
+      requireClaim(migration, emailClaim(migration), ['list-the-addresses@change-me.invalid'], file)
       remark(
-        draft,
+        migration,
         'security',
         file,
-        'nobody gets in until its addresses are listed under require.claims, one by one' +
+        'no user gets in until you list its addresses under require.claims' +
           (wanted.length > 0
-            ? '; beside email_domains the peer let in who was in either, here both are asked for'
+            ? '; oauth2-proxy let in users who matched this file or email_domains, here they must match both'
             : ''),
       )
     }
   } else if (wanted.length === 0) {
-    draft.shared.claims[NOBODY] = ['email_domains']
+    migration.routeDefaults.claims[UNDECIDED_CLAIM] = ['email_domains']
     remark(
-      draft,
+      migration,
       'security',
       null,
-      'email_domains is not given, and without it the peer lets nobody in: routes require a claim ' +
-        `${NOBODY} until you decide who may enter (with the setting in another file, name both files)`,
+      'email_domains is not given, and without it oauth2-proxy lets no user in: routes require the claim ' +
+        `${UNDECIDED_CLAIM} until you decide who is let in (if the setting is in another file, name both files)`,
     )
   }
-  readVerified(draft)
+  requireVerifiedEmail(migration)
 }
 
-function readDomains(draft: Draft, entry: Entry, wanted: readonly string[]): void {
-  const google = provider(draft) === 'google'
+function requireDomains(migration: Migration, setting: Setting, wanted: readonly string[]): void {
+  const google = providerType(migration) === 'google'
   const claim = google ? 'hd' : 'email_domain'
   const exact = wanted.map((domain) => literal(domain.replace(/^(\*\.|\.|@)/, '')))
-  demand(draft, claim, exact, entry)
+  requireClaim(migration, claim, exact, setting)
   remark(
-    draft,
+    migration,
     'security',
-    entry,
+    setting,
     google
-      ? 'it is compared with hd, the Workspace domain that Google confirms; other Google accounts with such an ' +
-          'address stay outside'
-      : "claims are compared whole here, so the address's domain has to come as a claim: have the provider put it " +
-          'into email_domain, or ask ' +
-          'for another claim instead; nobody gets in until then',
+      ? 'it is compared with hd, the Workspace domain that Google confirms; other Google accounts with an address in ' +
+          'that domain are not let in'
+      : 'the gateway compares whole claims, so the domain must be a claim: let the provider put it into email_domain, ' +
+          'or require another claim; no user gets in until then',
   )
   if (wanted.some((domain) => /^(\*\.|\.)/.test(domain))) {
-    remark(draft, 'differs', entry, 'a domain with a dot or *. in front meant its subdomains: list those one by one')
+    remark(
+      migration,
+      'differs',
+      setting,
+      'a domain that starts with a dot or *. meant its subdomains: list each of them',
+    )
   }
 }
 
-function readVerified(draft: Draft): void {
-  const entry = draft.given.get('insecure_oidc_allow_unverified_email')
-  if (entry !== undefined && flagOf(entry) === true) {
+function requireVerifiedEmail(migration: Migration): void {
+  const setting = migration.effective.get('insecure_oidc_allow_unverified_email')
+  if (setting !== undefined && flagOf(setting) === true) {
     return remark(
-      draft,
+      migration,
       'security',
-      entry,
-      'addresses that nobody has verified are taken, as before: let routes require email_verified: true',
+      setting,
+      'unverified addresses are accepted, as before: let routes require email_verified: true',
     )
   }
-  if (entry !== undefined) routed(draft, entry)
-  // Entra ID and AD FS have no such claim, and the peer takes its absence for a yes.
-  if (['azure', 'entra-id', 'adfs'].includes(provider(draft)) || emailClaim(draft) !== 'email') return
-  draft.shared.claims['email_verified'] = [true]
+  if (setting !== undefined) markRouteSource(migration, setting)
+  // Entra ID and AD FS have no such claim, and oauth2-proxy treats an absent claim as verified.
+  if (['azure', 'entra-id', 'adfs'].includes(providerType(migration)) || emailClaim(migration) !== 'email') return
+  migration.routeDefaults.claims['email_verified'] = [true]
   remark(
-    draft,
+    migration,
     'differs',
-    entry ?? null,
-    'routes require email_verified: true, since the peer turns away who has it false; take it out where the ' +
-      'provider has no such claim',
+    setting ?? null,
+    'routes require email_verified: true, because oauth2-proxy rejects users with false; remove it if the provider ' +
+      'has no such claim',
   )
 }
 
-function readRoles(draft: Draft, entry: Entry): void {
+function requireRoles(migration: Migration, setting: Setting): void {
   const byClaim = new Map<string, string[]>()
-  for (const role of listOf(entry)) {
+  for (const role of listOf(setting)) {
     const [, client, name = role] = /^([^:]+):(.+)$/.exec(role) ?? []
     const claim = client === undefined ? 'realm_access.roles' : `resource_access.${client}.roles`
     byClaim.set(claim, [...(byClaim.get(claim) ?? []), literal(name)])
   }
-  for (const [claim, names] of byClaim) demand(draft, claim, names, entry)
+  for (const [claim, names] of byClaim) requireClaim(migration, claim, names, setting)
   remark(
-    draft,
+    migration,
     'differs',
-    entry,
-    `the claim ${[...byClaim.keys()].join(' and ')} has to be in the ID token: add a mapper in Keycloak` +
-      (byClaim.size > 1 || draft.given.has('allowed_groups')
-        ? '; the peer lets in who has one of all groups and roles, here each claim is asked for'
+    setting,
+    `the claim ${[...byClaim.keys()].join(' and ')} must be in the ID token: add a mapper in Keycloak` +
+      (byClaim.size > 1 || migration.effective.has('allowed_groups')
+        ? '; oauth2-proxy lets in users with any one of the groups and roles, here each claim is required'
         : ''),
   )
 }
 
-function readIssuers(draft: Draft, entry: Entry): void {
-  const own = draft.given.get('oidc_issuer_url')
-  const pairs = listOf(entry).map((pair) => /^(.+)=([^=]+)$/.exec(pair) ?? [])
+function acceptIssuers(migration: Migration, setting: Setting): void {
+  const own = migration.effective.get('oidc_issuer_url')
+  const pairs = listOf(setting).map((pair) => /^(.+)=([^=]+)$/.exec(pair) ?? [])
   const same = pairs
     .filter(([, issuer]) => own !== undefined && issuer === textOf(own))
     .map(([, , audience = '']) => literal(audience))
-  if (draft.shared.bearer !== undefined) draft.shared.bearer = [...new Set([...draft.shared.bearer, ...same])]
-  if (same.length > 0) routed(draft, entry)
+  if (migration.routeDefaults.bearer !== undefined)
+    migration.routeDefaults.bearer = [...new Set([...migration.routeDefaults.bearer, ...same])]
+  if (same.length > 0) markRouteSource(migration, setting)
   if (same.length < pairs.length) {
     remark(
-      draft,
+      migration,
       'gap',
-      entry,
-      'tokens of other issuers than provider.issuer are not accepted: let those clients get one there, or pass ' +
-        'them by ' +
-        'the gateway on a public route to an API that checks tokens itself',
+      setting,
+      'only tokens of provider.issuer are accepted: let the clients get their tokens there, or use a public route if ' +
+        'the API checks tokens itself',
     )
   }
 }
 
-/** The type of provider; the peer takes Google where none is named. */
-export function provider(draft: Draft): string {
-  const entry = draft.given.get('provider')
-  const type = entry === undefined ? '' : textOf(entry)
+/** Returns the type of provider; `google` is the default of oauth2-proxy. */
+export function providerType(migration: Migration): string {
+  const setting = migration.effective.get('provider')
+  const type = setting === undefined ? '' : textOf(setting)
   return type === '' ? 'google' : type
 }

@@ -1,14 +1,23 @@
-import { type Draft, put, remark, routed, secret, secretOf, setHeader } from '../draft.ts'
-import { duration, type Entry, flagOf, goDuration, listOf, literal, textOf } from '../entry.ts'
-import { templateOf } from './headers.ts'
-import { targetOf } from './routes.ts'
+import { enableForwardAuth } from '../forward-auth.ts'
+import {
+  markRouteSource,
+  type Migration,
+  put,
+  remark,
+  secretVariable,
+  secretVariableFor,
+  setHeader,
+} from '../migration.ts'
 import { pathsOf } from '../path-regex.ts'
+import { upstreamTarget } from '../routes.ts'
+import { combined, noEqual, type Rule, type Rules } from '../rule.ts'
+import { duration, flagOf, goDuration, listOf, literal, type Setting, textOf } from '../setting.ts'
+import { templateOf } from './headers.ts'
 import { oauth2Proxy } from './keys.ts'
-import { none, type Rules, together } from '../rule.ts'
-import { giveVerdicts } from '../verdicts.ts'
+import { DEFAULT_TIMEOUT_MS } from './routes.ts'
 
-/** Keys of the newer format that mean the same as one of the older. */
-const same: Readonly<Record<string, string>> = {
+/** Keys of the alpha configuration that mean the same as an older key. */
+const OLDER_KEYS: Readonly<Record<string, string>> = {
   'server.bindAddress': 'http_address',
   'server.secureBindAddress': 'https_address',
   'server.tls.cert.fromFile': 'tls_cert_file',
@@ -77,18 +86,23 @@ const same: Readonly<Record<string, string>> = {
   'providers.loginGovConfig.pubjwkURL': 'pubjwk_url',
 }
 
-const upstream = 'upstreamConfig.upstreams'
-const header = together(
+const UPSTREAMS = 'upstreamConfig.upstreams'
+const FURTHER_PROVIDER = 'a further provider'
+const NO_BASIC_CREDENTIALS = 'the gateway sends no Basic credentials: let the application read a header of headers.set'
+
+const requestHeader = combined(
   'routes[].headers.set',
-  'claims as templates, constants from variables; what names the access token becomes token.header',
+  'claims become templates, constants variables; the header with the access token becomes token.header',
 )
-const answer = together(
+const responseHeader = combined(
   'routes[].headers.set',
   'for the upstream, and in the verdicts on forwardAuth.listen; never in an answer to the browser',
 )
-const inline = none('give the certificate and its key as files: tls.certFile and tls.keyFile')
-const files = none('files and fixed answers are not served here: let a web server do it and name that as upstream')
-const headerKeys = [
+const inlineTls = noEqual('give the certificate and its key as files: tls.certFile and tls.keyFile')
+const staticAnswers = noEqual(
+  'the gateway serves no files or fixed answers: let a web server serve them, and set it as upstream',
+)
+const HEADER_KEYS = [
   'name',
   'values.claimSource.claim',
   'values.claimSource.prefix',
@@ -109,122 +123,116 @@ const headerKeys = [
   'preserveRequestValue',
   'InsecureSkipHeaderNormalization',
 ]
-const each = (before: string, rule: Rules[string]): Rules =>
-  Object.fromEntries(headerKeys.map((key) => [`${before}.${key}`, rule]))
+function headerRules(list: string, rule: Rule): Rules {
+  return Object.fromEntries(HEADER_KEYS.map((key) => [`${list}.${key}`, rule]))
+}
 
-/** What becomes of the keys of oauth2-proxy's newer YAML format; those with an equal in the older one follow that. */
+/** The rules for the alpha configuration of oauth2-proxy; most keys follow the rule of an older key. */
 export const oauth2ProxyAlpha: Rules = {
   ...Object.fromEntries(
-    Object.entries(same).flatMap(([key, old]) => {
+    Object.entries(OLDER_KEYS).flatMap(([key, old]) => {
       const rule = oauth2Proxy[old]
       return rule === undefined ? [] : [[key, rule]]
     }),
   ),
-  'providers.id': none('there is one provider, and it needs no name', 'builtin'),
-  'providers.additionalClaims': none(
-    'all claims of the ID token are there for headers.set and require.claims',
-    'builtin',
-  ),
-  'providers.ADFSConfig.skipScope': none('list the scopes under provider.scopes'),
-  'providers.loginURLParameters.name': together('provider.authorizationParameters', 'the first default is always sent'),
-  'providers.loginURLParameters.default': together(
+  'providers.id': noEqual('there is one provider, and it needs no name', 'builtin'),
+  'providers.additionalClaims': noEqual('headers.set and require.claims can use all claims of the ID token', 'builtin'),
+  'providers.ADFSConfig.skipScope': noEqual('list the scopes under provider.scopes'),
+  'providers.loginURLParameters.name': combined('provider.authorizationParameters', 'the first default is always sent'),
+  'providers.loginURLParameters.default': combined(
     'provider.authorizationParameters',
     'the first default is always sent',
   ),
-  'providers.loginURLParameters.allow.value': none(
+  'providers.loginURLParameters.allow.value': noEqual(
     'GET login takes prompt, login_hint, acr_values, max_age and scope; others are fixed',
   ),
-  'providers.loginURLParameters.allow.pattern': none(
+  'providers.loginURLParameters.allow.pattern': noEqual(
     'GET login takes prompt, login_hint, acr_values, max_age and scope; others are fixed',
   ),
-  'server.tls.cert.value': inline,
-  'server.tls.cert.fromEnv': inline,
-  'server.tls.key.value': inline,
-  'server.tls.key.fromEnv': inline,
-  'metricsServer.tls.cert.value': none('the admin listener is plain http'),
-  'metricsServer.tls.cert.fromEnv': none('the admin listener is plain http'),
-  'metricsServer.tls.key.value': none('the admin listener is plain http'),
-  'metricsServer.tls.key.fromEnv': none('the admin listener is plain http'),
-  'upstreamConfig.proxyRawPath': none('paths go upstream byte for byte, once they have one meaning only', 'builtin'),
-  [`${upstream}.id`]: none('routes are told by their path', 'builtin'),
-  [`${upstream}.path`]: together('routes[].path', 'a pattern has to be one that a route can say exactly'),
-  [`${upstream}.rewriteTarget`]: together(
-    'routes[].rewritePrefix',
-    'only where the beginning of the path is exchanged',
-  ),
-  [`${upstream}.uri`]: together('routes[].upstream', "a path in it is not joined to the request's"),
-  [`${upstream}.insecureSkipTLSVerify`]: together('routes[].upstreamTls.insecureSkipVerify'),
-  [`${upstream}.static`]: files,
-  [`${upstream}.staticCode`]: files,
-  [`${upstream}.flushInterval`]: none('answers are passed on as they come', 'builtin'),
-  [`${upstream}.passHostHeader`]: oauth2Proxy['pass_host_header'] ?? files,
-  [`${upstream}.proxyWebSockets`]: oauth2Proxy['proxy_websockets'] ?? files,
-  [`${upstream}.timeout`]: together('routes[].timeout', 'it counts to the first byte of the answer'),
-  [`${upstream}.disableKeepAlives`]: oauth2Proxy['disable_keep_alives'] ?? files,
-  ...each('injectRequestHeaders', header),
-  ...each('injectResponseHeaders', answer),
+  'server.tls.cert.value': inlineTls,
+  'server.tls.cert.fromEnv': inlineTls,
+  'server.tls.key.value': inlineTls,
+  'server.tls.key.fromEnv': inlineTls,
+  'metricsServer.tls.cert.value': noEqual('the admin listener is plain http'),
+  'metricsServer.tls.cert.fromEnv': noEqual('the admin listener is plain http'),
+  'metricsServer.tls.key.value': noEqual('the admin listener is plain http'),
+  'metricsServer.tls.key.fromEnv': noEqual('the admin listener is plain http'),
+  'upstreamConfig.proxyRawPath': noEqual('paths are sent upstream unchanged; ambiguous paths are rejected', 'builtin'),
+  [`${UPSTREAMS}.id`]: noEqual('routes are identified by their paths', 'builtin'),
+  [`${UPSTREAMS}.path`]: combined('routes[].path', 'only patterns that a route can express exactly'),
+  [`${UPSTREAMS}.rewriteTarget`]: combined('routes[].rewritePrefix', 'only if it replaces the start of the path'),
+  [`${UPSTREAMS}.uri`]: combined('routes[].upstream', "a path in it is not prepended to the request's path"),
+  [`${UPSTREAMS}.insecureSkipTLSVerify`]: combined('routes[].upstreamTls.insecureSkipVerify'),
+  [`${UPSTREAMS}.static`]: staticAnswers,
+  [`${UPSTREAMS}.staticCode`]: staticAnswers,
+  [`${UPSTREAMS}.flushInterval`]: noEqual('answers are streamed', 'builtin'),
+  [`${UPSTREAMS}.passHostHeader`]: oauth2Proxy['pass_host_header'] ?? staticAnswers,
+  [`${UPSTREAMS}.proxyWebSockets`]: oauth2Proxy['proxy_websockets'] ?? staticAnswers,
+  [`${UPSTREAMS}.timeout`]: combined('routes[].timeout', 'it ends with the first byte of the answer'),
+  [`${UPSTREAMS}.disableKeepAlives`]: oauth2Proxy['disable_keep_alives'] ?? staticAnswers,
+  ...headerRules('injectRequestHeaders', requestHeader),
+  ...headerRules('injectResponseHeaders', responseHeader),
 }
 
-/**
- * The keys of the newer format under the names of the older one where there is one; those of further providers apart.
- */
-export function inOlderNames(entries: readonly Entry[]): Entry[] {
-  return entries.map((entry) => {
-    if (/^providers\[(?!0\])/.test(entry.written)) return { ...entry, key: 'a further provider' }
-    const old = Object.hasOwn(same, entry.key) ? same[entry.key] : undefined
-    return old === undefined ? entry : { ...entry, key: old }
+/** Renames keys of the alpha configuration to their older names. Keys of further providers share one key. */
+export function withOlderNames(settings: readonly Setting[]): Setting[] {
+  return settings.map((setting) => {
+    if (/^providers\[(?!0\])/.test(setting.written)) return { ...setting, key: FURTHER_PROVIDER }
+    const old = Object.hasOwn(OLDER_KEYS, setting.key) ? OLDER_KEYS[setting.key] : undefined
+    return old === undefined ? setting : { ...setting, key: old }
   })
 }
 
-/** The rules for a file of the newer format once its keys have the older names. */
+/** The rules for an alpha configuration whose keys have their older names. */
 export const alphaRules: Rules = {
   ...oauth2Proxy,
   ...oauth2ProxyAlpha,
-  'a further provider': none(
+  [FURTHER_PROVIDER]: noEqual(
     'there is one provider: run a gateway for each, or let one provider broker the others',
     'security',
   ),
 }
 
 interface Item {
-  readonly fields: ReadonlyMap<string, Entry>
-  readonly all: readonly Entry[]
+  readonly fields: ReadonlyMap<string, Setting>
+  readonly all: readonly Setting[]
 }
 
-/** The items of a list of the file, each with its fields. */
-function itemsOf(entries: readonly Entry[], list: string): Item[] {
-  const items = new Map<string, Entry[]>()
-  for (const entry of entries) {
-    const index = entry.written.startsWith(`${list}[`)
-      ? /^\[(\d+)\]/.exec(entry.written.slice(list.length))?.[1]
+/** Returns the items of a list with their fields. */
+function itemsOf(settings: readonly Setting[], list: string): Item[] {
+  const items = new Map<string, Setting[]>()
+  for (const setting of settings) {
+    const index = setting.written.startsWith(`${list}[`)
+      ? /^\[(\d+)\]/.exec(setting.written.slice(list.length))?.[1]
       : undefined
-    if (index !== undefined) items.set(index, [...(items.get(index) ?? []), entry])
+    if (index !== undefined) items.set(index, [...(items.get(index) ?? []), setting])
   }
   return [...items.values()].map((all) => ({
     all,
-    fields: new Map(all.map((entry) => [entry.key.slice(list.length + 1), entry])),
+    fields: new Map(all.map((setting) => [setting.key.slice(list.length + 1), setting])),
   }))
 }
 
-/** Reads the lists of the newer format: upstreams, headers and login parameters. */
-export function finishAlpha(entries: readonly Entry[], draft: Draft): void {
-  for (const { fields, all } of itemsOf(entries, upstream)) readUpstream(draft, fields, all)
-  for (const item of itemsOf(entries, 'injectRequestHeaders')) readHeader(draft, item)
-  for (const item of itemsOf(entries, 'injectResponseHeaders')) {
-    readHeader(draft, item)
+/** Migrates the lists of an alpha configuration: upstreams, headers and login parameters. */
+export function migrateAlphaLists(migration: Migration): void {
+  const { settings } = migration
+  for (const { fields, all } of itemsOf(settings, UPSTREAMS)) migrateUpstream(migration, fields, all)
+  for (const item of itemsOf(settings, 'injectRequestHeaders')) migrateHeader(migration, item)
+  for (const item of itemsOf(settings, 'injectResponseHeaders')) {
+    migrateHeader(migration, item)
     const [first] = item.all
-    if (first !== undefined) giveVerdicts(draft, first)
+    if (first !== undefined) enableForwardAuth(migration, first)
   }
-  for (const { fields, all } of itemsOf(entries, 'providers[0].loginURLParameters')) {
+  for (const { fields, all } of itemsOf(settings, 'providers[0].loginURLParameters')) {
     const name = all.find(({ key }) => key.endsWith('.name'))
     const value = all.find(({ key }) => key.endsWith('.default'))
     if (fields.size === 0 || name === undefined || value === undefined) continue
-    put(draft, `provider.authorizationParameters.${textOf(name)}`, literal(textOf(value)), name, value)
+    put(migration, `provider.authorizationParameters.${textOf(name)}`, literal(textOf(value)), name, value)
   }
 }
 
-function readUpstream(draft: Draft, fields: Item['fields'], all: readonly Entry[]): void {
-  const [path, uri, rewrite, slow, insecure, fixed] = [
+function migrateUpstream(migration: Migration, fields: Item['fields'], all: readonly Setting[]): void {
+  const [path, uri, rewrite, timeout, insecure, fixed] = [
     'path',
     'uri',
     'rewriteTarget',
@@ -232,60 +240,72 @@ function readUpstream(draft: Draft, fields: Item['fields'], all: readonly Entry[
     'insecureSkipTLSVerify',
     'static',
   ].map((name) => fields.get(name))
-  for (const entry of [slow, insecure]) if (entry !== undefined) routed(draft, entry)
+  for (const setting of [timeout, insecure]) if (setting !== undefined) markRouteSource(migration, setting)
   if ((fixed !== undefined && flagOf(fixed) === true) || uri === undefined) {
-    if (fixed !== undefined) giveVerdicts(draft, fixed)
+    if (fixed !== undefined) enableForwardAuth(migration, fixed)
     const only = path === undefined || textOf(path) === '/'
     if (only)
-      draft.bases.push({
+      migration.baseRoutes.push({
         path: '/**',
         upstream: 'http://upstream.invalid',
-        from: all.filter((entry) => entry === path),
+        from: all.filter((setting) => setting === path),
       })
-    if (path !== undefined) routed(draft, path)
+    if (path !== undefined) markRouteSource(migration, path)
     return
   }
   if (textOf(uri).startsWith('file:')) {
-    for (const entry of [uri, path, rewrite])
-      if (entry !== undefined) remark(draft, 'gap', entry, 'files are not served here: let a web server serve them')
+    for (const setting of [uri, path, rewrite])
+      if (setting !== undefined)
+        remark(migration, 'gap', setting, 'the gateway serves no files: let a web server serve them')
     return
   }
-  const target = targetOf(textOf(uri).replaceAll('${', '$${'), uri, draft)
+  const target = upstreamTarget(textOf(uri).replaceAll('${', '$${'), uri, migration)
   if (target === null) return
   if (target.path !== '/**')
-    remark(draft, 'differs', uri, "the path in it was put before the request's; here only rewritePrefix changes a path")
-  const where = placeOf(path, rewrite)
-  routed(draft, uri)
-  if (where === null) {
-    for (const entry of [path, rewrite]) {
-      if (entry !== undefined)
+    remark(
+      migration,
+      'differs',
+      uri,
+      "its path was prepended to the request's path; here only rewritePrefix changes a path",
+    )
+  const match = pathAndRewriteOf(path, rewrite)
+  markRouteSource(migration, uri)
+  if (match === null) {
+    for (const setting of [path, rewrite]) {
+      if (setting !== undefined)
         remark(
-          draft,
+          migration,
           'gap',
-          entry,
-          "this pattern or target can't be said by a route: add one by hand; until then these paths go where " +
-            'the other routes say',
+          setting,
+          "a route can't express this pattern or target: add a route by hand; until then the other routes apply to " +
+            'these paths',
         )
     }
     return
   }
-  for (const entry of [path, rewrite]) if (entry !== undefined) routed(draft, entry)
-  const ms = slow === undefined ? 30_000 : (goDuration(slow) ?? 30_000)
-  const bad = insecure !== undefined && flagOf(insecure) === true
-  if (bad)
+  for (const setting of [path, rewrite]) if (setting !== undefined) markRouteSource(migration, setting)
+  const ms = (timeout === undefined ? null : goDuration(timeout)) ?? DEFAULT_TIMEOUT_MS
+  const skipsVerification = insecure !== undefined && flagOf(insecure) === true
+  if (skipsVerification)
     remark(
-      draft,
+      migration,
       'security',
       insecure,
-      'the upstream is taken with any certificate, as before: give upstreamTls.caFile instead',
+      'any certificate of the upstream is accepted, as before: set upstreamTls.caFile instead',
     )
-  draft.bases.push({ ...where, upstream: target.upstream, timeout: duration(ms), insecure: bad, from: [uri] })
+  migration.baseRoutes.push({
+    ...match,
+    upstream: target.upstream,
+    timeout: duration(ms),
+    insecure: skipsVerification,
+    from: [uri],
+  })
 }
 
-/** The route of a path with its rewriting; `null` where a route can't say the same. */
-function placeOf(
-  path: Entry | undefined,
-  rewrite: Entry | undefined,
+/** Returns the pattern of a path and how it is rewritten; `null` if a route can't express the same. */
+function pathAndRewriteOf(
+  path: Setting | undefined,
+  rewrite: Setting | undefined,
 ): { path: string; rewritePrefix?: { from: string; to: string } } | null {
   const text = path === undefined ? '/' : textOf(path)
   if (rewrite === undefined || textOf(rewrite) === '') {
@@ -296,81 +316,77 @@ function placeOf(
     }
     return { path: text === '/' ? '/**' : text.endsWith('/') ? `${text}**` : text }
   }
-  // `^/baz/(.*)$` and `/foo/$1`: another beginning, the rest stays.
+  // `^/baz/(.*)$` and `/foo/$1` replace the start of the path.
   const from = /^\^(\/[A-Za-z0-9_~/.-]*?)\/\(\.\*\)\$?$/.exec(text.replaceAll('\\.', '.'))?.[1]
   const to = /^(\/(?:[A-Za-z0-9_~.-]+\/)*)\$1$/.exec(textOf(rewrite))?.[1]
   if (from === undefined || to === undefined || from === '/') return null
   return { path: `${from}/**`, rewritePrefix: { from, to: to === '/' ? '/' : to.slice(0, -1) } }
 }
 
-function readHeader(draft: Draft, { fields, all }: Item): void {
+function migrateHeader(migration: Migration, { fields, all }: Item): void {
   const name = fields.get('name')
   if (name === undefined) return
   const values: string[] = []
-  for (const [field, entry] of fields) {
+  for (const [field, setting] of fields) {
     if (field === 'preserveRequestValue' || field === 'InsecureSkipHeaderNormalization') {
       remark(
-        draft,
-        flagOf(entry) === true ? 'security' : 'builtin',
-        entry,
-        'headers that the gateway sets are taken from every client, in any spelling',
+        migration,
+        flagOf(setting) === true ? 'security' : 'builtin',
+        setting,
+        'headers that the gateway sets are removed from client requests, in any spelling',
       )
     } else if (/basicAuthPassword/.test(field)) {
-      remark(
-        draft,
-        'gap',
-        entry,
-        'the gateway makes no Basic credentials: let the application read a header of headers.set',
-      )
-    } else if (field.endsWith('claim')) readClaim(draft, name, fields, entry, values)
-    else if (/(^|\.)(value|fromEnv|fromFile)$/.test(field)) values.push(constantOf(draft, name, field, entry))
-    else if (field.endsWith('prefix') || field === 'name') routed(draft, entry)
+      remark(migration, 'gap', setting, NO_BASIC_CREDENTIALS)
+    } else if (field.endsWith('claim')) values.push(...claimTemplates(migration, name, fields, setting))
+    else if (/(^|\.)(value|fromEnv|fromFile)$/.test(field)) values.push(constantOf(migration, name, field, setting))
+    else if (field.endsWith('prefix') || field === 'name') markRouteSource(migration, setting)
   }
   if (all.filter(({ key }) => key.endsWith('claim')).length > 1) {
-    remark(draft, 'gap', name, 'it has several claims: one of them is set; add the others by hand')
+    remark(migration, 'gap', name, 'it has several claims, of which one is set: add the others by hand')
   }
-  if (values.length > 0) setHeader(draft, textOf(name), values.join(','))
-  draft.shared.remove.push(textOf(name))
+  if (values.length > 0) setHeader(migration, textOf(name), values.join(','))
+  migration.routeDefaults.remove.push(textOf(name))
 }
 
-function readClaim(draft: Draft, name: Entry, fields: Item['fields'], entry: Entry, values: string[]): void {
-  const claim = textOf(entry)
+/** Returns the template for a claim; none if the claim can't be sent as one. */
+function claimTemplates(migration: Migration, name: Setting, fields: Item['fields'], setting: Setting): string[] {
+  const claim = textOf(setting)
   if ([...fields.keys()].some((field) => /basicAuthPassword/.test(field))) {
-    return remark(
-      draft,
-      'gap',
-      entry,
-      'the gateway makes no Basic credentials: let the application read a header of headers.set',
-    )
+    remark(migration, 'gap', setting, NO_BASIC_CREDENTIALS)
+    return []
   }
   if (claim === 'access_token') {
-    draft.shared.token = { header: textOf(name) }
-    return routed(draft, entry)
+    migration.routeDefaults.token = { header: textOf(name) }
+    markRouteSource(migration, setting)
+    return []
   }
   if (claim === 'id_token' || claim === 'refresh_token') {
-    return remark(
-      draft,
+    remark(
+      migration,
       'security',
-      entry,
+      setting,
       `${claim} does not leave the gateway: the upstream gets the access token (token) or claims (headers.set)`,
     )
+    return []
   }
-  const template = templateOf(draft, claim)
-  if (template === null)
-    return remark(draft, 'gap', entry, 'there is no such claim here: GET /oauth2/session tells the times of a session')
+  const template = templateOf(migration, claim)
+  if (template === null) {
+    remark(migration, 'gap', setting, 'there is no such claim: GET /oauth2/session returns the times of a session')
+    return []
+  }
   const prefix = [...fields].find(([field]) => field.endsWith('prefix'))?.[1]
-  values.push(`${prefix === undefined ? '' : literal(String(prefix.value)).replace(/[{}]/g, '')}${template}`)
-  routed(draft, entry)
+  markRouteSource(migration, setting)
+  return [`${prefix === undefined ? '' : literal(String(prefix.value)).replace(/[{}]/g, '')}${template}`]
 }
 
-function constantOf(draft: Draft, name: Entry, field: string, entry: Entry): string {
-  routed(draft, entry)
+function constantOf(migration: Migration, name: Setting, field: string, setting: Setting): string {
+  markRouteSource(migration, setting)
   const variable = `HEADER_${textOf(name)
     .toUpperCase()
     .replace(/[^A-Z0-9]+/g, '_')}`
-  if (field.endsWith('fromFile')) return `\${file:${textOf(entry)}}`
+  if (field.endsWith('fromFile')) return `\${file:${textOf(setting)}}`
   if (field.endsWith('fromEnv'))
-    return secret(draft, textOf(entry), `the variable that the peer takes it from (${entry.written})`)
-  remark(draft, 'differs', entry, 'the variable takes the value itself, not its base64')
-  return listOf(entry).length === 0 ? '' : secretOf(draft, entry, variable)
+    return secretVariable(migration, textOf(setting), `the variable that oauth2-proxy reads (${setting.written})`)
+  remark(migration, 'differs', setting, 'the variable contains the value itself, not base64')
+  return listOf(setting).length === 0 ? '' : secretVariableFor(migration, setting, variable)
 }

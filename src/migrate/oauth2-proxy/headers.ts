@@ -1,131 +1,138 @@
-import { type Draft, remark, routed } from '../draft.ts'
-import { type Entry, flagOf, literal } from '../entry.ts'
+import { enableForwardAuth } from '../forward-auth.ts'
+import { markRouteSource, type Migration, remark } from '../migration.ts'
+import { becomes, combined, type Rule } from '../rule.ts'
+import { flagOf, literal, type Setting } from '../setting.ts'
 import { emailClaim, groupsClaim } from './access.ts'
-import { type Rule, to, together } from '../rule.ts'
-import { giveVerdicts } from '../verdicts.ts'
 
-/** The user's name, address and groups for the upstream. */
-export const identity: Rule = together(
+/** Headers with the user's name, e-mail address and groups for the upstream. */
+export const identity: Rule = combined(
   'routes[].headers.set',
   'X-Forwarded-User, -Email, -Groups and -Preferred-Username from the claims',
 )
 
-/** The same in the answer to a proxy that asks. */
-export const responseIdentity: Rule = to(
+/** The same headers in the verdict for a proxy that asks. */
+export const responseIdentity: Rule = becomes(
   'routes[].headers.set',
-  (entry, draft) => {
-    if (flagOf(entry) === false) return remark(draft, 'builtin', entry, 'it is off, and nothing is set')
-    Object.assign(draft.shared.set, {
+  (setting, migration) => {
+    if (flagOf(setting) === false) return remark(migration, 'builtin', setting, 'it is off, and nothing is set')
+    Object.assign(migration.routeDefaults.set, {
       'X-Auth-Request-User': '{claims.sub}',
-      'X-Auth-Request-Email': `{claims.${emailClaim(draft)}}`,
-      'X-Auth-Request-Groups': `{claims.${groupsClaim(draft)}}`,
+      'X-Auth-Request-Email': `{claims.${emailClaim(migration)}}`,
+      'X-Auth-Request-Groups': `{claims.${groupsClaim(migration)}}`,
       'X-Auth-Request-Preferred-Username': '{claims.preferred_username}',
     })
-    routed(draft, entry)
+    markRouteSource(migration, setting)
   },
   'the same names, for the upstream and in the verdicts on forwardAuth.listen; never in an answer to the browser',
 )
 
-/** The token that goes upstream. */
-export const tokens: Rule = together('routes[].token', 'one header carries the access token; the ID token stays inside')
+/** The token that is sent upstream. */
+export const tokens: Rule = combined(
+  'routes[].token',
+  'one header carries the access token; the ID token does not leave the gateway',
+)
 
-const isOn = (draft: Draft, key: string, otherwise: boolean): boolean => {
-  const entry = draft.given.get(key)
-  return entry === undefined ? otherwise : flagOf(entry) !== false
+function isOn(migration: Migration, key: string, defaultValue: boolean): boolean {
+  const setting = migration.effective.get(key)
+  return setting === undefined ? defaultValue : flagOf(setting) !== false
 }
 
-/**
- * Reads together which headers the upstream gets; `usual` are the peer's defaults, which its newer format does not
- * have.
- */
-export function finishHeaders(draft: Draft, usual: boolean): void {
-  const about = ['pass_user_headers', 'pass_basic_auth', 'prefer_email_to_user'].flatMap(
-    (key) => draft.given.get(key) ?? [],
+/** Migrates the headers for the upstream. By default user headers are sent, but not with an alpha configuration. */
+export function migrateHeaders(migration: Migration, sentByDefault: boolean): void {
+  const settings = ['pass_user_headers', 'pass_basic_auth', 'prefer_email_to_user'].flatMap(
+    (key) => migration.effective.get(key) ?? [],
   )
-  if (isOn(draft, 'pass_user_headers', usual) || isOn(draft, 'pass_basic_auth', usual)) {
-    const email = `{claims.${emailClaim(draft)}}`
-    const preferEmail = isOn(draft, 'prefer_email_to_user', false)
-    Object.assign(draft.shared.set, {
+  if (isOn(migration, 'pass_user_headers', sentByDefault) || isOn(migration, 'pass_basic_auth', sentByDefault)) {
+    const email = `{claims.${emailClaim(migration)}}`
+    const preferEmail = isOn(migration, 'prefer_email_to_user', false)
+    Object.assign(migration.routeDefaults.set, {
       'X-Forwarded-User': preferEmail ? email : '{claims.sub}',
       ...(preferEmail ? {} : { 'X-Forwarded-Email': email }),
-      'X-Forwarded-Groups': `{claims.${groupsClaim(draft)}}`,
+      'X-Forwarded-Groups': `{claims.${groupsClaim(migration)}}`,
       'X-Forwarded-Preferred-Username': '{claims.preferred_username}',
     })
-    if (about.length === 0) {
+    if (settings.length === 0) {
       remark(
-        draft,
+        migration,
         'differs',
         null,
-        'pass_user_headers is not given, and on by default: headers.set has X-Forwarded-User and its kin; take out ' +
-          'what the application does not read',
+        'pass_user_headers is not given, and on by default: headers.set has X-Forwarded-User and similar headers; ' +
+          'remove those that the application does not read',
       )
     }
   }
-  routed(draft, ...about)
-  // An application may read them though no claim is sent, and a trusted proxy pass on what a client made up.
-  draft.shared.remove.push(
+  markRouteSource(migration, ...settings)
+  // The application may read these headers although none is set, and a proxy in front may pass forged values on.
+  migration.routeDefaults.remove.push(
     ...['X-Forwarded', 'X-Auth-Request'].flatMap((family) =>
       ['User', 'Email', 'Groups', 'Preferred-Username', 'Access-Token'].map((name) => `${family}-${name}`),
     ),
   )
-  const injected = onlyOn(draft, 'pass_authorization_header') ?? draft.given.get('basic_auth_password')
-  if (injected !== undefined && isOn(draft, 'skip_auth_strip_headers', true)) draft.shared.remove.push('Authorization')
-  finishTokens(draft)
+  const setsAuthorization =
+    settingIfOn(migration, 'pass_authorization_header') ?? migration.effective.get('basic_auth_password')
+  if (setsAuthorization !== undefined && isOn(migration, 'skip_auth_strip_headers', true))
+    migration.routeDefaults.remove.push('Authorization')
+  migrateToken(migration)
   for (const key of ['set_xauthrequest', 'set_authorization_header']) {
-    const entry = onlyOn(draft, key)
-    if (entry !== null) giveVerdicts(draft, entry)
+    const setting = settingIfOn(migration, key)
+    if (setting !== null) enableForwardAuth(migration, setting)
   }
 }
 
-function finishTokens(draft: Draft): void {
-  const access = onlyOn(draft, 'pass_access_token')
-  const authorization = onlyOn(draft, 'pass_authorization_header') ?? onlyOn(draft, 'set_authorization_header')
+function migrateToken(migration: Migration): void {
+  const access = settingIfOn(migration, 'pass_access_token')
+  const authorization =
+    settingIfOn(migration, 'pass_authorization_header') ?? settingIfOn(migration, 'set_authorization_header')
   for (const key of ['pass_access_token', 'pass_authorization_header', 'set_authorization_header']) {
-    const entry = draft.given.get(key)
-    if (entry !== undefined && flagOf(entry) === false) routed(draft, entry)
+    const setting = migration.effective.get(key)
+    if (setting !== undefined && flagOf(setting) === false) markRouteSource(migration, setting)
   }
-  const answers = draft.given.get('set_xauthrequest')
+  const responseHeaders = migration.effective.get('set_xauthrequest')
   if (access !== null) {
-    const nginx = answers !== undefined && flagOf(answers) === true
-    draft.shared.token = { header: nginx ? 'X-Auth-Request-Access-Token' : 'X-Forwarded-Access-Token' }
-    routed(draft, access)
-    if (nginx)
+    const forProxy = responseHeaders !== undefined && flagOf(responseHeaders) === true
+    migration.routeDefaults.token = { header: forProxy ? 'X-Auth-Request-Access-Token' : 'X-Forwarded-Access-Token' }
+    markRouteSource(migration, access)
+    if (forProxy)
       remark(
-        draft,
+        migration,
         'differs',
         access,
-        'one header carries the token: X-Auth-Request-Access-Token, upstream as well as for the proxy that asks',
+        'one header carries the token, upstream and in the verdict: X-Auth-Request-Access-Token',
       )
     if (authorization !== null) {
       remark(
-        draft,
+        migration,
         'security',
         authorization,
-        'the ID token does not leave the gateway; the access token goes upstream as pass_access_token says',
+        'the ID token does not leave the gateway; the access token is sent upstream, as for pass_access_token',
       )
     }
   } else if (authorization !== null) {
-    draft.shared.token = { header: 'Authorization' }
-    routed(draft, authorization)
+    migration.routeDefaults.token = { header: 'Authorization' }
+    markRouteSource(migration, authorization)
     remark(
-      draft,
+      migration,
       'security',
       authorization,
-      'Authorization carries the access token here, not the ID token: the application has to check that one, ' +
-        'or read the user from headers.set; token: { grant: none } sends none',
+      'Authorization carries the access token here, not the ID token: let the application check the access token, or ' +
+        'read the user from headers.set; token: { grant: none } sends no token',
     )
-  } else if (draft.shared.token === undefined) draft.shared.token = { grant: 'none' }
+  } else if (migration.routeDefaults.token === undefined) migration.routeDefaults.token = { grant: 'none' }
 }
 
-function onlyOn(draft: Draft, key: string): Entry | null {
-  const entry = draft.given.get(key)
-  return entry !== undefined && flagOf(entry) !== false ? entry : null
+function settingIfOn(migration: Migration, key: string): Setting | null {
+  const setting = migration.effective.get(key)
+  return setting !== undefined && flagOf(setting) !== false ? setting : null
 }
 
-/** The template for a claim of a session as the peer names it; `null` where there is no such claim here. */
-export function templateOf(draft: Draft, claim: string): string | null {
+/** Returns the template for a claim that oauth2-proxy knows by this name; `null` if the gateway has no such claim. */
+export function templateOf(migration: Migration, claim: string): string | null {
   if (['access_token', 'id_token', 'refresh_token', 'created_at', 'expires_on'].includes(claim)) return null
-  const names: Readonly<Record<string, string>> = { user: 'sub', email: emailClaim(draft), groups: groupsClaim(draft) }
+  const names: Readonly<Record<string, string>> = {
+    user: 'sub',
+    email: emailClaim(migration),
+    groups: groupsClaim(migration),
+  }
   const name = Object.hasOwn(names, claim) ? (names[claim] ?? claim) : claim
   return /^[^{}]+$/.test(name) ? `{claims.${literal(name)}}` : null
 }

@@ -1,451 +1,523 @@
-import { has, put, remark, routed, secret, secretOf } from '../draft.ts'
-import { duration, flagOf, goDuration, listOf, literal, textOf } from '../entry.ts'
-import { listen } from '../listen.ts'
-import { bearer, closing, groups, tenants } from './access.ts'
+import { has, markRouteSource, put, putSessionKey, remark, secretVariableFor } from '../migration.ts'
+import { always, becomes, combined, copied, noEqual, type Rule, type Rules, unavailable } from '../rule.ts'
+import { duration, flagOf, goDuration, listenAddress, listOf, literal, textOf } from '../setting.ts'
+import { bearer, closedUntilDecided, groups, tenants } from './access.ts'
 import { identity, responseIdentity, tokens } from './headers.ts'
 import { apiRoutes, openRoutes, preflight } from './routes.ts'
-import { always, never, none, type Rules, text, to, together } from '../rule.ts'
 
-const discovery = "the endpoints and keys come from the provider's discovery document; nothing to set"
-const logs = 'logs are JSON lines on stdout: set log.level, and leave files, formats and rotation to what collects them'
-const pages = 'the gateway has its own pages: set pages.title, pages.logo and pages.texts'
-const health = 'health is on the admin listener: GET /livez and GET /readyz at admin.listen, never on the public port'
-const plainOauth =
-  'the provider has to speak OpenID Connect; have it put what is asked for into a claim, and ask for it under ' +
+const BY_DISCOVERY = "the endpoints and keys come from the provider's discovery document; nothing to set"
+const LOGS = 'logs are JSON lines on stdout: set log.level, and leave files, formats and rotation to the log collector'
+const PAGES = 'the gateway has its own pages: set pages.title, pages.logo and pages.texts'
+const HEALTH = 'health is on the admin listener: GET /livez and GET /readyz at admin.listen, never on the public port'
+const OAUTH_ONLY_RESTRICTION =
+  'the provider must support OpenID Connect: let it put what you check into a claim, and require the claim under ' +
   'require.claims'
-const login = 'each login has a sealed state bound to one small cookie, in any number of tabs; nothing to set'
-const google =
-  "nobody asks Google's directory here: have the groups put into a claim, and ask for them under require.claims"
+const LOGIN_STATE = 'each login has a sealed state bound to one small cookie, in any number of tabs; nothing to set'
+const GOOGLE_DIRECTORY =
+  "the gateway does not query Google's directory: let the provider put groups into a claim, and require the claim under " +
+  'require.claims'
+const LOCAL_USERS = 'there are no local users: give them accounts at the provider'
+const PLAIN_HTTP_ADMIN = 'the admin listener is plain http'
+const CLAIM_NAME = "it is the claim's name there and in headers.set"
+const NO_BASIC_CREDENTIALS = 'the gateway sends no Basic credentials: let the application read a header of headers.set'
 
-const scopes = to('provider.scopes', (entry, draft) => {
-  const asked = listOf({ ...entry, value: textOf(entry).split(/[\s,]+/) })
-  if (asked.length === 0) return remark(draft, 'builtin', entry, 'it is empty: the usual scopes are asked for')
-  const missing = asked.includes('openid') ? asked : ['openid', ...asked]
-  put(draft, 'provider.scopes', missing.map(literal), entry)
-  if (asked.length < missing.length)
-    remark(draft, 'differs', entry, 'openid was added, because every login is an OpenID Connect login')
-  if (!missing.includes('offline_access')) {
+/** The default of `session.lifetime`, which limits sessions that are in use. */
+const DEFAULT_LIFETIME_MS = 36_000_000
+
+function parameter(name: string, note = ''): Rule {
+  return becomes(
+    'provider.authorizationParameters',
+    (setting, migration) => {
+      put(migration, `provider.authorizationParameters.${name}`, literal(textOf(setting)), setting)
+    },
+    note,
+  )
+}
+
+const scopes = becomes('provider.scopes', (setting, migration) => {
+  const given = listOf({ ...setting, value: textOf(setting).split(/[\s,]+/) })
+  if (given.length === 0) return remark(migration, 'builtin', setting, 'it is empty: the default scopes are requested')
+  const scopeNames = given.includes('openid') ? given : ['openid', ...given]
+  put(migration, 'provider.scopes', scopeNames.map(literal), setting)
+  if (given.length < scopeNames.length)
+    remark(migration, 'differs', setting, 'openid was added, because every login is an OpenID Connect login')
+  if (!scopeNames.includes('offline_access')) {
     remark(
-      draft,
+      migration,
       'differs',
-      entry,
-      'without offline_access most providers give no refresh token, and the session ends with the access token',
+      setting,
+      'without offline_access most providers issue no refresh token, and the session ends with the access token',
     )
   }
 })
 
-const lifetime = to(
+const lifetime = becomes(
   'session.lifetime',
-  (entry, draft) => {
-    const ms = goDuration(entry)
+  (setting, migration) => {
+    const ms = goDuration(setting)
     if (ms === null || ms === 0) {
       return remark(
-        draft,
+        migration,
         'differs',
-        entry,
-        'a session always has an end here: session.lifetime stays at 10h; give it a duration',
+        setting,
+        'sessions always have a maximum lifetime: session.lifetime stays at 10h; set a duration',
       )
     }
-    const refresh = draft.given.get('cookie_refresh')
+    const refresh = migration.effective.get('cookie_refresh')
     if (refresh !== undefined && (goDuration(refresh) ?? 0) > 0) {
-      // Each refresh gives the cookie its whole time again.
-      put(draft, 'session.idleTimeout', duration(ms), entry)
-      put(draft, 'session.lifetime', duration(Math.max(ms, 36_000_000)), entry)
+      // In oauth2-proxy each refresh extends the cookie by its full lifetime.
+      put(migration, 'session.idleTimeout', duration(ms), setting)
+      put(migration, 'session.lifetime', duration(Math.max(ms, DEFAULT_LIFETIME_MS)), setting)
       return remark(
-        draft,
+        migration,
         'differs',
-        entry,
-        'with cookie_refresh it counts from the last request, as session.idleTimeout does; session.lifetime ends a ' +
-          'session that is in use as well, which the peer never does',
+        setting,
+        'with cookie_refresh it counts from the last request, like session.idleTimeout; session.lifetime also ends ' +
+          'sessions in use, which oauth2-proxy never does',
       )
     }
-    put(draft, 'session.lifetime', duration(ms), entry)
-    put(draft, 'session.idleTimeout', 'off', entry)
+    put(migration, 'session.lifetime', duration(ms), setting)
+    put(migration, 'session.idleTimeout', 'off', setting)
   },
-  'with cookie_refresh it becomes session.idleTimeout; without, it counts from the login and nothing prolongs it; idleTimeout is off, because the peer has none: 30m would be safer',
+  'with cookie_refresh it becomes session.idleTimeout; otherwise it counts from the login and is never extended; session.idleTimeout is off, because oauth2-proxy has none: 30m would be safer',
 )
 
-const redirectUri = to(
-  'publicUrl',
-  (entry, draft) => {
-    const given = textOf(entry)
-    if (!URL.canParse(given) || !/^https?:/.test(given)) {
-      return remark(draft, 'todo', entry, 'it names no origin: set publicUrl to the origin that browsers see')
-    }
-    const url = new URL(given)
-    put(draft, 'publicUrl', url.origin, entry)
-    const prefix = draft.given.get('proxy_prefix')
-    const expected = `${prefix === undefined ? '/oauth2' : textOf(prefix)}/callback`
-    if (url.pathname !== expected) {
-      remark(draft, 'todo', entry, `register ${url.origin}${expected} at the provider: that is the redirect URI here`)
-    }
-  },
-  '',
-)
+const redirectUri = becomes('publicUrl', (setting, migration) => {
+  const given = textOf(setting)
+  if (!URL.canParse(given) || !/^https?:/.test(given)) {
+    return remark(migration, 'todo', setting, 'it names no origin: set publicUrl to the origin that browsers see')
+  }
+  const url = new URL(given)
+  put(migration, 'publicUrl', url.origin, setting)
+  const prefix = migration.effective.get('proxy_prefix')
+  const expected = `${prefix === undefined ? '/oauth2' : textOf(prefix)}/callback`
+  if (url.pathname !== expected) {
+    remark(migration, 'todo', setting, `register ${url.origin}${expected} at the provider: it is the new redirect URI`)
+  }
+})
 
-const insecureUpstream = to(
+const insecureUpstream = becomes(
   'routes[].upstreamTls.insecureSkipVerify',
-  (entry, draft) => {
-    if (flagOf(entry) === false) remark(draft, 'builtin', entry, 'it is off: upstream certificates are verified')
+  (setting, migration) => {
+    if (flagOf(setting) === false)
+      remark(migration, 'builtin', setting, 'it is off: upstream certificates are verified')
     else {
       remark(
-        draft,
+        migration,
         'security',
-        entry,
-        'https upstreams are taken with any certificate, as before: give upstreamTls.caFile instead and take it out',
+        setting,
+        'any certificate of an https upstream is accepted, as before: set upstreamTls.caFile instead',
       )
-      routed(draft, entry)
+      markRouteSource(migration, setting)
     }
   },
-  'carried over for https upstreams, and loudly: give upstreamTls.caFile instead',
+  'carried over for https upstreams, with a warning: set upstreamTls.caFile instead',
 )
 
-/** What becomes of the keys of oauth2-proxy's configuration file, its flags and its variables. */
+/** The rules for the configuration file, flags and variables of oauth2-proxy. */
 export const oauth2Proxy: Rules = {
-  // The provider and this client of it.
-  provider: together(
+  // Provider and client
+  provider: combined(
     'provider.issuer',
-    'only OpenID Connect is spoken; the type of provider decides the issuer where none is given',
+    'only OpenID Connect is supported; the type of provider determines the issuer if none is given',
   ),
-  oidc_issuer_url: together('provider.issuer'),
-  azure_tenant: together('provider.issuer', 'it is part of the issuer'),
-  client_id: text('provider.clientId'),
-  client_secret: to('provider.clientSecret', (entry, draft) => {
-    put(draft, 'provider.clientSecret', secretOf(draft, entry, 'OIDC_CLIENT_SECRET'), entry)
+  oidc_issuer_url: combined('provider.issuer'),
+  azure_tenant: combined('provider.issuer', 'it is part of the issuer'),
+  client_id: copied('provider.clientId'),
+  client_secret: becomes('provider.clientSecret', (setting, migration) => {
+    put(migration, 'provider.clientSecret', secretVariableFor(migration, setting, 'OIDC_CLIENT_SECRET'), setting)
   }),
-  client_secret_file: to('provider.clientSecret', (entry, draft) => {
-    if (!has(draft, 'provider.clientSecret')) put(draft, 'provider.clientSecret', `\${file:${textOf(entry)}}`, entry)
+  client_secret_file: becomes('provider.clientSecret', (setting, migration) => {
+    if (!has(migration, 'provider.clientSecret'))
+      put(migration, 'provider.clientSecret', `\${file:${textOf(setting)}}`, setting)
   }),
   scope: scopes,
-  prompt: to('provider.authorizationParameters', (entry, draft) => {
-    put(draft, 'provider.authorizationParameters.prompt', literal(textOf(entry)), entry)
+  prompt: parameter('prompt'),
+  acr_values: parameter('acr_values', 'it is requested and, as before, not checked: require.acr on a route checks it'),
+  resource: parameter('resource'),
+  auth_request_response_mode: becomes('provider.responseMode', (setting, migration) => {
+    if (['query', 'form_post'].includes(textOf(setting)))
+      put(migration, 'provider.responseMode', textOf(setting), setting)
+    else remark(migration, 'gap', setting, 'only query and form_post are supported; the default, query, is used')
   }),
-  acr_values: to(
-    'provider.authorizationParameters',
-    (entry, draft) => {
-      put(draft, 'provider.authorizationParameters.acr_values', literal(textOf(entry)), entry)
-    },
-    'it is asked for and, as before, not checked: require.acr on a route checks it',
-  ),
-  resource: to('provider.authorizationParameters', (entry, draft) => {
-    put(draft, 'provider.authorizationParameters.resource', literal(textOf(entry)), entry)
-  }),
-  auth_request_response_mode: to('provider.responseMode', (entry, draft) => {
-    if (['query', 'form_post'].includes(textOf(entry))) put(draft, 'provider.responseMode', textOf(entry), entry)
-    else remark(draft, 'gap', entry, 'only query and form_post are spoken; the default, query, is used')
-  }),
-  provider_ca_files: to(
+  provider_ca_files: becomes(
     'provider.caFile',
-    (entry, draft) => {
-      const [first, ...more] = listOf(entry)
-      if (first !== undefined) put(draft, 'provider.caFile', literal(first), entry)
+    (setting, migration) => {
+      const [first, ...more] = listOf(setting)
+      if (first !== undefined) put(migration, 'provider.caFile', literal(first), setting)
       if (more.length > 0)
-        remark(draft, 'differs', entry, 'one file holds all certificates here: put the others into it as well')
+        remark(migration, 'differs', setting, 'provider.caFile is one file: add the other certificates to it')
     },
-    'these certificates are trusted beside the usual ones, not in place of them',
+    'these certificates are trusted in addition to the default ones',
   ),
-  use_system_trust_store: always(true, 'provider.caFile always adds to the usual certificates', 'differs'),
-  jwt_key: to('provider.privateKey', (entry, draft) => {
-    put(draft, 'provider.privateKey', secretOf(draft, entry, 'OIDC_PRIVATE_KEY'), entry)
-    put(draft, 'provider.clientAuthentication', 'private_key_jwt', entry)
+  use_system_trust_store: always(true, 'provider.caFile always adds to the default certificates', 'differs'),
+  jwt_key: becomes('provider.privateKey', (setting, migration) => {
+    put(migration, 'provider.privateKey', secretVariableFor(migration, setting, 'OIDC_PRIVATE_KEY'), setting)
+    put(migration, 'provider.clientAuthentication', 'private_key_jwt', setting)
   }),
-  jwt_key_file: to('provider.privateKey', (entry, draft) => {
-    put(draft, 'provider.privateKey', `\${file:${textOf(entry)}}`, entry)
-    put(draft, 'provider.clientAuthentication', 'private_key_jwt', entry)
+  jwt_key_file: becomes('provider.privateKey', (setting, migration) => {
+    put(migration, 'provider.privateKey', `\${file:${textOf(setting)}}`, setting)
+    put(migration, 'provider.clientAuthentication', 'private_key_jwt', setting)
   }),
-  pubjwk_url: none('register the public key at the provider; nobody fetches it from here'),
-  skip_claims_from_profile_url: to(
+  pubjwk_url: noEqual('register the public key at the provider; the gateway does not publish it'),
+  skip_claims_from_profile_url: becomes(
     'provider.userinfo',
-    (entry, draft) => {
-      put(draft, 'provider.userinfo', flagOf(entry) === false, entry)
+    (setting, migration) => {
+      put(migration, 'provider.userinfo', flagOf(setting) === false, setting)
     },
-    'false becomes userinfo: true, which asks the endpoint at every login and refresh, not only for claims that ' +
-      'are missing',
+    'false becomes userinfo: true, which calls the endpoint at every login and refresh, not only for missing claims',
   ),
-  code_challenge_method: to('built in: S256', (entry, draft) => {
-    if (textOf(entry) === 'S256') remark(draft, 'builtin', entry, 'PKCE with S256 is part of every login')
-    else remark(draft, 'security', entry, 'PKCE is always S256 here, never plain')
+  code_challenge_method: becomes('built in: S256', (setting, migration) => {
+    if (textOf(setting) === 'S256') remark(migration, 'builtin', setting, 'PKCE with S256 is part of every login')
+    else remark(migration, 'security', setting, 'PKCE is always S256 here, never plain')
   }),
-  force_code_challenge_method: none('PKCE with S256 is part of every login', 'builtin'),
-  login_url: none(discovery),
-  redeem_url: none(discovery),
-  profile_url: none(discovery),
-  validate_url: none(discovery),
-  oidc_jwks_url: none(discovery),
-  oidc_public_key_files: none(discovery),
-  skip_oidc_discovery: never(discovery, 'gap'),
-  oidc_enabled_signing_algs: none('signatures are checked with the keys and the algorithm that the provider announces'),
-  oidc_audience_claims: none('the audience of an ID token is its aud claim, and has to name this client'),
-  oidc_extra_audiences: none(
-    'an ID token has to name this client as audience; for tokens that clients bring, list more audiences under bearer',
+  force_code_challenge_method: noEqual('PKCE with S256 is part of every login', 'builtin'),
+  login_url: noEqual(BY_DISCOVERY),
+  redeem_url: noEqual(BY_DISCOVERY),
+  profile_url: noEqual(BY_DISCOVERY),
+  validate_url: noEqual(BY_DISCOVERY),
+  oidc_jwks_url: noEqual(BY_DISCOVERY),
+  oidc_public_key_files: noEqual(BY_DISCOVERY),
+  skip_oidc_discovery: unavailable(BY_DISCOVERY, 'gap'),
+  oidc_enabled_signing_algs: noEqual(
+    'signatures are checked with the keys and the algorithm that the provider announces',
   ),
-  insecure_oidc_skip_issuer_verification: never(
-    'the issuer is always verified: give provider.issuer as the discovery document spells it',
+  oidc_audience_claims: noEqual('the audience of an ID token is its aud claim, which must contain this client'),
+  oidc_extra_audiences: noEqual(
+    'the audience of an ID token must be this client; for tokens that clients send, list more audiences under bearer',
+  ),
+  insecure_oidc_skip_issuer_verification: unavailable(
+    'the issuer is always verified: set provider.issuer as the discovery document spells it',
   ),
   insecure_oidc_skip_nonce: always(false, 'the nonce is always verified', 'builtin'),
-  ssl_insecure_skip_verify: never("the provider's certificate is always verified: give provider.caFile"),
-  approval_prompt: none('it is from before OpenID Connect: use prompt in provider.authorizationParameters'),
-  backend_logout_url: none(
-    "logout goes to the provider's end_session endpoint, with the ID token as a hint; nothing to set where it " +
+  ssl_insecure_skip_verify: unavailable("the provider's certificate is always verified: set provider.caFile"),
+  approval_prompt: noEqual('it predates OpenID Connect: use prompt in provider.authorizationParameters'),
+  backend_logout_url: noEqual(
+    "logout uses the provider's end_session endpoint, with the ID token as a hint; nothing to set if the provider " +
       'announces one',
   ),
-  provider_display_name: none('there is no page with a login button'),
-  azure_graph_group_field: none('nobody asks Microsoft Graph here: have the groups put into the ID token'),
-  entra_id_federated_token_auth: never('use a client secret, or provider.privateKey with private_key_jwt', 'gap'),
+  provider_display_name: noEqual('there is no page with a login button'),
+  azure_graph_group_field: noEqual(
+    'the gateway does not query Microsoft Graph: let the provider put groups into the ID token',
+  ),
+  entra_id_federated_token_auth: unavailable('use a client secret, or provider.privateKey with private_key_jwt', 'gap'),
 
-  // Who is let in.
-  email_domains: together(
+  // Access
+  email_domains: combined(
     'routes[].require.claims',
-    'a domain is no claim that can be compared: a claim hd (Google) or email_domain has to ' +
-      'have it, and nobody is let in while it is missing; with * everybody whom the provider lets in, as before',
+    'the gateway compares whole claims, so the domain must be in the claim hd (Google) or email_domain, and no user ' +
+      'is let in without it; * lets in everybody whom the provider lets in, as before',
   ),
-  authenticated_emails_file: together(
+  authenticated_emails_file: combined(
     'routes[].require.claims',
-    'list the addresses under require.claims.email; nobody is let in until then',
+    'list the addresses under require.claims.email; no user is let in until then',
   ),
-  insecure_oidc_allow_unverified_email: together(
+  insecure_oidc_allow_unverified_email: combined(
     'routes[].require.claims',
-    'without it, email_verified has to be there and true; the peer also lets in who has no such claim',
+    'unless it is on, email_verified must be true; oauth2-proxy also lets in users without that claim',
   ),
   allowed_groups: groups(),
   keycloak_groups: groups(),
-  gitlab_groups: groups('userinfo: true, for GitLab has them there'),
-  oidc_groups_claim: together('routes[].require.claims', "it is the claim's name there and in headers.set"),
-  oidc_email_claim: together('routes[].require.claims', "it is the claim's name there and in headers.set"),
-  user_id_claim: together('routes[].require.claims', 'as oidc_email_claim'),
-  allowed_roles: together(
+  gitlab_groups: groups('with userinfo: true, because GitLab returns groups there'),
+  oidc_groups_claim: combined('routes[].require.claims', CLAIM_NAME),
+  oidc_email_claim: combined('routes[].require.claims', CLAIM_NAME),
+  user_id_claim: combined('routes[].require.claims', 'like oidc_email_claim'),
+  allowed_roles: combined(
     'routes[].require.claims',
-    'roles are read where Keycloak puts them, realm_access.roles; a mapper has to put them into the ID token, too',
+    'roles are read from realm_access.roles, where Keycloak puts them; a mapper must add them to the ID token too',
   ),
   entra_id_allowed_tenants: tenants,
-  google_group: closing(google),
-  google_groups: closing(google),
-  google_admin_email: none(google),
-  google_service_account_json: none(google),
-  google_use_application_default_credentials: none(google),
-  google_target_principal: none(google),
-  google_use_organization_id: none(google),
-  google_admin_api_user_scope: none(google),
-  bitbucket_team: closing(plainOauth),
-  bitbucket_repository: closing(plainOauth),
-  github_org: closing(plainOauth),
-  github_team: closing(plainOauth),
-  github_repo: closing(plainOauth),
-  github_token: none(plainOauth),
-  github_users: closing(plainOauth),
-  gitlab_projects: closing('ask for a group or another claim under require.claims'),
-  htpasswd_file: none('there are no local users: give them an account at the provider', 'security'),
-  htpasswd_user_groups: none('there are no local users: give them an account at the provider'),
-  display_htpasswd_form: none('there are no local users'),
-  trusted_ips: none(
-    'an address opens nothing here: make the paths public, or let those clients bring a token (bearer)',
+  google_group: closedUntilDecided(GOOGLE_DIRECTORY),
+  google_groups: closedUntilDecided(GOOGLE_DIRECTORY),
+  google_admin_email: noEqual(GOOGLE_DIRECTORY),
+  google_service_account_json: noEqual(GOOGLE_DIRECTORY),
+  google_use_application_default_credentials: noEqual(GOOGLE_DIRECTORY),
+  google_target_principal: noEqual(GOOGLE_DIRECTORY),
+  google_use_organization_id: noEqual(GOOGLE_DIRECTORY),
+  google_admin_api_user_scope: noEqual(GOOGLE_DIRECTORY),
+  bitbucket_team: closedUntilDecided(OAUTH_ONLY_RESTRICTION),
+  bitbucket_repository: closedUntilDecided(OAUTH_ONLY_RESTRICTION),
+  github_org: closedUntilDecided(OAUTH_ONLY_RESTRICTION),
+  github_team: closedUntilDecided(OAUTH_ONLY_RESTRICTION),
+  github_repo: closedUntilDecided(OAUTH_ONLY_RESTRICTION),
+  github_token: noEqual(OAUTH_ONLY_RESTRICTION),
+  github_users: closedUntilDecided(OAUTH_ONLY_RESTRICTION),
+  gitlab_projects: closedUntilDecided('require a group or another claim under require.claims'),
+  htpasswd_file: noEqual(LOCAL_USERS, 'security'),
+  htpasswd_user_groups: noEqual(LOCAL_USERS),
+  display_htpasswd_form: noEqual(LOCAL_USERS),
+  trusted_ips: noEqual(
+    'access never depends on the client address: make the paths public, or let those clients send a token (bearer)',
     'security',
   ),
   skip_jwt_bearer_tokens: bearer,
-  extra_jwt_issuers: together(
+  extra_jwt_issuers: combined(
     'routes[].bearer.audience',
-    'audiences of the same issuer; tokens of other issuers are not accepted',
+    'audiences of the same issuer; tokens of other issuers are rejected',
   ),
-  bearer_token_login_fallback: none('a script with a bad token gets 401, a navigation the login'),
+  bearer_token_login_fallback: noEqual('with an invalid token, a script gets 401 and a navigation goes to the login'),
 
-  // Routes.
-  upstreams: together('upstream, routes[]', 'file: and static: have no equal: serve files by another server'),
+  // Routes
+  upstreams: combined('upstream, routes[]', 'file: and static: have no equal: let a web server serve files'),
   skip_auth_regex: openRoutes,
   skip_auth_routes: openRoutes,
   skip_auth_preflight: preflight,
   api_routes: apiRoutes,
-  force_json_errors: to(
+  force_json_errors: becomes(
     'routes[].challenge',
-    (entry, draft) => {
-      if (flagOf(entry) === false) return remark(draft, 'builtin', entry, 'scripts get JSON anyway')
-      draft.shared.challenge = '401'
-      routed(draft, entry)
+    (setting, migration) => {
+      if (flagOf(setting) === false) return remark(migration, 'builtin', setting, 'scripts get JSON anyway')
+      migration.routeDefaults.challenge = '401'
+      markRouteSource(migration, setting)
     },
-    'challenge: 401 on every route; browsers still get a page, scripts JSON in any case',
+    'challenge: 401 on every route; browsers still get a page, and scripts always get JSON',
   ),
   ssl_upstream_insecure_skip_verify: insecureUpstream,
-  upstream_timeout: together('routes[].timeout', 'it counts to the first byte of the answer; streams are not cut'),
-  pass_host_header: always(true, 'the upstream gets the Host that the browser sees', 'differs'),
-  proxy_websockets: always(true, 'WebSockets are passed on, once the session has been checked', 'differs'),
-  flush_interval: none('answers are passed on as they come', 'builtin'),
-  disable_keep_alives: never('connections to the upstream are kept open', 'gap'),
-  encode_state: none(login, 'builtin'),
-  allow_query_semicolons: none('the query goes upstream byte for byte', 'builtin'),
-  force_https: never(
-    'redirect to https in front of the gateway; its cookie is Secure wherever publicUrl is https',
+  upstream_timeout: combined('routes[].timeout', 'it ends with the first byte of the answer; streams are not cut off'),
+  pass_host_header: always(true, 'the upstream receives the Host that the browser sends', 'differs'),
+  proxy_websockets: always(true, 'WebSockets are forwarded after the session has been checked', 'differs'),
+  flush_interval: noEqual('answers are streamed', 'builtin'),
+  disable_keep_alives: unavailable('connections to the upstream are kept alive', 'gap'),
+  encode_state: noEqual(LOGIN_STATE, 'builtin'),
+  allow_query_semicolons: noEqual('the query is sent upstream unchanged', 'builtin'),
+  force_https: unavailable(
+    'let the proxy in front redirect to https; the cookie is Secure wherever publicUrl is https',
     'gap',
   ),
   redirect_url: redirectUri,
-  relative_redirect_url: never('the redirect URI is made from publicUrl, where several may be listed', 'gap'),
-  whitelist_domains: none(
-    'a redirect after login stays on its own origin: add the other origins to publicUrl if this gateway serves them',
+  relative_redirect_url: unavailable(
+    'the redirect URI is derived from publicUrl, which may list several origins',
+    'gap',
+  ),
+  whitelist_domains: noEqual(
+    'a redirect after login stays on its origin: add other origins to publicUrl if this gateway serves them',
     'security',
   ),
-  skip_provider_button: always(true, 'a login goes to the provider at once; there is no page with a button', 'differs'),
-  proxy_prefix: to('basePath', (entry, draft) => {
-    const path = `/${textOf(entry).replace(/^\/+|\/+$/g, '')}`
-    if (path === '/') remark(draft, 'gap', entry, "the gateway's own URLs need a path: /oauth2 is used")
-    else put(draft, 'basePath', literal(path), entry)
+  skip_provider_button: always(
+    true,
+    'a login redirects to the provider at once, without a page with a button',
+    'differs',
+  ),
+  proxy_prefix: becomes('basePath', (setting, migration) => {
+    const path = `/${textOf(setting).replace(/^\/+|\/+$/g, '')}`
+    if (path === '/') remark(migration, 'gap', setting, "the gateway's own URLs need a prefix: /oauth2 is used")
+    else put(migration, 'basePath', literal(path), setting)
   }),
 
-  // What the upstream gets.
+  // Headers for the upstream
   pass_user_headers: identity,
   pass_basic_auth: identity,
   prefer_email_to_user: identity,
-  basic_auth_password: none('the gateway makes no Basic credentials: let the application read a header of headers.set'),
-  set_basic_auth: never(
-    'the gateway makes no Basic credentials: let the application read a header of headers.set',
-    'gap',
-  ),
+  basic_auth_password: noEqual(NO_BASIC_CREDENTIALS),
+  set_basic_auth: unavailable(NO_BASIC_CREDENTIALS, 'gap'),
   set_xauthrequest: responseIdentity,
   pass_access_token: tokens,
   pass_authorization_header: tokens,
   set_authorization_header: tokens,
-  skip_auth_strip_headers: always(true, 'headers that the gateway sets are taken from every client on every route'),
-  signature_key: none('requests are not signed: let the upstream accept the gateway only (network policy, mutual TLS)'),
+  skip_auth_strip_headers: always(
+    true,
+    'headers that the gateway sets are removed from client requests on every route',
+  ),
+  signature_key: noEqual(
+    'requests are not signed: let the upstream accept only the gateway (network policy, mutual TLS)',
+  ),
 
-  // Sessions and their cookie.
-  cookie_secret: to(
+  // Sessions and their cookie
+  cookie_secret: becomes(
     'session.keys',
-    (entry, draft) => {
-      put(draft, 'session.keys', [secret(draft, 'SESSION_KEY', 'a new key: gatehouse keygen prints one')], entry)
+    (setting, migration) => {
+      putSessionKey(migration, setting)
     },
-    'a key of 32 bytes in base64: make a new one with gatehouse keygen; old cookies are not understood, ' +
-      'everybody logs in once',
+    'a key of 32 bytes in base64: create one with gatehouse keygen; old cookies are not valid, so all users log in ' +
+      'again',
   ),
-  cookie_secret_file: to(
+  cookie_secret_file: becomes(
     'session.keys',
-    (entry, draft) => {
-      put(draft, 'session.keys', [secret(draft, 'SESSION_KEY', 'a new key: gatehouse keygen prints one')], entry)
+    (setting, migration) => {
+      putSessionKey(migration, setting)
     },
-    'as cookie_secret; ${file:/path} reads the new key from a file',
+    'like cookie_secret; ${file:/path} reads the new key from a file',
   ),
-  cookie_name: to(
+  cookie_name: becomes(
     'session.cookie.name',
-    (entry, draft) => {
-      put(draft, 'session.cookie.name', literal(textOf(entry).replace(/^__(host|secure)-/i, '')) || 'gatehouse', entry)
+    (setting, migration) => {
+      put(
+        migration,
+        'session.cookie.name',
+        literal(textOf(setting).replace(/^__(host|secure)-/i, '')) || 'gatehouse',
+        setting,
+      )
     },
-    'on https it gets the prefix __Host-',
+    'with https, the prefix __Host- is added',
   ),
-  cookie_domains: together(
+  cookie_domains: combined(
     'session.cookie.domain',
-    'one domain, which covers every publicUrl; every host under it gets the cookie',
+    'one domain that covers every publicUrl; every host under it gets the cookie',
   ),
-  cookie_path: none('the cookie is for the whole origin: give each application a host of its own'),
+  cookie_path: noEqual('the cookie is valid for the whole origin: give each application its own host'),
   cookie_expire: lifetime,
-  cookie_refresh: to(
+  cookie_refresh: becomes(
     'session.refreshBefore',
-    (entry, draft) => {
-      if (goDuration(entry) === 0)
-        return remark(draft, 'builtin', entry, 'tokens are refreshed by themselves here, at half of their lifetime')
-      put(draft, 'session.refreshBefore', '50%', entry)
+    (setting, migration) => {
+      if (goDuration(setting) === 0)
+        return remark(migration, 'builtin', setting, 'tokens are refreshed automatically after half of their lifetime')
+      put(migration, 'session.refreshBefore', '50%', setting)
     },
-    'it follows the access token, not a clock of its own: the token is renewed once half of its lifetime remains',
+    'it depends on the access token, not on a fixed interval: the token is refreshed after half of its lifetime',
   ),
   cookie_secure: always(true, 'the cookie is Secure wherever publicUrl is https, and only there'),
   cookie_httponly: always(true, 'the cookie is always HttpOnly'),
-  cookie_samesite: to('session.cookie.sameSite', (entry, draft) => {
-    const wanted = textOf(entry).toLowerCase()
-    if (['lax', 'strict', 'none'].includes(wanted)) put(draft, 'session.cookie.sameSite', wanted, entry)
-    else remark(draft, 'builtin', entry, 'it is lax, as in browsers that are told nothing')
+  cookie_samesite: becomes('session.cookie.sameSite', (setting, migration) => {
+    const wanted = textOf(setting).toLowerCase()
+    if (['lax', 'strict', 'none'].includes(wanted)) put(migration, 'session.cookie.sameSite', wanted, setting)
+    else remark(migration, 'builtin', setting, 'lax is used, the default of browsers')
   }),
-  cookie_csrf_per_request: none(login, 'builtin'),
-  cookie_csrf_per_request_limit: none(login, 'builtin'),
-  cookie_csrf_expire: none(login, 'builtin'),
-  cookie_csrf_samesite: none(login, 'builtin'),
-  session_store_type: together(
+  cookie_csrf_per_request: noEqual(LOGIN_STATE, 'builtin'),
+  cookie_csrf_per_request_limit: noEqual(LOGIN_STATE, 'builtin'),
+  cookie_csrf_expire: noEqual(LOGIN_STATE, 'builtin'),
+  cookie_csrf_samesite: noEqual(LOGIN_STATE, 'builtin'),
+  session_store_type: combined(
     'session.store',
-    'cookie becomes memory: tokens are never in a cookie here, and several replicas need Redis',
+    'cookie becomes memory: tokens are never in a cookie, and several replicas need Redis',
   ),
-  session_cookie_minimal: none('no token is in the cookie, ever', 'builtin'),
-  redis_connection_url: together('session.store'),
-  redis_use_sentinel: together('session.store'),
-  redis_sentinel_master_name: together('session.store'),
-  redis_sentinel_connection_urls: together('session.store'),
-  redis_sentinel_password: together('session.redis.password', 'sentinels and servers share one password'),
-  redis_use_cluster: together('session.store'),
-  redis_cluster_connection_urls: together('session.store'),
-  redis_username: together('session.redis.username'),
-  redis_password: together('session.redis.password'),
-  redis_ca_path: text('session.redis.caFile'),
-  redis_insecure_skip_tls_verify: never("Redis' certificate is always verified: give session.redis.caFile"),
-  redis_connection_idle_timeout: none('connections to Redis are kept alive'),
+  session_cookie_minimal: noEqual('the cookie never contains a token', 'builtin'),
+  redis_connection_url: combined('session.store'),
+  redis_use_sentinel: combined('session.store'),
+  redis_sentinel_master_name: combined('session.store'),
+  redis_sentinel_connection_urls: combined('session.store'),
+  redis_sentinel_password: combined('session.redis.password', 'sentinels and servers share one password'),
+  redis_use_cluster: combined('session.store'),
+  redis_cluster_connection_urls: combined('session.store'),
+  redis_username: combined('session.redis.username'),
+  redis_password: combined('session.redis.password'),
+  redis_ca_path: copied('session.redis.caFile'),
+  redis_insecure_skip_tls_verify: unavailable("Redis' certificate is always verified: set session.redis.caFile"),
+  redis_connection_idle_timeout: noEqual('connections to Redis are kept alive'),
 
-  // Where it listens, and who stands in front.
-  http_address: together('listen', 'the first of http_address and https_address that is in use'),
-  https_address: together('listen', 'with tls_cert_file'),
-  tls_cert_file: together('tls.certFile'),
-  tls_key_file: together('tls.keyFile'),
-  tls_min_version: none("Node's own: TLS 1.2 and up"),
-  tls_cipher_suites: none("Node's own list of cipher suites is used"),
-  reverse_proxy: to(
+  // Listeners and trusted proxies
+  http_address: combined('listen', 'https_address if there is a certificate, otherwise http_address'),
+  https_address: combined('listen', 'together with tls_cert_file'),
+  tls_cert_file: combined('tls.certFile'),
+  tls_key_file: combined('tls.keyFile'),
+  tls_min_version: noEqual('the minimum is TLS 1.2, the default of Node.js'),
+  tls_cipher_suites: noEqual('the default cipher suites of Node.js are used'),
+  reverse_proxy: becomes(
     'trustedProxies',
-    (entry, draft) => {
-      if (flagOf(entry) === false) return remark(draft, 'builtin', entry, 'forwarded headers of nobody are believed')
-      routed(draft, entry)
-      if (draft.given.has('trusted_proxy_ips')) return
-      put(draft, 'trustedProxies', [], entry)
+    (setting, migration) => {
+      if (flagOf(setting) === false) return remark(migration, 'builtin', setting, 'forwarded headers are ignored')
+      markRouteSource(migration, setting)
+      if (migration.effective.has('trusted_proxy_ips')) return
+      put(migration, 'trustedProxies', [], setting)
       remark(
-        draft,
+        migration,
         'security',
-        entry,
-        "the peer believed every client's X-Forwarded-* headers; here nobody's are believed until you list the " +
+        setting,
+        'oauth2-proxy trusted X-Forwarded-* headers of every client; the gateway trusts none until you list the ' +
           'addresses of the proxies in front under trustedProxies',
       )
     },
-    'list the addresses of the proxies in front: nobody is believed without',
+    'list the addresses of the proxies in front: forwarded headers of other clients are ignored',
   ),
-  trusted_proxy_ips: to('trustedProxies', (entry, draft) => {
-    put(draft, 'trustedProxies', listOf(entry).map(literal), entry)
+  trusted_proxy_ips: becomes('trustedProxies', (setting, migration) => {
+    put(migration, 'trustedProxies', listOf(setting).map(literal), setting)
   }),
-  real_client_ip_header: none("the client's address is read from X-Forwarded-For, where a trusted proxy sent it"),
-  metrics_address: to(
+  real_client_ip_header: noEqual("the client's address is read from X-Forwarded-For of a trusted proxy"),
+  metrics_address: becomes(
     'admin.listen',
-    (entry, draft) => {
-      const address = listen(textOf(entry))
-      if (address === null) remark(draft, 'gap', entry, 'the admin listener needs host:port or unix:/path')
-      else put(draft, 'admin.listen', literal(address), entry)
+    (setting, migration) => {
+      const address = listenAddress(textOf(setting))
+      if (address === null) remark(migration, 'gap', setting, 'the admin listener needs host:port or unix:/path')
+      else put(migration, 'admin.listen', literal(address), setting)
     },
-    'that listener also has health and session administration: keep it away from users',
+    'that listener also serves health and session administration: do not expose it to users',
   ),
-  metrics_secure_address: none("the admin listener is plain http: keep it on loopback or in the pod's network"),
-  metrics_tls_cert_file: none('the admin listener is plain http'),
-  metrics_tls_key_file: none('the admin listener is plain http'),
-  ping_path: none(health),
-  ping_user_agent: none(health),
-  ready_path: none(health),
-  gcp_healthchecks: never(health, 'gap'),
+  metrics_secure_address: noEqual("the admin listener is plain http: keep it on loopback or in the pod's network"),
+  metrics_tls_cert_file: noEqual(PLAIN_HTTP_ADMIN),
+  metrics_tls_key_file: noEqual(PLAIN_HTTP_ADMIN),
+  ping_path: noEqual(HEALTH),
+  ping_user_agent: noEqual(HEALTH),
+  ready_path: noEqual(HEALTH),
+  gcp_healthchecks: unavailable(HEALTH, 'gap'),
 
-  // Pages and logs.
-  custom_templates_dir: none(pages),
-  banner: none(pages),
-  footer: none(pages),
-  custom_sign_in_logo: to('pages.logo', (entry, draft) => {
-    const logo = textOf(entry)
-    if (/^https?:\/\/\S+$/.test(logo)) put(draft, 'pages.logo', literal(logo), entry)
-    else remark(draft, 'gap', entry, 'give pages.logo a URL, or a path that the application serves without a login')
+  // Pages and logs
+  custom_templates_dir: noEqual(PAGES),
+  banner: noEqual(PAGES),
+  footer: noEqual(PAGES),
+  custom_sign_in_logo: becomes('pages.logo', (setting, migration) => {
+    const logo = textOf(setting)
+    if (/^https?:\/\/\S+$/.test(logo)) put(migration, 'pages.logo', literal(logo), setting)
+    else
+      remark(
+        migration,
+        'gap',
+        setting,
+        'set pages.logo to a URL, or to a path that the application serves without a login',
+      )
   }),
-  show_debug_on_error: never('error pages name a request id; the reason is in the log', 'gap'),
-  auth_logging: none(logs),
-  auth_logging_format: none(logs),
-  request_logging: none(logs),
-  request_logging_format: none(logs),
-  standard_logging: none(logs),
-  standard_logging_format: none(logs),
-  errors_to_info_log: none(logs),
-  exclude_logging_paths: none(logs),
-  logging_local_time: none(logs),
-  silence_ping_logging: none(logs),
-  logging_filename: none(logs),
-  logging_max_size: none(logs),
-  logging_max_age: none(logs),
-  logging_max_backups: none(logs),
-  logging_compress: none(logs),
-  request_id_header: none('a request id is made for each request; traceparent goes on to the upstream'),
+  show_debug_on_error: unavailable('error pages show a request id; the reason is in the log', 'gap'),
+  auth_logging: noEqual(LOGS),
+  auth_logging_format: noEqual(LOGS),
+  request_logging: noEqual(LOGS),
+  request_logging_format: noEqual(LOGS),
+  standard_logging: noEqual(LOGS),
+  standard_logging_format: noEqual(LOGS),
+  errors_to_info_log: noEqual(LOGS),
+  exclude_logging_paths: noEqual(LOGS),
+  logging_local_time: noEqual(LOGS),
+  silence_ping_logging: noEqual(LOGS),
+  logging_filename: noEqual(LOGS),
+  logging_max_size: noEqual(LOGS),
+  logging_max_age: noEqual(LOGS),
+  logging_max_backups: noEqual(LOGS),
+  logging_compress: noEqual(LOGS),
+  request_id_header: noEqual('each request gets a request id; traceparent is sent upstream'),
 }
 
-/** The key that a flag of oauth2-proxy stands for: many flags name one item of a key that is a list. */
+/** Returns the key of a flag; many flags name one item of a key that is a list. */
 export function keyOfFlag(flag: string): string {
   const name = flag.replaceAll('-', '_')
   return !Object.hasOwn(oauth2Proxy, name) && Object.hasOwn(oauth2Proxy, `${name}s`) ? `${name}s` : name
+}
+
+/** Returns the key of a variable; `null` if the variable belongs to another program. */
+export function keyOfVariable(name: string): string | null {
+  return name.startsWith('OAUTH2_PROXY_') ? name.slice('OAUTH2_PROXY_'.length).toLowerCase() : null
+}
+
+/** How the keys of switches begin. A switch needs no value on the command line. */
+const SWITCH_PREFIXES = [
+  'reverse_proxy',
+  'force_',
+  'relative_',
+  'skip_',
+  'insecure_',
+  'ssl_',
+  'pass_',
+  'set_',
+  'prefer_',
+  'cookie_(?:secure|httponly|csrf_per_request$)',
+  'redis_(?:use|insecure)',
+  'auth_logging$',
+  'request_logging$',
+  'standard_logging$',
+  'silence_',
+  'encode_',
+  'allow_query',
+  'bearer_token',
+  'gcp_',
+  'proxy_websockets',
+  'disable_',
+  'use_system',
+  'display_',
+  'show_debug',
+  'session_cookie_minimal',
+  'logging_(?:local|compress)',
+  'errors_to',
+  'entra_id_federated',
+]
+const SWITCH = new RegExp(`^(?:${SWITCH_PREFIXES.join('|')})`)
+
+/** Returns whether a key is a switch. */
+export function isSwitch(key: string): boolean {
+  return SWITCH.test(key) && !/^skip_auth_(?:regex|routes)$/.test(key)
 }

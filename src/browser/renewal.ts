@@ -1,0 +1,172 @@
+import { withLock, type Channel } from './channel.ts'
+import { readSession, type Gateway } from './gateway.ts'
+
+const FRAME_TIMEOUT_MS = 10_000
+const WINDOW_TIMEOUT_MS = 300_000
+/** A window that closes within this time was blocked: the user has never seen it. */
+const BLOCKED_WITHIN_MS = 1_500
+
+/** Renews the session of a page. */
+export interface Renewal {
+  /** Renews the session after a 401 with `code`, with the user's help if necessary. Concurrent calls share one renewal. */
+  renew(code: string, answer: Response): Promise<boolean>
+  /** Gets a new login while there is still a session: silently, otherwise in a window. */
+  login(): Promise<boolean>
+}
+
+/** Creates the renewal that all requests of a page share. */
+export function createRenewal(gateway: Gateway, channel: Channel): Renewal {
+  let pending: Promise<boolean> | null = null
+
+  const hasSessionOfUser = (): Promise<boolean> =>
+    readSession(gateway).then(
+      (info) => info?.session.user === gateway.user,
+      () => false,
+    )
+
+  // The promise is wrapped where the browser has blocked the window: the lock must not wait for a click.
+  const renewInTurn = async (code: string, loginUrl: string | null): Promise<boolean> => {
+    const stepUp = code === 'step_up_required'
+    let signedInElsewhere = false
+    const stopListening = channel.listen((message) => {
+      signedInElsewhere ||= message === 'signed-in'
+    })
+    const { ok } = await withLock('renew', async (): Promise<{ readonly ok: boolean | Promise<boolean> }> => {
+      stopListening()
+      if (signedInElsewhere) return { ok: hasSessionOfUser() }
+      if (!stepUp) {
+        // A session does not help when the application has rejected its token.
+        const info = code === 'upstream_login_required' ? null : await readSession(gateway).catch(() => null)
+        if (info !== null && (info.tokens.refreshable || info.tokens.expire_in_seconds !== 0)) {
+          return { ok: info.session.user === gateway.user }
+        }
+        if ((await loginSilently(gateway, false)) === 'ok') return { ok: true }
+      }
+      const { blocked, closed } = openLoginWindow(gateway, channel, loginUrl, stepUp)
+      const ok = closed.then(hasSessionOfUser)
+      return { ok: blocked ? ok : await ok }
+    })
+    return ok
+  }
+
+  return {
+    renew(code, answer) {
+      pending ??= loginUrlIn(answer)
+        .then((loginUrl) => renewInTurn(code, loginUrl))
+        .finally(() => {
+          pending = null
+        })
+      return pending
+    },
+    async login() {
+      if ((await loginSilently(gateway, false)) === 'ok') return true
+      return openLoginWindow(gateway, channel, null, true).closed.then(hasSessionOfUser)
+    },
+  }
+}
+
+async function loginUrlIn(answer: Response): Promise<string | null> {
+  const problem: { login_url?: unknown } | null = await answer.json().catch(() => null)
+  return typeof problem?.login_url === 'string' ? problem.login_url : null
+}
+
+/** The outcome of a login in a frame or a window. */
+type Outcome = 'ok' | 'login_required' | 'interaction_required' | 'error'
+
+const OUTCOMES: readonly unknown[] = ['ok', 'login_required', 'interaction_required', 'error'] satisfies Outcome[]
+
+/** Calls `listener` with the outcome that a window or frame reports. Returns a function that removes the listener. */
+function onOutcome(from: () => Window | null, listener: (outcome: Outcome) => void): () => void {
+  const onMessage = ({ origin, source, data }: MessageEvent): void => {
+    const isOurs = origin === location.origin && source === from() && data?.type === 'gatehouse'
+    if (isOurs && OUTCOMES.includes(data.outcome)) listener(data.outcome)
+  }
+  addEventListener('message', onMessage)
+  return () => {
+    removeEventListener('message', onMessage)
+  }
+}
+
+/**
+ * Asks the provider for a login without user interaction, in a hidden frame (`prompt=none`). Fails after ten seconds,
+ * or at once where the page's own policy (CSP, COEP) forbids the frame. With `keep` the session itself stays; only its
+ * tokens are renewed if they can't be refreshed.
+ */
+export function loginSilently({ base, user }: Gateway, keep: boolean): Promise<Outcome> {
+  return new Promise((resolve) => {
+    const frame = document.createElement('iframe')
+    frame.style.display = 'none'
+    frame.title = 'Session renewal'
+    // A provider that shows its login page despite `prompt=none` must not navigate the top window.
+    frame.setAttribute('sandbox', 'allow-scripts allow-same-origin allow-forms')
+    frame.src = `${base}/silent?user=${user}${keep ? '&keep' : ''}`
+    const finish = (outcome: Outcome): void => {
+      clearTimeout(timer)
+      stopListening()
+      document.removeEventListener('securitypolicyviolation', onViolation)
+      frame.remove()
+      resolve(outcome)
+    }
+    const onViolation = ({ effectiveDirective, disposition }: SecurityPolicyViolationEvent): void => {
+      if (effectiveDirective === 'frame-src' && disposition === 'enforce') finish('error')
+    }
+    const stopListening = onOutcome(() => frame.contentWindow, finish)
+    const timer = setTimeout(() => {
+      finish('error')
+    }, FRAME_TIMEOUT_MS)
+    document.addEventListener('securitypolicyviolation', onViolation)
+    // Under COEP a page shows only frames that opt in.
+    if (crossOriginIsolated) finish('error')
+    else document.documentElement.append(frame)
+  })
+}
+
+interface LoginWindow {
+  /** The browser has opened no window: the page may open one on a click. */
+  readonly blocked: boolean
+  /** Resolves when the user has logged in or has given up. */
+  readonly closed: Promise<void>
+}
+
+/** Opens the login in a window for at most five minutes. With `stepUp`, a login in another tab does not close it. */
+function openLoginWindow({ base }: Gateway, channel: Channel, loginUrl: string | null, stepUp: boolean): LoginWindow {
+  const url = new URL(loginUrl ?? `${base}/login`)
+  url.searchParams.set('redirect', `${new URL(base).pathname}/silent?outcome=ok`)
+  let opened: Window | null = null
+  let openedAt = 0
+  const open = (): void => {
+    opened = window.open(url.href, 'gatehouse-login', 'popup,width=520,height=680')
+    openedAt = Date.now()
+  }
+  const askForClick = (): void => {
+    opened = null
+    dispatchEvent(new CustomEvent('gatehouse:login-needed', { detail: { login: open } }))
+  }
+  // A window from a hidden tab would surprise the user.
+  if (!document.hidden) open()
+  const closed = new Promise<void>((resolve) => {
+    const finish = (): void => {
+      clearInterval(timer)
+      stopOutcomes()
+      stopMessages()
+      opened?.close()
+      resolve()
+    }
+    const stopOutcomes = onOutcome(() => opened, finish)
+    const stopMessages = channel.listen((message) => {
+      if (message === 'signed-in' || (message === 'renewed' && !stepUp)) finish()
+    })
+    const startedAt = Date.now()
+    const timer = setInterval(() => {
+      if (Date.now() - startedAt > WINDOW_TIMEOUT_MS) finish()
+      // A provider that isolates its window (COOP) makes the window look closed; this page has no focus then.
+      else if (opened?.closed === true && document.hasFocus()) {
+        if (Date.now() - openedAt < BLOCKED_WITHIN_MS) askForClick()
+        else finish()
+      }
+    }, 500)
+  })
+  const blocked = opened === null
+  if (blocked) askForClick()
+  return { blocked, closed }
+}

@@ -1,0 +1,35 @@
+/** The body of `GET session`. Seconds are -1 and times are `null` where a value is unknown. */
+export interface SessionInfo {
+  readonly session: {
+    readonly created_at: string
+    readonly ends_at: string
+    /** `null` without an idle timeout. */
+    readonly timeout_at: string | null
+    readonly ends_in_seconds: number
+    /** -1 without an idle timeout. */
+    readonly timeout_in_seconds: number
+    readonly active: boolean
+    /** Differs between users and reveals nothing about them. */
+    readonly user: string
+  }
+  readonly tokens: {
+    /** `null` when the provider does not tell. */
+    readonly expire_at: string | null
+    /** -1 when the provider does not tell. */
+    readonly expire_in_seconds: number
+    readonly refreshed_at: string
+    readonly next_auto_refresh_in_seconds: number
+    readonly refresh_cooldown: boolean
+    readonly refresh_cooldown_seconds: number
+    readonly refreshable: boolean
+    readonly last_refresh_error: string | null
+  }
+  /** Only with `provider.sessionCheck`. */
+  readonly provider?: { readonly check_every_seconds: number }
+}
+
+/** The session is about to end in `seconds`; `extend` resolves with whether it could be extended. */
+export interface Expiring {
+  readonly seconds: number
+  readonly extend: () => Promise<boolean>
+}

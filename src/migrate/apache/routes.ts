@@ -1,0 +1,461 @@
+import { type BaseRoute, markRouteSource, type Migration, put, remark, UNDECIDED_CLAIM } from '../migration.ts'
+import { type UpstreamTarget, upstreamTarget } from '../routes.ts'
+import { flagOf, literal, type Setting, textOf } from '../setting.ts'
+import { readRequestHeaders } from './headers.ts'
+import { isRequirement, type Policy, policyOf } from './require.ts'
+import { hostOf, isTransparent, isWholeSite, type PlacedDirective, type Section, type Site } from './sections.ts'
+
+const PER_ROUTE = new Set(['OIDCUnAuthAction', 'AuthType', 'Require', 'AuthName', 'ProxyPass', 'ProxyPassReverse'])
+
+/** A section with what it requires. */
+interface Area {
+  readonly section: Section
+  readonly policy: Policy
+  readonly access: BaseRoute['access']
+  readonly challenge?: string
+  readonly withoutToken: boolean
+  readonly from: readonly Setting[]
+}
+
+/** Turns the sections of a site and their `ProxyPass` directives into routes. */
+export function migrateSections({ sections, directives }: Site, migration: Migration): void {
+  const host = hostOf(directives)
+  for (const { setting, within } of directives) {
+    if (/^VirtualHost$/i.test(setting.key)) migration.handled.add(setting)
+    else if (isTransparent(setting.key))
+      remark(migration, 'builtin', setting, 'its directives are read as if the condition held')
+    else if (within.host !== 0 && within.host !== host) {
+      remark(
+        migration,
+        /^(OIDC|Auth|Require|RequestHeader|Allow|Deny|Satisfy|Redirect|RewriteRule)/i.test(setting.key)
+          ? 'security'
+          : 'gap',
+        setting,
+        'another VirtualHost: give it a file and a gateway of its own',
+      )
+    }
+  }
+  const mine = sections.filter((section) => section.host === 0 || section.host === host)
+  const own = directives.filter(({ within }) => mine.includes(within))
+  reportPathSettings(own, migration)
+  readRequestHeaders(
+    own.map(({ setting, directive, within }) => ({
+      setting,
+      directive,
+      path: isWholeSite(within) ? null : (within.setting?.written ?? null),
+    })),
+    migration,
+  )
+  reportRefusals(own, migration)
+  const userClaim = comparableUserClaim(migration)
+  const areas = mine.flatMap((section) => areaOf(section, own, userClaim, migration) ?? [])
+  const targets = proxyPassesOf(own, migration)
+  const whole = areas.findLast(({ section }) => isWholeSite(section))
+  const kept = areas.filter(
+    (area) => area.section.patterns !== null && area !== whole && !isOverridden(area, areas, migration),
+  )
+  for (const area of areas) if (area.section.patterns === null) reportWithoutPatterns(area, migration)
+  if (whole === undefined) {
+    remark(
+      migration,
+      'security',
+      null,
+      'paths outside of the sections that require a login needed no session; here every path needs one: add routes ' +
+        'with access: public for paths that must stay open',
+    )
+  }
+  addBaseRoutes(migration, whole, kept, targets)
+  migratePublicUrl(own, migration)
+}
+
+/** Reports directives that apply to some paths only, because routes have no such keys. */
+function reportPathSettings(own: readonly PlacedDirective[], migration: Migration): void {
+  for (const { setting, within } of own) {
+    if (isWholeSite(within)) continue
+    if (setting.key === 'OIDCPassAccessToken' && flagOf(setting) === false) markRouteSource(migration, setting)
+    else if (setting.key.startsWith('OIDC') && !PER_ROUTE.has(setting.key)) {
+      remark(
+        migration,
+        setting.key.startsWith('OIDCPass') ? 'security' : 'gap',
+        setting,
+        `it is for ${within.setting?.written ?? 'some paths'} alone: look for a key of that route with the same meaning`,
+      )
+    }
+  }
+}
+
+const REFUSING_DIRECTIVE =
+  /^(Allow|Deny|Order|Satisfy|AllowMethods|SSLVerifyClient|SSLRequire|SSLRequireSSL|LimitRequestBody|Sec[A-Z]\w*|Limit|LimitExcept|Files|FilesMatch)$/i
+
+/** Reports directives that refused requests by other means than a login. */
+function reportRefusals(own: readonly PlacedDirective[], migration: Migration): void {
+  for (const { setting, directive } of own) {
+    const { name, args } = directive
+    const refuses =
+      (/^Redirect(Match)?$/i.test(name) && /^(4\d\d|gone)$/i.test(args[0] ?? '')) ||
+      (/^RewriteRule$/i.test(name) && /[[,](F|forbidden|G|gone|R=4\d\d|redirect=4\d\d)[\],]/i.test(args[2] ?? ''))
+    if (refuses || REFUSING_DIRECTIVE.test(name))
+      remark(
+        migration,
+        'security',
+        setting,
+        'it kept requests away from the application, and the gateway does not: leave it to a web server in between, ' +
+          'or use require, methods or maxBody on routes',
+      )
+  }
+}
+
+/** Returns the claim that `Require user` compares; `null` if the module changes its value. */
+function comparableUserClaim(migration: Migration): string | null {
+  const setting = migration.effective.get('OIDCRemoteUserClaim')
+  if (
+    setting === undefined ||
+    textOf(setting).endsWith('@') ||
+    (Array.isArray(setting.value) && setting.value.length > 1)
+  )
+    return null
+  return textOf(setting)
+}
+
+function areaOf(
+  section: Section,
+  own: readonly PlacedDirective[],
+  userClaim: string | null,
+  migration: Migration,
+): Area | null {
+  const here = own.filter(({ within }) => within === section)
+  const requirements = here.filter(({ directive }) => isRequirement(directive)).map(({ directive }) => directive)
+  // Directives in a section such as <RequireAll> are part of its requirement.
+  const nested = new Set(requirements.flatMap((directive) => directive.inner ?? []))
+  const policy = policyOf(
+    requirements.filter((directive) => !nested.has(directive)),
+    userClaim,
+  )
+  const about = here
+    .filter(
+      ({ setting }) =>
+        isRequirement({ name: setting.key, args: [], line: 0, inner: null }) ||
+        ['AuthType', 'OIDCUnAuthAction', 'AuthName'].includes(setting.key),
+    )
+    .map(({ setting }) => setting)
+  markRouteSource(migration, ...about)
+  const type = here.find(({ setting }) => setting.key === 'AuthType')?.directive.args[0]?.toLowerCase()
+  const action = here.find(({ setting }) => setting.key === 'OIDCUnAuthAction')
+  if (policy === null) {
+    if (action !== undefined && isWholeSite(section))
+      migration.routeDefaults.challenge = challengeOf(action.setting, migration)
+    else if (action !== undefined)
+      remark(migration, 'gap', action.setting, 'it stands without a Require: set challenge on the route')
+    return null
+  }
+  if (section.setting !== null) markRouteSource(migration, section.setting)
+  if (policy.kind === 'public' && section.patterns !== null) {
+    const setting = here.find(({ directive }) => isRequirement(directive))?.setting ?? section.setting
+    remark(
+      migration,
+      'security',
+      setting,
+      `needs no session, as before: ${section.patterns.join(', ')} (access: public)`,
+    )
+  }
+  if (type !== undefined && !['openid-connect', 'oauth20', 'auth-openidc', 'none'].includes(type)) {
+    return {
+      section,
+      policy: { kind: 'inexpressible', reason: `AuthType ${type} is another way to log in` },
+      access: 'required',
+      withoutToken: true,
+      from: about,
+    }
+  }
+  const challenge = action === undefined ? undefined : challengeOf(action.setting, migration)
+  const pass =
+    action !== undefined &&
+    action.directive.args[0]?.toLowerCase() === 'pass' &&
+    policy.kind === 'users' &&
+    Object.keys(policy.claims).length === 0
+  if (pass)
+    remark(
+      migration,
+      'security',
+      action.setting,
+      `needs no session, as before: ${section.patterns?.join(', ') ?? 'its paths'} (access: optional)`,
+    )
+  if (type === 'oauth20' || type === 'auth-openidc') acceptBearerTokens(migration, about)
+  return {
+    section,
+    policy,
+    access: policy.kind === 'public' ? 'public' : pass ? 'optional' : 'required',
+    ...(challenge === undefined || pass ? {} : { challenge }),
+    from: about,
+    withoutToken: here.some(({ setting }) => setting.key === 'OIDCPassAccessToken' && flagOf(setting) === false),
+  }
+}
+
+function challengeOf(setting: Setting, migration: Migration): string {
+  const [action = 'auth', expression] = Array.isArray(setting.value) ? setting.value.map(String) : []
+  if (expression !== undefined)
+    remark(
+      migration,
+      'differs',
+      setting,
+      'the expression is left out: the kind of request (navigation or script) decides, see docs/requests.md',
+    )
+  if (['407', '410'].includes(action))
+    remark(migration, 'differs', setting, `the answer without a session is 401, not ${action}`)
+  markRouteSource(migration, setting)
+  return ['401', '407', '410'].includes(action) && expression === undefined ? '401' : 'auto'
+}
+
+function acceptBearerTokens(migration: Migration, about: readonly Setting[]): void {
+  const audience = migration.effective.get('OIDCOAuthVerifyAudience')
+  const type = about.find(({ key }) => key === 'AuthType')
+  if (audience === undefined) {
+    if (type !== undefined)
+      remark(
+        migration,
+        'security',
+        type,
+        "clients' own tokens need an audience: add bearer: { audience: … } to the routes; until then no token is " +
+          'accepted',
+      )
+    return
+  }
+  migration.routeDefaults.bearer = Array.isArray(audience.value)
+    ? audience.value.map((item) => literal(String(item)))
+    : [literal(textOf(audience))]
+  markRouteSource(migration, audience)
+}
+
+/** Returns whether a later section covers this one: Apache merges sections in their order, and the last one wins. */
+function isOverridden(area: Area, areas: readonly Area[], migration: Migration): boolean {
+  const later = areas
+    .slice(areas.indexOf(area) + 1)
+    .find(
+      ({ section }) =>
+        area.section.patterns?.every((pattern) =>
+          section.patterns?.some((outer) => outer === pattern || isWithin(pattern, outer)),
+        ) === true,
+    )
+  if (later === undefined) return false
+  if (area.section.setting !== null) {
+    remark(
+      migration,
+      'security',
+      area.section.setting,
+      `the section in line ${later.section.setting?.line ?? 0} covers it and comes later, so this section has no ` +
+        'effect in Apache and is left out',
+    )
+  }
+  return true
+}
+
+function isWithin(inner: string, outer: string): boolean {
+  return outer.endsWith('/**') && (inner === outer.slice(0, -3) || inner.startsWith(outer.slice(0, -2)))
+}
+
+/**
+ * Reports a section without patterns. Paths that it opens stay closed; if it requires more than a session, all paths are
+ * closed.
+ */
+function reportWithoutPatterns({ section, policy }: Area, migration: Migration): void {
+  const { setting } = section
+  if (setting === null) return
+  if (policy.kind === 'public') {
+    return remark(
+      migration,
+      'security',
+      setting,
+      "a route can't express its paths exactly, so they stay closed: add routes with access: public for paths that " +
+        'must be open',
+    )
+  }
+  if (policy.kind === 'users' && Object.keys(policy.claims).length === 0) {
+    return remark(
+      migration,
+      'differs',
+      setting,
+      "a route can't express its paths exactly; they need a session like all other paths",
+    )
+  }
+  migration.routeDefaults.claims[UNDECIDED_CLAIM] = ['section']
+  remark(
+    migration,
+    'security',
+    setting,
+    `it requires more than a login on paths that a route can't express exactly: no user gets in until you add a ` +
+      `route for them and remove ${UNDECIDED_CLAIM}`,
+  )
+}
+
+interface ProxyPass extends UpstreamTarget {
+  readonly rewritePrefix?: { readonly from: string; readonly to: string }
+  readonly from: Setting
+}
+
+function proxyPassesOf(own: readonly PlacedDirective[], migration: Migration): ProxyPass[] {
+  return own.flatMap(({ setting, directive, within }) => {
+    if (setting.key !== 'ProxyPass') return []
+    const inside = within.directive !== null && /^Location$/i.test(within.directive.name)
+    const [path = '/', url = ''] = inside ? [within.directive?.args[0], directive.args[0]] : directive.args
+    if (url === '!') return excludePath(path, setting, migration)
+    if (/^(balancer|unix|fcgi|ajp|uwsgi|scgi):/.test(url)) {
+      remark(
+        migration,
+        'gap',
+        setting,
+        'an upstream is an http or https origin, or unix:/path: put a load balancer or an HTTP server there',
+      )
+      return []
+    }
+    const target = upstreamTarget(url, setting, migration)
+    if (target === null) return []
+    markRouteSource(migration, setting, ...(inside && within.setting !== null ? [within.setting] : []))
+    const from = path.replace(/\/$/, '')
+    const to = new URL(url).pathname.replace(/\/$/, '')
+    const pattern = from === '' ? '/**' : `${from}/**`
+    if (from === to) return [{ path: pattern, upstream: target.upstream, from: setting }]
+    if (from === '') {
+      remark(
+        migration,
+        'gap',
+        setting,
+        'a prefix for the path of every request has no equal: let the application serve its root, or publish it under ' +
+          'the same path',
+      )
+      return [{ path: pattern, upstream: 'http://upstream.change-me.invalid', from: setting }]
+    }
+    return [
+      { path: pattern, upstream: target.upstream, rewritePrefix: { from, to: to === '' ? '/' : to }, from: setting },
+    ]
+  })
+}
+
+/** Closes a path that was excluded from `ProxyPass`, because its requests would reach the application. */
+function excludePath(path: string, setting: Setting, migration: Migration): [] {
+  const from = path.replace(/\/$/, '')
+  if (/^(\/[A-Za-z0-9_.~-]+)+$/.test(from)) {
+    migration.exceptions.push({ path: `${from}/**`, methods: null, access: 'required', closed: true, from: setting })
+    markRouteSource(migration, setting)
+  }
+  remark(
+    migration,
+    'security',
+    setting,
+    'the path was not passed on, and the gateway has no files of its own: ' +
+      (migration.handled.has(setting)
+        ? 'nobody gets in there until you give the route another upstream or remove it'
+        : 'add a route for it'),
+  )
+  return []
+}
+
+/** Adds a base route for each path that a section or a `ProxyPass` names. */
+function addBaseRoutes(
+  migration: Migration,
+  whole: Area | undefined,
+  kept: readonly Area[],
+  targets: readonly ProxyPass[],
+): void {
+  const areaFor = (path: string): Area | undefined =>
+    kept
+      .filter(
+        ({ section }) => section.patterns?.some((pattern) => pattern === path || isWithin(path, pattern)) === true,
+      )
+      .toSorted((a, b) => longest(b) - longest(a))[0] ?? whole
+  const add = (path: string, area: Area | undefined): void => {
+    if (migration.baseRoutes.some((base) => base.path === path)) return
+    const target = targets.find((one) => one.path === path || isWithin(path, one.path))
+    migration.baseRoutes.push({
+      path,
+      access: area?.access ?? 'required',
+      ...claimsOf(area, migration),
+      upstream: target?.upstream ?? null,
+      ...(target?.rewritePrefix === undefined ? {} : { rewritePrefix: target.rewritePrefix }),
+      ...(area?.challenge === undefined ? {} : { challenge: area.challenge }),
+      withoutToken: area?.withoutToken === true,
+      from: target === undefined ? [] : [target.from],
+    })
+  }
+  add('/**', whole)
+  for (const { path } of targets) add(path, areaFor(path))
+  for (const area of kept) {
+    for (const pattern of area.section.patterns ?? []) add(pattern, area)
+  }
+  // The pattern `/x/**` matches `/x`, which a section for `/x/` does not open.
+  for (const { access, section } of kept) if (access !== 'required') for (const path of section.except) add(path, whole)
+  const nowhere = migration.baseRoutes.filter(({ upstream }) => upstream === null)
+  if (nowhere.length === 0) return
+  const known = migration.baseRoutes.find(({ path, upstream }) => path === '/**' && upstream !== null)
+  if (known === undefined)
+    remark(
+      migration,
+      'todo',
+      null,
+      'some routes have no ProxyPass: let the web server listen on another address, and set upstream to it',
+    )
+  migration.baseRoutes.splice(
+    0,
+    migration.baseRoutes.length,
+    ...migration.baseRoutes.map((base) => ({
+      ...base,
+      upstream: base.upstream ?? 'http://upstream.change-me.invalid',
+    })),
+  )
+}
+
+function longest({ section }: Area): number {
+  return Math.max(...(section.patterns ?? ['']).map((pattern) => pattern.length))
+}
+
+function claimsOf(area: Area | undefined, migration: Migration): Pick<BaseRoute, 'claims'> {
+  if (area === undefined || area.policy.kind === 'public') return {}
+  if (area.policy.kind === 'users')
+    return Object.keys(area.policy.claims).length === 0 ? {} : { claims: area.policy.claims }
+  const setting = area.from.find(({ key }) => key === 'Require') ?? area.section.setting ?? area.from[0] ?? null
+  remark(
+    migration,
+    'security',
+    setting,
+    `${area.policy.reason}; no user gets in on that route until you decide and remove ${UNDECIDED_CLAIM}`,
+  )
+  return { claims: { [UNDECIDED_CLAIM]: ['Require'] } }
+}
+
+function migratePublicUrl(own: readonly PlacedDirective[], migration: Migration): void {
+  const uri = migration.effective.get('OIDCRedirectURI')
+  const name = own.find(({ setting }) => setting.key === 'ServerName')?.setting
+  const aliases = own.filter(({ setting }) => setting.key === 'ServerAlias').map(({ setting }) => setting)
+  const redirect = uri === undefined ? '' : textOf(uri)
+  const absolute = URL.canParse(redirect) ? new URL(redirect) : null
+  const server = name === undefined ? null : textOf(name)
+  const origin =
+    absolute?.origin ??
+    (server === null
+      ? null
+      : new URL(/^https?:\/\//.test(server) ? server : `https://${server.replace(/:443$/, '')}`).origin)
+  const more =
+    absolute === null
+      ? aliases
+          .flatMap(({ value }) => (Array.isArray(value) ? value.map(String) : []))
+          .filter((alias) => /^[A-Za-z0-9.-]+$/.test(alias))
+      : []
+  const from = [uri, name, ...aliases].filter((setting) => setting !== undefined)
+  if (origin === null) {
+    put(migration, 'publicUrl', 'https://change-me.invalid', ...from)
+    remark(
+      migration,
+      'todo',
+      uri ?? null,
+      'neither OIDCRedirectURI nor ServerName names a host: set publicUrl to the origin that browsers see',
+    )
+  } else {
+    const all = [...new Set([origin, ...more.map((alias) => `https://${alias}`)])]
+    put(migration, 'publicUrl', all.length === 1 ? all[0] : all, ...from)
+    remark(
+      migration,
+      'todo',
+      uri ?? null,
+      `register ${origin}/oauth2/callback at the provider: it is the new redirect URI`,
+    )
+  }
+}

@@ -1,0 +1,197 @@
+import { placeOf, type Setting } from './setting.ts'
+
+/** How much a difference matters; each grade is a section of the report. */
+export type Grade = 'security' | 'differs' | 'gap' | 'builtin' | 'todo'
+
+/** One sentence to the operator about a setting, or about the whole configuration. */
+export interface Remark {
+  readonly grade: Grade
+  readonly setting: Setting | null
+  readonly text: string
+}
+
+/** A key of the new configuration, and the settings that it comes from. */
+export interface Part {
+  readonly path: readonly string[]
+  readonly value: unknown
+  readonly from: readonly Setting[]
+}
+
+/** What all routes with a session have in common. */
+export interface RouteDefaults {
+  challenge?: string
+  readonly claims: Record<string, (string | boolean)[]>
+  acr?: string[]
+  token?: { grant?: string; header?: string }
+  readonly set: Record<string, string>
+  /** Headers that are removed from client requests on every route unless `set` overwrites them. */
+  readonly remove: string[]
+  bearer?: string[]
+  preservePost?: boolean
+}
+
+/** A path pattern with its upstream. */
+export interface BaseRoute {
+  readonly path: string
+  readonly access?: 'required' | 'optional' | 'public'
+  readonly challenge?: string
+  /** Required in addition to the claims of all routes. */
+  readonly claims?: Readonly<Record<string, (string | boolean)[]>>
+  readonly acr?: readonly string[]
+  readonly upstream: string | null
+  readonly rewritePrefix?: { readonly from: string; readonly to: string }
+  readonly timeout?: string
+  readonly insecure?: boolean
+  readonly withoutToken?: boolean
+  readonly from: readonly Setting[]
+}
+
+/** Requests within a base route that are treated differently. */
+export interface RouteException {
+  readonly path: string
+  readonly methods: readonly string[] | null
+  readonly access: 'required' | 'optional' | 'public'
+  readonly challenge?: string
+  /** No user is let in until the operator has decided. */
+  readonly closed?: true
+  readonly from: Setting
+}
+
+/** The state of one migration: the settings that were read, and the configuration and remarks made of them so far. */
+export interface Migration {
+  /** The name of the other gateway. */
+  readonly product: string
+  readonly settings: readonly Setting[]
+  /** The last value of each key. */
+  readonly effective: ReadonlyMap<string, Setting>
+  /** The settings that the result carries over or the report names. */
+  readonly handled: Set<Setting>
+  readonly parts: Part[]
+  readonly routeDefaults: RouteDefaults
+  readonly baseRoutes: BaseRoute[]
+  readonly exceptions: RouteException[]
+  /** The setting that lets OPTIONS pass without a session on all routes. */
+  preflight: Setting | null
+  /** The settings that the routes come from. */
+  readonly routeSources: Set<Setting>
+  readonly remarks: Remark[]
+  /** How to set each variable that the configuration uses. */
+  readonly secrets: Map<string, string>
+}
+
+/** Starts a migration with an empty configuration. `effective` are the settings that apply to the whole site. */
+export function startMigration(
+  product: string,
+  settings: readonly Setting[],
+  effective: readonly Setting[] = settings,
+): Migration {
+  return {
+    product,
+    settings,
+    effective: new Map(effective.map((setting) => [setting.key, setting])),
+    handled: new Set(),
+    parts: [],
+    routeDefaults: { claims: {}, set: {}, remove: [] },
+    baseRoutes: [],
+    exceptions: [],
+    preflight: null,
+    routeSources: new Set(),
+    remarks: [],
+    secrets: new Map(),
+  }
+}
+
+/** Sets a key of the new configuration, replacing an earlier value, and marks the settings as handled. */
+export function put(migration: Migration, path: string, value: unknown, ...from: Setting[]): void {
+  const index = migration.parts.findIndex((part) => part.path.join('.') === path)
+  const before = index === -1 ? [] : (migration.parts[index]?.from ?? [])
+  if (index !== -1) migration.parts.splice(index, 1)
+  migration.parts.push({ path: path.split('.'), value, from: [...new Set([...before, ...from])] })
+  for (const setting of from) migration.handled.add(setting)
+}
+
+/** Returns a key of the new configuration; `undefined` if it is not set. */
+export function partAt(migration: Migration, path: string): Part | undefined {
+  return migration.parts.find((part) => part.path.join('.') === path)
+}
+
+/** Returns whether a key of the new configuration is set. */
+export function has(migration: Migration, path: string): boolean {
+  return partAt(migration, path) !== undefined
+}
+
+/** Adds a remark and marks the setting as handled. */
+export function remark(migration: Migration, grade: Grade, setting: Setting | null, text: string): void {
+  migration.remarks.push({ grade, setting, text })
+  if (setting !== null) migration.handled.add(setting)
+}
+
+/** Marks settings as sources of the routes, and as handled. */
+export function markRouteSource(migration: Migration, ...settings: Setting[]): void {
+  for (const setting of settings) {
+    migration.routeSources.add(setting)
+    migration.handled.add(setting)
+  }
+}
+
+/** Returns a reference to a variable for a secret, and records how to set the variable. The secret is never written. */
+export function secretVariable(migration: Migration, name: string, howToSet: string): string {
+  migration.secrets.set(name, howToSet)
+  return `\${${name}}`
+}
+
+/** Returns a reference to the variable for a secret: the one that the setting names itself, otherwise `name`. */
+export function secretVariableFor(migration: Migration, setting: Setting, name: string): string {
+  const own = /^\$\{([A-Za-z_][A-Za-z0-9_]*)\}$/.exec(String(setting.value))?.[1]
+  return own === undefined
+    ? secretVariable(migration, name, `the value of ${setting.written} (${placeOf(setting)})`)
+    : secretVariable(migration, own, `the variable that ${setting.key} names already (${placeOf(setting)})`)
+}
+
+/** Sets `session.keys` to a new key: without a key, each restart would end all sessions. */
+export function putSessionKey(migration: Migration, ...from: Setting[]): void {
+  const key = secretVariable(migration, 'SESSION_KEY', 'a new key: gatehouse keygen prints one')
+  put(migration, 'session.keys', [key], ...from)
+}
+
+/** Sets `provider.clientSecret` to a variable for the secret that the files do not contain. */
+export function putMissingClientSecret(migration: Migration): void {
+  const secret = secretVariable(migration, 'OIDC_CLIENT_SECRET', 'the client secret, which this file does not have')
+  put(migration, 'provider.clientSecret', secret)
+}
+
+/** Sets `provider.allowHttp` if the issuer is a plain http URL, unless the host is this machine. */
+export function allowPlainHttp(migration: Migration, issuer: string, setting: Setting): void {
+  if (!issuer.startsWith('http:') || !URL.canParse(issuer)) return
+  if (/^(localhost|127\.[\d.]+|\[::1\])$/.test(new URL(issuer).hostname)) return
+  put(migration, 'provider.allowHttp', true, setting)
+  remark(
+    migration,
+    'security',
+    setting,
+    'the issuer is plain http: tokens and the client secret travel in clear, as before (provider.allowHttp)',
+  )
+}
+
+/** Requires one of these values of a claim on all routes, in addition to earlier requirements. */
+export function requireClaim(
+  migration: Migration,
+  claim: string,
+  values: readonly (string | boolean)[],
+  setting: Setting,
+): void {
+  const { claims } = migration.routeDefaults
+  claims[claim] = [...new Set([...(claims[claim] ?? []), ...values])]
+  markRouteSource(migration, setting)
+}
+
+/** Sets a header on all routes that have a session, replacing an earlier value. Names are case-insensitive. */
+export function setHeader({ routeDefaults }: Migration, name: string, template: string): void {
+  for (const other of Object.keys(routeDefaults.set)) {
+    if (other.toLowerCase() === name.toLowerCase()) delete routeDefaults.set[other]
+  }
+  routeDefaults.set[name] = template
+}
+
+/** A claim that no token has: requiring it lets no user in until the operator has decided. */
+export const UNDECIDED_CLAIM = 'not_migrated'

@@ -1,0 +1,45 @@
+import { assignForwardAuthPort } from '../forward-auth.ts'
+import { type Migration, startMigration } from '../migration.ts'
+import { assembleRoutes } from '../routes.ts'
+import { applyRules, reportOverridden, reportUnhandled, unknownKey } from '../rule.ts'
+import type { Setting } from '../setting.ts'
+import { migrateAccess } from './access.ts'
+import { alphaRules, migrateAlphaLists } from './alpha.ts'
+import { CHART } from './chart-values.ts'
+import { migrateHeaders } from './headers.ts'
+import { oauth2Proxy } from './keys.ts'
+import { markSettledFlags, migrateListener, migrateProvider } from './provider.ts'
+import { migrateUpstreams } from './routes.ts'
+import { migrateStore } from './store.ts'
+
+const PRODUCT = 'oauth2-proxy'
+
+/** Migrates settings of oauth2-proxy. `isAlpha` tells that one of the files has the alpha configuration. */
+export function migrateOauth2Proxy(settings: readonly Setting[], isAlpha: boolean): Migration {
+  const migration = startMigration(PRODUCT, settings)
+  const rules = isAlpha ? alphaRules : oauth2Proxy
+  if (!isAlpha) reportOverridden(migration)
+  applyRules(rules, migration, (key) =>
+    key.startsWith(CHART)
+      ? "it is a value of the peer's chart: look whether helm/gatehouse has its equal"
+      : unknownKey(PRODUCT, key),
+  )
+
+  // The steps read settings that have a meaning only together, in this order:
+  migrateProvider(migration)
+  migrateAccess(migration)
+  migrateStore(migration)
+  if (isAlpha) migrateAlphaLists(migration)
+  migrateUpstreams(migration)
+  // No token is sent unless a header of the alpha lists carries one.
+  migrateHeaders(migration, !isAlpha)
+  migrateListener(migration)
+  // The other listeners have their ports now, and every step that needs forward authentication has enabled it.
+  assignForwardAuthPort(migration)
+  markSettledFlags(migration)
+
+  // All steps above contribute to the routes.
+  assembleRoutes(migration)
+  reportUnhandled(rules, migration)
+  return migration
+}

@@ -1,0 +1,240 @@
+import { type BaseRoute, type Migration, put, remark, type RouteException, UNDECIDED_CLAIM } from './migration.ts'
+import type { Setting } from './setting.ts'
+
+type Route = Record<string, unknown>
+
+/** An exception with the base route that its requests would match without it. */
+interface PlacedException {
+  readonly exception: RouteException
+  readonly base: BaseRoute
+}
+
+/** Sets `routes` from the base routes and exceptions, and `upstream` to the upstream of the whole site. */
+export function assembleRoutes(migration: Migration): void {
+  const baseRoutes = distinctBaseRoutes(migration)
+  const site = baseRoutes.find(({ path }) => path === '/**') ?? baseRoutes[0]
+  const upstream = site?.upstream ?? null
+  if (upstream !== null) put(migration, 'upstream', upstream, ...(site?.from ?? []))
+  const placed = placedExceptions(migration, baseRoutes)
+  const routes = [
+    ...baseRoutes.map((base) => {
+      const own = placed.find(({ exception }) => exception.path === base.path && exception.methods === null)
+      return routeOf(migration, own === undefined ? base : withException(base, own.exception), upstream)
+    }),
+    ...placed
+      .filter(({ exception, base }) => exception.path !== base.path || exception.methods !== null)
+      .map(({ exception, base }) => ({
+        ...routeOf(migration, withException(base, exception), upstream),
+        ...(exception.methods === null ? {} : { methods: [...exception.methods] }),
+      })),
+    ...(migration.preflight === null ? [] : preflightRoutes(migration, baseRoutes, placed, upstream)),
+  ]
+  put(migration, 'routes', routes.map(removingHeaders(migration, routes)).map(inKeyOrder), ...migration.routeSources)
+}
+
+function distinctBaseRoutes(migration: Migration): BaseRoute[] {
+  const distinct: BaseRoute[] = []
+  for (const base of migration.baseRoutes) {
+    if (distinct.some(({ path }) => path === base.path)) {
+      remark(
+        migration,
+        'gap',
+        base.from[0] ?? null,
+        `${base.path} has an upstream already, and the first one counts: distinguish them by path or host`,
+      )
+    } else distinct.push(base)
+  }
+  if (distinct.length > 0) return distinct
+  remark(migration, 'todo', null, 'no upstream is given: set upstream to where the application listens')
+  return [{ path: '/**', upstream: 'http://upstream.change-me.invalid', from: [] }]
+}
+
+/** Assigns each exception to its base route; for a path and a method the first exception counts. */
+function placedExceptions(migration: Migration, baseRoutes: readonly BaseRoute[]): PlacedException[] {
+  const placed: PlacedException[] = []
+  for (const exception of migration.exceptions.toSorted((a, b) => rank(a) - rank(b))) {
+    if (placed.some((one) => overlaps(one.exception, exception))) continue
+    const base = baseRouteOf(exception.path, baseRoutes)
+    if (base === undefined) {
+      remark(migration, 'gap', exception.from, `${exception.path} has no upstream, and is left out`)
+      continue
+    }
+    placed.push({ exception, base })
+    for (const { path } of baseRoutes) {
+      if (exception.access !== 'required' && path !== exception.path && covers(exception.path, path)) {
+        remark(
+          migration,
+          'differs',
+          exception.from,
+          `${path} has a route of its own and still requires a session, although ${exception.path} does not`,
+        )
+      }
+    }
+  }
+  return placed
+}
+
+function overlaps(one: RouteException, other: RouteException): boolean {
+  if (one.path !== other.path) return false
+  if (one.methods === null || other.methods === null) return one.methods === other.methods
+  return one.methods.some((name) => other.methods?.includes(name))
+}
+
+/** Exceptions that open a path come first, then those that choose the challenge, then those that keep a path closed. */
+function rank({ access, challenge }: RouteException): number {
+  return access === 'required' ? (challenge === undefined ? 2 : 1) : 0
+}
+
+/** Returns whether the pattern `outer` matches everything that `inner` matches. */
+function covers(outer: string, inner: string): boolean {
+  if (outer === inner) return true
+  if (!outer.endsWith('/**')) return false
+  const start = outer.slice(0, -3)
+  return inner === start || inner.startsWith(`${start}/`)
+}
+
+function baseRouteOf(path: string, baseRoutes: readonly BaseRoute[]): BaseRoute | undefined {
+  return baseRoutes.filter((base) => covers(base.path, path)).toSorted((a, b) => b.path.length - a.path.length)[0]
+}
+
+function withException(base: BaseRoute, { path, access, challenge, closed, from }: RouteException): BaseRoute {
+  const { claims, acr, ...rest } = base
+  // An exception that only chooses the challenge leaves an open route open.
+  const ownAccess = access === 'required' && challenge !== undefined ? (base.access ?? 'required') : access
+  const requirements = { ...(claims === undefined ? {} : { claims }), ...(acr === undefined ? {} : { acr }) }
+  return {
+    ...rest,
+    ...(ownAccess === 'required' ? requirements : {}),
+    ...(closed === true ? { claims: { ...claims, [UNDECIDED_CLAIM]: [from.key] } } : {}),
+    path,
+    access: ownAccess,
+    ...(challenge === undefined ? {} : { challenge }),
+  }
+}
+
+function preflightRoutes(
+  migration: Migration,
+  baseRoutes: readonly BaseRoute[],
+  placed: readonly PlacedException[],
+  upstream: string | null,
+): Route[] {
+  const exceptions = placed.map(({ exception }) => exception)
+  const closed = exceptions.filter(({ access, methods }) => access !== 'public' && methods === null)
+  const paths = new Set([...baseRoutes, ...closed].map(({ path }) => path))
+  return [...paths].flatMap((path) => {
+    const base = baseRouteOf(path, baseRoutes)
+    const isOpen = exceptions.some(
+      (one) =>
+        one.path === path && one.access === 'public' && (one.methods === null || one.methods.includes('OPTIONS')),
+    )
+    return base === undefined || isOpen || base.access === 'public'
+      ? []
+      : [{ ...routeOf(migration, { ...base, path, access: 'public' }, upstream), methods: ['OPTIONS'] }]
+  })
+}
+
+function routeOf({ routeDefaults }: Migration, base: BaseRoute, siteUpstream: string | null): Route {
+  const access = base.access ?? 'required'
+  const route: Route = { path: base.path, ...(access === 'required' ? {} : { access }) }
+  if (base.upstream !== null && base.upstream !== siteUpstream) route['upstream'] = base.upstream
+  if (base.rewritePrefix !== undefined && startsWithPath(base.path, base.rewritePrefix.from)) {
+    const { from, to } = base.rewritePrefix
+    if (to === '/') route['stripPrefix'] = from
+    else route['rewritePrefix'] = { from, to }
+  }
+  if (base.timeout !== undefined && base.timeout !== '60s' && base.timeout !== '1m') route['timeout'] = base.timeout
+  if (base.insecure === true && (base.upstream ?? siteUpstream)?.startsWith('https:') === true)
+    route['upstreamTls'] = { insecureSkipVerify: true }
+  if (access === 'public') return route
+  const challenge = base.challenge ?? routeDefaults.challenge
+  if (challenge !== undefined && challenge !== 'auto') route['challenge'] = challenge
+  const claims = { ...routeDefaults.claims, ...base.claims }
+  const acr = base.acr ?? routeDefaults.acr
+  if (access === 'required' && (Object.keys(claims).length > 0 || acr !== undefined)) {
+    route['require'] = {
+      ...(Object.keys(claims).length > 0 ? { claims } : {}),
+      ...(acr === undefined ? {} : { acr: [...acr] }),
+    }
+  }
+  if (base.withoutToken === true) route['token'] = { grant: 'none' }
+  else if (routeDefaults.token !== undefined) route['token'] = { ...routeDefaults.token }
+  if (Object.keys(routeDefaults.set).length > 0) route['headers'] = { set: { ...routeDefaults.set } }
+  if (routeDefaults.bearer !== undefined) route['bearer'] = { audience: [...routeDefaults.bearer] }
+  if (routeDefaults.preservePost === false) route['preservePost'] = false
+  return route
+}
+
+/**
+ * Adds `headers.remove` to routes. A header that one route sets is removed from client requests on all routes anyway, so
+ * only the others are named.
+ */
+function removingHeaders({ routeDefaults }: Migration, routes: readonly Route[]): (route: Route) => Route {
+  const someHaveSessions = routes.some(({ access }) => access !== 'public')
+  const known = someHaveSessions
+    ? [...Object.keys(routeDefaults.set), routeDefaults.token?.grant === 'none' ? '' : routeDefaults.token?.header]
+    : []
+  const set = new Set(known.map((name) => name?.toLowerCase() ?? ''))
+  // Authorization passes on routes without a session.
+  set.delete('authorization')
+  const names = new Map(
+    routeDefaults.remove.filter((name) => !set.has(name.toLowerCase())).map((name) => [name.toLowerCase(), name]),
+  )
+  return (route) => {
+    const headers = typeof route['headers'] === 'object' ? route['headers'] : {}
+    // With bearer, clients send their own tokens in Authorization, and the gateway forwards nothing else in it.
+    const remove = [...names].filter(([key]) => key !== 'authorization' || route['bearer'] === undefined)
+    return remove.length === 0 ? route : { ...route, headers: { ...headers, remove: remove.map(([, name]) => name) } }
+  }
+}
+
+/** Returns whether every path of a pattern starts with `prefix`. */
+function startsWithPath(pattern: string, prefix: string): boolean {
+  const literalStart = pattern.replace(/\/\*\*$/, '').replace(/(^|\/)\*(\/.*)?$/, '')
+  return literalStart === prefix || literalStart.startsWith(`${prefix}/`)
+}
+
+const KEY_ORDER = [
+  'path',
+  'methods',
+  'access',
+  'upstream',
+  'stripPrefix',
+  'rewritePrefix',
+  'challenge',
+  'require',
+  'token',
+  'headers',
+  'bearer',
+  'preservePost',
+  'timeout',
+  'upstreamTls',
+]
+
+function inKeyOrder(route: Route): Route {
+  return Object.fromEntries(KEY_ORDER.filter((key) => Object.hasOwn(route, key)).map((key) => [key, route[key]]))
+}
+
+/** The upstream of an HTTP URL, and the pattern of the paths that are forwarded to it. */
+export interface UpstreamTarget {
+  readonly path: string
+  readonly upstream: string
+}
+
+/** Reads the URL of an HTTP upstream. Returns `null`, with a remark, for other URLs. */
+export function upstreamTarget(url: string, setting: Setting, migration: Migration): UpstreamTarget | null {
+  if (!URL.canParse(url) || !/^(https?|h2c|wss?):\/\//.test(url)) {
+    remark(migration, 'gap', setting, 'an upstream is an http or https origin, or unix:/path; this one is left out')
+    return null
+  }
+  const { protocol, host, pathname, username, search } = new URL(url)
+  if (username !== '')
+    remark(
+      migration,
+      'differs',
+      setting,
+      'the credentials in the URL are left out: set them under headers.set as Authorization, from a variable',
+    )
+  if (search !== '') remark(migration, 'differs', setting, 'the query of the URL is left out')
+  const path = pathname === '/' || pathname === '' ? '/**' : pathname.endsWith('/') ? `${pathname}**` : pathname
+  return { path, upstream: `${/^(https|wss):/.test(protocol) ? 'https:' : 'http:'}//${host}` }
+}

@@ -1,0 +1,97 @@
+import { isMapping } from '../config/key-path.ts'
+import { formatDuration } from '../config/units.ts'
+
+/** A file that is no configuration of a known gateway, or cannot be parsed. */
+export class UnreadableFile extends Error {}
+
+/** One setting of the other gateway as it was written, with its place. */
+export interface Setting {
+  /** The name in that gateway's documentation. */
+  readonly key: string
+  /** The name in the file, such as a flag or a variable. */
+  readonly written: string
+  readonly value: unknown
+  readonly file: string
+  /** Counted from 1. */
+  readonly line: number
+}
+
+/** Returns where a setting stands, as `file:line`. */
+export function placeOf({ file, line }: Setting): string {
+  return `${file}:${line}`
+}
+
+/** Escapes `${`, which would start a variable in a Gatehouse configuration. */
+export function literal(text: string): string {
+  return text.replaceAll('${', '$${')
+}
+
+/** Returns the value as one text; for a list its first item, or an empty string. */
+export function textOf({ value }: Setting): string {
+  return scalarText(Array.isArray(value) ? value[0] : value).trim()
+}
+
+function scalarText(value: unknown): string {
+  return typeof value === 'string' || typeof value === 'number' || typeof value === 'boolean' ? String(value) : ''
+}
+
+/** Returns the value as a list; a text is split at its commas. */
+export function listOf({ value }: Setting): string[] {
+  const items: readonly unknown[] = Array.isArray(value) ? value : [value]
+  const texts = items.map(scalarText)
+  return (Array.isArray(value) ? texts : texts.flatMap((text) => text.split(',')))
+    .map((text) => text.trim())
+    .filter((text) => text !== '')
+}
+
+/** Returns the value as a flag; `null` if it is neither true nor false. */
+export function flagOf(setting: Setting): boolean | null {
+  const text = textOf(setting).toLowerCase()
+  if (['true', 't', '1', 'on', 'yes'].includes(text)) return true
+  return ['false', 'f', '0', 'off', 'no', ''].includes(text) ? false : null
+}
+
+const GO_UNITS_MS: Readonly<Record<string, number>> = {
+  ns: 1e-6,
+  us: 1e-3,
+  µs: 1e-3,
+  ms: 1,
+  s: 1000,
+  m: 60_000,
+  h: 3_600_000,
+}
+
+/** Returns a Go duration such as `1h30m` in milliseconds (a bare number counts nanoseconds); `null` for other values. */
+export function goDuration(setting: Setting): number | null {
+  const text = textOf(setting)
+  if (/^\d+$/.test(text)) return Math.round(Number(text) / 1e6)
+  if (!/^(\d+(\.\d+)?(ns|us|µs|ms|s|m|h))+$/.test(text)) return null
+  const parts = [...text.matchAll(/(\d+(?:\.\d+)?)(ns|us|µs|ms|s|m|h)/g)]
+  return Math.round(parts.reduce((sum, [, amount, unit = '']) => sum + Number(amount) * (GO_UNITS_MS[unit] ?? 0), 0))
+}
+
+/** Formats milliseconds as a duration of a Gatehouse configuration, at least `minMs`. */
+export function duration(ms: number, minMs = 1000): string {
+  return formatDuration(Math.max(minMs, Math.round(ms)))
+}
+
+/**
+ * Returns an address as a Gatehouse configuration spells it, from `host:port`, `:port`, `http://host:port` or
+ * `unix:///path`; `null` for other texts.
+ */
+export function listenAddress(text: string): string | null {
+  const socket = /^unix:(?:\/\/)?(\/[^,]+)/.exec(text)?.[1]
+  if (socket !== undefined) return `unix:${socket}`
+  const [, host = '', port] = /^(?:https?:\/\/)?(\[[0-9A-Fa-f:.]+\]|[A-Za-z0-9_.-]*):(\d{1,5})\/?$/.exec(text) ?? []
+  return port === undefined ? null : `${host === '' ? '0.0.0.0' : host}:${port}`
+}
+
+/** Returns the members of a mapping; none for other values. */
+export function membersOf(value: unknown): [string, unknown][] {
+  return isMapping(value) ? Object.entries(value) : []
+}
+
+/** Returns the arguments of an Apache directive. */
+export function argumentsOf({ value }: Setting): string[] {
+  return Array.isArray(value) ? value.map(String) : [String(value)]
+}

@@ -1,0 +1,201 @@
+import { enableForwardAuth } from '../forward-auth.ts'
+import {
+  allowPlainHttp,
+  markRouteSource,
+  put,
+  putSessionKey,
+  remark,
+  secretVariable,
+  secretVariableFor,
+} from '../migration.ts'
+import { always, becomes, combined, copied, noEqual, type Rule, type Rules, unavailable } from '../rule.ts'
+import { duration, flagOf, goDuration, listenAddress, listOf, literal, textOf } from '../setting.ts'
+
+const SSO =
+  'there is no central server for several applications: give each its own gateway and client, or list all hosts in ' +
+  'publicUrl of one gateway and set session.cookie.domain'
+
+const clientId = copied('provider.clientId')
+
+const wellKnownUrl: Rule = becomes(
+  'provider.issuer',
+  (setting, migration) => {
+    const url = textOf(setting)
+    const issuer = url.replace(/\/\.well-known\/(openid-configuration|oauth-authorization-server).*$/, '')
+    put(migration, 'provider.issuer', literal(issuer), setting)
+    if (issuer === url) remark(migration, 'todo', setting, 'give the issuer as its discovery document spells it')
+    allowPlainHttp(migration, issuer, setting)
+  },
+  'the issuer, without /.well-known/openid-configuration, exactly as the discovery document spells it',
+)
+
+const clientJwk: Rule = becomes(
+  'provider.privateKey',
+  (setting, migration) => {
+    const key = secretVariable(migration, 'OIDC_PRIVATE_KEY', `the key of ${setting.key} as PEM`)
+    put(migration, 'provider.privateKey', key, setting)
+  },
+  'the same key as PEM instead of JWK; as before, it takes precedence over a client secret',
+)
+
+function parameter(name: string): Rule {
+  return becomes('provider.authorizationParameters', (setting, migration) => {
+    if (textOf(setting) === '') return remark(migration, 'builtin', setting, 'it is empty, and left out')
+    put(migration, `provider.authorizationParameters.${name}`, literal(textOf(setting)), setting)
+  })
+}
+
+/** The rules for the flags and variables of Wonderwall. */
+export const wonderwall: Rules = {
+  'openid.provider': combined('provider', 'idporten and azure have their own variables, which are read as well'),
+  'openid.client-id': clientId,
+  'IDPORTEN_CLIENT_ID': clientId,
+  'AZURE_APP_CLIENT_ID': clientId,
+  'openid.client-secret': becomes('provider.clientSecret', (setting, migration) => {
+    put(migration, 'provider.clientSecret', secretVariableFor(migration, setting, 'OIDC_CLIENT_SECRET'), setting)
+  }),
+  'openid.client-jwk': clientJwk,
+  'IDPORTEN_CLIENT_JWK': clientJwk,
+  'AZURE_APP_JWK': clientJwk,
+  'openid.well-known-url': wellKnownUrl,
+  'IDPORTEN_WELL_KNOWN_URL': wellKnownUrl,
+  'AZURE_APP_WELL_KNOWN_URL': wellKnownUrl,
+  'openid.scopes': becomes('provider.scopes', (setting, migration) => {
+    put(migration, 'provider.scopes', [...new Set(['openid', ...listOf(setting).map(literal)])], setting)
+  }),
+  'openid.acr-values': combined(
+    'routes[].require.acr',
+    'one of them is requested and checked, so list higher levels too; on optional routes they are only requested',
+  ),
+  'openid.audiences': noEqual('the audience of an ID token must be this client'),
+  'openid.domain-hint': parameter('domain_hint'),
+  'openid.resource-indicator': parameter('resource'),
+  'openid.ui-locales': parameter('ui_locales'),
+  'openid.jwks-fallback-alg': noEqual('a key without alg is used with the algorithms of its type'),
+  'openid.new-client-auth-jwt-type': unavailable('the assertion has the type that openid-client sets', 'gap'),
+  'openid.post-logout-redirect-uri': noEqual(
+    'after logout the gateway shows a page, or redirects to the path in redirect of GET logout: make that a ' +
+      'public page that leads on',
+  ),
+  'ingress': combined('publicUrl, basePath', 'its path becomes the start of basePath'),
+  'auto-login': combined(
+    'routes[].access',
+    'true: required; false: optional, requests without a session reach the application',
+  ),
+  'auto-login-ignore-paths': combined(
+    'routes[].access: optional',
+    'only patterns that a route can express exactly; the report names the others, which need a session',
+  ),
+  'upstream-host': combined('upstream'),
+  'upstream-ip': combined('upstream'),
+  'upstream-port': combined('upstream'),
+  'upstream-include-id-token': unavailable(
+    'the ID token does not leave the gateway: set claims as headers under headers.set',
+    'security',
+  ),
+  'upstream-access-logs': noEqual('the log has one line for each request', 'builtin'),
+  'bind-address': becomes('listen', (setting, migration) => {
+    const address = listenAddress(textOf(setting))
+    if (address === null) remark(migration, 'gap', setting, 'it is not host:port: set listen')
+    else put(migration, 'listen', literal(address), setting)
+  }),
+  'metrics-bind-address': combined('admin.listen', 'metrics, health and session administration share it'),
+  'probe-bind-address': combined('admin.listen', 'metrics, health and session administration share it'),
+  'pprof-enabled': unavailable("profiles are not served over HTTP: use Node's inspector", 'gap'),
+  'log-format': noEqual('logs are JSON lines', 'builtin'),
+  'log-level': becomes('log.level', (setting, migration) => {
+    const level = textOf(setting).toLowerCase().replace('warning', 'warn').replace('panic', 'fatal')
+    if (['trace', 'debug', 'info', 'warn', 'error', 'fatal'].includes(level))
+      put(migration, 'log.level', level, setting)
+    else remark(migration, 'gap', setting, 'log.level is one of trace, debug, info, warn, error, fatal; info is used')
+  }),
+  'cookie.prefix': becomes(
+    'session.cookie.name',
+    (setting, migration) => {
+      put(migration, 'session.cookie.name', literal(textOf(setting)), setting)
+    },
+    'the whole name, with the prefix __Host- on https',
+  ),
+  'cookie.same-site': becomes('session.cookie.sameSite', (setting, migration) => {
+    put(migration, 'session.cookie.sameSite', textOf(setting).toLowerCase(), setting)
+  }),
+  'cookie.secure': always(true, 'the cookie is Secure wherever publicUrl is https, and only there'),
+  'encryption-key': becomes(
+    'session.keys',
+    (setting, migration) => {
+      putSessionKey(migration, setting)
+    },
+    'the key has the same format, but sessions are not carried over: create a new key; all users log in again',
+  ),
+  'session.inactivity': combined('session.idleTimeout', 'off without it'),
+  'session.inactivity-timeout': combined(
+    'session.idleTimeout',
+    'any request of the user counts as activity, not only a refresh',
+  ),
+  'session.max-lifetime': becomes('session.lifetime', (setting, migration) => {
+    const ms = goDuration(setting)
+    if (ms === null || ms === 0)
+      remark(migration, 'gap', setting, 'it is not a duration: session.lifetime stays at 10h')
+    else put(migration, 'session.lifetime', duration(ms), setting)
+  }),
+  'session.forward-auth': becomes(
+    'forwardAuth.listen',
+    (setting, migration) => {
+      if (flagOf(setting) === false) return remark(migration, 'builtin', setting, 'it is off')
+      enableForwardAuth(migration, setting)
+    },
+    "GET /auth on a separate listener for the proxy only; its 200 always has the upstream's headers, including the " +
+      'token: use token: { grant: none } to leave the token out',
+  ),
+  'session.forward-auth-set-headers': becomes(
+    'routes[].token',
+    (setting, migration) => {
+      if (flagOf(setting) === false) return remark(migration, 'builtin', setting, 'it is off')
+      markRouteSource(migration, setting)
+    },
+    "verdicts have the upstream's own headers: the token is in Authorization, or in token.header",
+  ),
+  'redis.uri': combined('session.store'),
+  'redis.address': combined('session.store'),
+  'redis.tls': combined('session.store', 'rediss:// if it is on, as by default'),
+  'redis.username': combined('session.redis.username'),
+  'redis.password': combined('session.redis.password'),
+  'redis.connection-idle-timeout': noEqual('connections to Redis are kept alive'),
+  'ratelimit.enabled': combined('rateLimit.login', 'it counts per client address, not per browser; false becomes off'),
+  'ratelimit.logins': combined(
+    'rateLimit.login',
+    'it counts per client address, which many users may share: the default, 300/1m, is kept',
+  ),
+  'ratelimit.window': combined(
+    'rateLimit.login',
+    'it counts per client address, which many users may share: the default, 300/1m, is kept',
+  ),
+  'shutdown-graceful-period': becomes(
+    'shutdown.drain',
+    (setting, migration) => {
+      const ms = goDuration(setting)
+      if (ms !== null) put(migration, 'shutdown.drain', duration(ms, 0), setting)
+    },
+    'it starts after shutdown.wait, which the old period included',
+  ),
+  'shutdown-wait-before-period': becomes('shutdown.wait', (setting, migration) => {
+    const ms = goDuration(setting)
+    if (ms !== null) put(migration, 'shutdown.wait', duration(ms, 0), setting)
+  }),
+  'otel.enabled': noEqual("tracing follows OpenTelemetry's own variables, such as OTEL_EXPORTER_OTLP_ENDPOINT"),
+  'otel.service-name': noEqual('set OTEL_SERVICE_NAME'),
+  'sso.enabled': unavailable(SSO),
+  'sso.mode': noEqual(SSO),
+  'sso.server-url': noEqual(SSO),
+  'sso.server-default-redirect-url': noEqual(SSO),
+  'sso.domain': noEqual(SSO),
+  'sso.session-cookie-name': noEqual(SSO),
+}
+
+/** Returns the key of a variable; `null` if the variable belongs to another program. */
+export function wonderwallKey(name: string): string | null {
+  if (Object.hasOwn(wonderwall, name)) return name
+  if (!name.startsWith('WONDERWALL_')) return null
+  const rest = name.slice('WONDERWALL_'.length)
+  return Object.keys(wonderwall).find((key) => key.toUpperCase().replace(/[^A-Z0-9]/g, '_') === rest) ?? name
+}
