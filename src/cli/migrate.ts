@@ -1,5 +1,4 @@
 import { readFileSync } from 'node:fs'
-import { readArguments, UsageError, type Command } from './command.ts'
 import { migrateFiles, type Source } from '../migrate/migrate.ts'
 import { UnreadableFile } from '../migrate/setting.ts'
 import { writeReport, writeYaml } from '../migrate/write.ts'
