@@ -57,7 +57,7 @@ void t.test('a file imports only from its own room or from one further right', a
   t.same(imports.filter(isInside).flatMap(trespass), [])
 })
 
-void t.test('the demo needs nothing of the gateway’s, the browser’s scripts need nothing but each other', async (t) => {
+void t.test('the demo imports nothing from the gateway, and the browser scripts import only each other', async (t) => {
   t.same(
     imports.filter(
       ({ file, target }) => roomOf(file) === 'demo' && isInside({ file, target }) && roomOf(target) !== 'demo',
@@ -77,7 +77,7 @@ void t.test('the demo needs nothing of the gateway’s, the browser’s scripts 
   )
 })
 
-void t.test('no file needs itself by way of others', async (t) => {
+void t.test('no import forms a circle', async (t) => {
   t.same(
     circles(new Map(sources.map(({ file }) => [file, imports.filter((one) => one.file === file).map(targetOf)]))),
     [],
@@ -96,7 +96,7 @@ void t.test('no file needs itself by way of others', async (t) => {
   )
 })
 
-void t.test('each library from outside is known in the rooms that are made for it alone', async (t) => {
+void t.test('each package is imported only in the rooms that own it', async (t) => {
   t.same(imports.flatMap(unwelcome), [])
 })
 
@@ -110,7 +110,7 @@ void t.test('only the loader of the configuration and the commands read the envi
   )
 })
 
-void t.test('each of these rules notices what breaks it', async (t) => {
+void t.test('each of these rules detects a violation', async (t) => {
   t.same(
     broken('gate/match.ts', "import type { Context } from '../http/context.ts'"),
     ['gate/match.ts must not know http/context.ts'],

@@ -75,7 +75,7 @@ const saved = async (page: Page): Promise<string> => {
 }
 
 for (const path of ['/framed', '/nonce', '/types', '/reporting']) {
-  void t.test(`under the policy of ${path} both scripts run, and a session is renewed unseen`, async (t) => {
+  void t.test(`both scripts run under the policy of ${path}, and a session is renewed silently`, async (t) => {
     const { page, context, said } = await arrive(t, chromium, url + path)
     await page.waitForFunction(() => document.title === 'module')
     await endSessions(running)
@@ -94,8 +94,7 @@ for (const path of ['/framed', '/nonce', '/types', '/reporting']) {
 
 for (const path of ['/self', '/isolated']) {
   void t.test(
-    `where the policy of the page (${path}) forbids the frame the window comes at once, while the click still ` +
-      'allows it',
+    `the policy of ${path} forbids the frame, and the window opens at once, while the click still allows it`,
     async (t) => {
       const { page, context } = await arrive(t, chromium, url + path)
       await page.waitForFunction(() => document.title === 'module')
@@ -117,7 +116,7 @@ for (const path of ['/self', '/isolated']) {
 }
 
 void t.test(
-  'on a page without TLS, where browsers have no locks and tell nothing about requests, all the same',
+  'a page without TLS, where browsers offer no locks and send no Sec-Fetch headers, works the same',
   async (t) => {
     const port = await freePort()
     const plain = await startGateway(t, { config, idp, port, publicUrl: `http://app.test:${port}` })

@@ -66,7 +66,7 @@ const stopUnderLoad = async (t: Test, settings: object): Promise<{ before: Count
 
 for (const workers of [1, 2]) {
   void t.test(
-    `requests sent as the gateway is asked to stop are served, later ones too or refused, workers: ${workers}`,
+    `requests sent before the stop signal are served, and later ones are served or refused, workers: ${workers}`,
     async (t) => {
       const session = { keys: [Buffer.alloc(32, 5).toString('base64')], store: redis.url }
       let lost = 0

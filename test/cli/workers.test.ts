@@ -50,25 +50,28 @@ const ask = async (
 const metric = async (gateway: ServedFile, pattern: RegExp): Promise<number> =>
   Number(pattern.exec((await ask(`${gateway.admin}/metrics`)).body)?.[1])
 
-void t.test('more than one with a store in memory is refused: status 2, why, and what to write instead', async (t) => {
-  for (const workers of [2, 'auto']) {
-    const file = asFile(t, {
-      publicUrl: 'http://127.0.0.1:1',
-      upstream: upstream.url,
-      workers,
-      provider: { issuer: idp.issuer, clientId: 'a', clientSecret: 'b' },
-    })
-    const { status, stderr, stdout } = await runProgram(t, ['start', '--config', file])
-    t.equal(status, 2)
-    t.match(
-      stderr,
-      /gatehouse\.yaml:\d+:\d+: workers: more than one needs a store that they share\n\s+give session\.store a redis:\/\/ URL/,
-    )
-    t.equal(stdout, '')
-  }
-})
+void t.test(
+  'several workers with a memory store are refused with status 2, the reason and what to write instead',
+  async (t) => {
+    for (const workers of [2, 'auto']) {
+      const file = asFile(t, {
+        publicUrl: 'http://127.0.0.1:1',
+        upstream: upstream.url,
+        workers,
+        provider: { issuer: idp.issuer, clientId: 'a', clientSecret: 'b' },
+      })
+      const { status, stderr, stdout } = await runProgram(t, ['start', '--config', file])
+      t.equal(status, 2)
+      t.match(
+        stderr,
+        /gatehouse\.yaml:\d+:\d+: workers: more than one needs a store that they share\n\s+give session\.store a redis:\/\/ URL/,
+      )
+      t.equal(stdout, '')
+    }
+  },
+)
 
-void t.test('a port that is taken: one line on stderr with the key, status 1', async (t) => {
+void t.test('an occupied port is one line on stderr with its key, and status 1', async (t) => {
   const port = Number(new URL(upstream.url).port)
   for (const key of ['listen', 'admin.listen']) {
     const free = await freePort()
@@ -99,7 +102,7 @@ void t.test('three workers serve one address as one gateway', async (t) => {
   await Promise.all(Array.from({ length: 60 }, async () => ask(`${url}/api/orders`)))
   await eventually(() => busy(gateway).size === 3, { what: 'all of them have had requests' })
 
-  await t.test('the admin listener answers for all', async (t) => {
+  await t.test('the admin listener answers for all workers', async (t) => {
     await eventually(
       async () =>
         (await metric(
@@ -138,7 +141,7 @@ void t.test('three workers serve one address as one gateway', async (t) => {
       t.equal((await askRaw(admin, 'GET', path, ['Host: evil.example'])).status, 421, path)
   })
 
-  await t.test('a rate limit counts what all have seen', async (t) => {
+  await t.test('a rate limit counts the requests of all workers', async (t) => {
     const statuses = await Promise.all(
       Array.from({ length: 12 }, async () => (await ask(`${url}/oauth2/session`)).status),
     )
@@ -151,7 +154,7 @@ void t.test('three workers serve one address as one gateway', async (t) => {
     )
   })
 
-  await t.test('one that dies is replaced, and nobody notices', async (t) => {
+  await t.test('a worker that dies is replaced without a failed request', async (t) => {
     const [first, ...others] = await children(gateway)
     process.kill(first ?? 0, 'SIGKILL')
     t.match(await nextEvent(gateway, 'worker_died', 0), { level: 'error', signal: 'SIGKILL' })
@@ -173,7 +176,7 @@ void t.test('three workers serve one address as one gateway', async (t) => {
     )
   })
 
-  await t.test('SIGHUP reaches all', async (t) => {
+  await t.test('SIGHUP reaches all workers', async (t) => {
     gateway.rewrite({ routes: [{ path: '/api/**', access: 'public', maxBody: '1kb' }, { path: '/**' }] })
     gateway.hangUp()
     await nextEvent(gateway, 'reloaded', 0)
@@ -192,7 +195,7 @@ void t.test('three workers serve one address as one gateway', async (t) => {
   t.same([gateway.events('stopping').length, gateway.events('stopped').length], [1, 1])
 })
 
-void t.test('SIGTERM: all finish what runs, and none is ready any more', async (t) => {
+void t.test('after SIGTERM all workers finish their requests, and none is ready', async (t) => {
   const gateway = await serveFile(
     t,
     { idp, upstream },
@@ -212,7 +215,7 @@ void t.test('SIGTERM: all finish what runs, and none is ready any more', async (
   t.equal((await stopped).status, 0)
 })
 
-void t.test('a Unix socket works, and is gone in the end', async (t) => {
+void t.test('workers share a Unix socket, which is removed at the end', async (t) => {
   const folder = mkdtempSync(join(tmpdir(), 'gh-'))
   t.teardown(() => {
     rmSync(folder, { recursive: true })
@@ -231,14 +234,14 @@ void t.test('a Unix socket works, and is gone in the end', async (t) => {
   t.notOk(existsSync(socketPath))
 })
 
-void t.test('workers end with the process that began them', async (t) => {
+void t.test('workers end with the process that started them', async (t) => {
   const gateway = await serveFile(t, { idp, upstream }, { workers: 2, session, routes: everybody })
   const workers = await children(gateway)
   await gateway.kill()
   await eventually(() => workers.every((pid) => !existsSync(`/proc/${pid}`)), { what: 'they are gone' })
 })
 
-void t.test('connections that a killed worker has not taken are closed', async (t) => {
+void t.test('connections that a killed worker had not accepted are closed', async (t) => {
   const gateway = await serveFile(t, { idp, upstream }, { workers: 2, session, routes: everybody })
   const descriptors = (): number => readdirSync(`/proc/${gateway.pid}/fd`).length
   await Promise.all(Array.from({ length: 10 }, async () => ask(`${gateway.url}/api/orders`)))

@@ -240,7 +240,7 @@ const refused: [string, Parameters<typeof configuration>[0], string[]][] = [
   ],
 ]
 
-await t.test('what is refused', async (t) => {
+await t.test('invalid configurations are refused', async (t) => {
   for (const [name, changes, expected] of refused) {
     t.same(problemsOf(() => loadText(folder, configuration(changes))).map(brief), expected, name)
   }
@@ -286,7 +286,7 @@ await t.test('the forward-auth listener needs an address of its own', async (t) 
   }
 })
 
-await t.test('what is only a warning', async (t) => {
+await t.test('questionable configurations cause warnings', async (t) => {
   const { warnings } = loadText(
     folder,
     configuration({
@@ -310,7 +310,7 @@ await t.test('what is only a warning', async (t) => {
   ])
 })
 
-await t.test('an issuer for all tenants is warned of while no route requires tid', async (t) => {
+await t.test('an issuer for all tenants causes a warning unless a route requires tid', async (t) => {
   const warningsFor = (url: string, more = ''): string[] =>
     loadText(folder, configuration({ provider: `issuer: "${url}", clientSecret: x`, more })).warnings
   const entra = 'https://login.microsoftonline.com'
@@ -323,7 +323,7 @@ await t.test('an issuer for all tenants is warned of while no route requires tid
   t.same(warningsFor('https://login.example.com/common/v2.0'), [])
 })
 
-await t.test('what is let in', async (t) => {
+await t.test('valid configurations are accepted', async (t) => {
   const table: [string, Parameters<typeof configuration>[0]][] = [
     ['an http issuer on loopback', { provider: 'issuer: "http://127.8.0.1:9", clientSecret: x' }],
     ['an http issuer by name', { provider: 'issuer: "http://localhost:9/x", clientSecret: x' }],
@@ -365,7 +365,7 @@ await t.test('what is let in', async (t) => {
   }
 })
 
-await t.test('several processes need a store that they share', async (t) => {
+await t.test('several processes need a shared store', async (t) => {
   for (const workers of ['2', 'auto', '"2"']) {
     const problems = problemsOf(() => loadText(folder, `${least}workers: ${workers}\n`))
     t.match(
@@ -382,7 +382,7 @@ await t.test('several processes need a store that they share', async (t) => {
   }
 })
 
-await t.test('the defaults may be written', async (t) => {
+await t.test('the defaults can be written out', async (t) => {
   const written = `workers: 1\nroutes: [{ path: /, token: { grant: session, audience: null } }]\n`
   const defaults = 'store: "memory:?max=5", outageGrace: 1m, maxPerUser: null, redis: {}'
   t.same(

@@ -36,7 +36,7 @@ routes:
   { PEM: pem },
 )
 
-await t.test("the operator's spelling", async (t) => {
+await t.test("the description uses the operator's spelling", async (t) => {
   t.match(parse(describeConfig(config)), {
     listen: '[::1]:8080',
     publicUrl: ['https://orders.example.com'],

@@ -46,7 +46,7 @@ for (const [text, message] of gaps) {
   )
 }
 
-await t.test('every gap of a text is told', async (t) => {
+await t.test('every missing variable of a text is reported', async (t) => {
   const outcome = interpolate('${A}${B}', sources)
   t.equal('gaps' in outcome ? outcome.gaps.length : 0, 2)
 })

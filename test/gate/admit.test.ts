@@ -4,7 +4,7 @@ import { compiled, now, sessionOf } from './request.ts'
 
 const minutes = (n: number): number => n * 60_000
 
-void t.test('public and optional routes let anybody in', (t) => {
+void t.test('public and optional routes admit every request', (t) => {
   for (const access of ['public', 'optional'] as const) {
     t.equal(admit(compiled({ access }), null, false, now), null)
     t.equal(admit(compiled({ access }), null, true, now), null)
@@ -13,14 +13,14 @@ void t.test('public and optional routes let anybody in', (t) => {
   t.end()
 })
 
-void t.test('a required route tells a session that has ended from none at all', (t) => {
+void t.test('a required route distinguishes an ended session from a missing one', (t) => {
   t.same(admit(compiled(), null, false, now), { reason: 'login-required' })
   t.same(admit(compiled(), null, true, now), { reason: 'session-expired', clearCookie: true })
   t.equal(admit(compiled(), sessionOf(), true, now), null)
   t.end()
 })
 
-void t.test('claims: all that are named, of each any of its values', (t) => {
+void t.test('a rule requires all named claims, with any of the listed values for each', (t) => {
   const claims = {
     'groups': ['staff', 'admin'],
     'department': 'sales',
@@ -73,13 +73,13 @@ void t.test('claims: all that are named, of each any of its values', (t) => {
   t.end()
 })
 
-void t.test('a claim that objects inherit is not a claim', (t) => {
+void t.test('a property inherited from Object.prototype is not a claim', (t) => {
   for (const name of ['constructor', '__proto__', 'toString.name', 'a.constructor'])
     t.equal(claimAt({ a: {} }, name), undefined, name)
   t.end()
 })
 
-void t.test('the log is told what the user lacks, also where the provider left it out', (t) => {
+void t.test('the denial tells the log which claim is missing, also if the provider omitted it', (t) => {
   const route = compiled({ require: { claims: { groups: ['admin'] }, acr: null, maxAge: null } })
   t.match(admit(route, sessionOf({ claims: { groups: ['staff'] } }), true, now), {
     why: /groups has none of the values/,
@@ -94,7 +94,7 @@ void t.test('the log is told what the user lacks, also where the provider left i
   t.end()
 })
 
-void t.test('acr: any of those asked for, and a step-up asks for all of them', (t) => {
+void t.test('any of the required acr values is enough, and a step-up asks for all of them', (t) => {
   const route = compiled({ require: { claims: {}, acr: ['gold', 'silver'], maxAge: null } })
   t.equal(admit(route, sessionOf({ claims: { acr: 'silver' } }), true, now), null)
   for (const acr of ['bronze', undefined, ['gold'], 1]) {
@@ -109,7 +109,7 @@ void t.test('acr: any of those asked for, and a step-up asks for all of them', (
 
 const loggedIn = (ms: number) => sessionOf({ claims: { auth_time: (now - ms) / 1000 }, createdAt: now })
 
-void t.test('maxAge counts from auth_time, and from the login where the provider does not say', (t) => {
+void t.test('maxAge counts from auth_time, or from the login if the provider sends none', (t) => {
   const route = compiled({ require: { claims: {}, acr: null, maxAge: minutes(5) } })
   t.equal(admit(route, loggedIn(minutes(4)), true, now), null)
   t.equal(admit(route, loggedIn(minutes(5)), true, now), null)
@@ -119,7 +119,7 @@ void t.test('maxAge counts from auth_time, and from the login where the provider
   t.end()
 })
 
-void t.test('an auth_time in digits is one; what is no date counts as none', (t) => {
+void t.test('an auth_time of digits is valid, and one that is not a date is ignored', (t) => {
   const route = compiled({ require: { claims: {}, acr: null, maxAge: minutes(10) } })
   const of = (authTime: unknown, createdAt: number) =>
     admit(route, sessionOf({ claims: { auth_time: authTime }, createdAt }), true, now)?.reason ?? null
@@ -132,7 +132,7 @@ void t.test('an auth_time in digits is one; what is no date counts as none', (t)
   t.end()
 })
 
-void t.test('both at once ask for both; a step-up comes before a missing claim', (t) => {
+void t.test('acr and maxAge together ask for both, and a step-up comes before a missing claim', (t) => {
   const route = compiled({ require: { claims: { groups: ['admin'] }, acr: ['gold'], maxAge: minutes(1) } })
   const denial = admit(route, sessionOf({ claims: { auth_time: 0 } }), true, now)
   t.same(denial, { reason: 'step-up', stepUp: { acrValues: ['gold'], maxAge: 60 } })

@@ -26,7 +26,7 @@ const told = (denial: Denial, kind: RequestKind, route = compiled()): Told => {
   return rest
 }
 
-void t.test('who has to log in: a navigation is sent there, all others are told where', (t) => {
+void t.test('login required: a navigation is redirected to the login, and other requests get the login URL', (t) => {
   const denial: Denial = { reason: 'login-required' }
   t.same(told(denial, 'navigation'), { status: 302, code: 'login_required', location: toTarget, clearSession: false })
   for (const kind of kinds.slice(1)) {
@@ -39,7 +39,7 @@ void t.test('who has to log in: a navigation is sent there, all others are told 
   t.end()
 })
 
-void t.test('whose session has ended: the same, and the cookie goes where the session is over for every route', (t) => {
+void t.test('session ended: the same, and the cookie is cleared if the session is over for every route', (t) => {
   for (const clearCookie of [true, false]) {
     const denial: Denial = { reason: 'session-expired', clearCookie }
     t.same(told(denial, 'navigation'), {
@@ -59,7 +59,7 @@ void t.test('whose session has ended: the same, and the cookie goes where the se
   t.end()
 })
 
-void t.test('who needs a step-up: the same, with what the login has to ask for', (t) => {
+void t.test('step-up required: the same, with the parameters for the login', (t) => {
   const denial: Denial = { reason: 'step-up', stepUp: { acrValues: ['gold', 'silver'], maxAge: 300 } }
   t.same(told(denial, 'navigation'), {
     status: 302,
@@ -83,7 +83,7 @@ void t.test('who needs a step-up: the same, with what the login has to ask for',
   t.end()
 })
 
-void t.test('all else is the same for every kind', (t) => {
+void t.test('every other denial is the same for every kind of request', (t) => {
   const rows: [Denial, Told][] = [
     [{ reason: 'no-route' }, { status: 404, code: 'not_found' }],
     [
@@ -110,7 +110,7 @@ void t.test('all else is the same for every kind', (t) => {
   t.end()
 })
 
-void t.test('challenge: redirect sends everybody to the login but a WebSocket', (t) => {
+void t.test('challenge: redirect sends every request except a WebSocket to the login', (t) => {
   const route = compiled({ challenge: 'redirect' })
   for (const kind of kinds.slice(0, 4)) t.equal(told({ reason: 'login-required' }, kind, route).status, 302, kind)
   t.equal(told({ reason: 'login-required' }, 'websocket', route).status, 401)
@@ -120,7 +120,7 @@ void t.test('challenge: redirect sends everybody to the login but a WebSocket', 
   t.end()
 })
 
-void t.test('challenge: 401 redirects nobody', (t) => {
+void t.test('challenge: 401 redirects no request', (t) => {
   const route = compiled({ challenge: '401' })
   for (const kind of kinds) t.equal(told({ reason: 'login-required' }, kind, route).status, 401, kind)
   t.equal(told({ reason: 'login-required' }, 'navigation', route).loginUrl, toTarget)
@@ -131,7 +131,7 @@ const detail = (kind: RequestKind): string =>
   challenge({ reason: 'login-required' }, kind, facts, compiled(), { ...settings, scripts: { message: 'Reload.' } })
     .detail
 
-void t.test('the operator’s message is what scripts read, nobody else', (t) => {
+void t.test('only scripts get the operator’s message', (t) => {
   t.equal(detail('script'), 'Reload.')
   t.not(detail('frame'), 'Reload.')
   t.end()
@@ -140,7 +140,7 @@ void t.test('the operator’s message is what scripts read, nobody else', (t) =>
 const loginUrl = (headers: Record<string, string>): string =>
   loginUrlFor(factsOf({ path: '/api/orders', headers }), 'script', '/oauth2')
 
-void t.test('a script comes back to its page, never to the API’s URL', (t) => {
+void t.test('a script’s login returns to its page, never to the API’s URL', (t) => {
   const bare = `${origin}/oauth2/login`
   t.equal(loginUrl({}), bare, 'without a Referer there is no redirect')
   t.equal(loginUrl({ referer: `${origin}/` }), `${bare}?redirect=%2F`)
@@ -157,7 +157,7 @@ void t.test('a script comes back to its page, never to the API’s URL', (t) => 
   t.end()
 })
 
-void t.test('a form and a frame come back to the page they belong to', (t) => {
+void t.test('the login of a form or a frame returns to the page that contains it', (t) => {
   t.equal(
     loginUrlFor(factsOf({ path: '/framed' }), 'frame', '/oauth2'),
     `${origin}/oauth2/login?redirect=%2Fframed`,
@@ -171,7 +171,7 @@ void t.test('a form and a frame come back to the page they belong to', (t) => {
   t.end()
 })
 
-void t.test('a navigation to a path that would be read as a host logs in without a target', (t) => {
+void t.test('a navigation to a path that could be read as a host logs in without a return URL', (t) => {
   t.equal(loginUrlFor(factsOf({ path: '//evil.example/x' }), 'navigation', '/oauth2'), `${origin}/oauth2/login`)
   t.end()
 })

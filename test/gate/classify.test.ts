@@ -80,12 +80,12 @@ const rows: Row[] = [
   ['GET', { ...document, upgrade: 'websocket' }, 'script', 'an Upgrade that Connection does not name'],
 ]
 
-void t.test('what a request is follows from its method and headers', (t) => {
+void t.test('the kind of a request follows from its method and headers', (t) => {
   for (const [method, headers, kind, what] of rows) t.equal(classify(method, headers, none), kind, `${method}: ${what}`)
   t.end()
 })
 
-void t.test('a configured header makes a script whatever else the request says', (t) => {
+void t.test('a configured header marks a script request, regardless of other headers', (t) => {
   const exact = { headers: [{ name: 'X-Ajax', value: '1' }], message: null }
   const any = { headers: [{ name: 'X-Ajax', value: null }], message: null }
   t.equal(classify('GET', { ...document, 'x-ajax': '1' }, exact), 'script')
@@ -95,7 +95,7 @@ void t.test('a configured header makes a script whatever else the request says',
   t.end()
 })
 
-void t.test('a prefetch is told in every spelling that browsers use', (t) => {
+void t.test('a prefetch is recognised in every spelling that browsers use', (t) => {
   t.ok(isPrefetch({ 'sec-purpose': 'prefetch' }))
   t.ok(isPrefetch({ 'sec-purpose': 'prefetch;prerender' }))
   t.ok(isPrefetch({ purpose: 'prefetch' }))

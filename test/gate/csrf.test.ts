@@ -20,14 +20,14 @@ const rows: [headers: Record<string, string>, cross: boolean][] = [
   [{ origin: '' }, true],
 ]
 
-void t.test('Sec-Fetch-Site says whether another origin sent a request, else Origin', (t) => {
+void t.test('Sec-Fetch-Site decides whether a request is cross-origin, and Origin if it is missing', (t) => {
   for (const [headers, cross] of rows) t.equal(isCrossOrigin(factsOf({ headers })), cross, JSON.stringify(headers))
   t.end()
 })
 
 const foreign = { 'sec-fetch-site': 'cross-site' }
 
-void t.test('with a session every method but the safe ones has to prove its origin', (t) => {
+void t.test('with a session every unsafe method has to prove its origin', (t) => {
   for (const method of ['GET', 'HEAD', 'OPTIONS'])
     t.ok(provesOrigin(factsOf({ method, headers: foreign }), compiled(), sessionOf()), method)
   for (const method of ['POST', 'PUT', 'PATCH', 'DELETE', 'PROPFIND', 'QUERY', 'get']) {
@@ -37,7 +37,7 @@ void t.test('with a session every method but the safe ones has to prove its orig
   t.end()
 })
 
-void t.test('a WebSocket is a GET with an effect; one without Origin is let in', (t) => {
+void t.test('a WebSocket has to prove its origin, and one without Origin is admitted', (t) => {
   const upgrade = { upgrade: 'websocket', connection: 'Upgrade' }
   t.notOk(provesOrigin(factsOf({ headers: { ...upgrade, origin: 'https://evil.example' } }), compiled(), sessionOf()))
   t.ok(provesOrigin(factsOf({ headers: { ...upgrade, origin } }), compiled(), sessionOf()))
@@ -50,7 +50,7 @@ void t.test('a WebSocket is a GET with an effect; one without Origin is let in',
   t.end()
 })
 
-void t.test('without a session, or with csrf: off, there is nothing to prove', (t) => {
+void t.test('no proof of origin is needed without a session, or with csrf: off', (t) => {
   t.ok(provesOrigin(factsOf({ method: 'POST', headers: foreign }), compiled(), null))
   t.ok(provesOrigin(factsOf({ method: 'POST', headers: foreign }), compiled({ csrf: 'off' }), sessionOf()))
   t.end()

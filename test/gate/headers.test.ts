@@ -34,7 +34,7 @@ const upstream = ({
 const trusted = { address: '192.0.2.7', peer: '10.0.0.1', trusted: true, scheme: 'https' }
 const setUser: Partial<Route> = { headers: { set: { 'X-User': '{claims.sub}' }, encoding: 'rfc8187', remove: [] } }
 
-void t.test('an ordinary header passes byte for byte, in its order and case, as often as it was sent', (t) => {
+void t.test('an ordinary header passes byte for byte, with its order, case and repetitions', (t) => {
   const rawHeaders = ['X-One', 'a', 'aCCept', '*/*', 'X-One', 'b', 'X-Latin', 'caf\u00e9']
   const flat = compileHeaders(tableOf([compiled()]), isOwnCookie).build(
     { ...factsOf(), rawHeaders },
@@ -46,7 +46,7 @@ void t.test('an ordinary header passes byte for byte, in its order and case, as 
   t.end()
 })
 
-void t.test('what is said to the gateway alone goes no further', (t) => {
+void t.test('headers addressed to the gateway are not forwarded', (t) => {
   const names = [
     'Connection',
     'Keep-Alive',
@@ -67,7 +67,7 @@ void t.test('what is said to the gateway alone goes no further', (t) => {
   t.end()
 })
 
-void t.test('what Connection names is dropped, but never what the gateway itself says', (t) => {
+void t.test('headers named by Connection are dropped, except those set by the gateway', (t) => {
   const headers = {
     'Connection': 'close, X-Hop,x-other , X-User, X-Forwarded-For, Host, Authorization',
     'X-Hop': '1',
@@ -88,7 +88,7 @@ void t.test('what Connection names is dropped, but never what the gateway itself
   t.end()
 })
 
-void t.test('a header that any route sets can’t be sent by a client on any route, however it is spelt', (t) => {
+void t.test('a client can’t send a header that any route sets, on any route and in any spelling', (t) => {
   const elsewhere: Partial<Route> = {
     path: '/other',
     headers: { set: { 'X-User.Name': 'x' }, encoding: 'rfc8187', remove: [] },
@@ -118,7 +118,7 @@ void t.test('a header that any route sets can’t be sent by a client on any rou
   t.end()
 })
 
-void t.test('forwarding headers of anybody but a trusted proxy are dropped, however they are spelt', (t) => {
+void t.test('forwarding headers are dropped in every spelling unless they come from a trusted proxy', (t) => {
   const names = [
     'Forwarded',
     'X-Real-IP',
@@ -161,7 +161,7 @@ void t.test('forwarding headers of anybody but a trusted proxy are dropped, howe
   t.end()
 })
 
-void t.test('X-Forwarded-For, -Proto and -Host are written anew', (t) => {
+void t.test('X-Forwarded-For, -Proto and -Host are replaced', (t) => {
   const headers = {
     'X-Forwarded-For': '6.6.6.6',
     'X-Forwarded-Proto': 'gopher',
@@ -178,7 +178,7 @@ void t.test('X-Forwarded-For, -Proto and -Host are written anew', (t) => {
   t.end()
 })
 
-void t.test('behind a trusted proxy they are continued', (t) => {
+void t.test('forwarding headers of a trusted proxy are extended', (t) => {
   const headers = {
     'X-Forwarded-For': '192.0.2.7, 10.0.0.9',
     'X-Forwarded-Proto': 'https',
@@ -196,7 +196,7 @@ void t.test('behind a trusted proxy they are continued', (t) => {
   t.end()
 })
 
-void t.test('a peer on a unix socket adds no address', (t) => {
+void t.test('a peer on a Unix socket adds no address', (t) => {
   const client = { ...trusted, peer: '' }
   t.same(upstream({ facts: factsOf({ headers: { 'X-Forwarded-For': '192.0.2.7' }, client }) })['X-Forwarded-For'], [
     '192.0.2.7',
@@ -205,13 +205,13 @@ void t.test('a peer on a unix socket adds no address', (t) => {
   t.end()
 })
 
-void t.test('spellings that CGI reads as a header the gateway rewrites are dropped', (t) => {
+void t.test('spellings that CGI reads as a header of the gateway are dropped', (t) => {
   for (const name of ['Content_Length', 'Transfer_Encoding', 'Content.Length'])
     t.notOk(upstream({ facts: factsOf({ headers: { [name]: '1' } }) })[name], name)
   t.end()
 })
 
-void t.test('method overrides are dropped where the route is for certain methods', (t) => {
+void t.test('method overrides are dropped on routes for certain methods', (t) => {
   for (const name of [
     'X-HTTP-Method-Override',
     'X-HTTP-Method',
@@ -226,7 +226,7 @@ void t.test('method overrides are dropped where the route is for certain methods
   t.end()
 })
 
-void t.test('the gateway’s cookies never go up, all others do, as they were', (t) => {
+void t.test('the gateway’s cookies are never forwarded, and all others are, unchanged', (t) => {
   const rows: [cookie: string, up: string[] | undefined][] = [
     ['a=1; gatehouse=ticket; b=2', ['a=1; b=2']],
     ['gatehouse=ticket', undefined],
@@ -263,7 +263,7 @@ const tokenIn = (header: string): Partial<Route> => ({
   token: { grant: 'session', audience: null, resource: null, scopes: null, header },
 })
 
-void t.test('the token goes into its header, with Bearer in Authorization alone', (t) => {
+void t.test('the token goes into its header, with the Bearer prefix only in Authorization', (t) => {
   const sent = upstream({
     facts: factsOf({ headers: { Authorization: 'mine' } }),
     routes: [tokenIn('X-Access-Token')],
@@ -279,7 +279,7 @@ void t.test('the token goes into its header, with Bearer in Authorization alone'
   t.end()
 })
 
-void t.test('a route that sets Authorization itself takes no client’s, also without a session', (t) => {
+void t.test('a route that sets Authorization itself drops the client’s, also without a session', (t) => {
   const routes: Partial<Route>[] = [
     { access: 'public', headers: { set: { Authorization: 'Basic c2VydmljZQ==' }, encoding: 'rfc8187', remove: [] } },
   ]
@@ -290,7 +290,7 @@ void t.test('a route that sets Authorization itself takes no client’s, also wi
   t.end()
 })
 
-void t.test('headers.remove removes what the client sent, in every spelling, and nothing of the gateway’s', (t) => {
+void t.test('headers.remove removes a client’s header in every spelling, and no header of the gateway', (t) => {
   const routes: Partial<Route>[] = [
     { headers: { set: { 'X-User': '{claims.sub}' }, encoding: 'rfc8187', remove: ['X-Internal', 'X-User', 'Cookie'] } },
   ]
@@ -304,7 +304,7 @@ void t.test('headers.remove removes what the client sent, in every spelling, and
   t.end()
 })
 
-void t.test('without a session only what needs no claim is set', (t) => {
+void t.test('without a session only headers without claims are set', (t) => {
   const routes: Partial<Route>[] = [
     {
       access: 'optional',
@@ -317,7 +317,7 @@ void t.test('without a session only what needs no claim is set', (t) => {
   t.end()
 })
 
-void t.test('new claims are seen at once', (t) => {
+void t.test('new claims take effect at once', (t) => {
   const route = compiled(setUser)
   const built = compileHeaders(tableOf([route]), isOwnCookie)
   t.match(built.build(factsOf(), route, sessionOf(), null).join(), /X-User,alice/)
@@ -325,7 +325,7 @@ void t.test('new claims are seen at once', (t) => {
   t.end()
 })
 
-void t.test('thousands of made-up names change nothing about the next request', (t) => {
+void t.test('thousands of made-up header names do not affect the next request', (t) => {
   const route = compiled(setUser)
   const built = compileHeaders(tableOf([route]), isOwnCookie)
   const rawHeaders = Array.from({ length: 6000 }, (_, i) => (i % 2 === 0 ? `X-Made-Up-${i}` : 'x'))

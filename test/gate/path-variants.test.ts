@@ -1,7 +1,7 @@
 import t from 'tap'
 import { fold, isPlain, pathVariants, unreadable } from '../../src/gate/path-variants.ts'
 
-void t.test('an ordinary path has one reading', (t) => {
+void t.test('an ordinary path has one variant', (t) => {
   for (const path of ['/', '/orders', '/orders/', '/a/b-c_d~e/f.g', '/a=b,c:d@e', '/v1.2/x']) {
     t.ok(isPlain(path), path)
     t.equal(unreadable(path), null, path)
@@ -26,7 +26,7 @@ void t.test('an ordinary path has one reading', (t) => {
   t.end()
 })
 
-void t.test('what is never passed on is refused with its reason', (t) => {
+void t.test('paths that are never forwarded are refused with a reason', (t) => {
   const refused = [
     ['/a\\b', /backslash/],
     ['/a#b', /number sign/],
@@ -55,7 +55,7 @@ void t.test('what is never passed on is refused with its reason', (t) => {
   t.end()
 })
 
-void t.test('what only looks odd may pass', (t) => {
+void t.test('paths that only look odd pass', (t) => {
   for (const path of [
     '/100%25',
     '/a%20b',
@@ -73,7 +73,7 @@ void t.test('what only looks odd may pass', (t) => {
   t.end()
 })
 
-void t.test('every way in which some server reads a path is among its readings', (t) => {
+void t.test('the variants include every way in which a server reads a path', (t) => {
   const rows: [path: string, reading: string][] = [
     ['/a%2fb', '/a/b'],
     ['/a%252fb', '/a/b'],
@@ -132,18 +132,18 @@ void t.test('every way in which some server reads a path is among its readings',
   t.end()
 })
 
-void t.test('three times encoded is not read three times', (t) => {
+void t.test('a path that is encoded three times is not decoded three times', (t) => {
   t.notOk(pathVariants('/%25252e%25252e/a')?.asIs.includes('/a'))
   t.end()
 })
 
-void t.test('case is folded as the most lenient server does it', (t) => {
+void t.test('case is folded as by the most lenient server', (t) => {
   t.equal(fold('/ADMIN'), '/admin')
   t.equal(fold('/\u212Aey\u017F'), '/keys', 'the Kelvin sign and the long s')
   t.end()
 })
 
-void t.test('a path made to be misread in endless ways is given up in good time', (t) => {
+void t.test('enumeration stops early for a path with endless variants', (t) => {
   const pieces = [
     '%252e%252e;a%255c//',
     '/..;x%5c%2f',

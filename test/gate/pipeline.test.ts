@@ -41,7 +41,7 @@ const gateOf = ({ routes = [{}], session = sessionOf(), acquired }: World = {}) 
 
 const reason = (verdict: Verdict): string => (verdict.type === 'deny' ? verdict.denial.reason : verdict.type)
 
-void t.test('a session on its way: the route, the session and the token', async (t) => {
+void t.test('a request with a session passes with its route, session and token', async (t) => {
   const { decide, asked } = gateOf()
   t.match(await decide(factsOf({ ticket })), {
     type: 'forward',
@@ -52,13 +52,13 @@ void t.test('a session on its way: the route, the session and the token', async 
   t.same(asked, ['session', 'token'])
 })
 
-void t.test('a public route looks at no session, for no token', async (t) => {
+void t.test('a public route looks up neither session nor token', async (t) => {
   const { decide, asked } = gateOf({ routes: [{ access: 'public' }] })
   t.match(await decide(factsOf({ ticket })), { type: 'forward', session: null, accessToken: null })
   t.same(asked, [])
 })
 
-void t.test('an ambiguous path, or one without a route, is refused before anybody asks who it is', async (t) => {
+void t.test('an ambiguous path or one without a route is refused before the session is looked up', async (t) => {
   const { decide, asked } = gateOf({ routes: [{ path: '/public/**', access: 'public' }, { path: '/app/**' }] })
   t.equal(reason(await decide(factsOf({ ticket, path: '/public/../app' }))), 'ambiguous-path')
   t.equal(reason(await decide(factsOf({ ticket, path: '/nowhere' }))), 'no-route')
@@ -66,7 +66,7 @@ void t.test('an ambiguous path, or one without a route, is refused before anybod
   t.same(asked, [])
 })
 
-void t.test('an optional route takes a session where there is one', async (t) => {
+void t.test('an optional route uses a session if there is one', async (t) => {
   const routes: Partial<Route>[] = [{ access: 'optional' }]
   t.match(await gateOf({ routes }).decide(factsOf()), { type: 'forward', session: null, accessToken: null })
   t.match(await gateOf({ routes, session: null }).decide(factsOf({ ticket })), {
@@ -77,7 +77,7 @@ void t.test('an optional route takes a session where there is one', async (t) =>
   t.match(await gateOf({ routes }).decide(factsOf({ ticket })), { type: 'forward', accessToken: 'access-token' })
 })
 
-void t.test('no ticket, a lost session and a living one', async (t) => {
+void t.test('a missing ticket, a lost session and a valid session are distinguished', async (t) => {
   t.equal(reason(await gateOf().decide(factsOf())), 'login-required')
   t.equal(reason(await gateOf({ session: null }).decide(factsOf({ ticket }))), 'session-expired')
   t.equal(
@@ -87,7 +87,7 @@ void t.test('no ticket, a lost session and a living one', async (t) => {
   )
 })
 
-void t.test('another site’s request gets no token: it is refused before one is asked for', async (t) => {
+void t.test('a cross-site request is refused before a token is acquired', async (t) => {
   const { decide, asked } = gateOf()
   t.equal(
     reason(await decide(factsOf({ ticket, method: 'POST', headers: { origin: 'https://evil.example' } }))),
@@ -96,7 +96,7 @@ void t.test('another site’s request gets no token: it is refused before one is
   t.same(asked, ['session'])
 })
 
-void t.test('what the token store says is what the request gets', async (t) => {
+void t.test('the outcome of acquiring a token decides the request', async (t) => {
   const rows: [Acquired, object][] = [
     [
       { ok: false, problem: 'spent' },
@@ -120,13 +120,13 @@ void t.test('the kind of the request comes with the denial', async (t) => {
   t.match(await gateOf().decide(factsOf()), { kind: 'script' })
 })
 
-void t.test('a store that can’t be asked is no verdict', async (t) => {
+void t.test('an unreachable store gives an error instead of a verdict', async (t) => {
   await t.rejects(gateOf({ session: Promise.reject(new Error('down')) }).decide(factsOf({ ticket })), {
     message: 'down',
   })
 })
 
-void t.test('the host of an origin is what routes name', (t) => {
+void t.test('routes match the host of the public origin', (t) => {
   t.equal(hostOf('https://orders.example.com'), 'orders.example.com')
   t.equal(hostOf('http://127.0.0.1:8080'), '127.0.0.1:8080')
   t.end()

@@ -11,7 +11,7 @@ const safelyDecoded = (text: string): string => {
   }
 }
 
-void t.test('a target on this origin is kept with its query and its fragment', (t) => {
+void t.test('a return URL on this origin keeps its query and fragment', (t) => {
   const rows: [target: string, kept: string][] = [
     ['/', '/'],
     ['/orders?page=2&q=a%20b#top', '/orders?page=2&q=a%20b#top'],
@@ -32,7 +32,7 @@ void t.test('a target on this origin is kept with its query and its fragment', (
   t.end()
 })
 
-void t.test('whatever leads away, or can be read so, is ignored', (t) => {
+void t.test('a return URL that leads to another origin, or could be read so, is ignored', (t) => {
   const ignored = [
     '',
     'https://evil.example/',
@@ -69,7 +69,7 @@ void t.test('whatever leads away, or can be read so, is ignored', (t) => {
   t.end()
 })
 
-void t.test('no line of the corpus of open redirects leads off this origin, over https or http', (t) => {
+void t.test('no entry of the open redirect corpus leads off this origin, over https or http', (t) => {
   for (const here of [origin, 'http://127.0.0.1:8080']) {
     for (const line of openRedirects()) {
       for (const attempt of [line, safelyDecoded(line)]) {

@@ -78,7 +78,7 @@ void t.test('a request whose client leaves before the answer has one access line
   t.equal(await countOf(running.gateway, { route: '/**', verdict: 'forward' }), AT_ONCE)
 })
 
-void t.test('so has one that is cut in the middle of its download', async (t) => {
+void t.test('a request that is cut during its download has one access line and one count', async (t) => {
   const application = await startUnending(t)
   const running = await startGateway(t, { idp, config: { upstream: application.url, routes: everybody } })
   await each(async () => {
@@ -90,7 +90,7 @@ void t.test('so has one that is cut in the middle of its download', async (t) =>
   for (const line of await linesOf(running, AT_ONCE)) t.match(line, { path: '/big', status: 200, aborted: true })
 })
 
-void t.test('so has one whose application breaks off in the middle', async (t) => {
+void t.test('a request whose application breaks off has one access line and one count', async (t) => {
   const application = await startUnending(t)
   const running = await startGateway(t, { idp, config: { upstream: application.url, routes: everybody } })
   for (const path of ['/sized', '/chunked', '/reset'])
@@ -108,7 +108,7 @@ void t.test('so has one whose application breaks off in the middle', async (t) =
   ])
 })
 
-void t.test('so has a form whose client closes as soon as it has sent it', async (t) => {
+void t.test('a form whose client disconnects after sending it has one access line and one count', async (t) => {
   const running = await startGateway(t, { idp, config: { routes: everybody } })
   await each(async () => {
     const socket = open(running.url)
@@ -118,7 +118,7 @@ void t.test('so has a form whose client closes as soon as it has sent it', async
   for (const line of await linesOf(running, AT_ONCE)) t.match(line, { method: 'POST', aborted: true })
 })
 
-void t.test('so has each of several on one connection whose turn never comes', async (t) => {
+void t.test('each pipelined request that is never handled has one access line and one count', async (t) => {
   const application = await startUnending(t)
   const running = await startGateway(t, { idp, config: { upstream: application.url, routes: everybody } })
   const socket = open(running.url)
@@ -136,7 +136,7 @@ void t.test('so has each of several on one connection whose turn never comes', a
   ])
 })
 
-void t.test('so has each of more than are worked on at once', async (t) => {
+void t.test('each request beyond the pipelining limit has one access line and one count', async (t) => {
   const application = await startUnending(t)
   const running = await startGateway(t, {
     idp,
@@ -154,7 +154,7 @@ void t.test('so has each of more than are worked on at once', async (t) => {
   t.equal(application.requests.length, 101, 'the application has not heard of the others')
 })
 
-void t.test('an event stream has its line at its end, with its duration', async (t) => {
+void t.test('an event stream has its access line at its end, with its duration', async (t) => {
   const application = await startUnending(t)
   const running = await startGateway(t, { idp, config: { upstream: application.url, routes: everybody } })
   const ask = 'GET /events HTTP/1.1\r\nHost: a\r\n\r\n'
@@ -172,7 +172,7 @@ void t.test('an event stream has its line at its end, with its duration', async 
   for (const line of [first, second]) t.ok(Number(line?.['ms']) >= 300, `${String(line?.['ms'])} ms`)
 })
 
-void t.test('a WebSocket that is refused, or whose client leaves before it is open, has one as well', async (t) => {
+void t.test('a WebSocket that is refused, or whose client leaves before it opens, has one access line', async (t) => {
   const application = await startUnending(t)
   const running = await startGateway(t, {
     idp,
@@ -195,7 +195,7 @@ void t.test('a WebSocket that is refused, or whose client leaves before it is op
   t.equal(await countOf(running.gateway, { kind: 'websocket' }), 2)
 })
 
-void t.test('a request that is answered to its end has one line, whatever its answer', async (t) => {
+void t.test('a completed request has one access line, whatever its answer', async (t) => {
   const running = await startGateway(t, { idp, config: { routes: everybody } })
   const asked: [method: string, path: string, status: number][] = [
     ['GET', '/api/orders', 200],
@@ -220,7 +220,7 @@ void t.test('a request that is answered to its end has one line, whatever its an
   for (const line of lines) t.notOk('aborted' in line, JSON.stringify(line))
 })
 
-void t.test('a body that does not come any more is 408, in its request’s line', { timeout: 120_000 }, async (t) => {
+void t.test('a body that stalls is a 408 in the access line of its request', { timeout: 120_000 }, async (t) => {
   const running = await startGateway(t, { idp, config: { routes: everybody } })
   const head = 'POST /api/echo HTTP/1.1\r\nHost: a\r\nAccept: text/html\r\n'
   const [answer] = parseAnswers(await sendRaw(running.url, `${head}Content-Length: 100\r\n\r\nhalf`, 90_000))

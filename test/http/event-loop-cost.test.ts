@@ -116,7 +116,7 @@ const requests: Record<string, readonly [line: string, headers?: readonly string
 }
 
 for (const [name, [line, headers = [], body = '']] of Object.entries(requests)) {
-  void t.test(`${name} does not hold up the others`, async (t) => {
+  void t.test(`${name} does not delay other requests`, async (t) => {
     const ms = await costOf(line, headers, body)
     t.ok(ms < MOST, `${ms.toFixed(1)} ms`)
   })

@@ -49,7 +49,7 @@ const read = ({
 
 const host = (value: string): [string, string] => ['Host', value]
 
-void t.test('a request belongs to the public URL that its Host names, else to the first', (t) => {
+void t.test('a request belongs to the public URL that its Host names, or to the first', (t) => {
   const rows: [string, string][] = [
     ['orders.example.com', 'https://orders.example.com'],
     ['shop.example.com', 'https://shop.example.com'],
@@ -68,7 +68,7 @@ void t.test('a request belongs to the public URL that its Host names, else to th
   t.end()
 })
 
-void t.test('two public URLs of one name differ by their ports', (t) => {
+void t.test('public URLs of one host name differ by their ports', (t) => {
   const publicUrls = [
     'https://first.example',
     'https://a.example:8443',
@@ -95,7 +95,7 @@ void t.test('two public URLs of one name differ by their ports', (t) => {
   t.end()
 })
 
-void t.test('two Hosts, or none in HTTP/1.1, are a bad request', (t) => {
+void t.test('two Host headers, or none in HTTP/1.1, are a bad request', (t) => {
   t.throws(() => read({ headers: [host('orders.example.com'), host('orders.example.com')] }), { code: 'bad_request' })
   t.throws(() => read({ headers: [host('orders.example.com'), ['hOST', 'evil.example']] }), { code: 'bad_request' })
   t.throws(() => read({ headers: [] }), { code: 'bad_request' })
@@ -103,7 +103,7 @@ void t.test('two Hosts, or none in HTTP/1.1, are a bad request', (t) => {
   t.end()
 })
 
-void t.test('the host of an absolute target counts, whatever Host says', (t) => {
+void t.test('the host of an absolute target takes precedence over Host', (t) => {
   t.equal(
     read({ url: 'https://shop.example.com/a', headers: [host('orders.example.com')] }).origin,
     'https://shop.example.com',
@@ -112,7 +112,7 @@ void t.test('the host of an absolute target counts, whatever Host says', (t) => 
   t.end()
 })
 
-void t.test('X-Forwarded-Host counts from a trusted proxy alone', (t) => {
+void t.test('X-Forwarded-Host is used only from a trusted proxy', (t) => {
   const headers: [string, string][] = [host('127.0.0.1:8080'), ['X-Forwarded-Host', 'shop.example.com']]
   t.equal(read({ headers, peer: '10.1.2.3' }).origin, 'https://shop.example.com')
   t.equal(read({ headers }).origin, 'http://127.0.0.1:8080')
@@ -138,7 +138,7 @@ void t.test('the client is the nearest address that a trusted proxy vouches for'
   t.end()
 })
 
-void t.test('without trusted proxies nobody is one', (t) => {
+void t.test('without trusted proxies every forwarding header is ignored', (t) => {
   const { client } = read({
     peer: '127.0.0.1',
     trustedProxies: [],

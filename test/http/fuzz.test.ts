@@ -237,7 +237,7 @@ const readSo = (path: string): string => {
 }
 
 void t.test(
-  'whatever comes over the wire, answers are HTTP, the process lives, and what is protected stays so',
+  'any bytes on the wire get HTTP answers, the process survives, and protected paths stay protected',
   async (t) => {
     const application = await startApplication(t, (req, res) => {
       req

@@ -60,7 +60,7 @@ void t.test('a provider that can’t be discovered is a 503, and the next login 
   t.equal((await createBrowser().login(`${running.url}/orders`, 'alice')).answer.url, `${running.url}/orders`)
 })
 
-void t.test('keys that can’t be had or used', async (t) => {
+void t.test('keys that can’t be fetched or used fail the login', async (t) => {
   const idp = await idpFor(t)
   const faults: [string, Failure, number][] = [
     ['html', html, 502],
@@ -90,7 +90,7 @@ void t.test('keys that can’t be had or used', async (t) => {
   }
 })
 
-void t.test('a token endpoint that is out of order', async (t) => {
+void t.test('a failing token endpoint fails the login', async (t) => {
   const running = await startGateway(t, { config: timeout })
   const { url, idp } = running
   const faults: [string, Failure, number][] = [
@@ -127,7 +127,7 @@ void t.test('a token endpoint that is out of order', async (t) => {
   }
 })
 
-void t.test('a userinfo endpoint that is out of order, or speaks of somebody else', async (t) => {
+void t.test('a failing userinfo endpoint, or one with another sub, fails the login', async (t) => {
   const running = await startGateway(t, { config: { provider: { timeout: '1s', userinfo: true } } })
   const { url, idp } = running
   const faults: [string, Failure, number][] = [
@@ -152,7 +152,7 @@ void t.test('a userinfo endpoint that is out of order, or speaks of somebody els
   }
 })
 
-void t.test('userinfo’s claims are there beside the ID token’s, which count more', async (t) => {
+void t.test('userinfo adds claims to those of the ID token, which take precedence', async (t) => {
   const { url, idp } = await startGateway(t, { config: { provider: { userinfo: true } } })
   const browser = createBrowser()
   idp.fail('userinfo', json({ sub: 'alice', groups: ['root'], nickname: 'Al' }))
@@ -163,7 +163,7 @@ void t.test('userinfo’s claims are there beside the ID token’s, which count 
   })
 })
 
-void t.test('a pushed authorization request that fails', async (t) => {
+void t.test('a failing pushed authorization request fails the login', async (t) => {
   const running = await startGateway(t, { idp: { pushedAuthorization: true }, config: timeout })
   const { url, idp } = running
   const faults: [string, Failure, number][] = [
@@ -205,7 +205,7 @@ void t.test('a pushed authorization request that fails', async (t) => {
   }
 })
 
-void t.test('a pushed request that was taken counts, whatever is said about its lifetime', async (t) => {
+void t.test('an accepted pushed request is used, regardless of its expires_in', async (t) => {
   const { url, idp } = await startGateway(t, { idp: { pushedAuthorization: true } })
   for (const [status, lifetime] of [
     [200, 60],
@@ -219,7 +219,7 @@ void t.test('a pushed request that was taken counts, whatever is said about its 
   }
 })
 
-void t.test('a revocation that is refused is logged by the provider’s words', async (t) => {
+void t.test('a refused revocation is logged with the provider’s words', async (t) => {
   const { url, idp, events } = await startGateway(t)
   const browser = createBrowser()
   await browser.login(`${url}/`, 'alice')
@@ -232,7 +232,7 @@ void t.test('a revocation that is refused is logged by the provider’s words', 
   t.match(events('revocation_failed'), [{ cause: /invalid_client: Bad client credentials\) ← 401 from http/ }])
 })
 
-void t.test('a script on the way through a failing login gets a problem', async (t) => {
+void t.test('a script gets a problem from a failing login', async (t) => {
   const { url, idp } = await startGateway(t)
   const browser = createBrowser()
   const callback = await callbackFor(browser, url)

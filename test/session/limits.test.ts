@@ -30,7 +30,7 @@ void t.test('use of one replica keeps a session alive on the others', async (t) 
   t.same([await statusOf(c.url), await statusOf(d.url)], [401, 401], 'nobody has used it for four')
 })
 
-void t.test('one user has so many sessions at most, and the oldest goes', async (t) => {
+void t.test('a user has a limited number of sessions, and the oldest is removed', async (t) => {
   const limited = await startReplicas(t, { store: redis.url, session: { maxPerUser: 2 } })
   const [c, d] = limited.gateways
   const sessionsOf = async (sub: string): Promise<number> =>

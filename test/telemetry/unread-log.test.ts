@@ -100,7 +100,7 @@ const memoryOf = ({ pid }: ChildProcess): number =>
   Number(/^RssAnon:\s+(\d+) kB$/m.exec(readFileSync(`/proc/${pid ?? ''}/status`, 'utf8'))?.[1]) / 1024
 
 void t.test(
-  'a log that is not read takes bounded memory, and what was lost is told when it is read again',
+  'a log that is not read uses bounded memory, and lost lines are reported when it is read again',
   async (t) => {
     const gateway = await start(t)
     await log(gateway.url, 60_000)

@@ -24,7 +24,7 @@ const setUp = async (t: Test, rotateRefreshTokens: boolean, count = 2): Promise<
 const isLocked = async (redis: Redis): Promise<boolean> => (await redis.keys()).some((key) => key.includes('lock'))
 
 void t.test(
-  'a holder that stalls past the lock’s life costs nothing where refresh tokens stay the same',
+  'a holder that stalls past the lock’s expiry does no harm if refresh tokens are reusable',
   { buffered: true },
   async (t) => {
     const {
@@ -59,7 +59,7 @@ void t.test(
 )
 
 void t.test(
-  'where they are used once it ends in one login, and is logged as what it was',
+  'with one-time refresh tokens a stalled holder costs one login, and is logged as the cause',
   { buffered: true },
   async (t) => {
     const {

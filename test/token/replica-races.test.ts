@@ -8,7 +8,7 @@ import { eventually } from '../support/eventually.ts'
 const USERS = ['alice', 'bob', 'carol', 'zoe']
 
 void t.test(
-  'a logout races a refresh on another replica, many times: the session is over, and nothing else is said of it',
+  'a logout that races a refresh on another replica always ends the session, with no other outcome',
   async (t) => {
     const redis = await startRedis(t)
     const {
@@ -72,7 +72,7 @@ void t.test(
   },
 )
 
-void t.test('Redis is flushed under load: everybody has to log in again, and nobody meets an error', async (t) => {
+void t.test('flushing Redis under load makes every user log in again, and no request fails', async (t) => {
   const redis = await startRedis(t)
   const { gateways, login } = await startReplicas(t, { store: redis.url })
   const browsers = await Promise.all(USERS.map(async (user) => login(user)))
@@ -97,7 +97,7 @@ void t.test('Redis is flushed under load: everybody has to log in again, and nob
   t.equal((await alice?.login(`${gateways[0].url}/`, 'alice'))?.answer.status, 200)
 })
 
-void t.test('a process that is killed while it asks for userinfo has saved the new refresh token', async (t) => {
+void t.test('a process killed during its userinfo request has saved the new refresh token', async (t) => {
   const redis = await startRedis(t)
   const {
     gateways: [a, b],

@@ -21,7 +21,7 @@ const countOf = (statuses: number[]): Record<string, number> => {
 }
 
 void t.test(
-  '200 requests at each of three replicas meet an expired token: one grant, and all are answered',
+  '200 requests at each of three replicas with an expired token share one grant, and all are answered',
   async (t) => {
     const browser = await login()
     const before = idp.grants['refresh_token'] ?? 0
@@ -40,21 +40,27 @@ void t.test(
   },
 )
 
-void t.test('the same while the token endpoint takes six seconds and whoever came first has gone', async (t) => {
-  const browser = await login()
-  const before = idp.grants['refresh_token'] ?? 0
-  await sleep(2_100)
-  idp.fail('token', { delay: 6_000, times: 1 })
-  await t.rejects(browser.get(`${a.url}/api/echo`, { kind: 'script', timeout: 150 }), 'the first client does not wait')
-  const begun = Date.now()
-  const statuses = await Promise.all(together(200).map(async (gateway) => statusAt(browser, gateway)))
-  t.ok(Date.now() - begun > 5_000, 'they have waited for that one grant')
-  t.same(countOf(statuses), { 200: 600 })
-  t.equal((idp.grants['refresh_token'] ?? 0) - before, 1)
-  t.equal(idp.refusedGrants['refresh_token'] ?? 0, 0)
-})
+void t.test(
+  'requests share one grant while the token endpoint takes six seconds and the first client has disconnected',
+  async (t) => {
+    const browser = await login()
+    const before = idp.grants['refresh_token'] ?? 0
+    await sleep(2_100)
+    idp.fail('token', { delay: 6_000, times: 1 })
+    await t.rejects(
+      browser.get(`${a.url}/api/echo`, { kind: 'script', timeout: 150 }),
+      'the first client does not wait',
+    )
+    const begun = Date.now()
+    const statuses = await Promise.all(together(200).map(async (gateway) => statusAt(browser, gateway)))
+    t.ok(Date.now() - begun > 5_000, 'they have waited for that one grant')
+    t.same(countOf(statuses), { 200: 600 })
+    t.equal((idp.grants['refresh_token'] ?? 0) - before, 1)
+    t.equal(idp.refusedGrants['refresh_token'] ?? 0, 0)
+  },
+)
 
-void t.test('a token that is due is renewed once, in the background', async (t) => {
+void t.test('a token that is due is refreshed once, in the background', async (t) => {
   const lifetime = idp.settings.lifetimes.accessToken
   idp.settings.lifetimes.accessToken = 6
   t.teardown(() => {
@@ -81,7 +87,7 @@ void t.test('a token that is due is renewed once, in the background', async (t) 
 })
 
 void t.test(
-  'POST session/refresh at every replica at once makes one grant, and the cooldown holds for all',
+  'concurrent POST session/refresh at every replica makes one grant, and the cooldown holds for all',
   async (t) => {
     const browser = await login()
     const before = idp.grants['refresh_token'] ?? 0
@@ -99,7 +105,7 @@ void t.test(
   },
 )
 
-void t.test('logout wins over a refresh that is under way elsewhere', async (t) => {
+void t.test('a logout wins over a refresh on another replica', async (t) => {
   const browser = await login('bob')
   const keysBefore = (await redis.keys()).filter((key) => key.includes('session'))
   for (const gateway of gateways) t.equal(await statusAt(browser, gateway), 200)
@@ -134,7 +140,7 @@ void t.test('logout wins over a refresh that is under way elsewhere', async (t) 
   t.equal(keysAfter.length, keysBefore.length - 1, 'nothing has come back')
 })
 
-void t.test('a login that ends at one replica while another refreshes leaves the user’s grant alone', async (t) => {
+void t.test('a login at one replica while another refreshes keeps the user’s grant', async (t) => {
   const browser = await login('carol')
   for (const gateway of gateways) t.equal(await statusAt(browser, gateway), 200)
   await sleep(2_100)
@@ -161,7 +167,7 @@ void t.test('a login that ends at one replica while another refreshes leaves the
   for (const gateway of gateways) t.equal(await statusAt(browser, gateway), 200, 'the new session goes on')
 })
 
-void t.test('a record with words where Redis should have numbers is no session, and no error', async (t) => {
+void t.test('a record with text in place of numbers is not a session, and causes no error', async (t) => {
   for (const field of ['v', 'c', 'e', 's']) {
     for (const value of ['soon', '-1', 'nan', '1e300', '']) {
       const before = await redis.keys()

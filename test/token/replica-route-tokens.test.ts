@@ -15,7 +15,7 @@ const routes = [
 const paths = ['/api/echo/orders', '/api/echo/stock', '/api/echo/exchanged', '/api/echo']
 
 void t.test(
-  'two gateways on one Redis: each route its own token, no refresh token is spent twice, restarts included',
+  'with two gateways on one Redis each route has its own token, and no refresh token is used twice, also across restarts',
   async (t) => {
     const redis = await startRedis(t)
     const { gateways, idp, upstream, login, another } = await startReplicas(t, {
@@ -73,7 +73,7 @@ void t.test(
   },
 )
 
-void t.test('a session that ends at one gateway takes its routes’ tokens along at the other', async (t) => {
+void t.test('a session that ends at one gateway also loses its routes’ tokens at the other', async (t) => {
   const redis = await startRedis(t)
   const {
     gateways: [a, b],

@@ -86,7 +86,7 @@ const connect = (t: Test, url: string, scheme = 'NTLM'): Client => {
 const routes = [{ path: '/**', access: 'optional', token: { grant: 'none' } }]
 
 void t.test(
-  'a login on a connection is its client’s alone, and lasts as long as the client’s connection',
+  'a connection-bound login belongs to one client, and lasts as long as the client’s connection',
   async (t) => {
     for (const scheme of ['NTLM', 'Negotiate', 'negotiate']) {
       const application = await startNtlm(t, scheme)
@@ -112,7 +112,7 @@ void t.test(
   },
 )
 
-void t.test('a connection on which the application has offered such a login is not used again', async (t) => {
+void t.test('a connection on which the application offered such a login is not reused', async (t) => {
   const application = await startNtlm(t)
   const { url } = await startGateway(t, { idp, config: { upstream: application.url, routes } })
   const client = connect(t, url)
@@ -143,7 +143,7 @@ void t.test('a load balancer that uses one connection for several clients does n
   await eventually(() => application.open() === 0, { what: 'all end with its connection' })
 })
 
-void t.test('the same connection and address with another session is another client', async (t) => {
+void t.test('another session on the same connection and address is another client', async (t) => {
   const application = await startNtlm(t)
   const { url } = await startGateway(t, {
     idp,
@@ -162,7 +162,7 @@ void t.test('the same connection and address with another session is another cli
   t.match((await client.ask()).body.toString(), /is bob$/)
 })
 
-void t.test('credentials for the connection count in any case of letters, and beside others', async (t) => {
+void t.test('connection-bound credentials are recognised in any case, and beside others', async (t) => {
   const application = await startNtlm(t)
   const { url } = await startGateway(t, {
     idp,
@@ -175,7 +175,7 @@ void t.test('credentials for the connection count in any case of letters, and be
   t.match((await b.ask()).body.toString(), /is nobody$/)
 })
 
-void t.test('other applications share connections as before', async (t) => {
+void t.test('other applications share connections', async (t) => {
   let connections = 0
   const upstream = await startSockets(t, (socket, count) => {
     connections = count

@@ -53,7 +53,7 @@ void t.test('an event stream shows its headers before its first event, and each 
   client.destroy()
 })
 
-void t.test('a stream that is silent for longer than the timeout is not cut', async (t) => {
+void t.test('a stream that is silent for longer than the timeout is not cut off', async (t) => {
   const streams: ServerResponse[] = []
   const application = await startApplication(t, (_req, res) => {
     res.writeHead(200).write('first,')
@@ -71,33 +71,30 @@ void t.test('a stream that is silent for longer than the timeout is not cut', as
   client.destroy()
 })
 
-void t.test(
-  'a client that goes away ends the request upstream, before its answer and in the middle of it',
-  async (t) => {
-    let gone = 0
-    const application = await startApplication(t, (req, res) => {
-      res.on('close', () => {
-        if (!res.writableFinished) gone += 1
-      })
-      if (req.url === '/middle') res.writeHead(200).write('begun')
+void t.test('a client disconnect ends the upstream request, before and during its answer', async (t) => {
+  let gone = 0
+  const application = await startApplication(t, (req, res) => {
+    res.on('close', () => {
+      if (!res.writableFinished) gone += 1
     })
-    const { url } = await startGateway(t, {
-      idp,
-      config: { upstream: application.url, routes: [{ path: '/**', access: 'public' }] },
-    })
-    const before = get(url, '/before')
-    await eventually(() => application.requests.length === 1)
-    before.destroy()
-    await eventually(() => gone === 1)
-    const middle = get(url, '/middle')
-    await eventually(() => middle.text().includes('begun'))
-    middle.destroy()
-    await eventually(() => gone === 2)
-    t.equal(gone, 2)
-  },
-)
+    if (req.url === '/middle') res.writeHead(200).write('begun')
+  })
+  const { url } = await startGateway(t, {
+    idp,
+    config: { upstream: application.url, routes: [{ path: '/**', access: 'public' }] },
+  })
+  const before = get(url, '/before')
+  await eventually(() => application.requests.length === 1)
+  before.destroy()
+  await eventually(() => gone === 1)
+  const middle = get(url, '/middle')
+  await eventually(() => middle.text().includes('begun'))
+  middle.destroy()
+  await eventually(() => gone === 2)
+  t.equal(gone, 2)
+})
 
-void t.test('a client that goes away ends its pipelined requests, too, with bodies and without', async (t) => {
+void t.test('a client disconnect ends its pipelined requests, with and without bodies', async (t) => {
   let gone = 0
   const application = await startApplication(t, (req, res) => {
     req.resume()
@@ -125,7 +122,7 @@ void t.test('a client that goes away ends its pipelined requests, too, with bodi
   t.notMatch(log.join(), /internal_error/)
 })
 
-void t.test('a client that goes away in the middle of its upload ends it upstream', async (t) => {
+void t.test('a client disconnect during an upload ends it upstream', async (t) => {
   let aborted = false
   const application = await startApplication(t, (req) => {
     req.resume().on('error', () => {
@@ -141,7 +138,7 @@ void t.test('a client that goes away in the middle of its upload ends it upstrea
   t.ok(aborted)
 })
 
-void t.test('an application that dies in the middle of an answer is seen to have died', async (t) => {
+void t.test('an application that dies during an answer ends the client’s connection', async (t) => {
   const application = await startApplication(t, (req, res) => {
     if (req.url === '/sized') res.writeHead(200, { 'content-length': '1000' })
     res.write('begun')
@@ -158,7 +155,7 @@ void t.test('an application that dies in the middle of an answer is seen to have
   }
 })
 
-void t.test('many streams are open at once and none holds up the other requests', async (t) => {
+void t.test('many open streams do not delay other requests', async (t) => {
   const { url, upstream } = await startGateway(t, { idp })
   const browser = createBrowser()
   await browser.login(`${url}/`, 'alice')
@@ -171,7 +168,7 @@ void t.test('many streams are open at once and none holds up the other requests'
   await eventually(() => upstream.openStreams() === 0)
 })
 
-void t.test('TCP asks after the client of a stream that is silent', async (t) => {
+void t.test('TCP keep-alive probes the client of a silent stream', async (t) => {
   const application = await startApplication(t, (_req, res) => {
     res.writeHead(200, { 'content-type': 'text/event-stream' }).flushHeaders()
   })

@@ -73,7 +73,7 @@ void t.test('any other redirect passes', async (t) => {
   }
 })
 
-void t.test('a navigation goes where the application sends it', async (t) => {
+void t.test('a navigation follows the application’s redirect', async (t) => {
   const { url } = await startGateway(t, {
     idp,
     config: { routes: [{ path: '/**', access: 'public', loginRedirects: patterns }] },
@@ -104,7 +104,7 @@ void t.test('the provider’s own authorization endpoint needs no pattern', asyn
   }
 })
 
-void t.test('a location without a redirect is just a header', async (t) => {
+void t.test('a Location header without a redirect status passes', async (t) => {
   const { url } = await startGateway(t, {
     idp,
     config: { routes: [{ path: '/**', access: 'public', loginRedirects: patterns }] },

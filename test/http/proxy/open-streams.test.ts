@@ -62,7 +62,7 @@ const get = (running: LoggedIn, path: string, more: readonly string[] = [], cook
 const complete = ({ text }: Client): boolean => text().endsWith('\r\n0\r\n\r\n')
 
 void t.test(
-  'event streams end when their session does: by logout, by the clock, by administration, by a refused refresh',
+  'event streams end with their session: by logout, expiry, administration or a refused refresh',
   async (t) => {
     const admin = await freePort()
     const ends: Record<string, (running: Started, t: Test) => Promise<unknown>> = {
@@ -107,7 +107,7 @@ void t.test(
   },
 )
 
-void t.test('another user’s stream goes on, and one of the same user’s next login, too', async (t) => {
+void t.test('another user’s stream continues, and so does the stream of the same user’s next login', async (t) => {
   const running = await start(t)
   const client = get(running, '/stream/1', ['Accept: text/event-stream'])
   await eventually(() => running.streams.length === 1)
@@ -120,7 +120,7 @@ void t.test('another user’s stream goes on, and one of the same user’s next 
 })
 
 void t.test(
-  'gRPC-web, multipart and JSON streams come piece by piece, bytes as they are, and end with the session',
+  'gRPC-web, multipart and JSON streams arrive piece by piece, unchanged, and end with the session',
   async (t) => {
     for (const type of [
       'application/grpc-web+proto',
@@ -148,7 +148,7 @@ void t.test(
   },
 )
 
-void t.test('a long poll waits as long as its route allows, and what has begun is not cut by anything', async (t) => {
+void t.test('a long poll waits as long as its route allows, and a started answer is never cut off', async (t) => {
   const waiting: ServerResponse[] = []
   const application = await startApplication(t, (_req, res) => {
     waiting.push(res)
@@ -178,7 +178,7 @@ void t.test('a long poll waits as long as its route allows, and what has begun i
   t.notMatch(begun?.text(), '504')
 })
 
-void t.test('a large body is passed on while it comes, in both directions, whatever it is', async (t) => {
+void t.test('a large body of any kind is streamed in both directions', async (t) => {
   const piece = randomBytes(1_000_000)
   const hash = createHash('sha256')
   let got = 0

@@ -10,7 +10,7 @@ import { startSockets } from '../../support/sockets.ts'
 const idp = await startIdp()
 t.teardown(() => idp.close())
 
-void t.test('an application that does not begin to answer in time is a 504', async (t) => {
+void t.test('an application that does not start its answer in time is a 504', async (t) => {
   const { url, events } = await startGateway(t, {
     idp,
     config: { routes: [{ path: '/**', access: 'public', timeout: '1s' }] },
@@ -28,7 +28,7 @@ void t.test('an application that does not begin to answer in time is a 504', asy
   t.match(page.headers['content-type'], /^text\/html/)
 })
 
-void t.test('each route has its own patience', async (t) => {
+void t.test('each route has its own timeout', async (t) => {
   const { url } = await startGateway(t, {
     idp,
     config: {
@@ -69,7 +69,7 @@ void t.test('a slow upload does not count as a slow answer', async (t) => {
   t.match(text, /^HTTP\/1\.1 200 [^]*all of it/)
 })
 
-void t.test('interim answers do not put the end of the wait off for ever', async (t) => {
+void t.test('interim answers do not extend the timeout indefinitely', async (t) => {
   for (const interim of ['100 Continue', '102 Processing', '103 Early Hints']) {
     const upstream = await startSockets(t, (socket) => {
       const timer = setInterval(() => {

@@ -6,7 +6,7 @@ import { startUpstream } from '../../../src/demo/upstream.ts'
 import { createBrowser } from '../../support/browser.ts'
 import { startGateway } from '../../support/gateway.ts'
 
-void t.test('an application on a Unix socket', async (t) => {
+void t.test('an application is reached on a Unix socket', async (t) => {
   const folder = mkdtempSync(join(tmpdir(), 'gatehouse-'))
   t.teardown(() => {
     rmSync(folder, { recursive: true })

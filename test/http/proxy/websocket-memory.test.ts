@@ -52,7 +52,7 @@ const startProcess = async (
   }
 }
 
-void t.test('2,000 WebSockets are open in under 150 MB, all of them speak, and all are drained', async (t) => {
+void t.test('2,000 open WebSockets use under 150 MB, all transfer data, and all are drained', async (t) => {
   const { url, cookie, memory, stop } = await startProcess(t)
   const before = memory()
   const sockets: WebSocketEnd[] = []

@@ -81,7 +81,7 @@ const upgrade = (path: string): string =>
   `GET ${path} HTTP/1.1\r\nHost: a\r\nConnection: Upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Version: 13\r\n` +
   `Sec-WebSocket-Key: ${randomBytes(16).toString('base64')}\r\n\r\n`
 
-void t.test('a client that does not read its answer is cut, and so is its upstream request', async (t) => {
+void t.test('a client that does not read its answer is cut off, and so is its upstream request', async (t) => {
   const application = await startEndless(t)
   const { url } = await startGateway(t, { idp, config: { upstream: application.url, routes, limits } })
   const { count } = application
@@ -99,7 +99,7 @@ void t.test('a client that does not read its answer is cut, and so is its upstre
   await eventually(() => clients.every(({ closed }) => closed), { what: 'the connections are closed' })
 })
 
-void t.test('also over TLS', async (t) => {
+void t.test('a client that does not read is cut off over TLS', async (t) => {
   const application = await startEndless(t)
   const { cert, key } = createAuthority().issue(['localhost'])
   const folder = t.testdir({ 'cert.pem': cert, 'key.pem': key })
@@ -115,7 +115,7 @@ void t.test('also over TLS', async (t) => {
   socket.destroy()
 })
 
-void t.test('a client that does not read the gateway’s own answers is cut', async (t) => {
+void t.test('a client that does not read the gateway’s own answers is cut off', async (t) => {
   const { url } = await startGateway(t, { idp, config: { routes, limits } })
   const socket = open(url)
   socket.pause()
@@ -129,7 +129,7 @@ void t.test('a client that does not read the gateway’s own answers is cut', as
   t.pass()
 })
 
-void t.test('a slow client that reads lives, for as long as it likes', async (t) => {
+void t.test('a slow client that reads is never cut off', async (t) => {
   const application = await startEndless(t)
   const { url } = await startGateway(t, { idp, config: { upstream: application.url, routes, limits } })
   const socket = open(url)
@@ -148,7 +148,7 @@ void t.test('a slow client that reads lives, for as long as it likes', async (t)
   socket.destroy()
 })
 
-void t.test('a client that waits for an answer is not cut', async (t) => {
+void t.test('a client that waits for an answer is not cut off', async (t) => {
   const { url } = await startGateway(t, { idp, config: { routes, limits } })
   const socket = open(url)
   socket.write(get('/api/slow?ms=3000'))
@@ -161,7 +161,7 @@ void t.test('a client that waits for an answer is not cut', async (t) => {
   socket.destroy()
 })
 
-void t.test('a WebSocket ends when either end takes nothing of what waits for it', async (t) => {
+void t.test('a WebSocket ends when either end stops reading', async (t) => {
   const application = await startEndless(t)
   const { url } = await startGateway(t, { idp, config: { upstream: application.url, routes, limits } })
   const deaf = open(url)
@@ -188,7 +188,7 @@ void t.test('a WebSocket ends when either end takes nothing of what waits for it
   t.pass()
 })
 
-void t.test('an application that does not take an upload is a 504, and the client is not blamed', async (t) => {
+void t.test('an application that does not read an upload is a 504, and the client is not blamed', async (t) => {
   const deaf = createServer((req) => {
     req.pause()
   })

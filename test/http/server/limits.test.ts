@@ -43,7 +43,7 @@ const keptAlive = async (url: string): Promise<string> => {
   return String(answer)
 }
 
-void t.test('limits hold as they are written, and follow a reload', async (t) => {
+void t.test('limits apply as configured, and follow a reload', async (t) => {
   const application = await startTalkative(t)
   const routes = [{ path: '/**', access: 'public', upstream: application }]
   const gateway = await serveFile(t, { idp, upstream }, { routes })
@@ -77,7 +77,7 @@ void t.test('limits hold as they are written, and follow a reload', async (t) =>
   for (const socket of held) socket.destroy()
 })
 
-void t.test('the limit of connections holds on every address of localhost', async (t) => {
+void t.test('the connection limit holds on every address of localhost', async (t) => {
   const port = await freePort()
   const gateway = await serveFile(
     t,
@@ -103,7 +103,7 @@ void t.test('the limit of connections holds on every address of localhost', asyn
   )
 })
 
-void t.test('what can’t be read on a TLS listener is in the log', async (t) => {
+void t.test('unreadable requests on a TLS listener are logged', async (t) => {
   const { ca, issue } = createAuthority()
   const { cert, key } = issue(['127.0.0.1'])
   const folder = t.testdir({ cert, key })
@@ -146,7 +146,7 @@ void t.test('what can’t be read on a TLS listener is in the log', async (t) =>
   t.match(gateway.events('request')[1], { method: 'BAN', status: 400, client: '127.0.0.1' })
 })
 
-void t.test('what is cut at the end of a drain has its access line', async (t) => {
+void t.test('a request that is cut off at the end of a drain has its access line', async (t) => {
   const gateway = await serveFile(t, { idp, upstream }, { routes: everybody, shutdown: { drain: '500ms' } })
   const socket = open(gateway.url)
   const before = upstream.requests.length

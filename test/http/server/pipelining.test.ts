@@ -79,7 +79,7 @@ async function openStreams({ gateway }: Running): Promise<number> {
   return Number(/gatehouse_streams_open\{kind="event-stream"\} (\d+)/.exec(text)?.[1])
 }
 
-void t.test('an event stream that waits behind another answer is forgotten when its client leaves', async (t) => {
+void t.test('an event stream queued behind another answer is dropped when its client disconnects', async (t) => {
   const running = await start(t)
   const { socket } = connectTo(running.url)
   socket.write(get('/slow') + get('/events').repeat(10))
@@ -153,7 +153,7 @@ for (const [what, bytes, status] of [
   ['CONNECT', 'CONNECT a:1 HTTP/1.1\r\nHost: a\r\n\r\n', 405],
   ['a body that is none', 'POST /fast HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\nZZ\r\n', 400],
 ] as const) {
-  void t.test(`${what} behind a request is refused behind its answer`, async (t) => {
+  void t.test(`${what} pipelined after a request is refused after its answer`, async (t) => {
     const { url, application, answerSlow } = await start(t)
     const { socket, bytes: answered } = connectTo(url)
     socket.write(get('/slow') + bytes)
@@ -171,27 +171,24 @@ for (const [what, bytes, status] of [
   })
 }
 
-void t.test(
-  'an upstream that breaks off an answer which waits ends the connection, behind the earlier answer',
-  async (t) => {
-    const { url, application, answerSlow } = await start(t)
-    const { socket, text } = connectTo(url)
-    socket.write(get('/slow') + get('/broken'))
-    await eventually(() => application.requests.length === 2)
-    await new Promise((resolve) => {
-      setTimeout(resolve, 300)
-    })
-    answerSlow()
-    await eventually(() => socket.closed)
-    t.match(text(), /^HTTP\/1\.1 200 [^]*\r\n\r\nslow/)
-  },
-)
+void t.test('an upstream that breaks off a queued answer ends the connection after the earlier answer', async (t) => {
+  const { url, application, answerSlow } = await start(t)
+  const { socket, text } = connectTo(url)
+  socket.write(get('/slow') + get('/broken'))
+  await eventually(() => application.requests.length === 2)
+  await new Promise((resolve) => {
+    setTimeout(resolve, 300)
+  })
+  answerSlow()
+  await eventually(() => socket.closed)
+  t.match(text(), /^HTTP\/1\.1 200 [^]*\r\n\r\nslow/)
+})
 
 for (const [what, bytes, status] of [
   ['an upgrade', UPGRADE, 400],
   ['a CONNECT', CONNECT, 405],
 ] as const) {
-  void t.test(`${what} behind a large answer is refused once that has gone out whole`, async (t) => {
+  void t.test(`${what} pipelined after a large answer is refused once the answer is sent whole`, async (t) => {
     const { url, events } = await start(t)
     for (const before of [get('/large'), get('/fast') + get('/large') + get('/fast')]) {
       const client = connectTo(url)
@@ -205,7 +202,7 @@ for (const [what, bytes, status] of [
     await eventually(() => events('request').length === 6)
   })
 
-  void t.test(`${what} behind an answer that has begun does not cut it short`, async (t) => {
+  void t.test(`${what} pipelined after a started answer does not cut the answer short`, async (t) => {
     const { url, application } = await start(t)
     const client = connectTo(url)
     client.socket.write(get('/large'))
@@ -219,7 +216,7 @@ for (const [what, bytes, status] of [
     t.equal(second?.status, status)
   })
 
-  void t.test(`a client that leaves behind ${what} ends the answers under way`, async (t) => {
+  void t.test(`a client that disconnects after ${what} ends the answers in progress`, async (t) => {
     const running = await start(t)
     for (const leave of ['end', 'destroy', 'resetAndDestroy'] as const) {
       const { socket, text } = connectTo(running.url)
@@ -240,7 +237,7 @@ void t.test('a large answer in place of a WebSocket arrives whole', async (t) =>
   t.equal(parseAnswers(client.bytes())[0]?.body.length, LARGE)
 })
 
-void t.test('a large answer arrives whole, however many requests are behind it', async (t) => {
+void t.test('a large answer arrives whole, with any number of requests pipelined after it', async (t) => {
   const application = await startApplication(t, (req, res) => {
     res.end(req.url === '/large' ? Buffer.alloc(200_000) : 'fast')
   })
@@ -267,7 +264,7 @@ void t.test('a large answer arrives whole, however many requests are behind it',
   }
 })
 
-void t.test('a request that comes after an answer has said that it is the last one is not carried out', async (t) => {
+void t.test('a request that arrives after an answer with Connection: close is not handled', async (t) => {
   const { url, application, events } = await start(t)
   const { socket, text } = connectTo(url)
   socket.write('GET /events HTTP/1.1\r\nHost: a\r\nConnection: Upgrade\r\nUpgrade: h2c\r\n\r\n')
@@ -296,7 +293,7 @@ void t.test('a CONNECT is answered, and its connection is closed even when the c
   t.match(text(), /^HTTP\/1\.1 405 /)
 })
 
-void t.test('a client that pipelines without end is not read without end', async (t) => {
+void t.test('a client that pipelines endlessly is paused', async (t) => {
   const { url, application, answerSlow } = await start(t)
   const { socket, text } = connectTo(url)
   const many = 200_000

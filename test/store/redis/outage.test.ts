@@ -10,7 +10,7 @@ const onDisk = ['--appendonly', 'yes', '--appendfsync', 'always', '--save', '']
 t.jobs = 2
 
 void t.test(
-  'Redis is away for ten seconds under 100 requests a second: nobody notices',
+  'an outage of Redis for ten seconds under 100 requests a second fails no request',
   { buffered: true },
   async (t) => {
     const redis = await startRedis(t, { args: onDisk })
@@ -51,7 +51,7 @@ void t.test(
 )
 
 void t.test(
-  'away for longer than outageGrace: 503, and without a new login 200 again when it is back',
+  'an outage longer than outageGrace gives 503, and then 200 without a new login',
   { buffered: true },
   async (t) => {
     const redis = await startRedis(t, { args: onDisk })
@@ -94,7 +94,7 @@ void t.test(
   },
 )
 
-void t.test('a session that ends while Redis is away stays ended', { buffered: true }, async (t) => {
+void t.test('a session that ends during an outage stays ended', { buffered: true }, async (t) => {
   const redis = await startRedis(t, { args: onDisk })
   const {
     gateways: [a, b],
@@ -126,7 +126,7 @@ void t.test('a session that ends while Redis is away stays ended', { buffered: t
 })
 
 void t.test(
-  'so does one that ends at a replica which does not know it and can’t ask',
+  'a session stays ended that ends during an outage at a replica that has not cached it',
   { buffered: true },
   async (t) => {
     const redis = await startRedis(t, { args: onDisk })
@@ -148,7 +148,7 @@ void t.test(
   },
 )
 
-void t.test('what Redis forgets of its last moments is made good', { buffered: true }, async (t) => {
+void t.test('writes that a failover of Redis loses are repeated', { buffered: true }, async (t) => {
   const redis = await startRedis(t)
   const {
     gateways: [a, b],

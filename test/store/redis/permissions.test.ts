@@ -4,7 +4,7 @@ import { PERMISSIONS, startRedis } from '../../support/redis.ts'
 import { eventually } from '../../support/eventually.ts'
 
 void t.test(
-  'what the user of Redis may not do is said at the start, in Redis’s words, and can be mended without a restart',
+  'missing Redis permissions are logged at the start with Redis’s message, and can be granted without a restart',
   async (t) => {
     const redis = await startRedis(t)
     const {
@@ -43,7 +43,7 @@ void t.test(
   },
 )
 
-void t.test('a permission that is taken away later is told of, too', async (t) => {
+void t.test('a permission that is revoked later is logged', async (t) => {
   const redis = await startRedis(t)
   await redis.command('ACL', 'SETUSER', 'gateway', 'on', '>s3cret', ...PERMISSIONS)
   const {
@@ -55,7 +55,7 @@ void t.test('a permission that is taken away later is told of, too', async (t) =
   })
 })
 
-void t.test('a database that does not exist is said not to exist', async (t) => {
+void t.test('a database that does not exist is reported', async (t) => {
   const redis = await startRedis(t)
   const {
     gateways: [a],

@@ -9,7 +9,7 @@ import { eventually } from '../../support/eventually.ts'
 t.jobs = 2
 
 void t.test(
-  'Redis is away at the start: what can be served is served, and it heals without a restart',
+  'with Redis unreachable at the start, requests without a session are served, and the gateway recovers without a restart',
   { buffered: true },
   async (t) => {
     const port = await freePort()
@@ -62,7 +62,7 @@ void t.test(
 )
 
 void t.test(
-  'a gateway that never reached Redis stops at once, and so does one whose Redis has gone',
+  'a gateway that never reached Redis stops at once, and so does one that lost it',
   { buffered: true },
   async (t) => {
     const redis = await startRedis(t)
@@ -85,7 +85,7 @@ void t.test(
 )
 
 void t.test(
-  'a gateway that stops waits a while for Redis with what it could not write, and says what is left',
+  'a stopping gateway waits for Redis to take pending writes, and logs those that remain',
   { buffered: true },
   async (t) => {
     const redis = await startRedis(t)
@@ -107,7 +107,7 @@ void t.test(
 )
 
 void t.test(
-  'Redis goes in the middle of a login: a 503 page, and the next try succeeds',
+  'an outage of Redis during a login gives a 503 page, and the next attempt succeeds',
   { buffered: true },
   async (t) => {
     const redis = await startRedis(t)
@@ -134,7 +134,7 @@ void t.test(
 )
 
 void t.test(
-  'what Redis has lost is noticed within five seconds: cookie cleared, one login',
+  'sessions that Redis lost are noticed within five seconds: the cookie is cleared, and one login follows',
   { buffered: true },
   async (t) => {
     const redis = await startRedis(t)
