@@ -73,7 +73,7 @@ void t.test('the demo imports nothing from the gateway, and the browser scripts 
       ({ file, target }) => roomOf(file) !== 'browser' && isInside({ file, target }) && roomOf(target) === 'browser',
     ),
     [],
-    'and nobody needs them',
+    'no other room imports the browser scripts',
   )
 })
 
@@ -92,7 +92,7 @@ void t.test('no import forms a circle', async (t) => {
       ]),
     ),
     [['a', 'b', 'c']],
-    'and one is noticed',
+    'a circle is detected',
   )
 })
 
@@ -114,7 +114,7 @@ void t.test('each of these rules detects a violation', async (t) => {
   t.same(
     broken('gate/match.ts', "import type { Context } from '../http/context.ts'"),
     ['gate/match.ts must not know http/context.ts'],
-    'types count, too',
+    'type imports count',
   )
   t.same(broken('oidc/login.ts', "import { open } from '../store/open.ts'"), [
     'oidc/login.ts must not know store/open.ts',
@@ -124,7 +124,7 @@ void t.test('each of these rules detects a violation', async (t) => {
   t.same(
     broken('helpers/strings.ts', "import { Fault } from '../errors.ts'"),
     ['helpers/strings.ts must not know errors.ts'],
-    'a room that nobody has planned',
+    'an unplanned room',
   )
   t.same(broken('gate/admit.ts', "import Fastify from 'fastify'"), ['gate/admit.ts must not know fastify'])
   t.same(broken('session/record.ts', "import Keyv, {\n  type Store,\n} from 'keyv'"), [

@@ -51,7 +51,7 @@ const config = {
 const near = await startGateway(t, { config })
 const { idp } = near
 const port = await freePort()
-/** Of another site, so that a frame of the provider knows nobody. */
+/** On another site, so that the provider has no session in a frame. */
 const far = await startGateway(t, { config, idp, port, publicUrl: `http://localhost:${port}` })
 
 /**

@@ -20,7 +20,7 @@ const { url, upstream, idp } = await startGateway(t, {
   },
 })
 
-/** A page in a profile of its own; whatever it says to the console is kept, and an uncaught error fails the test. */
+/** A page in its own profile. Its console messages are kept, and an uncaught error fails the test. */
 const openPage = async (t: Test, options: BrowserContextOptions = {}): Promise<{ page: Page; said: string[] }> => {
   const context = await chromium.newContext(options)
   t.teardown(async () => {

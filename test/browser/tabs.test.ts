@@ -58,7 +58,7 @@ void t.test('a tab whose login cookie has expired continues, whether or not anot
   const [first, second, third] = await open(context, 3)
   if (first === undefined || second === undefined || third === undefined) throw new Error('three tabs were opened')
   await context.clearCookies({ name: /^gatehouse-login/ })
-  t.equal(await finish(first, 0), 'Tab 0', 'its login begins once more, and the provider knows the user by now')
+  t.equal(await finish(first, 0), 'Tab 0', 'its login starts again, and the provider has a session for the user')
   t.equal(await finish(second, 1), 'Tab 1')
   await context.clearCookies({ name: /^gatehouse/ })
   t.equal(await finish(third, 2), 'Tab 2')

@@ -60,7 +60,7 @@ void t.test('a page restored from the back-forward cache notices what has change
   await page.locator('#work').fill('kept with the page')
   await page.evaluate(() => {
     addEventListener('pageshow', ({ persisted }) => {
-      document.title = persisted ? 'kept' : 'loaded anew'
+      document.title = persisted ? 'kept' : 'reloaded'
     })
   })
   await page.getByRole('link', { name: 'Next' }).click()
@@ -104,7 +104,7 @@ void t.test('opening another page of the same user causes no requests from the o
   await eventually(() => readings() > before)
   await other.reload()
   await eventually(() => readings() > before + 1)
-  // Whoever wanted to ask would have by now.
+  // A page that asks would have done so within this time.
   await page.evaluate(async () => fetch('/oauth2/userinfo'))
   t.equal(readings(), before + 2)
 })

@@ -20,7 +20,7 @@ const config = { upstream: site.url, admin: { listen: '127.0.0.1:0', sessions: '
 const near = await startGateway(t, { config })
 const { idp } = near
 const port = await freePort()
-/** Of another site, so that a frame of the provider knows nobody. */
+/** On another site, so that the provider has no session in a frame. */
 const far = await startGateway(t, { config, idp, port, publicUrl: `http://localhost:${port}` })
 
 void t.test('handlers of an XMLHttpRequest see only the second answer', async (t) => {

@@ -294,5 +294,5 @@ routes:
     own,
   )
   t.match(said, /^header: cookie: theme=dark$/im, 'the gateway keeps its own cookies')
-  t.notMatch(said, /override/i, 'nobody may name another method where that would be another route')
+  t.notMatch(said, /override/i, 'no client may name another method that selects another route')
 })

@@ -4,6 +4,7 @@ import { renameSync, writeFileSync } from 'node:fs'
 import { Agent, get, type IncomingMessage } from 'node:http'
 import { join } from 'node:path'
 import { text } from 'node:stream/consumers'
+import { setTimeout as sleep } from 'node:timers/promises'
 import { connect as connectTls, type PeerCertificate } from 'node:tls'
 import t from 'tap'
 import { startIdp } from '../../src/demo/idp.ts'
@@ -42,7 +43,7 @@ void t.test('SIGHUP applies new routes, and open connections and running request
   const first = await kept('/api/orders')
   const slow = fetch(`${url}/api/slow?ms=3000`, { headers: { cookie } })
   await eventually(() => upstream.requests.some((one) => one.url === '/api/slow?ms=3000'), {
-    what: 'the slow request is under way',
+    what: 'the slow request is in progress',
   })
   t.equal((await fetch(`${url}/public/page`, { redirect: 'manual' })).status, 401)
 
@@ -75,9 +76,7 @@ void t.test('a refresh that is running when the configuration changes is finishe
   })
   const gateway = await serveFile(t, { idp, upstream })
   const browser = await gateway.login()
-  await new Promise((resolve) => {
-    setTimeout(resolve, 2_100)
-  })
+  await sleep(2_100)
   const before = idp.grants['refresh_token'] ?? 0
   idp.fail('token', { delay: 2_500, times: 1 })
   const waiting = statusAt(browser, gateway)

@@ -9,6 +9,7 @@ import t, { type Test } from 'tap'
 import { startIdp } from '../../src/demo/idp.ts'
 import { startUpstream, type Upstream } from '../../src/demo/upstream.ts'
 import { createBrowser } from '../support/browser.ts'
+import { eventually } from '../support/eventually.ts'
 import { freePort } from '../support/free-port.ts'
 import { asFile } from '../support/gateway.ts'
 import { runProgram, startProgram, type Program } from '../support/program.ts'
@@ -157,16 +158,10 @@ void t.test('SIGTERM finishes the running answer, refuses new connections and ex
   })
   await listening(program)
   const admin = { host: '127.0.0.1', port: adminPort }
-  for (let tries = 0; (await ask(admin, '/readyz')).status !== 200 && tries < 50; tries += 1)
-    await new Promise((resolve) => {
-      setTimeout(resolve, 100)
-    })
+  await eventually(async () => (await ask(admin, '/readyz')).status === 200)
   const before = upstream.requests.length
   const slow = ask({ host: '127.0.0.1', port }, '/api/slow?ms=2000')
-  while (upstream.requests.length === before)
-    await new Promise((resolve) => {
-      setTimeout(resolve, 20)
-    })
+  await eventually(() => upstream.requests.length > before)
   program.child.kill('SIGTERM')
   await program.line(/"event":"stopping"/)
   const { status, body } = await ask(admin, '/readyz')
@@ -198,10 +193,7 @@ void t.test('answers that outlast shutdown.drain are cut, and the gateway exits 
     () => 'answered',
     () => 'cut',
   )
-  while (upstream.requests.length === before)
-    await new Promise((resolve) => {
-      setTimeout(resolve, 20)
-    })
+  await eventually(() => upstream.requests.length > before)
   await stopped(t, program)
   t.equal(await slow, 'cut')
   await program.line(/"event":"drain_timeout"/)

@@ -76,7 +76,7 @@ void t.test(
     for (const agent of agents) t.same(await ask(agent, '/api/orders'), { status: 200, connection: 'keep-alive' })
     const underWay = ask(agents[0], '/api/slow?ms=1000')
     await eventually(() => upstream.requests.some(({ url }) => url === '/api/slow?ms=1000'), {
-      what: 'it is under way',
+      what: 'the slow request is in progress',
     })
     const stopped = gateway.stop()
     await nextEvent(gateway, 'stopping', 0)
@@ -104,7 +104,7 @@ for (const [what, drain, leave] of [
 ] as const) {
   void t.test(`requests ${what} while the gateway stops have their access lines`, async (t) => {
     const port = await freePort()
-    // Without an admin listener nothing else is waited for.
+    // Without an admin listener the process waits for nothing more.
     const file = asFile(t, {
       listen: `127.0.0.1:${port}`,
       publicUrl: `http://127.0.0.1:${port}`,
@@ -121,7 +121,7 @@ for (const [what, drain, leave] of [
     const sockets = Array.from({ length: 3 }, () => open(`http://127.0.0.1:${port}`))
     for (const socket of sockets) socket.resume().write(`GET ${path} HTTP/1.1\r\nHost: a\r\n\r\n`)
     await eventually(() => upstream.requests.filter(({ url }) => url === path).length === 3, {
-      what: 'they are under way',
+      what: 'the requests are in progress',
     })
     child.kill('SIGTERM')
     await line(/"event":"stopping"/)
@@ -143,7 +143,7 @@ void t.test('while the gateway stops, only the last of several pipelined answers
     `GET /api/slow?ms=1500&${name} HTTP/1.1\r\nHost: a\r\n\r\n`
   const areUnderWay = async (name: string): Promise<void> =>
     eventually(() => upstream.requests.filter(({ url }) => url.endsWith(`&${name}`)).length === 3, {
-      what: `${name} are under way`,
+      what: `${name} are in progress`,
     })
   const [before, later] = [open(gateway.url), open(gateway.url)]
   const [ofBefore, ofLater] = [readAll(before), readAll(later)]

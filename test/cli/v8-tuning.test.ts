@@ -5,7 +5,7 @@ import t from 'tap'
 
 const program = fileURLToPath(new URL('./tick-cost.ts', import.meta.url))
 
-/** What a tick costs after collections that found nobody waiting for one, as a multiple of what it cost before. */
+/** What a tick costs after collections during which no tick was queued, as a multiple of what it cost before. */
 const growth = async (...args: string[]): Promise<number> => {
   const { stdout } = await promisify(execFile)(process.execPath, ['--expose-gc', '--import=tsx', program, ...args])
   return Number(stdout)

@@ -100,7 +100,7 @@ void t.test('three workers serve one address as one gateway', async (t) => {
   t.equal(gateway.events('listening').length, 1, 'one line says so')
   t.equal((await children(gateway)).length, 3)
   await Promise.all(Array.from({ length: 60 }, async () => ask(`${url}/api/orders`)))
-  await eventually(() => busy(gateway).size === 3, { what: 'all of them have had requests' })
+  await eventually(() => busy(gateway).size === 3, { what: 'every worker has had requests' })
 
   await t.test('the admin listener answers for all workers', async (t) => {
     await eventually(
@@ -134,7 +134,7 @@ void t.test('three workers serve one address as one gateway', async (t) => {
         const statuses = await Promise.all(Array.from({ length: 9 }, async () => statusAt(browser, gateway, '/orders')))
         return statuses.every((one) => one === 401)
       },
-      { what: 'no worker takes the session any more' },
+      { what: 'no worker accepts the session any more' },
     )
     t.equal((await fetch(`${admin}/sessions`, { headers })).status, 400)
     for (const path of ['/livez', '/readyz', '/metrics', '/sessions?sub=carol'])
@@ -162,7 +162,7 @@ void t.test('three workers serve one address as one gateway', async (t) => {
       [...new Set(await Promise.all(Array.from({ length: 20 }, async () => (await ask(`${url}/api/orders`)).status)))],
       [200],
     )
-    await eventually(async () => (await children(gateway)).length === 3, { what: 'there are three again' })
+    await eventually(async () => (await children(gateway)).length === 3, { what: 'there are three workers again' })
     t.same(
       (await children(gateway)).filter((one) => others.includes(one)),
       others,
@@ -172,7 +172,7 @@ void t.test('three workers serve one address as one gateway', async (t) => {
         await ask(`${url}/api/orders`)
         return busy(gateway).size === 4
       },
-      { what: 'the new one serves' },
+      { what: 'the new worker serves' },
     )
   })
 
@@ -203,7 +203,7 @@ void t.test('after SIGTERM all workers finish their requests, and none is ready'
   )
   const slow = Promise.all(Array.from({ length: 6 }, async () => ask(`${gateway.url}/api/slow?ms=2000`)))
   await eventually(() => upstream.requests.filter((one) => one.url === '/api/slow?ms=2000').length === 6, {
-    what: 'they are under way',
+    what: 'the requests are in progress',
   })
   const stopped = gateway.stop()
   await nextEvent(gateway, 'stopping', 0)
@@ -229,7 +229,7 @@ void t.test('workers share a Unix socket, which is removed at the end', async (t
   t.match(gateway.events('listening')[0], { address: `unix:${socketPath}` })
   const answers = await Promise.all(Array.from({ length: 20 }, async () => ask({ socketPath, path: '/api/orders' })))
   t.same([...new Set(answers.map(({ status }) => status))], [200])
-  await eventually(() => busy(gateway).size === 2, { what: 'both have had requests' })
+  await eventually(() => busy(gateway).size === 2, { what: 'both workers have had requests' })
   t.equal((await gateway.stop()).status, 0)
   t.notOk(existsSync(socketPath))
 })
@@ -238,7 +238,7 @@ void t.test('workers end with the process that started them', async (t) => {
   const gateway = await serveFile(t, { idp, upstream }, { workers: 2, session, routes: everybody })
   const workers = await children(gateway)
   await gateway.kill()
-  await eventually(() => workers.every((pid) => !existsSync(`/proc/${pid}`)), { what: 'they are gone' })
+  await eventually(() => workers.every((pid) => !existsSync(`/proc/${pid}`)), { what: 'the workers have exited' })
 })
 
 void t.test('connections that a killed worker had not accepted are closed', async (t) => {
@@ -254,11 +254,11 @@ void t.test('connections that a killed worker had not accepted are closed', asyn
     return client
   })
   const waiting = (): number => clients.filter(({ closed }) => !closed).length
-  await eventually(() => waiting() === 1, { what: 'the other worker has answered all that it got' })
+  await eventually(() => waiting() === 1, { what: 'the other worker has answered all its requests' })
   process.kill(stopped, 'SIGKILL')
-  await eventually(() => waiting() === 0, { what: 'the last one is closed' })
+  await eventually(() => waiting() === 0, { what: 'the last connection is closed' })
   await nextEvent(gateway, 'worker_died', 0)
-  await eventually(async () => (await children(gateway)).length === 2, { what: 'there are two again' })
+  await eventually(async () => (await children(gateway)).length === 2, { what: 'there are two workers again' })
   await eventually(() => descriptors() <= before, { what: 'no descriptor is left over' })
   t.equal((await gateway.stop()).status, 0)
 })

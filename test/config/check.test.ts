@@ -176,7 +176,7 @@ const refused: [string, Parameters<typeof configuration>[0], string[]][] = [
     ['8:5 routes[0].rewritePrefix: does not go with stripPrefix | use rewritePrefix alone, with to: / to strip'],
   ],
   [
-    'a prefix that is none',
+    'an invalid prefix',
     { more: route('{ path: /api/v1/*, stripPrefix: /api/v }\n  - { path: /**, rewritePrefix: { from: /a, to: /b } }') },
     [
       "6:37 routes[0].stripPrefix: /api/v is not what the route's path /api/v1/* begins with | a beginning of /api/v1",

@@ -92,7 +92,7 @@ const run = (t: Test, command: readonly string[], env: Settings) => {
         throw new Error(`it has ended with ${status}: ${output}`)
       })
       await Promise.race([
-        eventually(() => output.includes('"event":"listening"'), { what: 'it listens', timeoutMs: 30_000 }),
+        eventually(() => output.includes('"event":"listening"'), { what: 'the container listens', timeoutMs: 30_000 }),
         early,
       ])
       early.catch(() => {})

@@ -1,3 +1,4 @@
+import { setTimeout as sleep } from 'node:timers/promises'
 import { generateKeyPair, exportJWK, createRemoteJWKSet, jwtVerify } from 'jose'
 import * as oidc from 'openid-client'
 import t from 'tap'
@@ -232,9 +233,7 @@ void t.test('an access token expires at its exp', async (t) => {
   const { app, browser } = await setUp(t, { lifetimes: { accessToken: 1 } })
   await browser.login(await app.loginUrl(), 'alice')
   const token = app.tokens().access_token
-  await new Promise((resolve) => {
-    setTimeout(resolve, 2000)
-  })
+  await sleep(2000)
   await t.rejects(oidc.fetchUserInfo(app.configuration, token, 'alice'), { code: 'OAUTH_WWW_AUTHENTICATE_CHALLENGE' })
 })
 

@@ -3,12 +3,14 @@ import { once } from 'node:events'
 import { request } from 'node:http'
 import { join } from 'node:path'
 import { text } from 'node:stream/consumers'
+import { setTimeout as sleep } from 'node:timers/promises'
 import t from 'tap'
 import type { Test } from 'tap'
 import { WebSocket } from 'ws'
 import { startUpstream } from '../../src/demo/upstream.ts'
 import { createBrowser } from '../support/browser.ts'
 import { createAuthority } from '../support/certificates.ts'
+import { eventually } from '../support/eventually.ts'
 
 const setUp = async (test: Test) => {
   const upstream = await startUpstream()
@@ -150,9 +152,7 @@ void t.test('bytes are deterministic, and wait for a slow reader', async (t) => 
   const before = process.memoryUsage().arrayBuffers
   const unread = request(`${upstream.url}/api/bytes?n=2000000000`).end()
   await once(unread, 'response')
-  await new Promise((resolve) => {
-    setTimeout(resolve, 200)
-  })
+  await sleep(200)
   t.ok(process.memoryUsage().arrayBuffers - before < 50_000_000, 'two gigabytes were not read ahead')
   unread.destroy()
 })
@@ -177,12 +177,7 @@ void t.test('an endless event stream is counted until its client disconnects', a
   await once(endless, 'response')
   t.equal(upstream.openStreams(), 1)
   endless.destroy()
-  for (let waited = 0; upstream.openStreams() > 0 && waited < 100; waited += 1) {
-    await new Promise((resolve) => {
-      setTimeout(resolve, 10)
-    })
-  }
-  t.equal(upstream.openStreams(), 0)
+  await t.resolves(eventually(() => upstream.openStreams() === 0))
 })
 
 void t.test('a WebSocket echoes every message', async (t) => {

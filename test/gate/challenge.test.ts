@@ -148,7 +148,7 @@ void t.test('a script’s login returns to its page, never to the API’s URL', 
   t.equal(loginUrl({ referer: 'https://evil.example/page' }), bare)
   t.equal(loginUrl({ referer: `${origin}.evil.example/page` }), bare)
   t.equal(loginUrl({ referer: `${origin}@evil.example/page` }), bare)
-  t.equal(loginUrl({ referer: '/page' }), bare, 'a relative Referer is nobody’s')
+  t.equal(loginUrl({ referer: '/page' }), bare, 'a relative Referer is ignored')
   t.equal(loginUrl({ 'hx-current-url': `${origin}/htmx`, 'referer': `${origin}/other` }), `${bare}?redirect=%2Fhtmx`)
   t.equal(
     loginUrl({ 'hx-current-url': 'https://evil.example/', 'referer': `${origin}/other` }),

@@ -26,7 +26,7 @@ const rows: Row[] = [
   ['GET', { ...document, 'sec-fetch-dest': 'empty', 'accept': 'text/html;q=0,*/*' }, 'script', 'a worker’s own call'],
   ['GET', { ...document, 'sec-fetch-mode': 'nested-navigate' }, 'script', 'a mode that no browser has any more'],
   ['GET', { accept: 'text/html-like' }, 'script', 'a media type that only begins like HTML'],
-  ['GET', { ...document, 'sec-fetch-mode': 'cors', 'sec-fetch-dest': 'empty' }, 'script', 'fetch, whatever it accepts'],
+  ['GET', { ...document, 'sec-fetch-mode': 'cors', 'sec-fetch-dest': 'empty' }, 'script', 'fetch, with any Accept'],
   ['GET', { 'sec-fetch-mode': 'no-cors', 'sec-fetch-dest': 'image' }, 'script', 'an image'],
   [
     'GET',
@@ -74,7 +74,7 @@ const rows: Row[] = [
   ['GET', { ...document, accept: 'text/event-stream' }, 'script', 'EventSource'],
   ['GET', { ...document, 'sec-purpose': 'prefetch' }, 'script', 'a prefetch'],
   ['GET', { ...document, 'sec-purpose': 'prefetch;prerender' }, 'script', 'a prerender'],
-  ['GET', { ...document, upgrade: 'h2c', connection: 'Upgrade' }, 'script', 'an upgrade to something else'],
+  ['GET', { ...document, upgrade: 'h2c', connection: 'Upgrade' }, 'script', 'an upgrade to another protocol'],
   ['GET', { upgrade: 'websocket', connection: 'keep-alive, Upgrade' }, 'websocket', 'Firefox’s WebSocket'],
   ['GET', { upgrade: 'WebSocket', connection: 'upgrade' }, 'websocket', 'a WebSocket in any case'],
   ['GET', { ...document, upgrade: 'websocket' }, 'script', 'an Upgrade that Connection does not name'],

@@ -43,7 +43,7 @@ type FactsMade = Partial<Omit<Facts, 'headers' | 'rawHeaders'>> & {
   readonly headers?: Readonly<Record<string, string>>
 }
 
-/** A request as facts: GET / without headers, from a client that is nobody's proxy, unless said otherwise. */
+/** A request as facts: GET / without headers, from a client that is not a trusted proxy, unless overridden. */
 export const factsOf = ({ headers = {}, ...facts }: FactsMade = {}): Facts => ({
   method: 'GET',
   path: '/',

@@ -63,7 +63,7 @@ void t.test('a route with maxAge requires a recent login', async (t) => {
   t.equal((await browser.get(`${url}/api/orders`, { kind: 'script' })).status, 200)
 })
 
-/** Alice logged in, at a provider that never asks her again, whatever is wanted. */
+/** Alice logged in, at a provider that ignores requests to authenticate her again. */
 const start = async (t: Test): Promise<Running & { readonly browser: Browser }> => {
   const running = await startGateway(t, { config: { routes } })
   const browser = createBrowser()

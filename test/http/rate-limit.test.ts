@@ -1,3 +1,4 @@
+import { setTimeout as sleep } from 'node:timers/promises'
 import t from 'tap'
 import { startIdp } from '../../src/demo/idp.ts'
 import { startUpstream } from '../../src/demo/upstream.ts'
@@ -37,9 +38,7 @@ void t.test('a window ends in Redis, and the count restarts', async (t) => {
     { session: { keys, store: redis.url }, rateLimit: { session: '2/2s' } },
   )
   t.same(await statusesOf([gateway], '/oauth2/session', 3), [401, 401, 429])
-  await new Promise((resolve) => {
-    setTimeout(resolve, 2_100)
-  })
+  await sleep(2_100)
   t.same(await statusesOf([gateway], '/oauth2/session', 3), [401, 401, 429])
 })
 

@@ -75,6 +75,6 @@ void t.test('a refused target is not routed, and its problem is stored with the 
   const fine = requestFor('/a?b')
   t.equal(rewriteTarget(fine, origins), '/a?b')
   t.match(targetOf(fine), { ok: true, path: '/a' })
-  t.match(targetOf(requestFor('/')), { ok: false }, 'a request that nobody has looked at has no target')
+  t.match(targetOf(requestFor('/')), { ok: false }, 'a request that was not parsed has no target')
   t.end()
 })

@@ -35,7 +35,7 @@ const pem = generateKeyPairSync('ec', { namedCurve: 'P-256' })
   .privateKey.export({ type: 'pkcs8', format: 'pem' })
   .toString()
 
-/** Whatever a sample calls a secret: they are all made of a word for their file and a number. */
+/** The secrets of the samples, which all consist of a word for their file and a number. */
 const secrets =
   /\b(?:cfg|google|kc|env|args|alpha|apache|static|ww)[- ](?:[a-z]+[- ])+[A-Za-z0-9]+=?|YWxwaGE[A-Za-z0-9=]+/g
 
@@ -138,7 +138,7 @@ void t.test('oauth2-proxy: only paths that a route can express exactly become pu
   t.match(securityOf(stderr), /trusted_ips/)
   t.match(securityOf(stderr), /whitelist_domains/)
   t.same(routeOf(config, '/**', 'OPTIONS')?.access, 'public', 'skip_auth_preflight')
-  t.same(config.trustedProxies, [], 'reverse_proxy = true believes nobody by itself')
+  t.same(config.trustedProxies, [], 'reverse_proxy = true alone trusts no proxy')
   t.match(securityOf(stderr), /reverse_proxy/)
 })
 
@@ -509,7 +509,7 @@ void t.test('flags, variables and chart values are read together, with the origi
 
   const flags = 'oauth2-proxy --oidc-issuer-url=https://flags.example --provider=oidc --email-domain=*\n'
   const separate = await migrated(flags, 'oidc_issuer_url = "https://file.example"\nupstreams = ["http://app"]\n')
-  t.match(separate.config.provider, { issuer: 'https://flags.example' }, 'whatever the order of the files')
+  t.match(separate.config.provider, { issuer: 'https://flags.example' }, 'in any order of the files')
   const wonderwall = await migrated(
     'args: [--openid.client-id=flag]\nenv:\n  WONDERWALL_OPENID_CLIENT_ID: variable\n  WONDERWALL_INGRESS: https://a.example\n',
   )

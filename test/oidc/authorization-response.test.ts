@@ -6,9 +6,13 @@ const read = (query: string) => readAuthorizationResponse(new URLSearchParams(qu
 void t.test('a response with one code or one error is accepted', (t) => {
   t.match(read('code=abc&state=s&iss=https%3A%2F%2Fidp'), { type: 'code', code: 'abc', iss: 'https://idp' })
   t.match(read('code=a%20b.~%2F%2B%3D'), { type: 'code', iss: null })
-  t.match(read('code=x&session_state=y&scope=openid&authuser=0'), { type: 'code' }, 'what else comes is not looked at')
+  t.match(read('code=x&session_state=y&scope=openid&authuser=0'), { type: 'code' }, 'other parameters are ignored')
   t.match(read('error=access_denied&error_description=no&state=s'), { type: 'error', error: 'access_denied' })
-  t.match(read('error=&code=x'), { type: 'code' }, 'a parameter without a value is none (RFC 6749, section 3.1)')
+  t.match(
+    read('error=&code=x'),
+    { type: 'code' },
+    'a parameter without a value counts as omitted (RFC 6749, section 3.1)',
+  )
   t.end()
 })
 

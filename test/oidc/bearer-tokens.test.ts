@@ -106,7 +106,7 @@ void t.test('every kind of invalid token is a 401 invalid_token', async (t) => {
   const pem = createPublicKey({ key: { ...jwks.keys[0] }, format: 'jwk' })
     .export({ type: 'spki', format: 'pem' })
     .toString()
-  /** Signed by somebody else, with a header that tells where to look for the key. */
+  /** Signed with another key, with a header that says where to find it. */
   const lured = async (hint: Record<string, unknown>): Promise<string> => {
     const signed = `${encoded({ alg: 'RS256', typ: 'at+jwt', ...hint })}.${encoded(claims)}`
     return `${signed}.${sign('sha256', Buffer.from(signed), privateKey).toString('base64url')}`

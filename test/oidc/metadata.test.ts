@@ -235,7 +235,7 @@ void t.test('a changed jwks_uri is found without a restart, with one more reques
 
 void t.test('a changed token endpoint is found by the next login', async (t) => {
   const { provider, url } = await start(t)
-  await eventually(() => provider.asked(METADATA) === 1, { what: 'discovered' })
+  await eventually(() => provider.asked(METADATA) === 1, { what: 'the provider is discovered' })
   const { document, paths } = provider
   const gone = document['token_endpoint']
   await beginLogin(createBrowser(), url)
@@ -283,7 +283,7 @@ void t.test('the metadata is read again when it is old and at a reload, and then
   await opened.discovered()
   t.equal(end(), undefined)
   provider.document['end_session_endpoint'] = `${provider.origin}/logout`
-  await eventually(() => end() === `${provider.origin}/logout`, { what: 'it is seen' })
+  await eventually(() => end() === `${provider.origin}/logout`, { what: 'the new end_session_endpoint is used' })
 
   provider.paths.set(METADATA, (_request, response) => {
     response.writeHead(503).end()
@@ -311,7 +311,7 @@ void t.test('a reload reads the metadata again', async (t) => {
   t.teardown(async () => opened.close())
   await opened.discovered()
   opened.configure(structuredClone(config.provider))
-  await eventually(() => provider.asked(METADATA) === 2, { what: 'it is read' })
+  await eventually(() => provider.asked(METADATA) === 2, { what: 'the metadata is read again' })
 })
 
 void t.test('signed userinfo is verified with the provider’s keys, whether it is announced or not', async (t) => {

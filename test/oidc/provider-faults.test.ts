@@ -107,7 +107,7 @@ void t.test('a failing token endpoint fails the login', async (t) => {
     ['nothing in it', json({}), 502],
     ['wrong types', json({ access_token: 5, token_type: 'bearer', id_token: [] }), 502],
     ['no ID token', json({ access_token: 'abc', token_type: 'bearer' }), 502],
-    ['an ID token that is none', json({ access_token: 'abc', token_type: 'bearer', id_token: 'x.y.z' }), 502],
+    ['an invalid ID token', json({ access_token: 'abc', token_type: 'bearer', id_token: 'x.y.z' }), 502],
     ['the wrong client', json({ error: 'invalid_client' }, 401), 502],
     ['the wrong client, challenged', { ...json({ error: 'invalid_client' }, 401), headers: challenge }, 502],
     ['a spent code', json({ error: 'invalid_grant' }, 400), 400],
@@ -138,8 +138,8 @@ void t.test('a failing userinfo endpoint, or one with another sub, fails the log
     ['noJson', noJson, 502],
     ['an error', { status: 500 }, 503],
     ['refused', { status: 401, headers: { 'www-authenticate': 'Bearer error="invalid_token"' } }, 502],
-    ['somebody else', json({ sub: 'mallory', groups: ['admin'] }), 502],
-    ['nobody', json({ groups: ['admin'] }), 502],
+    ['another user', json({ sub: 'mallory', groups: ['admin'] }), 502],
+    ['no user', json({ groups: ['admin'] }), 502],
     ['wrong types', json({ sub: 5 }), 502],
   ]
   for (const [name, failure, status] of faults) {

@@ -43,7 +43,7 @@ for (const sameProvider of [false, true]) {
     t.equal((await browser.post(`${b.url}/oauth2/logout/local`, '', script)).status, 204)
     await sleep(300)
     t.equal((await browser.get(`${a.url}/api/orders`, script)).status, 200)
-    t.equal(b.idp.grants['refresh_token'] ?? 0, 0, 'nobody asked the provider')
+    t.equal(b.idp.grants['refresh_token'] ?? 0, 0, 'the provider was not asked')
     for (const { events } of [a, b]) t.same([...events('session_ended'), ...events('session_lost')], [])
   })
 

@@ -84,7 +84,7 @@ for (const { what, lists } of steps) {
         for (const gateway of both)
           await t.resolves(
             eventually(async () => (await statusAt(browser, gateway)) === 401, {
-              what: 'it refuses',
+              what: 'the other replica refuses the session',
               timeoutMs: 1_000,
             }),
           )
@@ -205,7 +205,7 @@ void t.test('every key in Redis has a time to live, and a logout leaves nothing 
       const left = (await redis.keys()).filter((key) => !before.includes(key))
       return left.every((key) => key.startsWith('gatehouse:once:'))
     },
-    { what: 'nothing is left' },
+    { what: 'Redis holds no session any more' },
   )
   t.notOk((await redis.keys()).some((key) => key.includes('lock')))
 })

@@ -179,7 +179,7 @@ export const storeContract = (t: Test, open: (t: Test) => Promise<Store>): void 
     await store.create(id, { ...recordOf(1), createdAt: now, endsAt: now + 400, seenAt: now }, ownerOf('alice'), 400)
     await store.touch(id, now + 50, MINUTE)
     await t.resolves(
-      eventually(async () => (await store.read(id)) === null, { what: 'it has ended', timeoutMs: 2_000 }),
+      eventually(async () => (await store.read(id)) === null, { what: 'the record has expired', timeoutMs: 2_000 }),
     )
   })
 
@@ -201,7 +201,7 @@ export const storeContract = (t: Test, open: (t: Test) => Promise<Store>): void 
     t.equal(tries.filter(({ acquired }) => acquired).length, 1)
     const winner = `holder ${tries.findIndex(({ acquired }) => acquired)}`
     await store.unlock(id, 'somebody else')
-    t.equal((await store.lock(id, 'another', MINUTE)).acquired, false, 'nobody else can give it back')
+    t.equal((await store.lock(id, 'another', MINUTE)).acquired, false, 'only the holder can release it')
     await store.unlock(id, winner)
     t.same(await store.lock(id, 'another', MINUTE), { acquired: true, abandoned: false })
     t.equal((await store.lock(newId(), 'another', MINUTE)).acquired, true, 'another session has a lock of its own')

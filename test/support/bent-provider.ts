@@ -8,10 +8,10 @@ import { createBrowser, type Browser } from './browser.ts'
 import type { Answer } from './exchange.ts'
 import { beginLogin } from './sign-in.ts'
 
-/** What one path answers: JSON, or whatever is written. */
+/** The answer of one path: JSON, or raw bytes. */
 type Reply = object | ((request: IncomingMessage, response: ServerResponse) => void)
 
-/** A provider whose every answer a test can bend. It gives a code to nobody: a test makes the callback itself. */
+/** A provider whose every answer a test can change. It issues no codes: a test makes the callback itself. */
 export type BentProvider = {
   readonly origin: string
   readonly issuer: string

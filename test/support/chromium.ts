@@ -10,7 +10,7 @@ const quiet = [
   '--disable-sync',
   '--no-first-run',
   '--disable-quic',
-  // Resolves nothing but this machine, whatever a page asks for; under one more name, which no browser trusts without
+  // Resolves only this machine, for any name in a page, and under one more name, which no browser trusts without
   // TLS.
   '--host-resolver-rules=MAP app.test 127.0.0.1, MAP * ~NOTFOUND, EXCLUDE localhost, EXCLUDE 127.0.0.1',
 ]

@@ -23,7 +23,7 @@ export type Cause = {
 export type CookieJar = {
   /** Keeps what the `Set-Cookie` lines of an answer from `url` say, or refuses it as a browser would. */
   store: (url: URL, lines: readonly string[]) => void
-  /** The `Cookie` header for a request to `url`; empty when there is none to send. */
+  /** The `Cookie` header for a request to `url`; empty if there are no cookies to send. */
   header: (url: URL, cause?: Cause) => string
   /** The cookies that a request to `url` would send. */
   list: (url: URL | string) => StoredCookie[]
@@ -88,7 +88,7 @@ const isAcceptable = (cookie: StoredCookie, url: URL, path: string | undefined):
   return name.length + cookie.value.length <= 4096
 }
 
-// No SameSite means Lax (RFC 6265bis, 5.6.7.1), and None without Secure is none at all.
+// No SameSite means Lax (RFC 6265bis, 5.6.7.1), and None without Secure is ignored.
 const isSentFor = ({ sameSite, secure }: StoredCookie, { crossSite, topLevelGet }: Cause): boolean => {
   if (!crossSite || (sameSite === 'none' && secure)) return true
   return topLevelGet && sameSite !== 'strict'

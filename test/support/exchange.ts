@@ -10,7 +10,7 @@ export type Exchange = {
   url: URL
   /** Where to connect instead, as behind a proxy that ends TLS. */
   connectTo?: URL
-  /** In place of the URL's own path and query: whatever bytes a test wants to send. */
+  /** The bytes of the request target, in place of the URL's path and query. */
   target?: string
   headers: Readonly<Record<string, string | readonly string[]>>
   body?: string | Buffer
@@ -28,7 +28,7 @@ export type Answer = {
   rawHeaders: string[]
   body: string
   bytes: Buffer
-  /** The body as JSON; throws where it is none. */
+  /** The body as a JSON object; throws if it is not one. */
   json: () => Record<string, unknown>
 }
 

@@ -10,7 +10,7 @@ const BLOCK = 100
 /** The ports of this process's block that have not been given away yet. */
 let mine: number[] = []
 
-/** Listens on a port; `null` when somebody else does. */
+/** Listens on a port; `null` if the port is in use. */
 const listenOn = async (port: number): Promise<Server | null> => {
   const server = createServer()
   return new Promise((resolve) => {

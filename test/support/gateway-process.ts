@@ -69,7 +69,7 @@ const newestIn = (folder: string): number =>
     ...readdirSync(folder, { recursive: true, encoding: 'utf8' }).map((name) => statSync(join(folder, name)).mtimeMs),
   )
 
-/** What was built, when it is of today; else the source itself, which takes longer to start. */
+/** The built program if it is newer than the source, otherwise the source, which starts more slowly. */
 const program = (): string[] => {
   const built = join(root, 'dist/main.js')
   const builtAt = statSync(built, { throwIfNoEntry: false })?.mtimeMs ?? 0

@@ -3,7 +3,7 @@ import { createBrowser, type Browser } from './browser.ts'
 import type { Answer } from './exchange.ts'
 import { startGateway, type Running } from './gateway.ts'
 
-/** A gateway with somebody logged in. */
+/** A gateway with a logged-in user. */
 export type LoggedIn = Running & {
   readonly browser: Browser
   /** A request of one of the application's scripts. */

@@ -9,11 +9,11 @@ export type Scrape = {
   /** The type of each metric, by its name. */
   readonly types: ReadonlyMap<string, string>
   readonly samples: readonly Sample[]
-  /** The sum of the samples of this name that have these labels; `NaN` where there is none. */
+  /** The sum of the samples of this name that have these labels; `NaN` if there are none. */
   readonly value: (name: string, labels?: Readonly<Record<string, string>>) => number
 }
 
-/** Reads the text format (version 0.0.4); throws for a line that is none of it. */
+/** Reads the text format (version 0.0.4); throws for a malformed line. */
 const readMetrics = (text: string): Scrape => {
   const types = new Map<string, string>()
   const samples: Sample[] = []

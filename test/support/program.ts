@@ -39,7 +39,7 @@ if (builtAt < changedAt)
 
 /** Starts `gatehouse` as it was built, as a process of its own; it ends with the test at the latest. */
 export const startProgram = (t: Test, args: readonly string[], env: Environment = {}): Program => {
-  // Nothing of the environment of whoever runs the tests: it could hold a configuration, and tap would load into every
+  // Nothing of the tests' own environment: it could hold a configuration, and tap would load into every
   // process of Node what takes more memory than the program.
   const alone = ['-i', ...Object.entries(env).map(([name, value]) => `${name}=${value}`), process.execPath]
   const child = spawn('/usr/bin/env', [...alone, builtProgram, ...args], {

@@ -71,7 +71,7 @@ export const header = (answer: RawAnswer, name: string): string | null => {
 }
 
 /**
- * Reads bytes as HTTP/1.1 answers one after the other (RFC 9112); throws where they are none. `methods` are what was
+ * Reads bytes as HTTP/1.1 answers one after the other (RFC 9112); throws if they are malformed. `methods` are what was
  * asked.
  */
 export const parseAnswers = (bytes: Buffer, methods: readonly string[] = []): RawAnswer[] => {

@@ -210,7 +210,7 @@ export const startCluster = async (t: Test, { withReplicas = false } = {}): Prom
         '',
         '--appendonly',
         'yes',
-        // What a killed server has written is in the system's hands: nothing of it is lost, whatever the disk does.
+        // The operating system keeps what a killed server has written: nothing is lost, even with a slow disk.
         '--appendfsync',
         'no',
         '--cluster-enabled',

@@ -59,7 +59,7 @@ export const startTcpProxy = async (t: Test, target: number): Promise<TcpProxy> 
     const end = (): void => {
       lines.delete(line)
       client.destroy()
-      // Whoever is cut off by silence does not hear of the other side's end, either.
+      // An end that is cut off silently does not see the other end close.
       line.server.destroy()
     }
     for (const socket of [client, line.server])

@@ -64,7 +64,7 @@ const readHead = (text: string): { status: number; headers: Map<string, string> 
   }
 }
 
-/** Asks for a WebSocket at this URL, and waits for the head of the answer, whatever it is. */
+/** Requests a WebSocket at this URL, and waits for the head of the answer, successful or not. */
 export const openWebSocket = async (
   url: string,
   { headers = [], early, method = 'GET' }: Options = {},

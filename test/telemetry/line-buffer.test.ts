@@ -39,7 +39,7 @@ for (const how of [inPlace, stream, shared]) {
   void t.test(`a line is written soon without a flush, ${how.name}`, async (t) => {
     const { lines, content } = fileBuffer(t, how)
     lines.write('a line\n')
-    await eventually(async () => content() === 'a line\n', { what: 'the line is there' })
+    await eventually(async () => content() === 'a line\n', { what: 'the line is written' })
     t.pass()
   })
 }
@@ -65,7 +65,7 @@ void t.test('lines that a stalled reader has no room for are dropped, and counte
   await lines.flush()
   t.ok(Date.now() - before < 3_000, 'a stalled reader is not waited for')
   ;(goOn as (() => void) | null)?.()
-  await eventually(() => read.join('').includes('lost '), { what: 'the gap is told' })
+  await eventually(() => read.join('').includes('lost '), { what: 'the gap is reported' })
   lines.write('later\n')
   await lines.flush()
   const out = read.join('').trimEnd().split('\n')

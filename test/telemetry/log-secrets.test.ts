@@ -21,7 +21,7 @@ const watch = ({ log, idp }: Pick<Running, 'log' | 'idp'>, ...known: readonly st
   const secrets = new Set(known)
   return {
     secrets,
-    /** All cookies that a browser has by now. */
+    /** All cookies that a browser has. */
     cookiesOf: (browser: Browser): void => {
       for (const { value } of browser.cookies.all()) if (value.length > 20) secrets.add(value)
     },

@@ -152,7 +152,7 @@ void t.test('a request whose client leaves, and a WebSocket at its end, end thei
   })
   const socket = open(url)
   socket.write('GET /api/slow?ms=20000 HTTP/1.1\r\nHost: a\r\n\r\n')
-  await eventually(() => upstream.requests.length === 1, { what: 'it is under way' })
+  await eventually(() => upstream.requests.length === 1, { what: 'the request is in progress' })
   socket.destroy()
   const webSocket = await openWebSocket(`${url}/ws`, { headers: [`Origin: ${url}`] })
   t.equal(webSocket.status, 101)
@@ -241,7 +241,7 @@ void t.test(
       t.match(
         log.find(({ event }) => event === 'request'),
         { trace_id: TRACE },
-        'who traces elsewhere finds the line all the same',
+        'a client with its own tracing finds the line',
       )
     }
     const { modules, log } = await loaded({ OTEL_TRACES_EXPORTER: 'console' })

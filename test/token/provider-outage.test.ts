@@ -52,7 +52,7 @@ for (const [name, failure] of [
       const { idp, url, browsers, ask } = await outage(t, 20, failure)
       idp.fail('token', null)
       moveClock(t, 600)
-      t.equal(await ask(browsers[0] ?? createBrowser()), 503, 'nobody knows yet')
+      t.equal(await ask(browsers[0] ?? createBrowser()), 503, 'no success is known yet')
       await createBrowser().login(`${url}/`, 'bob')
       t.same(
         await Promise.all(browsers.map(ask)),

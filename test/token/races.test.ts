@@ -34,7 +34,7 @@ const start = async (t: Test): Promise<LoggedIn> => {
 /** The same browser in another tab: one cookie jar, requests that do not wait for each other. */
 const sent = ({ upstream }: LoggedIn, path: string): unknown[] => upstream.requests.filter(({ url }) => url === path)
 
-/** Asks for a path, and does something else before the provider answers. */
+/** Requests a path, and runs an action before the provider answers. */
 const meanwhile = async (running: LoggedIn, path: string, act: () => Promise<unknown>): ReturnType<Browser['get']> => {
   const before = running.idp.tokenRequests
   let goOn = (): void => {}
@@ -134,7 +134,7 @@ void t.test('a redemption for another resource does not satisfy the refresh that
   let own: Promise<unknown> = Promise.resolve()
   const redeemed = await meanwhile(running, '/api/echo/redeemed', async () => {
     own = running.call()
-    // So long until it waits for its turn, which nobody else can see.
+    // The time until it waits for the lock, which cannot be observed.
     await sleep(200)
   })
   await own

@@ -146,7 +146,7 @@ const passing = [
   ['invalid_client with 400', { status: 400, body: { error: 'invalid_client' } }],
   ['a connection that is cut', { destroy: true }],
   ['silence', { hang: true }],
-  ['JSON that is none', { status: 200, body: '{"access_token":', contentType: 'application/json' }],
+  ['invalid JSON', { status: 200, body: '{"access_token":', contentType: 'application/json' }],
 ] as const
 
 for (const [name, failure] of passing) {
@@ -340,7 +340,7 @@ const unusable: [string, RegExp, (right: JWTPayload, idp: LoggedIn['idp']) => un
   ['one without iat', /iat/, async ({ iat: _iat, ...right }, idp) => idp.sign(right)],
   ['one without exp', /exp/, async ({ exp: _exp, ...right }, idp) => idp.sign(right)],
   ['one without sub', /sub/, async ({ sub: _sub, ...right }, idp) => idp.sign(right)],
-  ['one that nobody signed', /none/, (right) => `${encoded({ alg: 'none' })}.${encoded(right)}.`],
+  ['an unsigned one', /none/, (right) => `${encoded({ alg: 'none' })}.${encoded(right)}.`],
   [
     'one with a wrong signature',
     /signature/,
@@ -400,7 +400,7 @@ for (const [name, members] of odd) {
     t.equal(idp.grants['refresh_token'], 2)
     t.equal(idp.refusedGrants.refresh_token, 0)
     t.equal(events('claims_not_renewed').length, 0)
-    // Without an ID token nobody is known.
+    // Without an ID token no user is known.
     if (!('id_token' in members))
       t.equal((await createBrowser().login(`${url}/orders`, 'bob')).answer.url, `${url}/orders`)
   })

@@ -195,13 +195,13 @@ void t.test('a logout during a refresh stands, and the new refresh token is revo
   const { call, idp, browser, url, events } = await loggedIn(t)
   const cookie = browser.cookies.header(new URL(url))
   idp.fail('token', { delay: 400 })
-  // Else the provider takes the grant back with the old refresh token, and there is no new one.
+  // Otherwise the provider revokes the grant with the old refresh token, and there is no new one.
   idp.fail('revocation', { status: 500, times: 1 })
   moveClock(t, 101_000)
   const waiting = call()
   await eventually(() => idp.tokenRequests === 2)
   t.equal((await browser.post(`${url}/oauth2/logout`, '', script)).status, 200)
-  t.equal((await waiting).status, 401, 'nobody gets through any more')
+  t.equal((await waiting).status, 401, 'no request passes any more')
   await eventually(() => idp.revocations === 2)
   const late = await browser.get(`${url}/api/orders`, { kind: 'script', headers: { cookie } })
   t.equal(late.json()['code'], 'session_expired')

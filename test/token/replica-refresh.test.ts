@@ -73,8 +73,8 @@ void t.test('a token that is due is refreshed once, in the background', async (t
   idp.fail('token', { delay: 2_500, times: 1 })
   const begun = Date.now()
   t.same(countOf(await Promise.all(together(20).map(async (gateway) => statusAt(browser, gateway)))), { 200: 60 })
-  t.ok(Date.now() - begun < 2_400, 'nobody has waited')
-  await eventually(() => (idp.grants['refresh_token'] ?? 0) > before, { what: 'the grant' })
+  t.ok(Date.now() - begun < 2_400, 'no request has waited')
+  await eventually(() => (idp.grants['refresh_token'] ?? 0) > before, { what: 'the grant is made' })
   await sleep(300)
   t.equal((idp.grants['refresh_token'] ?? 0) - before, 1)
   const tokens = await Promise.all(
@@ -112,12 +112,12 @@ void t.test('a logout wins over a refresh on another replica', async (t) => {
   await sleep(2_100)
   const before = idp.grants['refresh_token'] ?? 0
   idp.fail('token', { delay: 1_500, times: 1 })
-  // Else the provider would refuse what it is about to grant.
+  // Otherwise the provider would refuse the pending grant.
   idp.fail('revocation', { status: 503, times: 1 })
   const revocations = idp.revocations
   const waiting = statusAt(browser, b)
   await eventually(async () => (await redis.keys()).some((key) => key.includes('lock')), {
-    what: 'the refresh is under way',
+    what: 'the refresh is in progress',
   })
   const cookie = browser.cookies.header(new URL(a.url), { crossSite: false, topLevelGet: true })
   const left = await browser.post(`${a.url}/oauth2/logout`, undefined, {
@@ -133,8 +133,10 @@ void t.test('a logout wins over a refresh on another replica', async (t) => {
   }
   t.equal(await waiting, 401, 'who waited for the refresh is refused, too')
   t.equal((idp.grants['refresh_token'] ?? 0) - before, 1, 'the provider did grant it')
-  await eventually(() => idp.revocations === revocations + 2, { what: 'what was granted too late is given back' })
-  await eventually(async () => (await redis.keys()).every((key) => !key.includes('lock')), { what: 'nothing is left' })
+  await eventually(() => idp.revocations === revocations + 2, { what: 'the late tokens are revoked' })
+  await eventually(async () => (await redis.keys()).every((key) => !key.includes('lock')), {
+    what: 'all locks are released',
+  })
   await sleep(500)
   const keysAfter = (await redis.keys()).filter((key) => key.includes('session'))
   t.equal(keysAfter.length, keysBefore.length - 1, 'nothing has come back')
@@ -156,7 +158,7 @@ void t.test('a login at one replica while another refreshes keeps the user’s g
   })
   const asked = idp.tokenRequests
   const waiting = statusAt(browser, b)
-  await eventually(() => idp.tokenRequests > asked, { what: 'the refresh is under way' })
+  await eventually(() => idp.tokenRequests > asked, { what: 'the refresh is in progress' })
   t.equal((await browser.get(callback.href)).status, 302)
   goOn()
   t.equal(await waiting, 401, 'what waited belongs to the session of before')
@@ -175,7 +177,7 @@ void t.test('a record with text in place of numbers is not a session, and causes
       const [key = ''] = (await redis.keys()).filter((one) => one.includes('session') && !before.includes(one))
       await redis.command('HSET', key, field, value)
       for (const method of ['GET', 'POST']) {
-        // At replica c nobody has seen the session yet.
+        // Replica c has not read the session yet.
         const { status } = await browser.request(
           method,
           `${c.url}/oauth2/session${method === 'POST' ? '/refresh' : ''}`,

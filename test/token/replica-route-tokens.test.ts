@@ -1,3 +1,4 @@
+import { setTimeout as sleep } from 'node:timers/promises'
 import t from 'tap'
 import { bearerClaims } from '../support/jwt.ts'
 import { startReplicas, statusAt } from '../support/gateway-process.ts'
@@ -47,9 +48,7 @@ void t.test(
     check()
 
     // All of them have expired: the session's own and the routes', at both gateways at once.
-    await new Promise((resolve) => {
-      setTimeout(resolve, 3_200)
-    })
+    await sleep(3_200)
     t.same(
       [...new Set(await everywhere())],
       [200],
@@ -89,7 +88,7 @@ void t.test('a session that ends at one gateway also loses its routes’ tokens 
   for (const { name, value } of before) browser.cookies.store(new URL(b.url), [`${name}=${value}; Path=/`])
   upstream.requests.length = 0
   await eventually(async () => (await statusAt(browser, b, '/api/echo/exchanged')) === 401, {
-    what: 'the other gateway refuses it',
+    what: 'the other gateway refuses the session',
     timeoutMs: 1_500,
   })
   t.same(upstream.requests.filter(({ url }) => url === '/api/echo/exchanged').length <= 1, true)

@@ -167,7 +167,7 @@ void t.test(
     const first = await ask(running, 'orders')
     t.same((await ask(running, 'orders')).claims, first.claims, 'kept')
     moveClock(t, 85_000)
-    t.same((await ask(running, 'orders')).claims, first.claims, 'still the old one: nobody waits')
+    t.same((await ask(running, 'orders')).claims, first.claims, 'the old token, without waiting')
     await eventually(() => running.idp.grants['client_credentials'] === 2)
     await eventually(async () => (await ask(running, 'orders')).claims?.jti !== first.claims?.jti)
     moveClock(t, 110_000)

@@ -101,7 +101,7 @@ void t.test('attempts are counted for one target, and only by the gateway’s ow
   t.equal(cookies.tries(header, '/orders'), 2)
   t.equal(cookies.tries(header, '/other'), 0)
   t.same([cookies.logins(header, '/orders'), cookies.logins(header, '/other')], [3, 0])
-  t.equal(cookies.tries(pair(cookies.setLogins(1, '/orders')), '/orders'), 0, 'a login that succeeds begins anew')
+  t.equal(cookies.tries(pair(cookies.setLogins(1, '/orders')), '/orders'), 0, 'a successful login resets the count')
   const values = ['', '2', 'x.y', '-1.abc'].map((value) => `gatehouse-tries=${value}`)
   for (const other of [undefined, '', ...values, header.replace('2.', '99.')]) {
     t.equal(cookies.tries(other, '/orders'), 0, other ?? 'no header')

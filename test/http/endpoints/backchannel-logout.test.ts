@@ -142,7 +142,7 @@ void t.test('a token that the provider did not sign is refused', async (t) => {
     'alg none': `${part({ alg: 'none', typ: 'logout+jwt' })}.${part(claims())}.`,
     'alg none with the signature of another': `${part({ alg: 'none' })}.${part(claims())}.${signature}`,
     'a symmetric key': `${body}.${createHmac('sha256', 'client-secret').update(body).digest('base64url')}`,
-    'a key of somebody else’s': await new SignJWT(claims())
+    'another issuer’s key': await new SignJWT(claims())
       .setProtectedHeader({ alg: 'RS256', kid: 'mine' })
       .sign(privateKey),
     'claims that were changed': `${head}.${part(claims({ sub: 'bob' }))}.${signature}`,
@@ -228,7 +228,7 @@ for (const by of ['sid', 'sub'] as const) {
       const own = by === 'sid' ? await sidOf(idp, late, url, sid) : sid
       await post(await idp.sign(without(claims({ sid: own }), by === 'sid' ? 'sub' : 'sid')))
       const answer = await late.get(callback.href)
-      t.match(answer.headers.location, `${url}/oauth2/login?`, 'the login begins anew')
+      t.match(answer.headers.location, `${url}/oauth2/login?`, 'the login restarts')
       t.notOk(answer.headers['set-cookie']?.some((cookie) => /^gatehouse=[^;]/.test(cookie)))
       t.ok(events('session_ended').some(({ reason }) => reason === 'backchannel'))
       const { answer: end } = await late.follow(answer)

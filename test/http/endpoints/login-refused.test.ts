@@ -266,7 +266,7 @@ void t.test('an invalid query is a 400, and none of it reaches the provider', as
     ['a code and an error', 'error', () => ['access_denied']],
     ['an ID token', 'id_token', () => ['x']],
     ['JARM', 'response', () => ['x']],
-    ['a code that is none', 'code', () => ['\u0000é']],
+    ['an invalid code', 'code', () => ['\u0000é']],
   ]
   for (const [name, member, values] of change) {
     const browser = createBrowser()

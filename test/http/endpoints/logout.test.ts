@@ -286,7 +286,7 @@ void t.test('the logout callback follows only targets that this gateway sealed',
   }
   const login = (await beginLogin(browser, url, { redirect: '/orders' })).searchParams.get('state') ?? ''
   const other = await browser.get(`${url}/oauth2/logout/callback?${new URLSearchParams({ state: login }).toString()}`)
-  t.match(other.body, 'You are signed out', 'a login’s state is none of its')
+  t.match(other.body, 'You are signed out', 'a login’s state is not accepted')
 })
 
 void t.test('the logout callback says that the user is signed out only if that is true', async (t) => {

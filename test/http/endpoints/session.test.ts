@@ -83,7 +83,7 @@ void t.test(
     const second = cookieOf(browser, url)
     t.not(first, second)
     t.match(events('session_ended'), [{ reason: 'renewed' }])
-    // The browser has the new cookie by now: clearing by its name would take that one.
+    // The browser already has the new cookie: clearing by name would remove it.
     t.same(await withCookie(url, `gatehouse=${first}`), { status: 401, code: 'session_expired', cleared: false })
     t.equal((await withCookie(url, `gatehouse=${second}`)).status, 200)
   },

@@ -1,3 +1,4 @@
+import { setTimeout as sleep } from 'node:timers/promises'
 import t from 'tap'
 import { createBrowser, type Browser } from '../../support/browser.ts'
 import type { Answer } from '../../support/exchange.ts'
@@ -25,15 +26,13 @@ void t.test('a silent login uses prompt=none and ends in a page that only the sa
   const end = await silent(browser, url)
   t.equal(outcomeIn(end), 'ok')
   t.match(end.headers['content-security-policy'], "frame-ancestors 'self'")
-  t.match(end.body, 'location.origin', 'and tells nobody else')
+  t.match(end.body, 'location.origin', 'the message goes only to the own origin')
 })
 
 void t.test('a silent login continues the session under a new id, with a new lifetime', async (t) => {
   const { url, browser, call, status, events } = await loggedIn(t)
   const [before, ticket] = [await status(), ticketIn(browser, url)]
-  await new Promise((resolve) => {
-    setTimeout(resolve, 1_100)
-  })
+  await sleep(1_100)
   t.equal(outcomeIn(await silent(browser, url)), 'ok')
   t.not(ticketIn(browser, url), ticket)
   t.ok(String((await status()).session['created_at']) > String(before.session['created_at']))
@@ -61,9 +60,7 @@ void t.test('with keep tokens without a refresh token are renewed in their sessi
   const token = upstream.requests.at(-1)?.headers.authorization
   const [before, ticket] = [await status(), ticketIn(browser, url)]
   t.equal(before.tokens['refreshable'], false)
-  await new Promise((resolve) => {
-    setTimeout(resolve, 1_100)
-  })
+  await sleep(1_100)
   const answer = await silent(browser, url, '?keep')
   t.equal(outcomeIn(answer), 'ok')
   t.match(answer.body, 'BroadcastChannel', 'the other tabs hear of it')
@@ -114,7 +111,7 @@ void t.test(
     await browser.post(`${url}/oauth2/logout/local`, '', { kind: 'script' })
     t.equal(outcomeIn(await silent(browser, url, `?user=${session.user}`)), 'interaction_required')
     t.equal(ticketIn(browser, url), null)
-    t.equal(outcomeIn(await silent(browser, url)), 'ok', 'a page that belongs to nobody takes who is there')
+    t.equal(outcomeIn(await silent(browser, url)), 'ok', 'an anonymous page takes over the current user')
   },
 )
 

@@ -287,7 +287,11 @@ void t.test('the named host selects one of several public URLs', async (t) => {
   t.equal(await status('X-Forwarded-Uri: /', 'X-Forwarded-Host: 127.0.0.1:1'), 200)
   t.equal(await status('X-Original-URL: http://other.example.com/'), 401)
   t.equal(await status('X-Original-URL: http://127.0.0.1:1/'), 200)
-  t.equal(await status('X-Forwarded-Uri: /', 'Host: other.example.com'), 401, 'else that of the proxy’s own request')
+  t.equal(
+    await status('X-Forwarded-Uri: /', 'Host: other.example.com'),
+    401,
+    'the Host of the proxy’s own request is the fallback',
+  )
 })
 
 void t.test('two valid session cookies are cleared once on the way to the login', async (t) => {

@@ -358,9 +358,9 @@ for (const [name, startProxy] of documentedProxies) {
     socket.write(
       `GET /api/stream?ms=700&count=4 HTTP/1.1\r\nHost: ${new URL(site).host}\r\n${cookie()}\r\nAccept: text/event-stream\r\n\r\n`,
     )
-    await eventually(() => text.includes('{"tick":1}'), { what: 'the first event' })
+    await eventually(() => text.includes('{"tick":1}'), { what: 'the first event has arrived' })
     t.notMatch(text, '{"tick":4}')
-    await eventually(() => text.includes('{"tick":2}'), { what: 'the second event' })
+    await eventually(() => text.includes('{"tick":2}'), { what: 'the second event has arrived' })
     t.notMatch(text, '{"tick":4}')
     socket.destroy()
   })

@@ -251,12 +251,12 @@ const askOften = async (
   const count = (): number => bytes.toString('latin1').match(/HTTP\/1\.1 \d\d\d /g)?.length ?? 0
   for (let i = 1; i <= 8; i += 1) {
     client.write(request)
-    if (!pipelined) await eventually(() => count() === i || client.closed, { what: `answer ${i}` })
+    if (!pipelined) await eventually(() => count() === i || client.closed, { what: `answer ${i} has arrived` })
   }
-  await eventually(() => count() === 8 || client.closed, { what: 'all answers' })
+  await eventually(() => count() === 8 || client.closed, { what: 'all answers have arrived' })
   // Whether it stays open shows a moment later.
   client.write(request)
-  await eventually(() => count() === 9 || client.closed, { what: 'one more' })
+  await eventually(() => count() === 9 || client.closed, { what: 'one more answer has arrived' })
   const { closed } = client
   client.destroy()
   const methods = Array.from({ length: 9 }, () => method)

@@ -68,7 +68,9 @@ const connect = (t: Test, url: string, scheme = 'NTLM'): Client => {
   const ask = async (...lines: string[]): Promise<RawAnswer> => {
     bytes = Buffer.alloc(0)
     socket.write([`GET / HTTP/1.1`, 'Host: a', 'Accept: */*', ...lines, '', ''].join('\r\n'))
-    await eventually(() => bytes.includes('connection ') && parseAnswers(bytes).length === 1, { what: 'an answer' })
+    await eventually(() => bytes.includes('connection ') && parseAnswers(bytes).length === 1, {
+      what: 'an answer has arrived',
+    })
     const [answer] = parseAnswers(bytes)
     if (answer === undefined) throw new Error('no answer')
     return answer
@@ -106,7 +108,7 @@ void t.test(
       t.match((await c.ask()).body.toString(), /is bob$/)
       const hers = Number(/\d+/.exec(first.body.toString())?.[0])
       a.socket.destroy()
-      await eventually(() => application.closed(hers), { what: 'her connection has ended with hers' })
+      await eventually(() => application.closed(hers), { what: 'the upstream connection has closed with the client’s' })
       t.match((await c.ask()).body.toString(), /is bob$/)
     }
   },
@@ -119,7 +121,7 @@ void t.test('a connection on which the application offered such a login is not r
   const seen = new Set<string>()
   for (let i = 0; i < 4; i += 1) seen.add((await client.ask()).body.toString())
   t.equal(seen.size, 4)
-  await eventually(() => application.open() === 0, { what: 'they are closed' })
+  await eventually(() => application.open() === 0, { what: 'the upstream connections are closed' })
 })
 
 void t.test('a load balancer that uses one connection for several clients does not make them one', async (t) => {
@@ -140,7 +142,7 @@ void t.test('a load balancer that uses one connection for several clients does n
   t.equal((await balancer.ask(bob)).body.toString(), his)
   t.match((await balancer.ask()).body.toString(), /is nobody$/)
   balancer.socket.destroy()
-  await eventually(() => application.open() === 0, { what: 'all end with its connection' })
+  await eventually(() => application.open() === 0, { what: 'the upstream connections are closed with the client’s' })
 })
 
 void t.test('another session on the same connection and address is another client', async (t) => {

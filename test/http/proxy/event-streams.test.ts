@@ -1,5 +1,6 @@
 import { readFileSync } from 'node:fs'
 import type { ServerResponse } from 'node:http'
+import { setTimeout as sleep } from 'node:timers/promises'
 import t from 'tap'
 import { startIdp } from '../../../src/demo/idp.ts'
 import { startApplication } from '../../support/application.ts'
@@ -62,9 +63,7 @@ void t.test('a stream that is silent for longer than the timeout is not cut off'
   const { url } = await startGateway(t, { idp, config: { upstream: application.url, routes: everybody } })
   const client = get(url, '/slow')
   await eventually(() => client.text().includes('first,'))
-  await new Promise((resolve) => {
-    setTimeout(resolve, 2500)
-  })
+  await sleep(2500)
   streams[0]?.end('second')
   await eventually(() => client.text().includes('second'))
   t.notOk(client.text().includes('504'))

@@ -128,7 +128,11 @@ void t.test(
     t.notOk((await get('/bare/x')).authorization)
     t.equal((await get('/public/x')).authorization, mine.authorization)
     t.match(await get('/optional/x'), { authorization: /^Bearer / }, 'as required where there is a session')
-    t.equal((await get('/optional/x', 'none')).authorization, mine.authorization, 'else as public')
+    t.equal(
+      (await get('/optional/x', 'none')).authorization,
+      mine.authorization,
+      'without a session as on a public route',
+    )
   },
 )
 

@@ -1,5 +1,6 @@
 import { createHash, randomBytes } from 'node:crypto'
 import type { IncomingMessage, ServerResponse } from 'node:http'
+import { setTimeout as sleep } from 'node:timers/promises'
 import t, { type Test } from 'tap'
 import { startApplication, type Application } from '../../support/application.ts'
 import { eventually } from '../../support/eventually.ts'
@@ -166,9 +167,7 @@ void t.test('a long poll waits as long as its route allows, and a started answer
   await eventually(() => waiting.length === 3)
   waiting.at(-1)?.writeHead(200, { 'content-type': 'text/plain' }).write('begun,')
   await eventually(() => [short, slow].some(({ text }) => text().includes('504')), { timeoutMs: 5_000 })
-  await new Promise((resolve) => {
-    setTimeout(resolve, 1_000)
-  })
+  await sleep(1_000)
   waiting[0]?.end('news')
   await eventually(() => long.text().includes('news'))
   t.match(long.text(), /^HTTP\/1\.1 200 /)
@@ -215,9 +214,7 @@ void t.test('a large body of any kind is streamed in both directions', async (t)
       await eventually(() => got === 10 * piece.length)
       t.equal(got, 10 * piece.length, 'half of it is there before the rest has been sent')
       // Longer than the time for the first byte of the answer.
-      await new Promise((resolve) => {
-        setTimeout(resolve, 1_300)
-      })
+      await sleep(1_300)
     }
   }
   const digest = expected.digest('hex')

@@ -1,3 +1,4 @@
+import { setTimeout as sleep } from 'node:timers/promises'
 import t from 'tap'
 import { startIdp } from '../../../src/demo/idp.ts'
 import { startApplication } from '../../support/application.ts'
@@ -58,9 +59,7 @@ void t.test('a slow upload does not count as a slow answer', async (t) => {
   })
   socket.write('POST / HTTP/1.1\r\nHost: a\r\nConnection: close\r\nContent-Length: 8\r\n\r\n')
   for (let i = 0; i < 8; i += 1) {
-    await new Promise((resolve) => {
-      setTimeout(resolve, 350)
-    })
+    await sleep(350)
     socket.write('x')
   }
   await new Promise((resolve) => {
@@ -110,9 +109,7 @@ void t.test('an interim answer to a slow upload does not make it too slow', asyn
   })
   socket.write('POST / HTTP/1.1\r\nHost: a\r\nConnection: close\r\nContent-Length: 8\r\n\r\n')
   for (let i = 0; i < 8; i += 1) {
-    await new Promise((resolve) => {
-      setTimeout(resolve, 350)
-    })
+    await sleep(350)
     socket.write('x')
   }
   await new Promise((resolve) => {

@@ -2,6 +2,7 @@ import { createHash, randomBytes } from 'node:crypto'
 import { once } from 'node:events'
 import { createServer as createHttpServer } from 'node:http'
 import { createServer, type Socket } from 'node:net'
+import { setTimeout as sleep } from 'node:timers/promises'
 import t, { type Test } from 'tap'
 import { boundPort } from '../../../src/demo/bound-port.ts'
 import { eventually } from '../../support/eventually.ts'
@@ -101,9 +102,7 @@ void t.test('a WebSocket is logged and counted once, at its end', async (t) => {
   const lines = () => running.events('request').filter(({ path }) => path === '/ws')
   const socket = await connect(running)
   t.match(running.events('websocket_open'), [{ path: '/ws', client: '127.0.0.1' }])
-  await new Promise((resolve) => {
-    setTimeout(resolve, 300)
-  })
+  await sleep(300)
   t.same(lines(), [])
   socket.socket.destroy()
   await eventually(() => running.events('websocket_closed').length === 1 && lines().length === 1)
@@ -251,10 +250,8 @@ void t.test('an end that does not read applies back-pressure instead of filling 
     before = sent
     return still
   })
-  await new Promise((resolve) => {
-    setTimeout(resolve, 300)
-  })
-  t.ok(sent < 60_000_000, `${sent} bytes on their way to nobody`)
+  await sleep(300)
+  t.ok(sent < 60_000_000, `${sent} bytes in flight without a reader`)
   let got = 0
   socket
     .on('data', (chunk: Buffer) => {
@@ -278,9 +275,7 @@ void t.test('the last data of an end that disconnects reaches the other end', as
     'GET /ws HTTP/1.1\r\nHost: a\r\nConnection: Upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Key: ' +
       `AAAAAAAAAAAAAAAAAAAAAA==\r\nSec-WebSocket-Version: 13\r\n${cookieOf(running)}\r\n\r\n`,
   )
-  await new Promise((resolve) => {
-    setTimeout(resolve, 300)
-  })
+  await sleep(300)
   socket.on('data', (chunk: Buffer) => {
     chunks.push(chunk)
   })
@@ -394,9 +389,7 @@ void t.test(
       t.ok(await echoes(busySocket))
     }
     t.equal(await silentSocket.closed, 4401)
-    await new Promise((resolve) => {
-      setTimeout(resolve, 1200)
-    })
+    await sleep(1200)
     t.ok(await echoes(busySocket))
     t.equal((await busy.get(`${running.url}/oauth2/session`, { kind: 'script' })).status, 200)
     busySocket.socket.destroy()

@@ -91,10 +91,10 @@ void t.test('a client that does not read its answer is cut off, and so is its up
     socket.write(get(path))
     return socket
   })
-  await eventually(() => count.begun === 3, { what: 'all have begun' })
+  await eventually(() => count.begun === 3, { what: 'all answers have started' })
   await sleep(600)
   t.equal(count.ended, 0, 'not at once')
-  await eventually(() => count.ended === 3, { what: 'all have ended', timeoutMs: 5_000 })
+  await eventually(() => count.ended === 3, { what: 'all answers have ended', timeoutMs: 5_000 })
   for (const socket of clients) socket.resume()
   await eventually(() => clients.every(({ closed }) => closed), { what: 'the connections are closed' })
 })
@@ -110,8 +110,8 @@ void t.test('a client that does not read is cut off over TLS', async (t) => {
   await once(socket, 'secureConnect')
   socket.pause()
   socket.write(get('/download'))
-  await eventually(() => application.count.begun === 1, { what: 'it has begun' })
-  await eventually(() => application.count.ended === 1, { what: 'it has ended', timeoutMs: 5_000 })
+  await eventually(() => application.count.begun === 1, { what: 'the answer has started' })
+  await eventually(() => application.count.ended === 1, { what: 'the answer has ended', timeoutMs: 5_000 })
   socket.destroy()
 })
 
@@ -156,7 +156,7 @@ void t.test('a client that waits for an answer is not cut off', async (t) => {
   socket.on('data', (chunk: Buffer) => {
     text += chunk.toString()
   })
-  await eventually(() => text.includes('HTTP/1.1 200'), { what: 'the answer is there', timeoutMs: 8_000 })
+  await eventually(() => text.includes('HTTP/1.1 200'), { what: 'the answer has arrived', timeoutMs: 8_000 })
   t.pass()
   socket.destroy()
 })
@@ -167,16 +167,16 @@ void t.test('a WebSocket ends when either end stops reading', async (t) => {
   const deaf = open(url)
   deaf.pause()
   deaf.write(upgrade('/talks'))
-  await eventually(() => application.count.websockets === 1, { what: 'it is open' })
+  await eventually(() => application.count.websockets === 1, { what: 'the WebSocket is open' })
   await eventually(() => application.count.closed === 1, {
-    what: 'the application’s end is closed, too',
+    what: 'the application’s end is closed',
     timeoutMs: 15_000,
   })
 
   const talker = open(url)
   talker.resume()
   talker.write(upgrade('/deaf'))
-  await eventually(() => application.count.websockets === 2, { what: 'it is open' })
+  await eventually(() => application.count.websockets === 2, { what: 'the WebSocket is open' })
   const header = Buffer.from([0x82, 0xff, 0, 0, 0, 0, 0, 1, 0, 0, 0, 0, 0, 0])
   const talking = setInterval(() => {
     if (talker.writableLength === 0) talker.write(Buffer.concat([header, Buffer.alloc(65_536)]))
@@ -217,7 +217,7 @@ void t.test('an application that does not read an upload is a 504, and the clien
   })
   client.write(`POST / HTTP/1.1\r\nHost: a\r\nContent-Length: ${500 * piece.length}\r\n\r\n`)
   for (let i = 0; i < 500; i += 1) client.write(piece)
-  await eventually(() => text.includes('\r\n\r\n'), { what: 'it is answered', timeoutMs: 10_000 })
+  await eventually(() => text.includes('\r\n\r\n'), { what: 'the request is answered', timeoutMs: 10_000 })
   t.match(text, /^HTTP\/1\.1 504 /)
   client.destroy()
 })

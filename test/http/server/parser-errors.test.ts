@@ -1,3 +1,4 @@
+import { setTimeout as sleep } from 'node:timers/promises'
 import t from 'tap'
 import { startIdp } from '../../../src/demo/idp.ts'
 import { startApplication } from '../../support/application.ts'
@@ -106,9 +107,7 @@ void t.test('a browser’s head that arrives in pieces gets the page', async (t)
   socket.write('GET /orders HTTP/1.1\r\nHost: a\r\nAccept: text/html\r\nCookie: a=b')
   for (let i = 0; i < 40 && chunks.length === 0; i += 1) {
     socket.write('c'.repeat(1000))
-    await new Promise((resolve) => {
-      setTimeout(resolve, 10)
-    })
+    await sleep(10)
   }
   await eventually(() => socket.closed)
   const [answer] = parseAnswers(Buffer.concat(chunks))

@@ -1,6 +1,7 @@
 import { once } from 'node:events'
 import type { Socket } from 'node:net'
 import { join } from 'node:path'
+import { setTimeout as sleep } from 'node:timers/promises'
 import t, { type Test } from 'tap'
 import { startIdp } from '../../../src/demo/idp.ts'
 import { startApplication, type Application } from '../../support/application.ts'
@@ -106,9 +107,7 @@ void t.test('100 Continue waits for the answers to earlier requests', async (t) 
   const { socket, text, bytes } = connectTo(url)
   socket.write(`${get('/slow')}POST /fast HTTP/1.1\r\nHost: a\r\nExpect: 100-continue\r\nContent-Length: 5\r\n\r\n`)
   await eventually(() => application.requests.length >= 1)
-  await new Promise((resolve) => {
-    setTimeout(resolve, 200)
-  })
+  await sleep(200)
   t.equal(text(), '', 'nothing is said out of order')
   answerSlow()
   await eventually(() => text().endsWith('HTTP/1.1 100 Continue\r\n\r\n'))
@@ -134,9 +133,7 @@ void t.test('a client that sends its body without waiting for 100 Continue gets 
     `${get('/slow')}POST /fast HTTP/1.1\r\nHost: a\r\nExpect: 100-continue\r\nContent-Length: 5\r\n\r\nhello${get('/fast')}`,
   )
   await eventually(() => application.requests.length === 3)
-  await new Promise((resolve) => {
-    setTimeout(resolve, 200)
-  })
+  await sleep(200)
   answerSlow()
   await eventually(() => text().includes('fast 0'))
   socket.destroy()
@@ -151,16 +148,14 @@ for (const [what, bytes, status] of [
   ['garbage', 'NONSENSE\r\n\r\n', 400],
   ['a head that is too large', `GET / HTTP/1.1\r\nHost: a\r\nX: ${'x'.repeat(200_000)}\r\n\r\n`, 431],
   ['CONNECT', 'CONNECT a:1 HTTP/1.1\r\nHost: a\r\n\r\n', 405],
-  ['a body that is none', 'POST /fast HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\nZZ\r\n', 400],
+  ['an invalid body', 'POST /fast HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\nZZ\r\n', 400],
 ] as const) {
   void t.test(`${what} pipelined after a request is refused after its answer`, async (t) => {
     const { url, application, answerSlow } = await start(t)
     const { socket, bytes: answered } = connectTo(url)
     socket.write(get('/slow') + bytes)
     await eventually(() => application.requests.length >= 1)
-    await new Promise((resolve) => {
-      setTimeout(resolve, 200)
-    })
+    await sleep(200)
     t.equal(answered().length, 0, 'it is not taken for the answer to the request')
     answerSlow()
     await eventually(() => socket.closed)
@@ -176,9 +171,7 @@ void t.test('an upstream that breaks off a queued answer ends the connection aft
   const { socket, text } = connectTo(url)
   socket.write(get('/slow') + get('/broken'))
   await eventually(() => application.requests.length === 2)
-  await new Promise((resolve) => {
-    setTimeout(resolve, 300)
-  })
+  await sleep(300)
   answerSlow()
   await eventually(() => socket.closed)
   t.match(text(), /^HTTP\/1\.1 200 [^]*\r\n\r\nslow/)
@@ -271,9 +264,7 @@ void t.test('a request that arrives after an answer with Connection: close is no
   await eventually(() => text().includes('data: 1'))
   t.match(text(), /\r\nConnection: close\r\n/)
   socket.write('POST /fast HTTP/1.1\r\nHost: a\r\nContent-Length: 0\r\n\r\n')
-  await new Promise((resolve) => {
-    setTimeout(resolve, 300)
-  })
+  await sleep(300)
   t.equal(application.requests.length, 1)
   socket.destroy()
   await eventually(() => events('request').length === 2)
@@ -299,9 +290,7 @@ void t.test('a client that pipelines endlessly is paused', async (t) => {
   const many = 200_000
   socket.write(get('/slow').repeat(many))
   await eventually(() => application.requests.length > 50)
-  await new Promise((resolve) => {
-    setTimeout(resolve, 1_000)
-  })
+  await sleep(1_000)
   t.ok(application.requests.length <= 101, `${application.requests.length} requests reached the application at once`)
   t.ok(socket.writableLength > 0, 'the rest has not been taken')
   const timer = setInterval(answerSlow, 5)

@@ -39,7 +39,7 @@ for (const [direction, step] of steps) {
     setWallClock(t, step)
     for (const key of await redis.keys()) if (key.includes('session')) await redis.command('DEL', key)
     const setAt = performance.now()
-    await eventually(async () => (await status()) === 401, { what: 'it is noticed', timeoutMs: 6_000 })
+    await eventually(async () => (await status()) === 401, { what: 'the loss is noticed', timeoutMs: 6_000 })
     t.ok(performance.now() - setAt < 5_200)
   })
 
@@ -53,9 +53,9 @@ for (const [direction, step] of steps) {
     })
     await sleep(1_500)
     t.equal(await status(), 200, 'within the grace')
-    await eventually(async () => (await status()) === 503, { what: 'it is over', timeoutMs: 6_000 })
+    await eventually(async () => (await status()) === 503, { what: 'outageGrace is over', timeoutMs: 6_000 })
     redis.goOn()
-    await eventually(async () => (await status()) === 200, { what: 'it goes on', timeoutMs: 6_000 })
+    await eventually(async () => (await status()) === 200, { what: 'requests succeed again', timeoutMs: 6_000 })
   })
 
   void t.test(`a clock set ${direction} by an hour: the pause after a failed refresh stays the same`, async (t) => {
@@ -118,7 +118,7 @@ void t.test('a clock that is set back causes no refresh cooldown', async (t) => 
   t.equal(grants(), 2)
   setWallClock(t, -HOUR)
   t.equal((await browser.get(`${url}/api/orders`, script)).status, 200)
-  await eventually(() => grants() === 3, { what: 'a token of the future is renewed on the side' })
+  await eventually(() => grants() === 3, { what: 'a token from the future is refreshed in the background' })
 })
 
 void t.test('a clock that is set back and forward again makes no active session idle', async (t) => {

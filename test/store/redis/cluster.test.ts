@@ -30,7 +30,7 @@ const endsEverywhere = async (t: Test, { gateways: [a, b] }: Replicas, browsers:
     })
     await t.resolves(
       eventually(async () => (await fetch(`${b.url}/api/echo`, { headers: { cookie } })).status === 401, {
-        what: 'the other replica refuses',
+        what: 'the other replica refuses the session',
         timeoutMs: 1_000,
       }),
     )
@@ -77,7 +77,7 @@ void t.test(
         await sleep(300)
         return Object.keys(load.take()).join() === '200'
       },
-      { what: 'all is well again', timeoutMs: 15_000 },
+      { what: 'all requests succeed again', timeoutMs: 15_000 },
     )
     await load.stop()
     for (const gateway of replicas.gateways) {
@@ -103,7 +103,7 @@ void t.test('a store closed while it connects leaves no connection open', async 
           String(await node.command('CLIENT', 'LIST', 'TYPE', 'NORMAL'))
             .trim()
             .split('\n').length === 1,
-        { what: 'nobody but this test is connected', timeoutMs: 2_000 },
+        { what: 'only this test is connected', timeoutMs: 2_000 },
       ),
     )
   }

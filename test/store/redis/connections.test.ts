@@ -72,7 +72,10 @@ void t.test(
       kind: 'script',
       headers: { 'sec-fetch-site': 'same-origin' },
     })
-    await eventually(async () => (await statusAt(browser, b)) === 401, { what: 'B is told', timeoutMs: 900 })
+    await eventually(async () => (await statusAt(browser, b)) === 401, {
+      what: 'B refuses the session',
+      timeoutMs: 900,
+    })
     await login('bob')
     t.match(String(await redis.command('INFO', 'keyspace')), /db5:keys=/)
     t.notMatch(String(await redis.command('INFO', 'keyspace')), /db0:keys=/)
@@ -102,7 +105,7 @@ void t.test(
     await Promise.all(
       Object.entries(refused).map(async ([what, settings]) => {
         const gateway = await another({ session: { redis: settings }, withoutStore: true })
-        await eventually(() => gateway.events('store_unavailable').length > 0, { what: `${what} is complained about` })
+        await eventually(() => gateway.events('store_unavailable').length > 0, { what: `${what} is logged` })
         t.equal((await fetch(`${gateway.admin}/readyz`)).status, 503, what)
         t.notMatch(gateway.lines.join('\n'), /guessed|s3cret|unhandled/i)
         t.equal(gateway.events('store_connected').length, 0)

@@ -16,7 +16,7 @@ const {
 } = await startReplicas(t, { store: redis.url })
 const b = await another({ session: { store: `redis://127.0.0.1:${proxy.port}` } })
 
-/** A user who is in use at both, and whose cookie stays what it is whatever the gateway says. */
+/** A user with requests at both replicas, whose cookie stays the same regardless of Set-Cookie. */
 const known = async (t: Test): Promise<{ browser: Browser; atB: () => Promise<Response> }> => {
   const browser = await login()
   const cookie = cookieOf(browser, a)
@@ -35,7 +35,7 @@ const logOutAtA = async (browser: Browser): Promise<void> => {
 /** How long B still lets the session in under steady use, ms. */
 const timeUntilRefused = async (atB: () => Promise<Response>): Promise<number> => {
   const begun = Date.now()
-  await eventually(async () => (await atB()).status === 401, { what: 'B refuses', timeoutMs: 5_000 })
+  await eventually(async () => (await atB()).status === 401, { what: 'B refuses the session', timeoutMs: 5_000 })
   return Date.now() - begun
 }
 
@@ -67,7 +67,7 @@ void t.test('administration on one replica ends sessions on all, and lists only 
   t.match(await (await fetch(`${a.admin}/sessions?sub=alice`)).json(), { sessions: [] })
   t.equal(await statusAt(other, b), 200)
   t.equal((await fetch(`${b.admin}/sessions?sub=bob`, { method: 'DELETE' })).status, 204)
-  await eventually(async () => (await statusAt(other, a)) === 401, { what: 'A refuses', timeoutMs: 900 })
+  await eventually(async () => (await statusAt(other, a)) === 401, { what: 'A refuses the session', timeoutMs: 900 })
   t.equal((await fetch(`${a.admin}/sessions`)).status, 400)
 })
 
@@ -87,7 +87,7 @@ void t.test(
     await killing
     await eventually(
       async () => String(await redis.command('PUBSUB', 'NUMSUB', 'gatehouse:notices')) === 'gatehouse:notices,3',
-      { what: 'the notices come in again' },
+      { what: 'B receives notices again' },
     )
   },
 )
@@ -105,7 +105,7 @@ void t.test(
     t.ok((await timeUntilRefused(atB)) < 1_000)
     t.equal((await second.atB()).status, 200, 'others are not disturbed')
     await eventually(() => b.events('store_unavailable').some(({ cause }) => String(cause).includes('heartbeats')), {
-      what: 'the log says what is wrong',
+      what: 'the lost subscription is logged',
     })
     t.equal((await second.atB()).status, 200)
     await sleep(500)
@@ -116,7 +116,7 @@ void t.test(
         await logOutAtA(third.browser)
         return (await timeUntilRefused(third.atB)) < 400
       },
-      { what: 'B has a subscription that works', timeoutMs: 15_000 },
+      { what: 'B has a working subscription', timeoutMs: 15_000 },
     )
   },
 )
@@ -170,7 +170,7 @@ void t.test(
         const begun = Date.now()
         return (await atB()).status === 200 && Date.now() - begun < 100
       },
-      { what: 'it is quick again' },
+      { what: 'a request is fast again' },
     )
     t.same(
       b.lines.filter((line) => /internal_error|unhandled/i.test(line)),

@@ -25,7 +25,7 @@ void t.test(
     t.equal(answer.status, 503)
     t.match(answer.headers['content-type'], /^text\/html/)
     t.equal(answer.headers['retry-after'], '5')
-    t.notOk(cookieOf(visitor, b).includes('gatehouse='), 'nobody is half logged in')
+    t.notOk(cookieOf(visitor, b).includes('gatehouse='), 'there is no incomplete session')
 
     const before = await redis.calls()
     const statuses = new Set<number>()
@@ -45,7 +45,7 @@ void t.test(
     })
     t.equal(left.status, 204)
     await eventually(async () => (await fetch(`${b.url}/api/echo`, { headers: { cookie } })).status === 401, {
-      what: 'the other one refuses',
+      what: 'the other replica refuses the session',
     })
     t.same(
       (await redis.keys()).filter((key) => key.includes('session')),
@@ -76,9 +76,9 @@ void t.test(
     const answer = await browser.get(`${a.url}/api/echo`, { kind: 'script' })
     t.equal(answer.status, 503)
     t.match(answer.json(), { code: 'token_unavailable' })
-    t.equal(idp.grants['refresh_token'] ?? 0, 0, 'without the lock nobody asks the provider')
+    t.equal(idp.grants['refresh_token'] ?? 0, 0, 'without the lock the provider is not asked')
     await redis.command('CONFIG', 'SET', 'maxmemory', '0')
-    await eventually(async () => (await statusAt(browser, a)) === 200, { what: 'it is renewed' })
+    await eventually(async () => (await statusAt(browser, a)) === 200, { what: 'the token is refreshed' })
     t.equal(idp.grants['refresh_token'], 1)
   },
 )
@@ -108,7 +108,7 @@ void t.test('a user whose session Redis evicts logs in again, and no request fai
       [a, b].flatMap(({ url }) => cookies.map(async (cookie) => fetch(`${url}/api/echo`, { headers: { cookie } }))),
     )
   await eventually(async () => (await ask()).filter(({ status }) => status === 200).length === 2 * (await sessions()), {
-    what: 'all that is gone is noticed',
+    what: 'all evictions are noticed',
   })
   for (const answer of await ask()) {
     t.ok([200, 401].includes(answer.status), String(answer.status))

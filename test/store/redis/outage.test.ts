@@ -38,7 +38,7 @@ void t.test(
         (await Promise.all(gateways.map(async ({ admin }) => fetch(`${admin}/readyz`)))).every(
           ({ status }) => status === 200,
         ),
-      { what: 'it is ready again' },
+      { what: 'the replicas are ready again' },
     )
     await load.stop()
     for (const gateway of gateways) {
@@ -58,7 +58,7 @@ void t.test(
     const { gateways, login, idp } = await startReplicas(t, { store: redis.url, session: { outageGrace: '3s' } })
     const browsers = await Promise.all(['alice', 'bob'].map(async (user) => login(user)))
     const [alice] = browsers
-    if (alice === undefined) throw new Error('nobody is there')
+    if (alice === undefined) throw new Error('no user is logged in')
     const load = startLoad(browsers, gateways, 40)
     t.teardown(load.stop)
     await sleep(1_000)
@@ -84,7 +84,7 @@ void t.test(
         await sleep(300)
         return Object.keys(load.take()).join() === '200'
       },
-      { what: 'it goes on' },
+      { what: 'requests succeed again' },
     )
     t.comment(`served again after ${Date.now() - backAt} ms`)
     await sleep(1_000)
@@ -114,7 +114,7 @@ void t.test('a session that ends during an outage stays ended', { buffered: true
   t.equal((await fetch(`${b.url}/api/echo`, { headers: { cookie } })).status, 200, 'elsewhere the grace goes on')
   await redis.start()
   await eventually(async () => (await redis.keys()).every((key) => !key.includes('session')), {
-    what: 'it is gone from Redis',
+    what: 'the session is removed from Redis',
   })
   await sleep(1_000)
   t.equal((await fetch(`${b.url}/api/echo`, { headers: { cookie } })).status, 401)
@@ -142,7 +142,7 @@ void t.test(
     t.match(left.headers.get('set-cookie'), /Max-Age=0/)
     await redis.start()
     await eventually(async () => (await redis.keys()).every((key) => !key.includes('session')), {
-      what: 'it is gone from Redis',
+      what: 'the session is removed from Redis',
     })
     t.equal((await fetch(`${a.url}/api/echo`, { headers: { cookie } })).status, 401)
   },
@@ -170,10 +170,10 @@ void t.test('writes that a failover of Redis loses are repeated', { buffered: tr
   await redis.start()
   for (const restore of dumps) await restore()
   await eventually(() => [a, b].every((gateway) => gateway.events('store_connected').length === 2), {
-    what: 'both know that it is back',
+    what: 'both replicas have reconnected',
   })
   await eventually(async () => (await redis.keys()).filter((key) => key.includes('session')).length === 1, {
-    what: 'the ended one is removed once more',
+    what: 'the ended session is removed again',
   })
   t.equal((await fetch(`${b.url}/api/echo`, { headers: { cookie } })).status, 401)
   await sleep(4_000)

@@ -11,7 +11,7 @@ void t.test('a failover under load fails no request, and the new master keeps la
   const [a, b] = gateways
   const browsers = await Promise.all(['alice', 'bob', 'carol'].map(async (user) => login(user)))
   const [alice, bob] = browsers
-  if (alice === undefined || bob === undefined) throw new Error('nobody is there')
+  if (alice === undefined || bob === undefined) throw new Error('no user is logged in')
   const load = startLoad(browsers, gateways, 60)
   t.teardown(load.stop)
   await sleep(1_000)
@@ -27,7 +27,7 @@ void t.test('a failover under load fails no request, and the new master keeps la
       (await Promise.all(gateways.map(async ({ admin }) => fetch(`${admin}/readyz`)))).every(
         ({ status }) => status === 200,
       ),
-    { what: 'the gateways have followed', timeoutMs: 10_000 },
+    { what: 'the gateways have reconnected to the new master', timeoutMs: 10_000 },
   )
   await sleep(500)
   t.same(Object.keys(load.take()), ['200'], 'during the failover, too')
@@ -39,7 +39,7 @@ void t.test('a failover under load fails no request, and the new master keeps la
     headers: { 'sec-fetch-site': 'same-origin' },
   })
   await eventually(async () => (await fetch(`${b.url}/api/echo`, { headers: { cookie } })).status === 401, {
-    what: 'the other one is told',
+    what: 'the other replica refuses the session',
     timeoutMs: 900,
   })
   const dave = await login('zoe')
@@ -58,11 +58,11 @@ void t.test('a failover under load fails no request, and the new master keeps la
 
   // The other way round, while both are alive and the first sentinel is not.
   await eventually(async () => String(await sentinels[1]?.command('SENTINEL', 'FAILOVER', 'main')) === 'OK', {
-    what: 'there is somebody to fail over to',
+    what: 'a replica is available for failover',
     timeoutMs: 20_000,
   })
   await eventually(async () => String(await master.command('INFO', 'replication')).includes('role:master'), {
-    what: 'the first one is master again',
+    what: 'the first server is master again',
     timeoutMs: 20_000,
   })
   await eventually(
@@ -70,7 +70,7 @@ void t.test('a failover under load fails no request, and the new master keeps la
       const one = await login('alice')
       return (await statusAt(one, b)) === 200
     },
-    { what: 'writes arrive there', timeoutMs: 10_000 },
+    { what: 'writes reach the first server', timeoutMs: 10_000 },
   )
   for (const gateway of gateways) {
     t.equal(gateway.events('session_lost').length, 0)
@@ -90,7 +90,7 @@ void t.test('a master name that the sentinels do not know is reported', async (t
   } = await startReplicas(t, { store: url.replace(/main$/, 'other'), withoutStore: true })
   await eventually(
     () => a.events('store_unavailable').some(({ cause }) => /knows no master of the name other/.test(String(cause))),
-    { what: 'the log says so' },
+    { what: 'the error is logged' },
   )
   t.equal((await fetch(`${a.admin}/readyz`)).status, 503)
 })

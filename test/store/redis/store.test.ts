@@ -137,7 +137,7 @@ void t.test('other processes are notified of changes and ends, and this one is n
   await here.create('d', record(1), owner, 60_000)
   await here.replace('d', record(2), 60_000)
   await here.remove('d')
-  await eventually(() => heard.length >= 2, { what: 'both notices are there' })
+  await eventually(() => heard.length >= 2, { what: 'both notices have arrived' })
   await sleep(100)
   t.same(heard, ['there: d changed to 2', 'there: d gone'])
 })
@@ -145,7 +145,7 @@ void t.test('other processes are notified of changes and ends, and this one is n
 void t.test('a read is guaranteed current while notices arrive, and no longer after they stop', async (t) => {
   const store = await open(t)
   await eventually(() => store.assuredUntil(performance.now()) > performance.now() - 500, {
-    what: 'the first heartbeat is back',
+    what: 'the first heartbeat has returned',
   })
   const readAt = performance.now()
   await sleep(1_000)
@@ -155,5 +155,7 @@ void t.test('a read is guaranteed current while notices arrive, and no longer af
   await sleep(1_000)
   const stalled = store.assuredUntil(readAt)
   t.ok(performance.now() - stalled > 700, 'without heartbeats nothing is promised')
-  await eventually(() => performance.now() - store.assuredUntil(performance.now() - 1) < 500, { what: 'it goes on' })
+  await eventually(() => performance.now() - store.assuredUntil(performance.now() - 1) < 500, {
+    what: 'heartbeats arrive again',
+  })
 })
