@@ -5,7 +5,7 @@ import { eventually } from '../support/eventually.ts'
 import { freePort } from '../support/free-port.ts'
 import { startGateway } from '../support/gateway.ts'
 import { html, startSite } from './site.ts'
-import { arrive, endSessions } from './visit.ts'
+import { arrive, endSessions, save, saved } from './visit.ts'
 
 const chromium = await openChromium(t)
 const auto = '<script src="/oauth2/auto.js"></script>'
@@ -76,16 +76,6 @@ const mark = async (page: Page): Promise<() => Promise<boolean>> => {
     document.body.dataset['mark'] = 'here'
   })
   return async () => page.evaluate(() => document.body.dataset['mark'] === 'here')
-}
-
-const save = async (page: Page, work: string): Promise<void> => {
-  await page.locator('#work').fill(work)
-  await page.getByRole('button', { name: 'Save' }).click()
-}
-
-const saved = async (page: Page): Promise<string> => {
-  await page.locator('#out:not(:empty)').waitFor()
-  return page.locator('#out').innerText()
 }
 
 void t.test('a fetch after the session ended is repeated with its body of any type, and the page stays', async (t) => {

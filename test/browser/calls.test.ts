@@ -3,7 +3,7 @@ import t from 'tap'
 import { openChromium } from '../support/chromium.ts'
 import { startGateway } from '../support/gateway.ts'
 import { eventually } from '../support/eventually.ts'
-import { html, startSite } from './site.ts'
+import { html, passThroughWorker, startSite } from './site.ts'
 import { endSessions, hasSession, loginCookies, signIn, visit } from './visit.ts'
 
 const chromium = await openChromium(t)
@@ -21,13 +21,7 @@ const site = await startSite(t, {
   '/boosted': html('<p id="boosted">Boosted</p>'),
   '/fragment': '<p id="fragment">A fragment</p>',
   '/rates': html('<p id="rates">Rates</p>'),
-  '/worker.js': {
-    headers: { 'content-type': 'text/javascript' },
-    body: `
-addEventListener('install', () => skipWaiting())
-addEventListener('activate', (event) => event.waitUntil(clients.claim()))
-addEventListener('fetch', (event) => event.respondWith(fetch(event.request)))`,
-  },
+  '/worker.js': passThroughWorker,
 })
 const running = await startGateway(t, {
   config: {

@@ -4,7 +4,7 @@ import { openChromium } from '../support/chromium.ts'
 import { freePort } from '../support/free-port.ts'
 import { startGateway } from '../support/gateway.ts'
 import { html, startSite } from './site.ts'
-import { arrive, endSessions, signIn, visit } from './visit.ts'
+import { arrive, endSessions, save, saved, signIn, visit } from './visit.ts'
 
 const script = `
 document.getElementById('save').onclick = async () => {
@@ -62,16 +62,6 @@ declare global {
   interface Window {
     said: string[]
   }
-}
-
-const save = async (page: Page, work: string): Promise<void> => {
-  await page.locator('#work').fill(work)
-  await page.getByRole('button', { name: 'Save' }).click()
-}
-
-const saved = async (page: Page): Promise<string> => {
-  await page.locator('#out:not(:empty)').waitFor()
-  return page.locator('#out').innerText()
 }
 
 for (const path of ['/framed', '/nonce', '/types', '/reporting']) {

@@ -34,6 +34,15 @@ export const html = (body: string, head = ''): string =>
   '<!doctype html><html lang="en"><head><title>A page</title><link rel="icon" ' +
   `href="data:,">${head}</head><body>${body}</body></html>`
 
+/** A service worker that fetches every request itself. */
+export const passThroughWorker: Page = {
+  headers: { 'content-type': 'text/javascript' },
+  body: `
+addEventListener('install', () => skipWaiting())
+addEventListener('activate', (event) => event.waitUntil(clients.claim()))
+addEventListener('fetch', (event) => event.respondWith(fetch(event.request)))`,
+}
+
 /**
  * Starts an application: `pages` by path, the libraries that pages load, and at every other path JSON that repeats the
  * request's method, path and body.

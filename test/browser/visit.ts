@@ -86,3 +86,15 @@ export const endSessions = async ({ gateway }: Running, sub = 'alice'): Promise<
   if (answer?.statusCode !== 204)
     throw new Error(`the sessions could not be ended: ${answer?.statusCode ?? 'no admin listener'}`)
 }
+
+/** Fills in and saves the page of the tests that save. */
+export async function save(page: Page, work: string): Promise<void> {
+  await page.locator('#work').fill(work)
+  await page.getByRole('button', { name: 'Save' }).click()
+}
+
+/** Waits for the result of `save` and returns its text. */
+export async function saved(page: Page): Promise<string> {
+  await page.locator('#out:not(:empty)').waitFor()
+  return page.locator('#out').innerText()
+}

@@ -3,7 +3,7 @@ import t from 'tap'
 import { openChromium } from '../support/chromium.ts'
 import { eventually } from '../support/eventually.ts'
 import { startGateway } from '../support/gateway.ts'
-import { html, startSite } from './site.ts'
+import { html, passThroughWorker, startSite } from './site.ts'
 import { arrive, endSessions } from './visit.ts'
 
 const watching = `<script src="/oauth2/auto.js"></script><script>
@@ -26,13 +26,7 @@ addEventListener('load', () => {
   ),
   '/public/next': html('Next'),
   '/public/watching': html('', watching),
-  '/worker.js': {
-    headers: { 'content-type': 'text/javascript' },
-    body: `
-addEventListener('install', () => skipWaiting())
-addEventListener('activate', (event) => event.waitUntil(clients.claim()))
-addEventListener('fetch', (event) => event.respondWith(fetch(event.request)))`,
-  },
+  '/worker.js': passThroughWorker,
 })
 const routes = [{ path: '/**' }, { path: '/public/**', access: 'public' }]
 const running = await startGateway(t, {

@@ -263,22 +263,7 @@ void t.test('failing calls make the gateway read the metadata at most every ten 
 
 void t.test('the metadata is read again when it is old and at a reload, and then applies', async (t) => {
   const provider = await startBentProvider(t)
-  const { config } = loadConfig({
-    env: {},
-    file: asFile(t, {
-      publicUrl: 'http://127.0.0.1:1',
-      upstream: 'http://127.0.0.1:2',
-      provider: { issuer: provider.issuer, clientId: 'orders', clientSecret: 'x' },
-    }),
-  })
-  const opened = openProvider(
-    config.provider,
-    openLog('fatal', { stream: { write: () => {} } }).log,
-    createMetrics(),
-    null,
-    300,
-  )
-  t.teardown(async () => opened.close())
+  const { opened } = openFor(t, provider.issuer, 300)
   const end = (): string | undefined => opened.peek()?.configuration.serverMetadata().end_session_endpoint
   await opened.discovered()
   t.equal(end(), undefined)
@@ -294,21 +279,7 @@ void t.test('the metadata is read again when it is old and at a reload, and then
 
 void t.test('a reload reads the metadata again', async (t) => {
   const provider = await startBentProvider(t)
-  const { config } = loadConfig({
-    env: {},
-    file: asFile(t, {
-      publicUrl: 'http://127.0.0.1:1',
-      upstream: 'http://127.0.0.1:2',
-      provider: { issuer: provider.issuer, clientId: 'orders', clientSecret: 'x' },
-    }),
-  })
-  const opened = openProvider(
-    config.provider,
-    openLog('fatal', { stream: { write: () => {} } }).log,
-    createMetrics(),
-    null,
-  )
-  t.teardown(async () => opened.close())
+  const { opened, config } = openFor(t, provider.issuer)
   await opened.discovered()
   opened.configure(structuredClone(config.provider))
   await eventually(() => provider.asked(METADATA) === 2, { what: 'the metadata is read again' })
@@ -364,3 +335,19 @@ void t.test('a clock that differs from the provider’s Date causes a warning', 
   await provider.login(url)
   t.ok(Math.abs(Number(events('clock_skew')[0]?.['seconds']) - 100) <= 2)
 })
+
+/** Opens a provider without a gateway; `refreshMs` is the age at which it reads the metadata again. */
+function openFor(t: Test, issuer: string, refreshMs?: number) {
+  const { config } = loadConfig({
+    env: {},
+    file: asFile(t, {
+      publicUrl: 'http://127.0.0.1:1',
+      upstream: 'http://127.0.0.1:2',
+      provider: { issuer, clientId: 'orders', clientSecret: 'x' },
+    }),
+  })
+  const { log } = openLog('fatal', { stream: { write: () => {} } })
+  const opened = openProvider(config.provider, log, createMetrics(), null, refreshMs)
+  t.teardown(async () => opened.close())
+  return { opened, config }
+}

@@ -4,7 +4,7 @@ import { createBrowser } from '../support/browser.ts'
 import { moveClock } from '../support/clock.ts'
 import { eventually } from '../support/eventually.ts'
 import { failsReadably } from '../support/fails-readably.ts'
-import { startGateway } from '../support/gateway.ts'
+import { startGateway, type Running } from '../support/gateway.ts'
 import { beginLogin, callbackFor } from '../support/sign-in.ts'
 
 type Failure = NonNullable<Parameters<Idp['fail']>[1]>
@@ -92,7 +92,6 @@ void t.test('keys that can’t be fetched or used fail the login', async (t) => 
 
 void t.test('a failing token endpoint fails the login', async (t) => {
   const running = await startGateway(t, { config: timeout })
-  const { url, idp } = running
   const faults: [string, Failure, number][] = [
     ['html', html, 502],
     ['silence', silence, 503],
@@ -117,19 +116,11 @@ void t.test('a failing token endpoint fails the login', async (t) => {
     ['a challenge and no more', { status: 401, body: '', headers: challenge }, 502],
     ['a challenge while it is down', { status: 503, body: '', headers: challenge }, 503],
   ]
-  for (const [name, failure, status] of faults) {
-    const browser = createBrowser()
-    const callback = await callbackFor(browser, url)
-    idp.fail('token', failure)
-    const answer = await browser.get(callback.href)
-    idp.fail('token', null)
-    failsReadably(t, running, answer, status, name)
-  }
+  await failLogins(t, running, 'token', faults)
 })
 
 void t.test('a failing userinfo endpoint, or one with another sub, fails the login', async (t) => {
   const running = await startGateway(t, { config: { provider: { timeout: '1s', userinfo: true } } })
-  const { url, idp } = running
   const faults: [string, Failure, number][] = [
     ['html', html, 502],
     ['silence', silence, 503],
@@ -142,14 +133,7 @@ void t.test('a failing userinfo endpoint, or one with another sub, fails the log
     ['no user', json({ groups: ['admin'] }), 502],
     ['wrong types', json({ sub: 5 }), 502],
   ]
-  for (const [name, failure, status] of faults) {
-    const browser = createBrowser()
-    const callback = await callbackFor(browser, url)
-    idp.fail('userinfo', failure)
-    const answer = await browser.get(callback.href)
-    idp.fail('userinfo', null)
-    failsReadably(t, running, answer, status, name)
-  }
+  await failLogins(t, running, 'userinfo', faults)
 })
 
 void t.test('userinfo adds claims to those of the ID token, which take precedence', async (t) => {
@@ -165,7 +149,6 @@ void t.test('userinfo adds claims to those of the ID token, which take precedenc
 
 void t.test('a failing pushed authorization request fails the login', async (t) => {
   const running = await startGateway(t, { idp: { pushedAuthorization: true }, config: timeout })
-  const { url, idp } = running
   const faults: [string, Failure, number][] = [
     ['html', html, 502],
     ['silence', silence, 503],
@@ -241,3 +224,20 @@ void t.test('a script gets a problem from a failing login', async (t) => {
   t.equal(answer.status, 503)
   t.match(answer.json(), { status: 503, code: 'provider_unavailable' })
 })
+
+/** Logs in once for each fault of an endpoint, and checks that the login fails readably. */
+async function failLogins(
+  t: Test,
+  running: Running,
+  endpoint: 'token' | 'userinfo',
+  faults: readonly (readonly [string, Failure, number])[],
+): Promise<void> {
+  for (const [name, failure, status] of faults) {
+    const browser = createBrowser()
+    const callback = await callbackFor(browser, running.url)
+    running.idp.fail(endpoint, failure)
+    const answer = await browser.get(callback.href)
+    running.idp.fail(endpoint, null)
+    failsReadably(t, running, answer, status, name)
+  }
+}

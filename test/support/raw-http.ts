@@ -20,6 +20,21 @@ export const open = (url: string): Socket => {
   return socket
 }
 
+/** Opens a connection and keeps all that arrives on it; `text` decodes the bytes as Latin-1. */
+export function openAndRead(url: string): {
+  readonly socket: Socket
+  readonly bytes: () => Buffer
+  readonly text: () => string
+} {
+  const socket = open(url)
+  const chunks: Buffer[] = []
+  socket.on('data', (chunk: Buffer) => {
+    chunks.push(chunk)
+  })
+  const bytes = (): Buffer => Buffer.concat(chunks)
+  return { socket, bytes, text: () => bytes().toString('latin1') }
+}
+
 /**
  * Sends these bytes (a string stands for one byte a character) and gives all that comes back until the other side
  * closes.

@@ -8,7 +8,7 @@ import { documented } from '../../support/documented.ts'
 import { documentedProxies, type StartProxy } from '../../support/documented-proxies.ts'
 import { freePort } from '../../support/free-port.ts'
 import { startGateway, type Running } from '../../support/gateway.ts'
-import { ask, header, open, sendRaw } from '../../support/raw-http.ts'
+import { ask, header, openAndRead, sendRaw } from '../../support/raw-http.ts'
 import { eventually } from '../../support/eventually.ts'
 import { openWebSocket } from '../../support/websocket.ts'
 
@@ -350,18 +350,14 @@ for (const [name, startProxy] of documentedProxies) {
   void t.test(`${name}: event streams pass without delay`, async (t) => {
     const { site, browser, cookie } = await start(t)
     await browser.login(`${site}/`, 'alice')
-    const socket = open(site)
-    let text = ''
-    socket.on('data', (chunk: Buffer) => {
-      text += chunk.toString()
-    })
+    const { socket, text } = openAndRead(site)
     socket.write(
       `GET /api/stream?ms=700&count=4 HTTP/1.1\r\nHost: ${new URL(site).host}\r\n${cookie()}\r\nAccept: text/event-stream\r\n\r\n`,
     )
-    await eventually(() => text.includes('{"tick":1}'), { what: 'the first event has arrived' })
-    t.notMatch(text, '{"tick":4}')
-    await eventually(() => text.includes('{"tick":2}'), { what: 'the second event has arrived' })
-    t.notMatch(text, '{"tick":4}')
+    await eventually(() => text().includes('{"tick":1}'), { what: 'the first event has arrived' })
+    t.notMatch(text(), '{"tick":4}')
+    await eventually(() => text().includes('{"tick":2}'), { what: 'the second event has arrived' })
+    t.notMatch(text(), '{"tick":4}')
     socket.destroy()
   })
 

@@ -7,7 +7,7 @@ import { startApplication } from '../../support/application.ts'
 import { eventually } from '../../support/eventually.ts'
 import { createBrowser } from '../../support/browser.ts'
 import { startGateway } from '../../support/gateway.ts'
-import { open } from '../../support/raw-http.ts'
+import { open, openAndRead } from '../../support/raw-http.ts'
 
 // One provider for all gateways here: what it does is not what these tests are about.
 const idp = await startIdp()
@@ -20,14 +20,10 @@ const get = (
   path: string,
   headers: readonly string[] = [],
 ): { text: () => string; destroy: () => void; closed: () => boolean; port: () => number } => {
-  const socket = open(url)
-  let text = ''
-  socket.on('data', (chunk: Buffer) => {
-    text += chunk.toString()
-  })
+  const { socket, text } = openAndRead(url)
   socket.write([`GET ${path} HTTP/1.1`, `Host: ${new URL(url).host}`, ...headers, '', ''].join('\r\n'))
   return {
-    text: () => text,
+    text,
     destroy: () => {
       socket.destroy()
     },

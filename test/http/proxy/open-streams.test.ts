@@ -7,7 +7,7 @@ import { eventually } from '../../support/eventually.ts'
 import { moveClock } from '../../support/clock.ts'
 import { freePort } from '../../support/free-port.ts'
 import { loggedIn, type LoggedIn } from '../../support/logged-in.ts'
-import { ask, open } from '../../support/raw-http.ts'
+import { ask, openAndRead } from '../../support/raw-http.ts'
 
 type Started = LoggedIn & {
   readonly application: Application
@@ -38,22 +38,13 @@ const cookieOf = ({ url, browser }: LoggedIn): string => browser.cookies.header(
 
 const get = (running: LoggedIn, path: string, more: readonly string[] = [], cookie = cookieOf(running)): Client => {
   const { url } = running
-  const socket = open(url)
-  let text = ''
-  let ended = false
-  socket
-    .on('data', (chunk: Buffer) => {
-      text += chunk.toString('latin1')
-    })
-    .on('close', () => {
-      ended = true
-    })
+  const { socket, text } = openAndRead(url)
   socket.write(
     [`GET ${path} HTTP/1.1`, `Host: ${new URL(url).host}`, `Cookie: ${cookie}`, ...more, '', ''].join('\r\n'),
   )
   return {
-    text: () => text,
-    ended: () => ended,
+    text,
+    ended: () => socket.closed,
     destroy: () => {
       socket.destroy()
     },
@@ -196,11 +187,7 @@ void t.test('a large body of any kind is streamed in both directions', async (t)
   const running = await loggedIn(t, {
     config: { routes: [{ path: '/**' }, { path: '/upload', upstream: application.url, timeout: '1s' }] },
   })
-  const socket = open(running.url)
-  let text = ''
-  socket.on('data', (chunk: Buffer) => {
-    text += chunk.toString()
-  })
+  const { socket, text } = openAndRead(running.url)
   const expected = createHash('sha256')
   socket.write(
     'POST /upload HTTP/1.1\r\nHost: a\r\nCookie: ' +
@@ -218,8 +205,8 @@ void t.test('a large body of any kind is streamed in both directions', async (t)
     }
   }
   const digest = expected.digest('hex')
-  await eventually(() => text.includes(digest))
-  t.match(text, /^HTTP\/1\.1 200 /)
+  await eventually(() => text().includes(digest))
+  t.match(text(), /^HTTP\/1\.1 200 /)
   t.ok(request !== null)
   socket.destroy()
 })

@@ -6,7 +6,7 @@ import { eventually } from '../../support/eventually.ts'
 import { createBrowser } from '../../support/browser.ts'
 import { freePort } from '../../support/free-port.ts'
 import { startGateway } from '../../support/gateway.ts'
-import { ask, header, open, parseAnswers, sendRaw } from '../../support/raw-http.ts'
+import { ask, header, openAndRead, parseAnswers, sendRaw } from '../../support/raw-http.ts'
 import { startSockets } from '../../support/sockets.ts'
 
 // One provider for all gateways here: what it does is not what these tests are about.
@@ -69,18 +69,14 @@ void t.test('an application that disconnects during an upload is a 502 for its c
   })
   const { url } = await startGateway(t, { idp, config: { upstream, routes: everybody } })
   for (const framing of ['Content-Length: 20000000', 'Transfer-Encoding: chunked']) {
-    const socket = open(url)
-    let text = ''
-    socket.on('data', (chunk: Buffer) => {
-      text += chunk.toString()
-    })
+    const { socket, text } = openAndRead(url)
     socket.write(
       'POST / HTTP/1.1\r\nHost: ' +
         `a\r\n${framing}\r\n\r\n${framing.startsWith('T') ? 'ffff\r\n' : ''}${'x'.repeat(10_000)}`,
     )
     await once(socket, 'data')
     socket.destroy()
-    t.match(text, /^HTTP\/1\.1 502 [^]*upstream_unreachable/, framing)
+    t.match(text(), /^HTTP\/1\.1 502 [^]*upstream_unreachable/, framing)
   }
 })
 
@@ -93,20 +89,16 @@ void t.test('an answer before the end of the upload reaches the client, and the 
     })
     const { url } = await startGateway(t, { idp, config: { upstream, routes: everybody } })
     for (const framing of ['Content-Length: 3000000', 'Transfer-Encoding: chunked']) {
-      const socket = open(url)
-      let text = ''
-      socket.on('data', (chunk: Buffer) => {
-        text += chunk.toString()
-      })
+      const { socket, text } = openAndRead(url)
       const size = framing.startsWith('T') ? '2dc6c0\r\n' : ''
       socket.write(`POST / HTTP/1.1\r\nHost: a\r\n${framing}\r\n\r\n${size}${'x'.repeat(10_000)}`)
-      await eventually(() => text.includes('no!'))
-      t.match(text, /^HTTP\/1\.1 413 Too Much\r\n[^]*connection: close\r\n/i, framing)
+      await eventually(() => text().includes('no!'))
+      t.match(text(), /^HTTP\/1\.1 413 Too Much\r\n[^]*connection: close\r\n/i, framing)
       // A reader that checks the answer only at its end gets there, and the following bytes are not a request.
       socket.write('x'.repeat(2_990_000) + (size === '' ? '' : '\r\n0\r\n\r\n'))
       socket.write('GET /second HTTP/1.1\r\nHost: a\r\n\r\n')
       await eventually(() => socket.closed)
-      t.equal(text.match(/HTTP\/1\.1/g)?.length, 1, 'one answer')
+      t.equal(text().match(/HTTP\/1\.1/g)?.length, 1, 'one answer')
     }
   }
 })
@@ -123,16 +115,12 @@ void t.test('an answer that starts before the upload has ended does not end the 
       })
   })
   const { url } = await startGateway(t, { idp, config: { upstream: application.url, routes: everybody } })
-  const socket = open(url)
-  let text = ''
-  socket.on('data', (chunk: Buffer) => {
-    text += chunk.toString()
-  })
+  const { socket, text } = openAndRead(url)
   socket.write('POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 8\r\n\r\none,')
-  await eventually(() => text.includes('one,'))
+  await eventually(() => text().includes('one,'))
   socket.write('two,')
   await eventually(() => socket.closed)
-  t.match(text, /connection: close[^]*begun,[^]*one,[^]*two,[^]*all/i)
+  t.match(text(), /connection: close[^]*begun,[^]*one,[^]*two,[^]*all/i)
 })
 
 void t.test('an idle connection that the application closes on reuse does not fail the request', async (t) => {
@@ -265,15 +253,11 @@ void t.test(
 
 void t.test('a denial during an upload reaches the client', async (t) => {
   const { url } = await startGateway(t, { idp })
-  const socket = open(url)
-  let text = ''
-  socket.on('data', (chunk: Buffer) => {
-    text += chunk.toString()
-  })
+  const { socket, text } = openAndRead(url)
   socket.write(`POST /api/echo HTTP/1.1\r\nHost: a\r\nContent-Length: 5000000\r\n\r\n${'x'.repeat(100_000)}`)
   await once(socket, 'data')
   socket.destroy()
-  t.match(text, /^HTTP\/1\.1 401 [^]*login_required/)
+  t.match(text(), /^HTTP\/1\.1 401 [^]*login_required/)
 })
 
 void t.test('the gateway survives all of these faults', async (t) => {

@@ -421,33 +421,17 @@ void t.test('a WebSocket is drained with 1001 when the gateway stops, also one w
 })
 
 void t.test('a WebSocket that opens while the gateway stops is drained', async (t) => {
-  const waiting: (() => void)[] = []
-  const upstream = await startRaw(t, (socket, head) => {
-    waiting.push(() => {
-      socket.write(switching(head))
-    })
-  })
-  const running = await loggedIn(t, { config: { routes: [{ path: '/**' }, { path: '/ws', upstream }] } })
-  const opening = connect(running)
-  await eventually(() => waiting.length === 1)
+  const { running, opening, accept } = await openPending(t)
   const closing = running.gateway.close()
-  waiting[0]?.()
+  accept()
   t.equal(await (await opening).closed, 1001)
   await closing
 })
 
 void t.test('a WebSocket whose session ends during the handshake is closed as soon as it is open', async (t) => {
-  const waiting: (() => void)[] = []
-  const upstream = await startRaw(t, (socket, head) => {
-    waiting.push(() => {
-      socket.write(switching(head))
-    })
-  })
-  const running = await loggedIn(t, { config: { routes: [{ path: '/**' }, { path: '/ws', upstream }] } })
-  const opening = connect(running)
-  await eventually(() => waiting.length === 1)
+  const { running, opening, accept } = await openPending(t)
   await running.browser.post(`${running.url}/oauth2/logout/local`, undefined, { kind: 'script' })
-  waiting[0]?.()
+  accept()
   const start = Date.now()
   t.equal(await (await opening).closed, 4401)
   t.ok(Date.now() - start < 2_500)
@@ -666,3 +650,17 @@ void t.test('garbage after a refused upgrade does no harm', async (t) => {
     'one answer to one request',
   )
 })
+
+/** A WebSocket whose application answers the handshake when a test calls `accept`. */
+async function openPending(t: Test) {
+  const waiting: (() => void)[] = []
+  const upstream = await startRaw(t, (socket, head) => {
+    waiting.push(() => {
+      socket.write(switching(head))
+    })
+  })
+  const running = await loggedIn(t, { config: { routes: [{ path: '/**' }, { path: '/ws', upstream }] } })
+  const opening = connect(running)
+  await eventually(() => waiting.length === 1)
+  return { running, opening, accept: () => waiting[0]?.() }
+}

@@ -4,7 +4,7 @@ import { eventually } from '../../support/eventually.ts'
 import { createBrowser } from '../../support/browser.ts'
 import { freePort } from '../../support/free-port.ts'
 import { startGateway } from '../../support/gateway.ts'
-import { open } from '../../support/raw-http.ts'
+import { openAndRead } from '../../support/raw-http.ts'
 
 // One provider for all gateways here: what it does is not what these tests are about.
 const idp = await startIdp()
@@ -12,11 +12,7 @@ t.teardown(() => idp.close())
 
 /** Sends a head that waits to be asked for its body. */
 const expecting = (url: string, path: string, headers: readonly string[] = []) => {
-  const socket = open(url)
-  let text = ''
-  socket.on('data', (chunk: Buffer) => {
-    text += chunk.toString()
-  })
+  const { socket, text } = openAndRead(url)
   socket.write(
     [
       `POST ${path} HTTP/1.1`,
@@ -28,7 +24,7 @@ const expecting = (url: string, path: string, headers: readonly string[] = []) =
       '',
     ].join('\r\n'),
   )
-  return { socket, text: () => text }
+  return { socket, text }
 }
 
 void t.test('an admitted request gets 100 Continue, and its body is forwarded', async (t) => {

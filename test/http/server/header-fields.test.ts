@@ -5,7 +5,7 @@ import { eventually } from '../../support/eventually.ts'
 import { freePort } from '../../support/free-port.ts'
 import { startGateway } from '../../support/gateway.ts'
 import { countOf } from '../../support/metrics.ts'
-import { header, open, parseAnswers, sendRaw, type RawAnswer } from '../../support/raw-http.ts'
+import { header, openAndRead, parseAnswers, type RawAnswer, sendRaw } from '../../support/raw-http.ts'
 
 // One provider for all gateways here: what it does is not what these tests are about.
 const idp = await startIdp()
@@ -148,14 +148,10 @@ void t.test('the admin listener refuses too many header fields', async (t) => {
 
 void t.test('an idle connection stays open for the configured time', async (t) => {
   const { url } = await startGateway(t, { idp, config: { routes: everybody, limits: { keepAlive: '2s' } } })
-  const socket = open(url)
-  let text = ''
-  socket.on('data', (chunk: Buffer) => {
-    text += chunk.toString()
-  })
+  const { socket, text } = openAndRead(url)
   socket.write('GET /api/orders HTTP/1.1\r\nHost: a\r\n\r\n')
-  await eventually(() => text.includes('Keep-Alive'))
-  t.match(text, /Keep-Alive: timeout=2\r\n/)
+  await eventually(() => text().includes('Keep-Alive'))
+  t.match(text(), /Keep-Alive: timeout=2\r\n/)
   const since = Date.now()
   await eventually(() => socket.closed, { timeoutMs: 20_000 })
   t.ok(Date.now() - since >= 1_500, `${Date.now() - since} ms`)

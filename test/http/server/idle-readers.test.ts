@@ -10,7 +10,7 @@ import { boundPort } from '../../../src/demo/bound-port.ts'
 import { startIdp } from '../../../src/demo/idp.ts'
 import { createAuthority } from '../../support/certificates.ts'
 import { startGateway } from '../../support/gateway.ts'
-import { open } from '../../support/raw-http.ts'
+import { open, openAndRead } from '../../support/raw-http.ts'
 import { eventually } from '../../support/eventually.ts'
 
 const idp = await startIdp()
@@ -210,14 +210,10 @@ void t.test('an application that does not read an upload is a 504, and the clien
       limits,
     },
   })
-  const client = open(url)
-  let text = ''
-  client.on('data', (chunk: Buffer) => {
-    text += chunk.toString()
-  })
+  const { socket: client, text } = openAndRead(url)
   client.write(`POST / HTTP/1.1\r\nHost: a\r\nContent-Length: ${500 * piece.length}\r\n\r\n`)
   for (let i = 0; i < 500; i += 1) client.write(piece)
-  await eventually(() => text.includes('\r\n\r\n'), { what: 'the request is answered', timeoutMs: 10_000 })
-  t.match(text, /^HTTP\/1\.1 504 /)
+  await eventually(() => text().includes('\r\n\r\n'), { what: 'the request is answered', timeoutMs: 10_000 })
+  t.match(text(), /^HTTP\/1\.1 504 /)
   client.destroy()
 })

@@ -5,7 +5,7 @@ import { startApplication } from '../../support/application.ts'
 import { eventually } from '../../support/eventually.ts'
 import { startGateway } from '../../support/gateway.ts'
 import { countOf } from '../../support/metrics.ts'
-import { ask, header, open, parseAnswers, sendRaw } from '../../support/raw-http.ts'
+import { ask, header, open, openAndRead, parseAnswers, sendRaw } from '../../support/raw-http.ts'
 
 // One provider for all gateways here: what it does is not what these tests are about.
 const idp = await startIdp()
@@ -151,16 +151,12 @@ void t.test('CONNECT is a 405 with an access line, sent after any answer in prog
   t.match(events('request'), [{ method: 'CONNECT', path: 'example.com:443', status: 405, cause: 'CONNECT' }])
   t.equal(await countOf(gateway, { verdict: 'method_not_allowed' }), 1)
 
-  const socket = open(url)
-  let text = ''
-  socket.on('data', (chunk: Buffer) => {
-    text += chunk.toString()
-  })
+  const { socket, text } = openAndRead(url)
   socket.write('GET / HTTP/1.1\r\nHost: a\r\n\r\n')
-  await eventually(() => text.includes('first'))
+  await eventually(() => text().includes('first'))
   socket.write(connect)
   await eventually(() => socket.closed)
-  t.match(text, /\r\n\r\nfirstlaterHTTP\/1\.1 405 /)
+  t.match(text(), /\r\n\r\nfirstlaterHTTP\/1\.1 405 /)
   t.equal(events('request').filter(({ method, status }) => method === 'CONNECT' && status === 405).length, 2)
 })
 
@@ -231,17 +227,13 @@ void t.test('garbage after a request never causes an error in the middle of its 
     }
   })
   const { url } = await startGateway(t, { idp, config: { upstream: application.url, routes: everybody } })
-  const socket = open(url)
-  let text = ''
-  socket.on('data', (chunk: Buffer) => {
-    text += chunk.toString()
-  })
+  const { socket, text } = openAndRead(url)
   socket.write('GET / HTTP/1.1\r\nHost: a\r\n\r\n')
-  await eventually(() => text.includes('first'))
+  await eventually(() => text().includes('first'))
   socket.write('rubbish\r\n\r\n')
   await eventually(() => socket.closed)
   ;(answer as (() => void) | null)?.()
-  t.match(text, /^HTTP\/1\.1 200 [^]*\r\n\r\nfirst$/)
+  t.match(text(), /^HTTP\/1\.1 200 [^]*\r\n\r\nfirst$/)
 })
 
 void t.test('several requests on one connection are answered in their order', async (t) => {

@@ -1,5 +1,4 @@
 import { once } from 'node:events'
-import type { Socket } from 'node:net'
 import { join } from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
 import t, { type Test } from 'tap'
@@ -9,22 +8,10 @@ import { eventually } from '../../support/eventually.ts'
 import { createAuthority } from '../../support/certificates.ts'
 import { freePort } from '../../support/free-port.ts'
 import { startGateway, type Running } from '../../support/gateway.ts'
-import { open, parseAnswers } from '../../support/raw-http.ts'
+import { openAndRead, parseAnswers } from '../../support/raw-http.ts'
 
 const idp = await startIdp()
 t.teardown(() => idp.close())
-
-type Client = { readonly socket: Socket; readonly text: () => string; readonly bytes: () => Buffer }
-
-function connectTo(url: string): Client {
-  const socket = open(url)
-  const chunks: Buffer[] = []
-  socket.on('data', (chunk: Buffer) => {
-    chunks.push(chunk)
-  })
-  const bytes = (): Buffer => Buffer.concat(chunks)
-  return { socket, bytes, text: () => bytes().toString('latin1') }
-}
 
 const LARGE = 20_000_000
 const UPGRADE =
@@ -82,7 +69,7 @@ async function openStreams({ gateway }: Running): Promise<number> {
 
 void t.test('an event stream queued behind another answer is dropped when its client disconnects', async (t) => {
   const running = await start(t)
-  const { socket } = connectTo(running.url)
+  const { socket } = openAndRead(running.url)
   socket.write(get('/slow') + get('/events').repeat(10))
   await eventually(() => running.application.requests.length === 11)
   let count = 0
@@ -104,7 +91,7 @@ void t.test('an event stream queued behind another answer is dropped when its cl
 
 void t.test('100 Continue waits for the answers to earlier requests', async (t) => {
   const { url, application, answerSlow } = await start(t)
-  const { socket, text, bytes } = connectTo(url)
+  const { socket, text, bytes } = openAndRead(url)
   socket.write(`${get('/slow')}POST /fast HTTP/1.1\r\nHost: a\r\nExpect: 100-continue\r\nContent-Length: 5\r\n\r\n`)
   await eventually(() => application.requests.length >= 1)
   await sleep(200)
@@ -128,7 +115,7 @@ void t.test('100 Continue waits for the answers to earlier requests', async (t) 
 
 void t.test('a client that sends its body without waiting for 100 Continue gets whole answers', async (t) => {
   const { url, application, answerSlow } = await start(t)
-  const { socket, text } = connectTo(url)
+  const { socket, text } = openAndRead(url)
   socket.write(
     `${get('/slow')}POST /fast HTTP/1.1\r\nHost: a\r\nExpect: 100-continue\r\nContent-Length: 5\r\n\r\nhello${get('/fast')}`,
   )
@@ -152,7 +139,7 @@ for (const [what, bytes, status] of [
 ] as const) {
   void t.test(`${what} pipelined after a request is refused after its answer`, async (t) => {
     const { url, application, answerSlow } = await start(t)
-    const { socket, bytes: answered } = connectTo(url)
+    const { socket, bytes: answered } = openAndRead(url)
     socket.write(get('/slow') + bytes)
     await eventually(() => application.requests.length >= 1)
     await sleep(200)
@@ -168,7 +155,7 @@ for (const [what, bytes, status] of [
 
 void t.test('an upstream that breaks off a queued answer ends the connection after the earlier answer', async (t) => {
   const { url, application, answerSlow } = await start(t)
-  const { socket, text } = connectTo(url)
+  const { socket, text } = openAndRead(url)
   socket.write(get('/slow') + get('/broken'))
   await eventually(() => application.requests.length === 2)
   await sleep(300)
@@ -184,7 +171,7 @@ for (const [what, bytes, status] of [
   void t.test(`${what} pipelined after a large answer is refused once the answer is sent whole`, async (t) => {
     const { url, events } = await start(t)
     for (const before of [get('/large'), get('/fast') + get('/large') + get('/fast')]) {
-      const client = connectTo(url)
+      const client = openAndRead(url)
       client.socket.write(before + bytes)
       await eventually(() => client.socket.closed, { timeoutMs: 10_000 })
       const answers = parseAnswers(client.bytes())
@@ -197,7 +184,7 @@ for (const [what, bytes, status] of [
 
   void t.test(`${what} pipelined after a started answer does not cut the answer short`, async (t) => {
     const { url, application } = await start(t)
-    const client = connectTo(url)
+    const client = openAndRead(url)
     client.socket.write(get('/large'))
     await eventually(() => client.bytes().length > 0 && application.requests.length === 1)
     client.socket.pause()
@@ -212,7 +199,7 @@ for (const [what, bytes, status] of [
   void t.test(`a client that disconnects after ${what} ends the answers in progress`, async (t) => {
     const running = await start(t)
     for (const leave of ['end', 'destroy', 'resetAndDestroy'] as const) {
-      const { socket, text } = connectTo(running.url)
+      const { socket, text } = openAndRead(running.url)
       socket.write(get('/events') + bytes)
       await eventually(() => text().includes('data: 1'))
       socket[leave]()
@@ -224,7 +211,7 @@ for (const [what, bytes, status] of [
 
 void t.test('a large answer in place of a WebSocket arrives whole', async (t) => {
   const { url } = await start(t)
-  const client = connectTo(url)
+  const client = openAndRead(url)
   client.socket.write(UPGRADE.replace('/fast', '/large'))
   await eventually(() => client.socket.closed, { timeoutMs: 10_000 })
   t.equal(parseAnswers(client.bytes())[0]?.body.length, LARGE)
@@ -249,7 +236,7 @@ void t.test('a large answer arrives whole, with any number of requests pipelined
     },
   })
   for (let i = 0; i < 10; i += 1) {
-    const client = connectTo(secure)
+    const client = openAndRead(secure)
     client.socket.write(get('/large') + get('/fast').repeat(1 + (i % 3)))
     await eventually(() => client.text().endsWith('fast') && client.text().length > 200_000)
     t.equal(parseAnswers(client.bytes())[0]?.body.length, 200_000)
@@ -259,7 +246,7 @@ void t.test('a large answer arrives whole, with any number of requests pipelined
 
 void t.test('a request that arrives after an answer with Connection: close is not handled', async (t) => {
   const { url, application, events } = await start(t)
-  const { socket, text } = connectTo(url)
+  const { socket, text } = openAndRead(url)
   socket.write('GET /events HTTP/1.1\r\nHost: a\r\nConnection: Upgrade\r\nUpgrade: h2c\r\n\r\n')
   await eventually(() => text().includes('data: 1'))
   t.match(text(), /\r\nConnection: close\r\n/)
@@ -273,7 +260,7 @@ void t.test('a request that arrives after an answer with Connection: close is no
 
 void t.test('a CONNECT is answered, and its connection is closed even when the client keeps it open', async (t) => {
   const { url } = await start(t)
-  const { socket, text } = connectTo(url)
+  const { socket, text } = openAndRead(url)
   socket.allowHalfOpen = true
   socket.write('CONNECT a:1 HTTP/1.1\r\nHost: a\r\n\r\n')
   await once(socket, 'end')
@@ -286,7 +273,7 @@ void t.test('a CONNECT is answered, and its connection is closed even when the c
 
 void t.test('a client that pipelines endlessly is paused', async (t) => {
   const { url, application, answerSlow } = await start(t)
-  const { socket, text } = connectTo(url)
+  const { socket, text } = openAndRead(url)
   const many = 200_000
   socket.write(get('/slow').repeat(many))
   await eventually(() => application.requests.length > 50)

@@ -5,7 +5,7 @@ import { boundPort } from '../../../src/demo/bound-port.ts'
 import { Fault } from '../../../src/errors.ts'
 import { readBody } from '../../../src/http/server/read-body.ts'
 import { eventually } from '../../support/eventually.ts'
-import { open } from '../../support/raw-http.ts'
+import { open, openAndRead } from '../../support/raw-http.ts'
 
 const server = createServer((request, response) => {
   readBody(request, 100, 500).then(
@@ -57,11 +57,7 @@ void t.test('a body in pieces is read whole, and a body that is too large lets t
 })
 
 void t.test('a client that trickles a body gets an answer and is cut off', async (t) => {
-  const socket = open(url)
-  let text = ''
-  socket.on('data', (chunk: Buffer) => {
-    text += chunk.toString()
-  })
+  const { socket, text } = openAndRead(url)
   socket.write('POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 90\r\n\r\n')
   const timer = setInterval(() => {
     if (!socket.closed) socket.write('x')
@@ -69,9 +65,9 @@ void t.test('a client that trickles a body gets an answer and is cut off', async
   t.teardown(() => {
     clearInterval(timer)
   })
-  await eventually(() => text.includes('bad_request'))
+  await eventually(() => text().includes('bad_request'))
   clearInterval(timer)
-  t.match(text, /^HTTP\/1\.1 408 /)
+  t.match(text(), /^HTTP\/1\.1 408 /)
   socket.end()
   await eventually(() => socket.closed)
 })
