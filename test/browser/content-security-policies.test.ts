@@ -1,4 +1,3 @@
-import type { Page } from 'playwright-core'
 import t from 'tap'
 import { openChromium } from '../support/chromium.ts'
 import { freePort } from '../support/free-port.ts'

@@ -9,7 +9,7 @@ import type { IdpClient } from '../../src/demo/idp/clients.ts'
 import { createBrowser } from '../support/browser.ts'
 import { createAuthority } from '../support/certificates.ts'
 import { exchange } from '../support/exchange.ts'
-import { startRelyingParty } from '../support/relying-party.ts'
+import { startRelyingParty } from './relying-party.ts'
 
 const setUp = async (test: Test, options: IdpOptions = {}, client: Partial<IdpClient> = {}) => {
   const idp = await startIdp(options)

@@ -11,7 +11,7 @@ import { mistakesIn } from './kubernetes-schemas.ts'
 const chart = join(charts, 'gatehouse')
 const examples = readdirSync(join(chart, 'ci')).map((name) => join(chart, 'ci', name))
 
-/** What the Secrets of the examples hold. */
+/** The Secrets of the examples. */
 const secrets = {
   GATEHOUSE_PROVIDER_CLIENT_SECRET: 'secret',
   GATEHOUSE_SESSION_KEYS: Buffer.alloc(32, 7).toString('base64'),

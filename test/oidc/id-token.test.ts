@@ -4,7 +4,7 @@ import { startIdp, type Idp } from '../../src/demo/idp.ts'
 import { createBrowser } from '../support/browser.ts'
 import { moveClock } from '../support/clock.ts'
 import type { Answer } from '../support/exchange.ts'
-import { failsReadably } from '../support/fails-readably.ts'
+import { isReadableFailure } from './failed-login.ts'
 import { startGateway, type Running } from '../support/gateway.ts'
 import { beginLogin, signIn } from '../support/sign-in.ts'
 
@@ -69,7 +69,7 @@ void t.test('an ID token with a single fault does not log in', async (t) => {
   ]
   for (const [name, forge] of faults) {
     const { answer, idToken } = await loginWith(running, forge)
-    failsReadably(t, running, answer, 502, name)
+    isReadableFailure(t, running, answer, 502, name)
     t.notOk(log.join('').includes(idToken))
   }
 })

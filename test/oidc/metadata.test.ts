@@ -5,7 +5,7 @@ import { openProvider } from '../../src/oidc/provider.ts'
 import { createMetrics } from '../../src/telemetry/metrics.ts'
 import { openLog } from '../../src/telemetry/log.ts'
 import { loadConfig } from '../../src/config/load.ts'
-import { startBentProvider, type BentProvider } from '../support/bent-provider.ts'
+import { startScriptedProvider, type ScriptedProvider } from './scripted-provider.ts'
 import { createBrowser } from '../support/browser.ts'
 import { moveClock, setWallClock } from '../support/clock.ts'
 import { asFile, startGateway, type Running } from '../support/gateway.ts'
@@ -15,13 +15,20 @@ import { eventually } from '../support/eventually.ts'
 const METADATA = '/.well-known/openid-configuration'
 
 /** A gateway in front of a bent provider. */
-const gatewayFor = async (t: Test, provider: BentProvider, config: Record<string, unknown> = {}): Promise<Running> => {
+const gatewayFor = async (
+  t: Test,
+  provider: ScriptedProvider,
+  config: Record<string, unknown> = {},
+): Promise<Running> => {
   const { provider: keys, ...others } = config
   return startGateway(t, { config: { ...others, provider: { issuer: provider.issuer, ...Object(keys) } } })
 }
 
-const start = async (t: Test, config: Record<string, unknown> = {}): Promise<Running & { provider: BentProvider }> => {
-  const provider = await startBentProvider(t)
+const start = async (
+  t: Test,
+  config: Record<string, unknown> = {},
+): Promise<Running & { provider: ScriptedProvider }> => {
+  const provider = await startScriptedProvider(t)
   return { provider, ...(await gatewayFor(t, provider, config)) }
 }
 
@@ -34,21 +41,21 @@ const causeOf = async ({ url, events }: Running): Promise<string> => {
 }
 
 void t.test('offline_access is requested if the provider announces it, and never from Keycloak', async (t) => {
-  const provider = await startBentProvider(t)
+  const provider = await startScriptedProvider(t)
   t.equal(await scopesOf(await gatewayFor(t, provider)), 'openid profile email', 'nothing is announced')
   provider.document['scopes_supported'] = ['openid', 'profile', 'email']
   t.equal(await scopesOf(await gatewayFor(t, provider)), 'openid profile email')
   provider.document['scopes_supported'] = ['openid', 'offline_access']
   t.equal(await scopesOf(await gatewayFor(t, provider)), 'openid profile email offline_access')
 
-  const keycloak = await startBentProvider(t, '/realms/orders')
+  const keycloak = await startScriptedProvider(t, '/realms/orders')
   keycloak.document['scopes_supported'] = ['openid', 'offline_access']
   keycloak.document['token_endpoint'] = `${keycloak.issuer}/protocol/openid-connect/token`
   t.equal(await scopesOf(await gatewayFor(t, keycloak)), 'openid profile email')
 })
 
 void t.test('configured scopes are requested unchanged', async (t) => {
-  const keycloak = await startBentProvider(t, '/realms/orders')
+  const keycloak = await startScriptedProvider(t, '/realms/orders')
   keycloak.document['token_endpoint'] = `${keycloak.issuer}/protocol/openid-connect/token`
   const scopes = ['openid', 'profile', 'email', 'offline_access']
   t.equal(await scopesOf(await gatewayFor(t, keycloak, { provider: { scopes } })), scopes.join(' '))
@@ -67,7 +74,7 @@ void t.test('a claim that is only in the access token is missing, and the log sa
 })
 
 void t.test('a login with acr_values is not pushed to Keycloak, which would drop them', async (t) => {
-  const keycloak = await startBentProvider(t, '/realms/orders')
+  const keycloak = await startScriptedProvider(t, '/realms/orders')
   keycloak.document['token_endpoint'] = `${keycloak.issuer}/protocol/openid-connect/token`
   keycloak.document['pushed_authorization_request_endpoint'] = `${keycloak.origin}/par`
   keycloak.paths.set('/par', (_request, response) => {
@@ -103,7 +110,7 @@ void t.test('an offline token from Keycloak causes one warning', async (t) => {
 
 void t.test('an issuer template is filled from the token’s own tid in every comparison of issuers', async (t) => {
   for (const path of ['/common/v2.0', '/organizations/v2.0']) {
-    const provider = await startBentProvider(t, path)
+    const provider = await startScriptedProvider(t, path)
     provider.document['issuer'] = `${provider.origin}/{tenantid}/v2.0`
     const running = await gatewayFor(t, provider, {
       admin: { listen: '127.0.0.1:0', sessions: 'loopback' },
@@ -168,7 +175,7 @@ void t.test('an issuer template is filled from the token’s own tid in every co
 })
 
 void t.test('a session from an issuer template is refreshed, and stays with its tenant', async (t) => {
-  const provider = await startBentProvider(t, '/common/v2.0')
+  const provider = await startScriptedProvider(t, '/common/v2.0')
   provider.document['issuer'] = `${provider.origin}/{tenantid}/v2.0`
   const { url } = await gatewayFor(t, provider)
   const claims = { iss: `${provider.origin}/t1/v2.0`, tid: 't1' }
@@ -185,7 +192,7 @@ void t.test('a session from an issuer template is refreshed, and stays with its 
 })
 
 void t.test('a failed discovery logs the URL, the answer and both issuers', async (t) => {
-  const provider = await startBentProvider(t, '/application/o/orders')
+  const provider = await startScriptedProvider(t, '/application/o/orders')
   const at = `${provider.issuer}${METADATA}`
   const path = new URL(at).pathname
   provider.paths.delete(path)
@@ -262,7 +269,7 @@ void t.test('failing calls make the gateway read the metadata at most every ten 
 })
 
 void t.test('the metadata is read again when it is old and at a reload, and then applies', async (t) => {
-  const provider = await startBentProvider(t)
+  const provider = await startScriptedProvider(t)
   const { opened } = openFor(t, provider.issuer, 300)
   const end = (): string | undefined => opened.peek()?.configuration.serverMetadata().end_session_endpoint
   await opened.discovered()
@@ -278,7 +285,7 @@ void t.test('the metadata is read again when it is old and at a reload, and then
 })
 
 void t.test('a reload reads the metadata again', async (t) => {
-  const provider = await startBentProvider(t)
+  const provider = await startScriptedProvider(t)
   const { opened, config } = openFor(t, provider.issuer)
   await opened.discovered()
   opened.configure(structuredClone(config.provider))
@@ -289,7 +296,7 @@ void t.test('signed userinfo is verified with the provider’s keys, whether it 
   const { privateKey } = await generateKeyPair('RS256')
   const encoded = (part: object): string => Buffer.from(JSON.stringify(part)).toString('base64url')
   for (const announced of [null, ['RS256', 'none']]) {
-    const provider = await startBentProvider(t)
+    const provider = await startScriptedProvider(t)
     if (announced !== null) provider.document['userinfo_signing_alg_values_supported'] = announced
     const { url } = await gatewayFor(t, provider, { provider: { userinfo: true } })
     const aud = `client-${new URL(url).port}`

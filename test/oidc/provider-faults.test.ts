@@ -3,7 +3,7 @@ import { startIdp, type Idp } from '../../src/demo/idp.ts'
 import { createBrowser } from '../support/browser.ts'
 import { moveClock } from '../support/clock.ts'
 import { eventually } from '../support/eventually.ts'
-import { failsReadably } from '../support/fails-readably.ts'
+import { isReadableFailure } from './failed-login.ts'
 import { startGateway, type Running } from '../support/gateway.ts'
 import { beginLogin, callbackFor } from '../support/sign-in.ts'
 
@@ -78,7 +78,7 @@ void t.test('keys that can’t be fetched or used fail the login', async (t) => 
     const running = await startGateway(t, { idp, config: timeout })
     idp.fail('jwks', failure)
     const browser = createBrowser()
-    failsReadably(t, running, (await browser.login(`${running.url}/orders`, 'alice')).answer, status, name)
+    isReadableFailure(t, running, (await browser.login(`${running.url}/orders`, 'alice')).answer, status, name)
     t.notOk(browser.cookies.get(running.url, 'gatehouse'))
     idp.fail('jwks', null)
     moveClock(t, 10_100)
@@ -149,6 +149,7 @@ void t.test('userinfo adds claims to those of the ID token, which take precedenc
 
 void t.test('a failing pushed authorization request fails the login', async (t) => {
   const running = await startGateway(t, { idp: { pushedAuthorization: true }, config: timeout })
+  const { url, idp } = running
   const faults: [string, Failure, number][] = [
     ['html', html, 502],
     ['silence', silence, 503],
@@ -165,7 +166,7 @@ void t.test('a failing pushed authorization request fails the login', async (t) 
   for (const [name, failure, status] of faults) {
     idp.fail('par', failure)
     const answer = await createBrowser().get(`${url}/oauth2/login`)
-    failsReadably(t, running, answer, status, name)
+    isReadableFailure(t, running, answer, status, name)
   }
   t.match(running.log.join(''), /invalid_request/)
   t.match(running.log.join(''), /invalid_scope/)
@@ -183,7 +184,7 @@ void t.test('a failing pushed authorization request fails the login', async (t) 
     for (const query of ['prompt=bogus', 'login_hint=x', 'scope=x', 'claims=x', 'acr_values=x', 'max_age=1']) {
       idp.fail('par', failure)
       const answer = await createBrowser().get(`${url}/oauth2/login?${query}`)
-      failsReadably(t, running, answer, status, `${name}: ${query}`)
+      isReadableFailure(t, running, answer, status, `${name}: ${query}`)
     }
   }
 })
@@ -238,6 +239,6 @@ async function failLogins(
     running.idp.fail(endpoint, failure)
     const answer = await browser.get(callback.href)
     running.idp.fail(endpoint, null)
-    failsReadably(t, running, answer, status, name)
+    isReadableFailure(t, running, answer, status, name)
   }
 }

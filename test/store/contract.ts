@@ -19,7 +19,7 @@ const ownerOf = (subject: string, sid: string | null = null): Owner => ({
   sid,
 })
 
-/** What every store promises; `open` gives one that is empty and reachable. */
+/** Tests what every store promises; `open` returns an empty store that is reachable. */
 export const storeContract = (t: Test, open: (t: Test) => Promise<Store>): void => {
   void t.test('a record is read as it was written, including binary data', async (t) => {
     const store = await open(t)

@@ -6,9 +6,9 @@ import { startGateway, type Running } from './gateway.ts'
 /** A gateway with a logged-in user. */
 export type LoggedIn = Running & {
   readonly browser: Browser
-  /** A request of one of the application's scripts. */
+  /** Sends a request of a script of the application. */
   readonly call: () => Promise<Answer>
-  /** What `GET session` says. */
+  /** Returns the answer of `GET session`. */
   readonly status: () => Promise<Record<'session' | 'tokens', Record<string, unknown>>>
 }
 

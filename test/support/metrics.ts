@@ -1,9 +1,9 @@
 import type { Gatehouse } from '../../src/app.ts'
 
-/** One series as Prometheus' text format has it. */
+/** One sample of Prometheus' text format. */
 type Sample = { readonly name: string; readonly labels: Readonly<Record<string, string>>; readonly value: number }
 
-/** What a gateway says on `/metrics`. */
+/** The metrics of a gateway. */
 export type Scrape = {
   readonly text: string
   /** The type of each metric, by its name. */
@@ -49,7 +49,7 @@ export const scrape = async (admin: string): Promise<Scrape> => {
   return readMetrics(await answer.text())
 }
 
-/** How many requests with these labels a gateway has counted. */
+/** Returns the number of requests that a gateway has counted with these labels. */
 export const countOf = async ({ metrics }: Gatehouse, labels: Readonly<Record<string, string>>): Promise<number> => {
   const found = readMetrics(await metrics.registry.metrics()).value('gatehouse_requests_total', labels)
   return Number.isNaN(found) ? 0 : found

@@ -6,7 +6,7 @@ import { createBrowser } from '../support/browser.ts'
 import { freePort } from '../support/free-port.ts'
 import { open } from '../support/raw-http.ts'
 import { startProgram, type Program } from '../support/program.ts'
-import { startTraceReceiver, type ReceivedSpan } from '../support/trace-receiver.ts'
+import { startTraceReceiver, type ReceivedSpan } from './trace-receiver.ts'
 import { eventually } from '../support/eventually.ts'
 import { openWebSocket } from '../support/websocket.ts'
 
