@@ -63,7 +63,7 @@ for (const way of ['urlencoded', 'multipart', 'urlencoded-latin1', 'multipart-la
       await page.locator('main').innerText(),
       /Login required[^]*kept in this browser tab and sent once you are signed in/,
     )
-    t.same(posted(), sent, 'nothing has been sent so far')
+    t.same(posted(), sent, 'the form has not been sent yet')
     await page.getByRole('link', { name: 'Sign in and send' }).click()
     await isPosted(page)
     t.same(posted(), [...sent, sent.at(-1)])

@@ -182,7 +182,7 @@ void t.test('a logout link on another site asks for confirmation, and the button
   t.equal(
     (await page.context().cookies(url)).filter(({ name }) => name === 'gatehouse').length,
     1,
-    'nothing has happened yet',
+    'the user is still signed in',
   )
   await page.getByRole('button', { name: 'Sign out' }).click()
   await page.waitForURL(`${url}/public/bye`)

@@ -151,7 +151,7 @@ void t.test('a different user at the provider does not take over the page', asyn
   await page.getByRole('button', { name: 'Save' }).click()
   await opened
   await page.waitForFunction(() => document.title === '401')
-  t.equal(site.at('/api/save').length, before, 'what one wrote is not sent in the other’s name')
+  t.equal(site.at('/api/save').length, before, 'one user’s input is not sent as another user')
   await page.waitForFunction(() => window.heard.map(({ name }) => name).join() === 'ended')
 })
 

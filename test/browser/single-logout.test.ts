@@ -53,7 +53,7 @@ for (const channel of ['front', 'back'] as const) {
         [`${channel}channel`],
       )
       t.equal(await other.evaluate(async () => (await fetch('/oauth2/session')).status), 401)
-      // It asks who it is, at the provider, too.
+      // The provider's session has ended: its login page asks for the user.
       await other.goto(`${there.url}/`)
       await other.getByRole('button', { name: 'Sign in as alice' }).waitFor()
     },

@@ -42,7 +42,7 @@ const explain = async (args: readonly string[], about: Config = config): Promise
 const claims = (value: object): string[] => ['--claims', JSON.stringify({ sub: 'alice', ...value })]
 const now = Math.floor(Date.now() / 1000)
 
-/** Runs rows of arguments, what has to be said, and what must not. */
+/** Runs rows of arguments, each with the expected and the forbidden output. */
 const rows = async (
   t: Test,
   table: readonly (readonly [string[], readonly string[], (RegExp | string)?])[],

@@ -55,10 +55,10 @@ void t.test('SIGHUP applies new routes, and open connections and running request
   t.equal(
     (await fetch(`${url}/gate/session`, { headers: { cookie } })).status,
     200,
-    'so does the new base path, and the session in memory lives',
+    'the new base path applies, and the session in memory survives',
   )
   t.same(await kept('/api/orders'), { status: 200, from: first.from }, 'the connection is the same')
-  t.equal((await slow).status, 200, 'what was under way is answered')
+  t.equal((await slow).status, 200, 'a request in progress is answered')
   socket.send('still there?')
   t.match(await socket.next(), { payload: Buffer.from('still there?') })
   t.match(new TextDecoder().decode((await reader?.read())?.value), /^data: /m, 'the event stream goes on')
@@ -107,7 +107,7 @@ void t.test(
     t.same(
       [await statusAt(before, gateway), await statusAt(after, gateway)],
       [401, 200],
-      'what the old key has sealed is nothing any more',
+      'a cookie sealed with the removed key is invalid',
     )
   },
 )
@@ -134,7 +134,7 @@ void t.test(
     })
     t.match(String(refused['msg']), /gatehouse\.yaml:\d+:\d+: routes\[0\]\.acess: is not a key/)
     t.equal(await statusAt(browser, gateway), 200)
-    t.equal((await fetch(`${gateway.url}/x`)).status, 401, 'nothing is public')
+    t.equal((await fetch(`${gateway.url}/x`)).status, 401, 'no route is public')
     gateway.rewrite({ routes: [{ path: '/**', access: 'public' }] })
     await nextEvent(gateway, 'reloaded', 0)
     t.equal((await fetch(`${gateway.url}/api/orders`)).status, 200)

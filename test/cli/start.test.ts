@@ -170,7 +170,7 @@ void t.test('SIGTERM finishes the running answer, refuses new connections and ex
   t.equal(
     (await ask({ host: '127.0.0.1', port }, '/api/orders')).status,
     200,
-    'what still arrives while it waits is served',
+    'requests during the shutdown wait are served',
   )
   t.same(await slow, { status: 200, body: 'waited 2000 ms\n' })
   const { status: left, signal } = await program.ended

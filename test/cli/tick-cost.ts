@@ -1,4 +1,4 @@
-/** A process of its own: prints how much dearer process.nextTick is after collections of all memory. */
+/** A program that prints the slowdown of process.nextTick after full garbage collections. */
 import { setTimeout as sleep } from 'node:timers/promises'
 import { keepTickObject } from '../../src/cli/v8-tuning.ts'
 

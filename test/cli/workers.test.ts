@@ -38,7 +38,7 @@ const children = async ({ pid }: ServedFile): Promise<number[]> => {
     .filter((one) => one > 0)
 }
 
-/** Each on a connection of its own, which any worker may get. */
+/** Sends each request on a new connection, which any worker may accept. */
 const ask = async (
   where: string | { socketPath: string; path: string },
 ): Promise<{ status: number | undefined; body: string }> => {
@@ -127,7 +127,7 @@ void t.test('three workers serve one address as one gateway', async (t) => {
       (await fetch(session, { method: 'DELETE', headers: { ...headers, origin: 'http://a.example' } })).status,
       403,
     )
-    t.not(await statusAt(browser, gateway, '/orders'), 401, 'nothing has ended')
+    t.not(await statusAt(browser, gateway, '/orders'), 401, 'the session has not ended')
     t.equal((await fetch(session, { method: 'DELETE', headers })).status, 204)
     await eventually(
       async () => {

@@ -140,7 +140,7 @@ void t.test('acr_values for a second factor ask for it once', async (t) => {
 
   const { answer } = await browser.follow(await browser.get(await app.loginUrl({ acr_values: acrs.mfa })))
   t.match(answer.body, /Confirm second factor/)
-  t.notMatch(answer.body, /Sign in as/, 'who it is, is known')
+  t.notMatch(answer.body, /Sign in as/, 'the user is known')
   await browser.press(answer, 'Confirm second factor')
   t.equal(app.tokens().claims()?.acr, acrs.mfa)
 

@@ -92,7 +92,7 @@ void t.test('a provider whose clock is slightly behind does not cause a loop', a
   const { url, browser } = await start(t)
   moveClock(t, 310_000)
   const { answer, hops } = await browser.login(`${url}/api/orders`, 'alice')
-  t.equal(answer.status, 200, 'what the callback has let in opens the page')
+  t.equal(answer.status, 200, 'the page opens after the callback')
   t.equal(logins(hops), 1)
   moveClock(t, 3_000)
   const later = await browser.get(`${url}/api/orders`, { kind: 'script' })

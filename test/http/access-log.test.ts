@@ -36,7 +36,7 @@ const startUnending = async (t: Test): Promise<Application & { readonly answers:
   return { ...application, answers }
 }
 
-/** Waits for `count` access lines, and sees that no more follow, and that each has been counted. */
+/** Waits for `count` access lines, and checks that no more follow and that each request is counted. */
 const linesOf = async ({ events, gateway }: Running, count: number): Promise<Record<string, unknown>[]> => {
   await eventually(() => events('request').length >= count)
   await sleep(100)
@@ -144,7 +144,7 @@ void t.test('each request beyond the pipelining limit has one access line and on
   socket.write('GET /slow HTTP/1.1\r\nHost: a\r\n\r\n'.repeat(many))
   await eventually(() => application.requests.length === 101)
   await sleep(100)
-  // The connection is not read any more: that the client has left is found out by `limits.idleRead`.
+  // The gateway no longer reads the connection: `limits.idleRead` detects the disconnect.
   socket.destroy()
   for (const line of await linesOf(running, many))
     t.match(line, { method: 'GET', path: '/slow', status: 499, aborted: true, client: '127.0.0.1' })

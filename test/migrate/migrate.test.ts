@@ -426,7 +426,7 @@ void t.test('Wonderwall: paths, levels and sessions are migrated', async (t) => 
   t.match(securityOf(optional.stderr), /auto-login is off/)
 })
 
-/** What is said under the first heading. */
+/** Returns the text under the heading SECURITY. */
 function securityOf(stderr: string): string {
   return /^SECURITY[^\n]*\n((?: {2}.*\n)*)/m.exec(stderr)?.[1] ?? ''
 }
@@ -457,7 +457,7 @@ void t.test('flags, variables and chart values are read together, with the origi
     ].join('\n'),
   )
   t.match(compose.config, { upstream: 'http://web', provider: { issuer: 'https://a.example', clientId: 'abc' } })
-  t.same(routeOf(compose.config, '/**')?.require?.claims, rules, 'what a flag asked for is asked for')
+  t.same(routeOf(compose.config, '/**')?.require?.claims, rules, 'the flag’s claim is required')
   t.equal(routeOf(compose.config, '/flag')?.access, 'public')
   t.equal(routeOf(compose.config, '/variable'), undefined, 'a flag goes before a variable')
   t.match(compose.stderr, /OAUTH2_PROXY_SKIP_AUTH_ROUTES: --skip-auth-route \(.*:8\) goes before it/)
@@ -581,5 +581,5 @@ void t.test('a forward-auth deployment gets its own listener', async (t) => {
     'client_id = "orders"\nhttp_address = "127.0.0.1:8081"\nmetrics_address = "127.0.0.1:8082"\nset_xauthrequest = true\n',
   )
   const written: Written = parse((await runProgram(t, ['migrate', file])).stdout)
-  t.same(written.forwardAuth, { listen: '127.0.0.1:8083' }, 'where the address is taken')
+  t.same(written.forwardAuth, { listen: '127.0.0.1:8083' }, 'the address avoids one that is in use')
 })

@@ -31,7 +31,7 @@ const routes = [
 type Started = Running & {
   /** A token as the provider makes it for the API, with these claims changed. */
   readonly token: (claims?: Record<string, unknown>, header?: { typ?: string; kid?: string }) => Promise<string>
-  /** A request of a client that is no browser. */
+  /** Sends a request of a client other than a browser. */
   readonly call: (token: string, path?: string, method?: string) => Promise<Answer>
 }
 
@@ -319,7 +319,7 @@ void t.test('on an optional route no unverified token reaches the application, i
   t.equal((await ask(url, 'GET', '/api/echo/optional', [...fields(basic), cookie])).status, 200)
   t.notMatch(authorization(), [basic], 'with a session the application gets that one’s token')
   t.equal((await ask(url, 'GET', '/api/echo/public', fields(`Bearer\t${forged}`))).status, 200)
-  t.same(authorization(), [`Bearer\t${forged}`], 'where no token is looked at each one passes')
+  t.same(authorization(), [`Bearer\t${forged}`], 'every token passes if none is verified')
 })
 
 void t.test('the application gets the verified one of two tokens in one request', async (t) => {

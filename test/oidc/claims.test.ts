@@ -128,7 +128,7 @@ void t.test('userinfo: true adds claims at the login and at each refresh, in hea
   t.match(
     (await browser.get(`${url}/oauth2/userinfo`, script)).json(),
     { nickname: 'Boss', email: 'alice@example.com' },
-    'what is signed counts more',
+    'the signed claim takes precedence',
   )
 
   idp.settings.reshapeTokenResponse = ({ id_token: _none, ...rest }) => rest

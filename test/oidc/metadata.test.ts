@@ -42,7 +42,7 @@ const causeOf = async ({ url, events }: Running): Promise<string> => {
 
 void t.test('offline_access is requested if the provider announces it, and never from Keycloak', async (t) => {
   const provider = await startScriptedProvider(t)
-  t.equal(await scopesOf(await gatewayFor(t, provider)), 'openid profile email', 'nothing is announced')
+  t.equal(await scopesOf(await gatewayFor(t, provider)), 'openid profile email', 'the provider announces no scopes')
   provider.document['scopes_supported'] = ['openid', 'profile', 'email']
   t.equal(await scopesOf(await gatewayFor(t, provider)), 'openid profile email')
   provider.document['scopes_supported'] = ['openid', 'offline_access']

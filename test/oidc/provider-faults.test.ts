@@ -17,7 +17,7 @@ const noJson: Failure = { status: 200, body: '{"access_token":"abc', contentType
 const challenge = { 'www-authenticate': 'Basic realm="token endpoint"' }
 const json = (body: object, status = 200): Failure => ({ status, body: { ...body } })
 
-// In seconds as a float it is no whole number of milliseconds any more.
+// As a float of seconds it is not a whole number of milliseconds.
 const timeout = { provider: { timeout: '1001ms' } }
 
 const idpFor = async (t: Test): Promise<Idp> => {

@@ -20,9 +20,5 @@ void t.test('a record does not open with another ticket’s key, or under anothe
   const session = sampleSession()
   const { id, key } = session.ticket
   t.equal(fromRecord({ id, key: newTicket().key }, toRecord(session)), null)
-  t.equal(
-    fromRecord({ id: newTicket().id, key }, toRecord(session)),
-    null,
-    'so one record can’t be put in another’s place',
-  )
+  t.equal(fromRecord({ id: newTicket().id, key }, toRecord(session)), null, 'a record can’t replace another one')
 })

@@ -184,7 +184,7 @@ void t.test('the metrics show what operators need, and no ids', async (t) => {
     t.ok(line.test(metrics), String(line))
   t.ok(
     /^gatehouse_session_cache_total\{result="miss"\} [1-9]/m.test(await (await fetch(`${b.admin}/metrics`)).text()),
-    'what another replica has created',
+    'a session that another replica created',
   )
   t.notOk(/alice|"[\w-]{22}"/.test(metrics))
 })

@@ -117,7 +117,7 @@ export const storeContract = (t: Test, open: (t: Test) => Promise<Store>): void 
     await store.remove(id)
     t.same(await bySid('s2'), [])
     await store.relist(id, ownerOf('alice', 's3'))
-    t.same(await bySid('s3'), [], 'what has ended is not listed')
+    t.same(await bySid('s3'), [], 'an ended session is not listed')
   })
 
   void t.test('sessions are found by sub and by sid, in the order in which they were created', async (t) => {

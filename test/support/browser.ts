@@ -3,8 +3,8 @@ import { exchange, type Answer } from './exchange.ts'
 import { htmlForms, htmlFrames, htmlLink, type HtmlForm } from './html-form.ts'
 
 /**
- * The source of a request: `navigate` is the address bar, a link or a form; `script` a same-origin fetch; `frame` an iframe;
- * `none` a client that sends no Sec-Fetch headers and no Accept.
+ * The source of a request: `navigate` is the address bar, a link or a form; `script` a same-origin fetch; `frame` an
+ * iframe; `none` a client that sends no Sec-Fetch headers and no Accept.
  */
 type Kind = 'navigate' | 'script' | 'frame' | 'none'
 

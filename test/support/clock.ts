@@ -1,6 +1,6 @@
 import type { Test } from 'tap'
 
-/** Advances the wall clock and the monotonic clock by `ms` until the test ends, without affecting timers and sockets. */
+/** Advances the wall clock and the monotonic clock by `ms` until the test ends; timers and sockets are unaffected. */
 export const moveClock = (t: Test, ms: number): void => {
   setWallClock(t, ms)
   const before = performance.now.bind(performance)

@@ -19,7 +19,7 @@ export type Cause = {
   topLevelGet: boolean
 }
 
-/** The cookies of one browser, by RFC 6265bis; hosts are told apart, their ports are not. */
+/** The cookies of one browser, by RFC 6265bis; hosts are distinguished, their ports are not. */
 export type CookieJar = {
   /** Stores the `Set-Cookie` lines of an answer from `url`, or refuses them as a browser would. */
   store: (url: URL, lines: readonly string[]) => void

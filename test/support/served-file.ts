@@ -18,7 +18,7 @@ type Settings = Readonly<Record<string, unknown>>
 /** A gateway in its own process, and its configuration file. */
 export type ServedFile = GatewayProcess & {
   readonly file: string
-  /** Rewrites the file with changed keys, and returns its text. */
+  /** Rewrites the file with changed keys, and returns its settings. */
   readonly rewrite: (change: Settings) => Settings
   readonly login: (user?: string) => Promise<Browser>
 }

@@ -94,7 +94,7 @@ void t.test('each documented metric exists after real flows, with its type and l
   t.equal(
     metrics.value('gatehouse_logins_total', { outcome: 'login_failed' }),
     0,
-    'what has not happened is 0, so that its first time is a rise',
+    'a series without events is 0, so that its first event is an increase',
   )
   t.equal(metrics.value('gatehouse_refreshes_total', { outcome: 'refreshed', cause: 'expired' }), 1)
   t.equal(metrics.value('gatehouse_refresh_lock_wait_seconds_count'), 1)
@@ -208,7 +208,7 @@ void t.test('clients can’t create series: no label contains paths, hosts, meth
   t.ok(twice.value('gatehouse_requests_total') >= once.value('gatehouse_requests_total') + 120)
   t.notOk(
     /example|page-|alice|error-|127\.0\.0\.1|PROPFIND|prompt-|state-|outcome-/.test(twice.text),
-    'nothing of what was sent',
+    'no label contains the client’s values',
   )
   const routes = new Set(
     twice.samples.filter(({ name }) => name === 'gatehouse_requests_total').map(({ labels }) => labels['route'] ?? ''),
@@ -238,5 +238,5 @@ void t.test('liveness depends only on the process, and readiness and its metric 
   t.equal((await scrape(admin)).value('gatehouse_ready'), 0)
   gateway.drain()
   t.match(await ask('/readyz'), [503, { checks: { draining: true } }])
-  t.same(await ask('/livez'), [200, { alive: true }], 'who drains is alive')
+  t.same(await ask('/livez'), [200, { alive: true }], 'a draining process is alive')
 })

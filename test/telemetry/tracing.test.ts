@@ -23,7 +23,7 @@ type Running = {
   readonly stop: () => Promise<string>
 }
 
-/** Runs a gateway as a process of its own with these further variables; `stop` gives what it has written. */
+/** Runs a gateway in its own process with additional variables; `stop` returns its output. */
 const start = async (t: Test, env: Readonly<Record<string, string>>): Promise<Running> => {
   const [idp, upstream] = [await startIdp(), await startUpstream()]
   t.teardown(async () => {

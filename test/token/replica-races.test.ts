@@ -44,7 +44,7 @@ void t.test(
       t.same(
         (await redis.keys()).filter((key) => key.includes('session')),
         [],
-        'nothing has come back',
+        'no session has returned',
       )
     }
     t.comment(`${JSON.stringify(seen)}, ${String(idp.grants['refresh_token'])} grants`)

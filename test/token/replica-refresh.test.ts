@@ -131,7 +131,7 @@ void t.test('a logout wins over a refresh on another replica', async (t) => {
     t.equal(answer.status, 401)
     t.match(await answer.json(), { code: 'session_expired' })
   }
-  t.equal(await waiting, 401, 'who waited for the refresh is refused, too')
+  t.equal(await waiting, 401, 'the request that waited for the refresh is refused')
   t.equal((idp.grants['refresh_token'] ?? 0) - before, 1, 'the provider did grant it')
   await eventually(() => idp.revocations === revocations + 2, { what: 'the late tokens are revoked' })
   await eventually(async () => (await redis.keys()).every((key) => !key.includes('lock')), {
@@ -139,7 +139,7 @@ void t.test('a logout wins over a refresh on another replica', async (t) => {
   })
   await sleep(500)
   const keysAfter = (await redis.keys()).filter((key) => key.includes('session'))
-  t.equal(keysAfter.length, keysBefore.length - 1, 'nothing has come back')
+  t.equal(keysAfter.length, keysBefore.length - 1, 'no session has returned')
 })
 
 void t.test('a login at one replica while another refreshes keeps the user’s grant', async (t) => {
@@ -161,7 +161,7 @@ void t.test('a login at one replica while another refreshes keeps the user’s g
   await eventually(() => idp.tokenRequests > asked, { what: 'the refresh is in progress' })
   t.equal((await browser.get(callback.href)).status, 302)
   goOn()
-  t.equal(await waiting, 401, 'what waited belongs to the session of before')
+  t.equal(await waiting, 401, 'the waiting request belongs to the previous session')
   t.equal((idp.grants['refresh_token'] ?? 0) - grants, 1, 'the provider did grant it')
   await sleep(300)
   t.equal(idp.revocations, revocations)

@@ -16,7 +16,7 @@ const routes = [
 const paths = ['/api/echo/orders', '/api/echo/stock', '/api/echo/exchanged', '/api/echo']
 
 void t.test(
-  'with two gateways on one Redis each route has its own token, and no refresh token is used twice, also across restarts',
+  'two gateways on one Redis have a token per route and use no refresh token twice, also across restarts',
   async (t) => {
     const redis = await startRedis(t)
     const { gateways, idp, upstream, login, another } = await startReplicas(t, {

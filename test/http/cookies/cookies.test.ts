@@ -145,7 +145,7 @@ void t.test('cookies have the right names and attributes', async (t) => {
     t.equal(
       attributes(cookies.clearTicket()),
       session.replace(/Max-Age=\d+/, 'Max-Age=0'),
-      'what is cleared has the same attributes',
+      'a cleared cookie has the same attributes',
     )
     for (const own of [name, `${name}-tries`, `${name}-login-0`, `${name}-login-3`]) t.ok(cookies.isOwn(own))
     for (const other of ['gatehouses', 'session', `${name}-login-4`, `${name}x`]) t.notOk(cookies.isOwn(other))

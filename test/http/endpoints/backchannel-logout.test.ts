@@ -239,8 +239,8 @@ for (const by of ['sid', 'sub'] as const) {
 }
 
 /**
- * The provider's session id for this gateway in a browser that has got no further than the provider: told by a silent
- * login.
+ * Returns the provider's session id of a browser without a session at this gateway, which a silent login
+ * reveals.
  */
 async function sidOf(
   idp: LoggedIn['idp'],

@@ -20,7 +20,7 @@ void t.test('after five logins in a row for an application that keeps asking, a 
   t.match(answer.body, /You were signed in 5 times in a row/)
   t.equal(application.requests.length, 5)
   t.match(events('login_failed'), [{ cause: /the application sends the browser here/ }])
-  t.equal((await browser.get(`${url}/oauth2/login?redirect=/orders`)).status, 200, 'who tries again by hand may')
+  t.equal((await browser.get(`${url}/oauth2/login?redirect=/orders`)).status, 200, 'the user can try again manually')
 })
 
 void t.test('logging out and in again does not count as a loop', async (t) => {

@@ -58,7 +58,7 @@ void t.test('a form of the application may post the logout', async (t) => {
   const { url, browser, events } = await loggedIn(t, { config: { routes } })
   const fields = new URLSearchParams({ redirect: '/public/bye' })
   const away = await browser.post(`${url}/oauth2/logout`, fields, { from: `${url}/` })
-  t.equal(away.status, 303, 'so that the browser goes on with GET')
+  t.equal(away.status, 303, 'the browser continues with GET')
   t.equal((await browser.follow(away)).answer.url, `${url}/public/bye`)
   t.match(events('session_ended'), [{ reason: 'logout' }])
 })
@@ -141,7 +141,7 @@ void t.test('the refresh token is revoked at the provider', async (t) => {
   const { url, browser, idp } = await loggedIn(t, { config: { routes } })
   await browser.get(`${url}/oauth2/logout`, { from: `${url}/` })
   await eventually(() => idp.revocations === 1)
-  t.equal(idp.forgetRefreshTokens(), 0, 'nothing is left of it there')
+  t.equal(idp.forgetRefreshTokens(), 0, 'the provider has no refresh token left')
 })
 
 void t.test('a provider that is down neither prevents nor delays a logout', async (t) => {

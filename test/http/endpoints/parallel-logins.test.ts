@@ -11,9 +11,9 @@ const slotOf = ({ headers }: Answer): string => /gatehouse-login-\d/.exec(String
 const areTakenAgain = (slots: string[]): boolean => slots.slice(0, 4).every((slot) => slots.includes(slot, 4))
 
 /**
- * Twenty tabs ask before any of them has got a cookie; the answers' cookies come in the order of the answers. Which of the
- * four slots a login takes is drawn: they ask anew, once in forty times, when one of the first four tabs has a slot that no
- * later one takes.
+ * Opens twenty tabs before any of them has a cookie, and stores the cookies in the order of the answers. A login draws one
+ * of four slots: the tabs start again, once in forty times, if one of the first four tabs has a slot that no
+ * later tab takes.
  */
 const openTabs = async (browser: Browser, url: string): Promise<URL[]> => {
   const ask = async (): Promise<Answer[]> =>
@@ -136,7 +136,7 @@ void t.test('tabs that started together share the session of the first to finish
   const underWay = browser.cookies.header(new URL(url))
   t.equal((await browser.get(second.href)).headers.location, '/b')
   const late = await browser.get(`${url}/api/orders`, { kind: 'script', headers: { cookie: underWay } })
-  t.equal(late.status, 200, 'what the first tab has under way is answered')
+  t.equal(late.status, 200, 'the first tab’s pending request is answered')
   t.equal(events('session_ended').length, 0)
 })
 

@@ -21,7 +21,7 @@ t.teardown(async () => Promise.all([idp.close(), upstream.close()]))
 const closed = [{ path: '/**', headers: { set: { 'X-User': '{claims.sub}' } } }]
 const about = (target: string): Record<string, string> => ({ 'x-original-method': 'GET', 'x-original-uri': target })
 
-/** Each on a connection of its own, which any worker may get. */
+/** Sends each request on a new connection, which any worker may accept. */
 const verdict = async (
   where: RequestOptions,
   headers: Readonly<Record<string, string>>,

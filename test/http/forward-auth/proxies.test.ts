@@ -320,7 +320,7 @@ for (const [name, startProxy] of documentedProxies) {
         // Caddy answers for a host that it does not have by itself, with an empty 200.
         t.notMatch(socket.toString(), /^HTTP\/1\.1 200(?![^]*Content-Length: 0\r\n)/, target)
       }
-      t.same(upstream.requests, [], 'nothing of it without a session')
+      t.same(upstream.requests, [], 'no request without a session reaches the application')
       for (const [method, more] of [
         ['DELETE', []],
         ['delete', []],

@@ -93,7 +93,7 @@ const answers: Record<string, readonly string[]> = {
 
 const HOP = /^(?:connection|keep-alive|transfer-encoding|date):/i
 
-/** Status line without the version, headers of more than one hop in their order, and the body, after interim answers. */
+/** Parses the final answer: status line without the version, end-to-end headers in order, and body. */
 const read = (bytes: Buffer): { status: string; headers: string[]; length: string[]; body: string } => {
   const text = bytes.toString('latin1')
   if (/^HTTP\/1\.1 1\d\d /.test(text)) return read(bytes.subarray(text.indexOf('\r\n\r\n') + 4))
@@ -227,7 +227,7 @@ void t.test('answers to a WebSocket keep their bytes, both the 101 and a refusal
   }
 })
 
-/** How many answers, and connections of its own for them, it takes to ask for a path so often on one connection. */
+/** Requests a path repeatedly on one connection, and returns the numbers of answers and of upstream connections. */
 const askOften = async (
   t: Test,
   answer: string,

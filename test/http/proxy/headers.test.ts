@@ -127,7 +127,7 @@ void t.test(
     t.notOk(custom.authorization)
     t.notOk((await get('/bare/x')).authorization)
     t.equal((await get('/public/x')).authorization, mine.authorization)
-    t.match(await get('/optional/x'), { authorization: /^Bearer / }, 'as required where there is a session')
+    t.match(await get('/optional/x'), { authorization: /^Bearer / }, 'with a session as on a required route')
     t.equal(
       (await get('/optional/x', 'none')).authorization,
       mine.authorization,
@@ -171,7 +171,7 @@ void t.test('hop-by-hop headers and those named by Connection are not forwarded'
   ])
     t.notOk(seen[name], name)
   t.equal(seen['x-stays'], 'yes')
-  t.equal(seen['x-forwarded-for'], '127.0.0.1', 'what the gateway itself says can’t be taken away')
+  t.equal(seen['x-forwarded-for'], '127.0.0.1', 'the gateway’s headers can’t be removed')
 })
 
 void t.test('hop-by-hop headers of an answer, those that it names, and Gatehouse are not forwarded', async (t) => {

@@ -20,8 +20,8 @@ const expected = (() => {
 })()
 
 /**
- * A gateway as a process of its own, in front of an application that hashes what it gets and gives what it is asked
- * for.
+ * Starts a gateway in its own process, in front of an application that hashes uploads and sends downloads of a requested
+ * size.
  */
 const startProcess = async (t: Test): Promise<{ url: string; resident: () => number }> => {
   const application = await startApplication(t, (req, res) => {

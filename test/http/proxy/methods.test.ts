@@ -69,7 +69,7 @@ void t.test('HEAD is answered with headers only', async (t) => {
     `HEAD /x HTTP/1.1\r\nHost: a\r\n\r\nHEAD /y HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n`,
   )
   const answers = parseAnswers(bytes, ['HEAD', 'HEAD'])
-  t.equal(answers.length, 2, 'nothing comes between the two')
+  t.equal(answers.length, 2, 'there are exactly two answers')
   for (const answer of answers) {
     t.equal(header(answer, 'content-length'), '1000')
     t.equal(header(answer, 'x-from'), 'application')

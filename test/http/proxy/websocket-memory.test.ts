@@ -13,7 +13,7 @@ const megabyte = 1024 * 1024
 const atOnce = 50
 
 /**
- * A gateway as a process of its own with a user logged in: where it is, their cookie, and the memory that is its alone,
+ * Starts a gateway in its own process and logs a user in; `cookie` is the user's, and `memory` is the private memory in
  * bytes.
  */
 const startProcess = async (

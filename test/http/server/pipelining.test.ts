@@ -21,7 +21,7 @@ const CONNECT = 'CONNECT a:1 HTTP/1.1\r\nHost: a\r\n\r\n'
 
 const get = (path: string): string => `GET ${path} HTTP/1.1\r\nHost: a\r\n\r\n`
 
-/** A gateway whose application answers `/slow` when told to, and streams at `/events`. */
+/** A gateway whose application answers `/slow` on `answerSlow()`, and streams at `/events`. */
 async function start(
   t: Test,
 ): Promise<Running & { readonly application: Application; readonly answerSlow: () => void }> {
@@ -95,7 +95,7 @@ void t.test('100 Continue waits for the answers to earlier requests', async (t) 
   socket.write(`${get('/slow')}POST /fast HTTP/1.1\r\nHost: a\r\nExpect: 100-continue\r\nContent-Length: 5\r\n\r\n`)
   await eventually(() => application.requests.length >= 1)
   await sleep(200)
-  t.equal(text(), '', 'nothing is said out of order')
+  t.equal(text(), '', 'no answer is out of order')
   answerSlow()
   await eventually(() => text().endsWith('HTTP/1.1 100 Continue\r\n\r\n'))
   socket.write('hello')
@@ -264,7 +264,7 @@ void t.test('a CONNECT is answered, and its connection is closed even when the c
   socket.allowHalfOpen = true
   socket.write('CONNECT a:1 HTTP/1.1\r\nHost: a\r\n\r\n')
   await once(socket, 'end')
-  // Who writes to a connection that is closed on both sides is told.
+  // Writing to a connection that is closed on both sides causes an error.
   const talking = setInterval(() => socket.write('x'), 100)
   await eventually(() => socket.closed, { timeoutMs: 10_000 })
   clearInterval(talking)

@@ -46,7 +46,7 @@ void t.test('nothing is guaranteed before the first heartbeat returns', async (t
   world.now = 10_050
   deliver()
   t.equal(world.assured, 1)
-  t.equal(notices.assuredUntil(10_040), 10_040, 'what was read before it came back may have changed unheard')
+  t.equal(notices.assuredUntil(10_040), 10_040, 'an earlier read may have missed a notice')
   beatAt(10_200)
   world.now = 10_230
   deliver()

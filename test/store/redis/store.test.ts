@@ -150,7 +150,7 @@ void t.test('a read is guaranteed current while notices arrive, and no longer af
   const readAt = performance.now()
   await sleep(1_000)
   const assured = store.assuredUntil(readAt)
-  t.ok(assured > readAt + 500, 'what was read a second ago is still complete')
+  t.ok(assured > readAt + 500, 'a read from a second ago is still current')
   await redis.command('CLIENT', 'PAUSE', '1200', 'ALL')
   await sleep(1_000)
   const stalled = store.assuredUntil(readAt)

@@ -9,7 +9,7 @@ import { eventually } from '../../support/eventually.ts'
 t.jobs = 2
 
 void t.test(
-  'with Redis unreachable at the start, requests without a session are served, and the gateway recovers without a restart',
+  'with Redis unreachable at the start, anonymous requests are served, and the gateway recovers without a restart',
   { buffered: true },
   async (t) => {
     const port = await freePort()
@@ -30,7 +30,7 @@ void t.test(
     t.equal(
       (await visitor.get(`${a.url}/api/echo`, { kind: 'script' })).status,
       401,
-      'who has no session needs no store',
+      'a request without a session needs no store',
     )
     const ready = await fetch(`${a.admin}/readyz`)
     t.equal(ready.status, 503)
