@@ -57,7 +57,7 @@ void t.test('a file imports only from its own room or from one further right', a
   t.same(imports.filter(isInside).flatMap(trespass), [])
 })
 
-void t.test('the demo needs nothing of the gateway’s, the browser’s scripts need nothing but each other', async (t) => {
+void t.test('the demo imports nothing from the gateway, and the browser scripts import only each other', async (t) => {
   t.same(
     imports.filter(
       ({ file, target }) => roomOf(file) === 'demo' && isInside({ file, target }) && roomOf(target) !== 'demo',
@@ -73,11 +73,11 @@ void t.test('the demo needs nothing of the gateway’s, the browser’s scripts 
       ({ file, target }) => roomOf(file) !== 'browser' && isInside({ file, target }) && roomOf(target) === 'browser',
     ),
     [],
-    'and nobody needs them',
+    'no other room imports the browser scripts',
   )
 })
 
-void t.test('no file needs itself by way of others', async (t) => {
+void t.test('no import forms a circle', async (t) => {
   t.same(
     circles(new Map(sources.map(({ file }) => [file, imports.filter((one) => one.file === file).map(targetOf)]))),
     [],
@@ -92,11 +92,11 @@ void t.test('no file needs itself by way of others', async (t) => {
       ]),
     ),
     [['a', 'b', 'c']],
-    'and one is noticed',
+    'a circle is detected',
   )
 })
 
-void t.test('each library from outside is known in the rooms that are made for it alone', async (t) => {
+void t.test('each package is imported only in the rooms that own it', async (t) => {
   t.same(imports.flatMap(unwelcome), [])
 })
 
@@ -110,11 +110,11 @@ void t.test('only the loader of the configuration and the commands read the envi
   )
 })
 
-void t.test('each of these rules notices what breaks it', async (t) => {
+void t.test('each of these rules detects a violation', async (t) => {
   t.same(
     broken('gate/match.ts', "import type { Context } from '../http/context.ts'"),
     ['gate/match.ts must not know http/context.ts'],
-    'types count, too',
+    'type imports count',
   )
   t.same(broken('oidc/login.ts', "import { open } from '../store/open.ts'"), [
     'oidc/login.ts must not know store/open.ts',
@@ -124,7 +124,7 @@ void t.test('each of these rules notices what breaks it', async (t) => {
   t.same(
     broken('helpers/strings.ts', "import { Fault } from '../errors.ts'"),
     ['helpers/strings.ts must not know errors.ts'],
-    'a room that nobody has planned',
+    'an unplanned room',
   )
   t.same(broken('gate/admit.ts', "import Fastify from 'fastify'"), ['gate/admit.ts must not know fastify'])
   t.same(broken('session/record.ts', "import Keyv, {\n  type Store,\n} from 'keyv'"), [

@@ -1,7 +1,7 @@
 import t from 'tap'
 import { causes, Fault, faults } from '../src/errors.ts'
 
-void t.test('causes tells the whole chain in one line, with the errors’ codes', async (t) => {
+void t.test('causes() returns the whole chain of errors in one line, with their codes', async (t) => {
   const refused = Object.assign(new Error('connect ECONNREFUSED'), { code: 'ECONNREFUSED' })
   t.equal(
     causes(new Fault('provider_unavailable', { cause: new Error('discovery', { cause: refused }) })),
@@ -10,7 +10,7 @@ void t.test('causes tells the whole chain in one line, with the errors’ codes'
   t.equal(causes('just words'), 'just words')
 })
 
-void t.test('what a provider says about an OAuth error is in it, and not more than that', async (t) => {
+void t.test('causes() includes what the provider says about an OAuth error, and no more', async (t) => {
   const error = Object.assign(new Error('refused'), { error: 'invalid_grant', error_description: 'expired' })
   t.equal(causes(error), 'refused (invalid_grant: expired)')
   const endless = Object.assign(new Error('refused'), {
@@ -20,41 +20,38 @@ void t.test('what a provider says about an OAuth error is in it, and not more th
   t.ok(causes(endless).length < 400)
 })
 
-void t.test(
-  'what a provider, Redis or a library repeats of a secret is left out; ids to search for stay',
-  async (t) => {
-    const trace = '0b3a1c2d-1111-2222-3333-444455556666'
-    const said = (error: string, description: string): string =>
-      causes(Object.assign(new Error('refused'), { error, error_description: description }))
-    t.equal(
-      said('invalid_request', `no refresh token ${'r'.repeat(43)}`),
-      'refused (invalid_request: no refresh token …)',
-    )
-    t.equal(said('invalid_client', 'wrong: the-client-secret-in-words'), 'refused (invalid_client: wrong: …)')
-    t.equal(
-      said('invalid_grant', `AADSTS70008: expired. Trace ID: ${trace} Correlation ID: ${trace}.`),
-      `refused (invalid_grant: AADSTS70008: expired. Trace ID: ${trace} Correlation ID: ${trace}.)`,
-    )
-    t.equal(
-      said('temporarily_unavailable', 'authentication_expired invalidRequestMessage'),
-      'refused (temporarily_unavailable: authentication_expired invalidRequestMessage)',
-    )
-    t.equal(said('a', 'correcthorsebatterystaple'), 'refused (a: …)')
-    t.equal(said('eyJhbGciOiJSUzI1NiJ9.eyJzdWIiOiJ4In0.c2ln', ''), 'refused (…: )')
-    t.equal(
-      causes(new Error("ERR unknown command 'AUTH', with args beginning with: 'hunter2' ")),
-      "ERR unknown command 'AUTH'",
-    )
-    const token = 'a-token-with\nin-it'
-    try {
-      t.fail(`that can be sent: ${String(new Headers({ authorization: `Bearer ${token}` }))}`)
-    } catch (error) {
-      t.equal(causes(error), 'invalid header value')
-    }
-  },
-)
+void t.test('secrets repeated by a provider, Redis or a library are removed, and ids stay searchable', async (t) => {
+  const trace = '0b3a1c2d-1111-2222-3333-444455556666'
+  const said = (error: string, description: string): string =>
+    causes(Object.assign(new Error('refused'), { error, error_description: description }))
+  t.equal(
+    said('invalid_request', `no refresh token ${'r'.repeat(43)}`),
+    'refused (invalid_request: no refresh token …)',
+  )
+  t.equal(said('invalid_client', 'wrong: the-client-secret-in-words'), 'refused (invalid_client: wrong: …)')
+  t.equal(
+    said('invalid_grant', `AADSTS70008: expired. Trace ID: ${trace} Correlation ID: ${trace}.`),
+    `refused (invalid_grant: AADSTS70008: expired. Trace ID: ${trace} Correlation ID: ${trace}.)`,
+  )
+  t.equal(
+    said('temporarily_unavailable', 'authentication_expired invalidRequestMessage'),
+    'refused (temporarily_unavailable: authentication_expired invalidRequestMessage)',
+  )
+  t.equal(said('a', 'correcthorsebatterystaple'), 'refused (a: …)')
+  t.equal(said('eyJhbGciOiJSUzI1NiJ9.eyJzdWIiOiJ4In0.c2ln', ''), 'refused (…: )')
+  t.equal(
+    causes(new Error("ERR unknown command 'AUTH', with args beginning with: 'hunter2' ")),
+    "ERR unknown command 'AUTH'",
+  )
+  const token = 'a-token-with\nin-it'
+  try {
+    t.fail(`that can be sent: ${String(new Headers({ authorization: `Bearer ${token}` }))}`)
+  } catch (error) {
+    t.equal(causes(error), 'invalid header value')
+  }
+})
 
-void t.test('long words explain, and stay; long texts that are no words are left out', async (t) => {
+void t.test('long words stay, and long texts that are not words are removed', async (t) => {
   const said = (description: string): string =>
     causes(Object.assign(new Error('refused'), { error: 'x', error_description: description }))
   for (const word of [
@@ -78,7 +75,7 @@ void t.test('long words explain, and stay; long texts that are no words are left
     t.equal(said(secret), 'refused (x: …)')
 })
 
-void t.test('an answer that is to blame is named by status and address, without its query', async (t) => {
+void t.test('a failing answer is named by status and URL, without the query', async (t) => {
   const answer = new Response('secret', { status: 401, headers: { 'www-authenticate': 'Basic realm="t"' } })
   Object.defineProperty(answer, 'url', { value: 'https://idp.example/token?key=secret' })
   t.equal(
@@ -88,13 +85,13 @@ void t.test('an answer that is to blame is named by status and address, without 
   t.equal(causes(new Error('unexpected', { cause: new Response('', { status: 404 }) })), 'unexpected ← 404')
 })
 
-void t.test('what was written to change the look of a log is one plain line', async (t) => {
+void t.test('control characters and line breaks become one plain line', async (t) => {
   const evil = new Error('a\r\n{"event":"login"}\u001b[2J\u009b31m\u2028\u202e')
   t.equal(causes(evil), 'a  {"event":"login"} [2J 31m  ')
   t.ok(causes(new Error('long '.repeat(1000))).length <= 1000)
 })
 
-void t.test('malformed JSON is not quoted: it may be a piece of a token', async (t) => {
+void t.test('malformed JSON is not quoted, because it may be part of a token', async (t) => {
   for (const text of ['{"access_token":"a-secret-token"', 'a-secret-token', '{"access_token":"a-secret-token"x}']) {
     try {
       JSON.parse(text)
@@ -105,13 +102,16 @@ void t.test('malformed JSON is not quoted: it may be a piece of a token', async 
   }
 })
 
-void t.test('a fault has its code’s status and words unless it brings its own; 503 asks to come again', async (t) => {
-  t.match(new Fault('login_failed'), { status: 400, detail: faults.login_failed.detail, retryAfter: null })
-  t.match(new Fault('login_failed', { status: 502, detail: 'Own words.' }), {
-    status: 502,
-    detail: 'Own words.',
-    retryAfter: null,
-  })
-  t.match(new Fault('store_unavailable'), { status: 503, retryAfter: 5 })
-  t.match(new Fault('store_unavailable', { retryAfter: 9 }), { retryAfter: 9 })
-})
+void t.test(
+  'a fault has the status and words of its code unless it brings its own, and 503 has Retry-After',
+  async (t) => {
+    t.match(new Fault('login_failed'), { status: 400, detail: faults.login_failed.detail, retryAfter: null })
+    t.match(new Fault('login_failed', { status: 502, detail: 'Own words.' }), {
+      status: 502,
+      detail: 'Own words.',
+      retryAfter: null,
+    })
+    t.match(new Fault('store_unavailable'), { status: 503, retryAfter: 5 })
+    t.match(new Fault('store_unavailable', { retryAfter: 9 }), { retryAfter: 9 })
+  },
+)

@@ -25,7 +25,7 @@ const proxy = measured('http-proxy', [
   { requestsPerSecond: 400, addedP50: 100, steadyP99: 2000 },
 ])
 
-void t.test("a promise is judged by the median of the rounds' ratios, its bound included", async (t) => {
+void t.test("a promise is judged by the median of the rounds' ratios, and its bound is inclusive", async (t) => {
   const gatehouse = measured('gatehouse', [
     { requestsPerSecond: 1000, addedP50: 130, steadyP99: 1000 },
     { requestsPerSecond: 320, addedP50: 1000, steadyP99: 10 },
@@ -68,7 +68,7 @@ void t.test('each promise can be broken', async (t) => {
   )
 })
 
-void t.test('what was left out breaks nothing and keeps nothing', async (t) => {
+void t.test('a measurement that was left out neither breaks nor keeps a promise', async (t) => {
   t.strictSame(
     judge([apache, proxy]).map(({ kept }) => kept),
     [null, null, null, null, null, null],

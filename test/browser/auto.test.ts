@@ -5,7 +5,7 @@ import { eventually } from '../support/eventually.ts'
 import { freePort } from '../support/free-port.ts'
 import { startGateway } from '../support/gateway.ts'
 import { html, startSite } from './site.ts'
-import { arrive, endSessions } from './visit.ts'
+import { arrive, endSessions, save, saved } from './visit.ts'
 
 const chromium = await openChromium(t)
 const auto = '<script src="/oauth2/auto.js"></script>'
@@ -51,7 +51,7 @@ const config = {
 const near = await startGateway(t, { config })
 const { idp } = near
 const port = await freePort()
-/** Of another site, so that a frame of the provider knows nobody. */
+/** On another site, so that the provider has no session in a frame. */
 const far = await startGateway(t, { config, idp, port, publicUrl: `http://localhost:${port}` })
 
 /**
@@ -78,65 +78,52 @@ const mark = async (page: Page): Promise<() => Promise<boolean>> => {
   return async () => page.evaluate(() => document.body.dataset['mark'] === 'here')
 }
 
-const save = async (page: Page, work: string): Promise<void> => {
-  await page.locator('#work').fill(work)
-  await page.getByRole('button', { name: 'Save' }).click()
-}
-
-const saved = async (page: Page): Promise<string> => {
-  await page.locator('#out:not(:empty)').waitFor()
-  return page.locator('#out').innerText()
-}
-
-void t.test(
-  'a fetch after the end of the session is repeated with its body, whatever that is; the page stays',
-  async (t) => {
-    const { page } = await arrive(t, chromium, `${near.url}/`)
-    const isHere = await mark(page)
-    const bodies = async (): Promise<unknown> =>
-      page.evaluate(async () => {
-        const form = new FormData()
-        form.append('note', 'Zoë')
-        form.append('file', new Blob(['in a file']), 'a.txt')
-        const results = []
-        for (const init of [
-          { body: 'text, Zoë' },
-          { body: form },
-          { body: new Blob(['in a blob'], { type: 'text/x' }) },
-          { body: new TextEncoder().encode('bytes') },
-        ]) {
-          const answer = await fetch('/api/body', { method: 'POST', headers: { 'x-own': 'kept' }, ...init })
-          results.push([answer.status, ((await answer.json()) as { body: string }).body.replace(/-{4,}\w+/g, '--')])
-        }
-        return results
-      })
-    const expected = await bodies()
-    for (const n of [0, 1, 2, 3]) {
-      const before = site.at('/api/body').length
-      await endSessions(near)
-      const again = await page.evaluate(async (n) => {
-        const form = new FormData()
-        form.append('note', 'Zoë')
-        form.append('file', new Blob(['in a file']), 'a.txt')
-        const init = [
-          { body: 'text, Zoë' },
-          { body: form },
-          { body: new Blob(['in a blob'], { type: 'text/x' }) },
-          { body: new TextEncoder().encode('bytes') },
-        ][n]
-        const answer = await fetch(new Request('/api/body', { method: 'POST', headers: { 'x-own': 'kept' }, ...init }))
-        return [answer.status, ((await answer.json()) as { body: string }).body.replace(/-{4,}\w+/g, '--')]
-      }, n)
-      t.same(again, (expected as unknown[])[n])
-      t.equal(site.at('/api/body').length, before + 1, 'once')
-      t.equal(site.at('/api/body').at(-1)?.headers['x-own'], 'kept')
-    }
-    t.ok(await isHere())
-  },
-)
+void t.test('a fetch after the session ended is repeated with its body of any type, and the page stays', async (t) => {
+  const { page } = await arrive(t, chromium, `${near.url}/`)
+  const isHere = await mark(page)
+  const bodies = async (): Promise<unknown> =>
+    page.evaluate(async () => {
+      const form = new FormData()
+      form.append('note', 'Zoë')
+      form.append('file', new Blob(['in a file']), 'a.txt')
+      const results = []
+      for (const init of [
+        { body: 'text, Zoë' },
+        { body: form },
+        { body: new Blob(['in a blob'], { type: 'text/x' }) },
+        { body: new TextEncoder().encode('bytes') },
+      ]) {
+        const answer = await fetch('/api/body', { method: 'POST', headers: { 'x-own': 'kept' }, ...init })
+        results.push([answer.status, ((await answer.json()) as { body: string }).body.replace(/-{4,}\w+/g, '--')])
+      }
+      return results
+    })
+  const expected = await bodies()
+  for (const n of [0, 1, 2, 3]) {
+    const before = site.at('/api/body').length
+    await endSessions(near)
+    const again = await page.evaluate(async (n) => {
+      const form = new FormData()
+      form.append('note', 'Zoë')
+      form.append('file', new Blob(['in a file']), 'a.txt')
+      const init = [
+        { body: 'text, Zoë' },
+        { body: form },
+        { body: new Blob(['in a blob'], { type: 'text/x' }) },
+        { body: new TextEncoder().encode('bytes') },
+      ][n]
+      const answer = await fetch(new Request('/api/body', { method: 'POST', headers: { 'x-own': 'kept' }, ...init }))
+      return [answer.status, ((await answer.json()) as { body: string }).body.replace(/-{4,}\w+/g, '--')]
+    }, n)
+    t.same(again, (expected as unknown[])[n])
+    t.equal(site.at('/api/body').length, before + 1, 'once')
+    t.equal(site.at('/api/body').at(-1)?.headers['x-own'], 'kept')
+  }
+  t.ok(await isHere())
+})
 
 void t.test(
-  'where frames of the provider know nobody a window signs in, then the request is repeated; the input is still there',
+  'if the provider has no session, a popup window signs the user in, the request is repeated, and form input is kept',
   async (t) => {
     const { page, context } = await arrive(t, chromium, `${far.url}/saving`, { atProvider: false })
     await endSessions(far)
@@ -153,7 +140,7 @@ void t.test(
   },
 )
 
-void t.test('a user who closes the window gets the 401, and may try again', async (t) => {
+void t.test('closing the window returns the 401, and the user can try again', async (t) => {
   const { page, context } = await arrive(t, chromium, `${far.url}/saving`, { atProvider: false })
   await endSessions(far)
   const opened = context.waitForEvent('page')
@@ -172,7 +159,7 @@ void t.test('a user who closes the window gets the 401, and may try again', asyn
   t.equal(await saved(page), '200 not lost')
 })
 
-void t.test('a provider that cuts its window off from the page (COOP) is waited for all the same', async (t) => {
+void t.test('renewal also waits for a provider that isolates its window from the page (COOP)', async (t) => {
   const { page, context } = await arrive(t, chromium, `${far.url}/saving`, { atProvider: false })
   await context.route(
     (at) => at.origin === idp.issuer && at.pathname.startsWith('/interaction/'),
@@ -204,28 +191,25 @@ void t.test('a provider that cuts its window off from the page (COOP) is waited 
   t.equal(await saved(page), '200 cut off')
 })
 
-void t.test(
-  'a window that was blocked becomes an event, and a click on what the page makes of it goes on',
-  async (t) => {
-    const { page, context } = await arrive(t, chromium, `${far.url}/saving`, { atProvider: false })
-    await context.addInitScript(blockWindows)
-    await page.reload()
-    await endSessions(far)
-    await page.locator('#work').fill('typed long ago')
-    await page.evaluate(() => {
-      document.getElementById('save')?.click()
-    })
-    const again = page.getByRole('button', { name: 'Sign in again' })
-    await again.waitFor()
-    t.equal(context.pages().length, 1)
-    const opened = context.waitForEvent('page')
-    await again.click()
-    await (await opened).getByRole('button', { name: 'Sign in as alice' }).click()
-    t.equal(await saved(page), '200 typed long ago')
-  },
-)
+void t.test('a blocked window fires an event, and a click handled by the page continues the renewal', async (t) => {
+  const { page, context } = await arrive(t, chromium, `${far.url}/saving`, { atProvider: false })
+  await context.addInitScript(blockWindows)
+  await page.reload()
+  await endSessions(far)
+  await page.locator('#work').fill('typed long ago')
+  await page.evaluate(() => {
+    document.getElementById('save')?.click()
+  })
+  const again = page.getByRole('button', { name: 'Sign in again' })
+  await again.waitFor()
+  t.equal(context.pages().length, 1)
+  const opened = context.waitForEvent('page')
+  await again.click()
+  await (await opened).getByRole('button', { name: 'Sign in as alice' }).click()
+  t.equal(await saved(page), '200 typed long ago')
+})
 
-void t.test('while one tab waits for a click, a click in another tab helps both', async (t) => {
+void t.test('a click in one tab also continues another tab that waits for a click', async (t) => {
   const { page: waiting, context } = await arrive(t, chromium, `${far.url}/saving`, { atProvider: false })
   await context.addInitScript(blockWindows)
   await waiting.reload()
@@ -244,7 +228,7 @@ void t.test('while one tab waits for a click, a click in another tab helps both'
   t.equal(await saved(waiting), '200 in the background')
 })
 
-void t.test('a page with a strict policy and trusted types renews all the same', async (t) => {
+void t.test('a page with a strict policy and trusted types can renew the session', async (t) => {
   const { page, said } = await arrive(t, chromium, `${near.url}/strict`)
   await endSessions(near)
   await save(page, 'strictly')
@@ -296,7 +280,7 @@ void t.test('a step-up asks for the second factor in the window, also right afte
   )
 })
 
-void t.test('what the page aborts while it waits is not repeated', async (t) => {
+void t.test('a request that the page aborts while it waits is not repeated', async (t) => {
   const { page } = await arrive(t, chromium, `${near.url}/`)
   await endSessions(near)
   idp.fail('authorization', { delay: 500, times: 1 })
@@ -331,7 +315,7 @@ void t.test('what the page aborts while it waits is not repeated', async (t) => 
   t.same(site.at('/api/aborted'), [])
 })
 
-void t.test('calls to other origins and calls that the page waits for are left alone', async (t) => {
+void t.test('cross-origin calls and synchronous calls are left alone', async (t) => {
   const { page } = await arrive(t, chromium, `${near.url}/`)
   // What the page asks for by itself would hear of the end first, and lose the cookie.
   await page.waitForLoadState('networkidle')

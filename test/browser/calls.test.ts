@@ -3,7 +3,7 @@ import t from 'tap'
 import { openChromium } from '../support/chromium.ts'
 import { startGateway } from '../support/gateway.ts'
 import { eventually } from '../support/eventually.ts'
-import { html, startSite } from './site.ts'
+import { html, passThroughWorker, startSite } from './site.ts'
 import { endSessions, hasSession, loginCookies, signIn, visit } from './visit.ts'
 
 const chromium = await openChromium(t)
@@ -21,13 +21,7 @@ const site = await startSite(t, {
   '/boosted': html('<p id="boosted">Boosted</p>'),
   '/fragment': '<p id="fragment">A fragment</p>',
   '/rates': html('<p id="rates">Rates</p>'),
-  '/worker.js': {
-    headers: { 'content-type': 'text/javascript' },
-    body: `
-addEventListener('install', () => skipWaiting())
-addEventListener('activate', (event) => event.waitUntil(clients.claim()))
-addEventListener('fetch', (event) => event.respondWith(fetch(event.request)))`,
-  },
+  '/worker.js': passThroughWorker,
 })
 const running = await startGateway(t, {
   config: {
@@ -65,7 +59,7 @@ const tryFetch = async ({ address, init }: { address: string; init: Init }) => {
 
 const call = async (page: Page, address: string, init: Init = {}) => page.evaluate(tryFetch, { address, init })
 
-void t.test('in a page whose session has ended every way to call gets a 401 that says where to sign in', async (t) => {
+void t.test('every kind of call from a page whose session has ended gets a 401 with the login URL', async (t) => {
   const { page, context, said } = await visit(t, chromium)
   await signIn(page, `${url}/scripts?tab=2#part`)
   const logins = await loginCookies(context)
@@ -151,7 +145,7 @@ void t.test('in a page whose session has ended every way to call gets a 401 that
   t.match(await page.evaluate(() => document.getElementById('out')?.textContent), 'as before')
 })
 
-void t.test('fifty calls at once after the end get fifty answers, and none of them begins a login', async (t) => {
+void t.test('fifty concurrent calls after the session ended get fifty answers, and none starts a login', async (t) => {
   const { page, context } = await visit(t, chromium)
   await signIn(page, `${url}/scripts`)
   const begun = idp.requests.authorization
@@ -206,29 +200,32 @@ void t.test('a script that calls login or logout gets JSON and stays on its orig
   )
 })
 
-void t.test('another origin’s fetch gets nothing, and its preflight no session, login or cookie', async (t) => {
-  const { page, context } = await visit(t, chromium)
-  await signIn(page, `${url}/`)
-  const logins = await loginCookies(context)
-  const before = site.received.length
-  await page.goto(`${elsewhere}/public/`)
-  const target = `${url}/api/cross`
-  t.match(await call(page, target, { credentials: 'include' }), { failed: /Failed to fetch/ })
-  t.match(await call(page, target, { credentials: 'include', method: 'PUT', headers: { 'x-own': '1' } }), {
-    failed: /Failed to fetch/,
-  })
-  t.match(await call(page, target, { credentials: 'include', mode: 'no-cors', method: 'POST', body: 'x' }), {
-    type: 'opaque',
-    status: 0,
-  })
-  t.same(
-    site.received.slice(before).filter(({ path }) => path === '/api/cross'),
-    [],
-  )
-  t.same([await hasSession(context), await loginCookies(context)], [true, logins], 'the user’s session is untouched')
-})
+void t.test(
+  'a fetch from another origin gets no data, and its preflight gets no session, login or cookie',
+  async (t) => {
+    const { page, context } = await visit(t, chromium)
+    await signIn(page, `${url}/`)
+    const logins = await loginCookies(context)
+    const before = site.received.length
+    await page.goto(`${elsewhere}/public/`)
+    const target = `${url}/api/cross`
+    t.match(await call(page, target, { credentials: 'include' }), { failed: /Failed to fetch/ })
+    t.match(await call(page, target, { credentials: 'include', method: 'PUT', headers: { 'x-own': '1' } }), {
+      failed: /Failed to fetch/,
+    })
+    t.match(await call(page, target, { credentials: 'include', mode: 'no-cors', method: 'POST', body: 'x' }), {
+      type: 'opaque',
+      status: 0,
+    })
+    t.same(
+      site.received.slice(before).filter(({ path }) => path === '/api/cross'),
+      [],
+    )
+    t.same([await hasSession(context), await loginCookies(context)], [true, logins], 'the user’s session is untouched')
+  },
+)
 
-void t.test('htmx: a call after the end takes the page to the login and back to itself', async (t) => {
+void t.test('htmx: a call after the session ended takes the page to the login and back', async (t) => {
   const { page } = await visit(t, chromium)
   await signIn(page, `${url}/htmx`)
   await page.getByRole('button', { name: 'Load' }).click()
@@ -244,7 +241,7 @@ void t.test('htmx: a call after the end takes the page to the login and back to 
   await page.locator('#fragment').waitFor()
 })
 
-void t.test('htmx: a boosted link after the end comes through the login, too', async (t) => {
+void t.test('htmx: a boosted link after the session ended reaches its target through the login', async (t) => {
   const { page } = await visit(t, chromium)
   await signIn(page, `${url}/htmx`)
   await page.getByRole('link', { name: 'Boosted' }).click()
@@ -257,25 +254,28 @@ void t.test('htmx: a boosted link after the end comes through the login, too', a
   await page.waitForURL(`${url}/boosted`)
 })
 
-void t.test('a service worker passes calls, and navigations after the end reach the login through it', async (t) => {
-  const { page, context } = await visit(t, chromium)
-  await signIn(page, `${url}/scripts`)
-  await page.evaluate(async () => {
-    const controlled = new Promise((resolve) => {
-      navigator.serviceWorker.addEventListener('controllerchange', resolve)
+void t.test(
+  'a service worker passes calls through, and navigations after the session ended reach the login through it',
+  async (t) => {
+    const { page, context } = await visit(t, chromium)
+    await signIn(page, `${url}/scripts`)
+    await page.evaluate(async () => {
+      const controlled = new Promise((resolve) => {
+        navigator.serviceWorker.addEventListener('controllerchange', resolve)
+      })
+      await navigator.serviceWorker.register('/worker.js')
+      await controlled
     })
-    await navigator.serviceWorker.register('/worker.js')
-    await controlled
-  })
-  t.match(await call(page, '/api/through-worker'), { status: 200 })
-  const logins = await loginCookies(context)
-  await endSessions(running)
-  t.match(await call(page, '/api/through-worker'), { status: 401, code: 'session_expired' })
-  t.same([await hasSession(context), await loginCookies(context)], [false, logins])
-  await page.goto(`${url}/rates`)
-  await page.waitForURL(`${url}/rates`)
-  t.equal(await page.locator('#rates').innerText(), 'Rates')
-})
+    t.match(await call(page, '/api/through-worker'), { status: 200 })
+    const logins = await loginCookies(context)
+    await endSessions(running)
+    t.match(await call(page, '/api/through-worker'), { status: 401, code: 'session_expired' })
+    t.same([await hasSession(context), await loginCookies(context)], [false, logins])
+    await page.goto(`${url}/rates`)
+    await page.waitForURL(`${url}/rates`)
+    t.equal(await page.locator('#rates').innerText(), 'Rates')
+  },
+)
 
 const inAdvance: Readonly<Record<string, () => void>> = {
   prefetch: () => {
@@ -293,7 +293,7 @@ const inAdvance: Readonly<Record<string, () => void>> = {
 }
 
 for (const [name, load] of Object.entries(inAdvance)) {
-  void t.test(`a ${name} after the end begins no login, and the click after it does`, async (t) => {
+  void t.test(`a ${name} after the session ended starts no login, but the click that follows does`, async (t) => {
     const { page, context } = await visit(t, chromium)
     await signIn(page, `${url}/`)
     const [begun, logins, asked] = [

@@ -54,7 +54,7 @@ const heard = async (page: Page): Promise<string[]> => page.evaluate(() => windo
 const readings = ({ events }: Running): number =>
   events('request').filter(({ path }) => path === '/oauth2/session').length
 
-void t.test('the scripts and their types are served, small and worth keeping', async (t) => {
+void t.test('the scripts and their types are served, small and cacheable', async (t) => {
   const browser = createBrowser()
   for (const [name, type] of [
     ['client.js', 'text/javascript'],
@@ -95,21 +95,24 @@ void t.test('client.d.ts declares what client.js exports, in one file', async (t
   ])
 })
 
-void t.test('its fetch renews the session and repeats the request; the window’s own is left alone', async (t) => {
-  const { page } = await arrive(t, chromium, `${url}/`)
-  await ready(page)
-  await endSessions(running)
-  t.equal(await page.evaluate(async () => (await fetch('/api/own', { method: 'POST', body: 'x' })).status), 401)
-  t.same(
-    await page.evaluate(async () => {
-      const answer = await window.gatehouse.fetch('/api/own', { method: 'POST', body: 'x' })
-      return [answer.status, ((await answer.json()) as { body: string }).body]
-    }),
-    [200, 'x'],
-  )
-})
+void t.test(
+  'the exported fetch renews the session and repeats the request, and window.fetch is left alone',
+  async (t) => {
+    const { page } = await arrive(t, chromium, `${url}/`)
+    await ready(page)
+    await endSessions(running)
+    t.equal(await page.evaluate(async () => (await fetch('/api/own', { method: 'POST', body: 'x' })).status), 401)
+    t.same(
+      await page.evaluate(async () => {
+        const answer = await window.gatehouse.fetch('/api/own', { method: 'POST', body: 'x' })
+        return [answer.status, ((await answer.json()) as { body: string }).body]
+      }),
+      [200, 'x'],
+    )
+  },
+)
 
-void t.test('session() gives what the gateway says, or null', async (t) => {
+void t.test('session() returns what the gateway reports, or null', async (t) => {
   const { page } = await arrive(t, chromium, `${url}/`)
   await ready(page)
   t.match(await page.evaluate(async () => window.gatehouse.session()), {
@@ -120,7 +123,7 @@ void t.test('session() gives what the gateway says, or null', async (t) => {
   t.equal(await page.evaluate(async () => window.gatehouse.session()), null)
 })
 
-void t.test('login() leaves for the login and comes back to the very page', async (t) => {
+void t.test('login() goes to the login and returns to the same page', async (t) => {
   const { page } = await arrive(t, chromium, `${url}/?tab=2#part`)
   await ready(page)
   const atProvider = page.waitForRequest((request) => request.url().startsWith(`${idp.issuer}/authorize`))
@@ -148,7 +151,7 @@ const waysOut: Readonly<Record<string, (page: Page) => Promise<unknown>>> = {
     }),
 }
 
-void t.test('a logout in one tab reaches the others, however it is done', async (t) => {
+void t.test('a logout in one tab reaches the other tabs, whichever way it happens', async (t) => {
   await Promise.all(
     Object.entries(waysOut).map(async ([name, leave]) => {
       const { page, context } = await arrive(t, chromium, `${url}/`)
@@ -164,7 +167,7 @@ void t.test('a logout in one tab reaches the others, however it is done', async 
   )
 })
 
-void t.test('someone else who signs in in another tab ends this page’s session', async (t) => {
+void t.test('another user’s login in another tab ends this page’s session', async (t) => {
   const { page, context } = await arrive(t, chromium, `${url}/`)
   await ready(page)
   await page.evaluate(async () => window.gatehouse.session())
@@ -176,7 +179,7 @@ void t.test('someone else who signs in in another tab ends this page’s session
 })
 
 void t.test(
-  'before the end the page hears how long it has, and extend() puts it off; else it hears of the end',
+  'the page is told how long the session lasts, extend() prolongs it, and otherwise the page is told that it ended',
   async (t) => {
     const idle = await startGateway(t, {
       idp,
@@ -199,7 +202,7 @@ void t.test(
   },
 )
 
-void t.test('the absolute end is put off by a new login, which nobody sees', async (t) => {
+void t.test('a silent login extends the absolute end of the session', async (t) => {
   const brief = await startGateway(t, {
     idp,
     config: { ...config, session: { lifetime: '6s', idleTimeout: 'off', cookie: { name: 'brief' } } },
@@ -218,7 +221,7 @@ void t.test('the absolute end is put off by a new login, which nobody sees', asy
   t.equal(page.context().pages().length, 1)
 })
 
-void t.test('onExpiring() calls back with what the event says, until it is stopped', async (t) => {
+void t.test('onExpiring() passes on the event’s details until it is stopped', async (t) => {
   const { page } = await arrive(t, chromium, `${url}/`)
   t.same(
     await page.evaluate(async () => {
@@ -238,23 +241,29 @@ void t.test('onExpiring() calls back with what the event says, until it is stopp
   )
 })
 
-void t.test('the session is read when something is due and not by the clock, and reading is no activity', async (t) => {
-  const { page } = await arrive(t, chromium, `${url}/plain`)
-  await page.clock.install()
-  const before = readings(running)
-  await page.goto(`${url}/`)
-  await ready(page)
-  await eventually(() => readings(running) === before + 1)
-  const first = await page.evaluate(async () => window.gatehouse.session())
-  await page.clock.runFor('27:00')
-  t.equal(readings(running), before + 2, 'twenty-seven of thirty minutes: nothing but our own question')
-  // Not so far that the next reading is due before this one is answered: no time passes for the gateway meanwhile.
-  await page.clock.runFor('01:05')
-  await eventually(() => readings(running) === before + 3)
-  t.equal((await page.evaluate(async () => window.gatehouse.session()))?.session.timeout_at, first?.session.timeout_at)
-})
+void t.test(
+  'the session is read when something is due instead of periodically, and a read does not count as activity',
+  async (t) => {
+    const { page } = await arrive(t, chromium, `${url}/plain`)
+    await page.clock.install()
+    const before = readings(running)
+    await page.goto(`${url}/`)
+    await ready(page)
+    await eventually(() => readings(running) === before + 1)
+    const first = await page.evaluate(async () => window.gatehouse.session())
+    await page.clock.runFor('27:00')
+    t.equal(readings(running), before + 2, 'twenty-seven of thirty minutes: nothing but our own question')
+    // Not so far that the next reading is due before this one is answered: no time passes for the gateway meanwhile.
+    await page.clock.runFor('01:05')
+    await eventually(() => readings(running) === before + 3)
+    t.equal(
+      (await page.evaluate(async () => window.gatehouse.session()))?.session.timeout_at,
+      first?.session.timeout_at,
+    )
+  },
+)
 
-void t.test('time asleep is noticed', async (t) => {
+void t.test('the page notices that the machine was asleep', async (t) => {
   const { page } = await arrive(t, chromium, `${url}/plain`)
   await page.clock.install()
   await page.goto(`${url}/`)

@@ -1,10 +1,9 @@
-import type { Page } from 'playwright-core'
 import t from 'tap'
 import { openChromium } from '../support/chromium.ts'
 import { freePort } from '../support/free-port.ts'
 import { startGateway } from '../support/gateway.ts'
 import { html, startSite } from './site.ts'
-import { arrive, endSessions, signIn, visit } from './visit.ts'
+import { arrive, endSessions, save, saved, signIn, visit } from './visit.ts'
 
 const script = `
 document.getElementById('save').onclick = async () => {
@@ -64,18 +63,8 @@ declare global {
   }
 }
 
-const save = async (page: Page, work: string): Promise<void> => {
-  await page.locator('#work').fill(work)
-  await page.getByRole('button', { name: 'Save' }).click()
-}
-
-const saved = async (page: Page): Promise<string> => {
-  await page.locator('#out:not(:empty)').waitFor()
-  return page.locator('#out').innerText()
-}
-
 for (const path of ['/framed', '/nonce', '/types', '/reporting']) {
-  void t.test(`under the policy of ${path} both scripts run, and a session is renewed unseen`, async (t) => {
+  void t.test(`both scripts run under the policy of ${path}, and a session is renewed silently`, async (t) => {
     const { page, context, said } = await arrive(t, chromium, url + path)
     await page.waitForFunction(() => document.title === 'module')
     await endSessions(running)
@@ -94,8 +83,7 @@ for (const path of ['/framed', '/nonce', '/types', '/reporting']) {
 
 for (const path of ['/self', '/isolated']) {
   void t.test(
-    `where the policy of the page (${path}) forbids the frame the window comes at once, while the click still ` +
-      'allows it',
+    `the policy of ${path} forbids the frame, and the window opens at once, while the click still allows it`,
     async (t) => {
       const { page, context } = await arrive(t, chromium, url + path)
       await page.waitForFunction(() => document.title === 'module')
@@ -117,7 +105,7 @@ for (const path of ['/self', '/isolated']) {
 }
 
 void t.test(
-  'on a page without TLS, where browsers have no locks and tell nothing about requests, all the same',
+  'a page without TLS, where browsers offer no locks and send no Sec-Fetch headers, works the same',
   async (t) => {
     const port = await freePort()
     const plain = await startGateway(t, { config, idp, port, publicUrl: `http://app.test:${port}` })

@@ -29,7 +29,7 @@ void t.test('the page with the long form counts down to the end of the session',
   t.equal(await page.getByRole('alert').count(), 0)
 })
 
-void t.test('what was written is saved after the session has been expired, by script and as a form', async (t) => {
+void t.test('input is saved after the session has expired, by script and as a form', async (t) => {
   const { page } = await arrive(t, chromium, `${url}/report`)
   await write(page)
   await page.getByRole('button', { name: 'Save by script' }).click()
@@ -42,7 +42,7 @@ void t.test('what was written is saved after the session has been expired, by sc
   t.equal(await page.locator('pre#text').innerText(), 'what took an hour')
 })
 
-void t.test('what needs a second factor asks for it in a window', async (t) => {
+void t.test('an action that needs a second factor asks for it in a window', async (t) => {
   const { page, context } = await arrive(t, chromium, `${url}/report`)
   const opened = context.waitForEvent('page')
   await page.getByRole('button', { name: 'Approve' }).click()
@@ -50,7 +50,7 @@ void t.test('what needs a second factor asks for it in a window', async (t) => {
   await page.getByText('Approved with a second factor.').waitFor()
 })
 
-void t.test('links that are opened in many tabs end where they lead', async (t) => {
+void t.test('links that are opened in many tabs reach their targets', async (t) => {
   const { page, context } = await arrive(t, chromium, `${url}/report`)
   await page.getByRole('button', { name: 'Expire my session now' }).click()
   await page.getByText('The session has ended.').waitFor()
@@ -63,7 +63,7 @@ void t.test('links that are opened in many tabs end where they lead', async (t) 
   }
 })
 
-void t.test('its pages are readable for everyone, in the dark and on a phone', async (t) => {
+void t.test('the demo’s pages are accessible, in dark mode and on a phone', async (t) => {
   const { page } = await arrive(t, chromium, `${url}/report`)
   const atProvider = `${url}/oauth2/login?prompt=login&redirect=/report`
   for (const address of [`${url}/report`, `${url}/`, `${url}/tab/1`, atProvider]) {

@@ -17,7 +17,7 @@ const running = await startGateway(t, {})
 const { url, upstream } = running
 
 void t.test(
-  'an event stream goes on through a new login, and ends with the session: its next try is refused',
+  'an event stream continues through a new login and ends with the session, and its reconnection is refused',
   async (t) => {
     const { page } = await arrive(t, chromium, `${url}/report`)
     await page.evaluate(() => {

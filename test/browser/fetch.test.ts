@@ -51,7 +51,7 @@ const types = async (page: Page, kind: string): Promise<unknown> => {
 }
 
 for (const kind of ['text', 'form data', 'blob', 'view', 'buffer', 'parameters', 'large']) {
-  void t.test(`a body that is ${kind} is repeated as it was, also of a Request and to a URL`, async (t) => {
+  void t.test(`a body that is ${kind} is repeated unchanged, also for a Request object and a URL object`, async (t) => {
     const { page } = await arrive(t, chromium, `${url}/`)
     const expected = await page.evaluate(sendBody, kind)
     const type = site
@@ -67,7 +67,7 @@ for (const kind of ['text', 'form data', 'blob', 'view', 'buffer', 'parameters',
   })
 }
 
-void t.test('a request that outlives its page (keepalive) is repeated, too', async (t) => {
+void t.test('a request with keepalive is repeated', async (t) => {
   const { page } = await arrive(t, chromium, `${url}/`)
   await endSessions(running)
   t.same(
@@ -79,20 +79,17 @@ void t.test('a request that outlives its page (keepalive) is repeated, too', asy
   )
 })
 
-void t.test(
-  'a body that is a stream is refused by the browser as without the script: HTTP/1.1 can’t send it',
-  async (t) => {
-    const { page } = await arrive(t, chromium, `${url}/`)
-    const init = '{ method: "POST", body: new Blob(["streamed"]).stream(), duplex: "half" }'
-    t.equal(
-      await page.evaluate(`fetch("/api/streamed", ${init}).then(({ status }) => status, ({ name }) => name)`),
-      'TypeError',
-    )
-    t.same(site.at('/api/streamed'), [])
-  },
-)
+void t.test('the browser refuses a streamed body over HTTP/1.1, as it does without the script', async (t) => {
+  const { page } = await arrive(t, chromium, `${url}/`)
+  const init = '{ method: "POST", body: new Blob(["streamed"]).stream(), duplex: "half" }'
+  t.equal(
+    await page.evaluate(`fetch("/api/streamed", ${init}).then(({ status }) => status, ({ name }) => name)`),
+    'TypeError',
+  )
+  t.same(site.at('/api/streamed'), [])
+})
 
-void t.test('what goes without cookies gets its 401: no login would help', async (t) => {
+void t.test('a request without cookies gets its 401, because no login would help', async (t) => {
   const { page, context } = await arrive(t, chromium, `${url}/`)
   const begun = idp.requests.authorization
   t.equal(await page.evaluate(async () => (await fetch('/api/omit', { credentials: 'omit' })).status), 401)
@@ -102,7 +99,7 @@ void t.test('what goes without cookies gets its 401: no login would help', async
   t.equal(context.pages().length, 1)
 })
 
-void t.test('a request that the page has used up, or has aborted before, fails as without the script', async (t) => {
+void t.test('a request that is already consumed or aborted fails as it does without the script', async (t) => {
   const { page } = await arrive(t, chromium, `${url}/`)
   t.same(
     await page.evaluate(async () => {
@@ -120,7 +117,7 @@ void t.test('a request that the page has used up, or has aborted before, fails a
   )
 })
 
-void t.test('one of several calls that is aborted while it waits takes none of the others with it', async (t) => {
+void t.test('aborting one waiting call leaves the other calls alone', async (t) => {
   const { page } = await arrive(t, chromium, `${url}/`)
   await endSessions(running)
   idp.fail('authorization', { delay: 1_000, times: 1 })
@@ -146,8 +143,7 @@ void t.test('one of several calls that is aborted while it waits takes none of t
 })
 
 void t.test(
-  'a session that ends in the middle of fifty calls, by fetch and by XMLHttpRequest: one renewal, each call ' +
-    'answered once',
+  'a session that ends during fifty calls by fetch and XMLHttpRequest is renewed once, and each call is answered once',
   async (t) => {
     const { page } = await arrive(t, chromium, `${url}/`)
     const begun = idp.requests.authorization

@@ -49,7 +49,7 @@ const fillIn = async (page: Page): Promise<void> => {
 }
 
 for (const way of ['urlencoded', 'multipart', 'urlencoded-latin1', 'multipart-latin1']) {
-  void t.test(`a form that is ${way} reaches the application byte for byte, once`, async (t) => {
+  void t.test(`a form that is ${way} reaches the application once, byte for byte`, async (t) => {
     const { page } = await arrive(t, chromium, `${url}/${way}`)
     await fillIn(page)
     await page.getByRole('button', { name: 'Send' }).click()
@@ -63,7 +63,7 @@ for (const way of ['urlencoded', 'multipart', 'urlencoded-latin1', 'multipart-la
       await page.locator('main').innerText(),
       /Login required[^]*kept in this browser tab and sent once you are signed in/,
     )
-    t.same(posted(), sent, 'nothing has been sent so far')
+    t.same(posted(), sent, 'the form has not been sent yet')
     await page.getByRole('link', { name: 'Sign in and send' }).click()
     await isPosted(page)
     t.same(posted(), [...sent, sent.at(-1)])
@@ -74,7 +74,7 @@ for (const way of ['urlencoded', 'multipart', 'urlencoded-latin1', 'multipart-la
   })
 }
 
-void t.test('nothing of a kept form is in the gateway, in the URL or in another tab', async (t) => {
+void t.test('the gateway, the URL and other tabs hold nothing of a kept form', async (t) => {
   const { page, context } = await arrive(t, chromium, `${url}/urlencoded`)
   await endSessions(running)
   await page.locator('textarea').fill('a-secret-note')
@@ -97,7 +97,7 @@ void t.test('nothing of a kept form is in the gateway, in the URL or in another 
 })
 
 void t.test(
-  'a form that is too large, or has a file, gets a page that says so; going back, everything is still there',
+  'a form that is too large or has a file gets a page that says so, and its input is still there after going back',
   async (t) => {
     for (const [way, make] of Object.entries({
       'too large': async (page: Page) => {
@@ -157,7 +157,7 @@ void t.test('a form from another site is not kept', async (t) => {
   t.equal(posted('/transfer').length, before)
 })
 
-void t.test('a form that needs step-up survives it', async (t) => {
+void t.test('a form that needs a step-up survives it', async (t) => {
   const { page } = await arrive(t, chromium, `${url}/paying`)
   await page.getByRole('button', { name: 'Pay' }).click()
   t.match(await page.locator('main').innerText(), /stronger or more recent sign-in/)
@@ -168,7 +168,7 @@ void t.test('a form that needs step-up survives it', async (t) => {
   t.same(posted('/mfa/pay'), ['amount=5+%E2%82%AC'])
 })
 
-void t.test('a form in a frame is kept, too, and goes on at the top', async (t) => {
+void t.test('a form in a frame is kept, and continues in the top window', async (t) => {
   const { page } = await arrive(t, chromium, `${url}/framed`)
   const frame = page.frameLocator('iframe')
   await frame.locator('textarea').fill('in a frame')
@@ -181,7 +181,7 @@ void t.test('a form in a frame is kept, too, and goes on at the top', async (t) 
   t.match(posted().at(-1), 'note=in+a+frame')
 })
 
-void t.test('a browser that keeps nothing says so, and the form is still behind the page', async (t) => {
+void t.test('a browser without storage shows a message, and the form is still there after going back', async (t) => {
   const { page, context } = await arrive(t, chromium, `${url}/urlencoded`)
   await context.addInitScript(() => {
     Storage.prototype.setItem = () => {

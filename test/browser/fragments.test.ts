@@ -15,13 +15,13 @@ const running = await startGateway(t, {
 })
 const { url } = running
 
-void t.test('the fragment of the first address survives the first login', async (t) => {
+void t.test('the URL’s fragment survives the first login', async (t) => {
   const { page } = await visit(t, chromium)
   await signIn(page, `${url}/app?tab=open#/orders/7`)
   t.equal(page.url(), `${url}/app?tab=open#/orders/7`)
 })
 
-void t.test('whatever is in it survives, and it never reaches a server', async (t) => {
+void t.test('a fragment with any content survives and never reaches a server', async (t) => {
   const { page } = await arrive(t, chromium, `${url}/app`)
   for (const fragment of [
     '#/orders/7',
@@ -40,20 +40,20 @@ void t.test('whatever is in it survives, and it never reaches a server', async (
   t.notMatch(running.log.join(''), 'secret')
 })
 
-void t.test('it survives a step-up', async (t) => {
+void t.test('the fragment survives a step-up', async (t) => {
   const { page } = await arrive(t, chromium, `${url}/app`)
   await page.goto(`${url}/mfa/app#/pay/5`)
   await page.getByRole('button', { name: 'Confirm second factor' }).click()
   await page.waitForURL(`${url}/mfa/app#/pay/5`)
 })
 
-void t.test('one that a link to the login names survives, too', async (t) => {
+void t.test('a fragment in a link to the login survives', async (t) => {
   const { page } = await arrive(t, chromium, `${url}/app`)
   await page.goto(`${url}/oauth2/login?redirect=${encodeURIComponent('/app#/orders/8')}`)
   await page.waitForURL(`${url}/app#/orders/8`)
 })
 
-void t.test('without script the login goes on by its link', async (t) => {
+void t.test('the login continues by its link without JavaScript', async (t) => {
   const { page } = await visit(t, chromium, { javaScriptEnabled: false })
   await page.goto(`${url}/app#/orders/7`)
   await page.getByRole('link', { name: 'Continue' }).click()

@@ -109,20 +109,23 @@ const pressing = {
 }
 
 for (const charset of charsets) {
-  void t.test(`a form with every kind of field, in ${charset}, comes as it would have come`, async (t) => {
-    const { page } = await arrive(t, chromium, `${url}/`)
-    for (const type of ['application/x-www-form-urlencoded', 'multipart/form-data']) {
-      for (const [how, press] of Object.entries(pressing)) {
-        if (charset !== 'utf-8' && how !== 'by its button') continue
-        const [first, later] = await sendTwice(page, `/${charset}/${type}`, press)
-        t.match(first?.body, '__proto__')
-        t.same(later, [first], `${type}, ${how}`)
+  void t.test(
+    `a form with every kind of field, in ${charset}, arrives as it would have without the login`,
+    async (t) => {
+      const { page } = await arrive(t, chromium, `${url}/`)
+      for (const type of ['application/x-www-form-urlencoded', 'multipart/form-data']) {
+        for (const [how, press] of Object.entries(pressing)) {
+          if (charset !== 'utf-8' && how !== 'by its button') continue
+          const [first, later] = await sendTwice(page, `/${charset}/${type}`, press)
+          t.match(first?.body, '__proto__')
+          t.same(later, [first], `${type}, ${how}`)
+        }
       }
-    }
-  })
+    },
+  )
 }
 
-void t.test('256 kB are kept, one byte more is not', async (t) => {
+void t.test('a form of 256 kB is kept, and one byte more is not', async (t) => {
   const { page } = await arrive(t, chromium, `${url}/`)
   const [first, later] = await sendTwice(page, '/just-small-enough', pressing['by its button'])
   t.equal(first?.body.length, limit)
@@ -133,7 +136,7 @@ void t.test('256 kB are kept, one byte more is not', async (t) => {
   t.equal(await page.getByRole('heading', { level: 1 }).innerText(), 'Not sent yet')
 })
 
-void t.test('who is impatient and presses twice, or loads the page anew, sends once', async (t) => {
+void t.test('pressing twice or reloading the page sends the form once', async (t) => {
   const { page } = await arrive(t, chromium, `${url}/simple`)
   await endSessions(running)
   const before = posts().length
@@ -147,7 +150,7 @@ void t.test('who is impatient and presses twice, or loads the page anew, sends o
   t.equal(posts().length, before + 1, 'going forward asks first')
 })
 
-void t.test('the address that sends it, opened once more in the same tab, has nothing to send', async (t) => {
+void t.test('opening the posting page again in the same tab sends nothing', async (t) => {
   const { page } = await arrive(t, chromium, `${url}/simple`)
   await endSessions(running)
   const sending = page.waitForRequest((request) => request.url().startsWith(`${url}/oauth2/form?id=`))
@@ -161,7 +164,7 @@ void t.test('the address that sends it, opened once more in the same tab, has no
   t.equal(posts().length, before)
 })
 
-void t.test('a form that opens a tab of its own is kept and sent in that tab', async (t) => {
+void t.test('a form that opens a new tab is kept and sent in that tab', async (t) => {
   const { page, context } = await arrive(t, chromium, `${url}/new-tab`)
   await endSessions(running)
   const before = posts().length
@@ -183,7 +186,7 @@ void t.test('the fragment of the form’s target survives', async (t) => {
   t.equal(page.url(), `${url}/posted#/part/7`)
 })
 
-void t.test('an application that answers the form with a redirect to another site is followed there', async (t) => {
+void t.test('the browser follows an application that answers the form with a redirect to another site', async (t) => {
   const bank = `${site.url.replace('127.0.0.1', 'localhost')}/bank`
   const paying = await startGateway(t, {
     config: {
@@ -203,7 +206,7 @@ void t.test('an application that answers the form with a redirect to another sit
 })
 
 void t.test(
-  'a browser that keeps nothing says so in words and links, also where a form should have been sent',
+  'a browser without storage shows a message and links, also where a form should have been sent',
   async (t) => {
     const { page, context } = await arrive(t, chromium, `${url}/simple`)
     await context.addInitScript(() => {

@@ -20,7 +20,7 @@ const { url, upstream, idp } = await startGateway(t, {
   },
 })
 
-/** A page in a profile of its own; whatever it says to the console is kept, and an uncaught error fails the test. */
+/** A page in its own profile. Its console messages are kept, and an uncaught error fails the test. */
 const openPage = async (t: Test, options: BrowserContextOptions = {}): Promise<{ page: Page; said: string[] }> => {
   const context = await chromium.newContext(options)
   t.teardown(async () => {
@@ -83,7 +83,7 @@ void t.test('a user signs in with a click, sees the application, and its page ca
 })
 
 void t.test(
-  'the session has ended: the page’s call gets a 401 problem that says where to sign in, not a CORS error',
+  'after the session ended, the page’s call gets a 401 problem with the login URL and no CORS error',
   async (t) => {
     const { page, said } = await openPage(t)
     await signIn(page, 'alice')
@@ -102,7 +102,7 @@ void t.test(
 )
 
 void t.test(
-  'a session that nobody has used for too long: 401 session_expired for the page’s call, a login for a reload',
+  'an idle session expires: the page’s call gets 401 session_expired, and a reload goes to the login',
   async (t) => {
     const short = await startGateway(t, { config: { session: { idleTimeout: '2s' } } })
     const { page } = await openPage(t)
@@ -150,7 +150,7 @@ void t.test('a form that is sent after the session has ended survives the login'
   t.equal(await page.locator('pre#note').innerText(), 'Größe “L” & <b>two</b>\nmore')
 })
 
-void t.test('logout goes to the provider and back; signing in again then asks who it is', async (t) => {
+void t.test('logout goes to the provider and back, and the next login asks for the user', async (t) => {
   const { page } = await openPage(t)
   await signIn(page, 'bob')
   const atProvider = page.waitForRequest((request) => request.url().startsWith(`${idp.issuer}/logout`))
@@ -167,7 +167,7 @@ void t.test('logout goes to the provider and back; signing in again then asks wh
   t.ok(page.url().startsWith(`${idp.issuer}/`))
 })
 
-void t.test('a link on another site that signs out asks first, and its button works', async (t) => {
+void t.test('a logout link on another site asks for confirmation, and the button signs out', async (t) => {
   const { page } = await openPage(t)
   await signIn(page, 'alice')
   await page.goto(`${upstream.url}/public/`)
@@ -182,7 +182,7 @@ void t.test('a link on another site that signs out asks first, and its button wo
   t.equal(
     (await page.context().cookies(url)).filter(({ name }) => name === 'gatehouse').length,
     1,
-    'nothing has happened yet',
+    'the user is still signed in',
   )
   await page.getByRole('button', { name: 'Sign out' }).click()
   await page.waitForURL(`${url}/public/bye`)
@@ -192,7 +192,7 @@ void t.test('a link on another site that signs out asks first, and its button wo
   )
 })
 
-void t.test('inside a frame there is a page with a link that signs in at the top', async (t) => {
+void t.test('a frame shows a page with a link that signs in in the top window', async (t) => {
   const { page } = await openPage(t)
   await page.goto(`${url}/public/`)
   await page.evaluate(() => {
@@ -209,7 +209,7 @@ void t.test('inside a frame there is a page with a link that signs in at the top
   t.equal(page.frames().length, 1)
 })
 
-void t.test('the gateway’s pages fit a phone in the dark and can be read', async (t) => {
+void t.test('the gateway’s pages fit a phone, support dark mode and are accessible', async (t) => {
   const { page } = await openPage(t, { viewport: { width: 360, height: 640 }, colorScheme: 'dark' })
   await signIn(page, 'carol', `${url}/admin/`).catch(() => {})
   const pages: [string, string, () => Promise<unknown>][] = [

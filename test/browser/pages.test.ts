@@ -109,7 +109,7 @@ const pages: Readonly<Record<string, readonly [heading: string, open: (page: Pag
 }
 
 for (const [name, [heading, open]] of Object.entries(pages)) {
-  void t.test(`the page “${name}” is readable for everyone, in the dark, on a phone, by keyboard`, async (t) => {
+  void t.test(`the page “${name}” is accessible, in dark mode, on a phone and by keyboard`, async (t) => {
     const { page, said } = await arrive(t, chromium, `${url}/`)
     if (name.startsWith('login, without'))
       await page.route(`${idp.issuer}/**`, async (route) => route.fulfill({ status: 204 }))
@@ -147,14 +147,14 @@ for (const [name, [heading, open]] of Object.entries(pages)) {
   })
 }
 
-void t.test('the id on a page is the one in the log', async (t) => {
+void t.test('the request id on a page is the one in the log', async (t) => {
   const { page } = await visit(t, chromium)
   await page.goto(`${url}/down/`)
   const [, id] = (await page.locator('.id').innerText()).split(' ')
   t.equal(running.events('upstream_unreachable').filter((line) => line['id'] === id).length, 1)
 })
 
-void t.test('scripts are only where they are needed, under a nonce', async (t) => {
+void t.test('only pages that need a script have one, under a nonce', async (t) => {
   const { page } = await arrive(t, chromium, `${url}/`)
   for (const [path, scripts] of [
     ['/admin/', 0],
@@ -172,7 +172,7 @@ void t.test('scripts are only where they are needed, under a nonce', async (t) =
   }
 })
 
-void t.test('the way on is taken with the keyboard alone', async (t) => {
+void t.test('the user can continue with the keyboard alone', async (t) => {
   const { page } = await arrive(t, chromium, `${url}/`)
   await pages['confirm logout']?.[1](page)
   await page.keyboard.press('Tab')
@@ -183,7 +183,7 @@ void t.test('the way on is taken with the keyboard alone', async (t) => {
   await page.getByRole('button', { name: 'Sign in as alice' }).waitFor()
 })
 
-void t.test('title, logo, language and words come from the configuration', async (t) => {
+void t.test('title, logo, language and texts come from the configuration', async (t) => {
   const german = await startGateway(t, {
     config: {
       ...config,

@@ -61,7 +61,7 @@ const sessionIn = async (
     return answer.ok ? answer.json() : null
   })
 
-void t.test('a frame tells its page what came of a login without the user', async (t) => {
+void t.test('a frame reports the outcome of a silent login to its page', async (t) => {
   const strict = await startGateway(t, {
     idp,
     config: {
@@ -88,7 +88,7 @@ void t.test('a frame tells its page what came of a login without the user', asyn
   t.not(await sessionIn(page), null, 'a no is no logout')
 })
 
-void t.test('no other origin can hold the frame', async (t) => {
+void t.test('another origin can’t embed the frame', async (t) => {
   const { page, said } = await visit(t, chromium)
   await page.goto(`${site.url.replace('127.0.0.1', 'localhost')}/bare`)
   await page.evaluate(
@@ -105,7 +105,7 @@ void t.test('no other origin can hold the frame', async (t) => {
 })
 
 void t.test(
-  'a provider that shows its login page all the same can’t take the page there; after ten seconds a window opens',
+  'a provider that shows its login page in the frame can’t navigate the page, and a window opens after ten seconds',
   async (t) => {
     const { page, context } = await arrive(t, chromium, `${url}/bare`)
     await page.clock.install()
@@ -141,7 +141,7 @@ void t.test(
   },
 )
 
-void t.test('the user whom the provider knows by now does not take over another one’s page', async (t) => {
+void t.test('a different user at the provider does not take over the page', async (t) => {
   const { page, context } = await arrive(t, chromium, `${url}/`)
   await page.waitForFunction(async () => (await fetch('/oauth2/session')).ok)
   await endSessions(near)
@@ -151,14 +151,14 @@ void t.test('the user whom the provider knows by now does not take over another 
   await page.getByRole('button', { name: 'Save' }).click()
   await opened
   await page.waitForFunction(() => document.title === '401')
-  t.equal(site.at('/api/save').length, before, 'what one wrote is not sent in the other’s name')
+  t.equal(site.at('/api/save').length, before, 'one user’s input is not sent as another user')
   await page.waitForFunction(() => window.heard.map(({ name }) => name).join() === 'ended')
 })
 
 const noRefreshTokens = { ...settings, provider: { scopes: ['openid', 'profile'] } }
 
 void t.test(
-  'tokens that can’t be refreshed are renewed before their end, once for all tabs, in the session that there is',
+  'tokens without a refresh token are renewed before they expire, once for all tabs, in the same session',
   async (t) => {
     const plain = await startGateway(t, { config: noRefreshTokens, idp: { lifetimes: { accessToken: 10 } } })
     const { page, context } = await arrive(t, chromium, `${plain.url}/`)
@@ -183,7 +183,7 @@ void t.test(
   },
 )
 
-void t.test('a token that ran out while nobody looked is renewed by the call that meets it', async (t) => {
+void t.test('a token that expired in a hidden page is renewed by the next call', async (t) => {
   const plain = await startGateway(t, { config: noRefreshTokens, idp: { lifetimes: { accessToken: 60 } } })
   const { page } = await arrive(t, chromium, `${plain.url}/`)
   await page.waitForFunction(async () => (await fetch('/oauth2/session')).ok)
@@ -194,7 +194,7 @@ void t.test('a token that ran out while nobody looked is renewed by the call tha
 })
 
 void t.test(
-  'sessionCheck: when the provider’s session has ended this one ends in all tabs; one tab asks, now and then',
+  'sessionCheck: the end of the provider’s session ends this one in all tabs, and one tab polls for it',
   async (t) => {
     const checked = await startGateway(t, { config: checking, idp: {} })
     const { page, context } = await arrive(t, chromium, `${checked.url}/bare`)
@@ -221,7 +221,7 @@ void t.test(
 )
 
 void t.test(
-  'sessionCheck: where the provider’s cookies stay out of frames nothing ends, and the questions become rare',
+  'sessionCheck: without the provider’s cookies in frames no session ends, and polling becomes rare',
   async (t) => {
     const port = await freePort()
     const far = await startGateway(t, { config: checking, port, publicUrl: `http://localhost:${port}` })

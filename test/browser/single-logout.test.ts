@@ -36,7 +36,7 @@ const here = await start('127.0.0.1', null)
 
 for (const channel of ['front', 'back'] as const) {
   void t.test(
-    `two gateways with one provider: logging out at one ends the other over the ${channel} channel`,
+    `with two gateways at one provider, a logout at one ends the session at the other over the ${channel} channel`,
     async (t) => {
       const there = await start('localhost', channel)
       const { page, context } = await visit(t, chromium)
@@ -53,14 +53,14 @@ for (const channel of ['front', 'back'] as const) {
         [`${channel}channel`],
       )
       t.equal(await other.evaluate(async () => (await fetch('/oauth2/session')).status), 401)
-      // It asks who it is, at the provider, too.
+      // The provider's session has ended: its login page asks for the user.
       await other.goto(`${there.url}/`)
       await other.getByRole('button', { name: 'Sign in as alice' }).waitFor()
     },
   )
 }
 
-void t.test('the other’s page hears of it when it is looked at again', async (t) => {
+void t.test('the other gateway’s page notices the logout when it is shown again', async (t) => {
   const there = await start('localhost', 'back')
   const { page, context } = await visit(t, chromium)
   await context.clock.install()

@@ -12,12 +12,12 @@ export type Received = {
   readonly headers: IncomingMessage['headers']
 }
 
-/** An application of a few pages, and all that it was asked for. */
+/** An application with a few pages, and its received requests. */
 export type Site = {
   readonly url: string
   readonly received: Received[]
   readonly at: (path: string) => Received[]
-  /** Where these paths send who comes, once they are set (303). */
+  /** The redirects (303) of paths. */
   readonly redirects: Map<string, string>
 }
 
@@ -29,10 +29,19 @@ const libraries: Readonly<Record<string, string>> = {
   '/htmx.js': 'htmx.org/dist/htmx.js',
 }
 
-/** A whole HTML document that asks for nothing but what `head` and `body` name. */
+/** Returns an HTML document that loads only what `head` and `body` name. */
 export const html = (body: string, head = ''): string =>
   '<!doctype html><html lang="en"><head><title>A page</title><link rel="icon" ' +
   `href="data:,">${head}</head><body>${body}</body></html>`
+
+/** A service worker that fetches every request itself. */
+export const passThroughWorker: Page = {
+  headers: { 'content-type': 'text/javascript' },
+  body: `
+addEventListener('install', () => skipWaiting())
+addEventListener('activate', (event) => event.waitUntil(clients.claim()))
+addEventListener('fetch', (event) => event.respondWith(fetch(event.request)))`,
+}
 
 /**
  * Starts an application: `pages` by path, the libraries that pages load, and at every other path JSON that repeats the

@@ -3,10 +3,10 @@ import type { Test } from 'tap'
 import { createBrowser } from '../support/browser.ts'
 import type { Running } from '../support/gateway.ts'
 
-/** A tab, and what it has said to the console. */
+/** A tab, and its console messages. */
 export type Visit = { readonly context: BrowserContext; readonly page: Page; readonly said: string[] }
 
-/** A page in a profile of its own; an uncaught error in it fails the test. */
+/** Opens a page in its own profile; an uncaught error in it fails the test. */
 export const visit = async (t: Test, chromium: Browser, options: BrowserContextOptions = {}): Promise<Visit> => {
   const context = await chromium.newContext(options)
   t.teardown(async () => {
@@ -32,8 +32,8 @@ export const signIn = async (page: Page, target: string, user = 'alice'): Promis
 }
 
 /**
- * A page of a gateway in a profile of its own, where somebody has signed in already; `atProvider: false` where the
- * provider knows nothing of it any more.
+ * Opens a page of a gateway in its own profile with a signed-in user; with `atProvider: false` the
+ * provider has no session.
  */
 export const arrive = async (
   t: Test,
@@ -66,7 +66,7 @@ export const isPosted = async (page: Page): Promise<void> => {
   await page.waitForFunction(() => document.contentType === 'application/json')
 }
 
-/** The login cookies of a gateway's host: they change when a login begins. */
+/** Returns the login cookies of a gateway's host, which change when a login starts. */
 export const loginCookies = async (context: BrowserContext, cookie = 'gatehouse'): Promise<string[]> =>
   (await context.cookies())
     .filter(({ name }) => name.startsWith(`${cookie}-`))
@@ -78,11 +78,23 @@ export const hasSession = async (context: BrowserContext, cookie = 'gatehouse'):
   (await context.cookies()).some(({ name }) => name === cookie)
 
 /**
- * Ends a user's sessions behind the browser's back: its cookie stays until the gateway is asked. Wants an admin
+ * Ends a user's sessions without the browser: its cookie stays until its next request. Needs an admin
  * listener.
  */
 export const endSessions = async ({ gateway }: Running, sub = 'alice'): Promise<void> => {
   const answer = await gateway.admin?.inject({ method: 'DELETE', url: `/sessions?sub=${sub}` })
   if (answer?.statusCode !== 204)
     throw new Error(`the sessions could not be ended: ${answer?.statusCode ?? 'no admin listener'}`)
+}
+
+/** Fills in and saves the page of the tests that save. */
+export async function save(page: Page, work: string): Promise<void> {
+  await page.locator('#work').fill(work)
+  await page.getByRole('button', { name: 'Save' }).click()
+}
+
+/** Waits for the result of `save` and returns its text. */
+export async function saved(page: Page): Promise<string> {
+  await page.locator('#out:not(:empty)').waitFor()
+  return page.locator('#out').innerText()
 }

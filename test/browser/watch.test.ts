@@ -3,7 +3,7 @@ import t from 'tap'
 import { openChromium } from '../support/chromium.ts'
 import { eventually } from '../support/eventually.ts'
 import { startGateway } from '../support/gateway.ts'
-import { html, startSite } from './site.ts'
+import { html, passThroughWorker, startSite } from './site.ts'
 import { arrive, endSessions } from './visit.ts'
 
 const watching = `<script src="/oauth2/auto.js"></script><script>
@@ -26,13 +26,7 @@ addEventListener('load', () => {
   ),
   '/public/next': html('Next'),
   '/public/watching': html('', watching),
-  '/worker.js': {
-    headers: { 'content-type': 'text/javascript' },
-    body: `
-addEventListener('install', () => skipWaiting())
-addEventListener('activate', (event) => event.waitUntil(clients.claim()))
-addEventListener('fetch', (event) => event.respondWith(fetch(event.request)))`,
-  },
+  '/worker.js': passThroughWorker,
 })
 const routes = [{ path: '/**' }, { path: '/public/**', access: 'public' }]
 const running = await startGateway(t, {
@@ -55,12 +49,12 @@ const arriveWatching = async (t: Parameters<typeof arrive>[0]): ReturnType<typeo
   return visited
 }
 
-void t.test('a page that the browser has kept and shows again notices what has happened since', async (t) => {
+void t.test('a page restored from the back-forward cache notices what has changed', async (t) => {
   const { page } = await arriveWatching(t)
   await page.locator('#work').fill('kept with the page')
   await page.evaluate(() => {
     addEventListener('pageshow', ({ persisted }) => {
-      document.title = persisted ? 'kept' : 'loaded anew'
+      document.title = persisted ? 'kept' : 'reloaded'
     })
   })
   await page.getByRole('link', { name: 'Next' }).click()
@@ -73,7 +67,7 @@ void t.test('a page that the browser has kept and shows again notices what has h
   t.equal(await page.locator('#work').inputValue(), 'kept with the page')
 })
 
-void t.test('a clock that is set back hides no end', async (t) => {
+void t.test('a clock that is set back does not hide the end of the session', async (t) => {
   const { page } = await arrive(t, chromium, `${url}/public/next`)
   await page.clock.install()
   await openWatching(page)
@@ -84,7 +78,7 @@ void t.test('a clock that is set back hides no end', async (t) => {
   t.equal(await heard(page), 'ended')
 })
 
-void t.test('when somebody else signs in in another tab the page whose session that ends hears of it', async (t) => {
+void t.test('another user’s login in another tab is reported to the page whose session it ends', async (t) => {
   const { page, context } = await arriveWatching(t)
   const other = await context.newPage()
   await other.goto(`${url}/oauth2/login?prompt=login&redirect=/`)
@@ -95,7 +89,7 @@ void t.test('when somebody else signs in in another tab the page whose session t
   t.equal(await heard(other), '')
 })
 
-void t.test('pages of the same user are opened without the others’ asking anything', async (t) => {
+void t.test('opening another page of the same user causes no requests from the open pages', async (t) => {
   const { page, context } = await arriveWatching(t)
   const readings = (): number => running.events('request').filter(({ path }) => path === '/oauth2/session').length
   const before = readings()
@@ -104,12 +98,12 @@ void t.test('pages of the same user are opened without the others’ asking anyt
   await eventually(() => readings() > before)
   await other.reload()
   await eventually(() => readings() > before + 1)
-  // Whoever wanted to ask would have by now.
+  // A page that asks would have done so within this time.
   await page.evaluate(async () => fetch('/oauth2/userinfo'))
   t.equal(readings(), before + 2)
 })
 
-void t.test('a logout reaches the other tabs, wherever it began', async (t) => {
+void t.test('a logout reaches the other tabs, wherever it starts', async (t) => {
   site.redirects.set('/public/leave', '/oauth2/logout?redirect=/public/watching')
   for (const [typed, end] of [
     ['/oauth2/logout', '/oauth2/logout/callback'],
@@ -124,25 +118,28 @@ void t.test('a logout reaches the other tabs, wherever it began', async (t) => {
   }
 })
 
-void t.test('a logout in one tab leaves what another has not sent yet: it goes out after the next login', async (t) => {
-  const { page, context } = await arriveWatching(t)
-  await page.locator('#work').fill('not sent yet')
-  const other = await context.newPage()
-  await other.goto(`${url}/`)
-  await other.getByRole('link', { name: 'Log out' }).click()
-  await other.waitForURL((at) => at.pathname === '/oauth2/logout/callback')
-  await page.waitForFunction(() => window.heard.length > 0)
-  const opened = context.waitForEvent('page')
-  await page.getByRole('button', { name: 'Save' }).click()
-  await (await opened).getByRole('button', { name: 'Sign in as alice' }).click()
-  await page.waitForFunction(() => document.title === '200')
-  t.same(
-    site.at('/api/save').map(({ body }) => body),
-    ['not sent yet'],
-  )
-})
+void t.test(
+  'a logout in one tab keeps another tab’s pending request, which is sent after the next login',
+  async (t) => {
+    const { page, context } = await arriveWatching(t)
+    await page.locator('#work').fill('not sent yet')
+    const other = await context.newPage()
+    await other.goto(`${url}/`)
+    await other.getByRole('link', { name: 'Log out' }).click()
+    await other.waitForURL((at) => at.pathname === '/oauth2/logout/callback')
+    await page.waitForFunction(() => window.heard.length > 0)
+    const opened = context.waitForEvent('page')
+    await page.getByRole('button', { name: 'Save' }).click()
+    await (await opened).getByRole('button', { name: 'Sign in as alice' }).click()
+    await page.waitForFunction(() => document.title === '200')
+    t.same(
+      site.at('/api/save').map(({ body }) => body),
+      ['not sent yet'],
+    )
+  },
+)
 
-void t.test('a renewal leaves the page’s history alone', async (t) => {
+void t.test('a renewal adds nothing to the page’s history', async (t) => {
   const { page } = await arriveWatching(t)
   await page.evaluate(() => {
     history.replaceState({ at: 'list' }, '', '/?list')
@@ -170,7 +167,7 @@ void t.test('a renewal leaves the page’s history alone', async (t) => {
   t.equal(page.url(), `${url}/?list`)
 })
 
-void t.test('through a service worker a call is repeated with its body', async (t) => {
+void t.test('a call through a service worker is repeated with its body', async (t) => {
   const { page } = await arriveWatching(t)
   await page.evaluate(async () => {
     const controlled = new Promise((resolve) => {

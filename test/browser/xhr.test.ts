@@ -20,10 +20,10 @@ const config = { upstream: site.url, admin: { listen: '127.0.0.1:0', sessions: '
 const near = await startGateway(t, { config })
 const { idp } = near
 const port = await freePort()
-/** Of another site, so that a frame of the provider knows nobody. */
+/** On another site, so that the provider has no session in a frame. */
 const far = await startGateway(t, { config, idp, port, publicUrl: `http://localhost:${port}` })
 
-void t.test('handlers of an XMLHttpRequest see the second answer alone', async (t) => {
+void t.test('handlers of an XMLHttpRequest see only the second answer', async (t) => {
   const { page } = await arrive(t, chromium, `${near.url}/libraries`)
   const run = async (): Promise<Record<string, unknown>> =>
     page.evaluate(async () => {
@@ -79,7 +79,7 @@ void t.test('handlers of an XMLHttpRequest see the second answer alone', async (
   )
 })
 
-void t.test('jQuery, axios and every response type get the second answer alone', async (t) => {
+void t.test('jQuery, axios and every response type see only the second answer', async (t) => {
   const { page } = await arrive(t, chromium, `${near.url}/libraries`)
   const ways = ['jquery', 'axios', 'json', 'blob', 'arraybuffer']
   for (const way of ways) {
@@ -112,7 +112,7 @@ void t.test('jQuery, axios and every response type get the second answer alone',
   }
 })
 
-void t.test('when nobody signs in the handlers get the 401 after all', async (t) => {
+void t.test('the handlers get the 401 if the user does not sign in', async (t) => {
   const { page, context } = await arrive(t, chromium, `${far.url}/refused`, { atProvider: false })
   await endSessions(far)
   await page.evaluate(() => {
@@ -155,59 +155,56 @@ type Libraries = {
   }
 }
 
-void t.test(
-  'jQuery’s callbacks come once, in their order, with the second answer; axios’ interceptors, too',
-  async (t) => {
-    const { page } = await arrive(t, chromium, `${near.url}/libraries`)
-    const run = async (): Promise<unknown> =>
-      page.evaluate(async () => {
-        const { $, axios } = window as unknown as Libraries
-        const seen: string[] = []
-        const note = (name: string) => () => {
-          seen.push(name)
-        }
-        await new Promise<void>((resolve) => {
-          $.ajax({
-            url: '/api/order',
-            method: 'POST',
-            data: { a: 'b' },
-            beforeSend: note('beforeSend'),
-            success: note('success'),
-            error: note('error'),
-            statusCode: { 200: note('200'), 401: note('401') },
-            complete: () => {
-              seen.push('complete')
-              resolve()
-            },
-          }).done(note('done'))
-        })
-        axios.interceptors.response.use(
-          (answer) => {
-            seen.push(`interceptor ${answer.status}`)
-            return answer
+void t.test('jQuery’s callbacks and axios’ interceptors run once, in order, with the second answer', async (t) => {
+  const { page } = await arrive(t, chromium, `${near.url}/libraries`)
+  const run = async (): Promise<unknown> =>
+    page.evaluate(async () => {
+      const { $, axios } = window as unknown as Libraries
+      const seen: string[] = []
+      const note = (name: string) => () => {
+        seen.push(name)
+      }
+      await new Promise<void>((resolve) => {
+        $.ajax({
+          url: '/api/order',
+          method: 'POST',
+          data: { a: 'b' },
+          beforeSend: note('beforeSend'),
+          success: note('success'),
+          error: note('error'),
+          statusCode: { 200: note('200'), 401: note('401') },
+          complete: () => {
+            seen.push('complete')
+            resolve()
           },
-          (error) => {
-            seen.push(`refused ${error.response?.status ?? ''}`)
-            throw error
-          },
-        )
-        for (const adapter of ['xhr', 'fetch']) {
-          const { status, data } = await axios.post('/api/order', { a: 'b' }, { adapter })
-          seen.push(`${adapter} ${status} ${data.body}`)
-          await fetch('/oauth2/session')
-        }
-        return seen
+        }).done(note('done'))
       })
-    const expected = await run()
-    const calls = ['interceptor 200', 'xhr 200 {"a":"b"}', 'interceptor 200', 'fetch 200 {"a":"b"}']
-    t.same(expected, ['beforeSend', 'success', 'done', '200', 'complete', ...calls])
-    await page.reload()
-    await endSessions(near)
-    t.same(await run(), expected)
-  },
-)
+      axios.interceptors.response.use(
+        (answer) => {
+          seen.push(`interceptor ${answer.status}`)
+          return answer
+        },
+        (error) => {
+          seen.push(`refused ${error.response?.status ?? ''}`)
+          throw error
+        },
+      )
+      for (const adapter of ['xhr', 'fetch']) {
+        const { status, data } = await axios.post('/api/order', { a: 'b' }, { adapter })
+        seen.push(`${adapter} ${status} ${data.body}`)
+        await fetch('/oauth2/session')
+      }
+      return seen
+    })
+  const expected = await run()
+  const calls = ['interceptor 200', 'xhr 200 {"a":"b"}', 'interceptor 200', 'fetch 200 {"a":"b"}']
+  t.same(expected, ['beforeSend', 'success', 'done', '200', 'complete', ...calls])
+  await page.reload()
+  await endSessions(near)
+  t.same(await run(), expected)
+})
 
-void t.test('htmx puts in what the second answer brings, and the page stays', async (t) => {
+void t.test('htmx swaps in the second answer, and the page stays', async (t) => {
   const { page } = await arrive(t, chromium, `${near.url}/htmx`)
   await page.evaluate(() => {
     document.body.dataset['mark'] = 'here'
@@ -222,42 +219,39 @@ void t.test('htmx puts in what the second answer brings, and the page stays', as
   )
 })
 
-void t.test(
-  'with listeners for its progress an upload is repeated whole; settings of the page hold for the second time',
-  async (t) => {
-    const { page } = await arrive(t, chromium, `${near.url}/libraries`)
-    await endSessions(near)
-    const seen = await page.evaluate(
-      async () =>
-        new Promise<Record<string, unknown>>((resolve) => {
-          const xhr = new XMLHttpRequest()
-          let uploaded = 0
-          xhr.upload.onprogress = ({ loaded }) => {
-            uploaded = loaded
-          }
-          xhr.open('POST', '/api/upload')
-          xhr.timeout = 15_000
-          xhr.withCredentials = true
-          xhr.overrideMimeType('text/plain; charset=x-user-defined')
-          xhr.onload = () => {
-            const { timeout, withCredentials } = xhr
-            resolve({
-              uploaded,
-              timeout,
-              withCredentials,
-              status: xhr.status,
-              length: (JSON.parse(xhr.responseText) as { body: string }).body.length,
-            })
-          }
-          xhr.send('ü'.repeat(500_000))
-        }),
-    )
-    // The answer repeats 500,000 characters of two bytes; read as this charset each byte is one.
-    t.same(seen, { uploaded: 1_000_000, timeout: 15_000, withCredentials: true, status: 200, length: 1_000_000 })
-  },
-)
+void t.test('an upload with progress listeners is repeated whole, with the page’s settings', async (t) => {
+  const { page } = await arrive(t, chromium, `${near.url}/libraries`)
+  await endSessions(near)
+  const seen = await page.evaluate(
+    async () =>
+      new Promise<Record<string, unknown>>((resolve) => {
+        const xhr = new XMLHttpRequest()
+        let uploaded = 0
+        xhr.upload.onprogress = ({ loaded }) => {
+          uploaded = loaded
+        }
+        xhr.open('POST', '/api/upload')
+        xhr.timeout = 15_000
+        xhr.withCredentials = true
+        xhr.overrideMimeType('text/plain; charset=x-user-defined')
+        xhr.onload = () => {
+          const { timeout, withCredentials } = xhr
+          resolve({
+            uploaded,
+            timeout,
+            withCredentials,
+            status: xhr.status,
+            length: (JSON.parse(xhr.responseText) as { body: string }).body.length,
+          })
+        }
+        xhr.send('ü'.repeat(500_000))
+      }),
+  )
+  // The answer repeats 500,000 characters of two bytes; read as this charset each byte is one.
+  t.same(seen, { uploaded: 1_000_000, timeout: 15_000, withCredentials: true, status: 200, length: 1_000_000 })
+})
 
-void t.test('what the page does to a body after it was sent changes nothing', async (t) => {
+void t.test('changing a body after send() changes nothing', async (t) => {
   const { page } = await arrive(t, chromium, `${near.url}/libraries`)
   for (const kind of ['form', 'parameters', 'bytes']) {
     await endSessions(near)
@@ -292,7 +286,7 @@ void t.test('what the page does to a body after it was sent changes nothing', as
   }
 })
 
-void t.test('an XMLHttpRequest that is used again, also inside its own handler, is a new one each time', async (t) => {
+void t.test('a reused XMLHttpRequest starts over each time, also inside its own handler', async (t) => {
   const { page } = await arrive(t, chromium, `${near.url}/libraries`)
   const run = async (): Promise<unknown> =>
     page.evaluate(
@@ -320,7 +314,7 @@ void t.test('an XMLHttpRequest that is used again, also inside its own handler, 
   t.same(await run(), expected)
 })
 
-void t.test('its time-out counts the sending alone, and holds for the second time', async (t) => {
+void t.test('the timeout of an XMLHttpRequest excludes the login and applies to the repeated request', async (t) => {
   const { page } = await arrive(t, chromium, `${near.url}/libraries`)
   await endSessions(near)
   idp.fail('authorization', { delay: 1_500, times: 1 })
@@ -346,7 +340,7 @@ void t.test('its time-out counts the sending alone, and holds for the second tim
   )
 })
 
-void t.test('what the page stands still for is left alone, however it says so', async (t) => {
+void t.test('a synchronous XMLHttpRequest is left alone, however it is opened', async (t) => {
   const { page } = await arrive(t, chromium, `${near.url}/libraries`)
   await endSessions(near)
   const begun = idp.requests.authorization

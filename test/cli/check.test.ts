@@ -12,7 +12,7 @@ const write = (name: string, text: string): string => {
   return file
 }
 
-void t.test('check prints the configuration as it will be used, secrets masked, and the route table', async (t) => {
+void t.test('check prints the effective configuration with masked secrets, and the route table', async (t) => {
   const file = write(
     'good.yaml',
     `${least}
@@ -55,7 +55,7 @@ routes:
   )
 })
 
-void t.test('what check prints is a configuration itself, once the secrets are back', async (t) => {
+void t.test('the output of check is a valid configuration once the secrets are filled in', async (t) => {
   const { stdout } = await runProgram(t, ['check', '--config', write('first.yaml', least)])
   const filled = stdout.replace('clientSecret: "********"', 'clientSecret: hush').replace('- "********"', `- ${key}`)
   const again = await runProgram(t, ['check', '--config', write('second.yaml', filled)])
@@ -64,7 +64,7 @@ void t.test('what check prints is a configuration itself, once the secrets are b
 })
 
 void t.test(
-  'a configuration that can’t be used: every problem at once with its place and what to write, status 2',
+  'an invalid configuration reports every problem with its place and what to write, and exits with status 2',
   async (t) => {
     const file = write(
       'bad.yaml',
@@ -97,7 +97,7 @@ routes:
   },
 )
 
-void t.test('start refuses the same configuration in the same words, before it opens anything', async (t) => {
+void t.test('start refuses the same configuration with the same words before it listens', async (t) => {
   const file = write('worse.yaml', 'publicUrl: [\n')
   const [checked, started] = await Promise.all([
     runProgram(t, ['check', '--config', file]),
@@ -109,7 +109,7 @@ void t.test('start refuses the same configuration in the same words, before it o
   t.equal(started.stdout, '')
 })
 
-void t.test('a missing file, and no configuration at all, say what to give', async (t) => {
+void t.test('a missing file and a missing configuration each say what to provide', async (t) => {
   const [missing, named, none] = await Promise.all([
     runProgram(t, ['check', '--config', join(folder, 'nowhere.yaml')]),
     runProgram(t, ['check'], { GATEHOUSE_CONFIG: join(folder, 'elsewhere.yaml') }),

@@ -13,7 +13,7 @@ void t.test('--help lists every command and the exit statuses', async (t) => {
   }
 })
 
-void t.test('every command tells with --help what it does, and does nothing', async (t) => {
+void t.test('--help describes each command without running it', async (t) => {
   await Promise.all(
     commands
       .flatMap((command) => [
@@ -32,7 +32,7 @@ void t.test('every command tells with --help what it does, and does nothing', as
   )
 })
 
-void t.test('an unknown command, option or argument is one line on stderr that names it, and status 1', async (t) => {
+void t.test('an unknown command, option or argument is named in one line on stderr, with status 1', async (t) => {
   const table: [string[], RegExp][] = [
     [['serve'], /there is no command "serve"; gatehouse --help lists them/],
     [['check', '--verbose'], /--verbose/],

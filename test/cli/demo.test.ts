@@ -19,7 +19,7 @@ const portWithNeighbour = async (): Promise<number> => {
   }
 }
 
-void t.test('the demo says which URL to open; there a user logs in with one click, and Ctrl-C ends it', async (t) => {
+void t.test('the demo prints its URL, a user logs in there with one click, and Ctrl-C ends the demo', async (t) => {
   const port = await portWithNeighbour()
   const program = startProgram(t, ['demo', '--port', String(port)])
   const line = await program.line(/./)
@@ -44,18 +44,15 @@ void t.test('the demo says which URL to open; there a user logs in with one clic
   t.equal(stdout, `${line}\n`, 'that one line was all')
 })
 
-void t.test(
-  'a port that is taken, the demo’s or the provider’s, is said plainly, and nothing stays behind',
-  async (t) => {
-    const taken = createServer().listen(0, '127.0.0.1')
-    await once(taken, 'listening')
-    t.teardown(() => taken.close())
-    const address = taken.address()
-    if (address === null || typeof address === 'string') throw new Error('no port')
-    for (const port of [address.port, address.port - 1]) {
-      const { status, stdout, stderr } = await startProgram(t, ['demo', '--port', String(port)]).ended
-      t.same([status, stdout], [1, ''])
-      t.match(stderr, `gatehouse: port ${port} or ${port + 1} is taken; choose another one with --port N\n`)
-    }
-  },
-)
+void t.test('an occupied port, the demo’s or the provider’s, is reported, and no process stays behind', async (t) => {
+  const taken = createServer().listen(0, '127.0.0.1')
+  await once(taken, 'listening')
+  t.teardown(() => taken.close())
+  const address = taken.address()
+  if (address === null || typeof address === 'string') throw new Error('no port')
+  for (const port of [address.port, address.port - 1]) {
+    const { status, stdout, stderr } = await startProgram(t, ['demo', '--port', String(port)]).ended
+    t.same([status, stdout], [1, ''])
+    t.match(stderr, `gatehouse: port ${port} or ${port + 1} is taken; choose another one with --port N\n`)
+  }
+})

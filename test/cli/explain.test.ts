@@ -29,7 +29,7 @@ const explain = async (t: Test, ...args: string[]): Promise<string> => {
   return stdout.replaceAll(/^(\w+) +/gm, '$1: ')
 }
 
-void t.test('an anonymous request: what it is, which route it takes, and what it is told', async (t) => {
+void t.test('an anonymous request is explained by its kind, its route and its answer', async (t) => {
   t.equal(
     await explain(t, 'GET', '/orders?page=2', ...html),
     `request: GET /orders?page=2 at https://orders.example.com
@@ -47,7 +47,7 @@ location: https://orders.example.com/oauth2/login?redirect=%2Forders%3Fpage%3D2
   )
 })
 
-void t.test('a request with claims: what goes upstream, and where', async (t) => {
+void t.test('a request with claims is explained by what goes upstream, and where', async (t) => {
   const said = await explain(
     t,
     'GET',
@@ -70,7 +70,7 @@ void t.test('a request with claims: what goes upstream, and where', async (t) =>
   t.notMatch(said, 'X_Groups')
 })
 
-void t.test('public and optional routes', async (t) => {
+void t.test('public and optional routes are explained', async (t) => {
   const publicly = await explain(t, 'GET', '/assets/logo.svg', ...alice, '-H', 'Authorization: Basic eDp5')
   t.match(publicly, 'answer: passes: the route is public: no session is looked at\n')
   t.match(publicly, 'header: Authorization: Basic eDp5\n')
@@ -79,14 +79,14 @@ void t.test('public and optional routes', async (t) => {
   t.match(await explain(t, 'GET', '/shop', ...alice), 'header: Authorization: Bearer ACCESS-TOKEN\n')
 })
 
-void t.test('a stripped prefix and a route without a token', async (t) => {
+void t.test('a stripped prefix and a route without a token are explained', async (t) => {
   const said = await explain(t, 'GET', '/api/orders/7', ...alice)
   t.match(said, 'route: GET,HEAD /api/** (routes[5], required)\n')
   t.match(said, 'upstream: GET http://127.0.0.1:3000/orders/7\n')
   t.notMatch(said, 'ACCESS-TOKEN')
 })
 
-void t.test('every denial says its code and the reason', async (t) => {
+void t.test('every denial is explained by its code and the reason', async (t) => {
   const stronger = '{"acr":"urn:mfa","auth_time":1000}'
   const table: [string[], string, string][] = [
     [
@@ -136,7 +136,7 @@ void t.test('every denial says its code and the reason', async (t) => {
   )
 })
 
-void t.test('no route, where every route names something else', async (t) => {
+void t.test('a request that matches no route is explained', async (t) => {
   const narrow = join(t.testdir(), 'narrow.yaml')
   writeFileSync(narrow, `${least}routes: [{ path: /internal/** }]\n`)
   const { status, stdout } = await runProgram(t, ['explain', '--config', narrow, 'GET', '/orders', ...html])
@@ -144,11 +144,11 @@ void t.test('no route, where every route names something else', async (t) => {
   t.match(stdout, /^route +none\nanswer +404 not_found\nbecause +no route matches host, method and path\n$/m)
 })
 
-void t.test('what is the gateway’s own is said to be', async (t) => {
+void t.test('the gateway’s own endpoints are named as such', async (t) => {
   t.match(await explain(t, 'GET', '/oauth2/session'), 'answer: the gateway itself answers what is under /oauth2\n')
 })
 
-void t.test('headers decide what kind of request it is', async (t) => {
+void t.test('headers decide the kind of the request', async (t) => {
   const table: [string, string[]][] = [
     ['navigation', ['GET', '/', '-H', 'Sec-Fetch-Mode: navigate', '-H', 'Sec-Fetch-Dest: document']],
     ['frame', ['GET', '/', '-H', 'Sec-Fetch-Mode: navigate', '-H', 'Sec-Fetch-Dest: iframe']],
@@ -163,7 +163,7 @@ void t.test('headers decide what kind of request it is', async (t) => {
   )
 })
 
-void t.test('an absolute URL names the public origin, and its path is taken as written', async (t) => {
+void t.test('an absolute URL must name the public origin, and its path is used as written', async (t) => {
   t.match(
     await explain(t, 'GET', 'https://orders.example.com/a//b/../c'),
     'request: GET /a//b/../c at https://orders.example.com\n',
@@ -171,13 +171,13 @@ void t.test('an absolute URL names the public origin, and its path is taken as w
   t.match(await explain(t, 'GET', 'https://orders.example.com'), 'request: GET / at https://orders.example.com\n')
 })
 
-void t.test('a header with a fixed value may be a key: it is named, and not said', async (t) => {
+void t.test('a header with a fixed value is named without its value, which may be a key', async (t) => {
   const said = await explain(t, 'GET', '/vault', ...alice)
   t.match(said, 'header: X-Api-Key: ********\nheader: X-User: alice@example.com\n')
   t.notMatch(said, 'hunter2')
 })
 
-void t.test('claims and headers that can’t be read are one line on stderr, status 1', async (t) => {
+void t.test('unreadable claims and headers are one line on stderr, with status 1', async (t) => {
   for (const [args, message] of [
     [['--claims', 'groups=admin'], /--claims wants a JSON object, e\.g\. /],
     [['--claims', '["admin"]'], /--claims wants a JSON object\n/],

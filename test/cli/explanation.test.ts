@@ -42,7 +42,7 @@ const explain = async (args: readonly string[], about: Config = config): Promise
 const claims = (value: object): string[] => ['--claims', JSON.stringify({ sub: 'alice', ...value })]
 const now = Math.floor(Date.now() / 1000)
 
-/** Runs rows of arguments, what has to be said, and what must not. */
+/** Runs rows of arguments, each with the expected and the forbidden output. */
 const rows = async (
   t: Test,
   table: readonly (readonly [string[], readonly string[], (RegExp | string)?])[],
@@ -56,7 +56,7 @@ const rows = async (
   )
 }
 
-void t.test('which token goes upstream, and where it comes from', async (t) => {
+void t.test('the explanation says which token goes upstream, and where it comes from', async (t) => {
   await rows(t, [
     [
       ['GET', '/', ...claims({})],
@@ -84,7 +84,7 @@ void t.test('which token goes upstream, and where it comes from', async (t) => {
   ])
 })
 
-void t.test('why a session may use a route, or what it lacks', async (t) => {
+void t.test('the explanation says why a session may use a route, or what it lacks', async (t) => {
   const boss = { groups: ['staff', 'admin'], realm_access: { roles: ['boss'] } }
   await rows(t, [
     [
@@ -118,52 +118,55 @@ void t.test('why a session may use a route, or what it lacks', async (t) => {
   ])
 })
 
-void t.test('a client’s own token: whose claims they are, and why it would not be taken', async (t) => {
-  const own = ['-H', 'Authorization: Bearer eyJ.eyJ.x']
-  await rows(t, [
-    [
-      ['GET', '/api/', ...own],
+void t.test(
+  'the explanation says whose claims a client’s own token carries, and why the gateway would refuse it',
+  async (t) => {
+    const own = ['-H', 'Authorization: Bearer eyJ.eyJ.x']
+    await rows(t, [
       [
-        'session: none is looked at: the request brings a token',
-        'answer: 401 invalid_token',
-        'because: the client’s own token would have to be verified: give its claims with --claims',
-        'tells: WWW-Authenticate: Bearer error="invalid_token"',
+        ['GET', '/api/', ...own],
+        [
+          'session: none is looked at: the request brings a token',
+          'answer: 401 invalid_token',
+          'because: the client’s own token would have to be verified: give its claims with --claims',
+          'tells: WWW-Authenticate: Bearer error="invalid_token"',
+        ],
       ],
-    ],
-    [
-      ['GET', '/api/', ...own, ...claims({ groups: ['admin'] })],
       [
-        'answer: passes: the client’s own token may use this route',
-        'token: the client’s own, as it came',
-        'header: Authorization: Bearer eyJ.eyJ.x',
-        'header: X-Sub: alice',
+        ['GET', '/api/', ...own, ...claims({ groups: ['admin'] })],
+        [
+          'answer: passes: the client’s own token may use this route',
+          'token: the client’s own, as it came',
+          'header: Authorization: Bearer eyJ.eyJ.x',
+          'header: X-Sub: alice',
+        ],
+        'ACCESS-TOKEN',
       ],
-      'ACCESS-TOKEN',
-    ],
-    [
-      ['GET', '/api/', ...own, ...claims({})],
-      ['answer: 403 forbidden', 'because: the claim groups is missing'],
-    ],
-    [
-      ['GET', '/api/', ...own, ...claims({ aud: 'api://stock' })],
-      ['answer: 401 invalid_token', 'because: the token’s aud is "api://stock", the route takes api://orders'],
-    ],
-    [['GET', '/api/', ...own, ...claims({ iss: 'https://evil.example' })], ['answer: 401 invalid_token']],
-    [['GET', '/api/', ...own, ...claims({ exp: now - 180 })], ['because: the token has expired']],
-    [['GET', '/api/', ...own, ...claims({ nbf: now + 180 })], ['because: the token is not valid yet']],
-    [
-      ['GET', '/strong/', ...own, ...claims({ acr: 'urn:pwd' })],
       [
-        'answer: 401 step_up_required',
-        'tells: WWW-Authenticate: Bearer error="insufficient_user_authentication", acr_values="urn:mfa"',
+        ['GET', '/api/', ...own, ...claims({})],
+        ['answer: 403 forbidden', 'because: the claim groups is missing'],
       ],
-      'login_url',
-    ],
-    [['GET', '/', ...own, ...claims({})], ['token: the session’s access token'], 'eyJ'],
-  ])
-})
+      [
+        ['GET', '/api/', ...own, ...claims({ aud: 'api://stock' })],
+        ['answer: 401 invalid_token', 'because: the token’s aud is "api://stock", the route takes api://orders'],
+      ],
+      [['GET', '/api/', ...own, ...claims({ iss: 'https://evil.example' })], ['answer: 401 invalid_token']],
+      [['GET', '/api/', ...own, ...claims({ exp: now - 180 })], ['because: the token has expired']],
+      [['GET', '/api/', ...own, ...claims({ nbf: now + 180 })], ['because: the token is not valid yet']],
+      [
+        ['GET', '/strong/', ...own, ...claims({ acr: 'urn:pwd' })],
+        [
+          'answer: 401 step_up_required',
+          'tells: WWW-Authenticate: Bearer error="insufficient_user_authentication", acr_values="urn:mfa"',
+        ],
+        'login_url',
+      ],
+      [['GET', '/', ...own, ...claims({})], ['token: the session’s access token'], 'eyJ'],
+    ])
+  },
+)
 
-void t.test('a WebSocket', async (t) => {
+void t.test('a WebSocket is explained', async (t) => {
   const upgrade = [
     '-H',
     'Connection: Upgrade',
@@ -191,76 +194,79 @@ void t.test('a WebSocket', async (t) => {
   ])
 })
 
-void t.test('a proxy that asks for a verdict: which request it is about, and what the proxy gets', async (t) => {
-  const about = (uri: string): string[] => ['-H', `X-Original-URI: ${uri}`]
-  await rows(t, [
-    [
-      ['GET', '/oauth2/auth', ...about('/orders?page=2'), ...claims({ email: 'a@b' })],
+void t.test(
+  'the explanation of a forward-auth request says which request it describes, and what the proxy gets',
+  async (t) => {
+    const about = (uri: string): string[] => ['-H', `X-Original-URI: ${uri}`]
+    await rows(t, [
       [
-        'about: GET /orders?page=2 at https://orders.example.com',
-        'route: /** (routes[0], required)',
-        'answer: 200 with the headers for the application: the session may use this route',
-        'header: X-User: a@b',
-        'header: Authorization: Bearer ACCESS-TOKEN',
+        ['GET', '/oauth2/auth', ...about('/orders?page=2'), ...claims({ email: 'a@b' })],
+        [
+          'about: GET /orders?page=2 at https://orders.example.com',
+          'route: /** (routes[0], required)',
+          'answer: 200 with the headers for the application: the session may use this route',
+          'header: X-User: a@b',
+          'header: Authorization: Bearer ACCESS-TOKEN',
+        ],
+        /upstream:|X-Forwarded/,
       ],
-      /upstream:|X-Forwarded/,
-    ],
-    [
       [
-        'GET',
-        '/oauth2/auth',
-        '-H',
-        'X-Forwarded-Method: POST',
-        '-H',
-        'X-Forwarded-Uri: /orders',
-        ...claims({}),
-        '-H',
-        'Sec-Fetch-Site: cross-site',
+        [
+          'GET',
+          '/oauth2/auth',
+          '-H',
+          'X-Forwarded-Method: POST',
+          '-H',
+          'X-Forwarded-Uri: /orders',
+          ...claims({}),
+          '-H',
+          'Sec-Fetch-Site: cross-site',
+        ],
+        ['about: POST /orders at https://orders.example.com', 'answer: 403 cross_origin'],
       ],
-      ['about: POST /orders at https://orders.example.com', 'answer: 403 cross_origin'],
-    ],
-    [
-      ['DELETE', '/oauth2/auth/admin/7', ...claims({})],
-      ['about: DELETE /admin/7 at https://orders.example.com', 'answer: 403 forbidden'],
-    ],
-    [
-      ['GET', '/oauth2/auth', ...about('/orders'), '-H', 'Accept: text/html'],
       [
-        'kind: navigation',
-        'answer: 401 login_required',
-        'login_url: https://orders.example.com/oauth2/login?redirect=%2Forders',
+        ['DELETE', '/oauth2/auth/admin/7', ...claims({})],
+        ['about: DELETE /admin/7 at https://orders.example.com', 'answer: 403 forbidden'],
       ],
-    ],
-    [['GET', '/oauth2/auth', ...about('/assets/..%2fadmin')], ['answer: 403 ambiguous_path']],
-    [
-      ['GET', '/oauth2/auth', ...about('/a'), '-H', 'X-Forwarded-Uri: /b'],
-      ['answer: 400 bad_request', 'because: the proxy’s headers name different URIs'],
-    ],
-    [
-      ['GET', '/oauth2/auth'],
-      ['answer: 400 bad_request', 'because: no X-Original-URL, X-Original-URI or X-Forwarded-Uri names the request'],
-    ],
-    [
-      ['GET', '/oauth2/auth', ...about('/orders'), '-H', 'X_User: root', ...claims({ email: 'a@b' })],
-      ['answer: 400 bad_request', 'because: the application could take X_User for another header'],
-    ],
-    [
-      ['GET', '/oauth2/auth?redirect=true', ...about('/orders'), '-H', 'Accept: text/html'],
-      ['answer: 302 login_required', 'location: https://orders.example.com/oauth2/login?redirect=%2Forders'],
-    ],
-    [
-      ['GET', '/oauth2/auth?redirect=true', ...about('/orders')],
-      ['answer: 401 login_required', 'listener: forwardAuth.listen; on the public listener this address is 404'],
-    ],
-    [['GET', '/auth', ...about('/orders')], ['answer: 401 login_required'], /about|listener/],
-  ])
-  const alone = loadText(t.testdir({}), `${least}routes: [{ path: /** }, { path: /public/**, access: public }]\n`)
-  const said = await explain(['GET', '/oauth2/auth', ...about('/public/x')], alone.config)
-  t.match(said, 'answer: 404 not_found\n')
-  t.match(said, 'because: forward-auth has a listener of its own, and forwardAuth.listen is not set\n')
-})
+      [
+        ['GET', '/oauth2/auth', ...about('/orders'), '-H', 'Accept: text/html'],
+        [
+          'kind: navigation',
+          'answer: 401 login_required',
+          'login_url: https://orders.example.com/oauth2/login?redirect=%2Forders',
+        ],
+      ],
+      [['GET', '/oauth2/auth', ...about('/assets/..%2fadmin')], ['answer: 403 ambiguous_path']],
+      [
+        ['GET', '/oauth2/auth', ...about('/a'), '-H', 'X-Forwarded-Uri: /b'],
+        ['answer: 400 bad_request', 'because: the proxy’s headers name different URIs'],
+      ],
+      [
+        ['GET', '/oauth2/auth'],
+        ['answer: 400 bad_request', 'because: no X-Original-URL, X-Original-URI or X-Forwarded-Uri names the request'],
+      ],
+      [
+        ['GET', '/oauth2/auth', ...about('/orders'), '-H', 'X_User: root', ...claims({ email: 'a@b' })],
+        ['answer: 400 bad_request', 'because: the application could take X_User for another header'],
+      ],
+      [
+        ['GET', '/oauth2/auth?redirect=true', ...about('/orders'), '-H', 'Accept: text/html'],
+        ['answer: 302 login_required', 'location: https://orders.example.com/oauth2/login?redirect=%2Forders'],
+      ],
+      [
+        ['GET', '/oauth2/auth?redirect=true', ...about('/orders')],
+        ['answer: 401 login_required', 'listener: forwardAuth.listen; on the public listener this address is 404'],
+      ],
+      [['GET', '/auth', ...about('/orders')], ['answer: 401 login_required'], /about|listener/],
+    ])
+    const alone = loadText(t.testdir({}), `${least}routes: [{ path: /** }, { path: /public/**, access: public }]\n`)
+    const said = await explain(['GET', '/oauth2/auth', ...about('/public/x')], alone.config)
+    t.match(said, 'answer: 404 not_found\n')
+    t.match(said, 'because: forward-auth has a listener of its own, and forwardAuth.listen is not set\n')
+  },
+)
 
-void t.test('headers that a user’s claims do not fill, and why', async (t) => {
+void t.test('the explanation names the headers that the claims do not fill, and why', async (t) => {
   await rows(t, [
     [
       ['GET', '/', ...claims({ groups: ['a,b', 'ü'], long: 'x'.repeat(9000) })],
@@ -273,7 +279,7 @@ void t.test('headers that a user’s claims do not fill, and why', async (t) => 
   ])
 })
 
-void t.test('the headers that are shown are those that would go', async (t) => {
+void t.test('the explained headers are the headers that the gateway would send', async (t) => {
   const own = loadText(
     folder,
     `${least}
@@ -288,5 +294,5 @@ routes:
     own,
   )
   t.match(said, /^header: cookie: theme=dark$/im, 'the gateway keeps its own cookies')
-  t.notMatch(said, /override/i, 'nobody may name another method where that would be another route')
+  t.notMatch(said, /override/i, 'no client may name another method that selects another route')
 })

@@ -34,18 +34,21 @@ const takenPort = async (t: Test): Promise<number> => {
   return boundPort(taken)
 }
 
-void t.test('an address that can’t be listened on: the key, what is wrong, and what to write instead', async (t) => {
-  const port = await takenPort(t)
-  t.match(await startedWith(t, `127.0.0.1:${port}`), `gatehouse: listen: port ${port} is taken; write another one`)
-  t.match(
-    await startedWith(t, `127.0.0.1:${await freePort()}`, `127.0.0.1:${port}`),
-    `gatehouse: admin.listen: port ${port} is taken; write another one`,
-  )
-  t.match(await startedWith(t, '192.0.2.1:8080'), 'listen: this machine has no address 192.0.2.1; write one that')
-  t.match(await startedWith(t, 'nowhere.invalid:8080'), 'listen: nowhere.invalid has no address; write an IP address')
-})
+void t.test(
+  'an address that can’t be listened on is reported with its key, the cause and what to write instead',
+  async (t) => {
+    const port = await takenPort(t)
+    t.match(await startedWith(t, `127.0.0.1:${port}`), `gatehouse: listen: port ${port} is taken; write another one`)
+    t.match(
+      await startedWith(t, `127.0.0.1:${await freePort()}`, `127.0.0.1:${port}`),
+      `gatehouse: admin.listen: port ${port} is taken; write another one`,
+    )
+    t.match(await startedWith(t, '192.0.2.1:8080'), 'listen: this machine has no address 192.0.2.1; write one that')
+    t.match(await startedWith(t, 'nowhere.invalid:8080'), 'listen: nowhere.invalid has no address; write an IP address')
+  },
+)
 
-void t.test('a Unix socket that can’t be made', async (t) => {
+void t.test('a Unix socket that can’t be created is reported with its key and the cause', async (t) => {
   // A socket's path may have 107 bytes.
   const folder = mkdtempSync(join(tmpdir(), 'gh-'))
   t.teardown(() => {
@@ -63,7 +66,7 @@ void t.test('a Unix socket that can’t be made', async (t) => {
   t.match(await startedWith(t, `unix:${file}/gate.sock`), `gatehouse: listen: there is no directory for ${file}/gate`)
 })
 
-void t.test('what only some users meet', async (t) => {
+void t.test('rare listen errors are reported with their cause', async (t) => {
   const refused = async (code: string, where: Parameters<typeof explainListenErrors>[1]): Promise<unknown> =>
     explainListenErrors('listen', where, async () => Promise.reject(Object.assign(new Error('no'), { code }))).catch(
       (error: unknown) => error,

@@ -4,6 +4,7 @@ import { renameSync, writeFileSync } from 'node:fs'
 import { Agent, get, type IncomingMessage } from 'node:http'
 import { join } from 'node:path'
 import { text } from 'node:stream/consumers'
+import { setTimeout as sleep } from 'node:timers/promises'
 import { connect as connectTls, type PeerCertificate } from 'node:tls'
 import t from 'tap'
 import { startIdp } from '../../src/demo/idp.ts'
@@ -20,7 +21,7 @@ const idp = await startIdp()
 const upstream = await startUpstream()
 t.teardown(async () => Promise.all([idp.close(), upstream.close()]))
 
-void t.test('SIGHUP: routes are others, and everything that is open or under way goes on', async (t) => {
+void t.test('SIGHUP applies new routes, and open connections and running requests continue', async (t) => {
   const gateway = await serveFile(t, { idp, upstream }, { routes: [{ path: '/**' }] })
   const { url } = gateway
   const browser = await gateway.login()
@@ -42,7 +43,7 @@ void t.test('SIGHUP: routes are others, and everything that is open or under way
   const first = await kept('/api/orders')
   const slow = fetch(`${url}/api/slow?ms=3000`, { headers: { cookie } })
   await eventually(() => upstream.requests.some((one) => one.url === '/api/slow?ms=3000'), {
-    what: 'the slow request is under way',
+    what: 'the slow request is in progress',
   })
   t.equal((await fetch(`${url}/public/page`, { redirect: 'manual' })).status, 401)
 
@@ -54,10 +55,10 @@ void t.test('SIGHUP: routes are others, and everything that is open or under way
   t.equal(
     (await fetch(`${url}/gate/session`, { headers: { cookie } })).status,
     200,
-    'so does the new base path, and the session in memory lives',
+    'the new base path applies, and the session in memory survives',
   )
   t.same(await kept('/api/orders'), { status: 200, from: first.from }, 'the connection is the same')
-  t.equal((await slow).status, 200, 'what was under way is answered')
+  t.equal((await slow).status, 200, 'a request in progress is answered')
   socket.send('still there?')
   t.match(await socket.next(), { payload: Buffer.from('still there?') })
   t.match(new TextDecoder().decode((await reader?.read())?.value), /^data: /m, 'the event stream goes on')
@@ -67,7 +68,7 @@ void t.test('SIGHUP: routes are others, and everything that is open or under way
   t.equal((await gateway.stop()).status, 0)
 })
 
-void t.test('a refresh under way when the configuration changes is finished and saved', async (t) => {
+void t.test('a refresh that is running when the configuration changes is finished and saved', async (t) => {
   const { accessToken } = idp.settings.lifetimes
   idp.settings.lifetimes.accessToken = 2
   t.teardown(() => {
@@ -75,9 +76,7 @@ void t.test('a refresh under way when the configuration changes is finished and 
   })
   const gateway = await serveFile(t, { idp, upstream })
   const browser = await gateway.login()
-  await new Promise((resolve) => {
-    setTimeout(resolve, 2_100)
-  })
+  await sleep(2_100)
   const before = idp.grants['refresh_token'] ?? 0
   idp.fail('token', { delay: 2_500, times: 1 })
   const waiting = statusAt(browser, gateway)
@@ -90,28 +89,31 @@ void t.test('a refresh under way when the configuration changes is finished and 
   t.equal(idp.refusedGrants['refresh_token'] ?? 0, 0)
 })
 
-void t.test('a changed file is found without a signal; keys come from files, and old ones still open', async (t) => {
-  const [oldKey, newKey] = [randomBytes(32), randomBytes(32)].map((bytes) => bytes.toString('base64'))
-  const folder = t.testdir({ first: `${oldKey}\n`, second: `${oldKey}\n` })
-  const keys = ['first', 'second'].map((name) => `\${file:${join(folder, name)}}`)
-  const gateway = await serveFile(t, { idp, upstream }, { session: { keys } })
-  const [before, cookieBefore] = [await gateway.login(), gateway.events('reloaded').length]
-  writeFileSync(join(folder, 'next'), newKey ?? '')
-  renameSync(join(folder, 'next'), join(folder, 'first'))
-  t.match(await nextEvent(gateway, 'reloaded', cookieBefore), { cause: 'file' })
-  const after = await gateway.login('bob')
-  t.same([await statusAt(before, gateway), await statusAt(after, gateway)], [200, 200])
-  writeFileSync(join(folder, 'second'), randomBytes(32).toString('base64'))
-  await nextEvent(gateway, 'reloaded', 1)
-  t.same(
-    [await statusAt(before, gateway), await statusAt(after, gateway)],
-    [401, 200],
-    'what the old key has sealed is nothing any more',
-  )
-})
+void t.test(
+  'a changed file is detected without a signal, keys are read from files, and old keys still open cookies',
+  async (t) => {
+    const [oldKey, newKey] = [randomBytes(32), randomBytes(32)].map((bytes) => bytes.toString('base64'))
+    const folder = t.testdir({ first: `${oldKey}\n`, second: `${oldKey}\n` })
+    const keys = ['first', 'second'].map((name) => `\${file:${join(folder, name)}}`)
+    const gateway = await serveFile(t, { idp, upstream }, { session: { keys } })
+    const [before, cookieBefore] = [await gateway.login(), gateway.events('reloaded').length]
+    writeFileSync(join(folder, 'next'), newKey ?? '')
+    renameSync(join(folder, 'next'), join(folder, 'first'))
+    t.match(await nextEvent(gateway, 'reloaded', cookieBefore), { cause: 'file' })
+    const after = await gateway.login('bob')
+    t.same([await statusAt(before, gateway), await statusAt(after, gateway)], [200, 200])
+    writeFileSync(join(folder, 'second'), randomBytes(32).toString('base64'))
+    await nextEvent(gateway, 'reloaded', 1)
+    t.same(
+      [await statusAt(before, gateway), await statusAt(after, gateway)],
+      [401, 200],
+      'a cookie sealed with the removed key is invalid',
+    )
+  },
+)
 
 void t.test(
-  'one that can’t be used is refused with every problem and its place; the old one goes on until it is mended',
+  'an invalid configuration is refused with every problem and its place, and the old one stays until it is fixed',
   async (t) => {
     const gateway = await serveFile(t, { idp, upstream }, { routes: [{ path: '/**' }] })
     const browser = await gateway.login()
@@ -132,14 +134,14 @@ void t.test(
     })
     t.match(String(refused['msg']), /gatehouse\.yaml:\d+:\d+: routes\[0\]\.acess: is not a key/)
     t.equal(await statusAt(browser, gateway), 200)
-    t.equal((await fetch(`${gateway.url}/x`)).status, 401, 'nothing is public')
+    t.equal((await fetch(`${gateway.url}/x`)).status, 401, 'no route is public')
     gateway.rewrite({ routes: [{ path: '/**', access: 'public' }] })
     await nextEvent(gateway, 'reloaded', 0)
     t.equal((await fetch(`${gateway.url}/api/orders`)).status, 200)
   },
 )
 
-void t.test('what only a restart can change is named, and nothing else is taken up', async (t) => {
+void t.test('a change that needs a restart is named, and none of the file is applied', async (t) => {
   const gateway = await serveFile(t, { idp, upstream }, { routes: [{ path: '/**' }] })
   gateway.rewrite({
     listen: `127.0.0.1:${await freePort()}`,
@@ -157,7 +159,7 @@ void t.test('what only a restart can change is named, and nothing else is taken 
   t.equal(gateway.events('reloaded').length, 0)
 })
 
-void t.test('another log level and another upstream hold from now on', async (t) => {
+void t.test('a new log level and a new upstream apply after a reload', async (t) => {
   const other = await startUpstream()
   t.teardown(async () => other.close())
   const gateway = await serveFile(
@@ -178,7 +180,7 @@ void t.test('another log level and another upstream hold from now on', async (t)
   )
 })
 
-void t.test('another client secret: the old one serves until the provider has been asked again', async (t) => {
+void t.test('the old client secret serves until the provider has been discovered again with the new one', async (t) => {
   const gateway = await serveFile(t, { idp, upstream })
   const port = new URL(gateway.url).port
   await idp.registerClient({
@@ -196,7 +198,7 @@ void t.test('another client secret: the old one serves until the provider has be
 })
 
 void t.test(
-  'a certificate: new connections get the new one, open ones stay, and one that does not fit its key is refused',
+  'new connections get a new certificate, open ones stay, and a certificate that does not fit its key is refused',
   async (t) => {
     const authority = createAuthority()
     const [first, second] = [authority.issue(['127.0.0.1']), authority.issue(['127.0.0.1', 'second.example'])]

@@ -13,7 +13,7 @@ const upstream = await startUpstream()
 const redis = await startRedis(t)
 t.teardown(async () => Promise.all([idp.close(), upstream.close()]))
 
-/** What came of one request on a connection of its own: its status, or the system's error. */
+/** The outcome of a request on a new connection: its status, or the system's error. */
 const ask = async (url: string): Promise<string> => {
   const { hostname, port } = new URL(url)
   return new Promise((resolve) => {
@@ -66,7 +66,7 @@ const stopUnderLoad = async (t: Test, settings: object): Promise<{ before: Count
 
 for (const workers of [1, 2]) {
   void t.test(
-    `requests sent as the gateway is asked to stop are served, later ones too or refused, workers: ${workers}`,
+    `requests sent before the stop signal are served, and later ones are served or refused, workers: ${workers}`,
     async (t) => {
       const session = { keys: [Buffer.alloc(32, 5).toString('base64')], store: redis.url }
       let lost = 0
@@ -96,7 +96,7 @@ void t.test('new connections are refused before the workers have been told to st
   const { stdout } = spawnSync('ps', ['-o', 'pid=', '--ppid', String(gateway.pid)], { encoding: 'utf8' })
   const workers = stdout.trim().split('\n').map(Number)
   t.equal(workers.length, 2)
-  // What they are told they do not hear.
+  // The workers do not receive the stop message.
   for (const pid of workers) process.kill(pid, 'SIGSTOP')
   const stopped = gateway.stop()
   await eventually(async () => !(await connects(gateway.url)), { what: 'connections are refused' })

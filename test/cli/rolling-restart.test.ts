@@ -110,7 +110,7 @@ void t.test('a rolling restart under load loses no request', async (t) => {
     const before = counts['200'] ?? 0
     t.equal((await old?.stop())?.status, 0)
     targets[place] = await another()
-    await eventually(() => (counts['200'] ?? 0) > before + 100, { what: 'it gets requests' })
+    await eventually(() => (counts['200'] ?? 0) > before + 100, { what: 'the new gateway gets requests' })
   }
   await sleep(500)
   await restart(0)

@@ -9,6 +9,7 @@ import t, { type Test } from 'tap'
 import { startIdp } from '../../src/demo/idp.ts'
 import { startUpstream, type Upstream } from '../../src/demo/upstream.ts'
 import { createBrowser } from '../support/browser.ts'
+import { eventually } from '../support/eventually.ts'
 import { freePort } from '../support/free-port.ts'
 import { asFile } from '../support/gateway.ts'
 import { runProgram, startProgram, type Program } from '../support/program.ts'
@@ -65,7 +66,7 @@ const stopped = async (t: Test, program: Program): Promise<void> => {
 }
 
 void t.test(
-  'the environment alone is enough: it listens where one line on stdout says, and a user can log in',
+  'the environment alone configures the gateway, which prints its address on stdout and lets a user log in',
   async (t) => {
     const port = await freePort()
     const url = `http://127.0.0.1:${port}`
@@ -93,7 +94,7 @@ void t.test(
   },
 )
 
-void t.test('the line is there whatever the log’s level, and names the real address', async (t) => {
+void t.test('the listening line appears at every log level, and names the real address', async (t) => {
   const file = asFile(t, {
     listen: '0.0.0.0:0',
     publicUrl: 'https://orders.example.com',
@@ -112,7 +113,7 @@ void t.test('the line is there whatever the log’s level, and names the real ad
   t.equal((await program.ended).stdout.trimEnd().split('\n').length, 1)
 })
 
-void t.test('GATEHOUSE_CONFIG names the file, too', async (t) => {
+void t.test('GATEHOUSE_CONFIG names the file', async (t) => {
   const port = await freePort()
   const { GATEHOUSE_LISTEN: listen, ...rest } = environment(port)
   const program = startProgram(t, [], { ...rest, GATEHOUSE_CONFIG: asFile(t, { listen }) })
@@ -120,7 +121,7 @@ void t.test('GATEHOUSE_CONFIG names the file, too', async (t) => {
   await stopped(t, program)
 })
 
-void t.test('a port that is taken: one line on stderr, status 1', async (t) => {
+void t.test('an occupied port is one line on stderr, with status 1', async (t) => {
   const taken = createServer().listen(0, '127.0.0.1')
   await once(taken, 'listening')
   t.teardown(() => taken.close())
@@ -131,7 +132,7 @@ void t.test('a port that is taken: one line on stderr, status 1', async (t) => {
   t.match(stderr, /^gatehouse: listen: port \d+ is taken; .*EADDRINUSE.*127\.0\.0\.1:\d+\n$/)
 })
 
-void t.test('the admin listener’s port that is taken ends it as well, and leaves nothing open', async (t) => {
+void t.test('an occupied admin port ends the gateway, and leaves no listener open', async (t) => {
   const taken = createServer().listen(0, '127.0.0.1')
   await once(taken, 'listening')
   t.teardown(() => taken.close())
@@ -146,49 +147,40 @@ void t.test('the admin listener’s port that is taken ends it as well, and leav
   t.match(stderr, /^gatehouse: admin\.listen: port \d+ is taken; .*EADDRINUSE/)
 })
 
-void t.test(
-  'SIGTERM: an answer under way is finished, new connections are refused, then it leaves with status 0',
-  async (t) => {
-    const [port, adminPort] = [await freePort(), await freePort()]
-    const program = startProgram(t, [], {
-      ...environment(port),
-      GATEHOUSE_ADMIN: '',
-      GATEHOUSE_ADMIN_LISTEN: `127.0.0.1:${adminPort}`,
-      GATEHOUSE_ROUTES: '[{ path: /api/**, access: public }]',
-      GATEHOUSE_SHUTDOWN_WAIT: '700ms',
-    })
-    await listening(program)
-    const admin = { host: '127.0.0.1', port: adminPort }
-    for (let tries = 0; (await ask(admin, '/readyz')).status !== 200 && tries < 50; tries += 1)
-      await new Promise((resolve) => {
-        setTimeout(resolve, 100)
-      })
-    const before = upstream.requests.length
-    const slow = ask({ host: '127.0.0.1', port }, '/api/slow?ms=2000')
-    while (upstream.requests.length === before)
-      await new Promise((resolve) => {
-        setTimeout(resolve, 20)
-      })
-    program.child.kill('SIGTERM')
-    await program.line(/"event":"stopping"/)
-    const { status, body } = await ask(admin, '/readyz')
-    t.equal(status, 503, 'not ready at once, while it still serves')
-    t.match(JSON.parse(body), { ready: false, checks: { draining: true } })
-    t.equal(
-      (await ask({ host: '127.0.0.1', port }, '/api/orders')).status,
-      200,
-      'what still arrives while it waits is served',
-    )
-    t.same(await slow, { status: 200, body: 'waited 2000 ms\n' })
-    const { status: left, signal } = await program.ended
-    t.same([left, signal], [0, null])
-    const refused = connect(port, '127.0.0.1')
-    const [error]: NodeJS.ErrnoException[] = await once(refused, 'error')
-    t.equal(error?.code, 'ECONNREFUSED')
-  },
-)
+void t.test('SIGTERM finishes the running answer, refuses new connections and exits with status 0', async (t) => {
+  const [port, adminPort] = [await freePort(), await freePort()]
+  const program = startProgram(t, [], {
+    ...environment(port),
+    GATEHOUSE_ADMIN: '',
+    GATEHOUSE_ADMIN_LISTEN: `127.0.0.1:${adminPort}`,
+    GATEHOUSE_ROUTES: '[{ path: /api/**, access: public }]',
+    GATEHOUSE_SHUTDOWN_WAIT: '700ms',
+  })
+  await listening(program)
+  const admin = { host: '127.0.0.1', port: adminPort }
+  await eventually(async () => (await ask(admin, '/readyz')).status === 200)
+  const before = upstream.requests.length
+  const slow = ask({ host: '127.0.0.1', port }, '/api/slow?ms=2000')
+  await eventually(() => upstream.requests.length > before)
+  program.child.kill('SIGTERM')
+  await program.line(/"event":"stopping"/)
+  const { status, body } = await ask(admin, '/readyz')
+  t.equal(status, 503, 'not ready at once, while it still serves')
+  t.match(JSON.parse(body), { ready: false, checks: { draining: true } })
+  t.equal(
+    (await ask({ host: '127.0.0.1', port }, '/api/orders')).status,
+    200,
+    'requests during the shutdown wait are served',
+  )
+  t.same(await slow, { status: 200, body: 'waited 2000 ms\n' })
+  const { status: left, signal } = await program.ended
+  t.same([left, signal], [0, null])
+  const refused = connect(port, '127.0.0.1')
+  const [error]: NodeJS.ErrnoException[] = await once(refused, 'error')
+  t.equal(error?.code, 'ECONNREFUSED')
+})
 
-void t.test('what does not end within shutdown.drain is cut, and it leaves with status 0 all the same', async (t) => {
+void t.test('answers that outlast shutdown.drain are cut, and the gateway exits with status 0', async (t) => {
   const port = await freePort()
   const program = startProgram(t, [], {
     ...environment(port),
@@ -201,16 +193,13 @@ void t.test('what does not end within shutdown.drain is cut, and it leaves with 
     () => 'answered',
     () => 'cut',
   )
-  while (upstream.requests.length === before)
-    await new Promise((resolve) => {
-      setTimeout(resolve, 20)
-    })
+  await eventually(() => upstream.requests.length > before)
   await stopped(t, program)
   t.equal(await slow, 'cut')
   await program.line(/"event":"drain_timeout"/)
 })
 
-void t.test('SIGINT and an idle kept-alive connection: it leaves at once', async (t) => {
+void t.test('SIGINT ends a gateway with an idle keep-alive connection at once', async (t) => {
   const port = await freePort()
   const program = startProgram(t, [], environment(port))
   await listening(program)
@@ -224,7 +213,7 @@ void t.test('SIGINT and an idle kept-alive connection: it leaves at once', async
   socket.destroy()
 })
 
-void t.test('a Unix socket: it listens there, says so, and takes it away at the end', async (t) => {
+void t.test('a gateway listens on a Unix socket, prints its path and removes it at the end', async (t) => {
   const socketPath = shortPath(t)
   const { GATEHOUSE_LISTEN: _port, ...rest } = environment(1)
   const program = startProgram(t, [], { ...rest, GATEHOUSE_LISTEN: `unix:${socketPath}` })
@@ -240,7 +229,7 @@ void t.test('a Unix socket: it listens there, says so, and takes it away at the 
   t.notOk(existsSync(socketPath))
 })
 
-void t.test('a Unix socket that a killed process has left behind is no obstacle', async (t) => {
+void t.test('a Unix socket left behind by a killed process is replaced', async (t) => {
   const socketPath = shortPath(t)
   const settings = { ...environment(1), GATEHOUSE_LISTEN: `unix:${socketPath}` }
   const killed = startProgram(t, [], settings)
@@ -255,8 +244,7 @@ void t.test('a Unix socket that a killed process has left behind is no obstacle'
 })
 
 void t.test(
-  'health: 0 while the gateway that runs here with the same configuration lives, with --ready while it can ' +
-    'serve, else 1',
+  'health exits with 0 while the gateway of the same configuration lives, or with --ready is ready, and 1 otherwise',
   async (t) => {
     const [port, adminPort] = [await freePort(), await freePort()]
     // Its provider is away: it lives, and is not ready.

@@ -25,8 +25,8 @@ const session = { keys: [Buffer.alloc(32, 5).toString('base64')], store: redis.u
 
 for (const workers of [1, 2]) {
   void t.test(
-    `SIGTERM with ${workers === 1 ? 'one process' : 'workers'}: WebSockets are told, event streams end, a ` +
-      'refresh is saved, status 0',
+    `SIGTERM with ${workers === 1 ? 'one process' : 'workers'}: WebSockets are closed, event streams end, a ` +
+      'refresh is saved, and the status is 0',
     async (t) => {
       const gateway = await serveFile(t, { idp, upstream }, { workers, session })
       const { url } = gateway
@@ -57,7 +57,7 @@ for (const workers of [1, 2]) {
 }
 
 void t.test(
-  'while it stops, each answer is the last on its connection, and a request on an idle one is still served',
+  'while the gateway stops, each answer is the last on its connection, and idle connections are still served once',
   async (t) => {
     const gateway = await serveFile(t, { idp, upstream }, { routes: [{ path: '/**', access: 'public' }] })
     const agents = Array.from({ length: 3 }, () => new Agent({ keepAlive: true, maxSockets: 1 }))
@@ -76,7 +76,7 @@ void t.test(
     for (const agent of agents) t.same(await ask(agent, '/api/orders'), { status: 200, connection: 'keep-alive' })
     const underWay = ask(agents[0], '/api/slow?ms=1000')
     await eventually(() => upstream.requests.some(({ url }) => url === '/api/slow?ms=1000'), {
-      what: 'it is under way',
+      what: 'the slow request is in progress',
     })
     const stopped = gateway.stop()
     await nextEvent(gateway, 'stopping', 0)
@@ -102,9 +102,9 @@ for (const [what, drain, leave] of [
   ['that their clients leave', '20s', true],
   ['that are cut', '1s', false],
 ] as const) {
-  void t.test(`requests ${what} while it stops have their access lines`, async (t) => {
+  void t.test(`requests ${what} while the gateway stops have their access lines`, async (t) => {
     const port = await freePort()
-    // Without an admin listener nothing else is waited for.
+    // Without an admin listener the process waits for nothing more.
     const file = asFile(t, {
       listen: `127.0.0.1:${port}`,
       publicUrl: `http://127.0.0.1:${port}`,
@@ -121,7 +121,7 @@ for (const [what, drain, leave] of [
     const sockets = Array.from({ length: 3 }, () => open(`http://127.0.0.1:${port}`))
     for (const socket of sockets) socket.resume().write(`GET ${path} HTTP/1.1\r\nHost: a\r\n\r\n`)
     await eventually(() => upstream.requests.filter(({ url }) => url === path).length === 3, {
-      what: 'they are under way',
+      what: 'the requests are in progress',
     })
     child.kill('SIGTERM')
     await line(/"event":"stopping"/)
@@ -135,7 +135,7 @@ for (const [what, drain, leave] of [
   })
 }
 
-void t.test('while it stops, of pipelined requests only the last answer closes the connection', async (t) => {
+void t.test('while the gateway stops, only the last of several pipelined answers closes the connection', async (t) => {
   const gateway = await serveFile(t, { idp, upstream }, { routes: everybody, shutdown: { drain: '20s' } })
   const requests = (name: string): string =>
     `GET /api/slow?ms=1000&${name} HTTP/1.1\r\nHost: a\r\n\r\n` +
@@ -143,7 +143,7 @@ void t.test('while it stops, of pipelined requests only the last answer closes t
     `GET /api/slow?ms=1500&${name} HTTP/1.1\r\nHost: a\r\n\r\n`
   const areUnderWay = async (name: string): Promise<void> =>
     eventually(() => upstream.requests.filter(({ url }) => url.endsWith(`&${name}`)).length === 3, {
-      what: `${name} are under way`,
+      what: `${name} are in progress`,
     })
   const [before, later] = [open(gateway.url), open(gateway.url)]
   const [ofBefore, ofLater] = [readAll(before), readAll(later)]
@@ -166,7 +166,7 @@ void t.test('while it stops, of pipelined requests only the last answer closes t
   t.equal(gateway.events('request').length, 6)
 })
 
-void t.test('a connection that has never said anything does not hold it up', async (t) => {
+void t.test('a connection without any request does not delay the stop', async (t) => {
   const gateway = await serveFile(t, { idp, upstream })
   const silent = connect(Number(new URL(gateway.url).port), '127.0.0.1').on('error', () => {})
   await once(silent, 'connect')
@@ -176,7 +176,7 @@ void t.test('a connection that has never said anything does not hold it up', asy
   silent.destroy()
 })
 
-void t.test('a provider that takes the connection and says nothing does not hold it up', async (t) => {
+void t.test('a provider that accepts the connection and stays silent does not delay the stop', async (t) => {
   const silent = createServer((socket) => socket.on('error', () => {}).resume())
   silent.listen(0, '127.0.0.1')
   await once(silent, 'listening')
@@ -201,7 +201,7 @@ void t.test('a provider that takes the connection and says nothing does not hold
   t.notMatch(stdout, /provider_unavailable/, 'that is not the provider’s fault')
 })
 
-void t.test('what nobody has closed does not keep it alive', async (t) => {
+void t.test('the process exits despite open handles, and logs them', async (t) => {
   const { child, line, ended } = startProgram(t, ['start'], {
     NODE_OPTIONS: '--import=data:text/javascript,setInterval(()=>{},1000)',
     GATEHOUSE_LISTEN: '127.0.0.1:0',

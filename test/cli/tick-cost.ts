@@ -1,4 +1,4 @@
-/** A process of its own: prints how much dearer process.nextTick is after collections of all memory. */
+/** A program that prints the slowdown of process.nextTick after full garbage collections. */
 import { setTimeout as sleep } from 'node:timers/promises'
 import { keepTickObject } from '../../src/cli/v8-tuning.ts'
 
@@ -15,7 +15,7 @@ const measure = async (): Promise<number> =>
     process.nextTick(tick)
   })
 
-/** The quickest of some: what else the machine does only makes them slower. */
+/** The fastest of several runs, because other load only slows a run. */
 const quickest = async (): Promise<number> => {
   const all: number[] = []
   for (let i = 0; i < 6; i++) all.push(await measure())

@@ -5,7 +5,7 @@ import t from 'tap'
 
 const program = fileURLToPath(new URL('./tick-cost.ts', import.meta.url))
 
-/** What a tick costs after collections that found nobody waiting for one, as a multiple of what it cost before. */
+/** What a tick costs after collections during which no tick was queued, as a multiple of what it cost before. */
 const growth = async (...args: string[]): Promise<number> => {
   const { stdout } = await promisify(execFile)(process.execPath, ['--expose-gc', '--import=tsx', program, ...args])
   return Number(stdout)
@@ -14,6 +14,6 @@ const growth = async (...args: string[]): Promise<number> => {
 void t.test('process.nextTick costs the same after a quiet time', async (t) => {
   const kept = await growth('keep')
   t.ok(kept < 2, `${kept.toFixed(1)} times what it cost before`)
-  // Where this is no more than the other one, Node.js has mended it, and nothing needs to be kept.
+  // If this is as small as the other one, Node.js has fixed the slowdown, and the workaround can go.
   t.comment(`${(await growth()).toFixed(1)} times where none is kept`)
 })

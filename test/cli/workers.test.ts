@@ -38,7 +38,7 @@ const children = async ({ pid }: ServedFile): Promise<number[]> => {
     .filter((one) => one > 0)
 }
 
-/** Each on a connection of its own, which any worker may get. */
+/** Sends each request on a new connection, which any worker may accept. */
 const ask = async (
   where: string | { socketPath: string; path: string },
 ): Promise<{ status: number | undefined; body: string }> => {
@@ -50,25 +50,28 @@ const ask = async (
 const metric = async (gateway: ServedFile, pattern: RegExp): Promise<number> =>
   Number(pattern.exec((await ask(`${gateway.admin}/metrics`)).body)?.[1])
 
-void t.test('more than one with a store in memory is refused: status 2, why, and what to write instead', async (t) => {
-  for (const workers of [2, 'auto']) {
-    const file = asFile(t, {
-      publicUrl: 'http://127.0.0.1:1',
-      upstream: upstream.url,
-      workers,
-      provider: { issuer: idp.issuer, clientId: 'a', clientSecret: 'b' },
-    })
-    const { status, stderr, stdout } = await runProgram(t, ['start', '--config', file])
-    t.equal(status, 2)
-    t.match(
-      stderr,
-      /gatehouse\.yaml:\d+:\d+: workers: several workers need a shared store\n\s+set session\.store to a redis:\/\/ URL/,
-    )
-    t.equal(stdout, '')
-  }
-})
+void t.test(
+  'several workers with a memory store are refused with status 2, the reason and what to write instead',
+  async (t) => {
+    for (const workers of [2, 'auto']) {
+      const file = asFile(t, {
+        publicUrl: 'http://127.0.0.1:1',
+        upstream: upstream.url,
+        workers,
+        provider: { issuer: idp.issuer, clientId: 'a', clientSecret: 'b' },
+      })
+      const { status, stderr, stdout } = await runProgram(t, ['start', '--config', file])
+      t.equal(status, 2)
+      t.match(
+        stderr,
+        /gatehouse\.yaml:\d+:\d+: workers: several workers need a shared store\n\s+set session\.store to a redis:\/\/ URL/,
+      )
+      t.equal(stdout, '')
+    }
+  },
+)
 
-void t.test('a port that is taken: one line on stderr with the key, status 1', async (t) => {
+void t.test('an occupied port is one line on stderr with its key, and status 1', async (t) => {
   const port = Number(new URL(upstream.url).port)
   for (const key of ['listen', 'admin.listen']) {
     const free = await freePort()
@@ -97,9 +100,9 @@ void t.test('three workers serve one address as one gateway', async (t) => {
   t.equal(gateway.events('listening').length, 1, 'one line says so')
   t.equal((await children(gateway)).length, 3)
   await Promise.all(Array.from({ length: 60 }, async () => ask(`${url}/api/orders`)))
-  await eventually(() => busy(gateway).size === 3, { what: 'all of them have had requests' })
+  await eventually(() => busy(gateway).size === 3, { what: 'every worker has had requests' })
 
-  await t.test('the admin listener answers for all', async (t) => {
+  await t.test('the admin listener answers for all workers', async (t) => {
     await eventually(
       async () =>
         (await metric(
@@ -124,21 +127,21 @@ void t.test('three workers serve one address as one gateway', async (t) => {
       (await fetch(session, { method: 'DELETE', headers: { ...headers, origin: 'http://a.example' } })).status,
       403,
     )
-    t.not(await statusAt(browser, gateway, '/orders'), 401, 'nothing has ended')
+    t.not(await statusAt(browser, gateway, '/orders'), 401, 'the session has not ended')
     t.equal((await fetch(session, { method: 'DELETE', headers })).status, 204)
     await eventually(
       async () => {
         const statuses = await Promise.all(Array.from({ length: 9 }, async () => statusAt(browser, gateway, '/orders')))
         return statuses.every((one) => one === 401)
       },
-      { what: 'no worker takes the session any more' },
+      { what: 'no worker accepts the session any more' },
     )
     t.equal((await fetch(`${admin}/sessions`, { headers })).status, 400)
     for (const path of ['/livez', '/readyz', '/metrics', '/sessions?sub=carol'])
       t.equal((await askRaw(admin, 'GET', path, ['Host: evil.example'])).status, 421, path)
   })
 
-  await t.test('a rate limit counts what all have seen', async (t) => {
+  await t.test('a rate limit counts the requests of all workers', async (t) => {
     const statuses = await Promise.all(
       Array.from({ length: 12 }, async () => (await ask(`${url}/oauth2/session`)).status),
     )
@@ -151,7 +154,7 @@ void t.test('three workers serve one address as one gateway', async (t) => {
     )
   })
 
-  await t.test('one that dies is replaced, and nobody notices', async (t) => {
+  await t.test('a worker that dies is replaced without a failed request', async (t) => {
     const [first, ...others] = await children(gateway)
     process.kill(first ?? 0, 'SIGKILL')
     t.match(await nextEvent(gateway, 'worker_died', 0), { level: 'error', signal: 'SIGKILL' })
@@ -159,7 +162,7 @@ void t.test('three workers serve one address as one gateway', async (t) => {
       [...new Set(await Promise.all(Array.from({ length: 20 }, async () => (await ask(`${url}/api/orders`)).status)))],
       [200],
     )
-    await eventually(async () => (await children(gateway)).length === 3, { what: 'there are three again' })
+    await eventually(async () => (await children(gateway)).length === 3, { what: 'there are three workers again' })
     t.same(
       (await children(gateway)).filter((one) => others.includes(one)),
       others,
@@ -169,11 +172,11 @@ void t.test('three workers serve one address as one gateway', async (t) => {
         await ask(`${url}/api/orders`)
         return busy(gateway).size === 4
       },
-      { what: 'the new one serves' },
+      { what: 'the new worker serves' },
     )
   })
 
-  await t.test('SIGHUP reaches all', async (t) => {
+  await t.test('SIGHUP reaches all workers', async (t) => {
     gateway.rewrite({ routes: [{ path: '/api/**', access: 'public', maxBody: '1kb' }, { path: '/**' }] })
     gateway.hangUp()
     await nextEvent(gateway, 'reloaded', 0)
@@ -192,7 +195,7 @@ void t.test('three workers serve one address as one gateway', async (t) => {
   t.same([gateway.events('stopping').length, gateway.events('stopped').length], [1, 1])
 })
 
-void t.test('SIGTERM: all finish what runs, and none is ready any more', async (t) => {
+void t.test('after SIGTERM all workers finish their requests, and none is ready', async (t) => {
   const gateway = await serveFile(
     t,
     { idp, upstream },
@@ -200,7 +203,7 @@ void t.test('SIGTERM: all finish what runs, and none is ready any more', async (
   )
   const slow = Promise.all(Array.from({ length: 6 }, async () => ask(`${gateway.url}/api/slow?ms=2000`)))
   await eventually(() => upstream.requests.filter((one) => one.url === '/api/slow?ms=2000').length === 6, {
-    what: 'they are under way',
+    what: 'the requests are in progress',
   })
   const stopped = gateway.stop()
   await nextEvent(gateway, 'stopping', 0)
@@ -212,7 +215,7 @@ void t.test('SIGTERM: all finish what runs, and none is ready any more', async (
   t.equal((await stopped).status, 0)
 })
 
-void t.test('a Unix socket works, and is gone in the end', async (t) => {
+void t.test('workers share a Unix socket, which is removed at the end', async (t) => {
   const folder = mkdtempSync(join(tmpdir(), 'gh-'))
   t.teardown(() => {
     rmSync(folder, { recursive: true })
@@ -226,19 +229,19 @@ void t.test('a Unix socket works, and is gone in the end', async (t) => {
   t.match(gateway.events('listening')[0], { address: `unix:${socketPath}` })
   const answers = await Promise.all(Array.from({ length: 20 }, async () => ask({ socketPath, path: '/api/orders' })))
   t.same([...new Set(answers.map(({ status }) => status))], [200])
-  await eventually(() => busy(gateway).size === 2, { what: 'both have had requests' })
+  await eventually(() => busy(gateway).size === 2, { what: 'both workers have had requests' })
   t.equal((await gateway.stop()).status, 0)
   t.notOk(existsSync(socketPath))
 })
 
-void t.test('workers end with the process that began them', async (t) => {
+void t.test('workers end with the process that started them', async (t) => {
   const gateway = await serveFile(t, { idp, upstream }, { workers: 2, session, routes: everybody })
   const workers = await children(gateway)
   await gateway.kill()
-  await eventually(() => workers.every((pid) => !existsSync(`/proc/${pid}`)), { what: 'they are gone' })
+  await eventually(() => workers.every((pid) => !existsSync(`/proc/${pid}`)), { what: 'the workers have exited' })
 })
 
-void t.test('connections that a killed worker has not taken are closed', async (t) => {
+void t.test('connections that a killed worker had not accepted are closed', async (t) => {
   const gateway = await serveFile(t, { idp, upstream }, { workers: 2, session, routes: everybody })
   const descriptors = (): number => readdirSync(`/proc/${gateway.pid}/fd`).length
   await Promise.all(Array.from({ length: 10 }, async () => ask(`${gateway.url}/api/orders`)))
@@ -251,11 +254,11 @@ void t.test('connections that a killed worker has not taken are closed', async (
     return client
   })
   const waiting = (): number => clients.filter(({ closed }) => !closed).length
-  await eventually(() => waiting() === 1, { what: 'the other worker has answered all that it got' })
+  await eventually(() => waiting() === 1, { what: 'the other worker has answered all its requests' })
   process.kill(stopped, 'SIGKILL')
-  await eventually(() => waiting() === 0, { what: 'the last one is closed' })
+  await eventually(() => waiting() === 0, { what: 'the last connection is closed' })
   await nextEvent(gateway, 'worker_died', 0)
-  await eventually(async () => (await children(gateway)).length === 2, { what: 'there are two again' })
+  await eventually(async () => (await children(gateway)).length === 2, { what: 'there are two workers again' })
   await eventually(() => descriptors() <= before, { what: 'no descriptor is left over' })
   t.equal((await gateway.stop()).status, 0)
 })

@@ -180,7 +180,7 @@ const refused: [string, Parameters<typeof configuration>[0], string[]][] = [
     ],
   ],
   [
-    'a prefix that is none',
+    'an invalid prefix',
     { more: route('{ path: /api/v1/*, stripPrefix: /api/v }\n  - { path: /**, rewritePrefix: { from: /a, to: /b } }') },
     [
       "6:37 routes[0].stripPrefix: the route's path /api/v1/* does not begin with /api/v | use a prefix of /api/v1",
@@ -246,7 +246,7 @@ const refused: [string, Parameters<typeof configuration>[0], string[]][] = [
   ],
 ]
 
-await t.test('what is refused', async (t) => {
+await t.test('invalid configurations are refused', async (t) => {
   for (const [name, changes, expected] of refused) {
     t.same(problemsOf(() => loadText(folder, configuration(changes))).map(brief), expected, name)
   }
@@ -292,7 +292,7 @@ await t.test('the forward-auth listener needs an address of its own', async (t) 
   }
 })
 
-await t.test('what is only a warning', async (t) => {
+await t.test('questionable configurations cause warnings', async (t) => {
   const { warnings } = loadText(
     folder,
     configuration({
@@ -316,7 +316,7 @@ await t.test('what is only a warning', async (t) => {
   ])
 })
 
-await t.test('an issuer for all tenants is warned of while no route requires tid', async (t) => {
+await t.test('an issuer for all tenants causes a warning unless a route requires tid', async (t) => {
   const warningsFor = (url: string, more = ''): string[] =>
     loadText(folder, configuration({ provider: `issuer: "${url}", clientSecret: x`, more })).warnings
   const entra = 'https://login.microsoftonline.com'
@@ -329,7 +329,7 @@ await t.test('an issuer for all tenants is warned of while no route requires tid
   t.same(warningsFor('https://login.example.com/common/v2.0'), [])
 })
 
-await t.test('what is let in', async (t) => {
+await t.test('valid configurations are accepted', async (t) => {
   const table: [string, Parameters<typeof configuration>[0]][] = [
     ['an http issuer on loopback', { provider: 'issuer: "http://127.8.0.1:9", clientSecret: x' }],
     ['an http issuer by name', { provider: 'issuer: "http://localhost:9/x", clientSecret: x' }],
@@ -371,7 +371,7 @@ await t.test('what is let in', async (t) => {
   }
 })
 
-await t.test('several processes need a store that they share', async (t) => {
+await t.test('several processes need a shared store', async (t) => {
   for (const workers of ['2', 'auto', '"2"']) {
     const problems = problemsOf(() => loadText(folder, `${least}workers: ${workers}\n`))
     t.match(problems, [{ path: 'workers', message: 'several workers need a shared store', instead: /redis:/ }], workers)
@@ -384,7 +384,7 @@ await t.test('several processes need a store that they share', async (t) => {
   }
 })
 
-await t.test('the defaults may be written', async (t) => {
+await t.test('the defaults can be written out', async (t) => {
   const written = `workers: 1\nroutes: [{ path: /, token: { grant: session, audience: null } }]\n`
   const defaults = 'store: "memory:?max=5", outageGrace: 1m, maxPerUser: null, redis: {}'
   t.same(

@@ -14,7 +14,7 @@ const published: AnySchema = JSON.parse(readFileSync(path('config/gatehouse.sche
 const example = readFileSync(path('config/gatehouse.yaml'), 'utf8')
 const accepts = new Ajv({ strict: true, allowUnionTypes: true }).compile(published)
 
-await t.test('the generated files are fresh', async (t) => {
+await t.test('the generated files are up to date', async (t) => {
   const { status, stdout } = spawnSync(process.execPath, ['--import=tsx', path('scripts/generate.ts'), '--check'], {
     encoding: 'utf8',
   })
@@ -22,7 +22,7 @@ await t.test('the generated files are fresh', async (t) => {
   t.equal(status, 0)
 })
 
-await t.test('the example loads', async (t) => {
+await t.test('the example configuration loads', async (t) => {
   const { config, warnings } = loadConfig({
     file: path('config/gatehouse.yaml'),
     env: {
@@ -41,7 +41,7 @@ await t.test('the example loads', async (t) => {
   t.ok(accepts(parse(example)), 'and its schema accepts it')
 })
 
-await t.test('what the published schema accepts and refuses', async (t) => {
+await t.test('the published schema accepts valid configurations and refuses invalid ones', async (t) => {
   const table: [unknown, boolean][] = [
     [{}, true],
     [{ admin: false }, true],
@@ -77,7 +77,7 @@ await t.test('what the published schema accepts and refuses', async (t) => {
   for (const [value, expected] of table) t.equal(accepts(value), expected, JSON.stringify(value))
 })
 
-await t.test('every variable is documented, and no two are the same', async (t) => {
+await t.test('every variable is documented, and all names differ', async (t) => {
   const names = variables(schema).map(({ name }) => name)
   const reference = readFileSync(path('docs/configuration.md'), 'utf8')
   t.same(

@@ -46,7 +46,7 @@ for (const [text, message] of refused) {
   )
 }
 
-await t.test('every problem of a text is reported', async (t) => {
+await t.test('every missing variable of a text is reported', async (t) => {
   const outcome = interpolate('${A}${B}', sources)
   t.equal('problems' in outcome ? outcome.problems.length : 0, 2)
 })

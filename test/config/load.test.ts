@@ -6,7 +6,7 @@ import { brief, key, least, loadText, problemsOf } from './configuration.ts'
 
 const folder = t.testdir({})
 
-await t.test('the least gets every default', async (t) => {
+await t.test('a minimal configuration gets every default', async (t) => {
   const { config, warnings } = loadText(folder, least)
   t.same(warnings, [])
   t.same(config, {
@@ -91,7 +91,7 @@ await t.test('the least gets every default', async (t) => {
   })
 })
 
-await t.test('the environment alone is enough', async (t) => {
+await t.test('the environment alone is a configuration', async (t) => {
   const { config, warnings } = loadConfig({
     env: {
       GATEHOUSE_PUBLIC_URL: 'https://a.example.com, https://b.example.com/',
@@ -134,7 +134,7 @@ await t.test('the environment alone is enough', async (t) => {
   )
 })
 
-await t.test('the environment wins over the file, which may then be wrong', async (t) => {
+await t.test('the environment takes precedence over an invalid value of the file', async (t) => {
   const { config } = loadText(folder, `${least}log: { level: "\${NOWHERE}" }\nworkers: 1\nadmin: false\n`, {
     GATEHOUSE_LOG_LEVEL: 'debug',
     GATEHOUSE_ADMIN_LISTEN: '[::1]:0',
@@ -147,7 +147,7 @@ await t.test('the environment wins over the file, which may then be wrong', asyn
   t.same(config.publicUrl, ['https://other.example.com'])
 })
 
-await t.test('who administers sessions, from the environment', async (t) => {
+await t.test('the environment sets who administers sessions', async (t) => {
   const sessions = (env: Record<string, string>, yaml = ''): unknown =>
     loadText(folder, `${least}${yaml}`, env).config.admin?.sessions
   t.equal(sessions({ GATEHOUSE_ADMIN_SESSIONS: 'loopback' }), 'loopback')
@@ -157,7 +157,7 @@ await t.test('who administers sessions, from the environment', async (t) => {
   t.equal(sessions({}, 'admin: { sessions: off }\n'), null)
 })
 
-await t.test('values from files', async (t) => {
+await t.test('values are read from files', async (t) => {
   const folder = t.testdir({ secret: 'from a file\r\n', keys: `${key}\n${key}\n`, nested: { deep: 'deeper\n' } })
   const env = {
     GATEHOUSE_PROVIDER_CLIENT_SECRET_FILE: join(folder, 'secret'),
@@ -218,7 +218,7 @@ await t.test('a key that ends in File has its own variable', async (t) => {
   )
 })
 
-await t.test('variables of ours that are unknown', async (t) => {
+await t.test('unknown GATEHOUSE_ variables are refused', async (t) => {
   const { warnings } = loadText(folder, least, {
     GATEHOUSE_SESION_LIFETIME: '3h',
     GATEHOUSE_PORT: 'tcp://10.0.0.1:8080',
@@ -235,7 +235,7 @@ await t.test('variables of ours that are unknown', async (t) => {
   ])
 })
 
-await t.test('GATEHOUSE_CONFIG names the file when nothing else does', async (t) => {
+await t.test('GATEHOUSE_CONFIG names the file if no option does', async (t) => {
   loadText(folder, least)
   t.equal(loadConfig({ env: { GATEHOUSE_CONFIG: join(folder, 'gatehouse.yaml') } }).config.provider.clientId, 'orders')
   t.same(problemsOf(() => loadConfig({ file: join(folder, 'none.yaml'), env: {} })).map(brief), [
@@ -246,7 +246,7 @@ await t.test('GATEHOUSE_CONFIG names the file when nothing else does', async (t)
   ])
 })
 
-await t.test('no configuration at all', async (t) => {
+await t.test('a missing configuration is refused', async (t) => {
   const [problem, ...more] = problemsOf(() => loadConfig({ env: { HOME: '/root' } }))
   t.same(more, [])
   t.match(problem, {
@@ -266,7 +266,7 @@ await t.test('no configuration at all', async (t) => {
   ])
 })
 
-await t.test('what is no YAML of ours, with its place', async (t) => {
+await t.test('invalid YAML is refused with its place', async (t) => {
   const bomb = [
     'a: &a [x, x, x, x, x, x, x, x, x, x]',
     ...'bcdefgh'.split('').map((name, index) => {
@@ -315,7 +315,7 @@ await t.test('what is no YAML of ours, with its place', async (t) => {
   }
 })
 
-await t.test('memory: may stand without quotes', async (t) => {
+await t.test('memory: can be written without quotes', async (t) => {
   const text = least.replace(/session: .*/, `session:\n  store: memory:   # in this process\n  keys: ["${key}"]`)
   t.same(loadText(folder, text).config.session.store, { kind: 'memory', max: 50_000 })
   t.same(problemsOf(() => loadText(folder, `${text}workers: no\n`)).map(brief), [
@@ -323,7 +323,7 @@ await t.test('memory: may stand without quotes', async (t) => {
   ])
 })
 
-await t.test('aliases and empty sections', async (t) => {
+await t.test('aliases and empty sections are accepted', async (t) => {
   const { config } = loadText(
     folder,
     `${least}scripts:\npages:\n  texts:\nroutes:
@@ -341,7 +341,7 @@ await t.test('aliases and empty sections', async (t) => {
   ])
 })
 
-await t.test('no keys: a random one, and a warning', async (t) => {
+await t.test('missing session keys are replaced by a random one, with a warning', async (t) => {
   const text = least.replace(/session: .*\n/, '')
   const first = loadText(folder, text)
   const second = loadText(folder, text)
@@ -359,7 +359,7 @@ await t.test('an empty key is a problem, not a random key', async (t) => {
   ])
 })
 
-await t.test('all problems at once, each with its place', async (t) => {
+await t.test('all problems are reported at once, each with its place', async (t) => {
   const text = `# A comment first
 publicUrl: https://orders.example.com/app
 sesion: {}
@@ -441,7 +441,7 @@ await t.test('a problem within a value from the environment names the variable',
   )
 })
 
-await t.test('texts that are filled in convert, and never become structure', async (t) => {
+await t.test('interpolated texts are converted, and never become structure', async (t) => {
   const { config } = loadText(
     folder,
     `${least}workers: "\${N}"

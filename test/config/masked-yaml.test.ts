@@ -36,7 +36,7 @@ routes:
   { PEM: pem },
 )
 
-await t.test("the operator's spelling", async (t) => {
+await t.test("the output uses the operator's spelling", async (t) => {
   t.match(parse(toMaskedYaml(config)), {
     listen: '[::1]:8080',
     publicUrl: ['https://orders.example.com'],

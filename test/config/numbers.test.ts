@@ -1,7 +1,7 @@
 import t from 'tap'
 import { isoDate, numberFrom, timeFrom } from '../../src/config/numbers.ts'
 
-void t.test('a number from outside is one, or decimal digits', async (t) => {
+void t.test('an outside number is a JSON number or a string of decimal digits', async (t) => {
   const numbers: [unknown, number][] = [
     [0, 0],
     [3600, 3600],
@@ -17,7 +17,7 @@ void t.test('a number from outside is one, or decimal digits', async (t) => {
     t.equal(numberFrom(value), null, String(value))
 })
 
-void t.test('a time is what a Date can hold', async (t) => {
+void t.test('a time is valid if a Date can hold it', async (t) => {
   t.equal(timeFrom(1_700_000_000_000), 1_700_000_000_000)
   t.equal(timeFrom(8.64e15), 8.64e15)
   for (const value of [8.64e15 + 1, 1e300, -1, Number.NaN, null, 'soon']) {

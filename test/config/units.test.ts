@@ -1,7 +1,7 @@
 import t from 'tap'
 import { formatDuration, formatSize, parseDuration, parseSize } from '../../src/config/units.ts'
 
-await t.test('durations', async (t) => {
+await t.test('durations are parsed', async (t) => {
   const table: [string, number][] = [
     ['0s', 0],
     ['500ms', 500],
@@ -24,7 +24,7 @@ await t.test('durations', async (t) => {
   t.equal(formatDuration(1500), '1500ms')
 })
 
-await t.test('sizes', async (t) => {
+await t.test('sizes are parsed', async (t) => {
   const table: [string, number][] = [
     ['1b', 1],
     ['64kb', 65_536],

@@ -92,7 +92,7 @@ const run = (t: Test, command: readonly string[], env: Settings) => {
         throw new Error(`it has ended with ${status}: ${output}`)
       })
       await Promise.race([
-        eventually(() => output.includes('"event":"listening"'), { what: 'it listens', timeoutMs: 30_000 }),
+        eventually(() => output.includes('"event":"listening"'), { what: 'the container listens', timeoutMs: 30_000 }),
         early,
       ])
       early.catch(() => {})
@@ -103,7 +103,7 @@ const run = (t: Test, command: readonly string[], env: Settings) => {
 const start = [...image.Entrypoint, ...image.Cmd]
 const [asked, ...healthcheck] = image.Healthcheck.Test
 
-void t.test('the image says how it is run: a numeric user, no shell, SIGTERM, a health check, labels', async (t) => {
+void t.test('the image has a numeric user, no shell, SIGTERM, a health check and labels', async (t) => {
   t.equal(image.User, '65532:65532')
   t.same(start, ['node', '/opt/gatehouse/dist/main.js', 'start'])
   t.equal(image.StopSignal, 'SIGTERM')
@@ -113,7 +113,7 @@ void t.test('the image says how it is run: a numeric user, no shell, SIGTERM, a 
     t.ok(image.Labels[`org.opencontainers.image.${label}`], label)
 })
 
-void t.test('it holds the program and production dependencies only', async (t) => {
+void t.test('the image holds only the program and its production dependencies', async (t) => {
   const inside = (path: string): boolean => existsSync(join(root, 'opt/gatehouse', path))
   for (const path of ['dist/main.js', 'dist/browser/client.js', 'node_modules/fastify', 'LICENSE'])
     t.ok(inside(path), path)
@@ -123,7 +123,7 @@ void t.test('it holds the program and production dependencies only', async (t) =
 })
 
 void t.test(
-  'configured by the environment alone, with a read-only root: a user logs in, and SIGTERM ends it with 0',
+  'the environment alone configures a container with a read-only root: a user logs in, and SIGTERM ends it with 0',
   async (t) => {
     const env = await settings()
     const { GATEHOUSE_PUBLIC_URL: url } = env
@@ -156,8 +156,8 @@ void t.test(
 )
 
 void t.test(
-  'configured by a mounted file that GATEHOUSE_CONFIG names; the health check follows it, without an admin ' +
-    'listener, too',
+  'a mounted file named by GATEHOUSE_CONFIG configures the container, and the health check works without an admin ' +
+    'listener',
   async (t) => {
     const { GATEHOUSE_PUBLIC_URL: url, ...env } = await settings()
     mkdirSync(join(root, 'etc/gatehouse'), { recursive: true })
@@ -175,14 +175,14 @@ void t.test(
   },
 )
 
-void t.test('the other commands are there, and a configuration that can’t be used ends it with 2', async (t) => {
+void t.test('the other commands work, and an invalid configuration ends the container with status 2', async (t) => {
   const keygen = run(t, [...image.Entrypoint, 'keygen'], {})
   t.equal(await keygen.ended, 0)
   t.equal(Buffer.from(keygen.said().trim(), 'base64').length, 32)
   t.equal(await run(t, start, {}).ended, 2)
 })
 
-void t.test('what was compiled when the image was built is there for the user who runs it', async (t) => {
+void t.test('the container’s user can read the code cache compiled at build time', async (t) => {
   const env = { ...(await settings()), NODE_DEBUG_NATIVE: 'COMPILE_CACHE' }
   const gateway = run(t, start, env)
   await gateway.listening()

@@ -1,3 +1,4 @@
+import { setTimeout as sleep } from 'node:timers/promises'
 import { generateKeyPair, exportJWK, createRemoteJWKSet, jwtVerify } from 'jose'
 import * as oidc from 'openid-client'
 import t from 'tap'
@@ -8,7 +9,7 @@ import type { IdpClient } from '../../src/demo/idp/clients.ts'
 import { createBrowser } from '../support/browser.ts'
 import { createAuthority } from '../support/certificates.ts'
 import { exchange } from '../support/exchange.ts'
-import { startRelyingParty } from '../support/relying-party.ts'
+import { startRelyingParty } from './relying-party.ts'
 
 const setUp = async (test: Test, options: IdpOptions = {}, client: Partial<IdpClient> = {}) => {
   const idp = await startIdp(options)
@@ -28,7 +29,7 @@ const refreshToken = (tokens: oidc.TokenEndpointResponse): string => {
 
 const invalidGrant = { name: 'ResponseBodyError', error: 'invalid_grant' }
 
-void t.test('a login brings the claims of the user in the ID token', async (t) => {
+void t.test('a login puts the user’s claims into the ID token', async (t) => {
   const { idp, app, browser } = await setUp(t)
   const before = Math.floor(Date.now() / 1000)
   const { answer, hops } = await browser.login(await app.loginUrl(), 'alice')
@@ -59,7 +60,7 @@ void t.test('a login brings the claims of the user in the ID token', async (t) =
   t.match(idp.lastAuthorizationRequest, { client_id: 'relying-party', scope: /openid/, code_challenge: String })
 })
 
-void t.test('the login page names everyone, the hinted one first', async (t) => {
+void t.test('the login page lists all users, the hinted one first', async (t) => {
   const { app, browser } = await setUp(t)
   const { answer } = await browser.follow(await browser.get(await app.loginUrl({ login_hint: 'bob@example.com' })))
 
@@ -75,21 +76,21 @@ void t.test('the login page names everyone, the hinted one first', async (t) => 
   t.equal(app.tokens().claims()?.name, 'Zoë')
 })
 
-void t.test('cancelling sends access_denied back', async (t) => {
+void t.test('cancelling returns access_denied', async (t) => {
   const { app, browser } = await setUp(t)
   const { answer } = await browser.follow(await browser.get(await app.loginUrl()))
   await browser.press(answer, 'Cancel')
   t.same(app.outcome(), { error: 'access_denied' })
 })
 
-void t.test('a login page of another browser or of long ago is a page, not a fault', async (t) => {
+void t.test('a login page of another browser or an expired one shows a page instead of an error', async (t) => {
   const { app, browser } = await setUp(t)
   const { answer } = await browser.follow(await browser.get(await app.loginUrl()))
   const stranger = await createBrowser().get(answer.url)
   t.match(stranger, { status: 400, body: /Start again/ })
 })
 
-void t.test('prompt=none needs a session, and a session is enough', async (t) => {
+void t.test('prompt=none succeeds only with a session', async (t) => {
   const { app, browser } = await setUp(t)
   await browser.follow(await browser.get(await app.loginUrl({ prompt: 'none' })))
   t.same(app.outcome(), { error: 'login_required' })
@@ -107,7 +108,7 @@ void t.test('prompt=login asks again, and another user can answer', async (t) =>
   t.equal(app.tokens().claims()?.sub, 'bob')
 })
 
-void t.test('prompt=select_account and prompt=consent come to an end', async (t) => {
+void t.test('prompt=select_account and prompt=consent complete', async (t) => {
   const { app, browser } = await setUp(t)
   await browser.login(await app.loginUrl(), 'alice')
   await browser.login(await app.loginUrl({ prompt: 'select_account' }), 'alice')
@@ -139,7 +140,7 @@ void t.test('acr_values for a second factor ask for it once', async (t) => {
 
   const { answer } = await browser.follow(await browser.get(await app.loginUrl({ acr_values: acrs.mfa })))
   t.match(answer.body, /Confirm second factor/)
-  t.notMatch(answer.body, /Sign in as/, 'who it is, is known')
+  t.notMatch(answer.body, /Sign in as/, 'the user is known')
   await browser.press(answer, 'Confirm second factor')
   t.equal(app.tokens().claims()?.acr, acrs.mfa)
 
@@ -147,7 +148,7 @@ void t.test('acr_values for a second factor ask for it once', async (t) => {
   t.equal(app.tokens().claims()?.acr, acrs.mfa)
 })
 
-void t.test('without a session a second factor comes after the name', async (t) => {
+void t.test('without a session the second factor is asked for after the user', async (t) => {
   const { app, browser } = await setUp(t)
   await browser.login(await app.loginUrl({ acr_values: `${acrs.mfa} urn:unknown` }), 'carol')
   t.match(app.tokens().claims(), { sub: 'carol', acr: acrs.mfa, groups: [] })
@@ -158,7 +159,7 @@ void t.test('without a session a second factor comes after the name', async (t) 
   t.match(app.tokens().claims(), { sub: 'bob', acr: acrs.mfa, sid: String })
 })
 
-void t.test('the redirect carries iss, PKCE is required, and the query has no surprises', async (t) => {
+void t.test('the redirect carries iss and no unexpected parameters, and PKCE is required', async (t) => {
   const { idp, app, browser } = await setUp(t)
   await browser.login(await app.loginUrl(), 'alice')
   const back = await browser.get(await app.loginUrl({ prompt: 'none' }))
@@ -187,7 +188,7 @@ void t.test('without offline_access there is no refresh token', async (t) => {
   t.equal(app.tokens().claims()?.email, undefined, 'and no claim whose scope was not asked for')
 })
 
-void t.test('refresh tokens rotate, and one used twice ends the grant', async (t) => {
+void t.test('refresh tokens rotate, and reusing one ends the grant', async (t) => {
   const { idp, app, browser } = await setUp(t)
   await browser.login(await app.loginUrl(), 'alice')
   const first = app.tokens()
@@ -201,7 +202,7 @@ void t.test('refresh tokens rotate, and one used twice ends the grant', async (t
   t.match(idp, { grants: { refresh_token: 1 }, refusedGrants: { refresh_token: 2 }, tokenRequests: 4 })
 })
 
-void t.test('without rotation the refresh token stays', async (t) => {
+void t.test('without rotation the refresh token stays the same', async (t) => {
   const { idp, app, browser } = await setUp(t, { rotateRefreshTokens: false })
   await browser.login(await app.loginUrl(), 'alice')
   const token = refreshToken(app.tokens())
@@ -212,7 +213,7 @@ void t.test('without rotation the refresh token stays', async (t) => {
   t.not((await oidc.refreshTokenGrant(app.configuration, token)).refresh_token, token, 'from now on')
 })
 
-void t.test('claims, lifetimes and the shape of the answer can change while it runs', async (t) => {
+void t.test('claims, lifetimes and the shape of the answer can change at run time', async (t) => {
   const { idp, app, browser } = await setUp(t, { lifetimes: { accessToken: 60 } })
   await browser.login(await app.loginUrl(), 'bob')
   t.equal(app.tokens().expires_in, 60)
@@ -228,17 +229,15 @@ void t.test('claims, lifetimes and the shape of the answer can change while it r
   t.equal(reshaped.expires_in, undefined)
 })
 
-void t.test('an access token expires when it says', async (t) => {
+void t.test('an access token expires at its exp', async (t) => {
   const { app, browser } = await setUp(t, { lifetimes: { accessToken: 1 } })
   await browser.login(await app.loginUrl(), 'alice')
   const token = app.tokens().access_token
-  await new Promise((resolve) => {
-    setTimeout(resolve, 2000)
-  })
+  await sleep(2000)
   await t.rejects(oidc.fetchUserInfo(app.configuration, token, 'alice'), { code: 'OAUTH_WWW_AUTHENTICATE_CHALLENGE' })
 })
 
-void t.test('grants and refresh tokens can be taken back', async (t) => {
+void t.test('grants and refresh tokens can be revoked', async (t) => {
   const { idp, app, browser } = await setUp(t)
   await browser.login(await app.loginUrl(), 'alice')
   t.equal(idp.revokeGrantsOf('bob'), 0)
@@ -251,7 +250,7 @@ void t.test('grants and refresh tokens can be taken back', async (t) => {
   t.match(await oidc.fetchUserInfo(app.configuration, app.tokens().access_token, 'alice'), { sub: 'alice' })
 })
 
-void t.test('the revocation endpoint takes a refresh token back', async (t) => {
+void t.test('the revocation endpoint revokes a refresh token', async (t) => {
   const { idp, app, browser } = await setUp(t)
   await browser.login(await app.loginUrl(), 'alice')
   await oidc.tokenRevocation(app.configuration, refreshToken(app.tokens()))
@@ -259,7 +258,7 @@ void t.test('the revocation endpoint takes a refresh token back', async (t) => {
   t.equal(idp.revocations, 1)
 })
 
-void t.test('end_session with id_token_hint asks nothing and comes back with state', async (t) => {
+void t.test('end_session with id_token_hint returns with the state without asking', async (t) => {
   const { app, browser } = await setUp(t)
   await browser.login(await app.loginUrl(), 'alice')
   const logout = oidc.buildEndSessionUrl(app.configuration, {
@@ -277,7 +276,7 @@ void t.test('end_session with id_token_hint asks nothing and comes back with sta
   t.equal(again.answer.url, `${app.url}/bye?state=where-we-were`, 'also when there is no session')
 })
 
-void t.test('end_session without a hint asks first', async (t) => {
+void t.test('end_session without a hint asks for confirmation', async (t) => {
   const { idp, app, browser } = await setUp(t)
   await browser.login(await app.loginUrl(), 'alice')
   const { answer } = await browser.follow(await browser.get(`${idp.issuer}/logout`))
@@ -290,7 +289,7 @@ void t.test('end_session without a hint asks first', async (t) => {
   t.match(bye.answer.body, /You are signed out/)
 })
 
-void t.test('a logout reaches clients over both channels', async (t) => {
+void t.test('a logout notifies clients over both channels', async (t) => {
   const { idp, app, browser } = await setUp(t)
   const uris = { redirectUris: [`${app.url}/callback`], postLogoutRedirectUris: [`${app.url}/bye`] }
   await idp.registerClient({
@@ -323,7 +322,7 @@ void t.test('a logout reaches clients over both channels', async (t) => {
   t.same(app.outcome(), { error: 'login_required' })
 })
 
-void t.test('new signing keys keep sessions and tokens, and the old keys if wanted', async (t) => {
+void t.test('rotating the signing keys keeps sessions and tokens, and the old keys on request', async (t) => {
   const { idp, app, browser } = await setUp(t)
   await browser.login(await app.loginUrl(), 'alice')
   const jwks = async () => (await browser.get(`${idp.issuer}/jwks`, { kind: 'none' })).json().keys
@@ -348,7 +347,7 @@ void t.test('new signing keys keep sessions and tokens, and the old keys if want
   t.equal(app.tokens().claims()?.sub, 'alice', 'the session at the provider goes on')
 })
 
-void t.test('fail() makes endpoints misbehave and stops when told', async (t) => {
+void t.test('fail() makes endpoints fail until it is stopped', async (t) => {
   const { idp, app, browser } = await setUp(t)
   await browser.login(await app.loginUrl(), 'alice')
   const token = `${idp.issuer}/token`
@@ -413,7 +412,7 @@ void t.test('pushed authorization requests are announced only when asked for', a
   t.equal(other.configuration.serverMetadata().pushed_authorization_request_endpoint, undefined)
 })
 
-void t.test('a client proves itself as it is registered, and in no other way', async (t) => {
+void t.test('a client authenticates only by its registered method', async (t) => {
   const idp = await startIdp()
   t.teardown(idp.close)
   const { privateKey, publicKey } = await generateKeyPair('ES256')
@@ -455,7 +454,7 @@ void t.test('ES256 ID tokens, and JWT access tokens for a resource', async (t) =
   t.match(await jwtVerify(refreshed.access_token, keys), { payload: { aud: 'api://orders' } })
 })
 
-void t.test('it speaks TLS, and its own certificate is needed to believe it', async (t) => {
+void t.test('the provider speaks TLS with a self-signed certificate', async (t) => {
   const authority = createAuthority()
   const idp = await startIdp({ tls: authority.issue(['127.0.0.1']) })
   t.teardown(idp.close)
@@ -485,7 +484,7 @@ void t.test('discovery is complete', async (t) => {
   })
 })
 
-void t.test('a mistake in a client is told at once', async (t) => {
+void t.test('an invalid client is refused at once', async (t) => {
   const { idp } = await setUp(t)
   const wrong = idp.registerClient({ clientId: 'wrong', redirectUris: ['not a url'] })
   await t.rejects(wrong, { message: 'invalid_redirect_uri' })

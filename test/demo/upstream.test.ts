@@ -3,12 +3,14 @@ import { once } from 'node:events'
 import { request } from 'node:http'
 import { join } from 'node:path'
 import { text } from 'node:stream/consumers'
+import { setTimeout as sleep } from 'node:timers/promises'
 import t from 'tap'
 import type { Test } from 'tap'
 import { WebSocket } from 'ws'
 import { startUpstream } from '../../src/demo/upstream.ts'
 import { createBrowser } from '../support/browser.ts'
 import { createAuthority } from '../support/certificates.ts'
+import { eventually } from '../support/eventually.ts'
 
 const setUp = async (test: Test) => {
   const upstream = await startUpstream()
@@ -22,7 +24,7 @@ const openSocket = async (url: string, protocols: string[] = []): Promise<WebSoc
   return socket
 }
 
-void t.test('the page says who is signed in and what came in, without the token', async (t) => {
+void t.test('the page shows the user and the request headers, without the token', async (t) => {
   const { upstream, browser } = await setUp(t)
   const { body, headers } = await browser.get(`${upstream.url}/`, {
     headers: {
@@ -52,7 +54,7 @@ void t.test('the form shows its note as text', async (t) => {
   t.notMatch(answer.body, '<script>alert')
 })
 
-void t.test('what is not there is 404, with the path as text', async (t) => {
+void t.test('an unknown path is 404, with the path as text', async (t) => {
   const { upstream, browser } = await setUp(t)
   for (const path of ['/nothing/%3Cb%3E', '/api/nothing', '/api/', '/api/__proto__']) {
     t.equal((await browser.get(upstream.url + path)).status, 404, path)
@@ -62,7 +64,7 @@ void t.test('what is not there is 404, with the path as text', async (t) => {
   t.notMatch(raw.body, '<code>/<b>')
 })
 
-void t.test('the echo tells everything about a request, byte for byte', async (t) => {
+void t.test('the echo reports a whole request, byte for byte', async (t) => {
   const { upstream, browser } = await setUp(t)
   const target = '/api/echo/a%2Fb/../c;d?x=1&x=2&%zz'
   const answer = await browser.request('PROPFIND', `${upstream.url}/`, {
@@ -86,14 +88,14 @@ void t.test('the echo tells everything about a request, byte for byte', async (t
   t.same(body, { length: large.length, sha256: createHash('sha256').update(large).digest('hex'), text: null })
 })
 
-void t.test('orders are JSON', async (t) => {
+void t.test('orders are served as JSON', async (t) => {
   const { upstream, browser } = await setUp(t)
   const answer = await browser.get(`${upstream.url}/api/orders`, { kind: 'script', headers: { 'x-user': 'bob' } })
   t.match(answer, { status: 200, headers: { 'content-type': 'application/json' } })
   t.match(answer.json(), { user: 'bob', orders: [{ id: 'A-1001' }] })
 })
 
-void t.test('any status, with headers, and only so many times', async (t) => {
+void t.test('a status can be requested with headers and for a number of times', async (t) => {
   const { upstream, browser } = await setUp(t)
   for (const status of [204, 304, 404, 503]) {
     t.equal((await browser.get(`${upstream.url}/api/status/${status}`)).status, status)
@@ -119,7 +121,7 @@ void t.test('any status, with headers, and only so many times', async (t) => {
   t.equal(second.headers['www-authenticate'], undefined)
 })
 
-void t.test('redirects and cookies are as asked, and what HTTP forbids is 400', async (t) => {
+void t.test('redirects and cookies are sent as requested, and what HTTP forbids is 400', async (t) => {
   const { upstream, browser } = await setUp(t)
   const to = 'https://login.example.com/authorize?x=1'
   t.match(await browser.get(`${upstream.url}/api/redirect?to=${encodeURIComponent(to)}`), {
@@ -150,42 +152,35 @@ void t.test('bytes are deterministic, and wait for a slow reader', async (t) => 
   const before = process.memoryUsage().arrayBuffers
   const unread = request(`${upstream.url}/api/bytes?n=2000000000`).end()
   await once(unread, 'response')
-  await new Promise((resolve) => {
-    setTimeout(resolve, 200)
-  })
+  await sleep(200)
   t.ok(process.memoryUsage().arrayBuffers - before < 50_000_000, 'two gigabytes were not read ahead')
   unread.destroy()
 })
 
-void t.test('a slow answer comes late', async (t) => {
+void t.test('a slow answer is delayed', async (t) => {
   const { upstream, browser } = await setUp(t)
   const started = Date.now()
   t.match(await browser.get(`${upstream.url}/api/slow?ms=120`), { status: 200, body: 'waited 120 ms\n' })
   t.ok(Date.now() - started >= 115)
 })
 
-void t.test('events tick, as many as asked', async (t) => {
+void t.test('the event stream sends the requested number of events', async (t) => {
   const { upstream, browser } = await setUp(t)
   const answer = await browser.get(`${upstream.url}/api/stream?ms=10&count=3`)
   t.equal(answer.headers['content-type'], 'text/event-stream')
   t.equal(answer.body, [1, 2, 3].map((n) => `id: ${n}\nevent: tick\ndata: {"tick":${n}}\n\n`).join(''))
 })
 
-void t.test('an event stream without end is counted until its reader goes', async (t) => {
+void t.test('an endless event stream is counted until its client disconnects', async (t) => {
   const { upstream } = await setUp(t)
   const endless = request(`${upstream.url}/api/stream?ms=5`).end()
   await once(endless, 'response')
   t.equal(upstream.openStreams(), 1)
   endless.destroy()
-  for (let waited = 0; upstream.openStreams() > 0 && waited < 100; waited += 1) {
-    await new Promise((resolve) => {
-      setTimeout(resolve, 10)
-    })
-  }
-  t.equal(upstream.openStreams(), 0)
+  await t.resolves(eventually(() => upstream.openStreams() === 0))
 })
 
-void t.test('a WebSocket says everything back', async (t) => {
+void t.test('a WebSocket echoes every message', async (t) => {
   const { upstream } = await setUp(t)
   const socket = await openSocket(`${upstream.url}/ws?x=1`, ['orders', 'other'])
   t.equal(socket.protocol, 'orders')
@@ -215,7 +210,7 @@ void t.test('a WebSocket says everything back', async (t) => {
   t.same([code, String(reason)], [4001, 'enough'])
 })
 
-void t.test('a WebSocket can be refused, or closed from here', async (t) => {
+void t.test('a WebSocket can be refused or closed by the application', async (t) => {
   const { upstream } = await setUp(t)
   for (const [path, status] of [
     ['/ws?status=403', 403],
@@ -230,7 +225,7 @@ void t.test('a WebSocket can be refused, or closed from here', async (t) => {
   t.equal(code, 4002)
 })
 
-void t.test('it listens on a Unix socket', async (t) => {
+void t.test('the application listens on a Unix socket', async (t) => {
   const socketPath = join(t.testdir(), 'app.sock')
   const upstream = await startUpstream({ socketPath })
   t.teardown(upstream.close)
@@ -242,7 +237,7 @@ void t.test('it listens on a Unix socket', async (t) => {
   t.match(JSON.parse(await text(res)), { orders: [{ id: 'A-1001' }] })
 })
 
-void t.test('it speaks TLS', async (t) => {
+void t.test('the application speaks TLS', async (t) => {
   const authority = createAuthority()
   const upstream = await startUpstream({ tls: authority.issue(['localhost', '127.0.0.1', '::1']) })
   t.teardown(upstream.close)

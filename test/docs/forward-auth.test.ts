@@ -13,7 +13,7 @@ const carried = ['authorization', ...routes.flatMap(({ headers }) => Object.keys
 )
 const verdicts = forwardAuth.listen.replace(/^.*:/, '')
 
-void t.test('the gateway’s side is a configuration that it takes, without warnings', (t) => {
+void t.test('the documented gateway configuration is valid and causes no warnings', (t) => {
   const { warnings } = loadConfig({
     file: asFile(t, parse(first)),
     env: { OIDC_CLIENT_SECRET: 'hush', SESSION_KEY: Buffer.alloc(32, 7).toString('base64') },
@@ -22,7 +22,7 @@ void t.test('the gateway’s side is a configuration that it takes, without warn
   t.end()
 })
 
-void t.test('each example takes all headers of a verdict, and asks the listener for verdicts', (t) => {
+void t.test('each example copies all headers of a verdict, and asks the forward-auth listener', (t) => {
   t.equal(carried.length, 3)
   const [traefik, envoy, annotations] = others.map((text): unknown => parse(text))
   const examples: Readonly<Record<string, unknown>> = {
@@ -45,7 +45,7 @@ void t.test('each example takes all headers of a verdict, and asks the listener 
   t.end()
 })
 
-void t.test('no route of an example leads from outside to the listener for verdicts', (t) => {
+void t.test('no route of an example exposes the forward-auth listener', (t) => {
   const [traefik, envoy] = others.map((text): unknown => parse(text))
   t.match(traefik, {
     http: {

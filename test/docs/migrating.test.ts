@@ -25,33 +25,33 @@ const known: Readonly<Record<string, Rules>> = {
 }
 
 for (const [name, rules] of Object.entries(known)) {
-  void t.test(`${name}: the tables have the keys that the command knows, on the side where it puts them`, async (t) => {
-    const { carried, others } = tablesOf(name)
-    const keys = Object.keys(rules)
-    t.same(carried.toSorted(), keys.filter((key) => rules[key]?.target !== null).toSorted())
-    t.same(others.toSorted(), keys.filter((key) => rules[key]?.target === null).toSorted())
-    t.ok(carried.length > 10 && others.length > 10)
-  })
+  void t.test(
+    `${name}: the tables list the keys that the command knows, in the column that the command uses`,
+    async (t) => {
+      const { carried, others } = tablesOf(name)
+      const keys = Object.keys(rules)
+      t.same(carried.toSorted(), keys.filter((key) => rules[key]?.target !== null).toSorted())
+      t.same(others.toSorted(), keys.filter((key) => rules[key]?.target === null).toSorted())
+      t.ok(carried.length > 10 && others.length > 10)
+    },
+  )
 }
 
-void t.test(
-  'oauth2-proxy: each key of the tables alone is known to the command, which says of it what the table says',
-  async (t) => {
-    const { carried, others } = tablesOf('oauth2-proxy')
-    for (const key of [...carried, ...others]) {
-      const migration = migrateFiles([{ name: 'one.cfg', text: `${key} = "x"\n` }])
-      const said = migration.remarks.filter(({ setting }) => setting?.key === key).map((remark) => remark.text)
-      t.notMatch(said.join('\n'), 'not a key of', key)
-      t.ok(
-        migration.settings.every((setting) => migration.handled.has(setting)),
-        `${key} is in the result or named`,
-      )
-      if (others.includes(key)) t.ok(said.length > 0, `${key} is named`)
-    }
-  },
-)
+void t.test('oauth2-proxy: the command knows each key of the tables, and says the same about it', async (t) => {
+  const { carried, others } = tablesOf('oauth2-proxy')
+  for (const key of [...carried, ...others]) {
+    const migration = migrateFiles([{ name: 'one.cfg', text: `${key} = "x"\n` }])
+    const said = migration.remarks.filter(({ setting }) => setting?.key === key).map((remark) => remark.text)
+    t.notMatch(said.join('\n'), 'not a key of', key)
+    t.ok(
+      migration.settings.every((setting) => migration.handled.has(setting)),
+      `${key} is in the result or named`,
+    )
+    if (others.includes(key)) t.ok(said.length > 0, `${key} is named`)
+  }
+})
 
-void t.test('Wonderwall and mod_auth_openidc: the same', async (t) => {
+void t.test('Wonderwall and mod_auth_openidc: the command knows each key of the tables', async (t) => {
   for (const key of Object.keys(wonderwall)) {
     const variable = /^[A-Z]/.test(key) ? key : `WONDERWALL_${key.toUpperCase().replace(/[^A-Z]/g, '_')}`
     const migration = migrateFiles([{ name: 'one.env', text: `WONDERWALL_LOG_LEVEL=info\n${variable}=x\n` }])
@@ -70,7 +70,7 @@ void t.test('Wonderwall and mod_auth_openidc: the same', async (t) => {
   }
 })
 
-void t.test('every file that docs/security.md names as proof is there', async (t) => {
+void t.test('every file that docs/security.md names exists', async (t) => {
   const security = readFileSync(new URL('../../docs/security.md', import.meta.url), 'utf8')
   const files = [...security.matchAll(/`((?:src|test)\/[\w./-]+\.ts)`/g)].map(([, file = '']) => file)
   t.ok(files.length > 30)

@@ -74,7 +74,7 @@ const rows: Row[] = [
   ['GET', { ...document, accept: 'text/event-stream' }, 'script', 'EventSource'],
   ['GET', { ...document, 'sec-purpose': 'prefetch' }, 'script', 'a prefetch'],
   ['GET', { ...document, 'sec-purpose': 'prefetch;prerender' }, 'script', 'a prerender'],
-  ['GET', { ...document, upgrade: 'h2c', connection: 'Upgrade' }, 'script', 'an upgrade to something else'],
+  ['GET', { ...document, upgrade: 'h2c', connection: 'Upgrade' }, 'script', 'an upgrade to another protocol'],
   ['GET', { upgrade: 'websocket', connection: 'keep-alive, Upgrade' }, 'websocket', 'Firefox’s WebSocket'],
   ['GET', { upgrade: 'WebSocket', connection: 'upgrade' }, 'websocket', 'a WebSocket in any case'],
   ['GET', { ...document, upgrade: 'websocket' }, 'script', 'an Upgrade that Connection does not name'],

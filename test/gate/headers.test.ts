@@ -34,7 +34,7 @@ const upstream = ({
 const trusted = { address: '192.0.2.7', peer: '10.0.0.1', trusted: true, scheme: 'https' }
 const setUser: Partial<Route> = { headers: { set: { 'X-User': '{claims.sub}' }, encoding: 'rfc8187', remove: [] } }
 
-void t.test('an ordinary header passes byte for byte, in its order and case, as often as it was sent', (t) => {
+void t.test('an ordinary header passes byte for byte, with its order, case and repetitions', (t) => {
   const rawHeaders = ['X-One', 'a', 'aCCept', '*/*', 'X-One', 'b', 'X-Latin', 'caf\u00e9']
   const flat = compileHeaders(tableOf([compiled()]), isOwnCookie).build(
     { ...factsOf(), rawHeaders },
@@ -88,7 +88,7 @@ void t.test('headers that Connection names are dropped, but never the gateway’
   t.end()
 })
 
-void t.test('a header that any route sets can’t be sent by a client on any route, however it is spelt', (t) => {
+void t.test('a client can’t send a header that any route sets, on any route and in any spelling', (t) => {
   const elsewhere: Partial<Route> = {
     path: '/other',
     headers: { set: { 'X-User.Name': 'x' }, encoding: 'rfc8187', remove: [] },
@@ -196,7 +196,7 @@ void t.test('behind a trusted proxy they are extended', (t) => {
   t.end()
 })
 
-void t.test('a peer on a unix socket adds no address', (t) => {
+void t.test('a peer on a Unix socket adds no address', (t) => {
   const client = { ...trusted, peer: '' }
   t.same(upstream({ facts: factsOf({ headers: { 'X-Forwarded-For': '192.0.2.7' }, client }) })['X-Forwarded-For'], [
     '192.0.2.7',
@@ -205,13 +205,13 @@ void t.test('a peer on a unix socket adds no address', (t) => {
   t.end()
 })
 
-void t.test('spellings that CGI reads as a header the gateway rewrites are dropped', (t) => {
+void t.test('spellings that CGI reads as a header of the gateway are dropped', (t) => {
   for (const name of ['Content_Length', 'Transfer_Encoding', 'Content.Length'])
     t.notOk(upstream({ facts: factsOf({ headers: { [name]: '1' } }) })[name], name)
   t.end()
 })
 
-void t.test('method overrides are dropped where the route is for certain methods', (t) => {
+void t.test('method overrides are dropped on routes for certain methods', (t) => {
   for (const name of [
     'X-HTTP-Method-Override',
     'X-HTTP-Method',

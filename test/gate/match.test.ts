@@ -57,7 +57,7 @@ void t.test('a dead end falls back to the next pattern', (t) => {
   t.end()
 })
 
-void t.test('among equal paths the one that names the host wins, then the one that names the method', (t) => {
+void t.test('for equal paths a route with a host wins, then a route with a method', (t) => {
   const table = tableOf(
     { path: '/x' },
     { path: '/x', host: 'a.example.com' },

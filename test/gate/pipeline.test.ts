@@ -66,7 +66,7 @@ void t.test('an ambiguous path, or one without a route, is refused before the se
   t.same(asked, [])
 })
 
-void t.test('an optional route takes a session where there is one', async (t) => {
+void t.test('an optional route uses a session if there is one', async (t) => {
   const routes: Partial<Route>[] = [{ access: 'optional' }]
   t.match(await gateOf({ routes }).decide(factsOf()), { type: 'forward', session: null, accessToken: null })
   t.match(await gateOf({ routes, session: null }).decide(factsOf({ ticket })), {

@@ -11,7 +11,7 @@ const safelyDecoded = (text: string): string => {
   }
 }
 
-void t.test('a target on this origin is kept with its query and its fragment', (t) => {
+void t.test('a return URL on this origin keeps its query and fragment', (t) => {
   const rows: [target: string, kept: string][] = [
     ['/', '/'],
     ['/orders?page=2&q=a%20b#top', '/orders?page=2&q=a%20b#top'],

@@ -25,7 +25,7 @@ void t.test('a page that needs a second factor asks for it and then opens', asyn
   t.equal((await browser.get(`${url}/oauth2/userinfo`, { kind: 'script' })).json()['acr'], 'urn:demo:mfa')
 })
 
-void t.test('a script is told what the login has to ask for', async (t) => {
+void t.test('a script is told the parameters for the login', async (t) => {
   const { url } = await startGateway(t, { config: { routes } })
   const browser = createBrowser()
   await browser.login(`${url}/`, 'alice')
@@ -38,7 +38,7 @@ void t.test('a script is told what the login has to ask for', async (t) => {
   t.notOk(answer.headers['set-cookie'], 'the session stays')
 })
 
-void t.test('a provider that does not give the acr that was asked for ends in a page, not in a circle', async (t) => {
+void t.test('a provider that does not grant the requested acr ends in a page instead of a loop', async (t) => {
   const { url, log } = await startGateway(t, { config: { routes } })
   const browser = createBrowser()
   const callback = await callbackFor(browser, url, { acr_values: 'urn:unknown' })
@@ -50,7 +50,7 @@ void t.test('a provider that does not give the acr that was asked for ends in a 
   t.match(log.join(''), 'asked for acr urn:unknown, the ID token says urn:demo:password')
 })
 
-void t.test('a route with maxAge wants a login that is recent enough', async (t) => {
+void t.test('a route with maxAge requires a recent login', async (t) => {
   const { url, idp } = await startGateway(t, { config: { routes } })
   const browser = createBrowser()
   await browser.login(`${url}/`, 'alice')
@@ -63,7 +63,7 @@ void t.test('a route with maxAge wants a login that is recent enough', async (t)
   t.equal((await browser.get(`${url}/api/orders`, { kind: 'script' })).status, 200)
 })
 
-/** Alice logged in, at a provider that never asks her again, whatever is wanted. */
+/** Alice logged in, at a provider that ignores requests to authenticate her again. */
 const start = async (t: Test): Promise<Running & { readonly browser: Browser }> => {
   const running = await startGateway(t, { config: { routes } })
   const browser = createBrowser()
@@ -75,34 +75,31 @@ const start = async (t: Test): Promise<Running & { readonly browser: Browser }> 
 const logins = (hops: readonly { readonly url: string }[]): number =>
   hops.filter(({ url }) => url.includes('/oauth2/callback')).length
 
-void t.test(
-  'a provider that does not repeat a login that is too old ends in a page, and the session stays',
-  async (t) => {
-    const { url, log, browser } = await start(t)
-    moveClock(t, 400_000)
-    const { answer, hops } = await browser.login(`${url}/api/orders`, 'alice')
-    t.equal(answer.status, 400)
-    t.equal(answer.headers.gatehouse, 'login_failed')
-    t.match(answer.body, 'stronger or more recent sign-in')
-    t.equal(logins(hops), 1, 'no circle')
-    t.match(log.join(''), 'asked for max_age 300')
-    t.equal((await browser.get(`${url}/`, { kind: 'script' })).status, 200)
-    t.match((await browser.get(`${url}/api/orders`, { kind: 'script' })).json(), { code: 'step_up_required' })
-  },
-)
+void t.test('a provider that does not repeat an old login ends in a page, and the session stays', async (t) => {
+  const { url, log, browser } = await start(t)
+  moveClock(t, 400_000)
+  const { answer, hops } = await browser.login(`${url}/api/orders`, 'alice')
+  t.equal(answer.status, 400)
+  t.equal(answer.headers.gatehouse, 'login_failed')
+  t.match(answer.body, 'stronger or more recent sign-in')
+  t.equal(logins(hops), 1, 'no circle')
+  t.match(log.join(''), 'asked for max_age 300')
+  t.equal((await browser.get(`${url}/`, { kind: 'script' })).status, 200)
+  t.match((await browser.get(`${url}/api/orders`, { kind: 'script' })).json(), { code: 'step_up_required' })
+})
 
-void t.test('a provider whose clock is a little behind does not go round in circles with ours', async (t) => {
+void t.test('a provider whose clock is slightly behind does not cause a loop', async (t) => {
   const { url, browser } = await start(t)
   moveClock(t, 310_000)
   const { answer, hops } = await browser.login(`${url}/api/orders`, 'alice')
-  t.equal(answer.status, 200, 'what the callback has let in opens the page')
+  t.equal(answer.status, 200, 'the page opens after the callback')
   t.equal(logins(hops), 1)
   moveClock(t, 3_000)
   const later = await browser.get(`${url}/api/orders`, { kind: 'script' })
   t.match(later.json(), { code: 'step_up_required' }, 'and is too old a moment later')
 })
 
-void t.test('a route that wants both, a second factor and a recent login, gets them in one login', async (t) => {
+void t.test('a route that requires a second factor and a recent login gets both in one login', async (t) => {
   const both = { path: '/api/orders', require: { acr: 'urn:demo:mfa', maxAge: '5m' } }
   const { url, idp } = await startGateway(t, { config: { routes: [{ path: '/**' }, both] } })
   const browser = createBrowser()

@@ -11,7 +11,7 @@ import { mistakesIn } from './kubernetes-schemas.ts'
 const chart = join(charts, 'gatehouse')
 const examples = readdirSync(join(chart, 'ci')).map((name) => join(chart, 'ci', name))
 
-/** What the Secrets of the examples hold. */
+/** The Secrets of the examples. */
 const secrets = {
   GATEHOUSE_PROVIDER_CLIENT_SECRET: 'secret',
   GATEHOUSE_SESSION_KEYS: Buffer.alloc(32, 7).toString('base64'),
@@ -101,14 +101,14 @@ const passesCheck = async (t: Test, manifests: readonly Manifest[]): Promise<voi
   t.equal(status, 0, stderr)
 }
 
-void t.test('the defaults lint', async (t) => {
+void t.test('the chart passes helm lint with its default values', async (t) => {
   const { status, output } = await helm('lint', chart, '--strict')
   t.equal(status, 0, output)
 })
 
 for (const file of examples) {
   void t.test(
-    `${file.slice(chart.length + 1)}: lints, is valid by Kubernetes’ schemas, and the gateway accepts its ` +
+    `${file.slice(chart.length + 1)}: passes helm lint and Kubernetes’ schemas, and the gateway accepts its ` +
       'configuration',
     async (t) => {
       const { status, output } = await helm('lint', chart, '--strict', '-f', file)
@@ -121,7 +121,7 @@ for (const file of examples) {
 }
 
 void t.test(
-  'an application’s chart that includes the sidecar: lints, is valid, and starts the gateway first',
+  'an application’s chart with the sidecar passes helm lint, is valid, and starts the gateway first',
   async (t) => {
     const folder = application(t)
     const { status, output } = await helm('lint', folder)
@@ -142,7 +142,7 @@ void t.test(
   },
 )
 
-void t.test('the sidecar needs no more values than a configuration', async (t) => {
+void t.test('a configuration is the only value that the sidecar needs', async (t) => {
   const manifests = await render(
     application(t),
     ...withValues(t, {
@@ -153,7 +153,7 @@ void t.test('the sidecar needs no more values than a configuration', async (t) =
   t.match(gatewayIn(manifests), { image: /^gatehouse:\d/, securityContext: { readOnlyRootFilesystem: true } })
 })
 
-void t.test('a field that Kubernetes does not know, and a value that it does not take, are noticed', async (t) => {
+void t.test('the schema check detects unknown fields and invalid values', async (t) => {
   const manifests = await render(chart, ...withValues(t, values()))
   const deployment = structuredClone(of(manifests, 'Deployment')) as { spec: Record<string, unknown> } & Manifest
   deployment.spec['replica'] = 2
@@ -165,7 +165,7 @@ void t.test('a field that Kubernetes does not know, and a value that it does not
   t.ok((await mistakesIn([service])).length >= 2)
 })
 
-void t.test('every optional part is there when it is asked for, and only then', async (t) => {
+void t.test('each optional resource is rendered only on request', async (t) => {
   const kinds = async (change: object): Promise<string[]> =>
     (await render(chart, ...withValues(t, values(change)))).map(({ kind }) => kind).toSorted()
   const always = ['ConfigMap', 'Deployment', 'Service', 'ServiceAccount']
@@ -186,7 +186,7 @@ void t.test('every optional part is there when it is asked for, and only then', 
   )
 })
 
-void t.test('the pods keep to the restricted Pod Security Standard', async (t) => {
+void t.test('the pods meet the restricted Pod Security Standard', async (t) => {
   const manifests = await render(chart, ...withValues(t, values()))
   t.match(templateOf(manifests).spec, {
     automountServiceAccountToken: false,
@@ -205,7 +205,7 @@ void t.test('the pods keep to the restricted Pod Security Standard', async (t) =
 })
 
 void t.test(
-  'the kubelet asks the admin listener on the pod’s address, or runs a command and leaves it on loopback',
+  'the kubelet probes the admin listener on the pod’s address, or runs a command if the listener is on loopback',
   async (t) => {
     const http = await render(chart, ...withValues(t, values()))
     t.match(gatewayIn(http), {
@@ -232,7 +232,7 @@ void t.test(
   },
 )
 
-void t.test('the forward-auth listener has a Service of its own, which nothing from outside leads to', async (t) => {
+void t.test('the forward-auth listener has its own Service, which is not exposed', async (t) => {
   const proxy = [{ podSelector: { matchLabels: { app: 'traefik' } } }]
   const manifests = await render(
     chart,
@@ -276,7 +276,7 @@ void t.test('the forward-auth listener has a Service of its own, which nothing f
   t.match(JSON.stringify(of(without, 'Ingress')), '"path":"/"')
 })
 
-void t.test('the configuration arrives as it was written', async (t) => {
+void t.test('the configuration is rendered as it was written', async (t) => {
   const config = {
     routes: [
       {
@@ -317,14 +317,14 @@ void t.test('the configuration arrives as it was written', async (t) => {
   t.match(parse(configurationIn(manifests)), { ...config, upstream: 'http://orders:80' })
 })
 
-void t.test('another configuration makes new pods', async (t) => {
+void t.test('a changed configuration restarts the pods', async (t) => {
   const checksum = async (change: object): Promise<string | undefined> =>
     templateOf(await render(chart, ...withValues(t, values(change)))).metadata.annotations['checksum/config']
   t.equal(await checksum({}), await checksum({ podLabels: { team: 'shop' } }))
   t.not(await checksum({}), await checksum({ config: { basePath: '/login' } }))
 })
 
-void t.test('the number of pods is the autoscaler’s where there is one', async (t) => {
+void t.test('the autoscaler, if enabled, sets the number of pods', async (t) => {
   const store = { session: { store: '${REDIS_URL}' } }
   const replicas = async (change: object): Promise<unknown> =>
     (
@@ -336,7 +336,7 @@ void t.test('the number of pods is the autoscaler’s where there is one', async
   t.equal(await replicas({ autoscaling: { enabled: true } }), undefined)
 })
 
-void t.test('values that contradict each other are refused with what to write instead', async (t) => {
+void t.test('contradictory values are refused with what to write instead', async (t) => {
   const refusals: [object, RegExp][] = [
     [
       { replicaCount: 2 },
@@ -409,7 +409,7 @@ void t.test('values that contradict each other are refused with what to write in
   }
 })
 
-void t.test('the chart and the program have one version', async (t) => {
+void t.test('the chart and the program have the same version', async (t) => {
   const { version } = JSON.parse(readFileSync(new URL('../../package.json', import.meta.url), 'utf8')) as {
     version: string
   }
@@ -417,7 +417,7 @@ void t.test('the chart and the program have one version', async (t) => {
   t.match(gatewayIn(await render(chart, ...withValues(t, values()))), { image: `gatehouse:${version}` })
 })
 
-void t.test('the notes after an installation say what is still missing', async (t) => {
+void t.test('the installation notes say what is still missing', async (t) => {
   const notes = async (given: object): Promise<string> =>
     (await helm('install', 'shop', chart, '--dry-run=client', '--namespace', 'orders', ...withValues(t, given))).output
   const complete = await notes(values({ networkPolicy: { enabled: true } }))
@@ -444,7 +444,7 @@ void t.test('the notes after an installation say what is still missing', async (
   t.match(await notes(values({ config: { admin: { sessions: 'loopback' } } })), /from loopback can list and end/)
 })
 
-void t.test('no pod administers sessions on its address unless that is asked for, and then with a token', async (t) => {
+void t.test('session administration on a pod’s address is off by default, and needs a token', async (t) => {
   const admin = async (change: object): Promise<unknown> =>
     parse(configurationIn(await render(chart, ...withValues(t, values(change))))).admin
   t.same(await admin({}), { listen: '0.0.0.0:9090' }, 'health and metrics alone')
@@ -458,7 +458,7 @@ void t.test('no pod administers sessions on its address unless that is asked for
   t.equal((policy as unknown as { spec: { ingress: unknown[] } }).spec.ingress.length, 1)
 })
 
-void t.test('the job that Prometheus scrapes by the ServiceMonitor is the one that the alerts watch', async (t) => {
+void t.test('the ServiceMonitor’s job name is the one in the alerts', async (t) => {
   const manifests = await render(chart, ...withValues(t, values({ serviceMonitor: { enabled: true } })))
   const { jobLabel, selector } = (
     of(manifests, 'ServiceMonitor') as unknown as {

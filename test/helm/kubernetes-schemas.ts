@@ -18,8 +18,8 @@ const moduleOf = ({ apiVersion }: Manifest): string =>
   `${packages[apiVersion.split('/')[0] ?? ''] ?? 'kubernetes-models'}/${apiVersion}`
 
 /**
- * What is wrong with Kubernetes objects by the schemas that Kubernetes, the Gateway API and the Prometheus operator
- * publish. The schemas refuse wrong values, the types that are made of them fields that they do not know.
+ * Returns the errors of Kubernetes objects by the schemas that Kubernetes, the Gateway API and the Prometheus operator
+ * publish. The schemas refuse wrong values, and their TypeScript types refuse unknown fields.
  */
 export const mistakesIn = async (manifests: readonly Manifest[]): Promise<string[]> => [
   ...(await wrongValues(manifests)),

@@ -1,4 +1,5 @@
 import type { ServerResponse } from 'node:http'
+import { setTimeout as sleep } from 'node:timers/promises'
 import t, { type Test } from 'tap'
 import { startIdp } from '../../src/demo/idp.ts'
 import { startApplication, type Application } from '../support/application.ts'
@@ -13,10 +14,6 @@ const idp = await startIdp()
 t.teardown(() => idp.close())
 
 const everybody = [{ path: '/**', access: 'public' }]
-const pause = async (ms: number): Promise<void> =>
-  new Promise((resolve) => {
-    setTimeout(resolve, ms)
-  })
 
 /** An application that never ends an answer by itself, but for those that break off. */
 const startUnending = async (t: Test): Promise<Application & { readonly answers: readonly ServerResponse[] }> => {
@@ -39,10 +36,10 @@ const startUnending = async (t: Test): Promise<Application & { readonly answers:
   return { ...application, answers }
 }
 
-/** Waits for `count` access lines, and sees that no more follow, and that each has been counted. */
+/** Waits for `count` access lines, and checks that no more follow and that each request is counted. */
 const linesOf = async ({ events, gateway }: Running, count: number): Promise<Record<string, unknown>[]> => {
   await eventually(() => events('request').length >= count)
-  await pause(100)
+  await sleep(100)
   const lines = events('request')
   if (lines.length !== count) throw new Error(`${lines.length} lines instead of ${count}: ${JSON.stringify(lines)}`)
   if ((await countOf(gateway, {})) !== count) throw new Error(`${await countOf(gateway, {})} counted`)
@@ -78,7 +75,7 @@ void t.test('a request whose client leaves before the answer has one access line
   t.equal(await countOf(running.gateway, { route: '/**', verdict: 'forward' }), AT_ONCE)
 })
 
-void t.test('so has one that is cut in the middle of its download', async (t) => {
+void t.test('a request that is cut during its download has one access line and one count', async (t) => {
   const application = await startUnending(t)
   const running = await startGateway(t, { idp, config: { upstream: application.url, routes: everybody } })
   await each(async () => {
@@ -90,7 +87,7 @@ void t.test('so has one that is cut in the middle of its download', async (t) =>
   for (const line of await linesOf(running, AT_ONCE)) t.match(line, { path: '/big', status: 200, aborted: true })
 })
 
-void t.test('so has one whose application breaks off in the middle', async (t) => {
+void t.test('a request whose application breaks off has one access line and one count', async (t) => {
   const application = await startUnending(t)
   const running = await startGateway(t, { idp, config: { upstream: application.url, routes: everybody } })
   for (const path of ['/sized', '/chunked', '/reset'])
@@ -108,7 +105,7 @@ void t.test('so has one whose application breaks off in the middle', async (t) =
   ])
 })
 
-void t.test('so has a form whose client closes as soon as it has sent it', async (t) => {
+void t.test('a form whose client disconnects after sending it has one access line and one count', async (t) => {
   const running = await startGateway(t, { idp, config: { routes: everybody } })
   await each(async () => {
     const socket = open(running.url)
@@ -118,14 +115,14 @@ void t.test('so has a form whose client closes as soon as it has sent it', async
   for (const line of await linesOf(running, AT_ONCE)) t.match(line, { method: 'POST', aborted: true })
 })
 
-void t.test('so has each of several on one connection whose turn never comes', async (t) => {
+void t.test('each pipelined request that is never handled has one access line and one count', async (t) => {
   const application = await startUnending(t)
   const running = await startGateway(t, { idp, config: { upstream: application.url, routes: everybody } })
   const socket = open(running.url)
   const paths = ['/slow', '/events', '/sized', '/big', '/oauth2/session', '/a\\b', '/slow']
   socket.write(paths.map((path) => `GET ${path} HTTP/1.1\r\nHost: a\r\n\r\n`).join(''))
   await eventually(() => application.requests.length === 5)
-  await pause(100)
+  await sleep(100)
   socket.destroy()
   const lines = await linesOf(running, paths.length)
   for (const line of lines) t.match(line, { status: 499, aborted: true })
@@ -136,7 +133,7 @@ void t.test('so has each of several on one connection whose turn never comes', a
   ])
 })
 
-void t.test('so has each of more than are worked on at once', async (t) => {
+void t.test('each request beyond the pipelining limit has one access line and one count', async (t) => {
   const application = await startUnending(t)
   const running = await startGateway(t, {
     idp,
@@ -146,22 +143,22 @@ void t.test('so has each of more than are worked on at once', async (t) => {
   const many = 150
   socket.write('GET /slow HTTP/1.1\r\nHost: a\r\n\r\n'.repeat(many))
   await eventually(() => application.requests.length === 101)
-  await pause(100)
-  // The connection is not read any more: that the client has left is found out by `limits.idleRead`.
+  await sleep(100)
+  // The gateway no longer reads the connection: `limits.idleRead` detects the disconnect.
   socket.destroy()
   for (const line of await linesOf(running, many))
     t.match(line, { method: 'GET', path: '/slow', status: 499, aborted: true, client: '127.0.0.1' })
   t.equal(application.requests.length, 101, 'the application has not heard of the others')
 })
 
-void t.test('an event stream has its line at its end, with its duration', async (t) => {
+void t.test('an event stream has its access line at its end, with its duration', async (t) => {
   const application = await startUnending(t)
   const running = await startGateway(t, { idp, config: { upstream: application.url, routes: everybody } })
   const ask = 'GET /events HTTP/1.1\r\nHost: a\r\n\r\n'
   const [left, ended] = [open(running.url), open(running.url)]
   for (const socket of [left, ended]) socket.resume().write(ask)
   await eventually(() => left.bytesRead > 0 && ended.bytesRead > 0)
-  await pause(300)
+  await sleep(300)
   t.same(running.events('request'), [])
   left.destroy()
   await eventually(() => running.events('request').length === 1)
@@ -172,7 +169,7 @@ void t.test('an event stream has its line at its end, with its duration', async 
   for (const line of [first, second]) t.ok(Number(line?.['ms']) >= 300, `${String(line?.['ms'])} ms`)
 })
 
-void t.test('a WebSocket that is refused, or whose client leaves before it is open, has one as well', async (t) => {
+void t.test('a WebSocket that is refused, or whose client leaves before it opens, has one access line', async (t) => {
   const application = await startUnending(t)
   const running = await startGateway(t, {
     idp,
@@ -189,13 +186,13 @@ void t.test('a WebSocket that is refused, or whose client leaves before it is op
     'GET /slow HTTP/1.1\r\nHost: a\r\nConnection: Upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Version: 13\r\n' +
       'Sec-WebSocket-Key: AAAAAAAAAAAAAAAAAAAAAA==\r\n\r\n',
   )
-  await pause(200)
+  await sleep(200)
   socket.destroy()
   t.match((await linesOf(running, 2))[1], { path: '/slow', status: 499, aborted: true })
   t.equal(await countOf(running.gateway, { kind: 'websocket' }), 2)
 })
 
-void t.test('a request that is answered to its end has one line, whatever its answer', async (t) => {
+void t.test('a completed request has one access line, for every answer', async (t) => {
   const running = await startGateway(t, { idp, config: { routes: everybody } })
   const asked: [method: string, path: string, status: number][] = [
     ['GET', '/api/orders', 200],
@@ -220,7 +217,7 @@ void t.test('a request that is answered to its end has one line, whatever its an
   for (const line of lines) t.notOk('aborted' in line, JSON.stringify(line))
 })
 
-void t.test('a body that does not come any more is 408, in its request’s line', { timeout: 120_000 }, async (t) => {
+void t.test('a body that stalls is a 408 in the access line of its request', { timeout: 120_000 }, async (t) => {
   const running = await startGateway(t, { idp, config: { routes: everybody } })
   const head = 'POST /api/echo HTTP/1.1\r\nHost: a\r\nAccept: text/html\r\n'
   const [answer] = parseAnswers(await sendRaw(running.url, `${head}Content-Length: 100\r\n\r\nhalf`, 90_000))

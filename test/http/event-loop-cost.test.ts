@@ -41,7 +41,7 @@ const [first, second] = [createBrowser(), createBrowser()]
 for (const browser of [first, second]) await browser.login(`${url}/`, 'alice')
 const [one, two] = [first, second].map((browser) => browser.cookies.header(new URL(url)))
 
-/** What such a request costs this process, ms of its own time: what else the machine does hardly counts. */
+/** The CPU time of this process for such a request, in ms, which the load of the machine hardly affects. */
 const costOf = async (line: string, headers: readonly string[], body: string): Promise<number> => {
   const request = [`${line} HTTP/1.1`, 'Host: a', ...headers, 'Connection: close', '', body].join('\r\n')
   let least = Number.POSITIVE_INFINITY
@@ -116,7 +116,7 @@ const requests: Record<string, readonly [line: string, headers?: readonly string
 }
 
 for (const [name, [line, headers = [], body = '']] of Object.entries(requests)) {
-  void t.test(`${name} does not hold up the others`, async (t) => {
+  void t.test(`${name} does not delay other requests`, async (t) => {
     const ms = await costOf(line, headers, body)
     t.ok(ms < MOST, `${ms.toFixed(1)} ms`)
   })

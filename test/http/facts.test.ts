@@ -55,7 +55,7 @@ const read = (asked: Asked): Facts => {
 
 const host = (value: string): [string, string] => ['Host', value]
 
-void t.test('a request belongs to the public URL that its Host names, else to the first', (t) => {
+void t.test('a request belongs to the public URL that its Host names, or to the first', (t) => {
   const rows: [string, string][] = [
     ['orders.example.com', 'https://orders.example.com'],
     ['shop.example.com', 'https://shop.example.com'],
@@ -74,7 +74,7 @@ void t.test('a request belongs to the public URL that its Host names, else to th
   t.end()
 })
 
-void t.test('two public URLs of one name differ by their ports', (t) => {
+void t.test('public URLs of one host name differ by their ports', (t) => {
   const publicUrls = [
     'https://first.example',
     'https://a.example:8443',
@@ -101,7 +101,7 @@ void t.test('two public URLs of one name differ by their ports', (t) => {
   t.end()
 })
 
-void t.test('two Hosts, or none in HTTP/1.1, are a bad request', (t) => {
+void t.test('two Host headers, or none in HTTP/1.1, are a bad request', (t) => {
   t.match(readOrDeny({ headers: [host('orders.example.com'), host('orders.example.com')] }), { reason: 'malformed' })
   t.match(readOrDeny({ headers: [host('orders.example.com'), ['hOST', 'evil.example']] }), { reason: 'malformed' })
   t.match(readOrDeny({ headers: [] }), { reason: 'malformed' })
@@ -109,7 +109,7 @@ void t.test('two Hosts, or none in HTTP/1.1, are a bad request', (t) => {
   t.end()
 })
 
-void t.test('the host of an absolute target counts, whatever Host says', (t) => {
+void t.test('the host of an absolute target takes precedence over Host', (t) => {
   t.equal(
     read({ url: 'https://shop.example.com/a', headers: [host('orders.example.com')] }).origin,
     'https://shop.example.com',
@@ -118,7 +118,7 @@ void t.test('the host of an absolute target counts, whatever Host says', (t) => 
   t.end()
 })
 
-void t.test('X-Forwarded-Host counts from a trusted proxy alone', (t) => {
+void t.test('X-Forwarded-Host is used only from a trusted proxy', (t) => {
   const headers: [string, string][] = [host('127.0.0.1:8080'), ['X-Forwarded-Host', 'shop.example.com']]
   t.equal(read({ headers, peer: '10.1.2.3' }).origin, 'https://shop.example.com')
   t.equal(read({ headers }).origin, 'http://127.0.0.1:8080')
@@ -131,20 +131,20 @@ const address = (peer: string, forwardedFor?: string): string => {
 }
 
 void t.test('the client is the nearest address that a trusted proxy vouches for', (t) => {
-  t.equal(address('192.0.2.7', '6.6.6.6'), '192.0.2.7', 'anybody’s word is not taken')
+  t.equal(address('192.0.2.7', '6.6.6.6'), '192.0.2.7', 'an untrusted address is not used')
   t.equal(address('10.0.0.1', '192.0.2.7'), '192.0.2.7')
-  t.equal(address('10.0.0.1', '6.6.6.6, 192.0.2.7'), '192.0.2.7', 'what the client itself wrote comes further left')
+  t.equal(address('10.0.0.1', '6.6.6.6, 192.0.2.7'), '192.0.2.7', 'an entry from the client is further left')
   t.equal(address('10.0.0.1', '6.6.6.6, 192.0.2.7, 10.0.0.2'), '192.0.2.7', 'proxies of ours are passed over')
-  t.equal(address('10.0.0.1', '10.0.0.3, 10.0.0.2'), '10.0.0.3', 'where all are ours, the farthest')
+  t.equal(address('10.0.0.1', '10.0.0.3, 10.0.0.2'), '10.0.0.3', 'the leftmost, if all are trusted')
   t.equal(address('10.0.0.1'), '10.0.0.1')
-  t.equal(address('10.0.0.1', 'unknown'), '10.0.0.1', 'what is no address is none')
-  t.equal(address('10.0.0.1', '6.6.6.6, unknown'), '10.0.0.1', 'nor does anything further left count then')
+  t.equal(address('10.0.0.1', 'unknown'), '10.0.0.1', 'an invalid address is ignored')
+  t.equal(address('10.0.0.1', '6.6.6.6, unknown'), '10.0.0.1', 'entries left of an invalid one are ignored')
   t.equal(address('::ffff:10.0.0.1', '::ffff:192.0.2.7'), '192.0.2.7', 'IPv4 over an IPv6 socket')
   t.equal(address('fd00::1', '2001:db8::7'), '2001:db8::7')
   t.end()
 })
 
-void t.test('without trusted proxies nobody is one', (t) => {
+void t.test('without trusted proxies every forwarding header is ignored', (t) => {
   const { client } = read({
     peer: '127.0.0.1',
     trustedProxies: [],

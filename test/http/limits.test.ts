@@ -13,7 +13,7 @@ const limited = [
   { path: '/any/**', access: 'public' },
 ]
 
-void t.test('a body that announces to be too large is refused before it goes anywhere', async (t) => {
+void t.test('a body with too large a Content-Length is refused before it is forwarded', async (t) => {
   const { url, upstream } = await startGateway(t, { idp, config: { routes: limited } })
   const answer = await createBrowser().post(`${url}/api/echo`, 'x'.repeat(10_241), { kind: 'script' })
   t.equal(answer.status, 413)
@@ -30,7 +30,7 @@ void t.test('a body that announces to be too large is refused before it goes any
 
 const chunks = (count: number): string => `${`400\r\n${'x'.repeat(1024)}\r\n`.repeat(count)}0\r\n\r\n`
 
-void t.test('a body that turns out to be too large is cut off', async (t) => {
+void t.test('a body that grows too large is cut off', async (t) => {
   const { url } = await startGateway(t, { idp, config: { routes: limited } })
   const post = async (count: number) => {
     const bytes = await sendRaw(
@@ -47,7 +47,7 @@ void t.test('a body that turns out to be too large is cut off', async (t) => {
 
 const from = (address: string): string[] => [`X-Forwarded-For: ${address}`]
 
-void t.test('who asks too often is told when to come back, each address for itself', async (t) => {
+void t.test('rate limits count each address separately, and answer with Retry-After', async (t) => {
   const { url } = await startGateway(t, {
     idp,
     config: { trustedProxies: ['127.0.0.1'], rateLimit: { session: '3/1m', login: '2/1m' } },
@@ -75,7 +75,7 @@ void t.test('who asks too often is told when to come back, each address for itse
   )
 })
 
-void t.test('a person who asks too often gets a page', async (t) => {
+void t.test('a navigation over the rate limit gets a page', async (t) => {
   const { url } = await startGateway(t, { idp, config: { rateLimit: { login: '1/1m' } } })
   const browser = createBrowser()
   await browser.get(`${url}/oauth2/login`)
@@ -85,7 +85,7 @@ void t.test('a person who asks too often gets a page', async (t) => {
   t.ok(answer.headers['retry-after'])
 })
 
-void t.test('requests to the application are limited where that is configured', async (t) => {
+void t.test('requests to the application are limited if configured', async (t) => {
   const { url, upstream } = await startGateway(t, {
     idp,
     config: { routes: [{ path: '/**', access: 'public' }], rateLimit: { requests: '5/1m' } },
@@ -96,7 +96,7 @@ void t.test('requests to the application are limited where that is configured', 
   t.equal(upstream.requests.length, 5)
 })
 
-void t.test('a limit that is off is off', async (t) => {
+void t.test('a limit that is off does not apply', async (t) => {
   const { url } = await startGateway(t, { idp, config: { rateLimit: { session: false } } })
   const answers = await Promise.all(Array.from({ length: 700 }, () => ask(url, 'GET', '/oauth2/session')))
   t.ok(answers.every(({ status }) => status === 401))

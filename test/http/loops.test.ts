@@ -13,7 +13,7 @@ t.teardown(() => idp.close())
 
 const routes = [{ path: '/**', access: 'public' }]
 
-void t.test('a gateway whose upstream leads back to itself answers 508 at once', async (t) => {
+void t.test('a gateway whose upstream is itself answers 508 at once', async (t) => {
   const port = await freePort()
   const roundabout = await startTcpProxy(t, port)
   const { url, events } = await startGateway(t, {
@@ -45,7 +45,7 @@ void t.test('a gateway whose upstream leads back to itself answers 508 at once',
   t.match(landed.headers['content-type'], /^text\/html/)
 })
 
-void t.test('so do gateways that lead to each other', async (t) => {
+void t.test('gateways that are each other’s upstream answer 508 at once', async (t) => {
   const [a, b] = [await freePort(), await freePort()]
   const one = await startGateway(t, { idp, port: a, config: { upstream: `http://127.0.0.1:${b}`, routes } })
   const other = await startGateway(t, { idp, port: b, config: { upstream: `http://127.0.0.1:${a}`, routes } })
@@ -54,7 +54,7 @@ void t.test('so do gateways that lead to each other', async (t) => {
   t.equal(other.events('request').length, 1)
 })
 
-void t.test('the application sees Via, and a gateway behind another one passes', async (t) => {
+void t.test('the application receives Via, and a gateway behind another gateway works', async (t) => {
   const inner = await startGateway(t, { idp, config: { routes } })
   const outer = await startGateway(t, { idp, config: { upstream: inner.url, routes } })
   t.equal((await ask(inner.url, 'GET', '/api/orders')).status, 200)
@@ -65,10 +65,10 @@ void t.test('the application sees Via, and a gateway behind another one passes',
   t.match(via, /^1\.0 fred, HTTP\/1\.1 proxy\.example, 1\.1 gatehouse-[0-9a-f]{32}, 1\.1 gatehouse-[0-9a-f]{32}$/)
   t.ok(via.endsWith(`, 1.1 ${name}`))
   t.equal(via.split(String(name)).length, 2, 'each gateway has a name of its own')
-  t.equal((await ask(inner.url, 'GET', '/oauth2/session', [`Via: ${via}`])).status, 508, 'whoever sends it')
+  t.equal((await ask(inner.url, 'GET', '/oauth2/session', [`Via: ${via}`])).status, 508, 'from any sender')
 })
 
-void t.test('replicas have the same name', async (t) => {
+void t.test('replicas use the same name in Via', async (t) => {
   const upstream = await startUpstream()
   t.teardown(() => upstream.close())
   for (let i = 0; i < 2; i += 1) {

@@ -7,7 +7,7 @@ const requestFor = (url: string): IncomingMessage => Object.assign(new IncomingM
 
 const origins = ['https://orders.example.com', 'http://127.0.0.1:8080']
 
-void t.test('a path and its query are taken as they were sent', (t) => {
+void t.test('a path and its query are kept as they were sent', (t) => {
   const rows: [raw: string, path: string, query: string][] = [
     ['/', '/', ''],
     ['/a?b', '/a', '?b'],
@@ -21,7 +21,7 @@ void t.test('a path and its query are taken as they were sent', (t) => {
   t.end()
 })
 
-void t.test('an absolute target of ours becomes its path', (t) => {
+void t.test('an absolute target on this origin becomes its path', (t) => {
   const rows: [raw: string, path: string, query: string, origin: string][] = [
     ['https://orders.example.com/a?b', '/a', '?b', 'https://orders.example.com'],
     ['https://orders.example.com', '/', '', 'https://orders.example.com'],
@@ -68,13 +68,13 @@ void t.test('any other target is refused', (t) => {
   t.end()
 })
 
-void t.test('what is refused is routed nowhere, and remembered with the request', (t) => {
+void t.test('a refused target is not routed, and its problem is stored with the request', (t) => {
   const request = requestFor('/a\\b')
   t.equal(rewriteTarget(request, origins), '/')
   t.match(targetOf(request), { ok: false, problem: /backslash/ })
   const fine = requestFor('/a?b')
   t.equal(rewriteTarget(fine, origins), '/a?b')
   t.match(targetOf(fine), { ok: true, path: '/a' })
-  t.match(targetOf(requestFor('/')), { ok: false }, 'a request that nobody has looked at has no target')
+  t.match(targetOf(requestFor('/')), { ok: false }, 'a request that was not parsed has no target')
   t.end()
 })

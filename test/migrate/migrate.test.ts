@@ -35,7 +35,7 @@ const pem = generateKeyPairSync('ec', { namedCurve: 'P-256' })
   .privateKey.export({ type: 'pkcs8', format: 'pem' })
   .toString()
 
-/** Whatever a sample calls a secret: they are all made of a word for their file and a number. */
+/** The secrets of the samples, which all consist of a word for their file and a number. */
 const secrets =
   /\b(?:cfg|google|kc|env|args|alpha|apache|static|ww)[- ](?:[a-z]+[- ])+[A-Za-z0-9]+=?|YWxwaGE[A-Za-z0-9=]+/g
 
@@ -58,7 +58,7 @@ const routeOf = ({ routes }: Written, path: string, method?: string): Route | un
   )
 
 for (const name of samples) {
-  void t.test(`${name}: the result is a configuration that check takes, once the secrets are set`, async (t) => {
+  void t.test(`${name}: check accepts the result once the secrets are set`, async (t) => {
     const { status, stdout } = run(name)
     t.equal(status, 0)
     const file = join(scratch, `${name}.yaml`)
@@ -81,7 +81,7 @@ for (const name of samples) {
     t.ok(Object.hasOwn(variables, 'SESSION_KEY'), 'a random key would end all sessions with each restart')
   })
 
-  void t.test(`${name}: no secret of the file is said anywhere`, async (t) => {
+  void t.test(`${name}: the output contains no secret of the file`, async (t) => {
     const { stdout, stderr } = run(name)
     const found = [...new Set(readFileSync(join(folder, name), 'utf8').match(secrets))]
     t.ok(found.length > 0, 'the sample has secrets')
@@ -91,7 +91,7 @@ for (const name of samples) {
     }
   })
 
-  void t.test(`${name}: every key of the file is in the result or named, with its line`, async (t) => {
+  void t.test(`${name}: every key of the file is in the result, or named with its line`, async (t) => {
     const { stdout, stderr } = run(name)
     for (const { line, key: found } of keysOf(name)) {
       t.ok(
@@ -123,7 +123,7 @@ function keysOf(name: string): { line: number; key: string }[] {
     )
 }
 
-void t.test('oauth2-proxy: what opens paths opens those alone that a route can say exactly', async (t) => {
+void t.test('oauth2-proxy: only paths that a route can express exactly become public', async (t) => {
   const { config, stderr } = run('oauth2-proxy.cfg')
   t.equal(routeOf(config, '/healthz', 'GET')?.access, 'public')
   t.equal(routeOf(config, '/assets/**')?.access, 'public')
@@ -138,11 +138,11 @@ void t.test('oauth2-proxy: what opens paths opens those alone that a route can s
   t.match(securityOf(stderr), /trusted_ips/)
   t.match(securityOf(stderr), /whitelist_domains/)
   t.same(routeOf(config, '/**', 'OPTIONS')?.access, 'public', 'skip_auth_preflight')
-  t.same(config.trustedProxies, [], 'reverse_proxy = true believes nobody by itself')
+  t.same(config.trustedProxies, [], 'reverse_proxy = true alone trusts no proxy')
   t.match(securityOf(stderr), /reverse_proxy/)
 })
 
-void t.test('oauth2-proxy: who is let in is no more than before', async (t) => {
+void t.test('oauth2-proxy: the result admits no more users than the original', async (t) => {
   const { config, stderr } = run('oauth2-proxy.cfg')
   t.same(routeOf(config, '/**')?.require?.claims, { groups: ['staff', 'admin'], email_verified: [true] })
   t.match(securityOf(stderr), /email_domains: everybody whom the provider lets in/)
@@ -176,7 +176,7 @@ void t.test('oauth2-proxy: who is let in is no more than before', async (t) => {
   t.notOk(routeOf(run('oauth2-proxy-keycloak.cfg').config, '/**')?.access, 'skip_auth_regex = ".*" opens nothing')
 })
 
-void t.test('oauth2-proxy: the upstream gets what it got, under the same names where that is possible', async (t) => {
+void t.test('oauth2-proxy: the upstream gets the same headers, under the same names if possible', async (t) => {
   const all = routeOf(run('oauth2-proxy.cfg').config, '/**')
   t.same(all?.token, { header: 'X-Forwarded-Access-Token' })
   t.same(all?.headers?.set, {
@@ -199,7 +199,7 @@ void t.test('oauth2-proxy: the upstream gets what it got, under the same names w
   t.match(securityOf(alpha.stderr), /id_token does not leave the gateway/)
 })
 
-void t.test('oauth2-proxy: sessions, cookies and stores', async (t) => {
+void t.test('oauth2-proxy: sessions, cookies and stores are migrated', async (t) => {
   t.match(run('oauth2-proxy.cfg').config.session, {
     keys: ['${SESSION_KEY}'],
     lifetime: '12h',
@@ -213,38 +213,41 @@ void t.test('oauth2-proxy: sessions, cookies and stores', async (t) => {
   t.same(run('oauth2-proxy.env').config.trustedProxies, ['10.0.0.0/8', '192.168.1.1'])
 })
 
-void t.test('mod_auth_openidc: each section has its route, and what a route can’t say lets nobody in', async (t) => {
-  const { config, stderr } = run('apache.conf')
-  const access = (path: string) => [
-    routeOf(config, path)?.access ?? 'required',
-    routeOf(config, path)?.require?.claims ?? {},
-  ]
-  t.same(access('/**'), ['required', {}])
-  t.same(access('/public/**'), ['public', {}])
-  t.same(access('/admin/**'), ['required', { groups: ['admin'], department: ['ops'] }], '<RequireAll>')
-  t.same(access('/api/**'), ['required', { groups: ['staff', 'admin'] }], 'one of two')
-  t.equal(routeOf(config, '/api/**')?.challenge, '401')
-  t.same(access('/feed/**'), ['optional', {}], 'OIDCUnAuthAction pass')
-  t.same(access('/strange/**'), ['required', { not_migrated: ['Require'] }], 'an expression')
-  t.same(access('/either/**'), ['required', { not_migrated: ['Require'] }], 'one of two different claims')
-  t.same(access('/assets/**'), ['public', {}])
-  t.same(access('/assets'), ['required', {}])
-  t.same(routeOf(config, '/admin/**')?.token, { grant: 'none' }, 'OIDCPassAccessToken Off for these paths')
-  t.match(securityOf(stderr), /<LocationMatch \\.png\$>: .*stay closed/)
-  t.match(securityOf(stderr), /OIDCClientSecret: another VirtualHost/)
-  t.equal(config.provider['clientId'], 'orders', 'not the other host’s')
-  t.equal(config.provider['issuer'], 'https://login.example.com/realms/main')
-  t.equal(config.session['store'], 'redis://redis.example.com:6379/3')
-  const closed = run('apache-static.conf').config
-  t.same(
-    routeOf(closed, '/**')?.require?.claims,
-    { not_migrated: ['section'] },
-    'a folder on disk that asks for a claim closes everything',
-  )
-  t.equal(closed.session['endWithIdToken'], true, 'OIDCSessionMaxDuration 0')
-})
+void t.test(
+  'mod_auth_openidc: each section becomes a route, and rules that a route can’t express admit no user',
+  async (t) => {
+    const { config, stderr } = run('apache.conf')
+    const access = (path: string) => [
+      routeOf(config, path)?.access ?? 'required',
+      routeOf(config, path)?.require?.claims ?? {},
+    ]
+    t.same(access('/**'), ['required', {}])
+    t.same(access('/public/**'), ['public', {}])
+    t.same(access('/admin/**'), ['required', { groups: ['admin'], department: ['ops'] }], '<RequireAll>')
+    t.same(access('/api/**'), ['required', { groups: ['staff', 'admin'] }], 'one of two')
+    t.equal(routeOf(config, '/api/**')?.challenge, '401')
+    t.same(access('/feed/**'), ['optional', {}], 'OIDCUnAuthAction pass')
+    t.same(access('/strange/**'), ['required', { not_migrated: ['Require'] }], 'an expression')
+    t.same(access('/either/**'), ['required', { not_migrated: ['Require'] }], 'one of two different claims')
+    t.same(access('/assets/**'), ['public', {}])
+    t.same(access('/assets'), ['required', {}])
+    t.same(routeOf(config, '/admin/**')?.token, { grant: 'none' }, 'OIDCPassAccessToken Off for these paths')
+    t.match(securityOf(stderr), /<LocationMatch \\.png\$>: .*stay closed/)
+    t.match(securityOf(stderr), /OIDCClientSecret: another VirtualHost/)
+    t.equal(config.provider['clientId'], 'orders', 'not the other host’s')
+    t.equal(config.provider['issuer'], 'https://login.example.com/realms/main')
+    t.equal(config.session['store'], 'redis://redis.example.com:6379/3')
+    const closed = run('apache-static.conf').config
+    t.same(
+      routeOf(closed, '/**')?.require?.claims,
+      { not_migrated: ['section'] },
+      'a folder on disk that asks for a claim closes everything',
+    )
+    t.equal(closed.session['endWithIdToken'], true, 'OIDCSessionMaxDuration 0')
+  },
+)
 
-void t.test('mod_auth_openidc: what RequestHeader took from clients is taken from them on every route', async (t) => {
+void t.test('mod_auth_openidc: headers that RequestHeader removed are removed on every route', async (t) => {
   const { config, stderr, stdout } = run('apache-headers.conf')
   t.same(routeOf(config, '/**')?.headers?.set, {
     'Authorization': '${HEADER_AUTHORIZATION}',
@@ -303,7 +306,7 @@ void t.test('mod_auth_openidc: what RequestHeader took from clients is taken fro
   t.notMatch(await explained('/open/x'), 'forged', 'without a session')
 })
 
-void t.test('mod_auth_openidc: what opens a path, and what kept one closed, stands under SECURITY', async (t) => {
+void t.test('mod_auth_openidc: directives that open or protect a path are listed under SECURITY', async (t) => {
   const { config, stderr } = run('apache-headers.conf')
   const security = securityOf(stderr)
   t.match(security, /Require: needs no session, as before: \/open\/\*\*/)
@@ -314,7 +317,7 @@ void t.test('mod_auth_openidc: what opens a path, and what kept one closed, stan
   t.match(securityOf(run('apache.conf').stderr), /Require: needs no session, as before: \/public\/\*\*/)
 })
 
-void t.test('mod_auth_openidc: the user that REMOTE_USER was reaches the application', async (t) => {
+void t.test('mod_auth_openidc: the application receives the user that was in REMOTE_USER', async (t) => {
   const migrated = async (
     ...lines: string[]
   ): Promise<Ended & { readonly set: Record<string, string> | undefined }> => {
@@ -337,7 +340,7 @@ void t.test('mod_auth_openidc: the user that REMOTE_USER was reaches the applica
 })
 
 void t.test(
-  'oauth2-proxy: the headers that tell who the user is are taken from clients, whether it sent them or not',
+  'oauth2-proxy: identity headers of clients are removed, whether or not the original set them',
   async (t) => {
     for (const name of samples.filter((one) => one.startsWith('oauth2-proxy'))) {
       const { config } = run(name)
@@ -358,42 +361,45 @@ void t.test(
   },
 )
 
-void t.test('oauth2-proxy: OPTIONS alone may be open everywhere, and a cookie that is refreshed slides', async (t) => {
-  const migrated = async (...flags: string[]): Promise<Ended & { readonly config: Written }> => {
-    const all = ['--upstream=http://app', '--oidc-issuer-url=https://a.example', '--email-domain=*', ...flags]
-    const file = join(t.testdir({ 'run.sh': `oauth2-proxy ${all.join(' \\\n  ')}\n` }), 'run.sh')
-    const ended = await runProgram(t, ['migrate', file])
-    const config: Written = parse(ended.stdout)
-    return { ...ended, config }
-  }
-  for (const everywhere of ['^/.*', '.*', '^/', '/', '^.*$', '^/.*$']) {
-    const { config, stderr } = await migrated(`--skip-auth-route="OPTIONS=${everywhere}"`)
-    t.same(routeOf(config, '/**', 'OPTIONS')?.access, 'public', everywhere)
-    t.equal(routeOf(config, '/**')?.access, undefined)
-    t.match(securityOf(stderr), /--skip-auth-route: OPTIONS goes to the upstream without a session/)
-  }
-  for (const other of ['OPTIONS=^/$', 'OPTIONS=^$', 'OPTIONS=/$', 'GET=^/.*', '^/.*', 'OPTIONS!=^/.*']) {
-    const { config } = await migrated(`--skip-auth-route="${other}"`)
-    t.same(
-      config.routes.filter(({ path, access }) => path === '/**' && access === 'public'),
-      [],
-      other,
-    )
-  }
-  const dots = await migrated('--skip-auth-route="^/.well-known/.*"')
-  t.match(securityOf(dots.stderr), /add routes such as \{ path: \/\.well-known\/\*\*, access: public \} for/)
-  t.match((await migrated('--cookie-expire=10m', '--cookie-refresh=1m')).config.session, {
-    idleTimeout: '10m',
-    lifetime: '10h',
-  })
-  t.match((await migrated('--cookie-expire=168h', '--cookie-refresh=1m')).config.session, {
-    idleTimeout: '7d',
-    lifetime: '7d',
-  })
-  t.match((await migrated('--cookie-expire=10m')).config.session, { idleTimeout: 'off', lifetime: '10m' })
-})
+void t.test(
+  'oauth2-proxy: only OPTIONS can be public everywhere, and a refreshed cookie becomes a sliding session',
+  async (t) => {
+    const migrated = async (...flags: string[]): Promise<Ended & { readonly config: Written }> => {
+      const all = ['--upstream=http://app', '--oidc-issuer-url=https://a.example', '--email-domain=*', ...flags]
+      const file = join(t.testdir({ 'run.sh': `oauth2-proxy ${all.join(' \\\n  ')}\n` }), 'run.sh')
+      const ended = await runProgram(t, ['migrate', file])
+      const config: Written = parse(ended.stdout)
+      return { ...ended, config }
+    }
+    for (const everywhere of ['^/.*', '.*', '^/', '/', '^.*$', '^/.*$']) {
+      const { config, stderr } = await migrated(`--skip-auth-route="OPTIONS=${everywhere}"`)
+      t.same(routeOf(config, '/**', 'OPTIONS')?.access, 'public', everywhere)
+      t.equal(routeOf(config, '/**')?.access, undefined)
+      t.match(securityOf(stderr), /--skip-auth-route: OPTIONS goes to the upstream without a session/)
+    }
+    for (const other of ['OPTIONS=^/$', 'OPTIONS=^$', 'OPTIONS=/$', 'GET=^/.*', '^/.*', 'OPTIONS!=^/.*']) {
+      const { config } = await migrated(`--skip-auth-route="${other}"`)
+      t.same(
+        config.routes.filter(({ path, access }) => path === '/**' && access === 'public'),
+        [],
+        other,
+      )
+    }
+    const dots = await migrated('--skip-auth-route="^/.well-known/.*"')
+    t.match(securityOf(dots.stderr), /add routes such as \{ path: \/\.well-known\/\*\*, access: public \} for/)
+    t.match((await migrated('--cookie-expire=10m', '--cookie-refresh=1m')).config.session, {
+      idleTimeout: '10m',
+      lifetime: '10h',
+    })
+    t.match((await migrated('--cookie-expire=168h', '--cookie-refresh=1m')).config.session, {
+      idleTimeout: '7d',
+      lifetime: '7d',
+    })
+    t.match((await migrated('--cookie-expire=10m')).config.session, { idleTimeout: 'off', lifetime: '10m' })
+  },
+)
 
-void t.test('Wonderwall: its paths, levels and sessions', async (t) => {
+void t.test('Wonderwall: paths, levels and sessions are migrated', async (t) => {
   const { config, stderr } = run('wonderwall.env')
   t.same(
     config.routes.map(({ path, access }) => [path, access ?? 'required']),
@@ -420,100 +426,97 @@ void t.test('Wonderwall: its paths, levels and sessions', async (t) => {
   t.match(securityOf(optional.stderr), /auto-login is off/)
 })
 
-/** What is said under the first heading. */
+/** Returns the text under the heading SECURITY. */
 function securityOf(stderr: string): string {
   return /^SECURITY[^\n]*\n((?: {2}.*\n)*)/m.exec(stderr)?.[1] ?? ''
 }
 
-void t.test(
-  'flags, variables and a chart’s values are read together, and the one that the peer takes counts',
-  async (t) => {
-    const migrated = async (...texts: string[]): Promise<Ended & { readonly config: Written }> => {
-      const names = texts.map((_, index) => `file-${index}`)
-      const folder = t.testdir(Object.fromEntries(names.map((name, index) => [name, texts[index] ?? ''])))
-      const ended = await runProgram(t, ['migrate', ...names.map((name) => join(folder, name))])
-      const config: Written = parse(ended.stdout)
-      return { ...ended, config }
-    }
-    const rules = { groups: ['admin'], email_verified: [true] }
-    const compose = await migrated(
-      [
-        'services:',
-        '  proxy:',
-        '    command:',
-        '      - --provider=oidc',
-        '      - --oidc-issuer-url=https://a.example',
-        '      - --upstream=http://web:80',
-        '      - --allowed-group=admin',
-        '      - --skip-auth-route=^/flag$',
-        '    environment:',
-        '      OAUTH2_PROXY_CLIENT_ID: abc',
-        '      OAUTH2_PROXY_EMAIL_DOMAINS: "*"',
-        '      OAUTH2_PROXY_SKIP_AUTH_ROUTES: ^/variable$',
-      ].join('\n'),
-    )
-    t.match(compose.config, { upstream: 'http://web', provider: { issuer: 'https://a.example', clientId: 'abc' } })
-    t.same(routeOf(compose.config, '/**')?.require?.claims, rules, 'what a flag asked for is asked for')
-    t.equal(routeOf(compose.config, '/flag')?.access, 'public')
-    t.equal(routeOf(compose.config, '/variable'), undefined, 'a flag goes before a variable')
-    t.match(compose.stderr, /OAUTH2_PROXY_SKIP_AUTH_ROUTES: --skip-auth-route \(.*:8\) goes before it/)
+void t.test('flags, variables and chart values are read together, with the original’s precedence', async (t) => {
+  const migrated = async (...texts: string[]): Promise<Ended & { readonly config: Written }> => {
+    const names = texts.map((_, index) => `file-${index}`)
+    const folder = t.testdir(Object.fromEntries(names.map((name, index) => [name, texts[index] ?? ''])))
+    const ended = await runProgram(t, ['migrate', ...names.map((name) => join(folder, name))])
+    const config: Written = parse(ended.stdout)
+    return { ...ended, config }
+  }
+  const rules = { groups: ['admin'], email_verified: [true] }
+  const compose = await migrated(
+    [
+      'services:',
+      '  proxy:',
+      '    command:',
+      '      - --provider=oidc',
+      '      - --oidc-issuer-url=https://a.example',
+      '      - --upstream=http://web:80',
+      '      - --allowed-group=admin',
+      '      - --skip-auth-route=^/flag$',
+      '    environment:',
+      '      OAUTH2_PROXY_CLIENT_ID: abc',
+      '      OAUTH2_PROXY_EMAIL_DOMAINS: "*"',
+      '      OAUTH2_PROXY_SKIP_AUTH_ROUTES: ^/variable$',
+    ].join('\n'),
+  )
+  t.match(compose.config, { upstream: 'http://web', provider: { issuer: 'https://a.example', clientId: 'abc' } })
+  t.same(routeOf(compose.config, '/**')?.require?.claims, rules, 'the flag’s claim is required')
+  t.equal(routeOf(compose.config, '/flag')?.access, 'public')
+  t.equal(routeOf(compose.config, '/variable'), undefined, 'a flag goes before a variable')
+  t.match(compose.stderr, /OAUTH2_PROXY_SKIP_AUTH_ROUTES: --skip-auth-route \(.*:8\) goes before it/)
 
-    const deployment = await migrated(
-      [
-        'args: ["--upstream=http://app:8080", "--email-domain=*", "--allowed-group=admin"]',
-        'env:',
-        '  - {name: OAUTH2_PROXY_CLIENT_ID, value: abc}',
-        '  - {name: OAUTH2_PROXY_CLIENT_SECRET, valueFrom: {secretKeyRef: {name: x, key: y}}}',
-        '  - name: OAUTH2_PROXY_REDIRECT_URL',
-        '    value: https://app.example/oauth2/callback',
-      ].join('\n'),
-    )
-    t.match(deployment.config, {
-      upstream: 'http://app:8080',
-      publicUrl: 'https://app.example',
-      provider: { clientId: 'abc' },
-    })
-    t.same(routeOf(deployment.config, '/**')?.require?.claims, rules)
+  const deployment = await migrated(
+    [
+      'args: ["--upstream=http://app:8080", "--email-domain=*", "--allowed-group=admin"]',
+      'env:',
+      '  - {name: OAUTH2_PROXY_CLIENT_ID, value: abc}',
+      '  - {name: OAUTH2_PROXY_CLIENT_SECRET, valueFrom: {secretKeyRef: {name: x, key: y}}}',
+      '  - name: OAUTH2_PROXY_REDIRECT_URL',
+      '    value: https://app.example/oauth2/callback',
+    ].join('\n'),
+  )
+  t.match(deployment.config, {
+    upstream: 'http://app:8080',
+    publicUrl: 'https://app.example',
+    provider: { clientId: 'abc' },
+  })
+  t.same(routeOf(deployment.config, '/**')?.require?.claims, rules)
 
-    const values = await migrated(
-      [
-        'oauth2-proxy:',
-        '  config:',
-        '    clientID: team',
-        '    configFile: |-',
-        '      oidc_issuer_url = "https://old.example"',
-        '      email_domains = "*"',
-        '      allowed_groups = ["admin"]',
-        '      upstreams = ["http://app"]',
-        '  extraArgs:',
-        '    oidc-issuer-url: https://new.example',
-        '    provider: oidc',
-        '  extraEnv:',
-        '    - name: OAUTH2_PROXY_REDIRECT_URL',
-        '      value: https://team.example/oauth2/callback',
-        '  ingress: { enabled: true }',
-      ].join('\n'),
-    )
-    t.match(values.config, {
-      publicUrl: 'https://team.example',
-      upstream: 'http://app',
-      provider: { issuer: 'https://new.example', clientId: 'team' },
-    })
-    t.same(routeOf(values.config, '/**')?.require?.claims, rules)
-    t.match(values.stderr, /file-0:5: oidc_issuer_url: oidc-issuer-url \(.*:10\) goes before it/)
-    t.match(values.stderr, /file-0:15: oauth2-proxy\.ingress\.enabled: it is a value of the peer's chart/)
+  const values = await migrated(
+    [
+      'oauth2-proxy:',
+      '  config:',
+      '    clientID: team',
+      '    configFile: |-',
+      '      oidc_issuer_url = "https://old.example"',
+      '      email_domains = "*"',
+      '      allowed_groups = ["admin"]',
+      '      upstreams = ["http://app"]',
+      '  extraArgs:',
+      '    oidc-issuer-url: https://new.example',
+      '    provider: oidc',
+      '  extraEnv:',
+      '    - name: OAUTH2_PROXY_REDIRECT_URL',
+      '      value: https://team.example/oauth2/callback',
+      '  ingress: { enabled: true }',
+    ].join('\n'),
+  )
+  t.match(values.config, {
+    publicUrl: 'https://team.example',
+    upstream: 'http://app',
+    provider: { issuer: 'https://new.example', clientId: 'team' },
+  })
+  t.same(routeOf(values.config, '/**')?.require?.claims, rules)
+  t.match(values.stderr, /file-0:5: oidc_issuer_url: oidc-issuer-url \(.*:10\) goes before it/)
+  t.match(values.stderr, /file-0:15: oauth2-proxy\.ingress\.enabled: it is a value of the peer's chart/)
 
-    const flags = 'oauth2-proxy --oidc-issuer-url=https://flags.example --provider=oidc --email-domain=*\n'
-    const separate = await migrated(flags, 'oidc_issuer_url = "https://file.example"\nupstreams = ["http://app"]\n')
-    t.match(separate.config.provider, { issuer: 'https://flags.example' }, 'whatever the order of the files')
-    const wonderwall = await migrated(
-      'args: [--openid.client-id=flag]\nenv:\n  WONDERWALL_OPENID_CLIENT_ID: variable\n  WONDERWALL_INGRESS: https://a.example\n',
-    )
-    t.match(wonderwall.config, { publicUrl: 'https://a.example', provider: { clientId: 'flag' } })
-  },
-)
+  const flags = 'oauth2-proxy --oidc-issuer-url=https://flags.example --provider=oidc --email-domain=*\n'
+  const separate = await migrated(flags, 'oidc_issuer_url = "https://file.example"\nupstreams = ["http://app"]\n')
+  t.match(separate.config.provider, { issuer: 'https://flags.example' }, 'in any order of the files')
+  const wonderwall = await migrated(
+    'args: [--openid.client-id=flag]\nenv:\n  WONDERWALL_OPENID_CLIENT_ID: variable\n  WONDERWALL_INGRESS: https://a.example\n',
+  )
+  t.match(wonderwall.config, { publicUrl: 'https://a.example', provider: { clientId: 'flag' } })
+})
 
-void t.test('several files of one gateway are read together', async (t) => {
+void t.test('several files of one deployment are read together', async (t) => {
   const core = join(
     t.testdir({ 'core.cfg': 'email_domains = ["*"]\nredirect_url = "https://orders.example.com/oauth2/callback"\n' }),
     'core.cfg',
@@ -524,21 +527,24 @@ void t.test('several files of one gateway are read together', async (t) => {
   t.same(routeOf(config, '/**')?.require?.claims, { groups: ['staff'], email_verified: [true] })
 })
 
-void t.test('what is not understood: status 2, what can be read, and not a word of the file', async (t) => {
-  const cases: [text: string, says: RegExp][] = [
-    ['hello: world\n', /no configuration that this command can read/],
-    ['', /no configuration that this command can read/],
-    ['client_id = "x"\nclient_secret = "cfg-open-quote-1\n', /:2:\d+: /],
-    ['providers:\n  - clientSecret: "alpha-open-quote-1\n', /the YAML can't be read/],
-    ['OIDCClientSecret apache-open-section-1\n<Location /x>\n', /<Location> is never closed/],
-  ]
-  for (const [text, says] of cases) await refuses(t, text, says)
-  const missing = await runProgram(t, ['migrate', '/no/such/file.cfg'])
-  t.same([missing.status, missing.stdout], [2, ''])
-  t.match(missing.stderr, /\/no\/such\/file\.cfg: it can't be read \(ENOENT\)/)
-  const nothing = await runProgram(t, ['migrate'])
-  t.same([nothing.status, nothing.stdout], [1, ''])
-})
+void t.test(
+  'an input that is not understood exits with status 2, names the readable formats and quotes nothing',
+  async (t) => {
+    const cases: [text: string, says: RegExp][] = [
+      ['hello: world\n', /no configuration that this command can read/],
+      ['', /no configuration that this command can read/],
+      ['client_id = "x"\nclient_secret = "cfg-open-quote-1\n', /:2:\d+: /],
+      ['providers:\n  - clientSecret: "alpha-open-quote-1\n', /the YAML can't be read/],
+      ['OIDCClientSecret apache-open-section-1\n<Location /x>\n', /<Location> is never closed/],
+    ]
+    for (const [text, says] of cases) await refuses(t, text, says)
+    const missing = await runProgram(t, ['migrate', '/no/such/file.cfg'])
+    t.same([missing.status, missing.stdout], [2, ''])
+    t.match(missing.stderr, /\/no\/such\/file\.cfg: it can't be read \(ENOENT\)/)
+    const nothing = await runProgram(t, ['migrate'])
+    t.same([nothing.status, nothing.stdout], [1, ''])
+  },
+)
 
 async function refuses(t: Test, text: string, says: RegExp): Promise<void> {
   const file = join(scratch, 'refused')
@@ -550,14 +556,14 @@ async function refuses(t: Test, text: string, says: RegExp): Promise<void> {
   for (const secret of text.match(secrets) ?? []) t.notMatch(stderr, secret)
 }
 
-void t.test('help says what is read and what becomes of secrets', async (t) => {
+void t.test('--help says which files are read and what happens to secrets', async (t) => {
   const { status, stdout } = await runProgram(t, ['migrate', '--help'])
   t.equal(status, 0)
   t.match(stdout, /oauth2-proxy\.cfg > gatehouse\.yaml/)
   t.match((await runProgram(t, ['--help'])).stdout, /gatehouse migrate FILE/)
 })
 
-void t.test('a peer that a proxy asks gets a listener for that, of its own', async (t) => {
+void t.test('a forward-auth deployment gets its own listener', async (t) => {
   for (const name of ['oauth2-proxy-google.cfg', 'oauth2-proxy-alpha.yaml', 'wonderwall-idporten.env']) {
     const { config, stderr } = run(name)
     t.same(config.forwardAuth, { listen: '127.0.0.1:8081' }, name)
@@ -575,5 +581,5 @@ void t.test('a peer that a proxy asks gets a listener for that, of its own', asy
     'client_id = "orders"\nhttp_address = "127.0.0.1:8081"\nmetrics_address = "127.0.0.1:8082"\nset_xauthrequest = true\n',
   )
   const written: Written = parse((await runProgram(t, ['migrate', file])).stdout)
-  t.same(written.forwardAuth, { listen: '127.0.0.1:8083' }, 'where the address is taken')
+  t.same(written.forwardAuth, { listen: '127.0.0.1:8083' }, 'the address avoids one that is in use')
 })

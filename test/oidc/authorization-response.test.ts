@@ -3,16 +3,20 @@ import { kindOfError, readAuthorizationResponse } from '../../src/oidc/authoriza
 
 const read = (query: string) => readAuthorizationResponse(new URLSearchParams(query))
 
-void t.test('a code or an error, each once', (t) => {
+void t.test('a response with one code or one error is accepted', (t) => {
   t.match(read('code=abc&state=s&iss=https%3A%2F%2Fidp'), { type: 'code', code: 'abc', iss: 'https://idp' })
   t.match(read('code=a%20b.~%2F%2B%3D'), { type: 'code', iss: null })
-  t.match(read('code=x&session_state=y&scope=openid&authuser=0'), { type: 'code' }, 'what else comes is not looked at')
+  t.match(read('code=x&session_state=y&scope=openid&authuser=0'), { type: 'code' }, 'other parameters are ignored')
   t.match(read('error=access_denied&error_description=no&state=s'), { type: 'error', error: 'access_denied' })
-  t.match(read('error=&code=x'), { type: 'code' }, 'a parameter without a value is none (RFC 6749, section 3.1)')
+  t.match(
+    read('error=&code=x'),
+    { type: 'code' },
+    'a parameter without a value counts as omitted (RFC 6749, section 3.1)',
+  )
   t.end()
 })
 
-void t.test('anything else is malformed', (t) => {
+void t.test('any other response is malformed', (t) => {
   const queries = [
     '',
     'state=s',
@@ -41,7 +45,7 @@ void t.test('anything else is malformed', (t) => {
   t.end()
 })
 
-void t.test('what an error says', (t) => {
+void t.test('an error is read with its description', (t) => {
   const rows: [error: string, description: string, promptNone: boolean, kind: string][] = [
     ['access_denied', '', false, 'cancelled'],
     ['user_cancelled_authorize', '', false, 'cancelled'],

@@ -31,7 +31,7 @@ const routes = [
 type Started = Running & {
   /** A token as the provider makes it for the API, with these claims changed. */
   readonly token: (claims?: Record<string, unknown>, header?: { typ?: string; kid?: string }) => Promise<string>
-  /** A request of a client that is no browser. */
+  /** Sends a request of a client other than a browser. */
   readonly call: (token: string, path?: string, method?: string) => Promise<Answer>
 }
 
@@ -71,7 +71,7 @@ const upstreamHeaders = (answer: Answer): Record<string, string> => {
 const encoded = (part: object): string => Buffer.from(JSON.stringify(part)).toString('base64url')
 
 void t.test(
-  'a client’s own token lets it in: the application hears who it is, gets the token, and no session comes of it',
+  'a client’s own token admits it: the application receives its identity and the token, and no session is created',
   async (t) => {
     const { token, call, events } = await start(t)
     const mine = await token({ groups: ['staff', 'a,b'] })
@@ -87,7 +87,7 @@ void t.test(
   },
 )
 
-void t.test('every way in which a token can be wrong is a 401 invalid_token', async (t) => {
+void t.test('every kind of invalid token is a 401 invalid_token', async (t) => {
   const { token, call, idp, upstream } = await start(t)
   const { privateKey, publicKey } = generateKeyPairSync('rsa', { modulusLength: 2048 })
   const now = Math.floor(Date.now() / 1000)
@@ -106,7 +106,7 @@ void t.test('every way in which a token can be wrong is a 401 invalid_token', as
   const pem = createPublicKey({ key: { ...jwks.keys[0] }, format: 'jwk' })
     .export({ type: 'spki', format: 'pem' })
     .toString()
-  /** Signed by somebody else, with a header that tells where to look for the key. */
+  /** Signed with another key, with a header that says where to find it. */
   const lured = async (hint: Record<string, unknown>): Promise<string> => {
     const signed = `${encoded({ alg: 'RS256', typ: 'at+jwt', ...hint })}.${encoded(claims)}`
     return `${signed}.${sign('sha256', Buffer.from(signed), privateKey).toString('base64url')}`
@@ -168,7 +168,7 @@ void t.test('every way in which a token can be wrong is a 401 invalid_token', as
   t.equal((await call(good)).status, 200, 'the good one is good')
 })
 
-void t.test('plain JWTs and audiences among others are taken as well', async (t) => {
+void t.test('plain JWTs and tokens with several audiences are accepted', async (t) => {
   const { token, call } = await start(t)
   for (const [name, mine] of [
     ['typ JWT', await token({}, { typ: 'JWT' })],
@@ -180,7 +180,7 @@ void t.test('plain JWTs and audiences among others are taken as well', async (t)
     t.equal((await call(mine)).status, 200, name)
 })
 
-void t.test('the user’s own ID token is no access token, even where the client itself is the audience', async (t) => {
+void t.test('an ID token is refused as an access token, even if the client itself is the audience', async (t) => {
   const running = await loggedIn(t)
   const { idp } = running
   const idToken = idp.secretsIssued.find((secret) => secret.split('.').length === 3) ?? ''
@@ -203,14 +203,14 @@ void t.test('the user’s own ID token is no access token, even where the client
   )
 })
 
-void t.test('on a route without bearer a token counts for nothing', async (t) => {
+void t.test('a token has no effect on a route without bearer', async (t) => {
   const { token, call } = await start(t)
   const answer = await call(await token(), '/orders')
   t.match(answer.json(), { status: 401, code: 'login_required' })
   t.equal(answer.headers['www-authenticate'], 'Bearer')
 })
 
-void t.test('without a token a bearer route works as any other', async (t) => {
+void t.test('a bearer route without a token works like any other', async (t) => {
   const { url } = await start(t)
   t.match((await createBrowser().get(`${url}/api/echo`, { kind: 'script' })).json(), { code: 'login_required' })
   t.match(
@@ -222,7 +222,7 @@ void t.test('without a token a bearer route works as any other', async (t) => {
   t.match(upstreamHeaders(await browser.get(`${url}/api/echo`, { kind: 'script' })), { 'x-user': 'bob' })
 })
 
-void t.test('a token that came with a session’s cookie is the one that counts', async (t) => {
+void t.test('a token takes precedence over a session cookie', async (t) => {
   const { url, token } = await start(t)
   const browser = createBrowser()
   await browser.login(`${url}/`, 'bob')
@@ -239,93 +239,90 @@ void t.test('a token that came with a session’s cookie is the one that counts'
   t.equal((await browser.get(`${url}/api/echo`, { kind: 'script' })).status, 200)
 })
 
-void t.test('a public route passes any token on, an optional one refuses a wrong one', async (t) => {
+void t.test('a public route forwards any token, and an optional one refuses an invalid one', async (t) => {
   const { token, call } = await start(t)
   t.match(upstreamHeaders(await call('whatever', '/api/echo/public')), { authorization: 'Bearer whatever' })
   t.equal((await call('whatever', '/api/echo/optional')).status, 401)
   t.equal((await call(await token(), '/api/echo/optional')).status, 200)
 })
 
-void t.test(
-  'on an optional route no token that was not verified reaches the application, however it is written',
-  async (t) => {
-    const optional = { path: '/ws', access: 'optional', bearer: { audience } }
-    const { url, token, upstream } = await start(t, {
-      routes: routes.map((route) => (route.path === '/ws' ? optional : route)),
-    })
-    const browser = createBrowser()
-    await browser.login(`${url}/`, 'bob')
-    const cookie = `Cookie: ${browser.cookies.header(new URL(url), { crossSite: false, topLevelGet: true })}`
-    const forged = `${encoded({ alg: 'none' })}.${encoded({ sub: 'root' })}.x`
-    const [good, basic] = [`Bearer ${await token()}`, 'Basic YWxpY2U6cHc=']
-    const fields = (...values: string[]): string[] => values.map((value) => `Authorization: ${value}`)
-    const refused = [
-      fields(`Bearer ${forged}`),
-      fields(`Bearer\t${forged}`),
-      fields(`bearer\t ${forged}`),
-      fields(`Bearer ${forged} x`),
-      fields(`Bearer ${forged},`),
-      fields(`Bearer "${forged}"`),
-      fields(`Bearer, Bearer ${forged}`),
-      fields(`Bearer=${forged}`),
-      fields(`Bearer${forged}`),
-      fields(`BEARER:${forged}`),
-      fields(`"Bearer ${forged}"`),
-      fields(`, Bearer ${forged}`),
-      fields('Bearer'),
-      fields(basic, `Bearer ${forged}`),
-      fields(basic, `bearer\t${forged}`),
-      fields(basic, good),
-      fields(`Bearer ${forged}`, good),
-      [...fields(basic), `authorization: Bearer ${forged}`],
-    ]
-    for (const headers of refused) {
-      for (const path of ['/api/echo/optional', '/api/echo', '/ws'])
-        for (const session of [[], [cookie]]) {
-          const answer = await ask(url, 'GET', path, [...headers, ...session])
-          const what = `${path} ${headers.join(' | ')}${session.length === 0 ? '' : ' with a session'}`
-          t.equal(answer.status, 401, what)
-          t.same(answer.headers.get('www-authenticate'), ['Bearer error="invalid_token"'], what)
-          t.same(answer.headers.get('gatehouse'), ['invalid_token'], what)
-        }
-      t.equal((await openWebSocket(`${url}/ws`, { headers: [...headers, `Origin: ${url}`] })).status, 401)
-    }
-    t.same(
-      upstream.requests.filter(({ rawHeaders }) => rawHeaders.some((value) => value.includes(forged))),
-      [],
-    )
-    const authorization = (): string[] => {
-      const { rawHeaders = [] } = upstream.requests.at(-1) ?? {}
-      return rawHeaders.filter((_, i) => /authorization/i.test(rawHeaders[i - 1] ?? ''))
-    }
-    const dropped = [
-      [`Authorization_: Bearer ${forged}`],
-      [`Authorization.: Bearer ${forged}`],
-      fields(`Basic ${forged}`),
-      fields(`${basic}, Bearer ${forged}`),
-      fields(`Token ${forged}`),
-      fields(`JWT ${forged}`),
-      fields(`DPoP ${forged}`),
-      fields(forged),
-      fields(basic, basic),
-      fields(basic, `Token ${forged}`),
-    ]
-    for (const headers of dropped) {
-      t.equal((await ask(url, 'GET', '/api/echo/optional', headers)).status, 200)
-      t.same(authorization(), [], headers.join(' | '))
-    }
-    t.equal((await ask(url, 'GET', '/api/echo/optional', fields(basic))).status, 200)
-    t.same(authorization(), [basic], 'as on a public route')
-    t.equal((await ask(url, 'GET', '/api/echo/optional', fields(good))).status, 200)
-    t.same(authorization(), [good])
-    t.equal((await ask(url, 'GET', '/api/echo/optional', [...fields(basic), cookie])).status, 200)
-    t.notMatch(authorization(), [basic], 'with a session the application gets that one’s token')
-    t.equal((await ask(url, 'GET', '/api/echo/public', fields(`Bearer\t${forged}`))).status, 200)
-    t.same(authorization(), [`Bearer\t${forged}`], 'where no token is looked at each one passes')
-  },
-)
+void t.test('on an optional route no unverified token reaches the application, in any spelling', async (t) => {
+  const optional = { path: '/ws', access: 'optional', bearer: { audience } }
+  const { url, token, upstream } = await start(t, {
+    routes: routes.map((route) => (route.path === '/ws' ? optional : route)),
+  })
+  const browser = createBrowser()
+  await browser.login(`${url}/`, 'bob')
+  const cookie = `Cookie: ${browser.cookies.header(new URL(url), { crossSite: false, topLevelGet: true })}`
+  const forged = `${encoded({ alg: 'none' })}.${encoded({ sub: 'root' })}.x`
+  const [good, basic] = [`Bearer ${await token()}`, 'Basic YWxpY2U6cHc=']
+  const fields = (...values: string[]): string[] => values.map((value) => `Authorization: ${value}`)
+  const refused = [
+    fields(`Bearer ${forged}`),
+    fields(`Bearer\t${forged}`),
+    fields(`bearer\t ${forged}`),
+    fields(`Bearer ${forged} x`),
+    fields(`Bearer ${forged},`),
+    fields(`Bearer "${forged}"`),
+    fields(`Bearer, Bearer ${forged}`),
+    fields(`Bearer=${forged}`),
+    fields(`Bearer${forged}`),
+    fields(`BEARER:${forged}`),
+    fields(`"Bearer ${forged}"`),
+    fields(`, Bearer ${forged}`),
+    fields('Bearer'),
+    fields(basic, `Bearer ${forged}`),
+    fields(basic, `bearer\t${forged}`),
+    fields(basic, good),
+    fields(`Bearer ${forged}`, good),
+    [...fields(basic), `authorization: Bearer ${forged}`],
+  ]
+  for (const headers of refused) {
+    for (const path of ['/api/echo/optional', '/api/echo', '/ws'])
+      for (const session of [[], [cookie]]) {
+        const answer = await ask(url, 'GET', path, [...headers, ...session])
+        const what = `${path} ${headers.join(' | ')}${session.length === 0 ? '' : ' with a session'}`
+        t.equal(answer.status, 401, what)
+        t.same(answer.headers.get('www-authenticate'), ['Bearer error="invalid_token"'], what)
+        t.same(answer.headers.get('gatehouse'), ['invalid_token'], what)
+      }
+    t.equal((await openWebSocket(`${url}/ws`, { headers: [...headers, `Origin: ${url}`] })).status, 401)
+  }
+  t.same(
+    upstream.requests.filter(({ rawHeaders }) => rawHeaders.some((value) => value.includes(forged))),
+    [],
+  )
+  const authorization = (): string[] => {
+    const { rawHeaders = [] } = upstream.requests.at(-1) ?? {}
+    return rawHeaders.filter((_, i) => /authorization/i.test(rawHeaders[i - 1] ?? ''))
+  }
+  const dropped = [
+    [`Authorization_: Bearer ${forged}`],
+    [`Authorization.: Bearer ${forged}`],
+    fields(`Basic ${forged}`),
+    fields(`${basic}, Bearer ${forged}`),
+    fields(`Token ${forged}`),
+    fields(`JWT ${forged}`),
+    fields(`DPoP ${forged}`),
+    fields(forged),
+    fields(basic, basic),
+    fields(basic, `Token ${forged}`),
+  ]
+  for (const headers of dropped) {
+    t.equal((await ask(url, 'GET', '/api/echo/optional', headers)).status, 200)
+    t.same(authorization(), [], headers.join(' | '))
+  }
+  t.equal((await ask(url, 'GET', '/api/echo/optional', fields(basic))).status, 200)
+  t.same(authorization(), [basic], 'as on a public route')
+  t.equal((await ask(url, 'GET', '/api/echo/optional', fields(good))).status, 200)
+  t.same(authorization(), [good])
+  t.equal((await ask(url, 'GET', '/api/echo/optional', [...fields(basic), cookie])).status, 200)
+  t.notMatch(authorization(), [basic], 'with a session the application gets that one’s token')
+  t.equal((await ask(url, 'GET', '/api/echo/public', fields(`Bearer\t${forged}`))).status, 200)
+  t.same(authorization(), [`Bearer\t${forged}`], 'every token passes if none is verified')
+})
 
-void t.test('of two tokens in one request the application gets the one that was verified', async (t) => {
+void t.test('the application gets the verified one of two tokens in one request', async (t) => {
   const { url, token, upstream } = await start(t)
   const mine = await token()
   const answer = await ask(url, 'GET', '/api/echo', [
@@ -346,7 +343,7 @@ void t.test('of two tokens in one request the application gets the one that was 
   )
 })
 
-void t.test('the rule about other origins is for cookies, not for tokens', async (t) => {
+void t.test('cross-origin protection applies to cookies, not to tokens', async (t) => {
   const { url, token } = await start(t)
   const answer = await createBrowser().post(`${url}/api/echo`, 'x', {
     kind: 'none',
@@ -359,7 +356,7 @@ void t.test('the rule about other origins is for cookies, not for tokens', async
   t.equal(answer.status, 200)
 })
 
-void t.test('claims rules apply', async (t) => {
+void t.test('claims rules apply to a token’s claims', async (t) => {
   const { token, call } = await start(t)
   const path = '/api/echo/admin'
   t.match((await call(await token(), path)).json(), { status: 403, code: 'forbidden' })
@@ -373,7 +370,7 @@ void t.test('claims rules apply', async (t) => {
   )
 })
 
-void t.test('a token of too weak or too old a sign-in is told so as RFC 9470 has it', async (t) => {
+void t.test('a token from a sign-in that is too weak or too old gets the challenge of RFC 9470', async (t) => {
   const { token, call } = await start(t)
   const path = '/api/echo/strong'
   const now = Math.floor(Date.now() / 1000)
@@ -395,7 +392,7 @@ void t.test('a token of too weak or too old a sign-in is told so as RFC 9470 has
   t.equal((await call(await token({ acr: 'urn:demo:mfa', auth_time: now }), path)).status, 200)
 })
 
-void t.test('a token that was good is looked at again when it has expired', async (t) => {
+void t.test('an accepted token is refused after it expires', async (t) => {
   const { token, call } = await start(t)
   const mine = await token()
   t.equal((await call(mine)).status, 200)
@@ -403,14 +400,14 @@ void t.test('a token that was good is looked at again when it has expired', asyn
   t.equal((await call(mine)).status, 401)
 })
 
-void t.test('a key that the provider has only just begun to use is fetched', async (t) => {
+void t.test('a new key of the provider is fetched', async (t) => {
   const { token, call, idp } = await start(t)
   t.equal((await call(await token())).status, 200)
   await idp.rotateSigningKeys()
   t.equal((await call(await token())).status, 200)
 })
 
-void t.test('tokens that nobody can verify now are a 503, not a 401', async (t) => {
+void t.test('a token that can’t be verified at the moment is a 503, not a 401', async (t) => {
   const { token, call, idp } = await start(t)
   idp.fail('jwks', { status: 503 })
   const answer = await call(await token())
@@ -420,7 +417,7 @@ void t.test('tokens that nobody can verify now are a 503, not a 401', async (t) 
   t.equal((await call(await token())).status, 200)
 })
 
-void t.test('a WebSocket opens with a token, too', async (t) => {
+void t.test('a WebSocket opens with a token', async (t) => {
   const { url, token, upstream } = await start(t)
   const mine = await token()
   const socket = await openWebSocket(`${url}/ws`, {

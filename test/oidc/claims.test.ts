@@ -23,7 +23,7 @@ const start = async (
   return { ...running, browser }
 }
 
-void t.test('nested claims, lists, numbers and truth values decide, each as what it is', async (t) => {
+void t.test('nested claims, lists, numbers and booleans are compared by their type', async (t) => {
   const claims = {
     'realm_access': { roles: ['editor', 'boss'] },
     'resource_access': { orders: { roles: ['read'] } },
@@ -72,7 +72,7 @@ void t.test('nested claims, lists, numbers and truth values decide, each as what
     t.equal((await browser.get(`${url}/api/echo/${i}`, script)).status, status, JSON.stringify(wanted))
 })
 
-void t.test('Entra’s groups overage is a 403 that says what is the matter, to the user and in the log', async (t) => {
+void t.test('Entra’s groups overage is a 403 that names the cause, to the user and in the log', async (t) => {
   for (const [name, claims] of [
     [
       '_claim_names',
@@ -128,7 +128,7 @@ void t.test('userinfo: true adds claims at the login and at each refresh, in hea
   t.match(
     (await browser.get(`${url}/oauth2/userinfo`, script)).json(),
     { nickname: 'Boss', email: 'alice@example.com' },
-    'what is signed counts more',
+    'the signed claim takes precedence',
   )
 
   idp.settings.reshapeTokenResponse = ({ id_token: _none, ...rest }) => rest
@@ -137,98 +137,86 @@ void t.test('userinfo: true adds claims at the login and at each refresh, in hea
   t.equal((await browser.get(`${url}/api/echo/boss`, script)).status, 403, 'also where the refresh brings no ID token')
 })
 
-void t.test(
-  'whatever a claim holds, its header is one safe line or none, and the answer no error of the gateway',
-  async (t) => {
-    const nasty: Record<string, unknown> = {
-      crlf: 'x\r\nX-Injected: yes',
-      lf: 'x\nX-Injected: yes',
-      cr: 'x\rX-Injected: yes',
-      crlfcrlf: 'x\r\n\r\nGET /admin HTTP/1.1\r\n\r\n',
-      nul: 'a\u0000b',
-      esc: '\u001b[31m',
-      del: '\u007f',
-      latin: 'Zoë',
-      emoji: '👩‍💻',
-      lone: '\ud800',
-      separators: 'a\u2028b\u0085c',
-      spaces: '  a  ',
-      tab: '\ta',
-      empty: '',
-      list: ['a', 'b,c', 'ü', 'x\r\nX-Injected: yes'],
-      empties: [],
-      nested: [['a'], { b: 1 }],
-      object: { a: 'ü', b: 'x\r\nX-Injected: yes' },
-      number: 12.5,
-      big: 12_345_678_901_234,
-      yes: true,
-      no: false,
-      nothing: null,
-      long: 'x'.repeat(8193),
-      longer: 'ü'.repeat(2000),
-      limit: 'x'.repeat(8192),
-      longlist: Array.from({ length: 2000 }, (_, i) => `group-${i}`),
-      like: "UTF-8''%61dmin",
-      likelatin: "iso-8859-1'en'%A3",
-      percent: '%0d%0aX-Injected: yes',
-      template: '{claims.sub}',
-      proto: '__proto__',
+void t.test('a claim of any value becomes one safe header or none, and never an error of the gateway', async (t) => {
+  const nasty: Record<string, unknown> = {
+    crlf: 'x\r\nX-Injected: yes',
+    lf: 'x\nX-Injected: yes',
+    cr: 'x\rX-Injected: yes',
+    crlfcrlf: 'x\r\n\r\nGET /admin HTTP/1.1\r\n\r\n',
+    nul: 'a\u0000b',
+    esc: '\u001b[31m',
+    del: '\u007f',
+    latin: 'Zoë',
+    emoji: '👩‍💻',
+    lone: '\ud800',
+    separators: 'a\u2028b\u0085c',
+    spaces: '  a  ',
+    tab: '\ta',
+    empty: '',
+    list: ['a', 'b,c', 'ü', 'x\r\nX-Injected: yes'],
+    empties: [],
+    nested: [['a'], { b: 1 }],
+    object: { a: 'ü', b: 'x\r\nX-Injected: yes' },
+    number: 12.5,
+    big: 12_345_678_901_234,
+    yes: true,
+    no: false,
+    nothing: null,
+    long: 'x'.repeat(8193),
+    longer: 'ü'.repeat(2000),
+    limit: 'x'.repeat(8192),
+    longlist: Array.from({ length: 2000 }, (_, i) => `group-${i}`),
+    like: "UTF-8''%61dmin",
+    likelatin: "iso-8859-1'en'%A3",
+    percent: '%0d%0aX-Injected: yes',
+    template: '{claims.sub}',
+    proto: '__proto__',
+  }
+  const names = [...Object.keys(nasty), 'missing', 'missing.deep', '__proto__', 'constructor', 'list.0', 'object.a']
+  for (const encoding of ['rfc8187', 'base64']) {
+    const routes = names.map((name, i) => ({
+      path: `/api/echo/${i}`,
+      headers: { set: { 'X-Claim': `{claims.${name}}`, 'X-Mixed': `v={claims.${name}};` }, encoding },
+    }))
+    const { url, browser, upstream, events } = await start(t, nasty, routes)
+    const seen = new Map<string, string | undefined>()
+    for (const [i, name] of names.entries()) {
+      const answer = await browser.get(`${url}/api/echo/${i}`, {
+        ...script,
+        headers: { 'x-claim': 'forged', 'x-mixed': 'forged' },
+      })
+      t.equal(answer.status, 200, `${name} in ${encoding}`)
+      const sent = upstream.requests.at(-1)
+      const raw = sent?.rawHeaders ?? []
+      t.ok(raw.filter((_, at) => at % 2 === 0 && raw[at]?.toLowerCase() === 'x-claim').length <= 1, 'one at most')
+      t.notMatch(raw.join('\n'), /forged|^X-Injected$/m)
+      t.notOk(sent?.headers['x-injected'])
+      const value = sent?.headers['x-claim']?.toString()
+      seen.set(name, value)
+      if (value !== undefined) t.match(value, /^[\x20-\x7e]{0,8192}$/, name)
     }
-    const names = [...Object.keys(nasty), 'missing', 'missing.deep', '__proto__', 'constructor', 'list.0', 'object.a']
-    for (const encoding of ['rfc8187', 'base64']) {
-      const routes = names.map((name, i) => ({
-        path: `/api/echo/${i}`,
-        headers: { set: { 'X-Claim': `{claims.${name}}`, 'X-Mixed': `v={claims.${name}};` }, encoding },
-      }))
-      const { url, browser, upstream, events } = await start(t, nasty, routes)
-      const seen = new Map<string, string | undefined>()
-      for (const [i, name] of names.entries()) {
-        const answer = await browser.get(`${url}/api/echo/${i}`, {
-          ...script,
-          headers: { 'x-claim': 'forged', 'x-mixed': 'forged' },
-        })
-        t.equal(answer.status, 200, `${name} in ${encoding}`)
-        const sent = upstream.requests.at(-1)
-        const raw = sent?.rawHeaders ?? []
-        t.ok(raw.filter((_, at) => at % 2 === 0 && raw[at]?.toLowerCase() === 'x-claim').length <= 1, 'one at most')
-        t.notMatch(raw.join('\n'), /forged|^X-Injected$/m)
-        t.notOk(sent?.headers['x-injected'])
-        const value = sent?.headers['x-claim']?.toString()
-        seen.set(name, value)
-        if (value !== undefined) t.match(value, /^[\x20-\x7e]{0,8192}$/, name)
-      }
-      for (const name of [
-        'missing',
-        'missing.deep',
-        '__proto__',
-        'constructor',
-        'list.0',
-        'nothing',
-        'long',
-        'longlist',
-      ])
-        t.equal(seen.get(name), undefined, `${name}: no header`)
-      const decoded = (name: string): string | undefined =>
-        encoding === 'base64'
-          ? Buffer.from(seen.get(name) ?? '', 'base64').toString()
-          : seen.get(name)?.replace(/^UTF-8''(.*)$/, (_, text: string) => decodeURIComponent(text))
-      for (const name of [
-        'crlf',
-        'latin',
-        'emoji',
-        'spaces',
-        'nul',
-        'like',
-        'likelatin',
-        'percent',
-        'template',
-        'object.a',
-      ]) {
-        t.equal(decoded(name), name === 'object.a' ? 'ü' : nasty[name], `${name} comes out as the provider said it`)
-      }
-      t.equal(decoded('number'), '12.5')
-      t.equal(decoded('yes'), 'true')
-      t.same(events('internal_error'), [])
+    for (const name of ['missing', 'missing.deep', '__proto__', 'constructor', 'list.0', 'nothing', 'long', 'longlist'])
+      t.equal(seen.get(name), undefined, `${name}: no header`)
+    const decoded = (name: string): string | undefined =>
+      encoding === 'base64'
+        ? Buffer.from(seen.get(name) ?? '', 'base64').toString()
+        : seen.get(name)?.replace(/^UTF-8''(.*)$/, (_, text: string) => decodeURIComponent(text))
+    for (const name of [
+      'crlf',
+      'latin',
+      'emoji',
+      'spaces',
+      'nul',
+      'like',
+      'likelatin',
+      'percent',
+      'template',
+      'object.a',
+    ]) {
+      t.equal(decoded(name), name === 'object.a' ? 'ü' : nasty[name], `${name} comes out as the provider said it`)
     }
-  },
-)
+    t.equal(decoded('number'), '12.5')
+    t.equal(decoded('yes'), 'true')
+    t.same(events('internal_error'), [])
+  }
+})

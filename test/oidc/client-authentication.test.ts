@@ -52,20 +52,20 @@ void t.test('client_secret_post', async (t) =>
   }),
 )
 
-void t.test('none, for a public client', async (t) =>
+void t.test('a public client uses no authentication', async (t) =>
   logsIn(t, {
     provider: { clientAuthentication: 'none', clientSecret: null },
     client: { clientAuthentication: 'none', clientSecret: undefined },
   }),
 )
 
-void t.test('auto is client_secret_post where the provider announces it', async (t) =>
+void t.test('auto is client_secret_post if the provider announces it', async (t) =>
   logsIn(t, {
     client: { clientAuthentication: 'client_secret_post' },
   }),
 )
 
-void t.test('auto is client_secret_basic where it does not', async (t) =>
+void t.test('auto is client_secret_basic if the provider does not announce client_secret_post', async (t) =>
   logsIn(t, {
     client: { clientAuthentication: 'client_secret_basic' },
     announced: ['client_secret_basic', 'none'],
@@ -85,25 +85,22 @@ for (const [name, pair] of [
   })
 }
 
-void t.test(
-  'a key that the provider does not know ends in a page that blames the provider’s side, and no session',
-  async (t) => {
-    const known = generateKeyPairSync('ec', { namedCurve: 'P-256' })
-    const other = generateKeyPairSync('ec', { namedCurve: 'P-256' })
-    const { url, events } = await startGateway(t, {
-      config: { provider: { privateKey: pem(other.privateKey), clientSecret: null } },
-      client: { clientSecret: undefined, jwks: { keys: [{ ...(await exportJWK(known.publicKey)), use: 'sig' }] } },
-    })
-    const browser = createBrowser()
-    const { answer } = await browser.login(`${url}/orders`, 'alice')
-    t.equal(answer.status, 502)
-    t.equal(answer.headers.gatehouse, 'login_failed')
-    t.notOk(browser.cookies.get(url, 'gatehouse'))
-    t.match(String(events('login_failed')[0]?.['cause']), /invalid_client/)
-  },
-)
+void t.test('an unknown client key ends in a page that blames the provider’s side, without a session', async (t) => {
+  const known = generateKeyPairSync('ec', { namedCurve: 'P-256' })
+  const other = generateKeyPairSync('ec', { namedCurve: 'P-256' })
+  const { url, events } = await startGateway(t, {
+    config: { provider: { privateKey: pem(other.privateKey), clientSecret: null } },
+    client: { clientSecret: undefined, jwks: { keys: [{ ...(await exportJWK(known.publicKey)), use: 'sig' }] } },
+  })
+  const browser = createBrowser()
+  const { answer } = await browser.login(`${url}/orders`, 'alice')
+  t.equal(answer.status, 502)
+  t.equal(answer.headers.gatehouse, 'login_failed')
+  t.notOk(browser.cookies.get(url, 'gatehouse'))
+  t.match(String(events('login_failed')[0]?.['cause']), /invalid_client/)
+})
 
-void t.test('a wrong secret is the operator’s mistake: 502, the cause in the log, not the secret', async (t) => {
+void t.test('a wrong client secret is a 502 with the cause in the log, without the secret', async (t) => {
   const { url, log, events } = await startGateway(t, { config: { provider: { clientSecret: 'a-wrong-secret' } } })
   const { answer } = await createBrowser().login(`${url}/orders`, 'alice')
   t.equal(answer.status, 502)

@@ -4,7 +4,7 @@ import { startIdp, type Idp } from '../../src/demo/idp.ts'
 import { createBrowser } from '../support/browser.ts'
 import { moveClock } from '../support/clock.ts'
 import type { Answer } from '../support/exchange.ts'
-import { failsReadably } from '../support/fails-readably.ts'
+import { isReadableFailure } from './failed-login.ts'
 import { startGateway, type Running } from '../support/gateway.ts'
 import { beginLogin, signIn } from '../support/sign-in.ts'
 
@@ -37,13 +37,13 @@ const encoded = (claims: object): string => Buffer.from(JSON.stringify(claims)).
 
 const reversed = (text: string): string => text.split('').toReversed().join('')
 
-void t.test('an ID token that is right in all points logs in', async (t) => {
+void t.test('a valid ID token logs in', async (t) => {
   const running = await startGateway(t)
   const { answer } = await loginWith(running, async (right) => running.idp.sign(right))
   t.equal(answer.headers.location, '/orders')
 })
 
-void t.test('one that is wrong in a single point does not', async (t) => {
+void t.test('an ID token with a single fault does not log in', async (t) => {
   const running = await startGateway(t)
   const { idp, log } = running
   const stranger: Idp = await startIdp()
@@ -69,12 +69,12 @@ void t.test('one that is wrong in a single point does not', async (t) => {
   ]
   for (const [name, forge] of faults) {
     const { answer, idToken } = await loginWith(running, forge)
-    failsReadably(t, running, answer, 502, name)
+    isReadableFailure(t, running, answer, 502, name)
     t.notOk(log.join('').includes(idToken))
   }
 })
 
-void t.test('keys that the provider rotates are fetched when the first unknown one is met', async (t) => {
+void t.test('rotated keys are fetched at the first unknown key', async (t) => {
   const { url, idp } = await startGateway(t)
   await createBrowser().login(`${url}/orders`, 'alice')
   t.equal(idp.requests.jwks, 1)
@@ -83,7 +83,7 @@ void t.test('keys that the provider rotates are fetched when the first unknown o
   t.equal(idp.requests.jwks, 2)
 })
 
-void t.test('logins that meet an unknown key together fetch once, and all succeed', async (t) => {
+void t.test('concurrent logins with an unknown key fetch once, and all succeed', async (t) => {
   const { url, idp } = await startGateway(t)
   await createBrowser().login(`${url}/orders`, 'alice')
   await idp.rotateSigningKeys({ keepOld: false })
@@ -98,7 +98,7 @@ void t.test('logins that meet an unknown key together fetch once, and all succee
   t.equal(idp.requests.jwks, 2)
 })
 
-void t.test('a key that nobody knows is looked for once in ten seconds', async (t) => {
+void t.test('an unknown key is looked up at most every ten seconds', async (t) => {
   const running = await startGateway(t)
   const { idp, url } = running
   await createBrowser().login(`${url}/orders`, 'alice')
@@ -111,7 +111,7 @@ void t.test('a key that nobody knows is looked for once in ten seconds', async (
   t.equal(idp.requests.jwks, 3)
 })
 
-void t.test('a sid that can be no session’s name is none: no logout by it ends everybody’s', async (t) => {
+void t.test('an invalid sid is ignored, so that a logout with it does not end all sessions', async (t) => {
   const running = await startGateway(t)
   for (const sid of ['', 7, null, {}, 'x'.repeat(1001)]) {
     const { answer } = await loginWith(running, async (right) => running.idp.sign({ ...right, sid }))

@@ -49,7 +49,7 @@ const address = () => {
   return { state, keys }
 }
 
-void t.test('the keys are fetched once and kept, for ten minutes', async (t) => {
+void t.test('the keys are fetched once and cached for ten minutes', async (t) => {
   const one = await pair('one')
   const { state, keys } = address()
   state.keys = [one.jwk]
@@ -61,7 +61,7 @@ void t.test('the keys are fetched once and kept, for ten minutes', async (t) => 
   t.equal(state.asked, 2)
 })
 
-void t.test('an unknown key is looked for at once, then at most every ten seconds', async (t) => {
+void t.test('an unknown key is looked up at once, then at most every ten seconds', async (t) => {
   const [one, two] = [await pair('one'), await pair('two')]
   const { state, keys } = address()
   state.keys = [one.jwk]
@@ -78,7 +78,7 @@ void t.test('an unknown key is looked for at once, then at most every ten second
   t.equal(state.asked, 3)
 })
 
-void t.test('a bad signature under a known name does not use up the search for an unknown key', async (t) => {
+void t.test('a bad signature with a known key does not consume the lookup of an unknown key', async (t) => {
   const [one, other, two] = [await pair('one'), await pair('one'), await pair('two')]
   const { state, keys } = address()
   state.keys = [one.jwk]
@@ -91,7 +91,7 @@ void t.test('a bad signature under a known name does not use up the search for a
   t.equal(state.asked, 3)
 })
 
-void t.test('another key under a known name is found, too', async (t) => {
+void t.test('a replaced key with the same kid is found', async (t) => {
   const [old, fresh] = [await pair('same'), await pair('same')]
   const { state, keys } = address()
   state.keys = [old.jwk]
@@ -101,7 +101,7 @@ void t.test('another key under a known name is found, too', async (t) => {
   await t.rejects(keys.verify(await old.sign(), {}), errors.JWSSignatureVerificationFailed)
 })
 
-void t.test('a token that names no key is tried with each', async (t) => {
+void t.test('a token without a kid is tried with each key', async (t) => {
   const [one, two, three] = [await pair('one'), await pair('two'), await pair('three')]
   const { state, keys } = address()
   state.keys = [one.jwk, two.jwk]
@@ -109,7 +109,7 @@ void t.test('a token that names no key is tried with each', async (t) => {
   await t.rejects(keys.verify(await three.sign({}, {}), {}), errors.JWSSignatureVerificationFailed)
 })
 
-void t.test('a request that meets an unknown key while it is looked for waits for that', async (t) => {
+void t.test('a request with an unknown key waits for a lookup in progress', async (t) => {
   const [one, two] = [await pair('one'), await pair('two')]
   const { state, keys } = address()
   state.keys = [one.jwk]
@@ -121,7 +121,7 @@ void t.test('a request that meets an unknown key while it is looked for waits fo
   t.equal(state.asked, 2)
 })
 
-void t.test('keys that have moved are found where the metadata says that they are', async (t) => {
+void t.test('keys at a new jwks_uri are found through the metadata', async (t) => {
   const [one, two] = [await pair('one'), await pair('two')]
   const { state, keys } = address()
   state.keys = [one.jwk]
@@ -134,7 +134,7 @@ void t.test('keys that have moved are found where the metadata says that they ar
   t.equal(state.metadataRead, 2)
 })
 
-void t.test('keys that have moved are found although the old address goes on serving the old ones', async (t) => {
+void t.test('keys at a new jwks_uri are found even if the old one still serves the old keys', async (t) => {
   const [one, two] = [await pair('one'), await pair('two')]
   const state = { says: 'https://idp.example.com/old', metadataRead: 0 }
   const keys = createSigningKeys({
@@ -150,7 +150,7 @@ void t.test('keys that have moved are found although the old address goes on ser
   t.equal(state.metadataRead, 1)
 })
 
-void t.test('a key set that can’t be had is told from one that has not the key', async (t) => {
+void t.test('an unreachable key set is distinguished from one without the key', async (t) => {
   const one = await pair('one')
   const { state, keys } = address()
   for (const status of [500, 503, 429]) {
@@ -163,7 +163,7 @@ void t.test('a key set that can’t be had is told from one that has not the key
   t.match(await keys.verify(await one.sign(), {}), { sub: 'alice' }, 'and asked again')
 })
 
-void t.test('no algorithm but signatures with a key pair, and of those only what is asked for', async (t) => {
+void t.test('only the requested asymmetric signature algorithms are accepted', async (t) => {
   const one = await pair('one')
   const { state, keys } = address()
   state.keys = [one.jwk]
@@ -176,7 +176,7 @@ void t.test('no algorithm but signatures with a key pair, and of those only what
   await t.rejects(keys.verify(await one.sign(), { algorithms: ['RS256'] }), errors.JOSEAlgNotAllowed)
 })
 
-void t.test('clocks may be two minutes apart, for each time that a token has', async (t) => {
+void t.test('clocks may differ by two minutes, for each time in a token', async (t) => {
   const one = await pair('one')
   const { state, keys } = address()
   state.keys = [one.jwk]
@@ -190,7 +190,7 @@ void t.test('clocks may be two minutes apart, for each time that a token has', a
   await t.rejects(keys.verify(await one.sign(), {}, later + 180_000), 'exp three minutes ago')
 })
 
-void t.test('an issuer that is a template is filled from the token’s own tid', async (t) => {
+void t.test('an issuer template is filled from the token’s own tid', async (t) => {
   const one = await pair('one')
   const { state, keys } = address()
   state.keys = [one.jwk]

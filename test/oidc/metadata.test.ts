@@ -5,7 +5,7 @@ import { openProvider } from '../../src/oidc/provider.ts'
 import { createMetrics } from '../../src/telemetry/metrics.ts'
 import { openLog } from '../../src/telemetry/log.ts'
 import { loadConfig } from '../../src/config/load.ts'
-import { startBentProvider, type BentProvider } from '../support/bent-provider.ts'
+import { startScriptedProvider, type ScriptedProvider } from './scripted-provider.ts'
 import { createBrowser } from '../support/browser.ts'
 import { moveClock, setWallClock } from '../support/clock.ts'
 import { asFile, startGateway, type Running } from '../support/gateway.ts'
@@ -15,13 +15,20 @@ import { eventually } from '../support/eventually.ts'
 const METADATA = '/.well-known/openid-configuration'
 
 /** A gateway in front of a bent provider. */
-const gatewayFor = async (t: Test, provider: BentProvider, config: Record<string, unknown> = {}): Promise<Running> => {
+const gatewayFor = async (
+  t: Test,
+  provider: ScriptedProvider,
+  config: Record<string, unknown> = {},
+): Promise<Running> => {
   const { provider: keys, ...others } = config
   return startGateway(t, { config: { ...others, provider: { issuer: provider.issuer, ...Object(keys) } } })
 }
 
-const start = async (t: Test, config: Record<string, unknown> = {}): Promise<Running & { provider: BentProvider }> => {
-  const provider = await startBentProvider(t)
+const start = async (
+  t: Test,
+  config: Record<string, unknown> = {},
+): Promise<Running & { provider: ScriptedProvider }> => {
+  const provider = await startScriptedProvider(t)
   return { provider, ...(await gatewayFor(t, provider, config)) }
 }
 
@@ -33,28 +40,28 @@ const causeOf = async ({ url, events }: Running): Promise<string> => {
   return String(events('provider_unavailable').at(-1)?.['cause'])
 }
 
-void t.test('offline_access is asked for where the provider announces it, and never of Keycloak', async (t) => {
-  const provider = await startBentProvider(t)
-  t.equal(await scopesOf(await gatewayFor(t, provider)), 'openid profile email', 'nothing is announced')
+void t.test('offline_access is requested if the provider announces it, and never from Keycloak', async (t) => {
+  const provider = await startScriptedProvider(t)
+  t.equal(await scopesOf(await gatewayFor(t, provider)), 'openid profile email', 'the provider announces no scopes')
   provider.document['scopes_supported'] = ['openid', 'profile', 'email']
   t.equal(await scopesOf(await gatewayFor(t, provider)), 'openid profile email')
   provider.document['scopes_supported'] = ['openid', 'offline_access']
   t.equal(await scopesOf(await gatewayFor(t, provider)), 'openid profile email offline_access')
 
-  const keycloak = await startBentProvider(t, '/realms/orders')
+  const keycloak = await startScriptedProvider(t, '/realms/orders')
   keycloak.document['scopes_supported'] = ['openid', 'offline_access']
   keycloak.document['token_endpoint'] = `${keycloak.issuer}/protocol/openid-connect/token`
   t.equal(await scopesOf(await gatewayFor(t, keycloak)), 'openid profile email')
 })
 
-void t.test('scopes that the operator has written are asked for as they are', async (t) => {
-  const keycloak = await startBentProvider(t, '/realms/orders')
+void t.test('configured scopes are requested unchanged', async (t) => {
+  const keycloak = await startScriptedProvider(t, '/realms/orders')
   keycloak.document['token_endpoint'] = `${keycloak.issuer}/protocol/openid-connect/token`
   const scopes = ['openid', 'profile', 'email', 'offline_access']
   t.equal(await scopesOf(await gatewayFor(t, keycloak, { provider: { scopes } })), scopes.join(' '))
 })
 
-void t.test('a claim that only the access token has is missing, and the log says where it is', async (t) => {
+void t.test('a claim that is only in the access token is missing, and the log says where it is', async (t) => {
   const require = { claims: { 'realm_access.roles': ['admin'] } }
   const { provider, url, events } = await start(t, { routes: [{ path: '/**' }, { path: '/api/echo/x', require }] })
   const roles = { realm_access: { roles: ['admin'] } }
@@ -66,8 +73,8 @@ void t.test('a claim that only the access token has is missing, and the log says
   t.equal((await mapped.browser.get(`${url}/api/echo/x`, { kind: 'script' })).status, 200)
 })
 
-void t.test('a login with acr_values is not pushed to Keycloak, which would lose them', async (t) => {
-  const keycloak = await startBentProvider(t, '/realms/orders')
+void t.test('a login with acr_values is not pushed to Keycloak, which would drop them', async (t) => {
+  const keycloak = await startScriptedProvider(t, '/realms/orders')
   keycloak.document['token_endpoint'] = `${keycloak.issuer}/protocol/openid-connect/token`
   keycloak.document['pushed_authorization_request_endpoint'] = `${keycloak.origin}/par`
   keycloak.paths.set('/par', (_request, response) => {
@@ -87,7 +94,7 @@ void t.test('a login with acr_values is not pushed to Keycloak, which would lose
   }
 })
 
-void t.test('an offline token of Keycloak’s is told once', async (t) => {
+void t.test('an offline token from Keycloak causes one warning', async (t) => {
   for (const members of [
     { refresh_token: 'opaque', refresh_expires_in: 0 },
     { refresh_token: `e30.${Buffer.from('{"typ":"Offline"}').toString('base64url')}.x` },
@@ -101,9 +108,9 @@ void t.test('an offline token of Keycloak’s is told once', async (t) => {
   }
 })
 
-void t.test('an issuer template is filled from the token’s own tid, wherever issuers are compared', async (t) => {
+void t.test('an issuer template is filled from the token’s own tid in every comparison of issuers', async (t) => {
   for (const path of ['/common/v2.0', '/organizations/v2.0']) {
-    const provider = await startBentProvider(t, path)
+    const provider = await startScriptedProvider(t, path)
     provider.document['issuer'] = `${provider.origin}/{tenantid}/v2.0`
     const running = await gatewayFor(t, provider, {
       admin: { listen: '127.0.0.1:0', sessions: 'loopback' },
@@ -167,8 +174,8 @@ void t.test('an issuer template is filled from the token’s own tid, wherever i
   }
 })
 
-void t.test('a session of an issuer template is refreshed, and stays its tenant’s', async (t) => {
-  const provider = await startBentProvider(t, '/common/v2.0')
+void t.test('a session from an issuer template is refreshed, and stays with its tenant', async (t) => {
+  const provider = await startScriptedProvider(t, '/common/v2.0')
   provider.document['issuer'] = `${provider.origin}/{tenantid}/v2.0`
   const { url } = await gatewayFor(t, provider)
   const claims = { iss: `${provider.origin}/t1/v2.0`, tid: 't1' }
@@ -184,8 +191,8 @@ void t.test('a session of an issuer template is refreshed, and stays its tenant�
   t.equal((await browser.get(`${url}/api/orders`, { kind: 'script' })).status, 200)
 })
 
-void t.test('a discovery that fails names what was asked, what came, and both issuers', async (t) => {
-  const provider = await startBentProvider(t, '/application/o/orders')
+void t.test('a failed discovery logs the URL, the answer and both issuers', async (t) => {
+  const provider = await startScriptedProvider(t, '/application/o/orders')
   const at = `${provider.issuer}${METADATA}`
   const path = new URL(at).pathname
   provider.paths.delete(path)
@@ -217,7 +224,7 @@ void t.test('a discovery that fails names what was asked, what came, and both is
   t.equal((await provider.login(running.url)).answer.headers.location, '/orders', 'on the same origin it is followed')
 })
 
-void t.test('keys that move are found without a restart, with one more look at the metadata', async (t) => {
+void t.test('a changed jwks_uri is found without a restart, with one more request for the metadata', async (t) => {
   const { provider, url, events } = await start(t)
   const move = async (to: string): Promise<void> => {
     await provider.rotate()
@@ -233,9 +240,9 @@ void t.test('keys that move are found without a restart, with one more look at t
   t.match(events('provider_changed'), [{ changed: ['jwks_uri'] }])
 })
 
-void t.test('a token endpoint that moves is found by the next login', async (t) => {
+void t.test('a changed token endpoint is found by the next login', async (t) => {
   const { provider, url } = await start(t)
-  await eventually(() => provider.asked(METADATA) === 1, { what: 'discovered' })
+  await eventually(() => provider.asked(METADATA) === 1, { what: 'the provider is discovered' })
   const { document, paths } = provider
   const gone = document['token_endpoint']
   await beginLogin(createBrowser(), url)
@@ -246,7 +253,7 @@ void t.test('a token endpoint that moves is found by the next login', async (t) 
   t.equal(provider.asked(METADATA), 2)
 })
 
-void t.test('calls that fail make the gateway read the metadata once in ten seconds', async (t) => {
+void t.test('failing calls make the gateway read the metadata at most every ten seconds', async (t) => {
   const { provider, url } = await start(t)
   await beginLogin(createBrowser(), url)
   provider.document['token_endpoint'] = `${provider.origin}/elsewhere`
@@ -261,67 +268,35 @@ void t.test('calls that fail make the gateway read the metadata once in ten seco
   t.equal(provider.asked(METADATA), 3)
 })
 
-void t.test(
-  'the metadata is read again when it is old, and at a reload; what it says counts from then on',
-  async (t) => {
-    const provider = await startBentProvider(t)
-    const { config } = loadConfig({
-      env: {},
-      file: asFile(t, {
-        publicUrl: 'http://127.0.0.1:1',
-        upstream: 'http://127.0.0.1:2',
-        provider: { issuer: provider.issuer, clientId: 'orders', clientSecret: 'x' },
-      }),
-    })
-    const opened = openProvider(
-      config.provider,
-      openLog('fatal', { stream: { write: () => {} } }).log,
-      createMetrics(),
-      null,
-      300,
-    )
-    t.teardown(async () => opened.close())
-    const end = (): string | undefined => opened.peek()?.configuration.serverMetadata().end_session_endpoint
-    await opened.discovered()
-    t.equal(end(), undefined)
-    provider.document['end_session_endpoint'] = `${provider.origin}/logout`
-    await eventually(() => end() === `${provider.origin}/logout`, { what: 'it is seen' })
+void t.test('the metadata is read again when it is old and at a reload, and then applies', async (t) => {
+  const provider = await startScriptedProvider(t)
+  const { opened } = openFor(t, provider.issuer, 300)
+  const end = (): string | undefined => opened.peek()?.configuration.serverMetadata().end_session_endpoint
+  await opened.discovered()
+  t.equal(end(), undefined)
+  provider.document['end_session_endpoint'] = `${provider.origin}/logout`
+  await eventually(() => end() === `${provider.origin}/logout`, { what: 'the new end_session_endpoint is used' })
 
-    provider.paths.set(METADATA, (_request, response) => {
-      response.writeHead(503).end()
-    })
-    await sleep(500)
-    t.equal(end(), `${provider.origin}/logout`, 'a failure changes nothing')
-  },
-)
+  provider.paths.set(METADATA, (_request, response) => {
+    response.writeHead(503).end()
+  })
+  await sleep(500)
+  t.equal(end(), `${provider.origin}/logout`, 'a failure changes nothing')
+})
 
 void t.test('a reload reads the metadata again', async (t) => {
-  const provider = await startBentProvider(t)
-  const { config } = loadConfig({
-    env: {},
-    file: asFile(t, {
-      publicUrl: 'http://127.0.0.1:1',
-      upstream: 'http://127.0.0.1:2',
-      provider: { issuer: provider.issuer, clientId: 'orders', clientSecret: 'x' },
-    }),
-  })
-  const opened = openProvider(
-    config.provider,
-    openLog('fatal', { stream: { write: () => {} } }).log,
-    createMetrics(),
-    null,
-  )
-  t.teardown(async () => opened.close())
+  const provider = await startScriptedProvider(t)
+  const { opened, config } = openFor(t, provider.issuer)
   await opened.discovered()
   opened.configure(structuredClone(config.provider))
-  await eventually(() => provider.asked(METADATA) === 2, { what: 'it is read' })
+  await eventually(() => provider.asked(METADATA) === 2, { what: 'the metadata is read again' })
 })
 
 void t.test('signed userinfo is verified with the provider’s keys, whether it is announced or not', async (t) => {
   const { privateKey } = await generateKeyPair('RS256')
   const encoded = (part: object): string => Buffer.from(JSON.stringify(part)).toString('base64url')
   for (const announced of [null, ['RS256', 'none']]) {
-    const provider = await startBentProvider(t)
+    const provider = await startScriptedProvider(t)
     if (announced !== null) provider.document['userinfo_signing_alg_values_supported'] = announced
     const { url } = await gatewayFor(t, provider, { provider: { userinfo: true } })
     const aud = `client-${new URL(url).port}`
@@ -344,7 +319,7 @@ void t.test('signed userinfo is verified with the provider’s keys, whether it 
   }
 })
 
-void t.test('ID tokens may be two minutes off; a clock that is a minute off is told once', async (t) => {
+void t.test('ID tokens may be two minutes off, and a clock that is a minute off causes one warning', async (t) => {
   const { provider, url, events } = await start(t)
   const ahead = (seconds: number): number => Math.floor(Date.now() / 1000) + seconds
   const login = async (claims: () => object): Promise<number> =>
@@ -361,9 +336,25 @@ void t.test('ID tokens may be two minutes off; a clock that is a minute off is t
   t.equal(events('clock_skew').length, 1)
 })
 
-void t.test('a clock that the provider’s Date shows to be off is told', async (t) => {
+void t.test('a clock that differs from the provider’s Date causes a warning', async (t) => {
   const { provider, url, events } = await start(t)
   setWallClock(t, -100_000)
   await provider.login(url)
   t.ok(Math.abs(Number(events('clock_skew')[0]?.['seconds']) - 100) <= 2)
 })
+
+/** Opens a provider without a gateway; `refreshMs` is the age at which it reads the metadata again. */
+function openFor(t: Test, issuer: string, refreshMs?: number) {
+  const { config } = loadConfig({
+    env: {},
+    file: asFile(t, {
+      publicUrl: 'http://127.0.0.1:1',
+      upstream: 'http://127.0.0.1:2',
+      provider: { issuer, clientId: 'orders', clientSecret: 'x' },
+    }),
+  })
+  const { log } = openLog('fatal', { stream: { write: () => {} } })
+  const opened = openProvider(config.provider, log, createMetrics(), null, refreshMs)
+  t.teardown(async () => opened.close())
+  return { opened, config }
+}

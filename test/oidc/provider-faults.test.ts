@@ -3,8 +3,8 @@ import { startIdp, type Idp } from '../../src/demo/idp.ts'
 import { createBrowser } from '../support/browser.ts'
 import { moveClock } from '../support/clock.ts'
 import { eventually } from '../support/eventually.ts'
-import { failsReadably } from '../support/fails-readably.ts'
-import { startGateway } from '../support/gateway.ts'
+import { isReadableFailure } from './failed-login.ts'
+import { startGateway, type Running } from '../support/gateway.ts'
 import { beginLogin, callbackFor } from '../support/sign-in.ts'
 
 type Failure = NonNullable<Parameters<Idp['fail']>[1]>
@@ -17,7 +17,7 @@ const noJson: Failure = { status: 200, body: '{"access_token":"abc', contentType
 const challenge = { 'www-authenticate': 'Basic realm="token endpoint"' }
 const json = (body: object, status = 200): Failure => ({ status, body: { ...body } })
 
-// In seconds as a float it is no whole number of milliseconds any more.
+// As a float of seconds it is not a whole number of milliseconds.
 const timeout = { provider: { timeout: '1001ms' } }
 
 const idpFor = async (t: Test): Promise<Idp> => {
@@ -60,7 +60,7 @@ void t.test('a provider that can’t be discovered is a 503, and the next login 
   t.equal((await createBrowser().login(`${running.url}/orders`, 'alice')).answer.url, `${running.url}/orders`)
 })
 
-void t.test('keys that can’t be had or used', async (t) => {
+void t.test('keys that can’t be fetched or used fail the login', async (t) => {
   const idp = await idpFor(t)
   const faults: [string, Failure, number][] = [
     ['html', html, 502],
@@ -78,7 +78,7 @@ void t.test('keys that can’t be had or used', async (t) => {
     const running = await startGateway(t, { idp, config: timeout })
     idp.fail('jwks', failure)
     const browser = createBrowser()
-    failsReadably(t, running, (await browser.login(`${running.url}/orders`, 'alice')).answer, status, name)
+    isReadableFailure(t, running, (await browser.login(`${running.url}/orders`, 'alice')).answer, status, name)
     t.notOk(browser.cookies.get(running.url, 'gatehouse'))
     idp.fail('jwks', null)
     moveClock(t, 10_100)
@@ -90,9 +90,8 @@ void t.test('keys that can’t be had or used', async (t) => {
   }
 })
 
-void t.test('a token endpoint that is out of order', async (t) => {
+void t.test('a failing token endpoint fails the login', async (t) => {
   const running = await startGateway(t, { config: timeout })
-  const { url, idp } = running
   const faults: [string, Failure, number][] = [
     ['html', html, 502],
     ['silence', silence, 503],
@@ -107,7 +106,7 @@ void t.test('a token endpoint that is out of order', async (t) => {
     ['nothing in it', json({}), 502],
     ['wrong types', json({ access_token: 5, token_type: 'bearer', id_token: [] }), 502],
     ['no ID token', json({ access_token: 'abc', token_type: 'bearer' }), 502],
-    ['an ID token that is none', json({ access_token: 'abc', token_type: 'bearer', id_token: 'x.y.z' }), 502],
+    ['an invalid ID token', json({ access_token: 'abc', token_type: 'bearer', id_token: 'x.y.z' }), 502],
     ['the wrong client', json({ error: 'invalid_client' }, 401), 502],
     ['the wrong client, challenged', { ...json({ error: 'invalid_client' }, 401), headers: challenge }, 502],
     ['a spent code', json({ error: 'invalid_grant' }, 400), 400],
@@ -117,19 +116,11 @@ void t.test('a token endpoint that is out of order', async (t) => {
     ['a challenge and no more', { status: 401, body: '', headers: challenge }, 502],
     ['a challenge while it is down', { status: 503, body: '', headers: challenge }, 503],
   ]
-  for (const [name, failure, status] of faults) {
-    const browser = createBrowser()
-    const callback = await callbackFor(browser, url)
-    idp.fail('token', failure)
-    const answer = await browser.get(callback.href)
-    idp.fail('token', null)
-    failsReadably(t, running, answer, status, name)
-  }
+  await failLogins(t, running, 'token', faults)
 })
 
-void t.test('a userinfo endpoint that is out of order, or speaks of somebody else', async (t) => {
+void t.test('a failing userinfo endpoint, or one with another sub, fails the login', async (t) => {
   const running = await startGateway(t, { config: { provider: { timeout: '1s', userinfo: true } } })
-  const { url, idp } = running
   const faults: [string, Failure, number][] = [
     ['html', html, 502],
     ['silence', silence, 503],
@@ -138,21 +129,14 @@ void t.test('a userinfo endpoint that is out of order, or speaks of somebody els
     ['noJson', noJson, 502],
     ['an error', { status: 500 }, 503],
     ['refused', { status: 401, headers: { 'www-authenticate': 'Bearer error="invalid_token"' } }, 502],
-    ['somebody else', json({ sub: 'mallory', groups: ['admin'] }), 502],
-    ['nobody', json({ groups: ['admin'] }), 502],
+    ['another user', json({ sub: 'mallory', groups: ['admin'] }), 502],
+    ['no user', json({ groups: ['admin'] }), 502],
     ['wrong types', json({ sub: 5 }), 502],
   ]
-  for (const [name, failure, status] of faults) {
-    const browser = createBrowser()
-    const callback = await callbackFor(browser, url)
-    idp.fail('userinfo', failure)
-    const answer = await browser.get(callback.href)
-    idp.fail('userinfo', null)
-    failsReadably(t, running, answer, status, name)
-  }
+  await failLogins(t, running, 'userinfo', faults)
 })
 
-void t.test('userinfo’s claims are there beside the ID token’s, which count more', async (t) => {
+void t.test('userinfo adds claims to those of the ID token, which take precedence', async (t) => {
   const { url, idp } = await startGateway(t, { config: { provider: { userinfo: true } } })
   const browser = createBrowser()
   idp.fail('userinfo', json({ sub: 'alice', groups: ['root'], nickname: 'Al' }))
@@ -163,7 +147,7 @@ void t.test('userinfo’s claims are there beside the ID token’s, which count 
   })
 })
 
-void t.test('a pushed authorization request that fails', async (t) => {
+void t.test('a failing pushed authorization request fails the login', async (t) => {
   const running = await startGateway(t, { idp: { pushedAuthorization: true }, config: timeout })
   const { url, idp } = running
   const faults: [string, Failure, number][] = [
@@ -182,7 +166,7 @@ void t.test('a pushed authorization request that fails', async (t) => {
   for (const [name, failure, status] of faults) {
     idp.fail('par', failure)
     const answer = await createBrowser().get(`${url}/oauth2/login`)
-    failsReadably(t, running, answer, status, name)
+    isReadableFailure(t, running, answer, status, name)
   }
   t.match(running.log.join(''), /invalid_request/)
   t.match(running.log.join(''), /invalid_scope/)
@@ -200,12 +184,12 @@ void t.test('a pushed authorization request that fails', async (t) => {
     for (const query of ['prompt=bogus', 'login_hint=x', 'scope=x', 'claims=x', 'acr_values=x', 'max_age=1']) {
       idp.fail('par', failure)
       const answer = await createBrowser().get(`${url}/oauth2/login?${query}`)
-      failsReadably(t, running, answer, status, `${name}: ${query}`)
+      isReadableFailure(t, running, answer, status, `${name}: ${query}`)
     }
   }
 })
 
-void t.test('a pushed request that was taken counts, whatever is said about its lifetime', async (t) => {
+void t.test('an accepted pushed request is used, regardless of its expires_in', async (t) => {
   const { url, idp } = await startGateway(t, { idp: { pushedAuthorization: true } })
   for (const [status, lifetime] of [
     [200, 60],
@@ -219,7 +203,7 @@ void t.test('a pushed request that was taken counts, whatever is said about its 
   }
 })
 
-void t.test('a revocation that is refused is logged by the provider’s words', async (t) => {
+void t.test('a refused revocation is logged with the provider’s words', async (t) => {
   const { url, idp, events } = await startGateway(t)
   const browser = createBrowser()
   await browser.login(`${url}/`, 'alice')
@@ -232,7 +216,7 @@ void t.test('a revocation that is refused is logged by the provider’s words', 
   t.match(events('revocation_failed'), [{ cause: /invalid_client: Bad client credentials\) ← 401 from http/ }])
 })
 
-void t.test('a script on the way through a failing login gets a problem', async (t) => {
+void t.test('a script gets a problem from a failing login', async (t) => {
   const { url, idp } = await startGateway(t)
   const browser = createBrowser()
   const callback = await callbackFor(browser, url)
@@ -241,3 +225,20 @@ void t.test('a script on the way through a failing login gets a problem', async 
   t.equal(answer.status, 503)
   t.match(answer.json(), { status: 503, code: 'provider_unavailable' })
 })
+
+/** Logs in once for each fault of an endpoint, and checks that the login fails readably. */
+async function failLogins(
+  t: Test,
+  running: Running,
+  endpoint: 'token' | 'userinfo',
+  faults: readonly (readonly [string, Failure, number])[],
+): Promise<void> {
+  for (const [name, failure, status] of faults) {
+    const browser = createBrowser()
+    const callback = await callbackFor(browser, running.url)
+    running.idp.fail(endpoint, failure)
+    const answer = await browser.get(callback.href)
+    running.idp.fail(endpoint, null)
+    isReadableFailure(t, running, answer, status, name)
+  }
+}

@@ -15,7 +15,7 @@ const noOauth = (status: number, type: string): ClientError =>
 const challenged = (status: number): WWWAuthenticateChallengeError =>
   new WWWAuthenticateChallengeError('challenged', { cause: [], response: answer(status) })
 
-void t.test('what a refused refresh says about the grant', async (t) => {
+void t.test('a refused refresh tells whether the grant is over', async (t) => {
   const cases = [
     [oauthError(400, 'invalid_grant'), 'invalid-grant'],
     [oauthError(401, 'invalid_grant'), 'invalid-grant'],
@@ -54,7 +54,7 @@ void t.test('what a refused refresh says about the grant', async (t) => {
   for (const [error, refusal] of cases) t.equal(refusalOf(error), refusal, String(error))
 })
 
-void t.test('how long the provider asks to wait', async (t) => {
+void t.test('the time that the provider asks to wait is read', async (t) => {
   const now = Date.parse('2026-10-21T07:28:00Z')
   const cases = [
     ['17', 17],
@@ -76,7 +76,7 @@ void t.test('how long the provider asks to wait', async (t) => {
   t.equal(retryAfterOf(new Error('no answer')), null)
 })
 
-void t.test('whose side a failed login is on', async (t) => {
+void t.test('a failed login has the status and code of its cause', async (t) => {
   const timeout = new DOMException('late', 'TimeoutError')
   const cases = [
     [oauthError(400, 'invalid_grant'), 400, 'login_failed'],

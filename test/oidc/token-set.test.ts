@@ -11,7 +11,7 @@ const previous = {
   scope: 'openid email',
 }
 
-void t.test('a full answer', async (t) => {
+void t.test('a full token response is read', async (t) => {
   t.same(toTokenSet({ ...response, expires_in: 300, refresh_token: 'r', scope: 'openid' }, 7_000), {
     accessToken: 'new',
     expiresAt: 307_000,
@@ -21,7 +21,7 @@ void t.test('a full answer', async (t) => {
   })
 })
 
-void t.test('what it leaves out is not known, or as it was before', async (t) => {
+void t.test('omitted values are unknown, or stay the same', async (t) => {
   t.same(toTokenSet(response, 7_000), {
     accessToken: 'new',
     expiresAt: null,
@@ -39,7 +39,7 @@ void t.test('what it leaves out is not known, or as it was before', async (t) =>
   t.equal(toTokenSet({ ...response, refresh_token: 'rotated' }, 7_000, previous).refreshToken, 'rotated')
 })
 
-void t.test('a lifetime that is none, or ends on no date, is not known', async (t) => {
+void t.test('an invalid or unrepresentable lifetime is unknown', async (t) => {
   const of = (expiresIn: unknown): number | null => {
     const answer: TokenEndpointResponse = JSON.parse(JSON.stringify({ ...response, expires_in: expiresIn }))
     return toTokenSet(answer, 7_000).expiresAt
@@ -65,12 +65,12 @@ void t.test('a lifetime that is none, or ends on no date, is not known', async (
   t.equal(of(3600.5), 3_607_500)
 })
 
-void t.test('an empty text is nothing', async (t) => {
+void t.test('an empty string counts as missing', async (t) => {
   const set = toTokenSet({ ...response, refresh_token: '', scope: '' }, 7_000, previous)
   t.match(set, { refreshToken: 'old-refresh', scope: 'openid email' })
 })
 
-void t.test('sid is a text or nothing', async (t) => {
+void t.test('sid is a string or missing', async (t) => {
   const claims = { iss: 'i', sub: 's', aud: 'a', iat: 1, exp: 2 }
   t.equal(sidOf({ ...claims, sid: 'x' }), 'x')
   t.equal(sidOf(claims), null)

@@ -3,7 +3,7 @@ import { startGateway } from '../support/gateway.ts'
 import { ask } from '../support/raw-http.ts'
 
 // To a URL parser `%2e%2e` is a dot segment and `%2f` is no slash: /public/a%2fb/%2e%2e/%2e%2e/admin is /admin to it,
-// but /public/admin to whoever decodes all or nothing.
+// but /public/admin to a server that decodes all or nothing.
 void t.test('dots may be decoded where slashes are not', async (t) => {
   const { url, upstream } = await startGateway(t, {
     config: { routes: [{ path: '/**' }, { path: '/public/**', access: 'public' }] },

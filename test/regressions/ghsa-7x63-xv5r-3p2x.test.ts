@@ -2,8 +2,8 @@ import t from 'tap'
 import { startGateway } from '../support/gateway.ts'
 import { ask } from '../support/raw-http.ts'
 
-// oauth2-proxy (CVE-2026-40575) chose the rule for a request by the path in X-Forwarded-Uri, which anybody may send.
-void t.test('the route follows from the path that is asked for, whatever a header says it is', async (t) => {
+// oauth2-proxy (CVE-2026-40575) chose the rule for a request by the path in X-Forwarded-Uri, which any client may send.
+void t.test('the requested path selects the route, regardless of headers', async (t) => {
   for (const trustedProxies of [[], ['127.0.0.1']]) {
     const { url, upstream } = await startGateway(t, {
       config: { trustedProxies, routes: [{ path: '/**' }, { path: '/public/**', access: 'public' }] },

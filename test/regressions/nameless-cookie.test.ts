@@ -4,7 +4,7 @@ import { clientHeaders } from '../../src/http/proxy/response-headers.ts'
 const isOwn = (name: string): boolean => name === 'gatehouse'
 
 // Browsers keep `Set-Cookie: =gatehouse=x` as a cookie without a name, and send it as `gatehouse=x`.
-void t.test('an application can’t set a cookie of ours by leaving its name out', (t) => {
+void t.test('an application can’t set a gateway cookie by omitting the cookie’s name', (t) => {
   for (const line of [
     '=gatehouse=x',
     ' = gatehouse=x',

@@ -10,12 +10,12 @@ const script = fileURLToPath(new URL('../../scripts/test-programs.sh', import.me
 const run = (path: string): { status: number | null; stdout: string; stderr: string } =>
   spawnSync('/bin/bash', [script], { encoding: 'utf8', env: { PATH: path } })
 
-void t.test('says nothing where every program is installed', async (t) => {
+void t.test('the script prints nothing if every program is installed', async (t) => {
   const { status, stdout, stderr } = run(process.env['PATH'] ?? '')
   t.same({ status, stdout, stderr }, { status: 0, stdout: '', stderr: '' })
 })
 
-void t.test('names the packages to install where there is no apt-get', async (t) => {
+void t.test('the script names the packages to install if there is no apt-get', async (t) => {
   const path = mkdtempSync(join(tmpdir(), 'gatehouse-'))
   t.teardown(() => spawnSync('rm', ['-r', path]))
   for (const program of ['id', 'mktemp', 'wrk']) symlinkSync(`/usr/bin/${program}`, join(path, program))

@@ -2,7 +2,7 @@ import t from 'tap'
 import { createSessionCache } from '../../src/session/cache.ts'
 import { sampleSession } from './sample.ts'
 
-void t.test('what is kept is there, with the time at which it was read', async (t) => {
+void t.test('a cached session is returned with the time at which it was read', async (t) => {
   const atHand = createSessionCache()
   const session = sampleSession()
   t.equal(atHand.get(session.id), null)
@@ -10,19 +10,22 @@ void t.test('what is kept is there, with the time at which it was read', async (
   t.same(atHand.get(session.id), { session, readAt: 1_000, outdated: false })
 })
 
-void t.test('a notice of a newer version makes it outdated, of the same or an older one does not', async (t) => {
-  const atHand = createSessionCache()
-  const session = sampleSession({ version: 3 })
-  atHand.keep(session, 1_000)
-  atHand.noteChange(session.id, 3)
-  t.equal(atHand.get(session.id)?.outdated, false)
-  atHand.noteChange(session.id, 4)
-  t.equal(atHand.get(session.id)?.outdated, true)
-  atHand.keep({ ...session, version: 4 }, 2_000)
-  t.equal(atHand.get(session.id)?.outdated, false)
-})
+void t.test(
+  'a notice of a newer version makes an entry outdated, and one of the same or an older version does not',
+  async (t) => {
+    const atHand = createSessionCache()
+    const session = sampleSession({ version: 3 })
+    atHand.keep(session, 1_000)
+    atHand.noteChange(session.id, 3)
+    t.equal(atHand.get(session.id)?.outdated, false)
+    atHand.noteChange(session.id, 4)
+    t.equal(atHand.get(session.id)?.outdated, true)
+    atHand.keep({ ...session, version: 4 }, 2_000)
+    t.equal(atHand.get(session.id)?.outdated, false)
+  },
+)
 
-void t.test('a notice that has overtaken the answer of a read counts', async (t) => {
+void t.test('a notice that overtakes the answer of a read applies', async (t) => {
   const atHand = createSessionCache()
   const session = sampleSession()
   atHand.noteChange(session.id, 2)
@@ -30,7 +33,7 @@ void t.test('a notice that has overtaken the answer of a read counts', async (t)
   t.equal(atHand.get(session.id)?.outdated, true)
 })
 
-void t.test('an older version never takes the place of a newer one', async (t) => {
+void t.test('an older version never replaces a newer one', async (t) => {
   const atHand = createSessionCache()
   const session = sampleSession({ version: 2 })
   atHand.keep(session, 1_000)
@@ -38,7 +41,7 @@ void t.test('an older version never takes the place of a newer one', async (t) =
   t.match(atHand.get(session.id), { session: { version: 2 }, readAt: 1_000 })
 })
 
-void t.test('what has ended never comes back, what is dropped may', async (t) => {
+void t.test('an ended session never returns, and a dropped one can', async (t) => {
   const atHand = createSessionCache()
   const [ended, dropped] = [sampleSession(), sampleSession()]
   for (const session of [ended, dropped]) atHand.keep(session, 1_000)

@@ -4,24 +4,24 @@ import { deriveKey, newDataKey, open, seal, toKey } from '../../src/session/enve
 
 const key = toKey(randomBytes(32))
 
-void t.test('what is sealed opens again, also when it is empty, long or not ASCII', async (t) => {
+void t.test('sealed text opens again, also if it is empty, long or not ASCII', async (t) => {
   for (const text of ['', 'x', 'Zoë 🦊', 'a'.repeat(100_000)]) t.equal(open(key, 'id', seal(key, 'id', text)), text)
 })
 
-void t.test('the same text is sealed differently each time, and is not in what is sealed', async (t) => {
+void t.test('the same text is sealed differently each time, and never appears in the result', async (t) => {
   const [one, two] = [seal(key, 'id', 'a secret text'), seal(key, 'id', 'a secret text')]
   t.notOk(one.equals(two))
   t.notOk(one.includes('secret'))
 })
 
-void t.test('with another key or another associated text nothing opens', async (t) => {
+void t.test('another key or other associated data opens nothing', async (t) => {
   const sealed = seal(key, 'id', 'text')
   t.equal(open(toKey(randomBytes(32)), 'id', sealed), null)
   t.equal(open(key, 'another', sealed), null)
   t.equal(open(key, '', sealed), null)
 })
 
-void t.test('whichever bit is flipped and wherever it is cut, nothing opens', async (t) => {
+void t.test('sealed text with a flipped bit or a missing end does not open', async (t) => {
   const sealed = seal(key, 'id', 'text')
   for (let bit = 0; bit < sealed.length * 8; bit += 1) {
     const changed = Buffer.from(sealed)
@@ -34,7 +34,7 @@ void t.test('whichever bit is flipped and wherever it is cut, nothing opens', as
   t.equal(open(key, 'id', Buffer.concat([sealed, Buffer.of(0)])), null)
 })
 
-void t.test('keys for different purposes, and from different keys, are different', async (t) => {
+void t.test('derived keys differ by purpose and by source key', async (t) => {
   const raw = randomBytes(32)
   t.ok(deriveKey(raw, 'one').equals(deriveKey(raw, 'one')))
   t.notOk(deriveKey(raw, 'one').equals(deriveKey(raw, 'two')))

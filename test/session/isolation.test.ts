@@ -29,7 +29,7 @@ const script = { kind: 'script' } as const
 for (const sameProvider of [false, true]) {
   const other = sameProvider ? 'another client' : 'another provider'
 
-  void t.test(`a session of ${other} is none here, and goes on there`, async (t) => {
+  void t.test(`a session of ${other} is not valid here, and continues there`, async (t) => {
     const [a, b] = await deployments(t, sameProvider)
     const browser = createBrowser()
     await browser.login(`${a.url}/`, 'alice')
@@ -43,11 +43,11 @@ for (const sameProvider of [false, true]) {
     t.equal((await browser.post(`${b.url}/oauth2/logout/local`, '', script)).status, 204)
     await sleep(300)
     t.equal((await browser.get(`${a.url}/api/orders`, script)).status, 200)
-    t.equal(b.idp.grants['refresh_token'] ?? 0, 0, 'nobody asked the provider')
+    t.equal(b.idp.grants['refresh_token'] ?? 0, 0, 'the provider was not asked')
     for (const { events } of [a, b]) t.same([...events('session_ended'), ...events('session_lost')], [])
   })
 
-  void t.test(`the user’s sessions at ${other} are not found, counted or ended by those here`, async (t) => {
+  void t.test(`the user’s sessions at ${other} are not found, counted or ended here`, async (t) => {
     const [a, b] = await deployments(t, sameProvider)
     const [atA, atB] = [createBrowser(), createBrowser()]
     await atA.login(`${a.url}/`, 'alice')
@@ -60,7 +60,7 @@ for (const sameProvider of [false, true]) {
     t.equal((await atA.get(`${a.url}/api/orders`, script)).status, 200)
   })
 
-  void t.test(`a login that ${other} has begun can’t be finished here`, async (t) => {
+  void t.test(`a login started at ${other} can’t be finished here`, async (t) => {
     const [a, b] = await deployments(t, sameProvider)
     const browser = createBrowser()
     const callback = await callbackFor(browser, a.url)

@@ -27,10 +27,10 @@ void t.test('use of one replica keeps a session alive on the others', async (t) 
   }
   t.equal(await statusOf(c.url), 200, 'which it has not seen for six seconds')
   await sleep(4_500)
-  t.same([await statusOf(c.url), await statusOf(d.url)], [401, 401], 'nobody has used it for four')
+  t.same([await statusOf(c.url), await statusOf(d.url)], [401, 401], 'it was idle for four seconds')
 })
 
-void t.test('one user has so many sessions at most, and the oldest goes', async (t) => {
+void t.test('a user has a limited number of sessions, and the oldest is removed', async (t) => {
   const limited = await startReplicas(t, { store: redis.url, session: { maxPerUser: 2 } })
   const [c, d] = limited.gateways
   const sessionsOf = async (sub: string): Promise<number> =>
@@ -52,5 +52,5 @@ void t.test('one user has so many sessions at most, and the oldest goes', async 
   t.equal(await sessionsOf('bob'), 2, 'logins at the same moment count, too')
   t.equal(await sessionsOf('alice'), 2)
   const [, ended] = /\{reason="max_per_user"\} (\d+)/.exec(await linesOf(c.admin, 'max_per_user')) ?? []
-  t.ok(Number(ended) >= 5, `${ended} were ended: whoever was on the way in has logged in again`)
+  t.ok(Number(ended) >= 5, `${ended} were ended: users who were logging in have logged in again`)
 })

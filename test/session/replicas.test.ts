@@ -62,7 +62,7 @@ const steps = [
 ]
 for (const { what, lists } of steps) {
   for (const order of ['the first replica is behind', 'the first replica is ahead']) {
-    void t.test(`while ${what} (${order}) nobody is logged out`, async (t) => {
+    void t.test(`while ${what} (${order}) no user is logged out`, async (t) => {
       const [mine, theirs] = order.endsWith('behind') ? lists : lists.toReversed()
       const here = await another({ session: { keys: mine } })
       const there = await another({ session: { keys: theirs } })
@@ -84,7 +84,7 @@ for (const { what, lists } of steps) {
         for (const gateway of both)
           await t.resolves(
             eventually(async () => (await statusAt(browser, gateway)) === 401, {
-              what: 'it refuses',
+              what: 'the other replica refuses the session',
               timeoutMs: 1_000,
             }),
           )
@@ -93,7 +93,7 @@ for (const { what, lists } of steps) {
   }
 }
 
-void t.test('whose cookie only the old key opens has to log in when that is gone', async (t) => {
+void t.test('a user whose cookie was sealed with a removed key has to log in', async (t) => {
   const onlyOld = await another({ session: { keys: [oldKey] } })
   const onlyNew = await another({ session: { keys: [newKey] } })
   const browser = await login()
@@ -101,7 +101,7 @@ void t.test('whose cookie only the old key opens has to log in when that is gone
   t.equal(await statusAt(browser, onlyNew), 401)
 })
 
-void t.test('a dump of Redis tells nothing of users and tokens', async (t) => {
+void t.test('a dump of Redis reveals nothing of users and tokens', async (t) => {
   await login('alice')
   const browser = await login('bob')
   await sleep(2_100)
@@ -130,7 +130,7 @@ void t.test('a dump of Redis tells nothing of users and tokens', async (t) => {
   }
 })
 
-void t.test('on the usual path nobody asks Redis', async (t) => {
+void t.test('the usual request does not ask Redis', async (t) => {
   const browser = await login('carol')
   idp.settings.lifetimes.accessToken = 300
   t.teardown(() => {
@@ -163,7 +163,7 @@ void t.test('on the usual path nobody asks Redis', async (t) => {
   t.ok(looks <= Math.ceil(seconds / 2 + 1) * 2, `${looks} looks in ${seconds} s`)
 })
 
-void t.test('the metrics tell what operators want to know, and no ids', async (t) => {
+void t.test('the metrics show what operators need, and no ids', async (t) => {
   const browser = await login('alice')
   await sleep(2_100)
   t.equal(await statusAt(browser, a), 200)
@@ -184,12 +184,12 @@ void t.test('the metrics tell what operators want to know, and no ids', async (t
     t.ok(line.test(metrics), String(line))
   t.ok(
     /^gatehouse_session_cache_total\{result="miss"\} [1-9]/m.test(await (await fetch(`${b.admin}/metrics`)).text()),
-    'what another replica has created',
+    'a session that another replica created',
   )
   t.notOk(/alice|"[\w-]{22}"/.test(metrics))
 })
 
-void t.test('after all this everything in Redis has a time to live, and a logout leaves nothing behind', async (t) => {
+void t.test('every key in Redis has a time to live, and a logout leaves nothing behind', async (t) => {
   const before = await redis.keys()
   for (const key of before) t.ok(Number(await redis.command('PTTL', key)) > 0, key)
   const browser = await login('zoe')
@@ -205,7 +205,7 @@ void t.test('after all this everything in Redis has a time to live, and a logout
       const left = (await redis.keys()).filter((key) => !before.includes(key))
       return left.every((key) => key.startsWith('gatehouse:once:'))
     },
-    { what: 'nothing is left' },
+    { what: 'Redis holds no session any more' },
   )
   t.notOk((await redis.keys()).some((key) => key.includes('lock')))
 })

@@ -2,7 +2,7 @@ import { setTimeout as sleep } from 'node:timers/promises'
 import t from 'tap'
 import { createRetryQueue } from '../../src/session/retry.ts'
 
-void t.test('what fails is tried again until it succeeds, and then no more', async (t) => {
+void t.test('a failing action is retried until it succeeds', async (t) => {
   const perseverance = createRetryQueue()
   let tries = 0
   void perseverance.persist(async () => {
@@ -15,7 +15,7 @@ void t.test('what fails is tried again until it succeeds, and then no more', asy
   t.equal(tries, 3)
 })
 
-void t.test('it is given up at its time, and nobody waits longer than asked', async (t) => {
+void t.test('retries stop at the deadline, and a caller waits no longer than requested', async (t) => {
   const perseverance = createRetryQueue()
   let tries = 0
   void perseverance.persist(async () => {
@@ -32,7 +32,7 @@ void t.test('it is given up at its time, and nobody waits longer than asked', as
   t.equal(tries, done)
 })
 
-void t.test('with nothing to do there is nothing to wait for', async (t) => {
+void t.test('without pending actions there is no wait', async (t) => {
   const begun = Date.now()
   t.equal(await createRetryQueue().settled(10_000), 0)
   t.ok(Date.now() - begun < 100)

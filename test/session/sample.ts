@@ -1,7 +1,7 @@
 import type { Session } from '../../src/session/session.ts'
 import { newTicket } from '../../src/session/ticket.ts'
 
-/** A session that began at 1,000,000 ms with an access token of 100 s, changed as said. */
+/** Returns a session that started at 1,000,000 ms with an access token of 100 s, with changes. */
 export const sampleSession = (change: Partial<Session> = {}): Session => {
   const ticket = change.ticket ?? newTicket()
   return {

@@ -6,7 +6,7 @@ const policy: SessionPolicy = { lifetime: 3_600_000, idleTimeout: 600_000, endWi
 const withIdToken: SessionPolicy = { ...policy, endWithIdToken: true }
 const noIdle: SessionPolicy = { ...policy, idleTimeout: null }
 
-void t.test('the absolute end', async (t) => {
+void t.test('the absolute end of a session is known', async (t) => {
   t.equal(absoluteEnd(policy, 1_000, null), 3_601_000)
   t.equal(absoluteEnd(policy, 1_000, 5_000), 3_601_000, 'the ID token does not matter')
   t.equal(absoluteEnd(withIdToken, 1_000, 5_000), 5_000, 'unless it is to')
@@ -14,7 +14,7 @@ void t.test('the absolute end', async (t) => {
   t.equal(absoluteEnd(withIdToken, 1_000, null), 3_601_000)
 })
 
-void t.test('when and why a session is over', async (t) => {
+void t.test('a session ends at the first of its limits, with the reason', async (t) => {
   const busy = { lastSeenAt: 4_599_000 }
   const cases = [
     [policy, {}, 1_000_000, null],
@@ -35,7 +35,7 @@ void t.test('when and why a session is over', async (t) => {
   }
 })
 
-void t.test('when it would time out', async (t) => {
+void t.test('the idle end of a session is known', async (t) => {
   t.equal(timeoutAt(policy, sampleSession()), 1_600_000)
   t.equal(timeoutAt(policy, sampleSession({ lastSeenAt: 4_500_000 })), 4_600_000, 'never later than its end')
   t.equal(timeoutAt(noIdle, sampleSession()), null)

@@ -51,20 +51,20 @@ const create = async (sessions: Sessions): Promise<Session> => {
   )
 }
 
-void t.test('a session that is at hand is there without waiting', async (t) => {
+void t.test('a cached session is returned without waiting', async (t) => {
   const sessions = open(t)
   const session = await create(sessions)
   t.equal(sessions.load(session.ticket, Date.now()), session)
 })
 
-void t.test('another process finds it in the store by its ticket, and only with the right key', async (t) => {
+void t.test('another process finds a session in the store by its ticket, only with the right key', async (t) => {
   const store = new MemoryStore(100)
   const session = await create(open(t, store))
   t.equal((await open(t, store).load(session.ticket, Date.now()))?.subject, 'alice')
   t.equal(await open(t, store).load({ id: session.id, key: newTicket().key }, Date.now()), null)
 })
 
-void t.test('the key is looked at when a session is at hand, too', async (t) => {
+void t.test('the key is checked for a cached session', async (t) => {
   const sessions = open(t)
   const session = await create(sessions)
   t.equal(sessions.load({ id: session.id, key: newTicket().key }, Date.now()), null)
@@ -93,7 +93,7 @@ void t.test('a session that ends while new tokens are saved stays ended', async 
   t.equal(await store.read(session.id), null)
 })
 
-void t.test('who listens hears of an end once', async (t) => {
+void t.test('a listener is told of an end once', async (t) => {
   const sessions = open(t)
   const heard: string[] = []
   sessions.onEnd((_id, reason) => {
@@ -105,7 +105,7 @@ void t.test('who listens hears of an end once', async (t) => {
   t.same(heard, ['logout'])
 })
 
-void t.test('new tokens do not take back what was seen of the user meanwhile', async (t) => {
+void t.test('saving new tokens keeps the latest activity', async (t) => {
   const sessions = open(t)
   const session = await create(sessions)
   const renewing = sessions.renew(session, { refreshedAt: Date.now() })

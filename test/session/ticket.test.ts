@@ -3,13 +3,13 @@ import { newTicket, readTicket } from '../../src/session/ticket.ts'
 
 const { id, key } = newTicket()
 
-void t.test('a new ticket is one that can be read, and another each time', async (t) => {
+void t.test('a new ticket is readable and unique', async (t) => {
   t.same(readTicket({ id, key }), { id, key })
   t.not(newTicket().id, id)
   t.not(newTicket().key, key)
 })
 
-void t.test('anything else is none', async (t) => {
+void t.test('any other text is not a ticket', async (t) => {
   const others: { id?: unknown; key?: unknown }[] = [
     {},
     { id },
@@ -30,7 +30,7 @@ void t.test('anything else is none', async (t) => {
   for (const other of others) t.equal(readTicket(other), null, JSON.stringify(other))
 })
 
-void t.test('nothing beside id and key is taken over', async (t) => {
+void t.test('only id and key are read from a ticket', async (t) => {
   const data = { id, key, more: 'x' }
   t.same(Object.keys(readTicket(data) ?? {}), ['id', 'key'])
 })

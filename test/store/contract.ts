@@ -19,9 +19,9 @@ const ownerOf = (subject: string, sid: string | null = null): Owner => ({
   sid,
 })
 
-/** What every store promises; `open` gives one that is empty and reachable. */
+/** Tests what every store promises; `open` returns an empty store that is reachable. */
 export const storeContract = (t: Test, open: (t: Test) => Promise<Store>): void => {
-  void t.test('a record is read as it was written, binary data and all', async (t) => {
+  void t.test('a record is read as it was written, including binary data', async (t) => {
     const store = await open(t)
     const id = newId()
     const record = { ...recordOf(1), sealed: Buffer.from([0, 255, 13, 10, 34, 0, 128]) }
@@ -30,7 +30,7 @@ export const storeContract = (t: Test, open: (t: Test) => Promise<Store>): void 
     t.equal(await store.read(newId()), null)
   })
 
-  void t.test('a record is replaced by a later version only', async (t) => {
+  void t.test('a record is replaced only by a later version', async (t) => {
     const store = await open(t)
     const id = newId()
     await store.create(id, recordOf(1, 'first'), ownerOf('alice'), MINUTE)
@@ -47,7 +47,7 @@ export const storeContract = (t: Test, open: (t: Test) => Promise<Store>): void 
     t.equal(await store.replace(newId(), recordOf(2), MINUTE), 'gone')
   })
 
-  void t.test('of many writers of one version exactly one succeeds', async (t) => {
+  void t.test('exactly one of many writers of one version succeeds', async (t) => {
     const store = await open(t)
     const id = newId()
     await store.create(id, recordOf(1), ownerOf('alice'), MINUTE)
@@ -58,7 +58,7 @@ export const storeContract = (t: Test, open: (t: Test) => Promise<Store>): void 
     t.equal(outcomes.filter((outcome) => outcome === 'stale').length, 19)
   })
 
-  void t.test('replacing leaves alone what touching has noted', async (t) => {
+  void t.test('replacing a record keeps its noted activity', async (t) => {
     const store = await open(t)
     const id = newId()
     const first = recordOf(1)
@@ -70,7 +70,7 @@ export const storeContract = (t: Test, open: (t: Test) => Promise<Store>): void 
     t.match(await store.read(id), { seenAt: first.seenAt + 500 }, 'an older note does not count')
   })
 
-  void t.test('what has been removed stays away, whatever is written afterwards', async (t) => {
+  void t.test('a removed record stays removed, regardless of later writes', async (t) => {
     const store = await open(t)
     const id = newId()
     await store.create(id, recordOf(1), ownerOf('alice', 's1'), MINUTE)
@@ -117,7 +117,7 @@ export const storeContract = (t: Test, open: (t: Test) => Promise<Store>): void 
     await store.remove(id)
     t.same(await bySid('s2'), [])
     await store.relist(id, ownerOf('alice', 's3'))
-    t.same(await bySid('s3'), [], 'what has ended is not listed')
+    t.same(await bySid('s3'), [], 'an ended session is not listed')
   })
 
   void t.test('sessions are found by sub and by sid, in the order in which they were created', async (t) => {
@@ -143,7 +143,7 @@ export const storeContract = (t: Test, open: (t: Test) => Promise<Store>): void 
     t.same(await store.find({ issuer: 'https://idp.example.com', sid: 's1' }), ids.slice(0, 1))
   })
 
-  void t.test('the index stays right under concurrent logins and logouts', async (t) => {
+  void t.test('the index stays consistent under concurrent logins and logouts', async (t) => {
     const store = await open(t)
     const kept: string[] = []
     await Promise.all(
@@ -158,7 +158,7 @@ export const storeContract = (t: Test, open: (t: Test) => Promise<Store>): void 
     t.same((await store.find({ issuer: 'https://idp.example.com', sid: 's1' })).toSorted(), kept.toSorted())
   })
 
-  void t.test('records end with their time to live, which writing moves', async (t) => {
+  void t.test('records end with their time to live, which a write extends', async (t) => {
     const store = await open(t)
     const [short, replaced, touched] = [newId(), newId(), newId()]
     for (const id of [short, replaced, touched]) await store.create(id, recordOf(1), ownerOf('alice'), 300)
@@ -172,14 +172,14 @@ export const storeContract = (t: Test, open: (t: Test) => Promise<Store>): void 
     t.equal(await store.replace(short, recordOf(2), MINUTE), 'gone')
   })
 
-  void t.test('touching never lets a session live past its end', async (t) => {
+  void t.test('touching never extends a session past its end', async (t) => {
     const store = await open(t)
     const id = newId()
     const now = Date.now()
     await store.create(id, { ...recordOf(1), createdAt: now, endsAt: now + 400, seenAt: now }, ownerOf('alice'), 400)
     await store.touch(id, now + 50, MINUTE)
     await t.resolves(
-      eventually(async () => (await store.read(id)) === null, { what: 'it has ended', timeoutMs: 2_000 }),
+      eventually(async () => (await store.read(id)) === null, { what: 'the record has expired', timeoutMs: 2_000 }),
     )
   })
 
@@ -201,13 +201,13 @@ export const storeContract = (t: Test, open: (t: Test) => Promise<Store>): void 
     t.equal(tries.filter(({ acquired }) => acquired).length, 1)
     const winner = `holder ${tries.findIndex(({ acquired }) => acquired)}`
     await store.unlock(id, 'somebody else')
-    t.equal((await store.lock(id, 'another', MINUTE)).acquired, false, 'nobody else can give it back')
+    t.equal((await store.lock(id, 'another', MINUTE)).acquired, false, 'only the holder can release it')
     await store.unlock(id, winner)
     t.same(await store.lock(id, 'another', MINUTE), { acquired: true, abandoned: false })
     t.equal((await store.lock(newId(), 'another', MINUTE)).acquired, true, 'another session has a lock of its own')
   })
 
-  void t.test('a lock runs out, and its holder can prolong it', async (t) => {
+  void t.test('a lock expires, and its holder can extend it', async (t) => {
     const store = await open(t)
     const [left, prolonged] = [newId(), newId()]
     await store.lock(left, 'first', 300)

@@ -8,7 +8,7 @@ storeContract(t, async (t) => {
   return store
 })
 
-void t.test('the least recently used session goes when the store is full, and both who asked are told', async (t) => {
+void t.test('a full store drops the least recently used session, and tells both listeners', async (t) => {
   let evictions = 0
   const told: string[] = []
   const store = new MemoryStore(2, () => {
@@ -39,7 +39,7 @@ void t.test('the least recently used session goes when the store is full, and bo
 })
 
 void t.test(
-  'what has expired goes without being asked for, what has not stays, and the oldest goes first',
+  'expired sessions are removed without being read, others stay, and the oldest is dropped first',
   async (t) => {
     const dropped: [string, boolean][] = []
     const { keyv, dropExpired, size } = boundedKeyv<string>(3, (key, full) => {
@@ -55,7 +55,7 @@ void t.test(
   },
 )
 
-void t.test('a note under a name of any length is found again, and takes the same room', async (t) => {
+void t.test('a mark under a name of any length is found, and takes the same space', async (t) => {
   const store = new MemoryStore(10)
   t.teardown(async () => store.close())
   const names = ['x'.repeat(5_000_000), 'y'.repeat(5_000_000)]

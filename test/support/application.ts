@@ -3,10 +3,10 @@ import { createServer, type IncomingMessage, type ServerResponse } from 'node:ht
 import type { Test } from 'tap'
 import { boundPort } from '../../src/demo/bound-port.ts'
 
-/** An application that does what a test wants it to. */
+/** An application whose answers a test controls. */
 export type Application = {
   readonly url: string
-  /** Every request that has come, oldest first. */
+  /** All requests received, oldest first. */
   readonly requests: readonly IncomingMessage[]
 }
 

@@ -16,7 +16,7 @@ const setUp = async (test: Test) => {
   return { upstream, browser, sent }
 }
 
-void t.test('a request looks like the browser’s of its kind', async (t) => {
+void t.test('a request carries the headers of a browser’s request of its kind', async (t) => {
   const { sent } = await setUp(t)
   const typed = await sent('GET', {})
   t.match(typed, {
@@ -52,7 +52,7 @@ void t.test('a request looks like the browser’s of its kind', async (t) => {
   t.same(Object.keys(bare).toSorted(), ['connection', 'host'])
 })
 
-void t.test('cookies go where a browser sends them', (t) => {
+void t.test('cookies are sent where a browser sends them', (t) => {
   const jar = createCookieJar()
   const from = (url: string, ...lines: string[]): void => {
     jar.store(new URL(url), lines)
@@ -93,7 +93,7 @@ void t.test('cookies go where a browser sends them', (t) => {
   t.end()
 })
 
-void t.test('SameSite holds cookies back', async (t) => {
+void t.test('SameSite withholds cookies', async (t) => {
   const { browser, sent } = await setUp(t)
   const lines = ['s=1; SameSite=Strict', 'l=1; SameSite=Lax', 'd=1', 'n=1; SameSite=None; Secure', 'x=1; SameSite=None']
   const query = lines.map((line) => `cookie=${encodeURIComponent(`${line}; Path=/`)}`).join('&')
@@ -108,7 +108,7 @@ void t.test('SameSite holds cookies back', async (t) => {
   t.equal(await cookies('POST', { kind: 'script' }), 's=1; l=1; d=1; n=1; x=1')
 })
 
-void t.test('forms, links and entities are read', (t) => {
+void t.test('forms, links and entities are parsed', (t) => {
   const html = `<a class="x" id="continue" href="/next?a=1&amp;b=2">on</a>
     <form id="f" method="post" action="/go"><input type="hidden" name="a" value="&lt;1&gt;"><button>Go</button></form>
     <input form="f" name="b" value='2'><button form="f" name="c" value="3">Other</button>`
@@ -132,7 +132,7 @@ void t.test('forms, links and entities are read', (t) => {
   t.end()
 })
 
-void t.test('a chain is followed to its end and not for ever', async (t) => {
+void t.test('a chain of redirects is followed up to a limit', async (t) => {
   const { browser } = await setUp(t)
   const base = 'https://app.example/api/redirect?to='
   const { answer, hops } = await browser.follow(await browser.get(`${base}${encodeURIComponent(`${base}/public/`)}`))

@@ -3,18 +3,18 @@ import { exchange, type Answer } from './exchange.ts'
 import { htmlForms, htmlFrames, htmlLink, type HtmlForm } from './html-form.ts'
 
 /**
- * Who asks: `navigate` is the address bar, a link or a form; `script` a fetch of a page's own; `frame` an iframe;
- * `none` a client that sends no Sec-Fetch headers and no Accept.
+ * The source of a request: `navigate` is the address bar, a link or a form; `script` a same-origin fetch; `frame` an
+ * iframe; `none` a client that sends no Sec-Fetch headers and no Accept.
  */
 type Kind = 'navigate' | 'script' | 'frame' | 'none'
 
-/** What can be said about a request beside its URL. */
+/** The options of a request. */
 export type RequestOptions = {
   /** Default `navigate`. */
   kind?: Kind
   headers?: Readonly<Record<string, string | readonly string[]>>
   body?: string | Buffer | URLSearchParams
-  /** The page that causes the request; without it a navigation was typed, and a script's page is the target's own. */
+  /** The page that causes the request; by default a navigation is typed, and a script runs on the target's origin. */
   from?: string
   /** The request target as it goes over the wire, in place of the URL's. */
   target?: string
@@ -25,14 +25,14 @@ export type RequestOptions = {
 /** One step of a chain of redirects, links and forms. */
 type Hop = { method: string; url: string; status: number }
 
-/** Where a chain ended, and how it went there. */
+/** The end of a chain, and its steps. */
 type Journey = { answer: Answer; hops: Hop[] }
 
-/** How to build a browser. */
+/** The options of a browser. */
 export type BrowserOptions = {
   /** Extra trust root, PEM. */
   ca?: string
-  /** Origins that are really served elsewhere, e.g. `{ 'https://orders.example.com': 'http://127.0.0.1:8080' }`. */
+  /** The real addresses of origins, e.g. `{ 'https://orders.example.com': 'http://127.0.0.1:8080' }`. */
   origins?: Readonly<Record<string, string>>
   /** Milliseconds for each request; default 10,000. */
   timeout?: number
@@ -44,9 +44,9 @@ export type Browser = {
   request: (method: string, url: string, options?: RequestOptions) => Promise<Answer>
   get: (url: string, options?: RequestOptions) => Promise<Answer>
   post: (url: string, body: RequestOptions['body'], options?: RequestOptions) => Promise<Answer>
-  /** Goes on from an answer: redirects, the link `#continue`, a form that submits itself (frames of the page first). */
+  /** Follows an answer: redirects, the link `#continue`, a form that submits itself (frames of the page first). */
   follow: (answer: Answer) => Promise<Journey>
-  /** Presses a button of a page's form, by the button's value or text, and follows what comes of it. */
+  /** Presses a button of a page's form, by the button's value or text, and follows the answer. */
   press: (answer: Answer, button: string, fields?: Readonly<Record<string, string>>) => Promise<Journey>
   /** Opens a URL and goes through the provider's login page as that user, also its second factor, to the end. */
   login: (url: string, user: string) => Promise<Journey>
@@ -117,7 +117,7 @@ const submitsItself = ({ body }: Answer): boolean => body.includes('document.for
 const hasButton = (page: Answer, value: string): boolean =>
   isHtml(page) && htmlForms(page.body).some(({ buttons }) => buttons.some((button) => button.value === value))
 
-/** A browser with no cookies. */
+/** Creates a browser without cookies. */
 export const createBrowser = (options: BrowserOptions = {}): Browser => {
   const cookies = createCookieJar()
 

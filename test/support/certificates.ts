@@ -4,11 +4,11 @@ import { isIP } from 'node:net'
 /** A certificate and its key, PEM. */
 export type Certificate = { cert: string; key: string }
 
-/** A certificate authority that lives for one test run. */
+/** A certificate authority for one test run. */
 export type Authority = {
-  /** Its own certificate, PEM: what a client trusts. */
+  /** The certificate of the authority, PEM, which clients trust. */
   ca: string
-  /** A server certificate for these DNS names and IP addresses, valid for a day unless said in ms since the epoch. */
+  /** Issues a server certificate for DNS names and IP addresses, valid for a day unless given in ms since the epoch. */
   issue: (names: readonly string[], validity?: { from?: number; to?: number }) => Certificate
 }
 
@@ -84,7 +84,7 @@ const certificate = ({ issuer, subject, publicKey, extensions, from, to }: Conte
 
 const day = 86_400_000
 
-/** A new authority with a P-256 key; nothing is written to disk, nothing is trusted anywhere by itself. */
+/** Creates an authority with a P-256 key, without writing to disk. */
 export const createAuthority = (): Authority => {
   const name = 'Gatehouse test authority'
   const { privateKey, publicKey } = generateKeyPairSync('ec', { namedCurve: 'P-256' })

@@ -1,6 +1,6 @@
 import type { Test } from 'tap'
 
-/** Lets `ms` pass until the test ends, on the wall clock and on the monotonic one; timers and sockets go on as they are. */
+/** Advances the wall clock and the monotonic clock by `ms` until the test ends; timers and sockets are unaffected. */
 export const moveClock = (t: Test, ms: number): void => {
   setWallClock(t, ms)
   const before = performance.now.bind(performance)
@@ -10,7 +10,7 @@ export const moveClock = (t: Test, ms: number): void => {
   })
 }
 
-/** Sets what `Date.now()` says ahead by `ms`, or back, until the test ends, as an operator or NTP sets a clock. */
+/** Shifts `Date.now()` by `ms`, which may be negative, until the test ends, as an operator or NTP sets a clock. */
 export const setWallClock = (t: Test, ms: number): void => {
   const before = Date.now
   Date.now = () => before() + ms

@@ -1,4 +1,4 @@
-/** One cookie as a browser keeps it. */
+/** A cookie as a browser stores it. */
 type StoredCookie = {
   name: string
   value: string
@@ -12,24 +12,24 @@ type StoredCookie = {
   expiresAt: number | null
 }
 
-/** What SameSite asks about a request; one that says nothing comes from the site itself. */
+/** The properties of a request that SameSite depends on; by default it is same-site. */
 export type Cause = {
   crossSite: boolean
   /** A navigation of the whole window by GET. */
   topLevelGet: boolean
 }
 
-/** The cookies of one browser, by RFC 6265bis; hosts are told apart, their ports are not. */
+/** The cookies of one browser, by RFC 6265bis; hosts are distinguished, their ports are not. */
 export type CookieJar = {
-  /** Keeps what the `Set-Cookie` lines of an answer from `url` say, or refuses it as a browser would. */
+  /** Stores the `Set-Cookie` lines of an answer from `url`, or refuses them as a browser would. */
   store: (url: URL, lines: readonly string[]) => void
-  /** The `Cookie` header for a request to `url`; empty when there is none to send. */
+  /** The `Cookie` header for a request to `url`; empty if there are no cookies to send. */
   header: (url: URL, cause?: Cause) => string
   /** The cookies that a request to `url` would send. */
   list: (url: URL | string) => StoredCookie[]
   /** The value of the cookie of that name that a request to `url` would send. */
   get: (url: URL | string, name: string) => string | null
-  /** Every cookie, wherever it belongs. */
+  /** All cookies of all hosts. */
   all: () => StoredCookie[]
   clear: () => void
 }
@@ -84,11 +84,11 @@ const isAcceptable = (cookie: StoredCookie, url: URL, path: string | undefined):
   if (!domainMatches(url.hostname, cookie.domain)) return false
   if (/^__secure-/i.test(name) && !cookie.secure) return false
   if (/^__host-/i.test(name) && !(cookie.secure && cookie.hostOnly && path === '/')) return false
-  // A cookie of a size beyond this is dropped by browsers without a word.
+  // Browsers silently drop a larger cookie.
   return name.length + cookie.value.length <= 4096
 }
 
-// No SameSite means Lax (RFC 6265bis, 5.6.7.1), and None without Secure is none at all.
+// No SameSite means Lax (RFC 6265bis, 5.6.7.1), and None without Secure is ignored.
 const isSentFor = ({ sameSite, secure }: StoredCookie, { crossSite, topLevelGet }: Cause): boolean => {
   if (!crossSite || (sameSite === 'none' && secure)) return true
   return topLevelGet && sameSite !== 'strict'
@@ -99,7 +99,7 @@ const ownSite: Cause = { crossSite: false, topLevelGet: true }
 const sameCookie = (a: StoredCookie, b: StoredCookie): boolean =>
   a.name === b.name && a.domain === b.domain && a.path === b.path && a.hostOnly === b.hostOnly
 
-/** An empty jar. */
+/** Creates an empty jar. */
 export const createCookieJar = (): CookieJar => {
   let cookies: StoredCookie[] = []
 

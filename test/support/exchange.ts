@@ -8,14 +8,14 @@ export type Exchange = {
   method: string
   /** The URL that the Host header names; its path and query are the request target. */
   url: URL
-  /** Where to connect instead, as behind a proxy that ends TLS. */
+  /** The address to connect to instead, as behind a proxy that terminates TLS. */
   connectTo?: URL
-  /** In place of the URL's own path and query: whatever bytes a test wants to send. */
+  /** The bytes of the request target, in place of the URL's path and query. */
   target?: string
   headers: Readonly<Record<string, string | readonly string[]>>
   body?: string | Buffer
   ca?: string
-  /** Milliseconds until the whole exchange is given up; default 10,000. */
+  /** The timeout of the whole exchange in ms; default 10,000. */
   timeout?: number
 }
 
@@ -28,7 +28,7 @@ export type Answer = {
   rawHeaders: string[]
   body: string
   bytes: Buffer
-  /** The body as JSON; throws where it is none. */
+  /** The body as a JSON object; throws if it is not one. */
   json: () => Record<string, unknown>
 }
 
@@ -38,7 +38,7 @@ const asObject = (text: string): Record<string, unknown> => {
   return { ...value }
 }
 
-/** Sends one request on a connection of its own and reads the answer; rejects after `timeout`. */
+/** Sends one request on a new connection and reads the answer; rejects after `timeout`. */
 export const exchange = async ({ method, url, connectTo = url, headers, ca, ...rest }: Exchange): Promise<Answer> => {
   const message = await new Promise<IncomingMessage>((resolve, reject) => {
     const send = connectTo.protocol === 'https:' ? httpsRequest : httpRequest
@@ -54,7 +54,7 @@ export const exchange = async ({ method, url, connectTo = url, headers, ca, ...r
       ...(isIP(url.hostname.replace(/^\[|\]$/g, '')) === 0 ? { servername: url.hostname } : {}),
     })
     req.once('response', resolve).once('error', reject)
-    // Only a client that asks for an upgrade is shown one; here it means that the answer has no end.
+    // An upgraded connection has no end to read to.
     req.once('upgrade', () => {
       reject(new Error(`${method} ${url.href} was upgraded: use a socket for that`))
     })

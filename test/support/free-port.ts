@@ -2,15 +2,15 @@ import { randomInt } from 'node:crypto'
 import { once } from 'node:events'
 import { createServer, type Server } from 'node:net'
 
-/** Ports below those that the system gives to outgoing connections, in blocks. */
+/** Ports below the range of outgoing connections, in blocks. */
 const FIRST = 10_000
 const BLOCKS = 200
 const BLOCK = 100
 
-/** The ports of this process's block that have not been given away yet. */
+/** The unused ports of this process's block. */
 let mine: number[] = []
 
-/** Listens on a port; `null` when somebody else does. */
+/** Listens on a port; `null` if the port is in use. */
 const listenOn = async (port: number): Promise<Server | null> => {
   const server = createServer()
   return new Promise((resolve) => {
@@ -33,8 +33,8 @@ const isFree = async (port: number): Promise<boolean> => {
 }
 
 /**
- * A free port that no other test gets, also not while whoever had it is down: each process of tests has a block of
- * ports for itself, which it holds by listening on the first of them.
+ * Returns a free port that no other test gets, even while its server is down: each test process reserves a block of
+ * ports by listening on the first of them.
  */
 export const freePort = async (): Promise<number> => {
   const port = mine.shift()

@@ -12,13 +12,13 @@ import { freePort } from './free-port.ts'
 import { asFile } from './gateway.ts'
 import { eventually } from './eventually.ts'
 
-/** A gateway in a process of its own. */
+/** A gateway in its own process. */
 export type GatewayProcess = {
-  /** Where it listens. */
+  /** The address of the public listener. */
   readonly url: string
   readonly admin: string
   readonly pid: number
-  /** What it has written, stdout and stderr, line by line. */
+  /** The lines of stdout and stderr. */
   readonly lines: string[]
   /** The logged lines of one event, parsed. */
   readonly events: (name: string) => Record<string, unknown>[]
@@ -26,25 +26,25 @@ export type GatewayProcess = {
   readonly goOn: () => void
   readonly kill: () => Promise<void>
   readonly hangUp: () => void
-  /** Asks it to stop; resolves with the exit status and how long that took, ms. */
+  /** Stops the gateway; resolves with the exit status and the duration in ms. */
   readonly stop: () => Promise<{ status: number | null; after: number }>
 }
 
-/** Gateways with one configuration, and what stands around them. */
+/** Gateways with one configuration, with their provider and application. */
 export type Replicas = {
   readonly gateways: readonly [GatewayProcess, GatewayProcess, ...GatewayProcess[]]
   readonly idp: Idp
   readonly upstream: Upstream
-  /** Starts one more with this configuration, changed in `session` or `provider`. */
+  /** Starts one more gateway, with changes in `session` or `provider`. */
   readonly another: (change?: Change) => Promise<GatewayProcess>
-  /** A browser that is logged in; its cookie is good for every replica, as behind one address. */
+  /** Logs a user in; the browser's cookie is valid at every replica. */
   readonly login: (user?: string) => Promise<Browser>
 }
 
 type Change = {
   readonly session?: object
   readonly provider?: object
-  /** Do not wait until the store answers. */
+  /** Starts without waiting for the store. */
   readonly withoutStore?: boolean
 }
 
@@ -69,14 +69,14 @@ const newestIn = (folder: string): number =>
     ...readdirSync(folder, { recursive: true, encoding: 'utf8' }).map((name) => statSync(join(folder, name)).mtimeMs),
   )
 
-/** What was built, when it is of today; else the source itself, which takes longer to start. */
+/** The built program if it is newer than the source, otherwise the source, which starts more slowly. */
 const program = (): string[] => {
   const built = join(root, 'dist/main.js')
   const builtAt = statSync(built, { throwIfNoEntry: false })?.mtimeMs ?? 0
   return builtAt >= newestIn(join(root, 'src')) ? [built] : ['--import=tsx', join(root, 'src/main.ts')]
 }
 
-/** Starts a gateway with the configuration in a file, and waits until it listens; it ends with the test. */
+/** Starts a gateway with a configuration file, and waits until it listens; it ends with the test. */
 export const startProcess = async (t: Test, file: string, url: string, admin: string): Promise<GatewayProcess> => {
   const child: ChildProcess = spawn(process.execPath, [...program(), 'start', '--config', file], {
     cwd: root,
@@ -133,7 +133,7 @@ export const startProcess = async (t: Test, file: string, url: string, admin: st
 }
 
 /**
- * Starts gateways as processes of their own, with the demo's provider and the sample application in this one; all end
+ * Starts gateways in their own processes, with the demo's provider and the sample application in this one; all end
  * with the test.
  */
 export const startReplicas = async (t: Test, options: Options): Promise<Replicas> => {
@@ -192,10 +192,10 @@ export const startReplicas = async (t: Test, options: Options): Promise<Replicas
   }
 }
 
-/** What a script of the browser's gets for a request to the application, by its status. */
+/** Sends a script's request to the application and returns its status. */
 export const statusAt = async (browser: Browser, { url }: GatewayProcess, path = '/api/echo'): Promise<number> =>
   (await browser.get(`${url}${path}`, { kind: 'script', timeout: 30_000 })).status
 
-/** The browser's Cookie header for a gateway: good for requests after which the browser keeps its cookies. */
+/** Returns the browser's Cookie header for a gateway, for requests that leave the browser's cookies alone. */
 export const cookieOf = (browser: Browser, { url }: GatewayProcess): string =>
   browser.cookies.header(new URL(url), { crossSite: false, topLevelGet: true })

@@ -15,16 +15,16 @@ import { freePort } from './free-port.ts'
 /** A configuration as an operator writes it. */
 type Settings = { readonly [key: string]: unknown }
 
-/** A gateway that listens, what stands behind it, and what it has logged. */
+/** A running gateway, its provider and application, and its log. */
 export type Running = {
   readonly url: string
-  /** Where it listens for the proxy that asks for verdicts; empty without `forwardAuth`. */
+  /** The address of the forward-auth listener; empty without `forwardAuth`. */
   readonly verdicts: string
   readonly gateway: Gatehouse
   readonly config: Config
   readonly idp: Idp
   readonly upstream: Upstream
-  /** Every line that the gateway has logged, at any level. */
+  /** All log lines, at every level. */
   readonly log: string[]
   /** The logged lines of one event, parsed. */
   readonly events: (name: string) => Record<string, unknown>[]
@@ -35,10 +35,10 @@ type Options = {
   readonly config?: Settings
   readonly idp?: Idp | IdpOptions
   readonly upstream?: Upstream
-  /** The client's settings at the provider beside id, secret and redirect URIs. */
+  /** The client's settings at the provider besides id, secret and redirect URIs. */
   readonly client?: object
   readonly port?: number
-  /** Where browsers see it, if not at the address that it listens on. */
+  /** The public URL, if it differs from the listening address. */
   readonly publicUrl?: string
 }
 

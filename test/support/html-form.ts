@@ -1,15 +1,15 @@
-/** A form as far as a test needs it: what it sends, and with which button. */
+/** The fields and buttons of a form. */
 export type HtmlForm = {
   method: 'GET' | 'POST'
   action: string
-  /** What the form sends whichever button is pressed. */
+  /** The fields that the form sends with any button. */
   fields: [name: string, value: string][]
   buttons: { name: string; value: string; text: string }[]
 }
 
 const named: Readonly<Record<string, string>> = { amp: '&', lt: '<', gt: '>', quot: '"', apos: "'" }
 
-/** The text that escaped HTML text stands for. */
+/** Returns escaped HTML as plain text. */
 export const unescapeHtml = (html: string): string =>
   html.replace(/&(?:#(\d+)|#x([0-9a-f]+)|(\w+));/gi, (whole, decimal?: string, hex?: string, name?: string) => {
     if (decimal !== undefined) return String.fromCodePoint(Number(decimal))
@@ -30,7 +30,7 @@ const belongs = (tag: string, id: string | null, inside: string): boolean => {
   return owner === null ? inside.includes(tag) : owner === id
 }
 
-/** The forms of a page in their order, with the fields and buttons that name them by `form="id"`. */
+/** Returns the forms of a page in order, with the fields and buttons that name them by `form="id"`. */
 export const htmlForms = (html: string): HtmlForm[] =>
   [...html.matchAll(/(<form\b[^>]*>)(.*?)<\/form>/gis)].map(([, open = '', inside = '']) => {
     const id = attribute(open, 'id')
@@ -51,13 +51,13 @@ export const htmlForms = (html: string): HtmlForm[] =>
     }
   })
 
-/** The target of the link with that id, or null. */
+/** Returns the target of the link with this id, or null. */
 export const htmlLink = (html: string, id: string): string | null => {
   const link = tags(html, 'a').find((tag) => attribute(tag, 'id') === id)
   return link === undefined ? null : attribute(link, 'href')
 }
 
-/** What the page's frames show. */
+/** Returns the URLs of the page's frames. */
 export const htmlFrames = (html: string): string[] =>
   tags(html, 'iframe')
     .map((tag) => attribute(tag, 'src'))

@@ -2,7 +2,7 @@ import { decodeJwt, type JWTPayload } from 'jose'
 import type { ReceivedRequest } from '../../src/demo/upstream.ts'
 
 /**
- * The claims of the access token that a request brought in `Authorization`; throws where there is none that is a JWT.
+ * Returns the claims of the access token in a request's `Authorization`; throws if it is not a JWT.
  */
 export const bearerClaims = ({ headers }: Pick<ReceivedRequest, 'headers'>): JWTPayload =>
   decodeJwt((headers.authorization ?? '').replace(/^Bearer /, ''))

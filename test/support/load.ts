@@ -2,14 +2,14 @@ import { setTimeout as sleep } from 'node:timers/promises'
 import type { Browser } from './browser.ts'
 import type { GatewayProcess } from './gateway-process.ts'
 
-/** What came of requests at a steady rate. */
+/** Requests at a steady rate, and their outcome. */
 export type Load = {
-  /** How many answers of each status, or of which error, since it began or was last asked. */
+  /** Returns the number of answers by status or error since the start or the last call. */
   readonly take: () => Record<string, number>
   readonly stop: () => Promise<void>
 }
 
-/** Sends requests of logged-in users to the gateways in turn, `rate` a second, until it is stopped. */
+/** Sends requests of logged-in users to the gateways in turn, `rate` per second, until it is stopped. */
 export const startLoad = (browsers: readonly Browser[], gateways: readonly GatewayProcess[], rate: number): Load => {
   const requests = browsers.map((browser) => ({
     cookie: browser.cookies.header(new URL(gateways[0]?.url ?? ''), { crossSite: false, topLevelGet: true }),

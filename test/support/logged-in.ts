@@ -3,12 +3,12 @@ import { createBrowser, type Browser } from './browser.ts'
 import type { Answer } from './exchange.ts'
 import { startGateway, type Running } from './gateway.ts'
 
-/** A gateway with somebody logged in. */
+/** A gateway with a logged-in user. */
 export type LoggedIn = Running & {
   readonly browser: Browser
-  /** A request of one of the application's scripts. */
+  /** Sends a request of a script of the application. */
   readonly call: () => Promise<Answer>
-  /** What `GET session` says. */
+  /** Returns the answer of `GET session`. */
   readonly status: () => Promise<Record<'session' | 'tokens', Record<string, unknown>>>
 }
 

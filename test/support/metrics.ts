@@ -1,19 +1,19 @@
 import type { Gatehouse } from '../../src/app.ts'
 
-/** One series as Prometheus' text format has it. */
+/** One sample of Prometheus' text format. */
 type Sample = { readonly name: string; readonly labels: Readonly<Record<string, string>>; readonly value: number }
 
-/** What a gateway says on `/metrics`. */
+/** The metrics of a gateway. */
 export type Scrape = {
   readonly text: string
   /** The type of each metric, by its name. */
   readonly types: ReadonlyMap<string, string>
   readonly samples: readonly Sample[]
-  /** The sum of the samples of this name that have these labels; `NaN` where there is none. */
+  /** The sum of the samples of this name that have these labels; `NaN` if there are none. */
   readonly value: (name: string, labels?: Readonly<Record<string, string>>) => number
 }
 
-/** Reads the text format (version 0.0.4); throws for a line that is none of it. */
+/** Reads the text format (version 0.0.4); throws for a malformed line. */
 const readMetrics = (text: string): Scrape => {
   const types = new Map<string, string>()
   const samples: Sample[] = []
@@ -49,7 +49,7 @@ export const scrape = async (admin: string): Promise<Scrape> => {
   return readMetrics(await answer.text())
 }
 
-/** How many requests with these labels a gateway has counted. */
+/** Returns the number of requests that a gateway has counted with these labels. */
 export const countOf = async ({ metrics }: Gatehouse, labels: Readonly<Record<string, string>>): Promise<number> => {
   const found = readMetrics(await metrics.registry.metrics()).value('gatehouse_requests_total', labels)
   return Number.isNaN(found) ? 0 : found

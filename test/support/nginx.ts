@@ -1,7 +1,7 @@
 import type { Test } from 'tap'
 import { startProxyProgram } from './proxy-program.ts'
 
-// nginx tries the usual places otherwise, which belong to the system.
+// nginx's default places belong to the system.
 const temporary = ['client_body', 'proxy', 'fastcgi', 'uwsgi', 'scgi']
   .map((kind) => `${kind}_temp_path FOLDER/${kind};`)
   .join('\n')

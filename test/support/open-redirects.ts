@@ -27,11 +27,11 @@ const few = [
 ]
 
 /**
- * Redirect targets that have led astray elsewhere, one a line in the project's corpus; a few of our own where that is
- * not at hand.
+ * Returns redirect targets known from open redirects, one per line of the project's corpus, or a few if the corpus is
+ * missing.
  */
 export const openRedirects = (): string[] => {
-  // Where everything is tested, a corpus that has gone missing must not pass for one without surprises.
+  // In CI a missing corpus must fail the tests.
   if (!existsSync(corpus) && process.env['CI'] !== 'true') return few
   return readFileSync(corpus, 'utf8')
     .split('\n')

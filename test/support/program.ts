@@ -7,7 +7,7 @@ import type { Test } from 'tap'
 
 const root = fileURLToPath(new URL('../..', import.meta.url))
 
-/** How a run of the program ended, and all that it has said. */
+/** The exit status and the output of the program. */
 export type Ended = {
   readonly status: number | null
   readonly signal: string | null
@@ -25,7 +25,7 @@ export type Program = {
 
 type Environment = Readonly<Record<string, string>>
 
-/** The program as it was built. */
+/** The built program. */
 export const builtProgram = join(root, 'dist/main.js')
 
 const builtAt = statSync(builtProgram, { throwIfNoEntry: false })?.mtimeMs ?? 0
@@ -37,10 +37,10 @@ const changedAt = Math.max(
 if (builtAt < changedAt)
   throw new Error('these tests run what is in dist/, and that is older than src/: run npm run build')
 
-/** Starts `gatehouse` as it was built, as a process of its own; it ends with the test at the latest. */
+/** Starts the built `gatehouse` in its own process, which ends with the test at the latest. */
 export const startProgram = (t: Test, args: readonly string[], env: Environment = {}): Program => {
-  // Nothing of the environment of whoever runs the tests: it could hold a configuration, and tap would load into every
-  // process of Node what takes more memory than the program.
+  // Nothing of the tests' own environment: it could hold a configuration, and tap would load into every
+  // every Node process more than the program itself needs.
   const alone = ['-i', ...Object.entries(env).map(([name, value]) => `${name}=${value}`), process.execPath]
   const child = spawn('/usr/bin/env', [...alone, builtProgram, ...args], {
     stdio: ['ignore', 'pipe', 'pipe'],

@@ -7,7 +7,7 @@ import { join } from 'node:path'
 import type { Test } from 'tap'
 import { eventually } from './eventually.ts'
 
-/** A proxy to start: its name, its files by name, and its arguments where these are. */
+/** A proxy to start: its name, its files by name, and its arguments for their folder. */
 type ProxyProgram = {
   readonly name: string
   readonly files: Readonly<Record<string, string>>
@@ -19,12 +19,12 @@ const programOf = (name: string): string =>
   name
 
 /**
- * Starts a real proxy with its files in a folder of its own, for which `FOLDER` stands in them; resolves when it listens
+ * Starts a real proxy with its files in a new folder, which replaces `FOLDER` in them; resolves when it listens
  * on `port`. It ends with the test.
  */
 export const startProxyProgram = async (t: Test, port: number, { name, files, args }: ProxyProgram): Promise<void> => {
   const folder = mkdtempSync(join(tmpdir(), `gatehouse-${name}-`))
-  // Its workers may run as another user where it is started by root.
+  // The workers of a proxy that root starts may run as another user.
   chmodSync(folder, 0o711)
   for (const [file, text] of Object.entries(files)) writeFileSync(join(folder, file), text.replaceAll('FOLDER', folder))
   const child = spawn(programOf(name), args(folder), {

@@ -9,19 +9,34 @@ export type RawAnswer = {
   body: Buffer
 }
 
-/** Opens a connection to where a URL points, by TLS with any certificate for https. */
+/** Opens a connection to the host of a URL, for https with TLS and any certificate. */
 export const open = (url: string): Socket => {
   const { hostname, port, protocol } = new URL(url)
   const where = { host: hostname, port: Number(port) }
   const socket = protocol === 'https:' ? connectTls({ ...where, rejectUnauthorized: false }) : connect(where)
   socket.on('error', () => {
-    /* What came before counts. */
+    /* Tests look at the bytes before an error. */
   })
   return socket
 }
 
+/** Opens a connection and keeps all that arrives on it; `text` decodes the bytes as Latin-1. */
+export function openAndRead(url: string): {
+  readonly socket: Socket
+  readonly bytes: () => Buffer
+  readonly text: () => string
+} {
+  const socket = open(url)
+  const chunks: Buffer[] = []
+  socket.on('data', (chunk: Buffer) => {
+    chunks.push(chunk)
+  })
+  const bytes = (): Buffer => Buffer.concat(chunks)
+  return { socket, bytes, text: () => bytes().toString('latin1') }
+}
+
 /**
- * Sends these bytes (a string stands for one byte a character) and gives all that comes back until the other side
+ * Sends bytes (one per character of a string) and returns all bytes that arrive until the other side
  * closes.
  */
 export const sendRaw = async (url: string, bytes: string | Buffer, timeout = 10_000): Promise<Buffer> => {
@@ -63,7 +78,7 @@ export const ask = async (
   return answer
 }
 
-/** The value of a header that is there once at most. */
+/** Returns the value of a header, or `null`; throws if it occurs more than once. */
 export const header = (answer: RawAnswer, name: string): string | null => {
   const values = answer.headers.get(name) ?? []
   if (values.length > 1) throw new Error(`${name} is there ${values.length} times`)
@@ -71,8 +86,8 @@ export const header = (answer: RawAnswer, name: string): string | null => {
 }
 
 /**
- * Reads bytes as HTTP/1.1 answers one after the other (RFC 9112); throws where they are none. `methods` are what was
- * asked.
+ * Parses bytes as HTTP/1.1 answers (RFC 9112); throws if they are malformed. `methods` are those of the
+ * requests.
  */
 export const parseAnswers = (bytes: Buffer, methods: readonly string[] = []): RawAnswer[] => {
   const answers: RawAnswer[] = []

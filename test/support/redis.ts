@@ -9,18 +9,18 @@ import type { Test } from 'tap'
 import { freePort } from './free-port.ts'
 import { eventually } from './eventually.ts'
 
-/** A real Redis server of a test's own. */
+/** A real Redis server for one test. */
 export type Redis = {
   readonly port: number
   readonly url: string
-  /** Sends a command on a connection of its own. */
+  /** Sends a command on a new connection. */
   readonly command: (...args: string[]) => Promise<unknown>
   /** All keys of the first database. */
   readonly keys: () => Promise<string[]>
-  /** How often each command was called, by its name in lower case, scripts' own calls included. */
+  /** The number of calls of each command, by its name in lower case, including calls by scripts. */
   readonly calls: () => Promise<Record<string, number>>
   readonly kill: () => Promise<void>
-  /** Starts it again on the same port with the same files. */
+  /** Restarts the server on the same port with the same files. */
   readonly start: () => Promise<void>
   readonly pause: () => void
   readonly goOn: () => void
@@ -28,14 +28,14 @@ export type Redis = {
 
 type Options = {
   readonly port?: number
-  /** Arguments of `redis-server` beside port and folder. */
+  /** Arguments of `redis-server` besides port and folder. */
   readonly args?: readonly string[]
-  /** How this test itself connects, where that needs more than the port. */
+  /** The options of the test's own connections. */
   readonly client?: RedisClientOptions
   readonly config?: string
 }
 
-/** All that the gateway needs on a single Redis, as the documentation says. */
+/** The documented permissions of the gateway on a single Redis. */
 export const PERMISSIONS = [
   '~gatehouse:*',
   '&gatehouse:*',
@@ -60,7 +60,7 @@ export const PERMISSIONS = [
   '+select',
 ]
 
-/** An empty folder that goes with the test. */
+/** Creates an empty folder, which is removed with the test. */
 const folderOf = (t: Test): string => {
   const folder = mkdtempSync(join(tmpdir(), 'gatehouse-redis-'))
   t.teardown(() => {
@@ -69,7 +69,7 @@ const folderOf = (t: Test): string => {
   return folder
 }
 
-/** Starts `redis-server`; it ends with the test. Without other arguments nothing is written to the disk. */
+/** Starts `redis-server`, which ends with the test. By default it writes nothing to disk. */
 export const startRedis = async (t: Test, options: Options = {}): Promise<Redis> => {
   const port = options.port ?? (await freePort())
   const folder = folderOf(t)
@@ -140,7 +140,7 @@ export const startRedis = async (t: Test, options: Options = {}): Promise<Redis>
   }
 }
 
-/** A reply that is a list, as texts. */
+/** Returns a list reply as strings. */
 const texts = (reply: unknown): string[] => (Array.isArray(reply) ? reply.map(String) : [])
 
 /** A master with a replica, watched by three sentinels under the name `main`. */
@@ -196,12 +196,12 @@ export const startSentinels = async (t: Test): Promise<Watched> => {
   }
 }
 
-/** A cluster: its masters have all slots in equal parts, and a replica each where that is wanted. */
+/** A cluster whose masters share the slots equally, optionally with a replica each. */
 export type Cluster = { readonly url: string; readonly masters: readonly Redis[]; readonly replicas: readonly Redis[] }
 
 const SLOTS = 16_384
 
-/** Starts a cluster of three masters that fails over, where it has replicas, after two seconds. */
+/** Starts a cluster of three masters, which with replicas fails over after two seconds. */
 export const startCluster = async (t: Test, { withReplicas = false } = {}): Promise<Cluster> => {
   const startNode = async (): Promise<Redis> =>
     startRedis(t, {
@@ -210,7 +210,7 @@ export const startCluster = async (t: Test, { withReplicas = false } = {}): Prom
         '',
         '--appendonly',
         'yes',
-        // What a killed server has written is in the system's hands: nothing of it is lost, whatever the disk does.
+        // The operating system keeps what a killed server has written: nothing is lost, even with a slow disk.
         '--appendfsync',
         'no',
         '--cluster-enabled',

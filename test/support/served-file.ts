@@ -10,20 +10,20 @@ import { asFile } from './gateway.ts'
 import { startProcess, type GatewayProcess } from './gateway-process.ts'
 import { eventually } from './eventually.ts'
 
-/** What a served file asks of those who administer sessions. */
+/** The credentials for session administration in a served file. */
 export const adminToken = 'an-administrators-token'
 
 type Settings = Readonly<Record<string, unknown>>
 
-/** A gateway in a process of its own, and the file that it is configured by. */
+/** A gateway in its own process, and its configuration file. */
 export type ServedFile = GatewayProcess & {
   readonly file: string
-  /** What stands in the file; rewrites it with these keys changed, and gives what it says then. */
+  /** Rewrites the file with changed keys, and returns its settings. */
   readonly rewrite: (change: Settings) => Settings
   readonly login: (user?: string) => Promise<Browser>
 }
 
-/** Starts a gateway that is ready, in front of `upstream`, with this provider and these further keys. */
+/** Starts a gateway in front of `upstream`, with this provider and additional keys, and waits until it is ready. */
 export const serveFile = async (
   t: Test,
   { idp, upstream, port: wanted }: { idp: Idp; upstream: Upstream; port?: number },
@@ -70,7 +70,7 @@ export const serveFile = async (
   }
 }
 
-/** Waits for one more line of an event than there were. */
+/** Waits for a new line of an event. */
 export const nextEvent = async (
   gateway: GatewayProcess,
   name: string,

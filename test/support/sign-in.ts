@@ -2,17 +2,17 @@ import type { Browser, RequestOptions } from './browser.ts'
 import type { Answer } from './exchange.ts'
 import { htmlForms, htmlLink } from './html-form.ts'
 
-/** A client without Sec-Fetch headers that wants a page. */
+/** A request for a page by a client without Sec-Fetch headers. */
 export const plainPage: RequestOptions = { kind: 'none', headers: { accept: 'text/html' } }
 
-/** The authorization URL that the answer of a login leads to, by a redirect or by the small page. */
+/** Returns the authorization URL in the answer of a login, a redirect or a small page. */
 export const authorizationUrlOf = ({ status, headers, body, url }: Answer): URL => {
   const to = status === 302 ? headers.location : htmlLink(body, 'continue')
   if (to === null || to === undefined) throw new Error(`no login began at ${url} (${status}): ${body.slice(0, 300)}`)
   return new URL(to)
 }
 
-/** Begins a login at the gateway; `query` are the parameters of its login endpoint. */
+/** Starts a login at the gateway; `query` holds the parameters of the login endpoint. */
 export const beginLogin = async (browser: Browser, gateway: string, query: Record<string, string> = {}): Promise<URL> =>
   authorizationUrlOf(await browser.get(`${gateway}/oauth2/login?${new URLSearchParams(query).toString()}`))
 
@@ -28,7 +28,7 @@ const filledIn = (page: Answer, user: string): [URL, URLSearchParams] => {
 }
 
 /**
- * Signs in at the provider, or passes where it knows the user; what comes back is the callback's URL, not yet visited.
+ * Signs in at the provider, or uses its session, and returns the URL of the callback without visiting it.
  */
 export const signIn = async (browser: Browser, authorizationUrl: URL, user = 'alice'): Promise<URL> => {
   let answer = await browser.get(authorizationUrl.href)
@@ -45,7 +45,7 @@ export const signIn = async (browser: Browser, authorizationUrl: URL, user = 'al
   throw new Error(`the provider came to no end at ${answer.url}`)
 }
 
-/** Begins a login and signs in; the callback's URL comes back, not yet visited. */
+/** Starts a login, signs in, and returns the URL of the callback without visiting it. */
 export const callbackFor = async (
   browser: Browser,
   gateway: string,

@@ -2,17 +2,17 @@ import { once } from 'node:events'
 import { connect, createServer, type Socket } from 'node:net'
 import type { Test } from 'tap'
 
-/** Which connections to Redis are meant: those that listen for messages, the others, or both. */
+/** A kind of connections to Redis: subscriptions, the others, or both. */
 type Which = 'subscribers' | 'commands' | 'all'
 
-/** Stands between the gateways and Redis, and lets things go wrong on the way. */
+/** A proxy between the gateways and Redis that simulates network faults. */
 export type TcpProxy = {
   readonly port: number
-  /** From now on each answer arrives so many ms later. */
+  /** Delays each answer by this many ms. */
   delay: (ms: number) => void
-  /** Cuts connections; new ones can be made. */
+  /** Cuts the open connections. */
   cut: (which?: Which) => void
-  /** Swallows every byte without a word, on new connections, too; `null` ends that, and what was swallowed is lost. */
+  /** Silently drops all bytes, also on new connections; `null` ends the fault, and the dropped bytes are lost. */
   swallow: (which: Which | null) => void
 }
 
@@ -31,7 +31,7 @@ export const startTcpProxy = async (t: Test, target: number): Promise<TcpProxy> 
     const line: Line = { client, server: connect(target, '127.0.0.1'), subscriber: false, dead: false }
     lines.add(line)
     const isLost = (): boolean => {
-      // A connection that has lost bytes is never whole again.
+      // A connection that has lost bytes stays broken.
       if (concerns(swallowed, line)) line.dead = true
       return line.dead
     }
@@ -39,7 +39,7 @@ export const startTcpProxy = async (t: Test, target: number): Promise<TcpProxy> 
       if (bytes.toString('latin1').toUpperCase().includes('\nSUBSCRIBE\r')) line.subscriber = true
       if (!isLost()) line.server.write(bytes)
     })
-    // Late or not, bytes arrive in the order in which they were sent.
+    // Delayed bytes keep their order.
     const waiting: { bytes: Buffer; due: number }[] = []
     const deliver = (): void => {
       for (let next = waiting[0]; next !== undefined; next = waiting[0]) {
@@ -59,7 +59,7 @@ export const startTcpProxy = async (t: Test, target: number): Promise<TcpProxy> 
     const end = (): void => {
       lines.delete(line)
       client.destroy()
-      // Whoever is cut off by silence does not hear of the other side's end, either.
+      // An end that is cut off silently does not see the other end close.
       line.server.destroy()
     }
     for (const socket of [client, line.server])

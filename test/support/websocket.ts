@@ -2,10 +2,10 @@ import { createHash, randomBytes } from 'node:crypto'
 import type { Socket } from 'node:net'
 import { open } from './raw-http.ts'
 
-/** A message, or the code that the other side closes with (`null` for a close frame without one). */
+/** A message, or the close code of the other side (`null` for a close frame without one). */
 type Event = { readonly opcode: number; readonly payload: Buffer } | { readonly close: number | null }
 
-/** How to open a WebSocket. */
+/** The options of a WebSocket. */
 type Options = {
   readonly headers?: readonly string[]
   /** Bytes that are sent together with the handshake. */
@@ -14,19 +14,19 @@ type Options = {
   readonly method?: string
 }
 
-/** A client's end of a connection that asked to become a WebSocket (RFC 6455). */
+/** The client's end of a connection that requested a WebSocket (RFC 6455). */
 export type WebSocketEnd = {
   readonly status: number
-  /** Names in lower case; of several values the last. */
+  /** The last value of each header, by its name in lower case. */
   readonly headers: ReadonlyMap<string, string>
-  /** The body of an answer that is no 101. */
+  /** The body of an answer other than a 101. */
   readonly body: () => string
   readonly socket: Socket
-  /** Sends one frame, masked as a client has to. */
+  /** Sends one frame, masked as a client's must be. */
   readonly send: (payload: string | Buffer, how?: { readonly opcode?: number; readonly fin?: boolean }) => boolean
-  /** The next message or close that comes; rejects when the connection ends before, or after `timeout` ms. */
+  /** Resolves with the next message or close; rejects if the connection ends first, or after `timeout` ms. */
   readonly next: (timeout?: number) => Promise<Event>
-  /** The code of the close frame; `null` when the connection ended without one. */
+  /** The code of the close frame; `null` if the connection ended without one. */
   readonly closed: Promise<number | null>
 }
 
@@ -64,7 +64,7 @@ const readHead = (text: string): { status: number; headers: Map<string, string> 
   }
 }
 
-/** Asks for a WebSocket at this URL, and waits for the head of the answer, whatever it is. */
+/** Requests a WebSocket at this URL, and waits for the head of the answer, successful or not. */
 export const openWebSocket = async (
   url: string,
   { headers = [], early, method = 'GET' }: Options = {},
@@ -106,7 +106,7 @@ export const openWebSocket = async (
       )
       all = all.subarray(frame.size)
     }
-    // Of a large frame all is waited for: to look each time would take long.
+    // A large frame is parsed once it is complete: parsing on each chunk would be slow.
     const short = (all[1] ?? 0) & 0x7f
     wanted = all.length >= 10 && short === 127 ? Number(all.readBigUInt64BE(2)) + 10 : all.length + 1
     ;[bytes, size] = [[all], all.length]

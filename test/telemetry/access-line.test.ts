@@ -17,7 +17,7 @@ const usual: AccessLine = {
 const usualFields = { event: 'request', id: usual.id, status: 200 }
 const TIME = Date.UTC(2026, 10, 25, 1, 2, 3, 4)
 
-void t.test('an access line is what pino would have written', async (t) => {
+void t.test('an access line equals pino’s output', async (t) => {
   const lines: string[] = []
   const { log } = openLog('info', { stream: { write: (line) => lines.push(line) } })
   const { traceId: _traceId, aborted: _aborted, ...fields } = usual
@@ -30,7 +30,7 @@ void t.test('an access line is what pino would have written', async (t) => {
   t.equal(line.indexOf('\n'), line.length - 1, 'one line')
 })
 
-void t.test('it says what every line of its log says', async (t) => {
+void t.test('an access line has the fields of every log line', async (t) => {
   const { log } = openLog('info', { stream: { write: () => {} } })
   t.match(JSON.parse(formatAccessLine(usual, TIME, boundFields(log.child({ worker: 3 })))), {
     worker: 3,
@@ -39,7 +39,7 @@ void t.test('it says what every line of its log says', async (t) => {
   t.match(JSON.parse(formatAccessLine(usual, TIME, boundFields(log))), usualFields)
 })
 
-void t.test('whatever stands in a path or a route, the line stays one line of JSON', async (t) => {
+void t.test('any path or route stays one line of JSON', async (t) => {
   for (const odd of ['/"', '/\\', '/a\nb', '/\u2028', '/\u0000', '/ä', '/\ud800', '/"}\n{"event":"login"']) {
     const line = formatAccessLine({ ...usual, path: odd, route: odd }, TIME)
     t.equal(line.indexOf('\n'), line.length - 1)
@@ -47,7 +47,7 @@ void t.test('whatever stands in a path or a route, the line stays one line of JS
   }
 })
 
-void t.test('a trace and an answer that was cut off are told', async (t) => {
+void t.test('an access line tells its trace and an aborted answer', async (t) => {
   const line = formatAccessLine({ ...usual, traceId: '4bf92f3577b34da6a3ce929d0e0e4736', aborted: true }, TIME)
   t.match(JSON.parse(line), { trace_id: '4bf92f3577b34da6a3ce929d0e0e4736', aborted: true })
   t.notOk('aborted' in JSON.parse(formatAccessLine(usual, TIME)))

@@ -25,7 +25,7 @@ function fileBuffer(t: Test, { out, target }: How): { lines: LineBuffer; content
 }
 
 for (const how of [inPlace, stream, shared]) {
-  void t.test(`lines come out whole and in order, ${how.name}`, async (t) => {
+  void t.test(`lines are written whole and in order, ${how.name}`, async (t) => {
     const { lines, content } = fileBuffer(t, how)
     const written = Array.from(
       { length: 2000 },
@@ -36,15 +36,15 @@ for (const how of [inPlace, stream, shared]) {
     t.equal(content(), written.join(''))
   })
 
-  void t.test(`a line is out soon, without a flush, ${how.name}`, async (t) => {
+  void t.test(`a line is written soon without a flush, ${how.name}`, async (t) => {
     const { lines, content } = fileBuffer(t, how)
     lines.write('a line\n')
-    await eventually(async () => content() === 'a line\n', { what: 'the line is there' })
+    await eventually(async () => content() === 'a line\n', { what: 'the line is written' })
     t.pass()
   })
 }
 
-void t.test('what a stalled reader has no room for is dropped and counted, in its place', async (t) => {
+void t.test('lines that a stalled reader has no room for are dropped, and counted in their place', async (t) => {
   const read: string[] = []
   let goOn: (() => void) | null = null
   const stalled = new Writable({
@@ -65,7 +65,7 @@ void t.test('what a stalled reader has no room for is dropped and counted, in it
   await lines.flush()
   t.ok(Date.now() - before < 3_000, 'a stalled reader is not waited for')
   ;(goOn as (() => void) | null)?.()
-  await eventually(() => read.join('').includes('lost '), { what: 'the gap is told' })
+  await eventually(() => read.join('').includes('lost '), { what: 'the gap is reported' })
   lines.write('later\n')
   await lines.flush()
   const out = read.join('').trimEnd().split('\n')

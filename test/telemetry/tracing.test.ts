@@ -6,7 +6,7 @@ import { createBrowser } from '../support/browser.ts'
 import { freePort } from '../support/free-port.ts'
 import { open } from '../support/raw-http.ts'
 import { startProgram, type Program } from '../support/program.ts'
-import { startTraceReceiver, type ReceivedSpan } from '../support/trace-receiver.ts'
+import { startTraceReceiver, type ReceivedSpan } from './trace-receiver.ts'
 import { eventually } from '../support/eventually.ts'
 import { openWebSocket } from '../support/websocket.ts'
 
@@ -23,7 +23,7 @@ type Running = {
   readonly stop: () => Promise<string>
 }
 
-/** Runs a gateway as a process of its own with these further variables; `stop` gives what it has written. */
+/** Runs a gateway in its own process with additional variables; `stop` returns its output. */
 const start = async (t: Test, env: Readonly<Record<string, string>>): Promise<Running> => {
   const [idp, upstream] = [await startIdp(), await startUpstream()]
   t.teardown(async () => {
@@ -152,7 +152,7 @@ void t.test('a request whose client leaves, and a WebSocket at its end, end thei
   })
   const socket = open(url)
   socket.write('GET /api/slow?ms=20000 HTTP/1.1\r\nHost: a\r\n\r\n')
-  await eventually(() => upstream.requests.length === 1, { what: 'it is under way' })
+  await eventually(() => upstream.requests.length === 1, { what: 'the request is in progress' })
   socket.destroy()
   const webSocket = await openWebSocket(`${url}/ws`, { headers: [`Origin: ${url}`] })
   t.equal(webSocket.status, 101)
@@ -167,7 +167,7 @@ void t.test('a request whose client leaves, and a WebSocket at its end, end thei
   t.equal(statuses.length, 2)
 })
 
-void t.test('protobuf is what is spoken by default; headers are sent, the sampler is heard', async (t) => {
+void t.test('protobuf is the default, headers are sent, and the sampler is respected', async (t) => {
   const receiver = await startTraceReceiver(t)
   const { url, stop } = await start(t, {
     OTEL_EXPORTER_OTLP_TRACES_ENDPOINT: `${receiver.url}/collect`,
@@ -194,7 +194,7 @@ void t.test('protobuf is what is spoken by default; headers are sent, the sample
   t.same(silent.requests, [])
 })
 
-void t.test('a collector that is away costs no request and no stop, and the log says so once', async (t) => {
+void t.test('an unreachable collector fails no request and delays no stop, and is logged once', async (t) => {
   const { url, stop } = await start(t, {
     OTEL_EXPORTER_OTLP_ENDPOINT: `http://127.0.0.1:${await freePort()}`,
     OTEL_BSP_SCHEDULE_DELAY: '50',
@@ -217,7 +217,7 @@ const SPY = `data:text/javascript,${encodeURIComponent(`
 `)}`
 
 void t.test(
-  'unless its variables ask for it nothing of OpenTelemetry is loaded, and the client’s context passes as it is',
+  'OpenTelemetry is loaded only on request, and without it the client’s context passes unchanged',
   async (t) => {
     const loaded = async (
       env: Readonly<Record<string, string>>,
@@ -241,7 +241,7 @@ void t.test(
       t.match(
         log.find(({ event }) => event === 'request'),
         { trace_id: TRACE },
-        'who traces elsewhere finds the line all the same',
+        'a client with its own tracing finds the line',
       )
     }
     const { modules, log } = await loaded({ OTEL_TRACES_EXPORTER: 'console' })
@@ -254,7 +254,7 @@ void t.test(
   },
 )
 
-void t.test('a traceparent that is none is not taken for one', async (t) => {
+void t.test('an invalid traceparent is ignored', async (t) => {
   const { url, stop } = await start(t, {})
   for (const traceparent of ['00-<script>-x-01', `00-${TRACE}-${PARENT}`, `00-${TRACE.toUpperCase()}-${PARENT}-01`])
     await createBrowser().get(`${url}/api/echo`, { ...script, headers: { traceparent } })

@@ -51,7 +51,7 @@ async function start(t: Test, env: Record<string, string> = {}): Promise<Logging
   })
   const url = `http://127.0.0.1:${port}`
   await eventually(async () => (await ask(url, 'GET', '/oauth2/session')).status === 401, {
-    what: 'it listens',
+    what: 'the gateway listens',
     timeoutMs: 30_000,
   })
   let open = true
@@ -100,7 +100,7 @@ const memoryOf = ({ pid }: ChildProcess): number =>
   Number(/^RssAnon:\s+(\d+) kB$/m.exec(readFileSync(`/proc/${pid ?? ''}/status`, 'utf8'))?.[1]) / 1024
 
 void t.test(
-  'a log that is not read takes bounded memory, and what was lost is told when it is read again',
+  'a log that is not read uses bounded memory, and lost lines are reported when it is read again',
   async (t) => {
     const gateway = await start(t)
     await log(gateway.url, 60_000)
@@ -109,7 +109,7 @@ void t.test(
     const grown = memoryOf(gateway.child) - before
     t.ok(grown < 40, `60 MB of lines more, and it has grown by ${grown.toFixed(0)} MB`)
     const { text } = gateway.read()
-    await eventually(() => text().includes('"event":"log_lines_lost"'), { what: 'the gap is told' })
+    await eventually(() => text().includes('"event":"log_lines_lost"'), { what: 'the gap is reported' })
     await ask(gateway.url, 'GET', '/last')
     await eventually(() => text().includes('"path":"/last"'), { what: 'new lines are written' })
     const [, lost] = /"event":"log_lines_lost","lines":(\d+)/.exec(text()) ?? []

@@ -6,13 +6,13 @@ const tokens = (seconds: number | null): Pick<ReturnType<typeof sampleSession>, 
   tokens: { ...sampleSession().tokens, expiresAt: seconds === null ? null : 1_000_000 + seconds * 1000 },
 })
 
-void t.test('an access token has expired from the moment that it names', async (t) => {
+void t.test('an access token has expired at its expiry time', async (t) => {
   t.equal(isExpired(sampleSession(), 1_099_999), false)
   t.equal(isExpired(sampleSession(), 1_100_000), true)
   t.equal(isExpired(sampleSession(tokens(null)), 9_999_999_999), false, 'one that names none is used')
 })
 
-void t.test('when it is due', async (t) => {
+void t.test('a token is due before its expiry', async (t) => {
   const cases = [
     [100, { share: 0.5 }, 1_050_000],
     [100, { share: 0.1 }, 1_090_000],
@@ -34,7 +34,7 @@ void t.test('the cooldown is a minute, or half the life of shorter tokens', asyn
   t.equal(cooldown(sampleSession(tokens(null))), 60_000)
 })
 
-void t.test('it begins with a refresh, not with a login', async (t) => {
+void t.test('the cooldown starts with a refresh, not with a login', async (t) => {
   t.equal(cooldownUntil(sampleSession(), 1_000_000), 0)
   const issuedAt = 1_200_000
   const refreshed = sampleSession({
@@ -45,7 +45,7 @@ void t.test('it begins with a refresh, not with a login', async (t) => {
   t.equal(cooldownUntil(refreshed, issuedAt - 49_000), 1_250_000, 'replicas’ clocks differ a little')
 })
 
-void t.test('after the clock was set back a token is due, and nothing holds its refresh back', async (t) => {
+void t.test('after the clock is set back a token is due, and no cooldown delays its refresh', async (t) => {
   const issuedAt = 5_000_000
   const session = sampleSession({
     refreshedAt: issuedAt,

@@ -46,21 +46,24 @@ for (const [name, failure] of [
   ['refuses connections', { destroy: true }],
   ['answers 503', { status: 503 }],
 ] as const) {
-  void t.test(`a provider that ${name} for longer than tokens live: one success, and all sessions work`, async (t) => {
-    const { idp, url, browsers, ask } = await outage(t, 20, failure)
-    idp.fail('token', null)
-    moveClock(t, 600)
-    t.equal(await ask(browsers[0] ?? createBrowser()), 503, 'nobody knows yet')
-    await createBrowser().login(`${url}/`, 'bob')
-    t.same(
-      await Promise.all(browsers.map(ask)),
-      browsers.map(() => 200),
-    )
-    t.equal(idp.refusedGrants.refresh_token, 0)
-  })
+  void t.test(
+    `after a provider ${name} for longer than tokens live, one success makes all sessions work`,
+    async (t) => {
+      const { idp, url, browsers, ask } = await outage(t, 20, failure)
+      idp.fail('token', null)
+      moveClock(t, 600)
+      t.equal(await ask(browsers[0] ?? createBrowser()), 503, 'no success is known yet')
+      await createBrowser().login(`${url}/`, 'bob')
+      t.same(
+        await Promise.all(browsers.map(ask)),
+        browsers.map(() => 200),
+      )
+      t.equal(idp.refusedGrants.refresh_token, 0)
+    },
+  )
 }
 
-void t.test('a route’s token is a success, too', async (t) => {
+void t.test('a success for a route’s token counts', async (t) => {
   const { idp, url, browsers, ask } = await outage(t, 2, refused)
   idp.fail('token', null)
   moveClock(t, 600)
@@ -70,7 +73,7 @@ void t.test('a route’s token is a success, too', async (t) => {
   t.same(await Promise.all(browsers.map(ask)), [200, 200])
 })
 
-void t.test('with nobody to tell, users wait no more than five seconds', async (t) => {
+void t.test('without another success to learn from, users wait at most five seconds', async (t) => {
   const { idp, browsers, ask } = await outage(t, 3, refused)
   idp.fail('token', null)
   moveClock(t, 3_900)
@@ -79,7 +82,7 @@ void t.test('with nobody to tell, users wait no more than five seconds', async (
   t.same(await Promise.all(browsers.map(ask)), [200, 200, 200])
 })
 
-void t.test('a provider that comes back is asked by a few sessions at a time', async (t) => {
+void t.test('a recovering provider is asked by a few sessions at a time', async (t) => {
   const { idp, url, browsers, ask } = await outage(t, 60, refused)
   idp.fail('token', null)
   moveClock(t, 600)

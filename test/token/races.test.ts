@@ -34,7 +34,7 @@ const start = async (t: Test): Promise<LoggedIn> => {
 /** The same browser in another tab: one cookie jar, requests that do not wait for each other. */
 const sent = ({ upstream }: LoggedIn, path: string): unknown[] => upstream.requests.filter(({ url }) => url === path)
 
-/** Asks for a path, and does something else before the provider answers. */
+/** Requests a path, and runs an action before the provider answers. */
 const meanwhile = async (running: LoggedIn, path: string, act: () => Promise<unknown>): ReturnType<Browser['get']> => {
   const before = running.idp.tokenRequests
   let goOn = (): void => {}
@@ -53,7 +53,7 @@ const meanwhile = async (running: LoggedIn, path: string, act: () => Promise<unk
 
 const logOut = async ({ browser, url }: LoggedIn) => browser.post(`${url}/oauth2/logout/local`, undefined, script)
 
-void t.test('a logout while a route’s token is asked for: what is granted then is for nobody', async (t) => {
+void t.test('a token granted after a logout is not used', async (t) => {
   for (const path of ['/api/echo/exchanged', '/api/echo/redeemed', '/api/echo/robot']) {
     const running = await start(t)
     const answer = await meanwhile(running, path, async () => logOut(running))
@@ -62,28 +62,25 @@ void t.test('a logout while a route’s token is asked for: what is granted then
   }
 })
 
-void t.test(
-  'another user’s login in the same browser while a token is asked for: neither sees the other’s',
-  async (t) => {
-    for (const path of ['/api/echo/exchanged', '/api/echo/redeemed', '/api/orders']) {
-      const running = await start(t)
-      if (path === '/api/orders') moveClock(t, 101_000)
-      const answer = await meanwhile(running, path, async () =>
-        running.browser.login(`${running.url}/oauth2/login?prompt=login`, 'bob'),
-      )
-      t.match(answer.json(), { status: 401, code: 'session_expired' }, path)
-      t.same(sent(running, path), [], 'alice’s request brought nothing')
-      t.notOk(answer.headers['set-cookie'], 'bob’s cookie is left alone')
-      t.equal((await running.browser.get(running.url + path, script)).status, 200)
-      const [request, ...more] = running.upstream.requests.filter(({ url }) => url === path)
-      t.same(more, [])
-      if (request !== undefined && path !== '/api/orders')
-        t.match(bearerClaims(request), { sub: 'bob', aud: 'api://orders' })
-    }
-  },
-)
+void t.test('another user’s login while a token is requested mixes up no tokens', async (t) => {
+  for (const path of ['/api/echo/exchanged', '/api/echo/redeemed', '/api/orders']) {
+    const running = await start(t)
+    if (path === '/api/orders') moveClock(t, 101_000)
+    const answer = await meanwhile(running, path, async () =>
+      running.browser.login(`${running.url}/oauth2/login?prompt=login`, 'bob'),
+    )
+    t.match(answer.json(), { status: 401, code: 'session_expired' }, path)
+    t.same(sent(running, path), [], 'alice’s request brought nothing')
+    t.notOk(answer.headers['set-cookie'], 'bob’s cookie is left alone')
+    t.equal((await running.browser.get(running.url + path, script)).status, 200)
+    const [request, ...more] = running.upstream.requests.filter(({ url }) => url === path)
+    t.same(more, [])
+    if (request !== undefined && path !== '/api/orders')
+      t.match(bearerClaims(request), { sub: 'bob', aud: 'api://orders' })
+  }
+})
 
-void t.test('the same user’s next login while tokens are renewed does not lose its cookie', async (t) => {
+void t.test('the same user’s next login during a refresh keeps its cookie', async (t) => {
   const running = await start(t)
   moveClock(t, 101_000)
   const answer = await meanwhile(running, '/api/orders', async () =>
@@ -94,24 +91,21 @@ void t.test('the same user’s next login while tokens are renewed does not lose
 })
 
 for (const path of ['/api/orders', '/api/echo/redeemed']) {
-  void t.test(
-    `a login of the same user while the refresh token is in use (${path}) leaves their grant alone`,
-    async (t) => {
-      const running = await start(t)
-      running.idp.fail('revocation', null)
-      moveClock(t, 101_000)
-      await meanwhile(running, path, async () =>
-        running.browser.login(`${running.url}/oauth2/login?prompt=login`, 'alice'),
-      )
-      t.match(running.events('session_ended'), [{ reason: 'renewed' }])
-      t.equal(running.idp.revocations, 0, 'a revocation can take the whole grant along')
-      moveClock(t, 101_000)
-      t.equal((await running.call()).status, 200, 'the new session’s refresh token is good')
-    },
-  )
+  void t.test(`a login of the same user while the refresh token is in use (${path}) keeps the grant`, async (t) => {
+    const running = await start(t)
+    running.idp.fail('revocation', null)
+    moveClock(t, 101_000)
+    await meanwhile(running, path, async () =>
+      running.browser.login(`${running.url}/oauth2/login?prompt=login`, 'alice'),
+    )
+    t.match(running.events('session_ended'), [{ reason: 'renewed' }])
+    t.equal(running.idp.revocations, 0, 'a revocation can take the whole grant along')
+    moveClock(t, 101_000)
+    t.equal((await running.call()).status, 200, 'the new session’s refresh token is good')
+  })
 }
 
-void t.test('what a refresh brings for a session that another user’s login has replaced is revoked', async (t) => {
+void t.test('tokens refreshed for a session that another user’s login replaced are revoked', async (t) => {
   const running = await start(t)
   running.idp.fail('revocation', { status: 503, times: 1 })
   moveClock(t, 101_000)
@@ -121,7 +115,7 @@ void t.test('what a refresh brings for a session that another user’s login has
   await eventually(() => running.idp.revocations === 2)
 })
 
-void t.test('rights that are lost with renewed tokens count for the request that waited for them', async (t) => {
+void t.test('permissions lost with refreshed tokens apply to the request that waited for them', async (t) => {
   const running = await start(t)
   const path = '/api/echo/admin'
   t.equal((await running.browser.get(running.url + path, script)).status, 200)
@@ -132,7 +126,7 @@ void t.test('rights that are lost with renewed tokens count for the request that
   t.equal(sent(running, path).length, 1)
 })
 
-void t.test('a redemption for another resource does not pass for the refresh that waits behind it', async (t) => {
+void t.test('a redemption for another resource does not satisfy the refresh that waits for it', async (t) => {
   const running = await start(t)
   await running.call()
   const old = running.upstream.requests.at(-1)?.headers.authorization
@@ -140,7 +134,7 @@ void t.test('a redemption for another resource does not pass for the refresh tha
   let own: Promise<unknown> = Promise.resolve()
   const redeemed = await meanwhile(running, '/api/echo/redeemed', async () => {
     own = running.call()
-    // So long until it waits for its turn, which nobody else can see.
+    // The time until it waits for the lock, which cannot be observed.
     await sleep(200)
   })
   await own
@@ -155,7 +149,7 @@ void t.test('a redemption for another resource does not pass for the refresh tha
 })
 
 void t.test(
-  'many sessions on many routes at once: each request brings its own user’s token for its own audience',
+  'concurrent requests of many sessions on many routes each carry their own user’s token for their audience',
   async (t) => {
     const running = await start(t)
     const users = ['alice', 'bob', 'carol', 'zoe']
@@ -186,7 +180,7 @@ void t.test(
   },
 )
 
-void t.test('a step-up while a WebSocket is open: it goes on, and new ones bring the new login’s token', async (t) => {
+void t.test('a WebSocket stays open during a step-up, and new ones carry the new login’s token', async (t) => {
   const running = await start(t)
   const open = async () =>
     openWebSocket(`${running.url}/ws`, {
@@ -206,7 +200,7 @@ void t.test('a step-up while a WebSocket is open: it goes on, and new ones bring
   t.same(await Promise.all([before.closed, after.closed]), [4401, 4401], 'both belong to the session that ends')
 })
 
-void t.test('an ID token that comes out of an exchange does not go to an application', async (t) => {
+void t.test('an ID token from an exchange is not sent to an application', async (t) => {
   const running = await start(t)
   running.idp.settings.reshapeTokenResponse = (body) =>
     'issued_token_type' in body

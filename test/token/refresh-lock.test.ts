@@ -24,7 +24,7 @@ const setUp = async (t: Test, rotateRefreshTokens: boolean, count = 2): Promise<
 const isLocked = async (redis: Redis): Promise<boolean> => (await redis.keys()).some((key) => key.includes('lock'))
 
 void t.test(
-  'a holder that stalls past the lock’s life costs nothing where refresh tokens stay the same',
+  'a holder that stalls past the lock’s expiry does no harm if refresh tokens are reusable',
   { buffered: true },
   async (t) => {
     const {
@@ -48,18 +48,18 @@ void t.test(
     const newer = upstream.requests.at(-1)?.headers.authorization
     const grants = idp.grants['refresh_token']
     a.goOn()
-    t.equal(await stalled, 200, 'whoever waited at the stalled one is served')
+    t.equal(await stalled, 200, 'the request at the stalled replica is served')
     t.equal(await statusAt(browser, a), 200)
     t.equal(upstream.requests.at(-1)?.headers.authorization, newer, 'the newer token stays')
     t.equal(await statusAt(browser, b), 200)
     t.equal(upstream.requests.at(-1)?.headers.authorization, newer)
     t.equal(idp.grants['refresh_token'], grants)
-    t.equal([...a.events('session_ended'), ...b.events('session_ended')].length, 0, 'nobody was logged out')
+    t.equal([...a.events('session_ended'), ...b.events('session_ended')].length, 0, 'no user was logged out')
   },
 )
 
 void t.test(
-  'where they are used once it ends in one login, and is logged as what it was',
+  'with one-time refresh tokens a stalled holder costs one login, and is logged as the cause',
   { buffered: true },
   async (t) => {
     const {
@@ -76,7 +76,7 @@ void t.test(
     idp.fail('token', { processed: true, hang: true, times: 2 })
     const stalled = statusAt(alice, a)
     const crashed = statusAt(bob, c).catch(() => 'cut off')
-    await eventually(() => (idp.grants['refresh_token'] ?? 0) === before + 2, { what: 'both grants' })
+    await eventually(() => (idp.grants['refresh_token'] ?? 0) === before + 2, { what: 'both grants are made' })
     a.pause()
     await c.kill()
     t.equal(await crashed, 'cut off')
@@ -86,11 +86,11 @@ void t.test(
     )
     t.ok(Date.now() - begun < LOCK_LIFE + 4_000, 'they wait no longer than for the lock')
     for (const answer of answers) {
-      t.equal(answer.status, 401, 'the refresh token was spent, and nobody knows the new one')
+      t.equal(answer.status, 401, 'the refresh token was used, and the new one is lost')
       t.match(answer.json(), { code: 'session_expired' })
       t.match(String(answer.headers['set-cookie']), /Max-Age=0/)
     }
-    await eventually(() => b.events('session_ended').length === 2, { what: 'the log' })
+    await eventually(() => b.events('session_ended').length === 2, { what: 'both ended sessions are logged' })
     t.match(
       b.events('refresh_failed'),
       [1, 2].map(() => ({ ended: true, abandoned: true, msg: /stopped before it could save the new one/ })),

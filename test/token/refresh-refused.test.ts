@@ -20,7 +20,7 @@ void t.test('invalid_grant ends the session at once, although the token is still
   t.match(answer.headers['set-cookie'], [/^gatehouse=;.*Max-Age=0/])
 })
 
-void t.test('invalid_grant for an expired token is told to the request that waited', async (t) => {
+void t.test('invalid_grant for an expired token is reported to the waiting request', async (t) => {
   const { call, idp, browser, url } = await loggedIn(t)
   idp.revokeGrantsOf('alice')
   moveClock(t, 101_000)
@@ -29,7 +29,7 @@ void t.test('invalid_grant for an expired token is told to the request that wait
   t.notOk(browser.cookies.get(url, 'gatehouse'))
 })
 
-void t.test('invalid_grant as a word in some other answer ends nothing', async (t) => {
+void t.test('invalid_grant in another kind of answer ends no session', async (t) => {
   const { call, idp, events } = await loggedIn(t)
   for (const failure of [
     { status: 500, body: 'invalid_grant' },
@@ -94,7 +94,7 @@ for (const [name, failure] of [
   })
 }
 
-void t.test('a wrong client secret is logged by its name, with what the provider says about it', async (t) => {
+void t.test('a wrong client secret is logged as such, with the provider’s message', async (t) => {
   const { call, idp, events, status } = await loggedIn(t)
   idp.fail('token', {
     status: 401,
@@ -114,27 +114,24 @@ for (const [name, body] of [
   ['invalid_request', { error: 'invalid_request' }],
   ['nothing', ''],
 ] as const) {
-  void t.test(
-    `another 400, here ${name}, keeps the session until the token has expired, and then ends it`,
-    async (t) => {
-      const { call, idp, events, status } = await loggedIn(t)
-      // The pause that the provider asks for outlasts the token.
-      idp.fail('token', {
-        status: 400,
-        body,
-        contentType: typeof body === 'string' ? 'text/plain' : 'application/json',
-        headers: { 'retry-after': '20' },
-      })
-      moveClock(t, 92_000)
-      t.equal((await call()).status, 200)
-      await eventually(() => events('refresh_failed').length === 1)
-      t.match(events('refresh_failed'), [{ refusal: 'rejected', ended: false }])
-      t.ok((await status()).tokens['last_refresh_error'])
-      moveClock(t, 8_100)
-      t.equal((await call()).json()['code'], 'session_expired', 'without waiting for the pause to end')
-      t.match(events('session_ended'), [{ reason: 'refused' }])
-    },
-  )
+  void t.test(`another 400, here ${name}, keeps the session until the token expires, and then ends it`, async (t) => {
+    const { call, idp, events, status } = await loggedIn(t)
+    // The pause that the provider asks for outlasts the token.
+    idp.fail('token', {
+      status: 400,
+      body,
+      contentType: typeof body === 'string' ? 'text/plain' : 'application/json',
+      headers: { 'retry-after': '20' },
+    })
+    moveClock(t, 92_000)
+    t.equal((await call()).status, 200)
+    await eventually(() => events('refresh_failed').length === 1)
+    t.match(events('refresh_failed'), [{ refusal: 'rejected', ended: false }])
+    t.ok((await status()).tokens['last_refresh_error'])
+    moveClock(t, 8_100)
+    t.equal((await call()).json()['code'], 'session_expired', 'without waiting for the pause to end')
+    t.match(events('session_ended'), [{ reason: 'refused' }])
+  })
 }
 
 const passing = [
@@ -149,12 +146,12 @@ const passing = [
   ['invalid_client with 400', { status: 400, body: { error: 'invalid_client' } }],
   ['a connection that is cut', { destroy: true }],
   ['silence', { hang: true }],
-  ['JSON that is none', { status: 200, body: '{"access_token":', contentType: 'application/json' }],
+  ['invalid JSON', { status: 200, body: '{"access_token":', contentType: 'application/json' }],
 ] as const
 
 for (const [name, failure] of passing) {
   void t.test(
-    `${name} keeps the session: the old token is used while it is valid, then 503 until it heals`,
+    `${name} keeps the session: the old token is used while it is valid, then 503 until recovery`,
     async (t) => {
       const { call, idp, events, status, browser, url } = await loggedIn(t, { config: { provider: { timeout: '1s' } } })
       idp.fail('token', failure)
@@ -184,7 +181,7 @@ for (const [name, failure] of passing) {
   )
 }
 
-void t.test('the pause after failures grows, up to five seconds once users wait for it', async (t) => {
+void t.test('the pause after failures grows up to five seconds while users wait', async (t) => {
   const { call, idp } = await loggedIn(t)
   idp.fail('token', { status: 500 })
   moveClock(t, 101_000)
@@ -198,7 +195,7 @@ void t.test('the pause after failures grows, up to five seconds once users wait 
   t.equal(idp.tokenRequests, 8)
 })
 
-void t.test('while the token is valid the pause grows up to half a minute, and shrinks when it expires', async (t) => {
+void t.test('the pause grows up to 30 seconds while the token is valid, and shrinks when it expires', async (t) => {
   const { call, idp, events } = await loggedIn(t, { idp: { lifetimes: { accessToken: 300 } } })
   idp.fail('token', { status: 500 })
   moveClock(t, 151_000)
@@ -221,14 +218,14 @@ void t.test('while the token is valid the pause grows up to half a minute, and s
   t.equal((await call()).status, 200)
 })
 
-void t.test('a provider that says how long to wait is believed', async (t) => {
+void t.test('the provider’s Retry-After is respected', async (t) => {
   const { call, idp } = await loggedIn(t)
   idp.fail('token', { status: 429, headers: { 'retry-after': '17' } })
   moveClock(t, 101_000)
   t.equal((await call()).headers['retry-after'], '17')
 })
 
-void t.test('also one that names a date; and nobody waits for half a minute or for what is no time', async (t) => {
+void t.test('Retry-After can be a date, and long or invalid values are limited', async (t) => {
   for (const [asked, told] of [
     [new Date(Date.now() + 101_000 + 21_500).toUTCString(), /^2[0-2]$/],
     ['999999999999999999999', /^1$/],
@@ -253,7 +250,7 @@ for (const [name, failure] of [
   ['a 401 with a challenge alone', { status: 401, body: '', headers: { 'www-authenticate': 'Bearer' } }],
   ['invalid_client', { status: 401, body: { error: 'invalid_client' } }],
 ] as const) {
-  void t.test(`${name} for a minute with an expired token lets the user log in again`, async (t) => {
+  void t.test(`${name} for a minute with an expired token allows a new login`, async (t) => {
     const { call, idp, events, browser, url } = await loggedIn(t, {
       config: { routes: [{ path: '/**' }, { path: '/legacy/**', token: { grant: 'none' } }] },
     })
@@ -283,7 +280,7 @@ for (const [name, failure] of [
   })
 }
 
-void t.test('an outage is none: it is 503 for as long as it takes', async (t) => {
+void t.test('an outage is a 503 for its whole duration, and does not allow a new login', async (t) => {
   const { call, idp } = await loggedIn(t)
   idp.fail('token', { status: 500 })
   moveClock(t, 101_000)
@@ -295,7 +292,7 @@ void t.test('an outage is none: it is 503 for as long as it takes', async (t) =>
   t.equal((await call()).status, 200)
 })
 
-void t.test('POST session/refresh that the provider refuses tells that the session has ended', async (t) => {
+void t.test('POST session/refresh reports an ended session if the provider refuses', async (t) => {
   const { browser, url, idp } = await loggedIn(t)
   idp.forgetRefreshTokens()
   const answer = await browser.post(`${url}/oauth2/session/refresh`, '', script)
@@ -343,7 +340,7 @@ const unusable: [string, RegExp, (right: JWTPayload, idp: LoggedIn['idp']) => un
   ['one without iat', /iat/, async ({ iat: _iat, ...right }, idp) => idp.sign(right)],
   ['one without exp', /exp/, async ({ exp: _exp, ...right }, idp) => idp.sign(right)],
   ['one without sub', /sub/, async ({ sub: _sub, ...right }, idp) => idp.sign(right)],
-  ['one that nobody signed', /none/, (right) => `${encoded({ alg: 'none' })}.${encoded(right)}.`],
+  ['an unsigned one', /none/, (right) => `${encoded({ alg: 'none' })}.${encoded(right)}.`],
   [
     'one with a wrong signature',
     /signature/,
@@ -354,7 +351,7 @@ const unusable: [string, RegExp, (right: JWTPayload, idp: LoggedIn['idp']) => un
 ]
 
 for (const [name, reason, make] of unusable) {
-  void t.test(`a refresh that brings ${name} as ID token: tokens are renewed, claims stay`, async (t) => {
+  void t.test(`a refresh with ${name} as ID token renews the tokens and keeps the claims`, async (t) => {
     const { call, idp, events, status, browser, url, upstream } = await loggedIn(t)
     const claims = (await browser.get(`${url}/oauth2/userinfo`, script)).json()
     await call()
@@ -389,7 +386,7 @@ const odd: [string, Record<string, unknown>][] = [
 ]
 
 for (const [name, members] of odd) {
-  void t.test(`a refresh and a login with ${name} keep what was granted`, async (t) => {
+  void t.test(`a refresh and a login with ${name} keep the granted scope`, async (t) => {
     const { call, idp, events, status, browser, url, upstream } = await loggedIn(t)
     idp.settings.reshapeTokenResponse = (body) => ({ ...body, ...members })
     await call()
@@ -403,14 +400,14 @@ for (const [name, members] of odd) {
     t.equal(idp.grants['refresh_token'], 2)
     t.equal(idp.refusedGrants.refresh_token, 0)
     t.equal(events('claims_not_renewed').length, 0)
-    // Without an ID token nobody is known.
+    // Without an ID token no user is known.
     if (!('id_token' in members))
       t.equal((await createBrowser().login(`${url}/orders`, 'bob')).answer.url, `${url}/orders`)
   })
 }
 
 for (const refreshToken of ['', null, 5]) {
-  void t.test(`a refresh token ${JSON.stringify(refreshToken)} is none: the one before stays`, async (t) => {
+  void t.test(`a refresh token ${JSON.stringify(refreshToken)} is ignored, and the previous one stays`, async (t) => {
     const { call, idp, status } = await loggedIn(t, {
       idp: { lifetimes: { accessToken: 100 }, rotateRefreshTokens: false },
     })
@@ -449,7 +446,7 @@ for (const [name, members] of [
 }
 
 void t.test(
-  'keys or userinfo that can’t be had during a refresh cost the claims’ update, not the tokens',
+  'unavailable keys or userinfo during a refresh skip the update of the claims, and the tokens are saved',
   async (t) => {
     const running = await loggedIn(t, { config: { provider: { userinfo: true } } })
     const { call, idp, events } = running

@@ -13,7 +13,7 @@ const script = { kind: 'script' } as const
 
 const tokenOf = ({ upstream }: Running): string => upstream.requests.at(-1)?.headers.authorization ?? ''
 
-void t.test('a fresh token is left alone', async (t) => {
+void t.test('a fresh token is not refreshed', async (t) => {
   const { call, idp } = await loggedIn(t)
   moveClock(t, 49_000)
   t.equal((await call()).status, 200)
@@ -61,7 +61,7 @@ void t.test('fifty requests at expiry wait for one refresh, and all succeed', as
   t.equal(tokens.size, 1)
 })
 
-void t.test('a client that goes away does not take the new tokens with it', async (t) => {
+void t.test('a client disconnect does not lose the new tokens', async (t) => {
   const { call, idp, url, browser, status } = await loggedIn(t)
   idp.fail('token', { delay: 300 })
   moveClock(t, 101_000)
@@ -75,42 +75,39 @@ void t.test('a client that goes away does not take the new tokens with it', asyn
   t.equal(idp.tokenRequests, 2)
 })
 
-void t.test(
-  'without a refresh token an expired session is over for routes that need the token, and only for those',
-  async (t) => {
-    const running = await startGateway(t, {
-      idp: { lifetimes: { accessToken: 100 } },
-      config: {
-        provider: { scopes: ['openid'] },
-        routes: [
-          { path: '/**' },
-          { path: '/api/echo', token: { grant: 'none' } },
-          { path: '/api/echo/optional', access: 'optional' },
-          { path: '/orders', access: 'optional', token: { grant: 'none' } },
-        ],
-      },
-    })
-    running.idp.settings.reshapeTokenResponse = ({ refresh_token: _gone, ...rest }) => rest
-    const { url, idp } = running
-    const browser = createBrowser()
-    await browser.login(`${url}/`, 'alice')
-    moveClock(t, 101_000)
-    const spent = await browser.get(`${url}/api/orders`, script)
-    t.equal(spent.status, 401)
-    t.equal(spent.json()['code'], 'session_expired')
-    t.notOk(spent.headers['set-cookie'], 'the cookie stays for the other routes')
-    const other = await browser.get(`${url}/api/echo`, script)
-    t.equal(other.status, 200)
-    t.notMatch(other.body, /authorization/i)
-    const optional = await browser.get(`${url}/api/echo/optional`, script)
-    t.equal(optional.status, 200, 'an optional route does without a session that has ended')
-    t.notMatch(optional.body, /authorization/i)
-    t.equal((await browser.get(`${url}/oauth2/session`, script)).status, 200)
-    t.equal(idp.tokenRequests, 1)
-  },
-)
+void t.test('without a refresh token an expired token ends the session only for routes that need it', async (t) => {
+  const running = await startGateway(t, {
+    idp: { lifetimes: { accessToken: 100 } },
+    config: {
+      provider: { scopes: ['openid'] },
+      routes: [
+        { path: '/**' },
+        { path: '/api/echo', token: { grant: 'none' } },
+        { path: '/api/echo/optional', access: 'optional' },
+        { path: '/orders', access: 'optional', token: { grant: 'none' } },
+      ],
+    },
+  })
+  running.idp.settings.reshapeTokenResponse = ({ refresh_token: _gone, ...rest }) => rest
+  const { url, idp } = running
+  const browser = createBrowser()
+  await browser.login(`${url}/`, 'alice')
+  moveClock(t, 101_000)
+  const spent = await browser.get(`${url}/api/orders`, script)
+  t.equal(spent.status, 401)
+  t.equal(spent.json()['code'], 'session_expired')
+  t.notOk(spent.headers['set-cookie'], 'the cookie stays for the other routes')
+  const other = await browser.get(`${url}/api/echo`, script)
+  t.equal(other.status, 200)
+  t.notMatch(other.body, /authorization/i)
+  const optional = await browser.get(`${url}/api/echo/optional`, script)
+  t.equal(optional.status, 200, 'an optional route does without a session that has ended')
+  t.notMatch(optional.body, /authorization/i)
+  t.equal((await browser.get(`${url}/oauth2/session`, script)).status, 200)
+  t.equal(idp.tokenRequests, 1)
+})
 
-void t.test('a navigation with such a session goes to the login and comes back', async (t) => {
+void t.test('a navigation with such a session goes through the login and returns', async (t) => {
   const { url, idp, browser } = await loggedIn(t, { config: { provider: { scopes: ['openid'] } } })
   t.equal(idp.grants.refresh_token, 0)
   moveClock(t, 101_000)
@@ -119,7 +116,7 @@ void t.test('a navigation with such a session goes to the login and comes back',
   t.equal(answer.headers.gatehouse, undefined)
 })
 
-void t.test('a refresh holds back the next one for a while, whoever asks', async (t) => {
+void t.test('a refresh delays the next one by a cooldown, for every caller', async (t) => {
   const { browser, url, idp, call, status } = await loggedIn(t)
   const refresh = async (): Promise<Answer> => browser.post(`${url}/oauth2/session/refresh`, '', script)
   t.match(await status(), { tokens: { refresh_cooldown: false } }, 'a login holds back nothing')
@@ -139,7 +136,7 @@ void t.test('a refresh holds back the next one for a while, whoever asks', async
   await eventually(() => idp.grants.refresh_token === 2)
 })
 
-void t.test('POST session/refresh counts as activity, and cross-site it is refused', async (t) => {
+void t.test('POST session/refresh counts as activity, and is refused cross-site', async (t) => {
   const { browser, url, idp, status } = await loggedIn(t, { config: { session: { idleTimeout: '1m' } } })
   moveClock(t, 50_000)
   await browser.post(`${url}/oauth2/session/refresh`, '', script)
@@ -183,7 +180,7 @@ void t.test('rotated refresh tokens are used one after the other', async (t) => 
   t.equal(idp.refusedGrants.refresh_token, 0)
 })
 
-void t.test('a new ID token’s claims count at once', async (t) => {
+void t.test('a new ID token’s claims apply at once', async (t) => {
   const admins = { path: '/api/orders', require: { claims: { groups: ['admin'] } } }
   const { url, browser, idp } = await loggedIn(t, { config: { routes: [{ path: '/**' }, admins] } })
   t.equal((await browser.get(`${url}/api/orders`, script)).status, 200)
@@ -194,17 +191,17 @@ void t.test('a new ID token’s claims count at once', async (t) => {
   t.equal((await browser.get(`${url}/api/orders`, script)).status, 403)
 })
 
-void t.test('a logout while a refresh is under way stands, and the new refresh token is revoked', async (t) => {
+void t.test('a logout during a refresh stands, and the new refresh token is revoked', async (t) => {
   const { call, idp, browser, url, events } = await loggedIn(t)
   const cookie = browser.cookies.header(new URL(url))
   idp.fail('token', { delay: 400 })
-  // Else the provider takes the grant back with the old refresh token, and there is no new one.
+  // Otherwise the provider revokes the grant with the old refresh token, and there is no new one.
   idp.fail('revocation', { status: 500, times: 1 })
   moveClock(t, 101_000)
   const waiting = call()
   await eventually(() => idp.tokenRequests === 2)
   t.equal((await browser.post(`${url}/oauth2/logout`, '', script)).status, 200)
-  t.equal((await waiting).status, 401, 'nobody gets through any more')
+  t.equal((await waiting).status, 401, 'no request passes any more')
   await eventually(() => idp.revocations === 2)
   const late = await browser.get(`${url}/api/orders`, { kind: 'script', headers: { cookie } })
   t.equal(late.json()['code'], 'session_expired')

@@ -8,7 +8,7 @@ import { eventually } from '../support/eventually.ts'
 const USERS = ['alice', 'bob', 'carol', 'zoe']
 
 void t.test(
-  'a logout races a refresh on another replica, many times: the session is over, and nothing else is said of it',
+  'a logout that races a refresh on another replica always ends the session, with no other outcome',
   async (t) => {
     const redis = await startRedis(t)
     const {
@@ -38,13 +38,13 @@ void t.test(
           if (left.status !== 204) t.fail(`the logout ended with ${left.status}`)
           const status = await refreshing
           seen[status] = (seen[status] ?? 0) + 1
-          await eventually(async () => (await atB(cookies[i])) === 401, { what: 'B refuses' })
+          await eventually(async () => (await atB(cookies[i])) === 401, { what: 'B refuses the session' })
         }),
       )
       t.same(
         (await redis.keys()).filter((key) => key.includes('session')),
         [],
-        'nothing has come back',
+        'no session has returned',
       )
     }
     t.comment(`${JSON.stringify(seen)}, ${String(idp.grants['refresh_token'])} grants`)
@@ -54,7 +54,7 @@ void t.test(
     )
     t.ok((seen['200'] ?? 0) > 0 && (seen['401'] ?? 0) > 0, 'each of them was first now and then')
     await eventually(async () => (await redis.keys()).every((key) => !key.includes('lock')), {
-      what: 'no lock is left',
+      what: 'all locks are released',
     })
     await sleep(1_200)
     const ended = async (admin: string): Promise<string[]> =>
@@ -72,13 +72,13 @@ void t.test(
   },
 )
 
-void t.test('Redis is flushed under load: everybody has to log in again, and nobody meets an error', async (t) => {
+void t.test('flushing Redis under load makes every user log in again, and no request fails', async (t) => {
   const redis = await startRedis(t)
   const { gateways, login } = await startReplicas(t, { store: redis.url })
   const browsers = await Promise.all(USERS.map(async (user) => login(user)))
   const load = startLoad(browsers, gateways, 60)
   t.teardown(load.stop)
-  await eventually(() => (load.take()['200'] ?? 0) > 0, { what: 'they are served' })
+  await eventually(() => (load.take()['200'] ?? 0) > 0, { what: 'requests are served' })
   await redis.command('FLUSHALL')
   await redis.command('SCRIPT', 'FLUSH')
   const taken = new Set<string>()
@@ -89,7 +89,7 @@ void t.test('Redis is flushed under load: everybody has to log in again, and nob
       for (const status of counts) taken.add(status)
       return counts.join() === '401'
     },
-    { what: 'all are sent away' },
+    { what: 'all requests are refused' },
   )
   await load.stop()
   t.same([...taken].toSorted(), ['200', '401'])
@@ -97,7 +97,7 @@ void t.test('Redis is flushed under load: everybody has to log in again, and nob
   t.equal((await alice?.login(`${gateways[0].url}/`, 'alice'))?.answer.status, 200)
 })
 
-void t.test('a process that is killed while it asks for userinfo has saved the new refresh token', async (t) => {
+void t.test('a process killed during its userinfo request has saved the new refresh token', async (t) => {
   const redis = await startRedis(t)
   const {
     gateways: [a, b],
@@ -114,13 +114,13 @@ void t.test('a process that is killed while it asks for userinfo has saved the n
   idp.fail('userinfo', { hang: true })
   const asked = idp.requests.userinfo
   const waiting = fetch(`${b.url}/api/echo`, { headers: { cookie } }).catch(() => null)
-  await eventually(() => idp.requests.userinfo > asked, { what: 'userinfo is asked for' })
+  await eventually(() => idp.requests.userinfo > asked, { what: 'userinfo is requested' })
   await sleep(500)
   await b.kill()
   await waiting
   idp.fail('userinfo', null)
   await eventually(async () => (await fetch(`${a.url}/api/echo`, { headers: { cookie } })).status === 200, {
-    what: 'the other replica has its turn',
+    what: 'the other replica holds the lock',
     timeoutMs: 30_000,
   })
   t.equal(idp.refusedGrants['refresh_token'] ?? 0, 0)

@@ -21,7 +21,7 @@ const countOf = (statuses: number[]): Record<string, number> => {
 }
 
 void t.test(
-  '200 requests at each of three replicas meet an expired token: one grant, and all are answered',
+  '200 requests at each of three replicas with an expired token share one grant, and all are answered',
   async (t) => {
     const browser = await login()
     const before = idp.grants['refresh_token'] ?? 0
@@ -40,21 +40,27 @@ void t.test(
   },
 )
 
-void t.test('the same while the token endpoint takes six seconds and whoever came first has gone', async (t) => {
-  const browser = await login()
-  const before = idp.grants['refresh_token'] ?? 0
-  await sleep(2_100)
-  idp.fail('token', { delay: 6_000, times: 1 })
-  await t.rejects(browser.get(`${a.url}/api/echo`, { kind: 'script', timeout: 150 }), 'the first client does not wait')
-  const begun = Date.now()
-  const statuses = await Promise.all(together(200).map(async (gateway) => statusAt(browser, gateway)))
-  t.ok(Date.now() - begun > 5_000, 'they have waited for that one grant')
-  t.same(countOf(statuses), { 200: 600 })
-  t.equal((idp.grants['refresh_token'] ?? 0) - before, 1)
-  t.equal(idp.refusedGrants['refresh_token'] ?? 0, 0)
-})
+void t.test(
+  'requests share one grant while the token endpoint takes six seconds and the first client has disconnected',
+  async (t) => {
+    const browser = await login()
+    const before = idp.grants['refresh_token'] ?? 0
+    await sleep(2_100)
+    idp.fail('token', { delay: 6_000, times: 1 })
+    await t.rejects(
+      browser.get(`${a.url}/api/echo`, { kind: 'script', timeout: 150 }),
+      'the first client does not wait',
+    )
+    const begun = Date.now()
+    const statuses = await Promise.all(together(200).map(async (gateway) => statusAt(browser, gateway)))
+    t.ok(Date.now() - begun > 5_000, 'they have waited for that one grant')
+    t.same(countOf(statuses), { 200: 600 })
+    t.equal((idp.grants['refresh_token'] ?? 0) - before, 1)
+    t.equal(idp.refusedGrants['refresh_token'] ?? 0, 0)
+  },
+)
 
-void t.test('a token that is due is renewed once, in the background', async (t) => {
+void t.test('a token that is due is refreshed once, in the background', async (t) => {
   const lifetime = idp.settings.lifetimes.accessToken
   idp.settings.lifetimes.accessToken = 6
   t.teardown(() => {
@@ -67,8 +73,8 @@ void t.test('a token that is due is renewed once, in the background', async (t) 
   idp.fail('token', { delay: 2_500, times: 1 })
   const begun = Date.now()
   t.same(countOf(await Promise.all(together(20).map(async (gateway) => statusAt(browser, gateway)))), { 200: 60 })
-  t.ok(Date.now() - begun < 2_400, 'nobody has waited')
-  await eventually(() => (idp.grants['refresh_token'] ?? 0) > before, { what: 'the grant' })
+  t.ok(Date.now() - begun < 2_400, 'no request has waited')
+  await eventually(() => (idp.grants['refresh_token'] ?? 0) > before, { what: 'the grant is made' })
   await sleep(300)
   t.equal((idp.grants['refresh_token'] ?? 0) - before, 1)
   const tokens = await Promise.all(
@@ -81,7 +87,7 @@ void t.test('a token that is due is renewed once, in the background', async (t) 
 })
 
 void t.test(
-  'POST session/refresh at every replica at once makes one grant, and the cooldown holds for all',
+  'concurrent POST session/refresh at every replica makes one grant, and the cooldown holds for all',
   async (t) => {
     const browser = await login()
     const before = idp.grants['refresh_token'] ?? 0
@@ -99,19 +105,19 @@ void t.test(
   },
 )
 
-void t.test('logout wins over a refresh that is under way elsewhere', async (t) => {
+void t.test('a logout wins over a refresh on another replica', async (t) => {
   const browser = await login('bob')
   const keysBefore = (await redis.keys()).filter((key) => key.includes('session'))
   for (const gateway of gateways) t.equal(await statusAt(browser, gateway), 200)
   await sleep(2_100)
   const before = idp.grants['refresh_token'] ?? 0
   idp.fail('token', { delay: 1_500, times: 1 })
-  // Else the provider would refuse what it is about to grant.
+  // Otherwise the provider would refuse the pending grant.
   idp.fail('revocation', { status: 503, times: 1 })
   const revocations = idp.revocations
   const waiting = statusAt(browser, b)
   await eventually(async () => (await redis.keys()).some((key) => key.includes('lock')), {
-    what: 'the refresh is under way',
+    what: 'the refresh is in progress',
   })
   const cookie = browser.cookies.header(new URL(a.url), { crossSite: false, topLevelGet: true })
   const left = await browser.post(`${a.url}/oauth2/logout`, undefined, {
@@ -125,16 +131,18 @@ void t.test('logout wins over a refresh that is under way elsewhere', async (t) 
     t.equal(answer.status, 401)
     t.match(await answer.json(), { code: 'session_expired' })
   }
-  t.equal(await waiting, 401, 'who waited for the refresh is refused, too')
+  t.equal(await waiting, 401, 'the request that waited for the refresh is refused')
   t.equal((idp.grants['refresh_token'] ?? 0) - before, 1, 'the provider did grant it')
-  await eventually(() => idp.revocations === revocations + 2, { what: 'what was granted too late is given back' })
-  await eventually(async () => (await redis.keys()).every((key) => !key.includes('lock')), { what: 'nothing is left' })
+  await eventually(() => idp.revocations === revocations + 2, { what: 'the late tokens are revoked' })
+  await eventually(async () => (await redis.keys()).every((key) => !key.includes('lock')), {
+    what: 'all locks are released',
+  })
   await sleep(500)
   const keysAfter = (await redis.keys()).filter((key) => key.includes('session'))
-  t.equal(keysAfter.length, keysBefore.length - 1, 'nothing has come back')
+  t.equal(keysAfter.length, keysBefore.length - 1, 'no session has returned')
 })
 
-void t.test('a login that ends at one replica while another refreshes leaves the user’s grant alone', async (t) => {
+void t.test('a login at one replica while another refreshes keeps the user’s grant', async (t) => {
   const browser = await login('carol')
   for (const gateway of gateways) t.equal(await statusAt(browser, gateway), 200)
   await sleep(2_100)
@@ -150,10 +158,10 @@ void t.test('a login that ends at one replica while another refreshes leaves the
   })
   const asked = idp.tokenRequests
   const waiting = statusAt(browser, b)
-  await eventually(() => idp.tokenRequests > asked, { what: 'the refresh is under way' })
+  await eventually(() => idp.tokenRequests > asked, { what: 'the refresh is in progress' })
   t.equal((await browser.get(callback.href)).status, 302)
   goOn()
-  t.equal(await waiting, 401, 'what waited belongs to the session of before')
+  t.equal(await waiting, 401, 'the waiting request belongs to the previous session')
   t.equal((idp.grants['refresh_token'] ?? 0) - grants, 1, 'the provider did grant it')
   await sleep(300)
   t.equal(idp.revocations, revocations)
@@ -161,7 +169,7 @@ void t.test('a login that ends at one replica while another refreshes leaves the
   for (const gateway of gateways) t.equal(await statusAt(browser, gateway), 200, 'the new session goes on')
 })
 
-void t.test('a record with words where Redis should have numbers is no session, and no error', async (t) => {
+void t.test('a record with text in place of numbers is not a session, and causes no error', async (t) => {
   for (const field of ['v', 'c', 'e', 's']) {
     for (const value of ['soon', '-1', 'nan', '1e300', '']) {
       const before = await redis.keys()
@@ -169,7 +177,7 @@ void t.test('a record with words where Redis should have numbers is no session, 
       const [key = ''] = (await redis.keys()).filter((one) => one.includes('session') && !before.includes(one))
       await redis.command('HSET', key, field, value)
       for (const method of ['GET', 'POST']) {
-        // At replica c nobody has seen the session yet.
+        // Replica c has not read the session yet.
         const { status } = await browser.request(
           method,
           `${c.url}/oauth2/session${method === 'POST' ? '/refresh' : ''}`,

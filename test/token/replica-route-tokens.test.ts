@@ -1,3 +1,4 @@
+import { setTimeout as sleep } from 'node:timers/promises'
 import t from 'tap'
 import { bearerClaims } from '../support/jwt.ts'
 import { startReplicas, statusAt } from '../support/gateway-process.ts'
@@ -15,7 +16,7 @@ const routes = [
 const paths = ['/api/echo/orders', '/api/echo/stock', '/api/echo/exchanged', '/api/echo']
 
 void t.test(
-  'two gateways on one Redis: each route its own token, no refresh token is spent twice, restarts included',
+  'two gateways on one Redis have a token per route and use no refresh token twice, also across restarts',
   async (t) => {
     const redis = await startRedis(t)
     const { gateways, idp, upstream, login, another } = await startReplicas(t, {
@@ -47,9 +48,7 @@ void t.test(
     check()
 
     // All of them have expired: the session's own and the routes', at both gateways at once.
-    await new Promise((resolve) => {
-      setTimeout(resolve, 3_200)
-    })
+    await sleep(3_200)
     t.same(
       [...new Set(await everywhere())],
       [200],
@@ -73,7 +72,7 @@ void t.test(
   },
 )
 
-void t.test('a session that ends at one gateway takes its routes’ tokens along at the other', async (t) => {
+void t.test('a session that ends at one gateway also loses its routes’ tokens at the other', async (t) => {
   const redis = await startRedis(t)
   const {
     gateways: [a, b],
@@ -89,7 +88,7 @@ void t.test('a session that ends at one gateway takes its routes’ tokens along
   for (const { name, value } of before) browser.cookies.store(new URL(b.url), [`${name}=${value}; Path=/`])
   upstream.requests.length = 0
   await eventually(async () => (await statusAt(browser, b, '/api/echo/exchanged')) === 401, {
-    what: 'the other gateway refuses it',
+    what: 'the other gateway refuses the session',
     timeoutMs: 1_500,
   })
   t.same(upstream.requests.filter(({ url }) => url === '/api/echo/exchanged').length <= 1, true)

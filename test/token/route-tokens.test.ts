@@ -48,7 +48,7 @@ const ask = async ({ browser, url, upstream }: LoggedIn, name: string) => {
   return { answer, status: answer.status, claims: sent === undefined ? null : bearerClaims(sent) }
 }
 
-void t.test('token exchange brings a token for the audience and with the scopes of the route', async (t) => {
+void t.test('token exchange returns a token with the audience and scopes of the route', async (t) => {
   const running = await withTokens(t, {
     orders: { grant: 'token-exchange', audience: 'api://orders', scopes: ['orders.read'] },
   })
@@ -59,7 +59,7 @@ void t.test('token exchange brings a token for the audience and with the scopes 
   t.match(running.idp.grants, { [TOKEN_EXCHANGE]: 1 })
 })
 
-void t.test('on-behalf-of speaks Entra’s dialect', async (t) => {
+void t.test('on-behalf-of uses Entra’s parameters', async (t) => {
   const running = await withTokens(t, { orders: { grant: 'on-behalf-of', scopes: ['api://orders/.default'] } })
   t.match(await ask(running, 'orders'), {
     status: 200,
@@ -68,7 +68,7 @@ void t.test('on-behalf-of speaks Entra’s dialect', async (t) => {
   t.match(running.idp.grants, { [ON_BEHALF_OF]: 1 })
 })
 
-void t.test('client credentials are the gateway’s own, asked for once for everybody', async (t) => {
+void t.test('a client credentials token is requested once and shared by all users', async (t) => {
   const running = await withTokens(t, {
     orders: { grant: 'client-credentials', resource: 'api://orders', scopes: ['orders.write'] },
   })
@@ -81,7 +81,7 @@ void t.test('client credentials are the gateway’s own, asked for once for ever
   t.match(running.idp.grants, { client_credentials: 1 })
 })
 
-void t.test('client credentials need no access token of the user’s', async (t) => {
+void t.test('client credentials need no access token of the user', async (t) => {
   const running = await withTokens(t, { orders: { grant: 'client-credentials', resource: 'api://orders' } })
   running.idp.fail('token', { status: 503, times: 1 })
   moveClock(t, 101_000)
@@ -90,7 +90,7 @@ void t.test('client credentials need no access token of the user’s', async (t)
 })
 
 void t.test(
-  'the session’s refresh token is redeemed for another resource, and the session goes on with the rotated one',
+  'the session’s refresh token is redeemed for another resource, and the session continues with the rotated one',
   async (t) => {
     const running = await withTokens(t, { stock: { resource: 'api://stock', scopes: ['orders.read'] } })
     t.match(await ask(running, 'stock'), {
@@ -106,7 +106,7 @@ void t.test(
   },
 )
 
-void t.test('many requests at once with all kinds of refresh spend no refresh token twice', async (t) => {
+void t.test('concurrent requests with all kinds of refresh use no refresh token twice', async (t) => {
   const running = await withTokens(t, { stock: { resource: 'api://stock' }, orders: { resource: 'api://orders' } })
   moveClock(t, 101_000)
   const paths = ['/api/orders', '/api/echo/stock', '/api/echo/orders']
@@ -118,7 +118,7 @@ void t.test('many requests at once with all kinds of refresh spend no refresh to
   t.equal(running.idp.refusedGrants['refresh_token'], 0)
 })
 
-void t.test('two routes with two audiences at the same moment each get their own, each asked for once', async (t) => {
+void t.test('two routes with two audiences at the same moment each request their own token once', async (t) => {
   const running = await withTokens(t, {
     orders: { grant: 'token-exchange', audience: 'api://orders' },
     stock: { grant: 'token-exchange', audience: 'api://stock' },
@@ -131,7 +131,7 @@ void t.test('two routes with two audiences at the same moment each get their own
   t.match(running.idp.grants, { [TOKEN_EXCHANGE]: 2 })
 })
 
-void t.test('two users on one route each get their own', async (t) => {
+void t.test('two users on one route each get their own token', async (t) => {
   const running = await withTokens(t, { orders: { grant: 'token-exchange', audience: 'api://orders' } })
   const other = createBrowser()
   await other.login(`${running.url}/`, 'bob')
@@ -139,7 +139,7 @@ void t.test('two users on one route each get their own', async (t) => {
   t.match(await ask({ ...running, browser: other }, 'orders'), { claims: { sub: 'bob' } })
 })
 
-void t.test('a route without a token sends none, and not the client’s either', async (t) => {
+void t.test('a route without a token sends none, not even the client’s', async (t) => {
   const { browser, url, upstream } = await withTokens(t, { none: { grant: 'none' } })
   t.equal(
     (await browser.get(`${url}/api/echo/none`, { ...script, headers: { authorization: 'Bearer mine' } })).status,
@@ -160,18 +160,21 @@ void t.test('a token goes into the header that the route names', async (t) => {
   })
 })
 
-void t.test('a route’s token is kept, renewed on the side before its end, and at once after it', async (t) => {
-  const running = await withTokens(t, { orders: { grant: 'client-credentials', resource: 'api://orders' } })
-  const first = await ask(running, 'orders')
-  t.same((await ask(running, 'orders')).claims, first.claims, 'kept')
-  moveClock(t, 85_000)
-  t.same((await ask(running, 'orders')).claims, first.claims, 'still the old one: nobody waits')
-  await eventually(() => running.idp.grants['client_credentials'] === 2)
-  await eventually(async () => (await ask(running, 'orders')).claims?.jti !== first.claims?.jti)
-  moveClock(t, 110_000)
-  t.equal((await ask(running, 'orders')).status, 200)
-  t.equal(running.idp.grants['client_credentials'], 3, 'expired: asked for before the request went on')
-})
+void t.test(
+  'a route’s token is cached, renewed in the background before its expiry, and at once after it',
+  async (t) => {
+    const running = await withTokens(t, { orders: { grant: 'client-credentials', resource: 'api://orders' } })
+    const first = await ask(running, 'orders')
+    t.same((await ask(running, 'orders')).claims, first.claims, 'kept')
+    moveClock(t, 85_000)
+    t.same((await ask(running, 'orders')).claims, first.claims, 'the old token, without waiting')
+    await eventually(() => running.idp.grants['client_credentials'] === 2)
+    await eventually(async () => (await ask(running, 'orders')).claims?.jti !== first.claims?.jti)
+    moveClock(t, 110_000)
+    t.equal((await ask(running, 'orders')).status, 200)
+    t.equal(running.idp.grants['client_credentials'], 3, 'expired: asked for before the request went on')
+  },
+)
 
 void t.test('a route’s token ends with its session', async (t) => {
   const running = await withTokens(t, { orders: { grant: 'token-exchange', audience: 'api://orders' } })
@@ -198,7 +201,7 @@ void t.test('a provider that refuses the exchange is a 502, never another token'
   t.equal(running.events('exchange_failed').length, 3)
 })
 
-void t.test('a refused exchange is not asked for again with every request', async (t) => {
+void t.test('a refused exchange is not repeated with every request', async (t) => {
   const running = await withTokens(t, { orders: { grant: 'token-exchange', audience: 'api://orders' } })
   running.idp.settings.refuseExchange = () => ({ error: 'invalid_target' })
   const before = running.idp.tokenRequests
@@ -206,7 +209,7 @@ void t.test('a refused exchange is not asked for again with every request', asyn
   t.equal(running.idp.tokenRequests - before, 1)
 })
 
-void t.test('a provider that can’t be reached is a 503 that says when to try again', async (t) => {
+void t.test('an unreachable provider is a 503 with Retry-After', async (t) => {
   const running = await withTokens(t, { orders: { grant: 'token-exchange', audience: 'api://orders' } })
   running.idp.fail('token', { status: 503, times: 1 })
   const { answer } = await ask(running, 'orders')
@@ -218,7 +221,7 @@ void t.test('a provider that can’t be reached is a 503 that says when to try a
 
 const policy = '{"id_token":{"acrs":{"essential":true,"value":"c1"}}}'
 
-void t.test('an exchange that needs the user becomes a login with the claims that the provider names', async (t) => {
+void t.test('an exchange that needs the user becomes a login with the provider’s claims', async (t) => {
   const running = await withTokens(t, { orders: { grant: 'on-behalf-of', scopes: ['api://orders/.default'] } })
   moveClock(t, 61_000)
   running.idp.settings.refuseExchange = () => ({ error: 'interaction_required', claims: policy })
@@ -234,14 +237,14 @@ void t.test('an exchange that needs the user becomes a login with the claims tha
   t.equal((await ask(running, 'orders')).status, 200)
 })
 
-void t.test('invalid_grant with claims, as Entra has it, is a step-up, too', async (t) => {
+void t.test('invalid_grant with claims, as Entra sends it, is a step-up', async (t) => {
   const running = await withTokens(t, { orders: { grant: 'on-behalf-of', scopes: ['api://orders/.default'] } })
   running.idp.settings.refuseExchange = () => ({ error: 'invalid_grant', suberror: 'basic_action', claims: policy })
   t.match((await ask(running, 'orders')).answer.json(), { code: 'step_up_required' })
   t.equal((await running.call()).status, 200, 'and does not end the session')
 })
 
-void t.test('a provider that asks for the same login again and again ends in a page, not in a circle', async (t) => {
+void t.test('a provider that repeats its request for a login ends in a page instead of a loop', async (t) => {
   const running = await withTokens(t, { orders: { grant: 'on-behalf-of', scopes: ['api://orders/.default'] } })
   running.idp.settings.refuseExchange = () => ({ error: 'interaction_required', claims: policy })
   const { answer, hops } = await running.browser.login(`${running.url}/api/echo/orders`, 'alice')
@@ -250,16 +253,13 @@ void t.test('a provider that asks for the same login again and again ends in a p
   t.equal(hops.filter(({ url }) => url.includes('/oauth2/callback')).length, 1, 'one login')
 })
 
-void t.test(
-  'a refresh token that the provider has taken back ends the session, also when it was to bring another resource',
-  async (t) => {
-    const running = await withTokens(t, { stock: { resource: 'api://stock' } })
-    running.idp.revokeGrantsOf('alice')
-    const { answer } = await ask(running, 'stock')
-    t.match(answer.json(), { status: 401, code: 'session_expired' })
-    t.match(running.events('session_ended'), [{ reason: 'refused' }])
-  },
-)
+void t.test('a revoked refresh token ends the session, also when it is redeemed for another resource', async (t) => {
+  const running = await withTokens(t, { stock: { resource: 'api://stock' } })
+  running.idp.revokeGrantsOf('alice')
+  const { answer } = await ask(running, 'stock')
+  t.match(answer.json(), { status: 401, code: 'session_expired' })
+  t.match(running.events('session_ended'), [{ reason: 'refused' }])
+})
 
 const ignored: Record<string, object> = {
   exchanged: { grant: 'token-exchange', audience: 'api://stock' },
@@ -268,7 +268,7 @@ const ignored: Record<string, object> = {
   plain: {},
 }
 
-void t.test('a token whose aud is not what the route asks for is warned about once', async (t) => {
+void t.test('a token whose aud differs from the route’s audience causes one warning', async (t) => {
   const running = await withTokens(t, ignored)
   // Keycloak, for one, leaves what it does not know unread.
   const { access_token: other } = await tokenFor(running, 'orders')
@@ -288,7 +288,7 @@ void t.test('a token whose aud is not what the route asks for is warned about on
   t.notMatch(running.log.join(''), other)
 })
 
-void t.test('one that names it among others, and one that is no JWT, are not', async (t) => {
+void t.test('a token with several audiences, or one that is not a JWT, causes no warning', async (t) => {
   const running = await withTokens(t, { ...ignored, list: { grant: 'token-exchange', audience: 'api://stock' } })
   const jwt = await running.idp.sign({ aud: ['account', 'api://stock'] })
   for (const accessToken of [jwt, 'opaque']) {
@@ -301,7 +301,7 @@ void t.test('one that names it among others, and one that is no JWT, are not', a
   t.same(running.events('audience_not_granted'), [])
 })
 
-void t.test('what else is in the answer costs no route its token, and no session its new refresh token', async (t) => {
+void t.test('unexpected values in the answer lose neither the route’s token nor the new refresh token', async (t) => {
   const odd = {
     id_token: 'x.y.z',
     scope: ['openid', 'orders.read'],
@@ -324,7 +324,7 @@ void t.test('what else is in the answer costs no route its token, and no session
   }
 })
 
-void t.test('a refused exchange is read by its error, whatever came with it', async (t) => {
+void t.test('a refused exchange is handled by its error, regardless of other values', async (t) => {
   const running = await withTokens(t, { orders: { grant: 'token-exchange', audience: 'api://orders' } })
   for (const failure of [
     { status: 401, body: { error: 'invalid_token' }, headers: { 'www-authenticate': 'Bearer' } },

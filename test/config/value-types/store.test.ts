@@ -14,7 +14,7 @@ const table: [string, unknown][] = [
   ],
 ]
 
-await t.test('locations of Redis and back', async (t) => {
+await t.test('Redis locations are parsed and printed back', async (t) => {
   for (const [text, expected] of table) {
     const location = store.parse(text, input)
     t.same(location, expected, text)
@@ -22,7 +22,7 @@ await t.test('locations of Redis and back', async (t) => {
   }
 })
 
-await t.test('what is no location', async (t) => {
+await t.test('invalid Redis locations are refused', async (t) => {
   const odd = ['redis://u:100%@a', 'redis+cluster://u:%zz@a,b', 'redis://a/b/c', 'redis://a b', 'redis://', '']
   for (const text of ['redis+cluster://a,,b', 'redis+cluster://a/main', 'redis+sentinel://a,b', ...odd]) {
     t.equal(store.parse(text, input), undefined, text)

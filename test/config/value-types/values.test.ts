@@ -343,7 +343,7 @@ const takenByRoute: [string, [unknown, unknown][]][] = [
   ],
 ]
 
-await t.test('what a written value becomes', async (t) => {
+await t.test('each written value becomes its typed value', async (t) => {
   for (const [path, table] of taken) {
     for (const [written, expected] of table) {
       const yaml = text(path, written)
@@ -496,7 +496,7 @@ const badInRoute: [string, RegExp, unknown[]][] = [
   ['maxBody', /^must be/, ['10', 10, '0kb', true]],
 ]
 
-await t.test('what is refused in words', async (t) => {
+await t.test('invalid values are refused with a reason', async (t) => {
   for (const [path, message, values] of bad) {
     for (const value of values) {
       const problems = problemsOf(() => loadText(folder, text(path, value)))
@@ -515,7 +515,7 @@ await t.test('what is refused in words', async (t) => {
   }
 })
 
-await t.test('messages quote no secrets', async (t) => {
+await t.test('error messages quote no secrets', async (t) => {
   const table: [string, unknown][] = [
     ['upstream', 'http://user:hunter2@app'],
     ['publicUrl', 'https://user:hunter2@app/x'],
@@ -535,7 +535,7 @@ await t.test('messages quote no secrets', async (t) => {
   }
 })
 
-await t.test('what to write instead', async (t) => {
+await t.test('error messages say what to write instead', async (t) => {
   const table: [string, unknown, string][] = [
     ['listen', 8080, '0.0.0.0:8080'],
     ['publicUrl', 'https://a.example.com/app?x', 'https://a.example.com'],

@@ -33,16 +33,19 @@ const start = async (t: Test, admin: object, listen = '127.0.0.1') => {
 const calls = ['GET /sessions?sub=alice', 'DELETE /sessions?sub=alice', 'DELETE /sessions/nobody'] as const
 const spellings = ['HEAD /sessions?sub=alice', 'GET /%73essions?sub=alice', 'DELETE /sessions/%6eobody'] as const
 
-void t.test('unless it is asked for there is no session administration, only health and metrics', async (t) => {
-  const { ask } = await start(t, {})
-  for (const line of [...calls, ...spellings]) {
-    t.match(await ask(line), { status: 404, code: 'not_found' }, line)
-    t.match(await ask(line, [bearer]), { status: 404, code: 'not_found' }, `${line} with a token`)
-  }
-  for (const path of ['/livez', '/readyz', '/metrics']) t.equal((await ask(`GET ${path}`)).status, 200, path)
-})
+void t.test(
+  'by default the admin listener serves only health and metrics, and no session administration',
+  async (t) => {
+    const { ask } = await start(t, {})
+    for (const line of [...calls, ...spellings]) {
+      t.match(await ask(line), { status: 404, code: 'not_found' }, line)
+      t.match(await ask(line, [bearer]), { status: 404, code: 'not_found' }, `${line} with a token`)
+    }
+    for (const path of ['/livez', '/readyz', '/metrics']) t.equal((await ask(`GET ${path}`)).status, 200, path)
+  },
+)
 
-void t.test('session administration with a token asks for it on every call, and nothing else does', async (t) => {
+void t.test('session administration requires its token on every call, and health and metrics do not', async (t) => {
   const { ask, events, log } = await start(t, { sessions: { token } })
   for (const line of [...calls, ...spellings]) {
     t.match(await ask(line), { status: 401, code: 'invalid_token', authenticate: 'Bearer' }, line)
@@ -70,7 +73,7 @@ void t.test('session administration with a token asks for it on every call, and 
   )
 })
 
-void t.test('the host must be one of the listener’s own names, for health and metrics, too', async (t) => {
+void t.test('the Host must be a name of the listener, also for health and metrics', async (t) => {
   const { ask, port } = await start(t, { hosts: ['Admin.Shop.svc'], sessions: { token } })
   for (const host of ['evil.example', `evil.example:${port}`, '10.1.2.3', 'localhost.evil.example', 'a.localhost'])
     for (const line of ['GET /livez', 'GET /readyz', 'GET /metrics', ...calls, 'GET /nothing'])
@@ -86,7 +89,7 @@ void t.test('the host must be one of the listener’s own names, for health and 
   t.equal(parseAnswers(old)[0]?.status, 200, 'HTTP/1.0 names no host')
 })
 
-void t.test('a listener on every address answers to the address that a request came to', async (t) => {
+void t.test('a listener on every address accepts the address of the connection as Host', async (t) => {
   const [address] = Object.values(networkInterfaces())
     .flatMap((addresses) => addresses ?? [])
     .filter(({ family, internal }) => family === 'IPv4' && !internal)
@@ -104,7 +107,7 @@ void t.test('a listener on every address answers to the address that a request c
   }
 })
 
-void t.test('with `loopback` a proxy on this machine does not stand for its clients', async (t) => {
+void t.test('with `loopback` a proxy on the same machine can’t administer sessions for its clients', async (t) => {
   const { ask } = await start(t, { sessions: 'loopback' })
   for (const line of calls) {
     t.equal((await ask(line)).status, line.startsWith('DELETE') ? 204 : 200, line)
@@ -133,7 +136,7 @@ void t.test('a web page of another origin administers no sessions', async (t) =>
   }
 })
 
-void t.test('another token counts from a reload on', async (t) => {
+void t.test('a new token applies after a reload', async (t) => {
   const { ask, gateway, config } = await start(t, { sessions: { token } })
   const reload = async (sessions: { token: string } | null): Promise<void> => {
     if (config.admin !== null) await gateway.reload({ ...config, admin: { ...config.admin, sessions } })
@@ -146,7 +149,7 @@ void t.test('another token counts from a reload on', async (t) => {
   t.equal((await ask(calls[0], ['Authorization: Bearer next'])).status, 404)
 })
 
-void t.test('whoever has the token finds a user’s sessions and ends them', async (t) => {
+void t.test('a client with the token finds and ends a user’s sessions', async (t) => {
   const port = await freePort()
   const { call } = await loggedIn(t, { config: { admin: { listen: `127.0.0.1:${port}`, sessions: { token } } } })
   const administer = async (method: string) =>
@@ -157,7 +160,7 @@ void t.test('whoever has the token finds a user’s sessions and ends them', asy
   t.equal((await call()).status, 401)
 })
 
-void t.test('a DELETE is taken whatever the client says of its body, and errors are problems', async (t) => {
+void t.test('a DELETE is accepted with any body headers, and errors are problems', async (t) => {
   const { port } = await start(t, { sessions: 'loopback' })
   const ask = async (method: string, path: string, init: RequestInit = {}) =>
     fetch(`http://127.0.0.1:${port}${path}`, { method, ...init })

@@ -32,7 +32,7 @@ const multipart = (parts: readonly string[]): string =>
   `${parts.map((part) => `--b\r\nContent-Disposition: form-data; ${part}\r\n`).join('')}--b--\r\n`
 
 void t.test(
-  'the answer is a 401 page with the fields in their order, for the address that they were posted to',
+  'the answer is a 401 page with the fields in their order and the URL that they were posted to',
   async (t) => {
     const { url, post, log } = await setUp(t)
     const answer = await post('b=2&a=first%0D%0Asecond&b=3&empty=&bare&%C3%A4=%E2%82%AC+%2B')
@@ -72,7 +72,7 @@ void t.test('a path that begins with two slashes stays on this host', async (t) 
   t.equal(keptIn(answer)?.action, `${url}//other.example/x`)
 })
 
-void t.test('multipart fields are kept, an empty file field as an empty file field', async (t) => {
+void t.test('multipart fields are kept, including empty file fields', async (t) => {
   const { post } = await setUp(t)
   const answer = await post(
     multipart([
@@ -91,7 +91,7 @@ void t.test('multipart fields are kept, an empty file field as an empty file fie
   ])
 })
 
-void t.test('what is not UTF-8 is kept so that the same bytes come out', async (t) => {
+void t.test('bytes that are not UTF-8 are kept unchanged', async (t) => {
   const { post } = await setUp(t)
   const kept = keptIn(await post('a=%E4%80&b=ok'))
   t.same(
@@ -109,7 +109,7 @@ void t.test('what is not UTF-8 is kept so that the same bytes come out', async (
   t.same([second?.charset, second?.fields], ['windows-1252', [['a', 'ä€']]])
 })
 
-void t.test('256 kB are kept, one byte more is a 413 page with a way to sign in elsewhere', async (t) => {
+void t.test('a form of 256 kB is kept, and one byte more is a 413 page with a way to sign in elsewhere', async (t) => {
   const { url, post } = await setUp(t)
   t.equal((await post(`a=${'x'.repeat(256 * 1024 - 2)}`)).status, 401)
   for (const options of [{}, { headers: { 'transfer-encoding': 'chunked', 'content-length': [] } }]) {
@@ -120,7 +120,7 @@ void t.test('256 kB are kept, one byte more is a 413 page with a way to sign in 
   }
 })
 
-void t.test('a file is a 413, also a small or an empty one; a large upload gets its answer, too', async (t) => {
+void t.test('a file is a 413, also a small or an empty one, and a large upload gets its answer', async (t) => {
   const { post } = await setUp(t)
   for (const contents of ['x', '']) {
     const answer = await post(
@@ -132,7 +132,7 @@ void t.test('a file is a 413, also a small or an empty one; a large upload gets 
   t.equal((await post(randomBytes(20 * 1024 * 1024), 'multipart/form-data; boundary=b')).status, 413)
 })
 
-void t.test('a boundary may be as short as it likes: what contains it is no delimiter', async (t) => {
+void t.test('a boundary may be short, and text that merely contains it is not a delimiter', async (t) => {
   const { post } = await setUp(t)
   const type = 'multipart/form-data; boundary=b'
   const file = 'name="file"; filename="a.txt"\r\nContent-Type: text/plain\r\n\r\nbbb --b a b--\n--b'
@@ -146,13 +146,13 @@ void t.test('a boundary may be as short as it likes: what contains it is no deli
   t.same(keptIn(await post(strange, 'multipart/form-data; charset=x; Boundary="(.*) $"'))?.fields, [['a', '(.*)']])
 })
 
-void t.test('what calls itself multipart and is not is a 400', async (t) => {
+void t.test('a malformed multipart body is a 400', async (t) => {
   const { post } = await setUp(t)
   t.equal((await post('a=1', 'multipart/form-data; boundary=b')).status, 400)
   t.equal((await post('a=1', 'multipart/form-data')).status, 400)
 })
 
-void t.test('a form of another site’s, or of another origin’s, is not kept', async (t) => {
+void t.test('a form from another site or another origin is not kept', async (t) => {
   const { url, post } = await setUp(t)
   for (const from of ['https://evil.example/', url.replace(/\d+$/, '1')]) {
     const answer = await post('a=1', 'application/x-www-form-urlencoded', { from })
@@ -180,14 +180,11 @@ void t.test('a form posted with a cookie whose session has ended is kept, and th
   t.same(keptIn(answer)?.fields, [['a', '1']])
 })
 
-void t.test(
-  'the page behind the login posts by script only what is in the storage, under its own policy',
-  async (t) => {
-    const { url, browser } = await setUp(t)
-    await browser.login(`${url}/`, 'alice')
-    const page = await browser.get(`${url}/oauth2/form?id=${encodeURIComponent('"</script><script>alert(1)//')}`)
-    t.equal(page.status, 200)
-    t.notMatch(page.body, 'alert(1)')
-    t.match(page.headers['content-security-policy'], "form-action 'self'")
-  },
-)
+void t.test('the page after the login posts only what is in the storage, under its own policy', async (t) => {
+  const { url, browser } = await setUp(t)
+  await browser.login(`${url}/`, 'alice')
+  const page = await browser.get(`${url}/oauth2/form?id=${encodeURIComponent('"</script><script>alert(1)//')}`)
+  t.equal(page.status, 200)
+  t.notMatch(page.body, 'alert(1)')
+  t.match(page.headers['content-security-policy'], "form-action 'self'")
+})

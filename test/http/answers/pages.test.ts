@@ -5,7 +5,7 @@ import { escapeHtml, renderPage, scriptLiteral, type Page } from '../../../src/h
 const page: Page = { name: 'forbidden', title: 'Not allowed', detail: 'You may not.', actions: [], requestId: 'r-1' }
 const plain: Config['pages'] = { title: null, logo: null, texts: {} }
 
-void t.test('a page says what, why and under which id', (t) => {
+void t.test('a page shows what happened, why, and the request id', (t) => {
   const { html, headers } = renderPage(page, plain)
   t.match(html, /<h1>Not allowed<\/h1><p>You may not\.<\/p>/)
   t.match(html, /Request r-1/)
@@ -19,7 +19,7 @@ void t.test('a page says what, why and under which id', (t) => {
   t.end()
 })
 
-void t.test('nothing that is shown can become markup', (t) => {
+void t.test('values on a page never become markup', (t) => {
   const evil = '<script>alert(1)</script>"\'&'
   const { html } = renderPage(
     {
@@ -47,7 +47,7 @@ void t.test('a value in a script can’t end the script', (t) => {
   t.end()
 })
 
-void t.test('the policy lets in nothing but what the page itself brings', (t) => {
+void t.test('the policy allows only the page’s own resources', (t) => {
   const policy = (p: Page, settings = plain): string => renderPage(p, settings).headers['content-security-policy'] ?? ''
   t.match(
     policy(page),
@@ -63,7 +63,7 @@ void t.test('the policy lets in nothing but what the page itself brings', (t) =>
   t.end()
 })
 
-void t.test('the operator’s title, logo and texts take the place of the built-in ones', (t) => {
+void t.test('the operator’s title, logo and texts replace the built-in ones', (t) => {
   const { html } = renderPage(page, { title: 'Order desk', logo: '/logo.svg', texts: { forbidden: 'Ask the desk.' } })
   t.match(html, /<title>Not allowed – Order desk<\/title>/)
   t.match(html, /<img src="\/logo\.svg" alt="">/)
@@ -72,7 +72,7 @@ void t.test('the operator’s title, logo and texts take the place of the built-
   t.end()
 })
 
-void t.test('a way on is a link or a button, and leaves the frame where it has to', (t) => {
+void t.test('an action is a link or a button, and targets the top window if needed', (t) => {
   const { html } = renderPage(
     {
       ...page,

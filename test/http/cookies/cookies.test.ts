@@ -33,13 +33,13 @@ const cookiesWith = async (
 /** `name=value` of a Set-Cookie line. */
 const pair = (setCookie: string): string => setCookie.split(';')[0] ?? ''
 
-void t.test('a ticket comes back from its cookie', async (t) => {
+void t.test('a ticket is read back from its cookie', async (t) => {
   const cookies = await cookiesWith(t)
   const ticket = newTicket()
   t.same(cookies.ticket(`a=b; ${pair(cookies.setTicket(ticket))}; c=d`), ticket)
 })
 
-void t.test('nothing of the ticket can be read from its cookie, and it is small', async (t) => {
+void t.test('the cookie is small and reveals nothing of the ticket', async (t) => {
   const cookies = await cookiesWith(t)
   const ticket = newTicket()
   const line = cookies.setTicket(ticket)
@@ -47,7 +47,7 @@ void t.test('nothing of the ticket can be read from its cookie, and it is small'
   t.ok(pair(line).length < 260, `${pair(line).length} bytes`)
 })
 
-void t.test('no header, no cookie of that name, a name that only ends or begins like it: no ticket', async (t) => {
+void t.test('there is no ticket without a cookie of the exact name', async (t) => {
   const cookies = await cookiesWith(t)
   const value = pair(cookies.setTicket(newTicket())).slice('gatehouse='.length)
   const names = ['xgatehouse', 'gatehousex', 'x=gatehouse', 'gatehouse-login-0', 'Gatehouse', '']
@@ -56,7 +56,7 @@ void t.test('no header, no cookie of that name, a name that only ends or begins 
   }
 })
 
-void t.test('every key opens, the first seals', async (t) => {
+void t.test('every key opens cookies, and the first one seals them', async (t) => {
   const [old, fresh] = [key(), key()]
   const before = await cookiesWith(t, { session: { keys: [old] } })
   const during = await cookiesWith(t, { session: { keys: [fresh, old] } })
@@ -68,7 +68,7 @@ void t.test('every key opens, the first seals', async (t) => {
   t.same(after.ticket(pair(during.setTicket(ticket))), ticket)
 })
 
-void t.test('a login cookie is no session cookie, nor the other way round', async (t) => {
+void t.test('a login cookie does not open as a session cookie, nor a session cookie as a login cookie', async (t) => {
   const cookies = await cookiesWith(t)
   const login = pair(cookies.bind(undefined).setCookie)
   t.equal(cookies.ticket(`gatehouse=${login.slice(login.indexOf('=') + 1)}`), null)
@@ -76,7 +76,7 @@ void t.test('a login cookie is no session cookie, nor the other way round', asyn
   t.same(cookies.bindings(`gatehouse-login-0=${ticket.slice(ticket.indexOf('=') + 1)}`), [])
 })
 
-void t.test('a login uses the binding that the browser has, and a browser without one gets a new one', async (t) => {
+void t.test('a login reuses the browser’s binding, or creates one', async (t) => {
   const cookies = await cookiesWith(t)
   const first = cookies.bind(undefined)
   const again = cookies.bind(pair(first.setCookie))
@@ -86,7 +86,7 @@ void t.test('a login uses the binding that the browser has, and a browser withou
   t.match(cookies.bindings(pair(first.setCookie)), [{ secret: first.binding }])
 })
 
-void t.test('a binding is good for ten minutes', async (t) => {
+void t.test('a binding is valid for ten minutes', async (t) => {
   const cookies = await cookiesWith(t)
   const { setCookie } = cookies.bind(undefined)
   moveClock(t, 599_000)
@@ -95,13 +95,13 @@ void t.test('a binding is good for ten minutes', async (t) => {
   t.equal(cookies.bindings(pair(setCookie)).length, 0)
 })
 
-void t.test('tries count for one target, and nothing but our own number counts', async (t) => {
+void t.test('attempts are counted for one target, and only by the gateway’s own counter', async (t) => {
   const cookies = await cookiesWith(t)
   const header = pair(cookies.setTries(2, '/orders', 3))
   t.equal(cookies.tries(header, '/orders'), 2)
   t.equal(cookies.tries(header, '/other'), 0)
   t.same([cookies.logins(header, '/orders'), cookies.logins(header, '/other')], [3, 0])
-  t.equal(cookies.tries(pair(cookies.setLogins(1, '/orders')), '/orders'), 0, 'a login that succeeds begins anew')
+  t.equal(cookies.tries(pair(cookies.setLogins(1, '/orders')), '/orders'), 0, 'a successful login resets the count')
   const values = ['', '2', 'x.y', '-1.abc'].map((value) => `gatehouse-tries=${value}`)
   for (const other of [undefined, '', ...values, header.replace('2.', '99.')]) {
     t.equal(cookies.tries(other, '/orders'), 0, other ?? 'no header')
@@ -110,7 +110,7 @@ void t.test('tries count for one target, and nothing but our own number counts',
   t.match(cookies.clearTries(header), /^gatehouse-tries=;.*Max-Age=0$/)
 })
 
-void t.test('names and attributes', async (t) => {
+void t.test('cookies have the right names and attributes', async (t) => {
   const publicUrl = 'https://a.example.com'
   const keys = [key()]
   const cases = [
@@ -145,7 +145,7 @@ void t.test('names and attributes', async (t) => {
     t.equal(
       attributes(cookies.clearTicket()),
       session.replace(/Max-Age=\d+/, 'Max-Age=0'),
-      'what is cleared has the same attributes',
+      'a cleared cookie has the same attributes',
     )
     for (const own of [name, `${name}-tries`, `${name}-login-0`, `${name}-login-3`]) t.ok(cookies.isOwn(own))
     for (const other of ['gatehouses', 'session', `${name}-login-4`, `${name}x`]) t.notOk(cookies.isOwn(other))
@@ -153,7 +153,7 @@ void t.test('names and attributes', async (t) => {
 })
 
 void t.test(
-  'two session cookies are cleared wherever they may have been set; with the __Host- prefix that is one place',
+  'two session cookies are cleared wherever they may be set, which is one place with the __Host- prefix',
   async (t) => {
     const places = async (options: Parameters<typeof cookiesWith>[1]): Promise<string[]> =>
       (await cookiesWith(t, options))

@@ -10,7 +10,7 @@ const idp = await startIdp()
 t.teardown(() => idp.close())
 
 void t.test(
-  'a second session that a neighbour has planted under a path is cleared, and the login comes to an end',
+  'a second session cookie planted under a path by a neighbour is cleared, and the login completes',
   async (t) => {
     const application = await startApplication(t, (_req, res) => {
       res.end('here')
@@ -33,7 +33,7 @@ void t.test(
   },
 )
 
-void t.test('where they can’t be cleared, a page says what to do in place of a loop', async (t) => {
+void t.test('if the cookies can’t be cleared, a page says what to do instead of a loop', async (t) => {
   const { url, browser } = await loggedIn(t, { idp })
   const mallory = createBrowser()
   await mallory.login(`${url}/`, 'bob')
@@ -50,7 +50,7 @@ void t.test('where they can’t be cleared, a page says what to do in place of a
   }
 })
 
-void t.test('a login that is asked for directly clears them, too', async (t) => {
+void t.test('a direct login clears the cookies', async (t) => {
   const { url, browser } = await loggedIn(t, { idp })
   const mallory = createBrowser()
   await mallory.login(`${url}/`, 'bob')
@@ -63,7 +63,7 @@ void t.test('a login that is asked for directly clears them, too', async (t) => 
   )
 })
 
-void t.test('the places of a cookie: the likeliest first, each once, not too many', async (t) => {
+void t.test('the places to clear are listed likeliest first, each once, up to a limit', async (t) => {
   const text = (host: string, path: string): string[] =>
     placesOf(host, path).map(({ domain, path }) => `${domain ?? '-'} ${path}`)
   t.same(text('a.example.com:8080', '/x/y'), [

@@ -47,7 +47,7 @@ const alice = async (t: Test, options: Parameters<typeof startGateway>[1] = {}):
 const without = (claims: JWTPayload, name: string): JWTPayload =>
   Object.fromEntries(Object.entries(claims).filter(([key]) => key !== name))
 
-void t.test('the provider ends its session, and the gateway’s ends with it', async (t) => {
+void t.test('the gateway’s session ends with the provider’s session', async (t) => {
   const { call, idp, claims, post, events } = await alice(t)
   const answer = await post(await idp.sign(claims(), { typ: 'logout+jwt' }))
   t.equal(answer.status, 200)
@@ -58,7 +58,7 @@ void t.test('the provider ends its session, and the gateway’s ends with it', a
   t.match(events('session_ended'), [{ reason: 'backchannel' }])
 })
 
-void t.test('sid alone ends that one session, sub alone all of the user’s', async (t) => {
+void t.test('sid alone ends one session, and sub alone ends all sessions of the user', async (t) => {
   const { url, call, idp, claims, post } = await alice(t)
   const [second, third] = [createBrowser(), createBrowser()]
   await second.login(`${url}/`, 'alice')
@@ -71,7 +71,7 @@ void t.test('sid alone ends that one session, sub alone all of the user’s', as
   t.same([await status(second), await status(third)], [401, 200])
 })
 
-void t.test('an unknown sid or sub is no mistake: there is nothing to end', async (t) => {
+void t.test('an unknown sid or sub succeeds and ends nothing', async (t) => {
   const { call, idp, claims, post } = await alice(t)
   t.equal((await post(await idp.sign(claims({ sid: 'unknown' })))).status, 200)
   t.equal((await post(await idp.sign(without(claims({ sub: 'nobody' }), 'sid')))).status, 200)
@@ -90,7 +90,7 @@ void t.test('a logout token counts once', async (t) => {
   t.equal((await post(await idp.sign(without(claims({ jti: 'another' }), 'sid')))).status, 200)
 })
 
-void t.test('what is wrong in one point is refused with 400, and ends nothing', async (t) => {
+void t.test('a token with a single fault is refused with 400, and ends nothing', async (t) => {
   const { call, idp, claims, post, status } = await alice(t)
   const now = Math.floor(Date.now() / 1000)
   const wrong: Readonly<Record<string, Promise<string>>> = {
@@ -131,7 +131,7 @@ void t.test('what is wrong in one point is refused with 400, and ends nothing', 
   t.equal((await status()).session['active'], true)
 })
 
-void t.test('what the provider has not signed is refused', async (t) => {
+void t.test('a token that the provider did not sign is refused', async (t) => {
   const { call, idp, claims, post } = await alice(t)
   const part = (value: unknown): string => Buffer.from(JSON.stringify(value)).toString('base64url')
   const { privateKey } = await generateKeyPair('RS256')
@@ -142,7 +142,7 @@ void t.test('what the provider has not signed is refused', async (t) => {
     'alg none': `${part({ alg: 'none', typ: 'logout+jwt' })}.${part(claims())}.`,
     'alg none with the signature of another': `${part({ alg: 'none' })}.${part(claims())}.${signature}`,
     'a symmetric key': `${body}.${createHmac('sha256', 'client-secret').update(body).digest('base64url')}`,
-    'a key of somebody else’s': await new SignJWT(claims())
+    'another issuer’s key': await new SignJWT(claims())
       .setProtectedHeader({ alg: 'RS256', kid: 'mine' })
       .sign(privateKey),
     'claims that were changed': `${head}.${part(claims({ sub: 'bob' }))}.${signature}`,
@@ -156,14 +156,14 @@ void t.test('what the provider has not signed is refused', async (t) => {
   t.equal((await call()).status, 200)
 })
 
-void t.test('without exp it counts while its iat is at most five minutes old', async (t) => {
+void t.test('a token without exp is valid while its iat is at most five minutes old', async (t) => {
   const { call, idp, claims, post } = await alice(t)
   const token = await idp.sign(without(claims({ iat: Math.floor(Date.now() / 1000) - 250 }), 'exp'))
   t.equal((await post(token)).status, 200)
   t.equal((await call()).status, 401)
 })
 
-void t.test('two logout tokens in one request are none', async (t) => {
+void t.test('a request with two logout tokens is refused', async (t) => {
   const { url, call, idp, claims } = await alice(t)
   const body = new URLSearchParams([
     ['logout_token', await idp.sign(claims())],
@@ -174,7 +174,7 @@ void t.test('two logout tokens in one request are none', async (t) => {
   t.equal((await call()).status, 200)
 })
 
-void t.test('only a posted form counts', async (t) => {
+void t.test('only a posted form is accepted', async (t) => {
   const { url, browser, call, idp, claims } = await alice(t)
   const token = await idp.sign(claims())
   t.equal((await browser.get(`${url}/oauth2/logout/backchannel?logout_token=${token}`)).status, 405)
@@ -198,14 +198,14 @@ void t.test('only a posted form counts', async (t) => {
   t.equal((await call()).status, 200)
 })
 
-void t.test('a token that a new key of the provider’s has signed is taken', async (t) => {
+void t.test('a token signed with a new key of the provider is accepted', async (t) => {
   const { call, idp, claims, post } = await alice(t)
   await idp.rotateSigningKeys({ keepOld: false })
   t.equal((await post(await idp.sign(claims()))).status, 200)
   t.equal((await call()).status, 401)
 })
 
-void t.test('when the provider’s keys can’t be had it is 503, and the same token is good later', async (t) => {
+void t.test('unavailable provider keys are a 503, and the same token is accepted later', async (t) => {
   const { call, idp, claims, post } = await alice(t)
   await idp.rotateSigningKeys({ keepOld: false })
   const token = await idp.sign(claims())
@@ -218,7 +218,7 @@ void t.test('when the provider’s keys can’t be had it is 503, and the same t
 
 for (const by of ['sid', 'sub'] as const) {
   void t.test(
-    `a logout by ${by} that comes before the login’s own session does ends it all the same, and a new login is let in`,
+    `a logout by ${by} that arrives before the login’s session is created ends that session, and a new login succeeds`,
     async (t) => {
       const { url, idp, sid, claims, post, events } = await alice(t)
       const late = createBrowser()
@@ -228,7 +228,7 @@ for (const by of ['sid', 'sub'] as const) {
       const own = by === 'sid' ? await sidOf(idp, late, url, sid) : sid
       await post(await idp.sign(without(claims({ sid: own }), by === 'sid' ? 'sub' : 'sid')))
       const answer = await late.get(callback.href)
-      t.match(answer.headers.location, `${url}/oauth2/login?`, 'the login begins anew')
+      t.match(answer.headers.location, `${url}/oauth2/login?`, 'the login restarts')
       t.notOk(answer.headers['set-cookie']?.some((cookie) => /^gatehouse=[^;]/.test(cookie)))
       t.ok(events('session_ended').some(({ reason }) => reason === 'backchannel'))
       const { answer: end } = await late.follow(answer)
@@ -239,8 +239,8 @@ for (const by of ['sid', 'sub'] as const) {
 }
 
 /**
- * The provider's session id for this gateway in a browser that has got no further than the provider: told by a silent
- * login.
+ * Returns the provider's session id of a browser without a session at this gateway, which a silent login
+ * reveals.
  */
 async function sidOf(
   idp: LoggedIn['idp'],
@@ -256,7 +256,7 @@ async function sidOf(
   return typeof sid === 'string' ? sid : otherwise
 }
 
-void t.test('the provider itself tells it: ending a user’s sessions there ends them here', async (t) => {
+void t.test('ending a user’s sessions at the provider ends them at the gateway', async (t) => {
   const port = await freePort()
   const { url, idp } = await startGateway(t, {
     port,
@@ -269,7 +269,7 @@ void t.test('the provider itself tells it: ending a user’s sessions there ends
   t.equal((await browser.get(`${url}/api/orders`, { kind: 'script' })).status, 401)
 })
 
-void t.test('it counts in an algorithm of ID tokens alone, also where the key set has a key for another', async (t) => {
+void t.test('a token is accepted only in an ID token algorithm, also if the key set has other keys', async (t) => {
   const idp = await startIdp()
   t.teardown(() => idp.close())
   const metadata = (await createBrowser().get(`${idp.issuer}/.well-known/openid-configuration`)).json()
@@ -289,7 +289,7 @@ void t.test('it counts in an algorithm of ID tokens alone, also where the key se
   }
 })
 
-void t.test('a sid that came with a refresh names the session', async (t) => {
+void t.test('a sid from a refresh identifies the session', async (t) => {
   const { call, idp, claims, post, browser, url } = await alice(t, { idp: { lifetimes: { accessToken: 100 } } })
   const idToken = await idp.sign(without(without(claims({ sid: 'new-sid' }), 'events'), 'jti'))
   idp.settings.reshapeTokenResponse = (body) => ({ ...body, id_token: idToken })

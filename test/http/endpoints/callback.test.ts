@@ -33,7 +33,7 @@ void t.test('a state is used once: without a session the same callback begins a 
   t.equal(idp.grants.authorization_code, granted, 'the code is not redeemed again')
 })
 
-void t.test('with a session the same callback just goes on', async (t) => {
+void t.test('with a session the same callback continues to its target', async (t) => {
   const { url } = await startGateway(t)
   const browser = createBrowser()
   const callback = await callbackFor(browser, url, { redirect: '/orders' })
@@ -56,7 +56,7 @@ void t.test('a script that repeats a callback is told that the login failed', as
   t.notOk(replayed.headers['set-cookie'])
 })
 
-void t.test('a state older than ten minutes begins one new login, and that one succeeds', async (t) => {
+void t.test('a state older than ten minutes starts one new login, which succeeds', async (t) => {
   const { url, idp } = await startGateway(t)
   const browser = createBrowser()
   const callback = await callbackFor(browser, url, { redirect: '/orders' })
@@ -67,7 +67,7 @@ void t.test('a state older than ten minutes begins one new login, and that one s
   t.equal(idp.grants.authorization_code, 1)
 })
 
-void t.test('it is too old also when another tab has kept the login cookie alive', async (t) => {
+void t.test('a state expires even if another tab has renewed the login cookie', async (t) => {
   const { url, events } = await startGateway(t)
   const browser = createBrowser()
   const callback = await callbackFor(browser, url)
@@ -78,7 +78,7 @@ void t.test('it is too old also when another tab has kept the login cookie alive
   t.match(events('login_begun_anew'), [{ problem: 'the login took longer than ten minutes' }])
 })
 
-void t.test('a state of nine minutes is fine', async (t) => {
+void t.test('a state that is nine minutes old is accepted', async (t) => {
   const { url } = await startGateway(t)
   const browser = createBrowser()
   const authorization = await beginLogin(browser, url, { redirect: '/orders' })
@@ -87,7 +87,7 @@ void t.test('a state of nine minutes is fine', async (t) => {
   t.equal(answer.headers.location, '/orders')
 })
 
-void t.test('somebody else’s callback never logs this browser in as them', async (t) => {
+void t.test('another user’s callback never logs this browser in as that user', async (t) => {
   const { url, idp } = await startGateway(t)
   const [attacker, victim] = [createBrowser(), createBrowser()]
   const callback = await callbackFor(attacker, url, { user: 'bob', redirect: '/orders' })
@@ -103,7 +103,7 @@ void t.test('somebody else’s callback never logs this browser in as them', asy
   t.equal(userinfo.json()['sub'], 'alice')
 })
 
-void t.test('somebody else’s callback does not end a session that there is', async (t) => {
+void t.test('another user’s callback does not end an existing session', async (t) => {
   const { url } = await startGateway(t)
   const [attacker, victim] = [createBrowser(), createBrowser()]
   await victim.login(`${url}/`, 'alice')
@@ -113,24 +113,21 @@ void t.test('somebody else’s callback does not end a session that there is', a
   t.equal(sessionOf(victim, url), session)
 })
 
-void t.test(
-  'a login cookie that is planted beside somebody’s own does not help the attacker without the state',
-  async (t) => {
-    const { url } = await startGateway(t)
-    const [attacker, victim] = [createBrowser(), createBrowser()]
-    const foreign = await beginLogin(attacker, url)
-    const own = await beginLogin(victim, url)
-    const code = (await signIn(attacker, foreign, 'bob')).searchParams.get('code') ?? ''
-    const mixed = await signIn(victim, own, 'alice')
-    mixed.searchParams.set('code', code)
-    const answer = await victim.get(mixed.href)
-    t.equal(answer.status, 400, 'a code for another verifier is refused')
-    t.equal(answer.headers.gatehouse, 'login_failed')
-    t.notOk(sessionOf(victim, url))
-  },
-)
+void t.test('a login cookie planted by an attacker is useless without the state', async (t) => {
+  const { url } = await startGateway(t)
+  const [attacker, victim] = [createBrowser(), createBrowser()]
+  const foreign = await beginLogin(attacker, url)
+  const own = await beginLogin(victim, url)
+  const code = (await signIn(attacker, foreign, 'bob')).searchParams.get('code') ?? ''
+  const mixed = await signIn(victim, own, 'alice')
+  mixed.searchParams.set('code', code)
+  const answer = await victim.get(mixed.href)
+  t.equal(answer.status, 400, 'a code for another verifier is refused')
+  t.equal(answer.headers.gatehouse, 'login_failed')
+  t.notOk(sessionOf(victim, url))
+})
 
-void t.test('after three tries within a minute a page says why there is no login', async (t) => {
+void t.test('after three attempts within a minute a page says why the login fails', async (t) => {
   const { url, log } = await startGateway(t)
   const callback = await callbackFor(createBrowser(), url, { redirect: '/orders' })
   const other = createBrowser()
@@ -144,7 +141,7 @@ void t.test('after three tries within a minute a page says why there is no login
   t.equal((await other.get(callback.href)).status, 302, 'after which it may be tried again')
 })
 
-void t.test('a browser that keeps no cookies is told so instead of going round in circles', async (t) => {
+void t.test('a browser without cookies gets a page instead of a loop', async (t) => {
   const { url } = await startGateway(t)
   const browser = createBrowser()
   const withoutCookies = { ...plainPage, headers: { ...plainPage.headers, cookie: '' } }
@@ -159,7 +156,7 @@ void t.test('a browser that keeps no cookies is told so instead of going round i
   t.match(answer.body, 'accepts cookies')
 })
 
-void t.test('a state that this gateway has not sealed is a clear error, for a script and for a browser', async (t) => {
+void t.test('a state that this gateway did not seal is a clear error, for a script and for a browser', async (t) => {
   const { url } = await startGateway(t)
   for (const state of ['garbage', randomBytes(300).toString('base64url'), '', 'é%00']) {
     const target = `${url}/oauth2/callback?${new URLSearchParams({ code: 'x', state }).toString()}`
@@ -174,7 +171,7 @@ void t.test('a state that this gateway has not sealed is a clear error, for a sc
   }
 })
 
-void t.test('a changed state is no state', async (t) => {
+void t.test('a changed state is refused', async (t) => {
   const { url, idp } = await startGateway(t)
   const browser = createBrowser()
   const callback = await callbackFor(browser, url)
@@ -193,7 +190,7 @@ void t.test('a changed state is no state', async (t) => {
   t.equal(idp.tokenRequests, 0)
 })
 
-void t.test('a callback without a state is a mistake that the page explains', async (t) => {
+void t.test('a callback without a state gets a page that explains the mistake', async (t) => {
   const { url } = await startGateway(t)
   const page = await createBrowser().get(`${url}/oauth2/callback?code=x`)
   t.equal(page.status, 400)
@@ -204,7 +201,7 @@ void t.test('a callback without a state is a mistake that the page explains', as
   t.equal(script.json()['code'], 'login_failed')
 })
 
-void t.test('who cancels at the provider gets a page, and its reload begins again', async (t) => {
+void t.test('cancelling at the provider shows a page, and reloading it starts a new login', async (t) => {
   const { url, events } = await startGateway(t)
   const browser = createBrowser()
   const page = await browser.follow(await browser.get(`${url}/oauth2/login?redirect=%2Forders`))
@@ -216,19 +213,16 @@ void t.test('who cancels at the provider gets a page, and its reload begins agai
   t.equal((await browser.get(answer.url)).status, 302)
 })
 
-void t.test(
-  'prompt=none for somebody who is not signed in at the provider is not blamed on the provider',
-  async (t) => {
-    const { url } = await startGateway(t)
-    const browser = createBrowser()
-    const { answer } = await browser.follow(await browser.get(`${url}/oauth2/login?prompt=none`))
-    t.equal(answer.status, 400)
-    t.equal(answer.headers.gatehouse, 'login_failed')
-    t.match(answer.body, 'needs something from you')
-  },
-)
+void t.test('prompt=none without a session at the provider is not reported as a provider error', async (t) => {
+  const { url } = await startGateway(t)
+  const browser = createBrowser()
+  const { answer } = await browser.follow(await browser.get(`${url}/oauth2/login?prompt=none`))
+  t.equal(answer.status, 400)
+  t.equal(answer.headers.gatehouse, 'login_failed')
+  t.match(answer.body, 'needs something from you')
+})
 
-void t.test('an answer of another issuer is refused (RFC 9207), and one that does not say whose it is', async (t) => {
+void t.test('an answer of another issuer, or without the announced iss, is refused (RFC 9207)', async (t) => {
   const { url, idp, log } = await startGateway(t)
   for (const iss of ['https://evil.example', null]) {
     const browser = createBrowser()
@@ -244,7 +238,7 @@ void t.test('an answer of another issuer is refused (RFC 9207), and one that doe
   t.match(log.join(''), /iss/)
 })
 
-void t.test('a code that the provider does not know is a 400', async (t) => {
+void t.test('an unknown code is a 400', async (t) => {
   const { url } = await startGateway(t)
   const browser = createBrowser()
   const callback = await callbackFor(browser, url)
@@ -255,7 +249,7 @@ void t.test('a code that the provider does not know is a 400', async (t) => {
   t.match(answer.body, 'did not accept this sign-in any more')
 })
 
-void t.test('a login that began at one public URL is not finished at another', async (t) => {
+void t.test('a login started at one public URL can’t be finished at another', async (t) => {
   const urls = ['https://orders.example.com', 'https://shop.example.com']
   const { url: listening, idp } = await startGateway(t, {
     config: { publicUrl: urls },
@@ -279,7 +273,7 @@ void t.test('a prefetched callback leaves the state for the real one', async (t)
   t.equal((await browser.get(callback.href)).headers.location, '/orders')
 })
 
-void t.test('a SameSite=Strict session survives the way back from the provider', async (t) => {
+void t.test('a SameSite=Strict session survives the redirect from the provider', async (t) => {
   const publicUrl = 'https://orders.example.com'
   const { url: listening } = await startGateway(t, {
     config: { publicUrl, session: { cookie: { sameSite: 'strict' } } },

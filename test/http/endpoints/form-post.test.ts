@@ -16,7 +16,7 @@ const start = async (t: Test): Promise<Running & { browser: Browser }> => {
   return { ...port, browser: createBrowser({ origins: { [publicUrl]: port.url } }) }
 }
 
-void t.test('the provider posts its answer across sites, and the login ends where it should', async (t) => {
+void t.test('the provider’s cross-site POST completes the login at its target', async (t) => {
   const { browser } = await start(t)
   const { answer, hops } = await browser.login(`${publicUrl}/orders?page=2`, 'alice')
   t.equal(answer.url, `${publicUrl}/orders?page=2`)
@@ -27,7 +27,7 @@ void t.test('the provider posts its answer across sites, and the login ends wher
   )
 })
 
-void t.test('the login cookie may come along with that post, the session cookie may not', async (t) => {
+void t.test('the cross-site POST carries the login cookie, and not the session cookie', async (t) => {
   const { browser } = await start(t)
   const begun = await browser.get(`${publicUrl}/oauth2/login`)
   t.equal(authorizationUrlOf(begun).searchParams.get('response_mode'), 'form_post')
@@ -39,7 +39,7 @@ void t.test('the login cookie may come along with that post, the session cookie 
   t.match(session, { secure: true, httpOnly: true, hostOnly: true, path: '/', sameSite: 'lax' })
 })
 
-void t.test('a callback that another site makes up brings nothing', async (t) => {
+void t.test('a callback forged by another site does nothing', async (t) => {
   const { browser, idp } = await start(t)
   await browser.get(`${publicUrl}/oauth2/login`)
   const forged = new URLSearchParams({ code: 'x', state: 'made-up' })
@@ -50,19 +50,16 @@ void t.test('a callback that another site makes up brings nothing', async (t) =>
   t.equal(idp.tokenRequests, 0)
 })
 
-void t.test(
-  'who logs in anew replaces the session that there was, although its cookie does not come with the post',
-  async (t) => {
-    const { browser, events } = await start(t)
-    await browser.login(`${publicUrl}/orders`, 'alice')
-    const old = browser.cookies.header(new URL(publicUrl))
-    await browser.login(`${publicUrl}/oauth2/login?prompt=login`, 'bob')
-    t.match(events('session_ended'), [{ reason: 'replaced' }])
-    t.equal((await browser.get(`${publicUrl}/oauth2/userinfo`, { kind: 'script' })).json()['sub'], 'bob')
-    const late = await browser.get(`${publicUrl}/oauth2/session`, { kind: 'script', headers: { cookie: old } })
-    t.equal(late.json()['code'], 'session_expired')
-  },
-)
+void t.test('a new login replaces the existing session, although its cookie is not sent with the POST', async (t) => {
+  const { browser, events } = await start(t)
+  await browser.login(`${publicUrl}/orders`, 'alice')
+  const old = browser.cookies.header(new URL(publicUrl))
+  await browser.login(`${publicUrl}/oauth2/login?prompt=login`, 'bob')
+  t.match(events('session_ended'), [{ reason: 'replaced' }])
+  t.equal((await browser.get(`${publicUrl}/oauth2/userinfo`, { kind: 'script' })).json()['sub'], 'bob')
+  const late = await browser.get(`${publicUrl}/oauth2/session`, { kind: 'script', headers: { cookie: old } })
+  t.equal(late.json()['code'], 'session_expired')
+})
 
 void t.test('a form that is too large is not read', async (t) => {
   const { browser } = await start(t)
@@ -75,7 +72,7 @@ void t.test('a form that is too large is not read', async (t) => {
   t.equal(answer.json()['code'], 'payload_too_large')
 })
 
-void t.test('a login in a frame is answered by a query: the page that would post may not be shown there', async (t) => {
+void t.test('a login in a frame uses response_mode=query, because the posting page can’t be framed', async (t) => {
   const { browser } = await start(t)
   await browser.login(`${publicUrl}/orders`, 'alice')
   for (const query of ['', '?keep']) {

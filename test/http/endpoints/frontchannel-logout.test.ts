@@ -6,7 +6,7 @@ import { startGateway } from '../../support/gateway.ts'
 import { loggedIn } from '../../support/logged-in.ts'
 import { beginLogin, signIn } from '../../support/sign-in.ts'
 
-void t.test('a frame of the provider’s ends the session that iss and sid name, without a cookie', async (t) => {
+void t.test('the provider’s frame ends the session named by iss and sid, without a cookie', async (t) => {
   const { url, browser, call, idp, events } = await loggedIn(t)
   const { sid } = (await browser.get(`${url}/oauth2/userinfo`, { kind: 'script' })).json()
   const query = new URLSearchParams({ iss: idp.issuer, sid: String(sid) }).toString()
@@ -23,7 +23,7 @@ void t.test('a frame of the provider’s ends the session that iss and sid name,
   t.match(events('session_ended'), [{ reason: 'frontchannel' }])
 })
 
-void t.test('nobody else’s session ends, and what does not name one is refused', async (t) => {
+void t.test('other sessions stay, and a request that names no session is refused', async (t) => {
   const { url, browser, call, idp } = await loggedIn(t)
   const { sid } = (await browser.get(`${url}/oauth2/userinfo`, { kind: 'script' })).json()
   const ask = async (query: Record<string, string>) =>
@@ -45,7 +45,7 @@ void t.test('nobody else’s session ends, and what does not name one is refused
   t.equal((await call()).status, 200)
 })
 
-void t.test('sid alone names the session, as Entra sends it; iss or sid twice is refused', async (t) => {
+void t.test('sid alone identifies the session, as Entra sends it, and a repeated iss or sid is refused', async (t) => {
   const { url, browser, call, idp, events } = await loggedIn(t)
   const { sid } = (await browser.get(`${url}/oauth2/userinfo`, { kind: 'script' })).json()
   const ask = async (query: [string, string][]) =>
@@ -65,7 +65,7 @@ void t.test('sid alone names the session, as Entra sends it; iss or sid twice is
   t.match(events('session_ended'), [{ reason: 'frontchannel' }])
 })
 
-void t.test('it does not wait for a provider that can’t be discovered: the sessions are known', async (t) => {
+void t.test('front-channel logout works while the provider can’t be discovered', async (t) => {
   const idp = await startIdp()
   t.teardown(() => idp.close())
   idp.fail('discovery', { status: 503 })
@@ -77,7 +77,7 @@ void t.test('it does not wait for a provider that can’t be discovered: the ses
   t.same([await ask(idp.issuer), await ask('https://evil.example')], [200, 400])
 })
 
-void t.test('it works however the browser keeps cookies from frames, and a prefetch does nothing', async (t) => {
+void t.test('front-channel logout works without third-party cookies, and a prefetch does nothing', async (t) => {
   const { url, browser, call, idp } = await loggedIn(t)
   const { sid } = (await browser.get(`${url}/oauth2/userinfo`, { kind: 'script' })).json()
   const parameters = new URLSearchParams({ iss: idp.issuer, sid: String(sid) })
@@ -88,7 +88,7 @@ void t.test('it works however the browser keeps cookies from frames, and a prefe
   t.equal((await call()).status, 401)
 })
 
-void t.test('a frame that comes before the login’s own session does ends it all the same', async (t) => {
+void t.test('a frame that loads before the login’s session is created ends that session', async (t) => {
   const { url, idp } = await startGateway(t)
   const browser = createBrowser()
   await browser.login(`${url}/`, 'alice')
@@ -104,7 +104,7 @@ void t.test('a frame that comes before the login’s own session does ends it al
   t.notOk(answer.headers['set-cookie']?.some((cookie) => /^gatehouse=[^;]/.test(cookie)))
 })
 
-void t.test('two gateways with one provider: logging out at one ends the other', async (t) => {
+void t.test('with two gateways at one provider, a logout at one ends the session at the other', async (t) => {
   const here = await startGateway(t, { config: { session: { cookie: { name: 'here' } } } })
   const port = await freePort()
   const there = await startGateway(t, {

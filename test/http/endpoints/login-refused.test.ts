@@ -42,7 +42,7 @@ const isPage = (t: Test, answer: Answer, status: number, text: string | RegExp, 
   t.notOk(answer.headers['set-cookie']?.some((line) => line.startsWith('gatehouse=')))
 }
 
-void t.test('an error of the query is a 400 page that says what it is, whoever has put it there', async (t) => {
+void t.test('an error in the query is a 400 page that describes it, regardless of its origin', async (t) => {
   const running = await start(t)
   const rows: [error: string, text: string][] = [
     ['access_denied', 'was cancelled'],
@@ -70,7 +70,7 @@ void t.test('an error of the query is a 400 page that says what it is, whoever h
   }
 })
 
-void t.test('server_error alone is a 502, and only for a state of this browser’s', async (t) => {
+void t.test('only server_error is a 502, and only with a state of this browser', async (t) => {
   const running = await start(t)
   const browser = createBrowser()
   isPage(t, await refusedWith(running, browser, { error: 'server_error', ...ISS }), 502, 'can’t be used', 'its own')
@@ -86,7 +86,7 @@ void t.test('server_error alone is a 502, and only for a state of this browser�
   t.equal((await createBrowser().get(`${running.url}/oauth2/callback?error=server_error`)).status, 400)
 })
 
-void t.test('an error of another issuer is no error of the provider’s', async (t) => {
+void t.test('an error of another issuer is not reported as the provider’s', async (t) => {
   const running = await start(t)
   for (const error of ['server_error', 'temporarily_unavailable', 'login_required', 'access_denied']) {
     const answer = await refusedWith(running, createBrowser(), { error, iss: 'https://evil.example' })
@@ -101,7 +101,7 @@ const passing: Sent[] = [
   { error: 'login_required' },
 ]
 
-void t.test('what passes by itself begins one new login; twice in a row is a page', async (t) => {
+void t.test('a temporary error starts one new login, and two in a row show a page', async (t) => {
   const running = await start(t)
   for (const sent of passing) {
     const browser = createBrowser()
@@ -128,7 +128,7 @@ void t.test('what passes by itself begins one new login; twice in a row is a pag
   t.equal(running.events('provider_unavailable').length, 0)
 })
 
-void t.test('the new login asks for what the first one asked for', async (t) => {
+void t.test('the new login repeats the parameters of the first one', async (t) => {
   const running = await start(t)
   const asked = {
     redirect: '/orders',
@@ -146,7 +146,7 @@ void t.test('the new login asks for what the first one asked for', async (t) => 
   t.match(Object.fromEntries(new URL(stale.headers.location ?? '').searchParams), asked, 'also after a stale state')
 })
 
-void t.test('every old tab comes to its page once the user has signed in in one', async (t) => {
+void t.test('every old tab reaches its page after the user has signed in in one', async (t) => {
   const running = await start(t)
   const browser = createBrowser()
   const tabs = await Promise.all(
@@ -161,25 +161,22 @@ void t.test('every old tab comes to its page once the user has signed in in one'
   }
 })
 
-void t.test(
-  'with a session that the target accepts any error leads there, whatever the target asks for else',
-  async (t) => {
-    const running = await start(t)
-    const browser = createBrowser()
-    await browser.login(`${running.url}/`, 'alice')
-    for (const error of ['server_error', 'access_denied', 'invalid_request', 'temporarily_unavailable']) {
-      const target = { redirect: `/orders?${error}` }
-      const answer = await refusedWith(running, browser, { error }, { ...target, prompt: 'login' })
-      t.match([answer.status, answer.headers.location], [302, target.redirect], error)
-    }
-    t.equal((await refusedWith(running, browser, { error: 'server_error' }, { redirect: '/staff/1' })).status, 502)
-    const refused = await refusedWith(running, browser, { error: 'access_denied' }, { redirect: '/staff/1' })
-    isPage(t, refused, 400, 'still signed in', 'the target does not accept this user')
-    t.equal((await browser.get(`${running.url}/api/orders`, { kind: 'script' })).status, 200)
-  },
-)
+void t.test('with a session that the target accepts, any error leads to the target', async (t) => {
+  const running = await start(t)
+  const browser = createBrowser()
+  await browser.login(`${running.url}/`, 'alice')
+  for (const error of ['server_error', 'access_denied', 'invalid_request', 'temporarily_unavailable']) {
+    const target = { redirect: `/orders?${error}` }
+    const answer = await refusedWith(running, browser, { error }, { ...target, prompt: 'login' })
+    t.match([answer.status, answer.headers.location], [302, target.redirect], error)
+  }
+  t.equal((await refusedWith(running, browser, { error: 'server_error' }, { redirect: '/staff/1' })).status, 502)
+  const refused = await refusedWith(running, browser, { error: 'access_denied' }, { redirect: '/staff/1' })
+  isPage(t, refused, 400, 'still signed in', 'the target does not accept this user')
+  t.equal((await browser.get(`${running.url}/api/orders`, { kind: 'script' })).status, 200)
+})
 
-void t.test('an application that asks for a login in spite of the session does not go round in circles', async (t) => {
+void t.test('an application that asks for a login despite the session causes no loop', async (t) => {
   const running = await start(t)
   const browser = createBrowser()
   await browser.login(`${running.url}/`, 'alice')
@@ -189,7 +186,7 @@ void t.test('an application that asks for a login in spite of the session does n
   t.same(statuses, [302, 302, 302, 400])
 })
 
-void t.test('a step-up that fails is told as that, and the session lives', async (t) => {
+void t.test('a failed step-up is reported as such, and the session stays', async (t) => {
   const running = await start(t)
   const browser = createBrowser()
   await browser.login(`${running.url}/`, 'alice')
@@ -220,7 +217,7 @@ void t.test('a step-up that fails is told as that, and the session lives', async
   t.equal((await browser.get(`${running.url}/api/orders`, { kind: 'script' })).status, 200)
 })
 
-void t.test('a step-up that another tab has got meanwhile is no failure', async (t) => {
+void t.test('a step-up that another tab completed in the meantime is not a failure', async (t) => {
   const running = await start(t)
   const browser = createBrowser()
   await browser.login(`${running.url}/`, 'alice')
@@ -232,7 +229,7 @@ void t.test('a step-up that another tab has got meanwhile is no failure', async 
   t.equal(answer.headers.location, '/strong/1')
 })
 
-void t.test('a prompt that the provider refuses is the link’s fault, also where the request is pushed', async (t) => {
+void t.test('a prompt that the provider refuses is blamed on the link, also with a pushed request', async (t) => {
   const pushing = await startIdp({ pushedAuthorization: true })
   t.teardown(() => pushing.close())
   for (const provider of [idp, pushing]) {
@@ -250,7 +247,7 @@ void t.test('a prompt that the provider refuses is the link’s fault, also wher
   }
 })
 
-void t.test('a query that is wrong in itself is a 400, and nothing of it goes to the provider', async (t) => {
+void t.test('an invalid query is a 400, and none of it reaches the provider', async (t) => {
   const running = await start(t)
   const { url } = running
   const before = idp.tokenRequests
@@ -269,7 +266,7 @@ void t.test('a query that is wrong in itself is a 400, and nothing of it goes to
     ['a code and an error', 'error', () => ['access_denied']],
     ['an ID token', 'id_token', () => ['x']],
     ['JARM', 'response', () => ['x']],
-    ['a code that is none', 'code', () => ['\u0000é']],
+    ['an invalid code', 'code', () => ['\u0000é']],
   ]
   for (const [name, member, values] of change) {
     const browser = createBrowser()

@@ -5,7 +5,7 @@ import { eventually } from '../../support/eventually.ts'
 import { startGateway } from '../../support/gateway.ts'
 import { authorizationUrlOf, beginLogin, plainPage } from '../../support/sign-in.ts'
 
-void t.test('a browser logs in and comes back to the page it wanted', async (t) => {
+void t.test('a browser logs in and returns to the page it requested', async (t) => {
   const { url, upstream } = await startGateway(t)
   const browser = createBrowser()
   const { answer } = await browser.login(`${url}/orders?page=2`, 'alice')
@@ -16,7 +16,7 @@ void t.test('a browser logs in and comes back to the page it wanted', async (t) 
   t.notMatch(seen?.headers.cookie ?? '', /gatehouse/)
 })
 
-void t.test('a provider that was down at the start is asked again by the next login, and that one works', async (t) => {
+void t.test('a provider that was down at the start is discovered by the next login, which succeeds', async (t) => {
   const idp = await startIdp()
   t.teardown(() => idp.close())
   idp.fail('discovery', { status: 503 })
@@ -35,7 +35,7 @@ void t.test('a provider that was down at the start is asked again by the next lo
   t.equal(answer.url, `${url}/orders`)
 })
 
-void t.test('a provider that was down at the start is discovered without anybody asking', async (t) => {
+void t.test('a provider that was down at the start is discovered in the background', async (t) => {
   const idp = await startIdp()
   t.teardown(() => idp.close())
   idp.fail('discovery', { status: 503 })
@@ -45,7 +45,7 @@ void t.test('a provider that was down at the start is discovered without anybody
   await eventually(() => events('provider_discovered').length === 1)
 })
 
-void t.test('the authorization request is a code flow with PKCE, state and nonce of its own', async (t) => {
+void t.test('the authorization request is a code flow with its own PKCE, state and nonce', async (t) => {
   const { url } = await startGateway(t)
   const browser = createBrowser()
   const [first, second] = [await beginLogin(browser, url), await beginLogin(browser, url)]
@@ -90,7 +90,7 @@ void t.test('prompt, login_hint, acr_values, max_age and scope go to the provide
   t.equal(searchParams.get('domain_hint'), 'example.com', 'beside what the configuration adds')
 })
 
-void t.test('a caller can ask for nothing else', async (t) => {
+void t.test('a caller can pass no other parameter', async (t) => {
   const { url } = await startGateway(t)
   const smuggled = {
     redirect_uri: 'https://evil.example',
@@ -107,7 +107,7 @@ void t.test('a caller can ask for nothing else', async (t) => {
   t.notOk(searchParams.has('max_age'))
 })
 
-void t.test('start and sign_in are login, and rd is redirect', async (t) => {
+void t.test('start and sign_in are aliases of login, and rd of redirect', async (t) => {
   const { url } = await startGateway(t)
   for (const path of ['start', 'sign_in']) {
     const browser = createBrowser()
@@ -116,7 +116,7 @@ void t.test('start and sign_in are login, and rd is redirect', async (t) => {
   }
 })
 
-void t.test('a target elsewhere is not gone to, nor one of the gateway’s own', async (t) => {
+void t.test('a return URL on another origin, or at the gateway’s own endpoints, is ignored', async (t) => {
   const { url } = await startGateway(t)
   for (const redirect of [
     'https://evil.example/',
@@ -136,7 +136,7 @@ void t.test('a target elsewhere is not gone to, nor one of the gateway’s own',
   t.equal(answer.url, `${url}/orders#7`, 'the same origin, written out, is')
 })
 
-void t.test('a pushed authorization request is made where the provider announces it', async (t) => {
+void t.test('a pushed authorization request is used if the provider announces it', async (t) => {
   const { url, idp } = await startGateway(t, { idp: { pushedAuthorization: true } })
   const browser = createBrowser()
   const { searchParams } = await beginLogin(browser, url, { login_hint: 'bob' })
@@ -147,7 +147,7 @@ void t.test('a pushed authorization request is made where the provider announces
   t.equal(idp.parRequests, 2)
 })
 
-void t.test('pushedAuthorization: off sends everything with the browser', async (t) => {
+void t.test('pushedAuthorization: off sends all parameters through the browser', async (t) => {
   const { url, idp } = await startGateway(t, {
     idp: { pushedAuthorization: true },
     config: { provider: { pushedAuthorization: 'off' } },
@@ -156,7 +156,7 @@ void t.test('pushedAuthorization: off sends everything with the browser', async 
   t.equal(idp.parRequests, 0)
 })
 
-void t.test('a script is told to log in and where, and begins nothing', async (t) => {
+void t.test('a script gets the login URL, and no login starts', async (t) => {
   const { url } = await startGateway(t)
   const browser = createBrowser()
   const answer = await browser.get(`${url}/oauth2/login?redirect=%2Forders&acr_values=urn%3Ademo%3Amfa`, {
@@ -175,13 +175,13 @@ void t.test('a script is told to log in and where, and begins nothing', async (t
   })
 })
 
-void t.test('without a target a script’s login leads back to the page that it runs in', async (t) => {
+void t.test('without a target a script’s login returns to its page', async (t) => {
   const { url } = await startGateway(t)
   const answer = await createBrowser().get(`${url}/oauth2/login`, { kind: 'script', from: `${url}/app?tab=2` })
   t.equal(answer.json()['login_url'], `${url}/oauth2/login?redirect=%2Fapp%3Ftab%3D2`)
 })
 
-void t.test('a prefetch begins nothing', async (t) => {
+void t.test('a prefetch starts no login', async (t) => {
   const { url, idp } = await startGateway(t)
   for (const headers of [
     { 'sec-purpose': 'prefetch' },
@@ -197,7 +197,7 @@ void t.test('a prefetch begins nothing', async (t) => {
   t.equal(idp.requests.authorization, 0)
 })
 
-void t.test('a frame gets a page whose link logs in at the top', async (t) => {
+void t.test('a frame gets a page whose link logs in in the top window', async (t) => {
   const { url } = await startGateway(t)
   const answer = await createBrowser().get(`${url}/oauth2/login?redirect=%2Forders`, { kind: 'frame' })
   t.equal(answer.status, 401)
@@ -207,7 +207,7 @@ void t.test('a frame gets a page whose link logs in at the top', async (t) => {
   t.match(answer.body, `${url}/oauth2/login?redirect=%2Forders`)
 })
 
-void t.test('a browser gets a small page that keeps the fragment, a plain client a redirect', async (t) => {
+void t.test('a browser gets a small page that keeps the fragment, and a plain client gets a redirect', async (t) => {
   const { url, idp } = await startGateway(t)
   const page = await createBrowser().get(`${url}/oauth2/login?redirect=%2Forders`)
   t.equal(page.status, 200)
@@ -225,7 +225,7 @@ void t.test('a browser gets a small page that keeps the fragment, a plain client
   t.equal(authorizationUrlOf(plain).origin, idp.issuer)
 })
 
-void t.test('the redirect URI comes from publicUrl, whatever Host is sent', async (t) => {
+void t.test('the redirect URI comes from publicUrl, regardless of the Host', async (t) => {
   const { url } = await startGateway(t)
   for (const headers of [
     { host: 'evil.example' },
@@ -236,7 +236,7 @@ void t.test('the redirect URI comes from publicUrl, whatever Host is sent', asyn
   }
 })
 
-void t.test('of several public URLs the Host names the one, and an unknown Host is served as the first', async (t) => {
+void t.test('the Host selects one of several public URLs, and an unknown Host selects the first', async (t) => {
   const urls = ['https://orders.example.com', 'https://shop.example.com:8443']
   const { url: listening } = await startGateway(t, { config: { publicUrl: urls } })
   const redirectUri = async (host: string): Promise<string | null> => {
@@ -249,7 +249,7 @@ void t.test('of several public URLs the Host names the one, and an unknown Host 
 })
 
 void t.test(
-  'target_link_uri is redirect, and another provider’s login is refused (OpenID Connect Core, section 4)',
+  'target_link_uri is an alias of redirect, and a login for another issuer is refused (OpenID Connect Core, section 4)',
   async (t) => {
     const { url, idp } = await startGateway(t)
     const tile = (iss: string, target: string): string =>
@@ -266,7 +266,7 @@ void t.test(
   },
 )
 
-void t.test('claims go to the provider', async (t) => {
+void t.test('the claims parameter goes to the provider', async (t) => {
   const { url } = await startGateway(t)
   const claims = '{"id_token":{"acr":{"value":"urn:demo:mfa"}}}'
   t.equal((await beginLogin(createBrowser(), url, { claims })).searchParams.get('claims'), claims)

@@ -10,7 +10,7 @@ const script = { kind: 'script' } as const
 
 const routes = [{ path: '/**' }, { path: '/public/**', access: 'public' }]
 
-void t.test('a logout ends the session here and at the provider, and comes back to the target', async (t) => {
+void t.test('a logout ends the session at the gateway and at the provider, and returns to the target', async (t) => {
   const { url, browser, idp, events } = await loggedIn(t, { config: { routes } })
   const cookie = browser.cookies.header(new URL(url))
   const away = await browser.get(`${url}/oauth2/logout?redirect=%2Fpublic%2Fbye%3Fa%3D1`, { from: `${url}/` })
@@ -34,7 +34,7 @@ void t.test('a logout ends the session here and at the provider, and comes back 
   t.match(page.answer.body, 'Sign in as alice', 'the provider does not know the user any more')
 })
 
-void t.test('without a target there is a page that says so, with a way back in', async (t) => {
+void t.test('a logout without a target shows a page with a link to sign in', async (t) => {
   const { url, browser } = await loggedIn(t, { config: { routes } })
   for (const path of ['logout', 'sign_out']) {
     const { answer } = await browser.follow(await browser.get(`${url}/oauth2/${path}`, { from: `${url}/` }))
@@ -46,7 +46,7 @@ void t.test('without a target there is a page that says so, with a way back in',
   }
 })
 
-void t.test('sign_out and rd work as people know them', async (t) => {
+void t.test('sign_out and rd work as in oauth2-proxy', async (t) => {
   const { url, browser } = await loggedIn(t, { config: { routes } })
   const { answer } = await browser.follow(
     await browser.get(`${url}/oauth2/sign_out?rd=%2Fpublic%2Fbye`, { from: `${url}/` }),
@@ -58,12 +58,12 @@ void t.test('a form of the application may post the logout', async (t) => {
   const { url, browser, events } = await loggedIn(t, { config: { routes } })
   const fields = new URLSearchParams({ redirect: '/public/bye' })
   const away = await browser.post(`${url}/oauth2/logout`, fields, { from: `${url}/` })
-  t.equal(away.status, 303, 'so that the browser goes on with GET')
+  t.equal(away.status, 303, 'the browser continues with GET')
   t.equal((await browser.follow(away)).answer.url, `${url}/public/bye`)
   t.match(events('session_ended'), [{ reason: 'logout' }])
 })
 
-void t.test('a script is told where the page should go', async (t) => {
+void t.test('a script gets the logout URL for its page', async (t) => {
   const { url, browser, idp, events } = await loggedIn(t, { config: { routes } })
   const answer = await browser.post(`${url}/oauth2/logout?redirect=%2Fpublic%2Fbye`, '', script)
   t.equal(answer.status, 200)
@@ -77,7 +77,7 @@ void t.test('a script is told where the page should go', async (t) => {
   )
 })
 
-void t.test('a provider without an end_session_endpoint: the local end, and null for a script', async (t) => {
+void t.test('a provider without an end_session_endpoint gets a local logout, and a script gets null', async (t) => {
   const { idp: other, url: elsewhere } = await startGateway(t, { config: { routes } })
   const metadata = (await createBrowser().get(`${other.issuer}/.well-known/openid-configuration`)).json()
   other.fail('discovery', { status: 200, body: { ...metadata, end_session_endpoint: undefined } })
@@ -92,7 +92,7 @@ void t.test('a provider without an end_session_endpoint: the local end, and null
   t.equal(events('session_ended').length, 3)
 })
 
-void t.test('POST logout/local ends the session here alone', async (t) => {
+void t.test('POST logout/local ends only the gateway’s session', async (t) => {
   const { url, browser, events } = await loggedIn(t, { config: { routes } })
   const answer = await browser.post(`${url}/oauth2/logout/local`, '', script)
   t.equal(answer.status, 204)
@@ -108,7 +108,7 @@ void t.test('POST logout/local ends the session here alone', async (t) => {
   )
 })
 
-void t.test('a local logout revokes nothing: another gateway of the same client goes on', async (t) => {
+void t.test('a local logout revokes nothing, and another gateway of the same client continues', async (t) => {
   const { url, browser, idp, call } = await loggedIn(t, { config: { routes } })
   const other = createBrowser()
   for (const { name, value } of browser.cookies.all())
@@ -121,7 +121,7 @@ void t.test('a local logout revokes nothing: another gateway of the same client 
   t.equal(idp.revocations, 0)
 })
 
-void t.test('a logout with two session cookies ends both, and clears them wherever they are', async (t) => {
+void t.test('a logout with two session cookies ends both sessions, and clears the cookies in all places', async (t) => {
   const { url, browser, events } = await loggedIn(t, { config: { routes } })
   const mallory = createBrowser()
   await mallory.login(`${url}/`, 'bob')
@@ -141,10 +141,10 @@ void t.test('the refresh token is revoked at the provider', async (t) => {
   const { url, browser, idp } = await loggedIn(t, { config: { routes } })
   await browser.get(`${url}/oauth2/logout`, { from: `${url}/` })
   await eventually(() => idp.revocations === 1)
-  t.equal(idp.forgetRefreshTokens(), 0, 'nothing is left of it there')
+  t.equal(idp.forgetRefreshTokens(), 0, 'the provider has no refresh token left')
 })
 
-void t.test('a provider that is down does not keep anybody signed in here, nor waiting', async (t) => {
+void t.test('a provider that is down neither prevents nor delays a logout', async (t) => {
   const { url, browser, idp, events } = await loggedIn(t, { config: { provider: { timeout: '1s' } } })
   idp.fail('revocation', { hang: true })
   idp.fail('end_session', { hang: true })
@@ -157,7 +157,7 @@ void t.test('a provider that is down does not keep anybody signed in here, nor w
   t.equal((await browser.get(`${url}/api/orders`, script)).status, 401)
 })
 
-void t.test('a logout without a session goes through the provider all the same', async (t) => {
+void t.test('a logout without a session goes through the provider', async (t) => {
   const { url, idp } = await startGateway(t, { config: { routes } })
   const browser = createBrowser()
   await browser.get(`${url}/oauth2/login`)
@@ -169,7 +169,7 @@ void t.test('a logout without a session goes through the provider all the same',
   t.equal((await browser.follow(away)).answer.url, `${url}/public/bye`)
 })
 
-void t.test('a logout after the session has run out clears the cookie', async (t) => {
+void t.test('a logout after the session has expired clears the cookie', async (t) => {
   const { url, browser } = await loggedIn(t, { config: { session: { idleTimeout: '1m' } } })
   moveClock(t, 61_000)
   const answer = await browser.get(`${url}/oauth2/logout`, { from: `${url}/` })
@@ -192,7 +192,7 @@ void t.test('a link from another site shows a page whose button signs out', asyn
   t.match(events('session_ended'), [{ reason: 'logout' }])
 })
 
-void t.test('a form that another site posts gets that page, too', async (t) => {
+void t.test('a logout form that another site posts gets the same page', async (t) => {
   const { url, browser, events } = await loggedIn(t, { config: { routes } })
   const headers = { cookie: browser.cookies.header(new URL(url)) }
   const page = await browser.post(`${url}/oauth2/logout`, new URLSearchParams(), {
@@ -204,7 +204,7 @@ void t.test('a form that another site posts gets that page, too', async (t) => {
   t.equal(events('session_ended').length, 0)
 })
 
-void t.test('an old browser says by its Referer, or by Origin, where a link was', async (t) => {
+void t.test('the Referer or Origin of an old browser tells the source of a link', async (t) => {
   const { url, browser, events } = await loggedIn(t, { config: { routes } })
   const old = async (headers: Record<string, string>): Promise<string> =>
     (
@@ -221,7 +221,7 @@ void t.test('an old browser says by its Referer, or by Origin, where a link was'
   t.equal(events('session_ended').length, 1)
 })
 
-void t.test('a script of another site may not sign anybody out', async (t) => {
+void t.test('a script of another site can’t sign the user out', async (t) => {
   const { url, browser, events } = await loggedIn(t, { config: { routes } })
   const headers = { cookie: browser.cookies.header(new URL(url)) }
   for (const [method, path] of [
@@ -276,7 +276,7 @@ void t.test('no target leads to another site', async (t) => {
   }
 })
 
-void t.test('the return leg goes nowhere that this gateway has not sealed', async (t) => {
+void t.test('the logout callback follows only targets that this gateway sealed', async (t) => {
   const { url } = await startGateway(t, { config: { routes } })
   const browser = createBrowser()
   for (const state of ['', 'garbage', Buffer.from('{"target":"https://evil.example"}').toString('base64url')]) {
@@ -286,10 +286,10 @@ void t.test('the return leg goes nowhere that this gateway has not sealed', asyn
   }
   const login = (await beginLogin(browser, url, { redirect: '/orders' })).searchParams.get('state') ?? ''
   const other = await browser.get(`${url}/oauth2/logout/callback?${new URLSearchParams({ state: login }).toString()}`)
-  t.match(other.body, 'You are signed out', 'a login’s state is none of its')
+  t.match(other.body, 'You are signed out', 'a login’s state is not accepted')
 })
 
-void t.test('the return leg says that the user is signed out only where that is so', async (t) => {
+void t.test('the logout callback says that the user is signed out only if that is true', async (t) => {
   const { url, browser, call } = await loggedIn(t, { config: { routes } })
   for (const query of ['', '?state=garbage']) {
     const answer = await browser.get(`${url}/oauth2/logout/callback${query}`, { from: 'https://evil.example/' })
@@ -300,7 +300,7 @@ void t.test('the return leg says that the user is signed out only where that is 
   t.match((await browser.get(`${url}/oauth2/logout/callback`)).body, 'You are signed out')
 })
 
-void t.test('rd counts in a posted form as well', async (t) => {
+void t.test('rd is read from a posted form', async (t) => {
   const { url, browser } = await loggedIn(t, { config: { routes } })
   const away = await browser.post(`${url}/oauth2/sign_out`, new URLSearchParams({ rd: '/public/bye' }), {
     from: `${url}/`,

@@ -16,7 +16,7 @@ const whereTo = async (browser: Browser, first: Answer, urls: readonly string[])
   throw new Error(`no end at ${answer.url}`)
 }
 
-void t.test('whatever a login is told to come back to, it ends on this origin', async (t) => {
+void t.test('a login with any return URL ends on this origin', async (t) => {
   const { url, idp } = await startGateway(t, { config: { rateLimit: { login: false, callback: false } } })
   const lines = openRedirects()
   // Each line takes a whole login. Those that a browser would resolve to a page of ours are all tried, of the rest a
@@ -37,7 +37,7 @@ void t.test('whatever a login is told to come back to, it ends on this origin', 
   for (const [line, to] of ends) t.equal(new URL(to, url).origin, url, line)
 })
 
-void t.test('whatever a logout is told to go on to, it ends on this origin', async (t) => {
+void t.test('a logout with any target ends on this origin', async (t) => {
   // A provider that is away leaves the way on to the gateway alone.
   const { url } = await startGateway(t, {
     config: { provider: { issuer: `http://127.0.0.1:${await freePort()}` }, rateLimit: { session: false } },
@@ -58,7 +58,7 @@ void t.test('whatever a logout is told to go on to, it ends on this origin', asy
   )
 })
 
-void t.test('a target of ours survives the login whole', async (t) => {
+void t.test('a return URL on this origin survives the login unchanged', async (t) => {
   const { url, idp } = await startGateway(t)
   const browser = createBrowser()
   await browser.login(`${url}/`, 'alice')

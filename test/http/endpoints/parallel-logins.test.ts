@@ -11,9 +11,9 @@ const slotOf = ({ headers }: Answer): string => /gatehouse-login-\d/.exec(String
 const areTakenAgain = (slots: string[]): boolean => slots.slice(0, 4).every((slot) => slots.includes(slot, 4))
 
 /**
- * Twenty tabs ask before any of them has got a cookie; the answers' cookies come in the order of the answers. Which of the
- * four slots a login takes is drawn: they ask anew, once in forty times, when one of the first four tabs has a slot that no
- * later one takes.
+ * Opens twenty tabs before any of them has a cookie, and stores the cookies in the order of the answers. A login draws one
+ * of four slots: the tabs start again, once in forty times, if one of the first four tabs has a slot that no
+ * later tab takes.
  */
 const openTabs = async (browser: Browser, url: string): Promise<URL[]> => {
   const ask = async (): Promise<Answer[]> =>
@@ -36,7 +36,7 @@ const shuffled = <T>(items: readonly T[], seed: number): T[] =>
     .map(({ item }) => item)
 
 void t.test(
-  'twenty tabs that begin at once end where each wanted to go, one after the other in any order',
+  'twenty tabs that start at once and finish one after the other in any order reach their pages',
   async (t) => {
     const { url } = await startGateway(t)
     for (const seed of [1, 2]) {
@@ -53,27 +53,24 @@ void t.test(
   },
 )
 
-void t.test(
-  'twenty tabs whose callbacks all come before any of them goes on end where each wanted to go',
-  async (t) => {
-    const { url } = await startGateway(t)
-    const browser = createBrowser()
-    const callbacks: URL[] = []
-    for (const authorization of await openTabs(browser, url)) callbacks.push(await signIn(browser, authorization))
-    // The first ones have lost their cookies to later tabs, and none of those has finished yet.
-    const first = []
-    for (const callback of callbacks) first.push(await browser.get(callback.href))
-    t.ok(first.filter(({ headers }) => headers.location?.includes('/oauth2/login')).length > 3)
-    const ends = []
-    for (const answer of first) ends.push((await browser.follow(answer)).answer.url)
-    t.same(
-      ends,
-      tabs.map((target) => `${url}${target}`),
-    )
-  },
-)
+void t.test('twenty tabs whose callbacks all arrive before any continues reach their pages', async (t) => {
+  const { url } = await startGateway(t)
+  const browser = createBrowser()
+  const callbacks: URL[] = []
+  for (const authorization of await openTabs(browser, url)) callbacks.push(await signIn(browser, authorization))
+  // The first ones have lost their cookies to later tabs, and none of those has finished yet.
+  const first = []
+  for (const callback of callbacks) first.push(await browser.get(callback.href))
+  t.ok(first.filter(({ headers }) => headers.location?.includes('/oauth2/login')).length > 3)
+  const ends = []
+  for (const answer of first) ends.push((await browser.follow(answer)).answer.url)
+  t.same(
+    ends,
+    tabs.map((target) => `${url}${target}`),
+  )
+})
 
-void t.test('twenty tabs in parallel end where each wanted to go', async (t) => {
+void t.test('twenty parallel tabs reach their pages', async (t) => {
   const { url } = await startGateway(t)
   const browser = createBrowser()
   await browser.login(`${url}/`, 'alice')
@@ -96,7 +93,7 @@ void t.test('twenty tabs in parallel end where each wanted to go', async (t) => 
 })
 
 void t.test(
-  'login cookies are five at most, small, and gone after ten minutes, whatever the number of tabs',
+  'there are at most five login cookies, small and gone after ten minutes, for any number of tabs',
   async (t) => {
     const { url } = await startGateway(t)
     const browser = createBrowser()
@@ -116,7 +113,7 @@ void t.test(
   },
 )
 
-void t.test('tabs that begin one after the other share one cookie, and it is renewed each time', async (t) => {
+void t.test('tabs that start one after the other share one cookie, which is renewed each time', async (t) => {
   const { url } = await startGateway(t)
   const browser = createBrowser()
   const names = new Set<string>()
@@ -127,7 +124,7 @@ void t.test('tabs that begin one after the other share one cookie, and it is ren
   t.equal(names.size, 1)
 })
 
-void t.test('tabs that began together share the session of the first that finishes', async (t) => {
+void t.test('tabs that started together share the session of the first to finish', async (t) => {
   const { url, events } = await startGateway(t)
   const browser = createBrowser()
   const [a, b] = [
@@ -139,11 +136,11 @@ void t.test('tabs that began together share the session of the first that finish
   const underWay = browser.cookies.header(new URL(url))
   t.equal((await browser.get(second.href)).headers.location, '/b')
   const late = await browser.get(`${url}/api/orders`, { kind: 'script', headers: { cookie: underWay } })
-  t.equal(late.status, 200, 'what the first tab has under way is answered')
+  t.equal(late.status, 200, 'the first tab’s pending request is answered')
   t.equal(events('session_ended').length, 0)
 })
 
-void t.test('of two tabs that log in as two users the last one wins, and the other session ends', async (t) => {
+void t.test('if two tabs log in as two users, the last one wins and the other session ends', async (t) => {
   const { url, events } = await startGateway(t)
   const browser = createBrowser()
   const [one, two] = [await beginLogin(browser, url), await beginLogin(browser, url, { prompt: 'login' })]

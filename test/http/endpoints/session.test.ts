@@ -36,7 +36,7 @@ void t.test(
   },
 )
 
-void t.test('on https it is Secure and has the __Host- prefix', async (t) => {
+void t.test('the session cookie on https is Secure and has the __Host- prefix', async (t) => {
   const publicUrl = 'https://orders.example.com'
   const { url } = await startGateway(t, {
     config: { publicUrl },
@@ -50,36 +50,46 @@ void t.test('on https it is Secure and has the __Host- prefix', async (t) => {
   )
 })
 
-void t.test('with a domain it has the __Secure- prefix, and login and logout work with it', async (t) => {
-  const publicUrl = 'https://orders.example.com'
-  const { url } = await startGateway(t, {
-    config: { publicUrl, session: { cookie: { domain: 'example.com', name: 'shop' } } },
-    client: { redirectUris: [`${publicUrl}/oauth2/callback`] },
-  })
-  const browser = createBrowser({ origins: { [publicUrl]: url } })
-  const { answer } = await browser.login(`${publicUrl}/orders`, 'alice')
-  t.equal(answer.url, `${publicUrl}/orders`)
-  t.match(browser.cookies.list(publicUrl).find(isShopSession), { secure: true, hostOnly: false, domain: 'example.com' })
-  await browser.post(`${publicUrl}/oauth2/logout/local`, '', script)
-  t.notOk(browser.cookies.list(publicUrl).some(isShopSession))
-})
+void t.test(
+  'the session cookie with a domain has the __Secure- prefix, and login and logout work with it',
+  async (t) => {
+    const publicUrl = 'https://orders.example.com'
+    const { url } = await startGateway(t, {
+      config: { publicUrl, session: { cookie: { domain: 'example.com', name: 'shop' } } },
+      client: { redirectUris: [`${publicUrl}/oauth2/callback`] },
+    })
+    const browser = createBrowser({ origins: { [publicUrl]: url } })
+    const { answer } = await browser.login(`${publicUrl}/orders`, 'alice')
+    t.equal(answer.url, `${publicUrl}/orders`)
+    t.match(browser.cookies.list(publicUrl).find(isShopSession), {
+      secure: true,
+      hostOnly: false,
+      domain: 'example.com',
+    })
+    await browser.post(`${publicUrl}/oauth2/logout/local`, '', script)
+    t.notOk(browser.cookies.list(publicUrl).some(isShopSession))
+  },
+)
 
-void t.test('each login has a new id; the same user’s session goes on under it and the old one is over', async (t) => {
-  const { url, events } = await startGateway(t)
-  const browser = createBrowser()
-  await browser.login(`${url}/`, 'alice')
-  const first = cookieOf(browser, url)
-  moveClock(t, 5_000)
-  await browser.login(`${url}/oauth2/login`, 'alice')
-  const second = cookieOf(browser, url)
-  t.not(first, second)
-  t.match(events('session_ended'), [{ reason: 'renewed' }])
-  // The browser has the new cookie by now: clearing by its name would take that one.
-  t.same(await withCookie(url, `gatehouse=${first}`), { status: 401, code: 'session_expired', cleared: false })
-  t.equal((await withCookie(url, `gatehouse=${second}`)).status, 200)
-})
+void t.test(
+  'each login has a new session id, under which the same user’s session continues, and the old id is invalid',
+  async (t) => {
+    const { url, events } = await startGateway(t)
+    const browser = createBrowser()
+    await browser.login(`${url}/`, 'alice')
+    const first = cookieOf(browser, url)
+    moveClock(t, 5_000)
+    await browser.login(`${url}/oauth2/login`, 'alice')
+    const second = cookieOf(browser, url)
+    t.not(first, second)
+    t.match(events('session_ended'), [{ reason: 'renewed' }])
+    // The browser already has the new cookie: clearing by name would remove it.
+    t.same(await withCookie(url, `gatehouse=${first}`), { status: 401, code: 'session_expired', cleared: false })
+    t.equal((await withCookie(url, `gatehouse=${second}`)).status, 200)
+  },
+)
 
-void t.test('another user’s login ends the session that there was, and revokes its refresh token', async (t) => {
+void t.test('another user’s login ends the existing session, and revokes its refresh token', async (t) => {
   const { url, events, idp } = await startGateway(t)
   const browser = createBrowser()
   await browser.login(`${url}/`, 'alice')
@@ -90,7 +100,7 @@ void t.test('another user’s login ends the session that there was, and revokes
   t.equal(idp.revocations, 1)
 })
 
-void t.test('a changed cookie is no session, whichever bit is flipped', async (t) => {
+void t.test('a cookie with any flipped bit is not a session', async (t) => {
   const { url, log } = await startGateway(t)
   const browser = createBrowser()
   await browser.login(`${url}/`, 'alice')
@@ -120,42 +130,39 @@ void t.test('a changed cookie is no session, whichever bit is flipped', async (t
   t.notMatch(log.join(''), /internal_error/)
 })
 
-void t.test(
-  'a malformed, truncated or oversized cookie is no session, and never an error of the gateway',
-  async (t) => {
-    const { url } = await startGateway(t)
-    const browser = createBrowser()
-    await browser.login(`${url}/`, 'alice')
-    const cookie = cookieOf(browser, url)
-    const values = [
-      '',
-      '.',
-      '../..',
-      'x',
-      'null',
-      '%00',
-      '"',
-      cookie.slice(0, -1),
-      cookie.slice(1),
-      cookie.slice(0, cookie.indexOf('.')),
-      `${cookie}A`,
-      `${cookie}.`,
-      `"${cookie}"`,
-      cookie.toUpperCase(),
-      cookie.replace('.', ';'),
-      randomBytes(200).toString('base64url'),
-      'A'.repeat(8000),
-      `${'A'.repeat(2000)}.${'A'.repeat(32)}`,
-      encodeURIComponent(`${cookie}==`),
-    ]
-    for (const value of values)
-      t.equal((await withCookie(url, `gatehouse=${value}`)).code, 'login_required', value.slice(0, 40))
-    t.equal((await withCookie(url, cookie)).code, 'login_required', 'a value without a name')
-    t.equal((await withCookie(url, `a=b;gatehouse=${cookie} ; c`)).status, 200, 'odd spacing does not matter')
-  },
-)
+void t.test('a malformed, truncated or oversized cookie is not a session, and never causes an error', async (t) => {
+  const { url } = await startGateway(t)
+  const browser = createBrowser()
+  await browser.login(`${url}/`, 'alice')
+  const cookie = cookieOf(browser, url)
+  const values = [
+    '',
+    '.',
+    '../..',
+    'x',
+    'null',
+    '%00',
+    '"',
+    cookie.slice(0, -1),
+    cookie.slice(1),
+    cookie.slice(0, cookie.indexOf('.')),
+    `${cookie}A`,
+    `${cookie}.`,
+    `"${cookie}"`,
+    cookie.toUpperCase(),
+    cookie.replace('.', ';'),
+    randomBytes(200).toString('base64url'),
+    'A'.repeat(8000),
+    `${'A'.repeat(2000)}.${'A'.repeat(32)}`,
+    encodeURIComponent(`${cookie}==`),
+  ]
+  for (const value of values)
+    t.equal((await withCookie(url, `gatehouse=${value}`)).code, 'login_required', value.slice(0, 40))
+  t.equal((await withCookie(url, cookie)).code, 'login_required', 'a value without a name')
+  t.equal((await withCookie(url, `a=b;gatehouse=${cookie} ; c`)).status, 200, 'odd spacing does not matter')
+})
 
-void t.test('two cookies of our name that both open are no session; one beside rubbish is', async (t) => {
+void t.test('two valid session cookies are not a session, and one beside garbage is', async (t) => {
   const { url } = await startGateway(t)
   const [one, other] = [createBrowser(), createBrowser()]
   await one.login(`${url}/`, 'alice')
@@ -166,7 +173,7 @@ void t.test('two cookies of our name that both open are no session; one beside r
   t.equal((await withCookie(url, `gatehouse=rubbish; gatehouse=${a}`)).status, 200)
 })
 
-void t.test('a second key opens what it sealed when it was the first, a key that is gone opens nothing', async (t) => {
+void t.test('a second key opens what it sealed as the first, and a removed key opens nothing', async (t) => {
   const [old, fresh] = [randomBytes(32).toString('base64'), randomBytes(32).toString('base64')]
   const { url, idp, upstream } = await startGateway(t, { config: { session: { keys: [old] } } })
   const browser = createBrowser()
@@ -184,7 +191,7 @@ void t.test('a second key opens what it sealed when it was the first, a key that
   t.equal((await withCookie(removed.url, cookie)).code, 'login_required', 'it does not open')
 })
 
-void t.test('a session ends with its lifetime, however much it is used', async (t) => {
+void t.test('a session ends with its lifetime, regardless of its use', async (t) => {
   const { url, events } = await startGateway(t, { config: { session: { lifetime: '1m', idleTimeout: '30s' } } })
   const browser = createBrowser()
   await browser.login(`${url}/`, 'alice')
@@ -199,7 +206,7 @@ void t.test('a session ends with its lifetime, however much it is used', async (
 })
 
 void t.test(
-  'a session that nobody uses ends; requests to the application are use, GET session and userinfo are not',
+  'an idle session ends, and requests to the application count as use, unlike GET session and userinfo',
   async (t) => {
     const { url, events } = await startGateway(t, { config: { session: { idleTimeout: '30s' } } })
     const browser = createBrowser()
@@ -219,7 +226,7 @@ void t.test(
   },
 )
 
-void t.test('idleTimeout: off lets a session lie, and says null and -1', async (t) => {
+void t.test('idleTimeout: off keeps an idle session, and reports null and -1', async (t) => {
   const { url } = await startGateway(t, { config: { session: { idleTimeout: 'off' } } })
   const browser = createBrowser()
   await browser.login(`${url}/`, 'alice')
@@ -230,7 +237,7 @@ void t.test('idleTimeout: off lets a session lie, and says null and -1', async (
 })
 
 void t.test(
-  'with endWithIdToken a session ends when its ID token does, and a refreshed one moves the end',
+  'with endWithIdToken a session ends with its ID token, and a refreshed ID token moves the end',
   async (t) => {
     const { url, events } = await startGateway(t, {
       config: { session: { endWithIdToken: true } },
@@ -253,7 +260,7 @@ void t.test(
   },
 )
 
-void t.test('GET session says what the contract says', async (t) => {
+void t.test('GET session answers as documented', async (t) => {
   const { url } = await startGateway(t)
   const browser = createBrowser()
   await browser.login(`${url}/`, 'alice')
@@ -284,7 +291,7 @@ void t.test('GET session says what the contract says', async (t) => {
   })
 })
 
-void t.test('what the provider does not say is null and -1', async (t) => {
+void t.test('values that the provider omits are null and -1', async (t) => {
   const { url, idp } = await startGateway(t)
   idp.settings.reshapeTokenResponse = ({ expires_in: _expires, refresh_token: _refresh, ...rest }) => rest
   const browser = createBrowser()
@@ -308,7 +315,7 @@ void t.test('GET session and userinfo without a session are problems, never redi
   }
 })
 
-void t.test('GET session with an ended session says so and clears the cookie', async (t) => {
+void t.test('GET session with an ended session reports it and clears the cookie', async (t) => {
   const { url } = await startGateway(t, { config: { session: { idleTimeout: '1m' } } })
   const browser = createBrowser()
   await browser.login(`${url}/`, 'alice')
@@ -319,7 +326,7 @@ void t.test('GET session with an ended session says so and clears the cookie', a
   t.match(answer.headers['set-cookie'], [/^gatehouse=;.*Max-Age=0/])
 })
 
-void t.test('userinfo gives the claims, and no token', async (t) => {
+void t.test('userinfo returns the claims, and no token', async (t) => {
   const { url, idp } = await startGateway(t)
   const browser = createBrowser()
   await browser.login(`${url}/`, 'zoe')
@@ -330,8 +337,8 @@ void t.test('userinfo gives the claims, and no token', async (t) => {
 })
 
 void t.test(
-  'a session that a full memory store has dropped is noticed at once: cookie cleared, a new login, and the ' +
-    'metrics say so',
+  'a session dropped by a full memory store is noticed at once: its cookie is cleared, a new login follows, and the ' +
+    'metrics count it',
   async (t) => {
     const admin = await freePort()
     const { url } = await startGateway(t, {
@@ -372,7 +379,7 @@ void t.test('the tokens never reach the browser', async (t) => {
 const oddNumbers = [0, -1, 0.3, 1e300, Number('9223372036854775'), 9e12, null, 'soon', '', [60], true]
 
 for (const value of oddNumbers) {
-  void t.test(`a lifetime of ${JSON.stringify(value)} is not known: null and -1, and no refresh for it`, async (t) => {
+  void t.test(`a lifetime of ${JSON.stringify(value)} is unknown: null and -1, without a refresh`, async (t) => {
     const { url, idp } = await startGateway(t)
     idp.settings.reshapeTokenResponse = (body) => ({ ...body, expires_in: value, refresh_expires_in: value })
     const browser = createBrowser()
@@ -390,7 +397,7 @@ for (const value of oddNumbers) {
   })
 }
 
-void t.test('a lifetime in digits is one', async (t) => {
+void t.test('a lifetime as a string of digits is accepted', async (t) => {
   const { url, idp } = await startGateway(t)
   idp.settings.reshapeTokenResponse = (body) => ({ ...body, expires_in: '3600' })
   const browser = createBrowser()
@@ -398,7 +405,7 @@ void t.test('a lifetime in digits is one', async (t) => {
   t.match((await browser.get(`${url}/oauth2/session`, script)).json(), { tokens: { expire_in_seconds: /^35\d\d$/ } })
 })
 
-void t.test('a max_age that is no number of seconds is not asked for', async (t) => {
+void t.test('a max_age that is not a number of seconds is not sent', async (t) => {
   const { url } = await startGateway(t)
   for (const value of ['-1', '1e3', 'soon', '', '99999999999999999999', '1.5', 'NaN']) {
     const authorization = await beginLogin(createBrowser(), url, { max_age: value })
@@ -406,7 +413,7 @@ void t.test('a max_age that is no number of seconds is not asked for', async (t)
   }
 })
 
-void t.test('an ID token that lives longer than a Date can say ends no session', async (t) => {
+void t.test('an ID token whose lifetime exceeds the range of Date ends no session', async (t) => {
   const { url, idp } = await startGateway(t, { config: { session: { endWithIdToken: true } } })
   const browser = createBrowser()
   const authorization = await beginLogin(browser, url)

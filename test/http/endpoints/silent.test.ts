@@ -1,3 +1,4 @@
+import { setTimeout as sleep } from 'node:timers/promises'
 import t from 'tap'
 import { createBrowser, type Browser } from '../../support/browser.ts'
 import type { Answer } from '../../support/exchange.ts'
@@ -16,7 +17,7 @@ const silent = async (browser: Browser, url: string, query = ''): Promise<Answer
 const outcomeIn = ({ body }: Answer): string | undefined => /outcome:"(\w+)"/.exec(body)?.[1]
 const ticketIn = (browser: Browser, url: string): string | null => browser.cookies.get(`${url}/`, 'gatehouse')
 
-void t.test('it asks the provider with prompt=none and ends in a page that only an own page can hold', async (t) => {
+void t.test('a silent login uses prompt=none and ends in a page that only the same origin can frame', async (t) => {
   const { url, browser, idp } = await loggedIn(t)
   const begun = await browser.get(`${url}/oauth2/silent`, { kind: 'frame', from: `${url}/` })
   t.equal(begun.status, 302)
@@ -25,15 +26,13 @@ void t.test('it asks the provider with prompt=none and ends in a page that only 
   const end = await silent(browser, url)
   t.equal(outcomeIn(end), 'ok')
   t.match(end.headers['content-security-policy'], "frame-ancestors 'self'")
-  t.match(end.body, 'location.origin', 'and tells nobody else')
+  t.match(end.body, 'location.origin', 'the message goes only to the own origin')
 })
 
-void t.test('it carries the session on under a new id, with a new life', async (t) => {
+void t.test('a silent login continues the session under a new id, with a new lifetime', async (t) => {
   const { url, browser, call, status, events } = await loggedIn(t)
   const [before, ticket] = [await status(), ticketIn(browser, url)]
-  await new Promise((resolve) => {
-    setTimeout(resolve, 1_100)
-  })
+  await sleep(1_100)
   t.equal(outcomeIn(await silent(browser, url)), 'ok')
   t.not(ticketIn(browser, url), ticket)
   t.ok(String((await status()).session['created_at']) > String(before.session['created_at']))
@@ -41,7 +40,7 @@ void t.test('it carries the session on under a new id, with a new life', async (
   t.match(events('session_ended'), [{ reason: 'renewed' }])
 })
 
-void t.test('with keep the session stays the one that it is: nothing new is told, nothing is spent', async (t) => {
+void t.test('with keep the session stays the same, without new data or a used token', async (t) => {
   const { url, browser, status, idp, events } = await loggedIn(t)
   const [before, ticket] = [await status(), ticketIn(browser, url)]
   const answer = await silent(browser, url, '?keep')
@@ -53,7 +52,7 @@ void t.test('with keep the session stays the one that it is: nothing new is told
   t.equal(events('session_ended').length, 0)
 })
 
-void t.test('with keep tokens that can’t be refreshed are renewed in their session', async (t) => {
+void t.test('with keep tokens without a refresh token are renewed in their session', async (t) => {
   const { url, browser, status, call, upstream, events } = await loggedIn(t, {
     config: { provider: { scopes: ['openid', 'profile'] } },
   })
@@ -61,9 +60,7 @@ void t.test('with keep tokens that can’t be refreshed are renewed in their ses
   const token = upstream.requests.at(-1)?.headers.authorization
   const [before, ticket] = [await status(), ticketIn(browser, url)]
   t.equal(before.tokens['refreshable'], false)
-  await new Promise((resolve) => {
-    setTimeout(resolve, 1_100)
-  })
+  await sleep(1_100)
   const answer = await silent(browser, url, '?keep')
   t.equal(outcomeIn(answer), 'ok')
   t.match(answer.body, 'BroadcastChannel', 'the other tabs hear of it')
@@ -77,13 +74,13 @@ void t.test('with keep tokens that can’t be refreshed are renewed in their ses
   t.equal(events('session_ended').length, 0)
 })
 
-void t.test('with keep and no session it is login_required, and the provider is not asked', async (t) => {
+void t.test('keep without a session is login_required, and the provider is not asked', async (t) => {
   const { url, idp } = await startGateway(t)
   t.equal(outcomeIn(await silent(createBrowser(), url, '?keep')), 'login_required')
   t.equal(idp.requests.authorization, 0)
 })
 
-void t.test('a provider that knows nobody says login_required, and the session here goes on', async (t) => {
+void t.test('login_required from the provider leaves the gateway’s session alone', async (t) => {
   const { url, browser, call, idp } = await loggedIn(t)
   await idp.endSessionsOf('alice', { notify: false })
   t.equal(outcomeIn(await silent(browser, url)), 'login_required')
@@ -91,7 +88,7 @@ void t.test('a provider that knows nobody says login_required, and the session h
 })
 
 void t.test(
-  'another user at the provider takes nothing over: not from the session, not from a page whose session has ended',
+  'a different user at the provider takes over neither the session nor a page whose session has ended',
   async (t) => {
     const { url, browser, idp } = await loggedIn(t)
     const { session } = (await browser.get(`${url}/oauth2/session`, { kind: 'script' })).json() as {
@@ -114,11 +111,11 @@ void t.test(
     await browser.post(`${url}/oauth2/logout/local`, '', { kind: 'script' })
     t.equal(outcomeIn(await silent(browser, url, `?user=${session.user}`)), 'interaction_required')
     t.equal(ticketIn(browser, url), null)
-    t.equal(outcomeIn(await silent(browser, url)), 'ok', 'a page that belongs to nobody takes who is there')
+    t.equal(outcomeIn(await silent(browser, url)), 'ok', 'an anonymous page takes over the current user')
   },
 )
 
-void t.test('what goes wrong is an error in the frame’s words, never a page that says nothing', async (t) => {
+void t.test('every failure is reported to the page through the frame', async (t) => {
   const { url, browser, idp } = await loggedIn(t)
   idp.fail('token', { status: 500, times: 1 })
   t.equal(outcomeIn(await silent(browser, url)), 'error')
@@ -135,7 +132,7 @@ void t.test('what goes wrong is an error in the frame’s words, never a page th
   t.equal(outcomeIn(await browser.get(back('consent_required'), { kind: 'frame' })), 'error', 'a state counts once')
 })
 
-void t.test('a script gets no redirect to another site, a prefetch nothing at all', async (t) => {
+void t.test('a script gets no redirect to another site, and a prefetch does nothing', async (t) => {
   const { url, browser, idp } = await loggedIn(t)
   const begun = idp.requests.authorization
   const scripted = await browser.get(`${url}/oauth2/silent`, { kind: 'script' })

@@ -40,7 +40,7 @@ const told = (answer: RawAnswer): unknown[] => [
   header(answer, 'authorization'),
 ]
 
-void t.test('both addresses of the endpoint give the verdict, by any method', async (t) => {
+void t.test('both paths of the endpoint give the verdict, by any method', async (t) => {
   const running = await start(t)
   for (const target of ['/auth', '/oauth2/auth']) {
     for (const method of ['GET', 'HEAD', 'POST', 'PUT', 'OPTIONS', 'PROPFIND']) {
@@ -50,7 +50,7 @@ void t.test('both addresses of the endpoint give the verdict, by any method', as
   }
 })
 
-void t.test('another spelling of the address is none, whatever it asks about', async (t) => {
+void t.test('another spelling of the path gives no verdict', async (t) => {
   const running = await start(t)
   for (const target of [
     '/oauth2/%61uth',
@@ -78,7 +78,7 @@ void t.test('another spelling of the address is none, whatever it asks about', a
   }
 })
 
-void t.test('there is nothing else on that listener', async (t) => {
+void t.test('the forward-auth listener serves nothing else', async (t) => {
   const running = await start(t)
   for (const target of ['/', '/orders', '/oauth2/session', '/oauth2/login', '/oauth2/userinfo', '/livez', '/metrics']) {
     const answer = await ask(running.verdicts, 'GET', target, [cookieOf(running), ...about('/orders')])
@@ -86,7 +86,7 @@ void t.test('there is nothing else on that listener', async (t) => {
   }
 })
 
-void t.test('on the public listener the address does not exist, by any spelling, method or header', async (t) => {
+void t.test('the public listener has no such path, by any spelling, method or header', async (t) => {
   const running = await start(t)
   const { url, upstream } = running
   upstream.requests.length = 0
@@ -118,7 +118,7 @@ void t.test('on the public listener the address does not exist, by any spelling,
   t.same(upstream.requests, [])
 })
 
-void t.test('where nothing names a request there is no verdict', async (t) => {
+void t.test('there is no verdict if no header names a request', async (t) => {
   const running = await start(t)
   for (const [target, headers] of [
     ['/auth', []],
@@ -133,7 +133,7 @@ void t.test('where nothing names a request there is no verdict', async (t) => {
   t.match(running.events('bad_request').at(-1), { cause: /no X-Original-URL, X-Original-URI or X-Forwarded-Uri/ })
 })
 
-void t.test('headers that name different requests, or one twice, give no verdict', async (t) => {
+void t.test('there is no verdict if headers name different requests, or one twice', async (t) => {
   const running = await start(t)
   const { host } = new URL(running.url)
   for (const headers of [
@@ -171,7 +171,7 @@ void t.test('headers that name different requests, or one twice, give no verdict
     t.equal(await envoy(one), 400, one)
 })
 
-void t.test('Envoy’s form: the path behind the address is the request’s, its query too', async (t) => {
+void t.test('Envoy appends the path and the query of the request to the endpoint’s path', async (t) => {
   const running = await start(t)
   const envoy = async (target: string, ...headers: string[]): Promise<RawAnswer> =>
     ask(running.verdicts, 'GET', target, ['Content-Length: 0', ...headers])
@@ -184,7 +184,7 @@ void t.test('Envoy’s form: the path behind the address is the request’s, its
   }
 })
 
-void t.test('with a base path of /auth what is behind it has one meaning', (t) => {
+void t.test('paths under a base path of /auth are unambiguous', (t) => {
   const behind = (path: string, basePath: string): unknown => questionOf({ path, query: '?x' }, basePath)?.behind
   t.equal(behind('/auth/open/x', '/oauth2'), '/open/x?x')
   for (const [path, meaning] of [
@@ -198,7 +198,7 @@ void t.test('with a base path of /auth what is behind it has one meaning', (t) =
   t.end()
 })
 
-void t.test('another spelling of a header that some route sets is refused, on every route', async (t) => {
+void t.test('another spelling of a header that any route sets is refused, on every route', async (t) => {
   const running = await start(t)
   for (const name of ['X_User', 'X.User', 'x_user', 'X~User', 'X_GROUPS', 'X_Access-Token', 'Content_Length']) {
     for (const target of ['/orders', '/open/x']) {
@@ -215,25 +215,28 @@ void t.test('another spelling of a header that some route sets is refused, on ev
   t.match(told(exact), [200, 'alice', /^Bearer /], 'the proxy takes the verdict’s in place of this one')
 })
 
-void t.test('methods: named, known, and no other one beside it where that would be another route', async (t) => {
-  const running = await start(t)
-  const status = async (...headers: string[]): Promise<number> =>
-    (await ask(running.verdicts, 'GET', '/auth', [cookieOf(running), ...headers])).status
-  t.equal(await status(...about('/read/1')), 200)
-  t.equal(await status(...about('/read/1', 'DELETE')), 403)
-  for (const method of ['delete', 'Delete', 'DELETE1', 'GET DELETE', 'X'])
-    t.equal(await status(...about('/read/1', method)), 400, method)
-  for (const method of ['TRACE', 'TRACK', 'CONNECT']) t.equal(await status(...about('/orders', method)), 405, method)
-  for (const name of ['X-HTTP-Method-Override', 'X_HTTP_Method_Override', 'X-HTTP-Method', 'X-Method-Override']) {
-    t.equal(await status(...about('/read/1', 'POST'), `${name}: DELETE`), 400, name)
-    t.equal(await status(...about('/orders', 'POST'), `${name}: DELETE`), 200, `${name}, where it selects nothing`)
-  }
-  t.equal(await status('X-Original-URI: /orders'), 200, 'not named, and it does not matter')
-  t.equal(await status('X-Original-URI: /read/1'), 400, 'not named, and another one would be another route')
-  t.equal(await status('X-Original-URI: /orders', 'Origin: https://evil.example', 'Sec-Fetch-Site: cross-site'), 400)
-})
+void t.test(
+  'the method must be named and known, and a method override that selects another route is refused',
+  async (t) => {
+    const running = await start(t)
+    const status = async (...headers: string[]): Promise<number> =>
+      (await ask(running.verdicts, 'GET', '/auth', [cookieOf(running), ...headers])).status
+    t.equal(await status(...about('/read/1')), 200)
+    t.equal(await status(...about('/read/1', 'DELETE')), 403)
+    for (const method of ['delete', 'Delete', 'DELETE1', 'GET DELETE', 'X'])
+      t.equal(await status(...about('/read/1', method)), 400, method)
+    for (const method of ['TRACE', 'TRACK', 'CONNECT']) t.equal(await status(...about('/orders', method)), 405, method)
+    for (const name of ['X-HTTP-Method-Override', 'X_HTTP_Method_Override', 'X-HTTP-Method', 'X-Method-Override']) {
+      t.equal(await status(...about('/read/1', 'POST'), `${name}: DELETE`), 400, name)
+      t.equal(await status(...about('/orders', 'POST'), `${name}: DELETE`), 200, `${name}, where it selects nothing`)
+    }
+    t.equal(await status('X-Original-URI: /orders'), 200, 'not named, and it does not matter')
+    t.equal(await status('X-Original-URI: /read/1'), 400, 'not named, and another one would be another route')
+    t.equal(await status('X-Original-URI: /orders', 'Origin: https://evil.example', 'Sec-Fetch-Site: cross-site'), 400)
+  },
+)
 
-void t.test('more header fields than a client and its proxy send are refused before anything is decided', async (t) => {
+void t.test('more header fields than a client and its proxy may send are refused before the decision', async (t) => {
   const running = await start(t)
   const filled = async (count: number, url = running.verdicts): Promise<RawAnswer> => {
     const lines = ['Cookie: a=b', ...about('/open/x')]
@@ -247,7 +250,7 @@ void t.test('more header fields than a client and its proxy send are refused bef
   }
 })
 
-void t.test('with redirect=true a navigation is sent to the login, and nothing else', async (t) => {
+void t.test('redirect=true redirects only a navigation to the login', async (t) => {
   const { verdicts, url } = await start(t, {
     routes: [...routes, { path: '/never/**', challenge: 401 }, { path: '/always/**', challenge: 'redirect' }],
   })
@@ -265,7 +268,7 @@ void t.test('with redirect=true a navigation is sent to the login, and nothing e
   t.same([plain.status, header(plain, 'location')], [401, null], 'without the parameter')
 })
 
-void t.test('with several public URLs the host that is named decides', async (t) => {
+void t.test('the named host selects one of several public URLs', async (t) => {
   const { verdicts } = await startGateway(t, {
     idp,
     config: {
@@ -284,10 +287,14 @@ void t.test('with several public URLs the host that is named decides', async (t)
   t.equal(await status('X-Forwarded-Uri: /', 'X-Forwarded-Host: 127.0.0.1:1'), 200)
   t.equal(await status('X-Original-URL: http://other.example.com/'), 401)
   t.equal(await status('X-Original-URL: http://127.0.0.1:1/'), 200)
-  t.equal(await status('X-Forwarded-Uri: /', 'Host: other.example.com'), 401, 'else that of the proxy’s own request')
+  t.equal(
+    await status('X-Forwarded-Uri: /', 'Host: other.example.com'),
+    401,
+    'the Host of the proxy’s own request is the fallback',
+  )
 })
 
-void t.test('two session cookies that both open are cleared on the way to the login, once', async (t) => {
+void t.test('two valid session cookies are cleared once on the way to the login', async (t) => {
   const running = await start(t)
   const second = createBrowser()
   await second.login(`${running.url}/`, 'bob')
@@ -309,7 +316,7 @@ void t.test('the rate limit of requests counts the client that a trusted proxy n
   t.equal(await status('192.0.2.8'), 200)
 })
 
-void t.test('with several public URLs a host that is none of them gets no verdict on the first', async (t) => {
+void t.test('a host that is none of several public URLs gets no verdict for the first', async (t) => {
   const admin = 'https://admin.example.com'
   const { verdicts } = await startGateway(t, {
     publicUrl: 'https://www.example.com',

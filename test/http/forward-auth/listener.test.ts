@@ -21,7 +21,7 @@ t.teardown(async () => Promise.all([idp.close(), upstream.close()]))
 const closed = [{ path: '/**', headers: { set: { 'X-User': '{claims.sub}' } } }]
 const about = (target: string): Record<string, string> => ({ 'x-original-method': 'GET', 'x-original-uri': target })
 
-/** Each on a connection of its own, which any worker may get. */
+/** Sends each request on a new connection, which any worker may accept. */
 const verdict = async (
   where: RequestOptions,
   headers: Readonly<Record<string, string>>,
@@ -33,39 +33,42 @@ const verdict = async (
 
 const loggedIn = async (gateway: ServedFile): Promise<string> => cookieOf(await gateway.login(), gateway)
 
-void t.test('the listener is on the line that says so, follows the routes, and ends with the process', async (t) => {
-  const port = await freePort()
-  const gateway = await serveFile(
-    t,
-    { idp, upstream },
-    { routes: closed, forwardAuth: { listen: `127.0.0.1:${port}` } },
-  )
-  const where = { host: '127.0.0.1', port }
-  t.match(gateway.events('listening'), [{ address: gateway.url, forwardAuth: `http://127.0.0.1:${port}` }])
-  const cookie = await loggedIn(gateway)
-  t.same(await verdict(where, { cookie, ...about('/orders') }), { status: 200, user: 'alice' })
-  t.same(await verdict(where, about('/public/x')), { status: 401, user: undefined })
+void t.test(
+  'the listening line names the forward-auth listener, which follows reloads and ends with the process',
+  async (t) => {
+    const port = await freePort()
+    const gateway = await serveFile(
+      t,
+      { idp, upstream },
+      { routes: closed, forwardAuth: { listen: `127.0.0.1:${port}` } },
+    )
+    const where = { host: '127.0.0.1', port }
+    t.match(gateway.events('listening'), [{ address: gateway.url, forwardAuth: `http://127.0.0.1:${port}` }])
+    const cookie = await loggedIn(gateway)
+    t.same(await verdict(where, { cookie, ...about('/orders') }), { status: 200, user: 'alice' })
+    t.same(await verdict(where, about('/public/x')), { status: 401, user: undefined })
 
-  gateway.rewrite({ routes: [...closed, { path: '/public/**', access: 'public' }] })
-  gateway.hangUp()
-  await nextEvent(gateway, 'reloaded', 0)
-  t.same(await verdict(where, about('/public/x')), { status: 200, user: undefined })
-  t.same(await verdict(where, { cookie, ...about('/orders') }), { status: 200, user: 'alice' }, 'the session lives')
+    gateway.rewrite({ routes: [...closed, { path: '/public/**', access: 'public' }] })
+    gateway.hangUp()
+    await nextEvent(gateway, 'reloaded', 0)
+    t.same(await verdict(where, about('/public/x')), { status: 200, user: undefined })
+    t.same(await verdict(where, { cookie, ...about('/orders') }), { status: 200, user: 'alice' }, 'the session lives')
 
-  gateway.rewrite({ forwardAuth: { listen: `127.0.0.1:${await freePort()}` } })
-  gateway.hangUp()
-  t.match(await nextEvent(gateway, 'reload_refused', 0), { restart: ['forwardAuth'] })
+    gateway.rewrite({ forwardAuth: { listen: `127.0.0.1:${await freePort()}` } })
+    gateway.hangUp()
+    t.match(await nextEvent(gateway, 'reload_refused', 0), { restart: ['forwardAuth'] })
 
-  const idle = connect(port, '127.0.0.1')
-  await once(idle, 'connect')
-  const { status, after } = await gateway.stop()
-  t.equal(status, 0)
-  t.ok(after < 10_000, `${after} ms`)
-  idle.destroy()
-  await t.rejects(verdict(where, about('/public/x')), { code: 'ECONNREFUSED' })
-})
+    const idle = connect(port, '127.0.0.1')
+    await once(idle, 'connect')
+    const { status, after } = await gateway.stop()
+    t.equal(status, 0)
+    t.ok(after < 10_000, `${after} ms`)
+    idle.destroy()
+    await t.rejects(verdict(where, about('/public/x')), { code: 'ECONNREFUSED' })
+  },
+)
 
-void t.test('several workers give verdicts on one Unix socket, which outlives a kill', async (t) => {
+void t.test('several workers give verdicts on one Unix socket, which survives a killed worker', async (t) => {
   const redis = await startRedis(t)
   const folder = mkdtempSync(join(tmpdir(), 'gh-'))
   t.teardown(() => {
@@ -96,7 +99,7 @@ void t.test('several workers give verdicts on one Unix socket, which outlives a 
   t.equal(existsSync(socketPath), false)
 })
 
-void t.test('a port that is taken is named with its key', async (t) => {
+void t.test('an occupied port is named with its key', async (t) => {
   const taken = createServer().listen(0, '127.0.0.1')
   await once(taken, 'listening')
   t.teardown(() => taken.close())

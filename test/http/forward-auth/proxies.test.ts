@@ -5,10 +5,10 @@ import type { IdpOptions } from '../../../src/demo/idp.ts'
 import { createBrowser, type Browser } from '../../support/browser.ts'
 import { createAuthority } from '../../support/certificates.ts'
 import { documented } from '../../support/documented.ts'
-import { documentedProxies, type StartProxy } from '../../support/documented-proxies.ts'
+import { documentedProxies, type StartProxy } from './documented-proxies.ts'
 import { freePort } from '../../support/free-port.ts'
 import { startGateway, type Running } from '../../support/gateway.ts'
-import { ask, header, open, sendRaw } from '../../support/raw-http.ts'
+import { ask, header, openAndRead, sendRaw } from '../../support/raw-http.ts'
 import { eventually } from '../../support/eventually.ts'
 import { openWebSocket } from '../../support/websocket.ts'
 
@@ -53,26 +53,29 @@ for (const [name, startProxy] of documentedProxies) {
   const start = async (t: Test, more: Parameters<typeof startBehind>[2] = {}): Promise<Started> =>
     startBehind(t, startProxy, more)
 
-  void t.test(`${name}: a person is sent to the login and comes back, the application hears who it is`, async (t) => {
-    const { site, browser, upstream } = await start(t)
-    const { answer, hops } = await browser.login(`${site}/orders?page=2`, 'alice')
-    t.equal(answer.url, `${site}/orders?page=2`)
-    t.equal(hops[0]?.status, 302)
-    t.match(upstream.requests.at(-1), {
-      url: '/orders?page=2',
-      headers: {
-        'x-user': 'alice',
-        'x-groups': 'staff,admin',
-        'authorization': /^Bearer \S+$/,
-        'host': new URL(site).host,
-        'x-forwarded-proto': 'https',
-        'x-forwarded-for': '127.0.0.1',
-      },
-    })
-  })
+  void t.test(
+    `${name}: a navigation goes through the login and returns, and the application receives the user`,
+    async (t) => {
+      const { site, browser, upstream } = await start(t)
+      const { answer, hops } = await browser.login(`${site}/orders?page=2`, 'alice')
+      t.equal(answer.url, `${site}/orders?page=2`)
+      t.equal(hops[0]?.status, 302)
+      t.match(upstream.requests.at(-1), {
+        url: '/orders?page=2',
+        headers: {
+          'x-user': 'alice',
+          'x-groups': 'staff,admin',
+          'authorization': /^Bearer \S+$/,
+          'host': new URL(site).host,
+          'x-forwarded-proto': 'https',
+          'x-forwarded-for': '127.0.0.1',
+        },
+      })
+    },
+  )
 
   void t.test(
-    `${name}: a script’s call has the injected headers and none of the client’s, and not the gateway’s cookie`,
+    `${name}: a script’s request carries the injected headers, none of the client’s, and no gateway cookie`,
     async (t) => {
       const { site, browser, upstream } = await start(t)
       await browser.login(`${site}/`, 'alice')
@@ -115,7 +118,7 @@ for (const [name, startProxy] of documentedProxies) {
   )
 
   void t.test(
-    `${name}: without a session a script gets the problem, a form is kept, and the application hears nothing`,
+    `${name}: without a session a script gets the problem, a form is kept, and no request reaches the application`,
     async (t) => {
       const { site, browser, upstream } = await start(t)
       const problem = await browser.get(`${site}/api/orders`, { ...script, from: `${site}/app` })
@@ -136,7 +139,7 @@ for (const [name, startProxy] of documentedProxies) {
     },
   )
 
-  void t.test(`${name}: a public route needs no session, and takes no identity from the client`, async (t) => {
+  void t.test(`${name}: a public route needs no session, and accepts no identity from the client`, async (t) => {
     const { site, browser, upstream } = await start(t)
     const forged = { 'x-user': 'root', 'x_user': 'root', 'X.Groups': 'root', 'X_Groups': 'root' }
     t.equal((await browser.get(`${site}/public/x`, { ...script, headers: forged })).status, 200)
@@ -147,7 +150,7 @@ for (const [name, startProxy] of documentedProxies) {
     t.equal(upstream.requests.at(-1)?.headers.authorization, 'Basic bWU6bWU=', 'a client’s own credentials pass there')
   })
 
-  void t.test(`${name}: claims, step-up and other origins are answered as the gateway itself does`, async (t) => {
+  void t.test(`${name}: claims, step-up and cross-origin requests are answered as by the gateway itself`, async (t) => {
     const { site, browser, upstream } = await start(t, {
       routes: [
         { path: '/api/echo/closed', require: { claims: { groups: 'none-has-this' } } },
@@ -171,7 +174,7 @@ for (const [name, startProxy] of documentedProxies) {
     t.same(upstream.requests, [])
   })
 
-  void t.test(`${name}: logout ends it: here, at the provider and for the next call`, async (t) => {
+  void t.test(`${name}: logout ends the session at the gateway, at the provider and for the next call`, async (t) => {
     const { site, browser, upstream } = await start(t)
     await browser.login(`${site}/`, 'alice')
     t.equal((await browser.get(`${site}/api/orders`, script)).status, 200)
@@ -185,7 +188,7 @@ for (const [name, startProxy] of documentedProxies) {
     t.equal(upstream.requests.length, seen)
   })
 
-  void t.test(`${name}: no client gets a verdict or a token, however the address is spelt`, async (t) => {
+  void t.test(`${name}: no client gets a verdict or a token, by any spelling of the path`, async (t) => {
     const { site, browser, upstream } = await start(t)
     await browser.login(`${site}/`, 'alice')
     upstream.requests.length = 0
@@ -225,7 +228,7 @@ for (const [name, startProxy] of documentedProxies) {
     t.same(upstream.requests, [])
   })
 
-  void t.test(`${name}: what can’t be decided is a 502 or 503, never the application`, async (t) => {
+  void t.test(`${name}: a request without a verdict is a 502 or 503, and never reaches the application`, async (t) => {
     const { site, browser, upstream, gateway, idp } = await start(t, { idp: { lifetimes: { accessToken: 1 } } })
     await browser.login(`${site}/`, 'alice')
     idp.fail('token', { status: 503 })
@@ -241,7 +244,7 @@ for (const [name, startProxy] of documentedProxies) {
     t.same(upstream.requests, [])
   })
 
-  void t.test(`${name}: a request with hundreds of headers is decided like any other, or refused`, async (t) => {
+  void t.test(`${name}: a request with hundreds of headers is decided normally, or refused`, async (t) => {
     const { site, browser, cookie, upstream } = await start(t, {
       routes: [{ path: '/api/echo/closed', require: { claims: { groups: 'none-has-this' } } }],
     })
@@ -263,7 +266,7 @@ for (const [name, startProxy] of documentedProxies) {
     t.same(upstream.requests, [])
   })
 
-  void t.test(`${name}: a client can’t take away what the proxy says by naming it in Connection`, async (t) => {
+  void t.test(`${name}: a client can’t remove the proxy’s headers by naming them in Connection`, async (t) => {
     const { site, browser, cookie, upstream } = await start(t)
     await browser.login(`${site}/`, 'alice')
     upstream.requests.length = 0
@@ -281,81 +284,80 @@ for (const [name, startProxy] of documentedProxies) {
     t.notMatch(upstream.requests.map(({ rawHeaders }) => rawHeaders.join()).join(), 'root')
   })
 
-  void t.test(`${name}: however a target or a method is written, the application gets what was decided`, async (t) => {
-    const { site, browser, cookie, upstream } = await start(t, {
-      routes: [
-        { path: '/read/**', access: 'public' },
-        { path: '/read/**', methods: ['DELETE'], require: { claims: { groups: 'none-has-this' } } },
-      ],
-    })
-    await browser.login(`${site}/`, 'bob')
-    upstream.requests.length = 0
-    const { host } = new URL(site)
-    for (const target of [
-      '/public/../orders',
-      '/public/..%2forders',
-      '/public/%2e%2e/orders',
-      '/public/..;/orders',
-      '/public/x/..//../orders',
-      '//orders',
-      '/orders/../public/../orders',
-      '/public/../../orders',
-      `https://${host}/orders`,
-      `http://${host}/orders`,
-      'http://evil.example/orders',
-      `https://${host}/public/../orders`,
-      '/public\\..\\orders',
-      '/orders?/public/x',
-      '/orders#/public/x',
-    ]) {
-      const socket = await sendRaw(
-        site,
-        `GET ${target} HTTP/1.1\r\nHost: ${host}\r\nAccept: */*\r\nConnection: close\r\n\r\n`,
-      )
-      // Caddy answers for a host that it does not have by itself, with an empty 200.
-      t.notMatch(socket.toString(), /^HTTP\/1\.1 200(?![^]*Content-Length: 0\r\n)/, target)
-    }
-    t.same(upstream.requests, [], 'nothing of it without a session')
-    for (const [method, more] of [
-      ['DELETE', []],
-      ['delete', []],
-      ['Delete', []],
-      ['POST', ['X-HTTP-Method-Override: DELETE']],
-      ['POST', ['X_HTTP_Method_Override: DELETE']],
-      ['POST', ['X-Forwarded-Method: GET', 'X-HTTP-Method: DELETE']],
-      ['DELETE', ['X-Forwarded-Method: GET', 'X-Original-Method: GET']],
-    ] as const) {
-      const lines = [
-        `${method} /read/1 HTTP/1.1`,
-        `Host: ${host}`,
-        cookie(),
-        ...more,
-        'Content-Length: 0',
-        'Connection: close',
-      ]
-      await sendRaw(site, `${lines.join('\r\n')}\r\n\r\n`)
-    }
-    for (const { method, rawHeaders } of upstream.requests) {
-      t.not(method.toUpperCase(), 'DELETE')
-      t.notMatch(rawHeaders.join(), /DELETE/, 'no other method beside it')
-    }
-  })
+  void t.test(
+    `${name}: for any spelling of target and method, the application gets the request that was decided`,
+    async (t) => {
+      const { site, browser, cookie, upstream } = await start(t, {
+        routes: [
+          { path: '/read/**', access: 'public' },
+          { path: '/read/**', methods: ['DELETE'], require: { claims: { groups: 'none-has-this' } } },
+        ],
+      })
+      await browser.login(`${site}/`, 'bob')
+      upstream.requests.length = 0
+      const { host } = new URL(site)
+      for (const target of [
+        '/public/../orders',
+        '/public/..%2forders',
+        '/public/%2e%2e/orders',
+        '/public/..;/orders',
+        '/public/x/..//../orders',
+        '//orders',
+        '/orders/../public/../orders',
+        '/public/../../orders',
+        `https://${host}/orders`,
+        `http://${host}/orders`,
+        'http://evil.example/orders',
+        `https://${host}/public/../orders`,
+        '/public\\..\\orders',
+        '/orders?/public/x',
+        '/orders#/public/x',
+      ]) {
+        const socket = await sendRaw(
+          site,
+          `GET ${target} HTTP/1.1\r\nHost: ${host}\r\nAccept: */*\r\nConnection: close\r\n\r\n`,
+        )
+        // Caddy answers for a host that it does not have by itself, with an empty 200.
+        t.notMatch(socket.toString(), /^HTTP\/1\.1 200(?![^]*Content-Length: 0\r\n)/, target)
+      }
+      t.same(upstream.requests, [], 'no request without a session reaches the application')
+      for (const [method, more] of [
+        ['DELETE', []],
+        ['delete', []],
+        ['Delete', []],
+        ['POST', ['X-HTTP-Method-Override: DELETE']],
+        ['POST', ['X_HTTP_Method_Override: DELETE']],
+        ['POST', ['X-Forwarded-Method: GET', 'X-HTTP-Method: DELETE']],
+        ['DELETE', ['X-Forwarded-Method: GET', 'X-Original-Method: GET']],
+      ] as const) {
+        const lines = [
+          `${method} /read/1 HTTP/1.1`,
+          `Host: ${host}`,
+          cookie(),
+          ...more,
+          'Content-Length: 0',
+          'Connection: close',
+        ]
+        await sendRaw(site, `${lines.join('\r\n')}\r\n\r\n`)
+      }
+      for (const { method, rawHeaders } of upstream.requests) {
+        t.not(method.toUpperCase(), 'DELETE')
+        t.notMatch(rawHeaders.join(), /DELETE/, 'no other method beside it')
+      }
+    },
+  )
 
-  void t.test(`${name}: event streams come as they are sent`, async (t) => {
+  void t.test(`${name}: event streams pass without delay`, async (t) => {
     const { site, browser, cookie } = await start(t)
     await browser.login(`${site}/`, 'alice')
-    const socket = open(site)
-    let text = ''
-    socket.on('data', (chunk: Buffer) => {
-      text += chunk.toString()
-    })
+    const { socket, text } = openAndRead(site)
     socket.write(
       `GET /api/stream?ms=700&count=4 HTTP/1.1\r\nHost: ${new URL(site).host}\r\n${cookie()}\r\nAccept: text/event-stream\r\n\r\n`,
     )
-    await eventually(() => text.includes('{"tick":1}'), { what: 'the first event' })
-    t.notMatch(text, '{"tick":4}')
-    await eventually(() => text.includes('{"tick":2}'), { what: 'the second event' })
-    t.notMatch(text, '{"tick":4}')
+    await eventually(() => text().includes('{"tick":1}'), { what: 'the first event has arrived' })
+    t.notMatch(text(), '{"tick":4}')
+    await eventually(() => text().includes('{"tick":2}'), { what: 'the second event has arrived' })
+    t.notMatch(text(), '{"tick":4}')
     socket.destroy()
   })
 

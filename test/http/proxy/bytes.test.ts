@@ -93,7 +93,7 @@ const answers: Record<string, readonly string[]> = {
 
 const HOP = /^(?:connection|keep-alive|transfer-encoding|date):/i
 
-/** Status line without the version, headers of more than one hop in their order, and the body, after interim answers. */
+/** Parses the final answer: status line without the version, end-to-end headers in order, and body. */
 const read = (bytes: Buffer): { status: string; headers: string[]; length: string[]; body: string } => {
   const text = bytes.toString('latin1')
   if (/^HTTP\/1\.1 1\d\d /.test(text)) return read(bytes.subarray(text.indexOf('\r\n\r\n') + 4))
@@ -132,7 +132,7 @@ const startOdd = async (t: Test): Promise<string> =>
     })
   })
 
-void t.test('what an application sends reaches the client byte for byte', async (t) => {
+void t.test('response headers reach the client byte for byte', async (t) => {
   const application = await startOdd(t)
   const { url } = await startGateway(t, { idp, config: { upstream: application, routes: everybody } })
   for (const [i, name] of Object.keys(answers).entries()) {
@@ -142,7 +142,7 @@ void t.test('what an application sends reaches the client byte for byte', async 
   }
 })
 
-void t.test('a file name stays what it was behind nginx, too, which puts the length first', async (t) => {
+void t.test('a file name stays the same behind nginx, which sends Content-Length first', async (t) => {
   const application = await startSockets(t, (socket) => {
     socket.once('data', () => {
       socket.end(`HTTP/1.1 200 OK\r\n${disposition(names.utf8)}\r\nContent-Length: 2\r\n\r\nok`, 'latin1')
@@ -157,7 +157,7 @@ void t.test('a file name stays what it was behind nginx, too, which puts the len
   t.equal(header(answer, 'content-disposition'), disposition(names.utf8).slice('Content-Disposition: '.length))
 })
 
-void t.test('what a client sends in headers reaches the application byte for byte', async (t) => {
+void t.test('request headers reach the application byte for byte', async (t) => {
   let last = ''
   const upstream = await startSockets(t, (socket) => {
     let text = ''
@@ -198,7 +198,7 @@ void t.test('what a client sends in headers reaches the application byte for byt
   }
 })
 
-void t.test('a WebSocket’s answers keep their bytes: the switch, and a refusal', async (t) => {
+void t.test('answers to a WebSocket keep their bytes, both the 101 and a refusal', async (t) => {
   const upstream = await startSockets(t, (socket) => {
     socket.once('data', (head) => {
       const refuses = head.toString('latin1').startsWith('GET /no')
@@ -227,7 +227,7 @@ void t.test('a WebSocket’s answers keep their bytes: the switch, and a refusal
   }
 })
 
-/** How many answers, and connections of its own for them, it takes to ask for a path so often on one connection. */
+/** Requests a path repeatedly on one connection, and returns the numbers of answers and of upstream connections. */
 const askOften = async (
   t: Test,
   answer: string,
@@ -251,12 +251,12 @@ const askOften = async (
   const count = (): number => bytes.toString('latin1').match(/HTTP\/1\.1 \d\d\d /g)?.length ?? 0
   for (let i = 1; i <= 8; i += 1) {
     client.write(request)
-    if (!pipelined) await eventually(() => count() === i || client.closed, { what: `answer ${i}` })
+    if (!pipelined) await eventually(() => count() === i || client.closed, { what: `answer ${i} has arrived` })
   }
-  await eventually(() => count() === 8 || client.closed, { what: 'all answers' })
+  await eventually(() => count() === 8 || client.closed, { what: 'all answers have arrived' })
   // Whether it stays open shows a moment later.
   client.write(request)
-  await eventually(() => count() === 9 || client.closed, { what: 'one more' })
+  await eventually(() => count() === 9 || client.closed, { what: 'one more answer has arrived' })
   const { closed } = client
   client.destroy()
   const methods = Array.from({ length: 9 }, () => method)
@@ -264,7 +264,7 @@ const askOften = async (
 }
 
 void t.test(
-  'answers without a body keep the client’s connection, and the upstream’s unless it was a HEAD',
+  'answers without a body keep the client’s connection, and the upstream’s except after a HEAD',
   async (t) => {
     for (const [answer, method] of [
       ['HTTP/1.1 304 Not Modified\r\nContent-Length: 4711\r\n\r\n', 'GET'],
@@ -294,7 +294,7 @@ void t.test(
   },
 )
 
-void t.test('a body that comes late behind a HEAD is no other request’s answer', async (t) => {
+void t.test('a late body after a HEAD is never another request’s answer', async (t) => {
   const upstream = await startSockets(t, (socket) => {
     socket.on('data', (chunk) => {
       const isHead = chunk.toString('latin1').startsWith('HEAD')

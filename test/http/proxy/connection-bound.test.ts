@@ -68,7 +68,9 @@ const connect = (t: Test, url: string, scheme = 'NTLM'): Client => {
   const ask = async (...lines: string[]): Promise<RawAnswer> => {
     bytes = Buffer.alloc(0)
     socket.write([`GET / HTTP/1.1`, 'Host: a', 'Accept: */*', ...lines, '', ''].join('\r\n'))
-    await eventually(() => bytes.includes('connection ') && parseAnswers(bytes).length === 1, { what: 'an answer' })
+    await eventually(() => bytes.includes('connection ') && parseAnswers(bytes).length === 1, {
+      what: 'an answer has arrived',
+    })
     const [answer] = parseAnswers(bytes)
     if (answer === undefined) throw new Error('no answer')
     return answer
@@ -86,7 +88,7 @@ const connect = (t: Test, url: string, scheme = 'NTLM'): Client => {
 const routes = [{ path: '/**', access: 'optional', token: { grant: 'none' } }]
 
 void t.test(
-  'a login on a connection is its client’s alone, and lasts as long as the client’s connection',
+  'a connection-bound login belongs to one client, and lasts as long as the client’s connection',
   async (t) => {
     for (const scheme of ['NTLM', 'Negotiate', 'negotiate']) {
       const application = await startNtlm(t, scheme)
@@ -106,20 +108,20 @@ void t.test(
       t.match((await c.ask()).body.toString(), /is bob$/)
       const hers = Number(/\d+/.exec(first.body.toString())?.[0])
       a.socket.destroy()
-      await eventually(() => application.closed(hers), { what: 'her connection has ended with hers' })
+      await eventually(() => application.closed(hers), { what: 'the upstream connection has closed with the client’s' })
       t.match((await c.ask()).body.toString(), /is bob$/)
     }
   },
 )
 
-void t.test('a connection on which the application has offered such a login is not used again', async (t) => {
+void t.test('a connection on which the application offered such a login is not reused', async (t) => {
   const application = await startNtlm(t)
   const { url } = await startGateway(t, { idp, config: { upstream: application.url, routes } })
   const client = connect(t, url)
   const seen = new Set<string>()
   for (let i = 0; i < 4; i += 1) seen.add((await client.ask()).body.toString())
   t.equal(seen.size, 4)
-  await eventually(() => application.open() === 0, { what: 'they are closed' })
+  await eventually(() => application.open() === 0, { what: 'the upstream connections are closed' })
 })
 
 void t.test('a load balancer that uses one connection for several clients does not make them one', async (t) => {
@@ -140,10 +142,10 @@ void t.test('a load balancer that uses one connection for several clients does n
   t.equal((await balancer.ask(bob)).body.toString(), his)
   t.match((await balancer.ask()).body.toString(), /is nobody$/)
   balancer.socket.destroy()
-  await eventually(() => application.open() === 0, { what: 'all end with its connection' })
+  await eventually(() => application.open() === 0, { what: 'the upstream connections are closed with the client’s' })
 })
 
-void t.test('the same connection and address with another session is another client', async (t) => {
+void t.test('another session on the same connection and address is another client', async (t) => {
   const application = await startNtlm(t)
   const { url } = await startGateway(t, {
     idp,
@@ -162,7 +164,7 @@ void t.test('the same connection and address with another session is another cli
   t.match((await client.ask()).body.toString(), /is bob$/)
 })
 
-void t.test('credentials for the connection count in any case of letters, and beside others', async (t) => {
+void t.test('connection-bound credentials are recognised in any case, and beside others', async (t) => {
   const application = await startNtlm(t)
   const { url } = await startGateway(t, {
     idp,
@@ -175,7 +177,7 @@ void t.test('credentials for the connection count in any case of letters, and be
   t.match((await b.ask()).body.toString(), /is nobody$/)
 })
 
-void t.test('other applications share connections as before', async (t) => {
+void t.test('other applications share connections', async (t) => {
   let connections = 0
   const upstream = await startSockets(t, (socket, count) => {
     connections = count

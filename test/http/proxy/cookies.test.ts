@@ -8,7 +8,7 @@ import { ask } from '../../support/raw-http.ts'
 const idp = await startIdp()
 t.teardown(() => idp.close())
 
-void t.test('the gateway’s cookies never reach the application, all others do', async (t) => {
+void t.test('the gateway’s cookies never reach the application, and all others do', async (t) => {
   const { url, upstream } = await startGateway(t, {
     idp,
     config: { routes: [{ path: '/**' }, { path: '/public/**', access: 'public' }] },
@@ -30,7 +30,7 @@ void t.test('the gateway’s cookies never reach the application, all others do'
   }
 })
 
-void t.test('an application can set cookies, but none of the gateway’s, however it spells them', async (t) => {
+void t.test('an application can set cookies, but none of the gateway’s in any spelling', async (t) => {
   const { url } = await startGateway(t, { idp, config: { routes: [{ path: '/**', access: 'public' }] } })
   const lines = [
     'gatehouse=stolen',
@@ -49,7 +49,7 @@ void t.test('an application can set cookies, but none of the gateway’s, howeve
   t.same(answer.headers['set-cookie'], fine)
 })
 
-void t.test('of two cookies of ours that both open, neither is believed', async (t) => {
+void t.test('of two valid gateway cookies neither is accepted', async (t) => {
   const { url } = await startGateway(t, { idp })
   const tickets: string[] = []
   for (const user of ['alice', 'bob']) {
@@ -63,10 +63,10 @@ void t.test('of two cookies of ours that both open, neither is believed', async 
   t.equal(await status(`gatehouse=${alice}`), 200)
   t.equal(await status(`gatehouse=${alice}; gatehouse=${bob}`), 401)
   t.equal(await status(`gatehouse=${alice}; gatehouse=${alice}`), 401)
-  t.equal(await status(`gatehouse=rubbish; gatehouse=${alice}`), 200, 'one that does not open is nobody’s')
+  t.equal(await status(`gatehouse=rubbish; gatehouse=${alice}`), 200, 'an invalid cookie is ignored')
 })
 
-void t.test('a session lives with any number of other cookies around it', async (t) => {
+void t.test('a session works among any number of other cookies', async (t) => {
   const { url } = await startGateway(t, { idp })
   const browser = createBrowser()
   await browser.login(`${url}/`, 'alice')

@@ -1,12 +1,13 @@
 import { readFileSync } from 'node:fs'
 import type { ServerResponse } from 'node:http'
+import { setTimeout as sleep } from 'node:timers/promises'
 import t from 'tap'
 import { startIdp } from '../../../src/demo/idp.ts'
 import { startApplication } from '../../support/application.ts'
 import { eventually } from '../../support/eventually.ts'
 import { createBrowser } from '../../support/browser.ts'
 import { startGateway } from '../../support/gateway.ts'
-import { open } from '../../support/raw-http.ts'
+import { open, openAndRead } from '../../support/raw-http.ts'
 
 // One provider for all gateways here: what it does is not what these tests are about.
 const idp = await startIdp()
@@ -19,14 +20,10 @@ const get = (
   path: string,
   headers: readonly string[] = [],
 ): { text: () => string; destroy: () => void; closed: () => boolean; port: () => number } => {
-  const socket = open(url)
-  let text = ''
-  socket.on('data', (chunk: Buffer) => {
-    text += chunk.toString()
-  })
+  const { socket, text } = openAndRead(url)
   socket.write([`GET ${path} HTTP/1.1`, `Host: ${new URL(url).host}`, ...headers, '', ''].join('\r\n'))
   return {
-    text: () => text,
+    text,
     destroy: () => {
       socket.destroy()
     },
@@ -53,7 +50,7 @@ void t.test('an event stream shows its headers before its first event, and each 
   client.destroy()
 })
 
-void t.test('a stream that is silent for longer than the timeout is not cut', async (t) => {
+void t.test('a stream that is silent for longer than the timeout is not cut off', async (t) => {
   const streams: ServerResponse[] = []
   const application = await startApplication(t, (_req, res) => {
     res.writeHead(200).write('first,')
@@ -62,42 +59,37 @@ void t.test('a stream that is silent for longer than the timeout is not cut', as
   const { url } = await startGateway(t, { idp, config: { upstream: application.url, routes: everybody } })
   const client = get(url, '/slow')
   await eventually(() => client.text().includes('first,'))
-  await new Promise((resolve) => {
-    setTimeout(resolve, 2500)
-  })
+  await sleep(2500)
   streams[0]?.end('second')
   await eventually(() => client.text().includes('second'))
   t.notOk(client.text().includes('504'))
   client.destroy()
 })
 
-void t.test(
-  'a client that goes away ends the request upstream, before its answer and in the middle of it',
-  async (t) => {
-    let gone = 0
-    const application = await startApplication(t, (req, res) => {
-      res.on('close', () => {
-        if (!res.writableFinished) gone += 1
-      })
-      if (req.url === '/middle') res.writeHead(200).write('begun')
+void t.test('a client disconnect ends the upstream request, before and during its answer', async (t) => {
+  let gone = 0
+  const application = await startApplication(t, (req, res) => {
+    res.on('close', () => {
+      if (!res.writableFinished) gone += 1
     })
-    const { url } = await startGateway(t, {
-      idp,
-      config: { upstream: application.url, routes: [{ path: '/**', access: 'public' }] },
-    })
-    const before = get(url, '/before')
-    await eventually(() => application.requests.length === 1)
-    before.destroy()
-    await eventually(() => gone === 1)
-    const middle = get(url, '/middle')
-    await eventually(() => middle.text().includes('begun'))
-    middle.destroy()
-    await eventually(() => gone === 2)
-    t.equal(gone, 2)
-  },
-)
+    if (req.url === '/middle') res.writeHead(200).write('begun')
+  })
+  const { url } = await startGateway(t, {
+    idp,
+    config: { upstream: application.url, routes: [{ path: '/**', access: 'public' }] },
+  })
+  const before = get(url, '/before')
+  await eventually(() => application.requests.length === 1)
+  before.destroy()
+  await eventually(() => gone === 1)
+  const middle = get(url, '/middle')
+  await eventually(() => middle.text().includes('begun'))
+  middle.destroy()
+  await eventually(() => gone === 2)
+  t.equal(gone, 2)
+})
 
-void t.test('a client that goes away ends its pipelined requests, too, with bodies and without', async (t) => {
+void t.test('a client disconnect ends its pipelined requests, with and without bodies', async (t) => {
   let gone = 0
   const application = await startApplication(t, (req, res) => {
     req.resume()
@@ -125,7 +117,7 @@ void t.test('a client that goes away ends its pipelined requests, too, with bodi
   t.notMatch(log.join(), /internal_error/)
 })
 
-void t.test('a client that goes away in the middle of its upload ends it upstream', async (t) => {
+void t.test('a client disconnect during an upload ends it upstream', async (t) => {
   let aborted = false
   const application = await startApplication(t, (req) => {
     req.resume().on('error', () => {
@@ -141,7 +133,7 @@ void t.test('a client that goes away in the middle of its upload ends it upstrea
   t.ok(aborted)
 })
 
-void t.test('an application that dies in the middle of an answer is seen to have died', async (t) => {
+void t.test('an application that dies during an answer ends the client’s connection', async (t) => {
   const application = await startApplication(t, (req, res) => {
     if (req.url === '/sized') res.writeHead(200, { 'content-length': '1000' })
     res.write('begun')
@@ -158,7 +150,7 @@ void t.test('an application that dies in the middle of an answer is seen to have
   }
 })
 
-void t.test('many streams are open at once and none holds up the other requests', async (t) => {
+void t.test('many open streams do not delay other requests', async (t) => {
   const { url, upstream } = await startGateway(t, { idp })
   const browser = createBrowser()
   await browser.login(`${url}/`, 'alice')
@@ -171,7 +163,7 @@ void t.test('many streams are open at once and none holds up the other requests'
   await eventually(() => upstream.openStreams() === 0)
 })
 
-void t.test('TCP asks after the client of a stream that is silent', async (t) => {
+void t.test('TCP keep-alive probes the client of a silent stream', async (t) => {
   const application = await startApplication(t, (_req, res) => {
     res.writeHead(200, { 'content-type': 'text/event-stream' }).flushHeaders()
   })

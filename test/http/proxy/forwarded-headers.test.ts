@@ -35,7 +35,7 @@ const family = [
   'X-Forwarded_Host: evil.example',
 ]
 
-void t.test('what anybody says about being forwarded is dropped; three headers are written anew', async (t) => {
+void t.test('forwarding headers of clients are dropped, and three are set', async (t) => {
   const { url, upstream } = await startGateway(t, { idp, config: { routes: everybody } })
   await ask(url, 'GET', '/x', [
     ...family,
@@ -52,7 +52,7 @@ void t.test('what anybody says about being forwarded is dropped; three headers a
   })
 })
 
-void t.test('behind a trusted proxy they are continued, and the rest of the family passes', async (t) => {
+void t.test('forwarding headers of a trusted proxy are extended, and the others pass', async (t) => {
   const { url, upstream } = await startGateway(t, { idp, config: { routes: everybody, trustedProxies: ['127.0.0.1'] } })
   await ask(url, 'GET', '/x', [
     'X-Forwarded-For: 192.0.2.7, 10.0.0.1',
@@ -70,7 +70,7 @@ void t.test('behind a trusted proxy they are continued, and the rest of the fami
   })
 })
 
-void t.test('the log knows the client behind a trusted proxy, and takes nobody else’s word', async (t) => {
+void t.test('the log names the client behind a trusted proxy, and ignores other clients’ headers', async (t) => {
   const client = async (trustedProxies: string[]): Promise<unknown> => {
     const { url, events } = await startGateway(t, { idp, config: { routes: everybody, trustedProxies } })
     await ask(url, 'GET', '/x', ['X-Forwarded-For: 6.6.6.6, 192.0.2.7'])
@@ -81,41 +81,38 @@ void t.test('the log knows the client behind a trusted proxy, and takes nobody e
   t.equal(await client(['10.0.0.0/8']), '127.0.0.1')
 })
 
-void t.test(
-  'of several public URLs a request belongs to the one that Host names, or a trusted proxy’s X-Forwarded-Host',
-  async (t) => {
-    const port = await freePort()
-    const urls = [`http://127.0.0.1:${port}`, 'http://one.localhost:9', 'http://two.localhost:9']
-    const { upstream, url } = await startGateway(t, {
-      idp,
-      port,
-      config: {
-        publicUrl: urls,
-        trustedProxies: ['127.0.0.1'],
-        routes: [
-          { path: '/**' },
-          { path: '/who', access: 'public' },
-          { path: '/who', access: 'public', host: 'two.localhost', headers: { set: { 'X-Route': 'two' } } },
-        ],
-      },
-    })
-    const loginUrl = async (headers: string[]): Promise<unknown> => {
-      const problem: { login_url: unknown } = JSON.parse((await ask(url, 'GET', '/private', headers)).body.toString())
-      return problem.login_url
-    }
-    t.equal(await loginUrl(['Host: one.localhost:9']), 'http://one.localhost:9/oauth2/login')
-    t.equal(await loginUrl(['Host: TWO.localhost:9']), 'http://two.localhost:9/oauth2/login')
-    t.equal(await loginUrl(['Host: evil.example']), `${urls[0]}/oauth2/login`)
-    t.equal(await loginUrl(['X-Forwarded-Host: two.localhost:9']), 'http://two.localhost:9/oauth2/login')
-    await ask(url, 'GET', '/who', ['Host: two.localhost:9'])
-    t.match(upstream.requests.at(-1)?.headers, { 'x-route': 'two', 'host': 'two.localhost:9' })
-    await ask(url, 'GET', '/who', ['Host: one.localhost:9'])
-    t.notOk(upstream.requests.at(-1)?.headers['x-route'])
-    await ask(url, 'GET', 'http://two.localhost:9/who', ['Host: one.localhost:9'])
-    t.match(
-      upstream.requests.at(-1)?.headers,
-      { 'x-route': 'two', 'host': 'two.localhost:9' },
-      'an absolute target says it more loudly than Host',
-    )
-  },
-)
+void t.test('Host, or a trusted proxy’s X-Forwarded-Host, selects one of several public URLs', async (t) => {
+  const port = await freePort()
+  const urls = [`http://127.0.0.1:${port}`, 'http://one.localhost:9', 'http://two.localhost:9']
+  const { upstream, url } = await startGateway(t, {
+    idp,
+    port,
+    config: {
+      publicUrl: urls,
+      trustedProxies: ['127.0.0.1'],
+      routes: [
+        { path: '/**' },
+        { path: '/who', access: 'public' },
+        { path: '/who', access: 'public', host: 'two.localhost', headers: { set: { 'X-Route': 'two' } } },
+      ],
+    },
+  })
+  const loginUrl = async (headers: string[]): Promise<unknown> => {
+    const problem: { login_url: unknown } = JSON.parse((await ask(url, 'GET', '/private', headers)).body.toString())
+    return problem.login_url
+  }
+  t.equal(await loginUrl(['Host: one.localhost:9']), 'http://one.localhost:9/oauth2/login')
+  t.equal(await loginUrl(['Host: TWO.localhost:9']), 'http://two.localhost:9/oauth2/login')
+  t.equal(await loginUrl(['Host: evil.example']), `${urls[0]}/oauth2/login`)
+  t.equal(await loginUrl(['X-Forwarded-Host: two.localhost:9']), 'http://two.localhost:9/oauth2/login')
+  await ask(url, 'GET', '/who', ['Host: two.localhost:9'])
+  t.match(upstream.requests.at(-1)?.headers, { 'x-route': 'two', 'host': 'two.localhost:9' })
+  await ask(url, 'GET', '/who', ['Host: one.localhost:9'])
+  t.notOk(upstream.requests.at(-1)?.headers['x-route'])
+  await ask(url, 'GET', 'http://two.localhost:9/who', ['Host: one.localhost:9'])
+  t.match(
+    upstream.requests.at(-1)?.headers,
+    { 'x-route': 'two', 'host': 'two.localhost:9' },
+    'an absolute target says it more loudly than Host',
+  )
+})

@@ -46,7 +46,7 @@ const spoofed = [
 const sent = (raw: readonly string[] | undefined, name: string): string[] =>
   (raw ?? []).filter((_, i) => i % 2 === 1 && raw?.[i - 1]?.toLowerCase() === name.toLowerCase())
 
-void t.test('who the user is, an application learns from the gateway alone', async (t) => {
+void t.test('only the gateway can tell the application who the user is', async (t) => {
   const { url, upstream } = await startGateway(t, { idp, config: { routes } })
   const browser = createBrowser()
   await browser.login(`${url}/`, 'alice')
@@ -67,7 +67,7 @@ void t.test('who the user is, an application learns from the gateway alone', asy
   t.notMatch(upstream.requests.at(-1)?.rawHeaders.join(), /mallory|X-Who/i, 'also where there is no session')
 })
 
-void t.test('a name that is not ASCII, in either encoding', async (t) => {
+void t.test('a name with non-ASCII letters is sent in either encoding', async (t) => {
   const { url, upstream } = await startGateway(t, { idp, config: { routes } })
   const browser = createBrowser()
   await browser.login(`${url}/`, 'zoe')
@@ -78,7 +78,7 @@ void t.test('a name that is not ASCII, in either encoding', async (t) => {
   t.notMatch(upstream.requests.at(-1)?.rawHeaders.join(), /internal/i)
 })
 
-void t.test('claims of every shape come as one safe header or none', async (t) => {
+void t.test('claims of every shape become one safe header or none', async (t) => {
   const claims = {
     nested: { role: 'boss' },
     list: ['a,b', 'ü'],
@@ -111,7 +111,7 @@ void t.test('claims of every shape come as one safe header or none', async (t) =
 })
 
 void t.test(
-  'the token goes where the route says, and a client’s Authorization only where no session is used',
+  'the token goes where the route says, and a client’s Authorization passes only if no session is used',
   async (t) => {
     const { url, upstream } = await startGateway(t, { idp, config: { routes } })
     const browser = createBrowser()
@@ -127,12 +127,16 @@ void t.test(
     t.notOk(custom.authorization)
     t.notOk((await get('/bare/x')).authorization)
     t.equal((await get('/public/x')).authorization, mine.authorization)
-    t.match(await get('/optional/x'), { authorization: /^Bearer / }, 'as required where there is a session')
-    t.equal((await get('/optional/x', 'none')).authorization, mine.authorization, 'else as public')
+    t.match(await get('/optional/x'), { authorization: /^Bearer / }, 'with a session as on a required route')
+    t.equal(
+      (await get('/optional/x', 'none')).authorization,
+      mine.authorization,
+      'without a session as on a public route',
+    )
   },
 )
 
-void t.test('hop-by-hop headers and those that Connection names go no further', async (t) => {
+void t.test('hop-by-hop headers and those named by Connection are not forwarded', async (t) => {
   const { url, upstream } = await startGateway(t, { idp, config: { routes } })
   const hop = [
     'Keep-Alive: timeout=5',
@@ -167,10 +171,10 @@ void t.test('hop-by-hop headers and those that Connection names go no further', 
   ])
     t.notOk(seen[name], name)
   t.equal(seen['x-stays'], 'yes')
-  t.equal(seen['x-forwarded-for'], '127.0.0.1', 'what the gateway itself says can’t be taken away')
+  t.equal(seen['x-forwarded-for'], '127.0.0.1', 'the gateway’s headers can’t be removed')
 })
 
-void t.test('hop-by-hop headers of an answer, those it names, and Gatehouse end here', async (t) => {
+void t.test('hop-by-hop headers of an answer, those that it names, and Gatehouse are not forwarded', async (t) => {
   const application = await startApplication(t, (_req, res) => {
     res
       .writeHead(200, [
@@ -213,7 +217,7 @@ void t.test('hop-by-hop headers of an answer, those it names, and Gatehouse end 
   t.equal(header(answer, 'x-latin'), 'caf\u00e9')
 })
 
-void t.test('an answer of the application’s own is not touched', async (t) => {
+void t.test('an application’s own answer is not changed', async (t) => {
   const { url } = await startGateway(t, { idp, config: { routes: [{ path: '/**', access: 'public' }] } })
   for (const status of [400, 401, 403, 404, 418, 500, 502, 503]) {
     const answer = await createBrowser().get(
@@ -228,7 +232,7 @@ void t.test('an answer of the application’s own is not touched', async (t) => 
   }
 })
 
-void t.test('two Hosts are a bad request, and so is none', async (t) => {
+void t.test('two Host headers are a bad request, and so is a missing one', async (t) => {
   const { url, upstream } = await startGateway(t, { idp, config: { routes } })
   for (const hosts of ['Host: a\r\nHost: a\r\n', 'Host: a\r\nhOST: b\r\n', '']) {
     const [answer] = parseAnswers(await sendRaw(url, `GET /public/x HTTP/1.1\r\n${hosts}Connection: close\r\n\r\n`))
@@ -239,7 +243,7 @@ void t.test('two Hosts are a bad request, and so is none', async (t) => {
   t.match((await sendRaw(url, 'GET /public/x HTTP/1.0\r\n\r\n')).toString(), /^HTTP\/1\.1 200/, 'HTTP/1.0 has none')
 })
 
-void t.test('the application sees the public host', async (t) => {
+void t.test('the application receives the public host', async (t) => {
   const { url, upstream } = await startGateway(t, { idp, config: { routes } })
   await ask(url, 'GET', '/public/x', ['Host: evil.example'])
   t.equal(upstream.requests.at(-1)?.headers.host, new URL(url).host)

@@ -56,7 +56,7 @@ void t.test('an application’s redirect to a login is a 401 for a script', asyn
   }
   for (const status of [301, 303, 307, 308])
     t.equal((await browser.get(`${url}${redirect('/signin', status)}`, { kind: 'script' })).status, 401, String(status))
-  t.equal(upstream.requests.at(-1)?.headers['x-forwarded-for'], '127.0.0.1', 'which was asked all the same')
+  t.equal(upstream.requests.at(-1)?.headers['x-forwarded-for'], '127.0.0.1', 'the application was asked')
   const posted = await browser.post(`${url}${redirect('/signin')}`, '{}', { kind: 'script', from: `${url}/` })
   t.equal(posted.status, 401, 'also for a POST')
 })
@@ -73,7 +73,7 @@ void t.test('any other redirect passes', async (t) => {
   }
 })
 
-void t.test('a navigation goes where the application sends it', async (t) => {
+void t.test('a navigation follows the application’s redirect', async (t) => {
   const { url } = await startGateway(t, {
     idp,
     config: { routes: [{ path: '/**', access: 'public', loginRedirects: patterns }] },
@@ -104,7 +104,7 @@ void t.test('the provider’s own authorization endpoint needs no pattern', asyn
   }
 })
 
-void t.test('a location without a redirect is just a header', async (t) => {
+void t.test('a Location header without a redirect status passes', async (t) => {
   const { url } = await startGateway(t, {
     idp,
     config: { routes: [{ path: '/**', access: 'public', loginRedirects: patterns }] },

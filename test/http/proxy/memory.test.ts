@@ -20,8 +20,8 @@ const expected = (() => {
 })()
 
 /**
- * A gateway as a process of its own, in front of an application that hashes what it gets and gives what it is asked
- * for.
+ * Starts a gateway in its own process, in front of an application that hashes uploads and sends downloads of a requested
+ * size.
  */
 const startProcess = async (t: Test): Promise<{ url: string; resident: () => number }> => {
   const application = await startApplication(t, (req, res) => {
@@ -103,7 +103,7 @@ const upload = async (url: string, bytes: number, sized: boolean, onData: () => 
   return text(await answered)
 }
 
-void t.test('100 MB go through in either direction, byte for byte, and leave no trace in memory', async (t) => {
+void t.test('100 MB pass in either direction, byte for byte, without using memory', async (t) => {
   const { url, resident } = await startProcess(t)
   // The first megabytes warm up what every process warms up once.
   for (let i = 0; i < 3; i += 1) {

@@ -13,7 +13,7 @@ t.teardown(() => idp.close())
 const refused = ['TRACE', 'TRACK', 'CONNECT']
 const everybody = [{ path: '/**', access: 'public' }]
 
-void t.test('every method passes but TRACE, TRACK and CONNECT', async (t) => {
+void t.test('every method passes except TRACE, TRACK and CONNECT', async (t) => {
   const application = await startApplication(t, (req, res) => {
     res.end(req.method)
   })
@@ -47,19 +47,19 @@ void t.test('TRACE, TRACK and CONNECT never reach the application', async (t) =>
   t.equal(application.requests.length, 0)
 })
 
-void t.test('a method that does not exist is refused by the parser with a problem', async (t) => {
+void t.test('an unknown method is refused by the parser with a problem', async (t) => {
   const { url } = await startGateway(t, { idp })
   const answer = await ask(url, 'FROBNICATE', '/')
   t.equal(answer.status, 400)
   t.match(JSON.parse(answer.body.toString()), { code: 'bad_request' })
 })
 
-void t.test('a method is matched as it is: lower case is another one', async (t) => {
+void t.test('methods are case-sensitive', async (t) => {
   const { url } = await startGateway(t, { idp, config: { routes: everybody } })
   t.equal((await ask(url, 'get', '/')).status, 400)
 })
 
-void t.test('HEAD is answered with the headers alone', async (t) => {
+void t.test('HEAD is answered with headers only', async (t) => {
   const application = await startApplication(t, (_req, res) => {
     res.writeHead(200, { 'content-length': '1000', 'x-from': 'application' }).end()
   })
@@ -69,14 +69,14 @@ void t.test('HEAD is answered with the headers alone', async (t) => {
     `HEAD /x HTTP/1.1\r\nHost: a\r\n\r\nHEAD /y HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n`,
   )
   const answers = parseAnswers(bytes, ['HEAD', 'HEAD'])
-  t.equal(answers.length, 2, 'nothing comes between the two')
+  t.equal(answers.length, 2, 'there are exactly two answers')
   for (const answer of answers) {
     t.equal(header(answer, 'content-length'), '1000')
     t.equal(header(answer, 'x-from'), 'application')
   }
 })
 
-void t.test('HEAD where nobody may see is denied without a body', async (t) => {
+void t.test('a HEAD that is denied has no body', async (t) => {
   const { url } = await startGateway(t, { idp })
   const bytes = await sendRaw(
     url,
@@ -117,7 +117,7 @@ void t.test('method overrides do not reach a route for certain methods', async (
   t.notMatch(upstream.requests.at(-1)?.rawHeaders.join(), /override|DELETE/i)
 })
 
-void t.test('the gateway’s own addresses say which methods they answer', async (t) => {
+void t.test('the gateway’s endpoints name the methods that they support', async (t) => {
   const { url } = await startGateway(t, { idp })
   const rows = [
     ['DELETE', 'login', 'GET'],
@@ -134,7 +134,7 @@ void t.test('the gateway’s own addresses say which methods they answer', async
   }
 })
 
-void t.test('with a session an unsafe method from another origin is refused, whatever it is called', async (t) => {
+void t.test('with a session every unsafe method from another origin is refused, also an unknown one', async (t) => {
   const { url, upstream } = await startGateway(t, { idp })
   const browser = createBrowser()
   await browser.login(`${url}/`, 'alice')

@@ -1,12 +1,13 @@
 import { createHash, randomBytes } from 'node:crypto'
 import type { IncomingMessage, ServerResponse } from 'node:http'
+import { setTimeout as sleep } from 'node:timers/promises'
 import t, { type Test } from 'tap'
 import { startApplication, type Application } from '../../support/application.ts'
 import { eventually } from '../../support/eventually.ts'
 import { moveClock } from '../../support/clock.ts'
 import { freePort } from '../../support/free-port.ts'
 import { loggedIn, type LoggedIn } from '../../support/logged-in.ts'
-import { ask, open } from '../../support/raw-http.ts'
+import { ask, openAndRead } from '../../support/raw-http.ts'
 
 type Started = LoggedIn & {
   readonly application: Application
@@ -37,22 +38,13 @@ const cookieOf = ({ url, browser }: LoggedIn): string => browser.cookies.header(
 
 const get = (running: LoggedIn, path: string, more: readonly string[] = [], cookie = cookieOf(running)): Client => {
   const { url } = running
-  const socket = open(url)
-  let text = ''
-  let ended = false
-  socket
-    .on('data', (chunk: Buffer) => {
-      text += chunk.toString('latin1')
-    })
-    .on('close', () => {
-      ended = true
-    })
+  const { socket, text } = openAndRead(url)
   socket.write(
     [`GET ${path} HTTP/1.1`, `Host: ${new URL(url).host}`, `Cookie: ${cookie}`, ...more, '', ''].join('\r\n'),
   )
   return {
-    text: () => text,
-    ended: () => ended,
+    text,
+    ended: () => socket.closed,
     destroy: () => {
       socket.destroy()
     },
@@ -62,7 +54,7 @@ const get = (running: LoggedIn, path: string, more: readonly string[] = [], cook
 const complete = ({ text }: Client): boolean => text().endsWith('\r\n0\r\n\r\n')
 
 void t.test(
-  'event streams end when their session does: by logout, by the clock, by administration, by a refused refresh',
+  'event streams end with their session: by logout, expiry, administration or a refused refresh',
   async (t) => {
     const admin = await freePort()
     const ends: Record<string, (running: Started, t: Test) => Promise<unknown>> = {
@@ -107,7 +99,7 @@ void t.test(
   },
 )
 
-void t.test('another user’s stream goes on, and one of the same user’s next login, too', async (t) => {
+void t.test('another user’s stream continues, and so does the stream of the same user’s next login', async (t) => {
   const running = await start(t)
   const client = get(running, '/stream/1', ['Accept: text/event-stream'])
   await eventually(() => running.streams.length === 1)
@@ -120,7 +112,7 @@ void t.test('another user’s stream goes on, and one of the same user’s next 
 })
 
 void t.test(
-  'gRPC-web, multipart and JSON streams come piece by piece, bytes as they are, and end with the session',
+  'gRPC-web, multipart and JSON streams arrive piece by piece, unchanged, and end with the session',
   async (t) => {
     for (const type of [
       'application/grpc-web+proto',
@@ -148,7 +140,7 @@ void t.test(
   },
 )
 
-void t.test('a long poll waits as long as its route allows, and what has begun is not cut by anything', async (t) => {
+void t.test('a long poll waits as long as its route allows, and a started answer is never cut off', async (t) => {
   const waiting: ServerResponse[] = []
   const application = await startApplication(t, (_req, res) => {
     waiting.push(res)
@@ -166,9 +158,7 @@ void t.test('a long poll waits as long as its route allows, and what has begun i
   await eventually(() => waiting.length === 3)
   waiting.at(-1)?.writeHead(200, { 'content-type': 'text/plain' }).write('begun,')
   await eventually(() => [short, slow].some(({ text }) => text().includes('504')), { timeoutMs: 5_000 })
-  await new Promise((resolve) => {
-    setTimeout(resolve, 1_000)
-  })
+  await sleep(1_000)
   waiting[0]?.end('news')
   await eventually(() => long.text().includes('news'))
   t.match(long.text(), /^HTTP\/1\.1 200 /)
@@ -178,7 +168,7 @@ void t.test('a long poll waits as long as its route allows, and what has begun i
   t.notMatch(begun?.text(), '504')
 })
 
-void t.test('a large body is passed on while it comes, in both directions, whatever it is', async (t) => {
+void t.test('a large body of any kind is streamed in both directions', async (t) => {
   const piece = randomBytes(1_000_000)
   const hash = createHash('sha256')
   let got = 0
@@ -197,11 +187,7 @@ void t.test('a large body is passed on while it comes, in both directions, whate
   const running = await loggedIn(t, {
     config: { routes: [{ path: '/**' }, { path: '/upload', upstream: application.url, timeout: '1s' }] },
   })
-  const socket = open(running.url)
-  let text = ''
-  socket.on('data', (chunk: Buffer) => {
-    text += chunk.toString()
-  })
+  const { socket, text } = openAndRead(running.url)
   const expected = createHash('sha256')
   socket.write(
     'POST /upload HTTP/1.1\r\nHost: a\r\nCookie: ' +
@@ -215,14 +201,12 @@ void t.test('a large body is passed on while it comes, in both directions, whate
       await eventually(() => got === 10 * piece.length)
       t.equal(got, 10 * piece.length, 'half of it is there before the rest has been sent')
       // Longer than the time for the first byte of the answer.
-      await new Promise((resolve) => {
-        setTimeout(resolve, 1_300)
-      })
+      await sleep(1_300)
     }
   }
   const digest = expected.digest('hex')
-  await eventually(() => text.includes(digest))
-  t.match(text, /^HTTP\/1\.1 200 /)
+  await eventually(() => text().includes(digest))
+  t.match(text(), /^HTTP\/1\.1 200 /)
   t.ok(request !== null)
   socket.destroy()
 })

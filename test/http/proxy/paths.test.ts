@@ -28,7 +28,7 @@ const always = [
   ['a stray byte', '/public/%ff'],
   ['raw overlong bytes', '/public/\u00c0\u00ae\u00c0\u00ae/admin'],
   ['raw UTF-8', '/public/caf\u00c3\u00a9'],
-  ['somebody else’s absolute target', 'http://evil.example/public/'],
+  ['an absolute target on another origin', 'http://evil.example/public/'],
   ['an absolute target with credentials', 'http://user@127.0.0.1/public/'],
   ['another scheme', 'ftp://127.0.0.1/public/'],
   ['an asterisk', '*'],
@@ -158,7 +158,7 @@ void t.test(
   },
 )
 
-void t.test('what is not refused goes upstream byte for byte', async (t) => {
+void t.test('a path that is not refused is forwarded byte for byte', async (t) => {
   const { url, upstream } = await startGateway(t, { idp, config: { routes } })
   for (const target of passing) {
     const { status } = await ask(url, 'GET', target)
@@ -167,7 +167,7 @@ void t.test('what is not refused goes upstream byte for byte', async (t) => {
   }
 })
 
-void t.test('a person is told on a page', async (t) => {
+void t.test('a navigation gets a page', async (t) => {
   const { url } = await startGateway(t, { idp, config: { routes } })
   const answer = await createBrowser().get(`${url}/`, { target: '/public/..%2fadmin' })
   t.equal(answer.status, 400)
@@ -175,7 +175,7 @@ void t.test('a person is told on a page', async (t) => {
   t.match(answer.body, /read in more than one way/)
 })
 
-void t.test('an absolute target of ours becomes its path', async (t) => {
+void t.test('an absolute target on this origin becomes its path', async (t) => {
   const { url, upstream } = await startGateway(t, { idp, config: { routes } })
   t.equal((await ask(url, 'GET', `${url}/public/a?b`)).status, 200)
   t.equal(upstream.requests.at(-1)?.url, '/public/a?b')
@@ -184,7 +184,7 @@ void t.test('an absolute target of ours becomes its path', async (t) => {
   t.equal((await ask(url, 'GET', `${url}/oauth2/session`)).status, 401)
 })
 
-void t.test('a path that is odd but leads to the same route passes', async (t) => {
+void t.test('an odd path that leads to the same route passes', async (t) => {
   const { url, upstream } = await startGateway(t, { idp, config: { routes: [{ path: '/**', access: 'public' }] } })
   for (const target of ['/a/../b', '/a/..;/b', '/a%2f..%2fb', '//a', '/A', '/%252e%252e/a', '/a%5c..%5cb']) {
     await ask(url, 'GET', target)
@@ -192,7 +192,7 @@ void t.test('a path that is odd but leads to the same route passes', async (t) =
   }
 })
 
-void t.test('a route whose path has percent-encodings is reached by them', async (t) => {
+void t.test('a route with percent-encodings in its path is matched by them', async (t) => {
   const { url, upstream } = await startGateway(t, {
     idp,
     config: { routes: [{ path: '/caf%C3%A9/**', access: 'public' }, { path: '/**' }] },
@@ -206,7 +206,7 @@ void t.test('a route whose path has percent-encodings is reached by them', async
   )
 })
 
-void t.test('the gateway’s own addresses are not the application’s, however they are spelt', async (t) => {
+void t.test('the gateway’s own paths never reach the application, in any spelling', async (t) => {
   const { url, upstream } = await startGateway(t, { idp, config: { routes: [{ path: '/**', access: 'public' }] } })
   for (const target of [
     '/oauth2',
@@ -221,7 +221,7 @@ void t.test('the gateway’s own addresses are not the application’s, however 
   t.equal((await ask(url, 'GET', '/oauth2/%73ession')).status, 401, 'an encoded letter is still that letter')
 })
 
-void t.test('a path of 16 kB made to be misread is answered at once', async (t) => {
+void t.test('a malicious path of 16 kB is answered at once', async (t) => {
   const { url } = await startGateway(t, {
     idp,
     config: { routes: [...routes, { path: '/a/*/*/**' }, { path: '/API/**' }] },
@@ -240,7 +240,7 @@ void t.test('a path of 16 kB made to be misread is answered at once', async (t) 
     '%2525',
   ]) {
     const target = `/public/${piece.repeat(Math.floor(longest / piece.length))}`
-    // The best of three, for the machine may be busy with something else.
+    // The best of three, because the machine may be busy.
     let ms = Number.POSITIVE_INFINITY
     for (let i = 0; i < 3; i += 1) {
       const start = performance.now()

@@ -37,7 +37,7 @@ const statusThrough = async (t: Test, tls: Certificate, upstreamTls: UpstreamTls
   return (await browser.get(`${publicUrl}/api/orders`, { kind: 'script' })).status
 }
 
-void t.test('an application over TLS is trusted when its certificate is', async (t) => {
+void t.test('an application over TLS is trusted by its certificate', async (t) => {
   t.equal(await statusThrough(t, authority.issue(['127.0.0.1']), { caFile: caFile(t) }), 200)
 })
 
@@ -46,13 +46,13 @@ void t.test('a certificate of an unknown authority is a 502', async (t) => {
   t.equal(await statusThrough(t, authority.issue(['127.0.0.1']), { caFile: caFile(t, stranger.ca) }), 502)
 })
 
-void t.test('a certificate has to be for the application’s address, not for the gateway’s public name', async (t) => {
+void t.test('a certificate must match the application’s address, not the gateway’s public name', async (t) => {
   const file = caFile(t)
   t.equal(await statusThrough(t, authority.issue(['gateway.localhost']), { caFile: file }), 502)
   t.equal(await statusThrough(t, authority.issue(['other.internal']), { caFile: file }), 502)
 })
 
-void t.test('serverName is the name that the certificate has to have', async (t) => {
+void t.test('serverName is the name that the certificate must have', async (t) => {
   const file = caFile(t)
   t.equal(
     await statusThrough(t, authority.issue(['orders.internal']), { caFile: file, serverName: 'orders.internal' }),
@@ -71,11 +71,11 @@ void t.test('an expired certificate is a 502', async (t) => {
   )
 })
 
-void t.test('insecureSkipVerify takes any certificate', async (t) => {
+void t.test('insecureSkipVerify accepts any certificate', async (t) => {
   t.equal(await statusThrough(t, stranger.issue(['other.internal']), { insecureSkipVerify: true }), 200)
 })
 
-void t.test('an application on an IPv6 address', async (t) => {
+void t.test('an application is reached on an IPv6 address', async (t) => {
   const upstream = await startUpstream({ tls: authority.issue(['::1']), host: '::1' })
   t.teardown(() => upstream.close())
   const { url } = await startGateway(t, {
@@ -86,7 +86,7 @@ void t.test('an application on an IPv6 address', async (t) => {
   t.equal((await createBrowser().get(`${url}/api/orders`, { kind: 'script' })).status, 200)
 })
 
-void t.test('the gateway serves TLS itself: login, cookies with Secure and __Host-, X-Forwarded-Proto', async (t) => {
+void t.test('the gateway serves TLS itself, with Secure and __Host- cookies and X-Forwarded-Proto', async (t) => {
   const { cert, key } = authority.issue(['127.0.0.1'])
   const folder = t.testdir({})
   writeFileSync(join(folder, 'cert.pem'), cert)

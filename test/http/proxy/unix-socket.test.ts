@@ -6,7 +6,7 @@ import { startUpstream } from '../../../src/demo/upstream.ts'
 import { createBrowser } from '../../support/browser.ts'
 import { startGateway } from '../../support/gateway.ts'
 
-void t.test('an application on a Unix socket', async (t) => {
+void t.test('an application is reached on a Unix socket', async (t) => {
   const folder = mkdtempSync(join(tmpdir(), 'gatehouse-'))
   t.teardown(() => {
     rmSync(folder, { recursive: true })
@@ -23,5 +23,5 @@ void t.test('an application on a Unix socket', async (t) => {
   const echoed = await browser.post(`${url}/api/echo`, 'x'.repeat(100_000), { kind: 'script', from: `${url}/` })
   t.match(echoed.json(), { body: { length: 100_000 } })
   await upstream.close()
-  t.equal((await browser.get(`${url}/orders`)).status, 502, 'a socket that nobody listens on')
+  t.equal((await browser.get(`${url}/orders`)).status, 502, 'a socket without a listener')
 })

@@ -17,7 +17,7 @@ const EXPIRED = 'Bearer realm="api", error="invalid_token", error_description="T
 const tokensSent = ({ upstream }: LoggedIn, path: string): unknown[] =>
   upstream.requests.filter(({ url }) => url === path).map(({ headers }) => headers.authorization)
 
-void t.test('invalid_token: the tokens are renewed and the request is sent once more with the new one', async (t) => {
+void t.test('invalid_token renews the tokens and repeats the request with the new one', async (t) => {
   const running = await loggedIn(t)
   const path = challenging(401, EXPIRED, { times: '1' })
   const answer = await running.browser.get(running.url + path, script)
@@ -30,7 +30,7 @@ void t.test('invalid_token: the tokens are renewed and the request is sent once 
 })
 
 void t.test(
-  'an application that does not take the new token either has the last word, and is not asked again and again',
+  'an application that also refuses the new token answers the client, and is not retried repeatedly',
   async (t) => {
     const running = await loggedIn(t)
     const path = challenging(401, EXPIRED)
@@ -45,7 +45,7 @@ void t.test(
   },
 )
 
-void t.test('many requests that meet invalid_token at once cost one refresh', async (t) => {
+void t.test('many requests with invalid_token at once share one refresh', async (t) => {
   let gone: string | undefined
   const application = await startApplication(t, ({ headers }, res) => {
     gone ??= headers.authorization
@@ -61,7 +61,7 @@ void t.test('many requests that meet invalid_token at once cost one refresh', as
   t.equal(running.idp.grants['refresh_token'], 1)
 })
 
-void t.test('a DELETE without a body is sent once more, a POST and whatever has a body is not', async (t) => {
+void t.test('a DELETE without a body is repeated, and a POST or a request with a body is not', async (t) => {
   const running = await loggedIn(t)
   const path = challenging(401, EXPIRED, { times: '1' })
   t.equal((await running.browser.request('DELETE', running.url + path, script)).status, 200)
@@ -78,7 +78,7 @@ void t.test('a DELETE without a body is sent once more, a POST and whatever has 
   }
 })
 
-void t.test('after a POST that met invalid_token the next request has a new token', async (t) => {
+void t.test('after a POST with invalid_token the next request has a new token', async (t) => {
   const running = await loggedIn(t)
   const path = challenging(401, EXPIRED)
   await running.browser.post(running.url + path, 'x', script)
@@ -90,7 +90,7 @@ void t.test('after a POST that met invalid_token the next request has a new toke
 })
 
 void t.test(
-  'an exchanged token that its application does not take is exchanged anew, and no other is sent',
+  'an exchanged token that its application refuses is exchanged again, and no other token is sent',
   async (t) => {
     const running = await loggedIn(t, {
       config: {
@@ -112,7 +112,7 @@ void t.test(
   },
 )
 
-void t.test('a provider that has taken back the refresh token: the session is over', async (t) => {
+void t.test('a revoked refresh token ends the session', async (t) => {
   const running = await loggedIn(t)
   running.idp.forgetRefreshTokens()
   const answer = await running.browser.get(running.url + challenging(401, EXPIRED), script)
@@ -120,7 +120,7 @@ void t.test('a provider that has taken back the refresh token: the session is ov
   t.match(answer.headers['set-cookie'], [/^gatehouse=;/])
 })
 
-void t.test('with the provider down the client gets the application’s own answer', async (t) => {
+void t.test('if the provider is down, the client gets the application’s own answer', async (t) => {
   const running = await loggedIn(t)
   running.idp.fail('token', { status: 503 })
   const answer = await running.browser.get(running.url + challenging(401, EXPIRED), script)
@@ -146,7 +146,7 @@ void t.test('insufficient_scope becomes a login with that scope, and then the pa
 })
 
 void t.test(
-  'insufficient_user_authentication (RFC 9470) becomes a login with acr and max_age, and what came back is verified',
+  'insufficient_user_authentication (RFC 9470) becomes a login with acr and max_age, and the result is verified',
   async (t) => {
     const running = await loggedIn(t)
     const challenge =
@@ -178,7 +178,7 @@ void t.test('Entra’s insufficient_claims becomes a login with those claims', a
   t.match(running.idp.lastAuthorizationRequest, { claims })
 })
 
-void t.test('an application that goes on asking after the login ends in a page, not in a circle', async (t) => {
+void t.test('an application that repeats its challenge after the login ends in a page instead of a loop', async (t) => {
   const running = await loggedIn(t)
   for (const challenge of [
     'Bearer error="insufficient_scope", scope="orders.write"',
@@ -201,23 +201,20 @@ void t.test('an application that goes on asking after the login ends in a page, 
   )
 })
 
-void t.test(
-  'a page that needs a second factor and whose application wants a scope gets both, in two logins',
-  async (t) => {
-    const running = await loggedIn(t, {
-      config: { routes: [{ path: '/**' }, { path: '/api/status/**', require: { acr: 'urn:demo:mfa' } }] },
-    })
-    const path = challenging(403, 'Bearer error="insufficient_scope", scope="orders.write"', { times: '1' })
-    const { answer, hops } = await running.browser.login(running.url + path, 'alice')
-    t.equal(answer.status, 200)
-    t.equal(hops.filter(({ url }) => url.includes('/oauth2/callback')).length, 2)
-    t.match(
-      running.idp.lastAuthorizationRequest,
-      { acr_values: 'urn:demo:mfa', scope: /orders\.write/ },
-      'the second does not lose what the first was for',
-    )
-  },
-)
+void t.test('a page that needs a second factor and a scope gets both, in two logins', async (t) => {
+  const running = await loggedIn(t, {
+    config: { routes: [{ path: '/**' }, { path: '/api/status/**', require: { acr: 'urn:demo:mfa' } }] },
+  })
+  const path = challenging(403, 'Bearer error="insufficient_scope", scope="orders.write"', { times: '1' })
+  const { answer, hops } = await running.browser.login(running.url + path, 'alice')
+  t.equal(answer.status, 200)
+  t.equal(hops.filter(({ url }) => url.includes('/oauth2/callback')).length, 2)
+  t.match(
+    running.idp.lastAuthorizationRequest,
+    { acr_values: 'urn:demo:mfa', scope: /orders\.write/ },
+    'the second does not lose what the first was for',
+  )
+})
 
 void t.test('a challenge that a login would not change passes unchanged', async (t) => {
   const running = await loggedIn(t)
@@ -251,7 +248,7 @@ void t.test('the Bearer challenge is found among others', async (t) => {
   t.match(loginOf(await running.browser.get(running.url + path, script)), { scope: 'orders.write' })
 })
 
-void t.test('without a session an application’s challenge is none of ours', async (t) => {
+void t.test('without a session an application’s challenge passes unchanged', async (t) => {
   const { url, browser } = await loggedIn(t, {
     config: { routes: [{ path: '/**' }, { path: '/api/status/**', access: 'public' }] },
   })
@@ -262,7 +259,7 @@ void t.test('without a session an application’s challenge is none of ours', as
   t.same([answer.status, answer.headers.gatehouse], [403, undefined])
 })
 
-void t.test('a challenge in the middle of a large upload: the client gets its answer', async (t) => {
+void t.test('a challenge during a large upload reaches the client', async (t) => {
   const application = await startApplication(t, (req, res) => {
     res
       .writeHead(401, {

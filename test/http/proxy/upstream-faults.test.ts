@@ -6,7 +6,7 @@ import { eventually } from '../../support/eventually.ts'
 import { createBrowser } from '../../support/browser.ts'
 import { freePort } from '../../support/free-port.ts'
 import { startGateway } from '../../support/gateway.ts'
-import { ask, header, open, parseAnswers, sendRaw } from '../../support/raw-http.ts'
+import { ask, header, openAndRead, parseAnswers, sendRaw } from '../../support/raw-http.ts'
 import { startSockets } from '../../support/sockets.ts'
 
 // One provider for all gateways here: what it does is not what these tests are about.
@@ -15,7 +15,7 @@ t.teardown(() => idp.close())
 
 const everybody = [{ path: '/**', access: 'public' }]
 
-void t.test('an application that is not there is a 502: a page for a person, a problem for a script', async (t) => {
+void t.test('an unreachable application is a 502, as a page for a navigation and a problem for a script', async (t) => {
   const { url, events } = await startGateway(t, {
     idp,
     config: { upstream: `http://127.0.0.1:${await freePort()}`, routes: everybody },
@@ -30,7 +30,7 @@ void t.test('an application that is not there is a 502: a page for a person, a p
   t.equal(problem.headers.gatehouse, 'upstream_unreachable')
   t.equal(problem.headers['cache-control'], 'no-store')
   t.match(problem.json(), { status: 502, code: 'upstream_unreachable', title: /.+/, detail: /.+/ })
-  t.notMatch(problem.body, /ECONNREFUSED|127\.0\.0\.1/, 'what is behind the gateway stays there')
+  t.notMatch(problem.body, /ECONNREFUSED|127\.0\.0\.1/, 'the answer reveals nothing about the upstream')
   t.match(events('upstream_unreachable')[0], { cause: /ECONNREFUSED/ })
 })
 
@@ -39,7 +39,7 @@ void t.test('a name that does not resolve is a 502', async (t) => {
   t.equal((await ask(url, 'GET', '/')).status, 502)
 })
 
-void t.test('what is not HTTP is a 502', async (t) => {
+void t.test('an answer that is not HTTP is a 502', async (t) => {
   for (const nonsense of [
     'SSH-2.0-OpenSSH\r\n',
     'HTTP/1.1 abc\r\n\r\n',
@@ -59,7 +59,7 @@ void t.test('what is not HTTP is a 502', async (t) => {
   }
 })
 
-void t.test('an application that hangs up on an upload is a 502 for its client', async (t) => {
+void t.test('an application that disconnects during an upload is a 502 for its client', async (t) => {
   const upstream = await startSockets(t, (socket) => {
     socket.once('data', () => {
       setTimeout(() => {
@@ -69,52 +69,41 @@ void t.test('an application that hangs up on an upload is a 502 for its client',
   })
   const { url } = await startGateway(t, { idp, config: { upstream, routes: everybody } })
   for (const framing of ['Content-Length: 20000000', 'Transfer-Encoding: chunked']) {
-    const socket = open(url)
-    let text = ''
-    socket.on('data', (chunk: Buffer) => {
-      text += chunk.toString()
-    })
+    const { socket, text } = openAndRead(url)
     socket.write(
       'POST / HTTP/1.1\r\nHost: ' +
         `a\r\n${framing}\r\n\r\n${framing.startsWith('T') ? 'ffff\r\n' : ''}${'x'.repeat(10_000)}`,
     )
     await once(socket, 'data')
     socket.destroy()
-    t.match(text, /^HTTP\/1\.1 502 [^]*upstream_unreachable/, framing)
+    t.match(text(), /^HTTP\/1\.1 502 [^]*upstream_unreachable/, framing)
   }
 })
 
-void t.test(
-  'an application that answers before it has read the upload is heard, and the connection ends with that',
-  async (t) => {
-    for (const connection of ['Connection: close\r\n', '']) {
-      const upstream = await startSockets(t, (socket) => {
-        socket.once('data', () => {
-          socket.write(`HTTP/1.1 413 Too Much\r\nContent-Length: 3\r\n${connection}\r\nno!`)
-        })
+void t.test('an answer before the end of the upload reaches the client, and the connection then ends', async (t) => {
+  for (const connection of ['Connection: close\r\n', '']) {
+    const upstream = await startSockets(t, (socket) => {
+      socket.once('data', () => {
+        socket.write(`HTTP/1.1 413 Too Much\r\nContent-Length: 3\r\n${connection}\r\nno!`)
       })
-      const { url } = await startGateway(t, { idp, config: { upstream, routes: everybody } })
-      for (const framing of ['Content-Length: 3000000', 'Transfer-Encoding: chunked']) {
-        const socket = open(url)
-        let text = ''
-        socket.on('data', (chunk: Buffer) => {
-          text += chunk.toString()
-        })
-        const size = framing.startsWith('T') ? '2dc6c0\r\n' : ''
-        socket.write(`POST / HTTP/1.1\r\nHost: a\r\n${framing}\r\n\r\n${size}${'x'.repeat(10_000)}`)
-        await eventually(() => text.includes('no!'))
-        t.match(text, /^HTTP\/1\.1 413 Too Much\r\n[^]*connection: close\r\n/i, framing)
-        // Whoever looks at the answer only at the end gets there, and what follows is no request any more.
-        socket.write('x'.repeat(2_990_000) + (size === '' ? '' : '\r\n0\r\n\r\n'))
-        socket.write('GET /second HTTP/1.1\r\nHost: a\r\n\r\n')
-        await eventually(() => socket.closed)
-        t.equal(text.match(/HTTP\/1\.1/g)?.length, 1, 'one answer')
-      }
+    })
+    const { url } = await startGateway(t, { idp, config: { upstream, routes: everybody } })
+    for (const framing of ['Content-Length: 3000000', 'Transfer-Encoding: chunked']) {
+      const { socket, text } = openAndRead(url)
+      const size = framing.startsWith('T') ? '2dc6c0\r\n' : ''
+      socket.write(`POST / HTTP/1.1\r\nHost: a\r\n${framing}\r\n\r\n${size}${'x'.repeat(10_000)}`)
+      await eventually(() => text().includes('no!'))
+      t.match(text(), /^HTTP\/1\.1 413 Too Much\r\n[^]*connection: close\r\n/i, framing)
+      // A reader that checks the answer only at its end gets there, and the following bytes are not a request.
+      socket.write('x'.repeat(2_990_000) + (size === '' ? '' : '\r\n0\r\n\r\n'))
+      socket.write('GET /second HTTP/1.1\r\nHost: a\r\n\r\n')
+      await eventually(() => socket.closed)
+      t.equal(text().match(/HTTP\/1\.1/g)?.length, 1, 'one answer')
     }
-  },
-)
+  }
+})
 
-void t.test('an answer that begins before the upload has ended does not end the upload', async (t) => {
+void t.test('an answer that starts before the upload has ended does not end the upload', async (t) => {
   const application = await startApplication(t, (req, res) => {
     res.write('begun,')
     req
@@ -126,19 +115,15 @@ void t.test('an answer that begins before the upload has ended does not end the 
       })
   })
   const { url } = await startGateway(t, { idp, config: { upstream: application.url, routes: everybody } })
-  const socket = open(url)
-  let text = ''
-  socket.on('data', (chunk: Buffer) => {
-    text += chunk.toString()
-  })
+  const { socket, text } = openAndRead(url)
   socket.write('POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 8\r\n\r\none,')
-  await eventually(() => text.includes('one,'))
+  await eventually(() => text().includes('one,'))
   socket.write('two,')
   await eventually(() => socket.closed)
-  t.match(text, /connection: close[^]*begun,[^]*one,[^]*two,[^]*all/i)
+  t.match(text(), /connection: close[^]*begun,[^]*one,[^]*two,[^]*all/i)
 })
 
-void t.test('an idle connection that the application closes as it is taken again is no reason to fail', async (t) => {
+void t.test('an idle connection that the application closes on reuse does not fail the request', async (t) => {
   const upstream = await startSockets(t, (socket) => {
     let answered = 0
     socket.on('data', () => {
@@ -152,7 +137,7 @@ void t.test('an idle connection that the application closes as it is taken again
   for (let i = 0; i < 6; i += 1) t.equal((await ask(url, 'GET', `/${i}`)).status, 200, `request ${i}`)
 })
 
-void t.test('a request that finds its connection new is sent once, however that ends', async (t) => {
+void t.test('a request on a new connection is sent once, also if it fails', async (t) => {
   for (const end of ['destroy', 'resetAndDestroy'] as const) {
     let requests = 0
     const upstream = await startSockets(t, (socket) => {
@@ -167,7 +152,7 @@ void t.test('a request that finds its connection new is sent once, however that 
   }
 })
 
-void t.test('a request is sent again when a kept connection ends, and not a third time', async (t) => {
+void t.test('a request on a reused connection is retried once', async (t) => {
   for (const end of ['destroy', 'resetAndDestroy'] as const) {
     let requests = 0
     const upstream = await startSockets(t, (socket, count) => {
@@ -204,7 +189,7 @@ void t.test('a POST is never sent twice', async (t) => {
   t.equal(posts, 1)
 })
 
-void t.test('interim answers are not mistaken for the answer', async (t) => {
+void t.test('interim answers are not taken for the final one', async (t) => {
   const upstream = await startSockets(t, (socket) => {
     socket.once('data', () => {
       socket.end('HTTP/1.1 103 Early Hints\r\nLink: </a.css>\r\n\r\nHTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok')
@@ -216,70 +201,66 @@ void t.test('interim answers are not mistaken for the answer', async (t) => {
   t.equal(answer?.body.toString(), 'ok')
 })
 
-void t.test(
-  'a `100 Continue` that nobody has asked for is passed over, alone, beside others and beside the answer',
-  async (t) => {
-    const [hundred, hints, final] = [
-      'HTTP/1.1 100 Continue\r\n\r\n',
-      'HTTP/1.1 103 Early Hints\r\nLink: </a.css>\r\n\r\n',
-      'HTTP/1.1 200 OK\r\nContent-Length: 25\r\n\r\nHTTP/1.1 100 Continue\r\n\r\n',
-    ]
-    const pieces = [
-      [hundred, final],
-      [hundred + final],
-      [hundred, hundred, final],
-      [hints + hundred + final],
-      [hundred + hints, final],
-      [hints, hundred + final],
-    ]
-    const upstream = await startSockets(t, (socket) => {
-      // One connection for all: what follows on it is read as before.
-      let asked = 0
-      socket.on('data', () => {
-        const mine = pieces[asked] ?? []
-        asked += 1
-        mine.forEach((piece, i) => {
-          setTimeout(() => {
-            socket.write(piece)
-          }, 20 * i)
-        })
-      })
-    })
-    const { url } = await startGateway(t, { idp, config: { upstream, routes: everybody } })
-    for (const [i, mine] of pieces.entries()) {
-      const answer = await ask(url, i % 2 === 0 ? 'GET' : 'POST', '/', i % 2 === 0 ? [] : ['Content-Length: 0'])
-      t.equal(answer.status, 200, JSON.stringify(mine))
-      t.equal(answer.body.toString(), hundred, 'and a body stays as it is')
-    }
-  },
-)
-
-void t.test('odd but lawful answers pass: unknown status codes, no reason, a body until the end', async (t) => {
+void t.test('an unsolicited `100 Continue` is skipped, alone, among others and together with the answer', async (t) => {
+  const [hundred, hints, final] = [
+    'HTTP/1.1 100 Continue\r\n\r\n',
+    'HTTP/1.1 103 Early Hints\r\nLink: </a.css>\r\n\r\n',
+    'HTTP/1.1 200 OK\r\nContent-Length: 25\r\n\r\nHTTP/1.1 100 Continue\r\n\r\n',
+  ]
+  const pieces = [
+    [hundred, final],
+    [hundred + final],
+    [hundred, hundred, final],
+    [hints + hundred + final],
+    [hundred + hints, final],
+    [hints, hundred + final],
+  ]
   const upstream = await startSockets(t, (socket) => {
-    socket.once('data', () => {
-      socket.end('HTTP/1.1 599 \r\nX-Latin: caf\u00e9\r\n\r\nuntil the end')
+    // One connection for all: what follows on it is read as before.
+    let asked = 0
+    socket.on('data', () => {
+      const mine = pieces[asked] ?? []
+      asked += 1
+      mine.forEach((piece, i) => {
+        setTimeout(() => {
+          socket.write(piece)
+        }, 20 * i)
+      })
     })
   })
   const { url } = await startGateway(t, { idp, config: { upstream, routes: everybody } })
-  const answer = await ask(url, 'GET', '/')
-  t.equal(answer.status, 599)
-  t.equal(answer.body.toString(), 'until the end')
+  for (const [i, mine] of pieces.entries()) {
+    const answer = await ask(url, i % 2 === 0 ? 'GET' : 'POST', '/', i % 2 === 0 ? [] : ['Content-Length: 0'])
+    t.equal(answer.status, 200, JSON.stringify(mine))
+    t.equal(answer.body.toString(), hundred, 'and a body stays as it is')
+  }
 })
 
-void t.test('a denial in the middle of an upload reaches the client', async (t) => {
+void t.test(
+  'odd but valid answers pass: unknown status codes, no reason phrase, a body until the connection closes',
+  async (t) => {
+    const upstream = await startSockets(t, (socket) => {
+      socket.once('data', () => {
+        socket.end('HTTP/1.1 599 \r\nX-Latin: caf\u00e9\r\n\r\nuntil the end')
+      })
+    })
+    const { url } = await startGateway(t, { idp, config: { upstream, routes: everybody } })
+    const answer = await ask(url, 'GET', '/')
+    t.equal(answer.status, 599)
+    t.equal(answer.body.toString(), 'until the end')
+  },
+)
+
+void t.test('a denial during an upload reaches the client', async (t) => {
   const { url } = await startGateway(t, { idp })
-  const socket = open(url)
-  let text = ''
-  socket.on('data', (chunk: Buffer) => {
-    text += chunk.toString()
-  })
+  const { socket, text } = openAndRead(url)
   socket.write(`POST /api/echo HTTP/1.1\r\nHost: a\r\nContent-Length: 5000000\r\n\r\n${'x'.repeat(100_000)}`)
   await once(socket, 'data')
   socket.destroy()
-  t.match(text, /^HTTP\/1\.1 401 [^]*login_required/)
+  t.match(text(), /^HTTP\/1\.1 401 [^]*login_required/)
 })
 
-void t.test('the gateway outlives all of it', async (t) => {
+void t.test('the gateway survives all of these faults', async (t) => {
   const upstream = await startSockets(t, (socket, count) => {
     socket.once('data', () => {
       if (count % 4 === 0) socket.destroy()
@@ -295,7 +276,7 @@ void t.test('the gateway outlives all of it', async (t) => {
   t.equal((await ask(url, 'GET', '/oauth2/session')).status, 401)
 })
 
-void t.test('the log says what is wrong with an answer, and nobody is told that there was none', async (t) => {
+void t.test('the log says what is wrong with an answer, and does not report it as missing', async (t) => {
   const secret = 'c2VjcmV0LXNlY3JldA'
   const head = `HTTP/1.1 200 OK\r\nContent-Length: 2\r\nX-Before: ${secret}\r\n`
   for (const [answer, cause] of [
@@ -349,7 +330,7 @@ void t.test('the log says what is wrong with an answer, and nobody is told that 
   }
 })
 
-void t.test('`Transfer-Encoding: identity` is no coding', async (t) => {
+void t.test('`Transfer-Encoding: identity` counts as no coding', async (t) => {
   const upstream = await startSockets(t, (socket) => {
     socket.once('data', () => {
       socket.end('HTTP/1.1 200 OK\r\nTransfer-Encoding: identity\r\n\r\nuntil the end')
@@ -359,7 +340,7 @@ void t.test('`Transfer-Encoding: identity` is no coding', async (t) => {
   t.equal((await ask(url, 'GET', '/')).body.toString(), 'until the end')
 })
 
-void t.test('a request whose transfer coding would be lost on the way is a 501', async (t) => {
+void t.test('a request whose transfer coding would be lost is a 501', async (t) => {
   const { url, upstream } = await startGateway(t, { idp, config: { routes: everybody } })
   for (const framing of [
     'Transfer-Encoding: gzip, chunked',

@@ -8,7 +8,7 @@ import { ask } from '../../support/raw-http.ts'
 const idp = await startIdp()
 t.teardown(() => idp.close())
 
-void t.test('a prefix is stripped or replaced as whole segments, all else stays', (t) => {
+void t.test('a prefix is stripped or replaced in whole segments, and the rest stays', (t) => {
   const strip = { stripPrefix: '/api', rewritePrefix: null }
   const rows: [path: string, up: string][] = [
     ['/api/orders', '/orders'],
@@ -30,7 +30,7 @@ void t.test('a prefix is stripped or replaced as whole segments, all else stays'
   t.end()
 })
 
-void t.test('the application sees the path without its prefix, and the query as it was', async (t) => {
+void t.test('the application receives the path without its prefix, and the unchanged query', async (t) => {
   const { url, upstream } = await startGateway(t, {
     idp,
     config: {

@@ -13,7 +13,7 @@ const megabyte = 1024 * 1024
 const atOnce = 50
 
 /**
- * A gateway as a process of its own with a user logged in: where it is, their cookie, and the memory that is its alone,
+ * Starts a gateway in its own process and logs a user in; `cookie` is the user's, and `memory` is the private memory in
  * bytes.
  */
 const startProcess = async (
@@ -52,7 +52,7 @@ const startProcess = async (
   }
 }
 
-void t.test('2,000 WebSockets are open in under 150 MB, all of them speak, and all are drained', async (t) => {
+void t.test('2,000 open WebSockets use under 150 MB, all transfer data, and all are drained', async (t) => {
   const { url, cookie, memory, stop } = await startProcess(t)
   const before = memory()
   const sockets: WebSocketEnd[] = []

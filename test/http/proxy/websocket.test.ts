@@ -2,6 +2,7 @@ import { createHash, randomBytes } from 'node:crypto'
 import { once } from 'node:events'
 import { createServer as createHttpServer } from 'node:http'
 import { createServer, type Socket } from 'node:net'
+import { setTimeout as sleep } from 'node:timers/promises'
 import t, { type Test } from 'tap'
 import { boundPort } from '../../../src/demo/bound-port.ts'
 import { eventually } from '../../support/eventually.ts'
@@ -72,35 +73,36 @@ const serverFrame = (payload: Buffer): Buffer => {
   return Buffer.concat([header, payload])
 }
 
-void t.test('a WebSocket with a session is the application’s, with the token and who the user is', async (t) => {
-  const running = await loggedIn(t, {
-    config: { routes: [{ path: '/**', headers: { set: { 'X-User': '{claims.email}' } } }] },
-  })
-  const socket = await connect(running, '', ['X-User: mallory', 'Authorization: Bearer mine'])
-  t.equal(socket.status, 101)
-  t.ok(await echoes(socket))
-  const sent = running.upstream.requests.find(({ url }) => url === '/ws')?.headers
-  t.match(sent, {
-    'x-user': 'alice@example.com',
-    'authorization': /^Bearer (?!mine)/,
-    'upgrade': 'websocket',
-    'connection': 'upgrade',
-    'host': new URL(running.url).host,
-    'x-forwarded-for': '127.0.0.1',
-  })
-  t.notMatch(sent?.cookie, 'gatehouse', 'the gateway’s cookie stays here')
-  socket.socket.destroy()
-  await eventually(() => running.upstream.openStreams() === 0)
-})
+void t.test(
+  'a WebSocket with a session reaches the application, with the token and the identity headers',
+  async (t) => {
+    const running = await loggedIn(t, {
+      config: { routes: [{ path: '/**', headers: { set: { 'X-User': '{claims.email}' } } }] },
+    })
+    const socket = await connect(running, '', ['X-User: mallory', 'Authorization: Bearer mine'])
+    t.equal(socket.status, 101)
+    t.ok(await echoes(socket))
+    const sent = running.upstream.requests.find(({ url }) => url === '/ws')?.headers
+    t.match(sent, {
+      'x-user': 'alice@example.com',
+      'authorization': /^Bearer (?!mine)/,
+      'upgrade': 'websocket',
+      'connection': 'upgrade',
+      'host': new URL(running.url).host,
+      'x-forwarded-for': '127.0.0.1',
+    })
+    t.notMatch(sent?.cookie, 'gatehouse', 'the gateway’s cookie stays here')
+    socket.socket.destroy()
+    await eventually(() => running.upstream.openStreams() === 0)
+  },
+)
 
-void t.test('it is in the log and in the count of requests, once, at its end', async (t) => {
+void t.test('a WebSocket is logged and counted once, at its end', async (t) => {
   const running = await loggedIn(t)
   const lines = () => running.events('request').filter(({ path }) => path === '/ws')
   const socket = await connect(running)
   t.match(running.events('websocket_open'), [{ path: '/ws', client: '127.0.0.1' }])
-  await new Promise((resolve) => {
-    setTimeout(resolve, 300)
-  })
+  await sleep(300)
   t.same(lines(), [])
   socket.socket.destroy()
   await eventually(() => running.events('websocket_closed').length === 1 && lines().length === 1)
@@ -108,7 +110,7 @@ void t.test('it is in the log and in the count of requests, once, at its end', a
   t.ok(Number(lines()[0]?.['ms']) >= 300, 'with its duration')
 })
 
-void t.test('without a session it is a 401 problem, and the application hears nothing', async (t) => {
+void t.test('a WebSocket without a session is a 401 problem, and never reaches the application', async (t) => {
   const running = await loggedIn(t)
   const socket = await openWebSocket(`${running.url}/ws`, { headers: [`Origin: ${running.url}`] })
   t.equal(socket.status, 401)
@@ -118,24 +120,27 @@ void t.test('without a session it is a 401 problem, and the application hears no
   t.notOk(running.upstream.requests.some(({ url }) => url === '/ws'))
 })
 
-void t.test('another site’s page, a neighbour’s included, can’t open one with the user’s session', async (t) => {
-  const running = await loggedIn(t)
-  for (const headers of [
-    ['Origin: https://evil.example'],
-    ['Origin: null'],
-    ['Sec-Fetch-Site: cross-site'],
-    ['Sec-Fetch-Site: same-site', `Origin: ${running.url}`],
-  ]) {
-    const socket = await openWebSocket(`${running.url}/ws`, { headers: [cookieOf(running), ...headers] })
-    t.equal(socket.status, 403, headers.join())
-    t.equal(socket.headers.get('gatehouse'), 'cross_origin')
-  }
-  const native = await openWebSocket(`${running.url}/ws`, { headers: [cookieOf(running)] })
-  t.equal(native.status, 101, 'a client that sends no Origin is no browser')
-  native.socket.destroy()
-})
+void t.test(
+  'a page of another site, or of another origin of the same site, can’t open a WebSocket with the user’s session',
+  async (t) => {
+    const running = await loggedIn(t)
+    for (const headers of [
+      ['Origin: https://evil.example'],
+      ['Origin: null'],
+      ['Sec-Fetch-Site: cross-site'],
+      ['Sec-Fetch-Site: same-site', `Origin: ${running.url}`],
+    ]) {
+      const socket = await openWebSocket(`${running.url}/ws`, { headers: [cookieOf(running), ...headers] })
+      t.equal(socket.status, 403, headers.join())
+      t.equal(socket.headers.get('gatehouse'), 'cross_origin')
+    }
+    const native = await openWebSocket(`${running.url}/ws`, { headers: [cookieOf(running)] })
+    t.equal(native.status, 101, 'a client that sends no Origin is no browser')
+    native.socket.destroy()
+  },
+)
 
-void t.test('csrf: off lets other origins in', async (t) => {
+void t.test('csrf: off admits WebSockets from other origins', async (t) => {
   const running = await loggedIn(t, { config: { routes: [{ path: '/**', csrf: 'off' }] } })
   const socket = await openWebSocket(`${running.url}/ws`, {
     headers: [cookieOf(running), 'Origin: https://partner.example'],
@@ -144,7 +149,7 @@ void t.test('csrf: off lets other origins in', async (t) => {
   socket.socket.destroy()
 })
 
-void t.test('the application’s own answer decides: its refusal comes as it is', async (t) => {
+void t.test('the application’s refusal of a WebSocket passes unchanged', async (t) => {
   const running = await loggedIn(t)
   for (const status of [400, 403, 404, 429, 500]) {
     const socket = await connect(running, `?status=${status}`)
@@ -155,7 +160,7 @@ void t.test('the application’s own answer decides: its refusal comes as it is'
   }
 })
 
-void t.test('subprotocols and extensions are between the two ends', async (t) => {
+void t.test('subprotocols and extensions are negotiated between client and application', async (t) => {
   const heads: string[] = []
   const upstream = await startRaw(t, (socket, head) => {
     heads.push(head)
@@ -184,7 +189,7 @@ void t.test('subprotocols and extensions are between the two ends', async (t) =>
   socket.socket.destroy()
 })
 
-void t.test('what either end sends together with its handshake arrives', async (t) => {
+void t.test('data sent together with the handshake arrives, from either end', async (t) => {
   const upstream = await startRaw(t, (socket, head) => {
     socket.write(Buffer.concat([Buffer.from(switching(head)), Buffer.from([0x81, 2, 0x68, 0x69])]))
   })
@@ -199,7 +204,7 @@ void t.test('what either end sends together with its handshake arrives', async (
   for (const { socket } of [greeted, eager]) socket.destroy()
 })
 
-void t.test('frames of 10 MB, of any kind and in pieces, arrive whole in both directions', async (t) => {
+void t.test('frames of 10 MB, of any type and fragmented, arrive whole in both directions', async (t) => {
   const running = await loggedIn(t)
   const socket = await connect(running)
   const large = randomBytes(10_000_000)
@@ -215,7 +220,7 @@ void t.test('frames of 10 MB, of any kind and in pieces, arrive whole in both di
   socket.socket.destroy()
 })
 
-void t.test('an end that does not read holds the other back instead of filling the memory', async (t) => {
+void t.test('an end that does not read applies back-pressure instead of filling the memory', async (t) => {
   let sent = 0
   let up: Socket | null = null
   const piece = serverFrame(Buffer.alloc(100_000))
@@ -245,10 +250,8 @@ void t.test('an end that does not read holds the other back instead of filling t
     before = sent
     return still
   })
-  await new Promise((resolve) => {
-    setTimeout(resolve, 300)
-  })
-  t.ok(sent < 60_000_000, `${sent} bytes on their way to nobody`)
+  await sleep(300)
+  t.ok(sent < 60_000_000, `${sent} bytes in flight without a reader`)
   let got = 0
   socket
     .on('data', (chunk: Buffer) => {
@@ -260,7 +263,7 @@ void t.test('an end that does not read holds the other back instead of filling t
   socket.destroy()
 })
 
-void t.test('what an end says last reaches the other, though it has gone by then', async (t) => {
+void t.test('the last data of an end that disconnects reaches the other end', async (t) => {
   const last = serverFrame(Buffer.alloc(3_000_000, 7))
   const upstream = await startRaw(t, (socket, head) => {
     socket.end(Buffer.concat([Buffer.from(switching(head)), last, Buffer.from([0x88, 2, 0x03, 0xe8])]))
@@ -272,9 +275,7 @@ void t.test('what an end says last reaches the other, though it has gone by then
     'GET /ws HTTP/1.1\r\nHost: a\r\nConnection: Upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Key: ' +
       `AAAAAAAAAAAAAAAAAAAAAA==\r\nSec-WebSocket-Version: 13\r\n${cookieOf(running)}\r\n\r\n`,
   )
-  await new Promise((resolve) => {
-    setTimeout(resolve, 300)
-  })
+  await sleep(300)
   socket.on('data', (chunk: Buffer) => {
     chunks.push(chunk)
   })
@@ -284,7 +285,7 @@ void t.test('what an end says last reaches the other, though it has gone by then
   t.equal(all.length - all.indexOf('\r\n\r\n') - 4, last.length + 4)
 })
 
-void t.test('a close handshake goes through, code and all', async (t) => {
+void t.test('a close handshake passes with its code', async (t) => {
   const running = await loggedIn(t)
   const byServer = await connect(running, '?close=4005')
   byServer.send('x')
@@ -297,7 +298,7 @@ void t.test('a close handshake goes through, code and all', async (t) => {
   await eventually(() => running.upstream.openStreams() === 0)
 })
 
-void t.test('a client that closes its half still hears the rest', async (t) => {
+void t.test('a client that half-closes still receives the rest', async (t) => {
   const upstream = await startRaw(t, (socket, head) => {
     socket.write(switching(head))
     socket.resume().on('end', () => {
@@ -314,7 +315,7 @@ void t.test('a client that closes its half still hears the rest', async (t) => {
   await socket.closed
 })
 
-void t.test('it closes with 4401 when its session ends by logout', async (t) => {
+void t.test('a WebSocket closes with 4401 when its session ends by logout', async (t) => {
   const running = await loggedIn(t)
   const sockets = await Promise.all([connect(running), connect(running)])
   const start = Date.now()
@@ -324,7 +325,7 @@ void t.test('it closes with 4401 when its session ends by logout', async (t) => 
   await eventually(() => running.upstream.openStreams() === 0)
 })
 
-void t.test('it closes with 4401 when its session ends by the clock', async (t) => {
+void t.test('a WebSocket closes with 4401 when its session expires', async (t) => {
   const running = await loggedIn(t, { config: { session: { lifetime: '10m' } } })
   const socket = await connect(running)
   moveClock(t, 600_000)
@@ -332,7 +333,7 @@ void t.test('it closes with 4401 when its session ends by the clock', async (t) 
   t.match(running.events('session_ended'), [{ reason: 'lifetime' }])
 })
 
-void t.test('it closes with 4401 when an administrator or the provider ends the session', async (t) => {
+void t.test('a WebSocket closes with 4401 when an administrator or the provider ends the session', async (t) => {
   const port = await freePort()
   const running = await loggedIn(t, { config: { admin: { listen: `127.0.0.1:${port}`, sessions: 'loopback' } } })
   const socket = await connect(running)
@@ -346,7 +347,7 @@ void t.test('it closes with 4401 when an administrator or the provider ends the 
   t.equal(await other.closed, 4401, 'a refused refresh')
 })
 
-void t.test('it closes behind the frame that the application is sending', async (t) => {
+void t.test('a WebSocket closes after the frame that the application is sending', async (t) => {
   let up: Socket | null = null
   const upstream = await startRaw(t, (socket, head) => {
     up = socket
@@ -363,7 +364,7 @@ void t.test('it closes behind the frame that the application is sending', async 
   await socket.closed
 })
 
-void t.test('the same user’s next login leaves it open, another user’s does not', async (t) => {
+void t.test('the same user’s next login leaves a WebSocket open, and another user’s closes it', async (t) => {
   const running = await loggedIn(t)
   const socket = await connect(running)
   await running.browser.login(`${running.url}/oauth2/login?prompt=login`, 'alice')
@@ -373,7 +374,7 @@ void t.test('the same user’s next login leaves it open, another user’s does 
 })
 
 void t.test(
-  'an open socket does not keep its session from idling out, messages do, also after tokens were renewed',
+  'messages on a WebSocket keep its session active, also after a refresh, and an idle WebSocket does not',
   async (t) => {
     const running = await loggedIn(t, { config: { session: { idleTimeout: '10m' } } })
     const [silent, busy] = [createBrowser(), running.browser]
@@ -388,16 +389,14 @@ void t.test(
       t.ok(await echoes(busySocket))
     }
     t.equal(await silentSocket.closed, 4401)
-    await new Promise((resolve) => {
-      setTimeout(resolve, 1200)
-    })
+    await sleep(1200)
     t.ok(await echoes(busySocket))
     t.equal((await busy.get(`${running.url}/oauth2/session`, { kind: 'script' })).status, 200)
     busySocket.socket.destroy()
   },
 )
 
-void t.test('pings and pongs are no activity', async (t) => {
+void t.test('pings and pongs do not count as activity', async (t) => {
   const running = await loggedIn(t, { config: { session: { idleTimeout: '10m' } } })
   const socket = await connect(running)
   moveClock(t, 300_000)
@@ -408,7 +407,7 @@ void t.test('pings and pongs are no activity', async (t) => {
   t.equal(await socket.closed, 4401)
 })
 
-void t.test('it is drained with 1001 when the gateway stops, also one without a session', async (t) => {
+void t.test('a WebSocket is drained with 1001 when the gateway stops, also one without a session', async (t) => {
   const running = await loggedIn(t, { config: { routes: [{ path: '/**' }, { path: '/ws', access: 'optional' }] } })
   const sockets = [await connect(running), await openWebSocket(`${running.url}/ws`)]
   t.same(
@@ -421,43 +420,24 @@ void t.test('it is drained with 1001 when the gateway stops, also one without a 
   t.ok(Date.now() - start < 3000)
 })
 
-void t.test('one that opens while the gateway stops is drained, too', async (t) => {
-  const waiting: (() => void)[] = []
-  const upstream = await startRaw(t, (socket, head) => {
-    waiting.push(() => {
-      socket.write(switching(head))
-    })
-  })
-  const running = await loggedIn(t, { config: { routes: [{ path: '/**' }, { path: '/ws', upstream }] } })
-  const opening = connect(running)
-  await eventually(() => waiting.length === 1)
+void t.test('a WebSocket that opens while the gateway stops is drained', async (t) => {
+  const { running, opening, accept } = await openPending(t)
   const closing = running.gateway.close()
-  waiting[0]?.()
+  accept()
   t.equal(await (await opening).closed, 1001)
   await closing
 })
 
-void t.test(
-  'one whose session ends while the application takes its time is closed as soon as it is open',
-  async (t) => {
-    const waiting: (() => void)[] = []
-    const upstream = await startRaw(t, (socket, head) => {
-      waiting.push(() => {
-        socket.write(switching(head))
-      })
-    })
-    const running = await loggedIn(t, { config: { routes: [{ path: '/**' }, { path: '/ws', upstream }] } })
-    const opening = connect(running)
-    await eventually(() => waiting.length === 1)
-    await running.browser.post(`${running.url}/oauth2/logout/local`, undefined, { kind: 'script' })
-    waiting[0]?.()
-    const start = Date.now()
-    t.equal(await (await opening).closed, 4401)
-    t.ok(Date.now() - start < 2_500)
-  },
-)
+void t.test('a WebSocket whose session ends during the handshake is closed as soon as it is open', async (t) => {
+  const { running, opening, accept } = await openPending(t)
+  await running.browser.post(`${running.url}/oauth2/logout/local`, undefined, { kind: 'script' })
+  accept()
+  const start = Date.now()
+  t.equal(await (await opening).closed, 4401)
+  t.ok(Date.now() - start < 2_500)
+})
 
-void t.test('an application that is down is a 502, one that is slow a 504, before there is a WebSocket', async (t) => {
+void t.test('an unreachable application is a 502 and a slow one a 504, before the WebSocket opens', async (t) => {
   const silent = await startRaw(t, () => {})
   const running = await loggedIn(t, {
     config: {
@@ -479,7 +459,7 @@ void t.test('an application that is down is a 502, one that is slow a 504, befor
   }
 })
 
-void t.test('an expired token is renewed before the upgrade', async (t) => {
+void t.test('an expired token is refreshed before the upgrade', async (t) => {
   const running = await loggedIn(t)
   moveClock(t, 101_000)
   const socket = await connect(running)
@@ -491,7 +471,7 @@ void t.test('an expired token is renewed before the upgrade', async (t) => {
   t.equal((await connect(running)).status, 503)
 })
 
-void t.test('an upgrade that the application refuses for its token is tried once more as an upgrade', async (t) => {
+void t.test('an upgrade that the application refuses for its token is retried as an upgrade', async (t) => {
   const tokens: string[] = []
   const upstream = await startRaw(t, (socket, head) => {
     tokens.push(/authorization: (.*)\r/i.exec(head)?.[1] ?? '')
@@ -509,7 +489,7 @@ void t.test('an upgrade that the application refuses for its token is tried once
   socket.socket.destroy()
 })
 
-void t.test('a client that goes away before the answer ends the request upstream', async (t) => {
+void t.test('a client disconnect before the answer ends the upstream request', async (t) => {
   let gone = false
   let come = false
   const upstream = await startRaw(t, (socket) => {
@@ -580,22 +560,19 @@ const sendUntilClosed = async (url: string, request: string): Promise<Buffer> =>
   return Buffer.concat(chunks)
 }
 
-void t.test(
-  'a POST that asks for a WebSocket is no WebSocket: it goes up as the POST that was decided on',
-  async (t) => {
-    const running = await loggedIn(t, {
-      config: { routes: [{ path: '/**' }, { path: '/ws', methods: ['POST'], access: 'public' }] },
-    })
-    const answer = await openWebSocket(`${running.url}/ws`, { method: 'POST', headers: ['Content-Length: 0'] })
-    t.equal(answer.status, 404)
-    t.match(
-      running.upstream.requests.findLast(({ url }) => url === '/ws'),
-      { method: 'POST' },
-    )
-  },
-)
+void t.test('a POST with WebSocket headers is forwarded as the POST that was decided', async (t) => {
+  const running = await loggedIn(t, {
+    config: { routes: [{ path: '/**' }, { path: '/ws', methods: ['POST'], access: 'public' }] },
+  })
+  const answer = await openWebSocket(`${running.url}/ws`, { method: 'POST', headers: ['Content-Length: 0'] })
+  t.equal(answer.status, 404)
+  t.match(
+    running.upstream.requests.findLast(({ url }) => url === '/ws'),
+    { method: 'POST' },
+  )
+})
 
-void t.test('a WebSocket whose application sits behind no answer at all does not hold the others', async (t) => {
+void t.test('a WebSocket whose application never answers does not block the others', async (t) => {
   const silent = await startRaw(t, () => {})
   const running = await loggedIn(t, { config: { routes: [{ path: '/**' }, { path: '/silent', upstream: silent }] } })
   const waiting = Array.from({ length: 20 }, () => {
@@ -618,7 +595,7 @@ void t.test('a public route’s WebSocket passes with nothing injected', async (
   socket.socket.destroy()
 })
 
-void t.test('claims rules and step-up are decided at the upgrade', async (t) => {
+void t.test('claims rules and step-up apply at the upgrade', async (t) => {
   const running = await loggedIn(t, {
     config: {
       routes: [
@@ -636,7 +613,7 @@ void t.test('claims rules and step-up are decided at the upgrade', async (t) => 
   t.same([strong.status, strong.headers.get('gatehouse')], [401, 'step_up_required'])
 })
 
-void t.test('an upstream that answers 101 with another server’s manners is no concern of ours', async (t) => {
+void t.test('an upstream’s 101 with unusual headers passes', async (t) => {
   const server = createHttpServer()
     .on('upgrade', (request, socket) => {
       socket.write(
@@ -660,7 +637,7 @@ void t.test('an upstream that answers 101 with another server’s manners is no 
   socket.socket.destroy()
 })
 
-void t.test('garbage behind an upgrade that was refused harms nobody', async (t) => {
+void t.test('garbage after a refused upgrade does no harm', async (t) => {
   const running = await loggedIn(t)
   const bytes = await sendRaw(
     running.url,
@@ -673,3 +650,17 @@ void t.test('garbage behind an upgrade that was refused harms nobody', async (t)
     'one answer to one request',
   )
 })
+
+/** A WebSocket whose application answers the handshake when a test calls `accept`. */
+async function openPending(t: Test) {
+  const waiting: (() => void)[] = []
+  const upstream = await startRaw(t, (socket, head) => {
+    waiting.push(() => {
+      socket.write(switching(head))
+    })
+  })
+  const running = await loggedIn(t, { config: { routes: [{ path: '/**' }, { path: '/ws', upstream }] } })
+  const opening = connect(running)
+  await eventually(() => waiting.length === 1)
+  return { running, opening, accept: () => waiting[0]?.() }
+}

@@ -4,7 +4,7 @@ import { eventually } from '../../support/eventually.ts'
 import { createBrowser } from '../../support/browser.ts'
 import { freePort } from '../../support/free-port.ts'
 import { startGateway } from '../../support/gateway.ts'
-import { open } from '../../support/raw-http.ts'
+import { openAndRead } from '../../support/raw-http.ts'
 
 // One provider for all gateways here: what it does is not what these tests are about.
 const idp = await startIdp()
@@ -12,11 +12,7 @@ t.teardown(() => idp.close())
 
 /** Sends a head that waits to be asked for its body. */
 const expecting = (url: string, path: string, headers: readonly string[] = []) => {
-  const socket = open(url)
-  let text = ''
-  socket.on('data', (chunk: Buffer) => {
-    text += chunk.toString()
-  })
+  const { socket, text } = openAndRead(url)
   socket.write(
     [
       `POST ${path} HTTP/1.1`,
@@ -28,10 +24,10 @@ const expecting = (url: string, path: string, headers: readonly string[] = []) =
       '',
     ].join('\r\n'),
   )
-  return { socket, text: () => text }
+  return { socket, text }
 }
 
-void t.test('a request that may pass is asked for its body, and goes on', async (t) => {
+void t.test('an admitted request gets 100 Continue, and its body is forwarded', async (t) => {
   const { url, upstream } = await startGateway(t, {
     idp,
     config: {
@@ -53,7 +49,7 @@ void t.test('a request that may pass is asked for its body, and goes on', async 
 })
 
 void t.test(
-  'one that may not gets its answer and no 100, and the connection ends, though it sends its body',
+  'a denied request gets its answer without 100 Continue, and the connection ends, even if the client sends its body',
   async (t) => {
     const { url, upstream } = await startGateway(t, {
       idp,
@@ -78,7 +74,7 @@ void t.test(
   },
 )
 
-void t.test('an application that is not there is a 502 before anybody has sent anything', async (t) => {
+void t.test('an unreachable application is a 502 before the client sends its body', async (t) => {
   const { url } = await startGateway(t, {
     idp,
     config: { upstream: `http://127.0.0.1:${await freePort()}`, routes: [{ path: '/**', access: 'public' }] },
@@ -89,7 +85,7 @@ void t.test('an application that is not there is a 502 before anybody has sent a
   socket.destroy()
 })
 
-void t.test('the gateway’s own endpoints and kept forms ask for what they read', async (t) => {
+void t.test('the gateway’s own endpoints and kept forms send 100 Continue for bodies that they read', async (t) => {
   const { url } = await startGateway(t, { idp })
   const form = 'Content-Type: application/x-www-form-urlencoded'
   for (const [path, status, headers] of [
@@ -105,7 +101,7 @@ void t.test('the gateway’s own endpoints and kept forms ask for what they read
   }
 })
 
-void t.test('a session’s request is asked, too, and several on one connection each have their turn', async (t) => {
+void t.test('requests with a session get 100 Continue, and several on one connection get it in order', async (t) => {
   const { url } = await startGateway(t, { idp })
   const browser = createBrowser()
   await browser.login(`${url}/`, 'alice')

@@ -10,7 +10,7 @@ import { boundPort } from '../../../src/demo/bound-port.ts'
 import { startIdp } from '../../../src/demo/idp.ts'
 import { createAuthority } from '../../support/certificates.ts'
 import { startGateway } from '../../support/gateway.ts'
-import { open } from '../../support/raw-http.ts'
+import { open, openAndRead } from '../../support/raw-http.ts'
 import { eventually } from '../../support/eventually.ts'
 
 const idp = await startIdp()
@@ -81,7 +81,7 @@ const upgrade = (path: string): string =>
   `GET ${path} HTTP/1.1\r\nHost: a\r\nConnection: Upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Version: 13\r\n` +
   `Sec-WebSocket-Key: ${randomBytes(16).toString('base64')}\r\n\r\n`
 
-void t.test('a client that does not read its answer is cut, and so is its upstream request', async (t) => {
+void t.test('a client that does not read its answer is cut off, and so is its upstream request', async (t) => {
   const application = await startEndless(t)
   const { url } = await startGateway(t, { idp, config: { upstream: application.url, routes, limits } })
   const { count } = application
@@ -91,15 +91,15 @@ void t.test('a client that does not read its answer is cut, and so is its upstre
     socket.write(get(path))
     return socket
   })
-  await eventually(() => count.begun === 3, { what: 'all have begun' })
+  await eventually(() => count.begun === 3, { what: 'all answers have started' })
   await sleep(600)
   t.equal(count.ended, 0, 'not at once')
-  await eventually(() => count.ended === 3, { what: 'all have ended', timeoutMs: 5_000 })
+  await eventually(() => count.ended === 3, { what: 'all answers have ended', timeoutMs: 5_000 })
   for (const socket of clients) socket.resume()
   await eventually(() => clients.every(({ closed }) => closed), { what: 'the connections are closed' })
 })
 
-void t.test('also over TLS', async (t) => {
+void t.test('a client that does not read is cut off over TLS', async (t) => {
   const application = await startEndless(t)
   const { cert, key } = createAuthority().issue(['localhost'])
   const folder = t.testdir({ 'cert.pem': cert, 'key.pem': key })
@@ -110,12 +110,12 @@ void t.test('also over TLS', async (t) => {
   await once(socket, 'secureConnect')
   socket.pause()
   socket.write(get('/download'))
-  await eventually(() => application.count.begun === 1, { what: 'it has begun' })
-  await eventually(() => application.count.ended === 1, { what: 'it has ended', timeoutMs: 5_000 })
+  await eventually(() => application.count.begun === 1, { what: 'the answer has started' })
+  await eventually(() => application.count.ended === 1, { what: 'the answer has ended', timeoutMs: 5_000 })
   socket.destroy()
 })
 
-void t.test('a client that does not read the gateway’s own answers is cut', async (t) => {
+void t.test('a client that does not read the gateway’s own answers is cut off', async (t) => {
   const { url } = await startGateway(t, { idp, config: { routes, limits } })
   const socket = open(url)
   socket.pause()
@@ -129,7 +129,7 @@ void t.test('a client that does not read the gateway’s own answers is cut', as
   t.pass()
 })
 
-void t.test('a slow client that reads lives, for as long as it likes', async (t) => {
+void t.test('a slow client that reads is never cut off', async (t) => {
   const application = await startEndless(t)
   const { url } = await startGateway(t, { idp, config: { upstream: application.url, routes, limits } })
   const socket = open(url)
@@ -148,7 +148,7 @@ void t.test('a slow client that reads lives, for as long as it likes', async (t)
   socket.destroy()
 })
 
-void t.test('a client that waits for an answer is not cut', async (t) => {
+void t.test('a client that waits for an answer is not cut off', async (t) => {
   const { url } = await startGateway(t, { idp, config: { routes, limits } })
   const socket = open(url)
   socket.write(get('/api/slow?ms=3000'))
@@ -156,27 +156,27 @@ void t.test('a client that waits for an answer is not cut', async (t) => {
   socket.on('data', (chunk: Buffer) => {
     text += chunk.toString()
   })
-  await eventually(() => text.includes('HTTP/1.1 200'), { what: 'the answer is there', timeoutMs: 8_000 })
+  await eventually(() => text.includes('HTTP/1.1 200'), { what: 'the answer has arrived', timeoutMs: 8_000 })
   t.pass()
   socket.destroy()
 })
 
-void t.test('a WebSocket ends when either end takes nothing of what waits for it', async (t) => {
+void t.test('a WebSocket ends when either end stops reading', async (t) => {
   const application = await startEndless(t)
   const { url } = await startGateway(t, { idp, config: { upstream: application.url, routes, limits } })
   const deaf = open(url)
   deaf.pause()
   deaf.write(upgrade('/talks'))
-  await eventually(() => application.count.websockets === 1, { what: 'it is open' })
+  await eventually(() => application.count.websockets === 1, { what: 'the WebSocket is open' })
   await eventually(() => application.count.closed === 1, {
-    what: 'the application’s end is closed, too',
+    what: 'the application’s end is closed',
     timeoutMs: 15_000,
   })
 
   const talker = open(url)
   talker.resume()
   talker.write(upgrade('/deaf'))
-  await eventually(() => application.count.websockets === 2, { what: 'it is open' })
+  await eventually(() => application.count.websockets === 2, { what: 'the WebSocket is open' })
   const header = Buffer.from([0x82, 0xff, 0, 0, 0, 0, 0, 1, 0, 0, 0, 0, 0, 0])
   const talking = setInterval(() => {
     if (talker.writableLength === 0) talker.write(Buffer.concat([header, Buffer.alloc(65_536)]))
@@ -188,7 +188,7 @@ void t.test('a WebSocket ends when either end takes nothing of what waits for it
   t.pass()
 })
 
-void t.test('an application that does not take an upload is a 504, and the client is not blamed', async (t) => {
+void t.test('an application that does not read an upload is a 504, and the client is not blamed', async (t) => {
   const deaf = createServer((req) => {
     req.pause()
   })
@@ -210,14 +210,10 @@ void t.test('an application that does not take an upload is a 504, and the clien
       limits,
     },
   })
-  const client = open(url)
-  let text = ''
-  client.on('data', (chunk: Buffer) => {
-    text += chunk.toString()
-  })
+  const { socket: client, text } = openAndRead(url)
   client.write(`POST / HTTP/1.1\r\nHost: a\r\nContent-Length: ${500 * piece.length}\r\n\r\n`)
   for (let i = 0; i < 500; i += 1) client.write(piece)
-  await eventually(() => text.includes('\r\n\r\n'), { what: 'it is answered', timeoutMs: 10_000 })
-  t.match(text, /^HTTP\/1\.1 504 /)
+  await eventually(() => text().includes('\r\n\r\n'), { what: 'the request is answered', timeoutMs: 10_000 })
+  t.match(text(), /^HTTP\/1\.1 504 /)
   client.destroy()
 })

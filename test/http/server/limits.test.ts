@@ -2,6 +2,7 @@ import { lookup } from 'node:dns/promises'
 import { once } from 'node:events'
 import { createServer } from 'node:http'
 import { connect as connectPlainly } from 'node:net'
+import { setTimeout as sleep } from 'node:timers/promises'
 import { connect, type TLSSocket } from 'node:tls'
 import t, { type Test } from 'tap'
 import { boundPort } from '../../../src/demo/bound-port.ts'
@@ -43,7 +44,7 @@ const keptAlive = async (url: string): Promise<string> => {
   return String(answer)
 }
 
-void t.test('limits hold as they are written, and follow a reload', async (t) => {
+void t.test('limits apply as configured, and follow a reload', async (t) => {
   const application = await startTalkative(t)
   const routes = [{ path: '/**', access: 'public', upstream: application }]
   const gateway = await serveFile(t, { idp, upstream }, { routes })
@@ -72,12 +73,14 @@ void t.test('limits hold as they are written, and follow a reload', async (t) =>
   const held = [open(url), open(url)]
   await eventually(() => held.every(({ connecting }) => !connecting), { what: 'both are connected' })
   t.equal((await sendRaw(url, 'GET /1 HTTP/1.1\r\n\r\n')).length, 0, 'connections: 2')
-  await eventually(() => gateway.events('too_many_connections').length === 1, { what: 'the log says so' })
+  await eventually(() => gateway.events('too_many_connections').length === 1, {
+    what: 'the refused connection is logged',
+  })
   t.match(gateway.events('too_many_connections'), [{ most: 2, level: 'error' }])
   for (const socket of held) socket.destroy()
 })
 
-void t.test('the limit of connections holds on every address of localhost', async (t) => {
+void t.test('the connection limit holds on every address of localhost', async (t) => {
   const port = await freePort()
   const gateway = await serveFile(
     t,
@@ -88,9 +91,7 @@ void t.test('the limit of connections holds on every address of localhost', asyn
   for (const { address: host } of addresses) {
     const held = connectPlainly({ host, port })
     await once(held, 'connect')
-    await new Promise((resolve) => {
-      setTimeout(resolve, 100)
-    })
+    await sleep(100)
     const refused = connectPlainly({ host, port })
     refused.on('error', () => {}).resume()
     await once(refused, 'close')
@@ -99,11 +100,11 @@ void t.test('the limit of connections holds on every address of localhost', asyn
   }
   await eventually(
     () => gateway.events('too_many_connections').length === new Set(addresses.map(({ address }) => address)).size,
-    { what: 'each has told so' },
+    { what: 'each worker has logged its refusal' },
   )
 })
 
-void t.test('what can’t be read on a TLS listener is in the log', async (t) => {
+void t.test('unreadable requests on a TLS listener are logged', async (t) => {
   const { ca, issue } = createAuthority()
   const { cert, key } = issue(['127.0.0.1'])
   const folder = t.testdir({ cert, key })
@@ -114,7 +115,7 @@ void t.test('what can’t be read on a TLS listener is in the log', async (t) =>
   )
   const { port } = new URL(gateway.url)
   await sendRaw(gateway.url, 'GET / HTTP/1.1\r\nHost: a\r\n\r\n')
-  await eventually(() => gateway.events('request').length === 1, { what: 'plain HTTP is told' })
+  await eventually(() => gateway.events('request').length === 1, { what: 'the plain HTTP request is logged' })
   t.match(gateway.events('request'), [
     {
       status: 400,
@@ -134,7 +135,7 @@ void t.test('what can’t be read on a TLS listener is in the log', async (t) =>
     ciphers: 'DEFAULT@SECLEVEL=0',
   })
   await once(old, 'error')
-  await eventually(() => gateway.events('tls_failed').length === 1, { what: 'a client that is too old is told' })
+  await eventually(() => gateway.events('tls_failed').length === 1, { what: 'the outdated client is logged' })
   t.match(gateway.events('tls_failed'), [{ client: '127.0.0.1', cause: /^ERR_SSL_\w+: / }])
 
   const socket: TLSSocket = connect({ port: Number(port), host: '127.0.0.1', ca })
@@ -142,16 +143,16 @@ void t.test('what can’t be read on a TLS listener is in the log', async (t) =>
   socket.end('BAN / HTTP/1.1\r\n\r\n')
   const [answer] = await once(socket, 'data')
   t.match(String(answer), /^HTTP\/1\.1 400 /)
-  await eventually(() => gateway.events('request').length === 2, { what: 'a bad request over TLS is told' })
+  await eventually(() => gateway.events('request').length === 2, { what: 'the bad request over TLS is logged' })
   t.match(gateway.events('request')[1], { method: 'BAN', status: 400, client: '127.0.0.1' })
 })
 
-void t.test('what is cut at the end of a drain has its access line', async (t) => {
+void t.test('a request that is cut off at the end of a drain has its access line', async (t) => {
   const gateway = await serveFile(t, { idp, upstream }, { routes: everybody, shutdown: { drain: '500ms' } })
   const socket = open(gateway.url)
   const before = upstream.requests.length
   socket.write('GET /api/slow?ms=20000 HTTP/1.1\r\nHost: a\r\n\r\n')
-  await eventually(() => upstream.requests.length > before, { what: 'it is under way' })
+  await eventually(() => upstream.requests.length > before, { what: 'the request is in progress' })
   t.equal((await gateway.stop()).status, 0)
   t.match(gateway.events('request'), [{ path: '/api/slow', status: 499, aborted: true }])
 })

@@ -1,10 +1,11 @@
+import { setTimeout as sleep } from 'node:timers/promises'
 import t from 'tap'
 import { startIdp } from '../../../src/demo/idp.ts'
 import { startApplication } from '../../support/application.ts'
 import { eventually } from '../../support/eventually.ts'
 import { startGateway } from '../../support/gateway.ts'
 import { countOf } from '../../support/metrics.ts'
-import { ask, header, open, parseAnswers, sendRaw } from '../../support/raw-http.ts'
+import { ask, header, open, openAndRead, parseAnswers, sendRaw } from '../../support/raw-http.ts'
 
 // One provider for all gateways here: what it does is not what these tests are about.
 const idp = await startIdp()
@@ -33,7 +34,7 @@ const refusals: [name: string, bytes: string, status: number, cause: RegExp][] =
   ['a control character in the target', 'GET /a\x01b HTTP/1.1\r\nHost: a\r\n\r\n', 400, /URL/],
 ]
 
-void t.test('what the HTTP parser refuses gets a problem, and the connection closes', async (t) => {
+void t.test('a request that the HTTP parser refuses gets a problem, and the connection closes', async (t) => {
   const { url, upstream } = await startGateway(t, { idp, config: { routes: everybody } })
   for (const [name, bytes, status] of refusals) {
     const [answer, ...more] = parseAnswers(await sendRaw(url, bytes))
@@ -51,7 +52,7 @@ void t.test('what the HTTP parser refuses gets a problem, and the connection clo
   t.equal((await ask(url, 'GET', '/api/orders')).status, 200, 'and the process lives')
 })
 
-void t.test('what the HTTP parser refuses has one access line, with its cause, and is counted', async (t) => {
+void t.test('a request that the HTTP parser refuses has one access line, with its cause, and is counted', async (t) => {
   const { url, events, gateway } = await startGateway(t, { idp, config: { routes: everybody } })
   const counted = async (): Promise<number> => countOf(gateway, { route: '-', verdict: 'bad_request' })
   for (const [index, [name, bytes, status, cause]] of refusals.entries()) {
@@ -72,7 +73,7 @@ void t.test('what the HTTP parser refuses has one access line, with its cause, a
   t.notMatch(JSON.stringify(events('request')), 'hush', 'no query, and no cookie')
 })
 
-void t.test('a browser gets a page, which speaks of cookies where the head is too large', async (t) => {
+void t.test('a browser gets a page, which mentions cookies if the head is too large', async (t) => {
   const { url, events } = await startGateway(t, {
     idp,
     config: { routes: everybody, pages: { title: 'Orders' } },
@@ -98,7 +99,7 @@ void t.test('a browser gets a page, which speaks of cookies where the head is to
   t.match(JSON.parse(told?.body.toString() ?? ''), { status: 431, detail: /cookies/ }, 'a script gets a problem')
 })
 
-void t.test('a browser’s head that comes in pieces gets the page as well', async (t) => {
+void t.test('a browser’s head that arrives in pieces gets the page', async (t) => {
   const { url } = await startGateway(t, { idp, config: { routes: everybody } })
   const socket = open(url).setNoDelay()
   const chunks: Buffer[] = []
@@ -106,9 +107,7 @@ void t.test('a browser’s head that comes in pieces gets the page as well', asy
   socket.write('GET /orders HTTP/1.1\r\nHost: a\r\nAccept: text/html\r\nCookie: a=b')
   for (let i = 0; i < 40 && chunks.length === 0; i += 1) {
     socket.write('c'.repeat(1000))
-    await new Promise((resolve) => {
-      setTimeout(resolve, 10)
-    })
+    await sleep(10)
   }
   await eventually(() => socket.closed)
   const [answer] = parseAnswers(Buffer.concat(chunks))
@@ -116,7 +115,7 @@ void t.test('a browser’s head that comes in pieces gets the page as well', asy
   t.match(answer?.headers.get('content-type'), ['text/html; charset=utf-8'])
 })
 
-void t.test('a body that the parser refuses is its own request’s end, and its line', async (t) => {
+void t.test('a body that the parser refuses ends its own request, in that request’s access line', async (t) => {
   const { url, events, gateway } = await startGateway(t, { idp, config: { routes: everybody } })
   const head = 'POST /api/echo HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n'
   const rows: [name: string, bytes: string, status: number, code: string][] = [
@@ -136,67 +135,63 @@ void t.test('a body that the parser refuses is its own request’s end, and its 
   t.equal(await countOf(gateway, { route: '/**', verdict: 'bad_request' }), 2)
 })
 
-void t.test(
-  'CONNECT is 405, with an access line; in the middle of another answer it waits for the end of that',
-  async (t) => {
-    const application = await startApplication(t, (_req, res) => {
-      res.writeHead(200, { 'content-length': '10' })
-      res.write('first')
-      setTimeout(() => res.end('later'), 300)
-    })
-    const { url, events, gateway } = await startGateway(t, {
-      idp,
-      config: { upstream: application.url, routes: everybody },
-    })
-    const connect = 'CONNECT example.com:443 HTTP/1.1\r\nHost: example.com:443\r\n\r\n'
-    const [answer] = parseAnswers(await sendRaw(url, connect))
-    t.equal(answer?.status, 405)
-    t.match(events('request'), [{ method: 'CONNECT', path: 'example.com:443', status: 405, cause: 'CONNECT' }])
-    t.equal(await countOf(gateway, { verdict: 'method_not_allowed' }), 1)
+void t.test('CONNECT is a 405 with an access line, sent after any answer in progress', async (t) => {
+  const application = await startApplication(t, (_req, res) => {
+    res.writeHead(200, { 'content-length': '10' })
+    res.write('first')
+    setTimeout(() => res.end('later'), 300)
+  })
+  const { url, events, gateway } = await startGateway(t, {
+    idp,
+    config: { upstream: application.url, routes: everybody },
+  })
+  const connect = 'CONNECT example.com:443 HTTP/1.1\r\nHost: example.com:443\r\n\r\n'
+  const [answer] = parseAnswers(await sendRaw(url, connect))
+  t.equal(answer?.status, 405)
+  t.match(events('request'), [{ method: 'CONNECT', path: 'example.com:443', status: 405, cause: 'CONNECT' }])
+  t.equal(await countOf(gateway, { verdict: 'method_not_allowed' }), 1)
 
-    const socket = open(url)
-    let text = ''
-    socket.on('data', (chunk: Buffer) => {
-      text += chunk.toString()
-    })
-    socket.write('GET / HTTP/1.1\r\nHost: a\r\n\r\n')
-    await eventually(() => text.includes('first'))
-    socket.write(connect)
-    await eventually(() => socket.closed)
-    t.match(text, /\r\n\r\nfirstlaterHTTP\/1\.1 405 /)
-    t.equal(events('request').filter(({ method, status }) => method === 'CONNECT' && status === 405).length, 2)
+  const { socket, text } = openAndRead(url)
+  socket.write('GET / HTTP/1.1\r\nHost: a\r\n\r\n')
+  await eventually(() => text().includes('first'))
+  socket.write(connect)
+  await eventually(() => socket.closed)
+  t.match(text(), /\r\n\r\nfirstlaterHTTP\/1\.1 405 /)
+  t.equal(events('request').filter(({ method, status }) => method === 'CONNECT' && status === 405).length, 2)
+})
+
+void t.test(
+  'an upgrade pipelined after an unfinished answer is refused after it, and has an access line',
+  async (t) => {
+    const { url, events } = await startGateway(t, { idp, config: { routes: everybody } })
+    const upgrade = [
+      'GET /ws?code=hush HTTP/1.1',
+      'Host: a',
+      'Connection: Upgrade',
+      'Upgrade: websocket',
+      'Sec-WebSocket-Version: 13',
+      'Sec-WebSocket-Key: AAAAAAAAAAAAAAAAAAAAAA==',
+      '',
+      '',
+    ].join('\r\n')
+    const bytes = await sendRaw(url, `GET /api/slow?ms=500 HTTP/1.1\r\nHost: a\r\n\r\n${upgrade}`)
+    t.same(
+      parseAnswers(bytes).map(({ status }) => status),
+      [200, 400],
+    )
+    await eventually(() => events('request').length === 2)
+    t.match(
+      events('request').find(({ path }) => path === '/ws'),
+      { status: 400, verdict: 'bad_request', aborted: undefined, cause: /upgrade/ },
+    )
+    t.match(
+      events('request').find(({ path }) => path === '/api/slow'),
+      { status: 200, verdict: 'forward', aborted: undefined },
+    )
   },
 )
 
-void t.test('an upgrade behind an unfinished answer is refused behind it, and has an access line', async (t) => {
-  const { url, events } = await startGateway(t, { idp, config: { routes: everybody } })
-  const upgrade = [
-    'GET /ws?code=hush HTTP/1.1',
-    'Host: a',
-    'Connection: Upgrade',
-    'Upgrade: websocket',
-    'Sec-WebSocket-Version: 13',
-    'Sec-WebSocket-Key: AAAAAAAAAAAAAAAAAAAAAA==',
-    '',
-    '',
-  ].join('\r\n')
-  const bytes = await sendRaw(url, `GET /api/slow?ms=500 HTTP/1.1\r\nHost: a\r\n\r\n${upgrade}`)
-  t.same(
-    parseAnswers(bytes).map(({ status }) => status),
-    [200, 400],
-  )
-  await eventually(() => events('request').length === 2)
-  t.match(
-    events('request').find(({ path }) => path === '/ws'),
-    { status: 400, verdict: 'bad_request', aborted: undefined, cause: /upgrade/ },
-  )
-  t.match(
-    events('request').find(({ path }) => path === '/api/slow'),
-    { status: 200, verdict: 'forward', aborted: undefined },
-  )
-})
-
-void t.test('a head that comes too slowly is 408, with an access line; a silent connection is none', async (t) => {
+void t.test('a slow head is a 408 with an access line, and a silent connection gets no answer', async (t) => {
   const { url, events } = await startGateway(t, {
     idp,
     config: { routes: everybody, limits: { headersTimeout: '1s' } },
@@ -209,7 +204,7 @@ void t.test('a head that comes too slowly is 408, with an access line; a silent 
   t.match(events('request'), [{ status: 408, verdict: 'bad_request', cause: /limits\.headersTimeout/ }])
 })
 
-void t.test('a flood of refusals is counted in full, and logged in part', async (t) => {
+void t.test('a flood of refusals is fully counted, and partly logged', async (t) => {
   const { url, events, gateway } = await startGateway(t, { idp, config: { routes: everybody } })
   for (let i = 0; i < 30; i += 1)
     await Promise.all(Array.from({ length: 10 }, async () => sendRaw(url, 'BAN / HTTP/1.1\r\n\r\n')))
@@ -222,7 +217,7 @@ void t.test('a flood of refusals is counted in full, and logged in part', async 
   t.equal(events('request').length, events('bad_request').length)
 })
 
-void t.test('rubbish behind a request never ends up in the middle of its answer', async (t) => {
+void t.test('garbage after a request never causes an error in the middle of its answer', async (t) => {
   let answer: (() => void) | null = null
   const application = await startApplication(t, (_req, res) => {
     res.writeHead(200, { 'content-length': '10' })
@@ -232,17 +227,13 @@ void t.test('rubbish behind a request never ends up in the middle of its answer'
     }
   })
   const { url } = await startGateway(t, { idp, config: { upstream: application.url, routes: everybody } })
-  const socket = open(url)
-  let text = ''
-  socket.on('data', (chunk: Buffer) => {
-    text += chunk.toString()
-  })
+  const { socket, text } = openAndRead(url)
   socket.write('GET / HTTP/1.1\r\nHost: a\r\n\r\n')
-  await eventually(() => text.includes('first'))
+  await eventually(() => text().includes('first'))
   socket.write('rubbish\r\n\r\n')
   await eventually(() => socket.closed)
   ;(answer as (() => void) | null)?.()
-  t.match(text, /^HTTP\/1\.1 200 [^]*\r\n\r\nfirst$/)
+  t.match(text(), /^HTTP\/1\.1 200 [^]*\r\n\r\nfirst$/)
 })
 
 void t.test('several requests on one connection are answered in their order', async (t) => {
@@ -267,7 +258,7 @@ void t.test('several requests on one connection are answered in their order', as
   )
 })
 
-void t.test('a client that goes before it has said anything is no matter', async (t) => {
+void t.test('a client that disconnects before its request is complete causes no log line', async (t) => {
   const { url, log } = await startGateway(t, { idp, config: { routes: everybody } })
   for (const bytes of [
     '',

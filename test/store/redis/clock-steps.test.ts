@@ -33,17 +33,17 @@ const steps = [
 ] as const
 
 for (const [direction, step] of steps) {
-  void t.test(`the clock is set ${direction} by an hour: lost data is noticed within five seconds`, async (t) => {
+  void t.test(`a clock set ${direction} by an hour: lost data is noticed within five seconds`, async (t) => {
     const { redis, status } = await start(t)
     t.equal(await status(), 200)
     setWallClock(t, step)
     for (const key of await redis.keys()) if (key.includes('session')) await redis.command('DEL', key)
     const setAt = performance.now()
-    await eventually(async () => (await status()) === 401, { what: 'it is noticed', timeoutMs: 6_000 })
+    await eventually(async () => (await status()) === 401, { what: 'the loss is noticed', timeoutMs: 6_000 })
     t.ok(performance.now() - setAt < 5_200)
   })
 
-  void t.test(`the clock is set ${direction} by an hour: outageGrace stays what it is`, async (t) => {
+  void t.test(`a clock set ${direction} by an hour: outageGrace stays the same`, async (t) => {
     const { redis, status } = await start(t, { outageGrace: '4s' })
     t.equal(await status(), 200)
     setWallClock(t, step)
@@ -53,33 +53,30 @@ for (const [direction, step] of steps) {
     })
     await sleep(1_500)
     t.equal(await status(), 200, 'within the grace')
-    await eventually(async () => (await status()) === 503, { what: 'it is over', timeoutMs: 6_000 })
+    await eventually(async () => (await status()) === 503, { what: 'outageGrace is over', timeoutMs: 6_000 })
     redis.goOn()
-    await eventually(async () => (await status()) === 200, { what: 'it goes on', timeoutMs: 6_000 })
+    await eventually(async () => (await status()) === 200, { what: 'requests succeed again', timeoutMs: 6_000 })
   })
 
-  void t.test(
-    `the clock is set ${direction} by an hour: the pause after a failed refresh stays what it is`,
-    async (t) => {
-      const { url, idp, browser } = await start(t)
-      const refresh = async (): Promise<number> =>
-        (await browser.post(`${url}/oauth2/session/refresh`, '', script)).status
-      const asked = (): number => idp.requests.token
-      idp.fail('token', { status: 503, headers: { 'retry-after': '3' } })
-      const before = asked()
-      await refresh()
-      t.equal(asked(), before + 1)
-      setWallClock(t, step)
-      await refresh()
-      t.equal(asked(), before + 1, 'not before the provider’s Retry-After')
-      idp.fail('token', null)
-      await sleep(3_100)
-      t.equal(await refresh(), 200)
-      t.equal(asked(), before + 2)
-    },
-  )
+  void t.test(`a clock set ${direction} by an hour: the pause after a failed refresh stays the same`, async (t) => {
+    const { url, idp, browser } = await start(t)
+    const refresh = async (): Promise<number> =>
+      (await browser.post(`${url}/oauth2/session/refresh`, '', script)).status
+    const asked = (): number => idp.requests.token
+    idp.fail('token', { status: 503, headers: { 'retry-after': '3' } })
+    const before = asked()
+    await refresh()
+    t.equal(asked(), before + 1)
+    setWallClock(t, step)
+    await refresh()
+    t.equal(asked(), before + 1, 'not before the provider’s Retry-After')
+    idp.fail('token', null)
+    await sleep(3_100)
+    t.equal(await refresh(), 200)
+    t.equal(asked(), before + 2)
+  })
 
-  void t.test(`the clock is set ${direction} by an hour: rate limits count as before`, async (t) => {
+  void t.test(`a clock set ${direction} by an hour: rate limits count the same`, async (t) => {
     const redis = await startRedis(t)
     for (const store of ['memory:', redis.url]) {
       const { url } = await startGateway(t, { config: { session: { store }, rateLimit: { login: '3/3s' } } })
@@ -96,7 +93,7 @@ for (const [direction, step] of steps) {
   })
 }
 
-void t.test('the clock is set back: a session in use stays in the store', async (t) => {
+void t.test('a clock that is set back keeps a session in use in the store', async (t) => {
   const { redis, status, events } = await start(t, { idleTimeout: '4s' })
   t.equal(await status(), 200)
   setWallClock(t, -HOUR)
@@ -108,7 +105,7 @@ void t.test('the clock is set back: a session in use stays in the store', async 
   t.same(events('session_lost'), [])
 })
 
-void t.test('the clock is set back: no cooldown keeps the tokens from being renewed', async (t) => {
+void t.test('a clock that is set back causes no refresh cooldown', async (t) => {
   const { url, idp, browser } = await start(t)
   const refresh = async (): Promise<Record<string, unknown>> =>
     (await browser.post(`${url}/oauth2/session/refresh`, '', script)).json()
@@ -121,10 +118,10 @@ void t.test('the clock is set back: no cooldown keeps the tokens from being rene
   t.equal(grants(), 2)
   setWallClock(t, -HOUR)
   t.equal((await browser.get(`${url}/api/orders`, script)).status, 200)
-  await eventually(() => grants() === 3, { what: 'a token of the future is renewed on the side' })
+  await eventually(() => grants() === 3, { what: 'a token from the future is refreshed in the background' })
 })
 
-void t.test('a clock that is set back and set right again makes no active session look idle', async (t) => {
+void t.test('a clock that is set back and forward again makes no active session idle', async (t) => {
   const { status } = await start(t, { idleTimeout: '10m' })
   setWallClock(t, -HOUR)
   t.equal(await status(), 200)

@@ -30,61 +30,64 @@ const endsEverywhere = async (t: Test, { gateways: [a, b] }: Replicas, browsers:
     })
     await t.resolves(
       eventually(async () => (await fetch(`${b.url}/api/echo`, { headers: { cookie } })).status === 401, {
-        what: 'the other replica refuses',
+        what: 'the other replica refuses the session',
         timeoutMs: 1_000,
       }),
     )
   }
 }
 
-void t.test('sessions lie on all masters, and all replicas are told of changes on any of them', async (t) => {
-  const { url, masters } = await startCluster(t)
-  const replicas = await startReplicas(t, { store: url, idp: { lifetimes: { accessToken: 2 } } })
-  const [a, b] = replicas.gateways
-  const browsers = await logInEverywhere(replicas, masters)
-  const found = await (await fetch(`${b.admin}/sessions?sub=alice`)).text()
-  t.equal(found.match(/"id"/g)?.length, browsers.length)
-  await sleep(2_100)
-  const before = replicas.idp.grants['refresh_token'] ?? 0
-  const statuses = await Promise.all(
-    browsers.flatMap((browser) => [a, b, a, b].map(async (gateway) => statusAt(browser, gateway))),
-  )
-  t.same([...new Set(statuses)], [200])
-  t.equal((replicas.idp.grants['refresh_token'] ?? 0) - before, browsers.length, 'one grant for each session')
-  await endsEverywhere(t, replicas, browsers)
-  t.same(await sessionsAt(masters), [0, 0, 0])
-  for (const node of masters) {
-    for (const key of await node.keys()) t.ok(Number(await node.command('PTTL', key)) > 0, key)
-  }
+void t.test(
+  'sessions are spread over all masters, and all replicas are notified of changes on any master',
+  async (t) => {
+    const { url, masters } = await startCluster(t)
+    const replicas = await startReplicas(t, { store: url, idp: { lifetimes: { accessToken: 2 } } })
+    const [a, b] = replicas.gateways
+    const browsers = await logInEverywhere(replicas, masters)
+    const found = await (await fetch(`${b.admin}/sessions?sub=alice`)).text()
+    t.equal(found.match(/"id"/g)?.length, browsers.length)
+    await sleep(2_100)
+    const before = replicas.idp.grants['refresh_token'] ?? 0
+    const statuses = await Promise.all(
+      browsers.flatMap((browser) => [a, b, a, b].map(async (gateway) => statusAt(browser, gateway))),
+    )
+    t.same([...new Set(statuses)], [200])
+    t.equal((replicas.idp.grants['refresh_token'] ?? 0) - before, browsers.length, 'one grant for each session')
+    await endsEverywhere(t, replicas, browsers)
+    t.same(await sessionsAt(masters), [0, 0, 0])
+    for (const node of masters) {
+      for (const key of await node.keys()) t.ok(Number(await node.command('PTTL', key)) > 0, key)
+    }
 
-  // One master is away: its sessions live by the grace, the others as ever.
-  const more = await logInEverywhere(replicas, masters)
-  for (const browser of more) t.equal(await statusAt(browser, b), 200)
-  const [first] = masters
-  await first?.kill()
-  const load = startLoad(more, replicas.gateways, 40)
-  t.teardown(load.stop)
-  await sleep(3_000)
-  t.ok(
-    Object.keys(load.take()).every((status) => ['200', '503 with Retry-After'].includes(status)),
-    'tokens that expire can’t be renewed there',
-  )
-  await first?.start()
-  await eventually(
-    async () => {
-      await sleep(300)
-      return Object.keys(load.take()).join() === '200'
-    },
-    { what: 'all is well again', timeoutMs: 15_000 },
-  )
-  await load.stop()
-  for (const gateway of replicas.gateways) {
-    t.notMatch(gateway.lines.join('\n'), /unhandled|internal_error/i)
-    t.equal((await gateway.stop()).status, 0)
-  }
-})
+    // One master is away: its sessions live by the grace, the others as ever.
+    const more = await logInEverywhere(replicas, masters)
+    for (const browser of more) t.equal(await statusAt(browser, b), 200)
+    const [first] = masters
+    await first?.kill()
+    const load = startLoad(more, replicas.gateways, 40)
+    t.teardown(load.stop)
+    await sleep(3_000)
+    t.ok(
+      Object.keys(load.take()).every((status) => ['200', '503 with Retry-After'].includes(status)),
+      'tokens that expire can’t be renewed there',
+    )
+    await first?.start()
+    await eventually(
+      async () => {
+        await sleep(300)
+        return Object.keys(load.take()).join() === '200'
+      },
+      { what: 'all requests succeed again', timeoutMs: 15_000 },
+    )
+    await load.stop()
+    for (const gateway of replicas.gateways) {
+      t.notMatch(gateway.lines.join('\n'), /unhandled|internal_error/i)
+      t.equal((await gateway.stop()).status, 0)
+    }
+  },
+)
 
-void t.test('what is closed in the middle of connecting leaves no connection behind', async (t) => {
+void t.test('a store closed while it connects leaves no connection open', async (t) => {
   const { masters } = await startCluster(t)
   const urls = masters.map(({ url }) => url)
   const noFiles = { caFile: null, certFile: null, keyFile: null, username: null, password: null }
@@ -100,13 +103,13 @@ void t.test('what is closed in the middle of connecting leaves no connection beh
           String(await node.command('CLIENT', 'LIST', 'TYPE', 'NORMAL'))
             .trim()
             .split('\n').length === 1,
-        { what: 'nobody but this test is connected', timeoutMs: 2_000 },
+        { what: 'only this test is connected', timeoutMs: 2_000 },
       ),
     )
   }
 })
 
-void t.test('a master dies and its replica takes over: nobody notices', async (t) => {
+void t.test('a failover from a master to its replica fails no request', async (t) => {
   const { url, masters, replicas: followers } = await startCluster(t, { withReplicas: true })
   const replicas = await startReplicas(t, { store: url })
   const browsers = await logInEverywhere(replicas, masters)

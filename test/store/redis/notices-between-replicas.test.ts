@@ -16,7 +16,7 @@ const {
 } = await startReplicas(t, { store: redis.url })
 const b = await another({ session: { store: `redis://127.0.0.1:${proxy.port}` } })
 
-/** A user who is in use at both, and whose cookie stays what it is whatever the gateway says. */
+/** A user with requests at both replicas, whose cookie stays the same regardless of Set-Cookie. */
 const known = async (t: Test): Promise<{ browser: Browser; atB: () => Promise<Response> }> => {
   const browser = await login()
   const cookie = cookieOf(browser, a)
@@ -35,11 +35,11 @@ const logOutAtA = async (browser: Browser): Promise<void> => {
 /** How long B still lets the session in under steady use, ms. */
 const timeUntilRefused = async (atB: () => Promise<Response>): Promise<number> => {
   const begun = Date.now()
-  await eventually(async () => (await atB()).status === 401, { what: 'B refuses', timeoutMs: 5_000 })
+  await eventually(async () => (await atB()).status === 401, { what: 'B refuses the session', timeoutMs: 5_000 })
   return Date.now() - begun
 }
 
-void t.test('a session that ends on one replica is refused by the others at once', async (t) => {
+void t.test('the other replicas refuse a session at once after it ends on one', async (t) => {
   const { browser, atB } = await known(t)
   await logOutAtA(browser)
   t.ok((await timeUntilRefused(atB)) < 500)
@@ -48,7 +48,7 @@ void t.test('a session that ends on one replica is refused by the others at once
   t.match(refused.headers.get('set-cookie'), /Max-Age=0/)
 })
 
-void t.test('administration on one replica ends it everywhere, and tells only of what it is asked for', async (t) => {
+void t.test('administration on one replica ends sessions on all, and lists only the requested ones', async (t) => {
   const { atB } = await known(t)
   const other = await login('bob')
   const listed = await (await fetch(`${a.admin}/sessions?sub=alice`)).text()
@@ -67,12 +67,12 @@ void t.test('administration on one replica ends it everywhere, and tells only of
   t.match(await (await fetch(`${a.admin}/sessions?sub=alice`)).json(), { sessions: [] })
   t.equal(await statusAt(other, b), 200)
   t.equal((await fetch(`${b.admin}/sessions?sub=bob`, { method: 'DELETE' })).status, 204)
-  await eventually(async () => (await statusAt(other, a)) === 401, { what: 'A refuses', timeoutMs: 900 })
+  await eventually(async () => (await statusAt(other, a)) === 401, { what: 'A refuses the session', timeoutMs: 900 })
   t.equal((await fetch(`${a.admin}/sessions`)).status, 400)
 })
 
 void t.test(
-  'the subscription is killed again and again: a session that ends meanwhile is refused within a second',
+  'while the subscription is killed repeatedly, a session that ends is refused within a second',
   async (t) => {
     const { browser, atB } = await known(t)
     const killing = (async () => {
@@ -87,13 +87,13 @@ void t.test(
     await killing
     await eventually(
       async () => String(await redis.command('PUBSUB', 'NUMSUB', 'gatehouse:notices')) === 'gatehouse:notices,3',
-      { what: 'the notices come in again' },
+      { what: 'B receives notices again' },
     )
   },
 )
 
 void t.test(
-  'the subscription is swallowed without a word: refused within a second, and new connections are made',
+  'while the subscription is silently dropped, an ended session is refused within a second, and the replica reconnects',
   async (t) => {
     const { browser, atB } = await known(t)
     const second = await known(t)
@@ -105,7 +105,7 @@ void t.test(
     t.ok((await timeUntilRefused(atB)) < 1_000)
     t.equal((await second.atB()).status, 200, 'others are not disturbed')
     await eventually(() => b.events('store_unavailable').some(({ cause }) => String(cause).includes('heartbeats')), {
-      what: 'the log says what is wrong',
+      what: 'the lost subscription is logged',
     })
     t.equal((await second.atB()).status, 200)
     await sleep(500)
@@ -116,41 +116,38 @@ void t.test(
         await logOutAtA(third.browser)
         return (await timeUntilRefused(third.atB)) < 400
       },
-      { what: 'B has a subscription that works', timeoutMs: 15_000 },
+      { what: 'B has a working subscription', timeoutMs: 15_000 },
     )
   },
 )
 
-void t.test(
-  'everything is swallowed without a word: sessions go on, and B is back as soon as the network is',
-  async (t) => {
-    const { atB } = await known(t)
-    proxy.swallow('all')
-    t.teardown(() => {
-      proxy.swallow(null)
-    })
-    const statuses = new Set<number>()
-    const end = Date.now() + 3_000
-    let slowest = 0
-    while (Date.now() < end) {
-      const begun = Date.now()
-      statuses.add((await atB()).status)
-      slowest = Math.max(slowest, Date.now() - begun)
-      await sleep(20)
-    }
-    t.same([...statuses], [200])
-    t.ok(slowest < 1_500, `the slowest answer took ${slowest} ms`)
+void t.test('while all traffic is silently dropped, sessions continue, and B recovers with the network', async (t) => {
+  const { atB } = await known(t)
+  proxy.swallow('all')
+  t.teardown(() => {
     proxy.swallow(null)
-    await eventually(async () => (await fetch(`${b.admin}/readyz`)).status === 200, {
-      what: 'B is ready again',
-      timeoutMs: 15_000,
-    })
-    t.equal((await atB()).status, 200)
-  },
-)
+  })
+  const statuses = new Set<number>()
+  const end = Date.now() + 3_000
+  let slowest = 0
+  while (Date.now() < end) {
+    const begun = Date.now()
+    statuses.add((await atB()).status)
+    slowest = Math.max(slowest, Date.now() - begun)
+    await sleep(20)
+  }
+  t.same([...statuses], [200])
+  t.ok(slowest < 1_500, `the slowest answer took ${slowest} ms`)
+  proxy.swallow(null)
+  await eventually(async () => (await fetch(`${b.admin}/readyz`)).status === 200, {
+    what: 'B is ready again',
+    timeoutMs: 15_000,
+  })
+  t.equal((await atB()).status, 200)
+})
 
 void t.test(
-  'Redis answers after two seconds: who is known is served, who is not waits, and nobody is sent away',
+  'while Redis answers after two seconds, cached sessions are served, others wait, and no request is denied',
   async (t) => {
     const { atB } = await known(t)
     const fresh = await login('carol')
@@ -173,7 +170,7 @@ void t.test(
         const begun = Date.now()
         return (await atB()).status === 200 && Date.now() - begun < 100
       },
-      { what: 'it is quick again' },
+      { what: 'a request is fast again' },
     )
     t.same(
       b.lines.filter((line) => /internal_error|unhandled/i.test(line)),
@@ -182,7 +179,7 @@ void t.test(
   },
 )
 
-void t.test('connections that are cut while requests are answered disturb nobody', async (t) => {
+void t.test('connections that are cut during requests fail no request', async (t) => {
   const { atB } = await known(t)
   const statuses = new Set<number>()
   const end = Date.now() + 2_000

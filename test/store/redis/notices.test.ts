@@ -38,7 +38,7 @@ const open = (masters: string[] = ['a']) => {
   return { world, notices, deliver, beatAt }
 }
 
-void t.test('nothing is promised before a heartbeat has come back', async (t) => {
+void t.test('nothing is guaranteed before the first heartbeat returns', async (t) => {
   const { notices, deliver, beatAt, world } = open()
   t.equal(notices.assuredUntil(9_000), 9_000)
   beatAt(10_000)
@@ -46,7 +46,7 @@ void t.test('nothing is promised before a heartbeat has come back', async (t) =>
   world.now = 10_050
   deliver()
   t.equal(world.assured, 1)
-  t.equal(notices.assuredUntil(10_040), 10_040, 'what was read before it came back may have changed unheard')
+  t.equal(notices.assuredUntil(10_040), 10_040, 'an earlier read may have missed a notice')
   beatAt(10_200)
   world.now = 10_230
   deliver()
@@ -54,7 +54,7 @@ void t.test('nothing is promised before a heartbeat has come back', async (t) =>
   t.equal(notices.assuredUntil(10_220), 10_220)
 })
 
-void t.test('after a doubt the proof begins anew, and what was proven stays', async (t) => {
+void t.test('after a doubt the proof restarts, and earlier guarantees stay', async (t) => {
   const { notices, deliver, beatAt, world } = open()
   for (const now of [10_000, 10_200, 10_400]) {
     beatAt(now)
@@ -73,7 +73,7 @@ void t.test('after a doubt the proof begins anew, and what was proven stays', as
   t.equal(world.assured, 2)
 })
 
-void t.test('a stretch without heartbeats is a doubt, although nobody has said so', async (t) => {
+void t.test('a gap without heartbeats is a doubt, even without an error', async (t) => {
   const { notices, deliver, beatAt } = open()
   beatAt(10_000)
   deliver()
@@ -85,7 +85,7 @@ void t.test('a stretch without heartbeats is a doubt, although nobody has said s
   t.equal(notices.assuredUntil(11_500), 11_500)
 })
 
-void t.test('of several masters each has to be heard, and the one that is heard least counts', async (t) => {
+void t.test('each of several masters has to be heard, and the one heard last decides', async (t) => {
   const { notices, world, beatAt } = open(['a', 'b'])
   beatAt(10_000)
   t.same(world.sent, ['beat 10000 a', 'beat 10000 b'])
@@ -110,7 +110,7 @@ void t.test('of several masters each has to be heard, and the one that is heard 
   t.equal(notices.assuredUntil(10_450), 10_600)
 })
 
-void t.test('a heartbeat that this process can’t have sent proves nothing', async (t) => {
+void t.test('a heartbeat of another process proves nothing', async (t) => {
   const { notices, deliver, beatAt, world } = open()
   beatAt(10_000)
   for (const forged of ['beat x a', 'beat 99999999 a', 'beat NaN a', 'beat 10000 b']) notices.receive(forged)
@@ -120,7 +120,7 @@ void t.test('a heartbeat that this process can’t have sent proves nothing', as
   t.equal(notices.assuredUntil(10_000), 10_000)
 })
 
-void t.test('heartbeats that never come back are told of, again and again', async (t) => {
+void t.test('heartbeats that never return are reported repeatedly', async (t) => {
   const { world, beatAt } = open()
   for (let i = 0; i < 15; i += 1) beatAt(10_000 + 200 * i)
   t.equal(world.silent, 0)
@@ -130,7 +130,7 @@ void t.test('heartbeats that never come back are told of, again and again', asyn
   t.equal(world.silent, 2)
 })
 
-void t.test('notices of other processes are passed on; own ones and rubbish are not', async (t) => {
+void t.test('notices of other processes are passed on, and own and malformed ones are not', async (t) => {
   const { world, notices } = open()
   const other = createNotices({
     self: 'other',

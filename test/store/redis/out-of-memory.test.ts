@@ -8,7 +8,7 @@ import { eventually } from '../../support/eventually.ts'
 t.jobs = 2
 
 void t.test(
-  'a Redis that is full lets nobody in, keeps those who are there, and lets them go',
+  'a full Redis refuses new sessions, keeps existing ones, and lets them log out',
   { buffered: true },
   async (t) => {
     const redis = await startRedis(t)
@@ -25,7 +25,7 @@ void t.test(
     t.equal(answer.status, 503)
     t.match(answer.headers['content-type'], /^text\/html/)
     t.equal(answer.headers['retry-after'], '5')
-    t.notOk(cookieOf(visitor, b).includes('gatehouse='), 'nobody is half logged in')
+    t.notOk(cookieOf(visitor, b).includes('gatehouse='), 'there is no incomplete session')
 
     const before = await redis.calls()
     const statuses = new Set<number>()
@@ -45,7 +45,7 @@ void t.test(
     })
     t.equal(left.status, 204)
     await eventually(async () => (await fetch(`${b.url}/api/echo`, { headers: { cookie } })).status === 401, {
-      what: 'the other one refuses',
+      what: 'the other replica refuses the session',
     })
     t.same(
       (await redis.keys()).filter((key) => key.includes('session')),
@@ -59,7 +59,7 @@ void t.test(
 )
 
 void t.test(
-  'tokens that a full Redis does not let renew are used while they are valid, then 503, and the session stays',
+  'tokens that can’t be refreshed with a full Redis are used until they expire, then 503, and the session stays',
   { buffered: true },
   async (t) => {
     const redis = await startRedis(t)
@@ -76,54 +76,49 @@ void t.test(
     const answer = await browser.get(`${a.url}/api/echo`, { kind: 'script' })
     t.equal(answer.status, 503)
     t.match(answer.json(), { code: 'token_unavailable' })
-    t.equal(idp.grants['refresh_token'] ?? 0, 0, 'without the lock nobody asks the provider')
+    t.equal(idp.grants['refresh_token'] ?? 0, 0, 'without the lock the provider is not asked')
     await redis.command('CONFIG', 'SET', 'maxmemory', '0')
-    await eventually(async () => (await statusAt(browser, a)) === 200, { what: 'it is renewed' })
+    await eventually(async () => (await statusAt(browser, a)) === 200, { what: 'the token is refreshed' })
     t.equal(idp.grants['refresh_token'], 1)
   },
 )
 
-void t.test(
-  'whoever an evicting Redis has no room for logs in again, and nobody meets an error',
-  { buffered: true },
-  async (t) => {
-    const redis = await startRedis(t)
-    const {
-      gateways: [a, b],
-      login,
-    } = await startReplicas(t, { store: redis.url })
-    const users = ['alice', 'bob', 'carol', 'zoe']
-    const browsers = [await login()]
-    const used = Number(/^used_memory:(\d+)/m.exec(String(await redis.command('INFO', 'memory')))?.[1])
-    await redis.command('CONFIG', 'SET', 'maxmemory-policy', 'allkeys-lru')
-    await redis.command('CONFIG', 'SET', 'maxmemory', String(used + 60_000))
-    const sessions = async (): Promise<number> => (await redis.keys()).filter((key) => key.includes('session')).length
-    await eventually(
-      async () => {
-        browsers.push(await login(users[browsers.length % users.length]))
-        return (await sessions()) < browsers.length - 2
-      },
-      { what: 'sessions are evicted', timeoutMs: 60_000 },
+void t.test('a user whose session Redis evicts logs in again, and no request fails', { buffered: true }, async (t) => {
+  const redis = await startRedis(t)
+  const {
+    gateways: [a, b],
+    login,
+  } = await startReplicas(t, { store: redis.url })
+  const users = ['alice', 'bob', 'carol', 'zoe']
+  const browsers = [await login()]
+  const used = Number(/^used_memory:(\d+)/m.exec(String(await redis.command('INFO', 'memory')))?.[1])
+  await redis.command('CONFIG', 'SET', 'maxmemory-policy', 'allkeys-lru')
+  await redis.command('CONFIG', 'SET', 'maxmemory', String(used + 60_000))
+  const sessions = async (): Promise<number> => (await redis.keys()).filter((key) => key.includes('session')).length
+  await eventually(
+    async () => {
+      browsers.push(await login(users[browsers.length % users.length]))
+      return (await sessions()) < browsers.length - 2
+    },
+    { what: 'sessions are evicted', timeoutMs: 60_000 },
+  )
+  const cookies = browsers.map((browser) => cookieOf(browser, a))
+  const ask = async (): Promise<Response[]> =>
+    Promise.all(
+      [a, b].flatMap(({ url }) => cookies.map(async (cookie) => fetch(`${url}/api/echo`, { headers: { cookie } }))),
     )
-    const cookies = browsers.map((browser) => cookieOf(browser, a))
-    const ask = async (): Promise<Response[]> =>
-      Promise.all(
-        [a, b].flatMap(({ url }) => cookies.map(async (cookie) => fetch(`${url}/api/echo`, { headers: { cookie } }))),
-      )
-    await eventually(
-      async () => (await ask()).filter(({ status }) => status === 200).length === 2 * (await sessions()),
-      { what: 'all that is gone is noticed' },
-    )
-    for (const answer of await ask()) {
-      t.ok([200, 401].includes(answer.status), String(answer.status))
-      if (answer.status !== 200) t.match(answer.headers.get('set-cookie'), /Max-Age=0/)
-    }
-    await redis.command('CONFIG', 'SET', 'maxmemory', '0')
-    for (const browser of browsers.slice(0, 5)) {
-      const { answer } = await browser.login(`${a.url}/`, 'alice')
-      t.equal(answer.status, 200)
-      t.equal(await statusAt(browser, b), 200)
-    }
-    for (const gateway of [a, b]) t.notMatch(gateway.lines.join('\n'), /unhandled|internal_error/i)
-  },
-)
+  await eventually(async () => (await ask()).filter(({ status }) => status === 200).length === 2 * (await sessions()), {
+    what: 'all evictions are noticed',
+  })
+  for (const answer of await ask()) {
+    t.ok([200, 401].includes(answer.status), String(answer.status))
+    if (answer.status !== 200) t.match(answer.headers.get('set-cookie'), /Max-Age=0/)
+  }
+  await redis.command('CONFIG', 'SET', 'maxmemory', '0')
+  for (const browser of browsers.slice(0, 5)) {
+    const { answer } = await browser.login(`${a.url}/`, 'alice')
+    t.equal(answer.status, 200)
+    t.equal(await statusAt(browser, b), 200)
+  }
+  for (const gateway of [a, b]) t.notMatch(gateway.lines.join('\n'), /unhandled|internal_error/i)
+})

@@ -10,7 +10,7 @@ const onDisk = ['--appendonly', 'yes', '--appendfsync', 'always', '--save', '']
 t.jobs = 2
 
 void t.test(
-  'Redis is away for ten seconds under 100 requests a second: nobody notices',
+  'an outage of Redis for ten seconds under 100 requests a second fails no request',
   { buffered: true },
   async (t) => {
     const redis = await startRedis(t, { args: onDisk })
@@ -38,7 +38,7 @@ void t.test(
         (await Promise.all(gateways.map(async ({ admin }) => fetch(`${admin}/readyz`)))).every(
           ({ status }) => status === 200,
         ),
-      { what: 'it is ready again' },
+      { what: 'the replicas are ready again' },
     )
     await load.stop()
     for (const gateway of gateways) {
@@ -51,14 +51,14 @@ void t.test(
 )
 
 void t.test(
-  'away for longer than outageGrace: 503, and without a new login 200 again when it is back',
+  'an outage longer than outageGrace gives 503, and then 200 without a new login',
   { buffered: true },
   async (t) => {
     const redis = await startRedis(t, { args: onDisk })
     const { gateways, login, idp } = await startReplicas(t, { store: redis.url, session: { outageGrace: '3s' } })
     const browsers = await Promise.all(['alice', 'bob'].map(async (user) => login(user)))
     const [alice] = browsers
-    if (alice === undefined) throw new Error('nobody is there')
+    if (alice === undefined) throw new Error('no user is logged in')
     const load = startLoad(browsers, gateways, 40)
     t.teardown(load.stop)
     await sleep(1_000)
@@ -84,7 +84,7 @@ void t.test(
         await sleep(300)
         return Object.keys(load.take()).join() === '200'
       },
-      { what: 'it goes on' },
+      { what: 'requests succeed again' },
     )
     t.comment(`served again after ${Date.now() - backAt} ms`)
     await sleep(1_000)
@@ -94,7 +94,7 @@ void t.test(
   },
 )
 
-void t.test('a session that ends while Redis is away stays ended', { buffered: true }, async (t) => {
+void t.test('a session that ends during an outage stays ended', { buffered: true }, async (t) => {
   const redis = await startRedis(t, { args: onDisk })
   const {
     gateways: [a, b],
@@ -114,7 +114,7 @@ void t.test('a session that ends while Redis is away stays ended', { buffered: t
   t.equal((await fetch(`${b.url}/api/echo`, { headers: { cookie } })).status, 200, 'elsewhere the grace goes on')
   await redis.start()
   await eventually(async () => (await redis.keys()).every((key) => !key.includes('session')), {
-    what: 'it is gone from Redis',
+    what: 'the session is removed from Redis',
   })
   await sleep(1_000)
   t.equal((await fetch(`${b.url}/api/echo`, { headers: { cookie } })).status, 401)
@@ -126,7 +126,7 @@ void t.test('a session that ends while Redis is away stays ended', { buffered: t
 })
 
 void t.test(
-  'so does one that ends at a replica which does not know it and can’t ask',
+  'a session stays ended that ends during an outage at a replica that has not cached it',
   { buffered: true },
   async (t) => {
     const redis = await startRedis(t, { args: onDisk })
@@ -142,13 +142,13 @@ void t.test(
     t.match(left.headers.get('set-cookie'), /Max-Age=0/)
     await redis.start()
     await eventually(async () => (await redis.keys()).every((key) => !key.includes('session')), {
-      what: 'it is gone from Redis',
+      what: 'the session is removed from Redis',
     })
     t.equal((await fetch(`${a.url}/api/echo`, { headers: { cookie } })).status, 401)
   },
 )
 
-void t.test('what Redis forgets of its last moments is made good', { buffered: true }, async (t) => {
+void t.test('writes that a failover of Redis loses are repeated', { buffered: true }, async (t) => {
   const redis = await startRedis(t)
   const {
     gateways: [a, b],
@@ -170,10 +170,10 @@ void t.test('what Redis forgets of its last moments is made good', { buffered: t
   await redis.start()
   for (const restore of dumps) await restore()
   await eventually(() => [a, b].every((gateway) => gateway.events('store_connected').length === 2), {
-    what: 'both know that it is back',
+    what: 'both replicas have reconnected',
   })
   await eventually(async () => (await redis.keys()).filter((key) => key.includes('session')).length === 1, {
-    what: 'the ended one is removed once more',
+    what: 'the ended session is removed again',
   })
   t.equal((await fetch(`${b.url}/api/echo`, { headers: { cookie } })).status, 401)
   await sleep(4_000)

@@ -4,7 +4,7 @@ import { PERMISSIONS, startRedis } from '../../support/redis.ts'
 import { eventually } from '../../support/eventually.ts'
 
 void t.test(
-  'what the user of Redis may not do is said at the start, in Redis’s words, and can be mended without a restart',
+  'missing Redis permissions are logged at the start with Redis’s message, and can be granted without a restart',
   async (t) => {
     const redis = await startRedis(t)
     const {
@@ -27,14 +27,14 @@ void t.test(
           withoutStore: true,
         })
         await eventually(() => gateway.events('store_unavailable').some(({ cause }) => words.test(String(cause))), {
-          what: `the log tells of ${permission}`,
+          what: `the missing ${permission} is logged`,
         })
         t.equal(await ready(gateway.admin), 503)
         t.equal(gateway.events('store_connected').length, 0)
         t.ok(gateway.events('store_unavailable').length < 5, 'once, not with every try')
         t.notMatch(gateway.lines.join('\n'), /s3cret|unhandled/i)
         await redis.command('ACL', 'SETUSER', user, `+${permission}`)
-        await eventually(async () => (await ready(gateway.admin)) === 200, { what: 'it is ready' })
+        await eventually(async () => (await ready(gateway.admin)) === 200, { what: 'the gateway is ready' })
         const browser = await login()
         t.equal(await statusAt(browser, gateway), 200)
       }),
@@ -43,7 +43,7 @@ void t.test(
   },
 )
 
-void t.test('a permission that is taken away later is told of, too', async (t) => {
+void t.test('a permission that is revoked later is logged', async (t) => {
   const redis = await startRedis(t)
   await redis.command('ACL', 'SETUSER', 'gateway', 'on', '>s3cret', ...PERMISSIONS)
   const {
@@ -51,18 +51,18 @@ void t.test('a permission that is taken away later is told of, too', async (t) =
   } = await startReplicas(t, { store: redis.url, session: { redis: { username: 'gateway', password: 's3cret' } } })
   await redis.command('ACL', 'SETUSER', 'gateway', '-publish')
   await eventually(() => a.events('store_unavailable').some(({ cause }) => /NOPERM.*'publish'/.test(String(cause))), {
-    what: 'the log says so',
+    what: 'the error is logged',
   })
 })
 
-void t.test('a database that does not exist is said not to exist', async (t) => {
+void t.test('a database that does not exist is reported', async (t) => {
   const redis = await startRedis(t)
   const {
     gateways: [a],
   } = await startReplicas(t, { store: `${redis.url}/99`, withoutStore: true })
   await eventually(
     () => a.events('store_unavailable').some(({ cause }) => /DB index is out of range/.test(String(cause))),
-    { what: 'the log says so' },
+    { what: 'the error is logged' },
   )
   t.equal((await fetch(`${a.admin}/readyz`)).status, 503)
 })

@@ -44,7 +44,7 @@ storeContract(t, async (t) => {
   return open(t)
 })
 
-void t.test('everything has a time to live, and the index lives as long as its sessions can', async (t) => {
+void t.test('every key has a time to live, and the index lives as long as its sessions', async (t) => {
   await redis.command('FLUSHALL')
   const store = await open(t)
   await store.create('a', record(1), owner, 60_000)
@@ -64,30 +64,27 @@ void t.test('everything has a time to live, and the index lives as long as its s
   t.same(await redis.keys(), ['gatehouse:once:login 1'])
 })
 
-void t.test(
-  'neither sub nor sid can be read off the store, and a new key finds what an old one has listed',
-  async (t) => {
-    await redis.command('FLUSHALL')
-    const before = await open(t)
-    const after = await open(t, [newKey, oldKey])
-    await before.create('a', record(1), owner, 60_000)
-    await after.create('b', record(1), owner, 60_000)
-    t.same(await after.find({ issuer: owner.issuer, subject: 'alice' }), ['a', 'b'])
-    t.same(await after.find({ issuer: owner.issuer, sid: 'provider-session-1' }), ['a', 'b'])
-    t.same(
-      await before.find({ issuer: owner.issuer, subject: 'alice' }),
-      ['a'],
-      'the old key alone can’t find what the new one has listed',
-    )
-    const everything = [
-      ...(await redis.keys()),
-      JSON.stringify(await Promise.all((await redis.keys()).map(async (key) => redis.command('DUMP', key)))),
-    ].join('\n')
-    t.notMatch(everything, /alice|provider-session-1|idp\.example\.com/)
-  },
-)
+void t.test('the store reveals neither sub nor sid, and a new key finds sessions that an old one listed', async (t) => {
+  await redis.command('FLUSHALL')
+  const before = await open(t)
+  const after = await open(t, [newKey, oldKey])
+  await before.create('a', record(1), owner, 60_000)
+  await after.create('b', record(1), owner, 60_000)
+  t.same(await after.find({ issuer: owner.issuer, subject: 'alice' }), ['a', 'b'])
+  t.same(await after.find({ issuer: owner.issuer, sid: 'provider-session-1' }), ['a', 'b'])
+  t.same(
+    await before.find({ issuer: owner.issuer, subject: 'alice' }),
+    ['a'],
+    'the old key alone can’t find what the new one has listed',
+  )
+  const everything = [
+    ...(await redis.keys()),
+    JSON.stringify(await Promise.all((await redis.keys()).map(async (key) => redis.command('DUMP', key)))),
+  ].join('\n')
+  t.notMatch(everything, /alice|provider-session-1|idp\.example\.com/)
+})
 
-void t.test('a login with a shorter lifetime leaves what was listed with a longer one, and the order', async (t) => {
+void t.test('a login with a shorter lifetime keeps longer-lived entries and the order', async (t) => {
   await redis.command('FLUSHALL')
   const [long, short] = [await open(t), await open(t, [oldKey], 300)]
   await long.create('a', record(1), owner, 60_000)
@@ -97,7 +94,7 @@ void t.test('a login with a shorter lifetime leaves what was listed with a longe
   t.same(await long.find({ issuer: owner.issuer, subject: 'alice' }), ['a', 'b', 'c'])
 })
 
-void t.test('what can’t live any more is taken off the list', async (t) => {
+void t.test('expired sessions are removed from the list', async (t) => {
   await redis.command('FLUSHALL')
   const store = await open(t, [oldKey], 300)
   await store.create('a', record(1), owner, 60_000)
@@ -106,7 +103,7 @@ void t.test('what can’t live any more is taken off the list', async (t) => {
   t.same(await store.find({ issuer: owner.issuer, subject: 'alice' }), ['b'])
 })
 
-void t.test('a holder that never finished is noticed by the next one, one that saved is not', async (t) => {
+void t.test('the next lock holder notices a holder that never finished, and not one that saved', async (t) => {
   const store = await open(t)
   await store.create('c', record(1), owner, 60_000)
   await store.lock('c', 'first', 100)
@@ -119,7 +116,7 @@ void t.test('a holder that never finished is noticed by the next one, one that s
   t.same(await store.lock('c', 'fourth', 60_000), { acquired: true, abandoned: false })
 })
 
-void t.test('other processes are told of changes and ends, this one is not', async (t) => {
+void t.test('other processes are notified of changes and ends, and this one is not', async (t) => {
   const [here, there] = [await open(t), await open(t)]
   const heard: string[] = []
   for (const [name, store] of [
@@ -140,23 +137,25 @@ void t.test('other processes are told of changes and ends, this one is not', asy
   await here.create('d', record(1), owner, 60_000)
   await here.replace('d', record(2), 60_000)
   await here.remove('d')
-  await eventually(() => heard.length >= 2, { what: 'both notices are there' })
+  await eventually(() => heard.length >= 2, { what: 'both notices have arrived' })
   await sleep(100)
   t.same(heard, ['there: d changed to 2', 'there: d gone'])
 })
 
-void t.test('what is read counts as complete while the notices come in, and no longer once they don’t', async (t) => {
+void t.test('a read is guaranteed current while notices arrive, and no longer after they stop', async (t) => {
   const store = await open(t)
   await eventually(() => store.assuredUntil(performance.now()) > performance.now() - 500, {
-    what: 'the first heartbeat is back',
+    what: 'the first heartbeat has returned',
   })
   const readAt = performance.now()
   await sleep(1_000)
   const assured = store.assuredUntil(readAt)
-  t.ok(assured > readAt + 500, 'what was read a second ago is still complete')
+  t.ok(assured > readAt + 500, 'a read from a second ago is still current')
   await redis.command('CLIENT', 'PAUSE', '1200', 'ALL')
   await sleep(1_000)
   const stalled = store.assuredUntil(readAt)
   t.ok(performance.now() - stalled > 700, 'without heartbeats nothing is promised')
-  await eventually(() => performance.now() - store.assuredUntil(performance.now() - 1) < 500, { what: 'it goes on' })
+  await eventually(() => performance.now() - store.assuredUntil(performance.now() - 1) < 500, {
+    what: 'heartbeats arrive again',
+  })
 })

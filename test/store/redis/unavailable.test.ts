@@ -9,7 +9,7 @@ import { eventually } from '../../support/eventually.ts'
 t.jobs = 2
 
 void t.test(
-  'Redis is away at the start: what can be served is served, and it heals without a restart',
+  'with Redis unreachable at the start, anonymous requests are served, and the gateway recovers without a restart',
   { buffered: true },
   async (t) => {
     const port = await freePort()
@@ -30,7 +30,7 @@ void t.test(
     t.equal(
       (await visitor.get(`${a.url}/api/echo`, { kind: 'script' })).status,
       401,
-      'who has no session needs no store',
+      'a request without a session needs no store',
     )
     const ready = await fetch(`${a.admin}/readyz`)
     t.equal(ready.status, 503)
@@ -43,7 +43,7 @@ void t.test(
     t.match(answer.headers['content-type'], /^text\/html/)
     t.equal(answer.headers['retry-after'], '5')
     t.ok(hops.length < 12, 'and not in a circle')
-    t.notOk(cookieOf(visitor, a).includes('gatehouse='), 'nobody is half logged in')
+    t.notOk(cookieOf(visitor, a).includes('gatehouse='), 'there is no incomplete session')
 
     const redis = await startRedis(t, { port })
     await eventually(
@@ -51,7 +51,7 @@ void t.test(
         (await Promise.all([a, b].map(async ({ admin }) => fetch(`${admin}/readyz`)))).every(
           ({ status }) => status === 200,
         ),
-      { what: 'both are ready', timeoutMs: 5_000 },
+      { what: 'both replicas are ready', timeoutMs: 5_000 },
     )
     const browser = await login()
     t.equal(await statusAt(browser, b), 200)
@@ -62,7 +62,7 @@ void t.test(
 )
 
 void t.test(
-  'a gateway that never reached Redis stops at once, and so does one whose Redis has gone',
+  'a gateway that never reached Redis stops at once, and so does one that lost it',
   { buffered: true },
   async (t) => {
     const redis = await startRedis(t)
@@ -85,7 +85,7 @@ void t.test(
 )
 
 void t.test(
-  'a gateway that stops waits a while for Redis with what it could not write, and says what is left',
+  'a stopping gateway waits for Redis to take pending writes, and logs those that remain',
   { buffered: true },
   async (t) => {
     const redis = await startRedis(t)
@@ -107,7 +107,7 @@ void t.test(
 )
 
 void t.test(
-  'Redis goes in the middle of a login: a 503 page, and the next try succeeds',
+  'an outage of Redis during a login gives a 503 page, and the next attempt succeeds',
   { buffered: true },
   async (t) => {
     const redis = await startRedis(t)
@@ -126,7 +126,7 @@ void t.test(
     t.match(answer.body, /Sessions unavailable/)
     t.notOk(cookieOf(browser, a).includes('gatehouse='))
     await redis.start()
-    await eventually(async () => (await fetch(`${a.admin}/readyz`)).status === 200, { what: 'it is ready' })
+    await eventually(async () => (await fetch(`${a.admin}/readyz`)).status === 200, { what: 'the gateway is ready' })
     t.equal((await browser.login(`${a.url}/`, 'alice')).answer.status, 200)
     t.match(await (await fetch(`${a.admin}/sessions?sub=alice`)).json(), { sessions: [{ sub: 'alice' }] })
     t.equal((await redis.keys()).filter((key) => key.includes('session')).length, 1)
@@ -134,7 +134,7 @@ void t.test(
 )
 
 void t.test(
-  'what Redis has lost is noticed within five seconds: cookie cleared, one login',
+  'sessions that Redis lost are noticed within five seconds: the cookie is cleared, and one login follows',
   { buffered: true },
   async (t) => {
     const redis = await startRedis(t)
@@ -151,7 +151,7 @@ void t.test(
     const begun = Date.now()
     const cookie = cookieOf(busy, a)
     await eventually(async () => (await fetch(`${a.url}/api/echo`, { headers: { cookie } })).status === 401, {
-      what: 'the busy one is noticed',
+      what: 'the loss of the active session is noticed',
     })
     t.ok(Date.now() - begun < 5_000)
     await sleep(Math.max(0, begun + 5_000 - Date.now()))
@@ -165,7 +165,7 @@ void t.test(
     t.equal(answer.status, 200)
     t.ok(hops.length < 12)
     t.equal(await statusAt(busy, b), 200)
-    await eventually(() => a.events('session_lost').length === 2, { what: 'it is logged' })
+    await eventually(() => a.events('session_lost').length === 2, { what: 'both losses are logged' })
     t.ok((await (await fetch(`${a.admin}/metrics`)).text()).includes('gatehouse_sessions_ended_total{reason="lost"} 2'))
   },
 )

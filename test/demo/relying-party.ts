@@ -5,18 +5,18 @@ import { boundPort } from '../../src/demo/bound-port.ts'
 import type { Idp } from '../../src/demo/idp.ts'
 import type { IdpClient } from '../../src/demo/idp/clients.ts'
 
-/** A login that came back: the tokens, or the error that the provider sent. */
+/** The outcome of a login: the tokens, or the provider's error. */
 export type Outcome = { tokens: oidc.TokenEndpointResponse & oidc.TokenEndpointResponseHelpers } | { error: string }
 
-/** The smallest application that logs in by itself: for tests of the provider, without any gateway. */
+/** A minimal relying party, for tests of the provider without a gateway. */
 export type RelyingParty = {
   url: string
   configuration: oidc.Configuration
-  /** The URL that starts a login with these further parameters, pushed to the provider first where `par` is true. */
+  /** Returns the URL that starts a login with additional parameters, pushed to the provider first if `par` is true. */
   loginUrl: (parameters?: Readonly<Record<string, string>>, options?: { par?: boolean }) => Promise<string>
-  /** What the latest callback brought; throws when there was none, or when its tokens were refused. */
+  /** Returns the outcome of the latest callback; throws if there was none, or if its tokens were refused. */
   outcome: () => Outcome
-  /** The tokens of the latest login; throws the provider's error. */
+  /** Returns the tokens of the latest login; throws the provider's error. */
   tokens: () => Extract<Outcome, { tokens: unknown }>['tokens']
   /** The logout tokens that arrived over the back channel, and the queries of front-channel requests. */
   logoutTokens: string[]

@@ -4,24 +4,24 @@ import { buffer } from 'node:stream/consumers'
 import type { Test } from 'tap'
 import { boundPort } from '../../src/demo/bound-port.ts'
 
-/** A span as OTLP's JSON says it; times left out. */
+/** A span of OTLP's JSON, without its times. */
 export type ReceivedSpan = {
   readonly traceId: string
   readonly spanId: string
-  /** Empty for the first of a trace. */
+  /** Empty for the root span. */
   readonly parentSpanId: string
   readonly name: string
-  /** 2 is a server's, 3 a client's. */
+  /** 2 for a server span, 3 for a client span. */
   readonly kind: number
   readonly attributes: Readonly<Record<string, unknown>>
   readonly isError: boolean
 }
 
-/** A receiver of OTLP over HTTP, and what has come in. */
+/** A receiver of OTLP over HTTP, and the received requests. */
 export type TraceReceiver = {
   readonly url: string
   readonly requests: readonly { readonly path: string; readonly headers: IncomingHttpHeaders; readonly body: Buffer }[]
-  /** The spans of all JSON requests, and the attributes of what sent them. */
+  /** The spans of all JSON requests, and the attributes of their resources. */
   readonly spans: () => ReceivedSpan[]
   readonly resource: () => Readonly<Record<string, unknown>>
 }

@@ -1,24 +1,24 @@
 import type { Test } from 'tap'
-import type { Certificate } from './certificates.ts'
-import { documented } from './documented.ts'
-import { startNginx } from './nginx.ts'
-import { startProxyProgram } from './proxy-program.ts'
+import type { Certificate } from '../../support/certificates.ts'
+import { documented } from '../../support/documented.ts'
+import { startNginx } from '../../support/nginx.ts'
+import { startProxyProgram } from '../../support/proxy-program.ts'
 
-/** Where things are in place of what the page says. */
+/** The addresses that replace those on the page. */
 export type Places = {
   /** The proxy's own port. */
   readonly port: number
-  /** `host:port` of the gateway's public listener, of its listener for verdicts, and of the application. */
+  /** `host:port` of the gateway's public listener, of its forward-auth listener, and of the application. */
   readonly gateway: string
   readonly verdicts: string
   readonly application: string
   readonly certificate: Certificate
 }
 
-/** Starts a proxy with its configuration of docs/forward-auth.md: only ports and the names of files are others. */
+/** Starts a proxy with its configuration from docs/forward-auth.md, with other ports and file names. */
 export type StartProxy = (t: Test, places: Places) => Promise<void>
 
-/** Replaces what the page must have. */
+/** Replaces a text that the page must contain. */
 const put = (text: string, replacements: Readonly<Record<string, string>>): string =>
   Object.entries(replacements).reduce((all, [from, to]) => {
     if (!all.includes(from)) throw new Error(`the configuration in docs/forward-auth.md does not have ${from}`)

@@ -4,25 +4,25 @@ import { text } from 'node:stream/consumers'
 import { exportJWK, generateKeyPair, SignJWT, type JWK, type JWTPayload } from 'jose'
 import type { Test } from 'tap'
 import { boundPort } from '../../src/demo/bound-port.ts'
-import { createBrowser, type Browser } from './browser.ts'
-import type { Answer } from './exchange.ts'
-import { beginLogin } from './sign-in.ts'
+import { createBrowser, type Browser } from '../support/browser.ts'
+import type { Answer } from '../support/exchange.ts'
+import { beginLogin } from '../support/sign-in.ts'
 
-/** What one path answers: JSON, or whatever is written. */
+/** The answer of one path: JSON, or raw bytes. */
 type Reply = object | ((request: IncomingMessage, response: ServerResponse) => void)
 
-/** A provider whose every answer a test can bend. It gives a code to nobody: a test makes the callback itself. */
-export type BentProvider = {
+/** A provider whose every answer a test can change. It issues no codes: a test makes the callback itself. */
+export type ScriptedProvider = {
   readonly origin: string
   readonly issuer: string
   /** The discovery document. */
   readonly document: Record<string, unknown>
-  /** What answers at a path; a path that has none is a 404. */
+  /** The answer of each path; any other path is a 404. */
   readonly paths: Map<string, Reply>
-  /** How often each path was asked for. */
+  /** The number of requests for a path. */
   readonly asked: (path: string) => number
   readonly sign: (claims: JWTPayload) => Promise<string>
-  /** Signs with another key from now on, which is the only one in `keys`. */
+  /** Replaces the signing key, which is the only one in `keys`. */
   readonly rotate: () => Promise<void>
   /** Logs in at a gateway with an ID token of these claims, and other members of the token answer. */
   readonly login: (gateway: string, claims?: JWTPayload, members?: object) => Promise<Visit>
@@ -36,8 +36,8 @@ const newKey = async (name: string) => {
   return { jwk, privateKey }
 }
 
-/** Starts one with an issuer of this path; it ends with the test. */
-export const startBentProvider = async (t: Test, path = ''): Promise<BentProvider> => {
+/** Starts a provider with an issuer of this path; it ends with the test. */
+export const startScriptedProvider = async (t: Test, path = ''): Promise<ScriptedProvider> => {
   const paths = new Map<string, Reply>()
   const asked = new Map<string, number>()
   const server = createServer((request, response) => {

@@ -1,9 +1,9 @@
 import type { Test } from 'tap'
-import type { Answer } from './exchange.ts'
-import type { Running } from './gateway.ts'
+import type { Answer } from '../support/exchange.ts'
+import type { Running } from '../support/gateway.ts'
 
-/** A page for people with the expected status, no session, and a cause in the log that gives nothing away. */
-export const failsReadably = (t: Test, running: Running, answer: Answer, status: number, name: string): void => {
+/** Checks that an answer is a page with this status and no session, and that the log has its cause without secrets. */
+export const isReadableFailure = (t: Test, running: Running, answer: Answer, status: number, name: string): void => {
   const { log, idp } = running
   const code = status === 503 ? 'provider_unavailable' : 'login_failed'
   t.equal(answer.status, status, name)
