@@ -2,7 +2,7 @@ import { isForAllTenants } from '../config/known-providers.ts'
 import { claimAt } from '../gate/admit.ts'
 import { parseTemplate, whyNoHeader } from '../gate/template.ts'
 import type { CompiledRoute, Denial, Verdict } from '../gate/verdict.ts'
-import { CLOCK_TOLERANCE } from '../oidc/keys.ts'
+import { CLOCK_TOLERANCE_S } from '../oidc/keys.ts'
 import type { Claims } from '../oidc/token-set.ts'
 
 /** What is wrong with a token of these claims, as far as they are given; `null` where the gateway would take it. */
@@ -16,8 +16,8 @@ export function whyNotTaken(claims: Claims, audiences: readonly string[], issuer
     return `the token’s aud is ${JSON.stringify(aud)}, the route takes ${audiences.join(', ')}`
   }
   const seconds = now / 1000
-  if (typeof exp === 'number' && exp <= seconds - CLOCK_TOLERANCE) return 'the token has expired'
-  const isAhead = [nbf, iat].some((time) => typeof time === 'number' && time > seconds + CLOCK_TOLERANCE)
+  if (typeof exp === 'number' && exp <= seconds - CLOCK_TOLERANCE_S) return 'the token has expired'
+  const isAhead = [nbf, iat].some((time) => typeof time === 'number' && time > seconds + CLOCK_TOLERANCE_S)
   return isAhead ? 'the token is not valid yet' : null
 }
 

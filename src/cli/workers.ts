@@ -5,6 +5,7 @@ import type { Config } from '../config/schema.ts'
 import { causes } from '../errors.ts'
 import { acceptLast } from '../http/server/accept-last.ts'
 import { buildWorkersAdmin } from '../http/admin/workers.ts'
+import { exponentialBackoff } from '../resilience/backoff.ts'
 import type { Log } from '../telemetry/log.ts'
 import { createHandovers } from './handovers.ts'
 import { listening } from './listen-error.ts'
@@ -21,9 +22,8 @@ interface WorkerChannel {
   readonly gone: Promise<void>
 }
 
-/** The first pause before a worker that has died is replaced, and the longest, ms. */
-const PAUSE_FIRST = 200
-const PAUSE_MOST = 10_000
+/** The pause before a worker that has died is replaced. */
+const replacementPauseMs = exponentialBackoff(200, 10_000)
 /** A worker that has lived for so long, ms, died of something new. */
 const SETTLED_AFTER = 30_000
 /** How much longer than `shutdown.wait` and `drain` a worker may take to end, ms. */
@@ -36,7 +36,7 @@ const LAST_WORDS = 15_000
 export async function serveInWorkers(count: number, first: Config, log: Log): Promise<Running> {
   let config = first
   let draining = false
-  let pause = PAUSE_FIRST
+  let attempt = 1
   const serving = new Set<WorkerChannel>()
   const handovers = createHandovers()
   // Keys and certificates stay the bytes that they are.
@@ -54,7 +54,7 @@ export async function serveInWorkers(count: number, first: Config, log: Log): Pr
     void channel.gone.then(async () => {
       serving.delete(channel)
       if (draining) return
-      if (performance.now() - since > SETTLED_AFTER) pause = PAUSE_FIRST
+      if (performance.now() - since > SETTLED_AFTER) attempt = 1
       reportLoss(channel)
       await replace()
     })
@@ -82,8 +82,8 @@ export async function serveInWorkers(count: number, first: Config, log: Log): Pr
 
   /** Until it has been done. */
   async function replace(): Promise<void> {
-    await sleep(pause, undefined, { ref: false })
-    pause = Math.min(pause * 2, PAUSE_MOST)
+    await sleep(replacementPauseMs(attempt), undefined, { ref: false })
+    attempt += 1
     if (draining) return
     try {
       await add()

@@ -1,23 +1,10 @@
+import { connectionOptions, foldHeaderName, FOR_THE_GATEWAY, HOP_BY_HOP } from '../header-names.ts'
 import type { Claims } from '../oidc/token-set.ts'
 import { hostOf, type RouteTable } from './match.ts'
 import { isBasicAlone } from './pipeline.ts'
 import { fillTemplate, parseTemplate, type Template } from './template.ts'
 import type { CompiledRoute, Facts, Who } from './verdict.ts'
 
-/** RFC 9110, section 7.6.1, and what its readers treat alike. */
-const HOP_BY_HOP = [
-  'connection',
-  'keep-alive',
-  'proxy-connection',
-  'proxy-authorization',
-  'proxy-authenticate',
-  'te',
-  'trailer',
-  'transfer-encoding',
-  'upgrade',
-  'expect',
-  'http2-settings',
-]
 const METHOD_OVERRIDES = ['x-http-method-override', 'x-http-method', 'x-method-override']
 const WRITTEN_ANEW = ['x-forwarded-for', 'x-forwarded-proto', 'x-forwarded-host']
 const FORWARDED = /^(?:forwarded|x-real-ip|x-(?:original|rewrite|forwarded)(?:-.*)?)$/
@@ -69,7 +56,7 @@ export function compileHeaders(
   viaName: string | null = null,
 ): UpstreamHeaders {
   const identity = new Set(
-    table.routes.flatMap(({ headers, token }) => [...Object.keys(headers.set), token.header]).map(canonical),
+    table.routes.flatMap(({ headers, token }) => [...Object.keys(headers.set), token.header]).map(foldHeaderName),
   )
   identity.delete('authorization')
   const exact = new Set(
@@ -79,8 +66,8 @@ export function compileHeaders(
   )
   const rules = table.routes.map(({ headers }): RouteRules => ({
     set: Object.entries(headers.set).map(([name, value]) => ({ name, template: parseTemplate(value) })),
-    remove: new Set(headers.remove.map(canonical)),
-    setsAuthorization: Object.keys(headers.set).some((name) => canonical(name) === 'authorization'),
+    remove: new Set(headers.remove.map(foldHeaderName)),
+    setsAuthorization: Object.keys(headers.set).some((name) => foldHeaderName(name) === 'authorization'),
     filled: new WeakMap(),
   }))
   const treatments = new Map<string, Treatment>()
@@ -99,11 +86,11 @@ export function compileHeaders(
     if (lower === 'connection') return 'connection'
     if (lower === 'via' && own !== null) return 'via'
     if (lower === 'host' || lower === 'cookie' || lower === 'authorization') return lower
-    const same = canonical(name)
+    const same = foldHeaderName(name)
     if (identity.has(same)) return exact.has(lower) ? 'drop' : 'respelled'
     // CGI and its heirs read other spellings of what is written anew as the real thing.
     if (same !== lower && (same === 'content-length' || WRITTEN_ANEW.includes(same))) return 'respelled'
-    if (HOP_BY_HOP.includes(same) || WRITTEN_ANEW.includes(same)) return 'drop'
+    if (HOP_BY_HOP.has(same) || FOR_THE_GATEWAY.has(same) || WRITTEN_ANEW.includes(same)) return 'drop'
     if (/^-*authorization-*$/.test(same)) return 'nearly-authorization'
     if (METHOD_OVERRIDES.includes(same)) return 'override'
     return FORWARDED.test(same) ? 'forwarded' : 'pass'
@@ -123,7 +110,8 @@ export function compileHeaders(
     build(facts, route, who, accessToken) {
       const { rawHeaders, client } = facts
       const mine = rules[route.index]
-      const named = namedByConnection(facts.headers.connection)
+      const { connection } = facts.headers
+      const named = connection === undefined ? null : connectionOptions(connection)
       const out: string[] = []
       let bearerSent = false
       let before = ''
@@ -131,7 +119,7 @@ export function compileHeaders(
         const name = rawHeaders[i] ?? ''
         const value = rawHeaders[i + 1] ?? ''
         if (named !== null && named.has(name.toLowerCase())) continue
-        if (mine !== undefined && mine.remove.size > 0 && mine.remove.has(canonical(name))) continue
+        if (mine !== undefined && mine.remove.size > 0 && mine.remove.has(foldHeaderName(name))) continue
         switch (treatmentOf(name)) {
           case 'pass':
             out.push(name, value)
@@ -191,21 +179,6 @@ export function compileHeaders(
       )
     },
   }
-}
-
-/** Lower case, with `-` for all that is no letter or digit: how CGI and its heirs tell names apart. */
-function canonical(name: string): string {
-  return name.toLowerCase().replace(/[^a-z0-9]/g, '-')
-}
-
-function namedByConnection(connection: string | undefined): Set<string> | null {
-  if (connection === undefined || /^(?:keep-alive|close)$/i.test(connection)) return null
-  return new Set(
-    connection
-      .toLowerCase()
-      .split(',')
-      .map((name) => name.trim()),
-  )
 }
 
 /** Without making a list of them: this is on the way of every request. */

@@ -45,7 +45,7 @@ export function createFactReader({
   return {
     read(request) {
       // Once asked for, the address is known for the access line too, however soon the client has gone.
-      const peer = plainAddress(request.socket.remoteAddress ?? '')
+      const peer = peerOf(request.socket)
       const { headers, rawHeaders } = request
       if (rawHeaders.length > 2 * headerFields) throw tooManyFields('header', headerFields)
       const target = targetOf(request)
@@ -122,6 +122,11 @@ function firstItem(header: string | string[] | undefined): string | undefined {
     .split(',')[0]
     ?.trim()
   return item === '' ? undefined : item
+}
+
+/** Returns the address of a connection's peer; empty for a Unix socket and for a peer that has left. */
+export function peerOf({ remoteAddress = '' }: { readonly remoteAddress?: string | undefined }): string {
+  return plainAddress(remoteAddress)
 }
 
 /** An IPv4 address that came in over an IPv6 socket is an IPv4 address; some proxies add ports and brackets. */

@@ -1,14 +1,15 @@
 import { LRUCache } from 'lru-cache'
 import type { Route } from '../config/schema.ts'
 import { causes } from '../errors.ts'
-import { missingAudience } from '../oidc/audience.ts'
 import type { Provider } from '../oidc/provider.ts'
 import { isUnreachable, loginThatHelps, refusalOf } from '../oidc/refusal.ts'
-import { grantForRoute } from '../oidc/route-grants.ts'
+import { grantForRoute, missingAudience } from '../oidc/route-grants.ts'
 import type { TokenSet } from '../oidc/token-set.ts'
+import { singleFlight } from '../resilience/single-flight.ts'
 import type { Session } from '../session/session.ts'
 import type { Sessions } from '../session/sessions.ts'
 import type { Log } from '../telemetry/log.ts'
+import { pauseUntil } from './backoff.ts'
 import type { Refresher } from './refresh.ts'
 
 type Wanted = Route['token']
@@ -37,8 +38,6 @@ const RENEW_SHARE = 0.2
 const MAX_SESSIONS = 20_000
 /** After a failure nobody asks again for so long, ms. */
 const PAUSE = 2_000
-/** The shortest pause before a retry, ms, even if the provider works for others. */
-const PAUSE_LEAST = 500
 /** A token that is younger is not renewed because its upstream does not take it, ms. */
 const TOO_YOUNG = 10_000
 /** For tokens that belong to nobody. */
@@ -46,8 +45,7 @@ const EVERYBODY = ''
 
 interface Kept {
   token: TokenSet | null
-  failure: { readonly answer: Exchanged; readonly until: number; readonly successes: number } | null
-  flight: Promise<Exchanged> | null
+  failure: { readonly answer: Exchanged; readonly at: number; readonly successes: number } | null
 }
 
 interface Parts {
@@ -70,6 +68,7 @@ export function needsSessionsOwn(wanted: Wanted): boolean {
 /** Makes the keeper of routes' tokens; they end with their session. */
 export function createRouteTokens({ provider, refresher, sessions, log }: Parts): RouteTokens {
   const bySession = new LRUCache<string, Map<string, Kept>>({ max: MAX_SESSIONS })
+  const flights = singleFlight<Kept, Exchanged>()
   const warned = new Set<string>()
   sessions.onEnd((id) => {
     bySession.delete(id)
@@ -80,7 +79,7 @@ export function createRouteTokens({ provider, refresher, sessions, log }: Parts)
     const name = JSON.stringify([wanted.grant, wanted.audience, wanted.resource, wanted.scopes])
     const tokens = bySession.get(owner) ?? new Map<string, Kept>()
     bySession.set(owner, tokens)
-    const kept = tokens.get(name) ?? { token: null, failure: null, flight: null }
+    const kept = tokens.get(name) ?? { token: null, failure: null }
     tokens.set(name, kept)
     return kept
   }
@@ -88,11 +87,9 @@ export function createRouteTokens({ provider, refresher, sessions, log }: Parts)
   /** What still holds the next try back: no outage does when the provider has granted something to anybody since. */
   function standing({ failure }: Kept): Exchanged | null {
     if (failure === null) return null
-    const now = performance.now()
-    if (failure.until <= now) return null
-    const { answer, until, successes } = failure
-    const isOver = !answer.ok && answer.problem === 'unavailable' && successes !== provider.successes()
-    return isOver && until - PAUSE + PAUSE_LEAST <= now ? null : answer
+    const { answer, at, successes } = failure
+    const isRecovered = !answer.ok && answer.problem === 'unavailable' && successes !== provider.successes()
+    return performance.now() < pauseUntil(at, PAUSE, isRecovered) ? answer : null
   }
 
   /** A provider may leave `audience` or `resource` unread, and give a token for something else. */
@@ -135,16 +132,13 @@ export function createRouteTokens({ provider, refresher, sessions, log }: Parts)
           : isUnreachable(error)
             ? { ok: false, problem: 'unavailable', retryAfter: PAUSE / 1000 }
             : { ok: false, problem: 'refused' }
-      kept.failure = { answer, until: performance.now() + PAUSE, successes: provider.successes() }
+      kept.failure = { answer, at: performance.now(), successes: provider.successes() }
       return answer
     }
   }
 
   function start(session: Session, wanted: Wanted, kept: Kept, now: number): Promise<Exchanged> {
-    kept.flight ??= ask(session, wanted, kept, now).finally(() => {
-      kept.flight = null
-    })
-    return kept.flight
+    return flights.run(kept, () => ask(session, wanted, kept, now))
   }
 
   return {

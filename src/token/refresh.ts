@@ -8,6 +8,8 @@ import type { Provider } from '../oidc/provider.ts'
 import { refusalOf } from '../oidc/refusal.ts'
 import { grantForRoute } from '../oidc/route-grants.ts'
 import { sidOf, type TokenSet } from '../oidc/token-set.ts'
+import { createSemaphore } from '../resilience/semaphore.ts'
+import { singleFlight } from '../resilience/single-flight.ts'
 import type { SessionChange } from '../session/changes.ts'
 import { type Session, absoluteEnd } from '../session/session.ts'
 import type { Sessions } from '../session/sessions.ts'
@@ -16,7 +18,6 @@ import type { Log } from '../telemetry/log.ts'
 import type { Metrics } from '../telemetry/metrics.ts'
 import { createBackoff, type FailedRefresh } from './backoff.ts'
 import { cooldownUntil, isExpired } from './clock.ts'
-import { fewAtATime } from './few-at-a-time.ts'
 import { takeLock, type LockOutcome } from './refresh-lock.ts'
 
 /** What became of a refresh. */
@@ -79,10 +80,10 @@ function failed({ until, stuck }: FailedRefresh): RefreshOutcome {
 
 /** Makes the one place where refresh tokens are redeemed. */
 export function createRefresher({ provider, store, sessions, log, metrics }: Parts): Refresher {
-  const flights = new Map<string, Promise<RefreshOutcome>>()
+  const flights = singleFlight<string, RefreshOutcome>()
   const redemptions = new Set<Promise<unknown>>()
   const backoff = createBackoff(() => provider.successes())
-  const retries = fewAtATime(RETRIES_AT_ONCE)
+  const retries = createSemaphore(RETRIES_AT_ONCE)
   const busyUntil = new LRUCache<string, number>({ max: MAX_BUSY })
   sessions.onEnd((id) => {
     backoff.forget(id)
@@ -169,7 +170,7 @@ export function createRefresher({ provider, store, sessions, log, metrics }: Par
     try {
       // It may have been a long wait: what the provider gives now lives from now on.
       const askedAt = Date.now()
-      const result = await refreshTokens({ provider, log, keep: keepRefreshToken }, session, askedAt)
+      const result = await refreshTokens(provider, log, keepRefreshToken, session, askedAt)
       backoff.forget(session.id)
       const saved = await save(session, result, askedAt)
       outcome = saved.outcome
@@ -187,11 +188,11 @@ export function createRefresher({ provider, store, sessions, log, metrics }: Par
   }
 
   async function retry(seen: Session, cause: RefreshCause): Promise<RefreshOutcome> {
-    if (!(await retries.enter(RETRY_PATIENCE))) return { type: 'failed', retryAfter: 1, stuck: false }
+    if (!(await retries.acquire(RETRY_PATIENCE))) return { type: 'failed', retryAfter: 1, stuck: false }
     try {
       return await fly(seen, cause)
     } finally {
-      retries.leave()
+      retries.release()
     }
   }
 
@@ -208,25 +209,23 @@ export function createRefresher({ provider, store, sessions, log, metrics }: Par
       return mine
     },
     refresh(session, cause, now) {
-      const underWay = flights.get(session.id)
-      if (underWay !== undefined) return underWay
+      const underWay = flights.current(session.id)
+      if (underWay !== null) return underWay
       const failure = backoff.standing(session, now)
       if (failure !== null) return Promise.resolve(failed(failure))
       if (cooldownUntil(session, now) > now) return Promise.resolve({ type: 'refreshed', session })
-      const mine = (backoff.lastError(session) === null ? fly(session, cause) : retry(session, cause))
-        .catch((error: unknown): RefreshOutcome => {
-          log.error(
-            { event: 'refresh_failed', session: session.id, cause: causes(error) },
-            'without the store nothing is refreshed',
-          )
-          metrics.refreshes.inc({ outcome: 'failed', cause })
-          return failed(backoff.addWithoutStore(session))
-        })
-        .finally(() => {
-          flights.delete(session.id)
-        })
-      flights.set(session.id, mine)
-      return mine
+      return flights.run(session.id, () =>
+        (backoff.lastError(session) === null ? fly(session, cause) : retry(session, cause)).catch(
+          (error: unknown): RefreshOutcome => {
+            log.error(
+              { event: 'refresh_failed', session: session.id, cause: causes(error) },
+              'without the store nothing is refreshed',
+            )
+            metrics.refreshes.inc({ outcome: 'failed', cause })
+            return failed(backoff.addWithoutStore(session))
+          },
+        ),
+      )
     },
     heldBack: (session, now) =>
       (busyUntil.get(session.id) ?? Number.NEGATIVE_INFINITY) > performance.now() ||
@@ -234,7 +233,11 @@ export function createRefresher({ provider, store, sessions, log, metrics }: Par
       cooldownUntil(session, now) > now,
     lastError: (session) => backoff.lastError(session),
     async settled() {
-      while (flights.size + redemptions.size > 0) await Promise.allSettled([...flights.values(), ...redemptions])
+      for (;;) {
+        const underWay = [...flights.all(), ...redemptions]
+        if (underWay.length === 0) return
+        await Promise.allSettled(underWay)
+      }
     },
   }
 }

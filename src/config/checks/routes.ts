@@ -1,4 +1,5 @@
 import type { Finding, PlacedRoute, Rule } from './rule.ts'
+import { foldHeaderName, FOR_THE_GATEWAY, HOP_BY_HOP } from '../../header-names.ts'
 import { formatPath, type Path } from '../problems.ts'
 import type { Config, Route } from '../schema.ts'
 
@@ -134,32 +135,21 @@ function findInjection({ access, token, headers, bearer }: Route, at: Path): Fin
   return findings
 }
 
-// RFC 9110 section 7.6.1 and its kin, what frames a message or names its target, and what the gateway writes itself.
-const reserved = new Set([
-  'connection',
-  'keep-alive',
-  'proxy-connection',
-  'proxy-authenticate',
-  'proxy-authorization',
-  'te',
-  'trailer',
-  'transfer-encoding',
-  'upgrade',
-  'expect',
-  'host',
-  'content-length',
-  'cookie',
-  'forwarded',
-  'via',
-])
+/** Headers that frame a message or name its target, and headers that the gateway writes itself. */
+const WRITTEN_BY_THE_GATEWAY = new Set(['host', 'content-length', 'cookie', 'forwarded', 'via'])
 
 // What tells about the connection and the request is no place for a user; X-Forwarded-User and its like are.
 const forwarded = /^x-forwarded-(for|proto|protocol|scheme|ssl|host|port|server|by|prefix|path|uri|url|method)$/
 
 /** Whether a header is for the connection, or written by the gateway itself, so that no route can set it. */
 export function isReservedHeader(name: string): boolean {
-  const lower = name.toLowerCase().replace(/[^a-z0-9]/g, '-')
-  return reserved.has(lower) || forwarded.test(lower)
+  const folded = foldHeaderName(name)
+  return (
+    HOP_BY_HOP.has(folded) ||
+    FOR_THE_GATEWAY.has(folded) ||
+    WRITTEN_BY_THE_GATEWAY.has(folded) ||
+    forwarded.test(folded)
+  )
 }
 
 function findHeaders({ token, headers }: Route, at: Path): Finding[] {

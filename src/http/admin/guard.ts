@@ -6,7 +6,7 @@ import { Fault } from '../../errors.ts'
 import { isCrossOrigin } from '../../gate/csrf.ts'
 import type { Log } from '../../telemetry/log.ts'
 import { sendProblem } from './answers.ts'
-import { plainAddress } from '../facts.ts'
+import { peerOf, plainAddress } from '../facts.ts'
 
 /** What the configuration says about the admin listener; a reload replaces the values. */
 export type AdminSettings = NonNullable<Config['admin']>
@@ -39,7 +39,7 @@ export function guardSessions(scope: FastifyInstance, settings: AdminSettings, l
     if (sessions === 'loopback') {
       // A proxy on this machine connects from loopback for clients that may be anywhere.
       const passedOn = headers['x-forwarded-for'] !== undefined || headers.forwarded !== undefined
-      const peer = plainAddress(socket.remoteAddress ?? '')
+      const peer = peerOf(socket)
       // A peer on a Unix socket has no address; one over TCP that has none has gone.
       const isHere = 'path' in settings.listen || (peer !== '' && isLoopback(peer))
       return passedOn || !isHere ? refuse(request, reply, ELSEWHERE) : undefined
@@ -51,10 +51,7 @@ export function guardSessions(scope: FastifyInstance, settings: AdminSettings, l
 
   async function refuse(request: FastifyRequest, reply: FastifyReply, refusal: Refusal): Promise<FastifyReply> {
     const { code, authenticate } = refusal
-    log.warn(
-      { event: code, listener: 'admin', client: plainAddress(request.socket.remoteAddress ?? '') },
-      refusal.detail,
-    )
+    log.warn({ event: code, listener: 'admin', client: peerOf(request.socket) }, refusal.detail)
     if (authenticate !== undefined) reply.header('www-authenticate', authenticate)
     return sendProblem(reply, refusal)
   }

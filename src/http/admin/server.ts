@@ -2,7 +2,7 @@ import type { FastifyInstance } from 'fastify'
 import Fastify from 'fastify'
 import type { Config } from '../../config/schema.ts'
 import { Fault } from '../../errors.ts'
-import type { Provider } from '../../oidc/provider.ts'
+import { announcedIssuer, type Provider } from '../../oidc/provider.ts'
 import type { Sessions, SessionSummary } from '../../session/sessions.ts'
 import type { Log } from '../../telemetry/log.ts'
 import type { Metrics } from '../../telemetry/metrics.ts'
@@ -48,11 +48,7 @@ export function buildAdmin({
   void app.register(async (scope) => {
     guardSessions(scope, settings, log)
     // Sessions carry the issuer that the provider calls itself, which is the configured one but for a trailing slash.
-    registerSessionAdministration(
-      scope,
-      sessions,
-      () => provider.peek()?.configuration.serverMetadata().issuer ?? provider.settings.issuer,
-    )
+    registerSessionAdministration(scope, sessions, () => announcedIssuer(provider))
   })
   return app
 }

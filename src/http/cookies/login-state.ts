@@ -1,5 +1,6 @@
 import { createHash, createHmac, randomBytes, type KeyObject } from 'node:crypto'
 import { deriveKey, open, seal } from '../../session/envelope.ts'
+import { CLOCK_SKEW_MS } from '../../token/clock.ts'
 import { LOGIN_SECONDS } from './cookies.ts'
 
 /** What a login carries to the provider and back, sealed in `state`. */
@@ -38,13 +39,10 @@ export interface LoginState {
   readonly maxAge: number | null
 }
 
-/** How far the clocks of replicas may be apart, ms. */
-const CLOCKS_APART = 60_000
-
 /** Whether a login may still be finished at `now` (ms). One that is to begin later was begun before the clock was set. */
 export function isFresh(state: LoginState, now: number): boolean {
   const age = now - state.at
-  return age > -CLOCKS_APART && age < LOGIN_SECONDS * 1000
+  return age > -CLOCK_SKEW_MS && age < LOGIN_SECONDS * 1000
 }
 
 /** A fresh state id, 128 random bits. */

@@ -4,7 +4,7 @@ import {
   readAuthorizationResponse,
   refusedLogin,
   type AuthorizationError,
-  type AuthorizationResponse,
+  type CodeOrError,
 } from '../../oidc/authorization-response.ts'
 import { redeemCode, requireIssuer, type LoginResult } from '../../oidc/callback.ts'
 import { revokeRefreshToken } from '../../oidc/logout.ts'
@@ -56,13 +56,11 @@ export const callback: Endpoint = (services) => {
 
 /** A login that comes back: its state, and the secret that binds it to this browser, where this browser has it. */
 interface Returned {
-  readonly answer: Answered
+  readonly answer: CodeOrError
   readonly sealed: string
   readonly state: LoginState
   readonly secret: string
 }
-
-type Answered = Exclude<AuthorizationResponse, { type: 'malformed' }>
 
 /** What becomes of it. */
 type End =
@@ -217,7 +215,7 @@ async function staleness(
 ): Promise<string | null> {
   if (!isFresh(state, now)) return 'the login took longer than ten minutes'
   if (state.origin !== facts.origin) return 'the login began at another public URL'
-  if (await store.once(`login ${state.id}`, LOGIN_SECONDS * 1000)) return null
+  if (await store.claimOnce(`login ${state.id}`, LOGIN_SECONDS * 1000)) return null
   request.log.info({ event: 'replay', id: request.id, what: 'state' }, 'a callback came a second time')
   return 'the state was used before'
 }

@@ -176,19 +176,19 @@ export class RedisStore implements Store {
     return ids.filter((_id, i) => living[i] === 1)
   }
 
-  async once(value: string, ttl: number): Promise<boolean> {
+  async claimOnce(value: string, ttl: number): Promise<boolean> {
     const key = onceKey(value)
     return (await this.#command(key, ['SET', key, '1', 'NX', 'PX', String(ttl)])) === 'OK'
   }
 
-  async mark(name: string, note: string, ttl: number): Promise<void> {
+  async setNote(name: string, note: string, ttl: number): Promise<void> {
     const [key] = this.#indexKeys()
     if (key === undefined) return
     const named = markKey(key, name)
     await this.#command(named, ['SET', named, note, 'PX', String(ttl)])
   }
 
-  async marked(name: string): Promise<string | null> {
+  async getNote(name: string): Promise<string | null> {
     const notes = await Promise.all(
       this.#indexKeys().map((key) => {
         const named = markKey(key, name)
