@@ -138,8 +138,8 @@ function findInjection({ access, token, headers, bearer }: Route, at: Path): Fin
 /** Headers that frame a message or name its target, and headers that the gateway writes itself. */
 const WRITTEN_BY_THE_GATEWAY = new Set(['host', 'content-length', 'cookie', 'forwarded', 'via'])
 
-// What tells about the connection and the request is no place for a user; X-Forwarded-User and its like are.
-const forwarded = /^x-forwarded-(for|proto|protocol|scheme|ssl|host|port|server|by|prefix|path|uri|url|method)$/
+/** Headers about the connection and the request. X-Forwarded-User and the like are free for claims. */
+const FORWARDED = /^x-forwarded-(for|proto|protocol|scheme|ssl|host|port|server|by|prefix|path|uri|url|method)$/
 
 /** Whether a header is for the connection, or written by the gateway itself, so that no route can set it. */
 export function isReservedHeader(name: string): boolean {
@@ -148,7 +148,7 @@ export function isReservedHeader(name: string): boolean {
     HOP_BY_HOP.has(folded) ||
     FOR_THE_GATEWAY.has(folded) ||
     WRITTEN_BY_THE_GATEWAY.has(folded) ||
-    forwarded.test(folded)
+    FORWARDED.test(folded)
   )
 }
 

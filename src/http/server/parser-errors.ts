@@ -274,7 +274,7 @@ function headersIn(lines: readonly string[]): IncomingHttpHeaders {
   return headers
 }
 
-/** Allows `LINES_A_SECOND` lines a second, and logs how many it left out. */
+/** Permits `LINES_A_SECOND` log lines a second, and logs how many it suppressed. */
 function limitLines(log: Log): () => boolean {
   const hasRoom = createLimiter(LINES_A_SECOND, 1_000)
   let leftOut = 0
