@@ -1,6 +1,6 @@
 /**
- * Headers that belong to one connection, in lower case: those that the RFC names, and Trailer, which announces fields of
- * a chunked body that the next hop frames for itself.
+ * Headers that belong to one connection, in lower case: those that the RFC names, and Trailer, which announces fields
+ * of a chunked body that the next hop frames for itself.
  * @see https://www.rfc-editor.org/rfc/rfc9110#section-7.6.1
  */
 export const HOP_BY_HOP: ReadonlySet<string> = new Set([

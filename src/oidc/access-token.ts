@@ -10,9 +10,9 @@ import { isIdentifier, type Claims } from './token-set.ts'
 /** Verifies access tokens that clients send themselves. */
 export interface AccessTokens {
   /**
-   * Returns the claims of a JWT access token of this provider for one of `audiences`. Returns `null` for any other token
-   * and calls `refuse` with the reason, for the log. Rejects with `provider_unavailable` if the provider's keys can't be
-   * read.
+   * Returns the claims of a JWT access token of this provider for one of `audiences`. Returns `null` for any other
+   * token and calls `refuse` with the reason, for the log. Rejects with `provider_unavailable` if the provider's keys
+   * can't be read.
    * @see https://www.rfc-editor.org/rfc/rfc9068#section-4
    */
   verify(

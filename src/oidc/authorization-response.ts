@@ -111,7 +111,9 @@ const SENTENCES: Readonly<Record<ErrorKind, string>> = {
   'refused': NOT_ACCEPTED,
 }
 
-/** Returns the fault for a login that the provider refused. With `signedIn`, the user reads that the session goes on. */
+/**
+ * Returns the fault for a login that the provider refused. With `signedIn`, the user reads that the session goes on.
+ */
 export function refusedLogin(answer: AuthorizationError, kind: ErrorKind, signedIn: boolean): Fault {
   const { error, description } = answer
   return new Fault('login_failed', {

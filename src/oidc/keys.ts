@@ -66,7 +66,8 @@ export function createSigningKeys({
 }: KeySource): SigningKeys {
   let known: KeySet | null = null
   const loads = singleFlight<'keys', KeySet>()
-  // Anybody can send a token that names a known key and has a bad signature: it must not use up the search for new keys.
+  // Any client can send a token that names a known key and has a bad signature: such tokens must not use up the
+  // search for unknown keys.
   const searches = {
     unknownKey: createLimiter(1, SEARCH_PAUSE_MS, clock),
     badSignature: createLimiter(1, SEARCH_PAUSE_MS, clock),

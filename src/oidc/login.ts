@@ -85,8 +85,8 @@ const USUAL_SCOPES = ['openid', 'profile', 'email']
 const OFFLINE_ACCESS = 'offline_access'
 
 /**
- * Returns the configured scopes, or the usual ones; those include `offline_access` if the provider supports it and issues
- * no refresh token without it.
+ * Returns the configured scopes, or the usual ones; those include `offline_access` if the provider supports it and
+ * issues no refresh token without it.
  */
 function loginScopes(configured: readonly string[] | null, server: ServerMetadata): readonly string[] {
   if (configured !== null) return configured

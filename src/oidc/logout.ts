@@ -11,8 +11,8 @@ interface EndSessionRequest {
 }
 
 /**
- * Returns the URL at which the browser ends its session at the provider, or `null` if the provider is not discovered yet
- * or has no such endpoint.
+ * Returns the URL at which the browser ends its session at the provider, or `null` if the provider is not discovered
+ * yet or has no such endpoint.
  * @see https://openid.net/specs/openid-connect-rpinitiated-1_0.html#RPLogout
  */
 export function endSessionUrl(provider: Provider, request: EndSessionRequest): URL | null {

@@ -23,9 +23,10 @@ export function refreshTokenBeside(error: unknown): string | null {
 }
 
 /**
- * Creates a `fetch` for the provider's OAuth endpoints. It reads responses before openid-client does, which would discard
- * tokens because of another member, and an error because of its status or a WWW-Authenticate header. Rejects with
- * `ResponseBodyError` for an OAuth error with any status. Calls `onSuccess` for each response that grants something.
+ * Creates a `fetch` for the provider's OAuth endpoints. It reads responses before openid-client does, which would
+ * discard tokens because of another member, and an error because of its status or a WWW-Authenticate header. Rejects
+ * with `ResponseBodyError` for an OAuth error with any status. Calls `onSuccess` for each response that grants
+ * something.
  * @see https://www.rfc-editor.org/rfc/rfc6749#section-5.2
  */
 export function oauthAnswers(fetch: CustomFetch, onSuccess: () => void): CustomFetch {

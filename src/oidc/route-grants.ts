@@ -41,8 +41,8 @@ export async function grantForRoute(provider: Provider, wanted: Wanted, held: He
 }
 
 /**
- * Returns the audience of a JWT access token that names none of `wanted`. Returns `null` if the audience fits, if nothing
- * is wanted, and for an opaque token. Does not verify the signature.
+ * Returns the audience of a JWT access token that names none of `wanted`. Returns `null` if the audience fits, if
+ * nothing is wanted, and for an opaque token. Does not verify the signature.
  * @see https://www.rfc-editor.org/rfc/rfc9068#section-2.2
  */
 export function missingAudience(accessToken: string, wanted: readonly (string | null)[]): readonly string[] | null {

@@ -11,8 +11,8 @@ export function newDataKey(): string {
 }
 
 /**
- * Creates the key for `seal` and `open` from 32 raw bytes. With a KeyObject, Node.js 24 opens a session five times as fast
- * as with a Buffer.
+ * Creates the key for `seal` and `open` from 32 raw bytes. With a KeyObject, Node.js 24 opens a session five times as
+ * fast as with a Buffer.
  */
 export function toKey(raw: Buffer): KeyObject {
   return createSecretKey(raw)

@@ -68,7 +68,9 @@ export function createLookup(
     return ifOpenedBy(ticket, await reads.run(ticket.id, () => fromStore(ticket)))
   }
 
-  /** Reads within `CONFIRM_WITHIN_MS`. After a failure it rejects at once for a while, so that requests don't pile up. */
+  /**
+   * Reads within `CONFIRM_WITHIN_MS`. After a failure it rejects at once for a while, so that requests don't pile up.
+   */
   async function readInTime(ticket: Ticket): Promise<Session | null> {
     if (performance.now() < pausedUntil) throw new Fault('store_unavailable')
     try {

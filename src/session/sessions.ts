@@ -49,7 +49,7 @@ export interface Sessions {
   settled(mostMs: number): Promise<void>
 }
 
-/** A session as anybody without its ticket sees it. */
+/** The members of a session that are readable without its ticket. */
 export interface SessionSummary {
   readonly id: string
   readonly createdAt: number

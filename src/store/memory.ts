@@ -219,7 +219,8 @@ export interface Bounded<T> {
  */
 export function boundedKeyv<T>(max: number, onDropped: (key: string, full: boolean) => void = () => {}): Bounded<T> {
   const map = new LRUCache<string, Entry>({
-    // By size, with 1 for each entry: given a `max`, the library allocates for all entries at once, which slows the start.
+    // By size, with 1 for each entry: given a `max`, the library allocates for all entries at once, which slows the
+    // start.
     maxSize: max,
     sizeCalculation: () => 1,
     dispose: (_entry, key, reason) => {

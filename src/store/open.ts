@@ -8,8 +8,8 @@ import { MemoryStore } from './memory.ts'
 import type { Store } from './store.ts'
 
 /**
- * Opens the configured store, and connects in the background until it is reachable. The kind of store must not change in
- * `settings`; all other values are read when they are needed.
+ * Opens the configured store, and connects in the background until it is reachable. The kind of store must not change
+ * in `settings`; all other values are read when they are needed.
  */
 export async function openStore(
   settings: Config['session'],

@@ -53,8 +53,8 @@ export interface StoreListener {
   /** The store has evicted the session for lack of room. */
   readonly evicted: (id: string) => void
   /**
-   * The store is back after an outage that began at this time (`performance.now`), perhaps without the last writes before
-   * that.
+   * The store is back after an outage that began at this time (`performance.now`), perhaps without the last writes
+   * before that.
    */
   readonly restored: (troubledSince: number) => void
 }

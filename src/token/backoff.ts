@@ -44,7 +44,7 @@ interface Failure {
   readonly refusal: Refusal
   /**
    * Since when the provider, while reachable, has given unclear answers of this status, or `null`. A change of status
-   * shows that somebody is repairing the provider.
+   * suggests that the provider is under repair.
    */
   readonly unclear: { readonly since: number; readonly status: number } | null
   /** For a failure of the provider as a whole: the number of its successes at that time. */

@@ -13,8 +13,8 @@ const ABANDONED_GRACE_MS = 2_000
 /** The outcome of an attempt to take a session's refresh lock, which all processes share. */
 export type LockOutcome =
   /**
-   * This process holds the lock. `session` is the version in the store; `abandoned` tells that the previous holder never
-   * finished. Neither `release` nor `keep` rejects.
+   * This process holds the lock. `session` is the version in the store; `abandoned` tells that the previous holder
+   * never finished. Neither `release` nor `keep` rejects.
    */
   | {
       readonly type: 'mine'

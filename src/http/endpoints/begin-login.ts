@@ -1,12 +1,12 @@
 import { stepUpMark } from '../../gate/admit.ts'
-import { authorizationUrl } from '../../oidc/login.ts'
+import { authorizationUrl, type LoginRequest } from '../../oidc/login.ts'
 import type { Session } from '../../session/session.ts'
 import type { Context } from '../context.ts'
 import { fingerprint, loginSecrets, newStateId, userMark } from '../cookies/login-state.ts'
 import type { Services } from './endpoint.ts'
 
-/** What a login wants beside the usual. */
-interface LoginWish {
+/** The parameters of one login. */
+interface LoginWish extends Pick<LoginRequest, 'prompt' | 'loginHint' | 'acrValues' | 'maxAge' | 'scope' | 'claims'> {
   readonly target: string
   /** See `LoginState`. */
   readonly asked?: string | undefined
@@ -17,14 +17,6 @@ interface LoginWish {
   readonly before: Session | null
   readonly tries?: number
   readonly afterRefusal?: boolean
-  readonly prompt?: string | undefined
-  readonly loginHint?: string | undefined
-  readonly acrValues?: string | undefined
-  /** Seconds. */
-  readonly maxAge?: number | undefined
-  readonly scope?: string | undefined
-  /** JSON (OpenID Connect Core 1.0, section 5.5). */
-  readonly claims?: string | undefined
 }
 
 /**

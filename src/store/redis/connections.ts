@@ -52,8 +52,8 @@ export function connectTo(location: Location, settings: Config['session']['redis
 }
 
 /**
- * Opens connections whose `close` also destroys the sockets that the library leaves open: that of a client that is closed
- * while it connects, and that of a cluster's client that a command opens after the cluster was closed.
+ * Opens connections whose `close` also destroys the sockets that the library leaves open: that of a client that is
+ * closed while it connects, and that of a cluster's client that a command opens after the cluster was closed.
  */
 async function closingSockets(
   options: ClientOptions,

@@ -2,8 +2,8 @@ import { createHmac, type KeyObject } from 'node:crypto'
 import type { Criterion } from '../store.ts'
 import { script } from './link.ts'
 
-// Atomic operations. A record is a hash with the fields `d` sealed data, `v` version, `c` created, `e` ends and `s` seen
-// (ms since the epoch), `i` its index keys, and `p` the holder of the refresh lock until it has saved or released.
+// Atomic operations. A record is a hash with the fields `d` sealed data, `v` version, `c` created, `e` ends and `s`
+// seen (ms since the epoch), `i` its index keys, and `p` the holder of the refresh lock until it has saved or released.
 
 /** Creates a record. KEYS record · ARGV data, version, created, ends, seen, indexes, ttl. */
 export const CREATE = script(`
@@ -37,8 +37,8 @@ return 1`)
 
 /**
  * Records activity. KEYS record · ARGV seen, ttl. The record's own end counts, because the caller may not know yet that
- * the end has moved. PEXPIRE comes first, because a full Redis refuses HSET, and even if a clock that was set back reports
- * an earlier time.
+ * the end has moved. PEXPIRE comes first, because a full Redis refuses HSET. It also applies if a clock that was set
+ * back reports an earlier time.
  */
 export const TOUCH = script(`
 local record = redis.call('HMGET', KEYS[1], 's', 'e')
@@ -48,7 +48,9 @@ redis.call('PEXPIRE', KEYS[1], math.max(1, math.min(tonumber(ARGV[2]), (tonumber
 if (tonumber(record[1]) or 0) < seen then redis.call('HSET', KEYS[1], 's', ARGV[1]) end
 return 1`)
 
-/** Removes a record. KEYS record · ARGV channel, message. Returns the record's index keys, or nothing without a record. */
+/**
+ * Removes a record. KEYS record · ARGV channel, message. Returns the record's index keys, or nothing without a record.
+ */
 export const REMOVE = script(`
 local indexes = redis.call('HGET', KEYS[1], 'i')
 redis.call('DEL', KEYS[1])
@@ -73,8 +75,8 @@ redis.call('PEXPIRE', KEYS[1], math.ceil((over - now) / 1000))
 return 1`)
 
 /**
- * Adds one to a count. KEYS counter · ARGV window. Returns the count and the ms until its window ends. Restarts a window
- * that ends too late, because Redis' clock was set back.
+ * Adds one to a count. KEYS counter · ARGV window. Returns the count and the ms until its window ends. Restarts a
+ * window that ends too late, because Redis' clock was set back.
  */
 export const COUNT = script(`
 local time = redis.call('TIME')

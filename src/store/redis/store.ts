@@ -251,7 +251,7 @@ export class RedisStore implements Store {
     return orUnavailable(this.#link.run(script, keys, args))
   }
 
-  /** Adds the index entries before the record: an entry without a record is harmless, a session without one is not. */
+  /** Adds the index entries before the record: a session without an entry could not be found. */
   async #enlist(id: string, owner: Owner): Promise<string[]> {
     const indexes = this.#indexNames(owner)
     await Promise.all(indexes.map((index) => this.#run(ENLIST, [index], [id, String(this.#lifetime())])))
