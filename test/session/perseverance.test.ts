@@ -2,37 +2,37 @@ import { setTimeout as sleep } from 'node:timers/promises'
 import t from 'tap'
 import { createRetryQueue } from '../../src/session/retry.ts'
 
-void t.test('what fails is tried again until it succeeds, and then no more', async (t) => {
-  const perseverance = createRetryQueue()
+void t.test('work that fails is repeated until it succeeds', async (t) => {
+  const queue = createRetryQueue()
   let tries = 0
-  void perseverance.persist(async () => {
+  void queue.persist(async () => {
     tries += 1
     if (tries < 3) throw new Error('not yet')
   }, 60_000)
-  t.equal(await perseverance.settled(10_000), 0)
+  t.equal(await queue.settled(10_000), 0)
   t.equal(tries, 3)
   await sleep(600)
   t.equal(tries, 3)
 })
 
-void t.test('it is given up at its time, and nobody waits longer than asked', async (t) => {
-  const perseverance = createRetryQueue()
+void t.test('work is given up after its time, and a caller waits no longer than it asked', async (t) => {
+  const queue = createRetryQueue()
   let tries = 0
-  void perseverance.persist(async () => {
+  void queue.persist(async () => {
     tries += 1
     throw new Error('never')
   }, 1_000)
   const begun = Date.now()
-  t.equal(await perseverance.settled(100), 1)
+  t.equal(await queue.settled(100), 1)
   t.ok(Date.now() - begun < 500)
-  t.equal(await perseverance.settled(10_000), 0)
+  t.equal(await queue.settled(10_000), 0)
   const done = tries
   t.ok(done >= 1)
   await sleep(1_200)
   t.equal(tries, done)
 })
 
-void t.test('with nothing to do there is nothing to wait for', async (t) => {
+void t.test('an empty queue is settled at once', async (t) => {
   const begun = Date.now()
   t.equal(await createRetryQueue().settled(10_000), 0)
   t.ok(Date.now() - begun < 100)

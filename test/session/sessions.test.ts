@@ -51,7 +51,7 @@ const create = async (sessions: Sessions): Promise<Session> => {
   )
 }
 
-void t.test('a session that is at hand is there without waiting', async (t) => {
+void t.test('a cached session is there without waiting', async (t) => {
   const sessions = open(t)
   const session = await create(sessions)
   t.equal(sessions.load(session.ticket, Date.now()), session)
@@ -93,7 +93,7 @@ void t.test('a session that ends while new tokens are saved stays ended', async 
   t.equal(await store.read(session.id), null)
 })
 
-void t.test('who listens hears of an end once', async (t) => {
+void t.test('a listener learns of each end once', async (t) => {
   const sessions = open(t)
   const heard: string[] = []
   sessions.onEnd((id) => {
