@@ -1,4 +1,5 @@
-# Node 24 LTS to build with, and the same without shell or package manager to run on. Others can be given with --build-arg.
+# Node.js 24 LTS builds the program. The runtime image is the same without a shell or package manager.
+# --build-arg selects other images.
 ARG BUILD_IMAGE=docker.io/library/node:24-bookworm-slim
 ARG RUNTIME_IMAGE=gcr.io/distroless/nodejs24-debian12:nonroot
 
@@ -11,7 +12,7 @@ COPY scripts ./scripts
 COPY src ./src
 COPY tsconfig.json ./
 RUN ["npm", "run", "build"]
-# Node keeps compiled code for each user apart: it is made by the one who will run it.
+# Node.js keeps its compile cache per user, so the user that runs the program has to fill it.
 RUN ["chown", "-R", "65532:65532", "dist"]
 USER 65532:65532
 RUN ["node", "--import=tsx", "scripts/warm.ts"]
@@ -21,7 +22,7 @@ FROM ${BUILD_IMAGE} AS dependencies
 WORKDIR /opt/gatehouse
 COPY package.json package-lock.json .npmrc ./
 RUN ["npm", "ci", "--no-audit", "--omit=dev", "--omit=optional"]
-# One library brings its native code for every system there is.
+# sodium-native ships prebuilt binaries for every platform; the image needs those for Linux.
 RUN ["find", "node_modules/sodium-native/prebuilds", "-type", "f", "!", "-path", "*/linux-*", "-exec", "rm", "{}", "+"]
 
 FROM ${RUNTIME_IMAGE}
@@ -32,7 +33,7 @@ LABEL org.opencontainers.image.title="Gatehouse" \
       org.opencontainers.image.licenses="Apache-2.0" \
       org.opencontainers.image.version="${VERSION}" \
       org.opencontainers.image.revision="${REVISION}"
-# One malloc arena: with one for each thread of V8 some megabytes stay behind unused.
+# One malloc arena saves some megabytes that one arena per V8 thread would hold unused.
 ENV NODE_ENV=production \
     MALLOC_ARENA_MAX=1 \
     PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin:/nodejs/bin

@@ -1,8 +1,8 @@
 import { spawnSync } from 'node:child_process'
 
-// What npm says when the registry answers, but has no such service: mirrors often have packages alone.
+// Statuses of registries without an audit service; mirrors often serve packages only.
 const UNAVAILABLE = new Set([404, 405, 501])
-// What npm says when nobody answers.
+// Error codes of npm when the registry is unreachable.
 const UNREACHABLE = new Set([
   'ENOTFOUND',
   'EAI_AGAIN',
@@ -13,7 +13,7 @@ const UNREACHABLE = new Set([
   'ENOAUDIT',
 ])
 
-/** What an audit has come to: holes, none, or that nobody could be asked, with the reason. */
+/** The outcome of an audit: clean, with holes, or with no registry to ask; `text` says why. */
 export type Outcome =
   | { readonly status: 'clean' | 'holes'; readonly text: string }
   | { readonly status: 'unasked' | 'failed'; readonly text: string }
@@ -26,7 +26,7 @@ interface Report {
   readonly error?: { readonly code?: string; readonly summary?: string }
 }
 
-/** Reads what `npm audit --json` has printed; anything that is no clean report and no refusal is a failure. */
+/** Parses the output of `npm audit --json`. Output that is neither a report nor a refusal of the registry is `failed`. */
 export function readAudit(printed: string): Outcome {
   let report: Report
   try {
@@ -42,11 +42,13 @@ export function readAudit(printed: string): Outcome {
     )
     return {
       status: serious > 0 ? 'holes' : 'clean',
-      text: [`${counts['total'] ?? 0} known holes, ${serious} of them high or critical`, ...list].join('\n  '),
+      text: [`${counts['total'] ?? 0} known vulnerabilities, ${serious} of them high or critical`, ...list].join(
+        '\n  ',
+      ),
     }
   }
   const code = report.error?.code ?? ''
-  const reason = report.message ?? report.error?.summary ?? 'no reason is given'
+  const reason = report.message ?? report.error?.summary ?? 'no reason given'
   const refused =
     UNAVAILABLE.has(report.statusCode ?? 0) ||
     UNREACHABLE.has(code) ||
@@ -60,8 +62,8 @@ if (import.meta.main ?? process.argv[1]?.endsWith('audit.ts') === true) {
   const says = {
     clean: 'audit',
     holes: 'audit',
-    unasked: 'audit: NOT DONE, the registry has no audits to give',
-    failed: 'audit: it went wrong',
+    unasked: 'audit: SKIPPED, the registry offers no audit',
+    failed: 'audit: failed',
   }[status]
   process.stdout.write(`${says}: ${text.replace(/https?:\/\/[^/\s]+/g, '…')}\n`)
   if (status === 'holes' || status === 'failed') process.exitCode = 1

@@ -4,8 +4,8 @@ import { build, type Plugin } from 'esbuild'
 
 const at = (path: string): string => fileURLToPath(new URL(`../${path}`, import.meta.url))
 
-// What libraries load at every start for uses that are not ours: schemas of routes, upgrades by
-// @fastify/http-proxy, and undici's stand-ins for tests, and event sources.
+// Modules that libraries load at every start for features that the gateway does not use: JSON Schemas of routes,
+// WebSockets in @fastify/http-proxy, and undici's mocks, event sources and cache.
 const UNUSED = new RegExp(
   `/node_modules/(${[
     '@fastify/ajv-compiler/index',
@@ -23,8 +23,8 @@ const leaveOut: Plugin = {
       const name = path.replace(/^.*\/node_modules\//, '')
       return {
         contents:
-          `module.exports = () => () => { throw new Error('${name} is not in the built program: ` +
-          `scripts/build.ts') }`,
+          `module.exports = () => () => { throw new Error('${name} is not part of the built program: ` +
+          `see scripts/build.ts') }`,
       }
     })
   },
@@ -36,7 +36,7 @@ await build({
   absWorkingDir: at('.'),
   entryPoints: ['src/main.ts'],
   outdir: 'dist',
-  // One file for what every start needs, chunks for what only some do.
+  // main.js holds the code that every start needs; chunks hold the code of single commands and stores.
   bundle: true,
   splitting: true,
   chunkNames: 'chunks/[name]-[hash]',
@@ -44,7 +44,7 @@ await build({
   platform: 'node',
   target: 'node20.19',
   plugins: [leaveOut],
-  // Native code, what only `gatehouse demo` needs, and tracing, which is loaded when its variables ask for it.
+  // External: native code, the provider of `gatehouse demo`, and OpenTelemetry, which loads only if it is configured.
   external: [
     'sodium-native',
     'oidc-provider',
@@ -53,10 +53,9 @@ await build({
     '@opentelemetry/resources',
     '@opentelemetry/sdk-*',
   ],
-  // Libraries that are CommonJS ask for Node's own modules by `require`.
+  // CommonJS libraries load the modules of Node.js with `require`.
   banner: { js: "import { createRequire } from 'node:module'\nconst require = createRequire(import.meta.url)" },
-  // Less to read at each start. Names stay as they are, for stack traces; --enable-source-maps brings files and lines,
-  // too.
+  // A smaller file starts faster. Identifiers keep their names for stack traces; --enable-source-maps adds file and line.
   minifyWhitespace: true,
   minifySyntax: true,
   lineLimit: 200,

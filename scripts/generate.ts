@@ -24,7 +24,7 @@ const stale = Object.entries(generated).filter(([path, text]) => current(path) !
 const onlyCheck = process.argv.includes('--check')
 for (const [path, text] of stale) {
   if (!onlyCheck) writeFileSync(at(path), text)
-  const outcome = onlyCheck ? 'is stale: run node --import=tsx scripts/generate.ts' : 'written'
+  const outcome = onlyCheck ? 'is stale: run `npm run generate`' : 'written'
   process.stdout.write(`${path} ${outcome}\n`)
 }
 if (onlyCheck && stale.length > 0) process.exitCode = 1

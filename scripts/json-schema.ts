@@ -1,7 +1,7 @@
 import type { TSchema } from 'typebox'
-import { fillable } from '../src/config/kind.ts'
-import { type Leaf, shapeOf } from '../src/config/leaf.ts'
+import { type Leaf, shapeOf } from '../src/config/schema-nodes.ts'
 import { schema } from '../src/config/schema.ts'
+import { fillable } from '../src/config/value-type.ts'
 
 type Json = Record<string, unknown>
 
@@ -10,9 +10,9 @@ function orNull(json: Json): Json {
   return { anyOf: [...options, { type: 'null' }] }
 }
 
-const isRequired = (leaf: Leaf): boolean => leaf.default === undefined && leaf.inherits !== true
+const isRequired = (leaf: Leaf): boolean => leaf.default === undefined
 
-// Only within lists: everywhere else the environment may give what the file leaves out.
+// Applies inside lists only: environment variables may set any other required key.
 const requiredKeys = (properties: Record<string, TSchema>): string[] =>
   Object.entries(properties)
     .filter(([, inner]) => {
@@ -24,14 +24,18 @@ const requiredKeys = (properties: Record<string, TSchema>): string[] =>
 function convert(node: TSchema, inList: boolean): Json {
   const shape = shapeOf(node)
   if (shape.type === 'leaf') {
-    const { kind, description, default: standard } = shape.leaf
-    const json = isRequired(shape.leaf) ? fillable(kind.json) : orNull(fillable(kind.json))
-    const known = standard === undefined || standard === null ? {} : { default: standard }
+    const { valueType, description, default: defaultValue } = shape.leaf
+    const json = isRequired(shape.leaf) ? fillable(valueType.json) : orNull(fillable(valueType.json))
+    const known = defaultValue === undefined || defaultValue === null ? {} : { default: defaultValue }
     return { description, ...known, ...json }
   }
   if (shape.type === 'list') {
-    const { description, standard, items } = shape
-    return { description, default: standard, ...orNull({ type: 'array', items: objectOf(propertiesOf(items), true) }) }
+    const { description, defaultList, items } = shape
+    return {
+      description,
+      default: defaultList,
+      ...orNull({ type: 'array', items: objectOf(propertiesOf(items), true) }),
+    }
   }
   const { description, properties, section } = shape
   const object = objectOf(properties, inList)
@@ -55,12 +59,13 @@ function propertiesOf(node: TSchema): Record<string, TSchema> {
   return shape.type === 'group' ? shape.properties : {}
 }
 
-/** The JSON Schema (draft-07) of the configuration as it is written in YAML. */
+/** Returns the JSON Schema (draft-07) of the YAML file, before placeholders are replaced. */
 export function jsonSchema(): Json {
   return {
     $schema: 'http://json-schema.org/draft-07/schema#',
     title: 'Gatehouse configuration',
-    description: 'Keys may also come from the environment; texts may hold ${NAME}, ${NAME:-default} and ${file:/path}.',
+    description:
+      'Environment variables may set keys too. String values may contain ${NAME}, ${NAME:-default} and ${file:/path}.',
     ...objectOf(propertiesOf(schema), false),
   }
 }

@@ -3,6 +3,7 @@ import { oauth2ProxyAlpha } from '../src/migrate/oauth2-proxy/alpha.ts'
 import { oauth2Proxy } from '../src/migrate/oauth2-proxy/keys.ts'
 import type { Rules } from '../src/migrate/rule.ts'
 import { wonderwall } from '../src/migrate/wonderwall.ts'
+import { cell } from './reference.ts'
 
 const tables: Readonly<Record<string, Rules>> = {
   'oauth2-proxy': oauth2Proxy,
@@ -11,9 +12,7 @@ const tables: Readonly<Record<string, Rules>> = {
   wonderwall,
 }
 
-/**
- * docs/migrating.md with the tables of `gatehouse migrate` in their places: what a key becomes, or what to do instead.
- */
+/** Returns docs/migrating.md with its tables generated from the rules of `gatehouse migrate`. */
 export function withMigrationTables(text: string): string {
   return text.replace(
     /(<!-- keys: ([a-z0-9_-]+) -->\n)[^]*?(<!-- end of keys -->)/g,
@@ -31,8 +30,4 @@ function tableOf(rules: Rules): string {
     `| Theirs | Ours | What is different |\n| --- | --- | --- |\n${carried.join('\n')}\n\n` +
     `Without a key here:\n\n| Theirs | What to do instead |\n| --- | --- |\n${others.join('\n')}\n`
   )
-}
-
-function cell(text: string): string {
-  return text.replaceAll('|', '\\|')
 }

@@ -1,30 +1,40 @@
 import type { TSchema } from 'typebox'
 import { parse, stringify } from 'yaml'
 import { variableName, variables } from '../src/config/environment.ts'
-import { type Leaf, shapeOf } from '../src/config/leaf.ts'
-import type { Path } from '../src/config/problems.ts'
+import type { KeyPath } from '../src/config/key-path.ts'
+import { type Leaf, shapeOf } from '../src/config/schema-nodes.ts'
 import { schema } from '../src/config/schema.ts'
 
 const settable = new Set(variables(schema).map(({ name }) => name))
-const cell = (text: string): string => text.replaceAll('|', '\\|').replaceAll('\n', ' ')
 
-function defaultText({ default: standard, defaultText: said, inherits }: Leaf): string {
+/** Returns `text` for a cell of a Markdown table, with RFCs and other pages as links. */
+export function cell(text: string): string {
+  return withLinks(text).replaceAll('|', '\\|').replaceAll('\n', ' ')
+}
+
+function withLinks(text: string): string {
+  return text
+    .replace(/\bRFC (\d+)\b/g, '[RFC $1](https://www.rfc-editor.org/rfc/rfc$1)')
+    .replace(/\bdocs\/(\w[\w-]*\.md)\b/g, '[$1]($1)')
+}
+
+function defaultText({ default: defaultValue, defaultText: said }: Leaf): string {
   if (said !== undefined) return said
-  if (standard === null) return 'none'
-  if (standard === undefined) return inherits ? 'inherited' : '**required**'
-  const yaml = stringify(standard, { collectionStyle: 'flow', lineWidth: 0 })
-  return `\`${(typeof standard === 'string' ? standard : yaml).trim()}\``
+  if (defaultValue === null) return 'none'
+  if (defaultValue === undefined) return '**required**'
+  const yaml = stringify(defaultValue, { collectionStyle: 'flow', lineWidth: 0 })
+  return `\`${(typeof defaultValue === 'string' ? defaultValue : yaml).trim()}\``
 }
 
 function note({ secret }: Leaf): string {
   const notes = []
-  if (secret === 'whole') notes.push('Secret: never shown.')
-  if (secret === 'password') notes.push('A password in it is never shown.')
-  if (secret === 'constants') notes.push('`gatehouse check` shows templates only: fixed values may be credentials.')
+  if (secret === 'whole') notes.push('A secret: `gatehouse check` masks it.')
+  if (secret === 'password') notes.push('`gatehouse check` masks a password in it.')
+  if (secret === 'constants') notes.push('`gatehouse check` masks fixed values, which may be credentials.')
   return notes.length === 0 ? '' : ` ${notes.join(' ')}`
 }
 
-function variableCell(path: Path, inList: boolean): string {
+function variableCell(path: KeyPath, inList: boolean): string {
   const name = variableName(path)
   return !inList && settable.has(name) ? `\`${name}\`` : ''
 }
@@ -35,15 +45,20 @@ interface Section {
   rows: string[]
 }
 
-/** One section for the top, and one for each key there that has keys of its own. */
+/** Returns one section for the top-level keys and one for each group below them. */
 function sections(): Section[] {
   const top: Section = { title: 'The top level', description: '', rows: [] }
   const found = [top]
-  const addRows = (into: Section, node: TSchema, path: Path, label: string, inList: boolean): void => {
+  const addRows = (into: Section, node: TSchema, path: KeyPath, label: string, inList: boolean): void => {
     const shape = shapeOf(node)
     if (shape.type === 'leaf') {
-      const { kind, description } = shape.leaf
-      const cells = [`\`${label}\``, kind.name, defaultText(shape.leaf), ...(inList ? [] : [variableCell(path, false)])]
+      const { valueType, description } = shape.leaf
+      const cells = [
+        `\`${label}\``,
+        valueType.name,
+        defaultText(shape.leaf),
+        ...(inList ? [] : [variableCell(path, false)]),
+      ]
       into.rows.push(`| ${[...cells, description + note(shape.leaf)].map(cell).join(' | ')} |`)
       return
     }
@@ -82,65 +97,71 @@ function table({ title, description, rows }: Section): string {
     ? '| Key | Value | Default | What it does |\n| --- | --- | --- | --- |'
     : '| Key | Value | Default | Variable | What it does |\n| --- | --- | --- | --- | --- |'
   const intro = isRoutes
-    ? `${description} A list; without it there is one route, \`/**\`, that needs a login. As a whole it can be given ` +
-      'in `GATEHOUSE_ROUTES`.'
-    : description
-  return [`## ${title}`, ...(intro === '' ? [] : [intro]), `${head}\n${rows.join('\n')}`].join('\n\n')
+    ? `${description} \`routes\` is a list. By default it has one route, \`/**\`, which requires a login. ` +
+      'The variable `GATEHOUSE_ROUTES` sets the whole list.'
+    : withLinks(description)
+  return [`## ${title}`, ...(intro === '' ? [] : [wrapped(intro)]), `${head}\n${rows.join('\n')}`].join('\n\n')
+}
+
+/** Breaks lines at 120 columns. */
+function wrapped(text: string): string {
+  return text.replace(/(.{1,120})(?: |$)/g, '$1\n').trimEnd()
 }
 
 const introduction = (example: string): string => `# Configuration
 
 <!-- Written by scripts/generate.ts from src/config/schema.ts. Change it there. -->
 
-One YAML file, given with \`--config FILE\` or named by \`GATEHOUSE_CONFIG\`, or environment variables, or both. This is
-the smallest file that is of use, \`config/gatehouse.yaml\`:
+Gatehouse reads one YAML file, environment variables, or both. \`--config FILE\` or \`GATEHOUSE_CONFIG\` names the file.
+This is the smallest useful file, \`config/gatehouse.yaml\`:
 
 \`\`\`yaml
 ${example.trim()}
 \`\`\`
 
-\`gatehouse check --config FILE\` prints what comes out of it with secrets masked, or every mistake with its line, its
-column and what to write instead. Unknown keys are mistakes. Editors that know JSON Schema check and complete while you
-type, by the first line of the example and \`config/gatehouse.schema.json\`.
+\`gatehouse check --config FILE\` prints the resolved configuration with secrets masked, or every mistake with its line,
+its column and what to write instead. An unknown key is a mistake. Editors that support JSON Schema check and complete the
+file: the first line of the example points them to \`config/gatehouse.schema.json\`.
 
-## Texts that are filled in
+## Placeholders
 
-Inside text values, after the YAML has been read:
+The gateway replaces placeholders inside string values after it has parsed the YAML:
 
-| Written | Becomes |
+| Placeholder | Value |
 | --- | --- |
-| \`\${NAME}\` | the environment variable; one that is not set is a mistake |
-| \`\${NAME:-default}\` | the same, or \`default\` where it is not set or empty |
-| \`\${file:/run/secrets/x}\` | what the file holds, without newlines at its end |
-| \`$\${\` | \`\${\` as it stands |
+| \`\${NAME}\` | the environment variable; an unset variable is a mistake |
+| \`\${NAME:-default}\` | the environment variable, or \`default\` if it is unset or empty |
+| \`\${file:/run/secrets/x}\` | the content of the file, without trailing newlines |
+| \`$\${\` | a literal \`\${\` |
 
-What is filled in is never read again: it cannot bring further \`\${…}\`, and no YAML. Where a number, a duration or
-\`true\` is asked for, the text that comes out counts as one. Keys are not filled in.
+The inserted text is not parsed again: it cannot contain further placeholders or YAML. Where a key takes a number, a
+duration or \`true\`, the inserted text counts as one. Placeholders in keys are not replaced.
 
-Relative paths in the file start at the file's own directory, those in variables at the working directory.
+Relative paths in the file are relative to the directory of the file. Relative paths in variables are relative to the
+working directory.
 
 ## Environment variables
 
-Every key below has a variable, those inside lists apart: its path in upper snake case behind \`GATEHOUSE_\`, so that
-\`provider.clientId\` is \`GATEHOUSE_PROVIDER_CLIENT_ID\`. A variable wins over the file, and with variables alone no
-file is needed. An empty one counts as not set.
+Every key below has a variable, except keys inside lists. Its name is \`GATEHOUSE_\` and the path of the key in upper snake
+case: \`provider.clientId\` is \`GATEHOUSE_PROVIDER_CLIENT_ID\`. A variable overrides the file. With variables alone, no file
+is needed. An empty variable counts as unset.
 
-- With \`_FILE\` behind its name, a variable names a file to read the value from:
-  \`GATEHOUSE_PROVIDER_CLIENT_SECRET_FILE=/run/secrets/oidc\`. Newlines at the end do not count.
-- Lists are separated by commas: \`GATEHOUSE_PUBLIC_URL=https://a.example.com,https://b.example.com\`.
-- Maps, \`scripts.headers\` and \`routes\` are YAML in one line:
-  \`GATEHOUSE_ROUTES='[{ path: /assets/**, access: public }, { path: /** }]'\`. \`\${…}\` is filled in there; in all
-  other variables it is not.
-- A variable that begins with \`GATEHOUSE_\` and is none of these is a warning; those that Kubernetes makes for a
-  service are passed over.
+- \`_FILE\` after the name of a variable makes the gateway read the value from a file:
+  \`GATEHOUSE_PROVIDER_CLIENT_SECRET_FILE=/run/secrets/oidc\`. The gateway removes trailing newlines.
+- Commas separate the items of a list: \`GATEHOUSE_PUBLIC_URL=https://a.example.com,https://b.example.com\`.
+- Maps, \`scripts.headers\` and \`routes\` are YAML on one line:
+  \`GATEHOUSE_ROUTES='[{ path: /assets/**, access: public }, { path: /** }]'\`. The gateway replaces placeholders in these
+  variables only.
+- Any other variable that begins with \`GATEHOUSE_\` causes a warning, except the variables that Kubernetes creates for a
+  Service of that name.
 
 ## Units
 
-Durations are a whole number and \`ms\`, \`s\`, \`m\`, \`h\` or \`d\`: \`500ms\`, \`30s\`, \`15m\`, \`10h\`,
-\`7d\`. Sizes are a whole number and \`b\`, \`kb\`, \`mb\` or \`gb\`, in steps of 1024: \`64kb\`, \`1mb\`. Rates are
-a number and a duration: \`300/1m\`. Where \`off\` is allowed, \`false\` means the same.`
+A duration is a whole number followed by \`ms\`, \`s\`, \`m\`, \`h\` or \`d\`: \`500ms\`, \`30s\`, \`15m\`, \`10h\`, \`7d\`. A size is a
+whole number followed by \`b\`, \`kb\`, \`mb\` or \`gb\`, where 1 kb is 1024 bytes: \`64kb\`, \`1mb\`. A rate is a number of requests
+and a duration: \`300/1m\`. Where \`off\` is allowed, \`false\` means the same.`
 
-/** The reference of the configuration in Markdown, with the given YAML as its first example. */
+/** Returns docs/configuration.md, with `example` as its first YAML block. */
 export function reference(example: string): string {
   parse(example)
   return `${[introduction(example), ...sections().map(table)].join('\n\n')}\n`

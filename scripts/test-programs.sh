@@ -1,9 +1,9 @@
 #!/usr/bin/env bash
-# Makes sure that the programs that the tests run are there. Debian's packages of those that are missing are installed
-# with apt-get, as root or with sudo; where that can't be done, the command to run is printed and the status is 1.
+# Installs the programs that the tests run, from Debian packages with apt-get, as root or with sudo.
+# If that is impossible, the script prints the command to run and exits with status 1.
 set -uo pipefail
 
-# Each program with the package that brings it.
+# Each line: a program and the Debian package that contains it.
 programs='
 redis-server redis-server
 chromium chromium
@@ -35,20 +35,21 @@ give_up() {
   exit 1
 }
 
-command -v apt-get > /dev/null || give_up 'The tests run programs that are not installed, and there is no apt-get here.'
+command -v apt-get > /dev/null || give_up 'The tests run programs that are not installed, and apt-get is not available.'
 if [ "$(id -u)" = 0 ]; then
   root=()
 elif sudo -n true 2> /dev/null || { [ -t 0 ] && command -v sudo > /dev/null; }; then
   root=(sudo)
 else
-  give_up 'The tests run programs that are not installed, and installing them takes root.'
+  give_up 'The tests run programs that are not installed, and installing them requires root.'
 fi
 
 echo "The tests run programs that are not installed. Installing with apt-get${root[*]:+ and sudo}: ${missing[*]}"
 log=$(mktemp)
 trap 'rm -f "$log"' EXIT
 
-# The packages would start their services, which take ports: https://people.debian.org/~hmh/invokerc.d-policyrc.d-specification.txt
+# policy-rc.d keeps the packages from starting services, which would occupy ports:
+# https://people.debian.org/~hmh/invokerc.d-policyrc.d-specification.txt
 policy=/usr/sbin/policy-rc.d
 own_policy=0
 if [ ! -e "$policy" ]; then
@@ -62,8 +63,8 @@ status=$?
 [ "$own_policy" = 1 ] && "${root[@]}" rm -f "$policy"
 if [ "$status" -ne 0 ]; then
   tail -n 30 "$log" >&2
-  give_up 'apt-get could not install them.'
+  give_up 'apt-get could not install the packages.'
 fi
 
 mapfile -t missing < <(find_missing)
-[ "${#missing[@]}" -eq 0 ] || give_up 'apt-get has installed the packages, but some programs are still not found.'
+[ "${#missing[@]}" -eq 0 ] || give_up 'apt-get installed the packages, but some programs are still missing.'

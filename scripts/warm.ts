@@ -11,15 +11,15 @@ import { startIdp } from '../src/demo/idp.ts'
 
 const READY_WITHIN_MS = 60_000
 
-// What Node compiles is kept by a clean exit (src/cli/compiled.ts), so the built program serves once and stops: with
-// the memory store, and with a Redis that is not there, which is enough to have its code compiled.
+// Node.js writes its compile cache on a clean exit (src/main.ts), so this script runs the built program twice:
+// with the memory store, and with an unreachable Redis, which is enough to compile the code of the Redis store.
 const folder = mkdtempSync(join(tmpdir(), 'gatehouse-warm-'))
 const idp = await startIdp()
 try {
   if (typeof module.enableCompileCache === 'function') {
     await serveOnce({}, 200)
     await serveOnce({ GATEHOUSE_SESSION_STORE: 'redis://127.0.0.1:1' }, 503)
-    process.stdout.write(`dist/compiled holds compiled code for Node ${process.version}\n`)
+    process.stdout.write(`dist/compiled holds the compile cache of Node.js ${process.version}\n`)
   }
 } finally {
   await idp.close()
@@ -48,17 +48,17 @@ async function serveOnce(more: Readonly<Record<string, string>>, readiness: numb
   const deadline = Date.now() + READY_WITHIN_MS
   while ((await status(admin, '/readyz')) !== readiness) {
     if (child.exitCode !== null || Date.now() > deadline)
-      throw new Error(`the built program does not get to ${readiness} on /readyz`)
+      throw new Error(`/readyz of the built program never answered ${readiness}`)
     await sleep(20)
   }
   await status(admin, '/metrics')
   for (const accept of ['text/html', 'application/json']) await status(listen, '/', accept)
   child.kill('SIGTERM')
   await ended
-  if (child.exitCode !== 0) throw new Error(`the built program left with ${child.exitCode ?? child.signalCode}`)
+  if (child.exitCode !== 0) throw new Error(`the built program exited with ${child.exitCode ?? child.signalCode}`)
 }
 
-/** The status of an answer over a Unix socket; `null` when there is none. */
+/** Returns the status of a GET over a Unix socket, or `null` if the connection fails. */
 async function status(socketPath: string, path: string, accept = '*/*'): Promise<number | null> {
   return new Promise((resolve) => {
     request({ socketPath, path, headers: { host: 'localhost', accept }, agent: false }, (answer) => {

@@ -2,9 +2,8 @@ import type { RequestListener } from 'node:http'
 import { isDeepStrictEqual } from 'node:util'
 import type { FastifyInstance } from 'fastify'
 import type { Config, Listen } from './config/schema.ts'
-import { Fault } from './errors.ts'
 import { compileHeaders } from './gate/headers.ts'
-import { hostOf, compileRoutes } from './gate/match.ts'
+import { compileRoutes } from './gate/match.ts'
 import { buildGate } from './gate/pipeline.ts'
 import { observe } from './http/access-log.ts'
 import { createReadiness } from './http/admin/readiness.ts'
@@ -19,7 +18,7 @@ import { createFactReader } from './http/facts.ts'
 import { createFastify } from './http/fastify.ts'
 import { registerForwardAuth, type ForwardAuthServices } from './http/forward-auth/verdict.ts'
 import { registerGate } from './http/gate.ts'
-import { refuseLoops, viaNameOf } from './http/loops.ts'
+import { denyLoops, viaNameOf } from './http/loops.ts'
 import { compileLoginRedirects } from './http/proxy/intercept.ts'
 import { STREAM_KINDS, createStreams, type Streams } from './http/proxy/open-streams.ts'
 import { createPools, type Pools, type Upstreams } from './http/proxy/upstreams.ts'
@@ -43,25 +42,26 @@ import { createRefresher, type Refresher } from './token/refresh.ts'
 export interface Gatehouse {
   /** The public listener. */
   readonly listener: Listener
-  /** The listener for the proxy that asks for verdicts, or `null` where there is none. */
+  /** The forward-auth listener, or `null` when it is not configured. */
   readonly forwardAuth: Listener | null
-  /** The admin listener, or `null` where there is none. */
+  /** The admin listener, or `null` when it is not configured. */
   readonly admin: FastifyInstance | null
   readonly metrics: Metrics
   /**
-   * From now on requests meet this configuration; those under way, sessions, streams and connections go on. What
-   * `fixedKeys` names must be as it was. Rejects when it can't be put together; then nothing has changed.
+   * Applies a configuration to all further requests. Requests under way, sessions, streams and connections continue.
+   * The keys that `fixedKeys` names must be unchanged. Rejects without any change when the configuration can't be
+   * applied.
    */
   reload(config: Config): Promise<void>
-  /** From now on `/readyz` says no, and each answer is the last on its connection. */
+  /** Makes `/readyz` answer 503, and each further answer the last on its connection. */
   drain(): void
-  /** Closes connections that are still open, the admin listener's apart. */
+  /** Closes the open connections of all but the admin listener. */
   cut(): void
-  /** Finishes what runs (refreshes, too) and closes everything. */
+  /** Finishes requests and refreshes under way, and closes everything. */
   close(): Promise<void>
 }
 
-/** What lasts as long as the process, whatever becomes of the configuration. */
+/** The parts that outlive a configuration. */
 interface Lasting {
   readonly log: Log
   readonly metrics: Metrics
@@ -77,21 +77,21 @@ interface Lasting {
   readonly counts: Counts
 }
 
-/** What follows from one configuration. */
+/** The parts that a configuration makes. */
 interface Shell {
   readonly route: RequestListener
-  /** Requests on the listener for verdicts. */
+  /** Handles requests on the forward-auth listener. */
   readonly verdict: RequestListener | null
   readonly upstreams: Upstreams
 }
 
-/** How long a stopping gateway waits for a store that is away, ms, before it gives up what it could not save. */
-const UNSAVED_WAIT = 5_000
+/** How long a stopping gateway waits for an unavailable store, before it gives up unsaved writes. */
+const UNSAVED_WAIT_MS = 5_000
 
-/** Puts the gateway together: what lasts, the shell that a configuration makes, and the listener in front of both. */
+/** Builds the gateway: the lasting parts, the shell of the configuration, and the listeners. */
 export async function buildApp(written: Config, log: Log, tracing: Tracing | null = null): Promise<Gatehouse> {
   const config = withOwnKeys(written)
-  // One object for as long as the process lives: what it says follows the configuration.
+  // A reload replaces the values of this object, which the lasting parts hold.
   const session = { ...config.session }
   const metrics = createMetrics()
   const store = await openStore(session, log, metrics, tracing)
@@ -151,7 +151,7 @@ export async function buildApp(written: Config, log: Log, tracing: Tracing | nul
   async function reload(changed: Config): Promise<void> {
     const next = withOwnKeys(changed)
     const fresh = await buildShell(next, lasting)
-    // From here on nothing waits: no request meets a half of each.
+    // No await from here on, so that no request meets parts of both configurations.
     shell = fresh
     lasting.pools.keepOnly(fresh.upstreams)
     const reconnects = !isDeepStrictEqual([session.store, session.redis], [next.session.store, next.session.redis])
@@ -174,7 +174,7 @@ export async function buildApp(written: Config, log: Log, tracing: Tracing | nul
     lasting.streams.drain()
     await Promise.all(listeners.map(async (one) => one.close()))
     await refresher.settled()
-    await sessions.settled(UNSAVED_WAIT)
+    await sessions.settled(UNSAVED_WAIT_MS)
     await admin?.close()
     await lasting.pools.close()
     await provider.close()
@@ -195,18 +195,18 @@ export async function buildApp(written: Config, log: Log, tracing: Tracing | nul
   }
 }
 
-/** Several deployments may have the same session keys and the same store: their sessions are their own all the same. */
+/** Derives keys that differ between deployments, which may share session keys and a store. */
 function withOwnKeys(config: Config): Config {
   return { ...config, session: { ...config.session, keys: keysOf(config) } }
 }
 
-/** What a request walks through, in the order in which it meets the parts. */
+/** Builds the shell: the parts that a request goes through, in this order. */
 async function buildShell(config: Config, lasting: Lasting): Promise<Shell> {
   const { log, metrics, tracing, store, provider, sessions, refresher, streams } = lasting
 
   const app = createFastify(config, log)
 
-  // What every request has: facts, an access line, an answer when something goes wrong.
+  // For every request: an access line, the error handler, the context.
   const cookies = await createCookies(app, config)
   const answers = createAnswers(config, cookies)
   const routes = compileRoutes(config.routes, config.basePath)
@@ -219,12 +219,12 @@ async function buildShell(config: Config, lasting: Lasting): Promise<Shell> {
   })
   observe(app, { config, log, metrics, tracing })
   handleFailures(app, answers)
-  giveContext(app, facts, tracing)
+  giveContext(app, facts, answers, tracing)
   const viaName = viaNameOf(config)
-  refuseLoops(app, viaName)
+  denyLoops(app, viaName, answers)
   const limits = await createLimits(app, config.rateLimit, lasting.counts)
 
-  // What decides, and what goes upstream.
+  // The gate, and the headers for upstreams.
   const tokens = createTokens({
     refresher,
     routeTokens: lasting.routeTokens,
@@ -237,6 +237,7 @@ async function buildShell(config: Config, lasting: Lasting): Promise<Shell> {
   // The gateway's own URLs.
   const services: Services = {
     config,
+    routes,
     gate,
     provider,
     store,
@@ -251,16 +252,6 @@ async function buildShell(config: Config, lasting: Lasting): Promise<Shell> {
     logoutStates: createSealedState<LogoutState>(config.session.keys, 'logout state'),
   }
   await app.register(async (scope) => {
-    scope.addHook('onRequest', (request, _reply, done) => {
-      // A URL of ours that can be read as the application's is as ambiguous as the other way round.
-      const asked = request.context?.facts
-      const reading =
-        asked === undefined
-          ? null
-          : routes.conflictingVariant(hostOf(asked.origin), asked.method, asked.path, 'endpoint')
-      if (reading !== null) throw new Fault('ambiguous_path')
-      done()
-    })
     registerEndpoints(scope, services, limits)
   })
 
@@ -309,14 +300,14 @@ async function buildShell(config: Config, lasting: Lasting): Promise<Shell> {
   }
 }
 
-/** Forward-auth: what requests on its listener walk through. */
+/** Builds the Fastify instance behind the forward-auth listener. */
 async function buildVerdicts(
   services: ForwardAuthServices,
   listen: Listen,
   { log, metrics, tracing, counts }: Lasting,
 ): Promise<FastifyInstance> {
   const { config, answers, cookies } = services
-  // Only the plain spelling of an address counts: an absolute target is none of ours.
+  // On this listener absolute targets are not accepted.
   const app = createFastify({ publicUrl: [] }, log)
   observe(app, { config, log, metrics, tracing })
   handleFailures(app, answers)
@@ -327,7 +318,7 @@ async function buildVerdicts(
     overSocket: 'path' in listen,
     readTicket: cookies.ticket,
   })
-  giveContext(app, facts, tracing)
+  giveContext(app, facts, answers, tracing)
   registerForwardAuth(app, services, await createLimits(app, config.rateLimit, counts))
   await app.ready()
   return app

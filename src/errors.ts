@@ -1,4 +1,4 @@
-/** Every word that an answer of the gateway's own can carry as `code`. */
+/** All values of `code` in the gateway's own answers. */
 export type Code =
   | 'login_required'
   | 'session_expired'
@@ -22,22 +22,16 @@ export type Code =
   | 'logout_refused'
   | 'internal_error'
 
-interface FaultKind {
+interface FaultDefinition {
   readonly status: number
   readonly level: 'debug' | 'info' | 'warn' | 'error'
   readonly title: string
   readonly detail: string
 }
 
-/** What can go wrong, one line each: the status it answers, how loud the log is, and what the user reads. */
+/** Every fault with its HTTP status, its log level, and the title and text that users see. */
 export const faults = {
   bad_request: { status: 400, level: 'info', title: 'Bad request', detail: 'This request can’t be understood.' },
-  ambiguous_path: {
-    status: 400,
-    level: 'warn',
-    title: 'Ambiguous address',
-    detail: 'This address can be read in more than one way, so it was not passed on.',
-  },
   login_failed: { status: 400, level: 'warn', title: 'Sign-in failed', detail: 'The sign-in could not be completed.' },
   logout_refused: {
     status: 400,
@@ -88,43 +82,41 @@ export const faults = {
     title: 'Sessions unavailable',
     detail: 'Your session can’t be looked up right now. Try again in a moment.',
   },
-  token_unavailable: {
-    status: 503,
-    level: 'warn',
-    title: 'Access can’t be renewed',
-    detail: 'Your access could not be renewed right now. You are still signed in; try again in a moment.',
-  },
   upstream_timeout: {
     status: 504,
     level: 'error',
     title: 'Application too slow',
     detail: 'The application behind this address did not answer in time.',
   },
-} as const satisfies Partial<Record<Code, FaultKind>>
+} as const satisfies Partial<Record<Code, FaultDefinition>>
 
-/** The codes that can be thrown. */
+/** The codes of faults. */
 export type FaultCode = keyof typeof faults
 
 interface FaultOptions {
-  /** What really happened, for the log alone. */
+  /** The underlying error, which is logged but never shown to users. */
   readonly cause?: unknown
-  /** The HTTP status where it is not the code's usual one. */
+  /** Overrides the HTTP status of the code. */
   readonly status?: number
-  /** A title and a plain sentence for the user in place of the code's own. */
+  /** Overrides the title that the user sees. */
   readonly title?: string
+  /** Overrides the text that the user sees. */
   readonly detail?: string
-  /** Seconds after which trying again makes sense (RFC 9110, section 10.2.3). */
+  /**
+   * Seconds after which to retry.
+   * @see https://www.rfc-editor.org/rfc/rfc9110#section-10.2.3
+   */
   readonly retryAfter?: number
 }
 
-/** Something that went wrong; the edge turns it into a problem or a page. */
+/** An error that is answered as problem details or as a page. */
 export class Fault extends Error {
   readonly code: FaultCode
   readonly status: number
   readonly title: string
   readonly detail: string
   readonly retryAfter: number | null
-  /** Where the user can begin another login, once that is known. */
+  /** The URL at which the user can start another login, or `null` when it is not known. */
   loginUrl: string | null = null
 
   constructor(code: FaultCode, options: FaultOptions = {}) {
@@ -138,32 +130,36 @@ export class Fault extends Error {
   }
 }
 
-const MOST_CHARACTERS = 1_000
+const MAX_CAUSES = 6
+const MAX_CHARACTERS = 1_000
 
-/** The chain of causes of an error as one line for the log, without stacks, and without what could be a secret. */
+/** Returns the chain of an error's causes as one line for the log, without stacks and without possible secrets. */
 export function causes(error: unknown): string {
   const parts: string[] = []
   let at: unknown = error
-  for (; at instanceof Error && parts.length < 6; at = at.cause) {
+  for (; at instanceof Error && parts.length < MAX_CAUSES; at = at.cause) {
     const code = 'code' in at && typeof at.code === 'string' ? `${at.code}: ` : ''
-    const answer = 'response' in at && at.response instanceof Response ? ` ← ${answerInWords(at.response)}` : ''
-    parts.push(at instanceof Fault ? at.code : `${code}${messageOf(at)}${oauthWords(at)}${answer}`)
+    const answer = 'response' in at && at.response instanceof Response ? ` ← ${describeResponse(at.response)}` : ''
+    parts.push(at instanceof Fault ? at.code : `${code}${messageOf(at)}${oauthError(at)}${answer}`)
   }
-  if (at instanceof Response) parts.push(answerInWords(at))
-  return (parts.join(' ← ') || String(error)).replace(/[\p{Cc}\p{Cf}\p{Zl}\p{Zp}]/gu, ' ').slice(0, MOST_CHARACTERS)
+  if (at instanceof Response) parts.push(describeResponse(at))
+  return (parts.join(' ← ') || String(error)).replace(/[\p{Cc}\p{Cf}\p{Zl}\p{Zp}]/gu, ' ').slice(0, MAX_CHARACTERS)
 }
 
 function messageOf({ name, message }: Error): string {
-  // JSON.parse quotes what it stumbles over, and that may be a piece of a token.
+  // JSON.parse quotes the invalid text, which may be part of a token.
   if (name === 'SyntaxError' && message.includes('JSON')) return 'malformed JSON'
-  // A token that can't be sent as a header is quoted as a whole.
+  // The message quotes the header's value, which may be a token.
   if (message.includes('invalid header value')) return 'invalid header value'
-  // What Redis does not understand it repeats, also a password.
+  // Redis repeats the arguments of a command that it rejects, passwords included.
   return message.replace(/,? with args beginning with.*/s, '')
 }
 
-/** What a provider said by way of an OAuth error (RFC 6749, sections 4.1.2.1 and 5.2). */
-function oauthWords(error: object): string {
+/**
+ * Returns the OAuth error of a provider's answer, with secrets removed.
+ * @see https://www.rfc-editor.org/rfc/rfc6749#section-5.2
+ */
+function oauthError(error: object): string {
   if (!('error' in error) || typeof error.error !== 'string') return ''
   const description =
     'error_description' in error && typeof error.error_description === 'string' ? `: ${error.error_description}` : ''
@@ -171,8 +167,8 @@ function oauthWords(error: object): string {
   return ` (${code}${withoutSecrets(description).slice(0, 300)})`
 }
 
-/** Which answer it was. The query of its URL may hold a secret. */
-function answerInWords({ status, url, headers }: Response): string {
+/** Describes an answer by status, URL and challenge. Omits the URL's query, which may contain a secret. */
+function describeResponse({ status, url, headers }: Response): string {
   const challenge = headers.get('www-authenticate')
   return [
     String(status),
@@ -183,12 +179,12 @@ function answerInWords({ status, url, headers }: Response): string {
 
 const UUID = /^[\da-f]{8}(?:-[\da-f]{4}){3}-[\da-f]{12}\.?$/i
 
-/** Letters alone, in parts no longer than words are: `authentication_expired`, `invalidRequestMessage`. */
+/** Identifiers made of words, such as `authentication_expired` and `invalidRequestMessage`. */
 const WORDS = /^(?:[A-Z]?[a-z]{1,18}|[A-Z]{1,18})(?:_+(?:[A-Z]?[a-z]{1,18}|[A-Z]{1,18})|[A-Z][a-z]{2,18})*\.?$/
 
 /**
- * Some providers repeat what they were sent. What is long and has no space may be a token, but for words, and the ids
- * that help to find a trace.
+ * Replaces long runs of characters without spaces by `…`, because some providers repeat the tokens that they receive.
+ * Keeps words, and UUIDs, which help to find the error in the provider's log.
  */
 function withoutSecrets(text: string): string {
   return text.replace(/[\w.~+/=%-]{20,}/g, (run) => (UUID.test(run) || WORDS.test(run) ? run : '…'))

@@ -1,10 +1,11 @@
 #!/usr/bin/env node
+import module from 'node:module'
+import { fileURLToPath } from 'node:url'
 import { UsageError, type Command } from './cli/command.ts'
-import { keepCompiled } from './cli/compiled.ts'
 import { ConfigurationError, formatProblems } from './config/problems.ts'
 import { causes } from './errors.ts'
 
-// Loaded when it is asked for: a key or a check need not wait for a server and a provider to be read.
+// Commands are loaded on use, because `keygen` and `check` need neither a server nor a provider.
 const commands = new Map<string, () => Promise<Command>>([
   ['start', async () => (await import('./cli/start.ts')).start],
   ['check', async () => (await import('./cli/check.ts')).check],
@@ -17,18 +18,29 @@ const commands = new Map<string, () => Promise<Command>>([
 
 const HELP = `gatehouse: login, sessions and tokens in front of any application
 
-  gatehouse start   [--config FILE]    serve (also without the word "start")
+  gatehouse start   [--config FILE]    run the gateway (the default command)
   gatehouse check   [--config FILE]    validate the configuration; print it resolved, with the route table
   gatehouse explain [--config FILE] METHOD URL [-H 'Name: value'] [--claims JSON]
-                                       what such a request would get, and why
-  gatehouse migrate FILE               oauth2-proxy's, mod_auth_openidc's or Wonderwall's configuration as YAML
-  gatehouse health  [--config FILE]    ask the gateway that runs here whether it lives
+                                       explain how the gateway would answer a request
+  gatehouse migrate FILE               translate the configuration of oauth2-proxy, mod_auth_openidc or Wonderwall
+  gatehouse health  [--config FILE]    check the gateway that runs on this machine
   gatehouse keygen                     print a new session key
-  gatehouse demo                       provider, sample application and gateway in one process
+  gatehouse demo                       run a provider, a sample application and a gateway in one process
 
-gatehouse COMMAND --help tells more.
-Status: 0 after a clean stop, 2 for a configuration that can't be used, 1 for anything else.
+See gatehouse COMMAND --help for the details of a command.
+Status: 0 after a clean stop, 2 for an invalid configuration, 1 for any other error.
 `
+
+const COMPILE_CACHE = 'compiled'
+
+/**
+ * Keeps compiled code beside the built program for the next start, on Node.js 22.8 and later. A temporary folder would
+ * not do: other users could put code there, which would then run.
+ */
+function enableCompileCache(): void {
+  if (import.meta.url.endsWith('.ts')) return
+  module.enableCompileCache?.(fileURLToPath(import.meta.resolve(`#built/${COMPILE_CACHE}`)))
+}
 
 async function main(argv: readonly string[]): Promise<number> {
   const [first = 'start', ...rest] = argv
@@ -36,7 +48,7 @@ async function main(argv: readonly string[]): Promise<number> {
     process.stdout.write(HELP)
     return 0
   }
-  // `gatehouse --config FILE` is `gatehouse start --config FILE`.
+  // `gatehouse --config FILE` means `gatehouse start --config FILE`.
   const [name, args] = first.startsWith('-') ? (['start', argv] as const) : ([first, rest] as const)
   const load = commands.get(name)
   if (load === undefined) throw new UsageError(`there is no command "${name}"; gatehouse --help lists them`)
@@ -48,7 +60,7 @@ async function main(argv: readonly string[]): Promise<number> {
   return command.run(args)
 }
 
-keepCompiled()
+enableCompileCache()
 try {
   process.exitCode = await main(process.argv.slice(2))
 } catch (error) {

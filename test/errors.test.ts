@@ -112,6 +112,6 @@ void t.test('a fault has its code’s status and words unless it brings its own;
     detail: 'Own words.',
     retryAfter: null,
   })
-  t.match(new Fault('token_unavailable'), { status: 503, retryAfter: 5 })
-  t.match(new Fault('token_unavailable', { retryAfter: 9 }), { retryAfter: 9 })
+  t.match(new Fault('store_unavailable'), { status: 503, retryAfter: 5 })
+  t.match(new Fault('store_unavailable', { retryAfter: 9 }), { retryAfter: 9 })
 })

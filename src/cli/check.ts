@@ -1,21 +1,22 @@
 import type { Config } from '../config/schema.ts'
-import { describeConfig } from '../config/describe.ts'
+import { toMaskedYaml } from '../config/masked-yaml.ts'
 import { compileRoutes } from '../gate/match.ts'
 import type { CompiledRoute } from '../gate/verdict.ts'
 import type { Command } from './command.ts'
-import { configuredBy } from './configured.ts'
+import { loadConfigOption } from './config-option.ts'
 
 /** `gatehouse check`. */
 export const check: Command = {
   help: `gatehouse check [--config FILE]
 
-Validates the configuration and prints it as it will be used: defaults and environment filled in, secrets masked, then
-the route table. Nothing is opened and nobody is asked. Status 2 when it can't be used, with every problem on stderr.
+Validates the configuration and prints the result: every key with defaults and environment variables applied and secrets
+masked, then the route table. The command opens no ports and makes no network requests. If the configuration is invalid,
+the command prints every problem on stderr and exits with status 2.
 `,
   async run(args) {
-    const { config, warnings } = configuredBy(args)
+    const { config, warnings } = loadConfigOption(args)
     for (const warning of warnings) process.stderr.write(`warning: ${warning}\n`)
-    process.stdout.write(`${describeConfig(config).trimEnd()}\n\n${routeTable(config)}`)
+    process.stdout.write(`${toMaskedYaml(config).trimEnd()}\n\n${routeTable(config)}`)
     return 0
   },
 }
@@ -25,8 +26,8 @@ function routeTable(config: Config): string {
     route.label,
     route.access,
     route.token.grant === 'none' ? 'no token' : `token: ${route.token.grant}`,
-    targetOf(route),
-    demandsOf(route),
+    upstreamOf(route),
+    requirementsOf(route),
   ])
   const all = [
     ['ROUTE', 'ACCESS', 'TOKEN', 'UPSTREAM', 'REQUIRES'],
@@ -44,19 +45,18 @@ function routeTable(config: Config): string {
   return `# The most specific path wins, whatever the order.\n${lines.join('\n')}\n`
 }
 
-function targetOf({ upstream, stripPrefix, rewritePrefix }: CompiledRoute): string {
-  const where =
-    upstream?.socketPath === null || upstream === null ? (upstream?.origin ?? '') : `unix:${upstream.socketPath}`
-  const how =
+function upstreamOf({ upstream, stripPrefix, rewritePrefix }: CompiledRoute): string {
+  const target = upstream.socketPath === null ? upstream.origin : `unix:${upstream.socketPath}`
+  const rewrite =
     stripPrefix !== null
       ? ` (without ${stripPrefix})`
       : rewritePrefix !== null
         ? ` (${rewritePrefix.from} → ${rewritePrefix.to})`
         : ''
-  return where + how
+  return target + rewrite
 }
 
-function demandsOf({ require }: CompiledRoute): string {
+function requirementsOf({ require }: CompiledRoute): string {
   const claims = Object.entries(require.claims).map(([name, values]) => `${name}: ${values.join(' | ')}`)
   return [
     ...claims,

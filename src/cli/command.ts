@@ -1,16 +1,19 @@
 import { parseArgs, type ParseArgsConfig } from 'node:util'
 
-/** One word on the command line. */
+/** A command of the command line. */
 export interface Command {
   readonly help: string
-  /** Resolves with the exit status. */
-  readonly run: (args: readonly string[]) => Promise<number>
+  /** Runs the command and resolves with the exit status. */
+  run(args: readonly string[]): Promise<number>
 }
 
-/** The command line can't be understood. */
+/** Thrown for a command line that can't be understood. */
 export class UsageError extends Error {}
 
-/** Parses arguments strictly; throws `UsageError`. */
+/**
+ * Parses arguments.
+ * @throws {UsageError}
+ */
 export function readArguments<T extends ParseArgsConfig>(config: T): ReturnType<typeof parseArgs<T>> {
   try {
     return parseArgs<T>(config)

@@ -20,10 +20,11 @@ interface DemoOptions {
 export const demo: Command = {
   help: `gatehouse demo [--port N] [--verbose]
 
-Starts an OpenID provider with four users, a sample application and the gateway in front of it, all in this process and
-on loopback. Open the URL that it prints and choose a user. Sessions end after minutes there. Ctrl-C stops it.
-  --port N      the gateway's port (default ${DEFAULT_PORT}); the provider takes the next one
-  --verbose     show the gateway's log
+Starts an OpenID provider with four users, a sample application and a gateway in front of it, in one process and on
+loopback. Open the URL that the command prints and choose a user. Sessions end after a few minutes. Ctrl-C stops
+the demo.
+  --port N      the port of the gateway (default ${DEFAULT_PORT}); the provider uses the next port
+  --verbose     print the log of the gateway
 `,
   async run(args) {
     const { values } = readArguments({
@@ -51,7 +52,7 @@ on loopback. Open the URL that it prints and choose a user. Sessions end after m
   },
 }
 
-/** Starts the three; each adds to `running` how it is stopped, so that none stays when a later one fails. */
+/** Starts all three servers and adds the function that stops each to `running`, also when a later one fails. */
 async function startAll({ port, verbose }: DemoOptions, running: (() => Promise<void>)[]): Promise<string> {
   const url = `http://localhost:${port}`
   const secret = randomBytes(16).toString('hex')
@@ -59,8 +60,7 @@ async function startAll({ port, verbose }: DemoOptions, running: (() => Promise<
   running.push(upstream.close)
   const idp = await startIdp({
     port: port + 1,
-    // The gateway's own host: a browser lets frames of the provider have their cookies, so that sessions are renewed
-    // unseen.
+    // The same host as the gateway's, so that browsers send the provider's cookies in frames and sessions renew silently.
     hostname: 'localhost',
     lifetimes: { accessToken: 60 },
     clients: [

@@ -1,17 +1,19 @@
 import type { Claims } from '../oidc/token-set.ts'
 import { UsageError, readArguments, type Command } from './command.ts'
-import { configured } from './configured.ts'
+import { loadConfigFile } from './config-option.ts'
 import { explainRequest } from './explanation.ts'
 
 /** `gatehouse explain`. */
 export const explain: Command = {
   help: `gatehouse explain [--config FILE] METHOD URL [-H 'Name: value']... [--claims JSON]
 
-Says what such a request would get, and why: which route it takes, what kind of request it is, what goes upstream. The
-URL is taken as written, nothing is normalized. Without --claims the request is anonymous; with them it has a session of
-a user with those claims (acr and auth_time are claims, too); where the request brings a token of its own and the route
-takes those, they are that token's. For basePath/auth it explains what a proxy hears on the forward-auth listener about the
-request that the headers name. Nobody is asked: provider, store and upstream need not run.
+Explains how the gateway would answer a request: the route, the kind of request, the decision and its reason, and what
+the upstream would receive. The URL is used exactly as written.
+Without --claims the request has no session. With --claims the request has the session of a user with these claims,
+which may include acr and auth_time. If the request carries a bearer token and the route accepts bearer tokens, the
+claims are those of the token. For basePath/auth the command explains the answer of the forward-auth listener to the
+request that the headers describe.
+The command makes no network requests: provider, store and upstream need not run.
 `,
   async run(args) {
     const { values, positionals } = readArguments({
@@ -27,7 +29,7 @@ request that the headers name. Nobody is asked: provider, store and upstream nee
     const [method, url, ...others] = positionals
     if (method === undefined || url === undefined || others.length > 0)
       throw new UsageError('explain wants METHOD and URL; see gatehouse explain --help')
-    const { config } = configured(values.config)
+    const { config } = loadConfigFile(values.config)
     const claims = values.claims === undefined ? null : readClaims(values.claims)
     const lines = await explainRequest(config, {
       method,

@@ -1,7 +1,6 @@
 import { METHODS, type IncomingHttpHeaders } from 'node:http'
 import type { Config } from '../config/schema.ts'
-import { Fault } from '../errors.ts'
-import { challenge } from '../gate/challenge.ts'
+import { challenge, finalAnswer } from '../gate/challenge.ts'
 import { classify } from '../gate/classify.ts'
 import { compileHeaders } from '../gate/headers.ts'
 import { hostOf, compileRoutes, type RouteTable } from '../gate/match.ts'
@@ -15,10 +14,10 @@ import { upstreamPath } from '../http/proxy/upstream-path.ts'
 import { readTarget } from '../http/target.ts'
 import type { Claims } from '../oidc/token-set.ts'
 import type { Session } from '../session/session.ts'
-import { metRequirements, notSent, reasonOf, tokenOf, whyNotTaken } from './explanation-words.ts'
+import { headersNotSent, reasonOf, requirementsMet, tokenOf, whyTokenRefused } from './explanation-text.ts'
 
-/** A request as it was typed, and the claims of whoever sends it. */
-export interface Asked {
+/** The request to explain, and the claims of the user who sends it, or `null` for an anonymous one. */
+export interface ExplainedRequest {
   readonly method: string
   readonly url: string
   readonly headers: readonly (readonly [string, string])[]
@@ -28,8 +27,11 @@ export interface Asked {
 
 type Line = readonly [name: string, text: string]
 
-/** What a request would get, line by line: the gateway's own pipeline with a made-up session, and nobody is asked. */
-export async function explainRequest(config: Config, { method, url, headers, claims, now }: Asked): Promise<Line[]> {
+/** Runs the gateway's pipeline with a made-up session, and returns what the request would get. Makes no network calls. */
+export async function explainRequest(
+  config: Config,
+  { method, url, headers, claims, now }: ExplainedRequest,
+): Promise<Line[]> {
   const { origin, raw } = splitUrl(url, config.publicUrl)
   const lines: Line[] = [['request', `${method} ${raw} at ${origin}`]]
   if (['TRACE', 'TRACK', 'CONNECT'].includes(method))
@@ -46,7 +48,7 @@ export async function explainRequest(config: Config, { method, url, headers, cla
     path: target.path,
     query: target.query,
     origin,
-    headers: toHeaders(headers),
+    headers: headersFrom(headers),
     rawHeaders: headers.flat(),
     client: {
       address: '127.0.0.1',
@@ -56,18 +58,18 @@ export async function explainRequest(config: Config, { method, url, headers, cla
     },
     ticket: session?.ticket ?? null,
   }
-  const world = { config, routes, session, claims, now }
+  const scenario = { config, routes, session, claims, now }
   const found = routes.match(hostOf(origin), method, target.path)
   if (found !== 'endpoint' || routes.conflictingVariant(hostOf(origin), method, target.path, found) !== null)
-    return [...lines, ...(await explainVerdict(facts, { ...world, asked: null }))]
+    return [...lines, ...(await explainVerdict(facts, { ...scenario, asked: null }))]
   const asked = questionOf(facts, config.basePath)
   if (asked === null) return [...lines, ['answer', `the gateway itself answers what is under ${config.basePath}`]]
-  return [...lines, ...(await askedByProxy(facts, asked, world))]
+  return [...lines, ...(await explainForwardAuth(facts, asked, scenario))]
 }
 
-/** What forward-auth answers on its own listener; on the public one this address does not exist. */
-async function askedByProxy(facts: Facts, asked: Question, world: Omit<World, 'asked'>): Promise<Line[]> {
-  const { config, routes } = world
+/** Explains the answer of the forward-auth listener. The public listener does not serve this address. */
+async function explainForwardAuth(facts: Facts, asked: Question, scenario: Omit<Scenario, 'asked'>): Promise<Line[]> {
+  const { config, routes } = scenario
   if (config.forwardAuth === null) {
     return [
       ['answer', '404 not_found'],
@@ -76,55 +78,50 @@ async function askedByProxy(facts: Facts, asked: Question, world: Omit<World, 'a
   }
   const listener: Line = ['listener', 'forwardAuth.listen; on the public listener this address is 404']
   const compiled = compileHeaders(routes, () => false)
-  try {
-    const about = describedBy(asked, facts, config.publicUrl, routes)
-    const forged = compiled.forged(about)
-    if (forged !== null) {
-      return [
-        listener,
-        ['answer', '400 bad_request'],
-        ['because', `the application could take ${forged} for another header`],
-      ]
-    }
+  const about = describedBy(asked, facts, config.publicUrl, routes)
+  if ('reason' in about) {
+    const { status, code } = finalAnswer(about)
+    return [listener, ['answer', `${status} ${code}`], ['because', 'cause' in about ? about.cause : code]]
+  }
+  const forged = compiled.forged(about)
+  if (forged !== null) {
     return [
       listener,
-      ['about', `${about.method} ${about.path}${about.query} at ${about.origin}`],
-      ...(await explainVerdict(about, { ...world, asked })),
-    ]
-  } catch (error) {
-    if (!(error instanceof Fault)) throw error
-    return [
-      listener,
-      ['answer', `${error.status} ${error.code}`],
-      ['because', error.cause instanceof Error ? error.cause.message : error.message],
+      ['answer', '400 bad_request'],
+      ['because', `the application could take ${forged} for another header`],
     ]
   }
+  return [
+    listener,
+    ['about', `${about.method} ${about.path}${about.query} at ${about.origin}`],
+    ...(await explainVerdict(about, { ...scenario, asked })),
+  ]
 }
 
-interface World {
+interface Scenario {
   readonly config: Config
   readonly routes: RouteTable
   readonly session: Session | null
   readonly claims: Claims | null
   readonly now: number
-  /** How a proxy asks, which gets a verdict in place of the application's answer; `null` for the request itself. */
+  /** The question of a proxy that asks for a verdict; `null` for the request itself. */
   readonly asked: Question | null
 }
 
-async function explainVerdict(facts: Facts, world: World): Promise<Line[]> {
-  const { config, routes, session, claims, now } = world
-  let notTaken: string | null = null
+async function explainVerdict(facts: Facts, scenario: Scenario): Promise<Line[]> {
+  const { config, routes, session, claims, now } = scenario
+  let tokenProblem: string | null = null
   const gate = buildGate({
     config,
     routes,
     sessions: { load: () => session, wasFollowed: () => false },
     bearers: {
       async verify(_token, audiences) {
-        notTaken =
+        tokenProblem =
           claims === null
             ? 'the client’s own token would have to be verified: give its claims with --claims'
-            : whyNotTaken(claims, audiences, config.provider.issuer, now)
-        return notTaken === null ? claims : null
+            : whyTokenRefused(claims, audiences, config.provider.issuer, now)
+        return tokenProblem === null ? claims : null
       },
     },
     tokens: {
@@ -154,14 +151,16 @@ async function explainVerdict(facts: Facts, world: World): Promise<Line[]> {
         ? 'none'
         : `${verdict.route.label} (routes[${verdict.route.index}], ${verdict.route.access})`,
     ],
-    ...(verdict.type === 'forward' ? passes(verdict, facts, world) : denied(verdict, facts, world, notTaken)),
+    ...(verdict.type === 'forward'
+      ? forwarded(verdict, facts, scenario)
+      : denied(verdict, facts, scenario, tokenProblem)),
   ]
 }
 
-function passes(
+function forwarded(
   verdict: Extract<Verdict, { type: 'forward' }>,
   facts: Facts,
-  { config, routes, session, now, asked }: World,
+  { config, routes, session, now, asked }: Scenario,
 ): Line[] {
   const byProxy = asked !== null
   const { route, accessToken, who } = verdict
@@ -172,12 +171,7 @@ function passes(
   const pairs = headers.flatMap((name, i) =>
     i % 2 === 0 ? [`${name}: ${constants.has(name.toLowerCase()) ? '********' : (headers[i + 1] ?? '')}`] : [],
   )
-  const where =
-    route.upstream === null
-      ? ''
-      : route.upstream.socketPath === null
-        ? route.upstream.origin
-        : `unix:${route.upstream.socketPath}:`
+  const upstream = route.upstream.socketPath === null ? route.upstream.origin : `unix:${route.upstream.socketPath}:`
   const reason =
     route.access === 'public'
       ? 'the route is public: no session is looked at'
@@ -186,7 +180,7 @@ function passes(
         : session === null
           ? 'the route’s session is optional, and there is none'
           : 'the session may use this route'
-  const met = who === null ? [] : metRequirements(route, who.claims, now)
+  const met = who === null ? [] : requirementsMet(route, who.claims, now)
   const websocket: Line[] =
     classify(facts.method, facts.headers, config.scripts) !== 'websocket' || byProxy
       ? []
@@ -206,16 +200,16 @@ function passes(
     ...met.map((one): Line => ['because', one]),
     ...(byProxy
       ? []
-      : [['upstream', `${facts.method} ${where}${upstreamPath(route, facts.path)}${facts.query}`] as const]),
+      : [['upstream', `${facts.method} ${upstream}${upstreamPath(route, facts.path)}${facts.query}`] as const]),
     ...websocket,
     ['token', tokenOf(verdict)],
     ...pairs.map((pair): Line => ['header', pair]),
     ...clients,
-    ...notSent(route, who?.claims ?? {}),
+    ...headersNotSent(route, who?.claims ?? {}),
   ]
 }
 
-/** The names, in lower case, of the headers with a fixed value: it may be the application's key, and stays unsaid. */
+/** Returns the lower-case names of headers with a fixed value, which is masked because it may be a secret. */
 function constantHeaders({ headers }: CompiledRoute): Set<string> {
   const constants = Object.entries(headers.set).filter(([, template]) => !template.includes('{claims.'))
   return new Set(constants.map(([name]) => name.toLowerCase()))
@@ -224,8 +218,8 @@ function constantHeaders({ headers }: CompiledRoute): Set<string> {
 function denied(
   verdict: Extract<Verdict, { type: 'deny' }>,
   facts: Facts,
-  { config, asked }: World,
-  notTaken: string | null,
+  { config, asked }: Scenario,
+  tokenProblem: string | null,
 ): Line[] {
   const { denial, kind, route } = verdict
   const answer = challenge(denial, kind, facts, route, config)
@@ -238,14 +232,19 @@ function denied(
       : loginUrl !== undefined
         ? [['login_url', loginUrl]]
         : []
-  const tells: Line[] =
+  const authenticate: Line[] =
     answer.authenticate === undefined || answer.authenticate === 'Bearer'
       ? []
       : [['tells', `WWW-Authenticate: ${answer.authenticate}`]]
-  return [['answer', `${status} ${answer.code}`], ['because', notTaken ?? reasonOf(denial)], ...where, ...tells]
+  return [
+    ['answer', `${status} ${answer.code}`],
+    ['because', tokenProblem ?? reasonOf(denial)],
+    ...where,
+    ...authenticate,
+  ]
 }
 
-/** The part before the path names the public URL; the rest is taken byte for byte. */
+/** Splits a URL into the public URL that it names and the raw request target, which is not normalized. */
 function splitUrl(url: string, publicUrls: readonly string[]): { origin: string; raw: string } {
   const [first = ''] = publicUrls
   const [, authority = '', rest = ''] = /^(https?:\/\/[^/?#\\]*)(.*)$/is.exec(url) ?? []
@@ -256,7 +255,7 @@ function splitUrl(url: string, publicUrls: readonly string[]): { origin: string;
   return { origin: origin ?? first, raw: rest.startsWith('/') ? rest : `/${rest}` }
 }
 
-function toHeaders(pairs: readonly (readonly [string, string])[]): IncomingHttpHeaders {
+function headersFrom(pairs: readonly (readonly [string, string])[]): IncomingHttpHeaders {
   return Object.fromEntries(pairs.map(([name, value]) => [name.toLowerCase(), value]))
 }
 

@@ -4,7 +4,7 @@ import { request as httpsRequest } from 'node:https'
 import { ConfigurationError } from '../config/problems.ts'
 import type { Config, Listen } from '../config/schema.ts'
 import { readArguments, type Command } from './command.ts'
-import { configured } from './configured.ts'
+import { loadConfigFile } from './config-option.ts'
 
 const TIMEOUT_MS = 4_000
 
@@ -12,8 +12,9 @@ const TIMEOUT_MS = 4_000
 export const health: Command = {
   help: `gatehouse health [--config FILE] [--ready]
 
-Asks the gateway that runs here with the same configuration whether it lives: GET /livez on the admin listener, with
---ready GET /readyz. Where there is no admin listener, any answer of the public one is good. Status 0 for yes, 1 for no.
+Checks the gateway that runs on this machine with the same configuration: sends GET /livez, or GET /readyz with
+--ready, to the admin listener. Without an admin listener, any answer of the public listener counts as healthy.
+Exits with status 0 if the gateway is healthy, otherwise with 1.
 `,
   async run(args) {
     const { values } = readArguments({
@@ -21,29 +22,30 @@ Asks the gateway that runs here with the same configuration whether it lives: GE
       strict: true,
       options: { config: { type: 'string' }, ready: { type: 'boolean', default: false } },
     })
-    const gateway = running(values.config)
+    const gateway = addressesOf(values.config)
     const { status, asked } = await ask(gateway, values.ready)
-    // Without the admin listener a 4xx says as much as a 200: somebody is there who answers.
+    // The public listener may answer 4xx, which also shows that the gateway is alive.
     if (gateway.admin === null ? status < 500 : status === 200) return 0
     throw new Error(`${asked} answers ${status}`)
   },
 }
 
+/** The part of the configuration that tells where the gateway answers. */
 type Gateway = Pick<Config, 'listen' | 'tls' | 'basePath'> & { readonly admin: Pick<Config, 'listen'> | null }
 
-const usual: Gateway = {
+const defaultGateway: Gateway = {
   admin: { listen: { host: '127.0.0.1', port: 9090 } },
   listen: { host: '127.0.0.1', port: 8080 },
   tls: null,
   basePath: '/oauth2',
 }
 
-function running(file: string | undefined): Gateway {
+function addressesOf(file: string | undefined): Gateway {
   try {
-    return configured(file).config
+    return loadConfigFile(file).config
   } catch (error) {
-    // Broken while the gateway runs: that goes on with what it had, and to say that it is ill would end it.
-    if (error instanceof ConfigurationError) return usual
+    // A running gateway ignores a broken configuration, so a failed check would make its supervisor restart it needlessly.
+    if (error instanceof ConfigurationError) return defaultGateway
     throw error
   }
 }
@@ -54,26 +56,26 @@ async function ask(
 ): Promise<{ status: number; asked: string }> {
   const path = admin === null ? `${basePath}/session` : ready ? '/readyz' : '/livez'
   const secure = admin === null && tls !== null
-  const where = nearest(admin?.listen ?? listen)
-  // The certificate is for the world's name of the gateway, and this is its own machine.
-  const asking = (secure ? httpsRequest : httpRequest)({
-    ...where,
+  const address = localAddress(admin?.listen ?? listen)
+  // The certificate names the public host, and this request does not leave the machine.
+  const request = (secure ? httpsRequest : httpRequest)({
+    ...address,
     path,
     agent: false,
     rejectUnauthorized: false,
     signal: AbortSignal.timeout(TIMEOUT_MS),
   }).end()
-  const [answer]: IncomingMessage[] = await once(asking, 'response')
+  const [answer]: IncomingMessage[] = await once(request, 'response')
   answer?.resume()
   return {
     status: answer?.statusCode ?? 0,
-    asked: `${path} at ${'port' in where ? `${where.host}:${where.port}` : where.socketPath}`,
+    asked: `${path} at ${'port' in address ? `${address.host}:${address.port}` : address.socketPath}`,
   }
 }
 
-/** Where this machine reaches a listener: one on all addresses by loopback. */
-function nearest(at: Listen): { host: string; port: number } | { socketPath: string } {
+/** Returns the address at which this machine reaches a listener: loopback for a listener on all addresses. */
+function localAddress(at: Listen): { host: string; port: number } | { socketPath: string } {
   if ('path' in at) return { socketPath: at.path }
-  const everywhere: Partial<Record<string, string>> = { '0.0.0.0': '127.0.0.1', '::': '::1' }
-  return { host: everywhere[at.host] ?? at.host, port: at.port }
+  const loopback: Partial<Record<string, string>> = { '0.0.0.0': '127.0.0.1', '::': '::1' }
+  return { host: loopback[at.host] ?? at.host, port: at.port }
 }

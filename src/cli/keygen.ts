@@ -6,8 +6,8 @@ export const keygen: Command = {
   help: `gatehouse keygen
 
 Prints a new key for session.keys: 32 random bytes in base64.
-To change keys without logging anybody out, put the new one first and keep the old one behind it until session.lifetime
-has passed.
+To rotate keys without ending sessions, put the new key first in session.keys and keep the old key in the list until
+session.lifetime has passed.
 `,
   async run(args) {
     readArguments({ args: [...args], options: {}, strict: true })

@@ -1,34 +1,35 @@
 import { readFileSync } from 'node:fs'
-import { readArguments, UsageError, type Command } from './command.ts'
 import { NotUnderstood } from '../migrate/not-understood.ts'
 import { migrateFiles, type Source } from '../migrate/peer.ts'
 import { writeReport, writeYaml } from '../migrate/write.ts'
+import { readArguments, UsageError, type Command } from './command.ts'
 
 const READABLE = `It reads:
-  oauth2-proxy      its configuration file (oauth2-proxy.cfg), its YAML format (--alpha-config), an environment file
-                    with OAUTH2_PROXY_… variables, or the flags of its command line in a file or as Kubernetes args
-  mod_auth_openidc  Apache's configuration with OIDC… directives, <VirtualHost> and <Location> included
-  Wonderwall        an environment file with WONDERWALL_… variables, or its flags
+  oauth2-proxy      the configuration file (oauth2-proxy.cfg), the YAML format (--alpha-config), an environment file
+                    with OAUTH2_PROXY_… variables, or command-line flags in a file or as Kubernetes args
+  mod_auth_openidc  an Apache configuration with OIDC… directives, including <VirtualHost> and <Location>
+  Wonderwall        an environment file with WONDERWALL_… variables, or command-line flags
 `
 
 /** `gatehouse migrate`. */
 export const migrate: Command = {
   help: `gatehouse migrate FILE [FILE]…
 
-Writes the configuration of another gateway as Gatehouse YAML on stdout. On stderr it names, with their lines, the keys
-that mean something else here, those that have no equal, with what to do instead, and all that touches security.
-What a file is, its content tells. Give several files of the same gateway together where it reads them together.
+Translates the configuration of another gateway and prints it as Gatehouse YAML on stdout. On stderr the command lists,
+with line numbers, the keys that change their meaning, the keys without an equivalent and what to do instead, and
+everything that affects security. The command detects the format of each file from its content. If the gateway reads
+several files together, name all of them.
 
 ${READABLE}
-Secrets are written nowhere: the YAML has \${OIDC_CLIENT_SECRET} and the like in their place, and stderr says how to set
-them. What can't be said here stays closed: a path that needed no login needs one until you open it, and where users
-were told apart in a way that a route can't, nobody gets in (claim not_migrated) until you decide.
+The output contains no secrets: the YAML has placeholders such as \${OIDC_CLIENT_SECRET}, and stderr says how to set
+them. What a route cannot express stays closed. A path that needed no login requires one until you open it. Where the
+old rules cannot be expressed, the route requires the claim not_migrated, which no user has, until you decide.
 
   gatehouse migrate oauth2-proxy.cfg > gatehouse.yaml
   gatehouse check --config gatehouse.yaml
 
-docs/migrating.md has the tables, key by key, and the plan for the change. Status: 0 when there is a YAML, 2 when a file
-isn't understood.
+docs/migrating.md lists every key and describes the change step by step.
+Exits with status 0 if the YAML was printed, and with 2 if a file could not be understood.
 `,
   async run(args) {
     const { positionals } = readArguments({ args: [...args], options: {}, strict: true, allowPositionals: true })

@@ -3,54 +3,54 @@ import { availableParallelism } from 'node:os'
 import type { Config } from '../config/schema.ts'
 import { openLog, type Log } from '../telemetry/log.ts'
 import type { Command } from './command.ts'
-import { configuredBy } from './configured.ts'
-import { followConfiguration } from './follow-configuration.ts'
-import { leave } from './leave.ts'
-import { serveAlone, type Running } from './running.ts'
-import { isStdoutPrompt } from './stdout.ts'
-import { keepYoungObjectsYoung, keepTickObject } from './v8-tuning.ts'
+import { loadConfigOption } from './config-option.ts'
+import { exitSoon, isStdoutSynchronous, stopSignal } from './process.ts'
+import { reloadOnChange } from './reload.ts'
+import { serveWithAdmin, type RunningGateway } from './serve.ts'
+import { disablePretenuring, keepTickObject } from './v8-tuning.ts'
 
 /** `gatehouse start`. */
 export const start: Command = {
   help: `gatehouse start [--config FILE]
 
-Serves until SIGTERM or SIGINT, then finishes what runs and leaves with status 0. Without --config the file that
-GATEHOUSE_CONFIG names is read, or the environment alone (GATEHOUSE_PUBLIC_URL, GATEHOUSE_UPSTREAM, …). One line of the
-log, on stdout, says where it listens; GET /readyz on the admin listener says whether it can serve. SIGHUP, or a change
-of the configuration file or of a file that it names, makes it read its configuration again without dropping a
-connection; one that can't be used is refused, and the log says why.
+Runs the gateway until SIGTERM or SIGINT, then finishes the requests in progress and exits with status 0.
+Without --config the gateway reads the file that GATEHOUSE_CONFIG names, or environment variables alone
+(GATEHOUSE_PUBLIC_URL, GATEHOUSE_UPSTREAM, …). A log line on stdout says where it listens. GET /readyz on the admin
+listener says whether it can serve requests.
+The gateway reloads its configuration on SIGHUP, and when the configuration file or a file that it refers to changes. A
+reload drops no connections. If the new configuration is invalid, the gateway keeps the old one and logs the problems.
 `,
   async run(args) {
-    keepYoungObjectsYoung()
+    disablePretenuring()
     keepTickObject()
-    if (cluster.isWorker) return (await import('./worker.ts')).work()
+    if (cluster.isWorker) return (await import('./cluster/worker.ts')).runWorker()
     const files = new Set<string>()
-    const { config, warnings } = configuredBy(args, files)
-    const { log, flush } = openLog(config.log.level, { prompt: isStdoutPrompt() })
+    const { config, warnings } = loadConfigOption(args, files)
+    const { log, flush } = openLog(config.log.level, { prompt: isStdoutSynchronous() })
     for (const warning of warnings) log.warn({ event: 'configuration' }, warning)
     const count = config.workers === 'auto' ? availableParallelism() : config.workers
-    const started = count === 1 ? serveAlone(config, log) : serveInWorkers(count, config, log)
-    // A signal may come before everything is open.
+    const started = count === 1 ? serveWithAdmin(config, log) : serveInWorkers(count, config, log)
+    // A signal may arrive before the gateway has started.
     const stopped = stopSignal(async () => {
       ;(await started).cut()
     })
-    const unfollow = followConfiguration({
-      read: (read) => configuredBy(args, read),
-      apply: async (next) => (await started).reload(next),
+    const stopReloading = reloadOnChange({
       config,
       files,
+      read: (found) => loadConfigOption(args, found),
+      apply: async (next) => (await started).reload(next),
       log,
     })
-    let running: Running
+    let running: RunningGateway
     try {
       running = await started
     } catch (error) {
-      unfollow()
+      stopReloading()
       await flush()
       throw error
     }
     const { address, forwardAuth } = running
-    // Whatever the level: who has started it waits for this line.
+    // Supervisors and scripts wait for this line, so it is written at every log level.
     log
       .child({}, { level: 'info' })
       .info(
@@ -60,34 +60,17 @@ connection; one that can't be used is refused, and the log says why.
       )
     await flush()
     const signal = await stopped
-    log.info({ event: 'stopping', signal }, 'finishing what runs')
-    unfollow()
+    log.info({ event: 'stopping', signal }, 'finishing the requests under way')
+    stopReloading()
     await running.stop()
     log.info({ event: 'stopped' }, 'stopped')
     await flush()
-    leave(0, log, flush)
+    exitSoon(0, log, flush)
     return 0
   },
 }
 
-/** What only those load who use it. */
-async function serveInWorkers(count: number, config: Config, log: Log): Promise<Running> {
-  return (await import('./workers.ts')).serveInWorkers(count, config, log)
-}
-
-/**
- * Resolves with the name of the first signal that asks the process to end. `again` is called when somebody at a
- * terminal asks once more; that another SIGTERM comes says nothing, since some send it to every process of a group.
- */
-export async function stopSignal(again: () => unknown): Promise<NodeJS.Signals> {
-  let asked = false
-  return new Promise((resolve) => {
-    const listener = (signal: NodeJS.Signals): void => {
-      if (asked && signal === 'SIGINT') void again()
-      asked = true
-      resolve(signal)
-    }
-    process.on('SIGTERM', listener)
-    process.on('SIGINT', listener)
-  })
+/** Loads the code for several processes only when it is used. */
+async function serveInWorkers(count: number, config: Config, log: Log): Promise<RunningGateway> {
+  return (await import('./cluster/primary.ts')).serveInWorkers(count, config, log)
 }

@@ -1,24 +1,24 @@
-/** Where `${…}` takes its values from. */
+/** Where the values of `${…}` come from. */
 export interface Sources {
-  env: Readonly<Record<string, string | undefined>>
-  /** The text of a file, or the reason why it cannot be read. */
-  readText: (path: string) => { text: string } | { reason: string }
+  readonly env: Readonly<Record<string, string | undefined>>
+  /** Returns the text of a file, or the reason why the file cannot be read. */
+  readText(path: string): { text: string } | { reason: string }
 }
 
-/** Why a text cannot be filled in, and what to write instead. */
-export interface Gap {
-  message: string
-  instead: string | null
+/** Why a `${…}` has no value, and what to write instead. */
+export interface InterpolationProblem {
+  readonly message: string
+  readonly instead: string | null
 }
 
 /**
- * Fills in `${NAME}`, `${NAME:-default}` (unset or empty) and `${file:/path}` (without newlines at its end); `$${` is a
- * literal `${`. What is filled in is taken as it is, never looked at again.
+ * Replaces `${NAME}`, `${NAME:-default}` (for unset or empty variables) and `${file:/path}` (without trailing newlines)
+ * with their values; `$${` becomes a literal `${`. Values are inserted as they are and never interpolated again.
  */
-export function interpolate(text: string, sources: Sources): { text: string } | { gaps: Gap[] } {
-  const gaps: Gap[] = []
+export function interpolate(text: string, sources: Sources): { text: string } | { problems: InterpolationProblem[] } {
+  const problems: InterpolationProblem[] = []
   const missing = (message: string, instead: string | null): string => {
-    gaps.push({ message, instead })
+    problems.push({ message, instead })
     return ''
   }
   const filled = text.replace(/\$\$\{|\$\{([^}]*)(\}?)/g, (found: string, inside: string | undefined, end: string) => {
@@ -41,5 +41,5 @@ export function interpolate(text: string, sources: Sources): { text: string } | 
     const message = `needs the environment variable ${name}, which is not set`
     return value ?? missing(message, `set it, or write \${${name}:-default}`)
   })
-  return gaps.length > 0 ? { gaps } : { text: filled }
+  return problems.length > 0 ? { problems } : { text: filled }
 }

@@ -1,29 +1,29 @@
-/** What is known of a provider beside what its metadata says. */
+/** Behaviour of a provider that its metadata does not announce. */
 export interface KnownProvider {
   readonly name: string
-  /** The hosts that are its own, or `null` where it is run by its users. */
+  /** The provider's hosts, or `null` for self-hosted products. */
   readonly hosts: RegExp | null
-  /** The path of its token endpoint, for one that is run by its users. */
+  /** The path of the token endpoint of a self-hosted product. */
   readonly tokenPath: RegExp | null
-  /** Which issuers its documents may have when they are not the one that was asked for. */
+  /** Issuers that its metadata may contain in place of the configured one. */
   readonly issuers: RegExp | null
-  /** The paths of issuers that stand for all its tenants. */
+  /** The paths of issuers that cover all tenants. */
   readonly allTenants: RegExp | null
-  /** Whether it gives refresh tokens only to a login that asks for `offline_access`. */
+  /** Whether the provider issues refresh tokens only with the scope `offline_access`. */
   readonly needsOfflineAccess: boolean
-  /** The parameters that it loses in a pushed authorization request. */
+  /** The parameters that the provider ignores in a pushed authorization request. */
   readonly lostWhenPushed: readonly string[]
 }
 
 const ENTRA_HOSTS = 'login\\.microsoftonline\\.(?:com|us)|login\\.partner\\.microsoftonline\\.cn'
 
-/** One row a provider; a provider that has none is what its metadata says. */
+/** Providers that are not in this list behave as their metadata says. */
 const knownProviders: readonly KnownProvider[] = [
   {
     name: 'entra',
     hosts: new RegExp(`^(?:${ENTRA_HOSTS})$`),
     tokenPath: null,
-    // A tenant may be asked for by its domain; its tokens name it by its id, those of version 1 at another host.
+    // A tenant may be configured by its domain. Its tokens name the tenant id, and version 1 tokens another host.
     issuers: new RegExp(`^https://(?:${ENTRA_HOSTS}|sts\\.windows\\.net|sts\\.chinacloudapi\\.cn)/`),
     allTenants: /^\/(?:common|organizations|consumers|\{tenantid\}|%7Btenantid%7D)(?:\/v2\.0)?\/?$/,
     needsOfflineAccess: true,
@@ -48,7 +48,7 @@ const knownProviders: readonly KnownProvider[] = [
     lostWhenPushed: [],
   },
   {
-    // Asked for offline_access first, it ends the user's single sign-on; refresh tokens it gives without.
+    // Issues refresh tokens without offline_access. A first login that requests the scope ends single sign-on.
     name: 'keycloak',
     hosts: null,
     tokenPath: /\/realms\/[^/]+\/protocol\/openid-connect\/token$/,
@@ -59,16 +59,16 @@ const knownProviders: readonly KnownProvider[] = [
   },
 ]
 
-/** The row of a provider, by its issuer and, once its metadata is known, its token endpoint. Both must be URLs. */
+/** Returns the known provider with an issuer or, once its metadata is loaded, a token endpoint. Both must be URLs. */
 export function knownProvider(issuer: string, tokenEndpoint: string | null = null): KnownProvider | null {
   const { hostname } = new URL(issuer)
   const path = tokenEndpoint === null ? null : new URL(tokenEndpoint).pathname
-  const isOne = ({ hosts, tokenPath }: KnownProvider): boolean =>
+  const matches = ({ hosts, tokenPath }: KnownProvider): boolean =>
     hosts?.test(hostname) === true || (path !== null && tokenPath?.test(path) === true)
-  return knownProviders.find(isOne) ?? null
+  return knownProviders.find(matches) ?? null
 }
 
-/** Whether an issuer stands for all tenants of its provider, as far as its URL tells. */
+/** Returns whether an issuer's URL covers all tenants of its provider. */
 export function isForAllTenants(issuer: string): boolean {
   return knownProvider(issuer)?.allTenants?.test(new URL(issuer).pathname) ?? false
 }

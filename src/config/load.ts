@@ -1,28 +1,27 @@
 import { randomBytes } from 'node:crypto'
 import { readFileSync } from 'node:fs'
 import { resolve as absolute, dirname } from 'node:path'
-import { check } from './check.ts'
-import type { Finding } from './checks/rule.ts'
-import { readYaml, type YamlText } from './document.ts'
-import { fileVariable, readSettings, type Setting, splitList, variableName, variables } from './environment.ts'
+import { check } from './checks/index.ts'
+import { FILE_VARIABLE, readSettings, type Setting, splitList, variableName, variables } from './environment.ts'
 import type { Sources } from './interpolate.ts'
-import { ConfigurationError, formatPath, formatProblems, type Path, type Problem } from './problems.ts'
-import { type Mistake, resolve, unreadable } from './resolve.ts'
-import { type Config, type Route, schema } from './schema.ts'
-import { isMapping, valueAt, withValue } from './tree.ts'
+import { formatKeyPath, isMapping, type KeyPath, valueAt, withValue } from './key-path.ts'
+import { ConfigurationError, type Finding, formatProblems, type Problem } from './problems.ts'
+import { resolve, UNREADABLE } from './resolve.ts'
+import { type Config, type ResolvedConfig, type ResolvedRoute, type Route, schema } from './schema.ts'
+import { readYaml, type YamlText } from './yaml.ts'
 
 type Environment = Readonly<Record<string, string | undefined>>
 
-interface From {
-  file?: string | undefined
-  env: Environment
-  /** Gets the path of every file that is looked at, also where that or the rest fails. */
-  files?: Set<string>
-  /** The session key where none is given; a random one without it. */
-  spareKey?: Buffer
+interface LoadOptions {
+  readonly file?: string | undefined
+  readonly env: Environment
+  /** Collects the path of every file that is read or looked for, also when loading fails. */
+  readonly files?: Set<string>
+  /** The session key for a configuration without one; random by default. */
+  readonly spareKey?: Buffer
 }
 
-const reasons: Partial<Record<string, string>> = {
+const REASONS: Partial<Record<string, string>> = {
   ENOENT: 'no such file',
   EACCES: 'permission denied',
   EISDIR: 'it is a directory',
@@ -36,7 +35,7 @@ function readBytes(path: string): ReturnType<Read> {
     return { content: readFileSync(path) }
   } catch (error) {
     const code = error instanceof Error && 'code' in error ? String(error.code) : 'unknown'
-    return { reason: reasons[code] ?? code }
+    return { reason: REASONS[code] ?? code }
   }
 }
 
@@ -44,16 +43,16 @@ function textOf(read: ReturnType<Read>): { text: string } | { reason: string } {
   return 'content' in read ? { text: read.content.toString('utf8') } : read
 }
 
-/** What has been written so far, and who wrote it. */
+/** The configuration as written in the file and the environment, with the origin of each value. */
 interface Written {
-  file: string | null
-  read: Read
+  readonly file: string | null
+  readonly read: Read
   yaml: YamlText | null
   value: unknown
-  /** The variable that set a key, by the key's path. */
-  setBy: Map<string, Setting>
-  problems: Problem[]
-  warnings: string[]
+  /** The setting from the environment that set a key, by the key's path. */
+  readonly setBy: Map<string, Setting>
+  readonly problems: Problem[]
+  readonly warnings: string[]
 }
 
 function readFile(file: string | null, written: Written): void {
@@ -91,71 +90,75 @@ function settingValue({ variable, source }: Setting, readFrom: Read): SettingVal
 }
 
 function readEnvironment(env: Environment, written: Written): void {
-  const { settings, doubles, warnings } = readSettings(env, schema)
+  const { settings, duplicates, warnings } = readSettings(env, schema)
   written.warnings.push(...warnings)
-  const note = ({ name, variable }: Setting, message: string, instead: string | null) => {
-    written.problems.push({ file: name, line: null, column: null, path: formatPath(variable.path), message, instead })
+  const problem = ({ name, variable }: Setting, message: string, instead: string | null) => {
+    const path = formatKeyPath(variable.path)
+    written.problems.push({ file: name, line: null, column: null, path, message, instead })
   }
-  for (const setting of doubles) {
+  for (const setting of duplicates) {
     const { name } = setting.variable
-    note(setting, 'is given twice', `keep one of ${name} and ${name}_FILE`)
+    problem(setting, 'is given twice', `keep one of ${name} and ${name}_FILE`)
   }
-  // A section's own variable comes before those of its keys, which say more.
+  // The variable of a section comes before those of its keys, which override it.
   for (const setting of settings.toSorted((a, b) => a.variable.path.length - b.variable.path.length)) {
     const parsed = settingValue(setting, written.read)
-    if ('reason' in parsed) note(setting, parsed.reason, parsed.instead)
-    const value = 'reason' in parsed ? unreadable : parsed.value
+    if ('reason' in parsed) problem(setting, parsed.reason, parsed.instead)
+    const value = 'reason' in parsed ? UNREADABLE : parsed.value
     written.value = withValue(written.value, setting.variable.path, value)
-    written.setBy.set(formatPath(setting.variable.path), setting)
+    written.setBy.set(formatKeyPath(setting.variable.path), setting)
   }
 }
 
-function setterOf(written: Written, path: Path): Setting | undefined {
+/** Returns the setting from the environment that set a key or one of its parents. */
+function setterOf(written: Written, path: KeyPath): Setting | undefined {
   for (let length = path.length; length > 0; length--) {
-    const setting = written.setBy.get(formatPath(path.slice(0, length)))
+    const setting = written.setBy.get(formatKeyPath(path.slice(0, length)))
     if (setting) return setting
   }
   return undefined
 }
 
-function place(written: Written, { path, part, message, instead }: Mistake): Problem {
+/** Adds the file, line and column to a finding. */
+function locate(written: Written, { path, part = 'value', message, instead = null }: Finding): Problem {
   const setter = setterOf(written, path)
   const position = setter === undefined && written.yaml !== null ? written.yaml.locate(path, part) : null
   return {
     file: setter?.name ?? written.file ?? 'environment',
     line: position?.line ?? null,
     column: position?.column ?? null,
-    path: formatPath(path),
+    path: formatKeyPath(path),
     message,
     instead,
   }
 }
 
-/** Fills in what depends on other keys: the upstream that a route inherits, and no token on public routes. */
-function inherit(config: Config, given: unknown): Config {
-  // Both are missing where they could not be resolved.
-  const resolved: (Route | undefined)[] | undefined = config.routes
+/** Applies the defaults that depend on other keys: a route's upstream, and no token on public routes. */
+function inherit(config: ResolvedConfig, written: unknown): ResolvedConfig {
+  // The list, or one of its routes, is missing when it could not be resolved.
+  const resolved: (ResolvedRoute | undefined)[] | undefined = config.routes
   const routes = resolved?.map((route, index) => {
     if (route === undefined) return route
-    const asked = valueAt(given, ['routes', index, 'token', 'grant']) ?? null
-    const token = route.access === 'public' && asked === null ? { ...route.token, grant: 'none' } : route.token
+    const grant = valueAt(written, ['routes', index, 'token', 'grant']) ?? null
+    const token = route.access === 'public' && grant === null ? { ...route.token, grant: 'none' } : route.token
     return { ...route, upstream: route.upstream ?? config.upstream, token }
   })
-  // oxlint-disable-next-line typescript/no-unsafe-type-assertion -- as broken as before, and as typed
-  return { ...config, routes } as Config
+  // oxlint-disable-next-line typescript/no-unsafe-type-assertion -- missing values are those of the argument
+  return { ...config, routes } as ResolvedConfig
 }
 
-function warn(written: Written, finding: Finding): void {
-  const placed = place(written, { part: 'value', instead: null, ...finding })
-  written.warnings.push(formatProblems([placed]).replace(/\n\s+/g, '; '))
+/** Returns a route whose upstream the rules have checked. */
+function checkedRoute({ upstream, ...route }: ResolvedRoute): Route {
+  if (upstream === null) throw new TypeError(`the route ${route.path} has no upstream`)
+  return { ...route, upstream }
 }
 
 /**
- * Loads the configuration from a YAML file and the environment, which wins; without a file, from the environment alone.
+ * Loads the configuration from a YAML file and the environment, which takes precedence. The file is optional.
  * @throws {ConfigurationError} with all the problems at once
  */
-export function loadConfig({ file, env, files, spareKey }: From): { config: Config; warnings: string[] } {
-  const named = file ?? env[fileVariable]
+export function loadConfig({ file, env, files, spareKey }: LoadOptions): { config: Config; warnings: string[] } {
+  const named = file ?? env[FILE_VARIABLE]
   const written: Written = {
     file: named === undefined || named === '' ? null : named,
     read(path) {
@@ -169,21 +172,21 @@ export function loadConfig({ file, env, files, spareKey }: From): { config: Conf
     warnings: [],
   }
   readFile(written.file, written)
-  const unread = written.problems.length > 0
+  const isFileBroken = written.problems.length > 0
   readEnvironment(env, written)
-  if (unread) throw new ConfigurationError(written.problems)
+  if (isFileBroken) throw new ConfigurationError(written.problems)
   if (written.file === null && written.setBy.size === 0) throw new ConfigurationError([nothingGiven])
 
+  // Paths in the file are relative to the file, paths in variables to the working directory.
   const folder = written.file === null ? '.' : dirname(written.file)
-  const base = (path: Path): string => (setterOf(written, path) === undefined ? folder : '.')
-  const sources = (path: Path): Sources | null => {
-    const setter = setterOf(written, path)
-    if (setter !== undefined && setter.variable.shape !== 'yaml') return null
-    return { env, readText: (name) => textOf(written.read(absolute(base(path), name))) }
-  }
+  const base = (path: KeyPath): string => (setterOf(written, path) === undefined ? folder : '.')
   const settable = new Set(variables(schema).map(({ name }) => name))
-  const { value, mistakes, broken } = resolve(schema, written.value, {
-    sources,
+  const { value, findings, broken } = resolve(schema, written.value, {
+    sources(path): Sources | null {
+      const setter = setterOf(written, path)
+      if (setter !== undefined && setter.variable.shape !== 'yaml') return null
+      return { env, readText: (name) => textOf(written.read(absolute(base(path), name))) }
+    },
     readFile(name, at) {
       const path = absolute(base(at), name)
       const read = written.read(path)
@@ -191,17 +194,17 @@ export function loadConfig({ file, env, files, spareKey }: From): { config: Conf
     },
     variable: (path) => (settable.has(variableName(path)) ? variableName(path) : null),
   })
-  // oxlint-disable-next-line typescript/no-unsafe-type-assertion -- the walk gave every key that is not broken its type
-  const config = inherit(value as Config, written.value)
-  const findings = check(config, broken)
-  const wrong: Mistake[] = findings
-    .filter(({ warning }) => warning !== true)
-    .map((finding) => ({ part: 'value', instead: null, ...finding }))
-  const problems = [...written.problems, ...[...mistakes, ...wrong].map((mistake) => place(written, mistake))]
-  if (problems.length > 0) throw new ConfigurationError(problems.toSorted(byPlace))
+  // oxlint-disable-next-line typescript/no-unsafe-type-assertion -- `resolve` gave each key that is not broken its type
+  const resolved = inherit(value as ResolvedConfig, written.value)
+  const checked = check(resolved, broken)
+  const errors = [...findings, ...checked.filter(({ warning }) => warning !== true)]
+  const problems = [...written.problems, ...errors.map((finding) => locate(written, finding))]
+  if (problems.length > 0) throw new ConfigurationError(problems.toSorted(byPosition))
 
+  for (const warning of checked)
+    written.warnings.push(formatProblems([locate(written, warning)]).replace(/\n\s+/g, '; '))
+  const config: Config = { ...resolved, routes: resolved.routes.map(checkedRoute) }
   if (config.session.keys.length === 0) config.session.keys = [spareKey ?? randomBytes(32)]
-  for (const finding of findings) warn(written, finding)
   return { config, warnings: written.warnings }
 }
 
@@ -216,4 +219,6 @@ const nothingGiven: Problem = {
     'GATEHOUSE_PROVIDER_ISSUER, GATEHOUSE_PROVIDER_CLIENT_ID and GATEHOUSE_PROVIDER_CLIENT_SECRET',
 }
 
-const byPlace = (a: Problem, b: Problem): number => (a.line ?? 0) - (b.line ?? 0) || (a.column ?? 0) - (b.column ?? 0)
+function byPosition(a: Problem, b: Problem): number {
+  return (a.line ?? 0) - (b.line ?? 0) || (a.column ?? 0) - (b.column ?? 0)
+}

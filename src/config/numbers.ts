@@ -1,19 +1,22 @@
-/** The last moment that a `Date` can hold, ms since the epoch (ECMA-262, section 21.4.1.1). */
-const LAST_DATE = 8.64e15
+/**
+ * The latest time that a `Date` can represent, in ms since the epoch.
+ * @see https://tc39.es/ecma262/#sec-time-values-and-time-range
+ */
+const MAX_DATE_MS = 8.64e15
 
-/** A number from outside that is 0 or more, as such or in decimal digits; `null` for anything else. */
+/** Returns an untrusted value as a number of at least 0, whether it is a number or decimal digits; otherwise `null`. */
 export function numberFrom(value: unknown): number | null {
   const number = typeof value === 'string' && /^\d{1,20}(?:\.\d{1,20})?$/.test(value) ? Number(value) : value
   return typeof number === 'number' && Number.isFinite(number) && number >= 0 ? number : null
 }
 
-/** The same for a time, ms since the epoch: `null` also for what no `Date` can hold. */
+/** Returns an untrusted value as a time in ms since the epoch that a `Date` can represent; otherwise `null`. */
 export function timeFrom(value: unknown): number | null {
   const time = numberFrom(value)
-  return time === null || time > LAST_DATE ? null : time
+  return time === null || time > MAX_DATE_MS ? null : time
 }
 
-/** A time in ISO 8601, or `null` where there is none. */
+/** Returns an untrusted time in ms since the epoch in ISO 8601; `null` when the value is not a valid time. */
 export function isoDate(value: unknown): string | null {
   const time = timeFrom(value)
   return time === null ? null : new Date(time).toISOString()

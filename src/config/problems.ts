@@ -1,17 +1,28 @@
-/** Where a value sits in the configuration: keys and list positions from the root. */
-export type Path = readonly (string | number)[]
+import type { KeyPath } from './key-path.ts'
 
-/** One mistake in the configuration: where it was written, what is wrong, and what to write instead. */
+/** A problem with a key or its value whose line in the file is not known yet. */
+export interface Finding {
+  readonly path: KeyPath
+  /** Whether the problem is the key itself or its value, which is the default. */
+  readonly part?: 'key' | 'value'
+  readonly message: string
+  /** What to write instead. */
+  readonly instead?: string | null
+  /** A warning does not keep the gateway from starting. */
+  readonly warning?: true
+}
+
+/** A problem in the configuration: where it is, what is wrong, and what to write instead. */
 export interface Problem {
-  /** The YAML file, the environment variable that holds the value, or `environment` for what is nowhere. */
-  file: string
-  /** Counted from 1; null where there is no file. */
-  line: number | null
-  column: number | null
-  /** The key's path such as `routes[0].path`; empty for the whole. */
-  path: string
-  message: string
-  instead: string | null
+  /** The YAML file, the environment variable that holds the value, or `environment` for a value given in neither. */
+  readonly file: string
+  /** Counted from 1; null without a file. */
+  readonly line: number | null
+  readonly column: number | null
+  /** The key's path such as `routes[0].path`; empty for the whole configuration. */
+  readonly path: string
+  readonly message: string
+  readonly instead: string | null
 }
 
 /** Thrown when a configuration cannot be used; carries every problem that was found, not only the first. */
@@ -25,17 +36,7 @@ export class ConfigurationError extends Error {
   }
 }
 
-/** Spells a path the way operators write it: `routes[0].headers.set`. */
-export function formatPath(path: Path): string {
-  let text = ''
-  for (const step of path) {
-    if (typeof step === 'number') text += `[${step}]`
-    else text += text === '' ? step : `.${step}`
-  }
-  return text
-}
-
-/** One block a problem, `file:line:column: path: message`, with an indented line that says what to write instead. */
+/** Formats each problem as `file:line:column: path: message`, followed by an indented line with what to write instead. */
 export function formatProblems(problems: readonly Problem[]): string {
   return problems
     .map(({ file, line, column, path, message, instead }) => {

@@ -1,67 +1,60 @@
 import type { TSchema } from 'typebox'
 import { interpolate, type Sources } from './interpolate.ts'
-import type { ConfigFile } from './kind.ts'
-import { type Leaf, type Section, shapeOf } from './leaf.ts'
-import { formatPath, type Path } from './problems.ts'
+import { formatKeyPath, isMapping, type KeyPath } from './key-path.ts'
+import type { Finding } from './problems.ts'
+import { type Leaf, type SectionOptions, shapeOf } from './schema-nodes.ts'
 import { suggest } from './suggest.ts'
-import { isMapping } from './tree.ts'
+import type { ConfigFile } from './value-type.ts'
 
-/** Something wrong at a key, not yet at a line. */
-export interface Mistake {
-  path: Path
-  /** Whether the key itself or its value is meant. */
-  part: 'key' | 'value'
-  message: string
-  instead: string | null
+/** What the schema and the written value do not know: files and the environment. */
+export interface ResolveContext {
+  /** Returns the values for `${…}` at a path; null where `${…}` is not filled in. */
+  sources(path: KeyPath): Sources | null
+  /** Reads a file named at a path; returns the reason as a string when the file cannot be read. */
+  readFile(name: string, at: KeyPath): ConfigFile | string
+  /** Returns the environment variable that can set a key, or null. */
+  variable(path: KeyPath): string | null
 }
 
-/** What resolving a written value needs beside the schema. */
-export interface Resolving {
-  /** Where `${…}` at a path takes its values from; null where texts are taken as they are. */
-  sources: (path: Path) => Sources | null
-  readFile: (path: string, at: Path) => ConfigFile | string
-  /** The variable that could set a key that must be given; null where there is none. */
-  variable: (path: Path) => string | null
-}
-
-/** The resolved value, every mistake on the way to it, and the paths that have no value because of one. */
+/** The resolved value, all problems with it, and the paths that have no value because of a problem. */
 export interface Resolved {
-  value: unknown
-  mistakes: Mistake[]
-  broken: Path[]
+  readonly value: unknown
+  readonly findings: readonly Finding[]
+  readonly broken: readonly KeyPath[]
 }
 
-/** Stands for a value that was given but could not be had; the one who put it there has said why. */
-export const unreadable = Symbol('unreadable')
+/** Replaces a value that was given but cannot be read, and whose problem has been reported. */
+export const UNREADABLE = Symbol('unreadable')
 
-/** Turns the written configuration into the resolved one: fills in, converts, adds defaults, refuses the unknown. */
-export function resolve(root: TSchema, written: unknown, resolving: Resolving): Resolved {
-  const mistakes: Mistake[] = []
-  const broken: Path[] = []
-  const places = keyPlaces(root)
+/** Resolves a written configuration: interpolates, parses values, applies defaults and refuses unknown keys. */
+export function resolve(root: TSchema, written: unknown, context: ResolveContext): Resolved {
+  const findings: Finding[] = []
+  const broken: KeyPath[] = []
+  const parents = uniqueParents(root)
 
-  function refuse(path: Path, part: Mistake['part'], message: string, instead: string | null = null): undefined {
-    mistakes.push({ path, part, message, instead })
+  function refuse(path: KeyPath, part: 'key' | 'value', message: string, instead: string | null = null): undefined {
+    findings.push({ path, part, message, instead })
     return undefined
   }
 
-  function breaks(path: Path, value: unknown): unknown {
+  /** Notes a path whose value is undefined. */
+  function noteBroken(path: KeyPath, value: unknown): unknown {
     if (value === undefined) broken.push(path)
     return value
   }
 
-  function missing(path: Path): undefined {
-    const variable = resolving.variable(path)
-    return refuse(path, 'key', 'is required', variable === null ? null : `give it here, or as ${variable}`)
+  function missing(path: KeyPath): undefined {
+    const variable = context.variable(path)
+    return refuse(path, 'key', 'is required', variable === null ? null : `set it here, or set ${variable}`)
   }
 
-  function fill(value: unknown, path: Path): unknown {
-    const sources = resolving.sources(path)
+  function fill(value: unknown, path: KeyPath): unknown {
+    const sources = context.sources(path)
     if (sources === null) return value
     if (typeof value === 'string') {
       const filled = interpolate(value, sources)
       if ('text' in filled) return filled.text
-      for (const gap of filled.gaps) refuse(path, 'value', gap.message, gap.instead)
+      for (const { message, instead } of filled.problems) refuse(path, 'value', message, instead)
       return undefined
     }
     if (Array.isArray(value)) {
@@ -73,28 +66,31 @@ export function resolve(root: TSchema, written: unknown, resolving: Resolving): 
     return entries.some(([, item]) => item === undefined) ? undefined : Object.fromEntries(entries)
   }
 
-  function parse(leaf: Leaf, value: unknown, path: Path, note: typeof refuse): unknown {
-    return leaf.kind.parse(value, {
-      refuse: (message, instead = null, at = []) => note([...path, ...at], 'value', message, instead),
-      read: (name) => resolving.readFile(name, path),
+  function parse(leaf: Leaf, value: unknown, path: KeyPath): unknown {
+    return leaf.valueType.parse(value, {
+      refuse: (message, instead = null, at = []) => refuse([...path, ...at], 'value', message, instead),
+      read: (name) => context.readFile(name, path),
     })
   }
 
-  const standard = (leaf: Leaf): unknown => (leaf.default === null ? null : parse(leaf, leaf.default, [], refuse))
-
-  function resolveLeaf(leaf: Leaf, raw: unknown, path: Path): unknown {
+  function resolveLeaf(leaf: Leaf, raw: unknown, path: KeyPath): unknown {
     if (raw === undefined || raw === null) {
-      if (leaf.inherits) return null
       if (leaf.default === undefined) return missing(path)
-      // An empty list stands for "none given", which a written list may not be.
-      return Array.isArray(leaf.default) && leaf.default.length === 0 ? [] : standard(leaf)
+      if (leaf.default === null) return null
+      // The default may be an empty list where a written list must not be empty.
+      return Array.isArray(leaf.default) && leaf.default.length === 0 ? [] : parse(leaf, leaf.default, [])
     }
     const value = fill(raw, path)
     if (value === undefined) return undefined
-    return parse(leaf, value, path, refuse)
+    return parse(leaf, value, path)
   }
 
-  function resolveGroup(section: Section, properties: Record<string, TSchema>, raw: unknown, path: Path): unknown {
+  function resolveGroup(
+    section: SectionOptions,
+    properties: Record<string, TSchema>,
+    raw: unknown,
+    path: KeyPath,
+  ): unknown {
     if (raw === undefined || raw === null) {
       if (section.absent === 'null') return null
       raw = {}
@@ -119,52 +115,52 @@ export function resolve(root: TSchema, written: unknown, resolving: Resolving): 
     return Object.fromEntries(keys)
   }
 
-  function unknownKey(key: string, path: Path, siblings: string[]): [string, string] {
+  function unknownKey(key: string, path: KeyPath, siblings: string[]): [string, string] {
     const message = 'is not a key of the configuration'
     const near = suggest(key, siblings)
     if (near !== null) return [message, `did you mean ${near}?`]
-    const elsewhere = places.get(key)
-    if (elsewhere !== undefined) return [message, `it belongs to ${elsewhere}`]
-    return [message, `keys ${path.length === 0 ? 'at the top' : `of ${formatPath(path)}`}: ${siblings.join(', ')}`]
+    const parent = parents.get(key)
+    if (parent !== undefined) return [message, `it belongs to ${parent}`]
+    return [message, `keys ${path.length === 0 ? 'at the top' : `of ${formatKeyPath(path)}`}: ${siblings.join(', ')}`]
   }
 
-  function resolveList(items: TSchema, standardList: unknown, raw: unknown, path: Path): unknown {
-    const value = raw ?? standardList
+  function resolveList(items: TSchema, defaultList: unknown, raw: unknown, path: KeyPath): unknown {
+    const value = raw ?? defaultList
     if (!Array.isArray(value)) return refuse(path, 'value', 'must be a list', 'begin each item with "- "')
     return value.map((item: unknown, index) => {
       const at = [...path, index]
-      if (!isMapping(item)) return breaks(at, refuse(at, 'value', 'must be a map'))
+      if (!isMapping(item)) return noteBroken(at, refuse(at, 'value', 'must be a map'))
       return resolveAny(items, item, at)
     })
   }
 
-  function resolveAny(schema: TSchema, raw: unknown, path: Path): unknown {
-    if (raw === unreadable) return breaks(path, undefined)
+  function resolveAny(schema: TSchema, raw: unknown, path: KeyPath): unknown {
+    if (raw === UNREADABLE) return noteBroken(path, undefined)
     const shape = shapeOf(schema)
-    if (shape.type === 'leaf') return breaks(path, resolveLeaf(shape.leaf, raw, path))
-    if (shape.type === 'list') return breaks(path, resolveList(shape.items, shape.standard, raw, path))
-    return breaks(path, resolveGroup(shape.section, shape.properties, raw, path))
+    if (shape.type === 'leaf') return noteBroken(path, resolveLeaf(shape.leaf, raw, path))
+    if (shape.type === 'list') return noteBroken(path, resolveList(shape.items, shape.defaultList, raw, path))
+    return noteBroken(path, resolveGroup(shape.section, shape.properties, raw, path))
   }
 
   const value = resolveAny(root, written, [])
-  return { value, mistakes, broken }
+  return { value, findings, broken }
 }
 
-/** Where each key's name is at home, for those that are at home in one place only. */
-function keyPlaces(root: TSchema): Map<string, string> {
-  const places = new Map<string, string>()
+/** Returns the section of each key whose name occurs in one section only. */
+function uniqueParents(root: TSchema): Map<string, string> {
+  const parents = new Map<string, string>()
   const ambiguous = new Set<string>()
-  const walk = (schema: TSchema, path: Path): void => {
+  const walk = (schema: TSchema, path: KeyPath): void => {
     const shape = shapeOf(schema)
     if (shape.type === 'list') return walk(shape.items, path)
     if (shape.type === 'leaf') return
     for (const [key, inner] of Object.entries(shape.properties)) {
-      if (places.has(key)) ambiguous.add(key)
-      if (path.length > 0) places.set(key, formatPath(path))
+      if (parents.has(key)) ambiguous.add(key)
+      if (path.length > 0) parents.set(key, formatKeyPath(path))
       walk(inner, [...path, key])
     }
   }
   walk(root, [])
-  for (const key of ambiguous) places.delete(key)
-  return places
+  for (const key of ambiguous) parents.delete(key)
+  return parents
 }

@@ -1,22 +1,25 @@
 import type { Static } from 'typebox'
-import { addressRange, listen, origin, upstream } from './kinds/address.ts'
-import { duration, orOff, rate } from './kinds/amount.ts'
-import { list, map, textual } from './kinds/collection.ts'
-import { bearerSecret, headerName, hostName } from './kinds/http.ts'
-import { basePath } from './kinds/path.ts'
-import { choice, text, workers } from './kinds/scalar.ts'
-import { file } from './kinds/secret.ts'
-import { group, leaf, many, maybe, switchable, wordOr } from './leaf.ts'
+import { addressRange, listen, origin, upstream, type Upstream } from './value-types/address.ts'
+import { duration, orOff, rate } from './value-types/amount.ts'
+import { list, map, textual } from './value-types/collection.ts'
+import { bearerSecret, headerName, hostName } from './value-types/http.ts'
+import { basePath } from './value-types/path.ts'
+import { choice, text, workers } from './value-types/scalar.ts'
+import { file } from './value-types/secret.ts'
+import { group, leaf, listOf, optional, optionalOrWord, switchable } from './schema-nodes.ts'
 import { limits } from './sections/limits.ts'
 import { provider } from './sections/provider.ts'
 import { route } from './sections/route.ts'
 import { session } from './sections/session.ts'
 
-export type { Listen } from './kinds/address.ts'
+export type { Listen } from './value-types/address.ts'
 
-const scriptHeader = group('A header that tells a script.', {
-  name: leaf(headerName, { default: undefined, description: 'Its name.' }),
-  value: leaf(textual(text()), { default: null, description: 'Its value; any when left out.' }),
+const scriptHeader = group("A header that marks a request as a script's.", {
+  name: leaf(headerName, { default: undefined, description: 'The name of the header.' }),
+  value: leaf(textual(text()), {
+    default: null,
+    description: 'The value of the header. Without it, any value counts.',
+  }),
 })
 
 const logo = text({
@@ -25,61 +28,76 @@ const logo = text({
   expected: 'a URL, a path or a data:image/ URL',
 })
 
-/** The one description of the configuration: types, defaults, JSON Schema, documentation and masking follow it. */
+/** The schema of the configuration. Types, defaults, JSON Schema, documentation and masking are derived from it. */
 export const schema = group('Configuration of Gatehouse.', {
   listen: leaf(listen, {
     default: '0.0.0.0:8080',
-    description: 'Where the gateway listens: `host:port`, or `unix:/path`. A change needs a restart.',
+    description:
+      'The address that the gateway listens on: `host:port` or `unix:/path`. Changing it requires a restart.',
   }),
   publicUrl: leaf(list(origin, { min: 1, single: true }), {
     default: undefined,
     description:
-      'The origins that browsers see. The only ones that logins start from and return to. ' +
-      'A request belongs to the one that its Host names, else to the first.',
+      'The origins at which browsers reach the application. Logins start from and return to these origins ' +
+      'only. A request belongs to the origin that its `Host` header names, and to the first origin if none ' +
+      'matches.',
   }),
-  basePath: leaf(basePath, { default: '/oauth2', description: "Where the gateway's own endpoints are." }),
+  basePath: leaf(basePath, {
+    default: '/oauth2',
+    description: 'The path under which the gateway serves its own endpoints.',
+  }),
   trustedProxies: leaf(list(addressRange), {
     default: [],
-    description: 'Addresses and CIDRs of the proxies in front, whose X-Forwarded-* headers are believed.',
+    description:
+      'The IP addresses and CIDR ranges of the proxies in front of the gateway. The gateway believes ' +
+      '`X-Forwarded-*` headers from these addresses only.',
   }),
   upstream: leaf(upstream, {
     default: null,
     defaultText: 'none; required unless every route has its own',
     description:
-      'Where the requests of routes without an upstream of their own go: an http or https origin, ' +
-      'or `unix:/path`.',
+      'The application that receives the requests of every route without its own `upstream`: an http or ' +
+      'https origin, or `unix:/path`.',
   }),
-  tls: maybe(
-    group('TLS on the public listener. The files are picked up again when they change.', {
-      certFile: leaf(file('certificate'), { default: undefined, description: 'The certificate and its chain in PEM.' }),
-      keyFile: leaf(file('private key'), { default: undefined, description: 'Its private key in PEM.' }),
+  tls: optional(
+    group('TLS on the public listener. The gateway reloads both files when they change.', {
+      certFile: leaf(file('certificate'), {
+        default: undefined,
+        description: 'The PEM file with the certificate and its chain.',
+      }),
+      keyFile: leaf(file('private key'), {
+        default: undefined,
+        description: 'The PEM file with the private key of the certificate.',
+      }),
     }),
   ),
   admin: switchable(
     group(
-      'Health and metrics, and session administration where it is asked for, on a listener of their own; `false` for none.',
+      'The separate listener for health, metrics and, if `sessions` is set, session administration. `false` ' +
+        'turns it off.',
       {
         listen: leaf(listen, {
           default: '127.0.0.1:9090',
-          description: 'Where it listens. A change needs a restart.',
+          description: 'The address that the admin listener listens on. Changing it requires a restart.',
         }),
         hosts: leaf(list(hostName, { single: true }), {
           default: [],
           description:
-            'Host names that it answers to, beside `localhost` and the address that a request came to; ' +
-            'a request for another one gets 421.',
+            'The host names that the admin listener accepts besides `localhost` and the IP address that the ' +
+            'request came to. A request for any other host gets a 421.',
         }),
-        sessions: wordOr(
+        sessions: optionalOrWord(
           'loopback',
           group(
-            'Who may list and end sessions: clients with a token, or `loopback`, those on this machine. No client when left out.',
+            'The clients that may list and end sessions: those that send `token`, or with `loopback` all clients ' +
+              'on this machine. By default no client may.',
             {
               token: leaf(bearerSecret, {
                 default: undefined,
                 secret: 'whole',
                 description:
-                  'Clients that send this text in `Authorization: Bearer` may list and end sessions. With `loopback` in ' +
-                  'place of this section (`GATEHOUSE_ADMIN_SESSIONS`), all clients on this machine may.',
+                  'The bearer token that clients send to list and end sessions. With `loopback` in place of this ' +
+                  'section (`GATEHOUSE_ADMIN_SESSIONS`), all clients on this machine may do so without a token.',
               }),
             },
           ),
@@ -87,65 +105,84 @@ export const schema = group('Configuration of Gatehouse.', {
       },
     ),
   ),
-  forwardAuth: maybe(
+  forwardAuth: optional(
     group(
-      'Forward-auth (docs/forward-auth.md): verdicts for a proxy that carries the traffic itself, on a listener of ' +
-        'its own, in plain HTTP; none unless this section or its variable is given. Only that proxy may reach it: its ' +
-        'answers carry access tokens. A change needs a restart.',
+      'The separate forward-auth listener (docs/forward-auth.md), for a proxy that forwards requests itself ' +
+        'and asks the gateway whether to let them in. It speaks plain HTTP, and is off unless this section or ' +
+        'its variable is set. Only that proxy may reach it, because its answers carry access tokens. Changing ' +
+        'this section requires a restart.',
       {
-        listen: leaf(listen, { default: '127.0.0.1:8081', description: 'Where it listens.' }),
+        listen: leaf(listen, {
+          default: '127.0.0.1:8081',
+          description: 'The address that the forward-auth listener listens on.',
+        }),
       },
     ),
   ),
   provider,
   session,
-  scripts: group("What counts as a script's request, beside the rules that are built in.", {
-    headers: many(scriptHeader, 'Headers of which one is enough.', []),
-    message: leaf(text(), { default: null, description: 'The text of `detail` in the 401 that scripts get.' }),
+  scripts: group("Rules for recognizing a script's request, in addition to the built-in rules.", {
+    headers: listOf(scriptHeader, "Headers that mark a request as a script's. One matching header is enough.", []),
+    message: leaf(text(), {
+      default: null,
+      description: 'The `detail` text of the 401 problem that scripts get. By default the gateway writes its own.',
+    }),
   }),
-  pages: group("The gateway's own pages.", {
-    title: leaf(text(), { default: null, description: 'Their title.' }),
-    logo: leaf(logo, { default: null, description: 'The picture on them: a URL, a path or a data:image/ URL.' }),
+  pages: group("The gateway's own HTML pages.", {
+    title: leaf(text(), { default: null, description: 'The name of the site, shown on every page.' }),
+    logo: leaf(logo, { default: null, description: 'The logo on every page: a URL, a path or a `data:image/` URL.' }),
     texts: leaf(map(text(), text()), {
       default: {},
       description:
-        'Texts that take the place of built-in ones, by the names in docs/browser.md: a code such as `forbidden`, ' +
-        '`forbidden.title`, `button.sign_in`, `lang`.',
+        'Texts that replace the built-in ones. The names are listed in docs/browser.md: a code such as ' +
+        '`forbidden`, `forbidden.title`, `button.sign_in`, `lang`.',
     }),
   }),
-  log: group('The log, JSON lines on stdout.', {
+  log: group('The log: JSON lines on stdout.', {
     level: leaf(choice(['trace', 'debug', 'info', 'warn', 'error', 'fatal', 'silent']), {
       default: 'info',
-      description: 'The least severe lines that are written.',
+      description: 'The lowest severity that the gateway logs.',
     }),
   }),
   workers: leaf(workers, {
     default: 1,
     description:
-      'How many processes serve, `auto`: one for each core. More than one needs Redis. A change needs a restart.',
+      'The number of processes that serve requests. `auto` starts one per CPU core. More than one requires ' +
+      'Redis. Changing it requires a restart.',
   }),
-  shutdown: group('What happens after SIGTERM.', {
+  shutdown: group('How the gateway stops after SIGTERM.', {
     wait: leaf(duration({ min: 0, timer: true }), {
       default: '0s',
-      description: 'How long it goes on serving as not ready before it stops listening.',
+      description: 'How long the gateway keeps serving, with `/readyz` reporting not ready, before it stops listening.',
     }),
     drain: leaf(duration({ min: 0, timer: true }), {
       default: '30s',
-      description: 'How long requests under way may then take.',
+      description: 'How long requests in progress may take after `wait` before the gateway cuts them off.',
     }),
   }),
   limits,
-  rateLimit: group('How many requests one client address may make; counted in Redis where sessions are.', {
-    login: leaf(orOff(rate), { default: '300/1m', description: 'To the login endpoint.' }),
-    callback: leaf(orOff(rate), { default: '300/1m', description: 'To the callback.' }),
-    session: leaf(orOff(rate), { default: '600/1m', description: 'To the session endpoints.' }),
-    requests: leaf(orOff(rate), { default: 'off', description: 'The requests to the application.' }),
+  rateLimit: group('How many requests each client address may send. Redis holds the counts if it holds the sessions.', {
+    login: leaf(orOff(rate), { default: '300/1m', description: 'Requests to the login endpoint and to `silent`.' }),
+    callback: leaf(orOff(rate), { default: '300/1m', description: 'Requests to the callback.' }),
+    session: leaf(orOff(rate), { default: '600/1m', description: "Requests to the gateway's other endpoints." }),
+    requests: leaf(orOff(rate), { default: 'off', description: 'Requests to the application.' }),
   }),
-  routes: many(route, 'Who gets where. The most specific path wins, whatever the order.', [{ path: '/**' }]),
+  routes: listOf(
+    route,
+    'Which requests go to which application, and who may send them. The most specific path wins, ' +
+      'regardless of order.',
+    [{ path: '/**' }],
+  ),
 })
 
-/** The resolved configuration: every key is there, durations in ms, sizes in bytes, what is not given null. */
-export type Config = Static<typeof schema>
+/** The configuration as the schema resolves it, before the rules between keys are checked. */
+export type ResolvedConfig = Static<typeof schema>
 
-/** One route with its defaults, and with the upstream that it inherits. */
-export type Route = Config['routes'][number]
+/** A route as the schema resolves it; its upstream is null when neither the route nor the configuration has one. */
+export type ResolvedRoute = ResolvedConfig['routes'][number]
+
+/** A route of a valid configuration: it always has an upstream. */
+export type Route = Omit<ResolvedRoute, 'upstream'> & { upstream: Upstream }
+
+/** A valid configuration with all keys: durations in ms, sizes in bytes, and null for values that are not given. */
+export type Config = Omit<ResolvedConfig, 'routes'> & { routes: Route[] }

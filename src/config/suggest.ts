@@ -1,6 +1,7 @@
+/** Returns the edit distance of two words, counting swapped neighbours as one edit (optimal string alignment). */
 function distance(a: string, b: string): number {
   let previous = Array.from({ length: b.length + 1 }, (_, column) => column)
-  let beforeThat: number[] = []
+  let beforePrevious: number[] = []
   for (let row = 1; row <= a.length; row++) {
     const current = [row]
     for (let column = 1; column <= b.length; column++) {
@@ -11,28 +12,30 @@ function distance(a: string, b: string): number {
         (previous[column - 1] ?? 0) + (same ? 0 : 1),
       )
       const swapped = row > 1 && column > 1 && a[row - 1] === b[column - 2] && a[row - 2] === b[column - 1]
-      if (swapped) cost = Math.min(cost, (beforeThat[column - 2] ?? 0) + 1)
+      if (swapped) cost = Math.min(cost, (beforePrevious[column - 2] ?? 0) + 1)
       current.push(cost)
     }
-    beforeThat = previous
+    beforePrevious = previous
     previous = current
   }
   return previous[b.length] ?? 0
 }
 
-const plain = (word: string): string => word.replace(/[-_]/g, '').toLowerCase()
+function normalize(word: string): string {
+  return word.replace(/[-_]/g, '').toLowerCase()
+}
 
-/** The known word that was probably meant: a few typing mistakes away, `_`, `-` and case apart; null when none is. */
+/** Returns the known word closest to a misspelled one, ignoring case, `_` and `-`; null when none is close enough. */
 export function suggest(word: string, known: readonly string[]): string | null {
-  const written = plain(word)
-  const limit = Math.max(1, Math.floor(written.length / 3))
+  const normalized = normalize(word)
+  const maxEdits = Math.max(1, Math.floor(normalized.length / 3))
   let best: string | null = null
-  let least = limit + 1
+  let least = maxEdits + 1
   for (const candidate of known) {
-    const mistakes = distance(written, plain(candidate))
-    if (mistakes < least) {
+    const edits = distance(normalized, normalize(candidate))
+    if (edits < least) {
       best = candidate
-      least = mistakes
+      least = edits
     }
   }
   return best

@@ -1,33 +1,62 @@
 import { numberFrom, timeFrom } from '../config/numbers.ts'
 import { unverifiedClaims, type Claims } from '../oidc/token-set.ts'
 import type { Session } from '../session/session.ts'
-import type { CompiledRoute, Denial, StepUp } from './verdict.ts'
+import type { Sessions } from '../session/sessions.ts'
+import type { StepUp, TokenDenial } from '../token/denial.ts'
+import type { CompiledRoute, Facts, GateDenial } from './verdict.ts'
 
-/** Who asks: a session, or the bearer of a token of their own. */
-export type User = Pick<Session, 'claims' | 'createdAt' | 'asked'> & Partial<Pick<Session, 'tokens'>>
+/** The user of a session, or of a bearer token that the client sent. */
+type User = Pick<Session, 'claims' | 'createdAt' | 'asked'> & Partial<Pick<Session, 'tokens'>>
 
-/** Whether a session may use a route, and if not why; `hadTicket` tells a session that has ended from none at all. */
-export function admit(route: CompiledRoute, session: User | null, hadTicket: boolean, now: number): Denial | null {
+/**
+ * Returns why a session may not use a route, or `null` when it may. `hadTicket` tells a session that has ended from a
+ * request without one.
+ */
+export function admit(route: CompiledRoute, session: User | null, hadTicket: boolean, now: number): GateDenial | null {
   if (route.access !== 'required') return null
   if (session === null)
     return hadTicket ? { reason: 'session-expired', clearCookie: true } : { reason: 'login-required' }
-  return stepUp(route, session, now) ?? forbidden(route, session)
+  return requireStepUp(route, session, now) ?? requireClaims(route, session)
 }
 
-function stepUp({ require }: CompiledRoute, user: User, now: number): Denial | null {
+/** Returns what a request gets whose session has no token for the route. */
+export function denyWithoutToken(
+  denial: TokenDenial,
+  route: CompiledRoute,
+  session: Session,
+  facts: Pick<Facts, 'ticket'>,
+  sessions: Pick<Sessions, 'wasFollowed'>,
+  now: number,
+): GateDenial {
+  if (denial.reason !== 'step-up') return keepSuccessorsCookie(denial, facts, sessions)
+  const stepUp = withRequirements(route, denial.stepUp)
+  return wasJustAsked(session, stepUp, now) ? { reason: 'token-refused' } : { reason: 'step-up', stepUp }
+}
+
+/** Leaves the cookie alone when another session has replaced the ended one, because it may be the new session's. */
+export function keepSuccessorsCookie(
+  denial: GateDenial,
+  { ticket }: Pick<Facts, 'ticket'>,
+  sessions: Pick<Sessions, 'wasFollowed'>,
+): GateDenial {
+  if (denial.reason !== 'session-expired' || ticket === null || !sessions.wasFollowed(ticket.id)) return denial
+  return { ...denial, clearCookie: false }
+}
+
+function requireStepUp({ require }: CompiledRoute, user: User, now: number): GateDenial | null {
   const { claims, createdAt } = user
   const maxAge = require.maxAge === null ? null : Math.floor(require.maxAge / 1000)
   const acr = claims['acr']
   const lacksAcr = require.acr !== null && !(typeof acr === 'string' && require.acr.includes(acr))
-  const told = numberFrom(claims['auth_time'])
-  const authTime = (told === null ? null : timeFrom(told * 1000)) ?? createdAt
+  const seconds = numberFrom(claims['auth_time'])
+  const authTime = (seconds === null ? null : timeFrom(seconds * 1000)) ?? createdAt
   const isOlder = require.maxAge !== null && now - authTime > require.maxAge
   const tooOld = isOlder && maxAge !== null && !comesFromLoginFor(maxAge, user, now)
   if (!lacksAcr && !tooOld) return null
   return { reason: 'step-up', stepUp: { acrValues: lacksAcr ? require.acr : null, maxAge: tooOld ? maxAge : null } }
 }
 
-function forbidden({ require }: CompiledRoute, { claims, tokens }: User): Denial | null {
+function requireClaims({ require }: CompiledRoute, { claims, tokens }: User): GateDenial | null {
   for (const [name, allowed] of Object.entries(require.claims)) {
     const value = claimAt(claims, name)
     const values: unknown[] = Array.isArray(value) ? value : [value]
@@ -35,33 +64,34 @@ function forbidden({ require }: CompiledRoute, { claims, tokens }: User): Denial
     if (value !== undefined) {
       return { reason: 'forbidden', why: `the claim ${name} has none of the values that this route requires` }
     }
-    if (!isElsewhere(claims, name)) {
-      // Where Keycloak, for one, puts roles unless it is told otherwise.
+    if (!isOmitted(claims, name)) {
+      // By default Keycloak puts roles into the access token only.
       const isInAccessToken = claimAt(unverifiedClaims(tokens?.accessToken ?? ''), name) !== undefined
       const hint = isInAccessToken ? '; the access token has it: let the provider add it to the ID token' : ''
       return { reason: 'forbidden', why: `the claim ${name} is missing${hint}` }
     }
     const why = `the provider left the claim ${name} out of the ID token (too many values)`
-    return { reason: 'forbidden', leftOut: true, why }
+    return { reason: 'forbidden', overage: true, why }
   }
   return null
 }
 
 /**
- * A provider that has too much to say points elsewhere (OpenID Connect Core 1.0, section 5.6.2), or just says so, as
- * Entra does with `hasgroups`: nobody has looked there.
+ * Returns whether the provider omitted a claim with too many values (overage). It refers to another source, which the
+ * gateway does not ask, or just reports the omission, as Entra does with `hasgroups`.
+ * @see https://openid.net/specs/openid-connect-core-1_0.html#AggregatedDistributedClaims
  */
-function isElsewhere(claims: Claims, name: string): boolean {
-  const elsewhere = claimAt(claims, '_claim_names')
+function isOmitted(claims: Claims, name: string): boolean {
+  const sources = claimAt(claims, '_claim_names')
   const [outermost = name] = name.split('.')
-  const named = typeof elsewhere === 'object' && elsewhere !== null ? elsewhere : {}
+  const named = typeof sources === 'object' && sources !== null ? sources : {}
   if (Object.hasOwn(named, name) || Object.hasOwn(named, outermost)) return true
   return name === 'groups' && claims['hasgroups'] === true
 }
 
 /**
- * A claim by its name outright, or by its path through nested objects (`realm_access.roles`), whose names may have dots
- * of their own (`resource_access.com.example.app.roles`).
+ * Returns a claim by its name, or by its path through nested objects (`realm_access.roles`), whose names may contain
+ * dots (`resource_access.com.example.app.roles`).
  */
 export function claimAt(claims: Claims, name: string): unknown {
   if (Object.hasOwn(claims, name)) return claims[name]
@@ -79,15 +109,15 @@ function isObject(value: unknown): value is Claims {
   return typeof value === 'object' && value !== null && !Array.isArray(value)
 }
 
-/** How long after a login the same wish from the application means that the provider does not deliver, ms. */
-const JUST_NOW = 60_000
+/** A step-up that is asked for again this soon after its login shows that the provider does not deliver it. */
+const JUST_NOW_MS = 60_000
 
-/** One name for what a step-up asks for, so that two can be told to be the same. */
+/** Returns a key for a step-up: two that ask for the same have the same key. */
 export function stepUpMark({ acrValues, maxAge, scope, claims }: StepUp): string {
   return JSON.stringify([acrValues?.join(' ') ?? null, maxAge, scope ?? null, claims ?? null])
 }
 
-/** What `stepUpMark` has named; `null` where that is nothing. */
+/** Returns the step-up of a key that `stepUpMark` made; `null` when it asks for nothing. */
 export function stepUpOf(mark: string): StepUp | null {
   const parts: unknown = JSON.parse(mark)
   if (!Array.isArray(parts)) return null
@@ -101,34 +131,33 @@ export function stepUpOf(mark: string): StepUp | null {
   }
 }
 
-/** Whether a session has just come from a login that asked for the same: another one would go round in circles. */
+/** Returns whether the session comes from a login that asked for the same a moment ago: another one would loop. */
 export function wasJustAsked(
   session: { readonly asked: string | null; readonly createdAt: number },
   stepUp: StepUp,
   now: number,
 ): boolean {
-  return session.asked === stepUpMark(stepUp) && now - session.createdAt < JUST_NOW
+  return session.asked === stepUpMark(stepUp) && now - session.createdAt < JUST_NOW_MS
 }
 
-/** How long a browser may take from a callback to the page that it was for, ms. */
-const ON_THE_WAY = 2_000
+/** The time that a browser may take from the callback to the target of the login. */
+const CALLBACK_TO_TARGET_MS = 2_000
 
 /**
- * Whether a session has come this very moment from a login that asked for this `max_age` (s). The callback has looked
- * at `auth_time`, and lets clocks differ a little: to be stricter now would go round in circles.
+ * Returns whether the session comes from a login for this `max_age`, in seconds, that has only just ended. The callback
+ * has checked `auth_time` with a tolerance for clock skew: a stricter check here would loop.
  */
 function comesFromLoginFor(
   maxAge: number,
   { asked, createdAt }: Pick<Session, 'asked' | 'createdAt'>,
   now: number,
 ): boolean {
-  if (asked === null || now - createdAt > ON_THE_WAY) return false
+  if (asked === null || now - createdAt > CALLBACK_TO_TARGET_MS) return false
   return stepUpOf(asked)?.maxAge === maxAge
 }
 
 /**
- * A step-up that somebody else asks for, with what the route itself requires: a login for the one must not lose the
- * other.
+ * Adds the route's `acr` to a step-up that the provider or the application asks for, so that its login satisfies both.
  */
 export function withRequirements({ require }: CompiledRoute, stepUp: StepUp): StepUp {
   return { ...stepUp, acrValues: stepUp.acrValues ?? require.acr }

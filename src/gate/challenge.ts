@@ -1,41 +1,38 @@
 import type { Config } from '../config/schema.ts'
-import { faults, type Code } from '../errors.ts'
+import { faults, type Code, type FaultCode } from '../errors.ts'
+import type { StepUp } from '../token/denial.ts'
 import { returnTarget } from './return-target.ts'
-import type { CompiledRoute, Denial, Facts, RequestKind, StepUp } from './verdict.ts'
+import type { CompiledRoute, Denial, Facts, FinalDenial, LoginDenial, RequestKind } from './verdict.ts'
 
-/** An answer of the gateway's own, before it is written as a problem (RFC 9457), a page or a redirect. */
+/** An answer of the gateway's own, before it is written as a problem, a page or a redirect. */
 export interface Answer {
   readonly status: number
   readonly code: Code
   readonly title: string
   readonly detail: string
-  /** Where a redirect goes; only with 302. */
+  /** The target of a redirect; only with 302. */
   readonly location?: string
   /** Where the user logs in. */
   readonly loginUrl?: string
   /** Seconds. */
   readonly retryAfter?: number
-  /** The value of `WWW-Authenticate` (RFC 9110, section 11.6.1). */
+  /** The value of `WWW-Authenticate`. */
   readonly authenticate?: string
   readonly clearSession?: boolean
-  /** For methods that are not allowed (RFC 9110, section 10.2.1). */
+  /** The value of `Allow`; only with 405. */
   readonly allow?: string
 }
 
 type Settings = Pick<Config, 'basePath'> & { readonly scripts: Pick<Config['scripts'], 'message'> }
 
-const LOGIN_REQUIRED = 'You have to sign in to go on.'
-const SESSION_EXPIRED = 'Your session has ended. Sign in again to go on.'
-const STEP_UP_REQUIRED = 'This page asks for a stronger or more recent sign-in.'
-const FORBIDDEN = 'You are signed in, but you are not allowed to open this.'
-const LEFT_OUT =
-  'You are signed in, but the sign-in service left out what decides whether you may open this: ' +
-  'you are in too many groups. Ask whoever runs this site.'
-const TOKEN_REFUSED = 'The sign-in service gave no access to the application behind this address.'
-const INVALID_TOKEN = 'The access token that came with this request can’t be used here.'
-const CROSS_ORIGIN = 'Another site sent this request, so it was not carried out.'
+/** The rows of the table that depend on the kind of request. */
+const LOGIN_ROWS: { readonly [reason in LoginDenial['reason']]: Pick<Answer, 'code' | 'detail'> } = {
+  'login-required': { code: 'login_required', detail: 'You have to sign in to go on.' },
+  'session-expired': { code: 'session_expired', detail: 'Your session has ended. Sign in again to go on.' },
+  'step-up': { code: 'step_up_required', detail: 'This page asks for a stronger or more recent sign-in.' },
+}
 
-/** The contract's table: what a denied request of each kind is told. */
+/** The table of denials: returns what a denied request of this kind gets. */
 export function challenge(
   denial: Denial,
   kind: RequestKind,
@@ -43,21 +40,99 @@ export function challenge(
   route: CompiledRoute | null,
   settings: Settings,
 ): Answer {
+  if (!isLoginDenial(denial)) return finalAnswer(denial)
+  const { code, detail } = LOGIN_ROWS[denial.reason]
+  const title = 'Login required'
+  const clearSession = denial.reason === 'session-expired' && denial.clearCookie
+  const redirects =
+    route?.challenge === 'redirect' ? kind !== 'websocket' : route?.challenge !== '401' && kind === 'navigation'
+  // A script that is redirected has no page to return to, so it returns to its own URL, as a frame does.
+  const returns = redirects && kind === 'script' && (facts.method === 'GET' || facts.method === 'HEAD')
+  const loginUrl =
+    (denial.reason === 'login-required' ? denial.loginUrl : undefined) ??
+    loginUrlFor(
+      facts,
+      returns ? 'frame' : kind,
+      settings.basePath,
+      denial.reason === 'step-up' ? denial.stepUp : undefined,
+    )
+  if (redirects) return { status: 302, code, title, detail, location: loginUrl, clearSession }
+  return {
+    status: 401,
+    code,
+    title,
+    detail: kind === 'script' ? (settings.scripts.message ?? detail) : detail,
+    loginUrl,
+    clearSession,
+    authenticate: 'Bearer',
+  }
+}
+
+function isLoginDenial(denial: Denial): denial is LoginDenial {
+  return denial.reason in LOGIN_ROWS
+}
+
+const FORBIDDEN = 'You are signed in, but you are not allowed to open this.'
+const OVERAGE =
+  'You are signed in, but the sign-in service left out what decides whether you may open this: ' +
+  'you are in too many groups. Ask the administrator of this site.'
+const TOKEN_UNAVAILABLE = 'Your access could not be renewed right now. You are still signed in; try again in a moment.'
+const TOKEN_REFUSED = 'The sign-in service gave no access to the application behind this address.'
+const INVALID_TOKEN = 'The access token that came with this request can’t be used here.'
+const INSUFFICIENT_AUTHENTICATION = 'The access token of this request comes from a sign-in that is too weak or too old.'
+const CROSS_ORIGIN = 'Another site sent this request, so it was not carried out.'
+const CROSS_ORIGIN_LOGOUT = 'Another site asked to sign you out, so it was not done.'
+const AMBIGUOUS_PATH = 'This address can be read in more than one way, so it was not passed on.'
+const TRANSFER_CODING = 'This request’s body has a transfer coding other than chunked.'
+const LOOP = 'This request came back to the gateway that had passed it on.'
+const TWO_SESSIONS =
+  'This browser sends two different sign-ins for this site at once, and one of them can’t be removed from ' +
+  'here, so neither counts. Delete the cookies of this site in the browser’s settings, then sign in again.'
+const MISDIRECTED = 'The admin listener does not answer to this host name. The key admin.hosts can add it.'
+
+/** The rows of the table that are the same for every kind of request. */
+export function finalAnswer(denial: FinalDenial): Answer {
   switch (denial.reason) {
     case 'no-route':
-      return { code: 'not_found', ...faults.not_found }
+      return usual('not_found')
     case 'ambiguous-path':
-      return { code: 'ambiguous_path', ...faults.ambiguous_path }
+      return { status: 400, code: 'ambiguous_path', title: 'Ambiguous address', detail: AMBIGUOUS_PATH }
+    case 'malformed':
+      return usual('bad_request')
+    case 'transfer-coding':
+      return {
+        status: denial.unframed ? 400 : 501,
+        code: 'bad_request',
+        title: 'Unknown transfer coding',
+        detail: TRANSFER_CODING,
+      }
+    case 'method-not-allowed':
+      return denial.allow === null
+        ? usual('method_not_allowed')
+        : {
+            ...usual('method_not_allowed'),
+            detail: `This address answers ${denial.allow.join(' and ')}.`,
+            allow: denial.allow.join(', '),
+          }
+    case 'loop':
+      return { ...usual('upstream_unreachable'), status: 508, detail: LOOP }
+    case 'two-sessions':
+      return { ...usual('login_failed'), detail: TWO_SESSIONS }
     case 'forbidden': {
-      const detail = denial.leftOut === true ? LEFT_OUT : FORBIDDEN
+      const detail = denial.overage === true ? OVERAGE : FORBIDDEN
       return { status: 403, code: 'forbidden', title: 'Not allowed', detail }
     }
-    case 'cross-origin':
-      return { status: 403, code: 'cross_origin', title: 'Request from another site', detail: CROSS_ORIGIN }
-    case 'token-unavailable':
-      return { code: 'token_unavailable', ...faults.token_unavailable, retryAfter: denial.retryAfter }
+    case 'cross-origin': {
+      const detail = denial.logout === true ? CROSS_ORIGIN_LOGOUT : CROSS_ORIGIN
+      return { status: 403, code: 'cross_origin', title: 'Request from another site', detail }
+    }
+    case 'token-unavailable': {
+      const { retryAfter } = denial
+      const title = 'Access can’t be renewed'
+      return { status: 503, code: 'token_unavailable', title, detail: TOKEN_UNAVAILABLE, retryAfter }
+    }
     case 'token-refused':
-      return { ...faults.token_unavailable, status: 502, code: 'token_unavailable', detail: TOKEN_REFUSED }
+      return { status: 502, code: 'token_unavailable', title: 'Access can’t be renewed', detail: TOKEN_REFUSED }
     case 'invalid-token':
       return {
         status: 401,
@@ -66,21 +141,24 @@ export function challenge(
         detail: INVALID_TOKEN,
         authenticate: 'Bearer error="invalid_token"',
       }
-    case 'login-required':
-      return login('login_required', LOGIN_REQUIRED, kind, facts, route, settings, {})
-    case 'session-expired':
-      return login('session_expired', SESSION_EXPIRED, kind, facts, route, settings, {
-        clearSession: denial.clearCookie,
-      })
-    case 'step-up':
-      if (denial.bearer === true) return insufficient(denial.stepUp)
-      return login('step_up_required', STEP_UP_REQUIRED, kind, facts, route, settings, { stepUp: denial.stepUp })
+    case 'insufficient-authentication':
+      return insufficientAuthentication(denial.stepUp)
+    case 'misdirected':
+      return { ...usual('bad_request'), status: 421, detail: MISDIRECTED }
+    case 'not-admin':
+      return NOT_ADMIN[denial.problem]
   }
 }
 
-/** For a client with a token of its own: RFC 9470, section 3. */
-function insufficient({ acrValues, maxAge }: StepUp): Answer {
-  const wanted = [
+/** Returns an answer in the usual words of a code that faults have, too. */
+function usual(code: FaultCode): Answer {
+  const { status, title, detail } = faults[code]
+  return { status, code, title, detail }
+}
+
+/** @see https://www.rfc-editor.org/rfc/rfc9470#section-3 */
+function insufficientAuthentication({ acrValues, maxAge }: StepUp): Answer {
+  const required = [
     acrValues === null ? '' : `, acr_values="${acrValues.join(' ')}"`,
     maxAge === null ? '' : `, max_age="${maxAge}"`,
   ].join('')
@@ -88,38 +166,46 @@ function insufficient({ acrValues, maxAge }: StepUp): Answer {
     status: 401,
     code: 'step_up_required',
     title: 'Token not accepted',
-    detail: 'The access token that came with this request is of too weak or too old a sign-in.',
-    authenticate: `Bearer error="insufficient_user_authentication"${wanted}`,
+    detail: INSUFFICIENT_AUTHENTICATION,
+    authenticate: `Bearer error="insufficient_user_authentication"${required}`,
   }
 }
 
-interface LoginDetails {
-  readonly clearSession?: boolean
-  readonly stepUp?: StepUp
-}
+type NotAdmin = Extract<Denial, { readonly reason: 'not-admin' }>
 
-function login(
-  code: Code,
-  sentence: string,
-  kind: RequestKind,
-  facts: Facts,
-  route: CompiledRoute | null,
-  settings: Settings,
-  { clearSession = false, stepUp }: LoginDetails,
-): Answer {
-  const redirects =
-    route?.challenge === 'redirect' ? kind !== 'websocket' : route?.challenge !== '401' && kind === 'navigation'
-  // What is sent to the login without a page around it comes back to where it was going, as a frame does.
-  const comesBack = redirects && kind === 'script' && (facts.method === 'GET' || facts.method === 'HEAD')
-  const loginUrl = loginUrlFor(facts, comesBack ? 'frame' : kind, settings.basePath, stepUp)
-  if (redirects)
-    return { status: 302, code, title: 'Login required', detail: sentence, location: loginUrl, clearSession }
-  const detail = kind === 'script' && settings.scripts.message !== null ? settings.scripts.message : sentence
-  return { status: 401, code, title: 'Login required', detail, loginUrl, clearSession, authenticate: 'Bearer' }
+/** What clients of the admin listener get that may not administer sessions. */
+const NOT_ADMIN: { readonly [problem in NotAdmin['problem']]: Answer } = {
+  'cross-origin': {
+    status: 403,
+    code: 'cross_origin',
+    title: 'Request from another site',
+    detail: 'A web page of another origin asked for session administration.',
+  },
+  'not-local': {
+    status: 403,
+    code: 'forbidden',
+    title: 'Not allowed',
+    detail: 'Session administration is for clients on the gateway’s own machine.',
+  },
+  'no-token': {
+    status: 401,
+    code: 'invalid_token',
+    title: 'Token required',
+    detail: 'Session administration asks for the token of admin.sessions in Authorization: Bearer.',
+    authenticate: 'Bearer',
+  },
+  'wrong-token': {
+    status: 401,
+    code: 'invalid_token',
+    title: 'Token not accepted',
+    detail: 'Session administration asks for the token of admin.sessions in Authorization: Bearer.',
+    authenticate: 'Bearer error="invalid_token"',
+  },
 }
 
 /**
- * The login URL that brings the user back: a navigation to where it was going, anything else to the page it came from.
+ * Returns the login URL. After the login a navigation returns to its target, any other kind of request to the page that
+ * sent it.
  */
 export function loginUrlFor(facts: Facts, kind: RequestKind, basePath: string, stepUp?: StepUp): string {
   const parameters = new URLSearchParams()
@@ -137,13 +223,13 @@ export function loginUrlFor(facts: Facts, kind: RequestKind, basePath: string, s
   return `${facts.origin}${basePath}/login${query === '' ? '' : `?${query}`}`
 }
 
-/** The page that a script runs in, as far as the browser tells. */
+/** Returns the page that sent a request, as far as the browser tells. */
 function pageOf({ headers, origin }: Facts): string | null {
   const current = headers['hx-current-url']
   return sameOrigin(typeof current === 'string' ? current : undefined, origin) ?? sameOrigin(headers.referer, origin)
 }
 
-/** A Referer is an absolute URL; a relative one is somebody's invention. */
+/** Browsers send absolute URLs only. */
 function sameOrigin(url: string | undefined, origin: string): string | null {
   return url?.startsWith(`${origin}/`) === true || url === origin ? returnTarget(url, origin) : null
 }

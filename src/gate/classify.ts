@@ -11,7 +11,10 @@ const PREFETCH = /prefetch|prerender/i
 const WEBSOCKET = /(?:^|[\s,])websocket\s*(?:[/,]|$)/i
 const UPGRADE = /(?:^|[\s,])upgrade\s*(?:,|$)/i
 
-/** Tells what kind of request this is from its method and headers alone (Fetch Metadata Request Headers; Accept). */
+/**
+ * Returns the kind of a request, from its method and headers alone.
+ * @see https://www.w3.org/TR/fetch-metadata/
+ */
 export function classify(method: string, headers: IncomingHttpHeaders, scripts: Config['scripts']): RequestKind {
   if (wantsWebSocket(method, headers)) return 'websocket'
   if (isMarkedAsScript(headers, scripts)) return 'script'
@@ -22,7 +25,7 @@ export function classify(method: string, headers: IncomingHttpHeaders, scripts: 
     if (mode !== 'navigate') return 'script'
     if (typeof destination === 'string' && FRAMES.has(destination)) return 'frame'
     if (!read) return method === 'POST' ? 'form' : 'script'
-    // A service worker that passes a navigation on says `empty` for its destination; no script can say `navigate`.
+    // A service worker that forwards a navigation sends `empty` as the destination. No script can send `navigate`.
     return destination === 'document' || (destination === 'empty' && accepts(headers, HTML)) ? 'navigation' : 'script'
   }
   if (!accepts(headers, HTML)) return 'script'
@@ -30,16 +33,16 @@ export function classify(method: string, headers: IncomingHttpHeaders, scripts: 
   return method === 'POST' && FORM_TYPES.test(headers['content-type'] ?? '') ? 'form' : 'script'
 }
 
-/** Whether Accept names one of these media types, with a weight above 0 (RFC 9110, section 12.4.2). */
+/** Returns whether Accept names one of these media types with a weight above 0. */
 function accepts({ accept = '' }: IncomingHttpHeaders, types: RegExp): boolean {
   if (!types.test(accept)) return false
-  // Few clients give a weight of 0: the rest, which is every request, is spared a list.
+  // Few clients send a weight of 0, so almost every request is spared the list.
   return (
     !WEIGHT_OF_ZERO.test(accept) || accept.split(',').some((item) => types.test(item) && !WEIGHT_OF_ZERO.test(item))
   )
 }
 
-/** Whether a browser asks for something that the user has not decided to open yet. */
+/** Returns whether a browser fetches a page that the user has not opened yet. */
 export function isPrefetch(headers: IncomingHttpHeaders): boolean {
   return isAhead(headers['sec-purpose']) || isAhead(headers['purpose']) || isAhead(headers['x-moz'])
 }
@@ -48,7 +51,10 @@ function isAhead(purpose: string | string[] | undefined): boolean {
   return purpose !== undefined && PREFETCH.test(String(purpose))
 }
 
-/** Whether a request is a WebSocket's opening handshake (RFC 6455, section 4.1): a GET that has no body. */
+/**
+ * Returns whether a request is the opening handshake of a WebSocket: a GET without a body.
+ * @see https://www.rfc-editor.org/rfc/rfc6455#section-4.1
+ */
 export function wantsWebSocket(method: string, headers: IncomingHttpHeaders): boolean {
   return (
     headers.upgrade !== undefined &&

@@ -4,27 +4,27 @@ import type { CompiledRoute, Facts } from './verdict.ts'
 const SAFE = new Set(['GET', 'HEAD', 'OPTIONS'])
 
 /**
- * Whether a request with a session may have its effect: safe methods (RFC 9110, section 9.2.1) always, others only when
- * the browser does not say that another origin sent them. WebSocket upgrades are GETs with an effect.
+ * Returns whether a request passes the check against CSRF. A request with a session and an unsafe method passes unless
+ * the browser says that another origin sent it. A WebSocket upgrade counts as unsafe, although it is a GET.
  */
 export function provesOrigin(facts: Facts, route: CompiledRoute, session: Session | null): boolean {
   if (session === null || route.csrf === 'off') return true
-  // A proxy that asks for a verdict may have kept Upgrade, which is for one hop only, to itself.
+  // Upgrade is a hop-by-hop header, so a proxy that uses forward-auth may not pass it on.
   const { method, headers } = facts
   const upgrade = headers.upgrade !== undefined || headers['sec-websocket-key'] !== undefined
   if (SAFE.has(method) && !upgrade) return true
-  // A browser names the origin of every WebSocket (RFC 6455, section 4.1), whatever else it says.
-  return !isCrossOrigin(facts) && !(upgrade && namesAnother(facts))
+  // Browsers send Origin with every WebSocket: https://www.rfc-editor.org/rfc/rfc6455#section-4.1.
+  return !isCrossOrigin(facts) && !(upgrade && hasForeignOrigin(facts))
 }
 
-/** Whether the browser says that another origin, a neighbouring one included, sent the request. */
+/** Returns whether the browser says that another origin sent the request, also one of the same site. */
 export function isCrossOrigin({ headers, origin }: Pick<Facts, 'headers' | 'origin'>): boolean {
   const site = headers['sec-fetch-site']
   if (site === 'cross-site' || site === 'same-site') return true
   if (site === 'same-origin' || site === 'none') return false
-  return namesAnother({ headers, origin })
+  return hasForeignOrigin({ headers, origin })
 }
 
-function namesAnother({ headers, origin }: Pick<Facts, 'headers' | 'origin'>): boolean {
+function hasForeignOrigin({ headers, origin }: Pick<Facts, 'headers' | 'origin'>): boolean {
   return headers.origin !== undefined && headers.origin !== origin
 }

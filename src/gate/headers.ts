@@ -6,7 +6,7 @@ import { fillTemplate, parseTemplate, type Template } from './template.ts'
 import type { CompiledRoute, Facts, Who } from './verdict.ts'
 
 const METHOD_OVERRIDES = ['x-http-method-override', 'x-http-method', 'x-method-override']
-const WRITTEN_ANEW = ['x-forwarded-for', 'x-forwarded-proto', 'x-forwarded-host']
+const REPLACED = ['x-forwarded-for', 'x-forwarded-proto', 'x-forwarded-host']
 const FORWARDED = /^(?:forwarded|x-real-ip|x-(?:original|rewrite|forwarded)(?:-.*)?)$/
 
 type Treatment =
@@ -18,23 +18,25 @@ type Treatment =
   | 'host'
   | 'cookie'
   | 'authorization'
-  | 'nearly-authorization'
+  | 'authorization-variant'
   | 'override'
   | 'connection'
 
-const MAX_NAMES_KEPT = 1000
-const MAX_LENGTH_KEPT = 100
+const MAX_CACHED_NAMES = 1000
+const MAX_CACHED_LENGTH = 100
 
 /** Builds the headers that an upstream receives. */
 export interface UpstreamHeaders {
-  /** Name, value, name, value …: the client's without what only the gateway may say, then the gateway's own. */
+  /**
+   * Returns name, value, name, value …: the client's headers without those that it may not set, then the gateway's own.
+   */
   build(facts: Facts, route: CompiledRoute, who: Who | null, accessToken: string | null): string[]
-  /** The gateway's own alone: who the user is, and the token. */
+  /** Returns the gateway's own headers only: the user's identity, and the token. */
   identity(route: CompiledRoute, who: Who | null, accessToken: string | null): string[]
   /**
-   * For a request that another proxy passes on: the first header that `build` would have left out and that the proxy
-   * does not replace, or `null`. It is another spelling of a header that some route sets, or it names a method that
-   * would select another route.
+   * Returns the first header of a described request that `build` would have dropped and that its proxy does not
+   * replace, or `null`: another spelling of a header that some route sets, or a method override that would select
+   * another route.
    */
   forged(facts: Facts): string | null
 }
@@ -46,10 +48,7 @@ interface RouteRules {
   readonly filled: WeakMap<Claims, readonly string[]>
 }
 
-/**
- * Compiles the header rules of all routes. `isOwnCookie` tells the gateway's cookies by name. A request that would take
- * another route with another method must not name one in a header. `viaName` is what the gateway is called in Via.
- */
+/** Compiles the header rules of all routes. `isOwnCookie` recognises the gateway's cookies by name. */
 export function compileHeaders(
   table: Pick<RouteTable, 'routes' | 'dependsOnMethod'>,
   isOwnCookie: (name: string) => boolean,
@@ -76,22 +75,22 @@ export function compileHeaders(
   function treatmentOf(name: string): Treatment {
     const known = treatments.get(name)
     if (known !== undefined) return known
-    const treatment = decide(name)
-    if (treatments.size < MAX_NAMES_KEPT && name.length <= MAX_LENGTH_KEPT) treatments.set(name, treatment)
+    const treatment = classifyName(name)
+    if (treatments.size < MAX_CACHED_NAMES && name.length <= MAX_CACHED_LENGTH) treatments.set(name, treatment)
     return treatment
   }
 
-  function decide(name: string): Treatment {
+  function classifyName(name: string): Treatment {
     const lower = name.toLowerCase()
     if (lower === 'connection') return 'connection'
     if (lower === 'via' && own !== null) return 'via'
     if (lower === 'host' || lower === 'cookie' || lower === 'authorization') return lower
     const same = foldHeaderName(name)
     if (identity.has(same)) return exact.has(lower) ? 'drop' : 'respelled'
-    // CGI and its heirs read other spellings of what is written anew as the real thing.
-    if (same !== lower && (same === 'content-length' || WRITTEN_ANEW.includes(same))) return 'respelled'
-    if (HOP_BY_HOP.has(same) || FOR_THE_GATEWAY.has(same) || WRITTEN_ANEW.includes(same)) return 'drop'
-    if (/^-*authorization-*$/.test(same)) return 'nearly-authorization'
+    // CGI and its successors do not distinguish these spellings from the header itself.
+    if (same !== lower && (same === 'content-length' || REPLACED.includes(same))) return 'respelled'
+    if (HOP_BY_HOP.has(same) || FOR_THE_GATEWAY.has(same) || REPLACED.includes(same)) return 'drop'
+    if (/^-*authorization-*$/.test(same)) return 'authorization-variant'
     if (METHOD_OVERRIDES.includes(same)) return 'override'
     return FORWARDED.test(same) ? 'forwarded' : 'pass'
   }
@@ -133,14 +132,14 @@ export function compileHeaders(
             break
           case 'authorization': {
             if (mine?.setsAuthorization === true || (who !== null && who.bearer !== true)) break
-            // Applications take tokens out of other schemes, too, and here only verified ones may reach them.
+            // Applications accept tokens in other schemes, too, and only verified ones may reach them on this route.
             if (who === null && route.bearer !== null && !isBasicAlone(facts)) break
-            // Of several that a client sends, the first has been verified.
+            // Of several, the first has been verified.
             if (who === null || !bearerSent) out.push(name, value)
             bearerSent = true
             break
           }
-          case 'nearly-authorization':
+          case 'authorization-variant':
             if (route.bearer === null) out.push(name, value)
             break
           case 'cookie': {
@@ -181,7 +180,7 @@ export function compileHeaders(
   }
 }
 
-/** Without making a list of them: this is on the way of every request. */
+/** Allocates no list, because every request comes through here. */
 function withoutOwnCookies(cookies: string, isOwnCookie: (name: string) => boolean): string {
   let others = ''
   for (let at = 0; at < cookies.length;) {
@@ -196,7 +195,7 @@ function withoutOwnCookies(cookies: string, isOwnCookie: (name: string) => boole
   return others
 }
 
-/** `trim` would also take the byte A0, with which many a letter ends in UTF-8. */
+/** `trim` would also remove the byte A0, which ends many letters in UTF-8. */
 function withoutBlanks(text: string, from: number, to: number): string {
   let [start, end] = [from, to]
   while (start < end && isBlank(text.charCodeAt(start))) start += 1
@@ -208,20 +207,20 @@ function isBlank(code: number): boolean {
   return code === 0x20 || code === 0x09
 }
 
-/** Written anew; what a trusted proxy said before is continued. */
+/** Replaces the forwarded headers, and appends to those of a trusted proxy. */
 function pushForwarded(out: string[], { client, headers, origin }: Facts): void {
   const host = hostOf(origin)
-  const { address: before, proto, name } = client.trusted ? said(headers) : NOTHING_SAID
+  const { address: before, proto, name } = client.trusted ? forwardedIn(headers) : NOT_FORWARDED
   out.push('Host', host)
-  // A peer on a unix socket has no address to add.
+  // A peer on a Unix socket has no address.
   const chain = before === '' || client.peer === '' ? before + client.peer : `${before}, ${client.peer}`
   if (chain !== '') out.push('X-Forwarded-For', chain)
   out.push('X-Forwarded-Proto', proto === '' ? client.scheme : proto, 'X-Forwarded-Host', name === '' ? host : name)
 }
 
-const NOTHING_SAID = { address: '', proto: '', name: '' }
+const NOT_FORWARDED = { address: '', proto: '', name: '' }
 
-function said(headers: Facts['headers']): typeof NOTHING_SAID {
+function forwardedIn(headers: Facts['headers']): typeof NOT_FORWARDED {
   return {
     address: String(headers['x-forwarded-for'] ?? ''),
     proto: String(headers['x-forwarded-proto'] ?? ''),
@@ -229,7 +228,7 @@ function said(headers: Facts['headers']): typeof NOTHING_SAID {
   }
 }
 
-/** The same for every request of a session on a route until its claims change. */
+/** Cached by the claims, which stay the same object until a login or a refresh changes them. */
 function identityHeaders(rules: RouteRules, route: CompiledRoute, who: Who | null): readonly string[] {
   const known = who === null ? undefined : rules.filled.get(who.claims)
   if (known !== undefined) return known

@@ -3,22 +3,21 @@ import type { Route } from '../config/schema.ts'
 import { fold, isPlain, pathVariants } from './path-variants.ts'
 import type { CompiledRoute } from './verdict.ts'
 
-/** What a path leads to: a configured route, the gateway's own endpoints, or nothing. */
+/** What a path selects: a configured route, the gateway's own endpoints, or nothing. */
 export type Match = CompiledRoute | 'endpoint' | null
 
 /** The route table, compiled once. */
 export interface RouteTable {
   readonly routes: readonly CompiledRoute[]
   /**
-   * The route for a request: the most specific path wins, then the one that names the host, then the one that names the
-   * method.
+   * Returns the route of a request. The most specific path wins, then a route for the host, then one for the method.
    */
   match(host: string, method: string, path: string): Match
-  /** Whether another method would select another route for the same path. */
+  /** Returns whether another method would select another route for the same path. */
   dependsOnMethod(host: string, method: string, path: string): boolean
   /**
-   * A reading of the path, by some server, that selects another route than `matched`; `null` when there is none. One
-   * slash more or less at its end counts where that route lets fewer in.
+   * Returns a variant of the path that selects another route than `matched`, or `null`. A variant that differs only in
+   * its trailing slash conflicts when its route is stricter.
    */
   conflictingVariant(host: string, method: string, path: string, matched: Match): string | null
 }
@@ -26,9 +25,9 @@ export interface RouteTable {
 interface Node {
   readonly literal: Map<string, Node>
   any: Node | null
-  /** Routes whose pattern ends at this node, the most particular first. */
+  /** Routes whose pattern ends at this node, the most specific first. */
   readonly here: Leaf[]
-  /** Routes whose pattern goes on from this node with `**`. */
+  /** Routes whose pattern continues from this node with `**`. */
   readonly rest: Leaf[]
 }
 
@@ -47,8 +46,8 @@ export function compileRoutes(configured: readonly Route[], basePath: string): R
   })
   const methods = new Set(configured.flatMap((route) => route.methods ?? []))
   const exact = newNode()
-  // Where readings are looked up: a pattern with percent-encodings is found by what it means, too.
-  const read = newNode()
+  // Variants are looked up here, where a pattern with percent-encodings is stored decoded, too.
+  const normalised = newNode()
   const folded = newNode()
   for (const route of routes) {
     const leaf: Leaf = {
@@ -58,32 +57,38 @@ export function compileRoutes(configured: readonly Route[], basePath: string): R
     }
     insert(exact, route.path, leaf)
     for (const pattern of new Set([route.path, decoded(route.path)])) {
-      insert(read, pattern, leaf)
+      insert(normalised, pattern, leaf)
       insert(folded, fold(pattern), leaf)
     }
   }
-  // Else no route can be meant by a slash that was left out.
-  const slashed = routes.some(({ path }) => path !== '/' && path.endsWith('/'))
+  // Without such a route, a path without a trailing slash has no conflicting twin.
+  const hasTrailingSlashes = routes.some(({ path }) => path !== '/' && path.endsWith('/'))
   const allLowerCase = [basePath, ...configured.map((route) => decoded(route.path))].every(
     (pattern) => pattern === fold(pattern),
   )
   const own: Leaf = { target: 'endpoint', host: null, methods: null }
   insert(exact, `${basePath}/**`, own)
-  insert(read, `${basePath}/**`, own)
+  insert(normalised, `${basePath}/**`, own)
   insert(folded, `${fold(basePath)}/**`, own)
 
-  // Most applications answer `/admin/` as `/admin`, so a route for the one must not be open by way of the other, unless
-  // its pattern names both.
-  function bySlash(root: Node, path: string, host: string, method: string, matched: Match): string | null {
+  // Most applications treat `/admin/` as `/admin`, so the route of one must not admit requests that the route of the
+  // other would deny, unless its pattern names both.
+  function trailingSlashConflict(
+    root: Node,
+    path: string,
+    host: string,
+    method: string,
+    matched: Match,
+  ): string | null {
     if (matched === null || matched === 'endpoint' || path === '/') return null
     const isLonger = path.endsWith('/')
-    if (!isLonger && !slashed) return null
+    if (!isLonger && !hasTrailingSlashes) return null
     const bare = isLonger ? path.slice(0, -1) : path
     if (namesBoth(matched.path, bare)) return null
     const twin = isLonger ? bare : `${bare}/`
     const other = find(root, twin, 0, host, method)
     if (other === null || other === 'endpoint' || !(isLonger || other.path.endsWith('/'))) return null
-    return letsFewerIn(other, matched) ? twin : null
+    return isStricter(other, matched) ? twin : null
   }
 
   return {
@@ -94,33 +99,33 @@ export function compileRoutes(configured: readonly Route[], basePath: string): R
     },
     match: (host, method, path) => find(exact, path, 0, host, method),
     conflictingVariant(host, method, path, matched) {
-      if (allLowerCase && isPlain(path)) return bySlash(read, path, host, method, matched)
-      const elsewhere = (root: Node, paths: readonly string[]): string | null => {
-        for (const reading of paths) {
-          if (find(root, reading, 0, host, method) !== matched) return reading
-          const other = bySlash(root, reading, host, method, matched)
+      if (allLowerCase && isPlain(path)) return trailingSlashConflict(normalised, path, host, method, matched)
+      const conflictIn = (root: Node, variants: readonly string[]): string | null => {
+        for (const variant of variants) {
+          if (find(root, variant, 0, host, method) !== matched) return variant
+          const other = trailingSlashConflict(root, variant, host, method, matched)
           if (other !== null) return other
         }
         return null
       }
-      const byCase = elsewhere(folded, [fold(path)]) ?? bySlash(read, path, host, method, matched)
+      const byCase = conflictIn(folded, [fold(path)]) ?? trailingSlashConflict(normalised, path, host, method, matched)
       if (byCase !== null) return byCase
-      const others = pathVariants(path)
-      if (others === null) return path
-      return elsewhere(read, others.asIs) ?? elsewhere(folded, others.folded)
+      const variants = pathVariants(path)
+      if (variants === null) return path
+      return conflictIn(normalised, variants.asIs) ?? conflictIn(folded, variants.folded)
     },
   }
 }
 
-/** Whether a pattern is a path, the path with a slash, or all below it. */
+/** Returns whether a pattern is the path, the path with a trailing slash, or `/**` below it. */
 function namesBoth(pattern: string, path: string): boolean {
   if (!pattern.startsWith(path)) return false
   const rest = pattern.length - path.length
   return rest === 0 || (rest === 1 && pattern.endsWith('/')) || (rest === 3 && pattern.endsWith('/**'))
 }
 
-/** Whether a route asks for more than another one: a session, other requirements of it, or proof of the origin. */
-function letsFewerIn(one: Route, other: Route): boolean {
+/** Returns whether a route requires a session, claims or a check of the origin that another route does not. */
+function isStricter(one: Route, other: Route): boolean {
   if (one.access !== 'required') return false
   if (other.access !== 'required') return true
   const { claims, acr, maxAge } = one.require
@@ -128,9 +133,7 @@ function letsFewerIn(one: Route, other: Route): boolean {
   return (asks && !isDeepStrictEqual(one.require, other.require)) || (one.csrf !== 'off' && other.csrf === 'off')
 }
 
-/**
- * A pattern as a decoding server would write it; a segment that would fall apart or become a wildcard stays as it is.
- */
+/** Percent-decodes a pattern, but for segments that would become several, or a wildcard. */
 function decoded(pattern: string): string {
   return pattern
     .split('/')
@@ -170,14 +173,14 @@ function insert(root: Node, pattern: string, leaf: Leaf): void {
 
 function add(leaves: Leaf[], leaf: Leaf): void {
   leaves.push(leaf)
-  leaves.sort((a, b) => particularity(b) - particularity(a))
+  leaves.sort((a, b) => specificity(b) - specificity(a))
 }
 
-function particularity({ host, methods }: Leaf): number {
+function specificity({ host, methods }: Leaf): number {
   return (host === null ? 0 : 2) + (methods === null ? 0 : 1)
 }
 
-/** `at` is the index of the slash before the segment that is looked at; past the end when none is left. */
+/** `at` is the index of the slash before the next segment, or the path's length after the last one. */
 function find(node: Node, path: string, at: number, host: string, method: string): Match {
   if (at < path.length) {
     const next = path.indexOf('/', at + 1)
@@ -210,7 +213,7 @@ function names(wanted: string, host: string): boolean {
   return host === wanted || host.startsWith(`${wanted}:`)
 }
 
-/** The host part of a public origin, as routes name it. */
+/** Returns the host of a public origin, with its port, as routes name it. */
 export function hostOf(origin: string): string {
   return origin.slice(origin.indexOf('//') + 2)
 }
@@ -218,8 +221,9 @@ export function hostOf(origin: string): string {
 const DEFAULT_PORT = { 'https:': ':443', 'http:': ':80' }
 
 /**
- * Which of the public origins a Host (RFC 9110, section 7.2) names, port included; without a port also the one of that
- * name on another port, where there is just one.
+ * Returns a function that finds the public origin for a Host. A Host without a port also finds an origin on another
+ * port, when it is the only one of that name.
+ * @see https://www.rfc-editor.org/rfc/rfc9110#section-7.2
  */
 export function originsByHost(publicUrls: readonly string[]): (host: string) => string | null {
   const byHost = new Map<string, string>()
@@ -229,7 +233,7 @@ export function originsByHost(publicUrls: readonly string[]): (host: string) => 
     const ofThatName = publicUrls.filter((other) => new URL(other).hostname === hostname)
     if (ofThatName.length === 1) byHost.set(hostname, origin)
   }
-  // Last, so that a name without a port is first of all that of the origin without one.
+  // Last, so that a name without a port finds the origin without a port first.
   for (const origin of publicUrls) byHost.set(hostOf(origin), origin)
   return (host) => byHost.get(host.toLowerCase()) ?? null
 }

@@ -3,14 +3,13 @@ import type { AccessTokens } from '../oidc/access-token.ts'
 import type { Session } from '../session/session.ts'
 import type { Sessions } from '../session/sessions.ts'
 import type { Acquired, Tokens } from '../token/acquire.ts'
-import { admit } from './admit.ts'
+import { admit, denyWithoutToken, keepSuccessorsCookie } from './admit.ts'
 import { classify } from './classify.ts'
 import { provesOrigin } from './csrf.ts'
 import { hostOf, type RouteTable } from './match.ts'
-import { keepsCookie, denialForMissingToken } from './token-denial.ts'
-import type { CompiledRoute, Denial, Facts, Verdict } from './verdict.ts'
+import type { CompiledRoute, Facts, GateDenial, Verdict } from './verdict.ts'
 
-/** What the gate asks. */
+/** What the gate depends on. */
 export interface GateParts {
   readonly config: Pick<Config, 'scripts'>
   readonly routes: RouteTable
@@ -20,40 +19,80 @@ export interface GateParts {
 }
 
 /**
- * Decides what a request gets: at once while the session is at hand and its token valid, which is the usual; else as a
- * promise. Throws or rejects only when the store can't be asked (`store_unavailable`).
+ * Decides what a request gets. Returns the verdict at once while the session is in the cache and its token valid, which
+ * is the usual case. Throws or rejects with `store_unavailable` only.
  */
 export type Gate = (facts: Facts, now: number) => Verdict | Promise<Verdict>
 
-/** Builds the gate: every request goes through these steps, in this order. */
+/** Creates the gate: every request takes these steps, in this order. */
 export function buildGate({ config, routes, sessions, tokens, bearers }: GateParts): Gate {
-  function deny(denial: Denial, route: CompiledRoute | null, { method, headers }: Facts): Verdict {
+  function deny(denial: GateDenial, route: CompiledRoute | null, { method, headers }: Facts): Verdict {
     return { type: 'deny', denial, kind: classify(method, headers, config.scripts), route }
   }
 
-  function byRoute(facts: Facts, now: number): Verdict | Promise<Verdict> {
+  /** Takes all steps at once. A session or token that is not at hand continues in an asynchronous function below. */
+  function decideNow(facts: Facts, now: number): Verdict | Promise<Verdict> {
     const host = hostOf(facts.origin)
     const route = routes.match(host, facts.method, facts.path)
-    const reading = routes.conflictingVariant(host, facts.method, facts.path, route)
-    if (reading !== null) return deny({ reason: 'ambiguous-path', reading }, null, facts)
+    const variant = routes.conflictingVariant(host, facts.method, facts.path, route)
+    if (variant !== null) return deny({ reason: 'ambiguous-path', variant }, null, facts)
     if (route === null || route === 'endpoint') return deny({ reason: 'no-route' }, null, facts)
     if (route.access === 'public') return anonymous(route)
 
     if (route.bearer !== null) {
       const bearer = bearerToken(facts)
-      if (bearer !== null) return byBearer(route, bearer, route.bearer.audience, facts, now)
+      if (bearer !== null) return decideByBearer(route, bearer, route.bearer.audience, facts, now)
       if (beginsAsBearer(facts)) {
         return deny({ reason: 'invalid-token', why: 'Authorization has no well-formed bearer token' }, route, facts)
       }
     }
-    if (facts.ticket === null) return bySession(route, null, facts, now)
-    const found = sessions.load(facts.ticket, now)
-    return found instanceof Promise
-      ? found.then((session) => bySession(route, session, facts, now))
-      : bySession(route, found, facts, now)
+
+    const session = facts.ticket === null ? null : sessions.load(facts.ticket, now)
+    if (session instanceof Promise) return decideLater(route, session, facts, now)
+    const denial = denyBySession(route, session, facts, now)
+    if (denial !== null) return deny(denial, route, facts)
+    if (session === null) return anonymous(route)
+    const token = tokens.acquire(session, route.token, now)
+    return token instanceof Promise
+      ? token.then((late) => decideByToken(route, session, late, facts, now))
+      : decideByToken(route, session, token, facts, now)
   }
 
-  async function byBearer(
+  /** The steps of `decideNow` from the session on, for a session that has to be loaded from the store. */
+  async function decideLater(
+    route: CompiledRoute,
+    loading: Promise<Session | null>,
+    facts: Facts,
+    now: number,
+  ): Promise<Verdict> {
+    const session = await loading
+    const denial = denyBySession(route, session, facts, now)
+    if (denial !== null) return deny(denial, route, facts)
+    if (session === null) return anonymous(route)
+    return decideByToken(route, session, await tokens.acquire(session, route.token, now), facts, now)
+  }
+
+  function denyBySession(route: CompiledRoute, session: Session | null, facts: Facts, now: number): GateDenial | null {
+    const denial = admit(route, session, facts.ticket !== null, now)
+    if (denial !== null) return keepSuccessorsCookie(denial, facts, sessions)
+    return provesOrigin(facts, route, session) ? null : { reason: 'cross-origin' }
+  }
+
+  function decideByToken(route: CompiledRoute, session: Session, token: Acquired, facts: Facts, now: number): Verdict {
+    if (!token.ok) {
+      const denial = denyWithoutToken(token.denial, route, session, facts, sessions, now)
+      // A route whose session is optional treats one that has ended as no session.
+      if (denial.reason === 'session-expired' && route.access === 'optional') return anonymous(route)
+      return deny(denial, route, facts)
+    }
+    // A refresh may have brought other claims.
+    const denial = token.session === session ? null : admit(route, token.session, true, now)
+    if (denial !== null) return deny(denial, route, facts)
+    return { type: 'forward', route, session: token.session, who: token.session, accessToken: token.accessToken }
+  }
+
+  /** A client with a bearer token of its own has no session, and no other token goes upstream. */
+  async function decideByBearer(
     route: CompiledRoute,
     bearer: string,
     audience: readonly string[],
@@ -65,65 +104,40 @@ export function buildGate({ config, routes, sessions, tokens, bearers }: GatePar
       why = because
     })
     if (claims === null) return deny({ reason: 'invalid-token', why }, route, facts)
-    // When its user logged in, only the token itself can tell.
+    // Without a session only the token's `auth_time` tells when the user logged in.
     const denial = admit(route, { claims, createdAt: 0, asked: null }, false, now)
-    if (denial?.reason === 'step-up') return deny({ ...denial, bearer: true }, route, facts)
-    return denial === null
-      ? { type: 'forward', route, session: null, who: { claims, bearer: true }, accessToken: null }
+    if (denial === null)
+      return { type: 'forward', route, session: null, who: { claims, bearer: true }, accessToken: null }
+    return denial.reason === 'step-up'
+      ? deny({ reason: 'insufficient-authentication', stepUp: denial.stepUp }, route, facts)
       : deny(denial, route, facts)
   }
 
-  function bySession(
-    route: CompiledRoute,
-    session: Session | null,
-    facts: Facts,
-    now: number,
-  ): Verdict | Promise<Verdict> {
-    const denial = admit(route, session, facts.ticket !== null, now)
-    if (denial !== null) return deny(keepsCookie(denial, facts, sessions), route, facts)
-    if (!provesOrigin(facts, route, session)) return deny({ reason: 'cross-origin' }, route, facts)
-    if (session === null) return anonymous(route)
-    const token = tokens.acquire(session, route.token, now)
-    return token instanceof Promise
-      ? token.then((late) => byToken(route, session, late, facts, now))
-      : byToken(route, session, token, facts, now)
-  }
-
-  function byToken(route: CompiledRoute, session: Session, token: Acquired, facts: Facts, now: number): Verdict {
-    if (!token.ok) {
-      const denial = denialForMissingToken(token, route, session, now)
-      // A session that has ended is none, and this route does without one.
-      if (route.access === 'optional' && denial.reason === 'session-expired') return anonymous(route)
-      return deny(keepsCookie(denial, facts, sessions), route, facts)
-    }
-    // Tokens that were renewed meanwhile may have brought other claims.
-    const later = token.session === session ? null : admit(route, token.session, true, now)
-    if (later !== null) return deny(later, route, facts)
-    return { type: 'forward', route, session: token.session, who: token.session, accessToken: token.accessToken }
-  }
-
-  return byRoute
+  return decideNow
 }
 
 function anonymous(route: CompiledRoute): Verdict {
   return { type: 'forward', route, session: null, who: null, accessToken: null }
 }
 
-/** The token that a client brings itself in `Authorization: Bearer` (RFC 6750, section 2.1), or `null`. */
+/**
+ * Returns the token in the client's own `Authorization: Bearer`, or `null`.
+ * @see https://www.rfc-editor.org/rfc/rfc6750#section-2.1
+ */
 function bearerToken({ headers }: Pick<Facts, 'headers'>): string | null {
   const [, token = null] = /^Bearer +([A-Za-z0-9\-._~+/]+=*) *$/i.exec(headers.authorization ?? '') ?? []
   return token
 }
 
 /**
- * Whether any Authorization begins with `Bearer`, well-formed or not: an application may read more leniently than
- * `bearerToken` does, and find a token in it that was not verified.
+ * Returns whether any Authorization begins with `Bearer`, well-formed or not. An application with a more lenient parser
+ * than `bearerToken` would find a token there that was not verified.
  */
 export function beginsAsBearer(facts: Pick<Facts, 'headers' | 'rawHeaders'>): boolean {
   return authorizationFields(facts).some((value) => /^\W*bearer/i.test(value))
 }
 
-/** Whether the only Authorization has Basic credentials (RFC 7617), which can't hold a JWT. */
+/** Returns whether the only Authorization has Basic credentials, which can't hold a JWT. */
 export function isBasicAlone(facts: Pick<Facts, 'headers' | 'rawHeaders'>): boolean {
   const [only = '', ...others] = authorizationFields(facts)
   return others.length === 0 && /^Basic +[\w+/-]+=*$/i.test(only)

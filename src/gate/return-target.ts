@@ -1,26 +1,20 @@
-/** Longer targets would make the `state` longer than some providers and proxies take. */
+/** With a longer target, `state` would exceed the limit of some providers and proxies. */
 const MAX_LENGTH = 2048
 
-/** What must not be in a target: a browser would drop or turn it, and so go elsewhere. */
+/** Browsers drop or replace these characters, which would change where the target leads. */
 // oxlint-disable-next-line no-control-regex
-const TREACHEROUS = /[\u0000-\u001f\u007f\\]/
+const UNSAFE = /[\u0000-\u001f\u007f\\]/
 
 /**
- * The same-origin part of a redirect target (path, query, fragment), or `null` for anything that leads away from
- * `origin` or can be read so. Judged by where a browser would go, not by how it looks.
+ * Returns path, query and fragment of a redirect target, or `null` for one that leads, or may be read to lead, away
+ * from `origin`. The target is parsed as a browser parses it.
  */
 export function returnTarget(target: string | null | undefined, origin: string): string | null {
-  if (
-    target === null ||
-    target === undefined ||
-    target === '' ||
-    target.length > MAX_LENGTH ||
-    TREACHEROUS.test(target)
-  )
+  if (target === null || target === undefined || target === '' || target.length > MAX_LENGTH || UNSAFE.test(target))
     return null
   if (!URL.canParse(target, origin)) return null
   const url = new URL(target, origin)
-  // The origin of a `blob:` URL is that of the URL inside, which is all that its path is.
+  // A `blob:` URL has the origin of the URL inside it, and that URL as its path.
   if (url.origin !== origin || url.username !== '' || url.password !== '' || !/^\/(?!\/)/.test(url.pathname))
     return null
   return url.pathname + url.search + url.hash

@@ -6,15 +6,15 @@ type Part = { readonly text: string } | { readonly claim: string }
 /** A header value with claims in it, parsed once. */
 export type Template = readonly Part[]
 
-/** Longer header values are refused by common servers. */
+/** Common servers refuse longer header values. */
 const MAX_BYTES = 8192
 
 const PRINTABLE = /^[\u0020-\u007e]*$/
 
-/** A claim that looks like an ext-value is none: whoever decodes must get back what the provider said. */
+/** A claim that looks like an ext-value is encoded again, so that decoding returns the claim. */
 const LIKE_AN_EXT_VALUE = /^(?:utf-8|iso-8859-1)'[a-z0-9-]*'/i
 
-/** Parses `text {claims.name} text`; the configuration has been checked before. */
+/** Parses `text {claims.name} text`. */
 export function parseTemplate(template: string): Template {
   return template
     .split(/(\{claims\.[^}]+\})/)
@@ -23,9 +23,10 @@ export function parseTemplate(template: string): Template {
 }
 
 /**
- * The header value for a user's claims: items of a list joined with `,` (one inside an item is `%2C`), what is not all
- * printable ASCII, or looks like one already, as an RFC 8187 ext-value, or the whole as base64. `null`, for no header,
- * where a claim is missing or the value would be longer than 8 kB.
+ * Returns the header value for a user's claims. The items of a list are joined with `,`, and a comma in an item becomes
+ * `%2C`. A value that is not printable ASCII becomes an ext-value; with `base64` the whole value is encoded. Returns
+ * `null` when a claim is missing, or when the value would be longer than 8 kB.
+ * @see https://www.rfc-editor.org/rfc/rfc8187#section-3.2
  */
 export function fillTemplate(template: Template, claims: Claims, encoding: 'rfc8187' | 'base64'): string | null {
   const values: (string | readonly string[])[] = []
@@ -44,7 +45,7 @@ export function fillTemplate(template: Template, claims: Claims, encoding: 'rfc8
   return filled.length > MAX_BYTES ? null : filled
 }
 
-/** Why a template makes no header for these claims, or `null` where it makes one. */
+/** Returns why a template yields no header for these claims, or `null` when it yields one. */
 export function whyNoHeader(template: Template, claims: Claims, encoding: 'rfc8187' | 'base64'): string | null {
   const missing = template.find((part) => 'claim' in part && asText(claimAt(claims, part.claim)) === null)
   if (missing !== undefined && 'claim' in missing) return `the claim ${missing.claim} is missing`
@@ -65,7 +66,7 @@ function joined(value: string | readonly string[]): string {
   return typeof value === 'string' ? value : value.map((item) => item.replaceAll(',', '%2C')).join(',')
 }
 
-/** RFC 8187, section 3.2; leading and trailing spaces would be trimmed on the way, so they count as not printable. */
+/** Leading and trailing spaces would be trimmed on the way, so they are encoded, too. */
 function asciiOnly(text: string): string {
   if (PRINTABLE.test(text) && text === text.trim() && !LIKE_AN_EXT_VALUE.test(text)) return text
   const encoded = encodeURIComponent(text.replace(/\p{Surrogate}/gu, '\ufffd'))

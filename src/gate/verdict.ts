@@ -3,8 +3,9 @@ import type { Route } from '../config/schema.ts'
 import type { Claims } from '../oidc/token-set.ts'
 import type { Session } from '../session/session.ts'
 import type { Ticket } from '../session/ticket.ts'
+import type { StepUp, TokenDenial } from '../token/denial.ts'
 
-/** What a request is, which decides how it is told no. */
+/** What a request comes from, which decides the form of a denial. */
 export type RequestKind = 'navigation' | 'frame' | 'form' | 'script' | 'websocket'
 
 /** A request as plain data: all that a verdict may depend on. */
@@ -12,7 +13,7 @@ export interface Facts {
   readonly method: string
   /** The path as it was sent, without the query. */
   readonly path: string
-  /** The query as it was sent, with its `?`, or nothing. */
+  /** The query as it was sent, with its `?`, or an empty string. */
   readonly query: string
   readonly headers: IncomingHttpHeaders
   /** Name, value, name, value … as they were sent. */
@@ -20,15 +21,15 @@ export interface Facts {
   /** The public origin that the request belongs to. */
   readonly origin: string
   readonly client: Client
-  /** What the session cookie holds; `null` without a readable one. */
+  /** What the session cookie holds; `null` without exactly one that opens. */
   readonly ticket: Ticket | null
 }
 
-/** Who is asking, as far as it can be believed. */
+/** The client of a request, as far as trusted proxies vouch for it. */
 export interface Client {
-  /** The address nearest to the user that a trusted proxy vouches for, else the peer's. */
+  /** The address nearest to the user that a trusted proxy vouches for, otherwise the peer's. */
   readonly address: string
-  /** The peer of the connection. */
+  /** The address at the other end of the connection. */
   readonly peer: string
   /** Whether the peer is one of `trustedProxies`. */
   readonly trusted: boolean
@@ -36,43 +37,54 @@ export interface Client {
   readonly scheme: string
 }
 
-/** Step-up: what a new login has to ask for. */
-export interface StepUp {
-  readonly acrValues: readonly string[] | null
-  /** Seconds. */
-  readonly maxAge: number | null
-  /** Scopes to ask for beside the usual ones, space-separated. */
-  readonly scope?: string
-  /** The `claims` parameter (OpenID Connect Core 1.0, section 5.5), as JSON. */
-  readonly claims?: string
-}
-
-/** Whom the upstream hears of: the user of a session, or the bearer of a token that the client brought itself. */
+/** The user in whose name a request goes upstream, from a session or from a bearer token that the client sent. */
 export interface Who {
   readonly claims: Claims
   readonly bearer?: true
 }
 
-/** Why a request may not pass. A value, never an exception. */
-export type Denial =
+/** Why the gate does not let a request pass. */
+export type GateDenial =
+  | TokenDenial
   | { readonly reason: 'no-route' }
-  /** `reading`: how some server would read the path, and find another route. */
-  | { readonly reason: 'ambiguous-path'; readonly reading: string }
-  | { readonly reason: 'login-required' }
-  /** `clearCookie`: the session is over for every route, not for this one alone. */
-  | { readonly reason: 'session-expired'; readonly clearCookie: boolean }
-  /** `bearer`: by whoever gave the client its token, not by a login here. */
-  | { readonly reason: 'step-up'; readonly stepUp: StepUp; readonly bearer?: true }
-  /** `leftOut`: the provider had more to say about this user than it puts into a token, so that nobody knows. */
-  | { readonly reason: 'forbidden'; readonly why: string; readonly leftOut?: true }
-  | { readonly reason: 'cross-origin' }
-  | { readonly reason: 'token-unavailable'; readonly retryAfter: number }
-  /** The provider gave no token for this route; there is no use in trying again. */
-  | { readonly reason: 'token-refused' }
-  /** The client's own token is not one that this route takes (RFC 6750, section 3.1). */
+  /** `variant`: a normalisation of the path that selects another route. */
+  | { readonly reason: 'ambiguous-path'; readonly variant: string }
+  /** `loginUrl`: where to log in, when that is not the login URL for the request itself. */
+  | { readonly reason: 'login-required'; readonly loginUrl?: string }
+  /** `overage`: the provider omitted the claim from the token because it has too many values. */
+  | { readonly reason: 'forbidden'; readonly why: string; readonly overage?: true }
+  /** `logout`: another site asked for a logout. */
+  | { readonly reason: 'cross-origin'; readonly logout?: true }
+  /** The client's own token does not satisfy the route. @see https://www.rfc-editor.org/rfc/rfc6750#section-3.1 */
   | { readonly reason: 'invalid-token'; readonly why: string }
+  /** The client's own token is from a weaker or older login than the route requires. */
+  | { readonly reason: 'insufficient-authentication'; readonly stepUp: StepUp }
 
-/** What a request gets. */
+/** Why a request is refused: a value, never an exception. `gate/challenge` renders each as an answer. */
+export type Denial =
+  | GateDenial
+  /** The target, the Host or the framing has no single meaning, or a proxy describes a request in two ways. */
+  | { readonly reason: 'malformed'; readonly cause: string }
+  /** `unframed`: the coding does not even tell where the body ends. */
+  | { readonly reason: 'transfer-coding'; readonly unframed: boolean; readonly cause: string }
+  /** `allow`: the methods of the URL; `null` for a method that no URL allows. */
+  | { readonly reason: 'method-not-allowed'; readonly allow: readonly string[] | null }
+  /** The request has passed this gateway before. */
+  | { readonly reason: 'loop' }
+  /** The browser sends two session cookies that both open, and one can't be removed. */
+  | { readonly reason: 'two-sessions' }
+  /** The admin listener was asked by a host name that is not its own. */
+  | { readonly reason: 'misdirected' }
+  /** Session administration is not for this client. */
+  | { readonly reason: 'not-admin'; readonly problem: 'cross-origin' | 'not-local' | 'no-token' | 'wrong-token' }
+
+/** A denial that a login may resolve, so that the answer depends on the kind of request. */
+export type LoginDenial = Extract<Denial, { readonly reason: 'login-required' | 'session-expired' | 'step-up' }>
+
+/** A denial that is the same for every kind of request. */
+export type FinalDenial = Exclude<Denial, LoginDenial>
+
+/** What the gate decides about a request. */
 export type Verdict =
   | {
       readonly type: 'forward'
@@ -81,12 +93,17 @@ export type Verdict =
       readonly who: Who | null
       readonly accessToken: string | null
     }
-  | { readonly type: 'deny'; readonly denial: Denial; readonly kind: RequestKind; readonly route: CompiledRoute | null }
+  | {
+      readonly type: 'deny'
+      readonly denial: GateDenial
+      readonly kind: RequestKind
+      readonly route: CompiledRoute | null
+    }
 
-/** A configured route with what is worked out once. */
+/** A configured route with what is computed from it once. */
 export interface CompiledRoute extends Route {
   readonly index: number
-  /** The pattern with its host and methods, for people. */
+  /** The pattern with its host and methods, for the log. */
   readonly label: string
   /** The pattern with its methods, for metrics: unique among the routes, and without the host. */
   readonly series: string

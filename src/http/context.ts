@@ -1,27 +1,27 @@
 import type { FastifyInstance, FastifyRequest } from 'fastify'
-import { Fault } from '../errors.ts'
 import type { CompiledRoute, Facts, RequestKind } from '../gate/verdict.ts'
 import type { Session } from '../session/session.ts'
 import type { RequestTrace, Tracing } from '../telemetry/tracing.ts'
+import type { Answers } from './answers/send.ts'
 import type { FactReader } from './facts.ts'
 import { isLastOnConnection } from './server/last-on-connection.ts'
 import { lingeringClose, hasBody } from './server/lingering-close.ts'
 
-/** What the gateway knows about a request while it walks through. */
+/** What the gateway knows about a request while it handles it. */
 export interface Context {
-  /** When it arrived, ms since the epoch. */
+  /** When the request arrived, ms since the epoch. */
   readonly now: number
   readonly facts: Facts
-  /** Worked out when somebody has to be told no. */
+  /** Set when the request is refused, or answered by the gateway itself. */
   kind: RequestKind | null
-  /** The route that it goes through, once that is decided. */
+  /** The matched route, once the gate has decided. */
   route: CompiledRoute | null
   session: Session | null
-  /** What became of it, for the log and the metrics: `forward`, or the code of the answer. */
+  /** The result for the log and the metrics: `forward`, or the code of the answer. */
   verdict: string
-  /** How long it has waited for its upstream, ms. */
+  /** The time spent waiting for the upstream, ms. */
   waited: number
-  /** Its place in a trace; `null` without tracing. */
+  /** The request's span; `null` without tracing. */
   readonly trace: RequestTrace | null
 }
 
@@ -31,24 +31,30 @@ declare module 'fastify' {
   }
 }
 
-/** The context of a request that has come through the first hook; throws for one that has not. */
+/** Returns the context of a request. Throws before the first hook has set it. */
 export function contextOf(request: FastifyRequest): Context {
   if (request.context === null) throw new Error('the request has no context yet')
   return request.context
 }
 
-/** Gives each request its context before anything else happens to it; refuses the methods that never pass,
- * and leaves out what else would be done for a client that has gone. */
-export function giveContext(app: FastifyInstance, facts: FactReader, tracing: Tracing | null): void {
+/**
+ * Registers the first hook: it gives each request its context, refuses malformed requests and the methods that are
+ * never allowed, and drops requests whose client has disconnected.
+ */
+export function giveContext(app: FastifyInstance, reader: FactReader, answers: Answers, tracing: Tracing | null): void {
   app.decorateRequest('context', null)
   app.addHook('onRequest', (request, reply, done) => {
     if (hasBody(request.raw)) lingeringClose(request.raw)
     if (isLastOnConnection(request.raw)) reply.raw.shouldKeepAlive = false
-    const read = facts.read(request.raw)
-    const trace = tracing === null ? null : tracing.begin(read.method, read.headers)
+    const facts = reader.read(request.raw)
+    if ('reason' in facts) {
+      answers.deny(request, reply, facts)
+      return
+    }
+    const trace = tracing === null ? null : tracing.begin(facts.method, facts.headers)
     request.context = {
       now: Date.now(),
-      facts: read,
+      facts,
       kind: null,
       route: null,
       session: null,
@@ -60,8 +66,9 @@ export function giveContext(app: FastifyInstance, facts: FactReader, tracing: Tr
       reply.hijack()
       return
     }
-    if (read.method === 'TRACE' || read.method === 'TRACK') throw new Fault('method_not_allowed')
-    if (trace === null) done()
+    if (facts.method === 'TRACE' || facts.method === 'TRACK')
+      answers.deny(request, reply, { reason: 'method-not-allowed', allow: null })
+    else if (trace === null) done()
     else trace.within(done)
   })
 }

@@ -1,8 +1,7 @@
 import { BlockList, isIP, isIPv6 } from 'node:net'
 import type { IncomingMessage } from 'node:http'
-import { Fault } from '../errors.ts'
 import { originsByHost } from '../gate/match.ts'
-import type { Client, Facts } from '../gate/verdict.ts'
+import type { Client, Facts, FinalDenial } from '../gate/verdict.ts'
 import type { Ticket } from '../session/ticket.ts'
 import { tooManyFields } from './server/header-fields.ts'
 import { isChunkedInOld } from './server/last-on-connection.ts'
@@ -10,26 +9,29 @@ import { printable } from './printable.ts'
 import { targetOf } from './target.ts'
 import { isPlainCoding } from './server/transfer-coding.ts'
 
-/** Reads what is known of a request before anything is decided. */
+/** Turns requests into plain data. */
 export interface FactReader {
   /**
-   * Turns a request into plain data. Throws `bad_request` for a target or a Host that has no single meaning, and for
-   * more header fields than there may be.
+   * Returns the facts of a request, or a denial when its target, its Host or its framing has no single meaning. Throws
+   * `bad_request` for too many header fields.
    */
-  read(request: IncomingMessage): Facts
+  read(request: IncomingMessage): Facts | FinalDenial
 }
 
 interface FactOptions {
-  /** How many header fields a request may have. */
+  /** The most header fields that a request may have. */
   readonly headerFields: number
   readonly publicUrls: readonly string[]
   readonly trustedProxies: readonly string[]
-  /** Peers come over a unix socket and have no address: who may write there, the file system decides. */
+  /**
+   * Peers on a Unix socket have no address. The permissions of the socket decide which may connect, and all are
+   * trusted.
+   */
   readonly overSocket: boolean
   readonly readTicket: (cookies: string | undefined) => Ticket | null
 }
 
-/** Makes the reader of facts; forwarded headers count only from trusted proxies. */
+/** Creates the reader of facts. It uses forwarded headers from trusted proxies only. */
 export function createFactReader({
   headerFields,
   publicUrls,
@@ -44,23 +46,21 @@ export function createFactReader({
 
   return {
     read(request) {
-      // Once asked for, the address is known for the access line too, however soon the client has gone.
+      // Node.js keeps the address after the first read, so the access line has it even after a disconnect.
       const peer = peerOf(request.socket)
       const { headers, rawHeaders } = request
       if (rawHeaders.length > 2 * headerFields) throw tooManyFields('header', headerFields)
       const target = targetOf(request)
-      if (!target.ok) throw new Fault('bad_request', { cause: new Error(target.problem) })
-      if (isChunkedInOld(request))
-        throw new Fault('bad_request', { cause: new Error('an HTTP/1.0 request is chunked') })
+      if (!target.ok) return { reason: 'malformed', cause: target.problem }
+      if (isChunkedInOld(request)) return { reason: 'malformed', cause: 'an HTTP/1.0 request is chunked' }
       const coding = headers['transfer-encoding']
-      if (coding !== undefined && !isPlainCoding(coding)) throw unknownCoding(coding)
+      if (coding !== undefined && !isPlainCoding(coding)) return unknownCoding(coding)
       const hosts = hostCount(rawHeaders)
-      if (hosts > 1) throw new Fault('bad_request', { cause: new Error('the request has more than one Host') })
-      if (hosts === 0 && request.httpVersion !== '1.0')
-        throw new Fault('bad_request', { cause: new Error('the request has no Host') })
+      if (hosts > 1) return { reason: 'malformed', cause: 'the request has more than one Host' }
+      if (hosts === 0 && request.httpVersion !== '1.0') return { reason: 'malformed', cause: 'the request has no Host' }
       const trusted = trustedProxies.length > 0 && (overSocket || isTrusted(peer))
       const asked = trusted ? (firstItem(headers['x-forwarded-host']) ?? headers.host) : headers.host
-      // The host of an absolute target counts, whatever Host says (RFC 9112, section 3.2.2).
+      // An absolute target overrides Host: https://www.rfc-editor.org/rfc/rfc9112#section-3.2.2.
       const origin = only ? first : (target.origin ?? originOf(asked ?? '') ?? first)
       return {
         method: request.method ?? 'GET',
@@ -76,18 +76,20 @@ export function createFactReader({
   }
 }
 
-/** RFC 9112, section 6.1; without `chunked` at its end, nobody can tell where the body ends (section 6.3). */
-function unknownCoding(coding: string): Fault {
-  return new Fault('bad_request', {
-    status: /(?:^|,)\s*chunked$/i.test(coding) ? 501 : 400,
-    title: 'Unknown transfer coding',
-    detail: 'This request’s body has a transfer coding other than chunked.',
-    cause: new Error(`the request has a transfer coding other than chunked: ${printable(coding)}`),
-  })
+/**
+ * Without `chunked` as the last coding, the end of the body can't be found.
+ * @see https://www.rfc-editor.org/rfc/rfc9112#section-6.3
+ */
+function unknownCoding(coding: string): FinalDenial {
+  return {
+    reason: 'transfer-coding',
+    unframed: !/(?:^|,)\s*chunked$/i.test(coding),
+    cause: `the request has a transfer coding other than chunked: ${printable(coding)}`,
+  }
 }
 
-/** Only the last 100 addresses of X-Forwarded-For are read. */
-const MOST_HOPS = 100
+/** Earlier addresses of X-Forwarded-For are ignored. */
+const MAX_HOPS = 100
 
 function clientOf(
   headers: IncomingMessage['headers'],
@@ -100,10 +102,10 @@ function clientOf(
   if (!trusted) return { address: peer, peer, trusted, scheme }
   const chain = String(headers['x-forwarded-for'] ?? '')
     .split(',')
-    .slice(-MOST_HOPS)
+    .slice(-MAX_HOPS)
     .map((address) => plainAddress(address.trim()))
     .filter((a) => a !== '')
-  // From the right: the last address that no proxy of ours has appended is the nearest one that can be believed.
+  // From the right, the first address that is not a trusted proxy's was appended by a trusted proxy.
   const nearest = chain.toReversed().find((address) => !isTrusted(address)) ?? chain[0] ?? peer
   return { address: isIP(nearest) === 0 ? peer : nearest, peer, trusted, scheme }
 }
@@ -124,12 +126,12 @@ function firstItem(header: string | string[] | undefined): string | undefined {
   return item === '' ? undefined : item
 }
 
-/** Returns the address of a connection's peer; empty for a Unix socket and for a peer that has left. */
+/** Returns the address of a connection's peer; empty for a Unix socket and for a peer that has disconnected. */
 export function peerOf({ remoteAddress = '' }: { readonly remoteAddress?: string | undefined }): string {
   return plainAddress(remoteAddress)
 }
 
-/** An IPv4 address that came in over an IPv6 socket is an IPv4 address; some proxies add ports and brackets. */
+/** Returns an address without the IPv6 prefix that IPv4 has on a dual-stack socket, and without port and brackets. */
 export function plainAddress(address: string): string {
   const [, host = address] =
     /^(?:\[([^\]]+)\](?::\d+)?|(\d+\.\d+\.\d+\.\d+):\d+)$/.exec(address)?.filter((part) => part !== undefined) ?? []

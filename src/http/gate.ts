@@ -5,30 +5,29 @@ import { challenge } from '../gate/challenge.ts'
 import type { Gate } from '../gate/pipeline.ts'
 import type { Verdict } from '../gate/verdict.ts'
 import { contextOf } from './context.ts'
-import { noteDenial } from './answers/denial-log.ts'
-import { keepForm, keepsForm } from './answers/kept-form.ts'
+import { logDenial } from './answers/denial-log.ts'
+import { keepForm, mayKeepForm } from './answers/kept-form.ts'
 import type { Limits } from './rate-limit.ts'
 import { forward, type ForwardServices } from './proxy/forward.ts'
-import { remedyForTwo } from './cookies/cookies.ts'
+import { clearTwoSessions } from './cookies/cookies.ts'
 
-/** What requests to the application walk through. */
+/** What requests to the application go through. */
 export interface GateServices extends ForwardServices {
   readonly gate: Gate
 }
 
 /**
- * Registers the catch-all: every request is decided, then answered or passed on. The decision and the transfer come in
- * onRequest, because what follows in Fastify would look into bodies and content types that are the application's.
+ * Registers the catch-all: every request is decided, then answered or forwarded. Both happen in onRequest, because
+ * Fastify reads the body and checks its content type after that.
  */
 export async function registerGate(app: FastifyInstance, services: GateServices, limits: Limits): Promise<void> {
   for (const hook of limits.requests) app.addHook('onRequest', hook)
   app.addHook('onRequest', (request, reply) => {
     const { facts, now } = contextOf(request)
     const verdict = services.gate(facts, now)
-    // No promise where nothing has to be waited for: this is on the way of every request.
     if (!(verdict instanceof Promise) && verdict.type === 'forward') forward(services, verdict, request, reply)
     else
-      answerLater(services, verdict, request, reply).catch((error: unknown) => {
+      decideLater(services, verdict, request, reply).catch((error: unknown) => {
         void reply.send(error)
       })
   })
@@ -37,12 +36,12 @@ export async function registerGate(app: FastifyInstance, services: GateServices,
     routes: ['/', '/*'],
     httpMethods: METHODS.filter((method) => method !== 'CONNECT'),
     handler: () => {
-      throw new Error('a request came past the gate')
+      throw new Error('a request bypassed the gate')
     },
   })
 }
 
-async function answerLater(
+async function decideLater(
   services: GateServices,
   pending: Verdict | Promise<Verdict>,
   request: FastifyRequest,
@@ -50,10 +49,10 @@ async function answerLater(
 ): Promise<void> {
   const verdict = await pending
   if (verdict.type === 'forward') forward(services, verdict, request, reply)
-  else await refuse(services, verdict, request, reply)
+  else await deny(services, verdict, request, reply)
 }
 
-async function refuse(
+async function deny(
   { answers, config, cookies }: GateServices,
   { denial, kind, route }: Extract<Verdict, { type: 'deny' }>,
   request: FastifyRequest,
@@ -62,12 +61,12 @@ async function refuse(
   const context = contextOf(request)
   context.route = route
   context.kind = kind
-  noteDenial(request, denial, route?.label)
+  logDenial(request, denial, route?.label)
   const answer = challenge(denial, kind, context.facts, route, config)
-  const two = answer.status === 302 ? remedyForTwo(cookies, context.facts) : null
+  const two = answer.location === undefined ? null : clearTwoSessions(cookies, context.facts, reply)
   if (two !== null) {
-    answers.send(request, reply.header('set-cookie', two.setCookie), two.answer ?? answer)
-  } else if ((kind === 'form' || kind === 'frame') && answer.loginUrl !== undefined && keepsForm(request, route)) {
+    answers.deny(request, reply, two)
+  } else if ((kind === 'form' || kind === 'frame') && answer.loginUrl !== undefined && mayKeepForm(request, route)) {
     await keepForm(request, reply, answer, config, cookies)
   } else {
     answers.send(request, reply, answer)

@@ -3,7 +3,7 @@ import type { Answer } from '../gate/challenge.ts'
 /** The media type of a problem. */
 export const PROBLEM_TYPE = 'application/problem+json'
 
-/** A problem (RFC 9457) as JSON, with more members where there are some. */
+/** Returns a problem as JSON. @see https://www.rfc-editor.org/rfc/rfc9457#section-3 */
 export function problem(
   { status, code, title, detail }: Pick<Answer, 'status' | 'code' | 'title' | 'detail'>,
   more: Readonly<Record<string, string>> = {},

@@ -1,34 +1,35 @@
 import type { IncomingMessage } from 'node:http'
 import { unreadable } from '../gate/path-variants.ts'
 
-/** A request target that has been looked at. */
+/** A parsed request target. */
 export type Target =
-  /** As sent, byte for byte; `query` with its `?`, or nothing; `origin` is that of an absolute target. */
+  /** `path` and `query` are as they were sent; `query` has its `?`. `origin` is the one of an absolute target. */
   | { readonly ok: true; readonly path: string; readonly query: string; readonly origin: string | null }
   | { readonly ok: false; readonly problem: string }
 
 const kTarget = Symbol('target')
 
-interface Looked extends IncomingMessage {
+interface RequestWithTarget extends IncomingMessage {
   [kTarget]?: Target
 }
 
 /**
- * Looks at the raw request target before anything routes on it, keeps the result with the request, and returns what may
- * be routed on. An absolute target (RFC 9112, section 3.2.2) that names one of `origins` becomes its path.
+ * Parses the raw request target before Fastify routes on it, keeps the result with the request, and returns the URL for
+ * the routing. An absolute target in one of `origins` becomes its path.
+ * @see https://www.rfc-editor.org/rfc/rfc9112#section-3.2.2
  */
-export function rewriteTarget(request: Looked, origins: readonly string[]): string {
+export function rewriteTarget(request: RequestWithTarget, origins: readonly string[]): string {
   const target = readTarget(request.url ?? '', origins)
   request[kTarget] = target
   return target.ok ? target.path + target.query : '/'
 }
 
-/** What `rewriteTarget` found. */
-export function targetOf(request: Looked): Target {
+/** Returns the target that `rewriteTarget` has parsed. */
+export function targetOf(request: RequestWithTarget): Target {
   return request[kTarget] ?? { ok: false, problem: 'the request has no target' }
 }
 
-/** Splits a raw request target, or says what is wrong with it. */
+/** Parses a raw request target, or returns the problem with it. */
 export function readTarget(raw: string, origins: readonly string[]): Target {
   const found = raw.startsWith('/') ? { rest: raw, origin: null } : fromAbsolute(raw, origins)
   if (found === null) return { ok: false, problem: 'the request target is neither a path nor one of the public URLs' }
@@ -46,7 +47,7 @@ function fromAbsolute(raw: string, origins: readonly string[]): { rest: string; 
   if (scheme === undefined || authority === undefined || rest === undefined) return null
   const asked = `${scheme}://${authority}`
   if (authority.includes('@') || !URL.canParse(asked)) return null
-  // Behind a proxy that ends TLS the scheme says nothing: the name decides.
+  // Behind a proxy that terminates TLS the scheme may differ, so only the host is compared.
   const { host } = new URL(asked)
   const origin = origins.find((one) => new URL(one).host === host)
   if (origin === undefined) return null

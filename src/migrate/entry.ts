@@ -1,4 +1,4 @@
-import { isMapping } from '../config/tree.ts'
+import { isMapping } from '../config/key-path.ts'
 import { formatDuration } from '../config/units.ts'
 
 /** One key of a peer's configuration as it was written, with its place. */

@@ -1,5 +1,5 @@
 import { isAlias, isMap, isScalar, isSeq, LineCounter, type Node, parseDocument } from 'yaml'
-import { isMapping } from '../config/tree.ts'
+import { isMapping } from '../config/key-path.ts'
 import type { Entry } from './entry.ts'
 import { NotUnderstood } from './not-understood.ts'
 

@@ -100,7 +100,7 @@ const OTHER_TYPES = new Set(['ID', 'Refresh', 'Offline', 'Logout'])
 const ACCESS = ['scope', 'scp', 'client_id'] as const
 
 /**
- * Tells whether a token of type `jwt` is not an access token. An ID token can name an accepted audience, too, and only
+ * Returns whether a token of type `jwt` is not an access token. An ID token can name an accepted audience, too, and only
  * RFC 9068 requires a type that tells them apart.
  */
 function isForOtherUse(claims: JWTPayload, type: string, clientId: string): boolean {

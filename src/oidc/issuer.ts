@@ -3,7 +3,7 @@ import type { JWTPayload } from 'jose'
 /** The placeholder for a tenant's id in the issuer of a multi-tenant provider, such as Entra. */
 const TENANT = '{tenantid}'
 
-/** Tells whether the issuer in a provider's metadata is a template, so that its tokens have one issuer per tenant. */
+/** Returns whether the issuer in a provider's metadata is a template, so that its tokens have one issuer per tenant. */
 export function isTemplate(issuer: string): boolean {
   return issuer.includes(TENANT)
 }
@@ -23,7 +23,7 @@ export function issuerOf(issuer: string, { tid }: JWTPayload): string {
   return issuerOfTenant(issuer, tid)
 }
 
-/** Tells whether a provider with this issuer can have issued tokens with this `iss`; for use without the token. */
+/** Returns whether a provider with this issuer can have issued tokens with this `iss`; for use without the token. */
 export function mayHaveIssued(issuer: string, iss: string): boolean {
   const [before = '', behind] = issuer.split(TENANT)
   if (behind === undefined) return iss === before

@@ -78,7 +78,7 @@ function isMetadata(value: unknown): value is ServerMetadata {
   return typeof value === 'object' && value !== null && 'issuer' in value && isUrl(value.issuer)
 }
 
-/** Tells whether a document with the issuer `found` belongs to the configured issuer. */
+/** Returns whether a document with the issuer `found` belongs to the configured issuer. */
 function isOf(configured: string, found: string): boolean {
   if (new URL(configured).href === new URL(found).href || mayHaveIssued(found, configured)) return true
   return knownProvider(configured)?.issuers?.test(found) ?? false

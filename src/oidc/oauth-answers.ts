@@ -68,7 +68,7 @@ function tokenAnswer(body: Json, grant: string): Json {
 }
 
 /**
- * Tells whether the access token has a known type and only characters that a header can carry.
+ * Returns whether the access token has a known type and only characters that a header can carry.
  * @see https://www.rfc-editor.org/rfc/rfc6749#section-7.1
  * @see https://www.rfc-editor.org/rfc/rfc6749#appendix-A.12
  */

@@ -242,7 +242,7 @@ function openClient(
   }
 }
 
-/** Tells whether an answer says that the endpoint is at another address. */
+/** Returns whether an answer says that the endpoint is at another address. */
 function hasMoved({ status }: Response): boolean {
   return status === 404 || status === 410 || (status >= 300 && status < 400 && status !== 304)
 }

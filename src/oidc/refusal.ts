@@ -89,7 +89,7 @@ const REFUSES_REQUEST = new Set([400, 403, 406, 413, 414, 422, 431])
 const CLIENTS_FAULT = new Set(['invalid_client', 'unauthorized_client'])
 
 /**
- * Tells whether the provider refuses the request itself, rather than the client or every request at the moment.
+ * Returns whether the provider refuses the request itself, rather than the client or every request at the moment.
  * @see https://www.rfc-editor.org/rfc/rfc9126#section-2.3
  */
 export function refusesRequest(error: unknown): boolean {
@@ -97,7 +97,7 @@ export function refusesRequest(error: unknown): boolean {
   return error instanceof ClientError && error.cause instanceof Response && REFUSES_REQUEST.has(error.cause.status)
 }
 
-/** Tells whether the provider could not be reached or could not answer, rather than answered wrongly. */
+/** Returns whether the provider could not be reached or could not answer, rather than answered wrongly. */
 export function isUnreachable(error: unknown): boolean {
   if (error instanceof Fault) return error.status === 503
   if (error instanceof ResponseBodyError) return isTrouble(error)

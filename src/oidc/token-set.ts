@@ -45,7 +45,7 @@ export function sidOf(claims: IDToken): string | null {
 const MAX_IDENTIFIER_LENGTH = 1_000
 
 /**
- * Tells whether a claim can identify one user, one provider session or one logout token: `sub`, `sid`, `jti`. The empty
+ * Returns whether a claim can identify one user, one provider session or one logout token: `sub`, `sid`, `jti`. The empty
  * string would be the same for all of them.
  */
 export function isIdentifier(value: unknown): value is string {

@@ -39,7 +39,7 @@ export async function endLogin(
 }
 
 /**
- * Tells whether the provider has ended a login that began at `begunAt`, in ms since the epoch, while it was under way.
+ * Returns whether the provider has ended a login that began at `begunAt`, in ms since the epoch, while it was under way.
  * Later logins are not affected, even if the provider continues the same session.
  */
 export async function wasLoggedOut(store: Pick<Store, 'getNote'>, session: Session, begunAt: number): Promise<boolean> {

@@ -84,7 +84,7 @@ export function endedBecause(policy: SessionPolicy, session: Session, now: numbe
 }
 
 /**
- * Tells whether the session is over by what this process knows. Another process may have recorded activity or moved
+ * Returns whether the session is over by what this process knows. Another process may have recorded activity or moved
  * the end. The lifetime ends at the same time in all processes.
  */
 export function mayBeOver(policy: SessionPolicy, session: Session, now: number): boolean {

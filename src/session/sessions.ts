@@ -32,10 +32,10 @@ export interface Sessions {
   touch(session: Session, now: number): void
   /** Ends a session: at once in this process, in the store as soon as it is reachable. Never rejects. */
   end(session: Pick<Session, 'id' | 'endsAt'>, reason: EndReason): Promise<void>
-  /** Tells whether a login in the same browser has replaced this session, so that the cookie may be the new one's. */
+  /** Returns whether a login in the same browser has replaced this session, so that the cookie may be the new one's. */
   wasFollowed(id: string): boolean
   /**
-   * Tells whether a login of the same user, at any replica, has replaced this session within the last ten minutes.
+   * Returns whether a login of the same user, at any replica, has replaced this session within the last ten minutes.
    * Returns `false` while the store can't be reached.
    */
   wasRenewed(id: string): Promise<boolean>

@@ -1,5 +1,5 @@
 import { createSecretKey, hkdfSync, type KeyObject } from 'node:crypto'
-import type { StoreLocation } from '../config/kinds/store.ts'
+import type { StoreLocation } from '../config/value-types/store.ts'
 import type { Config } from '../config/schema.ts'
 import type { Log } from '../telemetry/log.ts'
 import type { Metrics } from '../telemetry/metrics.ts'

@@ -1,39 +1,37 @@
 import type { Metric } from 'prom-client'
+import AggregatorRegistry from 'prom-client/lib/cluster.js'
 import Counter from 'prom-client/lib/counter.js'
 import Gauge from 'prom-client/lib/gauge.js'
 import Histogram from 'prom-client/lib/histogram.js'
 import Registry from 'prom-client/lib/registry.js'
 import { PlainHistogram } from './plain-histogram.ts'
-import { collectProcess } from './process-metrics.ts'
+import { registerProcessMetrics } from './process-metrics.ts'
 
-/** Everything the gateway counts; Prometheus names begin with `gatehouse_`. */
+/** The gateway's metrics, whose names in Prometheus begin with `gatehouse_`. */
 export interface Metrics {
   readonly registry: Registry
-  /** Counts one request. Plain numbers until somebody collects them: this is on the way of every request. */
-  readonly countRequest: (route: string, kind: string, verdict: string) => void
-  /** From handing a request to its upstream to the head of the answer, or to the failure. */
+  /** Counts a request. Runs for every request, so it only adds to plain numbers until the metrics are collected. */
+  countRequest(route: string, kind: string, verdict: string): void
+  /** Time from sending a request upstream to the response headers or the failure. */
   readonly upstreamSeconds: PlainHistogram
-  /**
-   * From the arrival of a request that goes upstream to the head of the answer that goes back, without waiting for the
-   * upstream.
-   */
+  /** Time that the gateway adds to a proxied request, up to the response headers and without waiting for the upstream. */
   readonly addedSeconds: PlainHistogram
   readonly logins: Counter<'outcome'>
   readonly refreshes: Counter<'outcome' | 'cause'>
   readonly sessionsBegun: Counter
   readonly sessionsEnded: Counter<'reason'>
-  /** Counts one session that was at hand. Plain, like `countRequest`. */
-  readonly countHit: () => void
+  /** Counts a session found in the session cache. As cheap as `countRequest`. */
+  countHit(): void
   readonly sessionCache: Counter<'result'>
   readonly storeEvictions: Counter
   readonly storeSeconds: Histogram<'operation' | 'outcome'>
   readonly providerSeconds: Histogram<'operation' | 'outcome'>
   readonly lockWaitSeconds: Histogram
-  /** Reads how many sessions the store holds each time the metrics are collected. */
+  /** Registers a gauge of the sessions in the store, which is read whenever the metrics are collected. */
   watchStore(size: () => number | null): void
-  /** The same for open streams of a kind. */
+  /** Registers a gauge of open streams by kind. */
   watchStreams(kinds: readonly string[], count: (kind: string) => number): void
-  /** The same for what `/readyz` says. */
+  /** Registers a gauge of the readiness that `/readyz` reports. */
   watchReady(isReady: () => Promise<boolean>): void
 }
 
@@ -41,17 +39,15 @@ const CALL_BUCKETS = [0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25
 const UPSTREAM_BUCKETS = [...CALL_BUCKETS, 30, 60]
 const ADDED_BUCKETS = [0.0001, 0.00025, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10]
 
-/**
- * Makes a counter show a zero for each value of its label: whoever alerts on a rate needs what was there before the
- * first.
- */
+/** Initializes a counter to 0 for each value of its label, because rates in alerts need a value before the first event. */
 export function countFromZero(counter: Counter, values: readonly string[]): void {
   for (const value of values) counter.labels(value).inc(0)
 }
 
-function within<V>(map: Map<string, Map<string, V>>, key: string): Map<string, V> {
-  const known = map.get(key)
-  if (known !== undefined) return known
+/** Returns the inner map of a key, which is created when it is missing. */
+function innerMap<V>(map: Map<string, Map<string, V>>, key: string): Map<string, V> {
+  const existing = map.get(key)
+  if (existing !== undefined) return existing
   const fresh = new Map<string, V>()
   map.set(key, fresh)
   return fresh
@@ -62,12 +58,12 @@ function requestCounter(registry: Registry): Metrics['countRequest'] {
     readonly labels: { readonly route: string; readonly kind: string; readonly verdict: string }
     count: number
   }
-  // Looked up by strings that exist already: one made of all three would have to be hashed for every request.
+  // Nested maps, because one key made of all three labels would have to be built and hashed for every request.
   const pending = new Map<string, Map<string, Map<string, Pending>>>()
   registry.registerMetric(
     new Counter({
       name: 'gatehouse_requests_total',
-      help: 'Requests by what became of them',
+      help: 'Requests that have ended, by route, kind and verdict',
       labelNames: ['route', 'kind', 'verdict'],
       registers: [],
       collect() {
@@ -83,7 +79,7 @@ function requestCounter(registry: Registry): Metrics['countRequest'] {
     }),
   )
   return (route, kind, verdict) => {
-    const byVerdict = within(within(pending, route), kind)
+    const byVerdict = innerMap(innerMap(pending, route), kind)
     const known = byVerdict.get(verdict)
     if (known === undefined) byVerdict.set(verdict, { labels: { route, kind, verdict }, count: 1 })
     else known.count += 1
@@ -94,7 +90,7 @@ function sessionCounter(registry: Registry): Pick<Metrics, 'countHit' | 'session
   let hits = 0
   const sessionCache = new Counter({
     name: 'gatehouse_session_cache_total',
-    help: 'Sessions looked up, by result: hit is the usual one, without the store',
+    help: 'Session lookups by result; a hit needs no call to the store',
     labelNames: ['result'],
     registers: [],
     collect() {
@@ -111,7 +107,7 @@ function sessionCounter(registry: Registry): Pick<Metrics, 'countHit' | 'session
   }
 }
 
-/** Makes a registry of its own, so that two gateways in one process do not mix their figures. */
+/** Creates metrics in a registry of their own, so that two gateways in one process do not share figures. */
 export function createMetrics(): Metrics {
   const registry = new Registry()
   const registers = [registry]
@@ -119,7 +115,7 @@ export function createMetrics(): Metrics {
     registry.registerMetric(metric)
     return metric
   }
-  collectProcess(registry, 'gatehouse_')
+  registerProcessMetrics(registry, 'gatehouse_')
   return {
     registry,
     countRequest: requestCounter(registry),
@@ -127,7 +123,7 @@ export function createMetrics(): Metrics {
       new PlainHistogram({
         name: 'gatehouse_upstream_seconds',
         buckets: UPSTREAM_BUCKETS,
-        help: 'From handing a request to its upstream to the head of the answer, or to the failure',
+        help: 'Seconds from sending a request to its upstream until the response headers or the failure',
       }),
     ),
     addedSeconds: registered(
@@ -135,52 +131,52 @@ export function createMetrics(): Metrics {
         name: 'gatehouse_added_seconds',
         buckets: ADDED_BUCKETS,
         help:
-          'From the arrival of a request that goes upstream to the head of the answer that goes back, without ' +
-          'waiting for the upstream',
+          'Seconds from the arrival of a proxied request until its response headers, without the time spent waiting ' +
+          'for the upstream',
       }),
     ),
     logins: new Counter({
       name: 'gatehouse_logins_total',
-      help: 'Logins by outcome',
+      help: 'Logins that reached the callback, by outcome',
       labelNames: ['outcome'],
       registers,
     }),
     refreshes: new Counter({
       name: 'gatehouse_refreshes_total',
-      help: 'Token refreshes by outcome and cause',
+      help: 'Token refreshes of this process, by outcome and cause',
       labelNames: ['outcome', 'cause'],
       registers,
     }),
     sessionsEnded: new Counter({
       name: 'gatehouse_sessions_ended_total',
-      help: 'Sessions ended, by reason',
+      help: 'Sessions that have ended, by reason',
       labelNames: ['reason'],
       registers,
     }),
-    sessionsBegun: new Counter({ name: 'gatehouse_sessions_begun_total', help: 'Sessions begun', registers }),
+    sessionsBegun: new Counter({ name: 'gatehouse_sessions_begun_total', help: 'Sessions that have begun', registers }),
     ...sessionCounter(registry),
     storeEvictions: new Counter({
       name: 'gatehouse_store_evictions_total',
-      help: 'Sessions that the full memory store has dropped',
+      help: 'Sessions evicted from the full memory store',
       registers,
     }),
     storeSeconds: new Histogram({
       name: 'gatehouse_store_seconds',
-      help: 'Calls to the store',
+      help: 'Duration of calls to the store in seconds, by operation and outcome',
       labelNames: ['operation', 'outcome'],
       registers,
       buckets: CALL_BUCKETS,
     }),
     providerSeconds: new Histogram({
       name: 'gatehouse_provider_seconds',
-      help: 'Calls to the provider',
+      help: 'Duration of requests to the provider in seconds, by operation and outcome',
       labelNames: ['operation', 'outcome'],
       registers,
       buckets: CALL_BUCKETS,
     }),
     lockWaitSeconds: new Histogram({
       name: 'gatehouse_refresh_lock_wait_seconds',
-      help: 'Time until a refresh had its lock, or another process’s result',
+      help: 'Seconds that a refresh waited for its lock or for the result of another process',
       registers,
       buckets: CALL_BUCKETS,
     }),
@@ -200,7 +196,7 @@ export function createMetrics(): Metrics {
       registry.registerMetric(
         new Gauge({
           name: 'gatehouse_streams_open',
-          help: 'Event streams and WebSockets that are open',
+          help: 'Open event streams and WebSockets',
           labelNames: ['kind'],
           registers: [],
           collect() {
@@ -213,7 +209,7 @@ export function createMetrics(): Metrics {
       registry.registerMetric(
         new Gauge({
           name: 'gatehouse_ready',
-          help: '1 while /readyz says yes',
+          help: '1 if /readyz reports ready, otherwise 0',
           registers: [],
           aggregator: 'min',
           async collect() {
@@ -223,4 +219,13 @@ export function createMetrics(): Metrics {
       )
     },
   }
+}
+
+/** Aggregates the metrics of several processes, each as prom-client's JSON, into one text for Prometheus. */
+export async function aggregateMetrics(
+  processes: readonly unknown[],
+): Promise<{ readonly contentType: string; readonly text: string }> {
+  // oxlint-disable-next-line typescript/no-unsafe-type-assertion -- prom-client types its own JSON as objects
+  const all = AggregatorRegistry.aggregate(processes as object[])
+  return { contentType: all.contentType, text: await all.metrics() }
 }

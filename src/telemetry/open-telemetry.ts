@@ -19,18 +19,16 @@ import { withDeadline } from '../resilience/deadline.ts'
 import type { Log } from './log.ts'
 import type { RequestTrace, TracedRequest, Tracing } from './tracing.ts'
 
-const CLOSE_WITHIN = 3_000
+const CLOSE_WITHIN_MS = 3_000
 
-const ignore = (): void => {}
-
-/** Starts OpenTelemetry; endpoint, headers, sampler, limits and names are read from its environment variables. */
+/** Starts OpenTelemetry, which reads endpoint, headers, sampler, limits and names from its environment variables. */
 export async function startOpenTelemetry(protocol: 'http/json' | 'http/protobuf', log: Log): Promise<Tracing> {
-  tellOfMistakes(log)
+  logVariableMistakes(log)
   const provider = new BasicTracerProvider({
     resource: defaultResource()
       .merge(resourceFromAttributes({ 'service.name': 'gatehouse' }))
       .merge(detectResources({ detectors: [envDetector] })),
-    spanProcessors: [new BatchSpanProcessor(telling(await exporterFor(protocol), log))],
+    spanProcessors: [new BatchSpanProcessor(withLossLogged(await exporterFor(protocol), log))],
   })
   const tracer = provider.getTracer('gatehouse')
   const propagator = new W3CTraceContextPropagator()
@@ -94,7 +92,7 @@ export async function startOpenTelemetry(protocol: 'http/json' | 'http/protobuf'
     try {
       return await current.run(trace.setSpan(parent, span), work)
     } catch (error) {
-      // What the error says may be anything; the log has it, made harmless.
+      // The error's message may contain secrets. The log has it with secrets removed.
       span.setStatus({ code: SpanStatusCode.ERROR })
       throw error
     } finally {
@@ -108,7 +106,7 @@ export async function startOpenTelemetry(protocol: 'http/json' | 'http/protobuf'
     async close() {
       await withDeadline(
         provider.shutdown().catch(() => {}),
-        CLOSE_WITHIN,
+        CLOSE_WITHIN_MS,
         () => undefined,
       )
     },
@@ -135,16 +133,16 @@ async function exporterFor(protocol: 'http/json' | 'http/protobuf'): Promise<Spa
   return new OTLPTraceExporter()
 }
 
-/** The same exporter; the log hears when spans begin to be lost, and when they arrive again. */
-function telling(exporter: SpanExporter, log: Log): SpanExporter {
+/** Wraps an exporter to log when it starts to lose spans and when it delivers them again. */
+function withLossLogged(exporter: SpanExporter, log: Log): SpanExporter {
   let isLosing = false
   return {
     export(spans, done) {
       exporter.export(spans, (result) => {
         const failed = result.error !== undefined
         if (failed && !isLosing)
-          log.warn({ event: 'traces_lost', cause: causes(result.error) }, 'spans can’t be delivered')
-        if (!failed && isLosing) log.info({ event: 'traces_delivered' }, 'spans are delivered again')
+          log.warn({ event: 'traces_lost', cause: causes(result.error) }, 'spans can’t be exported and are lost')
+        if (!failed && isLosing) log.info({ event: 'traces_delivered' }, 'spans are exported again')
         isLosing = failed
         done(result)
       })
@@ -156,13 +154,15 @@ function telling(exporter: SpanExporter, log: Log): SpanExporter {
   }
 }
 
-/** Of what OpenTelemetry says to itself only complaints about its variables are for the operator. */
-function tellOfMistakes(log: Log): void {
-  const tell = (message: string): void => {
+/** Logs OpenTelemetry's own messages about its environment variables, and drops its other messages. */
+function logVariableMistakes(log: Log): void {
+  const warn = (message: string): void => {
     if (message.startsWith('OTEL_')) log.warn({ event: 'configuration' }, message)
   }
   diag.setLogger(
-    { error: tell, warn: tell, info: ignore, debug: ignore, verbose: ignore },
+    { error: warn, warn, info: ignore, debug: ignore, verbose: ignore },
     { logLevel: DiagLogLevel.WARN, suppressOverrideMessage: true },
   )
 }
+
+function ignore(): void {}

@@ -9,11 +9,11 @@ import collectMaxFiles from 'prom-client/lib/metrics/processMaxFileDescriptors.j
 import collectStartTime from 'prom-client/lib/metrics/processStartTime.js'
 import collectVersion from 'prom-client/lib/metrics/version.js'
 
-/** How often the delay of the event loop is sampled, ms. */
-const PRECISION = 10
+/** The interval at which the delay of the event loop is sampled. */
+const EVENT_LOOP_SAMPLE_MS = 10
 
-/** Registers what there is to know about the process itself, under prom-client's usual names behind `prefix`. */
-export function collectProcess(registry: Registry, prefix: string): void {
+/** Registers the metrics of the process under prom-client's default names with a prefix. */
+export function registerProcessMetrics(registry: Registry, prefix: string): void {
   for (const collect of [
     collectStartTime,
     collectVersion,
@@ -25,20 +25,20 @@ export function collectProcess(registry: Registry, prefix: string): void {
   ]) {
     collect(registry, { prefix })
   }
-  collectEventLoopLag(registry, { prefix, eventLoopMonitoringPrecision: PRECISION })
-  collectCpu(registry, prefix)
+  collectEventLoopLag(registry, { prefix, eventLoopMonitoringPrecision: EVENT_LOOP_SAMPLE_MS })
+  registerCpuMetrics(registry, prefix)
 }
 
-function collectCpu(registry: Registry, prefix: string): void {
+function registerCpuMetrics(registry: Registry, prefix: string): void {
   let before = process.cpuUsage()
   const counter = (name: string, help: string): Counter =>
     new Counter({ name: `${prefix}process_cpu_${name}seconds_total`, help, registers: [registry] })
-  const user = counter('user_', 'CPU time in user mode')
-  const system = counter('system_', 'CPU time in the kernel')
+  const user = counter('user_', 'CPU time in user mode, in seconds')
+  const system = counter('system_', 'CPU time in the kernel, in seconds')
   registry.registerMetric(
     new Counter({
       name: `${prefix}process_cpu_seconds_total`,
-      help: 'CPU time, in user mode and in the kernel',
+      help: 'CPU time in user mode and in the kernel, in seconds',
       registers: [],
       collect() {
         const now = process.cpuUsage()

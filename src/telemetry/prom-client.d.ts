@@ -1,5 +1,9 @@
-// The parts of prom-client one by one: its main file also loads OpenTelemetry's API, which only those who trace should
-// pay.
+// Types for the single files of prom-client. Its main file also loads OpenTelemetry's API, which only tracing needs.
+
+declare module 'prom-client/lib/cluster.js' {
+  import { AggregatorRegistry } from 'prom-client'
+  export default AggregatorRegistry
+}
 
 declare module 'prom-client/lib/counter.js' {
   import { Counter } from 'prom-client'

@@ -1,42 +1,47 @@
 import type { IncomingHttpHeaders } from 'node:http'
 
-/** What is said of a request when it is over. */
+/** The attributes of a finished request. */
 export interface TracedRequest {
   readonly id: string
-  /** The pattern of the route, never the path. */
+  /** The path pattern of the route, which unlike the path identifies no user. */
   readonly route: string | null
   readonly kind: string
   readonly verdict: string
   readonly status: number
 }
 
-/** One request in a trace. */
+/** The spans of a request. */
 export interface RequestTrace {
-  /** 32 hexadecimal digits. */
+  /** The trace id in 32 hexadecimal digits. */
   readonly traceId: string
-  /** Runs `work`; what it calls of provider and store, also later, belongs to this request. */
+  /** Runs `work`. Calls to the provider and the store that it causes become children of this request's span. */
   within(work: () => void): void
   /**
-   * The request goes to this origin now; gives the headers that carry the trace on (W3C Trace Context, section 3):
-   * name, value …
+   * Starts a span for the request to an upstream. Returns the headers that propagate the trace, as a flat list of names
+   * and values.
+   * @see https://www.w3.org/TR/trace-context/#traceparent-header
    */
   goesUpstream(origin: string): readonly string[]
-  /** The upstream has answered with this status, or with nothing. */
+  /** Ends the upstream's span with the status of its answer; `null` if it did not answer. */
   wasAnswered(status: number | null): void
+  /** Ends the request's span. */
   end(request: TracedRequest): void
 }
 
-/** Spans of requests, and of the calls that they cause. */
+/** Creates spans for requests and for the calls that they cause. */
 export interface Tracing {
-  /** A request has arrived; a trace that its headers name goes on. */
+  /** Starts the span of a request, which continues the trace in its headers. */
   begin(method: string, headers: IncomingHttpHeaders): RequestTrace
-  /** Makes a call to somebody else as a span of its own. Rejects as the call does. */
+  /** Makes a call to another service in a span of its own. Rejects as the call does. */
   call<T>(name: string, attributes: Readonly<Record<string, string>>, call: () => Promise<T>): Promise<T>
-  /** Sends what is left, within 3 s. Never rejects. */
+  /** Exports the remaining spans within 3 s. Never rejects. */
   close(): Promise<void>
 }
 
-/** The trace that a `traceparent` names (W3C Trace Context, section 3.2), or `null`. */
+/**
+ * Returns the trace id in a `traceparent` header, or `null`.
+ * @see https://www.w3.org/TR/trace-context/#trace-id
+ */
 export function traceIdOf(traceparent: string | string[] | undefined): string | null {
   const [, id] =
     typeof traceparent === 'string'

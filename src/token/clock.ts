@@ -8,7 +8,7 @@ export const CLOCK_SKEW_MS = 60_000
 const MAX_COOLDOWN_MS = 60_000
 
 /**
- * Tells whether the access token has expired at `now`, in ms since the epoch. A token without a lifetime never does.
+ * Returns whether the access token has expired at `now`, in ms since the epoch. A token without a lifetime never does.
  */
 export function isExpired(session: Session, now: number): boolean {
   const { expiresAt } = session.tokens

@@ -10,42 +10,34 @@ import type { Session } from '../session/session.ts'
 import type { Sessions } from '../session/sessions.ts'
 import type { Log } from '../telemetry/log.ts'
 import { pauseUntil } from './backoff.ts'
+import type { Denied, TokenDenial } from './denial.ts'
 import type { Refresher } from './refresh.ts'
 
 type Wanted = Route['token']
 
-/** What came of asking for a route's own token. */
-export type Exchanged =
-  | { readonly ok: true; readonly accessToken: string }
-  /** The provider says no, and asking again is of no use. */
-  | { readonly ok: false; readonly problem: 'refused' }
-  /** It said no to the session's refresh token, too. */
-  | { readonly ok: false; readonly problem: 'ended' }
-  /** It would say yes after another login. */
-  | { readonly ok: false; readonly problem: 'step-up'; readonly claims: string | null }
-  | { readonly ok: false; readonly problem: 'unavailable'; readonly retryAfter: number }
+/** A route's own token, or why there is none. */
+export type RouteToken = { readonly ok: true; readonly accessToken: string } | Denied
 
-/** The tokens that routes want instead of the session's own. */
+/** The tokens of routes that do not take the session's access token. */
 export interface RouteTokens {
-  /** At once while a kept one is valid; each is asked for once, whoever waits. */
-  acquire(session: Session, wanted: Wanted, now: number): Exchanged | Promise<Exchanged>
-  /** Another one in place of `refused`; `null` where that is one that has only just been given. */
-  renew(session: Session, wanted: Wanted, refused: string, now: number): Promise<Exchanged> | null
+  /** Returns the cached token at once while it is valid. Concurrent calls for one token share one request. */
+  acquire(session: Session, wanted: Wanted, now: number): RouteToken | Promise<RouteToken>
+  /** Replaces `stale`, which its upstream did not accept. Returns `null` when `stale` was issued a moment ago. */
+  renew(session: Session, wanted: Wanted, stale: string, now: number): Promise<RouteToken> | null
 }
 
-/** Renewed in the background once this share of a token's life is left. */
+/** A token is renewed in the background when this share of its lifetime is left. */
 const RENEW_SHARE = 0.2
 const MAX_SESSIONS = 20_000
-/** After a failure nobody asks again for so long, ms. */
-const PAUSE = 2_000
-/** A token that is younger is not renewed because its upstream does not take it, ms. */
-const TOO_YOUNG = 10_000
-/** For tokens that belong to nobody. */
-const EVERYBODY = ''
+const PAUSE_MS = 2_000
+/** An upstream that rejects even a new token would otherwise cause a grant for each request. */
+const MIN_RENEWAL_AGE_MS = 10_000
+/** The key of tokens that belong to the gateway's client, and to no session. */
+const CLIENT_KEY = ''
 
-interface Kept {
+interface Entry {
   token: TokenSet | null
-  failure: { readonly answer: Exchanged; readonly at: number; readonly successes: number } | null
+  failure: { readonly denied: Denied; readonly at: number; readonly successes: number } | null
 }
 
 interface Parts {
@@ -55,44 +47,46 @@ interface Parts {
   readonly log: Log
 }
 
-/** Whether a route takes the session's own access token. */
-export function isSessionsOwn({ grant, resource, audience, scopes }: Wanted): boolean {
+/** Returns whether a route takes the session's own access token. */
+export function takesSessionToken({ grant, resource, audience, scopes }: Wanted): boolean {
   return grant === 'session' && resource === null && audience === null && scopes === null
 }
 
-/** Whether a route's token is made with the session's own access token, so that this one must be valid. */
-export function needsSessionsOwn(wanted: Wanted): boolean {
-  return wanted.grant === 'token-exchange' || wanted.grant === 'on-behalf-of' || isSessionsOwn(wanted)
+/** Returns whether a route needs a valid access token of the session: for itself, or to exchange it. */
+export function needsSessionToken(wanted: Wanted): boolean {
+  return wanted.grant === 'token-exchange' || wanted.grant === 'on-behalf-of' || takesSessionToken(wanted)
 }
 
-/** Makes the keeper of routes' tokens; they end with their session. */
+/** Creates the cache of routes' tokens. A session's tokens are dropped when it ends. */
 export function createRouteTokens({ provider, refresher, sessions, log }: Parts): RouteTokens {
-  const bySession = new LRUCache<string, Map<string, Kept>>({ max: MAX_SESSIONS })
-  const flights = singleFlight<Kept, Exchanged>()
+  const entries = new LRUCache<string, Map<string, Entry>>({ max: MAX_SESSIONS })
+  const flights = singleFlight<Entry, RouteToken>()
   const warned = new Set<string>()
   sessions.onEnd((id) => {
-    bySession.delete(id)
+    entries.delete(id)
   })
 
-  function keptFor(session: Session, wanted: Wanted): Kept {
-    const owner = wanted.grant === 'client-credentials' ? EVERYBODY : session.id
+  function entryFor(session: Session, wanted: Wanted): Entry {
+    const owner = wanted.grant === 'client-credentials' ? CLIENT_KEY : session.id
     const name = JSON.stringify([wanted.grant, wanted.audience, wanted.resource, wanted.scopes])
-    const tokens = bySession.get(owner) ?? new Map<string, Kept>()
-    bySession.set(owner, tokens)
-    const kept = tokens.get(name) ?? { token: null, failure: null }
-    tokens.set(name, kept)
-    return kept
+    const tokens = entries.get(owner) ?? new Map<string, Entry>()
+    entries.set(owner, tokens)
+    const entry = tokens.get(name) ?? { token: null, failure: null }
+    tokens.set(name, entry)
+    return entry
   }
 
-  /** What still holds the next try back: no outage does when the provider has granted something to anybody since. */
-  function standing({ failure }: Kept): Exchanged | null {
+  /**
+   * Returns the failure that holds the next attempt back. A success of the provider shortens the pause of an outage.
+   */
+  function failureInForce({ failure }: Entry): Denied | null {
     if (failure === null) return null
-    const { answer, at, successes } = failure
-    const isRecovered = !answer.ok && answer.problem === 'unavailable' && successes !== provider.successes()
-    return performance.now() < pauseUntil(at, PAUSE, isRecovered) ? answer : null
+    const { denied, at, successes } = failure
+    const hasRecovered = denied.denial.reason === 'token-unavailable' && successes !== provider.successes()
+    return performance.now() < pauseUntil(at, PAUSE_MS, hasRecovered) ? denied : null
   }
 
-  /** A provider may leave `audience` or `resource` unread, and give a token for something else. */
+  /** A provider may ignore `audience` or `resource`, and issue a token for another one. */
   function warnOfAudience(wanted: Wanted, { accessToken }: TokenSet): void {
     const missing = missingAudience(accessToken, [wanted.audience, wanted.resource])
     if (missing === null) return
@@ -106,15 +100,15 @@ export function createRouteTokens({ provider, refresher, sessions, log }: Parts)
     )
   }
 
-  async function ask(session: Session, wanted: Wanted, kept: Kept, now: number): Promise<Exchanged> {
+  async function request(session: Session, wanted: Wanted, entry: Entry, now: number): Promise<RouteToken> {
     try {
-      kept.token =
+      entry.token =
         wanted.grant === 'session'
           ? await refresher.redeem(session, wanted, now)
           : await grantForRoute(provider, wanted, session.tokens, now)
-      kept.failure = null
-      warnOfAudience(wanted, kept.token)
-      return { ok: true, accessToken: kept.token.accessToken }
+      entry.failure = null
+      warnOfAudience(wanted, entry.token)
+      return { ok: true, accessToken: entry.token.accessToken }
     } catch (error) {
       log.warn(
         { event: 'exchange_failed', session: session.id, grant: wanted.grant, cause: causes(error) },
@@ -122,48 +116,54 @@ export function createRouteTokens({ provider, refresher, sessions, log }: Parts)
       )
       const login = loginThatHelps(error)
       if (wanted.grant === 'session' && refusalOf(error) === 'invalid-grant' && login === null) {
-        // About the refresh token itself, and whether that ends the session, the usual refresh has the last word.
-        const { type } = await refresher.refresh(session, 'asked', Date.now())
-        if (type === 'ended') return { ok: false, problem: 'ended' }
+        // The provider rejected the refresh token itself. The usual refresh finds out whether that ends the session.
+        const refreshed = await refresher.refresh(session, 'asked', Date.now())
+        if (!refreshed.ok && refreshed.denial.reason === 'session-expired' && refreshed.denial.clearCookie)
+          return refreshed
       }
-      const answer: Exchanged =
-        login !== null
-          ? { ok: false, problem: 'step-up', claims: login.claims }
-          : isUnreachable(error)
-            ? { ok: false, problem: 'unavailable', retryAfter: PAUSE / 1000 }
-            : { ok: false, problem: 'refused' }
-      kept.failure = { answer, at: performance.now(), successes: provider.successes() }
-      return answer
+      const denied: Denied = { ok: false, denial: denialFor(error, login) }
+      entry.failure = { denied, at: performance.now(), successes: provider.successes() }
+      return denied
     }
   }
 
-  function start(session: Session, wanted: Wanted, kept: Kept, now: number): Promise<Exchanged> {
-    return flights.run(kept, () => ask(session, wanted, kept, now))
+  function requestOnce(session: Session, wanted: Wanted, entry: Entry, now: number): Promise<RouteToken> {
+    return flights.run(entry, () => request(session, wanted, entry, now))
   }
 
   return {
     acquire(session, wanted, now) {
-      const kept = keptFor(session, wanted)
-      const { token } = kept
-      const held = standing(kept)
+      const entry = entryFor(session, wanted)
+      const { token } = entry
+      const failure = failureInForce(entry)
       const left = token === null ? 0 : (token.expiresAt ?? Number.POSITIVE_INFINITY) - now
       if (token !== null && left > 0) {
         const life = (token.expiresAt ?? Number.POSITIVE_INFINITY) - token.issuedAt
-        if (left < life * RENEW_SHARE && held === null) void start(session, wanted, kept, now)
+        if (left < life * RENEW_SHARE && failure === null) void requestOnce(session, wanted, entry, now)
         return { ok: true, accessToken: token.accessToken }
       }
-      return held ?? start(session, wanted, kept, now)
+      return failure ?? requestOnce(session, wanted, entry, now)
     },
-    renew(session, wanted, refused, now) {
-      const kept = keptFor(session, wanted)
-      const { token } = kept
-      if (token !== null && token.accessToken !== refused)
+    renew(session, wanted, stale, now) {
+      const entry = entryFor(session, wanted)
+      const { token } = entry
+      if (token !== null && token.accessToken !== stale)
         return Promise.resolve({ ok: true, accessToken: token.accessToken })
       const age = token === null ? null : now - token.issuedAt
-      // A negative age is that of a token from before the clock was set back.
-      const isYoung = age !== null && age >= 0 && age < TOO_YOUNG
-      if (isYoung || standing(kept) !== null) return null
-      return start(session, wanted, kept, now)
+      // A token from before the clock was set back has a negative age.
+      const isYoung = age !== null && age >= 0 && age < MIN_RENEWAL_AGE_MS
+      if (isYoung || failureInForce(entry) !== null) return null
+      return requestOnce(session, wanted, entry, now)
     },
   }
+}
+
+function denialFor(error: unknown, login: ReturnType<typeof loginThatHelps>): TokenDenial {
+  if (login !== null) {
+    const claims = login.claims === null ? {} : { claims: login.claims }
+    return { reason: 'step-up', stepUp: { acrValues: null, maxAge: null, ...claims } }
+  }
+  return isUnreachable(error)
+    ? { reason: 'token-unavailable', retryAfter: PAUSE_MS / 1000 }
+    : { reason: 'token-refused' }
 }

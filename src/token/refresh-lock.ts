@@ -36,7 +36,7 @@ interface LockServices {
   readonly store: Pick<Store, 'lock' | 'unlock'>
   readonly sessions: Pick<Sessions, 'reload'>
   readonly metrics: Metrics
-  /** Tells whether the latest session already contains what the caller wanted when it had `seen`. */
+  /** Returns whether the latest session already contains what the caller wanted when it had `seen`. */
   readonly isDone: (latest: Session, seen: Session) => boolean
   /** The lock's time to live in ms, longer than a call to the provider. The holder prolongs it. */
   readonly life: number

@@ -18,15 +18,24 @@ import type { Log } from '../telemetry/log.ts'
 import type { Metrics } from '../telemetry/metrics.ts'
 import { createBackoff, type FailedRefresh } from './backoff.ts'
 import { cooldownUntil, isExpired } from './clock.ts'
+import type { TokenDenial } from './denial.ts'
 import { takeLock, type LockOutcome } from './refresh-lock.ts'
 
-/** What became of a refresh. */
-export type RefreshOutcome =
+/** The session after a refresh, or why it has no new tokens. */
+export type Refreshed =
+  | { readonly ok: true; readonly session: Session }
+  | {
+      readonly ok: false
+      readonly denial: Extract<TokenDenial, { readonly reason: 'session-expired' | 'token-unavailable' }>
+    }
+
+/** The outcome of one refresh. Its types are labels of a metric. */
+type RefreshOutcome =
   | { readonly type: 'refreshed'; readonly session: Session }
   | { readonly type: 'ended' }
   /**
-   * The session goes on with what it has; seconds until another try makes sense. `stuck`: its token has expired, and only
-   * another login can help.
+   * The session goes on with the tokens that it has. `retryAfter`: seconds until another attempt makes sense. `stuck`:
+   * its token has expired, and only another login can help.
    */
   | { readonly type: 'failed'; readonly retryAfter: number; readonly stuck: boolean }
 
@@ -39,32 +48,33 @@ const OUTCOMES = ['refreshed', 'ended', 'failed'] as const satisfies readonly Re
 /** Renews sessions' tokens, one grant at a time for each session. */
 export interface Refresher {
   /**
-   * Refreshes now, or joins the refresh that is under way, or says what the last one came to while it still counts.
-   * Never rejects.
+   * Refreshes, or joins the refresh that is under way. During the pause after a failure, and the cooldown after a
+   * success, returns the last result. Returns the session unchanged when its token is still valid and another process
+   * is refreshing. Never rejects.
    */
-  refresh(session: Session, cause: RefreshCause, now: number): Promise<RefreshOutcome>
+  refresh(session: Session, cause: RefreshCause, now: number): Promise<Refreshed>
   /**
-   * Redeems the refresh token for another resource or scope (RFC 8707, section 2.2), in turn with the refreshes.
-   * Rejects like a grant.
+   * Redeems the refresh token for another resource or scope, under the same lock as refreshes. Rejects like a grant.
+   * @see https://www.rfc-editor.org/rfc/rfc8707#section-2.2
    */
   redeem(session: Session, wanted: Route['token'], now: number): Promise<TokenSet>
-  /** Whether another try is held back at `now`, by the cooldown after a refresh or by the pause after a failure. */
+  /** Whether another refresh is held back at `now`, by the cooldown after one or by the pause after a failure. */
   heldBack(session: Session, now: number): boolean
-  /** The OAuth `error`, or a word of ours, of the last refresh when it failed. */
+  /** Returns the OAuth `error` of the last refresh, or the gateway's own word for it; `null` when it succeeded. */
   lastError(session: Session): string | null
-  /** Resolves when nothing is under way. */
+  /** Resolves when no refresh is under way. */
   settled(): Promise<void>
 }
 
-/** How much longer the lock lives than a call to the provider, ms. */
-const LOCK_MARGIN = 5_000
-/** After another process was found at it, a token that is still valid is left alone for this long, ms. */
-const BUSY_PAUSE = 1_000
+/** How much longer the lock lives than a call to the provider may take. */
+const LOCK_MARGIN_MS = 5_000
+/** How long a valid token is left alone after another process was found refreshing it. */
+const BUSY_PAUSE_MS = 1_000
 const MAX_BUSY = 10_000
-/** A provider that comes back is not asked at once for all that waited for it: so many tries after a failure at a time. */
+/** Bounds the burst of refreshes that a provider gets when it comes back after an outage. */
 const RETRIES_AT_ONCE = 16
-/** How long such a try waits for its turn, ms: where the provider hangs, other sessions do not wait behind it. */
-const RETRY_PATIENCE = 2_000
+/** How long a retry waits for its turn: a provider that hangs must not hold up all sessions. */
+const RETRY_PATIENCE_MS = 2_000
 
 interface Parts {
   readonly provider: Provider
@@ -78,9 +88,25 @@ function failed({ until, stuck }: FailedRefresh): RefreshOutcome {
   return { type: 'failed', retryAfter: Math.max(1, Math.ceil((until - performance.now()) / 1000)), stuck }
 }
 
-/** Makes the one place where refresh tokens are redeemed. */
+function resultOf(outcome: RefreshOutcome): Refreshed {
+  switch (outcome.type) {
+    case 'refreshed':
+      return { ok: true, session: outcome.session }
+    case 'ended':
+      return { ok: false, denial: { reason: 'session-expired', clearCookie: true } }
+    case 'failed':
+      return {
+        ok: false,
+        denial: outcome.stuck
+          ? { reason: 'session-expired', clearCookie: false }
+          : { reason: 'token-unavailable', retryAfter: outcome.retryAfter },
+      }
+  }
+}
+
+/** Creates the refresher, the only part of the gateway that redeems refresh tokens. */
 export function createRefresher({ provider, store, sessions, log, metrics }: Parts): Refresher {
-  const flights = singleFlight<string, RefreshOutcome>()
+  const flights = singleFlight<string, Refreshed>()
   const redemptions = new Set<Promise<unknown>>()
   const backoff = createBackoff(() => provider.successes())
   const retries = createSemaphore(RETRIES_AT_ONCE)
@@ -89,10 +115,10 @@ export function createRefresher({ provider, store, sessions, log, metrics }: Par
     backoff.forget(id)
   })
 
-  const lockParts = { store, sessions, metrics, life: provider.settings.timeout + LOCK_MARGIN }
+  const lockParts = { store, sessions, metrics, life: provider.settings.timeout + LOCK_MARGIN_MS }
   for (const outcome of OUTCOMES) for (const cause of CAUSES) metrics.refreshes.inc({ outcome, cause }, 0)
 
-  /** `keepLock` while the result is not in the store yet: nobody else may redeem the old refresh token. */
+  /** `keepLock` while the store does not have the result: no other process may redeem the spent refresh token. */
   async function save(
     session: Session,
     result: RefreshResult,
@@ -113,24 +139,29 @@ export function createRefresher({ provider, store, sessions, log, metrics }: Par
     }
     const { session: renewed, saved } = await sessions.renew(session, change)
     if (renewed !== null) return { outcome: { type: 'refreshed', session: renewed }, keepLock: !saved }
-    // It ended while the provider was being asked: the new refresh token must not outlive it. But the session that has
-    // taken its place may live on the same grant, which a revocation could take along (RFC 7009, section 2.1).
+    // The session ended during the grant, and the new refresh token must not outlive it. The session that has replaced
+    // it may live on the same grant, which a revocation could end: https://www.rfc-editor.org/rfc/rfc7009#section-2.1.
     if (!(await sessions.wasRenewed(session.id))) await revokeRefreshToken(provider, tokens.refreshToken, log)
     return { outcome: { type: 'ended' }, keepLock: false }
   }
 
-  async function refuse(session: Session, error: unknown, abandoned: boolean, now: number): Promise<RefreshOutcome> {
+  async function afterFailure(
+    session: Session,
+    error: unknown,
+    abandoned: boolean,
+    now: number,
+  ): Promise<RefreshOutcome> {
     const refusal = error instanceof ForeignIdentity ? 'invalid-grant' : refusalOf(error)
     const over = refusal === 'invalid-grant' || (refusal === 'rejected' && isExpired(session, now))
-    // A holder that stalled past its lock's life comes back with a token that somebody else has redeemed since.
+    // A process that stalled past its lock's life comes back with a token that another process has redeemed since.
     const latest = await sessions.reload(session.ticket, now).catch((unread: unknown) => {
-      // Whether the session is over can't be said without.
+      // Without the latest session, the end of this one can't be decided.
       if (over) throw unread
       return session
     })
     if (latest === null) return { type: 'ended' }
     if (latest.refreshedAt !== session.refreshedAt) return { type: 'refreshed', session: latest }
-    // Somebody else has redeemed it for another resource: with what that brought the next try is good.
+    // Another process has redeemed the refresh token for another resource. Its successor is in the latest session.
     if (latest.version > session.version) return { type: 'failed', retryAfter: 1, stuck: false }
     log.warn(
       { event: 'refresh_failed', session: session.id, refusal, ended: over, abandoned, cause: causes(error) },
@@ -146,14 +177,14 @@ export function createRefresher({ provider, store, sessions, log, metrics }: Par
     return failed(backoff.add(session, error))
   }
 
-  async function fly(seen: Session, cause: RefreshCause): Promise<RefreshOutcome> {
-    // A redemption for another resource rotates the refresh token and leaves the access token as it was.
+  async function refreshUnderLock(seen: Session, cause: RefreshCause): Promise<RefreshOutcome> {
+    // A redemption for another resource rotates the refresh token and does not change `refreshedAt`.
     const isDone = (latest: Session): boolean => latest.refreshedAt !== seen.refreshedAt
     const lock = await takeLock({ ...lockParts, isDone }, seen, cause !== 'due')
     if (lock.type === 'over') return { type: 'ended' }
     if (lock.type === 'done') return { type: 'refreshed', session: lock.session }
     if (lock.type === 'busy') {
-      busyUntil.set(seen.id, performance.now() + BUSY_PAUSE)
+      busyUntil.set(seen.id, performance.now() + BUSY_PAUSE_MS)
       return { type: 'refreshed', session: seen }
     }
     const { abandoned, release, keep } = lock
@@ -163,12 +194,12 @@ export function createRefresher({ provider, store, sessions, log, metrics }: Par
     const keepRefreshToken = async (refreshToken: string): Promise<void> => {
       const tokens = { ...session.tokens, refreshToken }
       const kept = await sessions.renew(session, { tokens })
-      // While the store is away it has a token that is spent: the lock keeps others from trying it.
+      // While the store is unavailable it holds a spent token: the lock keeps other processes from redeeming it.
       keepLock = !kept.saved
       session = kept.session ?? session
     }
     try {
-      // It may have been a long wait: what the provider gives now lives from now on.
+      // The wait for the lock may have been long, and the lifetime of the new tokens counts from here.
       const askedAt = Date.now()
       const result = await refreshTokens(provider, log, keepRefreshToken, session, askedAt)
       backoff.forget(session.id)
@@ -176,7 +207,7 @@ export function createRefresher({ provider, store, sessions, log, metrics }: Par
       outcome = saved.outcome
       keepLock = saved.keepLock
     } catch (error) {
-      outcome = await refuse(session, error, abandoned, Date.now())
+      outcome = await afterFailure(session, error, abandoned, Date.now())
     } finally {
       if (keepLock) keep()
       else await release()
@@ -187,45 +218,49 @@ export function createRefresher({ provider, store, sessions, log, metrics }: Par
     return outcome
   }
 
-  async function retry(seen: Session, cause: RefreshCause): Promise<RefreshOutcome> {
-    if (!(await retries.acquire(RETRY_PATIENCE))) return { type: 'failed', retryAfter: 1, stuck: false }
+  function waitForLock(session: Session): Promise<LockOutcome> {
+    return takeLock({ ...lockParts, isDone: () => false }, session, true)
+  }
+
+  async function refreshInTurn(seen: Session, cause: RefreshCause): Promise<RefreshOutcome> {
+    if (!(await retries.acquire(RETRY_PATIENCE_MS))) return { type: 'failed', retryAfter: 1, stuck: false }
     try {
-      return await fly(seen, cause)
+      return await refreshUnderLock(seen, cause)
     } finally {
       retries.release()
     }
   }
 
-  const waitForLock = (one: Session): Promise<LockOutcome> => takeLock({ ...lockParts, isDone: () => false }, one, true)
-
   return {
     redeem(session, wanted, now) {
-      const mine = redeem({ provider, sessions, log, takeLock: waitForLock }, session, wanted, now)
-      redemptions.add(mine)
+      const redemption = redeem({ provider, sessions, log, takeLock: waitForLock }, session, wanted, now)
+      redemptions.add(redemption)
       const settle = (): void => {
-        redemptions.delete(mine)
+        redemptions.delete(redemption)
       }
-      mine.then(settle, settle)
-      return mine
+      redemption.then(settle, settle)
+      return redemption
     },
     refresh(session, cause, now) {
       const underWay = flights.current(session.id)
       if (underWay !== null) return underWay
       const failure = backoff.standing(session, now)
-      if (failure !== null) return Promise.resolve(failed(failure))
-      if (cooldownUntil(session, now) > now) return Promise.resolve({ type: 'refreshed', session })
-      return flights.run(session.id, () =>
-        (backoff.lastError(session) === null ? fly(session, cause) : retry(session, cause)).catch(
-          (error: unknown): RefreshOutcome => {
+      if (failure !== null) return Promise.resolve(resultOf(failed(failure)))
+      if (cooldownUntil(session, now) > now) return Promise.resolve({ ok: true, session })
+      return flights.run(session.id, () => {
+        const outcome =
+          backoff.lastError(session) === null ? refreshUnderLock(session, cause) : refreshInTurn(session, cause)
+        return outcome
+          .catch((error: unknown): RefreshOutcome => {
             log.error(
               { event: 'refresh_failed', session: session.id, cause: causes(error) },
               'without the store nothing is refreshed',
             )
             metrics.refreshes.inc({ outcome: 'failed', cause })
             return failed(backoff.addWithoutStore(session))
-          },
-        ),
-      )
+          })
+          .then(resultOf)
+      })
     },
     heldBack: (session, now) =>
       (busyUntil.get(session.id) ?? Number.NEGATIVE_INFINITY) > performance.now() ||
@@ -246,14 +281,11 @@ interface RedeemParts {
   readonly provider: Provider
   readonly sessions: Pick<Sessions, 'renew' | 'wasRenewed'>
   readonly log: Log
-  /** Waits for this process's turn. */
+  /** Waits until this process has the lock. */
   readonly takeLock: (session: Session) => Promise<LockOutcome>
 }
 
-/**
- * Redeems the refresh token for another resource or scope (RFC 8707, section 2.2), in turn with the refreshes, and
- * saves the one that replaces it. Rejects like a grant.
- */
+/** Redeems the refresh token for another resource or scope, and saves the refresh token that replaces it. */
 async function redeem(parts: RedeemParts, seen: Session, wanted: Route['token'], now: number): Promise<TokenSet> {
   const { provider, sessions, log, takeLock } = parts
   const lock = await takeLock(seen)
@@ -261,14 +293,14 @@ async function redeem(parts: RedeemParts, seen: Session, wanted: Route['token'],
   const { session, release, keep } = lock
   let keepLock = false
 
-  /** A provider that rotates has spent the session's own. */
+  /** Saves the new refresh token of a provider that rotates them: the session's own is spent. */
   async function save(refreshToken: string | null): Promise<void> {
     if (refreshToken === null || refreshToken === session.tokens.refreshToken) return
     const tokens = { ...session.tokens, refreshToken }
     const { session: renewed, saved } = await sessions.renew(session, { tokens })
     keepLock = !saved
     if (renewed !== null) return
-    // See `save` in refresh.ts.
+    // For the same reason as after a refresh, see `save` above.
     if (!(await sessions.wasRenewed(session.id))) await revokeRefreshToken(provider, refreshToken, log)
     throw new Error('the session has ended')
   }

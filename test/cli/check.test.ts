@@ -84,7 +84,7 @@ routes:
       ['3:82: provider.clientSecret', 'needs the environment variable NOT_SET', 'write ${NOT_SET:-default}'],
       ['4:19: session.keys[0]', 'must be 32 bytes in base64', 'gatehouse keygen'],
       ['4:29: session.lifetme', 'is not a key of the configuration', 'did you mean lifetime?'],
-      ['7:11: routes[1].path', 'matches the same requests as routes[0]', 'make the two one'],
+      ['7:11: routes[1].path', 'matches the same requests as routes[0]', 'merge the two routes'],
     ] as const) {
       const lines = stderr.split('\n')
       const at = lines.findIndex((line) => line.startsWith(`${file}:${place}: `))

@@ -1,8 +1,8 @@
 import { join } from 'node:path'
 import t from 'tap'
-import { rules } from '../../src/config/check.ts'
-import type { Finding } from '../../src/config/checks/rule.ts'
-import { formatPath } from '../../src/config/problems.ts'
+import { rules } from '../../src/config/checks/index.ts'
+import type { Finding } from '../../src/config/problems.ts'
+import { formatKeyPath } from '../../src/config/key-path.ts'
 import { createAuthority } from '../support/certificates.ts'
 import { brief, key, least, loadText, problemsOf } from './configuration.ts'
 
@@ -33,7 +33,7 @@ const refused: [string, Parameters<typeof configuration>[0], string[]][] = [
   [
     'http and https',
     { publicUrl: '[https://a.example.com, http://localhost:8080]' },
-    ['1:12 publicUrl: mixes http and https, which cannot share one cookie | use https for all of them'],
+    ['1:12 publicUrl: mixes http and https, which cannot share a cookie | use https for all of them'],
   ],
   [
     'the same origin twice',
@@ -44,14 +44,14 @@ const refused: [string, Parameters<typeof configuration>[0], string[]][] = [
     'a plain http issuer',
     { provider: 'issuer: "http://login.example.com", clientSecret: x' },
     [
-      '3:39 provider.issuer: is plain http: tokens and the client secret would travel in clear' +
-        ' | use https, or say provider.allowHttp: true if the network is trusted',
+      '3:39 provider.issuer: is plain http: tokens and the client secret would be sent unencrypted' +
+        ' | use https, or set provider.allowHttp: true if the network is trusted',
     ],
   ],
   [
     'no openid',
     { provider: `${issuer}, clientSecret: x, scopes: [email]` },
-    ['3:93 provider.scopes: must have openid among them | add openid'],
+    ['3:93 provider.scopes: must contain openid | add openid'],
   ],
   [
     'form_post on http',
@@ -65,16 +65,16 @@ const refused: [string, Parameters<typeof configuration>[0], string[]][] = [
     'no secret',
     { provider: issuer },
     [
-      '3:1 provider.clientSecret: is required: the provider would not know this gateway without it' +
-        ' | give it, such as ${OIDC_CLIENT_SECRET}; for a public client say clientAuthentication: none',
+      '3:1 provider.clientSecret: is required: the gateway cannot authenticate to the provider without it' +
+        ' | set it, for example to ${OIDC_CLIENT_SECRET}; for a public client set clientAuthentication: none',
     ],
   ],
   [
     'client_secret_basic without a secret',
     { provider: `${issuer}, clientAuthentication: client_secret_basic` },
     [
-      '3:1 provider.clientSecret: is required: the provider would not know this gateway without it' +
-        ' | give it, such as ${OIDC_CLIENT_SECRET}; for a public client say clientAuthentication: none',
+      '3:1 provider.clientSecret: is required: the gateway cannot authenticate to the provider without it' +
+        ' | set it, for example to ${OIDC_CLIENT_SECRET}; for a public client set clientAuthentication: none',
     ],
   ],
   [
@@ -82,7 +82,7 @@ const refused: [string, Parameters<typeof configuration>[0], string[]][] = [
     { provider: `${issuer}, clientAuthentication: private_key_jwt` },
     [
       '3:90 provider.clientAuthentication: private_key_jwt needs a privateKey' +
-        ' | give provider.privateKey, such as ${file:/run/secrets/key.pem}',
+        ' | set provider.privateKey, for example to ${file:/run/secrets/key.pem}',
     ],
   ],
   [
@@ -116,34 +116,36 @@ const refused: [string, Parameters<typeof configuration>[0], string[]][] = [
     'a domain beside publicUrl',
     { publicUrl: '[https://a.example.com, https://b.example.org]', session: 'cookie: { domain: example.com }' },
     [
-      '4:86 session.cookie.domain: does not cover b.example.org of publicUrl' +
-        ' | use a domain that all of publicUrl are under, or leave it out',
+      '4:86 session.cookie.domain: does not cover b.example.org in publicUrl' +
+        ' | use a parent domain of every publicUrl, or leave this key out',
     ],
   ],
   [
     'a domain that is a suffix of letters only',
     { publicUrl: 'https://badexample.com', session: 'cookie: { domain: example.com }' },
     [
-      '4:86 session.cookie.domain: does not cover badexample.com of publicUrl' +
-        ' | use a domain that all of publicUrl are under, or leave it out',
+      '4:86 session.cookie.domain: does not cover badexample.com in publicUrl' +
+        ' | use a parent domain of every publicUrl, or leave this key out',
     ],
   ],
   [
     'tls on a Unix socket',
     { more: 'listen: unix:/run/g.sock\ntls: { certFile: cert.pem, keyFile: key.pem }' },
-    ['6:1 tls: does not go with a Unix socket | leave tls out, or listen on host:port'],
+    ['6:1 tls: cannot be combined with a Unix socket | remove tls, or listen on host:port'],
   ],
   [
     'a key of another certificate',
     { more: 'tls:\n  certFile: cert.pem\n  keyFile: other-key.pem' },
-    ['7:12 tls.keyFile: is not the key of the certificate in certFile | give the two that belong together'],
+    [
+      '7:12 tls.keyFile: is not the key of the certificate in certFile | use a certificate and a key that belong together',
+    ],
   ],
   [
     'routes that are the same',
     { more: route('path: /a\n  - { path: /a, access: public }') },
     [
       '7:13 routes[1].path: matches the same requests as routes[0]' +
-        ' | make the two one, or tell them apart by path, host or methods',
+        ' | merge the two routes, or give them different paths, hosts or methods',
     ],
   ],
   [
@@ -151,7 +153,7 @@ const refused: [string, Parameters<typeof configuration>[0], string[]][] = [
     { more: route('{ path: /a, methods: [GET] }\n  - { path: /a, methods: [POST, HEAD] }') },
     [
       '7:13 routes[1].path: matches the same requests as routes[0]' +
-        ' | make the two one, or tell them apart by path, host or methods',
+        ' | merge the two routes, or give them different paths, hosts or methods',
     ],
   ],
   [
@@ -173,14 +175,16 @@ const refused: [string, Parameters<typeof configuration>[0], string[]][] = [
   [
     'two ways to change the prefix',
     { more: route('path: /api/**\n    stripPrefix: /api\n    rewritePrefix: { from: /api, to: / }') },
-    ['8:5 routes[0].rewritePrefix: does not go with stripPrefix | use rewritePrefix alone, with to: / to strip'],
+    [
+      '8:5 routes[0].rewritePrefix: cannot be combined with stripPrefix | use rewritePrefix alone, with to: / to strip the prefix',
+    ],
   ],
   [
     'a prefix that is none',
     { more: route('{ path: /api/v1/*, stripPrefix: /api/v }\n  - { path: /**, rewritePrefix: { from: /a, to: /b } }') },
     [
-      "6:37 routes[0].stripPrefix: /api/v is not what the route's path /api/v1/* begins with | a beginning of /api/v1",
-      "7:41 routes[1].rewritePrefix.from: /a is not what the route's path /** begins with",
+      "6:37 routes[0].stripPrefix: the route's path /api/v1/* does not begin with /api/v | use a prefix of /api/v1",
+      "7:41 routes[1].rewritePrefix.from: the route's path /** does not begin with /a",
     ],
   ],
   [
@@ -192,10 +196,10 @@ const refused: [string, Parameters<typeof configuration>[0], string[]][] = [
       ),
     },
     [
-      '8:21 routes[0].token.grant: no token goes upstream with access: public' +
-        ' | use access: optional or required, or leave it out',
-      '9:31 routes[0].headers.set.X-User: claims are not known with access: public' +
-        ' | use access: optional or required, or leave it out',
+      '8:21 routes[0].token.grant: no token is sent upstream with access: public' +
+        ' | use access: optional or required, or leave this key out',
+      '9:31 routes[0].headers.set.X-User: no claims are known with access: public' +
+        ' | use access: optional or required, or leave this key out',
       '10:5 routes[0].require: has no effect with access: public | use access: required, or leave require out',
     ],
   ],
@@ -214,7 +218,7 @@ const refused: [string, Parameters<typeof configuration>[0], string[]][] = [
     [14, 23, 34, 55].map(
       (column, index) =>
         `8:${column} routes[0].headers.set.${['Host', 'COOKIE', 'X-Forwarded-Host', 'Te'][index]}:` +
-        ' cannot be set: it is for the connection, or written by the gateway | use another name',
+        ' cannot be set: it belongs to the connection, or the gateway writes it | use another name',
     ),
   ],
   [
@@ -222,21 +226,23 @@ const refused: [string, Parameters<typeof configuration>[0], string[]][] = [
     { more: route('path: /a\n    headers: { set: { authorization: Basic x } }') },
     [
       '7:23 routes[0].headers.set.authorization: is the header that carries the token' +
-        ' | say token: { grant: none }, or use another name',
+        ' | set token: { grant: none }, or use another name',
     ],
   ],
   [
     'a token in a header of the connection',
     { more: route('path: /a\n    token: { header: Cookie }') },
     [
-      '7:22 routes[0].token.header: Cookie cannot carry the token: it is for the connection, or written by ' +
-        'the gateway | Authorization, or a name of your own',
+      '7:22 routes[0].token.header: Cookie cannot carry the token: it belongs to the connection, or the ' +
+        'gateway writes it | use Authorization, or a name of your own',
     ],
   ],
   [
     'tls to a plain upstream',
     { more: route('path: /a\n    upstreamTls: { serverName: a.example.com }') },
-    ['7:5 routes[0].upstreamTls: has no effect: the upstream is not https | use an https upstream, or leave it out'],
+    [
+      '7:5 routes[0].upstreamTls: has no effect: the upstream is not https | use an https upstream, or leave this section out',
+    ],
   ],
 ]
 
@@ -299,14 +305,14 @@ await t.test('what is only a warning', async (t) => {
   )
   const file = join(folder, 'gatehouse.yaml')
   t.same(warnings, [
-    `${file}:1:12: publicUrl[0]: http://orders.example.com is plain http: the session cookie travels in clear; ` +
+    `${file}:1:12: publicUrl[0]: http://orders.example.com is plain http: the session cookie is sent unencrypted; ` +
       'use https',
-    `${file}:5:30: trustedProxies[1]: 0.0.0.0/0 believes the X-Forwarded-* headers of every client; ` +
-      'name the addresses of the proxies in front',
-    `${file}:4:95: session.idleTimeout: is longer than the lifetime, 1h, and never ends a session; ` +
-      'make it shorter, or write off',
-    `${file}:9:40: routes[0].upstreamTls.insecureSkipVerify: takes any certificate: ` +
-      'whoever is on the way can read and change everything; give caFile',
+    `${file}:5:30: trustedProxies[1]: 0.0.0.0/0 trusts the X-Forwarded-* headers of every client; ` +
+      'list the addresses of the proxies in front',
+    `${file}:4:95: session.idleTimeout: is longer than the lifetime, 1h, so it never ends a session; ` +
+      'use a shorter duration, or off',
+    `${file}:9:40: routes[0].upstreamTls.insecureSkipVerify: accepts any certificate: ` +
+      'an attacker on the network path can read and change the traffic; set caFile',
   ])
 })
 
@@ -368,11 +374,7 @@ await t.test('what is let in', async (t) => {
 await t.test('several processes need a store that they share', async (t) => {
   for (const workers of ['2', 'auto', '"2"']) {
     const problems = problemsOf(() => loadText(folder, `${least}workers: ${workers}\n`))
-    t.match(
-      problems,
-      [{ path: 'workers', message: 'more than one needs a store that they share', instead: /redis:/ }],
-      workers,
-    )
+    t.match(problems, [{ path: 'workers', message: 'several workers need a shared store', instead: /redis:/ }], workers)
     t.same(
       problemsOf(() =>
         loadText(folder, configuration({ session: 'store: "redis://127.0.0.1"', more: `workers: ${workers}\n` })),
@@ -424,13 +426,13 @@ routes:
     const routeRead = new Set<string>()
     const routes = config.routes.map((route, at) => ({ route: recording(route, '', routeRead), at: ['routes', at] }))
     const findings: Finding[] = find(recording(config, '', read), routes)
-    t.ok(findings.every(({ path }) => formatPath(path) !== ''))
+    t.ok(findings.every(({ path }) => formatKeyPath(path) !== ''))
     t.same(unnamed(read, reads), [], `rule ${index}`)
     t.same(unnamed(routeRead, routeReads), [], `rule ${index} of routes`)
   }
 })
 
-const loop = 'its requests would come back to it'
+const loop = 'requests would loop back to the gateway'
 
 void t.test('an upstream that is one of the gateway’s own addresses is refused', async (t) => {
   const found = (listen: string, upstream: string, more = ''): string[] =>

@@ -27,7 +27,7 @@ const filled: [string, string][] = [
 
 for (const [text, expected] of filled) t.same(interpolate(text, sources), { text: expected }, text)
 
-const gaps: [string, RegExp][] = [
+const refused: [string, RegExp][] = [
   ['${NONE}', /environment variable NONE, which is not set/],
   ['${toString}', /environment variable toString, which is not set/],
   ['${}', /has "\$\{\}"/],
@@ -38,15 +38,15 @@ const gaps: [string, RegExp][] = [
   ['${file:/nowhere}', /names the file \/nowhere: no such file/],
 ]
 
-for (const [text, message] of gaps) {
+for (const [text, message] of refused) {
   const outcome = interpolate(text, sources)
   t.ok(
-    'gaps' in outcome && outcome.gaps.length === 1 && message.test(outcome.gaps[0]?.message ?? ''),
-    `${text} is a gap`,
+    'problems' in outcome && outcome.problems.length === 1 && message.test(outcome.problems[0]?.message ?? ''),
+    `${text} is refused`,
   )
 }
 
-await t.test('every gap of a text is told', async (t) => {
+await t.test('every problem of a text is reported', async (t) => {
   const outcome = interpolate('${A}${B}', sources)
-  t.equal('gaps' in outcome ? outcome.gaps.length : 0, 2)
+  t.equal('problems' in outcome ? outcome.problems.length : 0, 2)
 })

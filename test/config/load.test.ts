@@ -185,7 +185,7 @@ await t.test('values from files', async (t) => {
         null,
         null,
         'routes',
-        'is not YAML: Flow map in block collection must be sufficiently indented and end with a }',
+        'is not valid YAML: Flow map in block collection must be sufficiently indented and end with a }',
       ],
       [
         'GATEHOUSE_PROVIDER_CLIENT_ID_FILE',
@@ -212,7 +212,7 @@ await t.test('a key that ends in File has its own variable', async (t) => {
     [
       [
         'GATEHOUSE_PROVIDER_CA_FILE',
-        'provider.caFile: cannot be read: /nowhere/ca.pem: no such file | the path of a readable PEM file',
+        'provider.caFile: cannot be read: /nowhere/ca.pem: no such file | give the path of a readable PEM file',
       ],
     ],
   )
@@ -256,13 +256,13 @@ await t.test('no configuration at all', async (t) => {
     instead: /GATEHOUSE_PUBLIC_URL/,
   })
   t.same(problemsOf(() => loadConfig({ env: { GATEHOUSE_LOG_LEVEL: 'info' } })).map(brief), [
-    'publicUrl: is required | give it here, or as GATEHOUSE_PUBLIC_URL',
-    'provider.issuer: is required | give it here, or as GATEHOUSE_PROVIDER_ISSUER',
-    'provider.clientId: is required | give it here, or as GATEHOUSE_PROVIDER_CLIENT_ID',
-    'provider.clientSecret: is required: the provider would not know this gateway without it | ' +
-      'give it, such as ${OIDC_CLIENT_SECRET}; for a public client say clientAuthentication: none',
+    'publicUrl: is required | set it here, or set GATEHOUSE_PUBLIC_URL',
+    'provider.issuer: is required | set it here, or set GATEHOUSE_PROVIDER_ISSUER',
+    'provider.clientId: is required | set it here, or set GATEHOUSE_PROVIDER_CLIENT_ID',
+    'provider.clientSecret: is required: the gateway cannot authenticate to the provider without it | ' +
+      'set it, for example to ${OIDC_CLIENT_SECRET}; for a public client set clientAuthentication: none',
     'upstream: is required, because routes[0] has no upstream of its own' +
-      ' | http://127.0.0.1:3000, or GATEHOUSE_UPSTREAM',
+      ' | set it to an origin such as http://127.0.0.1:3000, or set GATEHOUSE_UPSTREAM',
   ])
 })
 
@@ -279,28 +279,28 @@ await t.test('what is no YAML of ours, with its place', async (t) => {
     [
       'two documents',
       'a: 1\n---\nb: 2\n',
-      '2:1 : a second YAML document begins here | put all into one document, without ---',
+      '2:1 : a second YAML document begins here | put everything into one document, without ---',
     ],
     [
       'a tag',
       'listen: !!js/function x\n',
-      '1:9 : YAML tags such as !name are not used here | put text that begins with ! in quotes',
+      '1:9 : YAML tags such as !name are not supported | put text that begins with ! in quotes',
     ],
     [
       'a colon',
       'x: a: b\n',
-      '1:4 : a colon at the end or before a space begins a map, which is not possible here | put the value in quotes',
+      '1:4 : a colon at the end or before a space starts a map, which is not allowed here | put the value in quotes',
     ],
     ['no map', '- a\n- b\n', '1:1 : must be a map of keys | begin with "publicUrl: "'],
     [
       'an unclosed map',
       'provider: { issuer: x\n',
-      '2:1 : is not YAML: Flow map in block collection must be sufficiently indented and end with a }',
+      '2:1 : is not valid YAML: Flow map in block collection must be sufficiently indented and end with a }',
     ],
     [
       'a bare ${',
       'log: { level: ${X} }\nlisten: x\n',
-      '1:16 : is not YAML: Unexpected flow-map-start at node end | within { } and [ ] put values with ${…} in quotes',
+      '1:16 : is not valid YAML: Unexpected flow-map-start at node end | inside { } and [ ] put values with ${…} in quotes',
     ],
     [
       'an unknown alias',
@@ -308,7 +308,7 @@ await t.test('what is no YAML of ours, with its place', async (t) => {
       '1:9 : this alias has no anchor | put text that begins with * in quotes',
     ],
     ['a flood of aliases', bomb, '1:1 : has too many aliases | repeat the values'],
-    ['a text that is left over', 'listen: "a" hunter2\n', '1:13 : is not YAML: Unexpected scalar at node end'],
+    ['a text that is left over', 'listen: "a" hunter2\n', '1:13 : is not valid YAML: Unexpected scalar at node end'],
   ]
   for (const [name, text, expected] of table) {
     t.same(problemsOf(() => loadText(folder, text)).map(brief), [expected], name)
@@ -319,7 +319,7 @@ await t.test('memory: may stand without quotes', async (t) => {
   const text = least.replace(/session: .*/, `session:\n  store: memory:   # in this process\n  keys: ["${key}"]`)
   t.same(loadText(folder, text).config.session.store, { kind: 'memory', max: 50_000 })
   t.same(problemsOf(() => loadText(folder, `${text}workers: no\n`)).map(brief), [
-    '7:10 workers: must be auto or a whole number from 1 up, not "no"',
+    '7:10 workers: must be auto or a whole number of at least 1, not "no"',
   ])
 })
 
@@ -355,7 +355,7 @@ await t.test('no keys: a random one, and a warning', async (t) => {
 await t.test('an empty key is a problem, not a random key', async (t) => {
   const text = least.replace(key, '${SESSION_KEY}')
   t.same(problemsOf(() => loadText(folder, text, { SESSION_KEY: '' })).map(brief), [
-    '4:19 session.keys[0]: must be 32 bytes in base64, not 0 | make one with: gatehouse keygen',
+    '4:19 session.keys[0]: must be 32 bytes in base64, not 0 | generate one with: gatehouse keygen',
   ])
 })
 
@@ -390,30 +390,30 @@ tls:
   const problems = problemsOf(() => loadText(folder, text))
   t.same(problems.map(brief), [
     '1:1 upstream: is required, because routes[0] has no upstream of its own' +
-      ' | http://127.0.0.1:3000, or GATEHOUSE_UPSTREAM',
+      ' | set it to an origin such as http://127.0.0.1:3000, or set GATEHOUSE_UPSTREAM',
     '2:12 publicUrl: must be an origin without a path, not "https://orders.example.com/app"' +
       ' | https://orders.example.com',
     '3:1 sesion: is not a key of the configuration | did you mean session?',
     '4:1 clientId: is not a key of the configuration | it belongs to provider',
-    '5:1 provider.clientId: is required | give it here, or as GATEHOUSE_PROVIDER_CLIENT_ID',
+    '5:1 provider.clientId: is required | set it here, or set GATEHOUSE_PROVIDER_CLIENT_ID',
     '7:3 provider.client_id: is not a key of the configuration | did you mean clientId?',
     '8:17 provider.clientSecret: needs the environment variable NOWHERE, which is not set' +
       ' | set it, or write ${NOWHERE:-default}',
     '10:13 session.lifetime: must be a duration such as 30s or 15m, not 30 | add the unit, such as 30s',
-    '11:10 session.keys[0]: must be 32 bytes in base64, not 2 | make one with: gatehouse keygen',
+    '11:10 session.keys[0]: must be 32 bytes in base64, not 2 | generate one with: gatehouse keygen',
     '12:19 session.cookie.name: must be a cookie name of letters, digits, _ and -, not "a b"',
     '12:36 session.cookie.sameSite: must be one of lax, strict, none, not "sideways"',
     '14:11 routes[0].path: a * must be a whole segment, in "/a**"',
     '16:5 routes[1].timout: is not a key of the configuration | did you mean timeout?',
     '17:20 routes[1].methods[1]: must be another method: TRACE is never served',
-    '20:17 routes[1].headers.set.X-User: must not hold "{claim.email}"' +
+    '20:17 routes[1].headers.set.X-User: must not contain "{claim.email}"' +
       ' | only {claims.NAME} and {claims.a.b} are filled in',
     '21:17 routes[1].headers.set.X User: must be a header name such as X-User, not "X User"',
     '22:5 routes[2].path: is required',
     '23:5 routes[3]: must be a map',
     '24:8 admin: must be a map, or false | keys: listen, hosts, sessions',
-    '25:1 tls.keyFile: is required | give it here, or as GATEHOUSE_TLS_KEY_FILE',
-    `26:13 tls.certFile: cannot be read: ${join(folder, 'none.pem')}: no such file | the path of a readable PEM file`,
+    '25:1 tls.keyFile: is required | set it here, or set GATEHOUSE_TLS_KEY_FILE',
+    `26:13 tls.certFile: cannot be read: ${join(folder, 'none.pem')}: no such file | give the path of a readable PEM file`,
   ])
   t.equal(new ConfigurationError(problems.slice(2, 3)).message, formatProblems(problems.slice(2, 3)))
   t.equal(
@@ -436,7 +436,7 @@ await t.test('a problem within a value from the environment names the variable',
         ' "ftp://b.example.com"',
       'GATEHOUSE_ROUTES routes[0].timeout: must be a duration such as 30s or 15m, not 5 | add the unit, such as 5s',
       'GATEHOUSE_ROUTES routes[1].path: matches the same requests as routes[0]' +
-        ' | make the two one, or tell them apart by path, host or methods',
+        ' | merge the two routes, or give them different paths, hosts or methods',
     ],
   )
 })

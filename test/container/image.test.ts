@@ -10,7 +10,7 @@ import { startIdp } from '../../src/demo/idp.ts'
 import { startUpstream } from '../../src/demo/upstream.ts'
 import { createBrowser } from '../support/browser.ts'
 import { freePort } from '../support/free-port.ts'
-import { until } from '../support/until.ts'
+import { eventually } from '../support/eventually.ts'
 
 t.setTimeout(400_000)
 
@@ -91,7 +91,10 @@ const run = (t: Test, command: readonly string[], env: Settings) => {
       const early = ended.then((status) => {
         throw new Error(`it has ended with ${status}: ${output}`)
       })
-      await Promise.race([until('it listens', () => output.includes('"event":"listening"'), 30_000), early])
+      await Promise.race([
+        eventually(() => output.includes('"event":"listening"'), { what: 'it listens', timeoutMs: 30_000 }),
+        early,
+      ])
       early.catch(() => {})
     },
   }

@@ -4,7 +4,7 @@ import { compiled, now, sessionOf } from './request.ts'
 
 const minutes = (n: number): number => n * 60_000
 
-void t.test('public and optional routes let anybody in', (t) => {
+void t.test('public and optional routes admit requests without a session', (t) => {
   for (const access of ['public', 'optional'] as const) {
     t.equal(admit(compiled({ access }), null, false, now), null)
     t.equal(admit(compiled({ access }), null, true, now), null)
@@ -13,14 +13,14 @@ void t.test('public and optional routes let anybody in', (t) => {
   t.end()
 })
 
-void t.test('a required route tells a session that has ended from none at all', (t) => {
+void t.test('a required route distinguishes an ended session from no session', (t) => {
   t.same(admit(compiled(), null, false, now), { reason: 'login-required' })
   t.same(admit(compiled(), null, true, now), { reason: 'session-expired', clearCookie: true })
   t.equal(admit(compiled(), sessionOf(), true, now), null)
   t.end()
 })
 
-void t.test('claims: all that are named, of each any of its values', (t) => {
+void t.test('require.claims: every named claim, each with any of its values', (t) => {
   const claims = {
     'groups': ['staff', 'admin'],
     'department': 'sales',
@@ -73,28 +73,28 @@ void t.test('claims: all that are named, of each any of its values', (t) => {
   t.end()
 })
 
-void t.test('a claim that objects inherit is not a claim', (t) => {
+void t.test('an inherited property is not a claim', (t) => {
   for (const name of ['constructor', '__proto__', 'toString.name', 'a.constructor'])
     t.equal(claimAt({ a: {} }, name), undefined, name)
   t.end()
 })
 
-void t.test('the log is told what the user lacks, also where the provider left it out', (t) => {
+void t.test('the reason names the missing claim, also after an overage', (t) => {
   const route = compiled({ require: { claims: { groups: ['admin'] }, acr: null, maxAge: null } })
   t.match(admit(route, sessionOf({ claims: { groups: ['staff'] } }), true, now), {
     why: /groups has none of the values/,
   })
   t.match(admit(route, sessionOf({ claims: {} }), true, now), { why: /groups is missing/ })
   for (const claims of [{ _claim_names: { groups: 'src1' } }, { hasgroups: true }])
-    t.match(admit(route, sessionOf({ claims }), true, now), { why: /left the claim groups out/, leftOut: true })
+    t.match(admit(route, sessionOf({ claims }), true, now), { why: /left the claim groups out/, overage: true })
   const nested = compiled({ require: { claims: { 'realm_access.roles': ['admin'] }, acr: null, maxAge: null } })
   t.match(admit(nested, sessionOf({ claims: { _claim_names: { realm_access: 'src1' } } }), true, now), {
-    leftOut: true,
+    overage: true,
   })
   t.end()
 })
 
-void t.test('acr: any of those asked for, and a step-up asks for all of them', (t) => {
+void t.test('acr: any of the required values suffices, and a step-up asks for all of them', (t) => {
   const route = compiled({ require: { claims: {}, acr: ['gold', 'silver'], maxAge: null } })
   t.equal(admit(route, sessionOf({ claims: { acr: 'silver' } }), true, now), null)
   for (const acr of ['bronze', undefined, ['gold'], 1]) {
@@ -109,7 +109,7 @@ void t.test('acr: any of those asked for, and a step-up asks for all of them', (
 
 const loggedIn = (ms: number) => sessionOf({ claims: { auth_time: (now - ms) / 1000 }, createdAt: now })
 
-void t.test('maxAge counts from auth_time, and from the login where the provider does not say', (t) => {
+void t.test('maxAge counts from auth_time, or from the login when auth_time is missing', (t) => {
   const route = compiled({ require: { claims: {}, acr: null, maxAge: minutes(5) } })
   t.equal(admit(route, loggedIn(minutes(4)), true, now), null)
   t.equal(admit(route, loggedIn(minutes(5)), true, now), null)
@@ -119,7 +119,7 @@ void t.test('maxAge counts from auth_time, and from the login where the provider
   t.end()
 })
 
-void t.test('an auth_time in digits is one; what is no date counts as none', (t) => {
+void t.test('an auth_time may be a string of digits; an invalid date counts as missing', (t) => {
   const route = compiled({ require: { claims: {}, acr: null, maxAge: minutes(10) } })
   const of = (authTime: unknown, createdAt: number) =>
     admit(route, sessionOf({ claims: { auth_time: authTime }, createdAt }), true, now)?.reason ?? null
@@ -132,7 +132,7 @@ void t.test('an auth_time in digits is one; what is no date counts as none', (t)
   t.end()
 })
 
-void t.test('both at once ask for both; a step-up comes before a missing claim', (t) => {
+void t.test('a step-up combines acr and max_age, and comes before a missing claim', (t) => {
   const route = compiled({ require: { claims: { groups: ['admin'] }, acr: ['gold'], maxAge: minutes(1) } })
   const denial = admit(route, sessionOf({ claims: { auth_time: 0 } }), true, now)
   t.same(denial, { reason: 'step-up', stepUp: { acrValues: ['gold'], maxAge: 60 } })

@@ -19,6 +19,7 @@ type Told = {
   clearSession?: boolean
   authenticate?: string
   retryAfter?: number
+  allow?: string
 }
 
 const told = (denial: Denial, kind: RequestKind, route = compiled()): Told => {
@@ -26,7 +27,7 @@ const told = (denial: Denial, kind: RequestKind, route = compiled()): Told => {
   return rest
 }
 
-void t.test('who has to log in: a navigation is sent there, all others are told where', (t) => {
+void t.test('login-required: a navigation is redirected, other kinds get the login URL', (t) => {
   const denial: Denial = { reason: 'login-required' }
   t.same(told(denial, 'navigation'), { status: 302, code: 'login_required', location: toTarget, clearSession: false })
   for (const kind of kinds.slice(1)) {
@@ -39,7 +40,7 @@ void t.test('who has to log in: a navigation is sent there, all others are told 
   t.end()
 })
 
-void t.test('whose session has ended: the same, and the cookie goes where the session is over for every route', (t) => {
+void t.test('session-expired: the same, and the cookie is cleared when the session is over for every route', (t) => {
   for (const clearCookie of [true, false]) {
     const denial: Denial = { reason: 'session-expired', clearCookie }
     t.same(told(denial, 'navigation'), {
@@ -59,7 +60,7 @@ void t.test('whose session has ended: the same, and the cookie goes where the se
   t.end()
 })
 
-void t.test('who needs a step-up: the same, with what the login has to ask for', (t) => {
+void t.test('step-up: the same, with the parameters of the step-up in the login URL', (t) => {
   const denial: Denial = { reason: 'step-up', stepUp: { acrValues: ['gold', 'silver'], maxAge: 300 } }
   t.same(told(denial, 'navigation'), {
     status: 302,
@@ -83,11 +84,11 @@ void t.test('who needs a step-up: the same, with what the login has to ask for',
   t.end()
 })
 
-void t.test('all else is the same for every kind', (t) => {
+void t.test('other denials are the same for every kind', (t) => {
   const rows: [Denial, Told][] = [
     [{ reason: 'no-route' }, { status: 404, code: 'not_found' }],
     [
-      { reason: 'ambiguous-path', reading: '/x' },
+      { reason: 'ambiguous-path', variant: '/x' },
       { status: 400, code: 'ambiguous_path' },
     ],
     [
@@ -99,28 +100,64 @@ void t.test('all else is the same for every kind', (t) => {
       { reason: 'token-unavailable', retryAfter: 7 },
       { status: 503, code: 'token_unavailable', retryAfter: 7 },
     ],
+    [{ reason: 'token-refused' }, { status: 502, code: 'token_unavailable' }],
+    [
+      { reason: 'insufficient-authentication', stepUp: { acrValues: ['gold'], maxAge: 300 } },
+      {
+        status: 401,
+        code: 'step_up_required',
+        authenticate: 'Bearer error="insufficient_user_authentication", acr_values="gold", max_age="300"',
+      },
+    ],
+    [
+      { reason: 'malformed', cause: 'the request has no Host' },
+      { status: 400, code: 'bad_request' },
+    ],
+    [
+      { reason: 'transfer-coding', unframed: false, cause: 'gzip, chunked' },
+      { status: 501, code: 'bad_request' },
+    ],
+    [
+      { reason: 'transfer-coding', unframed: true, cause: 'gzip' },
+      { status: 400, code: 'bad_request' },
+    ],
+    [
+      { reason: 'method-not-allowed', allow: ['GET', 'POST'] },
+      { status: 405, code: 'method_not_allowed', allow: 'GET, POST' },
+    ],
+    [
+      { reason: 'method-not-allowed', allow: null },
+      { status: 405, code: 'method_not_allowed' },
+    ],
+    [{ reason: 'loop' }, { status: 508, code: 'upstream_unreachable' }],
+    [{ reason: 'two-sessions' }, { status: 400, code: 'login_failed' }],
+    [{ reason: 'misdirected' }, { status: 421, code: 'bad_request' }],
+    [
+      { reason: 'not-admin', problem: 'wrong-token' },
+      { status: 401, code: 'invalid_token', authenticate: 'Bearer error="invalid_token"' },
+    ],
   ]
   for (const [denial, expected] of rows)
     for (const kind of kinds) t.match(told(denial, kind), expected, `${denial.reason} to a ${kind}`)
   t.notMatch(
     JSON.stringify(challenge({ reason: 'forbidden', why: 'the claim groups' }, 'script', facts, compiled(), settings)),
     /groups/,
-    'why is for the log alone',
+    'the reason is for the log only',
   )
   t.end()
 })
 
-void t.test('challenge: redirect sends everybody to the login but a WebSocket', (t) => {
+void t.test('challenge: redirect redirects all kinds but a WebSocket', (t) => {
   const route = compiled({ challenge: 'redirect' })
   for (const kind of kinds.slice(0, 4)) t.equal(told({ reason: 'login-required' }, kind, route).status, 302, kind)
   t.equal(told({ reason: 'login-required' }, 'websocket', route).status, 401)
-  t.equal(told({ reason: 'login-required' }, 'script', route).location, toPage, 'a script comes back to its page')
+  t.equal(told({ reason: 'login-required' }, 'script', route).location, toPage, 'a script returns to its page')
   const alone = challenge({ reason: 'login-required' }, 'script', { ...facts, headers: {} }, route, settings)
-  t.match(alone.location, /\?redirect=/, 'one without a page to where it was going')
+  t.match(alone.location, /\?redirect=/, 'a script without a page returns to its own URL')
   t.end()
 })
 
-void t.test('challenge: 401 redirects nobody', (t) => {
+void t.test('challenge: 401 redirects no kind', (t) => {
   const route = compiled({ challenge: '401' })
   for (const kind of kinds) t.equal(told({ reason: 'login-required' }, kind, route).status, 401, kind)
   t.equal(told({ reason: 'login-required' }, 'navigation', route).loginUrl, toTarget)
@@ -131,7 +168,7 @@ const detail = (kind: RequestKind): string =>
   challenge({ reason: 'login-required' }, kind, facts, compiled(), { ...settings, scripts: { message: 'Reload.' } })
     .detail
 
-void t.test('the operator’s message is what scripts read, nobody else', (t) => {
+void t.test('scripts.message is for scripts only', (t) => {
   t.equal(detail('script'), 'Reload.')
   t.not(detail('frame'), 'Reload.')
   t.end()
@@ -140,7 +177,7 @@ void t.test('the operator’s message is what scripts read, nobody else', (t) =>
 const loginUrl = (headers: Record<string, string>): string =>
   loginUrlFor(factsOf({ path: '/api/orders', headers }), 'script', '/oauth2')
 
-void t.test('a script comes back to its page, never to the API’s URL', (t) => {
+void t.test('a script returns to its page, never to the URL of the API', (t) => {
   const bare = `${origin}/oauth2/login`
   t.equal(loginUrl({}), bare, 'without a Referer there is no redirect')
   t.equal(loginUrl({ referer: `${origin}/` }), `${bare}?redirect=%2F`)
@@ -148,7 +185,7 @@ void t.test('a script comes back to its page, never to the API’s URL', (t) => 
   t.equal(loginUrl({ referer: 'https://evil.example/page' }), bare)
   t.equal(loginUrl({ referer: `${origin}.evil.example/page` }), bare)
   t.equal(loginUrl({ referer: `${origin}@evil.example/page` }), bare)
-  t.equal(loginUrl({ referer: '/page' }), bare, 'a relative Referer is nobody’s')
+  t.equal(loginUrl({ referer: '/page' }), bare, 'a relative Referer is ignored')
   t.equal(loginUrl({ 'hx-current-url': `${origin}/htmx`, 'referer': `${origin}/other` }), `${bare}?redirect=%2Fhtmx`)
   t.equal(
     loginUrl({ 'hx-current-url': 'https://evil.example/', 'referer': `${origin}/other` }),
@@ -157,21 +194,21 @@ void t.test('a script comes back to its page, never to the API’s URL', (t) => 
   t.end()
 })
 
-void t.test('a form and a frame come back to the page they belong to', (t) => {
+void t.test('a form and a frame return to the page that contains them', (t) => {
   t.equal(
     loginUrlFor(factsOf({ path: '/framed' }), 'frame', '/oauth2'),
     `${origin}/oauth2/login?redirect=%2Fframed`,
-    'a frame without a Referer shows its own target',
+    'a frame without a Referer returns to its own URL',
   )
   t.equal(
     loginUrlFor(factsOf({ path: '/submit', method: 'POST' }), 'form', '/oauth2'),
     `${origin}/oauth2/login`,
-    'a form’s target can’t be opened by a link',
+    'the target of a form can’t be opened by a link',
   )
   t.end()
 })
 
-void t.test('a navigation to a path that would be read as a host logs in without a target', (t) => {
+void t.test('a navigation to a path that looks like a host has no return target', (t) => {
   t.equal(loginUrlFor(factsOf({ path: '//evil.example/x' }), 'navigation', '/oauth2'), `${origin}/oauth2/login`)
   t.end()
 })

@@ -20,13 +20,13 @@ const rows: Row[] = [
   ['GET', { accept: 'application/json' }, 'script', 'an API client'],
   ['GET', { accept: 'text/html;q=0, */*' }, 'script', 'a page that is not acceptable (RFC 9110, section 12.4.2)'],
   ['GET', { accept: 'text/html;level=1; Q=0.000, application/json' }, 'script', 'the same in another spelling'],
-  ['GET', { accept: 'text/html;q=0.001' }, 'navigation', 'a page that is hardly wanted is wanted'],
-  ['GET', { accept: 'text/html;q=0, application/xhtml+xml' }, 'navigation', 'the other kind of page'],
+  ['GET', { accept: 'text/html;q=0.001' }, 'navigation', 'a page with a very low weight is acceptable'],
+  ['GET', { accept: 'text/html;q=0, application/xhtml+xml' }, 'navigation', 'XHTML is acceptable'],
   ['GET', { accept: 'text/html, text/event-stream;q=0' }, 'navigation', 'an event stream that is not acceptable'],
   ['GET', { ...document, 'sec-fetch-dest': 'empty', 'accept': 'text/html;q=0,*/*' }, 'script', 'a worker’s own call'],
-  ['GET', { ...document, 'sec-fetch-mode': 'nested-navigate' }, 'script', 'a mode that no browser has any more'],
+  ['GET', { ...document, 'sec-fetch-mode': 'nested-navigate' }, 'script', 'a mode that browsers have dropped'],
   ['GET', { accept: 'text/html-like' }, 'script', 'a media type that only begins like HTML'],
-  ['GET', { ...document, 'sec-fetch-mode': 'cors', 'sec-fetch-dest': 'empty' }, 'script', 'fetch, whatever it accepts'],
+  ['GET', { ...document, 'sec-fetch-mode': 'cors', 'sec-fetch-dest': 'empty' }, 'script', 'fetch with any Accept'],
   ['GET', { 'sec-fetch-mode': 'no-cors', 'sec-fetch-dest': 'image' }, 'script', 'an image'],
   [
     'GET',
@@ -40,12 +40,12 @@ const rows: Row[] = [
     'script',
     'a WebSocket’s headers without an upgrade',
   ],
-  ['GET', { ...document, 'sec-fetch-dest': 'empty' }, 'navigation', 'a navigation that a service worker passes on'],
+  ['GET', { ...document, 'sec-fetch-dest': 'empty' }, 'navigation', 'a navigation that a service worker forwards'],
   [
     'POST',
     { ...document, 'sec-fetch-dest': 'empty', 'content-type': form },
     'form',
-    'a form that a service worker passes on',
+    'a form that a service worker forwards',
   ],
   ...['iframe', 'frame', 'embed', 'object'].map((destination): Row => [
     'GET',
@@ -80,22 +80,26 @@ const rows: Row[] = [
   ['GET', { ...document, upgrade: 'websocket' }, 'script', 'an Upgrade that Connection does not name'],
 ]
 
-void t.test('what a request is follows from its method and headers', (t) => {
+void t.test('the kind of a request depends on its method and headers', (t) => {
   for (const [method, headers, kind, what] of rows) t.equal(classify(method, headers, none), kind, `${method}: ${what}`)
   t.end()
 })
 
-void t.test('a configured header makes a script whatever else the request says', (t) => {
+void t.test('a configured header marks any request as a script', (t) => {
   const exact = { headers: [{ name: 'X-Ajax', value: '1' }], message: null }
   const any = { headers: [{ name: 'X-Ajax', value: null }], message: null }
   t.equal(classify('GET', { ...document, 'x-ajax': '1' }, exact), 'script')
   t.equal(classify('GET', { ...document, 'x-ajax': '0' }, exact), 'navigation', 'another value does not count')
-  t.equal(classify('GET', { ...document, 'x-ajax': 'anything' }, any), 'script', 'any value counts where none is given')
+  t.equal(
+    classify('GET', { ...document, 'x-ajax': 'anything' }, any),
+    'script',
+    'without a configured value, any value counts',
+  )
   t.equal(classify('GET', document, any), 'navigation')
   t.end()
 })
 
-void t.test('a prefetch is told in every spelling that browsers use', (t) => {
+void t.test('a prefetch is recognised by each header that browsers use', (t) => {
   t.ok(isPrefetch({ 'sec-purpose': 'prefetch' }))
   t.ok(isPrefetch({ 'sec-purpose': 'prefetch;prerender' }))
   t.ok(isPrefetch({ purpose: 'prefetch' }))

@@ -16,7 +16,7 @@ type Sent = {
 
 const tableOf = (routes: readonly CompiledRoute[]) => ({ routes, dependsOnMethod: () => false })
 
-/** What the upstream of the first route gets, names as they are sent, values of a name in their order. */
+/** Returns the headers that the upstream of the first route gets, by name as sent, with the values in order. */
 const upstream = ({
   facts = factsOf(),
   routes = [{}],
@@ -46,7 +46,7 @@ void t.test('an ordinary header passes byte for byte, in its order and case, as 
   t.end()
 })
 
-void t.test('what is said to the gateway alone goes no further', (t) => {
+void t.test('hop-by-hop headers are not forwarded', (t) => {
   const names = [
     'Connection',
     'Keep-Alive',
@@ -67,7 +67,7 @@ void t.test('what is said to the gateway alone goes no further', (t) => {
   t.end()
 })
 
-void t.test('what Connection names is dropped, but never what the gateway itself says', (t) => {
+void t.test('headers that Connection names are dropped, but never the gateway’s own', (t) => {
   const headers = {
     'Connection': 'close, X-Hop,x-other , X-User, X-Forwarded-For, Host, Authorization',
     'X-Hop': '1',
@@ -118,7 +118,7 @@ void t.test('a header that any route sets can’t be sent by a client on any rou
   t.end()
 })
 
-void t.test('forwarding headers of anybody but a trusted proxy are dropped, however they are spelt', (t) => {
+void t.test('forwarded headers of untrusted peers are dropped in every spelling', (t) => {
   const names = [
     'Forwarded',
     'X-Real-IP',
@@ -161,7 +161,7 @@ void t.test('forwarding headers of anybody but a trusted proxy are dropped, howe
   t.end()
 })
 
-void t.test('X-Forwarded-For, -Proto and -Host are written anew', (t) => {
+void t.test('X-Forwarded-For, -Proto and -Host are replaced', (t) => {
   const headers = {
     'X-Forwarded-For': '6.6.6.6',
     'X-Forwarded-Proto': 'gopher',
@@ -178,7 +178,7 @@ void t.test('X-Forwarded-For, -Proto and -Host are written anew', (t) => {
   t.end()
 })
 
-void t.test('behind a trusted proxy they are continued', (t) => {
+void t.test('behind a trusted proxy they are extended', (t) => {
   const headers = {
     'X-Forwarded-For': '192.0.2.7, 10.0.0.9',
     'X-Forwarded-Proto': 'https',
@@ -191,7 +191,7 @@ void t.test('behind a trusted proxy they are continued', (t) => {
   t.same(
     upstream({ facts: factsOf({ client: trusted }) })['X-Forwarded-For'],
     ['10.0.0.1'],
-    'one that says nothing is the first',
+    'a proxy without these headers is the first',
   )
   t.end()
 })
@@ -226,7 +226,7 @@ void t.test('method overrides are dropped where the route is for certain methods
   t.end()
 })
 
-void t.test('the gateway’s cookies never go up, all others do, as they were', (t) => {
+void t.test('the gateway’s own cookies are not forwarded, all others are unchanged', (t) => {
   const rows: [cookie: string, up: string[] | undefined][] = [
     ['a=1; gatehouse=ticket; b=2', ['a=1; b=2']],
     ['gatehouse=ticket', undefined],
@@ -252,7 +252,7 @@ void t.test('Authorization passes only where no session is used', (t) => {
   t.same(upstream({ facts, session: sessionOf(), token: 'access-token' })['Authorization'], ['Bearer access-token'])
   t.notOk(
     upstream({ facts, session: sessionOf(), token: null })['Authorization'],
-    'a route without a token does not take the client’s',
+    'a route without a token does not forward the client’s',
   )
   for (const name of ['Authorization_', 'author-ization'])
     t.ok(upstream({ facts: factsOf({ headers: { [name]: 'x' } }) })[name], name)
@@ -263,7 +263,7 @@ const tokenIn = (header: string): Partial<Route> => ({
   token: { grant: 'session', audience: null, resource: null, scopes: null, header },
 })
 
-void t.test('the token goes into its header, with Bearer in Authorization alone', (t) => {
+void t.test('the token goes into its header, with Bearer only in Authorization', (t) => {
   const sent = upstream({
     facts: factsOf({ headers: { Authorization: 'mine' } }),
     routes: [tokenIn('X-Access-Token')],
@@ -279,7 +279,7 @@ void t.test('the token goes into its header, with Bearer in Authorization alone'
   t.end()
 })
 
-void t.test('a route that sets Authorization itself takes no client’s, also without a session', (t) => {
+void t.test('a route that sets Authorization never forwards the client’s, even without a session', (t) => {
   const routes: Partial<Route>[] = [
     { access: 'public', headers: { set: { Authorization: 'Basic c2VydmljZQ==' }, encoding: 'rfc8187', remove: [] } },
   ]
@@ -290,7 +290,7 @@ void t.test('a route that sets Authorization itself takes no client’s, also wi
   t.end()
 })
 
-void t.test('headers.remove removes what the client sent, in every spelling, and nothing of the gateway’s', (t) => {
+void t.test('headers.remove removes the client’s headers in every spelling, and none of the gateway’s', (t) => {
   const routes: Partial<Route>[] = [
     { headers: { set: { 'X-User': '{claims.sub}' }, encoding: 'rfc8187', remove: ['X-Internal', 'X-User', 'Cookie'] } },
   ]
@@ -304,7 +304,7 @@ void t.test('headers.remove removes what the client sent, in every spelling, and
   t.end()
 })
 
-void t.test('without a session only what needs no claim is set', (t) => {
+void t.test('without a session only headers without claims are set', (t) => {
   const routes: Partial<Route>[] = [
     {
       access: 'optional',
@@ -317,7 +317,7 @@ void t.test('without a session only what needs no claim is set', (t) => {
   t.end()
 })
 
-void t.test('new claims are seen at once', (t) => {
+void t.test('new claims take effect at once', (t) => {
   const route = compiled(setUser)
   const built = compileHeaders(tableOf([route]), isOwnCookie)
   t.match(built.build(factsOf(), route, sessionOf(), null).join(), /X-User,alice/)
@@ -325,7 +325,7 @@ void t.test('new claims are seen at once', (t) => {
   t.end()
 })
 
-void t.test('thousands of made-up names change nothing about the next request', (t) => {
+void t.test('thousands of random names do not affect the next request', (t) => {
   const route = compiled(setUser)
   const built = compileHeaders(tableOf([route]), isOwnCookie)
   const rawHeaders = Array.from({ length: 6000 }, (_, i) => (i % 2 === 0 ? `X-Made-Up-${i}` : 'x'))

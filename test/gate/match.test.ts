@@ -11,7 +11,7 @@ const tableOf = (...routes: (string | Partial<Route>)[]) =>
 
 const name = (match: Match): string | null => (match === null || match === 'endpoint' ? match : match.label)
 
-void t.test('the most specific path wins, whatever the order', (t) => {
+void t.test('the most specific path wins in any order', (t) => {
   const patterns = ['/**', '/api/**', '/api/*', '/api/orders', '/api/orders/**', '/api/*/items', '/api/*/**', '/exact/']
   const rows: [path: string, pattern: string | null][] = [
     ['/', '/**'],
@@ -37,11 +37,11 @@ void t.test('the most specific path wins, whatever the order', (t) => {
   t.end()
 })
 
-void t.test('a * stands for exactly one segment, ** for any number, none included', (t) => {
+void t.test('* matches exactly one segment, ** any number including zero', (t) => {
   const table = tableOf('/a/*/c', '/d/**')
   t.equal(name(table.match('h', 'GET', '/a/b/c')), '/a/*/c')
   t.equal(table.match('h', 'GET', '/a/c'), null)
-  t.equal(table.match('h', 'GET', '/a//c'), null, 'an empty segment is none')
+  t.equal(table.match('h', 'GET', '/a//c'), null, 'an empty segment does not match')
   t.equal(table.match('h', 'GET', '/a/b/b/c'), null)
   t.equal(name(table.match('h', 'GET', '/d')), '/d/**')
   t.equal(name(table.match('h', 'GET', '/d/')), '/d/**')
@@ -50,7 +50,7 @@ void t.test('a * stands for exactly one segment, ** for any number, none include
   t.end()
 })
 
-void t.test('a path that leads nowhere deeper falls back to the next pattern', (t) => {
+void t.test('a dead end falls back to the next pattern', (t) => {
   const table = tableOf('/a/b/c', '/a/*/d', '/a/**')
   t.equal(name(table.match('h', 'GET', '/a/b/d')), '/a/*/d')
   t.equal(name(table.match('h', 'GET', '/a/b/e')), '/a/**')
@@ -92,7 +92,7 @@ void t.test('the gateway’s own paths win over every pattern', (t) => {
   t.end()
 })
 
-void t.test('a reading that selects another route is found', (t) => {
+void t.test('a variant that selects another route is found', (t) => {
   const table = tableOf('/public/**', '/**', '/caf%C3%A9/**')
   const elsewhere = [
     '/public/../admin',
@@ -148,7 +148,7 @@ void t.test('a reading that selects another route is found', (t) => {
   t.end()
 })
 
-void t.test('what some server takes for a protected path is refused, what is no other route passes', (t) => {
+void t.test('a variant of a protected path is refused, a variant without another route passes', (t) => {
   const table = tableOf({ path: '/**', access: 'public' }, '/secret/**', '/exact')
   const reading = (path: string): string | null =>
     table.conflictingVariant('h', 'GET', path, table.match('h', 'GET', path))
@@ -190,7 +190,7 @@ void t.test('what some server takes for a protected path is refused, what is no 
   t.end()
 })
 
-void t.test('a slash more or less at the end leads around no route', (t) => {
+void t.test('a trailing slash does not bypass a route', (t) => {
   const claims = { claims: { groups: ['staff'] }, acr: null, maxAge: null }
   const refused: [routes: Parameters<typeof tableOf>, path: string, reading: string][] = [
     [[{ path: '/**', access: 'public' }, '/admin'], '/admin/', '/admin'],
@@ -243,7 +243,7 @@ void t.test('a slash more or less at the end leads around no route', (t) => {
   t.end()
 })
 
-void t.test('readings are compared for the host and the method that are asked', (t) => {
+void t.test('variants are compared for the host and the method of the request', (t) => {
   const table = tableOf(
     { path: '/x/**', access: 'public', host: 'a.example.com' },
     { path: '/y/**', methods: ['GET'] },
@@ -258,7 +258,7 @@ void t.test('readings are compared for the host and the method that are asked', 
   t.end()
 })
 
-void t.test('a path that leads nowhere as it is, but somewhere as read, is no less ambiguous', (t) => {
+void t.test('a path without a route is ambiguous when a variant has one', (t) => {
   const table = tableOf('/a/**')
   t.equal(table.match('h', 'GET', '/b/../a'), null)
   t.not(table.conflictingVariant('h', 'GET', '/b/../a', null), null)
@@ -266,7 +266,7 @@ void t.test('a path that leads nowhere as it is, but somewhere as read, is no le
   t.end()
 })
 
-void t.test('patterns with capitals are compared with case, and a folded twin is ambiguous', (t) => {
+void t.test('patterns are case-sensitive, and a path that differs only in case is ambiguous', (t) => {
   const table = tableOf('/API/**', '/**')
   t.equal(name(table.match('h', 'GET', '/API/x')), '/API/**')
   t.equal(table.conflictingVariant('h', 'GET', '/API/x', table.match('h', 'GET', '/API/x')), null)
@@ -274,7 +274,7 @@ void t.test('patterns with capitals are compared with case, and a folded twin is
   t.end()
 })
 
-void t.test('looking for readings stays cheap for the longest of paths and many routes', (t) => {
+void t.test('the search for variants stays cheap for the longest paths and many routes', (t) => {
   const table = tableOf('/**', ...Array.from({ length: 200 }, (_, i) => `/r${i}/*/*/**`))
   for (const piece of ['/r1', '/..;x%5c%2f', '/%252e%252e', '//', '/A;%2f', '/r.%20', '%EF%BC%8F%253f//x/']) {
     const path = `/r7/a/b${piece.repeat(Math.floor(16_000 / piece.length))}`

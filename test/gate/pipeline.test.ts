@@ -15,7 +15,7 @@ type World = {
   readonly acquired?: Acquired
 }
 
-/** A gate over these routes, and which of its questions it has asked. */
+/** Creates a gate with these routes, and records what it asks for. */
 const gateOf = ({ routes = [{}], session = sessionOf(), acquired }: World = {}) => {
   const asked: string[] = []
   const decide = buildGate({
@@ -41,7 +41,7 @@ const gateOf = ({ routes = [{}], session = sessionOf(), acquired }: World = {}) 
 
 const reason = (verdict: Verdict): string => (verdict.type === 'deny' ? verdict.denial.reason : verdict.type)
 
-void t.test('a session on its way: the route, the session and the token', async (t) => {
+void t.test('a request with a session is forwarded with its route, session and token', async (t) => {
   const { decide, asked } = gateOf()
   t.match(await decide(factsOf({ ticket })), {
     type: 'forward',
@@ -52,13 +52,13 @@ void t.test('a session on its way: the route, the session and the token', async 
   t.same(asked, ['session', 'token'])
 })
 
-void t.test('a public route looks at no session, for no token', async (t) => {
+void t.test('a public route loads no session and acquires no token', async (t) => {
   const { decide, asked } = gateOf({ routes: [{ access: 'public' }] })
   t.match(await decide(factsOf({ ticket })), { type: 'forward', session: null, accessToken: null })
   t.same(asked, [])
 })
 
-void t.test('an ambiguous path, or one without a route, is refused before anybody asks who it is', async (t) => {
+void t.test('an ambiguous path, or one without a route, is refused before the session is loaded', async (t) => {
   const { decide, asked } = gateOf({ routes: [{ path: '/public/**', access: 'public' }, { path: '/app/**' }] })
   t.equal(reason(await decide(factsOf({ ticket, path: '/public/../app' }))), 'ambiguous-path')
   t.equal(reason(await decide(factsOf({ ticket, path: '/nowhere' }))), 'no-route')
@@ -77,17 +77,17 @@ void t.test('an optional route takes a session where there is one', async (t) =>
   t.match(await gateOf({ routes }).decide(factsOf({ ticket })), { type: 'forward', accessToken: 'access-token' })
 })
 
-void t.test('no ticket, a lost session and a living one', async (t) => {
+void t.test('a missing ticket, an ended session and a session', async (t) => {
   t.equal(reason(await gateOf().decide(factsOf())), 'login-required')
   t.equal(reason(await gateOf({ session: null }).decide(factsOf({ ticket }))), 'session-expired')
   t.equal(
     reason(await gateOf({ session: Promise.resolve(sessionOf()) }).decide(factsOf({ ticket }))),
     'forward',
-    'also when the store has to be asked',
+    'also when the session comes from the store',
   )
 })
 
-void t.test('another site’s request gets no token: it is refused before one is asked for', async (t) => {
+void t.test('a request of another site is refused before a token is acquired', async (t) => {
   const { decide, asked } = gateOf()
   t.equal(
     reason(await decide(factsOf({ ticket, method: 'POST', headers: { origin: 'https://evil.example' } }))),
@@ -96,18 +96,18 @@ void t.test('another site’s request gets no token: it is refused before one is
   t.same(asked, ['session'])
 })
 
-void t.test('what the token store says is what the request gets', async (t) => {
+void t.test('a denial of token/ is the denial of the request', async (t) => {
   const rows: [Acquired, object][] = [
     [
-      { ok: false, problem: 'spent' },
+      { ok: false, denial: { reason: 'session-expired', clearCookie: false } },
       { reason: 'session-expired', clearCookie: false },
     ],
     [
-      { ok: false, problem: 'ended' },
+      { ok: false, denial: { reason: 'session-expired', clearCookie: true } },
       { reason: 'session-expired', clearCookie: true },
     ],
     [
-      { ok: false, problem: 'unavailable', retryAfter: 7 },
+      { ok: false, denial: { reason: 'token-unavailable', retryAfter: 7 } },
       { reason: 'token-unavailable', retryAfter: 7 },
     ],
   ]
@@ -120,13 +120,13 @@ void t.test('the kind of the request comes with the denial', async (t) => {
   t.match(await gateOf().decide(factsOf()), { kind: 'script' })
 })
 
-void t.test('a store that can’t be asked is no verdict', async (t) => {
+void t.test('an unavailable store rejects the verdict', async (t) => {
   await t.rejects(gateOf({ session: Promise.reject(new Error('down')) }).decide(factsOf({ ticket })), {
     message: 'down',
   })
 })
 
-void t.test('the host of an origin is what routes name', (t) => {
+void t.test('hostOf returns the host of an origin with its port', (t) => {
   t.equal(hostOf('https://orders.example.com'), 'orders.example.com')
   t.equal(hostOf('http://127.0.0.1:8080'), '127.0.0.1:8080')
   t.end()

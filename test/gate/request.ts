@@ -2,13 +2,13 @@ import type { Route } from '../../src/config/schema.ts'
 import type { CompiledRoute, Facts } from '../../src/gate/verdict.ts'
 import type { Session } from '../../src/session/session.ts'
 
-/** The public origin of all that is made here. */
+/** The public origin of these requests. */
 export const origin = 'https://orders.example.com'
 
-/** When everything here happens, ms since the epoch. */
+/** The time of these requests, ms since the epoch. */
 export const now = Date.UTC(2030, 0, 1)
 
-/** A route as it is when only its path is given, with what a test says otherwise. */
+/** Returns a route with the default values and these changes. */
 export const routeOf = (route: Partial<Route> = {}): Route => ({
   path: '/**',
   host: null,
@@ -31,7 +31,7 @@ export const routeOf = (route: Partial<Route> = {}): Route => ({
   ...route,
 })
 
-/** The same as the only route of a table. */
+/** Returns the same as the only route of a table. */
 export const compiled = (route: Partial<Route> = {}): CompiledRoute => ({
   ...routeOf(route),
   index: 0,
@@ -43,7 +43,7 @@ type FactsMade = Partial<Omit<Facts, 'headers' | 'rawHeaders'>> & {
   readonly headers?: Readonly<Record<string, string>>
 }
 
-/** A request as facts: GET / without headers, from a client that is nobody's proxy, unless said otherwise. */
+/** Returns the facts of `GET /` without headers, from an untrusted peer, with these changes. */
 export const factsOf = ({ headers = {}, ...facts }: FactsMade = {}): Facts => ({
   method: 'GET',
   path: '/',
@@ -56,7 +56,7 @@ export const factsOf = ({ headers = {}, ...facts }: FactsMade = {}): Facts => ({
   ...facts,
 })
 
-/** Alice's session, begun at `now`. */
+/** Returns Alice's session, created at `now`, with these changes. */
 export const sessionOf = (session: Partial<Session> = {}): Session => ({
   id: 'AAAAAAAAAAAAAAAAAAAAAA',
   ticket: { id: 'AAAAAAAAAAAAAAAAAAAAAA', key: 'A'.repeat(43) },

@@ -61,7 +61,7 @@ void t.test('lists are joined with commas, and a comma inside an item is %2C', (
   t.end()
 })
 
-void t.test('a missing claim makes no header, also among others', (t) => {
+void t.test('a template with a missing claim yields no header', (t) => {
   for (const template of [
     '{claims.missing}',
     'x {claims.missing}',
@@ -76,12 +76,12 @@ void t.test('a missing claim makes no header, also among others', (t) => {
   t.end()
 })
 
-void t.test('what is not all printable ASCII is an RFC 8187 value, in a list item by item', (t) => {
+void t.test('a value that is not printable ASCII becomes an ext-value, in a list item by item', (t) => {
   t.equal(filled('{claims.name}'), "UTF-8''Zo%C3%AB%20%C3%85ngstr%C3%B6m")
   t.equal(filled('Hello {claims.name}'), "UTF-8''Hello%20Zo%C3%AB%20%C3%85ngstr%C3%B6m")
   t.equal(filled('{claims.names}'), "UTF-8''Zo%C3%AB,Bob,UTF-8''%C5%81u%252Ckasz")
-  t.equal(filled('{claims.quote}'), "it's (fine)*", 'what is printable stays')
-  t.equal(filled('{claims.lone}'), "UTF-8''%EF%BF%BD", 'half a surrogate pair is no reason to fail')
+  t.equal(filled('{claims.quote}'), "it's (fine)*", 'a printable value is unchanged')
+  t.equal(filled('{claims.lone}'), "UTF-8''%EF%BF%BD", 'a lone surrogate does not fail')
   t.end()
 })
 
@@ -96,7 +96,7 @@ void t.test('no claim can break out of its header', (t) => {
 
 const text = (value: string | null): string => Buffer.from(value ?? '', 'base64').toString()
 
-void t.test('base64 is the whole value, always', (t) => {
+void t.test('base64 always encodes the whole value', (t) => {
   t.equal(text(filled('{claims.email}', 'base64')), 'alice@example.com')
   t.equal(text(filled('Hello {claims.name}', 'base64')), 'Hello Zoë Ångström')
   t.equal(text(filled('{claims.names}', 'base64')), 'Zoë,Bob,Łu%2Ckasz')
@@ -104,10 +104,10 @@ void t.test('base64 is the whole value, always', (t) => {
   t.end()
 })
 
-void t.test('a value longer than 8 kB is left out rather than cut', (t) => {
+void t.test('a value longer than 8 kB is omitted, not truncated', (t) => {
   t.equal(filled('{claims.long}')?.length, 8192)
   t.equal(filled('{claims.longer}'), null)
   t.equal(filled('{claims.many}'), null)
-  t.equal(filled('{claims.long}', 'base64'), null, 'as it would be sent')
+  t.equal(filled('{claims.long}', 'base64'), null, 'the encoded length counts')
   t.end()
 })

@@ -2,7 +2,7 @@ import { randomBytes } from 'node:crypto'
 import { setTimeout as sleep } from 'node:timers/promises'
 import type { Test } from 'tap'
 import type { Owner, Store, StoredRecord } from '../../src/store/store.ts'
-import { until } from '../support/until.ts'
+import { eventually } from '../support/eventually.ts'
 
 const MINUTE = 60_000
 
@@ -178,7 +178,9 @@ export const storeContract = (t: Test, open: (t: Test) => Promise<Store>): void 
     const now = Date.now()
     await store.create(id, { ...recordOf(1), createdAt: now, endsAt: now + 400, seenAt: now }, ownerOf('alice'), 400)
     await store.touch(id, now + 50, MINUTE)
-    await t.resolves(until('it has ended', async () => (await store.read(id)) === null, 2_000))
+    await t.resolves(
+      eventually(async () => (await store.read(id)) === null, { what: 'it has ended', timeoutMs: 2_000 }),
+    )
   })
 
   void t.test('a one-time value is given out once', async (t) => {

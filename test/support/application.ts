@@ -29,14 +29,3 @@ export const startApplication = async (
   })
   return { url: `http://127.0.0.1:${boundPort(server)}`, requests }
 }
-
-/** Resolves once `condition` holds; rejects when it has not for `timeout` ms. */
-export const until = async (condition: () => boolean, timeout = 5_000): Promise<void> => {
-  const end = Date.now() + timeout
-  while (!condition()) {
-    if (Date.now() > end) throw new Error(`not within ${timeout} ms: ${condition.toString()}`)
-    await new Promise((resolve) => {
-      setTimeout(resolve, 5)
-    })
-  }
-}

@@ -1,10 +1,25 @@
 import { setTimeout as sleep } from 'node:timers/promises'
 
-/** Waits until `check` says yes; rejects after ten seconds. */
-export const eventually = async (check: () => boolean | Promise<boolean>): Promise<void> => {
-  for (let tries = 0; tries < 500; tries += 1) {
-    if (await check()) return
-    await sleep(20)
+const MAX_INTERVAL_MS = 50
+
+/**
+ * Resolves when `check` returns true. A check that throws is tried again. Rejects after `timeoutMs` with `what` was
+ * waited for, or the source of `check`, and with the check's last error as the cause.
+ */
+export async function eventually(
+  check: () => boolean | Promise<boolean>,
+  { what = check.toString(), timeoutMs = 10_000 }: { readonly what?: string; readonly timeoutMs?: number } = {},
+): Promise<void> {
+  const end = Date.now() + timeoutMs
+  let cause: unknown
+  for (let intervalMs = 5; ; intervalMs = Math.min(2 * intervalMs, MAX_INTERVAL_MS)) {
+    try {
+      if (await check()) return
+      cause = undefined
+    } catch (error) {
+      cause = error
+    }
+    if (Date.now() > end) throw new Error(`timed out after ${timeoutMs} ms waiting for: ${what}`, { cause })
+    await sleep(intervalMs)
   }
-  throw new Error(`not within ten seconds: ${check.toString()}`)
 }

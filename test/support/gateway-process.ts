@@ -10,7 +10,7 @@ import { startUpstream, type Upstream } from '../../src/demo/upstream.ts'
 import { createBrowser, type Browser } from './browser.ts'
 import { freePort } from './free-port.ts'
 import { asFile } from './gateway.ts'
-import { until } from './until.ts'
+import { eventually } from './eventually.ts'
 
 /** A gateway in a process of its own. */
 export type GatewayProcess = {
@@ -95,13 +95,12 @@ export const startProcess = async (t: Test, file: string, url: string, admin: st
       lines.push(...parts)
     })
   }
-  await until(
-    'the gateway listens',
+  await eventually(
     () => {
       if (child.exitCode !== null) throw new Error(`it has ended: ${lines.join('\n')}`)
       return lines.some((line) => line.includes('"event":"listening"'))
     },
-    60_000,
+    { what: 'the gateway listens', timeoutMs: 60_000 },
   )
   const end = async (signal: NodeJS.Signals): Promise<void> => {
     if (child.exitCode !== null || child.signalCode !== null) return
@@ -168,7 +167,10 @@ export const startReplicas = async (t: Test, options: Options): Promise<Replicas
     })
     const gateway = await startProcess(t, file, url, `http://${admin}`)
     if ((change.withoutStore ?? options.withoutStore) !== true)
-      await until('the gateway is ready', async () => (await fetch(`${gateway.admin}/readyz`)).status === 200, 30_000)
+      await eventually(async () => (await fetch(`${gateway.admin}/readyz`)).status === 200, {
+        what: 'the gateway is ready',
+        timeoutMs: 30_000,
+      })
     return gateway
   }
   const another = async (change: Change = {}): Promise<GatewayProcess> =>

@@ -5,7 +5,7 @@ import { connect } from 'node:net'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import type { Test } from 'tap'
-import { until } from './until.ts'
+import { eventually } from './eventually.ts'
 
 /** A proxy to start: its name, its files by name, and its arguments where these are. */
 type ProxyProgram = {
@@ -48,14 +48,17 @@ export const startProxyProgram = async (t: Test, port: number, { name, files, ar
     }
     rmSync(folder, { recursive: true, force: true })
   })
-  await until(`${name} listens`, async () => {
-    if (child.exitCode !== null || child.pid === undefined) throw new Error(`${name} has ended: ${said}`)
-    const socket = connect(port, '127.0.0.1')
-    try {
-      await once(socket, 'connect')
-      return true
-    } finally {
-      socket.destroy()
-    }
-  })
+  await eventually(
+    async () => {
+      if (child.exitCode !== null || child.pid === undefined) throw new Error(`${name} has ended: ${said}`)
+      const socket = connect(port, '127.0.0.1')
+      try {
+        await once(socket, 'connect')
+        return true
+      } finally {
+        socket.destroy()
+      }
+    },
+    { what: `${name} listens` },
+  )
 }

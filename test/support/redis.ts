@@ -7,7 +7,7 @@ import { setTimeout as sleep } from 'node:timers/promises'
 import { createClient, type RedisClientOptions } from '@keyv/redis'
 import type { Test } from 'tap'
 import { freePort } from './free-port.ts'
-import { until } from './until.ts'
+import { eventually } from './eventually.ts'
 
 /** A real Redis server of a test's own. */
 export type Redis = {
@@ -109,7 +109,7 @@ export const startRedis = async (t: Test, options: Options = {}): Promise<Redis>
       ],
       { stdio: 'ignore' },
     )
-    await until('Redis answers', async () => (await command('PING')) === 'PONG')
+    await eventually(async () => (await command('PING')) === 'PONG', { what: 'Redis answers' })
   }
   await start()
   return {
@@ -170,8 +170,7 @@ export const startSentinels = async (t: Test): Promise<Watched> => {
       }),
     ),
   )
-  await until(
-    'the sentinels know each other and the replica',
+  await eventually(
     async () => {
       const seen = await Promise.all(
         sentinels.map(async (sentinel) =>
@@ -183,13 +182,12 @@ export const startSentinels = async (t: Test): Promise<Watched> => {
       )
       return seen.every((one) => one === '2,1')
     },
-    20_000,
+    { what: 'the sentinels know each other and the replica', timeoutMs: 20_000 },
   )
-  await until(
-    'the replica follows',
-    async () => String(await replica.command('INFO', 'replication')).includes('master_link_status:up'),
-    20_000,
-  )
+  await eventually(async () => String(await replica.command('INFO', 'replication')).includes('master_link_status:up'), {
+    what: 'the replica follows',
+    timeoutMs: 20_000,
+  })
   return {
     url: `redis+sentinel://${sentinels.map(({ port }) => `127.0.0.1:${port}`).join(',')}/main`,
     master,
@@ -261,18 +259,20 @@ export const startCluster = async (t: Test, { withReplicas = false } = {}): Prom
       info.includes(`cluster_known_nodes:${nodes.length}`)
     )
   }
-  await until('the nodes are a cluster', async () => (await Promise.all(nodes.map(isWhole))).every(Boolean), 20_000)
+  await eventually(async () => (await Promise.all(nodes.map(isWhole))).every(Boolean), {
+    what: 'the nodes are a cluster',
+    timeoutMs: 20_000,
+  })
   await Promise.all(
     replicas.map(async (node, i) =>
       node.command('CLUSTER', 'REPLICATE', String(await masters[i]?.command('CLUSTER', 'MYID'))),
     ),
   )
   for (const node of replicas) {
-    await until(
-      'the replicas follow',
-      async () => String(await node.command('INFO', 'replication')).includes('master_link_status:up'),
-      20_000,
-    )
+    await eventually(async () => String(await node.command('INFO', 'replication')).includes('master_link_status:up'), {
+      what: 'the replicas follow',
+      timeoutMs: 20_000,
+    })
   }
   await sleep(replicas.length === 0 ? 0 : 500)
   return { url: `redis+cluster://${masters.map(({ port }) => `127.0.0.1:${port}`).join(',')}`, masters, replicas }

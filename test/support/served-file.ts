@@ -8,7 +8,7 @@ import { createBrowser, type Browser } from './browser.ts'
 import { freePort } from './free-port.ts'
 import { asFile } from './gateway.ts'
 import { startProcess, type GatewayProcess } from './gateway-process.ts'
-import { until } from './until.ts'
+import { eventually } from './eventually.ts'
 
 /** What a served file asks of those who administer sessions. */
 export const adminToken = 'an-administrators-token'
@@ -49,7 +49,10 @@ export const serveFile = async (
   }
   const file = asFile(t, written)
   const gateway = await startProcess(t, file, url, `http://127.0.0.1:${adminPort}`)
-  await until('the gateway is ready', async () => (await fetch(`${gateway.admin}/readyz`)).status === 200, 30_000)
+  await eventually(async () => (await fetch(`${gateway.admin}/readyz`)).status === 200, {
+    what: 'the gateway is ready',
+    timeoutMs: 30_000,
+  })
   return {
     ...gateway,
     file,
@@ -73,6 +76,6 @@ export const nextEvent = async (
   name: string,
   before: number,
 ): Promise<Record<string, unknown>> => {
-  await until(`${name} is logged`, () => gateway.events(name).length > before, 20_000)
+  await eventually(() => gateway.events(name).length > before, { what: `${name} is logged`, timeoutMs: 20_000 })
   return gateway.events(name)[before] ?? {}
 }

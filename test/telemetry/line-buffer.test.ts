@@ -3,7 +3,7 @@ import { join } from 'node:path'
 import { Writable } from 'node:stream'
 import t, { type Test } from 'tap'
 import { openLineBuffer, type LineBuffer, type LineTarget } from '../../src/telemetry/line-buffer.ts'
-import { until } from '../support/until.ts'
+import { eventually } from '../support/eventually.ts'
 
 type How = { readonly name: string; readonly out: (fd: number) => number | Writable; readonly target: LineTarget }
 
@@ -39,7 +39,7 @@ for (const how of [inPlace, stream, shared]) {
   void t.test(`a line is out soon, without a flush, ${how.name}`, async (t) => {
     const { lines, content } = fileBuffer(t, how)
     lines.write('a line\n')
-    await until('the line is there', async () => content() === 'a line\n')
+    await eventually(async () => content() === 'a line\n', { what: 'the line is there' })
     t.pass()
   })
 }
@@ -65,7 +65,7 @@ void t.test('what a stalled reader has no room for is dropped and counted, in it
   await lines.flush()
   t.ok(Date.now() - before < 3_000, 'a stalled reader is not waited for')
   ;(goOn as (() => void) | null)?.()
-  await until('the gap is told', () => read.join('').includes('lost '))
+  await eventually(() => read.join('').includes('lost '), { what: 'the gap is told' })
   lines.write('later\n')
   await lines.flush()
   const out = read.join('').trimEnd().split('\n')

@@ -1,4 +1,4 @@
-{{/* The configuration as the gateway reads it: what the pod needs, and over it what the values say. */}}
+{{/* The gateway's configuration: the defaults that the pod needs, overridden by .values.config. */}}
 {{- define "gatehouse.config" -}}
 {{- $values := .values -}}
 {{- $config := deepCopy ($values.config | default dict) -}}
@@ -22,7 +22,7 @@
 {{- (.values.probes | default dict).type | default "http" }}
 {{- end }}
 
-{{/* The port behind host:port. */}}
+{{/* The port of host:port. */}}
 {{- define "gatehouse.port" -}}
 {{- regexFind "[0-9]+$" . }}
 {{- end }}
@@ -36,19 +36,19 @@
 {{- if kindIs "map" $config.admin }}{{ include "gatehouse.port" ($config.admin.listen | default "127.0.0.1:9090") }}{{ end }}
 {{- end }}
 
-{{/* The Service of the forward-auth listener. */}}
+{{/* The name of the forward-auth listener's Service. */}}
 {{- define "gatehouse.forwardAuthName" -}}
 {{- printf "%s-forward-auth" (include "gatehouse.fullname" . | trunc 50 | trimSuffix "-") }}
 {{- end }}
 
-{{/* What an Ingress or HTTPRoute leads to the gateway: everything, or its own URLs where another proxy carries the rest. */}}
+{{/* The path of the Ingress and the HTTPRoute: /, or basePath alone if another proxy forwards the traffic. */}}
 {{- define "gatehouse.publicPath" -}}
 {{- $forwardAuth := .values.forwardAuth | default dict -}}
 {{- $config := .values.config | default dict -}}
 {{- $forwardAuth.enabled | ternary ($config.basePath | default "/oauth2") "/" }}
 {{- end }}
 
-{{/* For the annotations of pods: another configuration makes new pods. */}}
+{{/* Pod annotations. The checksum makes Kubernetes replace the pods when the configuration changes. */}}
 {{- define "gatehouse.annotations" -}}
 checksum/config: {{ include "gatehouse.config" . | sha256sum }}
 {{- end }}

@@ -1,4 +1,4 @@
-{{/* The gateway's container, without the dash of a list. */}}
+{{/* The gateway's container, without the leading dash of a list item. */}}
 {{- define "gatehouse.container" -}}
 {{- $values := .values -}}
 {{- $image := $values.image | default dict -}}

@@ -1,15 +1,15 @@
-{{/* All templates but the manifests take (dict "root" $ "values" VALUES): a chart that includes the sidecar has other values. */}}
+{{/* Every named template takes (dict "root" $ "values" VALUES), because an application's chart keeps our values in a subkey. */}}
 
 {{- define "gatehouse.name" -}}
 {{- .values.nameOverride | default "gatehouse" | trunc 63 | trimSuffix "-" }}
 {{- end }}
 
-{{/* The chart's appVersion, also where the root is another chart's. */}}
+{{/* Chart.yaml's appVersion, repeated here because .Chart is another chart when an application's chart includes the sidecar. */}}
 {{- define "gatehouse.appVersion" -}}
 0.1.0
 {{- end }}
 
-{{/* The same for the subchart and for the chart that includes the sidecar: it does not depend on a chart's name. */}}
+{{/* The name does not depend on .Chart, so the subchart and the chart that includes the sidecar get the same name. */}}
 {{- define "gatehouse.fullname" -}}
 {{- $name := include "gatehouse.name" . -}}
 {{- if .values.fullnameOverride }}

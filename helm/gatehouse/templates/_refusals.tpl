@@ -1,4 +1,4 @@
-{{/* Values that contradict each other, or would put a secret where it is read by many, with what to write instead. */}}
+{{/* Fails on values that contradict each other, or that put a secret into the ConfigMap, and says what to write instead. */}}
 {{- define "gatehouse.refuse" -}}
 {{- $values := .values -}}
 {{- $config := $values.config | default dict -}}

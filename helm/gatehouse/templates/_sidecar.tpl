@@ -1,9 +1,9 @@
 {{/*
-For the pods of an application's own chart, each with (dict "root" $ "values" .Values.gatehouse):
+Templates for the pods of an application's own chart, each called with (dict "root" $ "values" .Values.gatehouse):
   gatehouse.sidecar              an item of initContainers
   gatehouse.sidecar.volumes      items of volumes
   gatehouse.sidecar.annotations  annotations of the pod
-It starts before the application's containers, and stops after them (restartPolicy: Always in an init container).
+The sidecar starts before the application's containers and stops after them (an init container with restartPolicy: Always).
 */}}
 {{- define "gatehouse.sidecar" -}}
 {{- $values := mustMergeOverwrite (dict) (deepCopy .values) (dict "mode" "sidecar") -}}

@@ -1,39 +1,40 @@
-import type { Finding, PlacedRoute, Rule } from './rule.ts'
 import { isForAllTenants } from '../known-providers.ts'
-import { isLoopback } from '../kinds/address.ts'
-import type { Config } from '../schema.ts'
+import type { Finding } from '../problems.ts'
+import type { ResolvedConfig } from '../schema.ts'
+import { isLoopback } from '../value-types/address.ts'
+import type { PlacedRoute, Rule } from './rule.ts'
 
-function findIssuer({ provider }: Config): Finding[] {
+function findIssuer({ provider }: ResolvedConfig): Finding[] {
   const url = new URL(provider.issuer)
   if (url.protocol === 'https:' || provider.allowHttp || isLoopback(url.hostname)) return []
   return [
     {
       path: ['provider', 'issuer'],
-      message: 'is plain http: tokens and the client secret would travel in clear',
-      instead: 'use https, or say provider.allowHttp: true if the network is trusted',
+      message: 'is plain http: tokens and the client secret would be sent unencrypted',
+      instead: 'use https, or set provider.allowHttp: true if the network is trusted',
     },
   ]
 }
 
-function findTenants({ provider }: Config, routes: readonly PlacedRoute[]): Finding[] {
+function findTenants({ provider }: ResolvedConfig, routes: readonly PlacedRoute[]): Finding[] {
   if (!isForAllTenants(provider.issuer)) return []
   if (routes.some(({ route }) => Object.hasOwn(route.require.claims, 'tid'))) return []
   return [
     {
       path: ['provider', 'issuer'],
-      message: 'stands for all tenants, and no route requires tid: users of any tenant are let in',
+      message: 'covers all tenants, and no route requires tid: users of every tenant can log in',
       instead: 'add require: { claims: { tid: [TENANT-ID] } } to the routes, or name one tenant here',
       warning: true,
     },
   ]
 }
 
-function findScopes({ provider }: Config): Finding[] {
+function findScopes({ provider }: ResolvedConfig): Finding[] {
   if (provider.scopes?.includes('openid') !== false) return []
-  return [{ path: ['provider', 'scopes'], message: 'must have openid among them', instead: 'add openid' }]
+  return [{ path: ['provider', 'scopes'], message: 'must contain openid', instead: 'add openid' }]
 }
 
-function findResponseMode({ provider, publicUrl }: Config): Finding[] {
+function findResponseMode({ provider, publicUrl }: ResolvedConfig): Finding[] {
   if (provider.responseMode === 'query' || publicUrl.every((url) => url.startsWith('https:'))) return []
   return [
     {
@@ -44,12 +45,12 @@ function findResponseMode({ provider, publicUrl }: Config): Finding[] {
   ]
 }
 
-function findCredentials({ provider }: Config): Finding[] {
+function findCredentials({ provider }: ResolvedConfig): Finding[] {
   const { clientAuthentication: method, clientSecret, privateKey } = provider
   if (method === 'none') return []
   if (method === 'private_key_jwt') {
     if (privateKey !== null) return []
-    const instead = 'give provider.privateKey, such as ${file:/run/secrets/key.pem}'
+    const instead = 'set provider.privateKey, for example to ${file:/run/secrets/key.pem}'
     return [{ path: ['provider', 'clientAuthentication'], message: 'private_key_jwt needs a privateKey', instead }]
   }
   if (clientSecret !== null || (method === 'auto' && privateKey !== null)) return []
@@ -57,17 +58,18 @@ function findCredentials({ provider }: Config): Finding[] {
     {
       path: ['provider', 'clientSecret'],
       part: 'key',
-      message: 'is required: the provider would not know this gateway without it',
-      instead: 'give it, such as ${OIDC_CLIENT_SECRET}; for a public client say clientAuthentication: none',
+      message: 'is required: the gateway cannot authenticate to the provider without it',
+      instead: 'set it, for example to ${OIDC_CLIENT_SECRET}; for a public client set clientAuthentication: none',
     },
   ]
 }
 
-const owned: Readonly<Record<string, string>> = {
+/** Parameters that the gateway sets, and what to use instead. */
+const OWN_PARAMETERS: Readonly<Record<string, string>> = {
   client_id: 'use provider.clientId',
   scope: 'use provider.scopes',
   response_mode: 'use provider.responseMode',
-  redirect_uri: 'it follows from publicUrl and basePath',
+  redirect_uri: 'it is derived from publicUrl and basePath',
   response_type: 'it is always code',
   state: 'each login has its own',
   nonce: 'each login has its own',
@@ -77,23 +79,23 @@ const owned: Readonly<Record<string, string>> = {
   request_uri: 'use provider.pushedAuthorization',
 }
 
-function findParameters({ provider }: Config): Finding[] {
+function findParameters({ provider }: ResolvedConfig): Finding[] {
   return Object.keys(provider.authorizationParameters).flatMap((name): Finding[] =>
-    Object.hasOwn(owned, name)
+    Object.hasOwn(OWN_PARAMETERS, name)
       ? [
           {
             path: ['provider', 'authorizationParameters', name],
             part: 'key',
             message: 'is set by the gateway itself',
-            instead: owned[name] ?? null,
+            instead: OWN_PARAMETERS[name] ?? null,
           },
         ]
       : [],
   )
 }
 
-/** The rules about the provider and the credentials for it. */
-export const checkProvider: readonly Rule[] = [
+/** Rules about the provider and the gateway's credentials there. */
+export const providerRules: readonly Rule[] = [
   { reads: ['provider.issuer', 'provider.allowHttp'], find: findIssuer },
   { reads: ['provider.issuer'], routeReads: ['require'], find: findTenants },
   { reads: ['provider.scopes'], find: findScopes },

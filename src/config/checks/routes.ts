@@ -1,51 +1,52 @@
-import type { Finding, PlacedRoute, Rule } from './rule.ts'
 import { foldHeaderName, FOR_THE_GATEWAY, HOP_BY_HOP } from '../../header-names.ts'
-import { formatPath, type Path } from '../problems.ts'
-import type { Config, Route } from '../schema.ts'
+import { formatKeyPath, type KeyPath } from '../key-path.ts'
+import type { Finding } from '../problems.ts'
+import type { ResolvedConfig, ResolvedRoute } from '../schema.ts'
+import type { PlacedRoute, Rule } from './rule.ts'
 
-const each =
-  (find: (route: Route, at: Path, config: Config) => Finding[]): Rule['find'] =>
-  (config, routes) =>
-    routes.flatMap(({ route, at }) => find(route, at, config))
+/** Makes a rule of one that looks at each route by itself. */
+function each(find: (route: ResolvedRoute, at: KeyPath, config: ResolvedConfig) => Finding[]): Rule['find'] {
+  return (config, routes) => routes.flatMap(({ route, at }) => find(route, at, config))
+}
 
-function findUpstream({ upstream }: Config, routes: readonly PlacedRoute[]): Finding[] {
-  const without = routes.find(({ route }) => (route.upstream as Route['upstream'] | null) === null)
+function findUpstream({ upstream }: ResolvedConfig, routes: readonly PlacedRoute[]): Finding[] {
+  const without = routes.find(({ route }) => route.upstream === null)
   if (upstream !== null || without === undefined) return []
   return [
     {
       path: ['upstream'],
       part: 'key',
-      message: `is required, because ${formatPath(without.at)} has no upstream of its own`,
-      instead: 'http://127.0.0.1:3000, or GATEHOUSE_UPSTREAM',
+      message: `is required, because ${formatKeyPath(without.at)} has no upstream of its own`,
+      instead: 'set it to an origin such as http://127.0.0.1:3000, or set GATEHOUSE_UPSTREAM',
     },
   ]
 }
 
-function sameMethods(a: readonly string[] | null, b: readonly string[] | null): boolean {
+function methodsOverlap(a: readonly string[] | null, b: readonly string[] | null): boolean {
   return a === null || b === null ? a === b : a.some((method) => b.includes(method))
 }
 
-function findTwins(_: Config, routes: readonly PlacedRoute[]): Finding[] {
+function findDuplicates(_: ResolvedConfig, routes: readonly PlacedRoute[]): Finding[] {
   return routes.flatMap(({ route, at }, index): Finding[] => {
-    const twin = routes
+    const earlier = routes
       .slice(0, index)
       .find(
         ({ route: other }) =>
-          other.path === route.path && other.host === route.host && sameMethods(other.methods, route.methods),
+          other.path === route.path && other.host === route.host && methodsOverlap(other.methods, route.methods),
       )
-    return twin === undefined
+    return earlier === undefined
       ? []
       : [
           {
             path: [...at, 'path'],
-            message: `matches the same requests as ${formatPath(twin.at)}`,
-            instead: 'make the two one, or tell them apart by path, host or methods',
+            message: `matches the same requests as ${formatKeyPath(earlier.at)}`,
+            instead: 'merge the two routes, or give them different paths, hosts or methods',
           },
         ]
   })
 }
 
-function findUnreachablePath(route: Route, at: Path, { basePath }: Config): Finding[] {
+function findUnreachablePath(route: ResolvedRoute, at: KeyPath, { basePath }: ResolvedConfig): Finding[] {
   if (route.path !== basePath && !route.path.startsWith(`${basePath}/`)) return []
   return [
     {
@@ -56,7 +57,7 @@ function findUnreachablePath(route: Route, at: Path, { basePath }: Config): Find
   ]
 }
 
-function findUnreachableHost(route: Route, at: Path, { publicUrl }: Config): Finding[] {
+function findUnreachableHost(route: ResolvedRoute, at: KeyPath, { publicUrl }: ResolvedConfig): Finding[] {
   const hosts = publicUrl.map((url) => new URL(url))
   if (route.host === null) return []
   if (hosts.some(({ host, hostname }) => route.host === host || route.host === hostname)) return []
@@ -69,31 +70,31 @@ function findUnreachableHost(route: Route, at: Path, { publicUrl }: Config): Fin
   ]
 }
 
-/** The beginning of a pattern's path before its first wildcard, without a slash at its end. */
+/** Returns the part of a path pattern before its first wildcard, without a trailing slash. */
 function literalPart(pattern: string): string {
   const segments = pattern.split('/')
   const wild = segments.findIndex((segment) => segment === '*' || segment === '**')
   return (wild === -1 ? segments : segments.slice(0, wild)).join('/')
 }
 
-function findPrefix({ path, stripPrefix, rewritePrefix }: Route, at: Path): Finding[] {
+function findPrefix({ path, stripPrefix, rewritePrefix }: ResolvedRoute, at: KeyPath): Finding[] {
   const findings: Finding[] = []
   if (stripPrefix !== null && rewritePrefix !== null) {
     findings.push({
       path: [...at, 'rewritePrefix'],
       part: 'key',
-      message: 'does not go with stripPrefix',
-      instead: 'use rewritePrefix alone, with to: / to strip',
+      message: 'cannot be combined with stripPrefix',
+      instead: 'use rewritePrefix alone, with to: / to strip the prefix',
     })
   }
   const literal = literalPart(path)
   const fits = (prefix: string): boolean => literal === prefix || literal.startsWith(`${prefix}/`)
-  const mustFit = (key: Path, prefix: string | undefined): void => {
+  const mustFit = (key: KeyPath, prefix: string | undefined): void => {
     if (prefix === undefined || fits(prefix)) return
     findings.push({
       path: [...at, ...key],
-      message: `${prefix} is not what the route's path ${path} begins with`,
-      instead: literal === '' ? null : `a beginning of ${literal}`,
+      message: `the route's path ${path} does not begin with ${prefix}`,
+      instead: literal === '' ? null : `use a prefix of ${literal}`,
     })
   }
   mustFit(['stripPrefix'], stripPrefix ?? undefined)
@@ -101,7 +102,7 @@ function findPrefix({ path, stripPrefix, rewritePrefix }: Route, at: Path): Find
   return findings
 }
 
-function requirements({ require: { claims, acr, maxAge } }: Route): string[] {
+function requirementKeys({ require: { claims, acr, maxAge } }: ResolvedRoute): string[] {
   const keys = []
   if (Object.keys(claims).length > 0) keys.push('claims')
   if (acr !== null) keys.push('acr')
@@ -109,8 +110,8 @@ function requirements({ require: { claims, acr, maxAge } }: Route): string[] {
   return keys
 }
 
-function findRequirements(route: Route, at: Path): Finding[] {
-  if (route.access === 'required' || requirements(route).length === 0) return []
+function findRequirements(route: ResolvedRoute, at: KeyPath): Finding[] {
+  if (route.access === 'required' || requirementKeys(route).length === 0) return []
   return [
     {
       path: [...at, 'require'],
@@ -121,27 +122,31 @@ function findRequirements(route: Route, at: Path): Finding[] {
   ]
 }
 
-function findInjection({ access, token, headers, bearer }: Route, at: Path): Finding[] {
+function findPublicInjection({ access, token, headers, bearer }: ResolvedRoute, at: KeyPath): Finding[] {
   if (access !== 'public') return []
   const findings: Finding[] = []
-  const note = (path: Path, message: string): void => {
-    findings.push({ path: [...at, ...path], message, instead: 'use access: optional or required, or leave it out' })
+  const report = (path: KeyPath, message: string): void => {
+    findings.push({
+      path: [...at, ...path],
+      message,
+      instead: 'use access: optional or required, or leave this key out',
+    })
   }
-  if (token.grant !== 'none') note(['token', 'grant'], 'no token goes upstream with access: public')
+  if (token.grant !== 'none') report(['token', 'grant'], 'no token is sent upstream with access: public')
   for (const [name, value] of Object.entries(headers.set)) {
-    if (value.includes('{claims.')) note(['headers', 'set', name], 'claims are not known with access: public')
+    if (value.includes('{claims.')) report(['headers', 'set', name], 'no claims are known with access: public')
   }
-  if (bearer !== null) note(['bearer'], 'no token is looked at with access: public')
+  if (bearer !== null) report(['bearer'], 'no token is verified with access: public')
   return findings
 }
 
 /** Headers that frame a message or name its target, and headers that the gateway writes itself. */
 const WRITTEN_BY_THE_GATEWAY = new Set(['host', 'content-length', 'cookie', 'forwarded', 'via'])
 
-/** Headers about the connection and the request. X-Forwarded-User and the like are free for claims. */
+// Headers that describe the client's connection and request. Others, such as X-Forwarded-User, may carry the user.
 const FORWARDED = /^x-forwarded-(for|proto|protocol|scheme|ssl|host|port|server|by|prefix|path|uri|url|method)$/
 
-/** Whether a header is for the connection, or written by the gateway itself, so that no route can set it. */
+/** Returns whether no route may set a header, because it belongs to the connection or the gateway writes it. */
 export function isReservedHeader(name: string): boolean {
   const folded = foldHeaderName(name)
   return (
@@ -152,58 +157,57 @@ export function isReservedHeader(name: string): boolean {
   )
 }
 
-function findHeaders({ token, headers }: Route, at: Path): Finding[] {
+function findHeaders({ token, headers }: ResolvedRoute, at: KeyPath): Finding[] {
   const findings = Object.keys(headers.set).flatMap((name): Finding[] => {
     const path = [...at, 'headers', 'set', name]
     if (isReservedHeader(name)) {
-      const message = 'cannot be set: it is for the connection, or written by the gateway'
+      const message = 'cannot be set: it belongs to the connection, or the gateway writes it'
       return [{ path, part: 'key', message, instead: 'use another name' }]
     }
     if (token.grant === 'none' || name.toLowerCase() !== token.header.toLowerCase()) return []
-    const instead = 'say token: { grant: none }, or use another name'
+    const instead = 'set token: { grant: none }, or use another name'
     return [{ path, part: 'key', message: 'is the header that carries the token', instead }]
   })
   if (isReservedHeader(token.header)) {
     findings.push({
       path: [...at, 'token', 'header'],
-      message: `${token.header} cannot carry the token: it is for the connection, or written by the gateway`,
-      instead: 'Authorization, or a name of your own',
+      message: `${token.header} cannot carry the token: it belongs to the connection, or the gateway writes it`,
+      instead: 'use Authorization, or a name of your own',
     })
   }
   return findings
 }
 
-function findUpstreamTls({ upstreamTls, upstream }: Route, at: Path): Finding[] {
+function findUpstreamTls({ upstreamTls, upstream }: ResolvedRoute, at: KeyPath): Finding[] {
   const { caFile, serverName, insecureSkipVerify } = upstreamTls
   const path = [...at, 'upstreamTls']
   if (caFile === null && serverName === null && !insecureSkipVerify) return []
-  // A missing upstream is another rule's finding.
-  const known = upstream as Route['upstream'] | null
-  if (known !== null && !known.origin.startsWith('https:')) {
-    const instead = 'use an https upstream, or leave it out'
+  // `findUpstream` reports a missing upstream.
+  if (upstream !== null && !upstream.origin.startsWith('https:')) {
+    const instead = 'use an https upstream, or leave this section out'
     return [{ path, part: 'key', message: 'has no effect: the upstream is not https', instead }]
   }
   return insecureSkipVerify
     ? [
         {
           path: [...path, 'insecureSkipVerify'],
-          message: 'takes any certificate: whoever is on the way can read and change everything',
-          instead: 'give caFile',
+          message: 'accepts any certificate: an attacker on the network path can read and change the traffic',
+          instead: 'set caFile',
           warning: true,
         },
       ]
     : []
 }
 
-/** The rules about routes, each by itself and among each other. */
-export const checkRoutes: readonly Rule[] = [
+/** Rules about single routes and between routes. */
+export const routeRules: readonly Rule[] = [
   { reads: ['upstream'], routeReads: ['upstream'], find: findUpstream },
-  { reads: [], routeReads: ['path', 'host', 'methods'], find: findTwins },
+  { reads: [], routeReads: ['path', 'host', 'methods'], find: findDuplicates },
   { reads: ['basePath'], routeReads: ['path'], find: each(findUnreachablePath) },
   { reads: ['publicUrl'], routeReads: ['host'], find: each(findUnreachableHost) },
   { reads: [], routeReads: ['path', 'stripPrefix', 'rewritePrefix'], find: each(findPrefix) },
   { reads: [], routeReads: ['access', 'require'], find: each(findRequirements) },
-  { reads: [], routeReads: ['access', 'token.grant', 'headers.set', 'bearer'], find: each(findInjection) },
+  { reads: [], routeReads: ['access', 'token.grant', 'headers.set', 'bearer'], find: each(findPublicInjection) },
   { reads: [], routeReads: ['token.grant', 'token.header', 'headers.set', 'access'], find: each(findHeaders) },
   { reads: ['upstream'], routeReads: ['upstream', 'upstreamTls'], find: each(findUpstreamTls) },
 ]

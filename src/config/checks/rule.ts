@@ -1,24 +1,19 @@
-import type { Path } from '../problems.ts'
-import type { Config, Route } from '../schema.ts'
+import type { KeyPath } from '../key-path.ts'
+import type { Finding } from '../problems.ts'
+import type { ResolvedConfig, ResolvedRoute } from '../schema.ts'
 
-/** What is wrong between keys that are each fine by themselves; a warning does not stop the start. */
-export interface Finding {
-  path: Path
-  message: string
-  instead?: string | null
-  part?: 'key' | 'value'
-  warning?: true
-}
-
-/** A route and where it stands. */
+/** A route and its path in the configuration. */
 export interface PlacedRoute {
-  route: Route
-  at: Path
+  readonly route: ResolvedRoute
+  readonly at: KeyPath
 }
 
-/** A rule between keys. It runs only when the keys that it reads have values, and sees only routes where that is so. */
+/**
+ * A rule that compares keys. It runs only when all the keys in `reads` have values, and only on routes in which all the
+ * keys in `routeReads` have values.
+ */
 export interface Rule {
-  reads: readonly string[]
-  routeReads?: readonly string[]
-  find: (config: Config, routes: readonly PlacedRoute[]) => Finding[]
+  readonly reads: readonly string[]
+  readonly routeReads?: readonly string[]
+  readonly find: (config: ResolvedConfig, routes: readonly PlacedRoute[]) => Finding[]
 }

@@ -1,11 +1,14 @@
-import type { Finding, Rule } from './rule.ts'
-import type { Config } from '../schema.ts'
+import type { Finding } from '../problems.ts'
+import type { ResolvedConfig } from '../schema.ts'
 import { formatDuration } from '../units.ts'
+import type { Rule } from './rule.ts'
 
-const allSecure = (urls: readonly string[]): boolean => urls.every((url) => url.startsWith('https:'))
+function areAllHttps(urls: readonly string[]): boolean {
+  return urls.every((url) => url.startsWith('https:'))
+}
 
-function findSameSite({ session, publicUrl }: Config): Finding[] {
-  if (session.cookie.sameSite !== 'none' || allSecure(publicUrl)) return []
+function findSameSite({ session, publicUrl }: ResolvedConfig): Finding[] {
+  if (session.cookie.sameSite !== 'none' || areAllHttps(publicUrl)) return []
   return [
     {
       path: ['session', 'cookie', 'sameSite'],
@@ -15,13 +18,13 @@ function findSameSite({ session, publicUrl }: Config): Finding[] {
   ]
 }
 
-function findName({ session, publicUrl }: Config): Finding[] {
+function findName({ session, publicUrl }: ResolvedConfig): Finding[] {
   const { name, domain } = session.cookie
   const path = ['session', 'cookie', 'name']
   const prefix = /^__(host|secure)-/i.exec(name)?.[0]
   if (prefix === undefined) return []
   const bare = name.slice(prefix.length) || 'gatehouse'
-  if (!allSecure(publicUrl)) {
+  if (!areAllHttps(publicUrl)) {
     return [{ path, message: `browsers refuse ${prefix} without https`, instead: `use ${bare}, or an https publicUrl` }]
   }
   if (prefix.toLowerCase() === '__host-' && domain !== null) {
@@ -31,7 +34,7 @@ function findName({ session, publicUrl }: Config): Finding[] {
   return []
 }
 
-function findDomain({ session, publicUrl }: Config): Finding[] {
+function findDomain({ session, publicUrl }: ResolvedConfig): Finding[] {
   const { domain } = session.cookie
   const outside = publicUrl
     .map((url) => new URL(url).hostname)
@@ -40,39 +43,39 @@ function findDomain({ session, publicUrl }: Config): Finding[] {
   return [
     {
       path: ['session', 'cookie', 'domain'],
-      message: `does not cover ${outside} of publicUrl`,
-      instead: 'use a domain that all of publicUrl are under, or leave it out',
+      message: `does not cover ${outside} in publicUrl`,
+      instead: 'use a parent domain of every publicUrl, or leave this key out',
     },
   ]
 }
 
-function findTimes({ session }: Config): Finding[] {
+function findTimes({ session }: ResolvedConfig): Finding[] {
   if (session.idleTimeout === null || session.idleTimeout <= session.lifetime) return []
   return [
     {
       path: ['session', 'idleTimeout'],
-      message: `is longer than the lifetime, ${formatDuration(session.lifetime)}, and never ends a session`,
-      instead: 'make it shorter, or write off',
+      message: `is longer than the lifetime, ${formatDuration(session.lifetime)}, so it never ends a session`,
+      instead: 'use a shorter duration, or off',
       warning: true,
     },
   ]
 }
 
-function findKeys({ session }: Config): Finding[] {
+function findKeys({ session }: ResolvedConfig): Finding[] {
   if (session.keys.length > 0) return []
   return [
     {
       path: ['session', 'keys'],
       part: 'key',
-      message: 'are not given: a random key is used, and every restart ends all sessions',
-      instead: 'make one with: gatehouse keygen',
+      message: 'is not set: a random key is used, and every restart ends all sessions',
+      instead: 'generate one with: gatehouse keygen',
       warning: true,
     },
   ]
 }
 
-/** The rules about sessions and their cookie. */
-export const checkSession: readonly Rule[] = [
+/** Rules about sessions and their cookie. */
+export const sessionRules: readonly Rule[] = [
   { reads: ['session.cookie.sameSite', 'publicUrl'], find: findSameSite },
   { reads: ['session.cookie.name', 'session.cookie.domain', 'publicUrl'], find: findName },
   { reads: ['session.cookie.domain', 'publicUrl'], find: findDomain },

@@ -1,37 +1,37 @@
-import { duration, sizeWithin } from '../kinds/amount.ts'
-import { integer } from '../kinds/scalar.ts'
-import { group, leaf } from '../leaf.ts'
+import { duration, sizeWithin } from '../value-types/amount.ts'
+import { integer } from '../value-types/scalar.ts'
+import { group, leaf } from '../schema-nodes.ts'
 
 /** What one client or one answer may take up. */
-export const limits = group('What one client may take up, and how large the head of an answer may be.', {
+export const limits = group('Limits for each client, and for the response headers of applications.', {
   headers: leaf(sizeWithin('1kb', '1mb'), {
     default: '32kb',
-    description: 'How large the head of a request may be, the URL included; a larger one is a 431.',
+    description: 'The maximum size of the URL and headers of a request. A larger request gets a 431.',
   }),
   headerFields: leaf(integer(1), {
     default: 100,
-    description: 'How many header fields a request may have, and how many trailer fields; more is a 431.',
+    description: 'The maximum number of header fields in a request, and of trailer fields. More fields get a 431.',
   }),
   answerHeaders: leaf(sizeWithin('1kb', '1mb'), {
     default: '64kb',
-    description: 'How large the head of an application’s answer may be; a larger one is a 502.',
+    description: "The maximum size of the headers in an application's response. Larger headers become a 502.",
   }),
   keepAlive: leaf(duration({ timer: true }), {
     default: '75s',
     description:
-      'How long an idle connection stays open. Give it more than the proxy in front keeps its idle connections.',
+      'How long an idle client connection stays open. Make it longer than the idle timeout of the proxy in front.',
   }),
   headersTimeout: leaf(duration({ timer: true }), {
     default: '60s',
-    description: 'How long the head of a request may take.',
+    description: 'How long a client may take to send the headers of a request.',
   }),
   idleRead: leaf(duration({ timer: true }), {
     default: '60s',
-    description: 'How long a client may read nothing of an answer that waits for it before it is cut.',
+    description: 'How long a client may leave a waiting response unread before the gateway closes the connection.',
   }),
   connections: leaf(integer(1), {
     default: null,
     defaultText: '20000',
-    description: 'How many connections each process takes; further ones are refused.',
+    description: 'The maximum number of connections per process. The gateway refuses further connections.',
   }),
 })

@@ -1,38 +1,38 @@
-import { issuer } from '../kinds/address.ts'
-import { duration, orOff } from '../kinds/amount.ts'
-import { list, map, textual } from '../kinds/collection.ts'
-import { scope } from '../kinds/http.ts'
-import { choice, flag, text } from '../kinds/scalar.ts'
-import { file, privateKey } from '../kinds/secret.ts'
-import { group, leaf } from '../leaf.ts'
+import { issuer } from '../value-types/address.ts'
+import { duration, orOff } from '../value-types/amount.ts'
+import { list, map, textual } from '../value-types/collection.ts'
+import { scope } from '../value-types/http.ts'
+import { choice, flag, text } from '../value-types/scalar.ts'
+import { file, privateKey } from '../value-types/secret.ts'
+import { group, leaf } from '../schema-nodes.ts'
 
 /** The OpenID provider, and this gateway as its client. */
-export const provider = group('The OpenID provider that users log in at, and this gateway as its client.', {
+export const provider = group('The OpenID provider that users log in at, and how the gateway is registered there.', {
   issuer: leaf(issuer, {
     default: undefined,
-    description: 'Its issuer identifier, exactly as its discovery document has it. A change needs a restart.',
+    description: 'The issuer identifier, exactly as in the discovery document. Changing it requires a restart.',
   }),
   clientId: leaf(text(), {
     default: undefined,
-    description: 'The client identifier registered for this gateway. A change needs a restart.',
+    description: 'The client ID registered for the gateway. Changing it requires a restart.',
   }),
   clientSecret: leaf(text({ secret: true }), {
     default: null,
     secret: 'whole',
-    description: 'The client secret registered for this gateway.',
+    description: 'The client secret registered for the gateway.',
   }),
   clientAuthentication: leaf(choice(['auto', 'client_secret_basic', 'client_secret_post', 'private_key_jwt', 'none']), {
     default: 'auto',
     description:
-      'How the gateway proves to the provider who it is. `auto`: `private_key_jwt` with a `privateKey`, ' +
-      'else `client_secret_post` where the provider announces it, else `client_secret_basic`. ' +
-      '`none`: a public client.',
+      'How the gateway authenticates to the provider. `auto` selects `private_key_jwt` if `privateKey` is ' +
+      'set, otherwise `client_secret_post` if the provider supports it, otherwise `client_secret_basic`. ' +
+      '`none` makes the gateway a public client.',
   }),
   responseMode: leaf(choice(['query', 'form_post']), {
     default: 'query',
     description:
-      'How the provider hands the answer to the callback. `form_post` needs an https `publicUrl`, ' +
-      'because its login cookie is SameSite=None.',
+      'How the provider sends the authorization response to the callback. `form_post` requires an https ' +
+      '`publicUrl`, because its login cookie is `SameSite=None`.',
   }),
   privateKey: leaf(privateKey, {
     default: null,
@@ -41,40 +41,43 @@ export const provider = group('The OpenID provider that users log in at, and thi
   }),
   scopes: leaf(list(scope, { min: 1 }), {
     default: null,
-    defaultText: '`openid profile email`, and `offline_access` where it is needed',
+    defaultText: '`openid profile email`, and `offline_access` if needed',
     description:
-      'The scopes that a login asks for, exactly as they are written here; `openid` must be among them. ' +
-      'Without the key `offline_access` is added where the provider’s `scopes_supported` has it, but never at ' +
-      'Keycloak, which gives refresh tokens without it and ends single sign-on with it.',
+      'The scopes that a login requests, exactly as written. `openid` must be one of them. The default adds ' +
+      '`offline_access` if the provider lists it in `scopes_supported`. Keycloak is an exception: it issues ' +
+      'refresh tokens without that scope, and a login with that scope ends single sign-on.',
   }),
   authorizationParameters: leaf(map(text(), textual(text())), {
     default: {},
-    description: 'Parameters added to the authorization request.',
+    description: 'Additional parameters of the authorization request.',
   }),
   pushedAuthorization: leaf(choice(['auto', 'on', 'off']), {
     default: 'auto',
     description:
-      'Pushed authorization requests (RFC 9126). `auto`: where the provider announces them, but for logins with a ' +
-      'parameter that it loses in them, as Keycloak does `acr_values`.',
+      'Whether the gateway uses pushed authorization requests (RFC 9126). `auto` uses them if the provider ' +
+      'supports them, except for logins with a parameter that the provider ignores there, such as ' +
+      '`acr_values` with Keycloak.',
   }),
   caFile: leaf(file('certificate'), {
     default: null,
-    description: 'Certificates in PEM that are trusted for the provider beside the usual ones.',
+    description:
+      'A PEM file with CA certificates that the gateway trusts for the provider, in addition to the default ones.',
   }),
   allowHttp: leaf(flag, {
     default: false,
-    description: 'Lets the issuer be plain http elsewhere than on loopback. Tokens and secrets then travel in clear.',
+    description: 'Allows an http issuer on a host other than loopback. Tokens and secrets then travel unencrypted.',
   }),
   timeout: leaf(duration({ min: 1, timer: true }), {
     default: '10s',
-    description: 'How long each call to the provider may take.',
+    description: 'How long each request to the provider may take.',
   }),
   userinfo: leaf(flag, {
     default: false,
-    description: 'Adds the claims of the userinfo endpoint, at login and at each refresh.',
+    description: 'Adds the claims of the userinfo endpoint to those of the ID token, at login and at each refresh.',
   }),
   sessionCheck: leaf(orOff(duration({ timer: true })), {
     default: 'off',
-    description: 'How often the browser scripts ask the provider with prompt=none whether its session lives.',
+    description:
+      'How often the browser scripts check with `prompt=none` that the user still has a session at the provider.',
   }),
 })

@@ -1,149 +1,170 @@
-import { upstream } from '../kinds/address.ts'
-import { duration, orOff, size } from '../kinds/amount.ts'
-import { claimValue, list, map, textual } from '../kinds/collection.ts'
-import { headerName, headerTemplate, host, method, oncePerName, withHead, acrValue, scope } from '../kinds/http.ts'
-import { newPrefix, pathPattern, pathPrefix, urlPattern } from '../kinds/path.ts'
-import { choice, flag, text } from '../kinds/scalar.ts'
-import { file } from '../kinds/secret.ts'
-import { group, leaf, maybe } from '../leaf.ts'
+import { upstream } from '../value-types/address.ts'
+import { duration, orOff, size } from '../value-types/amount.ts'
+import { claimValue, list, map, textual } from '../value-types/collection.ts'
+import {
+  headerName,
+  headerTemplate,
+  host,
+  method,
+  oncePerName,
+  withHead,
+  acrValue,
+  scope,
+} from '../value-types/http.ts'
+import { newPrefix, pathPattern, pathPrefix, urlPattern } from '../value-types/path.ts'
+import { choice, flag, text } from '../value-types/scalar.ts'
+import { file } from '../value-types/secret.ts'
+import { group, leaf, optional } from '../schema-nodes.ts'
 
-const requirement = group('What a session must have to be let in. Only with `access: required`.', {
+const requirement = group('What a session must have for the request to be let in. Requires `access: required`.', {
   claims: leaf(map(text(), list(claimValue, { min: 1, single: true })), {
     default: {},
     description:
-      'Claims that must all be there, each with one of the values listed. A claim is named outright ' +
-      'or by its path, such as `realm_access.roles`; where the claim is a list, one common value is enough.',
+      'Claims that the session must have, each with one of the values listed. A claim is named directly or ' +
+      'by its path, such as `realm_access.roles`. If the claim is a list, one matching item is enough.',
   }),
   acr: leaf(list(acrValue, { min: 1, single: true }), {
     default: null,
-    description: 'Authentication contexts of which the login must have had one; else the user logs in again with them.',
+    description:
+      'Authentication context classes, one of which the login must have satisfied. Otherwise the user logs ' +
+      'in again with them.',
   }),
   maxAge: leaf(duration(), {
     default: null,
-    description: 'How long ago the user may have logged in at the provider; else they log in again.',
+    description: 'The maximum time since the user authenticated at the provider. After that, the user logs in again.',
   }),
 })
 
-const token = group('Which access token goes upstream.', {
+const token = group('The access token that the upstream receives.', {
   grant: leaf(choice(['session', 'none', 'token-exchange', 'on-behalf-of', 'client-credentials']), {
     default: 'session',
     defaultText: '`session`; `none` where `access` is `public`',
-    description: 'Where the token comes from: the login itself, nowhere, or another grant made with it.',
+    description:
+      'Where the token comes from: `session` sends the access token of the login, `none` sends no token, ' +
+      'and the others request a token with that grant.',
   }),
-  audience: leaf(text(), { default: null, description: 'The audience to ask for.' }),
-  resource: leaf(text(), { default: null, description: 'The resource to ask for (RFC 8707).' }),
-  scopes: leaf(list(scope, { min: 1 }), { default: null, description: 'The scopes to ask for.' }),
+  audience: leaf(text(), { default: null, description: 'The audience to request.' }),
+  resource: leaf(text(), { default: null, description: 'The resource to request (RFC 8707).' }),
+  scopes: leaf(list(scope, { min: 1 }), { default: null, description: 'The scopes to request.' }),
   header: leaf(headerName, {
     default: 'Authorization',
-    description: 'The header that carries the token, with `Bearer ` in front when it is `Authorization`.',
+    description: 'The header that carries the token. `Authorization` carries it with the prefix `Bearer `.',
   }),
 })
 
-const headers = group('Changes to the request headers that the upstream sees.', {
+const headers = group('Changes to the request headers that the upstream receives.', {
   set: leaf(oncePerName(map(headerName, textual(headerTemplate))), {
     default: {},
     secret: 'constants',
     description:
-      'Headers to set; `{claims.NAME}` is filled in. Lists are joined with a comma, a comma inside an item ' +
-      'is `%2C`, and with a claim that is missing there is no header. ' +
-      'What clients send under these names is removed on every route.',
+      'Headers that the gateway sets, with `{claims.NAME}` replaced by the value of the claim. The items of ' +
+      'a list are joined with commas, and a comma inside an item becomes `%2C`. If the claim is missing, ' +
+      'the header is not sent. The gateway removes these headers from what clients send on every route.',
   }),
   encoding: leaf(choice(['rfc8187', 'base64']), {
     default: 'rfc8187',
-    description: 'How values are written that are not all printable ASCII: as in RFC 8187, or every value in base64.',
+    description:
+      'How header values are encoded. `rfc8187` encodes values that are not all printable ASCII as in ' +
+      'RFC 8187, and `base64` encodes every value.',
   }),
-  remove: leaf(list(headerName), { default: [], description: 'Headers of the client to remove.' }),
+  remove: leaf(list(headerName), {
+    default: [],
+    description: "Headers that the gateway removes from the client's request.",
+  }),
 })
 
 /** One route: which requests it is for, who is let in, and what goes upstream. */
-export const route = group('Which requests it is for, who is let in, and what goes upstream.', {
+export const route = group('Which requests the route applies to, who may send them, and what the upstream receives.', {
   path: leaf(pathPattern, {
     default: undefined,
     description:
-      'The path: exact, `*` for one segment, `**` at its end for the rest and for the path itself. ' +
-      'The most specific route wins, whatever the order.',
+      'The path: an exact path, or a pattern in which `*` stands for one segment and a final `**` for the ' +
+      'path itself and everything below it. The most specific route wins, regardless of order.',
   }),
-  host: leaf(host, { default: null, defaultText: 'any', description: 'The only Host it is for.' }),
+  host: leaf(host, { default: null, defaultText: 'any', description: 'The only `Host` that the route applies to.' }),
   methods: leaf(withHead(list(method, { min: 1 })), {
     default: null,
     defaultText: 'all',
     description:
-      'The only methods it is for; GET brings HEAD. ' +
-      'Where it is given, headers that override the method are removed.',
+      'The only methods that the route applies to. `GET` includes `HEAD`. If set, the gateway removes ' +
+      'headers that override the method.',
   }),
   access: leaf(choice(['required', 'optional', 'public']), {
     default: 'required',
     description:
-      '`required`: with a session only. ' +
-      '`optional`: as `required` where there is a session, else as `public`. ' +
-      '`public`: no session is looked at and nothing is injected.',
+      '`required` lets in only requests with a session. `optional` acts as `required` for a request with a ' +
+      'session, and as `public` for one without. `public` ignores the session and injects nothing.',
   }),
   upstream: leaf(upstream, {
-    default: undefined,
-    inherits: true,
+    default: null,
     defaultText: 'the top-level `upstream`',
-    description: 'Where its requests go.',
+    description: 'The application that receives the requests of the route.',
   }),
   stripPrefix: leaf(pathPrefix, {
     default: null,
-    description: 'The beginning of the path that the upstream does not see.',
+    description: 'The prefix of the path that the gateway removes before it forwards the request.',
   }),
-  rewritePrefix: maybe(
-    group('Another beginning of the path for the upstream.', {
-      from: leaf(pathPrefix, { default: undefined, description: 'The beginning that is replaced.' }),
-      to: leaf(newPrefix, { default: undefined, description: 'What stands there instead.' }),
+  rewritePrefix: optional(
+    group('The prefix of the path that the gateway replaces before it forwards the request.', {
+      from: leaf(pathPrefix, { default: undefined, description: 'The prefix to replace.' }),
+      to: leaf(newPrefix, { default: undefined, description: 'The new prefix.' }),
     }),
   ),
   challenge: leaf(choice(['auto', 'redirect', '401']), {
     default: 'auto',
-    description: 'What a request without a session gets. `auto`: what it is, a navigation or a script, decides.',
+    description:
+      'The response to a request without a session. `redirect` sends it to the login, `401` refuses it, and ' +
+      '`auto` redirects navigations and refuses everything else.',
   }),
   require: requirement,
   token,
   headers,
-  bearer: maybe(
-    group('Lets clients in with a JWT access token of their own.', {
+  bearer: optional(
+    group('Lets in clients that send their own JWT access token.', {
       audience: leaf(list(text(), { min: 1, single: true }), {
         default: undefined,
-        description: 'The audiences of which the token must have one.',
+        description: 'The accepted audiences. The token must have one of them.',
       }),
     }),
   ),
   loginRedirects: leaf(list(urlPattern), {
     default: [],
     description:
-      'Where redirects of the upstream mean that a login is needed: URLs, or paths of its own, ' +
-      'with `*` and `**`. Scripts get a 401 for them.',
+      'Redirects of the upstream that mean a login is needed: URLs, or paths on the upstream, with the ' +
+      'wildcards `*` and `**`. Scripts get a 401 instead of such a redirect.',
   }),
   preservePost: leaf(flag, {
     default: true,
-    description: 'Keeps a form that was posted without a session through the login.',
+    description: 'Keeps a form that was posted without a session, and posts it after the login.',
   }),
   maxBody: leaf(orOff(size), {
     default: 'off',
-    description: 'How large a request body may be; a larger one is a 413.',
+    description: 'The maximum size of a request body. A larger body gets a 413.',
   }),
   csrf: leaf(choice(['origin', 'off']), {
     default: 'origin',
     description:
-      'Refuses unsafe requests with a session that come from another origin, and WebSockets opened from one.',
+      '`origin` refuses unsafe requests with a session, and WebSocket handshakes, if they come from another ' +
+      'origin. `off` lets them through.',
   }),
   timeout: leaf(duration({ min: 1, timer: true }), {
     default: '60s',
-    description: 'How long the first byte of the answer may take. Streams are not cut.',
+    description: 'How long the upstream may take until the first byte of its response. Streams may last longer.',
   }),
-  upstreamTls: group('TLS to the upstream.', {
+  upstreamTls: group('TLS settings for the connection to the upstream.', {
     caFile: leaf(file('certificate'), {
       default: null,
-      description: 'Certificates in PEM that are trusted for the upstream in place of the usual ones.',
+      description:
+        'A PEM file with the CA certificates that the gateway trusts for the upstream, instead of the default ' +
+        'ones.',
     }),
     serverName: leaf(text({ pattern: /^[A-Za-z0-9_.-]+$/, expected: 'a host name', name: 'host name' }), {
       default: null,
-      description: 'The name that its certificate must have, when not the host of `upstream`.',
+      description: 'The name that the certificate of the upstream must have, if it is not the host of `upstream`.',
     }),
     insecureSkipVerify: leaf(flag, {
       default: false,
-      description: 'Takes any certificate. Whoever is on the way can then read and change everything.',
+      description: 'Accepts any certificate. An attacker on the network path can then read and change all traffic.',
     }),
   }),
 })

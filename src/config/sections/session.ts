@@ -1,87 +1,96 @@
-import { duration, orOff, refreshBefore } from '../kinds/amount.ts'
-import { list } from '../kinds/collection.ts'
-import { cookieDomain, cookieName } from '../kinds/http.ts'
-import { choice, flag, integer, text } from '../kinds/scalar.ts'
-import { file, sessionKey } from '../kinds/secret.ts'
-import { store } from '../kinds/store.ts'
-import { group, leaf } from '../leaf.ts'
+import { duration, orOff, refreshBefore } from '../value-types/amount.ts'
+import { list } from '../value-types/collection.ts'
+import { cookieDomain, cookieName } from '../value-types/http.ts'
+import { choice, flag, integer, text } from '../value-types/scalar.ts'
+import { file, sessionKey } from '../value-types/secret.ts'
+import { store } from '../value-types/store.ts'
+import { group, leaf } from '../schema-nodes.ts'
 
-const cookie = group('The session cookie. It is always HttpOnly, and on https Secure with the `__Host-` prefix.', {
-  name: leaf(cookieName, { default: 'gatehouse', description: 'Its name, without a prefix.' }),
-  sameSite: leaf(choice(['lax', 'strict', 'none']), {
-    default: 'lax',
-    description: 'Its SameSite attribute; `none` needs https.',
-  }),
-  domain: leaf(cookieDomain, {
-    default: null,
-    description:
-      'Its Domain attribute, for several public URLs under one domain. With it there is no `__Host-` prefix.',
-  }),
-})
+const cookie = group(
+  'The session cookie. It is always `HttpOnly`, and over https also `Secure` with the `__Host-` prefix.',
+  {
+    name: leaf(cookieName, { default: 'gatehouse', description: 'The name of the cookie, without a prefix.' }),
+    sameSite: leaf(choice(['lax', 'strict', 'none']), {
+      default: 'lax',
+      description: 'The `SameSite` attribute of the cookie. `none` requires https.',
+    }),
+    domain: leaf(cookieDomain, {
+      default: null,
+      description:
+        'The `Domain` attribute of the cookie, for several public URLs under one domain. With it the cookie ' +
+        'has no `__Host-` prefix.',
+    }),
+  },
+)
 
-const redis = group('How the connection to Redis is made, beside what the URL in `store` says.', {
+const redis = group('Settings for the connection to Redis, in addition to the URL in `store`.', {
   caFile: leaf(file('certificate'), {
     default: null,
-    description: 'Certificates in PEM that are trusted for Redis.',
+    description: 'A PEM file with the CA certificates that the gateway trusts for Redis.',
   }),
   certFile: leaf(file('certificate'), {
     default: null,
-    description: 'The client certificate in PEM.',
+    description: 'The PEM file with the client certificate.',
   }),
   keyFile: leaf(file('private key'), {
     default: null,
-    description: 'The private key of the client certificate in PEM.',
+    description: 'The PEM file with the private key of the client certificate.',
   }),
-  username: leaf(text(), { default: null, description: 'The user name, when not in the URL.' }),
+  username: leaf(text(), { default: null, description: 'The user name, if the URL does not contain one.' }),
   password: leaf(text({ secret: true }), {
     default: null,
     secret: 'whole',
-    description: 'The password, when not in the URL.',
+    description: 'The password, if the URL does not contain one.',
   }),
 })
 
 /** What a session is, how long it lives and where it is kept. */
-export const session = group('What a session is, how long it lives and where it is kept.', {
+export const session = group('How sessions are sealed, how long they last and where they are stored.', {
   keys: leaf(list(sessionKey, { min: 1 }), {
     default: [],
     defaultText: 'one random key',
     secret: 'whole',
     description:
-      'Keys of 32 bytes in base64, such as `gatehouse keygen` prints. The first seals, all of them open. ' +
-      'With the random key every restart ends all sessions.',
+      'Keys of 32 bytes in base64, as `gatehouse keygen` prints them. The first key seals, and every key ' +
+      'opens. With the random default key, a restart ends all sessions.',
   }),
   store: leaf(store, {
     default: 'memory:',
     secret: 'password',
     description:
-      'Where sessions are kept. `memory:` keeps up to 50000 in this process, `memory:?max=N` up to N; ' +
-      '`redis://`, `rediss://`, `redis+cluster://a,b,c` and `redis+sentinel://a,b,c/NAME` share them. ' +
-      'In YAML put `"memory:"` in quotes. Another place needs a restart.',
+      'Where sessions are stored. `memory:` keeps up to 50000 sessions in this process, and `memory:?max=N` ' +
+      'up to N. `redis://`, `rediss://`, `redis+cluster://a,b,c` and `redis+sentinel://a,b,c/NAME` share ' +
+      'sessions between processes. In YAML, put `"memory:"` in quotes. Changing anything but the user name ' +
+      'and password requires a restart.',
   }),
   cookie,
-  lifetime: leaf(duration(), { default: '10h', description: 'When a session ends whatever happens.' }),
+  lifetime: leaf(duration(), {
+    default: '10h',
+    description: 'How long a session lasts after login, even if it is in use.',
+  }),
   idleTimeout: leaf(orOff(duration()), {
     default: '30m',
-    description: 'When a session ends that nobody uses.',
+    description: 'How long a session may be unused before it ends.',
   }),
   endWithIdToken: leaf(flag, {
     default: false,
-    description: 'Ends the session when its ID token expires; a refreshed ID token moves the end.',
+    description: 'Ends the session when its ID token expires. A refresh that brings a new ID token moves the end.',
   }),
   refreshBefore: leaf(refreshBefore, {
     default: '50%',
     description:
-      'When the access token is refreshed: once this much of its lifetime remains, or this long before its end.',
+      'When the gateway refreshes the access token: once this percentage of the lifetime of the token remains, ' +
+      'or this long before the token expires.',
   }),
   redis,
   outageGrace: leaf(duration({ min: 0 }), {
     default: '60s',
 
-    description: 'How long sessions that this process already knows go on while the store is down.',
+    description: 'How long sessions that this process already knows stay valid while the store is down.',
   }),
   maxPerUser: leaf(integer(1), {
     default: null,
 
-    description: 'How many sessions one user may have; a further login ends the oldest.',
+    description: 'The maximum number of sessions per user. A further login ends the oldest session.',
   }),
 })

@@ -2,7 +2,7 @@ import type { Provider } from '../../oidc/provider.ts'
 import { withDeadline } from '../../resilience/deadline.ts'
 import type { Store } from '../../store/store.ts'
 
-/** Whether this gateway can serve, and what keeps it from that. */
+/** The answer of `/readyz`. */
 export interface Readiness {
   readonly ready: boolean
   readonly checks: {
@@ -18,10 +18,9 @@ interface Parts {
   readonly isDraining: () => boolean
 }
 
-/** How long the store may take to answer, ms. */
-const STORE_WITHIN = 2_000
+const STORE_TIMEOUT_MS = 2_000
 
-/** Makes the check behind `/readyz`: provider discovered once, store answering, not draining. Never rejects. */
+/** Creates the check of `/readyz`: the provider has been discovered, the store answers, no drain. It never rejects. */
 export function createReadiness({ provider, store, isDraining }: Parts): () => Promise<Readiness> {
   return async () => {
     const draining = isDraining()
@@ -36,7 +35,7 @@ export function createReadiness({ provider, store, isDraining }: Parts): () => P
 
 async function answers(store: Parts['store']): Promise<boolean> {
   try {
-    await withDeadline(store.ping(), STORE_WITHIN, () => {
+    await withDeadline(store.ping(), STORE_TIMEOUT_MS, () => {
       throw new Error('the store does not answer')
     })
     return true

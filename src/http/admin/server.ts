@@ -7,7 +7,7 @@ import type { Sessions, SessionSummary } from '../../session/sessions.ts'
 import type { Log } from '../../telemetry/log.ts'
 import type { Metrics } from '../../telemetry/metrics.ts'
 import { answerAsAdmin } from './answers.ts'
-import { guardSessions, refuseForeignHosts, type AdminSettings } from './guard.ts'
+import { guardSessions, denyForeignHosts, type AdminSettings } from './guard.ts'
 import type { Readiness } from './readiness.ts'
 
 interface AdminServices {
@@ -20,7 +20,7 @@ interface AdminServices {
   readonly limits: Config['limits']
 }
 
-/** The second listener, never on the public port: health, metrics, and sessions for those whom `settings` names. */
+/** Builds the admin listener: health, metrics, and session administration for the clients that `settings` names. */
 export function buildAdmin({
   settings,
   provider,
@@ -32,7 +32,7 @@ export function buildAdmin({
 }: AdminServices): FastifyInstance {
   const app = Fastify({ logger: false })
   answerAsAdmin(app, log, limits)
-  refuseForeignHosts(app, settings)
+  denyForeignHosts(app, settings, log)
 
   app.get('/livez', () => ({ alive: true }))
 
@@ -47,7 +47,8 @@ export function buildAdmin({
 
   void app.register(async (scope) => {
     guardSessions(scope, settings, log)
-    // Sessions carry the issuer that the provider calls itself, which is the configured one but for a trailing slash.
+    // Sessions have the issuer of the provider's metadata, which may differ from the configured one by a trailing
+    // slash.
     registerSessionAdministration(scope, sessions, () => announcedIssuer(provider))
   })
   return app
@@ -57,7 +58,9 @@ interface BySubject {
   Querystring: { sub?: string | string[] }
 }
 
-/** Session administration on the admin listener: who is logged in, and ending it. Ids open nothing. */
+/**
+ * Registers session administration: listing a user's sessions, and ending them. A session's id does not give access.
+ */
 function registerSessionAdministration(app: FastifyInstance, sessions: Sessions, issuer: () => string): void {
   app.get<BySubject>('/sessions', async (request, reply) => {
     const sub = subjectOf(request.query)

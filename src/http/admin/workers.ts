@@ -1,12 +1,12 @@
 import Fastify, { type FastifyInstance, type FastifyReply } from 'fastify'
 import type { Config } from '../../config/schema.ts'
 import { withDeadline } from '../../resilience/deadline.ts'
-import { aggregate } from '../../telemetry/aggregate.ts'
+import { aggregateMetrics } from '../../telemetry/metrics.ts'
 import type { Log } from '../../telemetry/log.ts'
 import { answerAsAdmin } from './answers.ts'
-import { guardSessions, refuseForeignHosts, type AdminSettings } from './guard.ts'
+import { guardSessions, denyForeignHosts, type AdminSettings } from './guard.ts'
 
-/** A request that another process has let through; with the client's address and credentials. */
+/** A request that the first process passes to a worker, with the client's address and credentials. */
 export interface Asked {
   readonly method: 'GET' | 'DELETE'
   readonly url: string
@@ -14,46 +14,46 @@ export interface Asked {
   readonly remoteAddress?: string
 }
 
-/** What came of it. */
+/** The worker's answer. */
 export interface Answered {
   readonly status: number
   readonly type: string
   readonly body: string
 }
 
-/** One of the processes that serve. */
+/** A worker process. */
 interface ServingWorker {
-  /** What its own admin listener would answer. */
+  /** Returns the answer that the worker's own admin listener would give. */
   answer(asked: Asked): Promise<Answered>
-  /** Its metrics as prom-client's own JSON. */
+  /** Returns the metrics as prom-client's JSON. */
   metrics(): Promise<unknown>
 }
 
 interface Parts {
   readonly settings: AdminSettings
   readonly log: Log
-  /** Those that serve now. */
+  /** Returns the workers that serve now. */
   readonly workers: () => readonly ServingWorker[]
   readonly isDraining: () => boolean
   readonly limits: Config['limits']
 }
 
-/** A worker that does not answer within this time is not ready, ms. */
-const ANSWER_WITHIN = 5_000
+/** A worker that takes longer to answer is not ready. */
+const ANSWER_TIMEOUT_MS = 5_000
 
-/** The admin listener of a gateway with several processes: it answers for all of them. */
+/** Builds the admin listener of a gateway with several processes, which answers for all of them. */
 export function buildWorkersAdmin({ settings, log, workers, isDraining, limits }: Parts): FastifyInstance {
   const app = Fastify({ logger: false })
   answerAsAdmin(app, log, limits)
-  refuseForeignHosts(app, settings)
+  denyForeignHosts(app, settings, log)
 
   app.get('/livez', () => ({ alive: true }))
 
   app.get('/readyz', async (_request, reply) => {
     const answers = await Promise.all(
-      workers().map(async (worker) => soon(worker.answer({ method: 'GET', url: '/readyz' })).catch(() => null)),
+      workers().map(async (worker) => withTimeout(worker.answer({ method: 'GET', url: '/readyz' })).catch(() => null)),
     )
-    // The worst answer is everybody's.
+    // The gateway is as ready as its worst worker.
     const worst = answers.includes(null)
       ? null
       : (answers.find((answer) => answer?.status !== 200) ?? answers[0] ?? null)
@@ -64,13 +64,13 @@ export function buildWorkersAdmin({ settings, log, workers, isDraining, limits }
   })
 
   app.get('/metrics', async (_request, reply) => {
-    const { contentType, text } = await aggregate(
-      await Promise.all(workers().map(async (worker) => soon(worker.metrics()).catch(() => []))),
+    const { contentType, text } = await aggregateMetrics(
+      await Promise.all(workers().map(async (worker) => withTimeout(worker.metrics()).catch(() => []))),
     )
     return reply.header('content-type', contentType).send(text)
   })
 
-  // Sessions are everybody's: any worker can find them and end them.
+  // Workers share the store, so that any of them can find and end a session.
   void app.register(async (scope) => {
     guardSessions(scope, settings, log)
     for (const url of ['/sessions', '/sessions/:id']) {
@@ -86,7 +86,7 @@ export function buildWorkersAdmin({ settings, log, workers, isDraining, limits }
             ...(headers.authorization === undefined ? {} : { authorization: headers.authorization }),
             ...(socket.remoteAddress === undefined ? {} : { remoteAddress: socket.remoteAddress }),
           })
-          return send(reply, await soon(answer))
+          return send(reply, await withTimeout(answer))
         },
       })
     }
@@ -101,8 +101,8 @@ function send(reply: FastifyReply, { status, type, body }: Answered): FastifyRep
     .send(body)
 }
 
-async function soon<T>(work: Promise<T>): Promise<T> {
-  return withDeadline(work, ANSWER_WITHIN, () => {
+async function withTimeout<T>(work: Promise<T>): Promise<T> {
+  return withDeadline(work, ANSWER_TIMEOUT_MS, () => {
     throw new Error('a worker does not answer')
   })
 }

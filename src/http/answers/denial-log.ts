@@ -1,14 +1,30 @@
 import type { FastifyRequest } from 'fastify'
 import type { Denial } from '../../gate/verdict.ts'
 
-interface Noted {
+interface LogLine {
   readonly event: string
-  readonly level: 'info' | 'warn'
+  readonly level: 'debug' | 'info' | 'warn' | 'error'
   readonly text: string
+  readonly cause?: string
 }
 
-/** The denials that somebody who looks after security wants to find; of the others the access line tells. */
-const NOTED: { readonly [reason in Denial['reason']]?: Noted } = {
+/** The log lines of denials. A denial without one shows in the access line only. */
+const LINES: { readonly [reason in Denial['reason']]?: LogLine } = {
+  'no-route': { event: 'not_found', level: 'debug', text: 'there is nothing at this address' },
+  'malformed': { event: 'bad_request', level: 'info', text: 'the request is malformed' },
+  'transfer-coding': { event: 'bad_request', level: 'info', text: 'the transfer coding is not supported' },
+  'method-not-allowed': {
+    event: 'method_not_allowed',
+    level: 'info',
+    text: 'the method is not allowed',
+    cause: 'no URL allows this method',
+  },
+  'loop': {
+    event: 'upstream_unreachable',
+    level: 'error',
+    text: 'a request came back to the gateway that had passed it on',
+    cause: 'a loop: an upstream leads back to this gateway',
+  },
   'ambiguous-path': {
     event: 'ambiguous_path',
     level: 'warn',
@@ -25,13 +41,23 @@ const NOTED: { readonly [reason in Denial['reason']]?: Noted } = {
   'token-unavailable': { event: 'token_unavailable', level: 'warn', text: 'there is no valid token just now' },
 }
 
-/** Leaves a line in the log for a denial that is worth one. */
-export function noteDenial(request: FastifyRequest, denial: Denial, route: string | undefined): void {
-  const noted = NOTED[denial.reason]
-  if (noted === undefined) return
-  const why = 'why' in denial ? { why: denial.why } : {}
-  request.log[noted.level](
-    { event: noted.event, id: request.id, route, client: request.context?.facts.client.address, ...why },
-    noted.text,
+/** Writes the log line of a denial that has one. `route` is the route's label. */
+export function logDenial(request: FastifyRequest, denial: Denial, route?: string): void {
+  const line = LINES[denial.reason]
+  if (line === undefined) return
+  // A method that another URL allows is a mistake of the client, and no attempt at anything.
+  if (denial.reason === 'method-not-allowed' && denial.allow !== null) return
+  const { event, level, text, cause } = line
+  request.log[level](
+    {
+      event,
+      id: request.id,
+      route,
+      client: request.context?.facts.client.address,
+      ...(cause === undefined ? {} : { cause }),
+      ...('cause' in denial ? { cause: denial.cause } : {}),
+      ...('why' in denial ? { why: denial.why } : {}),
+    },
+    text,
   )
 }

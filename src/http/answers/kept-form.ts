@@ -12,19 +12,19 @@ import { readBody } from '../server/read-body.ts'
 import { buttonText, renderPage, scriptLiteral, type Page } from './pages.ts'
 import { POST_KEPT_FORM_PATH, storageKey } from './post-kept-form.ts'
 
-/** A larger form is not kept, bytes. */
+/** A larger form is not kept. */
 const MAX_FORM_BYTES = 256 * 1024
 
-/** A longer wait for it helps nobody, ms: who sends it is not known, and may be many. */
-const BODY_WITHIN = 30_000
+/** The senders are not authenticated, so slow bodies could tie up many connections. */
+const BODY_TIMEOUT_MS = 30_000
 
 const KEPT_TYPES = /^(?:application\/x-www-form-urlencoded|multipart\/form-data)\s*(?:;|$)/i
 
 /**
- * Whether a form that was posted without a session is kept through the login: only one that this origin's own page
- * sent. Another site's would be posted with the user's new session.
+ * Returns whether a form that was posted without a session is kept through the login. The form of another site is not,
+ * because it would be posted with the user's new session.
  */
-export function keepsForm(request: FastifyRequest, route: CompiledRoute | null): boolean {
+export function mayKeepForm(request: FastifyRequest, route: CompiledRoute | null): boolean {
   return (
     route?.preservePost === true &&
     request.method === 'POST' &&
@@ -34,9 +34,9 @@ export function keepsForm(request: FastifyRequest, route: CompiledRoute | null):
 }
 
 /**
- * Answers a posted form with the 401 page that keeps its fields in the browser's own sessionStorage; files, and more
- * than 256 kB, with a 413 page that tells how to send them all the same. Throws `bad_request` for a body that is no
- * form, or has not come within 30 s.
+ * Answers a posted form with the 401 page that keeps its fields in sessionStorage. A form with files, or of more than
+ * 256 kB, gets a 413 page that explains how to send it after the login. Throws `bad_request` for a body that is not a
+ * form or takes longer than 30 s.
  */
 export async function keepForm(
   request: FastifyRequest,
@@ -47,7 +47,7 @@ export async function keepForm(
 ): Promise<FastifyReply> {
   const { facts, kind } = contextOf(request)
   const type = request.headers['content-type'] ?? ''
-  const body = await readBody(request.raw, MAX_FORM_BYTES, BODY_WITHIN)
+  const body = await readBody(request.raw, MAX_FORM_BYTES, BODY_TIMEOUT_MS)
   const form =
     body === null
       ? null
@@ -91,7 +91,7 @@ export async function keepForm(
     title: answer.title,
     detail: `${answer.detail} What you entered is kept in this browser tab and sent once you are signed in.`,
     actions: [{ label: 'Sign in and send', href: loginUrl.href, top: kind === 'frame' }],
-    script: keepingScript(id, kept, kind === 'frame', plainLoginUrl, config.pages),
+    script: storingScript(id, kept, kind === 'frame', plainLoginUrl, config.pages),
   })
 }
 
@@ -99,43 +99,46 @@ const NOT_KEPT =
   'This browser keeps nothing for this site. Go back: what you entered is still there. Sign in in another tab, ' +
   'then send it again.'
 
-/** Puts the form away; where the browser keeps nothing, the page becomes one that leads back to the form. */
-function keepingScript(id: string, kept: object, inFrame: boolean, loginUrl: string, pages: Config['pages']): string {
-  const word = (text: string): string => scriptLiteral(buttonText(text, pages))
+/** Returns the script that stores the form. Without sessionStorage, the page leads back to the form. */
+function storingScript(id: string, kept: object, inFrame: boolean, loginUrl: string, pages: Config['pages']): string {
+  const label = (text: string): string => scriptLiteral(buttonText(text, pages))
   return `var kept=${scriptLiteral(kept)},link=document.querySelector(".actions a");
 try{kept.action+=location.hash;sessionStorage.setItem(${scriptLiteral(storageKey(id))},JSON.stringify(kept));
-${inFrame ? '' : LEAVE_FOR_GOOD}}
-catch(e){var back=document.createElement("button");back.textContent=${word('Go back to the form')};
+${inFrame ? '' : REPLACE_HISTORY}}
+catch(e){var back=document.createElement("button");back.textContent=${label('Go back to the form')};
 back.onclick=function(){history.back()};
 document.querySelector("h1+p").textContent=${scriptLiteral(pages.texts['form_not_kept'] ?? NOT_KEPT)};
-link.textContent=${word('Sign in in a new tab')};link.href=${scriptLiteral(loginUrl)};
+link.textContent=${label('Sign in in a new tab')};link.href=${scriptLiteral(loginUrl)};
 link.target="_blank";link.rel="noopener";link.after(back)}`
 }
 
-/** Who goes back after that comes to the form, not to a page that would post it once more. */
-const LEAVE_FOR_GOOD = 'link.onclick=function(e){e.preventDefault();location.replace(link.href)}'
+/** Replaces the history entry, so that going back leads to the form, and not to a page that would post it again. */
+const REPLACE_HISTORY = 'link.onclick=function(e){e.preventDefault();location.replace(link.href)}'
 
 /** The fields of a posted form as a browser can post them again. */
 export interface FormFields {
-  /** Name and value in their order; `null` for a file field that was left empty. */
+  /** Name and value, in order; `null` for an empty file field. */
   readonly fields: readonly (readonly [name: string, value: string | null])[]
-  /** What to encode them in so that the same bytes come out (HTML standard, `accept-charset`). */
+  /** The `accept-charset` that yields the same bytes. */
   readonly charset: 'utf-8' | 'windows-1252'
 }
 
-/** More fields are not kept, urlencoded or multipart: to read and show them would hold up all other requests. */
-const MOST_FIELDS = 5_000
-const MOST_PARTS = 1_000
+/** Parsing and rendering more fields would block other requests. */
+const MAX_FIELDS = 5_000
+const MAX_PARTS = 1_000
 
-/** What windows-1252 has at 80 to 9F (Encoding standard): every byte is a character, so nothing gets lost on the way. */
+/**
+ * The characters of windows-1252 for 80 to 9F. Each byte has one, so that any body survives.
+ * @see https://encoding.spec.whatwg.org/#windows-1252
+ */
 const UPPER = '€\u0081‚ƒ„…†‡ˆ‰Š‹Œ\u008dŽ\u008f\u0090‘’“”•–—˜™š›œ\u009džŸ'
 const WINDOWS_1252 = Uint16Array.from({ length: 256 }, (_, byte) =>
   byte < 0x80 || byte > 0x9f ? byte : UPPER.charCodeAt(byte - 0x80),
 )
 
 /**
- * Reads a form's body, urlencoded or multipart; `null` when it has files, or more than 5,000 fields (multipart: 1,000).
- * Rejects when it can't be read.
+ * Reads an urlencoded or multipart body. Returns `null` for a form with files or too many fields. Rejects when the body
+ * is malformed.
  */
 async function readFormFields(body: Buffer, contentType: string): Promise<FormFields | null> {
   return /^application\/x-www-form-urlencoded/i.test(contentType)
@@ -148,7 +151,7 @@ function readUrlencoded(body: Buffer): FormFields | null {
   for (let from = 0, end = 0; end <= body.length; end += 1) {
     if (end < body.length && body[end] !== AMPERSAND) continue
     if (end > from) {
-      if (pairs.length === MOST_FIELDS) return null
+      if (pairs.length === MAX_FIELDS) return null
       const pair = body.subarray(from, end)
       const equals = pair.indexOf('=')
       const middle = equals === -1 ? pair.length : equals
@@ -168,7 +171,7 @@ async function readMultipart(body: Buffer, contentType: string): Promise<FormFie
   if (hasManyParts(body)) return null
   const unicode = isUtf8(body)
   const readable = unicode ? body : Buffer.from(fromWindows1252(body), 'utf8')
-  const { bytes, type } = withBoundaryOfItsOwn(readable, contentType)
+  const { bytes, type } = withUniqueBoundary(readable, contentType)
   const data = [...(await new Response(new Uint8Array(bytes), { headers: { 'content-type': type } }).formData())]
   if (data.some(([, value]) => isFile(value))) return null
   return {
@@ -177,18 +180,18 @@ async function readMultipart(body: Buffer, contentType: string): Promise<FormFie
   }
 }
 
-/** Every part has to have a line that begins so. */
+/** Every part follows a line that begins with two hyphens. */
 function hasManyParts(body: Buffer): boolean {
   let count = 0
-  for (let at = body.indexOf('\n--'); at !== -1 && count <= MOST_PARTS; at = body.indexOf('\n--', at + 3)) count += 1
-  return count > MOST_PARTS
+  for (let at = body.indexOf('\n--'); at !== -1 && count <= MAX_PARTS; at = body.indexOf('\n--', at + 3)) count += 1
+  return count > MAX_PARTS
 }
 
 /**
- * The same form with a boundary that occurs nowhere else: Node's reader takes a short one for a delimiter wherever it
- * stands, also in the middle of a line (RFC 2046, section 5.1.1).
+ * Replaces the boundary by one that occurs nowhere else in the body. Node's parser takes a short one for a delimiter
+ * even in the middle of a line, contrary to https://www.rfc-editor.org/rfc/rfc2046#section-5.1.1.
  */
-function withBoundaryOfItsOwn(body: Buffer, contentType: string): { bytes: Buffer; type: string } {
+function withUniqueBoundary(body: Buffer, contentType: string): { bytes: Buffer; type: string } {
   const [, quoted, plain] = /;\s*boundary=(?:"([^"]+)"|([^\s;"]+))/i.exec(contentType) ?? []
   const given = quoted ?? plain
   if (given === undefined) return { bytes: body, type: contentType }
@@ -202,12 +205,15 @@ function withBoundaryOfItsOwn(body: Buffer, contentType: string): { bytes: Buffe
   return { bytes: Buffer.from(text.slice(2), 'latin1'), type: `multipart/form-data; boundary=${own}` }
 }
 
-/** A file field that was left empty is sent as a nameless empty file, which is none. */
+/** An empty file field is sent as an empty file without a name. */
 function isFile(value: string | File): boolean {
   return typeof value !== 'string' && (value.size > 0 || (value.name !== '' && value.name !== 'blob'))
 }
 
-/** The bytes behind a percent-encoded name or value (URL standard, section 5.1), in place. */
+/**
+ * Decodes a percent-encoded name or value in place.
+ * @see https://url.spec.whatwg.org/#urlencoded-parsing
+ */
 function bytesOf(encoded: Buffer): Buffer {
   let to = 0
   for (let from = 0; from < encoded.length; from += 1) {
@@ -223,7 +229,7 @@ function bytesOf(encoded: Buffer): Buffer {
 const [SPACE, PERCENT, AMPERSAND, PLUS] = [0x20, 0x25, 0x26, 0x2b]
 const NO_HEX = [-1, -1] as const
 
-/** What a hexadecimal digit stands for; -1 for any other byte. */
+/** Returns the value of a hexadecimal digit, or -1. */
 function hexOf(byte: number | undefined): number {
   if (byte === undefined) return -1
   if (byte >= 0x30 && byte <= 0x39) return byte - 0x30

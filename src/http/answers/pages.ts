@@ -1,25 +1,24 @@
 import { randomBytes } from 'node:crypto'
 import type { Config } from '../../config/schema.ts'
 
-/** One of the gateway's few pages. */
+/** A page of the gateway's own. */
 export interface Page {
   /**
-   * The name under which the operator can give it words of their own (`pages.texts`): `NAME` in place of the detail,
-   * `NAME.title` of the title. Buttons are `button.LABEL`, in lower case with `_`; `request` and `lang` are for all
-   * pages.
+   * The name in `pages.texts`: `NAME` replaces the detail, `NAME.title` the title. `button.LABEL` replaces a label,
+   * which is in lower case there, with `_` for spaces. `request` and `lang` are for all pages.
    */
   readonly name: string
   readonly title: string
   readonly detail: string
   readonly actions: readonly Action[]
   readonly requestId: string
-  /** Script to run, for the pages that can't do without. */
+  /** A script, for the pages that need one. */
   readonly script?: string
-  /** Where a form on the page may lead beside this origin (a form's redirects count, too). */
+  /** The sources for `form-action` beside this origin. The redirects of a form count, too. */
   readonly formTargets?: readonly string[]
 }
 
-/** A way on: a link, a button that posts, or one that goes back to the page before. */
+/** A link, a button that posts, or a button that goes back in the history. */
 export type Action =
   | {
       readonly label: string
@@ -31,7 +30,7 @@ export type Action =
   | { readonly label: string; readonly post: string; readonly fields: Readonly<Record<string, string>> }
   | { readonly label: string; readonly back: true }
 
-/** A page as it is sent. */
+/** A page with its headers. */
 export interface RenderedPage {
   readonly html: string
   readonly headers: Readonly<Record<string, string>>
@@ -63,10 +62,7 @@ a:focus-visible, button:focus-visible { outline: 3px solid var(--accent); outlin
 form { margin: 0 }
 @media (max-width: 26rem) { main { padding: 1.5rem } .actions > *, form button { width: 100% } }`
 
-/**
- * Renders a page: readable without script, for small screens and dark rooms, never kept by a cache, never framed
- * elsewhere.
- */
+/** Renders a page. It is readable without script, not stored by caches, and framed by this origin only. */
 export function renderPage(page: Page, settings: Config['pages']): RenderedPage {
   const nonce = randomBytes(16).toString('base64')
   const { texts } = settings
@@ -109,27 +105,24 @@ export function renderPage(page: Page, settings: Config['pages']): RenderedPage 
   }
 }
 
-/** What stands on a button: the operator's words, or these. */
-export function buttonText(words: string, { texts }: Config['pages']): string {
-  return texts[`button.${words.toLowerCase().replaceAll(' ', '_')}`] ?? words
+/** Returns the operator's text for a button, or its label. */
+export function buttonText(label: string, { texts }: Config['pages']): string {
+  return texts[`button.${label.toLowerCase().replaceAll(' ', '_')}`] ?? label
 }
 
-/**
- * Where a form may lead whose redirects go on to other sites: a browser holds a form to its page's list through them as
- * well.
- */
-export function anywhere(origin: string): string[] {
+/** Returns the sources for `form-action` of a form that may be redirected to any site. */
+export function anySite(origin: string): string[] {
   return ['https:', ...(origin.startsWith('http:') ? ['http:'] : [])]
 }
 
-/** Text as HTML content or as a quoted attribute's value. */
+/** Escapes text for HTML content and for quoted attributes. */
 export function escapeHtml(text: string): string {
   return text.replace(/[&<>"']/g, (c) => `&#${c.charCodeAt(0)};`)
 }
 
-/** A value as a script literal: no `</script>`, no line separators. */
+/** Returns a value as a literal for an inline script, without `</script>` and line separators. */
 export function scriptLiteral(value: unknown): string {
-  // A function called for each of them would hold up others where there are many.
+  // With a function as the replacement, a large form would block other requests.
   return JSON.stringify(value)
     .replaceAll('<', '\\u003c')
     .replaceAll('>', '\\u003e')
@@ -138,7 +131,7 @@ export function scriptLiteral(value: unknown): string {
     .replaceAll('\u2029', '\\u2029')
 }
 
-/** Without script there is no such button. */
+/** Shows the button, which would have no effect without script. */
 const GO_BACK = 'var b=document.getElementById("back");b.hidden=false;b.onclick=function(){history.back()}'
 
 function renderAction(action: Action, label: string): string {

@@ -1,24 +1,25 @@
 import type { FastifyReply, FastifyRequest } from 'fastify'
 import type { Config } from '../../config/schema.ts'
 import { contextOf } from '../context.ts'
-import { anywhere, renderPage, scriptLiteral } from './pages.ts'
+import { anySite, renderPage, scriptLiteral } from './pages.ts'
 
-/** The page under the base path that posts a kept form. */
+/** The path, under the base path, of the page that posts a kept form. */
 export const POST_KEPT_FORM_PATH = 'form'
 
 const NOTHING_KEPT = 'There is nothing to send: this form has been sent already, or was kept in another tab.'
 
-/** Under which key the browser's sessionStorage keeps a form. */
+/** Returns the key of a kept form in sessionStorage. */
 export function storageKey(id: string): string {
   return `gatehouse:form:${id}`
 }
 
-/** The page that posts a kept form, once: what is taken out of the storage is gone from there. */
+/** Sends the page that takes a kept form out of sessionStorage, and posts it. */
 export function postKeptForm(request: FastifyRequest, reply: FastifyReply, config: Config): FastifyReply {
   const { facts } = contextOf(request)
   const id = new URLSearchParams(facts.query).get('id') ?? ''
   const key = scriptLiteral(storageKey(/^[A-Za-z0-9_-]{12}$/.test(id) ? id : ''))
-  // A field may have any name, also that of what a form can do: fields come in last, and from the side.
+  // A field may be named like a property of the form, `action` for one. The script sets the properties before it fills
+  // in the fields, and calls `submit` from the prototype.
   const script = `var k=${key},kept=null;try{kept=sessionStorage.getItem(k);sessionStorage.removeItem(k)}catch(e){}
 if(kept){kept=JSON.parse(kept);var f=document.createElement("form"),all=document.createElement("div");
 f.method="post";f.action=kept.action;f.enctype=kept.type;f.acceptCharset=kept.charset;f.hidden=true;f.appendChild(all);
@@ -35,8 +36,8 @@ else document.querySelector("h1+p").textContent=${scriptLiteral(config.pages.tex
       actions: [{ label: 'Start page', href: '/' }],
       requestId: request.id,
       script,
-      // The application may answer with a redirect, to whoever takes the money.
-      formTargets: anywhere(facts.origin),
+      // The application may answer with a redirect to another site, such as a payment provider.
+      formTargets: anySite(facts.origin),
     },
     config.pages,
   )

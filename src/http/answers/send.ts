@@ -2,21 +2,24 @@ import { STATUS_CODES } from 'node:http'
 import type { FastifyReply, FastifyRequest, FastifyError, FastifyInstance } from 'fastify'
 import type { Config } from '../../config/schema.ts'
 import { Fault, causes, faults, type FaultCode } from '../../errors.ts'
-import type { Answer } from '../../gate/challenge.ts'
+import { finalAnswer, type Answer } from '../../gate/challenge.ts'
 import { classify } from '../../gate/classify.ts'
-import type { RequestKind } from '../../gate/verdict.ts'
+import type { FinalDenial, RequestKind } from '../../gate/verdict.ts'
 import type { Cookies } from '../cookies/cookies.ts'
 import { PROBLEM_TYPE, problem } from '../problem.ts'
 import { breakOff } from '../server/response-queue.ts'
+import { logDenial } from './denial-log.ts'
 import { renderPage, type Action } from './pages.ts'
 
 /** Writes the gateway's own answers. */
 export interface Answers {
-  /** A problem (RFC 9457) for a script, a page for a person, a redirect where the answer says so. */
+  /** Sends a redirect where the answer has a location, otherwise a problem to a script and a page to a person. */
   send(request: FastifyRequest, reply: FastifyReply, answer: Answer): FastifyReply
+  /** Refuses a request: sends the answer of the denial, and writes its log line. */
+  deny(request: FastifyRequest, reply: FastifyReply, denial: FinalDenial): FastifyReply
 }
 
-/** Makes the writer of answers. */
+/** Creates the writer of answers. */
 export function createAnswers(config: Config, cookies: Cookies): Answers {
   function headersOf(answer: Answer): Record<string, string> {
     return {
@@ -26,7 +29,7 @@ export function createAnswers(config: Config, cookies: Cookies): Answers {
       ...(answer.authenticate === undefined ? {} : { 'www-authenticate': answer.authenticate }),
       ...(answer.retryAfter === undefined ? {} : { 'retry-after': String(answer.retryAfter) }),
       ...(answer.allow === undefined ? {} : { allow: answer.allow }),
-      // RFC 9110, section 15.5.9.
+      // https://www.rfc-editor.org/rfc/rfc9110#section-15.5.9
       ...(answer.status === 408 ? { connection: 'close' } : {}),
       ...(answer.location === undefined ? {} : { location: answer.location }),
     }
@@ -44,26 +47,32 @@ export function createAnswers(config: Config, cookies: Cookies): Answers {
     return { headers: { ...headers, ...htmx, ...content.headers }, body: content.body }
   }
 
+  function send(request: FastifyRequest, reply: FastifyReply, answer: Answer): FastifyReply {
+    if (request.context !== null) request.context.verdict = answer.code
+    const { headers, body } = render(request, answer)
+    // Fastify takes no answer for a request that is being proxied: its reply is hijacked.
+    if (reply.sent)
+      reply.raw
+        // The response may have the application's own status text already.
+        .writeHead(answer.status, STATUS_CODES[answer.status], {
+          ...headers,
+          'content-length': Buffer.byteLength(body),
+        })
+        .end(body)
+    else void reply.code(answer.status).headers(headers).serializer(String).send(body)
+    return reply
+  }
+
   return {
-    send(request, reply, answer) {
-      if (request.context !== null) request.context.verdict = answer.code
-      const { headers, body } = render(request, answer)
-      // While a request is being passed on, Fastify has handed its answer over.
-      if (reply.sent)
-        reply.raw
-          // The application's own status text may be there already.
-          .writeHead(answer.status, STATUS_CODES[answer.status], {
-            ...headers,
-            'content-length': Buffer.byteLength(body),
-          })
-          .end(body)
-      else void reply.code(answer.status).headers(headers).serializer(String).send(body)
-      return reply
+    send,
+    deny(request, reply, denial) {
+      logDenial(request, denial)
+      return send(request, reply, finalAnswer(denial))
     },
   }
 }
 
-/** What an answer says: a page for a person, with the ways on from `origin`, a problem (RFC 9457) for a script. */
+/** Returns the body of an answer and its headers: a problem for a script, otherwise a page with links into `origin`. */
 export function contentOf(
   answer: Answer,
   kind: RequestKind,
@@ -73,7 +82,7 @@ export function contentOf(
 ): { headers: Readonly<Record<string, string>>; body: string } {
   if (kind !== 'script' && kind !== 'websocket') {
     const { code, title, detail } = answer
-    const actions = waysOn(answer, kind, origin)
+    const actions = actionsFor(answer, kind, origin)
     const { headers, html } = renderPage({ name: code, title, detail, requestId, actions }, pages)
     return { headers, body: html }
   }
@@ -84,14 +93,14 @@ export function contentOf(
   }
 }
 
-/** What kind of request it is, worked out once. */
+/** Returns the kind of a request, and keeps it in the context. */
 export function kindOf(request: FastifyRequest, config: Config): RequestKind {
   const kind = request.context?.kind ?? classify(request.method, request.headers, config.scripts)
   if (request.context !== null) request.context.kind = kind
   return kind
 }
 
-function waysOn(answer: Answer, kind: RequestKind, origin: string): Action[] {
+function actionsFor(answer: Answer, kind: RequestKind, origin: string): Action[] {
   if (answer.loginUrl !== undefined) {
     const signIn = { label: 'Sign in', href: answer.loginUrl, top: kind === 'frame' }
     return answer.status === 401 ? [signIn] : [signIn, { label: 'Start page', href: `${origin}/` }]
@@ -104,7 +113,7 @@ function waysOn(answer: Answer, kind: RequestKind, origin: string): Action[] {
   return [{ label: 'Start page', href: `${origin}/` }]
 }
 
-/** The answer for something that went wrong. */
+/** Returns the answer for a fault. */
 export function answerFor(fault: Fault): Answer {
   return {
     status: fault.status,
@@ -116,7 +125,7 @@ export function answerFor(fault: Fault): Answer {
   }
 }
 
-/** Everything that is thrown ends here: the log gets the cause, the user a plain sentence. */
+/** Registers the error handler: the log gets the cause of what was thrown, the user its public words. */
 export function handleFailures(app: FastifyInstance, answers: Answers): void {
   app.setErrorHandler<FastifyError>((error, request, reply) => {
     const fault = asFault(error)

@@ -1,54 +1,55 @@
 import { createHash, randomBytes } from 'node:crypto'
 import { isIP } from 'node:net'
-import type { FastifyInstance } from 'fastify'
+import type { FastifyInstance, FastifyReply } from 'fastify'
 import { LRUCache } from 'lru-cache'
-import { withoutBrackets } from '../../config/kinds/address.ts'
+import { withoutBrackets } from '../../config/value-types/address.ts'
 import type { Config } from '../../config/schema.ts'
-import type { Answer } from '../../gate/challenge.ts'
 import { hostOf } from '../../gate/match.ts'
-import type { Facts } from '../../gate/verdict.ts'
+import type { Facts, FinalDenial } from '../../gate/verdict.ts'
 import { readTicket, type Ticket } from '../../session/ticket.ts'
 import { cookieNames, isSecure } from './names.ts'
 import { createCookieSeal } from './seal.ts'
 
-/** How long a login may take, seconds. */
+/** How long a login may take. */
 export const LOGIN_SECONDS = 600
 
 const TRIES_SECONDS = 60
-/**
- * The cookie outlives its session by so much, seconds: a page that is still open hears that it has ended, not that it
- * never was.
- */
-const COOKIE_GRACE = 3600
-const MAX_OPENED = 20_000
+/** How long the cookie outlives its session, so that an open page gets `session_expired` and not `login_required`. */
+const COOKIE_GRACE_SECONDS = 3600
+const MAX_CACHED_TICKETS = 20_000
 const NONE: readonly Ticket[] = []
 
-/** The gateway's cookies: one session ticket, a few login bindings, a counter of logins. */
+/** The gateway's cookies: the session ticket, a few login bindings, and a counter of logins. */
 export interface Cookies {
-  /** Whether a cookie of this name is the gateway's. */
+  /** Returns whether a cookie of this name is the gateway's. */
   readonly isOwn: (name: string) => boolean
-  /** The ticket in a Cookie header; `null` without exactly one that opens. */
+  /** Returns the ticket in a Cookie header, or `null` without exactly one that opens. */
   readonly ticket: (header: string | undefined) => Ticket | null
-  /** Every ticket in a Cookie header that opens: more than one where a cookie has been planted beside the user's own. */
+  /** Returns all tickets in a Cookie header that open: several when a cookie was planted beside the user's own. */
   readonly tickets: (header: string | undefined) => readonly Ticket[]
-  /** Set-Cookie values that clear the session cookie wherever it may have been set, and note that for ten minutes. */
+  /**
+   * Returns Set-Cookie values that clear the session cookie wherever it may have been set, and record that for ten
+   * minutes.
+   */
   clearEverywhere(host: string, path: string): string[]
-  /** Whether that was noted. */
+  /** Returns whether `clearEverywhere` was recorded. */
   wereCleared(header: string | undefined): boolean
-  /** Set-Cookie values. */
+  /** Returns a Set-Cookie value, as the other functions that set or clear a cookie do. */
   setTicket(ticket: Ticket): string
   clearTicket(): string
-  /** The secrets that bind logins to this browser, newest first. */
+  /** Returns the secrets that bind logins to this browser, newest first. */
   bindings(header: string | undefined): readonly Binding[]
-  /** The binding for a new login: the browser's own where it has one, so that all its tabs share it. */
+  /** Returns the binding for a new login: the one that the browser has, so that all its tabs share it, or a new one. */
   bind(header: string | undefined): { binding: string; setCookie: string }
-  /** How often a login to that target has been begun anew within the last minute. Other tabs' targets do not count. */
+  /**
+   * Returns how often a login to this target was restarted within the last minute. Other tabs' targets do not count.
+   */
   tries(header: string | undefined, target: string): number
   setTries(count: number, target: string, logins: number): string
-  /** How often one has succeeded, each within a minute of the one before. */
+  /** Returns how often a login to this target succeeded in a row, each within a minute of the last one. */
   logins(header: string | undefined, target: string): number
   setLogins(count: number, target: string): string
-  /** Clears the counter; `null` where there is none. */
+  /** Clears the counter; returns `null` when the browser has none. */
   clearTries(header: string | undefined): string | null
 }
 
@@ -57,14 +58,14 @@ interface Binding {
   readonly slot: number
 }
 
-/** Makes the gateway's cookies, sealed by @fastify/secure-session. */
+/** Creates the gateway's cookies, sealed by @fastify/secure-session. */
 export async function createCookies(app: FastifyInstance, config: Config): Promise<Cookies> {
   const { session, publicUrl, provider } = config
   const secure = isSecure(publicUrl)
   const { session: name, logins: loginNames, tries: triesName, cleared: clearedName, all } = cookieNames(config)
-  const cookieSeconds = Math.ceil(session.lifetime / 1000) + COOKIE_GRACE
+  const cookieSeconds = Math.ceil(session.lifetime / 1000) + COOKIE_GRACE_SECONDS
   const sealing = await createCookieSeal(app, session.keys, { ticket: cookieSeconds, login: LOGIN_SECONDS })
-  const opened = new LRUCache<string, Ticket>({ max: MAX_OPENED })
+  const opened = new LRUCache<string, Ticket>({ max: MAX_CACHED_TICKETS })
 
   const always = `Path=/; HttpOnly${secure ? '; Secure' : ''}`
   const domain = session.cookie.domain === null ? '' : `; Domain=${session.cookie.domain}`
@@ -112,7 +113,7 @@ export async function createCookies(app: FastifyInstance, config: Config): Promi
     isOwn: (other) => all.has(other),
     ticket(header) {
       const tickets = openTickets(header)
-      // Two that open: one of them may have been planted from a neighbouring host. Nobody can tell which.
+      // One of two may have been planted from a sibling domain, and it can't be told which.
       return tickets.length === 1 ? (tickets[0] ?? null) : null
     },
     tickets: openTickets,
@@ -134,7 +135,7 @@ export async function createCookies(app: FastifyInstance, config: Config): Promi
     bindings,
     bind(header) {
       const present = bindings(header)[0]
-      // Tabs that start at the same moment do not see each other's cookie yet: a random place keeps most of them apart.
+      // Tabs that start at the same moment do not see each other's cookie yet. A random slot keeps most of them apart.
       const { secret, slot } = present ?? {
         secret: randomBytes(32).toString('base64url'),
         slot: randomBytes(1).readUInt8() % loginNames.length,
@@ -160,7 +161,7 @@ function markOf(target: string): string {
   return createHash('sha256').update(target).digest('base64url').slice(0, 8)
 }
 
-/** All values of one name in a Cookie header (RFC 6265, section 5.4), as they were sent. */
+/** Returns all values of one name in a Cookie header, as they were sent. */
 function cookieValues(header: string | undefined, name: string): string[] {
   const values: string[] = []
   if (header === undefined) return values
@@ -174,71 +175,62 @@ function cookieValues(header: string | undefined, name: string): string[] {
   return values
 }
 
-/** Where a cookie may have been set that came with a request: `domain` is `null` for the host alone. */
+/** The scope of a cookie: `domain` is `null` for a host-only cookie. */
 interface Place {
   readonly domain: string | null
   readonly path: string
 }
 
-/** More would not fit into an answer's head everywhere. */
-const MOST = 24
-/** RFC 6265bis, section 5.6, bytes. */
-const MAX_LENGTH = 1024
+/** Some servers and proxies would reject a response with more Set-Cookie fields. */
+const MAX_PLACES = 24
+/**
+ * Browsers ignore a longer `Path`.
+ * @see https://datatracker.ietf.org/doc/html/draft-ietf-httpbis-rfc6265bis#section-5.6
+ */
+const MAX_PATH_BYTES = 1024
 
 /**
- * The places from which cookies of one name can have come with a request (RFC 6265, sections 5.1.3 and 5.1.4), the
- * likeliest first, 24 at most. `host` may have a port.
+ * Returns the scopes in which a cookie of a request may have been set, the likeliest first, at most 24. `host` may have
+ * a port.
+ * @see https://www.rfc-editor.org/rfc/rfc6265#section-5.1.3
  */
 export function placesOf(host: string, path: string): Place[] {
   const name = host.replace(/:\d+$/, '')
   const labels = isIP(withoutBrackets(name)) === 0 ? name.split('.') : []
-  // A domain of one label is a public suffix, or the host itself.
+  // A domain with a single label is a public suffix, or the host itself.
   const domains = labels
     .slice(0, -1)
-    .slice(0, MOST)
+    .slice(0, MAX_PLACES)
     .map((_label, i) => labels.slice(i).join('.'))
   return pathsOf(path)
     .flatMap((at) => [null, ...domains].map((domain) => ({ domain, path: at })))
-    .slice(0, MOST)
+    .slice(0, MAX_PLACES)
 }
 
-/** `/`, then the directories of the path, with a slash at their end and without, as many as count. */
+/** Returns `/`, then the directories of the path, each with and without a trailing slash. */
 function pathsOf(path: string): string[] {
   const paths = ['/']
-  for (let at = 0; paths.length < MOST;) {
+  for (let at = 0; paths.length < MAX_PLACES;) {
     const slash = path.indexOf('/', at + 1)
     paths.push(path.slice(0, slash === -1 ? undefined : slash))
     if (slash === -1) break
     paths.push(path.slice(0, slash + 1))
     at = slash
   }
-  // A semicolon would end the attribute; a long one browsers ignore.
-  return [...new Set(paths)].filter((one) => one.length <= MAX_LENGTH && !one.includes(';'))
-}
-
-/** What is to be done about a browser that sends two session cookies that both open: none of them counts. */
-interface Remedy {
-  readonly setCookie: string[]
-  /** In place of another login, which would come to the same end; `null` the first time. */
-  readonly answer: Answer | null
+  // A semicolon would end the attribute.
+  return [...new Set(paths)].filter((one) => one.length <= MAX_PATH_BYTES && !one.includes(';'))
 }
 
 /**
- * The remedy for two session cookies, or `null` where there are none. The first time both are cleared wherever they may
- * have been set; a browser that sends two again within ten minutes is told what to do, and not led round in circles.
+ * Clears two session cookies that both open, wherever they may have been set. Returns a denial when the browser sends
+ * two again within ten minutes, because another login would end in the same way; otherwise `null`.
  */
-export function remedyForTwo(cookies: Cookies, { headers, origin, path }: Facts): Remedy | null {
+export function clearTwoSessions(
+  cookies: Cookies,
+  { headers, origin, path }: Facts,
+  reply: FastifyReply,
+): FinalDenial | null {
   if (cookies.tickets(headers.cookie).length < 2) return null
-  const setCookie = cookies.clearEverywhere(hostOf(origin), path)
-  return { setCookie, answer: cookies.wereCleared(headers.cookie) ? STILL_TWO : null }
-}
-
-const STILL_TWO: Answer = {
-  status: 400,
-  code: 'login_failed',
-  title: 'Sign-in failed',
-  detail:
-    'This browser sends two different sign-ins for this site at once, and one of them can’t be removed from ' +
-    'here, so neither counts. ' +
-    'Delete the cookies of this site in the browser’s settings, then sign in again.',
+  reply.header('set-cookie', cookies.clearEverywhere(hostOf(origin), path))
+  return cookies.wereCleared(headers.cookie) ? { reason: 'two-sessions' } : null
 }

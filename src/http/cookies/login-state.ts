@@ -3,80 +3,81 @@ import { deriveKey, open, seal } from '../../session/envelope.ts'
 import { CLOCK_SKEW_MS } from '../../token/clock.ts'
 import { LOGIN_SECONDS } from './cookies.ts'
 
-/** What a login carries to the provider and back, sealed in `state`. */
+/** The state of a login, sealed in `state`. */
 export interface LoginState {
-  /** Unique; also what makes the nonce and the code verifier this login's own. */
+  /** Unique. The nonce and the code verifier are derived from it. */
   readonly id: string
   /** Fingerprint of the browser's binding secret. */
   readonly browser: string
   readonly origin: string
   /** Path, query and fragment on that origin. */
   readonly target: string
-  /** Fingerprint of the target that was asked for, where that is not it; a login that goes round in circles asks for the same each time. */
+  /** The fingerprint of a requested target that was rejected: a login that loops requests the same one each time. */
   readonly asked?: string
   /** ms since the epoch. */
   readonly at: number
-  /** With `prompt=none`, in a frame: it ends in a page that reports the outcome. */
+  /** Whether the login has `prompt=none` in a frame, and ends in a page that reports the outcome. */
   readonly silent: boolean
-  /** A silent login that leaves the session the one that it is, and at most renews its tokens. */
+  /** Whether a silent login keeps the session, and at most renews its tokens. */
   readonly keep: boolean
-  /** The mark of the user whose page began a silent login: it must not become another user's. */
+  /** The mark of the user whose page began a silent login, which must not log in another user. */
   readonly user: string | null
-  /** The session that this browser had: not every callback comes with its cookie (SameSite). */
+  /** The browser's session when the login began: with SameSite, not every callback has its cookie. */
   readonly before: { readonly id: string; readonly endsAt: number; readonly user: string } | null
-  /** It asks for more than that somebody is signed in: a prompt, an acr, an age, a scope. */
+  /** Whether the login asks for a prompt, an acr, an age or a scope, and not only for a session. */
   readonly particular: boolean
-  /** The step-up that it asks for, as `stepUpMark` names it. */
+  /** The `stepUpMark` of the step-up that the login asks for. */
   readonly stepUp: string
-  /** How many logins in a row have come to nothing before this one. */
+  /** How many logins in a row have failed before this one. */
   readonly tries: number
-  /** The one before was refused by the provider, in words that promised more of this one. */
+  /** Whether the provider refused the last login for a temporary reason. */
   readonly afterRefusal?: true
-  /** It asks for `prompt=none` though it is not in a frame. */
+  /** Whether the login asks for `prompt=none` without being silent. */
   readonly promptNone?: true
   readonly acrValues: readonly string[] | null
   /** Seconds. */
   readonly maxAge: number | null
 }
 
-/** Whether a login may still be finished at `now` (ms). One that is to begin later was begun before the clock was set. */
+/** Returns whether a login may still finish at `now` (ms). A start in the future shows that the clock was set back. */
 export function isFresh(state: LoginState, now: number): boolean {
   const age = now - state.at
   return age > -CLOCK_SKEW_MS && age < LOGIN_SECONDS * 1000
 }
 
-/** A fresh state id, 128 random bits. */
+/** Returns a new state id of 128 random bits. */
 export function newStateId(): string {
   return randomBytes(16).toString('base64url')
 }
 
-/** What a state may know of a secret or of a user: enough to recognize it, no more. */
+/** Returns a hash that recognises a secret or a user without revealing it. */
 export function fingerprint(text: string): string {
   return createHash('sha256').update(text).digest('base64url').slice(0, 22)
 }
 
-/** A user as a state knows them. */
+/** Returns the mark of a user: a fingerprint of issuer and subject. */
 export function userMark({ issuer, subject }: { readonly issuer: string; readonly subject: string }): string {
   return fingerprint(JSON.stringify([issuer, subject]))
 }
 
 /**
- * The nonce and the PKCE code verifier (RFC 7636, section 4.1) of one login. They follow from the secret that only this
- * browser's cookie holds, so the state alone, wherever it is seen, redeems nothing.
+ * Derives the nonce and the PKCE code verifier of a login from the secret that only this browser's cookie holds. A
+ * leaked `state` redeems nothing.
+ * @see https://www.rfc-editor.org/rfc/rfc7636#section-4.1
  */
 export function loginSecrets(secret: string, stateId: string): { nonce: string; codeVerifier: string } {
   const derive = (use: string): string => createHmac('sha256', secret).update(`${use} ${stateId}`).digest('base64url')
   return { nonce: derive('nonce'), codeVerifier: derive('code verifier') }
 }
 
-/** Seals what travels through the browser and other sites in a `state` parameter (RFC 6749, section 10.12). */
+/** Seals a `state` parameter, which passes through the browser and the provider. */
 export interface SealedState<T> {
   seal(state: T): string
-  /** `null` for anything that this gateway has not sealed for this purpose. */
+  /** Returns `null` for a text that this gateway has not sealed for this purpose. */
   open(sealed: string): T | null
 }
 
-/** Sealed with the first of the session keys, opened with any of them. */
+/** Creates a seal that seals with the first of the session keys, and opens with any of them. */
 export function createSealedState<T>(rawKeys: readonly Buffer[], purpose: string): SealedState<T> {
   const keys = rawKeys.map((raw) => deriveKey(raw, purpose))
   return {
@@ -85,7 +86,7 @@ export function createSealedState<T>(rawKeys: readonly Buffer[], purpose: string
       const bytes = Buffer.from(sealed, 'base64url')
       if (bytes.toString('base64url') !== sealed) return null
       const text = keys.reduce<string | null>((found, key) => found ?? open(key, purpose, bytes), null)
-      // What opens was sealed here, so it has the type that was sealed.
+      // Only a state that was sealed here opens, so it has this type.
       const state: T | null = text === null ? null : JSON.parse(text)
       return state
     },

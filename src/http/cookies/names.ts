@@ -1,6 +1,6 @@
 import type { Config } from '../../config/schema.ts'
 
-/** With the counter of tries, five login cookies at most. */
+/** Bounds the size of the Cookie header. */
 const LOGIN_SLOTS = 4
 
 /** The names of the gateway's cookies. */
@@ -12,7 +12,7 @@ export interface CookieNames {
   readonly all: ReadonlySet<string>
 }
 
-/** The names by a configuration, with the prefixes that browsers enforce (RFC 6265bis, section 4.1.3). */
+/** Returns the names of the cookies, with the `__Host-` or `__Secure-` prefix that browsers enforce. */
 export function cookieNames({ session: { cookie }, publicUrl }: Pick<Config, 'session' | 'publicUrl'>): CookieNames {
   const session = prefixed(cookie, isSecure(publicUrl))
   const logins = Array.from({ length: LOGIN_SLOTS }, (_, slot) => `${session}-login-${slot}`)
@@ -20,7 +20,7 @@ export function cookieNames({ session: { cookie }, publicUrl }: Pick<Config, 'se
   return { session, logins, tries, cleared, all: new Set([session, tries, cleared, ...logins]) }
 }
 
-/** Whether cookies of these public URLs go over TLS alone. */
+/** Returns whether all public URLs use TLS, so that the cookies can be `Secure`. */
 export function isSecure(publicUrls: readonly string[]): boolean {
   return publicUrls.every((url) => url.startsWith('https:'))
 }

@@ -3,17 +3,17 @@ import type { FastifyInstance } from 'fastify'
 
 type Kind = 'ticket' | 'login'
 
-/** Seals what a cookie of the gateway's holds. */
+/** Seals the contents of the gateway's cookies. */
 export interface CookieSeal {
   seal(kind: Kind, data: Record<string, string>): string
-  /** `null` for what no key opens, is too old, or is spelled in another way. */
+  /** Returns `null` for a value that no key opens, that has expired, or that has another spelling. */
   open(kind: Kind, value: string): { get(name: string): unknown } | null
 }
 
 /**
- * The sealing of @fastify/secure-session alone, without its hooks: those would take one of two cookies of a name, and
- * write cookies by rules of their own. Its `base64;base64` becomes `base64url.base64url`, which needs no escaping and
- * has one spelling only.
+ * Creates the seal from @fastify/secure-session, without its hooks: those would pick one of two cookies of a name, and
+ * write cookies by their own rules. Its `base64;base64` becomes `base64url.base64url`, which needs no escaping and has
+ * a single spelling.
  */
 export async function createCookieSeal(
   app: FastifyInstance,
@@ -52,7 +52,7 @@ function fromUrlSafe(value: string): string | null {
   const [, cipher, nonce] = SEALED.exec(value) ?? []
   if (cipher === undefined || nonce === undefined) return null
   const bytes = Buffer.from(cipher, 'base64url')
-  // The unused bits of a last character would make several spellings of one cookie.
+  // The unused bits of the last character would allow several spellings of one cookie.
   return bytes.toString('base64url') === cipher
     ? `${bytes.toString('base64')};${nonce.replaceAll('-', '+').replaceAll('_', '/')}`
     : null

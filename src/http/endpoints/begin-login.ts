@@ -5,27 +5,31 @@ import type { Context } from '../context.ts'
 import { fingerprint, loginSecrets, newStateId, userMark } from '../cookies/login-state.ts'
 import type { Services } from './endpoint.ts'
 
-/** The parameters of one login. */
-interface LoginWish extends Pick<LoginRequest, 'prompt' | 'loginHint' | 'acrValues' | 'maxAge' | 'scope' | 'claims'> {
+/** The parameters of a login. */
+interface LoginParameters extends Pick<
+  LoginRequest,
+  'prompt' | 'loginHint' | 'acrValues' | 'maxAge' | 'scope' | 'claims'
+> {
   readonly target: string
   /** See `LoginState`. */
   readonly asked?: string | undefined
   readonly silent: boolean
   readonly keep?: boolean
   readonly user?: string | null
-  /** The session that the browser has now. */
+  /** The browser's present session. */
   readonly before: Session | null
   readonly tries?: number
   readonly afterRefusal?: boolean
 }
 
 /**
- * Begins a login: the provider's URL, and the cookie that binds it to this browser. Rejects like `authorizationUrl`.
+ * Begins a login. Returns the provider's URL, and the Set-Cookie that binds the login to this browser. Rejects like
+ * `authorizationUrl`.
  */
 export async function beginLogin(
   { provider, cookies, loginStates, config }: Services,
   { facts, now }: Context,
-  wish: LoginWish,
+  parameters: LoginParameters,
 ): Promise<{ url: URL; setCookie: string }> {
   const {
     target,
@@ -42,7 +46,7 @@ export async function beginLogin(
     maxAge,
     scope,
     claims,
-  } = wish
+  } = parameters
   const { binding, setCookie } = cookies.bind(facts.headers.cookie)
   const id = newStateId()
   const acrs = acrValues === undefined || acrValues === '' ? null : acrValues.split(' ')
@@ -80,7 +84,7 @@ export async function beginLogin(
     loginHint,
     scope,
     claims,
-    // What is only looked at needs no refresh token, and must not use up one more each time.
+    // A login that only checks the session at the provider must not get another refresh token each time.
     inFrame: silent,
     identityOnly: keep && before !== null && before.tokens.refreshToken !== null,
   })

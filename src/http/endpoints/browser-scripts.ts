@@ -3,9 +3,9 @@ import { createHash } from 'node:crypto'
 import { contextOf } from '../context.ts'
 import type { Endpoint } from './endpoint.ts'
 
-/** Serves one of the scripts for pages; they are built beside the program. */
-function served(name: string, contentType: string): Endpoint {
-  return ({ log }) => {
+/** Returns an endpoint for one of the browser scripts, which are built beside the program. */
+function serve(name: string, contentType: string): Endpoint {
+  return ({ answers, log }) => {
     const body = read(name)
     if (body === null) log.warn({ event: 'script_missing', name }, `${name} has not been built: run npm run build`)
     const etag = `"${createHash('sha256')
@@ -13,8 +13,8 @@ function served(name: string, contentType: string): Endpoint {
       .digest('base64url')
       .slice(0, 22)}"`
     return (request, reply) => {
+      if (body === null) return answers.deny(request, reply, { reason: 'no-route' })
       contextOf(request).verdict = 'script'
-      if (body === null) return reply.callNotFound()
       reply.header('content-type', contentType).header('cache-control', 'no-cache').header('etag', etag)
       return request.headers['if-none-match'] === etag ? reply.code(304).send() : reply.send(body)
     }
@@ -30,10 +30,10 @@ function read(name: string): string | null {
 }
 
 /** `GET client.js`: the module that applications import. */
-export const clientScript = served('client.js', 'text/javascript; charset=utf-8')
+export const clientScript = serve('client.js', 'text/javascript; charset=utf-8')
 
 /** `GET client.d.ts`: its types. */
-export const clientTypes = served('client.d.ts', 'text/plain; charset=utf-8')
+export const clientTypes = serve('client.d.ts', 'text/plain; charset=utf-8')
 
 /** `GET auto.js`: the classic script for the head of a page. */
-export const autoScript = served('auto.js', 'text/javascript; charset=utf-8')
+export const autoScript = serve('auto.js', 'text/javascript; charset=utf-8')

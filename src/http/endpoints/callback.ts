@@ -24,7 +24,7 @@ import { outcomeOf, sendOutcome, type Outcome } from './silent.ts'
 
 const NO_STATE = 'This address finishes a sign-in that has begun elsewhere, or long ago. Begin again.'
 
-/** What can become of a login that comes back. */
+/** The values of the metric's label `outcome`. */
 const OUTCOMES = [
   'ok',
   'kept',
@@ -38,7 +38,11 @@ const OUTCOMES = [
   'internal_error',
 ]
 
-/** `GET` or `POST callback`: finishes a login (RFC 6749, section 4.1.2; OAuth 2.0 Form Post Response Mode). */
+/**
+ * `GET` or `POST callback`: finishes a login.
+ * @see https://www.rfc-editor.org/rfc/rfc6749#section-4.1.2
+ * @see https://openid.net/specs/oauth-v2-form-post-response-mode-1_0.html
+ */
 export const callback: Endpoint = (services) => {
   const { logins } = services.metrics
   countFromZero(logins, OUTCOMES)
@@ -54,21 +58,23 @@ export const callback: Endpoint = (services) => {
   }
 }
 
-/** A login that comes back: its state, and the secret that binds it to this browser, where this browser has it. */
-interface Returned {
+/**
+ * A callback for this browser: the provider's answer, the state, and the secret that binds the login to the browser.
+ */
+interface BoundCallback {
   readonly answer: CodeOrError
   readonly sealed: string
   readonly state: LoginState
   readonly secret: string
 }
 
-/** What becomes of it. */
-type End =
+/** How a login ended. */
+type LoginEnd =
   | { readonly type: 'logged-in'; readonly session: Session }
-  /** The session that there is goes on, with new tokens where it was `renewed`. */
+  /** The present session continues, with new tokens when it was `renewed`. */
   | { readonly type: 'kept'; readonly renewed: boolean }
-  | { readonly type: 'nothing'; readonly problem: string; readonly outcome: Outcome }
-  /** The provider’s no to a login that the user sees. */
+  | { readonly type: 'failed'; readonly problem: string; readonly outcome: Outcome }
+  /** The provider refused a login that the user sees. */
   | { readonly type: 'refused'; readonly answer: AuthorizationError }
 
 async function finishLogin(services: Services, request: FastifyRequest, reply: FastifyReply): Promise<FastifyReply> {
@@ -77,69 +83,71 @@ async function finishLogin(services: Services, request: FastifyRequest, reply: F
     const cause = new Error('the callback has no state, or one that is not of this gateway')
     throw new Fault('login_failed', { cause, detail: NO_STATE })
   }
-  const end = await endOf(services, request, state)
+  const end = await completeLogin(services, request, state)
   switch (end.type) {
     case 'logged-in':
-      return welcome(services, request, reply, state, end.session)
+      return sendToTarget(services, request, reply, state, end.session)
     case 'kept':
       services.metrics.logins.inc({ outcome: 'kept' })
       return sendOutcome(services, request, reply, 'ok', end.renewed)
     case 'refused':
       return answerRefusal(services, request, reply, state, end.answer)
-    case 'nothing':
+    case 'failed':
       if (!state.silent) return restartLogin(services, request, reply, state, end.problem)
       services.metrics.logins.inc({ outcome: 'silent_failed' })
       return sendOutcome(services, request, reply, end.outcome)
   }
 }
 
-/** The sealed `state` of a callback; `null` without one that this gateway has sealed. */
+/** Returns the `state` of a callback, or `null` for one that this gateway has not sealed. */
 function stateOf({ loginStates }: Services, request: FastifyRequest): LoginState | null {
   return loginStates.open(parametersOf(request).get('state') ?? '')
 }
 
-async function endOf(services: Services, request: FastifyRequest, state: LoginState): Promise<End> {
+async function completeLogin(services: Services, request: FastifyRequest, state: LoginState): Promise<LoginEnd> {
   const context = contextOf(request)
   const parameters = parametersOf(request)
   const answer = readAuthorizationResponse(parameters)
   if (answer.type === 'malformed') {
-    if (state.silent) return nothing('error', answer.problem)
+    if (state.silent) return failed('error', answer.problem)
     throw new Fault('login_failed', { cause: new Error(answer.problem) })
   }
   const { cookies } = services
   const binding = cookies.bindings(request.headers.cookie).find(({ secret }) => fingerprint(secret) === state.browser)
-  if (binding === undefined) return nothing('error', 'this browser has no cookie for the state')
-  const problem = await staleness(services, request, context, state)
-  if (problem !== null) return nothing('error', problem)
+  if (binding === undefined) return failed('error', 'this browser has no cookie for the state')
+  const problem = await whyStale(services, request, context, state)
+  if (problem !== null) return failed('error', problem)
 
   const sealed = parameters.get('state') ?? ''
   const result = await redeem(services, request, { answer, sealed, state, secret: binding.secret })
   if (result.type !== 'redeemed') return result
-  // The page around a silent login still shows the work of the user who was there before.
+  // The page around a silent login still shows the data of its user.
   const { login } = result
   if (state.silent && state.user !== null && state.user !== userOf(login))
-    return nothing(state.keep ? 'login_required' : 'interaction_required')
+    return failed(state.keep ? 'login_required' : 'interaction_required')
   if (state.keep) {
     const kept = await keepSession(services, request, context, login)
-    if (kept === 'over') return nothing('login_required')
+    if (kept === 'over') return failed('login_required')
     if (kept !== 'another') return { type: 'kept', renewed: kept === 'renewed' }
   }
   const session = await replaceSession(services, request, context, login, state)
   if (!(await wasLoggedOut(services.store, session, state.at))) return { type: 'logged-in', session }
   await services.sessions.end(session, 'backchannel')
-  return nothing('login_required', 'the provider ended this sign-in while it was under way')
+  return failed('login_required', 'the provider ended this sign-in while it was under way')
 }
 
-function nothing(outcome: Outcome, problem = 'the login came to nothing'): Extract<End, { type: 'nothing' }> {
-  return { type: 'nothing', outcome, problem }
+function failed(outcome: Outcome, problem = 'the login came to nothing'): Extract<LoginEnd, { type: 'failed' }> {
+  return { type: 'failed', outcome, problem }
 }
 
-/** What the provider’s answer is good for. */
+/** Redeems the code of the provider’s answer. */
 async function redeem(
   { provider, config }: Services,
   request: FastifyRequest,
-  { answer, sealed, state, secret }: Returned,
-): Promise<{ readonly type: 'redeemed'; readonly login: LoginResult } | Extract<End, { type: 'nothing' | 'refused' }>> {
+  { answer, sealed, state, secret }: BoundCallback,
+): Promise<
+  { readonly type: 'redeemed'; readonly login: LoginResult } | Extract<LoginEnd, { type: 'failed' | 'refused' }>
+> {
   const { acrValues, maxAge } = state
   const redirectUri = `${state.origin}${config.basePath}/callback`
   const checks = { redirectUri, state: sealed, ...loginSecrets(secret, state.id), acrValues, maxAge }
@@ -148,23 +156,27 @@ async function redeem(
       return { type: 'redeemed', login: await redeemCode(provider, answer, checks, contextOf(request).now) }
     requireIssuer(provider, answer)
     if (!state.silent) return { type: 'refused', answer }
-    return silentlyFailed(request, refusedLogin(answer, 'refused', false), outcomeOf(answer.error))
+    return failSilentLogin(request, refusedLogin(answer, 'refused', false), outcomeOf(answer.error))
   } catch (error) {
     if (!state.silent) throw error
-    return silentlyFailed(request, error, 'error')
+    return failSilentLogin(request, error, 'error')
   }
 }
 
-function silentlyFailed(request: FastifyRequest, error: unknown, outcome: Outcome): Extract<End, { type: 'nothing' }> {
+function failSilentLogin(
+  request: FastifyRequest,
+  error: unknown,
+  outcome: Outcome,
+): Extract<LoginEnd, { type: 'failed' }> {
   request.log.info(
     { event: 'silent_login_failed', id: request.id, cause: causes(error) },
     'a login without the user came to nothing',
   )
-  return nothing(outcome)
+  return failed(outcome)
 }
 
-/** Sends the user, who is logged in now, to where they wanted to go. */
-function welcome(
+/** Sets the cookie of the new session, and sends the browser to the target of the login. */
+function sendToTarget(
   services: Services,
   request: FastifyRequest,
   reply: FastifyReply,
@@ -179,20 +191,25 @@ function welcome(
   )
   contextOf(request).verdict = 'login'
   reply.header('set-cookie', cookies.setTicket(session.ticket))
-  // A target that leads here again and again is found out by it.
+  // A target that leads to the login again and again is detected by this count.
   const asked = state.asked ?? state.target
   if (!state.silent)
     reply.header('set-cookie', cookies.setLogins(cookies.logins(request.headers.cookie, asked) + 1, asked))
   return config.session.cookie.sameSite === 'strict'
-    ? sendBounce(services, request, reply, state.target)
+    ? sendTargetPage(services, request, reply, state.target)
     : reply.header('cache-control', 'no-store').redirect(state.target, 302)
 }
 
 /**
- * A redirect that began at the provider's site does not carry a SameSite=Strict cookie; a step from a page of ours
+ * A redirect chain from the provider's site does not carry a SameSite=Strict cookie, but a navigation from an own page
  * does.
  */
-function sendBounce({ config }: Services, request: FastifyRequest, reply: FastifyReply, target: string): FastifyReply {
+function sendTargetPage(
+  { config }: Services,
+  request: FastifyRequest,
+  reply: FastifyReply,
+  target: string,
+): FastifyReply {
   const page = renderPage(
     {
       name: 'signed_in',
@@ -207,7 +224,7 @@ function sendBounce({ config }: Services, request: FastifyRequest, reply: Fastif
   return reply.headers(page.headers).send(page.html)
 }
 
-async function staleness(
+async function whyStale(
   { store }: Services,
   request: FastifyRequest,
   { facts, now }: Context,
@@ -221,8 +238,8 @@ async function staleness(
 }
 
 /**
- * What a silent login does to a session that it is to leave as it is: nothing, but for tokens that can't be renewed in
- * another way. `another`: it is not the provider's session of old, so this one can't be kept.
+ * Keeps the present session after a silent login, and replaces its tokens only when they can't be refreshed. Returns
+ * `over` when it has ended, and `another` when it belongs to another session at the provider, so that it can't be kept.
  */
 async function keepSession(
   services: Services,
@@ -233,7 +250,7 @@ async function keepSession(
   const { sessions } = services
   const { tokens, idToken, idTokenClaims, claims } = result
   const session = await findSession(services, request)
-  // Another user's by now: what this login looked for is not there any more.
+  // The browser's session has become another user's meanwhile.
   if (session === null || userMark(session) !== userOf(result)) return 'over'
   if (session.tokens.refreshToken !== null) return 'same'
   if (session.sid !== sidOf(idTokenClaims)) return 'another'
@@ -242,12 +259,14 @@ async function keepSession(
   return renewed === null ? 'over' : 'renewed'
 }
 
-/** The mark of the user that a login has brought. */
+/** Returns the mark of the user who has logged in. */
 function userOf({ issuer, idTokenClaims }: LoginResult): string {
   return userMark({ issuer, subject: idTokenClaims.sub })
 }
 
-/** The id changes with every login. The same user's session goes on under the new id, another user's ends. */
+/**
+ * Creates the session of a login. A former session of the same user continues under the new id; another user's ends.
+ */
 async function replaceSession(
   services: Services,
   request: FastifyRequest,
@@ -258,20 +277,20 @@ async function replaceSession(
   const { sessions, provider, streams, log } = services
   const user = userOf(result)
   const current = await findSession(services, request)
-  // Tabs that began together finish one after the other: to change the id each time would fail what the others have
-  // under way. The refresh token that this one has got stays unused: it is of the same user's login at the provider, so
-  // to revoke it may revoke the grant (RFC 7009, section 2.1) that the present session lives on.
+  // Tabs that began together finish one after the other, and a new id each time would fail the requests of the other
+  // tabs. The refresh token of this login stays unused. Revoking it could revoke the grant that the present session
+  // lives on: https://www.rfc-editor.org/rfc/rfc7009#section-2.1.
   if (current !== null && userMark(current) === user && current.createdAt > state.at && !state.particular)
     return current
   const before = current === null ? state.before : { id: current.id, endsAt: current.endsAt, user: userMark(current) }
   const session = await sessions.create(result, state.origin, now, state.stepUp).catch((error: unknown) => {
-    // What could not be kept must not live on at the provider, unless the user's session here may live on its grant.
+    // A grant that could not be saved must not live on at the provider, unless the user's former session lives on it.
     if (before?.user !== user) void revokeRefreshToken(provider, result.tokens.refreshToken, log)
     throw error
   })
   if (before !== null && before.user === user) streams.move(before.id, session)
   if (before !== null) await sessions.end(before, before.user === user ? 'renewed' : 'replaced')
-  // The same user's old refresh token may belong to the same grant as the new one: revoking it could end both.
+  // The same user's old refresh token may belong to the same grant as the new one, so revoking it could end both.
   if (current !== null && userMark(current) !== user)
     void revokeRefreshToken(provider, current.tokens.refreshToken, log)
   return session

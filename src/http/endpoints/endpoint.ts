@@ -1,5 +1,6 @@
 import type { FastifyReply, FastifyRequest } from 'fastify'
 import type { Config } from '../../config/schema.ts'
+import type { RouteTable } from '../../gate/match.ts'
 import type { Gate } from '../../gate/pipeline.ts'
 import type { Provider } from '../../oidc/provider.ts'
 import type { Sessions } from '../../session/sessions.ts'
@@ -12,9 +13,10 @@ import type { Cookies } from '../cookies/cookies.ts'
 import type { LoginState, SealedState } from '../cookies/login-state.ts'
 import type { Streams } from '../proxy/open-streams.ts'
 
-/** What the gateway's own URLs work with. */
+/** What the gateway's own URLs depend on. */
 export interface Services {
   readonly config: Config
+  readonly routes: RouteTable
   readonly gate: Gate
   readonly provider: Provider
   readonly store: Store
@@ -29,22 +31,22 @@ export interface Services {
   readonly metrics: Metrics
 }
 
-/** What a logout carries to the provider and back. */
+/** The state of a logout, sealed in `state`. */
 export interface LogoutState {
-  /** Where the user goes afterwards: path, query and fragment; `null` for the signed-out page. */
+  /** Path, query and fragment of the page after the logout; `null` for the signed-out page. */
   readonly target: string | null
 }
 
-/** Answers one of the gateway's own URLs. */
+/** Creates the handler of one of the gateway's own URLs. */
 export type Endpoint = (services: Services) => (request: FastifyRequest, reply: FastifyReply) => unknown
 
-/** The parameters of a request: its query, and the fields of a posted form. */
+/** Returns the fields of a posted form, otherwise the parameters of the query. */
 export function parametersOf(request: FastifyRequest): URLSearchParams {
   if (request.body instanceof URLSearchParams) return request.body
   return queryOf(request)
 }
 
-/** The parameters in the query alone. */
+/** Returns the parameters of the query. */
 export function queryOf(request: FastifyRequest): URLSearchParams {
   return new URLSearchParams(request.context?.facts.query ?? '')
 }

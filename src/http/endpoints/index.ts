@@ -1,7 +1,7 @@
 import { METHODS } from 'node:http'
 import type { FastifyInstance, FastifyReply, FastifyRequest, HTTPMethods } from 'fastify'
-import { Fault } from '../../errors.ts'
 import { isPrefetch } from '../../gate/classify.ts'
+import { hostOf } from '../../gate/match.ts'
 import { inTurn } from '../server/response-queue.ts'
 import { contextOf } from '../context.ts'
 import { askForBody } from '../server/expect-continue.ts'
@@ -20,9 +20,9 @@ interface Entry {
   readonly path: string
   readonly methods: readonly HTTPMethods[]
   readonly endpoint: Endpoint
-  /** Which of the configured rate limits counts. */
+  /** The rate limit that counts its requests. */
   readonly limit: keyof Limits
-  /** Changes something, so a prefetch must not reach it. */
+  /** Whether it changes state, so that a prefetch must not reach it. */
   readonly effect: boolean
 }
 
@@ -58,12 +58,18 @@ const table: readonly Entry[] = [
 ]
 
 const MAX_FORM_BYTES = 64 * 1024
-/** ms */
-const BODY_WITHIN = 30_000
+const BODY_TIMEOUT_MS = 30_000
 
-/** Registers the gateway's own URLs; everything else under its base path is not found. */
+/** Registers the gateway's own URLs. All others under its base path are not found. */
 export function registerEndpoints(app: FastifyInstance, services: Services, limits: Limits): void {
-  // Fastify's own would refuse an empty body that calls itself JSON, which many scripts send with every POST.
+  app.addHook('onRequest', (request, reply, done) => {
+    // An own URL that has a variant among the application's is as ambiguous as the reverse.
+    const { origin, method, path } = contextOf(request).facts
+    const variant = services.routes.conflictingVariant(hostOf(origin), method, path, 'endpoint')
+    if (variant === null) done()
+    else services.answers.deny(request, reply, { reason: 'ambiguous-path', variant })
+  })
+  // Fastify's own parser refuses an empty body with a JSON content type, which many scripts send with every POST.
   app.removeAllContentTypeParsers()
   app.addContentTypeParser(
     'application/x-www-form-urlencoded',
@@ -81,8 +87,8 @@ export function registerEndpoints(app: FastifyInstance, services: Services, limi
     const answer = endpoint(services)
     const handler = (request: FastifyRequest, reply: FastifyReply): unknown =>
       effect && isPrefetch(request.headers) ? ignorePrefetch(request, reply) : answer(request, reply)
-    const onRequest = [keepFromSniffing, ...limits[limit], giveUpOnSlowBodies]
-    // A HEAD would use up what only a GET can show.
+    const onRequest = [disableSniffing, ...limits[limit], limitBodyTime]
+    // A HEAD would have the effect, and could not show its result.
     app.route({ url, method: [...methods], handler, onRequest, exposeHeadRoute: !effect })
     const others = METHODS.filter(
       (method) =>
@@ -95,36 +101,28 @@ export function registerEndpoints(app: FastifyInstance, services: Services, limi
       method: others,
       onRequest,
       handler: (request, reply) =>
-        services.answers.send(request, reply, {
-          status: 405,
-          code: 'method_not_allowed',
-          title: 'Method not allowed',
-          detail: `This address answers ${methods.join(' and ')}.`,
-          allow: methods.join(', '),
-        }),
+        services.answers.deny(request, reply, { reason: 'method-not-allowed', allow: methods }),
     })
   }
-  // Before a body is waited for: there is nobody to read it.
-  app.all(`${services.config.basePath}/*`, { onRequest: refuseUnknown }, refuseUnknown)
+  // In onRequest, so that the answer does not wait for a body.
+  const denyUnknown = async (request: FastifyRequest, reply: FastifyReply): Promise<FastifyReply> =>
+    services.answers.deny(request, reply, { reason: 'no-route' })
+  app.all(`${services.config.basePath}/*`, { onRequest: denyUnknown }, denyUnknown)
 }
 
-function refuseUnknown(): void {
-  throw new Fault('not_found')
-}
-
-function keepFromSniffing(_request: FastifyRequest, reply: FastifyReply, done: () => void): void {
+function disableSniffing(_request: FastifyRequest, reply: FastifyReply, done: () => void): void {
   reply.header('x-content-type-options', 'nosniff')
   done()
 }
 
-/** These bodies are small, and nobody is known yet: who trickles one is not waited for. */
-function giveUpOnSlowBodies(request: FastifyRequest, reply: FastifyReply, done: () => void): void {
+/** Disconnects clients that send a body slowly: these bodies are small, and their senders are not authenticated yet. */
+function limitBodyTime(request: FastifyRequest, reply: FastifyReply, done: () => void): void {
   askForBody(request.raw)
-  // A client that waits to be asked may have to wait for earlier answers first.
+  // A client that waits for 100 Continue may have to wait for earlier answers on its connection first.
   inTurn(reply.raw, () => {
     const timer = setTimeout(() => {
       if (!request.raw.complete) request.raw.destroy()
-    }, BODY_WITHIN).unref()
+    }, BODY_TIMEOUT_MS).unref()
     reply.raw.once('close', () => {
       clearTimeout(timer)
     })

@@ -7,12 +7,12 @@ import { contextOf, type Context } from '../context.ts'
 import type { LoginState } from '../cookies/login-state.ts'
 import { findSession } from './current-session.ts'
 import type { Services } from './endpoint.ts'
-import { beginAnew, canGoOn, forgetTries, targetOf } from './restart-login.ts'
+import { repeatLogin, canRedirect, forgetTries, targetOf } from './restart-login.ts'
 import { MAX_TRIES } from './login.ts'
 
 /**
- * Answers a login that the provider has refused. With a session that the target accepts the browser goes there; what
- * passes by itself begins one new login; all else is a page that says what was refused. Throws `login_failed`.
+ * Answers a login that the provider has refused. A browser with a session that the target accepts goes there. A
+ * temporary refusal restarts the login once. Otherwise throws `login_failed` with what was refused.
  */
 export async function answerRefusal(
   services: Services,
@@ -24,16 +24,16 @@ export async function answerRefusal(
   const context = contextOf(request)
   const kind = kindOfError(answer, state.promptNone === true)
   const isStepUp = stepUpOf(state.stepUp) !== null
-  // What the provider says can be told without the store.
+  // The refusal can be reported without the store.
   const session = await findSession(services, request).catch(() => null)
   const fault = refusedLogin(answer, isStepUp && kind !== 'cancelled' ? 'unmet' : kind, session !== null)
-  if (!canGoOn(services, request)) throw fault
-  const hasServed = session !== null && (await accepts(services, context, state, session))
-  if (session !== null && hasServed) {
+  if (!canRedirect(services, request)) throw fault
+  const isAccepted = session !== null && (await isAcceptedByTarget(services, context, state, session))
+  if (session !== null && isAccepted) {
     const { cookies, metrics } = services
     const target = targetOf(state, context.facts)
     const { cookie } = request.headers
-    // An application that asks for a login in spite of the session would do so for ever.
+    // An application that asks for a login in spite of the session would loop.
     const tries = state.before?.id === session.id ? cookies.tries(cookie, target) + 1 : 0
     if (tries <= MAX_TRIES) {
       metrics.logins.inc({ outcome: 'refused_with_session' })
@@ -45,20 +45,20 @@ export async function answerRefusal(
       return reply.header('cache-control', 'no-store').redirect(target, 302)
     }
   } else if (kind === 'passing' && state.afterRefusal !== true) {
-    return beginAnew(services, request, reply, state, 'the sign-in service did not finish it', true)
+    return repeatLogin(services, request, reply, state, 'the sign-in service did not finish it', true)
   }
   forgetTries(services, request, reply)
   throw fault
 }
 
-/** Whether the browser can go where a login leads with the session that it has, and what the login asked for. */
-async function accepts(
+/** Returns whether the target of a login accepts the present session, with the step-up that the login asked for. */
+async function isAcceptedByTarget(
   { config, gate }: Services,
   { facts, now }: Context,
   state: LoginState,
   session: Session,
 ): Promise<boolean> {
-  // What an application asks for by itself no route knows: only a later login can have brought it.
+  // No route knows the step-up that an application asks for. Only a session from a later login can satisfy it.
   if (stepUpOf(state.stepUp) !== null && session.asked !== state.stepUp && session.createdAt <= state.at) return false
   const target = targetOf(state, facts)
   if (target.startsWith(`${config.basePath}/`)) return true

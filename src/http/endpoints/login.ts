@@ -1,6 +1,6 @@
 import type { FastifyReply, FastifyRequest } from 'fastify'
 import { Fault } from '../../errors.ts'
-import { loginUrlFor } from '../../gate/challenge.ts'
+import { challenge, loginUrlFor } from '../../gate/challenge.ts'
 import { returnTarget } from '../../gate/return-target.ts'
 import { mayHaveIssued } from '../../oidc/issuer.ts'
 import { announcedIssuer } from '../../oidc/provider.ts'
@@ -9,29 +9,29 @@ import { kindOf } from '../answers/send.ts'
 import { fingerprint } from '../cookies/login-state.ts'
 import { renderPage, scriptLiteral } from '../answers/pages.ts'
 import { POST_KEPT_FORM_PATH } from '../answers/post-kept-form.ts'
-import { remedyForTwo } from '../cookies/cookies.ts'
+import { clearTwoSessions } from '../cookies/cookies.ts'
 import { beginLogin } from './begin-login.ts'
 import { findSession } from './current-session.ts'
 import { queryOf, type Endpoint, type Services } from './endpoint.ts'
 import { SILENT_DONE } from './silent.ts'
 
-/** How often a login may begin anew by itself before the user is told why it does not work. */
+/** How often a login may restart by itself before the user sees why it fails. */
 export const MAX_TRIES = 3
 
-/** How often a login to the same address may succeed, each within a minute of the one before. */
+/** How often a login to the same target may succeed in a row, each within a minute of the last one. */
 const MAX_LOGINS = 5
 
-/** What a login can be told to ask the provider for. */
-const PARTICULARS = ['prompt', 'login_hint', 'acr_values', 'max_age', 'scope', 'claims'] as const
+/** The parameters of a login that are passed to the provider. */
+const PASSED_ON = ['prompt', 'login_hint', 'acr_values', 'max_age', 'scope', 'claims'] as const
 
-/** How a login that begins anew by itself tells how often that was, and that the provider refused the one before. */
+/** The parameters of a login that restarts by itself: how often it has, and that the provider refused the last one. */
 export const TRIES = 'tries'
-export const REFUSED = 'refused'
+export const AFTER_REFUSAL = 'refused'
 
-/** Marks the second call of a login whose target has got its fragment. */
+/** Marks the second request of a login, whose target has its fragment. */
 const FRAGMENT_KEPT = 'fragment'
 
-const OTHER = 'This site does not sign in with the service that was asked for.'
+const OTHER_PROVIDER = 'This site does not sign in with the service that was asked for.'
 
 /** `GET login`: sends the browser to the provider. */
 export const login: Endpoint = (services) => async (request, reply) => {
@@ -39,42 +39,39 @@ export const login: Endpoint = (services) => async (request, reply) => {
   const context = contextOf(request)
   const kind = kindOf(request, config)
   const parameters = queryOf(request)
-  // The site that starts a login may name the provider (OpenID Connect Core 1.0, section 4).
+  // A third party that initiates a login names the provider:
+  // https://openid.net/specs/openid-connect-core-1_0.html#ThirdPartyInitiatedLogin.
   const issuer = parameters.get('iss')
   if (issuer !== null && !mayHaveIssued(announcedIssuer(services.provider), issuer))
-    throw new Fault('login_failed', { cause: new Error('a login with another provider was asked for'), detail: OTHER })
+    throw new Fault('login_failed', {
+      cause: new Error('a login with another provider was asked for'),
+      detail: OTHER_PROVIDER,
+    })
   const target = loginTarget(parameters, context, config.basePath)
   if (kind !== 'navigation') {
     const loginUrl = new URL(loginUrlFor(context.facts, 'script', config.basePath))
     if (target !== null) loginUrl.searchParams.set('redirect', target)
-    for (const name of PARTICULARS) {
+    for (const name of PASSED_ON) {
       const value = parameters.get(name)
       if (value !== null) loginUrl.searchParams.set(name, value)
     }
-    return services.answers.send(request, reply, {
-      status: 401,
-      code: 'login_required',
-      title: 'Login required',
-      detail: 'You have to sign in to go on.',
-      loginUrl: loginUrl.href,
-      authenticate: 'Bearer',
-    })
+    const denial = { reason: 'login-required', loginUrl: loginUrl.href } as const
+    return services.answers.send(request, reply, challenge(denial, kind, context.facts, null, config))
   }
-  // Where another proxy asks for verdicts, this is the first that the browser itself hears of it.
-  const two = remedyForTwo(services.cookies, context.facts)
-  if (two !== null) reply.header('set-cookie', two.setCookie)
-  if (two !== null && two.answer !== null) return services.answers.send(request, reply, two.answer)
-  // Several targets that are ignored, one after the other, are no loop.
+  // With forward-auth, the proxy may not have passed the gateway's Set-Cookie on to the browser.
+  const two = clearTwoSessions(services.cookies, context.facts, reply)
+  if (two !== null) return services.answers.deny(request, reply, two)
+  // The fingerprint keeps several targets apart that are all ignored: one after the other is no loop.
   const asked = target === null ? fingerprint(askedTarget(parameters) ?? '/') : undefined
   breakLoop(services, request, reply, asked ?? target ?? '/')
   const { url, setCookie } = await beginLogin(services, context, {
     target: target ?? '/',
     asked,
     silent: false,
-    // With the store down there is no login in the end, but finding that out is not this step's.
+    // While the store is unavailable the login will fail at the callback.
     before: await findSession(services, request).catch(() => null),
     tries: Math.min(wholeNumber(parameters.get(TRIES)) ?? 0, MAX_TRIES),
-    afterRefusal: parameters.has(REFUSED),
+    afterRefusal: parameters.has(AFTER_REFUSAL),
     prompt: parameters.get('prompt') ?? undefined,
     loginHint: parameters.get('login_hint') ?? undefined,
     acrValues: parameters.get('acr_values') ?? undefined,
@@ -89,17 +86,14 @@ export const login: Endpoint = (services) => async (request, reply) => {
   return reply.redirect(url.href, 302)
 }
 
-/** Where the caller wants to go afterwards, in this gateway's words and in those of others. */
+/** The parameters for the target: this gateway's own, oauth2-proxy's, and that of OpenID Connect. */
 const TARGET_NAMES = ['redirect', 'rd', 'target_link_uri'] as const
 
 function askedTarget(parameters: URLSearchParams): string | null {
   return TARGET_NAMES.map((name) => parameters.get(name)).find((target) => target !== null) ?? null
 }
 
-/**
- * The same-origin target of a login; of the gateway's own URLs only those that end a login, the others lead round in
- * circles.
- */
+/** Returns the same-origin target of a login. Of the gateway's own URLs, only those that end a login are allowed. */
 function loginTarget(parameters: URLSearchParams, { facts }: Context, basePath: string): string | null {
   const target = returnTarget(askedTarget(parameters), facts.origin)
   if (target?.startsWith(`${basePath}/`) !== true) return target
@@ -108,14 +102,11 @@ function loginTarget(parameters: URLSearchParams, { facts }: Context, basePath: 
     : null
 }
 
-/**
- * Throws `login_failed` for a browser that has been signed in to this address again and again, and comes back at once
- * each time.
- */
+/** Throws `login_failed` for a browser that has logged in to this target several times in a row. */
 function breakLoop({ cookies, metrics }: Services, request: FastifyRequest, reply: FastifyReply, target: string): void {
   const { cookie } = request.headers
   if (cookies.logins(cookie, target) < MAX_LOGINS) return
-  // Whoever tries again by hand begins anew.
+  // A user who tries again by hand starts from zero.
   reply.header('set-cookie', cookies.clearTries(cookie))
   metrics.logins.inc({ outcome: 'gave_up' })
   throw new Fault('login_failed', {
@@ -127,8 +118,7 @@ function breakLoop({ cookies, metrics }: Services, request: FastifyRequest, repl
     ),
     detail:
       `You were signed in ${MAX_LOGINS} times in a row, and were sent back here each time. Check that this ` +
-      'browser accepts cookies; else ' +
-      'the application is not set up rightly.',
+      'browser accepts cookies; otherwise the application may be misconfigured.',
   })
 }
 
@@ -137,8 +127,8 @@ function wholeNumber(text: string | null): number | undefined {
 }
 
 /**
- * A browser keeps the fragment of the page it came from through the redirect to this URL, but never sends it: a small
- * page looks for one, and goes straight to the provider where there is none.
+ * Sends a page that adds the fragment of the URL to the target, and goes straight to the provider without one. A
+ * browser keeps the fragment of the target through the redirect to the login, but never sends it.
  */
 function sendFragmentPage(
   { config }: Services,

@@ -6,32 +6,35 @@ import { returnTarget } from '../../gate/return-target.ts'
 import { endSessionUrl, revokeRefreshToken } from '../../oidc/logout.ts'
 import type { Session } from '../../session/session.ts'
 import type { Ticket } from '../../session/ticket.ts'
-import { anywhere, renderPage } from '../answers/pages.ts'
+import { anySite, renderPage } from '../answers/pages.ts'
 import { kindOf } from '../answers/send.ts'
 import { contextOf } from '../context.ts'
-import { findSession, refuseCrossOrigin } from './current-session.ts'
+import { findSession } from './current-session.ts'
 import { parametersOf, queryOf, type Endpoint, type Services } from './endpoint.ts'
 import { forgetTries } from './restart-login.ts'
 
-const NOT_SIGNED_OUT = 'Another site asked to sign you out, so it was not done.'
+const CROSS_ORIGIN_LOGOUT = { reason: 'cross-origin', logout: true } as const
 
-/** `GET` or `POST logout`: ends the session here, then at the provider (OpenID Connect RP-Initiated Logout 1.0). */
+/**
+ * `GET` or `POST logout`: ends the session here, then at the provider.
+ * @see https://openid.net/specs/openid-connect-rpinitiated-1_0.html
+ */
 export const logout: Endpoint = (services) => async (request, reply) => {
-  const { config, logoutStates, provider } = services
+  const { answers, config, logoutStates, provider } = services
   const context = contextOf(request)
   const { facts } = context
   const kind = kindOf(request, config)
   const scripted = kind === 'script' || kind === 'websocket'
   const target = returnTarget(askedTarget(request), facts.origin)
-  if (cameFromElsewhere(request))
+  if (isFromAnotherSite(request))
     return scripted
-      ? refuseCrossOrigin(services, request, reply, NOT_SIGNED_OUT)
+      ? answers.deny(request, reply, CROSS_ORIGIN_LOGOUT)
       : sendConfirmation(services, request, reply, target)
 
-  const ended = await endHere(services, request, reply, 'logout')
+  const ended = await endSessions(services, request, reply, 'logout')
   for (const { tokens } of ended) void revokeRefreshToken(provider, tokens.refreshToken, services.log)
   const url = endSessionUrl(provider, {
-    // Of two sessions one may have been planted: the provider asks whom it signs out.
+    // Of two sessions one may have been planted, so the provider has to ask which user it signs out.
     idTokenHint: (ended.length === 1 ? ended[0]?.idToken : null) ?? null,
     postLogoutRedirectUri: `${facts.origin}${config.basePath}/logout/callback`,
     state: logoutStates.seal({ target }),
@@ -43,15 +46,15 @@ export const logout: Endpoint = (services) => async (request, reply) => {
   return target === null ? sendSignedOut(services, request, reply) : reply.redirect(target, kind === 'form' ? 303 : 302)
 }
 
-/** `redirect` of a posted form, else of the query, where it may also be called `rd`. */
+/** Returns `redirect` or `rd` of a posted form, otherwise of the query. */
 function askedTarget(request: FastifyRequest): string | null {
   const [form, query] = [parametersOf(request), queryOf(request)]
   return form.get('redirect') ?? form.get('rd') ?? query.get('redirect') ?? query.get('rd')
 }
 
 /**
- * `GET logout/callback`: the provider has ended its session; on to where the user wanted to go. Any link may lead here:
- * a browser that is signed in is not told that it is signed out.
+ * `GET logout/callback`: returns from the provider to the target of the logout. Any link may lead here, so a browser
+ * with a session gets the start page in place of the signed-out page.
  */
 export const logoutCallback: Endpoint = (services) => async (request, reply) => {
   const sealed = queryOf(request).get('state')
@@ -64,21 +67,21 @@ export const logoutCallback: Endpoint = (services) => async (request, reply) => 
 }
 
 /**
- * `POST logout/local`: ends the session here only. Nothing is revoked: that may end the grant (RFC 7009, section 2.1),
- * and with it the user's sessions at other gateways and on other devices.
+ * `POST logout/local`: ends the session here only. It does not revoke the refresh token, because a revocation may end
+ * the grant and with it the user's sessions on other devices.
+ * @see https://www.rfc-editor.org/rfc/rfc7009#section-2.1
  */
 export const logoutLocal: Endpoint = (services) => async (request, reply) => {
-  if (cameFromElsewhere(request)) return refuseCrossOrigin(services, request, reply, NOT_SIGNED_OUT)
-  await endHere(services, request, reply, 'local_logout')
+  if (isFromAnotherSite(request)) return services.answers.deny(request, reply, CROSS_ORIGIN_LOGOUT)
+  await endSessions(services, request, reply, 'local_logout')
   contextOf(request).verdict = 'logout'
   return reply.header('cache-control', 'no-store').code(204).send()
 }
 
 /**
- * Ends the sessions of the browser's cookies, of which there is one as a rule, and gives those that there were.
- * The local end comes first and does not wait for the provider; the cookie goes even when the store can't be reached.
+ * Ends the sessions of the browser's cookies, and returns them. Clears the cookies even when the store is unavailable.
  */
-async function endHere(
+async function endSessions(
   services: Services,
   request: FastifyRequest,
   reply: FastifyReply,
@@ -88,7 +91,7 @@ async function endHere(
   const { facts } = contextOf(request)
   const tickets = cookies.tickets(facts.headers.cookie)
   if (tickets.length === 0) return []
-  // Elsewhere two session cookies count as none; a logout ends both sessions.
+  // For other requests two session cookies count as none, but a logout ends both sessions.
   if (tickets.length > 1) reply.header('set-cookie', cookies.clearEverywhere(hostOf(facts.origin), facts.path))
   else reply.header('set-cookie', cookies.clearTicket())
   forgetTries(services, request, reply)
@@ -123,8 +126,8 @@ async function endTicket(
   }
 }
 
-/** A link from another site carries no Origin; what it does carry is Sec-Fetch-Site or, in old browsers, a Referer. */
-function cameFromElsewhere(request: FastifyRequest): boolean {
+/** A link from another site sends no Origin, but Sec-Fetch-Site or, in old browsers, a Referer. */
+function isFromAnotherSite(request: FastifyRequest): boolean {
   const { facts } = contextOf(request)
   if (isCrossOrigin(facts)) return true
   const { headers, origin } = facts
@@ -155,8 +158,8 @@ function sendConfirmation(
         { label: 'Sign out', post: `${config.basePath}/logout`, fields: target === null ? {} : { redirect: target } },
         { label: 'Stay signed in', href: `${origin}/` },
       ],
-      // To the provider, and on to wherever that leads.
-      formTargets: anywhere(origin),
+      // The redirect to the provider counts as a target of the form, and so do the provider's own redirects.
+      formTargets: anySite(origin),
     },
     config.pages,
   )
@@ -172,7 +175,7 @@ function sendSignedOut({ config }: Services, request: FastifyRequest, reply: Fas
       detail: 'You are signed out.',
       requestId: request.id,
       actions: [{ label: 'Sign in again', href: `${origin}${config.basePath}/login` }],
-      // To the pages of other tabs: where this logout began no script may have seen it.
+      // Tells the other tabs, because the page that began the logout may have had no script.
       script: 'try{new BroadcastChannel("gatehouse").postMessage("ended")}catch(e){}',
     },
     config.pages,

@@ -7,11 +7,11 @@ import { kindOf } from '../answers/send.ts'
 import type { LoginState } from '../cookies/login-state.ts'
 import { findSession } from './current-session.ts'
 import type { Services } from './endpoint.ts'
-import { MAX_TRIES, REFUSED, TRIES } from './login.ts'
+import { AFTER_REFUSAL, MAX_TRIES, TRIES } from './login.ts'
 
 /**
- * Answers a callback that can’t be used any more, or not by this browser. Where the user is logged in already the login
- * has served its purpose; else it begins once more, three times at most.
+ * Answers a callback that can’t be used: it came too late, a second time, or in another browser. A browser with a
+ * session goes to the target. Otherwise the login restarts, at most three times.
  */
 export async function restartLogin(
   services: Services,
@@ -21,28 +21,25 @@ export async function restartLogin(
   problem: string,
 ): Promise<FastifyReply> {
   const { facts } = contextOf(request)
-  if (!canGoOn(services, request)) throw new Fault('login_failed', { cause: new Error(problem) })
+  if (!canRedirect(services, request)) throw new Fault('login_failed', { cause: new Error(problem) })
   if ((await findSession(services, request)) !== null)
     return reply.header('cache-control', 'no-store').redirect(targetOf(state, facts), 302)
-  return beginAnew(services, request, reply, state, problem)
+  return repeatLogin(services, request, reply, state, problem)
 }
 
-/** Whether a person sees where a redirect from the callback leads. */
-export function canGoOn({ config }: Services, request: FastifyRequest): boolean {
+/** Returns whether the browser shows the user the page that a redirect from the callback leads to. */
+export function canRedirect({ config }: Services, request: FastifyRequest): boolean {
   return ['navigation', 'form'].includes(kindOf(request, config))
 }
 
-/**
- * Begins the login of a callback once more; `refused`: since the provider has refused this one. Throws `login_failed`
- * after three times within a minute.
- */
-export function beginAnew(
+/** Starts the login of a callback again. Throws `login_failed` after three times within a minute. */
+export function repeatLogin(
   services: Services,
   request: FastifyRequest,
   reply: FastifyReply,
   state: LoginState,
   problem: string,
-  refused = false,
+  afterRefusal = false,
 ): FastifyReply {
   const { cookies, metrics } = services
   const { facts } = contextOf(request)
@@ -54,7 +51,7 @@ export function beginAnew(
     throw new Fault('login_failed', {
       cause: new Error(problem),
       detail:
-        `The sign-in was begun anew several times and came to nothing: ${problem}. Check that this browser ` +
+        `The sign-in was restarted several times and failed each time: ${problem}. Check that this browser ` +
         'accepts cookies.',
     })
   }
@@ -62,25 +59,25 @@ export function beginAnew(
   request.log.info({ event: 'login_begun_anew', id: request.id, problem, tries }, 'a callback could not be used')
   const url = loginUrlOf(services, facts, state)
   url.searchParams.set(TRIES, String(tries))
-  if (refused) url.searchParams.set(REFUSED, '1')
+  if (afterRefusal) url.searchParams.set(AFTER_REFUSAL, '1')
   return reply
     .header('cache-control', 'no-store')
     .header('set-cookie', cookies.setTries(tries, target, cookies.logins(cookie, target)))
     .redirect(url.href, 302)
 }
 
-/** A login that the user begins by hand is the first one again. */
+/** Clears the counter of restarts. */
 export function forgetTries({ cookies }: Services, request: FastifyRequest, reply: FastifyReply): void {
   const clearTries = cookies.clearTries(request.headers.cookie)
   if (clearTries !== null) reply.header('set-cookie', clearTries)
 }
 
-/** Where a login leads, on the public origin that was asked. */
+/** Returns the target of a login, or `/` when the login began on another public origin. */
 export function targetOf({ origin, target }: LoginState, facts: Facts): string {
   return origin === facts.origin ? target : '/'
 }
 
-/** Where the login of a callback is begun again, with the step-up that it asked for; without a state any login. */
+/** Returns the URL that starts the login of a callback again, with its target and step-up. */
 export function loginUrlOf({ config }: Services, facts: Facts, state: LoginState | null): URL {
   const url = new URL(`${facts.origin}${config.basePath}/login`)
   if (state === null) return url

@@ -1,14 +1,14 @@
 import { isoDate, timeFrom } from '../../config/numbers.ts'
-import { Fault } from '../../errors.ts'
 import { isCrossOrigin } from '../../gate/csrf.ts'
 import { timeoutAt, type Session } from '../../session/session.ts'
 import { cooldownUntil, dueAt, isExpired } from '../../token/clock.ts'
+import type { Refreshed } from '../../token/refresh.ts'
 import { contextOf } from '../context.ts'
 import { userMark } from '../cookies/login-state.ts'
-import { refuse, requireSession, refuseCrossOrigin } from './current-session.ts'
+import { demandLogin, requireSession } from './current-session.ts'
 import type { Endpoint, Services } from './endpoint.ts'
 
-/** `GET session`: what a page may know about its session. Never counts as activity. */
+/** `GET session`: describes the session to its page. Never counts as activity. */
 export const session: Endpoint = (services) => async (request, reply) => {
   const found = await requireSession(services, request, reply)
   if (found === null) return reply
@@ -16,31 +16,27 @@ export const session: Endpoint = (services) => async (request, reply) => {
   return reply.header('cache-control', 'no-store').send(describe(services, found, Date.now()))
 }
 
-/** `POST session/refresh`: renews the tokens now, unless that was done a moment ago. Counts as activity. */
+/** `POST session/refresh`: renews the tokens now, unless the cooldown holds that back. Counts as activity. */
 export const refreshSession: Endpoint = (services) => async (request, reply) => {
   const { facts, now } = contextOf(request)
-  if (isCrossOrigin(facts)) return refuseCrossOrigin(services, request, reply)
+  if (isCrossOrigin(facts)) return services.answers.deny(request, reply, { reason: 'cross-origin' })
   const found = await requireSession(services, request, reply)
   if (found === null) return reply
   services.sessions.touch(found, now)
-  const outcome =
+  const refreshed: Refreshed =
     found.tokens.refreshToken === null
-      ? ({ type: 'refreshed', session: found } as const)
+      ? { ok: true, session: found }
       : await services.refresher.refresh(found, 'asked', now)
   contextOf(request).verdict = 'session'
-  switch (outcome.type) {
-    case 'refreshed':
-      return reply.header('cache-control', 'no-store').send(describe(services, outcome.session, Date.now()))
-    case 'failed':
-      if (outcome.stuck) return refuse(services, request, reply, { reason: 'session-expired', clearCookie: false })
-      if (isExpired(found, now)) throw new Fault('token_unavailable', { retryAfter: outcome.retryAfter })
-      return reply.header('cache-control', 'no-store').send(describe(services, found, Date.now()))
-    case 'ended':
-      return refuse(services, request, reply, { reason: 'session-expired', clearCookie: true })
-  }
+  if (refreshed.ok)
+    return reply.header('cache-control', 'no-store').send(describe(services, refreshed.session, Date.now()))
+  const { denial } = refreshed
+  if (denial.reason === 'session-expired') return demandLogin(services, request, reply, denial)
+  if (isExpired(found, now)) return services.answers.deny(request, reply, denial)
+  return reply.header('cache-control', 'no-store').send(describe(services, found, Date.now()))
 }
 
-/** `GET userinfo`: the ID token's claims. */
+/** `GET userinfo`: returns the claims of the ID token. */
 export const userinfo: Endpoint = (services) => async (request, reply) => {
   const found = await requireSession(services, request, reply)
   if (found === null) return reply

@@ -8,26 +8,27 @@ import { beginLogin } from './begin-login.ts'
 import { findSession } from './current-session.ts'
 import { queryOf, type Endpoint, type Services } from './endpoint.ts'
 
-/** What a login without the user came to. */
+/** The outcome of a silent login. */
 export type Outcome = 'ok' | 'login_required' | 'interaction_required' | 'error'
 
-/** Where a login in a window of its own ends: the page that tells its opener. */
+/** The target of a login in a window of its own: the page that tells its opener. */
 export const SILENT_DONE = 'silent?outcome=ok'
 
 const USER_MARK = /^[A-Za-z0-9_-]{22}$/
 
-const INTERACTION = new Set(['interaction_required', 'consent_required', 'account_selection_required'])
+const NEEDS_INTERACTION = new Set(['interaction_required', 'consent_required', 'account_selection_required'])
 
 /**
- * `GET silent`: a login with `prompt=none` (OpenID Connect Core 1.0, section 3.1.2.1) in a frame of an own page. `user`
- * is the mark of whose page it is; with `keep` the session stays the one that it is.
+ * `GET silent`: a login with `prompt=none` in a frame of an own page. `user` is the mark of the page's user. With
+ * `keep` the login does not replace the session.
+ * @see https://openid.net/specs/openid-connect-core-1_0.html#AuthRequest
  */
 export const silent: Endpoint = (services) => async (request, reply) => {
   const parameters = queryOf(request)
   const outcome = parameters.get('outcome')
   if (outcome !== null) return sendOutcome(services, request, reply, outcome === 'ok' ? 'ok' : outcomeOf(outcome))
   const context = contextOf(request)
-  // A script can't follow to another origin, and shows nobody the page at the end.
+  // A script can't follow the redirect to another origin.
   if (['script', 'websocket'].includes(kindOf(request, services.config)))
     return sendOutcome(services, request, reply, 'error')
   try {
@@ -55,13 +56,16 @@ export const silent: Endpoint = (services) => async (request, reply) => {
   }
 }
 
-/** Reads the `error` of an authorization response (OpenID Connect Core 1.0, section 3.1.2.6). */
+/**
+ * Returns the outcome for the `error` of an authorization response.
+ * @see https://openid.net/specs/openid-connect-core-1_0.html#AuthError
+ */
 export function outcomeOf(error: string | null): Outcome {
   if (error === 'login_required') return 'login_required'
-  return error !== null && INTERACTION.has(error) ? 'interaction_required' : 'error'
+  return error !== null && NEEDS_INTERACTION.has(error) ? 'interaction_required' : 'error'
 }
 
-/** The page that tells whoever holds it, on this origin, what came of the login, and all tabs when something is new. */
+/** Sends the page that reports the outcome to its parent or opener on this origin, and a new session to all tabs. */
 export function sendOutcome(
   { config }: Services,
   request: FastifyRequest,

@@ -9,17 +9,20 @@ import { endLogin } from '../../session/provider-logout.ts'
 import { contextOf } from '../context.ts'
 import { queryOf, type Endpoint, type Services } from './endpoint.ts'
 
-/** How long a `jti` is remembered, ms: longer than a logout token is taken. */
-const REPLAY_WINDOW = 15 * 60_000
+/** How long a `jti` is stored, which is longer than a logout token is accepted. */
+const REPLAY_WINDOW_MS = 15 * 60_000
 
 /**
- * Any client can request a front-channel logout, even of unknown sessions, and each leaves a note in the store for a login
- * that is under way.
+ * Bounds the notes in the store: any client can request front-channel logouts of unknown sessions, and each leaves a
+ * note for logins that are under way.
  */
 const MAX_NOTES_PER_MINUTE = 1_000
 const MINUTE_MS = 60_000
 
-/** `POST logout/backchannel` (OpenID Connect Back-Channel Logout 1.0, section 2.5). */
+/**
+ * `POST logout/backchannel`: ends the sessions that a logout token names.
+ * @see https://openid.net/specs/openid-connect-backchannel-1_0.html#BCRequest
+ */
 export const backchannelLogout: Endpoint = (services) => async (request, reply) => {
   const { provider, store, sessions } = services
   const tokens = request.body instanceof URLSearchParams ? request.body.getAll('logout_token') : []
@@ -33,16 +36,16 @@ export const backchannelLogout: Endpoint = (services) => async (request, reply) 
     throw new Fault('logout_refused', { cause: new Error('its jti was used before') })
   }
   const ended = await endLogin(store, sessions, { ...wanted, at: Date.now() }, 'backchannel')
-  // Only now: a provider that was told 503 because the store failed on the way may say it again.
-  await store.setNote(jti, 'done', REPLAY_WINDOW)
+  // Stored last, so that a provider can repeat a request that failed with 503.
+  await store.setNote(jti, 'done', REPLAY_WINDOW_MS)
   request.log.info({ event: 'logout', id: request.id, channel: 'back', ended }, 'the provider has ended sessions')
   contextOf(request).verdict = 'logout'
   return reply.header('cache-control', 'no-store').code(200).send()
 }
 
 /**
- * `GET logout/frontchannel` (OpenID Connect Front-Channel Logout 1.0, section 2): in the provider's frame, without a
- * cookie.
+ * `GET logout/frontchannel`: ends the sessions of a `sid`, in a frame of the provider's and without a cookie.
+ * @see https://openid.net/specs/openid-connect-frontchannel-1_0.html#RPLogout
  */
 export const frontchannelLogout: Endpoint = (services) => {
   const mayNote = createLimiter(MAX_NOTES_PER_MINUTE, MINUTE_MS)
@@ -58,7 +61,7 @@ async function answerFrame(
   const parameters = queryOf(request)
   const [issuers, [sid, ...moreSids]] = [parameters.getAll('iss'), parameters.getAll('sid')]
   const issuer = announcedIssuer(provider)
-  // Entra sends `sid` alone. It can't be guessed, so with one provider it says as much as both.
+  // Entra sends `sid` only. It can't be guessed, so with one provider it is enough.
   const isOther = issuers.length > 1 || (issuers[0] !== undefined && !mayHaveIssued(issuer, issuers[0]))
   if (isOther || !isIdentifier(sid) || moreSids.length > 0)
     throw new Fault('logout_refused', { cause: new Error('iss and sid do not name a session of this provider') })

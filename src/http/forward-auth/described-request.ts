@@ -1,43 +1,59 @@
 import { METHODS, type IncomingHttpHeaders } from 'node:http'
-import { Fault } from '../../errors.ts'
 import { isCrossOrigin } from '../../gate/csrf.ts'
 import { type RouteTable, hostOf, originsByHost } from '../../gate/match.ts'
-import type { Facts } from '../../gate/verdict.ts'
+import type { Facts, FinalDenial } from '../../gate/verdict.ts'
 import { readTarget } from '../target.ts'
 
-/** What a path of the forward-auth listener asks for. */
+/** What the URL of a forward-auth request says. */
 export interface Question {
-  /** The path and query of the request that it is about, where they stand behind the endpoint's own path. */
+  /** The path and query of the described request, when they follow the endpoint's own path; otherwise `null`. */
   readonly behind: string | null
-  /** Whether a navigation is sent to the login by the proxy's answer. */
+  /** Whether the answer to a denied navigation redirects to the login. */
   readonly redirect: boolean
 }
 
-/** Reads path and query on the forward-auth listener; `null` for an address that is not there. */
+/** Reads the URL of a forward-auth request. Returns `null` for a URL that is not found. */
 export function questionOf({ path, query }: Pick<Facts, 'path' | 'query'>, basePath: string): Question | null {
   const whole = `${basePath}/auth`
   if (path === '/auth' || path === whole) {
     return { behind: null, redirect: new URLSearchParams(query).get('redirect') === 'true' }
   }
-  // With a base path of `/auth`, what is behind the short form would have two meanings.
+  // With a base path of `/auth`, a path after the short form would have two meanings.
   const owns = whole.startsWith('/auth/') ? [whole] : [whole, '/auth']
   const own = owns.find((one) => path.startsWith(`${one}/`))
-  // The query is that of the request it is about.
+  // The query belongs to the described request.
   return own === undefined ? null : { behind: path.slice(own.length) + query, redirect: false }
 }
 
-const NEVER = new Set(['TRACE', 'TRACK', 'CONNECT'])
+const NEVER_ALLOWED = new Set(['TRACE', 'TRACK', 'CONNECT'])
+
+/** A description that can't be understood; never leaves this file. */
+class Malformed extends Error {}
 
 /**
- * The facts of the request that a proxy asks about. Throws `bad_request` where nothing names it, where it is named in
- * two ways that differ, or where it can't be one; `method_not_allowed` for a method that never passes.
+ * Returns the facts of the request that a proxy describes, or a denial: when nothing describes it, when two
+ * descriptions differ, when it would be malformed itself, or when its method is never allowed.
  */
 export function describedBy(
+  question: Question,
+  facts: Facts,
+  publicUrls: readonly string[],
+  routes: DependsOnMethod,
+): Facts | FinalDenial {
+  try {
+    return readDescription(question, facts, publicUrls, routes)
+  } catch (error) {
+    if (error instanceof Malformed) return { reason: 'malformed', cause: error.message }
+    throw error
+  }
+}
+
+function readDescription(
   { behind }: Question,
   facts: Facts,
   publicUrls: readonly string[],
   routes: DependsOnMethod,
-): Facts {
+): Facts | FinalDenial {
   const { headers } = facts
   const url = text(headers, 'x-original-url')
   const uris = [
@@ -46,52 +62,50 @@ export function describedBy(
     text(headers, 'x-forwarded-uri'),
   ]
   if (behind !== null && uris.some((uri) => uri !== null)) {
-    throw unclear('the request is named behind the path and by a header, which only one of them may do')
+    throw new Malformed('the request is named behind the path and by a header, which only one of them may do')
   }
-  // A slash at the end alone may be a mistake in a proxy's configuration. Envoy announces a body, if an empty one.
-  if (behind === '/' && headers['content-length'] === undefined) throw unclear('no request is named behind the path')
+  // A bare slash may be a mistake in a proxy's configuration. Envoy always sends Content-Length, which tells the two
+  // apart.
+  if (behind === '/' && headers['content-length'] === undefined)
+    throw new Malformed('no request is named behind the path')
   const uri = agreed('URI', [...uris, behind])
-  if (uri === null) throw unclear('no X-Original-URL, X-Original-URI or X-Forwarded-Uri names the request')
+  if (uri === null) throw new Malformed('no X-Original-URL, X-Original-URI or X-Forwarded-Uri names the request')
   const named = agreed('method', [
     text(headers, 'x-original-method'),
     text(headers, 'x-forwarded-method'),
     behind === null ? null : facts.method,
   ])
   const target = readTarget(uri, publicUrls)
-  if (!target.ok) throw unclear(target.problem)
+  if (!target.ok) throw new Malformed(target.problem)
+  const method = named ?? facts.method
+  // The proxy must not pass TRACE on either: its answer would show the client the token.
+  if (NEVER_ALLOWED.has(method)) return { reason: 'method-not-allowed', allow: null }
+  if (!METHODS.includes(method)) throw new Malformed('the method is not one that Node.js knows')
   const about: Facts = {
     ...facts,
-    method: checkedMethod(named ?? facts.method),
+    method,
     origin: originNamed(url, target.origin, facts, publicUrls),
     path: target.path,
     query: target.query,
   }
-  if (named === null && mattersOf(about, routes)) {
-    throw unclear('neither X-Original-Method nor X-Forwarded-Method names the method, which decides here')
+  if (named === null && dependsOnMethod(about, routes)) {
+    throw new Malformed('neither X-Original-Method nor X-Forwarded-Method names the method, which decides here')
   }
   return about
 }
 
 type DependsOnMethod = Pick<RouteTable, 'dependsOnMethod'>
 
-/** Whether another method than the one that a proxy has asked with could get another verdict. */
-function mattersOf(about: Facts, routes: DependsOnMethod): boolean {
+/** Returns whether another method than the one of the proxy's own request could change the verdict. */
+function dependsOnMethod(about: Facts, routes: DependsOnMethod): boolean {
   const byOrigin = about.headers.origin !== undefined && isCrossOrigin(about)
   return byOrigin || routes.dependsOnMethod(hostOf(about.origin), about.method, about.path)
 }
 
-/** A method that the public listener would take, too: others would pass by the routes that name theirs. */
-function checkedMethod(method: string): string {
-  // The proxy must not pass it on either: its answer would show the client the token.
-  if (NEVER.has(method)) throw new Fault('method_not_allowed')
-  if (!METHODS.includes(method)) throw unclear('the method is not one that Node.js knows')
-  return method
-}
-
 /**
- * The public origin of the request: what names its host must agree, else it is the one of the proxy's own request. The
- * proxy passes the request on to whatever host it was sent to, so with several public URLs one that is none of them,
- * or another port, gets no verdict on the first.
+ * Returns the public origin of the described request: from the headers that name its host, which must agree, otherwise
+ * from the proxy's own request. With several public URLs a host that is in none of them is malformed, because the proxy
+ * passes the request on to that host.
  */
 function originNamed(
   url: string | null,
@@ -100,7 +114,7 @@ function originNamed(
   publicUrls: readonly string[],
 ): string {
   const forwarded = text(headers, 'x-forwarded-host')
-  if (forwarded !== null && /[,\s]/.test(forwarded)) throw unclear('X-Forwarded-Host names more than one host')
+  if (forwarded !== null && /[,\s]/.test(forwarded)) throw new Malformed('X-Forwarded-Host names more than one host')
   const hosts = [
     url === null || url.startsWith('/') ? null : hostOfUrl(url),
     ofTarget === null ? null : hostOf(ofTarget),
@@ -115,31 +129,28 @@ function originNamed(
   )
   const originOf = originsByHost(publicUrls)
   const origins = (hosts.length === 0 ? [withoutRoot(headers.host ?? '')] : hosts).map(originOf)
-  if (publicUrls.length > 1 && origins.includes(null)) throw unclear('the host of the request is in no publicUrl')
+  if (publicUrls.length > 1 && origins.includes(null)) throw new Malformed('the host of the request is in no publicUrl')
   return agreed('host', origins) ?? publicUrls[0] ?? ''
 }
 
-/** A host name may be written with the root of all names at its end, a dot. */
+/** Removes the dot of the DNS root from the end of a host name. */
 function withoutRoot(host: string): string {
   return host.replace(/\.(?=:\d+$|$)/, '')
 }
 
 function hostOfUrl(url: string): string {
-  if (!/^https?:\/\//i.test(url) || !URL.canParse(url)) throw unclear('X-Original-URL is neither a path nor a URL')
+  if (!/^https?:\/\//i.test(url) || !URL.canParse(url))
+    throw new Malformed('X-Original-URL is neither a path nor a URL')
   return new URL(url).host
 }
 
 function agreed(what: string, said: readonly (string | null)[]): string | null {
   const values = new Set(said.filter((value) => value !== null))
-  if (values.size > 1) throw unclear(`the proxy’s headers name different ${what}s`)
+  if (values.size > 1) throw new Malformed(`the proxy’s headers name different ${what}s`)
   return [...values][0] ?? null
 }
 
 function text(headers: IncomingHttpHeaders, name: string): string | null {
   const value = headers[name]
   return typeof value === 'string' && value !== '' ? value : null
-}
-
-function unclear(problem: string): Fault {
-  return new Fault('bad_request', { cause: new Error(problem) })
 }

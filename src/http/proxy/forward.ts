@@ -1,10 +1,9 @@
 import type { FastifyReply, FastifyRequest } from 'fastify'
 import type { Config } from '../../config/schema.ts'
 import { Fault, causes, faults } from '../../errors.ts'
-import { admit } from '../../gate/admit.ts'
+import { admit, denyWithoutToken } from '../../gate/admit.ts'
 import { challenge } from '../../gate/challenge.ts'
 import type { UpstreamHeaders } from '../../gate/headers.ts'
-import { keepsCookie, denialForMissingToken } from '../../gate/token-denial.ts'
 import type { CompiledRoute, Verdict } from '../../gate/verdict.ts'
 import type { Session } from '../../session/session.ts'
 import type { Sessions } from '../../session/sessions.ts'
@@ -218,7 +217,7 @@ async function sendAgain(
   const { facts, now } = contextOf(request)
   const denial = got.ok
     ? admit(verdict.route, got.session, true, now)
-    : keepsCookie(denialForMissingToken(got, verdict.route, session, now), facts, sessions)
+    : denyWithoutToken(got.denial, verdict.route, session, facts, sessions, now)
   if (denial !== null && denial.reason !== 'token-refused' && denial.reason !== 'token-unavailable') {
     answers.send(request, reply, challenge(denial, kindOf(request, config), facts, verdict.route, config))
     return

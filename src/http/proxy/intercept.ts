@@ -1,9 +1,10 @@
 import type { Config } from '../../config/schema.ts'
 import { wasJustAsked, withRequirements } from '../../gate/admit.ts'
 import { challenge, loginUrlFor, type Answer } from '../../gate/challenge.ts'
-import type { CompiledRoute, Facts, RequestKind, StepUp } from '../../gate/verdict.ts'
+import type { CompiledRoute, Facts, RequestKind } from '../../gate/verdict.ts'
 import type { Provider } from '../../oidc/provider.ts'
 import type { Session } from '../../session/session.ts'
+import type { StepUp } from '../../token/denial.ts'
 import type { UpstreamAnswer } from './exchange.ts'
 
 /** What becomes of an upstream's answer. */

@@ -1,7 +1,7 @@
 import { isIP } from 'node:net'
 import { isDeepStrictEqual } from 'node:util'
 import { Pool, buildConnector, type Dispatcher } from 'undici'
-import { withoutBrackets } from '../../config/kinds/address.ts'
+import { withoutBrackets } from '../../config/value-types/address.ts'
 import type { CompiledRoute } from '../../gate/verdict.ts'
 import { mendParser } from './undici-parser.ts'
 

@@ -1,6 +1,6 @@
 import { createClient, createCluster, type RedisClientOptions } from '@keyv/redis'
-import { withoutBrackets } from '../../config/kinds/address.ts'
-import type { StoreLocation } from '../../config/kinds/store.ts'
+import { withoutBrackets } from '../../config/value-types/address.ts'
+import type { StoreLocation } from '../../config/value-types/store.ts'
 import type { Config } from '../../config/schema.ts'
 import { withDeadline } from '../../resilience/deadline.ts'
 

@@ -1,0 +1,32 @@
+import { randomBytes } from 'node:crypto'
+import { loadConfig } from '../config/load.ts'
+import { readArguments } from './command.ts'
+
+type Loaded = ReturnType<typeof loadConfig>
+
+/** The random session key stays the same for the life of the process, so that a reload does not end all sessions. */
+const spareKey = randomBytes(32)
+
+/**
+ * Loads the configuration from `file`, from the file in `GATEHOUSE_CONFIG`, or from environment variables alone.
+ * @throws {ConfigurationError}
+ */
+export function loadConfigFile(file: string | undefined, files?: Set<string>): Loaded {
+  const named = file ?? process.env['GATEHOUSE_CONFIG']
+  return loadConfig({
+    env: process.env,
+    spareKey,
+    ...(named === undefined || named === '' ? {} : { file: named }),
+    ...(files === undefined ? {} : { files }),
+  })
+}
+
+/**
+ * Loads the configuration for a command whose only option is `--config FILE`. Collects the paths of all files that are
+ * read in `files`.
+ * @throws {ConfigurationError}
+ */
+export function loadConfigOption(args: readonly string[], files?: Set<string>): Loaded {
+  const { values } = readArguments({ args: [...args], options: { config: { type: 'string' } }, strict: true })
+  return loadConfigFile(values.config, files)
+}

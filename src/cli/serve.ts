@@ -1,0 +1,105 @@
+import { performance } from 'node:perf_hooks'
+import { setTimeout as sleep } from 'node:timers/promises'
+import { buildApp, type Gatehouse } from '../app.ts'
+import type { Config } from '../config/schema.ts'
+import type { Log } from '../telemetry/log.ts'
+import { startTracing } from '../telemetry/start-tracing.ts'
+import { explainListenErrors, removeStaleSockets } from './listen.ts'
+import { boundHeap } from './v8-tuning.ts'
+
+/** A gateway that serves, in this process or in workers. */
+export interface RunningGateway {
+  /** The address of the public listener. */
+  readonly address: string
+  /** The address of the forward-auth listener, or `null`. */
+  readonly forwardAuth: string | null
+  /** Applies a new configuration. Rejects when that fails, and the present one stays in use. */
+  reload(config: Config): Promise<void>
+  /**
+   * Reports not ready, waits for `shutdown.wait`, then at most `shutdown.drain` for requests under way. Resolves when
+   * everything is closed.
+   */
+  stop(): Promise<void>
+  /** Closes all connections, without waiting for requests under way. */
+  cut(): void
+}
+
+/** A gateway that serves in this process. */
+export interface ProcessGateway extends RunningGateway {
+  readonly gateway: Gatehouse
+  /** Reports not ready, and closes connections after their next answer. */
+  drain(): void
+}
+
+/** Serves in this process without an admin listener. Rejects when it can't listen, and leaves nothing open. */
+export async function serveHere(first: Config, log: Log): Promise<ProcessGateway> {
+  let config = first
+  const tracing = await startTracing(process.env, log)
+  const gateway = await buildApp(config, log, tracing)
+  try {
+    await explainListenErrors('listen', first.listen, async () => gateway.listener.listen(first.listen))
+    const { forwardAuth } = first
+    if (forwardAuth !== null) {
+      const { listen } = forwardAuth
+      await explainListenErrors('forwardAuth.listen', listen, async () => gateway.forwardAuth?.listen(listen))
+    }
+  } catch (error) {
+    await gateway.close()
+    throw error
+  }
+  boundHeap()
+  let drainingSince: number | null = null
+  const drain = (): void => {
+    gateway.drain()
+    drainingSince ??= performance.now()
+  }
+  return {
+    gateway,
+    drain,
+    address: addressOf(gateway.listener, config.tls === null ? 'http' : 'https'),
+    forwardAuth: gateway.forwardAuth === null ? null : addressOf(gateway.forwardAuth, 'http'),
+    async reload(next) {
+      await gateway.reload(next)
+      log.level = next.log.level
+      config = next
+    },
+    async stop() {
+      drain()
+      await sleep(Math.max(0, config.shutdown.wait - (performance.now() - (drainingSince ?? 0))))
+      const cut = setTimeout(() => {
+        log.warn({ event: 'drain_timeout' }, 'closing connections that are still open')
+        gateway.cut()
+      }, config.shutdown.drain)
+      await gateway.close()
+      clearTimeout(cut)
+      await tracing?.close()
+    },
+    cut() {
+      gateway.cut()
+    },
+  }
+}
+
+/** Serves in this process with the admin listener. Rejects when it can't listen, and leaves nothing open. */
+export async function serveWithAdmin(config: Config, log: Log): Promise<RunningGateway> {
+  await removeStaleSockets(config)
+  const running = await serveHere(config, log)
+  const { admin } = running.gateway
+  try {
+    if (admin !== null && config.admin !== null) {
+      const { listen } = config.admin
+      await explainListenErrors('admin.listen', listen, async () => admin.listen({ ...listen }))
+    }
+  } catch (error) {
+    await running.gateway.close()
+    throw error
+  }
+  return running
+}
+
+function addressOf(listener: Gatehouse['listener'], scheme: 'http' | 'https'): string {
+  const bound = listener.address()
+  if (bound === null || typeof bound === 'string') return `unix:${bound ?? ''}`
+  const host = bound.family === 'IPv6' ? `[${bound.address}]` : bound.address
+  return `${scheme}://${host}:${bound.port}`
+}

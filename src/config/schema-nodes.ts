@@ -1,0 +1,95 @@
+import { Type, type Static, type TProperties, type TSchema, type TUnsafe } from 'typebox'
+import type { ValueType } from './value-type.ts'
+
+/** What the schema says about a key beside the type of its value. */
+export interface LeafOptions {
+  /** One or two sentences for the documentation and for editors. */
+  readonly description: string
+  /** The default, as an operator would write it: null for no value, undefined when the key is required. */
+  readonly default: unknown
+  /** The documentation of a default that depends on other keys. */
+  readonly defaultText?: string
+  /** Which part is masked when printed: the whole value, the password of a URL, or the entries of a map that have no template. */
+  readonly secret?: 'whole' | 'password' | 'constants'
+}
+
+/** A key that holds a value. */
+export interface Leaf<T = unknown> extends LeafOptions {
+  readonly valueType: ValueType<T>
+}
+
+/** How a section behaves when it is left out or replaced by a word. */
+export interface SectionOptions {
+  /** Whether a section that is left out has its defaults or is null. */
+  readonly absent: 'defaults' | 'null'
+  /** Whether `false` makes the section null. */
+  readonly off: boolean
+  /** The word that may replace the section. */
+  readonly word?: string
+}
+
+/** Creates a key whose static type is the parsed value, or null if its default is null. */
+export function leaf<T, const O extends LeafOptions>(
+  valueType: ValueType<T>,
+  options: O,
+): TUnsafe<O['default'] extends null ? T | null : T> {
+  return Type.Unsafe({ ...valueType.json, leaf: { ...options, valueType } })
+}
+
+/** Creates a section, which refuses unknown keys. */
+export function group<P extends TProperties>(description: string, properties: P) {
+  return Type.Object(properties, { additionalProperties: false, description })
+}
+
+/** Makes a section null when it is left out. */
+export function optional<G extends TSchema>(section: G): TUnsafe<Static<G> | null> {
+  return Type.Unsafe({ ...section, section: { absent: 'null', off: false } })
+}
+
+/** Makes a section null when it is `false`; it has its defaults when it is left out. */
+export function switchable<G extends TSchema>(section: G): TUnsafe<Static<G> | null> {
+  return Type.Unsafe({ ...section, section: { absent: 'defaults', off: true } })
+}
+
+/** Makes a section null when it is left out or `false`, and lets one word replace it. */
+export function optionalOrWord<const W extends string, G extends TSchema>(
+  word: W,
+  section: G,
+): TUnsafe<Static<G> | W | null> {
+  return Type.Unsafe({ ...section, section: { absent: 'null', off: true, word } })
+}
+
+/** Creates a list of sections with a default, as an operator would write it. */
+export function listOf<G extends TSchema>(section: G, description: string, defaultList: unknown[]) {
+  return Type.Array(section, { description, default: defaultList })
+}
+
+interface Node {
+  readonly leaf?: Leaf
+  readonly section?: SectionOptions
+  readonly description?: string
+  readonly default?: unknown
+  readonly properties?: Record<string, TSchema>
+  readonly items?: TSchema
+}
+
+/** A node of the schema as seen by code that walks it. */
+export type Shape =
+  | { readonly type: 'leaf'; readonly leaf: Leaf }
+  | {
+      readonly type: 'group'
+      readonly section: SectionOptions
+      readonly description: string
+      readonly properties: Record<string, TSchema>
+    }
+  | { readonly type: 'list'; readonly items: TSchema; readonly description: string; readonly defaultList: unknown }
+
+/** Returns what kind of node a schema is, with its parts. */
+export function shapeOf(schema: TSchema): Shape {
+  const node = schema as Node
+  if (node.leaf) return { type: 'leaf', leaf: node.leaf }
+  const description = node.description ?? ''
+  if (node.items) return { type: 'list', items: node.items, description, defaultList: node.default }
+  const section = node.section ?? { absent: 'defaults', off: false }
+  return { type: 'group', section, description, properties: node.properties ?? {} }
+}

@@ -1,0 +1,167 @@
+import { isIP } from 'node:net'
+import { type ParseContext, quote, type ValueType } from '../value-type.ts'
+
+/** The address that a server listens on: a host and port (0 for any free port), or the path of a Unix socket. */
+export type Listen = { readonly host: string; readonly port: number } | { readonly path: string }
+
+/** Where requests are sent: an origin without a trailing slash, reached through a Unix socket if there is one. */
+export interface Upstream {
+  readonly origin: string
+  readonly socketPath: string | null
+}
+
+const SOCKET_URL = /^unix:(\/[^\0]+)$/
+const HOST_NAME = /^[a-z0-9_]([a-z0-9_.-]*[a-z0-9_.])?$/
+
+function isHost(host: string): boolean {
+  return host.startsWith('[') ? host.endsWith(']') && isIP(host.slice(1, -1)) === 6 : HOST_NAME.test(host)
+}
+
+/** The system truncates longer paths, which then name another socket (unix(7)). */
+const MAX_SOCKET_PATH_BYTES = 107
+
+function isShortEnough(path: string, refuse: ParseContext['refuse']): boolean {
+  if (Buffer.byteLength(path) <= MAX_SOCKET_PATH_BYTES) return true
+  refuse(`must be a socket with a path of at most ${MAX_SOCKET_PATH_BYTES} bytes, not ${Buffer.byteLength(path)}`)
+  return false
+}
+
+/** `host:port`, `[::1]:port` or `unix:/path`. */
+export const listen: ValueType<Listen> = {
+  name: 'address',
+  json: { type: 'string', pattern: '^(unix:/.+|(\\[[0-9A-Fa-f:.]+\\]|[A-Za-z0-9_.-]+):[0-9]{1,5})$' },
+  parse(written, { refuse }) {
+    const text = String(written)
+    const path = SOCKET_URL.exec(text)?.[1]
+    if (path !== undefined) return isShortEnough(path, refuse) ? { path } : undefined
+    const [, host = '', digits = ''] = /^(.+):(\d{1,5})$/.exec(text) ?? []
+    const port = Number(digits)
+    if (typeof written === 'string' && isHost(host.toLowerCase()) && digits !== '' && port <= 65535) {
+      return { host: withoutBrackets(host).toLowerCase(), port }
+    }
+    const bare = /^:?(\d{1,5})$/.exec(text)?.[1]
+    return refuse(
+      `must be an address such as 0.0.0.0:8080, [::1]:8080 or unix:/run/gatehouse.sock, not ${quote(written)}`,
+      bare === undefined ? null : `0.0.0.0:${bare}`,
+    )
+  },
+  format: (value) =>
+    'path' in value
+      ? `unix:${value.path}`
+      : `${value.host.includes(':') ? `[${value.host}]` : value.host}:${value.port}`,
+}
+
+type Origin = { origin: string } | { trouble: string; instead: string | null }
+
+/** Parses an http or https origin, or returns what the text must not contain. */
+function readOrigin(text: string): Origin {
+  const url = /^https?:\/\/[^/\\?#\s]/i.test(text) && URL.canParse(text) ? new URL(text) : null
+  if (url === null || text.includes('\\')) return { trouble: 'scheme', instead: null }
+  const instead = isHost(url.hostname) ? url.origin : null
+  if (/^[^:]+:\/\/[^/?#]*@/.test(text)) return { trouble: 'credentials', instead }
+  if (text.includes('?')) return { trouble: 'a query', instead }
+  if (text.includes('#')) return { trouble: 'a fragment', instead }
+  if (!/^[^:]+:\/\/[^/]+\/?$/.test(text)) return { trouble: 'a path', instead }
+  if (instead === null) return { trouble: 'host', instead: null }
+  return { origin: url.origin }
+}
+
+function parseOrigin(
+  written: unknown,
+  example: string,
+  refuse: ParseContext['refuse'],
+  why?: string,
+): string | undefined {
+  const read = typeof written === 'string' ? readOrigin(written) : { trouble: 'scheme', instead: null }
+  if ('origin' in read) return read.origin
+  if (read.trouble === 'scheme') return refuse(`must be an origin such as ${example}, not ${quote(written)}`, null)
+  if (read.trouble === 'host') return refuse(`must name one host, not ${quote(written)}`, null)
+  const instead = [read.instead, why].filter((part) => part !== null && part !== undefined).join('; ')
+  return refuse(`must be an origin without ${read.trouble}, not ${quote(written)}`, instead === '' ? null : instead)
+}
+
+/**
+ * An http or https origin, stored without a trailing slash or default port.
+ * @see https://www.rfc-editor.org/rfc/rfc6454#section-6.2
+ */
+export const origin: ValueType<string> = {
+  name: 'origin',
+  json: { type: 'string', pattern: '^[Hh][Tt][Tt][Pp][Ss]?://[^/?#@\\\\\\s]+/?$' },
+  parse: (written, { refuse }) => parseOrigin(written, 'https://orders.example.com', refuse),
+  format: (value) => value,
+}
+
+/** The origin of an application, or a Unix socket. */
+export const upstream: ValueType<Upstream> = {
+  name: 'origin or `unix:/path`',
+  json: { type: 'string', pattern: '^([Hh][Tt][Tt][Pp][Ss]?://[^/?#@\\\\\\s]+/?|unix:/.+)$' },
+  parse(written, { refuse }) {
+    const socketPath = typeof written === 'string' ? SOCKET_URL.exec(written)?.[1] : undefined
+    if (socketPath !== undefined)
+      return isShortEnough(socketPath, refuse) ? { origin: 'http://localhost', socketPath } : undefined
+    const example = 'http://127.0.0.1:3000 or unix:/run/app.sock'
+    const value = parseOrigin(written, example, refuse, 'to change the path, use rewritePrefix on a route')
+    return value === undefined ? undefined : { origin: value, socketPath: null }
+  },
+  format: ({ origin, socketPath }) => (socketPath === null ? origin : `unix:${socketPath}`),
+}
+
+/**
+ * A range of addresses in CIDR notation; a bare address is a range of one.
+ * @see https://www.rfc-editor.org/rfc/rfc4632#section-3.1
+ */
+export const addressRange: ValueType<string> = {
+  name: 'CIDR',
+  json: { type: 'string', pattern: '^[0-9A-Fa-f.:]+(/[0-9]{1,3})?$' },
+  parse(written, { refuse }) {
+    const [, address = '', prefix] = /^([0-9A-Fa-f.:]+)(?:\/(0|[1-9]\d{0,2}))?$/.exec(String(written)) ?? []
+    const version = typeof written === 'string' ? isIP(address) : 0
+    if (version === 0) return refuse(`must be an address range such as 10.0.0.0/8 or fd00::/8, not ${quote(written)}`)
+    const bits = version === 4 ? 32 : 128
+    if (prefix !== undefined && Number(prefix) > bits) {
+      return refuse(`must have a prefix of at most ${bits} bits, not ${quote(written)}`)
+    }
+    return `${address}/${prefix ?? bits}`
+  },
+  format: (value) => value,
+}
+
+/**
+ * The provider's issuer identifier, stored as written because issuers are compared as exact strings.
+ * @see https://openid.net/specs/openid-connect-core-1_0.html#IDTokenValidation
+ */
+export const issuer: ValueType<string> = {
+  name: 'URL',
+  json: { type: 'string', pattern: '^https?://[^?#@\\\\\\s]+$' },
+  parse(written, { refuse }) {
+    const value = typeof written === 'string' && /^https?:\/\/[^/\\\s]+[^\\\s]*$/.test(written) ? written : ''
+    if (!URL.canParse(value)) return refuse(`must be a URL such as https://login.example.com, not ${quote(written)}`)
+    const url = new URL(value)
+    if (url.username !== '' || url.password !== '') {
+      return refuse('must not contain credentials', 'use clientId and clientSecret')
+    }
+    if (/[?#]/.test(value)) {
+      return refuse(`must have neither query nor fragment, not ${quote(value)}`, value.replace(/[?#].*$/, ''))
+    }
+    if (value.includes('/.well-known/')) {
+      const instead = value.replace(/\/\.well-known\/.*$/, '')
+      return refuse(`must be the issuer, not its discovery document ${quote(value)}`, instead)
+    }
+    return value
+  },
+  format: (value) => value,
+}
+
+/**
+ * Returns whether a URL's host is a loopback address: 127.0.0.0/8, ::1 or localhost.
+ * @see https://www.rfc-editor.org/rfc/rfc6761#section-6.3
+ */
+export function isLoopback(hostname: string): boolean {
+  const bare = withoutBrackets(hostname).toLowerCase()
+  return bare === 'localhost' || bare === '::1' || (isIP(bare) === 4 && bare.startsWith('127.'))
+}
+
+/** Returns a URL's host without the brackets of an IPv6 address, as sockets and certificates expect it. */
+export function withoutBrackets(host: string): string {
+  return host.replace(/^\[|\]$/g, '')
+}

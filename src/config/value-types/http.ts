@@ -1,0 +1,135 @@
+import { quote, type ValueType } from '../value-type.ts'
+import { text } from './scalar.ts'
+
+/** @see https://www.rfc-editor.org/rfc/rfc9110#section-5.6.2 */
+const TOKEN = /^[A-Za-z0-9!#$%&'*+.^_`|~-]+$/
+
+/** @see https://www.rfc-editor.org/rfc/rfc9110#section-5.1 */
+export const headerName = text({ name: 'header name', pattern: TOKEN, expected: 'a header name such as X-User' })
+
+/** @see https://www.rfc-editor.org/rfc/rfc6265#section-4.1.1 */
+export const cookieName = text({
+  name: 'cookie name',
+  pattern: TOKEN,
+  expected: 'a cookie name of letters, digits, _ and -',
+})
+
+/**
+ * A cookie's domain, stored in lower case and without a leading dot, which browsers ignore.
+ * @see https://www.rfc-editor.org/rfc/rfc6265#section-5.2.3
+ */
+export const cookieDomain = text({
+  name: 'domain',
+  pattern: /^\.?([A-Za-z0-9]([A-Za-z0-9-]*[A-Za-z0-9])?\.)+[A-Za-z]([A-Za-z0-9-]*[A-Za-z0-9])?$/,
+  expected: 'a domain such as example.com',
+  normalize: (domain) => domain.replace(/^\./, '').toLowerCase(),
+})
+
+/** The Host that a route matches, with or without a port. */
+export const host = text({
+  name: 'host',
+  pattern: /^([A-Za-z0-9_]([A-Za-z0-9_.-]*[A-Za-z0-9_])?|\[[0-9A-Fa-f:.]+\])(:[0-9]{1,5})?$/,
+  expected: 'a host such as orders.example.com, without scheme or path',
+  normalize: (name) => name.toLowerCase(),
+})
+
+/** A host name or address without a port, stored in lower case. */
+export const hostName = text({
+  name: 'host name',
+  pattern: /^([A-Za-z0-9_]([A-Za-z0-9_.-]*[A-Za-z0-9_])?|\[[0-9A-Fa-f:.]+\])$/,
+  expected: 'a host name such as gatehouse-admin.shop.svc, without port or path',
+  normalize: (name) => name.toLowerCase(),
+})
+
+/**
+ * A secret that clients send in `Authorization: Bearer`.
+ * @see https://www.rfc-editor.org/rfc/rfc6750#section-2.1
+ */
+export const bearerSecret = text({
+  name: 'text',
+  pattern: /^[A-Za-z0-9\-._~+/]+=*$/,
+  expected: 'letters, digits and -._~+/, as `gatehouse keygen` prints them',
+  secret: true,
+})
+
+const REFUSED_METHODS = new Set(['TRACE', 'TRACK', 'CONNECT'])
+
+/** A request method, stored in upper case. Methods that the gateway never serves are refused. */
+export const method: ValueType<string> = {
+  name: 'method',
+  json: { type: 'string', pattern: '^[A-Za-z-]+$' },
+  parse(written, { refuse }) {
+    if (typeof written !== 'string' || !/^[A-Za-z-]+$/.test(written)) {
+      return refuse(`must be a method such as GET, not ${quote(written)}`)
+    }
+    const upper = written.toUpperCase()
+    return REFUSED_METHODS.has(upper) ? refuse(`must be another method: ${upper} is never served`) : upper
+  },
+  format: (value) => value,
+}
+
+/**
+ * Extends a list of methods: GET brings HEAD, and duplicates are removed.
+ * @see https://www.rfc-editor.org/rfc/rfc9110#section-9.3.2
+ */
+export function withHead(methods: ValueType<string[]>): ValueType<string[]> {
+  return {
+    ...methods,
+    parse(written, context) {
+      const given = methods.parse(written, context)
+      return given && [...new Set(given.flatMap((name) => (name === 'GET' ? ['GET', 'HEAD'] : [name])))]
+    },
+  }
+}
+
+/** A header's value: text that may contain `{claims.NAME}` and `{claims.a.b}`. */
+export const headerTemplate: ValueType<string> = {
+  name: 'text with {claims.NAME}',
+  json: { type: 'string' },
+  parse(written, { refuse }) {
+    if (typeof written !== 'string') return refuse(`must be text, not ${quote(written)}`, 'put the value in quotes')
+    // oxlint-disable-next-line no-control-regex -- a line break would start another header
+    const control = /[\u0000-\u0008\u000a-\u001f\u007f]/
+    if (control.test(written)) return refuse('must not contain line breaks or control characters')
+    const rest = written.replace(/\{claims\.[^{}]+\}/g, '')
+    const wrong = /\{[^}]*\}?/.exec(rest)?.[0]
+    if (wrong !== undefined) {
+      // Longer text in braces may be a credential in JSON.
+      const shown = /^\{[\w.-]{0,40}\}?$/.test(wrong) ? wrong : '{…}'
+      return refuse(`must not contain ${quote(shown)}`, 'only {claims.NAME} and {claims.a.b} are filled in')
+    }
+    return written
+  },
+  format: (value) => value,
+}
+
+/** Extends a map of headers to refuse names that differ only in case. */
+export function oncePerName<T>(headers: ValueType<Record<string, T>>): ValueType<Record<string, T>> {
+  return {
+    ...headers,
+    parse(written, context) {
+      const given = headers.parse(written, context)
+      const seen = new Set<string>()
+      for (const name of Object.keys(given ?? {})) {
+        const lower = name.toLowerCase()
+        if (seen.has(lower))
+          return context.refuse('sets the same header twice: header names are case-insensitive', null, [name])
+        seen.add(lower)
+      }
+      return given
+    },
+  }
+}
+
+/** @see https://www.rfc-editor.org/rfc/rfc6749#section-3.3 */
+export const scope = text({
+  name: 'scope',
+  pattern: /^[!#-[\]-~]+$/,
+  expected: 'one scope without spaces',
+})
+
+/**
+ * One authentication context class reference. `acr_values` separates several with spaces.
+ * @see https://openid.net/specs/openid-connect-core-1_0.html#AuthRequest
+ */
+export const acrValue = text({ name: 'acr value', pattern: /^\S+$/, expected: 'one acr value without spaces' })

@@ -1,0 +1,96 @@
+import { quote, type ValueType } from '../value-type.ts'
+
+interface TextOptions {
+  readonly name?: string
+  /** What the text must match; any text that is not empty by default. */
+  readonly pattern?: RegExp
+  /** Completes the sentence "must be …". */
+  readonly expected?: string
+  /** Whether messages must not quote the value. */
+  readonly secret?: boolean
+  /** Returns the text to store. */
+  readonly normalize?: (text: string) => string
+}
+
+/** A text that is not empty. An unquoted number is refused, because YAML drops its leading zeros. */
+export function text(options: TextOptions = {}): ValueType<string> {
+  const { name = 'text', pattern, expected = 'text', secret = false, normalize } = options
+  return {
+    name,
+    json: pattern ? { type: 'string', pattern: pattern.source } : { type: 'string', minLength: 1 },
+    parse(written, { refuse }) {
+      const notThis = secret ? '' : `, not ${quote(written)}`
+      if (typeof written === 'number' || typeof written === 'boolean') {
+        return refuse(`must be text${notThis}`, 'put the value in quotes')
+      }
+      if (typeof written !== 'string') return refuse(`must be ${expected}${notThis}`)
+      if (written === '') return refuse('must not be empty', 'give a value, or leave the key out')
+      if (pattern && !pattern.test(written)) return refuse(`must be ${expected}${notThis}`)
+      return normalize ? normalize(written) : written
+    },
+    format: (value) => value,
+  }
+}
+
+/** A boolean, or the words `true` and `false`, because values of variables are text. */
+export const flag: ValueType<boolean> = {
+  name: 'true or false',
+  json: { type: 'boolean' },
+  parse(written, { refuse }) {
+    if (written === true || written === 'true') return true
+    if (written === false || written === 'false') return false
+    return refuse(`must be true or false, not ${quote(written)}`)
+  },
+  format: (value) => value,
+}
+
+/** A whole number of at least `min`, or its digits as text, because values of variables are text. */
+export function integer(min: number): ValueType<number> {
+  return {
+    name: 'whole number',
+    json: { type: 'integer', minimum: min },
+    parse(written, { refuse }) {
+      const value = typeof written === 'string' && /^\d{1,15}$/.test(written) ? Number(written) : written
+      if (typeof value === 'number' && Number.isSafeInteger(value) && value >= min) return value
+      return refuse(`must be a whole number of at least ${min}, not ${quote(written)}`)
+    },
+    format: (value) => value,
+  }
+}
+
+/** One of several words. `true` and `false` are accepted for `on` and `off`, and numbers for words of digits. */
+export function choice<const T extends string>(words: readonly T[]): ValueType<T> {
+  const aliases = new Map<unknown, T>(words.map((word) => [word, word]))
+  const spellings: unknown[] = [...words]
+  const alias = (value: boolean | number, word: string): void => {
+    const target = aliases.get(word)
+    if (target === undefined) return
+    aliases.set(value, target)
+    spellings.push(value)
+    aliases.set(String(value), target)
+  }
+  alias(true, 'on')
+  alias(false, 'off')
+  for (const word of words) if (/^\d+$/.test(word)) alias(Number(word), word)
+  return {
+    name: words.map((word) => `\`${word}\``).join(', '),
+    json: { enum: spellings },
+    parse: (written, { refuse }) =>
+      aliases.get(written) ?? refuse(`must be one of ${words.join(', ')}, not ${quote(written)}`),
+    format: (value) => value,
+  }
+}
+
+/** A number of processes, or `auto` for one per core. */
+export const workers: ValueType<number | 'auto'> = {
+  name: 'whole number or `auto`',
+  json: { anyOf: [{ const: 'auto' }, { type: 'integer', minimum: 1 }] },
+  parse(written, context) {
+    if (written === 'auto') return 'auto'
+    return integer(1).parse(written, {
+      ...context,
+      refuse: () => context.refuse(`must be auto or a whole number of at least 1, not ${quote(written)}`),
+    })
+  },
+  format: (value) => value,
+}

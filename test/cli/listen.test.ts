@@ -1,0 +1,79 @@
+import { once } from 'node:events'
+import { mkdtempSync, rmSync, writeFileSync } from 'node:fs'
+import { createServer } from 'node:net'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import t, { type Test } from 'tap'
+import { boundPort } from '../../src/demo/bound-port.ts'
+import { explainListenErrors } from '../../src/cli/listen.ts'
+import { freePort } from '../support/free-port.ts'
+import { asFile } from '../support/gateway.ts'
+import { startProgram } from '../support/program.ts'
+
+const settings = (listen: string, admin: string | false): Record<string, unknown> => ({
+  listen,
+  publicUrl: 'https://orders.example.com',
+  upstream: 'http://127.0.0.1:1',
+  admin: admin === false ? false : { listen: admin },
+  provider: { issuer: 'https://login.example.com', clientId: 'a', clientSecret: 'b' },
+  session: { keys: [Buffer.alloc(32, 9).toString('base64')] },
+})
+
+const startedWith = async (t: Test, listen: string, admin: string | false = false): Promise<string> => {
+  const file = asFile(t, settings(listen, admin))
+  const { status, stderr } = await startProgram(t, ['start', '--config', file]).ended
+  t.equal(status, 1)
+  t.match(stderr, /^gatehouse: [^\n]+\n$/, 'one line')
+  return stderr
+}
+
+const takenPort = async (t: Test): Promise<number> => {
+  const taken = createServer().listen(0, '127.0.0.1')
+  await once(taken, 'listening')
+  t.teardown(() => taken.close())
+  return boundPort(taken)
+}
+
+void t.test('an address that can’t be listened on: the key, what is wrong, and what to write instead', async (t) => {
+  const port = await takenPort(t)
+  t.match(await startedWith(t, `127.0.0.1:${port}`), `gatehouse: listen: port ${port} is taken; write another one`)
+  t.match(
+    await startedWith(t, `127.0.0.1:${await freePort()}`, `127.0.0.1:${port}`),
+    `gatehouse: admin.listen: port ${port} is taken; write another one`,
+  )
+  t.match(await startedWith(t, '192.0.2.1:8080'), 'listen: this machine has no address 192.0.2.1; write one that')
+  t.match(await startedWith(t, 'nowhere.invalid:8080'), 'listen: nowhere.invalid has no address; write an IP address')
+})
+
+void t.test('a Unix socket that can’t be made', async (t) => {
+  // A socket's path may have 107 bytes.
+  const folder = mkdtempSync(join(tmpdir(), 'gh-'))
+  t.teardown(() => {
+    rmSync(folder, { recursive: true })
+  })
+  const nowhere = join(folder, 'missing', 'gate.sock')
+  t.match(await startedWith(t, `unix:${nowhere}`), `gatehouse: listen: there is no directory for ${nowhere}; make it`)
+  t.match(
+    await startedWith(t, `127.0.0.1:${await freePort()}`, `unix:${nowhere}`),
+    `gatehouse: admin.listen: there is no directory for ${nowhere}`,
+  )
+  const file = join(folder, 'file')
+  writeFileSync(file, 'something else')
+  t.match(await startedWith(t, `unix:${file}`), `gatehouse: listen: ${file} is taken; write another path`)
+  t.match(await startedWith(t, `unix:${file}/gate.sock`), `gatehouse: listen: there is no directory for ${file}/gate`)
+})
+
+void t.test('what only some users meet', async (t) => {
+  const refused = async (code: string, where: Parameters<typeof explainListenErrors>[1]): Promise<unknown> =>
+    explainListenErrors('listen', where, async () => Promise.reject(Object.assign(new Error('no'), { code }))).catch(
+      (error: unknown) => error,
+    )
+  t.match(await refused('EACCES', { host: '0.0.0.0', port: 443 }), {
+    message: /^listen: port 443 is not allowed; write one from 1024 up, or .*CAP_NET_BIND_SERVICE/,
+    cause: { code: 'EACCES' },
+  })
+  t.match(await refused('EACCES', { path: '/gate.sock' }), {
+    message: /^listen: \/gate\.sock can't be made there; write a path in a directory/,
+  })
+  t.match(await refused('EAFNOSUPPORT', { host: '::1', port: 80 }), { message: "listen: can't listen on ::1 port 80" })
+})

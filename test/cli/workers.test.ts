@@ -1,0 +1,261 @@
+import { existsSync, mkdtempSync, readdirSync, rmSync } from 'node:fs'
+import { once } from 'node:events'
+import { get, type IncomingMessage } from 'node:http'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { text } from 'node:stream/consumers'
+import t from 'tap'
+import { startIdp } from '../../src/demo/idp.ts'
+import { startUpstream } from '../../src/demo/upstream.ts'
+import { statusAt } from '../support/gateway-process.ts'
+import { freePort } from '../support/free-port.ts'
+import { asFile } from '../support/gateway.ts'
+import { runProgram } from '../support/program.ts'
+import { ask as askRaw, open } from '../support/raw-http.ts'
+import { startRedis } from '../support/redis.ts'
+import { adminToken, nextEvent, serveFile, type ServedFile } from '../support/served-file.ts'
+import { eventually } from '../support/eventually.ts'
+
+const idp = await startIdp()
+const upstream = await startUpstream()
+const redis = await startRedis(t)
+t.teardown(async () => Promise.all([idp.close(), upstream.close()]))
+
+const session = { keys: [Buffer.alloc(32, 7).toString('base64')], store: redis.url }
+const everybody = [{ path: '/api/**', access: 'public' }, { path: '/**' }]
+
+/** The workers that have answered requests so far. */
+const busy = (gateway: ServedFile): Set<unknown> => new Set(gateway.events('request').map(({ worker }) => worker))
+
+/** The processes that the gateway has begun. */
+const children = async ({ pid }: ServedFile): Promise<number[]> => {
+  const { stdout } = await import('node:child_process').then(({ spawnSync }) =>
+    spawnSync('ps', ['-o', 'pid=', '--ppid', String(pid)], { encoding: 'utf8' }),
+  )
+  return stdout
+    .split('\n')
+    .map(Number)
+    .filter((one) => one > 0)
+}
+
+/** Each on a connection of its own, which any worker may get. */
+const ask = async (
+  where: string | { socketPath: string; path: string },
+): Promise<{ status: number | undefined; body: string }> => {
+  const request = typeof where === 'string' ? get(where, { agent: false }) : get({ ...where, agent: false })
+  const [answer]: IncomingMessage[] = await once(request, 'response')
+  return { status: answer?.statusCode, body: answer === undefined ? '' : await text(answer) }
+}
+
+const metric = async (gateway: ServedFile, pattern: RegExp): Promise<number> =>
+  Number(pattern.exec((await ask(`${gateway.admin}/metrics`)).body)?.[1])
+
+void t.test('more than one with a store in memory is refused: status 2, why, and what to write instead', async (t) => {
+  for (const workers of [2, 'auto']) {
+    const file = asFile(t, {
+      publicUrl: 'http://127.0.0.1:1',
+      upstream: upstream.url,
+      workers,
+      provider: { issuer: idp.issuer, clientId: 'a', clientSecret: 'b' },
+    })
+    const { status, stderr, stdout } = await runProgram(t, ['start', '--config', file])
+    t.equal(status, 2)
+    t.match(
+      stderr,
+      /gatehouse\.yaml:\d+:\d+: workers: several workers need a shared store\n\s+set session\.store to a redis:\/\/ URL/,
+    )
+    t.equal(stdout, '')
+  }
+})
+
+void t.test('a port that is taken: one line on stderr with the key, status 1', async (t) => {
+  const port = Number(new URL(upstream.url).port)
+  for (const key of ['listen', 'admin.listen']) {
+    const free = await freePort()
+    const file = asFile(t, {
+      listen: `127.0.0.1:${key === 'listen' ? port : free}`,
+      publicUrl: 'http://orders.localhost',
+      upstream: 'http://127.0.0.1:1',
+      admin: { listen: `127.0.0.1:${key === 'listen' ? free : port}` },
+      workers: 2,
+      session,
+      provider: { issuer: idp.issuer, clientId: 'a', clientSecret: 'b' },
+    })
+    const { status, stderr } = await runProgram(t, ['start', '--config', file])
+    t.equal(status, 1)
+    t.match(stderr, new RegExp(`^gatehouse: ${key}: port ${port} is taken; .*EADDRINUSE.*\\n$`))
+  }
+})
+
+void t.test('three workers serve one address as one gateway', async (t) => {
+  const gateway = await serveFile(
+    t,
+    { idp, upstream },
+    { workers: 3, session, routes: everybody, rateLimit: { session: '5/1m' } },
+  )
+  const { url, admin } = gateway
+  t.equal(gateway.events('listening').length, 1, 'one line says so')
+  t.equal((await children(gateway)).length, 3)
+  await Promise.all(Array.from({ length: 60 }, async () => ask(`${url}/api/orders`)))
+  await eventually(() => busy(gateway).size === 3, { what: 'all of them have had requests' })
+
+  await t.test('the admin listener answers for all', async (t) => {
+    await eventually(
+      async () =>
+        (await metric(
+          gateway,
+          /gatehouse_requests_total\{route="\/api\/\*\*",kind="script",verdict="forward"\} (\d+)/,
+        )) === 60,
+      { what: 'each request is counted once' },
+    )
+    const { status, body } = await ask(`${admin}/readyz`)
+    t.equal(status, 200)
+    t.same(JSON.parse(body), { ready: true, checks: { provider: 'ok', store: 'ok', draining: false } })
+    t.same(await ask(`${admin}/livez`), { status: 200, body: '{"alive":true}' })
+    const browser = await gateway.login('carol')
+    const headers = { authorization: `Bearer ${adminToken}` }
+    const found = await fetch(`${admin}/sessions?sub=carol`, { headers })
+    const [carol] = ((await found.json()) as { sessions: { id: string }[] }).sessions
+    const session = `${admin}/sessions/${carol?.id ?? ''}`
+    for (const authorization of ['', 'Bearer x', `Basic ${adminToken}`])
+      t.equal((await fetch(session, { method: 'DELETE', headers: { authorization } })).status, 401, authorization)
+    t.equal((await fetch(session, { method: 'DELETE' })).status, 401)
+    t.equal(
+      (await fetch(session, { method: 'DELETE', headers: { ...headers, origin: 'http://a.example' } })).status,
+      403,
+    )
+    t.not(await statusAt(browser, gateway, '/orders'), 401, 'nothing has ended')
+    t.equal((await fetch(session, { method: 'DELETE', headers })).status, 204)
+    await eventually(
+      async () => {
+        const statuses = await Promise.all(Array.from({ length: 9 }, async () => statusAt(browser, gateway, '/orders')))
+        return statuses.every((one) => one === 401)
+      },
+      { what: 'no worker takes the session any more' },
+    )
+    t.equal((await fetch(`${admin}/sessions`, { headers })).status, 400)
+    for (const path of ['/livez', '/readyz', '/metrics', '/sessions?sub=carol'])
+      t.equal((await askRaw(admin, 'GET', path, ['Host: evil.example'])).status, 421, path)
+  })
+
+  await t.test('a rate limit counts what all have seen', async (t) => {
+    const statuses = await Promise.all(
+      Array.from({ length: 12 }, async () => (await ask(`${url}/oauth2/session`)).status),
+    )
+    t.same(
+      statuses
+        .map(String)
+        .toSorted((a, b) => a.localeCompare(b))
+        .map(Number),
+      [...Array.from({ length: 5 }, () => 401), ...Array.from({ length: 7 }, () => 429)],
+    )
+  })
+
+  await t.test('one that dies is replaced, and nobody notices', async (t) => {
+    const [first, ...others] = await children(gateway)
+    process.kill(first ?? 0, 'SIGKILL')
+    t.match(await nextEvent(gateway, 'worker_died', 0), { level: 'error', signal: 'SIGKILL' })
+    t.same(
+      [...new Set(await Promise.all(Array.from({ length: 20 }, async () => (await ask(`${url}/api/orders`)).status)))],
+      [200],
+    )
+    await eventually(async () => (await children(gateway)).length === 3, { what: 'there are three again' })
+    t.same(
+      (await children(gateway)).filter((one) => others.includes(one)),
+      others,
+    )
+    await eventually(
+      async () => {
+        await ask(`${url}/api/orders`)
+        return busy(gateway).size === 4
+      },
+      { what: 'the new one serves' },
+    )
+  })
+
+  await t.test('SIGHUP reaches all', async (t) => {
+    gateway.rewrite({ routes: [{ path: '/api/**', access: 'public', maxBody: '1kb' }, { path: '/**' }] })
+    gateway.hangUp()
+    await nextEvent(gateway, 'reloaded', 0)
+    const posted = await Promise.all(
+      Array.from({ length: 12 }, async () =>
+        fetch(`${url}/api/echo`, { method: 'POST', body: 'x'.repeat(2_000), headers: { connection: 'close' } }),
+      ),
+    )
+    t.same([...new Set(posted.map(({ status }) => status))], [413])
+    t.equal(gateway.events('reloaded').length, 1, 'and is told once')
+  })
+
+  const { status } = await gateway.stop()
+  t.equal(status, 0, 'SIGTERM ends all')
+  t.equal((await children(gateway)).length, 0)
+  t.same([gateway.events('stopping').length, gateway.events('stopped').length], [1, 1])
+})
+
+void t.test('SIGTERM: all finish what runs, and none is ready any more', async (t) => {
+  const gateway = await serveFile(
+    t,
+    { idp, upstream },
+    { workers: 2, session, routes: everybody, shutdown: { wait: '600ms', drain: '20s' } },
+  )
+  const slow = Promise.all(Array.from({ length: 6 }, async () => ask(`${gateway.url}/api/slow?ms=2000`)))
+  await eventually(() => upstream.requests.filter((one) => one.url === '/api/slow?ms=2000').length === 6, {
+    what: 'they are under way',
+  })
+  const stopped = gateway.stop()
+  await nextEvent(gateway, 'stopping', 0)
+  t.match(JSON.parse((await ask(`${gateway.admin}/readyz`)).body), { ready: false, checks: { draining: true } })
+  t.same(
+    (await slow).map((answer) => answer.status),
+    [200, 200, 200, 200, 200, 200],
+  )
+  t.equal((await stopped).status, 0)
+})
+
+void t.test('a Unix socket works, and is gone in the end', async (t) => {
+  const folder = mkdtempSync(join(tmpdir(), 'gh-'))
+  t.teardown(() => {
+    rmSync(folder, { recursive: true })
+  })
+  const socketPath = join(folder, 'gate.sock')
+  const gateway = await serveFile(
+    t,
+    { idp, upstream, port: await freePort() },
+    { workers: 2, session, routes: everybody, listen: `unix:${socketPath}` },
+  )
+  t.match(gateway.events('listening')[0], { address: `unix:${socketPath}` })
+  const answers = await Promise.all(Array.from({ length: 20 }, async () => ask({ socketPath, path: '/api/orders' })))
+  t.same([...new Set(answers.map(({ status }) => status))], [200])
+  await eventually(() => busy(gateway).size === 2, { what: 'both have had requests' })
+  t.equal((await gateway.stop()).status, 0)
+  t.notOk(existsSync(socketPath))
+})
+
+void t.test('workers end with the process that began them', async (t) => {
+  const gateway = await serveFile(t, { idp, upstream }, { workers: 2, session, routes: everybody })
+  const workers = await children(gateway)
+  await gateway.kill()
+  await eventually(() => workers.every((pid) => !existsSync(`/proc/${pid}`)), { what: 'they are gone' })
+})
+
+void t.test('connections that a killed worker has not taken are closed', async (t) => {
+  const gateway = await serveFile(t, { idp, upstream }, { workers: 2, session, routes: everybody })
+  const descriptors = (): number => readdirSync(`/proc/${gateway.pid}/fd`).length
+  await Promise.all(Array.from({ length: 10 }, async () => ask(`${gateway.url}/api/orders`)))
+  const before = descriptors()
+  const [stopped = 0] = await children(gateway)
+  process.kill(stopped, 'SIGSTOP')
+  const clients = Array.from({ length: 8 }, () => {
+    const client = open(gateway.url)
+    client.resume().write('GET /api/orders HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n')
+    return client
+  })
+  const waiting = (): number => clients.filter(({ closed }) => !closed).length
+  await eventually(() => waiting() === 1, { what: 'the other worker has answered all that it got' })
+  process.kill(stopped, 'SIGKILL')
+  await eventually(() => waiting() === 0, { what: 'the last one is closed' })
+  await nextEvent(gateway, 'worker_died', 0)
+  await eventually(async () => (await children(gateway)).length === 2, { what: 'there are two again' })
+  await eventually(() => descriptors() <= before, { what: 'no descriptor is left over' })
+  t.equal((await gateway.stop()).status, 0)
+})

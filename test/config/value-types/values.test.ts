@@ -1,0 +1,557 @@
+import { Ajv } from 'ajv'
+import { generateKeyPairSync } from 'node:crypto'
+import t from 'tap'
+import { parse, stringify } from 'yaml'
+import { valueAt, withValue } from '../../../src/config/key-path.ts'
+import { jsonSchema } from '../../../scripts/json-schema.ts'
+import { createAuthority } from '../../support/certificates.ts'
+import { key, least, loadText, problemsOf } from '../configuration.ts'
+
+const { ca } = createAuthority()
+const folder = t.testdir({ 'ca.pem': ca, 'no.pem': 'nothing' })
+const accepts = new Ajv({ strict: false }).compile(jsonSchema())
+const base: unknown = parse(least)
+const text = (path: string, value: unknown): string => stringify(withValue(base, path.split('.'), value))
+const routed = (value: object): unknown => [{ path: '/a/b/**', ...value }]
+
+const { privateKey } = generateKeyPairSync('ec', { namedCurve: 'P-256' })
+const pem = privateKey.export({ type: 'pkcs8', format: 'pem' }).toString()
+const url = Buffer.alloc(32, 0xfb).toString('base64url')
+
+const taken: [string, [unknown, unknown][]][] = [
+  [
+    'listen',
+    [
+      ['0.0.0.0:8080', { host: '0.0.0.0', port: 8080 }],
+      ['localhost:0', { host: 'localhost', port: 0 }],
+      ['[::1]:65535', { host: '::1', port: 65535 }],
+      ['unix:/run/gatehouse.sock', { path: '/run/gatehouse.sock' }],
+    ],
+  ],
+  [
+    'limits',
+    [
+      [
+        {},
+        {
+          headers: 32_768,
+          headerFields: 100,
+          answerHeaders: 65_536,
+          keepAlive: 75_000,
+          headersTimeout: 60_000,
+          idleRead: 60_000,
+          connections: null,
+        },
+      ],
+    ],
+  ],
+  [
+    'limits.headers',
+    [
+      ['1kb', 1024],
+      ['1mb', 1_048_576],
+    ],
+  ],
+  ['limits.connections', [[50_000, 50_000]]],
+  [
+    'publicUrl',
+    [
+      ['https://a.example.com', ['https://a.example.com']],
+      ['HTTPS://A.Example.COM:443/', ['https://a.example.com']],
+      ['http://[::1]:8080', ['http://[::1]:8080']],
+      ['https://bücher.example', ['https://xn--bcher-kva.example']],
+      [
+        ['https://a.example.com', 'https://b.example.com:8443'],
+        ['https://a.example.com', 'https://b.example.com:8443'],
+      ],
+    ],
+  ],
+  [
+    'basePath',
+    [
+      ['/oauth2', '/oauth2'],
+      ['/a/b-c_d.e~f', '/a/b-c_d.e~f'],
+    ],
+  ],
+  [
+    'trustedProxies',
+    [
+      [
+        ['10.0.0.0/8', '127.0.0.1', '::1', 'fd00::/8'],
+        ['10.0.0.0/8', '127.0.0.1/32', '::1/128', 'fd00::/8'],
+      ],
+      [[], []],
+    ],
+  ],
+  [
+    'upstream',
+    [
+      ['http://app:3000/', { origin: 'http://app:3000', socketPath: null }],
+      ['https://my_app', { origin: 'https://my_app', socketPath: null }],
+      ['unix:/run/app.sock', { origin: 'http://localhost', socketPath: '/run/app.sock' }],
+    ],
+  ],
+  [
+    'admin',
+    [
+      [false, null],
+      ['off', null],
+      [{ listen: 'unix:/a' }, { listen: { path: '/a' }, hosts: [], sessions: null }],
+    ],
+  ],
+  [
+    'admin.sessions',
+    [
+      [null, null],
+      [false, null],
+      ['loopback', 'loopback'],
+      [{ token: 'aZ09-._~+/==' }, { token: 'aZ09-._~+/==' }],
+    ],
+  ],
+  [
+    'admin.hosts',
+    [
+      [
+        ['Admin.Shop.svc', '10.0.0.1', '[fd00::1]'],
+        ['admin.shop.svc', '10.0.0.1', '[fd00::1]'],
+      ],
+    ],
+  ],
+  [
+    'provider.issuer',
+    [
+      ['https://login.example.com/', 'https://login.example.com/'],
+      ['https://login.microsoftonline.com/TENANT/v2.0', 'https://login.microsoftonline.com/TENANT/v2.0'],
+    ],
+  ],
+  [
+    'provider.privateKey',
+    [
+      [pem, pem],
+      [pem.trim(), pem.trim()],
+    ],
+  ],
+  [
+    'provider.pushedAuthorization',
+    [
+      ['auto', 'auto'],
+      [true, 'on'],
+      ['on', 'on'],
+      [false, 'off'],
+      ['off', 'off'],
+    ],
+  ],
+  [
+    'provider.authorizationParameters',
+    [
+      [
+        { prompt: 'login', max_age: 300, flag: true },
+        { prompt: 'login', max_age: '300', flag: 'true' },
+      ],
+    ],
+  ],
+  [
+    'provider.timeout',
+    [
+      ['500s', 500_000],
+      ['250ms', 250],
+      ['1s', 1000],
+      ['500ms', 500],
+    ],
+  ],
+  [
+    'provider.sessionCheck',
+    [
+      ['off', null],
+      [false, null],
+    ],
+  ],
+  [
+    'session.keys',
+    [
+      [
+        [key, url],
+        [Buffer.alloc(32, 7), Buffer.alloc(32, 0xfb)],
+      ],
+      [[key.replace('=', '')], [Buffer.alloc(32, 7)]],
+    ],
+  ],
+  [
+    'session.store',
+    [
+      ['memory', { kind: 'memory', max: 50_000 }],
+      ['memory:', { kind: 'memory', max: 50_000 }],
+      ['memory:?max=12', { kind: 'memory', max: 12 }],
+    ],
+  ],
+  ['session.cookie.domain', [['.Example.COM', 'example.com']]],
+  [
+    'session.idleTimeout',
+    [
+      ['off', null],
+      [false, null],
+      ['5m', 300_000],
+    ],
+  ],
+  [
+    'session.refreshBefore',
+    [
+      ['50%', { share: 0.5 }],
+      ['1%', { share: 0.01 }],
+      ['2m', { duration: 120_000 }],
+    ],
+  ],
+  [
+    'scripts.headers',
+    [
+      [
+        [{ name: 'X-Ajax' }, { name: 'X-B', value: 1 }],
+        [
+          { name: 'X-Ajax', value: null },
+          { name: 'X-B', value: '1' },
+        ],
+      ],
+    ],
+  ],
+  [
+    'pages.logo',
+    [
+      ['/logo.svg', '/logo.svg'],
+      ['https://a.example.com/l.png', 'https://a.example.com/l.png'],
+    ],
+  ],
+  [
+    'shutdown.wait',
+    [
+      ['0s', 0],
+      ['500ms', 500],
+    ],
+  ],
+  [
+    'rateLimit.requests',
+    [
+      ['10/1s', { max: 10, window: 1000 }],
+      ['off', null],
+      [false, null],
+    ],
+  ],
+  ['provider.caFile', [['ca.pem', { path: `${folder}/ca.pem`, content: Buffer.from(ca) }]]],
+]
+
+const takenByRoute: [string, [unknown, unknown][]][] = [
+  [
+    'methods',
+    [
+      [
+        ['get', 'POST'],
+        ['GET', 'HEAD', 'POST'],
+      ],
+      [
+        ['HEAD', 'GET'],
+        ['HEAD', 'GET'],
+      ],
+      [['PROPFIND'], ['PROPFIND']],
+    ],
+  ],
+  ['host', [['Orders.Example.COM', 'orders.example.com']]],
+  [
+    'challenge',
+    [
+      [401, '401'],
+      ['401', '401'],
+      ['redirect', 'redirect'],
+    ],
+  ],
+  [
+    'rewritePrefix',
+    [
+      [
+        { from: '/a', to: '/' },
+        { from: '/a', to: '' },
+      ],
+      [
+        { from: '/a/b', to: '/c/d' },
+        { from: '/a/b', to: '/c/d' },
+      ],
+    ],
+  ],
+  [
+    'require',
+    [
+      [
+        {
+          claims: { 'groups': ['staff', 'admin'], 'level': 3, 'ok': true, 'realm_access.roles': 'x' },
+          acr: 'mfa',
+          maxAge: '1h',
+        },
+        {
+          claims: { 'groups': ['staff', 'admin'], 'level': [3], 'ok': [true], 'realm_access.roles': ['x'] },
+          acr: ['mfa'],
+          maxAge: 3_600_000,
+        },
+      ],
+    ],
+  ],
+  [
+    'headers',
+    [
+      [
+        {
+          set: { 'X-User': '{claims.email}', 'X-N': 1, 'X-Empty': '', 'X-L': 'a {claims.a.b} {claims.https://x/y}' },
+          encoding: 'base64',
+          remove: ['X-A'],
+        },
+        {
+          set: { 'X-User': '{claims.email}', 'X-N': '1', 'X-Empty': '', 'X-L': 'a {claims.a.b} {claims.https://x/y}' },
+          encoding: 'base64',
+          remove: ['X-A'],
+        },
+      ],
+    ],
+  ],
+  [
+    'loginRedirects',
+    [
+      [
+        ['https://login.example.com/**', '/login/*'],
+        ['https://login.example.com/**', '/login/*'],
+      ],
+    ],
+  ],
+  [
+    'maxBody',
+    [
+      ['1mb', 1_048_576],
+      ['off', null],
+      [false, null],
+    ],
+  ],
+  [
+    'csrf',
+    [
+      ['off', 'off'],
+      [false, 'off'],
+      ['origin', 'origin'],
+    ],
+  ],
+  [
+    'preservePost',
+    [
+      [false, false],
+      ['true', true],
+    ],
+  ],
+]
+
+await t.test('what a written value becomes', async (t) => {
+  for (const [path, table] of taken) {
+    for (const [written, expected] of table) {
+      const yaml = text(path, written)
+      t.same(valueAt(loadText(folder, yaml).config, path.split('.')), expected, `${path}: ${JSON.stringify(written)}`)
+      t.ok(accepts(parse(yaml)) || written === 'true', 'and the JSON Schema agrees')
+    }
+  }
+  for (const [name, table] of takenByRoute) {
+    for (const [written, expected] of table) {
+      const yaml = text('routes', routed({ [name]: written }))
+      const found = valueAt(loadText(folder, yaml).config, ['routes', 0, name])
+      t.same(found, expected, `${name}: ${JSON.stringify(written)}`)
+      t.ok(accepts(parse(yaml)) || written === 'true', 'and the JSON Schema agrees')
+    }
+  }
+})
+
+const bad: [string, RegExp, unknown[]][] = [
+  [
+    'listen',
+    /^must be an address/,
+    [8080, '8080', ':8080', 'host', 'host:70000', '::1:80', 'unix:run', '[x]:1', 'a b:1', {}],
+  ],
+  ['listen', /^must be a socket with a path of at most 107 bytes, not 108/, [`unix:/${'x'.repeat(107)}`]],
+  ['upstream', /^must be a socket with a path of at most 107 bytes, not 109/, [`unix:/${'ä'.repeat(54)}`]],
+  ['limits.headers', /^must be (?:a size|from 1kb to 1mb|more)/, ['0kb', '512b', '2mb', 32, 'off', '32']],
+  ['limits.answerHeaders', /^must be (?:a size|from 1kb to 1mb)/, ['1023b', '1gb', 'off']],
+  ['limits.headerFields', /^must be a whole number of at least 1/, [0, -1, 1.5, 'many', 'off']],
+  ['limits.keepAlive', /^must be/, [75, '75', '0s', '25d']],
+  ['limits.headersTimeout', /^must be/, [60, '500ms', 'off']],
+  ['limits.idleRead', /^must be/, ['60', '30d']],
+  ['limits.connections', /^must be a whole number of at least 1/, [0, 'off']],
+  [
+    'publicUrl',
+    /^must be an origin|^must name one host/,
+    [
+      'example.com',
+      'ftp://a',
+      'https://',
+      'https://a/x',
+      'https://a?x',
+      'https://a#x',
+      'https://u@a',
+      'https://a\\b',
+      'https:/a',
+      'https://*.example.com',
+      'https://a//',
+      ' https://a',
+      'https://a b',
+      7,
+      ['https://a', 'x'],
+    ],
+  ],
+  ['publicUrl', /^must not be an empty list/, [[]]],
+  ['basePath', /^must be a path/, ['/', 'oauth2', '/oauth2/', '//a', '/a/../b', '/a b', '/a*', '/%6f', '']],
+  [
+    'trustedProxies',
+    /^must be an address range|^must have a prefix/,
+    [['10.0.0.0/33'], ['::/129'], ['10.0.0/8'], ['host'], ['10.0.0.0/08'], ['10.0.0.0/'], ['fe80::1%eth0'], [7]],
+  ],
+  ['trustedProxies', /^must be a list/, ['10.0.0.0/8']],
+  ['admin.hosts', /^must be a host name/, [['a:80'], ['*.svc'], ['http://a']]],
+  ['admin.sessions', /^must be a map, or loopback, or false/, ['everybody', true, ['loopback'], 'localhost']],
+  ['admin.sessions.token', /^must be letters, digits|^must be text/, ['a b', 'pässword', 'a,b', 12_345, ['a']]],
+  ['upstream', /^must be an origin/, ['app:3000', 'http://a/x', 'http://u:p@a', 'ws://a', 'unix:app', 'http://a?x=1']],
+  [
+    'provider.issuer',
+    /^must/,
+    ['login.example.com', 'https://a?b', 'https://a#b', 'https://u:p@a', 'https://a/.well-known/openid-configuration'],
+  ],
+  ['provider.clientId', /^must/, ['', 123, true, ['a']]],
+  ['provider.privateKey', /^must be a private key in PEM/, ['x', 5]],
+  ['provider.scopes', /^must/, [[], ['openid email'], 'openid', ['']]],
+  ['provider.timeout', /^must be/, ['10', 10, '0s', '30d', 'off', false, '1h30m', [1]]],
+  ['provider.caFile', /^cannot be read|^must be a file with a certificate/, ['nowhere.pem', 'no.pem', '.']],
+  ['provider.userinfo', /^must be true or false/, ['yes', 1, 'on']],
+  ['session.keys', /^must be 32 bytes/, [['short'], [key, 'AAAA'], [`${key}AAAA`], ['*'.repeat(43)], [7]]],
+  ['session.store', /^must be one of/, ['redis', 'memory:?max=0', 'memcached://x', 'file:/x']],
+  ['session.cookie.name', /^must/, ['a b', 'a;b', 'a=b', 'ä', '']],
+  ['session.cookie.domain', /^must be a domain/, ['com', '10.0.0.1', 'https://a.example.com', 'a..b']],
+  ['session.refreshBefore', /^must be a percentage/, ['0%', '100%', '50', 0.5, '1.5%', 'off']],
+  ['session.idleTimeout', /^must be off or a duration|^must be at least/, ['x', 30, '0s', true]],
+  ['rateLimit.login', /^must be off or a rate|^must have a window/, ['300', '300/m', '0/1m', '1/0s', '1/500ms', 300]],
+  ['log.level', /^must be one of/, ['loud', 'INFO', 3]],
+  ['scripts.headers', /^must/, [[{ name: 'a b' }], {}, ['X-A']]],
+  ['pages.logo', /^must be a URL/, ['logo.svg', '//evil.example.com/x', 'javascript:alert(1)']],
+  ['routes', /^must be a list/, [{}, '/a', 3]],
+]
+
+const badInRoute: [string, RegExp, unknown[]][] = [
+  [
+    'path',
+    /./,
+    [
+      'a',
+      '',
+      '/a?b',
+      '/a#b',
+      '/a//b',
+      '//a',
+      '/./a',
+      '/a/..',
+      '/%2e%2e/a',
+      '/a\\b',
+      '/a b',
+      '/ä',
+      '/a*',
+      '/*a',
+      '/**/a',
+      '/***',
+      '/%',
+      '/%4',
+      '/%2f',
+      '/%FF',
+      '/%00',
+      '/a\u0000',
+      7,
+    ],
+  ],
+  ['methods', /^must/, [[], ['GET', 'TRACE'], ['CONNECT'], ['GE T'], 'GET', [1]]],
+  ['host', /^must/, ['https://a', 'a/b', 'a b', '']],
+  ['stripPrefix', /^must be a path/, ['/', 'a', '/a/', '/a/*', '/a/../b']],
+  ['challenge', /^must be one of/, [403, '302']],
+  [
+    'require',
+    /./,
+    [{ claims: { a: [] } }, { claims: { a: { b: 1 } } }, { claims: 'a' }, { acr: '' }, { acr: 'a b' }, { maxAge: 5 }],
+  ],
+  [
+    'headers',
+    /./,
+    [
+      { set: { 'a b': 'x' } },
+      { set: { A: 'x\ny' } },
+      { set: { A: '{email}' } },
+      { set: { A: '{claims.}' } },
+      { set: { A: '{claims.a' } },
+      { set: { A: ['x'] } },
+      { set: { A: 1.5 } },
+      { set: { 'X-A': 'a', 'x-a': 'b' } },
+      { remove: ['a:'] },
+      { encoding: 'utf8' },
+    ],
+  ],
+  [
+    'loginRedirects',
+    /^must be a URL pattern|^\*\* must be/,
+    [['https://a'], ['a/**'], ['ftp://a/'], ['https://a/**/b'], ['']],
+  ],
+  ['maxBody', /^must be/, ['10', 10, '0kb', true]],
+]
+
+await t.test('what is refused in words', async (t) => {
+  for (const [path, message, values] of bad) {
+    for (const value of values) {
+      const problems = problemsOf(() => loadText(folder, text(path, value)))
+      t.match(problems[0], { path: new RegExp(`^${path}`), message }, `${path}: ${JSON.stringify(value)}`)
+    }
+  }
+  for (const [name, message, values] of badInRoute) {
+    for (const value of values) {
+      const problems = problemsOf(() => loadText(folder, text('routes', routed({ [name]: value }))))
+      t.match(
+        problems[0],
+        { path: new RegExp(`^routes\\[0\\]\\.${name}`), message },
+        `${name}: ${JSON.stringify(value)}`,
+      )
+    }
+  }
+})
+
+await t.test('messages quote no secrets', async (t) => {
+  const table: [string, unknown][] = [
+    ['upstream', 'http://user:hunter2@app'],
+    ['publicUrl', 'https://user:hunter2@app/x'],
+    ['provider.issuer', 'https://user:hunter2@app'],
+    ['provider.privateKey', 'hunter2'],
+    ['provider.clientSecret', ['hunter2']],
+    ['session.keys', ['hunter2']],
+    ['session.keys', 'hunter2'],
+    ['routes', [{ path: '/', headers: { set: 'hunter2' } }]],
+    ['session.store', 'redis://:hunter2@a:6379/x/y'],
+    ['routes', [{ path: '/', headers: { set: { 'X-Key': '{"password":"hunter2"}' } } }]],
+  ]
+  for (const [path, value] of table) {
+    const problems = problemsOf(() => loadText(folder, text(path, value)))
+    t.equal(problems.length, 1, path)
+    t.notMatch(JSON.stringify(problems), /hunter2/, path)
+  }
+})
+
+await t.test('what to write instead', async (t) => {
+  const table: [string, unknown, string][] = [
+    ['listen', 8080, '0.0.0.0:8080'],
+    ['publicUrl', 'https://a.example.com/app?x', 'https://a.example.com'],
+    ['upstream', 'http://app:3000/base', 'http://app:3000; to change the path, use rewritePrefix on a route'],
+    ['provider.issuer', 'https://a/.well-known/openid-configuration', 'https://a'],
+    ['provider.issuer', 'https://a/?b', 'https://a/'],
+    ['provider.clientId', 12, 'put the value in quotes'],
+    ['session.lifetime', 3600, 'add the unit, such as 3600s'],
+    ['session.keys', ['AAAA'], 'generate one with: gatehouse keygen'],
+    ['routes', [{ path: '/', loginRedirects: ['https://a'] }], 'https://a/**'],
+  ]
+  for (const [path, value, instead] of table) {
+    t.equal(
+      problemsOf(() => loadText(folder, text(path, value)))[0]?.instead,
+      instead,
+      `${path}: ${JSON.stringify(value)}`,
+    )
+  }
+})

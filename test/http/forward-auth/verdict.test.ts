@@ -1,0 +1,301 @@
+import t, { type Test } from 'tap'
+import { loggedIn, type LoggedIn } from '../../support/logged-in.ts'
+import { bearerClaims } from '../../support/jwt.ts'
+import { ask, header, type RawAnswer } from '../../support/raw-http.ts'
+import { openWebSocket } from '../../support/websocket.ts'
+
+const routes = [
+  {
+    path: '/**',
+    headers: { set: { 'X-User': '{claims.sub}', 'X-Groups': '{claims.groups}', 'X-Name': '{claims.name}' } },
+  },
+  { path: '/public/**', access: 'public' },
+  { path: '/admin/**', require: { claims: { groups: ['root'] } } },
+  { path: '/strong/**', require: { acr: 'urn:demo:mfa' } },
+  { path: '/exchanged/**', token: { grant: 'token-exchange', audience: 'api://orders' } },
+  { path: '/read/**', methods: ['GET'] },
+  { path: '/read/**', methods: ['DELETE'], require: { claims: { groups: ['root'] } } },
+  { path: '/robot/**', bearer: { audience: 'api://orders' } },
+]
+
+type Original = { readonly method?: string; readonly target: string; readonly headers?: readonly string[] }
+
+/** A proxy: the request that it makes of the one that it got, as its program really sends it. */
+type Proxy = (
+  original: Original,
+  host: string,
+) => { readonly method: string; readonly target: string; readonly headers: readonly string[] }
+
+const bySide = (headers: readonly string[]): string[] =>
+  headers.filter((line) => !/^(?:connection|upgrade|te|trailer|keep-alive|proxy-\w+|transfer-encoding):/i.test(line))
+
+/** ngx_http_auth_request_module with the configuration of docs/forward-auth.md. */
+const nginx: Proxy = ({ method = 'GET', target, headers = [] }, host) => ({
+  method: 'GET',
+  target: '/oauth2/auth',
+  headers: [
+    `Host: ${host}`,
+    'X-Forwarded-For: 203.0.113.7',
+    `X-Forwarded-Host: ${host}`,
+    'X-Forwarded-Proto: http',
+    `X-Original-Method: ${method}`,
+    `X-Original-URL: http://${host}${target}`,
+    ...bySide(headers),
+  ],
+})
+
+/** pkg/middlewares/auth/forward.go: always GET, all headers but those of one hop, its own address as Host. */
+const traefik: Proxy = ({ method = 'GET', target, headers = [] }, host) => ({
+  method: 'GET',
+  target: '/oauth2/auth',
+  headers: [
+    'Host: gatehouse:8080',
+    'User-Agent: Mozilla/5.0',
+    ...bySide(headers),
+    'X-Forwarded-For: 203.0.113.7',
+    `X-Forwarded-Host: ${host}`,
+    `X-Forwarded-Method: ${method}`,
+    'X-Forwarded-Port: 443',
+    'X-Forwarded-Proto: http',
+    'X-Forwarded-Server: traefik-7d5f',
+    `X-Forwarded-Uri: ${target}`,
+    'X-Real-Ip: 203.0.113.7',
+    'Accept-Encoding: gzip',
+  ],
+})
+
+/** forward_auth: GET to its `uri`, all headers, the original's Host. */
+const caddy: Proxy = ({ method = 'GET', target, headers = [] }, host) => ({
+  method: 'GET',
+  target: '/oauth2/auth',
+  headers: [
+    `Host: ${host}`,
+    'User-Agent: Mozilla/5.0',
+    ...bySide(headers),
+    'X-Forwarded-For: 203.0.113.7',
+    `X-Forwarded-Host: ${host}`,
+    `X-Forwarded-Method: ${method}`,
+    'X-Forwarded-Proto: http',
+    `X-Forwarded-Uri: ${target}`,
+  ],
+})
+
+/** ext_authz over HTTP: the original's method and Host, its URI behind `path_prefix`, no body, the allowed headers. */
+const envoy: Proxy = ({ method = 'GET', target, headers = [] }, host) => ({
+  method,
+  target: `/oauth2/auth${target}`,
+  headers: [
+    `host: ${host}`,
+    'content-length: 0',
+    ...bySide(headers).map((line) => line.replace(/^[^:]+/, (name) => name.toLowerCase())),
+    'x-forwarded-proto: http',
+    'x-envoy-internal: true',
+    'x-forwarded-for: 203.0.113.7,10.0.0.3',
+    'x-envoy-expected-rq-timeout-ms: 15000',
+  ],
+})
+
+const proxies: readonly (readonly [string, Proxy])[] = [
+  ['nginx', nginx],
+  ['Traefik', traefik],
+  ['Caddy', caddy],
+  ['Envoy', envoy],
+]
+
+type Started = LoggedIn & {
+  readonly cookie: string
+  /** The verdict that a proxy gets. */
+  readonly through: (proxy: Proxy, original: Original) => Promise<RawAnswer>
+}
+
+const start = async (
+  t: Test,
+  trustedProxies: readonly string[] = ['127.0.0.1/32', '10.0.0.3/32'],
+): Promise<Started> => {
+  const running = await loggedIn(t, { config: { routes, trustedProxies, forwardAuth: { listen: '127.0.0.1:0' } } })
+  const { url, verdicts, browser } = running
+  return {
+    ...running,
+    cookie: `Cookie: ${browser.cookies.header(new URL(url))}`,
+    through: async (proxy, original) => {
+      const { method, target, headers } = proxy(original, new URL(url).host)
+      return ask(verdicts, method, target, headers)
+    },
+  }
+}
+
+const problem = ({ body }: RawAnswer): Record<string, unknown> => JSON.parse(body.toString())
+const page = ['Accept: text/html', 'Sec-Fetch-Mode: navigate', 'Sec-Fetch-Dest: document']
+
+for (const [name, proxy] of proxies) {
+  void t.test(`${name}: a session gets 200 with the headers for the application`, async (t) => {
+    const { through, cookie, events } = await start(t)
+    const answer = await through(proxy, { target: '/orders?page=2', headers: [cookie, 'X-User: root'] })
+    t.equal(answer.status, 200)
+    t.same(
+      [header(answer, 'x-user'), header(answer, 'x-groups'), header(answer, 'x-name')],
+      ['alice', 'staff,admin', 'Alice Archer'],
+    )
+    t.match(header(answer, 'authorization'), /^Bearer \S+$/)
+    t.equal(header(answer, 'cache-control'), 'no-store')
+    t.notOk(answer.headers.get('set-cookie'))
+    t.match(events('request').at(-1), { verdict: 'allow', route: '/**', client: '203.0.113.7' })
+  })
+
+  void t.test(`${name}: the route of the original request decides, by its method, too`, async (t) => {
+    const { through, cookie } = await start(t)
+    const exchanged = await through(proxy, { target: '/exchanged/1', headers: [cookie] })
+    t.match(bearerClaims({ headers: { authorization: header(exchanged, 'authorization') ?? '' } }), {
+      aud: 'api://orders',
+      sub: 'alice',
+    })
+    t.notOk(header(exchanged, 'x-user'), 'this route sets none')
+    t.equal((await through(proxy, { target: '/read/1', headers: [cookie] })).status, 200)
+    for (const [original, code] of [
+      [{ target: '/admin/', headers: [cookie] }, 'forbidden'],
+      [{ method: 'DELETE', target: '/read/1', headers: [cookie] }, 'forbidden'],
+      [{ method: 'POST', target: '/orders', headers: [cookie, 'Sec-Fetch-Site: cross-site'] }, 'cross_origin'],
+      [{ target: '/public/..%2fadmin', headers: [cookie] }, 'ambiguous_path'],
+      [{ target: '/oauth2/session', headers: [cookie] }, 'not_found'],
+      [
+        {
+          target: '/ws',
+          headers: [
+            cookie,
+            'Origin: https://evil.example',
+            'Upgrade: websocket',
+            'Sec-WebSocket-Key: AAAAAAAAAAAAAAAAAAAAAA==',
+          ],
+        },
+        'cross_origin',
+      ],
+    ] as const) {
+      const answer = await through(proxy, original)
+      t.same([answer.status, problem(answer)['code']], [403, code], original.target)
+      t.notOk(header(answer, 'authorization'))
+    }
+    const strong = await through(proxy, { target: '/strong/', headers: [cookie] })
+    t.match(problem(strong), { status: 401, code: 'step_up_required', login_url: /acr_values=urn%3Ademo%3Amfa/ })
+  })
+
+  void t.test(
+    `${name}: without a session a script gets the problem, a person a page with a way to the login`,
+    async (t) => {
+      const { through, url } = await start(t)
+      const script = await through(proxy, {
+        target: '/api/orders',
+        headers: ['Accept: application/json', `Referer: ${url}/app`],
+      })
+      t.match(problem(script), {
+        status: 401,
+        code: 'login_required',
+        login_url: `${url}/oauth2/login?redirect=%2Fapp`,
+      })
+      t.equal(header(script, 'www-authenticate'), 'Bearer')
+      const person = await through(proxy, { target: '/orders?page=2', headers: page })
+      t.equal(person.status, 401)
+      t.match(person.body.toString(), `${url}/oauth2/login?redirect=%2Forders%3Fpage%3D2`)
+      t.notOk(person.headers.get('set-cookie'))
+      t.notOk(person.headers.get('location'))
+      const ended = await through(proxy, { target: '/orders', headers: ['Cookie: gatehouse=nonsense'] })
+      t.equal(ended.status, 401)
+      t.equal((await through(proxy, { target: '/public/x' })).status, 200)
+    },
+  )
+
+  void t.test(`${name}: a client’s own token is looked at, and goes on where it counts`, async (t) => {
+    const { through, idp } = await start(t)
+    const now = Math.floor(Date.now() / 1000)
+    const mine = await idp.sign(
+      { iss: idp.issuer, aud: 'api://orders', sub: 'robot', exp: now + 60 },
+      { typ: 'at+jwt' },
+    )
+    const good = await through(proxy, { target: '/robot/', headers: [`Authorization: Bearer ${mine}`] })
+    t.same([good.status, header(good, 'authorization')], [200, `Bearer ${mine}`])
+    const wrong = await through(proxy, { target: '/robot/', headers: ['Authorization: Bearer wrong'] })
+    t.same(
+      [wrong.status, header(wrong, 'www-authenticate'), header(wrong, 'authorization')],
+      [401, 'Bearer error="invalid_token"', null],
+    )
+  })
+
+  void t.test(
+    `${name}: an address that is not in trustedProxies gets the same: only a proxy reaches this`,
+    async (t) => {
+      const { through, cookie, events } = await start(t, ['198.51.100.0/24'])
+      const answer = await through(proxy, { target: '/orders', headers: [cookie] })
+      t.match([answer.status, header(answer, 'authorization'), header(answer, 'x-user')], [200, /^Bearer /, 'alice'])
+      t.equal((await through(proxy, { target: '/public/x' })).status, 200)
+      t.equal((await through(proxy, { target: '/admin/', headers: [cookie] })).status, 403)
+      t.match(events('request').at(-1), { client: '127.0.0.1' }, 'but not whom it names as the client')
+    },
+  )
+}
+
+void t.test('headers of the client that contradict the proxy’s open nothing', async (t) => {
+  const { through, cookie } = await start(t)
+  for (const [name, proxy] of proxies) {
+    for (const lie of [
+      'X-Original-URI: /public/x',
+      'X-Original-URL: /public/x',
+      'X-Original-Method: GET',
+      'X-Forwarded-Host: 192.0.2.1',
+    ]) {
+      const answer = await through(proxy, { method: 'DELETE', target: '/admin/', headers: [cookie, lie] })
+      t.not(answer.status, 200, `${name}, ${lie}`)
+    }
+  }
+  for (const lie of [
+    'X-Forwarded-Uri: /public/x',
+    'X-Forwarded-Method: GET',
+    'X-Forwarded-Host: 192.0.2.1',
+    'X-Original-URL: /public/x',
+    'X-Original-Method: GET',
+  ]) {
+    const answer = await through(nginx, { method: 'DELETE', target: '/read/1', headers: [cookie, lie] })
+    t.equal(answer.status, 400, lie)
+  }
+})
+
+void t.test(
+  'use through a proxy keeps the session alive, and a name that is not ASCII makes no bad header',
+  async (t) => {
+    const { through, browser, url, events } = await start(t)
+    await browser.login(`${url}/oauth2/login?prompt=login`, 'zoe')
+    const answer = await through(traefik, { target: '/', headers: [`Cookie: ${browser.cookies.header(new URL(url))}`] })
+    t.equal(header(answer, 'x-name'), "UTF-8''Zo%C3%AB")
+    t.same(events('internal_error'), [])
+  },
+)
+
+void t.test('methods that never pass here do not pass there either', async (t) => {
+  const { through, cookie } = await start(t)
+  for (const [name, proxy] of proxies) {
+    for (const method of ['TRACE', 'TRACK']) {
+      const answer = await through(proxy, { method, target: '/orders', headers: [cookie] })
+      t.not(answer.status, 200, `${method} through ${name}`)
+      t.notOk(header(answer, 'authorization'))
+    }
+  }
+})
+
+void t.test('Caddy asks about a WebSocket with its upgrade: the verdict is an answer all the same', async (t) => {
+  const { url, verdicts, cookie } = await start(t)
+  const { host } = new URL(url)
+  const about = [
+    `X-Forwarded-Host: ${host}`,
+    'X-Forwarded-Method: GET',
+    'X-Forwarded-Proto: http',
+    'X-Forwarded-Uri: /ws',
+  ]
+  const good = await openWebSocket(`${verdicts}/oauth2/auth`, { headers: [cookie, `Origin: ${url}`, ...about] })
+  t.equal(good.status, 200)
+  t.match(good.headers.get('authorization'), /^Bearer \S+$/)
+  const cross = await openWebSocket(`${verdicts}/oauth2/auth`, {
+    headers: [cookie, 'Origin: https://evil.example', ...about],
+  })
+  t.same(
+    [cross.status, cross.headers.get('gatehouse'), cross.headers.get('authorization')],
+    [403, 'cross_origin', undefined],
+  )
+})

@@ -1,0 +1,579 @@
+import { generateKeyPairSync } from 'node:crypto'
+import { readFileSync, readdirSync, writeFileSync } from 'node:fs'
+import { join } from 'node:path'
+import { fileURLToPath } from 'node:url'
+import t, { type Test } from 'tap'
+import { parse } from 'yaml'
+import { key } from '../config/configuration.ts'
+import { type Ended, runProgram } from '../support/program.ts'
+
+interface Route {
+  readonly path: string
+  readonly methods?: string[]
+  readonly access?: string
+  readonly challenge?: string
+  readonly require?: { readonly claims?: Record<string, unknown[]>; readonly acr?: string[] }
+  readonly token?: { readonly grant?: string; readonly header?: string }
+  readonly headers?: { readonly set: Record<string, string>; readonly remove?: string[] }
+  readonly bearer?: { readonly audience: string[] }
+  readonly upstream?: string
+}
+interface Written {
+  readonly publicUrl: string | string[]
+  readonly trustedProxies?: string[]
+  readonly forwardAuth?: { readonly listen: string }
+  readonly upstream: string
+  readonly provider: Record<string, unknown>
+  readonly session: Record<string, unknown>
+  readonly routes: Route[]
+}
+
+const folder = fileURLToPath(new URL('samples/', import.meta.url))
+const samples = readdirSync(folder)
+const scratch = t.testdir()
+const pem = generateKeyPairSync('ec', { namedCurve: 'P-256' })
+  .privateKey.export({ type: 'pkcs8', format: 'pem' })
+  .toString()
+
+/** Whatever a sample calls a secret: they are all made of a word for their file and a number. */
+const secrets =
+  /\b(?:cfg|google|kc|env|args|alpha|apache|static|ww)[- ](?:[a-z]+[- ])+[A-Za-z0-9]+=?|YWxwaGE[A-Za-z0-9=]+/g
+
+const runs = new Map(
+  await Promise.all(samples.map(async (name) => [name, await runProgram(t, ['migrate', join(folder, name)])] as const)),
+)
+
+const run = (name: string): Ended & { readonly config: Written } => {
+  const ended = runs.get(name)
+  if (ended === undefined) throw new Error(`there is no sample ${name}`)
+  const config: Written = parse(ended.stdout)
+  return { ...ended, config }
+}
+
+const routeOf = ({ routes }: Written, path: string, method?: string): Route | undefined =>
+  routes.find(
+    (route) =>
+      route.path === path &&
+      (method === undefined ? route.methods === undefined : route.methods?.includes(method) === true),
+  )
+
+for (const name of samples) {
+  void t.test(`${name}: the result is a configuration that check takes, once the secrets are set`, async (t) => {
+    const { status, stdout } = run(name)
+    t.equal(status, 0)
+    const file = join(scratch, `${name}.yaml`)
+    writeFileSync(file, stdout)
+    const variables = Object.fromEntries(
+      [...stdout.matchAll(/\$\{([A-Z_]+)\}/g)].map(([, variable = '']) => [
+        variable,
+        variable === 'SESSION_KEY' ? key : variable === 'OIDC_PRIVATE_KEY' ? pem : 'hush',
+      ]),
+    )
+    const checked = await runProgram(t, ['check', '--config', file], variables)
+    t.equal(checked.status, 0, checked.stderr)
+    t.equal(
+      checked.stderr
+        .split('\n')
+        .filter((line) => line !== '' && !/^warning: .*insecureSkipVerify|plain http/.test(line))
+        .join('\n'),
+      '',
+    )
+    t.ok(Object.hasOwn(variables, 'SESSION_KEY'), 'a random key would end all sessions with each restart')
+  })
+
+  void t.test(`${name}: no secret of the file is said anywhere`, async (t) => {
+    const { stdout, stderr } = run(name)
+    const found = [...new Set(readFileSync(join(folder, name), 'utf8').match(secrets))]
+    t.ok(found.length > 0, 'the sample has secrets')
+    for (const secret of found) {
+      t.notOk(stdout.includes(secret), `${secret} on stdout`)
+      t.notOk(stderr.includes(secret), `${secret} on stderr`)
+    }
+  })
+
+  void t.test(`${name}: every key of the file is in the result or named, with its line`, async (t) => {
+    const { stdout, stderr } = run(name)
+    for (const { line, key: found } of keysOf(name)) {
+      t.ok(
+        stdout.includes(`${found} (${line})`) || new RegExp(`:${line}: \\S*${found}: `).test(stderr),
+        `${found} in line ${line}`,
+      )
+    }
+  })
+}
+
+/** The keys of a sample as a reader sees them: what stands before a value. */
+function keysOf(name: string): { line: number; key: string }[] {
+  const lines = readFileSync(join(folder, name), 'utf8').split('\n')
+  const ofLine = (text: string): string | undefined => {
+    if (name.endsWith('.cfg')) return /^([a-z_]+) = /.exec(text)?.[1]
+    if (name.endsWith('.env')) return /^(?:export )?([A-Z0-9_]+)=/.exec(text)?.[1]
+    if (name.endsWith('.conf')) return /^\s+"/.test(text) ? undefined : /^\s*([A-Z][A-Za-z]+)/.exec(text)?.[1]
+    if (name.includes('args')) return /(--[a-z-]+)/.exec(text)?.[1]
+    return /^[\s-]+([A-Za-z_]+): ./.exec(text)?.[1]
+  }
+  return lines
+    .flatMap((text, index) => {
+      const found = ofLine(text)
+      return found === undefined ? [] : [{ line: index + 1, key: found }]
+      // A flag that is given again adds to the list that its first place stands for.
+    })
+    .filter(
+      ({ key: found }, index, all) => !name.includes('args') || all.findIndex((one) => one.key === found) === index,
+    )
+}
+
+void t.test('oauth2-proxy: what opens paths opens those alone that a route can say exactly', async (t) => {
+  const { config, stderr } = run('oauth2-proxy.cfg')
+  t.equal(routeOf(config, '/healthz', 'GET')?.access, 'public')
+  t.equal(routeOf(config, '/assets/**')?.access, 'public')
+  t.equal(routeOf(config, '/assets')?.access, undefined, '^/assets/ is not /assets')
+  t.equal(routeOf(config, '/api/public/**')?.access, 'public')
+  t.equal(routeOf(config, '/api/public/**')?.upstream, 'http://127.0.0.1:3001', 'it stays with its upstream')
+  const open = config.routes
+    .filter(({ access, methods }) => access !== undefined && methods?.includes('OPTIONS') !== true)
+    .map(({ path }) => path)
+  t.same(open, ['/healthz', '/assets/**', '/api/public/**'], 'neither /robots.txt, nor /docs, nor all but the hooks')
+  for (const regex of ['^/robots.txt$', 'POST!=^/hooks', '^/docs']) t.match(securityOf(stderr), JSON.stringify(regex))
+  t.match(securityOf(stderr), /trusted_ips/)
+  t.match(securityOf(stderr), /whitelist_domains/)
+  t.same(routeOf(config, '/**', 'OPTIONS')?.access, 'public', 'skip_auth_preflight')
+  t.same(config.trustedProxies, [], 'reverse_proxy = true believes nobody by itself')
+  t.match(securityOf(stderr), /reverse_proxy/)
+})
+
+void t.test('oauth2-proxy: who is let in is no more than before', async (t) => {
+  const { config, stderr } = run('oauth2-proxy.cfg')
+  t.same(routeOf(config, '/**')?.require?.claims, { groups: ['staff', 'admin'], email_verified: [true] })
+  t.match(securityOf(stderr), /email_domains: everybody whom the provider lets in/)
+  t.same(routeOf(config, '/api/**')?.bearer?.audience, ['orders', 'api://orders'], 'audiences of the same issuer alone')
+  t.same(
+    routeOf(run('oauth2-proxy-google.cfg').config, '/**')?.require?.claims,
+    { not_migrated: ['google_groups'], hd: ['example.com'], email_verified: [true] },
+    'Google’s directory can’t be asked: closed',
+  )
+  t.same(routeOf(run('oauth2-proxy-keycloak.cfg').config, '/**')?.require?.claims, {
+    'mail': ['list-the-addresses@change-me.invalid'],
+    'resource_access.orders.roles': ['admin'],
+    'realm_access.roles': ['auditor'],
+  })
+  t.same(routeOf(run('oauth2-proxy.env').config, '/**')?.require?.claims, {
+    tid: ['3f1c'],
+    email_domain: ['example.com', 'example.org'],
+  })
+  t.same(
+    routeOf(run('oauth2-proxy-alpha.yaml').config, '/**')?.require?.claims,
+    { groups: ['staff'], not_migrated: ['email_domains'], email_verified: [true] },
+    'the other half of the configuration is missing: closed',
+  )
+  for (const name of [
+    'insecure_oidc_allow_unverified_email',
+    'insecure_oidc_skip_issuer_verification',
+    'ssl_upstream_insecure_skip_verify',
+  ]) {
+    t.match(securityOf(run('oauth2-proxy-keycloak.cfg').stderr), name)
+  }
+  t.notOk(routeOf(run('oauth2-proxy-keycloak.cfg').config, '/**')?.access, 'skip_auth_regex = ".*" opens nothing')
+})
+
+void t.test('oauth2-proxy: the upstream gets what it got, under the same names where that is possible', async (t) => {
+  const all = routeOf(run('oauth2-proxy.cfg').config, '/**')
+  t.same(all?.token, { header: 'X-Forwarded-Access-Token' })
+  t.same(all?.headers?.set, {
+    'X-Forwarded-User': '{claims.sub}',
+    'X-Forwarded-Email': '{claims.email}',
+    'X-Forwarded-Groups': '{claims.groups}',
+    'X-Forwarded-Preferred-Username': '{claims.preferred_username}',
+  })
+  t.same(routeOf(run('oauth2-proxy.env').config, '/**')?.token, { grant: 'none' }, 'no token where none was passed')
+  t.same(routeOf(run('oauth2-proxy-keycloak.cfg').config, '/**')?.token, { header: 'Authorization' })
+  t.match(securityOf(run('oauth2-proxy-keycloak.cfg').stderr), /pass_authorization_header: .*not the ID token/)
+  const alpha = run('oauth2-proxy-alpha.yaml')
+  t.same(routeOf(alpha.config, '/**')?.headers?.set, {
+    'X-Forwarded-User': '{claims.sub}',
+    'X-Mail': 'mailto:{claims.email}',
+    'X-Api-Key': '${HEADER_X_API_KEY}',
+    'X-Auth-Request-Groups': '{claims.groups}',
+  })
+  t.same(routeOf(alpha.config, '/**')?.token, { header: 'X-Token' })
+  t.match(securityOf(alpha.stderr), /id_token does not leave the gateway/)
+})
+
+void t.test('oauth2-proxy: sessions, cookies and stores', async (t) => {
+  t.match(run('oauth2-proxy.cfg').config.session, {
+    keys: ['${SESSION_KEY}'],
+    lifetime: '12h',
+    refreshBefore: '50%',
+    store: 'redis://redis.example.com:6380/2',
+    redis: { username: 'orders', password: '${REDIS_PASSWORD}' },
+    cookie: { name: '_orders', sameSite: 'lax', domain: 'example.com' },
+  })
+  t.equal(run('oauth2-proxy-keycloak.cfg').config.session['store'], 'redis+sentinel://s1:26379,s2:26379/mymaster')
+  t.equal(run('oauth2-proxy.env').config.session['store'], 'rediss+cluster://r1:6379,r2:6379')
+  t.same(run('oauth2-proxy.env').config.trustedProxies, ['10.0.0.0/8', '192.168.1.1'])
+})
+
+void t.test('mod_auth_openidc: each section has its route, and what a route can’t say lets nobody in', async (t) => {
+  const { config, stderr } = run('apache.conf')
+  const access = (path: string) => [
+    routeOf(config, path)?.access ?? 'required',
+    routeOf(config, path)?.require?.claims ?? {},
+  ]
+  t.same(access('/**'), ['required', {}])
+  t.same(access('/public/**'), ['public', {}])
+  t.same(access('/admin/**'), ['required', { groups: ['admin'], department: ['ops'] }], '<RequireAll>')
+  t.same(access('/api/**'), ['required', { groups: ['staff', 'admin'] }], 'one of two')
+  t.equal(routeOf(config, '/api/**')?.challenge, '401')
+  t.same(access('/feed/**'), ['optional', {}], 'OIDCUnAuthAction pass')
+  t.same(access('/strange/**'), ['required', { not_migrated: ['Require'] }], 'an expression')
+  t.same(access('/either/**'), ['required', { not_migrated: ['Require'] }], 'one of two different claims')
+  t.same(access('/assets/**'), ['public', {}])
+  t.same(access('/assets'), ['required', {}])
+  t.same(routeOf(config, '/admin/**')?.token, { grant: 'none' }, 'OIDCPassAccessToken Off for these paths')
+  t.match(securityOf(stderr), /<LocationMatch \\.png\$>: .*stay closed/)
+  t.match(securityOf(stderr), /OIDCClientSecret: another VirtualHost/)
+  t.equal(config.provider['clientId'], 'orders', 'not the other host’s')
+  t.equal(config.provider['issuer'], 'https://login.example.com/realms/main')
+  t.equal(config.session['store'], 'redis://redis.example.com:6379/3')
+  const closed = run('apache-static.conf').config
+  t.same(
+    routeOf(closed, '/**')?.require?.claims,
+    { not_migrated: ['section'] },
+    'a folder on disk that asks for a claim closes everything',
+  )
+  t.equal(closed.session['endWithIdToken'], true, 'OIDCSessionMaxDuration 0')
+})
+
+void t.test('mod_auth_openidc: what RequestHeader took from clients is taken from them on every route', async (t) => {
+  const { config, stderr, stdout } = run('apache-headers.conf')
+  t.same(routeOf(config, '/**')?.headers?.set, {
+    'Authorization': '${HEADER_AUTHORIZATION}',
+    'X-Realm': 'main',
+    'X-Remote-User': '{claims.preferred_username}',
+    'X-Mail': 'mailto:{claims.email}',
+    'X-Roles': '{claims.roles}',
+    'X-User': '{claims.preferred_username}',
+    'X-Proxy-User': '{claims.preferred_username}',
+    'X-In-If': '{claims.sub}',
+    'X-Admin': '{claims.sub}',
+  })
+  const removed = ['X-Internal', 'X-Client-DN', 'X-Edited', 'X-Unknown', 'X-Level']
+  const security = securityOf(stderr)
+  for (const name of removed) {
+    for (const route of config.routes) t.ok(route.headers?.remove?.includes(name), `${name} on ${route.path}`)
+    t.match(security, new RegExp(`RequestHeader: .*${name} `))
+  }
+  for (const name of ['OIDC_CLAIM_email', 'OIDC_CLAIM_groups', 'OIDC_access_token', 'OIDC_id_token'])
+    for (const route of config.routes) t.ok(route.headers?.remove?.includes(name), `${name} on ${route.path}`)
+  t.match(security, /OIDCPassClaimsAs: the peer takes every header that begins with OIDC_CLAIM_ or OIDC_ from clients/)
+  t.match(security, /RequestHeader: X-Admin: it was for <Location \/admin> alone.*its condition .* is left out/)
+  t.match(security, /RequestHeader: another VirtualHost/)
+  t.match(stderr, /RequestHeader: Accept-Language goes to the upstream as the client sends it/)
+  t.match(stderr, /RequestHeader: the gateway writes X-Forwarded-Proto itself/)
+  t.match(stderr, /Header: answers pass as the application makes them/)
+  t.notMatch(stdout, /Accept-Language/)
+
+  const file = join(scratch, 'headers.yaml')
+  writeFileSync(file, stdout)
+  const explained = async (path: string, ...more: string[]): Promise<string> => {
+    const spoofed = [
+      'X-Remote-User',
+      'X_Remote_User',
+      'X-Internal',
+      'X-Client-DN',
+      'X-Level',
+      'OIDC_CLAIM_groups',
+    ].flatMap((name) => ['-H', `${name}: forged`])
+    const url = `https://app.example.com${path}`
+    return (
+      await runProgram(t, ['explain', '--config', file, 'GET', url, ...spoofed, ...more], {
+        SESSION_KEY: key,
+        OIDC_CLIENT_SECRET: 'x',
+        HEADER_AUTHORIZATION: 'x',
+      })
+    ).stdout
+  }
+  const claims = ['--claims', '{"sub":"a","preferred_username":"alice","groups":["admin"]}']
+  for (const path of ['/x', '/admin/x', '/feed', '/open/x']) {
+    const passes = await explained(path, ...claims)
+    t.match(passes, /passes/, path)
+    t.notMatch(passes, 'forged', path)
+  }
+  t.match(await explained('/x', ...claims), /X-Remote-User: alice/)
+  t.notMatch(await explained('/open/x'), 'forged', 'without a session')
+})
+
+void t.test('mod_auth_openidc: what opens a path, and what kept one closed, stands under SECURITY', async (t) => {
+  const { config, stderr } = run('apache-headers.conf')
+  const security = securityOf(stderr)
+  t.match(security, /Require: needs no session, as before: \/open\/\*\*/)
+  t.match(security, /OIDCUnAuthAction: needs no session, as before: \/feed\/\*\*/)
+  t.match(security, /RewriteRule: it kept requests away from the application/)
+  t.match(security, /ProxyPass: the path was not passed on.* nobody gets in there/)
+  t.same(routeOf(config, '/files/**')?.require?.claims, { not_migrated: ['ProxyPass'] })
+  t.match(securityOf(run('apache.conf').stderr), /Require: needs no session, as before: \/public\/\*\*/)
+})
+
+void t.test('mod_auth_openidc: the user that REMOTE_USER was reaches the application', async (t) => {
+  const migrated = async (
+    ...lines: string[]
+  ): Promise<Ended & { readonly set: Record<string, string> | undefined }> => {
+    const text = ['OIDCClientID x', 'OIDCRedirectURI https://a.example/r', ...lines, 'ProxyPass / http://app/']
+    const file = join(
+      t.testdir({ 'a.conf': [...text, '<Location />', 'Require valid-user', '</Location>'].join('\n') }),
+      'a.conf',
+    )
+    const ended = await runProgram(t, ['migrate', file])
+    const config: Written = parse(ended.stdout)
+    return { ...ended, set: routeOf(config, '/**')?.headers?.set }
+  }
+  const bare = await migrated('OIDCRemoteUserClaim email')
+  t.equal(bare.set?.['X-Remote-User'], '{claims.email}')
+  t.match(bare.stderr, /OIDCRemoteUserClaim: REMOTE_USER is a variable within the web server.*X-Remote-User/)
+  t.match((await migrated('OIDCRemoteUserClaim email', 'OIDCAuthNHeader X-Me')).set, { 'X-Me': '{claims.email}' })
+  const prefixed = await migrated('OIDCClaimPrefix C_', 'RequestHeader set X-Me "%{C_email}e"')
+  t.match(prefixed.set, { 'X-Me': '{claims.email}', 'C_sub': '{claims.sub}' })
+  t.equal(prefixed.set?.['X-Remote-User'], undefined)
+})
+
+void t.test(
+  'oauth2-proxy: the headers that tell who the user is are taken from clients, whether it sent them or not',
+  async (t) => {
+    for (const name of samples.filter((one) => one.startsWith('oauth2-proxy'))) {
+      const { config } = run(name)
+      const session = config.routes.filter(({ access }) => access !== 'public')
+      for (const family of ['X-Forwarded', 'X-Auth-Request'])
+        for (const kind of ['User', 'Email', 'Groups', 'Preferred-Username', 'Access-Token']) {
+          const header = `${family}-${kind}`
+          const isSet = session.some(
+            (route) => route.headers?.set?.[header] !== undefined || route.token?.header === header,
+          )
+          for (const route of config.routes)
+            t.ok(isSet || route.headers?.remove?.includes(header), `${name}: ${header} on ${route.path}`)
+        }
+    }
+    for (const name of ['wonderwall.env', 'wonderwall-idporten.env'])
+      for (const route of run(name).config.routes)
+        t.same(route.headers?.remove, ['Authorization', 'X-Wonderwall-Id-Token', 'X-Wonderwall-Forward-Auth-Token'])
+  },
+)
+
+void t.test('oauth2-proxy: OPTIONS alone may be open everywhere, and a cookie that is refreshed slides', async (t) => {
+  const migrated = async (...flags: string[]): Promise<Ended & { readonly config: Written }> => {
+    const all = ['--upstream=http://app', '--oidc-issuer-url=https://a.example', '--email-domain=*', ...flags]
+    const file = join(t.testdir({ 'run.sh': `oauth2-proxy ${all.join(' \\\n  ')}\n` }), 'run.sh')
+    const ended = await runProgram(t, ['migrate', file])
+    const config: Written = parse(ended.stdout)
+    return { ...ended, config }
+  }
+  for (const everywhere of ['^/.*', '.*', '^/', '/', '^.*$', '^/.*$']) {
+    const { config, stderr } = await migrated(`--skip-auth-route="OPTIONS=${everywhere}"`)
+    t.same(routeOf(config, '/**', 'OPTIONS')?.access, 'public', everywhere)
+    t.equal(routeOf(config, '/**')?.access, undefined)
+    t.match(securityOf(stderr), /--skip-auth-route: OPTIONS goes to the upstream without a session/)
+  }
+  for (const other of ['OPTIONS=^/$', 'OPTIONS=^$', 'OPTIONS=/$', 'GET=^/.*', '^/.*', 'OPTIONS!=^/.*']) {
+    const { config } = await migrated(`--skip-auth-route="${other}"`)
+    t.same(
+      config.routes.filter(({ path, access }) => path === '/**' && access === 'public'),
+      [],
+      other,
+    )
+  }
+  const dots = await migrated('--skip-auth-route="^/.well-known/.*"')
+  t.match(securityOf(dots.stderr), /add routes such as \{ path: \/\.well-known\/\*\*, access: public \} for/)
+  t.match((await migrated('--cookie-expire=10m', '--cookie-refresh=1m')).config.session, {
+    idleTimeout: '10m',
+    lifetime: '10h',
+  })
+  t.match((await migrated('--cookie-expire=168h', '--cookie-refresh=1m')).config.session, {
+    idleTimeout: '7d',
+    lifetime: '7d',
+  })
+  t.match((await migrated('--cookie-expire=10m')).config.session, { idleTimeout: 'off', lifetime: '10m' })
+})
+
+void t.test('Wonderwall: its paths, levels and sessions', async (t) => {
+  const { config, stderr } = run('wonderwall.env')
+  t.same(
+    config.routes.map(({ path, access }) => [path, access ?? 'required']),
+    [
+      ['/**', 'required'],
+      ['/shop/internal/*', 'optional'],
+      ['/shop/public/**', 'optional'],
+    ],
+  )
+  t.same(routeOf(config, '/**')?.require?.acr, ['level4'])
+  t.match(securityOf(stderr), /"\/shop\/any\*" is no path/)
+  t.match(config.session, {
+    idleTimeout: '1h',
+    lifetime: '10h',
+    store: 'rediss://redis.example.com:6379',
+    redis: { password: '${REDIS_PASSWORD}' },
+  })
+  const optional = run('wonderwall-idporten.env')
+  t.same(
+    optional.config.routes.map(({ access }) => access),
+    ['optional'],
+    'without auto-login the application decides, as before',
+  )
+  t.match(securityOf(optional.stderr), /auto-login is off/)
+})
+
+/** What is said under the first heading. */
+function securityOf(stderr: string): string {
+  return /^SECURITY[^\n]*\n((?: {2}.*\n)*)/m.exec(stderr)?.[1] ?? ''
+}
+
+void t.test(
+  'flags, variables and a chart’s values are read together, and the one that the peer takes counts',
+  async (t) => {
+    const migrated = async (...texts: string[]): Promise<Ended & { readonly config: Written }> => {
+      const names = texts.map((_, index) => `file-${index}`)
+      const folder = t.testdir(Object.fromEntries(names.map((name, index) => [name, texts[index] ?? ''])))
+      const ended = await runProgram(t, ['migrate', ...names.map((name) => join(folder, name))])
+      const config: Written = parse(ended.stdout)
+      return { ...ended, config }
+    }
+    const rules = { groups: ['admin'], email_verified: [true] }
+    const compose = await migrated(
+      [
+        'services:',
+        '  proxy:',
+        '    command:',
+        '      - --provider=oidc',
+        '      - --oidc-issuer-url=https://a.example',
+        '      - --upstream=http://web:80',
+        '      - --allowed-group=admin',
+        '      - --skip-auth-route=^/flag$',
+        '    environment:',
+        '      OAUTH2_PROXY_CLIENT_ID: abc',
+        '      OAUTH2_PROXY_EMAIL_DOMAINS: "*"',
+        '      OAUTH2_PROXY_SKIP_AUTH_ROUTES: ^/variable$',
+      ].join('\n'),
+    )
+    t.match(compose.config, { upstream: 'http://web', provider: { issuer: 'https://a.example', clientId: 'abc' } })
+    t.same(routeOf(compose.config, '/**')?.require?.claims, rules, 'what a flag asked for is asked for')
+    t.equal(routeOf(compose.config, '/flag')?.access, 'public')
+    t.equal(routeOf(compose.config, '/variable'), undefined, 'a flag goes before a variable')
+    t.match(compose.stderr, /OAUTH2_PROXY_SKIP_AUTH_ROUTES: --skip-auth-route \(.*:8\) goes before it/)
+
+    const deployment = await migrated(
+      [
+        'args: ["--upstream=http://app:8080", "--email-domain=*", "--allowed-group=admin"]',
+        'env:',
+        '  - {name: OAUTH2_PROXY_CLIENT_ID, value: abc}',
+        '  - {name: OAUTH2_PROXY_CLIENT_SECRET, valueFrom: {secretKeyRef: {name: x, key: y}}}',
+        '  - name: OAUTH2_PROXY_REDIRECT_URL',
+        '    value: https://app.example/oauth2/callback',
+      ].join('\n'),
+    )
+    t.match(deployment.config, {
+      upstream: 'http://app:8080',
+      publicUrl: 'https://app.example',
+      provider: { clientId: 'abc' },
+    })
+    t.same(routeOf(deployment.config, '/**')?.require?.claims, rules)
+
+    const values = await migrated(
+      [
+        'oauth2-proxy:',
+        '  config:',
+        '    clientID: team',
+        '    configFile: |-',
+        '      oidc_issuer_url = "https://old.example"',
+        '      email_domains = "*"',
+        '      allowed_groups = ["admin"]',
+        '      upstreams = ["http://app"]',
+        '  extraArgs:',
+        '    oidc-issuer-url: https://new.example',
+        '    provider: oidc',
+        '  extraEnv:',
+        '    - name: OAUTH2_PROXY_REDIRECT_URL',
+        '      value: https://team.example/oauth2/callback',
+        '  ingress: { enabled: true }',
+      ].join('\n'),
+    )
+    t.match(values.config, {
+      publicUrl: 'https://team.example',
+      upstream: 'http://app',
+      provider: { issuer: 'https://new.example', clientId: 'team' },
+    })
+    t.same(routeOf(values.config, '/**')?.require?.claims, rules)
+    t.match(values.stderr, /file-0:5: oidc_issuer_url: oidc-issuer-url \(.*:10\) goes before it/)
+    t.match(values.stderr, /file-0:15: oauth2-proxy\.ingress\.enabled: it is a value of the peer's chart/)
+
+    const flags = 'oauth2-proxy --oidc-issuer-url=https://flags.example --provider=oidc --email-domain=*\n'
+    const separate = await migrated(flags, 'oidc_issuer_url = "https://file.example"\nupstreams = ["http://app"]\n')
+    t.match(separate.config.provider, { issuer: 'https://flags.example' }, 'whatever the order of the files')
+    const wonderwall = await migrated(
+      'args: [--openid.client-id=flag]\nenv:\n  WONDERWALL_OPENID_CLIENT_ID: variable\n  WONDERWALL_INGRESS: https://a.example\n',
+    )
+    t.match(wonderwall.config, { publicUrl: 'https://a.example', provider: { clientId: 'flag' } })
+  },
+)
+
+void t.test('several files of one gateway are read together', async (t) => {
+  const core = join(
+    t.testdir({ 'core.cfg': 'email_domains = ["*"]\nredirect_url = "https://orders.example.com/oauth2/callback"\n' }),
+    'core.cfg',
+  )
+  const { status, stdout } = await runProgram(t, ['migrate', core, join(folder, 'oauth2-proxy-alpha.yaml')])
+  const config: Written = parse(stdout)
+  t.same([status, config.publicUrl], [0, 'https://orders.example.com'])
+  t.same(routeOf(config, '/**')?.require?.claims, { groups: ['staff'], email_verified: [true] })
+})
+
+void t.test('what is not understood: status 2, what can be read, and not a word of the file', async (t) => {
+  const cases: [text: string, says: RegExp][] = [
+    ['hello: world\n', /no configuration that this command can read/],
+    ['', /no configuration that this command can read/],
+    ['client_id = "x"\nclient_secret = "cfg-open-quote-1\n', /:2:\d+: /],
+    ['providers:\n  - clientSecret: "alpha-open-quote-1\n', /the YAML can't be read/],
+    ['OIDCClientSecret apache-open-section-1\n<Location /x>\n', /<Location> is never closed/],
+  ]
+  for (const [text, says] of cases) await refuses(t, text, says)
+  const missing = await runProgram(t, ['migrate', '/no/such/file.cfg'])
+  t.same([missing.status, missing.stdout], [2, ''])
+  t.match(missing.stderr, /\/no\/such\/file\.cfg: it can't be read \(ENOENT\)/)
+  const nothing = await runProgram(t, ['migrate'])
+  t.same([nothing.status, nothing.stdout], [1, ''])
+})
+
+async function refuses(t: Test, text: string, says: RegExp): Promise<void> {
+  const file = join(scratch, 'refused')
+  writeFileSync(file, text)
+  const { status, stdout, stderr } = await runProgram(t, ['migrate', file])
+  t.same([status, stdout], [2, ''], text)
+  t.match(stderr, says)
+  t.match(stderr, /It reads:\n {2}oauth2-proxy .*\n[^]*mod_auth_openidc[^]*Wonderwall/)
+  for (const secret of text.match(secrets) ?? []) t.notMatch(stderr, secret)
+}
+
+void t.test('help says what is read and what becomes of secrets', async (t) => {
+  const { status, stdout } = await runProgram(t, ['migrate', '--help'])
+  t.equal(status, 0)
+  t.match(stdout, /oauth2-proxy\.cfg > gatehouse\.yaml/)
+  t.match((await runProgram(t, ['--help'])).stdout, /gatehouse migrate FILE/)
+})
+
+void t.test('a peer that a proxy asks gets a listener for that, of its own', async (t) => {
+  for (const name of ['oauth2-proxy-google.cfg', 'oauth2-proxy-alpha.yaml', 'wonderwall-idporten.env']) {
+    const { config, stderr } = run(name)
+    t.same(config.forwardAuth, { listen: '127.0.0.1:8081' }, name)
+    t.match(securityOf(stderr), /gets its verdicts at http:\/\/127\.0\.0\.1:8081\/auth/, name)
+    t.notMatch(stderr, 'GET /oauth2/auth')
+  }
+  for (const name of ['oauth2-proxy.cfg', 'oauth2-proxy-keycloak.cfg', 'wonderwall.env', 'apache.conf']) {
+    const { config, stderr } = run(name)
+    t.same(config.forwardAuth, undefined, name)
+    t.notMatch(stderr, 'verdicts at')
+  }
+  const file = join(scratch, 'taken.cfg')
+  writeFileSync(
+    file,
+    'client_id = "orders"\nhttp_address = "127.0.0.1:8081"\nmetrics_address = "127.0.0.1:8082"\nset_xauthrequest = true\n',
+  )
+  const written: Written = parse((await runProgram(t, ['migrate', file])).stdout)
+  t.same(written.forwardAuth, { listen: '127.0.0.1:8083' }, 'where the address is taken')
+})
