@@ -2,7 +2,7 @@ import { isForAllTenants } from '../config/known-providers.ts'
 import { claimAt } from '../gate/admit.ts'
 import { parseTemplate, whyNoHeader } from '../gate/template.ts'
 import type { CompiledRoute, GateDenial, Verdict } from '../gate/verdict.ts'
-import { CLOCK_TOLERANCE } from '../oidc/keys.ts'
+import { CLOCK_TOLERANCE_S } from '../oidc/keys.ts'
 import type { Claims } from '../oidc/token-set.ts'
 
 /** Returns why the gateway would refuse a token with these claims, or `null`. Claims that are not given are not checked. */
@@ -21,8 +21,8 @@ export function whyTokenRefused(
     return `the token’s aud is ${JSON.stringify(aud)}, the route takes ${audiences.join(', ')}`
   }
   const seconds = now / 1000
-  if (typeof exp === 'number' && exp <= seconds - CLOCK_TOLERANCE) return 'the token has expired'
-  const isAhead = [nbf, iat].some((time) => typeof time === 'number' && time > seconds + CLOCK_TOLERANCE)
+  if (typeof exp === 'number' && exp <= seconds - CLOCK_TOLERANCE_S) return 'the token has expired'
+  const isAhead = [nbf, iat].some((time) => typeof time === 'number' && time > seconds + CLOCK_TOLERANCE_S)
   return isAhead ? 'the token is not valid yet' : null
 }
 

@@ -1,6 +1,5 @@
 import { numberFrom, timeFrom } from '../config/numbers.ts'
-import type { Claims } from '../oidc/token-set.ts'
-import { unverifiedClaims } from '../oidc/unverified-claims.ts'
+import { unverifiedClaims, type Claims } from '../oidc/token-set.ts'
 import type { Session } from '../session/session.ts'
 import type { Sessions } from '../session/sessions.ts'
 import type { StepUp, TokenDenial } from '../token/denial.ts'

@@ -1,23 +1,10 @@
+import { connectionOptions, foldHeaderName, FOR_THE_GATEWAY, HOP_BY_HOP } from '../header-names.ts'
 import type { Claims } from '../oidc/token-set.ts'
 import { hostOf, type RouteTable } from './match.ts'
 import { isBasicAlone } from './pipeline.ts'
 import { fillTemplate, parseTemplate, type Template } from './template.ts'
 import type { CompiledRoute, Facts, Who } from './verdict.ts'
 
-/** @see https://www.rfc-editor.org/rfc/rfc9110#section-7.6.1 */
-const HOP_BY_HOP = [
-  'connection',
-  'keep-alive',
-  'proxy-connection',
-  'proxy-authorization',
-  'proxy-authenticate',
-  'te',
-  'trailer',
-  'transfer-encoding',
-  'upgrade',
-  'expect',
-  'http2-settings',
-]
 const METHOD_OVERRIDES = ['x-http-method-override', 'x-http-method', 'x-method-override']
 const REPLACED = ['x-forwarded-for', 'x-forwarded-proto', 'x-forwarded-host']
 const FORWARDED = /^(?:forwarded|x-real-ip|x-(?:original|rewrite|forwarded)(?:-.*)?)$/
@@ -68,7 +55,7 @@ export function compileHeaders(
   viaName: string | null = null,
 ): UpstreamHeaders {
   const identity = new Set(
-    table.routes.flatMap(({ headers, token }) => [...Object.keys(headers.set), token.header]).map(canonical),
+    table.routes.flatMap(({ headers, token }) => [...Object.keys(headers.set), token.header]).map(foldHeaderName),
   )
   identity.delete('authorization')
   const exact = new Set(
@@ -78,8 +65,8 @@ export function compileHeaders(
   )
   const rules = table.routes.map(({ headers }): RouteRules => ({
     set: Object.entries(headers.set).map(([name, value]) => ({ name, template: parseTemplate(value) })),
-    remove: new Set(headers.remove.map(canonical)),
-    setsAuthorization: Object.keys(headers.set).some((name) => canonical(name) === 'authorization'),
+    remove: new Set(headers.remove.map(foldHeaderName)),
+    setsAuthorization: Object.keys(headers.set).some((name) => foldHeaderName(name) === 'authorization'),
     filled: new WeakMap(),
   }))
   const treatments = new Map<string, Treatment>()
@@ -98,11 +85,11 @@ export function compileHeaders(
     if (lower === 'connection') return 'connection'
     if (lower === 'via' && own !== null) return 'via'
     if (lower === 'host' || lower === 'cookie' || lower === 'authorization') return lower
-    const same = canonical(name)
+    const same = foldHeaderName(name)
     if (identity.has(same)) return exact.has(lower) ? 'drop' : 'respelled'
     // CGI and its successors do not distinguish these spellings from the header itself.
     if (same !== lower && (same === 'content-length' || REPLACED.includes(same))) return 'respelled'
-    if (HOP_BY_HOP.includes(same) || REPLACED.includes(same)) return 'drop'
+    if (HOP_BY_HOP.has(same) || FOR_THE_GATEWAY.has(same) || REPLACED.includes(same)) return 'drop'
     if (/^-*authorization-*$/.test(same)) return 'authorization-variant'
     if (METHOD_OVERRIDES.includes(same)) return 'override'
     return FORWARDED.test(same) ? 'forwarded' : 'pass'
@@ -122,7 +109,8 @@ export function compileHeaders(
     build(facts, route, who, accessToken) {
       const { rawHeaders, client } = facts
       const mine = rules[route.index]
-      const named = namedByConnection(facts.headers.connection)
+      const { connection } = facts.headers
+      const named = connection === undefined ? null : connectionOptions(connection)
       const out: string[] = []
       let bearerSent = false
       let before = ''
@@ -130,7 +118,7 @@ export function compileHeaders(
         const name = rawHeaders[i] ?? ''
         const value = rawHeaders[i + 1] ?? ''
         if (named !== null && named.has(name.toLowerCase())) continue
-        if (mine !== undefined && mine.remove.size > 0 && mine.remove.has(canonical(name))) continue
+        if (mine !== undefined && mine.remove.size > 0 && mine.remove.has(foldHeaderName(name))) continue
         switch (treatmentOf(name)) {
           case 'pass':
             out.push(name, value)
@@ -190,23 +178,6 @@ export function compileHeaders(
       )
     },
   }
-}
-
-/**
- * Returns a name in lower case, with `-` for all but letters and digits: CGI and its successors distinguish no more.
- */
-function canonical(name: string): string {
-  return name.toLowerCase().replace(/[^a-z0-9]/g, '-')
-}
-
-function namedByConnection(connection: string | undefined): Set<string> | null {
-  if (connection === undefined || /^(?:keep-alive|close)$/i.test(connection)) return null
-  return new Set(
-    connection
-      .toLowerCase()
-      .split(',')
-      .map((name) => name.trim()),
-  )
 }
 
 /** Allocates no list, because every request comes through here. */

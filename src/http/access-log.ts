@@ -8,7 +8,7 @@ import { openAccessLog, type AccessLine } from '../telemetry/access-line.ts'
 import type { Log } from '../telemetry/log.ts'
 import type { Metrics } from '../telemetry/metrics.ts'
 import { traceIdOf, type RequestTrace, type Tracing } from '../telemetry/tracing.ts'
-import { plainAddress } from './facts.ts'
+import { peerOf } from './facts.ts'
 import { refusalOf } from './server/parser-errors.ts'
 import { printable } from './printable.ts'
 
@@ -98,7 +98,7 @@ function accessLine(request: FastifyRequest, reply: FastifyReply, tracing: Traci
     cause,
     route: context?.route?.label ?? '-',
     ms: tenths(reply.elapsedTime),
-    client: context?.facts.client.address ?? (plainAddress(request.socket.remoteAddress ?? '') || '-'),
+    client: context?.facts.client.address ?? (peerOf(request.socket) || '-'),
     traceId: traced ? (context?.trace?.traceId ?? traceIdOf(traceparent)) : null,
   }
 }

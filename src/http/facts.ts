@@ -47,7 +47,7 @@ export function createFactReader({
   return {
     read(request) {
       // Node.js keeps the address after the first read, so the access line has it even after a disconnect.
-      const peer = plainAddress(request.socket.remoteAddress ?? '')
+      const peer = peerOf(request.socket)
       const { headers, rawHeaders } = request
       if (rawHeaders.length > 2 * headerFields) throw tooManyFields('header', headerFields)
       const target = targetOf(request)
@@ -124,6 +124,11 @@ function firstItem(header: string | string[] | undefined): string | undefined {
     .split(',')[0]
     ?.trim()
   return item === '' ? undefined : item
+}
+
+/** Returns the address of a connection's peer; empty for a Unix socket and for a peer that has disconnected. */
+export function peerOf({ remoteAddress = '' }: { readonly remoteAddress?: string | undefined }): string {
+  return plainAddress(remoteAddress)
 }
 
 /** Returns an address without the IPv6 prefix that IPv4 has on a dual-stack socket, and without port and brackets. */

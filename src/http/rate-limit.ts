@@ -1,10 +1,10 @@
-import { setTimeout as sleep } from 'node:timers/promises'
 import rateLimit from '@fastify/rate-limit'
 import { type FastifyRateLimitStore, type FastifyRateLimitStoreCtor, normalizeIP } from '@fastify/rate-limit'
 import type { FastifyInstance, onRequestHookHandler } from 'fastify'
 import { LRUCache } from 'lru-cache'
 import type { Config } from '../config/schema.ts'
 import { Fault } from '../errors.ts'
+import { withDeadline } from '../resilience/deadline.ts'
 import type { Count, Store } from '../store/store.ts'
 
 /** The configured rate limits as hooks; a limit that is off has none. */
@@ -93,7 +93,11 @@ export function createCounts(store: Pick<Store, 'count'>): Counts {
       const everywhere = now < pausedUntil ? null : store.count(name, window)
       if (everywhere === null) return here
       // Why the store can't, it has told itself.
-      const counted = await Promise.race([everywhere.catch(() => null), sleep(COUNTED_WITHIN, null, { ref: false })])
+      const counted = await withDeadline(
+        everywhere.catch(() => null),
+        COUNTED_WITHIN,
+        () => null,
+      )
       if (counted === null) pausedUntil = performance.now() + PAUSE
       return counted ?? here
     },

@@ -3,16 +3,17 @@ import { errors, type JWTPayload } from 'jose'
 import { LRUCache } from 'lru-cache'
 import { Fault, causes } from '../errors.ts'
 import { jwtType } from './keys.ts'
-import { isName } from './names.ts'
 import type { Provider } from './provider.ts'
 import { isUnreachable } from './refusal.ts'
-import type { Claims } from './token-set.ts'
+import { isIdentifier, type Claims } from './token-set.ts'
 
-/** Verifies access tokens that clients bring themselves. */
+/** Verifies access tokens that clients send themselves. */
 export interface AccessTokens {
   /**
-   * The claims of a JWT access token (RFC 9068) of this provider for one of `audiences`, or `null` for any other token.
-   * Tells `refuse` why, for the log. Rejects with `provider_unavailable` when the provider's keys can't be had.
+   * Returns the claims of a JWT access token of this provider for one of `audiences`. Returns `null` for any other
+   * token and calls `refuse` with the reason, for the log. Rejects with `provider_unavailable` if the provider's keys
+   * can't be read.
+   * @see https://www.rfc-editor.org/rfc/rfc9068#section-4
    */
   verify(
     token: string,
@@ -23,16 +24,16 @@ export interface AccessTokens {
 }
 
 const TYPES = new Set(['at+jwt', 'application/at+jwt', 'jwt'])
-const MAX_KEPT = 5_000
+const MAX_REMEMBERED = 5_000
 
 interface Verified {
   readonly claims: Claims
   readonly expiresAt: number
 }
 
-/** Makes the verifier; a token is verified once, then remembered until it expires. */
+/** Creates the verifier. It remembers a verified token until the token expires. */
 export function createAccessTokens(provider: Provider): AccessTokens {
-  const verified = new LRUCache<string, Verified>({ max: MAX_KEPT })
+  const verified = new LRUCache<string, Verified>({ max: MAX_REMEMBERED })
 
   return {
     async verify(token, audiences, now, refuse) {
@@ -59,9 +60,10 @@ export function createAccessTokens(provider: Provider): AccessTokens {
           },
           now,
         )
-        // Bound to a key that only its client can show (RFC 7800): whoever just brings it may have stolen it.
+        // Without proof of possession of the key that the token is bound to, the sender may have stolen the token:
+        // https://www.rfc-editor.org/rfc/rfc7800#section-3
         if ('cnf' in claims) return refused('it is bound to a key of the client (cnf)')
-        if (!isName(claims.sub)) return refused('its sub is empty or too long')
+        if (!isIdentifier(claims.sub)) return refused('its sub is empty or too long')
         if (typeof claims.exp !== 'number') return refused('its exp is no number')
         if (isForOtherUse(claims, type, provider.settings.clientId))
           return refused('it is an ID token or of another kind')
@@ -75,7 +77,7 @@ export function createAccessTokens(provider: Provider): AccessTokens {
   }
 }
 
-/** What is wrong with a token that the provider has signed; of any other no more than that. */
+/** Says what is wrong with a token. Quotes its claims only if the provider has signed them. */
 function whyRefused(error: unknown, issuer: string, audiences: readonly string[]): string {
   if (error instanceof errors.JWTExpired) return `it has expired (exp ${shown(error.payload.exp)})`
   if (error instanceof errors.JWTClaimValidationFailed) {
@@ -90,16 +92,16 @@ function shown(value: unknown): string {
   return (JSON.stringify(value) ?? 'missing').slice(0, 200)
 }
 
-/**
- * What only tokens of another kind say: ID tokens, logout tokens, and by `typ` those of providers that put it there.
- */
+/** Claims that only ID tokens and logout tokens have. */
 const OTHER_USE = ['nonce', 'at_hash', 'c_hash', 's_hash', 'events'] as const
+/** Values of the `typ` claim with which Keycloak marks tokens that are not access tokens. */
 const OTHER_TYPES = new Set(['ID', 'Refresh', 'Offline', 'Logout'])
-/** What an access token says and an ID token has no use for. */
+/** Claims that an access token has and an ID token does not need. */
 const ACCESS = ['scope', 'scp', 'client_id'] as const
 
 /**
- * An ID token is for the client that asked for it, whatever its audience is called; only RFC 9068 tells it by its type.
+ * Returns whether a token of type `jwt` is not an access token. An ID token can name an accepted audience, too, and only
+ * RFC 9068 requires a type that tells them apart.
  */
 function isForOtherUse(claims: JWTPayload, type: string, clientId: string): boolean {
   if (type !== 'jwt') return false

@@ -1,14 +1,23 @@
 import { Fault } from '../errors.ts'
 import { NOT_ACCEPTED, NOT_DELIVERED, UNUSABLE } from './refusal.ts'
 
-/** What the provider sent with the browser (RFC 6749, section 4.1.2): a code, or an error. */
+/**
+ * What the browser brings back from the provider.
+ * @see https://www.rfc-editor.org/rfc/rfc6749#section-4.1.2
+ */
 export type AuthorizationResponse =
-  | { readonly type: 'code'; readonly code: string; readonly iss: string | null }
-  | AuthorizationError
-  /** It is neither; `problem` says why, for the log. */
+  | CodeOrError
+  /** Neither a code nor an error; `problem` says why, for the log. */
   | { readonly type: 'malformed'; readonly problem: string }
 
-/** The provider, or a browser in its name, says no (RFC 6749, section 4.1.2.1). */
+/** A well-formed authorization response. */
+export type CodeOrError =
+  { readonly type: 'code'; readonly code: string; readonly iss: string | null } | AuthorizationError
+
+/**
+ * An error of the provider, or one that a browser made up.
+ * @see https://www.rfc-editor.org/rfc/rfc6749#section-4.1.2.1
+ */
 export interface AuthorizationError {
   readonly type: 'error'
   readonly error: string
@@ -16,24 +25,30 @@ export interface AuthorizationError {
   readonly iss: string | null
 }
 
-/** RFC 6749, section 3.1: response parameters must not be included more than once. */
+/**
+ * Parameters that a response must not include more than once.
+ * @see https://www.rfc-editor.org/rfc/rfc6749#section-3.1
+ */
 const ONCE = ['state', 'code', 'iss', 'error', 'error_description'] as const
 
-/** Of response types and modes that the gateway never asks for. */
-const NOT_ASKED_FOR = ['id_token', 'token', 'access_token', 'response'] as const
+/** Parameters of response types and modes that the gateway never requests. */
+const UNREQUESTED = ['id_token', 'token', 'access_token', 'response'] as const
 
-/** Visible characters and spaces (RFC 6749, appendix A.11); a longer one is none that a provider would give out. */
+/**
+ * Visible characters and spaces, in a length that a provider would issue.
+ * @see https://www.rfc-editor.org/rfc/rfc6749#appendix-A.11
+ */
 const CODE = /^[\x20-\x7e]{1,8192}$/
 
 /**
- * Reads the parameters of a callback. The browser brings them, so all of them may be forged: what does not fit together
- * is found here, before anything is sent to the provider.
+ * Reads the parameters of a callback. A browser may have forged any of them, so this finds contradictions before the
+ * gateway calls the provider.
  */
 export function readAuthorizationResponse(parameters: URLSearchParams): AuthorizationResponse {
   for (const name of ONCE) {
     if (parameters.getAll(name).length > 1) return malformed(`the callback has more than one ${name}`)
   }
-  for (const name of NOT_ASKED_FOR) {
+  for (const name of UNREQUESTED) {
     if (parameters.has(name)) return malformed(`the callback has ${name}, which was not asked for`)
   }
   const code = parameters.get('code') ?? ''
@@ -51,30 +66,32 @@ function malformed(problem: string): AuthorizationResponse {
   return { type: 'malformed', problem }
 }
 
-/** What an error says, as far as it makes a difference. */
+/** What an authorization error means for the login. */
 export type ErrorKind =
-  /** The user did not want to. */
+  /** The user cancelled the sign-in. */
   | 'cancelled'
   /** A new login is likely to succeed. */
   | 'passing'
-  /** The stronger sign-in that was asked for can't be had. */
+  /** The provider can't deliver the requested stronger sign-in. */
   | 'unmet'
-  /** It takes the user, and the request gave the provider no chance to ask. */
+  /** The provider needs the user, and the request did not let it ask. */
   | 'needs-user'
-  /** The provider's own mistake. */
+  /** The provider failed. */
   | 'server'
   | 'refused'
 
 const NEEDS_USER = new Set(['login_required', 'interaction_required', 'consent_required', 'account_selection_required'])
 
 /**
- * Sorts the errors of RFC 6749, section 4.1.2.1, of OpenID Connect Core 1.0, section 3.1.2.6, and what providers say in
- * their place. `promptNone`: the request asked for a login without the user.
+ * Classifies the errors of OAuth and OpenID Connect, and those that providers send in their place. `promptNone` tells
+ * that the request was for a login without the user.
+ * @see https://www.rfc-editor.org/rfc/rfc6749#section-4.1.2.1
+ * @see https://openid.net/specs/openid-connect-core-1_0.html#AuthError
  */
 export function kindOfError({ error, description }: AuthorizationError, promptNone: boolean): ErrorKind {
-  // Apple says user_cancelled_authorize, LinkedIn user_cancelled_login.
+  // Apple sends user_cancelled_authorize, LinkedIn sends user_cancelled_login.
   if (/cancel|denied/i.test(error)) return 'cancelled'
-  // Keycloak says temporarily_unavailable with that description when its own login page has become too old.
+  // Keycloak sends temporarily_unavailable with this description when its login page has expired.
   if (PASSING.has(error) || description === 'authentication_expired') return 'passing'
   if (error === 'login_required' && !promptNone) return 'passing'
   if (error === 'unmet_authentication_requirements') return 'unmet'
@@ -94,7 +111,9 @@ const SENTENCES: Readonly<Record<ErrorKind, string>> = {
   'refused': NOT_ACCEPTED,
 }
 
-/** What a login ends with that the provider has refused; the user reads that a session that there is lives on. */
+/**
+ * Returns the fault for a login that the provider refused. With `signedIn`, the user reads that the session goes on.
+ */
 export function refusedLogin(answer: AuthorizationError, kind: ErrorKind, signedIn: boolean): Fault {
   const { error, description } = answer
   return new Fault('login_failed', {

@@ -1,21 +1,19 @@
 import { authorizationCodeGrant, type IDToken } from 'openid-client'
 import { Fault } from '../errors.ts'
-import type { AuthorizationResponse } from './authorization-response.ts'
+import type { CodeOrError } from './authorization-response.ts'
 import { verifiedClaims } from './claims.ts'
-import { announcedIssuer } from './announced-issuer.ts'
 import { isTemplate, mayHaveIssued } from './issuer.ts'
-import { isName } from './names.ts'
-import type { Provider } from './provider.ts'
+import { announcedIssuer, type Provider } from './provider.ts'
 import { NOT_DELIVERED, toLoginFault } from './refusal.ts'
-import { toTokenSet, type Claims, type TokenSet } from './token-set.ts'
+import { isIdentifier, toTokenSet, type Claims, type TokenSet } from './token-set.ts'
 
-/** How much older the user's sign-in may be than was asked for, seconds: what comes after it takes time. */
-const LOGIN_TAKES = 30
+/** How much older than `maxAge` the sign-in may be, because the user may take time after it, as for consent. */
+const LOGIN_MARGIN_S = 30
 
-/** What a login brought. */
+/** The result of a login. */
 export interface LoginResult {
   readonly issuer: string
-  /** The template that all issuers of the provider follow, where there is one (`isTemplate`). */
+  /** The provider's issuer if it is a template (`isTemplate`). */
   readonly issuerTemplate?: string
   readonly idToken: string
   readonly idTokenClaims: IDToken
@@ -23,26 +21,24 @@ export interface LoginResult {
   readonly tokens: TokenSet
 }
 
-/** What the answer must match. */
+/** What the response and the ID token must match. */
 export interface LoginChecks {
   readonly redirectUri: string
   readonly state: string
   readonly nonce: string
   readonly codeVerifier: string
-  /** Seconds, where a maximum age was asked for. */
+  /** The requested maximum age in seconds, or `null`. */
   readonly maxAge: number | null
-  /** The values of which one must come back as `acr`, where some were asked for. */
+  /** The requested `acr` values, one of which the ID token must have, or `null`. */
   readonly acrValues: readonly string[] | null
 }
 
-type Answered = Exclude<AuthorizationResponse, { type: 'malformed' }>
-
 /**
- * Throws `login_failed` for an authorization response of another issuer (RFC 9207), or a code that does not say whose it
- * is where the provider announces that. Errors may come without: many providers leave `iss` out there, and a browser
- * can forge the one as well as the other.
+ * Throws `login_failed` for an authorization response of another issuer, and for a code without `iss` if the provider
+ * announces that it sends one. An error may lack `iss`: many providers omit it there, and a browser can forge either.
+ * @see https://www.rfc-editor.org/rfc/rfc9207#section-2.4
  */
-export function requireIssuer(provider: Provider, { type, iss }: Answered): void {
+export function requireIssuer(provider: Provider, { type, iss }: CodeOrError): void {
   const announced = provider.peek()?.configuration.serverMetadata().authorization_response_iss_parameter_supported
   const missing = iss === null && type === 'code' && announced === true
   if (!missing && (iss === null || mayHaveIssued(announcedIssuer(provider), iss))) return
@@ -53,12 +49,13 @@ export function requireIssuer(provider: Provider, { type, iss }: Answered): void
 }
 
 /**
- * Redeems a code (RFC 6749, section 4.1.3) and verifies the ID token (OpenID Connect Core 1.0, section 3.1.3.7) with
- * its signature. Rejects with `login_failed` or `provider_unavailable`.
+ * Redeems a code and verifies the ID token, signature included. Rejects with `login_failed` or `provider_unavailable`.
+ * @see https://www.rfc-editor.org/rfc/rfc6749#section-4.1.3
+ * @see https://openid.net/specs/openid-connect-core-1_0.html#IDTokenValidation
  */
 export async function redeemCode(
   provider: Provider,
-  answer: Extract<Answered, { type: 'code' }>,
+  answer: Extract<CodeOrError, { type: 'code' }>,
   checks: LoginChecks,
   now: number,
 ): Promise<LoginResult> {
@@ -68,7 +65,7 @@ export async function redeemCode(
   url.search = new URLSearchParams({
     code: answer.code,
     state: checks.state,
-    // It has been compared.
+    // `requireIssuer` has compared the response's own.
     iss: found.configuration.serverMetadata().issuer,
   }).toString()
   try {
@@ -82,7 +79,7 @@ export async function redeemCode(
     const idTokenClaims = response.claims()
     const idToken = response.id_token
     if (idTokenClaims === undefined || idToken === undefined) throw new Error('the token response has no ID token')
-    if (!isName(idTokenClaims.sub)) throw new Error('the ID token’s sub is empty or too long')
+    if (!isIdentifier(idTokenClaims.sub)) throw new Error('the ID token’s sub is empty or too long')
     const claims = await verifiedClaims(provider, found, { idToken, idTokenClaims, accessToken: response.access_token })
     if (answer.iss !== null && answer.iss !== idTokenClaims.iss)
       throw new Fault('login_failed', { cause: new Error('the callback’s iss is not that of the ID token') })
@@ -109,9 +106,9 @@ function requireAcr(wanted: readonly string[] | null, got: unknown): void {
   )
 }
 
-/** OpenID Connect Core 1.0, section 3.1.3.7. */
+/** @see https://openid.net/specs/openid-connect-core-1_0.html#IDTokenValidation */
 function requireAge(maxAge: number | null, authTime: unknown, now: number): void {
-  if (maxAge === null || (typeof authTime === 'number' && authTime + maxAge + LOGIN_TAKES >= now / 1000)) return
+  if (maxAge === null || (typeof authTime === 'number' && authTime + maxAge + LOGIN_MARGIN_S >= now / 1000)) return
   throw notDelivered(`asked for max_age ${maxAge}, the login is older or of no known age`)
 }
 

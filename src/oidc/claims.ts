@@ -1,5 +1,6 @@
 import { ClientError, fetchProtectedResource, type IDToken } from 'openid-client'
 import { issuerOf } from './issuer.ts'
+import { idTokenAlgorithms } from './metadata.ts'
 import type { Discovered, Provider } from './provider.ts'
 import type { Claims } from './token-set.ts'
 
@@ -10,8 +11,8 @@ interface Evidence {
 }
 
 /**
- * The claims of an ID token whose signature has been verified, with the userinfo endpoint's beside them where that is
- * configured; where both name one, the ID token's counts. Rejects when a signature, an issuer or a `sub` does not fit.
+ * Verifies an ID token and returns its claims, with those of the userinfo endpoint added where that is configured. The
+ * ID token's claims take precedence. Rejects if a signature, an issuer or a `sub` is wrong.
  */
 export async function verifiedClaims(provider: Provider, found: Discovered, evidence: Evidence): Promise<Claims> {
   const { idToken, idTokenClaims, accessToken } = evidence
@@ -23,8 +24,9 @@ export async function verifiedClaims(provider: Provider, found: Discovered, evid
 }
 
 /**
- * The userinfo endpoint's claims about `subject` (OpenID Connect Core 1.0, section 5.3); signed ones are verified like
- * an ID token. Rejects when a signature, an issuer or the `sub` does not fit.
+ * Returns the userinfo endpoint's claims about `subject`. Verifies a signed response like an ID token. Rejects if a
+ * signature, an issuer or the `sub` is wrong.
+ * @see https://openid.net/specs/openid-connect-core-1_0.html#UserInfo
  */
 export async function userinfo(
   { settings }: Provider,
@@ -43,8 +45,7 @@ export async function userinfo(
   const claims: unknown =
     type === 'application/jwt'
       ? await keys.verify(text, {
-          algorithms: server.userinfo_signing_alg_values_supported ??
-            server.id_token_signing_alg_values_supported ?? ['RS256'],
+          algorithms: server.userinfo_signing_alg_values_supported ?? idTokenAlgorithms(server),
         })
       : JSON.parse(text)
   if (!isClaims(claims) || claims['sub'] !== subject) throw new Error('the userinfo endpoint speaks of another sub')

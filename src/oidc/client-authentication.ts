@@ -13,8 +13,9 @@ import type { Config } from '../config/schema.ts'
 const EC_ALGORITHMS: Record<string, string> = { prime256v1: 'ES256', secp384r1: 'ES384', secp521r1: 'ES512' }
 
 /**
- * How the client proves itself at the token endpoint (RFC 6749, section 2.3; RFC 7523), given what the provider
- * announces.
+ * Returns the client's authentication method for the token endpoint, chosen from what the provider supports.
+ * @see https://www.rfc-editor.org/rfc/rfc6749#section-2.3
+ * @see https://www.rfc-editor.org/rfc/rfc7523#section-2.2
  */
 export async function clientAuthentication(provider: Config['provider'], server: ServerMetadata): Promise<ClientAuth> {
   switch (resolveMethod(provider, server)) {

@@ -1,31 +1,32 @@
-import { setTimeout as sleep } from 'node:timers/promises'
 import { decodeJwt, decodeProtectedHeader, type JWTPayload } from 'jose'
 import { refreshTokenGrant, type IDToken, type TokenEndpointResponse } from 'openid-client'
 import { causes } from '../errors.ts'
+import { withDeadline } from '../resilience/deadline.ts'
 import type { Log } from '../telemetry/log.ts'
 import { userinfo, verifiedClaims } from './claims.ts'
 import { mayHaveIssued } from './issuer.ts'
+import { idTokenAlgorithms } from './metadata.ts'
 import { UNVERIFIED_ID_TOKEN, refreshTokenBeside } from './oauth-answers.ts'
 import type { Discovered, Provider } from './provider.ts'
 import { toTokenSet, type Claims, type TokenSet } from './token-set.ts'
 
-/** What a refresh brought. */
+/** The result of a refresh. */
 export interface RefreshResult {
   readonly tokens: TokenSet
-  /** `null` when the answer had no new ID token, or one that can't be used. */
+  /** `null` if the response had no new ID token, or an unusable one. */
   readonly identity: { readonly idToken: string; readonly idTokenClaims: IDToken } | null
-  /** `null` where they stay as they were. */
+  /** `null` if the claims stay as they were. */
   readonly claims: Claims | null
 }
 
 /** The provider answered a refresh with an identity that is not the session's. */
 export class ForeignIdentity extends Error {}
 
-/** About how the user logged in: a refresh changes nothing there, and many providers leave it out then. */
-const OF_THE_LOGIN = ['acr', 'amr', 'auth_time'] as const
+/** Claims about the login itself: a refresh does not change them, and many providers omit them then. */
+const LOGIN_CLAIMS = ['acr', 'amr', 'auth_time'] as const
 
-/** What an answer's identity needs to be verified with is at hand as a rule: what takes longer is asked for, ms. */
-const AT_HAND = 200
+/** How long a refresh waits for keys and userinfo before it saves the new refresh token first. */
+const IDENTITY_WITHIN_MS = 200
 
 interface Previous {
   readonly tokens: TokenSet
@@ -35,49 +36,47 @@ interface Previous {
   readonly claims: Claims
 }
 
-interface Parts {
-  readonly provider: Provider
-  readonly log: Log
-  /** Keeps a new refresh token while it is not known yet what else has come, or where that can't be used. */
-  readonly keep: (refreshToken: string) => Promise<void>
-}
-
 /**
- * Redeems a session's refresh token (RFC 6749, section 6; OpenID Connect Core 1.0, section 12). Rejects with what
- * `refusalOf` reads, or with `ForeignIdentity`; nothing else that is wrong with an ID token costs the new tokens.
+ * Redeems a session's refresh token. Calls `saveRefreshToken` if the identity takes long to verify, or if the rest of
+ * the response is unusable, so that a rotated refresh token is not lost. Rejects with an error that `refusalOf` reads,
+ * or with `ForeignIdentity`; any other fault of an ID token leaves the claims as they were.
+ * @see https://www.rfc-editor.org/rfc/rfc6749#section-6
+ * @see https://openid.net/specs/openid-connect-core-1_0.html#RefreshTokens
  */
 export async function refreshTokens(
-  { provider, log, keep }: Parts,
+  provider: Provider,
+  log: Log,
+  saveRefreshToken: (refreshToken: string) => Promise<void>,
   previous: Previous,
   now: number,
 ): Promise<RefreshResult> {
   const found = await provider.discovered()
   const { refreshToken } = previous.tokens
   if (refreshToken === null) throw new Error('the session has no refresh token')
-  // The store may outlive the configuration: a refresh token of another provider is not sent to this one.
+  // The store may outlive the configuration: this provider must not see another provider's refresh token.
   if (!mayHaveIssued(found.configuration.serverMetadata().issuer, previous.issuer))
     throw new ForeignIdentity(`the session is of another provider: ${previous.issuer}`)
   const response = await refreshTokenGrant(found.configuration, refreshToken).catch(async (error: unknown) => {
     const beside = refreshTokenBeside(error)
-    if (beside !== null && beside !== refreshToken) await keep(beside)
+    if (beside !== null && beside !== refreshToken) await saveRefreshToken(beside)
     throw error
   })
   const tokens = toTokenSet(response, now, previous.tokens)
-  const news = newsOf(provider, found, previous, response).catch((error: unknown) => {
+  const identity = identityOf(provider, found, previous, response).catch((error: unknown) => {
     if (error instanceof ForeignIdentity) throw error
     log.warn({ event: 'claims_not_renewed', cause: causes(error) }, 'tokens were renewed, claims stay as they were')
     return { identity: null, claims: null }
   })
   if (tokens.refreshToken !== null && tokens.refreshToken !== refreshToken) {
-    // The old one is spent: should this process end while it waits for keys or userinfo, the new one must not be lost.
-    const late = await Promise.race([news, sleep(AT_HAND, 'late' as const, { ref: false })])
-    if (late === 'late') await keep(tokens.refreshToken)
+    // The old one is spent: if this process ends while it waits for keys or userinfo, the new one must not be lost.
+    const fresh = await withDeadline(identity, IDENTITY_WITHIN_MS, () => null)
+    if (fresh === null) await saveRefreshToken(tokens.refreshToken)
   }
-  return { tokens, ...(await news) }
+  return { tokens, ...(await identity) }
 }
 
-/** What a refresh says about the user. Rejects where that can't be used. */
-async function newsOf(
+/** Returns what a token response says about the user. Rejects if that is unusable. */
+async function identityOf(
   provider: Provider,
   found: Discovered,
   previous: Previous,
@@ -93,8 +92,9 @@ async function newsOf(
 }
 
 /**
- * What an ID token from a refresh says (OpenID Connect Core 1.0, section 12.2), its signature and times apart. Throws
- * `ForeignIdentity` where it names another `iss`, `sub` or audience, whatever else is wrong with it.
+ * Checks an ID token from a refresh, except for its signature and times. Throws `ForeignIdentity` if the token names
+ * another `iss`, `sub` or audience, even if it has other faults.
+ * @see https://openid.net/specs/openid-connect-core-1_0.html#RefreshTokenResponse
  */
 function readIdentity(
   idToken: unknown,
@@ -113,7 +113,7 @@ function readIdentity(
   if (isForeign)
     throw new ForeignIdentity('the refreshed ID token names another issuer or sub, or is for another client')
   const { alg = 'none' } = decodeProtectedHeader(idToken)
-  const allowed = configuration.serverMetadata().id_token_signing_alg_values_supported ?? ['RS256']
+  const allowed = idTokenAlgorithms(configuration.serverMetadata())
   if (!allowed.includes(alg)) throw new Error(`the ID token is signed with ${alg}, not with ${allowed.join(' or ')}`)
   if (audience.length > 1 && claims['azp'] !== settings.clientId)
     throw new Error('the ID token is for several clients, and its azp does not name this one')
@@ -132,7 +132,7 @@ function isComplete(claims: JWTPayload): claims is IDToken {
   )
 }
 
-/** Without a new ID token the old one still counts, and the userinfo endpoint has the news. */
+/** Returns the old ID token's claims with the userinfo endpoint's current ones, for a response without an ID token. */
 async function freshUserInfo(
   provider: Provider,
   found: Discovered,
@@ -146,7 +146,7 @@ async function freshUserInfo(
 
 function withLogin(before: Claims, fresh: Claims): Claims {
   return {
-    ...Object.fromEntries(OF_THE_LOGIN.flatMap((name) => (name in before ? [[name, before[name]]] : []))),
+    ...Object.fromEntries(LOGIN_CLAIMS.flatMap((name) => (name in before ? [[name, before[name]]] : []))),
     ...fresh,
   }
 }

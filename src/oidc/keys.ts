@@ -1,36 +1,38 @@
 import {
   createLocalJWKSet,
   decodeJwt,
+  decodeProtectedHeader,
   errors,
   jwtVerify,
   type JSONWebKeySet,
   type JWTPayload,
   type JWTVerifyOptions,
-  decodeProtectedHeader,
 } from 'jose'
 import type { CustomFetch } from 'openid-client'
+import { createLimiter } from '../resilience/limiter.ts'
+import { singleFlight } from '../resilience/single-flight.ts'
 import { issuerOf } from './issuer.ts'
 
 const ALGORITHMS = ['RS256', 'RS384', 'RS512', 'PS256', 'PS384', 'PS512', 'ES256', 'ES384', 'ES512', 'EdDSA', 'Ed25519']
 
-/** How far the provider's clock and ours may be apart for `exp`, `nbf` and `iat` of its tokens, seconds. */
-export const CLOCK_TOLERANCE = 120
+/** How far the provider's clock and the gateway's may be apart for `exp`, `nbf` and `iat`. */
+export const CLOCK_TOLERANCE_S = 120
 
-/** How often, at most, each kind of miss makes the gateway ask for the key set again, ms. */
-const SEARCH_PAUSE = 10_000
-/** How long a key set is used without asking whether a key was taken out of it, ms. */
-const MAX_AGE = 600_000
+/** The shortest time between two readings of the key set that failed verifications of one kind cause. */
+const SEARCH_PAUSE_MS = 10_000
+/** The age at which the key set is read again, because the provider may have removed a key. */
+const MAX_AGE_MS = 600_000
 
-/** The provider can't give its keys just now. */
+/** The provider can't deliver its keys at the moment. */
 export class KeysUnavailable extends Error {}
 
 /** The provider's signing keys. */
 export interface SigningKeys {
   /**
-   * Verifies a JWT's signature, its times within `CLOCK_TOLERANCE` of `now` (ms since the epoch), and the given claims
-   * (RFC 7519); an `issuer` that is a template is filled from the token's `tid`. A key that is not known is looked for
-   * at the provider at once, then at most every 10 s. Rejects with jose's errors, or with the network's when the keys
-   * can't be had.
+   * Verifies a JWT's signature, its times within `CLOCK_TOLERANCE_S` of `now` (ms since the epoch), and the given
+   * claims; an `issuer` that is a template is filled in with the token's `tid`. Reads the key set again for an unknown
+   * key, at most every 10 s. Rejects with jose's errors, or with the network's if the keys can't be read.
+   * @see https://www.rfc-editor.org/rfc/rfc7519#section-7.2
    */
   verify(jwt: string, checks: Checks, now?: number): Promise<JWTPayload>
 }
@@ -39,13 +41,13 @@ interface Checks extends Pick<JWTVerifyOptions, 'audience' | 'maxTokenAge' | 're
   readonly issuer?: string
 }
 
-interface Parts {
-  /** Where the keys are, as the metadata says at the moment. */
+interface KeySource {
+  /** Returns the address of the key set in the current metadata. */
   readonly address: () => string
   readonly fetch: CustomFetch
-  /** Reads the metadata again unless that was done a moment ago: the keys may have moved. Never rejects. */
+  /** Reads the metadata again, unless that has just been done, because the keys may have moved. Never rejects. */
   readonly readAgain: () => Promise<void>
-  /** ms of a clock that is never adjusted. */
+  /** Returns ms of a clock that never jumps. */
   readonly clock?: () => number
 }
 
@@ -55,13 +57,21 @@ interface KeySet {
   readonly from: string
 }
 
-/** The keys of the provider, fetched when they are needed first. */
-export function createSigningKeys({ address, fetch, readAgain, clock = () => performance.now() }: Parts): SigningKeys {
+/** Creates the verifier. It reads the key set for the first token. */
+export function createSigningKeys({
+  address,
+  fetch,
+  readAgain,
+  clock = () => performance.now(),
+}: KeySource): SigningKeys {
   let known: KeySet | null = null
-  let loading: Promise<KeySet> | null = null
-  // A token that anybody can send, with a known key's name and a bad signature, must not use up the search for new keys.
-  const unknownKey = createSearch()
-  const badSignature = createSearch()
+  const loads = singleFlight<'keys', KeySet>()
+  // Any client can send a token that names a known key and has a bad signature: such tokens must not use up the
+  // search for unknown keys.
+  const searches = {
+    unknownKey: createLimiter(1, SEARCH_PAUSE_MS, clock),
+    badSignature: createLimiter(1, SEARCH_PAUSE_MS, clock),
+  }
 
   async function read(from: string): Promise<KeySet> {
     const at = clock()
@@ -74,7 +84,7 @@ export function createSigningKeys({ address, fetch, readAgain, clock = () => per
     return { find: createLocalJWKSet(keys), at, from }
   }
 
-  async function readWhereTheyAre(): Promise<KeySet> {
+  async function readFromCurrentAddress(): Promise<KeySet> {
     const from = address()
     try {
       return await read(from)
@@ -87,26 +97,20 @@ export function createSigningKeys({ address, fetch, readAgain, clock = () => per
   }
 
   function load(): Promise<KeySet> {
-    loading ??= readWhereTheyAre()
-      .then((fresh) => (known = fresh))
-      .finally(() => {
-        loading = null
-      })
-    return loading
+    return loads.run('keys', async () => {
+      known = await readFromCurrentAddress()
+      return known
+    })
   }
 
   async function present(): Promise<KeySet> {
-    return known !== null && clock() - known.at < MAX_AGE ? known : load()
+    return known !== null && clock() - known.at < MAX_AGE_MS ? known : load()
   }
 
-  /** The keys after a look for others, or `null` where they are `before` still and it is too early for another look. */
-  async function others(before: KeySet, search: Search): Promise<KeySet | null> {
+  /** Returns a key set newer than `before`, or `null` if it is too early for another search. */
+  async function newerThan(before: KeySet, maySearch: () => boolean): Promise<KeySet | null> {
     if (known !== null && known !== before) return known
-    if (loading !== null) return loading
-    const now = clock()
-    if (now - search.at < SEARCH_PAUSE) return null
-    search.at = now
-    return load()
+    return loads.current('keys') ?? (maySearch() ? load() : null)
   }
 
   return {
@@ -115,14 +119,14 @@ export function createSigningKeys({ address, fetch, readAgain, clock = () => per
       try {
         return await verifyWith(before, jwt, checks, now)
       } catch (error) {
-        const search = searchAfter(error, { unknownKey, badSignature })
-        const fresh = search === null ? null : await others(before, search)
-        if (search === null || fresh === null) throw error
+        const search = searchAfter(error)
+        const fresh = search === null ? null : await newerThan(before, searches[search])
+        if (fresh === null) throw error
         try {
           return await verifyWith(fresh, jwt, checks, now)
         } catch (again) {
-          // The old address may go on serving the old keys.
-          if (searchAfter(again, { unknownKey, badSignature }) === null) throw again
+          // The old address may still serve the old keys.
+          if (searchAfter(again) === null) throw again
           await readAgain()
           if (address() === fresh.from) throw again
           return verifyWith(await load(), jwt, checks, now)
@@ -132,17 +136,10 @@ export function createSigningKeys({ address, fetch, readAgain, clock = () => per
   }
 }
 
-interface Search {
-  at: number
-}
-
-function createSearch(): Search {
-  return { at: Number.NEGATIVE_INFINITY }
-}
-
-function searchAfter(error: unknown, searches: Record<'unknownKey' | 'badSignature', Search>): Search | null {
-  if (error instanceof errors.JWKSNoMatchingKey) return searches.unknownKey
-  return error instanceof errors.JWSSignatureVerificationFailed ? searches.badSignature : null
+/** Returns which search for new keys an error justifies, or `null`. */
+function searchAfter(error: unknown): 'unknownKey' | 'badSignature' | null {
+  if (error instanceof errors.JWKSNoMatchingKey) return 'unknownKey'
+  return error instanceof errors.JWSSignatureVerificationFailed ? 'badSignature' : null
 }
 
 async function verifyWith({ find }: KeySet, jwt: string, checks: Checks, now: number): Promise<JWTPayload> {
@@ -150,16 +147,19 @@ async function verifyWith({ find }: KeySet, jwt: string, checks: Checks, now: nu
     ...checks,
     ...(checks.issuer === undefined ? {} : { issuer: issuerOf(checks.issuer, decodeJwt(jwt)) }),
     algorithms: checks.algorithms?.filter((name) => ALGORITHMS.includes(name)) ?? ALGORITHMS,
-    clockTolerance: CLOCK_TOLERANCE,
+    clockTolerance: CLOCK_TOLERANCE_S,
     currentDate: new Date(now),
   }
   const claims = await withOneOf(find, jwt, options)
-  if (claims.iat !== undefined && claims.iat > now / 1000 + CLOCK_TOLERANCE)
+  if (claims.iat !== undefined && claims.iat > now / 1000 + CLOCK_TOLERANCE_S)
     throw new errors.JWTClaimValidationFailed('"iat" claim timestamp is in the future', claims, 'iat', 'check_failed')
   return claims
 }
 
-/** A token that names no key may be signed with any: each that fits is tried (RFC 7515, section 4.1.4). */
+/**
+ * Tries every key that fits, because a token that names no key may be signed with any of them.
+ * @see https://www.rfc-editor.org/rfc/rfc7515#section-4.1.4
+ */
 async function withOneOf(find: KeySet['find'], jwt: string, options: JWTVerifyOptions): Promise<JWTPayload> {
   try {
     return (await jwtVerify(jwt, find, options)).payload
@@ -176,7 +176,10 @@ async function withOneOf(find: KeySet['find'], jwt: string, options: JWTVerifyOp
   }
 }
 
-/** The `typ` of a JWT in lower case, `jwt` where it says none (RFC 7519, section 5.1); `null` for what is no JWT. */
+/**
+ * Returns the `typ` of a JWT in lower case, `jwt` if it has none, and `null` for a token that is not a JWT.
+ * @see https://www.rfc-editor.org/rfc/rfc7519#section-5.1
+ */
 export function jwtType(token: string): string | null {
   try {
     const { typ = 'jwt' } = decodeProtectedHeader(token)

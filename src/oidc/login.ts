@@ -1,11 +1,15 @@
-import { buildAuthorizationUrl, buildAuthorizationUrlWithPAR, calculatePKCECodeChallenge } from 'openid-client'
+import {
+  buildAuthorizationUrl,
+  buildAuthorizationUrlWithPAR,
+  calculatePKCECodeChallenge,
+  type ServerMetadata,
+} from 'openid-client'
 import { knownProvider } from '../config/known-providers.ts'
 import { Fault } from '../errors.ts'
 import { NOT_ACCEPTED, refusesRequest, toLoginFault } from './refusal.ts'
 import type { Provider } from './provider.ts'
-import { loginScopes } from './scopes.ts'
 
-/** What one authorization request asks for, beside what the configuration says. */
+/** The parameters of one authorization request, besides the configured ones. */
 export interface LoginRequest {
   readonly redirectUri: string
   readonly state: string
@@ -14,21 +18,23 @@ export interface LoginRequest {
   readonly prompt?: string | undefined
   readonly loginHint?: string | undefined
   readonly acrValues?: string | undefined
-  /** Seconds (OpenID Connect Core 1.0, section 3.1.2.1). */
+  /** In seconds. @see https://openid.net/specs/openid-connect-core-1_0.html#AuthRequest */
   readonly maxAge?: number | undefined
-  /** Scopes beside the configured ones, space-separated. */
+  /** Scopes besides the configured ones, space-separated. */
   readonly scope?: string | undefined
-  /** The `claims` parameter, JSON (OpenID Connect Core 1.0, section 5.5). */
+  /** The `claims` parameter, JSON. @see https://openid.net/specs/openid-connect-core-1_0.html#ClaimsParameter */
   readonly claims?: string | undefined
-  /** Asks who the user is and for nothing else. */
+  /** Requests the scope `openid` alone. */
   readonly identityOnly?: boolean
-  /** In a frame, where a provider's page that posts the answer may not be shown: the answer comes as a query. */
+  /** Runs in a frame, which may not show a provider's page that posts the response: the response comes as a query. */
   readonly inFrame?: boolean
 }
 
 /**
- * The URL that the browser goes to for a login: authorization code with PKCE S256 (RFC 7636), pushed before (RFC 9126)
- * where the provider announces it. Rejects with `provider_unavailable` or `login_failed`.
+ * Returns the URL of the provider's login for the authorization code flow with PKCE S256. Pushes the request first if
+ * the provider supports that. Rejects with `provider_unavailable` or `login_failed`.
+ * @see https://www.rfc-editor.org/rfc/rfc7636#section-4.3
+ * @see https://www.rfc-editor.org/rfc/rfc9126#section-2
  */
 export async function authorizationUrl(provider: Provider, request: LoginRequest): Promise<URL> {
   const { configuration } = await provider.discovered()
@@ -61,7 +67,7 @@ export async function authorizationUrl(provider: Provider, request: LoginRequest
     (settings.pushedAuthorization === 'auto' &&
       server.pushed_authorization_request_endpoint !== undefined &&
       !lost.some((name) => parameters.has(name)))
-  // Any link can ask for these: a provider that refuses them is right.
+  // Any link can set these parameters: their refusal is not the provider's fault.
   const { prompt, loginHint, acrValues, maxAge, scope, claims } = request
   const wasAsked = [prompt, loginHint, acrValues, maxAge, scope, claims].some((one) => one !== undefined)
   try {
@@ -73,4 +79,19 @@ export async function authorizationUrl(provider: Provider, request: LoginRequest
       ? new Fault('login_failed', { cause: error, detail: NOT_ACCEPTED })
       : toLoginFault(error)
   }
+}
+
+const USUAL_SCOPES = ['openid', 'profile', 'email']
+const OFFLINE_ACCESS = 'offline_access'
+
+/**
+ * Returns the configured scopes, or the usual ones; those include `offline_access` if the provider supports it and
+ * issues no refresh token without it.
+ */
+function loginScopes(configured: readonly string[] | null, server: ServerMetadata): readonly string[] {
+  if (configured !== null) return configured
+  const isNeeded = knownProvider(server.issuer, server.token_endpoint)?.needsOfflineAccess ?? true
+  return isNeeded && server.scopes_supported?.includes(OFFLINE_ACCESS) === true
+    ? [...USUAL_SCOPES, OFFLINE_ACCESS]
+    : USUAL_SCOPES
 }

@@ -1,12 +1,13 @@
 import { decodeProtectedHeader } from 'jose'
 import type { Configuration } from 'openid-client'
 import { Fault } from '../errors.ts'
-import { jwtType, CLOCK_TOLERANCE } from './keys.ts'
-import { isName } from './names.ts'
+import { jwtType, CLOCK_TOLERANCE_S } from './keys.ts'
+import { idTokenAlgorithms } from './metadata.ts'
 import type { Provider } from './provider.ts'
 import { isUnreachable } from './refusal.ts'
+import { isIdentifier } from './token-set.ts'
 
-/** Whose sessions a provider wants ended; `subject`, `sid`, or both. */
+/** Which sessions a provider wants to end, by `subject`, `sid`, or both. */
 export interface LogoutRequest {
   readonly issuer: string
   readonly jti: string
@@ -17,12 +18,13 @@ export interface LogoutRequest {
 const EVENT = 'http://schemas.openid.net/event/backchannel-logout'
 const TYPES = new Set(['logout+jwt', 'application/logout+jwt', 'jwt'])
 
-/** How old a logout token may be, seconds, however the clocks differ. */
-const MAX_AGE = 300
+/** How old a logout token may be, the difference of the clocks included. */
+const MAX_AGE_S = 300
 
 /**
- * Validates a logout token (OpenID Connect Back-Channel Logout 1.0, section 2.6) but for the replay of its `jti`.
- * Rejects with `logout_refused`, or `provider_unavailable` when the provider's keys can't be had.
+ * Validates a logout token, except for a replay of its `jti`. Rejects with `logout_refused`, or with
+ * `provider_unavailable` if the provider's keys can't be read.
+ * @see https://openid.net/specs/openid-connect-backchannel-1_0.html#Validation
  */
 export async function readLogoutToken(provider: Provider, token: string): Promise<LogoutRequest> {
   const { configuration, keys } = await provider.discovered()
@@ -32,7 +34,7 @@ export async function readLogoutToken(provider: Provider, token: string): Promis
     const claims = await keys.verify(token, {
       issuer,
       audience: provider.settings.clientId,
-      maxTokenAge: MAX_AGE - CLOCK_TOLERANCE,
+      maxTokenAge: MAX_AGE_S - CLOCK_TOLERANCE_S,
       requiredClaims: ['iat', 'jti', 'events'],
     })
     const { iat, jti, sub, sid, events } = claims
@@ -46,14 +48,14 @@ export async function readLogoutToken(provider: Provider, token: string): Promis
     ) {
       throw new Error('it is not about a back-channel logout')
     }
-    if (!isName(jti)) throw new Error('jti is not of its type, empty or too long')
-    if ([sub, sid].some((name) => name !== undefined && !isName(name)))
+    if (!isIdentifier(jti)) throw new Error('jti is not of its type, empty or too long')
+    if ([sub, sid].some((name) => name !== undefined && !isIdentifier(name)))
       throw new Error('sub or sid is not of its type, empty or too long')
     if (sub === undefined && sid === undefined) throw new Error('it names neither sub nor sid')
-    // It may be as old as it is allowed to be, and no older: nothing else says when it is over.
-    if (claims.exp === undefined && Date.now() / 1000 - Number(iat) > MAX_AGE)
+    // Without `exp`, the clock tolerance must not make the token live longer.
+    if (claims.exp === undefined && Date.now() / 1000 - Number(iat) > MAX_AGE_S)
       throw new Error('it has no exp, and its iat is more than five minutes ago')
-    return { issuer, jti, subject: sub ?? null, sid: isName(sid) ? sid : null }
+    return { issuer, jti, subject: sub ?? null, sid: isIdentifier(sid) ? sid : null }
   } catch (error) {
     if (isUnreachable(error)) throw new Fault('provider_unavailable', { cause: error })
     throw new Fault('logout_refused', { cause: error })
@@ -61,13 +63,13 @@ export async function readLogoutToken(provider: Provider, token: string): Promis
 }
 
 /**
- * Only in an algorithm that ID tokens for this client may have (OpenID Connect Back-Channel Logout 1.0, section 2.6;
- * Core 1.0, section 3.1.3.7).
+ * Throws unless the token is signed with an algorithm that ID tokens for this client may have.
+ * @see https://openid.net/specs/openid-connect-backchannel-1_0.html#Validation
  */
 function requireAlgorithm(token: string, configuration: Configuration): void {
   const { alg = 'none' } = decodeProtectedHeader(token)
   const own = configuration.clientMetadata().id_token_signed_response_alg
-  const announced = configuration.serverMetadata().id_token_signing_alg_values_supported ?? ['RS256']
+  const announced = idTokenAlgorithms(configuration.serverMetadata())
   if (own === undefined ? announced.includes(alg) : alg === own) return
   throw new Error(`it is signed with ${alg}, ID tokens with ${own ?? announced.join(', ')}`)
 }

@@ -4,15 +4,16 @@ import type { Log } from '../telemetry/log.ts'
 import type { Provider } from './provider.ts'
 
 interface EndSessionRequest {
-  /** Without one the provider may ask the user. */
+  /** Without a hint, the provider may ask the user. */
   readonly idTokenHint: string | null
   readonly postLogoutRedirectUri: string
   readonly state: string
 }
 
 /**
- * Where the browser goes to end its session at the provider (OpenID Connect RP-Initiated Logout 1.0), or `null` when
- * the provider is not known yet or has no such endpoint.
+ * Returns the URL at which the browser ends its session at the provider, or `null` if the provider is not discovered
+ * yet or has no such endpoint.
+ * @see https://openid.net/specs/openid-connect-rpinitiated-1_0.html#RPLogout
  */
 export function endSessionUrl(provider: Provider, request: EndSessionRequest): URL | null {
   const found = provider.peek()
@@ -24,7 +25,10 @@ export function endSessionUrl(provider: Provider, request: EndSessionRequest): U
   })
 }
 
-/** Revokes a refresh token where the provider offers that (RFC 7009); failures are logged and forgotten. */
+/**
+ * Revokes a refresh token if the provider supports revocation. Logs a failure and does not reject.
+ * @see https://www.rfc-editor.org/rfc/rfc7009#section-2.1
+ */
 export async function revokeRefreshToken(provider: Provider, refreshToken: string | null, log: Log): Promise<void> {
   const found = provider.peek()
   if (refreshToken === null || found?.configuration.serverMetadata().revocation_endpoint === undefined) return

@@ -1,17 +1,18 @@
 import type { CustomFetch, ServerMetadata } from 'openid-client'
 import { knownProvider } from '../config/known-providers.ts'
-import { mayHaveIssued } from './issuer.ts'
+import { issuerOfTenant, mayHaveIssued } from './issuer.ts'
 
 const MAX_REDIRECTS = 5
 const REDIRECTS = new Set([301, 302, 303, 307, 308])
 
 /**
- * Reads a provider's metadata (OpenID Connect Discovery 1.0, section 4), following redirects on the same origin.
- * Rejects with an error that names what was asked, what came, and both issuers where they differ.
+ * Reads a provider's metadata and follows redirects on the same origin. Rejects with an error that names the URL, the
+ * answer, and both issuers if they differ.
+ * @see https://openid.net/specs/openid-connect-discovery-1_0.html#ProviderConfig
  */
 export async function readMetadata(issuer: string, fetch: CustomFetch, signal: AbortSignal): Promise<ServerMetadata> {
-  // Where a template is configured, any of its tenants has the document.
-  const base = issuer.replace('{tenantid}', 'common').replace(/\/$/, '')
+  // Every tenant of a template serves the same document.
+  const base = issuerOfTenant(issuer, 'common').replace(/\/$/, '')
   const first = `${base}/.well-known/openid-configuration`
   const { url, answer } = await follow(first, fetch, signal)
   const type = answer.headers.get('content-type') ?? 'no media type'
@@ -27,6 +28,14 @@ export async function readMetadata(issuer: string, fetch: CustomFetch, signal: A
   }
   checkEndpoints(server)
   return server
+}
+
+/**
+ * Returns the algorithms in which the provider signs ID tokens; RS256, which is mandatory, if the metadata names none.
+ * @see https://openid.net/specs/openid-connect-discovery-1_0.html#ProviderMetadata
+ */
+export function idTokenAlgorithms(server: ServerMetadata): string[] {
+  return server.id_token_signing_alg_values_supported ?? ['RS256']
 }
 
 async function follow(
@@ -69,7 +78,7 @@ function isMetadata(value: unknown): value is ServerMetadata {
   return typeof value === 'object' && value !== null && 'issuer' in value && isUrl(value.issuer)
 }
 
-/** Whether a document with the issuer `found` is the one of the configured issuer. */
+/** Returns whether a document with the issuer `found` belongs to the configured issuer. */
 function isOf(configured: string, found: string): boolean {
   if (new URL(configured).href === new URL(found).href || mayHaveIssued(found, configured)) return true
   return knownProvider(configured)?.issuers?.test(found) ?? false
@@ -83,7 +92,10 @@ const OTHER_ENDPOINTS = [
   'pushed_authorization_request_endpoint',
 ] as const
 
-/** OpenID Connect Discovery 1.0, section 3: refused here by name rather than in the middle of a login. */
+/**
+ * Throws for a missing or malformed endpoint, which would otherwise fail in the middle of a login.
+ * @see https://openid.net/specs/openid-connect-discovery-1_0.html#ProviderMetadata
+ */
 function checkEndpoints(server: ServerMetadata): void {
   for (const name of REQUIRED_ENDPOINTS) {
     if (server[name] === undefined) throw new Error(`the provider’s metadata has no ${name}`)

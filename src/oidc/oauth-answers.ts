@@ -1,12 +1,12 @@
 import { ResponseBodyError, type CustomFetch } from 'openid-client'
 import { numberFrom } from '../config/numbers.ts'
 
-/** The member of a token answer that has the ID token which came with any grant but a login's, not verified yet. */
+/** The member of a token response that holds the unverified ID token of any grant other than a login's. */
 export const UNVERIFIED_ID_TOKEN = 'unverified_id_token'
 
 type Json = ResponseBodyError['cause']
 
-/** An answer has a new refresh token beside an access token that can't be used: the one before may be spent. */
+/** A response has an unusable access token and a new refresh token, and the previous refresh token may be spent. */
 class UnusableAccessToken extends Error {
   readonly refreshToken: string
 
@@ -16,22 +16,23 @@ class UnusableAccessToken extends Error {
   }
 }
 
-/** The refresh token that came although the grant failed with this error, or `null`. */
+/** Returns the refresh token of a response that failed with this error, or `null`. */
 export function refreshTokenBeside(error: unknown): string | null {
   for (let at = error; at instanceof Error; at = at.cause) if (at instanceof UnusableAccessToken) return at.refreshToken
   return null
 }
 
 /**
- * A `fetch` for the provider's OAuth 2.0 endpoints. It reads answers before openid-client does, which would throw away
- * a token for the sake of a member beside it, and an error for the sake of its status or a WWW-Authenticate header.
- * Rejects with `ResponseBodyError` for an OAuth error (RFC 6749, section 5.2) in any answer; `onSuccess` is called for
- * each answer that grants something.
+ * Creates a `fetch` for the provider's OAuth endpoints. It reads responses before openid-client does, which would
+ * discard tokens because of another member, and an error because of its status or a WWW-Authenticate header. Rejects
+ * with `ResponseBodyError` for an OAuth error with any status. Calls `onSuccess` for each response that grants
+ * something.
+ * @see https://www.rfc-editor.org/rfc/rfc6749#section-5.2
  */
 export function oauthAnswers(fetch: CustomFetch, onSuccess: () => void): CustomFetch {
   return async (url, options) => {
     const answer = await fetch(url, options)
-    // For the log.
+    // `causes` logs it.
     Object.defineProperty(answer, 'url', { value: url })
     if (options.method !== 'POST') return answer
     const body = await jsonOf(answer)
@@ -49,7 +50,7 @@ export function oauthAnswers(fetch: CustomFetch, onSuccess: () => void): CustomF
   }
 }
 
-/** Only what the standard makes a condition may cost a token: the rest is taken where it makes sense, else left out. */
+/** Returns a token response that openid-client accepts: it corrects optional members or drops them. */
 function tokenAnswer(body: Json, grant: string): Json {
   const { id_token: idToken, refresh_token: refreshToken, expires_in: expiresIn, scope, ...rest } = body
   const lifetime = numberFrom(expiresIn)
@@ -57,7 +58,7 @@ function tokenAnswer(body: Json, grant: string): Json {
   const hasIdToken = idToken !== undefined && idToken !== null && idToken !== ''
   return {
     ...rest,
-    // golang.org/x/oauth2, for one, takes it as said.
+    // Other clients, such as golang.org/x/oauth2, assume Bearer, too.
     token_type: body['token_type'] ?? 'Bearer',
     ...(lifetime === null ? {} : { expires_in: lifetime }),
     ...(isText(refreshToken) ? { refresh_token: refreshToken } : {}),
@@ -67,8 +68,9 @@ function tokenAnswer(body: Json, grant: string): Json {
 }
 
 /**
- * Where it is of a type that is not known it must not be used (RFC 6749, section 7.1), nor one with characters that no
- * header can carry (appendix A.12).
+ * Returns whether the access token has a known type and only characters that a header can carry.
+ * @see https://www.rfc-editor.org/rfc/rfc6749#section-7.1
+ * @see https://www.rfc-editor.org/rfc/rfc6749#appendix-A.12
  */
 function isUsable({ access_token: accessToken, token_type: type = null }: Json): boolean {
   return (
@@ -78,12 +80,16 @@ function isUsable({ access_token: accessToken, token_type: type = null }: Json):
   )
 }
 
-/** How long a pushed request lives (RFC 9126, section 2.2) does not matter to who uses it at once. */
+/**
+ * Returns a response to a pushed request with a lifetime, which openid-client requires; the gateway uses the request at
+ * once.
+ * @see https://www.rfc-editor.org/rfc/rfc9126#section-2.2
+ */
 function pushedAnswer(body: Json): Json {
   return { ...body, expires_in: numberFrom(body['expires_in']) ?? 60 }
 }
 
-/** An `error` with spaces in it is a sentence of some server's that knows nothing of OAuth ("Service Unavailable"). */
+/** Tells an OAuth error code from the sentence of another server, such as "Service Unavailable". */
 function isOAuthError(body: Json): body is Json & { error: string } {
   return typeof body['error'] === 'string' && /^[\w.:/-]{1,200}$/.test(body['error'])
 }

@@ -10,65 +10,71 @@ import {
 } from 'openid-client'
 import type { Config } from '../config/schema.ts'
 import { Fault, causes } from '../errors.ts'
+import { exponentialBackoff } from '../resilience/backoff.ts'
+import { createLimiter } from '../resilience/limiter.ts'
+import { singleFlight } from '../resilience/single-flight.ts'
 import type { Log } from '../telemetry/log.ts'
 import type { Metrics } from '../telemetry/metrics.ts'
 import type { Tracing } from '../telemetry/tracing.ts'
 import { clientAuthentication } from './client-authentication.ts'
 import { isTemplate } from './issuer.ts'
-import { CLOCK_TOLERANCE, createSigningKeys, type SigningKeys } from './keys.ts'
+import { CLOCK_TOLERANCE_S, createSigningKeys, type SigningKeys } from './keys.ts'
 import { readMetadata } from './metadata.ts'
 import { oauthAnswers } from './oauth-answers.ts'
 import { createObservedCalls, createTransport } from './transport.ts'
 import { createWarnings, type Warnings } from './warnings.ts'
 
-/** The provider once it has been discovered. */
+/** The provider once its metadata is known. */
 export interface Discovered {
   readonly configuration: Configuration
   readonly keys: SigningKeys
   readonly warnings: Warnings
 }
 
-/** The OpenID provider: discovered when it can be, asked again until then, and now and then after that. */
+/** The OpenID provider. Its metadata is read in the background, with retries, and again from time to time. */
 export interface Provider {
-  /** The discovered provider; rejects with `provider_unavailable` when it can't be discovered now. */
+  /** Returns the discovered provider. Rejects with `provider_unavailable` if its metadata can't be read. */
   discovered(): Promise<Discovered>
-  /** The same without waiting: `null` until the first discovery. */
+  /** Returns the discovered provider without waiting, or `null` before the first discovery. */
   peek(): Discovered | null
-  /** Another number each time that it has been discovered or has granted something: what failed before may work. */
+  /** Counts discoveries and grants: after a change of this number, a request that failed may succeed. */
   successes(): number
-  /** As they are now. */
+  /** The current settings. */
   readonly settings: Config['provider']
   /**
-   * Goes over to other settings of the same client as soon as the provider has been discovered with them. Where they
-   * are the same, its metadata is read again.
+   * Switches to other settings of the same client once the provider has been discovered with them. Reads the metadata
+   * again if the settings are equal.
    */
   configure(settings: Config['provider']): void
   close(): Promise<void>
 }
 
-const RETRY_FIRST = 1_000
-const RETRY_MOST = 30_000
-/** How old the metadata gets before it is read again, ms. */
-const METADATA_AGE = 12 * 3_600_000
-/** How often, at most, calls that fail make the gateway read the metadata again, ms. */
-const SUSPICION_PAUSE = 10_000
+/** Returns the issuer in the provider's metadata, which may be a template, or the configured one before discovery. */
+export function announcedIssuer(provider: Provider): string {
+  return provider.peek()?.configuration.serverMetadata().issuer ?? provider.settings.issuer
+}
 
-/** Begins to discover the provider (OpenID Connect Discovery 1.0), in the background and until it succeeds. */
+const discoveryPauseMs = exponentialBackoff(1_000, 30_000)
+/** The age at which the metadata is read again. */
+const MAX_METADATA_AGE_MS = 12 * 3_600_000
+/** The shortest time between two readings of the metadata that failed calls cause. */
+const SUSPICION_PAUSE_MS = 10_000
+
+/** Opens the provider and starts discovery in the background. */
 export function openProvider(
   first: Config['provider'],
   log: Log,
   metrics: Metrics,
   tracing: Tracing | null,
-  metadataAge = METADATA_AGE,
+  metadataAge = MAX_METADATA_AGE_MS,
 ): Provider {
   const warnings = createWarnings(log)
-  const parts: Parts = { log, metrics, tracing, metadataAge, warnings }
-  let current = begin(first, parts)
+  const open = (settings: Config['provider']): Client =>
+    openClient(settings, { log, metrics, tracing, metadataAge, warnings })
+  let current = open(first)
   let next: Client | null = null
 
-  /**
-   * What a call has begun with it ends with: who is replaced stays open, and its idle connections close by themselves.
-   */
+  /** A call ends with the client that it began with: a replaced client stays open, and its idle connections close. */
   function client(): Client {
     if (next !== null && (next.peek() !== null || current.peek() === null)) {
       if (current.peek() === null) void current.close()
@@ -91,7 +97,7 @@ export function openProvider(
         return
       }
       void next?.close()
-      next = begin(settings, parts)
+      next = open(settings)
     },
     async close() {
       await Promise.all([current.close(), next?.close()])
@@ -105,7 +111,7 @@ interface Client extends Omit<Provider, 'configure'> {
   readAgain(): void
 }
 
-interface Parts {
+interface ClientServices {
   readonly log: Log
   readonly metrics: Metrics
   readonly tracing: Tracing | null
@@ -113,24 +119,28 @@ interface Parts {
   readonly warnings: Warnings
 }
 
-/** What the gateway knows of it, and the metadata that this came from. */
+/** A discovered provider with its metadata. */
 interface Known extends Discovered {
   readonly server: ServerMetadata
 }
 
-function begin(settings: Config['provider'], { log, metrics, tracing, metadataAge, warnings }: Parts): Client {
+function openClient(
+  settings: Config['provider'],
+  { log, metrics, tracing, metadataAge, warnings }: ClientServices,
+): Client {
   const calls = createObservedCalls(metrics, tracing)
   const transport = createTransport({
     ca: settings.caFile?.content ?? null,
     timeout: settings.timeout,
     around: calls.around,
   })
+  const readings = singleFlight<'metadata', Known>()
+  const mayRead = createLimiter(1, SUSPICION_PAUSE_MS)
   let successes = 0
   let known: Known | null = null
-  let underWay: Promise<Known> | null = null
   let timer: NodeJS.Timeout | null = null
-  let pause = RETRY_FIRST
-  let suspectedAt = Number.NEGATIVE_INFINITY
+  /** How many readings of the metadata have failed in a row. */
+  let failures = 0
   const closing = new AbortController()
 
   const fetch: CustomFetch = async (url, options) => {
@@ -160,7 +170,7 @@ function begin(settings: Config['provider'], { log, metrics, tracing, metadataAg
     return { configuration: await configurationOf(settings, server, answers), keys, warnings, server }
   }
 
-  function tell(found: Known): void {
+  function logDiscovery(found: Known): void {
     const { issuer } = settings
     if (known === null) log.info({ event: 'provider_discovered', issuer }, 'the provider has been discovered')
     else if (known !== found) {
@@ -169,71 +179,62 @@ function begin(settings: Config['provider'], { log, metrics, tracing, metadataAg
     }
   }
 
-  function complain(error: unknown): void {
+  function logFailure(error: unknown): void {
     if (closing.signal.aborted) return
     const facts = { issuer: settings.issuer, cause: causes(error) }
     if (known === null) log.error({ event: 'provider_unavailable', ...facts }, 'the provider can’t be discovered')
     else log.warn({ event: 'metadata_not_read', ...facts }, 'the provider’s metadata can’t be read again')
   }
 
-  /** Reads the metadata, now and for everybody who asks meanwhile; after a while again. */
-  function once(): Promise<Known> {
-    underWay ??= discover()
-      .then(
-        (found) => {
-          tell(found)
-          // Metadata that was read again without trouble says nothing about an endpoint that fails.
-          if (found !== known || pause > RETRY_FIRST) successes += 1
-          known = found
-          pause = RETRY_FIRST
-          schedule(metadataAge)
-          return found
-        },
-        (error: unknown) => {
-          complain(error)
-          schedule(pause)
-          pause = Math.min(pause * 2, RETRY_MOST)
-          throw new Fault('provider_unavailable', { cause: error })
-        },
-      )
-      .finally(() => {
-        underWay = null
-      })
-    return underWay
-  }
-
-  function readInBackground(): void {
-    once().catch(() => {
-      // The error is logged, and a retry is scheduled.
+  /** Reads the metadata and schedules the next reading. Concurrent calls share one reading. */
+  function read(): Promise<Known> {
+    return readings.run('metadata', async () => {
+      try {
+        const found = await discover()
+        logDiscovery(found)
+        // Unchanged metadata, read without a failure before it, says nothing about an endpoint that fails.
+        if (found !== known || failures > 0) successes += 1
+        known = found
+        failures = 0
+        schedule(metadataAge)
+        return found
+      } catch (error) {
+        logFailure(error)
+        failures += 1
+        schedule(discoveryPauseMs(failures))
+        throw new Fault('provider_unavailable', { cause: error })
+      }
     })
   }
 
-  function schedule(after: number): void {
+  function readInBackground(): void {
+    read().catch(() => {
+      // `read` has logged the error and scheduled a retry.
+    })
+  }
+
+  function schedule(afterMs: number): void {
     if (closing.signal.aborted) return
     if (timer !== null) clearTimeout(timer)
-    timer = setTimeout(readInBackground, after).unref()
+    timer = setTimeout(readInBackground, afterMs).unref()
   }
 
   async function readWhenSuspect(): Promise<void> {
     if (known === null || closing.signal.aborted) return
-    const now = performance.now()
-    if (underWay === null && now - suspectedAt >= SUSPICION_PAUSE) {
-      suspectedAt = now
-      readInBackground()
-    }
-    await underWay?.catch(() => null)
+    if (readings.current('metadata') === null && mayRead()) readInBackground()
+    await readings.current('metadata')?.catch(() => null)
   }
 
   readInBackground()
 
   return {
     settings,
-    discovered: async () => known ?? once(),
+    discovered: async () => known ?? read(),
     peek: () => known,
     successes: () => successes,
     readAgain: readInBackground,
     async close() {
-      // Nobody waits for a discovery any longer; other calls are finished, since they may bring a rotated token.
+      // A discovery is aborted. Other calls are finished, since they may bring a rotated token.
       closing.abort()
       if (timer !== null) clearTimeout(timer)
       await transport.close()
@@ -241,7 +242,7 @@ function begin(settings: Config['provider'], { log, metrics, tracing, metadataAg
   }
 }
 
-/** Whether an endpoint's answer says that it is somewhere else. */
+/** Returns whether an answer says that the endpoint is at another address. */
 function hasMoved({ status }: Response): boolean {
   return status === 404 || status === 410 || (status >= 300 && status < 400 && status !== 304)
 }
@@ -251,7 +252,7 @@ function changedMembers(before: ServerMetadata, after: ServerMetadata): string[]
   return names.filter((name) => !isDeepStrictEqual(before[name], after[name]))
 }
 
-/** An address whose issuer openid-client knows to be a template. */
+/** openid-client takes the issuer for a template only at this address. */
 const KNOWN_TEMPLATE = new URL('https://login.microsoftonline.com/common/v2.0')
 
 async function configurationOf(
@@ -260,16 +261,15 @@ async function configurationOf(
   fetch: CustomFetch,
 ): Promise<Configuration> {
   const auth = await clientAuthentication(settings, server)
-  const client = { [clockTolerance]: CLOCK_TOLERANCE }
-  // It fills templates in for that one address alone: asked for that, it is given the document that was found.
+  const client = { [clockTolerance]: CLOCK_TOLERANCE_S }
+  // openid-client is told to discover the known template, and gets the document that was found.
   const configuration = isTemplate(server.issuer)
     ? await discovery(KNOWN_TEMPLATE, settings.clientId, client, auth, {
         [customFetch]: async () => Response.json(server),
       })
     : new Configuration(server, settings.clientId, client, auth)
   configuration[customFetch] = fetch
-  // Seconds, and whole ones: openid-client makes milliseconds of them again, and 1.001 times 1000 is none.
-  // The transport keeps the time.
+  // Whole seconds: openid-client multiplies by 1000, and 1.001 × 1000 is not an integer. The transport keeps the time.
   configuration.timeout = Math.ceil(settings.timeout / 1000)
   if (new URL(settings.issuer).protocol === 'http:') allowInsecureRequests(configuration)
   return configuration

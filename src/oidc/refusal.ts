@@ -4,16 +4,19 @@ import { numberFrom } from '../config/numbers.ts'
 import { Fault } from '../errors.ts'
 import { KeysUnavailable } from './keys.ts'
 
-/** What a failed call to the provider means for what the gateway holds. */
+/** What a failed token request says about the grant. */
 export type Refusal =
-  /** `invalid_grant`: the provider's clear no (RFC 6749, section 5.2). */
+  /**
+   * `invalid_grant`: the grant is over.
+   * @see https://www.rfc-editor.org/rfc/rfc6749#section-5.2
+   */
   | 'invalid-grant'
-  /** Another OAuth error, or another 400 from the token endpoint: a no in other words, or a passing mistake. */
+  /** Another OAuth error, or another 400 from the token endpoint: a refusal in other words, or a temporary mistake. */
   | 'rejected'
-  /** Time-out, 5xx, 429, wrong client credentials, not OAuth at all: says nothing about the grant. */
+  /** Timeout, 5xx, 429, wrong client credentials, or no OAuth response: says nothing about the grant. */
   | 'unclear'
 
-/** Reads what an error of a token request says about the grant itself. The status matters where no `error` is given. */
+/** Returns what an error of a token request says about the grant. Without an OAuth `error`, the status counts. */
 export function refusalOf(error: unknown): Refusal {
   if (error instanceof ResponseBodyError) {
     if (error.error === 'invalid_grant') return 'invalid-grant'
@@ -24,25 +27,28 @@ export function refusalOf(error: unknown): Refusal {
   return answer?.status === 400 && !html ? 'rejected' : 'unclear'
 }
 
-/** What judges the request, the client or the grant. With a 5xx any other word is about the server itself. */
+/** Errors about the request, the client or the grant. With a 5xx, any other error is about the server. */
 const JUDGEMENT = /^(?:invalid_|unauthorized_|unsupported_|access_denied|token_)|_required$/
 
 function isTrouble({ status, error }: ResponseBodyError): boolean {
   return status === 429 || (status >= 500 && !JUDGEMENT.test(error))
 }
 
-/** The status of the provider's answer, or 0 where there was none that could be read. */
+/** Returns the status of the provider's response, or 0 without one. */
 export function statusOf(error: unknown): number {
   return answerOf(error)?.status ?? 0
 }
 
-/** The provider's answer that an error of openid-client is about, or `null`. */
+/** Returns the response that an error of openid-client is about, or `null`. */
 function answerOf(error: unknown): Response | null {
   if (error instanceof ResponseBodyError || error instanceof WWWAuthenticateChallengeError) return error.response
   return error instanceof Error && error.cause instanceof Response ? error.cause : null
 }
 
-/** Seconds from `now` (ms) that the provider asked to wait, by number or by date (RFC 9110, section 10.2.3), or `null`. */
+/**
+ * Returns the seconds from `now` (ms since the epoch) that the provider's Retry-After asks to wait, or `null`.
+ * @see https://www.rfc-editor.org/rfc/rfc9110#section-10.2.3
+ */
 export function retryAfterOf(error: unknown, now = Date.now()): number | null {
   const value = answerOf(error)?.headers.get('retry-after')
   if (value === null || value === undefined) return null
@@ -51,8 +57,8 @@ export function retryAfterOf(error: unknown, now = Date.now()): number | null {
 }
 
 /**
- * Turns whatever a call to the provider threw into the fault that a login ends with: 400 for a code that the browser
- * brought and the provider does not take, 503 when the provider can't be reached, 502 when what it says is wrong.
+ * Returns the fault that a login ends with after this error: 400 for a code that the provider refuses, 503 if the
+ * provider can't be reached, and 502 for a wrong response.
  */
 export function toLoginFault(error: unknown): Fault {
   if (error instanceof Fault) return error
@@ -67,28 +73,31 @@ const SPENT =
   'The sign-in service did not accept this sign-in any more: it took too long, was finished before, or is not allowed. ' +
   'Sign in again.'
 
-/** What a user reads where the provider's answer is wrong. */
+/** What the user reads after a wrong response of the provider. */
 export const UNUSABLE = 'The sign-in service gave an answer that can’t be used.'
 
-/** Where it does not take what a login asks it for. */
+/** What the user reads if the provider refuses the parameters of a login. */
 export const NOT_ACCEPTED = 'The sign-in service did not accept what this sign-in asks for.'
 
-/** Where it was asked for a stronger or more recent sign-in, and none came. */
+/** What the user reads if the provider did not deliver the requested stronger or more recent sign-in. */
 export const NOT_DELIVERED =
   'This page asks for a stronger or more recent sign-in, and the sign-in service did not provide it.'
 
-/** Of a server, or of a firewall in front of it, that does not take what it is sent. */
-const NOT_TAKEN = new Set([400, 403, 406, 413, 414, 422, 431])
+/** Statuses of a server, or of a firewall in front of it, that refuses the request. */
+const REFUSES_REQUEST = new Set([400, 403, 406, 413, 414, 422, 431])
 
 const CLIENTS_FAULT = new Set(['invalid_client', 'unauthorized_client'])
 
-/** Whether the provider refuses what a request asks for (RFC 9126, section 2.3), as opposed to who makes it, or for now. */
+/**
+ * Returns whether the provider refuses the request itself, rather than the client or every request at the moment.
+ * @see https://www.rfc-editor.org/rfc/rfc9126#section-2.3
+ */
 export function refusesRequest(error: unknown): boolean {
-  if (error instanceof ResponseBodyError) return NOT_TAKEN.has(error.status) && !CLIENTS_FAULT.has(error.error)
-  return error instanceof ClientError && error.cause instanceof Response && NOT_TAKEN.has(error.cause.status)
+  if (error instanceof ResponseBodyError) return REFUSES_REQUEST.has(error.status) && !CLIENTS_FAULT.has(error.error)
+  return error instanceof ClientError && error.cause instanceof Response && REFUSES_REQUEST.has(error.cause.status)
 }
 
-/** Whether the provider could not be reached or could not answer, as opposed to answering something wrong. */
+/** Returns whether the provider could not be reached or could not answer, rather than answered wrongly. */
 export function isUnreachable(error: unknown): boolean {
   if (error instanceof Fault) return error.status === 503
   if (error instanceof ResponseBodyError) return isTrouble(error)
@@ -101,7 +110,7 @@ export function isUnreachable(error: unknown): boolean {
   }
   if (!(error instanceof Error)) return false
   if (error.name === 'TimeoutError' || error.name === 'AbortError') return true
-  // The connection could not be made, or was cut in the middle of the answer.
+  // undici's errors for a connection that failed, or broke within the response.
   return error instanceof TypeError && (error.message === 'fetch failed' || error.message === 'terminated')
 }
 
@@ -113,8 +122,8 @@ const NEEDS_USER = new Set([
 ])
 
 /**
- * Whether a refused grant would pass after another login, and the `claims` that it wants then (Entra names them, also
- * with `invalid_grant`, and says the rest in `suberror`); `null` where no login would help.
+ * Returns the `claims` with which another login would make a refused grant succeed, or `null` if no login would help.
+ * Entra names the claims, also with `invalid_grant`, and gives the reason in `suberror`.
  */
 export function loginThatHelps(error: unknown): { readonly claims: string | null } | null {
   if (!(error instanceof ResponseBodyError)) return null

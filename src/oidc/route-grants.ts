@@ -1,3 +1,4 @@
+import { decodeJwt } from 'jose'
 import {
   clientCredentialsGrant,
   genericGrantRequest,
@@ -13,28 +14,47 @@ type Wanted = Route['token']
 const ACCESS_TOKEN = 'urn:ietf:params:oauth:token-type:access_token'
 const ACCESS_TOKENS = [ACCESS_TOKEN, 'urn:ietf:params:oauth:token-type:jwt']
 
-/** What an exchange begins with. */
+/** The session's tokens. */
 interface Held {
   readonly accessToken: string
   readonly refreshToken: string | null
 }
 
 /**
- * Gets the access token that a route wants, in exchange for the session's: token exchange (RFC 8693), on-behalf-of
- * (Entra's profile of RFC 7523), client credentials (RFC 6749, section 4.4), or the session's own refresh token for
- * another resource (RFC 8707). Rejects with openid-client's errors. A new refresh token in the answer belongs to the
- * session.
+ * Requests the access token that a route wants: by token exchange, by on-behalf-of (Entra's profile of RFC 7523), by
+ * client credentials, or with the session's refresh token for another resource. Rejects with openid-client's errors. A
+ * new refresh token in the response belongs to the session.
+ * @see https://www.rfc-editor.org/rfc/rfc8693#section-2
+ * @see https://www.rfc-editor.org/rfc/rfc6749#section-4.4
+ * @see https://www.rfc-editor.org/rfc/rfc8707#section-2.2
  */
 export async function grantForRoute(provider: Provider, wanted: Wanted, held: Held, now: number): Promise<TokenSet> {
   const { configuration } = await provider.discovered()
   const response = await request(configuration, wanted, held)
-  // A provider that gives another kind of token than it was asked for has to say so (RFC 8693, section 2.2.1). For the
-  // other grants the word means nothing, and a refresh token that came beside it must be kept.
+  // Only a token exchange defines this member, and a new refresh token of another grant must not be lost:
+  // https://www.rfc-editor.org/rfc/rfc8693#section-2.2.1
   const issued = response['issued_token_type']
   if (wanted.grant === 'token-exchange' && issued !== undefined && !ACCESS_TOKENS.some((type) => type === issued)) {
     throw new Error(`the provider exchanged for ${JSON.stringify(issued)}`)
   }
   return toTokenSet(response, now)
+}
+
+/**
+ * Returns the audience of a JWT access token that names none of `wanted`. Returns `null` if the audience fits, if
+ * nothing is wanted, and for an opaque token. Does not verify the signature.
+ * @see https://www.rfc-editor.org/rfc/rfc9068#section-2.2
+ */
+export function missingAudience(accessToken: string, wanted: readonly (string | null)[]): readonly string[] | null {
+  const named = wanted.filter((one) => one !== null)
+  if (named.length === 0) return null
+  try {
+    const { aud = [] } = decodeJwt(accessToken)
+    const audiences = [aud].flat()
+    return audiences.some((one) => named.includes(one)) ? null : audiences
+  } catch {
+    return null
+  }
 }
 
 async function request(

@@ -4,21 +4,21 @@ import { Agent, fetch as undiciFetch, type RequestInit as UndiciRequestInit } fr
 import type { Metrics } from '../telemetry/metrics.ts'
 import type { Tracing } from '../telemetry/tracing.ts'
 
-/** No honest answer of a provider is larger; a broken one must not fill the memory. */
+/** Larger than any honest response; a broken provider must not fill the memory. */
 const MAX_ANSWER_BYTES = 1024 * 1024
 
 const NULL_BODY_STATUS = new Set([101, 204, 205, 304])
 
 interface TransportOptions {
-  /** Certificates trusted beside the usual ones, PEM. */
+  /** Certificates to trust besides the usual ones, PEM. */
   readonly ca: Buffer | null
-  /** For each call from its start to the last byte of the answer, ms. */
+  /** Time limit in ms for each call, from its start to the last byte of the response. */
   readonly timeout: number
-  /** Hears of each call before it is made, and makes it. */
+  /** Wraps each call. */
   readonly around: (url: string, call: () => Promise<Response>) => Promise<Response>
 }
 
-/** A `fetch` for calls to the provider: bounded in time and size, redirects left alone, extra trust roots. */
+/** Creates a `fetch` for calls to the provider that bounds time and size and does not follow redirects. */
 export function createTransport({ ca, timeout, around }: TransportOptions): {
   fetch: CustomFetch
   close(): Promise<void>
@@ -59,11 +59,11 @@ async function readBounded(body: AsyncIterable<unknown> | null, url: string): Pr
   return Buffer.concat(chunks)
 }
 
-/** Times the calls to the provider by what they are for; each has a span of its own where there is tracing. */
+/** Measures the calls to the provider by operation, and records a span for each where tracing is on. */
 export interface ObservedCalls {
-  /** Makes a call to this URL. Rejects as the call does. */
+  /** Makes a call to this URL and measures it. Rejects like the call. */
   readonly around: (url: string, call: () => Promise<Response>) => Promise<Response>
-  /** From now on calls are known by the endpoints of this metadata; before, each is a discovery. */
+  /** Names the operations after the endpoints of this metadata. Before that, every call is a discovery. */
   learn(server: ServerMetadata): void
 }
 
@@ -75,7 +75,7 @@ const ENDPOINTS = [
   ['pushed_authorization_request_endpoint', 'pushed_authorization'],
 ] as const
 
-/** No endpoint is known yet. */
+/** Creates the measurement; `learn` tells it the endpoints. */
 export function createObservedCalls({ providerSeconds }: Metrics, tracing: Tracing | null): ObservedCalls {
   const operations = new Map<string, string>()
 

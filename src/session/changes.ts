@@ -1,68 +1,61 @@
 import { LRUCache } from 'lru-cache'
 import type { LoginResult } from '../oidc/callback.ts'
 import { sidOf } from '../oidc/token-set.ts'
-import type { Store } from '../store/store.ts'
-import type { Log } from '../telemetry/log.ts'
-import type { Metrics } from '../telemetry/metrics.ts'
-import type { SessionCache } from './cache.ts'
-import type { Ending } from './ending.ts'
-import type { StoreReader } from './lookup.ts'
+import type { Ending, SessionServices } from './ending.ts'
+import type { Lookup } from './lookup.ts'
 import { toRecord } from './record.ts'
-import type { RetryQueue } from './retry.ts'
-import { ownerOf, type Session, type SessionPolicy, absoluteEnd } from './session.ts'
+import { absoluteEnd, ownerOf, type Session, type SessionPolicy } from './session.ts'
 import { newTicket } from './ticket.ts'
 
-/** What a refresh can change. */
+/** The members that a refresh can change. */
 export type SessionChange = Partial<Pick<Session, 'claims' | 'idToken' | 'tokens' | 'sid' | 'refreshedAt' | 'endsAt'>>
 
-/** What became of a change. */
+/** The result of a change. */
 export interface Renewed {
-  /** `null` when it had ended, which stands; a newer one when another process was first. */
+  /** `null` if the session has ended; a newer version if another process has changed the session first. */
   readonly session: Session | null
-  /** `false` while the store can't be reached: it is written as soon as it can. */
+  /** `false` while the store can't be reached: the change is written as soon as it can. */
   readonly saved: boolean
 }
 
-/** How changed sessions get into the store: now, or as soon as it can be reached. */
-export interface SessionWriter {
+/** Writes new and changed sessions, at once or as soon as the store is reachable. */
+export interface Changes {
+  /** Begins a session with a new id. `asked` is `Session.asked`. Rejects with `store_unavailable`. */
+  begin(login: LoginResult, origin: string, asked: string | null, now: number): Promise<Session>
   /** See `Sessions.renew`. */
   renew(session: Session, change: SessionChange): Promise<Renewed>
-  /** Writes a session that the store has only an older version of. */
+  /** Writes a session later if the store has an older version of it. */
   saveLater(session: Session): void
+  /** See `Sessions.touch`. */
+  touch(session: Session, now: number): void
 }
 
-interface Parts {
-  readonly store: Pick<Store, 'relist' | 'replace'>
-  readonly cache: SessionCache
-  readonly storeReader: Pick<StoreReader, 'read'>
-  readonly ending: Pick<Ending, 'lose'>
-  readonly retryQueue: RetryQueue
-  readonly policy: SessionPolicy
-  readonly log: Log
-}
+/** Activity is written to the store at most this often. */
+const TOUCH_EVERY_MS = 60_000
+/** After a failed write, the first activity after this time writes again. */
+const TOUCH_RETRY_MS = 2_000
+const MAX_TOUCHED = 20_000
 
-/** Nothing waits to be written yet. */
-export function createSessionWriter({
-  store,
-  cache,
-  storeReader,
-  ending,
-  retryQueue,
-  policy,
-  log,
-}: Parts): SessionWriter {
+/** Creates the part that writes sessions. */
+export function createChanges(
+  { store, cache, retryQueue, settings, log, metrics }: SessionServices,
+  ending: Ending,
+  lookup: Lookup,
+): Changes {
   /** Sessions whose newest version waits for the store. */
   const unsaved = new Set<string>()
+  /** When activity is next written, in ms of `performance.now`. */
+  const touchDueAt = new LRUCache<string, number>({ max: MAX_TOUCHED })
 
-  /** Writes a new version; gives back what counts afterwards. */
+  /** Writes a new version. Returns the valid version after that, or `null` if the session has ended. */
   async function save(renewed: Session, relists: boolean): Promise<Session | null> {
-    // A logout by the provider must find it by its present sid.
+    // A logout by the provider names the current sid.
     if (relists) await store.relist(renewed.id, ownerOf(renewed))
-    const outcome = await store.replace(renewed.id, toRecord(renewed), recordLife(policy, renewed, Date.now()))
+    const outcome = await store.replace(renewed.id, toRecord(renewed), recordLife(settings, renewed, Date.now()))
     if (outcome === 'replaced') return renewed
-    if (outcome === 'gone') ending.lose(renewed.id)
+    if (outcome === 'gone') ending.noteMissing(renewed.id)
     else cache.drop(renewed.id)
-    return outcome === 'gone' ? null : storeReader.read(renewed.ticket)
+    return outcome === 'gone' ? null : lookup.read(renewed.ticket)
   }
 
   function saveLater(renewed: Session): void {
@@ -80,7 +73,37 @@ export function createSessionWriter({
   }
 
   return {
-    saveLater,
+    async begin(login, origin, asked, now) {
+      const ticket = newTicket()
+      const session: Session = {
+        id: ticket.id,
+        ticket,
+        version: 1,
+        issuer: login.issuer,
+        ...(login.issuerTemplate === undefined ? {} : { issuerTemplate: login.issuerTemplate }),
+        subject: login.idTokenClaims.sub,
+        sid: sidOf(login.idTokenClaims),
+        origin,
+        claims: login.claims,
+        asked,
+        idToken: login.idToken,
+        tokens: login.tokens,
+        createdAt: now,
+        refreshedAt: now,
+        lastSeenAt: now,
+        endsAt: absoluteEnd(settings, now, login.idTokenClaims.exp * 1000),
+      }
+      try {
+        await store.create(session.id, toRecord(session), ownerOf(session), recordLife(settings, session, now))
+      } catch (error) {
+        // The store may have created the record although its answer was lost.
+        ending.discard(session.id)
+        throw error
+      }
+      cache.keep(session, performance.now())
+      metrics.sessionsBegun.inc()
+      return session
+    },
 
     async renew(session, change) {
       const renewed: Session = { ...session, ...change, version: session.version + 1 }
@@ -92,7 +115,7 @@ export function createSessionWriter({
         if (written === renewed) cache.keep(renewed, asked)
         return { session: cache.hasEnded(session.id) ? null : written, saved: true }
       } catch {
-        // The old refresh token may be spent: losing the new one would cost the session.
+        // The old refresh token may be spent: without the new one, the session would be lost.
         if (cache.hasEnded(session.id)) return { session: null, saved: true }
         renewed.lastSeenAt = Math.max(renewed.lastSeenAt, current()?.lastSeenAt ?? 0)
         cache.keep(renewed, cache.get(session.id)?.readAt ?? asked)
@@ -101,103 +124,36 @@ export function createSessionWriter({
         return { session: renewed, saved: false }
       }
     },
+
+    saveLater,
+
+    touch(session, now) {
+      const every = touchEvery(settings)
+      // A clock that was set back and corrected must not make an active session look idle.
+      session.lastSeenAt = Math.max(session.lastSeenAt, now)
+      // A WebSocket may hold the version from before a renewal.
+      const current = cache.get(session.id)?.session
+      if (current !== undefined) current.lastSeenAt = Math.max(current.lastSeenAt, now)
+      const at = performance.now()
+      const due = touchDueAt.get(session.id)
+      // An unknown session was last written when it began, unless the clock says that it begins in the future.
+      const isDue = due === undefined ? now < session.createdAt || now >= session.createdAt + every : at >= due
+      if (!isDue) return
+      touchDueAt.set(session.id, at + every)
+      store.touch(session.id, now, recordLife(settings, session, now)).catch(() => {
+        // A pause, so that a failing store does not get a write with every request.
+        touchDueAt.set(session.id, performance.now() + Math.min(every, TOUCH_RETRY_MS))
+      })
+    },
   }
 }
 
-interface BeginParts {
-  readonly store: Pick<Store, 'create'>
-  readonly cache: Pick<SessionCache, 'keep'>
-  readonly ending: Pick<Ending, 'undo'>
-  readonly policy: SessionPolicy
-  readonly metrics: Metrics
-}
-
-interface Beginning {
-  readonly login: LoginResult
-  /** The public origin that the login started from. */
-  readonly origin: string
-  /** See `Session.asked`. */
-  readonly asked: string | null
-}
-
-/** Begins a session under a new id. Rejects with `store_unavailable`, and then there is none. */
-export async function beginSession(
-  { store, cache, ending, policy, metrics }: BeginParts,
-  { login, origin, asked }: Beginning,
-  now: number,
-): Promise<Session> {
-  const ticket = newTicket()
-  const session: Session = {
-    id: ticket.id,
-    ticket,
-    version: 1,
-    issuer: login.issuer,
-    ...(login.issuerTemplate === undefined ? {} : { issuerTemplate: login.issuerTemplate }),
-    subject: login.idTokenClaims.sub,
-    sid: sidOf(login.idTokenClaims),
-    origin,
-    claims: login.claims,
-    asked,
-    idToken: login.idToken,
-    tokens: login.tokens,
-    createdAt: now,
-    refreshedAt: now,
-    lastSeenAt: now,
-    endsAt: absoluteEnd(policy, now, login.idTokenClaims.exp * 1000),
-  }
-  try {
-    await store.create(session.id, toRecord(session), ownerOf(session), recordLife(policy, session, now))
-  } catch (error) {
-    // Its answer may be all that was lost.
-    ending.undo(session.id)
-    throw error
-  }
-  cache.keep(session, performance.now())
-  metrics.sessionsBegun.inc()
-  return session
-}
-
-/** Activity is written to the store at most this often, ms. */
-const WRITE_EVERY = 60_000
-/** What could not be written is tried again with the first activity after this long, ms. */
-const RETRY_AFTER = 2_000
-const MAX_KEPT = 20_000
-
-/** How long a record has to live in the store from `now` on, ms: until its end, or until it would be idle. */
+/** Returns how long a record must live in the store from `now` on, in ms: until its end, or until it would be idle. */
 function recordLife(policy: SessionPolicy, session: Session, now: number): number {
-  const idle = policy.idleTimeout === null ? Number.POSITIVE_INFINITY : policy.idleTimeout + 2 * writeEvery(policy)
+  const idle = policy.idleTimeout === null ? Number.POSITIVE_INFINITY : policy.idleTimeout + 2 * touchEvery(policy)
   return Math.max(1, Math.ceil(Math.min(session.endsAt - now, idle)))
 }
 
-/** Makes `Sessions.touch`: activity counts here at once, and is written to the store now and then. */
-export function createActivity(
-  store: Pick<Store, 'touch'>,
-  cache: Pick<SessionCache, 'get'>,
-  policy: SessionPolicy,
-): (session: Session, now: number) => void {
-  /** From when on it is written again, ms of `performance.now`. */
-  const dueAt = new LRUCache<string, number>({ max: MAX_KEPT })
-
-  return function touch(session, now) {
-    const every = writeEvery(policy)
-    // A clock that was set back and is set right again must not make an active session look idle.
-    session.lastSeenAt = Math.max(session.lastSeenAt, now)
-    // Who holds a session for long, as a WebSocket does, may hold one from before a renewal.
-    const current = cache.get(session.id)?.session
-    if (current !== undefined) current.lastSeenAt = Math.max(current.lastSeenAt, now)
-    const at = performance.now()
-    const due = dueAt.get(session.id)
-    // What is not known here was written when it began, unless the clock says that this is still to come.
-    const isDue = due === undefined ? now < session.createdAt || now >= session.createdAt + every : at >= due
-    if (!isDue) return
-    dueAt.set(session.id, at + every)
-    store.touch(session.id, now, recordLife(policy, session, now)).catch(() => {
-      // Not with every request: a store that refuses would be asked all the time.
-      dueAt.set(session.id, performance.now() + Math.min(every, RETRY_AFTER))
-    })
-  }
-}
-
-function writeEvery({ idleTimeout }: SessionPolicy): number {
-  return Math.min(WRITE_EVERY, (idleTimeout ?? Number.POSITIVE_INFINITY) / 4)
+function touchEvery({ idleTimeout }: SessionPolicy): number {
+  return Math.min(TOUCH_EVERY_MS, (idleTimeout ?? Number.POSITIVE_INFINITY) / 4)
 }

@@ -5,34 +5,37 @@ const ALGORITHM = 'aes-256-gcm'
 const IV_BYTES = 12
 const TAG_BYTES = 16
 
-/** A fresh 32-byte data key, base64url. */
+/** Creates a random 32-byte data key, base64url. */
 export function newDataKey(): string {
   return randomBytes(32).toString('base64url')
 }
 
 /**
- * Makes the key object that `seal` and `open` want from 32 raw bytes.
- * (Node 24 opens a session five times as fast with a KeyObject as with a Buffer.)
+ * Creates the key for `seal` and `open` from 32 raw bytes. With a KeyObject, Node.js 24 opens a session five times as
+ * fast as with a Buffer.
  */
 export function toKey(raw: Buffer): KeyObject {
   return createSecretKey(raw)
 }
 
-/** Derives a key for one purpose from a configured 32-byte key (HKDF-SHA256, RFC 5869). */
+/**
+ * Derives a key for one purpose from a configured 32-byte key, by HKDF-SHA256.
+ * @see https://www.rfc-editor.org/rfc/rfc5869
+ */
 export function deriveKey(raw: Buffer, purpose: string): KeyObject {
   return createSecretKey(Buffer.from(hkdfSync('sha256', raw, '', `gatehouse ${purpose}`, 32)))
 }
 
 /**
- * The session keys of one client of one provider, made of the configured ones: what another gateway seals with the same
- * keys, as another client or for another issuer, opens with none of these.
+ * Derives the session keys of one client at one provider from the configured keys, so that they do not open what a
+ * gateway with the same keys seals for another client or issuer.
  */
 export function keysOf({ session, provider }: Config): Buffer[] {
   const owner = JSON.stringify(['gatehouse', provider.issuer, provider.clientId])
   return session.keys.map((raw) => Buffer.from(hkdfSync('sha256', raw, '', owner, 32)))
 }
 
-/** Seals a text with AES-256-GCM; `associated` must be the same when it is opened. */
+/** Seals a text with AES-256-GCM. `associated` must be the same in `open`. */
 export function seal(key: KeyObject, associated: string, text: string): Buffer {
   const iv = randomBytes(IV_BYTES)
   const cipher = createCipheriv(ALGORITHM, key, iv, { authTagLength: TAG_BYTES })
@@ -40,7 +43,7 @@ export function seal(key: KeyObject, associated: string, text: string): Buffer {
   return Buffer.concat([iv, cipher.update(text, 'utf8'), cipher.final(), cipher.getAuthTag()])
 }
 
-/** Opens what `seal` made; `null` for anything else: another key, another `associated`, a changed or missing byte. */
+/** Opens a sealed text. Returns `null` for another key, another `associated`, or a changed or missing byte. */
 export function open(key: KeyObject, associated: string, sealed: Buffer): string | null {
   if (sealed.length < IV_BYTES + TAG_BYTES) return null
   try {

@@ -1,33 +1,45 @@
 import { Fault } from '../errors.ts'
-import { inTime } from '../store/in-time.ts'
-import type { Store } from '../store/store.ts'
-import type { Metrics } from '../telemetry/metrics.ts'
-import type { SessionCache, Kept } from './cache.ts'
-import type { Ending } from './ending.ts'
+import { withDeadline } from '../resilience/deadline.ts'
+import { singleFlight } from '../resilience/single-flight.ts'
+import type { Cached } from './cache.ts'
+import type { Ending, SessionServices } from './ending.ts'
 import { fromRecord } from './record.ts'
-import { type Session, mayBeOver, type SessionPolicy } from './session.ts'
+import { mayBeOver, type Session } from './session.ts'
 import type { Ticket } from './ticket.ts'
 
-/** How sessions come out of the store. Each call rejects with `store_unavailable`. */
-export interface StoreReader {
-  /** What the store has for a ticket, kept at hand from now on; `null` when there is nothing that the ticket opens. */
+/** Finds sessions: in the cache, in the cache once the store has confirmed them, or in the store. */
+export interface Lookup {
+  /** See `Sessions.load`. */
+  load(ticket: Ticket, now: number): Session | null | Promise<Session | null>
+  /**
+   * Reads a ticket's session from the store into the cache. Returns `null` if there is none, or if the ticket does not
+   * open it. Rejects with `store_unavailable`.
+   */
   read(ticket: Ticket): Promise<Session | null>
-  /** The same; who asks while somebody else does gets the same answer. */
-  readOnce(ticket: Ticket): Promise<Session | null>
+  /** Asks the store again without a pause, because it is back. */
+  resume(): void
 }
 
-interface Parts {
-  readonly store: Pick<Store, 'read'>
-  readonly cache: SessionCache
-  readonly ending: Pick<Ending, 'lose' | 'wasRenewed'>
-  /** Hears of a session that is newer at hand than in the store. */
-  readonly onBehind: (session: Session) => void
-  readonly metrics: Metrics
-}
+/** A cached session is used without a question while notices of changes are complete up to this age. */
+const TRUST_MS = 500
+/** How often a used session is read in the background, for ends without a notice: an eviction, or a flushed store. */
+const READ_EVERY_MS = 2_000
+/** After this time without a read, the request waits for one. */
+const READ_AT_LATEST_MS = 4_000
+/** How long a request waits for the store to confirm a cached session. */
+const CONFIRM_WITHIN_MS = 700
+/** How long the store is not asked after it has failed to confirm a session. */
+const CONFIRM_PAUSE_MS = 500
 
-/** Nothing is under way yet. */
-export function createStoreReader({ store, cache, ending, onBehind, metrics }: Parts): StoreReader {
-  const underWay = new Map<string, Promise<Session | null>>()
+/** Creates the lookup. Calls `onBehind` with a cached session that is newer than the store's record. */
+export function createLookup(
+  { store, cache, settings, metrics }: SessionServices,
+  ending: Ending,
+  onBehind: (session: Session) => void,
+): Lookup {
+  const isShared = store.size() === null
+  const reads = singleFlight<string, Session | null>()
+  let pausedUntil = Number.NEGATIVE_INFINITY
 
   async function fromStore(ticket: Ticket): Promise<Session | null> {
     const readAt = performance.now()
@@ -35,14 +47,14 @@ export function createStoreReader({ store, cache, ending, onBehind, metrics }: P
     const known = cache.get(ticket.id)?.session ?? null
     if (cache.hasEnded(ticket.id)) return null
     if (record === null) {
-      // Before anybody is told to clear the cookie: it may be that of the session that a login has put in its place.
+      // Asked before an answer clears the cookie, which may belong to the session that a login has begun since.
       await ending.wasRenewed(ticket.id)
       metrics.sessionCache.inc({ result: 'lost' })
-      ending.lose(ticket.id)
+      ending.noteMissing(ticket.id)
       return null
     }
     metrics.sessionCache.inc({ result: known === null ? 'miss' : 'confirmed' })
-    // At hand may be what the store does not have: it could not be written yet, or was lost with a failed master.
+    // The cache may be ahead of the store: a write is pending, or was lost in a failover.
     const session = known !== null && known.version >= record.version ? known : fromRecord(ticket, record)
     if (session === null) return null
     if (session.version > record.version) onBehind(session)
@@ -51,145 +63,74 @@ export function createStoreReader({ store, cache, ending, onBehind, metrics }: P
     return session
   }
 
-  function join(ticket: Ticket): Promise<Session | null> {
-    const others = underWay.get(ticket.id)
-    if (others !== undefined) return others
-    const mine = fromStore(ticket).finally(() => {
-      underWay.delete(ticket.id)
-    })
-    underWay.set(ticket.id, mine)
-    return mine
+  /** Like `read`, but concurrent calls share one read. */
+  async function readOnce(ticket: Ticket): Promise<Session | null> {
+    return ifOpenedBy(ticket, await reads.run(ticket.id, () => fromStore(ticket)))
   }
 
-  return {
-    read: async (ticket) => owned(await fromStore(ticket), ticket),
-    readOnce: async (ticket) => owned(await join(ticket), ticket),
-  }
-}
-
-/** A ticket with another key belongs to nobody. */
-function owned(session: Session | null, ticket: Ticket): Session | null {
-  return session?.ticket.key === ticket.key ? session : null
-}
-
-/** A session at hand is used without asking while notices of changes have come in no longer ago than this, ms. */
-const TRUST = 500
-/** What no notice tells (eviction, a flushed store) is looked for in the background this often, ms. */
-const LOOK_EVERY = 2_000
-/** What nobody has looked for within this time, ms, is looked for before the answer. */
-const LOOK_AT_LAST = 4_000
-
-interface LoadParts {
-  readonly store: Pick<Store, 'assuredUntil' | 'size'>
-  readonly cache: Pick<SessionCache, 'get' | 'hasEnded'>
-  readonly storeReader: StoreReader
-  readonly revalidation: Pick<Revalidation, 'confirm'>
-  readonly ending: Pick<Ending, 'living'>
-  readonly policy: SessionPolicy
-  readonly metrics: Pick<Metrics, 'countHit'>
-}
-
-/** See `Sessions.load`. */
-type LoadSession = (ticket: Ticket, now: number) => Session | null | Promise<Session | null>
-
-/** Makes `Sessions.load`: what is at hand, at once, unless something speaks against it. */
-export function createLoad({
-  store,
-  cache,
-  storeReader,
-  revalidation,
-  ending,
-  policy,
-  metrics,
-}: LoadParts): LoadSession {
-  const isShared = store.size() === null
-
-  return function load(ticket, now) {
-    const kept = cache.get(ticket.id)
-    if (kept === null) {
-      if (cache.hasEnded(ticket.id)) return null
-      return storeReader.readOnce(ticket).then((found) => ending.living(found, now))
-    }
-    const { session, readAt, outdated } = kept
-    if (session.ticket.key !== ticket.key) return null
-    if (isShared) {
-      // Not `now`: the wall clock may have been set since.
-      const at = performance.now()
-      const isUncertain = outdated || at - readAt > LOOK_AT_LAST || store.assuredUntil(readAt) < at - TRUST
-      if (isUncertain || mayBeOver(policy, session, now)) return revalidation.confirm(kept, ticket, now)
-      if (at - readAt > LOOK_EVERY) {
-        storeReader.readOnce(ticket).catch(() => {
-          // Only looking: what is at hand stays good as long as the notices come in.
-        })
-      }
-    }
-    metrics.countHit()
-    return ending.living(session, now)
-  }
-}
-
-/** How long a request waits for the store to confirm what is at hand, ms. */
-const CONFIRM_WITHIN = 700
-/** After the store has failed to confirm, it is not asked again for this long, ms. */
-const CONFIRM_PAUSE = 500
-
-/** Whether what is at hand still stands. */
-export interface Revalidation {
   /**
-   * What the store has; while it does not answer, what is at hand. Rejects with `store_unavailable` when that has not
-   * been known to stand for `outageGrace`.
+   * Reads within `CONFIRM_WITHIN_MS`. After a failure it rejects at once for a while, so that requests don't pile up.
    */
-  confirm(kept: Kept, ticket: Ticket, now: number): Promise<Session | null>
-  /** Asks at once again: the store is back. */
-  resume(): void
-}
-
-interface RevalidationParts {
-  readonly store: Pick<Store, 'assuredUntil'>
-  readonly cache: Pick<SessionCache, 'get' | 'hasEnded'>
-  readonly storeReader: Pick<StoreReader, 'readOnce'>
-  readonly ending: Pick<Ending, 'living'>
-  readonly policy: SessionPolicy & { readonly outageGrace: number }
-  readonly metrics: Metrics
-}
-
-/** The store has not failed yet. */
-export function createRevalidation({
-  store,
-  cache,
-  storeReader,
-  ending,
-  policy,
-  metrics,
-}: RevalidationParts): Revalidation {
-  let pausedUntil = Number.NEGATIVE_INFINITY
-
-  /** Rejects after a while, and at once for a moment after that: the requests of all users would wait otherwise. */
-  async function look(ticket: Ticket): Promise<Session | null> {
+  async function readInTime(ticket: Ticket): Promise<Session | null> {
     if (performance.now() < pausedUntil) throw new Fault('store_unavailable')
     try {
-      return await inTime(storeReader.readOnce(ticket), CONFIRM_WITHIN, () => new Fault('store_unavailable'))
+      return await withDeadline(readOnce(ticket), CONFIRM_WITHIN_MS, () => {
+        throw new Fault('store_unavailable')
+      })
     } catch (error) {
-      pausedUntil = performance.now() + CONFIRM_PAUSE
+      pausedUntil = performance.now() + CONFIRM_PAUSE_MS
       throw error
     }
   }
 
+  /**
+   * Returns what the store has, or the cached session while the store does not answer. Rejects with `store_unavailable`
+   * if the session has not been confirmed for longer than `outageGrace`.
+   */
+  async function confirm(cached: Cached, ticket: Ticket, now: number): Promise<Session | null> {
+    try {
+      return ending.endIfOver(await readInTime(ticket), now)
+    } catch (error) {
+      if (cache.hasEnded(ticket.id)) return null
+      const { session, readAt } = cache.get(ticket.id) ?? cached
+      const unsureFor = performance.now() - store.assuredUntil(readAt)
+      if (mayBeOver(settings, session, now) || unsureFor >= settings.outageGrace) throw error
+      metrics.sessionCache.inc({ result: 'grace' })
+      return ending.endIfOver(session, now)
+    }
+  }
+
   return {
-    async confirm(kept, ticket, now) {
-      try {
-        return ending.living(await look(ticket), now)
-      } catch (error) {
+    load(ticket, now) {
+      const cached = cache.get(ticket.id)
+      if (cached === null) {
         if (cache.hasEnded(ticket.id)) return null
-        const { session, readAt } = cache.get(ticket.id) ?? kept
-        const unsureFor = performance.now() - store.assuredUntil(readAt)
-        if (mayBeOver(policy, session, now) || unsureFor >= policy.outageGrace) throw error
-        metrics.sessionCache.inc({ result: 'grace' })
-        return ending.living(session, now)
+        return readOnce(ticket).then((found) => ending.endIfOver(found, now))
       }
+      const { session, readAt, outdated } = cached
+      if (session.ticket.key !== ticket.key) return null
+      if (isShared) {
+        // Not `now`, since the wall clock may have been set.
+        const at = performance.now()
+        const isUncertain = outdated || at - readAt > READ_AT_LATEST_MS || store.assuredUntil(readAt) < at - TRUST_MS
+        if (isUncertain || mayBeOver(settings, session, now)) return confirm(cached, ticket, now)
+        if (at - readAt > READ_EVERY_MS) {
+          readOnce(ticket).catch(() => {
+            // The cached session stays valid while the notices are complete.
+          })
+        }
+      }
+      metrics.countHit()
+      return ending.endIfOver(session, now)
     },
+    read: async (ticket) => ifOpenedBy(ticket, await fromStore(ticket)),
     resume() {
       pausedUntil = Number.NEGATIVE_INFINITY
     },
   }
+}
+
+/** A ticket with another key opens nothing. */
+function ifOpenedBy(ticket: Ticket, session: Session | null): Session | null {
+  return session?.ticket.key === ticket.key ? session : null
 }

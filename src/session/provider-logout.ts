@@ -3,34 +3,31 @@ import type { Store } from '../store/store.ts'
 import { ownerOf, type EndReason, type Session } from './session.ts'
 import type { Sessions } from './sessions.ts'
 
-/** A login may be on its way back to us while the provider ends it: so long an end waits for it, ms. */
-const WAIT_FOR_LOGIN = 15 * 60_000
+/** How long a note of the logout waits for a login that is under way. */
+const NOTE_LIFE_MS = 15 * 60_000
 
-interface Parts {
-  readonly store: Pick<Store, 'mark' | 'marked'>
-  readonly sessions: Pick<Sessions, 'find' | 'endById'>
-}
-
-/** What a provider has ended at `at` (ms since the epoch, by our clock): one of its sessions, or all of a user's. */
+/** A logout at the provider, of one of its sessions or of a user. */
 interface EndedLogin {
-  /** What the provider calls itself in its metadata. */
+  /** The issuer in the provider's metadata. */
   readonly issuer: string
   readonly subject: string | null
   readonly sid: string | null
+  /** The time of the logout, in ms since the epoch by the gateway's clock. */
   readonly at: number
-  /** Writes no mark for logins under way: the limit of marks is reached. */
-  readonly unmarked?: boolean
+  /** Leaves no note for logins under way, because the limit of notes is reached. */
+  readonly unnoted?: boolean
 }
 
-/** Ends the sessions that came of a login, also those that are still to come of it. Tells how many there were. */
+/** Ends the sessions of a login, and those of logins still under way. Returns how many it has ended. */
 export async function endLogin(
-  { store, sessions }: Parts,
-  { issuer, subject, sid, at, unmarked = false }: EndedLogin,
+  store: Pick<Store, 'setNote'>,
+  sessions: Pick<Sessions, 'find' | 'endById'>,
+  { issuer, subject, sid, at, unnoted = false }: EndedLogin,
   reason: EndReason,
 ): Promise<number> {
-  // The mark comes first: a session that begins now meets it, one that has begun is found.
+  // The note comes first: a login that finishes now meets it, and an earlier session is found.
   const named = sid !== null ? nameOf('sid', issuer, sid) : subject !== null ? nameOf('sub', issuer, subject) : null
-  if (named !== null && !unmarked) await store.mark(named, String(at), WAIT_FOR_LOGIN)
+  if (named !== null && !unnoted) await store.setNote(named, String(at), NOTE_LIFE_MS)
   const found =
     sid !== null
       ? await sessions.find({ issuer, sid })
@@ -42,17 +39,17 @@ export async function endLogin(
 }
 
 /**
- * Whether the provider has ended the login that began at `begunAt` (ms since the epoch) while it was under way. Logins
- * that begin later are none of its business, also where the provider goes on with the same session.
+ * Returns whether the provider has ended a login that began at `begunAt`, in ms since the epoch, while it was under way.
+ * Later logins are not affected, even if the provider continues the same session.
  */
-export async function wasLoggedOut(store: Pick<Store, 'marked'>, session: Session, begunAt: number): Promise<boolean> {
+export async function wasLoggedOut(store: Pick<Store, 'getNote'>, session: Session, begunAt: number): Promise<boolean> {
   const { issuer, subject, sid } = ownerOf(session)
-  const marks = [
-    sid === null ? null : await store.marked(nameOf('sid', issuer, sid)),
-    await store.marked(nameOf('sub', issuer, subject)),
+  const notes = [
+    sid === null ? null : await store.getNote(nameOf('sid', issuer, sid)),
+    await store.getNote(nameOf('sub', issuer, subject)),
   ]
-  // What is no number is not written by this gateway: better one login too many.
-  return marks.some((mark) => mark !== null && begunAt <= (numberFrom(mark) ?? Number.POSITIVE_INFINITY))
+  // This gateway writes numbers only. For any other note, another login is the safe answer.
+  return notes.some((note) => note !== null && begunAt <= (numberFrom(note) ?? Number.POSITIVE_INFINITY))
 }
 
 function nameOf(kind: 'sid' | 'sub', issuer: string, value: string): string {

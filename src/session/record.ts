@@ -5,7 +5,7 @@ import type { Ticket } from './ticket.ts'
 
 type Sealed = Omit<Session, 'id' | 'ticket' | 'version' | 'lastSeenAt'>
 
-/** Seals a session into what the store may see: AES-256-GCM under the ticket's data key, the id as associated data. */
+/** Seals a session for the store: AES-256-GCM with the ticket's data key, and the id as associated data. */
 export function toRecord(session: Session): StoredRecord {
   const { id, ticket, version, lastSeenAt, ...rest } = session
   const body: Sealed = rest
@@ -13,11 +13,11 @@ export function toRecord(session: Session): StoredRecord {
   return { sealed, version, createdAt: session.createdAt, endsAt: session.endsAt, seenAt: lastSeenAt }
 }
 
-/** Opens a record with the ticket that belongs to it; `null` when the ticket is another's or the record was changed. */
+/** Opens a record with its ticket. Returns `null` if the ticket is another session's or the record was changed. */
 export function fromRecord(ticket: Ticket, record: StoredRecord): Session | null {
   const text = open(toKey(Buffer.from(ticket.key, 'base64url')), ticket.id, record.sealed)
   if (text === null) return null
-  // What opens under the ticket's key was written by `toRecord`: nobody else has had that key.
+  // Only `toRecord` seals with the ticket's key.
   const body: Sealed = JSON.parse(text)
   return { ...body, id: ticket.id, ticket, version: record.version, lastSeenAt: record.seenAt }
 }

@@ -1,49 +1,49 @@
 import { setTimeout as sleep } from 'node:timers/promises'
+import { exponentialBackoff } from '../resilience/backoff.ts'
+import { withDeadline } from '../resilience/deadline.ts'
 
-const PAUSE_FIRST_MS = 250
-const PAUSE_MOST_MS = 2_000
+const retryPauseMs = exponentialBackoff(250, 2_000)
 
-/** Does what must not be lost because the store is away for a while. */
+/** Repeats writes that an outage of the store must not lose. */
 export interface RetryQueue {
-  /** Does `work` again and again until it does not reject, for `most` ms at most. Never rejects. */
-  persist(work: () => Promise<void>, most: number): Promise<void>
-  /** Resolves when nothing is left to do, at the latest after `most` ms; tells how much is left. */
-  settled(most: number): Promise<number>
+  /** Calls `work` until it resolves, for up to `mostMs`. Never rejects. */
+  persist(work: () => Promise<void>, mostMs: number): Promise<void>
+  /** Waits until the queue is empty, for up to `mostMs`. Returns the number of writes left. */
+  settled(mostMs: number): Promise<number>
 }
 
-/** Nothing to do yet. */
+/** Creates an empty queue. */
 export function createRetryQueue(): RetryQueue {
   const underWay = new Set<Promise<void>>()
 
+  async function empty(): Promise<void> {
+    while (underWay.size > 0) await Promise.all(underWay)
+  }
+
   return {
-    persist(work, most) {
-      const mine = keepTrying(work, most).finally(() => {
+    persist(work, mostMs) {
+      const mine = keepTrying(work, mostMs).finally(() => {
         underWay.delete(mine)
       })
       underWay.add(mine)
       return mine
     },
-    async settled(most) {
-      const given = new AbortController()
-      // A wait that is over must not keep the process alive.
-      const late = sleep(most, 'late', { signal: given.signal }).catch(() => 'late')
-      let waiting = true
-      while (waiting && underWay.size > 0) waiting = (await Promise.race([Promise.all(underWay), late])) !== 'late'
-      given.abort()
+    async settled(mostMs) {
+      await withDeadline(empty(), mostMs, () => undefined)
       return underWay.size
     },
   }
 }
 
-async function keepTrying(work: () => Promise<void>, most: number): Promise<void> {
-  const until = performance.now() + most
-  for (let pause = PAUSE_FIRST_MS; performance.now() < until; pause = Math.min(pause * 2, PAUSE_MOST_MS)) {
-    await sleep(pause, undefined, { ref: false })
+async function keepTrying(work: () => Promise<void>, mostMs: number): Promise<void> {
+  const until = performance.now() + mostMs
+  for (let attempt = 1; performance.now() < until; attempt += 1) {
+    await sleep(retryPauseMs(attempt), undefined, { ref: false })
     try {
       await work()
       return
     } catch {
-      // Whoever began it has told why; the store tells when it is back.
+      // The caller has logged the outage, and the store logs its end.
     }
   }
 }

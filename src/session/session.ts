@@ -2,46 +2,53 @@ import type { Claims, TokenSet } from '../oidc/token-set.ts'
 import type { Owner } from '../store/store.ts'
 import type { Ticket } from './ticket.ts'
 
-/** A logged-in user in one browser. Plain data; every change makes a new one, but for `lastSeenAt`. */
+/** A logged-in user in one browser. Plain data that is replaced by every change, except for `lastSeenAt`. */
 export interface Session {
   readonly id: string
-  /** What opens its record; never part of it. */
+  /** Opens the session's record, and is never part of it. */
   readonly ticket: Ticket
-  /** Counts the writes of the record, so that an older one never overwrites a newer one. */
+  /** Counts the writes of the record, so that an older version never overwrites a newer one. */
   readonly version: number
   readonly issuer: string
-  /** See `LoginResult`; sessions are found by it where there is one, because tenants are not known by themselves. */
+  /** See `LoginResult`. The store finds the session by the template, because a logout may not name the tenant. */
   readonly issuerTemplate?: string
   readonly subject: string
-  /** The provider's session id (OpenID Connect Front-Channel Logout 1.0, section 3). */
+  /** The provider's session id. @see https://openid.net/specs/openid-connect-frontchannel-1_0.html#OPLogout */
   readonly sid: string | null
   /** The public origin that the login started from. */
   readonly origin: string
   readonly claims: Claims
-  /** What the login asked for beyond the usual, as `stepUpMark` names it. */
+  /** The step-up that the login requested, as `stepUpMark` names it, or `null`. */
   readonly asked: string | null
   readonly idToken: string
   readonly tokens: TokenSet
-  /** All times are milliseconds since the epoch. */
+  /** All times are ms since the epoch. */
   readonly createdAt: number
   /** The absolute end. */
   readonly endsAt: number
-  /** When the tokens were last renewed; `createdAt` before that. */
+  /** The time of the last refresh; `createdAt` before the first one. */
   readonly refreshedAt: number
   lastSeenAt: number
 }
 
-/** The configured rules of the clock, in ms. */
+/** The configured lifetime of sessions, in ms. */
 export interface SessionPolicy {
   readonly lifetime: number
   readonly idleTimeout: number | null
   readonly endWithIdToken: boolean
 }
 
-/** Why a session is over. */
+/** The configured rules for sessions. */
+export interface SessionSettings extends SessionPolicy {
+  /** How long a session may be used without the store's confirmation, in ms. */
+  readonly outageGrace: number
+  readonly maxPerUser: number | null
+}
+
+/** Why a session has ended. */
 export type EndReason = (typeof END_REASONS)[number]
 
-/** All reasons that there are. */
+/** All reasons for the end of a session. */
 export const END_REASONS = [
   'lifetime',
   'idle',
@@ -58,18 +65,18 @@ export const END_REASONS = [
   'lost',
 ] as const
 
-/** The absolute end of a session that began at `createdAt`, given the ID token that it holds now. */
+/** Returns the absolute end of a session that began at `createdAt` and holds an ID token with this expiry, in ms. */
 export function absoluteEnd(policy: SessionPolicy, createdAt: number, idTokenExpiresAt: number | null): number {
   const end = createdAt + policy.lifetime
   return policy.endWithIdToken && idTokenExpiresAt !== null ? Math.min(end, idTokenExpiresAt) : end
 }
 
-/** When the session ends if nothing more happens (ms), or `null` without an idle time-out. */
+/** Returns when the session ends without further activity, in ms, or `null` without an idle timeout. */
 export function timeoutAt(policy: SessionPolicy, session: Session): number | null {
   return policy.idleTimeout === null ? null : Math.min(session.lastSeenAt + policy.idleTimeout, session.endsAt)
 }
 
-/** Why the session is over at `now`, or `null` while it lives. */
+/** Returns why the session is over at `now`, or `null` while it is alive. */
 export function endedBecause(policy: SessionPolicy, session: Session, now: number): EndReason | null {
   if (now >= session.endsAt) return session.endsAt < session.createdAt + policy.lifetime ? 'id_token' : 'lifetime'
   if (policy.idleTimeout !== null && now >= session.lastSeenAt + policy.idleTimeout) return 'idle'
@@ -77,15 +84,15 @@ export function endedBecause(policy: SessionPolicy, session: Session, now: numbe
 }
 
 /**
- * Whether it is over for all that this process knows, while another may have seen the user since, or have moved the
- * end. (The lifetime ends at the same time everywhere.)
+ * Returns whether the session is over by what this process knows. Another process may have recorded activity or moved
+ * the end. The lifetime ends at the same time in all processes.
  */
 export function mayBeOver(policy: SessionPolicy, session: Session, now: number): boolean {
   const reason = endedBecause(policy, session, now)
   return reason !== null && reason !== 'lifetime'
 }
 
-/** By what the store finds the session. */
+/** Returns the names by which the store finds the session. */
 export function ownerOf({ issuer, issuerTemplate, subject, sid }: Session): Owner {
   return { issuer: issuerTemplate ?? issuer, subject, sid }
 }

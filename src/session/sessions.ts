@@ -3,53 +3,53 @@ import type { Criterion, Store } from '../store/store.ts'
 import type { Log } from '../telemetry/log.ts'
 import { countFromZero, type Metrics } from '../telemetry/metrics.ts'
 import { createSessionCache } from './cache.ts'
-import { createActivity, beginSession, createSessionWriter, type Renewed, type SessionChange } from './changes.ts'
-import { createEnding, limitSessions } from './ending.ts'
-import { createRevalidation, createLoad, createStoreReader } from './lookup.ts'
+import { createChanges, type Renewed, type SessionChange } from './changes.ts'
+import { createEnding, type SessionServices } from './ending.ts'
+import { createLookup } from './lookup.ts'
 import { createRetryQueue } from './retry.ts'
-import { END_REASONS, type EndReason, type Session, type SessionPolicy } from './session.ts'
+import { END_REASONS, type EndReason, type Session, type SessionPolicy, type SessionSettings } from './session.ts'
 import type { Ticket } from './ticket.ts'
 
-/** How a session that a request names was found. */
+/** How a session was found; the labels of the metric. */
 const CACHE_RESULTS = ['hit', 'miss', 'confirmed', 'grace', 'lost']
 
-/** The sessions of this gateway. All times are ms since the epoch. */
+/** The gateway's sessions. All times are ms since the epoch. */
 export interface Sessions {
   readonly policy: SessionPolicy
   /**
-   * The living session of a ticket, `null` when it has ended or its data is gone. At once when it is at hand; a promise
-   * only when the store has to be asked, which rejects with `store_unavailable` when it can't be and the session has
-   * not been confirmed for longer than `outageGrace`.
+   * Returns a ticket's session, or `null` if it has ended or its data is gone. Returns a promise only if the store must
+   * be asked. Rejects with `store_unavailable` if the store can't be reached and the session has not been confirmed for
+   * longer than `outageGrace`.
    */
   load(ticket: Ticket, now: number): Session | null | Promise<Session | null>
-  /** The same from the store in any case. */
+  /** Like `load`, but always from the store. */
   reload(ticket: Ticket, now: number): Promise<Session | null>
-  /** Begins a session; where the user has too many then, the oldest ends. Rejects with `store_unavailable`. */
+  /** Begins a session, and ends the user's oldest one if there are too many. Rejects with `store_unavailable`. */
   create(login: LoginResult, origin: string, now: number, asked?: string | null): Promise<Session>
   /** Saves changed tokens or claims. */
   renew(session: Session, change: SessionChange): Promise<Renewed>
-  /** Notes that the user did something. */
+  /** Records activity of the user: at once in this process, in the store from time to time. */
   touch(session: Session, now: number): void
-  /** Ends a session, here at once and in the store as soon as it can be reached. Never rejects. */
+  /** Ends a session: at once in this process, in the store as soon as it is reachable. Never rejects. */
   end(session: Pick<Session, 'id' | 'endsAt'>, reason: EndReason): Promise<void>
-  /** Whether a login in the same browser has put another session in this one's place: the cookie may be that one's. */
+  /** Returns whether a login in the same browser has replaced this session, so that the cookie may be the new one's. */
   wasFollowed(id: string): boolean
   /**
-   * Whether a login of the same user, at any replica, has put another session in this one's place within the last ten
-   * minutes. `false` while the store can't tell.
+   * Returns whether a login of the same user, at any replica, has replaced this session within the last ten minutes.
+   * Returns `false` while the store can't be reached.
    */
   wasRenewed(id: string): Promise<boolean>
-  /** Ends a session by its id alone; `false` when there was none. Rejects with `store_unavailable`. */
+  /** Ends a session by its id. Returns `false` if there was none. Rejects with `store_unavailable`. */
   endById(id: string, reason: EndReason): Promise<boolean>
-  /** Living sessions, the oldest first. Rejects with `store_unavailable`. */
+  /** Returns the sessions of a user or of a provider session, oldest first. Rejects with `store_unavailable`. */
   find(criterion: Criterion): Promise<SessionSummary[]>
-  /** Calls back for each session that ends, by whatever cause this process learns of. */
-  onEnd(listener: (id: string, reason: EndReason) => void): void
-  /** Resolves when nothing waits to be written any more, at the latest after `most` ms. */
-  settled(most: number): Promise<void>
+  /** Calls `listener` for each session whose end this process learns of. */
+  onEnd(listener: (id: string) => void): void
+  /** Waits until all delayed writes are done, for up to `mostMs`. */
+  settled(mostMs: number): Promise<void>
 }
 
-/** What is known of a session without its ticket. */
+/** The members of a session that are readable without its ticket. */
 export interface SessionSummary {
   readonly id: string
   readonly createdAt: number
@@ -57,60 +57,56 @@ export interface SessionSummary {
   readonly endsAt: number
 }
 
-interface Settings extends SessionPolicy {
-  readonly outageGrace: number
-  readonly maxPerUser: number | null
-}
-
-interface Parts {
+interface SessionsOptions {
   readonly store: Store
-  readonly settings: Settings
+  readonly settings: SessionSettings
   readonly log: Log
   readonly metrics: Metrics
 }
 
-/** Opens the sessions that live in a store. */
-export function openSessions({ store, settings: policy, log, metrics }: Parts): Sessions {
+/** Opens the sessions in a store. */
+export function openSessions({ store, settings, log, metrics }: SessionsOptions): Sessions {
   const cache = createSessionCache()
   const retryQueue = createRetryQueue()
+  const services: SessionServices = { store, cache, retryQueue, settings, log, metrics }
   countFromZero(metrics.sessionsEnded, END_REASONS)
   countFromZero(metrics.sessionCache, CACHE_RESULTS)
-  const ending = createEnding({ store, cache, retryQueue, policy, log, metrics })
-  const onBehind = (session: Session): void => {
-    writer.saveLater(session)
-  }
-  const storeReader = createStoreReader({ store, cache, ending, onBehind, metrics })
-  const writer = createSessionWriter({ store, cache, storeReader, ending, retryQueue, policy, log })
-  const revalidation = createRevalidation({ store, cache, storeReader, ending, policy, metrics })
+  const ending = createEnding(services)
+  // A late write may read the session again, and a read may find that a write is missing.
+  const lookup = createLookup(services, ending, (session) => {
+    changes.saveLater(session)
+  })
+  const changes = createChanges(services, ending, lookup)
 
   store.listen({
     changed: (id, version) => {
       cache.noteChange(id, version)
     },
     gone: (id) => {
-      ending.endedElsewhere(id)
+      ending.noteEndedElsewhere(id)
     },
     evicted: (id) => {
-      ending.evicted(id)
+      ending.noteEvicted(id)
     },
     restored(troubledSince) {
-      revalidation.resume()
+      lookup.resume()
       ending.repeatSince(troubledSince)
     },
   })
 
   return {
-    policy,
-    load: createLoad({ store, cache, storeReader, revalidation, ending, policy, metrics }),
-    reload: async (ticket, now) => ending.living(await storeReader.read(ticket), now),
+    policy: settings,
+    load: (ticket, now) => lookup.load(ticket, now),
+    reload: async (ticket, now) => ending.endIfOver(await lookup.read(ticket), now),
     async create(login, origin, now, asked = null) {
-      const parts = { store, cache, ending, policy, metrics }
-      const session = await beginSession(parts, { login, origin, asked }, now)
-      if (policy.maxPerUser !== null) await limitSessions({ store, ending, log }, session, policy.maxPerUser)
+      const session = await changes.begin(login, origin, asked, now)
+      if (settings.maxPerUser !== null) await ending.endOldest(session, settings.maxPerUser)
       return session
     },
-    renew: (session, change) => writer.renew(session, change),
-    touch: createActivity(store, cache, policy),
+    renew: (session, change) => changes.renew(session, change),
+    touch: (session, now) => {
+      changes.touch(session, now)
+    },
     end: (session, reason) => ending.end(session, reason),
     endById: (id, reason) => ending.endById(id, reason),
     wasFollowed: (id) => ending.wasFollowed(id),
@@ -127,8 +123,8 @@ export function openSessions({ store, settings: policy, log, metrics }: Parts): 
       )
     },
 
-    async settled(most) {
-      const left = await retryQueue.settled(most)
+    async settled(mostMs) {
+      const left = await retryQueue.settled(mostMs)
       if (left === 0) return
       const what = 'the store did not come back in time: ended sessions may live on, renewed tokens are lost'
       log.error({ event: 'not_saved', left }, what)

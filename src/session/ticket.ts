@@ -1,7 +1,7 @@
 import { randomBytes } from 'node:crypto'
 import { newDataKey } from './envelope.ts'
 
-/** What the browser's cookie holds: which session, and the only key that opens its record. */
+/** The content of the browser's cookie: the session's id, and the only key that opens its record. */
 export interface Ticket {
   /** 128 random bits, base64url. */
   readonly id: string
@@ -12,12 +12,12 @@ export interface Ticket {
 const ID = /^[A-Za-z0-9_-]{22}$/
 const KEY = /^[A-Za-z0-9_-]{43}$/
 
-/** A ticket for a session that does not exist yet. */
+/** Creates a ticket for a new session. */
 export function newTicket(): Ticket {
   return { id: randomBytes(16).toString('base64url'), key: newDataKey() }
 }
 
-/** Reads a ticket from plain data; `null` when a member is missing or malformed. */
+/** Reads a ticket from plain data. Returns `null` if a member is missing or malformed. */
 export function readTicket(data: { id?: unknown; key?: unknown }): Ticket | null {
   const { id, key } = data
   return typeof id === 'string' && typeof key === 'string' && ID.test(id) && KEY.test(key) ? { id, key } : null

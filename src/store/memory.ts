@@ -11,13 +11,13 @@ interface Held {
 const MAX_ONE_TIME_VALUES = 100_000
 const SWEEP_EVERY_MS = 60_000
 
-/** Sessions in this process's memory: gone with it, never more than `max`. */
+/** Stores up to `max` sessions in this process's memory. */
 export class MemoryStore implements Store {
   readonly #sessions: Keyv<Held>
   readonly #oneTime: Keyv<true>
   readonly #locks: Keyv<string>
   readonly #notes: Keyv<string>
-  /** Session ids by issuer and sub, and by issuer and sid; a set keeps the order of creation. */
+  /** Session ids by issuer and sub, and by issuer and sid, in the order of creation. */
   readonly #index = new Map<string, Set<string>>()
   readonly #owners = new Map<string, Owner>()
   readonly #sweep: NodeJS.Timeout
@@ -25,7 +25,7 @@ export class MemoryStore implements Store {
   readonly #busy = new Map<string, Promise<unknown>>()
   #listener: StoreListener | null = null
 
-  /** `onEvicted` hears of each session that had to go because the store is full. */
+  /** Calls `onEvicted` for each session that the full store evicts. */
   constructor(max: number, onEvicted: () => void = () => {}) {
     const sessions = boundedKeyv<Held>(max, (id, full) => {
       this.#unlist(id)
@@ -42,7 +42,7 @@ export class MemoryStore implements Store {
     this.#notes = notes.keyv
     this.#count = sessions.size
     const all: readonly Pick<Bounded<unknown>, 'dropExpired'>[] = [sessions, oneTime, locks, notes]
-    // Keyv drops what has expired only when somebody asks for it again; nobody asks for an abandoned session.
+    // Keyv drops an expired entry only when it is read, and an abandoned session is not read again.
     this.#sweep = setInterval(() => {
       for (const one of all) one.dropExpired(Date.now())
     }, SWEEP_EVERY_MS).unref()
@@ -100,7 +100,7 @@ export class MemoryStore implements Store {
     return ids.filter((_id, i) => living[i])
   }
 
-  once(value: string, ttl: number): Promise<boolean> {
+  claimOnce(value: string, ttl: number): Promise<boolean> {
     return this.#alone(`once ${value}`, async () => {
       if ((await this.#oneTime.get(value)) === true) return false
       await this.#oneTime.set(value, true, ttl)
@@ -108,11 +108,11 @@ export class MemoryStore implements Store {
     })
   }
 
-  async mark(name: string, note: string, ttl: number): Promise<void> {
+  async setNote(name: string, note: string, ttl: number): Promise<void> {
     await this.#notes.set(digest(name), note, ttl)
   }
 
-  async marked(name: string): Promise<string | null> {
+  async getNote(name: string): Promise<string | null> {
     return (await this.#notes.get(digest(name))) ?? null
   }
 
@@ -147,7 +147,7 @@ export class MemoryStore implements Store {
 
   reconnect(): void {}
 
-  /** Nobody else writes here. */
+  /** No other process writes here. */
   assuredUntil(): number {
     return Number.POSITIVE_INFINITY
   }
@@ -156,7 +156,7 @@ export class MemoryStore implements Store {
     clearInterval(this.#sweep)
   }
 
-  /** Reading and writing are two waits in Keyv: without this, a removal between them would be undone. */
+  /** Runs the work for one key in sequence. Keyv reads and writes asynchronously, and a write could undo a removal. */
   async #alone<T>(key: string, work: () => Promise<T>): Promise<T> {
     const before = this.#busy.get(key) ?? Promise.resolve()
     const mine = before.then(work, work)
@@ -184,7 +184,7 @@ export class MemoryStore implements Store {
   }
 }
 
-/** However long a name is that somebody else has chosen, it takes the same room. */
+/** Bounds the memory that a name takes, since outsiders may choose it. */
 function digest(name: string): string {
   return createHash('sha256').update(name).digest('base64url')
 }
@@ -204,30 +204,30 @@ interface Entry {
   expires?: number
 }
 
-/** A Keyv that does not grow without end. */
+/** A Keyv of bounded size. */
 export interface Bounded<T> {
   readonly keyv: Keyv<T>
-  /** Drops what has expired at `now` (ms since the epoch); Keyv does that only when somebody asks for it. */
+  /** Drops the entries that have expired at `now`, in ms since the epoch. */
   readonly dropExpired: (now: number) => void
-  /** How many entries there are, expired ones included. */
+  /** Returns the number of entries, expired ones included. */
   readonly size: () => number
 }
 
 /**
- * A Keyv that holds at most `max` entries: the least recently used one goes first. `onDropped` hears of each that goes,
- * `full` tells why.
+ * Creates a Keyv that holds up to `max` entries and drops the least recently used one first. Calls `onDropped` for each
+ * dropped entry; `full` tells an eviction.
  */
 export function boundedKeyv<T>(max: number, onDropped: (key: string, full: boolean) => void = () => {}): Bounded<T> {
   const map = new LRUCache<string, Entry>({
-    // By size, each entry being 1: told a `max`, the library makes room for all of them at once, which a start waits
-    // for.
+    // By size, with 1 for each entry: given a `max`, the library allocates for all entries at once, which slows the
+    // start.
     maxSize: max,
     sizeCalculation: () => 1,
     dispose: (_entry, key, reason) => {
       if (reason !== 'set') onDropped(key, reason === 'evict')
     },
   })
-  // Keyv hands over a time to live where the map takes options, and would keep quiet about the error.
+  // Keyv passes a time to live where the map expects options, and would hide the error.
   const store = {
     get: (key: string) => map.get(key),
     set: (key: string, entry: Entry) => {
@@ -239,7 +239,7 @@ export function boundedKeyv<T>(max: number, onDropped: (key: string, full: boole
     },
   }
   const keyv = new Keyv<T>({ store, useKeyPrefix: false, throwOnErrors: true })
-  // Values stay what they are: serializing them would only cost time, nothing leaves this process.
+  // The values stay in this process, and need no serialization.
   keyv.serialize = undefined
   keyv.deserialize = undefined
   return {

@@ -8,8 +8,8 @@ import { MemoryStore } from './memory.ts'
 import type { Store } from './store.ts'
 
 /**
- * Opens the configured store. One that can't be reached yet is tried again until it can. Where it is must not change
- * in `settings`; everything else there is read anew when it is needed.
+ * Opens the configured store, and connects in the background until it is reachable. The kind of store must not change
+ * in `settings`; all other values are read when they are needed.
  */
 export async function openStore(
   settings: Config['session'],
@@ -28,7 +28,7 @@ async function open(settings: Config['session'], log: Log, metrics: Metrics): Pr
     metrics.watchStore(() => store.size())
     return store
   }
-  // A tenth of a second of start-up that only those who use Redis should pay.
+  // Loading the Redis client takes a tenth of a second.
   const [{ RedisStore }, { connectTo }] = await Promise.all([
     import('./redis/store.ts'),
     import('./redis/connections.ts'),
@@ -46,7 +46,7 @@ function remote({ store }: Config['session']): Exclude<StoreLocation, { kind: 'm
   return store
 }
 
-/** Derived from the session keys each time those are others. */
+/** Derives the index keys from the session keys, once for each change of those. */
 function derivedOnce(keys: () => readonly Buffer[]): () => readonly KeyObject[] {
   let from: readonly Buffer[] = []
   let derived: readonly KeyObject[] = []
@@ -59,7 +59,7 @@ function derivedOnce(keys: () => readonly Buffer[]): () => readonly KeyObject[] 
   }
 }
 
-/** The same store; each call is timed and, where there is tracing, has a span of its own. */
+/** Wraps a store so that every call is measured, and recorded as a span where tracing is on. */
 function measured(store: Store, { storeSeconds }: Metrics, tracing: Tracing | null): Store {
   async function timed<T>(operation: string, call: () => Promise<T>): Promise<T> {
     const stop = storeSeconds.startTimer({ operation })
@@ -83,9 +83,9 @@ function measured(store: Store, { storeSeconds }: Metrics, tracing: Tracing | nu
     touch: (id, seenAt, ttl) => timed('touch', () => store.touch(id, seenAt, ttl)),
     remove: (id) => timed('remove', () => store.remove(id)),
     find: (criterion) => timed('find', () => store.find(criterion)),
-    once: (value, ttl) => timed('once', () => store.once(value, ttl)),
-    mark: (name, note, ttl) => timed('mark', () => store.mark(name, note, ttl)),
-    marked: (name) => timed('marked', () => store.marked(name)),
+    claimOnce: (value, ttl) => timed('once', () => store.claimOnce(value, ttl)),
+    setNote: (name, note, ttl) => timed('mark', () => store.setNote(name, note, ttl)),
+    getNote: (name) => timed('marked', () => store.getNote(name)),
     lock: (id, holder, ttl) => timed('lock', () => store.lock(id, holder, ttl)),
     unlock: (id, holder) => timed('unlock', () => store.unlock(id, holder)),
     count(name, window) {

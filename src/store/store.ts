@@ -1,104 +1,107 @@
-/** One session's record as the store sees it: what is not sealed tells nothing about the user. */
+/** A session's record as the store sees it. Only the sealed part says anything about the user. */
 export interface StoredRecord {
-  /** Can be opened with the browser's cookie only. */
+  /** Opens only with the browser's cookie. */
   readonly sealed: Buffer
   /** Counts the writes, from 1. */
   readonly version: number
   /** All times are ms since the epoch. */
   readonly createdAt: number
   readonly endsAt: number
-  /** In the clear, so that activity needs no sealing. */
+  /** Not sealed, so that recording activity needs no key. */
   readonly seenAt: number
 }
 
-/** Whose session it is, for logout by the provider and for administration. */
+/** Identifies whose session it is, for logout by the provider and for administration. */
 export interface Owner {
   readonly issuer: string
   readonly subject: string
   readonly sid: string | null
 }
 
-/** By what sessions can be found. */
+/** Selects sessions by user or by provider session. */
 export type Criterion =
   { readonly issuer: string; readonly subject: string } | { readonly issuer: string; readonly sid: string }
 
-/** What became of a conditional write. */
+/** The outcome of a conditional write. */
 export type Replaced =
   | 'replaced'
-  /** Another write came first: this version or a later one is there. */
+  /** The store has this version or a newer one. */
   | 'stale'
   /** The session has ended. */
   | 'gone'
 
-/** A lock for one session's refresh. */
+/** The outcome of an attempt to lock a session for a refresh. */
 export interface Locked {
   readonly acquired: boolean
-  /** Whoever held it last neither saved nor gave it back: its result is lost. */
+  /** The previous holder neither saved a result nor released the lock. */
   readonly abandoned: boolean
 }
 
-/** How often somebody has asked within a window of time. */
+/** The count of a rate limit's window. */
 export interface Count {
   readonly current: number
-  /** ms until the window ends. */
+  /** Time until the window ends, in ms. */
   readonly ttl: number
 }
 
-/** What a store tells of its own accord. */
+/** Receives the store's notices. */
 export interface StoreListener {
   /** Another process has written this version. */
   readonly changed: (id: string, version: number) => void
   /** Another process has ended the session. */
   readonly gone: (id: string) => void
-  /** The store had no room left for it. */
+  /** The store has evicted the session for lack of room. */
   readonly evicted: (id: string) => void
-  /** The store is back after trouble that began then (ms of `performance.now`), perhaps as it was a moment before that. */
+  /**
+   * The store is back after an outage that began at this time (`performance.now`), perhaps without the last writes
+   * before that.
+   */
   readonly restored: (troubledSince: number) => void
 }
 
 /**
- * Where sessions live. Every time to live is in ms, everything that is written has one.
- * Each method rejects with a `Fault` of code `store_unavailable` when the store can't be reached.
+ * Stores sessions, locks, notes and counts. Every entry has a time to live, in ms. Every method rejects with
+ * `store_unavailable` if the store can't be reached.
  */
 export interface Store {
-  /** The record, or `null` when there is none (any more). */
+  /** Returns a session's record, or `null`. */
   read(id: string): Promise<StoredRecord | null>
   create(id: string, record: StoredRecord, owner: Owner, ttl: number): Promise<void>
-  /** Writes the record only over an older version; what is noted about activity stays. */
+  /** Replaces an older version of the record, and keeps the recorded activity. */
   replace(id: string, record: StoredRecord, ttl: number): Promise<Replaced>
-  /** Lists a session under what its provider calls it from now on. */
+  /** Makes a session findable by this owner. */
   relist(id: string, owner: Owner): Promise<void>
-  /** Notes activity on a record that exists; it never lives past its end. */
+  /** Records activity on an existing record, which never outlives `endsAt`. */
   touch(id: string, seenAt: number, ttl: number): Promise<void>
-  /** Removes the record; `false` when there was none. */
+  /** Removes a record. Returns `false` if there was none. */
   remove(id: string): Promise<boolean>
-  /** The ids of living sessions in the order in which they were created. */
+  /** Returns the ids of the matching sessions, oldest first. */
   find(criterion: Criterion): Promise<string[]>
-  /** Claims a one-time value; `true` for the first who does within `ttl`. */
-  once(value: string, ttl: number): Promise<boolean>
-  /** Leaves a note under a name that may tell something about a user. */
-  mark(name: string, note: string, ttl: number): Promise<void>
-  /** The note, or `null`. */
-  marked(name: string): Promise<string | null>
-  /** Takes a session's lock for `ttl` at most; the holder prolongs it with the same call. */
+  /** Claims a one-time value. Returns `true` for the first claim within `ttl`. */
+  claimOnce(value: string, ttl: number): Promise<boolean>
+  /** Writes a note. The store hides its name, which may identify a user. */
+  setNote(name: string, note: string, ttl: number): Promise<void>
+  /** Returns the note of this name, or `null`. */
+  getNote(name: string): Promise<string | null>
+  /** Locks a session for `ttl`. The holder prolongs the lock with the same call. */
   lock(id: string, holder: string, ttl: number): Promise<Locked>
-  /** Gives it back; does nothing when it is another's by now. */
+  /** Releases the lock if `holder` still holds it. */
   unlock(id: string, holder: string): Promise<void>
   /**
-   * Counts one more under a name that may tell something about a user; `null` where no other process counts with this
-   * one.
+   * Adds one to a count. The store hides its name, which may identify a user. Returns `null` if this process does not
+   * share its counts with others.
    */
   count(name: string, window: number): Promise<Count> | null
   /** Resolves when the store answers. */
   ping(): Promise<void>
-  /** How many sessions there are, where the store can say so cheaply. */
+  /** Returns the number of sessions, or `null` if the store is shared. */
   size(): number | null
   listen(listener: StoreListener): void
-  /** Makes its connections anew, where it has any: how that is done has changed. What is under way is finished. */
+  /** Opens new connections with changed settings. Commands under way finish on the old ones. */
   reconnect(): void
   /**
-   * Until when (ms of `performance.now`) what was read at `readAt` is known to be complete, because every change since
-   * then would have been told: about now while the notifications arrive, earlier when they don't.
+   * Returns until when a record that was read at `readAt` is known to be current, because a notice would have reported
+   * every change. That is about now while notices arrive, and earlier otherwise. Times are ms of `performance.now`.
    */
   assuredUntil(readAt: number): number
   close(): Promise<void>

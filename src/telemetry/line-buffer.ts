@@ -1,6 +1,6 @@
-import { setTimeout as sleep } from 'node:timers/promises'
 import type { Writable } from 'node:stream'
 import pino from 'pino'
+import { withDeadline } from '../resilience/deadline.ts'
 
 /** Log lines on their way out. */
 export interface LineBuffer {
@@ -90,10 +90,8 @@ export function openLineBuffer(
     async flush() {
       send()
       if (outlet.waiting() === 0) return
-      // This may be all that keeps the process alive.
-      const late = new AbortController()
-      await Promise.race([outlet.drained(), sleep(FLUSH_WITHIN, undefined, { signal: late.signal }).catch(() => {})])
-      late.abort()
+      // The deadline's timer may be all that keeps the process alive.
+      await withDeadline(outlet.drained(), FLUSH_WITHIN, () => undefined)
     },
   }
 }

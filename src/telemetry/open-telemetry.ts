@@ -1,5 +1,4 @@
 import { AsyncLocalStorage } from 'node:async_hooks'
-import { setTimeout as sleep } from 'node:timers/promises'
 import {
   DiagLogLevel,
   ROOT_CONTEXT,
@@ -16,6 +15,7 @@ import { W3CTraceContextPropagator } from '@opentelemetry/core'
 import { defaultResource, detectResources, envDetector, resourceFromAttributes } from '@opentelemetry/resources'
 import { BasicTracerProvider, BatchSpanProcessor, type SpanExporter } from '@opentelemetry/sdk-trace-base'
 import { causes } from '../errors.ts'
+import { withDeadline } from '../resilience/deadline.ts'
 import type { Log } from './log.ts'
 import type { RequestTrace, TracedRequest, Tracing } from './tracing.ts'
 
@@ -104,7 +104,11 @@ export async function startOpenTelemetry(protocol: 'http/json' | 'http/protobuf'
     begin,
     call,
     async close() {
-      await Promise.race([provider.shutdown().catch(() => {}), sleep(CLOSE_WITHIN_MS, undefined, { ref: false })])
+      await withDeadline(
+        provider.shutdown().catch(() => {}),
+        CLOSE_WITHIN_MS,
+        () => undefined,
+      )
     },
   }
 }

@@ -1,84 +1,99 @@
 import { isUnreachable, refusalOf, retryAfterOf, statusOf, type Refusal } from '../oidc/refusal.ts'
+import { exponentialBackoff } from '../resilience/backoff.ts'
 import type { Session } from '../session/session.ts'
 import { isExpired } from './clock.ts'
 
 /** A refresh that failed. */
 export interface FailedRefresh {
-  /** Until when (ms of `performance.now`) it is not tried again. */
+  /** The session's tokens are not refreshed before this time, in ms of `performance.now`. */
   readonly until: number
-  /** What the provider says has been unclear for a minute with an expired token: only another login can help. */
+  /**
+   * `true` once the token has expired and the provider's answers have been unclear for a minute: only another login can
+   * help.
+   */
   readonly stuck: boolean
 }
 
-/** The refreshes that failed, by session: each failure in a row doubles the pause. */
+/** Remembers each session's failed refreshes. Every failure in a row doubles the pause before the next try. */
 export interface Backoff {
-  /** Takes note of what the provider said. */
+  /** Records a failure of the provider. */
   add(session: Session, error: unknown): FailedRefresh
-  /** Takes note that there was no store to do it with: that pause is short. */
+  /** Records that the store could not be reached, which leads to a short pause. */
   addWithoutStore(session: Session): FailedRefresh
   /**
-   * The failure that still counts at `now` (ms since the epoch). A no that came while the token was valid does not when it has expired, and an outage
-   * does not once the provider has granted something to anybody.
+   * Returns the failure that holds the next refresh back at `now` (ms since the epoch), or `null`. A rejection stops
+   * counting once the token has expired, and an outage stops counting once the provider has granted something to any
+   * session.
    */
   standing(session: Session, now: number): FailedRefresh | null
-  /** The OAuth `error` of the last one, or a word of ours, whether it still counts or not; `null` where there is none. */
+  /** Returns the OAuth `error` of the last failure, or the gateway's own word for it; `null` without a failure. */
   lastError(session: Session): string | null
-  /** The session was refreshed, or is over. */
+  /** Forgets a session that was refreshed or has ended. */
   forget(id: string): void
 }
 
-/** Times are ms of `performance.now`, so that a change of the wall clock does not move them. */
-interface Kept {
+/** Times are ms of `performance.now`, which a change of the wall clock does not move. */
+interface Failure {
   readonly at: number
-  readonly until: number
-  /** The same where the token has expired, so that users wait for the next try. */
-  readonly untilExpired: number
+  readonly pauseMs: number
+  /** Applies instead of `pauseMs` when the token has expired and users wait for the next try. */
+  readonly expiredPauseMs: number
   readonly error: string
+  /** Number of failures in a row. */
   readonly count: number
   readonly refusal: Refusal
   /**
-   * Since when its answers, of this status, have been unclear without the provider being down, or `null`. Answers that
-   * change show that the provider is being repaired.
+   * Since when the provider, while reachable, has given unclear answers of this status, or `null`. A change of status
+   * suggests that the provider is under repair.
    */
   readonly unclear: { readonly since: number; readonly status: number } | null
-  /** Where it is about the provider as a whole: how often that had granted something by then. */
+  /** For a failure of the provider as a whole: the number of its successes at that time. */
   readonly successes: number | null
 }
 
-const PAUSE_FIRST = 1_000
-const PAUSE_MOST = 30_000
-const PAUSE_MOST_EXPIRED = 5_000
-/** The shortest pause before a retry, ms, even if the provider works for others. */
-const PAUSE_LEAST = 500
-const STUCK_AFTER = 60_000
-const MAX_KEPT = 10_000
+const FIRST_PAUSE_MS = 1_000
+const MAX_PAUSE_MS = 30_000
+const MAX_EXPIRED_PAUSE_MS = 5_000
+const pauseMs = exponentialBackoff(FIRST_PAUSE_MS, MAX_PAUSE_MS)
+const expiredPauseMs = exponentialBackoff(FIRST_PAUSE_MS, MAX_EXPIRED_PAUSE_MS)
+/** The shortest pause before a retry, even if the provider works for other sessions. */
+const MIN_PAUSE_MS = 500
+const STUCK_AFTER_MS = 60_000
+const MAX_FAILURES = 10_000
 
-/** Nothing has failed yet. `successes` is another number whenever the provider has granted something. */
+/**
+ * Returns when the pause after a failure at `failedAt` ends, in ms of the same clock: early if the provider has
+ * recovered, since it has granted something after the failure.
+ */
+export function pauseUntil(failedAt: number, pause: number, isRecovered: boolean): number {
+  return failedAt + (isRecovered ? Math.min(pause, MIN_PAUSE_MS) : pause)
+}
+
+/** Creates the memory of failed refreshes. `successes` must return a new number after each grant of the provider. */
 export function createBackoff(successes: () => number): Backoff {
-  const kept = new Map<string, Kept>()
+  const failures = new Map<string, Failure>()
 
-  function keep(session: Session, failure: Kept): FailedRefresh {
-    if (kept.size >= MAX_KEPT) kept.clear()
-    kept.set(session.id, failure)
-    return asSeen(session, failure, Date.now())
+  function keep(session: Session, failure: Failure): FailedRefresh {
+    if (failures.size >= MAX_FAILURES) failures.clear()
+    failures.set(session.id, failure)
+    return describe(session, failure, Date.now(), false)
   }
 
   return {
     add(session, error) {
       const at = performance.now()
-      const before = kept.get(session.id)
+      const before = failures.get(session.id)
       const count = (before?.count ?? 0) + 1
       const refusal = refusalOf(error)
       const isDown = isUnreachable(error)
       const asked = retryAfterOf(error)
       const status = statusOf(error)
-      const pause = PAUSE_FIRST * 2 ** (count - 1)
-      const atLeast = Math.min(PAUSE_MOST, (asked ?? 0) * 1000)
+      const leastMs = Math.min(MAX_PAUSE_MS, (asked ?? 0) * 1000)
       return keep(session, {
         at,
-        until: at + Math.max(atLeast, Math.min(PAUSE_MOST, pause)),
-        untilExpired: at + Math.max(atLeast, pause < PAUSE_MOST_EXPIRED ? pause : withJitter(PAUSE_MOST_EXPIRED)),
-        error: wordOf(error) ?? (isDown ? 'provider_unavailable' : 'invalid_response'),
+        pauseMs: Math.max(leastMs, pauseMs(count)),
+        expiredPauseMs: Math.max(leastMs, withJitter(expiredPauseMs(count))),
+        error: oauthErrorOf(error) ?? (isDown ? 'provider_unavailable' : 'invalid_response'),
         count,
         refusal,
         unclear:
@@ -88,15 +103,14 @@ export function createBackoff(successes: () => number): Backoff {
               ? before.unclear
               : { since: at, status },
         // A provider that sends Retry-After is not down.
-        successes: (isDown && asked === null) || wordOf(error) === 'invalid_client' ? successes() : null,
+        successes: (isDown && asked === null) || oauthErrorOf(error) === 'invalid_client' ? successes() : null,
       })
     },
     addWithoutStore(session) {
-      const at = performance.now()
       return keep(session, {
-        at,
-        until: at + PAUSE_FIRST,
-        untilExpired: at + PAUSE_FIRST,
+        at: performance.now(),
+        pauseMs: FIRST_PAUSE_MS,
+        expiredPauseMs: FIRST_PAUSE_MS,
         error: 'store_unavailable',
         count: 0,
         refusal: 'unclear',
@@ -105,33 +119,36 @@ export function createBackoff(successes: () => number): Backoff {
       })
     },
     standing(session, now) {
-      const failure = kept.get(session.id)
+      const failure = failures.get(session.id)
       if (failure === undefined) return null
       if (failure.refusal === 'rejected' && isExpired(session, now)) return null
-      const isOver = failure.successes !== null && failure.successes !== successes()
-      const seen = asSeen(session, failure, now)
-      const until = isOver ? Math.min(seen.until, failure.at + PAUSE_LEAST) : seen.until
-      return until <= performance.now() ? null : { ...seen, until }
+      const isRecovered = failure.successes !== null && failure.successes !== successes()
+      const seen = describe(session, failure, now, isRecovered)
+      return seen.until <= performance.now() ? null : seen
     },
-    lastError: ({ id }) => kept.get(id)?.error ?? null,
+    lastError: ({ id }) => failures.get(id)?.error ?? null,
     forget(id) {
-      kept.delete(id)
+      failures.delete(id)
     },
   }
 }
 
-function asSeen(session: Session, { until, untilExpired, unclear }: Kept, now: number): FailedRefresh {
-  if (!isExpired(session, now)) return { until, stuck: false }
+function describe(session: Session, failure: Failure, now: number, isRecovered: boolean): FailedRefresh {
+  const { at, unclear } = failure
+  if (!isExpired(session, now)) return { until: pauseUntil(at, failure.pauseMs, isRecovered), stuck: false }
   const expiredFor = now - (session.tokens.expiresAt ?? now)
   const unclearFor = unclear === null ? 0 : performance.now() - unclear.since
-  return { until: untilExpired, stuck: Math.min(expiredFor, unclearFor) >= STUCK_AFTER }
+  return {
+    until: pauseUntil(at, failure.expiredPauseMs, isRecovered),
+    stuck: Math.min(expiredFor, unclearFor) >= STUCK_AFTER_MS,
+  }
 }
 
-/** A fifth less at most: sessions that failed together do not all come back together. */
+/** Shortens the longest pause by up to a fifth, so that sessions that failed together do not retry together. */
 function withJitter(ms: number): number {
-  return ms * (0.8 + 0.2 * Math.random())
+  return ms < MAX_EXPIRED_PAUSE_MS ? ms : ms * (0.8 + 0.2 * Math.random())
 }
 
-function wordOf(error: unknown): string | null {
+function oauthErrorOf(error: unknown): string | null {
   return error instanceof Error && 'error' in error && typeof error.error === 'string' ? error.error : null
 }

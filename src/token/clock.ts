@@ -1,37 +1,39 @@
 import type { Session } from '../session/session.ts'
 
-/** When a token is due: a share of its lifetime that remains, or a time before its end in ms. */
+/** When a token is due for renewal: a share of its lifetime, or a duration in ms, before its end. */
 export type RefreshBefore = { readonly share: number } | { readonly duration: number }
 
-const COOLDOWN_MOST = 60_000
-/** How far the clocks of replicas may be apart, ms. */
-const CLOCKS_APART = 60_000
+/** How far the clocks of replicas may be apart. */
+export const CLOCK_SKEW_MS = 60_000
+const MAX_COOLDOWN_MS = 60_000
 
-/** Whether the access token can't be used any more at `now` (ms). One without a known lifetime never expires here. */
+/**
+ * Returns whether the access token has expired at `now`, in ms since the epoch. A token without a lifetime never does.
+ */
 export function isExpired(session: Session, now: number): boolean {
   const { expiresAt } = session.tokens
   return expiresAt !== null && now >= expiresAt
 }
 
-/** When the access token becomes due for renewal (ms since the epoch), or `null` when its lifetime is not known. */
+/** Returns when the access token is due for renewal, in ms since the epoch, or `null` if its lifetime is unknown. */
 export function dueAt(session: Session, before: RefreshBefore, now: number): number | null {
   const { expiresAt, issuedAt } = session.tokens
   if (expiresAt === null) return null
-  // Issued in the future: the clock was set back, and when it expires can't be told any more.
-  if (issuedAt > now + CLOCKS_APART) return now
+  // Issued in the future: the clock was set back, and `expiresAt` means nothing any more.
+  if (issuedAt > now + CLOCK_SKEW_MS) return now
   const remaining = 'share' in before ? (expiresAt - issuedAt) * before.share : before.duration
   return Math.max(issuedAt, expiresAt - remaining)
 }
 
-/** How long a refresh holds back the next one, ms: a minute, or half the life of tokens under two minutes. */
+/** Returns how long a refresh holds back the next one, in ms: a minute, or half the life of a shorter-lived token. */
 export function cooldown(session: Session): number {
   const { expiresAt, issuedAt } = session.tokens
-  return expiresAt === null ? COOLDOWN_MOST : Math.min(COOLDOWN_MOST, (expiresAt - issuedAt) / 2)
+  return expiresAt === null ? MAX_COOLDOWN_MS : Math.min(MAX_COOLDOWN_MS, (expiresAt - issuedAt) / 2)
 }
 
 /**
- * Until when the last refresh holds back the next one (ms since the epoch) at `now`; a login holds nothing back, nor
- * does a refresh that is still to come, because the clock was set back since.
+ * Returns until when the last refresh holds back the next one, in ms since the epoch. A login holds nothing back, and
+ * neither does a refresh that lies in the future because the clock was set back.
  */
 export function cooldownUntil(session: Session, now: number): number {
   const { createdAt, refreshedAt } = session

@@ -1,14 +1,15 @@
 import { LRUCache } from 'lru-cache'
 import type { Route } from '../config/schema.ts'
 import { causes } from '../errors.ts'
-import { missingAudience } from '../oidc/audience.ts'
 import type { Provider } from '../oidc/provider.ts'
 import { isUnreachable, loginThatHelps, refusalOf } from '../oidc/refusal.ts'
-import { grantForRoute } from '../oidc/route-grants.ts'
+import { grantForRoute, missingAudience } from '../oidc/route-grants.ts'
 import type { TokenSet } from '../oidc/token-set.ts'
+import { singleFlight } from '../resilience/single-flight.ts'
 import type { Session } from '../session/session.ts'
 import type { Sessions } from '../session/sessions.ts'
 import type { Log } from '../telemetry/log.ts'
+import { pauseUntil } from './backoff.ts'
 import type { Denied, TokenDenial } from './denial.ts'
 import type { Refresher } from './refresh.ts'
 
@@ -29,8 +30,6 @@ export interface RouteTokens {
 const RENEW_SHARE = 0.2
 const MAX_SESSIONS = 20_000
 const PAUSE_MS = 2_000
-/** The shortest pause, for failures after which the provider has granted something to another session. */
-const MIN_PAUSE_MS = 500
 /** An upstream that rejects even a new token would otherwise cause a grant for each request. */
 const MIN_RENEWAL_AGE_MS = 10_000
 /** The key of tokens that belong to the gateway's client, and to no session. */
@@ -38,8 +37,7 @@ const CLIENT_KEY = ''
 
 interface Entry {
   token: TokenSet | null
-  failure: { readonly denied: Denied; readonly until: number; readonly successes: number } | null
-  flight: Promise<RouteToken> | null
+  failure: { readonly denied: Denied; readonly at: number; readonly successes: number } | null
 }
 
 interface Parts {
@@ -62,6 +60,7 @@ export function needsSessionToken(wanted: Wanted): boolean {
 /** Creates the cache of routes' tokens. A session's tokens are dropped when it ends. */
 export function createRouteTokens({ provider, refresher, sessions, log }: Parts): RouteTokens {
   const entries = new LRUCache<string, Map<string, Entry>>({ max: MAX_SESSIONS })
+  const flights = singleFlight<Entry, RouteToken>()
   const warned = new Set<string>()
   sessions.onEnd((id) => {
     entries.delete(id)
@@ -72,7 +71,7 @@ export function createRouteTokens({ provider, refresher, sessions, log }: Parts)
     const name = JSON.stringify([wanted.grant, wanted.audience, wanted.resource, wanted.scopes])
     const tokens = entries.get(owner) ?? new Map<string, Entry>()
     entries.set(owner, tokens)
-    const entry = tokens.get(name) ?? { token: null, failure: null, flight: null }
+    const entry = tokens.get(name) ?? { token: null, failure: null }
     tokens.set(name, entry)
     return entry
   }
@@ -82,11 +81,9 @@ export function createRouteTokens({ provider, refresher, sessions, log }: Parts)
    */
   function failureInForce({ failure }: Entry): Denied | null {
     if (failure === null) return null
-    const now = performance.now()
-    if (failure.until <= now) return null
-    const { denied, until, successes } = failure
+    const { denied, at, successes } = failure
     const hasRecovered = denied.denial.reason === 'token-unavailable' && successes !== provider.successes()
-    return hasRecovered && until - PAUSE_MS + MIN_PAUSE_MS <= now ? null : denied
+    return performance.now() < pauseUntil(at, PAUSE_MS, hasRecovered) ? denied : null
   }
 
   /** A provider may ignore `audience` or `resource`, and issue a token for another one. */
@@ -125,16 +122,13 @@ export function createRouteTokens({ provider, refresher, sessions, log }: Parts)
           return refreshed
       }
       const denied: Denied = { ok: false, denial: denialFor(error, login) }
-      entry.failure = { denied, until: performance.now() + PAUSE_MS, successes: provider.successes() }
+      entry.failure = { denied, at: performance.now(), successes: provider.successes() }
       return denied
     }
   }
 
   function requestOnce(session: Session, wanted: Wanted, entry: Entry, now: number): Promise<RouteToken> {
-    entry.flight ??= request(session, wanted, entry, now).finally(() => {
-      entry.flight = null
-    })
-    return entry.flight
+    return flights.run(entry, () => request(session, wanted, entry, now))
   }
 
   return {

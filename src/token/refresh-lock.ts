@@ -1,66 +1,68 @@
 import { randomBytes } from 'node:crypto'
 import { setTimeout as sleep } from 'node:timers/promises'
+import { exponentialBackoff } from '../resilience/backoff.ts'
 import type { Session } from '../session/session.ts'
 import type { Sessions } from '../session/sessions.ts'
 import type { Store } from '../store/store.ts'
 import type { Metrics } from '../telemetry/metrics.ts'
 
-const LOOK_FIRST_MS = 50
-const LOOK_MOST_MS = 250
-/** Whoever held the lock last may only have been cut off from the store: so long it gets to save what it has, ms. */
-const LAST_CHANCE_MS = 2_000
+const pollPauseMs = exponentialBackoff(50, 250)
+/** Grace period for a previous lock holder that lost its store connection to save its result. */
+const ABANDONED_GRACE_MS = 2_000
 
-/** What came of waiting for one's turn to refresh a session, among all processes. */
+/** The outcome of an attempt to take a session's refresh lock, which all processes share. */
 export type LockOutcome =
   /**
-   * It is this process's; `session` is as the store has it, `abandoned` when somebody before never finished. Neither
-   * call rejects.
+   * This process holds the lock. `session` is the version in the store; `abandoned` tells that the previous holder
+   * never finished. Neither `release` nor `keep` rejects.
    */
   | {
       readonly type: 'mine'
       readonly session: Session
       readonly abandoned: boolean
+      /** Unlocks the session. */
       readonly release: () => Promise<void>
+      /** Leaves the lock to expire, so that no other process takes it too early. */
       readonly keep: () => void
     }
-  /** Somebody else has done meanwhile what the turn was wanted for. */
+  /** Another process has already done what the lock was wanted for. */
   | { readonly type: 'done'; readonly session: Session }
-  /** Another process is at it, and nobody needs to wait. */
+  /** Another process holds the lock, and the caller does not wait. */
   | { readonly type: 'busy' }
+  /** The session has ended. */
   | { readonly type: 'over' }
 
-interface Parts {
+interface LockServices {
   readonly store: Pick<Store, 'lock' | 'unlock'>
   readonly sessions: Pick<Sessions, 'reload'>
   readonly metrics: Metrics
-  /** Whether the session, as the store has it by now, leaves nothing to do for who has last seen it as `seen`. */
+  /** Returns whether the latest session already contains what the caller wanted when it had `seen`. */
   readonly isDone: (latest: Session, seen: Session) => boolean
-  /** The lock's life, ms: longer than a call to the provider. It goes on for as long as this process does. */
+  /** The lock's time to live in ms, longer than a call to the provider. The holder prolongs it. */
   readonly life: number
 }
 
 /**
- * Takes the lock of a session and reads the session anew, or, with `wait`, waits until whoever has the lock is done.
- * The lock is prolonged until it is released (`release`) or left to run out (`keep`).
- * Rejects with `store_unavailable`: without the lock nobody refreshes.
+ * Takes a session's refresh lock and reloads the session. With `wait`, waits while another process holds the lock.
+ * Prolongs the lock until `release` or `keep` is called. Rejects with `store_unavailable`.
  */
-export async function takeLock(parts: Parts, seen: Session, wait: boolean): Promise<LockOutcome> {
-  const { store, sessions, metrics, isDone, life } = parts
+export async function takeLock(services: LockServices, seen: Session, wait: boolean): Promise<LockOutcome> {
+  const { store, sessions, metrics, isDone, life } = services
   const holder = randomBytes(9).toString('base64url')
   const stop = metrics.lockWaitSeconds.startTimer()
   const unlock = async (): Promise<void> => {
     try {
       await store.unlock(seen.id, holder)
     } catch {
-      // It runs out by itself.
+      // The lock expires.
     }
   }
   try {
-    for (let pause = LOOK_FIRST_MS; ; pause = Math.min(pause * 2, LOOK_MOST_MS)) {
+    for (let attempt = 1; ; attempt += 1) {
       const { acquired, abandoned } = await store.lock(seen.id, holder, life)
       let session = await sessions.reload(seen.ticket, Date.now())
       if (acquired && abandoned && session?.version === seen.version) {
-        await sleep(Math.min(LAST_CHANCE_MS, life / 2))
+        await sleep(Math.min(ABANDONED_GRACE_MS, life / 2))
         session = await sessions.reload(seen.ticket, Date.now())
       }
       if (session === null || isDone(session, seen)) {
@@ -70,10 +72,10 @@ export async function takeLock(parts: Parts, seen: Session, wait: boolean): Prom
       if (acquired)
         return { type: 'mine', session, abandoned, ...prolonged(() => store.lock(seen.id, holder, life), unlock, life) }
       if (!wait) return { type: 'busy' }
-      await sleep(pause)
+      await sleep(pollPauseMs(attempt))
     }
   } catch (error) {
-    // The lock may have been taken although its answer, or the session's, did not come.
+    // The store may have locked the session although its answer was lost.
     void unlock()
     throw error
   } finally {
@@ -81,9 +83,7 @@ export async function takeLock(parts: Parts, seen: Session, wait: boolean): Prom
   }
 }
 
-/**
- * More than one call to the provider may be needed, and what has been granted must be saved before anybody else asks.
- */
+/** Prolongs a lock, because its holder may call the provider several times and must save every result. */
 function prolonged(
   prolong: () => Promise<unknown>,
   unlock: () => Promise<void>,
@@ -91,7 +91,7 @@ function prolonged(
 ): Pick<Extract<LockOutcome, { type: 'mine' }>, 'release' | 'keep'> {
   const timer = setInterval(() => {
     prolong().catch(() => {
-      // While the store is away nobody else can take it either.
+      // While the store is unreachable, no other process can take the lock either.
     })
   }, life / 3).unref()
   const keep = (): void => {

@@ -8,6 +8,8 @@ import type { Provider } from '../oidc/provider.ts'
 import { refusalOf } from '../oidc/refusal.ts'
 import { grantForRoute } from '../oidc/route-grants.ts'
 import { sidOf, type TokenSet } from '../oidc/token-set.ts'
+import { createSemaphore } from '../resilience/semaphore.ts'
+import { singleFlight } from '../resilience/single-flight.ts'
 import type { SessionChange } from '../session/changes.ts'
 import { type Session, absoluteEnd } from '../session/session.ts'
 import type { Sessions } from '../session/sessions.ts'
@@ -17,7 +19,6 @@ import type { Metrics } from '../telemetry/metrics.ts'
 import { createBackoff, type FailedRefresh } from './backoff.ts'
 import { cooldownUntil, isExpired } from './clock.ts'
 import type { TokenDenial } from './denial.ts'
-import { fewAtATime } from './few-at-a-time.ts'
 import { takeLock, type LockOutcome } from './refresh-lock.ts'
 
 /** The session after a refresh, or why it has no new tokens. */
@@ -105,10 +106,10 @@ function resultOf(outcome: RefreshOutcome): Refreshed {
 
 /** Creates the refresher, the only part of the gateway that redeems refresh tokens. */
 export function createRefresher({ provider, store, sessions, log, metrics }: Parts): Refresher {
-  const flights = new Map<string, Promise<Refreshed>>()
+  const flights = singleFlight<string, Refreshed>()
   const redemptions = new Set<Promise<unknown>>()
   const backoff = createBackoff(() => provider.successes())
-  const retries = fewAtATime(RETRIES_AT_ONCE)
+  const retries = createSemaphore(RETRIES_AT_ONCE)
   const busyUntil = new LRUCache<string, number>({ max: MAX_BUSY })
   sessions.onEnd((id) => {
     backoff.forget(id)
@@ -200,7 +201,7 @@ export function createRefresher({ provider, store, sessions, log, metrics }: Par
     try {
       // The wait for the lock may have been long, and the lifetime of the new tokens counts from here.
       const askedAt = Date.now()
-      const result = await refreshTokens({ provider, log, keep: keepRefreshToken }, session, askedAt)
+      const result = await refreshTokens(provider, log, keepRefreshToken, session, askedAt)
       backoff.forget(session.id)
       const saved = await save(session, result, askedAt)
       outcome = saved.outcome
@@ -222,11 +223,11 @@ export function createRefresher({ provider, store, sessions, log, metrics }: Par
   }
 
   async function refreshInTurn(seen: Session, cause: RefreshCause): Promise<RefreshOutcome> {
-    if (!(await retries.enter(RETRY_PATIENCE_MS))) return { type: 'failed', retryAfter: 1, stuck: false }
+    if (!(await retries.acquire(RETRY_PATIENCE_MS))) return { type: 'failed', retryAfter: 1, stuck: false }
     try {
       return await refreshUnderLock(seen, cause)
     } finally {
-      retries.leave()
+      retries.release()
     }
   }
 
@@ -241,28 +242,25 @@ export function createRefresher({ provider, store, sessions, log, metrics }: Par
       return redemption
     },
     refresh(session, cause, now) {
-      const underWay = flights.get(session.id)
-      if (underWay !== undefined) return underWay
+      const underWay = flights.current(session.id)
+      if (underWay !== null) return underWay
       const failure = backoff.standing(session, now)
       if (failure !== null) return Promise.resolve(resultOf(failed(failure)))
       if (cooldownUntil(session, now) > now) return Promise.resolve({ ok: true, session })
-      const outcome =
-        backoff.lastError(session) === null ? refreshUnderLock(session, cause) : refreshInTurn(session, cause)
-      const flight = outcome
-        .catch((error: unknown): RefreshOutcome => {
-          log.error(
-            { event: 'refresh_failed', session: session.id, cause: causes(error) },
-            'without the store nothing is refreshed',
-          )
-          metrics.refreshes.inc({ outcome: 'failed', cause })
-          return failed(backoff.addWithoutStore(session))
-        })
-        .then(resultOf)
-        .finally(() => {
-          flights.delete(session.id)
-        })
-      flights.set(session.id, flight)
-      return flight
+      return flights.run(session.id, () => {
+        const outcome =
+          backoff.lastError(session) === null ? refreshUnderLock(session, cause) : refreshInTurn(session, cause)
+        return outcome
+          .catch((error: unknown): RefreshOutcome => {
+            log.error(
+              { event: 'refresh_failed', session: session.id, cause: causes(error) },
+              'without the store nothing is refreshed',
+            )
+            metrics.refreshes.inc({ outcome: 'failed', cause })
+            return failed(backoff.addWithoutStore(session))
+          })
+          .then(resultOf)
+      })
     },
     heldBack: (session, now) =>
       (busyUntil.get(session.id) ?? Number.NEGATIVE_INFINITY) > performance.now() ||
@@ -270,7 +268,11 @@ export function createRefresher({ provider, store, sessions, log, metrics }: Par
       cooldownUntil(session, now) > now,
     lastError: (session) => backoff.lastError(session),
     async settled() {
-      while (flights.size + redemptions.size > 0) await Promise.allSettled([...flights.values(), ...redemptions])
+      for (;;) {
+        const underWay = [...flights.all(), ...redemptions]
+        if (underWay.length === 0) return
+        await Promise.allSettled(underWay)
+      }
     },
   }
 }

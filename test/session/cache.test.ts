@@ -3,53 +3,52 @@ import { createSessionCache } from '../../src/session/cache.ts'
 import { sampleSession } from './sample.ts'
 
 void t.test('a cached session is returned with the time at which it was read', async (t) => {
-  const atHand = createSessionCache()
+  const cache = createSessionCache()
   const session = sampleSession()
-  t.equal(atHand.get(session.id), null)
-  atHand.keep(session, 1_000)
-  t.same(atHand.get(session.id), { session, readAt: 1_000, outdated: false })
+  t.equal(cache.get(session.id), null)
+  cache.keep(session, 1_000)
+  t.same(cache.get(session.id), { session, readAt: 1_000, outdated: false })
 })
 
 void t.test(
   'a notice of a newer version makes an entry outdated, and one of the same or an older version does not',
   async (t) => {
-    const atHand = createSessionCache()
+    const cache = createSessionCache()
     const session = sampleSession({ version: 3 })
-    atHand.keep(session, 1_000)
-    atHand.noteChange(session.id, 3)
-    t.equal(atHand.get(session.id)?.outdated, false)
-    atHand.noteChange(session.id, 4)
-    t.equal(atHand.get(session.id)?.outdated, true)
-    atHand.keep({ ...session, version: 4 }, 2_000)
-    t.equal(atHand.get(session.id)?.outdated, false)
+    cache.keep(session, 1_000)
+    cache.noteChange(session.id, 3)
+    t.equal(cache.get(session.id)?.outdated, false)
+    cache.noteChange(session.id, 4)
+    t.equal(cache.get(session.id)?.outdated, true)
+    cache.keep({ ...session, version: 4 }, 2_000)
+    t.equal(cache.get(session.id)?.outdated, false)
   },
 )
 
 void t.test('a notice that overtakes the answer of a read applies', async (t) => {
-  const atHand = createSessionCache()
+  const cache = createSessionCache()
   const session = sampleSession()
-  atHand.noteChange(session.id, 2)
-  atHand.keep(session, 1_000)
-  t.equal(atHand.get(session.id)?.outdated, true)
+  cache.noteChange(session.id, 2)
+  cache.keep(session, 1_000)
+  t.equal(cache.get(session.id)?.outdated, true)
 })
 
 void t.test('an older version never replaces a newer one', async (t) => {
-  const atHand = createSessionCache()
+  const cache = createSessionCache()
   const session = sampleSession({ version: 2 })
-  atHand.keep(session, 1_000)
-  atHand.keep({ ...session, version: 1 }, 2_000)
-  t.match(atHand.get(session.id), { session: { version: 2 }, readAt: 1_000 })
+  cache.keep(session, 1_000)
+  cache.keep({ ...session, version: 1 }, 2_000)
+  t.match(cache.get(session.id), { session: { version: 2 }, readAt: 1_000 })
 })
 
 void t.test('an ended session never returns, and a dropped one can', async (t) => {
-  const atHand = createSessionCache()
+  const cache = createSessionCache()
   const [ended, dropped] = [sampleSession(), sampleSession()]
-  for (const session of [ended, dropped]) atHand.keep(session, 1_000)
-  t.equal(atHand.end(ended.id), ended)
-  t.equal(atHand.end(ended.id), null)
-  atHand.drop(dropped.id)
-  for (const session of [ended, dropped]) atHand.keep(session, 2_000)
-  t.same([atHand.get(ended.id), atHand.hasEnded(ended.id)], [null, true])
-  t.match(atHand.get(dropped.id), { readAt: 2_000 })
-  t.equal(atHand.hasEnded(dropped.id), false)
+  for (const session of [ended, dropped]) cache.keep(session, 1_000)
+  cache.end(ended.id)
+  cache.drop(dropped.id)
+  for (const session of [ended, dropped]) cache.keep(session, 2_000)
+  t.same([cache.get(ended.id), cache.hasEnded(ended.id)], [null, true])
+  t.match(cache.get(dropped.id), { readAt: 2_000 })
+  t.equal(cache.hasEnded(dropped.id), false)
 })

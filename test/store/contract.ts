@@ -185,12 +185,12 @@ export const storeContract = (t: Test, open: (t: Test) => Promise<Store>): void 
 
   void t.test('a one-time value is given out once', async (t) => {
     const store = await open(t)
-    const claims = await Promise.all(Array.from({ length: 10 }, async () => store.once('login 1', MINUTE)))
+    const claims = await Promise.all(Array.from({ length: 10 }, async () => store.claimOnce('login 1', MINUTE)))
     t.equal(claims.filter(Boolean).length, 1)
-    t.equal(await store.once('login 2', 200), true)
-    t.equal(await store.once('login 2', 200), false)
+    t.equal(await store.claimOnce('login 2', 200), true)
+    t.equal(await store.claimOnce('login 2', 200), false)
     await sleep(300)
-    t.equal(await store.once('login 2', 200), true, 'it is forgotten after its time')
+    t.equal(await store.claimOnce('login 2', 200), true, 'it is forgotten after its time')
   })
 
   void t.test('a lock has one holder', async (t) => {

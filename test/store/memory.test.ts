@@ -59,7 +59,7 @@ void t.test('a mark under a name of any length is found, and takes the same spac
   const store = new MemoryStore(10)
   t.teardown(async () => store.close())
   const names = ['x'.repeat(5_000_000), 'y'.repeat(5_000_000)]
-  for (const name of names) await store.mark(name, name.slice(0, 1), 60_000)
-  t.same(await Promise.all(names.map((name) => store.marked(name))), ['x', 'y'])
-  t.equal(await store.marked('x'), null)
+  for (const name of names) await store.setNote(name, name.slice(0, 1), 60_000)
+  t.same(await Promise.all(names.map((name) => store.getNote(name))), ['x', 'y'])
+  t.equal(await store.getNote('x'), null)
 })

@@ -5,6 +5,7 @@ import type { Config } from '../../config/schema.ts'
 import { causes } from '../../errors.ts'
 import { buildWorkersAdmin } from '../../http/admin/workers.ts'
 import { acceptLast } from '../../http/server/accept-last.ts'
+import { exponentialBackoff } from '../../resilience/backoff.ts'
 import type { Log } from '../../telemetry/log.ts'
 import { explainListenErrors, removeStaleSockets } from '../listen.ts'
 import type { RunningGateway } from '../serve.ts'
@@ -23,9 +24,8 @@ interface WorkerChannel {
   readonly ended: Promise<void>
 }
 
-/** The delay before a worker that died is replaced doubles from the first value to the second. */
-const MIN_RESTART_DELAY_MS = 200
-const MAX_RESTART_DELAY_MS = 10_000
+/** The delay before a worker that died is replaced. */
+const restartDelayMs = exponentialBackoff(200, 10_000)
 /** After this uptime a worker's death starts again with the shortest delay. */
 const STABLE_AFTER_MS = 30_000
 /** How much longer than `shutdown.wait` and `shutdown.drain` a worker may take to end before it is killed. */
@@ -38,7 +38,7 @@ const KILL_GRACE_MS = 15_000
 export async function serveInWorkers(count: number, first: Config, log: Log): Promise<RunningGateway> {
   let config = first
   let isDraining = false
-  let restartDelay = MIN_RESTART_DELAY_MS
+  let restart = 1
   const serving = new Set<WorkerChannel>()
   const connections = trackClusterConnections()
   // The default serialization, JSON, would not preserve the buffers of keys and certificates.
@@ -56,7 +56,7 @@ export async function serveInWorkers(count: number, first: Config, log: Log): Pr
     void channel.ended.then(async () => {
       serving.delete(channel)
       if (isDraining) return
-      if (performance.now() - since > STABLE_AFTER_MS) restartDelay = MIN_RESTART_DELAY_MS
+      if (performance.now() - since > STABLE_AFTER_MS) restart = 1
       logDeath(channel)
       await replaceWorker()
     })
@@ -81,8 +81,8 @@ export async function serveInWorkers(count: number, first: Config, log: Log): Pr
 
   /** Starts a worker, and tries again until one serves. */
   async function replaceWorker(): Promise<void> {
-    await sleep(restartDelay, undefined, { ref: false })
-    restartDelay = Math.min(restartDelay * 2, MAX_RESTART_DELAY_MS)
+    await sleep(restartDelayMs(restart), undefined, { ref: false })
+    restart += 1
     if (isDraining) return
     try {
       await addWorker()

@@ -1,3 +1,4 @@
+import { foldHeaderName, FOR_THE_GATEWAY, HOP_BY_HOP } from '../../header-names.ts'
 import { formatKeyPath, type KeyPath } from '../key-path.ts'
 import type { Finding } from '../problems.ts'
 import type { ResolvedConfig, ResolvedRoute } from '../schema.ts'
@@ -139,35 +140,21 @@ function findPublicInjection({ access, token, headers, bearer }: ResolvedRoute, 
   return findings
 }
 
-/**
- * Hop-by-hop headers, headers that frame a message or name its target, and headers that the gateway writes itself.
- * @see https://www.rfc-editor.org/rfc/rfc9110#section-7.6.1
- */
-const RESERVED = new Set([
-  'connection',
-  'keep-alive',
-  'proxy-connection',
-  'proxy-authenticate',
-  'proxy-authorization',
-  'te',
-  'trailer',
-  'transfer-encoding',
-  'upgrade',
-  'expect',
-  'host',
-  'content-length',
-  'cookie',
-  'forwarded',
-  'via',
-])
+/** Headers that frame a message or name its target, and headers that the gateway writes itself. */
+const WRITTEN_BY_THE_GATEWAY = new Set(['host', 'content-length', 'cookie', 'forwarded', 'via'])
 
 // Headers that describe the client's connection and request. Others, such as X-Forwarded-User, may carry the user.
 const FORWARDED = /^x-forwarded-(for|proto|protocol|scheme|ssl|host|port|server|by|prefix|path|uri|url|method)$/
 
 /** Returns whether no route may set a header, because it belongs to the connection or the gateway writes it. */
 export function isReservedHeader(name: string): boolean {
-  const lower = name.toLowerCase().replace(/[^a-z0-9]/g, '-')
-  return RESERVED.has(lower) || FORWARDED.test(lower)
+  const folded = foldHeaderName(name)
+  return (
+    HOP_BY_HOP.has(folded) ||
+    FOR_THE_GATEWAY.has(folded) ||
+    WRITTEN_BY_THE_GATEWAY.has(folded) ||
+    FORWARDED.test(folded)
+  )
 }
 
 function findHeaders({ token, headers }: ResolvedRoute, at: KeyPath): Finding[] {

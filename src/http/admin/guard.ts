@@ -7,7 +7,7 @@ import { isCrossOrigin } from '../../gate/csrf.ts'
 import type { Denial } from '../../gate/verdict.ts'
 import type { Log } from '../../telemetry/log.ts'
 import { sendProblem } from './answers.ts'
-import { plainAddress } from '../facts.ts'
+import { peerOf, plainAddress } from '../facts.ts'
 
 /** The `admin` section of the configuration. A reload replaces its values. */
 export type AdminSettings = NonNullable<Config['admin']>
@@ -42,7 +42,7 @@ export function guardSessions(scope: FastifyInstance, settings: AdminSettings, l
     if (sessions === 'loopback') {
       // A proxy on this machine connects from loopback for clients on any machine.
       const isForwarded = headers['x-forwarded-for'] !== undefined || headers.forwarded !== undefined
-      const peer = plainAddress(socket.remoteAddress ?? '')
+      const peer = peerOf(socket)
       // A peer on a Unix socket has no address. A TCP peer without an address has disconnected.
       const isLocal = 'path' in settings.listen || (peer !== '' && isLoopback(peer))
       return isForwarded || !isLocal ? deny(request, reply, 'not-local') : undefined
@@ -54,7 +54,7 @@ export function guardSessions(scope: FastifyInstance, settings: AdminSettings, l
 
   function deny(request: FastifyRequest, reply: FastifyReply, problem: NotAdmin['problem']): FastifyReply {
     const answer = finalAnswer({ reason: 'not-admin', problem })
-    const client = plainAddress(request.socket.remoteAddress ?? '')
+    const client = peerOf(request.socket)
     log.warn({ event: answer.code, listener: 'admin', client }, answer.detail)
     return sendProblem(reply, answer)
   }

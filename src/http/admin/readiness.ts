@@ -1,5 +1,5 @@
 import type { Provider } from '../../oidc/provider.ts'
-import { inTime } from '../../store/in-time.ts'
+import { withDeadline } from '../../resilience/deadline.ts'
 import type { Store } from '../../store/store.ts'
 
 /** The answer of `/readyz`. */
@@ -35,7 +35,9 @@ export function createReadiness({ provider, store, isDraining }: Parts): () => P
 
 async function answers(store: Parts['store']): Promise<boolean> {
   try {
-    await inTime(store.ping(), STORE_TIMEOUT_MS, () => new Error('the store does not answer'))
+    await withDeadline(store.ping(), STORE_TIMEOUT_MS, () => {
+      throw new Error('the store does not answer')
+    })
     return true
   } catch {
     return false

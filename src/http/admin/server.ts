@@ -2,7 +2,7 @@ import type { FastifyInstance } from 'fastify'
 import Fastify from 'fastify'
 import type { Config } from '../../config/schema.ts'
 import { Fault } from '../../errors.ts'
-import type { Provider } from '../../oidc/provider.ts'
+import { announcedIssuer, type Provider } from '../../oidc/provider.ts'
 import type { Sessions, SessionSummary } from '../../session/sessions.ts'
 import type { Log } from '../../telemetry/log.ts'
 import type { Metrics } from '../../telemetry/metrics.ts'
@@ -49,11 +49,7 @@ export function buildAdmin({
     guardSessions(scope, settings, log)
     // Sessions have the issuer of the provider's metadata, which may differ from the configured one by a trailing
     // slash.
-    registerSessionAdministration(
-      scope,
-      sessions,
-      () => provider.peek()?.configuration.serverMetadata().issuer ?? provider.settings.issuer,
-    )
+    registerSessionAdministration(scope, sessions, () => announcedIssuer(provider))
   })
   return app
 }

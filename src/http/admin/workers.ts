@@ -1,6 +1,6 @@
 import Fastify, { type FastifyInstance, type FastifyReply } from 'fastify'
 import type { Config } from '../../config/schema.ts'
-import { inTime } from '../../store/in-time.ts'
+import { withDeadline } from '../../resilience/deadline.ts'
 import { aggregateMetrics } from '../../telemetry/metrics.ts'
 import type { Log } from '../../telemetry/log.ts'
 import { answerAsAdmin } from './answers.ts'
@@ -102,5 +102,7 @@ function send(reply: FastifyReply, { status, type, body }: Answered): FastifyRep
 }
 
 async function withTimeout<T>(work: Promise<T>): Promise<T> {
-  return inTime(work, ANSWER_TIMEOUT_MS, () => new Error('a worker does not answer'))
+  return withDeadline(work, ANSWER_TIMEOUT_MS, () => {
+    throw new Error('a worker does not answer')
+  })
 }

@@ -1,5 +1,6 @@
 import { createHash, createHmac, randomBytes, type KeyObject } from 'node:crypto'
 import { deriveKey, open, seal } from '../../session/envelope.ts'
+import { CLOCK_SKEW_MS } from '../../token/clock.ts'
 import { LOGIN_SECONDS } from './cookies.ts'
 
 /** The state of a login, sealed in `state`. */
@@ -38,13 +39,10 @@ export interface LoginState {
   readonly maxAge: number | null
 }
 
-/** The tolerance for the clocks of replicas. */
-const MAX_CLOCK_SKEW_MS = 60_000
-
 /** Returns whether a login may still finish at `now` (ms). A start in the future shows that the clock was set back. */
 export function isFresh(state: LoginState, now: number): boolean {
   const age = now - state.at
-  return age > -MAX_CLOCK_SKEW_MS && age < LOGIN_SECONDS * 1000
+  return age > -CLOCK_SKEW_MS && age < LOGIN_SECONDS * 1000
 }
 
 /** Returns a new state id of 128 random bits. */

@@ -1,12 +1,15 @@
 import { stepUpMark } from '../../gate/admit.ts'
-import { authorizationUrl } from '../../oidc/login.ts'
+import { authorizationUrl, type LoginRequest } from '../../oidc/login.ts'
 import type { Session } from '../../session/session.ts'
 import type { Context } from '../context.ts'
 import { fingerprint, loginSecrets, newStateId, userMark } from '../cookies/login-state.ts'
 import type { Services } from './endpoint.ts'
 
 /** The parameters of a login. */
-interface LoginParameters {
+interface LoginParameters extends Pick<
+  LoginRequest,
+  'prompt' | 'loginHint' | 'acrValues' | 'maxAge' | 'scope' | 'claims'
+> {
   readonly target: string
   /** See `LoginState`. */
   readonly asked?: string | undefined
@@ -17,14 +20,6 @@ interface LoginParameters {
   readonly before: Session | null
   readonly tries?: number
   readonly afterRefusal?: boolean
-  readonly prompt?: string | undefined
-  readonly loginHint?: string | undefined
-  readonly acrValues?: string | undefined
-  /** Seconds. */
-  readonly maxAge?: number | undefined
-  readonly scope?: string | undefined
-  /** JSON. @see https://openid.net/specs/openid-connect-core-1_0.html#ClaimsParameter */
-  readonly claims?: string | undefined
 }
 
 /**

@@ -4,7 +4,7 @@ import {
   readAuthorizationResponse,
   refusedLogin,
   type AuthorizationError,
-  type AuthorizationResponse,
+  type CodeOrError,
 } from '../../oidc/authorization-response.ts'
 import { redeemCode, requireIssuer, type LoginResult } from '../../oidc/callback.ts'
 import { revokeRefreshToken } from '../../oidc/logout.ts'
@@ -62,13 +62,11 @@ export const callback: Endpoint = (services) => {
  * A callback for this browser: the provider's answer, the state, and the secret that binds the login to the browser.
  */
 interface BoundCallback {
-  readonly answer: WellFormed
+  readonly answer: CodeOrError
   readonly sealed: string
   readonly state: LoginState
   readonly secret: string
 }
-
-type WellFormed = Exclude<AuthorizationResponse, { type: 'malformed' }>
 
 /** How a login ended. */
 type LoginEnd =
@@ -234,7 +232,7 @@ async function whyStale(
 ): Promise<string | null> {
   if (!isFresh(state, now)) return 'the login took longer than ten minutes'
   if (state.origin !== facts.origin) return 'the login began at another public URL'
-  if (await store.once(`login ${state.id}`, LOGIN_SECONDS * 1000)) return null
+  if (await store.claimOnce(`login ${state.id}`, LOGIN_SECONDS * 1000)) return null
   request.log.info({ event: 'replay', id: request.id, what: 'state' }, 'a callback came a second time')
   return 'the state was used before'
 }

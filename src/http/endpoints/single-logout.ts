@@ -1,10 +1,10 @@
-import { performance } from 'node:perf_hooks'
 import type { FastifyReply, FastifyRequest } from 'fastify'
 import { Fault } from '../../errors.ts'
-import { announcedIssuer } from '../../oidc/announced-issuer.ts'
 import { mayHaveIssued } from '../../oidc/issuer.ts'
 import { readLogoutToken } from '../../oidc/logout-token.ts'
-import { isName } from '../../oidc/names.ts'
+import { announcedIssuer } from '../../oidc/provider.ts'
+import { isIdentifier } from '../../oidc/token-set.ts'
+import { createLimiter } from '../../resilience/limiter.ts'
 import { endLogin } from '../../session/provider-logout.ts'
 import { contextOf } from '../context.ts'
 import { queryOf, type Endpoint, type Services } from './endpoint.ts'
@@ -31,13 +31,13 @@ export const backchannelLogout: Endpoint = (services) => async (request, reply) 
     throw new Fault('logout_refused', { cause: new Error(`there are ${tokens.length} logout_tokens, not one`) })
   const wanted = await readLogoutToken(provider, token)
   const jti = JSON.stringify(['logout token', wanted.issuer, wanted.jti])
-  if ((await store.marked(jti)) !== null) {
+  if ((await store.getNote(jti)) !== null) {
     request.log.warn({ event: 'replay', id: request.id, what: 'logout token' }, 'a logout token came a second time')
     throw new Fault('logout_refused', { cause: new Error('its jti was used before') })
   }
-  const ended = await endLogin({ store, sessions }, { ...wanted, at: Date.now() }, 'backchannel')
+  const ended = await endLogin(store, sessions, { ...wanted, at: Date.now() }, 'backchannel')
   // Stored last, so that a provider can repeat a request that failed with 503.
-  await store.mark(jti, 'done', REPLAY_WINDOW_MS)
+  await store.setNote(jti, 'done', REPLAY_WINDOW_MS)
   request.log.info({ event: 'logout', id: request.id, channel: 'back', ended }, 'the provider has ended sessions')
   contextOf(request).verdict = 'logout'
   return reply.header('cache-control', 'no-store').code(200).send()
@@ -48,7 +48,7 @@ export const backchannelLogout: Endpoint = (services) => async (request, reply) 
  * @see https://openid.net/specs/openid-connect-frontchannel-1_0.html#RPLogout
  */
 export const frontchannelLogout: Endpoint = (services) => {
-  const mayNote = createNoteBudget()
+  const mayNote = createLimiter(MAX_NOTES_PER_MINUTE, MINUTE_MS)
   return async (request, reply) => answerFrame(services, mayNote, request, reply)
 }
 
@@ -63,13 +63,10 @@ async function answerFrame(
   const issuer = announcedIssuer(provider)
   // Entra sends `sid` only. It can't be guessed, so with one provider it is enough.
   const isOther = issuers.length > 1 || (issuers[0] !== undefined && !mayHaveIssued(issuer, issuers[0]))
-  if (isOther || !isName(sid) || moreSids.length > 0)
+  if (isOther || !isIdentifier(sid) || moreSids.length > 0)
     throw new Fault('logout_refused', { cause: new Error('iss and sid do not name a session of this provider') })
-  const ended = await endLogin(
-    { store, sessions },
-    { issuer, sid, subject: null, at: Date.now(), unmarked: !mayNote() },
-    'frontchannel',
-  )
+  const logout = { issuer, sid, subject: null, at: Date.now(), unnoted: !mayNote() }
+  const ended = await endLogin(store, sessions, logout, 'frontchannel')
   request.log.info({ event: 'logout', id: request.id, channel: 'front', ended }, 'the provider has ended sessions')
   contextOf(request).verdict = 'logout'
   return reply
@@ -79,14 +76,4 @@ async function answerFrame(
       'content-security-policy': "default-src 'none'",
     })
     .send('<!doctype html><title>Signed out</title>')
-}
-
-function createNoteBudget(): () => boolean {
-  let [since, notes] = [performance.now(), 0]
-  return () => {
-    const now = performance.now()
-    if (now - since > MINUTE_MS) [since, notes] = [now, 0]
-    notes += 1
-    return notes <= MAX_NOTES_PER_MINUTE
-  }
 }

@@ -1,5 +1,4 @@
-/** RFC 9110, section 7.6.1, in an answer; the upgrade and trailers of one hop say nothing about the next. */
-const DROPPED = new Set(['keep-alive', 'proxy-connection', 'upgrade', 'te', 'trailer', 'gatehouse'])
+import { connectionOptions, HOP_BY_HOP } from '../../header-names.ts'
 
 /** What a header means here, by its name in lower case; every other passes. */
 const MEANINGS = [
@@ -21,7 +20,8 @@ function meaningOf(name: string): Meaning {
   const known = meanings.get(name)
   if (known !== undefined) return known
   const lower = name.toLowerCase()
-  const meaning = DROPPED.has(lower) ? 'dropped' : (MEANINGS.find((one) => one === lower) ?? 'passes')
+  const isDropped = HOP_BY_HOP.has(lower) || lower === 'gatehouse'
+  const meaning = MEANINGS.find((one) => one === lower) ?? (isDropped ? 'dropped' : 'passes')
   if (meanings.size < MAX_NAMES_KEPT && name.length <= MAX_LENGTH_KEPT) meanings.set(name, meaning)
   return meaning
 }
@@ -59,7 +59,7 @@ export function clientHeaders(
     const value = text(raw[i + 1])
     switch (meaning) {
       case 'connection':
-        named = namedBy(value, named)
+        named = connectionOptions(value, named)
         continue
       case 'transfer-encoding':
         transferEncoding = transferEncoding === null ? value : `${transferEncoding}, ${value}`
@@ -106,14 +106,6 @@ function append(list: string[] | null, value: string): string[] {
   if (list === null) return [value]
   list.push(value)
   return list
-}
-
-/** What a `Connection` header says belongs to this hop, beside what others have said. */
-function namedBy(connection: string, before: Set<string> | null): Set<string> | null {
-  if (/^(?:keep-alive|close|upgrade)$/i.test(connection)) return before
-  const named = before ?? new Set()
-  for (const name of connection.toLowerCase().split(',')) named.add(name.trim())
-  return named
 }
 
 /**

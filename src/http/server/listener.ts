@@ -10,10 +10,12 @@ import {
 } from 'node:http'
 import { createServer as createHttpsServer } from 'node:https'
 import { Server as NetServer, createServer as createNetServer, type AddressInfo, type Socket } from 'node:net'
-import { setImmediate, setTimeout as sleep } from 'node:timers/promises'
+import { setImmediate } from 'node:timers/promises'
 import { Server as TlsServer } from 'node:tls'
 import type { Config, Listen } from '../../config/schema.ts'
 import { Fault } from '../../errors.ts'
+import { withDeadline } from '../../resilience/deadline.ts'
+import { createLimiter } from '../../resilience/limiter.ts'
 import type { Log } from '../../telemetry/log.ts'
 import { acceptLast } from './accept-last.ts'
 import { answerUnderWay } from './answer-under-way.ts'
@@ -185,7 +187,7 @@ export function createListener(
   async function allTold(): Promise<void> {
     const open = new Set([...sockets, ...speaking.keys()])
     const told = Promise.all([...open].map(async (socket) => new Promise((resolve) => socket.once('close', resolve))))
-    await Promise.race([told, sleep(TOLD_WITHIN, undefined, { ref: false })])
+    await withDeadline(told, TOLD_WITHIN, () => undefined)
     // A WebSocket's request ends one step later.
     await setImmediate()
   }
@@ -207,7 +209,7 @@ export function createListener(
       clearInterval(watching)
       clearInterval(watchingReaders)
     })
-    const moment = async (): Promise<unknown> => Promise.race([done, sleep(LOOK_FOR_IDLE, undefined, { ref: false })])
+    const moment = async (): Promise<unknown> => withDeadline(done, LOOK_FOR_IDLE, () => undefined)
     const begun = performance.now()
     const isQuiet = (now: number): boolean => now - Math.max(begun, askedAt) >= LINGER || now - begun >= LINGER_MOST
     while (!over.signal.aborted && !isQuiet(performance.now())) await moment()
@@ -266,10 +268,9 @@ async function bind(server: NetServer, where: Listen): Promise<void> {
 }
 
 function complainOfTooMany(server: NetServer, log: Log): void {
-  let lastAt = Number.NEGATIVE_INFINITY
+  const mayComplain = createLimiter(1, COMPLAIN_EVERY)
   server.on('drop', () => {
-    if (performance.now() - lastAt < COMPLAIN_EVERY) return
-    lastAt = performance.now()
+    if (!mayComplain()) return
     log.error({ event: 'too_many_connections', most: server.maxConnections }, 'no further connections are taken')
   })
 }

@@ -1,15 +1,15 @@
 import { STATUS_CODES, type IncomingHttpHeaders, type IncomingMessage } from 'node:http'
 import type { Socket } from 'node:net'
-import { performance } from 'node:perf_hooks'
 import type { Config } from '../../config/schema.ts'
 import { Fault, causes, faults } from '../../errors.ts'
 import { classify } from '../../gate/classify.ts'
 import type { RequestKind } from '../../gate/verdict.ts'
+import { createLimiter } from '../../resilience/limiter.ts'
 import { openAccessLog, type AccessLine } from '../../telemetry/access-line.ts'
 import type { Log } from '../../telemetry/log.ts'
 import type { Metrics } from '../../telemetry/metrics.ts'
 import { contentOf, answerFor } from '../answers/send.ts'
-import { plainAddress } from '../facts.ts'
+import { peerOf } from '../facts.ts'
 import { printable } from '../printable.ts'
 import { idOf, newRequestId } from '../request-id.ts'
 import { answerUnderWay, passDrain } from './answer-under-way.ts'
@@ -91,7 +91,7 @@ export function createRefusals({ log, metrics, config }: RefusalServices): Refus
   function answer(fault: Fault, socket: Socket, request: IncomingMessage | null, head: Head): void {
     const { code, status } = fault
     const id = request === null ? newRequestId() : idOf(request)
-    const client = plainAddress(socket.remoteAddress ?? '') || '-'
+    const client = peerOf(socket) || '-'
     const answered = mayAnswer(socket, request)
     if (answered) {
       setTimeout(() => {
@@ -166,7 +166,7 @@ export function createRefusals({ log, metrics, config }: RefusalServices): Refus
       if (/^ERR_(?:SSL|TLS)_/.test(error.code ?? '') && mayLog()) {
         const { code, reason } = error
         log.info(
-          { event: 'tls_failed', client: plainAddress(socket.remoteAddress ?? '') || '-', cause: `${code}: ${reason}` },
+          { event: 'tls_failed', client: peerOf(socket) || '-', cause: `${code}: ${reason}` },
           'a client could not speak TLS',
         )
       }
@@ -274,20 +274,16 @@ function headersIn(lines: readonly string[]): IncomingHttpHeaders {
   return headers
 }
 
-/** Allows `LINES_A_SECOND` lines a second, and logs how many it left out. */
+/** Permits `LINES_A_SECOND` log lines a second, and logs how many it suppressed. */
 function limitLines(log: Log): () => boolean {
-  let since = Number.NEGATIVE_INFINITY
-  let lines = 0
+  const hasRoom = createLimiter(LINES_A_SECOND, 1_000)
   let leftOut = 0
   const tell = (): void => {
     log.warn({ event: 'refusals_not_logged', count: leftOut }, 'some refused requests were not logged')
     leftOut = 0
   }
   return () => {
-    const now = performance.now()
-    if (now - since >= 1_000) [since, lines] = [now, 0]
-    lines += 1
-    if (lines <= LINES_A_SECOND) return true
+    if (hasRoom()) return true
     if (leftOut === 0) setTimeout(tell, 1_000).unref()
     leftOut += 1
     return false

@@ -2,32 +2,32 @@ import { createClient, createCluster, type RedisClientOptions } from '@keyv/redi
 import { withoutBrackets } from '../../config/value-types/address.ts'
 import type { StoreLocation } from '../../config/value-types/store.ts'
 import type { Config } from '../../config/schema.ts'
-import { inTime } from '../in-time.ts'
+import { withDeadline } from '../../resilience/deadline.ts'
 
 /**
- * Connections to one Redis, to the master that sentinels name, or to a cluster. They never mend themselves: after the
- * first error somebody has to open new ones.
+ * Connections to one Redis, to the master that sentinels name, or to a cluster. They do not reconnect: after the first
+ * error, the caller opens new ones.
  */
 export interface Connections {
-  /** The masters that changes can come from, by address. */
+  /** Returns the addresses of the masters that can publish changes. */
   masters(): readonly string[]
-  /** Runs a command on the master that has `key`. Rejects with Redis's or the network's error. */
+  /** Runs a command on the master that has `key`. Rejects with the error of Redis or of the network. */
   command(key: string, args: readonly string[]): Promise<unknown>
-  /** Publishes through one of the masters. */
+  /** Publishes a message through this master. */
   publish(master: string, channel: string, message: string): Promise<unknown>
-  /** Rejects when Redis does not confirm it in time. */
+  /** Subscribes to channels. Rejects if Redis does not confirm that in time. */
   subscribe(channels: readonly string[], listener: (message: string) => void): Promise<void>
   close(): void
 }
 
-/** Opens connections; calls `onError` when one of them has broken. Rejects when they can't be made. */
+/** Opens connections, and calls `onError` when one of them breaks. Rejects if they can't be opened. */
 export type Connect = (onError: (error: unknown) => void) => Promise<Connections>
 
 type Location = Exclude<StoreLocation, { kind: 'memory' }>
 
-const CONNECT_TIMEOUT = 3_000
+const CONNECT_TIMEOUT_MS = 3_000
 
-/** How to connect to the configured place. */
+/** Returns the way to connect to the configured location. */
 export function connectTo(location: Location, settings: Config['session']['redis']): Connect {
   const urls = (location.kind === 'redis' ? [location.url] : location.urls).map((url) => new URL(url))
   const [first] = urls
@@ -37,14 +37,13 @@ export function connectTo(location: Location, settings: Config['session']['redis
     case 'redis': {
       const database = first.pathname.length > 1 ? { database: Number(first.pathname.slice(1)) } : {}
       const node = { ...options, ...credentials, ...database }
-      return (onError) =>
-        closingSockets(node, (mine) => connectToOne(at(mine, hostOf(first), portOf(first, 6379)), onError))
+      return (onError) => closingSockets(node, (mine) => connectToOne(at(mine, addressOf(first, 6379)), onError))
     }
     case 'redis-sentinel':
       return (onError) =>
         closingSockets(options, async (mine) => {
-          const { host, port } = await findMaster(urls, location.name, mine, credentials)
-          return connectToOne(at({ ...mine, ...credentials }, host, port), onError, { mustBeMaster: true })
+          const master = await findMaster(urls, location.name, mine, credentials)
+          return connectToOne(at({ ...mine, ...credentials }, master), onError, { mustBeMaster: true })
         })
     case 'redis-cluster':
       return (onError) =>
@@ -53,9 +52,8 @@ export function connectTo(location: Location, settings: Config['session']['redis
 }
 
 /**
- * Connections whose `close` also ends the sockets that the library has lost sight of: a client that is closed while its
- * socket is still being made, and a cluster's client that a command under way has made after all were closed, would
- * stay open for ever.
+ * Opens connections whose `close` also destroys the sockets that the library leaves open: that of a client that is
+ * closed while it connects, and that of a cluster's client that a command opens after the cluster was closed.
  */
 async function closingSockets(
   options: ClientOptions,
@@ -77,12 +75,12 @@ async function closingSockets(
   }
 }
 
-interface Reaching {
+interface ClientSettings {
   readonly options: ClientOptions
   readonly credentials: ClientOptions
 }
 
-function optionsFor(url: URL, settings: Config['session']['redis']): Reaching {
+function optionsFor(url: URL, settings: Config['session']['redis']): ClientSettings {
   const { caFile, certFile, keyFile } = settings
   const tls =
     url.protocol === 'rediss:'
@@ -97,18 +95,18 @@ function optionsFor(url: URL, settings: Config['session']['redis']): Reaching {
   const password = settings.password ?? (url.password === '' ? null : decodeURIComponent(url.password))
   return {
     options: {
-      socket: { connectTimeout: CONNECT_TIMEOUT, reconnectStrategy: false, ...tls },
-      // While it is away, a command fails at once: the caller knows what to do without it.
+      socket: { connectTimeout: CONNECT_TIMEOUT_MS, reconnectStrategy: false, ...tls },
+      // Without a connection, a command fails at once, and the caller goes on without Redis.
       disableOfflineQueue: true,
       disableClientInfo: true,
-      // The library would write its defaults into these options, and build a new class for options that have changed.
+      // Otherwise the library writes its defaults into these options, and builds a new class for changed options.
       maintNotifications: 'disabled',
     },
     credentials: username === null && password === null ? {} : { credentialsProvider: providerOf(username, password) },
   }
 }
 
-/** As the library would make it of user and password, but once: see `maintNotifications`. */
+/** Creates the credentials as the library would from a user and a password, but once: see `maintNotifications`. */
 function providerOf(
   username: string | null,
   password: string | null,
@@ -119,14 +117,14 @@ function providerOf(
 
 type Client = ReturnType<typeof createClient>
 
-/** Connects to one Redis, which `mustBeMaster` where somebody has named it as such. */
+/** Connects to one Redis. With `mustBeMaster`, rejects unless it is a master, as the sentinels said. */
 async function connectToOne(
   options: ClientOptions,
   onError: (error: unknown) => void,
   { mustBeMaster = false } = {},
 ): Promise<Connections> {
   const main = createClient(options).on('error', onError)
-  // A connection that listens can do nothing else.
+  // A subscribed connection takes no other commands.
   const subscriber = createClient(options).on('error', onError)
   const close = (): void => {
     destroy(main)
@@ -151,7 +149,7 @@ async function connectToOne(
 }
 
 async function bothReady(...clients: Client[]): Promise<void> {
-  // All have to be settled: one that is left in the middle of connecting could not be closed.
+  // Waits for all clients: one that is still connecting can't be closed.
   const outcomes = await Promise.allSettled(clients.map((client) => client.connect()))
   const failed = outcomes.find(({ status }) => status === 'rejected')
   if (failed?.status === 'rejected') throw failed.reason
@@ -162,13 +160,13 @@ async function isMaster(client: Client): Promise<boolean> {
     const role = await readyInTime(client.sendCommand(['ROLE']))
     return Array.isArray(role) && String(role[0]) === 'master'
   } catch (error) {
-    // Who may not ask finds out with the first write.
+    // Without the permission to ask, the first write shows it.
     if (error instanceof Error && error.message.startsWith('NOPERM')) return true
     throw error
   }
 }
 
-/** Connects to a cluster that has these nodes among others. */
+/** Connects to a cluster through these nodes. */
 async function connectToCluster(
   urls: readonly URL[],
   options: ClientOptions,
@@ -176,20 +174,20 @@ async function connectToCluster(
 ): Promise<Connections> {
   const { socket, ...rest } = options
   const cluster = createCluster({
-    rootNodes: urls.map((url) => ({ socket: { host: hostOf(url), port: portOf(url, 6379) } })),
+    rootNodes: urls.map((url) => ({ socket: addressOf(url, 6379) })),
     defaults: { ...rest, ...(socket === undefined ? {} : { socket }) },
-    // One master that is down must not keep the others' sessions away.
+    // One unreachable master must not prevent access to the others' sessions.
     minimizeConnections: true,
   })
   cluster.on('error', onError).on('node-error', onError)
   const close = (): void => {
-    // Closing it as a whole stops at the first node that is closed already.
+    // Closing the cluster as a whole stops at the first node that is already closed.
     for (const { client } of cluster.nodeByAddress.values()) destroy(client)
     destroy(cluster.pubSubNode?.client)
     try {
       cluster.destroy()
     } catch {
-      // Everything is closed.
+      // All nodes are already closed.
     }
   }
   try {
@@ -214,17 +212,17 @@ async function connectToCluster(
   }
 }
 
-/** Asks one sentinel after another; they may, but need not, want the same user and password as Redis itself. */
+/** Asks one sentinel after another, first without and then with the credentials for Redis. */
 async function findMaster(
   sentinels: readonly URL[],
   name: string,
   options: ClientOptions,
   credentials: ClientOptions,
-): Promise<{ host: string; port: number }> {
+): Promise<Address> {
   const problems: string[] = []
   for (const url of sentinels) {
     for (const login of [{}, credentials]) {
-      const client = createClient(at({ ...options, ...login }, hostOf(url), portOf(url, 26_379))).on('error', () => {})
+      const client = createClient(at({ ...options, ...login }, addressOf(url, 26_379))).on('error', () => {})
       try {
         await readyInTime(client.connect())
         const reply = await readyInTime(client.sendCommand(['SENTINEL', 'get-master-addr-by-name', name]))
@@ -244,40 +242,42 @@ async function findMaster(
   throw new Error(`no sentinel could name the master: ${problems.join('; ')}`)
 }
 
-/** How a client of the library's is made. */
+/** Options of the library's clients. */
 export type ClientOptions = RedisClientOptions
 
-/** For the connection and for what is said first on it (TLS, AUTH, SELECT), ms. */
-const READY_TIMEOUT = 5_000
+/** Time limit for a connection and its first commands (TLS, AUTH, SELECT). */
+const READY_TIMEOUT_MS = 5_000
 
-/** The host of a URL as sockets want it. */
-function hostOf({ hostname }: URL): string {
-  return withoutBrackets(hostname)
+interface Address {
+  readonly host: string
+  readonly port: number
 }
 
-/** The port of a URL, or the usual one. */
-function portOf({ port }: URL, usual: number): number {
-  return port === '' ? usual : Number(port)
+/** Returns the address in a URL as sockets expect it, with a port for URLs that have none. */
+function addressOf({ hostname, port }: URL, defaultPort: number): Address {
+  return { host: withoutBrackets(hostname), port: port === '' ? defaultPort : Number(port) }
 }
 
-/** The same options for one host. */
-function at(options: ClientOptions, host: string, port: number): ClientOptions {
-  return { ...options, socket: { ...options.socket, host, port } }
+/** Returns the options with an address. */
+function at(options: ClientOptions, address: Address): ClientOptions {
+  return { ...options, socket: { ...options.socket, ...address } }
 }
 
-/** The same options for sockets that are destroyed when `signal` aborts. */
+/** Returns the options with a signal that destroys the sockets. */
 function endingWith(signal: AbortSignal, options: ClientOptions): ClientOptions {
-  // Node.js takes it for a TLS socket, too; the library's types know it for plain ones only.
+  // Node.js accepts it for TLS sockets, too; the library's types have it for plain ones only.
   const more = { signal }
   return { ...options, socket: { ...options.socket, ...more } }
 }
 
-/** Closes a client unless it is closed already. */
+/** Closes a client unless it is already closed. */
 function destroy(client: { readonly isOpen: boolean; destroy(): void } | undefined): void {
   if (client?.isOpen === true) client.destroy()
 }
 
-/** Rejects when Redis does not answer what is said first on a connection. */
+/** Rejects if Redis does not answer the first commands on a connection in time. */
 async function readyInTime<T>(work: Promise<T>): Promise<T> {
-  return inTime(work, READY_TIMEOUT, () => new Error(`Redis did not answer within ${READY_TIMEOUT} ms`))
+  return withDeadline(work, READY_TIMEOUT_MS, () => {
+    throw new Error(`Redis did not answer within ${READY_TIMEOUT_MS} ms`)
+  })
 }

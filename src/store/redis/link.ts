@@ -1,63 +1,64 @@
 import { createHash } from 'node:crypto'
 import { setTimeout as sleep } from 'node:timers/promises'
-import { inTime } from '../in-time.ts'
+import { exponentialBackoff } from '../../resilience/backoff.ts'
+import { withDeadline } from '../../resilience/deadline.ts'
 import type { Connect, Connections } from './connections.ts'
 
-/** A Lua script, and what Redis knows it by. */
+/** A Lua script, and the SHA-1 by which Redis names it. */
 export interface Script {
   readonly text: string
   readonly sha: string
 }
 
-/** A connection to Redis that is made anew whenever it breaks. */
+/** A connection to Redis that reconnects. */
 export interface RedisLink {
   /**
-   * Runs a command on the master that has `key`. Rejects with Redis's or the network's error, at once while there is no
-   * connection.
+   * Runs a command on the master that has `key`. Rejects with the error of Redis or of the network, and at once while
+   * there is no connection.
    */
   command(key: string, args: readonly string[]): Promise<unknown>
-  /** Runs a script with its keys, all of one slot. */
+  /** Runs a script. All `keys` belong to one slot. */
   run(script: Script, keys: readonly [string, ...string[]], args: readonly string[]): Promise<unknown>
-  /** The masters that changes can come from; none while there is no connection. */
+  /** Returns the masters that can publish changes; none while there is no connection. */
   masters(): readonly string[]
-  /** Publishes through one of them. */
+  /** Publishes a message through this master. */
   publish(master: string, channel: string, message: string): Promise<unknown>
-  /** Makes new connections beside the present ones, which serve until then. */
+  /** Opens new connections and uses the old ones until then. */
   renew(): void
   close(): void
 }
 
-interface LinkParts {
+interface LinkOptions {
   readonly connect: Connect
   readonly channels: readonly string[]
   readonly onMessage: (message: string) => void
-  /** Looks at new connections before they are used; where it rejects, they are given up. */
+  /** Checks new connections before they are used. They are closed if it rejects. */
   readonly check: (connections: Connections) => Promise<void>
-  /** There are new connections: messages before this moment may have been lost. */
+  /** New connections are in use. Earlier messages may have been lost. */
   readonly onConnected: () => void
-  /** Messages may be lost from now on. */
+  /** The connections have failed. Messages may be lost from now on. */
   readonly onTrouble: (error: unknown) => void
 }
 
-/** A command that has no answer by then has failed, ms. */
-const COMMAND_TIMEOUT = 5_000
-const PAUSE_FIRST = 50
-const PAUSE_MOST = 500
-/** Connections that break sooner than this, ms, are not made anew at once. */
-const SETTLED_AFTER = 5_000
+/** A command without an answer after this time has failed. */
+const COMMAND_TIMEOUT_MS = 5_000
+const MAX_PAUSE_MS = 500
+const reconnectPauseMs = exponentialBackoff(50, MAX_PAUSE_MS)
+/** Connections that break sooner than this are replaced after the longest pause. */
+const SETTLED_AFTER_MS = 5_000
 
-/** Makes the text of a script known by its SHA-1, which is how Redis names scripts. */
+/** Creates a script with its SHA-1, by which Redis names it. */
 export function script(text: string): Script {
   return { text, sha: createHash('sha1').update(text).digest('hex') }
 }
 
-/** Begins to connect, and goes on until it is closed. */
-export function openRedisLink({ connect, channels, onMessage, check, onConnected, onTrouble }: LinkParts): RedisLink {
+/** Opens a link, which connects in the background until it is closed. */
+export function openRedisLink({ connect, channels, onMessage, check, onConnected, onTrouble }: LinkOptions): RedisLink {
   let current: Connections | null = null
-  let madeAt = Number.NEGATIVE_INFINITY
-  let making = false
+  let openedAt = Number.NEGATIVE_INFINITY
+  let connecting = false
   const closing = new AbortController()
-  /** Replaced connections, which still wait for answers. */
+  /** Replaced connections that still wait for answers. */
   const retired = new Set<Connections>()
 
   function retire(connections: Connections): void {
@@ -65,13 +66,13 @@ export function openRedisLink({ connect, channels, onMessage, check, onConnected
     setTimeout(() => {
       retired.delete(connections)
       connections.close()
-    }, COMMAND_TIMEOUT).unref()
+    }, COMMAND_TIMEOUT_MS).unref()
   }
 
-  async function make(): Promise<Connections> {
+  async function open(): Promise<Connections> {
     const holder: { mine?: Connections } = {}
     const fresh = await connect((error) => {
-      // What happens to others than the present ones is known, or told by the attempt itself.
+      // The errors of other connections are known, or reported by the attempt to open them.
       if (holder.mine !== undefined && holder.mine === current) lost(error)
     })
     holder.mine = fresh
@@ -89,50 +90,48 @@ export function openRedisLink({ connect, channels, onMessage, check, onConnected
     return fresh
   }
 
-  async function makeUntilDone(): Promise<void> {
-    if (making) return
-    making = true
-    let pause = PAUSE_FIRST
-    if (performance.now() - madeAt < SETTLED_AFTER) await sleep(PAUSE_MOST, undefined, { ref: false })
-    while (!closing.signal.aborted) {
+  async function connectUntilDone(): Promise<void> {
+    if (connecting) return
+    connecting = true
+    if (performance.now() - openedAt < SETTLED_AFTER_MS) await sleep(MAX_PAUSE_MS, undefined, { ref: false })
+    for (let attempt = 1; !closing.signal.aborted; attempt += 1) {
       try {
-        const fresh = await make()
+        const fresh = await open()
         if (closing.signal.aborted) {
           fresh.close()
           break
         }
         if (current !== null) retire(current)
         current = fresh
-        madeAt = performance.now()
+        openedAt = performance.now()
         onConnected()
         break
       } catch (error) {
         onTrouble(error)
-        await sleep(pause, undefined, { ref: false })
-        pause = Math.min(pause * 2, PAUSE_MOST)
+        await sleep(reconnectPauseMs(attempt), undefined, { ref: false })
       }
     }
-    making = false
+    connecting = false
   }
 
   function lost(error: unknown): void {
     onTrouble(error)
-    void makeUntilDone()
+    void connectUntilDone()
   }
 
   async function command(key: string, args: readonly string[]): Promise<unknown> {
     if (current === null) throw new Error('there is no connection to Redis')
     try {
-      // The client itself waits for as long as the connection stands, which may be for ever.
-      return await inTime(current.command(key, args), COMMAND_TIMEOUT, late)
+      // The client itself waits without a limit while the connection is open.
+      return await withDeadline(current.command(key, args), COMMAND_TIMEOUT_MS, throwTimeout)
     } catch (error) {
-      // This one was the master once. (Redis 6 wraps up what happens in a script.)
+      // A former master. Redis 6 wraps the error of a script, so it does not begin with READONLY.
       if (error instanceof Error && error.message.includes('READONLY')) lost(error)
       throw error
     }
   }
 
-  void makeUntilDone()
+  void connectUntilDone()
   return {
     command,
     async run({ sha, text }, keys, args) {
@@ -140,7 +139,7 @@ export function openRedisLink({ connect, channels, onMessage, check, onConnected
       try {
         return await command(keys[0], ['EVALSHA', sha, ...rest])
       } catch (error) {
-        // A restarted or failed-over server does not know it yet.
+        // A server that has restarted or failed over does not have the script.
         if (!(error instanceof Error && error.message.startsWith('NOSCRIPT'))) throw error
         return command(keys[0], ['EVAL', text, ...rest])
       }
@@ -148,7 +147,7 @@ export function openRedisLink({ connect, channels, onMessage, check, onConnected
     masters: () => current?.masters() ?? [],
     publish: async (master, channel, message) => current?.publish(master, channel, message),
     renew() {
-      void makeUntilDone()
+      void connectUntilDone()
     },
     close() {
       closing.abort()
@@ -159,6 +158,6 @@ export function openRedisLink({ connect, channels, onMessage, check, onConnected
   }
 }
 
-function late(): Error {
-  return new Error(`Redis did not answer within ${COMMAND_TIMEOUT} ms`)
+function throwTimeout(): never {
+  throw new Error(`Redis did not answer within ${COMMAND_TIMEOUT_MS} ms`)
 }

@@ -1,58 +1,59 @@
 import type { StoreListener } from '../store.ts'
 
 const BEAT_EVERY_MS = 200
-/** A stretch without heartbeats that is longer may have cost a message. */
+/** In a longer gap between heartbeats, a message may have been lost. */
 const GAP_MS = 700
-/** So many heartbeats without one that comes back: the connections are no good. */
-const MOST_UNANSWERED = 15
+/** After this many unanswered heartbeats, the connections count as broken. */
+const MAX_UNANSWERED = 15
 
 type Notice =
   | { readonly type: 'changed'; readonly id: string; readonly version: number; readonly from: string }
   | { readonly type: 'gone'; readonly id: string; readonly from: string }
 
 /**
- * Knows how complete the notices of other processes are. A heartbeat that goes out through each master and comes back
- * over the subscription proves the whole way: Redis delivers in order, so everything that was published before it has
- * arrived. Whatever may have cost a message begins the proof anew.
+ * Tracks whether the notices of other processes are complete. A heartbeat goes out through each master and comes back
+ * over the subscription. Redis delivers in order, so every message published before the heartbeat has arrived, too. A
+ * possible loss of a message restarts the proof.
  */
 export interface Notices {
-  /** What to publish with a change, so that this process's own listener skips it. */
+  /** Returns the message for a change, marked so that this process ignores it. */
   changed(id: string, version: number): string
+  /** Returns the message for the end of a session. */
   gone(id: string): string
-  /** Takes in a message. */
+  /** Handles a message from the subscription. */
   receive(message: string): void
-  /** A message may have been lost. */
+  /** Records that a message may have been lost. */
   doubt(): void
   /** See `Store.assuredUntil`. */
   assuredUntil(readAt: number): number
   /** Sends a heartbeat through each master now. */
   beat(): void
-  /** Begins to send heartbeats all the time. */
+  /** Starts to send heartbeats regularly. */
   start(): void
   stop(): void
 }
 
-interface NoticesParts {
-  /** Tells this process from others. */
+interface NoticesOptions {
+  /** Identifies this process. */
   readonly self: string
   readonly listener: () => StoreListener | null
   readonly masters: () => readonly string[]
   readonly publish: (master: string, message: string) => Promise<unknown>
   /** The notices are complete again. */
   readonly onAssured: () => void
-  /** Heartbeats go out, but none comes back. */
+  /** Heartbeats do not come back. */
   readonly onSilence: () => void
   readonly clock?: () => number
 }
 
-interface Stretch {
+interface Period {
   readonly from: number
   readonly to: number
 }
 
-const NO_TIME: Stretch = { from: Number.POSITIVE_INFINITY, to: Number.NEGATIVE_INFINITY }
+const NO_TIME: Period = { from: Number.POSITIVE_INFINITY, to: Number.NEGATIVE_INFINITY }
 
-/** Nothing is known yet. All times are ms of `clock`, which is never adjusted. */
+/** Creates the tracker. All times are ms of `clock`, which never jumps. */
 export function createNotices({
   self,
   listener,
@@ -61,18 +62,18 @@ export function createNotices({
   onAssured,
   onSilence,
   clock = () => performance.now(),
-}: NoticesParts): Notices {
+}: NoticesOptions): Notices {
   let timer: NodeJS.Timeout | null = null
-  /** What the latest heartbeats went through. */
-  let ways: readonly string[] = []
-  /** When the latest heartbeat that has come back over each way was sent. */
+  /** The masters that the latest heartbeats went through. */
+  let routes: readonly string[] = []
+  /** When the latest heartbeat to come back through each master was sent. */
   const heard = new Map<string, number>()
   const unanswered = new Map<string, number>()
-  /** Since when nothing was lost; `null` while that is not known. */
+  /** Since when no message was lost; `null` while that is unknown. */
   let since: number | null = null
-  /** Until when everything has been told. */
+  /** Until when the notices are complete. */
   let until = Number.NEGATIVE_INFINITY
-  /** The last stretch of time that is known to be complete. */
+  /** The last period that is known to be complete. */
   let complete = NO_TIME
 
   function lose(): void {
@@ -81,16 +82,16 @@ export function createNotices({
     heard.clear()
   }
 
-  function takeBeat(sentAt: number, way: string): void {
-    // What is not of this clock's past was never sent.
-    if (!ways.includes(way) || !(sentAt <= clock())) return
-    const before = heard.get(way)
+  function takeBeat(sentAt: number, route: string): void {
+    // This process has not sent a heartbeat from the future.
+    if (!routes.includes(route) || !(sentAt <= clock())) return
+    const before = heard.get(route)
     if (before !== undefined && sentAt - before > GAP_MS) lose()
-    heard.set(way, sentAt)
-    unanswered.delete(way)
-    if (ways.some((one) => !heard.has(one))) return
+    heard.set(route, sentAt)
+    unanswered.delete(route)
+    if (routes.some((one) => !heard.has(one))) return
     until = Math.min(...heard.values())
-    // Not when it was sent: the subscription may have begun between that and its way through Redis.
+    // Not the time of sending: the subscription may have begun after that and before Redis delivered the heartbeat.
     if (since !== null) return
     since = clock()
     onAssured()
@@ -98,19 +99,18 @@ export function createNotices({
 
   function beat(): void {
     const present = masters()
-    if (present.length !== ways.length || present.some((way) => !ways.includes(way))) {
+    if (present.length !== routes.length || present.some((route) => !routes.includes(route))) {
       lose()
-      ways = [...present]
+      routes = [...present]
       unanswered.clear()
     }
-    // A way that has been asked too often in vain.
     let silent = false
-    for (const way of ways) {
-      const count = (unanswered.get(way) ?? 0) + 1
-      if (count > MOST_UNANSWERED) silent = true
-      unanswered.set(way, count)
-      publish(way, `beat ${clock()} ${way}`).catch(() => {
-        // Its absence says it all.
+    for (const route of routes) {
+      const count = (unanswered.get(route) ?? 0) + 1
+      if (count > MAX_UNANSWERED) silent = true
+      unanswered.set(route, count)
+      publish(route, `beat ${clock()} ${route}`).catch(() => {
+        // The missing heartbeat reports the failure.
       })
     }
     if (!silent) return
@@ -123,8 +123,8 @@ export function createNotices({
     gone: (id) => JSON.stringify({ type: 'gone', id, from: self } satisfies Notice),
     receive(message) {
       if (message.startsWith('beat ')) {
-        const [, sentAt, way = ''] = message.split(' ')
-        takeBeat(Number(sentAt), way)
+        const [, sentAt, route = ''] = message.split(' ')
+        takeBeat(Number(sentAt), route)
         return
       }
       const notice = readNotice(message)

@@ -1,15 +1,15 @@
-import { setTimeout as sleep } from 'node:timers/promises'
+import { withDeadline } from '../../resilience/deadline.ts'
 import type { Connections } from './connections.ts'
 import { TRY_ALL } from './scripts.ts'
 
-/** Who has not answered by then, ms, has refused nothing. */
-const PATIENCE = 1_000
-/** What is said to a user without a permission, by a server that is still loading, and by a replica. */
+/** A trial without an answer after this time counts as permitted. */
+const TRIAL_WITHIN_MS = 1_000
+/** The errors for a missing permission, of a server that is loading, and of a replica. */
 const REFUSAL = /^NOPERM|^LOADING|READONLY/
 
 /**
- * Rejects, in Redis's words, when Redis refuses what the gateway will have to do there, so that nobody finds out with
- * the first login. Of a server that is full, or away, it says nothing.
+ * Tries the commands that the gateway needs, so that a missing permission shows before the first login. Rejects with
+ * Redis's error if Redis refuses one. Ignores a server that is full or unreachable.
  */
 export async function expectPermissions(connections: Connections, channel: string): Promise<void> {
   const key = 'gatehouse:trial'
@@ -18,7 +18,7 @@ export async function expectPermissions(connections: Connections, channel: strin
     connections.command(key, ['EVALSHA', TRY_ALL.sha, '1', key]),
     ...connections.masters().map((master) => connections.publish(master, channel, 'trial')),
   ])
-  const outcomes = await Promise.race([trials, sleep(PATIENCE, [], { ref: false })])
+  const outcomes = await withDeadline(trials, TRIAL_WITHIN_MS, () => [])
   for (const outcome of outcomes) {
     if (outcome.status === 'rejected' && isRefusal(outcome.reason)) {
       throw new Error('Redis does not let the gateway do what it has to; docs/redis.md lists the permissions', {

@@ -2,20 +2,18 @@ import { createHmac, type KeyObject } from 'node:crypto'
 import type { Criterion } from '../store.ts'
 import { script } from './link.ts'
 
-/**
- * What has to happen at once in Redis. A record is a hash: `d` sealed data, `v` version, `c` created, `e` ends, `s`
- * seen (ms since the epoch), `i` its index keys, `p` the holder of a refresh that is under way.
- */
+// Atomic operations. A record is a hash with the fields `d` sealed data, `v` version, `c` created, `e` ends and `s`
+// seen (ms since the epoch), `i` its index keys, and `p` the holder of the refresh lock until it has saved or released.
 
-/** KEYS record · ARGV data, version, created, ends, seen, indexes, ttl. */
+/** Creates a record. KEYS record · ARGV data, version, created, ends, seen, indexes, ttl. */
 export const CREATE = script(`
 redis.call('HSET', KEYS[1], 'd', ARGV[1], 'v', ARGV[2], 'c', ARGV[3], 'e', ARGV[4], 's', ARGV[5], 'i', ARGV[6])
 redis.call('PEXPIRE', KEYS[1], ARGV[7])
 return 1`)
 
 /**
- * KEYS record · ARGV data, version, ends, ttl, channel, message. 1 replaced, 0 this version or a later one is there, -1
- * nothing is.
+ * Replaces an older version of a record. KEYS record · ARGV data, version, ends, ttl, channel, message. Returns 1 if it
+ * has, 0 if the record has this version or a newer one, and -1 if there is no record.
  */
 export const REPLACE = script(`
 local version = redis.call('HGET', KEYS[1], 'v')
@@ -27,7 +25,7 @@ redis.call('PEXPIRE', KEYS[1], ARGV[4])
 redis.call('PUBLISH', ARGV[5], ARGV[6])
 return 1`)
 
-/** KEYS record · ARGV indexes. The record is found by these, too; those of before lead to it until it ends. */
+/** Adds indexes to a record. KEYS record · ARGV indexes. Its earlier indexes stay until the record ends. */
 export const RELIST = script(`
 local known = redis.call('HGET', KEYS[1], 'i')
 if not known then return 0 end
@@ -38,9 +36,9 @@ redis.call('HSET', KEYS[1], 'i', known)
 return 1`)
 
 /**
- * KEYS record · ARGV seen, ttl. Who asks may not know yet that the end has moved: the record's own end counts. A Redis
- * that is full refuses HSET, so what keeps the record comes first; it is kept although a clock that was set back says
- * that it was seen before.
+ * Records activity. KEYS record · ARGV seen, ttl. The record's own end counts, because the caller may not know yet that
+ * the end has moved. PEXPIRE comes first, because a full Redis refuses HSET. It also applies if a clock that was set
+ * back reports an earlier time.
  */
 export const TOUCH = script(`
 local record = redis.call('HMGET', KEYS[1], 's', 'e')
@@ -50,7 +48,9 @@ redis.call('PEXPIRE', KEYS[1], math.max(1, math.min(tonumber(ARGV[2]), (tonumber
 if (tonumber(record[1]) or 0) < seen then redis.call('HSET', KEYS[1], 's', ARGV[1]) end
 return 1`)
 
-/** KEYS record · ARGV channel, message. The record's index keys, or nothing where there was none. */
+/**
+ * Removes a record. KEYS record · ARGV channel, message. Returns the record's index keys, or nothing without a record.
+ */
 export const REMOVE = script(`
 local indexes = redis.call('HGET', KEYS[1], 'i')
 redis.call('DEL', KEYS[1])
@@ -58,10 +58,10 @@ redis.call('PUBLISH', ARGV[1], ARGV[2])
 return indexes`)
 
 /**
- * KEYS index · ARGV id, longest life. Sessions in the order in which they come in, each with the time at which it is
- * over at the latest, by the clock of Redis in µs: those of the replicas may differ. What can't live any more is swept
- * out. Where an earlier one was given a longer life, those after it count as long: the order stays, nobody goes too
- * soon.
+ * Adds a session to an index. KEYS index · ARGV id, longest life. The index has the sessions in the order of creation,
+ * each with its latest possible end in µs by the clock of Redis, because the clocks of replicas may differ. Removes
+ * sessions that have ended. A session after one with a longer life gets a later end, so that the order stays and no
+ * session is removed early.
  */
 export const ENLIST = script(`
 local time = redis.call('TIME')
@@ -74,7 +74,10 @@ redis.call('ZREMRANGEBYSCORE', KEYS[1], '-inf', string.format('%.0f', now))
 redis.call('PEXPIRE', KEYS[1], math.ceil((over - now) / 1000))
 return 1`)
 
-/** KEYS counter · ARGV window. How often by now, and the ms until it begins anew: Redis' clock may have been set. */
+/**
+ * Adds one to a count. KEYS counter · ARGV window. Returns the count and the ms until its window ends. Restarts a
+ * window that ends too late, because Redis' clock was set back.
+ */
 export const COUNT = script(`
 local time = redis.call('TIME')
 local now = tonumber(time[1]) * 1000 + math.floor(tonumber(time[2]) / 1000)
@@ -86,8 +89,8 @@ redis.call('PEXPIRE', KEYS[1], math.max(1, ends - now))
 return {count + 1, ends - now}`)
 
 /**
- * KEYS lock, record · ARGV holder, ttl. 0 taken by another, 1 acquired or prolonged, 2 acquired after one who never
- * finished.
+ * Takes or prolongs a lock. KEYS lock, record · ARGV holder, ttl. Returns 0 if another holder has it, 1 if this one has
+ * it, and 2 if this one has it after a holder that never finished.
  */
 export const LOCK = script(`
 local holder = redis.call('GET', KEYS[1])
@@ -99,7 +102,7 @@ redis.call('HSET', KEYS[2], 'p', ARGV[1])
 if before and before ~= ARGV[1] then return 2 end
 return 1`)
 
-/** KEYS lock, record · ARGV holder. */
+/** Releases a lock. KEYS lock, record · ARGV holder. */
 export const UNLOCK = script(`
 if redis.call('HGET', KEYS[2], 'p') == ARGV[1] then redis.call('HDEL', KEYS[2], 'p') end
 if redis.call('GET', KEYS[1]) ~= ARGV[1] then return 0 end
@@ -107,8 +110,8 @@ redis.call('DEL', KEYS[1])
 return 1`)
 
 /**
- * KEYS a name of its own. Does everything once that is done anywhere else, and leaves nothing behind. Its error names
- * the commands that the user may not run, as Redis 7.0 does not. That there is no room is no error here.
+ * Tries every command of the other scripts, and leaves no data behind. KEYS a name for the trial. The error names the
+ * commands that the user may not run, which Redis 7.0 does not. A full Redis is not an error here.
  */
 export const TRY_ALL = script(`
 local key = KEYS[1]
@@ -132,33 +135,33 @@ return redis.error_reply('NOPERM this user has no permissions to run ' .. comman
 
 // The braces keep a session's keys in one slot of a cluster.
 
-/** The key of a session's record. */
+/** Returns the key of a session's record. */
 export function recordKey(id: string): string {
   return `gatehouse:session:{${id}}`
 }
 
-/** The key of a session's refresh lock. */
+/** Returns the key of a session's refresh lock. */
 export function lockKey(id: string): string {
   return `gatehouse:lock:{${id}}`
 }
 
-/** The key of a list of sessions. It names nobody: who has only the store can't even guess whose sessions there are. */
+/** Returns the key of an index. It is a MAC, so that the store's contents do not reveal whose sessions there are. */
 export function indexKey(key: KeyObject, criterion: Criterion): string {
   const [kind, value] = 'sid' in criterion ? ['sid', criterion.sid] : ['sub', criterion.subject]
   return `gatehouse:index:${mac(key, JSON.stringify([kind, criterion.issuer, value]))}`
 }
 
-/** The key of a note; its name may tell something about a user, the key does not. */
-export function markKey(key: KeyObject, name: string): string {
+/** Returns the key of a note. It hides the name, which may identify a user. */
+export function noteKey(key: KeyObject, name: string): string {
   return `gatehouse:mark:${mac(key, name)}`
 }
 
-/** The key of a counter; its name may tell something about a user, the key does not. */
+/** Returns the key of a counter. It hides the name, which may identify a user. */
 export function rateKey(key: KeyObject, name: string): string {
   return `gatehouse:rate:${mac(key, name)}`
 }
 
-/** The key of a value that may be used once. */
+/** Returns the key of a one-time value. */
 export function onceKey(value: string): string {
   return `gatehouse:once:${value}`
 }

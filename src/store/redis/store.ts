@@ -10,7 +10,7 @@ import { expectPermissions } from './permissions.ts'
 import {
   indexKey,
   lockKey,
-  markKey,
+  noteKey,
   onceKey,
   rateKey,
   recordKey,
@@ -27,37 +27,37 @@ import {
 
 const CHANNEL = 'gatehouse:notices'
 
-interface RedisStoreParts {
+interface RedisStoreOptions {
   readonly connect: Connect
-  /** Keys under which index entries are named, as they are now; the first for new ones, all for finding. */
+  /** Returns the current keys for the names of indexes: the first names new entries, all find entries. */
   readonly indexKeys: () => readonly KeyObject[]
-  /** A session's longest life as it is now, ms. */
+  /** Returns the longest life of a session, in ms. */
   readonly lifetime: () => number
   readonly log: Log
 }
 
-/** Sessions in Redis or Valkey, shared by all replicas. */
+/** Stores sessions in Redis or Valkey, which all replicas share. */
 export class RedisStore implements Store {
   readonly #link: RedisLink
   readonly #indexKeys: () => readonly KeyObject[]
   readonly #lifetime: () => number
   readonly #notices: Notices
   #listener: StoreListener | null = null
-  /** What was complained about last, and since when there has been trouble; `null` while all is well. */
-  #trouble: { readonly cause: string; readonly since: number } | null = { cause: '', since: performance.now() }
+  /** The last logged error and the beginning of the outage; `null` while Redis is reachable. */
+  #outage: { readonly cause: string; readonly since: number } | null = { cause: '', since: performance.now() }
 
-  /** Begins to connect; until that is done, everything rejects. */
-  constructor({ connect, indexKeys, lifetime, log }: RedisStoreParts) {
+  /** Connects in the background. Until then, every method rejects. */
+  constructor({ connect, indexKeys, lifetime, log }: RedisStoreOptions) {
     this.#indexKeys = indexKeys
     this.#lifetime = lifetime
     const self = randomBytes(9).toString('base64url')
     const own = `${CHANNEL}:${self}`
     const complain = (error: unknown): void => {
       const cause = causes(error)
-      // A dead server fails many times in the same words.
-      if (cause !== this.#trouble?.cause)
+      // A server that is down fails many times with the same error.
+      if (cause !== this.#outage?.cause)
         log.error({ event: 'store_unavailable', cause }, 'trouble with the connection to Redis')
-      this.#trouble = { cause, since: this.#trouble?.since ?? performance.now() }
+      this.#outage = { cause, since: this.#outage?.since ?? performance.now() }
     }
     this.#notices = createNotices({
       self,
@@ -65,9 +65,9 @@ export class RedisStore implements Store {
       masters: () => this.#link.masters(),
       publish: (master, message) => this.#link.publish(master, own, message),
       onAssured: () => {
-        if (this.#trouble === null) return
-        const { since } = this.#trouble
-        this.#trouble = null
+        if (this.#outage === null) return
+        const { since } = this.#outage
+        this.#outage = null
         log.info({ event: 'store_connected' }, 'connected to Redis')
         this.#listener?.restored(since)
       },
@@ -100,7 +100,7 @@ export class RedisStore implements Store {
     const [sealed, ...numbers] = texts(reply)
     if (sealed === undefined || sealed === '') return null
     const [version, createdAt, endsAt, seenAt] = numbers.map(timeFrom)
-    // A record whose times are not numbers is not a session of ours.
+    // The gateway writes numbers only.
     if (typeof version !== 'number' || typeof createdAt !== 'number') return null
     if (typeof endsAt !== 'number' || typeof seenAt !== 'number') return null
     return { sealed: Buffer.from(sealed, 'base64'), version, createdAt, endsAt, seenAt }
@@ -156,7 +156,7 @@ export class RedisStore implements Store {
         .split(' ')
         .filter((index) => index !== '')
         .map((index) =>
-          // The session has ended whether its entry goes now or is found to lead nowhere later.
+          // An entry without a record is ignored and expires.
           this.#command(index, ['ZREM', index, id]).catch(() => null),
         ),
     )
@@ -176,22 +176,22 @@ export class RedisStore implements Store {
     return ids.filter((_id, i) => living[i] === 1)
   }
 
-  async once(value: string, ttl: number): Promise<boolean> {
+  async claimOnce(value: string, ttl: number): Promise<boolean> {
     const key = onceKey(value)
     return (await this.#command(key, ['SET', key, '1', 'NX', 'PX', String(ttl)])) === 'OK'
   }
 
-  async mark(name: string, note: string, ttl: number): Promise<void> {
+  async setNote(name: string, note: string, ttl: number): Promise<void> {
     const [key] = this.#indexKeys()
     if (key === undefined) return
-    const named = markKey(key, name)
+    const named = noteKey(key, name)
     await this.#command(named, ['SET', named, note, 'PX', String(ttl)])
   }
 
-  async marked(name: string): Promise<string | null> {
+  async getNote(name: string): Promise<string | null> {
     const notes = await Promise.all(
       this.#indexKeys().map((key) => {
-        const named = markKey(key, name)
+        const named = noteKey(key, name)
         return this.#command(named, ['GET', named])
       }),
     )
@@ -244,14 +244,14 @@ export class RedisStore implements Store {
   }
 
   async #command(key: string, args: readonly string[]): Promise<unknown> {
-    return reached(this.#link.command(key, args))
+    return orUnavailable(this.#link.command(key, args))
   }
 
   async #run(script: Script, keys: readonly [string, ...string[]], args: readonly string[]): Promise<unknown> {
-    return reached(this.#link.run(script, keys, args))
+    return orUnavailable(this.#link.run(script, keys, args))
   }
 
-  /** Comes before the record: a session that can't be found is worse than an entry that leads nowhere. */
+  /** Adds the index entries before the record: a session without an entry could not be found. */
   async #enlist(id: string, owner: Owner): Promise<string[]> {
     const indexes = this.#indexNames(owner)
     await Promise.all(indexes.map((index) => this.#run(ENLIST, [index], [id, String(this.#lifetime())])))
@@ -265,7 +265,7 @@ export class RedisStore implements Store {
   }
 }
 
-async function reached<T>(work: Promise<T>): Promise<T> {
+async function orUnavailable<T>(work: Promise<T>): Promise<T> {
   try {
     return await work
   } catch (error) {
@@ -273,7 +273,7 @@ async function reached<T>(work: Promise<T>): Promise<T> {
   }
 }
 
-/** A reply that is a list of strings; what is not there is an empty one. */
+/** Returns a reply as strings, with an empty one for a missing value. */
 function texts(reply: unknown): string[] {
   return Array.isArray(reply) ? reply.map((value: unknown) => (typeof value === 'string' ? value : '')) : []
 }

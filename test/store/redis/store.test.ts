@@ -49,7 +49,7 @@ void t.test('every key has a time to live, and the index lives as long as its se
   const store = await open(t)
   await store.create('a', record(1), owner, 60_000)
   await store.lock('a', 'holder', 15_000)
-  await store.once('login 1', 10_000)
+  await store.claimOnce('login 1', 10_000)
   const keys = await redis.keys()
   t.equal(keys.length, 5)
   for (const key of keys) {

@@ -1,0 +1,20 @@
+/**
+ * Returns the result of `work`, or after `ms` that of `onDeadline`, which may throw. A result that arrives later is
+ * dropped.
+ */
+export async function withDeadline<Result, Late>(
+  work: Promise<Result>,
+  ms: number,
+  onDeadline: () => Late,
+): Promise<Result | Late> {
+  let timer: NodeJS.Timeout | undefined
+  const deadline = new Promise<void>((resolve) => {
+    timer = setTimeout(resolve, ms)
+  })
+  try {
+    return await Promise.race([work, deadline.then(onDeadline)])
+  } finally {
+    // A pending timer would keep the process alive.
+    clearTimeout(timer)
+  }
+}

@@ -1,0 +1,28 @@
+/** Lets concurrent callers that want the same thing share one call. */
+export interface SingleFlight<Key, Result> {
+  /** Returns the promise of the call under way for `key`, or starts `work` if there is none. */
+  run(key: Key, work: () => Promise<Result>): Promise<Result>
+  /** Returns the call under way for `key`, or `null`. */
+  current(key: Key): Promise<Result> | null
+  /** Returns every call under way. */
+  all(): Promise<Result>[]
+}
+
+/** Creates a single flight; a call is over before its callers learn its result. */
+export function singleFlight<Key, Result>(): SingleFlight<Key, Result> {
+  const flights = new Map<Key, Promise<Result>>()
+
+  return {
+    run(key, work) {
+      const current = flights.get(key)
+      if (current !== undefined) return current
+      const flight = work().finally(() => {
+        flights.delete(key)
+      })
+      flights.set(key, flight)
+      return flight
+    },
+    current: (key) => flights.get(key) ?? null,
+    all: () => [...flights.values()],
+  }
+}
