@@ -81,7 +81,7 @@ void t.test('the scripts and their types are served, small and cacheable', async
 void t.test('the type declarations of client.js match its exports', async (t) => {
   type Same<A, B> = (<T>() => T extends A ? 1 : 2) extends <T>() => T extends B ? 1 : 2 ? true : false
   const same: Same<typeof Announced, typeof Real> = true
-  t.ok(same, 'or this does not compile')
+  t.ok(same, 'this compiles only with correct types')
   const { page } = await arrive(t, chromium, `${url}/`)
   await ready(page)
   t.same(await page.evaluate(() => Object.keys(window.gatehouse).toSorted()), [

@@ -186,7 +186,7 @@ void t.test('three workers serve one address as one gateway', async (t) => {
       ),
     )
     t.same([...new Set(posted.map(({ status }) => status))], [413])
-    t.equal(gateway.events('reloaded').length, 1, 'and is told once')
+    t.equal(gateway.events('reloaded').length, 1, 'it is reported once')
   })
 
   const { status } = await gateway.stop()

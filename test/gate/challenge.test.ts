@@ -116,7 +116,7 @@ void t.test('challenge: redirect sends every request except a WebSocket to the l
   t.equal(told({ reason: 'login-required' }, 'websocket', route).status, 401)
   t.equal(told({ reason: 'login-required' }, 'script', route).location, toPage, 'a script comes back to its page')
   const alone = challenge({ reason: 'login-required' }, 'script', { ...facts, headers: {} }, route, settings)
-  t.match(alone.location, /\?redirect=/, 'one without a page to where it was going')
+  t.match(alone.location, /\?redirect=/, 'a request without a page returns to its target')
   t.end()
 })
 

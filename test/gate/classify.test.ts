@@ -89,8 +89,8 @@ void t.test('a configured header marks a script request, regardless of other hea
   const exact = { headers: [{ name: 'X-Ajax', value: '1' }], message: null }
   const any = { headers: [{ name: 'X-Ajax', value: null }], message: null }
   t.equal(classify('GET', { ...document, 'x-ajax': '1' }, exact), 'script')
-  t.equal(classify('GET', { ...document, 'x-ajax': '0' }, exact), 'navigation', 'another value does not count')
-  t.equal(classify('GET', { ...document, 'x-ajax': 'anything' }, any), 'script', 'any value counts where none is given')
+  t.equal(classify('GET', { ...document, 'x-ajax': '0' }, exact), 'navigation', 'another value is ignored')
+  t.equal(classify('GET', { ...document, 'x-ajax': 'anything' }, any), 'script', 'any value matches if none is given')
   t.equal(classify('GET', document, any), 'navigation')
   t.end()
 })

@@ -326,7 +326,7 @@ void t.test('the log says what is wrong with an answer, and does not report it a
     t.match(text, /can’t be passed on/, what)
     t.match(events('upstream_unreachable')[0]?.['cause'], cause, what)
     t.notMatch(log.join(''), secret, what)
-    t.equal(requests, 1, 'an answer that came is not asked for again')
+    t.equal(requests, 1, 'an answered request is not repeated')
   }
 })
 

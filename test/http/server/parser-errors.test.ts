@@ -85,7 +85,7 @@ void t.test('a browser gets a page, which mentions cookies if the head is too la
   t.match(large?.headers.get('content-security-policy'), [/default-src 'none'/])
   t.match(large?.body.toString(), /<title>Bad request – Orders<\/title>/)
   t.match(large?.body.toString(), /cookies/)
-  t.match(large?.body.toString(), new RegExp(`href="${url}/"`), 'and leads on')
+  t.match(large?.body.toString(), new RegExp(`href="${url}/"`), 'the login continues')
   t.match(events('request'), [{ method: 'GET', path: '/orders', status: 431 }])
 
   const [broken] = parseAnswers(await sendRaw(url, `${head}X : y\r\n\r\n`))
