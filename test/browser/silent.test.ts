@@ -85,7 +85,7 @@ void t.test('a frame reports the outcome of a silent login to its page', async (
   await page.goto(`${url}/bare`)
   await context.clearCookies({ name: /^demo_idp/ })
   t.equal(await outcomeOf(page), 'login_required')
-  t.not(await sessionIn(page), null, 'a no is no logout')
+  t.not(await sessionIn(page), null, 'declining is not a logout')
 })
 
 void t.test('another origin can’t embed the frame', async (t) => {
@@ -174,7 +174,7 @@ void t.test(
     await eventually(async () => (await sessionIn(page))?.tokens['expire_at'] !== first?.tokens['expire_at'])
     const second = await sessionIn(page)
     t.equal(second?.session['created_at'], first?.session['created_at'])
-    t.equal(second?.session['timeout_at'], first?.session['timeout_at'], 'it is no activity')
+    t.equal(second?.session['timeout_at'], first?.session['timeout_at'], 'it does not count as activity')
     const ticket = (all: typeof cookies): string | undefined => all.find(({ name }) => name === 'gatehouse')?.value
     t.equal(ticket(await context.cookies(plain.url)), ticket(cookies))
     t.equal(plain.idp.requests.authorization, begun + 1)
@@ -206,10 +206,14 @@ void t.test(
     await context.clock.runFor(10_000)
     await eventually(() => checked.events('request').some(({ verdict }) => verdict === 'silent_ok'))
     await context.clock.runFor(5_000)
-    t.equal(checked.idp.requests.authorization, begun + 1, 'fifteen seconds, two tabs, one question')
+    t.equal(checked.idp.requests.authorization, begun + 1, 'two tabs poll once in fifteen seconds')
     t.equal(checked.idp.lastAuthorizationRequest?.['scope'], 'openid', 'it costs no refresh token')
     t.same((await sessionIn(page))?.session['created_at'], first?.session['created_at'])
-    t.same((await sessionIn(page))?.session['timeout_at'], first?.session['timeout_at'], 'it is no activity')
+    t.same(
+      (await sessionIn(page))?.session['timeout_at'],
+      first?.session['timeout_at'],
+      'it does not count as activity',
+    )
 
     await checked.idp.endSessionsOf('alice', { notify: false })
     await context.clock.runFor(20_000)

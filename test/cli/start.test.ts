@@ -221,7 +221,7 @@ void t.test('a gateway listens on a Unix socket, prints its path and removes it 
   t.equal((await ask({ socketPath }, '/orders')).status, 302)
 
   const second = await startProgram(t, [], { ...rest, GATEHOUSE_LISTEN: `unix:${socketPath}` }).ended
-  t.equal(second.status, 1, 'a second one does not take it over')
+  t.equal(second.status, 1, 'a second process does not replace the socket')
   t.match(second.stderr, /EADDRINUSE/)
   t.equal((await ask({ socketPath }, '/orders')).status, 302)
 

@@ -88,7 +88,7 @@ void t.test(
   },
 )
 
-const everybody = [{ path: '/**', access: 'public' }]
+const publicRoutes = [{ path: '/**', access: 'public' }]
 
 const readAll = (socket: Socket): (() => Buffer) => {
   const chunks: Buffer[] = []
@@ -112,7 +112,7 @@ for (const [what, drain, leave] of [
       upstream: upstream.url,
       provider: { issuer: idp.issuer, clientId: 'orders', clientSecret: 'hush' },
       session: { keys: session.keys },
-      routes: everybody,
+      routes: publicRoutes,
       shutdown: { drain },
     })
     const { child, line, ended } = startProgram(t, ['start', '--config', file])
@@ -136,7 +136,7 @@ for (const [what, drain, leave] of [
 }
 
 void t.test('while the gateway stops, only the last of several pipelined answers closes the connection', async (t) => {
-  const gateway = await serveFile(t, { idp, upstream }, { routes: everybody, shutdown: { drain: '20s' } })
+  const gateway = await serveFile(t, { idp, upstream }, { routes: publicRoutes, shutdown: { drain: '20s' } })
   const requests = (name: string): string =>
     `GET /api/slow?ms=1000&${name} HTTP/1.1\r\nHost: a\r\n\r\n` +
     `POST /api/slow?ms=1500&${name} HTTP/1.1\r\nHost: a\r\nContent-Length: 1\r\n\r\nx` +

@@ -22,7 +22,7 @@ const redis = await startRedis(t)
 t.teardown(async () => Promise.all([idp.close(), upstream.close()]))
 
 const session = { keys: [Buffer.alloc(32, 7).toString('base64')], store: redis.url }
-const everybody = [{ path: '/api/**', access: 'public' }, { path: '/**' }]
+const publicRoutes = [{ path: '/api/**', access: 'public' }, { path: '/**' }]
 
 /** The workers that have answered requests so far. */
 const busy = (gateway: ServedFile): Set<unknown> => new Set(gateway.events('request').map(({ worker }) => worker))
@@ -94,7 +94,7 @@ void t.test('three workers serve one address as one gateway', async (t) => {
   const gateway = await serveFile(
     t,
     { idp, upstream },
-    { workers: 3, session, routes: everybody, rateLimit: { session: '5/1m' } },
+    { workers: 3, session, routes: publicRoutes, rateLimit: { session: '5/1m' } },
   )
   const { url, admin } = gateway
   t.equal(gateway.events('listening').length, 1, 'one line says so')
@@ -186,7 +186,7 @@ void t.test('three workers serve one address as one gateway', async (t) => {
       ),
     )
     t.same([...new Set(posted.map(({ status }) => status))], [413])
-    t.equal(gateway.events('reloaded').length, 1, 'and is told once')
+    t.equal(gateway.events('reloaded').length, 1, 'it is reported once')
   })
 
   const { status } = await gateway.stop()
@@ -199,7 +199,7 @@ void t.test('after SIGTERM all workers finish their requests, and none is ready'
   const gateway = await serveFile(
     t,
     { idp, upstream },
-    { workers: 2, session, routes: everybody, shutdown: { wait: '600ms', drain: '20s' } },
+    { workers: 2, session, routes: publicRoutes, shutdown: { wait: '600ms', drain: '20s' } },
   )
   const slow = Promise.all(Array.from({ length: 6 }, async () => ask(`${gateway.url}/api/slow?ms=2000`)))
   await eventually(() => upstream.requests.filter((one) => one.url === '/api/slow?ms=2000').length === 6, {
@@ -224,7 +224,7 @@ void t.test('workers share a Unix socket, which is removed at the end', async (t
   const gateway = await serveFile(
     t,
     { idp, upstream, port: await freePort() },
-    { workers: 2, session, routes: everybody, listen: `unix:${socketPath}` },
+    { workers: 2, session, routes: publicRoutes, listen: `unix:${socketPath}` },
   )
   t.match(gateway.events('listening')[0], { address: `unix:${socketPath}` })
   const answers = await Promise.all(Array.from({ length: 20 }, async () => ask({ socketPath, path: '/api/orders' })))
@@ -235,14 +235,14 @@ void t.test('workers share a Unix socket, which is removed at the end', async (t
 })
 
 void t.test('workers end with the process that started them', async (t) => {
-  const gateway = await serveFile(t, { idp, upstream }, { workers: 2, session, routes: everybody })
+  const gateway = await serveFile(t, { idp, upstream }, { workers: 2, session, routes: publicRoutes })
   const workers = await children(gateway)
   await gateway.kill()
   await eventually(() => workers.every((pid) => !existsSync(`/proc/${pid}`)), { what: 'the workers have exited' })
 })
 
 void t.test('connections that a killed worker had not accepted are closed', async (t) => {
-  const gateway = await serveFile(t, { idp, upstream }, { workers: 2, session, routes: everybody })
+  const gateway = await serveFile(t, { idp, upstream }, { workers: 2, session, routes: publicRoutes })
   const descriptors = (): number => readdirSync(`/proc/${gateway.pid}/fd`).length
   await Promise.all(Array.from({ length: 10 }, async () => ask(`${gateway.url}/api/orders`)))
   const before = descriptors()

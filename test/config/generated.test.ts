@@ -86,7 +86,7 @@ await t.test('every variable is documented, and all names differ', async (t) => 
   )
   t.equal(new Set(names).size, names.length)
   const withFile = names.filter((name) => names.includes(`${name}_FILE`))
-  t.same(withFile, [], 'none is another with _FILE behind it')
+  t.same(withFile, [], 'no name is another name with _FILE appended')
   for (const name of ['PROVIDER_CLIENT_ID', 'UPSTREAM', 'PUBLIC_URL', 'TLS_CERT_FILE', 'SESSION_END_WITH_ID_TOKEN']) {
     t.ok(names.includes(`GATEHOUSE_${name}`), name)
   }

@@ -119,7 +119,7 @@ void t.test('the image holds only the program and its production dependencies', 
     t.ok(inside(path), path)
   for (const path of ['src', 'test', 'node_modules/typescript', 'node_modules/esbuild', 'node_modules/oidc-provider'])
     t.notOk(inside(path), path)
-  t.notOk(existsSync(join(root, 'bin/sh')), 'and what it runs on needs no shell')
+  t.notOk(existsSync(join(root, 'bin/sh')), 'the image has no shell')
 })
 
 void t.test(

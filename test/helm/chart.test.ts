@@ -454,7 +454,7 @@ void t.test('session administration on a pod’s address is off by default, and 
     await render(chart, ...withValues(t, values({ networkPolicy: { enabled: true, from: [{ podSelector: {} }] } }))),
     'NetworkPolicy',
   )
-  t.match(policy, { spec: { ingress: [{ ports: [{ port: 'http' }] }] } }, 'others do not reach the listener at all')
+  t.match(policy, { spec: { ingress: [{ ports: [{ port: 'http' }] }] } }, 'other clients do not reach the listener')
   t.equal((policy as unknown as { spec: { ingress: unknown[] } }).spec.ingress.length, 1)
 })
 

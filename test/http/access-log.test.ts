@@ -13,7 +13,7 @@ import { openWebSocket } from '../support/websocket.ts'
 const idp = await startIdp()
 t.teardown(() => idp.close())
 
-const everybody = [{ path: '/**', access: 'public' }]
+const publicRoutes = [{ path: '/**', access: 'public' }]
 
 /** An application that never ends an answer by itself, but for those that break off. */
 const startUnending = async (t: Test): Promise<Application & { readonly answers: readonly ServerResponse[] }> => {
@@ -55,7 +55,7 @@ const each = async (work: () => Promise<void>): Promise<void> => {
 
 void t.test('a request whose client leaves before the answer has one access line and one count', async (t) => {
   const application = await startUnending(t)
-  const running = await startGateway(t, { idp, config: { upstream: application.url, routes: everybody } })
+  const running = await startGateway(t, { idp, config: { upstream: application.url, routes: publicRoutes } })
   await each(async () => {
     const socket = open(running.url)
     socket.write('GET /slow HTTP/1.1\r\nHost: a\r\n\r\n')
@@ -77,7 +77,7 @@ void t.test('a request whose client leaves before the answer has one access line
 
 void t.test('a request that is cut during its download has one access line and one count', async (t) => {
   const application = await startUnending(t)
-  const running = await startGateway(t, { idp, config: { upstream: application.url, routes: everybody } })
+  const running = await startGateway(t, { idp, config: { upstream: application.url, routes: publicRoutes } })
   await each(async () => {
     const socket = open(running.url)
     socket.write('GET /big HTTP/1.1\r\nHost: a\r\n\r\n')
@@ -89,7 +89,7 @@ void t.test('a request that is cut during its download has one access line and o
 
 void t.test('a request whose application breaks off has one access line and one count', async (t) => {
   const application = await startUnending(t)
-  const running = await startGateway(t, { idp, config: { upstream: application.url, routes: everybody } })
+  const running = await startGateway(t, { idp, config: { upstream: application.url, routes: publicRoutes } })
   for (const path of ['/sized', '/chunked', '/reset'])
     await sendRaw(running.url, `GET ${path} HTTP/1.1\r\nHost: a\r\n\r\n`)
   t.match(await linesOf(running, 3), [
@@ -106,7 +106,7 @@ void t.test('a request whose application breaks off has one access line and one 
 })
 
 void t.test('a form whose client disconnects after sending it has one access line and one count', async (t) => {
-  const running = await startGateway(t, { idp, config: { routes: everybody } })
+  const running = await startGateway(t, { idp, config: { routes: publicRoutes } })
   await each(async () => {
     const socket = open(running.url)
     socket.end('POST /api/slow?ms=100 HTTP/1.1\r\nHost: a\r\nContent-Length: 4\r\n\r\nbody')
@@ -117,7 +117,7 @@ void t.test('a form whose client disconnects after sending it has one access lin
 
 void t.test('each pipelined request that is never handled has one access line and one count', async (t) => {
   const application = await startUnending(t)
-  const running = await startGateway(t, { idp, config: { upstream: application.url, routes: everybody } })
+  const running = await startGateway(t, { idp, config: { upstream: application.url, routes: publicRoutes } })
   const socket = open(running.url)
   const paths = ['/slow', '/events', '/sized', '/big', '/oauth2/session', '/a\\b', '/slow']
   socket.write(paths.map((path) => `GET ${path} HTTP/1.1\r\nHost: a\r\n\r\n`).join(''))
@@ -137,7 +137,7 @@ void t.test('each request beyond the pipelining limit has one access line and on
   const application = await startUnending(t)
   const running = await startGateway(t, {
     idp,
-    config: { upstream: application.url, routes: everybody, limits: { idleRead: '1s' } },
+    config: { upstream: application.url, routes: publicRoutes, limits: { idleRead: '1s' } },
   })
   const socket = open(running.url)
   const many = 150
@@ -153,7 +153,7 @@ void t.test('each request beyond the pipelining limit has one access line and on
 
 void t.test('an event stream has its access line at its end, with its duration', async (t) => {
   const application = await startUnending(t)
-  const running = await startGateway(t, { idp, config: { upstream: application.url, routes: everybody } })
+  const running = await startGateway(t, { idp, config: { upstream: application.url, routes: publicRoutes } })
   const ask = 'GET /events HTTP/1.1\r\nHost: a\r\n\r\n'
   const [left, ended] = [open(running.url), open(running.url)]
   for (const socket of [left, ended]) socket.resume().write(ask)
@@ -173,7 +173,7 @@ void t.test('a WebSocket that is refused, or whose client leaves before it opens
   const application = await startUnending(t)
   const running = await startGateway(t, {
     idp,
-    config: { upstream: application.url, routes: [...everybody, { path: '/private' }] },
+    config: { upstream: application.url, routes: [...publicRoutes, { path: '/private' }] },
   })
   const refused = await openWebSocket(`${running.url}/private`)
   t.equal(refused.status, 401)
@@ -193,7 +193,7 @@ void t.test('a WebSocket that is refused, or whose client leaves before it opens
 })
 
 void t.test('a completed request has one access line, for every answer', async (t) => {
-  const running = await startGateway(t, { idp, config: { routes: everybody } })
+  const running = await startGateway(t, { idp, config: { routes: publicRoutes } })
   const asked: [method: string, path: string, status: number][] = [
     ['GET', '/api/orders', 200],
     ['HEAD', '/api/orders', 200],
@@ -218,7 +218,7 @@ void t.test('a completed request has one access line, for every answer', async (
 })
 
 void t.test('a body that stalls is a 408 in the access line of its request', { timeout: 120_000 }, async (t) => {
-  const running = await startGateway(t, { idp, config: { routes: everybody } })
+  const running = await startGateway(t, { idp, config: { routes: publicRoutes } })
   const head = 'POST /api/echo HTTP/1.1\r\nHost: a\r\nAccept: text/html\r\n'
   const [answer] = parseAnswers(await sendRaw(running.url, `${head}Content-Length: 100\r\n\r\nhalf`, 90_000))
   t.equal(answer?.status, 408)

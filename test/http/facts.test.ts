@@ -134,7 +134,7 @@ void t.test('the client is the nearest address that a trusted proxy vouches for'
   t.equal(address('192.0.2.7', '6.6.6.6'), '192.0.2.7', 'an untrusted address is not used')
   t.equal(address('10.0.0.1', '192.0.2.7'), '192.0.2.7')
   t.equal(address('10.0.0.1', '6.6.6.6, 192.0.2.7'), '192.0.2.7', 'an entry from the client is further left')
-  t.equal(address('10.0.0.1', '6.6.6.6, 192.0.2.7, 10.0.0.2'), '192.0.2.7', 'proxies of ours are passed over')
+  t.equal(address('10.0.0.1', '6.6.6.6, 192.0.2.7, 10.0.0.2'), '192.0.2.7', 'trusted proxies are skipped')
   t.equal(address('10.0.0.1', '10.0.0.3, 10.0.0.2'), '10.0.0.3', 'the leftmost, if all are trusted')
   t.equal(address('10.0.0.1'), '10.0.0.1')
   t.equal(address('10.0.0.1', 'unknown'), '10.0.0.1', 'an invalid address is ignored')

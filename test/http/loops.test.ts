@@ -41,7 +41,7 @@ void t.test('a gateway whose upstream is itself answers 508 at once', async (t) 
 
   const browser = createBrowser()
   const { answer: landed } = await browser.login(`${url}/private/x`, 'alice')
-  t.equal(landed.status, 508, 'no login without end')
+  t.equal(landed.status, 508, 'no endless login')
   t.match(landed.headers['content-type'], /^text\/html/)
 })
 
@@ -64,7 +64,7 @@ void t.test('the application receives Via, and a gateway behind another gateway 
   const via = inner.upstream.requests[1]?.headers.via ?? ''
   t.match(via, /^1\.0 fred, HTTP\/1\.1 proxy\.example, 1\.1 gatehouse-[0-9a-f]{32}, 1\.1 gatehouse-[0-9a-f]{32}$/)
   t.ok(via.endsWith(`, 1.1 ${name}`))
-  t.equal(via.split(String(name)).length, 2, 'each gateway has a name of its own')
+  t.equal(via.split(String(name)).length, 2, 'each gateway has its own name')
   t.equal((await ask(inner.url, 'GET', '/oauth2/session', [`Via: ${via}`])).status, 508, 'from any sender')
 })
 

@@ -133,7 +133,11 @@ void t.test('oauth2-proxy: only paths that a route can express exactly become pu
   const open = config.routes
     .filter(({ access, methods }) => access !== undefined && methods?.includes('OPTIONS') !== true)
     .map(({ path }) => path)
-  t.same(open, ['/healthz', '/assets/**', '/api/public/**'], 'neither /robots.txt, nor /docs, nor all but the hooks')
+  t.same(
+    open,
+    ['/healthz', '/assets/**', '/api/public/**'],
+    'neither /robots.txt, /docs nor the negated hooks become public',
+  )
   for (const regex of ['^/robots.txt$', 'POST!=^/hooks', '^/docs']) t.match(securityOf(stderr), JSON.stringify(regex))
   t.match(securityOf(stderr), /trusted_ips/)
   t.match(securityOf(stderr), /whitelist_domains/)
@@ -146,7 +150,7 @@ void t.test('oauth2-proxy: the result admits no more users than the original', a
   const { config, stderr } = run('oauth2-proxy.cfg')
   t.same(routeOf(config, '/**')?.require?.claims, { groups: ['staff', 'admin'], email_verified: [true] })
   t.match(securityOf(stderr), /email_domains: everybody whom the provider lets in/)
-  t.same(routeOf(config, '/api/**')?.bearer?.audience, ['orders', 'api://orders'], 'audiences of the same issuer alone')
+  t.same(routeOf(config, '/api/**')?.bearer?.audience, ['orders', 'api://orders'], 'only audiences of the same issuer')
   t.same(
     routeOf(run('oauth2-proxy-google.cfg').config, '/**')?.require?.claims,
     { not_migrated: ['google_groups'], hd: ['example.com'], email_verified: [true] },
@@ -185,7 +189,7 @@ void t.test('oauth2-proxy: the upstream gets the same headers, under the same na
     'X-Forwarded-Groups': '{claims.groups}',
     'X-Forwarded-Preferred-Username': '{claims.preferred_username}',
   })
-  t.same(routeOf(run('oauth2-proxy.env').config, '/**')?.token, { grant: 'none' }, 'no token where none was passed')
+  t.same(routeOf(run('oauth2-proxy.env').config, '/**')?.token, { grant: 'none' }, 'no token on a route without one')
   t.same(routeOf(run('oauth2-proxy-keycloak.cfg').config, '/**')?.token, { header: 'Authorization' })
   t.match(securityOf(run('oauth2-proxy-keycloak.cfg').stderr), /pass_authorization_header: .*not the ID token/)
   const alpha = run('oauth2-proxy-alpha.yaml')

@@ -195,7 +195,7 @@ void t.test('an ID token is refused as an access token, even if the client itsel
   t.equal(await call(idToken), 401)
   const now = Math.floor(Date.now() / 1000)
   const bare = { iss: idp.issuer, aud, sub: 'alice', iat: now, exp: now + 60 }
-  t.equal(await call(await idp.sign(bare, { typ: 'JWT' })), 401, 'a refreshed one has neither nonce nor at_hash')
+  t.equal(await call(await idp.sign(bare, { typ: 'JWT' })), 401, 'a refreshed ID token has neither nonce nor at_hash')
   t.equal(
     await call(await idp.sign({ ...bare, scp: 'orders.read' }, { typ: 'JWT' })),
     200,

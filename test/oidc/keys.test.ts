@@ -85,7 +85,7 @@ void t.test('a bad signature with a known key does not consume the lookup of an 
   await keys.verify(await one.sign(), {})
   for (const attempt of [1, 2, 3])
     await t.rejects(keys.verify(await other.sign(), {}), errors.JWSSignatureVerificationFailed, `attempt ${attempt}`)
-  t.equal(state.asked, 2, 'bad signatures have a pause of their own')
+  t.equal(state.asked, 2, 'bad signatures have their own pause')
   state.keys = [one.jwk, two.jwk]
   t.match(await keys.verify(await two.sign(), {}), { sub: 'alice' })
   t.equal(state.asked, 3)
@@ -160,7 +160,7 @@ void t.test('an unreachable key set is distinguished from one without the key', 
   }
   state.status = 200
   state.keys = [one.jwk]
-  t.match(await keys.verify(await one.sign(), {}), { sub: 'alice' }, 'and asked again')
+  t.match(await keys.verify(await one.sign(), {}), { sub: 'alice' }, 'the request is repeated')
 })
 
 void t.test('only the requested asymmetric signature algorithms are accepted', async (t) => {

@@ -312,7 +312,7 @@ void t.test('signed userinfo is verified with the provider’s keys, whether it 
     t.equal(await department(await provider.sign(claims)), 'sales')
     t.equal(await department(await provider.sign({ ...claims, iss: provider.issuer, aud })), 'sales')
     const foreign = await new SignJWT(claims).setProtectedHeader({ alg: 'RS256', kid: '0' }).sign(privateKey)
-    t.equal(await department(foreign), 502, 'a foreign signature')
+    t.equal(await department(foreign), 502, 'a signature of another key')
     t.equal(await department(`${encoded({ alg: 'none' })}.${encoded(claims)}.`), 502, 'alg none')
     for (const wrong of [{ sub: 'mallory' }, { iss: 'https://evil.example' }, { aud: 'another' }])
       t.equal(await department(await provider.sign({ ...claims, ...wrong })), 502, JSON.stringify(wrong))

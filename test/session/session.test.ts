@@ -10,7 +10,7 @@ void t.test('the absolute end of a session is known', async (t) => {
   t.equal(absoluteEnd(policy, 1_000, null), 3_601_000)
   t.equal(absoluteEnd(policy, 1_000, 5_000), 3_601_000, 'the ID token does not matter')
   t.equal(absoluteEnd(withIdToken, 1_000, 5_000), 5_000, 'unless it is to')
-  t.equal(absoluteEnd(withIdToken, 1_000, 9_000_000), 3_601_000, 'but it never prolongs')
+  t.equal(absoluteEnd(withIdToken, 1_000, 9_000_000), 3_601_000, 'it never extends the session')
   t.equal(absoluteEnd(withIdToken, 1_000, null), 3_601_000)
 })
 

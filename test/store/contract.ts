@@ -67,7 +67,7 @@ export const storeContract = (t: Test, open: (t: Test) => Promise<Store>): void 
     await store.replace(id, { ...first, version: 2 }, MINUTE)
     t.match(await store.read(id), { version: 2, seenAt: first.seenAt + 500, createdAt: first.createdAt })
     await store.touch(id, first.seenAt + 100, MINUTE)
-    t.match(await store.read(id), { seenAt: first.seenAt + 500 }, 'an older note does not count')
+    t.match(await store.read(id), { seenAt: first.seenAt + 500 }, 'an older note is ignored')
   })
 
   void t.test('a removed record stays removed, regardless of later writes', async (t) => {
@@ -134,7 +134,7 @@ export const storeContract = (t: Test, open: (t: Test) => Promise<Store>): void 
     )
     t.same(await store.find({ issuer: 'https://idp.example.com', subject: 'alice' }), ids)
     t.same(await store.find({ issuer: 'https://idp.example.com', sid: 's1' }), ids.slice(0, 2))
-    t.same(await store.find({ issuer: 'https://idp.example.com', sid: 'alice' }), [], 'a sub is no sid')
+    t.same(await store.find({ issuer: 'https://idp.example.com', sid: 'alice' }), [], 'a sub is not a sid')
     await store.remove(ids[1] ?? '')
     t.same(
       await store.find({ issuer: 'https://idp.example.com', subject: 'alice' }),
@@ -204,7 +204,7 @@ export const storeContract = (t: Test, open: (t: Test) => Promise<Store>): void 
     t.equal((await store.lock(id, 'another', MINUTE)).acquired, false, 'only the holder can release it')
     await store.unlock(id, winner)
     t.same(await store.lock(id, 'another', MINUTE), { acquired: true, abandoned: false })
-    t.equal((await store.lock(newId(), 'another', MINUTE)).acquired, true, 'another session has a lock of its own')
+    t.equal((await store.lock(newId(), 'another', MINUTE)).acquired, true, 'another session has its own lock')
   })
 
   void t.test('a lock expires, and its holder can extend it', async (t) => {
@@ -217,6 +217,6 @@ export const storeContract = (t: Test, open: (t: Test) => Promise<Store>): void 
     t.equal((await store.lock(left, 'second', MINUTE)).acquired, true)
     t.equal((await store.lock(prolonged, 'second', MINUTE)).acquired, false)
     await store.unlock(left, 'first')
-    t.equal((await store.lock(left, 'third', MINUTE)).acquired, false, 'a holder that comes late gives back nothing')
+    t.equal((await store.lock(left, 'third', MINUTE)).acquired, false, 'a late holder does not release the lock')
   })
 }

@@ -60,7 +60,7 @@ void t.test('cookies are sent where a browser sends them', (t) => {
   const at = (url: string): string => jar.header(new URL(url))
 
   from('http://127.0.0.1:1000/a/b', 'one=1', 'two=2; Path=/; HttpOnly', 'three=3; Path=/; Secure')
-  t.equal(at('http://127.0.0.1:2000/a/c'), 'one=1; two=2; three=3', 'ports do not matter, loopback may be secure')
+  t.equal(at('http://127.0.0.1:2000/a/c'), 'one=1; two=2; three=3', 'ports are ignored, and loopback may be secure')
   t.equal(at('http://127.0.0.1:1000/ab'), 'two=2; three=3', 'a path is not a prefix of a name')
   t.equal(at('http://127.0.0.2:1000/a/'), '')
 

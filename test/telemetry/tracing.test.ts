@@ -129,7 +129,7 @@ void t.test(
     const token = named('provider token')
     t.match(token, { parentSpanId: callback.spanId, traceId: callback.traceId, kind: 3 })
     t.match(named('store create'), { parentSpanId: callback.spanId, attributes: { 'db.operation.name': 'create' } })
-    t.equal(named('provider discovery').parentSpanId, '', 'of the start, not of a request')
+    t.equal(named('provider discovery').parentSpanId, '', 'during the start, not during a request')
 
     const told = JSON.stringify(spans)
     t.notOk(/alice|in-the-query|\?|code=|state=/.test(told), 'no path, no query, no user')
@@ -250,7 +250,7 @@ void t.test(
       log.find(({ event }) => event === 'configuration'),
       { level: 'warn', msg: /OTEL_TRACES_EXPORTER/ },
     )
-    t.ok((await loaded({ OTEL_TRACES_EXPORTER: 'otlp' })).modules > 50, 'and that would be seen')
+    t.ok((await loaded({ OTEL_TRACES_EXPORTER: 'otlp' })).modules > 50, 'the check detects such a line')
   },
 )
 

@@ -70,7 +70,7 @@ void t.test('another user’s login while a token is requested mixes up no token
       running.browser.login(`${running.url}/oauth2/login?prompt=login`, 'bob'),
     )
     t.match(answer.json(), { status: 401, code: 'session_expired' }, path)
-    t.same(sent(running, path), [], 'alice’s request brought nothing')
+    t.same(sent(running, path), [], 'alice’s request returned nothing')
     t.notOk(answer.headers['set-cookie'], 'bob’s cookie is left alone')
     t.equal((await running.browser.get(running.url + path, script)).status, 200)
     const [request, ...more] = running.upstream.requests.filter(({ url }) => url === path)

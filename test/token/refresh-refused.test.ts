@@ -272,11 +272,11 @@ for (const [name, failure] of [
     t.equal(page.status, 302)
     t.match(page.headers.location, /\/oauth2\/login\?redirect=%2Forders/)
     t.equal((await browser.post(`${url}/oauth2/session/refresh`, '', script)).status, 401)
-    t.equal((await browser.get(`${url}/legacy/`, script)).status, 404, 'a route without a token goes on')
+    t.equal((await browser.get(`${url}/legacy/`, script)).status, 404, 'a route without a token continues')
     t.equal(events('session_ended').length, 0)
     idp.fail('token', null)
     moveClock(t, 6_000)
-    t.equal((await call()).status, 200, 'and so do the others, should the provider come to its senses')
+    t.equal((await call()).status, 200, 'the other sessions recover with the provider')
   })
 }
 

@@ -101,7 +101,7 @@ void t.test('without a refresh token an expired token ends the session only for 
   t.equal(other.status, 200)
   t.notMatch(other.body, /authorization/i)
   const optional = await browser.get(`${url}/api/echo/optional`, script)
-  t.equal(optional.status, 200, 'an optional route does without a session that has ended')
+  t.equal(optional.status, 200, 'an optional route works with an ended session')
   t.notMatch(optional.body, /authorization/i)
   t.equal((await browser.get(`${url}/oauth2/session`, script)).status, 200)
   t.equal(idp.tokenRequests, 1)
@@ -119,7 +119,7 @@ void t.test('a navigation with such a session goes through the login and returns
 void t.test('a refresh delays the next one by a cooldown, for every caller', async (t) => {
   const { browser, url, idp, call, status } = await loggedIn(t)
   const refresh = async (): Promise<Answer> => browser.post(`${url}/oauth2/session/refresh`, '', script)
-  t.match(await status(), { tokens: { refresh_cooldown: false } }, 'a login holds back nothing')
+  t.match(await status(), { tokens: { refresh_cooldown: false } }, 'a login starts no cooldown')
   const first = await refresh()
   t.equal(first.status, 200)
   t.match(first.json(), {

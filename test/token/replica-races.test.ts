@@ -52,7 +52,7 @@ void t.test(
       Object.keys(seen).every((status) => ['200', '401'].includes(status)),
       JSON.stringify(seen),
     )
-    t.ok((seen['200'] ?? 0) > 0 && (seen['401'] ?? 0) > 0, 'each of them was first now and then')
+    t.ok((seen['200'] ?? 0) > 0 && (seen['401'] ?? 0) > 0, 'each of them was first at times')
     await eventually(async () => (await redis.keys()).every((key) => !key.includes('lock')), {
       what: 'all locks are released',
     })

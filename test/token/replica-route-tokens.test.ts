@@ -61,7 +61,7 @@ void t.test(
 
     const third = await another()
     await gateways[1].kill()
-    t.equal(await statusAt(browser, third, '/api/echo/stock'), 200, 'a gateway that has just started asks for its own')
+    t.equal(await statusAt(browser, third, '/api/echo/stock'), 200, 'a new gateway requests its own token')
     t.equal(await statusAt(browser, gateways[0], '/api/echo/orders'), 200)
     check()
 

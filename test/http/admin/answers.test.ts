@@ -100,7 +100,7 @@ void t.test('a listener on every address accepts the address of the connection a
     t.equal((await ask('DELETE /sessions/nobody')).status, 204, 'from loopback')
     if (address === undefined) continue
     const outside = `http://${address}:${port}`
-    t.equal((await ask('GET /livez', [], outside)).status, 200, 'its own address, as a kubelet’s probe has it')
+    t.equal((await ask('GET /livez', [], outside)).status, 200, 'its own address, as in a kubelet’s probe')
     t.match(await ask('GET /livez', ['Host: 10.1.2.3'], outside), { status: 421 })
     t.match(await ask('DELETE /sessions/nobody', [], outside), { status: 403, code: 'forbidden' }, 'not from loopback')
     t.match(await ask('DELETE /sessions/nobody', ['Host: localhost'], outside), { status: 403, code: 'forbidden' })

@@ -56,7 +56,7 @@ void t.test('the policy allows only the page’s own resources', (t) => {
   const scripted = renderPage({ ...page, script: 'go()' }, plain)
   const [, nonce = ''] = /script-src 'nonce-([^']+)'/.exec(scripted.headers['content-security-policy'] ?? '') ?? []
   t.ok(scripted.html.includes(`<script nonce="${nonce}">go()</script>`))
-  t.not(policy(page), policy(page), 'each page has a nonce of its own')
+  t.not(policy(page), policy(page), 'each page has its own nonce')
   t.match(policy(page, { ...plain, logo: 'https://cdn.example.com/logo.svg' }), /img-src https:\/\/cdn\.example\.com;/)
   t.match(policy(page, { ...plain, logo: '/logo.svg' }), /img-src 'self';/)
   t.match(policy(page, { ...plain, logo: 'data:image/png;base64,AA==' }), /img-src data:;/)

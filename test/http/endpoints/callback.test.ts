@@ -138,7 +138,7 @@ void t.test('after three attempts within a minute a page says why the login fail
   t.match(answer.headers['content-type'], /^text\/html/)
   t.match(answer.body, 'cookie')
   t.match(log.join(''), 'this browser has no cookie for the state')
-  t.equal((await other.get(callback.href)).status, 302, 'after which it may be tried again')
+  t.equal((await other.get(callback.href)).status, 302, 'then it can be retried')
 })
 
 void t.test('a browser without cookies gets a page instead of a loop', async (t) => {

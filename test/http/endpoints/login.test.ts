@@ -87,7 +87,7 @@ void t.test('prompt, login_hint, acr_values, max_age and scope go to the provide
   t.equal(searchParams.get('acr_values'), 'urn:demo:mfa')
   t.equal(searchParams.get('max_age'), '60')
   t.equal(searchParams.get('scope'), 'openid profile email offline_access orders.read')
-  t.equal(searchParams.get('domain_hint'), 'example.com', 'beside what the configuration adds')
+  t.equal(searchParams.get('domain_hint'), 'example.com', 'besides the configured headers')
 })
 
 void t.test('a caller can pass no other parameter', async (t) => {

@@ -28,7 +28,7 @@ void t.test('a logout ends the session at the gateway and at the provider, and r
   t.match(events('session_ended'), [{ reason: 'logout' }])
   t.match(events('logout'), [{ sub: 'alice' }])
   const late = await browser.get(`${url}/api/orders`, { kind: 'script', headers: { cookie } })
-  t.equal(late.json()['code'], 'session_expired', 'a cookie that was kept opens nothing')
+  t.equal(late.json()['code'], 'session_expired', 'a retained cookie is not accepted')
 
   const page = await browser.follow(await browser.get((await beginLogin(browser, url)).href))
   t.match(page.answer.body, 'Sign in as alice', 'the provider does not know the user any more')

@@ -300,7 +300,7 @@ void t.test('values that the provider omits are null and -1', async (t) => {
     tokens: { expire_at: null, expire_in_seconds: -1, next_auto_refresh_in_seconds: -1, refreshable: false },
   })
   moveClock(t, 1_000_000)
-  t.equal((await browser.get(`${url}/api/orders`, script)).status, 200, 'and a token of unknown age is used')
+  t.equal((await browser.get(`${url}/api/orders`, script)).status, 200, 'a token of unknown age is used')
 })
 
 void t.test('GET session and userinfo without a session are problems, never redirects', async (t) => {

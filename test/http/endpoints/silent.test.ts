@@ -47,7 +47,7 @@ void t.test('with keep the session stays the same, without new data or a used to
   t.equal(outcomeIn(answer), 'ok')
   t.notMatch(answer.body, 'BroadcastChannel')
   t.equal(ticketIn(browser, url), ticket)
-  t.equal((await status()).session['timeout_at'], before.session['timeout_at'], 'it is no activity')
+  t.equal((await status()).session['timeout_at'], before.session['timeout_at'], 'it does not count as activity')
   t.equal(idp.lastAuthorizationRequest?.['scope'], 'openid')
   t.equal(events('session_ended').length, 0)
 })

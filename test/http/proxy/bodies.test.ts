@@ -15,7 +15,7 @@ import { startSockets } from '../../support/sockets.ts'
 const idp = await startIdp()
 t.teardown(() => idp.close())
 
-const everybody = [{ path: '/**', access: 'public' }]
+const publicRoutes = [{ path: '/**', access: 'public' }]
 const sha256 = (bytes: Buffer): string => createHash('sha256').update(bytes).digest('hex')
 
 const post = async (
@@ -40,7 +40,7 @@ const post = async (
 }
 
 void t.test('a request body is forwarded unchanged, sized or chunked, of any size', async (t) => {
-  const { url } = await startGateway(t, { idp, config: { routes: everybody } })
+  const { url } = await startGateway(t, { idp, config: { routes: publicRoutes } })
   for (const size of [0, 1, 65_535, 65_536, 3_000_000]) {
     const body = randomBytes(size)
     for (const chunked of [false, true]) {
@@ -63,7 +63,7 @@ void t.test('a response body is forwarded unchanged, sized or chunked', async (t
     for (let at = 0; at < body.length; at += 10_000) res.write(body.subarray(at, at + 10_000))
     res.end()
   })
-  const { url } = await startGateway(t, { idp, config: { upstream: application.url, routes: everybody } })
+  const { url } = await startGateway(t, { idp, config: { upstream: application.url, routes: publicRoutes } })
   for (const [path, body] of bodies)
     for (const how of ['sized', 'chunked']) {
       const answer = await ask(url, 'GET', `${path}?${how}`)
@@ -77,14 +77,14 @@ void t.test('compressed answers stay compressed', async (t) => {
   const application = await startApplication(t, (_req, res) => {
     res.writeHead(200, { 'content-encoding': 'br', 'content-type': 'text/html' }).end(bytes)
   })
-  const { url } = await startGateway(t, { idp, config: { upstream: application.url, routes: everybody } })
+  const { url } = await startGateway(t, { idp, config: { upstream: application.url, routes: publicRoutes } })
   const answer = await ask(url, 'GET', '/', ['Accept-Encoding: br'])
   t.equal(header(answer, 'content-encoding'), 'br')
   t.ok(answer.body.equals(bytes))
 })
 
 void t.test('bodies of every media type pass, even of a malformed one', async (t) => {
-  const { url } = await startGateway(t, { idp, config: { routes: everybody } })
+  const { url } = await startGateway(t, { idp, config: { routes: publicRoutes } })
   const types = [
     'application/json',
     'text/',
@@ -103,7 +103,7 @@ void t.test('bodies of every media type pass, even of a malformed one', async (t
 })
 
 void t.test('a body passes with any method', async (t) => {
-  const { url } = await startGateway(t, { idp, config: { routes: everybody } })
+  const { url } = await startGateway(t, { idp, config: { routes: publicRoutes } })
   for (const method of ['GET', 'DELETE', 'OPTIONS', 'PATCH', 'PROPFIND', 'REPORT']) {
     const bytes = await sendRaw(
       url,
@@ -115,7 +115,7 @@ void t.test('a body passes with any method', async (t) => {
 })
 
 void t.test('204 and 304 have no body, and the connection stays usable', async (t) => {
-  const { url } = await startGateway(t, { idp, config: { routes: everybody } })
+  const { url } = await startGateway(t, { idp, config: { routes: publicRoutes } })
   const bytes = await sendRaw(
     url,
     ['204', '304', '200']
@@ -140,13 +140,13 @@ void t.test('a 204 with Content-Length loses the header, and the connection stay
       socket.write('HTTP/1.1 204 No Content\r\nContent-Length: 5\r\nX-After: kept\r\n\r\n')
     })
   })
-  const { url } = await startGateway(t, { idp, config: { upstream, routes: everybody } })
+  const { url } = await startGateway(t, { idp, config: { upstream, routes: publicRoutes } })
   const answer = await ask(url, 'GET', '/')
   t.same([answer.status, header(answer, 'content-length'), header(answer, 'x-after')], [204, null, 'kept'])
 })
 
 void t.test('Expect: 100-continue is answered by the gateway and not forwarded', async (t) => {
-  const { url, upstream } = await startGateway(t, { idp, config: { routes: everybody } })
+  const { url, upstream } = await startGateway(t, { idp, config: { routes: publicRoutes } })
   const socket = open(url)
   socket.write(
     'POST /api/echo HTTP/1.1\r\nHost: a\r\nConnection: close\r\nExpect: 100-continue\r\nContent-Length: 5\r\n\r\n',
@@ -163,7 +163,7 @@ void t.test('Expect: 100-continue is answered by the gateway and not forwarded',
 })
 
 void t.test('an unknown expectation is ignored', async (t) => {
-  const { url } = await startGateway(t, { idp, config: { routes: everybody } })
+  const { url } = await startGateway(t, { idp, config: { routes: publicRoutes } })
   t.equal((await ask(url, 'GET', '/api/orders', ['Expect: something-else'])).status, 200)
 })
 
@@ -176,7 +176,7 @@ void t.test('trailers are not forwarded', async (t) => {
       res.end()
     })
   })
-  const { url } = await startGateway(t, { idp, config: { upstream: application.url, routes: everybody } })
+  const { url } = await startGateway(t, { idp, config: { upstream: application.url, routes: publicRoutes } })
   const bytes = await sendRaw(
     url,
     'POST / HTTP/1.1\r\nHost: a\r\nConnection: close\r\nTrailer: X-User\r\nTransfer-Encoding: ' +
@@ -189,7 +189,7 @@ void t.test('trailers are not forwarded', async (t) => {
 })
 
 void t.test('a body with two framings is refused', async (t) => {
-  const { url, upstream } = await startGateway(t, { idp, config: { routes: everybody } })
+  const { url, upstream } = await startGateway(t, { idp, config: { routes: publicRoutes } })
   const framings = [
     'Content-Length: 5\r\nContent-Length: 6',
     'Content-Length: 5, 5',
@@ -214,7 +214,7 @@ void t.test('a body with two framings is refused', async (t) => {
 })
 
 void t.test('a chunked HTTP/1.0 request is refused, and its connection ends', async (t) => {
-  const { url, upstream } = await startGateway(t, { idp, config: { routes: everybody } })
+  const { url, upstream } = await startGateway(t, { idp, config: { routes: publicRoutes } })
   const bytes = await sendRaw(
     url,
     'POST /api/echo HTTP/1.0\r\nHost: a\r\nConnection: keep-alive\r\nTransfer-Encoding: ' +
@@ -228,7 +228,7 @@ void t.test('a chunked HTTP/1.0 request is refused, and its connection ends', as
 })
 
 void t.test('a request for an unsupported protocol upgrade is the last one on its connection', async (t) => {
-  const { url } = await startGateway(t, { idp, config: { routes: everybody } })
+  const { url } = await startGateway(t, { idp, config: { routes: publicRoutes } })
   for (const [name, bytes] of [
     [
       'h2c',
@@ -256,7 +256,7 @@ void t.test('an upload waits for an application that reads slowly', async (t) =>
       res.end('done')
     })
   })
-  const { url } = await startGateway(t, { idp, config: { upstream: application.url, routes: everybody } })
+  const { url } = await startGateway(t, { idp, config: { upstream: application.url, routes: publicRoutes } })
   const socket = open(url)
   const total = 50_000_000
   socket.write(`POST / HTTP/1.1\r\nHost: a\r\nConnection: close\r\nContent-Length: ${total}\r\n\r\n`)
@@ -296,7 +296,7 @@ void t.test('a download waits for a client that reads slowly', async (t) => {
     res.on('drain', pump)
     pump()
   })
-  const { url } = await startGateway(t, { idp, config: { upstream: application.url, routes: everybody } })
+  const { url } = await startGateway(t, { idp, config: { upstream: application.url, routes: publicRoutes } })
   const socket = open(url)
   socket.pause()
   socket.write('GET / HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n')

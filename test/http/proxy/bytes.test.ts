@@ -11,7 +11,7 @@ import { eventually } from '../../support/eventually.ts'
 const idp = await startIdp()
 t.teardown(() => idp.close())
 
-const everybody = [{ path: '/**', access: 'public' }]
+const publicRoutes = [{ path: '/**', access: 'public' }]
 
 /** Strings stand for one byte a character, as everywhere on this side of the wire. */
 const utf8 = (text: string): string => Buffer.from(text).toString('latin1')
@@ -134,7 +134,7 @@ const startOdd = async (t: Test): Promise<string> =>
 
 void t.test('response headers reach the client byte for byte', async (t) => {
   const application = await startOdd(t)
-  const { url } = await startGateway(t, { idp, config: { upstream: application, routes: everybody } })
+  const { url } = await startGateway(t, { idp, config: { upstream: application, routes: publicRoutes } })
   for (const [i, name] of Object.keys(answers).entries()) {
     const request = `GET /${i} HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n`
     const [bare, passed] = [read(await sendRaw(application, request)), read(await sendRaw(url, request))]
@@ -151,7 +151,7 @@ void t.test('a file name stays the same behind nginx, which sends Content-Length
   const port = await freePort()
   await startNginx(t, port, `server { listen 127.0.0.1:${port}; location / { proxy_pass ${application}; } }`)
   const upstream = `http://127.0.0.1:${port}`
-  const { url } = await startGateway(t, { idp, config: { upstream, routes: everybody } })
+  const { url } = await startGateway(t, { idp, config: { upstream, routes: publicRoutes } })
   const answer = await ask(url, 'GET', '/')
   t.equal(answer.status, 200)
   t.equal(header(answer, 'content-disposition'), disposition(names.utf8).slice('Content-Disposition: '.length))
@@ -168,7 +168,7 @@ void t.test('request headers reach the application byte for byte', async (t) => 
       socket.end('HTTP/1.1 204 No Content\r\nConnection: close\r\n\r\n')
     })
   })
-  const { url } = await startGateway(t, { idp, config: { upstream, routes: everybody } })
+  const { url } = await startGateway(t, { idp, config: { upstream, routes: publicRoutes } })
   for (const [name, value] of Object.entries(names)) {
     const lines = [
       `X-Name: ${value}`,
@@ -212,7 +212,7 @@ void t.test('answers to a WebSocket keep their bytes, both the 101 and a refusal
       setTimeout(() => socket.destroy(), 50)
     })
   })
-  const { url } = await startGateway(t, { idp, config: { upstream, routes: everybody } })
+  const { url } = await startGateway(t, { idp, config: { upstream, routes: publicRoutes } })
   const handshake =
     'Connection: Upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Version: 13\r\nSec-WebSocket-Key: AAAAAAAAAAAAAAAAAAAAAA==\r\n'
   for (const [path, first] of [
@@ -241,7 +241,7 @@ const askOften = async (
       for (const _ of chunk.toString('latin1').matchAll(/^\S+ \S+ HTTP/gm)) socket.write(answer)
     })
   })
-  const { url } = await startGateway(t, { idp, config: { upstream, routes: everybody } })
+  const { url } = await startGateway(t, { idp, config: { upstream, routes: publicRoutes } })
   const client = open(url)
   let bytes = Buffer.alloc(0)
   client.on('data', (chunk: Buffer) => {
@@ -304,7 +304,7 @@ void t.test('a late body after a HEAD is never another request’s answer', asyn
       else setTimeout(() => socket.write('x'.repeat(51)), 300)
     })
   })
-  const { url } = await startGateway(t, { idp, config: { upstream, routes: everybody } })
+  const { url } = await startGateway(t, { idp, config: { upstream, routes: publicRoutes } })
   await sendRaw(url, 'HEAD / HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n')
   const answer = await ask(url, 'GET', '/')
   t.equal(answer.body.toString(), 'x'.repeat(51))

@@ -98,9 +98,9 @@ void t.test(
       const first = await a.login('alice')
       t.match(first.body.toString(), /is alice$/, scheme)
       for (let i = 0; i < 5; i += 1) {
-        t.equal((await a.ask()).body.toString(), first.body.toString(), 'she stays logged in on the same connection')
+        t.equal((await a.ask()).body.toString(), first.body.toString(), 'alice stays logged in on the same connection')
         const other = await b.ask()
-        t.equal(other.status, 401, 'another client is not she')
+        t.equal(other.status, 401, 'another client is not alice')
         t.match(other.body.toString(), /is nobody$/)
       }
       t.match((await c.login('bob')).body.toString(), /is bob$/)

@@ -13,7 +13,7 @@ import { open, openAndRead } from '../../support/raw-http.ts'
 const idp = await startIdp()
 t.teardown(() => idp.close())
 
-const everybody = [{ path: '/**', access: 'public', timeout: '1s' }]
+const publicRoutes = [{ path: '/**', access: 'public', timeout: '1s' }]
 
 const get = (
   url: string,
@@ -38,7 +38,7 @@ void t.test('an event stream shows its headers before its first event, and each 
     res.writeHead(200, { 'content-type': 'text/event-stream' }).flushHeaders()
     streams.push(res)
   })
-  const { url } = await startGateway(t, { idp, config: { upstream: application.url, routes: everybody } })
+  const { url } = await startGateway(t, { idp, config: { upstream: application.url, routes: publicRoutes } })
   const client = get(url, '/events', ['Accept: text/event-stream'])
   await eventually(() => client.text().includes('text/event-stream'))
   for (const event of ['one', 'two', 'three']) {
@@ -56,7 +56,7 @@ void t.test('a stream that is silent for longer than the timeout is not cut off'
     res.writeHead(200).write('first,')
     streams.push(res)
   })
-  const { url } = await startGateway(t, { idp, config: { upstream: application.url, routes: everybody } })
+  const { url } = await startGateway(t, { idp, config: { upstream: application.url, routes: publicRoutes } })
   const client = get(url, '/slow')
   await eventually(() => client.text().includes('first,'))
   await sleep(2500)
@@ -124,7 +124,7 @@ void t.test('a client disconnect during an upload ends it upstream', async (t) =
       aborted = true
     })
   })
-  const { url } = await startGateway(t, { idp, config: { upstream: application.url, routes: everybody } })
+  const { url } = await startGateway(t, { idp, config: { upstream: application.url, routes: publicRoutes } })
   const socket = open(url)
   socket.write('POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 1000000\r\n\r\nbegun')
   await eventually(() => application.requests.length === 1)
@@ -141,7 +141,7 @@ void t.test('an application that dies during an answer ends the client’s conne
       res.destroy()
     }, 50)
   })
-  const { url } = await startGateway(t, { idp, config: { upstream: application.url, routes: everybody } })
+  const { url } = await startGateway(t, { idp, config: { upstream: application.url, routes: publicRoutes } })
   for (const path of ['/sized', '/chunked']) {
     const client = get(url, path)
     await eventually(() => client.closed())
@@ -167,7 +167,7 @@ void t.test('TCP keep-alive probes the client of a silent stream', async (t) => 
   const application = await startApplication(t, (_req, res) => {
     res.writeHead(200, { 'content-type': 'text/event-stream' }).flushHeaders()
   })
-  const { url } = await startGateway(t, { idp, config: { upstream: application.url, routes: everybody } })
+  const { url } = await startGateway(t, { idp, config: { upstream: application.url, routes: publicRoutes } })
   const client = get(url, '/events')
   await eventually(() => client.text().includes('\r\n\r\n'))
   const hex = (port: number): string => port.toString(16).toUpperCase().padStart(4, '0')

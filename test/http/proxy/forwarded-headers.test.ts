@@ -8,7 +8,7 @@ import { ask } from '../../support/raw-http.ts'
 const idp = await startIdp()
 t.teardown(() => idp.close())
 
-const everybody = [{ path: '/**', access: 'public' }]
+const publicRoutes = [{ path: '/**', access: 'public' }]
 
 const family = [
   'Forwarded: for=6.6.6.6',
@@ -36,7 +36,7 @@ const family = [
 ]
 
 void t.test('forwarding headers of clients are dropped, and three are set', async (t) => {
-  const { url, upstream } = await startGateway(t, { idp, config: { routes: everybody } })
+  const { url, upstream } = await startGateway(t, { idp, config: { routes: publicRoutes } })
   await ask(url, 'GET', '/x', [
     ...family,
     'X-Forwarded-For: 6.6.6.6',
@@ -53,7 +53,10 @@ void t.test('forwarding headers of clients are dropped, and three are set', asyn
 })
 
 void t.test('forwarding headers of a trusted proxy are extended, and the others pass', async (t) => {
-  const { url, upstream } = await startGateway(t, { idp, config: { routes: everybody, trustedProxies: ['127.0.0.1'] } })
+  const { url, upstream } = await startGateway(t, {
+    idp,
+    config: { routes: publicRoutes, trustedProxies: ['127.0.0.1'] },
+  })
   await ask(url, 'GET', '/x', [
     'X-Forwarded-For: 192.0.2.7, 10.0.0.1',
     'X-Forwarded-Proto: https',
@@ -72,7 +75,7 @@ void t.test('forwarding headers of a trusted proxy are extended, and the others 
 
 void t.test('the log names the client behind a trusted proxy, and ignores other clients’ headers', async (t) => {
   const client = async (trustedProxies: string[]): Promise<unknown> => {
-    const { url, events } = await startGateway(t, { idp, config: { routes: everybody, trustedProxies } })
+    const { url, events } = await startGateway(t, { idp, config: { routes: publicRoutes, trustedProxies } })
     await ask(url, 'GET', '/x', ['X-Forwarded-For: 6.6.6.6, 192.0.2.7'])
     return events('request').at(-1)?.['client']
   }

@@ -11,13 +11,13 @@ const idp = await startIdp()
 t.teardown(() => idp.close())
 
 const refused = ['TRACE', 'TRACK', 'CONNECT']
-const everybody = [{ path: '/**', access: 'public' }]
+const publicRoutes = [{ path: '/**', access: 'public' }]
 
 void t.test('every method passes except TRACE, TRACK and CONNECT', async (t) => {
   const application = await startApplication(t, (req, res) => {
     res.end(req.method)
   })
-  const { url } = await startGateway(t, { idp, config: { upstream: application.url, routes: everybody } })
+  const { url } = await startGateway(t, { idp, config: { upstream: application.url, routes: publicRoutes } })
   for (const method of METHODS.filter((name) => !refused.includes(name))) {
     const answer = await ask(url, method, '/thing')
     t.equal(answer.status, 200, method)
@@ -31,7 +31,7 @@ void t.test('TRACE, TRACK and CONNECT never reach the application', async (t) =>
   const application = await startApplication(t, (_req, res) => {
     res.end()
   })
-  const { url } = await startGateway(t, { idp, config: { upstream: application.url, routes: everybody } })
+  const { url } = await startGateway(t, { idp, config: { upstream: application.url, routes: publicRoutes } })
   for (const [method, target] of [
     ['TRACE', '/'],
     ['TRACE', '/oauth2/login'],
@@ -55,7 +55,7 @@ void t.test('an unknown method is refused by the parser with a problem', async (
 })
 
 void t.test('methods are case-sensitive', async (t) => {
-  const { url } = await startGateway(t, { idp, config: { routes: everybody } })
+  const { url } = await startGateway(t, { idp, config: { routes: publicRoutes } })
   t.equal((await ask(url, 'get', '/')).status, 400)
 })
 
@@ -63,7 +63,7 @@ void t.test('HEAD is answered with headers only', async (t) => {
   const application = await startApplication(t, (_req, res) => {
     res.writeHead(200, { 'content-length': '1000', 'x-from': 'application' }).end()
   })
-  const { url } = await startGateway(t, { idp, config: { upstream: application.url, routes: everybody } })
+  const { url } = await startGateway(t, { idp, config: { upstream: application.url, routes: publicRoutes } })
   const bytes = await sendRaw(
     url,
     `HEAD /x HTTP/1.1\r\nHost: a\r\n\r\nHEAD /y HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n`,

@@ -259,7 +259,7 @@ void t.test('an end that does not read applies back-pressure instead of filling 
     })
     .resume()
   await eventually(() => got > 100_000_000, { timeoutMs: 20_000 })
-  t.ok(got > 100_000_000, 'and goes on once it is read')
+  t.ok(got > 100_000_000, 'the write continues once it is read')
   socket.destroy()
 })
 

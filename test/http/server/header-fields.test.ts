@@ -11,7 +11,7 @@ import { header, openAndRead, parseAnswers, type RawAnswer, sendRaw } from '../.
 const idp = await startIdp()
 t.teardown(() => idp.close())
 
-const everybody = [{ path: '/**', access: 'public' }]
+const publicRoutes = [{ path: '/**', access: 'public' }]
 const fields = (count: number): string => Array.from({ length: count }, (_, i) => `A${i}: 1\r\n`).join('')
 
 /** A request with `count` fields, the last of which say where its body ends. */
@@ -38,7 +38,7 @@ void t.test('a request has at most 100 header fields, and one more is a 431 that
   })
   const { url, events, gateway } = await startGateway(t, {
     idp,
-    config: { upstream: application.url, routes: everybody },
+    config: { upstream: application.url, routes: publicRoutes },
   })
   t.equal(only(await sendRaw(url, post(100))).status, 200)
   t.same(bodies, ['hello'])
@@ -60,14 +60,14 @@ void t.test('a higher limit drops no header fields', async (t) => {
   })
   const { url } = await startGateway(t, {
     idp,
-    config: { upstream: application.url, routes: everybody, limits: { headerFields: 990 } },
+    config: { upstream: application.url, routes: publicRoutes, limits: { headerFields: 990 } },
   })
   t.equal(only(await sendRaw(url, post(903))).body.toString(), '900')
   t.equal(only(await sendRaw(url, post(991))).status, 431)
 })
 
 void t.test('a navigation with too many header fields gets a page', async (t) => {
-  const { url } = await startGateway(t, { idp, config: { routes: everybody } })
+  const { url } = await startGateway(t, { idp, config: { routes: publicRoutes } })
   const bytes = `GET / HTTP/1.1\r\nHost: a\r\nAccept: text/html\r\nConnection: close\r\n${fields(100)}\r\n`
   const answer = only(await sendRaw(url, bytes))
   t.equal(answer.status, 431)
@@ -75,7 +75,7 @@ void t.test('a navigation with too many header fields gets a page', async (t) =>
 })
 
 void t.test('the limit of header fields holds on every listener', async (t) => {
-  const { url, upstream } = await startGateway(t, { idp, config: { routes: everybody } })
+  const { url, upstream } = await startGateway(t, { idp, config: { routes: publicRoutes } })
   const many = fields(100)
   const rows: [name: string, bytes: string, statuses: number[]][] = [
     ['HTTP/1.0', `GET / HTTP/1.0\r\n${fields(101)}\r\n`, [431]],
@@ -121,7 +121,7 @@ void t.test('trailers have the same limit, and a request with more is aborted', 
       res.end('done')
     })
   })
-  const { url, events } = await startGateway(t, { idp, config: { upstream: application.url, routes: everybody } })
+  const { url, events } = await startGateway(t, { idp, config: { upstream: application.url, routes: publicRoutes } })
   const head =
     'POST / HTTP/1.1\r\nHost: a\r\nConnection: close\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nhello\r\n0\r\n'
   t.equal(only(await sendRaw(url, `${head}${fields(100)}\r\n`)).status, 200)
@@ -147,7 +147,7 @@ void t.test('the admin listener refuses too many header fields', async (t) => {
 })
 
 void t.test('an idle connection stays open for the configured time', async (t) => {
-  const { url } = await startGateway(t, { idp, config: { routes: everybody, limits: { keepAlive: '2s' } } })
+  const { url } = await startGateway(t, { idp, config: { routes: publicRoutes, limits: { keepAlive: '2s' } } })
   const { socket, text } = openAndRead(url)
   socket.write('GET /api/orders HTTP/1.1\r\nHost: a\r\n\r\n')
   await eventually(() => text().includes('Keep-Alive'))

@@ -18,7 +18,7 @@ const idp = await startIdp()
 const upstream = await startUpstream()
 t.teardown(async () => Promise.all([idp.close(), upstream.close()]))
 
-const everybody = [{ path: '/**', access: 'public' }]
+const publicRoutes = [{ path: '/**', access: 'public' }]
 
 /** An application whose answers have a header of as many characters as the path says. */
 const startTalkative = async (t: Test): Promise<string> => {
@@ -85,7 +85,7 @@ void t.test('the connection limit holds on every address of localhost', async (t
   const gateway = await serveFile(
     t,
     { idp, upstream, port },
-    { listen: `localhost:${port}`, routes: everybody, limits: { connections: 1 } },
+    { listen: `localhost:${port}`, routes: publicRoutes, limits: { connections: 1 } },
   )
   const addresses = await lookup('localhost', { all: true })
   for (const { address: host } of addresses) {
@@ -111,7 +111,7 @@ void t.test('unreadable requests on a TLS listener are logged', async (t) => {
   const gateway = await serveFile(
     t,
     { idp, upstream },
-    { routes: everybody, tls: { certFile: `${folder}/cert`, keyFile: `${folder}/key` } },
+    { routes: publicRoutes, tls: { certFile: `${folder}/cert`, keyFile: `${folder}/key` } },
   )
   const { port } = new URL(gateway.url)
   await sendRaw(gateway.url, 'GET / HTTP/1.1\r\nHost: a\r\n\r\n')
@@ -148,7 +148,7 @@ void t.test('unreadable requests on a TLS listener are logged', async (t) => {
 })
 
 void t.test('a request that is cut off at the end of a drain has its access line', async (t) => {
-  const gateway = await serveFile(t, { idp, upstream }, { routes: everybody, shutdown: { drain: '500ms' } })
+  const gateway = await serveFile(t, { idp, upstream }, { routes: publicRoutes, shutdown: { drain: '500ms' } })
   const socket = open(gateway.url)
   const before = upstream.requests.length
   socket.write('GET /api/slow?ms=20000 HTTP/1.1\r\nHost: a\r\n\r\n')

@@ -11,7 +11,7 @@ import { ask, header, open, openAndRead, parseAnswers, sendRaw } from '../../sup
 const idp = await startIdp()
 t.teardown(() => idp.close())
 
-const everybody = [{ path: '/**', access: 'public' }]
+const publicRoutes = [{ path: '/**', access: 'public' }]
 
 const refusals: [name: string, bytes: string, status: number, cause: RegExp][] = [
   [
@@ -35,7 +35,7 @@ const refusals: [name: string, bytes: string, status: number, cause: RegExp][] =
 ]
 
 void t.test('a request that the HTTP parser refuses gets a problem, and the connection closes', async (t) => {
-  const { url, upstream } = await startGateway(t, { idp, config: { routes: everybody } })
+  const { url, upstream } = await startGateway(t, { idp, config: { routes: publicRoutes } })
   for (const [name, bytes, status] of refusals) {
     const [answer, ...more] = parseAnswers(await sendRaw(url, bytes))
     t.equal(more.length, 0, name)
@@ -53,7 +53,7 @@ void t.test('a request that the HTTP parser refuses gets a problem, and the conn
 })
 
 void t.test('a request that the HTTP parser refuses has one access line, with its cause, and is counted', async (t) => {
-  const { url, events, gateway } = await startGateway(t, { idp, config: { routes: everybody } })
+  const { url, events, gateway } = await startGateway(t, { idp, config: { routes: publicRoutes } })
   const counted = async (): Promise<number> => countOf(gateway, { route: '-', verdict: 'bad_request' })
   for (const [index, [name, bytes, status, cause]] of refusals.entries()) {
     const [answer] = parseAnswers(await sendRaw(url, bytes))
@@ -76,7 +76,7 @@ void t.test('a request that the HTTP parser refuses has one access line, with it
 void t.test('a browser gets a page, which mentions cookies if the head is too large', async (t) => {
   const { url, events } = await startGateway(t, {
     idp,
-    config: { routes: everybody, pages: { title: 'Orders' } },
+    config: { routes: publicRoutes, pages: { title: 'Orders' } },
   })
   const head = 'GET /orders HTTP/1.1\r\nHost: a\r\nAccept: text/html,application/xhtml+xml\r\n'
   const [large] = parseAnswers(await sendRaw(url, `${head}Cookie: ${'c'.repeat(33_000)}\r\n\r\n`))
@@ -85,7 +85,7 @@ void t.test('a browser gets a page, which mentions cookies if the head is too la
   t.match(large?.headers.get('content-security-policy'), [/default-src 'none'/])
   t.match(large?.body.toString(), /<title>Bad request – Orders<\/title>/)
   t.match(large?.body.toString(), /cookies/)
-  t.match(large?.body.toString(), new RegExp(`href="${url}/"`), 'and leads on')
+  t.match(large?.body.toString(), new RegExp(`href="${url}/"`), 'the login continues')
   t.match(events('request'), [{ method: 'GET', path: '/orders', status: 431 }])
 
   const [broken] = parseAnswers(await sendRaw(url, `${head}X : y\r\n\r\n`))
@@ -100,7 +100,7 @@ void t.test('a browser gets a page, which mentions cookies if the head is too la
 })
 
 void t.test('a browser’s head that arrives in pieces gets the page', async (t) => {
-  const { url } = await startGateway(t, { idp, config: { routes: everybody } })
+  const { url } = await startGateway(t, { idp, config: { routes: publicRoutes } })
   const socket = open(url).setNoDelay()
   const chunks: Buffer[] = []
   socket.on('data', (chunk) => chunks.push(chunk))
@@ -116,7 +116,7 @@ void t.test('a browser’s head that arrives in pieces gets the page', async (t)
 })
 
 void t.test('a body that the parser refuses ends its own request, in that request’s access line', async (t) => {
-  const { url, events, gateway } = await startGateway(t, { idp, config: { routes: everybody } })
+  const { url, events, gateway } = await startGateway(t, { idp, config: { routes: publicRoutes } })
   const head = 'POST /api/echo HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n'
   const rows: [name: string, bytes: string, status: number, code: string][] = [
     ['a chunk without a size', 'zz\r\n', 400, 'bad_request'],
@@ -143,7 +143,7 @@ void t.test('CONNECT is a 405 with an access line, sent after any answer in prog
   })
   const { url, events, gateway } = await startGateway(t, {
     idp,
-    config: { upstream: application.url, routes: everybody },
+    config: { upstream: application.url, routes: publicRoutes },
   })
   const connect = 'CONNECT example.com:443 HTTP/1.1\r\nHost: example.com:443\r\n\r\n'
   const [answer] = parseAnswers(await sendRaw(url, connect))
@@ -163,7 +163,7 @@ void t.test('CONNECT is a 405 with an access line, sent after any answer in prog
 void t.test(
   'an upgrade pipelined after an unfinished answer is refused after it, and has an access line',
   async (t) => {
-    const { url, events } = await startGateway(t, { idp, config: { routes: everybody } })
+    const { url, events } = await startGateway(t, { idp, config: { routes: publicRoutes } })
     const upgrade = [
       'GET /ws?code=hush HTTP/1.1',
       'Host: a',
@@ -194,7 +194,7 @@ void t.test(
 void t.test('a slow head is a 408 with an access line, and a silent connection gets no answer', async (t) => {
   const { url, events } = await startGateway(t, {
     idp,
-    config: { routes: everybody, limits: { headersTimeout: '1s' } },
+    config: { routes: publicRoutes, limits: { headersTimeout: '1s' } },
   })
   const silent = open(url)
   silent.resume()
@@ -205,7 +205,7 @@ void t.test('a slow head is a 408 with an access line, and a silent connection g
 })
 
 void t.test('a flood of refusals is fully counted, and partly logged', async (t) => {
-  const { url, events, gateway } = await startGateway(t, { idp, config: { routes: everybody } })
+  const { url, events, gateway } = await startGateway(t, { idp, config: { routes: publicRoutes } })
   for (let i = 0; i < 30; i += 1)
     await Promise.all(Array.from({ length: 10 }, async () => sendRaw(url, 'BAN / HTTP/1.1\r\n\r\n')))
   t.equal(await countOf(gateway, { verdict: 'bad_request' }), 300)
@@ -226,7 +226,7 @@ void t.test('garbage after a request never causes an error in the middle of its 
       res.end('later')
     }
   })
-  const { url } = await startGateway(t, { idp, config: { upstream: application.url, routes: everybody } })
+  const { url } = await startGateway(t, { idp, config: { upstream: application.url, routes: publicRoutes } })
   const { socket, text } = openAndRead(url)
   socket.write('GET / HTTP/1.1\r\nHost: a\r\n\r\n')
   await eventually(() => text().includes('first'))
@@ -237,7 +237,7 @@ void t.test('garbage after a request never causes an error in the middle of its 
 })
 
 void t.test('several requests on one connection are answered in their order', async (t) => {
-  const { url } = await startGateway(t, { idp, config: { routes: everybody } })
+  const { url } = await startGateway(t, { idp, config: { routes: publicRoutes } })
   const requests = [
     '/api/slow?ms=100',
     '/api/status/201',
@@ -259,7 +259,7 @@ void t.test('several requests on one connection are answered in their order', as
 })
 
 void t.test('a client that disconnects before its request is complete causes no log line', async (t) => {
-  const { url, log } = await startGateway(t, { idp, config: { routes: everybody } })
+  const { url, log } = await startGateway(t, { idp, config: { routes: publicRoutes } })
   for (const bytes of [
     '',
     'G',

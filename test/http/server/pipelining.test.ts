@@ -128,7 +128,7 @@ void t.test('a client that sends its body without waiting for 100 Continue gets 
     text(),
     /^HTTP\/1\.1 200 [^]*\r\n\r\nslow(?:HTTP\/1\.1 100 Continue\r\n\r\n)?HTTP\/1\.1 200 [^]*fast 5HTTP\/1\.1 200 [^]*fast 0$/,
   )
-  t.notMatch(text(), /\r\n\r\nHTTP\/1\.1 100/, 'no interim answer is in the place of a body')
+  t.notMatch(text(), /\r\n\r\nHTTP\/1\.1 100/, 'no interim answer is inside a body')
 })
 
 for (const [what, bytes, status] of [

@@ -50,7 +50,7 @@ void t.test('nothing is guaranteed before the first heartbeat returns', async (t
   beatAt(10_200)
   world.now = 10_230
   deliver()
-  t.equal(notices.assuredUntil(10_060), 10_200, 'everything up to when it was sent')
+  t.equal(notices.assuredUntil(10_060), 10_200, 'all activity up to the sending time')
   t.equal(notices.assuredUntil(10_220), 10_220)
 })
 
@@ -102,7 +102,7 @@ void t.test('each of several masters has to be heard, and the one heard last dec
   beatAt(10_400)
   notices.receive('beat 10400 a')
   notices.receive('beat 10400 b')
-  t.equal(notices.assuredUntil(10_300), 10_300, 'a new master has proven nothing yet')
+  t.equal(notices.assuredUntil(10_300), 10_300, 'a new master has sent no heartbeat yet')
   notices.receive('beat 10400 c')
   beatAt(10_600)
   notices.receive('beat 10600 a')

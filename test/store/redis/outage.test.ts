@@ -110,8 +110,12 @@ void t.test('a session that ends during an outage stays ended', { buffered: true
     headers: { 'sec-fetch-site': 'same-origin' },
   })
   t.equal(left.status, 204)
-  t.equal((await fetch(`${a.url}/api/echo`, { headers: { cookie } })).status, 401, 'here at once')
-  t.equal((await fetch(`${b.url}/api/echo`, { headers: { cookie } })).status, 200, 'elsewhere the grace goes on')
+  t.equal((await fetch(`${a.url}/api/echo`, { headers: { cookie } })).status, 401, 'this gateway refuses at once')
+  t.equal(
+    (await fetch(`${b.url}/api/echo`, { headers: { cookie } })).status,
+    200,
+    'the grace continues for other sessions',
+  )
   await redis.start()
   await eventually(async () => (await redis.keys()).every((key) => !key.includes('session')), {
     what: 'the session is removed from Redis',

@@ -42,7 +42,7 @@ void t.test(
     t.equal(answer.status, 503, 'a login ends with a page')
     t.match(answer.headers['content-type'], /^text\/html/)
     t.equal(answer.headers['retry-after'], '5')
-    t.ok(hops.length < 12, 'and not in a circle')
+    t.ok(hops.length < 12, 'there is no loop')
     t.notOk(cookieOf(visitor, a).includes('gatehouse='), 'there is no incomplete session')
 
     const redis = await startRedis(t, { port })
