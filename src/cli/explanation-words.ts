@@ -101,6 +101,10 @@ export function reasonOf(denial: Denial): string {
       return 'the provider gives no token for this route'
     case 'invalid-token':
       return 'the client’s own token is not taken'
+    case 'upstream-login':
+      return 'the application sends scripts to a login'
+    case 'step-up-refused':
+      return 'the provider did not deliver the login that the application asks for'
     case 'token-unavailable':
       return 'the access token has expired and can’t be renewed now'
   }

@@ -33,6 +33,8 @@ const LEFT_OUT =
   'you are in too many groups. Ask whoever runs this site.'
 const TOKEN_REFUSED = 'The sign-in service gave no access to the application behind this address.'
 const INVALID_TOKEN = 'The access token that came with this request can’t be used here.'
+const UPSTREAM_LOGIN = 'The application asks for a sign-in of its own.'
+const STEP_UP_REFUSED = 'The application asks for a sign-in that the sign-in service did not provide.'
 const CROSS_ORIGIN = 'Another site sent this request, so it was not carried out.'
 
 /** The contract's table: what a denied request of each kind is told. */
@@ -66,6 +68,17 @@ export function challenge(
         detail: INVALID_TOKEN,
         authenticate: 'Bearer error="invalid_token"',
       }
+    case 'upstream-login':
+      return {
+        status: 401,
+        code: 'upstream_login_required',
+        title: 'Login required',
+        detail: UPSTREAM_LOGIN,
+        authenticate: 'Bearer',
+        loginUrl: loginUrlFor(facts, kind, settings.basePath),
+      }
+    case 'step-up-refused':
+      return { status: 403, code: 'forbidden', title: 'Not allowed', detail: STEP_UP_REFUSED }
     case 'login-required':
       return login('login_required', LOGIN_REQUIRED, kind, facts, route, settings, {})
     case 'session-expired':

@@ -71,6 +71,10 @@ export type Denial =
   | { readonly reason: 'token-refused' }
   /** The client's own token is not one that this route takes (RFC 6750, section 3.1). */
   | { readonly reason: 'invalid-token'; readonly why: string }
+  /** The application sends a script to a login. */
+  | { readonly reason: 'upstream-login' }
+  /** The application asks for a stronger login, and the provider did not deliver it just now. */
+  | { readonly reason: 'step-up-refused' }
 
 /** What a request gets. */
 export type Verdict =

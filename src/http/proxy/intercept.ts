@@ -1,69 +1,52 @@
-import type { Config } from '../../config/schema.ts'
 import { wasJustAsked, withRequirements } from '../../gate/admit.ts'
-import { challenge, loginUrlFor, type Answer } from '../../gate/challenge.ts'
-import type { CompiledRoute, Facts, RequestKind, StepUp } from '../../gate/verdict.ts'
+import type { CompiledRoute, Denial, RequestKind, StepUp } from '../../gate/verdict.ts'
 import type { Provider } from '../../oidc/provider.ts'
 import type { Session } from '../../session/session.ts'
-import type { UpstreamAnswer } from './exchange.ts'
 
-/** What becomes of an upstream's answer. */
+/** What the login depends on in an upstream's answer. */
+export interface UpstreamAnswer {
+  readonly status: number
+  readonly location: string | null
+  /** The values of WWW-Authenticate. */
+  readonly authenticate: readonly string[]
+}
+
+/** What the exchange does with an upstream's answer. */
 export type Interception =
   | { readonly type: 'pass' }
   /** The gateway answers instead. */
-  | { readonly type: 'answer'; readonly answer: Answer }
-  /** The upstream does not take the token any more: a new one may do. */
-  | { readonly type: 'renew' }
+  | { readonly type: 'deny'; readonly denial: Denial }
+  /** The upstream no longer accepts the session's access token; a new one may help. */
+  | { readonly type: 'renew'; readonly session: Session }
 
-interface Passing {
+/** The request that the upstream has answered. */
+interface Answered {
+  readonly kind: RequestKind
   readonly route: CompiledRoute
-  readonly facts: Facts
   readonly session: Session | null
-  readonly kind: () => RequestKind
 }
 
 const PASS: Interception = { type: 'pass' }
 
-/** Turns what an upstream's answer means for the login into what the client gets; any other passes unchanged. */
+/** Tells what an upstream's answer means for the login: only a login page, a challenge or a refused token matter. */
 export function intercept(
   { status, location, authenticate }: UpstreamAnswer,
-  { route, facts, session, kind }: Passing,
+  { kind, route, session }: Answered,
   redirects: LoginRedirects,
-  config: Config,
   now: number,
 ): Interception {
-  if (redirects.matches(route, status, location)) {
-    if (kind() !== 'script') return PASS
-    return {
-      type: 'answer',
-      answer: {
-        status: 401,
-        code: 'upstream_login_required',
-        title: 'Login required',
-        detail: 'The application asks for a sign-in of its own.',
-        authenticate: 'Bearer',
-        loginUrl: loginUrlFor(facts, 'script', config.basePath),
-      },
-    }
-  }
-  // Whose token the upstream judges: only the session's is the gateway's to renew.
+  if (redirects.matches(route, status, location))
+    return kind === 'script' ? { type: 'deny', denial: { reason: 'upstream-login' } } : PASS
+  // Without a session the upstream judges a token of the client's own, which the gateway can't renew.
   if (session === null || authenticate.length === 0) return PASS
   const wish = readUpstreamChallenge(status, authenticate)
   if (wish === null) return PASS
-  if (wish.type === 'invalid-token') return { type: 'renew' }
+  if (wish.type === 'invalid-token') return { type: 'renew', session }
   const stepUp = withRequirements(route, wish.stepUp)
-  if (wasJustAsked(session, stepUp, now)) {
-    return {
-      type: 'answer',
-      answer: {
-        status: 403,
-        code: 'forbidden',
-        title: 'Not allowed',
-        detail: 'The application asks for a sign-in that the sign-in service did not provide.',
-      },
-    }
-  }
-  const denial = { reason: 'step-up', stepUp } as const
-  return { type: 'answer', answer: challenge(denial, kind(), facts, route, config) }
+  const denial: Denial = wasJustAsked(session, stepUp, now)
+    ? { reason: 'step-up-refused' }
+    : { reason: 'step-up', stepUp }
+  return { type: 'deny', denial }
 }
 
 /** Tells upstream redirects that mean "log in" from all others. */

@@ -1,66 +1,65 @@
 import type { ServerResponse } from 'node:http'
+import type { Dispatcher } from 'undici'
 
-/** An answer's body on its way to the client. */
-export interface Delivery {
+/** An answer's body on its way from the upstream to the client. */
+export interface ResponseBody {
   readonly response: ServerResponse
+  /** Pauses and resumes the upstream; `null` before it is connected. */
+  readonly controller: Dispatcher.DispatchController | null
   /**
    * The first chunk, until it is known whether it is the only one: most are, and go out in one piece with their head.
    */
   held: Buffer | null
   /** Head and first chunk are out. */
   begun: boolean
-  /** Holds the upstream back. */
-  pause(): void
-  /** Lets it go on. */
-  resume(): void
 }
 
 /** Passes a chunk on, as fast as the client takes it. */
-export function deliver(delivery: Delivery, chunk: Buffer): void {
-  if (!delivery.begun && delivery.held === null) {
-    delivery.held = chunk
+export function deliver(body: ResponseBody, chunk: Buffer): void {
+  if (!body.begun && body.held === null) {
+    body.held = chunk
     return
   }
-  begin(delivery)
-  write(delivery, chunk)
+  begin(body)
+  write(body, chunk)
 }
 
 /**
  * Shows the client the head, and the first chunk where it has come: an event stream's first event may be long in
  * coming.
  */
-export function begin(delivery: Delivery): void {
-  const { response, held, begun } = delivery
+export function begin(body: ResponseBody): void {
+  const { response, held, begun } = body
   if (begun || response.destroyed) return
-  delivery.begun = true
-  delivery.held = null
+  body.begun = true
+  body.held = null
   // `flushHeaders` would encode the head as UTF-8: its strings have one character a byte.
   if (held === null) response.write('', 'latin1')
-  else write(delivery, held)
+  else write(body, held)
 }
 
 /** Ends the body with what is still held. */
-export function complete(delivery: Delivery): void {
-  const { response, held } = delivery
-  delivery.begun = true
-  delivery.held = null
+export function complete(body: ResponseBody): void {
+  const { response, held } = body
+  body.begun = true
+  body.held = null
   if (held === null) response.end()
   else response.end(held)
 }
 
-function write(delivery: Delivery, chunk: Buffer): void {
-  const { response } = delivery
+function write(body: ResponseBody, chunk: Buffer): void {
+  const { response } = body
   if (response.write(chunk)) return
-  delivery.pause()
+  body.controller?.pause()
   response.once('drain', () => {
     // The end of another answer of this connection may have called it, inside undici's parser, which can't be entered
     // again from there.
-    process.nextTick(resume, delivery)
+    process.nextTick(resume, body)
   })
 }
 
-function resume(delivery: Delivery): void {
-  delivery.resume()
+function resume(body: ResponseBody): void {
+  body.controller?.resume()
 }
 
 /** Media types of answers that have no end of their own. */

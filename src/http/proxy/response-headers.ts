@@ -1,4 +1,6 @@
-/** RFC 9110, section 7.6.1, in an answer; the upgrade and trailers of one hop say nothing about the next. */
+import { STATUS_CODES } from 'node:http'
+
+/** https://www.rfc-editor.org/rfc/rfc9110#section-7.6.1, in an answer; the upgrade and trailers of one hop say nothing about the next. */
 const DROPPED = new Set(['keep-alive', 'proxy-connection', 'upgrade', 'te', 'trailer', 'gatehouse'])
 
 /** What a header means here, by its name in lower case; every other passes. */
@@ -135,4 +137,19 @@ function without(headers: readonly string[], names: ReadonlySet<string>): string
     if (!names.has(name.toLowerCase())) kept.push(name, headers[i + 1] ?? '')
   }
   return kept
+}
+
+/** Removes Content-Length: a client that believes it would wait for a body that a 204 never has (RFC 9110, section 8.6). */
+export function dropLength(headers: string[]): void {
+  for (let i = headers.length - 2; i >= 0; i -= 2)
+    if (headers[i]?.toLowerCase() === 'content-length') headers.splice(i, 2)
+}
+
+/** https://www.rfc-editor.org/rfc/rfc9112#section-4, one character a byte. */
+const PHRASE = /^[\t\u0020-\u007e\u0080-\u00ff]*$/
+
+/** Returns the upstream's own status text, or the usual one where that can't be sent. */
+export function statusText(status: number, phrase: string | null): string {
+  const usual = STATUS_CODES[status] ?? ''
+  return phrase === null || phrase === usual || !PHRASE.test(phrase) ? usual : phrase
 }

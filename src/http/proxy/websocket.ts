@@ -1,11 +1,15 @@
 import { performance } from 'node:perf_hooks'
 import type { Duplex } from 'node:stream'
+import type { FastifyRequest } from 'fastify'
+import type { Config } from '../../config/schema.ts'
+import type { Verdict } from '../../gate/verdict.ts'
+import type { Sessions } from '../../session/sessions.ts'
+import { contextOf } from '../context.ts'
 import { watchIdleReaders } from '../server/idle-readers.ts'
 import type { Upgrade } from '../server/upgrade.ts'
-import { headersTimeout, Receiver, statusText, type Transfer } from './exchange.ts'
-import { clientHeaders } from './response-headers.ts'
+import type { Streams } from './open-streams.ts'
+import { statusText } from './response-headers.ts'
 import { phraseOf } from './undici-parser.ts'
-import { upstreamPath } from './upstream-path.ts'
 
 /** Two ends of an upgraded connection. */
 interface Joint {
@@ -18,11 +22,14 @@ interface Joint {
   readonly idleRead: number
 }
 
-/** How long the client may take to say goodbye, ms. */
-const GOODBYE = 1_000
-
-/** How long what one end said last may take to reach the other, ms. */
-const LAST_WORDS = 10_000
+/** The private close code for a session that has ended; it reads as 401. */
+const SESSION_ENDED = 4401
+/** https://www.rfc-editor.org/rfc/rfc6455#section-7.4.1 */
+const GOING_AWAY = 1001
+/** How long the client may take to answer a close frame. */
+const CLOSE_MS = 1_000
+/** How long the last bytes of one end may take to reach the other. */
+const LAST_BYTES_MS = 10_000
 
 /**
  * The head of the answer that switches protocols (RFC 9110, section 15.2.2), with the upstream's own headers and status
@@ -100,7 +107,7 @@ function join({ client, upstream, onMessage, onClosed, idleRead }: Joint): (code
     other.end()
     // Its remaining data is discarded: unread data would hide the end of the connection.
     other.resume()
-    setTimeout(cut, LAST_WORDS).unref()
+    setTimeout(cut, LAST_BYTES_MS).unref()
   }
   client.on('error', () => {}).on('close', left(upstream))
   upstream.on('error', () => {}).on('close', left(client))
@@ -109,7 +116,7 @@ function join({ client, upstream, onMessage, onClosed, idleRead }: Joint): (code
   return (code) => {
     if (closing !== null || closed) return
     closing = code
-    setTimeout(cut, GOODBYE).unref()
+    setTimeout(cut, CLOSE_MS).unref()
     // What still comes from the client is not for the upstream any more, but its goodbye is waited for.
     client.resume()
     if (fromUpstream.atBoundary()) sayGoodbye(code)
@@ -117,67 +124,55 @@ function join({ client, upstream, onMessage, onClosed, idleRead }: Joint): (code
   }
 }
 
-/** A request for a WebSocket. */
-export interface WebSocketJob {
-  readonly upgrade: Upgrade
-  readonly onMessage: () => void
-  /** How long either end may take nothing of what waits for it, ms. */
-  readonly idleRead: number
-  /**
-   * The upstream has switched; `close` closes both ends with a code of RFC 6455. Returns what to call when it is over.
-   */
-  readonly onSwitched: (close: (code: number) => void) => () => void
+/** Answers the client's handshake with the upstream's headers, and takes the client's connection out of HTTP. */
+export function switchProtocols(upgrade: Upgrade, upstream: Duplex, headers: readonly string[]): void {
+  upgrade.take()
+  upgrade.socket.write(switchingHead(headers, 'websocket', statusText(101, phraseOf(upstream))), 'latin1')
+}
+
+/** What open WebSockets need. */
+interface WebSocketServices {
+  readonly config: Pick<Config, 'limits'>
+  readonly sessions: Pick<Sessions, 'touch'>
+  readonly streams: Streams
 }
 
 /**
- * Sends the upgrade upstream: its own answer decides, a 101 joins the connections, any other goes to the client as it
- * is.
+ * Joins both ends of a WebSocket, and registers it so that it closes with its session. Of the request only what is read
+ * here stays in memory: a WebSocket may be open for days.
  */
-export function transferUpgrade(job: Transfer, { upgrade, onMessage, onSwitched, idleRead }: WebSocketJob): void {
-  const { route, facts, isOwnCookie } = job
-  const handedAt = performance.now()
-  const switched = (rawHeaders: readonly (Buffer | string)[], upstream: Duplex): void => {
-    const { socket: client } = upgrade
-    if (client.destroyed) {
-      upstream.destroy()
-      return
-    }
-    const { headers } = clientHeaders(rawHeaders, isOwnCookie)
-    upgrade.take()
-    client.write(switchingHead(headers, 'websocket', statusText(101, phraseOf(upstream))), 'latin1')
-    job.onWaited(performance.now() - handedAt, 101, true)
-    joinUntilClosed(client, upstream, { onMessage, onSwitched, idleRead })
-  }
-  job.pool.dispatch(
-    {
-      path: upstreamPath(route, facts.path) + facts.query,
-      method: 'GET',
-      headers: job.headers,
-      upgrade: 'websocket',
-      headersTimeout: headersTimeout(route, false),
-      bodyTimeout: 0,
-    },
-    new Receiver(job, { handedAt, hasBody: false, retry: null, onSwitched: switched }),
-  )
-}
-
-/** Apart from what asked for it: a connection that stays open for days must not hold on to its request. */
-function joinUntilClosed(
+export function joinWebSocket(
+  { config, sessions, streams }: WebSocketServices,
+  { route, session }: Extract<Verdict, { type: 'forward' }>,
+  request: FastifyRequest,
   client: Duplex,
   upstream: Duplex,
-  { onMessage, onSwitched, idleRead }: Omit<WebSocketJob, 'upgrade'>,
 ): void {
-  const over: { call: () => void } = { call: () => {} }
+  const { facts } = contextOf(request)
+  const { id, log } = request
+  const { label } = route
+  const openedAt = performance.now()
+  let forget: (() => void) | null = null
   const close = join({
     client,
     upstream,
-    onMessage,
-    idleRead,
-    onClosed: () => {
-      over.call()
+    idleRead: config.limits.idleRead,
+    // A message is the user's doing; a browser's answer to a ping is not.
+    onMessage() {
+      if (session !== null) sessions.touch(streams.ownerOf(session), Date.now())
+    },
+    onClosed() {
+      forget?.()
+      log.info({ event: 'websocket_closed', id, route: label, ms: Math.round(performance.now() - openedAt) })
     },
   })
-  over.call = onSwitched(close)
+  log.info({ event: 'websocket_open', id, path: facts.path, route: label, client: facts.client.address })
+  forget = streams.add(session, {
+    kind: 'websocket',
+    close(reason) {
+      close(reason === 'session-ended' ? SESSION_ENDED : GOING_AWAY)
+    },
+  })
 }
 
 /** Follows one direction of a WebSocket connection without looking into what it says (RFC 6455, section 5.2). */
