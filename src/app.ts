@@ -204,7 +204,7 @@ function withOwnKeys(config: Config): Config {
 async function buildShell(config: Config, lasting: Lasting): Promise<Shell> {
   const { log, metrics, tracing, store, provider, sessions, refresher, streams } = lasting
 
-  const app = createFastify(config, log)
+  const app = createFastify(config)
 
   // What every request has: facts, an access line, an answer when something goes wrong.
   const cookies = await createCookies(app, config)
@@ -317,7 +317,7 @@ async function buildVerdicts(
 ): Promise<FastifyInstance> {
   const { config, answers, cookies } = services
   // Only the plain spelling of an address counts: an absolute target is none of ours.
-  const app = createFastify({ publicUrl: [] }, log)
+  const app = createFastify({ publicUrl: [] })
   observe(app, { config, log, metrics, tracing })
   handleFailures(app, answers)
   const facts = createFactReader({

@@ -1,3 +1,4 @@
+import { performance } from 'node:perf_hooks'
 import type { FastifyInstance, FastifyRequest } from 'fastify'
 import { Fault } from '../errors.ts'
 import type { CompiledRoute, Facts, RequestKind } from '../gate/verdict.ts'
@@ -11,6 +12,8 @@ import { lingeringClose, hasBody } from './server/lingering-close.ts'
 export interface Context {
   /** When it arrived, ms since the epoch. */
   readonly now: number
+  /** The same moment in ms of `performance.now()`, for durations. */
+  readonly arrivedAt: number
   readonly facts: Facts
   /** Worked out when somebody has to be told no. */
   kind: RequestKind | null
@@ -48,6 +51,7 @@ export function giveContext(app: FastifyInstance, facts: FactReader, tracing: Tr
     const trace = tracing === null ? null : tracing.begin(read.method, read.headers)
     request.context = {
       now: Date.now(),
+      arrivedAt: performance.now(),
       facts: read,
       kind: null,
       route: null,

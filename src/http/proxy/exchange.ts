@@ -24,7 +24,7 @@ import { isPlainCoding } from '../server/transfer-coding.ts'
 import { upgradeOf, type Upgrade } from '../server/upgrade.ts'
 import { intercept, type LoginRedirects, type UpstreamAnswer } from './intercept.ts'
 import type { Streams } from './open-streams.ts'
-import { allowLastWords, begin, complete, deliver, isEventStream, type ResponseBody } from './response-body.ts'
+import { limitLastBytes, begin, complete, deliver, isEventStream, type ResponseBody } from './response-body.ts'
 import { clientHeaders, dropLength, statusText } from './response-headers.ts'
 import { endedUsedConnection } from './undici-parser.ts'
 import { bodyOf, dispatcherOf, upstreamHeaders } from './upstream-request.ts'
@@ -79,7 +79,9 @@ export class Exchange implements ResponseBody, Dispatcher.DispatchHandler {
   readonly #hasBody: boolean
   readonly #isRenewal: boolean
   readonly #sentAt = performance.now()
-  #retries = 0
+  #dispatcher: Dispatcher | null = null
+  #options: Dispatcher.DispatchOptions | null = null
+  #retriesLeft = 0
   /** Nothing more that the upstream says is for the client. */
   #isOver = false
   /** The upstream has begun to answer. */
@@ -109,26 +111,20 @@ export class Exchange implements ResponseBody, Dispatcher.DispatchHandler {
 
   /** Sends the request; its answer goes to the client as it comes. */
   send(): void {
-    const { route } = this.#verdict
+    const { config, headers: rules, upstreams } = this.#services
+    const { route, session } = this.#verdict
+    const { facts } = this.#context
     const { raw } = this.#request
     if (route.maxBody !== null && Number(raw.headers['content-length'] ?? 0) > route.maxBody) {
       this.#closeBehindUpload()
       this.#fail(new Fault('payload_too_large'))
       return
     }
-    if (!this.#hasBody && this.#upgrade === null && SAFE.has(this.#context.facts.method)) this.#retries = MAX_RETRIES
     this.response.on('close', () => {
       this.#stop('the client has gone')
     })
-    this.#dispatch()
-  }
-
-  #dispatch(): void {
-    const { config, headers: rules, upstreams } = this.#services
-    const { route, session } = this.#verdict
-    const { facts } = this.#context
-    const { raw } = this.#request
     const headers = upstreamHeaders(rules, this.#verdict, this.#context)
+    const dispatcher = dispatcherOf(upstreams, route, session, facts, raw.socket, headers)
     const options: Dispatcher.DispatchOptions = {
       path: upstreamPath(route, facts.path) + facts.query,
       method: facts.method,
@@ -140,7 +136,10 @@ export class Exchange implements ResponseBody, Dispatcher.DispatchHandler {
       bodyTimeout: 0,
       upgrade: this.#upgrade === null ? null : 'websocket',
     }
-    dispatcherOf(upstreams, route, session, facts, raw.socket, headers).dispatch(options, this)
+    if (!this.#hasBody && this.#upgrade === null && SAFE.has(facts.method)) this.#retriesLeft = MAX_RETRIES
+    this.#dispatcher = dispatcher
+    this.#options = options
+    dispatcher.dispatch(options, this)
   }
 
   onRequestStart(controller: Dispatcher.DispatchController): void {
@@ -199,15 +198,20 @@ export class Exchange implements ResponseBody, Dispatcher.DispatchHandler {
       // A fault is about the client's body.
       if (!(error instanceof Fault)) this.#logBrokenOff(error)
       breakOff(this.response)
-    } else if (this.#retries > 0 && !this.#hasStarted && STALE.has(codeOf(error)) && endedUsedConnection(error)) {
-      this.#retries -= 1
+    } else if (this.#mayRetry(error)) {
+      this.#retriesLeft -= 1
       this.#isOver = false
-      this.#dispatch()
+      if (this.#options !== null) this.#dispatcher?.dispatch(this.#options, this)
     } else {
       this.#closeBehindUpload()
       this.#noteWait(performance.now() - this.#sentAt, null, false)
       this.#fail(faultOf(error, this.#hasStarted))
     }
+  }
+
+  /** Whether an idle connection was taken just as the upstream closed it. */
+  #mayRetry(error: Error): boolean {
+    return this.#retriesLeft > 0 && !this.#hasStarted && STALE.has(codeOf(error)) && endedUsedConnection(error)
   }
 
   #takeHead(controller: Dispatcher.DispatchController, status: number, phrase: string): void {
@@ -319,7 +323,7 @@ export class Exchange implements ResponseBody, Dispatcher.DispatchHandler {
     const context = this.#context
     upstreamSeconds.note(ms)
     context.waited += ms
-    if (passed) addedSeconds.note(this.#reply.elapsedTime - context.waited)
+    if (passed) addedSeconds.note(performance.now() - context.arrivedAt - context.waited)
     context.trace?.wasAnswered(status)
   }
 
@@ -329,7 +333,7 @@ export class Exchange implements ResponseBody, Dispatcher.DispatchHandler {
       close: () => {
         this.#stop('the stream was ended')
         complete(this)
-        allowLastWords(this.response)
+        limitLastBytes(this.response)
       },
     })
   }

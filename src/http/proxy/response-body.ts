@@ -6,15 +6,13 @@ export interface ResponseBody {
   readonly response: ServerResponse
   /** Pauses and resumes the upstream; `null` before it is connected. */
   readonly controller: Dispatcher.DispatchController | null
-  /**
-   * The first chunk, until it is known whether it is the only one: most are, and go out in one piece with their head.
-   */
+  /** The first chunk, until it is known whether it is the only one: most are, and are written together with the head. */
   held: Buffer | null
-  /** Head and first chunk are out. */
+  /** The head and the first chunk are written. */
   begun: boolean
 }
 
-/** Passes a chunk on, as fast as the client takes it. */
+/** Passes a chunk on, and pauses the upstream while the client does not read. */
 export function deliver(body: ResponseBody, chunk: Buffer): void {
   if (!body.begun && body.held === null) {
     body.held = chunk
@@ -24,21 +22,18 @@ export function deliver(body: ResponseBody, chunk: Buffer): void {
   write(body, chunk)
 }
 
-/**
- * Shows the client the head, and the first chunk where it has come: an event stream's first event may be long in
- * coming.
- */
+/** Writes the head, and the first chunk if it has arrived: an event stream's first event may come late. */
 export function begin(body: ResponseBody): void {
   const { response, held, begun } = body
   if (begun || response.destroyed) return
   body.begun = true
   body.held = null
-  // `flushHeaders` would encode the head as UTF-8: its strings have one character a byte.
+  // `flushHeaders` would encode the head as UTF-8, but its strings have one character for each byte.
   if (held === null) response.write('', 'latin1')
   else write(body, held)
 }
 
-/** Ends the body with what is still held. */
+/** Ends the body with the chunk that is still held. */
 export function complete(body: ResponseBody): void {
   const { response, held } = body
   body.begun = true
@@ -52,8 +47,8 @@ function write(body: ResponseBody, chunk: Buffer): void {
   if (response.write(chunk)) return
   body.controller?.pause()
   response.once('drain', () => {
-    // The end of another answer of this connection may have called it, inside undici's parser, which can't be entered
-    // again from there.
+    // `drain` may come from within undici's parser, when another answer of this connection ends; the parser can't be
+    // entered again from there.
     process.nextTick(resume, body)
   })
 }
@@ -62,21 +57,21 @@ function resume(body: ResponseBody): void {
   body.controller?.resume()
 }
 
-/** Media types of answers that have no end of their own. */
+/** Media types of answers that do not end by themselves. */
 const STREAM =
   /^(?:text\/event-stream|multipart\/x-mixed-replace|application\/(?:x-ndjson|stream\+json|json-seq|grpc-web))\b/i
-/** How long a client may take to read the end of a stream, ms. */
-const LAST_WORDS = 1_000
+/** How long a client may take to read the end of a stream. */
+const LAST_BYTES_MS = 1_000
 
-/** Whether an answer of this media type goes on until somebody ends it. */
+/** Tells whether an answer of this media type goes on until one side ends it. */
 export function isEventStream(contentType: string | null): boolean {
   return contentType !== null && STREAM.test(contentType)
 }
 
-/** Cuts a client off that does not read the end of its stream within a second. */
-export function allowLastWords(response: ServerResponse): void {
+/** Destroys the connection of a client that does not read the end of its stream within a second. */
+export function limitLastBytes(response: ServerResponse): void {
   setTimeout(() => {
-    // One that waits behind another answer ends when its turn comes.
+    // An answer that waits behind another one ends in its turn.
     if (response.socket !== null && !response.writableFinished) response.destroy()
-  }, LAST_WORDS).unref()
+  }, LAST_BYTES_MS).unref()
 }

@@ -1,9 +1,9 @@
 import { STATUS_CODES } from 'node:http'
 
-/** https://www.rfc-editor.org/rfc/rfc9110#section-7.6.1, in an answer; the upgrade and trailers of one hop say nothing about the next. */
+/** https://www.rfc-editor.org/rfc/rfc9110#section-7.6.1, in an answer; upgrade and trailers belong to one hop. */
 const DROPPED = new Set(['keep-alive', 'proxy-connection', 'upgrade', 'te', 'trailer', 'gatehouse'])
 
-/** What a header means here, by its name in lower case; every other passes. */
+/** The headers that are more than passed on, by their names in lower case. */
 const MEANINGS = [
   'connection',
   'transfer-encoding',
@@ -39,10 +39,7 @@ interface AnswerHeaders {
   readonly authenticate: readonly string[]
 }
 
-/**
- * An upstream's headers without what belongs to its hop or to the gateway: hop-by-hop, `Gatehouse`, the gateway's
- * cookies.
- */
+/** Returns an upstream's headers without the hop-by-hop ones, `Gatehouse` and the gateway's cookies. */
 export function clientHeaders(
   raw: readonly (Buffer | string)[],
   isOwnCookie: (name: string) => boolean,
@@ -98,7 +95,7 @@ export function clientHeaders(
 
 const NONE: readonly string[] = []
 
-/** Node.js reads a Content-Disposition behind a Content-Length as UTF-8 (nodejs/node#46528). */
+/** Node.js decodes a Content-Disposition behind a Content-Length as UTF-8: https://github.com/nodejs/node/issues/58240 */
 function putLengthLast(headers: string[]): void {
   const at = headers.findIndex((name, i) => i % 2 === 0 && name.toLowerCase() === 'content-length')
   if (at !== -1) headers.push(...headers.splice(at, 2))
@@ -110,7 +107,7 @@ function append(list: string[] | null, value: string): string[] {
   return list
 }
 
-/** What a `Connection` header says belongs to this hop, beside what others have said. */
+/** Adds the names in a `Connection` header to those of earlier ones. */
 function namedBy(connection: string, before: Set<string> | null): Set<string> | null {
   if (/^(?:keep-alive|close|upgrade)$/i.test(connection)) return before
   const named = before ?? new Set()
@@ -118,9 +115,7 @@ function namedBy(connection: string, before: Set<string> | null): Set<string> | 
   return named
 }
 
-/**
- * The name under which a browser sends a cookie back; `=name=value` has none of its own and comes back as `name=value`.
- */
+/** Returns the name under which a browser sends a cookie back: `=name=value` comes back as `name=value`. */
 function cookieName(setCookie: string): string {
   const [, name = ''] = /^[\s=]*([^=;]*)/.exec(setCookie) ?? []
   return name.trim()

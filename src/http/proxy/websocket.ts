@@ -11,14 +11,14 @@ import type { Streams } from './open-streams.ts'
 import { statusText } from './response-headers.ts'
 import { phraseOf } from './undici-parser.ts'
 
-/** Two ends of an upgraded connection. */
+/** The two ends of an upgraded connection. */
 interface Joint {
   readonly client: Duplex
   readonly upstream: Duplex
-  /** A message of the client's has begun. */
+  /** Called when a message of the client begins. */
   readonly onMessage: () => void
   readonly onClosed: () => void
-  /** How long either end may take nothing of what waits for it, ms; the client's is watched by the listener. */
+  /** How long the upstream may read nothing while data waits for it, ms; the listener watches the client. */
   readonly idleRead: number
 }
 
@@ -32,8 +32,8 @@ const CLOSE_MS = 1_000
 const LAST_BYTES_MS = 10_000
 
 /**
- * The head of the answer that switches protocols (RFC 9110, section 15.2.2), with the upstream's own headers and status
- * text, one character a byte.
+ * Returns the head of the answer that switches protocols, with the upstream's headers and status text, one character a byte.
+ * @see https://www.rfc-editor.org/rfc/rfc9110#section-15.2.2
  */
 function switchingHead(headers: readonly string[], protocol: string, phrase: string): string {
   const lines: string[] = []
@@ -42,8 +42,9 @@ function switchingHead(headers: readonly string[], protocol: string, phrase: str
 }
 
 /**
- * Joins both ends, byte for byte and with back-pressure; a side that has ended leaves the other direction open. Returns
- * how to close the connection with a code of RFC 6455, section 7.4, behind the frame that the upstream is sending.
+ * Joins both ends byte for byte, with back-pressure. When one side ends, the other direction stays open. Returns a function
+ * that closes the connection with a close code, behind the frame that the upstream is sending.
+ * @see https://www.rfc-editor.org/rfc/rfc6455#section-7.4
  */
 function join({ client, upstream, onMessage, onClosed, idleRead }: Joint): (code: number) => void {
   const [fromClient, fromUpstream] = [trackFrames(), trackFrames()]
@@ -62,7 +63,7 @@ function join({ client, upstream, onMessage, onClosed, idleRead }: Joint): (code
   const sayGoodbye = (code: number): void => {
     upstream.pause()
     client.end(closeFrame(code, false))
-    // In the middle of the client's frame it would be taken for a part of it.
+    // In the middle of a frame of the client, the upstream would read the close frame as a part of that frame.
     upstream.end(fromClient.atBoundary() ? closeFrame(code, true) : undefined)
   }
 
@@ -71,7 +72,7 @@ function join({ client, upstream, onMessage, onClosed, idleRead }: Joint): (code
     if (fromClient.push(chunk).messages > 0) onMessage()
     if (upstream.write(chunk)) return
     client.pause()
-    // A client that is not read does not tell that it has gone.
+    // A paused client does not tell that it has gone.
     watching ??= watchIdleReaders([upstream], idleRead, cut)
   })
   upstream.on('drain', () => {
@@ -98,14 +99,14 @@ function join({ client, upstream, onMessage, onClosed, idleRead }: Joint): (code
   upstream.on('end', () => {
     client.end()
   })
-  // What an end that has gone has said before still has to reach the other.
+  // The last bytes of an end that has gone still have to reach the other.
   const left = (other: Duplex) => (): void => {
     if (closing !== null || other.destroyed) {
       cut()
       return
     }
     other.end()
-    // Its remaining data is discarded: unread data would hide the end of the connection.
+    // Unread data would hide the end of the connection, so it is discarded.
     other.resume()
     setTimeout(cut, LAST_BYTES_MS).unref()
   }
@@ -117,7 +118,7 @@ function join({ client, upstream, onMessage, onClosed, idleRead }: Joint): (code
     if (closing !== null || closed) return
     closing = code
     setTimeout(cut, CLOSE_MS).unref()
-    // What still comes from the client is not for the upstream any more, but its goodbye is waited for.
+    // The client's data no longer goes to the upstream, but its close frame ends the wait.
     client.resume()
     if (fromUpstream.atBoundary()) sayGoodbye(code)
     else upstream.resume()
@@ -175,23 +176,26 @@ export function joinWebSocket(
   })
 }
 
-/** Follows one direction of a WebSocket connection without looking into what it says (RFC 6455, section 5.2). */
+/**
+ * Follows the frames in one direction of a WebSocket, without their payload.
+ * @see https://www.rfc-editor.org/rfc/rfc6455#section-5.2
+ */
 export interface FrameTracker {
-  /** Takes the next bytes. `boundary` is the offset in them behind the last whole frame, -1 without one. */
+  /** Reads the next bytes. `boundary` is the offset behind the last whole frame, or -1 without one. */
   push(chunk: Buffer): { readonly boundary: number; readonly messages: number }
-  /** Whether the bytes so far end with a whole frame. */
+  /** Tells whether the bytes so far end with a whole frame. */
   atBoundary(): boolean
 }
 
-/** Opcodes below are continuation, text and binary; from there on control frames. */
+/** Lower opcodes are continuation, text and binary frames. */
 const FIRST_CONTROL_OPCODE = 8
 
-/** A tracker at the beginning of a connection. */
+/** Creates a tracker for the beginning of a connection. */
 function trackFrames(): FrameTracker {
   let header: number[] = []
   let payloadLeft = 0
 
-  /** How long the header is, as far as its bytes tell. */
+  /** The length of the header, as far as its bytes tell. */
   function headerLength(): number {
     const second = header[1]
     if (second === undefined) return 2
@@ -231,9 +235,12 @@ function trackFrames(): FrameTracker {
   }
 }
 
-/** A close frame (RFC 6455, section 5.5.1) as a server sends it, or `masked` as a client does. */
+/**
+ * Returns a close frame as a server sends it, or `masked` as a client does.
+ * @see https://www.rfc-editor.org/rfc/rfc6455#section-5.5.1
+ */
 function closeFrame(code: number, masked: boolean): Buffer {
   const body = Buffer.from([code >> 8, code & 0xff])
-  // A mask of zeros changes nothing, and says that it is there.
+  // A mask of zeros leaves the payload as it is.
   return Buffer.concat([Buffer.from([0x88, masked ? 0x82 : 0x02]), masked ? Buffer.alloc(4) : Buffer.alloc(0), body])
 }
