@@ -67,12 +67,16 @@ export function observe(app: FastifyInstance, { config, log, metrics, tracing }:
       if (ended.line.status === 101) tellWhenClosed(request.raw.socket, ended)
       else tell(ended)
     }
+    raw.on('error', ignore)
     // A pipelined request whose client has left before its turn.
     if (raw.destroyed) process.nextTick(over)
     else raw.on('close', over)
     done()
   })
 }
+
+/** Without a listener, a write behind the end of an answer would end the process; `close` tells of the answer. */
+function ignore(): void {}
 
 function endOf(
   request: FastifyRequest,
