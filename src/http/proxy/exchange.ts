@@ -32,7 +32,7 @@ import { upstreamPath } from './upstream-path.ts'
 import type { Upstreams } from './upstreams.ts'
 import { joinWebSocket, switchProtocols } from './websocket.ts'
 
-/** What an exchange with an upstream needs beside its request. */
+/** What an exchange needs beside its request. */
 export interface ExchangeServices {
   readonly config: Config
   readonly headers: UpstreamHeaders
@@ -48,7 +48,7 @@ export interface ExchangeServices {
 
 type Forward = Extract<Verdict, { type: 'forward' }>
 
-/** https://www.rfc-editor.org/rfc/rfc9110#section-9.2.2: a request that was refused may be sent again. */
+/** Methods that may be sent again with a new token: https://www.rfc-editor.org/rfc/rfc9110#section-9.2.2 */
 const IDEMPOTENT = new Set(['GET', 'HEAD', 'OPTIONS', 'PUT', 'DELETE'])
 /** Methods that may be sent again after a connection failed: https://www.rfc-editor.org/rfc/rfc9110#section-9.2.1 */
 const SAFE = new Set(['GET', 'HEAD', 'OPTIONS'])
@@ -339,8 +339,8 @@ export class Exchange implements ResponseBody, Dispatcher.DispatchHandler {
   }
 
   /**
-   * Aborts the request when no final answer has begun within the route's time. With a body the time counts anew until
-   * the client has sent it, as undici's own does with each interim answer.
+   * Aborts the request when no final answer begins within the route's timeout. While the client is sending a body, the
+   * timer starts again, as undici's own timer does with each interim answer.
    */
   #startTimer(): void {
     this.#timer = setTimeout(Exchange.#onTimer, this.#verdict.route.timeout, this)

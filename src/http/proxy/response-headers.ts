@@ -134,7 +134,10 @@ function without(headers: readonly string[], names: ReadonlySet<string>): string
   return kept
 }
 
-/** Removes Content-Length: a client that believes it would wait for a body that a 204 never has (RFC 9110, section 8.6). */
+/**
+ * Removes Content-Length from a 204, which has no body: a client might wait for one.
+ * @see https://www.rfc-editor.org/rfc/rfc9110#section-8.6
+ */
 export function dropLength(headers: string[]): void {
   for (let i = headers.length - 2; i >= 0; i -= 2)
     if (headers[i]?.toLowerCase() === 'content-length') headers.splice(i, 2)
