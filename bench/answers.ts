@@ -36,8 +36,8 @@ export async function firstAnswer(port: number, since: number): Promise<number> 
 }
 
 /**
- * Throws an Error unless a contestant does its work: the upstream's body comes through, and one that logs in lets
- * nobody in without its cookie and sends the upstream the access token, Gatehouse without its cookie.
+ * Throws an Error unless a contestant does its work: the upstream's body comes through. A contestant that logs in must
+ * refuse requests without its cookie and send the upstream the access token, and Gatehouse must keep its cookie back.
  */
 export async function expectRightAnswers(it: Contestant, cookie: string | null, body: string): Promise<void> {
   const answer = await ask(it.port, '/', cookie)

@@ -20,12 +20,12 @@ export type WrkResult = {
 const WRK_SCRIPT = fileURLToPath(new URL('wrk.lua', import.meta.url))
 const RATE_PROGRAM = fileURLToPath(new URL('rate.ts', import.meta.url))
 const RATE_WARM_UP_SECONDS = 2
-/** Room for what the generator makes in some seconds: else its own collections would be in the latencies it measures. */
+/** Enough new space for some seconds: the generator's own garbage collections would be in the latencies it measures. */
 const COLLECTS_RARELY = ['--min-semi-space-size=128', '--max-semi-space-size=128']
-// A peer that closes a kept connection now and then is no reason to throw minutes of measuring away.
+// A few failures are tolerated: a peer may close an idle connection just as it is used.
 const TOLERATED = 0.001
 
-/** Sends as many requests as get answered over a number of connections; throws when one in 1,000 fails. */
+/** Sends requests over a number of connections as fast as they are answered; throws when one in 1,000 fails. */
 export async function fullLoad(
   target: Target,
   connections: number,
@@ -57,7 +57,7 @@ export async function fullLoad(
   return result
 }
 
-/** Sends requests at a constant rate over 32 connections, whatever the answers do; throws when one in 1,000 fails. */
+/** Sends requests over 32 connections at a constant rate, also when answers are late; throws when one in 1,000 fails. */
 export async function constantRate(target: Target, perSecond: number, seconds: number): Promise<RateResult> {
   const output = await start({
     name: `the constant rate against ${target.name}`,

@@ -22,7 +22,7 @@ import { measureWebSockets } from './websockets.ts'
 
 const BODY = 'A small answer, as an API gives it. '.repeat(29).slice(0, 1024)
 const IDLE_MS = 2000
-/** V8 still compiles the larger programs for some seconds. */
+/** V8 compiles the larger programs for some seconds. */
 const WARM_UP_SECONDS = 5
 
 async function run(options: Options, directory: string): Promise<boolean> {
@@ -64,7 +64,7 @@ async function run(options: Options, directory: string): Promise<boolean> {
       said(`${subject.target.name}: warming up`)
       await warmUp(subject, WARM_UP_SECONDS, BODY.length)
     }
-    // There and back, so that a machine that becomes slower or faster meanwhile favours nobody.
+    // The order alternates, so that a machine that becomes slower or faster favours no contestant.
     const order = round % 2 === 1 ? subjects : subjects.toReversed()
     const figures = await measureRound(order, options.seconds, BODY.length, said)
     order.forEach(({ target }, index) => {

@@ -14,7 +14,7 @@ export type Command = {
   errorFile: string
 }
 
-/** A started program; `output` resolves when it ends with status 0, else rejects with the end of its stderr. */
+/** A started program; `output` resolves when it ends with status 0, otherwise it rejects with the end of its stderr. */
 export type Running = { name: string; pid: number; output: Promise<string>; stop(): Promise<void> }
 
 const GRACE_MS = 5000
@@ -51,12 +51,12 @@ export function start(command: Command): Running {
   return { name: command.name, pid: child.pid ?? 0, output, stop: () => stop(child) }
 }
 
-/** Ends everything that still runs, politely first; resolves when nothing is left. */
+/** Ends all started programs, with SIGTERM first; resolves when none is left. */
 export async function stopAll(): Promise<void> {
   await Promise.all([...living].map(stop))
 }
 
-/** Ends everything at once, without waiting: for the moment before this process itself goes. */
+/** Kills all started programs without waiting, just before this process ends. */
 export function killAll(): void {
   for (const child of living) signal(child, 'SIGKILL')
 }

@@ -1,7 +1,7 @@
 /**
- * A process of its own: sends GET requests at a constant rate, whatever the answers do, and prints one line of JSON.
- * Every latency counts from the time the request was due, so a slow answer makes those that wait behind it slow too.
- * What it sees first, for as long as its own code is still being compiled, is not counted.
+ * A process of its own: sends GET requests at a constant rate, also when answers are late, and prints one line of JSON.
+ * Each latency counts from the time when the request was due, so a slow answer also slows those that wait behind it.
+ * The first requests, while V8 compiles this program, are not counted.
  * Environment: RATE_URL, RATE_COOKIE, RATE_PER_SECOND, RATE_WARM_UP_SECONDS, RATE_SECONDS, RATE_CONNECTIONS.
  */
 import { EventEmitter, once } from 'node:events'

@@ -14,13 +14,13 @@ type Table = { heading: string; rows: string[][] }
 /** A finished run. */
 export type Outcome = { measured: readonly Measured[]; promises: readonly PromiseResult[]; about: Circumstances }
 
-/** The result for a terminal: aligned columns, then the promises. */
+/** Returns the result for a terminal: aligned columns, then the promises. */
 export function textReport({ measured, promises, about }: Outcome): string {
   const tables = tablesOf(measured).map(({ heading, rows }) => `${heading}\n\n${aligned(rows)}\n`)
   return [`${circumstances(about)}\n`, ...tables, PROMISES, ...promises.map(promiseLine), ''].join('\n')
 }
 
-/** The same as a section of docs/performance.md. */
+/** Returns the result as a section of docs/performance.md. */
 export function markdownReport({ measured, promises, about }: Outcome): string {
   const tables = tablesOf(measured).map(({ heading, rows }) => `${heading}:\n\n${markdownTable(rows)}\n`)
   const promised = promises.map((promise) => `- ${promiseLine(promise)}`)
@@ -59,7 +59,7 @@ function promiseLine({ text, measured, kept }: PromiseResult): string {
   return `${kept ? 'PASS' : 'FAIL'} ${text}: ${print(measured, 2)}`
 }
 
-/** A figure with so many digits behind the point; a dash where there is none. */
+/** Returns a figure with this many decimals, or a dash for NaN. */
 export function print(value: number, digits: number): string {
   if (!Number.isFinite(value)) return '–'
   return value.toLocaleString('en', { minimumFractionDigits: digits, maximumFractionDigits: digits })

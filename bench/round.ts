@@ -12,7 +12,7 @@ const PER_SECOND = 2000
 const STEADY_TURNS = 4
 const MEMORY_SAMPLE_MS = 250
 
-/** Measures all subjects once, kind of load by kind of load, so that what is compared lies close together in time. */
+/** Measures all subjects once, one kind of load after the other, so that compared figures are close in time. */
 export async function measureRound(
   subjects: readonly Subject[],
   seconds: number,
@@ -39,8 +39,8 @@ export async function measureRound(
 }
 
 /**
- * The medians of several turns of each subject, there and back: at 2,000 requests per second twenty of them make the
- * p99, and whatever else the machine did for four times 5 ms can be those twenty.
+ * Returns the medians of several turns of each subject, in alternating order. At 2,000 requests per second, twenty requests
+ * make the p99, and other work of the machine can delay that many in a single turn.
  */
 async function measureSteady(
   subjects: readonly Subject[],
@@ -60,7 +60,7 @@ async function measureSteady(
   }))
 }
 
-/** Loads a subject without measuring it, so that no compiler and no empty pool is in the figures. */
+/** Loads a subject without measuring it, so that the figures include neither compilation nor new connections. */
 export async function warmUp({ target }: Subject, seconds: number, bodyBytes: number): Promise<void> {
   await fullLoad(target, CONNECTIONS, seconds, bodyBytes)
 }

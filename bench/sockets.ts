@@ -22,12 +22,12 @@ export async function openSockets(port: number, cookie: string | null, count: nu
   return sockets
 }
 
-/** Closes all of them. */
+/** Closes all WebSockets. */
 export function closeSockets(sockets: Sockets): void {
   for (const { socket } of sockets) socket.destroy()
 }
 
-/** Sends one message over each and waits for its answer: so it is certain that all are open. */
+/** Sends one message over each WebSocket and waits for its answer, which proves that all are open. */
 export async function sendOnce(sockets: Sockets): Promise<void> {
   const before = answersOf(sockets)
   for (const { socket } of sockets) socket.write(CLIENT_FRAME)
@@ -49,7 +49,7 @@ export async function pingPong(sockets: Sockets, seconds: number): Promise<{ mes
   const messages = answersOf(sockets) - first
   const perSecond = messages / ((performance.now() - since) / 1000)
   for (const one of sockets) one.onAnswer = () => {}
-  // What is under way comes back before anything else is measured.
+  // Messages on their way return before the next measurement.
   await sleep(200)
   if (messages === 0) throw new Error('No message came back.')
   return { messages, perSecond }

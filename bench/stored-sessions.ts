@@ -71,7 +71,7 @@ export async function storeSessions(
 ): Promise<void> {
   const key = createSecretKey(randomBytes(32))
   const pipeline = await openPipeline(port)
-  // The answer to that has two lines, to everything else one.
+  // The answer to that command has two lines, all others have one.
   for (const { text } of [CREATE, ENLIST]) await pipeline.send([['SCRIPT', 'LOAD', text]], 2)
   for (let turn = 0; turn < count; turn += BATCH) {
     const length = Math.min(BATCH, count - turn)

@@ -25,7 +25,7 @@ export async function startSubjects(
     for (const { it, cookie } of all) await expectRightAnswers(it, cookie, body)
   }
   await check()
-  // Whoever has no sessions gets the same request: a browser sends its cookies, whatever stands before the application.
+  // Contestants without sessions get the same cookie: a browser sends it to any proxy.
   const same = all.find(({ it }) => it.name.startsWith('gatehouse'))?.cookie ?? null
   return {
     subjects: [

@@ -1,6 +1,6 @@
 /**
- * A process of its own: the application behind the WebSockets. Answers each message with one, as cheaply as it can:
- * what is measured is what stands in front. Any other request gets 200. Environment: PORT.
+ * A process of its own: the application behind the WebSockets. Answers each message with one, as cheaply as it can,
+ * because the proxies in front are measured. Any other request gets 200. Environment: PORT.
  */
 import { createHash } from 'node:crypto'
 import { createServer } from 'node:http'

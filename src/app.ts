@@ -204,7 +204,7 @@ function withOwnKeys(config: Config): Config {
 async function buildShell(config: Config, lasting: Lasting): Promise<Shell> {
   const { log, metrics, tracing, store, provider, sessions, refresher, streams } = lasting
 
-  const app = createFastify(config, log)
+  const app = createFastify(config)
 
   // For every request: an access line, the error handler, the context.
   const cookies = await createCookies(app, config)
@@ -308,7 +308,7 @@ async function buildVerdicts(
 ): Promise<FastifyInstance> {
   const { config, answers, cookies } = services
   // On this listener absolute targets are not accepted.
-  const app = createFastify({ publicUrl: [] }, log)
+  const app = createFastify({ publicUrl: [] })
   observe(app, { config, log, metrics, tracing })
   handleFailures(app, answers)
   const facts = createFactReader({

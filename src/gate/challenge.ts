@@ -40,6 +40,7 @@ export function challenge(
   route: CompiledRoute | null,
   settings: Settings,
 ): Answer {
+  if (denial.reason === 'upstream-login') return upstreamLogin(loginUrlFor(facts, 'script', settings.basePath))
   if (!isLoginDenial(denial)) return finalAnswer(denial)
   const { code, detail } = LOGIN_ROWS[denial.reason]
   const title = 'Login required'
@@ -68,6 +69,17 @@ export function challenge(
   }
 }
 
+function upstreamLogin(loginUrl: string): Answer {
+  return {
+    status: 401,
+    code: 'upstream_login_required',
+    title: 'Login required',
+    detail: 'The application asks for a sign-in of its own.',
+    authenticate: 'Bearer',
+    loginUrl,
+  }
+}
+
 function isLoginDenial(denial: Denial): denial is LoginDenial {
   return denial.reason in LOGIN_ROWS
 }
@@ -80,6 +92,7 @@ const TOKEN_UNAVAILABLE = 'Your access could not be renewed right now. You are s
 const TOKEN_REFUSED = 'The sign-in service gave no access to the application behind this address.'
 const INVALID_TOKEN = 'The access token that came with this request can’t be used here.'
 const INSUFFICIENT_AUTHENTICATION = 'The access token of this request comes from a sign-in that is too weak or too old.'
+const STEP_UP_REFUSED = 'The application asks for a sign-in that the sign-in service did not provide.'
 const CROSS_ORIGIN = 'Another site sent this request, so it was not carried out.'
 const CROSS_ORIGIN_LOGOUT = 'Another site asked to sign you out, so it was not done.'
 const AMBIGUOUS_PATH = 'This address can be read in more than one way, so it was not passed on.'
@@ -147,6 +160,8 @@ export function finalAnswer(denial: FinalDenial): Answer {
       return { ...usual('bad_request'), status: 421, detail: MISDIRECTED }
     case 'not-admin':
       return NOT_ADMIN[denial.problem]
+    case 'step-up-refused':
+      return { status: 403, code: 'forbidden', title: 'Not allowed', detail: STEP_UP_REFUSED }
   }
 }
 

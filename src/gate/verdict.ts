@@ -71,6 +71,10 @@ export type Denial =
   | { readonly reason: 'method-not-allowed'; readonly allow: readonly string[] | null }
   /** The request has passed this gateway before. */
   | { readonly reason: 'loop' }
+  /** The application redirects a script to a login. */
+  | { readonly reason: 'upstream-login' }
+  /** The application asks for a stronger login, and the provider did not deliver it just now. */
+  | { readonly reason: 'step-up-refused' }
   /** The browser sends two session cookies that both open, and one can't be removed. */
   | { readonly reason: 'two-sessions' }
   /** The admin listener was asked by a host name that is not its own. */
@@ -82,7 +86,7 @@ export type Denial =
 export type LoginDenial = Extract<Denial, { readonly reason: 'login-required' | 'session-expired' | 'step-up' }>
 
 /** A denial that is the same for every kind of request. */
-export type FinalDenial = Exclude<Denial, LoginDenial>
+export type FinalDenial = Exclude<Denial, LoginDenial | { readonly reason: 'upstream-login' }>
 
 /** What the gate decides about a request. */
 export type Verdict =

@@ -19,7 +19,7 @@ interface Observers {
   readonly tracing: Tracing | null
 }
 
-/** What is told of a request at its end, without the request: a WebSocket may stay open for days. */
+/** What is told of a request at its end. It does not hold the request: a WebSocket may stay open for days. */
 interface Ended {
   readonly line: AccessLine
   /** The route as metrics name it, and as spans do. */
@@ -33,8 +33,8 @@ interface Ended {
 const CLIENT_CLOSED_REQUEST = 499
 
 /**
- * One access line, one count and, with tracing, one span for each request, when it has ended: with its answer, with its
- * client's connection, as a stream or a WebSocket with that.
+ * Gives each request its log. Writes one access line, counts once and, with tracing, ends one span for each request when
+ * it has ended: with its answer, or with its client's connection; a WebSocket with that.
  */
 export function observe(app: FastifyInstance, { config, log, metrics, tracing }: Observers): void {
   const writeLine = openAccessLog(log)
@@ -46,7 +46,6 @@ export function observe(app: FastifyInstance, { config, log, metrics, tracing }:
     trace?.end({ id, route, kind, verdict, status })
   }
 
-  /** Apart from the request, which must not be held for as long. */
   function tellWhenClosed(socket: Socket, ended: Ended): void {
     const since = performance.now()
     socket.once('close', () => {
@@ -55,68 +54,70 @@ export function observe(app: FastifyInstance, { config, log, metrics, tracing }:
   }
 
   app.addHook('onRequest', (request, reply, done) => {
+    const arrivedAt = performance.now()
+    const { raw } = reply
+    let told = false
+    request.log = log
+    reply.log = log
     const over = (): void => {
-      const ended = endOf(request, reply, config, tracing)
+      // An answer to an upgrade closes a second time with its connection.
+      if (told) return
+      told = true
+      const ended = endOf(request, reply, performance.now() - arrivedAt, config, tracing !== null)
       if (ended.line.status === 101) tellWhenClosed(request.raw.socket, ended)
       else tell(ended)
     }
+    raw.on('error', ignore)
     // A pipelined request whose client has left before its turn.
-    if (reply.raw.destroyed) process.nextTick(over)
-    else reply.raw.once('close', over)
+    if (raw.destroyed) process.nextTick(over)
+    else raw.on('close', over)
     done()
   })
 }
 
+/** Without a listener, a write behind the end of an answer would end the process; `close` tells of the answer. */
+function ignore(): void {}
+
 function endOf(
   request: FastifyRequest,
   reply: FastifyReply,
+  ms: number,
   config: Observers['config'],
-  tracing: Tracing | null,
+  isTraced: boolean,
 ): Ended {
   const { context } = request
+  const trace = context?.trace ?? null
   return {
-    line: accessLine(request, reply, tracing),
+    line: accessLine(request, reply, ms, isTraced),
     series: context?.route?.series ?? '-',
-    route: context?.route?.path ?? ownRoute(request, config),
+    route: trace === null ? null : (context?.route?.path ?? ownRoute(request, config)),
     kind: context?.kind ?? classify(request.method, request.headers, config.scripts),
-    trace: context?.trace ?? null,
+    trace,
   }
 }
 
-function accessLine(request: FastifyRequest, reply: FastifyReply, tracing: Tracing | null): AccessLine {
-  const { context } = request
+function accessLine(request: FastifyRequest, reply: FastifyReply, ms: number, isTraced: boolean): AccessLine {
+  const { context, raw } = request
+  const { raw: response } = reply
   const { traceparent } = request.headers
-  const traced = tracing !== null || traceparent !== undefined
-  const { status, verdict, aborted, cause } = outcome(request, reply)
+  const isComplete = response.writableFinished || response.statusCode === 101
+  const refusal = isComplete ? null : refusalOf(raw)
+  // An answer that waits behind another one has no connection.
+  const hasBegun = isComplete || (response.headersSent && response.socket !== null)
   return {
     id: request.id,
     method: request.method,
     path: context === null ? '-' : printable(context.facts.path),
-    status,
-    verdict,
-    aborted,
-    cause,
+    status: refusal?.status ?? (hasBegun ? response.statusCode : CLIENT_CLOSED_REQUEST),
+    // What has no context was refused before the gate.
+    verdict: refusal?.verdict ?? context?.verdict ?? String(reply.getHeader('gatehouse') ?? 'refused'),
+    aborted: refusal?.aborted ?? !isComplete,
+    cause: refusal?.cause,
     route: context?.route?.label ?? '-',
-    ms: tenths(reply.elapsedTime),
-    client: context?.facts.client.address ?? (peerOf(request.socket) || '-'),
-    traceId: traced ? (context?.trace?.traceId ?? traceIdOf(traceparent)) : null,
+    ms: tenths(ms),
+    client: context?.facts.client.address ?? (peerOf(raw.socket) || '-'),
+    traceId: isTraced || traceparent !== undefined ? (context?.trace?.traceId ?? traceIdOf(traceparent)) : null,
   }
-}
-
-function outcome(
-  { raw: request, context }: FastifyRequest,
-  reply: FastifyReply,
-): Pick<AccessLine, 'status' | 'verdict' | 'aborted' | 'cause'> {
-  const { raw: response } = reply
-  // What has no context was refused before anything could be said about it.
-  const verdict = context?.verdict ?? String(reply.getHeader('gatehouse') ?? 'refused')
-  const { statusCode: status } = response
-  if (response.writableFinished || status === 101) return { status, verdict, aborted: false }
-  const refusal = refusalOf(request)
-  if (refusal !== null) return refusal
-  // An answer that waited behind another one has never had the connection.
-  const hasBegun = response.headersSent && response.socket !== null
-  return { status: hasBegun ? status : CLIENT_CLOSED_REQUEST, verdict, aborted: true }
 }
 
 function tenths(ms: number): number {

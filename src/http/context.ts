@@ -1,3 +1,4 @@
+import { performance } from 'node:perf_hooks'
 import type { FastifyInstance, FastifyRequest } from 'fastify'
 import type { CompiledRoute, Facts, RequestKind } from '../gate/verdict.ts'
 import type { Session } from '../session/session.ts'
@@ -11,6 +12,8 @@ import { lingeringClose, hasBody } from './server/lingering-close.ts'
 export interface Context {
   /** When the request arrived, ms since the epoch. */
   readonly now: number
+  /** The same moment in ms of `performance.now()`, for durations. */
+  readonly arrivedAt: number
   readonly facts: Facts
   /** Set when the request is refused, or answered by the gateway itself. */
   kind: RequestKind | null
@@ -54,6 +57,7 @@ export function giveContext(app: FastifyInstance, reader: FactReader, answers: A
     const trace = tracing === null ? null : tracing.begin(facts.method, facts.headers)
     request.context = {
       now: Date.now(),
+      arrivedAt: performance.now(),
       facts,
       kind: null,
       route: null,

@@ -8,11 +8,12 @@ import { contextOf } from './context.ts'
 import { logDenial } from './answers/denial-log.ts'
 import { keepForm, mayKeepForm } from './answers/kept-form.ts'
 import type { Limits } from './rate-limit.ts'
-import { forward, type ForwardServices } from './proxy/forward.ts'
+import type { ExchangeServices } from './proxy/exchange.ts'
+import { forward } from './proxy/forward.ts'
 import { clearTwoSessions } from './cookies/cookies.ts'
 
 /** What requests to the application go through. */
-export interface GateServices extends ForwardServices {
+export interface GateServices extends ExchangeServices {
   readonly gate: Gate
 }
 

@@ -1,10 +1,10 @@
 import { lineWriterOf, type Log } from './log.ts'
 
-/** One finished request, as the access log tells it. */
+/** One finished request in the access log. */
 export interface AccessLine {
   readonly id: string
   readonly method: string
-  /** Without the query: codes, states and other people's secrets travel there. */
+  /** Without the query, which may hold codes and other secrets. */
   readonly path: string
   readonly status: number
   readonly verdict: string
@@ -18,7 +18,7 @@ export interface AccessLine {
   readonly cause?: string | undefined
 }
 
-/** Writes access lines to where a log's own go, as long as its level is `info` or less. */
+/** Returns a function that writes access lines to a log's destination, if the log's level includes `info`. */
 export function openAccessLog(log: Log): (line: AccessLine) => void {
   const write = lineWriterOf(log)
   const bound = boundFields(log)
@@ -27,12 +27,12 @@ export function openAccessLog(log: Log): (line: AccessLine) => void {
   }
 }
 
-/** What stands in JSON as it is. */
+/** Text that needs no escapes in JSON. */
 const PLAIN = /^[\u0020\u0021\u0023-\u005b\u005d-\u007e]*$/
 
 /**
- * The line as pino would write it at level `info`, put together by hand: it is on the way of every request, where pino
- * took an eighth of the time. `time` is ms since the epoch, `bound` what `boundFields` gives.
+ * Returns the line that pino would write at level `info`. Pino took an eighth of the time of each request. `time` is ms since
+ * the epoch, `bound` the result of `boundFields`.
  */
 export function formatAccessLine(line: AccessLine, time: number, bound = ''): string {
   const { id, method, path, status, verdict, route, ms, client, traceId, aborted, cause } = line
@@ -47,7 +47,7 @@ export function formatAccessLine(line: AccessLine, time: number, bound = ''): st
   )
 }
 
-/** What a log says in each of its lines (`worker`, say), as the text for `formatAccessLine`. */
+/** Returns the fields that a log adds to each line, such as `worker`, as text for `formatAccessLine`. */
 export function boundFields(log: Pick<Log, 'bindings'>): string {
   const fields = JSON.stringify(log.bindings()).slice(1, -1)
   return fields === '' ? '' : `,${fields}`

@@ -5,43 +5,42 @@ import { withDeadline } from '../resilience/deadline.ts'
 /** Log lines on their way out. */
 export interface LineBuffer {
   readonly write: (line: string) => void
-  /** Resolves when everything has been written, or can't be, or a reader is too slow: before the process ends. */
+  /** Resolves when all lines are written, or after a second when the reader is too slow. */
   readonly flush: () => Promise<void>
 }
 
-// A line costs a system call when it is written at once; a tenth of a second is soon enough for anybody who watches.
+/** Writing each line at once would cost a system call a line. */
 const FLUSH_EVERY_MS = 100
 const BLOCK_BYTES = 32_768
 /** Linux's PIPE_BUF. */
 const PIPE_BYTES = 4_096
-const MOST_BYTES_A_CHARACTER = 3
-/** How long the last lines wait for their reader, ms. */
-const FLUSH_WITHIN = 1_000
+const MAX_BYTES_A_CHARACTER = 3
+/** How long the last lines wait for a slow reader. */
+const FLUSH_TIMEOUT_MS = 1_000
 /** How much may wait for a reader that has stopped reading. */
-const MOST_BYTES_WAITING = 8 * 1024 * 1024
+const MAX_WAITING_BYTES = 8 * 1024 * 1024
 
 /** How lines are written. */
 export interface LineTarget {
-  /** Several processes write there: blocks can't be torn apart (pipe(7)), but for a line that is longer. */
+  /** Several processes write there: blocks stay whole (pipe(7)), except for longer lines. */
   readonly shared?: boolean
-  /** Called when a reader reads again that had stopped, with how many lines there was no room for. */
+  /** Called with the number of dropped lines when a reader that had stopped reads again. */
   readonly onLost?: (lines: number) => void
 }
 
-/** Where blocks go. */
+/** The destination of blocks. */
 interface Outlet {
-  /** Takes a block; `true` where it is written by then, so that its memory can be used again. */
+  /** Takes a block; returns `true` if it is already written, so that its memory can be used again. */
   pass(block: Buffer): boolean
-  /** How many bytes wait, memory that their blocks leave unused included. */
+  /** Returns the memory of the blocks that wait, in bytes. */
   waiting(): number
-  /** Resolves when nothing waits any more. */
+  /** Resolves when no block waits. */
   drained(): Promise<void>
 }
 
 /**
- * Collects lines as bytes (a string made of many has to be put together in the end) and writes them in blocks. `out` is a
- * file descriptor that takes at once whatever it is given, or a stream, which may be full: 8 MB wait for its reader, and
- * lines beyond that are counted and dropped.
+ * Collects lines as bytes and writes them in blocks. `out` is the descriptor of a file, which takes writes at once, or a
+ * stream: up to 8 MB wait for its reader, and further lines are counted and dropped.
  */
 export function openLineBuffer(
   out: number | Writable,
@@ -59,9 +58,9 @@ export function openLineBuffer(
     used = 0
   }
 
-  /** Once some lines are lost, it takes more than a little room before lines are taken again. */
+  /** After a loss, half of the room must be free before lines are taken again. */
   function hasRoom(): boolean {
-    return outlet.waiting() <= (lost === 0 ? MOST_BYTES_WAITING : MOST_BYTES_WAITING / 2)
+    return outlet.waiting() <= (lost === 0 ? MAX_WAITING_BYTES : MAX_WAITING_BYTES / 2)
   }
 
   function tellLost(): void {
@@ -72,7 +71,7 @@ export function openLineBuffer(
 
   setInterval(() => {
     if (lost > 0 && hasRoom()) tellLost()
-    // While some wait, a block that is not full takes as much memory as one that is.
+    // A block that waits takes the same memory when it is half empty.
     if (outlet.waiting() === 0) send()
   }, FLUSH_EVERY_MS).unref()
   return {
@@ -82,7 +81,7 @@ export function openLineBuffer(
         return
       }
       if (lost > 0) tellLost()
-      const most = line.length * MOST_BYTES_A_CHARACTER
+      const most = line.length * MAX_BYTES_A_CHARACTER
       if (used > size / 2 || used + most > size) send()
       if (most > size) outlet.pass(Buffer.from(line))
       else used += block.write(line, used)
@@ -91,7 +90,7 @@ export function openLineBuffer(
       send()
       if (outlet.waiting() === 0) return
       // The deadline's timer may be all that keeps the process alive.
-      await withDeadline(outlet.drained(), FLUSH_WITHIN, () => undefined)
+      await withDeadline(outlet.drained(), FLUSH_TIMEOUT_MS, () => undefined)
     },
   }
 }
@@ -102,7 +101,7 @@ function writeInPlace(fd: number): Outlet {
     write(block: Buffer): boolean
     on(name: 'error', listener: () => void): void
   }
-  // Where a disk is full there is nobody to tell.
+  // A full disk can't be reported.
   destination.on('error', () => {})
   return {
     pass(block) {
@@ -114,13 +113,13 @@ function writeInPlace(fd: number): Outlet {
   }
 }
 
-/** One block at a time: a stream would join those that wait, and what is longer than PIPE_BUF can be torn apart. */
+/** Writes one block at a time: a stream would join blocks that wait, and more than PIPE_BUF bytes may be split. */
 function writeOneByOne(out: Writable): Outlet {
   const blocks: Buffer[] = []
   let waiting = 0
   let settle: (() => void)[] = []
 
-  // A reader that has gone is no reason to stop.
+  // The gateway goes on when the reader has gone.
   out.on('error', () => {})
 
   function next(): void {
@@ -153,8 +152,9 @@ function writeOneByOne(out: Writable): Outlet {
 }
 
 /**
- * A write must not wait for a reader. Node.js makes terminals wait, and a worker that starts makes the standard output
- * wait that it shares with all others, so this is done before each write.
+ * Makes writes return without waiting for the reader. Node.js makes writes to terminals block, and a worker that starts makes
+ * the standard output that it shares block, so this is repeated before each write. There is no public way:
+ * https://github.com/nodejs/node/issues/10617
  */
 function unblock(out: Writable): void {
   const handle: unknown = Reflect.get(out, '_handle')

@@ -4,7 +4,7 @@ import { openLineBuffer } from './line-buffer.ts'
 
 export type Log = Logger
 
-/** A running log and the way to empty its buffer before the process ends. */
+/** A log, and how to flush its buffer before the process ends. */
 export interface LogSink {
   readonly log: Log
   readonly flush: () => Promise<void>
@@ -13,11 +13,11 @@ export interface LogSink {
 interface LogOptions {
   /** In place of standard output. */
   readonly stream?: DestinationStream
-  /** Standard output takes at once whatever it is given. */
+  /** Standard output is a file, which takes writes at once. */
   readonly prompt?: boolean
   /** Other processes write to the same standard output. */
   readonly shared?: boolean
-  /** What each line says, such as which worker writes it. */
+  /** Fields of each line, such as the worker that writes it. */
   readonly base?: Readonly<Record<string, unknown>>
 }
 
@@ -28,14 +28,14 @@ export function openLog(level: string, { stream, prompt = false, shared = false,
     base: base ?? null,
     timestamp: pino.stdTimeFunctions.isoTime,
     formatters: { level: (label: string) => ({ level: label }) },
-    // What a library may hand over whole has headers, bodies and tokens in it.
+    // Objects that libraries log contain headers, bodies and tokens.
     serializers: { err: causes, req: () => undefined, res: () => undefined },
   }
   if (stream !== undefined) return { log: pino(options, stream), flush: async () => {} }
   const lines = openLineBuffer(prompt ? 1 : process.stdout, {
     shared,
     onLost(count) {
-      // Whatever the level: nothing else tells that the log has a gap.
+      // At any level: nothing else tells that the log has a gap.
       log
         .child({}, { level: 'warn' })
         .warn({ event: 'log_lines_lost', lines: count }, 'the log was not read: lines have been lost')
@@ -45,9 +45,12 @@ export function openLog(level: string, { stream, prompt = false, shared = false,
   return { log, flush: lines.flush }
 }
 
-/** How lines that are complete already get to where a log's own go. */
+/**
+ * Returns a function that writes complete lines to a log's destination. Its maintainers suggest the symbol for this:
+ * https://github.com/pinojs/pino/issues/505
+ */
 export function lineWriterOf(log: Log): (line: string) => void {
-  // oxlint-disable-next-line typescript/no-unsafe-type-assertion -- pino's own symbol for what it has been given
+  // oxlint-disable-next-line typescript/no-unsafe-type-assertion -- pino types its symbols as unknown
   const stream = Reflect.get(log, pino.symbols.streamSym) as DestinationStream
   return (line) => {
     stream.write(line)

@@ -7,7 +7,7 @@ interface Options {
   readonly buckets: readonly number[]
 }
 
-/** How prom-client's registry writes one line of a histogram. */
+/** One line of a histogram, as prom-client's registry expects it. */
 interface Value {
   readonly metricName: string
   readonly labels: { readonly le?: number | '+Inf' }
@@ -15,10 +15,7 @@ interface Value {
   readonly value: number
 }
 
-/**
- * A histogram without labels that only adds to plain numbers until somebody collects it: prom-client's own makes
- * objects for each observation, which is too much where every request comes by.
- */
+/** A histogram without labels that only adds to numbers: prom-client's own creates objects with each observation. */
 export class PlainHistogram extends Histogram {
   readonly #options: Options
   readonly #counts: number[]
@@ -30,7 +27,7 @@ export class PlainHistogram extends Histogram {
     this.#counts = [...options.buckets, Number.POSITIVE_INFINITY].map(() => 0)
   }
 
-  /** Counts one duration, in ms; one that the clock makes negative counts as none. */
+  /** Counts a duration in ms; a negative one, after a change of the clock, counts as zero. */
   note(ms: number): void {
     const { buckets } = this.#options
     const seconds = ms > 0 ? ms / 1000 : 0
@@ -40,7 +37,10 @@ export class PlainHistogram extends Histogram {
     this.#sum += seconds
   }
 
-  /** What prom-client's registry and its own `get` ask for the figures; its types don't know it. */
+  /**
+   * Returns the figures to prom-client's registry, which calls this undocumented method. Its maintainers declined to make
+   * the neighbouring `get` public: https://github.com/prometheus/client_js/issues/367
+   */
   async getForPromString(): Promise<object> {
     const { name, help, buckets } = this.#options
     let count = 0

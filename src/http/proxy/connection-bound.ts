@@ -2,53 +2,52 @@ import type { Socket } from 'node:net'
 import type { Dispatcher } from 'undici'
 
 /**
- * Schemes that log in a connection, not a request (RFC 4559, section 6; [MS-NTHT]; the last three are Windows'
- * variants).
+ * Schemes that authenticate a connection instead of a request; the last three are variants of Windows.
+ * @see https://www.rfc-editor.org/rfc/rfc4559#section-6
  */
 const SCHEME = /(?:^|,)[ \t]*(?:ntlm|negotiate|nego2|kerberos|credssp)(?![^\s,])/i
 
-/** Whether credentials or a challenge log in the connection on which they are sent. */
+/** Tells whether credentials or a challenge authenticate the connection on which they are sent. */
 export function logsInConnection(value: string): boolean {
   return SCHEME.test(value)
 }
 
-/** Whether a request with these headers (name, value, name …) logs in the connection on which it is sent. */
+/** Tells whether a request with these headers (name, value, name …) authenticates its connection. */
 export function hasConnectionLogin(headers: readonly string[]): boolean {
   return headers.some(
     (value, i) => i % 2 === 1 && headers[i - 1]?.toLowerCase() === 'authorization' && logsInConnection(value),
   )
 }
 
-/** Whose connection to an application it is. */
+/** The owner of a connection to an application. */
 interface Owner {
-  /** The connection that the request has come on. */
+  /** The connection on which the request arrived. */
   readonly client: Socket
-  /** The client's address, as trusted proxies tell it. */
+  /** The client's address, as reported by trusted proxies. */
   readonly address: string
   /** The session's id; `null` without a session. */
   readonly session: string | null
 }
 
 interface Bound extends Omit<Owner, 'client'> {
-  /** The pool in whose place it stands. */
+  /** The pool that it replaces. */
   readonly pool: Dispatcher
   readonly own: Dispatcher
 }
 
-/** More are not kept for one client's connection: a load balancer may send many users' requests on it. */
-const MOST = 100
+/** A load balancer may send the requests of many users on one connection. */
+const MAX_OWNERS = 100
 
 const byClient = new WeakMap<Socket, Bound[]>()
 
-/** Whether some owner has logged in a connection from this client's. */
+/** Tells whether requests on this client's connection have authenticated connections of their own. */
 export function hasOwnConnections(client: Socket): boolean {
   return byClient.has(client)
 }
 
 /**
- * The dispatcher for a request: `pool`, but for an owner who has logged in a connection, or does so with this request
- * (`logsIn`), a dispatcher with one connection that no other owner gets. It is made by `open` and ends with the client's
- * connection.
+ * Returns the dispatcher for a request: usually `pool`. An owner who has authenticated a connection, or does so with this
+ * request (`logsIn`), gets a dispatcher of one connection that no other owner uses; it closes with the client's.
  */
 export function dispatcherFor(
   { client, address, session }: Owner,
@@ -58,7 +57,7 @@ export function dispatcherFor(
 ): Dispatcher {
   const bound = byClient.get(client)
   if (bound === undefined && !logsIn) return pool
-  // Its end has been told already.
+  // `close` has been emitted already.
   if (client.destroyed) return pool
   const isMine = (one: Bound): boolean => one.pool === pool && one.address === address && one.session === session
   const known = bound?.find(isMine)
@@ -67,7 +66,7 @@ export function dispatcherFor(
   const own = open()
   const all = bound ?? boundTo(client)
   all.push({ pool, address, session, own })
-  if (all.length > MOST) void all.shift()?.own.close()
+  if (all.length > MAX_OWNERS) void all.shift()?.own.close()
   return own
 }
 

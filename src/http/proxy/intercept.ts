@@ -1,84 +1,67 @@
-import type { Config } from '../../config/schema.ts'
 import { wasJustAsked, withRequirements } from '../../gate/admit.ts'
-import { challenge, loginUrlFor, type Answer } from '../../gate/challenge.ts'
-import type { CompiledRoute, Facts, RequestKind } from '../../gate/verdict.ts'
+import type { CompiledRoute, Denial, RequestKind } from '../../gate/verdict.ts'
 import type { Provider } from '../../oidc/provider.ts'
 import type { Session } from '../../session/session.ts'
 import type { StepUp } from '../../token/denial.ts'
-import type { UpstreamAnswer } from './exchange.ts'
 
-/** What becomes of an upstream's answer. */
+/** What the login depends on in an upstream's answer. */
+export interface UpstreamAnswer {
+  readonly status: number
+  readonly location: string | null
+  /** The values of WWW-Authenticate. */
+  readonly authenticate: readonly string[]
+}
+
+/** What the exchange does with an upstream's answer. */
 export type Interception =
   | { readonly type: 'pass' }
   /** The gateway answers instead. */
-  | { readonly type: 'answer'; readonly answer: Answer }
-  /** The upstream does not take the token any more: a new one may do. */
-  | { readonly type: 'renew' }
+  | { readonly type: 'deny'; readonly denial: Denial }
+  /** The upstream no longer accepts the session's access token; a new one may help. */
+  | { readonly type: 'renew'; readonly session: Session }
 
-interface Passing {
+/** The request that the upstream has answered. */
+interface Answered {
+  readonly kind: RequestKind
   readonly route: CompiledRoute
-  readonly facts: Facts
   readonly session: Session | null
-  readonly kind: () => RequestKind
 }
 
 const PASS: Interception = { type: 'pass' }
 
-/** Turns what an upstream's answer means for the login into what the client gets; any other passes unchanged. */
+/** Tells what an upstream's answer means for the login: only a login page, a challenge or a refused token matter. */
 export function intercept(
   { status, location, authenticate }: UpstreamAnswer,
-  { route, facts, session, kind }: Passing,
+  { kind, route, session }: Answered,
   redirects: LoginRedirects,
-  config: Config,
   now: number,
 ): Interception {
-  if (redirects.matches(route, status, location)) {
-    if (kind() !== 'script') return PASS
-    return {
-      type: 'answer',
-      answer: {
-        status: 401,
-        code: 'upstream_login_required',
-        title: 'Login required',
-        detail: 'The application asks for a sign-in of its own.',
-        authenticate: 'Bearer',
-        loginUrl: loginUrlFor(facts, 'script', config.basePath),
-      },
-    }
-  }
-  // Whose token the upstream judges: only the session's is the gateway's to renew.
+  if (redirects.matches(route, status, location))
+    return kind === 'script' ? { type: 'deny', denial: { reason: 'upstream-login' } } : PASS
+  // Without a session the upstream judges a token of the client's own, which the gateway can't renew.
   if (session === null || authenticate.length === 0) return PASS
   const wish = readUpstreamChallenge(status, authenticate)
   if (wish === null) return PASS
-  if (wish.type === 'invalid-token') return { type: 'renew' }
+  if (wish.type === 'invalid-token') return { type: 'renew', session }
   const stepUp = withRequirements(route, wish.stepUp)
-  if (wasJustAsked(session, stepUp, now)) {
-    return {
-      type: 'answer',
-      answer: {
-        status: 403,
-        code: 'forbidden',
-        title: 'Not allowed',
-        detail: 'The application asks for a sign-in that the sign-in service did not provide.',
-      },
-    }
-  }
-  const denial = { reason: 'step-up', stepUp } as const
-  return { type: 'answer', answer: challenge(denial, kind(), facts, route, config) }
+  const denial: Denial = wasJustAsked(session, stepUp, now)
+    ? { reason: 'step-up-refused' }
+    : { reason: 'step-up', stepUp }
+  return { type: 'deny', denial }
 }
 
-/** Tells upstream redirects that mean "log in" from all others. */
+/** Tells an upstream's redirects to a login from all others. */
 export interface LoginRedirects {
   matches(route: CompiledRoute, status: number, location: string | null): boolean
 }
 
-/** Recognizes the routes' `loginRedirects` and the provider's own authorization endpoint. */
+/** Compiles the routes' `loginRedirects`; the provider's authorization endpoint always counts as a login. */
 export function compileLoginRedirects(routes: readonly CompiledRoute[], provider: Provider): LoginRedirects {
   const patterns = routes.map((route) => route.loginRedirects.map(toPattern))
   return {
     matches(route, status, location) {
       if (location === null || status < 300 || status > 399) return false
-      // As written, and as a browser reads it: a host in capitals or with its usual port is the same.
+      // As written, and as a browser reads it: a host in capitals or with the default port is the same.
       const written = URL.canParse(location) ? [location, new URL(location).href] : [location]
       return (
         (patterns[route.index] ?? []).some((pattern) => written.some((one) => pattern.test(one))) ||
@@ -95,10 +78,7 @@ function isAuthorizationEndpoint(provider: Provider, location: string): boolean 
   return theirs.origin === ours.origin && theirs.pathname === ours.pathname
 }
 
-/**
- * `**` stands for anything, `*` for anything within one segment; `/**` at the end also for nothing; a query never
- * matters.
- */
+/** Compiles a pattern: `**` matches anything, `*` one segment, `/**` at the end also nothing. A query never matters. */
 function toPattern(pattern: string): RegExp {
   const source = pattern.split(/(\/?\*\*$|\*\*|\*)/).map((part) => {
     if (part === '/**') return '(?:[/?#].*)?'
@@ -109,14 +89,18 @@ function toPattern(pattern: string): RegExp {
   return new RegExp(`^${source.join('')}(?:[?#].*)?$`, 's')
 }
 
-/** What an upstream's 401 asks for (RFC 6750, section 3; RFC 9470; Entra's claims challenge). */
+/**
+ * What an upstream's challenge asks for: also Entra's claims challenge.
+ * @see https://www.rfc-editor.org/rfc/rfc6750#section-3
+ * @see https://www.rfc-editor.org/rfc/rfc9470#section-3
+ */
 export type UpstreamChallenge =
-  /** The access token is not valid any more. */
+  /** The access token is no longer valid. */
   | { readonly type: 'invalid-token' }
-  /** It is, but not enough. */
+  /** The access token is valid, but not sufficient. */
   | { readonly type: 'step-up'; readonly stepUp: StepUp }
 
-/** Reads the WWW-Authenticate values of a 401 or 403; `null` for anything that a login would not change. */
+/** Reads the WWW-Authenticate values of a 401 or 403; returns `null` for challenges that a login would not change. */
 function readUpstreamChallenge(status: number, values: readonly string[]): UpstreamChallenge | null {
   if (status !== 401 && status !== 403) return null
   for (const value of values) {
@@ -149,25 +133,26 @@ function readUpstreamChallenge(status: number, values: readonly string[]): Upstr
   return null
 }
 
-/**
- * Entra writes the `claims` parameter in base64; in a request it is plain JSON. `null` for what is no object in either.
- */
+/** Returns a challenge's `claims` as JSON: Entra encodes them in base64. Returns `null` for anything but an object. */
 function readClaims(value: string): string | null {
   for (const text of [Buffer.from(value, 'base64').toString('utf8'), value]) {
     try {
       const claims: unknown = JSON.parse(text)
       if (typeof claims === 'object' && claims !== null && !Array.isArray(claims)) return text
     } catch {
-      // Perhaps in the other way.
+      // The value may be in the other form.
     }
   }
   return null
 }
 
-/** Begins at the beginning of a name: else a long run of letters would be read anew from each of them. */
+/** Matches only from the beginning of a name: a long run of letters would otherwise be tried from each letter. */
 const PARAMETER = /(?<![\w-])([\w-]+)\s*=\s*(?:"((?:[^"\\]|\\.)*)"|([^\s,"]+))/g
 
-/** The auth-params of a Bearer challenge (RFC 9110, section 11.6.1), or `null` when there is none in the value. */
+/**
+ * Returns the auth-params of the Bearer challenge in a value, or `null` without one.
+ * @see https://www.rfc-editor.org/rfc/rfc9110#section-11.6.1
+ */
 function bearerParameters(value: string): Map<string, string> | null {
   const [, rest] = /(?:^|,\s*)Bearer\s+(.*)$/is.exec(value) ?? []
   if (rest === undefined) return null

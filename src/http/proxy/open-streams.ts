@@ -2,7 +2,7 @@ import { LRUCache } from 'lru-cache'
 import type { Session } from '../../session/session.ts'
 import type { Sessions } from '../../session/sessions.ts'
 
-/** What can stay open. */
+/** The kinds of streams. */
 export const STREAM_KINDS = ['event-stream', 'websocket'] as const
 
 /** Why a stream is closed by the gateway. */
@@ -14,22 +14,22 @@ interface Stream {
   readonly close: (reason: CloseReason) => void
 }
 
-/** Who is open, by session. */
+/** The open streams, by session. */
 export interface Streams {
-  /** Registers a stream of a session, or of nobody; returns how to take it out again. */
+  /** Registers a stream, with its session if it has one; returns a function that removes it. */
   add(session: Session | null, stream: Stream): () => void
-  /** The streams of one session are another's from now on: the same user has logged in anew. */
+  /** Moves the streams of one session to another, because the same user has logged in again. */
   move(from: string, to: Session): void
-  /** The session that a stream belongs to by now. */
+  /** Returns the session to which the streams of this one have moved. */
   ownerOf(session: Session): Session
-  /** Closes all, and from now on whatever opens still. */
+  /** Closes all streams, and those that open later. */
   drain(): void
-  /** How many are open, by kind. */
+  /** Returns how many streams of a kind are open. */
   count(kind: string): number
 }
 
-/** An end by the clock, or one that no notice tells, is found this soon, ms. */
-const LOOK_EVERY = 1_000
+/** How often sessions with streams are checked, for an end by time or one without a notice. */
+const CHECK_MS = 1_000
 const MAX_MOVED = 10_000
 
 interface Group {
@@ -37,7 +37,7 @@ interface Group {
   readonly streams: Set<Stream>
 }
 
-/** Closes the streams of sessions as they end. */
+/** Creates the register of open streams, which closes them when their sessions end. */
 export function createStreams(sessions: Pick<Sessions, 'load' | 'onEnd'>): Streams {
   const groups = new Map<string, Group>()
   const moved = new LRUCache<string, Session>({ max: MAX_MOVED })
@@ -55,8 +55,8 @@ export function createStreams(sessions: Pick<Sessions, 'load' | 'onEnd'>): Strea
     return next === undefined ? session : ownerOf(next)
   }
 
-  async function look({ session }: Group): Promise<void> {
-    // Looking is no activity. A store that can't be asked says nothing: the next look may.
+  async function check({ session }: Group): Promise<void> {
+    // This is not the user's activity. When the store can't be asked, the next check asks again.
     if ((await sessions.load(session.ticket, Date.now())) === null) closeGroup(session.id, 'session-ended')
   }
 
@@ -64,8 +64,8 @@ export function createStreams(sessions: Pick<Sessions, 'load' | 'onEnd'>): Strea
     closeGroup(id, 'session-ended')
   })
   const timer = setInterval(() => {
-    for (const group of groups.values()) look(group).catch(() => {})
-  }, LOOK_EVERY).unref()
+    for (const group of groups.values()) check(group).catch(() => {})
+  }, CHECK_MS).unref()
 
   return {
     add(session, stream) {

@@ -1,83 +1,77 @@
 import type { ServerResponse } from 'node:http'
+import type { Dispatcher } from 'undici'
 
-/** An answer's body on its way to the client. */
-export interface Delivery {
+/** An answer's body on its way from the upstream to the client. */
+export interface ResponseBody {
   readonly response: ServerResponse
-  /**
-   * The first chunk, until it is known whether it is the only one: most are, and go out in one piece with their head.
-   */
+  /** Pauses and resumes the upstream; `null` before it is connected. */
+  readonly controller: Dispatcher.DispatchController | null
+  /** The first chunk, until it is known whether it is the only one: most are, and are written together with the head. */
   held: Buffer | null
-  /** Head and first chunk are out. */
+  /** The head and the first chunk are written. */
   begun: boolean
-  /** Holds the upstream back. */
-  pause(): void
-  /** Lets it go on. */
-  resume(): void
 }
 
-/** Passes a chunk on, as fast as the client takes it. */
-export function deliver(delivery: Delivery, chunk: Buffer): void {
-  if (!delivery.begun && delivery.held === null) {
-    delivery.held = chunk
+/** Passes a chunk on, and pauses the upstream while the client does not read. */
+export function deliver(body: ResponseBody, chunk: Buffer): void {
+  if (!body.begun && body.held === null) {
+    body.held = chunk
     return
   }
-  begin(delivery)
-  write(delivery, chunk)
+  begin(body)
+  write(body, chunk)
 }
 
-/**
- * Shows the client the head, and the first chunk where it has come: an event stream's first event may be long in
- * coming.
- */
-export function begin(delivery: Delivery): void {
-  const { response, held, begun } = delivery
+/** Writes the head, and the first chunk if it has arrived: an event stream's first event may come late. */
+export function begin(body: ResponseBody): void {
+  const { response, held, begun } = body
   if (begun || response.destroyed) return
-  delivery.begun = true
-  delivery.held = null
-  // `flushHeaders` would encode the head as UTF-8: its strings have one character a byte.
+  body.begun = true
+  body.held = null
+  // `flushHeaders` would encode the head as UTF-8, but its strings have one character for each byte.
   if (held === null) response.write('', 'latin1')
-  else write(delivery, held)
+  else write(body, held)
 }
 
-/** Ends the body with what is still held. */
-export function complete(delivery: Delivery): void {
-  const { response, held } = delivery
-  delivery.begun = true
-  delivery.held = null
+/** Ends the body with the chunk that is still held. */
+export function complete(body: ResponseBody): void {
+  const { response, held } = body
+  body.begun = true
+  body.held = null
   if (held === null) response.end()
   else response.end(held)
 }
 
-function write(delivery: Delivery, chunk: Buffer): void {
-  const { response } = delivery
+function write(body: ResponseBody, chunk: Buffer): void {
+  const { response } = body
   if (response.write(chunk)) return
-  delivery.pause()
+  body.controller?.pause()
   response.once('drain', () => {
-    // The end of another answer of this connection may have called it, inside undici's parser, which can't be entered
-    // again from there.
-    process.nextTick(resume, delivery)
+    // `drain` may come from within undici's parser, when another answer of this connection ends; the parser can't be
+    // entered again from there.
+    process.nextTick(resume, body)
   })
 }
 
-function resume(delivery: Delivery): void {
-  delivery.resume()
+function resume(body: ResponseBody): void {
+  body.controller?.resume()
 }
 
-/** Media types of answers that have no end of their own. */
+/** Media types of answers that do not end by themselves. */
 const STREAM =
   /^(?:text\/event-stream|multipart\/x-mixed-replace|application\/(?:x-ndjson|stream\+json|json-seq|grpc-web))\b/i
-/** How long a client may take to read the end of a stream, ms. */
-const LAST_WORDS = 1_000
+/** How long a client may take to read the end of a stream. */
+const LAST_BYTES_MS = 1_000
 
-/** Whether an answer of this media type goes on until somebody ends it. */
+/** Tells whether an answer of this media type goes on until one side ends it. */
 export function isEventStream(contentType: string | null): boolean {
   return contentType !== null && STREAM.test(contentType)
 }
 
-/** Cuts a client off that does not read the end of its stream within a second. */
-export function allowLastWords(response: ServerResponse): void {
+/** Destroys the connection of a client that does not read the end of its stream within a second. */
+export function limitLastBytes(response: ServerResponse): void {
   setTimeout(() => {
-    // One that waits behind another answer ends when its turn comes.
+    // An answer that waits behind another one ends in its turn.
     if (response.socket !== null && !response.writableFinished) response.destroy()
-  }, LAST_WORDS).unref()
+  }, LAST_BYTES_MS).unref()
 }

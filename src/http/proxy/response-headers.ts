@@ -1,6 +1,7 @@
+import { STATUS_CODES } from 'node:http'
 import { connectionOptions, HOP_BY_HOP } from '../../header-names.ts'
 
-/** What a header means here, by its name in lower case; every other passes. */
+/** The headers that are more than passed on, by their names in lower case. */
 const MEANINGS = [
   'connection',
   'transfer-encoding',
@@ -37,10 +38,7 @@ interface AnswerHeaders {
   readonly authenticate: readonly string[]
 }
 
-/**
- * An upstream's headers without what belongs to its hop or to the gateway: hop-by-hop, `Gatehouse`, the gateway's
- * cookies.
- */
+/** Returns an upstream's headers without the hop-by-hop ones, `Gatehouse` and the gateway's cookies. */
 export function clientHeaders(
   raw: readonly (Buffer | string)[],
   isOwnCookie: (name: string) => boolean,
@@ -96,7 +94,7 @@ export function clientHeaders(
 
 const NONE: readonly string[] = []
 
-/** Node.js reads a Content-Disposition behind a Content-Length as UTF-8 (nodejs/node#46528). */
+/** Node.js decodes a Content-Disposition behind a Content-Length as UTF-8: https://github.com/nodejs/node/issues/58240 */
 function putLengthLast(headers: string[]): void {
   const at = headers.findIndex((name, i) => i % 2 === 0 && name.toLowerCase() === 'content-length')
   if (at !== -1) headers.push(...headers.splice(at, 2))
@@ -108,9 +106,7 @@ function append(list: string[] | null, value: string): string[] {
   return list
 }
 
-/**
- * The name under which a browser sends a cookie back; `=name=value` has none of its own and comes back as `name=value`.
- */
+/** Returns the name under which a browser sends a cookie back: `=name=value` comes back as `name=value`. */
 function cookieName(setCookie: string): string {
   const [, name = ''] = /^[\s=]*([^=;]*)/.exec(setCookie) ?? []
   return name.trim()
@@ -127,4 +123,22 @@ function without(headers: readonly string[], names: ReadonlySet<string>): string
     if (!names.has(name.toLowerCase())) kept.push(name, headers[i + 1] ?? '')
   }
   return kept
+}
+
+/**
+ * Removes Content-Length from a 204, which has no body: a client might wait for one.
+ * @see https://www.rfc-editor.org/rfc/rfc9110#section-8.6
+ */
+export function dropLength(headers: string[]): void {
+  for (let i = headers.length - 2; i >= 0; i -= 2)
+    if (headers[i]?.toLowerCase() === 'content-length') headers.splice(i, 2)
+}
+
+/** https://www.rfc-editor.org/rfc/rfc9112#section-4, one character a byte. */
+const PHRASE = /^[\t\u0020-\u007e\u0080-\u00ff]*$/
+
+/** Returns the upstream's own status text, or the usual one where that can't be sent. */
+export function statusText(status: number, phrase: string | null): string {
+  const usual = STATUS_CODES[status] ?? ''
+  return phrase === null || phrase === usual || !PHRASE.test(phrase) ? usual : phrase
 }

@@ -2,14 +2,17 @@ import type { Socket } from 'node:net'
 import { printable } from '../printable.ts'
 import { logsInConnection } from './connection-bound.ts'
 
-/** What is used of the parser that undici (7.x) gives each connection; its methods are called while it reads. */
+/**
+ * The members used of undici 7's private parser, one a connection, whose methods its native parser calls.
+ * https://github.com/nodejs/undici/blob/v7.30.2/lib/dispatcher/client-h1.js
+ */
 interface Parser {
-  /** Of the answer whose head has been read; 0 while a head is being read. */
+  /** The status of the answer whose head has been read; 0 while a head is being read. */
   statusCode: number
   statusText: string
   contentLength: string
   shouldKeepAlive: boolean
-  /** Name, value, name … as far as they have been read. */
+  /** Name, value, name … as far as read. */
   readonly headers: readonly Buffer[]
   execute: (chunk: Buffer) => void
   onStatus: (bytes: Buffer) => number
@@ -20,26 +23,29 @@ interface Parser {
 
 const METHODS = ['execute', 'onStatus', 'onHeadersComplete', 'onMessageComplete', 'createError']
 
-/** The status text with which connections have switched their protocol. */
+/** The status texts with which connections have switched protocols. */
 const phrases = new WeakMap<object, string>()
 
-/** The errors of connections that had brought an answer before. */
+/** The errors of connections that had carried an answer before. */
 const ofUsed = new WeakSet<Error>()
 
-/** Whether an error ended a connection that had brought an answer before. */
+/** Tells whether an error ended a connection that had carried an answer before. */
 export function endedUsedConnection(error: Error): boolean {
   return ofUsed.has(error)
 }
 
 /**
- * Makes a connection of undici's read what is lawful, and say what is wrong with what is not. To be called once undici
- * has taken the connection; `shared` where requests of several clients go over it.
+ * Corrects how undici reads the answers on a connection, and makes its errors name the place. Must be called after undici
+ * has set up the connection; `shared` where several clients' requests go over it.
  *
- * - A `100 Continue` that was not asked for is passed over like any other interim answer (RFC 9110, section 15.2).
- * - The Content-Length of a 204 or 304 says nothing about its own body (RFC 9110, section 8.6).
- * - The status text keeps its bytes, as Latin-1, also when it comes in pieces (RFC 9112, section 4).
- * - A reset never ends an answer (RFC 9112, section 8): undici takes it for the end of one that has no length.
- * - A shared connection on which the application asks to log in the connection itself is not used again.
+ * - An unexpected `100 Continue` is skipped like any other interim answer (https://www.rfc-editor.org/rfc/rfc9110#section-15.2).
+ *   Undici destroys the connection: https://github.com/nodejs/undici/issues/197
+ * - The Content-Length of a 204 or 304 does not describe its body (https://www.rfc-editor.org/rfc/rfc9110#section-8.6).
+ *   Undici compares the two: https://github.com/nodejs/undici/pull/816
+ * - The status text keeps its bytes as Latin-1, also across chunks (https://www.rfc-editor.org/rfc/rfc9112#section-4).
+ * - A reset never completes an answer (https://www.rfc-editor.org/rfc/rfc9112#section-8). Undici takes a reset for the end of
+ *   an answer without a length: https://github.com/nodejs/undici/pull/784
+ * - A shared connection is not used again after the application has asked to authenticate the connection itself.
  */
 export function mendParser(socket: Socket, shared: boolean): void {
   const parser = parserOf(socket)
@@ -47,7 +53,7 @@ export function mendParser(socket: Socket, shared: boolean): void {
   const { execute, onHeadersComplete, onMessageComplete, createError } = parser
   let chunk: Buffer | null = null
   let isUsed = false
-  // Before undici's own listener, which may fail a request at once.
+  // Undici's own listener may fail a request at once, so this one comes first.
   socket.prependListener('error', (error) => {
     if (isUsed) ofUsed.add(error)
   })
@@ -71,7 +77,7 @@ export function mendParser(socket: Socket, shared: boolean): void {
     }
     if (status === 101) phrases.set(socket, parser.statusText)
     const isLast = shared && offersConnectionLogin(parser.headers)
-    // undici takes a 100 for the end of the connection.
+    // Undici destroys the connection at a 100.
     const next = onHeadersComplete.call(parser, status === 100 ? 102 : status, upgrade, keepAlive)
     if (isLast) parser.shouldKeepAlive = false
     return next
@@ -83,7 +89,7 @@ export function mendParser(socket: Socket, shared: boolean): void {
   }
   parser.createError = (code, rest) => {
     const inHead = parser.statusCode === 0
-    // Else undici compares it with a body that has not begun.
+    // Otherwise undici compares it with a body that has not begun.
     if (inHead) parser.contentLength = ''
     const error = createError.call(parser, code, rest)
     if (inHead && error.message !== '')
@@ -92,7 +98,7 @@ export function mendParser(socket: Socket, shared: boolean): void {
   }
 }
 
-/** The status text of an answer that switched protocols, one character a byte; `null` where none is known. */
+/** Returns the status text with which a connection switched protocols, one character a byte, or `null`. */
 export function phraseOf(socket: object): string | null {
   return phrases.get(socket) ?? null
 }
@@ -117,12 +123,12 @@ function offersConnectionLogin(headers: readonly Buffer[]): boolean {
   return false
 }
 
-/** Text that was probably meant as a header name. */
+/** Text that was probably meant to be a header name. */
 const NAME = /^[\w-][\w .-]{0,60}$/
 
 /**
- * Where in a head the parser has stopped, for the log: names alone, because values and what is no header may be secret.
- * `at` is the place in the chunk that was being read.
+ * Tells where in a head the parser has stopped, at the offset `at` of the chunk. Only names are told: values, and bytes that
+ * are no header, may be secret.
  */
 function placeOf(headers: readonly Buffer[], chunk: Buffer | null, at: number): string {
   // An odd one is the name of the header whose value is being read.
@@ -139,7 +145,7 @@ function placeOf(headers: readonly Buffer[], chunk: Buffer | null, at: number): 
 function lineAt(chunk: Buffer | null, at: number): string {
   if (chunk === null || at < 1) return ''
   const start = chunk.lastIndexOf(LINE_FEED, at - 1) + 1
-  // The chunk may begin in the middle of a value.
+  // The line may have begun in an earlier chunk, in the middle of a value.
   if (start === 0) return ''
   const end = chunk.indexOf(LINE_FEED, start)
   return chunk.toString('latin1', start, end === -1 ? chunk.length : end)

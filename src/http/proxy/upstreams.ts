@@ -5,11 +5,11 @@ import { withoutBrackets } from '../../config/value-types/address.ts'
 import type { CompiledRoute } from '../../gate/verdict.ts'
 import { mendParser } from './undici-parser.ts'
 
-/** Connections to upstreams, one pool for each upstream and way of trusting it, whatever routes lead there. */
+/** Connections to upstreams: one pool for each upstream and its TLS settings, shared by its routes. */
 export interface Pools {
-  /** The pools for these routes; those that are open already are used again. `answerHeaders` in bytes. */
+  /** Returns the pools for these routes; open pools are used again. `answerHeaders` in bytes. */
   openFor(routes: readonly CompiledRoute[], answerHeaders: number): Upstreams
-  /** Lets go of the pools that these upstreams do not use: what runs there ends by itself. */
+  /** Forgets the pools that these upstreams do not use; their requests finish. */
   keepOnly(upstreams: Upstreams): void
   close(): Promise<void>
 }
@@ -17,7 +17,7 @@ export interface Pools {
 /** The pools of one route table. */
 export interface Upstreams {
   poolFor(route: CompiledRoute): Dispatcher
-  /** Opens a dispatcher of one connection, for one client; the caller closes it. */
+  /** Creates a dispatcher of one connection for one client; the caller closes it. */
   openOne(route: CompiledRoute): Dispatcher
   readonly all: ReadonlySet<Dispatcher>
 }
@@ -29,9 +29,9 @@ interface Identity {
   readonly answerHeaders: number
 }
 
-const CONNECT_TIMEOUT_MOST = 10_000
+const MAX_CONNECT_TIMEOUT_MS = 10_000
 
-/** Opens no connection yet: each pool grows as it is used. */
+/** Creates the pools, without a connection: each pool grows as it is used. */
 export function createPools(): Pools {
   let pools: { readonly identity: Identity; readonly pool: Dispatcher }[] = []
 
@@ -57,14 +57,14 @@ export function createPools(): Pools {
         openOne: (route) =>
           open(identityOf(route, answerHeaders), ONE_CONNECTION).compose(
             (dispatch) => (options, handler) =>
-              // undici closes a connection behind a HEAD, as a body that comes nevertheless would be the next answer.
-              // Here the next one is the same client's, and the connection's login would be lost.
+              // undici closes a connection behind a HEAD, because a body sent by mistake would be read as the next
+              // answer. Here the next request is the same client's, and the connection's login would be lost.
               dispatch(options.method === 'HEAD' ? { ...options, reset: false } : options, handler),
           ),
       }
     },
     keepOnly({ all }) {
-      // Idle connections close by themselves in a few seconds.
+      // Idle connections close after a few seconds.
       pools = pools.filter(({ pool }) => all.has(pool))
     },
     async close() {
@@ -73,11 +73,11 @@ export function createPools(): Pools {
   }
 }
 
-/** It lives as long as the client's own connection, or until the application closes it. */
+/** The connection stays open as long as the client's own, or until the application closes it. */
 const ONE_CONNECTION = { connections: 1, keepAliveTimeout: 600_000 }
 
 function identityOf({ upstream, upstreamTls, timeout }: CompiledRoute, answerHeaders: number): Identity {
-  return { upstream, upstreamTls, connectTimeout: Math.min(timeout, CONNECT_TIMEOUT_MOST), answerHeaders }
+  return { upstream, upstreamTls, connectTimeout: Math.min(timeout, MAX_CONNECT_TIMEOUT_MS), answerHeaders }
 }
 
 function open({ upstream, upstreamTls, connectTimeout, answerHeaders }: Identity, settings: Pool.Options): Dispatcher {
@@ -88,8 +88,7 @@ function open({ upstream, upstreamTls, connectTimeout, answerHeaders }: Identity
     ...(caFile === null ? {} : { ca: caFile.content.toString('utf8') }),
     rejectUnauthorized: !insecureSkipVerify,
   })
-  // Left alone, undici takes the client's Host for SNI and for the certificate's name, and connects anew when it
-  // changes.
+  // By default undici takes the client's Host for SNI and for the certificate's name, and reconnects when it changes.
   const name = serverName ?? new URL(upstream.origin).hostname
   const servername = isIP(withoutBrackets(name)) === 0 ? name : ''
   const pool = new Pool(upstream.origin, {

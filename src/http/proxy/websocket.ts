@@ -1,32 +1,39 @@
 import { performance } from 'node:perf_hooks'
 import type { Duplex } from 'node:stream'
+import type { FastifyRequest } from 'fastify'
+import type { Config } from '../../config/schema.ts'
+import type { Verdict } from '../../gate/verdict.ts'
+import type { Sessions } from '../../session/sessions.ts'
+import { contextOf } from '../context.ts'
 import { watchIdleReaders } from '../server/idle-readers.ts'
 import type { Upgrade } from '../server/upgrade.ts'
-import { headersTimeout, Receiver, statusText, type Transfer } from './exchange.ts'
-import { clientHeaders } from './response-headers.ts'
+import type { Streams } from './open-streams.ts'
+import { statusText } from './response-headers.ts'
 import { phraseOf } from './undici-parser.ts'
-import { upstreamPath } from './upstream-path.ts'
 
-/** Two ends of an upgraded connection. */
+/** The two ends of an upgraded connection. */
 interface Joint {
   readonly client: Duplex
   readonly upstream: Duplex
-  /** A message of the client's has begun. */
+  /** Called when a message of the client begins. */
   readonly onMessage: () => void
   readonly onClosed: () => void
-  /** How long either end may take nothing of what waits for it, ms; the client's is watched by the listener. */
+  /** How long the upstream may read nothing while data waits for it, ms; the listener watches the client. */
   readonly idleRead: number
 }
 
-/** How long the client may take to say goodbye, ms. */
-const GOODBYE = 1_000
-
-/** How long what one end said last may take to reach the other, ms. */
-const LAST_WORDS = 10_000
+/** The private close code for a session that has ended; it reads as 401. */
+const SESSION_ENDED = 4401
+/** https://www.rfc-editor.org/rfc/rfc6455#section-7.4.1 */
+const GOING_AWAY = 1001
+/** How long the client may take to answer a close frame. */
+const CLOSE_MS = 1_000
+/** How long the last bytes of one end may take to reach the other. */
+const LAST_BYTES_MS = 10_000
 
 /**
- * The head of the answer that switches protocols (RFC 9110, section 15.2.2), with the upstream's own headers and status
- * text, one character a byte.
+ * Returns the head of the answer that switches protocols, with the upstream's headers and status text, one character a byte.
+ * @see https://www.rfc-editor.org/rfc/rfc9110#section-15.2.2
  */
 function switchingHead(headers: readonly string[], protocol: string, phrase: string): string {
   const lines: string[] = []
@@ -35,8 +42,9 @@ function switchingHead(headers: readonly string[], protocol: string, phrase: str
 }
 
 /**
- * Joins both ends, byte for byte and with back-pressure; a side that has ended leaves the other direction open. Returns
- * how to close the connection with a code of RFC 6455, section 7.4, behind the frame that the upstream is sending.
+ * Joins both ends byte for byte, with back-pressure. When one side ends, the other direction stays open. Returns a function
+ * that closes the connection with a close code, behind the frame that the upstream is sending.
+ * @see https://www.rfc-editor.org/rfc/rfc6455#section-7.4
  */
 function join({ client, upstream, onMessage, onClosed, idleRead }: Joint): (code: number) => void {
   const [fromClient, fromUpstream] = [trackFrames(), trackFrames()]
@@ -55,7 +63,7 @@ function join({ client, upstream, onMessage, onClosed, idleRead }: Joint): (code
   const sayGoodbye = (code: number): void => {
     upstream.pause()
     client.end(closeFrame(code, false))
-    // In the middle of the client's frame it would be taken for a part of it.
+    // In the middle of a frame of the client, the upstream would read the close frame as a part of that frame.
     upstream.end(fromClient.atBoundary() ? closeFrame(code, true) : undefined)
   }
 
@@ -64,7 +72,7 @@ function join({ client, upstream, onMessage, onClosed, idleRead }: Joint): (code
     if (fromClient.push(chunk).messages > 0) onMessage()
     if (upstream.write(chunk)) return
     client.pause()
-    // A client that is not read does not tell that it has gone.
+    // A paused client does not tell that it has gone.
     watching ??= watchIdleReaders([upstream], idleRead, cut)
   })
   upstream.on('drain', () => {
@@ -91,16 +99,16 @@ function join({ client, upstream, onMessage, onClosed, idleRead }: Joint): (code
   upstream.on('end', () => {
     client.end()
   })
-  // What an end that has gone has said before still has to reach the other.
+  // The last bytes of an end that has gone still have to reach the other.
   const left = (other: Duplex) => (): void => {
     if (closing !== null || other.destroyed) {
       cut()
       return
     }
     other.end()
-    // Its remaining data is discarded: unread data would hide the end of the connection.
+    // Unread data would hide the end of the connection, so it is discarded.
     other.resume()
-    setTimeout(cut, LAST_WORDS).unref()
+    setTimeout(cut, LAST_BYTES_MS).unref()
   }
   client.on('error', () => {}).on('close', left(upstream))
   upstream.on('error', () => {}).on('close', left(client))
@@ -109,94 +117,85 @@ function join({ client, upstream, onMessage, onClosed, idleRead }: Joint): (code
   return (code) => {
     if (closing !== null || closed) return
     closing = code
-    setTimeout(cut, GOODBYE).unref()
-    // What still comes from the client is not for the upstream any more, but its goodbye is waited for.
+    setTimeout(cut, CLOSE_MS).unref()
+    // The client's data no longer goes to the upstream, but its close frame ends the wait.
     client.resume()
     if (fromUpstream.atBoundary()) sayGoodbye(code)
     else upstream.resume()
   }
 }
 
-/** A request for a WebSocket. */
-export interface WebSocketJob {
-  readonly upgrade: Upgrade
-  readonly onMessage: () => void
-  /** How long either end may take nothing of what waits for it, ms. */
-  readonly idleRead: number
-  /**
-   * The upstream has switched; `close` closes both ends with a code of RFC 6455. Returns what to call when it is over.
-   */
-  readonly onSwitched: (close: (code: number) => void) => () => void
+/** Answers the client's handshake with the upstream's headers, and takes the client's connection out of HTTP. */
+export function switchProtocols(upgrade: Upgrade, upstream: Duplex, headers: readonly string[]): void {
+  upgrade.take()
+  upgrade.socket.write(switchingHead(headers, 'websocket', statusText(101, phraseOf(upstream))), 'latin1')
+}
+
+/** What open WebSockets need. */
+interface WebSocketServices {
+  readonly config: Pick<Config, 'limits'>
+  readonly sessions: Pick<Sessions, 'touch'>
+  readonly streams: Streams
 }
 
 /**
- * Sends the upgrade upstream: its own answer decides, a 101 joins the connections, any other goes to the client as it
- * is.
+ * Joins both ends of a WebSocket, and registers it so that it closes with its session. Of the request only what is read
+ * here stays in memory: a WebSocket may be open for days.
  */
-export function transferUpgrade(job: Transfer, { upgrade, onMessage, onSwitched, idleRead }: WebSocketJob): void {
-  const { route, facts, isOwnCookie } = job
-  const handedAt = performance.now()
-  const switched = (rawHeaders: readonly (Buffer | string)[], upstream: Duplex): void => {
-    const { socket: client } = upgrade
-    if (client.destroyed) {
-      upstream.destroy()
-      return
-    }
-    const { headers } = clientHeaders(rawHeaders, isOwnCookie)
-    upgrade.take()
-    client.write(switchingHead(headers, 'websocket', statusText(101, phraseOf(upstream))), 'latin1')
-    job.onWaited(performance.now() - handedAt, 101, true)
-    joinUntilClosed(client, upstream, { onMessage, onSwitched, idleRead })
-  }
-  job.pool.dispatch(
-    {
-      path: upstreamPath(route, facts.path) + facts.query,
-      method: 'GET',
-      headers: job.headers,
-      upgrade: 'websocket',
-      headersTimeout: headersTimeout(route, false),
-      bodyTimeout: 0,
-    },
-    new Receiver(job, { handedAt, hasBody: false, retry: null, onSwitched: switched }),
-  )
-}
-
-/** Apart from what asked for it: a connection that stays open for days must not hold on to its request. */
-function joinUntilClosed(
+export function joinWebSocket(
+  { config, sessions, streams }: WebSocketServices,
+  { route, session }: Extract<Verdict, { type: 'forward' }>,
+  request: FastifyRequest,
   client: Duplex,
   upstream: Duplex,
-  { onMessage, onSwitched, idleRead }: Omit<WebSocketJob, 'upgrade'>,
 ): void {
-  const over: { call: () => void } = { call: () => {} }
+  const { facts } = contextOf(request)
+  const { id, log } = request
+  const { label } = route
+  const openedAt = performance.now()
+  let forget: (() => void) | null = null
   const close = join({
     client,
     upstream,
-    onMessage,
-    idleRead,
-    onClosed: () => {
-      over.call()
+    idleRead: config.limits.idleRead,
+    // A message is the user's doing; a browser's answer to a ping is not.
+    onMessage() {
+      if (session !== null) sessions.touch(streams.ownerOf(session), Date.now())
+    },
+    onClosed() {
+      forget?.()
+      log.info({ event: 'websocket_closed', id, route: label, ms: Math.round(performance.now() - openedAt) })
     },
   })
-  over.call = onSwitched(close)
+  log.info({ event: 'websocket_open', id, path: facts.path, route: label, client: facts.client.address })
+  forget = streams.add(session, {
+    kind: 'websocket',
+    close(reason) {
+      close(reason === 'session-ended' ? SESSION_ENDED : GOING_AWAY)
+    },
+  })
 }
 
-/** Follows one direction of a WebSocket connection without looking into what it says (RFC 6455, section 5.2). */
+/**
+ * Follows the frames in one direction of a WebSocket, without their payload.
+ * @see https://www.rfc-editor.org/rfc/rfc6455#section-5.2
+ */
 export interface FrameTracker {
-  /** Takes the next bytes. `boundary` is the offset in them behind the last whole frame, -1 without one. */
+  /** Reads the next bytes. `boundary` is the offset behind the last whole frame, or -1 without one. */
   push(chunk: Buffer): { readonly boundary: number; readonly messages: number }
-  /** Whether the bytes so far end with a whole frame. */
+  /** Tells whether the bytes so far end with a whole frame. */
   atBoundary(): boolean
 }
 
-/** Opcodes below are continuation, text and binary; from there on control frames. */
+/** Lower opcodes are continuation, text and binary frames. */
 const FIRST_CONTROL_OPCODE = 8
 
-/** A tracker at the beginning of a connection. */
+/** Creates a tracker for the beginning of a connection. */
 function trackFrames(): FrameTracker {
   let header: number[] = []
   let payloadLeft = 0
 
-  /** How long the header is, as far as its bytes tell. */
+  /** The length of the header, as far as its bytes tell. */
   function headerLength(): number {
     const second = header[1]
     if (second === undefined) return 2
@@ -236,9 +235,12 @@ function trackFrames(): FrameTracker {
   }
 }
 
-/** A close frame (RFC 6455, section 5.5.1) as a server sends it, or `masked` as a client does. */
+/**
+ * Returns a close frame as a server sends it, or `masked` as a client does.
+ * @see https://www.rfc-editor.org/rfc/rfc6455#section-5.5.1
+ */
 function closeFrame(code: number, masked: boolean): Buffer {
   const body = Buffer.from([code >> 8, code & 0xff])
-  // A mask of zeros changes nothing, and says that it is there.
+  // A mask of zeros leaves the payload as it is.
   return Buffer.concat([Buffer.from([0x88, masked ? 0x82 : 0x02]), masked ? Buffer.alloc(4) : Buffer.alloc(0), body])
 }

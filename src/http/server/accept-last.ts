@@ -1,22 +1,22 @@
 import { performance } from 'node:perf_hooks'
 import { setImmediate } from 'node:timers/promises'
 
-/** The longest wait, ms, for a moment without new connections. */
-const MOST = 3_000
-/** How long, ms, such a moment may last: the shorter it is, the fewer clients connect after it. */
-const MOMENT = 0.25
+/** The longest wait for a moment without new connections. */
+const MAX_WAIT_MS = 3_000
+/** The longest such moment: the shorter it is, the fewer clients connect after it. */
+const MOMENT_MS = 0.25
 
 /**
- * Waits until the system has handed over the connections that it has taken for this process: to close a listener resets
- * them. `accepted` counts those that have been handed over, `pending` those not yet with a worker. The caller closes
- * the listener at once: the last check, a moment ago, found no new connection.
+ * Waits until the system has handed over the connections that it has accepted for this process, because closing the
+ * listener resets them. `accepted` counts the connections handed over, `pending` those that no worker has yet. The caller
+ * must close the listener at once.
  */
 export async function acceptLast(accepted: () => number, pending: () => number = () => 0): Promise<void> {
   const begun = performance.now()
-  // Each round of the event loop looks at the listener once.
-  for (let isQuiet = false; !isQuiet && performance.now() - begun < MOST;) {
+  // The event loop polls the listener once a round.
+  for (let isQuiet = false; !isQuiet && performance.now() - begun < MAX_WAIT_MS;) {
     const [before, at] = [accepted(), performance.now()]
     await setImmediate()
-    isQuiet = accepted() === before && pending() === 0 && performance.now() - at < MOMENT
+    isQuiet = accepted() === before && pending() === 0 && performance.now() - at < MOMENT_MS
   }
 }

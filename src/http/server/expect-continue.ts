@@ -10,31 +10,29 @@ interface Waiting extends IncomingMessage {
 }
 
 /**
- * Leads requests with `Expect: 100-continue` to where all others go: Node would ask for their bodies before anybody has
- * decided.
+ * Routes requests with `Expect: 100-continue` like all others. Without a listener Node.js would ask for their bodies before
+ * the gate has decided.
  */
 export function routeExpectations(server: Server): void {
   server.on('checkContinue', (request: Waiting, response) => {
     request[kWaiting] = response
-    // Node would close behind an answer without 100 Continue, also when the body has come all the same.
+    // Node.js closes the connection behind an answer without 100 Continue, even when the body has arrived. No issue is
+    // known; the flag is set beside https://nodejs.org/api/http.html#event-checkcontinue
     Object.defineProperty(response, '_expect_continue', { get: () => !request.complete })
     server.emit('request', request, response)
   })
-  // What else somebody may expect is nothing that a proxy has to understand (RFC 9110, section 10.1.1).
+  // A proxy need not understand other expectations: https://www.rfc-editor.org/rfc/rfc9110#section-10.1.1
   server.on('checkExpectation', (request, response) => {
     server.emit('request', request, response)
   })
 }
 
-/** Whether the client keeps its body until it is asked for it (RFC 9110, section 10.1.1). */
+/** Tells whether the client holds its body back until it gets `100 Continue`. */
 export function waitsToBeAsked(request: Waiting): boolean {
   return request[kWaiting] !== undefined
 }
 
-/**
- * Sends `100 Continue` to a client that waits for it, once and not before the answers to earlier requests, unless it has
- * had its own.
- */
+/** Sends `100 Continue` to a client that waits for it: once, and behind the answers to earlier requests. */
 export function askForBody(request: Waiting): void {
   const response = request[kWaiting]
   if (response === undefined || request[kAsked] === true) return

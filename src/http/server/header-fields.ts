@@ -1,8 +1,9 @@
 import { Fault } from '../../errors.ts'
 
 /**
- * What a request with more than `most` header or trailer fields gets (RFC 6585, section 5). Node's own limit drops the
- * rest without a word, a Content-Length or a Host among it.
+ * Creates the fault for a request with more than `most` header or trailer fields. Node.js's own limit drops the rest
+ * silently, even a Content-Length or a Host.
+ * @see https://www.rfc-editor.org/rfc/rfc6585#section-5
  */
 export function tooManyFields(what: 'header' | 'trailer', most: number): Fault {
   return new Fault('bad_request', {

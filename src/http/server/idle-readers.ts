@@ -1,22 +1,22 @@
 import type { Duplex } from 'node:stream'
 
-/** How many checks in a row must find that nothing was read. */
-const LOOKS = 6
+/** How many checks in a row must find that the peer read nothing. */
+const CHECKS = 6
 
-/** What one end of a connection had taken at the last look, bytes, and for how many looks it has taken no more. */
 interface Seen {
+  /** Bytes that the system had taken at the last check. */
   readonly taken: number
-  readonly looks: number
+  /** How many checks ago that number last changed. */
+  readonly checks: number
 }
 
 /**
- * Hands over each connection whose other end takes nothing of what waits for it for `limit` ms, at most a sixth longer.
- * A slow one that takes something now and then is let be, and so is one for which nothing waits. Looks until the timer is
- * cleared.
+ * Calls `cut` for each connection whose peer reads none of the data that waits for it for `limitMs`, or up to a sixth
+ * longer. A slow peer that reads something now and then stays connected. Returns the timer that checks.
  */
 export function watchIdleReaders<S extends Duplex>(
   connections: Iterable<S>,
-  limit: number,
+  limitMs: number,
   cut: (connection: S) => void,
 ): NodeJS.Timeout {
   let seen = new Map<S, Seen>()
@@ -26,22 +26,23 @@ export function watchIdleReaders<S extends Duplex>(
       const taken = takenFrom(connection)
       if (taken === null) continue
       const before = seen.get(connection)
-      // Looks are counted in place of time: a process that was stopped for a while has not seen what was taken.
-      const looks = before?.taken === taken ? before.looks + 1 : 0
-      if (looks < LOOKS) now.set(connection, { taken, looks })
+      // A process that was stopped for a while has not seen what was read meanwhile, so checks count, and not the time.
+      const checks = before?.taken === taken ? before.checks + 1 : 0
+      if (checks < CHECKS) now.set(connection, { taken, checks })
       else cut(connection)
     }
     seen = now
-  }, limit / LOOKS).unref()
+  }, limitMs / CHECKS).unref()
 }
 
 /**
- * How many bytes the system has taken for the other end, `null` while none wait. What is written is counted as a whole
- * as soon as its first bytes are, so Node's own figures do not tell a slow reader from one that has stopped.
+ * Returns how many bytes the system has taken for the peer, or `null` while none wait. A socket's public figures count a
+ * write as a whole with its first byte, and can't tell a slow reader from one that has stopped. A public
+ * `writeQueueSize` was proposed: https://github.com/nodejs/node/pull/44157
  */
 function takenFrom(connection: Duplex): number | null {
   const handle: unknown = Reflect.get(connection, '_handle')
-  // Under TLS it is the plain connection that counts.
+  // Under TLS the plain connection counts.
   const plain = isObject(handle) ? (Reflect.get(handle, '_parent') ?? handle) : null
   if (!isObject(plain)) return null
   const [written, waiting] = [Reflect.get(plain, 'bytesWritten'), Reflect.get(plain, 'writeQueueSize')]

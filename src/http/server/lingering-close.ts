@@ -1,21 +1,24 @@
 import type { IncomingMessage } from 'node:http'
 import { Socket } from 'node:net'
 
-/** How long a client that has been answered may be silent before it sends on, ms. */
-const LINGER = 5_000
-/** How long it may go on sending at all, ms: many browsers look at an answer only when they have sent everything. */
-const LINGER_MOST = 30_000
+/** How long an answered client may pause while it sends the rest of its body. */
+const LINGER_MS = 5_000
+/** How long an answered client may keep sending: many browsers read an answer only after their body is sent. */
+const MAX_LINGER_MS = 30_000
 
-/** Whether a request announces a body (RFC 9112, section 6.3). */
+/**
+ * Tells whether a request announces a body.
+ * @see https://www.rfc-editor.org/rfc/rfc9112#section-6.3
+ */
 export function hasBody({ headers }: IncomingMessage): boolean {
   return headers['transfer-encoding'] !== undefined || Number(headers['content-length'] ?? 0) > 0
 }
 
-/** Reads what is left of a body, for nobody, however much of it has been read in another way. */
+/** Reads and discards the rest of a body, even of one that was partly read with an iterator. */
 export function dropRest(request: IncomingMessage): void {
   const drop = (): void => {
     while (request.read() !== null) {
-      /* It is for nobody. */
+      /* Discarded. */
     }
   }
   request.on('readable', drop)
@@ -23,9 +26,10 @@ export function dropRest(request: IncomingMessage): void {
 }
 
 /**
- * Lets a connection that is closed before the request's body has come close in stages (RFC 9112, section 9.6): the
- * answer, the end of our side, and for 30 s at most what still comes is dropped. To close at once resets the
- * connection, and the client loses its answer.
+ * Makes a connection close in stages when it is to be closed before the request's body has arrived: the gateway ends its
+ * side and discards what the client sends, for at most 30 s. Closing at once would reset the connection, and the client
+ * would lose its answer. Node.js closes in one step, in a private method: https://github.com/nodejs/node/pull/36205
+ * @see https://www.rfc-editor.org/rfc/rfc9112#section-9.6
  */
 export function lingeringClose(request: IncomingMessage): void {
   const { socket } = request
@@ -39,8 +43,8 @@ export function lingeringClose(request: IncomingMessage): void {
     }
     socket.end()
     request.once('end', close)
-    socket.setTimeout(LINGER, close)
-    setTimeout(close, LINGER_MOST).unref()
+    socket.setTimeout(LINGER_MS, close)
+    setTimeout(close, MAX_LINGER_MS).unref()
     dropRest(request)
   }
 }

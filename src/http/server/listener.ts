@@ -28,7 +28,7 @@ import { limitPipelining } from './pipelining.ts'
 import { latestAnswer } from './response-queue.ts'
 import { GatewayRequest, routeUpgrades } from './upgrade.ts'
 
-/** A listener for requests: its connections outlive a change of the configuration. */
+/** A listener for requests. Its connections survive a change of the configuration. */
 export interface Listener {
   /** Rejects with the system's error, such as EADDRINUSE. */
   listen(where: Listen): Promise<void>
@@ -37,35 +37,31 @@ export interface Listener {
   limit(limits: Config['limits']): void
   /** New connections get this certificate; those that are open keep theirs. */
   certify(tls: NonNullable<Config['tls']>): void
-  /** From now on each answer is the last on its connection, so that clients move on. */
+  /** Makes each further answer the last on its connection, so that clients reconnect elsewhere. */
   drain(): void
-  /** Takes no new connections; resolves when those that are open have got their answers and are closed. */
+  /** Accepts no new connections; resolves when the open ones have got their answers and are closed. */
   close(): Promise<void>
-  /** Closes what is still open. */
+  /** Destroys the open connections. */
   cut(): void
 }
 
-/** How long a client may take for TLS, ms. */
-const HANDSHAKE_WITHIN = 20_000
-/** How often it is looked whether the head of a request has taken too long, ms. */
-const LOOK_FOR_SLOW = 5_000
-/** TCP looks after a client that has been silent for so long, ms. */
-const PROBE_AFTER = 60_000
+const HANDSHAKE_TIMEOUT_MS = 20_000
+/** How often Node.js checks whether the head of a request takes too long. */
+const CHECK_HEADS_MS = 5_000
+/** The silence after which TCP probes a client. */
+const KEEP_ALIVE_PROBE_MS = 60_000
 const MAX_CONNECTIONS = 20_000
-/**
- * Idle connections stay open until nothing has come on any for so long, ms, at most for `LINGER_MOST`: a request may be
- * on its way.
- */
-const LINGER = 1_000
-const LINGER_MOST = 10_000
-/** How often a closing listener looks for connections that have become idle, ms. */
-const LOOK_FOR_IDLE = 100
-/** How long the system may take to tell the end of the last connections, ms. */
-const TOLD_WITHIN = 1_000
-/** How often it is logged that there are too many connections, ms. */
-const COMPLAIN_EVERY = 10_000
+/** Idle connections stay open until none has brought a request for this long: a request may be on its way. */
+const LINGER_MS = 1_000
+const MAX_LINGER_MS = 10_000
+/** How often a closing listener looks for idle connections. */
+const CHECK_IDLE_MS = 100
+/** How long the last connections may take to emit `close`. */
+const CLOSE_EVENTS_MS = 1_000
+/** The shortest interval between two log lines about too many connections. */
+const COMPLAIN_MS = 10_000
 
-/** Makes the listener; `route` answers each request, WebSocket requests included. */
+/** Creates a listener; `route` answers each request, also those for WebSockets. */
 export function createListener(
   tls: Config['tls'],
   route: RequestListener,
@@ -74,34 +70,33 @@ export function createListener(
   refusals: Refusals,
 ): Listener {
   const options: ServerOptions = {
-    // What has no Host is refused further on, with an answer that has a body.
+    // A request without Host is refused later, with an answer that has a body.
     requireHostHeader: false,
     IncomingMessage: GatewayRequest,
-    connectionsCheckingInterval: LOOK_FOR_SLOW,
-    // Bodies may take their time as long as they come; who reads them watches that.
+    connectionsCheckingInterval: CHECK_HEADS_MS,
+    // Bodies may be slow; `giveUpOnSilentUploads` watches that they arrive.
     requestTimeout: 0,
-    // A client that has vanished without a word would keep a silent stream for ever.
+    // Without probes, a silent stream to a client that has vanished would stay open for ever.
     keepAlive: true,
-    keepAliveInitialDelay: PROBE_AFTER,
+    keepAliveInitialDelay: KEEP_ALIVE_PROBE_MS,
   }
   const server: Server =
     tls === null
       ? createHttpServer(options)
-      : createHttpsServer({ ...options, ...pairOf(tls), handshakeTimeout: HANDSHAKE_WITHIN })
-  // Node drops what is over its limit without a word; the gateway has one that refuses.
+      : createHttpsServer({ ...options, ...pairOf(tls), handshakeTimeout: HANDSHAKE_TIMEOUT_MS })
+  // Node.js silently drops the fields over its limit; the gateway's own limit refuses the request.
   server.maxHeadersCount = 0
-  /** Every connection, and of those that speak HTTP by now what they have asked for last. */
   const sockets = new Set<Socket>()
+  /** The connections that speak HTTP, with their latest request. */
   const speaking = new Map<Socket, Asked>()
-  /** More addresses of the same name. */
+  /** The servers on further addresses of the same name. */
   const others: NetServer[] = []
   const routeInOrder = limitPipelining(route, () => idleRead)
   let { idleRead } = limits
   let watchingReaders: NodeJS.Timeout | undefined
-  /** How many connections there have been. */
   let accepted = 0
   let draining = false
-  /** While it drains: the answer that is to be the last on its connection. */
+  /** The answers that are to be the last on their connections, while the listener drains. */
   const lastAnswers = new WeakMap<Socket, ServerResponse>()
   let askedAt = 0
   let closing: Promise<void> | null = null
@@ -111,7 +106,7 @@ export function createListener(
       endBehind(request.socket, response)
       askedAt = performance.now()
     }
-    // To hold on to every request until the next one would make each collection carry them all over.
+    // Holding each request until the next one would make each garbage collection copy them all.
     speaking.set(request.socket, hasBody(request) ? request : 'bodyless')
     routeInOrder(request, response)
   }
@@ -174,7 +169,7 @@ export function createListener(
     }
   }
 
-  /** Answers to requests that were pipelined before this one's must not close the connection. */
+  /** Closes the connection behind this answer, and not behind the answers to requests that were pipelined before. */
   function endBehind(socket: Socket, answer: ServerResponse): void {
     if (answer.headersSent || !answer.shouldKeepAlive) return
     const previous = lastAnswers.get(socket)
@@ -183,11 +178,11 @@ export function createListener(
     lastAnswers.set(socket, answer)
   }
 
-  /** A server is closed before the last connections have told their end, and with it that of their requests. */
-  async function allTold(): Promise<void> {
+  /** Waits for `close` of the last connections, with which their requests end: the server closes before. */
+  async function lastCloseEvents(): Promise<void> {
     const open = new Set([...sockets, ...speaking.keys()])
     const told = Promise.all([...open].map(async (socket) => new Promise((resolve) => socket.once('close', resolve))))
-    await withDeadline(told, TOLD_WITHIN, () => undefined)
+    await withDeadline(told, CLOSE_EVENTS_MS, () => undefined)
     // A WebSocket's request ends one step later.
     await setImmediate()
   }
@@ -195,7 +190,8 @@ export function createListener(
   async function close(): Promise<void> {
     endAfterAnswer()
     if (server.listening) await acceptLast(() => accepted)
-    // The server's own would close idle connections at once, also the one that a request is just arriving on.
+    // The HTTP server's own `close` destroys idle connections at once, also one on which a request is just arriving:
+    // https://github.com/nodejs/node/issues/60617
     const closed = [server, ...others]
       .filter(({ listening }) => listening)
       .map(async (one) => {
@@ -209,17 +205,18 @@ export function createListener(
       clearInterval(watching)
       clearInterval(watchingReaders)
     })
-    const moment = async (): Promise<unknown> => withDeadline(done, LOOK_FOR_IDLE, () => undefined)
+    const moment = async (): Promise<unknown> => withDeadline(done, CHECK_IDLE_MS, () => undefined)
     const begun = performance.now()
-    const isQuiet = (now: number): boolean => now - Math.max(begun, askedAt) >= LINGER || now - begun >= LINGER_MOST
+    const isQuiet = (now: number): boolean =>
+      now - Math.max(begun, askedAt) >= LINGER_MS || now - begun >= MAX_LINGER_MS
     while (!over.signal.aborted && !isQuiet(performance.now())) await moment()
     while (!over.signal.aborted) {
-      // Node takes a connection for idle whose answer is complete, but not yet sent.
+      // Node.js considers a connection idle whose answer is complete, but not yet sent.
       if (![...speaking.keys()].some((socket) => answerUnderWay(socket)?.writableEnded)) server.closeIdleConnections()
       for (const [socket, asked] of speaking) if (asked === 'nothing') socket.destroy()
       await moment()
     }
-    await allTold()
+    await lastCloseEvents()
   }
 
   return {
@@ -230,12 +227,12 @@ export function createListener(
       if (first === null || typeof first === 'string') return
       for (const { address } of await lookup('localhost', { all: true })) {
         if (address === first.address) continue
-        const other = createNetServer({ keepAlive: true, keepAliveInitialDelay: PROBE_AFTER }, (socket) => {
+        const other = createNetServer({ keepAlive: true, keepAliveInitialDelay: KEEP_ALIVE_PROBE_MS }, (socket) => {
           server.emit('connection', socket)
         })
         other.maxConnections = server.maxConnections
         complainOfTooMany(other, log)
-        // A name may stand for an address that this machine does not have.
+        // The name may have an address that this machine does not have.
         if (
           await bind(other, { host: address, port: first.port }).then(
             () => true,
@@ -268,23 +265,22 @@ async function bind(server: NetServer, where: Listen): Promise<void> {
 }
 
 function complainOfTooMany(server: NetServer, log: Log): void {
-  const mayComplain = createLimiter(1, COMPLAIN_EVERY)
+  const mayComplain = createLimiter(1, COMPLAIN_MS)
   server.on('drop', () => {
     if (!mayComplain()) return
     log.error({ event: 'too_many_connections', most: server.maxConnections }, 'no further connections are taken')
   })
 }
 
-/** A client that sends nothing of a body that is waited for between two looks, ms, is given up. */
-const LOOK_FOR_SILENT = 30_000
+/** A client that sends nothing of an expected body between two checks is given up. */
+const CHECK_UPLOADS_MS = 30_000
 
-/** What has come last on a connection: a request with a body, one without, or none yet. */
+/** The latest request of a connection: one with a body, one without, or none yet. */
 export type Asked = IncomingMessage | 'bodyless' | 'nothing'
 
 /**
- * Uploads may last for hours, as long as something comes. A body that the application does not take yet is no client's
- * fault. Looks at the connections and their latest requests until the timer is cleared, and hands those over that are
- * silent.
+ * Calls `giveUp` for uploads that have become silent. An upload may last for hours while something arrives, and a body
+ * that the application does not read yet is not the client's fault. Returns the timer that checks.
  */
 function giveUpOnSilentUploads(
   speaking: ReadonlyMap<Socket, Asked>,
@@ -298,5 +294,5 @@ function giveUpOnSilentUploads(
       read.set(socket, socket.bytesRead)
       if (isSilent) giveUp(socket, asked)
     }
-  }, LOOK_FOR_SILENT).unref()
+  }, CHECK_UPLOADS_MS).unref()
 }

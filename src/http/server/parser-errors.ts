@@ -15,25 +15,25 @@ import { idOf, newRequestId } from '../request-id.ts'
 import { answerUnderWay, passDrain } from './answer-under-way.ts'
 import { inTurn, latestAnswer } from './response-queue.ts'
 
-/** What Node says of a connection on which it could not read on. */
+/** Node.js's error for a connection on which it could not read on. */
 export interface ClientError extends Error {
   readonly code?: string
   readonly reason?: string
-  /** The bytes in which it happened: mostly all of a head, sometimes a piece of one. */
+  /** The bytes that could not be read: usually a whole head, sometimes a part of one. */
   readonly rawPacket?: Buffer
   readonly bytesParsed?: number
 }
 
-/** Answers, logs and counts what is refused without going the way of all requests. */
+/** Answers, logs and counts the requests that are refused before they are routed. */
 export interface Refusals {
   /**
-   * What the HTTP parser or TLS could not read. `request` is the one whose body was being read: its own access line
-   * tells the refusal.
+   * Refuses bytes that the HTTP parser or TLS could not read. `request` is the one whose body was being read; its access line
+   * tells of the refusal.
    */
   onClientError(error: ClientError, socket: Socket, request: IncomingMessage | null): void
   /**
-   * An upgrade or CONNECT, for which Node.js has let go of the connection: the answers before it are finished, then it
-   * is refused, and the connection ends.
+   * Refuses an upgrade or CONNECT, for which Node.js has released the connection: the answers before it are finished, then
+   * the connection ends.
    */
   refuse(fault: Fault, socket: Socket, request: IncomingMessage): void
 }
@@ -41,24 +41,24 @@ export interface Refusals {
 interface RefusalServices {
   readonly log: Log
   readonly metrics: Pick<Metrics, 'countRequest'>
-  /** The configuration as it is. */
+  /** Returns the present configuration. */
   readonly config: () => Pick<Config, 'pages' | 'scripts' | 'publicUrl'>
 }
 
-/** What is known of a request that was refused. */
+/** The known parts of a refused request's head. */
 interface Head {
   readonly method: string
   readonly path: string
   readonly kind: RequestKind
 }
 
-/** What became of a request that was refused in the middle of its body. */
+/** The outcome of a request that was refused in the middle of its body. */
 type Refused = Pick<AccessLine, 'status' | 'verdict' | 'aborted' | 'cause'>
 
-/** How long a client that was refused may take to close its side, ms. */
-const LAST_WORDS = 2_000
-/** How many refusals a second are logged; all are counted. */
-const LINES_A_SECOND = 100
+/** How long a refused client may take to close its side. */
+const LINGER_MS = 2_000
+/** How many refusals are logged in a second; all are counted. */
+const MAX_LINES_A_SECOND = 100
 const LONGEST_PATH = 1_000
 const MOST_LINES = 200
 
@@ -68,19 +68,19 @@ const HEAD_TOO_LARGE =
 
 const refused = new WeakMap<IncomingMessage, Refused>()
 
-/** How a request was refused while its body was read, or `null`. */
+/** Returns how a request was refused while its body was read, or `null`. */
 export function refusalOf(request: IncomingMessage): Refused | null {
   return refused.get(request) ?? null
 }
 
-/** For one listener. */
+/** Creates the refusals of one listener. */
 export function createRefusals({ log, metrics, config }: RefusalServices): Refusals {
   const writeLine = openAccessLog(log)
   const mayLog = limitLines(log)
   const ended = new WeakSet<Socket>()
 
   function refuse(fault: Fault, socket: Socket, request: IncomingMessage | null, head: Head, wait = inOrder): void {
-    // What still comes on a connection that was refused is no further request.
+    // Bytes behind a refusal are not another request.
     if (ended.has(socket)) return
     ended.add(socket)
     wait(socket, request, () => {
@@ -96,7 +96,7 @@ export function createRefusals({ log, metrics, config }: RefusalServices): Refus
     if (answered) {
       setTimeout(() => {
         socket.destroy()
-      }, LAST_WORDS).unref()
+      }, LINGER_MS).unref()
       socket.end(rawAnswer(fault, head.kind, id))
     } else socket.destroy()
 
@@ -113,7 +113,7 @@ export function createRefusals({ log, metrics, config }: RefusalServices): Refus
     if (logged) writeLine({ id, method, path, route: '-', ms: 0, client, traceId: null, ...outcome })
   }
 
-  /** A complete HTTP/1.1 answer, for a connection that never becomes a request. */
+  /** Returns a complete HTTP/1.1 answer for a connection without a response object. */
   function rawAnswer(fault: Fault, kind: RequestKind, id: string): string {
     const { pages, publicUrl } = config()
     const { headers, body } = contentOf(answerFor(fault), kind, id, publicUrl[0] ?? '', pages)
@@ -180,8 +180,8 @@ export function createRefusals({ log, metrics, config }: RefusalServices): Refus
 }
 
 /**
- * Calls `ready` once a refusal would not be taken for the answer to an earlier request: when that has ended, or at once
- * where it has begun.
+ * Calls `ready` when a refusal can't be read as the answer to an earlier request: after that answer, or at once if it has
+ * begun.
  */
 function inOrder(socket: Socket, request: IncomingMessage | null, ready: () => void): void {
   const latest = latestAnswer(socket)
@@ -190,7 +190,7 @@ function inOrder(socket: Socket, request: IncomingMessage | null, ready: () => v
   else latest.once('close', ready)
 }
 
-/** Calls `ready` once every answer before has ended. */
+/** Calls `ready` when all earlier answers have ended. */
 function behindAll(socket: Socket, _request: IncomingMessage | null, ready: () => void): void {
   const latest = latestAnswer(socket)
   if (latest === null) ready()
@@ -198,8 +198,8 @@ function behindAll(socket: Socket, _request: IncomingMessage | null, ready: () =
 }
 
 /**
- * Does for the answers on a connection what Node.js stops doing with an upgrade or CONNECT: tells them to go on, and
- * ends with the client. What the client still sends is dropped.
+ * Replaces the listeners that Node.js removes from a connection at an upgrade or CONNECT: answers go on after `drain`, and the
+ * connection ends with the client. What the client sends is discarded.
  */
 function lookAfter(socket: Socket): void {
   socket
@@ -214,14 +214,14 @@ function lookAfter(socket: Socket): void {
     .resume()
 }
 
-/** Whether an answer can be sent: in the middle of another one it would be read as a part of that. */
+/** Tells whether a refusal can be sent: in the middle of an answer it would be read as a part of that answer. */
 function mayAnswer(socket: Socket, request: IncomingMessage | null): boolean {
   const busy = answerUnderWay(socket)
   if (!socket.writable) return false
   return busy === null || (!busy.headersSent && busy.req === request)
 }
 
-/** What has been refused; `null` where the connection has failed otherwise, and no request with it. */
+/** Returns why a request is refused, or `null` when the connection failed without a request. */
 function faultOf(error: ClientError, request: IncomingMessage | null): Fault | null {
   const because = (text: string): Error => new Error(text, { cause: error })
   switch (error.code ?? '') {
@@ -253,12 +253,15 @@ function faultOf(error: ClientError, request: IncomingMessage | null): Fault | n
   }
 }
 
-/** A handshake record of TLS (RFC 8446, section 5.1). */
+/**
+ * Tells whether bytes are a handshake record of TLS.
+ * @see https://www.rfc-editor.org/rfc/rfc8446#section-5.1
+ */
 function isTlsHello(bytes: Buffer | undefined): boolean {
   return bytes?.[0] === 0x16 && bytes[1] === 0x03
 }
 
-/** Where the head begins in which the parser stopped: behind the one before, when there is one. */
+/** Returns where the head begins in which the parser stopped: behind the previous head, if there is one. */
 function lastHead(text: string, stopped: number): number {
   const end = text.lastIndexOf('\r\n\r\n', Math.max(0, stopped - 4))
   return end === -1 ? 0 : end + 4
@@ -274,9 +277,9 @@ function headersIn(lines: readonly string[]): IncomingHttpHeaders {
   return headers
 }
 
-/** Permits `LINES_A_SECOND` log lines a second, and logs how many it suppressed. */
+/** Returns a function that allows `MAX_LINES_A_SECOND` lines a second, and logs how many lines were left out. */
 function limitLines(log: Log): () => boolean {
-  const hasRoom = createLimiter(LINES_A_SECOND, 1_000)
+  const hasRoom = createLimiter(MAX_LINES_A_SECOND, 1_000)
   let leftOut = 0
   const tell = (): void => {
     log.warn({ event: 'refusals_not_logged', count: leftOut }, 'some refused requests were not logged')

@@ -2,13 +2,13 @@ import type { RequestListener } from 'node:http'
 import type { Socket } from 'node:net'
 import { enqueue, hasSaidClose, inTurn, waitingOn } from './response-queue.ts'
 
-/** How many requests of one connection are worked on behind one whose answer has not ended. */
+/** How many requests of one connection are handled while an earlier answer has not ended. */
 const MAX_AHEAD = 100
 
 /**
- * Routes requests at once, but of those that are pipelined only a hundred: further ones wait for their turn, and nothing
- * more is read from the connection, which closes when no turn comes within `patience()` ms. A request whose turn never
- * comes is routed once its answer is destroyed, for its access line.
+ * Routes requests at once, but only a hundred pipelined ones a connection. The next one waits for its turn, and the
+ * connection is not read meanwhile; it closes when the wait takes longer than `patience()` ms. A request that never gets
+ * its turn is routed when its answer is destroyed, for its access line.
  */
 export function limitPipelining(route: RequestListener, patience: () => number): RequestListener {
   const stopped = new WeakMap<Socket, NodeJS.Timeout>()
@@ -17,7 +17,7 @@ export function limitPipelining(route: RequestListener, patience: () => number):
     if (stopped.has(socket) || waitingOn(socket) <= MAX_AHEAD) return
     socket.pause()
     const close = (): void => {
-      // Its client may have left: a connection that is not read does not tell.
+      // The client may have left: a connection that is not read does not tell.
       socket.destroy()
     }
     stopped.set(socket, setTimeout(close, patience()).unref())
@@ -51,11 +51,11 @@ export function limitPipelining(route: RequestListener, patience: () => number):
     }
     response.once('close', routeOnce)
     if (!mayBegin) return
-    // The parser starts reading again behind each request that it finds in a piece.
+    // The parser resumes the connection behind each request that it finds in a chunk.
     process.nextTick(stopReading, socket)
     inTurn(response, () => {
       goOn(socket)
-      // Node.js is not done with the answer before.
+      // Node.js has not yet finished with the previous answer.
       process.nextTick(routeOnce)
     })
   }

@@ -4,12 +4,12 @@ import { askForBody, waitsToBeAsked } from './expect-continue.ts'
 import { dropRest } from './lingering-close.ts'
 
 /**
- * Reads a whole body; `null` when it is larger than `most` bytes: the rest is let run out, so that a browser gets to
- * the answer. Rejects with `bad_request`, of status 408 when it has not come within `within` ms.
+ * Reads a whole body; returns `null` for one of more than `most` bytes and discards its rest, so that a browser reads the
+ * answer. Rejects with `bad_request`, which has the status 408 after `within` ms.
  */
 export async function readBody(request: IncomingMessage, most: number, within: number): Promise<Buffer | null> {
   if (Number(request.headers['content-length'] ?? 0) > most) {
-    // Who waits to be asked does not send it at all.
+    // A client that waits to be asked sends no body.
     if (!waitsToBeAsked(request)) dropRest(request)
     return null
   }

@@ -3,14 +3,15 @@ import type { Socket } from 'node:net'
 import { answerUnderWay } from './answer-under-way.ts'
 
 /**
- * Answers go out in the order of their requests (RFC 9112, section 9.3.2): one to a pipelined request has no connection
- * until those before it have ended. By connection, the answers that wait.
+ * The answers that wait, by connection. Answers go out in the order of their requests, and Node.js assigns the connection
+ * to one at a time.
+ * @see https://www.rfc-editor.org/rfc/rfc9112#section-9.3.2
  */
 const queues = new WeakMap<Socket, Set<ServerResponse>>()
 
 /**
- * Follows an answer that waits, so that it is closed with its connection: not every Node.js tells it
- * (nodejs/node#62534).
+ * Registers an answer that waits, so that it closes with its connection. Older versions of Node.js forget it:
+ * https://github.com/nodejs/node/pull/62534
  */
 export function enqueue(response: ServerResponse): void {
   const { socket } = response.req
@@ -21,43 +22,44 @@ export function enqueue(response: ServerResponse): void {
   })
 }
 
-/** How many answers wait on a connection. */
+/** Returns how many answers wait on a connection. */
 export function waitingOn(socket: Socket): number {
   return queues.get(socket)?.size ?? 0
 }
 
-/** Calls `ready` when it is the answer's turn: at once where it has the connection, never where that closes first. */
+/** Calls `ready` when the answer has the connection, which may be at once; never when the connection closes first. */
 export function inTurn(response: ServerResponse, ready: () => void): void {
   if (response.socket === null) response.once('socket', ready)
   else ready()
 }
 
-/** Closes the connection in place of the rest of an answer, once the answers before it have ended. */
+/** Closes the connection instead of sending the rest of an answer, behind the answers before it. */
 export function breakOff(response: ServerResponse): void {
-  // To destroy an answer that waits would leave its connection open without another answer (Node.js 24).
+  // In Node.js 24 a connection stays open without an answer when an answer that waits is destroyed.
   inTurn(response, () => {
     response.destroy()
   })
 }
 
-/** The answer to the latest request on a connection, unless that has ended. */
+/** Returns the answer to the latest request on a connection, or `null` when it has ended. */
 export function latestAnswer(socket: Socket): ServerResponse | null {
   return [...(queues.get(socket) ?? [])].at(-1) ?? answerUnderWay(socket)
 }
 
 /**
- * Whether no further request on a connection may be carried out: an answer has said that it is the last one (RFC 9112,
- * section 9.6).
+ * Tells whether an answer on this connection has announced that it is the last one: further requests must not be handled.
+ * @see https://www.rfc-editor.org/rfc/rfc9112#section-9.6
  */
 export function hasSaidClose(socket: Socket): boolean {
   if (socket.writableEnded) return true
-  // Node.js keeps for itself what it has written into the head.
+  // Whether the head says `Connection: close` is in a private member only; https://nodejs.org/api/http.html has no
+  // public one, and no issue is known.
   return [answerUnderWay(socket), ...(queues.get(socket) ?? [])].some(
     (answer) => answer?.headersSent === true && Reflect.get(answer, '_last') === true,
   )
 }
 
-/** One listener a connection, however many answers wait on it. */
+/** Creates the queue of a connection, with one listener for all the answers that will wait. */
 function openQueue(socket: Socket): Set<ServerResponse> {
   const queue = new Set<ServerResponse>()
   queues.set(socket, queue)
@@ -65,7 +67,7 @@ function openQueue(socket: Socket): Set<ServerResponse> {
     for (const response of queue) {
       response.destroy()
       if (response.closed) continue
-      // What Node.js does for the answer that has the connection.
+      // Node.js does the same for the answer that has the connection.
       Reflect.set(response, '_closed', true)
       response.emit('close')
     }

@@ -1,6 +1,6 @@
 /**
- * Whether a Transfer-Encoding says no more than how a message is framed (RFC 9112, sections 6.1 and 7): any other coding
- * would be lost on the way, and nothing here can undo it.
+ * Tells whether a Transfer-Encoding only frames the message: the gateway can't decode any other coding, and would lose it.
+ * @see https://www.rfc-editor.org/rfc/rfc9112#section-7
  */
 export function isPlainCoding(transferEncoding: string): boolean {
   return /^[\s,]*(?:chunked|identity)[\s,]*$/i.test(transferEncoding)

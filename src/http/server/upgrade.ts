@@ -10,7 +10,7 @@ const kAsked = Symbol('asked')
 /** The connection of a request that asks for a WebSocket. */
 export interface Upgrade {
   readonly socket: Socket
-  /** Takes the connection out of HTTP's hands, once the upstream has switched: from then on it is the caller's. */
+  /** Detaches the connection from HTTP once the upstream has switched; the caller owns it then. */
   take(): void
 }
 
@@ -19,8 +19,10 @@ interface Upgrading extends IncomingMessage {
 }
 
 /**
- * A request as the server makes it. Only for a WebSocket does the connection change its protocol: one that asks for
- * anything else (`h2c`) is a plain request, body and all (RFC 9110, section 7.8: a server may ignore Upgrade).
+ * The server's requests. Only a request for a WebSocket upgrades the connection; a request for any other protocol (`h2c`)
+ * is a plain request with its body, as a server may ignore Upgrade. Node.js decides by a private setter;
+ * `shouldUpgradeCallback` of later versions is the public way: https://github.com/nodejs/node/pull/59824
+ * @see https://www.rfc-editor.org/rfc/rfc9110#section-7.8
  */
 export class GatewayRequest extends IncomingMessage {
   [kAsked]: unknown
@@ -34,12 +36,12 @@ export class GatewayRequest extends IncomingMessage {
   }
 }
 
-/** How long a client that was refused may take to close its side, ms. */
-const LINGER = 2_000
+/** How long a refused client may take to close its side. */
+const LINGER_MS = 2_000
 
 /**
- * Leads WebSocket requests to `route` like any other: one gate for all. `drop` ends the connection of one that can't
- * have it.
+ * Routes WebSocket requests like all others, so that one gate decides on every request. `drop` ends the connection of a
+ * request that can't be upgraded.
  */
 export function routeUpgrades(
   server: Server,
@@ -51,7 +53,7 @@ export function routeUpgrades(
       socket.destroy()
       return
     }
-    // An upgrade pipelined behind an answer that is not finished: this connection has no place for a second one.
+    // The upgrade is pipelined behind an unfinished answer, and a connection has room for one answer.
     if (answerUnderWay(socket) !== null) {
       drop(socket, request)
       return
@@ -60,7 +62,7 @@ export function routeUpgrades(
     const gone = (): void => {
       socket.destroy()
     }
-    // Only who reads learns that the client has gone; what it may have sent already is not touched.
+    // Reading tells when the client has left. What it has sent already stays in the buffer.
     const watch = (): void => {
       if (socket.readableLength === 0) socket.read()
     }
@@ -68,19 +70,19 @@ export function routeUpgrades(
       socket.off('readable', watch)
       socket.end()
       socket.resume()
-      setTimeout(gone, LINGER).unref()
+      setTimeout(gone, LINGER_MS).unref()
       over()
     }
     socket.on('error', gone).on('end', gone).on('readable', watch).on('drain', passDrain)
 
     const response = new ServerResponse(request)
-    /** Node.js emits close only on responses that it created. */
+    /** Node.js emits `close` only for responses that it has created. */
     const over = (): void => {
       process.nextTick(() => response.emit('close'))
     }
     response.shouldKeepAlive = false
     response.assignSocket(socket)
-    // An answer instead of the other protocol is the last one on this connection.
+    // A plain answer is the last one on this connection.
     response.on('finish', refused)
     request[kUpgrade] = {
       socket,
@@ -98,7 +100,7 @@ export function routeUpgrades(
   })
 }
 
-/** The upgrade that a request asks for, or `null`. */
+/** Returns the upgrade that a request asks for, or `null`. */
 export function upgradeOf(request: Upgrading): Upgrade | null {
   return request[kUpgrade] ?? null
 }

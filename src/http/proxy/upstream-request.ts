@@ -1,0 +1,82 @@
+import type { IncomingMessage } from 'node:http'
+import type { Socket } from 'node:net'
+import { Readable } from 'node:stream'
+import type { Dispatcher } from 'undici'
+import { Fault } from '../../errors.ts'
+import type { UpstreamHeaders } from '../../gate/headers.ts'
+import type { CompiledRoute, Facts, Verdict } from '../../gate/verdict.ts'
+import type { Session } from '../../session/session.ts'
+import type { RequestTrace } from '../../telemetry/tracing.ts'
+import type { Context } from '../context.ts'
+import { askForBody, waitsToBeAsked } from '../server/expect-continue.ts'
+import { tooManyFields } from '../server/header-fields.ts'
+import { dispatcherFor, hasConnectionLogin, hasOwnConnections } from './connection-bound.ts'
+import type { Upstreams } from './upstreams.ts'
+
+/** Builds the headers that go upstream: name, value, name, value … */
+export function upstreamHeaders(
+  rules: UpstreamHeaders,
+  { route, who, accessToken }: Extract<Verdict, { type: 'forward' }>,
+  { facts, trace }: Context,
+): string[] {
+  const headers = rules.build(facts, route, who, accessToken)
+  return trace === null ? headers : withTrace(headers, route, trace)
+}
+
+/**
+ * Replaces the client's trace context by the gateway's own, which continues it. A route that removes `traceparent` sends
+ * none.
+ */
+function withTrace(headers: string[], { upstream, headers: { remove } }: CompiledRoute, trace: RequestTrace): string[] {
+  const own = trace.goesUpstream(upstream.origin)
+  if (remove.some((name) => name.toLowerCase() === 'traceparent')) return headers
+  const out = [...own]
+  for (let i = 0; i + 1 < headers.length; i += 2) {
+    const name = headers[i] ?? ''
+    if (!/^trace(?:parent|state)$/i.test(name)) out.push(name, headers[i + 1] ?? '')
+  }
+  return out
+}
+
+/** Returns the route's pool, or the client's own dispatcher where the client logs in its connection. */
+export function dispatcherOf(
+  upstreams: Upstreams,
+  route: CompiledRoute,
+  session: Session | null,
+  facts: Facts,
+  client: Socket,
+  headers: readonly string[],
+): Dispatcher {
+  const pool = upstreams.poolFor(route)
+  if (facts.headers.authorization === undefined && !hasOwnConnections(client)) return pool
+  const owner = { client, address: facts.client.address, session: session?.id ?? null }
+  return dispatcherFor(owner, pool, hasConnectionLogin(headers), () => upstreams.openOne(route))
+}
+
+/**
+ * Returns the request's body as a stream that leaves the client's connection open when the upstream fails: the client
+ * still has to get an answer.
+ */
+export function bodyOf(request: IncomingMessage, { maxBody }: CompiledRoute, maxTrailerFields: number): Readable {
+  const chunks = request.iterator({ destroyOnReturn: false })
+  const isUnlimited = maxBody === null && !waitsToBeAsked(request) && request.headers['transfer-encoding'] === undefined
+  const body = isUnlimited ? chunks : limitBody(request, chunks, maxBody ?? Number.POSITIVE_INFINITY, maxTrailerFields)
+  return Readable.from(body, { objectMode: false })
+}
+
+/** Asks for the body once the upstream takes it, and limits its bytes and its trailer fields. */
+async function* limitBody(
+  request: IncomingMessage,
+  chunks: AsyncIterable<Buffer>,
+  maxBytes: number,
+  maxTrailerFields: number,
+): AsyncIterable<Buffer> {
+  askForBody(request)
+  let size = 0
+  for await (const chunk of chunks) {
+    size += chunk.length
+    if (size > maxBytes) throw new Fault('payload_too_large')
+    yield chunk
+  }
+  if (request.rawTrailers.length > 2 * maxTrailerFields) throw tooManyFields('trailer', maxTrailerFields)
+}
