@@ -120,8 +120,8 @@ ${example.trim()}
 \`\`\`
 
 \`gatehouse check --config FILE\` prints the resolved configuration with secrets masked, or every mistake with its line,
-its column and what to write instead. An unknown key is a mistake. Editors that support JSON Schema check and complete the
-file: the first line of the example points them to \`config/gatehouse.schema.json\`.
+its column and what to write instead. An unknown key is a mistake. Editors that support JSON Schema check and complete
+the file: the first line of the example refers them to \`config/gatehouse.schema.json\`.
 
 ## Placeholders
 
@@ -148,7 +148,7 @@ is needed. An empty variable counts as unset.
 
 - \`_FILE\` after the name of a variable makes the gateway read the value from a file:
   \`GATEHOUSE_PROVIDER_CLIENT_SECRET_FILE=/run/secrets/oidc\`. The gateway removes trailing newlines.
-- Commas separate the items of a list: \`GATEHOUSE_PUBLIC_URL=https://a.example.com,https://b.example.com\`.
+- Commas or newlines separate the items of a list: \`GATEHOUSE_PUBLIC_URL=https://a.example.com,https://b.example.com\`.
 - Maps, \`scripts.headers\` and \`routes\` are YAML on one line:
   \`GATEHOUSE_ROUTES='[{ path: /assets/**, access: public }, { path: /** }]'\`. The gateway replaces placeholders in these
   variables only.

@@ -49,7 +49,7 @@ export const schema = group('Configuration of Gatehouse.', {
   trustedProxies: leaf(list(addressRange), {
     default: [],
     description:
-      'The IP addresses and CIDR ranges of the proxies in front of the gateway. The gateway believes ' +
+      'The IP addresses and CIDR ranges of the proxies in front of the gateway. The gateway trusts ' +
       '`X-Forwarded-*` headers from these addresses only.',
   }),
   upstream: leaf(upstream, {
@@ -109,7 +109,7 @@ export const schema = group('Configuration of Gatehouse.', {
     group(
       'The separate forward-auth listener (docs/forward-auth.md), for a proxy that forwards requests itself ' +
         'and asks the gateway whether to let them in. It speaks plain HTTP, and is off unless this section or ' +
-        'its variable is set. Only that proxy may reach it, because its answers carry access tokens. Changing ' +
+        'its variable is set. Only that proxy may reach it, because its responses carry access tokens. Changing ' +
         'this section requires a restart.',
       {
         listen: leaf(listen, {

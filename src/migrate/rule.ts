@@ -71,7 +71,7 @@ export function unavailable(note: string, grade: Grade = 'security'): Rule {
     target: null,
     note,
     apply(setting, migration) {
-      if (flagOf(setting) === false) remark(migration, 'builtin', setting, 'it is off, as it always is here')
+      if (flagOf(setting) === false) remark(migration, 'builtin', setting, 'it is off, as always in Gatehouse')
       else remark(migration, grade, setting, note)
     },
   }
@@ -88,7 +88,7 @@ export function applyRules(rules: Rules, migration: Migration, unknown: (key: st
     }
     const last = migration.effective.get(setting.key)
     if (last !== undefined && last !== setting && last.written === setting.written) {
-      remark(migration, 'differs', setting, `it is given again in line ${last.line}, and the last one counts`)
+      remark(migration, 'differs', setting, `it is set again in line ${last.line}, and the last value applies`)
       continue
     }
     rule.apply(setting, migration)
@@ -120,5 +120,5 @@ export function reportOverridden(migration: Migration): void {
 export function unknownKey(product: string, key: string): string {
   return /^(?!WONDERWALL_)[A-Z]/.test(key) && !key.startsWith('OIDC')
     ? 'it is a variable of another program, and is left out'
-    : `it is not a key of ${product} that this command knows: look up what it did, and whether it is needed`
+    : `it is not a key of ${product} that this command knows: look up what it does, and whether you need it`
 }

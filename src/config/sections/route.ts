@@ -35,7 +35,7 @@ const requirement = group('What a session must have for the request to be let in
   }),
 })
 
-const token = group('The access token that the upstream receives.', {
+const token = group('The access token that the application receives.', {
   grant: leaf(choice(['session', 'none', 'token-exchange', 'on-behalf-of', 'client-credentials']), {
     default: 'session',
     defaultText: '`session`; `none` where `access` is `public`',
@@ -52,7 +52,7 @@ const token = group('The access token that the upstream receives.', {
   }),
 })
 
-const headers = group('Changes to the request headers that the upstream receives.', {
+const headers = group('Changes to the request headers that the application receives.', {
   set: leaf(oncePerName(map(headerName, textual(headerTemplate))), {
     default: {},
     secret: 'constants',
@@ -74,7 +74,7 @@ const headers = group('Changes to the request headers that the upstream receives
 })
 
 /** One route: which requests it is for, who is let in, and what goes upstream. */
-export const route = group('Which requests the route applies to, who may send them, and what the upstream receives.', {
+export const route = group('Which requests the route applies to, who may send them, and what the application gets.', {
   path: leaf(pathPattern, {
     default: undefined,
     description:
@@ -113,8 +113,8 @@ export const route = group('Which requests the route applies to, who may send th
   challenge: leaf(choice(['auto', 'redirect', '401']), {
     default: 'auto',
     description:
-      'The response to a request without a session. `redirect` sends it to the login, `401` refuses it, and ' +
-      '`auto` redirects navigations and refuses everything else.',
+      'The response to a request without a session. `redirect` sends it to the login, `401` rejects it, and ' +
+      '`auto` redirects navigations and rejects all other requests.',
   }),
   require: requirement,
   token,
@@ -130,7 +130,7 @@ export const route = group('Which requests the route applies to, who may send th
   loginRedirects: leaf(list(urlPattern), {
     default: [],
     description:
-      'Redirects of the upstream that mean a login is needed: URLs, or paths on the upstream, with the ' +
+      'Redirects of the application that mean a login is needed: URLs, or paths on the application, with the ' +
       'wildcards `*` and `**`. Scripts get a 401 instead of such a redirect.',
   }),
   preservePost: leaf(flag, {
@@ -144,23 +144,23 @@ export const route = group('Which requests the route applies to, who may send th
   csrf: leaf(choice(['origin', 'off']), {
     default: 'origin',
     description:
-      '`origin` refuses unsafe requests with a session, and WebSocket handshakes, if they come from another ' +
+      '`origin` rejects unsafe requests with a session, and WebSocket handshakes, if they come from another ' +
       'origin. `off` lets them through.',
   }),
   timeout: leaf(duration({ min: 1, timer: true }), {
     default: '60s',
-    description: 'How long the upstream may take until the first byte of its response. Streams may last longer.',
+    description: 'How long the application may take until the first byte of its response. Streams may last longer.',
   }),
-  upstreamTls: group('TLS settings for the connection to the upstream.', {
+  upstreamTls: group('TLS settings for the connection to the application.', {
     caFile: leaf(file('certificate'), {
       default: null,
       description:
-        'A PEM file with the CA certificates that the gateway trusts for the upstream, instead of the default ' +
+        'A PEM file with the CA certificates that the gateway trusts for the application, instead of the default ' +
         'ones.',
     }),
     serverName: leaf(text({ pattern: /^[A-Za-z0-9_.-]+$/, expected: 'a host name', name: 'host name' }), {
       default: null,
-      description: 'The name that the certificate of the upstream must have, if it is not the host of `upstream`.',
+      description: 'The name that the certificate of the application must have, if it is not the host of `upstream`.',
     }),
     insecureSkipVerify: leaf(flag, {
       default: false,

@@ -86,7 +86,7 @@ export const session = group('How sessions are sealed, how long they last and wh
   outageGrace: leaf(duration({ min: 0 }), {
     default: '60s',
 
-    description: 'How long sessions that this process already knows stay valid while the store is down.',
+    description: 'How long sessions that this process already knows stay valid while the store is unavailable.',
   }),
   maxPerUser: leaf(integer(1), {
     default: null,

@@ -129,7 +129,7 @@ export const modAuthOpenidc: Rules = {
   OIDCResponseMode: becomes('provider.responseMode', (setting, migration) => {
     if (['query', 'form_post'].includes(textOf(setting)))
       put(migration, 'provider.responseMode', textOf(setting), setting)
-    else remark(migration, 'security', setting, 'an answer in the fragment is not supported: query is used')
+    else remark(migration, 'security', setting, 'a response in the fragment is not supported: query is used')
   }),
   OIDCPKCEMethod: becomes('built in: S256', (setting, migration) => {
     remark(migration, textOf(setting) === 'S256' ? 'builtin' : 'security', setting, 'PKCE is always S256 here')
@@ -244,7 +244,7 @@ export const modAuthOpenidc: Rules = {
     (setting, migration) => {
       put(migration, 'session.cookie.domain', literal(textOf(setting)), setting)
     },
-    'every host under it gets the cookie, which loses the __Host- prefix',
+    'every host under the domain gets the cookie, which loses the __Host- prefix',
   ),
   OIDCCookiePath: noEqual('the cookie is valid for the whole origin'),
   OIDCCookieHTTPOnly: always(true, 'the cookie is always HttpOnly'),
@@ -258,7 +258,7 @@ export const modAuthOpenidc: Rules = {
       setting,
     )
   }),
-  OIDCStripCookies: noEqual("the gateway's cookies never reach the upstream", 'builtin'),
+  OIDCStripCookies: noEqual("the gateway's cookies never reach the application", 'builtin'),
   OIDCStateTimeout: noEqual(LOGIN_STATE),
   OIDCStateMaxNumberOfCookies: noEqual(LOGIN_STATE),
   OIDCStateCookiePrefix: noEqual(LOGIN_STATE),
@@ -295,20 +295,20 @@ export const modAuthOpenidc: Rules = {
   OIDCMemCacheConnectionsTTL: noEqual(CACHE),
   OIDCCacheEncrypt: always(true, 'data in Redis is always sealed'),
 
-  OIDCClaimPrefix: combined('routes[].headers.set', 'the header names start with it'),
-  OIDCClaimDelimiter: noEqual('items of a list are joined with a comma; a comma inside one is %2C'),
+  OIDCClaimPrefix: combined('routes[].headers.set', 'the header names start with the prefix'),
+  OIDCClaimDelimiter: noEqual('the items of a list are joined with a comma; a comma inside an item becomes %2C'),
   OIDCPassClaimsAs: combined(
     'routes[].headers.set',
     'headers only; text that is not ASCII is encoded as in RFC 8187, or with encoding: base64',
   ),
   OIDCPassIDTokenAs: noEqual('the ID token does not leave the gateway; headers.set can use its claims', 'security'),
-  OIDCPassUserInfoAs: noEqual('headers.set can use its claims, one by one'),
+  OIDCPassUserInfoAs: noEqual('headers.set can use the claims of the userinfo response, one by one'),
   OIDCPassAccessToken: combined('routes[].token'),
   OIDCPassRefreshToken: unavailable('the refresh token does not leave the gateway'),
   OIDCRemoteUserClaim: combined(
     'routes[].headers.set',
     'in the header of OIDCAuthNHeader or of a RequestHeader that sets it, otherwise as X-Remote-User; a regular ' +
-      'expression for the claim has no equal',
+      'expression for the claim has no equivalent',
   ),
   OIDCAuthNHeader: combined('routes[].headers.set'),
   OIDCPreservePost: becomes(
@@ -319,10 +319,10 @@ export const modAuthOpenidc: Rules = {
     },
     'it is on by default; the form is kept in the browser tab',
   ),
-  OIDCPreservePostTemplates: noEqual("the pages are the gateway's own"),
+  OIDCPreservePostTemplates: noEqual('the gateway has its own pages'),
   OIDCUnAuthAction: combined(
     'routes[].challenge, access',
-    'pass becomes access: optional if only a login is required; an expression has no equal, because the kind of ' +
+    'pass becomes access: optional if only a login is required; an expression has no equivalent, because the kind of ' +
       'request decides',
   ),
   OIDCUnAutzAction: noEqual('a user without access gets 403; require.acr requests a stronger login'),
@@ -370,7 +370,7 @@ export const modAuthOpenidc: Rules = {
   Header: noEqual(
     'answers pass as the application makes them: set headers in the application, or in the web server in front',
   ),
-  AuthName: noEqual("the pages are the gateway's own", 'builtin'),
+  AuthName: noEqual('the gateway has its own pages', 'builtin'),
   ServerName: combined('publicUrl'),
   ServerAlias: combined('publicUrl'),
   ProxyPass: combined(
@@ -378,9 +378,9 @@ export const modAuthOpenidc: Rules = {
     'a different path at the upstream becomes stripPrefix or rewritePrefix; with ! the path is closed until you decide',
   ),
   ProxyPassReverse: noEqual(
-    'redirects of the upstream are not changed: let it read its public URL from X-Forwarded-Host and -Proto',
+    'redirects of the application are not changed: let it read its public URL from X-Forwarded-Host and -Proto',
   ),
-  ProxyPreserveHost: always(true, 'the upstream receives the Host that the browser sends', 'differs'),
+  ProxyPreserveHost: always(true, 'the application receives the Host that the browser sends', 'differs'),
   SSLCertificateFile: noEqual(
     'a proxy in front can keep TLS: list its address under trustedProxies; otherwise set tls.certFile',
     'todo',

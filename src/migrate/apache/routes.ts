@@ -319,7 +319,7 @@ function proxyPassesOf(own: readonly PlacedDirective[], migration: Migration): P
         migration,
         'gap',
         setting,
-        'a prefix for the path of every request has no equal: let the application serve its root, or publish it under ' +
+        'a prefix for the path of every request has no equivalent: let the application serve its root, or publish it under ' +
           'the same path',
       )
       return [{ path: pattern, upstream: 'http://upstream.change-me.invalid', from: setting }]

@@ -6,7 +6,7 @@ import { type Rule, becomes } from '../rule.ts'
 export function closedUntilDecided(note: string): Rule {
   return {
     target: 'routes[].require.claims',
-    note: `closed until you decide: ${note}`,
+    note: `closed until you decide; ${note}`,
     apply(setting, migration) {
       if (listOf(setting).length === 0)
         return remark(migration, 'builtin', setting, 'it is empty, and requires nothing')
@@ -64,7 +64,7 @@ export const bearer: Rule = becomes(
         'that routes require must be in the token itself',
     )
   },
-  'access tokens in JWT form with the client id as audience; ID tokens, which oauth2-proxy accepts, are refused',
+  'access tokens in JWT form with the client id as audience; ID tokens, which oauth2-proxy accepts, are rejected',
 )
 
 /** Returns the claim with the groups. */

@@ -92,15 +92,15 @@ const NO_BASIC_CREDENTIALS = 'the gateway sends no Basic credentials: let the ap
 
 const requestHeader = combined(
   'routes[].headers.set',
-  'claims become templates, constants variables; the header with the access token becomes token.header',
+  'claims become templates, and constants become variables; the header with the access token becomes token.header',
 )
 const responseHeader = combined(
   'routes[].headers.set',
-  'for the upstream, and in the verdicts on forwardAuth.listen; never in an answer to the browser',
+  'sent to the application, and in the verdicts on forwardAuth.listen; never in a response to the browser',
 )
 const inlineTls = noEqual('give the certificate and its key as files: tls.certFile and tls.keyFile')
 const staticAnswers = noEqual(
-  'the gateway serves no files or fixed answers: let a web server serve them, and set it as upstream',
+  'the gateway serves no files or fixed responses: let a web server serve them, and set it as upstream',
 )
 const HEADER_KEYS = [
   'name',
@@ -165,10 +165,10 @@ export const oauth2ProxyAlpha: Rules = {
   [`${UPSTREAMS}.insecureSkipTLSVerify`]: combined('routes[].upstreamTls.insecureSkipVerify'),
   [`${UPSTREAMS}.static`]: staticAnswers,
   [`${UPSTREAMS}.staticCode`]: staticAnswers,
-  [`${UPSTREAMS}.flushInterval`]: noEqual('answers are streamed', 'builtin'),
+  [`${UPSTREAMS}.flushInterval`]: noEqual('responses are streamed', 'builtin'),
   [`${UPSTREAMS}.passHostHeader`]: oauth2Proxy['pass_host_header'] ?? staticAnswers,
   [`${UPSTREAMS}.proxyWebSockets`]: oauth2Proxy['proxy_websockets'] ?? staticAnswers,
-  [`${UPSTREAMS}.timeout`]: combined('routes[].timeout', 'it ends with the first byte of the answer'),
+  [`${UPSTREAMS}.timeout`]: combined('routes[].timeout', 'the timeout ends with the first byte of the response'),
   [`${UPSTREAMS}.disableKeepAlives`]: oauth2Proxy['disable_keep_alives'] ?? staticAnswers,
   ...headerRules('injectRequestHeaders', requestHeader),
   ...headerRules('injectResponseHeaders', responseHeader),

@@ -18,7 +18,7 @@ const GOOGLE_DIRECTORY =
   'require.claims'
 const LOCAL_USERS = 'there are no local users: give them accounts at the provider'
 const PLAIN_HTTP_ADMIN = 'the admin listener is plain http'
-const CLAIM_NAME = "it is the claim's name there and in headers.set"
+const CLAIM_NAME = 'the name of the claim under require.claims and in headers.set'
 const NO_BASIC_CREDENTIALS = 'the gateway sends no Basic credentials: let the application read a header of headers.set'
 
 /** The default of `session.lifetime`, which limits sessions that are in use. */
@@ -122,7 +122,7 @@ export const oauth2Proxy: Rules = {
     'only OpenID Connect is supported; the type of provider determines the issuer if none is given',
   ),
   oidc_issuer_url: combined('provider.issuer'),
-  azure_tenant: combined('provider.issuer', 'it is part of the issuer'),
+  azure_tenant: combined('provider.issuer', 'the tenant is part of the issuer'),
   client_id: copied('provider.clientId'),
   client_secret: becomes('provider.clientSecret', (setting, migration) => {
     put(migration, 'provider.clientSecret', secretVariableFor(migration, setting, 'OIDC_CLIENT_SECRET'), setting)
@@ -133,7 +133,7 @@ export const oauth2Proxy: Rules = {
   }),
   scope: scopes,
   prompt: parameter('prompt'),
-  acr_values: parameter('acr_values', 'it is requested and, as before, not checked: require.acr on a route checks it'),
+  acr_values: parameter('acr_values', 'requested and, as before, not checked; require.acr on a route checks it'),
   resource: parameter('resource'),
   auth_request_response_mode: becomes('provider.responseMode', (setting, migration) => {
     if (['query', 'form_post'].includes(textOf(setting)))
@@ -191,7 +191,7 @@ export const oauth2Proxy: Rules = {
   ),
   insecure_oidc_skip_nonce: always(false, 'the nonce is always verified', 'builtin'),
   ssl_insecure_skip_verify: unavailable("the provider's certificate is always verified: set provider.caFile"),
-  approval_prompt: noEqual('it predates OpenID Connect: use prompt in provider.authorizationParameters'),
+  approval_prompt: noEqual('approval_prompt predates OpenID Connect: use prompt in provider.authorizationParameters'),
   backend_logout_url: noEqual(
     "logout uses the provider's end_session endpoint, with the ID token as a hint; nothing to set if the provider " +
       'announces one',
@@ -206,7 +206,7 @@ export const oauth2Proxy: Rules = {
   email_domains: combined(
     'routes[].require.claims',
     'the gateway compares whole claims, so the domain must be in the claim hd (Google) or email_domain, and no user ' +
-      'is let in without it; * lets in everybody whom the provider lets in, as before',
+      'is let in without it; * lets in every user of the provider, as before',
   ),
   authenticated_emails_file: combined(
     'routes[].require.claims',
@@ -258,7 +258,7 @@ export const oauth2Proxy: Rules = {
   bearer_token_login_fallback: noEqual('with an invalid token, a script gets 401 and a navigation goes to the login'),
 
   // Routes
-  upstreams: combined('upstream, routes[]', 'file: and static: have no equal: let a web server serve files'),
+  upstreams: combined('upstream, routes[]', 'file: and static: have no equivalent: let a web server serve files'),
   skip_auth_regex: openRoutes,
   skip_auth_routes: openRoutes,
   skip_auth_preflight: preflight,
@@ -273,11 +273,14 @@ export const oauth2Proxy: Rules = {
     'challenge: 401 on every route; browsers still get a page, and scripts always get JSON',
   ),
   ssl_upstream_insecure_skip_verify: insecureUpstream,
-  upstream_timeout: combined('routes[].timeout', 'it ends with the first byte of the answer; streams are not cut off'),
-  pass_host_header: always(true, 'the upstream receives the Host that the browser sends', 'differs'),
+  upstream_timeout: combined(
+    'routes[].timeout',
+    'the timeout ends with the first byte of the response; streams are not cut off',
+  ),
+  pass_host_header: always(true, 'the application receives the Host that the browser sends', 'differs'),
   proxy_websockets: always(true, 'WebSockets are forwarded after the session has been checked', 'differs'),
-  flush_interval: noEqual('answers are streamed', 'builtin'),
-  disable_keep_alives: unavailable('connections to the upstream are kept alive', 'gap'),
+  flush_interval: noEqual('responses are streamed', 'builtin'),
+  disable_keep_alives: unavailable('connections to the application are kept alive', 'gap'),
   encode_state: noEqual(LOGIN_STATE, 'builtin'),
   allow_query_semicolons: noEqual('the query is sent upstream unchanged', 'builtin'),
   force_https: unavailable(
@@ -319,7 +322,7 @@ export const oauth2Proxy: Rules = {
     'headers that the gateway sets are removed from client requests on every route',
   ),
   signature_key: noEqual(
-    'requests are not signed: let the upstream accept only the gateway (network policy, mutual TLS)',
+    'requests are not signed: let the application accept only the gateway (network policy, mutual TLS)',
   ),
 
   // Sessions and their cookie
@@ -352,7 +355,7 @@ export const oauth2Proxy: Rules = {
   ),
   cookie_domains: combined(
     'session.cookie.domain',
-    'one domain that covers every publicUrl; every host under it gets the cookie',
+    'one domain that covers every publicUrl; every host under the domain gets the cookie',
   ),
   cookie_path: noEqual('the cookie is valid for the whole origin: give each application its own host'),
   cookie_expire: lifetime,
@@ -363,7 +366,7 @@ export const oauth2Proxy: Rules = {
         return remark(migration, 'builtin', setting, 'tokens are refreshed automatically after half of their lifetime')
       put(migration, 'session.refreshBefore', '50%', setting)
     },
-    'it depends on the access token, not on a fixed interval: the token is refreshed after half of its lifetime',
+    'the access token is refreshed after half of its lifetime, not at a fixed interval',
   ),
   cookie_secure: always(true, 'the cookie is Secure wherever publicUrl is https, and only there'),
   cookie_httponly: always(true, 'the cookie is always HttpOnly'),
@@ -429,7 +432,7 @@ export const oauth2Proxy: Rules = {
       if (address === null) remark(migration, 'gap', setting, 'the admin listener needs host:port or unix:/path')
       else put(migration, 'admin.listen', literal(address), setting)
     },
-    'that listener also serves health and session administration: do not expose it to users',
+    'the admin listener also serves health and session administration: do not expose it to users',
   ),
   metrics_secure_address: noEqual("the admin listener is plain http: keep it on loopback or in the pod's network"),
   metrics_tls_cert_file: noEqual(PLAIN_HTTP_ADMIN),

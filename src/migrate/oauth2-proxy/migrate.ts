@@ -21,7 +21,7 @@ export function migrateOauth2Proxy(settings: readonly Setting[], isAlpha: boolea
   if (!isAlpha) reportOverridden(migration)
   applyRules(rules, migration, (key) =>
     key.startsWith(CHART)
-      ? "it is a value of the peer's chart: look whether helm/gatehouse has its equal"
+      ? "it is a value of the peer's chart: see whether helm/gatehouse has an equivalent"
       : unknownKey(PRODUCT, key),
   )
 

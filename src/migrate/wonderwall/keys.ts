@@ -74,10 +74,10 @@ export const wonderwall: Rules = {
   'openid.jwks-fallback-alg': noEqual('a key without alg is used with the algorithms of its type'),
   'openid.new-client-auth-jwt-type': unavailable('the assertion has the type that openid-client sets', 'gap'),
   'openid.post-logout-redirect-uri': noEqual(
-    'after logout the gateway shows a page, or redirects to the path in redirect of GET logout: make that a ' +
-      'public page that leads on',
+    'after logout the gateway shows a page, or redirects to the path in redirect of GET logout: make it a ' +
+      'public page with a link to the old target',
   ),
-  'ingress': combined('publicUrl, basePath', 'its path becomes the start of basePath'),
+  'ingress': combined('publicUrl, basePath', 'the path of the ingress becomes the start of basePath'),
   'auto-login': combined(
     'routes[].access',
     'true: required; false: optional, requests without a session reach the application',
@@ -99,8 +99,8 @@ export const wonderwall: Rules = {
     if (address === null) remark(migration, 'gap', setting, 'it is not host:port: set listen')
     else put(migration, 'listen', literal(address), setting)
   }),
-  'metrics-bind-address': combined('admin.listen', 'metrics, health and session administration share it'),
-  'probe-bind-address': combined('admin.listen', 'metrics, health and session administration share it'),
+  'metrics-bind-address': combined('admin.listen', 'one listener serves metrics, health and session administration'),
+  'probe-bind-address': combined('admin.listen', 'one listener serves metrics, health and session administration'),
   'pprof-enabled': unavailable("profiles are not served over HTTP: use Node's inspector", 'gap'),
   'log-format': noEqual('logs are JSON lines', 'builtin'),
   'log-level': becomes('log.level', (setting, migration) => {
@@ -127,7 +127,7 @@ export const wonderwall: Rules = {
     },
     'the key has the same format, but sessions are not carried over: create a new key; all users log in again',
   ),
-  'session.inactivity': combined('session.idleTimeout', 'off without it'),
+  'session.inactivity': combined('session.idleTimeout', 'off without session.inactivity'),
   'session.inactivity-timeout': combined(
     'session.idleTimeout',
     'any request of the user counts as activity, not only a refresh',
@@ -144,7 +144,7 @@ export const wonderwall: Rules = {
       if (flagOf(setting) === false) return remark(migration, 'builtin', setting, 'it is off')
       enableForwardAuth(migration, setting)
     },
-    "GET /auth on a separate listener for the proxy only; its 200 always has the upstream's headers, including the " +
+    'GET /auth on a separate listener for the proxy only; its 200 always has the headers for the application, including the ' +
       'token: use token: { grant: none } to leave the token out',
   ),
   'session.forward-auth-set-headers': becomes(
@@ -153,7 +153,7 @@ export const wonderwall: Rules = {
       if (flagOf(setting) === false) return remark(migration, 'builtin', setting, 'it is off')
       markRouteSource(migration, setting)
     },
-    "verdicts have the upstream's own headers: the token is in Authorization, or in token.header",
+    'verdicts have the headers for the application: the token is in Authorization, or in token.header',
   ),
   'redis.uri': combined('session.store'),
   'redis.address': combined('session.store'),
@@ -161,14 +161,17 @@ export const wonderwall: Rules = {
   'redis.username': combined('session.redis.username'),
   'redis.password': combined('session.redis.password'),
   'redis.connection-idle-timeout': noEqual('connections to Redis are kept alive'),
-  'ratelimit.enabled': combined('rateLimit.login', 'it counts per client address, not per browser; false becomes off'),
+  'ratelimit.enabled': combined(
+    'rateLimit.login',
+    'requests are counted per client address, not per browser; false becomes off',
+  ),
   'ratelimit.logins': combined(
     'rateLimit.login',
-    'it counts per client address, which many users may share: the default, 300/1m, is kept',
+    'requests are counted per client address, which many users may share, so the default of 300/1m is kept',
   ),
   'ratelimit.window': combined(
     'rateLimit.login',
-    'it counts per client address, which many users may share: the default, 300/1m, is kept',
+    'requests are counted per client address, which many users may share, so the default of 300/1m is kept',
   ),
   'shutdown-graceful-period': becomes(
     'shutdown.drain',
@@ -176,7 +179,7 @@ export const wonderwall: Rules = {
       const ms = goDuration(setting)
       if (ms !== null) put(migration, 'shutdown.drain', duration(ms, 0), setting)
     },
-    'it starts after shutdown.wait, which the old period included',
+    'the period starts after shutdown.wait, which the old period included',
   ),
   'shutdown-wait-before-period': becomes('shutdown.wait', (setting, migration) => {
     const ms = goDuration(setting)
