@@ -85,12 +85,10 @@ export const session = group('How sessions are sealed, how long they last and wh
   redis,
   outageGrace: leaf(duration({ min: 0 }), {
     default: '60s',
-
     description: 'How long sessions that this process already knows stay valid while the store is down.',
   }),
   maxPerUser: leaf(integer(1), {
     default: null,
-
     description: 'The maximum number of sessions per user. A further login ends the oldest session.',
   }),
 })
