@@ -26,14 +26,14 @@ function policyOfOne(directive: Directive, userClaim: string | null): Policy | n
   if (name === 'requireany') return policyOf(directive.inner ?? [], userClaim)
   if (name === 'requireall')
     return allOf((directive.inner ?? []).flatMap((inner) => policyOfOne(inner, userClaim) ?? []))
-  if (name === 'requirenone') return inexpressible('<RequireNone> has no equal')
+  if (name === 'requirenone') return inexpressible('<RequireNone> has no equivalent')
   if (name !== 'require') return null
   const [kind = '', ...rest] = directive.args
   switch (kind.toLowerCase()) {
     case 'valid-user':
       return { kind: 'users', claims: {} }
     case 'all':
-      return rest[0]?.toLowerCase() === 'granted' ? { kind: 'public' } : inexpressible('no user was let in')
+      return rest[0]?.toLowerCase() === 'granted' ? { kind: 'public' } : inexpressible('it let no user in')
     case 'claim':
       return anyOf(rest.map(claimOf))
     case 'user':
@@ -41,9 +41,9 @@ function policyOfOne(directive: Directive, userClaim: string | null): Policy | n
         ? inexpressible('Apache compares sub@issuer: require the claim sub')
         : { kind: 'users', claims: { [userClaim]: rest.map(literal) } }
     case 'not':
-      return inexpressible('"Require not" has no equal')
+      return inexpressible('"Require not" has no equivalent')
     default:
-      return inexpressible(`"Require ${kind}" has no equal`)
+      return inexpressible(`"Require ${kind}" has no equivalent`)
   }
 }
 
@@ -54,7 +54,7 @@ function inexpressible(reason: string): Policy {
 function claimOf(spec: string): Policy {
   const [, name, value] = /^([^:~]+):(.+)$/s.exec(spec) ?? []
   if (name === undefined || value === undefined)
-    return inexpressible('an expression over a claim has no equal: list the values')
+    return inexpressible('an expression over a claim has no equivalent: list the values')
   return { kind: 'users', claims: { [name]: [literal(value)] } }
 }
 
