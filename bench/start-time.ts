@@ -106,8 +106,8 @@ function evaluate({ unbundled, built }: Starts): { report: string; kept: boolean
       line('unbundled', unbundled),
       line('built', built),
       '',
-      `${kept ? 'PASS' : 'FAIL'} at most ${MAX_SHARE} times the start time of the unbundled program: median ratio of the pairs ` +
-        `${ratio.toFixed(2)}`,
+      `${kept ? 'PASS' : 'FAIL'} at most ${MAX_SHARE} times the start time of the unbundled program ` +
+        `(median ratio of the pairs): ${ratio.toFixed(2)}`,
       '',
     ].join('\n'),
   }

@@ -277,7 +277,7 @@ void t.test('mod_auth_openidc: headers that RequestHeader removed are removed on
   t.match(security, /RequestHeader: another VirtualHost/)
   t.match(stderr, /RequestHeader: Accept-Language goes to the upstream as the client sends it/)
   t.match(stderr, /RequestHeader: the gateway writes X-Forwarded-Proto itself/)
-  t.match(stderr, /Header: answers pass as the application makes them/)
+  t.match(stderr, /Header: response headers are not changed/)
   t.notMatch(stdout, /Accept-Language/)
 
   const file = join(scratch, 'headers.yaml')
@@ -414,7 +414,7 @@ void t.test('Wonderwall: paths, levels and sessions are migrated', async (t) => 
     ],
   )
   t.same(routeOf(config, '/**')?.require?.acr, ['level4'])
-  t.match(securityOf(stderr), /"\/shop\/any\*" is no path/)
+  t.match(securityOf(stderr), /"\/shop\/any\*" is not a path/)
   t.match(config.session, {
     idleTimeout: '1h',
     lifetime: '10h',
@@ -535,8 +535,8 @@ void t.test(
   'an input that is not understood exits with status 2, names the readable formats and quotes nothing',
   async (t) => {
     const cases: [text: string, says: RegExp][] = [
-      ['hello: world\n', /no configuration that this command can read/],
-      ['', /no configuration that this command can read/],
+      ['hello: world\n', /not a configuration that this command can read/],
+      ['', /not a configuration that this command can read/],
       ['client_id = "x"\nclient_secret = "cfg-open-quote-1\n', /:2:\d+: /],
       ['providers:\n  - clientSecret: "alpha-open-quote-1\n', /the YAML can't be read/],
       ['OIDCClientSecret apache-open-section-1\n<Location /x>\n', /<Location> is never closed/],

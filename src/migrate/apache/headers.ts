@@ -226,7 +226,7 @@ export function passClaims(migration: Migration): void {
     'security',
     as ?? prefix ?? null,
     `mod_auth_openidc removes every header that begins with ${before} or OIDC_ from client requests` +
-      `${inHeaders ? ', and passes every claim as one' : ''}; here the gateway takes those ` +
+      `${inHeaders ? ', and passes every claim in such a header' : ''}; the gateway removes only those ` +
       'under headers.set and headers.remove: add each header that the application reads, and delete the others',
   )
   if (as !== undefined && textOf(as).toLowerCase() === 'environment') {
