@@ -2,10 +2,10 @@ import { randomBytes } from 'node:crypto'
 import { readFileSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
-import { expectFile, findProgram } from './machine.ts'
+import { checkFile, findProgram } from './machine.ts'
 import type { Command } from './processes.ts'
 
-/** Everything that can be measured, in the order of the tables. */
+/** The names of all contestants, in the order of the tables. */
 export const CONTESTANTS = [
   'nginx',
   'apache',
@@ -15,72 +15,76 @@ export const CONTESTANTS = [
   'gatehouse-million',
 ] as const
 
-/** One of the programs that are compared. */
+/** The name of a contestant. */
 export type ContestantName = (typeof CONTESTANTS)[number]
 
-/** A program under test: how it is started, where it listens, and what it needs to know about the provider. */
-export type Contestant = {
-  name: ContestantName
-  port: number
-  command: Command
-  client: OidcClient | null
+/** A program under test: its port, the command that starts it, and its client at the provider. */
+export interface Contestant {
+  readonly name: ContestantName
+  readonly port: number
+  readonly command: Command
+  readonly client: OidcClient | null
 }
 
-type OidcClient = { clientId: string; clientSecret: string; redirectUri: string }
+interface OidcClient {
+  readonly clientId: string
+  readonly clientSecret: string
+  readonly redirectUri: string
+}
 
 /**
- * What all contestants of one run share; `directory` is a temporary one for configurations and error logs, `node` is
- * the Node.js that runs them, `stores` has the URLs of those that keep their sessions in Redis.
+ * What all contestants of one run share. `directory` is a temporary one for configurations and error logs, `node` is the
+ * Node.js that runs the contestants, and `stores` has the URLs of the contestants' Redis servers.
  */
-export type Surroundings = {
-  directory: string
-  core: number
-  upstreamPort: number
-  issuer: string
-  node: string
-  stores: ReadonlyMap<ContestantName, string>
+export interface RunSetup {
+  readonly directory: string
+  readonly core: number
+  readonly upstreamPort: number
+  readonly issuer: string
+  readonly node: string
+  readonly stores: ReadonlyMap<ContestantName, string>
 }
 
 const APACHE_MODULES = '/usr/lib/apache2/modules'
 const GATEHOUSE = fileURLToPath(new URL('../dist/main.js', import.meta.url))
 
-/** Says in one sentence, as an Error, what must be installed or built before these contestants and the load can run. */
-export function expectInstalled(names: readonly ContestantName[]): void {
+/** Throws an error that says what to install or build if these contestants or the load generator cannot run. */
+export function checkInstalled(names: readonly ContestantName[]): void {
   findProgram('wrk', 'wrk')
   findProgram('taskset', 'util-linux')
   findProgram('nginx', 'nginx')
   if (names.includes('apache')) {
     findProgram('apache2', 'apache2')
-    expectFile(join(APACHE_MODULES, 'mod_auth_openidc.so'), 'libapache2-mod-auth-openidc')
+    checkFile(join(APACHE_MODULES, 'mod_auth_openidc.so'), 'libapache2-mod-auth-openidc')
   }
   if (names.some((name) => name.startsWith('gatehouse-'))) findProgram('redis-server', 'redis-server')
   if (names.some((name) => name.startsWith('gatehouse'))) {
     try {
       readFileSync(GATEHOUSE)
     } catch {
-      throw new Error('dist/main.js is not there: npm run build')
+      throw new Error('dist/main.js is missing: run npm run build')
     }
   }
 }
 
-/** The upstream: nginx that answers everything with the same small body, and /echo-auth with what it was sent. */
-export function upstream(directory: string, core: number, port: number, body: string): Command {
+/** Returns the command of the upstream: nginx with one small body for all paths, and an echo of two request headers. */
+export function upstreamCommand(directory: string, core: number, port: number, body: string): Command {
   const file = render(directory, 'upstream.conf', { dir: directory, port: String(port), body })
   return nginxCommand('upstream', directory, core, file)
 }
 
-/** nginx as a plain proxy for WebSockets, ready to start. */
-export function nginxForWebSockets(port: number, { directory, core, upstreamPort }: Surroundings): Command {
+/** Returns the command of nginx as a plain proxy for WebSockets. */
+export function nginxWebSocketCommand(port: number, { directory, core, upstreamPort }: RunSetup): Command {
   const values = { dir: directory, port: String(port), upstreamPort: String(upstreamPort) }
   return nginxCommand('nginx-websocket', directory, core, render(directory, 'nginx-websocket.conf', values))
 }
 
-/** A contestant with its configuration written to the temporary directory, ready to start. */
-export function contestant(name: ContestantName, port: number, place: Surroundings): Contestant {
-  return { name, port, ...PREPARATIONS[name](port, place) }
+/** Creates a contestant and writes its configuration to the temporary directory. */
+export function createContestant(name: ContestantName, port: number, setup: RunSetup): Contestant {
+  return { name, port, ...PREPARATIONS[name](port, setup) }
 }
 
-type Preparation = (port: number, place: Surroundings) => Pick<Contestant, 'command' | 'client'>
+type Preparation = (port: number, setup: RunSetup) => Pick<Contestant, 'command' | 'client'>
 
 const PREPARATIONS: Record<ContestantName, Preparation> = {
   'nginx': (port, { directory, core, upstreamPort }) => {
@@ -102,7 +106,7 @@ const PREPARATIONS: Record<ContestantName, Preparation> = {
     const program = findProgram('apache2', 'apache2')
     const errorFile = join(directory, 'apache.log')
     const args = ['-f', file, '-D', 'FOREGROUND', '-E', errorFile]
-    // Its mutexes are files in the temporary directory.
+    // Apache creates the files of its mutexes in TMPDIR.
     return { client, command: { name: 'apache', core, program, args, env: { TMPDIR: directory }, errorFile } }
   },
 
@@ -112,13 +116,13 @@ const PREPARATIONS: Record<ContestantName, Preparation> = {
     return { client: null, command: nodeCommand('http-proxy', node, directory, core, [program], env) }
   },
 
-  'gatehouse': (port, place) => gatehouse('gatehouse', port, place),
-  'gatehouse-redis': (port, place) => gatehouse('gatehouse-redis', port, place),
-  'gatehouse-million': (port, place) => gatehouse('gatehouse-million', port, place),
+  'gatehouse': (port, setup) => gatehouse('gatehouse', port, setup),
+  'gatehouse-redis': (port, setup) => gatehouse('gatehouse-redis', port, setup),
+  'gatehouse-million': (port, setup) => gatehouse('gatehouse-million', port, setup),
 }
 
-function gatehouse(name: ContestantName, port: number, place: Surroundings): ReturnType<Preparation> {
-  const { directory, core, upstreamPort, issuer, node, stores } = place
+function gatehouse(name: ContestantName, port: number, setup: RunSetup): ReturnType<Preparation> {
+  const { directory, core, upstreamPort, issuer, node, stores } = setup
   const client = newClient(name, `http://127.0.0.1:${port}/oauth2/callback`)
   const file = render(
     directory,
@@ -164,7 +168,7 @@ function render(directory: string, template: string, values: Record<string, stri
     file,
     text.replaceAll(/@(\w+)@/g, (_, key: string) => {
       const value = values[key]
-      if (value === undefined) throw new Error(`bench/peers/${template} asks for @${key}@, which nothing fills in`)
+      if (value === undefined) throw new Error(`bench/peers/${template} contains @${key}@, which has no value`)
       return value
     }),
     { mode: 0o600 },

@@ -4,28 +4,34 @@ import { findProgram } from './machine.ts'
 import { start } from './processes.ts'
 import type { RateResult } from './rate.ts'
 
-/** Where the load goes, which core it comes from, and the session's cookie where there is one. */
-export type Target = { name: string; port: number; cookie: string | null; core: number; directory: string }
+/** The target of a load: its port and cookie, and the core that the load runs on. */
+export interface Target {
+  readonly name: string
+  readonly port: number
+  readonly cookie: string | null
+  readonly core: number
+  readonly directory: string
+}
 
-/** What wrk measured: latencies and `duration` in µs, `bytes` of all answers with their heads. */
-export type WrkResult = {
-  requests: number
-  duration: number
-  bytes: number
-  p50: number
-  p99: number
-  errors: Record<string, number>
+/** The result of wrk: latencies and `duration` in µs, `bytes` of all responses including their headers. */
+export interface WrkResult {
+  readonly requests: number
+  readonly duration: number
+  readonly bytes: number
+  readonly p50: number
+  readonly p99: number
+  readonly errors: Record<string, number>
 }
 
 const WRK_SCRIPT = fileURLToPath(new URL('wrk.lua', import.meta.url))
 const RATE_PROGRAM = fileURLToPath(new URL('rate.ts', import.meta.url))
 const RATE_WARM_UP_SECONDS = 2
-/** Enough new space for some seconds: the generator's own garbage collections would be in the latencies it measures. */
-const COLLECTS_RARELY = ['--min-semi-space-size=128', '--max-semi-space-size=128']
-// A few failures are tolerated: a peer may close an idle connection just as it is used.
-const TOLERATED = 0.001
+/** New space for some seconds, because garbage collections of the load generator would add to the latencies. */
+const RARE_COLLECTIONS = ['--min-semi-space-size=128', '--max-semi-space-size=128']
+/** The tolerated share of failures: a contestant may close an idle connection just as it is used. */
+const MAX_FAILURE_SHARE = 0.001
 
-/** Sends requests over a number of connections as fast as they are answered; throws when one in 1,000 fails. */
+/** Sends requests over a number of connections as fast as they are answered. Throws if more than one in 1,000 fails. */
 export async function fullLoad(
   target: Target,
   connections: number,
@@ -45,25 +51,25 @@ export async function fullLoad(
   }).output
   const result: WrkResult = JSON.parse(lastLine(output))
   const failures = Object.values(result.errors).reduce((sum, count) => sum + count, 0)
-  if (failures > result.requests * TOLERATED) {
+  if (failures > result.requests * MAX_FAILURE_SHARE) {
     const counts = Object.entries(result.errors)
       .map(([kind, count]) => `${count} ${kind}`)
       .join(', ')
-    throw new Error(`${target.name} failed under load, by kind of error: ${counts}, in ${result.requests} requests.`)
+    throw new Error(`${target.name} failed under load: ${counts} of ${result.requests} requests`)
   }
   if (result.requests === 0 || result.bytes < result.requests * bodyBytes) {
-    throw new Error(`${target.name} gave answers under load that are not the upstream's.`)
+    throw new Error(`${target.name} returned responses under load that are not the upstream's`)
   }
   return result
 }
 
-/** Sends requests over 32 connections at a constant rate, also when answers are late; throws when one in 1,000 fails. */
+/** Sends requests over 32 connections at a constant rate, even if responses are late. Throws if more than one in 1,000 fails. */
 export async function constantRate(target: Target, perSecond: number, seconds: number): Promise<RateResult> {
   const output = await start({
-    name: `the constant rate against ${target.name}`,
+    name: `the constant load against ${target.name}`,
     core: target.core,
     program: process.execPath,
-    args: [...COLLECTS_RARELY, '--import=tsx', RATE_PROGRAM],
+    args: [...RARE_COLLECTIONS, '--import=tsx', RATE_PROGRAM],
     env: {
       RATE_URL: urlOf(target),
       RATE_COOKIE: target.cookie ?? '',
@@ -76,8 +82,8 @@ export async function constantRate(target: Target, perSecond: number, seconds: n
     errorFile: join(target.directory, 'load.log'),
   }).output
   const result: RateResult = JSON.parse(lastLine(output))
-  if (result.errors > result.requests * TOLERATED) {
-    throw new Error(`${target.name} failed ${result.errors} times at ${perSecond} requests per second.`)
+  if (result.errors > result.requests * MAX_FAILURE_SHARE) {
+    throw new Error(`${target.name} failed ${result.errors} times at ${perSecond} requests per second`)
   }
   return result
 }

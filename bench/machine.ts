@@ -3,42 +3,45 @@ import { cpus } from 'node:os'
 import { delimiter, join } from 'node:path'
 import { spawnSync } from 'node:child_process'
 
-/** The two cores a benchmark uses, by the kernel's numbers: one for the gateway, one for load and upstream. */
-export type Cores = { gateway: number; load: number }
+/** The numbers of the two cores that a benchmark uses: one for the gateway, one for the load and the upstream. */
+export interface Cores {
+  readonly gateway: number
+  readonly load: number
+}
 
-/** Picks two cores that this process may use, not two threads of one where there is a choice; throws for less. */
+/** Picks two cores that this process may use, if possible not two threads of one core. Throws if there is only one. */
 export function pickCores(): Cores {
   const allowed = /^Cpus_allowed_list:\s*(\S+)$/m.exec(readFileSync('/proc/self/status', 'utf8'))?.[1]
   const [gateway, ...others] = expandList(allowed ?? '')
   if (gateway === undefined || others[0] === undefined) {
-    throw new Error('The benchmark needs two cores, one for the gateway and one for the load: give it another.')
+    throw new Error('the benchmark needs two cores: one for the gateway and one for the load')
   }
   const siblings = new Set(threadSiblings(gateway))
   return { gateway, load: others.find((core) => !siblings.has(core)) ?? others[0] }
 }
 
-/** Moves this process, its threads and what it starts from now on to one core. */
+/** Pins this process, its threads and its future child processes to one core. */
 export function pinSelf(core: number): void {
   const taskset = findProgram('taskset', 'util-linux')
   const { status } = spawnSync(taskset, ['-apc', String(core), String(process.pid)], { stdio: 'ignore' })
-  if (status !== 0) throw new Error(`taskset could not move the benchmark to core ${core}.`)
+  if (status !== 0) throw new Error(`taskset could not pin the benchmark to core ${core}`)
 }
 
-/** The path of an installed program; throws an Error that names the Debian package to install. */
+/** Returns the path of an installed program. Throws an error that names the Debian package if the program is missing. */
 export function findProgram(name: string, debianPackage: string): string {
   for (const directory of [...(process.env['PATH'] ?? '').split(delimiter), '/usr/sbin', '/usr/bin']) {
     const path = join(directory, name)
-    if (isThere(path, constants.X_OK)) return path
+    if (isAccessible(path, constants.X_OK)) return path
   }
   throw new Error(missing(name, debianPackage))
 }
 
-/** Throws an Error that names the Debian package to install when the file is not there. */
-export function expectFile(path: string, debianPackage: string): void {
-  if (!isThere(path, constants.R_OK)) throw new Error(missing(path, debianPackage))
+/** Throws an error that names the Debian package if the file is missing. */
+export function checkFile(path: string, debianPackage: string): void {
+  if (!isAccessible(path, constants.R_OK)) throw new Error(missing(path, debianPackage))
 }
 
-/** One line about the machine and the Node.js under test, for the head of a result. */
+/** Describes the machine and the Node.js under test in one line. */
 export function describeMachine(node: string): string {
   const processors = cpus()
   const model = (processors[0]?.model ?? '').trim() || 'unknown processor'
@@ -47,15 +50,15 @@ export function describeMachine(node: string): string {
 
 function versionOf(node: string): string {
   const { status, stdout } = spawnSync(node, ['--version'], { encoding: 'utf8' })
-  if (status !== 0) throw new Error(`${node} is not a Node.js that runs here.`)
+  if (status !== 0) throw new Error(`${node} is not a Node.js that runs on this machine`)
   return stdout.trim()
 }
 
-function missing(what: string, debianPackage: string): string {
-  return `${what} is not installed: apt-get install ${debianPackage}`
+function missing(subject: string, debianPackage: string): string {
+  return `${subject} is not installed: apt-get install ${debianPackage}`
 }
 
-function isThere(path: string, mode: number): boolean {
+function isAccessible(path: string, mode: number): boolean {
   try {
     accessSync(path, mode)
     return true

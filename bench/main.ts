@@ -2,7 +2,7 @@ import { chmodSync, mkdtempSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
-import { contestant, expectInstalled, upstream } from './contestants.ts'
+import { createContestant, checkInstalled, upstreamCommand } from './contestants.ts'
 import type { Measured } from './figures.ts'
 import { startProvider } from './login.ts'
 import { describeMachine, pickCores, pinSelf } from './machine.ts'
@@ -17,32 +17,32 @@ import { compareStarts } from './start-time.ts'
 import { measureStarts, startAndWait } from './starts.ts'
 import { startStores } from './stores.ts'
 import { startSubjects } from './subjects.ts'
-import { processTree, residentMemory, watchOthers } from './usage.ts'
+import { processTree, residentMemory, watchOtherPrograms } from './usage.ts'
 import { measureWebSockets } from './websockets.ts'
 
-const BODY = 'A small answer, as an API gives it. '.repeat(29).slice(0, 1024)
+const BODY = 'A small response, typical of an API. '.repeat(29).slice(0, 1024)
 const IDLE_MS = 2000
-/** V8 compiles the larger programs for some seconds. */
+/** V8 needs some seconds to compile the larger programs. */
 const WARM_UP_SECONDS = 5
 
 async function run(options: Options, directory: string): Promise<boolean> {
-  expectInstalled(options.only)
+  checkInstalled(options.only)
   const machine = describeMachine(options.node)
   const cores = pickCores()
 
-  // Filling them is quicker with both cores.
+  // The stores are filled before this process is pinned, because filling them with both cores is faster.
   const stores = await startStores(options.only, { directory, core: cores.load, progress })
   pinSelf(cores.load)
   const [upstreamPort = 0, ...ports] = await freePorts(1 + options.only.length)
   const provider = await startProvider()
-  const place = { directory, core: cores.gateway, upstreamPort, issuer: provider.issuer, node: options.node, stores }
-  const contestants = options.only.map((name, index) => contestant(name, ports[index] ?? 0, place))
-  await startAndWait(upstream(directory, cores.load, upstreamPort, BODY), upstreamPort)
+  const setup = { directory, core: cores.gateway, upstreamPort, issuer: provider.issuer, node: options.node, stores }
+  const contestants = options.only.map((name, index) => createContestant(name, ports[index] ?? 0, setup))
+  await startAndWait(upstreamCommand(directory, cores.load, upstreamPort, BODY), upstreamPort)
 
   for (const { client } of contestants) {
     if (client) await provider.registerClient({ ...client, redirectUris: [client.redirectUri] })
   }
-  progress(`starting each ${options.starts} times`)
+  progress(`starting each contestant ${options.starts} times`)
   const starts = await measureStarts(contestants, options.starts)
   const measured = new Map(
     ['direct', ...options.only].map((name): [string, Measured] => [
@@ -50,10 +50,10 @@ async function run(options: Options, directory: string): Promise<boolean> {
       { name, rounds: [], memoryIdle: [], starts: starts.get(name) ?? [] },
     ]),
   )
-  const othersShare = watchOthers([cores.gateway, cores.load])
+  const otherProgramsShare = watchOtherPrograms([cores.gateway, cores.load])
   for (let round = 1; round <= options.rounds; round++) {
-    const said = (what: string): void => progress(`round ${round} of ${options.rounds}: ${what}`)
-    // How well a program is compiled differs from one start to the next.
+    const roundProgress = (step: string): void => progress(`round ${round} of ${options.rounds}: ${step}`)
+    // Every round starts the programs again, because V8 compiles the same program better or worse in each start.
     const load = { core: cores.load, directory }
     const { subjects, check, stop } = await startSubjects(contestants, upstreamPort, BODY, load)
     await sleep(IDLE_MS)
@@ -61,12 +61,12 @@ async function run(options: Options, directory: string): Promise<boolean> {
       if (pid !== null) measured.get(target.name)?.memoryIdle.push(residentMemory(processTree(pid)))
     }
     for (const subject of subjects) {
-      said(`${subject.target.name}: warming up`)
+      roundProgress(`${subject.target.name}: warming up`)
       await warmUp(subject, WARM_UP_SECONDS, BODY.length)
     }
-    // The order alternates, so that a machine that becomes slower or faster favours no contestant.
+    // The order alternates, so that no contestant benefits if the machine becomes slower or faster.
     const order = round % 2 === 1 ? subjects : subjects.toReversed()
-    const figures = await measureRound(order, options.seconds, BODY.length, said)
+    const figures = await measureRound(order, options.seconds, BODY.length, roundProgress)
     order.forEach(({ target }, index) => {
       const values = figures[index]
       if (values !== undefined) measured.get(target.name)?.rounds.push(values)
@@ -74,15 +74,15 @@ async function run(options: Options, directory: string): Promise<boolean> {
     await check()
     await stop()
   }
-  const others = othersShare()
+  const otherPrograms = otherProgramsShare()
   await provider.close()
 
   const all = [...measured.values()]
   const promises = judge(all)
   const report = options.markdown ? markdownReport : textReport
   const date = new Date().toISOString().slice(0, 10)
-  const about = { machine, date, others, rounds: options.rounds, seconds: options.seconds }
-  process.stdout.write(report({ measured: all, promises, about }))
+  const run = { machine, date, otherPrograms, rounds: options.rounds, seconds: options.seconds }
+  process.stdout.write(report({ measured: all, promises, run }))
   return promises.every(({ kept }) => kept !== false)
 }
 
@@ -94,8 +94,8 @@ async function runStarts(options: Options, directory: string): Promise<boolean> 
   return kept
 }
 
-function progress(what: string): void {
-  process.stderr.write(`${what}\n`)
+function progress(step: string): void {
+  process.stderr.write(`${step}\n`)
 }
 
 async function main(): Promise<number> {
@@ -105,7 +105,7 @@ async function main(): Promise<number> {
     return 0
   }
   const directory = mkdtempSync(join(tmpdir(), 'gatehouse-bench-'))
-  // The peers' workers run as other users and must be able to pass through.
+  // The workers of nginx and Apache run as another user, who must be able to enter the directory.
   chmodSync(directory, 0o711)
   process.on('exit', () => {
     killAll()
@@ -134,7 +134,7 @@ async function main(): Promise<number> {
     const kept = options.start ? await runStarts(options, directory) : await run(options, directory)
     return options.check && !kept ? 1 : 0
   } catch (error) {
-    // What an interrupted run complains of is only that its programs are gone.
+    // After an interrupt, the only error is that the programs have been stopped.
     if (interrupted) await new Promise(() => {})
     throw error
   } finally {

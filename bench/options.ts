@@ -1,48 +1,49 @@
 import { parseArgs } from 'node:util'
 import { CONTESTANTS, type ContestantName } from './contestants.ts'
 
-/** What the command line asks for; `seconds` is the length of one measurement. */
-export type Options = {
-  help: boolean
-  seconds: number
-  rounds: number
-  starts: number
-  only: readonly ContestantName[]
-  markdown: boolean
-  start: boolean
-  check: boolean
-  websocket: boolean
-  memory: boolean
-  /** The Node.js that runs the gateways and http-proxy. */
-  node: string
+/** The options of the command line. `seconds` is the length of one measurement. */
+export interface Options {
+  readonly help: boolean
+  readonly seconds: number
+  readonly rounds: number
+  readonly starts: number
+  readonly only: readonly ContestantName[]
+  readonly markdown: boolean
+  readonly start: boolean
+  readonly check: boolean
+  readonly websocket: boolean
+  readonly memory: boolean
+  /** The path of the Node.js that runs Gatehouse and http-proxy. */
+  readonly node: string
 }
 
 /** The text of `--help`. */
-export const HELP = `Measures Gatehouse beside nginx, Apache with mod_auth_openidc and @fastify/http-proxy, and with
-Redis beside itself.
+export const HELP = `Compares Gatehouse with nginx, Apache with mod_auth_openidc and @fastify/http-proxy, and its Redis store with its memory
+store.
 
 npm run build && npm run bench [-- OPTIONS]
 
   --seconds N     length of one measurement (default 5)
-  --rounds N      how often all contestants take turns (default 3)
-  --only A,B      only these of: ${CONTESTANTS.join(', ')}
-                  (without it the two with Redis take part in a --check alone)
-  --quick         1 second, 2 rounds: about four minutes, for a first look
-  --markdown      print the section for docs/performance.md instead of plain tables
-  --start         only how long a start takes, beside the same program unbundled (20 starts each; with --quick 5)
-  --check         exit with 1 when a promise is broken
-  --websocket     measure WebSockets instead, through nginx and Gatehouse: messages per second, memory per open socket
-  --memory        only say what a session takes in Redis and in the gateway
-  --node PATH     run Gatehouse and http-proxy with this Node.js (default: the one that runs the benchmark)
-  --help          this text
+  --rounds N      number of rounds; in each round, all contestants take turns (default 3)
+  --only A,B      measure only these contestants: ${CONTESTANTS.join(', ')}
+                  (default: all without Redis; with --check, all)
+  --quick         1 second and 2 rounds: about four minutes, for a first look
+  --markdown      print the tables as docs/performance.md contains them
+  --start         measure only the start time, of the bundle and of the same source compiled file by file
+                  (20 starts each; 5 with --quick)
+  --check         exit with status 1 if a promise is broken
+  --websocket     measure WebSockets through nginx and Gatehouse: messages per second and memory per open socket
+  --memory        measure only the memory of a session in Redis and in the gateway
+  --node PATH     the Node.js that runs Gatehouse and http-proxy (default: the one that runs the benchmark)
+  --help          print this text
 
-The gateway under test has one core for itself; the load and the upstream share another. Progress goes to stderr,
-the result to stdout. Keep the machine quiet meanwhile. It takes Debian's packages nginx, apache2,
-libapache2-mod-auth-openidc and wrk, redis-server where Redis takes part, and 8 GB of memory for gatehouse-million:
-that one has a million other sessions in its Redis.
+The gateway under test has one core to itself. The load and the upstream share another. Progress goes to stderr, results
+go to stdout. Run nothing else on the machine. The benchmark needs the Debian packages nginx, apache2,
+libapache2-mod-auth-openidc and wrk. Contestants with Redis also need redis-server, and gatehouse-million needs 8 GB of
+memory, because its Redis holds a million other sessions.
 `
 
-/** Reads the command line; throws an Error that says what to write instead. */
+/** Parses the command line. Throws an error with a remedy. */
 export function readOptions(argv: string[]): Options {
   const { values } = parseArgs({
     args: argv,
@@ -60,13 +61,13 @@ export function readOptions(argv: string[]): Options {
       node: { type: 'string', default: process.execPath },
     },
   })
-  const usual = values.check ? CONTESTANTS : CONTESTANTS.filter((name) => !name.startsWith('gatehouse-'))
-  const only = values.only === undefined ? usual : values.only.split(',').map(contestantName)
+  const defaults = values.check ? CONTESTANTS : CONTESTANTS.filter((name) => !name.startsWith('gatehouse-'))
+  const only = values.only === undefined ? defaults : values.only.split(',').map(contestantName)
   if (values.check && only.length < CONTESTANTS.length) {
-    throw new Error('--check compares all contestants: leave --only out')
+    throw new Error('--check compares all contestants and cannot be combined with --only')
   }
   if (values.websocket && (values.check || values.only !== undefined)) {
-    throw new Error('--websocket goes with neither --check nor --only')
+    throw new Error('--websocket cannot be combined with --check or --only')
   }
   return {
     help: values.help,
@@ -90,6 +91,6 @@ function wholeNumber(option: string, text: string): number {
 
 function contestantName(text: string): ContestantName {
   const name = CONTESTANTS.find((known) => known === text.trim())
-  if (!name) throw new Error(`--only takes names out of ${CONTESTANTS.join(', ')}, not "${text.trim()}"`)
+  if (!name) throw new Error(`--only must list names from ${CONTESTANTS.join(', ')}, not "${text.trim()}"`)
   return name
 }

@@ -3,24 +3,29 @@ import { closeSync, openSync, readFileSync } from 'node:fs'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { findProgram } from './machine.ts'
 
-/** What to run, on which core; stdout goes to /dev/null or is collected, stderr goes to the end of a file. */
-export type Command = {
-  name: string
-  core: number
-  program: string
-  args: string[]
-  env?: Record<string, string>
-  collect?: boolean
-  errorFile: string
+/** A program to run, and the core to run it on. Its stdout is discarded unless `collect` is true. Its stderr is appended to a file. */
+export interface Command {
+  readonly name: string
+  readonly core: number
+  readonly program: string
+  readonly args: string[]
+  readonly env?: Record<string, string>
+  readonly collect?: boolean
+  readonly errorFile: string
 }
 
-/** A started program; `output` resolves when it ends with status 0, otherwise it rejects with the end of its stderr. */
-export type Running = { name: string; pid: number; output: Promise<string>; stop(): Promise<void> }
+/** A running program. `output` resolves with its stdout if it exits with status 0; otherwise it rejects with the end of its stderr. */
+export interface Running {
+  readonly name: string
+  readonly pid: number
+  readonly output: Promise<string>
+  stop(): Promise<void>
+}
 
 const GRACE_MS = 5000
-const living = new Set<ChildProcess>()
+const children = new Set<ChildProcess>()
 
-/** Starts a program in a process group of its own: an interrupt from the terminal reaches the benchmark alone. */
+/** Starts a program in a new process group, so that an interrupt from the terminal reaches only the benchmark. */
 export function start(command: Command): Running {
   const errors = openSync(command.errorFile, 'a')
   const taskset = findProgram('taskset', 'util-linux')
@@ -30,7 +35,7 @@ export function start(command: Command): Running {
     stdio: ['ignore', command.collect ? 'pipe' : 'ignore', errors],
   })
   closeSync(errors)
-  living.add(child)
+  children.add(child)
 
   let collected = ''
   child.stdout?.setEncoding('utf8').on('data', (text: string) => {
@@ -38,11 +43,11 @@ export function start(command: Command): Running {
   })
   const output = new Promise<string>((resolve, reject) => {
     child.once('error', (error) => {
-      living.delete(child)
+      children.delete(child)
       reject(error)
     })
     child.once('close', (status) => {
-      living.delete(child)
+      children.delete(child)
       if (status === 0) resolve(collected)
       else reject(new Error(`${command.name} ended with status ${status}: ${lastLines(command.errorFile)}`))
     })
@@ -51,27 +56,27 @@ export function start(command: Command): Running {
   return { name: command.name, pid: child.pid ?? 0, output, stop: () => stop(child) }
 }
 
-/** Ends all started programs, with SIGTERM first; resolves when none is left. */
+/** Stops all running programs: with SIGTERM, and after a grace period with SIGKILL. */
 export async function stopAll(): Promise<void> {
-  await Promise.all([...living].map(stop))
+  await Promise.all([...children].map(stop))
 }
 
-/** Kills all started programs without waiting, just before this process ends. */
+/** Kills all running programs without waiting for them. For use just before this process exits. */
 export function killAll(): void {
-  for (const child of living) signal(child, 'SIGKILL')
+  for (const child of children) signal(child, 'SIGKILL')
 }
 
 async function stop(child: ChildProcess): Promise<void> {
   const ended = new Promise<void>((resolve) => {
-    if (living.has(child)) child.once('close', () => resolve())
+    if (children.has(child)) child.once('close', () => resolve())
     else resolve()
   })
-  if (!living.has(child)) return
+  if (!children.has(child)) return
   child.kill('SIGTERM')
-  const patience = new AbortController()
-  await Promise.race([ended, sleep(GRACE_MS, undefined, { signal: patience.signal }).catch(() => {})])
-  patience.abort()
-  if (living.has(child)) signal(child, 'SIGKILL')
+  const grace = new AbortController()
+  await Promise.race([ended, sleep(GRACE_MS, undefined, { signal: grace.signal }).catch(() => {})])
+  grace.abort()
+  if (children.has(child)) signal(child, 'SIGKILL')
   await ended
 }
 
@@ -80,10 +85,10 @@ function signal(child: ChildProcess, name: NodeJS.Signals): void {
   try {
     process.kill(-child.pid, name)
   } catch {
-    // The group is gone already.
+    // The process group has already ended.
   }
 }
 
 function lastLines(file: string): string {
-  return readFileSync(file, 'utf8').trim().split('\n').slice(-5).join('\n') || 'it said nothing'
+  return readFileSync(file, 'utf8').trim().split('\n').slice(-5).join('\n') || 'no output on stderr'
 }

@@ -1,7 +1,7 @@
 /**
- * A process of its own: sends GET requests at a constant rate, also when answers are late, and prints one line of JSON.
- * Each latency counts from the time when the request was due, so a slow answer also slows those that wait behind it.
- * The first requests, while V8 compiles this program, are not counted.
+ * A load generator, run as a separate process. It sends GET requests at a constant rate, even if responses are late, and
+ * prints one line of JSON. Latencies are measured from the time when a request was due, so a slow response also delays the
+ * requests that wait behind it. The first requests are not measured, because V8 then compiles this program.
  * Environment: RATE_URL, RATE_COOKIE, RATE_PER_SECOND, RATE_WARM_UP_SECONDS, RATE_SECONDS, RATE_CONNECTIONS.
  */
 import { EventEmitter, once } from 'node:events'
@@ -10,13 +10,28 @@ import { setTimeout as sleep } from 'node:timers/promises'
 import { Worker } from 'node:worker_threads'
 import { percentile } from './statistics.ts'
 
-// When requests are due: the first at `start` on the monotonic clock, then every `interval`, both in µs.
-type RateSchedule = { start: number; interval: number; count: number }
+/** The schedule of the requests: the first at `start` of the monotonic clock, then one every `interval`, both in µs. */
+interface RateSchedule {
+  readonly start: number
+  readonly interval: number
+  readonly count: number
+}
 
-/** What one constant-rate run saw; latencies and the p99 of the generator's own lateness, part of them, in µs. */
-export type RateResult = { requests: number; errors: number; p50: number; p99: number; lateness: number }
+/** The result of a run, in µs. `lateness` is the p99 of the generator's own delay, which the latencies include. */
+export interface RateResult {
+  readonly requests: number
+  readonly errors: number
+  readonly p50: number
+  readonly p99: number
+  readonly lateness: number
+}
 
-type Connection = { socket: net.Socket; request: number; received: Buffer | null; broken: boolean }
+interface Connection {
+  socket: net.Socket
+  request: number
+  received: Buffer | null
+  broken: boolean
+}
 
 const HEAD_START_US = 300_000
 const DRAIN_MS = 2000
@@ -32,7 +47,7 @@ async function run(): Promise<RateResult> {
     'latin1',
   )
 
-  // Indexed by request: NaN, which sorts last, stays where no answer came.
+  // Indexed by request. A request without a response keeps NaN, which sorts last.
   const latencies = new Float64Array(count).fill(Number.NaN)
   const lateness = new Float64Array(count)
   let answered = 0
@@ -47,11 +62,11 @@ async function run(): Promise<RateResult> {
     connection.request = index
     connection.socket.write(request)
   }
-  const settle = (connection: Connection, ok: boolean): void => {
+  const finish = (connection: Connection, ok: boolean): void => {
     latencies[connection.request] = monotonicMicroseconds() - (start + connection.request * interval)
     answered++
     if (!ok) errors++
-    if (answered === count) finished.emit('all')
+    if (answered === count) finished.emit('finished')
     const next = waiting.shift()
     if (next === undefined) idle.push(connection)
     else send(connection, next)
@@ -60,9 +75,9 @@ async function run(): Promise<RateResult> {
     const bytes = connection.received ? Buffer.concat([connection.received, chunk]) : chunk
     const answer = readAnswer(bytes)
     connection.received = answer.complete ? null : bytes
-    if (answer.complete) settle(connection, answer.ok)
+    if (answer.complete) finish(connection, answer.ok)
   }
-  const lose = (connection: Connection): void => {
+  const markBroken = (connection: Connection): void => {
     if (connection.broken) return
     connection.broken = true
     const at = idle.indexOf(connection)
@@ -75,8 +90,8 @@ async function run(): Promise<RateResult> {
     await once(socket, 'connect')
     const connection: Connection = { socket, request: 0, received: null, broken: false }
     socket.on('data', (chunk) => receive(connection, chunk))
-    socket.on('error', () => lose(connection))
-    socket.on('close', () => lose(connection))
+    socket.on('error', () => markBroken(connection))
+    socket.on('close', () => markBroken(connection))
     connections.push(connection)
     idle.push(connection)
   }
@@ -91,7 +106,7 @@ async function run(): Promise<RateResult> {
     else waiting.push(index)
   })
   await once(clock, 'exit')
-  if (answered < count) await Promise.race([once(finished, 'all'), sleep(DRAIN_MS)])
+  if (answered < count) await Promise.race([once(finished, 'finished'), sleep(DRAIN_MS)])
   for (const { socket } of connections) socket.destroy()
 
   const measured = latencies.subarray(warmUp).toSorted()
@@ -116,14 +131,14 @@ function readAnswer(bytes: Buffer): { complete: boolean; ok: boolean } {
 
 const LAST_CHUNK = Buffer.from('0\r\n\r\n')
 
-// The same clock in every thread, in µs; as a number exact to the nanosecond for 100 days of uptime.
+/** Returns the monotonic clock, which all threads share, in µs. A number holds it to the nanosecond for 100 days of uptime. */
 function monotonicMicroseconds(): number {
   return Number(process.hrtime.bigint()) / 1000
 }
 
 function setting(name: string): string {
   const value = process.env[name]
-  if (!value) throw new Error(`${name} is not set: the benchmark starts this program, see bench/main.ts`)
+  if (!value) throw new Error(`${name} is not set: bench/load.ts starts this program and sets it`)
   return value
 }
 

@@ -1,55 +1,55 @@
 import { once } from 'node:events'
 import net from 'node:net'
 
-/** Commands to Redis that do not wait for each other's answers. */
-export type Pipeline = {
-  /** Sends commands whose answers have so many lines together; resolves when there is room for more. */
+/** A pipeline of Redis commands, sent without waiting for the reply to the previous one. */
+export interface Pipeline {
+  /** Sends commands whose replies have `lines` lines in total. Resolves when the pipeline accepts more commands. */
   send(commands: readonly (readonly string[])[], lines: number): Promise<void>
-  /** Resolves when everything is answered, and rejects, as `send` does, with the first error of Redis's. */
+  /** Resolves when all replies have arrived. Rejects, as `send` does, with the first error reply. */
   end(): Promise<void>
 }
 
-const UNANSWERED_LINES = 10_000
+const MAX_PENDING_LINES = 10_000
 
-/** Connects to a Redis of this machine. */
+/** Connects to a Redis on this machine. */
 export async function openPipeline(port: number): Promise<Pipeline> {
   const socket = net.connect(port, '127.0.0.1')
   await once(socket, 'connect')
-  const state: { waiting: number; refusal: Error | null } = { waiting: 0, refusal: null }
+  const state: { pending: number; error: Error | null } = { pending: 0, error: null }
   let wake: (() => void) | null = null
   const stop = (error: Error): void => {
-    state.refusal ??= error
+    state.error ??= error
     wake?.()
   }
   socket.on('error', stop).on('data', (bytes) => {
     const text = bytes.toString('latin1')
-    if (text.includes('-')) stop(new Error(`Redis says: ${text.trim()}`))
-    state.waiting -= text.split('\n').length - 1
+    if (text.includes('-')) stop(new Error(`Redis replied: ${text.trim()}`))
+    state.pending -= text.split('\n').length - 1
     wake?.()
   })
 
-  async function untilWaitingFor(most: number): Promise<void> {
-    while (state.waiting > most && state.refusal === null)
+  async function waitUntilPending(max: number): Promise<void> {
+    while (state.pending > max && state.error === null)
       await new Promise<void>((resolve) => {
         wake = resolve
       })
-    if (state.refusal !== null) throw state.refusal
+    if (state.error !== null) throw state.error
   }
 
   return {
     async send(commands, lines) {
-      state.waiting += lines
+      state.pending += lines
       socket.write(commands.map(encode).join(''))
-      await untilWaitingFor(UNANSWERED_LINES)
+      await waitUntilPending(MAX_PENDING_LINES)
     },
     async end() {
-      await untilWaitingFor(0)
+      await waitUntilPending(0)
       socket.destroy()
     },
   }
 }
 
-/** A command in the words of RESP. */
+/** Encodes a command in RESP. */
 function encode(words: readonly string[]): string {
   return `*${words.length}\r\n${words.map((word) => `$${Buffer.byteLength(word)}\r\n${word}\r\n`).join('')}`
 }

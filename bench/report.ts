@@ -1,57 +1,98 @@
-import { type Measured, READINGS, ratio } from './figures.ts'
+import { REPORTED_FIGURES, ratio, type Measured } from './figures.ts'
 import type { PromiseResult } from './promises.ts'
 import { median } from './statistics.ts'
 
-// `others` is how much of one core went to programs that have no part in it.
-type Circumstances = { machine: string; date: string; rounds: number; seconds: number; others: number }
-
-const TOO_NOISY = 0.1
-const DOUBT = ', too much to trust these figures: measure again on a quiet machine.'
-const PROMISES = 'What Gatehouse promises:\n'
-
-type Table = { heading: string; rows: string[][] }
-
-/** A finished run. */
-export type Outcome = { measured: readonly Measured[]; promises: readonly PromiseResult[]; about: Circumstances }
-
-/** Returns the result for a terminal: aligned columns, then the promises. */
-export function textReport({ measured, promises, about }: Outcome): string {
-  const tables = tablesOf(measured).map(({ heading, rows }) => `${heading}\n\n${aligned(rows)}\n`)
-  return [`${circumstances(about)}\n`, ...tables, PROMISES, ...promises.map(promiseLine), ''].join('\n')
+/** The machine, date and length of a run. `otherPrograms` is the share of one core that other programs used. */
+interface Run {
+  readonly machine: string
+  readonly date: string
+  readonly rounds: number
+  readonly seconds: number
+  readonly otherPrograms: number
 }
 
-/** Returns the result as a section of docs/performance.md. */
-export function markdownReport({ measured, promises, about }: Outcome): string {
-  const tables = tablesOf(measured).map(({ heading, rows }) => `${heading}:\n\n${markdownTable(rows)}\n`)
-  const promised = promises.map((promise) => `- ${promiseLine(promise)}`)
-  const title = `## Measured on ${about.date}\n`
-  return [title, `${circumstances(about)}\n`, ...tables, PROMISES, ...promised, ''].join('\n')
+/** The results of a run. */
+export interface Results {
+  readonly measured: readonly Measured[]
+  readonly promises: readonly PromiseResult[]
+  readonly run: Run
 }
 
-function tablesOf(all: readonly Measured[]): Table[] {
-  const figures: Table = {
-    heading: 'Medians of all rounds',
-    rows: [['', ...all.map((it) => it.name)]],
-  }
-  for (const { title, digits, scale, of } of READINGS) {
-    figures.rows.push([title, ...all.map((it) => print(median(of(it)) / scale, digits))])
-  }
-  const base = all.find((it) => it.name === 'http-proxy')
-  if (!base) return [figures]
-  const ratios: Table = {
-    heading: "As a multiple of http-proxy's in the same round",
-    rows: [['', ...all.map((it) => it.name)]],
-  }
-  for (const { title, of } of READINGS) {
-    ratios.rows.push([title.replace(/, (ms|µs|MB|%)$/, ''), ...all.map((it) => print(ratio(of, it, base), 2))])
-  }
-  return [figures, ratios]
+const MAX_OTHER_PROGRAMS = 0.1
+const RATIO_HEADING = 'The same as a multiple of http-proxy in the same round'
+
+/** Returns the results for a terminal: aligned columns, then the promises. */
+export function textReport({ measured, promises, run }: Results): string {
+  const ratios = ratioTable(measured)
+  return [
+    `${describeRun(run)}\n`,
+    `Medians of all rounds:\n\n${alignColumns(figureTable(measured))}\n`,
+    ...(ratios === null ? [] : [`${RATIO_HEADING}:\n\n${alignColumns(ratios)}\n`]),
+    'Promises:\n',
+    ...promises.map(promiseLine),
+    '',
+  ].join('\n')
 }
 
-/** One line about a run: where, when, how long, and how quiet it was. */
-export function circumstances({ machine, date, rounds, seconds, others }: Circumstances): string {
-  const noise = `Other programs took ${print(others * 100, 0)} % of a core meanwhile${others > TOO_NOISY ? DOUBT : '.'}`
-  return `${machine}; ${date}; ${rounds} rounds, ${seconds} s a measurement. ${noise}`
+/** Returns the results as the sections of docs/performance.md contain them. */
+export function markdownReport({ measured, promises, run }: Results): string {
+  const ratios = ratioTable(measured)
+  const judged = promises.filter(({ kept }) => kept !== null)
+  return [
+    '## What to expect\n',
+    '### HTTP\n',
+    `${markdownTable(figureTable(measured))}\n`,
+    ...(ratios === null ? [] : [`${RATIO_HEADING}:\n\n${markdownTable(ratios)}\n`]),
+    ...(judged.length === 0
+      ? []
+      : [
+          `${markdownTable([
+            ['Promise', 'Measured', 'Kept'],
+            ...judged.map(({ text, measured: value, kept }) => [text, print(value, 2), kept === true ? 'yes' : 'no']),
+          ])}\n`,
+        ]),
+    '## How it was measured\n',
+    `${machineTable('HTTP', 'npm run bench', run)}\n`,
+  ].join('\n')
+}
+
+/** Returns the Markdown table of how figures were measured: by which command, and on which machine. */
+export function machineTable(figures: string, command: string, run: Run): string {
+  return markdownTable([
+    ['Figures', 'Command', 'Machine'],
+    [figures, `\`${command}\``, describeRun(run)],
+  ])
+}
+
+function figureTable(all: readonly Measured[]): string[][] {
+  return [
+    ['', ...all.map(({ name }) => name)],
+    ...REPORTED_FIGURES.map(({ title, digits, scale, of }) => [
+      title,
+      ...all.map((measured) => print(median(of(measured)) / scale, digits)),
+    ]),
+  ]
+}
+
+function ratioTable(all: readonly Measured[]): string[][] | null {
+  const base = all.find(({ name }) => name === 'http-proxy')
+  if (!base) return null
+  return [
+    ['', ...all.map(({ name }) => name)],
+    ...REPORTED_FIGURES.map(({ title, of }) => [
+      title.replace(/, (ms|µs|MB|%)$/, ''),
+      ...all.map((measured) => print(ratio(of, measured, base), 2)),
+    ]),
+  ]
+}
+
+/** Describes a run in one line, with a warning if other programs disturbed it. */
+export function describeRun({ machine, date, rounds, seconds, otherPrograms }: Run): string {
+  const warning = otherPrograms > MAX_OTHER_PROGRAMS ? ' (too much for reliable figures)' : ''
+  return (
+    `${machine}; ${date}; ${rounds} rounds of ${seconds} s; ` +
+    `other programs used ${print(otherPrograms * 100, 0)} % of a core${warning}`
+  )
 }
 
 function promiseLine({ text, measured, kept }: PromiseResult): string {
@@ -59,14 +100,14 @@ function promiseLine({ text, measured, kept }: PromiseResult): string {
   return `${kept ? 'PASS' : 'FAIL'} ${text}: ${print(measured, 2)}`
 }
 
-/** Returns a figure with this many decimals, or a dash for NaN. */
+/** Formats a figure with this many decimals, or as a dash if it is NaN. */
 export function print(value: number, digits: number): string {
   if (!Number.isFinite(value)) return '–'
   return value.toLocaleString('en', { minimumFractionDigits: digits, maximumFractionDigits: digits })
 }
 
-/** Rows as columns of a terminal, the first to the left, all others to the right. */
-export function aligned(rows: readonly string[][]): string {
+/** Formats rows as columns for a terminal. The first column is aligned left, all others right. */
+export function alignColumns(rows: readonly string[][]): string {
   const widths = (rows[0] ?? []).map((_, column) => Math.max(...rows.map((row) => (row[column] ?? '').length)))
   return rows
     .map((row) =>
@@ -80,9 +121,10 @@ export function aligned(rows: readonly string[][]): string {
     .join('\n')
 }
 
-/** Rows as a Markdown table; the first one is its head. */
+/** Formats rows as a Markdown table. The first row is the header; columns of figures are aligned right. */
 export function markdownTable([head = [], ...body]: readonly string[][]): string {
-  const line = head.map((_, column) => (column === 0 ? '---' : '--:'))
+  const isFigures = (column: number): boolean => body.every((row) => /^[\d,.–]*$/.test(row[column] ?? ''))
+  const line = head.map((_, column) => (column > 0 && isFigures(column) ? '--:' : '---'))
   return [head, line, ...body].map(markdownRow).join('\n')
 }
 

@@ -4,24 +4,27 @@ import type { RateResult } from './rate.ts'
 import { median } from './statistics.ts'
 import { cpuTime, processTree, residentMemory } from './usage.ts'
 
-/** What a round measures: the target of the load, and the process behind it; null for the upstream itself. */
-export type Subject = { target: Target; pid: number | null }
+/** A program under test: the target of the load, and its process id, or null for the upstream itself. */
+export interface Subject {
+  readonly target: Target
+  readonly pid: number | null
+}
 
 const CONNECTIONS = 32
 const PER_SECOND = 2000
 const STEADY_TURNS = 4
 const MEMORY_SAMPLE_MS = 250
 
-/** Measures all subjects once, one kind of load after the other, so that compared figures are close in time. */
+/** Measures all subjects once. Each kind of load runs against all subjects in turn, so compared figures are close in time. */
 export async function measureRound(
   subjects: readonly Subject[],
   seconds: number,
   bodyBytes: number,
-  progress: (what: string) => void,
+  progress: (step: string) => void,
 ): Promise<Figures[]> {
   const full: Partial<Figures>[] = []
   for (const subject of subjects) {
-    progress(`${subject.target.name}: as many requests as it answers`)
+    progress(`${subject.target.name}: full load`)
     full.push(await measureFullLoad(subject, seconds, bodyBytes))
   }
   const single: number[] = []
@@ -34,18 +37,18 @@ export async function measureRound(
   return subjects.map((subject, index) => {
     const singleP50 = single[index] ?? Number.NaN
     const addedP50 = subject.pid === null ? Number.NaN : singleP50 - direct
-    return { ...NOTHING, ...full[index], ...steady[index], singleP50, addedP50 }
+    return { ...NO_FIGURES, ...full[index], ...steady[index], singleP50, addedP50 }
   })
 }
 
 /**
- * Returns the medians of several turns of each subject, in alternating order. At 2,000 requests per second, twenty requests
- * make the p99, and other work of the machine can delay that many in a single turn.
+ * Returns the medians of several turns of each subject, in alternating order. At 2,000 requests per second, twenty slow
+ * requests decide the p99, and other work of the machine can delay that many in a single turn.
  */
 async function measureSteady(
   subjects: readonly Subject[],
   seconds: number,
-  progress: (what: string) => void,
+  progress: (step: string) => void,
 ): Promise<Partial<Figures>[]> {
   const all = subjects.map(({ target }) => ({ target, turns: new Array<RateResult>() }))
   for (let turn = 1; turn <= STEADY_TURNS; turn++) {
@@ -60,12 +63,12 @@ async function measureSteady(
   }))
 }
 
-/** Loads a subject without measuring it, so that the figures include neither compilation nor new connections. */
+/** Loads a subject without measuring it, because V8 first compiles the program. */
 export async function warmUp({ target }: Subject, seconds: number, bodyBytes: number): Promise<void> {
   await fullLoad(target, CONNECTIONS, seconds, bodyBytes)
 }
 
-const NOTHING: Figures = {
+const NO_FIGURES: Figures = {
   requestsPerSecond: Number.NaN,
   p50: Number.NaN,
   p99: Number.NaN,

@@ -13,32 +13,32 @@ import { describeMachine, pickCores } from './machine.ts'
 import { startRedis } from './stores.ts'
 import { storeSessions, TYPICAL, type TokenSizes } from './stored-sessions.ts'
 
-/** As many as a gateway keeps at hand. */
+/** The capacity of the session cache. */
 const SESSIONS = 20_000
 const LIFETIME_MS = 36_000_000
 
-const SIZES: readonly { what: string; sizes: TokenSizes }[] = [
-  { what: 'small tokens (700, 700 and 40 characters)', sizes: { access: 700, id: 700, refresh: 40 } },
-  { what: 'typical ones (1,300, 1,100 and 700)', sizes: TYPICAL },
-  { what: 'large ones (4,000, 2,000 and 1,500)', sizes: { access: 4_000, id: 2_000, refresh: 1_500 } },
+const SIZES: readonly { readonly title: string; readonly sizes: TokenSizes }[] = [
+  { title: 'small tokens (access 700, ID 700, refresh 40)', sizes: { access: 700, id: 700, refresh: 40 } },
+  { title: 'typical tokens (1,300, 1,100, 700)', sizes: TYPICAL },
+  { title: 'large tokens (4,000, 2,000, 1,500)', sizes: { access: 4_000, id: 2_000, refresh: 1_500 } },
 ]
 
-/** Measures what a session takes in Redis and in the gateway's own cache, as a table. */
+/** Measures the memory of a session in Redis and in the session cache. Returns a Markdown table. */
 export async function describeMemory(directory: string): Promise<string> {
   const rows = [
-    ['Bytes per session', 'in Redis', 'of which its two index entries', 'at hand in a process'],
+    ['Bytes per session', 'in Redis', 'of which its two index entries', 'cached in a process'],
     ['---', '--:', '--:', '--:'],
   ]
-  for (const { what, sizes } of SIZES) {
+  for (const { title, sizes } of SIZES) {
     const bytes = await measure(directory, sizes)
-    rows.push([what, ...bytes.map((count) => Math.round(count).toLocaleString('en'))])
+    rows.push([title, ...bytes.map((count) => Math.round(count).toLocaleString('en'))])
   }
   const date = new Date().toISOString().slice(0, 10)
   const circumstances = `${describeMachine(process.execPath)}; ${date}; ${SESSIONS.toLocaleString('en')} sessions.`
   return [circumstances, '', ...rows.map((cells) => `| ${cells.join(' | ')} |`), ''].join('\n')
 }
 
-// In Redis, of which the index entries, in the gateway.
+/** Returns the bytes per session in Redis, those of its index entries, and those in the session cache. */
 async function measure(directory: string, sizes: TokenSizes): Promise<number[]> {
   const { port, command, running } = await startRedis('redis', { directory, core: pickCores().load })
   const used = async (): Promise<number> => {
@@ -51,16 +51,16 @@ async function measure(directory: string, sizes: TokenSizes): Promise<number[]> 
     tickets.push(ticket)
   })
   const full = await used()
-  const atHand = await heapOf(port, tickets)
+  const cached = await heapOf(port, tickets)
   for (let i = 0; i < SESSIONS; i += 1_000) {
     await command('DEL', ...tickets.slice(i, i + 1_000).map(({ id }) => recordKey(id)))
   }
   const withoutRecords = await used()
   await running.stop()
-  return [full - empty, withoutRecords - empty, atHand].map((bytes) => bytes / SESSIONS)
+  return [full - empty, withoutRecords - empty, cached].map((bytes) => bytes / SESSIONS)
 }
 
-/** How much the heap grows when a gateway's sessions are opened, in bytes. */
+/** Returns the growth of the heap in bytes when these sessions are loaded into the session cache. */
 async function heapOf(port: number, tickets: readonly Ticket[]): Promise<number> {
   const { log } = openLog('silent')
   const metrics = createMetrics()
@@ -79,14 +79,14 @@ async function heapOf(port: number, tickets: readonly Ticket[]): Promise<number>
     await sleep(20)
   const before = heap()
   for (const ticket of tickets) {
-    if ((await sessions.load(ticket, Date.now())) === null) throw new Error('a session that was stored does not open')
+    if ((await sessions.load(ticket, Date.now())) === null) throw new Error('a stored session could not be loaded')
   }
   const after = heap()
   await store.close()
   return after - before
 }
 
-/** Bytes that are really in use. */
+/** Returns the bytes of the heap after garbage collections. */
 function heap(): number {
   setFlagsFromString('--expose-gc')
   const collect: unknown = runInNewContext('gc')

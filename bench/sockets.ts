@@ -3,20 +3,24 @@ import net from 'node:net'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { CLIENT_FRAME, SERVER_FRAME } from './frames.ts'
 
-/** An open WebSocket; `answers` is how many messages have come back. */
-type OpenSocket = { socket: net.Socket; answers: number; onAnswer: () => void }
+/** An open WebSocket. `answers` is the number of messages that have come back. */
+interface OpenSocket {
+  socket: net.Socket
+  answers: number
+  onAnswer: () => void
+}
 
 /** Open WebSockets to one target. */
 export type Sockets = readonly OpenSocket[]
 
-const AT_ONCE = 50
-const LIMIT_MS = 20_000
+const BATCH_SIZE = 50
+const TIMEOUT_MS = 20_000
 
-/** Opens WebSockets one batch after the other; rejects when one is not let in. */
+/** Opens WebSockets in batches. Rejects if one is refused. */
 export async function openSockets(port: number, cookie: string | null, count: number): Promise<Sockets> {
   const sockets: OpenSocket[] = []
   while (sockets.length < count) {
-    const batch = Math.min(AT_ONCE, count - sockets.length)
+    const batch = Math.min(BATCH_SIZE, count - sockets.length)
     sockets.push(...(await Promise.all(Array.from({ length: batch }, async () => openSocket(port, cookie)))))
   }
   return sockets
@@ -27,31 +31,31 @@ export function closeSockets(sockets: Sockets): void {
   for (const { socket } of sockets) socket.destroy()
 }
 
-/** Sends one message over each WebSocket and waits for its answer, which proves that all are open. */
+/** Sends one message over each WebSocket and waits for all answers, which proves that all WebSockets are open. */
 export async function sendOnce(sockets: Sockets): Promise<void> {
   const before = answersOf(sockets)
   for (const { socket } of sockets) socket.write(CLIENT_FRAME)
   for (const since = performance.now(); answersOf(sockets) < before + sockets.length;) {
-    if (performance.now() - since > LIMIT_MS) throw new Error('Not every WebSocket answered a message.')
+    if (performance.now() - since > TIMEOUT_MS) throw new Error('not every WebSocket answered a message')
     await sleep(10)
   }
 }
 
-/** Sends a message over each as soon as the one before is answered; `perSecond` is how many were answered. */
+/** Sends a message over each WebSocket as soon as the previous one is answered. Returns the number of answers and their rate. */
 export async function pingPong(sockets: Sockets, seconds: number): Promise<{ messages: number; perSecond: number }> {
   const first = answersOf(sockets)
   const since = performance.now()
-  for (const one of sockets) {
-    one.onAnswer = () => one.socket.write(CLIENT_FRAME)
-    one.socket.write(CLIENT_FRAME)
+  for (const open of sockets) {
+    open.onAnswer = () => open.socket.write(CLIENT_FRAME)
+    open.socket.write(CLIENT_FRAME)
   }
   await sleep(seconds * 1000)
   const messages = answersOf(sockets) - first
   const perSecond = messages / ((performance.now() - since) / 1000)
-  for (const one of sockets) one.onAnswer = () => {}
-  // Messages on their way return before the next measurement.
+  for (const open of sockets) open.onAnswer = () => {}
+  // Lets messages in flight return before the next measurement.
   await sleep(200)
-  if (messages === 0) throw new Error('No message came back.')
+  if (messages === 0) throw new Error('no message came back')
   return { messages, perSecond }
 }
 
@@ -76,7 +80,7 @@ async function openSocket(port: number, cookie: string | null): Promise<OpenSock
     ].join('\r\n'),
   )
   return new Promise((resolve, reject) => {
-    const fail = (why: string): void => reject(new Error(`Port ${port} opened no WebSocket: ${why}`))
+    const fail = (reason: string): void => reject(new Error(`port ${port} opened no WebSocket: ${reason}`))
     let head = ''
     const readHead = (chunk: Buffer): void => {
       head += chunk.toString('latin1')

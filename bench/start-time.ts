@@ -9,17 +9,17 @@ import { freePorts } from './ports.ts'
 import { start, type Running } from './processes.ts'
 import { median } from './statistics.ts'
 
-/** What one start took, ms from its spawn to the first 200 of /readyz. */
+/** The durations of starts in ms, from the spawn to the first 200 of /readyz. */
 type Starts = Readonly<Record<'unbundled' | 'built', number[]>>
 
-/** At most this part of the unbundled program's time. */
-const PROMISE = 0.5
-const LIMIT_MS = 20_000
+/** The promised maximum, as a share of the start time of the unbundled program. */
+const MAX_SHARE = 0.5
+const TIMEOUT_MS = 20_000
 const project = fileURLToPath(new URL('..', import.meta.url))
 
 /**
- * Starts the built program and the same source compiled file by file, in turn, against the demo's provider. Resolves
- * with what is to be printed, and whether the promise is kept.
+ * Starts the built program and the same source compiled file by file, in turn, against the demo's provider. Returns the
+ * report, and whether the promise is kept.
  */
 export async function compareStarts(
   times: number,
@@ -42,29 +42,28 @@ export async function compareStarts(
       GATEHOUSE_PROVIDER_CLIENT_SECRET: 'bench',
       GATEHOUSE_SESSION_KEYS: Buffer.alloc(32).toString('base64'),
     }
-    // The first of each is not counted: it brings the files into memory, and the built one's compiled code for this
-    // Node.js.
+    // The first start of each is not counted: it loads the files into the page cache and writes the compile cache.
     for (let turn = 0; turn <= times; turn++) {
-      for (const which of ['unbundled', 'built'] as const) {
-        const program = join(project, 'dist', which === 'built' ? 'main.js' : 'unbundled/main.js')
+      for (const variant of ['unbundled', 'built'] as const) {
+        const program = join(project, 'dist', variant === 'built' ? 'main.js' : 'unbundled/main.js')
         const since = performance.now()
         const running = start({
-          name: which,
+          name: variant,
           core,
           program: process.execPath,
           args: [program, 'start'],
-          errorFile: join(directory, `${which}.log`),
-          env: which === 'built' ? env : { ...env, NODE_DISABLE_COMPILE_CACHE: '1' },
+          errorFile: join(directory, `${variant}.log`),
+          env: variant === 'built' ? env : { ...env, NODE_DISABLE_COMPILE_CACHE: '1' },
         })
-        const taken = await untilReady(running, adminPort, since)
-        if (turn > 0) starts[which].push(taken)
+        const ms = await waitUntilReady(running, adminPort, since)
+        if (turn > 0) starts[variant].push(ms)
         await running.stop()
       }
     }
   } finally {
     await idp.close()
   }
-  return judged(starts)
+  return evaluate(starts)
 }
 
 function compileUnbundled(): void {
@@ -76,37 +75,39 @@ function compileUnbundled(): void {
   if (status !== 0) throw new Error(`the source does not compile: ${stdout}`)
 }
 
-async function untilReady(running: Running, adminPort: number, since: number): Promise<number> {
-  const early = running.output.then(() => {
-    throw new Error(`${running.name} ended before it was ready`)
+async function waitUntilReady(running: Running, adminPort: number, since: number): Promise<number> {
+  const exitedEarly = running.output.then(() => {
+    throw new Error(`${running.name} exited before it was ready`)
   })
-  early.catch(() => {})
-  while (performance.now() - since < LIMIT_MS) {
-    const answer = await Promise.race([fetch(`http://127.0.0.1:${adminPort}/readyz`).catch(() => null), early])
+  exitedEarly.catch(() => {})
+  while (performance.now() - since < TIMEOUT_MS) {
+    const answer = await Promise.race([fetch(`http://127.0.0.1:${adminPort}/readyz`).catch(() => null), exitedEarly])
     await answer?.body?.cancel()
     if (answer?.status === 200) return performance.now() - since
     await sleep(1)
   }
-  throw new Error(`${running.name} was not ready within ${LIMIT_MS / 1000} s`)
+  throw new Error(`${running.name} was not ready within ${TIMEOUT_MS / 1000} s`)
 }
 
-const line = (name: string, taken: number[]): string => `${name.padEnd(10)} ${median(taken).toFixed(0).padStart(5)} ms`
+function line(name: string, ms: readonly number[]): string {
+  return `${name.padEnd(10)} ${median(ms).toFixed(0).padStart(5)} ms`
+}
 
-function judged({ unbundled, built }: Starts): { report: string; kept: boolean } {
-  const ratio = median(built.map((taken, turn) => taken / (unbundled[turn] ?? Number.NaN)))
-  const kept = ratio <= PROMISE
+function evaluate({ unbundled, built }: Starts): { report: string; kept: boolean } {
+  const ratio = median(built.map((ms, turn) => ms / (unbundled[turn] ?? Number.NaN)))
+  const kept = ratio <= MAX_SHARE
   return {
     kept,
     report: [
-      `${describeMachine(process.execPath)}; ${built.length} starts each, in turn`,
+      `${describeMachine(process.execPath)}; ${built.length} starts each, alternating`,
       '',
-      'From start to ready, medians',
+      'Time from the spawn to the first 200 of /readyz, medians',
       '',
       line('unbundled', unbundled),
       line('built', built),
       '',
-      `${kept ? 'PASS' : 'FAIL'} at most ${PROMISE} times the unbundled program's, by the median of the pairs' ` +
-        `ratios: ${ratio.toFixed(2)}`,
+      `${kept ? 'PASS' : 'FAIL'} at most ${MAX_SHARE} times the start time of the unbundled program ` +
+        `(median ratio of the pairs): ${ratio.toFixed(2)}`,
       '',
     ].join('\n'),
   }

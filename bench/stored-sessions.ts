@@ -5,10 +5,14 @@ import { newTicket } from '../src/session/ticket.ts'
 import { indexKey, recordKey, CREATE, ENLIST } from '../src/store/redis/scripts.ts'
 import { openPipeline } from './redis-pipeline.ts'
 
-/** How long the tokens of a session are, in characters. */
-export type TokenSizes = { access: number; id: number; refresh: number }
+/** The lengths of a session's tokens in characters. */
+export interface TokenSizes {
+  readonly access: number
+  readonly id: number
+  readonly refresh: number
+}
 
-/** As Keycloak gives them to a user with a few roles. */
+/** The sizes that Keycloak issues to a user with a few roles. */
 export const TYPICAL: TokenSizes = { access: 1_300, id: 1_100, refresh: 700 }
 
 const ISSUER = 'https://idp.example.com/realms/orders'
@@ -16,7 +20,7 @@ const LIFETIME_MS = 36_000_000
 const IDLE_MS = 1_920_000
 const BATCH = 200
 
-/** A session of a user of its own, as long as a real one. */
+/** Creates a session of a realistic size. Each session belongs to a different user. */
 function sampleSession(turn: number, { access, id, refresh }: TokenSizes): Session {
   const ticket = newTicket()
   const now = Date.now()
@@ -39,7 +43,7 @@ function sampleSession(turn: number, { access, id, refresh }: TokenSizes): Sessi
       sid,
       name: 'Alice Archer',
       email: `${subject}@example.com`,
-      groups: ['staff', 'sales', 'admins-of-nothing'],
+      groups: ['staff', 'sales', 'admins-of-orders'],
       acr: '1',
       iat: Math.floor(now / 1000),
       exp: Math.floor(now / 1000) + 300,
@@ -60,8 +64,8 @@ function sampleSession(turn: number, { access, id, refresh }: TokenSizes): Sessi
 }
 
 /**
- * Writes sessions into an empty Redis as a gateway does, by the same scripts, many at a time; calls back with each.
- * Rejects with the first error of Redis's.
+ * Writes sessions into an empty Redis with the gateway's own scripts, in batches, and calls `onStored` for each session.
+ * Rejects with the first error reply of Redis.
  */
 export async function storeSessions(
   port: number,
@@ -71,7 +75,7 @@ export async function storeSessions(
 ): Promise<void> {
   const key = createSecretKey(randomBytes(32))
   const pipeline = await openPipeline(port)
-  // The answer to that command has two lines, all others have one.
+  // The reply to SCRIPT LOAD has two lines; all other replies have one.
   for (const { text } of [CREATE, ENLIST]) await pipeline.send([['SCRIPT', 'LOAD', text]], 2)
   for (let turn = 0; turn < count; turn += BATCH) {
     const length = Math.min(BATCH, count - turn)

@@ -7,19 +7,27 @@ import { freePorts } from './ports.ts'
 import { type Running, start } from './processes.ts'
 import { storeSessions } from './stored-sessions.ts'
 
-const PATIENCE_MS = 10_000
+const START_TIMEOUT_MS = 10_000
 const MILLION = 1_000_000
-/** What a million sessions take, with something to spare. */
-const MEMORY_OF_A_MILLION = 8e9
+/** The memory that a million sessions need, with a margin. */
+const MILLION_SESSIONS_BYTES = 8e9
 
-type Place = { directory: string; core: number; progress: (what: string) => void }
+interface StoreSetup {
+  readonly directory: string
+  readonly core: number
+  readonly progress: (step: string) => void
+}
 
-/** A Redis of the benchmark's own, which writes nothing to the disk. */
-export type RedisServer = { running: Running; port: number; command: (...words: string[]) => Promise<unknown> }
+/** A Redis server of the benchmark, without persistence. */
+export interface RedisServer {
+  readonly running: Running
+  readonly port: number
+  readonly command: (...words: string[]) => Promise<unknown>
+}
 
 /** Starts `redis-server` and waits until it answers. */
-export async function startRedis(name: string, place: Pick<Place, 'directory' | 'core'>): Promise<RedisServer> {
-  const { directory, core } = place
+export async function startRedis(name: string, setup: Pick<StoreSetup, 'directory' | 'core'>): Promise<RedisServer> {
+  const { directory, core } = setup
   const [port = 0] = await freePorts(1)
   const program = findProgram('redis-server', 'redis-server')
   const args = ['--port', String(port), '--bind', '127.0.0.1', '--save', '', '--appendonly', 'no', '--dir', directory]
@@ -38,26 +46,26 @@ export async function startRedis(name: string, place: Pick<Place, 'directory' | 
       await command('PING')
       return { running, port, command }
     } catch (error) {
-      if (performance.now() - since > PATIENCE_MS) throw new Error(`${name} does not answer`, { cause: error })
+      if (performance.now() - since > START_TIMEOUT_MS) throw new Error(`${name} does not answer`, { cause: error })
       await sleep(20)
     }
   }
 }
 
-/** Starts a Redis for each contestant that wants one, filled where that is the point; resolves with their URLs. */
+/** Starts a Redis for each contestant that needs one, and fills that of `gatehouse-million`. Returns their URLs. */
 export async function startStores(
   names: readonly ContestantName[],
-  place: Place,
+  setup: StoreSetup,
 ): Promise<Map<ContestantName, string>> {
   const urls = new Map<ContestantName, string>()
-  for (const name of names.filter((one) => one.startsWith('gatehouse-'))) {
-    if (name === 'gatehouse-million' && freemem() < MEMORY_OF_A_MILLION) {
-      throw new Error('gatehouse-million wants 8 GB of free memory: leave it out with --only')
+  for (const name of names.filter((candidate) => candidate.startsWith('gatehouse-'))) {
+    if (name === 'gatehouse-million' && freemem() < MILLION_SESSIONS_BYTES) {
+      throw new Error('gatehouse-million needs 8 GB of free memory: exclude it with --only')
     }
-    const { port } = await startRedis(`redis-of-${name}`, place)
+    const { port } = await startRedis(`redis-of-${name}`, setup)
     urls.set(name, `redis://127.0.0.1:${port}`)
     if (name === 'gatehouse-million') {
-      place.progress('a million sessions go to Redis')
+      setup.progress('storing a million sessions in Redis')
       await storeSessions(port, MILLION)
     }
   }

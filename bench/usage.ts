@@ -1,10 +1,10 @@
 import { readFileSync, readdirSync } from 'node:fs'
 
-/** Clock ticks per second in /proc: Linux reports 100 to user space on every architecture that Node supports. */
+/** Clock ticks per second in /proc: Linux reports 100 to user space on every architecture that Node.js supports. */
 const TICKS_PER_SECOND = 100
 const PAGE_BYTES = 4096
 
-/** The process and all its descendants that live now. */
+/** Returns the ids of a process and all its running descendants. */
 export function processTree(root: number): number[] {
   const children = new Map<number, number[]>()
   for (const entry of readdirSync('/proc')) {
@@ -18,7 +18,7 @@ export function processTree(root: number): number[] {
   return tree
 }
 
-/** The processor time of a process and its descendants, also of those that have ended, in µs. */
+/** Returns the CPU time of a process and its descendants in µs, including descendants that have ended. */
 export function cpuTime(root: number): number {
   let ticks = 0
   for (const pid of processTree(root)) {
@@ -27,23 +27,23 @@ export function cpuTime(root: number): number {
   return ticks * (1_000_000 / TICKS_PER_SECOND)
 }
 
-/** The resident memory of these processes in bytes; what they share counts once for each. */
+/** Returns the resident memory of these processes in bytes. Shared memory counts once for each process. */
 export function residentMemory(pids: readonly number[]): number {
   return pids.reduce((sum, pid) => sum + Number(readProc(pid, 'statm').split(' ')[1] ?? 0) * PAGE_BYTES, 0)
 }
 
 /**
- * Begins to watch how much of these cores goes to programs that this process did not start; the returned function
- * tells it as a share of one core since then.
+ * Starts measuring the CPU time that other programs use on these cores. The returned function returns it as a share of one
+ * core.
  */
-export function watchOthers(cores: readonly number[]): () => number {
+export function watchOtherPrograms(cores: readonly number[]): () => number {
   const othersTime = (): number => busyTime(cores) - cpuTime(process.pid)
   const since = performance.now()
   const before = othersTime()
   return () => Math.max(0, othersTime() - before) / (1000 * (performance.now() - since))
 }
 
-// Columns of /proc/stat: user, nice, system, idle, iowait, irq, softirq. The last is where the network is.
+// Columns of /proc/stat: user, nice, system, idle, iowait, irq, softirq. The last one includes network processing.
 function busyTime(cores: readonly number[]): number {
   const lines = readFileSync('/proc/stat', 'utf8').split('\n')
   const ticks = cores.flatMap((core) => {
@@ -58,7 +58,7 @@ function busyTime(cores: readonly number[]): number {
   return ticks.reduce((sum, value) => sum + value, 0) * (1_000_000 / TICKS_PER_SECOND)
 }
 
-// Fields of /proc/PID/stat from the third on: the second, the program's name, may hold spaces and parentheses.
+// Returns the fields of /proc/PID/stat from the third on. The second, the program's name, may contain spaces and parentheses.
 function statFields(pid: number): string[] {
   const text = readProc(pid, 'stat')
   return text.slice(text.lastIndexOf(')') + 2).split(' ')
@@ -68,7 +68,7 @@ function readProc(pid: number, file: string): string {
   try {
     return readFileSync(`/proc/${pid}/${file}`, 'utf8')
   } catch {
-    // It ended since it was listed.
+    // The process has ended in the meantime.
     return ''
   }
 }

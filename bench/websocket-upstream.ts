@@ -1,6 +1,6 @@
 /**
- * A process of its own: the application behind the WebSockets. Answers each message with one, as cheaply as it can,
- * because the proxies in front are measured. Any other request gets 200. Environment: PORT.
+ * The application behind the WebSockets, run as a separate process. It answers each message with one message at the least
+ * possible cost, because the benchmark measures the proxies in front. Other requests get a 200. Environment: PORT.
  */
 import { createHash } from 'node:crypto'
 import { createServer } from 'node:http'
@@ -12,7 +12,7 @@ createServer((_request, response) => {
   response.end('ok\n')
 })
   .on('upgrade', (request, socket) => {
-    // RFC 6455, section 1.3.
+    // https://www.rfc-editor.org/rfc/rfc6455#section-1.3
     const accept = createHash('sha1')
       .update(`${request.headers['sec-websocket-key'] ?? ''}258EAFA5-E914-47DA-95CA-C5AB0DC85B11`)
       .digest('base64')

@@ -1,32 +1,44 @@
 import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import { setTimeout as sleep } from 'node:timers/promises'
-import { contestant, expectInstalled, nginxForWebSockets } from './contestants.ts'
+import { createContestant, checkInstalled, nginxWebSocketCommand } from './contestants.ts'
 import { logIn, startProvider } from './login.ts'
 import { describeMachine, pickCores, pinSelf } from './machine.ts'
 import type { Options } from './options.ts'
 import { freePorts } from './ports.ts'
-import { aligned, circumstances, markdownTable, print } from './report.ts'
+import { alignColumns, describeRun, machineTable, markdownTable, print } from './report.ts'
 import { closeSockets, openSockets, pingPong, sendOnce } from './sockets.ts'
 import { startAndWait } from './starts.ts'
 import { median } from './statistics.ts'
-import { cpuTime, processTree, residentMemory, watchOthers } from './usage.ts'
+import { cpuTime, processTree, residentMemory, watchOtherPrograms } from './usage.ts'
 
-type Subject = { name: string; port: number; cookie: string | null; pid: number | null }
-type Round = { perSecond: number; cpuPerMessage: number }
-type Measured = { name: string; rounds: Round[]; memoryPerSocket: number }
+interface Subject {
+  readonly name: string
+  readonly port: number
+  readonly cookie: string | null
+  readonly pid: number | null
+}
+interface Round {
+  readonly perSecond: number
+  readonly cpuPerRoundTrip: number
+}
+interface Measured {
+  readonly name: string
+  readonly rounds: Round[]
+  readonly memoryPerSocket: number
+}
 
-const TALKING = 64
-const OPEN = 2000
+const ACTIVE_SOCKETS = 64
+const OPEN_SOCKETS = 2000
 const SETTLE_MS = 1500
 
-/** Measures WebSockets through nginx and Gatehouse in turn; resolves with the report. */
+/** Measures WebSockets through nginx and Gatehouse in turn. Returns the report. */
 export async function measureWebSockets(
   options: Options,
   directory: string,
-  progress: (what: string) => void,
+  progress: (step: string) => void,
 ): Promise<string> {
-  expectInstalled(['nginx', 'gatehouse'])
+  checkInstalled(['nginx', 'gatehouse'])
   const machine = describeMachine(options.node)
   const cores = pickCores()
   pinSelf(cores.load)
@@ -43,7 +55,7 @@ export async function measureWebSockets(
     upstreamPort,
   )
   const provider = await startProvider()
-  const place = {
+  const setup = {
     directory,
     core: cores.gateway,
     upstreamPort,
@@ -51,8 +63,8 @@ export async function measureWebSockets(
     node: options.node,
     stores: new Map(),
   }
-  const nginx = await startAndWait(nginxForWebSockets(nginxPort, place), nginxPort)
-  const gatehouse = contestant('gatehouse', gatehousePort, place)
+  const nginx = await startAndWait(nginxWebSocketCommand(nginxPort, setup), nginxPort)
+  const gatehouse = createContestant('gatehouse', gatehousePort, setup)
   if (gatehouse.client)
     await provider.registerClient({ ...gatehouse.client, redirectUris: [gatehouse.client.redirectUri] })
   const { running } = await startAndWait(gatehouse.command, gatehousePort)
@@ -66,13 +78,13 @@ export async function measureWebSockets(
   const measured: Measured[] = []
   for (const subject of subjects) {
     progress(`${subject.name}: warming up`)
-    const sockets = await openSockets(subject.port, subject.cookie, TALKING)
+    const sockets = await openSockets(subject.port, subject.cookie, ACTIVE_SOCKETS)
     await pingPong(sockets, options.seconds)
     closeSockets(sockets)
-    progress(`${subject.name}: ${OPEN} open`)
+    progress(`${subject.name}: ${OPEN_SOCKETS} open`)
     measured.push({ name: subject.name, rounds: [], memoryPerSocket: await memoryPerSocket(subject) })
   }
-  const othersShare = watchOthers([cores.gateway, cores.load])
+  const otherProgramsShare = watchOtherPrograms([cores.gateway, cores.load])
   for (let round = 1; round <= options.rounds; round++) {
     for (const [index, subject] of subjects.entries()) {
       progress(`round ${round} of ${options.rounds}: ${subject.name}`)
@@ -80,56 +92,63 @@ export async function measureWebSockets(
     }
   }
   const date = new Date().toISOString().slice(0, 10)
-  const about = { machine, date, others: othersShare(), rounds: options.rounds, seconds: options.seconds }
-  return report(measured, circumstances(about), options.markdown)
+  const run = { machine, date, otherPrograms: otherProgramsShare(), rounds: options.rounds, seconds: options.seconds }
+  const rows = rowsOf(measured)
+  return options.markdown
+    ? `### WebSockets\n\n${markdownTable(rows)}\n\n## How it was measured\n\n` +
+        `${machineTable('WebSockets', 'npm run bench -- --websocket', run)}\n`
+    : `${describeRun(run)}\n\n${alignColumns(rows)}\n`
 }
 
 async function memoryPerSocket({ port, cookie, pid }: Subject): Promise<number> {
   if (pid === null) return Number.NaN
   await sleep(SETTLE_MS)
   const before = residentMemory(processTree(pid))
-  const sockets = await openSockets(port, cookie, OPEN)
+  const sockets = await openSockets(port, cookie, OPEN_SOCKETS)
   await sendOnce(sockets)
   await sleep(SETTLE_MS)
   const after = residentMemory(processTree(pid))
   closeSockets(sockets)
-  return (after - before) / OPEN
+  return (after - before) / OPEN_SOCKETS
 }
 
 async function measureRound({ port, cookie, pid }: Subject, seconds: number): Promise<Round> {
-  const sockets = await openSockets(port, cookie, TALKING)
+  const sockets = await openSockets(port, cookie, ACTIVE_SOCKETS)
   const before = pid === null ? Number.NaN : cpuTime(pid)
   const { messages, perSecond } = await pingPong(sockets, seconds)
   const used = pid === null ? Number.NaN : cpuTime(pid) - before
   closeSockets(sockets)
-  return { perSecond, cpuPerMessage: used / messages }
+  return { perSecond, cpuPerRoundTrip: used / messages }
 }
 
-function report(measured: readonly Measured[], about: string, markdown: boolean): string {
+function rowsOf(measured: readonly Measured[]): string[][] {
   const nginx = measured.find(({ name }) => name === 'nginx')
-  const row = (title: string, digits: number, of: (it: Measured) => number[]): string[] => [
+  const row = (title: string, digits: number, of: (measured: Measured) => number[]): string[] => [
     title,
-    ...measured.map((it) => print(median(of(it)), digits)),
+    ...measured.map((subject) => print(median(of(subject)), digits)),
   ]
-  const ratios = (title: string, of: (it: Measured) => number[]): string[] => [
-    `${title}, as a multiple of nginx's`,
-    ...measured.map((it) =>
+  const ratios = (title: string, of: (measured: Measured) => number[]): string[] => [
+    `${title}, as a multiple of nginx`,
+    ...measured.map((subject) =>
       print(
-        median(of(it).map((value, i) => value / (nginx === undefined ? Number.NaN : (of(nginx)[i] ?? Number.NaN)))),
+        median(
+          of(subject).map((value, i) => value / (nginx === undefined ? Number.NaN : (of(nginx)[i] ?? Number.NaN))),
+        ),
         2,
       ),
     ),
   ]
-  const perSecond = (it: Measured): number[] => it.rounds.map((round) => round.perSecond)
-  const cpu = (it: Measured): number[] => it.rounds.map((round) => round.cpuPerMessage)
-  const rows = [
+  const perSecond = (measured: Measured): number[] => measured.rounds.map((round) => round.perSecond)
+  const cpu = (measured: Measured): number[] => measured.rounds.map((round) => round.cpuPerRoundTrip)
+  return [
     ['WebSockets', ...measured.map(({ name }) => name)],
-    row(`Messages per second and back, ${TALKING} sockets`, 0, perSecond),
-    row('CPU time per message and back, µs', 1, cpu),
-    row(`Memory per open socket, kB, of ${print(OPEN, 0)}`, 1, (it) => [it.memoryPerSocket / 1000]),
-    ratios('Messages per second', perSecond),
+    row(`Round trips per second, ${ACTIVE_SOCKETS} sockets`, 0, perSecond),
+    row('CPU time per round trip, µs', 1, cpu),
+    row(`Memory per socket with ${print(OPEN_SOCKETS, 0)} open, kB`, 1, (measured) => [
+      measured.memoryPerSocket / 1000,
+    ]),
+    ratios('Round trips per second', perSecond),
     ratios('CPU time', cpu),
-    ratios('Memory', (it) => [it.memoryPerSocket]),
+    ratios('Memory per socket', (measured) => [measured.memoryPerSocket]),
   ]
-  return markdown ? `${about}\n\n${markdownTable(rows)}\n` : `${about}\n\n${aligned(rows)}\n`
 }

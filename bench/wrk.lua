@@ -1,4 +1,4 @@
--- Prints what a run measured as one line of JSON; latencies in microseconds.
+-- Prints the result of a run as one line of JSON, with latencies in microseconds.
 done = function(summary, latency, requests)
   local errors = summary.errors
   local kinds = string.format(

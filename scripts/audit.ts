@@ -1,8 +1,8 @@
 import { spawnSync } from 'node:child_process'
 
-// Statuses of registries without an audit service; mirrors often serve packages only.
+// Statuses of registries without an audit service. Many mirrors serve only packages.
 const UNAVAILABLE = new Set([404, 405, 501])
-// Error codes of npm when the registry is unreachable.
+// Error codes of npm for an unreachable registry.
 const UNREACHABLE = new Set([
   'ENOTFOUND',
   'EAI_AGAIN',
@@ -13,10 +13,10 @@ const UNREACHABLE = new Set([
   'ENOAUDIT',
 ])
 
-/** The outcome of an audit: clean, with holes, or with no registry to ask; `text` says why. */
+/** The outcome of an audit: its status, and a summary or the reason. `unavailable` means that the registry offers no audit. */
 export type Outcome =
-  | { readonly status: 'clean' | 'holes'; readonly text: string }
-  | { readonly status: 'unasked' | 'failed'; readonly text: string }
+  | { readonly status: 'clean' | 'vulnerable'; readonly text: string }
+  | { readonly status: 'unavailable' | 'failed'; readonly text: string }
 
 interface Report {
   readonly metadata?: { readonly vulnerabilities?: Readonly<Record<string, number>> }
@@ -26,7 +26,7 @@ interface Report {
   readonly error?: { readonly code?: string; readonly summary?: string }
 }
 
-/** Parses the output of `npm audit --json`. Output that is neither a report nor a refusal of the registry is `failed`. */
+/** Parses the output of `npm audit --json`. The outcome is `failed` if the output is neither a report nor a known error. */
 export function readAudit(printed: string): Outcome {
   let report: Report
   try {
@@ -41,7 +41,7 @@ export function readAudit(printed: string): Outcome {
       ([name, { severity, range }]) => `${severity}: ${name} ${range}`,
     )
     return {
-      status: serious > 0 ? 'holes' : 'clean',
+      status: serious > 0 ? 'vulnerable' : 'clean',
       text: [`${counts['total'] ?? 0} known vulnerabilities, ${serious} of them high or critical`, ...list].join(
         '\n  ',
       ),
@@ -49,22 +49,22 @@ export function readAudit(printed: string): Outcome {
   }
   const code = report.error?.code ?? ''
   const reason = report.message ?? report.error?.summary ?? 'no reason given'
-  const refused =
+  const isUnavailable =
     UNAVAILABLE.has(report.statusCode ?? 0) ||
     UNREACHABLE.has(code) ||
     [...UNREACHABLE].some((one) => reason.includes(one))
-  return { status: refused ? 'unasked' : 'failed', text: reason }
+  return { status: isUnavailable ? 'unavailable' : 'failed', text: reason }
 }
 
 if (import.meta.main ?? process.argv[1]?.endsWith('audit.ts') === true) {
   const { stdout } = spawnSync('npm', ['audit', '--omit=dev', '--json'], { encoding: 'utf8', timeout: 120_000 })
   const { status, text } = readAudit(stdout)
-  const says = {
+  const label = {
     clean: 'audit',
-    holes: 'audit',
-    unasked: 'audit: SKIPPED, the registry offers no audit',
+    vulnerable: 'audit',
+    unavailable: 'audit: SKIPPED, the registry offers no audit',
     failed: 'audit: failed',
   }[status]
-  process.stdout.write(`${says}: ${text.replace(/https?:\/\/[^/\s]+/g, '…')}\n`)
-  if (status === 'holes' || status === 'failed') process.exitCode = 1
+  process.stdout.write(`${label}: ${text.replace(/https?:\/\/[^/\s]+/g, '…')}\n`)
+  if (status === 'vulnerable' || status === 'failed') process.exitCode = 1
 }

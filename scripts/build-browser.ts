@@ -6,10 +6,10 @@ import { fileURLToPath } from 'node:url'
 import { gzipSync } from 'node:zlib'
 import { build } from 'esbuild'
 
-const at = (path: string): string => fileURLToPath(new URL(`../${path}`, import.meta.url))
+const fromRoot = (path: string): string => fileURLToPath(new URL(`../${path}`, import.meta.url))
 
-const FROM = at('src/browser/')
-const TO = at('dist/browser/')
+const FROM = fromRoot('src/browser/')
+const TO = fromRoot('dist/browser/')
 const MAX_BYTES = 4096
 
 /** Returns the types of client.js as one file: the declarations of `client.ts` and of the types that it exports. */
@@ -19,7 +19,7 @@ function clientTypes(): string {
     execFileSync(
       process.execPath,
       [
-        at('node_modules/typescript/bin/tsc'),
+        fromRoot('node_modules/typescript/bin/tsc'),
         '-p',
         FROM,
         '--noEmit',

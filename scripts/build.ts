@@ -2,7 +2,7 @@ import { rmSync } from 'node:fs'
 import { fileURLToPath } from 'node:url'
 import { build, type Plugin } from 'esbuild'
 
-const at = (path: string): string => fileURLToPath(new URL(`../${path}`, import.meta.url))
+const fromRoot = (path: string): string => fileURLToPath(new URL(`../${path}`, import.meta.url))
 
 // Modules that libraries load at every start for features that the gateway does not use: JSON Schemas of routes,
 // WebSockets in @fastify/http-proxy, and undici's mocks, event sources and cache.
@@ -16,8 +16,8 @@ const UNUSED = new RegExp(
   ].join('|')})\\.m?js$`,
 )
 
-const leaveOut: Plugin = {
-  name: 'leave out',
+const omitUnused: Plugin = {
+  name: 'omit unused modules',
   setup(bundling) {
     bundling.onLoad({ filter: UNUSED }, ({ path }) => {
       const name = path.replace(/^.*\/node_modules\//, '')
@@ -30,20 +30,20 @@ const leaveOut: Plugin = {
   },
 }
 
-for (const stale of ['chunks', 'compiled']) rmSync(at(`dist/${stale}`), { recursive: true, force: true })
+for (const stale of ['chunks', 'compiled']) rmSync(fromRoot(`dist/${stale}`), { recursive: true, force: true })
 
 await build({
-  absWorkingDir: at('.'),
+  absWorkingDir: fromRoot('.'),
   entryPoints: ['src/main.ts'],
   outdir: 'dist',
-  // main.js holds the code that every start needs; chunks hold the code of single commands and stores.
+  // main.js contains the code that every start needs. Chunks contain the code of single commands and stores.
   bundle: true,
   splitting: true,
   chunkNames: 'chunks/[name]-[hash]',
   format: 'esm',
   platform: 'node',
   target: 'node20.19',
-  plugins: [leaveOut],
+  plugins: [omitUnused],
   // External: native code, the provider of `gatehouse demo`, and OpenTelemetry, which loads only if it is configured.
   external: [
     'sodium-native',

@@ -3,18 +3,18 @@ import { jsonSchema } from './json-schema.ts'
 import { withMigrationTables } from './migration-tables.ts'
 import { reference } from './reference.ts'
 
-const at = (path: string): URL => new URL(`../${path}`, import.meta.url)
-const example = readFileSync(at('config/gatehouse.yaml'), 'utf8')
+const fromRoot = (path: string): URL => new URL(`../${path}`, import.meta.url)
+const example = readFileSync(fromRoot('config/gatehouse.yaml'), 'utf8')
 
 const generated: Record<string, string> = {
   'config/gatehouse.schema.json': `${JSON.stringify(jsonSchema(), null, 2)}\n`,
   'docs/configuration.md': reference(example),
-  'docs/migrating.md': withMigrationTables(readFileSync(at('docs/migrating.md'), 'utf8')),
+  'docs/migrating.md': withMigrationTables(readFileSync(fromRoot('docs/migrating.md'), 'utf8')),
 }
 
 function current(path: string): string | null {
   try {
-    return readFileSync(at(path), 'utf8')
+    return readFileSync(fromRoot(path), 'utf8')
   } catch {
     return null
   }
@@ -23,7 +23,7 @@ function current(path: string): string | null {
 const stale = Object.entries(generated).filter(([path, text]) => current(path) !== text)
 const onlyCheck = process.argv.includes('--check')
 for (const [path, text] of stale) {
-  if (!onlyCheck) writeFileSync(at(path), text)
+  if (!onlyCheck) writeFileSync(fromRoot(path), text)
   const outcome = onlyCheck ? 'is stale: run `npm run generate`' : 'written'
   process.stdout.write(`${path} ${outcome}\n`)
 }

@@ -29,7 +29,7 @@ function tableOf(rules: Rules): string {
     .filter(([, { target }]) => target === null)
     .map(([key, { note }]) => `| \`${key}\` | ${cell(note)} |`)
   return (
-    `| Theirs | Ours | What is different |\n| --- | --- | --- |\n${carried.join('\n')}\n\n` +
-    `Without a key here:\n\n| Theirs | What to do instead |\n| --- | --- |\n${others.join('\n')}\n`
+    `| Key | Gatehouse key | Difference |\n| --- | --- | --- |\n${carried.join('\n')}\n\n` +
+    `Keys without an equivalent:\n\n| Key | What to do instead |\n| --- | --- |\n${others.join('\n')}\n`
   )
 }

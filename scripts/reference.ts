@@ -18,8 +18,8 @@ function withLinks(text: string): string {
     .replace(/\bdocs\/(\w[\w-]*\.md)\b/g, '[$1]($1)')
 }
 
-function defaultText({ default: defaultValue, defaultText: said }: Leaf): string {
-  if (said !== undefined) return said
+function defaultText({ default: defaultValue, defaultText: text }: Leaf): string {
+  if (text !== undefined) return text
   if (defaultValue === null) return 'none'
   if (defaultValue === undefined) return '**required**'
   const yaml = stringify(defaultValue, { collectionStyle: 'flow', lineWidth: 0 })
@@ -48,7 +48,7 @@ interface Section {
 /** Returns one section for the top-level keys and one for each group below them. */
 function sections(): Section[] {
   const top: Section = { title: 'The top level', description: '', rows: [] }
-  const found = [top]
+  const all = [top]
   const addRows = (into: Section, node: TSchema, path: KeyPath, label: string, inList: boolean): void => {
     const shape = shapeOf(node)
     if (shape.type === 'leaf') {
@@ -62,9 +62,9 @@ function sections(): Section[] {
       into.rows.push(`| ${[...cells, description + note(shape.leaf)].map(cell).join(' | ')} |`)
       return
     }
-    const own = shape.type === 'list' ? variableCell(path, inList) : ''
+    const variable = shape.type === 'list' ? variableCell(path, inList) : ''
     if (shape.type === 'list') {
-      const cells = [`\`${label}\``, 'list of maps', '`[]`', own, shape.description]
+      const cells = [`\`${label}\``, 'list of maps', '`[]`', variable, shape.description]
       into.rows.push(`| ${cells.map(cell).join(' | ')} |`)
     }
     for (const [key, inner] of Object.entries(children(node))) {
@@ -78,11 +78,11 @@ function sections(): Section[] {
       continue
     }
     const section: Section = { title: `\`${key}\``, description: shape.description, rows: [] }
-    found.push(section)
+    all.push(section)
     const inList = shape.type === 'list'
     for (const [name, inner] of Object.entries(children(node))) addRows(section, inner, [key, name], name, inList)
   }
-  return found
+  return all
 }
 
 function children(node: TSchema): Record<string, TSchema> {

@@ -9,7 +9,7 @@ import { setTimeout as sleep } from 'node:timers/promises'
 import { fileURLToPath } from 'node:url'
 import { startIdp } from '../src/demo/idp.ts'
 
-const READY_WITHIN_MS = 60_000
+const READY_TIMEOUT_MS = 60_000
 
 // Node.js writes its compile cache on a clean exit (src/main.ts), so this script runs the built program twice:
 // with the memory store, and with an unreachable Redis, which is enough to compile the code of the Redis store.
@@ -26,7 +26,7 @@ try {
   rmSync(folder, { recursive: true })
 }
 
-async function serveOnce(more: Readonly<Record<string, string>>, readiness: number): Promise<void> {
+async function serveOnce(extraEnv: Readonly<Record<string, string>>, readiness: number): Promise<void> {
   const [listen, admin] = [join(folder, 'gate.sock'), join(folder, 'admin.sock')]
   const child = spawn(process.execPath, [fileURLToPath(new URL('../dist/main.js', import.meta.url)), 'start'], {
     env: {
@@ -40,21 +40,21 @@ async function serveOnce(more: Readonly<Record<string, string>>, readiness: numb
       GATEHOUSE_PROVIDER_CLIENT_SECRET: 'warm',
       GATEHOUSE_SESSION_KEYS: Buffer.alloc(32).toString('base64'),
       GATEHOUSE_SHUTDOWN_DRAIN: '1s',
-      ...more,
+      ...extraEnv,
     },
     stdio: ['ignore', 'ignore', 'inherit'],
   })
-  const ended = once(child, 'exit')
-  const deadline = Date.now() + READY_WITHIN_MS
+  const exited = once(child, 'exit')
+  const deadline = Date.now() + READY_TIMEOUT_MS
   while ((await status(admin, '/readyz')) !== readiness) {
     if (child.exitCode !== null || Date.now() > deadline)
-      throw new Error(`/readyz of the built program never answered ${readiness}`)
+      throw new Error(`/readyz of the built program did not answer ${readiness} in time`)
     await sleep(20)
   }
   await status(admin, '/metrics')
   for (const accept of ['text/html', 'application/json']) await status(listen, '/', accept)
   child.kill('SIGTERM')
-  await ended
+  await exited
   if (child.exitCode !== 0) throw new Error(`the built program exited with ${child.exitCode ?? child.signalCode}`)
 }
 

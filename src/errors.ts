@@ -62,7 +62,7 @@ export const faults = {
     status: 500,
     level: 'error',
     title: 'Something went wrong',
-    detail: 'The gateway met an error of its own. Try again in a moment.',
+    detail: 'An error occurred in the gateway. Try again in a moment.',
   },
   upstream_unreachable: {
     status: 502,
@@ -90,7 +90,6 @@ export const faults = {
   },
 } as const satisfies Partial<Record<Code, FaultDefinition>>
 
-/** The codes of faults. */
 export type FaultCode = keyof typeof faults
 
 interface FaultOptions {
@@ -116,7 +115,7 @@ export class Fault extends Error {
   readonly title: string
   readonly detail: string
   readonly retryAfter: number | null
-  /** The URL at which the user can start another login, or `null` when it is not known. */
+  /** The URL at which the user can start another login, or `null` if it is not known. */
   loginUrl: string | null = null
 
   constructor(code: FaultCode, options: FaultOptions = {}) {
@@ -136,13 +135,16 @@ const MAX_CHARACTERS = 1_000
 /** Returns the chain of an error's causes as one line for the log, without stacks and without possible secrets. */
 export function causes(error: unknown): string {
   const parts: string[] = []
-  let at: unknown = error
-  for (; at instanceof Error && parts.length < MAX_CAUSES; at = at.cause) {
-    const code = 'code' in at && typeof at.code === 'string' ? `${at.code}: ` : ''
-    const answer = 'response' in at && at.response instanceof Response ? ` ← ${describeResponse(at.response)}` : ''
-    parts.push(at instanceof Fault ? at.code : `${code}${messageOf(at)}${oauthError(at)}${answer}`)
+  let current: unknown = error
+  for (; current instanceof Error && parts.length < MAX_CAUSES; current = current.cause) {
+    const code = 'code' in current && typeof current.code === 'string' ? `${current.code}: ` : ''
+    const response =
+      'response' in current && current.response instanceof Response ? ` ← ${describeResponse(current.response)}` : ''
+    parts.push(
+      current instanceof Fault ? current.code : `${code}${messageOf(current)}${oauthError(current)}${response}`,
+    )
   }
-  if (at instanceof Response) parts.push(describeResponse(at))
+  if (current instanceof Response) parts.push(describeResponse(current))
   return (parts.join(' ← ') || String(error)).replace(/[\p{Cc}\p{Cf}\p{Zl}\p{Zp}]/gu, ' ').slice(0, MAX_CHARACTERS)
 }
 
@@ -156,7 +158,7 @@ function messageOf({ name, message }: Error): string {
 }
 
 /**
- * Returns the OAuth error of a provider's answer, with secrets removed.
+ * Returns the OAuth error of a provider's response, with secrets removed.
  * @see https://www.rfc-editor.org/rfc/rfc6749#section-5.2
  */
 function oauthError(error: object): string {
@@ -167,7 +169,7 @@ function oauthError(error: object): string {
   return ` (${code}${withoutSecrets(description).slice(0, 300)})`
 }
 
-/** Describes an answer by status, URL and challenge. Omits the URL's query, which may contain a secret. */
+/** Describes a response by status, URL and challenge. Omits the URL's query, which may contain a secret. */
 function describeResponse({ status, url, headers }: Response): string {
   const challenge = headers.get('www-authenticate')
   return [

@@ -34,8 +34,8 @@ Status: 0 after a clean stop, 2 for an invalid configuration, 1 for any other er
 const COMPILE_CACHE = 'compiled'
 
 /**
- * Keeps compiled code beside the built program for the next start, on Node.js 22.8 and later. A temporary folder would
- * not do: other users could put code there, which would then run.
+ * Keeps compiled code beside the built program for the next start, on Node.js 22.8 and later. A temporary folder is
+ * unsafe: other users could put code there, which would then run.
  */
 function enableCompileCache(): void {
   if (import.meta.url.endsWith('.ts')) return

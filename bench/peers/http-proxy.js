@@ -1,4 +1,4 @@
-// @fastify/http-proxy with nothing around it: no logger, no session, no header of its own.
+// @fastify/http-proxy alone: no logger, no sessions, no additional headers.
 import fastify from 'fastify'
 import httpProxy from '@fastify/http-proxy'
 

@@ -6,9 +6,9 @@ type Message =
   | 'signed-in'
   /** The session has ended. */
   | 'ended'
-  /** The session may be ending: each tab reads it again. */
+  /** The session may be about to end, so each tab reads it again. */
   | 'look'
-  /** A page has met a session of this user. */
+  /** A page has read the session of this user. */
   | `user ${string}`
 
 const MESSAGES = /^(?:renewed|signed-in|ended|look|user .+)$/
@@ -50,7 +50,7 @@ function isMessage(data: unknown): data is Message {
   return typeof data === 'string' && MESSAGES.test(data)
 }
 
-/** Runs `work` while no other tab holds the lock `name`; runs it at once where the browser has no locks (without TLS). */
+/** Runs `work` while holding the lock `name`, which tabs share. Without TLS, browsers have no locks: `work` runs at once. */
 export function withLock<T>(name: string, work: () => Promise<T>): Promise<T> {
   return 'locks' in navigator ? navigator.locks.request(`gatehouse:${name}`, work) : work()
 }

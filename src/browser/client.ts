@@ -6,16 +6,16 @@ export type { Expiring, SessionInfo } from './types.ts'
 
 const { gateway, channel, fetch: fetchWithLogin } = start(import.meta.url)
 
-/** Like `window.fetch`; when the gateway requires a login, gets one, then repeats the request with its body. */
+/** Like `window.fetch`. If the gateway requires a login, logs the user in and repeats the request with its body. */
 const gatehouseFetch: typeof globalThis.fetch = fetchWithLogin
 export { gatehouseFetch as fetch }
 
-/** Returns the body of `GET session`, or `null` without a session. Rejects when the gateway does not answer. */
+/** Returns the body of `GET session`, or `null` without a session. Rejects if the gateway does not answer. */
 export function session(): Promise<SessionInfo | null> {
   return readSession(gateway)
 }
 
-/** Leaves for the login, which returns to this page. */
+/** Navigates to the login, which returns to this page. */
 export function login(): void {
   location.assign(
     `${gateway.base}/login?redirect=${encodeURIComponent(location.pathname + location.search + location.hash)}`,

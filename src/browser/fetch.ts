@@ -2,13 +2,13 @@ import type { Channel } from './channel.ts'
 import { isGatewayUrl, loginCode, type Gateway } from './gateway.ts'
 import type { Renewal } from './renewal.ts'
 
-/** Creates a fetch that gets a login when the gateway requires one, then repeats the request with its body. */
+/** Creates a fetch that logs the user in if the gateway requires it, then repeats the request with its body. */
 export function createFetch(gateway: Gateway, channel: Channel, renewal: Renewal): typeof fetch {
   return async (input, init) => {
     const { origin, href } = new URL(input instanceof Request ? input.url : input, document.baseURI)
     if (origin !== location.origin || isGatewayUrl(gateway, channel, href)) return gateway.fetch(input, init)
     let request = new Request(input, init)
-    // A login does not help a request without cookies.
+    // A new session does not help a request that sends no cookies.
     if (request.credentials === 'omit') return gateway.fetch(request)
     const { signal } = request
     const aborted = new Promise<never>((_resolve, reject) => {
@@ -16,7 +16,7 @@ export function createFetch(gateway: Gateway, channel: Channel, renewal: Renewal
         reject(signal.reason)
       }
     })
-    // Without a renewal, nothing awaits this promise.
+    // Nothing awaits this promise unless the session is renewed.
     aborted.catch(() => {})
     for (let previousCode = ''; ;) {
       const retry = request.clone()

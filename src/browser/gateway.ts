@@ -5,9 +5,9 @@ import type { SessionInfo } from './types.ts'
 export interface Gateway {
   /** `https://…/oauth2` */
   readonly base: string
-  /** The browser's own fetch, even when a script has wrapped it. */
+  /** The browser's own fetch, even if a script has wrapped `window.fetch`. */
   readonly fetch: typeof fetch
-  /** The `user` of the first session that this page has met: the page belongs to that user. */
+  /** The `user` of the first session that this page has read: the page belongs to that user. */
   user: string
 }
 
@@ -19,14 +19,14 @@ export function loginCode(status: number, header: (name: string) => string | nul
   return LOGIN_CODES.test(code) ? code : ''
 }
 
-/** Returns whether a URL is one of the gateway's own. When the URL signs the user out, all tabs read the session again. */
+/** Returns whether a URL is one of the gateway's own. If the URL signs the user out, all tabs read the session again. */
 export function isGatewayUrl({ base }: Gateway, channel: Channel, url: string): boolean {
   if (!url.startsWith(`${base}/`)) return false
   if (/^\/(?:logout|sign_out)/.test(url.slice(base.length))) channel.post('look')
   return true
 }
 
-/** Returns the session, or `null` without one; rejects when the gateway does not answer. */
+/** Returns the session, or `null` without one. Rejects if the gateway does not answer. */
 export async function readSession(gateway: Gateway): Promise<SessionInfo | null> {
   const answer = await gateway.fetch(`${gateway.base}/session`, {
     headers: { accept: 'application/json' },

@@ -3,14 +3,14 @@ import { readSession, type Gateway } from './gateway.ts'
 
 const FRAME_TIMEOUT_MS = 10_000
 const WINDOW_TIMEOUT_MS = 300_000
-/** A window that closes within this time was blocked: the user has never seen it. */
+/** A window that closes within this time was blocked before the user saw it. */
 const BLOCKED_WITHIN_MS = 1_500
 
 /** Renews the session of a page. */
 export interface Renewal {
   /** Renews the session after a 401 with `code`, with the user's help if necessary. Concurrent calls share one renewal. */
   renew(code: string, answer: Response): Promise<boolean>
-  /** Gets a new login while there is still a session: silently, otherwise in a window. */
+  /** Logs the user in again while there is still a session: silently if possible, otherwise in a window. */
   login(): Promise<boolean>
 }
 
@@ -24,8 +24,8 @@ export function createRenewal(gateway: Gateway, channel: Channel): Renewal {
       () => false,
     )
 
-  // The promise is wrapped where the browser has blocked the window: the lock must not wait for a click.
-  const renewInTurn = async (code: string, loginUrl: string | null): Promise<boolean> => {
+  // If the browser blocks the window, the promise is wrapped, so that the lock does not wait for a click.
+  const renewWithLock = async (code: string, loginUrl: string | null): Promise<boolean> => {
     const stepUp = code === 'step_up_required'
     let signedInElsewhere = false
     const stopListening = channel.listen((message) => {
@@ -35,7 +35,7 @@ export function createRenewal(gateway: Gateway, channel: Channel): Renewal {
       stopListening()
       if (signedInElsewhere) return { ok: hasSessionOfUser() }
       if (!stepUp) {
-        // A session does not help when the application has rejected its token.
+        // A session does not help if the application has rejected its token.
         const info = code === 'upstream_login_required' ? null : await readSession(gateway).catch(() => null)
         if (info !== null && (info.tokens.refreshable || info.tokens.expire_in_seconds !== 0)) {
           return { ok: info.session.user === gateway.user }
@@ -52,7 +52,7 @@ export function createRenewal(gateway: Gateway, channel: Channel): Renewal {
   return {
     renew(code, answer) {
       pending ??= loginUrlIn(answer)
-        .then((loginUrl) => renewInTurn(code, loginUrl))
+        .then((loginUrl) => renewWithLock(code, loginUrl))
         .finally(() => {
           pending = null
         })
@@ -78,8 +78,8 @@ const OUTCOMES: readonly unknown[] = ['ok', 'login_required', 'interaction_requi
 /** Calls `listener` with the outcome that a window or frame reports. Returns a function that removes the listener. */
 function onOutcome(from: () => Window | null, listener: (outcome: Outcome) => void): () => void {
   const onMessage = ({ origin, source, data }: MessageEvent): void => {
-    const isOurs = origin === location.origin && source === from() && data?.type === 'gatehouse'
-    if (isOurs && OUTCOMES.includes(data.outcome)) listener(data.outcome)
+    const isFromGateway = origin === location.origin && source === from() && data?.type === 'gatehouse'
+    if (isFromGateway && OUTCOMES.includes(data.outcome)) listener(data.outcome)
   }
   addEventListener('message', onMessage)
   return () => {
@@ -122,7 +122,7 @@ export function loginSilently({ base, user }: Gateway, keep: boolean): Promise<O
 }
 
 interface LoginWindow {
-  /** The browser has opened no window: the page may open one on a click. */
+  /** Whether the browser blocked the window: the page may open it on a click. */
   readonly blocked: boolean
   /** Resolves when the user has logged in or has given up. */
   readonly closed: Promise<void>

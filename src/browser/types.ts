@@ -13,9 +13,9 @@ export interface SessionInfo {
     readonly user: string
   }
   readonly tokens: {
-    /** `null` when the provider does not tell. */
+    /** `null` if the provider does not say. */
     readonly expire_at: string | null
-    /** -1 when the provider does not tell. */
+    /** -1 if the provider does not say. */
     readonly expire_in_seconds: number
     readonly refreshed_at: string
     readonly next_auto_refresh_in_seconds: number
@@ -24,7 +24,7 @@ export interface SessionInfo {
     readonly refreshable: boolean
     readonly last_refresh_error: string | null
   }
-  /** Only with `provider.sessionCheck`. */
+  /** Present if `provider.sessionCheck` is set. */
   readonly provider?: { readonly check_every_seconds: number }
 }
 

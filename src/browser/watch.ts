@@ -6,7 +6,7 @@ import type { Expiring, SessionInfo } from './types.ts'
 const RETRY_MS = 60_000
 /** Timers stop while the computer sleeps, so the clock is read at least this often. */
 const TICK_MS = 10_000
-/** A logout takes a moment, on a slow connection a long one. */
+/** A logout takes time, more on a slow connection, so the session is read after each of these delays. */
 const LOGOUT_DELAYS_MS = [500, 2_000, 6_000]
 /** The page is warned this long before the session ends; for short sessions, in the second half. */
 const WARN_BEFORE_S = 120
@@ -15,7 +15,7 @@ const RENEW_BEFORE_S = 30
 /** The localStorage key with the state of the provider check, shared by all tabs: `[nextAt, failures, session]`. */
 const CHECK_STATE = 'gatehouse:checks'
 
-/** Watches the session: reads it when something is due. Reading never counts as activity. */
+/** Watches the session: reads it whenever a warning, a renewal or a retry is due. Reading never counts as activity. */
 export function watchSession(gateway: Gateway, channel: Channel, renewal: Renewal): void {
   let known: SessionInfo | null = null
   let readAt = 0
@@ -33,13 +33,13 @@ export function watchSession(gateway: Gateway, channel: Channel, renewal: Renewa
       } else {
         alarm.set(Infinity)
         if (known !== null) dispatchEvent(new CustomEvent('gatehouse:ended'))
-        // A logout without a page of the gateway may have led here, so tabs that know a session read it again.
+        // A logout without a page of the gateway may have led to this page, so tabs that know a session read it again.
         else if (isFirstRead) channel.post('look')
         known = null
       }
       isFirstRead = false
     } catch {
-      // A gateway that does not answer has not ended the session.
+      // The session has not ended merely because the gateway does not answer.
     }
     return known
   }
@@ -84,13 +84,13 @@ export function watchSession(gateway: Gateway, channel: Channel, renewal: Renewa
 }
 
 interface Alarm {
-  /** Sets the time until the alarm rings, in place of an earlier one; `Infinity` for never. */
+  /** Sets the time until the alarm rings, which replaces an earlier one; `Infinity` for never. */
   set(ms: number): void
-  /** Compares the alarm with the clock now. */
+  /** Rings if the alarm is due. */
   check(): void
 }
 
-/** Creates an alarm that notices sleep and clock changes within ten seconds. Each look at the clock calls `tick`. */
+/** Creates an alarm that notices sleep and clock changes within ten seconds. Calls `tick` each time it reads the clock. */
 function createAlarm(ring: () => void, tick: () => void): Alarm {
   let timer: ReturnType<typeof setTimeout> | undefined
   let setAt = 0
@@ -118,7 +118,7 @@ function createAlarm(ring: () => void, tick: () => void): Alarm {
   }
 }
 
-/** Makes all tabs read the session when this page leaves for a URL that signs the user out. */
+/** Makes all tabs read the session again when this page navigates to a URL that signs the user out. */
 function announceLogouts(gateway: Gateway, channel: Channel): void {
   const announce = (url: string): void => {
     isGatewayUrl(gateway, channel, url)
@@ -173,7 +173,7 @@ function secondsLeft({ session: { ends_in_seconds: ends, timeout_in_seconds: idl
 }
 
 /**
- * Creates a function that renews, through the provider and once for all tabs, tokens that can't be refreshed. It returns
+ * Creates a function that renews tokens that can't be refreshed, through the provider and once for all tabs. It returns
  * the seconds until the next read.
  */
 function createTokenRenewal(gateway: Gateway): (info: SessionInfo) => number {
@@ -189,8 +189,8 @@ function createTokenRenewal(gateway: Gateway): (info: SessionInfo) => number {
 }
 
 /**
- * Creates a function that asks the provider, when due and once for all tabs, whether its session is still alive, and ends
- * the gateway's session with it.
+ * Creates a function that checks, when due and once for all tabs, whether the session at the provider is alive. If it has
+ * ended, the function ends the gateway's session too.
  */
 function createProviderCheck(gateway: Gateway, channel: Channel): (info: SessionInfo) => void {
   const check = async (intervalS: number, session: string): Promise<void> => {

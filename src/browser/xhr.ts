@@ -4,8 +4,8 @@ import type { Renewal } from './renewal.ts'
 
 type Body = Document | XMLHttpRequestBodyInit | null
 
-/** Everything needed to send a request again. */
-interface Sent {
+/** What is needed to send a request again. */
+interface SentRequest {
   readonly method: string
   readonly url: string
   readonly user: string | null
@@ -27,8 +27,8 @@ function copyOf(body: Body): Body {
 const EVENTS = ['loadstart', 'readystatechange', 'progress', 'load', 'error', 'timeout', 'loadend'] as const
 
 /**
- * Creates an XMLHttpRequest class that gets a login when the gateway requires one and sends the request again before the
- * page sees the 401. It registers its listeners first, so it can hold back those of the page.
+ * Creates an XMLHttpRequest class that logs the user in if the gateway requires it, and repeats the request before the
+ * page sees the 401. The class registers its listeners first, so it can hold back those of the page.
  */
 export function createXhr(
   gateway: Gateway,
@@ -38,7 +38,7 @@ export function createXhr(
 ): typeof XMLHttpRequest {
   return class extends Native {
     /** `null` for requests that are never sent again: cross-origin and synchronous ones. */
-    #request: Sent | null = null
+    #request: SentRequest | null = null
     #state: 'open' | 'held' | 'resent' | 'done' = 'done'
     /** The code of the last 401. */
     #previousCode = ''
@@ -59,7 +59,7 @@ export function createXhr(
       ...args: [string, string | URL, isAsync?: unknown, user?: string | null, password?: string | null]
     ): void {
       const [method, url, , user = null, password = null] = args
-      // An argument that is passed counts, even when it is undefined.
+      // An argument that is passed counts, even if it is undefined.
       const isAsync = args.length < 3 || Boolean(args[2])
       const { href, origin } = new URL(url, document.baseURI)
       const repeatable = isAsync && origin === location.origin && !isGatewayUrl(gateway, channel, href)
@@ -90,13 +90,13 @@ export function createXhr(
     #guard(event: Event): void {
       const headersAreIn = this.readyState > 1
       if (this.#state === 'resent' && headersAreIn) this.#state = 'open'
-      if (this.#state === 'open' && headersAreIn) this.#state = this.#wantsLogin() ? 'held' : 'done'
+      if (this.#state === 'open' && headersAreIn) this.#state = this.#requiresLogin() ? 'held' : 'done'
       if (this.#state !== 'held' && this.#state !== 'resent') return
       event.stopImmediatePropagation()
       if (event.type === 'loadend' && this.#state === 'held') void this.#renew()
     }
 
-    #wantsLogin(): boolean {
+    #requiresLogin(): boolean {
       if (this.#request === null || new URL(this.responseURL || this.#request.url).origin !== location.origin)
         return false
       const code = loginCode(this.status, (name) => this.getResponseHeader(name))

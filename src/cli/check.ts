@@ -42,7 +42,7 @@ function routeTable(config: Config): string {
         .join('  ')
         .trimEnd()}`,
   )
-  return `# The most specific path wins, whatever the order.\n${lines.join('\n')}\n`
+  return `# The most specific path wins, regardless of order.\n${lines.join('\n')}\n`
 }
 
 function upstreamOf({ upstream, stripPrefix, rewritePrefix }: CompiledRoute): string {

@@ -4,8 +4,8 @@ import { readArguments } from './command.ts'
 
 type Loaded = ReturnType<typeof loadConfig>
 
-/** The random session key stays the same for the life of the process, so that a reload does not end all sessions. */
-const spareKey = randomBytes(32)
+/** The session key for a configuration without one. It lives as long as the process, so a reload ends no sessions. */
+const fallbackKey = randomBytes(32)
 
 /**
  * Loads the configuration from `file`, from the file in `GATEHOUSE_CONFIG`, or from environment variables alone.
@@ -15,15 +15,15 @@ export function loadConfigFile(file: string | undefined, files?: Set<string>): L
   const named = file ?? process.env['GATEHOUSE_CONFIG']
   return loadConfig({
     env: process.env,
-    spareKey,
+    fallbackKey,
     ...(named === undefined || named === '' ? {} : { file: named }),
     ...(files === undefined ? {} : { files }),
   })
 }
 
 /**
- * Loads the configuration for a command whose only option is `--config FILE`. Collects the paths of all files that are
- * read in `files`.
+ * Loads the configuration for a command whose only option is `--config FILE`. Adds the paths of all files that are
+ * read to `files`.
  * @throws {ConfigurationError}
  */
 export function loadConfigOption(args: readonly string[], files?: Set<string>): Loaded {

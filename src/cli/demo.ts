@@ -43,8 +43,10 @@ the demo.
       )
       await Promise.race([once(process, 'SIGINT'), once(process, 'SIGTERM')])
     } catch (error) {
-      const taken = error instanceof Error && 'code' in error && error.code === 'EADDRINUSE'
-      throw taken ? new UsageError(`port ${port} or ${port + 1} is taken; choose another one with --port N`) : error
+      const isPortTaken = error instanceof Error && 'code' in error && error.code === 'EADDRINUSE'
+      throw isPortTaken
+        ? new UsageError(`port ${port} or ${port + 1} is taken; choose another one with --port N`)
+        : error
     } finally {
       for (const stop of running.toReversed()) await stop()
     }
@@ -52,7 +54,7 @@ the demo.
   },
 }
 
-/** Starts all three servers and adds the function that stops each to `running`, also when a later one fails. */
+/** Starts the three servers. Adds a function that stops each one to `running`, even if a later one fails to start. */
 async function startAll({ port, verbose }: DemoOptions, running: (() => Promise<void>)[]): Promise<string> {
   const url = `http://localhost:${port}`
   const secret = randomBytes(16).toString('hex')

@@ -28,7 +28,7 @@ The command makes no network requests: provider, store and upstream need not run
     })
     const [method, url, ...others] = positionals
     if (method === undefined || url === undefined || others.length > 0)
-      throw new UsageError('explain wants METHOD and URL; see gatehouse explain --help')
+      throw new UsageError('explain needs METHOD and URL; see gatehouse explain --help')
     const { config } = loadConfigFile(values.config)
     const claims = values.claims === undefined ? null : readClaims(values.claims)
     const lines = await explainRequest(config, {
@@ -45,7 +45,7 @@ The command makes no network requests: provider, store and upstream need not run
 
 function readHeader(text: string): readonly [string, string] {
   const colon = text.indexOf(':')
-  if (colon < 1) throw new UsageError(`-H wants 'Name: value', not "${text}"`)
+  if (colon < 1) throw new UsageError(`-H must be 'Name: value', not "${text}"`)
   return [text.slice(0, colon).trim(), text.slice(colon + 1).trim()]
 }
 
@@ -54,9 +54,9 @@ function readClaims(text: string): Claims {
   try {
     claims = JSON.parse(text)
   } catch {
-    throw new UsageError('--claims wants a JSON object, e.g. \'{"sub":"alice","groups":["staff"]}\'')
+    throw new UsageError('--claims must be a JSON object, e.g. \'{"sub":"alice","groups":["staff"]}\'')
   }
   if (typeof claims !== 'object' || claims === null || Array.isArray(claims))
-    throw new UsageError('--claims wants a JSON object')
+    throw new UsageError('--claims must be a JSON object')
   return { ...claims }
 }

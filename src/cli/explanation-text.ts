@@ -14,11 +14,11 @@ export function whyTokenRefused(
 ): string | null {
   const { iss, aud, exp, nbf, iat } = claims
   const audience = aud === undefined ? null : [aud].flat()
-  // Only the metadata of a provider for all tenants tells which issuers it has.
+  // The issuers of a provider for all tenants are known only from its metadata.
   if (iss !== undefined && iss !== issuer && !isForAllTenants(issuer))
     return `the token’s iss is ${JSON.stringify(iss)}, the provider’s is ${issuer}`
   if (audience !== null && !audience.some((one) => audiences.some((wanted) => wanted === one))) {
-    return `the token’s aud is ${JSON.stringify(aud)}, the route takes ${audiences.join(', ')}`
+    return `the token’s aud is ${JSON.stringify(aud)}, the route accepts ${audiences.join(', ')}`
   }
   const seconds = now / 1000
   if (typeof exp === 'number' && exp <= seconds - CLOCK_TOLERANCE_S) return 'the token has expired'
@@ -49,8 +49,8 @@ export function requirementsMet({ require }: CompiledRoute, claims: Claims, now:
 
 /** Returns which token is sent upstream. */
 export function tokenOf({ route: { access, token }, who, session }: Extract<Verdict, { type: 'forward' }>): string {
-  if (access === 'public' || who === null) return 'none of the gateway’s; the client’s own Authorization passes'
-  if (who.bearer === true || session === null) return 'the client’s own, as it came'
+  if (access === 'public' || who === null) return 'none from the gateway; the client’s own Authorization passes'
+  if (who.bearer === true || session === null) return 'the client’s own, unchanged'
   const { grant, audience, resource, scopes } = token
   const target = [
     audience === null ? '' : `audience ${audience}`,
@@ -65,14 +65,14 @@ export function tokenOf({ route: { access, token }, who, session }: Extract<Verd
     case 'session':
       return target === '' ? 'the session’s access token' : `the session’s refresh token is redeemed for ${target}`
     case 'client-credentials':
-      return `the gateway’s own, by client-credentials${target === '' ? '' : ` for ${target}`}`
+      return `the gateway’s own, from the client-credentials grant${target === '' ? '' : ` for ${target}`}`
     case 'token-exchange':
     case 'on-behalf-of':
-      return `the session’s access token is exchanged by ${grant}${target === '' ? '' : ` for ${target}`}`
+      return `the session’s access token is exchanged with ${grant}${target === '' ? '' : ` for ${target}`}`
   }
 }
 
-/** Returns the headers that the route sets but that these claims leave out, with the reasons. */
+/** Returns the headers that the route sets but that are not sent with these claims, each with the reason. */
 export function headersNotSent({ headers }: CompiledRoute, claims: Claims): (readonly [string, string])[] {
   return Object.entries(headers.set).flatMap(([name, template]): (readonly [string, string])[] => {
     const why = whyNoHeader(parseTemplate(template), claims, headers.encoding)
@@ -86,7 +86,7 @@ export function reasonOf(denial: GateDenial): string {
     case 'no-route':
       return 'no route matches host, method and path'
     case 'ambiguous-path':
-      return `some server reads this path as ${denial.variant}, which is another route’s`
+      return `some server reads this path as ${denial.variant}, which belongs to another route`
     case 'login-required':
       return 'the route requires a session, and there is none'
     case 'session-expired':
@@ -104,10 +104,10 @@ export function reasonOf(denial: GateDenial): string {
     case 'cross-origin':
       return 'an unsafe method with a session, sent by another origin'
     case 'token-refused':
-      return 'the provider gives no token for this route'
+      return 'the provider issues no token for this route'
     case 'invalid-token':
-      return 'the client’s own token is not taken'
+      return 'the client’s own token is not accepted'
     case 'token-unavailable':
-      return 'the access token has expired and can’t be renewed now'
+      return 'the access token has expired and can’t be refreshed now'
   }
 }

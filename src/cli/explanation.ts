@@ -16,7 +16,7 @@ import type { Claims } from '../oidc/token-set.ts'
 import type { Session } from '../session/session.ts'
 import { headersNotSent, reasonOf, requirementsMet, tokenOf, whyTokenRefused } from './explanation-text.ts'
 
-/** The request to explain, and the claims of the user who sends it, or `null` for an anonymous one. */
+/** The request to explain, with the claims of the user who sends it, or `null` if the request is anonymous. */
 export interface ExplainedRequest {
   readonly method: string
   readonly url: string
@@ -27,7 +27,7 @@ export interface ExplainedRequest {
 
 type Line = readonly [name: string, text: string]
 
-/** Runs the gateway's pipeline with a made-up session, and returns what the request would get. Makes no network calls. */
+/** Runs the gateway's pipeline with a made-up session and returns an explanation, line by line. Makes no network calls. */
 export async function explainRequest(
   config: Config,
   { method, url, headers, claims, now }: ExplainedRequest,
@@ -35,9 +35,9 @@ export async function explainRequest(
   const { origin, raw } = splitUrl(url, config.publicUrl)
   const lines: Line[] = [['request', `${method} ${raw} at ${origin}`]]
   if (['TRACE', 'TRACK', 'CONNECT'].includes(method))
-    return [...lines, ['answer', '405 method_not_allowed: this method never passes']]
+    return [...lines, ['answer', '405 method_not_allowed: this method is never forwarded']]
   if (!METHODS.includes(method))
-    return [...lines, ['answer', `400 bad_request: no HTTP method is called ${method}; they are written in capitals`]]
+    return [...lines, ['answer', `400 bad_request: ${method} is not an HTTP method; methods are written in capitals`]]
   const target = readTarget(raw, config.publicUrl)
   if (!target.ok) return [...lines, ['answer', `400 bad_request: ${target.problem}`]]
 
@@ -63,7 +63,7 @@ export async function explainRequest(
   if (found !== 'endpoint' || routes.conflictingVariant(hostOf(origin), method, target.path, found) !== null)
     return [...lines, ...(await explainVerdict(facts, { ...scenario, asked: null }))]
   const asked = questionOf(facts, config.basePath)
-  if (asked === null) return [...lines, ['answer', `the gateway itself answers what is under ${config.basePath}`]]
+  if (asked === null) return [...lines, ['answer', `the gateway itself serves everything under ${config.basePath}`]]
   return [...lines, ...(await explainForwardAuth(facts, asked, scenario))]
 }
 
@@ -104,7 +104,7 @@ interface Scenario {
   readonly session: Session | null
   readonly claims: Claims | null
   readonly now: number
-  /** The question of a proxy that asks for a verdict; `null` for the request itself. */
+  /** The forward-auth request of a proxy, or `null` if the request itself is explained. */
   readonly asked: Question | null
 }
 
@@ -134,16 +134,16 @@ async function explainVerdict(facts: Facts, scenario: Scenario): Promise<Line[]>
   })
   const verdict = await gate(facts, now)
   const bearer = verdict.route !== null && verdict.route.bearer !== null && beginsAsBearer(facts)
-  const claimed = JSON.stringify(claims)
+  const claimsJson = JSON.stringify(claims)
   return [
     ['kind', classify(facts.method, facts.headers, config.scripts)],
     [
       'session',
       bearer
-        ? `none is looked at: the request brings a token${claims === null ? '' : ` with ${claimed}`}`
+        ? `none is read: the request carries a token${claims === null ? '' : ` with ${claimsJson}`}`
         : claims === null
           ? 'none'
-          : `a user with ${claimed}`,
+          : `a user with ${claimsJson}`,
     ],
     [
       'route',
@@ -164,8 +164,8 @@ function forwarded(
 ): Line[] {
   const byProxy = asked !== null
   const { route, accessToken, who } = verdict
-  const own = cookieNames(config).all
-  const compiled = compileHeaders(routes, (name) => own.has(name), viaNameOf(config))
+  const cookies = cookieNames(config).all
+  const compiled = compileHeaders(routes, (name) => cookies.has(name), viaNameOf(config))
   const headers = byProxy ? compiled.identity(route, who, accessToken) : compiled.build(facts, route, who, accessToken)
   const constants = constantHeaders(route)
   const pairs = headers.flatMap((name, i) =>
@@ -180,7 +180,7 @@ function forwarded(
         : session === null
           ? 'the route’s session is optional, and there is none'
           : 'the session may use this route'
-  const met = who === null ? [] : requirementsMet(route, who.claims, now)
+  const reasons = who === null ? [] : requirementsMet(route, who.claims, now)
   const websocket: Line[] =
     classify(facts.method, facts.headers, config.scripts) !== 'websocket' || byProxy
       ? []
@@ -191,20 +191,20 @@ function forwarded(
               `decides${verdict.session === null ? '' : '; closed with 4401 when the session ends'}`,
           ],
         ]
-  const clients: Line[] =
+  const clientAuthorization: Line[] =
     byProxy && verdict.session === null && facts.headers.authorization !== undefined
       ? [['header', `Authorization: ${facts.headers.authorization}`]]
       : []
   return [
     ['answer', byProxy ? `200 with the headers for the application: ${reason}` : `passes: ${reason}`],
-    ...met.map((one): Line => ['because', one]),
+    ...reasons.map((text): Line => ['because', text]),
     ...(byProxy
       ? []
       : [['upstream', `${facts.method} ${upstream}${upstreamPath(route, facts.path)}${facts.query}`] as const]),
     ...websocket,
     ['token', tokenOf(verdict)],
     ...pairs.map((pair): Line => ['header', pair]),
-    ...clients,
+    ...clientAuthorization,
     ...headersNotSent(route, who?.claims ?? {}),
   ]
 }
@@ -226,7 +226,7 @@ function denied(
   const byProxy = asked !== null && !redirectsProxy(asked, kind, answer)
   const status = byProxy ? statusForProxy(answer.status) : answer.status
   const loginUrl = byProxy ? (answer.location ?? answer.loginUrl) : answer.loginUrl
-  const where: Line[] =
+  const loginLines: Line[] =
     answer.location !== undefined && !byProxy
       ? [['location', answer.location]]
       : loginUrl !== undefined
@@ -239,7 +239,7 @@ function denied(
   return [
     ['answer', `${status} ${answer.code}`],
     ['because', tokenProblem ?? reasonOf(denial)],
-    ...where,
+    ...loginLines,
     ...authenticate,
   ]
 }

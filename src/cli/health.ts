@@ -23,14 +23,14 @@ Exits with status 0 if the gateway is healthy, otherwise with 1.
       options: { config: { type: 'string' }, ready: { type: 'boolean', default: false } },
     })
     const gateway = addressesOf(values.config)
-    const { status, asked } = await ask(gateway, values.ready)
+    const { status, target } = await requestHealth(gateway, values.ready)
     // The public listener may answer 4xx, which also shows that the gateway is alive.
     if (gateway.admin === null ? status < 500 : status === 200) return 0
-    throw new Error(`${asked} answers ${status}`)
+    throw new Error(`${target} answers ${status}`)
   },
 }
 
-/** The part of the configuration that tells where the gateway answers. */
+/** The part of the configuration that determines where the gateway listens. */
 type Gateway = Pick<Config, 'listen' | 'tls' | 'basePath'> & { readonly admin: Pick<Config, 'listen'> | null }
 
 const defaultGateway: Gateway = {
@@ -50,10 +50,10 @@ function addressesOf(file: string | undefined): Gateway {
   }
 }
 
-async function ask(
+async function requestHealth(
   { admin, listen, tls, basePath }: Gateway,
   ready: boolean,
-): Promise<{ status: number; asked: string }> {
+): Promise<{ status: number; target: string }> {
   const path = admin === null ? `${basePath}/session` : ready ? '/readyz' : '/livez'
   const secure = admin === null && tls !== null
   const address = localAddress(admin?.listen ?? listen)
@@ -69,7 +69,7 @@ async function ask(
   answer?.resume()
   return {
     status: answer?.statusCode ?? 0,
-    asked: `${path} at ${'port' in address ? `${address.host}:${address.port}` : address.socketPath}`,
+    target: `${path} at ${'port' in address ? `${address.host}:${address.port}` : address.socketPath}`,
   }
 }
 

@@ -4,7 +4,7 @@ import { connect } from 'node:net'
 import { dirname } from 'node:path'
 import type { Config, Listen } from '../config/schema.ts'
 
-/** Calls `listen` for the address in the key `key`. Rejects with an error that names the key and what to write instead. */
+/** Calls `listen` for the address in the key `key`. Rejects with an error that names the key and a remedy. */
 export async function explainListenErrors<T>(key: string, address: Listen, listen: () => Promise<T>): Promise<T> {
   try {
     return await listen()
@@ -18,14 +18,14 @@ export async function explainListenErrors<T>(key: string, address: Listen, liste
 function portMessage(code: string, { host, port }: { host: string; port: number }): string {
   switch (code) {
     case 'EADDRINUSE':
-      return `port ${port} is taken; write another one, or stop what listens there`
+      return `port ${port} is taken; choose another one, or stop the program that listens there`
     case 'EACCES':
-      return `port ${port} is not allowed; write one from 1024 up, or give the process CAP_NET_BIND_SERVICE`
+      return `port ${port} is not allowed; choose one from 1024 up, or give the process CAP_NET_BIND_SERVICE`
     case 'EADDRNOTAVAIL':
-      return `this machine has no address ${host}; write one that it has, or 0.0.0.0 for all`
+      return `this machine has no address ${host}; choose one that it has, or 0.0.0.0 for all`
     case 'ENOTFOUND':
     case 'EAI_AGAIN':
-      return `${host} has no address; write an IP address, or 0.0.0.0 for all`
+      return `${host} has no address; choose an IP address, or 0.0.0.0 for all`
     default:
       return `can't listen on ${host} port ${port}`
   }
@@ -36,19 +36,19 @@ function socketMessage(code: string, path: string): string {
   const found = statSync(dirname(path), { throwIfNoEntry: false })?.isDirectory() === true ? code : 'ENOENT'
   switch (found) {
     case 'EADDRINUSE':
-      return `${path} is taken; write another path, or stop what listens there`
+      return `${path} is taken; choose another path, or stop the program that listens there`
     case 'ENOENT':
-      return `there is no directory for ${path}; make it, or write another path`
+      return `there is no directory for ${path}; create it, or choose another path`
     case 'EACCES':
     case 'EPERM':
     case 'EROFS':
-      return `${path} can't be made there; write a path in a directory that this user may write to`
+      return `${path} can't be created; choose a path in a directory that this user may write to`
     default:
       return `can't listen on ${path}`
   }
 }
 
-/** Removes the Unix sockets of all listeners that a killed process has left behind. */
+/** Removes the Unix sockets that a killed process has left behind at the addresses of the listeners. */
 export async function removeStaleSockets({ listen, admin, forwardAuth }: Config): Promise<void> {
   const all = { 'listen': listen, 'admin.listen': admin?.listen, 'forwardAuth.listen': forwardAuth?.listen }
   for (const [key, address] of Object.entries(all))

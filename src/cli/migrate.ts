@@ -52,6 +52,6 @@ function readSource(name: string): Source {
     return { name, text: readFileSync(name, 'utf8').replace(/^\uFEFF/, '') }
   } catch (error) {
     const code = error instanceof Error && 'code' in error ? String(error.code) : 'unknown'
-    throw new UnreadableFile(`${name}: it can't be read (${code})`)
+    throw new UnreadableFile(`${name}: can't be read (${code})`)
   }
 }

@@ -10,9 +10,9 @@ interface ReloadOptions {
   /** The configuration in use, and the files that it was read from. */
   readonly config: Config
   readonly files: ReadonlySet<string>
-  /** Reads the configuration and collects the paths of its files. Throws `ConfigurationError`. */
+  /** Reads the configuration and adds the paths of its files to `files`. Throws `ConfigurationError`. */
   readonly read: (files: Set<string>) => { readonly config: Config; readonly warnings: readonly string[] }
-  /** Puts a new configuration to use. */
+  /** Applies a new configuration. */
   readonly apply: (config: Config) => Promise<void>
   readonly log: Log
 }
@@ -27,7 +27,7 @@ const POLL_MS = 1_000
 export function reloadOnChange({ config, files, read, apply, log }: ReloadOptions): () => void {
   let current = config
   let watched = files
-  let seen = stampsOf(watched)
+  let lastStamps = stampsOf(watched)
   let isChanged = false
   let queue = Promise.resolve()
 
@@ -39,7 +39,7 @@ export function reloadOnChange({ config, files, read, apply, log }: ReloadOption
       if (restart.length > 0) {
         log.error(
           { event: 'reload_refused', cause, restart },
-          `changing ${restart.join(', ')} requires a restart; the present configuration stays in use as a whole`,
+          `changing ${restart.join(', ')} requires a restart; the running configuration stays in use, without any of the changes`,
         )
       } else if (isDeepStrictEqual(current, next)) {
         log[cause === 'file' ? 'debug' : 'info']({ event: 'reloaded', cause }, 'the configuration has not changed')
@@ -53,7 +53,7 @@ export function reloadOnChange({ config, files, read, apply, log }: ReloadOption
     } catch (error) {
       // A missing file may appear later, so the new files are watched too.
       watched = new Set([...watched, ...found])
-      const message = 'the new configuration can’t be used; the present one stays in use'
+      const message = 'the new configuration can’t be used; the running one stays in use'
       if (error instanceof ConfigurationError) {
         log.error({ event: 'reload_refused', cause, problems: error.problems }, `${message}:\n${error.message}`)
       } else {
@@ -61,7 +61,7 @@ export function reloadOnChange({ config, files, read, apply, log }: ReloadOption
       }
     }
     // Known files keep their old stamp, so that the next poll finds changes made while the configuration was read.
-    seen = new Map([...stampsOf(watched)].map(([path, stamp]) => [path, seen.get(path) ?? stamp]))
+    lastStamps = new Map([...stampsOf(watched)].map(([path, stamp]) => [path, lastStamps.get(path) ?? stamp]))
   }
 
   function enqueue(cause: 'SIGHUP' | 'file'): void {
@@ -70,8 +70,8 @@ export function reloadOnChange({ config, files, read, apply, log }: ReloadOption
 
   function poll(): void {
     const stamps = stampsOf(watched)
-    const isStable = isDeepStrictEqual(stamps, seen)
-    seen = stamps
+    const isStable = isDeepStrictEqual(stamps, lastStamps)
+    lastStamps = stamps
     if (isStable && isChanged) enqueue('file')
     isChanged = !isStable
   }
@@ -88,7 +88,7 @@ export function reloadOnChange({ config, files, read, apply, log }: ReloadOption
   }
 }
 
-/** Returns a text for each file that differs whenever the file does. */
+/** Returns a stamp for each file, which changes when the file changes. */
 function stampsOf(paths: ReadonlySet<string>): Map<string, string> {
   return new Map([...paths].map((path) => [path, stampOf(path)]))
 }

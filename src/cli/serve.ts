@@ -13,32 +13,32 @@ export interface RunningGateway {
   readonly address: string
   /** The address of the forward-auth listener, or `null`. */
   readonly forwardAuth: string | null
-  /** Applies a new configuration. Rejects when that fails, and the present one stays in use. */
+  /** Applies a new configuration. Rejects if that fails; the running configuration then stays in use. */
   reload(config: Config): Promise<void>
   /**
-   * Reports not ready, waits for `shutdown.wait`, then at most `shutdown.drain` for requests under way. Resolves when
+   * Reports not ready, waits for `shutdown.wait`, then at most `shutdown.drain` for requests in progress. Resolves when
    * everything is closed.
    */
   stop(): Promise<void>
-  /** Closes all connections, without waiting for requests under way. */
+  /** Closes all connections without waiting for requests in progress. */
   cut(): void
 }
 
 /** A gateway that serves in this process. */
 export interface ProcessGateway extends RunningGateway {
   readonly gateway: Gatehouse
-  /** Reports not ready, and closes connections after their next answer. */
+  /** Reports not ready, and closes connections after their next response. */
   drain(): void
 }
 
-/** Serves in this process without an admin listener. Rejects when it can't listen, and leaves nothing open. */
-export async function serveHere(first: Config, log: Log): Promise<ProcessGateway> {
-  let config = first
+/** Serves in this process without an admin listener. Closes everything and rejects if it can't listen. */
+export async function serveHere(initial: Config, log: Log): Promise<ProcessGateway> {
+  let config = initial
   const tracing = await startTracing(process.env, log)
   const gateway = await buildApp(config, log, tracing)
   try {
-    await explainListenErrors('listen', first.listen, async () => gateway.listener.listen(first.listen))
-    const { forwardAuth } = first
+    await explainListenErrors('listen', initial.listen, async () => gateway.listener.listen(initial.listen))
+    const { forwardAuth } = initial
     if (forwardAuth !== null) {
       const { listen } = forwardAuth
       await explainListenErrors('forwardAuth.listen', listen, async () => gateway.forwardAuth?.listen(listen))
@@ -80,7 +80,7 @@ export async function serveHere(first: Config, log: Log): Promise<ProcessGateway
   }
 }
 
-/** Serves in this process with the admin listener. Rejects when it can't listen, and leaves nothing open. */
+/** Serves in this process with the admin listener. Closes everything and rejects if it can't listen. */
 export async function serveWithAdmin(config: Config, log: Log): Promise<RunningGateway> {
   await removeStaleSockets(config)
   const running = await serveHere(config, log)

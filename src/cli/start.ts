@@ -26,7 +26,7 @@ reload drops no connections. If the new configuration is invalid, the gateway ke
     if (cluster.isWorker) return (await import('./cluster/worker.ts')).runWorker()
     const files = new Set<string>()
     const { config, warnings } = loadConfigOption(args, files)
-    const { log, flush } = openLog(config.log.level, { prompt: isStdoutSynchronous() })
+    const { log, flush } = openLog(config.log.level, { synchronous: isStdoutSynchronous() })
     for (const warning of warnings) log.warn({ event: 'configuration' }, warning)
     const count = config.workers === 'auto' ? availableParallelism() : config.workers
     const started = count === 1 ? serveWithAdmin(config, log) : serveInWorkers(count, config, log)
@@ -60,7 +60,7 @@ reload drops no connections. If the new configuration is invalid, the gateway ke
       )
     await flush()
     const signal = await stopped
-    log.info({ event: 'stopping', signal }, 'finishing the requests under way')
+    log.info({ event: 'stopping', signal }, 'finishing the requests in progress')
     stopReloading()
     await running.stop()
     log.info({ event: 'stopped' }, 'stopped')

@@ -2,9 +2,9 @@ import { createHook } from 'node:async_hooks'
 import { getHeapSpaceStatistics, setFlagsFromString } from 'node:v8'
 
 /**
- * Keeps V8 from allocating objects directly in the old space. V8 decides that per allocation site, for good, in the first
- * seconds of load. The objects of requests then keep each other alive, each collection takes four times as long, and a
- * full collection happens every second.
+ * Keeps V8 from allocating objects directly in the old space. V8 decides that once for each allocation
+ * site, in the first seconds of load. The objects of requests then keep each other alive, each collection takes four
+ * times as long, and a full collection happens every second.
  */
 export function disablePretenuring(): void {
   setFlagsFromString('--no-allocation-site-pretenuring')
@@ -30,13 +30,13 @@ export function boundHeap(): void {
     return
   }
   setFlagsFromString(`--heap-growing-percent=${OLD_SPACE_GROWTH_PERCENT}`)
-  let factor = 0
+  let currentFactor = 0
   const adjust = (): void => {
     const space = getHeapSpaceStatistics().find(({ space_name }) => space_name === 'new_space')
     const semiSpace = (space?.space_size ?? 0) / 2
-    const wanted = semiSpace === 0 ? 1 : Math.max(1, Math.floor(SEMI_SPACE_BYTES / semiSpace))
-    if (wanted === factor) return
-    factor = wanted
+    const factor = semiSpace === 0 ? 1 : Math.max(1, Math.floor(SEMI_SPACE_BYTES / semiSpace))
+    if (factor === currentFactor) return
+    currentFactor = factor
     setFlagsFromString(`--semi-space-growth-factor=${factor}`)
   }
   adjust()

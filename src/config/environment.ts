@@ -24,11 +24,11 @@ export function variableName(path: KeyPath): string {
 /** Returns all variables that set a key of the schema. A list of sections has one variable, and its keys have none. */
 export function variables(schema: TSchema, path: KeyPath = []): Variable[] {
   const shape = shapeOf(schema)
-  const variable = (held: Variable['shape']): Variable => ({ name: variableName(path), path, shape: held })
+  const variable = (textShape: Variable['shape']): Variable => ({ name: variableName(path), path, shape: textShape })
   if (shape.type === 'list') return [variable('yaml')]
   if (shape.type === 'leaf') {
-    const { shape: held } = shape.leaf.valueType
-    return [variable(held === 'map' ? 'yaml' : (held ?? 'scalar'))]
+    const { shape: valueShape } = shape.leaf.valueType
+    return [variable(valueShape === 'map' ? 'yaml' : (valueShape ?? 'scalar'))]
   }
   const inner = Object.entries(shape.properties).flatMap(([key, value]) => variables(value, [...path, key]))
   return shape.section.off ? [variable('scalar'), ...inner] : inner
@@ -39,7 +39,7 @@ const SERVICE_VARIABLE = /^GATEHOUSE_(PORT|SERVICE)(_|$)|_SERVICE_(HOST|PORT)(_|
 
 /** A key's value from the environment. */
 export interface Setting {
-  /** The name that is set: the variable's own, or with `_FILE` appended. */
+  /** The name of the variable as it is set: `variable.name`, or that name with `_FILE` appended. */
   readonly name: string
   readonly variable: Variable
   readonly source: { readonly text: string } | { readonly file: string }
@@ -71,7 +71,7 @@ export function readSettings(env: Readonly<Record<string, string | undefined>>, 
   return { settings: [...settings.values()], duplicates, warnings }
 }
 
-/** Splits a text into its items, which commas or newlines separate. */
+/** Splits text at commas and newlines into trimmed items that are not empty. */
 export function splitList(text: string): string[] {
   return text
     .split(/[,\n]/)

@@ -1,4 +1,4 @@
-/** The place of a value in the configuration: keys and list positions, from the root. */
+/** The path of a value in the configuration: keys and list indexes from the root. */
 export type KeyPath = readonly (string | number)[]
 
 /** Formats a path the way operators write it: `routes[0].headers.set`. */
@@ -16,7 +16,7 @@ export function isMapping(value: unknown): value is Record<string, unknown> {
   return typeof value === 'object' && value !== null && !Array.isArray(value)
 }
 
-/** Returns the value at a path of plain data, or undefined when the path leads nowhere. */
+/** Returns the value at a path of plain data, or undefined if the path does not exist. */
 export function valueAt(tree: unknown, path: KeyPath): unknown {
   let value = tree
   for (const step of path) {

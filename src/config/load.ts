@@ -15,10 +15,10 @@ type Environment = Readonly<Record<string, string | undefined>>
 interface LoadOptions {
   readonly file?: string | undefined
   readonly env: Environment
-  /** Collects the path of every file that is read or looked for, also when loading fails. */
+  /** Receives the path of every file that is read or looked up, even if loading fails. */
   readonly files?: Set<string>
-  /** The session key for a configuration without one; random by default. */
-  readonly spareKey?: Buffer
+  /** The session key for a configuration that has none; random by default. */
+  readonly fallbackKey?: Buffer
 }
 
 const REASONS: Partial<Record<string, string>> = {
@@ -157,7 +157,7 @@ function checkedRoute({ upstream, ...route }: ResolvedRoute): Route {
  * Loads the configuration from a YAML file and the environment, which takes precedence. The file is optional.
  * @throws {ConfigurationError} with all the problems at once
  */
-export function loadConfig({ file, env, files, spareKey }: LoadOptions): { config: Config; warnings: string[] } {
+export function loadConfig({ file, env, files, fallbackKey }: LoadOptions): { config: Config; warnings: string[] } {
   const named = file ?? env[FILE_VARIABLE]
   const written: Written = {
     file: named === undefined || named === '' ? null : named,
@@ -175,7 +175,7 @@ export function loadConfig({ file, env, files, spareKey }: LoadOptions): { confi
   const isFileBroken = written.problems.length > 0
   readEnvironment(env, written)
   if (isFileBroken) throw new ConfigurationError(written.problems)
-  if (written.file === null && written.setBy.size === 0) throw new ConfigurationError([nothingGiven])
+  if (written.file === null && written.setBy.size === 0) throw new ConfigurationError([NO_CONFIGURATION])
 
   // Paths in the file are relative to the file, paths in variables to the working directory.
   const folder = written.file === null ? '.' : dirname(written.file)
@@ -204,11 +204,11 @@ export function loadConfig({ file, env, files, spareKey }: LoadOptions): { confi
   for (const warning of checked)
     written.warnings.push(formatProblems([locate(written, warning)]).replace(/\n\s+/g, '; '))
   const config: Config = { ...resolved, routes: resolved.routes.map(checkedRoute) }
-  if (config.session.keys.length === 0) config.session.keys = [spareKey ?? randomBytes(32)]
+  if (config.session.keys.length === 0) config.session.keys = [fallbackKey ?? randomBytes(32)]
   return { config, warnings: written.warnings }
 }
 
-const nothingGiven: Problem = {
+const NO_CONFIGURATION: Problem = {
   file: 'environment',
   line: null,
   column: null,

@@ -30,7 +30,7 @@ function asWritten(node: TSchema, value: unknown): unknown {
   return Object.fromEntries(Object.entries(shape.properties).map(([key, inner]) => [key, asWritten(inner, value[key])]))
 }
 
-/** Returns the resolved configuration as YAML that an operator could have written, with secrets masked and files as paths. */
+/** Returns the resolved configuration in the format of the YAML file, with secrets masked and files as paths. */
 export function toMaskedYaml(config: Config): string {
   return stringify(asWritten(schema, config), { lineWidth: 0 })
 }

@@ -3,7 +3,7 @@ import type { KeyPath } from './key-path.ts'
 /** A problem with a key or its value whose line in the file is not known yet. */
 export interface Finding {
   readonly path: KeyPath
-  /** Whether the problem is the key itself or its value, which is the default. */
+  /** The part that is wrong: the key, or by default its value. */
   readonly part?: 'key' | 'value'
   readonly message: string
   /** What to write instead. */
@@ -40,8 +40,8 @@ export class ConfigurationError extends Error {
 export function formatProblems(problems: readonly Problem[]): string {
   return problems
     .map(({ file, line, column, path, message, instead }) => {
-      const place = [file, line, column].filter((part) => part !== null).join(':')
-      const head = [place, path, message].filter((part) => part !== '').join(': ')
+      const location = [file, line, column].filter((part) => part !== null).join(':')
+      const head = [location, path, message].filter((part) => part !== '').join(': ')
       return instead === null ? head : `${head}\n    ${instead}`
     })
     .join('\n')

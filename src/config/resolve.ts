@@ -6,7 +6,7 @@ import { type Leaf, type SectionOptions, shapeOf } from './schema-nodes.ts'
 import { suggest } from './suggest.ts'
 import type { ConfigFile } from './value-type.ts'
 
-/** What the schema and the written value do not know: files and the environment. */
+/** Access to the files and environment variables that a configuration refers to. */
 export interface ResolveContext {
   /** Returns the values for `${…}` at a path; null where `${…}` is not filled in. */
   sources(path: KeyPath): Sources | null
@@ -23,7 +23,7 @@ export interface Resolved {
   readonly broken: readonly KeyPath[]
 }
 
-/** Replaces a value that was given but cannot be read, and whose problem has been reported. */
+/** Stands for a value that could not be read. The problem has already been reported. */
 export const UNREADABLE = Symbol('unreadable')
 
 /** Resolves a written configuration: interpolates, parses values, applies defaults and refuses unknown keys. */
@@ -37,7 +37,7 @@ export function resolve(root: TSchema, written: unknown, context: ResolveContext
     return undefined
   }
 
-  /** Notes a path whose value is undefined. */
+  /** Records a path as broken if its value is undefined. */
   function noteBroken(path: KeyPath, value: unknown): unknown {
     if (value === undefined) broken.push(path)
     return value

@@ -2,7 +2,7 @@ import { isDeepStrictEqual } from 'node:util'
 import type { Config } from './schema.ts'
 import type { StoreLocation } from './value-types/store.ts'
 
-/** Keys whose values are used once at the start, or on which all sessions depend. */
+/** Keys whose values are read only at the start, or on which all sessions depend. */
 const restartRequired: readonly (readonly [key: string, read: (config: Config) => unknown])[] = [
   ['listen', ({ listen }) => listen],
   ['tls', ({ tls }) => tls === null],

@@ -1,7 +1,7 @@
 import { Type, type Static, type TProperties, type TSchema, type TUnsafe } from 'typebox'
 import type { ValueType } from './value-type.ts'
 
-/** What the schema says about a key beside the type of its value. */
+/** The properties of a key other than the type of its value. */
 export interface LeafOptions {
   /** One or two sentences for the documentation and for editors. */
   readonly description: string
@@ -18,9 +18,9 @@ export interface Leaf<T = unknown> extends LeafOptions {
   readonly valueType: ValueType<T>
 }
 
-/** How a section behaves when it is left out or replaced by a word. */
+/** How a section behaves if it is omitted or replaced by a word. */
 export interface SectionOptions {
-  /** Whether a section that is left out has its defaults or is null. */
+  /** What an omitted section becomes: its defaults, or null. */
   readonly absent: 'defaults' | 'null'
   /** Whether `false` makes the section null. */
   readonly off: boolean
@@ -41,17 +41,17 @@ export function group<P extends TProperties>(description: string, properties: P)
   return Type.Object(properties, { additionalProperties: false, description })
 }
 
-/** Makes a section null when it is left out. */
+/** Makes a section null if it is omitted. */
 export function optional<G extends TSchema>(section: G): TUnsafe<Static<G> | null> {
   return Type.Unsafe({ ...section, section: { absent: 'null', off: false } })
 }
 
-/** Makes a section null when it is `false`; it has its defaults when it is left out. */
+/** Makes a section null if it is `false`. An omitted section gets its defaults. */
 export function switchable<G extends TSchema>(section: G): TUnsafe<Static<G> | null> {
   return Type.Unsafe({ ...section, section: { absent: 'defaults', off: true } })
 }
 
-/** Makes a section null when it is left out or `false`, and lets one word replace it. */
+/** Makes a section null if it is omitted or `false`, and lets one word replace it. */
 export function optionalOrWord<const W extends string, G extends TSchema>(
   word: W,
   section: G,
@@ -84,7 +84,7 @@ export type Shape =
     }
   | { readonly type: 'list'; readonly items: TSchema; readonly description: string; readonly defaultList: unknown }
 
-/** Returns what kind of node a schema is, with its parts. */
+/** Returns the kind and the parts of a schema node. */
 export function shapeOf(schema: TSchema): Shape {
   const node = schema as Node
   if (node.leaf) return { type: 'leaf', leaf: node.leaf }

@@ -28,11 +28,11 @@ interface SyntaxProblem extends Position {
 export interface YamlText {
   readonly value: unknown
   readonly problems: readonly SyntaxProblem[]
-  /** Returns the position of a key or of its value; of the nearest parent key when the path does not exist. */
+  /** Returns the position of a key or of its value, or of the nearest parent key if the path does not exist. */
   locate(path: KeyPath, part: 'key' | 'value'): Position
 }
 
-/** Messages for operators in place of the library's, by its error code. */
+/** Messages for operators that replace the library's, by error code. */
 const MESSAGES: Partial<Record<string, { message: string; instead: string | null }>> = {
   DUPLICATE_KEY: { message: 'this key is given twice', instead: 'keep one of them' },
   MULTIPLE_DOCS: {
@@ -61,7 +61,7 @@ function parse(text: string) {
 
 const MAX_ALIASES = 100
 
-/** Returns the document's data, or undefined when its aliases expand to too much. */
+/** Returns the document's data, or undefined if its aliases expand too far. */
 function plainData(document: Document): unknown {
   try {
     return document.toJS({ maxAliasCount: MAX_ALIASES })
@@ -91,11 +91,11 @@ export function readYaml(text: string): YamlText {
   // After the first syntax error the parser misreads the rest, so only that error is reported.
   const first = document.errors.find(({ code }) => MESSAGES[code] === undefined)
   if (first) {
-    const place = position(first.pos[0])
-    const line = text.split('\n')[place.line - 1] ?? ''
+    const errorStart = position(first.pos[0])
+    const line = text.split('\n')[errorStart.line - 1] ?? ''
     const instead = line.includes('${') ? 'inside { } and [ ] put values with ${…} in quotes' : null
     // Some of the library's messages end with the offending text, which may be a secret.
-    problems.push({ ...place, message: `is not valid YAML: ${first.message.replace(/: ".*$/s, '')}`, instead })
+    problems.push({ ...errorStart, message: `is not valid YAML: ${first.message.replace(/: ".*$/s, '')}`, instead })
   }
   visit(document, {
     Alias(_, alias) {

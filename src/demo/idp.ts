@@ -40,7 +40,7 @@ export interface IdpOptions {
   resources?: readonly string[]
 }
 
-/** A running provider, with what tests may observe and change. */
+/** A running provider, which tests can observe and change. */
 export interface Idp extends Observed {
   readonly issuer: string
   readonly settings: IdpSettings
@@ -52,7 +52,7 @@ export interface Idp extends Observed {
   readonly fail: Failures['fail']
   /** Starts to sign with new keys; the old keys stay published unless `keepOld` is false. */
   readonly rotateSigningKeys: (options?: { readonly keepOld?: boolean }) => Promise<void>
-  /** Signs exactly these claims with the current key, such as an invalid logout token. */
+  /** Signs exactly these claims with the current key, for example to make an invalid logout token. */
   readonly sign: (claims: JWTPayload, header?: Partial<JWTHeaderParameters>) => Promise<string>
   /** Revokes all grants of a user, so a refresh gets `invalid_grant`. Returns the number of grants. */
   readonly revokeGrantsOf: (sub: string) => number

@@ -4,12 +4,12 @@ import { literal, type Setting } from './setting.ts'
 const KEY = 'forwardAuth.listen'
 const PORTS = ['8081', '8082', '8083']
 
-/** Enables forward authentication, because the setting shows that a proxy asks the other gateway for verdicts. */
+/** Enables forward authentication, because the setting shows that a proxy uses it with the other gateway. */
 export function enableForwardAuth(migration: Migration, setting: Setting): void {
   put(migration, KEY, literal(`127.0.0.1:${PORTS[0]}`), setting)
 }
 
-/** Gives the forward-auth listener, if there is one, a free port. All other addresses must be set before. */
+/** Assigns a free port to the forward-auth listener, if there is one. All other addresses must already be set. */
 export function assignForwardAuthPort(migration: Migration): void {
   const part = partAt(migration, KEY)
   if (part === undefined) return
@@ -20,8 +20,8 @@ export function assignForwardAuthPort(migration: Migration): void {
     migration,
     'security',
     part.from[0] ?? null,
-    `a proxy that asks (nginx auth_request, Traefik forwardAuth) gets its verdicts at http://127.0.0.1:${free}/auth, ` +
+    `a proxy that uses forward authentication (nginx auth_request, Traefik forwardAuth) gets its verdicts at http://127.0.0.1:${free}/auth, ` +
       'which browsers must not reach, because a verdict carries the access token; docs/forward-auth.md shows how to ' +
-      'configure the proxy. Remove forwardAuth if no proxy asks',
+      'configure the proxy. Remove forwardAuth if no proxy uses it',
   )
 }

@@ -5,7 +5,7 @@ import { migrateOauth2Proxy } from './oauth2-proxy/migrate.ts'
 import { UnreadableFile } from './setting.ts'
 import { migrateWonderwall } from './wonderwall/migrate.ts'
 
-/** A file as it was given. */
+/** A file to migrate. */
 export interface Source {
   readonly name: string
   readonly text: string
@@ -16,13 +16,13 @@ export function migrateFiles(sources: readonly Source[]): Migration {
   const files = sources
     .map(({ name, text }) => {
       const format = formatOf(text)
-      if (format === null) throw new UnreadableFile(`${name}: it is no configuration that this command can read`)
+      if (format === null) throw new UnreadableFile(`${name}: it is not a configuration that this command can read`)
       return { name, text, format }
     })
     .toSorted((a, b) => a.format.precedence - b.format.precedence)
   const [product, another] = new Set(files.map(({ format }) => format.product))
   if (another !== undefined)
-    throw new UnreadableFile(`these are files of ${product} and of ${another}: migrate them one by one`)
+    throw new UnreadableFile(`these are files of ${product} and of ${another}: migrate them separately`)
   if (product === 'mod_auth_openidc') return migrateApache(files)
   const settings = files.flatMap(({ format, name, text }) => format.read(text, name))
   if (product === 'Wonderwall') return migrateWonderwall(settings)

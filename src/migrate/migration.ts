@@ -1,4 +1,4 @@
-import { placeOf, type Setting } from './setting.ts'
+import { positionOf, type Setting } from './setting.ts'
 
 /** How much a difference matters; each grade is a section of the report. */
 export type Grade = 'security' | 'differs' | 'gap' | 'builtin' | 'todo'
@@ -52,12 +52,12 @@ export interface RouteException {
   readonly methods: readonly string[] | null
   readonly access: 'required' | 'optional' | 'public'
   readonly challenge?: string
-  /** No user is let in until the operator has decided. */
+  /** Whether no user is let in until the operator has decided. */
   readonly closed?: true
   readonly from: Setting
 }
 
-/** The state of one migration: the settings that were read, and the configuration and remarks made of them so far. */
+/** The state of one migration: the settings that were read, and the configuration and remarks produced so far. */
 export interface Migration {
   /** The name of the other gateway. */
   readonly product: string
@@ -144,8 +144,8 @@ export function secretVariable(migration: Migration, name: string, howToSet: str
 export function secretVariableFor(migration: Migration, setting: Setting, name: string): string {
   const own = /^\$\{([A-Za-z_][A-Za-z0-9_]*)\}$/.exec(String(setting.value))?.[1]
   return own === undefined
-    ? secretVariable(migration, name, `the value of ${setting.written} (${placeOf(setting)})`)
-    : secretVariable(migration, own, `the variable that ${setting.key} names already (${placeOf(setting)})`)
+    ? secretVariable(migration, name, `the value of ${setting.written} (${positionOf(setting)})`)
+    : secretVariable(migration, own, `the variable that ${setting.key} already names (${positionOf(setting)})`)
 }
 
 /** Sets `session.keys` to a new key: without a key, each restart would end all sessions. */
@@ -156,7 +156,7 @@ export function putSessionKey(migration: Migration, ...from: Setting[]): void {
 
 /** Sets `provider.clientSecret` to a variable for the secret that the files do not contain. */
 export function putMissingClientSecret(migration: Migration): void {
-  const secret = secretVariable(migration, 'OIDC_CLIENT_SECRET', 'the client secret, which this file does not have')
+  const secret = secretVariable(migration, 'OIDC_CLIENT_SECRET', 'the client secret, which this file does not contain')
   put(migration, 'provider.clientSecret', secret)
 }
 
@@ -169,7 +169,7 @@ export function allowPlainHttp(migration: Migration, issuer: string, setting: Se
     migration,
     'security',
     setting,
-    'the issuer is plain http: tokens and the client secret travel in clear, as before (provider.allowHttp)',
+    'the issuer is plain http: tokens and the client secret are sent unencrypted, as before (provider.allowHttp)',
   )
 }
 

@@ -15,7 +15,7 @@ export function parseRedisUrl(url: string): RedisUrl {
     host,
     database: database === '/' ? '' : database,
     username: colon === -1 ? '' : login.slice(0, colon),
-    // Without a colon, the standard reads a username; in practice it is as often a password.
+    // By the standard, credentials without a colon are a user name. In practice they are often a password.
     hasPassword: colon === -1 ? login !== '' : login.length > colon + 1,
   }
 }

@@ -1,5 +1,5 @@
 import { type Grade, type Migration, put, remark } from './migration.ts'
-import { flagOf, literal, placeOf, type Setting, textOf } from './setting.ts'
+import { flagOf, literal, positionOf, type Setting, textOf } from './setting.ts'
 
 /** What one key of another gateway becomes. The tables of docs/migrating.md are generated from the rules. */
 export interface Rule {
@@ -39,7 +39,7 @@ export function copied(target: string, note = ''): Rule {
 }
 
 /** Creates a rule for a key without an equivalent; the note says what to do instead. */
-export function noEqual(note: string, grade: Grade = 'gap'): Rule {
+export function noEquivalent(note: string, grade: Grade = 'gap'): Rule {
   return {
     target: null,
     note,
@@ -88,7 +88,7 @@ export function applyRules(rules: Rules, migration: Migration, unknown: (key: st
     }
     const last = migration.effective.get(setting.key)
     if (last !== undefined && last !== setting && last.written === setting.written) {
-      remark(migration, 'differs', setting, `it is set again in line ${last.line}, and the last value applies`)
+      remark(migration, 'differs', setting, `it is set again in line ${last.line}, and the last value counts`)
       continue
     }
     rule.apply(setting, migration)
@@ -110,7 +110,7 @@ export function reportOverridden(migration: Migration): void {
   for (const setting of migration.settings) {
     const last = migration.effective.get(setting.key)
     if (last !== undefined && last !== setting && last.written !== setting.written) {
-      const text = `${last.written} (${placeOf(last)}) goes before it, and it is left out`
+      const text = `${last.written} (${positionOf(last)}) takes precedence, and this setting is left out`
       remark(migration, 'differs', setting, text)
     }
   }

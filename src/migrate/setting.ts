@@ -1,10 +1,10 @@
 import { isMapping } from '../config/key-path.ts'
 import { formatDuration } from '../config/units.ts'
 
-/** A file that is no configuration of a known gateway, or cannot be parsed. */
+/** Thrown for a file that is not a configuration of a known gateway, or that cannot be parsed. */
 export class UnreadableFile extends Error {}
 
-/** One setting of the other gateway as it was written, with its place. */
+/** A setting of the other gateway as it was written, with its position. */
 export interface Setting {
   /** The name in that gateway's documentation. */
   readonly key: string
@@ -12,12 +12,12 @@ export interface Setting {
   readonly written: string
   readonly value: unknown
   readonly file: string
-  /** Counted from 1. */
+  /** The line, counted from 1. */
   readonly line: number
 }
 
-/** Returns where a setting stands, as `file:line`. */
-export function placeOf({ file, line }: Setting): string {
+/** Returns the position of a setting as `file:line`. */
+export function positionOf({ file, line }: Setting): string {
   return `${file}:${line}`
 }
 
@@ -26,7 +26,7 @@ export function literal(text: string): string {
   return text.replaceAll('${', '$${')
 }
 
-/** Returns the value as one text; for a list its first item, or an empty string. */
+/** Returns the value as text: of a list, its first item; an empty string for other values. */
 export function textOf({ value }: Setting): string {
   return scalarText(Array.isArray(value) ? value[0] : value).trim()
 }
@@ -35,7 +35,7 @@ function scalarText(value: unknown): string {
   return typeof value === 'string' || typeof value === 'number' || typeof value === 'boolean' ? String(value) : ''
 }
 
-/** Returns the value as a list; a text is split at its commas. */
+/** Returns the value as a list; text is split at commas. */
 export function listOf({ value }: Setting): string[] {
   const items: readonly unknown[] = Array.isArray(value) ? value : [value]
   const texts = items.map(scalarText)
@@ -77,7 +77,7 @@ export function duration(ms: number, minMs = 1000): string {
 
 /**
  * Returns an address as a Gatehouse configuration spells it, from `host:port`, `:port`, `http://host:port` or
- * `unix:///path`; `null` for other texts.
+ * `unix:///path`; `null` for other text.
  */
 export function listenAddress(text: string): string | null {
   const socket = /^unix:(?:\/\/)?(\/[^,]+)/.exec(text)?.[1]

@@ -1,6 +1,6 @@
 import { Document, isMap, isPair, isScalar, Scalar } from 'yaml'
 import type { Grade, Migration, Remark } from './migration.ts'
-import { placeOf, type Setting } from './setting.ts'
+import { positionOf, type Setting } from './setting.ts'
 
 const MAX_COMMENT_WIDTH = 110
 
@@ -74,7 +74,7 @@ function addComment(document: Document, path: readonly string[], from: readonly 
 }
 
 const HEADINGS: Readonly<Record<Grade, string>> = {
-  security: 'SECURITY: check each of these before anyone uses the gateway',
+  security: 'SECURITY: check each of these before users reach the gateway',
   todo: 'TO FILL IN',
   differs: 'MEANS SOMETHING ELSE HERE',
   gap: 'HAS NO EQUAL',
@@ -89,7 +89,7 @@ export function writeReport({ product, settings, remarks, secrets }: Migration):
   const files = [...new Set(settings.map(({ file }) => file))].join(', ')
   const sections = GRADES.flatMap((grade) => {
     const ofGrade = remarks.filter((remark) => remark.grade === grade)
-    return ofGrade.length === 0 ? [] : [`\n${HEADINGS[grade]}`, ...new Set(ofGrade.toSorted(byPlace).map(lineOf))]
+    return ofGrade.length === 0 ? [] : [`\n${HEADINGS[grade]}`, ...new Set(ofGrade.toSorted(byPosition).map(lineOf))]
   })
   const secretLines = [...secrets].map(([name, how]) => `  ${name}: ${how}`)
   return [
@@ -103,10 +103,10 @@ export function writeReport({ product, settings, remarks, secrets }: Migration):
   ].join('\n')
 }
 
-function byPlace(a: Remark, b: Remark): number {
+function byPosition(a: Remark, b: Remark): number {
   return (a.setting?.file ?? '').localeCompare(b.setting?.file ?? '') || (a.setting?.line ?? 0) - (b.setting?.line ?? 0)
 }
 
 function lineOf({ setting, text }: Remark): string {
-  return setting === null ? `  ${text}` : `  ${placeOf(setting)}: ${setting.written}: ${text}`
+  return setting === null ? `  ${text}` : `  ${positionOf(setting)}: ${setting.written}: ${text}`
 }

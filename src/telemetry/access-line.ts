@@ -4,7 +4,7 @@ import { lineWriterOf, type Log } from './log.ts'
 export interface AccessLine {
   readonly id: string
   readonly method: string
-  /** Without the query, which may hold codes and other secrets. */
+  /** The path without its query, which may contain codes and other secrets. */
   readonly path: string
   readonly status: number
   readonly verdict: string
@@ -12,9 +12,9 @@ export interface AccessLine {
   readonly ms: number
   readonly client: string
   readonly traceId: string | null
-  /** The answer did not reach its end. */
+  /** Whether the response was cut off. */
   readonly aborted: boolean
-  /** Why the HTTP parser refused it. */
+  /** Why the HTTP parser rejected the request. */
   readonly cause?: string | undefined
 }
 
@@ -31,19 +31,19 @@ export function openAccessLog(log: Log): (line: AccessLine) => void {
 const PLAIN = /^[\u0020\u0021\u0023-\u005b\u005d-\u007e]*$/
 
 /**
- * Returns the line that pino would write at level `info`. Pino took an eighth of the time of each request. `time` is ms since
- * the epoch, `bound` the result of `boundFields`.
+ * Returns the line that pino would write at level `info`. Pino took an eighth of the time of each request.
+ * `time` is in ms since the epoch; `bound` is the result of `boundFields`.
  */
 export function formatAccessLine(line: AccessLine, time: number, bound = ''): string {
   const { id, method, path, status, verdict, route, ms, client, traceId, aborted, cause } = line
-  const more =
+  const optionalFields =
     (traceId === null ? '' : `,"trace_id":"${traceId}"`) +
     (aborted ? ',"aborted":true' : '') +
     (cause === undefined ? '' : `,"cause":${quoted(cause)}`)
   return (
     `{"level":"info","time":"${isoTime(time)}"${bound},"event":"request","id":"${id}","method":"${method}"` +
     `,"path":${quoted(path)},"status":${status},"verdict":"${verdict}","route":${quoted(route)},"ms":${ms}` +
-    `,"client":"${client}"${more}}\n`
+    `,"client":"${client}"${optionalFields}}\n`
   )
 }
 
@@ -57,10 +57,10 @@ function quoted(text: string): string {
   return PLAIN.test(text) ? `"${text}"` : JSON.stringify(text)
 }
 
-let written = { time: Number.NaN, iso: '' }
+let lastTime = { time: Number.NaN, iso: '' }
 
 function isoTime(time: number): string {
   // Many requests end within the same millisecond.
-  if (time !== written.time) written = { time, iso: new Date(time).toISOString() }
-  return written.iso
+  if (time !== lastTime.time) lastTime = { time, iso: new Date(time).toISOString() }
+  return lastTime.iso
 }

@@ -2,37 +2,37 @@ import type { Writable } from 'node:stream'
 import pino from 'pino'
 import { withDeadline } from '../resilience/deadline.ts'
 
-/** Log lines on their way out. */
+/** A buffer of log lines. */
 export interface LineBuffer {
   readonly write: (line: string) => void
-  /** Resolves when all lines are written, or after a second when the reader is too slow. */
+  /** Resolves when all lines are written, or after a second if the reader is too slow. */
   readonly flush: () => Promise<void>
 }
 
-/** Writing each line at once would cost a system call a line. */
+/** Writing each line at once would cost a system call per line. */
 const FLUSH_EVERY_MS = 100
 const BLOCK_BYTES = 32_768
 /** Linux's PIPE_BUF. */
 const PIPE_BYTES = 4_096
-const MAX_BYTES_A_CHARACTER = 3
-/** How long the last lines wait for a slow reader. */
+const MAX_BYTES_PER_CHARACTER = 3
+/** How long `flush` waits for a slow reader. */
 const FLUSH_TIMEOUT_MS = 1_000
 /** How much may wait for a reader that has stopped reading. */
 const MAX_WAITING_BYTES = 8 * 1024 * 1024
 
-/** How lines are written. */
+/** How the lines are written. */
 export interface LineTarget {
-  /** Several processes write there: blocks stay whole (pipe(7)), except for longer lines. */
+  /** Whether other processes write there too: blocks of at most PIPE_BUF bytes then keep lines whole (pipe(7)). */
   readonly shared?: boolean
-  /** Called with the number of dropped lines when a reader that had stopped reads again. */
+  /** Called with the number of dropped lines once a reader that had stopped reads again. */
   readonly onLost?: (lines: number) => void
 }
 
 /** The destination of blocks. */
 interface Outlet {
-  /** Takes a block; returns `true` if it is already written, so that its memory can be used again. */
-  pass(block: Buffer): boolean
-  /** Returns the memory of the blocks that wait, in bytes. */
+  /** Accepts a block. Returns `true` if the block is already written, so that its memory can be reused. */
+  write(block: Buffer): boolean
+  /** Returns the memory that waiting blocks occupy, in bytes. */
   waiting(): number
   /** Resolves when no block waits. */
   drained(): Promise<void>
@@ -54,24 +54,24 @@ export function openLineBuffer(
 
   function send(): void {
     if (used === 0) return
-    if (!outlet.pass(block.subarray(0, used))) block = Buffer.allocUnsafeSlow(size)
+    if (!outlet.write(block.subarray(0, used))) block = Buffer.allocUnsafeSlow(size)
     used = 0
   }
 
-  /** After a loss, half of the room must be free before lines are taken again. */
+  /** After a loss, half of the room must be free before lines are accepted again. */
   function hasRoom(): boolean {
     return outlet.waiting() <= (lost === 0 ? MAX_WAITING_BYTES : MAX_WAITING_BYTES / 2)
   }
 
-  function tellLost(): void {
+  function reportLost(): void {
     const lines = lost
     lost = 0
     onLost(lines)
   }
 
   setInterval(() => {
-    if (lost > 0 && hasRoom()) tellLost()
-    // A block that waits takes the same memory when it is half empty.
+    if (lost > 0 && hasRoom()) reportLost()
+    // A waiting block occupies the same memory if it is half empty.
     if (outlet.waiting() === 0) send()
   }, FLUSH_EVERY_MS).unref()
   return {
@@ -80,10 +80,10 @@ export function openLineBuffer(
         lost += 1
         return
       }
-      if (lost > 0) tellLost()
-      const most = line.length * MAX_BYTES_A_CHARACTER
-      if (used > size / 2 || used + most > size) send()
-      if (most > size) outlet.pass(Buffer.from(line))
+      if (lost > 0) reportLost()
+      const maxBytes = line.length * MAX_BYTES_PER_CHARACTER
+      if (used > size / 2 || used + maxBytes > size) send()
+      if (maxBytes > size) outlet.write(Buffer.from(line))
       else used += block.write(line, used)
     },
     async flush() {
@@ -96,7 +96,7 @@ export function openLineBuffer(
 }
 
 function writeInPlace(fd: number): Outlet {
-  // oxlint-disable-next-line typescript/no-unsafe-type-assertion -- its types know of strings alone
+  // oxlint-disable-next-line typescript/no-unsafe-type-assertion -- its types cover strings only
   const destination = pino.destination({ fd, sync: true, contentMode: 'buffer' }) as unknown as {
     write(block: Buffer): boolean
     on(name: 'error', listener: () => void): void
@@ -104,7 +104,7 @@ function writeInPlace(fd: number): Outlet {
   // A full disk can't be reported.
   destination.on('error', () => {})
   return {
-    pass(block) {
+    write(block) {
       destination.write(block)
       return true
     },
@@ -117,16 +117,16 @@ function writeInPlace(fd: number): Outlet {
 function writeOneByOne(out: Writable): Outlet {
   const blocks: Buffer[] = []
   let waiting = 0
-  let settle: (() => void)[] = []
+  let waiters: (() => void)[] = []
 
-  // The gateway goes on when the reader has gone.
+  // The gateway keeps running if the reader closes the pipe.
   out.on('error', () => {})
 
   function next(): void {
     const [block] = blocks
     if (block === undefined) {
-      for (const resolve of settle) resolve()
-      settle = []
+      for (const resolve of waiters) resolve()
+      waiters = []
       return
     }
     unblock(out)
@@ -138,7 +138,7 @@ function writeOneByOne(out: Writable): Outlet {
   }
 
   return {
-    pass(block) {
+    write(block) {
       waiting += block.buffer.byteLength
       if (blocks.push(block) === 1) next()
       return false
@@ -146,14 +146,14 @@ function writeOneByOne(out: Writable): Outlet {
     waiting: () => waiting,
     drained: async () =>
       new Promise((resolve) => {
-        settle.push(resolve)
+        waiters.push(resolve)
       }),
   }
 }
 
 /**
  * Makes writes return without waiting for the reader. Node.js makes writes to terminals block, and a worker that starts makes
- * the standard output that it shares block, so this is repeated before each write. There is no public way:
+ * the standard output that it shares block, so this is repeated before each write. There is no public API:
  * https://github.com/nodejs/node/issues/10617
  */
 function unblock(out: Writable): void {

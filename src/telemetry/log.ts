@@ -11,18 +11,21 @@ export interface LogSink {
 }
 
 interface LogOptions {
-  /** In place of standard output. */
+  /** The destination; standard output by default. */
   readonly stream?: DestinationStream
-  /** Standard output is a file, which takes writes at once. */
-  readonly prompt?: boolean
-  /** Other processes write to the same standard output. */
+  /** Whether writes to standard output finish at once, as they do for files. */
+  readonly synchronous?: boolean
+  /** Whether other processes write to the same standard output. */
   readonly shared?: boolean
-  /** Fields of each line, such as the worker that writes it. */
+  /** Fields that are added to each line, such as the worker that writes it. */
   readonly base?: Readonly<Record<string, unknown>>
 }
 
-/** JSON lines on standard output (or `stream`), buffered for at most 100 ms. */
-export function openLog(level: string, { stream, prompt = false, shared = false, base }: LogOptions = {}): LogSink {
+/** Opens a log that writes JSON lines to standard output, where they are buffered for at most 100 ms, or to `stream`. */
+export function openLog(
+  level: string,
+  { stream, synchronous = false, shared = false, base }: LogOptions = {},
+): LogSink {
   const options = {
     level,
     base: base ?? null,
@@ -32,13 +35,13 @@ export function openLog(level: string, { stream, prompt = false, shared = false,
     serializers: { err: causes, req: () => undefined, res: () => undefined },
   }
   if (stream !== undefined) return { log: pino(options, stream), flush: async () => {} }
-  const lines = openLineBuffer(prompt ? 1 : process.stdout, {
+  const lines = openLineBuffer(synchronous ? 1 : process.stdout, {
     shared,
     onLost(count) {
-      // At any level: nothing else tells that the log has a gap.
+      // Written at every log level, because nothing else shows the gap.
       log
         .child({}, { level: 'warn' })
-        .warn({ event: 'log_lines_lost', lines: count }, 'the log was not read: lines have been lost')
+        .warn({ event: 'log_lines_lost', lines: count }, 'the reader of the log was too slow: lines have been lost')
     },
   })
   const log = pino(options, lines)
@@ -46,7 +49,7 @@ export function openLog(level: string, { stream, prompt = false, shared = false,
 }
 
 /**
- * Returns a function that writes complete lines to a log's destination. Its maintainers suggest the symbol for this:
+ * Returns a function that writes complete lines to a log's destination. Pino's maintainers suggest the symbol for this:
  * https://github.com/pinojs/pino/issues/505
  */
 export function lineWriterOf(log: Log): (line: string) => void {

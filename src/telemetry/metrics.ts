@@ -44,7 +44,7 @@ export function countFromZero(counter: Counter, values: readonly string[]): void
   for (const value of values) counter.labels(value).inc(0)
 }
 
-/** Returns the inner map of a key, which is created when it is missing. */
+/** Returns the inner map of a key, and creates it if it is missing. */
 function innerMap<V>(map: Map<string, Map<string, V>>, key: string): Map<string, V> {
   const existing = map.get(key)
   if (existing !== undefined) return existing

@@ -19,7 +19,7 @@ import { withDeadline } from '../resilience/deadline.ts'
 import type { Log } from './log.ts'
 import type { RequestTrace, TracedRequest, Tracing } from './tracing.ts'
 
-const CLOSE_WITHIN_MS = 3_000
+const CLOSE_TIMEOUT_MS = 3_000
 
 /** Starts OpenTelemetry, which reads endpoint, headers, sampler, limits and names from its environment variables. */
 export async function startOpenTelemetry(protocol: 'http/json' | 'http/protobuf', log: Log): Promise<Tracing> {
@@ -43,7 +43,7 @@ export async function startOpenTelemetry(protocol: 'http/json' | 'http/protobuf'
     )
     const context = trace.setSpan(parent, span)
     let upstream: Span | null = null
-    const wasAnswered = (status: number | null): void => {
+    const endUpstreamSpan = (status: number | null): void => {
       upstream?.setAttributes(status === null ? { 'error.type': 'no_answer' } : { 'http.response.status_code': status })
       if (status === null || status >= 500) upstream?.setStatus({ code: SpanStatusCode.ERROR })
       upstream?.end()
@@ -54,8 +54,8 @@ export async function startOpenTelemetry(protocol: 'http/json' | 'http/protobuf'
       within(work) {
         current.run(context, work)
       },
-      goesUpstream(origin) {
-        wasAnswered(null)
+      startUpstreamSpan(origin) {
+        endUpstreamSpan(null)
         const { hostname, port, protocol: scheme } = new URL(origin)
         upstream = tracer.startSpan(
           method,
@@ -73,9 +73,9 @@ export async function startOpenTelemetry(protocol: 'http/json' | 'http/protobuf'
         propagator.inject(trace.setSpan(context, upstream), carrier, defaultTextMapSetter)
         return Object.entries(carrier).flat()
       },
-      wasAnswered,
+      endUpstreamSpan,
       end(request) {
-        if (upstream !== null) wasAnswered(null)
+        if (upstream !== null) endUpstreamSpan(null)
         describe(span, method, request)
         span.end()
       },
@@ -106,7 +106,7 @@ export async function startOpenTelemetry(protocol: 'http/json' | 'http/protobuf'
     async close() {
       await withDeadline(
         provider.shutdown().catch(() => {}),
-        CLOSE_WITHIN_MS,
+        CLOSE_TIMEOUT_MS,
         () => undefined,
       )
     },

@@ -27,13 +27,13 @@ export class PlainHistogram extends Histogram {
     this.#counts = [...options.buckets, Number.POSITIVE_INFINITY].map(() => 0)
   }
 
-  /** Counts a duration in ms; a negative one, after a change of the clock, counts as zero. */
-  note(ms: number): void {
+  /** Counts a duration in ms; a negative duration, after a change of the clock, counts as zero. */
+  observeMs(ms: number): void {
     const { buckets } = this.#options
     const seconds = ms > 0 ? ms / 1000 : 0
-    let at = 0
-    while (at < buckets.length && seconds > (buckets[at] ?? 0)) at += 1
-    this.#counts[at] = (this.#counts[at] ?? 0) + 1
+    let bucket = 0
+    while (bucket < buckets.length && seconds > (buckets[bucket] ?? 0)) bucket += 1
+    this.#counts[bucket] = (this.#counts[bucket] ?? 0) + 1
     this.#sum += seconds
   }
 
@@ -44,11 +44,11 @@ export class PlainHistogram extends Histogram {
   async getForPromString(): Promise<object> {
     const { name, help, buckets } = this.#options
     let count = 0
-    const upTo = (le: number | '+Inf', at: number): Value => {
-      count += this.#counts[at] ?? 0
+    const cumulative = (le: number | '+Inf', bucket: number): Value => {
+      count += this.#counts[bucket] ?? 0
       return { metricName: `${name}_bucket`, labels: { le }, sharedLabels: {}, value: count }
     }
-    const values = [...buckets.map(upTo), upTo('+Inf', buckets.length)]
+    const values = [...buckets.map(cumulative), cumulative('+Inf', buckets.length)]
     const total = (what: string, value: number): Value => ({
       metricName: `${name}_${what}`,
       labels: {},

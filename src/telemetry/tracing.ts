@@ -21,9 +21,9 @@ export interface RequestTrace {
    * and values.
    * @see https://www.w3.org/TR/trace-context/#traceparent-header
    */
-  goesUpstream(origin: string): readonly string[]
-  /** Ends the upstream's span with the status of its answer; `null` if it did not answer. */
-  wasAnswered(status: number | null): void
+  startUpstreamSpan(origin: string): readonly string[]
+  /** Ends the upstream's span with the status of the response, or `null` if there was no response. */
+  endUpstreamSpan(status: number | null): void
   /** Ends the request's span. */
   end(request: TracedRequest): void
 }

@@ -74,7 +74,7 @@ for (const way of ['urlencoded', 'multipart', 'urlencoded-latin1', 'multipart-la
   })
 }
 
-void t.test('the gateway, the URL and other tabs hold nothing of a kept form', async (t) => {
+void t.test('the gateway, the URL and other tabs hold no part of a kept form', async (t) => {
   const { page, context } = await arrive(t, chromium, `${url}/urlencoded`)
   await endSessions(running)
   await page.locator('textarea').fill('a-secret-note')

@@ -150,7 +150,7 @@ void t.test('pressing twice or reloading the page sends the form once', async (t
   t.equal(posts().length, before + 1, 'going forward asks first')
 })
 
-void t.test('opening the posting page again in the same tab sends nothing', async (t) => {
+void t.test('opening the posting page again in the same tab sends no form', async (t) => {
   const { page } = await arrive(t, chromium, `${url}/simple`)
   await endSessions(running)
   const sending = page.waitForRequest((request) => request.url().startsWith(`${url}/oauth2/form?id=`))

@@ -139,7 +139,7 @@ void t.test(
   },
 )
 
-void t.test('a renewal adds nothing to the page’s history', async (t) => {
+void t.test('a renewal adds no entry to the page’s history', async (t) => {
   const { page } = await arriveWatching(t)
   await page.evaluate(() => {
     history.replaceState({ at: 'list' }, '', '/?list')

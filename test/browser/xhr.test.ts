@@ -251,7 +251,7 @@ void t.test('an upload with progress listeners is repeated whole, with the pageâ
   t.same(seen, { uploaded: 1_000_000, timeout: 15_000, withCredentials: true, status: 200, length: 1_000_000 })
 })
 
-void t.test('changing a body after send() changes nothing', async (t) => {
+void t.test('changing a body after send() does not change the request', async (t) => {
   const { page } = await arrive(t, chromium, `${near.url}/libraries`)
   for (const kind of ['form', 'parameters', 'bytes']) {
     await endSessions(near)

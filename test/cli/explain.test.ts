@@ -114,17 +114,17 @@ void t.test('every denial is explained by its code and the reason', async (t) =>
     [
       ['GET', '/assets/..%2fadmin'],
       '400 ambiguous_path',
-      'because: some server reads this path as /admin, which is another route’s',
+      'because: some server reads this path as /admin, which belongs to another route',
     ],
     [
       ['GET', '/oauth2/..;/admin'],
       '400 ambiguous_path',
-      'because: some server reads this path as /, which is another route’s',
+      'because: some server reads this path as /, which belongs to another route',
     ],
     [['GET', '/a\\b'], '400 bad_request: the path has a raw backslash', ''],
     [['GET', '/a%zz'], '400 bad_request: the path has a malformed percent-encoding', ''],
-    [['TRACE', '/'], '405 method_not_allowed: this method never passes', ''],
-    [['get', '/'], '400 bad_request: no HTTP method is called get; they are written in capitals', ''],
+    [['TRACE', '/'], '405 method_not_allowed: this method is never forwarded', ''],
+    [['get', '/'], '400 bad_request: get is not an HTTP method; methods are written in capitals', ''],
   ]
   await Promise.all(
     table.map(async ([args, answer, why]) => {
@@ -145,7 +145,7 @@ void t.test('a request that matches no route is explained', async (t) => {
 })
 
 void t.test('the gateway’s own endpoints are named as such', async (t) => {
-  t.match(await explain(t, 'GET', '/oauth2/session'), 'answer: the gateway itself answers what is under /oauth2\n')
+  t.match(await explain(t, 'GET', '/oauth2/session'), 'answer: the gateway itself serves everything under /oauth2\n')
 })
 
 void t.test('headers decide the kind of the request', async (t) => {
@@ -179,9 +179,9 @@ void t.test('a header with a fixed value is named without its value, which may b
 
 void t.test('unreadable claims and headers are one line on stderr, with status 1', async (t) => {
   for (const [args, message] of [
-    [['--claims', 'groups=admin'], /--claims wants a JSON object, e\.g\. /],
-    [['--claims', '["admin"]'], /--claims wants a JSON object\n/],
-    [['-H', 'Accept'], /-H wants 'Name: value', not "Accept"/],
+    [['--claims', 'groups=admin'], /--claims must be a JSON object, e\.g\. /],
+    [['--claims', '["admin"]'], /--claims must be a JSON object\n/],
+    [['-H', 'Accept'], /-H must be 'Name: value', not "Accept"/],
   ] as const) {
     const { status, stdout, stderr } = await runProgram(t, ['explain', '--config', file, 'GET', '/', ...args])
     t.same([status, stdout], [1, ''])

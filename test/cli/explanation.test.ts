@@ -66,21 +66,24 @@ void t.test('the explanation says which token goes upstream, and where it comes 
     [
       ['GET', '/exchange/', ...claims({})],
       [
-        'token: the session’s access token is exchanged by token-exchange for audience api://orders, scopes ' +
+        'token: the session’s access token is exchanged with token-exchange for audience api://orders, scopes ' +
           'orders.read',
       ],
     ],
     [
       ['GET', '/behalf/', ...claims({})],
-      ['token: the session’s access token is exchanged by on-behalf-of for scopes api://orders/.default'],
+      ['token: the session’s access token is exchanged with on-behalf-of for scopes api://orders/.default'],
     ],
     [
       ['GET', '/robot/', ...claims({})],
-      ['token: the gateway’s own, by client-credentials for resource api://orders', 'header: X-Token: ACCESS-TOKEN'],
+      [
+        'token: the gateway’s own, from the client-credentials grant for resource api://orders',
+        'header: X-Token: ACCESS-TOKEN',
+      ],
       /Authorization/,
     ],
     [['GET', '/redeem/', ...claims({})], ['token: the session’s refresh token is redeemed for resource api://orders']],
-    [['GET', '/assets/x', ...claims({})], ['token: none of the gateway’s; the client’s own Authorization passes']],
+    [['GET', '/assets/x', ...claims({})], ['token: none from the gateway; the client’s own Authorization passes']],
   ])
 })
 
@@ -126,7 +129,7 @@ void t.test(
       [
         ['GET', '/api/', ...own],
         [
-          'session: none is looked at: the request brings a token',
+          'session: none is read: the request carries a token',
           'answer: 401 invalid_token',
           'because: the client’s own token would have to be verified: give its claims with --claims',
           'tells: WWW-Authenticate: Bearer error="invalid_token"',
@@ -136,7 +139,7 @@ void t.test(
         ['GET', '/api/', ...own, ...claims({ groups: ['admin'] })],
         [
           'answer: passes: the client’s own token may use this route',
-          'token: the client’s own, as it came',
+          'token: the client’s own, unchanged',
           'header: Authorization: Bearer eyJ.eyJ.x',
           'header: X-Sub: alice',
         ],
@@ -148,7 +151,7 @@ void t.test(
       ],
       [
         ['GET', '/api/', ...own, ...claims({ aud: 'api://stock' })],
-        ['answer: 401 invalid_token', 'because: the token’s aud is "api://stock", the route takes api://orders'],
+        ['answer: 401 invalid_token', 'because: the token’s aud is "api://stock", the route accepts api://orders'],
       ],
       [['GET', '/api/', ...own, ...claims({ iss: 'https://evil.example' })], ['answer: 401 invalid_token']],
       [['GET', '/api/', ...own, ...claims({ exp: now - 180 })], ['because: the token has expired']],

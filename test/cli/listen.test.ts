@@ -38,13 +38,16 @@ void t.test(
   'an address that can’t be listened on is reported with its key, the cause and what to write instead',
   async (t) => {
     const port = await takenPort(t)
-    t.match(await startedWith(t, `127.0.0.1:${port}`), `gatehouse: listen: port ${port} is taken; write another one`)
+    t.match(await startedWith(t, `127.0.0.1:${port}`), `gatehouse: listen: port ${port} is taken; choose another one`)
     t.match(
       await startedWith(t, `127.0.0.1:${await freePort()}`, `127.0.0.1:${port}`),
-      `gatehouse: admin.listen: port ${port} is taken; write another one`,
+      `gatehouse: admin.listen: port ${port} is taken; choose another one`,
     )
-    t.match(await startedWith(t, '192.0.2.1:8080'), 'listen: this machine has no address 192.0.2.1; write one that')
-    t.match(await startedWith(t, 'nowhere.invalid:8080'), 'listen: nowhere.invalid has no address; write an IP address')
+    t.match(await startedWith(t, '192.0.2.1:8080'), 'listen: this machine has no address 192.0.2.1; choose one that')
+    t.match(
+      await startedWith(t, 'nowhere.invalid:8080'),
+      'listen: nowhere.invalid has no address; choose an IP address',
+    )
   },
 )
 
@@ -55,14 +58,14 @@ void t.test('a Unix socket that can’t be created is reported with its key and 
     rmSync(folder, { recursive: true })
   })
   const nowhere = join(folder, 'missing', 'gate.sock')
-  t.match(await startedWith(t, `unix:${nowhere}`), `gatehouse: listen: there is no directory for ${nowhere}; make it`)
+  t.match(await startedWith(t, `unix:${nowhere}`), `gatehouse: listen: there is no directory for ${nowhere}; create it`)
   t.match(
     await startedWith(t, `127.0.0.1:${await freePort()}`, `unix:${nowhere}`),
     `gatehouse: admin.listen: there is no directory for ${nowhere}`,
   )
   const file = join(folder, 'file')
   writeFileSync(file, 'something else')
-  t.match(await startedWith(t, `unix:${file}`), `gatehouse: listen: ${file} is taken; write another path`)
+  t.match(await startedWith(t, `unix:${file}`), `gatehouse: listen: ${file} is taken; choose another path`)
   t.match(await startedWith(t, `unix:${file}/gate.sock`), `gatehouse: listen: there is no directory for ${file}/gate`)
 })
 
@@ -72,11 +75,11 @@ void t.test('rare listen errors are reported with their cause', async (t) => {
       (error: unknown) => error,
     )
   t.match(await refused('EACCES', { host: '0.0.0.0', port: 443 }), {
-    message: /^listen: port 443 is not allowed; write one from 1024 up, or .*CAP_NET_BIND_SERVICE/,
+    message: /^listen: port 443 is not allowed; choose one from 1024 up, or .*CAP_NET_BIND_SERVICE/,
     cause: { code: 'EACCES' },
   })
   t.match(await refused('EACCES', { path: '/gate.sock' }), {
-    message: /^listen: \/gate\.sock can't be made there; write a path in a directory/,
+    message: /^listen: \/gate\.sock can't be created; choose a path in a directory/,
   })
   t.match(await refused('EAFNOSUPPORT', { host: '::1', port: 80 }), { message: "listen: can't listen on ::1 port 80" })
 })

@@ -83,7 +83,7 @@ for (const workers of [1, 2]) {
   )
 }
 
-void t.test('new connections are refused before the workers have been told to stop', async (t) => {
+void t.test('new connections are refused before the workers receive the signal to stop', async (t) => {
   const gateway = await serveFile(
     t,
     { idp, upstream },

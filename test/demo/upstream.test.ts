@@ -41,7 +41,7 @@ void t.test('the page shows the user and the request headers, without the token'
   t.match(body, 'href="/oauth2/logout"')
 
   const anonymous = await browser.get(`${upstream.url}/public/anything`)
-  t.match(anonymous.body, /Nobody is signed in/)
+  t.match(anonymous.body, /Not signed in/)
   t.notMatch(anonymous.body, 'href="/oauth2/logout"')
 })
 

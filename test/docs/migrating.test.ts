@@ -12,7 +12,7 @@ const text = readFileSync(new URL('../../docs/migrating.md', import.meta.url), '
 /** The keys of a peer's two tables: those that become a key of ours, and those that don't. */
 function tablesOf(name: string): { carried: string[]; others: string[] } {
   const [, part = ''] = new RegExp(`<!-- keys: ${name} -->([^]*?)<!-- end of keys -->`).exec(text) ?? []
-  const [carried = '', others = ''] = part.split('Without a key here:')
+  const [carried = '', others = ''] = part.split('Keys without an equivalent:')
   const keys = (table: string): string[] => [...table.matchAll(/^\| `([^`]+)` \|/gm)].map(([, key = '']) => key)
   return { carried: keys(carried), others: keys(others) }
 }

@@ -25,7 +25,7 @@ void t.test('a page that needs a second factor asks for it and then opens', asyn
   t.equal((await browser.get(`${url}/oauth2/userinfo`, { kind: 'script' })).json()['acr'], 'urn:demo:mfa')
 })
 
-void t.test('a script is told the parameters for the login', async (t) => {
+void t.test('a script receives the parameters for the login', async (t) => {
   const { url } = await startGateway(t, { config: { routes } })
   const browser = createBrowser()
   await browser.login(`${url}/`, 'alice')

@@ -428,7 +428,7 @@ void t.test('an endpoint accepts a script’s body headers without a body', asyn
   }
 })
 
-void t.test('endpoints that change something do nothing for a prefetch', async (t) => {
+void t.test('a prefetch of an endpoint that changes state has no effect', async (t) => {
   const { url } = await startGateway(t, { idp })
   const cookie = await cookieOf(url, 'alice')
   for (const line of [

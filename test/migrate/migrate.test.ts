@@ -149,7 +149,7 @@ void t.test('oauth2-proxy: only paths that a route can express exactly become pu
 void t.test('oauth2-proxy: the result admits no more users than the original', async (t) => {
   const { config, stderr } = run('oauth2-proxy.cfg')
   t.same(routeOf(config, '/**')?.require?.claims, { groups: ['staff', 'admin'], email_verified: [true] })
-  t.match(securityOf(stderr), /email_domains: everybody whom the provider lets in/)
+  t.match(securityOf(stderr), /email_domains: every user of the provider is let in/)
   t.same(routeOf(config, '/api/**')?.bearer?.audience, ['orders', 'api://orders'], 'only audiences of the same issuer')
   t.same(
     routeOf(run('oauth2-proxy-google.cfg').config, '/**')?.require?.claims,
@@ -272,12 +272,12 @@ void t.test('mod_auth_openidc: headers that RequestHeader removed are removed on
   }
   for (const name of ['OIDC_CLAIM_email', 'OIDC_CLAIM_groups', 'OIDC_access_token', 'OIDC_id_token'])
     for (const route of config.routes) t.ok(route.headers?.remove?.includes(name), `${name} on ${route.path}`)
-  t.match(security, /OIDCPassClaimsAs: the peer takes every header that begins with OIDC_CLAIM_ or OIDC_ from clients/)
-  t.match(security, /RequestHeader: X-Admin: it was for <Location \/admin> alone.*its condition .* is left out/)
+  t.match(security, /OIDCPassClaimsAs: mod_auth_openidc removes every header that begins with OIDC_CLAIM_ or OIDC_/)
+  t.match(security, /RequestHeader: X-Admin: it applied to <Location \/admin> only.*its condition .* is dropped/)
   t.match(security, /RequestHeader: another VirtualHost/)
   t.match(stderr, /RequestHeader: Accept-Language goes to the upstream as the client sends it/)
   t.match(stderr, /RequestHeader: the gateway writes X-Forwarded-Proto itself/)
-  t.match(stderr, /Header: answers pass as the application makes them/)
+  t.match(stderr, /Header: response headers are not changed/)
   t.notMatch(stdout, /Accept-Language/)
 
   const file = join(scratch, 'headers.yaml')
@@ -316,7 +316,7 @@ void t.test('mod_auth_openidc: directives that open or protect a path are listed
   t.match(security, /Require: needs no session, as before: \/open\/\*\*/)
   t.match(security, /OIDCUnAuthAction: needs no session, as before: \/feed\/\*\*/)
   t.match(security, /RewriteRule: it kept requests away from the application/)
-  t.match(security, /ProxyPass: the path was not passed on.* nobody gets in there/)
+  t.match(security, /ProxyPass: the path was not forwarded.* no user is let in there/)
   t.same(routeOf(config, '/files/**')?.require?.claims, { not_migrated: ['ProxyPass'] })
   t.match(securityOf(run('apache.conf').stderr), /Require: needs no session, as before: \/public\/\*\*/)
 })
@@ -414,7 +414,7 @@ void t.test('Wonderwall: paths, levels and sessions are migrated', async (t) => 
     ],
   )
   t.same(routeOf(config, '/**')?.require?.acr, ['level4'])
-  t.match(securityOf(stderr), /"\/shop\/any\*" is no path/)
+  t.match(securityOf(stderr), /"\/shop\/any\*" is not a path/)
   t.match(config.session, {
     idleTimeout: '1h',
     lifetime: '10h',
@@ -464,7 +464,7 @@ void t.test('flags, variables and chart values are read together, with the origi
   t.same(routeOf(compose.config, '/**')?.require?.claims, rules, 'the flag’s claim is required')
   t.equal(routeOf(compose.config, '/flag')?.access, 'public')
   t.equal(routeOf(compose.config, '/variable'), undefined, 'a flag goes before a variable')
-  t.match(compose.stderr, /OAUTH2_PROXY_SKIP_AUTH_ROUTES: --skip-auth-route \(.*:8\) goes before it/)
+  t.match(compose.stderr, /OAUTH2_PROXY_SKIP_AUTH_ROUTES: --skip-auth-route \(.*:8\) takes precedence/)
 
   const deployment = await migrated(
     [
@@ -508,8 +508,8 @@ void t.test('flags, variables and chart values are read together, with the origi
     provider: { issuer: 'https://new.example', clientId: 'team' },
   })
   t.same(routeOf(values.config, '/**')?.require?.claims, rules)
-  t.match(values.stderr, /file-0:5: oidc_issuer_url: oidc-issuer-url \(.*:10\) goes before it/)
-  t.match(values.stderr, /file-0:15: oauth2-proxy\.ingress\.enabled: it is a value of the peer's chart/)
+  t.match(values.stderr, /file-0:5: oidc_issuer_url: oidc-issuer-url \(.*:10\) takes precedence/)
+  t.match(values.stderr, /file-0:15: oauth2-proxy\.ingress\.enabled: it is a value of the chart of oauth2-proxy/)
 
   const flags = 'oauth2-proxy --oidc-issuer-url=https://flags.example --provider=oidc --email-domain=*\n'
   const separate = await migrated(flags, 'oidc_issuer_url = "https://file.example"\nupstreams = ["http://app"]\n')
@@ -535,8 +535,8 @@ void t.test(
   'an input that is not understood exits with status 2, names the readable formats and quotes nothing',
   async (t) => {
     const cases: [text: string, says: RegExp][] = [
-      ['hello: world\n', /no configuration that this command can read/],
-      ['', /no configuration that this command can read/],
+      ['hello: world\n', /not a configuration that this command can read/],
+      ['', /not a configuration that this command can read/],
       ['client_id = "x"\nclient_secret = "cfg-open-quote-1\n', /:2:\d+: /],
       ['providers:\n  - clientSecret: "alpha-open-quote-1\n', /the YAML can't be read/],
       ['OIDCClientSecret apache-open-section-1\n<Location /x>\n', /<Location> is never closed/],
@@ -544,7 +544,7 @@ void t.test(
     for (const [text, says] of cases) await refuses(t, text, says)
     const missing = await runProgram(t, ['migrate', '/no/such/file.cfg'])
     t.same([missing.status, missing.stdout], [2, ''])
-    t.match(missing.stderr, /\/no\/such\/file\.cfg: it can't be read \(ENOENT\)/)
+    t.match(missing.stderr, /\/no\/such\/file\.cfg: can't be read \(ENOENT\)/)
     const nothing = await runProgram(t, ['migrate'])
     t.same([nothing.status, nothing.stdout], [1, ''])
   },

@@ -439,7 +439,7 @@ void t.test('no token is in the log', async (t) => {
   for (const one of mine) t.notOk(log.join('\n').includes(one))
 })
 
-void t.test('the log says what is wrong with a token, and nothing of the token', async (t) => {
+void t.test('the log says what is wrong with a token, and contains no part of it', async (t) => {
   const { token, call, events, idp, log } = await start(t)
   const now = Math.floor(Date.now() / 1000)
   const rows: [string, string | RegExp][] = [

@@ -8,7 +8,7 @@ void t.test('a session is restored unchanged from its record', async (t) => {
   t.same(fromRecord(session.ticket, toRecord(session)), session)
 })
 
-void t.test('the record shows times and a version, and nothing of the user, the tokens or the key', async (t) => {
+void t.test('the record shows times and a version, and nothing about the user, the tokens or the key', async (t) => {
   const session = sampleSession()
   const { sealed, ...clear } = toRecord(session)
   t.same(Object.keys(clear).toSorted(), ['createdAt', 'endsAt', 'seenAt', 'version'])

@@ -101,7 +101,7 @@ void t.test('a user whose cookie was sealed with a removed key has to log in', a
   t.equal(await statusAt(browser, onlyNew), 401)
 })
 
-void t.test('a dump of Redis reveals nothing of users and tokens', async (t) => {
+void t.test('a dump of Redis reveals nothing about users and tokens', async (t) => {
   await login('alice')
   const browser = await login('bob')
   await sleep(2_100)

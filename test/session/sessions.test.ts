@@ -93,7 +93,7 @@ void t.test('a session that ends while new tokens are saved stays ended', async 
   t.equal(await store.read(session.id), null)
 })
 
-void t.test('a listener is told of an end once', async (t) => {
+void t.test('a listener is called once for the end of a session', async (t) => {
   const sessions = open(t)
   const heard: string[] = []
   sessions.onEnd((id) => {

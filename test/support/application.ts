@@ -3,14 +3,14 @@ import { createServer, type IncomingMessage, type ServerResponse } from 'node:ht
 import type { Test } from 'tap'
 import { boundPort } from '../../src/demo/bound-port.ts'
 
-/** An application whose answers a test controls. */
+/** An application whose responses a test controls. */
 export type Application = {
   readonly url: string
   /** All requests received, oldest first. */
   readonly requests: readonly IncomingMessage[]
 }
 
-/** Starts an application that answers with this listener; it ends with the test. */
+/** Starts an application that answers with this listener. The server closes when the test ends. */
 export const startApplication = async (
   t: Test,
   listener: (req: IncomingMessage, res: ServerResponse) => void,

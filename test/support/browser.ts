@@ -16,16 +16,16 @@ export type RequestOptions = {
   body?: string | Buffer | URLSearchParams
   /** The page that causes the request; by default a navigation is typed, and a script runs on the target's origin. */
   from?: string
-  /** The request target as it goes over the wire, in place of the URL's. */
+  /** The request target as sent; by default the path and query of the URL. */
   target?: string
-  /** Milliseconds; default 10,000. */
+  /** The timeout in ms; default 10,000. */
   timeout?: number
 }
 
 /** One step of a chain of redirects, links and forms. */
 type Hop = { method: string; url: string; status: number }
 
-/** The end of a chain, and its steps. */
+/** The last answer of a chain, and all its steps. */
 type Journey = { answer: Answer; hops: Hop[] }
 
 /** The options of a browser. */
@@ -34,21 +34,24 @@ export type BrowserOptions = {
   ca?: string
   /** The real addresses of origins, e.g. `{ 'https://orders.example.com': 'http://127.0.0.1:8080' }`. */
   origins?: Readonly<Record<string, string>>
-  /** Milliseconds for each request; default 10,000. */
+  /** The timeout of each request in ms; default 10,000. */
   timeout?: number
 }
 
-/** Enough of a browser for login flows: real sockets, cookies, Sec-Fetch headers. It follows nothing unless asked. */
+/**
+ * A minimal browser for login flows: real sockets, cookies, Sec-Fetch headers. Only `follow`, `press` and `login` follow
+ * redirects.
+ */
 export type Browser = {
   cookies: CookieJar
   request: (method: string, url: string, options?: RequestOptions) => Promise<Answer>
   get: (url: string, options?: RequestOptions) => Promise<Answer>
   post: (url: string, body: RequestOptions['body'], options?: RequestOptions) => Promise<Answer>
-  /** Follows an answer: redirects, the link `#continue`, a form that submits itself (frames of the page first). */
+  /** Follows redirects, the link `#continue` and self-submitting forms, after the frames of their page. */
   follow: (answer: Answer) => Promise<Journey>
   /** Presses a button of a page's form, by the button's value or text, and follows the answer. */
   press: (answer: Answer, button: string, fields?: Readonly<Record<string, string>>) => Promise<Journey>
-  /** Opens a URL and goes through the provider's login page as that user, also its second factor, to the end. */
+  /** Opens a URL and logs in at the provider as that user, with the second factor if the provider asks for it. */
   login: (url: string, user: string) => Promise<Journey>
 }
 
@@ -67,14 +70,14 @@ const site = (from: string | undefined, to: URL): string => {
   if (from === undefined) return 'none'
   const { origin, hostname, protocol } = new URL(from)
   if (origin === to.origin) return 'same-origin'
-  // Close enough to the public suffix list for hosts that tests use: one host is one site on all its ports.
+  // A browser would consult the public suffix list. For the hosts of the tests, one host is one site on all its ports.
   return hostname === to.hostname && protocol === to.protocol ? 'same-site' : 'cross-site'
 }
 
-const pageBehind = (url: URL, { kind, from }: RequestOptions): string | undefined =>
+const referringPage = (url: URL, { kind, from }: RequestOptions): string | undefined =>
   from ?? (kind === 'script' ? url.href : undefined)
 
-// As under the policy that browsers have by default, strict-origin-when-cross-origin.
+// The default policy of browsers: strict-origin-when-cross-origin.
 const pageHeaders = (method: string, url: URL, page: string, isScript: boolean): Record<string, string> => {
   const { origin, pathname, search } = new URL(page)
   const sameOrigin = origin === url.origin
@@ -89,7 +92,7 @@ const browserHeaders = (method: string, url: URL, how: RequestOptions): Record<s
   const { kind = 'navigate' } = how
   const accept = accepts[kind]
   if (accept === null) return {}
-  const page = pageBehind(url, how)
+  const page = referringPage(url, how)
   return {
     accept,
     'accept-language': 'en',
@@ -103,7 +106,7 @@ const browserHeaders = (method: string, url: URL, how: RequestOptions): Record<s
 }
 
 const cookieCause = (method: string, url: URL, how: RequestOptions): Cause => ({
-  crossSite: how.kind !== 'none' && site(pageBehind(url, how), url) === 'cross-site',
+  crossSite: how.kind !== 'none' && site(referringPage(url, how), url) === 'cross-site',
   topLevelGet: (how.kind ?? 'navigate') === 'navigate' && (method === 'GET' || method === 'HEAD'),
 })
 
@@ -122,8 +125,8 @@ export const createBrowser = (options: BrowserOptions = {}): Browser => {
   const cookies = createCookieJar()
 
   const connectTo = (url: URL): URL => {
-    const elsewhere = options.origins?.[url.origin]
-    return elsewhere === undefined ? url : new URL(elsewhere)
+    const realAddress = options.origins?.[url.origin]
+    return realAddress === undefined ? url : new URL(realAddress)
   }
 
   const request: Browser['request'] = async (method, address, how = {}) => {
@@ -162,7 +165,9 @@ export const createBrowser = (options: BrowserOptions = {}): Browser => {
 
   const redirected = async (answer: Answer, from: string | undefined): Promise<Answer> => {
     if ((answer.status === 307 || answer.status === 308) && answer.method !== 'GET') {
-      throw new Error(`${answer.url} wants the ${answer.method} again (${answer.status}): send it in the test`)
+      throw new Error(
+        `${answer.url} requires the ${answer.method} to be repeated (${answer.status}): send it in the test`,
+      )
     }
     const url = new URL(answer.headers.location ?? '', answer.url)
     return request('GET', url.href, from === undefined ? {} : { from })

@@ -8,7 +8,7 @@ export type Certificate = { cert: string; key: string }
 export type Authority = {
   /** The certificate of the authority, PEM, which clients trust. */
   ca: string
-  /** Issues a server certificate for DNS names and IP addresses, valid for a day unless given in ms since the epoch. */
+  /** Issues a server certificate for DNS names and IP addresses, valid for a day by default. `validity` is in ms since the epoch. */
   issue: (names: readonly string[], validity?: { from?: number; to?: number }) => Certificate
 }
 
@@ -88,12 +88,12 @@ const day = 86_400_000
 export const createAuthority = (): Authority => {
   const name = 'Gatehouse test authority'
   const { privateKey, publicKey } = generateKeyPairSync('ec', { namedCurve: 'P-256' })
-  const usual = { from: Date.now() - day, to: Date.now() + day }
+  const defaultValidity = { from: Date.now() - day, to: Date.now() + day }
   const isAuthority = extension('2.5.29.19', critical, octets(sequence(tlv(0x01, Buffer.of(0xff)))))
   const signsCertificates = extension('2.5.29.15', critical, octets(tlv(0x03, Buffer.of(2, 0x04))))
   return {
     ca: certificate(
-      { issuer: name, subject: name, publicKey, extensions: [isAuthority, signsCertificates], ...usual },
+      { issuer: name, subject: name, publicKey, extensions: [isAuthority, signsCertificates], ...defaultValidity },
       privateKey,
     ),
     issue: (names, validity = {}) => {
@@ -101,7 +101,7 @@ export const createAuthority = (): Authority => {
       const extensions = [extension('2.5.29.17', octets(subjectAltName(names)))]
       const contents = { issuer: name, subject: names[0] ?? 'server', publicKey: pair.publicKey, extensions }
       return {
-        cert: certificate({ ...contents, ...usual, ...validity }, privateKey),
+        cert: certificate({ ...contents, ...defaultValidity, ...validity }, privateKey),
         key: pair.privateKey.export({ type: 'pkcs8', format: 'pem' }).toString(),
       }
     },

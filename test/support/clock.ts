@@ -10,7 +10,7 @@ export const moveClock = (t: Test, ms: number): void => {
   })
 }
 
-/** Shifts `Date.now()` by `ms`, which may be negative, until the test ends, as an operator or NTP sets a clock. */
+/** Shifts `Date.now()` by `ms`, which may be negative, until the test ends, as if an operator or NTP had set the clock. */
 export const setWallClock = (t: Test, ms: number): void => {
   const before = Date.now
   Date.now = () => before() + ms

@@ -8,18 +8,18 @@ type StoredCookie = {
   secure: boolean
   httpOnly: boolean
   sameSite: string | null
-  /** Milliseconds since the epoch; null for a cookie of the browser's session. */
+  /** In ms since the epoch; null for a session cookie. */
   expiresAt: number | null
 }
 
 /** The properties of a request that SameSite depends on; by default it is same-site. */
 export type Cause = {
   crossSite: boolean
-  /** A navigation of the whole window by GET. */
+  /** Whether the request is a GET navigation of the whole window. */
   topLevelGet: boolean
 }
 
-/** The cookies of one browser, by RFC 6265bis; hosts are distinguished, their ports are not. */
+/** The cookies of one browser, as RFC 6265bis defines them: cookies belong to a host, regardless of the port. */
 export type CookieJar = {
   /** Stores the `Set-Cookie` lines of an answer from `url`, or refuses them as a browser would. */
   store: (url: URL, lines: readonly string[]) => void
@@ -84,11 +84,11 @@ const isAcceptable = (cookie: StoredCookie, url: URL, path: string | undefined):
   if (!domainMatches(url.hostname, cookie.domain)) return false
   if (/^__secure-/i.test(name) && !cookie.secure) return false
   if (/^__host-/i.test(name) && !(cookie.secure && cookie.hostOnly && path === '/')) return false
-  // Browsers silently drop a larger cookie.
+  // Browsers silently drop larger cookies.
   return name.length + cookie.value.length <= 4096
 }
 
-// No SameSite means Lax (RFC 6265bis, 5.6.7.1), and None without Secure is ignored.
+// A cookie without SameSite is Lax (RFC 6265bis, section 5.6.7.1). None without Secure is ignored.
 const isSentFor = ({ sameSite, secure }: StoredCookie, { crossSite, topLevelGet }: Cause): boolean => {
   if (!crossSite || (sameSite === 'none' && secure)) return true
   return topLevelGet && sameSite !== 'strict'

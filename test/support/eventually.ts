@@ -3,8 +3,8 @@ import { setTimeout as sleep } from 'node:timers/promises'
 const MAX_INTERVAL_MS = 50
 
 /**
- * Resolves when `check` returns true. A check that throws is tried again. Rejects after `timeoutMs` with `what` was
- * waited for, or the source of `check`, and with the check's last error as the cause.
+ * Resolves when `check` returns true, and retries a check that throws. Rejects after `timeoutMs`; the message contains
+ * `what`, by default the source of `check`, and the cause is the last error of the check.
  */
 export async function eventually(
   check: () => boolean | Promise<boolean>,

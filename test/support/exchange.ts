@@ -3,14 +3,14 @@ import { request as httpsRequest } from 'node:https'
 import { isIP } from 'node:net'
 import { buffer } from 'node:stream/consumers'
 
-/** One request as it goes over the socket: the target is sent as written. */
+/** A request. Its target is sent exactly as written. */
 export type Exchange = {
   method: string
   /** The URL that the Host header names; its path and query are the request target. */
   url: URL
   /** The address to connect to instead, as behind a proxy that terminates TLS. */
   connectTo?: URL
-  /** The bytes of the request target, in place of the URL's path and query. */
+  /** The request target as sent; by default the path and query of the URL. */
   target?: string
   headers: Readonly<Record<string, string | readonly string[]>>
   body?: string | Buffer
@@ -19,7 +19,7 @@ export type Exchange = {
   timeout?: number
 }
 
-/** An answer, read to its end. */
+/** A complete answer. */
 export type Answer = {
   url: string
   method: string
@@ -34,7 +34,7 @@ export type Answer = {
 
 const asObject = (text: string): Record<string, unknown> => {
   const value: unknown = JSON.parse(text)
-  if (typeof value !== 'object' || value === null) throw new TypeError('the answer is no JSON object')
+  if (typeof value !== 'object' || value === null) throw new TypeError('the answer is not a JSON object')
   return { ...value }
 }
 
@@ -54,9 +54,9 @@ export const exchange = async ({ method, url, connectTo = url, headers, ca, ...r
       ...(isIP(url.hostname.replace(/^\[|\]$/g, '')) === 0 ? { servername: url.hostname } : {}),
     })
     req.once('response', resolve).once('error', reject)
-    // An upgraded connection has no end to read to.
+    // An upgraded connection has no response body that ends.
     req.once('upgrade', () => {
-      reject(new Error(`${method} ${url.href} was upgraded: use a socket for that`))
+      reject(new Error(`${method} ${url.href} was upgraded: use openWebSocket`))
     })
     req.end(rest.body)
   })

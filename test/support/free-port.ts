@@ -8,7 +8,7 @@ const BLOCKS = 200
 const BLOCK = 100
 
 /** The unused ports of this process's block. */
-let mine: number[] = []
+let unused: number[] = []
 
 /** Listens on a port; `null` if the port is in use. */
 const listenOn = async (port: number): Promise<Server | null> => {
@@ -37,14 +37,14 @@ const isFree = async (port: number): Promise<boolean> => {
  * ports by listening on the first of them.
  */
 export const freePort = async (): Promise<number> => {
-  const port = mine.shift()
+  const port = unused.shift()
   if (port !== undefined) return (await isFree(port)) ? port : freePort()
   const first = FIRST + BLOCK * randomInt(BLOCKS)
-  const held = await listenOn(first)
-  if (held !== null) {
-    // Until the process ends.
-    held.unref()
-    mine = [...mine, ...Array.from({ length: BLOCK - 1 }, (_, i) => first + 1 + i)]
+  const lock = await listenOn(first)
+  if (lock !== null) {
+    // The port stays reserved until the process ends.
+    lock.unref()
+    unused = [...unused, ...Array.from({ length: BLOCK - 1 }, (_, i) => first + 1 + i)]
   }
   return freePort()
 }

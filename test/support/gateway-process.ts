@@ -20,7 +20,7 @@ export type GatewayProcess = {
   readonly pid: number
   /** The lines of stdout and stderr. */
   readonly lines: string[]
-  /** The logged lines of one event, parsed. */
+  /** Returns the log lines of an event, parsed. */
   readonly events: (name: string) => Record<string, unknown>[]
   readonly pause: () => void
   readonly goOn: () => void
@@ -35,7 +35,7 @@ export type Replicas = {
   readonly gateways: readonly [GatewayProcess, GatewayProcess, ...GatewayProcess[]]
   readonly idp: Idp
   readonly upstream: Upstream
-  /** Starts one more gateway, with changes in `session` or `provider`. */
+  /** Starts another gateway, with changes in `session` or `provider`. */
   readonly another: (change?: Change) => Promise<GatewayProcess>
   /** Logs a user in; the browser's cookie is valid at every replica. */
   readonly login: (user?: string) => Promise<Browser>
@@ -76,7 +76,7 @@ const program = (): string[] => {
   return builtAt >= newestIn(join(root, 'src')) ? [built] : ['--import=tsx', join(root, 'src/main.ts')]
 }
 
-/** Starts a gateway with a configuration file, and waits until it listens; it ends with the test. */
+/** Starts a gateway with a configuration file, and waits until it listens; the gateway ends with the test. */
 export const startProcess = async (t: Test, file: string, url: string, admin: string): Promise<GatewayProcess> => {
   const child: ChildProcess = spawn(process.execPath, [...program(), 'start', '--config', file], {
     cwd: root,
@@ -97,16 +97,16 @@ export const startProcess = async (t: Test, file: string, url: string, admin: st
   }
   await eventually(
     () => {
-      if (child.exitCode !== null) throw new Error(`it has ended: ${lines.join('\n')}`)
+      if (child.exitCode !== null) throw new Error(`the gateway has ended: ${lines.join('\n')}`)
       return lines.some((line) => line.includes('"event":"listening"'))
     },
     { what: 'the gateway listens', timeoutMs: 60_000 },
   )
   const end = async (signal: NodeJS.Signals): Promise<void> => {
     if (child.exitCode !== null || child.signalCode !== null) return
-    const gone = once(child, 'exit')
+    const exited = once(child, 'exit')
     child.kill(signal)
-    await gone
+    await exited
   }
   return {
     url,
@@ -196,6 +196,6 @@ export const startReplicas = async (t: Test, options: Options): Promise<Replicas
 export const statusAt = async (browser: Browser, { url }: GatewayProcess, path = '/api/echo'): Promise<number> =>
   (await browser.get(`${url}${path}`, { kind: 'script', timeout: 30_000 })).status
 
-/** Returns the browser's Cookie header for a gateway, for requests that leave the browser's cookies alone. */
+/** Returns the browser's Cookie header for a gateway, for requests that must not change the browser's cookies. */
 export const cookieOf = (browser: Browser, { url }: GatewayProcess): string =>
   browser.cookies.header(new URL(url), { crossSite: false, topLevelGet: true })

@@ -15,7 +15,7 @@ import { freePort } from './free-port.ts'
 /** A configuration as an operator writes it. */
 type Settings = { readonly [key: string]: unknown }
 
-/** A running gateway, its provider and application, and its log. */
+/** A running gateway with its provider, application and log. */
 export type Running = {
   readonly url: string
   /** The address of the forward-auth listener; empty without `forwardAuth`. */
@@ -26,7 +26,7 @@ export type Running = {
   readonly upstream: Upstream
   /** All log lines, at every level. */
   readonly log: string[]
-  /** The logged lines of one event, parsed. */
+  /** Returns the log lines of an event, parsed. */
   readonly events: (name: string) => Record<string, unknown>[]
 }
 
@@ -108,7 +108,7 @@ export const startGateway = async (t: Test, options: Options = {}): Promise<Runn
   }
 }
 
-/** Writes a configuration to a file that ends with the test. */
+/** Writes a configuration to a file, which is removed when the test ends. */
 export const asFile = (t: Test, settings: Settings): string => {
   const folder = mkdtempSync(join(tmpdir(), 'gatehouse-'))
   t.teardown(() => {
@@ -122,8 +122,8 @@ export const asFile = (t: Test, settings: Settings): string => {
 const merged = (base: Settings, over: Settings): Settings =>
   Object.fromEntries(
     [...new Set([...Object.keys(base), ...Object.keys(over)])].map((key) => {
-      const [mine, theirs] = [base[key], over[key]]
-      return [key, isSection(mine) && isSection(theirs) ? merged(mine, theirs) : key in over ? theirs : mine]
+      const [before, after] = [base[key], over[key]]
+      return [key, isSection(before) && isSection(after) ? merged(before, after) : key in over ? after : before]
     }),
   )
 

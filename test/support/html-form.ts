@@ -9,7 +9,7 @@ export type HtmlForm = {
 
 const named: Readonly<Record<string, string>> = { amp: '&', lt: '<', gt: '>', quot: '"', apos: "'" }
 
-/** Returns escaped HTML as plain text. */
+/** Decodes the character references of HTML text. */
 export const unescapeHtml = (html: string): string =>
   html.replace(/&(?:#(\d+)|#x([0-9a-f]+)|(\w+));/gi, (whole, decimal?: string, hex?: string, name?: string) => {
     if (decimal !== undefined) return String.fromCodePoint(Number(decimal))
@@ -30,7 +30,7 @@ const belongs = (tag: string, id: string | null, inside: string): boolean => {
   return owner === null ? inside.includes(tag) : owner === id
 }
 
-/** Returns the forms of a page in order, with the fields and buttons that name them by `form="id"`. */
+/** Returns the forms of a page in order, with the fields and buttons inside them or assigned to them by `form="id"`. */
 export const htmlForms = (html: string): HtmlForm[] =>
   [...html.matchAll(/(<form\b[^>]*>)(.*?)<\/form>/gis)].map(([, open = '', inside = '']) => {
     const id = attribute(open, 'id')

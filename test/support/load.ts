@@ -9,19 +9,19 @@ export type Load = {
   readonly stop: () => Promise<void>
 }
 
-/** Sends requests of logged-in users to the gateways in turn, `rate` per second, until it is stopped. */
+/** Sends `rate` requests per second from logged-in users to the gateways in turn, until `stop` is called. */
 export const startLoad = (browsers: readonly Browser[], gateways: readonly GatewayProcess[], rate: number): Load => {
   const requests = browsers.map((browser) => ({
     cookie: browser.cookies.header(new URL(gateways[0]?.url ?? ''), { crossSite: false, topLevelGet: true }),
   }))
   let counts: Record<string, number> = {}
-  const count = (what: string): void => {
-    counts[what] = (counts[what] ?? 0) + 1
+  const count = (outcome: string): void => {
+    counts[outcome] = (counts[outcome] ?? 0) + 1
   }
-  const underWay = new Set<Promise<void>>()
+  const inProgress = new Set<Promise<void>>()
   const ending = new AbortController()
 
-  const ask = async (turn: number): Promise<void> => {
+  const send = async (turn: number): Promise<void> => {
     const gateway = gateways[turn % gateways.length]
     const headers = requests[Math.floor(turn / gateways.length) % requests.length]
     try {
@@ -44,10 +44,10 @@ export const startLoad = (browsers: readonly Browser[], gateways: readonly Gatew
   const run = async (): Promise<void> => {
     const begun = Date.now()
     for (let turn = 0; !ending.signal.aborted; turn += 1) {
-      const mine = ask(turn).finally(() => {
-        underWay.delete(mine)
+      const request = send(turn).finally(() => {
+        inProgress.delete(request)
       })
-      underWay.add(mine)
+      inProgress.add(request)
       await sleep(Math.max(0, begun + (turn * 1000) / rate - Date.now()))
     }
   }
@@ -61,7 +61,7 @@ export const startLoad = (browsers: readonly Browser[], gateways: readonly Gatew
     async stop() {
       ending.abort()
       await done
-      await Promise.all(underWay)
+      await Promise.all(inProgress)
     },
   }
 }

@@ -6,9 +6,9 @@ import { startGateway, type Running } from './gateway.ts'
 /** A gateway with a logged-in user. */
 export type LoggedIn = Running & {
   readonly browser: Browser
-  /** Sends a request of a script of the application. */
+  /** Sends a script's request to the application. */
   readonly call: () => Promise<Answer>
-  /** Returns the answer of `GET session`. */
+  /** Returns the body of `GET session`. */
   readonly status: () => Promise<Record<'session' | 'tokens', Record<string, unknown>>>
 }
 

@@ -17,12 +17,12 @@ export type Scrape = {
 const readMetrics = (text: string): Scrape => {
   const types = new Map<string, string>()
   const samples: Sample[] = []
-  for (const line of text.split('\n').filter((one) => one !== '')) {
+  for (const line of text.split('\n').filter((text) => text !== '')) {
     const [, typed, type] = /^# TYPE (\S+) (counter|gauge|histogram|summary)$/.exec(line) ?? []
     if (typed !== undefined && type !== undefined) types.set(typed, type)
     if (line.startsWith('# ')) continue
     const [, name, inBraces = '', value] = /^([a-z_][a-z0-9_]*)(?:\{(.*)\})? (\S+)$/i.exec(line) ?? []
-    if (name === undefined) throw new Error(`no line of the text format: ${line}`)
+    if (name === undefined) throw new Error(`not a line of the text format: ${line}`)
     const labels = Object.fromEntries(
       [...inBraces.matchAll(/(\w+)="((?:[^"\\]|\\.)*)"/g)].map(([, label = '', text = '']) => [label, text]),
     )

@@ -1,14 +1,14 @@
 import type { Test } from 'tap'
 import { startProxyProgram } from './proxy-program.ts'
 
-// nginx's default places belong to the system.
+// The tests may not be allowed to write to nginx's default folders.
 const temporary = ['client_body', 'proxy', 'fastcgi', 'uwsgi', 'scgi']
   .map((kind) => `${kind}_temp_path FOLDER/${kind};`)
   .join('\n')
 
 /**
- * Starts Debian's nginx with a configuration as it stands in `conf.d`, and these files beside it, for whose folder
- * `FOLDER` stands; resolves when it listens on `port`. It ends with the test.
+ * Starts Debian's nginx with a configuration in the format of `conf.d` and with these files. `FOLDER` in the files
+ * stands for their folder. Resolves when nginx listens on `port`. It ends with the test.
  */
 export const startNginx = async (
   t: Test,

@@ -27,7 +27,7 @@ const few = [
 ]
 
 /**
- * Returns redirect targets known from open redirects, one per line of the project's corpus, or a few if the corpus is
+ * Returns redirect targets known from open redirects: the lines of the project's corpus, or a short list if the corpus is
  * missing.
  */
 export const openRedirects = (): string[] => {

@@ -18,7 +18,7 @@ export type Ended = {
 /** A run of the program. */
 export type Program = {
   readonly child: ChildProcess
-  /** Resolves with the first line on stdout that matches; rejects when the program ends without one. */
+  /** Resolves with the first line on stdout that matches. Rejects if the program ends without one. */
   readonly line: (pattern: RegExp) => Promise<string>
   readonly ended: Promise<Ended>
 }
@@ -35,14 +35,14 @@ const changedAt = Math.max(
   ),
 )
 if (builtAt < changedAt)
-  throw new Error('these tests run what is in dist/, and that is older than src/: run npm run build')
+  throw new Error('these tests run the program in dist/, which is older than src/: run npm run build')
 
 /** Starts the built `gatehouse` in its own process, which ends with the test at the latest. */
 export const startProgram = (t: Test, args: readonly string[], env: Environment = {}): Program => {
-  // Nothing of the tests' own environment: it could hold a configuration, and tap would load into every
-  // every Node process more than the program itself needs.
-  const alone = ['-i', ...Object.entries(env).map(([name, value]) => `${name}=${value}`), process.execPath]
-  const child = spawn('/usr/bin/env', [...alone, builtProgram, ...args], {
+  // The program gets none of the tests' environment: it may contain a configuration, and tap would load itself into
+  // every Node.js process.
+  const command = ['-i', ...Object.entries(env).map(([name, value]) => `${name}=${value}`), process.execPath]
+  const child = spawn('/usr/bin/env', [...command, builtProgram, ...args], {
     stdio: ['ignore', 'pipe', 'pipe'],
   })
   t.teardown(() => {
@@ -68,18 +68,18 @@ export const startProgram = (t: Test, args: readonly string[], env: Environment 
     child,
     ended,
     line: async (pattern) => {
-      const come = new Promise<string>((resolve) => {
-        const look = (): void => {
+      const matched = new Promise<string>((resolve) => {
+        const check = (): void => {
           const found = stdout
             .split('\n')
             .slice(0, -1)
             .find((one) => pattern.test(one))
           if (found !== undefined) resolve(found)
         }
-        listeners.add(look)
-        look()
+        listeners.add(check)
+        check()
       })
-      const line = await Promise.race([come, ended])
+      const line = await Promise.race([matched, ended])
       if (typeof line === 'string') return line
       throw new Error(`ended with ${line.status ?? line.signal} before a line ${pattern}: ${line.stdout}${line.stderr}`)
     },

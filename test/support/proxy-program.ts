@@ -19,38 +19,38 @@ const programOf = (name: string): string =>
   name
 
 /**
- * Starts a real proxy with its files in a new folder, which replaces `FOLDER` in them; resolves when it listens
- * on `port`. It ends with the test.
+ * Starts a real proxy with its files in a new folder, whose path replaces `FOLDER` in the files. Resolves when the proxy
+ * listens on `port`. It ends with the test.
  */
 export const startProxyProgram = async (t: Test, port: number, { name, files, args }: ProxyProgram): Promise<void> => {
   const folder = mkdtempSync(join(tmpdir(), `gatehouse-${name}-`))
-  // The workers of a proxy that root starts may run as another user.
+  // A proxy that root starts may run its workers as another user.
   chmodSync(folder, 0o711)
   for (const [file, text] of Object.entries(files)) writeFileSync(join(folder, file), text.replaceAll('FOLDER', folder))
   const child = spawn(programOf(name), args(folder), {
     stdio: ['ignore', 'ignore', 'pipe'],
     env: { HOME: folder, XDG_DATA_HOME: folder, XDG_CONFIG_HOME: folder },
   })
-  let said = ''
+  let output = ''
   child.stderr.setEncoding('utf8').on('data', (text: string) => {
-    said += text
+    output += text
   })
   child.on('error', (error) => {
-    said += error.message
+    output += error.message
   })
   t.teardown(async () => {
     if (child.exitCode === null && child.pid !== undefined) {
       const ended = once(child, 'exit')
       child.kill('SIGTERM')
-      const late = setTimeout(() => child.kill('SIGKILL'), 5_000)
+      const killTimer = setTimeout(() => child.kill('SIGKILL'), 5_000)
       await ended
-      clearTimeout(late)
+      clearTimeout(killTimer)
     }
     rmSync(folder, { recursive: true, force: true })
   })
   await eventually(
     async () => {
-      if (child.exitCode !== null || child.pid === undefined) throw new Error(`${name} has ended: ${said}`)
+      if (child.exitCode !== null || child.pid === undefined) throw new Error(`${name} has ended: ${output}`)
       const socket = connect(port, '127.0.0.1')
       try {
         await once(socket, 'connect')

@@ -1,7 +1,7 @@
 import { connect, type Socket } from 'node:net'
 import { connect as connectTls } from 'node:tls'
 
-/** An HTTP/1.1 answer as it came over the wire. */
+/** An HTTP/1.1 answer as received. */
 export type RawAnswer = {
   status: number
   /** Names in lower case; values of one name in their order. */
@@ -9,18 +9,18 @@ export type RawAnswer = {
   body: Buffer
 }
 
-/** Opens a connection to the host of a URL, for https with TLS and any certificate. */
+/** Opens a connection to the host of a URL. For https it uses TLS and accepts any certificate. */
 export const open = (url: string): Socket => {
   const { hostname, port, protocol } = new URL(url)
-  const where = { host: hostname, port: Number(port) }
-  const socket = protocol === 'https:' ? connectTls({ ...where, rejectUnauthorized: false }) : connect(where)
+  const address = { host: hostname, port: Number(port) }
+  const socket = protocol === 'https:' ? connectTls({ ...address, rejectUnauthorized: false }) : connect(address)
   socket.on('error', () => {
-    /* Tests look at the bytes before an error. */
+    /* Tests examine the bytes that arrived before an error. */
   })
   return socket
 }
 
-/** Opens a connection and keeps all that arrives on it; `text` decodes the bytes as Latin-1. */
+/** Opens a connection and collects all bytes that arrive; `text` decodes them as Latin-1. */
 export function openAndRead(url: string): {
   readonly socket: Socket
   readonly bytes: () => Buffer
@@ -45,7 +45,11 @@ export const sendRaw = async (url: string, bytes: string | Buffer, timeout = 10_
   return new Promise((resolve, reject) => {
     const timer = setTimeout(() => {
       socket.destroy()
-      reject(new Error(`no end after ${timeout} ms: ${Buffer.concat(chunks).toString('latin1').slice(0, 200)}`))
+      reject(
+        new Error(
+          `the connection is still open after ${timeout} ms: ${Buffer.concat(chunks).toString('latin1').slice(0, 200)}`,
+        ),
+      )
     }, timeout)
     socket.on('data', (chunk) => {
       chunks.push(chunk)
@@ -58,7 +62,7 @@ export const sendRaw = async (url: string, bytes: string | Buffer, timeout = 10_
   })
 }
 
-/** Sends one request without a body, its target byte for byte, and reads the one answer. */
+/** Sends one request without a body, with its target byte for byte, and returns its only answer. */
 export const ask = async (
   url: string,
   method: string,
@@ -81,7 +85,7 @@ export const ask = async (
 /** Returns the value of a header, or `null`; throws if it occurs more than once. */
 export const header = (answer: RawAnswer, name: string): string | null => {
   const values = answer.headers.get(name) ?? []
-  if (values.length > 1) throw new Error(`${name} is there ${values.length} times`)
+  if (values.length > 1) throw new Error(`${name} occurs ${values.length} times`)
   return values[0] ?? null
 }
 
@@ -97,11 +101,11 @@ export const parseAnswers = (bytes: Buffer, methods: readonly string[] = []): Ra
     if (end === -1) throw new Error(`a head without an end: ${JSON.stringify(bytes.toString('latin1', at, at + 200))}`)
     const [first = '', ...lines] = bytes.toString('latin1', at, end).split('\r\n')
     const [, code = ''] = /^HTTP\/1\.1 (\d{3}) [\x20-\x7e]*$/.exec(first) ?? []
-    if (code === '') throw new Error(`no status line: ${JSON.stringify(first.slice(0, 200))}`)
+    if (code === '') throw new Error(`not a status line: ${JSON.stringify(first.slice(0, 200))}`)
     const headers = new Map<string, string[]>()
     for (const line of lines) {
       const [, name = '', value = ''] = /^([!#$%&'*+.^_`|~0-9A-Za-z-]+):[ \t]*([^\r\n\0]*)$/.exec(line) ?? []
-      if (name === '') throw new Error(`no header: ${JSON.stringify(line.slice(0, 200))}`)
+      if (name === '') throw new Error(`not a header: ${JSON.stringify(line.slice(0, 200))}`)
       headers.set(name.toLowerCase(), [...(headers.get(name.toLowerCase()) ?? []), value])
     }
     const status = Number(code)

@@ -15,9 +15,9 @@ export type Redis = {
   readonly url: string
   /** Sends a command on a new connection. */
   readonly command: (...args: string[]) => Promise<unknown>
-  /** All keys of the first database. */
+  /** Returns all keys of the first database. */
   readonly keys: () => Promise<string[]>
-  /** The number of calls of each command, by its name in lower case, including calls by scripts. */
+  /** Returns the number of calls of each command by lower-case name, including calls from scripts. */
   readonly calls: () => Promise<Record<string, number>>
   readonly kill: () => Promise<void>
   /** Restarts the server on the same port with the same files. */
@@ -127,9 +127,9 @@ export const startRedis = async (t: Test, options: Options = {}): Promise<Redis>
     async kill() {
       const dying = child
       if (dying === null) return
-      const gone = once(dying, 'exit')
+      const exited = once(dying, 'exit')
       dying.kill('SIGKILL')
-      await gone
+      await exited
     },
     pause() {
       child?.kill('SIGSTOP')
@@ -172,7 +172,7 @@ export const startSentinels = async (t: Test): Promise<Watched> => {
   )
   await eventually(
     async () => {
-      const seen = await Promise.all(
+      const counted = await Promise.all(
         sentinels.map(async (sentinel) =>
           [
             texts(await sentinel.command('SENTINEL', 'SENTINELS', 'main')).length,
@@ -180,7 +180,7 @@ export const startSentinels = async (t: Test): Promise<Watched> => {
           ].join(),
         ),
       )
-      return seen.every((one) => one === '2,1')
+      return counted.every((counts) => counts === '2,1')
     },
     { what: 'the sentinels know each other and the replica', timeoutMs: 20_000 },
   )
@@ -196,12 +196,12 @@ export const startSentinels = async (t: Test): Promise<Watched> => {
   }
 }
 
-/** A cluster whose masters share the slots equally, optionally with a replica each. */
+/** A cluster whose masters share the slots equally, optionally with one replica for each master. */
 export type Cluster = { readonly url: string; readonly masters: readonly Redis[]; readonly replicas: readonly Redis[] }
 
 const SLOTS = 16_384
 
-/** Starts a cluster of three masters, which with replicas fails over after two seconds. */
+/** Starts a cluster of three masters. With replicas, it fails over once a master has been unreachable for four seconds. */
 export const startCluster = async (t: Test, { withReplicas = false } = {}): Promise<Cluster> => {
   const startNode = async (): Promise<Redis> =>
     startRedis(t, {
@@ -210,7 +210,7 @@ export const startCluster = async (t: Test, { withReplicas = false } = {}): Prom
         '',
         '--appendonly',
         'yes',
-        // The operating system keeps what a killed server has written: nothing is lost, even with a slow disk.
+        // What a killed server has written stays in the operating system's cache, so nothing is lost without an fsync.
         '--appendfsync',
         'no',
         '--cluster-enabled',
@@ -251,7 +251,7 @@ export const startCluster = async (t: Test, { withReplicas = false } = {}): Prom
       .slice(1)
       .map(async (node, i) => first.command('CLUSTER', 'MEET', '127.0.0.1', String(node.port), busPorts[i + 1] ?? '')),
   )
-  const isWhole = async (node: Redis): Promise<boolean> => {
+  const isComplete = async (node: Redis): Promise<boolean> => {
     const info = String(await node.command('CLUSTER', 'INFO'))
     return (
       info.includes('cluster_state:ok') &&
@@ -259,7 +259,7 @@ export const startCluster = async (t: Test, { withReplicas = false } = {}): Prom
       info.includes(`cluster_known_nodes:${nodes.length}`)
     )
   }
-  await eventually(async () => (await Promise.all(nodes.map(isWhole))).every(Boolean), {
+  await eventually(async () => (await Promise.all(nodes.map(isComplete))).every(Boolean), {
     what: 'the nodes are a cluster',
     timeoutMs: 20_000,
   })

@@ -10,7 +10,7 @@ import { asFile } from './gateway.ts'
 import { startProcess, type GatewayProcess } from './gateway-process.ts'
 import { eventually } from './eventually.ts'
 
-/** The credentials for session administration in a served file. */
+/** The token for session administration in the configuration files of `serveFile`. */
 export const adminToken = 'an-administrators-token'
 
 type Settings = Readonly<Record<string, unknown>>
@@ -26,10 +26,10 @@ export type ServedFile = GatewayProcess & {
 /** Starts a gateway in front of `upstream`, with this provider and additional keys, and waits until it is ready. */
 export const serveFile = async (
   t: Test,
-  { idp, upstream, port: wanted }: { idp: Idp; upstream: Upstream; port?: number },
+  { idp, upstream, port: requestedPort }: { idp: Idp; upstream: Upstream; port?: number },
   settings: Settings = {},
 ): Promise<ServedFile> => {
-  const [port, adminPort] = [wanted ?? (await freePort()), await freePort()]
+  const [port, adminPort] = [requestedPort ?? (await freePort()), await freePort()]
   const url = String(settings['publicUrl'] ?? `http://127.0.0.1:${port}`)
   const clientSecret = randomBytes(16).toString('hex')
   await idp.registerClient({
@@ -70,7 +70,7 @@ export const serveFile = async (
   }
 }
 
-/** Waits for a new line of an event. */
+/** Waits for the next log line of an event, after the first `before` ones. */
 export const nextEvent = async (
   gateway: GatewayProcess,
   name: string,

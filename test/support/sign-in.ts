@@ -5,7 +5,7 @@ import { htmlForms, htmlLink } from './html-form.ts'
 /** A request for a page by a client without Sec-Fetch headers. */
 export const plainPage: RequestOptions = { kind: 'none', headers: { accept: 'text/html' } }
 
-/** Returns the authorization URL in the answer of a login, a redirect or a small page. */
+/** Returns the authorization URL in the answer to a login: a redirect, or a small page with a link. */
 export const authorizationUrlOf = ({ status, headers, body, url }: Answer): URL => {
   const to = status === 302 ? headers.location : htmlLink(body, 'continue')
   if (to === null || to === undefined) throw new Error(`no login began at ${url} (${status}): ${body.slice(0, 300)}`)
@@ -24,7 +24,7 @@ const filledIn = (page: Answer, user: string): [URL, URLSearchParams] => {
     const pressed: [string, string][] = button === undefined ? [] : [[button.name, button.value]]
     return [new URL(action === '' ? page.url : action, page.url), new URLSearchParams([...fields, ...pressed])]
   }
-  throw new Error(`no way on at ${page.url} (${page.status}): ${page.body.slice(0, 300)}`)
+  throw new Error(`nothing to press at ${page.url} (${page.status}): ${page.body.slice(0, 300)}`)
 }
 
 /**
@@ -42,7 +42,7 @@ export const signIn = async (browser: Browser, authorizationUrl: URL, user = 'al
       answer = await browser.get(next.href)
     }
   }
-  throw new Error(`the provider came to no end at ${answer.url}`)
+  throw new Error(`the sign-in did not reach the callback, but stopped at ${answer.url}`)
 }
 
 /** Starts a login, signs in, and returns the URL of the callback without visiting it. */

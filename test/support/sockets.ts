@@ -3,7 +3,7 @@ import { createServer, type Socket } from 'node:net'
 import type { Test } from 'tap'
 import { boundPort } from '../../src/demo/bound-port.ts'
 
-/** Starts a TCP server that passes each connection to the test, and ends with it. */
+/** Starts a TCP server that passes each connection to `accept`. The server closes when the test ends. */
 export const startSockets = async (t: Test, accept: (socket: Socket, count: number) => void): Promise<string> => {
   let count = 0
   const sockets = new Set<Socket>()

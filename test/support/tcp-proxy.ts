@@ -2,7 +2,7 @@ import { once } from 'node:events'
 import { connect, createServer, type Socket } from 'node:net'
 import type { Test } from 'tap'
 
-/** A kind of connections to Redis: subscriptions, the others, or both. */
+/** Which connections to Redis: those with a subscription, the others, or both. */
 type Which = 'subscribers' | 'commands' | 'all'
 
 /** A proxy between the gateways and Redis that simulates network faults. */
@@ -12,7 +12,7 @@ export type TcpProxy = {
   delay: (ms: number) => void
   /** Cuts the open connections. */
   cut: (which?: Which) => void
-  /** Silently drops all bytes, also on new connections; `null` ends the fault, and the dropped bytes are lost. */
+  /** Silently drops all bytes, also on new connections. `null` ends the fault; the dropped bytes stay lost. */
   swallow: (which: Which | null) => void
 }
 
@@ -24,7 +24,7 @@ export const startTcpProxy = async (t: Test, target: number): Promise<TcpProxy> 
   let latency = 0
   let swallowed: Which | null = null
 
-  const concerns = (which: Which | null, { subscriber }: Line): boolean =>
+  const matches = (which: Which | null, { subscriber }: Line): boolean =>
     which === 'all' || (which !== null && (which === 'subscribers') === subscriber)
 
   const server = createServer((client) => {
@@ -32,7 +32,7 @@ export const startTcpProxy = async (t: Test, target: number): Promise<TcpProxy> 
     lines.add(line)
     const isLost = (): boolean => {
       // A connection that has lost bytes stays broken.
-      if (concerns(swallowed, line)) line.dead = true
+      if (matches(swallowed, line)) line.dead = true
       return line.dead
     }
     client.on('data', (bytes) => {
@@ -59,11 +59,11 @@ export const startTcpProxy = async (t: Test, target: number): Promise<TcpProxy> 
     const end = (): void => {
       lines.delete(line)
       client.destroy()
-      // An end that is cut off silently does not see the other end close.
       line.server.destroy()
     }
     for (const socket of [client, line.server])
       socket.on('error', end).on('close', () => {
+        // On a connection that has lost bytes, the client does not see the server close.
         if (socket === client || !line.dead) end()
       })
   }).listen(0, '127.0.0.1')
@@ -83,7 +83,7 @@ export const startTcpProxy = async (t: Test, target: number): Promise<TcpProxy> 
       latency = ms
     },
     cut: (which = 'all') => {
-      for (const line of lines) if (concerns(which, line)) line.client.destroy()
+      for (const line of lines) if (matches(which, line)) line.client.destroy()
     },
     swallow: (which) => {
       swallowed = which

@@ -14,7 +14,7 @@ type Options = {
   readonly method?: string
 }
 
-/** The client's end of a connection that requested a WebSocket (RFC 6455). */
+/** The client's end of a connection on which a WebSocket was requested (RFC 6455). */
 export type WebSocketEnd = {
   readonly status: number
   /** The last value of each header, by its name in lower case. */
@@ -33,7 +33,7 @@ export type WebSocketEnd = {
 const TEXT = 1
 const CLOSE = 8
 
-/** One frame of a client, with an all-zero mask, which changes nothing. */
+/** Returns a client's frame. Its mask is all zeros, which leaves the payload as it is. */
 const clientFrame = (payload: Buffer, { opcode = TEXT, fin = true } = {}): Buffer => {
   const { length } = payload
   const header = Buffer.alloc(length < 126 ? 2 : length < 65_536 ? 4 : 10)
@@ -64,7 +64,7 @@ const readHead = (text: string): { status: number; headers: Map<string, string> 
   }
 }
 
-/** Requests a WebSocket at this URL, and waits for the head of the answer, successful or not. */
+/** Requests a WebSocket at this URL, and waits for the response headers, whether the upgrade succeeds or not. */
 export const openWebSocket = async (
   url: string,
   { headers = [], early, method = 'GET' }: Options = {},
@@ -87,7 +87,7 @@ export const openWebSocket = async (
   let size = 0
   let wanted = 2
   let head: { status: number; headers: Map<string, string> } | null = null
-  let over = false
+  let isClosed = false
   const events: Event[] = []
   const waiting = new Set<() => void>()
   const wake = (): void => {
@@ -113,7 +113,7 @@ export const openWebSocket = async (
   }
   const closed = new Promise<number | null>((resolve) => {
     socket.on('close', () => {
-      over = true
+      isClosed = true
       const last = events.findLast((event) => 'close' in event)
       resolve(last !== undefined && 'close' in last ? last.close : null)
       wake()
@@ -129,7 +129,7 @@ export const openWebSocket = async (
       head = readHead(all.toString('latin1', 0, end))
       ;[bytes, size] = [[all.subarray(end + 4)], all.length - end - 4]
       if (head.status === 101 && head.headers.get('sec-websocket-accept') !== acceptFor(key))
-        throw new Error('a wrong Sec-WebSocket-Accept')
+        throw new Error('the Sec-WebSocket-Accept header is wrong')
     }
     readFrames()
     wake()
@@ -139,7 +139,7 @@ export const openWebSocket = async (
   })
   socket.write(Buffer.concat([Buffer.from(lines.join('\r\n')), early ?? Buffer.alloc(0)]))
 
-  const until = async <T>(look: () => T | null, timeout: number): Promise<T> =>
+  const waitFor = async <T>(read: () => T | null, timeout: number): Promise<T> =>
     new Promise((resolve, reject) => {
       const finish = (act: () => void): void => {
         clearTimeout(timer)
@@ -148,16 +148,16 @@ export const openWebSocket = async (
       }
       const timer = setTimeout(() => {
         finish(() => {
-          reject(new Error(`nothing within ${timeout} ms`))
+          reject(new Error(`no result within ${timeout} ms`))
         })
       }, timeout)
       const check = (): void => {
-        const found = look()
+        const found = read()
         if (found !== null)
           finish(() => {
             resolve(found)
           })
-        else if (over)
+        else if (isClosed)
           finish(() => {
             reject(new Error('the connection has ended'))
           })
@@ -165,14 +165,14 @@ export const openWebSocket = async (
       waiting.add(check)
       check()
     })
-  const answer = await until(() => head, 10_000)
+  const answer = await waitFor(() => head, 10_000)
   return {
     ...answer,
     socket,
     closed,
     body: () => Buffer.concat(bytes).toString(),
     send: (payload, how) => socket.write(clientFrame(Buffer.from(payload), how)),
-    next: async (timeout = 5_000) => until(() => events.shift() ?? null, timeout),
+    next: async (timeout = 5_000) => waitFor(() => events.shift() ?? null, timeout),
   }
 }
 

@@ -26,7 +26,7 @@ interface ClusterMessage {
 }
 
 /**
- * Creates the tracker. When a worker ends, it closes the connections that the worker has not taken: node:cluster forgets
+ * Creates the tracker. It closes the connections that a worker has not taken when the worker ends: node:cluster forgets
  * them, and their clients would wait forever.
  */
 export function trackClusterConnections(): ClusterConnections {

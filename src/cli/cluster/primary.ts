@@ -15,7 +15,7 @@ import { READY_ID, type Addresses, type Call, type Reply, type WorkerCalls } fro
 /** A worker and the channel to it. */
 interface WorkerChannel {
   readonly worker: Worker
-  /** Calls the worker. Rejects when the call fails or the worker ends first. */
+  /** Calls the worker. Rejects if the call fails or the worker ends first. */
   readonly call: <Name extends keyof WorkerCalls>(
     name: Name,
     ...argument: Parameters<WorkerCalls[Name]>
@@ -26,19 +26,19 @@ interface WorkerChannel {
 
 /** The delay before a worker that died is replaced. */
 const restartDelayMs = exponentialBackoff(200, 10_000)
-/** After this uptime a worker's death starts again with the shortest delay. */
+/** A worker that has run this long resets the restart delay to the shortest one. */
 const STABLE_AFTER_MS = 30_000
 /** How much longer than `shutdown.wait` and `shutdown.drain` a worker may take to end before it is killed. */
 const KILL_GRACE_MS = 15_000
 
 /**
- * Serves in `count` worker processes that share the listeners. This process has the admin listener and replaces workers
- * that die. Rejects when the workers can't serve, and leaves nothing open.
+ * Serves in `count` worker processes that share the listeners. This process runs the admin listener and replaces workers
+ * that die. Stops everything and rejects if the workers can't serve.
  */
-export async function serveInWorkers(count: number, first: Config, log: Log): Promise<RunningGateway> {
-  let config = first
+export async function serveInWorkers(count: number, initial: Config, log: Log): Promise<RunningGateway> {
+  let config = initial
   let isDraining = false
-  let restart = 1
+  let restartAttempt = 1
   const serving = new Set<WorkerChannel>()
   const connections = trackClusterConnections()
   // The default serialization, JSON, would not preserve the buffers of keys and certificates.
@@ -56,7 +56,7 @@ export async function serveInWorkers(count: number, first: Config, log: Log): Pr
     void channel.ended.then(async () => {
       serving.delete(channel)
       if (isDraining) return
-      if (performance.now() - since > STABLE_AFTER_MS) restart = 1
+      if (performance.now() - since > STABLE_AFTER_MS) restartAttempt = 1
       logDeath(channel)
       await replaceWorker()
     })
@@ -79,10 +79,10 @@ export async function serveInWorkers(count: number, first: Config, log: Log): Pr
     log.error({ event: 'worker_died', worker: worker.id, code, signal }, 'a worker has died and will be replaced')
   }
 
-  /** Starts a worker, and tries again until one serves. */
+  /** Starts a worker, and retries until one serves. */
   async function replaceWorker(): Promise<void> {
-    await sleep(restartDelayMs(restart), undefined, { ref: false })
-    restart += 1
+    await sleep(restartDelayMs(restartAttempt), undefined, { ref: false })
+    restartAttempt += 1
     if (isDraining) return
     try {
       await addWorker()
@@ -101,7 +101,7 @@ export async function serveInWorkers(count: number, first: Config, log: Log): Pr
           log,
           workers: () =>
             [...serving].map(({ call }) => ({
-              answer: (asked) => call('admin', asked),
+              answer: (request) => call('admin', request),
               metrics: () => call('metrics'),
             })),
           isDraining: () => isDraining,
@@ -146,8 +146,8 @@ export async function serveInWorkers(count: number, first: Config, log: Log): Pr
   return {
     ...addresses,
     async reload(next) {
-      const [one, ...others] = serving
-      await one?.call('reload', next)
+      const [firstWorker, ...others] = serving
+      await firstWorker?.call('reload', next)
       config = next
       if (settings !== null) Object.assign(settings, next.admin)
       log.level = next.log.level

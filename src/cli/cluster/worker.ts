@@ -8,13 +8,13 @@ import { serveHere, type ProcessGateway, type RunningGateway } from '../serve.ts
 
 /** The calls that the primary process makes to a worker. */
 export interface WorkerCalls {
-  /** Starts to serve; always the first call. Returns the addresses that the worker listens on. */
+  /** Starts serving; always the first call. Returns the addresses that the worker listens on. */
   serve(config: Config): Promise<Addresses>
   reload(config: Config): Promise<void>
   drain(): Promise<void>
   cut(): Promise<void>
   /** Returns the answer of the admin listener to a request. */
-  admin(asked: Asked): Promise<Answered>
+  admin(request: Asked): Promise<Answered>
   /** Returns the metrics as prom-client's JSON. */
   metrics(): Promise<unknown>
 }
@@ -50,7 +50,7 @@ export async function runWorker(): Promise<number> {
 async function serveUntilStopped(): Promise<void> {
   const { log, flush } = openLog('info', {
     shared: true,
-    prompt: isStdoutSynchronous(),
+    synchronous: isStdoutSynchronous(),
     base: { worker: cluster.worker?.id },
   })
   let begin: (serving: Promise<ProcessGateway>) => void

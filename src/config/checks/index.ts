@@ -10,7 +10,7 @@ import { sessionRules } from './session.ts'
 /** All rules that compare keys. */
 export const rules: readonly Rule[] = [...servingRules, ...providerRules, ...sessionRules, ...routeRules]
 
-/** Returns what the rules find; `broken` lists the paths that have no value because of another problem. */
+/** Runs the rules and returns their findings. Skips rules that read a path in `broken`: its value is missing. */
 export function check(config: ResolvedConfig, broken: readonly KeyPath[] = []): Finding[] {
   const missing = broken.map(formatKeyPath)
   if (missing.includes('')) return []

@@ -4,19 +4,19 @@ import type { Finding } from '../problems.ts'
 import type { ResolvedConfig, ResolvedRoute } from '../schema.ts'
 import type { PlacedRoute, Rule } from './rule.ts'
 
-/** Makes a rule of one that looks at each route by itself. */
-function each(find: (route: ResolvedRoute, at: KeyPath, config: ResolvedConfig) => Finding[]): Rule['find'] {
+/** Turns a check of one route into a check of all routes. */
+function perRoute(find: (route: ResolvedRoute, at: KeyPath, config: ResolvedConfig) => Finding[]): Rule['find'] {
   return (config, routes) => routes.flatMap(({ route, at }) => find(route, at, config))
 }
 
 function findUpstream({ upstream }: ResolvedConfig, routes: readonly PlacedRoute[]): Finding[] {
-  const without = routes.find(({ route }) => route.upstream === null)
-  if (upstream !== null || without === undefined) return []
+  const lacking = routes.find(({ route }) => route.upstream === null)
+  if (upstream !== null || lacking === undefined) return []
   return [
     {
       path: ['upstream'],
       part: 'key',
-      message: `is required, because ${formatKeyPath(without.at)} has no upstream of its own`,
+      message: `is required, because ${formatKeyPath(lacking.at)} has no upstream of its own`,
       instead: 'set it to an origin such as http://127.0.0.1:3000, or set GATEHOUSE_UPSTREAM',
     },
   ]
@@ -203,11 +203,11 @@ function findUpstreamTls({ upstreamTls, upstream }: ResolvedRoute, at: KeyPath):
 export const routeRules: readonly Rule[] = [
   { reads: ['upstream'], routeReads: ['upstream'], find: findUpstream },
   { reads: [], routeReads: ['path', 'host', 'methods'], find: findDuplicates },
-  { reads: ['basePath'], routeReads: ['path'], find: each(findUnreachablePath) },
-  { reads: ['publicUrl'], routeReads: ['host'], find: each(findUnreachableHost) },
-  { reads: [], routeReads: ['path', 'stripPrefix', 'rewritePrefix'], find: each(findPrefix) },
-  { reads: [], routeReads: ['access', 'require'], find: each(findRequirements) },
-  { reads: [], routeReads: ['access', 'token.grant', 'headers.set', 'bearer'], find: each(findPublicInjection) },
-  { reads: [], routeReads: ['token.grant', 'token.header', 'headers.set', 'access'], find: each(findHeaders) },
-  { reads: ['upstream'], routeReads: ['upstream', 'upstreamTls'], find: each(findUpstreamTls) },
+  { reads: ['basePath'], routeReads: ['path'], find: perRoute(findUnreachablePath) },
+  { reads: ['publicUrl'], routeReads: ['host'], find: perRoute(findUnreachableHost) },
+  { reads: [], routeReads: ['path', 'stripPrefix', 'rewritePrefix'], find: perRoute(findPrefix) },
+  { reads: [], routeReads: ['access', 'require'], find: perRoute(findRequirements) },
+  { reads: [], routeReads: ['access', 'token.grant', 'headers.set', 'bearer'], find: perRoute(findPublicInjection) },
+  { reads: [], routeReads: ['token.grant', 'token.header', 'headers.set', 'access'], find: perRoute(findHeaders) },
+  { reads: ['upstream'], routeReads: ['upstream', 'upstreamTls'], find: perRoute(findUpstreamTls) },
 ]

@@ -10,7 +10,7 @@ const WILDCARD_HOSTS = new Set(['0.0.0.0', '::'])
 /** A listener on `localhost` may occupy the port on all of these. */
 const LOCALHOST = new Set(['localhost', '127.0.0.1', '::1'])
 
-/** Returns whether two listeners cannot both listen. */
+/** Returns whether two listeners need the same address. */
 function collide(a: Listen, b: Listen): boolean {
   if ('path' in a || 'path' in b) return 'path' in a && 'path' in b && a.path === b.path
   if (a.port === 0 || a.port !== b.port) return false

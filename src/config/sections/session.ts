@@ -90,7 +90,6 @@ export const session = group('How sessions are sealed, how long they last and wh
   }),
   maxPerUser: leaf(integer(1), {
     default: null,
-
     description: 'The maximum number of sessions per user. A further login ends the oldest session.',
   }),
 })

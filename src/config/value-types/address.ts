@@ -51,18 +51,18 @@ export const listen: ValueType<Listen> = {
       : `${value.host.includes(':') ? `[${value.host}]` : value.host}:${value.port}`,
 }
 
-type Origin = { origin: string } | { trouble: string; instead: string | null }
+type Origin = { origin: string } | { problem: string; instead: string | null }
 
-/** Parses an http or https origin, or returns what the text must not contain. */
+/** Parses an http or https origin; otherwise returns the part that is wrong, and a correction if there is one. */
 function readOrigin(text: string): Origin {
   const url = /^https?:\/\/[^/\\?#\s]/i.test(text) && URL.canParse(text) ? new URL(text) : null
-  if (url === null || text.includes('\\')) return { trouble: 'scheme', instead: null }
+  if (url === null || text.includes('\\')) return { problem: 'scheme', instead: null }
   const instead = isHost(url.hostname) ? url.origin : null
-  if (/^[^:]+:\/\/[^/?#]*@/.test(text)) return { trouble: 'credentials', instead }
-  if (text.includes('?')) return { trouble: 'a query', instead }
-  if (text.includes('#')) return { trouble: 'a fragment', instead }
-  if (!/^[^:]+:\/\/[^/]+\/?$/.test(text)) return { trouble: 'a path', instead }
-  if (instead === null) return { trouble: 'host', instead: null }
+  if (/^[^:]+:\/\/[^/?#]*@/.test(text)) return { problem: 'credentials', instead }
+  if (text.includes('?')) return { problem: 'a query', instead }
+  if (text.includes('#')) return { problem: 'a fragment', instead }
+  if (!/^[^:]+:\/\/[^/]+\/?$/.test(text)) return { problem: 'a path', instead }
+  if (instead === null) return { problem: 'host', instead: null }
   return { origin: url.origin }
 }
 
@@ -72,12 +72,12 @@ function parseOrigin(
   refuse: ParseContext['refuse'],
   why?: string,
 ): string | undefined {
-  const read = typeof written === 'string' ? readOrigin(written) : { trouble: 'scheme', instead: null }
+  const read = typeof written === 'string' ? readOrigin(written) : { problem: 'scheme', instead: null }
   if ('origin' in read) return read.origin
-  if (read.trouble === 'scheme') return refuse(`must be an origin such as ${example}, not ${quote(written)}`, null)
-  if (read.trouble === 'host') return refuse(`must name one host, not ${quote(written)}`, null)
+  if (read.problem === 'scheme') return refuse(`must be an origin such as ${example}, not ${quote(written)}`, null)
+  if (read.problem === 'host') return refuse(`must name one host, not ${quote(written)}`, null)
   const instead = [read.instead, why].filter((part) => part !== null && part !== undefined).join('; ')
-  return refuse(`must be an origin without ${read.trouble}, not ${quote(written)}`, instead === '' ? null : instead)
+  return refuse(`must be an origin without ${read.problem}, not ${quote(written)}`, instead === '' ? null : instead)
 }
 
 /**

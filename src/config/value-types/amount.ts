@@ -48,14 +48,14 @@ export const size: ValueType<number> = {
   format: formatSize,
 }
 
-/** A number of bytes from `least` to `most`, which are written as in a configuration, such as `64kb`. */
-export function sizeWithin(least: string, most: string): ValueType<number> {
+/** A number of bytes from `min` to `max`, which are written as in a configuration, such as `64kb`. */
+export function sizeWithin(min: string, max: string): ValueType<number> {
   return {
     ...size,
     parse(written, context) {
       const count = size.parse(written, { ...context, refuse: (message) => context.refuse(message) })
-      if (count === undefined || (count >= (parseSize(least) ?? 0) && count <= (parseSize(most) ?? 0))) return count
-      return context.refuse(`must be from ${least} to ${most}, not ${quote(written)}`)
+      if (count === undefined || (count >= (parseSize(min) ?? 0) && count <= (parseSize(max) ?? 0))) return count
+      return context.refuse(`must be from ${min} to ${max}, not ${quote(written)}`)
     },
   }
 }

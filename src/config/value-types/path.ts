@@ -6,7 +6,7 @@ import { quote, type ValueType } from '../value-type.ts'
  */
 const LITERAL_SEGMENT = /^(?:[A-Za-z0-9._~!$&'()+,;=:@-]|%[0-9A-F]{2})*$/
 
-function segmentTrouble(segment: string): string | null {
+function segmentProblem(segment: string): string | null {
   if (/^\*{1,2}$/.test(segment)) return null
   if (segment.includes('*')) return 'a * must be a whole segment'
   if (segment.includes('\\')) return 'must not contain a backslash'
@@ -25,12 +25,12 @@ function segmentTrouble(segment: string): string | null {
 }
 
 /** Returns what is wrong with a path pattern (exact segments, `*` for one, `**` for all that follow), or null. */
-function pathPatternTrouble(pattern: string): string | null {
+function pathPatternProblem(pattern: string): string | null {
   if (!pattern.startsWith('/')) return 'must begin with /'
   const segments = pattern.slice(1).split('/')
   if (segments.slice(0, -1).includes('')) return 'must not contain //'
   if (segments.slice(0, -1).includes('**')) return '** must be the last segment'
-  return segments.map(segmentTrouble).find((trouble) => trouble !== null) ?? null
+  return segments.map(segmentProblem).find((problem) => problem !== null) ?? null
 }
 
 /** The path of a route: exact segments, `*` for one segment, and a final `**` for any number of segments. */
@@ -38,15 +38,15 @@ export const pathPattern: ValueType<string> = {
   name: 'path pattern',
   json: { type: 'string', pattern: '^/[^?#\\\\\\s]*$' },
   parse(written, { refuse }) {
-    const trouble = typeof written === 'string' ? pathPatternTrouble(written) : 'must be a path such as /api/**'
-    return trouble === null ? String(written) : refuse(`${trouble}, in ${quote(written)}`)
+    const problem = typeof written === 'string' ? pathPatternProblem(written) : 'must be a path such as /api/**'
+    return problem === null ? String(written) : refuse(`${problem}, in ${quote(written)}`)
   },
   format: (value) => value,
 }
 
 function plainPath(written: unknown): string | null {
   if (typeof written !== 'string' || written.includes('*')) return null
-  return pathPatternTrouble(written) === null ? written : null
+  return pathPatternProblem(written) === null ? written : null
 }
 
 /** A prefix of paths, without wildcards and without a trailing slash; `/` alone is refused. */
@@ -95,8 +95,8 @@ export const urlPattern: ValueType<string> = {
     if (path === undefined) {
       return refuse(`must be a URL pattern such as ${example}, not ${quote(written)}`, `${written}/**`)
     }
-    const trouble = pathPatternTrouble(path)
-    return trouble === null ? written : refuse(`${trouble}, in ${quote(written)}`)
+    const problem = pathPatternProblem(path)
+    return problem === null ? written : refuse(`${problem}, in ${quote(written)}`)
   },
   format: (value) => value,
 }

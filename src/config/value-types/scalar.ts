@@ -2,7 +2,7 @@ import { quote, type ValueType } from '../value-type.ts'
 
 interface TextOptions {
   readonly name?: string
-  /** What the text must match; any text that is not empty by default. */
+  /** What the text must match. The default is any text that is not empty. */
   readonly pattern?: RegExp
   /** Completes the sentence "must be …". */
   readonly expected?: string
@@ -12,7 +12,7 @@ interface TextOptions {
   readonly normalize?: (text: string) => string
 }
 
-/** A text that is not empty. An unquoted number is refused, because YAML drops its leading zeros. */
+/** Text that is not empty. Unquoted numbers are refused, because YAML drops their leading zeros. */
 export function text(options: TextOptions = {}): ValueType<string> {
   const { name = 'text', pattern, expected = 'text', secret = false, normalize } = options
   return {

@@ -23,6 +23,6 @@ function idTokenAcrs(claims: unknown): string[] {
  * @see https://openid.net/specs/openid-connect-core-1_0.html#acrSemantics
  */
 export function asksForSecondFactor(params: Readonly<Record<string, unknown>>): boolean {
-  const asked = [...namesIn(params.acr_values), ...idTokenAcrs(params.claims)]
-  return asked.includes(acrs.mfa) && !asked.includes(acrs.password)
+  const requested = [...namesIn(params.acr_values), ...idTokenAcrs(params.claims)]
+  return requested.includes(acrs.mfa) && !requested.includes(acrs.password)
 }

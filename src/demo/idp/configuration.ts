@@ -11,7 +11,7 @@ import type { IdpSettings, User } from './settings.ts'
 import type { SigningKeys } from './signing-keys.ts'
 import type { Storage } from './storage.ts'
 
-/** What the configuration depends on. */
+/** The inputs of the configuration. */
 export interface ProviderOptions {
   readonly policy: typeof interactionPolicy
   readonly storage: Storage

@@ -32,7 +32,7 @@ function fromEntraScope(scope: string): { audience: string; scope: string } {
   return { audience: scope.slice(0, Math.max(0, at)), scope: name === '.default' ? API_SCOPES.join(' ') : name }
 }
 
-/** Returns what is requested, or the description of an error. */
+/** Returns the requested exchange, or the description of an error. */
 function exchangeRequestOf({ oidc: { params } }: ExchangeContext): ExchangeRequest | string {
   if (params.grant_type === EXCHANGE_GRANTS.onBehalfOf) {
     if (params.requested_token_use !== 'on_behalf_of') return 'requested_token_use must be on_behalf_of'
@@ -63,7 +63,7 @@ async function exchange(ctx: ExchangeContext, settings: IdpSettings): Promise<vo
   }
   const subject = await provider.AccessToken.find(request.subjectToken ?? '')
   if (subject === undefined || subject.clientId !== client.clientId) {
-    refuse(ctx, { error: 'invalid_grant', error_description: 'the subject token is not one of this client’s' })
+    refuse(ctx, { error: 'invalid_grant', error_description: 'the subject token was not issued to this client' })
     return
   }
   const { accountId, grantId, sessionUid, sid } = subject

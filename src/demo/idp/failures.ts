@@ -2,7 +2,7 @@ import type { IncomingMessage, ServerResponse } from 'node:http'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { endpointOf, type Endpoint } from './endpoints.ts'
 
-/** How an endpoint fails. With only `delay` or `until`, the usual answer follows. */
+/** How an endpoint fails. With only `delay` or `until`, the usual response follows. */
 interface Failure {
   /** Default 500. */
   readonly status?: number
@@ -12,15 +12,15 @@ interface Failure {
   readonly headers?: Readonly<Record<string, string>>
   /** Delay before the failure, in milliseconds. */
   readonly delay?: number
-  /** The failure waits until this promise has resolved. */
+  /** Delays the failure until this promise has resolved. */
   readonly until?: Promise<unknown>
   /** The number of requests that fail; by default all, until the failure is removed. */
   readonly times?: number
-  /** The endpoint never answers. */
+  /** Whether the endpoint never answers. */
   readonly hang?: boolean
-  /** The endpoint closes the connection. */
+  /** Whether the endpoint closes the connection. */
   readonly destroy?: boolean
-  /** The provider processes the request, and only its answer is lost. */
+  /** Whether the provider processes the request, and only its response is replaced by the failure. */
   readonly processed?: boolean
 }
 
@@ -28,7 +28,7 @@ interface Failure {
 export interface Failures {
   /** Makes an endpoint fail; `null` removes the failure. */
   fail(endpoint: Endpoint, how: Failure | null): void
-  /** Returns whether the request was answered, or left without an answer. */
+  /** Applies the failure of the endpoint, if there is one. Returns whether the request must not be processed further. */
   intercept(req: IncomingMessage, res: ServerResponse): Promise<boolean>
 }
 
@@ -54,7 +54,7 @@ function send(failure: Failure, res: ServerResponse): void {
   res.writeHead(status, { 'content-type': contentType, ...headers }).end(isJson ? JSON.stringify(body) : body)
 }
 
-function sendInPlaceOfAnswer(failure: Failure, res: ServerResponse): void {
+function replaceResponse(failure: Failure, res: ServerResponse): void {
   const end = res.end.bind(res)
   const replaced = (): ServerResponse => {
     res.end = end
@@ -88,7 +88,7 @@ export function createFailures(): Failures {
       await failure.until
       if (onlyDelays(failure)) return false
       if (failure.processed === true) {
-        sendInPlaceOfAnswer(failure, res)
+        replaceResponse(failure, res)
         return false
       }
       send(failure, res)

@@ -10,7 +10,7 @@ type Interaction = Awaited<ReturnType<Provider['interactionDetails']>>
 
 const ACR_REASONS = ['acr_values', 'essential_acr', 'essential_acrs']
 
-/** Returns the user who only needs a second factor. */
+/** Returns the signed-in user if only a second factor is missing. */
 function userForSecondFactor(interaction: Interaction): string | undefined {
   return interaction.prompt.reasons.every((reason) => ACR_REASONS.includes(reason))
     ? interaction.session?.accountId

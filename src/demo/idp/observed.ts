@@ -61,7 +61,7 @@ function count(counters: Record<string, number>, { oidc }: KoaContextWithOIDC): 
 
 /** Records what the provider grants, refuses and issues. */
 export function observe(provider: Provider, observed: Observed): void {
-  const keep = (issued: Record<string, unknown>): void => {
+  const recordSecrets = (issued: Record<string, unknown>): void => {
     for (const member of SECRET_MEMBERS) {
       const secret = issued[member]
       if (typeof secret === 'string') observed.secretsIssued.push(secret)
@@ -70,13 +70,13 @@ export function observe(provider: Provider, observed: Observed): void {
   provider.on('grant.success', (ctx) => {
     // The exchange grants refuse without throwing.
     count(ctx.status === 200 ? observed.grants : observed.refusedGrants, ctx)
-    if (typeof ctx.body === 'object' && ctx.body !== null) keep({ ...ctx.body })
+    if (typeof ctx.body === 'object' && ctx.body !== null) recordSecrets({ ...ctx.body })
   })
   provider.on('grant.error', (ctx) => {
     count(observed.refusedGrants, ctx)
   })
   provider.on('authorization.success', (_ctx, response) => {
-    keep(response ?? {})
+    recordSecrets(response ?? {})
   })
   provider.on('server_error', (_ctx, error) => {
     observed.serverErrors.push(error)

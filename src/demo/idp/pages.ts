@@ -59,7 +59,7 @@ export function loginPage(users: Iterable<User>, clientName: string, loginHint: 
   return page(
     'Demo sign-in',
     `
-<p>Who would you like to be at ${escapeHtml(clientName)}?</p>
+<p>Choose a user to sign in to ${escapeHtml(clientName)}.</p>
 <form method="post">
 ${buttons.join('\n')}
 ${CANCEL_BUTTON}
@@ -96,7 +96,7 @@ async function frontChannelUris({ oidc }: KoaContextWithOIDC): Promise<string[]>
   return uris.filter((uri) => uri !== null)
 }
 
-// After `load`, every frame has called its application.
+// By the time of `load`, every frame has called its application.
 const SUBMIT_WHEN_LOADED = "<script>addEventListener('load', () => { document.forms[0].submit() })</script>"
 
 /**

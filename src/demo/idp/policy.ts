@@ -5,8 +5,8 @@ import type { Observed } from './observed.ts'
 import type { IdpSettings } from './settings.ts'
 
 /**
- * Creates the policy that decides when the user must interact: the policy of oidc-provider, and in addition for a second
- * factor in `acr_values` that the session lacks, and for `prompt=select_account`.
+ * Creates the policy that decides when the user must interact. It extends the policy of oidc-provider: the user must also
+ * interact if `acr_values` requires a second factor that the session lacks, and with `prompt=select_account`.
  *
  * @see https://www.rfc-editor.org/rfc/rfc9470
  */
@@ -20,7 +20,7 @@ export function createInteractionPolicy(
     ?.checks.add(
       new Check(
         'acr_values',
-        'a second factor is needed',
+        'a second factor is required',
         'interaction_required',
         ({ oidc }) =>
           !settings.ignoreStepUp && asksForSecondFactor(oidc.params ?? {}) && oidc.session?.acr !== acrs.mfa,
@@ -28,7 +28,7 @@ export function createInteractionPolicy(
     )
   for (const check of ['max_age', 'essential_acr', 'essential_acrs']) {
     const builtIn = policy.get('login')?.checks.get(check)
-    if (builtIn === undefined) throw new Error(`oidc-provider has no check ${check} any more`)
+    if (builtIn === undefined) throw new Error(`oidc-provider has no check ${check}`)
     const { check: isNeeded } = builtIn
     builtIn.check = async (ctx) => (settings.ignoreStepUp ? Check.NO_NEED_TO_PROMPT : isNeeded(ctx))
   }

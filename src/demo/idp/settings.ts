@@ -26,15 +26,15 @@ export interface Lifetimes {
 /** Settings that a test may change while the provider runs; they apply to the next token or login. */
 export interface IdpSettings {
   lifetimes: Lifetimes
-  /** A refresh replaces the refresh token; reuse of an old one revokes the grant. */
+  /** Whether a refresh replaces the refresh token. Reuse of an old one then revokes the grant. */
   rotateRefreshTokens: boolean
-  /** Changes successful answers of the token endpoint, for example removes `expires_in`. */
+  /** Changes successful responses of the token endpoint, for example by removing `expires_in`. */
   reshapeTokenResponse: ((body: Record<string, unknown>) => Record<string, unknown>) | null
   /** APIs that any refresh token can be redeemed for, one at a time (https://www.rfc-editor.org/rfc/rfc8707#section-2.2). */
   resources: readonly string[]
   /** Returns the error for an exchange, such as Entra's `interaction_required`; `null` to issue the token. */
   refuseExchange: ((audience: string) => Readonly<Record<string, unknown>> | null) | null
-  /** Ignores `acr_values` and `max_age`, like a provider without step-up. */
+  /** Whether to ignore `acr_values` and `max_age`, like a provider without step-up. */
   ignoreStepUp: boolean
 }
 

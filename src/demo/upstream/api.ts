@@ -8,11 +8,11 @@ import { signedInUser } from './identity.ts'
 /** The orders of the sample application. */
 export const ORDERS = [
   { id: 'A-1001', item: 'Espresso beans, 1 kg', quantity: 3, state: 'packed' },
-  { id: 'A-1002', item: 'Oat milk', quantity: 12, state: 'on its way' },
+  { id: 'A-1002', item: 'Oat milk', quantity: 12, state: 'shipped' },
   { id: 'A-1003', item: 'Paper filters', quantity: 200, state: 'waiting' },
 ] as const
 
-/** Answers a request to the API; `query` is the query of its URL. */
+/** Answers a request to the API; `query` is the query of the request's URL. */
 export type ApiAnswer = (req: IncomingMessage, res: ServerResponse, query: URLSearchParams) => void | Promise<void>
 
 function sendJson(res: ServerResponse, status: number, body: unknown): void {
@@ -36,13 +36,13 @@ function listOrders(req: IncomingMessage, res: ServerResponse): void {
 
 async function echo(req: IncomingMessage, res: ServerResponse): Promise<void> {
   const hash = createHash('sha256')
-  const kept: Buffer[] = []
+  const chunks: Buffer[] = []
   let length = 0
   for await (const chunk of req) {
     const bytes = Buffer.from(chunk)
     hash.update(bytes)
     length += bytes.length
-    if (length <= MAX_ECHOED_BYTES) kept.push(bytes)
+    if (length <= MAX_ECHOED_BYTES) chunks.push(bytes)
   }
   sendJson(res, 200, {
     method: req.method,
@@ -53,7 +53,7 @@ async function echo(req: IncomingMessage, res: ServerResponse): Promise<void> {
     body: {
       length,
       sha256: hash.digest('hex'),
-      text: length <= MAX_ECHOED_BYTES ? Buffer.concat(kept).toString() : null,
+      text: length <= MAX_ECHOED_BYTES ? Buffer.concat(chunks).toString() : null,
     },
   })
 }
@@ -110,7 +110,7 @@ export const apiAnswers: Readonly<Record<string, ApiAnswer>> = {
 
 /**
  * Sends server-sent events: a `tick` at once and then every `ms` milliseconds (default 1000), `count` in total or without
- * end. A client that reads slowly misses some.
+ * end. A client that reads slowly misses events.
  *
  * @see https://html.spec.whatwg.org/multipage/server-sent-events.html
  */

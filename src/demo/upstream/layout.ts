@@ -48,7 +48,7 @@ ${head}<style>${CSS}</style>
 <body>
 <header>
 <strong>Orders</strong>
-<span id="user">${user === null ? 'Nobody is signed in' : `Signed in as ${escapeHtml(user)}`}</span>
+<span id="user">${user === null ? 'Not signed in' : `Signed in as ${escapeHtml(user)}`}</span>
 <nav><a href="/">Orders</a> <a href="/report">A long form</a> <a href="/admin/">Administration</a>
 <a href="/public/">Public page</a></nav>
 ${user === null ? '' : '<a href="/oauth2/logout">Log out</a>'}

@@ -4,11 +4,11 @@ import { ORDERS } from './api.ts'
 import { decodeHeader, signedInUser } from './identity.ts'
 import { layout } from './layout.ts'
 
-// The headers that a gateway sets; the others come from the browser.
+// The headers that a gateway sets. All other headers come from the browser.
 const GATEWAY_HEADER = /^(?:authorization|x-(?:user|name|email|groups|forwarded-.+))$/i
 
 function headerRow(name: string, received: string): string {
-  // Of a bearer token, the page shows the first twelve characters.
+  // The page shows only the first twelve characters of a bearer token.
   const value = received.replace(/^(Bearer +)(\S{12})\S+$/i, '$1$2…')
   const decoded = decodeHeader(value)
   const gloss = decoded === value ? '' : ` <span class="soft">(${escapeHtml(decoded)})</span>`
@@ -50,9 +50,9 @@ ${rows.join('\n')}
 </form>
 </section>
 <section>
-<h2>A call by script</h2>
+<h2>A call from a script</h2>
 <button id="load" type="button">GET /api/orders</button>
-<p id="status" class="soft" role="status">not asked yet</p>
+<p id="status" class="soft" role="status">not called yet</p>
 <pre id="body"></pre>
 </section>
 <section>
@@ -75,7 +75,7 @@ a redirect.</li>
 <li>Open <a href="/admin/">the administrators’ page</a>: alice has access, the other users get a 403.</li>
 <li><a href="/oauth2/login?acr_values=urn:demo:mfa&amp;redirect=/">Sign in with a second factor</a>, or
 <a href="/oauth2/login?prompt=login&amp;redirect=/">as another user</a>.</li>
-<li>Wait until the access token has expired, then call the API. The gateway refreshes the token, and the page notices nothing.</li>
+<li>Wait until the access token has expired, then call the API. The gateway refreshes the token, without any effect on the page.</li>
 </ul>
 </section>
 <section>
@@ -168,7 +168,7 @@ function readable(text) {
 }
 
 on('load', async () => {
-  show('status', 'asking…')
+  show('status', 'calling…')
   try {
     const answer = await fetch('/api/orders', { headers: { accept: 'application/json' } })
     show('status', answer.status + ' ' + (answer.headers.get('content-type') ?? ''))
@@ -183,7 +183,7 @@ let left = {}
 function tick() {
   for (const [id, seconds] of Object.entries(left)) {
     const known = Number.isFinite(seconds) && seconds >= 0
-    show(id, units[id] + (known ? ' in ' + seconds + ' s' : ': not known'))
+    show(id, units[id] + (known ? ' in ' + seconds + ' s' : ': unknown'))
     if (known && seconds > 0) left[id] = seconds - 1
   }
 }

@@ -19,13 +19,13 @@ export function reportPage(headers: IncomingHttpHeaders): string {
 <p id="expiring" role="alert" hidden>Your session is about to end.
 <button id="extend" type="button">Stay signed in</button></p>
 <p id="needed" role="alert" hidden>Your browser did not open the sign-in window.
-<button id="login" type="button">Sign in to go on</button></p>
+<button id="login" type="button">Sign in to continue</button></p>
 <p><button id="expire" type="button" class="quiet">Expire my session now</button></p>
 </section>
 <section>
 <h2>An hour of work</h2>
 <form method="post" action="/report">
-<p><label for="title">Title</label><br><input id="title" name="title" value="What the week has brought"></p>
+<p><label for="title">Title</label><br><input id="title" name="title" value="Weekly report"></p>
 <p><label for="text">Report</label><br>
 <textarea id="text" name="text"
 rows="8">Write something here, expire your session with the button above, then save.</textarea></p>
@@ -128,7 +128,7 @@ by('save').addEventListener('click', async () => {
   readSession()
 })
 by('approve').addEventListener('click', async () => {
-  show('saved', 'asking…')
+  show('saved', 'sending…')
   const answer = await fetch('/approve', { method: 'POST' })
   show('saved', answer.ok ? 'Approved with a second factor.' : 'Not approved: ' + answer.status + '.')
   readSession()

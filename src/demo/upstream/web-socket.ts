@@ -86,7 +86,7 @@ function echoFrames(socket: Duplex, closeCode: number | null, head: Buffer): voi
   const answer = ({ fin, opcode, payload }: Frame): void => {
     if (opcode === OPCODES.close) socket.end(writeFrame(OPCODES.close, payload))
     else if (opcode === OPCODES.ping) socket.write(writeFrame(OPCODES.pong, payload))
-    else if (opcode !== OPCODES.pong && closeCode !== null) socket.write(closeFrame(closeCode, 'as asked'))
+    else if (opcode !== OPCODES.pong && closeCode !== null) socket.write(closeFrame(closeCode, 'as requested'))
     else if (opcode !== OPCODES.pong && !socket.write(writeFrame(opcode, payload, fin))) {
       socket.pause()
       socket.once('drain', () => {

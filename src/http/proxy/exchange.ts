@@ -320,10 +320,10 @@ export class Exchange implements ResponseBody, Dispatcher.DispatchHandler {
   #noteWait(ms: number, status: number | null, passed: boolean): void {
     const { upstreamSeconds, addedSeconds } = this.#services.metrics
     const context = this.#context
-    upstreamSeconds.note(ms)
+    upstreamSeconds.observeMs(ms)
     context.waited += ms
-    if (passed) addedSeconds.note(performance.now() - context.arrivedAt - context.waited)
-    context.trace?.wasAnswered(status)
+    if (passed) addedSeconds.observeMs(performance.now() - context.arrivedAt - context.waited)
+    context.trace?.endUpstreamSpan(status)
   }
 
   #openStream(): void {

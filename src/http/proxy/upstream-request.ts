@@ -28,7 +28,7 @@ export function upstreamHeaders(
  * none.
  */
 function withTrace(headers: string[], { upstream, headers: { remove } }: CompiledRoute, trace: RequestTrace): string[] {
-  const own = trace.goesUpstream(upstream.origin)
+  const own = trace.startUpstreamSpan(upstream.origin)
   if (remove.some((name) => name.toLowerCase() === 'traceparent')) return headers
   const out = [...own]
   for (let i = 0; i + 1 < headers.length; i += 2) {

@@ -30,17 +30,17 @@ const KEEPING_ACTIONS: ReadonlySet<string> = new Set(['append', 'merge', 'add', 
  * Migrates `RequestHeader` directives: to `headers.set` if they set claims, the user or fixed text, otherwise to
  * `headers.remove`. A header that Apache took from clients is always removed from client requests.
  */
-export function readRequestHeaders(own: readonly HeaderDirective[], migration: Migration): void {
-  const variables = variablesOf(own, migration)
+export function readRequestHeaders(directives: readonly HeaderDirective[], migration: Migration): void {
+  const variables = variablesOf(directives, migration)
   const byName = new Map<string, Change[]>()
-  for (const { setting, directive, path } of own) {
+  for (const { setting, directive, path } of directives) {
     if (!/^RequestHeader$/i.test(directive.name)) continue
-    const [does = '', name = '', value = ''] = directive.args
+    const [actionWord = '', name = '', value = ''] = directive.args
     if (!/^[!#$%&'*+.^_`|~0-9A-Za-z-]+$/.test(name)) {
       remark(migration, 'security', setting, 'its header name is not understood: add the header to headers.remove')
       continue
     }
-    if (/^cookie$/i.test(name) && !/^unset$/i.test(does)) {
+    if (/^cookie$/i.test(name) && !/^unset$/i.test(actionWord)) {
       remark(
         migration,
         'gap',
@@ -53,7 +53,7 @@ export function readRequestHeaders(own: readonly HeaderDirective[], migration: M
       remark(migration, 'builtin', setting, `the gateway writes ${name} itself, or takes it from the connection`)
       continue
     }
-    const action = does.toLowerCase()
+    const action = actionWord.toLowerCase()
     const change = {
       setting,
       action,
@@ -61,7 +61,7 @@ export function readRequestHeaders(own: readonly HeaderDirective[], migration: M
         ? null
         : templateOf(name, value, setting, variables, migration),
       path,
-      condition: directive.args.slice(conditionAt(does)).find((one) => /^(env|expr)=/i.test(one)) ?? null,
+      condition: directive.args.slice(conditionAt(actionWord)).find((one) => /^(env|expr)=/i.test(one)) ?? null,
     }
     const key = name.toLowerCase()
     byName.set(key, [...(byName.get(key) ?? []), change])
@@ -70,19 +70,19 @@ export function readRequestHeaders(own: readonly HeaderDirective[], migration: M
 }
 
 /** Returns the index of the first argument that may be a condition. */
-function conditionAt(does: string): number {
-  return /^unset$/i.test(does) ? 2 : /^edit/i.test(does) ? 4 : 3
+function conditionAt(actionWord: string): number {
+  return /^unset$/i.test(actionWord) ? 2 : /^edit/i.test(actionWord) ? 4 : 3
 }
 
 /** Applies all changes to one header. */
 function applyChanges(migration: Migration, changes: readonly Change[], variables: ReadonlyMap<string, string>): void {
   const [first] = changes
   const name = Array.isArray(first?.setting.value) ? String(first.setting.value[1]) : ''
-  // Within a section, the last directive counts.
-  const counting = changes.filter(
+  // The last directive in a section overrides the others.
+  const effective = changes.filter(
     (change, index) => !changes.slice(index + 1).some((later) => later.path === change.path),
   )
-  const setters = counting.filter(({ action }) => action !== 'unset')
+  const setters = effective.filter(({ action }) => action !== 'unset')
   const templates = new Set(setters.map(({ template }) => template))
   const [template = null] = templates
   for (const { setting } of changes) markRouteSource(migration, setting)
@@ -107,7 +107,7 @@ function applyChanges(migration: Migration, changes: readonly Change[], variable
     return
   }
   if (template === null) {
-    for (const { setting } of counting)
+    for (const { setting } of effective)
       remark(
         migration,
         'security',
@@ -120,8 +120,8 @@ function applyChanges(migration: Migration, changes: readonly Change[], variable
   for (const { setting, action, path, condition } of setters) {
     const known = condition === null || (/^env=/i.test(condition) && variables.has(condition.slice('env='.length)))
     const differs = [
-      ...(path === null ? [] : [`it was for ${path} alone, and is set on every route that has a session`]),
-      ...(known ? [] : [`its condition ${JSON.stringify(condition)} is left out`]),
+      ...(path === null ? [] : [`it applied to ${path} only, and is now set on every route that has a session`]),
+      ...(known ? [] : [`its condition ${JSON.stringify(condition)} is dropped`]),
       ...(action === 'set' ? [] : ['the value that the client sends is not kept']),
       ...(template.includes('{claims.sub}') && !migration.effective.has('OIDCRemoteUserClaim')
         ? ['the user was sub@issuer, and is now sub']
@@ -168,7 +168,7 @@ function claimOf(variable: string, migration: Migration): string | null {
 }
 
 /** Returns templates for the variables that hold the user or a claim: REMOTE_USER, and those that RewriteRule sets. */
-function variablesOf(own: readonly HeaderDirective[], migration: Migration): ReadonlyMap<string, string> {
+function variablesOf(directives: readonly HeaderDirective[], migration: Migration): ReadonlyMap<string, string> {
   const user = migration.effective.get('OIDCRemoteUserClaim')
   const claim = user === undefined ? 'sub' : textOf(user).replace(/@$/, '')
   const variables = new Map([['REMOTE_USER', `{claims.${claim}}`]])
@@ -176,11 +176,11 @@ function variablesOf(own: readonly HeaderDirective[], migration: Migration): Rea
     const name = /^%\{(?:(?:ENV|HTTP|LA-U|LA-F):)?([A-Za-z0-9_-]+)\}$/i.exec(text)?.[1] ?? ''
     return variables.get(name) ?? claimOf(name, migration)
   }
-  own.forEach(({ directive }, index) => {
+  directives.forEach(({ directive }, index) => {
     if (!/^RewriteRule$/i.test(directive.name)) return
     const flags = directive.args[2] ?? ''
     for (const [, name = '', value = ''] of flags.matchAll(/\bE(?:NV)?=(\w+):([^,\]]+)/gi)) {
-      const before = own[index - 1]?.directive
+      const before = directives[index - 1]?.directive
       const [subject = '', pattern = ''] = before !== undefined && /^RewriteCond$/i.test(before.name) ? before.args : []
       // `%1` is the first group of the condition; with this pattern, the whole subject.
       const text = value === '%1' && /^\^?\(\.[+*]\)\$?$/.test(pattern) ? subject : value
@@ -225,8 +225,8 @@ export function passClaims(migration: Migration): void {
     migration,
     'security',
     as ?? prefix ?? null,
-    `the peer takes every header that begins with ${before} or OIDC_ from clients` +
-      `${inHeaders ? ', and passes every claim as one' : ''}; here the gateway takes those ` +
+    `mod_auth_openidc removes every header that begins with ${before} or OIDC_ from client requests` +
+      `${inHeaders ? ', and passes every claim in such a header' : ''}; the gateway removes only those ` +
       'under headers.set and headers.remove: add each header that the application reads, and delete the others',
   )
   if (as !== undefined && textOf(as).toLowerCase() === 'environment') {
@@ -234,7 +234,7 @@ export function passClaims(migration: Migration): void {
       migration,
       'differs',
       as,
-      'requests have no environment here: set headers from claims under headers.set, and let the application read ' +
+      'the gateway sets no environment variables: set headers from claims under headers.set, and let the application read ' +
         'those',
     )
   }

@@ -1,5 +1,5 @@
 import { allowPlainHttp, markRouteSource, put, putSessionKey, remark, secretVariableFor } from '../migration.ts'
-import { always, becomes, combined, copied, noEqual, type Rules, unavailable } from '../rule.ts'
+import { always, becomes, combined, copied, noEquivalent, type Rules, unavailable } from '../rule.ts'
 import { argumentsOf, duration, flagOf, literal, type Setting, textOf } from '../setting.ts'
 
 const BY_DISCOVERY = "the endpoints and keys come from the provider's discovery document; nothing to set"
@@ -25,30 +25,30 @@ export const modAuthOpenidc: Rules = {
     put(migration, 'provider.issuer', literal(textOf(setting)), setting)
     allowPlainHttp(migration, textOf(setting), setting)
   }),
-  OIDCProviderAuthorizationEndpoint: noEqual(BY_DISCOVERY),
-  OIDCProviderTokenEndpoint: noEqual(BY_DISCOVERY),
-  OIDCProviderUserInfoEndpoint: noEqual(BY_DISCOVERY),
-  OIDCProviderJwksUri: noEqual(BY_DISCOVERY),
-  OIDCProviderSignedJwksUri: noEqual(BY_DISCOVERY),
-  OIDCProviderVerifyCertFiles: noEqual(BY_DISCOVERY),
-  OIDCProviderCheckSessionIFrame: noEqual('provider.sessionCheck: 5m asks the provider with prompt=none'),
-  OIDCProviderEndSessionEndpoint: noEqual(BY_DISCOVERY),
-  OIDCProviderRevocationEndpoint: noEqual(BY_DISCOVERY),
-  OIDCProviderPushedAuthorizationRequestEndpoint: noEqual(BY_DISCOVERY),
-  OIDCProviderBackChannelLogoutSupported: noEqual(
+  OIDCProviderAuthorizationEndpoint: noEquivalent(BY_DISCOVERY),
+  OIDCProviderTokenEndpoint: noEquivalent(BY_DISCOVERY),
+  OIDCProviderUserInfoEndpoint: noEquivalent(BY_DISCOVERY),
+  OIDCProviderJwksUri: noEquivalent(BY_DISCOVERY),
+  OIDCProviderSignedJwksUri: noEquivalent(BY_DISCOVERY),
+  OIDCProviderVerifyCertFiles: noEquivalent(BY_DISCOVERY),
+  OIDCProviderCheckSessionIFrame: noEquivalent('provider.sessionCheck: 5m asks the provider with prompt=none'),
+  OIDCProviderEndSessionEndpoint: noEquivalent(BY_DISCOVERY),
+  OIDCProviderRevocationEndpoint: noEquivalent(BY_DISCOVERY),
+  OIDCProviderPushedAuthorizationRequestEndpoint: noEquivalent(BY_DISCOVERY),
+  OIDCProviderBackChannelLogoutSupported: noEquivalent(
     'back-channel logout is always available: register …/oauth2/logout/backchannel at the provider',
     'builtin',
   ),
-  OIDCProviderMetadataRefreshInterval: noEqual(BY_DISCOVERY),
-  OIDCJWKSRefreshInterval: noEqual('keys are fetched when an unknown key is used', 'builtin'),
-  OIDCProviderRegistrationEndpointJson: noEqual(REGISTERED_CLIENT),
-  OIDCClientName: noEqual(REGISTERED_CLIENT),
-  OIDCClientContact: noEqual(REGISTERED_CLIENT),
-  OIDCClientJwksUri: noEqual('register the public key at the provider; the gateway does not publish it'),
-  OIDCMetadataDir: noEqual(ONE_PROVIDER, 'security'),
-  OIDCDiscoverURL: noEqual(ONE_PROVIDER),
-  OIDCDiscoverIssuersAllowed: noEqual(ONE_PROVIDER),
-  OIDCProviderTokenEndpointParams: noEqual(
+  OIDCProviderMetadataRefreshInterval: noEquivalent(BY_DISCOVERY),
+  OIDCJWKSRefreshInterval: noEquivalent('keys are fetched when an unknown key is used', 'builtin'),
+  OIDCProviderRegistrationEndpointJson: noEquivalent(REGISTERED_CLIENT),
+  OIDCClientName: noEquivalent(REGISTERED_CLIENT),
+  OIDCClientContact: noEquivalent(REGISTERED_CLIENT),
+  OIDCClientJwksUri: noEquivalent('register the public key at the provider; the gateway does not publish it'),
+  OIDCMetadataDir: noEquivalent(ONE_PROVIDER, 'security'),
+  OIDCDiscoverURL: noEquivalent(ONE_PROVIDER),
+  OIDCDiscoverIssuersAllowed: noEquivalent(ONE_PROVIDER),
+  OIDCProviderTokenEndpointParams: noEquivalent(
     'the token request has no additional parameters: configure the provider not to need them',
   ),
   OIDCProviderTokenEndpointAuth: becomes('provider.clientAuthentication', (setting, migration) => {
@@ -89,10 +89,10 @@ export const modAuthOpenidc: Rules = {
     put(migration, 'provider.privateKey', `\${file:${file}}`, setting)
     if (argumentsOf(setting).length > 1) remark(migration, 'differs', setting, 'only the first key is used')
   }),
-  OIDCPublicKeyFiles: noEqual(REGISTERED_CLIENT),
-  OIDCClientTokenEndpointCert: noEqual('mutual TLS with the provider is not supported: use private_key_jwt'),
-  OIDCClientTokenEndpointKey: noEqual('mutual TLS with the provider is not supported: use private_key_jwt'),
-  OIDCClientTokenEndpointKeyPassword: noEqual('keys with a passphrase are not supported: protect the file'),
+  OIDCPublicKeyFiles: noEquivalent(REGISTERED_CLIENT),
+  OIDCClientTokenEndpointCert: noEquivalent('mutual TLS with the provider is not supported: use private_key_jwt'),
+  OIDCClientTokenEndpointKey: noEquivalent('mutual TLS with the provider is not supported: use private_key_jwt'),
+  OIDCClientTokenEndpointKeyPassword: noEquivalent('keys with a passphrase are not supported: protect the file'),
   OIDCScope: becomes('provider.scopes', (setting, migration) => {
     const scopes = argumentsOf(setting)
       .join(' ')
@@ -113,11 +113,11 @@ export const modAuthOpenidc: Rules = {
     for (const [name, value] of new URLSearchParams(textOf(setting)))
       put(migration, `provider.authorizationParameters.${name}`, literal(value), setting)
   }),
-  OIDCPathScope: noEqual('let the application answer insufficient_scope, and the gateway requests the scope'),
-  OIDCPathAuthRequestParams: noEqual(
+  OIDCPathScope: noEquivalent('let the application answer insufficient_scope, and the gateway requests the scope'),
+  OIDCPathAuthRequestParams: noEquivalent(
     'parameters are the same for every login; only require.acr and require.maxAge depend on the route',
   ),
-  OIDCRequestObject: noEqual('use provider.pushedAuthorization, which also hides the request from the browser'),
+  OIDCRequestObject: noEquivalent('use provider.pushedAuthorization, which also hides the request from the browser'),
   OIDCResponseType: becomes('built in: code', (setting, migration) => {
     remark(
       migration,
@@ -134,21 +134,21 @@ export const modAuthOpenidc: Rules = {
   OIDCPKCEMethod: becomes('built in: S256', (setting, migration) => {
     remark(migration, textOf(setting) === 'S256' ? 'builtin' : 'security', setting, 'PKCE is always S256 here')
   }),
-  OIDCProfile: noEqual('there is no FAPI 2.0 profile; PKCE, pushed requests and private_key_jwt are supported'),
-  OIDCDPoPMode: noEqual('tokens are not bound to a key (DPoP); browsers never receive them', 'security'),
-  OIDCCertBoundAccessTokens: noEqual('tokens are not bound to a certificate', 'security'),
+  OIDCProfile: noEquivalent('there is no FAPI 2.0 profile; PKCE, pushed requests and private_key_jwt are supported'),
+  OIDCDPoPMode: noEquivalent('tokens are not bound to a key (DPoP); browsers never receive them', 'security'),
+  OIDCCertBoundAccessTokens: noEquivalent('tokens are not bound to a certificate', 'security'),
   OIDCValidateIssuer: always(true, 'the issuer is always verified'),
-  OIDCIDTokenIatSlack: noEqual('a small clock difference is tolerated; run NTP'),
-  OIDCIDTokenSignedResponseAlg: noEqual(
+  OIDCIDTokenIatSlack: noEquivalent('a small clock difference is tolerated; keep the clock synchronized'),
+  OIDCIDTokenSignedResponseAlg: noEquivalent(
     'signatures are checked with the keys and the algorithm that the provider announces',
   ),
-  OIDCIDTokenAudValues: noEqual('the audience of an ID token must be this client'),
-  OIDCIDTokenEncryptedResponseAlg: noEqual(ENCRYPTED_TOKENS),
-  OIDCIDTokenEncryptedResponseEnc: noEqual(ENCRYPTED_TOKENS),
-  OIDCUserInfoSignedResponseAlg: noEqual(ENCRYPTED_TOKENS),
-  OIDCUserInfoEncryptedResponseAlg: noEqual(ENCRYPTED_TOKENS),
-  OIDCUserInfoEncryptedResponseEnc: noEqual(ENCRYPTED_TOKENS),
-  OIDCUserInfoTokenMethod: noEqual('the token is in the Authorization header', 'builtin'),
+  OIDCIDTokenAudValues: noEquivalent('the audience of an ID token must be this client'),
+  OIDCIDTokenEncryptedResponseAlg: noEquivalent(ENCRYPTED_TOKENS),
+  OIDCIDTokenEncryptedResponseEnc: noEquivalent(ENCRYPTED_TOKENS),
+  OIDCUserInfoSignedResponseAlg: noEquivalent(ENCRYPTED_TOKENS),
+  OIDCUserInfoEncryptedResponseAlg: noEquivalent(ENCRYPTED_TOKENS),
+  OIDCUserInfoEncryptedResponseEnc: noEquivalent(ENCRYPTED_TOKENS),
+  OIDCUserInfoTokenMethod: noEquivalent('the token is in the Authorization header', 'builtin'),
   OIDCUserInfoRefreshInterval: becomes(
     'provider.userinfo',
     (setting, migration) => {
@@ -156,10 +156,10 @@ export const modAuthOpenidc: Rules = {
     },
     'userinfo is called at the login and at each refresh',
   ),
-  OIDCUserInfoClaimsExpr: noEqual('claims are not filtered: restrict them at the provider'),
-  OIDCFilterClaimsExpr: noEqual('claims are not filtered: restrict them at the provider'),
-  OIDCBlackListedClaims: noEqual('claims stay in the gateway; only those in headers.set are sent upstream'),
-  OIDCWhiteListedClaims: noEqual('claims stay in the gateway; only those in headers.set are sent upstream'),
+  OIDCUserInfoClaimsExpr: noEquivalent('claims are not filtered: restrict them at the provider'),
+  OIDCFilterClaimsExpr: noEquivalent('claims are not filtered: restrict them at the provider'),
+  OIDCBlackListedClaims: noEquivalent('claims stay in the gateway; only those in headers.set are sent upstream'),
+  OIDCWhiteListedClaims: noEquivalent('claims stay in the gateway; only those in headers.set are sent upstream'),
   OIDCSSLValidateServer: always(true, "the provider's certificate is always verified: set provider.caFile"),
   OIDCOAuthSSLValidateServer: always(true, "the provider's certificate is always verified: set provider.caFile"),
   OIDCCABundlePath: copied('provider.caFile', 'these certificates are trusted in addition to the default ones'),
@@ -168,19 +168,22 @@ export const modAuthOpenidc: Rules = {
     if (ms !== null && ms > 0) put(migration, 'provider.timeout', duration(ms), setting)
     else remark(migration, 'gap', setting, 'it is not a number of seconds: provider.timeout stays at 10s')
   }),
-  OIDCHTTPTimeoutShort: noEqual('provider.timeout applies to every call'),
-  OIDCOutgoingProxy: noEqual('calls to the provider use no proxy: let the network route them', 'gap'),
-  OIDCPassCookies: noEqual("the browser's cookies are not sent to the provider", 'builtin'),
+  OIDCHTTPTimeoutShort: noEquivalent('provider.timeout applies to every call'),
+  OIDCOutgoingProxy: noEquivalent('calls to the provider use no proxy: let the network route them', 'gap'),
+  OIDCPassCookies: noEquivalent("the browser's cookies are not sent to the provider", 'builtin'),
 
   OIDCRedirectURI: combined('publicUrl', 'the new redirect URI is …/oauth2/callback: register it at the provider'),
-  OIDCDefaultURL: noEqual('a login without a return URL ends at /'),
-  OIDCDefaultLoggedOutURL: noEqual(
+  OIDCDefaultURL: noEquivalent('a login without a return URL ends at /'),
+  OIDCDefaultLoggedOutURL: noEquivalent(
     'after logout the gateway shows a page, or redirects to the path in redirect of GET logout',
   ),
-  OIDCRedirectURLsAllowed: noEqual('redirects stay on their origin', 'builtin'),
-  OIDCLogoutRequestParams: noEqual('the end_session request has id_token_hint, the return URL and a state'),
-  OIDCLogoutXFrameOptions: noEqual('front-channel logout works in a frame of the provider; nothing to set', 'builtin'),
-  OIDCInfoHook: noEqual('use GET /oauth2/session and GET /oauth2/userinfo; they never return a token'),
+  OIDCRedirectURLsAllowed: noEquivalent('redirects stay on their origin', 'builtin'),
+  OIDCLogoutRequestParams: noEquivalent('the end_session request has id_token_hint, the return URL and a state'),
+  OIDCLogoutXFrameOptions: noEquivalent(
+    'front-channel logout works in a frame of the provider; nothing to set',
+    'builtin',
+  ),
+  OIDCInfoHook: noEquivalent('use GET /oauth2/session and GET /oauth2/userinfo; they never return a token'),
   OIDCXForwardedHeaders: becomes(
     'trustedProxies',
     (setting, migration) => {
@@ -231,7 +234,7 @@ export const modAuthOpenidc: Rules = {
     'while Redis is unavailable, sessions in memory stay valid for session.outageGrace',
     'gap',
   ),
-  OIDCSessionCookieChunkSize: noEqual('there is one small cookie', 'builtin'),
+  OIDCSessionCookieChunkSize: noEquivalent('there is one small cookie', 'builtin'),
   OIDCCookie: becomes(
     'session.cookie.name',
     (setting, migration) => {
@@ -246,7 +249,7 @@ export const modAuthOpenidc: Rules = {
     },
     'every host under the domain gets the cookie, which loses the __Host- prefix',
   ),
-  OIDCCookiePath: noEqual('the cookie is valid for the whole origin'),
+  OIDCCookiePath: noEquivalent('the cookie is valid for the whole origin'),
   OIDCCookieHTTPOnly: always(true, 'the cookie is always HttpOnly'),
   OIDCCookieSameSite: becomes('session.cookie.sameSite', (setting, migration) => {
     const given = textOf(setting).toLowerCase()
@@ -258,11 +261,11 @@ export const modAuthOpenidc: Rules = {
       setting,
     )
   }),
-  OIDCStripCookies: noEqual("the gateway's cookies never reach the application", 'builtin'),
-  OIDCStateTimeout: noEqual(LOGIN_STATE),
-  OIDCStateMaxNumberOfCookies: noEqual(LOGIN_STATE),
-  OIDCStateCookiePrefix: noEqual(LOGIN_STATE),
-  OIDCStateInputHeaders: noEqual(LOGIN_STATE),
+  OIDCStripCookies: noEquivalent("the gateway's cookies never reach the upstream", 'builtin'),
+  OIDCStateTimeout: noEquivalent(LOGIN_STATE),
+  OIDCStateMaxNumberOfCookies: noEquivalent(LOGIN_STATE),
+  OIDCStateCookiePrefix: noEquivalent(LOGIN_STATE),
+  OIDCStateInputHeaders: noEquivalent(LOGIN_STATE),
   OIDCRefreshAccessTokenBeforeExpiry: becomes('session.refreshBefore', (setting, migration) => {
     const ms = millisecondsOf(setting)
     if (ms !== null && ms > 0) put(migration, 'session.refreshBefore', duration(ms), setting)
@@ -282,27 +285,30 @@ export const modAuthOpenidc: Rules = {
   OIDCRedisCachePassword: becomes('session.redis.password', (setting, migration) => {
     put(migration, 'session.redis.password', secretVariableFor(migration, setting, 'REDIS_PASSWORD'), setting)
   }),
-  OIDCRedisCacheConnectTimeout: noEqual(CACHE),
-  OIDCRedisCacheTimeout: noEqual(CACHE),
-  OIDCCacheShmMax: noEqual('session.store: memory:?max=N'),
-  OIDCCacheShmEntrySizeMax: noEqual(CACHE),
-  OIDCCacheDir: noEqual(CACHE),
-  OIDCCacheFileCleanInterval: noEqual(CACHE),
-  OIDCMemCacheServers: noEqual(CACHE),
-  OIDCMemCacheConnectionsMin: noEqual(CACHE),
-  OIDCMemCacheConnectionsSMax: noEqual(CACHE),
-  OIDCMemCacheConnectionsHMax: noEqual(CACHE),
-  OIDCMemCacheConnectionsTTL: noEqual(CACHE),
+  OIDCRedisCacheConnectTimeout: noEquivalent(CACHE),
+  OIDCRedisCacheTimeout: noEquivalent(CACHE),
+  OIDCCacheShmMax: noEquivalent('session.store: memory:?max=N'),
+  OIDCCacheShmEntrySizeMax: noEquivalent(CACHE),
+  OIDCCacheDir: noEquivalent(CACHE),
+  OIDCCacheFileCleanInterval: noEquivalent(CACHE),
+  OIDCMemCacheServers: noEquivalent(CACHE),
+  OIDCMemCacheConnectionsMin: noEquivalent(CACHE),
+  OIDCMemCacheConnectionsSMax: noEquivalent(CACHE),
+  OIDCMemCacheConnectionsHMax: noEquivalent(CACHE),
+  OIDCMemCacheConnectionsTTL: noEquivalent(CACHE),
   OIDCCacheEncrypt: always(true, 'data in Redis is always sealed'),
 
-  OIDCClaimPrefix: combined('routes[].headers.set', 'the header names start with the prefix'),
-  OIDCClaimDelimiter: noEqual('the items of a list are joined with a comma; a comma inside an item becomes %2C'),
+  OIDCClaimPrefix: combined('routes[].headers.set', 'the header names start with it'),
+  OIDCClaimDelimiter: noEquivalent('items of a list are joined with a comma; a comma inside one is %2C'),
   OIDCPassClaimsAs: combined(
     'routes[].headers.set',
     'headers only; text that is not ASCII is encoded as in RFC 8187, or with encoding: base64',
   ),
-  OIDCPassIDTokenAs: noEqual('the ID token does not leave the gateway; headers.set can use its claims', 'security'),
-  OIDCPassUserInfoAs: noEqual('headers.set can use the claims of the userinfo response, one by one'),
+  OIDCPassIDTokenAs: noEquivalent(
+    'the ID token does not leave the gateway; headers.set can use its claims',
+    'security',
+  ),
+  OIDCPassUserInfoAs: noEquivalent('headers.set can use its claims, one by one'),
   OIDCPassAccessToken: combined('routes[].token'),
   OIDCPassRefreshToken: unavailable('the refresh token does not leave the gateway'),
   OIDCRemoteUserClaim: combined(
@@ -319,40 +325,40 @@ export const modAuthOpenidc: Rules = {
     },
     'it is on by default; the form is kept in the browser tab',
   ),
-  OIDCPreservePostTemplates: noEqual('the gateway has its own pages'),
+  OIDCPreservePostTemplates: noEquivalent("the pages are the gateway's own"),
   OIDCUnAuthAction: combined(
     'routes[].challenge, access',
     'pass becomes access: optional if only a login is required; an expression has no equivalent, because the kind of ' +
       'request decides',
   ),
-  OIDCUnAutzAction: noEqual('a user without access gets 403; require.acr requests a stronger login'),
-  OIDCTraceParent: noEqual('traceparent is sent upstream', 'builtin'),
+  OIDCUnAutzAction: noEquivalent('a user without access gets 403; require.acr requests a stronger login'),
+  OIDCTraceParent: noEquivalent('traceparent is sent upstream', 'builtin'),
   OIDCDebugMaskSecrets: always(true, 'logs never contain tokens or secrets'),
-  OIDCMetricsData: noEqual('use GET /metrics on the admin listener'),
-  OIDCMetricsPublish: noEqual('use GET /metrics on the admin listener'),
+  OIDCMetricsData: noEquivalent('use GET /metrics on the admin listener'),
+  OIDCMetricsPublish: noEquivalent('use GET /metrics on the admin listener'),
 
-  OIDCOAuthClientID: noEqual(BEARER_TOKENS),
-  OIDCOAuthClientSecret: noEqual(BEARER_TOKENS),
-  OIDCOAuthServerMetadataURL: noEqual(BEARER_TOKENS),
-  OIDCOAuthIntrospectionEndpoint: noEqual(BEARER_TOKENS, 'security'),
-  OIDCOAuthIntrospectionEndpointAuth: noEqual(BEARER_TOKENS),
-  OIDCOAuthIntrospectionEndpointMethod: noEqual(BEARER_TOKENS),
-  OIDCOAuthIntrospectionEndpointParams: noEqual(BEARER_TOKENS),
-  OIDCOAuthIntrospectionEndpointCert: noEqual(BEARER_TOKENS),
-  OIDCOAuthIntrospectionEndpointKey: noEqual(BEARER_TOKENS),
-  OIDCOAuthIntrospectionEndpointKeyPassword: noEqual(BEARER_TOKENS),
-  OIDCOAuthIntrospectionClientAuthBearerToken: noEqual(BEARER_TOKENS),
-  OIDCOAuthIntrospectionTokenParamName: noEqual(BEARER_TOKENS),
-  OIDCOAuthTokenIntrospectionInterval: noEqual(BEARER_TOKENS),
-  OIDCOAuthTokenExpiryClaim: noEqual(BEARER_TOKENS),
-  OIDCOAuthVerifyJwksUri: noEqual(BEARER_TOKENS),
-  OIDCOAuthVerifySharedKeys: noEqual(BEARER_TOKENS),
-  OIDCOAuthVerifyCertFiles: noEqual(BEARER_TOKENS),
-  OIDCOAuthDecryptSharedKeys: noEqual(BEARER_TOKENS),
-  OIDCOAuthVerifyIssuer: noEqual(BEARER_TOKENS),
+  OIDCOAuthClientID: noEquivalent(BEARER_TOKENS),
+  OIDCOAuthClientSecret: noEquivalent(BEARER_TOKENS),
+  OIDCOAuthServerMetadataURL: noEquivalent(BEARER_TOKENS),
+  OIDCOAuthIntrospectionEndpoint: noEquivalent(BEARER_TOKENS, 'security'),
+  OIDCOAuthIntrospectionEndpointAuth: noEquivalent(BEARER_TOKENS),
+  OIDCOAuthIntrospectionEndpointMethod: noEquivalent(BEARER_TOKENS),
+  OIDCOAuthIntrospectionEndpointParams: noEquivalent(BEARER_TOKENS),
+  OIDCOAuthIntrospectionEndpointCert: noEquivalent(BEARER_TOKENS),
+  OIDCOAuthIntrospectionEndpointKey: noEquivalent(BEARER_TOKENS),
+  OIDCOAuthIntrospectionEndpointKeyPassword: noEquivalent(BEARER_TOKENS),
+  OIDCOAuthIntrospectionClientAuthBearerToken: noEquivalent(BEARER_TOKENS),
+  OIDCOAuthIntrospectionTokenParamName: noEquivalent(BEARER_TOKENS),
+  OIDCOAuthTokenIntrospectionInterval: noEquivalent(BEARER_TOKENS),
+  OIDCOAuthTokenExpiryClaim: noEquivalent(BEARER_TOKENS),
+  OIDCOAuthVerifyJwksUri: noEquivalent(BEARER_TOKENS),
+  OIDCOAuthVerifySharedKeys: noEquivalent(BEARER_TOKENS),
+  OIDCOAuthVerifyCertFiles: noEquivalent(BEARER_TOKENS),
+  OIDCOAuthDecryptSharedKeys: noEquivalent(BEARER_TOKENS),
+  OIDCOAuthVerifyIssuer: noEquivalent(BEARER_TOKENS),
   OIDCOAuthVerifyAudience: combined('routes[].bearer.audience', 'if AuthType is oauth20 or auth-openidc'),
-  OIDCOAuthAcceptTokenAs: noEqual('tokens are accepted only in the Authorization header'),
-  OIDCOAuthRemoteUserClaim: noEqual(BEARER_TOKENS),
+  OIDCOAuthAcceptTokenAs: noEquivalent('tokens are accepted only in the Authorization header'),
+  OIDCOAuthRemoteUserClaim: noEquivalent(BEARER_TOKENS),
 
   AuthType: combined(
     'routes[].access',
@@ -360,32 +366,32 @@ export const modAuthOpenidc: Rules = {
   ),
   Require: combined(
     'routes[].require',
-    'valid-user, claim NAME:VALUE and all granted; any other requirement lets no user in until you decide',
+    'valid-user, claim NAME:VALUE and all granted; with any other requirement, no user is let in until you decide',
   ),
   RequestHeader: combined(
     'routes[].headers',
     'a header set from claims, the user or fixed text becomes headers.set; any other header is removed from client ' +
       'requests (headers.remove) and listed under SECURITY',
   ),
-  Header: noEqual(
-    'answers pass as the application makes them: set headers in the application, or in the web server in front',
+  Header: noEquivalent(
+    'response headers are not changed: set headers in the application, or in the web server in front',
   ),
-  AuthName: noEqual('the gateway has its own pages', 'builtin'),
+  AuthName: noEquivalent("the pages are the gateway's own", 'builtin'),
   ServerName: combined('publicUrl'),
   ServerAlias: combined('publicUrl'),
   ProxyPass: combined(
     'routes[].upstream',
     'a different path at the upstream becomes stripPrefix or rewritePrefix; with ! the path is closed until you decide',
   ),
-  ProxyPassReverse: noEqual(
-    'redirects of the application are not changed: let it read its public URL from X-Forwarded-Host and -Proto',
+  ProxyPassReverse: noEquivalent(
+    'redirects of the upstream are not changed: let it read its public URL from X-Forwarded-Host and -Proto',
   ),
-  ProxyPreserveHost: always(true, 'the application receives the Host that the browser sends', 'differs'),
-  SSLCertificateFile: noEqual(
+  ProxyPreserveHost: always(true, 'the upstream receives the Host that the browser sends', 'differs'),
+  SSLCertificateFile: noEquivalent(
     'a proxy in front can keep TLS: list its address under trustedProxies; otherwise set tls.certFile',
     'todo',
   ),
-  SSLCertificateKeyFile: noEqual(
+  SSLCertificateKeyFile: noEquivalent(
     'a proxy in front can keep TLS: list its address under trustedProxies; otherwise set tls.keyFile',
     'todo',
   ),

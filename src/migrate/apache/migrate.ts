@@ -37,7 +37,8 @@ export function migrateApache(files: readonly { readonly name: string; readonly 
   applyRules(modAuthOpenidc, migration, (key) =>
     key.startsWith('OIDC')
       ? unknownKey(PRODUCT, key)
-      : "Apache's own, and not read here: leave it with the web server, or look for an equivalent",
+      : 'it is a directive of Apache itself, which this command does not read: keep it in the web server, or look for an ' +
+        'equivalent',
   )
   migrateStore(migration)
   putDefaults(migration)

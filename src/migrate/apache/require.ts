@@ -33,7 +33,7 @@ function policyOfOne(directive: Directive, userClaim: string | null): Policy | n
     case 'valid-user':
       return { kind: 'users', claims: {} }
     case 'all':
-      return rest[0]?.toLowerCase() === 'granted' ? { kind: 'public' } : inexpressible('no user was let in')
+      return rest[0]?.toLowerCase() === 'granted' ? { kind: 'public' } : inexpressible('it let no user in')
     case 'claim':
       return anyOf(rest.map(claimOf))
     case 'user':

@@ -35,21 +35,21 @@ export function migrateSections({ sections, directives }: Site, migration: Migra
       )
     }
   }
-  const mine = sections.filter((section) => section.host === 0 || section.host === host)
-  const own = directives.filter(({ within }) => mine.includes(within))
-  reportPathSettings(own, migration)
+  const hostSections = sections.filter((section) => section.host === 0 || section.host === host)
+  const hostDirectives = directives.filter(({ within }) => hostSections.includes(within))
+  reportPathSettings(hostDirectives, migration)
   readRequestHeaders(
-    own.map(({ setting, directive, within }) => ({
+    hostDirectives.map(({ setting, directive, within }) => ({
       setting,
       directive,
       path: isWholeSite(within) ? null : (within.setting?.written ?? null),
     })),
     migration,
   )
-  reportRefusals(own, migration)
+  reportRefusals(hostDirectives, migration)
   const userClaim = comparableUserClaim(migration)
-  const areas = mine.flatMap((section) => areaOf(section, own, userClaim, migration) ?? [])
-  const targets = proxyPassesOf(own, migration)
+  const areas = hostSections.flatMap((section) => areaOf(section, hostDirectives, userClaim, migration) ?? [])
+  const targets = proxyPassesOf(hostDirectives, migration)
   const whole = areas.findLast(({ section }) => isWholeSite(section))
   const kept = areas.filter(
     (area) => area.section.patterns !== null && area !== whole && !isOverridden(area, areas, migration),
@@ -65,12 +65,12 @@ export function migrateSections({ sections, directives }: Site, migration: Migra
     )
   }
   addBaseRoutes(migration, whole, kept, targets)
-  migratePublicUrl(own, migration)
+  migratePublicUrl(hostDirectives, migration)
 }
 
 /** Reports directives that apply to some paths only, because routes have no such keys. */
-function reportPathSettings(own: readonly PlacedDirective[], migration: Migration): void {
-  for (const { setting, within } of own) {
+function reportPathSettings(directives: readonly PlacedDirective[], migration: Migration): void {
+  for (const { setting, within } of directives) {
     if (isWholeSite(within)) continue
     if (setting.key === 'OIDCPassAccessToken' && flagOf(setting) === false) markRouteSource(migration, setting)
     else if (setting.key.startsWith('OIDC') && !PER_ROUTE.has(setting.key)) {
@@ -78,7 +78,7 @@ function reportPathSettings(own: readonly PlacedDirective[], migration: Migratio
         migration,
         setting.key.startsWith('OIDCPass') ? 'security' : 'gap',
         setting,
-        `it is for ${within.setting?.written ?? 'some paths'} alone: look for a key of that route with the same meaning`,
+        `it applies to ${within.setting?.written ?? 'some paths'} only: look for a key of that route with the same meaning`,
       )
     }
   }
@@ -88,8 +88,8 @@ const REFUSING_DIRECTIVE =
   /^(Allow|Deny|Order|Satisfy|AllowMethods|SSLVerifyClient|SSLRequire|SSLRequireSSL|LimitRequestBody|Sec[A-Z]\w*|Limit|LimitExcept|Files|FilesMatch)$/i
 
 /** Reports directives that refused requests by other means than a login. */
-function reportRefusals(own: readonly PlacedDirective[], migration: Migration): void {
-  for (const { setting, directive } of own) {
+function reportRefusals(directives: readonly PlacedDirective[], migration: Migration): void {
+  for (const { setting, directive } of directives) {
     const { name, args } = directive
     const refuses =
       (/^Redirect(Match)?$/i.test(name) && /^(4\d\d|gone)$/i.test(args[0] ?? '')) ||
@@ -99,7 +99,7 @@ function reportRefusals(own: readonly PlacedDirective[], migration: Migration): 
         migration,
         'security',
         setting,
-        'it kept requests away from the application, and the gateway does not: leave it to a web server in between, ' +
+        'it kept requests away from the application, and the gateway does not: keep it in a web server in between, ' +
           'or use require, methods or maxBody on routes',
       )
   }
@@ -119,38 +119,40 @@ function comparableUserClaim(migration: Migration): string | null {
 
 function areaOf(
   section: Section,
-  own: readonly PlacedDirective[],
+  directives: readonly PlacedDirective[],
   userClaim: string | null,
   migration: Migration,
 ): Area | null {
-  const here = own.filter(({ within }) => within === section)
-  const requirements = here.filter(({ directive }) => isRequirement(directive)).map(({ directive }) => directive)
+  const sectionDirectives = directives.filter(({ within }) => within === section)
+  const requirements = sectionDirectives
+    .filter(({ directive }) => isRequirement(directive))
+    .map(({ directive }) => directive)
   // Directives in a section such as <RequireAll> are part of its requirement.
   const nested = new Set(requirements.flatMap((directive) => directive.inner ?? []))
   const policy = policyOf(
     requirements.filter((directive) => !nested.has(directive)),
     userClaim,
   )
-  const about = here
+  const accessSettings = sectionDirectives
     .filter(
       ({ setting }) =>
         isRequirement({ name: setting.key, args: [], line: 0, inner: null }) ||
         ['AuthType', 'OIDCUnAuthAction', 'AuthName'].includes(setting.key),
     )
     .map(({ setting }) => setting)
-  markRouteSource(migration, ...about)
-  const type = here.find(({ setting }) => setting.key === 'AuthType')?.directive.args[0]?.toLowerCase()
-  const action = here.find(({ setting }) => setting.key === 'OIDCUnAuthAction')
+  markRouteSource(migration, ...accessSettings)
+  const type = sectionDirectives.find(({ setting }) => setting.key === 'AuthType')?.directive.args[0]?.toLowerCase()
+  const action = sectionDirectives.find(({ setting }) => setting.key === 'OIDCUnAuthAction')
   if (policy === null) {
     if (action !== undefined && isWholeSite(section))
       migration.routeDefaults.challenge = challengeOf(action.setting, migration)
     else if (action !== undefined)
-      remark(migration, 'gap', action.setting, 'it stands without a Require: set challenge on the route')
+      remark(migration, 'gap', action.setting, 'there is no Require beside it: set challenge on the route')
     return null
   }
   if (section.setting !== null) markRouteSource(migration, section.setting)
   if (policy.kind === 'public' && section.patterns !== null) {
-    const setting = here.find(({ directive }) => isRequirement(directive))?.setting ?? section.setting
+    const setting = sectionDirectives.find(({ directive }) => isRequirement(directive))?.setting ?? section.setting
     remark(
       migration,
       'security',
@@ -164,7 +166,7 @@ function areaOf(
       policy: { kind: 'inexpressible', reason: `AuthType ${type} is another way to log in` },
       access: 'required',
       withoutToken: true,
-      from: about,
+      from: accessSettings,
     }
   }
   const challenge = action === undefined ? undefined : challengeOf(action.setting, migration)
@@ -180,14 +182,16 @@ function areaOf(
       action.setting,
       `needs no session, as before: ${section.patterns?.join(', ') ?? 'its paths'} (access: optional)`,
     )
-  if (type === 'oauth20' || type === 'auth-openidc') acceptBearerTokens(migration, about)
+  if (type === 'oauth20' || type === 'auth-openidc') acceptBearerTokens(migration, accessSettings)
   return {
     section,
     policy,
     access: policy.kind === 'public' ? 'public' : pass ? 'optional' : 'required',
     ...(challenge === undefined || pass ? {} : { challenge }),
-    from: about,
-    withoutToken: here.some(({ setting }) => setting.key === 'OIDCPassAccessToken' && flagOf(setting) === false),
+    from: accessSettings,
+    withoutToken: sectionDirectives.some(
+      ({ setting }) => setting.key === 'OIDCPassAccessToken' && flagOf(setting) === false,
+    ),
   }
 }
 
@@ -206,9 +210,9 @@ function challengeOf(setting: Setting, migration: Migration): string {
   return ['401', '407', '410'].includes(action) && expression === undefined ? '401' : 'auto'
 }
 
-function acceptBearerTokens(migration: Migration, about: readonly Setting[]): void {
+function acceptBearerTokens(migration: Migration, accessSettings: readonly Setting[]): void {
   const audience = migration.effective.get('OIDCOAuthVerifyAudience')
-  const type = about.find(({ key }) => key === 'AuthType')
+  const type = accessSettings.find(({ key }) => key === 'AuthType')
   if (audience === undefined) {
     if (type !== undefined)
       remark(
@@ -282,7 +286,7 @@ function reportWithoutPatterns({ section, policy }: Area, migration: Migration):
     migration,
     'security',
     setting,
-    `it requires more than a login on paths that a route can't express exactly: no user gets in until you add a ` +
+    `it requires more than a login on paths that a route can't express exactly: no user is let in until you add a ` +
       `route for them and remove ${UNDECIDED_CLAIM}`,
   )
 }
@@ -292,8 +296,8 @@ interface ProxyPass extends UpstreamTarget {
   readonly from: Setting
 }
 
-function proxyPassesOf(own: readonly PlacedDirective[], migration: Migration): ProxyPass[] {
-  return own.flatMap(({ setting, directive, within }) => {
+function proxyPassesOf(directives: readonly PlacedDirective[], migration: Migration): ProxyPass[] {
+  return directives.flatMap(({ setting, directive, within }) => {
     if (setting.key !== 'ProxyPass') return []
     const inside = within.directive !== null && /^Location$/i.test(within.directive.name)
     const [path = '/', url = ''] = inside ? [within.directive?.args[0], directive.args[0]] : directive.args
@@ -303,7 +307,7 @@ function proxyPassesOf(own: readonly PlacedDirective[], migration: Migration): P
         migration,
         'gap',
         setting,
-        'an upstream is an http or https origin, or unix:/path: put a load balancer or an HTTP server there',
+        'an upstream is an http or https origin, or unix:/path: put a load balancer or an HTTP server in between',
       )
       return []
     }
@@ -341,9 +345,9 @@ function excludePath(path: string, setting: Setting, migration: Migration): [] {
     migration,
     'security',
     setting,
-    'the path was not passed on, and the gateway has no files of its own: ' +
+    'the path was not forwarded, and the gateway serves no files: ' +
       (migration.handled.has(setting)
-        ? 'nobody gets in there until you give the route another upstream or remove it'
+        ? 'no user is let in there until you give the route another upstream or remove it'
         : 'add a route for it'),
   )
   return []
@@ -383,8 +387,8 @@ function addBaseRoutes(
   }
   // The pattern `/x/**` matches `/x`, which a section for `/x/` does not open.
   for (const { access, section } of kept) if (access !== 'required') for (const path of section.except) add(path, whole)
-  const nowhere = migration.baseRoutes.filter(({ upstream }) => upstream === null)
-  if (nowhere.length === 0) return
+  const lacking = migration.baseRoutes.filter(({ upstream }) => upstream === null)
+  if (lacking.length === 0) return
   const known = migration.baseRoutes.find(({ path, upstream }) => path === '/**' && upstream !== null)
   if (known === undefined)
     remark(
@@ -416,15 +420,15 @@ function claimsOf(area: Area | undefined, migration: Migration): Pick<BaseRoute,
     migration,
     'security',
     setting,
-    `${area.policy.reason}; no user gets in on that route until you decide and remove ${UNDECIDED_CLAIM}`,
+    `${area.policy.reason}; no user is let in on that route until you decide and remove ${UNDECIDED_CLAIM}`,
   )
   return { claims: { [UNDECIDED_CLAIM]: ['Require'] } }
 }
 
-function migratePublicUrl(own: readonly PlacedDirective[], migration: Migration): void {
+function migratePublicUrl(directives: readonly PlacedDirective[], migration: Migration): void {
   const uri = migration.effective.get('OIDCRedirectURI')
-  const name = own.find(({ setting }) => setting.key === 'ServerName')?.setting
-  const aliases = own.filter(({ setting }) => setting.key === 'ServerAlias').map(({ setting }) => setting)
+  const name = directives.find(({ setting }) => setting.key === 'ServerName')?.setting
+  const aliases = directives.filter(({ setting }) => setting.key === 'ServerAlias').map(({ setting }) => setting)
   const redirect = uri === undefined ? '' : textOf(uri)
   const absolute = URL.canParse(redirect) ? new URL(redirect) : null
   const server = name === undefined ? null : textOf(name)

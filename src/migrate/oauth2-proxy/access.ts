@@ -15,7 +15,7 @@ export function closedUntilDecided(note: string): Rule {
         migration,
         'security',
         setting,
-        `it let in only some users, and no user gets in until you decide: ${note}; then remove ${UNDECIDED_CLAIM}`,
+        `it let in only some users, and no user is let in until you decide: ${note}; then remove ${UNDECIDED_CLAIM}`,
       )
     },
   }
@@ -101,8 +101,8 @@ export function migrateAccess(migration: Migration): void {
 function requireEmails(migration: Migration): void {
   const domains = migration.effective.get('email_domains')
   const file = migration.effective.get('authenticated_emails_file')
-  const wanted = domains === undefined ? [] : listOf(domains)
-  const anyDomain = wanted.includes('*')
+  const domainNames = domains === undefined ? [] : listOf(domains)
+  const anyDomain = domainNames.includes('*')
   if (domains !== undefined) {
     markRouteSource(migration, domains)
     if (anyDomain) {
@@ -110,10 +110,10 @@ function requireEmails(migration: Migration): void {
         migration,
         'security',
         domains,
-        'everybody whom the provider lets in gets in, as before: require claims under require.claims to let in ' +
+        'every user of the provider is let in, as before: require claims under require.claims to let in ' +
           'fewer users',
       )
-    } else if (wanted.length > 0) requireDomains(migration, domains, wanted)
+    } else if (domainNames.length > 0) requireDomains(migration, domains, domainNames)
   }
   if (file !== undefined && textOf(file) !== '') {
     if (anyDomain)
@@ -124,13 +124,13 @@ function requireEmails(migration: Migration): void {
         migration,
         'security',
         file,
-        'no user gets in until you list its addresses under require.claims' +
-          (wanted.length > 0
+        'no user is let in until you list its addresses under require.claims' +
+          (domainNames.length > 0
             ? '; oauth2-proxy let in users who matched this file or email_domains, here they must match both'
             : ''),
       )
     }
-  } else if (wanted.length === 0) {
+  } else if (domainNames.length === 0) {
     migration.routeDefaults.claims[UNDECIDED_CLAIM] = ['email_domains']
     remark(
       migration,
@@ -143,10 +143,10 @@ function requireEmails(migration: Migration): void {
   requireVerifiedEmail(migration)
 }
 
-function requireDomains(migration: Migration, setting: Setting, wanted: readonly string[]): void {
+function requireDomains(migration: Migration, setting: Setting, domainNames: readonly string[]): void {
   const google = providerType(migration) === 'google'
   const claim = google ? 'hd' : 'email_domain'
-  const exact = wanted.map((domain) => literal(domain.replace(/^(\*\.|\.|@)/, '')))
+  const exact = domainNames.map((domain) => literal(domain.replace(/^(\*\.|\.|@)/, '')))
   requireClaim(migration, claim, exact, setting)
   remark(
     migration,
@@ -156,9 +156,9 @@ function requireDomains(migration: Migration, setting: Setting, wanted: readonly
       ? 'it is compared with hd, the Workspace domain that Google confirms; other Google accounts with an address in ' +
           'that domain are not let in'
       : 'the gateway compares whole claims, so the domain must be a claim: let the provider put it into email_domain, ' +
-          'or require another claim; no user gets in until then',
+          'or require another claim; no user is let in until then',
   )
-  if (wanted.some((domain) => /^(\*\.|\.)/.test(domain))) {
+  if (domainNames.some((domain) => /^(\*\.|\.)/.test(domain))) {
     remark(
       migration,
       'differs',

@@ -10,7 +10,7 @@ import {
 } from '../migration.ts'
 import { pathsOf } from '../path-regex.ts'
 import { upstreamTarget } from '../routes.ts'
-import { combined, noEqual, type Rule, type Rules } from '../rule.ts'
+import { combined, noEquivalent, type Rule, type Rules } from '../rule.ts'
 import { duration, flagOf, goDuration, listOf, literal, type Setting, textOf } from '../setting.ts'
 import { templateOf } from './headers.ts'
 import { oauth2Proxy } from './keys.ts'
@@ -96,10 +96,10 @@ const requestHeader = combined(
 )
 const responseHeader = combined(
   'routes[].headers.set',
-  'sent to the application, and in the verdicts on forwardAuth.listen; never in a response to the browser',
+  'for the upstream, and in the verdicts on forwardAuth.listen; never in a response to the browser',
 )
-const inlineTls = noEqual('give the certificate and its key as files: tls.certFile and tls.keyFile')
-const staticAnswers = noEqual(
+const inlineTls = noEquivalent('give the certificate and its key as files: tls.certFile and tls.keyFile')
+const staticAnswers = noEquivalent(
   'the gateway serves no files or fixed responses: let a web server serve them, and set it as upstream',
 )
 const HEADER_KEYS = [
@@ -135,40 +135,46 @@ export const oauth2ProxyAlpha: Rules = {
       return rule === undefined ? [] : [[key, rule]]
     }),
   ),
-  'providers.id': noEqual('there is one provider, and it needs no name', 'builtin'),
-  'providers.additionalClaims': noEqual('headers.set and require.claims can use all claims of the ID token', 'builtin'),
-  'providers.ADFSConfig.skipScope': noEqual('list the scopes under provider.scopes'),
+  'providers.id': noEquivalent('there is one provider, and it needs no name', 'builtin'),
+  'providers.additionalClaims': noEquivalent(
+    'headers.set and require.claims can use all claims of the ID token',
+    'builtin',
+  ),
+  'providers.ADFSConfig.skipScope': noEquivalent('list the scopes under provider.scopes'),
   'providers.loginURLParameters.name': combined('provider.authorizationParameters', 'the first default is always sent'),
   'providers.loginURLParameters.default': combined(
     'provider.authorizationParameters',
     'the first default is always sent',
   ),
-  'providers.loginURLParameters.allow.value': noEqual(
+  'providers.loginURLParameters.allow.value': noEquivalent(
     'GET login takes prompt, login_hint, acr_values, max_age and scope; others are fixed',
   ),
-  'providers.loginURLParameters.allow.pattern': noEqual(
+  'providers.loginURLParameters.allow.pattern': noEquivalent(
     'GET login takes prompt, login_hint, acr_values, max_age and scope; others are fixed',
   ),
   'server.tls.cert.value': inlineTls,
   'server.tls.cert.fromEnv': inlineTls,
   'server.tls.key.value': inlineTls,
   'server.tls.key.fromEnv': inlineTls,
-  'metricsServer.tls.cert.value': noEqual('the admin listener is plain http'),
-  'metricsServer.tls.cert.fromEnv': noEqual('the admin listener is plain http'),
-  'metricsServer.tls.key.value': noEqual('the admin listener is plain http'),
-  'metricsServer.tls.key.fromEnv': noEqual('the admin listener is plain http'),
-  'upstreamConfig.proxyRawPath': noEqual('paths are sent upstream unchanged; ambiguous paths are rejected', 'builtin'),
-  [`${UPSTREAMS}.id`]: noEqual('routes are identified by their paths', 'builtin'),
+  'metricsServer.tls.cert.value': noEquivalent('the admin listener is plain http'),
+  'metricsServer.tls.cert.fromEnv': noEquivalent('the admin listener is plain http'),
+  'metricsServer.tls.key.value': noEquivalent('the admin listener is plain http'),
+  'metricsServer.tls.key.fromEnv': noEquivalent('the admin listener is plain http'),
+  'upstreamConfig.proxyRawPath': noEquivalent(
+    'paths are sent upstream unchanged; ambiguous paths are rejected',
+    'builtin',
+  ),
+  [`${UPSTREAMS}.id`]: noEquivalent('routes are identified by their paths', 'builtin'),
   [`${UPSTREAMS}.path`]: combined('routes[].path', 'only patterns that a route can express exactly'),
   [`${UPSTREAMS}.rewriteTarget`]: combined('routes[].rewritePrefix', 'only if it replaces the start of the path'),
   [`${UPSTREAMS}.uri`]: combined('routes[].upstream', "a path in it is not prepended to the request's path"),
   [`${UPSTREAMS}.insecureSkipTLSVerify`]: combined('routes[].upstreamTls.insecureSkipVerify'),
   [`${UPSTREAMS}.static`]: staticAnswers,
   [`${UPSTREAMS}.staticCode`]: staticAnswers,
-  [`${UPSTREAMS}.flushInterval`]: noEqual('responses are streamed', 'builtin'),
+  [`${UPSTREAMS}.flushInterval`]: noEquivalent('responses are streamed', 'builtin'),
   [`${UPSTREAMS}.passHostHeader`]: oauth2Proxy['pass_host_header'] ?? staticAnswers,
   [`${UPSTREAMS}.proxyWebSockets`]: oauth2Proxy['proxy_websockets'] ?? staticAnswers,
-  [`${UPSTREAMS}.timeout`]: combined('routes[].timeout', 'the timeout ends with the first byte of the response'),
+  [`${UPSTREAMS}.timeout`]: combined('routes[].timeout', 'it ends with the first byte of the response'),
   [`${UPSTREAMS}.disableKeepAlives`]: oauth2Proxy['disable_keep_alives'] ?? staticAnswers,
   ...headerRules('injectRequestHeaders', requestHeader),
   ...headerRules('injectResponseHeaders', responseHeader),
@@ -187,7 +193,7 @@ export function withOlderNames(settings: readonly Setting[]): Setting[] {
 export const alphaRules: Rules = {
   ...oauth2Proxy,
   ...oauth2ProxyAlpha,
-  [FURTHER_PROVIDER]: noEqual(
+  [FURTHER_PROVIDER]: noEquivalent(
     'there is one provider: run a gateway for each, or let one provider broker the others',
     'security',
   ),

@@ -1,5 +1,5 @@
 import { has, markRouteSource, put, putSessionKey, remark, secretVariableFor } from '../migration.ts'
-import { always, becomes, combined, copied, noEqual, type Rule, type Rules, unavailable } from '../rule.ts'
+import { always, becomes, combined, copied, noEquivalent, type Rule, type Rules, unavailable } from '../rule.ts'
 import { duration, flagOf, goDuration, listenAddress, listOf, literal, textOf } from '../setting.ts'
 import { bearer, closedUntilDecided, groups, tenants } from './access.ts'
 import { identity, responseIdentity, tokens } from './headers.ts'
@@ -159,7 +159,7 @@ export const oauth2Proxy: Rules = {
     put(migration, 'provider.privateKey', `\${file:${textOf(setting)}}`, setting)
     put(migration, 'provider.clientAuthentication', 'private_key_jwt', setting)
   }),
-  pubjwk_url: noEqual('register the public key at the provider; the gateway does not publish it'),
+  pubjwk_url: noEquivalent('register the public key at the provider; the gateway does not publish it'),
   skip_claims_from_profile_url: becomes(
     'provider.userinfo',
     (setting, migration) => {
@@ -171,19 +171,19 @@ export const oauth2Proxy: Rules = {
     if (textOf(setting) === 'S256') remark(migration, 'builtin', setting, 'PKCE with S256 is part of every login')
     else remark(migration, 'security', setting, 'PKCE is always S256 here, never plain')
   }),
-  force_code_challenge_method: noEqual('PKCE with S256 is part of every login', 'builtin'),
-  login_url: noEqual(BY_DISCOVERY),
-  redeem_url: noEqual(BY_DISCOVERY),
-  profile_url: noEqual(BY_DISCOVERY),
-  validate_url: noEqual(BY_DISCOVERY),
-  oidc_jwks_url: noEqual(BY_DISCOVERY),
-  oidc_public_key_files: noEqual(BY_DISCOVERY),
+  force_code_challenge_method: noEquivalent('PKCE with S256 is part of every login', 'builtin'),
+  login_url: noEquivalent(BY_DISCOVERY),
+  redeem_url: noEquivalent(BY_DISCOVERY),
+  profile_url: noEquivalent(BY_DISCOVERY),
+  validate_url: noEquivalent(BY_DISCOVERY),
+  oidc_jwks_url: noEquivalent(BY_DISCOVERY),
+  oidc_public_key_files: noEquivalent(BY_DISCOVERY),
   skip_oidc_discovery: unavailable(BY_DISCOVERY, 'gap'),
-  oidc_enabled_signing_algs: noEqual(
+  oidc_enabled_signing_algs: noEquivalent(
     'signatures are checked with the keys and the algorithm that the provider announces',
   ),
-  oidc_audience_claims: noEqual('the audience of an ID token is its aud claim, which must contain this client'),
-  oidc_extra_audiences: noEqual(
+  oidc_audience_claims: noEquivalent('the audience of an ID token is its aud claim, which must contain this client'),
+  oidc_extra_audiences: noEquivalent(
     'the audience of an ID token must be this client; for tokens that clients send, list more audiences under bearer',
   ),
   insecure_oidc_skip_issuer_verification: unavailable(
@@ -191,13 +191,13 @@ export const oauth2Proxy: Rules = {
   ),
   insecure_oidc_skip_nonce: always(false, 'the nonce is always verified', 'builtin'),
   ssl_insecure_skip_verify: unavailable("the provider's certificate is always verified: set provider.caFile"),
-  approval_prompt: noEqual('approval_prompt predates OpenID Connect: use prompt in provider.authorizationParameters'),
-  backend_logout_url: noEqual(
+  approval_prompt: noEquivalent('it predates OpenID Connect: use prompt in provider.authorizationParameters'),
+  backend_logout_url: noEquivalent(
     "logout uses the provider's end_session endpoint, with the ID token as a hint; nothing to set if the provider " +
       'announces one',
   ),
-  provider_display_name: noEqual('there is no page with a login button'),
-  azure_graph_group_field: noEqual(
+  provider_display_name: noEquivalent('there is no page with a login button'),
+  azure_graph_group_field: noEquivalent(
     'the gateway does not query Microsoft Graph: let the provider put groups into the ID token',
   ),
   entra_id_federated_token_auth: unavailable('use a client secret, or provider.privateKey with private_key_jwt', 'gap'),
@@ -229,24 +229,24 @@ export const oauth2Proxy: Rules = {
   entra_id_allowed_tenants: tenants,
   google_group: closedUntilDecided(GOOGLE_DIRECTORY),
   google_groups: closedUntilDecided(GOOGLE_DIRECTORY),
-  google_admin_email: noEqual(GOOGLE_DIRECTORY),
-  google_service_account_json: noEqual(GOOGLE_DIRECTORY),
-  google_use_application_default_credentials: noEqual(GOOGLE_DIRECTORY),
-  google_target_principal: noEqual(GOOGLE_DIRECTORY),
-  google_use_organization_id: noEqual(GOOGLE_DIRECTORY),
-  google_admin_api_user_scope: noEqual(GOOGLE_DIRECTORY),
+  google_admin_email: noEquivalent(GOOGLE_DIRECTORY),
+  google_service_account_json: noEquivalent(GOOGLE_DIRECTORY),
+  google_use_application_default_credentials: noEquivalent(GOOGLE_DIRECTORY),
+  google_target_principal: noEquivalent(GOOGLE_DIRECTORY),
+  google_use_organization_id: noEquivalent(GOOGLE_DIRECTORY),
+  google_admin_api_user_scope: noEquivalent(GOOGLE_DIRECTORY),
   bitbucket_team: closedUntilDecided(OAUTH_ONLY_RESTRICTION),
   bitbucket_repository: closedUntilDecided(OAUTH_ONLY_RESTRICTION),
   github_org: closedUntilDecided(OAUTH_ONLY_RESTRICTION),
   github_team: closedUntilDecided(OAUTH_ONLY_RESTRICTION),
   github_repo: closedUntilDecided(OAUTH_ONLY_RESTRICTION),
-  github_token: noEqual(OAUTH_ONLY_RESTRICTION),
+  github_token: noEquivalent(OAUTH_ONLY_RESTRICTION),
   github_users: closedUntilDecided(OAUTH_ONLY_RESTRICTION),
   gitlab_projects: closedUntilDecided('require a group or another claim under require.claims'),
-  htpasswd_file: noEqual(LOCAL_USERS, 'security'),
-  htpasswd_user_groups: noEqual(LOCAL_USERS),
-  display_htpasswd_form: noEqual(LOCAL_USERS),
-  trusted_ips: noEqual(
+  htpasswd_file: noEquivalent(LOCAL_USERS, 'security'),
+  htpasswd_user_groups: noEquivalent(LOCAL_USERS),
+  display_htpasswd_form: noEquivalent(LOCAL_USERS),
+  trusted_ips: noEquivalent(
     'access never depends on the client address: make the paths public, or let those clients send a token (bearer)',
     'security',
   ),
@@ -255,7 +255,9 @@ export const oauth2Proxy: Rules = {
     'routes[].bearer.audience',
     'audiences of the same issuer; tokens of other issuers are rejected',
   ),
-  bearer_token_login_fallback: noEqual('with an invalid token, a script gets 401 and a navigation goes to the login'),
+  bearer_token_login_fallback: noEquivalent(
+    'with an invalid token, a script gets 401 and a navigation goes to the login',
+  ),
 
   // Routes
   upstreams: combined('upstream, routes[]', 'file: and static: have no equivalent: let a web server serve files'),
@@ -275,14 +277,14 @@ export const oauth2Proxy: Rules = {
   ssl_upstream_insecure_skip_verify: insecureUpstream,
   upstream_timeout: combined(
     'routes[].timeout',
-    'the timeout ends with the first byte of the response; streams are not cut off',
+    'it ends with the first byte of the response; streams are not cut off',
   ),
-  pass_host_header: always(true, 'the application receives the Host that the browser sends', 'differs'),
+  pass_host_header: always(true, 'the upstream receives the Host that the browser sends', 'differs'),
   proxy_websockets: always(true, 'WebSockets are forwarded after the session has been checked', 'differs'),
-  flush_interval: noEqual('responses are streamed', 'builtin'),
-  disable_keep_alives: unavailable('connections to the application are kept alive', 'gap'),
-  encode_state: noEqual(LOGIN_STATE, 'builtin'),
-  allow_query_semicolons: noEqual('the query is sent upstream unchanged', 'builtin'),
+  flush_interval: noEquivalent('responses are streamed', 'builtin'),
+  disable_keep_alives: unavailable('connections to the upstream are kept alive', 'gap'),
+  encode_state: noEquivalent(LOGIN_STATE, 'builtin'),
+  allow_query_semicolons: noEquivalent('the query is sent upstream unchanged', 'builtin'),
   force_https: unavailable(
     'let the proxy in front redirect to https; the cookie is Secure wherever publicUrl is https',
     'gap',
@@ -292,7 +294,7 @@ export const oauth2Proxy: Rules = {
     'the redirect URI is derived from publicUrl, which may list several origins',
     'gap',
   ),
-  whitelist_domains: noEqual(
+  whitelist_domains: noEquivalent(
     'a redirect after login stays on its origin: add other origins to publicUrl if this gateway serves them',
     'security',
   ),
@@ -311,7 +313,7 @@ export const oauth2Proxy: Rules = {
   pass_user_headers: identity,
   pass_basic_auth: identity,
   prefer_email_to_user: identity,
-  basic_auth_password: noEqual(NO_BASIC_CREDENTIALS),
+  basic_auth_password: noEquivalent(NO_BASIC_CREDENTIALS),
   set_basic_auth: unavailable(NO_BASIC_CREDENTIALS, 'gap'),
   set_xauthrequest: responseIdentity,
   pass_access_token: tokens,
@@ -321,8 +323,8 @@ export const oauth2Proxy: Rules = {
     true,
     'headers that the gateway sets are removed from client requests on every route',
   ),
-  signature_key: noEqual(
-    'requests are not signed: let the application accept only the gateway (network policy, mutual TLS)',
+  signature_key: noEquivalent(
+    'requests are not signed: let the upstream accept only the gateway (network policy, mutual TLS)',
   ),
 
   // Sessions and their cookie
@@ -357,7 +359,7 @@ export const oauth2Proxy: Rules = {
     'session.cookie.domain',
     'one domain that covers every publicUrl; every host under the domain gets the cookie',
   ),
-  cookie_path: noEqual('the cookie is valid for the whole origin: give each application its own host'),
+  cookie_path: noEquivalent('the cookie is valid for the whole origin: give each application its own host'),
   cookie_expire: lifetime,
   cookie_refresh: becomes(
     'session.refreshBefore',
@@ -371,19 +373,19 @@ export const oauth2Proxy: Rules = {
   cookie_secure: always(true, 'the cookie is Secure wherever publicUrl is https, and only there'),
   cookie_httponly: always(true, 'the cookie is always HttpOnly'),
   cookie_samesite: becomes('session.cookie.sameSite', (setting, migration) => {
-    const wanted = textOf(setting).toLowerCase()
-    if (['lax', 'strict', 'none'].includes(wanted)) put(migration, 'session.cookie.sameSite', wanted, setting)
+    const sameSite = textOf(setting).toLowerCase()
+    if (['lax', 'strict', 'none'].includes(sameSite)) put(migration, 'session.cookie.sameSite', sameSite, setting)
     else remark(migration, 'builtin', setting, 'lax is used, the default of browsers')
   }),
-  cookie_csrf_per_request: noEqual(LOGIN_STATE, 'builtin'),
-  cookie_csrf_per_request_limit: noEqual(LOGIN_STATE, 'builtin'),
-  cookie_csrf_expire: noEqual(LOGIN_STATE, 'builtin'),
-  cookie_csrf_samesite: noEqual(LOGIN_STATE, 'builtin'),
+  cookie_csrf_per_request: noEquivalent(LOGIN_STATE, 'builtin'),
+  cookie_csrf_per_request_limit: noEquivalent(LOGIN_STATE, 'builtin'),
+  cookie_csrf_expire: noEquivalent(LOGIN_STATE, 'builtin'),
+  cookie_csrf_samesite: noEquivalent(LOGIN_STATE, 'builtin'),
   session_store_type: combined(
     'session.store',
     'cookie becomes memory: tokens are never in a cookie, and several replicas need Redis',
   ),
-  session_cookie_minimal: noEqual('the cookie never contains a token', 'builtin'),
+  session_cookie_minimal: noEquivalent('the cookie never contains a token', 'builtin'),
   redis_connection_url: combined('session.store'),
   redis_use_sentinel: combined('session.store'),
   redis_sentinel_master_name: combined('session.store'),
@@ -395,15 +397,15 @@ export const oauth2Proxy: Rules = {
   redis_password: combined('session.redis.password'),
   redis_ca_path: copied('session.redis.caFile'),
   redis_insecure_skip_tls_verify: unavailable("Redis' certificate is always verified: set session.redis.caFile"),
-  redis_connection_idle_timeout: noEqual('connections to Redis are kept alive'),
+  redis_connection_idle_timeout: noEquivalent('connections to Redis are kept alive'),
 
   // Listeners and trusted proxies
   http_address: combined('listen', 'https_address if there is a certificate, otherwise http_address'),
   https_address: combined('listen', 'together with tls_cert_file'),
   tls_cert_file: combined('tls.certFile'),
   tls_key_file: combined('tls.keyFile'),
-  tls_min_version: noEqual('the minimum is TLS 1.2, the default of Node.js'),
-  tls_cipher_suites: noEqual('the default cipher suites of Node.js are used'),
+  tls_min_version: noEquivalent('the minimum is TLS 1.2, the default of Node.js'),
+  tls_cipher_suites: noEquivalent('the default cipher suites of Node.js are used'),
   reverse_proxy: becomes(
     'trustedProxies',
     (setting, migration) => {
@@ -424,7 +426,7 @@ export const oauth2Proxy: Rules = {
   trusted_proxy_ips: becomes('trustedProxies', (setting, migration) => {
     put(migration, 'trustedProxies', listOf(setting).map(literal), setting)
   }),
-  real_client_ip_header: noEqual("the client's address is read from X-Forwarded-For of a trusted proxy"),
+  real_client_ip_header: noEquivalent("the client's address is read from X-Forwarded-For of a trusted proxy"),
   metrics_address: becomes(
     'admin.listen',
     (setting, migration) => {
@@ -434,18 +436,18 @@ export const oauth2Proxy: Rules = {
     },
     'the admin listener also serves health and session administration: do not expose it to users',
   ),
-  metrics_secure_address: noEqual("the admin listener is plain http: keep it on loopback or in the pod's network"),
-  metrics_tls_cert_file: noEqual(PLAIN_HTTP_ADMIN),
-  metrics_tls_key_file: noEqual(PLAIN_HTTP_ADMIN),
-  ping_path: noEqual(HEALTH),
-  ping_user_agent: noEqual(HEALTH),
-  ready_path: noEqual(HEALTH),
+  metrics_secure_address: noEquivalent("the admin listener is plain http: keep it on loopback or in the pod's network"),
+  metrics_tls_cert_file: noEquivalent(PLAIN_HTTP_ADMIN),
+  metrics_tls_key_file: noEquivalent(PLAIN_HTTP_ADMIN),
+  ping_path: noEquivalent(HEALTH),
+  ping_user_agent: noEquivalent(HEALTH),
+  ready_path: noEquivalent(HEALTH),
   gcp_healthchecks: unavailable(HEALTH, 'gap'),
 
   // Pages and logs
-  custom_templates_dir: noEqual(PAGES),
-  banner: noEqual(PAGES),
-  footer: noEqual(PAGES),
+  custom_templates_dir: noEquivalent(PAGES),
+  banner: noEquivalent(PAGES),
+  footer: noEquivalent(PAGES),
   custom_sign_in_logo: becomes('pages.logo', (setting, migration) => {
     const logo = textOf(setting)
     if (/^https?:\/\/\S+$/.test(logo)) put(migration, 'pages.logo', literal(logo), setting)
@@ -458,22 +460,22 @@ export const oauth2Proxy: Rules = {
       )
   }),
   show_debug_on_error: unavailable('error pages show a request id; the reason is in the log', 'gap'),
-  auth_logging: noEqual(LOGS),
-  auth_logging_format: noEqual(LOGS),
-  request_logging: noEqual(LOGS),
-  request_logging_format: noEqual(LOGS),
-  standard_logging: noEqual(LOGS),
-  standard_logging_format: noEqual(LOGS),
-  errors_to_info_log: noEqual(LOGS),
-  exclude_logging_paths: noEqual(LOGS),
-  logging_local_time: noEqual(LOGS),
-  silence_ping_logging: noEqual(LOGS),
-  logging_filename: noEqual(LOGS),
-  logging_max_size: noEqual(LOGS),
-  logging_max_age: noEqual(LOGS),
-  logging_max_backups: noEqual(LOGS),
-  logging_compress: noEqual(LOGS),
-  request_id_header: noEqual('each request gets a request id; traceparent is sent upstream'),
+  auth_logging: noEquivalent(LOGS),
+  auth_logging_format: noEquivalent(LOGS),
+  request_logging: noEquivalent(LOGS),
+  request_logging_format: noEquivalent(LOGS),
+  standard_logging: noEquivalent(LOGS),
+  standard_logging_format: noEquivalent(LOGS),
+  errors_to_info_log: noEquivalent(LOGS),
+  exclude_logging_paths: noEquivalent(LOGS),
+  logging_local_time: noEquivalent(LOGS),
+  silence_ping_logging: noEquivalent(LOGS),
+  logging_filename: noEquivalent(LOGS),
+  logging_max_size: noEquivalent(LOGS),
+  logging_max_age: noEquivalent(LOGS),
+  logging_max_backups: noEquivalent(LOGS),
+  logging_compress: noEquivalent(LOGS),
+  request_id_header: noEquivalent('each request gets a request id; traceparent is sent upstream'),
 }
 
 /** Returns the key of a flag; many flags name one item of a key that is a list. */

@@ -14,18 +14,18 @@ import { migrateStore } from './store.ts'
 
 const PRODUCT = 'oauth2-proxy'
 
-/** Migrates settings of oauth2-proxy. `isAlpha` tells that one of the files has the alpha configuration. */
+/** Migrates settings of oauth2-proxy. `isAlpha` is true if one of the files has the alpha configuration. */
 export function migrateOauth2Proxy(settings: readonly Setting[], isAlpha: boolean): Migration {
   const migration = startMigration(PRODUCT, settings)
   const rules = isAlpha ? alphaRules : oauth2Proxy
   if (!isAlpha) reportOverridden(migration)
   applyRules(rules, migration, (key) =>
     key.startsWith(CHART)
-      ? "it is a value of the peer's chart: see whether helm/gatehouse has an equivalent"
+      ? 'it is a value of the chart of oauth2-proxy: check whether helm/gatehouse has an equivalent'
       : unknownKey(PRODUCT, key),
   )
 
-  // The steps read settings that have a meaning only together, in this order:
+  // These steps read settings that have a meaning only together. Their order matters.
   migrateProvider(migration)
   migrateAccess(migration)
   migrateStore(migration)
@@ -34,7 +34,7 @@ export function migrateOauth2Proxy(settings: readonly Setting[], isAlpha: boolea
   // No token is sent unless a header of the alpha lists carries one.
   migrateHeaders(migration, !isAlpha)
   migrateListener(migration)
-  // The other listeners have their ports now, and every step that needs forward authentication has enabled it.
+  // Runs after the other listeners have their ports, and after every step that may enable forward authentication.
   assignForwardAuthPort(migration)
   markSettledFlags(migration)
 

@@ -43,7 +43,7 @@ export const preflight: Rule = becomes(
   'routes[].methods: [OPTIONS]',
   (setting, migration) => {
     if (flagOf(setting) === false)
-      return remark(migration, 'builtin', setting, 'it is off: OPTIONS needs a session like any other method')
+      return remark(migration, 'builtin', setting, 'it is off: OPTIONS requires a session like any other method')
     openPreflight(setting, migration)
   },
   'a public route for OPTIONS beside each route',
@@ -72,7 +72,7 @@ function openPaths(setting: Setting, item: string, migration: Migration): void {
       negated === '!'
         ? 'opens all paths except some'
         : paths === null
-          ? 'is no path that a route can express exactly'
+          ? 'is not a path that a route can express exactly'
           : 'opens everything'
     // An unescaped dot usually means a literal dot.
     const intended =
@@ -137,7 +137,7 @@ function targetOf(item: string, setting: Setting, migration: Migration): Upstrea
       migration,
       'differs',
       setting,
-      `${JSON.stringify(item)}: a proxy that only asks gets verdicts by these routes, on forwardAuth.listen; the ` +
+      `${JSON.stringify(item)}: a proxy that uses forward authentication gets its verdicts from these routes, on forwardAuth.listen; the ` +
         'upstream of the routes does not exist (upstream.invalid)',
     )
     return { path: '/**', upstream: 'http://upstream.invalid' }

@@ -11,7 +11,7 @@ const FLOW_ITEM =
 
 /**
  * Reads the variables of an environment file with lines such as `NAME=value`, of a shell script, of a compose file (list
- * or map), or of `env` in a Kubernetes container. `keyOf` returns the key of a variable, or `null` for other programs'.
+ * or map), or of `env` in a Kubernetes container. `keyOf` returns the key of a variable, or `null` for those of other programs.
  */
 export function readEnvironment(text: string, file: string, keyOf: (name: string) => string | null): Setting[] {
   const lines = text.split(/\r?\n/)

@@ -8,7 +8,7 @@ import {
   secretVariable,
   secretVariableFor,
 } from '../migration.ts'
-import { always, becomes, combined, copied, noEqual, type Rule, type Rules, unavailable } from '../rule.ts'
+import { always, becomes, combined, copied, noEquivalent, type Rule, type Rules, unavailable } from '../rule.ts'
 import { duration, flagOf, goDuration, listenAddress, listOf, literal, textOf } from '../setting.ts'
 
 const SSO =
@@ -23,7 +23,8 @@ const wellKnownUrl: Rule = becomes(
     const url = textOf(setting)
     const issuer = url.replace(/\/\.well-known\/(openid-configuration|oauth-authorization-server).*$/, '')
     put(migration, 'provider.issuer', literal(issuer), setting)
-    if (issuer === url) remark(migration, 'todo', setting, 'give the issuer as its discovery document spells it')
+    if (issuer === url)
+      remark(migration, 'todo', setting, 'set provider.issuer exactly as the discovery document spells it')
     allowPlainHttp(migration, issuer, setting)
   },
   'the issuer, without /.well-known/openid-configuration, exactly as the discovery document spells it',
@@ -67,15 +68,15 @@ export const wonderwall: Rules = {
     'routes[].require.acr',
     'one of them is requested and checked, so list higher levels too; on optional routes they are only requested',
   ),
-  'openid.audiences': noEqual('the audience of an ID token must be this client'),
+  'openid.audiences': noEquivalent('the audience of an ID token must be this client'),
   'openid.domain-hint': parameter('domain_hint'),
   'openid.resource-indicator': parameter('resource'),
   'openid.ui-locales': parameter('ui_locales'),
-  'openid.jwks-fallback-alg': noEqual('a key without alg is used with the algorithms of its type'),
+  'openid.jwks-fallback-alg': noEquivalent('a key without alg is used with the algorithms of its type'),
   'openid.new-client-auth-jwt-type': unavailable('the assertion has the type that openid-client sets', 'gap'),
-  'openid.post-logout-redirect-uri': noEqual(
-    'after logout the gateway shows a page, or redirects to the path in redirect of GET logout: make it a ' +
-      'public page with a link to the old target',
+  'openid.post-logout-redirect-uri': noEquivalent(
+    'after logout the gateway shows a page, or redirects to the path in redirect of GET logout: make that a ' +
+      'public page that leads on',
   ),
   'ingress': combined('publicUrl, basePath', 'the path of the ingress becomes the start of basePath'),
   'auto-login': combined(
@@ -93,7 +94,7 @@ export const wonderwall: Rules = {
     'the ID token does not leave the gateway: set claims as headers under headers.set',
     'security',
   ),
-  'upstream-access-logs': noEqual('the log has one line for each request', 'builtin'),
+  'upstream-access-logs': noEquivalent('the log has one line for each request', 'builtin'),
   'bind-address': becomes('listen', (setting, migration) => {
     const address = listenAddress(textOf(setting))
     if (address === null) remark(migration, 'gap', setting, 'it is not host:port: set listen')
@@ -102,7 +103,7 @@ export const wonderwall: Rules = {
   'metrics-bind-address': combined('admin.listen', 'one listener serves metrics, health and session administration'),
   'probe-bind-address': combined('admin.listen', 'one listener serves metrics, health and session administration'),
   'pprof-enabled': unavailable("profiles are not served over HTTP: use Node's inspector", 'gap'),
-  'log-format': noEqual('logs are JSON lines', 'builtin'),
+  'log-format': noEquivalent('logs are JSON lines', 'builtin'),
   'log-level': becomes('log.level', (setting, migration) => {
     const level = textOf(setting).toLowerCase().replace('warning', 'warn').replace('panic', 'fatal')
     if (['trace', 'debug', 'info', 'warn', 'error', 'fatal'].includes(level))
@@ -127,7 +128,7 @@ export const wonderwall: Rules = {
     },
     'the key has the same format, but sessions are not carried over: create a new key; all users log in again',
   ),
-  'session.inactivity': combined('session.idleTimeout', 'off without session.inactivity'),
+  'session.inactivity': combined('session.idleTimeout', 'session.idleTimeout is off if it is not set'),
   'session.inactivity-timeout': combined(
     'session.idleTimeout',
     'any request of the user counts as activity, not only a refresh',
@@ -160,11 +161,8 @@ export const wonderwall: Rules = {
   'redis.tls': combined('session.store', 'rediss:// if it is on, as by default'),
   'redis.username': combined('session.redis.username'),
   'redis.password': combined('session.redis.password'),
-  'redis.connection-idle-timeout': noEqual('connections to Redis are kept alive'),
-  'ratelimit.enabled': combined(
-    'rateLimit.login',
-    'requests are counted per client address, not per browser; false becomes off',
-  ),
+  'redis.connection-idle-timeout': noEquivalent('connections to Redis are kept alive'),
+  'ratelimit.enabled': combined('rateLimit.login', 'it counts per client address, not per browser; false becomes off'),
   'ratelimit.logins': combined(
     'rateLimit.login',
     'requests are counted per client address, which many users may share, so the default of 300/1m is kept',
@@ -185,14 +183,14 @@ export const wonderwall: Rules = {
     const ms = goDuration(setting)
     if (ms !== null) put(migration, 'shutdown.wait', duration(ms, 0), setting)
   }),
-  'otel.enabled': noEqual("tracing follows OpenTelemetry's own variables, such as OTEL_EXPORTER_OTLP_ENDPOINT"),
-  'otel.service-name': noEqual('set OTEL_SERVICE_NAME'),
+  'otel.enabled': noEquivalent("tracing follows OpenTelemetry's own variables, such as OTEL_EXPORTER_OTLP_ENDPOINT"),
+  'otel.service-name': noEquivalent('set OTEL_SERVICE_NAME'),
   'sso.enabled': unavailable(SSO),
-  'sso.mode': noEqual(SSO),
-  'sso.server-url': noEqual(SSO),
-  'sso.server-default-redirect-url': noEqual(SSO),
-  'sso.domain': noEqual(SSO),
-  'sso.session-cookie-name': noEqual(SSO),
+  'sso.mode': noEquivalent(SSO),
+  'sso.server-url': noEquivalent(SSO),
+  'sso.server-default-redirect-url': noEquivalent(SSO),
+  'sso.domain': noEquivalent(SSO),
+  'sso.session-cookie-name': noEquivalent(SSO),
 }
 
 /** Returns the key of a variable; `null` if the variable belongs to another program. */

@@ -25,7 +25,7 @@ export function migrateWonderwall(settings: readonly Setting[]): Migration {
   reportOverridden(migration)
   applyRules(wonderwall, migration, (key) => unknownKey(PRODUCT, key))
 
-  // The steps read settings that have a meaning only together.
+  // These steps read settings that have a meaning only together.
   migrateIngress(migration)
   migrateUpstream(migration)
   migrateAccess(migration)
@@ -42,7 +42,7 @@ export function migrateWonderwall(settings: readonly Setting[]): Migration {
       'limits and logs',
   )
   if (!has(migration, 'listen')) put(migration, 'listen', '127.0.0.1:3000')
-  // The other listeners have their ports now.
+  // Runs after the other listeners have their ports.
   assignForwardAuthPort(migration)
   putRequired(migration)
 
@@ -155,7 +155,7 @@ function migrateIgnoredPaths(migration: Migration, ignored: Setting): void {
         migration,
         required ? 'security' : 'gap',
         ignored,
-        `${JSON.stringify(item)} is no path that a route can express exactly, and needs a session: add routes with ` +
+        `${JSON.stringify(item)} is not a path that a route can express exactly, and needs a session: add routes with ` +
           'access: optional for paths that must be open',
       )
       continue

@@ -39,7 +39,7 @@ void t.test('a ticket is read back from its cookie', async (t) => {
   t.same(cookies.ticket(`a=b; ${pair(cookies.setTicket(ticket))}; c=d`), ticket)
 })
 
-void t.test('the cookie is small and reveals nothing of the ticket', async (t) => {
+void t.test('the cookie is small and reveals nothing about the ticket', async (t) => {
   const cookies = await cookiesWith(t)
   const ticket = newTicket()
   const line = cookies.setTicket(ticket)

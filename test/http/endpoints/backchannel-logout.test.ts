@@ -71,7 +71,7 @@ void t.test('sid alone ends one session, and sub alone ends all sessions of the 
   t.same([await status(second), await status(third)], [401, 200])
 })
 
-void t.test('an unknown sid or sub succeeds and ends nothing', async (t) => {
+void t.test('a token with an unknown sid or sub succeeds and ends no session', async (t) => {
   const { call, idp, claims, post } = await alice(t)
   t.equal((await post(await idp.sign(claims({ sid: 'unknown' })))).status, 200)
   t.equal((await post(await idp.sign(without(claims({ sub: 'nobody' }), 'sid')))).status, 200)
@@ -90,7 +90,7 @@ void t.test('a logout token counts once', async (t) => {
   t.equal((await post(await idp.sign(without(claims({ jti: 'another' }), 'sid')))).status, 200)
 })
 
-void t.test('a token with a single fault is refused with 400, and ends nothing', async (t) => {
+void t.test('a token with a single fault is refused with 400, and ends no session', async (t) => {
   const { call, idp, claims, post, status } = await alice(t)
   const now = Math.floor(Date.now() / 1000)
   const wrong: Readonly<Record<string, Promise<string>>> = {

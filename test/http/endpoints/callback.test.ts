@@ -45,7 +45,7 @@ void t.test('with a session the same callback continues to its target', async (t
   t.equal(sessionOf(browser, url), session)
 })
 
-void t.test('a script that repeats a callback is told that the login failed', async (t) => {
+void t.test('a script that repeats a callback learns that the login failed', async (t) => {
   const { url } = await startGateway(t)
   const browser = createBrowser()
   const callback = await callbackFor(browser, url)

@@ -39,7 +39,7 @@ void t.test('the cross-site POST carries the login cookie, and not the session c
   t.match(session, { secure: true, httpOnly: true, hostOnly: true, path: '/', sameSite: 'lax' })
 })
 
-void t.test('a callback forged by another site does nothing', async (t) => {
+void t.test('a callback forged by another site has no effect', async (t) => {
   const { browser, idp } = await start(t)
   await browser.get(`${publicUrl}/oauth2/login`)
   const forged = new URLSearchParams({ code: 'x', state: 'made-up' })

@@ -77,7 +77,7 @@ void t.test('front-channel logout works while the provider can’t be discovered
   t.same([await ask(idp.issuer), await ask('https://evil.example')], [200, 400])
 })
 
-void t.test('front-channel logout works without third-party cookies, and a prefetch does nothing', async (t) => {
+void t.test('front-channel logout works without third-party cookies, and a prefetch has no effect', async (t) => {
   const { url, browser, call, idp } = await loggedIn(t)
   const { sid } = (await browser.get(`${url}/oauth2/userinfo`, { kind: 'script' })).json()
   const parameters = new URLSearchParams({ iss: idp.issuer, sid: String(sid) })

@@ -8,7 +8,7 @@ import { loggedIn } from '../../support/logged-in.ts'
 const idp = await startIdp()
 t.teardown(() => idp.close())
 
-void t.test('after five logins in a row for an application that keeps asking, a page says so', async (t) => {
+void t.test('after five logins in a row for an application that keeps asking, a page explains the loop', async (t) => {
   const application = await startApplication(t, (req, res) => {
     res.writeHead(302, { location: `/oauth2/login?redirect=${encodeURIComponent(req.url ?? '/')}` }).end()
   })

@@ -108,7 +108,7 @@ void t.test('POST logout/local ends only the gateway’s session', async (t) => 
   )
 })
 
-void t.test('a local logout revokes nothing, and another gateway of the same client continues', async (t) => {
+void t.test('a local logout revokes no tokens, and another gateway of the same client continues', async (t) => {
   const { url, browser, idp, call } = await loggedIn(t, { config: { routes } })
   const other = createBrowser()
   for (const { name, value } of browser.cookies.all())
@@ -242,7 +242,7 @@ void t.test('a script of another site can’t sign the user out', async (t) => {
   t.equal(events('session_ended').length, 0)
 })
 
-void t.test('a prefetched logout link does nothing', async (t) => {
+void t.test('a prefetched logout link has no effect', async (t) => {
   const { url, browser, events } = await loggedIn(t, { config: { routes } })
   const answer = await browser.get(`${url}/oauth2/logout`, { from: `${url}/`, headers: { 'sec-purpose': 'prefetch' } })
   t.equal(answer.status, 204)

@@ -132,7 +132,7 @@ void t.test('every failure is reported to the page through the frame', async (t)
   t.equal(outcomeIn(await browser.get(back('consent_required'), { kind: 'frame' })), 'error', 'a state counts once')
 })
 
-void t.test('a script gets no redirect to another site, and a prefetch does nothing', async (t) => {
+void t.test('a script gets no redirect to another site, and a prefetch has no effect', async (t) => {
   const { url, browser, idp } = await loggedIn(t)
   const begun = idp.requests.authorization
   const scripted = await browser.get(`${url}/oauth2/silent`, { kind: 'script' })

@@ -78,7 +78,7 @@ void t.test('another spelling of the path gives no verdict', async (t) => {
   }
 })
 
-void t.test('the forward-auth listener serves nothing else', async (t) => {
+void t.test('the forward-auth listener serves no other URLs', async (t) => {
   const running = await start(t)
   for (const target of ['/', '/orders', '/oauth2/session', '/oauth2/login', '/oauth2/userinfo', '/livez', '/metrics']) {
     const answer = await ask(running.verdicts, 'GET', target, [cookieOf(running), ...about('/orders')])
@@ -316,7 +316,7 @@ void t.test('the rate limit of requests counts the client that a trusted proxy n
   t.equal(await status('192.0.2.8'), 200)
 })
 
-void t.test('a host that is none of several public URLs gets no verdict for the first', async (t) => {
+void t.test('a host that is not one of several public URLs gets no verdict for the first one', async (t) => {
   const admin = 'https://admin.example.com'
   const { verdicts } = await startGateway(t, {
     publicUrl: 'https://www.example.com',

@@ -587,7 +587,7 @@ void t.test('a WebSocket whose application never answers does not block the othe
   for (const one of [...waiting, socket.socket]) one.destroy()
 })
 
-void t.test('a public route’s WebSocket passes with nothing injected', async (t) => {
+void t.test('a public route’s WebSocket passes without injected headers', async (t) => {
   const running = await loggedIn(t, { config: { routes: [{ path: '/**' }, { path: '/ws', access: 'public' }] } })
   const socket = await connect(running, '', ['Authorization: Bearer mine'])
   t.equal(socket.status, 101)
