@@ -114,7 +114,7 @@ async function explainVerdict(facts: Facts, scenario: Scenario): Promise<Line[]>
   const gate = buildGate({
     config,
     routes,
-    sessions: { load: () => session, wasFollowed: () => false },
+    sessions: { load: () => session, hasSuccessor: () => false },
     bearers: {
       async verify(_token, audiences) {
         tokenProblem =
@@ -270,7 +270,7 @@ function sessionOf(claims: Claims, origin: string, now: number): Session {
     sid: null,
     origin,
     claims,
-    asked: null,
+    requestedStepUp: null,
     idToken: '',
     tokens: { accessToken: '', expiresAt: null, issuedAt: now, refreshToken: null, scope: null },
     createdAt: now,

@@ -1,5 +1,5 @@
 import type { IncomingMessage } from 'node:http'
-import { unreadable } from '../gate/path-variants.ts'
+import { pathProblem } from '../gate/path-variants.ts'
 
 /** A parsed request target. */
 export type Target =
@@ -38,7 +38,7 @@ export function readTarget(raw: string, origins: readonly string[]): Target {
   const path = mark === -1 ? inOriginForm : inOriginForm.slice(0, mark)
   const query = mark === -1 ? '' : inOriginForm.slice(mark)
   if (query.includes('#')) return { ok: false, problem: 'the query has a raw number sign' }
-  const problem = unreadable(path)
+  const problem = pathProblem(path)
   return problem === null ? { ok: true, path, query, origin } : { ok: false, problem }
 }
 

@@ -26,7 +26,7 @@ export interface LoginState {
   readonly before: { readonly id: string; readonly endsAt: number; readonly user: string } | null
   /** Whether the login asks for a prompt, an acr, an age or a scope, and not only for a session. */
   readonly particular: boolean
-  /** The `stepUpMark` of the step-up that the login asks for. */
+  /** The `stepUpKey` of the step-up that the login asks for. */
   readonly stepUp: string
   /** How many logins in a row have failed before this one. */
   readonly tries: number

@@ -1,4 +1,4 @@
-import { stepUpMark } from '../../gate/admit.ts'
+import { stepUpKey } from '../../gate/admit.ts'
 import { authorizationUrl, type LoginRequest } from '../../oidc/login.ts'
 import type { Session } from '../../session/session.ts'
 import type { Context } from '../context.ts'
@@ -67,7 +67,7 @@ export async function beginLogin(
     particular: !silent && [prompt, acrValues, maxAge, scope, claims].some((wanted) => wanted !== undefined),
     acrValues: acrs,
     maxAge: maxAge ?? null,
-    stepUp: stepUpMark({
+    stepUp: stepUpKey({
       acrValues: acrs,
       maxAge: maxAge ?? null,
       ...(scope === undefined ? {} : { scope }),

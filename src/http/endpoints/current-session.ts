@@ -30,7 +30,7 @@ export async function requireSession(
     reply,
     ticket === null
       ? { reason: 'login-required' }
-      : { reason: 'session-expired', clearCookie: !services.sessions.wasFollowed(ticket.id) },
+      : { reason: 'session-expired', clearCookie: !services.sessions.hasSuccessor(ticket.id) },
   )
   return null
 }

@@ -1,7 +1,7 @@
 import type { FastifyReply, FastifyRequest } from 'fastify'
 import { causes } from '../../errors.ts'
 import { kindOfError, refusedLogin, type AuthorizationError } from '../../oidc/authorization-response.ts'
-import { stepUpOf } from '../../gate/admit.ts'
+import { parseStepUpKey } from '../../gate/admit.ts'
 import type { Session } from '../../session/session.ts'
 import { contextOf, type Context } from '../context.ts'
 import type { LoginState } from '../cookies/login-state.ts'
@@ -23,7 +23,7 @@ export async function answerRefusal(
 ): Promise<FastifyReply> {
   const context = contextOf(request)
   const kind = kindOfError(answer, state.promptNone === true)
-  const isStepUp = stepUpOf(state.stepUp) !== null
+  const isStepUp = parseStepUpKey(state.stepUp) !== null
   // The refusal can be reported without the store.
   const session = await findSession(services, request).catch(() => null)
   const fault = refusedLogin(answer, isStepUp && kind !== 'cancelled' ? 'unmet' : kind, session !== null)
@@ -59,7 +59,12 @@ async function isAcceptedByTarget(
   session: Session,
 ): Promise<boolean> {
   // No route knows the step-up that an application asks for. Only a session from a later login can satisfy it.
-  if (stepUpOf(state.stepUp) !== null && session.asked !== state.stepUp && session.createdAt <= state.at) return false
+  if (
+    parseStepUpKey(state.stepUp) !== null &&
+    session.requestedStepUp !== state.stepUp &&
+    session.createdAt <= state.at
+  )
+    return false
   const target = targetOf(state, facts)
   if (target.startsWith(`${config.basePath}/`)) return true
   const { pathname, search } = new URL(target, facts.origin)

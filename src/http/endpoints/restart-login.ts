@@ -1,6 +1,6 @@
 import type { FastifyReply, FastifyRequest } from 'fastify'
 import { Fault } from '../../errors.ts'
-import { stepUpOf } from '../../gate/admit.ts'
+import { parseStepUpKey } from '../../gate/admit.ts'
 import type { Facts } from '../../gate/verdict.ts'
 import { contextOf } from '../context.ts'
 import { kindOf } from '../answers/send.ts'
@@ -81,7 +81,7 @@ export function targetOf({ origin, target }: LoginState, facts: Facts): string {
 export function loginUrlOf({ config }: Services, facts: Facts, state: LoginState | null): URL {
   const url = new URL(`${facts.origin}${config.basePath}/login`)
   if (state === null) return url
-  const { acrValues = null, maxAge = null, scope, claims } = stepUpOf(state.stepUp) ?? {}
+  const { acrValues = null, maxAge = null, scope, claims } = parseStepUpKey(state.stepUp) ?? {}
   url.searchParams.set('redirect', targetOf(state, facts))
   if (acrValues !== null) url.searchParams.set('acr_values', acrValues.join(' '))
   if (maxAge !== null) url.searchParams.set('max_age', String(maxAge))

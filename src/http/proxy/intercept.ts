@@ -1,4 +1,4 @@
-import { wasJustAsked, withRequirements } from '../../gate/admit.ts'
+import { isRepeatedStepUp, withRequirements } from '../../gate/admit.ts'
 import type { CompiledRoute, Denial, RequestKind } from '../../gate/verdict.ts'
 import type { Provider } from '../../oidc/provider.ts'
 import type { Session } from '../../session/session.ts'
@@ -44,7 +44,7 @@ export function intercept(
   if (wish === null) return PASS
   if (wish.type === 'invalid-token') return { type: 'renew', session }
   const stepUp = withRequirements(route, wish.stepUp)
-  const denial: Denial = wasJustAsked(session, stepUp, now)
+  const denial: Denial = isRepeatedStepUp(session, stepUp, now)
     ? { reason: 'step-up-refused' }
     : { reason: 'step-up', stepUp }
   return { type: 'deny', denial }
