@@ -92,7 +92,7 @@ const TOKEN_UNAVAILABLE = 'Your access could not be renewed right now. You are s
 const TOKEN_REFUSED = 'The sign-in service did not grant access to the application at this address.'
 const INVALID_TOKEN = 'The access token in this request can’t be used here.'
 const INSUFFICIENT_AUTHENTICATION = 'The access token of this request comes from a sign-in that is too weak or too old.'
-const STEP_UP_REFUSED = 'The application requires a stronger sign-in, which the sign-in service did not provide.'
+const STEP_UP_REFUSED = 'The application asks for a sign-in that the sign-in service did not provide.'
 const CROSS_ORIGIN = 'Another site sent this request, so it was not carried out.'
 const CROSS_ORIGIN_LOGOUT = 'Another site asked to sign you out, so the request was refused.'
 const AMBIGUOUS_PATH = 'This address can be read in more than one way, so it was not passed on.'
@@ -100,7 +100,7 @@ const TRANSFER_CODING = 'This request’s body has a transfer coding other than 
 const LOOP = 'This request came back to the gateway that forwarded it.'
 const TWO_SESSIONS =
   'This browser sends two different sign-ins for this site at the same time, so neither can be used, and one of them ' +
-  'can’t be removed from here. Delete this site’s cookies in the browser settings, then sign in again.'
+  'can’t be removed from here. Delete the cookies of this site in the browser’s settings, then sign in again.'
 const MISDIRECTED = 'The admin listener does not accept this host name. The key admin.hosts can add it.'
 
 /** Returns the answer to a denial that does not depend on the kind of request. */

@@ -6,7 +6,7 @@ import { anySite, renderPage, scriptLiteral } from './pages.ts'
 /** The path, under the base path, of the page that posts a kept form. */
 export const POST_KEPT_FORM_PATH = 'form'
 
-const NOTHING_KEPT = 'There is nothing to send: this form has already been sent, or was kept in another tab.'
+const NOTHING_KEPT = 'There is nothing to send: this form has been sent already, or was kept in another tab.'
 
 /** Returns the key of a kept form in sessionStorage. */
 export function storageKey(id: string): string {

@@ -22,7 +22,7 @@ import { answerRefusal } from './login-refused.ts'
 import { restartLogin, loginUrlOf } from './restart-login.ts'
 import { outcomeOf, sendOutcome, type Outcome } from './silent.ts'
 
-const NO_STATE = 'This address finishes a sign-in that was begun elsewhere, or long ago. Start again.'
+const NO_STATE = 'This address finishes a sign-in that was begun elsewhere, or long ago. Begin again.'
 
 /** The values of the metric label `outcome`. */
 const OUTCOMES = [

@@ -112,7 +112,7 @@ function breakLoop({ cookies, metrics }: Services, request: FastifyRequest, repl
   throw new Fault('login_failed', {
     cause: new Error(
       'the browser has logged in several times in a row: it does not send the session cookie, the replicas do not share ' +
-        'the store and the keys, the tokens expire immediately, or the application sends the browser to the login ' +
+        'the store and the keys, the tokens expire immediately, or the application sends the browser here ' +
         'although it has a session',
     ),
     detail:
