@@ -35,7 +35,7 @@ function sampleSession(turn: number, { access, id, refresh }: TokenSizes): Sessi
     sid,
     idToken: token(id),
     origin: 'https://orders.example.com',
-    asked: null,
+    requestedStepUp: null,
     claims: {
       iss: ISSUER,
       sub: subject,

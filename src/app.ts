@@ -48,20 +48,19 @@ export interface Gatehouse {
   readonly admin: FastifyInstance | null
   readonly metrics: Metrics
   /**
-   * Applies a configuration to all further requests. Requests under way, sessions, streams and connections continue.
-   * The keys that `fixedKeys` names must be unchanged. Rejects without any change when the configuration can't be
-   * applied.
+   * Applies a configuration to all further requests. Pending requests, sessions, streams and connections continue. Keys
+   * that require a restart must be unchanged. Rejects without any change if the configuration can't be applied.
    */
   reload(config: Config): Promise<void>
-  /** Makes `/readyz` answer 503, and each further answer the last on its connection. */
+  /** Makes `/readyz` return 503, and closes each connection after its next answer. */
   drain(): void
-  /** Closes the open connections of all but the admin listener. */
+  /** Closes the open connections of all listeners except the admin listener. */
   cut(): void
-  /** Finishes requests and refreshes under way, and closes everything. */
+  /** Finishes pending requests and refreshes, then closes all resources. */
   close(): Promise<void>
 }
 
-/** The parts that outlive a configuration. */
+/** The services that remain when the configuration is reloaded. */
 interface Lasting {
   readonly log: Log
   readonly metrics: Metrics
@@ -77,7 +76,7 @@ interface Lasting {
   readonly counts: Counts
 }
 
-/** The parts that a configuration makes. */
+/** The handlers and the upstreams that each configuration creates. */
 interface Shell {
   readonly route: RequestListener
   /** Handles requests on the forward-auth listener. */
@@ -85,13 +84,13 @@ interface Shell {
   readonly upstreams: Upstreams
 }
 
-/** How long a stopping gateway waits for an unavailable store, before it gives up unsaved writes. */
+/** How long a stopping gateway waits for an unavailable store before it drops unsaved writes. */
 const UNSAVED_WAIT_MS = 5_000
 
-/** Builds the gateway: the lasting parts, the shell of the configuration, and the listeners. */
+/** Builds the gateway: the lasting services, the shell for the configuration, and the listeners. */
 export async function buildApp(written: Config, log: Log, tracing: Tracing | null = null): Promise<Gatehouse> {
   const config = withOwnKeys(written)
-  // A reload replaces the values of this object, which the lasting parts hold.
+  // The lasting services use this object. A reload replaces its values.
   const session = { ...config.session }
   const metrics = createMetrics()
   const store = await openStore(session, log, metrics, tracing)
@@ -115,8 +114,8 @@ export async function buildApp(written: Config, log: Log, tracing: Tracing | nul
   metrics.watchStreams(STREAM_KINDS, (kind) => lasting.streams.count(kind))
 
   let shell = await buildShell(config, lasting)
-  let present = config
-  const refusals = createRefusals({ log, metrics, config: () => present })
+  let currentConfig = config
+  const refusals = createRefusals({ log, metrics, config: () => currentConfig })
   const listener = createListener(
     config.tls,
     (request, response) => {
@@ -151,7 +150,7 @@ export async function buildApp(written: Config, log: Log, tracing: Tracing | nul
   async function reload(changed: Config): Promise<void> {
     const next = withOwnKeys(changed)
     const fresh = await buildShell(next, lasting)
-    // No await from here on, so that no request meets parts of both configurations.
+    // No `await` after this line, so that no request is handled with parts of both configurations.
     shell = fresh
     lasting.pools.keepOnly(fresh.upstreams)
     const reconnects = !isDeepStrictEqual([session.store, session.redis], [next.session.store, next.session.redis])
@@ -159,9 +158,9 @@ export async function buildApp(written: Config, log: Log, tracing: Tracing | nul
     if (settings !== null) Object.assign(settings, next.admin)
     if (reconnects) store.reconnect()
     provider.configure(next.provider)
-    if (next.tls !== null && !isDeepStrictEqual(present.tls, next.tls)) listener.certify(next.tls)
+    if (next.tls !== null && !isDeepStrictEqual(currentConfig.tls, next.tls)) listener.certify(next.tls)
     for (const one of listeners) one.limit(next.limits)
-    present = next
+    currentConfig = next
   }
 
   function drain(): void {
@@ -195,18 +194,18 @@ export async function buildApp(written: Config, log: Log, tracing: Tracing | nul
   }
 }
 
-/** Derives keys that differ between deployments, which may share session keys and a store. */
+/** Replaces the session keys by derived ones, because different deployments may share session keys and a store. */
 function withOwnKeys(config: Config): Config {
   return { ...config, session: { ...config.session, keys: keysOf(config) } }
 }
 
-/** Builds the shell: the parts that a request goes through, in this order. */
+/** Builds the shell. The hooks and handlers are registered in the order in which a request passes them. */
 async function buildShell(config: Config, lasting: Lasting): Promise<Shell> {
   const { log, metrics, tracing, store, provider, sessions, refresher, streams } = lasting
 
   const app = createFastify(config)
 
-  // For every request: an access line, the error handler, the context.
+  // Every request has an access line, an error handler and a context.
   const cookies = await createCookies(app, config)
   const answers = createAnswers(config, cookies)
   const routes = compileRoutes(config.routes, config.basePath)
@@ -224,7 +223,7 @@ async function buildShell(config: Config, lasting: Lasting): Promise<Shell> {
   denyLoops(app, viaName, answers)
   const limits = await createLimits(app, config.rateLimit, lasting.counts)
 
-  // The gate, and the headers for upstreams.
+  // The gate and the headers for upstreams.
   const tokens = createTokens({
     refresher,
     routeTokens: lasting.routeTokens,
@@ -255,7 +254,7 @@ async function buildShell(config: Config, lasting: Lasting): Promise<Shell> {
     registerEndpoints(scope, services, limits)
   })
 
-  // The application's: through the gate, then upstream.
+  // The application's URLs, which pass the gate and go upstream.
   const upstreams = lasting.pools.openFor(routes.routes, config.limits.answerHeaders)
   await app.register(async (scope) => {
     await registerGate(
@@ -307,7 +306,7 @@ async function buildVerdicts(
   { log, metrics, tracing, counts }: Lasting,
 ): Promise<FastifyInstance> {
   const { config, answers, cookies } = services
-  // On this listener absolute targets are not accepted.
+  // This listener accepts no absolute targets.
   const app = createFastify({ publicUrl: [] })
   observe(app, { config, log, metrics, tracing })
   handleFailures(app, answers)

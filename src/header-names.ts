@@ -1,6 +1,6 @@
 /**
- * Headers that belong to one connection, in lower case: those that the RFC names, and Trailer, which announces fields
- * of a chunked body that the next hop frames for itself.
+ * Hop-by-hop headers, in lower case: those that the RFC names, and Trailer, because the next hop frames a chunked body
+ * itself.
  * @see https://www.rfc-editor.org/rfc/rfc9110#section-7.6.1
  */
 export const HOP_BY_HOP: ReadonlySet<string> = new Set([
@@ -14,8 +14,8 @@ export const HOP_BY_HOP: ReadonlySet<string> = new Set([
 ])
 
 /**
- * Request headers that the gateway answers in place of the application: credentials for a proxy, `Expect`, and the
- * settings of an HTTP/2 upgrade. A response may carry their names for the client.
+ * Request headers that the gateway handles in place of the application: credentials for a proxy, `Expect`, and the
+ * settings of an HTTP/2 upgrade. In a response, these names are for the client.
  * @see https://www.rfc-editor.org/rfc/rfc9110#section-11.7
  */
 export const FOR_THE_GATEWAY: ReadonlySet<string> = new Set([
@@ -25,12 +25,12 @@ export const FOR_THE_GATEWAY: ReadonlySet<string> = new Set([
   'http2-settings',
 ])
 
-/** A `Connection` that names no header beyond those in `HOP_BY_HOP`. */
+/** A `Connection` value that names only headers in `HOP_BY_HOP`. */
 const USUAL_CONNECTION = /^(?:keep-alive|close|upgrade)$/i
 
 /**
- * Returns the header names that a `Connection` value lists, in lower case, added to `others`; `others` itself, for the
- * usual values.
+ * Adds the header names that a `Connection` value lists, in lower case, to `others`, and returns the set. Returns
+ * `others` unchanged for the usual values.
  * @see https://www.rfc-editor.org/rfc/rfc9110#section-7.6.1
  */
 export function connectionOptions(value: string, others: Set<string> | null = null): Set<string> | null {
@@ -41,8 +41,8 @@ export function connectionOptions(value: string, others: Set<string> | null = nu
 }
 
 /**
- * Folds a header name as CGI does: lower case, with `-` for every character that is not a letter or a digit. Servers
- * with such an interface take two names that fold alike for the same header.
+ * Folds a header name like CGI: lower case, with `-` for every character that is not a letter or a digit. Servers with
+ * such an interface treat two names with the same folded form as the same header.
  * @see https://www.rfc-editor.org/rfc/rfc3875#section-4.1.18
  */
 export function foldHeaderName(name: string): string {

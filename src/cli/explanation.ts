@@ -7,7 +7,7 @@ import { hostOf, compileRoutes, type RouteTable } from '../gate/match.ts'
 import { beginsAsBearer, buildGate } from '../gate/pipeline.ts'
 import type { CompiledRoute, Facts, Verdict } from '../gate/verdict.ts'
 import { cookieNames } from '../http/cookies/names.ts'
-import { describedBy, questionOf, type Question } from '../http/forward-auth/described-request.ts'
+import { describedBy, readAuthUrl, type AuthUrl } from '../http/forward-auth/described-request.ts'
 import { redirectsProxy, statusForProxy } from '../http/forward-auth/verdict.ts'
 import { viaNameOf } from '../http/loops.ts'
 import { upstreamPath } from '../http/proxy/upstream-path.ts'
@@ -61,14 +61,18 @@ export async function explainRequest(
   const scenario = { config, routes, session, claims, now }
   const found = routes.match(hostOf(origin), method, target.path)
   if (found !== 'endpoint' || routes.conflictingVariant(hostOf(origin), method, target.path, found) !== null)
-    return [...lines, ...(await explainVerdict(facts, { ...scenario, asked: null }))]
-  const asked = questionOf(facts, config.basePath)
-  if (asked === null) return [...lines, ['answer', `the gateway itself serves everything under ${config.basePath}`]]
-  return [...lines, ...(await explainForwardAuth(facts, asked, scenario))]
+    return [...lines, ...(await explainVerdict(facts, { ...scenario, authUrl: null }))]
+  const authUrl = readAuthUrl(facts, config.basePath)
+  if (authUrl === null) return [...lines, ['answer', `the gateway itself serves everything under ${config.basePath}`]]
+  return [...lines, ...(await explainForwardAuth(facts, authUrl, scenario))]
 }
 
 /** Explains the answer of the forward-auth listener. The public listener does not serve this address. */
-async function explainForwardAuth(facts: Facts, asked: Question, scenario: Omit<Scenario, 'asked'>): Promise<Line[]> {
+async function explainForwardAuth(
+  facts: Facts,
+  authUrl: AuthUrl,
+  scenario: Omit<Scenario, 'authUrl'>,
+): Promise<Line[]> {
   const { config, routes } = scenario
   if (config.forwardAuth === null) {
     return [
@@ -78,7 +82,7 @@ async function explainForwardAuth(facts: Facts, asked: Question, scenario: Omit<
   }
   const listener: Line = ['listener', 'forwardAuth.listen; on the public listener this address is 404']
   const compiled = compileHeaders(routes, () => false)
-  const about = describedBy(asked, facts, config.publicUrl, routes)
+  const about = describedBy(authUrl, facts, config.publicUrl, routes)
   if ('reason' in about) {
     const { status, code } = finalAnswer(about)
     return [listener, ['answer', `${status} ${code}`], ['because', 'cause' in about ? about.cause : code]]
@@ -94,7 +98,7 @@ async function explainForwardAuth(facts: Facts, asked: Question, scenario: Omit<
   return [
     listener,
     ['about', `${about.method} ${about.path}${about.query} at ${about.origin}`],
-    ...(await explainVerdict(about, { ...scenario, asked })),
+    ...(await explainVerdict(about, { ...scenario, authUrl })),
   ]
 }
 
@@ -104,8 +108,8 @@ interface Scenario {
   readonly session: Session | null
   readonly claims: Claims | null
   readonly now: number
-  /** The forward-auth request of a proxy, or `null` if the request itself is explained. */
-  readonly asked: Question | null
+  /** The URL of a forward-auth request, or `null` for a request to the gateway itself. */
+  readonly authUrl: AuthUrl | null
 }
 
 async function explainVerdict(facts: Facts, scenario: Scenario): Promise<Line[]> {
@@ -114,7 +118,7 @@ async function explainVerdict(facts: Facts, scenario: Scenario): Promise<Line[]>
   const gate = buildGate({
     config,
     routes,
-    sessions: { load: () => session, wasFollowed: () => false },
+    sessions: { load: () => session, hasSuccessor: () => false },
     bearers: {
       async verify(_token, audiences) {
         tokenProblem =
@@ -160,9 +164,9 @@ async function explainVerdict(facts: Facts, scenario: Scenario): Promise<Line[]>
 function forwarded(
   verdict: Extract<Verdict, { type: 'forward' }>,
   facts: Facts,
-  { config, routes, session, now, asked }: Scenario,
+  { config, routes, session, now, authUrl }: Scenario,
 ): Line[] {
-  const byProxy = asked !== null
+  const byProxy = authUrl !== null
   const { route, accessToken, who } = verdict
   const cookies = cookieNames(config).all
   const compiled = compileHeaders(routes, (name) => cookies.has(name), viaNameOf(config))
@@ -218,12 +222,12 @@ function constantHeaders({ headers }: CompiledRoute): Set<string> {
 function denied(
   verdict: Extract<Verdict, { type: 'deny' }>,
   facts: Facts,
-  { config, asked }: Scenario,
+  { config, authUrl }: Scenario,
   tokenProblem: string | null,
 ): Line[] {
   const { denial, kind, route } = verdict
   const answer = challenge(denial, kind, facts, route, config)
-  const byProxy = asked !== null && !redirectsProxy(asked, kind, answer)
+  const byProxy = authUrl !== null && !redirectsProxy(authUrl, kind, answer)
   const status = byProxy ? statusForProxy(answer.status) : answer.status
   const loginUrl = byProxy ? (answer.location ?? answer.loginUrl) : answer.loginUrl
   const loginLines: Line[] =
@@ -270,7 +274,7 @@ function sessionOf(claims: Claims, origin: string, now: number): Session {
     sid: null,
     origin,
     claims,
-    asked: null,
+    requestedStepUp: null,
     idToken: '',
     tokens: { accessToken: '', expiresAt: null, issuedAt: now, refreshToken: null, scope: null },
     createdAt: now,

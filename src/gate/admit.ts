@@ -6,11 +6,11 @@ import type { StepUp, TokenDenial } from '../token/denial.ts'
 import type { CompiledRoute, Facts, GateDenial } from './verdict.ts'
 
 /** The user of a session, or of a bearer token that the client sent. */
-type User = Pick<Session, 'claims' | 'createdAt' | 'asked'> & Partial<Pick<Session, 'tokens'>>
+type User = Pick<Session, 'claims' | 'createdAt' | 'requestedStepUp'> & Partial<Pick<Session, 'tokens'>>
 
 /**
- * Returns why a session may not use a route, or `null` when it may. `hadTicket` tells a session that has ended from a
- * request without one.
+ * Returns why a session may not use a route, or `null` if it may. With `hadTicket`, a request without a session had one
+ * that has ended.
  */
 export function admit(route: CompiledRoute, session: User | null, hadTicket: boolean, now: number): GateDenial | null {
   if (route.access !== 'required') return null
@@ -19,27 +19,27 @@ export function admit(route: CompiledRoute, session: User | null, hadTicket: boo
   return requireStepUp(route, session, now) ?? requireClaims(route, session)
 }
 
-/** Returns what a request gets whose session has no token for the route. */
+/** Returns the denial of a request whose session gets no token for the route. */
 export function denyWithoutToken(
   denial: TokenDenial,
   route: CompiledRoute,
   session: Session,
   facts: Pick<Facts, 'ticket'>,
-  sessions: Pick<Sessions, 'wasFollowed'>,
+  sessions: Pick<Sessions, 'hasSuccessor'>,
   now: number,
 ): GateDenial {
-  if (denial.reason !== 'step-up') return keepSuccessorsCookie(denial, facts, sessions)
+  if (denial.reason !== 'step-up') return keepCookieOfSuccessor(denial, facts, sessions)
   const stepUp = withRequirements(route, denial.stepUp)
-  return wasJustAsked(session, stepUp, now) ? { reason: 'token-refused' } : { reason: 'step-up', stepUp }
+  return isRepeatedStepUp(session, stepUp, now) ? { reason: 'token-refused' } : { reason: 'step-up', stepUp }
 }
 
-/** Leaves the cookie alone when another session has replaced the ended one, because it may be the new session's. */
-export function keepSuccessorsCookie(
+/** Keeps the cookie if another session has replaced the ended one, because the cookie may belong to the new session. */
+export function keepCookieOfSuccessor(
   denial: GateDenial,
   { ticket }: Pick<Facts, 'ticket'>,
-  sessions: Pick<Sessions, 'wasFollowed'>,
+  sessions: Pick<Sessions, 'hasSuccessor'>,
 ): GateDenial {
-  if (denial.reason !== 'session-expired' || ticket === null || !sessions.wasFollowed(ticket.id)) return denial
+  if (denial.reason !== 'session-expired' || ticket === null || !sessions.hasSuccessor(ticket.id)) return denial
   return { ...denial, clearCookie: false }
 }
 
@@ -77,8 +77,8 @@ function requireClaims({ require }: CompiledRoute, { claims, tokens }: User): Ga
 }
 
 /**
- * Returns whether the provider omitted a claim with too many values (overage). It refers to another source, which the
- * gateway does not ask, or just reports the omission, as Entra does with `hasgroups`.
+ * Returns whether the provider omitted a claim because it has too many values (overage). The ID token then names another
+ * source, which the gateway does not query, or only reports the omission, as Entra does with `hasgroups`.
  * @see https://openid.net/specs/openid-connect-core-1_0.html#AggregatedDistributedClaims
  */
 function isOmitted(claims: Claims, name: string): boolean {
@@ -109,16 +109,16 @@ function isObject(value: unknown): value is Claims {
   return typeof value === 'object' && value !== null && !Array.isArray(value)
 }
 
-/** A step-up that is asked for again this soon after its login shows that the provider does not deliver it. */
-const JUST_NOW_MS = 60_000
+/** If a step-up is required again this soon after its login, the provider does not deliver it. */
+const REPEATED_WITHIN_MS = 60_000
 
-/** Returns a key for a step-up: two that ask for the same have the same key. */
-export function stepUpMark({ acrValues, maxAge, scope, claims }: StepUp): string {
+/** Returns a key for a step-up. Equal step-ups have equal keys. */
+export function stepUpKey({ acrValues, maxAge, scope, claims }: StepUp): string {
   return JSON.stringify([acrValues?.join(' ') ?? null, maxAge, scope ?? null, claims ?? null])
 }
 
-/** Returns the step-up of a key that `stepUpMark` made; `null` when it asks for nothing. */
-export function stepUpOf(mark: string): StepUp | null {
+/** Returns the step-up of a key from `stepUpKey`, or `null` if the step-up is empty. */
+export function parseStepUpKey(mark: string): StepUp | null {
   const parts: unknown = JSON.parse(mark)
   if (!Array.isArray(parts)) return null
   const [acr, maxAge, scope, claims]: unknown[] = parts
@@ -131,34 +131,32 @@ export function stepUpOf(mark: string): StepUp | null {
   }
 }
 
-/** Returns whether the session comes from a login that asked for the same a moment ago: another one would loop. */
-export function wasJustAsked(
-  session: { readonly asked: string | null; readonly createdAt: number },
+/** Returns whether the session comes from a recent login with the same step-up, so that another login would loop. */
+export function isRepeatedStepUp(
+  session: { readonly requestedStepUp: string | null; readonly createdAt: number },
   stepUp: StepUp,
   now: number,
 ): boolean {
-  return session.asked === stepUpMark(stepUp) && now - session.createdAt < JUST_NOW_MS
+  return session.requestedStepUp === stepUpKey(stepUp) && now - session.createdAt < REPEATED_WITHIN_MS
 }
 
-/** The time that a browser may take from the callback to the target of the login. */
+/** How long a browser may take from the callback to the target of the login. */
 const CALLBACK_TO_TARGET_MS = 2_000
 
 /**
- * Returns whether the session comes from a login for this `max_age`, in seconds, that has only just ended. The callback
- * has checked `auth_time` with a tolerance for clock skew: a stricter check here would loop.
+ * Returns whether the session was created within the last two seconds by a login with this `max_age`, in seconds. The
+ * callback checks `auth_time` with a tolerance for clock skew, so a stricter check here would loop.
  */
 function comesFromLoginFor(
   maxAge: number,
-  { asked, createdAt }: Pick<Session, 'asked' | 'createdAt'>,
+  { requestedStepUp, createdAt }: Pick<Session, 'requestedStepUp' | 'createdAt'>,
   now: number,
 ): boolean {
-  if (asked === null || now - createdAt > CALLBACK_TO_TARGET_MS) return false
-  return stepUpOf(asked)?.maxAge === maxAge
+  if (requestedStepUp === null || now - createdAt > CALLBACK_TO_TARGET_MS) return false
+  return parseStepUpKey(requestedStepUp)?.maxAge === maxAge
 }
 
-/**
- * Adds the route's `acr` to a step-up that the provider or the application asks for, so that its login satisfies both.
- */
+/** Adds the route's `acr` to a step-up that the provider or the application requires, so that one login satisfies both. */
 export function withRequirements({ require }: CompiledRoute, stepUp: StepUp): StepUp {
   return { ...stepUp, acrValues: stepUp.acrValues ?? require.acr }
 }

@@ -4,7 +4,7 @@ import type { StepUp } from '../token/denial.ts'
 import { returnTarget } from './return-target.ts'
 import type { CompiledRoute, Denial, Facts, FinalDenial, LoginDenial, RequestKind } from './verdict.ts'
 
-/** An answer of the gateway's own, before it is written as a problem, a page or a redirect. */
+/** An answer of the gateway, before it is rendered as a problem, a page or a redirect. */
 export interface Answer {
   readonly status: number
   readonly code: Code
@@ -14,7 +14,7 @@ export interface Answer {
   readonly location?: string
   /** Where the user logs in. */
   readonly loginUrl?: string
-  /** Seconds. */
+  /** In seconds. */
   readonly retryAfter?: number
   /** The value of `WWW-Authenticate`. */
   readonly authenticate?: string
@@ -25,14 +25,14 @@ export interface Answer {
 
 type Settings = Pick<Config, 'basePath'> & { readonly scripts: Pick<Config['scripts'], 'message'> }
 
-/** The rows of the table that depend on the kind of request. */
+/** The answers that depend on the kind of request. */
 const LOGIN_ROWS: { readonly [reason in LoginDenial['reason']]: Pick<Answer, 'code' | 'detail'> } = {
   'login-required': { code: 'login_required', detail: 'You have to sign in to go on.' },
   'session-expired': { code: 'session_expired', detail: 'Your session has ended. Sign in again to go on.' },
-  'step-up': { code: 'step_up_required', detail: 'This page asks for a stronger or more recent sign-in.' },
+  'step-up': { code: 'step_up_required', detail: 'This page requires a stronger or more recent sign-in.' },
 }
 
-/** The table of denials: returns what a denied request of this kind gets. */
+/** Returns the answer to a denied request of this kind. */
 export function challenge(
   denial: Denial,
   kind: RequestKind,
@@ -74,7 +74,7 @@ function upstreamLogin(loginUrl: string): Answer {
     status: 401,
     code: 'upstream_login_required',
     title: 'Login required',
-    detail: 'The application asks for a sign-in of its own.',
+    detail: 'The application requires its own sign-in.',
     authenticate: 'Bearer',
     loginUrl,
   }
@@ -86,32 +86,32 @@ function isLoginDenial(denial: Denial): denial is LoginDenial {
 
 const FORBIDDEN = 'You are signed in, but you are not allowed to open this.'
 const OVERAGE =
-  'You are signed in, but the sign-in service left out what decides whether you may open this: ' +
-  'you are in too many groups. Ask the administrator of this site.'
+  'You are signed in, but you are in too many groups: the sign-in service left out the ones that decide whether you ' +
+  'may open this. Contact the administrator of this site.'
 const TOKEN_UNAVAILABLE = 'Your access could not be renewed right now. You are still signed in; try again in a moment.'
-const TOKEN_REFUSED = 'The sign-in service gave no access to the application behind this address.'
-const INVALID_TOKEN = 'The access token that came with this request can’t be used here.'
+const TOKEN_REFUSED = 'The sign-in service did not grant access to the application at this address.'
+const INVALID_TOKEN = 'The access token in this request can’t be used here.'
 const INSUFFICIENT_AUTHENTICATION = 'The access token of this request comes from a sign-in that is too weak or too old.'
 const STEP_UP_REFUSED = 'The application asks for a sign-in that the sign-in service did not provide.'
 const CROSS_ORIGIN = 'Another site sent this request, so it was not carried out.'
-const CROSS_ORIGIN_LOGOUT = 'Another site asked to sign you out, so it was not done.'
+const CROSS_ORIGIN_LOGOUT = 'Another site asked to sign you out, so the request was refused.'
 const AMBIGUOUS_PATH = 'This address can be read in more than one way, so it was not passed on.'
 const TRANSFER_CODING = 'This request’s body has a transfer coding other than chunked.'
-const LOOP = 'This request came back to the gateway that had passed it on.'
+const LOOP = 'This request came back to the gateway that forwarded it.'
 const TWO_SESSIONS =
-  'This browser sends two different sign-ins for this site at once, and one of them can’t be removed from ' +
-  'here, so neither counts. Delete the cookies of this site in the browser’s settings, then sign in again.'
-const MISDIRECTED = 'The admin listener does not answer to this host name. The key admin.hosts can add it.'
+  'This browser sends two different sign-ins for this site at the same time, so neither can be used, and one of them ' +
+  'can’t be removed from here. Delete the cookies of this site in the browser’s settings, then sign in again.'
+const MISDIRECTED = 'The admin listener does not accept this host name. The key admin.hosts can add it.'
 
-/** The rows of the table that are the same for every kind of request. */
+/** Returns the answer to a denial that does not depend on the kind of request. */
 export function finalAnswer(denial: FinalDenial): Answer {
   switch (denial.reason) {
     case 'no-route':
-      return usual('not_found')
+      return faultAnswer('not_found')
     case 'ambiguous-path':
       return { status: 400, code: 'ambiguous_path', title: 'Ambiguous address', detail: AMBIGUOUS_PATH }
     case 'malformed':
-      return usual('bad_request')
+      return faultAnswer('bad_request')
     case 'transfer-coding':
       return {
         status: denial.unframed ? 400 : 501,
@@ -121,16 +121,16 @@ export function finalAnswer(denial: FinalDenial): Answer {
       }
     case 'method-not-allowed':
       return denial.allow === null
-        ? usual('method_not_allowed')
+        ? faultAnswer('method_not_allowed')
         : {
-            ...usual('method_not_allowed'),
+            ...faultAnswer('method_not_allowed'),
             detail: `This address answers ${denial.allow.join(' and ')}.`,
             allow: denial.allow.join(', '),
           }
     case 'loop':
-      return { ...usual('upstream_unreachable'), status: 508, detail: LOOP }
+      return { ...faultAnswer('upstream_unreachable'), status: 508, detail: LOOP }
     case 'two-sessions':
-      return { ...usual('login_failed'), detail: TWO_SESSIONS }
+      return { ...faultAnswer('login_failed'), detail: TWO_SESSIONS }
     case 'forbidden': {
       const detail = denial.overage === true ? OVERAGE : FORBIDDEN
       return { status: 403, code: 'forbidden', title: 'Not allowed', detail }
@@ -157,7 +157,7 @@ export function finalAnswer(denial: FinalDenial): Answer {
     case 'insufficient-authentication':
       return insufficientAuthentication(denial.stepUp)
     case 'misdirected':
-      return { ...usual('bad_request'), status: 421, detail: MISDIRECTED }
+      return { ...faultAnswer('bad_request'), status: 421, detail: MISDIRECTED }
     case 'not-admin':
       return NOT_ADMIN[denial.problem]
     case 'step-up-refused':
@@ -165,8 +165,8 @@ export function finalAnswer(denial: FinalDenial): Answer {
   }
 }
 
-/** Returns an answer in the usual words of a code that faults have, too. */
-function usual(code: FaultCode): Answer {
+/** Returns the answer that a fault with this code gets. */
+function faultAnswer(code: FaultCode): Answer {
   const { status, title, detail } = faults[code]
   return { status, code, title, detail }
 }
@@ -188,13 +188,13 @@ function insufficientAuthentication({ acrValues, maxAge }: StepUp): Answer {
 
 type NotAdmin = Extract<Denial, { readonly reason: 'not-admin' }>
 
-/** What clients of the admin listener get that may not administer sessions. */
+/** The answers to clients of the admin listener that may not administer sessions. */
 const NOT_ADMIN: { readonly [problem in NotAdmin['problem']]: Answer } = {
   'cross-origin': {
     status: 403,
     code: 'cross_origin',
     title: 'Request from another site',
-    detail: 'A web page of another origin asked for session administration.',
+    detail: 'A web page of another origin requested session administration.',
   },
   'not-local': {
     status: 403,
@@ -219,8 +219,8 @@ const NOT_ADMIN: { readonly [problem in NotAdmin['problem']]: Answer } = {
 }
 
 /**
- * Returns the login URL. After the login a navigation returns to its target, any other kind of request to the page that
- * sent it.
+ * Returns the login URL. After the login, a navigation returns to its target, and any other request to the page that sent
+ * it.
  */
 export function loginUrlFor(facts: Facts, kind: RequestKind, basePath: string, stepUp?: StepUp): string {
   const parameters = new URLSearchParams()
@@ -238,13 +238,13 @@ export function loginUrlFor(facts: Facts, kind: RequestKind, basePath: string, s
   return `${facts.origin}${basePath}/login${query === '' ? '' : `?${query}`}`
 }
 
-/** Returns the page that sent a request, as far as the browser tells. */
+/** Returns the page that sent a request, or `null` if the browser does not report it. */
 function pageOf({ headers, origin }: Facts): string | null {
   const current = headers['hx-current-url']
   return sameOrigin(typeof current === 'string' ? current : undefined, origin) ?? sameOrigin(headers.referer, origin)
 }
 
-/** Browsers send absolute URLs only. */
+/** Browsers send only absolute URLs in these headers. */
 function sameOrigin(url: string | undefined, origin: string): string | null {
   return url?.startsWith(`${origin}/`) === true || url === origin ? returnTarget(url, origin) : null
 }

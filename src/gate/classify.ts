@@ -12,7 +12,7 @@ const WEBSOCKET = /(?:^|[\s,])websocket\s*(?:[/,]|$)/i
 const UPGRADE = /(?:^|[\s,])upgrade\s*(?:,|$)/i
 
 /**
- * Returns the kind of a request, from its method and headers alone.
+ * Returns the kind of a request.
  * @see https://www.w3.org/TR/fetch-metadata/
  */
 export function classify(method: string, headers: IncomingHttpHeaders, scripts: Config['scripts']): RequestKind {
@@ -33,21 +33,21 @@ export function classify(method: string, headers: IncomingHttpHeaders, scripts: 
   return method === 'POST' && FORM_TYPES.test(headers['content-type'] ?? '') ? 'form' : 'script'
 }
 
-/** Returns whether Accept names one of these media types with a weight above 0. */
+/** Returns whether Accept lists one of these media types with a weight above 0. */
 function accepts({ accept = '' }: IncomingHttpHeaders, types: RegExp): boolean {
   if (!types.test(accept)) return false
-  // Few clients send a weight of 0, so almost every request is spared the list.
+  // Few clients send a weight of 0, so almost no request has its list split.
   return (
     !WEIGHT_OF_ZERO.test(accept) || accept.split(',').some((item) => types.test(item) && !WEIGHT_OF_ZERO.test(item))
   )
 }
 
-/** Returns whether a browser fetches a page that the user has not opened yet. */
+/** Returns whether a browser prefetches or prerenders a page that the user has not opened. */
 export function isPrefetch(headers: IncomingHttpHeaders): boolean {
-  return isAhead(headers['sec-purpose']) || isAhead(headers['purpose']) || isAhead(headers['x-moz'])
+  return namesPrefetch(headers['sec-purpose']) || namesPrefetch(headers['purpose']) || namesPrefetch(headers['x-moz'])
 }
 
-function isAhead(purpose: string | string[] | undefined): boolean {
+function namesPrefetch(purpose: string | string[] | undefined): boolean {
   return purpose !== undefined && PREFETCH.test(String(purpose))
 }
 

@@ -4,12 +4,12 @@ import type { CompiledRoute, Facts } from './verdict.ts'
 const SAFE = new Set(['GET', 'HEAD', 'OPTIONS'])
 
 /**
- * Returns whether a request passes the check against CSRF. A request with a session and an unsafe method passes unless
- * the browser says that another origin sent it. A WebSocket upgrade counts as unsafe, although it is a GET.
+ * Returns whether a request passes the CSRF check. It fails if it has a session and an unsafe method and the browser
+ * reports another origin. A WebSocket upgrade counts as unsafe, although it is a GET.
  */
-export function provesOrigin(facts: Facts, route: CompiledRoute, session: Session | null): boolean {
+export function passesCsrfCheck(facts: Facts, route: CompiledRoute, session: Session | null): boolean {
   if (session === null || route.csrf === 'off') return true
-  // Upgrade is a hop-by-hop header, so a proxy that uses forward-auth may not pass it on.
+  // A proxy that uses forward-auth may not pass Upgrade on, because it is a hop-by-hop header.
   const { method, headers } = facts
   const upgrade = headers.upgrade !== undefined || headers['sec-websocket-key'] !== undefined
   if (SAFE.has(method) && !upgrade) return true
@@ -17,7 +17,7 @@ export function provesOrigin(facts: Facts, route: CompiledRoute, session: Sessio
   return !isCrossOrigin(facts) && !(upgrade && hasForeignOrigin(facts))
 }
 
-/** Returns whether the browser says that another origin sent the request, also one of the same site. */
+/** Returns whether the browser reports that another origin sent the request. Another origin of the same site counts. */
 export function isCrossOrigin({ headers, origin }: Pick<Facts, 'headers' | 'origin'>): boolean {
   const site = headers['sec-fetch-site']
   if (site === 'cross-site' || site === 'same-site') return true

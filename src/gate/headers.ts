@@ -28,15 +28,16 @@ const MAX_CACHED_LENGTH = 100
 /** Builds the headers that an upstream receives. */
 export interface UpstreamHeaders {
   /**
-   * Returns name, value, name, value …: the client's headers without those that it may not set, then the gateway's own.
+   * Returns name, value, name, value …: the client's headers, without those that it may not set, followed by the
+   * gateway's own.
    */
   build(facts: Facts, route: CompiledRoute, who: Who | null, accessToken: string | null): string[]
-  /** Returns the gateway's own headers only: the user's identity, and the token. */
+  /** Returns the gateway's own headers: the user's identity and the token. */
   identity(route: CompiledRoute, who: Who | null, accessToken: string | null): string[]
   /**
-   * Returns the first header of a described request that `build` would have dropped and that its proxy does not
-   * replace, or `null`: another spelling of a header that some route sets, or a method override that would select
-   * another route.
+   * Returns the first header of a described request that would deceive the application, or `null`: another spelling of
+   * a header that some route sets, or a method override that selects another route. `build` drops such headers; with
+   * forward-auth, the proxy passes them on.
    */
   forged(facts: Facts): string | null
 }
@@ -87,7 +88,7 @@ export function compileHeaders(
     if (lower === 'host' || lower === 'cookie' || lower === 'authorization') return lower
     const same = foldHeaderName(name)
     if (identity.has(same)) return exact.has(lower) ? 'drop' : 'respelled'
-    // CGI and its successors do not distinguish these spellings from the header itself.
+    // CGI-like servers treat these spellings as the header itself.
     if (same !== lower && (same === 'content-length' || REPLACED.includes(same))) return 'respelled'
     if (HOP_BY_HOP.has(same) || FOR_THE_GATEWAY.has(same) || REPLACED.includes(same)) return 'drop'
     if (/^-*authorization-*$/.test(same)) return 'authorization-variant'
@@ -132,9 +133,9 @@ export function compileHeaders(
             break
           case 'authorization': {
             if (mine?.setsAuthorization === true || (who !== null && who.bearer !== true)) break
-            // Applications accept tokens in other schemes, too, and only verified ones may reach them on this route.
+            // Applications also accept tokens in other schemes. On this route, only verified tokens may reach them.
             if (who === null && route.bearer !== null && !isBasicAlone(facts)) break
-            // Of several, the first has been verified.
+            // With several Authorization headers, only the first one has been verified.
             if (who === null || !bearerSent) out.push(name, value)
             bearerSent = true
             break
@@ -180,7 +181,7 @@ export function compileHeaders(
   }
 }
 
-/** Allocates no list, because every request comes through here. */
+/** Allocates no array, because this runs for every request. */
 function withoutOwnCookies(cookies: string, isOwnCookie: (name: string) => boolean): string {
   let others = ''
   for (let at = 0; at < cookies.length;) {
@@ -195,7 +196,7 @@ function withoutOwnCookies(cookies: string, isOwnCookie: (name: string) => boole
   return others
 }
 
-/** `trim` would also remove the byte A0, which ends many letters in UTF-8. */
+/** Trims spaces and tabs. `trim` would also remove the byte A0, with which many UTF-8 sequences end. */
 function withoutBlanks(text: string, from: number, to: number): string {
   let [start, end] = [from, to]
   while (start < end && isBlank(text.charCodeAt(start))) start += 1
@@ -228,7 +229,7 @@ function forwardedIn(headers: Facts['headers']): typeof NOT_FORWARDED {
   }
 }
 
-/** Cached by the claims, which stay the same object until a login or a refresh changes them. */
+/** Caches the headers by the claims object, which changes only with a login or a refresh. */
 function identityHeaders(rules: RouteRules, route: CompiledRoute, who: Who | null): readonly string[] {
   const known = who === null ? undefined : rules.filled.get(who.claims)
   if (known !== undefined) return known

@@ -10,7 +10,7 @@ export type Match = CompiledRoute | 'endpoint' | null
 export interface RouteTable {
   readonly routes: readonly CompiledRoute[]
   /**
-   * Returns the route of a request. The most specific path wins, then a route for the host, then one for the method.
+   * Returns the route of a request. The most specific path wins, then a route with a host, then one with methods.
    */
   match(host: string, method: string, path: string): Match
   /** Returns whether another method would select another route for the same path. */
@@ -46,7 +46,7 @@ export function compileRoutes(configured: readonly Route[], basePath: string): R
   })
   const methods = new Set(configured.flatMap((route) => route.methods ?? []))
   const exact = newNode()
-  // Variants are looked up here, where a pattern with percent-encodings is stored decoded, too.
+  // For path variants: these trees contain patterns with percent-encodings in decoded form as well.
   const normalised = newNode()
   const folded = newNode()
   for (const route of routes) {
@@ -61,7 +61,7 @@ export function compileRoutes(configured: readonly Route[], basePath: string): R
       insert(folded, fold(pattern), leaf)
     }
   }
-  // Without such a route, a path without a trailing slash has no conflicting twin.
+  // Without such a route, a path without a trailing slash can't conflict with the path that has one.
   const hasTrailingSlashes = routes.some(({ path }) => path !== '/' && path.endsWith('/'))
   const allLowerCase = [basePath, ...configured.map((route) => decoded(route.path))].every(
     (pattern) => pattern === fold(pattern),
@@ -71,8 +71,8 @@ export function compileRoutes(configured: readonly Route[], basePath: string): R
   insert(normalised, `${basePath}/**`, own)
   insert(folded, `${fold(basePath)}/**`, own)
 
-  // Most applications treat `/admin/` as `/admin`, so the route of one must not admit requests that the route of the
-  // other would deny, unless its pattern names both.
+  // Most applications treat `/admin/` like `/admin`. The route of one must not admit requests that the route of the
+  // other would deny, unless its pattern matches both.
   function trailingSlashConflict(
     root: Node,
     path: string,
@@ -117,14 +117,14 @@ export function compileRoutes(configured: readonly Route[], basePath: string): R
   }
 }
 
-/** Returns whether a pattern is the path, the path with a trailing slash, or `/**` below it. */
+/** Returns whether a pattern is the path itself, the path with a trailing slash, or the path with `/**`. */
 function namesBoth(pattern: string, path: string): boolean {
   if (!pattern.startsWith(path)) return false
   const rest = pattern.length - path.length
   return rest === 0 || (rest === 1 && pattern.endsWith('/')) || (rest === 3 && pattern.endsWith('/**'))
 }
 
-/** Returns whether a route requires a session, claims or a check of the origin that another route does not. */
+/** Returns whether a route requires a session, claims or a CSRF check that the other route does not require. */
 function isStricter(one: Route, other: Route): boolean {
   if (one.access !== 'required') return false
   if (other.access !== 'required') return true
@@ -133,7 +133,7 @@ function isStricter(one: Route, other: Route): boolean {
   return (asks && !isDeepStrictEqual(one.require, other.require)) || (one.csrf !== 'off' && other.csrf === 'off')
 }
 
-/** Percent-decodes a pattern, but for segments that would become several, or a wildcard. */
+/** Percent-decodes a pattern, except segments that would become several segments or a wildcard. */
 function decoded(pattern: string): string {
   return pattern
     .split('/')
@@ -208,12 +208,12 @@ function pick(leaves: readonly Leaf[], host: string, method: string): Match {
   return null
 }
 
-/** A route may name a host with its port or without. */
+/** A route's host may have a port. Without one, it matches any port. */
 function names(wanted: string, host: string): boolean {
   return host === wanted || host.startsWith(`${wanted}:`)
 }
 
-/** Returns the host of a public origin, with its port, as routes name it. */
+/** Returns the host of an origin, with its port if it has one. */
 export function hostOf(origin: string): string {
   return origin.slice(origin.indexOf('//') + 2)
 }
@@ -221,8 +221,8 @@ export function hostOf(origin: string): string {
 const DEFAULT_PORT = { 'https:': ':443', 'http:': ':80' }
 
 /**
- * Returns a function that finds the public origin for a Host. A Host without a port also finds an origin on another
- * port, when it is the only one of that name.
+ * Returns a function that finds the public origin for a Host header. A Host without a port also finds an origin on
+ * another port if no other origin has that name.
  * @see https://www.rfc-editor.org/rfc/rfc9110#section-7.2
  */
 export function originsByHost(publicUrls: readonly string[]): (host: string) => string | null {
@@ -233,7 +233,7 @@ export function originsByHost(publicUrls: readonly string[]): (host: string) => 
     const ofThatName = publicUrls.filter((other) => new URL(other).hostname === hostname)
     if (ofThatName.length === 1) byHost.set(hostname, origin)
   }
-  // Last, so that a name without a port finds the origin without a port first.
+  // Set last, so that a name without a port finds the origin without a port.
   for (const origin of publicUrls) byHost.set(hostOf(origin), origin)
   return (host) => byHost.get(host.toLowerCase()) ?? null
 }

@@ -2,29 +2,29 @@ const PLAIN = /^(?:\/[a-z0-9\-_~!$&'()*+,=:@][a-z0-9\-_.~!$&'()*+,=:@]*(?<!\.))*
 const UNSENDABLE = /[^\u0021-\u007e]/
 const MALFORMED = /%(?![0-9A-Fa-f]{2})/
 
-// A second decoding would yield what is refused in any case.
+// Also doubly encoded, because the second decoding would yield a NUL or invalid UTF-8.
 const NUL = /%(?:25)?00/
 const OVERLONG_TWICE = /%25(?:c[01]%25[89ab]|e0%25[89]|f0%258)/i
 
-/** No honest path has more variants, or variants of more characters in total. */
+/** Only an attacker sends a path with more variants, or with variants of more characters in total. */
 const MAX_VARIANTS = 512
 const MAX_CHARACTERS = 65_536
 
 /**
- * Returns whether a path is its only variant: lower case, nothing encoded, no dot segment, no empty segment, no
- * parameter, no dot at a segment's end, no stream of a Windows file.
+ * Returns whether a path has no variants: it is in lower case, and has no percent-encodings, no dot or empty segments, no
+ * parameters, no dot at the end of a segment, and no Windows file stream.
  */
 export function isPlain(path: string): boolean {
   return PLAIN.test(path) && !path.includes(':$')
 }
 
-/** Returns why a path is refused on any route, or `null`. `path` is as it was sent, without the query. */
-export function unreadable(path: string): string | null {
+/** Returns why a path is refused on every route, or `null`. `path` is the raw path without the query. */
+export function pathProblem(path: string): string | null {
   if (isPlain(path)) return null
   if (!path.startsWith('/')) return 'the path does not begin with a slash'
   if (path.includes('\\')) return 'the path has a raw backslash'
   if (path.includes('#')) return 'the path has a raw number sign'
-  // Node's parser rejects these itself, but `explain` takes its URL from the command line.
+  // Node.js rejects these characters itself, but `explain` takes its URL from the command line.
   if (UNSENDABLE.test(path)) return 'the path has a character that must be percent-encoded'
   if (MALFORMED.test(path)) return 'the path has a malformed percent-encoding'
   if (NUL.test(path)) return 'the path has a NUL'
@@ -37,10 +37,10 @@ interface Variant {
 }
 
 /**
- * Returns every way in which some server may normalise a path: percent-decoded once or twice, dot segments removed,
- * slashes merged, `;parameters` dropped, `\` as `/`, and the rules of `LENIENT`, in any combination and order. As in
- * URL parsers, an encoded slash may stay encoded. The case is folded in a second list, `folded`. Returns `null` when
- * there are too many variants to enumerate.
+ * Returns every path that a server may make of a path by normalising it: percent-decoded once or twice, dot segments
+ * removed, slashes merged, `;parameters` dropped, `\` as `/`, and the rules of `LENIENT`, in any combination and order.
+ * An encoded slash may stay encoded, as in URL parsers. `folded` has the same paths with their case folded. Returns
+ * `null` if there are too many variants to enumerate.
  */
 export function pathVariants(
   path: string,
@@ -77,22 +77,22 @@ export function pathVariants(
   return { asIs, folded: [...new Set(asIs.map(fold))] }
 }
 
-/** Normalisations of lenient servers and URL parsers, and the paths to which they apply. */
+/** Normalisations by lenient servers and URL parsers, with the pattern of the paths that they change. */
 const LENIENT: readonly (readonly [when: RegExp, read: (path: string) => string])[] = [
   // Apache's mod_rewrite before 2.4.60 (CVE-2024-38474), and applications that parse a decoded path as a URL.
   [/\?/, (path) => path.slice(0, path.indexOf('?'))],
-  // URL parsers drop these anywhere: https://url.spec.whatwg.org/#concept-basic-url-parser, Python's urlsplit.
+  // URL parsers, such as Python's urlsplit, drop these anywhere: https://url.spec.whatwg.org/#concept-basic-url-parser
   [/[\t\n\r]/, (path) => path.replace(/[\t\n\r]/g, '')],
-  // `new URL(request.url, base)` of Node.js and urlsplit of Python take the text after a leading `//` for a host.
+  // `new URL(request.url, base)` in Node.js and urlsplit in Python parse the text after a leading `//` as a host.
   [/^\/\//, (path) => path.replace(/^\/\/+[^/]*/, '') || '/'],
-  // Windows drops dots and spaces at the end of a name, and opens a file by its streams: `secret::$DATA`.
+  // Windows drops dots and spaces at the end of a name, and opens a file through its streams: `secret::$DATA`.
   [/[. ](?:\/|$)/, (path) => path.replace(/(?<! ) +(?=\/|$)/g, '').replace(/([^/. ])[. ]+(?=\/|$)/g, '$1')],
   [/:\$/, (path) => path.replace(/:[^/:]*:\$[^/]*/g, '')],
-  // PHP on Windows, for one, gets fullwidth and similar characters as the closest ones of its code page (best fit).
+  // Windows maps fullwidth and similar characters to the closest ones of the code page (best fit), for PHP among others.
   [/[^\0-\x7f]/, (path) => bestFit(path)],
 ]
 
-/** Replaces characters that look like ASCII: the compatibility forms of Unicode, and the slashes of code pages. */
+/** Replaces Unicode compatibility characters and the characters that code pages map to slashes. */
 function bestFit(path: string): string {
   return path
     .normalize('NFKC')
@@ -100,7 +100,7 @@ function bestFit(path: string): string {
     .replace(/[\u00a5\u20a9\u2216]/g, '\\')
 }
 
-/** Folds the case as a case-insensitive server may: `ſ` and the Kelvin sign become ASCII letters, too. */
+/** Folds the case like a case-insensitive server: even `ſ` and the Kelvin sign become ASCII letters. */
 export function fold(path: string): string {
   return path.toUpperCase().toLowerCase()
 }
@@ -116,7 +116,7 @@ function isUtf8(path: string): boolean {
   }
 }
 
-/** Decodes as a lenient server does: malformed encodings stay, and invalid UTF-8 becomes U+FFFD. */
+/** Decodes like a lenient server: leaves malformed encodings as they are and replaces invalid UTF-8 by U+FFFD. */
 function decode(path: string): string {
   if (isUtf8(path)) return decodeURIComponent(path)
   return path.replace(/(?:%[0-9a-f]{2})+/gi, (bytes) => Buffer.from(bytes.replaceAll('%', ''), 'hex').toString())

@@ -3,34 +3,33 @@ import type { AccessTokens } from '../oidc/access-token.ts'
 import type { Session } from '../session/session.ts'
 import type { Sessions } from '../session/sessions.ts'
 import type { Acquired, Tokens } from '../token/acquire.ts'
-import { admit, denyWithoutToken, keepSuccessorsCookie } from './admit.ts'
+import { admit, denyWithoutToken, keepCookieOfSuccessor } from './admit.ts'
 import { classify } from './classify.ts'
-import { provesOrigin } from './csrf.ts'
+import { passesCsrfCheck } from './csrf.ts'
 import { hostOf, type RouteTable } from './match.ts'
 import type { CompiledRoute, Facts, GateDenial, Verdict } from './verdict.ts'
 
-/** What the gate depends on. */
-export interface GateParts {
+interface GateServices {
   readonly config: Pick<Config, 'scripts'>
   readonly routes: RouteTable
-  readonly sessions: Pick<Sessions, 'load' | 'wasFollowed'>
+  readonly sessions: Pick<Sessions, 'load' | 'hasSuccessor'>
   readonly tokens: Pick<Tokens, 'acquire'>
   readonly bearers: Pick<AccessTokens, 'verify'>
 }
 
 /**
- * Decides what a request gets. Returns the verdict at once while the session is in the cache and its token valid, which
- * is the usual case. Throws or rejects with `store_unavailable` only.
+ * Decides whether a request is forwarded. Returns the verdict synchronously in the usual case, in which the session is
+ * cached and its token is valid. Throws or rejects only with `store_unavailable`.
  */
 export type Gate = (facts: Facts, now: number) => Verdict | Promise<Verdict>
 
-/** Creates the gate: every request takes these steps, in this order. */
-export function buildGate({ config, routes, sessions, tokens, bearers }: GateParts): Gate {
+/** Creates the gate, which takes every request through the same steps in the same order. */
+export function buildGate({ config, routes, sessions, tokens, bearers }: GateServices): Gate {
   function deny(denial: GateDenial, route: CompiledRoute | null, { method, headers }: Facts): Verdict {
     return { type: 'deny', denial, kind: classify(method, headers, config.scripts), route }
   }
 
-  /** Takes all steps at once. A session or token that is not at hand continues in an asynchronous function below. */
+  /** Takes all steps synchronously. A request that must wait for its session or token continues in another function. */
   function decideNow(facts: Facts, now: number): Verdict | Promise<Verdict> {
     const host = hostOf(facts.origin)
     const route = routes.match(host, facts.method, facts.path)
@@ -58,7 +57,7 @@ export function buildGate({ config, routes, sessions, tokens, bearers }: GatePar
       : decideByToken(route, session, token, facts, now)
   }
 
-  /** The steps of `decideNow` from the session on, for a session that has to be loaded from the store. */
+  /** Takes the remaining steps of `decideNow` once the session has been loaded from the store. */
   async function decideLater(
     route: CompiledRoute,
     loading: Promise<Session | null>,
@@ -74,24 +73,24 @@ export function buildGate({ config, routes, sessions, tokens, bearers }: GatePar
 
   function denyBySession(route: CompiledRoute, session: Session | null, facts: Facts, now: number): GateDenial | null {
     const denial = admit(route, session, facts.ticket !== null, now)
-    if (denial !== null) return keepSuccessorsCookie(denial, facts, sessions)
-    return provesOrigin(facts, route, session) ? null : { reason: 'cross-origin' }
+    if (denial !== null) return keepCookieOfSuccessor(denial, facts, sessions)
+    return passesCsrfCheck(facts, route, session) ? null : { reason: 'cross-origin' }
   }
 
   function decideByToken(route: CompiledRoute, session: Session, token: Acquired, facts: Facts, now: number): Verdict {
     if (!token.ok) {
       const denial = denyWithoutToken(token.denial, route, session, facts, sessions, now)
-      // A route whose session is optional treats one that has ended as no session.
+      // A route with an optional session treats an ended session like a missing one.
       if (denial.reason === 'session-expired' && route.access === 'optional') return anonymous(route)
       return deny(denial, route, facts)
     }
-    // A refresh may have brought other claims.
+    // A refresh may have changed the claims.
     const denial = token.session === session ? null : admit(route, token.session, true, now)
     if (denial !== null) return deny(denial, route, facts)
     return { type: 'forward', route, session: token.session, who: token.session, accessToken: token.accessToken }
   }
 
-  /** A client with a bearer token of its own has no session, and no other token goes upstream. */
+  /** Decides about a client that sends its own bearer token. It has no session, and its token goes upstream unchanged. */
   async function decideByBearer(
     route: CompiledRoute,
     bearer: string,
@@ -100,12 +99,12 @@ export function buildGate({ config, routes, sessions, tokens, bearers }: GatePar
     now: number,
   ): Promise<Verdict> {
     let why = ''
-    const claims = await bearers.verify(bearer, audience, now, (because) => {
-      why = because
+    const claims = await bearers.verify(bearer, audience, now, (reason) => {
+      why = reason
     })
     if (claims === null) return deny({ reason: 'invalid-token', why }, route, facts)
-    // Without a session only the token's `auth_time` tells when the user logged in.
-    const denial = admit(route, { claims, createdAt: 0, asked: null }, false, now)
+    // `createdAt: 0`: without a session, only the token's `auth_time` can show when the user logged in.
+    const denial = admit(route, { claims, createdAt: 0, requestedStepUp: null }, false, now)
     if (denial === null)
       return { type: 'forward', route, session: null, who: { claims, bearer: true }, accessToken: null }
     return denial.reason === 'step-up'
@@ -130,14 +129,14 @@ function bearerToken({ headers }: Pick<Facts, 'headers'>): string | null {
 }
 
 /**
- * Returns whether any Authorization begins with `Bearer`, well-formed or not. An application with a more lenient parser
- * than `bearerToken` would find a token there that was not verified.
+ * Returns whether any Authorization header begins with `Bearer`, well-formed or not. An application with a more lenient
+ * parser than `bearerToken` would accept a token in it that was not verified.
  */
 export function beginsAsBearer(facts: Pick<Facts, 'headers' | 'rawHeaders'>): boolean {
   return authorizationFields(facts).some((value) => /^\W*bearer/i.test(value))
 }
 
-/** Returns whether the only Authorization has Basic credentials, which can't hold a JWT. */
+/** Returns whether there is a single Authorization header with Basic credentials, which can't contain a JWT. */
 export function isBasicAlone(facts: Pick<Facts, 'headers' | 'rawHeaders'>): boolean {
   const [only = '', ...others] = authorizationFields(facts)
   return others.length === 0 && /^Basic +[\w+/-]+=*$/i.test(only)

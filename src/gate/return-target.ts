@@ -1,13 +1,13 @@
 /** With a longer target, `state` would exceed the limit of some providers and proxies. */
 const MAX_LENGTH = 2048
 
-/** Browsers drop or replace these characters, which would change where the target leads. */
+/** Browsers drop or replace these characters, which could change the destination. */
 // oxlint-disable-next-line no-control-regex
 const UNSAFE = /[\u0000-\u001f\u007f\\]/
 
 /**
- * Returns path, query and fragment of a redirect target, or `null` for one that leads, or may be read to lead, away
- * from `origin`. The target is parsed as a browser parses it.
+ * Returns the path, query and fragment of a return URL, or `null` if it leads away from `origin` or could be understood
+ * to do so. Parses the URL like a browser.
  */
 export function returnTarget(target: string | null | undefined, origin: string): string | null {
   if (target === null || target === undefined || target === '' || target.length > MAX_LENGTH || UNSAFE.test(target))

@@ -3,15 +3,15 @@ import { claimAt } from './admit.ts'
 
 type Part = { readonly text: string } | { readonly claim: string }
 
-/** A header value with claims in it, parsed once. */
+/** A parsed header value with placeholders for claims. */
 export type Template = readonly Part[]
 
-/** Common servers refuse longer header values. */
+/** Common servers reject longer header values. */
 const MAX_BYTES = 8192
 
 const PRINTABLE = /^[\u0020-\u007e]*$/
 
-/** A claim that looks like an ext-value is encoded again, so that decoding returns the claim. */
+/** A claim that looks like an ext-value is encoded once more, so that decoding returns the claim. */
 const LIKE_AN_EXT_VALUE = /^(?:utf-8|iso-8859-1)'[a-z0-9-]*'/i
 
 /** Parses `text {claims.name} text`. */
@@ -23,9 +23,9 @@ export function parseTemplate(template: string): Template {
 }
 
 /**
- * Returns the header value for a user's claims. The items of a list are joined with `,`, and a comma in an item becomes
- * `%2C`. A value that is not printable ASCII becomes an ext-value; with `base64` the whole value is encoded. Returns
- * `null` when a claim is missing, or when the value would be longer than 8 kB.
+ * Returns the header value for a user's claims. List items are joined with `,`, and a comma in an item becomes `%2C`. A
+ * value that is not printable ASCII becomes an ext-value; with `base64`, the whole value is encoded. Returns `null` if a
+ * claim is missing or the value would be longer than 8 kB.
  * @see https://www.rfc-editor.org/rfc/rfc8187#section-3.2
  */
 export function fillTemplate(template: Template, claims: Claims, encoding: 'rfc8187' | 'base64'): string | null {
@@ -45,7 +45,7 @@ export function fillTemplate(template: Template, claims: Claims, encoding: 'rfc8
   return filled.length > MAX_BYTES ? null : filled
 }
 
-/** Returns why a template yields no header for these claims, or `null` when it yields one. */
+/** Returns why a template produces no header for these claims, or `null` if it produces one. */
 export function whyNoHeader(template: Template, claims: Claims, encoding: 'rfc8187' | 'base64'): string | null {
   const missing = template.find((part) => 'claim' in part && asText(claimAt(claims, part.claim)) === null)
   if (missing !== undefined && 'claim' in missing) return `the claim ${missing.claim} is missing`
@@ -66,7 +66,7 @@ function joined(value: string | readonly string[]): string {
   return typeof value === 'string' ? value : value.map((item) => item.replaceAll(',', '%2C')).join(',')
 }
 
-/** Leading and trailing spaces would be trimmed on the way, so they are encoded, too. */
+/** Encodes text that a header can't carry. Leading and trailing spaces count, because servers trim them. */
 function asciiOnly(text: string): string {
   if (PRINTABLE.test(text) && text === text.trim() && !LIKE_AN_EXT_VALUE.test(text)) return text
   const encoded = encodeURIComponent(text.replace(/\p{Surrogate}/gu, '\ufffd'))

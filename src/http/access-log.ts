@@ -19,22 +19,22 @@ interface Observers {
   readonly tracing: Tracing | null
 }
 
-/** What is told of a request at its end. It does not hold the request: a WebSocket may stay open for days. */
+/** The data about an ended request. It does not reference the request, because a WebSocket may stay open for days. */
 interface Ended {
   readonly line: AccessLine
-  /** The route as metrics name it, and as spans do. */
+  /** The route's name in metrics. */
   readonly series: string
   readonly route: string | null
   readonly kind: RequestKind
   readonly trace: RequestTrace | null
 }
 
-/** What nginx logs for a client that has left before its answer. */
+/** The status that nginx logs for a client that disconnects before the answer. */
 const CLIENT_CLOSED_REQUEST = 499
 
 /**
- * Gives each request its log. Writes one access line, counts once and, with tracing, ends one span for each request when
- * it has ended: with its answer, or with its client's connection; a WebSocket with that.
+ * Gives each request its log. When a request ends, writes its access line, counts it and, with tracing, ends its span. A
+ * request ends with its answer or with the client's connection, a WebSocket with its connection.
  */
 export function observe(app: FastifyInstance, { config, log, metrics, tracing }: Observers): void {
   const writeLine = openAccessLog(log)
@@ -60,7 +60,7 @@ export function observe(app: FastifyInstance, { config, log, metrics, tracing }:
     request.log = log
     reply.log = log
     const over = (): void => {
-      // An answer to an upgrade closes a second time with its connection.
+      // The response to an upgrade emits `close` again when its connection closes.
       if (told) return
       told = true
       const ended = endOf(request, reply, performance.now() - arrivedAt, config, tracing !== null)
@@ -68,14 +68,14 @@ export function observe(app: FastifyInstance, { config, log, metrics, tracing }:
       else tell(ended)
     }
     raw.on('error', ignore)
-    // A pipelined request whose client has left before its turn.
+    // The client of a pipelined request has disconnected before its turn.
     if (raw.destroyed) process.nextTick(over)
     else raw.on('close', over)
     done()
   })
 }
 
-/** Without a listener, a write behind the end of an answer would end the process; `close` tells of the answer. */
+/** Without an `error` listener, a write after the end of a response would end the process. `close` follows anyway. */
 function ignore(): void {}
 
 function endOf(
@@ -102,14 +102,14 @@ function accessLine(request: FastifyRequest, reply: FastifyReply, ms: number, is
   const { traceparent } = request.headers
   const isComplete = response.writableFinished || response.statusCode === 101
   const refusal = isComplete ? null : refusalOf(raw)
-  // An answer that waits behind another one has no connection.
+  // An answer that waits for an earlier one has no connection.
   const hasBegun = isComplete || (response.headersSent && response.socket !== null)
   return {
     id: request.id,
     method: request.method,
     path: context === null ? '-' : printable(context.facts.path),
     status: refusal?.status ?? (hasBegun ? response.statusCode : CLIENT_CLOSED_REQUEST),
-    // What has no context was refused before the gate.
+    // A request without a context was refused before the gate.
     verdict: refusal?.verdict ?? context?.verdict ?? String(reply.getHeader('gatehouse') ?? 'refused'),
     aborted: refusal?.aborted ?? !isComplete,
     cause: refusal?.cause,
@@ -124,7 +124,7 @@ function tenths(ms: number): number {
   return Math.round(ms * 10) / 10
 }
 
-/** The gateway's own URLs are few, and none is made by a client. */
+/** Returns the path of a gateway URL. There are few, so they are safe as names of spans. */
 function ownRoute(request: FastifyRequest, { basePath }: Pick<Config, 'basePath'>): string | null {
   const { url } = request.routeOptions
   return url?.startsWith(`${basePath}/`) === true ? url : null

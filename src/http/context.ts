@@ -8,23 +8,23 @@ import type { FactReader } from './facts.ts'
 import { isLastOnConnection } from './server/last-on-connection.ts'
 import { lingeringClose, hasBody } from './server/lingering-close.ts'
 
-/** What the gateway knows about a request while it handles it. */
+/** The data about a request while the gateway handles it. */
 export interface Context {
-  /** When the request arrived, ms since the epoch. */
+  /** The time at which the request arrived, in ms since the epoch. */
   readonly now: number
-  /** The same moment in ms of `performance.now()`, for durations. */
+  /** The same time in ms of `performance.now()`, for durations. */
   readonly arrivedAt: number
   readonly facts: Facts
-  /** Set when the request is refused, or answered by the gateway itself. */
+  /** Set if the gateway answers the request itself. */
   kind: RequestKind | null
   /** The matched route, once the gate has decided. */
   route: CompiledRoute | null
   session: Session | null
-  /** The result for the log and the metrics: `forward`, or the code of the answer. */
+  /** The result for the log and the metrics: `forward` or the code of the answer. */
   verdict: string
-  /** The time spent waiting for the upstream, ms. */
+  /** The time spent waiting for the upstream, in ms. */
   waited: number
-  /** The request's span; `null` without tracing. */
+  /** The request's span, or `null` without tracing. */
   readonly trace: RequestTrace | null
 }
 
@@ -34,15 +34,15 @@ declare module 'fastify' {
   }
 }
 
-/** Returns the context of a request. Throws before the first hook has set it. */
+/** Returns the context of a request. Throws if the first hook has not set it. */
 export function contextOf(request: FastifyRequest): Context {
   if (request.context === null) throw new Error('the request has no context yet')
   return request.context
 }
 
 /**
- * Registers the first hook: it gives each request its context, refuses malformed requests and the methods that are
- * never allowed, and drops requests whose client has disconnected.
+ * Registers the first hook, which gives each request its context. It denies malformed requests and methods that are never
+ * allowed, and drops requests whose client has disconnected.
  */
 export function giveContext(app: FastifyInstance, reader: FactReader, answers: Answers, tracing: Tracing | null): void {
   app.decorateRequest('context', null)

@@ -9,29 +9,29 @@ import { printable } from './printable.ts'
 import { targetOf } from './target.ts'
 import { isPlainCoding } from './server/transfer-coding.ts'
 
-/** Turns requests into plain data. */
+/** Reads the facts of requests. */
 export interface FactReader {
   /**
-   * Returns the facts of a request, or a denial when its target, its Host or its framing has no single meaning. Throws
-   * `bad_request` for too many header fields.
+   * Returns the facts of a request, or a denial if its target, its Host or its framing is ambiguous. Throws `bad_request`
+   * for too many header fields.
    */
   read(request: IncomingMessage): Facts | FinalDenial
 }
 
 interface FactOptions {
-  /** The most header fields that a request may have. */
+  /** The maximum number of header fields in a request. */
   readonly headerFields: number
   readonly publicUrls: readonly string[]
   readonly trustedProxies: readonly string[]
   /**
-   * Peers on a Unix socket have no address. The permissions of the socket decide which may connect, and all are
-   * trusted.
+   * Whether the listener is a Unix socket. Its peers have no address, and all are trusted, because the permissions of the
+   * socket decide which processes may connect.
    */
   readonly overSocket: boolean
   readonly readTicket: (cookies: string | undefined) => Ticket | null
 }
 
-/** Creates the reader of facts. It uses forwarded headers from trusted proxies only. */
+/** Creates a reader of facts. It uses forwarded headers only from trusted proxies. */
 export function createFactReader({
   headerFields,
   publicUrls,
@@ -77,7 +77,8 @@ export function createFactReader({
 }
 
 /**
- * Without `chunked` as the last coding, the end of the body can't be found.
+ * Returns the denial of an unknown transfer coding. Without `chunked` as the last coding, the end of the body can't be
+ * found.
  * @see https://www.rfc-editor.org/rfc/rfc9112#section-6.3
  */
 function unknownCoding(coding: string): FinalDenial {
@@ -88,7 +89,7 @@ function unknownCoding(coding: string): FinalDenial {
   }
 }
 
-/** Earlier addresses of X-Forwarded-For are ignored. */
+/** The number of addresses in X-Forwarded-For, from the right, that are read. */
 const MAX_HOPS = 100
 
 function clientOf(
@@ -105,7 +106,7 @@ function clientOf(
     .slice(-MAX_HOPS)
     .map((address) => plainAddress(address.trim()))
     .filter((a) => a !== '')
-  // From the right, the first address that is not a trusted proxy's was appended by a trusted proxy.
+  // From the right, the first address that is not a trusted proxy is the client that a trusted proxy reported.
   const nearest = chain.toReversed().find((address) => !isTrusted(address)) ?? chain[0] ?? peer
   return { address: isIP(nearest) === 0 ? peer : nearest, peer, trusted, scheme }
 }
@@ -126,12 +127,12 @@ function firstItem(header: string | string[] | undefined): string | undefined {
   return item === '' ? undefined : item
 }
 
-/** Returns the address of a connection's peer; empty for a Unix socket and for a peer that has disconnected. */
+/** Returns the address of a peer, or an empty string for a Unix socket and for a peer that has disconnected. */
 export function peerOf({ remoteAddress = '' }: { readonly remoteAddress?: string | undefined }): string {
   return plainAddress(remoteAddress)
 }
 
-/** Returns an address without the IPv6 prefix that IPv4 has on a dual-stack socket, and without port and brackets. */
+/** Returns an address without port, brackets, and the IPv6 prefix of an IPv4 address on a dual-stack socket. */
 export function plainAddress(address: string): string {
   const [, host = address] =
     /^(?:\[([^\]]+)\](?::\d+)?|(\d+\.\d+\.\d+\.\d+):\d+)$/.exec(address)?.filter((part) => part !== undefined) ?? []

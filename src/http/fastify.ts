@@ -4,14 +4,13 @@ import type { Config } from '../config/schema.ts'
 import { idOf } from './request-id.ts'
 import { rewriteTarget } from './target.ts'
 
-/** Creates a Fastify that routes every method but CONNECT, on the target as it was sent, and logs nothing by itself. */
+/** Creates a Fastify instance that routes every method except CONNECT by the raw target, and does not log. */
 export function createFastify({ publicUrl }: Pick<Config, 'publicUrl'>): FastifyInstance {
   const app: FastifyInstance = Fastify({
-    // With a logger, Fastify listens for the end of each answer and makes a child logger for each request. `observe`
-    // gives requests their log instead.
+    // With a logger, Fastify would add listeners and a child logger to each request. `observe` logs requests instead.
     logger: false,
     genReqId: idOf,
-    // The raw target is checked before anything routes on it.
+    // Checks the raw target before Fastify uses it for routing.
     rewriteUrl: (request) => rewriteTarget(request, publicUrl),
     routerOptions: { maxParamLength: 65_536 },
     exposeHeadRoutes: true,

@@ -12,14 +12,14 @@ import type { ExchangeServices } from './proxy/exchange.ts'
 import { forward } from './proxy/forward.ts'
 import { clearTwoSessions } from './cookies/cookies.ts'
 
-/** What requests to the application go through. */
+/** The services for requests to the application. */
 export interface GateServices extends ExchangeServices {
   readonly gate: Gate
 }
 
 /**
- * Registers the catch-all: every request is decided, then answered or forwarded. Both happen in onRequest, because
- * Fastify reads the body and checks its content type after that.
+ * Registers the catch-all: the gate decides about every request, which is then answered or forwarded. Both happen in
+ * onRequest, because Fastify reads the body and checks its content type after that hook.
  */
 export async function registerGate(app: FastifyInstance, services: GateServices, limits: Limits): Promise<void> {
   for (const hook of limits.requests) app.addHook('onRequest', hook)

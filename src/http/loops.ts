@@ -4,8 +4,8 @@ import type { Config } from '../config/schema.ts'
 import type { Answers } from './answers/send.ts'
 
 /**
- * Returns the name of a gateway in `Via`. Replicas share it. Gateways that share the client at the provider and the
- * public URLs differ in their applications.
+ * Returns the gateway's name in `Via`. Replicas have the same name. Gateways with the same client at the provider and the
+ * same public URLs have different names if their upstreams differ.
  * @see https://www.rfc-editor.org/rfc/rfc9110#section-7.6.3
  */
 export function viaNameOf({ provider, publicUrl, basePath, routes }: Config): string {
@@ -14,7 +14,7 @@ export function viaNameOf({ provider, publicUrl, basePath, routes }: Config): st
   return `gatehouse-${createHash('sha256').update(identity).digest('hex').slice(0, 32)}`
 }
 
-/** Registers the hook that denies requests which this gateway has passed on before. */
+/** Registers the hook that denies requests which this gateway has already forwarded. */
 export function denyLoops(app: FastifyInstance, name: string, answers: Answers): void {
   app.addHook('onRequest', (request, reply, done) => {
     if (request.headers.via?.includes(name) === true) answers.deny(request, reply, { reason: 'loop' })

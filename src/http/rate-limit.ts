@@ -7,10 +7,10 @@ import { Fault } from '../errors.ts'
 import { withDeadline } from '../resilience/deadline.ts'
 import type { Count, Store } from '../store/store.ts'
 
-/** The configured rate limits as hooks; a limit that is off has none. */
+/** The hooks of the configured rate limits. A limit that is off has no hook. */
 export type Limits = { readonly [name in keyof Config['rateLimit']]: onRequestHookHandler[] }
 
-/** Sets up the rate limits, counted per client address; who is over one gets 429 `rate_limited` with Retry-After. */
+/** Creates the rate limits per client address. Their hooks throw `rate_limited` with Retry-After above the limit. */
 export async function createLimits(
   app: FastifyInstance,
   settings: Config['rateLimit'],
@@ -19,7 +19,8 @@ export async function createLimits(
   await app.register(rateLimit, {
     global: false,
     store: storeOf(counts),
-    keyGenerator: (request) => countedAs(request.context?.facts.client.address ?? request.ip),
+    // IPv6 addresses are counted by their first 64 bits: https://www.rfc-editor.org/rfc/rfc6177#section-2
+    keyGenerator: (request) => normalizeIP(request.context?.facts.client.address ?? request.ip),
     addHeaders: {
       'x-ratelimit-limit': false,
       'x-ratelimit-remaining': false,
@@ -37,7 +38,7 @@ export async function createLimits(
   return { login: hooks('login'), callback: hooks('callback'), session: hooks('session'), requests: hooks('requests') }
 }
 
-/** The plugin wants a class; each limit is a child with a name of its own. */
+/** Returns the class that the plugin requires. Each limit has its own instance. */
 function storeOf(counts: Counts): FastifyRateLimitStoreCtor {
   return class LimitCounts implements FastifyRateLimitStore {
     readonly #limit: string
@@ -59,54 +60,47 @@ function storeOf(counts: Counts): FastifyRateLimitStoreCtor {
   }
 }
 
-/** Counts what addresses ask for, together with all other processes where the store is shared. */
+/** Counts requests by name, in all processes together if the store is shared. */
 export interface Counts {
-  /** One more under this name; `window` in ms. Never rejects: what the store can't count now, this process does. */
+  /** Increments a count. `window` is in ms. Never rejects: while the store can't count, this process counts alone. */
   add(name: string, window: number): Promise<Count>
 }
 
-/** How many addresses one process remembers. */
+/** The number of counts in the memory of one process. */
 const MAX_NAMES = 20_000
-/** How long a request waits for the store to count it, ms. */
-const COUNTED_WITHIN = 250
-/** After the store has failed to count, it is not asked again for this long, ms. */
-const PAUSE = 1_000
+/** How long a request waits for the store to count it. */
+const COUNT_TIMEOUT_MS = 250
+/** The pause after the store has failed to count. */
+const PAUSE_MS = 1_000
 
-/** Nobody has asked yet. */
+/** Creates the counts, with `store` for counts that processes share. */
 export function createCounts(store: Pick<Store, 'count'>): Counts {
-  const own = new LRUCache<string, { current: number; readonly endsAt: number }>({ max: MAX_NAMES })
+  const localCounts = new LRUCache<string, { current: number; readonly endsAt: number }>({ max: MAX_NAMES })
   let pausedUntil = Number.NEGATIVE_INFINITY
 
-  function addHere(name: string, window: number, now: number): Count {
-    const known = own.get(name)
-    const one = known === undefined || known.endsAt <= now ? { current: 0, endsAt: now + window } : known
-    if (one !== known) own.set(name, one)
-    one.current += 1
-    return { current: one.current, ttl: one.endsAt - now }
+  function addLocally(name: string, window: number, now: number): Count {
+    const known = localCounts.get(name)
+    const count = known === undefined || known.endsAt <= now ? { current: 0, endsAt: now + window } : known
+    if (count !== known) localCounts.set(name, count)
+    count.current += 1
+    return { current: count.current, ttl: count.endsAt - now }
   }
 
   return {
     async add(name, window) {
       const now = performance.now()
-      // Counted here in any case: an attack must not have a fresh start with every outage.
-      const here = addHere(name, window, now)
-      const everywhere = now < pausedUntil ? null : store.count(name, window)
-      if (everywhere === null) return here
-      // Why the store can't, it has told itself.
-      const counted = await withDeadline(
-        everywhere.catch(() => null),
-        COUNTED_WITHIN,
+      // This process always counts too, so that an outage of the store does not reset the count of an attacker.
+      const local = addLocally(name, window, now)
+      const pending = now < pausedUntil ? null : store.count(name, window)
+      if (pending === null) return local
+      // The store logs its errors.
+      const shared = await withDeadline(
+        pending.catch(() => null),
+        COUNT_TIMEOUT_MS,
         () => null,
       )
-      if (counted === null) pausedUntil = performance.now() + PAUSE
-      return counted ?? here
+      if (shared === null) pausedUntil = performance.now() + PAUSE_MS
+      return shared ?? local
     },
   }
-}
-
-/**
- * An address as it is counted: of IPv6 the first 64 bits, for who has one of them has them all (RFC 6177, section 2).
- */
-function countedAs(address: string): string {
-  return normalizeIP(address)
 }

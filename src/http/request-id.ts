@@ -10,13 +10,13 @@ interface Identified extends IncomingMessage {
 let count = 0
 const prefix = `${Math.floor(performance.timeOrigin).toString(36)}-${process.pid.toString(36)}-`
 
-/** Returns a new request id: short enough to quote, and unique among the processes of a gateway. */
+/** Returns a new request id, which is short and unique among the processes of a gateway. */
 export function newRequestId(): string {
   count += 1
   return prefix + count.toString(36)
 }
 
-/** Returns the id of a request, the same each time. */
+/** Returns the id of a request. Creates it on the first call. */
 export function idOf(request: Identified): string {
   return (request[kId] ??= newRequestId())
 }

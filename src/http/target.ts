@@ -1,9 +1,9 @@
 import type { IncomingMessage } from 'node:http'
-import { unreadable } from '../gate/path-variants.ts'
+import { pathProblem } from '../gate/path-variants.ts'
 
 /** A parsed request target. */
 export type Target =
-  /** `path` and `query` are as they were sent; `query` has its `?`. `origin` is the one of an absolute target. */
+  /** `path` and `query` are raw; `query` includes the `?`. `origin` is the public origin of an absolute target. */
   | { readonly ok: true; readonly path: string; readonly query: string; readonly origin: string | null }
   | { readonly ok: false; readonly problem: string }
 
@@ -14,8 +14,8 @@ interface RequestWithTarget extends IncomingMessage {
 }
 
 /**
- * Parses the raw request target before Fastify routes on it, keeps the result with the request, and returns the URL for
- * the routing. An absolute target in one of `origins` becomes its path.
+ * Parses the raw request target before Fastify uses it for routing, stores the result in the request, and returns the URL
+ * for the routing: the path and query, also of an absolute target in one of `origins`.
  * @see https://www.rfc-editor.org/rfc/rfc9112#section-3.2.2
  */
 export function rewriteTarget(request: RequestWithTarget, origins: readonly string[]): string {
@@ -24,31 +24,31 @@ export function rewriteTarget(request: RequestWithTarget, origins: readonly stri
   return target.ok ? target.path + target.query : '/'
 }
 
-/** Returns the target that `rewriteTarget` has parsed. */
+/** Returns the target that `rewriteTarget` has stored. */
 export function targetOf(request: RequestWithTarget): Target {
   return request[kTarget] ?? { ok: false, problem: 'the request has no target' }
 }
 
-/** Parses a raw request target, or returns the problem with it. */
+/** Parses a raw request target. Returns the problem with a malformed one. */
 export function readTarget(raw: string, origins: readonly string[]): Target {
   const found = raw.startsWith('/') ? { rest: raw, origin: null } : fromAbsolute(raw, origins)
   if (found === null) return { ok: false, problem: 'the request target is neither a path nor one of the public URLs' }
-  const { rest: inOriginForm, origin } = found
-  const mark = inOriginForm.indexOf('?')
-  const path = mark === -1 ? inOriginForm : inOriginForm.slice(0, mark)
-  const query = mark === -1 ? '' : inOriginForm.slice(mark)
+  const { rest: originForm, origin } = found
+  const queryStart = originForm.indexOf('?')
+  const path = queryStart === -1 ? originForm : originForm.slice(0, queryStart)
+  const query = queryStart === -1 ? '' : originForm.slice(queryStart)
   if (query.includes('#')) return { ok: false, problem: 'the query has a raw number sign' }
-  const problem = unreadable(path)
+  const problem = pathProblem(path)
   return problem === null ? { ok: true, path, query, origin } : { ok: false, problem }
 }
 
 function fromAbsolute(raw: string, origins: readonly string[]): { rest: string; origin: string } | null {
   const [, scheme, authority, rest] = /^(https?):\/\/([^/?#\\]*)(.*)$/is.exec(raw) ?? []
   if (scheme === undefined || authority === undefined || rest === undefined) return null
-  const asked = `${scheme}://${authority}`
-  if (authority.includes('@') || !URL.canParse(asked)) return null
-  // Behind a proxy that terminates TLS the scheme may differ, so only the host is compared.
-  const { host } = new URL(asked)
+  const requested = `${scheme}://${authority}`
+  if (authority.includes('@') || !URL.canParse(requested)) return null
+  // Compares only the host, because the scheme may differ behind a proxy that terminates TLS.
+  const { host } = new URL(requested)
   const origin = origins.find((one) => new URL(one).host === host)
   if (origin === undefined) return null
   return { rest: rest.startsWith('/') ? rest : `/${rest}`, origin }

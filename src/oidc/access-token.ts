@@ -7,12 +7,12 @@ import type { Provider } from './provider.ts'
 import { isUnreachable } from './refusal.ts'
 import { isIdentifier, type Claims } from './token-set.ts'
 
-/** Verifies access tokens that clients send themselves. */
+/** Verifies the access tokens that clients send. */
 export interface AccessTokens {
   /**
-   * Returns the claims of a JWT access token of this provider for one of `audiences`. Returns `null` for any other
-   * token and calls `refuse` with the reason, for the log. Rejects with `provider_unavailable` if the provider's keys
-   * can't be read.
+   * Returns the claims of a JWT access token that this provider issued for one of `audiences`. For any other token,
+   * calls `refuse` with the reason for the log and returns `null`. Rejects with `provider_unavailable` if the provider's
+   * keys can't be read.
    * @see https://www.rfc-editor.org/rfc/rfc9068#section-4
    */
   verify(
@@ -31,7 +31,7 @@ interface Verified {
   readonly expiresAt: number
 }
 
-/** Creates the verifier. It remembers a verified token until the token expires. */
+/** Creates a verifier that caches each verified token until the token expires. */
 export function createAccessTokens(provider: Provider): AccessTokens {
   const verified = new LRUCache<string, Verified>({ max: MAX_REMEMBERED })
 
@@ -60,11 +60,11 @@ export function createAccessTokens(provider: Provider): AccessTokens {
           },
           now,
         )
-        // Without proof of possession of the key that the token is bound to, the sender may have stolen the token:
+        // The gateway does not check that the client has the key to which the token is bound, so the token may be stolen:
         // https://www.rfc-editor.org/rfc/rfc7800#section-3
         if ('cnf' in claims) return refused('it is bound to a key of the client (cnf)')
         if (!isIdentifier(claims.sub)) return refused('its sub is empty or too long')
-        if (typeof claims.exp !== 'number') return refused('its exp is no number')
+        if (typeof claims.exp !== 'number') return refused('its exp is not a number')
         if (isForOtherUse(claims, type, provider.settings.clientId))
           return refused('it is an ID token or of another kind')
         verified.set(name, { claims, expiresAt: claims.exp * 1000 })
@@ -77,7 +77,7 @@ export function createAccessTokens(provider: Provider): AccessTokens {
   }
 }
 
-/** Says what is wrong with a token. Quotes its claims only if the provider has signed them. */
+/** Returns what is wrong with a token. Quotes its claims only if their signature is valid. */
 function whyRefused(error: unknown, issuer: string, audiences: readonly string[]): string {
   if (error instanceof errors.JWTExpired) return `it has expired (exp ${shown(error.payload.exp)})`
   if (error instanceof errors.JWTClaimValidationFailed) {
@@ -92,16 +92,16 @@ function shown(value: unknown): string {
   return (JSON.stringify(value) ?? 'missing').slice(0, 200)
 }
 
-/** Claims that only ID tokens and logout tokens have. */
+/** Claims that only ID tokens and logout tokens contain. */
 const OTHER_USE = ['nonce', 'at_hash', 'c_hash', 's_hash', 'events'] as const
 /** Values of the `typ` claim with which Keycloak marks tokens that are not access tokens. */
 const OTHER_TYPES = new Set(['ID', 'Refresh', 'Offline', 'Logout'])
-/** Claims that an access token has and an ID token does not need. */
+/** Claims that access tokens contain and ID tokens usually do not. */
 const ACCESS = ['scope', 'scp', 'client_id'] as const
 
 /**
- * Returns whether a token of type `jwt` is not an access token. An ID token can name an accepted audience, too, and only
- * RFC 9068 requires a type that tells them apart.
+ * Returns whether a token of type `jwt` is not an access token. An ID token can also have an accepted audience, and
+ * before RFC 9068 no type distinguished the two.
  */
 function isForOtherUse(claims: JWTPayload, type: string, clientId: string): boolean {
   if (type !== 'jwt') return false

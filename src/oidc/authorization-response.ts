@@ -2,12 +2,12 @@ import { Fault } from '../errors.ts'
 import { NOT_ACCEPTED, NOT_DELIVERED, UNUSABLE } from './refusal.ts'
 
 /**
- * What the browser brings back from the provider.
+ * The authorization response, which the browser carries from the provider to the callback.
  * @see https://www.rfc-editor.org/rfc/rfc6749#section-4.1.2
  */
 export type AuthorizationResponse =
   | CodeOrError
-  /** Neither a code nor an error; `problem` says why, for the log. */
+  /** `problem` says what is wrong, for the log. */
   | { readonly type: 'malformed'; readonly problem: string }
 
 /** A well-formed authorization response. */
@@ -15,7 +15,7 @@ export type CodeOrError =
   { readonly type: 'code'; readonly code: string; readonly iss: string | null } | AuthorizationError
 
 /**
- * An error of the provider, or one that a browser made up.
+ * An error from the provider, unless the browser has forged it.
  * @see https://www.rfc-editor.org/rfc/rfc6749#section-4.1.2.1
  */
 export interface AuthorizationError {
@@ -35,13 +35,13 @@ const ONCE = ['state', 'code', 'iss', 'error', 'error_description'] as const
 const UNREQUESTED = ['id_token', 'token', 'access_token', 'response'] as const
 
 /**
- * Visible characters and spaces, in a length that a provider would issue.
+ * Printable ASCII, limited to a length that providers use.
  * @see https://www.rfc-editor.org/rfc/rfc6749#appendix-A.11
  */
 const CODE = /^[\x20-\x7e]{1,8192}$/
 
 /**
- * Reads the parameters of a callback. A browser may have forged any of them, so this finds contradictions before the
+ * Parses the parameters of a callback. A browser may have forged any of them, so contradictions are detected before the
  * gateway calls the provider.
  */
 export function readAuthorizationResponse(parameters: URLSearchParams): AuthorizationResponse {
@@ -49,7 +49,7 @@ export function readAuthorizationResponse(parameters: URLSearchParams): Authoriz
     if (parameters.getAll(name).length > 1) return malformed(`the callback has more than one ${name}`)
   }
   for (const name of UNREQUESTED) {
-    if (parameters.has(name)) return malformed(`the callback has ${name}, which was not asked for`)
+    if (parameters.has(name)) return malformed(`the callback has ${name}, which was not requested`)
   }
   const code = parameters.get('code') ?? ''
   const error = parameters.get('error') ?? ''
@@ -57,16 +57,14 @@ export function readAuthorizationResponse(parameters: URLSearchParams): Authoriz
   if (code !== '' && error !== '') return malformed('the callback has a code and an error')
   if (error !== '') return { type: 'error', error, description: parameters.get('error_description') ?? '', iss }
   if (code === '') return malformed('the callback has neither a code nor an error')
-  return CODE.test(code)
-    ? { type: 'code', code, iss }
-    : malformed('the code has characters that no code has, or is too long')
+  return CODE.test(code) ? { type: 'code', code, iss } : malformed('the code is too long or has invalid characters')
 }
 
 function malformed(problem: string): AuthorizationResponse {
   return { type: 'malformed', problem }
 }
 
-/** What an authorization error means for the login. */
+/** The meaning of an authorization error for the login. */
 export type ErrorKind =
   /** The user cancelled the sign-in. */
   | 'cancelled'
@@ -74,7 +72,7 @@ export type ErrorKind =
   | 'passing'
   /** The provider can't deliver the requested stronger sign-in. */
   | 'unmet'
-  /** The provider needs the user, and the request did not let it ask. */
+  /** The provider needs the user, but the request did not allow an interaction. */
   | 'needs-user'
   /** The provider failed. */
   | 'server'
@@ -83,15 +81,15 @@ export type ErrorKind =
 const NEEDS_USER = new Set(['login_required', 'interaction_required', 'consent_required', 'account_selection_required'])
 
 /**
- * Classifies the errors of OAuth and OpenID Connect, and those that providers send in their place. `promptNone` tells
- * that the request was for a login without the user.
+ * Classifies an error of OAuth or OpenID Connect, or a provider's own error. `promptNone`: the request did not allow an
+ * interaction with the user.
  * @see https://www.rfc-editor.org/rfc/rfc6749#section-4.1.2.1
  * @see https://openid.net/specs/openid-connect-core-1_0.html#AuthError
  */
 export function kindOfError({ error, description }: AuthorizationError, promptNone: boolean): ErrorKind {
   // Apple sends user_cancelled_authorize, LinkedIn sends user_cancelled_login.
   if (/cancel|denied/i.test(error)) return 'cancelled'
-  // Keycloak sends temporarily_unavailable with this description when its login page has expired.
+  // Keycloak sends temporarily_unavailable with this description if its login page has expired.
   if (PASSING.has(error) || description === 'authentication_expired') return 'passing'
   if (error === 'login_required' && !promptNone) return 'passing'
   if (error === 'unmet_authentication_requirements') return 'unmet'
@@ -103,19 +101,16 @@ const PASSING = new Set(['temporarily_unavailable', 'authentication_expired'])
 
 const SENTENCES: Readonly<Record<ErrorKind, string>> = {
   'cancelled': 'The sign-in was cancelled, or the sign-in service did not allow it.',
-  'passing': 'The sign-in service did not finish this sign-in, twice in a row. Wait a moment, then sign in again.',
+  'passing': 'The sign-in service failed to finish this sign-in twice in a row. Wait a moment, then sign in again.',
   'unmet': NOT_DELIVERED,
   'needs-user':
-    'The sign-in service needs something from you that this sign-in gave it no chance to ask for. Sign in again.',
+    'The sign-in service needs something from you, but this sign-in did not allow it to ask. Sign in again.',
   'server': UNUSABLE,
   'refused': NOT_ACCEPTED,
 }
 
-/**
- * Returns the fault for a login that the provider refused. With `signedIn`, the user reads that the session goes on.
- */
-export function refusedLogin(answer: AuthorizationError, kind: ErrorKind, signedIn: boolean): Fault {
-  const { error, description } = answer
+/** Returns the fault for a login that the provider refused. With `signedIn`, it says that the user is still signed in. */
+export function refusedLogin({ error, description }: AuthorizationError, kind: ErrorKind, signedIn: boolean): Fault {
   return new Fault('login_failed', {
     cause: Object.assign(new Error('the authorization response is an error'), {
       error,

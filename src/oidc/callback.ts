@@ -7,7 +7,7 @@ import { announcedIssuer, type Provider } from './provider.ts'
 import { NOT_DELIVERED, toLoginFault } from './refusal.ts'
 import { isIdentifier, toTokenSet, type Claims, type TokenSet } from './token-set.ts'
 
-/** How much older than `maxAge` the sign-in may be, because the user may take time after it, as for consent. */
+/** How much older than `maxAge` the sign-in may be, because the user may need time after it, for example for consent. */
 const LOGIN_MARGIN_S = 30
 
 /** The result of a login. */
@@ -21,7 +21,7 @@ export interface LoginResult {
   readonly tokens: TokenSet
 }
 
-/** What the response and the ID token must match. */
+/** The values that the response and the ID token must match. */
 export interface LoginChecks {
   readonly redirectUri: string
   readonly state: string
@@ -34,8 +34,8 @@ export interface LoginChecks {
 }
 
 /**
- * Throws `login_failed` for an authorization response of another issuer, and for a code without `iss` if the provider
- * announces that it sends one. An error may lack `iss`: many providers omit it there, and a browser can forge either.
+ * Throws `login_failed` for an authorization response from another issuer, and for a code without `iss` if the provider
+ * announces `iss`. An error may lack `iss`: many providers omit it there, and a browser can forge an error anyway.
  * @see https://www.rfc-editor.org/rfc/rfc9207#section-2.4
  */
 export function requireIssuer(provider: Provider, { type, iss }: CodeOrError): void {
@@ -43,13 +43,13 @@ export function requireIssuer(provider: Provider, { type, iss }: CodeOrError): v
   const missing = iss === null && type === 'code' && announced === true
   if (!missing && (iss === null || mayHaveIssued(announcedIssuer(provider), iss))) return
   const what = missing
-    ? 'the callback has no iss, which the provider announces'
+    ? 'the callback has no iss, although the provider announces one'
     : 'the callback’s iss is not the provider’s'
   throw new Fault('login_failed', { cause: new Error(what) })
 }
 
 /**
- * Redeems a code and verifies the ID token, signature included. Rejects with `login_failed` or `provider_unavailable`.
+ * Redeems a code and verifies the ID token and its signature. Rejects with `login_failed` or `provider_unavailable`.
  * @see https://www.rfc-editor.org/rfc/rfc6749#section-4.1.3
  * @see https://openid.net/specs/openid-connect-core-1_0.html#IDTokenValidation
  */
@@ -65,7 +65,7 @@ export async function redeemCode(
   url.search = new URLSearchParams({
     code: answer.code,
     state: checks.state,
-    // `requireIssuer` has compared the response's own.
+    // `requireIssuer` has already checked the response's own `iss`.
     iss: found.configuration.serverMetadata().issuer,
   }).toString()
   try {
@@ -75,7 +75,7 @@ export async function redeemCode(
       pkceCodeVerifier: checks.codeVerifier,
       idTokenExpected: true,
     })
-    found.warnings.granted(response)
+    found.warnings.checkOfflineToken(response)
     const idTokenClaims = response.claims()
     const idToken = response.id_token
     if (idTokenClaims === undefined || idToken === undefined) throw new Error('the token response has no ID token')
@@ -102,14 +102,14 @@ export async function redeemCode(
 function requireAcr(wanted: readonly string[] | null, got: unknown): void {
   if (wanted === null || (typeof got === 'string' && wanted.includes(got))) return
   throw notDelivered(
-    `asked for acr ${wanted.join(' or ')}, the ID token says ${typeof got === 'string' ? got : 'nothing'}`,
+    `asked for acr ${wanted.join(' or ')}, the ID token says ${typeof got === 'string' ? got : 'none'}`,
   )
 }
 
 /** @see https://openid.net/specs/openid-connect-core-1_0.html#IDTokenValidation */
 function requireAge(maxAge: number | null, authTime: unknown, now: number): void {
   if (maxAge === null || (typeof authTime === 'number' && authTime + maxAge + LOGIN_MARGIN_S >= now / 1000)) return
-  throw notDelivered(`asked for max_age ${maxAge}, the login is older or of no known age`)
+  throw notDelivered(`asked for max_age ${maxAge}, the login is older or has no auth_time`)
 }
 
 function notDelivered(what: string): Fault {

@@ -11,21 +11,21 @@ interface Evidence {
 }
 
 /**
- * Verifies an ID token and returns its claims, with those of the userinfo endpoint added where that is configured. The
- * ID token's claims take precedence. Rejects if a signature, an issuer or a `sub` is wrong.
+ * Verifies an ID token and returns its claims. If configured, adds the claims from the userinfo endpoint; those of the ID
+ * token take precedence. Rejects if a signature, an issuer or a `sub` is wrong.
  */
 export async function verifiedClaims(provider: Provider, found: Discovered, evidence: Evidence): Promise<Claims> {
   const { idToken, idTokenClaims, accessToken } = evidence
   const { issuer } = found.configuration.serverMetadata()
   await found.keys.verify(idToken, { issuer, audience: provider.settings.clientId })
-  found.warnings.issued(idTokenClaims.iat)
+  found.warnings.checkIssuedAt(idTokenClaims.iat)
   if (!provider.settings.userinfo) return idTokenClaims
   return { ...(await userinfo(provider, found, accessToken, idTokenClaims.sub)), ...idTokenClaims }
 }
 
 /**
- * Returns the userinfo endpoint's claims about `subject`. Verifies a signed response like an ID token. Rejects if a
- * signature, an issuer or the `sub` is wrong.
+ * Returns the claims about `subject` from the userinfo endpoint. Verifies the signature of a signed response. Rejects if
+ * a signature, an issuer or the `sub` is wrong.
  * @see https://openid.net/specs/openid-connect-core-1_0.html#UserInfo
  */
 export async function userinfo(
@@ -38,17 +38,18 @@ export async function userinfo(
   if (server.userinfo_endpoint === undefined) throw new Error('the provider’s metadata has no userinfo_endpoint')
   const headers = new Headers({ accept: 'application/json, application/jwt' })
   const url = new URL(server.userinfo_endpoint)
-  const answer = await fetchProtectedResource(configuration, accessToken, url, 'GET', null, headers)
-  if (answer.status !== 200) throw new ClientError(`the userinfo endpoint answers ${answer.status}`, { cause: answer })
-  const type = (answer.headers.get('content-type') ?? '').split(';')[0]?.trim().toLowerCase()
-  const text = await answer.text()
+  const response = await fetchProtectedResource(configuration, accessToken, url, 'GET', null, headers)
+  if (response.status !== 200)
+    throw new ClientError(`the userinfo endpoint answers ${response.status}`, { cause: response })
+  const type = (response.headers.get('content-type') ?? '').split(';')[0]?.trim().toLowerCase()
+  const text = await response.text()
   const claims: unknown =
     type === 'application/jwt'
       ? await keys.verify(text, {
           algorithms: server.userinfo_signing_alg_values_supported ?? idTokenAlgorithms(server),
         })
       : JSON.parse(text)
-  if (!isClaims(claims) || claims['sub'] !== subject) throw new Error('the userinfo endpoint speaks of another sub')
+  if (!isClaims(claims) || claims['sub'] !== subject) throw new Error('the userinfo response has another sub')
   const [iss, aud] = [claims['iss'], claims['aud']]
   if (type === 'application/jwt') {
     if (iss !== undefined && iss !== issuerOf(server.issuer, claims)) throw new Error('signed userinfo has another iss')

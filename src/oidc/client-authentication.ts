@@ -13,7 +13,8 @@ import type { Config } from '../config/schema.ts'
 const EC_ALGORITHMS: Record<string, string> = { prime256v1: 'ES256', secp384r1: 'ES384', secp521r1: 'ES512' }
 
 /**
- * Returns the client's authentication method for the token endpoint, chosen from what the provider supports.
+ * Returns the client's authentication method for the token endpoint: the configured one, or one that the provider
+ * supports.
  * @see https://www.rfc-editor.org/rfc/rfc6749#section-2.3
  * @see https://www.rfc-editor.org/rfc/rfc7523#section-2.2
  */

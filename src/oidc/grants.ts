@@ -6,7 +6,7 @@ import type { Log } from '../telemetry/log.ts'
 import { userinfo, verifiedClaims } from './claims.ts'
 import { mayHaveIssued } from './issuer.ts'
 import { idTokenAlgorithms } from './metadata.ts'
-import { UNVERIFIED_ID_TOKEN, refreshTokenBeside } from './oauth-answers.ts'
+import { UNVERIFIED_ID_TOKEN, refreshTokenFromError } from './oauth-responses.ts'
 import type { Discovered, Provider } from './provider.ts'
 import { toTokenSet, type Claims, type TokenSet } from './token-set.ts'
 
@@ -19,13 +19,13 @@ export interface RefreshResult {
   readonly claims: Claims | null
 }
 
-/** The provider answered a refresh with an identity that is not the session's. */
+/** A refresh returned the identity of another user, client or provider. */
 export class ForeignIdentity extends Error {}
 
-/** Claims about the login itself: a refresh does not change them, and many providers omit them then. */
+/** Claims about the login itself. A refresh does not change them, and many providers omit them from its ID token. */
 const LOGIN_CLAIMS = ['acr', 'amr', 'auth_time'] as const
 
-/** How long a refresh waits for keys and userinfo before it saves the new refresh token first. */
+/** How long a refresh waits for the keys and userinfo before it saves the new refresh token. */
 const IDENTITY_WITHIN_MS = 200
 
 interface Previous {
@@ -37,9 +37,9 @@ interface Previous {
 }
 
 /**
- * Redeems a session's refresh token. Calls `saveRefreshToken` if the identity takes long to verify, or if the rest of
- * the response is unusable, so that a rotated refresh token is not lost. Rejects with an error that `refusalOf` reads,
- * or with `ForeignIdentity`; any other fault of an ID token leaves the claims as they were.
+ * Redeems a session's refresh token. So that a rotated refresh token is not lost, calls `saveRefreshToken` if the
+ * identity takes long to verify or the rest of the response is unusable. Rejects with an error for `refusalOf` or with
+ * `ForeignIdentity`. Any other problem with an ID token leaves the claims unchanged.
  * @see https://www.rfc-editor.org/rfc/rfc6749#section-6
  * @see https://openid.net/specs/openid-connect-core-1_0.html#RefreshTokens
  */
@@ -53,12 +53,12 @@ export async function refreshTokens(
   const found = await provider.discovered()
   const { refreshToken } = previous.tokens
   if (refreshToken === null) throw new Error('the session has no refresh token')
-  // The store may outlive the configuration: this provider must not see another provider's refresh token.
+  // A store may contain sessions from an earlier configuration. Their refresh tokens must not reach this provider.
   if (!mayHaveIssued(found.configuration.serverMetadata().issuer, previous.issuer))
-    throw new ForeignIdentity(`the session is of another provider: ${previous.issuer}`)
+    throw new ForeignIdentity(`the session belongs to another provider: ${previous.issuer}`)
   const response = await refreshTokenGrant(found.configuration, refreshToken).catch(async (error: unknown) => {
-    const beside = refreshTokenBeside(error)
-    if (beside !== null && beside !== refreshToken) await saveRefreshToken(beside)
+    const rotated = refreshTokenFromError(error)
+    if (rotated !== null && rotated !== refreshToken) await saveRefreshToken(rotated)
     throw error
   })
   const tokens = toTokenSet(response, now, previous.tokens)
@@ -68,14 +68,14 @@ export async function refreshTokens(
     return { identity: null, claims: null }
   })
   if (tokens.refreshToken !== null && tokens.refreshToken !== refreshToken) {
-    // The old one is spent: if this process ends while it waits for keys or userinfo, the new one must not be lost.
-    const fresh = await withDeadline(identity, IDENTITY_WITHIN_MS, () => null)
-    if (fresh === null) await saveRefreshToken(tokens.refreshToken)
+    // The old one is spent, so the new one must not be lost if this process ends while it waits for keys or userinfo.
+    const verified = await withDeadline(identity, IDENTITY_WITHIN_MS, () => null)
+    if (verified === null) await saveRefreshToken(tokens.refreshToken)
   }
   return { tokens, ...(await identity) }
 }
 
-/** Returns what a token response says about the user. Rejects if that is unusable. */
+/** Returns the identity and the claims in a token response. Rejects if they are unusable. */
 async function identityOf(
   provider: Provider,
   found: Discovered,
@@ -84,16 +84,16 @@ async function identityOf(
 ): Promise<Pick<RefreshResult, 'identity' | 'claims'>> {
   if (idToken === undefined) {
     const claims = await freshUserInfo(provider, found, previous, accessToken)
-    return { identity: null, claims: claims === null ? null : withLogin(previous.claims, claims) }
+    return { identity: null, claims: claims === null ? null : keepLoginClaims(previous.claims, claims) }
   }
   const identity = readIdentity(idToken, provider, found, previous)
   const claims = await verifiedClaims(provider, found, { ...identity, accessToken })
-  return { identity, claims: withLogin(previous.claims, claims) }
+  return { identity, claims: keepLoginClaims(previous.claims, claims) }
 }
 
 /**
- * Checks an ID token from a refresh, except for its signature and times. Throws `ForeignIdentity` if the token names
- * another `iss`, `sub` or audience, even if it has other faults.
+ * Checks an ID token from a refresh, except its signature and times. Throws `ForeignIdentity` if the token has another
+ * `iss`, `sub` or audience, even if it also has other problems.
  * @see https://openid.net/specs/openid-connect-core-1_0.html#RefreshTokenResponse
  */
 function readIdentity(
@@ -132,7 +132,7 @@ function isComplete(claims: JWTPayload): claims is IDToken {
   )
 }
 
-/** Returns the old ID token's claims with the userinfo endpoint's current ones, for a response without an ID token. */
+/** Returns the claims of the old ID token with the current ones from the userinfo endpoint, if that is configured. */
 async function freshUserInfo(
   provider: Provider,
   found: Discovered,
@@ -144,7 +144,7 @@ async function freshUserInfo(
   return { ...(await userinfo(provider, found, accessToken, subject)), ...signed }
 }
 
-function withLogin(before: Claims, fresh: Claims): Claims {
+function keepLoginClaims(before: Claims, fresh: Claims): Claims {
   return {
     ...Object.fromEntries(LOGIN_CLAIMS.flatMap((name) => (name in before ? [[name, before[name]]] : []))),
     ...fresh,

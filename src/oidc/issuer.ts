@@ -1,9 +1,9 @@
 import type { JWTPayload } from 'jose'
 
-/** The placeholder for a tenant's id in the issuer of a multi-tenant provider, such as Entra. */
+/** The placeholder for the tenant id in the issuer of a multi-tenant provider, such as Entra. */
 const TENANT = '{tenantid}'
 
-/** Returns whether the issuer in a provider's metadata is a template, so that its tokens have one issuer per tenant. */
+/** Returns whether the issuer in a provider's metadata is a template, with one issuer per tenant in the tokens. */
 export function isTemplate(issuer: string): boolean {
   return issuer.includes(TENANT)
 }
@@ -14,8 +14,8 @@ export function issuerOfTenant(issuer: string, tenant: string): string {
 }
 
 /**
- * Returns the `iss` that a token with these claims must have: the provider's issuer, a template filled in with the
- * token's `tid`. Throws if a template needs a `tid` and the token has none.
+ * Returns the `iss` that a token with these claims must have: the provider's issuer, or its template with the token's
+ * `tid`. Throws if the template needs a `tid` and the token has none.
  */
 export function issuerOf(issuer: string, { tid }: JWTPayload): string {
   if (!isTemplate(issuer)) return issuer
@@ -23,10 +23,10 @@ export function issuerOf(issuer: string, { tid }: JWTPayload): string {
   return issuerOfTenant(issuer, tid)
 }
 
-/** Returns whether a provider with this issuer can have issued tokens with this `iss`; for use without the token. */
+/** Returns whether a provider with this issuer or template may issue tokens with this `iss`. */
 export function mayHaveIssued(issuer: string, iss: string): boolean {
-  const [before = '', behind] = issuer.split(TENANT)
-  if (behind === undefined) return iss === before
-  const isFramed = iss.startsWith(before) && iss.endsWith(behind)
-  return isFramed && /^[\w.-]+$/.test(iss.slice(before.length, iss.length - behind.length))
+  const [prefix = '', suffix] = issuer.split(TENANT)
+  if (suffix === undefined) return iss === prefix
+  const matches = iss.startsWith(prefix) && iss.endsWith(suffix)
+  return matches && /^[\w.-]+$/.test(iss.slice(prefix.length, iss.length - suffix.length))
 }

@@ -15,23 +15,23 @@ import { issuerOf } from './issuer.ts'
 
 const ALGORITHMS = ['RS256', 'RS384', 'RS512', 'PS256', 'PS384', 'PS512', 'ES256', 'ES384', 'ES512', 'EdDSA', 'Ed25519']
 
-/** How far the provider's clock and the gateway's may be apart for `exp`, `nbf` and `iat`. */
+/** The accepted difference between the clocks of the provider and the gateway for `exp`, `nbf` and `iat`. */
 export const CLOCK_TOLERANCE_S = 120
 
-/** The shortest time between two readings of the key set that failed verifications of one kind cause. */
+/** The shortest time between two reads of the key set after failed verifications of the same kind. */
 const SEARCH_PAUSE_MS = 10_000
-/** The age at which the key set is read again, because the provider may have removed a key. */
+/** The age at which the key set is read again, because the provider may have revoked a key. */
 const MAX_AGE_MS = 600_000
 
-/** The provider can't deliver its keys at the moment. */
+/** The provider's key set is temporarily unavailable. */
 export class KeysUnavailable extends Error {}
 
 /** The provider's signing keys. */
 export interface SigningKeys {
   /**
-   * Verifies a JWT's signature, its times within `CLOCK_TOLERANCE_S` of `now` (ms since the epoch), and the given
-   * claims; an `issuer` that is a template is filled in with the token's `tid`. Reads the key set again for an unknown
-   * key, at most every 10 s. Rejects with jose's errors, or with the network's if the keys can't be read.
+   * Verifies a JWT's signature, the given claims, and its times at `now` (ms since the epoch) with a tolerance of
+   * `CLOCK_TOLERANCE_S`. An `issuer` template is filled in with the token's `tid`. Reads the key set again for an unknown
+   * key, at most every 10 s. Rejects with jose's errors, or with a network error if the keys can't be read.
    * @see https://www.rfc-editor.org/rfc/rfc7519#section-7.2
    */
   verify(jwt: string, checks: Checks, now?: number): Promise<JWTPayload>
@@ -42,12 +42,12 @@ interface Checks extends Pick<JWTVerifyOptions, 'audience' | 'maxTokenAge' | 're
 }
 
 interface KeySource {
-  /** Returns the address of the key set in the current metadata. */
+  /** Returns the `jwks_uri` in the current metadata. */
   readonly address: () => string
   readonly fetch: CustomFetch
-  /** Reads the metadata again, unless that has just been done, because the keys may have moved. Never rejects. */
+  /** Reads the metadata again unless it was read a moment ago, because the key set may have moved. Never rejects. */
   readonly readAgain: () => Promise<void>
-  /** Returns ms of a clock that never jumps. */
+  /** Returns ms of a monotonic clock. */
   readonly clock?: () => number
 }
 
@@ -57,7 +57,7 @@ interface KeySet {
   readonly from: string
 }
 
-/** Creates the verifier. It reads the key set for the first token. */
+/** Creates a verifier that reads the key set when it verifies the first token. */
 export function createSigningKeys({
   address,
   fetch,
@@ -66,8 +66,7 @@ export function createSigningKeys({
 }: KeySource): SigningKeys {
   let known: KeySet | null = null
   const loads = singleFlight<'keys', KeySet>()
-  // Any client can send a token that names a known key and has a bad signature: such tokens must not use up the
-  // search for unknown keys.
+  // Any client can send tokens with a known key id and a bad signature. They must not use up the search for unknown keys.
   const searches = {
     unknownKey: createLimiter(1, SEARCH_PAUSE_MS, clock),
     badSignature: createLimiter(1, SEARCH_PAUSE_MS, clock),
@@ -76,11 +75,11 @@ export function createSigningKeys({
   async function read(from: string): Promise<KeySet> {
     const at = clock()
     const headers = { accept: 'application/json, application/jwk-set+json' }
-    const answer = await fetch(from, { method: 'GET', headers, body: undefined, redirect: 'manual' })
-    if (answer.status >= 500 || answer.status === 429)
-      throw new KeysUnavailable(`the key set’s address ${from} answers ${answer.status}`)
-    if (answer.status !== 200) throw new Error(`the key set’s address ${from} answers ${answer.status}`)
-    const keys: JSONWebKeySet = JSON.parse(await answer.text())
+    const response = await fetch(from, { method: 'GET', headers, body: undefined, redirect: 'manual' })
+    if (response.status >= 500 || response.status === 429)
+      throw new KeysUnavailable(`the key set’s address ${from} answers ${response.status}`)
+    if (response.status !== 200) throw new Error(`the key set’s address ${from} answers ${response.status}`)
+    const keys: JSONWebKeySet = JSON.parse(await response.text())
     return { find: createLocalJWKSet(keys), at, from }
   }
 
@@ -103,11 +102,11 @@ export function createSigningKeys({
     })
   }
 
-  async function present(): Promise<KeySet> {
+  async function currentKeySet(): Promise<KeySet> {
     return known !== null && clock() - known.at < MAX_AGE_MS ? known : load()
   }
 
-  /** Returns a key set newer than `before`, or `null` if it is too early for another search. */
+  /** Returns a key set newer than `before`, or `null` if the pause after the last search has not ended. */
   async function newerThan(before: KeySet, maySearch: () => boolean): Promise<KeySet | null> {
     if (known !== null && known !== before) return known
     return loads.current('keys') ?? (maySearch() ? load() : null)
@@ -115,7 +114,7 @@ export function createSigningKeys({
 
   return {
     async verify(jwt, checks, now = Date.now()) {
-      const before = await present()
+      const before = await currentKeySet()
       try {
         return await verifyWith(before, jwt, checks, now)
       } catch (error) {
@@ -124,11 +123,11 @@ export function createSigningKeys({
         if (fresh === null) throw error
         try {
           return await verifyWith(fresh, jwt, checks, now)
-        } catch (again) {
-          // The old address may still serve the old keys.
-          if (searchAfter(again) === null) throw again
+        } catch (retryError) {
+          if (searchAfter(retryError) === null) throw retryError
+          // The old address may still serve the old keys after the provider has moved the key set.
           await readAgain()
-          if (address() === fresh.from) throw again
+          if (address() === fresh.from) throw retryError
           return verifyWith(await load(), jwt, checks, now)
         }
       }
@@ -136,7 +135,7 @@ export function createSigningKeys({
   }
 }
 
-/** Returns which search for new keys an error justifies, or `null`. */
+/** Returns the kind of search for new keys that an error justifies, or `null`. */
 function searchAfter(error: unknown): 'unknownKey' | 'badSignature' | null {
   if (error instanceof errors.JWKSNoMatchingKey) return 'unknownKey'
   return error instanceof errors.JWSSignatureVerificationFailed ? 'badSignature' : null
@@ -157,7 +156,7 @@ async function verifyWith({ find }: KeySet, jwt: string, checks: Checks, now: nu
 }
 
 /**
- * Tries every key that fits, because a token that names no key may be signed with any of them.
+ * Tries every matching key, because a token without a `kid` may be signed with any of them.
  * @see https://www.rfc-editor.org/rfc/rfc7515#section-4.1.4
  */
 async function withOneOf(find: KeySet['find'], jwt: string, options: JWTVerifyOptions): Promise<JWTPayload> {

@@ -9,7 +9,7 @@ import { Fault } from '../errors.ts'
 import { NOT_ACCEPTED, refusesRequest, toLoginFault } from './refusal.ts'
 import type { Provider } from './provider.ts'
 
-/** The parameters of one authorization request, besides the configured ones. */
+/** The parameters of an authorization request, in addition to the configured ones. */
 export interface LoginRequest {
   readonly redirectUri: string
   readonly state: string
@@ -20,19 +20,19 @@ export interface LoginRequest {
   readonly acrValues?: string | undefined
   /** In seconds. @see https://openid.net/specs/openid-connect-core-1_0.html#AuthRequest */
   readonly maxAge?: number | undefined
-  /** Scopes besides the configured ones, space-separated. */
+  /** Scopes in addition to the configured ones, space-separated. */
   readonly scope?: string | undefined
-  /** The `claims` parameter, JSON. @see https://openid.net/specs/openid-connect-core-1_0.html#ClaimsParameter */
+  /** The `claims` parameter, as JSON. @see https://openid.net/specs/openid-connect-core-1_0.html#ClaimsParameter */
   readonly claims?: string | undefined
-  /** Requests the scope `openid` alone. */
+  /** Requests only the scope `openid`. */
   readonly identityOnly?: boolean
-  /** Runs in a frame, which may not show a provider's page that posts the response: the response comes as a query. */
+  /** Requests the response as a query: the provider may not allow a frame to show its page that posts the response. */
   readonly inFrame?: boolean
 }
 
 /**
- * Returns the URL of the provider's login for the authorization code flow with PKCE S256. Pushes the request first if
- * the provider supports that. Rejects with `provider_unavailable` or `login_failed`.
+ * Returns the provider's login URL for the authorization code flow with PKCE (S256). Pushes the authorization request if
+ * the settings and the provider allow it. Rejects with `provider_unavailable` or `login_failed`.
  * @see https://www.rfc-editor.org/rfc/rfc7636#section-4.3
  * @see https://www.rfc-editor.org/rfc/rfc9126#section-2
  */
@@ -67,15 +67,15 @@ export async function authorizationUrl(provider: Provider, request: LoginRequest
     (settings.pushedAuthorization === 'auto' &&
       server.pushed_authorization_request_endpoint !== undefined &&
       !lost.some((name) => parameters.has(name)))
-  // Any link can set these parameters: their refusal is not the provider's fault.
+  // Any link can set these parameters, so the provider is not at fault if it refuses them.
   const { prompt, loginHint, acrValues, maxAge, scope, claims } = request
-  const wasAsked = [prompt, loginHint, acrValues, maxAge, scope, claims].some((one) => one !== undefined)
+  const hasLinkParameters = [prompt, loginHint, acrValues, maxAge, scope, claims].some((one) => one !== undefined)
   try {
     return pushed
       ? await buildAuthorizationUrlWithPAR(configuration, parameters)
       : buildAuthorizationUrl(configuration, parameters)
   } catch (error) {
-    throw wasAsked && refusesRequest(error)
+    throw hasLinkParameters && refusesRequest(error)
       ? new Fault('login_failed', { cause: error, detail: NOT_ACCEPTED })
       : toLoginFault(error)
   }
@@ -85,8 +85,8 @@ const USUAL_SCOPES = ['openid', 'profile', 'email']
 const OFFLINE_ACCESS = 'offline_access'
 
 /**
- * Returns the configured scopes, or the usual ones; those include `offline_access` if the provider supports it and
- * issues no refresh token without it.
+ * Returns the configured scopes, or the usual ones. The usual ones include `offline_access` if the provider supports it
+ * and issues no refresh token without it.
  */
 function loginScopes(configured: readonly string[] | null, server: ServerMetadata): readonly string[] {
   if (configured !== null) return configured

@@ -7,7 +7,7 @@ import type { Provider } from './provider.ts'
 import { isUnreachable } from './refusal.ts'
 import { isIdentifier } from './token-set.ts'
 
-/** Which sessions a provider wants to end, by `subject`, `sid`, or both. */
+/** A provider's request to end the sessions with this `subject`, `sid`, or both. */
 export interface LogoutRequest {
   readonly issuer: string
   readonly jti: string
@@ -18,11 +18,11 @@ export interface LogoutRequest {
 const EVENT = 'http://schemas.openid.net/event/backchannel-logout'
 const TYPES = new Set(['logout+jwt', 'application/logout+jwt', 'jwt'])
 
-/** How old a logout token may be, the difference of the clocks included. */
+/** How old a logout token may be, including the clock tolerance. */
 const MAX_AGE_S = 300
 
 /**
- * Validates a logout token, except for a replay of its `jti`. Rejects with `logout_refused`, or with
+ * Validates a logout token, but does not check its `jti` for a replay. Rejects with `logout_refused`, or with
  * `provider_unavailable` if the provider's keys can't be read.
  * @see https://openid.net/specs/openid-connect-backchannel-1_0.html#Validation
  */
@@ -46,13 +46,13 @@ export async function readLogoutToken(provider: Provider, token: string): Promis
       events === null ||
       !isObject(Object.entries(events).find(([name]) => name === EVENT)?.[1])
     ) {
-      throw new Error('it is not about a back-channel logout')
+      throw new Error('its events has no back-channel logout')
     }
-    if (!isIdentifier(jti)) throw new Error('jti is not of its type, empty or too long')
+    if (!isIdentifier(jti)) throw new Error('jti is not a string, empty or too long')
     if ([sub, sid].some((name) => name !== undefined && !isIdentifier(name)))
-      throw new Error('sub or sid is not of its type, empty or too long')
-    if (sub === undefined && sid === undefined) throw new Error('it names neither sub nor sid')
-    // Without `exp`, the clock tolerance must not make the token live longer.
+      throw new Error('sub or sid is not a string, empty or too long')
+    if (sub === undefined && sid === undefined) throw new Error('it has neither sub nor sid')
+    // Without `exp`, the clock tolerance must not extend the accepted age.
     if (claims.exp === undefined && Date.now() / 1000 - Number(iat) > MAX_AGE_S)
       throw new Error('it has no exp, and its iat is more than five minutes ago')
     return { issuer, jti, subject: sub ?? null, sid: isIdentifier(sid) ? sid : null }
@@ -63,7 +63,7 @@ export async function readLogoutToken(provider: Provider, token: string): Promis
 }
 
 /**
- * Throws unless the token is signed with an algorithm that ID tokens for this client may have.
+ * Throws unless the token is signed with an algorithm that is allowed for this client's ID tokens.
  * @see https://openid.net/specs/openid-connect-backchannel-1_0.html#Validation
  */
 function requireAlgorithm(token: string, configuration: Configuration): void {
@@ -71,7 +71,7 @@ function requireAlgorithm(token: string, configuration: Configuration): void {
   const own = configuration.clientMetadata().id_token_signed_response_alg
   const announced = idTokenAlgorithms(configuration.serverMetadata())
   if (own === undefined ? announced.includes(alg) : alg === own) return
-  throw new Error(`it is signed with ${alg}, ID tokens with ${own ?? announced.join(', ')}`)
+  throw new Error(`it is signed with ${alg}, not with ${own ?? announced.join(' or ')} like ID tokens`)
 }
 
 function isObject(value: unknown): boolean {

@@ -4,15 +4,15 @@ import type { Log } from '../telemetry/log.ts'
 import type { Provider } from './provider.ts'
 
 interface EndSessionRequest {
-  /** Without a hint, the provider may ask the user. */
+  /** Without a hint, the provider may ask the user for confirmation. */
   readonly idTokenHint: string | null
   readonly postLogoutRedirectUri: string
   readonly state: string
 }
 
 /**
- * Returns the URL at which the browser ends its session at the provider, or `null` if the provider is not discovered
- * yet or has no such endpoint.
+ * Returns the URL at which the browser ends its session at the provider. Returns `null` if the provider has not been
+ * discovered or has no such endpoint.
  * @see https://openid.net/specs/openid-connect-rpinitiated-1_0.html#RPLogout
  */
 export function endSessionUrl(provider: Provider, request: EndSessionRequest): URL | null {
@@ -26,7 +26,7 @@ export function endSessionUrl(provider: Provider, request: EndSessionRequest): U
 }
 
 /**
- * Revokes a refresh token if the provider supports revocation. Logs a failure and does not reject.
+ * Revokes a refresh token if the provider supports revocation. Never rejects, but logs a failure.
  * @see https://www.rfc-editor.org/rfc/rfc7009#section-2.1
  */
 export async function revokeRefreshToken(provider: Provider, refreshToken: string | null, log: Log): Promise<void> {

@@ -6,24 +6,24 @@ const MAX_REDIRECTS = 5
 const REDIRECTS = new Set([301, 302, 303, 307, 308])
 
 /**
- * Reads a provider's metadata and follows redirects on the same origin. Rejects with an error that names the URL, the
- * answer, and both issuers if they differ.
+ * Reads a provider's metadata, following redirects within the same origin. Rejects with an error that describes the URL,
+ * the response, and both issuers if they differ.
  * @see https://openid.net/specs/openid-connect-discovery-1_0.html#ProviderConfig
  */
 export async function readMetadata(issuer: string, fetch: CustomFetch, signal: AbortSignal): Promise<ServerMetadata> {
   // Every tenant of a template serves the same document.
   const base = issuerOfTenant(issuer, 'common').replace(/\/$/, '')
   const first = `${base}/.well-known/openid-configuration`
-  const { url, answer } = await follow(first, fetch, signal)
-  const type = answer.headers.get('content-type') ?? 'no media type'
-  if (answer.status !== 200)
-    throw new Error(`${url} answers ${answer.status} (${type}) in place of a discovery document`)
-  const server = parse(await answer.text())
+  const { url, response } = await follow(first, fetch, signal)
+  const type = response.headers.get('content-type') ?? 'no media type'
+  if (response.status !== 200)
+    throw new Error(`${url} answers ${response.status} (${type}) instead of a discovery document`)
+  const server = parse(await response.text())
   if (server === null) throw new Error(`${url} answers 200 (${type}), which is not the JSON of a discovery document`)
   if (!isOf(issuer, server.issuer)) {
     throw new Error(
       `provider.issuer is ${issuer}, but the document at ${url} has the issuer ${server.issuer}: if that is the ` +
-        `provider that you mean, write issuer: ${server.issuer}`,
+        `right provider, write issuer: ${server.issuer}`,
     )
   }
   checkEndpoints(server)
@@ -31,7 +31,7 @@ export async function readMetadata(issuer: string, fetch: CustomFetch, signal: A
 }
 
 /**
- * Returns the algorithms in which the provider signs ID tokens; RS256, which is mandatory, if the metadata names none.
+ * Returns the algorithms with which the provider signs ID tokens. The default is RS256, which providers must support.
  * @see https://openid.net/specs/openid-connect-discovery-1_0.html#ProviderMetadata
  */
 export function idTokenAlgorithms(server: ServerMetadata): string[] {
@@ -42,7 +42,7 @@ async function follow(
   first: string,
   fetch: CustomFetch,
   signal: AbortSignal,
-): Promise<{ url: string; answer: Response }> {
+): Promise<{ url: string; response: Response }> {
   let url = first
   for (let redirects = 0; ; redirects += 1) {
     const options = {
@@ -52,14 +52,14 @@ async function follow(
       redirect: 'manual' as const,
       signal,
     }
-    const answer = await fetch(url, options).catch((cause: unknown) => {
+    const response = await fetch(url, options).catch((cause: unknown) => {
       throw new Error(`${url} can’t be read`, { cause })
     })
-    const location = answer.headers.get('location')
-    if (!REDIRECTS.has(answer.status) || location === null) return { url, answer }
+    const location = response.headers.get('location')
+    if (!REDIRECTS.has(response.status) || location === null) return { url, response }
     const to = URL.canParse(location, url) ? new URL(location, url) : null
     if (to?.origin !== new URL(first).origin)
-      throw new Error(`${url} answers ${answer.status} to another origin: ${to?.origin ?? 'not a URL'}`)
+      throw new Error(`${url} answers ${response.status} to another origin: ${to?.origin ?? 'not a URL'}`)
     if (redirects === MAX_REDIRECTS) throw new Error(`${first} redirects more than ${MAX_REDIRECTS} times`)
     url = to.href
   }
@@ -78,7 +78,7 @@ function isMetadata(value: unknown): value is ServerMetadata {
   return typeof value === 'object' && value !== null && 'issuer' in value && isUrl(value.issuer)
 }
 
-/** Returns whether a document with the issuer `found` belongs to the configured issuer. */
+/** Returns whether metadata with the issuer `found` belongs to the configured issuer. */
 function isOf(configured: string, found: string): boolean {
   if (new URL(configured).href === new URL(found).href || mayHaveIssued(found, configured)) return true
   return knownProvider(configured)?.issuers?.test(found) ?? false
@@ -93,7 +93,7 @@ const OTHER_ENDPOINTS = [
 ] as const
 
 /**
- * Throws for a missing or malformed endpoint, which would otherwise fail in the middle of a login.
+ * Throws for a missing or malformed endpoint, because it would otherwise fail in the middle of a login.
  * @see https://openid.net/specs/openid-connect-discovery-1_0.html#ProviderMetadata
  */
 function checkEndpoints(server: ServerMetadata): void {

@@ -20,36 +20,36 @@ import { clientAuthentication } from './client-authentication.ts'
 import { isTemplate } from './issuer.ts'
 import { CLOCK_TOLERANCE_S, createSigningKeys, type SigningKeys } from './keys.ts'
 import { readMetadata } from './metadata.ts'
-import { oauthAnswers } from './oauth-answers.ts'
+import { oauthResponses } from './oauth-responses.ts'
 import { createObservedCalls, createTransport } from './transport.ts'
 import { createWarnings, type Warnings } from './warnings.ts'
 
-/** The provider once its metadata is known. */
+/** A provider whose metadata has been read. */
 export interface Discovered {
   readonly configuration: Configuration
   readonly keys: SigningKeys
   readonly warnings: Warnings
 }
 
-/** The OpenID provider. Its metadata is read in the background, with retries, and again from time to time. */
+/** The OpenID provider. Its metadata is read in the background, with retries, and again at intervals. */
 export interface Provider {
   /** Returns the discovered provider. Rejects with `provider_unavailable` if its metadata can't be read. */
   discovered(): Promise<Discovered>
-  /** Returns the discovered provider without waiting, or `null` before the first discovery. */
+  /** Returns the discovered provider, or `null` before the first discovery. */
   peek(): Discovered | null
-  /** Counts discoveries and grants: after a change of this number, a request that failed may succeed. */
+  /** Returns the number of discoveries and grants. A change of the number means that a failed request may now succeed. */
   successes(): number
   /** The current settings. */
   readonly settings: Config['provider']
   /**
-   * Switches to other settings of the same client once the provider has been discovered with them. Reads the metadata
-   * again if the settings are equal.
+   * Switches to other settings of the same client as soon as the provider has been discovered with them. Reads the
+   * metadata again if the settings are unchanged.
    */
   configure(settings: Config['provider']): void
   close(): Promise<void>
 }
 
-/** Returns the issuer in the provider's metadata, which may be a template, or the configured one before discovery. */
+/** Returns the issuer or template in the provider's metadata, or the configured issuer before the discovery. */
 export function announcedIssuer(provider: Provider): string {
   return provider.peek()?.configuration.serverMetadata().issuer ?? provider.settings.issuer
 }
@@ -57,10 +57,10 @@ export function announcedIssuer(provider: Provider): string {
 const discoveryPauseMs = exponentialBackoff(1_000, 30_000)
 /** The age at which the metadata is read again. */
 const MAX_METADATA_AGE_MS = 12 * 3_600_000
-/** The shortest time between two readings of the metadata that failed calls cause. */
-const SUSPICION_PAUSE_MS = 10_000
+/** The shortest time between two reads of the metadata after failed calls. */
+const REREAD_PAUSE_MS = 10_000
 
-/** Opens the provider and starts discovery in the background. */
+/** Opens the provider and starts the discovery in the background. */
 export function openProvider(
   first: Config['provider'],
   log: Log,
@@ -74,7 +74,10 @@ export function openProvider(
   let current = open(first)
   let next: Client | null = null
 
-  /** A call ends with the client that it began with: a replaced client stays open, and its idle connections close. */
+  /**
+   * Returns the current client. A replaced client is not closed, so that its calls can finish. Its idle connections close
+   * by themselves.
+   */
   function client(): Client {
     if (next !== null && (next.peek() !== null || current.peek() === null)) {
       if (current.peek() === null) void current.close()
@@ -132,42 +135,43 @@ function openClient(
   const transport = createTransport({
     ca: settings.caFile?.content ?? null,
     timeout: settings.timeout,
-    around: calls.around,
+    observe: calls.observe,
   })
-  const readings = singleFlight<'metadata', Known>()
-  const mayRead = createLimiter(1, SUSPICION_PAUSE_MS)
+  const reads = singleFlight<'metadata', Known>()
+  const mayReread = createLimiter(1, REREAD_PAUSE_MS)
   let successes = 0
   let known: Known | null = null
   let timer: NodeJS.Timeout | null = null
-  /** How many readings of the metadata have failed in a row. */
+  /** The number of failed reads of the metadata in a row. */
   let failures = 0
   const closing = new AbortController()
 
   const fetch: CustomFetch = async (url, options) => {
     try {
-      const answer = await transport.fetch(url, options)
-      if (options.method !== 'GET') warnings.answered(answer)
-      if (hasMoved(answer)) void readWhenSuspect()
-      return answer
+      const response = await transport.fetch(url, options)
+      // A cache may answer a GET with an old `Date`.
+      if (options.method !== 'GET') warnings.checkDate(response)
+      if (hasMoved(response)) void rereadAfterFailure()
+      return response
     } catch (error) {
-      void readWhenSuspect()
+      void rereadAfterFailure()
       throw error
     }
   }
   const keys = createSigningKeys({
     address: () => known?.server.jwks_uri ?? '',
     fetch,
-    readAgain: readWhenSuspect,
+    readAgain: rereadAfterFailure,
   })
 
   async function discover(): Promise<Known> {
     const server = await readMetadata(settings.issuer, transport.fetch, closing.signal)
     if (known !== null && isDeepStrictEqual(server, known.server)) return known
     calls.learn(server)
-    const answers = oauthAnswers(fetch, () => {
+    const oauthFetch = oauthResponses(fetch, () => {
       successes += 1
     })
-    return { configuration: await configurationOf(settings, server, answers), keys, warnings, server }
+    return { configuration: await configurationOf(settings, server, oauthFetch), keys, warnings, server }
   }
 
   function logDiscovery(found: Known): void {
@@ -186,13 +190,13 @@ function openClient(
     else log.warn({ event: 'metadata_not_read', ...facts }, 'the provider’s metadata can’t be read again')
   }
 
-  /** Reads the metadata and schedules the next reading. Concurrent calls share one reading. */
+  /** Reads the metadata and schedules the next read. Concurrent calls share one read. */
   function read(): Promise<Known> {
-    return readings.run('metadata', async () => {
+    return reads.run('metadata', async () => {
       try {
         const found = await discover()
         logDiscovery(found)
-        // Unchanged metadata, read without a failure before it, says nothing about an endpoint that fails.
+        // A routine read of unchanged metadata does not show that a failing endpoint has recovered.
         if (found !== known || failures > 0) successes += 1
         known = found
         failures = 0
@@ -219,10 +223,10 @@ function openClient(
     timer = setTimeout(readInBackground, afterMs).unref()
   }
 
-  async function readWhenSuspect(): Promise<void> {
+  async function rereadAfterFailure(): Promise<void> {
     if (known === null || closing.signal.aborted) return
-    if (readings.current('metadata') === null && mayRead()) readInBackground()
-    await readings.current('metadata')?.catch(() => null)
+    if (reads.current('metadata') === null && mayReread()) readInBackground()
+    await reads.current('metadata')?.catch(() => null)
   }
 
   readInBackground()
@@ -234,7 +238,7 @@ function openClient(
     successes: () => successes,
     readAgain: readInBackground,
     async close() {
-      // A discovery is aborted. Other calls are finished, since they may bring a rotated token.
+      // Aborts only a discovery. Other calls finish, because they may return a rotated token.
       closing.abort()
       if (timer !== null) clearTimeout(timer)
       await transport.close()
@@ -242,7 +246,7 @@ function openClient(
   }
 }
 
-/** Returns whether an answer says that the endpoint is at another address. */
+/** Returns whether a response suggests that the endpoint has moved. */
 function hasMoved({ status }: Response): boolean {
   return status === 404 || status === 410 || (status >= 300 && status < 400 && status !== 304)
 }
@@ -252,7 +256,7 @@ function changedMembers(before: ServerMetadata, after: ServerMetadata): string[]
   return names.filter((name) => !isDeepStrictEqual(before[name], after[name]))
 }
 
-/** openid-client takes the issuer for a template only at this address. */
+/** The only address at which openid-client accepts an issuer template. */
 const KNOWN_TEMPLATE = new URL('https://login.microsoftonline.com/common/v2.0')
 
 async function configurationOf(
@@ -262,14 +266,15 @@ async function configurationOf(
 ): Promise<Configuration> {
   const auth = await clientAuthentication(settings, server)
   const client = { [clockTolerance]: CLOCK_TOLERANCE_S }
-  // openid-client is told to discover the known template, and gets the document that was found.
+  // Makes openid-client discover the known template, and gives it the metadata that has been read.
   const configuration = isTemplate(server.issuer)
     ? await discovery(KNOWN_TEMPLATE, settings.clientId, client, auth, {
         [customFetch]: async () => Response.json(server),
       })
     : new Configuration(server, settings.clientId, client, auth)
   configuration[customFetch] = fetch
-  // Whole seconds: openid-client multiplies by 1000, and 1.001 × 1000 is not an integer. The transport keeps the time.
+  // Whole seconds, because openid-client multiplies by 1000 and 1.001 × 1000 is not an integer. The transport enforces the
+  // exact time limit.
   configuration.timeout = Math.ceil(settings.timeout / 1000)
   if (new URL(settings.issuer).protocol === 'http:') allowInsecureRequests(configuration)
   return configuration

@@ -9,40 +9,45 @@ import type { Route } from '../config/schema.ts'
 import type { Provider } from './provider.ts'
 import { toTokenSet, type TokenSet } from './token-set.ts'
 
-type Wanted = Route['token']
+type TokenSettings = Route['token']
 
 const ACCESS_TOKEN = 'urn:ietf:params:oauth:token-type:access_token'
 const ACCESS_TOKENS = [ACCESS_TOKEN, 'urn:ietf:params:oauth:token-type:jwt']
 
 /** The session's tokens. */
-interface Held {
+interface SessionTokens {
   readonly accessToken: string
   readonly refreshToken: string | null
 }
 
 /**
- * Requests the access token that a route wants: by token exchange, by on-behalf-of (Entra's profile of RFC 7523), by
- * client credentials, or with the session's refresh token for another resource. Rejects with openid-client's errors. A
- * new refresh token in the response belongs to the session.
+ * Requests a route's access token: by token exchange, by on-behalf-of (Entra's profile of RFC 7523), by client
+ * credentials, or with the session's refresh token for another resource. Rejects with openid-client's errors. In the last
+ * case, the caller must save a new refresh token in the session.
  * @see https://www.rfc-editor.org/rfc/rfc8693#section-2
  * @see https://www.rfc-editor.org/rfc/rfc6749#section-4.4
  * @see https://www.rfc-editor.org/rfc/rfc8707#section-2.2
  */
-export async function grantForRoute(provider: Provider, wanted: Wanted, held: Held, now: number): Promise<TokenSet> {
+export async function grantForRoute(
+  provider: Provider,
+  wanted: TokenSettings,
+  tokens: SessionTokens,
+  now: number,
+): Promise<TokenSet> {
   const { configuration } = await provider.discovered()
-  const response = await request(configuration, wanted, held)
-  // Only a token exchange defines this member, and a new refresh token of another grant must not be lost:
+  const response = await request(configuration, wanted, tokens)
+  // Only a token exchange defines this member. For other grants it is ignored, so that a new refresh token is not lost:
   // https://www.rfc-editor.org/rfc/rfc8693#section-2.2.1
   const issued = response['issued_token_type']
   if (wanted.grant === 'token-exchange' && issued !== undefined && !ACCESS_TOKENS.some((type) => type === issued)) {
-    throw new Error(`the provider exchanged for ${JSON.stringify(issued)}`)
+    throw new Error(`the provider issued a token of type ${JSON.stringify(issued)}`)
   }
   return toTokenSet(response, now)
 }
 
 /**
- * Returns the audience of a JWT access token that names none of `wanted`. Returns `null` if the audience fits, if
- * nothing is wanted, and for an opaque token. Does not verify the signature.
+ * Returns the audience of a JWT access token if it includes none of `wanted`. Otherwise returns `null`, also for an opaque
+ * token. Does not verify the signature.
  * @see https://www.rfc-editor.org/rfc/rfc9068#section-2.2
  */
 export function missingAudience(accessToken: string, wanted: readonly (string | null)[]): readonly string[] | null {
@@ -59,36 +64,37 @@ export function missingAudience(accessToken: string, wanted: readonly (string | 
 
 async function request(
   configuration: Parameters<typeof refreshTokenGrant>[0],
-  wanted: Wanted,
-  held: Held,
+  wanted: TokenSettings,
+  tokens: SessionTokens,
 ): Promise<TokenEndpointResponse> {
   const target = targetOf(wanted)
   switch (wanted.grant) {
     case 'token-exchange':
       return genericGrantRequest(configuration, 'urn:ietf:params:oauth:grant-type:token-exchange', {
         ...target,
-        subject_token: held.accessToken,
+        subject_token: tokens.accessToken,
         subject_token_type: ACCESS_TOKEN,
         requested_token_type: ACCESS_TOKEN,
       })
     case 'on-behalf-of':
       return genericGrantRequest(configuration, 'urn:ietf:params:oauth:grant-type:jwt-bearer', {
         ...target,
-        assertion: held.accessToken,
+        assertion: tokens.accessToken,
         requested_token_use: 'on_behalf_of',
       })
     case 'client-credentials':
       return clientCredentialsGrant(configuration, target)
     case 'session': {
-      if (held.refreshToken === null) throw new Error('the session has no refresh token to redeem for another resource')
-      return refreshTokenGrant(configuration, held.refreshToken, target)
+      if (tokens.refreshToken === null)
+        throw new Error('the session has no refresh token to redeem for another resource')
+      return refreshTokenGrant(configuration, tokens.refreshToken, target)
     }
     case 'none':
       throw new Error('a route without a token needs no grant')
   }
 }
 
-function targetOf({ audience, resource, scopes }: Wanted): Record<string, string> {
+function targetOf({ audience, resource, scopes }: TokenSettings): Record<string, string> {
   return {
     ...(audience === null ? {} : { audience }),
     ...(resource === null ? {} : { resource }),

@@ -2,13 +2,13 @@ import { decodeJwt } from 'jose'
 import type { IDToken, TokenEndpointResponse } from 'openid-client'
 import { numberFrom, timeFrom } from '../config/numbers.ts'
 
-/** The claims about a user, as the provider spelled them. */
+/** The claims about a user, unchanged from the provider. */
 export type Claims = Readonly<Record<string, unknown>>
 
-/** The tokens of one token response, as plain data; times in ms since the epoch. */
+/** The tokens of a token response. Times are in ms since the epoch. */
 export interface TokenSet {
   readonly accessToken: string
-  /** `null` if the provider gave no usable lifetime, which the RFC only recommends. */
+  /** `null` if the response has no usable `expires_in`, which the RFC only recommends. */
   readonly expiresAt: number | null
   readonly issuedAt: number
   readonly refreshToken: string | null
@@ -16,8 +16,8 @@ export interface TokenSet {
 }
 
 /**
- * Reads a token response received at `now`, in ms since the epoch. Members that the response omits keep their values
- * from `previous`.
+ * Reads a token response that was requested at `now` (ms since the epoch). A refresh token or scope that the response
+ * omits is taken from `previous`.
  * @see https://www.rfc-editor.org/rfc/rfc6749#section-5.1
  */
 export function toTokenSet(response: TokenEndpointResponse, now: number, previous: TokenSet | null = null): TokenSet {
@@ -41,18 +41,18 @@ export function sidOf(claims: IDToken): string | null {
   return isIdentifier(claims['sid']) ? claims['sid'] : null
 }
 
-/** Identifiers become keys in the store and in memory, in characters. */
+/** Identifiers become keys in the store and in memory, so their length is limited. */
 const MAX_IDENTIFIER_LENGTH = 1_000
 
 /**
- * Returns whether a claim can identify one user, one provider session or one logout token: `sub`, `sid`, `jti`. The empty
- * string would be the same for all of them.
+ * Returns whether a claim (`sub`, `sid`, `jti`) can identify one user, provider session or logout token. An empty string
+ * can't.
  */
 export function isIdentifier(value: unknown): value is string {
   return typeof value === 'string' && value !== '' && value.length <= MAX_IDENTIFIER_LENGTH
 }
 
-/** Returns the claims of a JWT without verifying it, and none for any other token: for hints, never for decisions. */
+/** Returns the claims of a JWT without verifying it, or no claims for any other token. Must not be used for decisions. */
 export function unverifiedClaims(token: string): Claims {
   try {
     return decodeJwt(token)

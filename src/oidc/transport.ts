@@ -4,22 +4,22 @@ import { Agent, fetch as undiciFetch, type RequestInit as UndiciRequestInit } fr
 import type { Metrics } from '../telemetry/metrics.ts'
 import type { Tracing } from '../telemetry/tracing.ts'
 
-/** Larger than any honest response; a broken provider must not fill the memory. */
-const MAX_ANSWER_BYTES = 1024 * 1024
+/** Larger than any regular response, so that a faulty provider can't exhaust the memory. */
+const MAX_RESPONSE_BYTES = 1024 * 1024
 
 const NULL_BODY_STATUS = new Set([101, 204, 205, 304])
 
 interface TransportOptions {
-  /** Certificates to trust besides the usual ones, PEM. */
+  /** Trusted certificates in addition to the default ones, as PEM. */
   readonly ca: Buffer | null
-  /** Time limit in ms for each call, from its start to the last byte of the response. */
+  /** The time limit of a call in ms, from its start to the last byte of the response. */
   readonly timeout: number
-  /** Wraps each call. */
-  readonly around: (url: string, call: () => Promise<Response>) => Promise<Response>
+  /** Makes each call, and may measure it. */
+  readonly observe: (url: string, call: () => Promise<Response>) => Promise<Response>
 }
 
-/** Creates a `fetch` for calls to the provider that bounds time and size and does not follow redirects. */
-export function createTransport({ ca, timeout, around }: TransportOptions): {
+/** Creates a `fetch` for calls to the provider. It limits the time and the size, and does not follow redirects. */
+export function createTransport({ ca, timeout, observe }: TransportOptions): {
   fetch: CustomFetch
   close(): Promise<void>
 } {
@@ -38,32 +38,32 @@ export function createTransport({ ca, timeout, around }: TransportOptions): {
       signal: options.signal === undefined ? own : AbortSignal.any([own, options.signal]),
       dispatcher: agent,
     }
-    const answer = await undiciFetch(url, init)
-    const body = await readBounded(answer.body, url)
-    const headers = new Headers([...answer.headers])
-    return new Response(NULL_BODY_STATUS.has(answer.status) ? null : body, { status: answer.status, headers })
+    const response = await undiciFetch(url, init)
+    const body = await readBounded(response.body, url)
+    const headers = new Headers([...response.headers])
+    return new Response(NULL_BODY_STATUS.has(response.status) ? null : body, { status: response.status, headers })
   }
-  return { fetch: (url, options) => around(url, () => bounded(url, options)), close: () => agent.close() }
+  return { fetch: (url, options) => observe(url, () => bounded(url, options)), close: () => agent.close() }
 }
 
 async function readBounded(body: AsyncIterable<unknown> | null, url: string): Promise<Buffer<ArrayBuffer>> {
   const chunks: Uint8Array[] = []
   let size = 0
   for await (const chunk of body ?? []) {
-    if (!(chunk instanceof Uint8Array)) throw new TypeError('an answer of the provider is not made of bytes')
+    if (!(chunk instanceof Uint8Array)) throw new TypeError('a response of the provider is not binary')
     size += chunk.byteLength
-    if (size > MAX_ANSWER_BYTES)
-      throw new Error(`the answer of ${new URL(url).pathname} is larger than ${MAX_ANSWER_BYTES} bytes`)
+    if (size > MAX_RESPONSE_BYTES)
+      throw new Error(`the response of ${new URL(url).pathname} is larger than ${MAX_RESPONSE_BYTES} bytes`)
     chunks.push(chunk)
   }
   return Buffer.concat(chunks)
 }
 
-/** Measures the calls to the provider by operation, and records a span for each where tracing is on. */
+/** Measures the calls to the provider by operation, and records a span for each call if tracing is on. */
 export interface ObservedCalls {
   /** Makes a call to this URL and measures it. Rejects like the call. */
-  readonly around: (url: string, call: () => Promise<Response>) => Promise<Response>
-  /** Names the operations after the endpoints of this metadata. Before that, every call is a discovery. */
+  readonly observe: (url: string, call: () => Promise<Response>) => Promise<Response>
+  /** Learns the operations from the endpoints in this metadata. Until then, every call counts as a discovery. */
   learn(server: ServerMetadata): void
 }
 
@@ -75,23 +75,24 @@ const ENDPOINTS = [
   ['pushed_authorization_request_endpoint', 'pushed_authorization'],
 ] as const
 
-/** Creates the measurement; `learn` tells it the endpoints. */
+/** Creates the measurement of calls. */
 export function createObservedCalls({ providerSeconds }: Metrics, tracing: Tracing | null): ObservedCalls {
   const operations = new Map<string, string>()
 
   return {
-    async around(url, call) {
+    async observe(url, call) {
       const { origin, pathname, hostname } = new URL(url)
       const operation = operations.get(origin + pathname) ?? 'discovery'
       const stop = providerSeconds.startTimer({ operation })
       try {
-        const answer = await (tracing === null
+        const response = await (tracing === null
           ? call()
           : tracing.call(`provider ${operation}`, { 'server.address': hostname }, call))
         stop({
-          outcome: answer.status >= 500 || answer.status === 429 ? 'failed' : answer.status >= 400 ? 'refused' : 'ok',
+          outcome:
+            response.status >= 500 || response.status === 429 ? 'failed' : response.status >= 400 ? 'refused' : 'ok',
         })
-        return answer
+        return response
       } catch (error) {
         stop({ outcome: 'failed' })
         throw error

@@ -2,17 +2,17 @@ import type { TokenEndpointResponse } from 'openid-client'
 import type { Log } from '../telemetry/log.ts'
 import { unverifiedClaims } from './token-set.ts'
 
-/** A larger difference between the clocks is logged. */
+/** The largest difference between the clocks that is not logged. */
 const LOGGED_SKEW_MS = 60_000
 
-/** Logs what an operator should know about the provider's responses, each warning once. */
+/** Logs problems in the provider's responses, each kind once. */
 export interface Warnings {
-  /** Takes a response that has just arrived and that no cache can have given. */
-  answered(answer: Response): void
-  /** Takes the `iat` of an ID token that has just arrived, in seconds since the epoch. */
-  issued(iat: number): void
-  /** Takes the token response of a login. */
-  granted(response: TokenEndpointResponse): void
+  /** Compares the clocks by the `Date` of a response that has just arrived and does not come from a cache. */
+  checkDate(response: Response): void
+  /** Compares the clocks by the `iat` of an ID token that has just arrived, in seconds since the epoch. */
+  checkIssuedAt(iat: number): void
+  /** Checks whether the token response of a login has an offline token. */
+  checkOfflineToken(response: TokenEndpointResponse): void
 }
 
 /** Creates the warnings for one process. */
@@ -20,31 +20,31 @@ export function createWarnings(log: Log): Warnings {
   let isClockLogged = false
   let isOfflineLogged = false
 
-  function compare(theirs: number): void {
-    const apart = theirs - Date.now()
-    if (isClockLogged || !(Math.abs(apart) > LOGGED_SKEW_MS)) return
+  function compareClocks(providerTime: number): void {
+    const skewMs = providerTime - Date.now()
+    if (isClockLogged || !(Math.abs(skewMs) > LOGGED_SKEW_MS)) return
     isClockLogged = true
-    const facts = { event: 'clock_skew', seconds: Math.round(apart / 1000) }
-    log.warn(facts, 'the provider’s clock and this machine’s differ: set both by NTP')
+    const facts = { event: 'clock_skew', seconds: Math.round(skewMs / 1000) }
+    log.warn(facts, 'the clocks of the provider and this machine differ: synchronise both with NTP')
   }
 
   return {
-    answered(answer) {
-      compare(Date.parse(answer.headers.get('date') ?? ''))
+    checkDate(response) {
+      compareClocks(Date.parse(response.headers.get('date') ?? ''))
     },
-    issued(iat) {
-      // An earlier `iat` proves nothing: the provider may have issued the same token again.
-      if (iat * 1000 > Date.now()) compare(iat * 1000)
+    checkIssuedAt(iat) {
+      // An earlier `iat` proves nothing, because the provider may return a token that it issued before.
+      if (iat * 1000 > Date.now()) compareClocks(iat * 1000)
     },
-    granted(response) {
+    checkOfflineToken(response) {
       const isOffline =
         response['refresh_expires_in'] === 0 || unverifiedClaims(response.refresh_token ?? '')['typ'] === 'Offline'
       if (isOfflineLogged || !isOffline) return
       isOfflineLogged = true
       log.warn(
         { event: 'offline_token' },
-        'a login brought an offline token, which ends the single sign-on at Keycloak and outlives its logout: take ' +
-          'offline_access out of provider.scopes',
+        'a login returned an offline token, which ends the single sign-on at Keycloak and remains valid after a logout: ' +
+          'remove offline_access from provider.scopes',
       )
     },
   }

@@ -1,7 +1,7 @@
 /**
- * Returns the pauses of an exponential backoff: for retry number `attempt` (1, 2, …) the pause in ms, twice the one
- * before it, from `firstMs` up to `mostMs`.
+ * Returns a function from the number of a retry (1, 2, …) to the pause before it, in ms. The pause doubles with each
+ * retry, from `firstMs` to at most `maxMs`.
  */
-export function exponentialBackoff(firstMs: number, mostMs: number): (attempt: number) => number {
-  return (attempt) => Math.min(mostMs, firstMs * 2 ** (attempt - 1))
+export function exponentialBackoff(firstMs: number, maxMs: number): (attempt: number) => number {
+  return (attempt) => Math.min(maxMs, firstMs * 2 ** (attempt - 1))
 }

@@ -1,6 +1,6 @@
 /**
- * Returns the result of `work`, or after `ms` that of `onDeadline`, which may throw. A result that arrives later is
- * dropped.
+ * Returns the result of `work`, or the result of `onDeadline` if `work` takes longer than `ms`. `onDeadline` may throw. A
+ * later result of `work` is dropped.
  */
 export async function withDeadline<Result, Late>(
   work: Promise<Result>,

@@ -1,19 +1,19 @@
 /**
- * Creates a limiter: it returns `true` for the first `most` calls within `windowMs`, `false` for the others. A window
- * begins with the first call after the one before has ended. `clock` returns ms and never jumps.
+ * Creates a limiter that returns `true` for the first `max` calls within `windowMs` and `false` for the others. A window
+ * begins with the first call after the previous window has ended. `clock` returns ms and is monotonic.
  */
 export function createLimiter(
-  most: number,
+  max: number,
   windowMs: number,
   clock: () => number = () => performance.now(),
 ): () => boolean {
-  let since = Number.NEGATIVE_INFINITY
+  let windowStart = Number.NEGATIVE_INFINITY
   let count = 0
 
   return () => {
     const now = clock()
-    if (now - since >= windowMs) [since, count] = [now, 0]
+    if (now - windowStart >= windowMs) [windowStart, count] = [now, 0]
     count += 1
-    return count <= most
+    return count <= max
   }
 }

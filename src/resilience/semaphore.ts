@@ -1,8 +1,8 @@
-/** Bounds how many callers are inside at the same time; the others wait in line. */
+/** Limits how many callers hold a permit at the same time. The others wait in order. */
 export interface Semaphore {
-  /** Waits for a permit for up to `timeoutMs`. Returns `false` if none became free. */
+  /** Waits up to `timeoutMs` for a permit. Returns `false` if none became free. */
   acquire(timeoutMs: number): Promise<boolean>
-  /** Returns a permit, which the caller that has waited longest gets. */
+  /** Gives a permit back. The caller that has waited longest gets it. */
   release(): void
 }
 

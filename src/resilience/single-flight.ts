@@ -1,14 +1,14 @@
-/** Lets concurrent callers that want the same thing share one call. */
+/** Lets concurrent callers with the same key share one call. */
 export interface SingleFlight<Key, Result> {
-  /** Returns the promise of the call under way for `key`, or starts `work` if there is none. */
+  /** Returns the pending call for `key`, or starts `work` if there is none. */
   run(key: Key, work: () => Promise<Result>): Promise<Result>
-  /** Returns the call under way for `key`, or `null`. */
+  /** Returns the pending call for `key`, or `null`. */
   current(key: Key): Promise<Result> | null
-  /** Returns every call under way. */
+  /** Returns all pending calls. */
   all(): Promise<Result>[]
 }
 
-/** Creates a single flight; a call is over before its callers learn its result. */
+/** Creates a single flight. A call is no longer pending when its callers get its result. */
 export function singleFlight<Key, Result>(): SingleFlight<Key, Result> {
   const flights = new Map<Key, Promise<Result>>()
 

@@ -5,25 +5,26 @@ import type { Session } from './session.ts'
 const MAX_SESSIONS = 20_000
 /** How many ended sessions one process remembers. */
 const MAX_REMEMBERED = 50_000
-// By size, with 1 for each entry: given a `max`, the library allocates for all entries at once, which slows the start.
+// Given a `max`, the library allocates memory for all entries at once, which slows the start. A `maxSize` does not.
 const REMEMBERED = { maxSize: MAX_REMEMBERED, sizeCalculation: () => 1 }
 
-/** A session that this process has opened, and when it last read the session from the store (`performance.now`). */
+/** A session that this process has opened. */
 export interface Cached {
   readonly session: Session
+  /** When the session was last read from the store, in ms of `performance.now`. */
   readonly readAt: number
   /** Another process has written a newer version. */
   readonly outdated: boolean
 }
 
-/** The opened sessions of this process. An ended session never comes back, because every id is used once. */
+/** The opened sessions of this process. An ended session is never cached again, because ids are not reused. */
 export interface SessionCache {
   get(id: string): Cached | null
   /** Caches a session, unless it has ended or the cache has a newer version. */
   keep(session: Session, readAt: number): void
   /** Records that another process has written this version. */
   noteChange(id: string, version: number): void
-  /** Drops a session that goes on, so that it is read again. */
+  /** Drops a session that has not ended, so that it is read again. */
   drop(id: string): void
   /** Records the end of a session. */
   end(id: string): void
@@ -40,7 +41,7 @@ export function createSessionCache(): SessionCache {
     get: (id) => cached.get(id) ?? null,
     keep(session, readAt) {
       if (ended.has(session.id) || (cached.get(session.id)?.session.version ?? 0) > session.version) return
-      // The notice may have overtaken the answer to a read that began earlier.
+      // The notice of a change may arrive before the reply to an earlier read.
       cached.set(session.id, { session, readAt, outdated: (versions.get(session.id) ?? 0) > session.version })
     },
     noteChange(id, version) {

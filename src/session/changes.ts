@@ -12,16 +12,16 @@ export type SessionChange = Partial<Pick<Session, 'claims' | 'idToken' | 'tokens
 
 /** The result of a change. */
 export interface Renewed {
-  /** `null` if the session has ended; a newer version if another process has changed the session first. */
+  /** `null` if the session has ended. If another process changed the session first, its newer version. */
   readonly session: Session | null
-  /** `false` while the store can't be reached: the change is written as soon as it can. */
+  /** `false` if the store can't be reached. The change is then written when the store is back. */
   readonly saved: boolean
 }
 
-/** Writes new and changed sessions, at once or as soon as the store is reachable. */
+/** Writes new and changed sessions. A change during an outage of the store is written afterwards. */
 export interface Changes {
-  /** Begins a session with a new id. `asked` is `Session.asked`. Rejects with `store_unavailable`. */
-  begin(login: LoginResult, origin: string, asked: string | null, now: number): Promise<Session>
+  /** Begins a session with a new id. Rejects with `store_unavailable`. */
+  begin(login: LoginResult, origin: string, requestedStepUp: string | null, now: number): Promise<Session>
   /** See `Sessions.renew`. */
   renew(session: Session, change: SessionChange): Promise<Renewed>
   /** Writes a session later if the store has an older version of it. */
@@ -30,9 +30,9 @@ export interface Changes {
   touch(session: Session, now: number): void
 }
 
-/** Activity is written to the store at most this often. */
-const TOUCH_EVERY_MS = 60_000
-/** After a failed write, the first activity after this time writes again. */
+/** The shortest time between two writes of a session's activity. */
+const TOUCH_INTERVAL_MS = 60_000
+/** The shortest time between a failed write of activity and the next attempt. */
 const TOUCH_RETRY_MS = 2_000
 const MAX_TOUCHED = 20_000
 
@@ -42,15 +42,15 @@ export function createChanges(
   ending: Ending,
   lookup: Lookup,
 ): Changes {
-  /** Sessions whose newest version waits for the store. */
+  /** Sessions whose newest version has not been written yet. */
   const unsaved = new Set<string>()
-  /** When activity is next written, in ms of `performance.now`. */
+  /** The earliest time of the next write of activity, in ms of `performance.now`. */
   const touchDueAt = new LRUCache<string, number>({ max: MAX_TOUCHED })
 
-  /** Writes a new version. Returns the valid version after that, or `null` if the session has ended. */
-  async function save(renewed: Session, relists: boolean): Promise<Session | null> {
+  /** Writes a new version. Returns the version that is then valid, or `null` if the session has ended. */
+  async function save(renewed: Session, hasNewOwner: boolean): Promise<Session | null> {
     // A logout by the provider names the current sid.
-    if (relists) await store.relist(renewed.id, ownerOf(renewed))
+    if (hasNewOwner) await store.relist(renewed.id, ownerOf(renewed))
     const outcome = await store.replace(renewed.id, toRecord(renewed), recordLife(settings, renewed, Date.now()))
     if (outcome === 'replaced') return renewed
     if (outcome === 'gone') ending.noteMissing(renewed.id)
@@ -73,7 +73,7 @@ export function createChanges(
   }
 
   return {
-    async begin(login, origin, asked, now) {
+    async begin(login, origin, requestedStepUp, now) {
       const ticket = newTicket()
       const session: Session = {
         id: ticket.id,
@@ -85,7 +85,7 @@ export function createChanges(
         sid: sidOf(login.idTokenClaims),
         origin,
         claims: login.claims,
-        asked,
+        requestedStepUp,
         idToken: login.idToken,
         tokens: login.tokens,
         createdAt: now,
@@ -96,7 +96,7 @@ export function createChanges(
       try {
         await store.create(session.id, toRecord(session), ownerOf(session), recordLife(settings, session, now))
       } catch (error) {
-        // The store may have created the record although its answer was lost.
+        // The store may have created the record even though its reply was lost.
         ending.discard(session.id)
         throw error
       }
@@ -107,19 +107,22 @@ export function createChanges(
 
     async renew(session, change) {
       const renewed: Session = { ...session, ...change, version: session.version + 1 }
-      const asked = performance.now()
+      const startedAt = performance.now()
       const current = (): Session | undefined => cache.get(session.id)?.session
       try {
         const written = await save(renewed, renewed.sid !== session.sid)
         renewed.lastSeenAt = Math.max(renewed.lastSeenAt, current()?.lastSeenAt ?? 0)
-        if (written === renewed) cache.keep(renewed, asked)
+        if (written === renewed) cache.keep(renewed, startedAt)
         return { session: cache.hasEnded(session.id) ? null : written, saved: true }
       } catch {
-        // The old refresh token may be spent: without the new one, the session would be lost.
+        // The old refresh token may be spent, so the session would be lost without the new one.
         if (cache.hasEnded(session.id)) return { session: null, saved: true }
         renewed.lastSeenAt = Math.max(renewed.lastSeenAt, current()?.lastSeenAt ?? 0)
-        cache.keep(renewed, cache.get(session.id)?.readAt ?? asked)
-        log.warn({ event: 'save_delayed', session: session.id }, 'renewed tokens wait for the store to come back')
+        cache.keep(renewed, cache.get(session.id)?.readAt ?? startedAt)
+        log.warn(
+          { event: 'save_delayed', session: session.id },
+          'the store is unavailable; renewed tokens are saved when it is back',
+        )
         saveLater(renewed)
         return { session: renewed, saved: false }
       }
@@ -128,32 +131,33 @@ export function createChanges(
     saveLater,
 
     touch(session, now) {
-      const every = touchEvery(settings)
+      const intervalMs = touchIntervalMs(settings)
       // A clock that was set back and corrected must not make an active session look idle.
       session.lastSeenAt = Math.max(session.lastSeenAt, now)
-      // A WebSocket may hold the version from before a renewal.
+      // A WebSocket may still have the session's version from before a renewal.
       const current = cache.get(session.id)?.session
       if (current !== undefined) current.lastSeenAt = Math.max(current.lastSeenAt, now)
       const at = performance.now()
-      const due = touchDueAt.get(session.id)
-      // An unknown session was last written when it began, unless the clock says that it begins in the future.
-      const isDue = due === undefined ? now < session.createdAt || now >= session.createdAt + every : at >= due
+      const dueAt = touchDueAt.get(session.id)
+      // A session without an entry counts as last written when it began. A start in the future shows that the clock was
+      // set back.
+      const isDue = dueAt === undefined ? now < session.createdAt || now >= session.createdAt + intervalMs : at >= dueAt
       if (!isDue) return
-      touchDueAt.set(session.id, at + every)
+      touchDueAt.set(session.id, at + intervalMs)
       store.touch(session.id, now, recordLife(settings, session, now)).catch(() => {
-        // A pause, so that a failing store does not get a write with every request.
-        touchDueAt.set(session.id, performance.now() + Math.min(every, TOUCH_RETRY_MS))
+        // Without a pause, an unavailable store would get a write for every request.
+        touchDueAt.set(session.id, performance.now() + Math.min(intervalMs, TOUCH_RETRY_MS))
       })
     },
   }
 }
 
-/** Returns how long a record must live in the store from `now` on, in ms: until its end, or until it would be idle. */
+/** Returns the time to live of a record at `now`, in ms: until the session's end or its idle timeout. */
 function recordLife(policy: SessionPolicy, session: Session, now: number): number {
-  const idle = policy.idleTimeout === null ? Number.POSITIVE_INFINITY : policy.idleTimeout + 2 * touchEvery(policy)
+  const idle = policy.idleTimeout === null ? Number.POSITIVE_INFINITY : policy.idleTimeout + 2 * touchIntervalMs(policy)
   return Math.max(1, Math.ceil(Math.min(session.endsAt - now, idle)))
 }
 
-function touchEvery({ idleTimeout }: SessionPolicy): number {
-  return Math.min(TOUCH_EVERY_MS, (idleTimeout ?? Number.POSITIVE_INFINITY) / 4)
+function touchIntervalMs({ idleTimeout }: SessionPolicy): number {
+  return Math.min(TOUCH_INTERVAL_MS, (idleTimeout ?? Number.POSITIVE_INFINITY) / 4)
 }

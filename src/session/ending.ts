@@ -5,52 +5,52 @@ import type { Log } from '../telemetry/log.ts'
 import type { Metrics } from '../telemetry/metrics.ts'
 import type { SessionCache } from './cache.ts'
 import type { RetryQueue } from './retry.ts'
-import { endedBecause, ownerOf, type EndReason, type Session, type SessionSettings } from './session.ts'
+import { endReasonOf, ownerOf, type EndReason, type Session, type SessionSettings } from './session.ts'
 
 /** Writes this recent may be lost when a store fails over. */
 const FAILOVER_LOSS_MS = 5_000
 const MAX_LAST_ENDS = 1_000
-const MAX_FOLLOWED = 20_000
-/** How long the removal of a record that may reappear in the store is repeated. */
+const MAX_REPLACED = 20_000
+/** For how long a failing removal of a record is retried. */
 const REMOVE_FOR_MS = 600_000
-/** How long other processes may still work with a session that a login has replaced. */
-const FOLLOWED_FOR_MS = 600_000
-/** How much later than the missing record the notice of a session's end may arrive. */
+/** For how long other processes may still use a session that a login has replaced. */
+const SUCCESSOR_NOTE_MS = 600_000
+/** How long to wait for the notice of a session's end after its record was found missing. */
 const NOTICE_WITHIN_MS = 1_000
 
-/** What the files of this room share. */
+/** The services that the lookup, the changes and the ends of sessions share. */
 export interface SessionServices {
   readonly store: Store
   readonly cache: SessionCache
   readonly retryQueue: RetryQueue
-  /** The current settings: a reload of the configuration replaces their values. */
+  /** A reload of the configuration replaces the values. */
   readonly settings: SessionSettings
   readonly log: Log
   readonly metrics: Metrics
 }
 
-/** Ends sessions: at once in this process, in the store as soon as it is reachable, and each session only once. */
+/** Ends sessions, each only once: immediately in this process, and in the store when it is reachable. */
 export interface Ending {
   /** See `Sessions.end`. */
   end(session: Pick<Session, 'id' | 'endsAt'>, reason: EndReason): Promise<void>
   /** See `Sessions.endById`. */
   endById(id: string, reason: EndReason): Promise<boolean>
-  /** Returns the session if it is alive at `now`. Ends an expired one in the background and returns `null`. */
+  /** Returns the session if it is valid at `now`. Otherwise ends it in the background and returns `null`. */
   endIfOver(session: Session | null, now: number): Session | null
-  /** Ends a user's oldest sessions beyond `most`. Never rejects: a login succeeds even if the store can't count. */
-  endOldest(session: Session, most: number): Promise<void>
+  /** Ends a user's oldest sessions beyond `max`. Never rejects, so that a login succeeds even without the store. */
+  endOldest(session: Session, max: number): Promise<void>
   /** Records that the store has no record of a session. */
   noteMissing(id: string): void
   /** Records that another process has ended a session and counted its end. */
   noteEndedElsewhere(id: string): void
   /** Records that the store has evicted a session. */
   noteEvicted(id: string): void
-  /** Removes a record that may have been created, and whose ticket no browser has. */
+  /** Removes a record that may exist although no browser has its ticket. */
   discard(id: string): void
-  /** Repeats the ends that the store may have lost in an outage since `troubledSince`, in ms of `performance.now`. */
-  repeatSince(troubledSince: number): void
-  /** See `Sessions.wasFollowed`. */
-  wasFollowed(id: string): boolean
+  /** Repeats the ends that the store may have lost in an outage that began at `outageStart` (`performance.now`). */
+  repeatSince(outageStart: number): void
+  /** See `Sessions.hasSuccessor`. */
+  hasSuccessor(id: string): boolean
   /** See `Sessions.wasRenewed`. */
   wasRenewed(id: string): Promise<boolean>
   /** See `Sessions.onEnd`. */
@@ -62,8 +62,8 @@ export function createEnding({ store, cache, retryQueue, settings, log, metrics 
   const listeners: ((id: string) => void)[] = []
   /** When this process ended sessions, in ms of `performance.now`. */
   const lastEnds = new LRUCache<string, number>({ max: MAX_LAST_ENDS })
-  const followedIds = new LRUCache<string, true>({ max: MAX_FOLLOWED })
-  /** Sessions that the store does not have any more, until a notice gives the reason. */
+  const replacedIds = new LRUCache<string, true>({ max: MAX_REPLACED })
+  /** Sessions whose record is missing, until a notice gives the reason or the timer fires. */
   const missing = new Map<string, NodeJS.Timeout>()
 
   function forget(id: string): void {
@@ -85,14 +85,14 @@ export function createEnding({ store, cache, retryQueue, settings, log, metrics 
   }
 
   async function end({ id, endsAt }: Pick<Session, 'id' | 'endsAt'>, reason: EndReason): Promise<void> {
-    const isFollowed = reason === 'renewed' || reason === 'replaced'
-    if (isFollowed) followedIds.set(id, true)
+    const isReplaced = reason === 'renewed' || reason === 'replaced'
+    if (isReplaced) replacedIds.set(id, true)
     if (cache.hasEnded(id)) return
     forget(id)
     log.info({ event: 'session_ended', reason, session: id }, 'a session has ended')
     lastEnds.set(id, performance.now())
-    // Written before the removal: a replica that misses the record has to find the reason.
-    if (isFollowed) await store.setNote(followedName(id), reason, FOLLOWED_FOR_MS).catch(() => {})
+    // Written before the removal, because a replica that finds no record looks for the reason.
+    if (isReplaced) await store.setNote(successorNote(id), reason, SUCCESSOR_NOTE_MS).catch(() => {})
     try {
       await remove(id, reason)
     } catch {
@@ -111,8 +111,8 @@ export function createEnding({ store, cache, retryQueue, settings, log, metrics 
   }
 
   async function wasRenewed(id: string): Promise<boolean> {
-    const reason = await store.getNote(followedName(id)).catch(() => null)
-    if (reason !== null) followedIds.set(id, true)
+    const reason = await store.getNote(successorNote(id)).catch(() => null)
+    if (reason !== null) replacedIds.set(id, true)
     return reason === 'renewed'
   }
 
@@ -121,29 +121,29 @@ export function createEnding({ store, cache, retryQueue, settings, log, metrics 
     endById,
 
     endIfOver(session, now) {
-      const reason = session === null ? null : endedBecause(settings, session, now)
+      const reason = session === null ? null : endReasonOf(settings, session, now)
       if (session === null || reason === null) return session
       void end(session, reason)
       return null
     },
 
-    // Every login does this afterwards: of several concurrent logins, the last one sees all sessions.
-    async endOldest(session, most) {
+    // Runs after each session is created, so that the last of several concurrent logins finds all sessions.
+    async endOldest(session, max) {
       try {
         const { issuer, subject } = ownerOf(session)
         const ids = await store.find({ issuer, subject })
-        const tooMany = ids.slice(0, Math.max(0, ids.length - most))
-        await Promise.all(tooMany.map((one) => endById(one, 'max_per_user')))
+        const oldest = ids.slice(0, Math.max(0, ids.length - max))
+        await Promise.all(oldest.map((id) => endById(id, 'max_per_user')))
       } catch (error) {
         const facts = { event: 'limit_not_kept', session: session.id, cause: causes(error) }
-        log.warn(facts, 'the user may have more sessions than maxPerUser now')
+        log.warn(facts, 'the user may have more sessions than maxPerUser allows')
       }
     },
 
     noteMissing(id) {
       const known = cache.get(id)?.session ?? null
-      // Redis itself removes expired records.
-      const reason = (known === null ? null : endedBecause(settings, known, Date.now())) ?? 'lost'
+      // Redis removes the records of expired sessions.
+      const reason = (known === null ? null : endReasonOf(settings, known, Date.now())) ?? 'lost'
       forget(id)
       if (known === null) return
       missing.set(
@@ -170,11 +170,11 @@ export function createEnding({ store, cache, retryQueue, settings, log, metrics 
 
     discard,
 
-    repeatSince(troubledSince) {
-      for (const [id, endedAt] of lastEnds.entries()) if (endedAt > troubledSince - FAILOVER_LOSS_MS) discard(id)
+    repeatSince(outageStart) {
+      for (const [id, endedAt] of lastEnds.entries()) if (endedAt > outageStart - FAILOVER_LOSS_MS) discard(id)
     },
 
-    wasFollowed: (id) => followedIds.has(id),
+    hasSuccessor: (id) => replacedIds.has(id),
     wasRenewed,
     onEnd: (listener) => {
       listeners.push(listener)
@@ -182,6 +182,6 @@ export function createEnding({ store, cache, retryQueue, settings, log, metrics 
   }
 }
 
-function followedName(id: string): string {
+function successorNote(id: string): string {
   return JSON.stringify(['followed', id])
 }

@@ -11,8 +11,8 @@ export function newDataKey(): string {
 }
 
 /**
- * Creates the key for `seal` and `open` from 32 raw bytes. With a KeyObject, Node.js 24 opens a session five times as
- * fast as with a Buffer.
+ * Creates the key for `seal` and `open` from 32 raw bytes. Node.js 24 opens a session five times as fast with a KeyObject
+ * as with a Buffer.
  */
 export function toKey(raw: Buffer): KeyObject {
   return createSecretKey(raw)
@@ -27,15 +27,15 @@ export function deriveKey(raw: Buffer, purpose: string): KeyObject {
 }
 
 /**
- * Derives the session keys of one client at one provider from the configured keys, so that they do not open what a
- * gateway with the same keys seals for another client or issuer.
+ * Derives the session keys of a client at a provider from the configured keys. A gateway with the same configured keys and
+ * another client or issuer derives different keys.
  */
 export function keysOf({ session, provider }: Config): Buffer[] {
   const owner = JSON.stringify(['gatehouse', provider.issuer, provider.clientId])
   return session.keys.map((raw) => Buffer.from(hkdfSync('sha256', raw, '', owner, 32)))
 }
 
-/** Seals a text with AES-256-GCM. `associated` must be the same in `open`. */
+/** Seals a text with AES-256-GCM. `open` needs the same `associated` data. */
 export function seal(key: KeyObject, associated: string, text: string): Buffer {
   const iv = randomBytes(IV_BYTES)
   const cipher = createCipheriv(ALGORITHM, key, iv, { authTagLength: TAG_BYTES })
@@ -43,7 +43,7 @@ export function seal(key: KeyObject, associated: string, text: string): Buffer {
   return Buffer.concat([iv, cipher.update(text, 'utf8'), cipher.final(), cipher.getAuthTag()])
 }
 
-/** Opens a sealed text. Returns `null` for another key, another `associated`, or a changed or missing byte. */
+/** Opens a sealed text. Returns `null` if the key or `associated` is different or the text was changed. */
 export function open(key: KeyObject, associated: string, sealed: Buffer): string | null {
   if (sealed.length < IV_BYTES + TAG_BYTES) return null
   try {

@@ -3,10 +3,10 @@ import type { Store } from '../store/store.ts'
 import { ownerOf, type EndReason, type Session } from './session.ts'
 import type { Sessions } from './sessions.ts'
 
-/** How long a note of the logout waits for a login that is under way. */
+/** How long a note of a logout is kept for logins that are in progress. */
 const NOTE_LIFE_MS = 15 * 60_000
 
-/** A logout at the provider, of one of its sessions or of a user. */
+/** A logout of a user or of one provider session. */
 interface EndedLogin {
   /** The issuer in the provider's metadata. */
   readonly issuer: string
@@ -14,18 +14,18 @@ interface EndedLogin {
   readonly sid: string | null
   /** The time of the logout, in ms since the epoch by the gateway's clock. */
   readonly at: number
-  /** Leaves no note for logins under way, because the limit of notes is reached. */
+  /** Writes no note for logins in progress, because the limit of notes is reached. */
   readonly unnoted?: boolean
 }
 
-/** Ends the sessions of a login, and those of logins still under way. Returns how many it has ended. */
+/** Ends the sessions of a login, including logins that are still in progress. Returns the number of ended sessions. */
 export async function endLogin(
   store: Pick<Store, 'setNote'>,
   sessions: Pick<Sessions, 'find' | 'endById'>,
   { issuer, subject, sid, at, unnoted = false }: EndedLogin,
   reason: EndReason,
 ): Promise<number> {
-  // The note comes first: a login that finishes now meets it, and an earlier session is found.
+  // With the note first, a login that finishes in the meantime finds the note, and the search finds earlier sessions.
   const named = sid !== null ? nameOf('sid', issuer, sid) : subject !== null ? nameOf('sub', issuer, subject) : null
   if (named !== null && !unnoted) await store.setNote(named, String(at), NOTE_LIFE_MS)
   const found =
@@ -39,8 +39,8 @@ export async function endLogin(
 }
 
 /**
- * Returns whether the provider has ended a login that began at `begunAt`, in ms since the epoch, while it was under way.
- * Later logins are not affected, even if the provider continues the same session.
+ * Returns whether the provider ended a login while it was in progress. `begunAt` is the start of the login, in ms since
+ * the epoch. A logout does not affect later logins, even if the provider session is the same.
  */
 export async function wasLoggedOut(store: Pick<Store, 'getNote'>, session: Session, begunAt: number): Promise<boolean> {
   const { issuer, subject, sid } = ownerOf(session)
@@ -48,7 +48,7 @@ export async function wasLoggedOut(store: Pick<Store, 'getNote'>, session: Sessi
     sid === null ? null : await store.getNote(nameOf('sid', issuer, sid)),
     await store.getNote(nameOf('sub', issuer, subject)),
   ]
-  // This gateway writes numbers only. For any other note, another login is the safe answer.
+  // Gateways write only numbers. Any other note counts as a logout, because another login is safe.
   return notes.some((note) => note !== null && begunAt <= (numberFrom(note) ?? Number.POSITIVE_INFINITY))
 }
 

@@ -4,46 +4,46 @@ import { withDeadline } from '../resilience/deadline.ts'
 
 const retryPauseMs = exponentialBackoff(250, 2_000)
 
-/** Repeats writes that an outage of the store must not lose. */
+/** Retries writes that must survive an outage of the store. */
 export interface RetryQueue {
-  /** Calls `work` until it resolves, for up to `mostMs`. Never rejects. */
-  persist(work: () => Promise<void>, mostMs: number): Promise<void>
-  /** Waits until the queue is empty, for up to `mostMs`. Returns the number of writes left. */
-  settled(mostMs: number): Promise<number>
+  /** Retries `work` until it resolves or `forMs` have passed. Never rejects. */
+  persist(work: () => Promise<void>, forMs: number): Promise<void>
+  /** Waits up to `maxMs` until the queue is empty. Returns the number of pending writes. */
+  settled(maxMs: number): Promise<number>
 }
 
 /** Creates an empty queue. */
 export function createRetryQueue(): RetryQueue {
-  const underWay = new Set<Promise<void>>()
+  const pending = new Set<Promise<void>>()
 
   async function empty(): Promise<void> {
-    while (underWay.size > 0) await Promise.all(underWay)
+    while (pending.size > 0) await Promise.all(pending)
   }
 
   return {
-    persist(work, mostMs) {
-      const mine = keepTrying(work, mostMs).finally(() => {
-        underWay.delete(mine)
+    persist(work, forMs) {
+      const write = keepTrying(work, forMs).finally(() => {
+        pending.delete(write)
       })
-      underWay.add(mine)
-      return mine
+      pending.add(write)
+      return write
     },
-    async settled(mostMs) {
-      await withDeadline(empty(), mostMs, () => undefined)
-      return underWay.size
+    async settled(maxMs) {
+      await withDeadline(empty(), maxMs, () => undefined)
+      return pending.size
     },
   }
 }
 
-async function keepTrying(work: () => Promise<void>, mostMs: number): Promise<void> {
-  const until = performance.now() + mostMs
+async function keepTrying(work: () => Promise<void>, forMs: number): Promise<void> {
+  const until = performance.now() + forMs
   for (let attempt = 1; performance.now() < until; attempt += 1) {
     await sleep(retryPauseMs(attempt), undefined, { ref: false })
     try {
       await work()
       return
     } catch {
-      // The caller has logged the outage, and the store logs its end.
+      // The store logs the start and the end of an outage.
     }
   }
 }

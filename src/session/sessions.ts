@@ -10,46 +10,46 @@ import { createRetryQueue } from './retry.ts'
 import { END_REASONS, type EndReason, type Session, type SessionPolicy, type SessionSettings } from './session.ts'
 import type { Ticket } from './ticket.ts'
 
-/** How a session was found; the labels of the metric. */
+/** How a session was found, for the metric. */
 const CACHE_RESULTS = ['hit', 'miss', 'confirmed', 'grace', 'lost']
 
-/** The gateway's sessions. All times are ms since the epoch. */
+/** The gateway's sessions. All times are in ms since the epoch. */
 export interface Sessions {
   readonly policy: SessionPolicy
   /**
-   * Returns a ticket's session, or `null` if it has ended or its data is gone. Returns a promise only if the store must
-   * be asked. Rejects with `store_unavailable` if the store can't be reached and the session has not been confirmed for
-   * longer than `outageGrace`.
+   * Returns a ticket's session, or `null` if it has ended or its record is lost. Returns a promise only if the store must
+   * be read. Rejects with `store_unavailable` if the store can't be reached and the session was last confirmed longer than
+   * `outageGrace` ago.
    */
   load(ticket: Ticket, now: number): Session | null | Promise<Session | null>
-  /** Like `load`, but always from the store. */
+  /** Like `load`, but always reads the store. */
   reload(ticket: Ticket, now: number): Promise<Session | null>
-  /** Begins a session, and ends the user's oldest one if there are too many. Rejects with `store_unavailable`. */
-  create(login: LoginResult, origin: string, now: number, asked?: string | null): Promise<Session>
+  /** Begins a session and ends the user's oldest ones beyond `maxPerUser`. Rejects with `store_unavailable`. */
+  create(login: LoginResult, origin: string, now: number, requestedStepUp?: string | null): Promise<Session>
   /** Saves changed tokens or claims. */
   renew(session: Session, change: SessionChange): Promise<Renewed>
-  /** Records activity of the user: at once in this process, in the store from time to time. */
+  /** Records activity of the user: immediately in this process, and at intervals in the store. */
   touch(session: Session, now: number): void
-  /** Ends a session: at once in this process, in the store as soon as it is reachable. Never rejects. */
+  /** Ends a session: immediately in this process, and in the store when it is reachable. Never rejects. */
   end(session: Pick<Session, 'id' | 'endsAt'>, reason: EndReason): Promise<void>
-  /** Returns whether a login in the same browser has replaced this session, so that the cookie may be the new one's. */
-  wasFollowed(id: string): boolean
+  /** Returns whether a login in the same browser has replaced this session, so that the cookie may be the successor's. */
+  hasSuccessor(id: string): boolean
   /**
-   * Returns whether a login of the same user, at any replica, has replaced this session within the last ten minutes.
-   * Returns `false` while the store can't be reached.
+   * Returns whether a login of the same user on any replica has replaced this session within the last ten minutes.
+   * Returns `false` if the store can't be reached.
    */
   wasRenewed(id: string): Promise<boolean>
-  /** Ends a session by its id. Returns `false` if there was none. Rejects with `store_unavailable`. */
+  /** Ends a session by its id. Returns `false` if it does not exist. Rejects with `store_unavailable`. */
   endById(id: string, reason: EndReason): Promise<boolean>
   /** Returns the sessions of a user or of a provider session, oldest first. Rejects with `store_unavailable`. */
   find(criterion: Criterion): Promise<SessionSummary[]>
-  /** Calls `listener` for each session whose end this process learns of. */
+  /** Calls `listener` when a session ends in this process, or when this process learns that it has ended. */
   onEnd(listener: (id: string) => void): void
-  /** Waits until all delayed writes are done, for up to `mostMs`. */
-  settled(mostMs: number): Promise<void>
+  /** Waits up to `maxMs` until all delayed writes are done. Logs an error if some are not. */
+  settled(maxMs: number): Promise<void>
 }
 
-/** The members of a session that are readable without its ticket. */
+/** The members of a session that can be read without its ticket. */
 export interface SessionSummary {
   readonly id: string
   readonly createdAt: number
@@ -72,7 +72,7 @@ export function openSessions({ store, settings, log, metrics }: SessionsOptions)
   countFromZero(metrics.sessionsEnded, END_REASONS)
   countFromZero(metrics.sessionCache, CACHE_RESULTS)
   const ending = createEnding(services)
-  // A late write may read the session again, and a read may find that a write is missing.
+  // Changes and lookup depend on each other: a delayed write may have to read, and a read may find that a write is missing.
   const lookup = createLookup(services, ending, (session) => {
     changes.saveLater(session)
   })
@@ -88,9 +88,9 @@ export function openSessions({ store, settings, log, metrics }: SessionsOptions)
     evicted: (id) => {
       ending.noteEvicted(id)
     },
-    restored(troubledSince) {
+    restored(outageStart) {
       lookup.resume()
-      ending.repeatSince(troubledSince)
+      ending.repeatSince(outageStart)
     },
   })
 
@@ -98,8 +98,8 @@ export function openSessions({ store, settings, log, metrics }: SessionsOptions)
     policy: settings,
     load: (ticket, now) => lookup.load(ticket, now),
     reload: async (ticket, now) => ending.endIfOver(await lookup.read(ticket), now),
-    async create(login, origin, now, asked = null) {
-      const session = await changes.begin(login, origin, asked, now)
+    async create(login, origin, now, requestedStepUp = null) {
+      const session = await changes.begin(login, origin, requestedStepUp, now)
       if (settings.maxPerUser !== null) await ending.endOldest(session, settings.maxPerUser)
       return session
     },
@@ -109,7 +109,7 @@ export function openSessions({ store, settings, log, metrics }: SessionsOptions)
     },
     end: (session, reason) => ending.end(session, reason),
     endById: (id, reason) => ending.endById(id, reason),
-    wasFollowed: (id) => ending.wasFollowed(id),
+    hasSuccessor: (id) => ending.hasSuccessor(id),
     wasRenewed: (id) => ending.wasRenewed(id),
     onEnd: (listener) => {
       ending.onEnd(listener)
@@ -123,10 +123,10 @@ export function openSessions({ store, settings, log, metrics }: SessionsOptions)
       )
     },
 
-    async settled(mostMs) {
-      const left = await retryQueue.settled(mostMs)
+    async settled(maxMs) {
+      const left = await retryQueue.settled(maxMs)
       if (left === 0) return
-      const what = 'the store did not come back in time: ended sessions may live on, renewed tokens are lost'
+      const what = 'the store did not come back in time: ended sessions may still be valid, and renewed tokens are lost'
       log.error({ event: 'not_saved', left }, what)
     },
   }

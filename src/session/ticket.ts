@@ -1,7 +1,7 @@
 import { randomBytes } from 'node:crypto'
 import { newDataKey } from './envelope.ts'
 
-/** The content of the browser's cookie: the session's id, and the only key that opens its record. */
+/** The content of the session cookie: the session's id, and the only key that opens its record. */
 export interface Ticket {
   /** 128 random bits, base64url. */
   readonly id: string

@@ -3,7 +3,7 @@ import { Keyv } from 'keyv'
 import { LRUCache } from 'lru-cache'
 import type { Criterion, Locked, Owner, Replaced, Store, StoreListener, StoredRecord } from './store.ts'
 
-interface Held {
+interface StoredSession {
   readonly record: StoredRecord
   readonly owner: Owner
 }
@@ -11,9 +11,9 @@ interface Held {
 const MAX_ONE_TIME_VALUES = 100_000
 const SWEEP_EVERY_MS = 60_000
 
-/** Stores up to `max` sessions in this process's memory. */
+/** Stores up to `max` sessions in the memory of this process. */
 export class MemoryStore implements Store {
-  readonly #sessions: Keyv<Held>
+  readonly #sessions: Keyv<StoredSession>
   readonly #oneTime: Keyv<true>
   readonly #locks: Keyv<string>
   readonly #notes: Keyv<string>
@@ -22,12 +22,12 @@ export class MemoryStore implements Store {
   readonly #owners = new Map<string, Owner>()
   readonly #sweep: NodeJS.Timeout
   readonly #count: () => number
-  readonly #busy = new Map<string, Promise<unknown>>()
+  readonly #pending = new Map<string, Promise<unknown>>()
   #listener: StoreListener | null = null
 
   /** Calls `onEvicted` for each session that the full store evicts. */
   constructor(max: number, onEvicted: () => void = () => {}) {
-    const sessions = boundedKeyv<Held>(max, (id, full) => {
+    const sessions = boundedKeyv<StoredSession>(max, (id, full) => {
       this.#unlist(id)
       if (!full) return
       onEvicted()
@@ -42,25 +42,25 @@ export class MemoryStore implements Store {
     this.#notes = notes.keyv
     this.#count = sessions.size
     const all: readonly Pick<Bounded<unknown>, 'dropExpired'>[] = [sessions, oneTime, locks, notes]
-    // Keyv drops an expired entry only when it is read, and an abandoned session is not read again.
+    // Keyv drops an expired entry only when it is read, and an abandoned session is never read again.
     this.#sweep = setInterval(() => {
       for (const one of all) one.dropExpired(Date.now())
     }, SWEEP_EVERY_MS).unref()
   }
 
   async read(id: string): Promise<StoredRecord | null> {
-    return (await this.#sessions.get<Held>(id))?.record ?? null
+    return (await this.#sessions.get<StoredSession>(id))?.record ?? null
   }
 
   create(id: string, record: StoredRecord, owner: Owner, ttl: number): Promise<void> {
-    return this.#alone(id, async () => {
+    return this.#exclusive(id, async () => {
       await this.#sessions.set(id, { record, owner }, ttl)
       this.#list(id, owner)
     })
   }
 
   relist(id: string, owner: Owner): Promise<void> {
-    return this.#alone(id, async () => {
+    return this.#exclusive(id, async () => {
       if ((await this.#sessions.get(id)) === undefined) return
       this.#unlist(id)
       this.#list(id, owner)
@@ -68,30 +68,30 @@ export class MemoryStore implements Store {
   }
 
   replace(id: string, record: StoredRecord, ttl: number): Promise<Replaced> {
-    return this.#alone(id, async () => {
-      const held = await this.#sessions.get<Held>(id)
-      if (held === undefined) return 'gone'
-      if (held.record.version >= record.version) return 'stale'
-      const { createdAt, seenAt } = held.record
-      await this.#sessions.set(id, { ...held, record: { ...record, createdAt, seenAt } }, ttl)
+    return this.#exclusive(id, async () => {
+      const stored = await this.#sessions.get<StoredSession>(id)
+      if (stored === undefined) return 'gone'
+      if (stored.record.version >= record.version) return 'stale'
+      const { createdAt, seenAt } = stored.record
+      await this.#sessions.set(id, { ...stored, record: { ...record, createdAt, seenAt } }, ttl)
       return 'replaced'
     })
   }
 
   touch(id: string, seenAt: number, ttl: number): Promise<void> {
-    return this.#alone(id, async () => {
-      const held = await this.#sessions.get<Held>(id)
-      if (held === undefined || held.record.seenAt >= seenAt) return
+    return this.#exclusive(id, async () => {
+      const stored = await this.#sessions.get<StoredSession>(id)
+      if (stored === undefined || stored.record.seenAt >= seenAt) return
       await this.#sessions.set(
         id,
-        { ...held, record: { ...held.record, seenAt } },
-        Math.max(1, Math.min(ttl, held.record.endsAt - seenAt)),
+        { ...stored, record: { ...stored.record, seenAt } },
+        Math.max(1, Math.min(ttl, stored.record.endsAt - seenAt)),
       )
     })
   }
 
   remove(id: string): Promise<boolean> {
-    return this.#alone(id, () => this.#sessions.delete(id))
+    return this.#exclusive(id, () => this.#sessions.delete(id))
   }
 
   async find(criterion: Criterion): Promise<string[]> {
@@ -101,7 +101,7 @@ export class MemoryStore implements Store {
   }
 
   claimOnce(value: string, ttl: number): Promise<boolean> {
-    return this.#alone(`once ${value}`, async () => {
+    return this.#exclusive(`once ${value}`, async () => {
       if ((await this.#oneTime.get(value)) === true) return false
       await this.#oneTime.set(value, true, ttl)
       return true
@@ -117,7 +117,7 @@ export class MemoryStore implements Store {
   }
 
   lock(id: string, holder: string, ttl: number): Promise<Locked> {
-    return this.#alone(`lock ${id}`, async () => {
+    return this.#exclusive(`lock ${id}`, async () => {
       const present = await this.#locks.get(id)
       if (present !== undefined && present !== holder) return { acquired: false, abandoned: false }
       await this.#locks.set(id, holder, ttl)
@@ -126,7 +126,7 @@ export class MemoryStore implements Store {
   }
 
   unlock(id: string, holder: string): Promise<void> {
-    return this.#alone(`lock ${id}`, async () => {
+    return this.#exclusive(`lock ${id}`, async () => {
       if ((await this.#locks.get(id)) === holder) await this.#locks.delete(id)
     })
   }
@@ -147,7 +147,7 @@ export class MemoryStore implements Store {
 
   reconnect(): void {}
 
-  /** No other process writes here. */
+  /** Returns infinity, because no other process writes to this store. */
   assuredUntil(): number {
     return Number.POSITIVE_INFINITY
   }
@@ -156,15 +156,18 @@ export class MemoryStore implements Store {
     clearInterval(this.#sweep)
   }
 
-  /** Runs the work for one key in sequence. Keyv reads and writes asynchronously, and a write could undo a removal. */
-  async #alone<T>(key: string, work: () => Promise<T>): Promise<T> {
-    const before = this.#busy.get(key) ?? Promise.resolve()
-    const mine = before.then(work, work)
-    this.#busy.set(key, mine)
+  /**
+   * Runs the operations on a key one after the other. Keyv reads and writes asynchronously, so a write could otherwise
+   * undo a removal.
+   */
+  async #exclusive<T>(key: string, work: () => Promise<T>): Promise<T> {
+    const previous = this.#pending.get(key) ?? Promise.resolve()
+    const operation = previous.then(work, work)
+    this.#pending.set(key, operation)
     try {
-      return await mine
+      return await operation
     } finally {
-      if (this.#busy.get(key) === mine) this.#busy.delete(key)
+      if (this.#pending.get(key) === operation) this.#pending.delete(key)
     }
   }
 
@@ -184,7 +187,7 @@ export class MemoryStore implements Store {
   }
 }
 
-/** Bounds the memory that a name takes, since outsiders may choose it. */
+/** Limits the memory for a name, because clients may choose the name. */
 function digest(name: string): string {
   return createHash('sha256').update(name).digest('base64url')
 }
@@ -204,30 +207,29 @@ interface Entry {
   expires?: number
 }
 
-/** A Keyv of bounded size. */
+/** A Keyv of limited size. */
 export interface Bounded<T> {
   readonly keyv: Keyv<T>
-  /** Drops the entries that have expired at `now`, in ms since the epoch. */
+  /** Drops the entries that have expired at `now` (ms since the epoch). */
   readonly dropExpired: (now: number) => void
-  /** Returns the number of entries, expired ones included. */
+  /** Returns the number of entries, including expired ones. */
   readonly size: () => number
 }
 
 /**
- * Creates a Keyv that holds up to `max` entries and drops the least recently used one first. Calls `onDropped` for each
- * dropped entry; `full` tells an eviction.
+ * Creates a Keyv with up to `max` entries, from which the least recently used one is evicted. Calls `onDropped` for each
+ * dropped entry, with `full` for an eviction.
  */
 export function boundedKeyv<T>(max: number, onDropped: (key: string, full: boolean) => void = () => {}): Bounded<T> {
   const map = new LRUCache<string, Entry>({
-    // By size, with 1 for each entry: given a `max`, the library allocates for all entries at once, which slows the
-    // start.
+    // Given a `max`, the library allocates memory for all entries at once, which slows the start. A `maxSize` does not.
     maxSize: max,
     sizeCalculation: () => 1,
     dispose: (_entry, key, reason) => {
       if (reason !== 'set') onDropped(key, reason === 'evict')
     },
   })
-  // Keyv passes a time to live where the map expects options, and would hide the error.
+  // An adapter, because Keyv passes the time to live where the LRU cache expects options, and hides the error.
   const store = {
     get: (key: string) => map.get(key),
     set: (key: string, entry: Entry) => {
@@ -239,7 +241,7 @@ export function boundedKeyv<T>(max: number, onDropped: (key: string, full: boole
     },
   }
   const keyv = new Keyv<T>({ store, useKeyPrefix: false, throwOnErrors: true })
-  // The values stay in this process, and need no serialization.
+  // Values that stay in the process need no serialization.
   keyv.serialize = undefined
   keyv.deserialize = undefined
   return {

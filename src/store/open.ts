@@ -8,8 +8,8 @@ import { MemoryStore } from './memory.ts'
 import type { Store } from './store.ts'
 
 /**
- * Opens the configured store, and connects in the background until it is reachable. The kind of store must not change
- * in `settings`; all other values are read when they are needed.
+ * Opens the configured store, which connects in the background. A reload may change the values of `settings`, but not
+ * the kind of store.
  */
 export async function openStore(
   settings: Config['session'],
@@ -35,31 +35,31 @@ async function open(settings: Config['session'], log: Log, metrics: Metrics): Pr
   ])
   return new RedisStore({
     connect: (onError) => connectTo(remote(settings), settings.redis)(onError),
-    indexKeys: derivedOnce(() => settings.keys),
+    indexKeys: deriveIndexKeys(() => settings.keys),
     lifetime: () => settings.lifetime,
     log,
   })
 }
 
 function remote({ store }: Config['session']): Exclude<StoreLocation, { kind: 'memory' }> {
-  if (store.kind === 'memory') throw new TypeError('the store can’t move')
+  if (store.kind === 'memory') throw new TypeError('the kind of store can’t change')
   return store
 }
 
-/** Derives the index keys from the session keys, once for each change of those. */
-function derivedOnce(keys: () => readonly Buffer[]): () => readonly KeyObject[] {
-  let from: readonly Buffer[] = []
+/** Derives the index keys from the session keys. Derives them again only if the session keys have changed. */
+function deriveIndexKeys(keys: () => readonly Buffer[]): () => readonly KeyObject[] {
+  let source: readonly Buffer[] = []
   let derived: readonly KeyObject[] = []
   return () => {
-    if (from !== keys()) {
-      from = keys()
-      derived = from.map((key) => createSecretKey(Buffer.from(hkdfSync('sha256', key, '', 'gatehouse index', 32))))
+    if (source !== keys()) {
+      source = keys()
+      derived = source.map((key) => createSecretKey(Buffer.from(hkdfSync('sha256', key, '', 'gatehouse index', 32))))
     }
     return derived
   }
 }
 
-/** Wraps a store so that every call is measured, and recorded as a span where tracing is on. */
+/** Wraps a store to measure every call, and to record a span for it if tracing is on. */
 function measured(store: Store, { storeSeconds }: Metrics, tracing: Tracing | null): Store {
   async function timed<T>(operation: string, call: () => Promise<T>): Promise<T> {
     const stop = storeSeconds.startTimer({ operation })

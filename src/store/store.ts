@@ -1,17 +1,17 @@
-/** A session's record as the store sees it. Only the sealed part says anything about the user. */
+/** A session's record in the store. Only the sealed part contains data about the user. */
 export interface StoredRecord {
   /** Opens only with the browser's cookie. */
   readonly sealed: Buffer
-  /** Counts the writes, from 1. */
+  /** The number of writes. */
   readonly version: number
-  /** All times are ms since the epoch. */
+  /** All times are in ms since the epoch. */
   readonly createdAt: number
   readonly endsAt: number
-  /** Not sealed, so that recording activity needs no key. */
+  /** Not sealed, so that activity can be recorded without the key. */
   readonly seenAt: number
 }
 
-/** Identifies whose session it is, for logout by the provider and for administration. */
+/** The owner of a session, for logouts by the provider and for administration. */
 export interface Owner {
   readonly issuer: string
   readonly subject: string
@@ -37,7 +37,7 @@ export interface Locked {
   readonly abandoned: boolean
 }
 
-/** The count of a rate limit's window. */
+/** The count in the window of a rate limit. */
 export interface Count {
   readonly current: number
   /** Time until the window ends, in ms. */
@@ -50,30 +50,30 @@ export interface StoreListener {
   readonly changed: (id: string, version: number) => void
   /** Another process has ended the session. */
   readonly gone: (id: string) => void
-  /** The store has evicted the session for lack of room. */
+  /** The full store has evicted the session. */
   readonly evicted: (id: string) => void
   /**
-   * The store is back after an outage that began at this time (`performance.now`), perhaps without the last writes
-   * before that.
+   * The store is back after an outage that began at `outageStart` (`performance.now`). It may have lost the last writes
+   * before the outage.
    */
-  readonly restored: (troubledSince: number) => void
+  readonly restored: (outageStart: number) => void
 }
 
 /**
- * Stores sessions, locks, notes and counts. Every entry has a time to live, in ms. Every method rejects with
+ * Stores sessions, locks, notes and counts. Each entry has a time to live in ms. Every method rejects with
  * `store_unavailable` if the store can't be reached.
  */
 export interface Store {
   /** Returns a session's record, or `null`. */
   read(id: string): Promise<StoredRecord | null>
   create(id: string, record: StoredRecord, owner: Owner, ttl: number): Promise<void>
-  /** Replaces an older version of the record, and keeps the recorded activity. */
+  /** Replaces an older version of the record, but keeps the recorded activity. */
   replace(id: string, record: StoredRecord, ttl: number): Promise<Replaced>
-  /** Makes a session findable by this owner. */
+  /** Lists a session under a changed owner, so that `find` returns it. */
   relist(id: string, owner: Owner): Promise<void>
-  /** Records activity on an existing record, which never outlives `endsAt`. */
+  /** Records activity and extends the record's time to live, at most until its `endsAt`. Does nothing without a record. */
   touch(id: string, seenAt: number, ttl: number): Promise<void>
-  /** Removes a record. Returns `false` if there was none. */
+  /** Removes a record. Returns `false` if it does not exist. */
   remove(id: string): Promise<boolean>
   /** Returns the ids of the matching sessions, oldest first. */
   find(criterion: Criterion): Promise<string[]>
@@ -83,25 +83,26 @@ export interface Store {
   setNote(name: string, note: string, ttl: number): Promise<void>
   /** Returns the note of this name, or `null`. */
   getNote(name: string): Promise<string | null>
-  /** Locks a session for `ttl`. The holder prolongs the lock with the same call. */
+  /** Locks a session for `ttl`. The holder extends the lock with the same call. */
   lock(id: string, holder: string, ttl: number): Promise<Locked>
-  /** Releases the lock if `holder` still holds it. */
+  /** Releases the lock if `holder` still has it. */
   unlock(id: string, holder: string): Promise<void>
   /**
-   * Adds one to a count. The store hides its name, which may identify a user. Returns `null` if this process does not
-   * share its counts with others.
+   * Increments a count. The store hides its name, which may identify a user. Returns `null` if the store does not share
+   * counts between processes.
    */
   count(name: string, window: number): Promise<Count> | null
-  /** Resolves when the store answers. */
+  /** Resolves when the store responds. */
   ping(): Promise<void>
   /** Returns the number of sessions, or `null` if the store is shared. */
   size(): number | null
   listen(listener: StoreListener): void
-  /** Opens new connections with changed settings. Commands under way finish on the old ones. */
+  /** Opens new connections with changed settings. Pending commands finish on the old ones. */
   reconnect(): void
   /**
-   * Returns until when a record that was read at `readAt` is known to be current, because a notice would have reported
-   * every change. That is about now while notices arrive, and earlier otherwise. Times are ms of `performance.now`.
+   * Returns the time up to which a record that was read at `readAt` is known to be current, because a notice would have
+   * reported a change. That is a moment ago while notices are complete, and earlier otherwise. Times are in ms of
+   * `performance.now`.
    */
   assuredUntil(readAt: number): number
   close(): Promise<void>

@@ -6,37 +6,37 @@ import type { Denied } from './denial.ts'
 import { needsSessionToken, type RouteToken, type RouteTokens, takesSessionToken } from './exchange.ts'
 import type { Refreshed, Refresher } from './refresh.ts'
 
-/** The access token that goes upstream, with the session as it is after a refresh, or why there is none. */
+/** The access token that goes upstream, with the possibly refreshed session, or the reason why there is no token. */
 export type Acquired = { readonly ok: true; readonly accessToken: string | null; readonly session: Session } | Denied
 
-/** Gives each request its access token: the one at hand while it is valid, then a renewed one. */
+/** Provides the access tokens for upstream requests, and renews them. */
 export interface Tokens {
   /**
-   * Returns the route's token at once while it is valid, and renews one that is due in the background. Returns a
-   * promise only when the token has to be waited for. Rejects with `store_unavailable`.
+   * Returns the route's token. While the token is valid, the return is synchronous, and a due renewal runs in the
+   * background. Rejects with `store_unavailable`.
    */
   acquire(session: Session, route: Route['token'], now: number): Acquired | Promise<Acquired>
   /**
-   * Replaces `stale`, a token that its upstream did not accept. Returns `null` when no other can be had, or when
-   * `stale` was issued a moment ago.
+   * Replaces `stale`, a token that the upstream rejected. Returns `null` if the token can't be renewed or was issued a
+   * moment ago.
    */
   renew(session: Session, route: Route['token'], stale: string, now: number): Promise<Acquired> | null
 }
 
-interface Parts {
+interface TokenServices {
   readonly refresher: Refresher
   readonly routeTokens: RouteTokens
   readonly sessions: Pick<Sessions, 'load'>
   readonly before: RefreshBefore
 }
 
-/** Creates the source of access tokens. */
-export function createTokens({ refresher, routeTokens, sessions, before }: Parts): Tokens {
+/** Creates the provider of access tokens. */
+export function createTokens({ refresher, routeTokens, sessions, before }: TokenServices): Tokens {
   function acquireSessionToken(session: Session, now: number): Acquired | Promise<Acquired> {
     if (isExpired(session, now)) {
       if (session.tokens.refreshToken === null)
         return { ok: false, denial: { reason: 'session-expired', clearCookie: false } }
-      // The result without new tokens is that of a background refresh which found another process refreshing.
+      // The session is unchanged if this call joined a background refresh that found another process refreshing.
       return refresher
         .refresh(session, 'expired', now)
         .then((result) =>
@@ -46,7 +46,7 @@ export function createTokens({ refresher, routeTokens, sessions, before }: Parts
         )
     }
     const due = dueAt(session, before, now)
-    if (due !== null && now >= due && session.tokens.refreshToken !== null && !refresher.heldBack(session, now)) {
+    if (due !== null && now >= due && session.tokens.refreshToken !== null && !refresher.isHeldBack(session, now)) {
       void refresher.refresh(session, 'due', now)
     }
     return { ok: true, accessToken: session.tokens.accessToken, session }
@@ -59,7 +59,7 @@ export function createTokens({ refresher, routeTokens, sessions, before }: Parts
     return token instanceof Promise ? token.then((late) => recheckSession(late, session)) : withSession(token, session)
   }
 
-  /** Drops a token whose session has ended while the provider was asked for it. */
+  /** Drops a token if the session ended during the request for it. */
   async function recheckSession(token: RouteToken, session: Session): Promise<Acquired> {
     const current = await sessions.load(session.ticket, Date.now())
     return current === null
@@ -83,7 +83,7 @@ export function createTokens({ refresher, routeTokens, sessions, before }: Parts
         const renewed = routeTokens.renew(session, wanted, stale, now)
         return renewed?.then((token) => recheckSession(token, session)) ?? null
       }
-      if (session.tokens.refreshToken === null || refresher.heldBack(session, now)) return null
+      if (session.tokens.refreshToken === null || refresher.isHeldBack(session, now)) return null
       return refresher.refresh(session, 'upstream', now).then(withSessionToken)
     },
   }

@@ -14,40 +14,40 @@ export interface FailedRefresh {
   readonly stuck: boolean
 }
 
-/** Remembers each session's failed refreshes. Every failure in a row doubles the pause before the next try. */
+/** Tracks the failed refreshes of each session. Each failure in a row doubles the pause before the next attempt. */
 export interface Backoff {
   /** Records a failure of the provider. */
   add(session: Session, error: unknown): FailedRefresh
-  /** Records that the store could not be reached, which leads to a short pause. */
+  /** Records that the store could not be reached. The pause after that is short. */
   addWithoutStore(session: Session): FailedRefresh
   /**
-   * Returns the failure that holds the next refresh back at `now` (ms since the epoch), or `null`. A rejection stops
-   * counting once the token has expired, and an outage stops counting once the provider has granted something to any
+   * Returns the failure that delays the next refresh at `now` (ms since the epoch), or `null`. A rejection no longer
+   * counts once the token has expired. An outage no longer counts once the provider has granted a request of any
    * session.
    */
-  standing(session: Session, now: number): FailedRefresh | null
-  /** Returns the OAuth `error` of the last failure, or the gateway's own word for it; `null` without a failure. */
+  activeFailure(session: Session, now: number): FailedRefresh | null
+  /** Returns the OAuth `error` of the last failure, or the gateway's own error code, or `null` without a failure. */
   lastError(session: Session): string | null
-  /** Forgets a session that was refreshed or has ended. */
+  /** Removes the failures of a session that was refreshed or has ended. */
   forget(id: string): void
 }
 
-/** Times are ms of `performance.now`, which a change of the wall clock does not move. */
+/** Times are in ms of `performance.now`, because the wall clock may be set. */
 interface Failure {
   readonly at: number
   readonly pauseMs: number
-  /** Applies instead of `pauseMs` when the token has expired and users wait for the next try. */
+  /** Replaces `pauseMs` once the token has expired, because users then wait for the next attempt. */
   readonly expiredPauseMs: number
   readonly error: string
   /** Number of failures in a row. */
   readonly count: number
   readonly refusal: Refusal
   /**
-   * Since when the provider, while reachable, has given unclear answers of this status, or `null`. A change of status
-   * suggests that the provider is under repair.
+   * The start of a series of unclear responses with this status from a reachable provider, or `null`. A new status starts
+   * a new series, because it suggests that the provider is being repaired.
    */
   readonly unclear: { readonly since: number; readonly status: number } | null
-  /** For a failure of the provider as a whole: the number of its successes at that time. */
+  /** The number of the provider's successes at that time, or `null` if the failure concerns only this session. */
   readonly successes: number | null
 }
 
@@ -56,20 +56,20 @@ const MAX_PAUSE_MS = 30_000
 const MAX_EXPIRED_PAUSE_MS = 5_000
 const pauseMs = exponentialBackoff(FIRST_PAUSE_MS, MAX_PAUSE_MS)
 const expiredPauseMs = exponentialBackoff(FIRST_PAUSE_MS, MAX_EXPIRED_PAUSE_MS)
-/** The shortest pause before a retry, even if the provider works for other sessions. */
+/** The shortest pause before a retry, even if the provider has recovered. */
 const MIN_PAUSE_MS = 500
 const STUCK_AFTER_MS = 60_000
 const MAX_FAILURES = 10_000
 
 /**
- * Returns when the pause after a failure at `failedAt` ends, in ms of the same clock: early if the provider has
- * recovered, since it has granted something after the failure.
+ * Returns when the pause after a failure at `failedAt` ends, in ms of the same clock. It ends early if the provider has
+ * recovered.
  */
 export function pauseUntil(failedAt: number, pause: number, isRecovered: boolean): number {
   return failedAt + (isRecovered ? Math.min(pause, MIN_PAUSE_MS) : pause)
 }
 
-/** Creates the memory of failed refreshes. `successes` must return a new number after each grant of the provider. */
+/** Creates the backoff. `successes` must return a new number after each grant of the provider. */
 export function createBackoff(successes: () => number): Backoff {
   const failures = new Map<string, Failure>()
 
@@ -86,9 +86,9 @@ export function createBackoff(successes: () => number): Backoff {
       const count = (before?.count ?? 0) + 1
       const refusal = refusalOf(error)
       const isDown = isUnreachable(error)
-      const asked = retryAfterOf(error)
+      const retryAfter = retryAfterOf(error)
       const status = statusOf(error)
-      const leastMs = Math.min(MAX_PAUSE_MS, (asked ?? 0) * 1000)
+      const leastMs = Math.min(MAX_PAUSE_MS, (retryAfter ?? 0) * 1000)
       return keep(session, {
         at,
         pauseMs: Math.max(leastMs, pauseMs(count)),
@@ -103,7 +103,7 @@ export function createBackoff(successes: () => number): Backoff {
               ? before.unclear
               : { since: at, status },
         // A provider that sends Retry-After is not down.
-        successes: (isDown && asked === null) || oauthErrorOf(error) === 'invalid_client' ? successes() : null,
+        successes: (isDown && retryAfter === null) || oauthErrorOf(error) === 'invalid_client' ? successes() : null,
       })
     },
     addWithoutStore(session) {
@@ -118,13 +118,13 @@ export function createBackoff(successes: () => number): Backoff {
         successes: null,
       })
     },
-    standing(session, now) {
+    activeFailure(session, now) {
       const failure = failures.get(session.id)
       if (failure === undefined) return null
       if (failure.refusal === 'rejected' && isExpired(session, now)) return null
       const isRecovered = failure.successes !== null && failure.successes !== successes()
-      const seen = describe(session, failure, now, isRecovered)
-      return seen.until <= performance.now() ? null : seen
+      const active = describe(session, failure, now, isRecovered)
+      return active.until <= performance.now() ? null : active
     },
     lastError: ({ id }) => failures.get(id)?.error ?? null,
     forget(id) {
@@ -144,7 +144,7 @@ function describe(session: Session, failure: Failure, now: number, isRecovered: 
   }
 }
 
-/** Shortens the longest pause by up to a fifth, so that sessions that failed together do not retry together. */
+/** Shortens the longest pause by up to a fifth, so that sessions that failed at the same time retry at different times. */
 function withJitter(ms: number): number {
   return ms < MAX_EXPIRED_PAUSE_MS ? ms : ms * (0.8 + 0.2 * Math.random())
 }

@@ -1,15 +1,13 @@
 import type { Session } from '../session/session.ts'
 
-/** When a token is due for renewal: a share of its lifetime, or a duration in ms, before its end. */
+/** How long before its expiry a token is due for renewal: a share of its lifetime, or a duration in ms. */
 export type RefreshBefore = { readonly share: number } | { readonly duration: number }
 
-/** How far the clocks of replicas may be apart. */
+/** The accepted difference between the clocks of replicas. */
 export const CLOCK_SKEW_MS = 60_000
 const MAX_COOLDOWN_MS = 60_000
 
-/**
- * Returns whether the access token has expired at `now`, in ms since the epoch. A token without a lifetime never does.
- */
+/** Returns whether the access token has expired at `now` (ms since the epoch). A token without a lifetime never expires. */
 export function isExpired(session: Session, now: number): boolean {
   const { expiresAt } = session.tokens
   return expiresAt !== null && now >= expiresAt
@@ -19,21 +17,21 @@ export function isExpired(session: Session, now: number): boolean {
 export function dueAt(session: Session, before: RefreshBefore, now: number): number | null {
   const { expiresAt, issuedAt } = session.tokens
   if (expiresAt === null) return null
-  // Issued in the future: the clock was set back, and `expiresAt` means nothing any more.
+  // A token from the future shows that the clock was set back, so `expiresAt` is meaningless.
   if (issuedAt > now + CLOCK_SKEW_MS) return now
   const remaining = 'share' in before ? (expiresAt - issuedAt) * before.share : before.duration
   return Math.max(issuedAt, expiresAt - remaining)
 }
 
-/** Returns how long a refresh holds back the next one, in ms: a minute, or half the life of a shorter-lived token. */
+/** Returns the cooldown after a refresh, in ms: one minute, or half the token's lifetime if that is shorter. */
 export function cooldown(session: Session): number {
   const { expiresAt, issuedAt } = session.tokens
   return expiresAt === null ? MAX_COOLDOWN_MS : Math.min(MAX_COOLDOWN_MS, (expiresAt - issuedAt) / 2)
 }
 
 /**
- * Returns until when the last refresh holds back the next one, in ms since the epoch. A login holds nothing back, and
- * neither does a refresh that lies in the future because the clock was set back.
+ * Returns when the cooldown after the last refresh ends, in ms since the epoch. There is no cooldown after a login, and
+ * none after a refresh whose time is in the future because the clock was set back.
  */
 export function cooldownUntil(session: Session, now: number): number {
   const { createdAt, refreshedAt } = session

@@ -1,9 +1,9 @@
-/** What a new login has to ask the provider for when the present one is not enough. */
+/** What a new login must request because the current login is not sufficient. */
 export interface StepUp {
   readonly acrValues: readonly string[] | null
-  /** Seconds. */
+  /** In seconds. */
   readonly maxAge: number | null
-  /** Scopes to ask for beside the configured ones, space-separated. */
+  /** Scopes to request in addition to the configured ones, space-separated. */
   readonly scope?: string
   /**
    * The `claims` parameter, as JSON.
@@ -12,18 +12,18 @@ export interface StepUp {
   readonly claims?: string
 }
 
-/** Why no access token can go upstream. The denials of the gate include these. */
+/** Why a request gets no access token. */
 export type TokenDenial =
-  /** Only another login helps. `clearCookie`: the session is over for every route, and not for this one alone. */
+  /** Only another login helps. `clearCookie`: the session has ended for every route, not only for this one. */
   | { readonly reason: 'session-expired'; readonly clearCookie: boolean }
-  /** The provider gives no token for this route, and asking it again would not help. */
+  /** The provider refuses a token for this route, and another request would not help. */
   | { readonly reason: 'token-refused' }
   /** `retryAfter`: seconds until another attempt makes sense. */
   | { readonly reason: 'token-unavailable'; readonly retryAfter: number }
-  /** The provider would give a token after a login that asks for more. */
+  /** The provider would issue a token after a login with this step-up. */
   | { readonly reason: 'step-up'; readonly stepUp: StepUp }
 
-/** The result of a request for a token that brought none. */
+/** The result of a request for a token that failed. */
 export interface Denied {
   readonly ok: false
   readonly denial: TokenDenial

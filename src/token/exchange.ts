@@ -2,7 +2,7 @@ import { LRUCache } from 'lru-cache'
 import type { Route } from '../config/schema.ts'
 import { causes } from '../errors.ts'
 import type { Provider } from '../oidc/provider.ts'
-import { isUnreachable, loginThatHelps, refusalOf } from '../oidc/refusal.ts'
+import { isUnreachable, requiredLogin, refusalOf } from '../oidc/refusal.ts'
 import { grantForRoute, missingAudience } from '../oidc/route-grants.ts'
 import type { TokenSet } from '../oidc/token-set.ts'
 import { singleFlight } from '../resilience/single-flight.ts'
@@ -13,26 +13,26 @@ import { pauseUntil } from './backoff.ts'
 import type { Denied, TokenDenial } from './denial.ts'
 import type { Refresher } from './refresh.ts'
 
-type Wanted = Route['token']
+type TokenSettings = Route['token']
 
-/** A route's own token, or why there is none. */
+/** A route's own token, or the reason why there is none. */
 export type RouteToken = { readonly ok: true; readonly accessToken: string } | Denied
 
-/** The tokens of routes that do not take the session's access token. */
+/** The tokens of routes that do not use the session's access token. */
 export interface RouteTokens {
-  /** Returns the cached token at once while it is valid. Concurrent calls for one token share one request. */
-  acquire(session: Session, wanted: Wanted, now: number): RouteToken | Promise<RouteToken>
-  /** Replaces `stale`, which its upstream did not accept. Returns `null` when `stale` was issued a moment ago. */
-  renew(session: Session, wanted: Wanted, stale: string, now: number): Promise<RouteToken> | null
+  /** Returns the cached token while it is valid, otherwise requests one. Concurrent calls for a token share a request. */
+  acquire(session: Session, wanted: TokenSettings, now: number): RouteToken | Promise<RouteToken>
+  /** Replaces `stale`, which the upstream rejected. Returns `null` if `stale` was issued a moment ago. */
+  renew(session: Session, wanted: TokenSettings, stale: string, now: number): Promise<RouteToken> | null
 }
 
-/** A token is renewed in the background when this share of its lifetime is left. */
+/** The share of a token's lifetime before its expiry in which it is renewed in the background. */
 const RENEW_SHARE = 0.2
 const MAX_SESSIONS = 20_000
 const PAUSE_MS = 2_000
-/** An upstream that rejects even a new token would otherwise cause a grant for each request. */
+/** Prevents a grant for every request if the upstream rejects even a new token. */
 const MIN_RENEWAL_AGE_MS = 10_000
-/** The key of tokens that belong to the gateway's client, and to no session. */
+/** The key of tokens that belong to the gateway's client, not to a session. */
 const CLIENT_KEY = ''
 
 interface Entry {
@@ -40,25 +40,25 @@ interface Entry {
   failure: { readonly denied: Denied; readonly at: number; readonly successes: number } | null
 }
 
-interface Parts {
+interface RouteTokenServices {
   readonly provider: Provider
   readonly refresher: Pick<Refresher, 'redeem' | 'refresh'>
   readonly sessions: Pick<Sessions, 'onEnd'>
   readonly log: Log
 }
 
-/** Returns whether a route takes the session's own access token. */
-export function takesSessionToken({ grant, resource, audience, scopes }: Wanted): boolean {
+/** Returns whether a route uses the session's own access token. */
+export function takesSessionToken({ grant, resource, audience, scopes }: TokenSettings): boolean {
   return grant === 'session' && resource === null && audience === null && scopes === null
 }
 
-/** Returns whether a route needs a valid access token of the session: for itself, or to exchange it. */
-export function needsSessionToken(wanted: Wanted): boolean {
+/** Returns whether a route needs the session's access token, to forward it or to exchange it. */
+export function needsSessionToken(wanted: TokenSettings): boolean {
   return wanted.grant === 'token-exchange' || wanted.grant === 'on-behalf-of' || takesSessionToken(wanted)
 }
 
-/** Creates the cache of routes' tokens. A session's tokens are dropped when it ends. */
-export function createRouteTokens({ provider, refresher, sessions, log }: Parts): RouteTokens {
+/** Creates the cache of route tokens. The tokens of a session are dropped when the session ends. */
+export function createRouteTokens({ provider, refresher, sessions, log }: RouteTokenServices): RouteTokens {
   const entries = new LRUCache<string, Map<string, Entry>>({ max: MAX_SESSIONS })
   const flights = singleFlight<Entry, RouteToken>()
   const warned = new Set<string>()
@@ -66,7 +66,7 @@ export function createRouteTokens({ provider, refresher, sessions, log }: Parts)
     entries.delete(id)
   })
 
-  function entryFor(session: Session, wanted: Wanted): Entry {
+  function entryFor(session: Session, wanted: TokenSettings): Entry {
     const owner = wanted.grant === 'client-credentials' ? CLIENT_KEY : session.id
     const name = JSON.stringify([wanted.grant, wanted.audience, wanted.resource, wanted.scopes])
     const tokens = entries.get(owner) ?? new Map<string, Entry>()
@@ -76,18 +76,16 @@ export function createRouteTokens({ provider, refresher, sessions, log }: Parts)
     return entry
   }
 
-  /**
-   * Returns the failure that holds the next attempt back. A success of the provider shortens the pause of an outage.
-   */
-  function failureInForce({ failure }: Entry): Denied | null {
+  /** Returns the failure that delays the next attempt. The pause after an outage is shorter once the provider recovers. */
+  function activeFailure({ failure }: Entry): Denied | null {
     if (failure === null) return null
     const { denied, at, successes } = failure
     const hasRecovered = denied.denial.reason === 'token-unavailable' && successes !== provider.successes()
     return performance.now() < pauseUntil(at, PAUSE_MS, hasRecovered) ? denied : null
   }
 
-  /** A provider may ignore `audience` or `resource`, and issue a token for another one. */
-  function warnOfAudience(wanted: Wanted, { accessToken }: TokenSet): void {
+  /** Logs once if the token is for another audience: a provider may ignore `audience` or `resource`. */
+  function warnOfAudience(wanted: TokenSettings, { accessToken }: TokenSet): void {
     const missing = missingAudience(accessToken, [wanted.audience, wanted.resource])
     if (missing === null) return
     const name = JSON.stringify([wanted.grant, wanted.audience, wanted.resource])
@@ -96,11 +94,11 @@ export function createRouteTokens({ provider, refresher, sessions, log }: Parts)
     const { grant, audience, resource } = wanted
     log.warn(
       { event: 'audience_not_granted', grant, audience, resource, granted: missing },
-      'the provider gave a token whose aud is not what a route asks for, and it goes upstream as it is',
+      'the provider issued a token whose aud is not the one that a route requests; the token goes upstream unchanged',
     )
   }
 
-  async function request(session: Session, wanted: Wanted, entry: Entry, now: number): Promise<RouteToken> {
+  async function request(session: Session, wanted: TokenSettings, entry: Entry, now: number): Promise<RouteToken> {
     try {
       entry.token =
         wanted.grant === 'session'
@@ -112,11 +110,11 @@ export function createRouteTokens({ provider, refresher, sessions, log }: Parts)
     } catch (error) {
       log.warn(
         { event: 'exchange_failed', session: session.id, grant: wanted.grant, cause: causes(error) },
-        'a route’s token could not be had',
+        'the provider issued no token for a route',
       )
-      const login = loginThatHelps(error)
+      const login = requiredLogin(error)
       if (wanted.grant === 'session' && refusalOf(error) === 'invalid-grant' && login === null) {
-        // The provider rejected the refresh token itself. The usual refresh finds out whether that ends the session.
+        // The provider rejected the refresh token itself. An ordinary refresh decides whether the session has ended.
         const refreshed = await refresher.refresh(session, 'asked', Date.now())
         if (!refreshed.ok && refreshed.denial.reason === 'session-expired' && refreshed.denial.clearCookie)
           return refreshed
@@ -127,7 +125,7 @@ export function createRouteTokens({ provider, refresher, sessions, log }: Parts)
     }
   }
 
-  function requestOnce(session: Session, wanted: Wanted, entry: Entry, now: number): Promise<RouteToken> {
+  function requestOnce(session: Session, wanted: TokenSettings, entry: Entry, now: number): Promise<RouteToken> {
     return flights.run(entry, () => request(session, wanted, entry, now))
   }
 
@@ -135,7 +133,7 @@ export function createRouteTokens({ provider, refresher, sessions, log }: Parts)
     acquire(session, wanted, now) {
       const entry = entryFor(session, wanted)
       const { token } = entry
-      const failure = failureInForce(entry)
+      const failure = activeFailure(entry)
       const left = token === null ? 0 : (token.expiresAt ?? Number.POSITIVE_INFINITY) - now
       if (token !== null && left > 0) {
         const life = (token.expiresAt ?? Number.POSITIVE_INFINITY) - token.issuedAt
@@ -150,15 +148,15 @@ export function createRouteTokens({ provider, refresher, sessions, log }: Parts)
       if (token !== null && token.accessToken !== stale)
         return Promise.resolve({ ok: true, accessToken: token.accessToken })
       const age = token === null ? null : now - token.issuedAt
-      // A token from before the clock was set back has a negative age.
+      // The age of a token is negative after the clock was set back.
       const isYoung = age !== null && age >= 0 && age < MIN_RENEWAL_AGE_MS
-      if (isYoung || failureInForce(entry) !== null) return null
+      if (isYoung || activeFailure(entry) !== null) return null
       return requestOnce(session, wanted, entry, now)
     },
   }
 }
 
-function denialFor(error: unknown, login: ReturnType<typeof loginThatHelps>): TokenDenial {
+function denialFor(error: unknown, login: ReturnType<typeof requiredLogin>): TokenDenial {
   if (login !== null) {
     const claims = login.claims === null ? {} : { claims: login.claims }
     return { reason: 'step-up', stepUp: { acrValues: null, maxAge: null, ...claims } }

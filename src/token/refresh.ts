@@ -3,7 +3,7 @@ import type { Route } from '../config/schema.ts'
 import { causes } from '../errors.ts'
 import { ForeignIdentity, refreshTokens, type RefreshResult } from '../oidc/grants.ts'
 import { revokeRefreshToken } from '../oidc/logout.ts'
-import { refreshTokenBeside } from '../oidc/oauth-answers.ts'
+import { refreshTokenFromError } from '../oidc/oauth-responses.ts'
 import type { Provider } from '../oidc/provider.ts'
 import { refusalOf } from '../oidc/refusal.ts'
 import { grantForRoute } from '../oidc/route-grants.ts'
@@ -21,7 +21,7 @@ import { cooldownUntil, isExpired } from './clock.ts'
 import type { TokenDenial } from './denial.ts'
 import { takeLock, type LockOutcome } from './refresh-lock.ts'
 
-/** The session after a refresh, or why it has no new tokens. */
+/** The session after a refresh, or the reason why it has no new tokens. */
 export type Refreshed =
   | { readonly ok: true; readonly session: Session }
   | {
@@ -29,54 +29,54 @@ export type Refreshed =
       readonly denial: Extract<TokenDenial, { readonly reason: 'session-expired' | 'token-unavailable' }>
     }
 
-/** The outcome of one refresh. Its types are labels of a metric. */
+/** The outcome of one refresh. The types are metric labels. */
 type RefreshOutcome =
   | { readonly type: 'refreshed'; readonly session: Session }
   | { readonly type: 'ended' }
   /**
-   * The session goes on with the tokens that it has. `retryAfter`: seconds until another attempt makes sense. `stuck`:
-   * its token has expired, and only another login can help.
+   * The session keeps its current tokens. `retryAfter`: seconds until another attempt makes sense. `stuck`: the token has
+   * expired, and only another login can help.
    */
   | { readonly type: 'failed'; readonly retryAfter: number; readonly stuck: boolean }
 
-/** Why a refresh was wanted, for the metrics. */
+/** Why a refresh was requested, for the metrics. */
 export type RefreshCause = (typeof CAUSES)[number]
 
 const CAUSES = ['due', 'expired', 'asked', 'upstream'] as const
 const OUTCOMES = ['refreshed', 'ended', 'failed'] as const satisfies readonly RefreshOutcome['type'][]
 
-/** Renews sessions' tokens, one grant at a time for each session. */
+/** Refreshes the tokens of sessions, with at most one grant at a time for each session. */
 export interface Refresher {
   /**
-   * Refreshes, or joins the refresh that is under way. During the pause after a failure, and the cooldown after a
-   * success, returns the last result. Returns the session unchanged when its token is still valid and another process
-   * is refreshing. Never rejects.
+   * Refreshes, or joins a pending refresh. Returns the last result during the pause after a failure and the cooldown
+   * after a success. Returns the session unchanged if its token is still valid and another process is refreshing it. Never
+   * rejects.
    */
   refresh(session: Session, cause: RefreshCause, now: number): Promise<Refreshed>
   /**
-   * Redeems the refresh token for another resource or scope, under the same lock as refreshes. Rejects like a grant.
+   * Redeems the refresh token for another resource or scope, under the same lock as a refresh. Rejects like a grant.
    * @see https://www.rfc-editor.org/rfc/rfc8707#section-2.2
    */
   redeem(session: Session, wanted: Route['token'], now: number): Promise<TokenSet>
-  /** Whether another refresh is held back at `now`, by the cooldown after one or by the pause after a failure. */
-  heldBack(session: Session, now: number): boolean
-  /** Returns the OAuth `error` of the last refresh, or the gateway's own word for it; `null` when it succeeded. */
+  /** Returns whether the next refresh must wait at `now`, for the end of a cooldown or of the pause after a failure. */
+  isHeldBack(session: Session, now: number): boolean
+  /** Returns the OAuth `error` of the last refresh, or the gateway's own error code, or `null` if it succeeded. */
   lastError(session: Session): string | null
-  /** Resolves when no refresh is under way. */
+  /** Resolves when no refresh is pending. */
   settled(): Promise<void>
 }
 
-/** How much longer the lock lives than a call to the provider may take. */
+/** The lock's time to live beyond the time limit of a call to the provider. */
 const LOCK_MARGIN_MS = 5_000
-/** How long a valid token is left alone after another process was found refreshing it. */
+/** How long a refresh of a valid token is not tried again after another process was found refreshing it. */
 const BUSY_PAUSE_MS = 1_000
 const MAX_BUSY = 10_000
-/** Bounds the burst of refreshes that a provider gets when it comes back after an outage. */
-const RETRIES_AT_ONCE = 16
-/** How long a retry waits for its turn: a provider that hangs must not hold up all sessions. */
-const RETRY_PATIENCE_MS = 2_000
+/** Limits the burst of refreshes when a provider comes back after an outage. */
+const MAX_CONCURRENT_RETRIES = 16
+/** How long a retry waits for a permit. A provider that does not respond must not block all sessions. */
+const RETRY_WAIT_MS = 2_000
 
-interface Parts {
+interface RefreshServices {
   readonly provider: Provider
   readonly store: Store
   readonly sessions: Sessions
@@ -105,20 +105,20 @@ function resultOf(outcome: RefreshOutcome): Refreshed {
 }
 
 /** Creates the refresher, the only part of the gateway that redeems refresh tokens. */
-export function createRefresher({ provider, store, sessions, log, metrics }: Parts): Refresher {
+export function createRefresher({ provider, store, sessions, log, metrics }: RefreshServices): Refresher {
   const flights = singleFlight<string, Refreshed>()
   const redemptions = new Set<Promise<unknown>>()
   const backoff = createBackoff(() => provider.successes())
-  const retries = createSemaphore(RETRIES_AT_ONCE)
+  const retries = createSemaphore(MAX_CONCURRENT_RETRIES)
   const busyUntil = new LRUCache<string, number>({ max: MAX_BUSY })
   sessions.onEnd((id) => {
     backoff.forget(id)
   })
 
-  const lockParts = { store, sessions, metrics, life: provider.settings.timeout + LOCK_MARGIN_MS }
+  const lockServices = { store, sessions, metrics, lifeMs: provider.settings.timeout + LOCK_MARGIN_MS }
   for (const outcome of OUTCOMES) for (const cause of CAUSES) metrics.refreshes.inc({ outcome, cause }, 0)
 
-  /** `keepLock` while the store does not have the result: no other process may redeem the spent refresh token. */
+  /** Saves a refresh. `keepLock`: the store does not have the result, so no other process may use the spent token. */
   async function save(
     session: Session,
     result: RefreshResult,
@@ -139,8 +139,9 @@ export function createRefresher({ provider, store, sessions, log, metrics }: Par
     }
     const { session: renewed, saved } = await sessions.renew(session, change)
     if (renewed !== null) return { outcome: { type: 'refreshed', session: renewed }, keepLock: !saved }
-    // The session ended during the grant, and the new refresh token must not outlive it. The session that has replaced
-    // it may live on the same grant, which a revocation could end: https://www.rfc-editor.org/rfc/rfc7009#section-2.1.
+    // The session ended during the grant, and the new refresh token must not outlive it. But if another session has
+    // replaced it, both may share a grant, which a revocation could end:
+    // https://www.rfc-editor.org/rfc/rfc7009#section-2.1
     if (!(await sessions.wasRenewed(session.id))) await revokeRefreshToken(provider, tokens.refreshToken, log)
     return { outcome: { type: 'ended' }, keepLock: false }
   }
@@ -152,25 +153,24 @@ export function createRefresher({ provider, store, sessions, log, metrics }: Par
     now: number,
   ): Promise<RefreshOutcome> {
     const refusal = error instanceof ForeignIdentity ? 'invalid-grant' : refusalOf(error)
-    const over = refusal === 'invalid-grant' || (refusal === 'rejected' && isExpired(session, now))
-    // A process that stalled past its lock's life comes back with a token that another process has redeemed since.
-    const latest = await sessions.reload(session.ticket, now).catch((unread: unknown) => {
-      // Without the latest session, the end of this one can't be decided.
-      if (over) throw unread
+    const hasEnded = refusal === 'invalid-grant' || (refusal === 'rejected' && isExpired(session, now))
+    // If this process stalled until its lock expired, another process may have redeemed the token in the meantime.
+    const latest = await sessions.reload(session.ticket, now).catch((storeError: unknown) => {
+      // Without the latest version, the session must not be ended.
+      if (hasEnded) throw storeError
       return session
     })
     if (latest === null) return { type: 'ended' }
     if (latest.refreshedAt !== session.refreshedAt) return { type: 'refreshed', session: latest }
-    // Another process has redeemed the refresh token for another resource. Its successor is in the latest session.
+    // Another process has redeemed the refresh token for another resource. The latest session has the new one.
     if (latest.version > session.version) return { type: 'failed', retryAfter: 1, stuck: false }
     log.warn(
-      { event: 'refresh_failed', session: session.id, refusal, ended: over, abandoned, cause: causes(error) },
-      abandoned && over
-        ? 'the refresh token was spent by a process that stopped before it could save the new one: the user has ' +
-            'to log in again'
+      { event: 'refresh_failed', session: session.id, refusal, ended: hasEnded, abandoned, cause: causes(error) },
+      abandoned && hasEnded
+        ? 'a process spent the refresh token and stopped before it could save the new one; the user has to log in again'
         : 'tokens could not be renewed',
     )
-    if (over) {
+    if (hasEnded) {
       await sessions.end(session, 'refused')
       return { type: 'ended' }
     }
@@ -178,10 +178,10 @@ export function createRefresher({ provider, store, sessions, log, metrics }: Par
   }
 
   async function refreshUnderLock(seen: Session, cause: RefreshCause): Promise<RefreshOutcome> {
-    // A redemption for another resource rotates the refresh token and does not change `refreshedAt`.
+    // Not by version: a redemption for another resource changes the version too, but does not refresh the session.
     const isDone = (latest: Session): boolean => latest.refreshedAt !== seen.refreshedAt
-    const lock = await takeLock({ ...lockParts, isDone }, seen, cause !== 'due')
-    if (lock.type === 'over') return { type: 'ended' }
+    const lock = await takeLock({ ...lockServices, isDone }, seen, cause !== 'due')
+    if (lock.type === 'ended') return { type: 'ended' }
     if (lock.type === 'done') return { type: 'refreshed', session: lock.session }
     if (lock.type === 'busy') {
       busyUntil.set(seen.id, performance.now() + BUSY_PAUSE_MS)
@@ -191,19 +191,19 @@ export function createRefresher({ provider, store, sessions, log, metrics }: Par
     let { session } = lock
     let keepLock = false
     let outcome: RefreshOutcome
-    const keepRefreshToken = async (refreshToken: string): Promise<void> => {
+    const saveRefreshToken = async (refreshToken: string): Promise<void> => {
       const tokens = { ...session.tokens, refreshToken }
-      const kept = await sessions.renew(session, { tokens })
-      // While the store is unavailable it holds a spent token: the lock keeps other processes from redeeming it.
-      keepLock = !kept.saved
-      session = kept.session ?? session
+      const renewed = await sessions.renew(session, { tokens })
+      // While the store is unavailable, it has a spent token. The lock prevents other processes from using it.
+      keepLock = !renewed.saved
+      session = renewed.session ?? session
     }
     try {
-      // The wait for the lock may have been long, and the lifetime of the new tokens counts from here.
-      const askedAt = Date.now()
-      const result = await refreshTokens(provider, log, keepRefreshToken, session, askedAt)
+      // Read after the wait for the lock, because the lifetime of the new tokens counts from the request.
+      const requestedAt = Date.now()
+      const result = await refreshTokens(provider, log, saveRefreshToken, session, requestedAt)
       backoff.forget(session.id)
-      const saved = await save(session, result, askedAt)
+      const saved = await save(session, result, requestedAt)
       outcome = saved.outcome
       keepLock = saved.keepLock
     } catch (error) {
@@ -219,11 +219,11 @@ export function createRefresher({ provider, store, sessions, log, metrics }: Par
   }
 
   function waitForLock(session: Session): Promise<LockOutcome> {
-    return takeLock({ ...lockParts, isDone: () => false }, session, true)
+    return takeLock({ ...lockServices, isDone: () => false }, session, true)
   }
 
-  async function refreshInTurn(seen: Session, cause: RefreshCause): Promise<RefreshOutcome> {
-    if (!(await retries.acquire(RETRY_PATIENCE_MS))) return { type: 'failed', retryAfter: 1, stuck: false }
+  async function retryWithPermit(seen: Session, cause: RefreshCause): Promise<RefreshOutcome> {
+    if (!(await retries.acquire(RETRY_WAIT_MS))) return { type: 'failed', retryAfter: 1, stuck: false }
     try {
       return await refreshUnderLock(seen, cause)
     } finally {
@@ -242,19 +242,19 @@ export function createRefresher({ provider, store, sessions, log, metrics }: Par
       return redemption
     },
     refresh(session, cause, now) {
-      const underWay = flights.current(session.id)
-      if (underWay !== null) return underWay
-      const failure = backoff.standing(session, now)
+      const pending = flights.current(session.id)
+      if (pending !== null) return pending
+      const failure = backoff.activeFailure(session, now)
       if (failure !== null) return Promise.resolve(resultOf(failed(failure)))
       if (cooldownUntil(session, now) > now) return Promise.resolve({ ok: true, session })
       return flights.run(session.id, () => {
         const outcome =
-          backoff.lastError(session) === null ? refreshUnderLock(session, cause) : refreshInTurn(session, cause)
+          backoff.lastError(session) === null ? refreshUnderLock(session, cause) : retryWithPermit(session, cause)
         return outcome
           .catch((error: unknown): RefreshOutcome => {
             log.error(
               { event: 'refresh_failed', session: session.id, cause: causes(error) },
-              'without the store nothing is refreshed',
+              'the store is unavailable, so the tokens were not renewed',
             )
             metrics.refreshes.inc({ outcome: 'failed', cause })
             return failed(backoff.addWithoutStore(session))
@@ -262,22 +262,22 @@ export function createRefresher({ provider, store, sessions, log, metrics }: Par
           .then(resultOf)
       })
     },
-    heldBack: (session, now) =>
+    isHeldBack: (session, now) =>
       (busyUntil.get(session.id) ?? Number.NEGATIVE_INFINITY) > performance.now() ||
-      backoff.standing(session, now) !== null ||
+      backoff.activeFailure(session, now) !== null ||
       cooldownUntil(session, now) > now,
     lastError: (session) => backoff.lastError(session),
     async settled() {
       for (;;) {
-        const underWay = [...flights.all(), ...redemptions]
-        if (underWay.length === 0) return
-        await Promise.allSettled(underWay)
+        const pending = [...flights.all(), ...redemptions]
+        if (pending.length === 0) return
+        await Promise.allSettled(pending)
       }
     },
   }
 }
 
-interface RedeemParts {
+interface RedeemServices {
   readonly provider: Provider
   readonly sessions: Pick<Sessions, 'renew' | 'wasRenewed'>
   readonly log: Log
@@ -286,28 +286,32 @@ interface RedeemParts {
 }
 
 /** Redeems the refresh token for another resource or scope, and saves the refresh token that replaces it. */
-async function redeem(parts: RedeemParts, seen: Session, wanted: Route['token'], now: number): Promise<TokenSet> {
-  const { provider, sessions, log, takeLock } = parts
+async function redeem(
+  { provider, sessions, log, takeLock }: RedeemServices,
+  seen: Session,
+  wanted: Route['token'],
+  now: number,
+): Promise<TokenSet> {
   const lock = await takeLock(seen)
-  if (lock.type !== 'mine') throw new Error('the session has ended')
+  if (lock.type !== 'acquired') throw new Error('the session has ended')
   const { session, release, keep } = lock
   let keepLock = false
 
-  /** Saves the new refresh token of a provider that rotates them: the session's own is spent. */
+  /** Saves the new refresh token, because a provider that rotates refresh tokens has revoked the old one. */
   async function save(refreshToken: string | null): Promise<void> {
     if (refreshToken === null || refreshToken === session.tokens.refreshToken) return
     const tokens = { ...session.tokens, refreshToken }
     const { session: renewed, saved } = await sessions.renew(session, { tokens })
     keepLock = !saved
     if (renewed !== null) return
-    // For the same reason as after a refresh, see `save` above.
+    // For the same reason as in `save` of the refresher.
     if (!(await sessions.wasRenewed(session.id))) await revokeRefreshToken(provider, refreshToken, log)
     throw new Error('the session has ended')
   }
 
   try {
     const token = await grantForRoute(provider, wanted, session.tokens, now).catch(async (error: unknown) => {
-      await save(refreshTokenBeside(error))
+      await save(refreshTokenFromError(error))
       throw error
     })
     await save(token.refreshToken)

@@ -1,10 +1,10 @@
 import t from 'tap'
-import { fold, isPlain, pathVariants, unreadable } from '../../src/gate/path-variants.ts'
+import { fold, isPlain, pathVariants, pathProblem } from '../../src/gate/path-variants.ts'
 
 void t.test('an ordinary path has no variants', (t) => {
   for (const path of ['/', '/orders', '/orders/', '/a/b-c_d~e/f.g', '/a=b,c:d@e', '/v1.2/x']) {
     t.ok(isPlain(path), path)
-    t.equal(unreadable(path), null, path)
+    t.equal(pathProblem(path), null, path)
   }
   for (const path of [
     '/a.',
@@ -51,7 +51,7 @@ void t.test('an unreadable path is refused with its reason', (t) => {
     ['/a\tb', /must be/],
     ['a', /slash/],
   ] as const
-  for (const [path, reason] of refused) t.match(unreadable(path), reason, JSON.stringify(path))
+  for (const [path, reason] of refused) t.match(pathProblem(path), reason, JSON.stringify(path))
   t.end()
 })
 
@@ -68,7 +68,7 @@ void t.test('an unusual but readable path passes', (t) => {
     '/a%5Cb',
     "/(a)'*",
   ]) {
-    t.equal(unreadable(path), null, path)
+    t.equal(pathProblem(path), null, path)
   }
   t.end()
 })
@@ -171,7 +171,7 @@ void t.test('a path with too many variants is given up quickly', (t) => {
     const ms = Math.min(
       ...[1, 2, 3].map(() => {
         const start = performance.now()
-        unreadable(path)
+        pathProblem(path)
         pathVariants(path)
         return performance.now() - start
       }),

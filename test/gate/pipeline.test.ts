@@ -27,7 +27,7 @@ const gateOf = ({ routes = [{}], session = sessionOf(), acquired }: World = {}) 
         asked.push('session')
         return session
       },
-      wasFollowed: () => false,
+      hasSuccessor: () => false,
     },
     tokens: {
       acquire(found) {

@@ -65,7 +65,7 @@ export const sessionOf = (session: Partial<Session> = {}): Session => ({
   subject: 'alice',
   sid: null,
   origin,
-  asked: null,
+  requestedStepUp: null,
   idToken: 'header.payload.signature',
   claims: { sub: 'alice', name: 'Alice Archer', groups: ['staff', 'admin'] },
   tokens: {

@@ -1,5 +1,5 @@
 import t from 'tap'
-import { stepUpMark } from '../../src/gate/admit.ts'
+import { stepUpKey } from '../../src/gate/admit.ts'
 import { intercept } from '../../src/http/proxy/intercept.ts'
 import { compiled, now, sessionOf } from '../gate/request.ts'
 
@@ -35,7 +35,7 @@ void t.test('a stronger login is asked for once', (t) => {
   const first = intercept(answer, { kind: 'navigation', route, session }, elsewhere, now)
   t.match(first, { type: 'deny', denial: { reason: 'step-up', stepUp: { acrValues: ['gold'] } } })
   if (first.type !== 'deny' || first.denial.reason !== 'step-up') throw new Error('no step-up')
-  const asked = sessionOf({ asked: stepUpMark(first.denial.stepUp), createdAt: now })
+  const asked = sessionOf({ requestedStepUp: stepUpKey(first.denial.stepUp), createdAt: now })
   t.same(intercept(answer, { kind: 'navigation', route, session: asked }, elsewhere, now), {
     type: 'deny',
     denial: { reason: 'step-up-refused' },

@@ -13,7 +13,7 @@ export const sampleSession = (change: Partial<Session> = {}): Session => {
     sid: 'sid-1',
     origin: 'https://orders.example.com',
     claims: { sub: 'alice', name: 'Zoë' },
-    asked: null,
+    requestedStepUp: null,
     idToken: 'an-id-token',
     tokens: {
       accessToken: 'an-access-token',

@@ -1,5 +1,5 @@
 import t from 'tap'
-import { absoluteEnd, endedBecause, timeoutAt, type SessionPolicy } from '../../src/session/session.ts'
+import { absoluteEnd, endReasonOf, timeoutAt, type SessionPolicy } from '../../src/session/session.ts'
 import { sampleSession } from './sample.ts'
 
 const policy: SessionPolicy = { lifetime: 3_600_000, idleTimeout: 600_000, endWithIdToken: false }
@@ -31,7 +31,7 @@ void t.test('a session ends at the first of its limits, with the reason', async 
     [policy, {}, 999_000, null],
   ] as const
   for (const [rules, change, now, reason] of cases) {
-    t.equal(endedBecause(rules, sampleSession(change), now), reason, JSON.stringify([rules, change, now]))
+    t.equal(endReasonOf(rules, sampleSession(change), now), reason, JSON.stringify([rules, change, now]))
   }
 })
 

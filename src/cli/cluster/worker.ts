@@ -1,7 +1,7 @@
 import cluster from 'node:cluster'
 import type { Config } from '../../config/schema.ts'
 import { causes } from '../../errors.ts'
-import type { Answered, Asked } from '../../http/admin/workers.ts'
+import type { AdminResponse, AdminRequest } from '../../http/admin/workers.ts'
 import { openLog } from '../../telemetry/log.ts'
 import { exitSoon, isStdoutSynchronous } from '../process.ts'
 import { serveHere, type ProcessGateway, type RunningGateway } from '../serve.ts'
@@ -14,7 +14,7 @@ export interface WorkerCalls {
   drain(): Promise<void>
   cut(): Promise<void>
   /** Returns the answer of the admin listener to a request. */
-  admin(request: Asked): Promise<Answered>
+  admin(request: AdminRequest): Promise<AdminResponse>
   /** Returns the metrics as prom-client's JSON. */
   metrics(): Promise<unknown>
 }

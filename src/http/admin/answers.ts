@@ -8,15 +8,15 @@ import { answerFor } from '../answers/send.ts'
 import { PROBLEM_TYPE, problem } from '../problem.ts'
 
 /**
- * Sets up what both kinds of admin listener share: bodies are ignored, too many header fields are refused, and errors
- * are answered with a problem.
+ * Registers the common behaviour of both kinds of admin listener: ignores bodies, refuses too many header fields, and
+ * answers errors with a problem.
  */
 export function answerAsAdmin(app: FastifyInstance, log: Log, { headerFields }: Config['limits']): void {
   app.addHook('onRequest', (_request, reply, done) => {
     reply.header('x-content-type-options', 'nosniff')
     done()
   })
-  // Node.js would drop the fields over its own limit, instead of refusing the request.
+  // Node.js would drop fields above its own limit instead of refusing the request.
   app.server.maxHeadersCount = 0
   app.addHook('onRequest', (request, _reply, done) => {
     if (request.raw.rawHeaders.length > 2 * headerFields) done(tooManyFields('header', headerFields))
@@ -35,7 +35,7 @@ export function answerAsAdmin(app: FastifyInstance, log: Log, { headerFields }: 
   })
 }
 
-/** A 4xx of Fastify's own, such as for a malformed Content-Type, is the client's mistake. */
+/** Returns the fault for an error. A 4xx from Fastify, for example for a malformed Content-Type, is a bad request. */
 function faultOf(error: unknown): Fault {
   if (error instanceof Fault) return error
   const status = error instanceof Error && 'statusCode' in error ? Number(error.statusCode) : 500

@@ -13,14 +13,14 @@ import { peerOf, plainAddress } from '../facts.ts'
 export type AdminSettings = NonNullable<Config['admin']>
 
 /**
- * Answers 421 to a Host that is not the listener's. DNS rebinding makes the requests of a web page same-origin, but
- * can't change the name in Host. HTTP/1.0 clients may omit Host, but browsers never do.
+ * Answers 421 to a foreign Host. DNS rebinding makes the requests of a web page same-origin, but can't change their Host.
+ * HTTP/1.0 clients may omit Host, but browsers always send it.
  * @see https://www.rfc-editor.org/rfc/rfc9110#section-15.5.20
  */
 export function denyForeignHosts(app: FastifyInstance, settings: AdminSettings, log: Log): void {
   app.addHook('onRequest', async ({ headers: { host }, socket }, reply) => {
     if (host === undefined || isOwnHost(host, socket.localAddress, settings)) return undefined
-    const cause = `the admin listener was asked as ${host}`
+    const cause = `the Host is ${host}`
     log.info({ event: 'bad_request', listener: 'admin', cause }, 'the host name is not one of the admin listener’s')
     return sendProblem(reply, finalAnswer({ reason: 'misdirected' }))
   })
@@ -29,9 +29,8 @@ export function denyForeignHosts(app: FastifyInstance, settings: AdminSettings, 
 type NotAdmin = Extract<Denial, { readonly reason: 'not-admin' }>
 
 /**
- * Protects the routes of this scope: they are for the clients that `admin.sessions` names. Answers 404 without that
- * setting, 401 without its token, 403 to web pages of another origin and, with `loopback`, to clients on other
- * machines.
+ * Limits the routes of this scope to the clients that `admin.sessions` allows. Answers 404 without that setting, 401
+ * without its token, and 403 to web pages of another origin and, with `loopback`, to clients on other machines.
  */
 export function guardSessions(scope: FastifyInstance, settings: AdminSettings, log: Log): void {
   scope.addHook('onRequest', async (request, reply) => {
@@ -40,10 +39,10 @@ export function guardSessions(scope: FastifyInstance, settings: AdminSettings, l
     if (sessions === null) return sendProblem(reply, finalAnswer({ reason: 'no-route' }))
     if (isCrossOrigin({ headers, origin: `http://${headers.host ?? ''}` })) return deny(request, reply, 'cross-origin')
     if (sessions === 'loopback') {
-      // A proxy on this machine connects from loopback for clients on any machine.
+      // A local proxy connects from loopback on behalf of remote clients.
       const isForwarded = headers['x-forwarded-for'] !== undefined || headers.forwarded !== undefined
       const peer = peerOf(socket)
-      // A peer on a Unix socket has no address. A TCP peer without an address has disconnected.
+      // Peers on a Unix socket have no address. A TCP peer without an address has disconnected.
       const isLocal = 'path' in settings.listen || (peer !== '' && isLoopback(peer))
       return isForwarded || !isLocal ? deny(request, reply, 'not-local') : undefined
     }
@@ -66,11 +65,11 @@ function isOwnHost(host: string, local: string | undefined, { listen, hosts }: A
   const own = 'host' in listen ? [listen.host] : []
   return (
     isLoopback(name) ||
-    [plainAddress(local ?? ''), ...own, ...hosts].some((mine) => mine !== '' && nameOf(mine) === name)
+    [plainAddress(local ?? ''), ...own, ...hosts].some((known) => known !== '' && nameOf(known) === name)
   )
 }
 
-/** Returns a host as the URL standard normalises it, without its port; `null` for an invalid one. */
+/** Returns a host without its port, normalised by the URL standard, or `null` for an invalid host. */
 function nameOf(host: string): string | null {
   const bracketed = host.includes(':') && !/^[^:]*:\d*$|^\[/.test(host) ? `[${host}]` : host
   const url = `http://${bracketed}/`
@@ -78,7 +77,7 @@ function nameOf(host: string): string | null {
   return new URL(url).hostname.replace(/\.$/, '')
 }
 
-/** Compares digests, which have one length, so that the time does not depend on what was sent. */
+/** Compares digests of equal length, so that the time does not depend on the sent token. */
 function isSame(sent: string, wanted: string): boolean {
   const [one, other] = [sent, wanted].map((text) => createHash('sha256').update(text).digest())
   return one !== undefined && other !== undefined && timingSafeEqual(one, other)

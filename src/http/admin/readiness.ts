@@ -12,7 +12,7 @@ export interface Readiness {
   }
 }
 
-interface Parts {
+interface ReadinessServices {
   readonly provider: Pick<Provider, 'peek'>
   readonly store: Pick<Store, 'ping'>
   readonly isDraining: () => boolean
@@ -20,20 +20,23 @@ interface Parts {
 
 const STORE_TIMEOUT_MS = 2_000
 
-/** Creates the check of `/readyz`: the provider has been discovered, the store answers, no drain. It never rejects. */
-export function createReadiness({ provider, store, isDraining }: Parts): () => Promise<Readiness> {
+/**
+ * Creates the check for `/readyz`. The gateway is ready if the provider has been discovered, the store responds, and the
+ * gateway is not draining. The check never rejects.
+ */
+export function createReadiness({ provider, store, isDraining }: ReadinessServices): () => Promise<Readiness> {
   return async () => {
     const draining = isDraining()
     const checks = {
       provider: provider.peek() === null ? 'unavailable' : 'ok',
-      store: (await answers(store)) ? 'ok' : 'unavailable',
+      store: (await responds(store)) ? 'ok' : 'unavailable',
       draining,
     } as const
     return { ready: checks.provider === 'ok' && checks.store === 'ok' && !draining, checks }
   }
 }
 
-async function answers(store: Parts['store']): Promise<boolean> {
+async function responds(store: Pick<Store, 'ping'>): Promise<boolean> {
   try {
     await withDeadline(store.ping(), STORE_TIMEOUT_MS, () => {
       throw new Error('the store does not answer')

@@ -47,8 +47,7 @@ export function buildAdmin({
 
   void app.register(async (scope) => {
     guardSessions(scope, settings, log)
-    // Sessions have the issuer of the provider's metadata, which may differ from the configured one by a trailing
-    // slash.
+    // The announced issuer, because sessions have it. The configured one may differ by a trailing slash.
     registerSessionAdministration(scope, sessions, () => announcedIssuer(provider))
   })
   return app
@@ -58,9 +57,7 @@ interface BySubject {
   Querystring: { sub?: string | string[] }
 }
 
-/**
- * Registers session administration: listing a user's sessions, and ending them. A session's id does not give access.
- */
+/** Registers the listing and the ending of a user's sessions. An id gives no access to the session. */
 function registerSessionAdministration(app: FastifyInstance, sessions: Sessions, issuer: () => string): void {
   app.get<BySubject>('/sessions', async (request, reply) => {
     const sub = subjectOf(request.query)
@@ -93,5 +90,5 @@ function describe({ id, createdAt, lastSeenAt, endsAt }: SessionSummary, sub: st
 
 function subjectOf({ sub }: BySubject['Querystring']): string {
   if (typeof sub === 'string' && sub !== '') return sub
-  throw new Fault('bad_request', { detail: 'Say whose sessions: /sessions?sub=SUBJECT.' })
+  throw new Fault('bad_request', { detail: 'Name the user: /sessions?sub=SUBJECT.' })
 }

@@ -6,16 +6,16 @@ import type { Log } from '../../telemetry/log.ts'
 import { answerAsAdmin } from './answers.ts'
 import { guardSessions, denyForeignHosts, type AdminSettings } from './guard.ts'
 
-/** A request that the first process passes to a worker, with the client's address and credentials. */
-export interface Asked {
+/** A request that the primary process passes to a worker, with the client's address and credentials. */
+export interface AdminRequest {
   readonly method: 'GET' | 'DELETE'
   readonly url: string
   readonly authorization?: string
   readonly remoteAddress?: string
 }
 
-/** The worker's answer. */
-export interface Answered {
+/** A worker's response. */
+export interface AdminResponse {
   readonly status: number
   readonly type: string
   readonly body: string
@@ -23,26 +23,32 @@ export interface Answered {
 
 /** A worker process. */
 interface ServingWorker {
-  /** Returns the answer that the worker's own admin listener would give. */
-  answer(asked: Asked): Promise<Answered>
+  /** Returns the response of the worker's own admin listener. */
+  answer(request: AdminRequest): Promise<AdminResponse>
   /** Returns the metrics as prom-client's JSON. */
   metrics(): Promise<unknown>
 }
 
-interface Parts {
+interface WorkersAdminOptions {
   readonly settings: AdminSettings
   readonly log: Log
-  /** Returns the workers that serve now. */
+  /** Returns the workers that accept requests. */
   readonly workers: () => readonly ServingWorker[]
   readonly isDraining: () => boolean
   readonly limits: Config['limits']
 }
 
-/** A worker that takes longer to answer is not ready. */
+/** A worker that takes longer to respond is not ready. */
 const ANSWER_TIMEOUT_MS = 5_000
 
-/** Builds the admin listener of a gateway with several processes, which answers for all of them. */
-export function buildWorkersAdmin({ settings, log, workers, isDraining, limits }: Parts): FastifyInstance {
+/** Builds the admin listener of a gateway with several processes, which aggregates the responses of its workers. */
+export function buildWorkersAdmin({
+  settings,
+  log,
+  workers,
+  isDraining,
+  limits,
+}: WorkersAdminOptions): FastifyInstance {
   const app = Fastify({ logger: false })
   answerAsAdmin(app, log, limits)
   denyForeignHosts(app, settings, log)
@@ -53,7 +59,7 @@ export function buildWorkersAdmin({ settings, log, workers, isDraining, limits }
     const answers = await Promise.all(
       workers().map(async (worker) => withTimeout(worker.answer({ method: 'GET', url: '/readyz' })).catch(() => null)),
     )
-    // The gateway is as ready as its worst worker.
+    // The gateway is ready only if all workers are.
     const worst = answers.includes(null)
       ? null
       : (answers.find((answer) => answer?.status !== 200) ?? answers[0] ?? null)
@@ -70,19 +76,19 @@ export function buildWorkersAdmin({ settings, log, workers, isDraining, limits }
     return reply.header('content-type', contentType).send(text)
   })
 
-  // Workers share the store, so that any of them can find and end a session.
+  // Any worker can find and end a session, because workers share the store.
   void app.register(async (scope) => {
     guardSessions(scope, settings, log)
     for (const url of ['/sessions', '/sessions/:id']) {
       scope.route({
         url,
         method: ['GET', 'DELETE'],
-        async handler({ method, url: asked, headers, socket }, reply) {
+        async handler({ method, url: requestUrl, headers, socket }, reply) {
           const [worker] = workers()
           if (worker === undefined) return reply.code(503).send()
           const answer = worker.answer({
             method: method === 'DELETE' ? 'DELETE' : 'GET',
-            url: asked,
+            url: requestUrl,
             ...(headers.authorization === undefined ? {} : { authorization: headers.authorization }),
             ...(socket.remoteAddress === undefined ? {} : { remoteAddress: socket.remoteAddress }),
           })
@@ -94,7 +100,7 @@ export function buildWorkersAdmin({ settings, log, workers, isDraining, limits }
   return app
 }
 
-function send(reply: FastifyReply, { status, type, body }: Answered): FastifyReply {
+function send(reply: FastifyReply, { status, type, body }: AdminResponse): FastifyReply {
   return reply
     .code(status)
     .header('content-type', type === '' ? 'text/plain' : type)

@@ -8,7 +8,7 @@ interface LogLine {
   readonly cause?: string
 }
 
-/** The log lines of denials. A denial without one shows in the access line only. */
+/** The log lines of denials. A denial without a line appears only in the access log. */
 const LINES: { readonly [reason in Denial['reason']]?: LogLine } = {
   'no-route': { event: 'not_found', level: 'debug', text: 'there is nothing at this address' },
   'malformed': { event: 'bad_request', level: 'info', text: 'the request is malformed' },
@@ -22,7 +22,7 @@ const LINES: { readonly [reason in Denial['reason']]?: LogLine } = {
   'loop': {
     event: 'upstream_unreachable',
     level: 'error',
-    text: 'a request came back to the gateway that had passed it on',
+    text: 'a request came back to the gateway that forwarded it',
     cause: 'a loop: an upstream leads back to this gateway',
   },
   'ambiguous-path': {
@@ -30,22 +30,22 @@ const LINES: { readonly [reason in Denial['reason']]?: LogLine } = {
     level: 'warn',
     text: 'a path that can be read in more than one way was refused',
   },
-  'forbidden': { event: 'forbidden', level: 'info', text: 'the claims do not allow it' },
+  'forbidden': { event: 'forbidden', level: 'info', text: 'the user’s claims do not allow the request' },
   'cross-origin': {
     event: 'cross_origin',
     level: 'warn',
     text: 'another site sent a request that would change something',
   },
   'invalid-token': { event: 'invalid_token', level: 'info', text: 'a client’s own token was not accepted' },
-  'token-refused': { event: 'token_refused', level: 'warn', text: 'the provider gives no token for this route' },
-  'token-unavailable': { event: 'token_unavailable', level: 'warn', text: 'there is no valid token just now' },
+  'token-refused': { event: 'token_refused', level: 'warn', text: 'the provider refuses a token for this route' },
+  'token-unavailable': { event: 'token_unavailable', level: 'warn', text: 'there is currently no valid token' },
 }
 
-/** Writes the log line of a denial that has one. `route` is the route's label. */
+/** Writes the log line of a denial, if it has one. `route` is the route's label. */
 export function logDenial(request: FastifyRequest, denial: Denial, route?: string): void {
   const line = LINES[denial.reason]
   if (line === undefined) return
-  // A method that another URL allows is a mistake of the client, and no attempt at anything.
+  // A method that other URLs allow is a harmless mistake of the client.
   if (denial.reason === 'method-not-allowed' && denial.allow !== null) return
   const { event, level, text, cause } = line
   request.log[level](

@@ -12,17 +12,17 @@ import { readBody } from '../server/read-body.ts'
 import { buttonText, renderPage, scriptLiteral, type Page } from './pages.ts'
 import { POST_KEPT_FORM_PATH, storageKey } from './post-kept-form.ts'
 
-/** A larger form is not kept. */
+/** Larger forms are not kept. */
 const MAX_FORM_BYTES = 256 * 1024
 
-/** The senders are not authenticated, so slow bodies could tie up many connections. */
+/** Limits slow bodies, because senders without a session could otherwise occupy many connections. */
 const BODY_TIMEOUT_MS = 30_000
 
 const KEPT_TYPES = /^(?:application\/x-www-form-urlencoded|multipart\/form-data)\s*(?:;|$)/i
 
 /**
- * Returns whether a form that was posted without a session is kept through the login. The form of another site is not,
- * because it would be posted with the user's new session.
+ * Returns whether a form that was posted without a session is kept during the login. A form from another site is not
+ * kept, because it would be posted with the user's new session.
  */
 export function mayKeepForm(request: FastifyRequest, route: CompiledRoute | null): boolean {
   return (
@@ -34,9 +34,9 @@ export function mayKeepForm(request: FastifyRequest, route: CompiledRoute | null
 }
 
 /**
- * Answers a posted form with the 401 page that keeps its fields in sessionStorage. A form with files, or of more than
- * 256 kB, gets a 413 page that explains how to send it after the login. Throws `bad_request` for a body that is not a
- * form or takes longer than 30 s.
+ * Answers a posted form with a 401 page that keeps the fields in sessionStorage. A form with files, or larger than 256 kB,
+ * gets a 413 page that explains how to send it after the login. Throws `bad_request` for a body that is not a form or
+ * takes longer than 30 s.
  */
 export async function keepForm(
   request: FastifyRequest,
@@ -99,7 +99,7 @@ const NOT_KEPT =
   'This browser keeps nothing for this site. Go back: what you entered is still there. Sign in in another tab, ' +
   'then send it again.'
 
-/** Returns the script that stores the form. Without sessionStorage, the page leads back to the form. */
+/** Returns the script that stores the form. Without sessionStorage, the page offers to go back to the form. */
 function storingScript(id: string, kept: object, inFrame: boolean, loginUrl: string, pages: Config['pages']): string {
   const label = (text: string): string => scriptLiteral(buttonText(text, pages))
   return `var kept=${scriptLiteral(kept)},link=document.querySelector(".actions a");
@@ -112,23 +112,23 @@ link.textContent=${label('Sign in in a new tab')};link.href=${scriptLiteral(logi
 link.target="_blank";link.rel="noopener";link.after(back)}`
 }
 
-/** Replaces the history entry, so that going back leads to the form, and not to a page that would post it again. */
+/** Replaces the history entry, so that the back button leads to the form, not to a page that would post it again. */
 const REPLACE_HISTORY = 'link.onclick=function(e){e.preventDefault();location.replace(link.href)}'
 
-/** The fields of a posted form as a browser can post them again. */
+/** The fields of a posted form, in a form in which a browser can post them again. */
 export interface FormFields {
-  /** Name and value, in order; `null` for an empty file field. */
+  /** The names and values in order. The value of an empty file field is `null`. */
   readonly fields: readonly (readonly [name: string, value: string | null])[]
-  /** The `accept-charset` that yields the same bytes. */
+  /** The `accept-charset` that produces the same bytes. */
   readonly charset: 'utf-8' | 'windows-1252'
 }
 
-/** Parsing and rendering more fields would block other requests. */
+/** Parsing and rendering more fields would delay other requests. */
 const MAX_FIELDS = 5_000
 const MAX_PARTS = 1_000
 
 /**
- * The characters of windows-1252 for 80 to 9F. Each byte has one, so that any body survives.
+ * The characters of windows-1252 for the bytes 80 to 9F. Every byte has one, so any body can be decoded and encoded.
  * @see https://encoding.spec.whatwg.org/#windows-1252
  */
 const UPPER = '€\u0081‚ƒ„…†‡ˆ‰Š‹Œ\u008dŽ\u008f\u0090‘’“”•–—˜™š›œ\u009džŸ'
@@ -137,8 +137,8 @@ const WINDOWS_1252 = Uint16Array.from({ length: 256 }, (_, byte) =>
 )
 
 /**
- * Reads an urlencoded or multipart body. Returns `null` for a form with files or too many fields. Rejects when the body
- * is malformed.
+ * Parses an urlencoded or multipart body. Returns `null` for a form with files or too many fields. Rejects if the body is
+ * malformed.
  */
 async function readFormFields(body: Buffer, contentType: string): Promise<FormFields | null> {
   return /^application\/x-www-form-urlencoded/i.test(contentType)
@@ -180,7 +180,7 @@ async function readMultipart(body: Buffer, contentType: string): Promise<FormFie
   }
 }
 
-/** Every part follows a line that begins with two hyphens. */
+/** Estimates the number of parts before parsing: each part follows a line that begins with two hyphens. */
 function hasManyParts(body: Buffer): boolean {
   let count = 0
   for (let at = body.indexOf('\n--'); at !== -1 && count <= MAX_PARTS; at = body.indexOf('\n--', at + 3)) count += 1
@@ -188,7 +188,7 @@ function hasManyParts(body: Buffer): boolean {
 }
 
 /**
- * Replaces the boundary by one that occurs nowhere else in the body. Node's parser takes a short one for a delimiter
+ * Replaces the boundary by one that does not occur elsewhere in the body. Node's parser accepts a boundary as a delimiter
  * even in the middle of a line, contrary to https://www.rfc-editor.org/rfc/rfc2046#section-5.1.1.
  */
 function withUniqueBoundary(body: Buffer, contentType: string): { bytes: Buffer; type: string } {
@@ -205,7 +205,7 @@ function withUniqueBoundary(body: Buffer, contentType: string): { bytes: Buffer;
   return { bytes: Buffer.from(text.slice(2), 'latin1'), type: `multipart/form-data; boundary=${own}` }
 }
 
-/** An empty file field is sent as an empty file without a name. */
+/** Returns whether a value is a file. Browsers send an empty file field as an empty file without a name. */
 function isFile(value: string | File): boolean {
   return typeof value !== 'string' && (value.size > 0 || (value.name !== '' && value.name !== 'blob'))
 }

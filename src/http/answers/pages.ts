@@ -1,24 +1,24 @@
 import { randomBytes } from 'node:crypto'
 import type { Config } from '../../config/schema.ts'
 
-/** A page of the gateway's own. */
+/** A page of the gateway. */
 export interface Page {
   /**
-   * The name in `pages.texts`: `NAME` replaces the detail, `NAME.title` the title. `button.LABEL` replaces a label,
-   * which is in lower case there, with `_` for spaces. `request` and `lang` are for all pages.
+   * The name in `pages.texts`: `NAME` replaces the detail and `NAME.title` the title. `button.LABEL` replaces a label;
+   * `LABEL` is in lower case, with `_` for spaces. `request` and `lang` apply to all pages.
    */
   readonly name: string
   readonly title: string
   readonly detail: string
   readonly actions: readonly Action[]
   readonly requestId: string
-  /** A script, for the pages that need one. */
+  /** An inline script. */
   readonly script?: string
-  /** The sources for `form-action` beside this origin. The redirects of a form count, too. */
+  /** The sources for `form-action` in addition to this origin. They must include the targets of redirects. */
   readonly formTargets?: readonly string[]
 }
 
-/** A link, a button that posts, or a button that goes back in the history. */
+/** A link, a button that posts a form, or a button that goes back in the history. */
 export type Action =
   | {
       readonly label: string
@@ -62,7 +62,7 @@ a:focus-visible, button:focus-visible { outline: 3px solid var(--accent); outlin
 form { margin: 0 }
 @media (max-width: 26rem) { main { padding: 1.5rem } .actions > *, form button { width: 100% } }`
 
-/** Renders a page. It is readable without script, not stored by caches, and framed by this origin only. */
+/** Renders a page that works without scripts, is not cached, and can be framed only by this origin. */
 export function renderPage(page: Page, settings: Config['pages']): RenderedPage {
   const nonce = randomBytes(16).toString('base64')
   const { texts } = settings
@@ -105,12 +105,12 @@ export function renderPage(page: Page, settings: Config['pages']): RenderedPage 
   }
 }
 
-/** Returns the operator's text for a button, or its label. */
+/** Returns the configured text for a button, or its label. */
 export function buttonText(label: string, { texts }: Config['pages']): string {
   return texts[`button.${label.toLowerCase().replaceAll(' ', '_')}`] ?? label
 }
 
-/** Returns the sources for `form-action` of a form that may be redirected to any site. */
+/** Returns the `form-action` sources for a form that may be redirected to any site. */
 export function anySite(origin: string): string[] {
   return ['https:', ...(origin.startsWith('http:') ? ['http:'] : [])]
 }
@@ -120,9 +120,9 @@ export function escapeHtml(text: string): string {
   return text.replace(/[&<>"']/g, (c) => `&#${c.charCodeAt(0)};`)
 }
 
-/** Returns a value as a literal for an inline script, without `</script>` and line separators. */
+/** Returns a value as a literal for an inline script, with HTML characters and line separators escaped. */
 export function scriptLiteral(value: unknown): string {
-  // With a function as the replacement, a large form would block other requests.
+  // A single replacement by a function is so slow for a large form that it would delay other requests.
   return JSON.stringify(value)
     .replaceAll('<', '\\u003c')
     .replaceAll('>', '\\u003e')
@@ -131,7 +131,7 @@ export function scriptLiteral(value: unknown): string {
     .replaceAll('\u2029', '\\u2029')
 }
 
-/** Shows the button, which would have no effect without script. */
+/** Shows the button, which is hidden because it has no effect without scripts. */
 const GO_BACK = 'var b=document.getElementById("back");b.hidden=false;b.onclick=function(){history.back()}'
 
 function renderAction(action: Action, label: string): string {

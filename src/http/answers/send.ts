@@ -11,15 +11,15 @@ import { breakOff } from '../server/response-queue.ts'
 import { logDenial } from './denial-log.ts'
 import { renderPage, type Action } from './pages.ts'
 
-/** Writes the gateway's own answers. */
+/** Sends the gateway's own answers. */
 export interface Answers {
-  /** Sends a redirect where the answer has a location, otherwise a problem to a script and a page to a person. */
+  /** Sends a redirect if the answer has a location, otherwise a problem to a script and a page to a browser. */
   send(request: FastifyRequest, reply: FastifyReply, answer: Answer): FastifyReply
-  /** Refuses a request: sends the answer of the denial, and writes its log line. */
+  /** Sends the answer of a denial, and writes its log line. */
   deny(request: FastifyRequest, reply: FastifyReply, denial: FinalDenial): FastifyReply
 }
 
-/** Creates the writer of answers. */
+/** Creates the sender of answers. */
 export function createAnswers(config: Config, cookies: Cookies): Answers {
   function headersOf(answer: Answer): Record<string, string> {
     return {
@@ -50,10 +50,10 @@ export function createAnswers(config: Config, cookies: Cookies): Answers {
   function send(request: FastifyRequest, reply: FastifyReply, answer: Answer): FastifyReply {
     if (request.context !== null) request.context.verdict = answer.code
     const { headers, body } = render(request, answer)
-    // Fastify takes no answer for a request that is being proxied: its reply is hijacked.
+    // Fastify does not send an answer to a request that is being proxied, because its reply is hijacked.
     if (reply.sent)
       reply.raw
-        // The response may have the application's own status text already.
+        // Explicit, because the response may already have the application's status text.
         .writeHead(answer.status, STATUS_CODES[answer.status], {
           ...headers,
           'content-length': Buffer.byteLength(body),
@@ -72,7 +72,7 @@ export function createAnswers(config: Config, cookies: Cookies): Answers {
   }
 }
 
-/** Returns the body of an answer and its headers: a problem for a script, otherwise a page with links into `origin`. */
+/** Returns the body and headers of an answer: a problem for a script, otherwise a page with links to `origin`. */
 export function contentOf(
   answer: Answer,
   kind: RequestKind,
@@ -93,7 +93,7 @@ export function contentOf(
   }
 }
 
-/** Returns the kind of a request, and keeps it in the context. */
+/** Returns the kind of a request, and stores it in the context. */
 export function kindOf(request: FastifyRequest, config: Config): RequestKind {
   const kind = request.context?.kind ?? classify(request.method, request.headers, config.scripts)
   if (request.context !== null) request.context.kind = kind
@@ -125,7 +125,7 @@ export function answerFor(fault: Fault): Answer {
   }
 }
 
-/** Registers the error handler: the log gets the cause of what was thrown, the user its public words. */
+/** Registers the error handler. It logs the cause of an error, and sends the user the public texts of its fault. */
 export function handleFailures(app: FastifyInstance, answers: Answers): void {
   app.setErrorHandler<FastifyError>((error, request, reply) => {
     const fault = asFault(error)

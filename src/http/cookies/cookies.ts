@@ -21,35 +21,36 @@ const NONE: readonly Ticket[] = []
 
 /** The gateway's cookies: the session ticket, a few login bindings, and a counter of logins. */
 export interface Cookies {
-  /** Returns whether a cookie of this name is the gateway's. */
+  /** Returns whether a cookie with this name belongs to the gateway. */
   readonly isOwn: (name: string) => boolean
-  /** Returns the ticket in a Cookie header, or `null` without exactly one that opens. */
+  /** Returns the ticket in a Cookie header, or `null` unless exactly one session cookie opens. */
   readonly ticket: (header: string | undefined) => Ticket | null
-  /** Returns all tickets in a Cookie header that open: several when a cookie was planted beside the user's own. */
+  /** Returns the tickets of all session cookies that open. There are several if an attacker has planted a cookie. */
   readonly tickets: (header: string | undefined) => readonly Ticket[]
   /**
-   * Returns Set-Cookie values that clear the session cookie wherever it may have been set, and record that for ten
-   * minutes.
+   * Returns Set-Cookie values that clear the session cookie in every scope in which it may have been set, and record that
+   * for ten minutes.
    */
   clearEverywhere(host: string, path: string): string[]
-  /** Returns whether `clearEverywhere` was recorded. */
+  /** Returns whether `clearEverywhere` was recorded within the last ten minutes. */
   wereCleared(header: string | undefined): boolean
-  /** Returns a Set-Cookie value, as the other functions that set or clear a cookie do. */
+  /** Returns a Set-Cookie value, like all functions here that set or clear a cookie. */
   setTicket(ticket: Ticket): string
   clearTicket(): string
   /** Returns the secrets that bind logins to this browser, newest first. */
   bindings(header: string | undefined): readonly Binding[]
-  /** Returns the binding for a new login: the one that the browser has, so that all its tabs share it, or a new one. */
+  /** Returns the binding for a new login: the browser's current one, so that all tabs share it, or a new one. */
   bind(header: string | undefined): { binding: string; setCookie: string }
   /**
-   * Returns how often a login to this target was restarted within the last minute. Other tabs' targets do not count.
+   * Returns how often a login to this target was restarted, each time within a minute. Logins to other targets, as in
+   * other tabs, do not count.
    */
   tries(header: string | undefined, target: string): number
   setTries(count: number, target: string, logins: number): string
-  /** Returns how often a login to this target succeeded in a row, each within a minute of the last one. */
+  /** Returns how often a login to this target succeeded in a row, each time within a minute. */
   logins(header: string | undefined, target: string): number
   setLogins(count: number, target: string): string
-  /** Clears the counter; returns `null` when the browser has none. */
+  /** Clears the counter. Returns `null` if the browser has none. */
   clearTries(header: string | undefined): string | null
 }
 
@@ -70,7 +71,7 @@ export async function createCookies(app: FastifyInstance, config: Config): Promi
   const always = `Path=/; HttpOnly${secure ? '; Secure' : ''}`
   const domain = session.cookie.domain === null ? '' : `; Domain=${session.cookie.domain}`
   const sameSite = { lax: 'Lax', strict: 'Strict', none: 'None' }[session.cookie.sameSite]
-  // A form_post comes from the provider's site: only a SameSite=None cookie is sent with it.
+  // Browsers send only SameSite=None cookies with a form_post, because it comes from the provider's site.
   const loginSameSite = provider.responseMode === 'form_post' ? 'None' : 'Lax'
 
   function openTicket(value: string): Ticket | null {
@@ -113,7 +114,7 @@ export async function createCookies(app: FastifyInstance, config: Config): Promi
     isOwn: (other) => all.has(other),
     ticket(header) {
       const tickets = openTickets(header)
-      // One of two may have been planted from a sibling domain, and it can't be told which.
+      // One of two tickets may have been planted from a sibling domain. Nothing shows which one.
       return tickets.length === 1 ? (tickets[0] ?? null) : null
     },
     tickets: openTickets,
@@ -134,9 +135,8 @@ export async function createCookies(app: FastifyInstance, config: Config): Promi
     clearTicket: () => `${name}=; ${always}${domain}; SameSite=${sameSite}; Max-Age=0`,
     bindings,
     bind(header) {
-      const present = bindings(header)[0]
-      // Tabs that start at the same moment do not see each other's cookie yet. A random slot keeps most of them apart.
-      const { secret, slot } = present ?? {
+      // Tabs that start at the same time do not have each other's cookie yet. Random slots avoid most collisions.
+      const { secret, slot } = bindings(header)[0] ?? {
         secret: randomBytes(32).toString('base64url'),
         slot: randomBytes(1).readUInt8() % loginNames.length,
       }
@@ -161,7 +161,7 @@ function markOf(target: string): string {
   return createHash('sha256').update(target).digest('base64url').slice(0, 8)
 }
 
-/** Returns all values of one name in a Cookie header, as they were sent. */
+/** Returns all values of cookies with this name in a Cookie header. */
 function cookieValues(header: string | undefined, name: string): string[] {
   const values: string[] = []
   if (header === undefined) return values
@@ -181,7 +181,7 @@ interface Place {
   readonly path: string
 }
 
-/** Some servers and proxies would reject a response with more Set-Cookie fields. */
+/** Some servers and proxies reject a response with more Set-Cookie fields. */
 const MAX_PLACES = 24
 /**
  * Browsers ignore a longer `Path`.
@@ -190,14 +190,14 @@ const MAX_PLACES = 24
 const MAX_PATH_BYTES = 1024
 
 /**
- * Returns the scopes in which a cookie of a request may have been set, the likeliest first, at most 24. `host` may have
- * a port.
+ * Returns the scopes in which a cookie of a request may have been set: at most 24, the likeliest first. `host` may have a
+ * port.
  * @see https://www.rfc-editor.org/rfc/rfc6265#section-5.1.3
  */
 export function placesOf(host: string, path: string): Place[] {
   const name = host.replace(/:\d+$/, '')
   const labels = isIP(withoutBrackets(name)) === 0 ? name.split('.') : []
-  // A domain with a single label is a public suffix, or the host itself.
+  // Without the last label, because a domain with a single label is a public suffix or the host itself.
   const domains = labels
     .slice(0, -1)
     .slice(0, MAX_PLACES)
@@ -207,7 +207,7 @@ export function placesOf(host: string, path: string): Place[] {
     .slice(0, MAX_PLACES)
 }
 
-/** Returns `/`, then the directories of the path, each with and without a trailing slash. */
+/** Returns `/` and the directories of a path, each with and without a trailing slash. */
 function pathsOf(path: string): string[] {
   const paths = ['/']
   for (let at = 0; paths.length < MAX_PLACES;) {
@@ -217,13 +217,13 @@ function pathsOf(path: string): string[] {
     paths.push(path.slice(0, slash + 1))
     at = slash
   }
-  // A semicolon would end the attribute.
+  // A semicolon would end the Path attribute.
   return [...new Set(paths)].filter((one) => one.length <= MAX_PATH_BYTES && !one.includes(';'))
 }
 
 /**
- * Clears two session cookies that both open, wherever they may have been set. Returns a denial when the browser sends
- * two again within ten minutes, because another login would end in the same way; otherwise `null`.
+ * Clears the session cookies in every scope if two of them open. Returns a denial if the browser sends two again within
+ * ten minutes, because another login would have the same result. Otherwise returns `null`.
  */
 export function clearTwoSessions(
   cookies: Cookies,

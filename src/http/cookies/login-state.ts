@@ -7,39 +7,39 @@ import { LOGIN_SECONDS } from './cookies.ts'
 export interface LoginState {
   /** Unique. The nonce and the code verifier are derived from it. */
   readonly id: string
-  /** Fingerprint of the browser's binding secret. */
+  /** The fingerprint of the browser's binding secret. */
   readonly browser: string
   readonly origin: string
-  /** Path, query and fragment on that origin. */
+  /** The path, query and fragment of the return URL on that origin. */
   readonly target: string
-  /** The fingerprint of a requested target that was rejected: a login that loops requests the same one each time. */
-  readonly asked?: string
-  /** ms since the epoch. */
+  /** The fingerprint of a rejected return URL, by which a loop of such logins is detected. */
+  readonly rejectedTarget?: string
+  /** The start of the login, in ms since the epoch. */
   readonly at: number
-  /** Whether the login has `prompt=none` in a frame, and ends in a page that reports the outcome. */
+  /** Whether the login runs in a frame with `prompt=none` and ends with a page that reports the outcome. */
   readonly silent: boolean
-  /** Whether a silent login keeps the session, and at most renews its tokens. */
+  /** Whether a silent login keeps the session and renews at most its tokens. */
   readonly keep: boolean
-  /** The mark of the user whose page began a silent login, which must not log in another user. */
+  /** The mark of the user whose page began a silent login. The login must not log in another user. */
   readonly user: string | null
-  /** The browser's session when the login began: with SameSite, not every callback has its cookie. */
+  /** The browser's session at the start of the login. With SameSite, the callback may not have its cookie. */
   readonly before: { readonly id: string; readonly endsAt: number; readonly user: string } | null
-  /** Whether the login asks for a prompt, an acr, an age or a scope, and not only for a session. */
+  /** Whether the login requests a prompt, an acr, a maximum age, a scope or claims. */
   readonly particular: boolean
-  /** The `stepUpMark` of the step-up that the login asks for. */
+  /** The `stepUpKey` of the requested step-up. */
   readonly stepUp: string
-  /** How many logins in a row have failed before this one. */
+  /** The number of failed logins in a row before this one. */
   readonly tries: number
   /** Whether the provider refused the last login for a temporary reason. */
   readonly afterRefusal?: true
-  /** Whether the login asks for `prompt=none` without being silent. */
+  /** Whether a login that is not silent requests `prompt=none`. */
   readonly promptNone?: true
   readonly acrValues: readonly string[] | null
-  /** Seconds. */
+  /** In seconds. */
   readonly maxAge: number | null
 }
 
-/** Returns whether a login may still finish at `now` (ms). A start in the future shows that the clock was set back. */
+/** Returns whether a login may still finish at `now`, in ms. A start in the future shows that the clock was set back. */
 export function isFresh(state: LoginState, now: number): boolean {
   const age = now - state.at
   return age > -CLOCK_SKEW_MS && age < LOGIN_SECONDS * 1000
@@ -50,19 +50,19 @@ export function newStateId(): string {
   return randomBytes(16).toString('base64url')
 }
 
-/** Returns a hash that recognises a secret or a user without revealing it. */
+/** Returns a hash that identifies a secret or a user without revealing it. */
 export function fingerprint(text: string): string {
   return createHash('sha256').update(text).digest('base64url').slice(0, 22)
 }
 
-/** Returns the mark of a user: a fingerprint of issuer and subject. */
+/** Returns the mark of a user, which is a fingerprint of the issuer and the subject. */
 export function userMark({ issuer, subject }: { readonly issuer: string; readonly subject: string }): string {
   return fingerprint(JSON.stringify([issuer, subject]))
 }
 
 /**
- * Derives the nonce and the PKCE code verifier of a login from the secret that only this browser's cookie holds. A
- * leaked `state` redeems nothing.
+ * Derives the nonce and the PKCE code verifier of a login from the secret in the browser's cookie. So a leaked `state` is
+ * not enough to redeem a code.
  * @see https://www.rfc-editor.org/rfc/rfc7636#section-4.1
  */
 export function loginSecrets(secret: string, stateId: string): { nonce: string; codeVerifier: string } {
@@ -70,14 +70,14 @@ export function loginSecrets(secret: string, stateId: string): { nonce: string; 
   return { nonce: derive('nonce'), codeVerifier: derive('code verifier') }
 }
 
-/** Seals a `state` parameter, which passes through the browser and the provider. */
+/** Seals `state` parameters, which pass through the browser and the provider. */
 export interface SealedState<T> {
   seal(state: T): string
-  /** Returns `null` for a text that this gateway has not sealed for this purpose. */
+  /** Returns `null` for a text that was not sealed by this gateway for this purpose. */
   open(sealed: string): T | null
 }
 
-/** Creates a seal that seals with the first of the session keys, and opens with any of them. */
+/** Creates a seal for states. It seals with the first session key and opens with any of them. */
 export function createSealedState<T>(rawKeys: readonly Buffer[], purpose: string): SealedState<T> {
   const keys = rawKeys.map((raw) => deriveKey(raw, purpose))
   return {
@@ -86,7 +86,7 @@ export function createSealedState<T>(rawKeys: readonly Buffer[], purpose: string
       const bytes = Buffer.from(sealed, 'base64url')
       if (bytes.toString('base64url') !== sealed) return null
       const text = keys.reduce<string | null>((found, key) => found ?? open(key, purpose, bytes), null)
-      // Only a state that was sealed here opens, so it has this type.
+      // Only a sealed state opens, so it has this type.
       const state: T | null = text === null ? null : JSON.parse(text)
       return state
     },

@@ -1,6 +1,6 @@
 import type { Config } from '../../config/schema.ts'
 
-/** Bounds the size of the Cookie header. */
+/** Limits the size of the Cookie header. */
 const LOGIN_SLOTS = 4
 
 /** The names of the gateway's cookies. */

@@ -6,14 +6,14 @@ type Kind = 'ticket' | 'login'
 /** Seals the contents of the gateway's cookies. */
 export interface CookieSeal {
   seal(kind: Kind, data: Record<string, string>): string
-  /** Returns `null` for a value that no key opens, that has expired, or that has another spelling. */
+  /** Returns `null` for a value that no key opens, that has expired, or that is not in the canonical encoding. */
   open(kind: Kind, value: string): { get(name: string): unknown } | null
 }
 
 /**
- * Creates the seal from @fastify/secure-session, without its hooks: those would pick one of two cookies of a name, and
- * write cookies by their own rules. Its `base64;base64` becomes `base64url.base64url`, which needs no escaping and has
- * a single spelling.
+ * Creates the seal from @fastify/secure-session. Does not use its hooks, because they would choose one of two cookies with
+ * the same name and write cookies by their own rules. Its `base64;base64` becomes `base64url.base64url`, which needs no
+ * escaping and has a canonical form.
  */
 export async function createCookieSeal(
   app: FastifyInstance,
@@ -52,7 +52,7 @@ function fromUrlSafe(value: string): string | null {
   const [, cipher, nonce] = SEALED.exec(value) ?? []
   if (cipher === undefined || nonce === undefined) return null
   const bytes = Buffer.from(cipher, 'base64url')
-  // The unused bits of the last character would allow several spellings of one cookie.
+  // The unused bits of the last character would allow several encodings of the same cookie.
   return bytes.toString('base64url') === cipher
     ? `${bytes.toString('base64')};${nonce.replaceAll('-', '+').replaceAll('_', '/')}`
     : null

@@ -1,4 +1,4 @@
-import { stepUpMark } from '../../gate/admit.ts'
+import { stepUpKey } from '../../gate/admit.ts'
 import { authorizationUrl, type LoginRequest } from '../../oidc/login.ts'
 import type { Session } from '../../session/session.ts'
 import type { Context } from '../context.ts'
@@ -12,19 +12,19 @@ interface LoginParameters extends Pick<
 > {
   readonly target: string
   /** See `LoginState`. */
-  readonly asked?: string | undefined
+  readonly rejectedTarget?: string | undefined
   readonly silent: boolean
   readonly keep?: boolean
   readonly user?: string | null
-  /** The browser's present session. */
+  /** The browser's current session. */
   readonly before: Session | null
   readonly tries?: number
   readonly afterRefusal?: boolean
 }
 
 /**
- * Begins a login. Returns the provider's URL, and the Set-Cookie that binds the login to this browser. Rejects like
- * `authorizationUrl`.
+ * Begins a login. Returns the provider's login URL and the Set-Cookie value that binds the login to this browser. Rejects
+ * like `authorizationUrl`.
  */
 export async function beginLogin(
   { provider, cookies, loginStates, config }: Services,
@@ -33,7 +33,7 @@ export async function beginLogin(
 ): Promise<{ url: URL; setCookie: string }> {
   const {
     target,
-    asked,
+    rejectedTarget,
     silent,
     keep = false,
     user = null,
@@ -55,7 +55,7 @@ export async function beginLogin(
     browser: fingerprint(binding),
     origin: facts.origin,
     target,
-    ...(asked === undefined ? {} : { asked }),
+    ...(rejectedTarget === undefined ? {} : { rejectedTarget }),
     at: now,
     silent,
     keep,
@@ -67,7 +67,7 @@ export async function beginLogin(
     particular: !silent && [prompt, acrValues, maxAge, scope, claims].some((wanted) => wanted !== undefined),
     acrValues: acrs,
     maxAge: maxAge ?? null,
-    stepUp: stepUpMark({
+    stepUp: stepUpKey({
       acrValues: acrs,
       maxAge: maxAge ?? null,
       ...(scope === undefined ? {} : { scope }),
@@ -84,7 +84,7 @@ export async function beginLogin(
     loginHint,
     scope,
     claims,
-    // A login that only checks the session at the provider must not get another refresh token each time.
+    // A login that only checks the session at the provider must not get a new refresh token each time.
     inFrame: silent,
     identityOnly: keep && before !== null && before.tokens.refreshToken !== null,
   })

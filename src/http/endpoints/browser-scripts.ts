@@ -3,7 +3,7 @@ import { createHash } from 'node:crypto'
 import { contextOf } from '../context.ts'
 import type { Endpoint } from './endpoint.ts'
 
-/** Returns an endpoint for one of the browser scripts, which are built beside the program. */
+/** Returns the endpoint for a browser script. The build creates the scripts. */
 function serve(name: string, contentType: string): Endpoint {
   return ({ answers, log }) => {
     const body = read(name)
@@ -32,8 +32,8 @@ function read(name: string): string | null {
 /** `GET client.js`: the module that applications import. */
 export const clientScript = serve('client.js', 'text/javascript; charset=utf-8')
 
-/** `GET client.d.ts`: its types. */
+/** `GET client.d.ts`: the types of the module. */
 export const clientTypes = serve('client.d.ts', 'text/plain; charset=utf-8')
 
-/** `GET auto.js`: the classic script for the head of a page. */
+/** `GET auto.js`: the classic script for the `<head>` of a page. */
 export const autoScript = serve('auto.js', 'text/javascript; charset=utf-8')

@@ -22,9 +22,9 @@ import { answerRefusal } from './login-refused.ts'
 import { restartLogin, loginUrlOf } from './restart-login.ts'
 import { outcomeOf, sendOutcome, type Outcome } from './silent.ts'
 
-const NO_STATE = 'This address finishes a sign-in that has begun elsewhere, or long ago. Begin again.'
+const NO_STATE = 'This address finishes a sign-in that was begun elsewhere, or long ago. Begin again.'
 
-/** The values of the metric's label `outcome`. */
+/** The values of the metric label `outcome`. */
 const OUTCOMES = [
   'ok',
   'kept',
@@ -58,29 +58,28 @@ export const callback: Endpoint = (services) => {
   }
 }
 
-/**
- * A callback for this browser: the provider's answer, the state, and the secret that binds the login to the browser.
- */
+/** A callback in the browser that began the login. */
 interface BoundCallback {
   readonly answer: CodeOrError
   readonly sealed: string
   readonly state: LoginState
+  /** The secret that binds the login to the browser. */
   readonly secret: string
 }
 
-/** How a login ended. */
+/** The end of a login. */
 type LoginEnd =
   | { readonly type: 'logged-in'; readonly session: Session }
-  /** The present session continues, with new tokens when it was `renewed`. */
+  /** The current session continues. `renewed`: with new tokens. */
   | { readonly type: 'kept'; readonly renewed: boolean }
   | { readonly type: 'failed'; readonly problem: string; readonly outcome: Outcome }
-  /** The provider refused a login that the user sees. */
+  /** The provider refused a login that is not silent. */
   | { readonly type: 'refused'; readonly answer: AuthorizationError }
 
 async function finishLogin(services: Services, request: FastifyRequest, reply: FastifyReply): Promise<FastifyReply> {
   const state = stateOf(services, request)
   if (state === null) {
-    const cause = new Error('the callback has no state, or one that is not of this gateway')
+    const cause = new Error('the callback has no state, or a state that this gateway has not sealed')
     throw new Fault('login_failed', { cause, detail: NO_STATE })
   }
   const end = await completeLogin(services, request, state)
@@ -99,7 +98,7 @@ async function finishLogin(services: Services, request: FastifyRequest, reply: F
   }
 }
 
-/** Returns the `state` of a callback, or `null` for one that this gateway has not sealed. */
+/** Returns the `state` of a callback, or `null` if this gateway has not sealed it. */
 function stateOf({ loginStates }: Services, request: FastifyRequest): LoginState | null {
   return loginStates.open(parametersOf(request).get('state') ?? '')
 }
@@ -121,13 +120,13 @@ async function completeLogin(services: Services, request: FastifyRequest, state:
   const sealed = parameters.get('state') ?? ''
   const result = await redeem(services, request, { answer, sealed, state, secret: binding.secret })
   if (result.type !== 'redeemed') return result
-  // The page around a silent login still shows the data of its user.
+  // A silent login must not change the user, because the surrounding page shows the data of the previous one.
   const { login } = result
   if (state.silent && state.user !== null && state.user !== userOf(login))
     return failed(state.keep ? 'login_required' : 'interaction_required')
   if (state.keep) {
     const kept = await keepSession(services, request, context, login)
-    if (kept === 'over') return failed('login_required')
+    if (kept === 'ended') return failed('login_required')
     if (kept !== 'another') return { type: 'kept', renewed: kept === 'renewed' }
   }
   const session = await replaceSession(services, request, context, login, state)
@@ -136,11 +135,11 @@ async function completeLogin(services: Services, request: FastifyRequest, state:
   return failed('login_required', 'the provider ended this sign-in while it was under way')
 }
 
-function failed(outcome: Outcome, problem = 'the login came to nothing'): Extract<LoginEnd, { type: 'failed' }> {
+function failed(outcome: Outcome, problem = 'the login failed'): Extract<LoginEnd, { type: 'failed' }> {
   return { type: 'failed', outcome, problem }
 }
 
-/** Redeems the code of the provider’s answer. */
+/** Redeems the code in the authorization response. */
 async function redeem(
   { provider, config }: Services,
   request: FastifyRequest,
@@ -168,14 +167,11 @@ function failSilentLogin(
   error: unknown,
   outcome: Outcome,
 ): Extract<LoginEnd, { type: 'failed' }> {
-  request.log.info(
-    { event: 'silent_login_failed', id: request.id, cause: causes(error) },
-    'a login without the user came to nothing',
-  )
+  request.log.info({ event: 'silent_login_failed', id: request.id, cause: causes(error) }, 'a silent login failed')
   return failed(outcome)
 }
 
-/** Sets the cookie of the new session, and sends the browser to the target of the login. */
+/** Sets the session cookie, and sends the browser to the return URL of the login. */
 function sendToTarget(
   services: Services,
   request: FastifyRequest,
@@ -191,18 +187,21 @@ function sendToTarget(
   )
   contextOf(request).verdict = 'login'
   reply.header('set-cookie', cookies.setTicket(session.ticket))
-  // A target that leads to the login again and again is detected by this count.
-  const asked = state.asked ?? state.target
+  // The count detects a return URL that leads back to the login every time.
+  const requestedTarget = state.rejectedTarget ?? state.target
   if (!state.silent)
-    reply.header('set-cookie', cookies.setLogins(cookies.logins(request.headers.cookie, asked) + 1, asked))
+    reply.header(
+      'set-cookie',
+      cookies.setLogins(cookies.logins(request.headers.cookie, requestedTarget) + 1, requestedTarget),
+    )
   return config.session.cookie.sameSite === 'strict'
     ? sendTargetPage(services, request, reply, state.target)
     : reply.header('cache-control', 'no-store').redirect(state.target, 302)
 }
 
 /**
- * A redirect chain from the provider's site does not carry a SameSite=Strict cookie, but a navigation from an own page
- * does.
+ * Sends a page that navigates to the return URL. Browsers do not send a SameSite=Strict cookie in a redirect chain from
+ * the provider's site, but they send it in a navigation from a page of this site.
  */
 function sendTargetPage(
   { config }: Services,
@@ -214,7 +213,7 @@ function sendTargetPage(
     {
       name: 'signed_in',
       title: 'Signed in',
-      detail: 'You are being taken to where you wanted to go.',
+      detail: 'You are being taken to the page that you requested.',
       requestId: request.id,
       actions: [{ label: 'Continue', href: target, id: 'continue' }],
       script: `location.replace(${scriptLiteral(target)})`,
@@ -233,30 +232,30 @@ async function whyStale(
   if (!isFresh(state, now)) return 'the login took longer than ten minutes'
   if (state.origin !== facts.origin) return 'the login began at another public URL'
   if (await store.claimOnce(`login ${state.id}`, LOGIN_SECONDS * 1000)) return null
-  request.log.info({ event: 'replay', id: request.id, what: 'state' }, 'a callback came a second time')
+  request.log.info({ event: 'replay', id: request.id, what: 'state' }, 'a callback was received a second time')
   return 'the state was used before'
 }
 
 /**
- * Keeps the present session after a silent login, and replaces its tokens only when they can't be refreshed. Returns
- * `over` when it has ended, and `another` when it belongs to another session at the provider, so that it can't be kept.
+ * Keeps the current session after a silent login. Replaces its tokens only if they can't be refreshed. Returns `ended` if
+ * the session has ended, and `another` if it can't be kept because the provider session is a different one.
  */
 async function keepSession(
   services: Services,
   request: FastifyRequest,
   { now }: Context,
   result: LoginResult,
-): Promise<'renewed' | 'same' | 'over' | 'another'> {
+): Promise<'renewed' | 'same' | 'ended' | 'another'> {
   const { sessions } = services
   const { tokens, idToken, idTokenClaims, claims } = result
   const session = await findSession(services, request)
-  // The browser's session has become another user's meanwhile.
-  if (session === null || userMark(session) !== userOf(result)) return 'over'
+  // The current session may belong to another user who has logged in in the meantime.
+  if (session === null || userMark(session) !== userOf(result)) return 'ended'
   if (session.tokens.refreshToken !== null) return 'same'
   if (session.sid !== sidOf(idTokenClaims)) return 'another'
   const endsAt = absoluteEnd(sessions.policy, session.createdAt, idTokenClaims.exp * 1000)
   const { session: renewed } = await sessions.renew(session, { tokens, idToken, claims, refreshedAt: now, endsAt })
-  return renewed === null ? 'over' : 'renewed'
+  return renewed === null ? 'ended' : 'renewed'
 }
 
 /** Returns the mark of the user who has logged in. */
@@ -265,7 +264,8 @@ function userOf({ issuer, idTokenClaims }: LoginResult): string {
 }
 
 /**
- * Creates the session of a login. A former session of the same user continues under the new id; another user's ends.
+ * Creates the session of a login and ends the previous session of the browser. The open streams of the same user move to
+ * the new session.
  */
 async function replaceSession(
   services: Services,
@@ -277,20 +277,20 @@ async function replaceSession(
   const { sessions, provider, streams, log } = services
   const user = userOf(result)
   const current = await findSession(services, request)
-  // Tabs that began together finish one after the other, and a new id each time would fail the requests of the other
-  // tabs. The refresh token of this login stays unused. Revoking it could revoke the grant that the present session
-  // lives on: https://www.rfc-editor.org/rfc/rfc7009#section-2.1.
+  // Tabs that begin a login at the same time finish one after the other. A new session each time would fail the requests
+  // of the other tabs. The new refresh token is not revoked, because a revocation could end the grant of the current
+  // session: https://www.rfc-editor.org/rfc/rfc7009#section-2.1
   if (current !== null && userMark(current) === user && current.createdAt > state.at && !state.particular)
     return current
   const before = current === null ? state.before : { id: current.id, endsAt: current.endsAt, user: userMark(current) }
   const session = await sessions.create(result, state.origin, now, state.stepUp).catch((error: unknown) => {
-    // A grant that could not be saved must not live on at the provider, unless the user's former session lives on it.
+    // Revokes a grant that could not be saved, unless the user's previous session may depend on the same grant.
     if (before?.user !== user) void revokeRefreshToken(provider, result.tokens.refreshToken, log)
     throw error
   })
   if (before !== null && before.user === user) streams.move(before.id, session)
   if (before !== null) await sessions.end(before, before.user === user ? 'renewed' : 'replaced')
-  // The same user's old refresh token may belong to the same grant as the new one, so revoking it could end both.
+  // The old refresh token of the same user may share a grant with the new one, which a revocation would end.
   if (current !== null && userMark(current) !== user)
     void revokeRefreshToken(provider, current.tokens.refreshToken, log)
   return session

@@ -15,7 +15,7 @@ export async function findSession(
   return facts.ticket === null ? null : sessions.load(facts.ticket, now)
 }
 
-/** Returns the session of a request's cookie, or `null` after it has answered 401. Rejects with `store_unavailable`. */
+/** Returns the session of a request's cookie. Without one, answers 401 and returns `null`. Rejects with `store_unavailable`. */
 export async function requireSession(
   services: Services,
   request: FastifyRequest,
@@ -30,12 +30,12 @@ export async function requireSession(
     reply,
     ticket === null
       ? { reason: 'login-required' }
-      : { reason: 'session-expired', clearCookie: !services.sessions.wasFollowed(ticket.id) },
+      : { reason: 'session-expired', clearCookie: !services.sessions.hasSuccessor(ticket.id) },
   )
   return null
 }
 
-/** Answers 401, even to a navigation: these URLs are for scripts, and a redirect would tell a script nothing. */
+/** Answers 401, even to a navigation, because these URLs are for scripts, which can't use a redirect to the login. */
 export function demandLogin(
   { config, answers }: Pick<Services, 'config' | 'answers'>,
   request: FastifyRequest,

@@ -13,7 +13,7 @@ import type { Cookies } from '../cookies/cookies.ts'
 import type { LoginState, SealedState } from '../cookies/login-state.ts'
 import type { Streams } from '../proxy/open-streams.ts'
 
-/** What the gateway's own URLs depend on. */
+/** The services for the gateway's own URLs. */
 export interface Services {
   readonly config: Config
   readonly routes: RouteTable
@@ -33,20 +33,20 @@ export interface Services {
 
 /** The state of a logout, sealed in `state`. */
 export interface LogoutState {
-  /** Path, query and fragment of the page after the logout; `null` for the signed-out page. */
+  /** The path, query and fragment of the page after the logout, or `null` for the signed-out page. */
   readonly target: string | null
 }
 
-/** Creates the handler of one of the gateway's own URLs. */
+/** Creates the handler of a gateway URL. */
 export type Endpoint = (services: Services) => (request: FastifyRequest, reply: FastifyReply) => unknown
 
-/** Returns the fields of a posted form, otherwise the parameters of the query. */
+/** Returns the fields of a posted form, or the query parameters if there is no form. */
 export function parametersOf(request: FastifyRequest): URLSearchParams {
   if (request.body instanceof URLSearchParams) return request.body
   return queryOf(request)
 }
 
-/** Returns the parameters of the query. */
+/** Returns the query parameters. */
 export function queryOf(request: FastifyRequest): URLSearchParams {
   return new URLSearchParams(request.context?.facts.query ?? '')
 }

@@ -20,9 +20,9 @@ interface Entry {
   readonly path: string
   readonly methods: readonly HTTPMethods[]
   readonly endpoint: Endpoint
-  /** The rate limit that counts its requests. */
+  /** The rate limit that counts the requests. */
   readonly limit: keyof Limits
-  /** Whether it changes state, so that a prefetch must not reach it. */
+  /** Whether a request changes state, so that a prefetch must not reach the endpoint. */
   readonly effect: boolean
 }
 
@@ -60,16 +60,16 @@ const table: readonly Entry[] = [
 const MAX_FORM_BYTES = 64 * 1024
 const BODY_TIMEOUT_MS = 30_000
 
-/** Registers the gateway's own URLs. All others under its base path are not found. */
+/** Registers the gateway's own URLs. All other URLs under the base path are not found. */
 export function registerEndpoints(app: FastifyInstance, services: Services, limits: Limits): void {
   app.addHook('onRequest', (request, reply, done) => {
-    // An own URL that has a variant among the application's is as ambiguous as the reverse.
+    // A gateway URL is ambiguous if a variant of its path selects a route of the application.
     const { origin, method, path } = contextOf(request).facts
     const variant = services.routes.conflictingVariant(hostOf(origin), method, path, 'endpoint')
     if (variant === null) done()
     else services.answers.deny(request, reply, { reason: 'ambiguous-path', variant })
   })
-  // Fastify's own parser refuses an empty body with a JSON content type, which many scripts send with every POST.
+  // Fastify's parser refuses an empty body with a JSON content type, which many scripts send with every POST.
   app.removeAllContentTypeParsers()
   app.addContentTypeParser(
     'application/x-www-form-urlencoded',
@@ -88,7 +88,7 @@ export function registerEndpoints(app: FastifyInstance, services: Services, limi
     const handler = (request: FastifyRequest, reply: FastifyReply): unknown =>
       effect && isPrefetch(request.headers) ? ignorePrefetch(request, reply) : answer(request, reply)
     const onRequest = [disableSniffing, ...limits[limit], limitBodyTime]
-    // A HEAD would have the effect, and could not show its result.
+    // A HEAD would change state, but could not show the result.
     app.route({ url, method: [...methods], handler, onRequest, exposeHeadRoute: !effect })
     const others = METHODS.filter(
       (method) =>
@@ -104,7 +104,7 @@ export function registerEndpoints(app: FastifyInstance, services: Services, limi
         services.answers.deny(request, reply, { reason: 'method-not-allowed', allow: methods }),
     })
   }
-  // In onRequest, so that the answer does not wait for a body.
+  // Also in onRequest, so that the answer does not wait for a body.
   const denyUnknown = async (request: FastifyRequest, reply: FastifyReply): Promise<FastifyReply> =>
     services.answers.deny(request, reply, { reason: 'no-route' })
   app.all(`${services.config.basePath}/*`, { onRequest: denyUnknown }, denyUnknown)
@@ -115,10 +115,10 @@ function disableSniffing(_request: FastifyRequest, reply: FastifyReply, done: ()
   done()
 }
 
-/** Disconnects clients that send a body slowly: these bodies are small, and their senders are not authenticated yet. */
+/** Disconnects clients that send a body slowly, because the bodies are small and the senders are not authenticated. */
 function limitBodyTime(request: FastifyRequest, reply: FastifyReply, done: () => void): void {
   askForBody(request.raw)
-  // A client that waits for 100 Continue may have to wait for earlier answers on its connection first.
+  // The time starts in turn, because a client that waits for 100 Continue may first wait for earlier answers.
   inTurn(reply.raw, () => {
     const timer = setTimeout(() => {
       if (!request.raw.complete) request.raw.destroy()

@@ -1,7 +1,7 @@
 import type { FastifyReply, FastifyRequest } from 'fastify'
 import { causes } from '../../errors.ts'
 import { kindOfError, refusedLogin, type AuthorizationError } from '../../oidc/authorization-response.ts'
-import { stepUpOf } from '../../gate/admit.ts'
+import { parseStepUpKey } from '../../gate/admit.ts'
 import type { Session } from '../../session/session.ts'
 import { contextOf, type Context } from '../context.ts'
 import type { LoginState } from '../cookies/login-state.ts'
@@ -11,8 +11,8 @@ import { repeatLogin, canRedirect, forgetTries, targetOf } from './restart-login
 import { MAX_TRIES } from './login.ts'
 
 /**
- * Answers a login that the provider has refused. A browser with a session that the target accepts goes there. A
- * temporary refusal restarts the login once. Otherwise throws `login_failed` with what was refused.
+ * Answers a login that the provider has refused. A browser whose session is accepted by the return URL is sent there. A
+ * temporary refusal restarts the login once. Otherwise throws `login_failed` with the reason.
  */
 export async function answerRefusal(
   services: Services,
@@ -23,8 +23,8 @@ export async function answerRefusal(
 ): Promise<FastifyReply> {
   const context = contextOf(request)
   const kind = kindOfError(answer, state.promptNone === true)
-  const isStepUp = stepUpOf(state.stepUp) !== null
-  // The refusal can be reported without the store.
+  const isStepUp = parseStepUpKey(state.stepUp) !== null
+  // The refusal can be reported even if the store is unavailable.
   const session = await findSession(services, request).catch(() => null)
   const fault = refusedLogin(answer, isStepUp && kind !== 'cancelled' ? 'unmet' : kind, session !== null)
   if (!canRedirect(services, request)) throw fault
@@ -33,14 +33,14 @@ export async function answerRefusal(
     const { cookies, metrics } = services
     const target = targetOf(state, context.facts)
     const { cookie } = request.headers
-    // An application that asks for a login in spite of the session would loop.
+    // Counts the tries, because an application that requests a login despite the session would loop.
     const tries = state.before?.id === session.id ? cookies.tries(cookie, target) + 1 : 0
     if (tries <= MAX_TRIES) {
       metrics.logins.inc({ outcome: 'refused_with_session' })
       if (tries > 0) reply.header('set-cookie', cookies.setTries(tries, target, cookies.logins(cookie, target)))
       request.log.info(
         { event: 'login_refused', id: request.id, cause: causes(fault), session: session.id },
-        'the provider has refused a login; the session that there is goes on',
+        'the provider has refused a login; the current session continues',
       )
       return reply.header('cache-control', 'no-store').redirect(target, 302)
     }
@@ -51,15 +51,20 @@ export async function answerRefusal(
   throw fault
 }
 
-/** Returns whether the target of a login accepts the present session, with the step-up that the login asked for. */
+/** Returns whether the return URL of a login accepts the current session, with the step-up that the login requested. */
 async function isAcceptedByTarget(
   { config, gate }: Services,
   { facts, now }: Context,
   state: LoginState,
   session: Session,
 ): Promise<boolean> {
-  // No route knows the step-up that an application asks for. Only a session from a later login can satisfy it.
-  if (stepUpOf(state.stepUp) !== null && session.asked !== state.stepUp && session.createdAt <= state.at) return false
+  // Routes do not know the step-up that an application requires. Only a session from a later login may satisfy it.
+  if (
+    parseStepUpKey(state.stepUp) !== null &&
+    session.requestedStepUp !== state.stepUp &&
+    session.createdAt <= state.at
+  )
+    return false
   const target = targetOf(state, facts)
   if (target.startsWith(`${config.basePath}/`)) return true
   const { pathname, search } = new URL(target, facts.origin)

@@ -15,23 +15,23 @@ import { findSession } from './current-session.ts'
 import { queryOf, type Endpoint, type Services } from './endpoint.ts'
 import { SILENT_DONE } from './silent.ts'
 
-/** How often a login may restart by itself before the user sees why it fails. */
+/** How often a login may restart automatically before the user gets an error page. */
 export const MAX_TRIES = 3
 
-/** How often a login to the same target may succeed in a row, each within a minute of the last one. */
+/** How often a login to the same target may succeed in a row, each time within a minute. */
 const MAX_LOGINS = 5
 
 /** The parameters of a login that are passed to the provider. */
 const PASSED_ON = ['prompt', 'login_hint', 'acr_values', 'max_age', 'scope', 'claims'] as const
 
-/** The parameters of a login that restarts by itself: how often it has, and that the provider refused the last one. */
+/** The parameters of a login that restarts automatically: the number of tries, and a refusal of the last login. */
 export const TRIES = 'tries'
 export const AFTER_REFUSAL = 'refused'
 
-/** Marks the second request of a login, whose target has its fragment. */
+/** Marks the second request of a login, whose return URL includes the fragment. */
 const FRAGMENT_KEPT = 'fragment'
 
-const OTHER_PROVIDER = 'This site does not sign in with the service that was asked for.'
+const OTHER_PROVIDER = 'This site does not use the sign-in service that was requested.'
 
 /** `GET login`: sends the browser to the provider. */
 export const login: Endpoint = (services) => async (request, reply) => {
@@ -39,12 +39,12 @@ export const login: Endpoint = (services) => async (request, reply) => {
   const context = contextOf(request)
   const kind = kindOf(request, config)
   const parameters = queryOf(request)
-  // A third party that initiates a login names the provider:
-  // https://openid.net/specs/openid-connect-core-1_0.html#ThirdPartyInitiatedLogin.
+  // A third party that initiates a login sends the issuer:
+  // https://openid.net/specs/openid-connect-core-1_0.html#ThirdPartyInitiatedLogin
   const issuer = parameters.get('iss')
   if (issuer !== null && !mayHaveIssued(announcedIssuer(services.provider), issuer))
     throw new Fault('login_failed', {
-      cause: new Error('a login with another provider was asked for'),
+      cause: new Error('a login with another provider was requested'),
       detail: OTHER_PROVIDER,
     })
   const target = loginTarget(parameters, context, config.basePath)
@@ -58,17 +58,17 @@ export const login: Endpoint = (services) => async (request, reply) => {
     const denial = { reason: 'login-required', loginUrl: loginUrl.href } as const
     return services.answers.send(request, reply, challenge(denial, kind, context.facts, null, config))
   }
-  // With forward-auth, the proxy may not have passed the gateway's Set-Cookie on to the browser.
+  // Cleared here as well, because with forward-auth the proxy may not have passed Set-Cookie on to the browser.
   const two = clearTwoSessions(services.cookies, context.facts, reply)
   if (two !== null) return services.answers.deny(request, reply, two)
-  // The fingerprint keeps several targets apart that are all ignored: one after the other is no loop.
-  const asked = target === null ? fingerprint(askedTarget(parameters) ?? '/') : undefined
-  breakLoop(services, request, reply, asked ?? target ?? '/')
+  // Logins with different rejected return URLs are not a loop. The fingerprint distinguishes them.
+  const rejectedTarget = target === null ? fingerprint(requestedTarget(parameters) ?? '/') : undefined
+  breakLoop(services, request, reply, rejectedTarget ?? target ?? '/')
   const { url, setCookie } = await beginLogin(services, context, {
     target: target ?? '/',
-    asked,
+    rejectedTarget,
     silent: false,
-    // While the store is unavailable the login will fail at the callback.
+    // An unavailable store is reported at the callback.
     before: await findSession(services, request).catch(() => null),
     tries: Math.min(wholeNumber(parameters.get(TRIES)) ?? 0, MAX_TRIES),
     afterRefusal: parameters.has(AFTER_REFUSAL),
@@ -86,35 +86,34 @@ export const login: Endpoint = (services) => async (request, reply) => {
   return reply.redirect(url.href, 302)
 }
 
-/** The parameters for the target: this gateway's own, oauth2-proxy's, and that of OpenID Connect. */
+/** The parameters for the return URL: the gateway's own, and those of oauth2-proxy and OpenID Connect. */
 const TARGET_NAMES = ['redirect', 'rd', 'target_link_uri'] as const
 
-function askedTarget(parameters: URLSearchParams): string | null {
+function requestedTarget(parameters: URLSearchParams): string | null {
   return TARGET_NAMES.map((name) => parameters.get(name)).find((target) => target !== null) ?? null
 }
 
-/** Returns the same-origin target of a login. Of the gateway's own URLs, only those that end a login are allowed. */
+/** Returns the same-origin return URL of a login. Of the gateway's own URLs, allows only those that finish a login. */
 function loginTarget(parameters: URLSearchParams, { facts }: Context, basePath: string): string | null {
-  const target = returnTarget(askedTarget(parameters), facts.origin)
+  const target = returnTarget(requestedTarget(parameters), facts.origin)
   if (target?.startsWith(`${basePath}/`) !== true) return target
   return target.startsWith(`${basePath}/${POST_KEPT_FORM_PATH}?`) || target === `${basePath}/${SILENT_DONE}`
     ? target
     : null
 }
 
-/** Throws `login_failed` for a browser that has logged in to this target several times in a row. */
+/** Throws `login_failed` if the browser has logged in to this target several times in a row. */
 function breakLoop({ cookies, metrics }: Services, request: FastifyRequest, reply: FastifyReply, target: string): void {
   const { cookie } = request.headers
   if (cookies.logins(cookie, target) < MAX_LOGINS) return
-  // A user who tries again by hand starts from zero.
+  // Resets the count, so that the user can try again.
   reply.header('set-cookie', cookies.clearTries(cookie))
   metrics.logins.inc({ outcome: 'gave_up' })
   throw new Fault('login_failed', {
     cause: new Error(
-      'signed in again and again: the session’s cookie does not come back, the replicas share neither sessions ' +
-        'nor keys, ' +
-        'the tokens are spent as soon as they are given, or the application sends the browser here although it ' +
-        'has a session',
+      'the browser has logged in several times in a row: it does not send the session cookie, the replicas do not share ' +
+        'the store and the keys, the tokens expire immediately, or the application sends the browser here ' +
+        'although it has a session',
     ),
     detail:
       `You were signed in ${MAX_LOGINS} times in a row, and were sent back here each time. Check that this ` +
@@ -127,8 +126,8 @@ function wholeNumber(text: string | null): number | undefined {
 }
 
 /**
- * Sends a page that adds the fragment of the URL to the target, and goes straight to the provider without one. A
- * browser keeps the fragment of the target through the redirect to the login, but never sends it.
+ * Sends a page that adds the fragment of its URL to the return URL, or goes straight to the provider if there is no
+ * fragment. A browser keeps the fragment during the redirect to the login, but never sends it to a server.
  */
 function sendFragmentPage(
   { config }: Services,
@@ -138,10 +137,10 @@ function sendFragmentPage(
   target: string,
   parameters: URLSearchParams,
 ): FastifyReply {
-  const again = new URLSearchParams(parameters)
-  for (const name of TARGET_NAMES) again.delete(name)
-  again.set(FRAGMENT_KEPT, 'kept')
-  const self = `${config.basePath}/login?${again.toString()}&redirect=`
+  const repeated = new URLSearchParams(parameters)
+  for (const name of TARGET_NAMES) repeated.delete(name)
+  repeated.set(FRAGMENT_KEPT, 'kept')
+  const self = `${config.basePath}/login?${repeated.toString()}&redirect=`
   const script =
     `var t=${scriptLiteral(target.split('#')[0])}+location.hash;` +
     `location.replace(location.hash.length>1&&t.length<2000?${scriptLiteral(self)}+encodeURIComponent(t)` +

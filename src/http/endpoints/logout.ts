@@ -16,7 +16,7 @@ import { forgetTries } from './restart-login.ts'
 const CROSS_ORIGIN_LOGOUT = { reason: 'cross-origin', logout: true } as const
 
 /**
- * `GET` or `POST logout`: ends the session here, then at the provider.
+ * `GET` or `POST logout`: ends the session at the gateway, then at the provider.
  * @see https://openid.net/specs/openid-connect-rpinitiated-1_0.html
  */
 export const logout: Endpoint = (services) => async (request, reply) => {
@@ -25,7 +25,7 @@ export const logout: Endpoint = (services) => async (request, reply) => {
   const { facts } = context
   const kind = kindOf(request, config)
   const scripted = kind === 'script' || kind === 'websocket'
-  const target = returnTarget(askedTarget(request), facts.origin)
+  const target = returnTarget(requestedTarget(request), facts.origin)
   if (isFromAnotherSite(request))
     return scripted
       ? answers.deny(request, reply, CROSS_ORIGIN_LOGOUT)
@@ -34,7 +34,7 @@ export const logout: Endpoint = (services) => async (request, reply) => {
   const ended = await endSessions(services, request, reply, 'logout')
   for (const { tokens } of ended) void revokeRefreshToken(provider, tokens.refreshToken, services.log)
   const url = endSessionUrl(provider, {
-    // Of two sessions one may have been planted, so the provider has to ask which user it signs out.
+    // No hint for two sessions, because an attacker may have planted one. The provider then asks the user.
     idTokenHint: (ended.length === 1 ? ended[0]?.idToken : null) ?? null,
     postLogoutRedirectUri: `${facts.origin}${config.basePath}/logout/callback`,
     state: logoutStates.seal({ target }),
@@ -46,20 +46,20 @@ export const logout: Endpoint = (services) => async (request, reply) => {
   return target === null ? sendSignedOut(services, request, reply) : reply.redirect(target, kind === 'form' ? 303 : 302)
 }
 
-/** Returns `redirect` or `rd` of a posted form, otherwise of the query. */
-function askedTarget(request: FastifyRequest): string | null {
+/** Returns `redirect` or `rd` from a posted form or the query. */
+function requestedTarget(request: FastifyRequest): string | null {
   const [form, query] = [parametersOf(request), queryOf(request)]
   return form.get('redirect') ?? form.get('rd') ?? query.get('redirect') ?? query.get('rd')
 }
 
 /**
- * `GET logout/callback`: returns from the provider to the target of the logout. Any link may lead here, so a browser
- * with a session gets the start page in place of the signed-out page.
+ * `GET logout/callback`: redirects from the provider to the page after the logout. Any link may lead to this URL, so a
+ * browser with a session gets the start page instead of the signed-out page.
  */
 export const logoutCallback: Endpoint = (services) => async (request, reply) => {
   const sealed = queryOf(request).get('state')
-  const asked = sealed === null ? null : (services.logoutStates.open(sealed)?.target ?? null)
-  const target = asked ?? ((await findSession(services, request)) === null ? null : '/')
+  const sealedTarget = sealed === null ? null : (services.logoutStates.open(sealed)?.target ?? null)
+  const target = sealedTarget ?? ((await findSession(services, request)) === null ? null : '/')
   contextOf(request).verdict = 'logout'
   return target === null
     ? sendSignedOut(services, request, reply)
@@ -67,8 +67,8 @@ export const logoutCallback: Endpoint = (services) => async (request, reply) => 
 }
 
 /**
- * `POST logout/local`: ends the session here only. It does not revoke the refresh token, because a revocation may end
- * the grant and with it the user's sessions on other devices.
+ * `POST logout/local`: ends the session only at the gateway. It does not revoke the refresh token, because a revocation
+ * may end the grant and with it the user's sessions on other devices.
  * @see https://www.rfc-editor.org/rfc/rfc7009#section-2.1
  */
 export const logoutLocal: Endpoint = (services) => async (request, reply) => {
@@ -79,7 +79,7 @@ export const logoutLocal: Endpoint = (services) => async (request, reply) => {
 }
 
 /**
- * Ends the sessions of the browser's cookies, and returns them. Clears the cookies even when the store is unavailable.
+ * Ends the sessions of the browser's cookies and returns them. Clears the cookies even if the store is unavailable.
  */
 async function endSessions(
   services: Services,
@@ -91,7 +91,7 @@ async function endSessions(
   const { facts } = contextOf(request)
   const tickets = cookies.tickets(facts.headers.cookie)
   if (tickets.length === 0) return []
-  // For other requests two session cookies count as none, but a logout ends both sessions.
+  // Other requests ignore two session cookies, but a logout ends both sessions.
   if (tickets.length > 1) reply.header('set-cookie', cookies.clearEverywhere(hostOf(facts.origin), facts.path))
   else reply.header('set-cookie', cookies.clearTicket())
   forgetTries(services, request, reply)
@@ -119,14 +119,17 @@ async function endTicket(
   } catch (error) {
     log.error(
       { event: 'logout_incomplete', id: request.id, cause: causes(error) },
-      'the store can’t be asked; the session ends as soon as it can be, the cookie is cleared all the same',
+      'the store is unavailable; the session ends when it is back, and the cookie is cleared',
     )
     await sessions.end({ id: ticket.id, endsAt: now + config.session.lifetime }, reason)
     return null
   }
 }
 
-/** A link from another site sends no Origin, but Sec-Fetch-Site or, in old browsers, a Referer. */
+/**
+ * Returns whether another site caused the request. Browsers send no Origin for a link from another site, but
+ * Sec-Fetch-Site or, if they are old, Referer.
+ */
 function isFromAnotherSite(request: FastifyRequest): boolean {
   const { facts } = contextOf(request)
   if (isCrossOrigin(facts)) return true
@@ -158,7 +161,7 @@ function sendConfirmation(
         { label: 'Sign out', post: `${config.basePath}/logout`, fields: target === null ? {} : { redirect: target } },
         { label: 'Stay signed in', href: `${origin}/` },
       ],
-      // The redirect to the provider counts as a target of the form, and so do the provider's own redirects.
+      // `form-action` applies to the redirect to the provider and to the redirects of the provider.
       formTargets: anySite(origin),
     },
     config.pages,
@@ -175,7 +178,7 @@ function sendSignedOut({ config }: Services, request: FastifyRequest, reply: Fas
       detail: 'You are signed out.',
       requestId: request.id,
       actions: [{ label: 'Sign in again', href: `${origin}${config.basePath}/login` }],
-      // Tells the other tabs, because the page that began the logout may have had no script.
+      // Notifies the other tabs, because the page that began the logout may have no script.
       script: 'try{new BroadcastChannel("gatehouse").postMessage("ended")}catch(e){}',
     },
     config.pages,

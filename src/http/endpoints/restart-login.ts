@@ -1,6 +1,6 @@
 import type { FastifyReply, FastifyRequest } from 'fastify'
 import { Fault } from '../../errors.ts'
-import { stepUpOf } from '../../gate/admit.ts'
+import { parseStepUpKey } from '../../gate/admit.ts'
 import type { Facts } from '../../gate/verdict.ts'
 import { contextOf } from '../context.ts'
 import { kindOf } from '../answers/send.ts'
@@ -10,8 +10,8 @@ import type { Services } from './endpoint.ts'
 import { AFTER_REFUSAL, MAX_TRIES, TRIES } from './login.ts'
 
 /**
- * Answers a callback that can’t be used: it came too late, a second time, or in another browser. A browser with a
- * session goes to the target. Otherwise the login restarts, at most three times.
+ * Answers an unusable callback, which is late, repeated or in another browser. A browser with a session is sent to the
+ * return URL. Otherwise the login restarts, at most three times.
  */
 export async function restartLogin(
   services: Services,
@@ -27,12 +27,12 @@ export async function restartLogin(
   return repeatLogin(services, request, reply, state, problem)
 }
 
-/** Returns whether the browser shows the user the page that a redirect from the callback leads to. */
+/** Returns whether the user sees the page to which a redirect from the callback leads. */
 export function canRedirect({ config }: Services, request: FastifyRequest): boolean {
   return ['navigation', 'form'].includes(kindOf(request, config))
 }
 
-/** Starts the login of a callback again. Throws `login_failed` after three times within a minute. */
+/** Restarts the login of a callback. Throws `login_failed` after three restarts in a row. */
 export function repeatLogin(
   services: Services,
   request: FastifyRequest,
@@ -72,16 +72,16 @@ export function forgetTries({ cookies }: Services, request: FastifyRequest, repl
   if (clearTries !== null) reply.header('set-cookie', clearTries)
 }
 
-/** Returns the target of a login, or `/` when the login began on another public origin. */
+/** Returns the return URL of a login, or `/` if the login began on another public origin. */
 export function targetOf({ origin, target }: LoginState, facts: Facts): string {
   return origin === facts.origin ? target : '/'
 }
 
-/** Returns the URL that starts the login of a callback again, with its target and step-up. */
+/** Returns the URL that restarts the login of a callback, with its return URL and step-up. */
 export function loginUrlOf({ config }: Services, facts: Facts, state: LoginState | null): URL {
   const url = new URL(`${facts.origin}${config.basePath}/login`)
   if (state === null) return url
-  const { acrValues = null, maxAge = null, scope, claims } = stepUpOf(state.stepUp) ?? {}
+  const { acrValues = null, maxAge = null, scope, claims } = parseStepUpKey(state.stepUp) ?? {}
   url.searchParams.set('redirect', targetOf(state, facts))
   if (acrValues !== null) url.searchParams.set('acr_values', acrValues.join(' '))
   if (maxAge !== null) url.searchParams.set('max_age', String(maxAge))

@@ -8,7 +8,7 @@ import { userMark } from '../cookies/login-state.ts'
 import { demandLogin, requireSession } from './current-session.ts'
 import type { Endpoint, Services } from './endpoint.ts'
 
-/** `GET session`: describes the session to its page. Never counts as activity. */
+/** `GET session`: describes the session to a page. Does not count as activity. */
 export const session: Endpoint = (services) => async (request, reply) => {
   const found = await requireSession(services, request, reply)
   if (found === null) return reply
@@ -16,7 +16,7 @@ export const session: Endpoint = (services) => async (request, reply) => {
   return reply.header('cache-control', 'no-store').send(describe(services, found, Date.now()))
 }
 
-/** `POST session/refresh`: renews the tokens now, unless the cooldown holds that back. Counts as activity. */
+/** `POST session/refresh`: renews the tokens, except during the cooldown. Counts as activity. */
 export const refreshSession: Endpoint = (services) => async (request, reply) => {
   const { facts, now } = contextOf(request)
   if (isCrossOrigin(facts)) return services.answers.deny(request, reply, { reason: 'cross-origin' })

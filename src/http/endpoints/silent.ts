@@ -11,7 +11,7 @@ import { queryOf, type Endpoint, type Services } from './endpoint.ts'
 /** The outcome of a silent login. */
 export type Outcome = 'ok' | 'login_required' | 'interaction_required' | 'error'
 
-/** The target of a login in a window of its own: the page that tells its opener. */
+/** The return URL of a login in a separate window: the page that reports the outcome to its opener. */
 export const SILENT_DONE = 'silent?outcome=ok'
 
 const USER_MARK = /^[A-Za-z0-9_-]{22}$/
@@ -19,8 +19,8 @@ const USER_MARK = /^[A-Za-z0-9_-]{22}$/
 const NEEDS_INTERACTION = new Set(['interaction_required', 'consent_required', 'account_selection_required'])
 
 /**
- * `GET silent`: a login with `prompt=none` in a frame of an own page. `user` is the mark of the page's user. With
- * `keep` the login does not replace the session.
+ * `GET silent`: a login with `prompt=none` in a frame. `user` is the mark of the user whose data the page shows. With
+ * `keep`, the login does not replace the session.
  * @see https://openid.net/specs/openid-connect-core-1_0.html#AuthRequest
  */
 export const silent: Endpoint = (services) => async (request, reply) => {
@@ -35,22 +35,22 @@ export const silent: Endpoint = (services) => async (request, reply) => {
     const before = await findSession(services, request)
     const keep = parameters.has('keep')
     if (keep && before === null) return sendOutcome(services, request, reply, 'login_required')
-    const asked = parameters.get('user') ?? ''
+    const pageUser = parameters.get('user') ?? ''
     const { url, setCookie } = await beginLogin(services, context, {
       target: `${services.config.basePath}/${SILENT_DONE}`,
       silent: true,
       keep,
       before,
       prompt: 'none',
-      // The page may be older than the session.
-      user: USER_MARK.test(asked) ? asked : before === null ? null : userMark(before),
+      // The page's user takes precedence, because the page may be older than the session.
+      user: USER_MARK.test(pageUser) ? pageUser : before === null ? null : userMark(before),
     })
     context.verdict = 'silent'
     return await reply.header('set-cookie', setCookie).header('cache-control', 'no-store').redirect(url.href, 302)
   } catch (error) {
     request.log.info(
       { event: 'silent_login_failed', id: request.id, cause: causes(error) },
-      'a login without the user could not begin',
+      'a silent login could not begin',
     )
     return sendOutcome(services, request, reply, 'error')
   }
@@ -65,7 +65,7 @@ export function outcomeOf(error: string | null): Outcome {
   return error !== null && NEEDS_INTERACTION.has(error) ? 'interaction_required' : 'error'
 }
 
-/** Sends the page that reports the outcome to its parent or opener on this origin, and a new session to all tabs. */
+/** Sends the page that reports the outcome to its parent or opener on this origin, and notifies all tabs of a new session. */
 export function sendOutcome(
   { config }: Services,
   request: FastifyRequest,
@@ -88,7 +88,7 @@ export function sendOutcome(
       detail:
         outcome === 'ok'
           ? 'You are signed in. This window can be closed.'
-          : 'You could not be signed in without being asked.',
+          : 'You could not be signed in without your interaction.',
     },
     config.pages,
   )

@@ -9,12 +9,12 @@ import { endLogin } from '../../session/provider-logout.ts'
 import { contextOf } from '../context.ts'
 import { queryOf, type Endpoint, type Services } from './endpoint.ts'
 
-/** How long a `jti` is stored, which is longer than a logout token is accepted. */
+/** How long a `jti` is stored. Logout tokens are accepted for a shorter time. */
 const REPLAY_WINDOW_MS = 15 * 60_000
 
 /**
- * Bounds the notes in the store: any client can request front-channel logouts of unknown sessions, and each leaves a
- * note for logins that are under way.
+ * Limits the notes in the store, because any client can request front-channel logouts, and each writes a note for logins
+ * in progress.
  */
 const MAX_NOTES_PER_MINUTE = 1_000
 const MINUTE_MS = 60_000
@@ -32,11 +32,14 @@ export const backchannelLogout: Endpoint = (services) => async (request, reply) 
   const wanted = await readLogoutToken(provider, token)
   const jti = JSON.stringify(['logout token', wanted.issuer, wanted.jti])
   if ((await store.getNote(jti)) !== null) {
-    request.log.warn({ event: 'replay', id: request.id, what: 'logout token' }, 'a logout token came a second time')
+    request.log.warn(
+      { event: 'replay', id: request.id, what: 'logout token' },
+      'a logout token was received a second time',
+    )
     throw new Fault('logout_refused', { cause: new Error('its jti was used before') })
   }
   const ended = await endLogin(store, sessions, { ...wanted, at: Date.now() }, 'backchannel')
-  // Stored last, so that a provider can repeat a request that failed with 503.
+  // Stored last, so that the provider can repeat a request that failed with 503.
   await store.setNote(jti, 'done', REPLAY_WINDOW_MS)
   request.log.info({ event: 'logout', id: request.id, channel: 'back', ended }, 'the provider has ended sessions')
   contextOf(request).verdict = 'logout'
@@ -44,7 +47,7 @@ export const backchannelLogout: Endpoint = (services) => async (request, reply) 
 }
 
 /**
- * `GET logout/frontchannel`: ends the sessions of a `sid`, in a frame of the provider's and without a cookie.
+ * `GET logout/frontchannel`: ends the sessions with a `sid`. The provider loads it in a frame, where it gets no cookie.
  * @see https://openid.net/specs/openid-connect-frontchannel-1_0.html#RPLogout
  */
 export const frontchannelLogout: Endpoint = (services) => {
@@ -61,7 +64,7 @@ async function answerFrame(
   const parameters = queryOf(request)
   const [issuers, [sid, ...moreSids]] = [parameters.getAll('iss'), parameters.getAll('sid')]
   const issuer = announcedIssuer(provider)
-  // Entra sends `sid` only. It can't be guessed, so with one provider it is enough.
+  // Entra sends only `sid`, which can't be guessed, so it is sufficient with a single provider.
   const isOther = issuers.length > 1 || (issuers[0] !== undefined && !mayHaveIssued(issuer, issuers[0]))
   if (isOther || !isIdentifier(sid) || moreSids.length > 0)
     throw new Fault('logout_refused', { cause: new Error('iss and sid do not name a session of this provider') })

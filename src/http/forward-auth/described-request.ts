@@ -4,44 +4,44 @@ import { type RouteTable, hostOf, originsByHost } from '../../gate/match.ts'
 import type { Facts, FinalDenial } from '../../gate/verdict.ts'
 import { readTarget } from '../target.ts'
 
-/** What the URL of a forward-auth request says. */
-export interface Question {
-  /** The path and query of the described request, when they follow the endpoint's own path; otherwise `null`. */
-  readonly behind: string | null
-  /** Whether the answer to a denied navigation redirects to the login. */
+/** The parsed URL of a forward-auth request. */
+export interface AuthUrl {
+  /** The path and query of the described request if they follow the endpoint's own path, otherwise `null`. */
+  readonly described: string | null
+  /** Whether a denied navigation is redirected to the login. */
   readonly redirect: boolean
 }
 
-/** Reads the URL of a forward-auth request. Returns `null` for a URL that is not found. */
-export function questionOf({ path, query }: Pick<Facts, 'path' | 'query'>, basePath: string): Question | null {
+/** Parses the URL of a forward-auth request. Returns `null` if there is nothing at the URL. */
+export function readAuthUrl({ path, query }: Pick<Facts, 'path' | 'query'>, basePath: string): AuthUrl | null {
   const whole = `${basePath}/auth`
   if (path === '/auth' || path === whole) {
-    return { behind: null, redirect: new URLSearchParams(query).get('redirect') === 'true' }
+    return { described: null, redirect: new URLSearchParams(query).get('redirect') === 'true' }
   }
-  // With a base path of `/auth`, a path after the short form would have two meanings.
+  // With a base path of `/auth`, a path after the short form would be ambiguous.
   const owns = whole.startsWith('/auth/') ? [whole] : [whole, '/auth']
   const own = owns.find((one) => path.startsWith(`${one}/`))
   // The query belongs to the described request.
-  return own === undefined ? null : { behind: path.slice(own.length) + query, redirect: false }
+  return own === undefined ? null : { described: path.slice(own.length) + query, redirect: false }
 }
 
 const NEVER_ALLOWED = new Set(['TRACE', 'TRACK', 'CONNECT'])
 
-/** A description that can't be understood; never leaves this file. */
+/** The description is malformed. Never thrown out of this file. */
 class Malformed extends Error {}
 
 /**
- * Returns the facts of the request that a proxy describes, or a denial: when nothing describes it, when two
- * descriptions differ, when it would be malformed itself, or when its method is never allowed.
+ * Returns the facts of the request that a proxy describes. Returns a denial if the description is missing or
+ * contradictory, if the described request is malformed, or if its method is never allowed.
  */
 export function describedBy(
-  question: Question,
+  url: AuthUrl,
   facts: Facts,
   publicUrls: readonly string[],
   routes: DependsOnMethod,
 ): Facts | FinalDenial {
   try {
-    return readDescription(question, facts, publicUrls, routes)
+    return readDescription(url, facts, publicUrls, routes)
   } catch (error) {
     if (error instanceof Malformed) return { reason: 'malformed', cause: error.message }
     throw error
@@ -49,7 +49,7 @@ export function describedBy(
 }
 
 function readDescription(
-  { behind }: Question,
+  { described }: AuthUrl,
   facts: Facts,
   publicUrls: readonly string[],
   routes: DependsOnMethod,
@@ -61,24 +61,23 @@ function readDescription(
     text(headers, 'x-original-uri'),
     text(headers, 'x-forwarded-uri'),
   ]
-  if (behind !== null && uris.some((uri) => uri !== null)) {
-    throw new Malformed('the request is named behind the path and by a header, which only one of them may do')
+  if (described !== null && uris.some((uri) => uri !== null)) {
+    throw new Malformed('both the path of the URL and a header describe the request')
   }
-  // A bare slash may be a mistake in a proxy's configuration. Envoy always sends Content-Length, which tells the two
-  // apart.
-  if (behind === '/' && headers['content-length'] === undefined)
-    throw new Malformed('no request is named behind the path')
-  const uri = agreed('URI', [...uris, behind])
+  // A bare slash may be a mistake in a proxy's configuration. Envoy, which also sends it, always sends Content-Length.
+  if (described === '/' && headers['content-length'] === undefined)
+    throw new Malformed('the path of the URL describes no request')
+  const uri = agreed('URI', [...uris, described])
   if (uri === null) throw new Malformed('no X-Original-URL, X-Original-URI or X-Forwarded-Uri names the request')
   const named = agreed('method', [
     text(headers, 'x-original-method'),
     text(headers, 'x-forwarded-method'),
-    behind === null ? null : facts.method,
+    described === null ? null : facts.method,
   ])
   const target = readTarget(uri, publicUrls)
   if (!target.ok) throw new Malformed(target.problem)
   const method = named ?? facts.method
-  // The proxy must not pass TRACE on either: its answer would show the client the token.
+  // The proxy must not forward TRACE either, because its response would show the token to the client.
   if (NEVER_ALLOWED.has(method)) return { reason: 'method-not-allowed', allow: null }
   if (!METHODS.includes(method)) throw new Malformed('the method is not one that Node.js knows')
   const about: Facts = {
@@ -89,23 +88,25 @@ function readDescription(
     query: target.query,
   }
   if (named === null && dependsOnMethod(about, routes)) {
-    throw new Malformed('neither X-Original-Method nor X-Forwarded-Method names the method, which decides here')
+    throw new Malformed(
+      'neither X-Original-Method nor X-Forwarded-Method names the method, on which the verdict depends',
+    )
   }
   return about
 }
 
 type DependsOnMethod = Pick<RouteTable, 'dependsOnMethod'>
 
-/** Returns whether another method than the one of the proxy's own request could change the verdict. */
+/** Returns whether the verdict could be different for another method. */
 function dependsOnMethod(about: Facts, routes: DependsOnMethod): boolean {
   const byOrigin = about.headers.origin !== undefined && isCrossOrigin(about)
   return byOrigin || routes.dependsOnMethod(hostOf(about.origin), about.method, about.path)
 }
 
 /**
- * Returns the public origin of the described request: from the headers that name its host, which must agree, otherwise
- * from the proxy's own request. With several public URLs a host that is in none of them is malformed, because the proxy
- * passes the request on to that host.
+ * Returns the public origin of the described request: from the headers with its host, which must agree, or from the
+ * proxy's own request. With several public URLs, an unknown host is malformed, because the proxy forwards the request to
+ * that host.
  */
 function originNamed(
   url: string | null,
@@ -122,7 +123,7 @@ function originNamed(
   ]
     .filter((host) => host !== null)
     .map(withoutRoot)
-  // Some proxies leave the port out.
+  // Compares hosts without ports, because some proxies omit the port.
   agreed(
     'host',
     hosts.map((host) => host.replace(/:\d+$/, '')),
@@ -144,8 +145,9 @@ function hostOfUrl(url: string): string {
   return new URL(url).host
 }
 
-function agreed(what: string, said: readonly (string | null)[]): string | null {
-  const values = new Set(said.filter((value) => value !== null))
+/** Returns the only value that is not `null`, or `null`. Throws if there are different values. */
+function agreed(what: string, candidates: readonly (string | null)[]): string | null {
+  const values = new Set(candidates.filter((value) => value !== null))
   if (values.size > 1) throw new Malformed(`the proxy’s headers name different ${what}s`)
   return [...values][0] ?? null
 }

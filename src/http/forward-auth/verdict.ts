@@ -11,9 +11,9 @@ import type { Answers } from '../answers/send.ts'
 import { contextOf } from '../context.ts'
 import { clearTwoSessions, type Cookies } from '../cookies/cookies.ts'
 import type { Limits } from '../rate-limit.ts'
-import { describedBy, questionOf, type Question } from './described-request.ts'
+import { describedBy, readAuthUrl, type AuthUrl } from './described-request.ts'
 
-/** What forward-auth depends on. */
+/** The services for forward-auth. */
 export interface ForwardAuthServices {
   readonly config: Config
   readonly gate: Gate
@@ -25,8 +25,8 @@ export interface ForwardAuthServices {
 }
 
 /**
- * Registers forward-auth on its own listener, which only the proxy can reach. It answers before a body has arrived, and
- * ignores the body. Other URLs are not found.
+ * Registers forward-auth on its own listener, which only the proxy may reach. Answers before a body arrives, and ignores
+ * it. Other URLs are not found.
  */
 export function registerForwardAuth(app: FastifyInstance, services: ForwardAuthServices, limits: Limits): void {
   for (const hook of limits.requests) app.addHook('onRequest', hook)
@@ -43,9 +43,9 @@ async function answer(
 ): Promise<FastifyReply> {
   const { answers, config, gate, headers, routes, sessions } = services
   const context = contextOf(request)
-  const question = questionOf(context.facts, config.basePath)
-  if (question === null) return answers.deny(request, reply, { reason: 'no-route' })
-  const facts = describedBy(question, context.facts, config.publicUrl, routes)
+  const authUrl = readAuthUrl(context.facts, config.basePath)
+  if (authUrl === null) return answers.deny(request, reply, { reason: 'no-route' })
+  const facts = describedBy(authUrl, context.facts, config.publicUrl, routes)
   if ('reason' in facts) return answers.deny(request, reply, facts)
   const forged = headers.forged(facts)
   if (forged !== null) {
@@ -54,17 +54,17 @@ async function answer(
   }
   const verdict = await gate(facts, context.now)
   context.route = verdict.route
-  if (verdict.type === 'deny') return deny(services, verdict, facts, question, request, reply)
+  if (verdict.type === 'deny') return deny(services, verdict, facts, authUrl, request, reply)
   if (verdict.session !== null) sessions.touch(verdict.session, context.now)
   context.verdict = 'allow'
   const own = headers.identity(verdict.route, verdict.who, verdict.accessToken)
   for (let i = 0; i + 1 < own.length; i += 2) reply.header(own[i] ?? '', own[i + 1] ?? '')
-  // A proxy that copies Authorization from this answer would otherwise drop the client's own, which passes on this
-  // route.
+  // Returns the client's own Authorization if the route lets it pass, because a proxy that copies the header from this
+  // answer would otherwise drop it.
   const passes =
     verdict.session === null && (verdict.who !== null || verdict.route.bearer === null || isBasicAlone(facts))
-  const theirs = passes ? facts.headers.authorization : undefined
-  if (theirs !== undefined && !reply.hasHeader('authorization')) reply.header('authorization', theirs)
+  const authorization = passes ? facts.headers.authorization : undefined
+  if (authorization !== undefined && !reply.hasHeader('authorization')) reply.header('authorization', authorization)
   return reply.header('cache-control', 'no-store').code(200).send()
 }
 
@@ -72,7 +72,7 @@ function deny(
   { config, answers, cookies }: ForwardAuthServices,
   { denial, kind, route }: Extract<Verdict, { type: 'deny' }>,
   facts: Facts,
-  question: Question,
+  authUrl: AuthUrl,
   request: FastifyRequest,
   reply: FastifyReply,
 ): FastifyReply {
@@ -80,7 +80,7 @@ function deny(
   context.kind = kind
   logDenial(request, denial, route?.label)
   const direct = challenge(denial, kind, facts, route, config)
-  if (redirectsProxy(question, kind, direct)) {
+  if (redirectsProxy(authUrl, kind, direct)) {
     const two = clearTwoSessions(cookies, facts, reply)
     return two === null ? answers.send(request, reply, direct) : answers.deny(request, reply, two)
   }
@@ -94,12 +94,12 @@ function deny(
   })
 }
 
-/** Returns whether the proxy's answer is the redirect to the login itself. */
-export function redirectsProxy({ redirect }: Question, kind: RequestKind, { location }: Answer): boolean {
+/** Returns whether the proxy's client is redirected to the login. */
+export function redirectsProxy({ redirect }: AuthUrl, kind: RequestKind, { location }: Answer): boolean {
   return redirect && kind === 'navigation' && location !== undefined
 }
 
-/** Returns the status for a proxy in place of the request's own: proxies know 401, 403 and server errors. */
+/** Returns the status for a proxy. Proxies understand only 401, 403 and server errors. */
 export function statusForProxy(status: number): number {
   if (status === 302) return 401
   return status < 500 && status !== 401 ? 403 : status

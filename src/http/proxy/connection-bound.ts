@@ -2,17 +2,17 @@ import type { Socket } from 'node:net'
 import type { Dispatcher } from 'undici'
 
 /**
- * Schemes that authenticate a connection instead of a request; the last three are variants of Windows.
+ * Schemes that authenticate a connection instead of a request. The last three are Windows variants.
  * @see https://www.rfc-editor.org/rfc/rfc4559#section-6
  */
 const SCHEME = /(?:^|,)[ \t]*(?:ntlm|negotiate|nego2|kerberos|credssp)(?![^\s,])/i
 
-/** Tells whether credentials or a challenge authenticate the connection on which they are sent. */
+/** Returns whether credentials or a challenge authenticate the connection on which they are sent. */
 export function logsInConnection(value: string): boolean {
   return SCHEME.test(value)
 }
 
-/** Tells whether a request with these headers (name, value, name …) authenticates its connection. */
+/** Returns whether a request with these headers (name, value, name …) authenticates its connection. */
 export function hasConnectionLogin(headers: readonly string[]): boolean {
   return headers.some(
     (value, i) => i % 2 === 1 && headers[i - 1]?.toLowerCase() === 'authorization' && logsInConnection(value),
@@ -25,29 +25,30 @@ interface Owner {
   readonly client: Socket
   /** The client's address, as reported by trusted proxies. */
   readonly address: string
-  /** The session's id; `null` without a session. */
+  /** The session's id, or `null` without a session. */
   readonly session: string | null
 }
 
 interface Bound extends Omit<Owner, 'client'> {
-  /** The pool that it replaces. */
+  /** The pool that this connection replaces. */
   readonly pool: Dispatcher
   readonly own: Dispatcher
 }
 
-/** A load balancer may send the requests of many users on one connection. */
+/** A limit, because a load balancer may send the requests of many users on one connection. */
 const MAX_OWNERS = 100
 
 const byClient = new WeakMap<Socket, Bound[]>()
 
-/** Tells whether requests on this client's connection have authenticated connections of their own. */
+/** Returns whether requests on this client's connection have authenticated connections of their own. */
 export function hasOwnConnections(client: Socket): boolean {
   return byClient.has(client)
 }
 
 /**
- * Returns the dispatcher for a request: usually `pool`. An owner who has authenticated a connection, or does so with this
- * request (`logsIn`), gets a dispatcher of one connection that no other owner uses; it closes with the client's.
+ * Returns the dispatcher for a request, usually `pool`. An owner that has authenticated a connection, or authenticates one
+ * with this request (`logsIn`), gets a dispatcher with one connection that no other owner uses. It closes with the client's
+ * connection.
  */
 export function dispatcherFor(
   { client, address, session }: Owner,
@@ -57,7 +58,7 @@ export function dispatcherFor(
 ): Dispatcher {
   const bound = byClient.get(client)
   if (bound === undefined && !logsIn) return pool
-  // `close` has been emitted already.
+  // `close` has already been emitted.
   if (client.destroyed) return pool
   const isMine = (one: Bound): boolean => one.pool === pool && one.address === address && one.session === session
   const known = bound?.find(isMine)

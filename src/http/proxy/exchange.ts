@@ -31,7 +31,7 @@ import { upstreamPath } from './upstream-path.ts'
 import type { Upstreams } from './upstreams.ts'
 import { joinWebSocket, switchProtocols } from './websocket.ts'
 
-/** What an exchange needs beside its request. */
+/** The services for an exchange. */
 export interface ExchangeServices {
   readonly config: Config
   readonly headers: UpstreamHeaders
@@ -49,20 +49,20 @@ type Forward = Extract<Verdict, { type: 'forward' }>
 
 /** Methods that may be sent again with a new token: https://www.rfc-editor.org/rfc/rfc9110#section-9.2.2 */
 const IDEMPOTENT = new Set(['GET', 'HEAD', 'OPTIONS', 'PUT', 'DELETE'])
-/** Methods that may be sent again after a connection failed: https://www.rfc-editor.org/rfc/rfc9110#section-9.2.1 */
+/** Methods that may be sent again after a failed connection: https://www.rfc-editor.org/rfc/rfc9110#section-9.2.1 */
 const SAFE = new Set(['GET', 'HEAD', 'OPTIONS'])
-/** An application that restarts closes all its idle connections at once. */
+/** The limit of retries. An application that restarts closes all its idle connections at the same time. */
 const MAX_RETRIES = 3
-/** How a connection fails that the upstream closed while a request was on its way. */
+/** The error codes of a connection that the upstream closed while a request was being sent. */
 const STALE = new Set(['UND_ERR_SOCKET', 'ECONNRESET', 'EPIPE'])
 const TIMEOUTS = new Set(['UND_ERR_HEADERS_TIMEOUT', 'UND_ERR_CONNECT_TIMEOUT', 'ETIMEDOUT'])
 
 /**
- * One request to an upstream and its answer to the client, both as streams with back-pressure.
+ * A request to an upstream and the response to the client, both streamed with backpressure.
  *
- * Undici calls it as a handler. Undici 7 still wraps such a handler, and both 7 and 8 parse the headers into an object
- * that nothing here reads: together 0.7 µs a request. The earlier interface, which had no such cost, is gone from
- * undici 8: https://github.com/nodejs/undici/pull/4786
+ * Undici calls it as a handler. Undici 7 wraps such a handler, and both 7 and 8 parse the headers into an object that is not
+ * used here. Together, this takes 0.7 µs per request. Undici 8 has removed the earlier interface, which avoided the cost:
+ * https://github.com/nodejs/undici/pull/4786
  */
 export class Exchange implements ResponseBody, Dispatcher.DispatchHandler {
   readonly response: ServerResponse
@@ -81,15 +81,15 @@ export class Exchange implements ResponseBody, Dispatcher.DispatchHandler {
   #dispatcher: Dispatcher | null = null
   #options: Dispatcher.DispatchOptions | null = null
   #retriesLeft = 0
-  /** Nothing more that the upstream says is for the client. */
+  /** Whether the rest of the upstream's response is ignored. */
   #isOver = false
-  /** The upstream has begun to answer. */
+  /** Whether the upstream has begun to respond. */
   #hasStarted = false
   #timer: NodeJS.Timeout | undefined
   #immediate: NodeJS.Immediate | undefined
   #forgetStream: (() => void) | null = null
 
-  /** `isRenewal`: the request was sent before, with an access token that the upstream refused. */
+  /** `isRenewal`: the request was sent before with an access token that the upstream rejected. */
   constructor(
     services: ExchangeServices,
     verdict: Forward,
@@ -108,7 +108,7 @@ export class Exchange implements ResponseBody, Dispatcher.DispatchHandler {
     this.#isRenewal = isRenewal
   }
 
-  /** Sends the request; its answer goes to the client as it comes. */
+  /** Sends the request and streams the response to the client. */
   send(): void {
     const { config, headers: rules, upstreams } = this.#services
     const { route, session } = this.#verdict
@@ -129,8 +129,8 @@ export class Exchange implements ResponseBody, Dispatcher.DispatchHandler {
       method: facts.method,
       headers,
       body: this.#hasBody ? bodyOf(raw, route, config.limits.headerFields) : null,
-      // Without a body, `#startTimer` keeps the time: undici's clock ticks twice a second, and its timers of requests
-      // that are over are carried along by each garbage collection.
+      // Without a body, `#startTimer` enforces the timeout: undici's clock ticks only twice a second, and each garbage
+      // collection copies its timers of ended requests.
       headersTimeout: this.#hasBody ? route.timeout : 0,
       bodyTimeout: 0,
       upgrade: this.#upgrade === null ? null : 'websocket',
@@ -150,12 +150,12 @@ export class Exchange implements ResponseBody, Dispatcher.DispatchHandler {
     if (!this.#hasBody) this.#startTimer()
   }
 
-  /** The first byte of an answer: https://github.com/nodejs/undici/pull/4840 */
+  /** Called at the first byte of a response: https://github.com/nodejs/undici/pull/4840 */
   onResponseStarted(): void {
     this.#hasStarted = true
   }
 
-  /** Interim answers have heads of their own: https://www.rfc-editor.org/rfc/rfc9110#section-15.2 */
+  /** Also called for interim responses: https://www.rfc-editor.org/rfc/rfc9110#section-15.2 */
   onResponseStart(controller: Dispatcher.DispatchController, status: number, _headers: unknown, phrase = ''): void {
     if (status >= 200) this.#takeHead(controller, status, phrase)
     else if (this.#timer === undefined) this.#startTimer()
@@ -194,7 +194,7 @@ export class Exchange implements ResponseBody, Dispatcher.DispatchHandler {
     this.#finish()
     if (this.#clientHasLeft()) return
     if (this.response.headersSent) {
-      // A fault is about the client's body.
+      // A fault concerns the client's body.
       if (!(error instanceof Fault)) this.#logBrokenOff(error)
       breakOff(this.response)
     } else if (this.#mayRetry(error)) {
@@ -208,7 +208,7 @@ export class Exchange implements ResponseBody, Dispatcher.DispatchHandler {
     }
   }
 
-  /** Whether an idle connection was taken just as the upstream closed it. */
+  /** Returns whether the request was sent on an idle connection that the upstream was closing. */
   #mayRetry(error: Error): boolean {
     return this.#retriesLeft > 0 && !this.#hasStarted && STALE.has(codeOf(error)) && endedUsedConnection(error)
   }
@@ -227,11 +227,11 @@ export class Exchange implements ResponseBody, Dispatcher.DispatchHandler {
     this.response.writeHead(status, statusText(status, phrase), headers)
     this.#noteWait(waited, status, true)
     if (isEventStream(answer.contentType)) this.#openStream()
-    // What has arrived in one piece with the head is written in one piece with it.
+    // A chunk that has arrived together with the head is written together with it.
     process.nextTick(begin, this)
   }
 
-  /** Answers in the upstream's place, or sends the request again, where the upstream's answer calls for a login. */
+  /** Answers in place of the upstream, or sends the request again, if the upstream's response requires a login. */
   #answerInstead(answer: UpstreamAnswer, waited: number): boolean {
     const { config, loginRedirects } = this.#services
     const { route, session } = this.#verdict
@@ -256,14 +256,14 @@ export class Exchange implements ResponseBody, Dispatcher.DispatchHandler {
     }
   }
 
-  /** Ends the exchange without the upstream's answer, because the gateway gives its own. */
+  /** Ends the exchange without the upstream's response, because the gateway answers itself. */
   #dismiss(status: number, waited: number): void {
     this.#stop('answered by the gateway')
     this.#noteWait(waited, status, false)
     this.#closeBehindUpload()
   }
 
-  /** Renews the refused token, once a request; `null` where that is impossible or the request can't be sent again. */
+  /** Renews a rejected token once per request. Returns `null` if it can't be renewed or the request can't be sent again. */
   #renew(session: Session): Promise<Acquired> | null {
     const { route, accessToken } = this.#verdict
     if (accessToken === null || this.#isRenewal) return null
@@ -272,8 +272,8 @@ export class Exchange implements ResponseBody, Dispatcher.DispatchHandler {
   }
 
   /**
-   * Sends the request once more: with a new token where there is one, otherwise with the old one, so that the client gets
-   * the upstream's own answer.
+   * Sends the request once more, with a new token if there is one. Otherwise it uses the old token, so that the client gets
+   * the upstream's own response.
    */
   async #sendAgain(session: Session, renewal: Promise<Acquired>): Promise<void> {
     const got = await renewal
@@ -316,7 +316,7 @@ export class Exchange implements ResponseBody, Dispatcher.DispatchHandler {
     )
   }
 
-  /** `status` is `null` without an answer; `passed` tells that the answer's head has gone to the client. */
+  /** Records the wait for the upstream. `status` is `null` without a response. `passed`: the response goes to the client. */
   #noteWait(ms: number, status: number | null, passed: boolean): void {
     const { upstreamSeconds, addedSeconds } = this.#services.metrics
     const context = this.#context
@@ -338,8 +338,8 @@ export class Exchange implements ResponseBody, Dispatcher.DispatchHandler {
   }
 
   /**
-   * Aborts the request when no final answer begins within the route's timeout. While the client is sending a body, the
-   * timer starts again, as undici's own timer does with each interim answer.
+   * Aborts the request if no final response begins within the route's timeout. The timer restarts while the client sends a
+   * body, and undici's own timer restarts with each interim response.
    */
   #startTimer(): void {
     this.#timer = setTimeout(Exchange.#onTimer, this.#verdict.route.timeout, this)
@@ -347,7 +347,7 @@ export class Exchange implements ResponseBody, Dispatcher.DispatchHandler {
 
   static #onTimer(this: void, exchange: Exchange): void {
     if (exchange.#hasBody && !exchange.#request.raw.complete) exchange.#startTimer()
-    // A process that was stopped for a while runs its timers before it reads from its sockets.
+    // Waits for one more read, because a process that was suspended runs its timers before it reads from its sockets.
     else exchange.#immediate = setImmediate(Exchange.#giveUp, exchange)
   }
 
@@ -372,17 +372,17 @@ export class Exchange implements ResponseBody, Dispatcher.DispatchHandler {
     this.controller?.abort(new Error(why))
   }
 
-  /** An answer that waits for its turn is told later than its socket that the client has gone. */
+  /** Returns whether the client has disconnected. A waiting answer learns this later than its socket. */
   #clientHasLeft(): boolean {
     return this.response.destroyed || this.#request.raw.socket.destroyed
   }
 
-  /** Whether the client is still sending: what it sends after the answer must not be taken for another request. */
+  /** Returns whether the client is still sending. Its bytes after the answer must not be read as another request. */
   #isUploading(): boolean {
     return this.#hasBody && !this.#request.raw.complete
   }
 
-  /** Makes the gateway's own answer the last on a connection on which an unread body is arriving. */
+  /** Makes the gateway's own answer the last on its connection if an unread body is arriving. */
   #closeBehindUpload(): void {
     if (this.#isUploading()) this.response.setHeader('connection', 'close')
   }
@@ -392,7 +392,7 @@ function rawHeadersOf({ rawHeaders }: Dispatcher.DispatchController): readonly (
   return Array.isArray(rawHeaders) ? rawHeaders : []
 }
 
-/** `hasStarted`: the upstream has answered, but with nothing that can be passed on. */
+/** Returns the fault for a failed exchange. `hasStarted`: the upstream has begun a response that can't be forwarded. */
 function faultOf(error: Error, hasStarted: boolean): Fault {
   if (error instanceof Fault) return error
   if (TIMEOUTS.has(codeOf(error))) return new Fault('upstream_timeout', { cause: error })

@@ -3,7 +3,7 @@ import type { Verdict } from '../../gate/verdict.ts'
 import { contextOf } from '../context.ts'
 import { Exchange, type ExchangeServices } from './exchange.ts'
 
-/** Passes a request on to its upstream, as HTTP or as a WebSocket. */
+/** Forwards a request to its upstream, as HTTP or as a WebSocket. */
 export function forward(
   services: ExchangeServices,
   verdict: Extract<Verdict, { type: 'forward' }>,

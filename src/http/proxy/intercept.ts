@@ -1,10 +1,10 @@
-import { wasJustAsked, withRequirements } from '../../gate/admit.ts'
+import { isRepeatedStepUp, withRequirements } from '../../gate/admit.ts'
 import type { CompiledRoute, Denial, RequestKind } from '../../gate/verdict.ts'
 import type { Provider } from '../../oidc/provider.ts'
 import type { Session } from '../../session/session.ts'
 import type { StepUp } from '../../token/denial.ts'
 
-/** What the login depends on in an upstream's answer. */
+/** The parts of an upstream's response that may require a login. */
 export interface UpstreamAnswer {
   readonly status: number
   readonly location: string | null
@@ -12,15 +12,15 @@ export interface UpstreamAnswer {
   readonly authenticate: readonly string[]
 }
 
-/** What the exchange does with an upstream's answer. */
+/** What the exchange does with an upstream's response. */
 export type Interception =
   | { readonly type: 'pass' }
-  /** The gateway answers instead. */
+  /** The gateway answers in place of the upstream. */
   | { readonly type: 'deny'; readonly denial: Denial }
-  /** The upstream no longer accepts the session's access token; a new one may help. */
+  /** The upstream rejects the session's access token, and a new one may help. */
   | { readonly type: 'renew'; readonly session: Session }
 
-/** The request that the upstream has answered. */
+/** The request to which the upstream has responded. */
 interface Answered {
   readonly kind: RequestKind
   readonly route: CompiledRoute
@@ -29,7 +29,7 @@ interface Answered {
 
 const PASS: Interception = { type: 'pass' }
 
-/** Tells what an upstream's answer means for the login: only a login page, a challenge or a refused token matter. */
+/** Returns what an upstream's response requires. Only a redirect to a login, a challenge or a rejected token matters. */
 export function intercept(
   { status, location, authenticate }: UpstreamAnswer,
   { kind, route, session }: Answered,
@@ -38,30 +38,30 @@ export function intercept(
 ): Interception {
   if (redirects.matches(route, status, location))
     return kind === 'script' ? { type: 'deny', denial: { reason: 'upstream-login' } } : PASS
-  // Without a session the upstream judges a token of the client's own, which the gateway can't renew.
+  // Without a session, the upstream has checked the client's own token, which the gateway can't renew.
   if (session === null || authenticate.length === 0) return PASS
   const wish = readUpstreamChallenge(status, authenticate)
   if (wish === null) return PASS
   if (wish.type === 'invalid-token') return { type: 'renew', session }
   const stepUp = withRequirements(route, wish.stepUp)
-  const denial: Denial = wasJustAsked(session, stepUp, now)
+  const denial: Denial = isRepeatedStepUp(session, stepUp, now)
     ? { reason: 'step-up-refused' }
     : { reason: 'step-up', stepUp }
   return { type: 'deny', denial }
 }
 
-/** Tells an upstream's redirects to a login from all others. */
+/** Returns whether an upstream's redirect leads to a login. */
 export interface LoginRedirects {
   matches(route: CompiledRoute, status: number, location: string | null): boolean
 }
 
-/** Compiles the routes' `loginRedirects`; the provider's authorization endpoint always counts as a login. */
+/** Compiles the routes' `loginRedirects`. The provider's authorization endpoint always counts as a login. */
 export function compileLoginRedirects(routes: readonly CompiledRoute[], provider: Provider): LoginRedirects {
   const patterns = routes.map((route) => route.loginRedirects.map(toPattern))
   return {
     matches(route, status, location) {
       if (location === null || status < 300 || status > 399) return false
-      // As written, and as a browser reads it: a host in capitals or with the default port is the same.
+      // Tries the raw URL and the URL that a browser parses, in which upper case and the default port are normalised.
       const written = URL.canParse(location) ? [location, new URL(location).href] : [location]
       return (
         (patterns[route.index] ?? []).some((pattern) => written.some((one) => pattern.test(one))) ||
@@ -78,7 +78,7 @@ function isAuthorizationEndpoint(provider: Provider, location: string): boolean 
   return theirs.origin === ours.origin && theirs.pathname === ours.pathname
 }
 
-/** Compiles a pattern: `**` matches anything, `*` one segment, `/**` at the end also nothing. A query never matters. */
+/** Compiles a pattern: `**` matches anything, `*` one segment, and a final `/**` may match nothing. Ignores the query. */
 function toPattern(pattern: string): RegExp {
   const source = pattern.split(/(\/?\*\*$|\*\*|\*)/).map((part) => {
     if (part === '/**') return '(?:[/?#].*)?'
@@ -90,7 +90,7 @@ function toPattern(pattern: string): RegExp {
 }
 
 /**
- * What an upstream's challenge asks for: also Entra's claims challenge.
+ * What an upstream's challenge requires, including Entra's claims challenge.
  * @see https://www.rfc-editor.org/rfc/rfc6750#section-3
  * @see https://www.rfc-editor.org/rfc/rfc9470#section-3
  */
@@ -100,7 +100,7 @@ export type UpstreamChallenge =
   /** The access token is valid, but not sufficient. */
   | { readonly type: 'step-up'; readonly stepUp: StepUp }
 
-/** Reads the WWW-Authenticate values of a 401 or 403; returns `null` for challenges that a login would not change. */
+/** Parses the WWW-Authenticate values of a 401 or 403. Returns `null` for challenges that a login would not resolve. */
 function readUpstreamChallenge(status: number, values: readonly string[]): UpstreamChallenge | null {
   if (status !== 401 && status !== 403) return null
   for (const value of values) {
@@ -133,20 +133,20 @@ function readUpstreamChallenge(status: number, values: readonly string[]): Upstr
   return null
 }
 
-/** Returns a challenge's `claims` as JSON: Entra encodes them in base64. Returns `null` for anything but an object. */
+/** Returns a challenge's `claims` as JSON; Entra encodes them in base64. Returns `null` unless they are an object. */
 function readClaims(value: string): string | null {
   for (const text of [Buffer.from(value, 'base64').toString('utf8'), value]) {
     try {
       const claims: unknown = JSON.parse(text)
       if (typeof claims === 'object' && claims !== null && !Array.isArray(claims)) return text
     } catch {
-      // The value may be in the other form.
+      // The value may be in the other encoding.
     }
   }
   return null
 }
 
-/** Matches only from the beginning of a name: a long run of letters would otherwise be tried from each letter. */
+/** Matches only at the start of a name. Otherwise a long run of letters would be tried from every letter. */
 const PARAMETER = /(?<![\w-])([\w-]+)\s*=\s*(?:"((?:[^"\\]|\\.)*)"|([^\s,"]+))/g
 
 /**

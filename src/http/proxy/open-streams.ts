@@ -5,7 +5,7 @@ import type { Sessions } from '../../session/sessions.ts'
 /** The kinds of streams. */
 export const STREAM_KINDS = ['event-stream', 'websocket'] as const
 
-/** Why a stream is closed by the gateway. */
+/** Why the gateway closes a stream. */
 export type CloseReason = 'session-ended' | 'draining'
 
 /** A connection that stays open: an event stream or a WebSocket. */
@@ -16,19 +16,19 @@ interface Stream {
 
 /** The open streams, by session. */
 export interface Streams {
-  /** Registers a stream, with its session if it has one; returns a function that removes it. */
+  /** Registers a stream with its session, if it has one. Returns a function that removes it. */
   add(session: Session | null, stream: Stream): () => void
   /** Moves the streams of one session to another, because the same user has logged in again. */
   move(from: string, to: Session): void
-  /** Returns the session to which the streams of this one have moved. */
+  /** Returns the session to which the streams of a session have moved. */
   ownerOf(session: Session): Session
-  /** Closes all streams, and those that open later. */
+  /** Closes all streams, including those that are opened later. */
   drain(): void
-  /** Returns how many streams of a kind are open. */
+  /** Returns the number of open streams of a kind. */
   count(kind: string): number
 }
 
-/** How often sessions with streams are checked, for an end by time or one without a notice. */
+/** How often sessions with streams are checked for an expiry or for an end without a notice. */
 const CHECK_MS = 1_000
 const MAX_MOVED = 10_000
 
@@ -56,7 +56,7 @@ export function createStreams(sessions: Pick<Sessions, 'load' | 'onEnd'>): Strea
   }
 
   async function check({ session }: Group): Promise<void> {
-    // This is not the user's activity. When the store can't be asked, the next check asks again.
+    // The check is not user activity. If the store is unavailable, the next check tries again.
     if ((await sessions.load(session.ticket, Date.now())) === null) closeGroup(session.id, 'session-ended')
   }
 

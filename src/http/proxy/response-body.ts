@@ -1,18 +1,18 @@
 import type { ServerResponse } from 'node:http'
 import type { Dispatcher } from 'undici'
 
-/** An answer's body on its way from the upstream to the client. */
+/** The body of a response, on its way from the upstream to the client. */
 export interface ResponseBody {
   readonly response: ServerResponse
-  /** Pauses and resumes the upstream; `null` before it is connected. */
+  /** Pauses and resumes the upstream. `null` before the upstream is connected. */
   readonly controller: Dispatcher.DispatchController | null
-  /** The first chunk, until it is known whether it is the only one: most are, and are written together with the head. */
+  /** The first chunk, which is held until the next one: most bodies have one chunk, which is written with the head. */
   held: Buffer | null
-  /** The head and the first chunk are written. */
+  /** Whether the head and the first chunk have been written. */
   begun: boolean
 }
 
-/** Passes a chunk on, and pauses the upstream while the client does not read. */
+/** Forwards a chunk, and pauses the upstream while the client does not read. */
 export function deliver(body: ResponseBody, chunk: Buffer): void {
   if (!body.begun && body.held === null) {
     body.held = chunk
@@ -22,18 +22,18 @@ export function deliver(body: ResponseBody, chunk: Buffer): void {
   write(body, chunk)
 }
 
-/** Writes the head, and the first chunk if it has arrived: an event stream's first event may come late. */
+/** Writes the head, and the first chunk if it has arrived. The first event of an event stream may arrive much later. */
 export function begin(body: ResponseBody): void {
   const { response, held, begun } = body
   if (begun || response.destroyed) return
   body.begun = true
   body.held = null
-  // `flushHeaders` would encode the head as UTF-8, but its strings have one character for each byte.
+  // `flushHeaders` would encode the head as UTF-8, but its strings have one character per byte.
   if (held === null) response.write('', 'latin1')
   else write(body, held)
 }
 
-/** Ends the body with the chunk that is still held. */
+/** Ends the body, with the chunk that is still held. */
 export function complete(body: ResponseBody): void {
   const { response, held } = body
   body.begun = true
@@ -47,8 +47,8 @@ function write(body: ResponseBody, chunk: Buffer): void {
   if (response.write(chunk)) return
   body.controller?.pause()
   response.once('drain', () => {
-    // `drain` may come from within undici's parser, when another answer of this connection ends; the parser can't be
-    // entered again from there.
+    // `drain` may be emitted from within undici's parser, if another response on this connection ends. The parser is not
+    // re-entrant.
     process.nextTick(resume, body)
   })
 }
@@ -57,13 +57,13 @@ function resume(body: ResponseBody): void {
   body.controller?.resume()
 }
 
-/** Media types of answers that do not end by themselves. */
+/** Media types of responses that do not end by themselves. */
 const STREAM =
   /^(?:text\/event-stream|multipart\/x-mixed-replace|application\/(?:x-ndjson|stream\+json|json-seq|grpc-web))\b/i
 /** How long a client may take to read the end of a stream. */
 const LAST_BYTES_MS = 1_000
 
-/** Tells whether an answer of this media type goes on until one side ends it. */
+/** Returns whether a response of this media type continues until one side ends it. */
 export function isEventStream(contentType: string | null): boolean {
   return contentType !== null && STREAM.test(contentType)
 }
@@ -71,7 +71,7 @@ export function isEventStream(contentType: string | null): boolean {
 /** Destroys the connection of a client that does not read the end of its stream within a second. */
 export function limitLastBytes(response: ServerResponse): void {
   setTimeout(() => {
-    // An answer that waits behind another one ends in its turn.
+    // A response that waits for an earlier one ends when its turn comes.
     if (response.socket !== null && !response.writableFinished) response.destroy()
   }, LAST_BYTES_MS).unref()
 }

@@ -1,7 +1,7 @@
 import { STATUS_CODES } from 'node:http'
 import { connectionOptions, HOP_BY_HOP } from '../../header-names.ts'
 
-/** The headers that are more than passed on, by their names in lower case. */
+/** The headers that are not just forwarded, by lower-case name. */
 const MEANINGS = [
   'connection',
   'transfer-encoding',
@@ -28,9 +28,9 @@ function meaningOf(name: string): Meaning {
 }
 
 interface AnswerHeaders {
-  /** Name, value, name, value … for the client, one character a byte. */
+  /** Name, value, name, value … for the client, with one character per byte. */
   readonly headers: string[]
-  /** The values of Transfer-Encoding, joined; `null` without one. */
+  /** The joined values of Transfer-Encoding, or `null` without one. */
   readonly transferEncoding: string | null
   readonly location: string | null
   readonly contentType: string | null
@@ -38,7 +38,7 @@ interface AnswerHeaders {
   readonly authenticate: readonly string[]
 }
 
-/** Returns an upstream's headers without the hop-by-hop ones, `Gatehouse` and the gateway's cookies. */
+/** Returns an upstream's headers without hop-by-hop headers, `Gatehouse` and the gateway's cookies. */
 export function clientHeaders(
   raw: readonly (Buffer | string)[],
   isOwnCookie: (name: string) => boolean,
@@ -94,7 +94,10 @@ export function clientHeaders(
 
 const NONE: readonly string[] = []
 
-/** Node.js decodes a Content-Disposition behind a Content-Length as UTF-8: https://github.com/nodejs/node/issues/58240 */
+/**
+ * Moves Content-Length to the end, because Node.js decodes a Content-Disposition after it as UTF-8:
+ * https://github.com/nodejs/node/issues/58240
+ */
 function putLengthLast(headers: string[]): void {
   const at = headers.findIndex((name, i) => i % 2 === 0 && name.toLowerCase() === 'content-length')
   if (at !== -1) headers.push(...headers.splice(at, 2))
@@ -126,7 +129,7 @@ function without(headers: readonly string[], names: ReadonlySet<string>): string
 }
 
 /**
- * Removes Content-Length from a 204, which has no body: a client might wait for one.
+ * Removes Content-Length from a 204, which has no body, because a client might wait for one.
  * @see https://www.rfc-editor.org/rfc/rfc9110#section-8.6
  */
 export function dropLength(headers: string[]): void {
@@ -134,10 +137,10 @@ export function dropLength(headers: string[]): void {
     if (headers[i]?.toLowerCase() === 'content-length') headers.splice(i, 2)
 }
 
-/** https://www.rfc-editor.org/rfc/rfc9112#section-4, one character a byte. */
+/** A valid status text, with one character per byte: https://www.rfc-editor.org/rfc/rfc9112#section-4 */
 const PHRASE = /^[\t\u0020-\u007e\u0080-\u00ff]*$/
 
-/** Returns the upstream's own status text, or the usual one where that can't be sent. */
+/** Returns the upstream's own status text, or the standard one if the upstream's can't be sent. */
 export function statusText(status: number, phrase: string | null): string {
   const usual = STATUS_CODES[status] ?? ''
   return phrase === null || phrase === usual || !PHRASE.test(phrase) ? usual : phrase

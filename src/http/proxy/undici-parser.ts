@@ -3,16 +3,17 @@ import { printable } from '../printable.ts'
 import { logsInConnection } from './connection-bound.ts'
 
 /**
- * The members used of undici 7's private parser, one a connection, whose methods its native parser calls.
+ * The members of undici 7's private parser that are used here. Each connection has a parser, and the native parser calls
+ * its methods.
  * https://github.com/nodejs/undici/blob/v7.30.2/lib/dispatcher/client-h1.js
  */
 interface Parser {
-  /** The status of the answer whose head has been read; 0 while a head is being read. */
+  /** The status of the response whose head has been read, or 0 while a head is being read. */
   statusCode: number
   statusText: string
   contentLength: string
   shouldKeepAlive: boolean
-  /** Name, value, name … as far as read. */
+  /** The name, value, name … read so far. */
   readonly headers: readonly Buffer[]
   execute: (chunk: Buffer) => void
   onStatus: (bytes: Buffer) => number
@@ -26,26 +27,26 @@ const METHODS = ['execute', 'onStatus', 'onHeadersComplete', 'onMessageComplete'
 /** The status texts with which connections have switched protocols. */
 const phrases = new WeakMap<object, string>()
 
-/** The errors of connections that had carried an answer before. */
+/** The errors of connections that had carried a response before. */
 const ofUsed = new WeakSet<Error>()
 
-/** Tells whether an error ended a connection that had carried an answer before. */
+/** Returns whether an error ended a connection that had carried a response before. */
 export function endedUsedConnection(error: Error): boolean {
   return ofUsed.has(error)
 }
 
 /**
- * Corrects how undici reads the answers on a connection, and makes its errors name the place. Must be called after undici
- * has set up the connection; `shared` where several clients' requests go over it.
+ * Corrects how undici reads the responses on a connection, and adds the position to its errors. Must be called after undici
+ * has set up the connection. `shared`: the connection carries the requests of several clients.
  *
- * - An unexpected `100 Continue` is skipped like any other interim answer (https://www.rfc-editor.org/rfc/rfc9110#section-15.2).
+ * - An unexpected `100 Continue` is skipped like any other interim response (https://www.rfc-editor.org/rfc/rfc9110#section-15.2).
  *   Undici destroys the connection: https://github.com/nodejs/undici/issues/197
  * - The Content-Length of a 204 or 304 does not describe its body (https://www.rfc-editor.org/rfc/rfc9110#section-8.6).
  *   Undici compares the two: https://github.com/nodejs/undici/pull/816
- * - The status text keeps its bytes as Latin-1, also across chunks (https://www.rfc-editor.org/rfc/rfc9112#section-4).
- * - A reset never completes an answer (https://www.rfc-editor.org/rfc/rfc9112#section-8). Undici takes a reset for the end of
- *   an answer without a length: https://github.com/nodejs/undici/pull/784
- * - A shared connection is not used again after the application has asked to authenticate the connection itself.
+ * - The status text keeps its bytes as Latin-1, even across chunks (https://www.rfc-editor.org/rfc/rfc9112#section-4).
+ * - A reset never completes a response (https://www.rfc-editor.org/rfc/rfc9112#section-8). Undici accepts a reset as the end
+ *   of a response without a length: https://github.com/nodejs/undici/pull/784
+ * - A shared connection is not reused after the application has requested the authentication of the connection itself.
  */
 export function mendParser(socket: Socket, shared: boolean): void {
   const parser = parserOf(socket)
@@ -53,7 +54,7 @@ export function mendParser(socket: Socket, shared: boolean): void {
   const { execute, onHeadersComplete, onMessageComplete, createError } = parser
   let chunk: Buffer | null = null
   let isUsed = false
-  // Undici's own listener may fail a request at once, so this one comes first.
+  // This listener comes first, because undici's own listener may fail a request immediately.
   socket.prependListener('error', (error) => {
     if (isUsed) ofUsed.add(error)
   })
@@ -89,7 +90,7 @@ export function mendParser(socket: Socket, shared: boolean): void {
   }
   parser.createError = (code, rest) => {
     const inHead = parser.statusCode === 0
-    // Otherwise undici compares it with a body that has not begun.
+    // Otherwise, undici compares the length with a body that has not begun.
     if (inHead) parser.contentLength = ''
     const error = createError.call(parser, code, rest)
     if (inHead && error.message !== '')
@@ -98,7 +99,7 @@ export function mendParser(socket: Socket, shared: boolean): void {
   }
 }
 
-/** Returns the status text with which a connection switched protocols, one character a byte, or `null`. */
+/** Returns the status text with which a connection switched protocols, with one character per byte, or `null`. */
 export function phraseOf(socket: object): string | null {
   return phrases.get(socket) ?? null
 }
@@ -123,15 +124,15 @@ function offersConnectionLogin(headers: readonly Buffer[]): boolean {
   return false
 }
 
-/** Text that was probably meant to be a header name. */
+/** Text that is probably intended as a header name. */
 const NAME = /^[\w-][\w .-]{0,60}$/
 
 /**
- * Tells where in a head the parser has stopped, at the offset `at` of the chunk. Only names are told: values, and bytes that
- * are no header, may be secret.
+ * Describes where in a head the parser has stopped, at the offset `at` of the chunk. Includes only header names, because
+ * values and other bytes may be secret.
  */
 function placeOf(headers: readonly Buffer[], chunk: Buffer | null, at: number): string {
-  // An odd one is the name of the header whose value is being read.
+  // With an odd count, the last entry is the name of the header whose value is being read.
   if (headers.length % 2 === 1) return `, in the header ${printable(text(headers.at(-1)))}`
   const line = lineAt(chunk, at)
   const colon = line.indexOf(':')
@@ -145,7 +146,7 @@ function placeOf(headers: readonly Buffer[], chunk: Buffer | null, at: number): 
 function lineAt(chunk: Buffer | null, at: number): string {
   if (chunk === null || at < 1) return ''
   const start = chunk.lastIndexOf(LINE_FEED, at - 1) + 1
-  // The line may have begun in an earlier chunk, in the middle of a value.
+  // The line may have begun in an earlier chunk, so this may be the middle of a value.
   if (start === 0) return ''
   const end = chunk.indexOf(LINE_FEED, start)
   return chunk.toString('latin1', start, end === -1 ? chunk.length : end)

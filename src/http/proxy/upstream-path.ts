@@ -1,6 +1,6 @@
 import type { Route } from '../../config/schema.ts'
 
-/** Returns the path that goes upstream: as it was sent, but for a prefix that the route strips or rewrites. */
+/** Returns the path that goes upstream: the raw path, except for a prefix that the route strips or rewrites. */
 export function upstreamPath(route: Pick<Route, 'stripPrefix' | 'rewritePrefix'>, path: string): string {
   const from = route.rewritePrefix?.from ?? route.stripPrefix
   if (from === null || !startsWithPrefix(path, from)) return path

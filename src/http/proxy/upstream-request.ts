@@ -13,7 +13,7 @@ import { tooManyFields } from '../server/header-fields.ts'
 import { dispatcherFor, hasConnectionLogin, hasOwnConnections } from './connection-bound.ts'
 import type { Upstreams } from './upstreams.ts'
 
-/** Builds the headers that go upstream: name, value, name, value … */
+/** Returns the headers that go upstream: name, value, name, value … */
 export function upstreamHeaders(
   rules: UpstreamHeaders,
   { route, who, accessToken }: Extract<Verdict, { type: 'forward' }>,
@@ -24,7 +24,7 @@ export function upstreamHeaders(
 }
 
 /**
- * Replaces the client's trace context by the gateway's own, which continues it. A route that removes `traceparent` sends
+ * Replaces the client's trace context by the gateway's, which continues it. A route that removes `traceparent` sends
  * none.
  */
 function withTrace(headers: string[], { upstream, headers: { remove } }: CompiledRoute, trace: RequestTrace): string[] {
@@ -38,7 +38,7 @@ function withTrace(headers: string[], { upstream, headers: { remove } }: Compile
   return out
 }
 
-/** Returns the route's pool, or the client's own dispatcher where the client logs in its connection. */
+/** Returns the route's pool, or the client's own dispatcher if the client authenticates its connection. */
 export function dispatcherOf(
   upstreams: Upstreams,
   route: CompiledRoute,
@@ -54,8 +54,8 @@ export function dispatcherOf(
 }
 
 /**
- * Returns the request's body as a stream that leaves the client's connection open when the upstream fails: the client
- * still has to get an answer.
+ * Returns the request's body as a stream that leaves the client's connection open if the upstream fails, so that the
+ * client gets an answer.
  */
 export function bodyOf(request: IncomingMessage, { maxBody }: CompiledRoute, maxTrailerFields: number): Readable {
   const chunks = request.iterator({ destroyOnReturn: false })
@@ -64,7 +64,7 @@ export function bodyOf(request: IncomingMessage, { maxBody }: CompiledRoute, max
   return Readable.from(body, { objectMode: false })
 }
 
-/** Asks for the body once the upstream takes it, and limits its bytes and its trailer fields. */
+/** Requests the body when the upstream is ready for it, and limits its bytes and trailer fields. */
 async function* limitBody(
   request: IncomingMessage,
   chunks: AsyncIterable<Buffer>,

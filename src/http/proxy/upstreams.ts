@@ -5,11 +5,11 @@ import { withoutBrackets } from '../../config/value-types/address.ts'
 import type { CompiledRoute } from '../../gate/verdict.ts'
 import { mendParser } from './undici-parser.ts'
 
-/** Connections to upstreams: one pool for each upstream and its TLS settings, shared by its routes. */
+/** The connections to upstreams. Routes with the same upstream and TLS settings share a pool. */
 export interface Pools {
-  /** Returns the pools for these routes; open pools are used again. `answerHeaders` in bytes. */
+  /** Returns the pools for these routes, and reuses open ones. `answerHeaders` is in bytes. */
   openFor(routes: readonly CompiledRoute[], answerHeaders: number): Upstreams
-  /** Forgets the pools that these upstreams do not use; their requests finish. */
+  /** Drops the pools that these upstreams do not use. Their requests finish. */
   keepOnly(upstreams: Upstreams): void
   close(): Promise<void>
 }
@@ -17,7 +17,7 @@ export interface Pools {
 /** The pools of one route table. */
 export interface Upstreams {
   poolFor(route: CompiledRoute): Dispatcher
-  /** Creates a dispatcher of one connection for one client; the caller closes it. */
+  /** Creates a dispatcher with one connection for one client. The caller must close it. */
   openOne(route: CompiledRoute): Dispatcher
   readonly all: ReadonlySet<Dispatcher>
 }
@@ -31,7 +31,7 @@ interface Identity {
 
 const MAX_CONNECT_TIMEOUT_MS = 10_000
 
-/** Creates the pools, without a connection: each pool grows as it is used. */
+/** Creates the pools. They open connections when they are used. */
 export function createPools(): Pools {
   let pools: { readonly identity: Identity; readonly pool: Dispatcher }[] = []
 
@@ -57,14 +57,14 @@ export function createPools(): Pools {
         openOne: (route) =>
           open(identityOf(route, answerHeaders), ONE_CONNECTION).compose(
             (dispatch) => (options, handler) =>
-              // undici closes a connection behind a HEAD, because a body sent by mistake would be read as the next
-              // answer. Here the next request is the same client's, and the connection's login would be lost.
+              // undici closes a connection after a HEAD, because an erroneous body would be read as the next response.
+              // Here, the next request is from the same client, and the login of the connection would be lost.
               dispatch(options.method === 'HEAD' ? { ...options, reset: false } : options, handler),
           ),
       }
     },
     keepOnly({ all }) {
-      // Idle connections close after a few seconds.
+      // Dropped pools need no `close`, because idle connections close after a few seconds.
       pools = pools.filter(({ pool }) => all.has(pool))
     },
     async close() {
@@ -73,7 +73,7 @@ export function createPools(): Pools {
   }
 }
 
-/** The connection stays open as long as the client's own, or until the application closes it. */
+/** Keeps the connection open until the client's connection or the application closes it. */
 const ONE_CONNECTION = { connections: 1, keepAliveTimeout: 600_000 }
 
 function identityOf({ upstream, upstreamTls, timeout }: CompiledRoute, answerHeaders: number): Identity {
@@ -88,7 +88,7 @@ function open({ upstream, upstreamTls, connectTimeout, answerHeaders }: Identity
     ...(caFile === null ? {} : { ca: caFile.content.toString('utf8') }),
     rejectUnauthorized: !insecureSkipVerify,
   })
-  // By default undici takes the client's Host for SNI and for the certificate's name, and reconnects when it changes.
+  // By default, undici uses the client's Host for SNI and the certificate check, and reconnects when the Host changes.
   const name = serverName ?? new URL(upstream.origin).hostname
   const servername = isIP(withoutBrackets(name)) === 0 ? name : ''
   const pool = new Pool(upstream.origin, {

@@ -18,11 +18,11 @@ interface Joint {
   /** Called when a message of the client begins. */
   readonly onMessage: () => void
   readonly onClosed: () => void
-  /** How long the upstream may read nothing while data waits for it, ms; the listener watches the client. */
+  /** How long the upstream may read nothing while data waits for it, in ms. The listener checks the client. */
   readonly idleRead: number
 }
 
-/** The private close code for a session that has ended; it reads as 401. */
+/** The private close code for a session that has ended, chosen by analogy with 401. */
 const SESSION_ENDED = 4401
 /** https://www.rfc-editor.org/rfc/rfc6455#section-7.4.1 */
 const GOING_AWAY = 1001
@@ -32,7 +32,8 @@ const CLOSE_MS = 1_000
 const LAST_BYTES_MS = 10_000
 
 /**
- * Returns the head of the answer that switches protocols, with the upstream's headers and status text, one character a byte.
+ * Returns the head of the response that switches protocols, with the upstream's headers and status text. Has one character
+ * per byte.
  * @see https://www.rfc-editor.org/rfc/rfc9110#section-15.2.2
  */
 function switchingHead(headers: readonly string[], protocol: string, phrase: string): string {
@@ -42,8 +43,8 @@ function switchingHead(headers: readonly string[], protocol: string, phrase: str
 }
 
 /**
- * Joins both ends byte for byte, with back-pressure. When one side ends, the other direction stays open. Returns a function
- * that closes the connection with a close code, behind the frame that the upstream is sending.
+ * Connects both ends byte for byte, with backpressure. If one side ends, the other direction stays open. Returns a function
+ * that closes the connection with a close code, after the frame that the upstream is sending.
  * @see https://www.rfc-editor.org/rfc/rfc6455#section-7.4
  */
 function join({ client, upstream, onMessage, onClosed, idleRead }: Joint): (code: number) => void {
@@ -63,7 +64,7 @@ function join({ client, upstream, onMessage, onClosed, idleRead }: Joint): (code
   const sayGoodbye = (code: number): void => {
     upstream.pause()
     client.end(closeFrame(code, false))
-    // In the middle of a frame of the client, the upstream would read the close frame as a part of that frame.
+    // In the middle of a client's frame, the upstream would read the close frame as part of that frame.
     upstream.end(fromClient.atBoundary() ? closeFrame(code, true) : undefined)
   }
 
@@ -72,7 +73,7 @@ function join({ client, upstream, onMessage, onClosed, idleRead }: Joint): (code
     if (fromClient.push(chunk).messages > 0) onMessage()
     if (upstream.write(chunk)) return
     client.pause()
-    // A paused client does not tell that it has gone.
+    // The disconnect of a paused client is not noticed.
     watching ??= watchIdleReaders([upstream], idleRead, cut)
   })
   upstream.on('drain', () => {
@@ -99,14 +100,14 @@ function join({ client, upstream, onMessage, onClosed, idleRead }: Joint): (code
   upstream.on('end', () => {
     client.end()
   })
-  // The last bytes of an end that has gone still have to reach the other.
+  // The last bytes from an end that has disconnected must still reach the other end.
   const left = (other: Duplex) => (): void => {
     if (closing !== null || other.destroyed) {
       cut()
       return
     }
     other.end()
-    // Unread data would hide the end of the connection, so it is discarded.
+    // Discards unread data, because it would hide the end of the connection.
     other.resume()
     setTimeout(cut, LAST_BYTES_MS).unref()
   }
@@ -118,20 +119,20 @@ function join({ client, upstream, onMessage, onClosed, idleRead }: Joint): (code
     if (closing !== null || closed) return
     closing = code
     setTimeout(cut, CLOSE_MS).unref()
-    // The client's data no longer goes to the upstream, but its close frame ends the wait.
+    // Stops forwarding the client's data, but waits for its close frame.
     client.resume()
     if (fromUpstream.atBoundary()) sayGoodbye(code)
     else upstream.resume()
   }
 }
 
-/** Answers the client's handshake with the upstream's headers, and takes the client's connection out of HTTP. */
+/** Answers the client's handshake with the upstream's headers, and detaches the client's connection from HTTP. */
 export function switchProtocols(upgrade: Upgrade, upstream: Duplex, headers: readonly string[]): void {
   upgrade.take()
   upgrade.socket.write(switchingHead(headers, 'websocket', statusText(101, phraseOf(upstream))), 'latin1')
 }
 
-/** What open WebSockets need. */
+/** The services for open WebSockets. */
 interface WebSocketServices {
   readonly config: Pick<Config, 'limits'>
   readonly sessions: Pick<Sessions, 'touch'>
@@ -139,8 +140,8 @@ interface WebSocketServices {
 }
 
 /**
- * Joins both ends of a WebSocket, and registers it so that it closes with its session. Of the request only what is read
- * here stays in memory: a WebSocket may be open for days.
+ * Connects both ends of a WebSocket, and registers it so that it closes with its session. Keeps no reference to the
+ * request, because a WebSocket may be open for days.
  */
 export function joinWebSocket(
   { config, sessions, streams }: WebSocketServices,
@@ -158,7 +159,7 @@ export function joinWebSocket(
     client,
     upstream,
     idleRead: config.limits.idleRead,
-    // A message is the user's doing; a browser's answer to a ping is not.
+    // A message counts as user activity; a browser's answer to a ping does not.
     onMessage() {
       if (session !== null) sessions.touch(streams.ownerOf(session), Date.now())
     },
@@ -181,21 +182,21 @@ export function joinWebSocket(
  * @see https://www.rfc-editor.org/rfc/rfc6455#section-5.2
  */
 export interface FrameTracker {
-  /** Reads the next bytes. `boundary` is the offset behind the last whole frame, or -1 without one. */
+  /** Reads the next bytes. `boundary` is the offset after the last complete frame, or -1 if there is none. */
   push(chunk: Buffer): { readonly boundary: number; readonly messages: number }
-  /** Tells whether the bytes so far end with a whole frame. */
+  /** Returns whether the bytes so far end with a complete frame. */
   atBoundary(): boolean
 }
 
-/** Lower opcodes are continuation, text and binary frames. */
+/** Opcodes below this one are continuation, text and binary frames. */
 const FIRST_CONTROL_OPCODE = 8
 
-/** Creates a tracker for the beginning of a connection. */
+/** Creates a tracker for a new connection. */
 function trackFrames(): FrameTracker {
   let header: number[] = []
   let payloadLeft = 0
 
-  /** The length of the header, as far as its bytes tell. */
+  /** The length of the header that its first bytes announce. */
   function headerLength(): number {
     const second = header[1]
     if (second === undefined) return 2
@@ -236,11 +237,11 @@ function trackFrames(): FrameTracker {
 }
 
 /**
- * Returns a close frame as a server sends it, or `masked` as a client does.
+ * Returns a close frame of a server, or of a client if `masked`.
  * @see https://www.rfc-editor.org/rfc/rfc6455#section-5.5.1
  */
 function closeFrame(code: number, masked: boolean): Buffer {
   const body = Buffer.from([code >> 8, code & 0xff])
-  // A mask of zeros leaves the payload as it is.
+  // A mask of zeros does not change the payload.
   return Buffer.concat([Buffer.from([0x88, masked ? 0x82 : 0x02]), masked ? Buffer.alloc(4) : Buffer.alloc(0), body])
 }

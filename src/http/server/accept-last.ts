@@ -3,17 +3,17 @@ import { setImmediate } from 'node:timers/promises'
 
 /** The longest wait for a moment without new connections. */
 const MAX_WAIT_MS = 3_000
-/** The longest such moment: the shorter it is, the fewer clients connect after it. */
+/** The longest such moment. A shorter one lets fewer clients connect after it. */
 const MOMENT_MS = 0.25
 
 /**
- * Waits until the system has handed over the connections that it has accepted for this process, because closing the
- * listener resets them. `accepted` counts the connections handed over, `pending` those that no worker has yet. The caller
- * must close the listener at once.
+ * Waits until the system has handed over the connections that it has accepted, because closing the listener would reset
+ * them. `accepted` returns the number of connections handed over, and `pending` the number that no worker has yet. The
+ * caller must then close the listener immediately.
  */
 export async function acceptLast(accepted: () => number, pending: () => number = () => 0): Promise<void> {
   const begun = performance.now()
-  // The event loop polls the listener once a round.
+  // The event loop polls the listener once per iteration.
   for (let isQuiet = false; !isQuiet && performance.now() - begun < MAX_WAIT_MS;) {
     const [before, at] = [accepted(), performance.now()]
     await setImmediate()

@@ -10,14 +10,14 @@ interface Waiting extends IncomingMessage {
 }
 
 /**
- * Routes requests with `Expect: 100-continue` like all others. Without a listener Node.js would ask for their bodies before
+ * Routes requests with `Expect: 100-continue` like all others. Without a listener, Node.js would send 100 Continue before
  * the gate has decided.
  */
 export function routeExpectations(server: Server): void {
   server.on('checkContinue', (request: Waiting, response) => {
     request[kWaiting] = response
-    // Node.js closes the connection behind an answer without 100 Continue, even when the body has arrived. No issue is
-    // known; the flag is set beside https://nodejs.org/api/http.html#event-checkcontinue
+    // Node.js closes the connection after an answer without 100 Continue, even if the body has arrived. There is no issue
+    // about it. Node.js sets the flag before https://nodejs.org/api/http.html#event-checkcontinue
     Object.defineProperty(response, '_expect_continue', { get: () => !request.complete })
     server.emit('request', request, response)
   })
@@ -27,12 +27,12 @@ export function routeExpectations(server: Server): void {
   })
 }
 
-/** Tells whether the client holds its body back until it gets `100 Continue`. */
+/** Returns whether the client sends its body only after `100 Continue`. */
 export function waitsToBeAsked(request: Waiting): boolean {
   return request[kWaiting] !== undefined
 }
 
-/** Sends `100 Continue` to a client that waits for it: once, and behind the answers to earlier requests. */
+/** Sends `100 Continue` once to a client that waits for it, after the answers to earlier requests. */
 export function askForBody(request: Waiting): void {
   const response = request[kWaiting]
   if (response === undefined || request[kAsked] === true) return

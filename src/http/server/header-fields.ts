@@ -1,8 +1,8 @@
 import { Fault } from '../../errors.ts'
 
 /**
- * Creates the fault for a request with more than `most` header or trailer fields. Node.js's own limit drops the rest
- * silently, even a Content-Length or a Host.
+ * Creates the fault for a request with more than `most` header or trailer fields. Node.js's own limit silently drops the
+ * other fields, even Content-Length or Host.
  * @see https://www.rfc-editor.org/rfc/rfc6585#section-5
  */
 export function tooManyFields(what: 'header' | 'trailer', most: number): Fault {

@@ -1,18 +1,18 @@
 import type { Duplex } from 'node:stream'
 
-/** How many checks in a row must find that the peer read nothing. */
+/** The number of checks in a row that must find that the peer has read nothing. */
 const CHECKS = 6
 
 interface Seen {
-  /** Bytes that the system had taken at the last check. */
+  /** The number of bytes that the system had taken at the last check. */
   readonly taken: number
-  /** How many checks ago that number last changed. */
+  /** The number of checks since that number changed. */
   readonly checks: number
 }
 
 /**
- * Calls `cut` for each connection whose peer reads none of the data that waits for it for `limitMs`, or up to a sixth
- * longer. A slow peer that reads something now and then stays connected. Returns the timer that checks.
+ * Calls `cut` for each connection whose peer reads none of the waiting data for `limitMs`, or up to a sixth longer. A slow
+ * peer that reads something from time to time stays connected. Returns the timer of the checks.
  */
 export function watchIdleReaders<S extends Duplex>(
   connections: Iterable<S>,
@@ -26,7 +26,7 @@ export function watchIdleReaders<S extends Duplex>(
       const taken = takenFrom(connection)
       if (taken === null) continue
       const before = seen.get(connection)
-      // A process that was stopped for a while has not seen what was read meanwhile, so checks count, and not the time.
+      // Counts checks, not time, because a process that was suspended has not seen what the peer has read.
       const checks = before?.taken === taken ? before.checks + 1 : 0
       if (checks < CHECKS) now.set(connection, { taken, checks })
       else cut(connection)
@@ -36,13 +36,13 @@ export function watchIdleReaders<S extends Duplex>(
 }
 
 /**
- * Returns how many bytes the system has taken for the peer, or `null` while none wait. A socket's public figures count a
- * write as a whole with its first byte, and can't tell a slow reader from one that has stopped. A public
- * `writeQueueSize` was proposed: https://github.com/nodejs/node/pull/44157
+ * Returns the number of bytes that the system has taken for the peer, or `null` if none are waiting. The public counters of
+ * a socket count a whole write with its first byte, so they can't distinguish a slow reader from one that has stopped. A
+ * public `writeQueueSize` was proposed: https://github.com/nodejs/node/pull/44157
  */
 function takenFrom(connection: Duplex): number | null {
   const handle: unknown = Reflect.get(connection, '_handle')
-  // Under TLS the plain connection counts.
+  // With TLS, uses the underlying plain connection.
   const plain = isObject(handle) ? (Reflect.get(handle, '_parent') ?? handle) : null
   if (!isObject(plain)) return null
   const [written, waiting] = [Reflect.get(plain, 'bytesWritten'), Reflect.get(plain, 'writeQueueSize')]

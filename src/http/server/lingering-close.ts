@@ -1,20 +1,20 @@
 import type { IncomingMessage } from 'node:http'
 import { Socket } from 'node:net'
 
-/** How long an answered client may pause while it sends the rest of its body. */
+/** How long a client may pause while it sends the rest of its body after the answer. */
 const LINGER_MS = 5_000
-/** How long an answered client may keep sending: many browsers read an answer only after their body is sent. */
+/** How long a client may continue to send after the answer. Many browsers read an answer only after they sent the body. */
 const MAX_LINGER_MS = 30_000
 
 /**
- * Tells whether a request announces a body.
+ * Returns whether a request announces a body.
  * @see https://www.rfc-editor.org/rfc/rfc9112#section-6.3
  */
 export function hasBody({ headers }: IncomingMessage): boolean {
   return headers['transfer-encoding'] !== undefined || Number(headers['content-length'] ?? 0) > 0
 }
 
-/** Reads and discards the rest of a body, even of one that was partly read with an iterator. */
+/** Reads and discards the rest of a body, even if an iterator has read a part of it. */
 export function dropRest(request: IncomingMessage): void {
   const drop = (): void => {
     while (request.read() !== null) {
@@ -26,9 +26,9 @@ export function dropRest(request: IncomingMessage): void {
 }
 
 /**
- * Makes a connection close in stages when it is to be closed before the request's body has arrived: the gateway ends its
- * side and discards what the client sends, for at most 30 s. Closing at once would reset the connection, and the client
- * would lose its answer. Node.js closes in one step, in a private method: https://github.com/nodejs/node/pull/36205
+ * Makes a connection that is closed before the request's body has arrived close in stages. The gateway ends its side and
+ * discards what the client sends, for at most 30 s. An immediate close would reset the connection, and the client would
+ * lose the answer. Node.js closes immediately, in a private method: https://github.com/nodejs/node/pull/36205
  * @see https://www.rfc-editor.org/rfc/rfc9112#section-9.6
  */
 export function lingeringClose(request: IncomingMessage): void {

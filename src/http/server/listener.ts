@@ -30,38 +30,38 @@ import { GatewayRequest, routeUpgrades } from './upgrade.ts'
 
 /** A listener for requests. Its connections survive a change of the configuration. */
 export interface Listener {
-  /** Rejects with the system's error, such as EADDRINUSE. */
+  /** Rejects with a system error, such as EADDRINUSE. */
   listen(where: Listen): Promise<void>
   address(): AddressInfo | string | null
-  /** New connections get these limits; `keepAlive` and `headersTimeout` hold for those that are open as well. */
+  /** Sets the limits of new connections. `keepAlive` and `headersTimeout` also apply to open connections. */
   limit(limits: Config['limits']): void
-  /** New connections get this certificate; those that are open keep theirs. */
+  /** Sets the certificate of new connections. Open connections keep theirs. */
   certify(tls: NonNullable<Config['tls']>): void
   /** Makes each further answer the last on its connection, so that clients reconnect elsewhere. */
   drain(): void
-  /** Accepts no new connections; resolves when the open ones have got their answers and are closed. */
+  /** Stops accepting connections. Resolves when the open ones have received their answers and are closed. */
   close(): Promise<void>
   /** Destroys the open connections. */
   cut(): void
 }
 
 const HANDSHAKE_TIMEOUT_MS = 20_000
-/** How often Node.js checks whether the head of a request takes too long. */
+/** How often Node.js checks for request heads that take too long. */
 const CHECK_HEADS_MS = 5_000
-/** The silence after which TCP probes a client. */
+/** The time without data after which TCP probes a client. */
 const KEEP_ALIVE_PROBE_MS = 60_000
 const MAX_CONNECTIONS = 20_000
-/** Idle connections stay open until none has brought a request for this long: a request may be on its way. */
+/** Idle connections stay open until no request has arrived on any of them for this long. */
 const LINGER_MS = 1_000
 const MAX_LINGER_MS = 10_000
-/** How often a closing listener looks for idle connections. */
+/** How often a closing listener checks for idle connections. */
 const CHECK_IDLE_MS = 100
 /** How long the last connections may take to emit `close`. */
 const CLOSE_EVENTS_MS = 1_000
-/** The shortest interval between two log lines about too many connections. */
+/** The shortest time between two log lines about too many connections. */
 const COMPLAIN_MS = 10_000
 
-/** Creates a listener; `route` answers each request, also those for WebSockets. */
+/** Creates a listener. `route` answers every request, including those for WebSockets. */
 export function createListener(
   tls: Config['tls'],
   route: RequestListener,
@@ -70,13 +70,13 @@ export function createListener(
   refusals: Refusals,
 ): Listener {
   const options: ServerOptions = {
-    // A request without Host is refused later, with an answer that has a body.
+    // The gateway refuses a request without Host itself, so that the answer has a body.
     requireHostHeader: false,
     IncomingMessage: GatewayRequest,
     connectionsCheckingInterval: CHECK_HEADS_MS,
-    // Bodies may be slow; `giveUpOnSilentUploads` watches that they arrive.
+    // Bodies may be slow. `giveUpOnSilentUploads` disconnects clients that send nothing.
     requestTimeout: 0,
-    // Without probes, a silent stream to a client that has vanished would stay open for ever.
+    // Without probes, an idle stream to a client that has vanished would stay open forever.
     keepAlive: true,
     keepAliveInitialDelay: KEEP_ALIVE_PROBE_MS,
   }
@@ -84,19 +84,19 @@ export function createListener(
     tls === null
       ? createHttpServer(options)
       : createHttpsServer({ ...options, ...pairOf(tls), handshakeTimeout: HANDSHAKE_TIMEOUT_MS })
-  // Node.js silently drops the fields over its limit; the gateway's own limit refuses the request.
+  // Node.js silently drops fields above its limit. The gateway's own limit refuses the request.
   server.maxHeadersCount = 0
   const sockets = new Set<Socket>()
-  /** The connections that speak HTTP, with their latest request. */
+  /** The HTTP connections with their latest request. */
   const speaking = new Map<Socket, Asked>()
-  /** The servers on further addresses of the same name. */
+  /** The servers on other addresses of the same host name. */
   const others: NetServer[] = []
   const routeInOrder = limitPipelining(route, () => idleRead)
   let { idleRead } = limits
   let watchingReaders: NodeJS.Timeout | undefined
   let accepted = 0
   let draining = false
-  /** The answers that are to be the last on their connections, while the listener drains. */
+  /** The answers that must be the last on their connections, because the listener is draining. */
   const lastAnswers = new WeakMap<Socket, ServerResponse>()
   let askedAt = 0
   let closing: Promise<void> | null = null
@@ -106,7 +106,7 @@ export function createListener(
       endBehind(request.socket, response)
       askedAt = performance.now()
     }
-    // Holding each request until the next one would make each garbage collection copy them all.
+    // References to all ended requests would make each garbage collection copy them.
     speaking.set(request.socket, hasBody(request) ? request : 'bodyless')
     routeInOrder(request, response)
   }
@@ -169,7 +169,7 @@ export function createListener(
     }
   }
 
-  /** Closes the connection behind this answer, and not behind the answers to requests that were pipelined before. */
+  /** Closes the connection after this answer, but not after the answers to earlier pipelined requests. */
   function endBehind(socket: Socket, answer: ServerResponse): void {
     if (answer.headersSent || !answer.shouldKeepAlive) return
     const previous = lastAnswers.get(socket)
@@ -178,7 +178,7 @@ export function createListener(
     lastAnswers.set(socket, answer)
   }
 
-  /** Waits for `close` of the last connections, with which their requests end: the server closes before. */
+  /** Waits for `close` of the last connections, which ends their requests. The server's own `close` comes earlier. */
   async function lastCloseEvents(): Promise<void> {
     const open = new Set([...sockets, ...speaking.keys()])
     const told = Promise.all([...open].map(async (socket) => new Promise((resolve) => socket.once('close', resolve))))
@@ -190,7 +190,7 @@ export function createListener(
   async function close(): Promise<void> {
     endAfterAnswer()
     if (server.listening) await acceptLast(() => accepted)
-    // The HTTP server's own `close` destroys idle connections at once, also one on which a request is just arriving:
+    // The HTTP server's `close` destroys idle connections immediately, even if a request is arriving on one of them:
     // https://github.com/nodejs/node/issues/60617
     const closed = [server, ...others]
       .filter(({ listening }) => listening)
@@ -211,7 +211,7 @@ export function createListener(
       now - Math.max(begun, askedAt) >= LINGER_MS || now - begun >= MAX_LINGER_MS
     while (!over.signal.aborted && !isQuiet(performance.now())) await moment()
     while (!over.signal.aborted) {
-      // Node.js considers a connection idle whose answer is complete, but not yet sent.
+      // Node.js considers a connection idle even if its complete answer has not been sent yet.
       if (![...speaking.keys()].some((socket) => answerUnderWay(socket)?.writableEnded)) server.closeIdleConnections()
       for (const [socket, asked] of speaking) if (asked === 'nothing') socket.destroy()
       await moment()
@@ -232,7 +232,7 @@ export function createListener(
         })
         other.maxConnections = server.maxConnections
         complainOfTooMany(other, log)
-        // The name may have an address that this machine does not have.
+        // The name may have addresses that this machine does not have.
         if (
           await bind(other, { host: address, port: first.port }).then(
             () => true,
@@ -272,15 +272,15 @@ function complainOfTooMany(server: NetServer, log: Log): void {
   })
 }
 
-/** A client that sends nothing of an expected body between two checks is given up. */
+/** A client that sends nothing of an expected body between two checks is disconnected. */
 const CHECK_UPLOADS_MS = 30_000
 
-/** The latest request of a connection: one with a body, one without, or none yet. */
+/** The latest request of a connection if it has a body, `bodyless` if it has none, or `nothing` before the first one. */
 export type Asked = IncomingMessage | 'bodyless' | 'nothing'
 
 /**
- * Calls `giveUp` for uploads that have become silent. An upload may last for hours while something arrives, and a body
- * that the application does not read yet is not the client's fault. Returns the timer that checks.
+ * Calls `giveUp` for uploads on which nothing arrives. An upload may take hours while data arrives, and the client is not
+ * at fault if the application does not read the body. Returns the timer of the checks.
  */
 function giveUpOnSilentUploads(
   speaking: ReadonlyMap<Socket, Asked>,

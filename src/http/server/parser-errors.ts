@@ -15,11 +15,11 @@ import { idOf, newRequestId } from '../request-id.ts'
 import { answerUnderWay, passDrain } from './answer-under-way.ts'
 import { inTurn, latestAnswer } from './response-queue.ts'
 
-/** Node.js's error for a connection on which it could not read on. */
+/** Node.js's error for a connection that it could not read further. */
 export interface ClientError extends Error {
   readonly code?: string
   readonly reason?: string
-  /** The bytes that could not be read: usually a whole head, sometimes a part of one. */
+  /** The bytes that could not be parsed: usually a whole head, sometimes a part of it. */
   readonly rawPacket?: Buffer
   readonly bytesParsed?: number
 }
@@ -27,13 +27,13 @@ export interface ClientError extends Error {
 /** Answers, logs and counts the requests that are refused before they are routed. */
 export interface Refusals {
   /**
-   * Refuses bytes that the HTTP parser or TLS could not read. `request` is the one whose body was being read; its access line
-   * tells of the refusal.
+   * Refuses bytes that the HTTP parser or TLS could not read. `request` is the request whose body was being read; its access
+   * line reports the refusal.
    */
   onClientError(error: ClientError, socket: Socket, request: IncomingMessage | null): void
   /**
-   * Refuses an upgrade or CONNECT, for which Node.js has released the connection: the answers before it are finished, then
-   * the connection ends.
+   * Refuses an upgrade or CONNECT, for which Node.js has released the connection. The earlier answers are finished, then the
+   * connection ends.
    */
   refuse(fault: Fault, socket: Socket, request: IncomingMessage): void
 }
@@ -41,7 +41,7 @@ export interface Refusals {
 interface RefusalServices {
   readonly log: Log
   readonly metrics: Pick<Metrics, 'countRequest'>
-  /** Returns the present configuration. */
+  /** Returns the current configuration. */
   readonly config: () => Pick<Config, 'pages' | 'scripts' | 'publicUrl'>
 }
 
@@ -57,7 +57,7 @@ type Refused = Pick<AccessLine, 'status' | 'verdict' | 'aborted' | 'cause'>
 
 /** How long a refused client may take to close its side. */
 const LINGER_MS = 2_000
-/** How many refusals are logged in a second; all are counted. */
+/** How many refusals are logged per second. All refusals are counted. */
 const MAX_LINES_A_SECOND = 100
 const LONGEST_PATH = 1_000
 const MOST_LINES = 200
@@ -80,7 +80,7 @@ export function createRefusals({ log, metrics, config }: RefusalServices): Refus
   const ended = new WeakSet<Socket>()
 
   function refuse(fault: Fault, socket: Socket, request: IncomingMessage | null, head: Head, wait = inOrder): void {
-    // Bytes behind a refusal are not another request.
+    // The bytes after a refusal are not another request.
     if (ended.has(socket)) return
     ended.add(socket)
     wait(socket, request, () => {
@@ -131,7 +131,7 @@ export function createRefusals({ log, metrics, config }: RefusalServices): Refus
     ].join('\r\n')
   }
 
-  /** No page for a HEAD: a browser shows nothing of its answer. */
+  /** Returns the kind of a refused request. A HEAD gets no page, because browsers do not show its answer. */
   function kindOf(method: string, headers: IncomingHttpHeaders): RequestKind {
     return method === 'HEAD' ? 'script' : classify(method, headers, config().scripts)
   }
@@ -147,7 +147,7 @@ export function createRefusals({ log, metrics, config }: RefusalServices): Refus
     const [first = '', ...lines] = text.slice(lastHead(text, bytesParsed ?? 0)).split('\r\n', MOST_LINES)
     const [, method = '-', path = '-'] = /^([A-Z]{1,20}) (\/[^\s?#]*)?/.exec(first) ?? []
     const headers = headersIn(lines)
-    // A head that has come in pieces, of which this is a later one: mostly a browser's with too many cookies.
+    // A later part of a head that arrived in parts, mostly from a browser with too many cookies.
     const isPiece = code === 'HPE_HEADER_OVERFLOW' && method === '-' && headers.accept === undefined
     const kind = isPiece ? 'navigation' : kindOf(method === '-' ? 'GET' : method, headers)
     return { method, path: printable(path).slice(0, LONGEST_PATH), kind }
@@ -157,7 +157,7 @@ export function createRefusals({ log, metrics, config }: RefusalServices): Refus
     onClientError(error, socket, request) {
       const fault = faultOf(error, request)
       if (fault !== null) {
-        // A connection on which nothing was said has made no request.
+        // A connection without any bytes has made no request.
         const wasSilent = error.code === 'ERR_HTTP_REQUEST_TIMEOUT' && socket.bytesRead === 0
         if (wasSilent) socket.destroy()
         else refuse(fault, socket, request, request === null ? readHead(error) : headOf(request))
@@ -180,8 +180,8 @@ export function createRefusals({ log, metrics, config }: RefusalServices): Refus
 }
 
 /**
- * Calls `ready` when a refusal can't be read as the answer to an earlier request: after that answer, or at once if it has
- * begun.
+ * Calls `ready` when a refusal can't be mistaken for the answer to an earlier request: after that answer, or at once if that
+ * answer has begun.
  */
 function inOrder(socket: Socket, request: IncomingMessage | null, ready: () => void): void {
   const latest = latestAnswer(socket)
@@ -198,8 +198,8 @@ function behindAll(socket: Socket, _request: IncomingMessage | null, ready: () =
 }
 
 /**
- * Replaces the listeners that Node.js removes from a connection at an upgrade or CONNECT: answers go on after `drain`, and the
- * connection ends with the client. What the client sends is discarded.
+ * Replaces the listeners that Node.js removes from a connection at an upgrade or CONNECT, so that answers continue after
+ * `drain` and the connection ends when the client disconnects. Discards what the client sends.
  */
 function lookAfter(socket: Socket): void {
   socket
@@ -207,21 +207,21 @@ function lookAfter(socket: Socket): void {
     .on('end', () => {
       socket.end()
     })
-    // Without a listener a reset would end the process.
+    // Without an `error` listener, a reset would end the process.
     .on('error', () => {
       socket.destroy()
     })
     .resume()
 }
 
-/** Tells whether a refusal can be sent: in the middle of an answer it would be read as a part of that answer. */
+/** Returns whether a refusal can be sent. In the middle of an answer, it would be read as part of that answer. */
 function mayAnswer(socket: Socket, request: IncomingMessage | null): boolean {
   const busy = answerUnderWay(socket)
   if (!socket.writable) return false
   return busy === null || (!busy.headersSent && busy.req === request)
 }
 
-/** Returns why a request is refused, or `null` when the connection failed without a request. */
+/** Returns why a request is refused, or `null` if the connection failed without a request. */
 function faultOf(error: ClientError, request: IncomingMessage | null): Fault | null {
   const because = (text: string): Error => new Error(text, { cause: error })
   switch (error.code ?? '') {
@@ -254,14 +254,14 @@ function faultOf(error: ClientError, request: IncomingMessage | null): Fault | n
 }
 
 /**
- * Tells whether bytes are a handshake record of TLS.
+ * Returns whether bytes are a handshake record of TLS.
  * @see https://www.rfc-editor.org/rfc/rfc8446#section-5.1
  */
 function isTlsHello(bytes: Buffer | undefined): boolean {
   return bytes?.[0] === 0x16 && bytes[1] === 0x03
 }
 
-/** Returns where the head begins in which the parser stopped: behind the previous head, if there is one. */
+/** Returns the offset of the head in which the parser stopped, which may follow another head. */
 function lastHead(text: string, stopped: number): number {
   const end = text.lastIndexOf('\r\n\r\n', Math.max(0, stopped - 4))
   return end === -1 ? 0 : end + 4
@@ -277,7 +277,7 @@ function headersIn(lines: readonly string[]): IncomingHttpHeaders {
   return headers
 }
 
-/** Returns a function that allows `MAX_LINES_A_SECOND` lines a second, and logs how many lines were left out. */
+/** Returns a function that allows `MAX_LINES_A_SECOND` lines per second, and logs the number of omitted lines. */
 function limitLines(log: Log): () => boolean {
   const hasRoom = createLimiter(MAX_LINES_A_SECOND, 1_000)
   let leftOut = 0

@@ -2,13 +2,13 @@ import type { RequestListener } from 'node:http'
 import type { Socket } from 'node:net'
 import { enqueue, hasSaidClose, inTurn, waitingOn } from './response-queue.ts'
 
-/** How many requests of one connection are handled while an earlier answer has not ended. */
+/** How many requests of a connection are handled while an earlier answer has not ended. */
 const MAX_AHEAD = 100
 
 /**
- * Routes requests at once, but only a hundred pipelined ones a connection. The next one waits for its turn, and the
- * connection is not read meanwhile; it closes when the wait takes longer than `patience()` ms. A request that never gets
- * its turn is routed when its answer is destroyed, for its access line.
+ * Routes requests immediately, but at most a hundred pipelined ones per connection. The next one waits, and its connection
+ * is not read during the wait. If the wait is longer than `patience()` ms, the connection is closed. A request that is
+ * still waiting when its answer is destroyed is routed for its access line.
  */
 export function limitPipelining(route: RequestListener, patience: () => number): RequestListener {
   const stopped = new WeakMap<Socket, NodeJS.Timeout>()
@@ -17,7 +17,7 @@ export function limitPipelining(route: RequestListener, patience: () => number):
     if (stopped.has(socket) || waitingOn(socket) <= MAX_AHEAD) return
     socket.pause()
     const close = (): void => {
-      // The client may have left: a connection that is not read does not tell.
+      // The client may have disconnected unnoticed, because the connection is not read.
       socket.destroy()
     }
     stopped.set(socket, setTimeout(close, patience()).unref())
@@ -51,7 +51,7 @@ export function limitPipelining(route: RequestListener, patience: () => number):
     }
     response.once('close', routeOnce)
     if (!mayBegin) return
-    // The parser resumes the connection behind each request that it finds in a chunk.
+    // The parser resumes the connection after each request in a chunk.
     process.nextTick(stopReading, socket)
     inTurn(response, () => {
       goOn(socket)

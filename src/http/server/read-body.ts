@@ -4,12 +4,12 @@ import { askForBody, waitsToBeAsked } from './expect-continue.ts'
 import { dropRest } from './lingering-close.ts'
 
 /**
- * Reads a whole body; returns `null` for one of more than `most` bytes and discards its rest, so that a browser reads the
- * answer. Rejects with `bad_request`, which has the status 408 after `within` ms.
+ * Reads a whole body. For a body of more than `most` bytes, returns `null` and discards the rest, so that a browser reads
+ * the answer. Rejects with `bad_request`, with the status 408 after `within` ms.
  */
 export async function readBody(request: IncomingMessage, most: number, within: number): Promise<Buffer | null> {
   if (Number(request.headers['content-length'] ?? 0) > most) {
-    // A client that waits to be asked sends no body.
+    // A client that waits for 100 Continue will send no body.
     if (!waitsToBeAsked(request)) dropRest(request)
     return null
   }

@@ -10,7 +10,7 @@ const kAsked = Symbol('asked')
 /** The connection of a request that asks for a WebSocket. */
 export interface Upgrade {
   readonly socket: Socket
-  /** Detaches the connection from HTTP once the upstream has switched; the caller owns it then. */
+  /** Detaches the connection from HTTP after the upstream has switched protocols. The caller then owns the connection. */
   take(): void
 }
 
@@ -19,9 +19,9 @@ interface Upgrading extends IncomingMessage {
 }
 
 /**
- * The server's requests. Only a request for a WebSocket upgrades the connection; a request for any other protocol (`h2c`)
- * is a plain request with its body, as a server may ignore Upgrade. Node.js decides by a private setter;
- * `shouldUpgradeCallback` of later versions is the public way: https://github.com/nodejs/node/pull/59824
+ * The server's requests. Only a request for a WebSocket upgrades the connection. A request for another protocol, such as
+ * `h2c`, is a plain request with a body, because a server may ignore Upgrade. Node.js decides with a private setter; later
+ * versions have the public `shouldUpgradeCallback`: https://github.com/nodejs/node/pull/59824
  * @see https://www.rfc-editor.org/rfc/rfc9110#section-7.8
  */
 export class GatewayRequest extends IncomingMessage {
@@ -40,7 +40,7 @@ export class GatewayRequest extends IncomingMessage {
 const LINGER_MS = 2_000
 
 /**
- * Routes WebSocket requests like all others, so that one gate decides on every request. `drop` ends the connection of a
+ * Routes WebSocket requests like all others, so that the gate decides about every request. `drop` ends the connection of a
  * request that can't be upgraded.
  */
 export function routeUpgrades(
@@ -53,7 +53,7 @@ export function routeUpgrades(
       socket.destroy()
       return
     }
-    // The upgrade is pipelined behind an unfinished answer, and a connection has room for one answer.
+    // The upgrade is pipelined after an unfinished answer, and a connection can send only one answer at a time.
     if (answerUnderWay(socket) !== null) {
       drop(socket, request)
       return
@@ -62,7 +62,7 @@ export function routeUpgrades(
     const gone = (): void => {
       socket.destroy()
     }
-    // Reading tells when the client has left. What it has sent already stays in the buffer.
+    // Reads, so that a disconnect is noticed. The bytes that the client has already sent stay in the buffer.
     const watch = (): void => {
       if (socket.readableLength === 0) socket.read()
     }
@@ -76,13 +76,13 @@ export function routeUpgrades(
     socket.on('error', gone).on('end', gone).on('readable', watch).on('drain', passDrain)
 
     const response = new ServerResponse(request)
-    /** Node.js emits `close` only for responses that it has created. */
+    // Node.js emits `close` only for responses that it has created.
     const over = (): void => {
       process.nextTick(() => response.emit('close'))
     }
     response.shouldKeepAlive = false
     response.assignSocket(socket)
-    // A plain answer is the last one on this connection.
+    // A plain answer is the last on this connection.
     response.on('finish', refused)
     request[kUpgrade] = {
       socket,
@@ -90,7 +90,7 @@ export function routeUpgrades(
         socket.off('error', gone).off('end', gone).off('readable', watch).off('drain', passDrain)
         response.off('finish', refused)
         response.detachSocket(socket)
-        // For the access line and the count.
+        // Ends the request for the access line and the metrics.
         response.statusCode = 101
         response.emit('finish')
         over()

@@ -5,29 +5,29 @@ import type { Config } from '../../config/schema.ts'
 import { withDeadline } from '../../resilience/deadline.ts'
 
 /**
- * Connections to one Redis, to the master that sentinels name, or to a cluster. They do not reconnect: after the first
- * error, the caller opens new ones.
+ * Connections to a single Redis, to the master that sentinels report, or to a cluster. They do not reconnect, so the
+ * caller must open new ones after the first error.
  */
 export interface Connections {
   /** Returns the addresses of the masters that can publish changes. */
   masters(): readonly string[]
-  /** Runs a command on the master that has `key`. Rejects with the error of Redis or of the network. */
+  /** Runs a command on the master for `key`. Rejects with an error from Redis or the network. */
   command(key: string, args: readonly string[]): Promise<unknown>
-  /** Publishes a message through this master. */
+  /** Publishes a message through a master. */
   publish(master: string, channel: string, message: string): Promise<unknown>
-  /** Subscribes to channels. Rejects if Redis does not confirm that in time. */
+  /** Subscribes to channels. Rejects if Redis does not confirm the subscription in time. */
   subscribe(channels: readonly string[], listener: (message: string) => void): Promise<void>
   close(): void
 }
 
-/** Opens connections, and calls `onError` when one of them breaks. Rejects if they can't be opened. */
+/** Opens connections and calls `onError` when one of them fails. Rejects if they can't be opened. */
 export type Connect = (onError: (error: unknown) => void) => Promise<Connections>
 
 type Location = Exclude<StoreLocation, { kind: 'memory' }>
 
 const CONNECT_TIMEOUT_MS = 3_000
 
-/** Returns the way to connect to the configured location. */
+/** Returns a function that connects to the configured location. */
 export function connectTo(location: Location, settings: Config['session']['redis']): Connect {
   const urls = (location.kind === 'redis' ? [location.url] : location.urls).map((url) => new URL(url))
   const [first] = urls
@@ -37,23 +37,26 @@ export function connectTo(location: Location, settings: Config['session']['redis
     case 'redis': {
       const database = first.pathname.length > 1 ? { database: Number(first.pathname.slice(1)) } : {}
       const node = { ...options, ...credentials, ...database }
-      return (onError) => closingSockets(node, (mine) => connectToOne(at(mine, addressOf(first, 6379)), onError))
+      return (onError) =>
+        closingSockets(node, (clientOptions) => connectToOne(at(clientOptions, addressOf(first, 6379)), onError))
     }
     case 'redis-sentinel':
       return (onError) =>
-        closingSockets(options, async (mine) => {
-          const master = await findMaster(urls, location.name, mine, credentials)
-          return connectToOne(at({ ...mine, ...credentials }, master), onError, { mustBeMaster: true })
+        closingSockets(options, async (clientOptions) => {
+          const master = await findMaster(urls, location.name, clientOptions, credentials)
+          return connectToOne(at({ ...clientOptions, ...credentials }, master), onError, { mustBeMaster: true })
         })
     case 'redis-cluster':
       return (onError) =>
-        closingSockets({ ...options, ...credentials }, (mine) => connectToCluster(urls, mine, onError))
+        closingSockets({ ...options, ...credentials }, (clientOptions) =>
+          connectToCluster(urls, clientOptions, onError),
+        )
   }
 }
 
 /**
- * Opens connections whose `close` also destroys the sockets that the library leaves open: that of a client that is
- * closed while it connects, and that of a cluster's client that a command opens after the cluster was closed.
+ * Opens connections whose `close` also destroys sockets that the library leaves open: the socket of a client that is
+ * closed while it connects, and the socket that a command opens in a cluster that has been closed.
  */
 async function closingSockets(
   options: ClientOptions,
@@ -96,17 +99,17 @@ function optionsFor(url: URL, settings: Config['session']['redis']): ClientSetti
   return {
     options: {
       socket: { connectTimeout: CONNECT_TIMEOUT_MS, reconnectStrategy: false, ...tls },
-      // Without a connection, a command fails at once, and the caller goes on without Redis.
+      // Without a connection, a command fails immediately, and the caller continues without Redis.
       disableOfflineQueue: true,
       disableClientInfo: true,
-      // Otherwise the library writes its defaults into these options, and builds a new class for changed options.
+      // Otherwise the library adds its defaults to these options, and builds a new class for changed options.
       maintNotifications: 'disabled',
     },
     credentials: username === null && password === null ? {} : { credentialsProvider: providerOf(username, password) },
   }
 }
 
-/** Creates the credentials as the library would from a user and a password, but once: see `maintNotifications`. */
+/** Creates the credentials that the library would create for each client. See `maintNotifications` for the reason. */
 function providerOf(
   username: string | null,
   password: string | null,
@@ -117,14 +120,14 @@ function providerOf(
 
 type Client = ReturnType<typeof createClient>
 
-/** Connects to one Redis. With `mustBeMaster`, rejects unless it is a master, as the sentinels said. */
+/** Connects to a single Redis. With `mustBeMaster`, rejects unless it is a master, as the sentinels reported. */
 async function connectToOne(
   options: ClientOptions,
   onError: (error: unknown) => void,
   { mustBeMaster = false } = {},
 ): Promise<Connections> {
   const main = createClient(options).on('error', onError)
-  // A subscribed connection takes no other commands.
+  // A subscribed connection accepts no other commands.
   const subscriber = createClient(options).on('error', onError)
   const close = (): void => {
     destroy(main)
@@ -132,7 +135,8 @@ async function connectToOne(
   }
   try {
     await readyInTime(bothReady(main, subscriber))
-    if (mustBeMaster && !(await isMaster(main))) throw new Error('the sentinels named a master that is none any more')
+    if (mustBeMaster && !(await isMaster(main)))
+      throw new Error('the sentinels reported a server that is no longer a master')
   } catch (error) {
     close()
     throw error
@@ -149,7 +153,7 @@ async function connectToOne(
 }
 
 async function bothReady(...clients: Client[]): Promise<void> {
-  // Waits for all clients: one that is still connecting can't be closed.
+  // Waits for all clients, because a client that is still connecting can't be closed.
   const outcomes = await Promise.allSettled(clients.map((client) => client.connect()))
   const failed = outcomes.find(({ status }) => status === 'rejected')
   if (failed?.status === 'rejected') throw failed.reason
@@ -160,13 +164,13 @@ async function isMaster(client: Client): Promise<boolean> {
     const role = await readyInTime(client.sendCommand(['ROLE']))
     return Array.isArray(role) && String(role[0]) === 'master'
   } catch (error) {
-    // Without the permission to ask, the first write shows it.
+    // Without the permission for ROLE, the first write shows whether this is a master.
     if (error instanceof Error && error.message.startsWith('NOPERM')) return true
     throw error
   }
 }
 
-/** Connects to a cluster through these nodes. */
+/** Connects to a cluster through the nodes at these URLs. */
 async function connectToCluster(
   urls: readonly URL[],
   options: ClientOptions,
@@ -176,12 +180,12 @@ async function connectToCluster(
   const cluster = createCluster({
     rootNodes: urls.map((url) => ({ socket: addressOf(url, 6379) })),
     defaults: { ...rest, ...(socket === undefined ? {} : { socket }) },
-    // One unreachable master must not prevent access to the others' sessions.
+    // An unreachable master must not prevent access to the sessions of the other masters.
     minimizeConnections: true,
   })
   cluster.on('error', onError).on('node-error', onError)
   const close = (): void => {
-    // Closing the cluster as a whole stops at the first node that is already closed.
+    // `cluster.destroy` stops at the first node that is already closed.
     for (const { client } of cluster.nodeByAddress.values()) destroy(client)
     destroy(cluster.pubSubNode?.client)
     try {
@@ -201,7 +205,7 @@ async function connectToCluster(
     command: (key, args) => cluster.sendCommand(key, false, [...args]),
     async publish(master, channel, message) {
       const node = cluster.masters.find(({ address }) => address === master)
-      if (node === undefined) throw new Error(`${master} is no master of the cluster any more`)
+      if (node === undefined) throw new Error(`${master} is no longer a master of the cluster`)
       const client = await cluster.nodeClient(node)
       return client.sendCommand(['PUBLISH', channel, message])
     },
@@ -212,7 +216,7 @@ async function connectToCluster(
   }
 }
 
-/** Asks one sentinel after another, first without and then with the credentials for Redis. */
+/** Asks the sentinels in order for the master, each first without and then with the credentials for Redis. */
 async function findMaster(
   sentinels: readonly URL[],
   name: string,
@@ -239,13 +243,12 @@ async function findMaster(
       }
     }
   }
-  throw new Error(`no sentinel could name the master: ${problems.join('; ')}`)
+  throw new Error(`no sentinel reported the master: ${problems.join('; ')}`)
 }
 
-/** Options of the library's clients. */
-export type ClientOptions = RedisClientOptions
+type ClientOptions = RedisClientOptions
 
-/** Time limit for a connection and its first commands (TLS, AUTH, SELECT). */
+/** The time limit for a connection and its first commands (TLS, AUTH, SELECT). */
 const READY_TIMEOUT_MS = 5_000
 
 interface Address {
@@ -253,29 +256,29 @@ interface Address {
   readonly port: number
 }
 
-/** Returns the address in a URL as sockets expect it, with a port for URLs that have none. */
+/** Returns the address in a URL in the form that sockets expect. */
 function addressOf({ hostname, port }: URL, defaultPort: number): Address {
   return { host: withoutBrackets(hostname), port: port === '' ? defaultPort : Number(port) }
 }
 
-/** Returns the options with an address. */
+/** Adds an address to client options. */
 function at(options: ClientOptions, address: Address): ClientOptions {
   return { ...options, socket: { ...options.socket, ...address } }
 }
 
-/** Returns the options with a signal that destroys the sockets. */
+/** Adds a signal that destroys the sockets to client options. */
 function endingWith(signal: AbortSignal, options: ClientOptions): ClientOptions {
-  // Node.js accepts it for TLS sockets, too; the library's types have it for plain ones only.
+  // Node.js also accepts a signal for TLS sockets, but the library's types allow it only for plain ones.
   const more = { signal }
   return { ...options, socket: { ...options.socket, ...more } }
 }
 
-/** Closes a client unless it is already closed. */
+/** Closes a client if it is open. */
 function destroy(client: { readonly isOpen: boolean; destroy(): void } | undefined): void {
   if (client?.isOpen === true) client.destroy()
 }
 
-/** Rejects if Redis does not answer the first commands on a connection in time. */
+/** Rejects if Redis does not respond to the first commands on a connection in time. */
 async function readyInTime<T>(work: Promise<T>): Promise<T> {
   return withDeadline(work, READY_TIMEOUT_MS, () => {
     throw new Error(`Redis did not answer within ${READY_TIMEOUT_MS} ms`)

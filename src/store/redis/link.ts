@@ -4,26 +4,26 @@ import { exponentialBackoff } from '../../resilience/backoff.ts'
 import { withDeadline } from '../../resilience/deadline.ts'
 import type { Connect, Connections } from './connections.ts'
 
-/** A Lua script, and the SHA-1 by which Redis names it. */
+/** A Lua script, and the SHA-1 by which Redis identifies it. */
 export interface Script {
   readonly text: string
   readonly sha: string
 }
 
-/** A connection to Redis that reconnects. */
+/** A link to Redis that reconnects by itself. */
 export interface RedisLink {
   /**
-   * Runs a command on the master that has `key`. Rejects with the error of Redis or of the network, and at once while
-   * there is no connection.
+   * Runs a command on the master for `key`. Rejects with an error from Redis or the network, and immediately while there
+   * is no connection.
    */
   command(key: string, args: readonly string[]): Promise<unknown>
-  /** Runs a script. All `keys` belong to one slot. */
+  /** Runs a script. All `keys` must belong to the same slot. */
   run(script: Script, keys: readonly [string, ...string[]], args: readonly string[]): Promise<unknown>
-  /** Returns the masters that can publish changes; none while there is no connection. */
+  /** Returns the masters that can publish changes, or none while there is no connection. */
   masters(): readonly string[]
-  /** Publishes a message through this master. */
+  /** Publishes a message through a master. */
   publish(master: string, channel: string, message: string): Promise<unknown>
-  /** Opens new connections and uses the old ones until then. */
+  /** Opens new connections, and uses the old ones until the new ones are ready. */
   renew(): void
   close(): void
 }
@@ -32,7 +32,7 @@ interface LinkOptions {
   readonly connect: Connect
   readonly channels: readonly string[]
   readonly onMessage: (message: string) => void
-  /** Checks new connections before they are used. They are closed if it rejects. */
+  /** Checks new connections before they are used. They are closed if the check rejects. */
   readonly check: (connections: Connections) => Promise<void>
   /** New connections are in use. Earlier messages may have been lost. */
   readonly onConnected: () => void
@@ -40,25 +40,25 @@ interface LinkOptions {
   readonly onTrouble: (error: unknown) => void
 }
 
-/** A command without an answer after this time has failed. */
+/** The time after which a command without a reply has failed. */
 const COMMAND_TIMEOUT_MS = 5_000
 const MAX_PAUSE_MS = 500
 const reconnectPauseMs = exponentialBackoff(50, MAX_PAUSE_MS)
-/** Connections that break sooner than this are replaced after the longest pause. */
-const SETTLED_AFTER_MS = 5_000
+/** Connections that fail sooner than this are replaced after the longest pause. */
+const STABLE_AFTER_MS = 5_000
 
-/** Creates a script with its SHA-1, by which Redis names it. */
+/** Creates a script with its SHA-1. */
 export function script(text: string): Script {
   return { text, sha: createHash('sha1').update(text).digest('hex') }
 }
 
-/** Opens a link, which connects in the background until it is closed. */
+/** Opens a link, which connects in the background. */
 export function openRedisLink({ connect, channels, onMessage, check, onConnected, onTrouble }: LinkOptions): RedisLink {
   let current: Connections | null = null
   let openedAt = Number.NEGATIVE_INFINITY
   let connecting = false
   const closing = new AbortController()
-  /** Replaced connections that still wait for answers. */
+  /** Replaced connections that still wait for replies. */
   const retired = new Set<Connections>()
 
   function retire(connections: Connections): void {
@@ -70,12 +70,12 @@ export function openRedisLink({ connect, channels, onMessage, check, onConnected
   }
 
   async function open(): Promise<Connections> {
-    const holder: { mine?: Connections } = {}
+    const holder: { opened?: Connections } = {}
     const fresh = await connect((error) => {
-      // The errors of other connections are known, or reported by the attempt to open them.
-      if (holder.mine !== undefined && holder.mine === current) lost(error)
+      // Errors of replaced connections do not matter, and the attempt to open new ones reports theirs.
+      if (holder.opened !== undefined && holder.opened === current) handleLoss(error)
     })
-    holder.mine = fresh
+    holder.opened = fresh
     try {
       await Promise.all([
         fresh.subscribe(channels, (message) => {
@@ -93,7 +93,7 @@ export function openRedisLink({ connect, channels, onMessage, check, onConnected
   async function connectUntilDone(): Promise<void> {
     if (connecting) return
     connecting = true
-    if (performance.now() - openedAt < SETTLED_AFTER_MS) await sleep(MAX_PAUSE_MS, undefined, { ref: false })
+    if (performance.now() - openedAt < STABLE_AFTER_MS) await sleep(MAX_PAUSE_MS, undefined, { ref: false })
     for (let attempt = 1; !closing.signal.aborted; attempt += 1) {
       try {
         const fresh = await open()
@@ -114,7 +114,7 @@ export function openRedisLink({ connect, channels, onMessage, check, onConnected
     connecting = false
   }
 
-  function lost(error: unknown): void {
+  function handleLoss(error: unknown): void {
     onTrouble(error)
     void connectUntilDone()
   }
@@ -122,11 +122,11 @@ export function openRedisLink({ connect, channels, onMessage, check, onConnected
   async function command(key: string, args: readonly string[]): Promise<unknown> {
     if (current === null) throw new Error('there is no connection to Redis')
     try {
-      // The client itself waits without a limit while the connection is open.
+      // The client has no time limit of its own while the connection is open.
       return await withDeadline(current.command(key, args), COMMAND_TIMEOUT_MS, throwTimeout)
     } catch (error) {
-      // A former master. Redis 6 wraps the error of a script, so it does not begin with READONLY.
-      if (error instanceof Error && error.message.includes('READONLY')) lost(error)
+      // This server was the master. `includes`, because Redis 6 wraps the errors of scripts.
+      if (error instanceof Error && error.message.includes('READONLY')) handleLoss(error)
       throw error
     }
   }
@@ -139,7 +139,7 @@ export function openRedisLink({ connect, channels, onMessage, check, onConnected
       try {
         return await command(keys[0], ['EVALSHA', sha, ...rest])
       } catch (error) {
-        // A server that has restarted or failed over does not have the script.
+        // After a restart or a failover, the server does not have the script.
         if (!(error instanceof Error && error.message.startsWith('NOSCRIPT'))) throw error
         return command(keys[0], ['EVAL', text, ...rest])
       }

@@ -1,9 +1,9 @@
 import type { StoreListener } from '../store.ts'
 
-const BEAT_EVERY_MS = 200
-/** In a longer gap between heartbeats, a message may have been lost. */
-const GAP_MS = 700
-/** After this many unanswered heartbeats, the connections count as broken. */
+const BEAT_INTERVAL_MS = 200
+/** A longer gap between heartbeats means that a message may have been lost. */
+const MAX_GAP_MS = 700
+/** The connections have failed after this many unanswered heartbeats. */
 const MAX_UNANSWERED = 15
 
 type Notice =
@@ -11,12 +11,12 @@ type Notice =
   | { readonly type: 'gone'; readonly id: string; readonly from: string }
 
 /**
- * Tracks whether the notices of other processes are complete. A heartbeat goes out through each master and comes back
- * over the subscription. Redis delivers in order, so every message published before the heartbeat has arrived, too. A
- * possible loss of a message restarts the proof.
+ * Tracks whether the notices of other processes are complete. This process publishes heartbeats through each master and
+ * receives them through its subscription. Redis delivers messages in order, so every message published before a received
+ * heartbeat has arrived as well. After a possible loss, the tracking starts again.
  */
 export interface Notices {
-  /** Returns the message for a change, marked so that this process ignores it. */
+  /** Returns the message for a change. This process ignores its own messages. */
   changed(id: string, version: number): string
   /** Returns the message for the end of a session. */
   gone(id: string): string
@@ -28,7 +28,7 @@ export interface Notices {
   assuredUntil(readAt: number): number
   /** Sends a heartbeat through each master now. */
   beat(): void
-  /** Starts to send heartbeats regularly. */
+  /** Starts sending heartbeats at regular intervals. */
   start(): void
   stop(): void
 }
@@ -53,7 +53,7 @@ interface Period {
 
 const NO_TIME: Period = { from: Number.POSITIVE_INFINITY, to: Number.NEGATIVE_INFINITY }
 
-/** Creates the tracker. All times are ms of `clock`, which never jumps. */
+/** Creates the tracker. All times are in ms of `clock`, which must be monotonic. */
 export function createNotices({
   self,
   listener,
@@ -64,44 +64,44 @@ export function createNotices({
   clock = () => performance.now(),
 }: NoticesOptions): Notices {
   let timer: NodeJS.Timeout | null = null
-  /** The masters that the latest heartbeats went through. */
+  /** The masters through which the latest heartbeats were sent. */
   let routes: readonly string[] = []
-  /** When the latest heartbeat to come back through each master was sent. */
-  const heard = new Map<string, number>()
+  /** The time at which the latest received heartbeat was sent, by master. */
+  const receivedBeats = new Map<string, number>()
   const unanswered = new Map<string, number>()
-  /** Since when no message was lost; `null` while that is unknown. */
-  let since: number | null = null
-  /** Until when the notices are complete. */
-  let until = Number.NEGATIVE_INFINITY
-  /** The last period that is known to be complete. */
-  let complete = NO_TIME
+  /** The start of the current period without a loss, or `null` while the notices may be incomplete. */
+  let completeFrom: number | null = null
+  /** The time up to which the notices are complete. */
+  let completeTo = Number.NEGATIVE_INFINITY
+  /** The last period without a loss. */
+  let lastComplete = NO_TIME
 
   function lose(): void {
-    if (since !== null) complete = { from: since, to: until }
-    since = null
-    heard.clear()
+    if (completeFrom !== null) lastComplete = { from: completeFrom, to: completeTo }
+    completeFrom = null
+    receivedBeats.clear()
   }
 
   function takeBeat(sentAt: number, route: string): void {
-    // This process has not sent a heartbeat from the future.
+    // Ignores a forged heartbeat from the future.
     if (!routes.includes(route) || !(sentAt <= clock())) return
-    const before = heard.get(route)
-    if (before !== undefined && sentAt - before > GAP_MS) lose()
-    heard.set(route, sentAt)
+    const before = receivedBeats.get(route)
+    if (before !== undefined && sentAt - before > MAX_GAP_MS) lose()
+    receivedBeats.set(route, sentAt)
     unanswered.delete(route)
-    if (routes.some((one) => !heard.has(one))) return
-    until = Math.min(...heard.values())
-    // Not the time of sending: the subscription may have begun after that and before Redis delivered the heartbeat.
-    if (since !== null) return
-    since = clock()
+    if (routes.some((one) => !receivedBeats.has(one))) return
+    completeTo = Math.min(...receivedBeats.values())
+    if (completeFrom !== null) return
+    // The current time, because the subscription may have begun after the heartbeat was sent.
+    completeFrom = clock()
     onAssured()
   }
 
   function beat(): void {
-    const present = masters()
-    if (present.length !== routes.length || present.some((route) => !routes.includes(route))) {
+    const current = masters()
+    if (current.length !== routes.length || current.some((route) => !routes.includes(route))) {
       lose()
-      routes = [...present]
+      routes = [...current]
       unanswered.clear()
     }
     let silent = false
@@ -136,12 +136,12 @@ export function createNotices({
       lose()
     },
     assuredUntil(readAt) {
-      if (since !== null && readAt >= since) return Math.max(readAt, until)
-      return readAt >= complete.from ? Math.max(readAt, complete.to) : readAt
+      if (completeFrom !== null && readAt >= completeFrom) return Math.max(readAt, completeTo)
+      return readAt >= lastComplete.from ? Math.max(readAt, lastComplete.to) : readAt
     },
     beat,
     start() {
-      timer = setInterval(beat, BEAT_EVERY_MS).unref()
+      timer = setInterval(beat, BEAT_INTERVAL_MS).unref()
     },
     stop() {
       if (timer !== null) clearInterval(timer)

@@ -2,8 +2,8 @@ import { createHmac, type KeyObject } from 'node:crypto'
 import type { Criterion } from '../store.ts'
 import { script } from './link.ts'
 
-// Atomic operations. A record is a hash with the fields `d` sealed data, `v` version, `c` created, `e` ends and `s`
-// seen (ms since the epoch), `i` its index keys, and `p` the holder of the refresh lock until it has saved or released.
+// Atomic operations. A record is a hash with the fields `d` sealed data, `v` version, `c` created, `e` ends and `s` seen
+// (in ms since the epoch), `i` index keys, and `p` the holder of the refresh lock until it has saved or released.
 
 /** Creates a record. KEYS record · ARGV data, version, created, ends, seen, indexes, ttl. */
 export const CREATE = script(`
@@ -12,8 +12,8 @@ redis.call('PEXPIRE', KEYS[1], ARGV[7])
 return 1`)
 
 /**
- * Replaces an older version of a record. KEYS record · ARGV data, version, ends, ttl, channel, message. Returns 1 if it
- * has, 0 if the record has this version or a newer one, and -1 if there is no record.
+ * Replaces an older version of a record. KEYS record · ARGV data, version, ends, ttl, channel, message. Returns 1 after a
+ * replacement, 0 if the record has this version or a newer one, and -1 if there is no record.
  */
 export const REPLACE = script(`
 local version = redis.call('HGET', KEYS[1], 'v')
@@ -25,7 +25,7 @@ redis.call('PEXPIRE', KEYS[1], ARGV[4])
 redis.call('PUBLISH', ARGV[5], ARGV[6])
 return 1`)
 
-/** Adds indexes to a record. KEYS record · ARGV indexes. Its earlier indexes stay until the record ends. */
+/** Adds index keys to a record. KEYS record · ARGV indexes. Earlier index keys are kept until the record is removed. */
 export const RELIST = script(`
 local known = redis.call('HGET', KEYS[1], 'i')
 if not known then return 0 end
@@ -36,9 +36,9 @@ redis.call('HSET', KEYS[1], 'i', known)
 return 1`)
 
 /**
- * Records activity. KEYS record · ARGV seen, ttl. The record's own end counts, because the caller may not know yet that
- * the end has moved. PEXPIRE comes first, because a full Redis refuses HSET. It also applies if a clock that was set
- * back reports an earlier time.
+ * Records activity. KEYS record · ARGV seen, ttl. Uses the end in the record, because the caller may have an older one.
+ * PEXPIRE comes first, because a full Redis refuses HSET. PEXPIRE also applies if `seen` is earlier than the recorded
+ * time because a clock was set back.
  */
 export const TOUCH = script(`
 local record = redis.call('HMGET', KEYS[1], 's', 'e')
@@ -49,7 +49,7 @@ if (tonumber(record[1]) or 0) < seen then redis.call('HSET', KEYS[1], 's', ARGV[
 return 1`)
 
 /**
- * Removes a record. KEYS record · ARGV channel, message. Returns the record's index keys, or nothing without a record.
+ * Removes a record. KEYS record · ARGV channel, message. Returns the record's index keys, or nil if there is no record.
  */
 export const REMOVE = script(`
 local indexes = redis.call('HGET', KEYS[1], 'i')
@@ -58,10 +58,10 @@ redis.call('PUBLISH', ARGV[1], ARGV[2])
 return indexes`)
 
 /**
- * Adds a session to an index. KEYS index · ARGV id, longest life. The index has the sessions in the order of creation,
- * each with its latest possible end in µs by the clock of Redis, because the clocks of replicas may differ. Removes
- * sessions that have ended. A session after one with a longer life gets a later end, so that the order stays and no
- * session is removed early.
+ * Adds a session to an index. KEYS index · ARGV id, longest lifetime. The index lists sessions in the order of creation.
+ * The score is the latest possible end in µs by the clock of Redis, because the clocks of replicas may differ. Removes
+ * sessions that have ended. If the previous session has a later end, the new one gets a still later end, so that the
+ * order is kept and no session is removed early.
  */
 export const ENLIST = script(`
 local time = redis.call('TIME')
@@ -75,8 +75,8 @@ redis.call('PEXPIRE', KEYS[1], math.ceil((over - now) / 1000))
 return 1`)
 
 /**
- * Adds one to a count. KEYS counter · ARGV window. Returns the count and the ms until its window ends. Restarts a
- * window that ends too late, because Redis' clock was set back.
+ * Increments a count. KEYS counter · ARGV window. Returns the count and the time until the window ends, in ms. Restarts a
+ * window that ends too late, which happens if the clock of Redis is set back.
  */
 export const COUNT = script(`
 local time = redis.call('TIME')
@@ -89,8 +89,8 @@ redis.call('PEXPIRE', KEYS[1], math.max(1, ends - now))
 return {count + 1, ends - now}`)
 
 /**
- * Takes or prolongs a lock. KEYS lock, record · ARGV holder, ttl. Returns 0 if another holder has it, 1 if this one has
- * it, and 2 if this one has it after a holder that never finished.
+ * Takes or extends a lock. KEYS lock, record · ARGV holder, ttl. Returns 0 if another holder has the lock, 1 if this
+ * holder has it, and 2 if this holder has it after another one that never finished.
  */
 export const LOCK = script(`
 local holder = redis.call('GET', KEYS[1])
@@ -110,8 +110,8 @@ redis.call('DEL', KEYS[1])
 return 1`)
 
 /**
- * Tries every command of the other scripts, and leaves no data behind. KEYS a name for the trial. The error names the
- * commands that the user may not run, which Redis 7.0 does not. A full Redis is not an error here.
+ * Tries every command of the other scripts and leaves no data. KEYS trial key. The error lists the commands that the user
+ * may not run, because the error of Redis 7.0 does not. A full Redis causes no error.
  */
 export const TRY_ALL = script(`
 local key = KEYS[1]
@@ -133,7 +133,7 @@ if #refused == 0 then return 1 end
 local commands = table.concat(refused, ', ')
 return redis.error_reply('NOPERM this user has no permissions to run ' .. commands .. ' on ' .. key)`)
 
-// The braces keep a session's keys in one slot of a cluster.
+// The braces put all keys of a session into the same slot of a cluster.
 
 /** Returns the key of a session's record. */
 export function recordKey(id: string): string {
@@ -145,18 +145,18 @@ export function lockKey(id: string): string {
   return `gatehouse:lock:{${id}}`
 }
 
-/** Returns the key of an index. It is a MAC, so that the store's contents do not reveal whose sessions there are. */
+/** Returns the key of an index: a MAC, so that the content of the store does not reveal its users. */
 export function indexKey(key: KeyObject, criterion: Criterion): string {
   const [kind, value] = 'sid' in criterion ? ['sid', criterion.sid] : ['sub', criterion.subject]
   return `gatehouse:index:${mac(key, JSON.stringify([kind, criterion.issuer, value]))}`
 }
 
-/** Returns the key of a note. It hides the name, which may identify a user. */
+/** Returns the key of a note. The key hides the name, which may identify a user. */
 export function noteKey(key: KeyObject, name: string): string {
   return `gatehouse:mark:${mac(key, name)}`
 }
 
-/** Returns the key of a counter. It hides the name, which may identify a user. */
+/** Returns the key of a counter. The key hides the name, which may identify a user. */
 export function rateKey(key: KeyObject, name: string): string {
   return `gatehouse:rate:${mac(key, name)}`
 }

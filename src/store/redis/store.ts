@@ -29,9 +29,9 @@ const CHANNEL = 'gatehouse:notices'
 
 interface RedisStoreOptions {
   readonly connect: Connect
-  /** Returns the current keys for the names of indexes: the first names new entries, all find entries. */
+  /** Returns the keys for the names of indexes. New entries use the first key; searches use all keys. */
   readonly indexKeys: () => readonly KeyObject[]
-  /** Returns the longest life of a session, in ms. */
+  /** Returns the longest lifetime of a session, in ms. */
   readonly lifetime: () => number
   readonly log: Log
 }
@@ -46,17 +46,17 @@ export class RedisStore implements Store {
   /** The last logged error and the beginning of the outage; `null` while Redis is reachable. */
   #outage: { readonly cause: string; readonly since: number } | null = { cause: '', since: performance.now() }
 
-  /** Connects in the background. Until then, every method rejects. */
+  /** Connects in the background. Until the store is connected, every method rejects. */
   constructor({ connect, indexKeys, lifetime, log }: RedisStoreOptions) {
     this.#indexKeys = indexKeys
     this.#lifetime = lifetime
     const self = randomBytes(9).toString('base64url')
     const own = `${CHANNEL}:${self}`
-    const complain = (error: unknown): void => {
+    const reportOutage = (error: unknown): void => {
       const cause = causes(error)
-      // A server that is down fails many times with the same error.
+      // During an outage, the same error occurs many times.
       if (cause !== this.#outage?.cause)
-        log.error({ event: 'store_unavailable', cause }, 'trouble with the connection to Redis')
+        log.error({ event: 'store_unavailable', cause }, 'the connection to Redis has failed')
       this.#outage = { cause, since: this.#outage?.since ?? performance.now() }
     }
     this.#notices = createNotices({
@@ -72,7 +72,7 @@ export class RedisStore implements Store {
         this.#listener?.restored(since)
       },
       onSilence: () => {
-        complain(new Error('heartbeats do not come back'))
+        reportOutage(new Error('heartbeats do not come back'))
         this.#link.renew()
       },
     })
@@ -89,7 +89,7 @@ export class RedisStore implements Store {
       },
       onTrouble: (error) => {
         this.#notices.doubt()
-        complain(error)
+        reportOutage(error)
       },
     })
     this.#notices.start()
@@ -100,7 +100,7 @@ export class RedisStore implements Store {
     const [sealed, ...numbers] = texts(reply)
     if (sealed === undefined || sealed === '') return null
     const [version, createdAt, endsAt, seenAt] = numbers.map(timeFrom)
-    // The gateway writes numbers only.
+    // The gateway writes only numbers.
     if (typeof version !== 'number' || typeof createdAt !== 'number') return null
     if (typeof endsAt !== 'number' || typeof seenAt !== 'number') return null
     return { sealed: Buffer.from(sealed, 'base64'), version, createdAt, endsAt, seenAt }
@@ -156,7 +156,7 @@ export class RedisStore implements Store {
         .split(' ')
         .filter((index) => index !== '')
         .map((index) =>
-          // An entry without a record is ignored and expires.
+          // An index entry without a record is ignored, and it expires.
           this.#command(index, ['ZREM', index, id]).catch(() => null),
         ),
     )
@@ -251,7 +251,7 @@ export class RedisStore implements Store {
     return orUnavailable(this.#link.run(script, keys, args))
   }
 
-  /** Adds the index entries before the record: a session without an entry could not be found. */
+  /** Adds index entries. They must exist before the record, because a session without an entry can't be found. */
   async #enlist(id: string, owner: Owner): Promise<string[]> {
     const indexes = this.#indexNames(owner)
     await Promise.all(indexes.map((index) => this.#run(ENLIST, [index], [id, String(this.#lifetime())])))
@@ -273,7 +273,7 @@ async function orUnavailable<T>(work: Promise<T>): Promise<T> {
   }
 }
 
-/** Returns a reply as strings, with an empty one for a missing value. */
+/** Returns a reply as strings, with an empty string for each missing value. */
 function texts(reply: unknown): string[] {
   return Array.isArray(reply) ? reply.map((value: unknown) => (typeof value === 'string' ? value : '')) : []
 }

@@ -1,7 +1,7 @@
 import t from 'tap'
 import { startIdp } from '../../../src/demo/idp.ts'
 import { createBrowser } from '../../support/browser.ts'
-import { questionOf } from '../../../src/http/forward-auth/described-request.ts'
+import { readAuthUrl } from '../../../src/http/forward-auth/described-request.ts'
 import { startGateway } from '../../support/gateway.ts'
 import { loggedIn, type LoggedIn } from '../../support/logged-in.ts'
 import { ask, header, type RawAnswer } from '../../support/raw-http.ts'
@@ -185,7 +185,7 @@ void t.test('Envoy appends the path and the query of the request to the endpoint
 })
 
 void t.test('paths under a base path of /auth are unambiguous', (t) => {
-  const behind = (path: string, basePath: string): unknown => questionOf({ path, query: '?x' }, basePath)?.behind
+  const behind = (path: string, basePath: string): unknown => readAuthUrl({ path, query: '?x' }, basePath)?.described
   t.equal(behind('/auth/open/x', '/oauth2'), '/open/x?x')
   for (const [path, meaning] of [
     ['/auth', null],

@@ -1,64 +1,64 @@
 import { ResponseBodyError, type CustomFetch } from 'openid-client'
 import { numberFrom } from '../config/numbers.ts'
 
-/** The member of a token response that holds the unverified ID token of any grant other than a login's. */
+/** The member of a token response with the unverified ID token, except after a login. */
 export const UNVERIFIED_ID_TOKEN = 'unverified_id_token'
 
 type Json = ResponseBodyError['cause']
 
-/** A response has an unusable access token and a new refresh token, and the previous refresh token may be spent. */
+/** A response has a new refresh token but no usable access token. The previous refresh token may be spent. */
 class UnusableAccessToken extends Error {
   readonly refreshToken: string
 
   constructor(refreshToken: string) {
-    super('the answer has a refresh token, but no access token that can be used')
+    super('the response has a refresh token but no usable access token')
     this.refreshToken = refreshToken
   }
 }
 
-/** Returns the refresh token of a response that failed with this error, or `null`. */
-export function refreshTokenBeside(error: unknown): string | null {
+/** Returns the refresh token in the response that caused an error, or `null`. */
+export function refreshTokenFromError(error: unknown): string | null {
   for (let at = error; at instanceof Error; at = at.cause) if (at instanceof UnusableAccessToken) return at.refreshToken
   return null
 }
 
 /**
- * Creates a `fetch` for the provider's OAuth endpoints. It reads responses before openid-client does, which would
- * discard tokens because of another member, and an error because of its status or a WWW-Authenticate header. Rejects
- * with `ResponseBodyError` for an OAuth error with any status. Calls `onSuccess` for each response that grants
- * something.
+ * Creates a `fetch` for the provider's OAuth endpoints. It reads each response first, because openid-client would discard
+ * tokens if another member is malformed, and an OAuth error because of its status or a WWW-Authenticate header. Rejects
+ * with `ResponseBodyError` for an OAuth error with any status. Calls `onSuccess` after each successful grant or pushed
+ * request.
  * @see https://www.rfc-editor.org/rfc/rfc6749#section-5.2
  */
-export function oauthAnswers(fetch: CustomFetch, onSuccess: () => void): CustomFetch {
+export function oauthResponses(fetch: CustomFetch, onSuccess: () => void): CustomFetch {
   return async (url, options) => {
-    const answer = await fetch(url, options)
-    // `causes` logs it.
-    Object.defineProperty(answer, 'url', { value: url })
-    if (options.method !== 'POST') return answer
-    const body = await jsonOf(answer)
+    const response = await fetch(url, options)
+    // `causes` reports this URL.
+    Object.defineProperty(response, 'url', { value: url })
+    if (options.method !== 'POST') return response
+    const body = await jsonOf(response)
     const grant = options.body instanceof URLSearchParams ? options.body.get('grant_type') : null
-    if (body !== null && !(answer.ok && isText(body['access_token'])) && isOAuthError(body))
-      throw new ResponseBodyError('server responded with an error', { cause: body, response: answer })
-    if (body === null || !answer.ok) return answer
+    if (body !== null && !(response.ok && isText(body['access_token'])) && isOAuthError(body))
+      throw new ResponseBodyError('server responded with an error', { cause: body, response })
+    if (body === null || !response.ok) return response
     const { refresh_token: refreshToken } = body
     if (grant !== null && isText(refreshToken) && !isUsable(body)) throw new UnusableAccessToken(refreshToken)
     const isTokens = grant !== null && isText(body['access_token'])
-    if (isTokens && !isUsable(body)) throw new Error('the access token or its type can’t be used')
-    if (!isTokens && !isText(body['request_uri'])) return answer
+    if (isTokens && !isUsable(body)) throw new Error('the access token or its type is not usable')
+    if (!isTokens && !isText(body['request_uri'])) return response
     onSuccess()
-    return isTokens ? json(200, tokenAnswer(body, grant)) : json(201, pushedAnswer(body))
+    return isTokens ? json(200, tokenResponse(body, grant)) : json(201, pushedResponse(body))
   }
 }
 
-/** Returns a token response that openid-client accepts: it corrects optional members or drops them. */
-function tokenAnswer(body: Json, grant: string): Json {
+/** Returns a token response that openid-client accepts, with malformed optional members corrected or dropped. */
+function tokenResponse(body: Json, grant: string): Json {
   const { id_token: idToken, refresh_token: refreshToken, expires_in: expiresIn, scope, ...rest } = body
   const lifetime = numberFrom(expiresIn)
   const scopes = Array.isArray(scope) ? scope.filter(isText).join(' ') : scope
   const hasIdToken = idToken !== undefined && idToken !== null && idToken !== ''
   return {
     ...rest,
-    // Other clients, such as golang.org/x/oauth2, assume Bearer, too.
+    // Other clients, such as golang.org/x/oauth2, also assume Bearer.
     token_type: body['token_type'] ?? 'Bearer',
     ...(lifetime === null ? {} : { expires_in: lifetime }),
     ...(isText(refreshToken) ? { refresh_token: refreshToken } : {}),
@@ -68,7 +68,7 @@ function tokenAnswer(body: Json, grant: string): Json {
 }
 
 /**
- * Returns whether the access token has a known type and only characters that a header can carry.
+ * Returns whether the access token is a bearer token and has only characters that a header can carry.
  * @see https://www.rfc-editor.org/rfc/rfc6749#section-7.1
  * @see https://www.rfc-editor.org/rfc/rfc6749#appendix-A.12
  */
@@ -81,15 +81,15 @@ function isUsable({ access_token: accessToken, token_type: type = null }: Json):
 }
 
 /**
- * Returns a response to a pushed request with a lifetime, which openid-client requires; the gateway uses the request at
- * once.
+ * Returns the response to a pushed request with a lifetime, which openid-client requires. The gateway uses the request
+ * immediately.
  * @see https://www.rfc-editor.org/rfc/rfc9126#section-2.2
  */
-function pushedAnswer(body: Json): Json {
+function pushedResponse(body: Json): Json {
   return { ...body, expires_in: numberFrom(body['expires_in']) ?? 60 }
 }
 
-/** Tells an OAuth error code from the sentence of another server, such as "Service Unavailable". */
+/** Returns whether `error` is an OAuth error code, not a sentence of another server such as "Service Unavailable". */
 function isOAuthError(body: Json): body is Json & { error: string } {
   return typeof body['error'] === 'string' && /^[\w.:/-]{1,200}$/.test(body['error'])
 }
@@ -98,9 +98,9 @@ function isText(value: unknown): value is string {
   return typeof value === 'string' && value !== ''
 }
 
-async function jsonOf(answer: Response): Promise<Json | null> {
+async function jsonOf(response: Response): Promise<Json | null> {
   try {
-    const body: unknown = JSON.parse(await answer.clone().text())
+    const body: unknown = JSON.parse(await response.clone().text())
     return typeof body === 'object' && body !== null && !Array.isArray(body) ? { ...body } : null
   } catch {
     return null
