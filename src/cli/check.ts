@@ -1,9 +1,8 @@
-import type { Config } from '../config/schema.ts'
 import { toMaskedYaml } from '../config/masked-yaml.ts'
+import type { Config } from '../config/schema.ts'
 import { compileRoutes } from '../gate/match.ts'
 import type { CompiledRoute } from '../gate/verdict.ts'
-import type { Command } from './command.ts'
-import { loadConfigOption } from './config-option.ts'
+import { type Command, loadConfigOption } from './command.ts'
 
 /** `gatehouse check`. */
 export const check: Command = {

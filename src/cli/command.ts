@@ -1,4 +1,6 @@
+import { randomBytes } from 'node:crypto'
 import { parseArgs, type ParseArgsConfig } from 'node:util'
+import { loadConfig } from '../config/load.ts'
 
 /** A command of the command line. */
 export interface Command {
@@ -20,4 +22,33 @@ export function readArguments<T extends ParseArgsConfig>(config: T): ReturnType<
   } catch (error) {
     throw new UsageError(error instanceof Error ? error.message : String(error))
   }
+}
+
+type Loaded = ReturnType<typeof loadConfig>
+
+/** The session key for a configuration without one. It lives as long as the process, so a reload ends no sessions. */
+const fallbackKey = randomBytes(32)
+
+/**
+ * Loads the configuration from `file`, from the file in `GATEHOUSE_CONFIG`, or from environment variables alone.
+ * @throws {ConfigurationError}
+ */
+export function loadConfigFile(file: string | undefined, files?: Set<string>): Loaded {
+  const named = file ?? process.env['GATEHOUSE_CONFIG']
+  return loadConfig({
+    env: process.env,
+    fallbackKey,
+    ...(named === undefined || named === '' ? {} : { file: named }),
+    ...(files === undefined ? {} : { files }),
+  })
+}
+
+/**
+ * Loads the configuration for a command whose only option is `--config FILE`. Adds the paths of all files that are
+ * read to `files`.
+ * @throws {ConfigurationError}
+ */
+export function loadConfigOption(args: readonly string[], files?: Set<string>): Loaded {
+  const { values } = readArguments({ args: [...args], options: { config: { type: 'string' } }, strict: true })
+  return loadConfigFile(values.config, files)
 }

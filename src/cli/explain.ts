@@ -1,6 +1,5 @@
 import type { Claims } from '../oidc/token-set.ts'
-import { UsageError, readArguments, type Command } from './command.ts'
-import { loadConfigFile } from './config-option.ts'
+import { UsageError, readArguments, type Command, loadConfigFile } from './command.ts'
 import { explainRequest } from './explanation.ts'
 
 /** `gatehouse explain`. */

@@ -3,8 +3,7 @@ import { request as httpRequest, type IncomingMessage } from 'node:http'
 import { request as httpsRequest } from 'node:https'
 import { ConfigurationError } from '../config/problems.ts'
 import type { Config, Listen } from '../config/schema.ts'
-import { readArguments, type Command } from './command.ts'
-import { loadConfigFile } from './config-option.ts'
+import { readArguments, type Command, loadConfigFile } from './command.ts'
 
 const TIMEOUT_MS = 4_000
 

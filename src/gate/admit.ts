@@ -44,6 +44,7 @@ export function keepCookieOfSuccessor(
 }
 
 function requireStepUp({ require }: CompiledRoute, user: User, now: number): GateDenial | null {
+  if (require.acr === null && require.maxAge === null) return null
   const { claims, createdAt } = user
   const maxAge = require.maxAge === null ? null : Math.floor(require.maxAge / 1000)
   const acr = claims['acr']

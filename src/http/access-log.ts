@@ -1,16 +1,15 @@
-import { performance } from 'node:perf_hooks'
 import type { Socket } from 'node:net'
+import { performance } from 'node:perf_hooks'
 import type { FastifyInstance, FastifyReply, FastifyRequest } from 'fastify'
+import type { Config } from '../config/schema.ts'
 import { classify } from '../gate/classify.ts'
 import type { RequestKind } from '../gate/verdict.ts'
-import type { Config } from '../config/schema.ts'
 import { openAccessLog, type AccessLine } from '../telemetry/access-line.ts'
-import type { Log } from '../telemetry/log.ts'
+import { type Log, printable } from '../telemetry/log.ts'
 import type { Metrics } from '../telemetry/metrics.ts'
 import { traceIdOf, type RequestTrace, type Tracing } from '../telemetry/tracing.ts'
 import { peerOf } from './facts.ts'
 import { refusalOf } from './server/parser-errors.ts'
-import { printable } from './printable.ts'
 
 interface Observers {
   readonly config: Pick<Config, 'scripts' | 'basePath'>

@@ -1,13 +1,11 @@
-import { BlockList, isIP, isIPv6 } from 'node:net'
 import type { IncomingMessage } from 'node:http'
+import { BlockList, isIP, isIPv6 } from 'node:net'
 import { originsByHost } from '../gate/match.ts'
 import type { Client, Facts, FinalDenial } from '../gate/verdict.ts'
 import type { Ticket } from '../session/ticket.ts'
-import { tooManyFields } from './server/header-fields.ts'
-import { isChunkedInOld } from './server/last-on-connection.ts'
-import { printable } from './printable.ts'
+import { printable } from '../telemetry/log.ts'
+import { tooManyFields, isChunkedInOld, isPlainCoding } from './server/framing.ts'
 import { targetOf } from './target.ts'
-import { isPlainCoding } from './server/transfer-coding.ts'
 
 /** Reads the facts of requests. */
 export interface FactReader {

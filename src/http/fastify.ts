@@ -1,7 +1,8 @@
-import { METHODS } from 'node:http'
-import Fastify, { type FastifyInstance } from 'fastify'
+import { METHODS, type IncomingMessage } from 'node:http'
+import { performance } from 'node:perf_hooks'
+import type { FastifyInstance } from 'fastify'
+import Fastify from 'fastify'
 import type { Config } from '../config/schema.ts'
-import { idOf } from './request-id.ts'
 import { rewriteTarget } from './target.ts'
 
 /** Creates a Fastify instance that routes every method except CONNECT by the raw target, and does not log. */
@@ -19,4 +20,24 @@ export function createFastify({ publicUrl }: Pick<Config, 'publicUrl'>): Fastify
     if (method !== 'CONNECT' && !app.supportedMethods.includes(method)) app.addHttpMethod(method, { hasBody: true })
   }
   return app
+}
+
+const kId = Symbol('id')
+
+interface Identified extends IncomingMessage {
+  [kId]?: string
+}
+
+let count = 0
+const prefix = `${Math.floor(performance.timeOrigin).toString(36)}-${process.pid.toString(36)}-`
+
+/** Returns a new request id, which is short and unique among the processes of a gateway. */
+export function newRequestId(): string {
+  count += 1
+  return prefix + count.toString(36)
+}
+
+/** Returns the id of a request. Creates it on the first call. */
+export function idOf(request: Identified): string {
+  return (request[kId] ??= newRequestId())
 }

@@ -4,13 +4,12 @@ import type { FastifyInstance, FastifyReply, FastifyRequest } from 'fastify'
 import { challenge } from '../gate/challenge.ts'
 import type { Gate } from '../gate/pipeline.ts'
 import type { Verdict } from '../gate/verdict.ts'
-import { contextOf } from './context.ts'
 import { logDenial } from './answers/denial-log.ts'
 import { keepForm, mayKeepForm } from './answers/kept-form.ts'
-import type { Limits } from './rate-limit.ts'
-import type { ExchangeServices } from './proxy/exchange.ts'
-import { forward } from './proxy/forward.ts'
+import { contextOf } from './context.ts'
 import { clearTwoSessions } from './cookies/cookies.ts'
+import { type ExchangeServices, Exchange } from './proxy/exchange.ts'
+import type { Limits } from './rate-limit.ts'
 
 /** The services for requests to the application. */
 export interface GateServices extends ExchangeServices {
@@ -72,4 +71,21 @@ async function deny(
   } else {
     answers.send(request, reply, answer)
   }
+}
+
+/** Forwards a request to its upstream, as HTTP or as a WebSocket. */
+function forward(
+  services: ExchangeServices,
+  verdict: Extract<Verdict, { type: 'forward' }>,
+  request: FastifyRequest,
+  reply: FastifyReply,
+): void {
+  const { session, route } = verdict
+  const context = contextOf(request)
+  context.route = route
+  if (session !== null) services.sessions.touch(session, context.now)
+  context.session = session
+  context.verdict = 'forward'
+  reply.hijack()
+  new Exchange(services, verdict, request, reply).send()
 }

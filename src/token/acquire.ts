@@ -3,7 +3,7 @@ import type { Session } from '../session/session.ts'
 import type { Sessions } from '../session/sessions.ts'
 import { dueAt, isExpired, type RefreshBefore } from './clock.ts'
 import type { Denied } from './denial.ts'
-import { needsSessionToken, type RouteToken, type RouteTokens, takesSessionToken } from './exchange.ts'
+import type { RouteToken, RouteTokens } from './exchange.ts'
 import type { Refreshed, Refresher } from './refresh.ts'
 
 /** The access token that goes upstream, with the possibly refreshed session, or the reason why there is no token. */
@@ -95,4 +95,14 @@ function withSession(token: RouteToken, session: Session): Acquired {
 
 function withSessionToken(result: Refreshed): Acquired {
   return result.ok ? { ...result, accessToken: result.session.tokens.accessToken } : result
+}
+
+/** Returns whether a route uses the session's own access token. */
+function takesSessionToken({ grant, resource, audience, scopes }: Route['token']): boolean {
+  return grant === 'session' && resource === null && audience === null && scopes === null
+}
+
+/** Returns whether a route needs the session's access token, to forward it or to exchange it. */
+function needsSessionToken(wanted: Route['token']): boolean {
+  return wanted.grant === 'token-exchange' || wanted.grant === 'on-behalf-of' || takesSessionToken(wanted)
 }

@@ -47,16 +47,6 @@ interface RouteTokenServices {
   readonly log: Log
 }
 
-/** Returns whether a route uses the session's own access token. */
-export function takesSessionToken({ grant, resource, audience, scopes }: TokenSettings): boolean {
-  return grant === 'session' && resource === null && audience === null && scopes === null
-}
-
-/** Returns whether a route needs the session's access token, to forward it or to exchange it. */
-export function needsSessionToken(wanted: TokenSettings): boolean {
-  return wanted.grant === 'token-exchange' || wanted.grant === 'on-behalf-of' || takesSessionToken(wanted)
-}
-
 /** Creates the cache of route tokens. The tokens of a session are dropped when the session ends. */
 export function createRouteTokens({ provider, refresher, sessions, log }: RouteTokenServices): RouteTokens {
   const entries = new LRUCache<string, Map<string, Entry>>({ max: MAX_SESSIONS })

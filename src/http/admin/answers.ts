@@ -3,7 +3,7 @@ import type { Config } from '../../config/schema.ts'
 import { Fault, causes, faults } from '../../errors.ts'
 import { finalAnswer, type Answer } from '../../gate/challenge.ts'
 import type { Log } from '../../telemetry/log.ts'
-import { tooManyFields } from '../server/header-fields.ts'
+import { tooManyFields } from '../server/framing.ts'
 import { answerFor } from '../answers/send.ts'
 import { PROBLEM_TYPE, problem } from '../problem.ts'
 

@@ -1,5 +1,5 @@
 import type { Socket } from 'node:net'
-import { printable } from '../printable.ts'
+import { printable } from '../../telemetry/log.ts'
 import { logsInConnection } from './connection-bound.ts'
 
 /**

@@ -2,6 +2,7 @@ import type { IncomingMessage } from 'node:http'
 import type { Socket } from 'node:net'
 import { Readable } from 'node:stream'
 import type { Dispatcher } from 'undici'
+import type { Route } from '../../config/schema.ts'
 import { Fault } from '../../errors.ts'
 import type { UpstreamHeaders } from '../../gate/headers.ts'
 import type { CompiledRoute, Facts, Verdict } from '../../gate/verdict.ts'
@@ -9,7 +10,7 @@ import type { Session } from '../../session/session.ts'
 import type { RequestTrace } from '../../telemetry/tracing.ts'
 import type { Context } from '../context.ts'
 import { askForBody, waitsToBeAsked } from '../server/expect-continue.ts'
-import { tooManyFields } from '../server/header-fields.ts'
+import { tooManyFields } from '../server/framing.ts'
 import { dispatcherFor, hasConnectionLogin, hasOwnConnections } from './connection-bound.ts'
 import type { Upstreams } from './upstreams.ts'
 
@@ -79,4 +80,19 @@ async function* limitBody(
     yield chunk
   }
   if (request.rawTrailers.length > 2 * maxTrailerFields) throw tooManyFields('trailer', maxTrailerFields)
+}
+
+/** Returns the path that goes upstream: the raw path, except for a prefix that the route strips or rewrites. */
+export function upstreamPath(route: Pick<Route, 'stripPrefix' | 'rewritePrefix'>, path: string): string {
+  const from = route.rewritePrefix?.from ?? route.stripPrefix
+  if (from === null || !startsWithPrefix(path, from)) return path
+  const rest = path.slice(from.endsWith('/') ? from.length - 1 : from.length)
+  const to = route.rewritePrefix?.to.replace(/\/$/, '') ?? ''
+  return `${to}${rest}` === '' ? '/' : `${to}${rest}`
+}
+
+function startsWithPrefix(path: string, prefix: string): boolean {
+  return (
+    path.startsWith(prefix) && (prefix.endsWith('/') || path.length === prefix.length || path[prefix.length] === '/')
+  )
 }

@@ -6,14 +6,6 @@ const LINGER_MS = 5_000
 /** How long a client may continue to send after the answer. Many browsers read an answer only after they sent the body. */
 const MAX_LINGER_MS = 30_000
 
-/**
- * Returns whether a request announces a body.
- * @see https://www.rfc-editor.org/rfc/rfc9112#section-6.3
- */
-export function hasBody({ headers }: IncomingMessage): boolean {
-  return headers['transfer-encoding'] !== undefined || Number(headers['content-length'] ?? 0) > 0
-}
-
 /** Reads and discards the rest of a body, even if an iterator has read a part of it. */
 export function dropRest(request: IncomingMessage): void {
   const drop = (): void => {

@@ -6,14 +6,12 @@ import { classify } from '../../gate/classify.ts'
 import type { RequestKind } from '../../gate/verdict.ts'
 import { createLimiter } from '../../resilience/limiter.ts'
 import { openAccessLog, type AccessLine } from '../../telemetry/access-line.ts'
-import type { Log } from '../../telemetry/log.ts'
+import { type Log, printable } from '../../telemetry/log.ts'
 import type { Metrics } from '../../telemetry/metrics.ts'
 import { contentOf, answerFor } from '../answers/send.ts'
 import { peerOf } from '../facts.ts'
-import { printable } from '../printable.ts'
-import { idOf, newRequestId } from '../request-id.ts'
-import { answerUnderWay, passDrain } from './answer-under-way.ts'
-import { inTurn, latestAnswer } from './response-queue.ts'
+import { idOf, newRequestId } from '../fastify.ts'
+import { answerUnderWay, passDrain, inTurn, latestAnswer } from './response-queue.ts'
 
 /** Node.js's error for a connection that it could not read further. */
 export interface ClientError extends Error {

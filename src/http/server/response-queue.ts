@@ -1,6 +1,5 @@
-import type { ServerResponse } from 'node:http'
+import { ServerResponse } from 'node:http'
 import type { Socket } from 'node:net'
-import { answerUnderWay } from './answer-under-way.ts'
 
 /**
  * The waiting answers of each connection. Answers are sent in the order of their requests, and Node.js assigns the
@@ -75,4 +74,19 @@ function openQueue(socket: Socket): Set<ServerResponse> {
     queue.clear()
   })
   return queue
+}
+
+/**
+ * Returns the answer that a connection is sending, or `null`. Node.js stores it in a private member, which its own error
+ * handler reads for the same purpose: https://github.com/nodejs/node/pull/44818
+ */
+export function answerUnderWay(socket: Socket): ServerResponse | null {
+  const answer: unknown = Reflect.get(socket, '_httpMessage')
+  return answer instanceof ServerResponse ? answer : null
+}
+
+/** Passes `drain` to the answer, in place of the listener that Node.js removes at an upgrade. */
+export function passDrain(this: Socket): void {
+  const answer = answerUnderWay(this)
+  if (answer?.writableNeedDrain === true) answer.emit('drain')
 }

@@ -2,7 +2,7 @@ import { IncomingMessage, ServerResponse, type RequestListener, type Server } fr
 import { Socket } from 'node:net'
 import type { Duplex } from 'node:stream'
 import { wantsWebSocket } from '../../gate/classify.ts'
-import { answerUnderWay, passDrain } from './answer-under-way.ts'
+import { answerUnderWay, passDrain } from './response-queue.ts'
 
 const kUpgrade = Symbol('upgrade')
 const kAsked = Symbol('asked')

@@ -1,6 +1,6 @@
 import t from 'tap'
 import { startIdp } from '../../../src/demo/idp.ts'
-import { upstreamPath } from '../../../src/http/proxy/upstream-path.ts'
+import { upstreamPath } from '../../../src/http/proxy/upstream-request.ts'
 import { startGateway } from '../../support/gateway.ts'
 import { ask } from '../../support/raw-http.ts'
 
