@@ -1,5 +1,5 @@
 import { modAuthOpenidc } from '../src/migrate/apache/keys.ts'
-import { oauth2ProxyAlpha } from '../src/migrate/oauth2-proxy/alpha.ts'
+import { oauth2ProxyAlpha } from '../src/migrate/oauth2-proxy/alpha-config.ts'
 import { oauth2Proxy } from '../src/migrate/oauth2-proxy/keys.ts'
 import type { Rules } from '../src/migrate/rule.ts'
 import { wonderwall } from '../src/migrate/wonderwall/keys.ts'

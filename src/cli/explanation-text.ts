@@ -1,8 +1,8 @@
 import { isForAllTenants } from '../config/known-providers.ts'
 import { claimAt } from '../gate/admit.ts'
-import { parseTemplate, whyNoHeader } from '../gate/template.ts'
+import { parseTemplate, whyNoHeader } from '../gate/header-template.ts'
 import type { CompiledRoute, GateDenial, Verdict } from '../gate/verdict.ts'
-import { CLOCK_TOLERANCE_S } from '../oidc/keys.ts'
+import { CLOCK_TOLERANCE_S } from '../oidc/jwks.ts'
 import type { Claims } from '../oidc/token-set.ts'
 
 /** Returns why the gateway would refuse a token with these claims, or `null`. Claims that are not given are not checked. */

@@ -2,7 +2,7 @@ import { connectionOptions, foldHeaderName, FOR_THE_GATEWAY, HOP_BY_HOP } from '
 import type { Claims } from '../oidc/token-set.ts'
 import { hostOf, type RouteTable } from './match.ts'
 import { isBasicAlone } from './pipeline.ts'
-import { fillTemplate, parseTemplate, type Template } from './template.ts'
+import { fillTemplate, parseTemplate, type Template } from './header-template.ts'
 import type { CompiledRoute, Facts, Who } from './verdict.ts'
 
 const METHOD_OVERRIDES = ['x-http-method-override', 'x-http-method', 'x-method-override']

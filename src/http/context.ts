@@ -5,8 +5,7 @@ import type { Session } from '../session/session.ts'
 import type { RequestTrace, Tracing } from '../telemetry/tracing.ts'
 import type { Answers } from './answers/send.ts'
 import type { FactReader } from './facts.ts'
-import { isLastOnConnection } from './server/framing.ts'
-import { hasBody } from './server/framing.ts'
+import { isLastOnConnection, hasBody } from './server/framing.ts'
 import { lingeringClose } from './server/lingering-close.ts'
 
 /** The data about a request while the gateway handles it. */

@@ -1,7 +1,7 @@
 import { METHODS, type IncomingMessage } from 'node:http'
 import { performance } from 'node:perf_hooks'
-import type { FastifyInstance } from 'fastify'
 import Fastify from 'fastify'
+import type { FastifyInstance } from 'fastify'
 import type { Config } from '../config/schema.ts'
 import { rewriteTarget } from './target.ts'
 

@@ -1,5 +1,5 @@
-import { type FastifyRateLimitStore, type FastifyRateLimitStoreCtor, normalizeIP } from '@fastify/rate-limit'
 import rateLimit from '@fastify/rate-limit'
+import { type FastifyRateLimitStore, type FastifyRateLimitStoreCtor, normalizeIP } from '@fastify/rate-limit'
 import type { FastifyInstance, onRequestHookHandler } from 'fastify'
 import { LRUCache } from 'lru-cache'
 import type { Config } from '../config/schema.ts'

@@ -1,4 +1,4 @@
-import { withOlderNames } from './oauth2-proxy/alpha.ts'
+import { withOlderNames } from './oauth2-proxy/alpha-config.ts'
 import { readChartValues } from './oauth2-proxy/chart-values.ts'
 import { isSwitch, keyOfFlag, keyOfVariable, oauth2Proxy } from './oauth2-proxy/keys.ts'
 import { readEnvironment } from './readers/environment.ts'

@@ -2,9 +2,9 @@ import { createHash } from 'node:crypto'
 import { errors, type JWTPayload } from 'jose'
 import { LRUCache } from 'lru-cache'
 import { Fault, causes } from '../errors.ts'
-import { jwtType } from './keys.ts'
+import { jwtType } from './jwks.ts'
 import type { Provider } from './provider.ts'
-import { isUnreachable } from './refusal.ts'
+import { isUnreachable } from './oauth-errors.ts'
 import { isIdentifier, type Claims } from './token-set.ts'
 
 /** Verifies the access tokens that clients send. */

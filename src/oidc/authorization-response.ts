@@ -1,5 +1,5 @@
 import { Fault } from '../errors.ts'
-import { NOT_ACCEPTED, NOT_DELIVERED, UNUSABLE } from './refusal.ts'
+import { NOT_ACCEPTED, NOT_DELIVERED, UNUSABLE } from './oauth-errors.ts'
 
 /**
  * The authorization response, which the browser carries from the provider to the callback.

@@ -4,7 +4,7 @@ import type { CodeOrError } from './authorization-response.ts'
 import { verifiedClaims } from './claims.ts'
 import { isTemplate, mayHaveIssued } from './issuer.ts'
 import { announcedIssuer, type Provider } from './provider.ts'
-import { NOT_DELIVERED, toLoginFault } from './refusal.ts'
+import { NOT_DELIVERED, toLoginFault } from './oauth-errors.ts'
 import { isIdentifier, toTokenSet, type Claims, type TokenSet } from './token-set.ts'
 
 /** How much older than `maxAge` the sign-in may be, because the user may need time after it, for example for consent. */

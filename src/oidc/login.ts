@@ -6,7 +6,7 @@ import {
 } from 'openid-client'
 import { knownProvider } from '../config/known-providers.ts'
 import { Fault } from '../errors.ts'
-import { NOT_ACCEPTED, refusesRequest, toLoginFault } from './refusal.ts'
+import { NOT_ACCEPTED, refusesRequest, toLoginFault } from './oauth-errors.ts'
 import type { Provider } from './provider.ts'
 
 /** The parameters of an authorization request, in addition to the configured ones. */

@@ -1,10 +1,10 @@
 import { decodeProtectedHeader } from 'jose'
 import type { Configuration } from 'openid-client'
 import { Fault } from '../errors.ts'
-import { jwtType, CLOCK_TOLERANCE_S } from './keys.ts'
+import { jwtType, CLOCK_TOLERANCE_S } from './jwks.ts'
 import { idTokenAlgorithms } from './metadata.ts'
 import type { Provider } from './provider.ts'
-import { isUnreachable } from './refusal.ts'
+import { isUnreachable } from './oauth-errors.ts'
 import { isIdentifier } from './token-set.ts'
 
 /** A provider's request to end the sessions with this `subject`, `sid`, or both. */

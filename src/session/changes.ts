@@ -4,7 +4,8 @@ import { sidOf } from '../oidc/token-set.ts'
 import type { Ending, SessionServices } from './ending.ts'
 import type { Lookup } from './lookup.ts'
 import { toRecord } from './record.ts'
-import { absoluteEnd, ownerOf, type Session, type SessionPolicy } from './session.ts'
+import { ownerOf, type Session } from './session.ts'
+import { absoluteEnd, type SessionPolicy } from './lifetime.ts'
 import { newTicket } from './ticket.ts'
 
 /** The members that a refresh can change. */

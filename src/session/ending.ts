@@ -4,8 +4,9 @@ import type { Store } from '../store/store.ts'
 import type { Log } from '../telemetry/log.ts'
 import type { Metrics } from '../telemetry/metrics.ts'
 import type { SessionCache } from './cache.ts'
-import type { RetryQueue } from './retry.ts'
-import { endReasonOf, ownerOf, type EndReason, type Session, type SessionSettings } from './session.ts'
+import type { RetryQueue } from './retry-queue.ts'
+import { ownerOf, type EndReason, type Session } from './session.ts'
+import { endReasonOf, type SessionSettings } from './lifetime.ts'
 
 /** Writes this recent may be lost when a store fails over. */
 const FAILOVER_LOSS_MS = 5_000

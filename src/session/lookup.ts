@@ -4,7 +4,8 @@ import { singleFlight } from '../resilience/single-flight.ts'
 import type { Cached } from './cache.ts'
 import type { Ending, SessionServices } from './ending.ts'
 import { fromRecord } from './record.ts'
-import { mayHaveEnded, type Session } from './session.ts'
+import { type Session } from './session.ts'
+import { mayHaveEnded } from './lifetime.ts'
 import type { Ticket } from './ticket.ts'
 
 /** Finds sessions in the cache or in the store. */

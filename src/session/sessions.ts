@@ -6,8 +6,9 @@ import { createSessionCache } from './cache.ts'
 import { createChanges, type Renewed, type SessionChange } from './changes.ts'
 import { createEnding, type SessionServices } from './ending.ts'
 import { createLookup } from './lookup.ts'
-import { createRetryQueue } from './retry.ts'
-import { END_REASONS, type EndReason, type Session, type SessionPolicy, type SessionSettings } from './session.ts'
+import { createRetryQueue } from './retry-queue.ts'
+import { END_REASONS, type EndReason, type Session } from './session.ts'
+import { type SessionPolicy, type SessionSettings } from './lifetime.ts'
 import type { Ticket } from './ticket.ts'
 
 /** How a session was found, for the metric. */

@@ -3,7 +3,7 @@ import type { Session } from '../session/session.ts'
 import type { Sessions } from '../session/sessions.ts'
 import { dueAt, isExpired, type RefreshBefore } from './clock.ts'
 import type { Denied } from './denial.ts'
-import type { RouteToken, RouteTokens } from './exchange.ts'
+import type { RouteToken, RouteTokens } from './route-tokens.ts'
 import type { Refreshed, Refresher } from './refresh.ts'
 
 /** The access token that goes upstream, with the possibly refreshed session, or the reason why there is no token. */

@@ -1,7 +1,7 @@
 import { readFileSync } from 'node:fs'
 import t from 'tap'
 import { modAuthOpenidc } from '../../src/migrate/apache/keys.ts'
-import { oauth2ProxyAlpha } from '../../src/migrate/oauth2-proxy/alpha.ts'
+import { oauth2ProxyAlpha } from '../../src/migrate/oauth2-proxy/alpha-config.ts'
 import { oauth2Proxy } from '../../src/migrate/oauth2-proxy/keys.ts'
 import { migrateFiles } from '../../src/migrate/migrate.ts'
 import type { Rules } from '../../src/migrate/rule.ts'

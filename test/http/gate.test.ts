@@ -1,5 +1,5 @@
-import t from 'tap'
 import type { Test } from 'tap'
+import t from 'tap'
 import { startIdp } from '../../src/demo/idp.ts'
 import { createBrowser } from '../support/browser.ts'
 import { freePort } from '../support/free-port.ts'

@@ -1,5 +1,5 @@
-import t from 'tap'
 import type { Test } from 'tap'
+import t from 'tap'
 import { startUpstream } from '../../src/demo/upstream.ts'
 import { createBrowser, type RequestOptions } from './browser.ts'
 import { createCookieJar } from './cookie-jar.ts'

@@ -1,5 +1,5 @@
-import type { FastifyInstance } from 'fastify'
 import Fastify from 'fastify'
+import type { FastifyInstance } from 'fastify'
 import type { Config } from '../../config/schema.ts'
 import { Fault } from '../../errors.ts'
 import { announcedIssuer, type Provider } from '../../oidc/provider.ts'

@@ -12,7 +12,7 @@ import { callback } from './callback.ts'
 import type { Endpoint, Services } from './endpoint.ts'
 import { login } from './login.ts'
 import { logout, logoutCallback, logoutLocal } from './logout.ts'
-import { silent } from './silent.ts'
+import { silent } from './silent-login.ts'
 import { backchannelLogout, frontchannelLogout } from './single-logout.ts'
 import { refreshSession, session, userinfo } from './session.ts'
 

@@ -13,7 +13,7 @@ import { clearTwoSessions } from '../cookies/cookies.ts'
 import { beginLogin } from './begin-login.ts'
 import { findSession } from './current-session.ts'
 import { queryOf, type Endpoint, type Services } from './endpoint.ts'
-import { SILENT_DONE } from './silent.ts'
+import { SILENT_DONE } from './silent-login.ts'
 
 /** How often a login may restart automatically before the user gets an error page. */
 export const MAX_TRIES = 3

@@ -1,6 +1,7 @@
 import { isoDate, timeFrom } from '../../config/numbers.ts'
 import { isCrossOrigin } from '../../gate/csrf.ts'
-import { timeoutAt, type Session } from '../../session/session.ts'
+import { type Session } from '../../session/session.ts'
+import { timeoutAt } from '../../session/lifetime.ts'
 import { cooldownUntil, dueAt, isExpired } from '../../token/clock.ts'
 import type { Refreshed } from '../../token/refresh.ts'
 import { contextOf } from '../context.ts'

@@ -1,7 +1,7 @@
 import { writeFileSync } from 'node:fs'
 import { join } from 'node:path'
-import t from 'tap'
 import type { Test } from 'tap'
+import t from 'tap'
 import { startIdp } from '../../../src/demo/idp.ts'
 import { startUpstream } from '../../../src/demo/upstream.ts'
 import { createBrowser } from '../../support/browser.ts'

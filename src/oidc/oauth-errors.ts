@@ -2,7 +2,7 @@ import { errors } from 'jose'
 import { ClientError, ResponseBodyError, WWWAuthenticateChallengeError } from 'openid-client'
 import { numberFrom } from '../config/numbers.ts'
 import { Fault } from '../errors.ts'
-import { KeysUnavailable } from './keys.ts'
+import { KeysUnavailable } from './jwks.ts'
 
 /** What a failed token request means for the grant. */
 export type Refusal =

@@ -1,5 +1,5 @@
 import t from 'tap'
-import { fillTemplate, parseTemplate } from '../../src/gate/template.ts'
+import { fillTemplate, parseTemplate } from '../../src/gate/header-template.ts'
 
 const claims = {
   'email': 'alice@example.com',

@@ -1,6 +1,6 @@
 import { setTimeout as sleep } from 'node:timers/promises'
 import t from 'tap'
-import { createRetryQueue } from '../../src/session/retry.ts'
+import { createRetryQueue } from '../../src/session/retry-queue.ts'
 
 void t.test('a failing action is retried until it succeeds', async (t) => {
   const queue = createRetryQueue()

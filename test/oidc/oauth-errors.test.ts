@@ -1,7 +1,7 @@
 import { ClientError, ResponseBodyError, WWWAuthenticateChallengeError } from 'openid-client'
 import t from 'tap'
 import { Fault } from '../../src/errors.ts'
-import { refusalOf, retryAfterOf, toLoginFault } from '../../src/oidc/refusal.ts'
+import { refusalOf, retryAfterOf, toLoginFault } from '../../src/oidc/oauth-errors.ts'
 
 const answer = (status: number, headers: Record<string, string> = {}): Response =>
   new Response(null, { status, headers })

@@ -1,4 +1,4 @@
-import { isUnreachable, refusalOf, retryAfterOf, statusOf, type Refusal } from '../oidc/refusal.ts'
+import { isUnreachable, refusalOf, retryAfterOf, statusOf, type Refusal } from '../oidc/oauth-errors.ts'
 import { exponentialBackoff } from '../resilience/backoff.ts'
 import type { Session } from '../session/session.ts'
 import { isExpired } from './clock.ts'

@@ -1,6 +1,6 @@
 import { errors, exportJWK, generateKeyPair, SignJWT, type JWK, type JWTPayload } from 'jose'
 import t from 'tap'
-import { createSigningKeys, KeysUnavailable } from '../../src/oidc/keys.ts'
+import { createSigningKeys, KeysUnavailable } from '../../src/oidc/jwks.ts'
 
 interface Pair {
   readonly jwk: JWK
