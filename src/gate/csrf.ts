@@ -1,7 +1,8 @@
 import type { Session } from '../session/session.ts'
 import type { CompiledRoute, Facts } from './verdict.ts'
 
-const SAFE = new Set(['GET', 'HEAD', 'OPTIONS'])
+/** The safe methods that applications use. @see https://www.rfc-editor.org/rfc/rfc9110#section-9.2.1 */
+export const SAFE_METHODS: ReadonlySet<string> = new Set(['GET', 'HEAD', 'OPTIONS'])
 
 /**
  * Returns whether a request passes the CSRF check. It fails if it has a session and an unsafe method and the browser
@@ -12,7 +13,7 @@ export function passesCsrfCheck(facts: Facts, route: CompiledRoute, session: Ses
   // A proxy that uses forward-auth may not pass Upgrade on, because it is a hop-by-hop header.
   const { method, headers } = facts
   const upgrade = headers.upgrade !== undefined || headers['sec-websocket-key'] !== undefined
-  if (SAFE.has(method) && !upgrade) return true
+  if (SAFE_METHODS.has(method) && !upgrade) return true
   // Browsers send Origin with every WebSocket: https://www.rfc-editor.org/rfc/rfc6455#section-4.1.
   return !isCrossOrigin(facts) && !(upgrade && hasForeignOrigin(facts))
 }

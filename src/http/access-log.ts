@@ -9,7 +9,7 @@ import { type Log, printable } from '../telemetry/log.ts'
 import type { Metrics } from '../telemetry/metrics.ts'
 import { traceIdOf, type RequestTrace, type Tracing } from '../telemetry/tracing.ts'
 import { peerOf } from './facts.ts'
-import { refusalOf } from './server/parser-errors.ts'
+import { rejectionOf } from './server/parser-errors.ts'
 
 interface Observers {
   readonly config: Pick<Config, 'scripts' | 'basePath'>
@@ -100,18 +100,18 @@ function accessLine(request: FastifyRequest, reply: FastifyReply, ms: number, is
   const { raw: response } = reply
   const { traceparent } = request.headers
   const isComplete = response.writableFinished || response.statusCode === 101
-  const refusal = isComplete ? null : refusalOf(raw)
+  const rejection = isComplete ? null : rejectionOf(raw)
   // An answer that waits for an earlier one has no connection.
   const hasBegun = isComplete || (response.headersSent && response.socket !== null)
   return {
     id: request.id,
     method: request.method,
     path: context === null ? '-' : printable(context.facts.path),
-    status: refusal?.status ?? (hasBegun ? response.statusCode : CLIENT_CLOSED_REQUEST),
+    status: rejection?.status ?? (hasBegun ? response.statusCode : CLIENT_CLOSED_REQUEST),
     // A request without a context was refused before the gate.
-    verdict: refusal?.verdict ?? context?.verdict ?? String(reply.getHeader('gatehouse') ?? 'refused'),
-    aborted: refusal?.aborted ?? !isComplete,
-    cause: refusal?.cause,
+    verdict: rejection?.verdict ?? context?.verdict ?? String(reply.getHeader('gatehouse') ?? 'refused'),
+    aborted: rejection?.aborted ?? !isComplete,
+    cause: rejection?.cause,
     route: context?.route?.label ?? '-',
     ms: tenths(ms),
     client: context?.facts.client.address ?? (peerOf(raw.socket) || '-'),

@@ -41,7 +41,7 @@ export function contextOf(request: FastifyRequest): Context {
 }
 
 /**
- * Registers the first hook, which gives each request its context. It denies malformed requests and methods that are never
+ * Registers the hook that gives each request its context. It denies malformed requests and methods that are never
  * allowed, and drops requests whose client has disconnected.
  */
 export function giveContext(app: FastifyInstance, reader: FactReader, answers: Answers, tracing: Tracing | null): void {

@@ -27,7 +27,7 @@ export async function registerGate(app: FastifyInstance, services: GateServices,
     const verdict = services.gate(facts, now)
     if (!(verdict instanceof Promise) && verdict.type === 'forward') forward(services, verdict, request, reply)
     else
-      decideLater(services, verdict, request, reply).catch((error: unknown) => {
+      answerLater(services, verdict, request, reply).catch((error: unknown) => {
         void reply.send(error)
       })
   })
@@ -41,7 +41,7 @@ export async function registerGate(app: FastifyInstance, services: GateServices,
   })
 }
 
-async function decideLater(
+async function answerLater(
   services: GateServices,
   pending: Verdict | Promise<Verdict>,
   request: FastifyRequest,

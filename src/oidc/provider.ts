@@ -75,12 +75,13 @@ export function openProvider(
   let next: Client | null = null
 
   /**
-   * Returns the current client. A replaced client is not closed, so that its calls can finish. Its idle connections close
-   * by themselves.
+   * Returns the current client. A replaced client finishes its calls, and its idle connections close by themselves. It
+   * only stops reading the metadata.
    */
   function client(): Client {
     if (next !== null && (next.peek() !== null || current.peek() === null)) {
       if (current.peek() === null) void current.close()
+      else current.stopReading()
       current = next
       next = null
     }
@@ -112,6 +113,8 @@ export function openProvider(
 interface Client extends Omit<Provider, 'configure'> {
   /** Reads the metadata again, in the background. */
   readAgain(): void
+  /** Ends the periodic reads of the metadata. */
+  stopReading(): void
 }
 
 interface ClientServices {
@@ -144,6 +147,7 @@ function openClient(
   let timer: NodeJS.Timeout | null = null
   /** The number of failed reads of the metadata in a row. */
   let failures = 0
+  let isReading = true
   const closing = new AbortController()
 
   const fetch: CustomFetch = async (url, options) => {
@@ -218,13 +222,18 @@ function openClient(
   }
 
   function schedule(afterMs: number): void {
-    if (closing.signal.aborted) return
+    if (!isReading) return
     if (timer !== null) clearTimeout(timer)
     timer = setTimeout(readInBackground, afterMs).unref()
   }
 
+  function stopReading(): void {
+    isReading = false
+    if (timer !== null) clearTimeout(timer)
+  }
+
   async function rereadAfterFailure(): Promise<void> {
-    if (known === null || closing.signal.aborted) return
+    if (known === null || !isReading) return
     if (reads.current('metadata') === null && mayReread()) readInBackground()
     await reads.current('metadata')?.catch(() => null)
   }
@@ -237,10 +246,11 @@ function openClient(
     peek: () => known,
     successes: () => successes,
     readAgain: readInBackground,
+    stopReading,
     async close() {
       // Aborts only a discovery. Other calls finish, because they may return a rotated token.
       closing.abort()
-      if (timer !== null) clearTimeout(timer)
+      stopReading()
       await transport.close()
     },
   }

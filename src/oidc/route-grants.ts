@@ -9,7 +9,8 @@ import type { Route } from '../config/schema.ts'
 import type { Provider } from './provider.ts'
 import { toTokenSet, type TokenSet } from './token-set.ts'
 
-type TokenSettings = Route['token']
+/** The `token` section of a route. */
+export type TokenSettings = Route['token']
 
 const ACCESS_TOKEN = 'urn:ietf:params:oauth:token-type:access_token'
 const ACCESS_TOKENS = [ACCESS_TOKEN, 'urn:ietf:params:oauth:token-type:jwt']

@@ -1,7 +1,8 @@
 import type { Route } from '../config/schema.ts'
+import type { RefreshBefore } from '../config/value-types/amount.ts'
 import type { Session } from '../session/session.ts'
 import type { Sessions } from '../session/sessions.ts'
-import { dueAt, isExpired, type RefreshBefore } from './clock.ts'
+import { dueAt, isExpired } from './clock.ts'
 import type { Denied } from './denial.ts'
 import type { RouteToken, RouteTokens } from './route-tokens.ts'
 import type { Refreshed, Refresher } from './refresh.ts'
@@ -18,7 +19,7 @@ export interface Tokens {
   acquire(session: Session, route: Route['token'], now: number): Acquired | Promise<Acquired>
   /**
    * Replaces `stale`, a token that the upstream rejected. Returns `null` if the token can't be renewed or was issued a
-   * moment ago.
+   * moment ago. Rejects with `store_unavailable`.
    */
   renew(session: Session, route: Route['token'], stale: string, now: number): Promise<Acquired> | null
 }

@@ -1,7 +1,5 @@
+import type { RefreshBefore } from '../config/value-types/amount.ts'
 import type { Session } from '../session/session.ts'
-
-/** How long before its expiry a token is due for renewal: a share of its lifetime, or a duration in ms. */
-export type RefreshBefore = { readonly share: number } | { readonly duration: number }
 
 /** The accepted difference between the clocks of replicas. */
 export const CLOCK_SKEW_MS = 60_000

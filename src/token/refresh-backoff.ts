@@ -1,3 +1,4 @@
+import { LRUCache } from 'lru-cache'
 import { isUnreachable, refusalOf, retryAfterOf, statusOf, type Refusal } from '../oidc/oauth-errors.ts'
 import { exponentialBackoff } from '../resilience/backoff.ts'
 import type { Session } from '../session/session.ts'
@@ -71,10 +72,9 @@ export function pauseUntil(failedAt: number, pause: number, isRecovered: boolean
 
 /** Creates the backoff. `successes` must return a new number after each grant of the provider. */
 export function createBackoff(successes: () => number): Backoff {
-  const failures = new Map<string, Failure>()
+  const failures = new LRUCache<string, Failure>({ max: MAX_FAILURES })
 
   function keep(session: Session, failure: Failure): FailedRefresh {
-    if (failures.size >= MAX_FAILURES) failures.clear()
     failures.set(session.id, failure)
     return describe(session, failure, Date.now(), false)
   }

@@ -1,9 +1,8 @@
 import { LRUCache } from 'lru-cache'
-import type { Route } from '../config/schema.ts'
 import { causes } from '../errors.ts'
 import type { Provider } from '../oidc/provider.ts'
 import { isUnreachable, requiredLogin, refusalOf } from '../oidc/oauth-errors.ts'
-import { grantForRoute, missingAudience } from '../oidc/route-grants.ts'
+import { grantForRoute, missingAudience, type TokenSettings } from '../oidc/route-grants.ts'
 import type { TokenSet } from '../oidc/token-set.ts'
 import { singleFlight } from '../resilience/single-flight.ts'
 import type { Session } from '../session/session.ts'
@@ -12,8 +11,6 @@ import type { Log } from '../telemetry/log.ts'
 import { pauseUntil } from './refresh-backoff.ts'
 import type { Denied, TokenDenial } from './denial.ts'
 import type { Refresher } from './refresh.ts'
-
-type TokenSettings = Route['token']
 
 /** A route's own token, or the reason why there is none. */
 export type RouteToken = { readonly ok: true; readonly accessToken: string } | Denied

@@ -6,6 +6,7 @@ import { createMetrics } from '../../src/telemetry/metrics.ts'
 import { openLog } from '../../src/telemetry/log.ts'
 import { loadConfig } from '../../src/config/load.ts'
 import { startScriptedProvider, type ScriptedProvider } from './scripted-provider.ts'
+import { startApplication } from '../support/application.ts'
 import { createBrowser } from '../support/browser.ts'
 import { moveClock, setWallClock } from '../support/clock.ts'
 import { asFile, startGateway, type Running } from '../support/gateway.ts'
@@ -341,6 +342,25 @@ void t.test('a clock that differs from the provider’s Date causes a warning', 
   setWallClock(t, -100_000)
   await provider.login(url)
   t.ok(Math.abs(Number(events('clock_skew')[0]?.['seconds']) - 100) <= 2)
+})
+
+void t.test('a replaced provider client stops reading the metadata', async (t) => {
+  let reads = 0
+  const provider = await startApplication(t, ({ headers }, res) => {
+    reads += 1
+    const issuer = `http://${headers.host}`
+    const endpoints = { authorization_endpoint: `${issuer}/a`, token_endpoint: `${issuer}/t`, jwks_uri: `${issuer}/k` }
+    res.setHeader('content-type', 'application/json').end(JSON.stringify({ issuer, ...endpoints }))
+  })
+  const { opened, config } = openFor(t, provider.url, 100)
+  await opened.discovered()
+  for (const timeout of [5_001, 5_002, 5_003]) {
+    opened.configure({ ...config.provider, timeout })
+    await eventually(() => opened.settings.timeout === timeout)
+  }
+  reads = 0
+  await sleep(1_000)
+  t.ok(reads > 2 && reads <= 11, `${reads} reads in ten intervals, of one client`)
 })
 
 /** Opens a provider without a gateway; `refreshMs` is the age at which it reads the metadata again. */

@@ -27,7 +27,7 @@ interface ClusterMessage {
 
 /**
  * Creates the tracker. It closes the connections that a worker has not taken when the worker ends: node:cluster forgets
- * them, and their clients would wait forever.
+ * them (https://github.com/nodejs/node/issues/21746), and their clients would wait forever.
  */
 export function trackClusterConnections(): ClusterConnections {
   let count = 0

@@ -6,6 +6,7 @@ import { errors, type Dispatcher } from 'undici'
 import type { Config } from '../../config/schema.ts'
 import { Fault, causes, faults } from '../../errors.ts'
 import { admit, denyWithoutToken } from '../../gate/admit.ts'
+import { SAFE_METHODS } from '../../gate/csrf.ts'
 import { challenge, type Answer } from '../../gate/challenge.ts'
 import type { UpstreamHeaders } from '../../gate/headers.ts'
 import type { Denial, Verdict } from '../../gate/verdict.ts'
@@ -14,6 +15,7 @@ import type { Sessions } from '../../session/sessions.ts'
 import { printable } from '../../telemetry/log.ts'
 import type { Metrics } from '../../telemetry/metrics.ts'
 import type { Acquired, Tokens } from '../../token/acquire.ts'
+import { logDenial } from '../answers/denial-log.ts'
 import { answerFor, kindOf, type Answers } from '../answers/send.ts'
 import { contextOf, type Context } from '../context.ts'
 import type { Cookies } from '../cookies/cookies.ts'
@@ -47,8 +49,6 @@ type Forward = Extract<Verdict, { type: 'forward' }>
 
 /** Methods that may be sent again with a new token: https://www.rfc-editor.org/rfc/rfc9110#section-9.2.2 */
 const IDEMPOTENT = new Set(['GET', 'HEAD', 'OPTIONS', 'PUT', 'DELETE'])
-/** Methods that may be sent again after a failed connection: https://www.rfc-editor.org/rfc/rfc9110#section-9.2.1 */
-const SAFE = new Set(['GET', 'HEAD', 'OPTIONS'])
 /** The limit of retries. An application that restarts closes all its idle connections at the same time. */
 const MAX_RETRIES = 3
 /** The error codes of a connection that the upstream closed while a request was being sent. */
@@ -133,7 +133,7 @@ export class Exchange implements ResponseBody, Dispatcher.DispatchHandler {
       bodyTimeout: 0,
       upgrade: this.#upgrade === null ? null : 'websocket',
     }
-    if (!this.#hasBody && this.#upgrade === null && SAFE.has(facts.method)) this.#retriesLeft = MAX_RETRIES
+    if (!this.#hasBody && this.#upgrade === null && SAFE_METHODS.has(facts.method)) this.#retriesLeft = MAX_RETRIES
     this.#dispatcher = dispatcher
     this.#options = options
     dispatcher.dispatch(options, this)
@@ -247,7 +247,7 @@ export class Exchange implements ResponseBody, Dispatcher.DispatchHandler {
         if (renewal === null) return false
         this.#dismiss(answer.status, waited)
         this.#sendAgain(found.session, renewal).catch((error: unknown) => {
-          this.#answer(answerFor(new Fault('internal_error', { cause: error })))
+          this.#fail(error instanceof Fault ? error : new Fault('internal_error', { cause: error }))
         })
         return true
       }
@@ -261,12 +261,15 @@ export class Exchange implements ResponseBody, Dispatcher.DispatchHandler {
     this.#closeBehindUpload()
   }
 
-  /** Renews a rejected token once per request. Returns `null` if it can't be renewed or the request can't be sent again. */
+  /** Refreshes a rejected token once per request. Returns `null` if it can't be refreshed, or the request not sent again. */
   #renew(session: Session): Promise<Acquired> | null {
     const { route, accessToken } = this.#verdict
     if (accessToken === null || this.#isRenewal) return null
     const renewal = this.#services.tokens.renew(session, route.token, accessToken, Date.now())
-    return this.#hasBody || !IDEMPOTENT.has(this.#context.facts.method) ? null : renewal
+    if (!this.#hasBody && IDEMPOTENT.has(this.#context.facts.method)) return renewal
+    // The new token is for the next request. Without a result, that request refreshes again.
+    renewal?.catch(() => {})
+    return null
   }
 
   /**
@@ -292,6 +295,7 @@ export class Exchange implements ResponseBody, Dispatcher.DispatchHandler {
   #deny(denial: Denial): void {
     const { config } = this.#services
     const kind = kindOf(this.#request, config)
+    logDenial(this.#request, denial, this.#verdict.route.label)
     this.#answer(challenge(denial, kind, this.#context.facts, this.#verdict.route, config))
   }
 

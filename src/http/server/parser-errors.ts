@@ -51,7 +51,7 @@ interface Head {
 }
 
 /** The outcome of a request that was refused in the middle of its body. */
-type Refused = Pick<AccessLine, 'status' | 'verdict' | 'aborted' | 'cause'>
+type Rejected = Pick<AccessLine, 'status' | 'verdict' | 'aborted' | 'cause'>
 
 /** How long a refused client may take to close its side. */
 const LINGER_MS = 2_000
@@ -64,10 +64,10 @@ const HEAD_TOO_LARGE =
   'The address and the headers of this request are too large. Mostly that is too many cookies: delete the cookies of ' +
   'this site in your browser, then try again.'
 
-const refused = new WeakMap<IncomingMessage, Refused>()
+const refused = new WeakMap<IncomingMessage, Rejected>()
 
 /** Returns how a request was refused while its body was read, or `null`. */
-export function refusalOf(request: IncomingMessage): Refused | null {
+export function rejectionOf(request: IncomingMessage): Rejected | null {
   return refused.get(request) ?? null
 }
 
@@ -101,7 +101,7 @@ export function createRefusals({ log, metrics, config }: RefusalServices): Refus
     const logged = mayLog()
     const cause = causes(fault.cause)
     if (logged) log[faults[code].level]({ event: code, id, client, cause }, code)
-    const outcome: Refused = { status, verdict: code, aborted: !answered, cause }
+    const outcome: Rejected = { status, verdict: code, aborted: !answered, cause }
     if (request !== null) {
       refused.set(request, outcome)
       return

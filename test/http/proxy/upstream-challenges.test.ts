@@ -1,10 +1,13 @@
+import { setTimeout as sleep } from 'node:timers/promises'
 import t from 'tap'
 import { startApplication } from '../../support/application.ts'
 import { moveClock } from '../../support/clock.ts'
 import { eventually } from '../../support/eventually.ts'
 import { bearerClaims } from '../../support/jwt.ts'
+import { startReplicas } from '../../support/gateway-process.ts'
 import { loggedIn, type LoggedIn } from '../../support/logged-in.ts'
 import { open } from '../../support/raw-http.ts'
+import { startRedis } from '../../support/redis.ts'
 
 const script = { kind: 'script' } as const
 
@@ -289,4 +292,41 @@ void t.test('a challenge during a large upload reaches the client', async (t) =>
   t.match(text, /^HTTP\/1\.1 401 /)
   t.match(text.toLowerCase(), 'connection: close')
   socket.destroy()
+})
+
+void t.test('a store that fails while a rejected token is refreshed is a 503, and the gateway survives', async (t) => {
+  const redis = await startRedis(t)
+  const application = await startApplication(t, (request, res) => {
+    request.resume()
+    if (request.url === '/first') {
+      res.writeHead(200).end()
+      return
+    }
+    // Longer than the grace period.
+    void redis
+      .kill()
+      .then(async () => sleep(1_500))
+      .then(() => res.writeHead(401, { 'www-authenticate': EXPIRED }).end())
+  })
+  const { gateways, login } = await startReplicas(t, {
+    store: redis.url,
+    routes: [
+      { path: '/**' },
+      { path: '/*', upstream: application.url, token: { grant: 'token-exchange', audience: 'api://orders' } },
+    ],
+    session: { outageGrace: '1s' },
+    idp: { resources: ['api://orders'] },
+  })
+  const [gateway] = gateways
+  const browser = await login()
+  t.equal((await browser.get(`${gateway.url}/first`, script)).status, 200)
+  // Younger tokens are not replaced.
+  await sleep(10_500)
+  const [posted, repeated] = await Promise.all([
+    browser.request('POST', `${gateway.url}/second`, { ...script, body: 'x' }),
+    browser.get(`${gateway.url}/third`, script),
+  ])
+  t.equal(posted.status, 401, 'a POST gets the response of the application')
+  t.match(repeated, { status: 503, headers: { gatehouse: 'store_unavailable' } })
+  t.equal((await fetch(`${gateway.admin}/livez`)).status, 200, 'the gateway is alive')
 })
