@@ -90,7 +90,7 @@ function onOutcome(from: () => Window | null, listener: (outcome: Outcome) => vo
 /**
  * Asks the provider for a login without user interaction, in a hidden frame (`prompt=none`). Fails after ten seconds,
  * or at once where the page's own policy (CSP, COEP) forbids the frame. With `keep` the session itself stays; only its
- * tokens are renewed if they can't be refreshed.
+ * tokens are renewed if they cannot be refreshed.
  */
 export function loginSilently({ base, user }: Gateway, keep: boolean): Promise<Outcome> {
   return new Promise((resolve) => {

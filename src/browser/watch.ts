@@ -173,8 +173,8 @@ function secondsLeft({ session: { ends_in_seconds: ends, timeout_in_seconds: idl
 }
 
 /**
- * Creates a function that renews tokens that can't be refreshed, through the provider and once for all tabs. It returns
- * the seconds until the next read.
+ * Creates a function that renews tokens that cannot be refreshed, through the provider and once for all tabs. It
+ * returns the seconds until the next read.
  */
 function createTokenRenewal(gateway: Gateway): (info: SessionInfo) => number {
   let attempted: string | null = null
@@ -214,7 +214,7 @@ function createProviderCheck(gateway: Gateway, channel: Channel): (info: Session
   }
   return ({ provider, session }) => {
     if (provider === undefined || document.hidden) return
-    // Without localStorage the tabs can't coordinate, so the check is skipped.
+    // Without localStorage the tabs cannot coordinate, so the check is skipped.
     withLockIfFree('checks', () => check(provider.check_every_seconds, session.created_at)).catch(() => {})
   }
 }

@@ -31,7 +31,7 @@ export interface ProcessGateway extends RunningGateway {
   drain(): void
 }
 
-/** Serves in this process without an admin listener. Closes everything and rejects if it can't listen. */
+/** Serves in this process without an admin listener. Closes everything and rejects if it cannot listen. */
 export async function serveHere(initial: Config, log: Log): Promise<ProcessGateway> {
   let config = initial
   const tracing = await startTracing(process.env, log)
@@ -80,7 +80,7 @@ export async function serveHere(initial: Config, log: Log): Promise<ProcessGatew
   }
 }
 
-/** Serves in this process with the admin listener. Closes everything and rejects if it can't listen. */
+/** Serves in this process with the admin listener. Closes everything and rejects if it cannot listen. */
 export async function serveWithAdmin(config: Config, log: Log): Promise<RunningGateway> {
   await removeStaleSockets(config)
   const running = await serveHere(config, log)

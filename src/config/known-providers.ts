@@ -1,4 +1,4 @@
-/** Behaviour of a provider that its metadata does not announce. */
+/** Behavior of a provider that its metadata does not announce. */
 export interface KnownProvider {
   readonly name: string
   /** The provider's hosts, or `null` for self-hosted products. */

@@ -61,7 +61,7 @@ export function compileRoutes(configured: readonly Route[], basePath: string): R
       insert(folded, fold(pattern), leaf)
     }
   }
-  // Without such a route, a path without a trailing slash can't conflict with the path that has one.
+  // Without such a route, a path without a trailing slash cannot conflict with the path that has one.
   const hasTrailingSlashes = routes.some(({ path }) => path !== '/' && path.endsWith('/'))
   const allLowerCase = [basePath, ...configured.map((route) => decoded(route.path))].every(
     (pattern) => pattern === fold(pattern),

@@ -136,7 +136,7 @@ export function beginsAsBearer(facts: Pick<Facts, 'headers' | 'rawHeaders'>): bo
   return authorizationFields(facts).some((value) => /^\W*bearer/i.test(value))
 }
 
-/** Returns whether there is a single Authorization header with Basic credentials, which can't contain a JWT. */
+/** Returns whether there is a single Authorization header with Basic credentials, which cannot contain a JWT. */
 export function isBasicAlone(facts: Pick<Facts, 'headers' | 'rawHeaders'>): boolean {
   const [only = '', ...others] = authorizationFields(facts)
   return others.length === 0 && /^Basic +[\w+/-]+=*$/i.test(only)

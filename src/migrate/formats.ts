@@ -102,7 +102,7 @@ const formats: readonly Format[] = [
   },
 ]
 
-/** Returns the format of a text, recognised by its content; `null` if the format is unknown. */
+/** Returns the format of a text, recognized by its content; `null` if the format is unknown. */
 export function formatOf(text: string): Format | null {
   return formats.find((format) => format.matches(text)) ?? null
 }

@@ -66,11 +66,11 @@ function malformed(problem: string): AuthorizationResponse {
 
 /** The meaning of an authorization error for the login. */
 export type ErrorKind =
-  /** The user cancelled the sign-in. */
+  /** The user canceled the sign-in. */
   | 'cancelled'
   /** A new login is likely to succeed. */
   | 'passing'
-  /** The provider can't deliver the requested stronger sign-in. */
+  /** The provider cannot deliver the requested stronger sign-in. */
   | 'unmet'
   /** The provider needs the user, but the request did not allow an interaction. */
   | 'needs-user'

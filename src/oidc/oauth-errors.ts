@@ -58,7 +58,7 @@ export function retryAfterOf(error: unknown, now = Date.now()): number | null {
 
 /**
  * Returns the fault with which a login fails after an error: 400 for a code that the provider refuses, 503 if the
- * provider can't be reached, and 502 for an unusable response.
+ * provider cannot be reached, and 502 for an unusable response.
  */
 export function toLoginFault(error: unknown): Fault {
   if (error instanceof Fault) return error

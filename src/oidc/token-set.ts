@@ -45,8 +45,8 @@ export function sidOf(claims: IDToken): string | null {
 const MAX_IDENTIFIER_LENGTH = 1_000
 
 /**
- * Returns whether a claim (`sub`, `sid`, `jti`) can identify one user, provider session or logout token. An empty string
- * can't.
+ * Returns whether a claim (`sub`, `sid`, `jti`) can identify one user, provider session or logout token. An empty
+ * string cannot.
  */
 export function isIdentifier(value: unknown): value is string {
   return typeof value === 'string' && value !== '' && value.length <= MAX_IDENTIFIER_LENGTH

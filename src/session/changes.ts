@@ -15,7 +15,7 @@ export type SessionChange = Partial<Pick<Session, 'claims' | 'idToken' | 'tokens
 export interface Renewed {
   /** `null` if the session has ended. If another process changed the session first, its newer version. */
   readonly session: Session | null
-  /** `false` if the store can't be reached. The change is then written when the store is back. */
+  /** `false` if the store cannot be reached. The change is then written when the store is back. */
   readonly saved: boolean
 }
 

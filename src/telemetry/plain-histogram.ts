@@ -38,8 +38,8 @@ export class PlainHistogram extends Histogram {
   }
 
   /**
-   * Returns the figures to prom-client's registry, which calls this undocumented method. Its maintainers declined to make
-   * the neighbouring `get` public: https://github.com/prometheus/client_js/issues/367
+   * Returns the figures to prom-client's registry, which calls this undocumented method. Its maintainers declined to
+   * make the neighboring `get` public: https://github.com/prometheus/client_js/issues/367
    */
   async getForPromString(): Promise<object> {
     const { name, help, buckets } = this.#options

@@ -17,7 +17,7 @@ export interface Tokens {
    */
   acquire(session: Session, route: Route['token'], now: number): Acquired | Promise<Acquired>
   /**
-   * Replaces `stale`, a token that the upstream rejected. Returns `null` if the token can't be renewed or was issued a
+   * Replaces `stale`, a token that the upstream rejected. Returns `null` if the token cannot be renewed or was issued a
    * moment ago.
    */
   renew(session: Session, route: Route['token'], stale: string, now: number): Promise<Acquired> | null

@@ -8,8 +8,8 @@ export interface FailedRefresh {
   /** The session's tokens are not refreshed before this time, in ms of `performance.now`. */
   readonly until: number
   /**
-   * `true` once the token has expired and the provider's answers have been unclear for a minute: only another login can
-   * help.
+   * `true` once the token has expired and the provider's responses have been unclear for a minute: only another login
+   * can help.
    */
   readonly stuck: boolean
 }

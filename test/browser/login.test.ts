@@ -269,7 +269,7 @@ function measure() {
   }
 }
 
-/** Relative luminance of a computed colour (WCAG 2.2). */
+/** Relative luminance of a computed color (WCAG 2.2). */
 function luminance(colour: string): number {
   const [red = 0, green = 0, blue = 0] = (colour.match(/[\d.]+/g) ?? []).map((part) => {
     const share = Number(part) / 255

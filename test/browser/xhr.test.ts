@@ -247,7 +247,7 @@ void t.test('an upload with progress listeners is repeated whole, with the pageâ
         xhr.send('Ã¼'.repeat(500_000))
       }),
   )
-  // The answer repeats 500,000 characters of two bytes; read as this charset each byte is one.
+  // The response repeats 500,000 characters of two bytes; read as this charset each byte is one.
   t.same(seen, { uploaded: 1_000_000, timeout: 15_000, withCredentials: true, status: 200, length: 1_000_000 })
 })
 

@@ -15,7 +15,7 @@ t.teardown(() => idp.close())
 
 const publicRoutes = [{ path: '/**', access: 'public' }]
 
-/** An application that never ends an answer by itself, but for those that break off. */
+/** An application that never ends a response by itself, but for those that break off. */
 const startUnending = async (t: Test): Promise<Application & { readonly answers: readonly ServerResponse[] }> => {
   const answers: ServerResponse[] = []
   const application = await startApplication(t, ({ url = '' }, res) => {

@@ -263,8 +263,7 @@ void t.test(
         Array.from({ length: atOnce }, async () => {
           const text = request()
           const raw = await exchange(url, text)
-          // A refusal of the parser does not depend on the method: that answer has a body, and closes the
-          // connection.
+          // A refusal of the parser does not depend on the method: that response has a body, and closes the connection.
           const refused =
             /^HTTP\/1\.1 4\d\d [^\r]*\r\nContent-Type: application\/problem\+json\r\nContent-Length: \d+\r\nGatehouse: bad_request\r\n[^{]*Connection: close\r\n\r\n/
           try {

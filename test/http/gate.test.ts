@@ -74,7 +74,7 @@ const isPage = (answer: RawAnswer): boolean => header(answer, 'content-type')?.s
 
 const problemOf = (answer: RawAnswer): Record<string, unknown> => JSON.parse(answer.body.toString())
 
-/** What every answer of the gateway's own has in common; `method` HEAD has no body to look at. */
+/** What every response of the gateway's own has in common; `method` HEAD has no body to look at. */
 const looksOwn = (
   t: Test,
   answer: RawAnswer,

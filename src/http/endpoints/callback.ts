@@ -238,8 +238,8 @@ async function whyStale(
 }
 
 /**
- * Keeps the current session after a silent login. Replaces its tokens only if they can't be refreshed. Returns `ended` if
- * the session has ended, and `another` if it can't be kept because the provider session is a different one.
+ * Keeps the current session after a silent login. Replaces its tokens only if they cannot be refreshed. Returns `ended`
+ * if the session has ended, and `another` if it cannot be kept because the provider session is a different one.
  */
 async function keepSession(
   services: Services,

@@ -64,7 +64,7 @@ async function answerFrame(
   const parameters = queryOf(request)
   const [issuers, [sid, ...moreSids]] = [parameters.getAll('iss'), parameters.getAll('sid')]
   const issuer = announcedIssuer(provider)
-  // Entra sends only `sid`, which can't be guessed, so it is sufficient with a single provider.
+  // Entra sends only `sid`, which cannot be guessed, so it is sufficient with a single provider.
   const isOther = issuers.length > 1 || (issuers[0] !== undefined && !mayHaveIssued(issuer, issuers[0]))
   if (isOther || !isIdentifier(sid) || moreSids.length > 0)
     throw new Fault('logout_refused', { cause: new Error('iss and sid do not name a session of this provider') })

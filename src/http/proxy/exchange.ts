@@ -261,7 +261,10 @@ export class Exchange implements ResponseBody, Dispatcher.DispatchHandler {
     this.#closeBehindUpload()
   }
 
-  /** Renews a rejected token once per request. Returns `null` if it can't be renewed or the request can't be sent again. */
+  /**
+   * Renews a rejected token once per request. Returns `null` if it cannot be renewed or the request cannot be sent
+   * again.
+   */
   #renew(session: Session): Promise<Acquired> | null {
     const { route, accessToken } = this.#verdict
     if (accessToken === null || this.#isRenewal) return null
@@ -370,17 +373,17 @@ export class Exchange implements ResponseBody, Dispatcher.DispatchHandler {
     this.controller?.abort(new Error(why))
   }
 
-  /** Returns whether the client has disconnected. A waiting answer learns this later than its socket. */
+  /** Returns whether the client has disconnected. A waiting response learns this later than its socket. */
   #clientHasLeft(): boolean {
     return this.response.destroyed || this.#request.raw.socket.destroyed
   }
 
-  /** Returns whether the client is still sending. Its bytes after the answer must not be read as another request. */
+  /** Returns whether the client is still sending. Its bytes after the response must not be read as another request. */
   #isUploading(): boolean {
     return this.#hasBody && !this.#request.raw.complete
   }
 
-  /** Makes the gateway's own answer the last on its connection if an unread body is arriving. */
+  /** Makes the gateway's own response the last on its connection if an unread body is arriving. */
   #closeBehindUpload(): void {
     if (this.#isUploading()) this.response.setHeader('connection', 'close')
   }
@@ -390,7 +393,9 @@ function rawHeadersOf({ rawHeaders }: Dispatcher.DispatchController): readonly (
   return Array.isArray(rawHeaders) ? rawHeaders : []
 }
 
-/** Returns the fault for a failed exchange. `hasStarted`: the upstream has begun a response that can't be forwarded. */
+/**
+ * Returns the fault for a failed exchange. `hasStarted`: the upstream has begun a response that cannot be forwarded.
+ */
 function faultOf(error: Error, hasStarted: boolean): Fault {
   if (error instanceof Fault) return error
   if (TIMEOUTS.has(codeOf(error))) return new Fault('upstream_timeout', { cause: error })

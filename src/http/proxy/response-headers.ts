@@ -140,7 +140,7 @@ export function dropLength(headers: string[]): void {
 /** A valid status text, with one character per byte: https://www.rfc-editor.org/rfc/rfc9112#section-4 */
 const PHRASE = /^[\t\u0020-\u007e\u0080-\u00ff]*$/
 
-/** Returns the upstream's own status text, or the standard one if the upstream's can't be sent. */
+/** Returns the upstream's own status text, or the standard one if the upstream's cannot be sent. */
 export function statusText(status: number, phrase: string | null): string {
   const usual = STATUS_CODES[status] ?? ''
   return phrase === null || phrase === usual || !PHRASE.test(phrase) ? usual : phrase

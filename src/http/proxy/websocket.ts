@@ -159,7 +159,7 @@ export function joinWebSocket(
     client,
     upstream,
     idleRead: config.limits.idleRead,
-    // A message counts as user activity; a browser's answer to a ping does not.
+    // A message counts as user activity; a browser's response to a ping does not.
     onMessage() {
       if (session !== null) sessions.touch(streams.ownerOf(session), Date.now())
     },

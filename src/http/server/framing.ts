@@ -3,8 +3,8 @@ import { Fault } from '../../errors.ts'
 import { upgradeOf } from './upgrade.ts'
 
 /**
- * Returns whether the bytes after a request can't be trusted to be another request: Node.js's parser loses bytes after a
- * request for another protocol, and HTTP/1.0 has no chunked encoding.
+ * Returns whether the bytes after a request cannot be trusted to be another request: Node.js's parser loses bytes after
+ * a request for another protocol, and HTTP/1.0 has no chunked encoding.
  */
 export function isLastOnConnection(request: IncomingMessage): boolean {
   return (request.headers.upgrade !== undefined && upgradeOf(request) === null) || isChunkedInOld(request)
@@ -19,7 +19,8 @@ export function isChunkedInOld({ httpVersion, headers }: IncomingMessage): boole
 }
 
 /**
- * Returns whether a Transfer-Encoding only frames the message. The gateway can't decode other codings, and would lose them.
+ * Returns whether a Transfer-Encoding only frames the message. The gateway cannot decode other codings, and would lose
+ * them.
  * @see https://www.rfc-editor.org/rfc/rfc9112#section-7
  */
 export function isPlainCoding(transferEncoding: string): boolean {

@@ -10,7 +10,7 @@ interface HeaderDirective {
   readonly path: string | null
 }
 
-/** The effect of one RequestHeader; `template` is `null` if a template can't express the value. */
+/** The effect of one RequestHeader; `template` is `null` if a template cannot express the value. */
 interface Change {
   readonly setting: Setting
   readonly action: string
@@ -131,7 +131,7 @@ function applyChanges(migration: Migration, changes: readonly Change[], variable
   }
 }
 
-/** Returns the value of a header as a template; `null` if a template can't express it. */
+/** Returns the value of a header as a template; `null` if a template cannot express it. */
 function templateOf(
   name: string,
   value: string,

@@ -9,7 +9,7 @@ export interface Section {
   readonly setting: Setting | null
   /** The number of its virtual host; 0 outside of virtual hosts. */
   readonly host: number
-  /** The patterns of its paths; `null` if route patterns can't express them. */
+  /** The patterns of its paths; `null` if route patterns cannot express them. */
   readonly patterns: readonly string[] | null
   /** Paths that the patterns match but the section does not. */
   readonly except: readonly string[]

@@ -2,7 +2,7 @@ import { requireClaim, type Migration, UNDECIDED_CLAIM, put, remark, markRouteSo
 import { type Setting, flagOf, listOf, literal, textOf } from '../setting.ts'
 import { type Rule, becomes } from '../rule.ts'
 
-/** Creates a rule for a restriction that routes can't express: no user is let in until the operator has decided. */
+/** Creates a rule for a restriction that routes cannot express: no user is let in until the operator has decided. */
 export function closedUntilDecided(note: string): Rule {
   return {
     target: 'routes[].require.claims',

@@ -20,7 +20,7 @@ export interface Connections {
   close(): void
 }
 
-/** Opens connections and calls `onError` when one of them fails. Rejects if they can't be opened. */
+/** Opens connections and calls `onError` when one of them fails. Rejects if they cannot be opened. */
 export type Connect = (onError: (error: unknown) => void) => Promise<Connections>
 
 type Location = Exclude<StoreLocation, { kind: 'memory' }>
@@ -153,7 +153,7 @@ async function connectToOne(
 }
 
 async function bothReady(...clients: Client[]): Promise<void> {
-  // Waits for all clients, because a client that is still connecting can't be closed.
+  // Waits for all clients, because a client that is still connecting cannot be closed.
   const outcomes = await Promise.allSettled(clients.map((client) => client.connect()))
   const failed = outcomes.find(({ status }) => status === 'rejected')
   if (failed?.status === 'rejected') throw failed.reason

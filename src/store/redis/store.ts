@@ -251,7 +251,7 @@ export class RedisStore implements Store {
     return orUnavailable(this.#link.run(script, keys, args))
   }
 
-  /** Adds index entries. They must exist before the record, because a session without an entry can't be found. */
+  /** Adds index entries. They must exist before the record, because a session without an entry cannot be found. */
   async #enlist(id: string, owner: Owner): Promise<string[]> {
     const indexes = this.#indexNames(owner)
     await Promise.all(indexes.map((index) => this.#run(ENLIST, [index], [id, String(this.#lifetime())])))

@@ -16,7 +16,7 @@ type Ntlm = { url: string; open: () => number; most: () => number; closed: (conn
 
 /**
  * NTLM over HTTP as IIS does it: messages 1, 2 and 3 on one connection, which belongs to the user from then on. Each
- * answer says which connection it came on, and whose that is.
+ * response says which connection it came on, and whose that is.
  */
 const startNtlm = async (t: Test, scheme = 'NTLM'): Promise<Ntlm> => {
   const over = new Set<number>()

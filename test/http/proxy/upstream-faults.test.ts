@@ -94,7 +94,7 @@ void t.test('an answer before the end of the upload reaches the client, and the 
       socket.write(`POST / HTTP/1.1\r\nHost: a\r\n${framing}\r\n\r\n${size}${'x'.repeat(10_000)}`)
       await eventually(() => text().includes('no!'))
       t.match(text(), /^HTTP\/1\.1 413 Too Much\r\n[^]*connection: close\r\n/i, framing)
-      // A reader that checks the answer only at its end gets there, and the following bytes are not a request.
+      // A reader that checks the response only at its end gets there, and the following bytes are not a request.
       socket.write('x'.repeat(2_990_000) + (size === '' ? '' : '\r\n0\r\n\r\n'))
       socket.write('GET /second HTTP/1.1\r\nHost: a\r\n\r\n')
       await eventually(() => socket.closed)

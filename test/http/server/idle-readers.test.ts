@@ -22,11 +22,11 @@ const piece = randomBytes(64 * 1024)
 
 type Application = {
   readonly url: string
-  /** How many answers have begun, and how many of them have ended. */
+  /** How many responses have begun, and how many of them have ended. */
   readonly count: { begun: number; ended: number; websockets: number; closed: number }
 }
 
-/** An application whose answers have no end, whose WebSockets either never stop talking or do not listen. */
+/** An application whose responses have no end, whose WebSockets either never stop talking or do not listen. */
 async function startEndless(t: Test): Promise<Application> {
   const count = { begun: 0, ended: 0, websockets: 0, closed: 0 }
   const sockets = new Set<Socket>()
