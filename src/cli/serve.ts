@@ -13,7 +13,7 @@ export interface RunningGateway {
   readonly address: string
   /** The address of the forward-auth listener, or `null`. */
   readonly forwardAuth: string | null
-  /** Applies a new configuration. Rejects if that fails; the running configuration then stays in use. */
+  /** Applies a new configuration. Rejects without any change if the configuration cannot be applied. */
   reload(config: Config): Promise<void>
   /**
    * Reports not ready, waits for `shutdown.wait`, then at most `shutdown.drain` for requests in progress. Resolves when

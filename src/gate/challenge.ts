@@ -12,7 +12,7 @@ export interface Answer {
   readonly detail: string
   /** The target of a redirect; only with 302. */
   readonly location?: string
-  /** Where the user logs in. */
+  /** The URL at which the user logs in. */
   readonly loginUrl?: string
   /** In seconds. */
   readonly retryAfter?: number

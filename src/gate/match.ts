@@ -46,7 +46,7 @@ export function compileRoutes(configured: readonly Route[], basePath: string): R
   })
   const methods = new Set(configured.flatMap((route) => route.methods ?? []))
   const exact = newNode()
-  // For path variants: these trees contain patterns with percent-encodings in decoded form as well.
+  // For path variants, these trees also contain the decoded form of each pattern with percent-encodings.
   const normalised = newNode()
   const folded = newNode()
   for (const route of routes) {

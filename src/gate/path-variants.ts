@@ -2,7 +2,7 @@ const PLAIN = /^(?:\/[a-z0-9\-_~!$&'()*+,=:@][a-z0-9\-_.~!$&'()*+,=:@]*(?<!\.))*
 const UNSENDABLE = /[^\u0021-\u007e]/
 const MALFORMED = /%(?![0-9A-Fa-f]{2})/
 
-// Also doubly encoded, because the second decoding would yield a NUL or invalid UTF-8.
+// Doubly encoded forms count too, because the second decoding would yield a NUL or invalid UTF-8.
 const NUL = /%(?:25)?00/
 const OVERLONG_TWICE = /%25(?:c[01]%25[89ab]|e0%25[89]|f0%258)/i
 

@@ -90,7 +90,10 @@ export function buildGate({ config, routes, sessions, tokens, bearers }: GateSer
     return { type: 'forward', route, session: token.session, who: token.session, accessToken: token.accessToken }
   }
 
-  /** Decides about a client that sends its own bearer token. It has no session, and its token goes upstream unchanged. */
+  /**
+   * Decides on a request with the client's own bearer token. The request has no session, and the token goes upstream
+   * unchanged.
+   */
   async function decideByBearer(
     route: CompiledRoute,
     bearer: string,

@@ -18,7 +18,7 @@ interface Observers {
   readonly tracing: Tracing | null
 }
 
-/** The data about an ended request. It does not reference the request, because a WebSocket may stay open for days. */
+/** The data about a finished request. Holds no reference to the request, because a WebSocket may stay open for days. */
 interface Ended {
   readonly line: AccessLine
   /** The route's name in metrics. */
@@ -123,7 +123,7 @@ function tenths(ms: number): number {
   return Math.round(ms * 10) / 10
 }
 
-/** Returns the path of a gateway URL. There are few, so they are safe as names of spans. */
+/** Returns the path of a gateway URL, or `null`. Such paths are few, so they are safe as names of spans. */
 function ownRoute(request: FastifyRequest, { basePath }: Pick<Config, 'basePath'>): string | null {
   const { url } = request.routeOptions
   return url?.startsWith(`${basePath}/`) === true ? url : null

@@ -4,7 +4,7 @@ import { literal, type Setting } from './setting.ts'
 const KEY = 'forwardAuth.listen'
 const PORTS = ['8081', '8082', '8083']
 
-/** Enables forward authentication, because the setting shows that a proxy uses it with the other gateway. */
+/** Enables forward-auth, because the setting shows that a proxy uses forward-auth with the other gateway. */
 export function enableForwardAuth(migration: Migration, setting: Setting): void {
   put(migration, KEY, literal(`127.0.0.1:${PORTS[0]}`), setting)
 }

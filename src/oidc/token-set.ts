@@ -24,7 +24,7 @@ export function toTokenSet(response: TokenEndpointResponse, now: number, previou
   const seconds = numberFrom(response.expires_in)
   return {
     accessToken: response.access_token,
-    // With a lifetime of less than a second, every request would renew the token.
+    // With a lifetime of less than a second, every request would refresh the token.
     expiresAt: seconds === null || seconds < 1 ? null : timeFrom(now + seconds * 1000),
     issuedAt: now,
     refreshToken: textOf(response.refresh_token) ?? previous?.refreshToken ?? null,

@@ -2,7 +2,7 @@ import type { TokenEndpointResponse } from 'openid-client'
 import type { Log } from '../telemetry/log.ts'
 import { unverifiedClaims } from './token-set.ts'
 
-/** The largest difference between the clocks that is not logged. */
+/** Clock differences up to this are not logged. */
 const LOGGED_SKEW_MS = 60_000
 
 /** Logs problems in the provider's responses, each kind once. */

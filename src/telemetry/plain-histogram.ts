@@ -15,7 +15,9 @@ interface Value {
   readonly value: number
 }
 
-/** A histogram without labels that only adds to numbers: prom-client's own creates objects with each observation. */
+/**
+ * A histogram without labels that only adds to numbers. prom-client's histogram creates objects with each observation.
+ */
 export class PlainHistogram extends Histogram {
   readonly #options: Options
   readonly #counts: number[]

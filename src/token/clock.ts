@@ -1,6 +1,6 @@
 import type { Session } from '../session/session.ts'
 
-/** How long before its expiry a token is due for renewal: a share of its lifetime, or a duration in ms. */
+/** How long before its expiry a token is due for a refresh: a share of its lifetime, or a duration in ms. */
 export type RefreshBefore = { readonly share: number } | { readonly duration: number }
 
 /** The accepted difference between the clocks of replicas. */
@@ -13,7 +13,7 @@ export function isExpired(session: Session, now: number): boolean {
   return expiresAt !== null && now >= expiresAt
 }
 
-/** Returns when the access token is due for renewal, in ms since the epoch, or `null` if its lifetime is unknown. */
+/** Returns when the access token is due for a refresh, in ms since the epoch, or `null` if its lifetime is unknown. */
 export function dueAt(session: Session, before: RefreshBefore, now: number): number | null {
   const { expiresAt, issuedAt } = session.tokens
   if (expiresAt === null) return null

@@ -47,7 +47,10 @@ interface Failure {
    * a new series, because it suggests that the provider is being repaired.
    */
   readonly unclear: { readonly since: number; readonly status: number } | null
-  /** The number of the provider's successes at that time, or `null` if the failure concerns only this session. */
+  /**
+   * The number of the provider's successes at the time of the failure, or `null` if the failure concerns only this
+   * session.
+   */
   readonly successes: number | null
 }
 

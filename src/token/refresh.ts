@@ -179,7 +179,8 @@ export function createRefresher({ provider, store, sessions, log, metrics }: Ref
   }
 
   async function refreshUnderLock(seen: Session, cause: RefreshCause): Promise<RefreshOutcome> {
-    // Not by version: a redemption for another resource changes the version too, but does not refresh the session.
+    // Does not compare versions: a redemption for another resource changes the version too, but does not refresh the
+    // session.
     const isDone = (latest: Session): boolean => latest.refreshedAt !== seen.refreshedAt
     const lock = await takeLock({ ...lockServices, isDone }, seen, cause !== 'due')
     if (lock.type === 'ended') return { type: 'ended' }
@@ -305,7 +306,7 @@ async function redeem(
     const { session: renewed, saved } = await sessions.renew(session, { tokens })
     keepLock = !saved
     if (renewed !== null) return
-    // For the same reason as in `save` of the refresher.
+    // See `save` of the refresher.
     if (!(await sessions.wasRenewed(session.id))) await revokeRefreshToken(provider, refreshToken, log)
     throw new Error('the session has ended')
   }

@@ -72,7 +72,7 @@ async function slow(_req: IncomingMessage, res: ServerResponse, query: URLSearch
 
 const PATTERN_BYTES = 251
 
-// A whole number of patterns, so all chunks are equal.
+// Holds a whole number of patterns, so that all chunks are equal.
 const PATTERN_CHUNK = Buffer.from(Array.from({ length: PATTERN_BYTES * 260 }, (_, index) => index % PATTERN_BYTES))
 
 function* patternBytes(total: number): Generator<Buffer> {

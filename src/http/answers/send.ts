@@ -53,7 +53,7 @@ export function createAnswers(config: Config, cookies: Cookies): Answers {
     // Fastify does not send a response to a request that is being proxied, because its reply is hijacked.
     if (reply.sent)
       reply.raw
-        // Explicit, because the response may already have the application's status text.
+        // The status text is explicit, because the response may already have the application's.
         .writeHead(answer.status, STATUS_CODES[answer.status], {
           ...headers,
           'content-length': Buffer.byteLength(body),

@@ -68,7 +68,7 @@ interface BoundCallback {
   readonly secret: string
 }
 
-/** The end of a login. */
+/** How a login ends. */
 type LoginEnd =
   | { readonly type: 'logged-in'; readonly session: Session }
   /** The current session continues. `renewed`: with new tokens. */

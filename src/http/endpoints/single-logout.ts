@@ -39,7 +39,7 @@ export const backchannelLogout: Endpoint = (services) => async (request, reply) 
     throw new Fault('logout_refused', { cause: new Error('its jti was used before') })
   }
   const ended = await endLogin(store, sessions, { ...wanted, at: Date.now() }, 'backchannel')
-  // Stored last, so that the provider can repeat a request that failed with 503.
+  // The `jti` is stored last, so that the provider can repeat a request that failed with 503.
   await store.setNote(jti, 'done', REPLAY_WINDOW_MS)
   request.log.info({ event: 'logout', id: request.id, channel: 'back', ended }, 'the provider has ended sessions')
   contextOf(request).verdict = 'logout'

@@ -58,7 +58,7 @@ const TIMEOUTS = new Set(['UND_ERR_HEADERS_TIMEOUT', 'UND_ERR_CONNECT_TIMEOUT', 
 /**
  * A request to an upstream and the response to the client, both streamed with backpressure.
  *
- * Undici calls it as a handler. Undici 7 wraps such a handler, and both 7 and 8 parse the headers into an object that is not
+ * Undici calls the exchange as a handler. Undici 7 wraps such a handler, and both 7 and 8 parse the headers into an object that is not
  * used here. Together, this takes 0.7 µs per request. Undici 8 has removed the earlier interface, which avoided the cost:
  * https://github.com/nodejs/undici/pull/4786
  */
@@ -262,8 +262,8 @@ export class Exchange implements ResponseBody, Dispatcher.DispatchHandler {
   }
 
   /**
-   * Renews a rejected token once per request. Returns `null` if it cannot be renewed or the request cannot be sent
-   * again.
+   * Refreshes a rejected token once per request. Returns `null` if the token cannot be refreshed or the request cannot
+   * be sent again.
    */
   #renew(session: Session): Promise<Acquired> | null {
     const { route, accessToken } = this.#verdict

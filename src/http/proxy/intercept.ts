@@ -38,7 +38,7 @@ export function intercept(
 ): Interception {
   if (redirects.matches(route, status, location))
     return kind === 'script' ? { type: 'deny', denial: { reason: 'upstream-login' } } : PASS
-  // Without a session, the upstream has checked the client's own token, which the gateway cannot renew.
+  // Without a session, the upstream has checked the client's own token, which the gateway cannot refresh.
   if (session === null || authenticate.length === 0) return PASS
   const wish = readUpstreamChallenge(status, authenticate)
   if (wish === null) return PASS

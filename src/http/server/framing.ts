@@ -19,8 +19,8 @@ export function isChunkedInOld({ httpVersion, headers }: IncomingMessage): boole
 }
 
 /**
- * Returns whether a Transfer-Encoding only frames the message. The gateway cannot decode other codings, and would lose
- * them.
+ * Returns whether a Transfer-Encoding only frames the message. The gateway cannot decode other codings, and drops the
+ * header that names them.
  * @see https://www.rfc-editor.org/rfc/rfc9112#section-7
  */
 export function isPlainCoding(transferEncoding: string): boolean {
@@ -28,8 +28,8 @@ export function isPlainCoding(transferEncoding: string): boolean {
 }
 
 /**
- * Creates the fault for a request with more than `most` header or trailer fields. Node.js's own limit silently drops the
- * other fields, even Content-Length or Host.
+ * Creates the fault for a request with more than `most` header or trailer fields. Node.js's own limit silently drops
+ * further fields, even Content-Length or Host.
  * @see https://www.rfc-editor.org/rfc/rfc6585#section-5
  */
 export function tooManyFields(what: 'header' | 'trailer', most: number): Fault {

@@ -1,12 +1,12 @@
 import type { Duplex } from 'node:stream'
 
-/** The number of checks in a row that must find that the peer has read nothing. */
+/** The number of checks in a row without progress after which the peer counts as stopped. */
 const CHECKS = 6
 
 interface Seen {
   /** The number of bytes that the system had taken at the last check. */
   readonly taken: number
-  /** The number of checks since that number changed. */
+  /** The number of checks since `taken` changed. */
   readonly checks: number
 }
 

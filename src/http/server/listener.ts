@@ -104,7 +104,7 @@ export function createListener(
       endBehind(request.socket, response)
       askedAt = performance.now()
     }
-    // References to all ended requests would make each garbage collection copy them.
+    // If the map held ended requests, each garbage collection would copy them.
     speaking.set(request.socket, hasBody(request) ? request : 'bodyless')
     routeInOrder(request, response)
   }

@@ -55,8 +55,8 @@ export function latestAnswer(socket: Socket): ServerResponse | null {
  */
 export function hasSaidClose(socket: Socket): boolean {
   if (socket.writableEnded) return true
-  // Only a private member tells whether the head has `Connection: close`. https://nodejs.org/api/http.html has no public
-  // one, and there is no issue about it.
+  // Only a private member tells whether the head has `Connection: close`. https://nodejs.org/api/http.html has no
+  // public member for this, and no issue requests one.
   return [answerUnderWay(socket), ...(queues.get(socket) ?? [])].some(
     (answer) => answer?.headersSent === true && Reflect.get(answer, '_last') === true,
   )
@@ -70,7 +70,7 @@ function openQueue(socket: Socket): Set<ServerResponse> {
     for (const response of queue) {
       response.destroy()
       if (response.closed) continue
-      // Like Node.js for the response that has the connection.
+      // Node.js does the same for the response that has the connection.
       Reflect.set(response, '_closed', true)
       response.emit('close')
     }

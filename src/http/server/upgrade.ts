@@ -40,8 +40,8 @@ export class GatewayRequest extends IncomingMessage {
 const LINGER_MS = 2_000
 
 /**
- * Routes WebSocket requests like all others, so that the gate decides about every request. `drop` ends the connection
- * of a request that cannot be upgraded.
+ * Routes WebSocket requests like all others, so that the gate decides on every request. `drop` ends the connection of a
+ * request that cannot be upgraded.
  */
 export function routeUpgrades(
   server: Server,
@@ -62,7 +62,8 @@ export function routeUpgrades(
     const gone = (): void => {
       socket.destroy()
     }
-    // Reads, so that a disconnect is noticed. The bytes that the client has already sent stay in the buffer.
+    // Reads from the socket, so that a disconnect is noticed. The bytes that the client has already sent stay in the
+    // buffer.
     const watch = (): void => {
       if (socket.readableLength === 0) socket.read()
     }

@@ -193,7 +193,7 @@ function variablesOf(directives: readonly HeaderDirective[], migration: Migratio
 
 const CLAIMS = ['sub', 'iss', 'email', 'name', 'preferred_username', 'given_name', 'family_name', 'groups']
 
-/** The other headers of the module, which it always removes from client requests. */
+/** The module's other headers. The module always removes them from client requests. */
 const MODULE_HEADERS = [
   'access_token',
   'access_token_expires',

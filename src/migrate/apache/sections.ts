@@ -3,7 +3,7 @@ import type { Directive } from '../readers/apache.ts'
 import type { Setting } from '../setting.ts'
 import { isRequirement } from './require.ts'
 
-/** A part of a site: all of it, or what a section such as `<Location>` applies to. */
+/** The whole site, or the part of it that a section such as `<Location>` applies to. */
 export interface Section {
   readonly directive: Directive | null
   readonly setting: Setting | null

@@ -354,7 +354,7 @@ function migrateHeader(migration: Migration, { fields, all }: Item): void {
   migration.routeDefaults.remove.push(textOf(name))
 }
 
-/** Returns the template for a claim; none if the claim cannot be sent as one. */
+/** Returns the template for a claim, or no template if no template can express the claim. */
 function claimTemplates(migration: Migration, name: Setting, fields: Item['fields'], setting: Setting): string[] {
   const claim = textOf(setting)
   if ([...fields.keys()].some((field) => /basicAuthPassword/.test(field))) {

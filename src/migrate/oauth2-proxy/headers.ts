@@ -10,7 +10,7 @@ export const identity: Rule = combined(
   'X-Forwarded-User, -Email, -Groups and -Preferred-Username from the claims',
 )
 
-/** The same headers in the verdict for a proxy that uses forward authentication. */
+/** The `X-Auth-Request-*` headers in the verdict for a proxy that uses forward-auth. */
 export const responseIdentity: Rule = becomes(
   'routes[].headers.set',
   (setting, migration) => {

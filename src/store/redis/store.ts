@@ -29,7 +29,7 @@ const CHANNEL = 'gatehouse:notices'
 
 interface RedisStoreOptions {
   readonly connect: Connect
-  /** Returns the keys for the names of indexes. New entries use the first key; searches use all keys. */
+  /** Returns the MAC keys from which index names are derived. New entries use the first key; searches use all keys. */
   readonly indexKeys: () => readonly KeyObject[]
   /** Returns the longest lifetime of a session, in ms. */
   readonly lifetime: () => number
