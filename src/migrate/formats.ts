@@ -107,7 +107,7 @@ export function formatOf(text: string): Format | null {
   return formats.find((format) => format.matches(text)) ?? null
 }
 
-/** Reads the flags beside variables in a manifest; one-letter flags such as `-e` belong to the container runtime. */
+/** Reads the flags in a manifest that also has variables; one-letter flags such as `-e` belong to the container runtime. */
 function readLongFlags(
   text: string,
   file: string,

@@ -20,7 +20,7 @@ export function assignForwardAuthPort(migration: Migration): void {
     migration,
     'security',
     part.from[0] ?? null,
-    `a proxy that uses forward authentication (nginx auth_request, Traefik forwardAuth) gets its verdicts at http://127.0.0.1:${free}/auth, ` +
+    `a proxy that uses forward-auth (nginx auth_request, Traefik forwardAuth) gets its verdicts at http://127.0.0.1:${free}/auth, ` +
       'which browsers must not reach, because a verdict carries the access token; docs/forward-auth.md shows how to ' +
       'configure the proxy. Remove forwardAuth if no proxy uses it',
   )

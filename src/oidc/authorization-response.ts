@@ -103,8 +103,7 @@ const SENTENCES: Readonly<Record<ErrorKind, string>> = {
   'cancelled': 'The sign-in was cancelled, or the sign-in service did not allow it.',
   'passing': 'The sign-in service failed to finish this sign-in twice in a row. Wait a moment, then sign in again.',
   'unmet': NOT_DELIVERED,
-  'needs-user':
-    'The sign-in service needs something from you, but this sign-in did not allow it to ask. Sign in again.',
+  'needs-user': 'The sign-in service needs your input. Sign in again.',
   'server': UNUSABLE,
   'refused': NOT_ACCEPTED,
 }

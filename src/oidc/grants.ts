@@ -64,7 +64,10 @@ export async function refreshTokens(
   const tokens = toTokenSet(response, now, previous.tokens)
   const identity = identityOf(provider, found, previous, response).catch((error: unknown) => {
     if (error instanceof ForeignIdentity) throw error
-    log.warn({ event: 'claims_not_renewed', cause: causes(error) }, 'tokens were renewed, claims stay as they were')
+    log.warn(
+      { event: 'claims_not_renewed', cause: causes(error) },
+      'tokens were refreshed, and the claims are unchanged',
+    )
     return { identity: null, claims: null }
   })
   if (tokens.refreshToken !== null && tokens.refreshToken !== refreshToken) {

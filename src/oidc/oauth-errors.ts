@@ -74,7 +74,7 @@ const SPENT =
   'Sign in again.'
 
 /** The detail after an unusable response of the provider. */
-export const UNUSABLE = 'The sign-in service gave an answer that can’t be used.'
+export const UNUSABLE = 'The sign-in service gave a response that can’t be used.'
 
 /** The detail if the provider refuses the parameters of a login. */
 export const NOT_ACCEPTED = 'The sign-in service did not accept what this sign-in asks for.'

@@ -25,7 +25,7 @@ export function createWarnings(log: Log): Warnings {
     if (isClockLogged || !(Math.abs(skewMs) > LOGGED_SKEW_MS)) return
     isClockLogged = true
     const facts = { event: 'clock_skew', seconds: Math.round(skewMs / 1000) }
-    log.warn(facts, 'the clocks of the provider and this machine differ: synchronise both with NTP')
+    log.warn(facts, 'the clocks of the provider and this machine differ: synchronize both with NTP')
   }
 
   return {

@@ -122,7 +122,7 @@ export function createChanges(
         cache.keep(renewed, cache.get(session.id)?.readAt ?? startedAt)
         log.warn(
           { event: 'save_delayed', session: session.id },
-          'the store is unavailable; renewed tokens are saved when it is back',
+          'the store is unavailable; refreshed tokens are saved when it is back',
         )
         saveLater(renewed)
         return { session: renewed, saved: false }

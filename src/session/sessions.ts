@@ -127,7 +127,8 @@ export function openSessions({ store, settings, log, metrics }: SessionsOptions)
     async settled(maxMs) {
       const left = await retryQueue.settled(maxMs)
       if (left === 0) return
-      const what = 'the store did not come back in time: ended sessions may still be valid, and renewed tokens are lost'
+      const what =
+        'the store did not come back in time: ended sessions may still be valid, and refreshed tokens are lost'
       log.error({ event: 'not_saved', left }, what)
     },
   }

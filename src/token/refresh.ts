@@ -169,7 +169,7 @@ export function createRefresher({ provider, store, sessions, log, metrics }: Ref
       { event: 'refresh_failed', session: session.id, refusal, ended: hasEnded, abandoned, cause: causes(error) },
       abandoned && hasEnded
         ? 'a process spent the refresh token and stopped before it could save the new one; the user has to log in again'
-        : 'tokens could not be renewed',
+        : 'tokens could not be refreshed',
     )
     if (hasEnded) {
       await sessions.end(session, 'refused')
@@ -216,7 +216,7 @@ export function createRefresher({ provider, store, sessions, log, metrics }: Ref
     }
     metrics.refreshes.inc({ outcome: outcome.type, cause })
     if (outcome.type === 'refreshed')
-      log.debug({ event: 'refresh', session: session.id, why: cause }, 'tokens were renewed')
+      log.debug({ event: 'refresh', session: session.id, why: cause }, 'tokens were refreshed')
     return outcome
   }
 
@@ -256,7 +256,7 @@ export function createRefresher({ provider, store, sessions, log, metrics }: Ref
           .catch((error: unknown): RefreshOutcome => {
             log.error(
               { event: 'refresh_failed', session: session.id, cause: causes(error) },
-              'the store is unavailable, so the tokens were not renewed',
+              'the store is unavailable, so the tokens were not refreshed',
             )
             metrics.refreshes.inc({ outcome: 'failed', cause })
             return failed(backoff.addWithoutStore(session))

@@ -44,7 +44,7 @@ void t.test('the demo prints its URL, a user logs in there with one click, and C
   t.equal(stdout, `${line}\n`, 'that one line was all')
 })
 
-void t.test('an occupied port, the demo’s or the provider’s, is reported, and no process stays behind', async (t) => {
+void t.test('an occupied port of the demo or of the provider is reported, and no process stays behind', async (t) => {
   const taken = createServer().listen(0, '127.0.0.1')
   await once(taken, 'listening')
   t.teardown(() => taken.close())

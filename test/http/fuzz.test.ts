@@ -237,7 +237,7 @@ const readSo = (path: string): string => {
 }
 
 void t.test(
-  'any bytes on the wire get HTTP answers, the process survives, and protected paths stay protected',
+  'any bytes on the wire get HTTP responses, the process survives, and protected paths stay protected',
   async (t) => {
     const application = await startApplication(t, (req, res) => {
       req

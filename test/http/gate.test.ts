@@ -148,20 +148,23 @@ void t.test('without a session a request is redirected to the login, or gets a 4
   t.equal(running.upstream.requests.length, 0)
 })
 
-void t.test('with an ended session a request is answered the same, and the cookie is cleared', async (t) => {
-  const running = await startGateway(t, { idp })
-  const cookie = await cookieOf(running.url, 'alice')
-  t.equal((await ask(running.url, 'POST', '/oauth2/logout/local', [cookie, 'Content-Length: 0'])).status, 204)
-  const before = running.upstream.requests.length
-  for (const client of clients) {
-    const answer = await ask(running.url, client[2], '/orders?page=2', [...client[3], cookie])
-    asksToLogIn(t, running, answer, client, 'session_expired')
-    t.match(header(answer, 'set-cookie'), /^gatehouse=; .*Max-Age=0/, client[0])
-  }
-  t.equal(running.upstream.requests.length, before)
-})
+void t.test(
+  'a request with an ended session is answered like one without a session, and the cookie is cleared',
+  async (t) => {
+    const running = await startGateway(t, { idp })
+    const cookie = await cookieOf(running.url, 'alice')
+    t.equal((await ask(running.url, 'POST', '/oauth2/logout/local', [cookie, 'Content-Length: 0'])).status, 204)
+    const before = running.upstream.requests.length
+    for (const client of clients) {
+      const answer = await ask(running.url, client[2], '/orders?page=2', [...client[3], cookie])
+      asksToLogIn(t, running, answer, client, 'session_expired')
+      t.match(header(answer, 'set-cookie'), /^gatehouse=; .*Max-Age=0/, client[0])
+    }
+    t.equal(running.upstream.requests.length, before)
+  },
+)
 
-void t.test('a session that needs a step-up goes to a login with it, and stays', async (t) => {
+void t.test('a request that needs a step-up goes to a login with the step-up, and the session stays', async (t) => {
   const running = await startGateway(t, {
     idp,
     config: { routes: [{ path: '/**' }, { path: '/orders', require: { acr: ['gold', 'platinum'] } }] },
@@ -296,7 +299,7 @@ void t.test('a public route never reads the session', async (t) => {
   }
 })
 
-void t.test('an optional route uses a session if there is one, and works without', async (t) => {
+void t.test('an optional route uses a session if there is one, and works without one', async (t) => {
   const { url, upstream } = await startGateway(t, {
     idp,
     config: {

@@ -23,7 +23,7 @@ import { answerRefusal } from './login-error.ts'
 import { restartLogin, loginUrlOf } from './restart-login.ts'
 import { outcomeOf, sendOutcome, type Outcome } from './silent-login.ts'
 
-const NO_STATE = 'This address finishes a sign-in that was begun elsewhere, or long ago. Begin again.'
+const NO_STATE = 'This address finishes a sign-in that was started elsewhere or too long ago. Sign in again.'
 
 /** The values of the metric label `outcome`. */
 const OUTCOMES = [

@@ -217,7 +217,7 @@ export class Exchange implements ResponseBody, Dispatcher.DispatchHandler {
     const answer = clientHeaders(rawHeadersOf(controller), this.#services.cookies.isOwn)
     const { headers, transferEncoding, location, authenticate } = answer
     if (transferEncoding !== null && !isPlainCoding(transferEncoding))
-      throw unusable(new Error(`the answer has a transfer coding other than chunked: ${printable(transferEncoding)}`))
+      throw unusable(new Error(`the response has a transfer coding other than chunked: ${printable(transferEncoding)}`))
     const concernsLogin = location !== null || authenticate.length > 0
     if (concernsLogin && this.#answerInstead({ status, location, authenticate }, waited)) return
     if (this.#isUploading()) headers.push('Connection', 'close')
@@ -313,7 +313,7 @@ export class Exchange implements ResponseBody, Dispatcher.DispatchHandler {
     const { id, log } = this.#request
     log.error(
       { event: 'upstream_aborted', id, route: this.#verdict.route.label, cause: causes(error) },
-      'the application broke off its answer',
+      'the application broke off its response',
     )
   }
 
@@ -404,8 +404,8 @@ function faultOf(error: Error, hasStarted: boolean): Fault {
 
 function unusable(cause: Error): Fault {
   return new Fault('upstream_unreachable', {
-    title: 'Unusable answer',
-    detail: 'The application behind this address gave an answer that can’t be passed on.',
+    title: 'Unusable response',
+    detail: 'The application behind this address gave a response that can’t be passed on.',
     cause,
   })
 }

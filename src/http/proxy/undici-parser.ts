@@ -73,7 +73,7 @@ export function mendParser(socket: Socket, shared: boolean): void {
   }
   parser.onHeadersComplete = (status, upgrade, keepAlive) => {
     if (status < 100) {
-      socket.destroy(new Error(`the answer has the status ${status}`))
+      socket.destroy(new Error(`the response has the status ${status}`))
       return -1
     }
     if (status === 101) phrases.set(socket, parser.statusText)

@@ -133,7 +133,7 @@ export function createListener(
   })
   routeUpgrades(server, serve, (socket, request) => {
     refusals.refuse(
-      new Fault('bad_request', { cause: new Error('an upgrade behind an answer that had not ended') }),
+      new Fault('bad_request', { cause: new Error('an upgrade behind a response that had not ended') }),
       socket,
       request,
     )

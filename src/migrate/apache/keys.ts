@@ -278,7 +278,7 @@ export const modAuthOpenidc: Rules = {
         'a failed refresh does not end the session while the token is valid, unless the provider rejects the refresh',
       )
   }),
-  OIDCCacheType: combined('session.store', 'redis stays, others become memory:'),
+  OIDCCacheType: combined('session.store', 'redis stays Redis; other types become `memory:`'),
   OIDCRedisCacheServer: combined('session.store'),
   OIDCRedisCacheDatabase: combined('session.store'),
   OIDCRedisCacheUsername: copied('session.redis.username'),
@@ -308,7 +308,7 @@ export const modAuthOpenidc: Rules = {
     'the ID token does not leave the gateway; headers.set can use its claims',
     'security',
   ),
-  OIDCPassUserInfoAs: noEquivalent('headers.set can use its claims, one by one'),
+  OIDCPassUserInfoAs: noEquivalent('headers.set can send single userinfo claims'),
   OIDCPassAccessToken: combined('routes[].token'),
   OIDCPassRefreshToken: unavailable('the refresh token does not leave the gateway'),
   OIDCRemoteUserClaim: combined(
@@ -366,7 +366,7 @@ export const modAuthOpenidc: Rules = {
   ),
   Require: combined(
     'routes[].require',
-    'valid-user, claim NAME:VALUE and all granted; with any other requirement, no user is let in until you decide',
+    'valid-user, claim NAME:VALUE and all granted are translated; with any other requirement, no user is let in until you decide',
   ),
   RequestHeader: combined(
     'routes[].headers',

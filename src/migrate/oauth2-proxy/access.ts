@@ -124,7 +124,7 @@ function requireEmails(migration: Migration): void {
         migration,
         'security',
         file,
-        'no user is let in until you list its addresses under require.claims' +
+        'no user is let in until you list the addresses in this file under require.claims' +
           (domainNames.length > 0
             ? '; oauth2-proxy let in users who matched this file or email_domains, here they must match both'
             : ''),

@@ -23,7 +23,7 @@ export const responseIdentity: Rule = becomes(
     })
     markRouteSource(migration, setting)
   },
-  'the same names, for the upstream and in the verdicts on forwardAuth.listen; never in a response to the browser',
+  'the headers keep their names, upstream and in verdicts on forwardAuth.listen; never in a response to the browser',
 )
 
 /** The token that is sent upstream. */

@@ -198,7 +198,7 @@ void t.test('request headers reach the application byte for byte', async (t) => 
   }
 })
 
-void t.test('answers to a WebSocket keep their bytes, both the 101 and a refusal', async (t) => {
+void t.test('responses to a WebSocket keep their bytes, both the 101 and a refusal', async (t) => {
   const upstream = await startSockets(t, (socket) => {
     socket.once('data', (head) => {
       const refuses = head.toString('latin1').startsWith('GET /no')
@@ -264,7 +264,7 @@ const askOften = async (
 }
 
 void t.test(
-  'answers without a body keep the client’s connection, and the upstream’s except after a HEAD',
+  'responses without a body keep the client’s connection, and the upstream’s except after a HEAD',
   async (t) => {
     for (const [answer, method] of [
       ['HTTP/1.1 304 Not Modified\r\nContent-Length: 4711\r\n\r\n', 'GET'],
@@ -294,7 +294,7 @@ void t.test(
   },
 )
 
-void t.test('a late body after a HEAD is never another request’s answer', async (t) => {
+void t.test('a late body after a HEAD is never another request’s response', async (t) => {
   const upstream = await startSockets(t, (socket) => {
     socket.on('data', (chunk) => {
       const isHead = chunk.toString('latin1').startsWith('HEAD')

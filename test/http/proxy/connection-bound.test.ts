@@ -124,7 +124,7 @@ void t.test('a connection on which the application offered such a login is not r
   await eventually(() => application.open() === 0, { what: 'the upstream connections are closed' })
 })
 
-void t.test('a load balancer that uses one connection for several clients does not make them one', async (t) => {
+void t.test('clients that share one connection of a load balancer stay separate', async (t) => {
   const application = await startNtlm(t)
   const { url } = await startGateway(t, {
     idp,
@@ -164,7 +164,7 @@ void t.test('another session on the same connection and address is another clien
   t.match((await client.ask()).body.toString(), /is bob$/)
 })
 
-void t.test('connection-bound credentials are recognised in any case, and beside others', async (t) => {
+void t.test('connection-bound credentials are recognized in any case, and next to other credentials', async (t) => {
   const application = await startNtlm(t)
   const { url } = await startGateway(t, {
     idp,

@@ -140,7 +140,7 @@ void t.test(
   },
 )
 
-void t.test('a long poll waits as long as its route allows, and a started answer is never cut off', async (t) => {
+void t.test('a long poll waits as long as its route allows, and a started response is never cut off', async (t) => {
   const waiting: ServerResponse[] = []
   const application = await startApplication(t, (_req, res) => {
     waiting.push(res)
