@@ -6,7 +6,7 @@ import { freePort } from '../support/free-port.ts'
 import { startProgram } from '../support/program.ts'
 
 /** Two free ports next to each other. */
-const portWithNeighbour = async (): Promise<number> => {
+const portWithNeighbor = async (): Promise<number> => {
   for (;;) {
     const port = await freePort()
     const next = createServer().listen(port + 1, '127.0.0.1')
@@ -20,7 +20,7 @@ const portWithNeighbour = async (): Promise<number> => {
 }
 
 void t.test('the demo prints its URL, a user logs in there with one click, and Ctrl-C ends the demo', async (t) => {
-  const port = await portWithNeighbour()
+  const port = await portWithNeighbor()
   const program = startProgram(t, ['demo', '--port', String(port)])
   const line = await program.line(/./)
   t.match(line, `Open http://localhost:${port} and sign in as alice, bob, carol or zoe`)

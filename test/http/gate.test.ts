@@ -233,7 +233,7 @@ void t.test('a cross-site request with a session is a 403', async (t) => {
   const before = upstream.requests.length
   const foreign: [string, Kind, string[]][] = [
     ['fetch', 'script', fetched('cors', 'cross-site')],
-    ['fetch from a neighbour', 'script', fetched('cors', 'same-site')],
+    ['fetch from a neighbor', 'script', fetched('cors', 'same-site')],
     ['an old browser’s fetch', 'script', ['Origin: https://evil.example']],
     ['a sandboxed page', 'script', ['Origin: null']],
     ['a form', 'form', [html, ...fetched('navigate', 'cross-site', 'document'), ...form.slice(0, 1)]],

@@ -298,8 +298,8 @@ export const modAuthOpenidc: Rules = {
   OIDCMemCacheConnectionsTTL: noEquivalent(CACHE),
   OIDCCacheEncrypt: always(true, 'data in Redis is always sealed'),
 
-  OIDCClaimPrefix: combined('routes[].headers.set', 'the header names start with it'),
-  OIDCClaimDelimiter: noEquivalent('items of a list are joined with a comma; a comma inside one is %2C'),
+  OIDCClaimPrefix: combined('routes[].headers.set', 'the header names start with the prefix'),
+  OIDCClaimDelimiter: noEquivalent('items of a list are joined with a comma; a comma inside an item becomes %2C'),
   OIDCPassClaimsAs: combined(
     'routes[].headers.set',
     'headers only; text that is not ASCII is encoded as in RFC 8187, or with encoding: base64',

@@ -126,7 +126,7 @@ function requireEmails(migration: Migration): void {
         file,
         'no user is let in until you list the addresses in this file under require.claims' +
           (domainNames.length > 0
-            ? '; oauth2-proxy let in users who matched this file or email_domains, here they must match both'
+            ? '; oauth2-proxy let in users who matched either this file or email_domains; here users must match both'
             : ''),
       )
     }
@@ -205,7 +205,7 @@ function requireRoles(migration: Migration, setting: Setting): void {
     setting,
     `the claim ${[...byClaim.keys()].join(' and ')} must be in the ID token: add a mapper in Keycloak` +
       (byClaim.size > 1 || migration.effective.has('allowed_groups')
-        ? '; oauth2-proxy lets in users with any one of the groups and roles, here each claim is required'
+        ? '; oauth2-proxy lets in users with any one of the groups and roles; here each claim is required'
         : ''),
   )
 }

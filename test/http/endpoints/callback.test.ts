@@ -208,8 +208,8 @@ void t.test('canceling at the provider shows a page, and reloading it starts a n
   const { answer } = await browser.press(page.answer, 'Cancel')
   t.equal(answer.status, 400)
   t.equal(answer.headers.gatehouse, 'login_failed')
-  t.match(answer.body, 'cancelled')
-  t.match(String(events('login_failed')[0]?.['cause']), /access_denied: the user cancelled/)
+  t.match(answer.body, 'canceled')
+  t.match(String(events('login_failed')[0]?.['cause']), /access_denied: the user canceled/)
   t.equal((await browser.get(answer.url)).status, 302)
 })
 

@@ -45,9 +45,9 @@ const isPage = (t: Test, answer: Answer, status: number, text: string | RegExp, 
 void t.test('an error in the query is a 400 page that describes it, regardless of its origin', async (t) => {
   const running = await start(t)
   const rows: [error: string, text: string][] = [
-    ['access_denied', 'was cancelled'],
-    ['user_cancelled_authorize', 'was cancelled'],
-    ['user_cancelled_login', 'was cancelled'],
+    ['access_denied', 'was canceled'],
+    ['user_cancelled_authorize', 'was canceled'],
+    ['user_cancelled_login', 'was canceled'],
     ['interaction_required', 'needs your input'],
     ['consent_required', 'needs your input'],
     ['invalid_request', 'did not accept what'],
@@ -212,7 +212,7 @@ void t.test('a failed step-up is reported as such, and the session stays', async
         `${error} ${JSON.stringify(wish)}`,
       )
     }
-    isPage(t, await refusedWith(running, browser, { error: 'access_denied' }, wish), 400, 'cancelled', 'or as a cancel')
+    isPage(t, await refusedWith(running, browser, { error: 'access_denied' }, wish), 400, 'canceled', 'or as a cancel')
   }
   t.equal((await browser.get(`${running.url}/api/orders`, { kind: 'script' })).status, 200)
 })
