@@ -166,7 +166,7 @@ void t.test('a state that this gateway did not seal gets a clear error, in a scr
     const browser = await createBrowser().get(target)
     t.equal(browser.status, 400)
     t.equal(browser.headers.gatehouse, 'login_failed')
-    t.match(browser.body, 'Begin again')
+    t.match(browser.body, 'Sign in again')
     t.equal(browser.headers['set-cookie'], undefined)
   }
 })
