@@ -31,7 +31,7 @@ export function closeSockets(sockets: Sockets): void {
   for (const { socket } of sockets) socket.destroy()
 }
 
-/** Sends one message over each WebSocket and waits for all answers, which proves that all WebSockets are open. */
+/** Sends one message over each WebSocket and waits for all responses, which proves that all WebSockets are open. */
 export async function sendOnce(sockets: Sockets): Promise<void> {
   const before = answersOf(sockets)
   for (const { socket } of sockets) socket.write(CLIENT_FRAME)
@@ -41,7 +41,10 @@ export async function sendOnce(sockets: Sockets): Promise<void> {
   }
 }
 
-/** Sends a message over each WebSocket as soon as the previous one is answered. Returns the number of answers and their rate. */
+/**
+ * Sends a message over each WebSocket as soon as the previous one is answered. Returns the number of responses and
+ * their rate.
+ */
 export async function pingPong(sockets: Sockets, seconds: number): Promise<{ messages: number; perSecond: number }> {
   const first = answersOf(sockets)
   const since = performance.now()

@@ -25,7 +25,7 @@ export interface RedisServer {
   readonly command: (...words: string[]) => Promise<unknown>
 }
 
-/** Starts `redis-server` and waits until it answers. */
+/** Starts `redis-server` and waits until it responds. */
 export async function startRedis(name: string, setup: Pick<StoreSetup, 'directory' | 'core'>): Promise<RedisServer> {
   const { directory, core } = setup
   const [port = 0] = await freePorts(1)

@@ -1,6 +1,7 @@
 /**
- * The application behind the WebSockets, run as a separate process. It answers each message with one message at the least
- * possible cost, because the benchmark measures the proxies in front. Other requests get a 200. Environment: PORT.
+ * The application behind the WebSockets, run as a separate process. It answers each message with one message at the
+ * least possible cost, because the benchmark measures the proxies in front. Other requests get a 200. Environment:
+ * PORT.
  */
 import { createHash } from 'node:crypto'
 import { createServer } from 'node:http'

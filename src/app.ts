@@ -49,10 +49,10 @@ export interface Gatehouse {
   readonly metrics: Metrics
   /**
    * Applies a configuration to all further requests. Pending requests, sessions, streams and connections continue. Keys
-   * that require a restart must be unchanged. Rejects without any change if the configuration can't be applied.
+   * that require a restart must be unchanged. Rejects without any change if the configuration cannot be applied.
    */
   reload(config: Config): Promise<void>
-  /** Makes `/readyz` return 503, and closes each connection after its next answer. */
+  /** Makes `/readyz` return 503, and closes each connection after its next response. */
   drain(): void
   /** Closes the open connections of all listeners except the admin listener. */
   cut(): void

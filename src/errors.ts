@@ -1,4 +1,4 @@
-/** All values of `code` in the gateway's own answers. */
+/** All values of `code` in the gateway's own responses. */
 export type Code =
   | 'login_required'
   | 'session_expired'

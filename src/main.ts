@@ -34,7 +34,7 @@ Status: 0 after a clean stop, 2 for an invalid configuration, 1 for any other er
 const COMPILE_CACHE = 'compiled'
 
 /**
- * Keeps compiled code beside the built program for the next start, on Node.js 22.8 and later. A temporary folder is
+ * Keeps compiled code next to the built program for the next start, on Node.js 22.8 and later. A temporary folder is
  * unsafe: other users could put code there, which would then run.
  */
 function enableCompileCache(): void {

@@ -10,7 +10,7 @@ void t.test('causes() returns the whole chain of errors in one line, with their 
   t.equal(causes('just words'), 'just words')
 })
 
-void t.test('causes() includes what the provider says about an OAuth error, and no more', async (t) => {
+void t.test('causes() includes what the provider says about an OAuth error, and nothing more', async (t) => {
   const error = Object.assign(new Error('refused'), { error: 'invalid_grant', error_description: 'expired' })
   t.equal(causes(error), 'refused (invalid_grant: expired)')
   const endless = Object.assign(new Error('refused'), {
@@ -51,7 +51,7 @@ void t.test('secrets repeated by a provider, Redis or a library are removed, and
   }
 })
 
-void t.test('long words stay, and long texts that are not words are removed', async (t) => {
+void t.test('long words are kept, and long texts that are not words are removed', async (t) => {
   const said = (description: string): string =>
     causes(Object.assign(new Error('refused'), { error: 'x', error_description: description }))
   for (const word of [
@@ -75,7 +75,7 @@ void t.test('long words stay, and long texts that are not words are removed', as
     t.equal(said(secret), 'refused (x: …)')
 })
 
-void t.test('a failing answer is named by status and URL, without the query', async (t) => {
+void t.test('a failed response is described by its status and URL, without the query', async (t) => {
   const answer = new Response('secret', { status: 401, headers: { 'www-authenticate': 'Basic realm="t"' } })
   Object.defineProperty(answer, 'url', { value: 'https://idp.example/token?key=secret' })
   t.equal(
@@ -103,7 +103,7 @@ void t.test('malformed JSON is not quoted, because it may be part of a token', a
 })
 
 void t.test(
-  'a fault has the status and words of its code unless it brings its own, and 503 has Retry-After',
+  'a fault has the status and texts of its code unless it overrides them, and a 503 has Retry-After',
   async (t) => {
     t.match(new Fault('login_failed'), { status: 400, detail: faults.login_failed.detail, retryAfter: null })
     t.match(new Fault('login_failed', { status: 502, detail: 'Own words.' }), {

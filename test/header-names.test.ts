@@ -7,19 +7,19 @@ void t.test('the headers that RFC 9110 names belong to one connection', async (t
   t.notOk(HOP_BY_HOP.has('content-length'))
 })
 
-void t.test('Connection lists further headers, in any case and with spaces', async (t) => {
+void t.test('the headers that Connection lists are recognized in any case and with spaces', async (t) => {
   t.same([...(connectionOptions('close, X-One ,\tx-two') ?? [])], ['close', 'x-one', 'x-two'])
   const others = new Set(['x-zero'])
   t.equal(connectionOptions('X-One', others), others, 'those of a second Connection are added')
   t.same([...others], ['x-zero', 'x-one'])
 })
 
-void t.test('the usual values of Connection list none', async (t) => {
+void t.test('the usual values of Connection list no further headers', async (t) => {
   for (const value of ['keep-alive', 'Keep-Alive', 'close', 'Upgrade']) t.equal(connectionOptions(value), null, value)
   const others = new Set(['x-zero'])
   t.equal(connectionOptions('close', others), others)
 })
 
-void t.test('names that CGI can’t tell apart fold alike', async (t) => {
+void t.test('names that CGI can’t distinguish fold to the same name', async (t) => {
   for (const name of ['X-User', 'x_user', 'x.user']) t.equal(foldHeaderName(name), 'x-user')
 })

@@ -1,12 +1,12 @@
 /** A message between the tabs of one origin. The gateway's own pages send the first two. */
 type Message =
-  /** A frame has brought a session or new tokens. */
+  /** A frame has obtained a session or new tokens. */
   | 'renewed'
   /** The user has signed in in a separate window. */
   | 'signed-in'
   /** The session has ended. */
   | 'ended'
-  /** The session may be about to end, so each tab reads it again. */
+  /** The session may be about to end, so each tab reads the session again. */
   | 'look'
   /** A page has read the session of this user. */
   | `user ${string}`
@@ -15,7 +15,7 @@ const MESSAGES = /^(?:renewed|signed-in|ended|look|user .+)$/
 
 /** The channel between the tabs of one origin. */
 export interface Channel {
-  /** Sends a message to all tabs, this one included. */
+  /** Sends a message to all tabs, including this one. */
   post(message: Message): void
   /** Calls `listener` for each message. Returns a function that removes the listener. */
   listen(listener: (message: Message) => void): () => void
@@ -28,7 +28,7 @@ export function openChannel(): Channel {
   const dispatch = (message: Message): void => {
     for (const listener of listeners) listener(message)
   }
-  // An application may use a channel with the same name.
+  // The application may send its own messages on a channel with this name.
   channel.onmessage = ({ data }: MessageEvent<unknown>) => {
     if (isMessage(data)) dispatch(data)
   }
@@ -50,7 +50,10 @@ function isMessage(data: unknown): data is Message {
   return typeof data === 'string' && MESSAGES.test(data)
 }
 
-/** Runs `work` while holding the lock `name`, which tabs share. Without TLS, browsers have no locks: `work` runs at once. */
+/**
+ * Runs `work` while holding the lock `name`, which tabs share. Without TLS, browsers have no locks, so `work` runs
+ * without one.
+ */
 export function withLock<T>(name: string, work: () => Promise<T>): Promise<T> {
   return 'locks' in navigator ? navigator.locks.request(`gatehouse:${name}`, work) : work()
 }

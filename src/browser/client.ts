@@ -22,7 +22,7 @@ export function login(): void {
   )
 }
 
-/** Ends the session, in all tabs and at the provider. */
+/** Ends the session in all tabs and at the provider. */
 export function logout(): void {
   channel.post('look')
   location.assign(`${gateway.base}/logout`)

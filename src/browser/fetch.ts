@@ -22,7 +22,7 @@ export function createFetch(gateway: Gateway, channel: Channel, renewal: Renewal
       const retry = request.clone()
       const answer = await gateway.fetch(request)
       const code = loginCode(answer.status, (name) => answer.headers.get(name))
-      // Step-up may follow a login; any other repeated 401 would loop.
+      // A step-up may follow a login. After any other repeated 401, another login would loop.
       if (code === '' || code === previousCode || (previousCode !== '' && code !== 'step_up_required')) return answer
       previousCode = code
       if (!(await Promise.race([renewal.renew(code, answer.clone()), aborted]))) return answer

@@ -24,7 +24,7 @@ export function createRenewal(gateway: Gateway, channel: Channel): Renewal {
       () => false,
     )
 
-  // If the browser blocks the window, the promise is wrapped, so that the lock does not wait for a click.
+  // The promise of a blocked window is wrapped in an object, so that the lock does not wait for a click.
   const renewWithLock = async (code: string, loginUrl: string | null): Promise<boolean> => {
     const stepUp = code === 'step_up_required'
     let signedInElsewhere = false
@@ -89,8 +89,8 @@ function onOutcome(from: () => Window | null, listener: (outcome: Outcome) => vo
 
 /**
  * Asks the provider for a login without user interaction, in a hidden frame (`prompt=none`). Fails after ten seconds,
- * or at once where the page's own policy (CSP, COEP) forbids the frame. With `keep` the session itself stays; only its
- * tokens are renewed if they can't be refreshed.
+ * or at once where the page's own policy (CSP, COEP) forbids the frame. With `keep`, the session stays, and its tokens
+ * are replaced only if they cannot be refreshed.
  */
 export function loginSilently({ base, user }: Gateway, keep: boolean): Promise<Outcome> {
   return new Promise((resolve) => {
@@ -122,7 +122,7 @@ export function loginSilently({ base, user }: Gateway, keep: boolean): Promise<O
 }
 
 interface LoginWindow {
-  /** Whether the browser blocked the window: the page may open it on a click. */
+  /** Whether the browser blocked the window. The page may then open the window on a click. */
   readonly blocked: boolean
   /** Resolves when the user has logged in or has given up. */
   readonly closed: Promise<void>
@@ -159,7 +159,7 @@ function openLoginWindow({ base }: Gateway, channel: Channel, loginUrl: string |
     const startedAt = Date.now()
     const timer = setInterval(() => {
       if (Date.now() - startedAt > WINDOW_TIMEOUT_MS) finish()
-      // A provider that isolates its window (COOP) makes the window look closed; this page has no focus then.
+      // With COOP, an open window of the provider looks closed, but then this page does not have the focus.
       else if (opened?.closed === true && document.hasFocus()) {
         if (Date.now() - openedAt < BLOCKED_WITHIN_MS) askForClick()
         else finish()

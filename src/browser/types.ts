@@ -9,13 +9,13 @@ export interface SessionInfo {
     /** -1 without an idle timeout. */
     readonly timeout_in_seconds: number
     readonly active: boolean
-    /** Differs between users and reveals nothing about them. */
+    /** An opaque value that differs between users. */
     readonly user: string
   }
   readonly tokens: {
-    /** `null` if the provider does not say. */
+    /** `null` if the expiry is unknown. */
     readonly expire_at: string | null
-    /** -1 if the provider does not say. */
+    /** -1 if the expiry is unknown. */
     readonly expire_in_seconds: number
     readonly refreshed_at: string
     readonly next_auto_refresh_in_seconds: number
@@ -28,7 +28,7 @@ export interface SessionInfo {
   readonly provider?: { readonly check_every_seconds: number }
 }
 
-/** The session is about to end in `seconds`; `extend` resolves with whether it could be extended. */
+/** The session ends in `seconds`. `extend` resolves with whether the session could be extended. */
 export interface Expiring {
   readonly seconds: number
   readonly extend: () => Promise<boolean>

@@ -6,11 +6,11 @@ import type { Expiring, SessionInfo } from './types.ts'
 const RETRY_MS = 60_000
 /** Timers stop while the computer sleeps, so the clock is read at least this often. */
 const TICK_MS = 10_000
-/** A logout takes time, more on a slow connection, so the session is read after each of these delays. */
+/** A logout takes longer on a slow connection, so the session is read after each of these delays. */
 const LOGOUT_DELAYS_MS = [500, 2_000, 6_000]
-/** The page is warned this long before the session ends; for short sessions, in the second half. */
+/** The page is warned this long before the session ends, but never in the first half of a short session. */
 const WARN_BEFORE_S = 120
-/** Tokens are renewed this long before they expire; short-lived ones at half their lifetime. */
+/** Tokens are replaced this long before they expire. Short-lived tokens are replaced at half their lifetime. */
 const RENEW_BEFORE_S = 30
 /** The localStorage key with the state of the provider check, shared by all tabs: `[nextAt, failures, session]`. */
 const CHECK_STATE = 'gatehouse:checks'
@@ -33,13 +33,13 @@ export function watchSession(gateway: Gateway, channel: Channel, renewal: Renewa
       } else {
         alarm.set(Infinity)
         if (known !== null) dispatchEvent(new CustomEvent('gatehouse:ended'))
-        // A logout without a page of the gateway may have led to this page, so tabs that know a session read it again.
+        // A logout that showed no page of the gateway may have led to this page, so tabs with a session read it again.
         else if (isFirstRead) channel.post('look')
         known = null
       }
       isFirstRead = false
     } catch {
-      // The session has not ended merely because the gateway does not answer.
+      // A gateway that does not respond does not mean that the session has ended.
     }
     return known
   }
@@ -173,7 +173,7 @@ function secondsLeft({ session: { ends_in_seconds: ends, timeout_in_seconds: idl
 }
 
 /**
- * Creates a function that renews tokens that can't be refreshed, through the provider and once for all tabs. It returns
+ * Creates a function that replaces tokens that cannot be refreshed, by a silent login and once for all tabs. It returns
  * the seconds until the next read.
  */
 function createTokenRenewal(gateway: Gateway): (info: SessionInfo) => number {
@@ -203,7 +203,8 @@ function createProviderCheck(gateway: Gateway, channel: Channel): (info: Session
     }
     store()
     const outcome = await loginSilently(gateway, true)
-    // A browser that blocks third-party cookies always gets `login_required`: it counts only after an `ok`.
+    // A browser that blocks third-party cookies always gets `login_required`, so that outcome counts only after an
+    // `ok`.
     const ended = outcome === 'login_required' && provenSession === session
     failures = ended || outcome === 'ok' || outcome === 'interaction_required' ? 0 : failures + 1
     if (outcome === 'ok') provenSession = session
@@ -214,7 +215,7 @@ function createProviderCheck(gateway: Gateway, channel: Channel): (info: Session
   }
   return ({ provider, session }) => {
     if (provider === undefined || document.hidden) return
-    // Without localStorage the tabs can't coordinate, so the check is skipped.
+    // Without localStorage the tabs cannot coordinate, so the check is skipped.
     withLockIfFree('checks', () => check(provider.check_every_seconds, session.created_at)).catch(() => {})
   }
 }

@@ -4,7 +4,7 @@ import type { Renewal } from './renewal.ts'
 
 type Body = Document | XMLHttpRequestBodyInit | null
 
-/** What is needed to send a request again. */
+/** The data that is needed to send a request again. */
 interface SentRequest {
   readonly method: string
   readonly url: string
@@ -59,7 +59,7 @@ export function createXhr(
       ...args: [string, string | URL, isAsync?: unknown, user?: string | null, password?: string | null]
     ): void {
       const [method, url, , user = null, password = null] = args
-      // An argument that is passed counts, even if it is undefined.
+      // A third argument counts even if it is undefined.
       const isAsync = args.length < 3 || Boolean(args[2])
       const { href, origin } = new URL(url, document.baseURI)
       const repeatable = isAsync && origin === location.origin && !isGatewayUrl(gateway, channel, href)

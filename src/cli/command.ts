@@ -9,7 +9,7 @@ export interface Command {
   run(args: readonly string[]): Promise<number>
 }
 
-/** Thrown for a command line that can't be understood. */
+/** Thrown for a command line that cannot be understood. */
 export class UsageError extends Error {}
 
 /**

@@ -67,7 +67,7 @@ export async function explainRequest(
   return [...lines, ...(await explainForwardAuth(facts, authUrl, scenario))]
 }
 
-/** Explains the answer of the forward-auth listener. The public listener does not serve this address. */
+/** Explains the response of the forward-auth listener. The public listener does not serve this address. */
 async function explainForwardAuth(
   facts: Facts,
   authUrl: AuthUrl,

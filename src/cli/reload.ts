@@ -53,7 +53,7 @@ export function reloadOnChange({ config, files, read, apply, log }: ReloadOption
     } catch (error) {
       // A missing file may appear later, so the new files are watched too.
       watched = new Set([...watched, ...found])
-      const message = 'the new configuration can’t be used; the running one stays in use'
+      const message = 'the new configuration cannot be used; the running one stays in use'
       if (error instanceof ConfigurationError) {
         log.error({ event: 'reload_refused', cause, problems: error.problems }, `${message}:\n${error.message}`)
       } else {

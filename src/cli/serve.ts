@@ -13,7 +13,7 @@ export interface RunningGateway {
   readonly address: string
   /** The address of the forward-auth listener, or `null`. */
   readonly forwardAuth: string | null
-  /** Applies a new configuration. Rejects if that fails; the running configuration then stays in use. */
+  /** Applies a new configuration. Rejects without any change if the configuration cannot be applied. */
   reload(config: Config): Promise<void>
   /**
    * Reports not ready, waits for `shutdown.wait`, then at most `shutdown.drain` for requests in progress. Resolves when
@@ -31,7 +31,7 @@ export interface ProcessGateway extends RunningGateway {
   drain(): void
 }
 
-/** Serves in this process without an admin listener. Closes everything and rejects if it can't listen. */
+/** Serves in this process without an admin listener. Closes everything and rejects if it cannot listen. */
 export async function serveHere(initial: Config, log: Log): Promise<ProcessGateway> {
   let config = initial
   const tracing = await startTracing(process.env, log)
@@ -80,7 +80,7 @@ export async function serveHere(initial: Config, log: Log): Promise<ProcessGatew
   }
 }
 
-/** Serves in this process with the admin listener. Closes everything and rejects if it can't listen. */
+/** Serves in this process with the admin listener. Closes everything and rejects if it cannot listen. */
 export async function serveWithAdmin(config: Config, log: Log): Promise<RunningGateway> {
   await removeStaleSockets(config)
   const running = await serveHere(config, log)

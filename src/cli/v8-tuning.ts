@@ -46,8 +46,8 @@ export function boundHeap(): void {
 const kept: object[] = []
 
 /**
- * Keeps one object that `process.nextTick` creates alive forever. A full collection that finds none, as in an idle
- * process, makes V8 forget their shape. From then on V8 sets their two properties with computed names through its
+ * Keeps one of the objects that `process.nextTick` creates alive forever. If a full collection finds no such object, as
+ * in an idle process, V8 forgets their shape. From then on V8 sets their two properties with computed names through its
  * runtime, which costs five times as much, about ten times per request.
  */
 export function keepTickObject(): void {

@@ -45,7 +45,7 @@ export interface Setting {
   readonly source: { readonly text: string } | { readonly file: string }
 }
 
-/** Returns the keys that the environment sets, those that it sets twice, and a warning for each unknown variable. */
+/** Returns the keys that the environment sets, the keys that it sets twice, and a warning for each unknown variable. */
 export function readSettings(env: Readonly<Record<string, string | undefined>>, schema: TSchema) {
   const known = new Map(variables(schema).map((variable) => [variable.name, variable]))
   const settings = new Map<Variable, Setting>()

@@ -1,11 +1,11 @@
-/** Behaviour of a provider that its metadata does not announce. */
+/** Behavior of a provider that its metadata does not announce. */
 export interface KnownProvider {
   readonly name: string
   /** The provider's hosts, or `null` for self-hosted products. */
   readonly hosts: RegExp | null
   /** The path of the token endpoint of a self-hosted product. */
   readonly tokenPath: RegExp | null
-  /** Issuers that its metadata may contain in place of the configured one. */
+  /** Issuers that the provider's metadata may contain in place of the configured one. */
   readonly issuers: RegExp | null
   /** The paths of issuers that cover all tenants. */
   readonly allTenants: RegExp | null
@@ -23,7 +23,8 @@ const knownProviders: readonly KnownProvider[] = [
     name: 'entra',
     hosts: new RegExp(`^(?:${ENTRA_HOSTS})$`),
     tokenPath: null,
-    // A tenant may be configured by its domain. Its tokens name the tenant id, and version 1 tokens another host.
+    // The configured issuer may name a tenant by its domain, but tokens name the tenant id. Version 1 tokens also name
+    // another host.
     issuers: new RegExp(`^https://(?:${ENTRA_HOSTS}|sts\\.windows\\.net|sts\\.chinacloudapi\\.cn)/`),
     allTenants: /^\/(?:common|organizations|consumers|\{tenantid\}|%7Btenantid%7D)(?:\/v2\.0)?\/?$/,
     needsOfflineAccess: true,
@@ -48,7 +49,8 @@ const knownProviders: readonly KnownProvider[] = [
     lostWhenPushed: [],
   },
   {
-    // Issues refresh tokens without offline_access. A first login that requests the scope ends single sign-on.
+    // Keycloak issues refresh tokens without offline_access. A first login that requests that scope ends single
+    // sign-on.
     name: 'keycloak',
     hosts: null,
     tokenPath: /\/realms\/[^/]+\/protocol\/openid-connect\/token$/,
@@ -59,7 +61,9 @@ const knownProviders: readonly KnownProvider[] = [
   },
 ]
 
-/** Returns the known provider with an issuer or, once its metadata is loaded, a token endpoint. Both must be URLs. */
+/**
+ * Returns the known provider with this issuer or, once its metadata is loaded, this token endpoint. Both must be URLs.
+ */
 export function knownProvider(issuer: string, tokenEndpoint: string | null = null): KnownProvider | null {
   const { hostname } = new URL(issuer)
   const path = tokenEndpoint === null ? null : new URL(tokenEndpoint).pathname

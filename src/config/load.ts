@@ -135,7 +135,7 @@ function locate(written: Written, { path, part = 'value', message, instead = nul
 
 /** Applies the defaults that depend on other keys: a route's upstream, and no token on public routes. */
 function inherit(config: ResolvedConfig, written: unknown): ResolvedConfig {
-  // The list, or one of its routes, is missing when it could not be resolved.
+  // The list or a route is undefined if it could not be resolved.
   const resolved: (ResolvedRoute | undefined)[] | undefined = config.routes
   const routes = resolved?.map((route, index) => {
     if (route === undefined) return route

@@ -4,7 +4,7 @@
  */
 const MAX_DATE_MS = 8.64e15
 
-/** Returns an untrusted value as a number of at least 0, whether it is a number or decimal digits; otherwise `null`. */
+/** Returns an untrusted number or string of decimal digits as a number of at least 0; otherwise `null`. */
 export function numberFrom(value: unknown): number | null {
   const number = typeof value === 'string' && /^\d{1,20}(?:\.\d{1,20})?$/.test(value) ? Number(value) : value
   return typeof number === 'number' && Number.isFinite(number) && number >= 0 ? number : null

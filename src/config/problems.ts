@@ -25,7 +25,7 @@ export interface Problem {
   readonly instead: string | null
 }
 
-/** Thrown when a configuration cannot be used; carries every problem that was found, not only the first. */
+/** Thrown when a configuration cannot be used. Carries every problem that was found. */
 export class ConfigurationError extends Error {
   override readonly name = 'ConfigurationError'
   readonly problems: Problem[]

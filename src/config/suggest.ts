@@ -1,4 +1,4 @@
-/** Returns the edit distance of two words, counting swapped neighbours as one edit (optimal string alignment). */
+/** Returns the edit distance of two words, counting swapped neighbors as one edit (optimal string alignment). */
 function distance(a: string, b: string): number {
   let previous = Array.from({ length: b.length + 1 }, (_, column) => column)
   let beforePrevious: number[] = []

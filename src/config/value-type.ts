@@ -6,7 +6,7 @@ export interface ConfigFile {
   readonly content: Buffer
 }
 
-/** What a value type calls while it parses a value. */
+/** The functions that a value type calls while it parses a value. */
 export interface ParseContext {
   /** Reports a problem, at a path within the value, and returns undefined as the result of `parse`. */
   readonly refuse: (message: string, instead?: string | null, at?: KeyPath) => undefined

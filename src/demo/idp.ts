@@ -36,7 +36,7 @@ export interface IdpOptions {
   /** The methods that discovery announces for the token endpoint. */
   clientAuthentications?: readonly ClientAuthentication[]
   users?: readonly User[]
-  /** APIs that any refresh token can be redeemed for, one at a time. */
+  /** APIs for which any refresh token yields an access token, one API per request. */
   resources?: readonly string[]
 }
 
@@ -44,7 +44,7 @@ export interface IdpOptions {
 export interface Idp extends Observed {
   readonly issuer: string
   readonly settings: IdpSettings
-  /** The users by `sub`; the next ID token has their changed claims. */
+  /** The users by `sub`. A change of their claims applies to the next ID token. */
   readonly users: Map<string, User>
   /** Adds a client, or replaces the client with the same ID. */
   readonly registerClient: (client: IdpClient) => Promise<void>
@@ -137,7 +137,7 @@ export async function startIdp(options: IdpOptions = {}): Promise<Idp> {
 
   const registerClient = async (client: IdpClient): Promise<void> => {
     await storage.adapter('Client').upsert(client.clientId, clientMetadata(client))
-    // Finding a client validates it, so a mistake in a test fails here and not during a login.
+    // `find` validates the client, so a mistake in a test fails here and not during a login.
     await provider.Client.find(client.clientId)
   }
   for (const client of options.clients ?? []) await registerClient(client)

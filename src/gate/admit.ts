@@ -9,8 +9,8 @@ import type { CompiledRoute, Facts, GateDenial } from './verdict.ts'
 type User = Pick<Session, 'claims' | 'createdAt' | 'requestedStepUp'> & Partial<Pick<Session, 'tokens'>>
 
 /**
- * Returns why a session may not use a route, or `null` if it may. With `hadTicket`, a request without a session had one
- * that has ended.
+ * Returns why a session may not use a route, or `null` if it may. `hadTicket`: the request has a ticket, so a missing
+ * session has ended.
  */
 export function admit(route: CompiledRoute, session: User | null, hadTicket: boolean, now: number): GateDenial | null {
   if (route.access !== 'required') return null

@@ -49,7 +49,7 @@ interface RouteRules {
   readonly filled: WeakMap<Claims, readonly string[]>
 }
 
-/** Compiles the header rules of all routes. `isOwnCookie` recognises the gateway's cookies by name. */
+/** Compiles the header rules of all routes. `isOwnCookie` recognizes the gateway's cookies by name. */
 export function compileHeaders(
   table: Pick<RouteTable, 'routes' | 'dependsOnMethod'>,
   isOwnCookie: (name: string) => boolean,

@@ -46,8 +46,8 @@ export function compileRoutes(configured: readonly Route[], basePath: string): R
   })
   const methods = new Set(configured.flatMap((route) => route.methods ?? []))
   const exact = newNode()
-  // For path variants: these trees contain patterns with percent-encodings in decoded form as well.
-  const normalised = newNode()
+  // For path variants, these trees also contain the decoded form of each pattern with percent-encodings.
+  const normalized = newNode()
   const folded = newNode()
   for (const route of routes) {
     const leaf: Leaf = {
@@ -57,18 +57,18 @@ export function compileRoutes(configured: readonly Route[], basePath: string): R
     }
     insert(exact, route.path, leaf)
     for (const pattern of new Set([route.path, decoded(route.path)])) {
-      insert(normalised, pattern, leaf)
+      insert(normalized, pattern, leaf)
       insert(folded, fold(pattern), leaf)
     }
   }
-  // Without such a route, a path without a trailing slash can't conflict with the path that has one.
+  // Without such a route, a path without a trailing slash cannot conflict with the path that has one.
   const hasTrailingSlashes = routes.some(({ path }) => path !== '/' && path.endsWith('/'))
   const allLowerCase = [basePath, ...configured.map((route) => decoded(route.path))].every(
     (pattern) => pattern === fold(pattern),
   )
   const own: Leaf = { target: 'endpoint', host: null, methods: null }
   insert(exact, `${basePath}/**`, own)
-  insert(normalised, `${basePath}/**`, own)
+  insert(normalized, `${basePath}/**`, own)
   insert(folded, `${fold(basePath)}/**`, own)
 
   // Most applications treat `/admin/` like `/admin`. The route of one must not admit requests that the route of the
@@ -99,7 +99,7 @@ export function compileRoutes(configured: readonly Route[], basePath: string): R
     },
     match: (host, method, path) => find(exact, path, 0, host, method),
     conflictingVariant(host, method, path, matched) {
-      if (allLowerCase && isPlain(path)) return trailingSlashConflict(normalised, path, host, method, matched)
+      if (allLowerCase && isPlain(path)) return trailingSlashConflict(normalized, path, host, method, matched)
       const conflictIn = (root: Node, variants: readonly string[]): string | null => {
         for (const variant of variants) {
           if (find(root, variant, 0, host, method) !== matched) return variant
@@ -108,11 +108,11 @@ export function compileRoutes(configured: readonly Route[], basePath: string): R
         }
         return null
       }
-      const byCase = conflictIn(folded, [fold(path)]) ?? trailingSlashConflict(normalised, path, host, method, matched)
+      const byCase = conflictIn(folded, [fold(path)]) ?? trailingSlashConflict(normalized, path, host, method, matched)
       if (byCase !== null) return byCase
       const variants = pathVariants(path)
       if (variants === null) return path
-      return conflictIn(normalised, variants.asIs) ?? conflictIn(folded, variants.folded)
+      return conflictIn(normalized, variants.asIs) ?? conflictIn(folded, variants.folded)
     },
   }
 }

@@ -2,7 +2,7 @@ const PLAIN = /^(?:\/[a-z0-9\-_~!$&'()*+,=:@][a-z0-9\-_.~!$&'()*+,=:@]*(?<!\.))*
 const UNSENDABLE = /[^\u0021-\u007e]/
 const MALFORMED = /%(?![0-9A-Fa-f]{2})/
 
-// Also doubly encoded, because the second decoding would yield a NUL or invalid UTF-8.
+// Doubly encoded forms count too, because the second decoding would yield a NUL or invalid UTF-8.
 const NUL = /%(?:25)?00/
 const OVERLONG_TWICE = /%25(?:c[01]%25[89ab]|e0%25[89]|f0%258)/i
 
@@ -37,7 +37,7 @@ interface Variant {
 }
 
 /**
- * Returns every path that a server may make of a path by normalising it: percent-decoded once or twice, dot segments
+ * Returns every path that a server may make of a path by normalizing it: percent-decoded once or twice, dot segments
  * removed, slashes merged, `;parameters` dropped, `\` as `/`, and the rules of `LENIENT`, in any combination and order.
  * An encoded slash may stay encoded, as in URL parsers. `folded` has the same paths with their case folded. Returns
  * `null` if there are too many variants to enumerate.
@@ -77,7 +77,7 @@ export function pathVariants(
   return { asIs, folded: [...new Set(asIs.map(fold))] }
 }
 
-/** Normalisations by lenient servers and URL parsers, with the pattern of the paths that they change. */
+/** Normalizations by lenient servers and URL parsers, with the pattern of the paths that they change. */
 const LENIENT: readonly (readonly [when: RegExp, read: (path: string) => string])[] = [
   // Apache's mod_rewrite before 2.4.60 (CVE-2024-38474), and applications that parse a decoded path as a URL.
   [/\?/, (path) => path.slice(0, path.indexOf('?'))],

@@ -90,7 +90,10 @@ export function buildGate({ config, routes, sessions, tokens, bearers }: GateSer
     return { type: 'forward', route, session: token.session, who: token.session, accessToken: token.accessToken }
   }
 
-  /** Decides about a client that sends its own bearer token. It has no session, and its token goes upstream unchanged. */
+  /**
+   * Decides on a request with the client's own bearer token. The request has no session, and the token goes upstream
+   * unchanged.
+   */
   async function decideByBearer(
     route: CompiledRoute,
     bearer: string,
@@ -136,7 +139,7 @@ export function beginsAsBearer(facts: Pick<Facts, 'headers' | 'rawHeaders'>): bo
   return authorizationFields(facts).some((value) => /^\W*bearer/i.test(value))
 }
 
-/** Returns whether there is a single Authorization header with Basic credentials, which can't contain a JWT. */
+/** Returns whether there is a single Authorization header with Basic credentials, which cannot contain a JWT. */
 export function isBasicAlone(facts: Pick<Facts, 'headers' | 'rawHeaders'>): boolean {
   const [only = '', ...others] = authorizationFields(facts)
   return others.length === 0 && /^Basic +[\w+/-]+=*$/i.test(only)

@@ -47,7 +47,7 @@ export interface Who {
 export type GateDenial =
   | TokenDenial
   | { readonly reason: 'no-route' }
-  /** `variant`: a normalisation of the path that selects another route. */
+  /** `variant`: a normalization of the path that selects another route. */
   | { readonly reason: 'ambiguous-path'; readonly variant: string }
   /** `loginUrl`: replaces the login URL that the request itself would get. */
   | { readonly reason: 'login-required'; readonly loginUrl?: string }
@@ -60,12 +60,12 @@ export type GateDenial =
   /** The client's own token comes from a weaker or older login than the route requires. */
   | { readonly reason: 'insufficient-authentication'; readonly stepUp: StepUp }
 
-/** Why a request is denied. `gate/challenge` returns the answer to each denial. */
+/** Why a request is denied. `gate/challenge` returns the response to each denial. */
 export type Denial =
   | GateDenial
   /** The target, the Host or the framing is ambiguous, or a proxy describes a request in two ways. */
   | { readonly reason: 'malformed'; readonly cause: string }
-  /** `unframed`: with this coding, the end of the body can't be found. */
+  /** `unframed`: with this coding, the end of the body cannot be found. */
   | { readonly reason: 'transfer-coding'; readonly unframed: boolean; readonly cause: string }
   /** `allow`: the methods that the URL allows, or `null` if no URL allows the method. */
   | { readonly reason: 'method-not-allowed'; readonly allow: readonly string[] | null }
@@ -75,17 +75,17 @@ export type Denial =
   | { readonly reason: 'upstream-login' }
   /** The application requires a stronger login, which the provider did not deliver a moment ago. */
   | { readonly reason: 'step-up-refused' }
-  /** The browser sends two session cookies that both open, and the gateway can't remove one of them. */
+  /** The browser sends two session cookies that both open, and the gateway cannot remove one of them. */
   | { readonly reason: 'two-sessions' }
   /** The admin listener was addressed by a host name that is not its own. */
   | { readonly reason: 'misdirected' }
   /** The client may not administer sessions. */
   | { readonly reason: 'not-admin'; readonly problem: 'cross-origin' | 'not-local' | 'no-token' | 'wrong-token' }
 
-/** A denial that a login may resolve. Its answer depends on the kind of request. */
+/** A denial that a login may resolve. Its response depends on the kind of request. */
 export type LoginDenial = Extract<Denial, { readonly reason: 'login-required' | 'session-expired' | 'step-up' }>
 
-/** A denial with the same answer for every kind of request. */
+/** A denial with the same response for every kind of request. */
 export type FinalDenial = Exclude<Denial, LoginDenial | { readonly reason: 'upstream-login' }>
 
 /** The gate's decision about a request. */

@@ -18,7 +18,7 @@ interface Observers {
   readonly tracing: Tracing | null
 }
 
-/** The data about an ended request. It does not reference the request, because a WebSocket may stay open for days. */
+/** The data about a finished request. Holds no reference to the request, because a WebSocket may stay open for days. */
 interface Ended {
   readonly line: AccessLine
   /** The route's name in metrics. */
@@ -28,12 +28,12 @@ interface Ended {
   readonly trace: RequestTrace | null
 }
 
-/** The status that nginx logs for a client that disconnects before the answer. */
+/** The status that nginx logs for a client that disconnects before the response. */
 const CLIENT_CLOSED_REQUEST = 499
 
 /**
- * Gives each request its log. When a request ends, writes its access line, counts it and, with tracing, ends its span. A
- * request ends with its answer or with the client's connection, a WebSocket with its connection.
+ * Gives each request its log. When a request ends, writes its access line, counts it and, with tracing, ends its span.
+ * A request ends with its response or with the client's connection, a WebSocket with its connection.
  */
 export function observe(app: FastifyInstance, { config, log, metrics, tracing }: Observers): void {
   const writeLine = openAccessLog(log)
@@ -101,7 +101,7 @@ function accessLine(request: FastifyRequest, reply: FastifyReply, ms: number, is
   const { traceparent } = request.headers
   const isComplete = response.writableFinished || response.statusCode === 101
   const rejection = isComplete ? null : rejectionOf(raw)
-  // An answer that waits for an earlier one has no connection.
+  // A response that waits for an earlier one has no connection.
   const hasBegun = isComplete || (response.headersSent && response.socket !== null)
   return {
     id: request.id,
@@ -123,7 +123,7 @@ function tenths(ms: number): number {
   return Math.round(ms * 10) / 10
 }
 
-/** Returns the path of a gateway URL. There are few, so they are safe as names of spans. */
+/** Returns the path of a gateway URL, or `null`. Such paths are few, so they are safe as names of spans. */
 function ownRoute(request: FastifyRequest, { basePath }: Pick<Config, 'basePath'>): string | null {
   const { url } = request.routeOptions
   return url?.startsWith(`${basePath}/`) === true ? url : null

@@ -20,7 +20,7 @@ export interface Context {
   /** The matched route, once the gate has decided. */
   route: CompiledRoute | null
   session: Session | null
-  /** The result for the log and the metrics: `forward` or the code of the answer. */
+  /** The result for the log and the metrics: `forward` or the code of the response. */
   verdict: string
   /** The time spent waiting for the upstream, in ms. */
   waited: number

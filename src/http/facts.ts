@@ -75,7 +75,7 @@ export function createFactReader({
 }
 
 /**
- * Returns the denial of an unknown transfer coding. Without `chunked` as the last coding, the end of the body can't be
+ * Returns the denial of an unknown transfer coding. Without `chunked` as the last coding, the end of the body cannot be
  * found.
  * @see https://www.rfc-editor.org/rfc/rfc9112#section-6.3
  */

@@ -17,7 +17,7 @@ export interface GateServices extends ExchangeServices {
 }
 
 /**
- * Registers the catch-all: the gate decides about every request, which is then answered or forwarded. Both happen in
+ * Registers the catch-all: the gate decides on every request, which is then answered or forwarded. Both happen in
  * onRequest, because Fastify reads the body and checks its content type after that hook.
  */
 export async function registerGate(app: FastifyInstance, services: GateServices, limits: Limits): Promise<void> {

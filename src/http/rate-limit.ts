@@ -62,7 +62,7 @@ function storeOf(counts: Counts): FastifyRateLimitStoreCtor {
 
 /** Counts requests by name, in all processes together if the store is shared. */
 export interface Counts {
-  /** Increments a count. `window` is in ms. Never rejects: while the store can't count, this process counts alone. */
+  /** Increments a count. `window` is in ms. Never rejects: while the store cannot count, this process counts alone. */
   add(name: string, window: number): Promise<Count>
 }
 

@@ -29,7 +29,7 @@ export function targetOf(request: RequestWithTarget): Target {
   return request[kTarget] ?? { ok: false, problem: 'the request has no target' }
 }
 
-/** Parses a raw request target. Returns the problem with a malformed one. */
+/** Parses a raw request target. Returns the problem with a malformed target. */
 export function readTarget(raw: string, origins: readonly string[]): Target {
   const found = raw.startsWith('/') ? { rest: raw, origin: null } : fromAbsolute(raw, origins)
   if (found === null) return { ok: false, problem: 'the request target is neither a path nor one of the public URLs' }

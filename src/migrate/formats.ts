@@ -102,12 +102,12 @@ const formats: readonly Format[] = [
   },
 ]
 
-/** Returns the format of a text, recognised by its content; `null` if the format is unknown. */
+/** Returns the format of a text, recognized by its content; `null` if the format is unknown. */
 export function formatOf(text: string): Format | null {
   return formats.find((format) => format.matches(text)) ?? null
 }
 
-/** Reads the flags beside variables in a manifest; one-letter flags such as `-e` belong to the container runtime. */
+/** Reads the flags in a manifest that also has variables; one-letter flags such as `-e` belong to the container runtime. */
 function readLongFlags(
   text: string,
   file: string,

@@ -4,7 +4,7 @@ import { literal, type Setting } from './setting.ts'
 const KEY = 'forwardAuth.listen'
 const PORTS = ['8081', '8082', '8083']
 
-/** Enables forward authentication, because the setting shows that a proxy uses it with the other gateway. */
+/** Enables forward-auth, because the setting shows that a proxy uses forward-auth with the other gateway. */
 export function enableForwardAuth(migration: Migration, setting: Setting): void {
   put(migration, KEY, literal(`127.0.0.1:${PORTS[0]}`), setting)
 }
@@ -20,7 +20,7 @@ export function assignForwardAuthPort(migration: Migration): void {
     migration,
     'security',
     part.from[0] ?? null,
-    `a proxy that uses forward authentication (nginx auth_request, Traefik forwardAuth) gets its verdicts at http://127.0.0.1:${free}/auth, ` +
+    `a proxy that uses forward-auth (nginx auth_request, Traefik forwardAuth) gets its verdicts at http://127.0.0.1:${free}/auth, ` +
       'which browsers must not reach, because a verdict carries the access token; docs/forward-auth.md shows how to ' +
       'configure the proxy. Remove forwardAuth if no proxy uses it',
   )

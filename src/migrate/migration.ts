@@ -193,5 +193,5 @@ export function setHeader({ routeDefaults }: Migration, name: string, template: 
   routeDefaults.set[name] = template
 }
 
-/** A claim that no token has: requiring it lets no user in until the operator has decided. */
+/** A claim that no token has. A route that requires this claim lets no user in until the operator has decided. */
 export const UNDECIDED_CLAIM = 'not_migrated'

@@ -1,4 +1,4 @@
-/** A set of paths: those that `patterns` match, without those in `except`. */
+/** A set of paths: the paths that `patterns` match, without the paths in `except`. */
 export interface Paths {
   readonly patterns: readonly string[]
   readonly except: readonly string[]

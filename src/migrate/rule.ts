@@ -65,7 +65,7 @@ export function always(value: boolean, note: string, grade: Grade = 'security'):
   }
 }
 
-/** Creates a rule for a switch that turns on something unavailable in Gatehouse. */
+/** Creates a rule for a switch that turns on a feature that Gatehouse does not have. */
 export function unavailable(note: string, grade: Grade = 'security'): Rule {
   return {
     target: null,
@@ -105,7 +105,7 @@ export function reportUnhandled(rules: Rules, migration: Migration): void {
   }
 }
 
-/** Reports settings that another source overrides: the programs use one of them and do not merge them. */
+/** Reports settings that another source overrides. The programs use one of the values and do not merge them. */
 export function reportOverridden(migration: Migration): void {
   for (const setting of migration.settings) {
     const last = migration.effective.get(setting.key)

@@ -26,7 +26,7 @@ export function literal(text: string): string {
   return text.replaceAll('${', '$${')
 }
 
-/** Returns the value as text: of a list, its first item; an empty string for other values. */
+/** Returns a text value, or the first item of a list; an empty string for other values. */
 export function textOf({ value }: Setting): string {
   return scalarText(Array.isArray(value) ? value[0] : value).trim()
 }

@@ -11,8 +11,8 @@ import { isIdentifier, type Claims } from './token-set.ts'
 export interface AccessTokens {
   /**
    * Returns the claims of a JWT access token that this provider issued for one of `audiences`. For any other token,
-   * calls `refuse` with the reason for the log and returns `null`. Rejects with `provider_unavailable` if the provider's
-   * keys can't be read.
+   * calls `refuse` with the reason for the log and returns `null`. Rejects with `provider_unavailable` if the
+   * provider's keys cannot be read.
    * @see https://www.rfc-editor.org/rfc/rfc9068#section-4
    */
   verify(

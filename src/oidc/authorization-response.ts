@@ -66,11 +66,11 @@ function malformed(problem: string): AuthorizationResponse {
 
 /** The meaning of an authorization error for the login. */
 export type ErrorKind =
-  /** The user cancelled the sign-in. */
-  | 'cancelled'
+  /** The user canceled the sign-in. */
+  | 'canceled'
   /** A new login is likely to succeed. */
   | 'passing'
-  /** The provider can't deliver the requested stronger sign-in. */
+  /** The provider cannot deliver the requested stronger sign-in. */
   | 'unmet'
   /** The provider needs the user, but the request did not allow an interaction. */
   | 'needs-user'
@@ -88,7 +88,7 @@ const NEEDS_USER = new Set(['login_required', 'interaction_required', 'consent_r
  */
 export function kindOfError({ error, description }: AuthorizationError, promptNone: boolean): ErrorKind {
   // Apple sends user_cancelled_authorize, LinkedIn sends user_cancelled_login.
-  if (/cancel|denied/i.test(error)) return 'cancelled'
+  if (/cancel|denied/i.test(error)) return 'canceled'
   // Keycloak sends temporarily_unavailable with this description if its login page has expired.
   if (PASSING.has(error) || description === 'authentication_expired') return 'passing'
   if (error === 'login_required' && !promptNone) return 'passing'
@@ -100,11 +100,10 @@ export function kindOfError({ error, description }: AuthorizationError, promptNo
 const PASSING = new Set(['temporarily_unavailable', 'authentication_expired'])
 
 const SENTENCES: Readonly<Record<ErrorKind, string>> = {
-  'cancelled': 'The sign-in was cancelled, or the sign-in service did not allow it.',
+  'canceled': 'The sign-in was canceled, or the sign-in service did not allow it.',
   'passing': 'The sign-in service failed to finish this sign-in twice in a row. Wait a moment, then sign in again.',
   'unmet': NOT_DELIVERED,
-  'needs-user':
-    'The sign-in service needs something from you, but this sign-in did not allow it to ask. Sign in again.',
+  'needs-user': 'The sign-in service needs your input. Sign in again.',
   'server': UNUSABLE,
   'refused': NOT_ACCEPTED,
 }

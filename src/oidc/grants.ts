@@ -15,7 +15,7 @@ export interface RefreshResult {
   readonly tokens: TokenSet
   /** `null` if the response had no new ID token, or an unusable one. */
   readonly identity: { readonly idToken: string; readonly idTokenClaims: IDToken } | null
-  /** `null` if the claims stay as they were. */
+  /** `null` if the claims are unchanged. */
   readonly claims: Claims | null
 }
 
@@ -64,11 +64,15 @@ export async function refreshTokens(
   const tokens = toTokenSet(response, now, previous.tokens)
   const identity = identityOf(provider, found, previous, response).catch((error: unknown) => {
     if (error instanceof ForeignIdentity) throw error
-    log.warn({ event: 'claims_not_renewed', cause: causes(error) }, 'tokens were renewed, claims stay as they were')
+    log.warn(
+      { event: 'claims_not_renewed', cause: causes(error) },
+      'tokens were refreshed, and the claims are unchanged',
+    )
     return { identity: null, claims: null }
   })
   if (tokens.refreshToken !== null && tokens.refreshToken !== refreshToken) {
-    // The old one is spent, so the new one must not be lost if this process ends while it waits for keys or userinfo.
+    // The old refresh token is spent, so the new one must not be lost if this process ends while it waits for keys or
+    // userinfo.
     const verified = await withDeadline(identity, IDENTITY_WITHIN_MS, () => null)
     if (verified === null) await saveRefreshToken(tokens.refreshToken)
   }
@@ -132,7 +136,10 @@ function isComplete(claims: JWTPayload): claims is IDToken {
   )
 }
 
-/** Returns the claims of the old ID token with the current ones from the userinfo endpoint, if that is configured. */
+/**
+ * Merges the current claims from the userinfo endpoint with those of the old ID token. Returns `null` if `userinfo` is
+ * off.
+ */
 async function freshUserInfo(
   provider: Provider,
   found: Discovered,

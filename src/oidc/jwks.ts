@@ -30,8 +30,8 @@ export class KeysUnavailable extends Error {}
 export interface SigningKeys {
   /**
    * Verifies a JWT's signature, the given claims, and its times at `now` (ms since the epoch) with a tolerance of
-   * `CLOCK_TOLERANCE_S`. An `issuer` template is filled in with the token's `tid`. Reads the key set again for an unknown
-   * key, at most every 10 s. Rejects with jose's errors, or with a network error if the keys can't be read.
+   * `CLOCK_TOLERANCE_S`. An `issuer` template is filled in with the token's `tid`. Reads the key set again for an
+   * unknown key, at most every 10 s. Rejects with jose's errors, or with a network error if the keys cannot be read.
    * @see https://www.rfc-editor.org/rfc/rfc7519#section-7.2
    */
   verify(jwt: string, checks: Checks, now?: number): Promise<JWTPayload>

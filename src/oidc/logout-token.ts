@@ -23,7 +23,7 @@ const MAX_AGE_S = 300
 
 /**
  * Validates a logout token, but does not check its `jti` for a replay. Rejects with `logout_refused`, or with
- * `provider_unavailable` if the provider's keys can't be read.
+ * `provider_unavailable` if the provider's keys cannot be read.
  * @see https://openid.net/specs/openid-connect-backchannel-1_0.html#Validation
  */
 export async function readLogoutToken(provider: Provider, token: string): Promise<LogoutRequest> {

@@ -58,7 +58,7 @@ export function retryAfterOf(error: unknown, now = Date.now()): number | null {
 
 /**
  * Returns the fault with which a login fails after an error: 400 for a code that the provider refuses, 503 if the
- * provider can't be reached, and 502 for an unusable response.
+ * provider cannot be reached, and 502 for an unusable response.
  */
 export function toLoginFault(error: unknown): Fault {
   if (error instanceof Fault) return error
@@ -74,7 +74,7 @@ const SPENT =
   'Sign in again.'
 
 /** The detail after an unusable response of the provider. */
-export const UNUSABLE = 'The sign-in service gave an answer that can’t be used.'
+export const UNUSABLE = 'The sign-in service gave a response that can’t be used.'
 
 /** The detail if the provider refuses the parameters of a login. */
 export const NOT_ACCEPTED = 'The sign-in service did not accept what this sign-in asks for.'

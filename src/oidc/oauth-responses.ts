@@ -1,7 +1,7 @@
 import { ResponseBodyError, type CustomFetch } from 'openid-client'
 import { numberFrom } from '../config/numbers.ts'
 
-/** The member of a token response with the unverified ID token, except after a login. */
+/** The member that holds the unverified ID token of a token response. Login responses keep `id_token`. */
 export const UNVERIFIED_ID_TOKEN = 'unverified_id_token'
 
 type Json = ResponseBodyError['cause']

@@ -33,7 +33,7 @@ export interface Discovered {
 
 /** The OpenID provider. Its metadata is read in the background, with retries, and again at intervals. */
 export interface Provider {
-  /** Returns the discovered provider. Rejects with `provider_unavailable` if its metadata can't be read. */
+  /** Returns the discovered provider. Rejects with `provider_unavailable` if its metadata cannot be read. */
   discovered(): Promise<Discovered>
   /** Returns the discovered provider, or `null` before the first discovery. */
   peek(): Discovered | null

@@ -47,8 +47,8 @@ export async function grantForRoute(
 }
 
 /**
- * Returns the audience of a JWT access token if it includes none of `wanted`. Otherwise returns `null`, also for an opaque
- * token. Does not verify the signature.
+ * Returns the audience of a JWT access token if it includes none of `wanted`. Otherwise returns `null`, even for an
+ * opaque token. Does not verify the signature.
  * @see https://www.rfc-editor.org/rfc/rfc9068#section-2.2
  */
 export function missingAudience(accessToken: string, wanted: readonly (string | null)[]): readonly string[] | null {

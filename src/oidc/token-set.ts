@@ -24,7 +24,7 @@ export function toTokenSet(response: TokenEndpointResponse, now: number, previou
   const seconds = numberFrom(response.expires_in)
   return {
     accessToken: response.access_token,
-    // With a lifetime of less than a second, every request would renew the token.
+    // With a lifetime of less than a second, every request would refresh the token.
     expiresAt: seconds === null || seconds < 1 ? null : timeFrom(now + seconds * 1000),
     issuedAt: now,
     refreshToken: textOf(response.refresh_token) ?? previous?.refreshToken ?? null,
@@ -45,8 +45,8 @@ export function sidOf(claims: IDToken): string | null {
 const MAX_IDENTIFIER_LENGTH = 1_000
 
 /**
- * Returns whether a claim (`sub`, `sid`, `jti`) can identify one user, provider session or logout token. An empty string
- * can't.
+ * Returns whether a claim (`sub`, `sid`, `jti`) can identify one user, provider session or logout token. An empty
+ * string cannot.
  */
 export function isIdentifier(value: unknown): value is string {
   return typeof value === 'string' && value !== '' && value.length <= MAX_IDENTIFIER_LENGTH

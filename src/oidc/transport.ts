@@ -4,7 +4,7 @@ import { Agent, fetch as undiciFetch, type RequestInit as UndiciRequestInit } fr
 import type { Metrics } from '../telemetry/metrics.ts'
 import type { Tracing } from '../telemetry/tracing.ts'
 
-/** Larger than any regular response, so that a faulty provider can't exhaust the memory. */
+/** Larger than any regular response, so that a faulty provider cannot exhaust the memory. */
 const MAX_RESPONSE_BYTES = 1024 * 1024
 
 const NULL_BODY_STATUS = new Set([101, 204, 205, 304])

@@ -2,7 +2,7 @@ import type { TokenEndpointResponse } from 'openid-client'
 import type { Log } from '../telemetry/log.ts'
 import { unverifiedClaims } from './token-set.ts'
 
-/** The largest difference between the clocks that is not logged. */
+/** Clock differences up to this are not logged. */
 const LOGGED_SKEW_MS = 60_000
 
 /** Logs problems in the provider's responses, each kind once. */
@@ -25,7 +25,7 @@ export function createWarnings(log: Log): Warnings {
     if (isClockLogged || !(Math.abs(skewMs) > LOGGED_SKEW_MS)) return
     isClockLogged = true
     const facts = { event: 'clock_skew', seconds: Math.round(skewMs / 1000) }
-    log.warn(facts, 'the clocks of the provider and this machine differ: synchronise both with NTP')
+    log.warn(facts, 'the clocks of the provider and this machine differ: synchronize both with NTP')
   }
 
   return {

@@ -5,7 +5,8 @@ import type { Session } from './session.ts'
 const MAX_SESSIONS = 20_000
 /** How many ended sessions one process remembers. */
 const MAX_REMEMBERED = 50_000
-// Given a `max`, the library allocates memory for all entries at once, which slows the start. A `maxSize` does not.
+// Given a `max`, the library allocates memory for all entries at once, which slows the start. With `maxSize`, it does
+// not.
 const REMEMBERED = { maxSize: MAX_REMEMBERED, sizeCalculation: () => 1 }
 
 /** A session that this process has opened. */

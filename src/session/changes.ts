@@ -13,9 +13,9 @@ export type SessionChange = Partial<Pick<Session, 'claims' | 'idToken' | 'tokens
 
 /** The result of a change. */
 export interface Renewed {
-  /** `null` if the session has ended. If another process changed the session first, its newer version. */
+  /** `null` if the session has ended. If another process changed the session first, this is the newer version. */
   readonly session: Session | null
-  /** `false` if the store can't be reached. The change is then written when the store is back. */
+  /** `false` if the store cannot be reached. The change is then written when the store is back. */
   readonly saved: boolean
 }
 
@@ -122,7 +122,7 @@ export function createChanges(
         cache.keep(renewed, cache.get(session.id)?.readAt ?? startedAt)
         log.warn(
           { event: 'save_delayed', session: session.id },
-          'the store is unavailable; renewed tokens are saved when it is back',
+          'the store is unavailable; refreshed tokens are saved when it is back',
         )
         saveLater(renewed)
         return { session: renewed, saved: false }
@@ -135,7 +135,7 @@ export function createChanges(
       const intervalMs = touchIntervalMs(settings)
       // A clock that was set back and corrected must not make an active session look idle.
       session.lastSeenAt = Math.max(session.lastSeenAt, now)
-      // A WebSocket may still have the session's version from before a renewal.
+      // A WebSocket may still have the session's version from before a refresh.
       const current = cache.get(session.id)?.session
       if (current !== undefined) current.lastSeenAt = Math.max(current.lastSeenAt, now)
       const at = performance.now()

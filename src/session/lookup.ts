@@ -48,7 +48,7 @@ export function createLookup(
     const known = cache.get(ticket.id)?.session ?? null
     if (cache.hasEnded(ticket.id)) return null
     if (record === null) {
-      // Checks for a successor before the answer clears the cookie, which may already be the successor's.
+      // Checks for a successor before the response clears the cookie, which may already be the successor's.
       await ending.wasRenewed(ticket.id)
       metrics.sessionCache.inc({ result: 'lost' })
       ending.noteMissing(ticket.id)

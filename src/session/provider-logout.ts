@@ -25,7 +25,8 @@ export async function endLogin(
   { issuer, subject, sid, at, unnoted = false }: EndedLogin,
   reason: EndReason,
 ): Promise<number> {
-  // With the note first, a login that finishes in the meantime finds the note, and the search finds earlier sessions.
+  // The note is written before the search: a login that finishes in between finds the note, and the search finds
+  // earlier sessions.
   const named = sid !== null ? nameOf('sid', issuer, sid) : subject !== null ? nameOf('sub', issuer, subject) : null
   if (named !== null && !unnoted) await store.setNote(named, String(at), NOTE_LIFE_MS)
   const found =

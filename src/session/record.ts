@@ -20,7 +20,7 @@ export function toRecord(session: Session): StoredRecord {
 export function fromRecord(ticket: Ticket, record: StoredRecord): Session | null {
   const text = open(toKey(Buffer.from(ticket.key, 'base64url')), ticket.id, record.sealed)
   if (text === null) return null
-  // Only `toRecord` seals with the ticket's key.
+  // Needs no validation: only `toRecord` seals with the ticket's key.
   const { asked, ...body }: Sealed = JSON.parse(text)
   return { ...body, requestedStepUp: asked, id: ticket.id, ticket, version: record.version, lastSeenAt: record.seenAt }
 }

@@ -18,9 +18,9 @@ const CACHE_RESULTS = ['hit', 'miss', 'confirmed', 'grace', 'lost']
 export interface Sessions {
   readonly policy: SessionPolicy
   /**
-   * Returns a ticket's session, or `null` if it has ended or its record is lost. Returns a promise only if the store must
-   * be read. Rejects with `store_unavailable` if the store can't be reached and the session was last confirmed longer than
-   * `outageGrace` ago.
+   * Returns a ticket's session, or `null` if it has ended or its record is lost. Returns a promise only if the store
+   * must be read. Rejects with `store_unavailable` if the store cannot be reached and the session was last confirmed
+   * longer than `outageGrace` ago.
    */
   load(ticket: Ticket, now: number): Session | null | Promise<Session | null>
   /** Like `load`, but always reads the store. */
@@ -37,7 +37,7 @@ export interface Sessions {
   hasSuccessor(id: string): boolean
   /**
    * Returns whether a login of the same user on any replica has replaced this session within the last ten minutes.
-   * Returns `false` if the store can't be reached.
+   * Returns `false` if the store cannot be reached.
    */
   wasRenewed(id: string): Promise<boolean>
   /** Ends a session by its id. Returns `false` if it does not exist. Rejects with `store_unavailable`. */
@@ -127,7 +127,8 @@ export function openSessions({ store, settings, log, metrics }: SessionsOptions)
     async settled(maxMs) {
       const left = await retryQueue.settled(maxMs)
       if (left === 0) return
-      const what = 'the store did not come back in time: ended sessions may still be valid, and renewed tokens are lost'
+      const what =
+        'the store did not come back in time: ended sessions may still be valid, and refreshed tokens are lost'
       log.error({ event: 'not_saved', left }, what)
     },
   }

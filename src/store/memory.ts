@@ -222,7 +222,8 @@ export interface Bounded<T> {
  */
 export function boundedKeyv<T>(max: number, onDropped: (key: string, full: boolean) => void = () => {}): Bounded<T> {
   const map = new LRUCache<string, Entry>({
-    // Given a `max`, the library allocates memory for all entries at once, which slows the start. A `maxSize` does not.
+    // Given a `max`, the library allocates memory for all entries at once, which slows the start. With `maxSize`, it
+    // does not.
     maxSize: max,
     sizeCalculation: () => 1,
     dispose: (_entry, key, reason) => {

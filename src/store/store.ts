@@ -61,7 +61,7 @@ export interface StoreListener {
 
 /**
  * Stores sessions, locks, notes and counts. Each entry has a time to live in ms. Every method rejects with
- * `store_unavailable` if the store can't be reached.
+ * `store_unavailable` if the store cannot be reached.
  */
 export interface Store {
   /** Returns a session's record, or `null`. */

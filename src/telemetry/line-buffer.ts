@@ -101,7 +101,7 @@ function writeInPlace(fd: number): Outlet {
     write(block: Buffer): boolean
     on(name: 'error', listener: () => void): void
   }
-  // A full disk can't be reported.
+  // A full disk cannot be reported.
   destination.on('error', () => {})
   return {
     write(block) {

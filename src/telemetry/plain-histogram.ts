@@ -15,7 +15,9 @@ interface Value {
   readonly value: number
 }
 
-/** A histogram without labels that only adds to numbers: prom-client's own creates objects with each observation. */
+/**
+ * A histogram without labels that only adds to numbers. prom-client's histogram creates objects with each observation.
+ */
 export class PlainHistogram extends Histogram {
   readonly #options: Options
   readonly #counts: number[]
@@ -38,8 +40,8 @@ export class PlainHistogram extends Histogram {
   }
 
   /**
-   * Returns the figures to prom-client's registry, which calls this undocumented method. Its maintainers declined to make
-   * the neighbouring `get` public: https://github.com/prometheus/client_js/issues/367
+   * Returns the figures to prom-client's registry, which calls this undocumented method. Its maintainers declined to
+   * make the neighboring `get` public: https://github.com/prometheus/client_js/issues/367
    */
   async getForPromString(): Promise<object> {
     const { name, help, buckets } = this.#options

@@ -10,15 +10,15 @@ import type { Refreshed, Refresher } from './refresh.ts'
 /** The access token that goes upstream, with the possibly refreshed session, or the reason why there is no token. */
 export type Acquired = { readonly ok: true; readonly accessToken: string | null; readonly session: Session } | Denied
 
-/** Provides the access tokens for upstream requests, and renews them. */
+/** Provides the access tokens for upstream requests, and refreshes them. */
 export interface Tokens {
   /**
-   * Returns the route's token. While the token is valid, the return is synchronous, and a due renewal runs in the
+   * Returns the route's token. While the token is valid, the return is synchronous, and a due refresh runs in the
    * background. Rejects with `store_unavailable`.
    */
   acquire(session: Session, route: Route['token'], now: number): Acquired | Promise<Acquired>
   /**
-   * Replaces `stale`, a token that the upstream rejected. Returns `null` if the token can't be renewed or was issued a
+   * Replaces `stale`, a token that the upstream rejected. Returns `null` if the token cannot be refreshed or was issued a
    * moment ago. Rejects with `store_unavailable`.
    */
   renew(session: Session, route: Route['token'], stale: string, now: number): Promise<Acquired> | null

@@ -11,7 +11,7 @@ export function isExpired(session: Session, now: number): boolean {
   return expiresAt !== null && now >= expiresAt
 }
 
-/** Returns when the access token is due for renewal, in ms since the epoch, or `null` if its lifetime is unknown. */
+/** Returns when the access token is due for a refresh, in ms since the epoch, or `null` if its lifetime is unknown. */
 export function dueAt(session: Session, before: RefreshBefore, now: number): number | null {
   const { expiresAt, issuedAt } = session.tokens
   if (expiresAt === null) return null

@@ -9,8 +9,8 @@ export interface FailedRefresh {
   /** The session's tokens are not refreshed before this time, in ms of `performance.now`. */
   readonly until: number
   /**
-   * `true` once the token has expired and the provider's answers have been unclear for a minute: only another login can
-   * help.
+   * `true` once the token has expired and the provider's responses have been unclear for a minute: only another login
+   * can help.
    */
   readonly stuck: boolean
 }
@@ -48,7 +48,10 @@ interface Failure {
    * a new series, because it suggests that the provider is being repaired.
    */
   readonly unclear: { readonly since: number; readonly status: number } | null
-  /** The number of the provider's successes at that time, or `null` if the failure concerns only this session. */
+  /**
+   * The number of the provider's successes at the time of the failure, or `null` if the failure concerns only this
+   * session.
+   */
   readonly successes: number | null
 }
 

@@ -54,7 +54,7 @@ export async function takeLock(services: LockServices, seen: Session, wait: bool
     try {
       await store.unlock(seen.id, holder)
     } catch {
-      // The lock expires.
+      // A lock that is not released expires.
     }
   }
   try {

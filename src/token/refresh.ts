@@ -169,7 +169,7 @@ export function createRefresher({ provider, store, sessions, log, metrics }: Ref
       { event: 'refresh_failed', session: session.id, refusal, ended: hasEnded, abandoned, cause: causes(error) },
       abandoned && hasEnded
         ? 'a process spent the refresh token and stopped before it could save the new one; the user has to log in again'
-        : 'tokens could not be renewed',
+        : 'tokens could not be refreshed',
     )
     if (hasEnded) {
       await sessions.end(session, 'refused')
@@ -179,7 +179,8 @@ export function createRefresher({ provider, store, sessions, log, metrics }: Ref
   }
 
   async function refreshUnderLock(seen: Session, cause: RefreshCause): Promise<RefreshOutcome> {
-    // Not by version: a redemption for another resource changes the version too, but does not refresh the session.
+    // Does not compare versions: a redemption for another resource changes the version too, but does not refresh the
+    // session.
     const isDone = (latest: Session): boolean => latest.refreshedAt !== seen.refreshedAt
     const lock = await takeLock({ ...lockServices, isDone }, seen, cause !== 'due')
     if (lock.type === 'ended') return { type: 'ended' }
@@ -215,7 +216,7 @@ export function createRefresher({ provider, store, sessions, log, metrics }: Ref
     }
     metrics.refreshes.inc({ outcome: outcome.type, cause })
     if (outcome.type === 'refreshed')
-      log.debug({ event: 'refresh', session: session.id, why: cause }, 'tokens were renewed')
+      log.debug({ event: 'refresh', session: session.id, why: cause }, 'tokens were refreshed')
     return outcome
   }
 
@@ -255,7 +256,7 @@ export function createRefresher({ provider, store, sessions, log, metrics }: Ref
           .catch((error: unknown): RefreshOutcome => {
             log.error(
               { event: 'refresh_failed', session: session.id, cause: causes(error) },
-              'the store is unavailable, so the tokens were not renewed',
+              'the store is unavailable, so the tokens were not refreshed',
             )
             metrics.refreshes.inc({ outcome: 'failed', cause })
             return failed(backoff.addWithoutStore(session))
@@ -305,7 +306,7 @@ async function redeem(
     const { session: renewed, saved } = await sessions.renew(session, { tokens })
     keepLock = !saved
     if (renewed !== null) return
-    // For the same reason as in `save` of the refresher.
+    // See `save` of the refresher.
     if (!(await sessions.wasRenewed(session.id))) await revokeRefreshToken(provider, refreshToken, log)
     throw new Error('the session has ended')
   }

@@ -23,7 +23,7 @@ export interface RouteTokens {
   renew(session: Session, wanted: TokenSettings, stale: string, now: number): Promise<RouteToken> | null
 }
 
-/** The share of a token's lifetime before its expiry in which it is renewed in the background. */
+/** The last share of a token's lifetime, in which the token is refreshed in the background. */
 const RENEW_SHARE = 0.2
 const MAX_SESSIONS = 20_000
 const PAUSE_MS = 2_000

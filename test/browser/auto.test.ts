@@ -78,49 +78,52 @@ const mark = async (page: Page): Promise<() => Promise<boolean>> => {
   return async () => page.evaluate(() => document.body.dataset['mark'] === 'here')
 }
 
-void t.test('a fetch after the session ended is repeated with its body of any type, and the page stays', async (t) => {
-  const { page } = await arrive(t, chromium, `${near.url}/`)
-  const isHere = await mark(page)
-  const bodies = async (): Promise<unknown> =>
-    page.evaluate(async () => {
-      const form = new FormData()
-      form.append('note', 'Zoë')
-      form.append('file', new Blob(['in a file']), 'a.txt')
-      const results = []
-      for (const init of [
-        { body: 'text, Zoë' },
-        { body: form },
-        { body: new Blob(['in a blob'], { type: 'text/x' }) },
-        { body: new TextEncoder().encode('bytes') },
-      ]) {
-        const answer = await fetch('/api/body', { method: 'POST', headers: { 'x-own': 'kept' }, ...init })
-        results.push([answer.status, ((await answer.json()) as { body: string }).body.replace(/-{4,}\w+/g, '--')])
-      }
-      return results
-    })
-  const expected = await bodies()
-  for (const n of [0, 1, 2, 3]) {
-    const before = site.at('/api/body').length
-    await endSessions(near)
-    const again = await page.evaluate(async (n) => {
-      const form = new FormData()
-      form.append('note', 'Zoë')
-      form.append('file', new Blob(['in a file']), 'a.txt')
-      const init = [
-        { body: 'text, Zoë' },
-        { body: form },
-        { body: new Blob(['in a blob'], { type: 'text/x' }) },
-        { body: new TextEncoder().encode('bytes') },
-      ][n]
-      const answer = await fetch(new Request('/api/body', { method: 'POST', headers: { 'x-own': 'kept' }, ...init }))
-      return [answer.status, ((await answer.json()) as { body: string }).body.replace(/-{4,}\w+/g, '--')]
-    }, n)
-    t.same(again, (expected as unknown[])[n])
-    t.equal(site.at('/api/body').length, before + 1, 'once')
-    t.equal(site.at('/api/body').at(-1)?.headers['x-own'], 'kept')
-  }
-  t.ok(await isHere())
-})
+void t.test(
+  'a fetch after the session ended is repeated with its body, whatever its type, and the page stays',
+  async (t) => {
+    const { page } = await arrive(t, chromium, `${near.url}/`)
+    const isHere = await mark(page)
+    const bodies = async (): Promise<unknown> =>
+      page.evaluate(async () => {
+        const form = new FormData()
+        form.append('note', 'Zoë')
+        form.append('file', new Blob(['in a file']), 'a.txt')
+        const results = []
+        for (const init of [
+          { body: 'text, Zoë' },
+          { body: form },
+          { body: new Blob(['in a blob'], { type: 'text/x' }) },
+          { body: new TextEncoder().encode('bytes') },
+        ]) {
+          const answer = await fetch('/api/body', { method: 'POST', headers: { 'x-own': 'kept' }, ...init })
+          results.push([answer.status, ((await answer.json()) as { body: string }).body.replace(/-{4,}\w+/g, '--')])
+        }
+        return results
+      })
+    const expected = await bodies()
+    for (const n of [0, 1, 2, 3]) {
+      const before = site.at('/api/body').length
+      await endSessions(near)
+      const again = await page.evaluate(async (n) => {
+        const form = new FormData()
+        form.append('note', 'Zoë')
+        form.append('file', new Blob(['in a file']), 'a.txt')
+        const init = [
+          { body: 'text, Zoë' },
+          { body: form },
+          { body: new Blob(['in a blob'], { type: 'text/x' }) },
+          { body: new TextEncoder().encode('bytes') },
+        ][n]
+        const answer = await fetch(new Request('/api/body', { method: 'POST', headers: { 'x-own': 'kept' }, ...init }))
+        return [answer.status, ((await answer.json()) as { body: string }).body.replace(/-{4,}\w+/g, '--')]
+      }, n)
+      t.same(again, (expected as unknown[])[n])
+      t.equal(site.at('/api/body').length, before + 1, 'once')
+      t.equal(site.at('/api/body').at(-1)?.headers['x-own'], 'kept')
+    }
+    t.ok(await isHere())
+  },
+)
 
 void t.test(
   'if the provider has no session, a popup window signs the user in, the request is repeated, and form input is kept',
@@ -258,7 +261,7 @@ void t.test('all calls of all tabs share one renewal', async (t) => {
   t.equal(idp.requests.authorization, begun + 1)
 })
 
-void t.test('a step-up asks for the second factor in the window, also right after a renewal', async (t) => {
+void t.test('a step-up asks for the second factor in the window, even right after a renewal', async (t) => {
   const { page, context } = await arrive(t, chromium, `${near.url}/`)
   await endSessions(near)
   // A click, so that a window may open.

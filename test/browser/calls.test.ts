@@ -145,32 +145,35 @@ void t.test('every kind of call from a page whose session has ended gets a 401 w
   t.match(await page.evaluate(() => document.getElementById('out')?.textContent), 'as before')
 })
 
-void t.test('fifty concurrent calls after the session ended get fifty answers, and none starts a login', async (t) => {
-  const { page, context } = await visit(t, chromium)
-  await signIn(page, `${url}/scripts`)
-  const begun = idp.requests.authorization
-  const cookies: string[] = []
-  page.on('response', (response) => {
-    void response.allHeaders().then((headers) => {
-      if (headers['set-cookie'] !== undefined) cookies.push(headers['set-cookie'])
+void t.test(
+  'fifty concurrent calls after the session ended get fifty responses, and none starts a login',
+  async (t) => {
+    const { page, context } = await visit(t, chromium)
+    await signIn(page, `${url}/scripts`)
+    const begun = idp.requests.authorization
+    const cookies: string[] = []
+    page.on('response', (response) => {
+      void response.allHeaders().then((headers) => {
+        if (headers['set-cookie'] !== undefined) cookies.push(headers['set-cookie'])
+      })
     })
-  })
-  const logins = await loginCookies(context)
-  await endSessions(running)
-  const statuses = await page.evaluate(async () =>
-    Promise.all(Array.from({ length: 50 }, async (_, n) => (await fetch(`/api/${n}`)).status)),
-  )
-  t.same(
-    statuses,
-    Array.from({ length: 50 }, () => 401),
-  )
-  t.ok(
-    cookies.every((cookie) => /^gatehouse=;.*Max-Age=0$/.test(cookie)),
-    cookies.join('\n'),
-  )
-  t.same([await hasSession(context), await loginCookies(context)], [false, logins])
-  t.equal(idp.requests.authorization, begun)
-})
+    const logins = await loginCookies(context)
+    await endSessions(running)
+    const statuses = await page.evaluate(async () =>
+      Promise.all(Array.from({ length: 50 }, async (_, n) => (await fetch(`/api/${n}`)).status)),
+    )
+    t.same(
+      statuses,
+      Array.from({ length: 50 }, () => 401),
+    )
+    t.ok(
+      cookies.every((cookie) => /^gatehouse=;.*Max-Age=0$/.test(cookie)),
+      cookies.join('\n'),
+    )
+    t.same([await hasSession(context), await loginCookies(context)], [false, logins])
+    t.equal(idp.requests.authorization, begun)
+  },
+)
 
 void t.test('a script that calls login or logout gets JSON and stays on its origin', async (t) => {
   const { page } = await visit(t, chromium)

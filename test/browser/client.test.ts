@@ -179,7 +179,7 @@ void t.test('another user’s login in another tab ends this page’s session', 
 })
 
 void t.test(
-  'the page is told how long the session lasts, extend() prolongs it, and otherwise the page is told that it ended',
+  'the page learns how long the session lasts, extend() prolongs the session, and an ended session is reported',
   async (t) => {
     const idle = await startGateway(t, {
       idp,
@@ -241,27 +241,21 @@ void t.test('onExpiring() passes on the event’s details until it is stopped', 
   )
 })
 
-void t.test(
-  'the session is read when something is due instead of periodically, and a read does not count as activity',
-  async (t) => {
-    const { page } = await arrive(t, chromium, `${url}/plain`)
-    await page.clock.install()
-    const before = readings(running)
-    await page.goto(`${url}/`)
-    await ready(page)
-    await eventually(() => readings(running) === before + 1)
-    const first = await page.evaluate(async () => window.gatehouse.session())
-    await page.clock.runFor('27:00')
-    t.equal(readings(running), before + 2, 'twenty-seven of thirty minutes: nothing but our own question')
-    // Not so far that the next reading is due before this one is answered: no time passes for the gateway meanwhile.
-    await page.clock.runFor('01:05')
-    await eventually(() => readings(running) === before + 3)
-    t.equal(
-      (await page.evaluate(async () => window.gatehouse.session()))?.session.timeout_at,
-      first?.session.timeout_at,
-    )
-  },
-)
+void t.test('the session is read only when an event is due, and a read does not count as activity', async (t) => {
+  const { page } = await arrive(t, chromium, `${url}/plain`)
+  await page.clock.install()
+  const before = readings(running)
+  await page.goto(`${url}/`)
+  await ready(page)
+  await eventually(() => readings(running) === before + 1)
+  const first = await page.evaluate(async () => window.gatehouse.session())
+  await page.clock.runFor('27:00')
+  t.equal(readings(running), before + 2, 'twenty-seven of thirty minutes: nothing but our own question')
+  // Not so far that the next reading is due before this one is answered: no time passes for the gateway meanwhile.
+  await page.clock.runFor('01:05')
+  await eventually(() => readings(running) === before + 3)
+  t.equal((await page.evaluate(async () => window.gatehouse.session()))?.session.timeout_at, first?.session.timeout_at)
+})
 
 void t.test('the page notices that the machine was asleep', async (t) => {
   const { page } = await arrive(t, chromium, `${url}/plain`)
@@ -279,7 +273,7 @@ void t.test('the page notices that the machine was asleep', async (t) => {
   t.equal(readings(running), before + 1)
 })
 
-void t.test('a page that loads both scripts, one of them twice, watches once', async (t) => {
+void t.test('a page that loads both scripts, one of them twice, watches the session once', async (t) => {
   const { page } = await arrive(t, chromium, `${url}/plain`)
   const before = readings(running)
   await page.goto(`${url}/both`)

@@ -83,7 +83,7 @@ for (const path of ['/framed', '/nonce', '/types', '/reporting']) {
 
 for (const path of ['/self', '/isolated']) {
   void t.test(
-    `the policy of ${path} forbids the frame, and the window opens at once, while the click still allows it`,
+    `the policy of ${path} forbids the frame, so the window opens at once, while the click still allows it`,
     async (t) => {
       const { page, context } = await arrive(t, chromium, url + path)
       await page.waitForFunction(() => document.title === 'module')

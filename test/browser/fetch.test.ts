@@ -51,7 +51,7 @@ const types = async (page: Page, kind: string): Promise<unknown> => {
 }
 
 for (const kind of ['text', 'form data', 'blob', 'view', 'buffer', 'parameters', 'large']) {
-  void t.test(`a body that is ${kind} is repeated unchanged, also for a Request object and a URL object`, async (t) => {
+  void t.test(`a body that is ${kind} is repeated unchanged, even with a Request object or a URL object`, async (t) => {
     const { page } = await arrive(t, chromium, `${url}/`)
     const expected = await page.evaluate(sendBody, kind)
     const type = site

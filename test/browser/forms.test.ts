@@ -157,7 +157,7 @@ void t.test('a form from another site is not kept', async (t) => {
   t.equal(posted('/transfer').length, before)
 })
 
-void t.test('a form that needs a step-up survives it', async (t) => {
+void t.test('a form that needs a step-up survives the step-up', async (t) => {
   const { page } = await arrive(t, chromium, `${url}/paying`)
   await page.getByRole('button', { name: 'Pay' }).click()
   t.match(await page.locator('main').innerText(), /stronger or more recent sign-in/)

@@ -206,7 +206,7 @@ void t.test('the browser follows an application that answers the form with a red
 })
 
 void t.test(
-  'a browser without storage shows a message and links, also where a form should have been sent',
+  'a browser without storage shows a message and links, even where a form should have been sent',
   async (t) => {
     const { page, context } = await arrive(t, chromium, `${url}/simple`)
     await context.addInitScript(() => {

@@ -154,7 +154,7 @@ void t.test('the request id on a page is the one in the log', async (t) => {
   t.equal(running.events('upstream_unreachable').filter((line) => line['id'] === id).length, 1)
 })
 
-void t.test('only pages that need a script have one, under a nonce', async (t) => {
+void t.test('only pages that need a script have a script, and the script has a nonce', async (t) => {
   const { page } = await arrive(t, chromium, `${url}/`)
   for (const [path, scripts] of [
     ['/admin/', 0],

@@ -158,7 +158,7 @@ void t.test('a different user at the provider does not take over the page', asyn
 const noRefreshTokens = { ...settings, provider: { scopes: ['openid', 'profile'] } }
 
 void t.test(
-  'tokens without a refresh token are renewed before they expire, once for all tabs, in the same session',
+  'tokens without a refresh token are replaced before they expire, once for all tabs, in the same session',
   async (t) => {
     const plain = await startGateway(t, { config: noRefreshTokens, idp: { lifetimes: { accessToken: 10 } } })
     const { page, context } = await arrive(t, chromium, `${plain.url}/`)
@@ -183,7 +183,7 @@ void t.test(
   },
 )
 
-void t.test('a token that expired in a hidden page is renewed by the next call', async (t) => {
+void t.test('a token that expired in a hidden page is replaced by the next call', async (t) => {
   const plain = await startGateway(t, { config: noRefreshTokens, idp: { lifetimes: { accessToken: 60 } } })
   const { page } = await arrive(t, chromium, `${plain.url}/`)
   await page.waitForFunction(async () => (await fetch('/oauth2/session')).ok)
@@ -194,7 +194,7 @@ void t.test('a token that expired in a hidden page is renewed by the next call',
 })
 
 void t.test(
-  'sessionCheck: the end of the provider’s session ends this one in all tabs, and one tab polls for it',
+  'sessionCheck: the end of the provider’s session ends the gateway’s session in all tabs, and only one tab polls',
   async (t) => {
     const checked = await startGateway(t, { config: checking, idp: {} })
     const { page, context } = await arrive(t, chromium, `${checked.url}/bare`)

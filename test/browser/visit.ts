@@ -61,7 +61,7 @@ export const arrive = async (
   return visited
 }
 
-/** Waits for the application's answer to a form: the page that keeps the form has the same URL. */
+/** Waits for the application's response to a form: the page that keeps the form has the same URL. */
 export const isPosted = async (page: Page): Promise<void> => {
   await page.waitForFunction(() => document.contentType === 'application/json')
 }

@@ -23,7 +23,7 @@ const port = await freePort()
 /** On another site, so that the provider has no session in a frame. */
 const far = await startGateway(t, { config, idp, port, publicUrl: `http://localhost:${port}` })
 
-void t.test('handlers of an XMLHttpRequest see only the second answer', async (t) => {
+void t.test('handlers of an XMLHttpRequest see only the second response', async (t) => {
   const { page } = await arrive(t, chromium, `${near.url}/libraries`)
   const run = async (): Promise<Record<string, unknown>> =>
     page.evaluate(async () => {
@@ -79,7 +79,7 @@ void t.test('handlers of an XMLHttpRequest see only the second answer', async (t
   )
 })
 
-void t.test('jQuery, axios and every response type see only the second answer', async (t) => {
+void t.test('jQuery, axios and every response type see only the second response', async (t) => {
   const { page } = await arrive(t, chromium, `${near.url}/libraries`)
   const ways = ['jquery', 'axios', 'json', 'blob', 'arraybuffer']
   for (const way of ways) {
@@ -155,7 +155,7 @@ type Libraries = {
   }
 }
 
-void t.test('jQuery’s callbacks and axios’ interceptors run once, in order, with the second answer', async (t) => {
+void t.test('jQuery’s callbacks and axios’ interceptors run once, in order, with the second response', async (t) => {
   const { page } = await arrive(t, chromium, `${near.url}/libraries`)
   const run = async (): Promise<unknown> =>
     page.evaluate(async () => {
@@ -204,7 +204,7 @@ void t.test('jQuery’s callbacks and axios’ interceptors run once, in order, 
   t.same(await run(), expected)
 })
 
-void t.test('htmx swaps in the second answer, and the page stays', async (t) => {
+void t.test('htmx swaps in the second response, and the page stays', async (t) => {
   const { page } = await arrive(t, chromium, `${near.url}/htmx`)
   await page.evaluate(() => {
     document.body.dataset['mark'] = 'here'
@@ -247,7 +247,7 @@ void t.test('an upload with progress listeners is repeated whole, with the page�
         xhr.send('ü'.repeat(500_000))
       }),
   )
-  // The answer repeats 500,000 characters of two bytes; read as this charset each byte is one.
+  // The response repeats 500,000 characters of two bytes; read as this charset each byte is one.
   t.same(seen, { uploaded: 1_000_000, timeout: 15_000, withCredentials: true, status: 200, length: 1_000_000 })
 })
 
@@ -286,7 +286,7 @@ void t.test('changing a body after send() does not change the request', async (t
   }
 })
 
-void t.test('a reused XMLHttpRequest starts over each time, also inside its own handler', async (t) => {
+void t.test('a reused XMLHttpRequest starts over each time, even inside its own handler', async (t) => {
   const { page } = await arrive(t, chromium, `${near.url}/libraries`)
   const run = async (): Promise<unknown> =>
     page.evaluate(

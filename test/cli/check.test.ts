@@ -109,7 +109,7 @@ void t.test('start refuses the same configuration with the same words before it 
   t.equal(started.stdout, '')
 })
 
-void t.test('a missing file and a missing configuration each say what to provide', async (t) => {
+void t.test('the messages for a missing file and a missing configuration say what to provide', async (t) => {
   const [missing, named, none] = await Promise.all([
     runProgram(t, ['check', '--config', join(folder, 'nowhere.yaml')]),
     runProgram(t, ['check'], { GATEHOUSE_CONFIG: join(folder, 'elsewhere.yaml') }),

@@ -6,7 +6,7 @@ import { freePort } from '../support/free-port.ts'
 import { startProgram } from '../support/program.ts'
 
 /** Two free ports next to each other. */
-const portWithNeighbour = async (): Promise<number> => {
+const portWithNeighbor = async (): Promise<number> => {
   for (;;) {
     const port = await freePort()
     const next = createServer().listen(port + 1, '127.0.0.1')
@@ -20,7 +20,7 @@ const portWithNeighbour = async (): Promise<number> => {
 }
 
 void t.test('the demo prints its URL, a user logs in there with one click, and Ctrl-C ends the demo', async (t) => {
-  const port = await portWithNeighbour()
+  const port = await portWithNeighbor()
   const program = startProgram(t, ['demo', '--port', String(port)])
   const line = await program.line(/./)
   t.match(line, `Open http://localhost:${port} and sign in as alice, bob, carol or zoe`)
@@ -44,7 +44,7 @@ void t.test('the demo prints its URL, a user logs in there with one click, and C
   t.equal(stdout, `${line}\n`, 'that one line was all')
 })
 
-void t.test('an occupied port, the demo’s or the provider’s, is reported, and no process stays behind', async (t) => {
+void t.test('an occupied port of the demo or of the provider is reported, and no process stays behind', async (t) => {
   const taken = createServer().listen(0, '127.0.0.1')
   await once(taken, 'listening')
   t.teardown(() => taken.close())

@@ -29,7 +29,7 @@ const explain = async (t: Test, ...args: string[]): Promise<string> => {
   return stdout.replaceAll(/^(\w+) +/gm, '$1: ')
 }
 
-void t.test('an anonymous request is explained by its kind, its route and its answer', async (t) => {
+void t.test('an anonymous request is explained by its kind, its route and its response', async (t) => {
   t.equal(
     await explain(t, 'GET', '/orders?page=2', ...html),
     `request: GET /orders?page=2 at https://orders.example.com
@@ -47,7 +47,7 @@ location: https://orders.example.com/oauth2/login?redirect=%2Forders%3Fpage%3D2
   )
 })
 
-void t.test('a request with claims is explained by what goes upstream, and where', async (t) => {
+void t.test('a request with claims is explained by what goes upstream and to which upstream', async (t) => {
   const said = await explain(
     t,
     'GET',

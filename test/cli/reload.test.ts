@@ -113,7 +113,7 @@ void t.test(
 )
 
 void t.test(
-  'an invalid configuration is refused with every problem and its place, and the old one stays until it is fixed',
+  'an invalid configuration is refused with every problem and its place, and the old one stays in use',
   async (t) => {
     const gateway = await serveFile(t, { idp, upstream }, { routes: [{ path: '/**' }] })
     const browser = await gateway.login()
@@ -141,7 +141,7 @@ void t.test(
   },
 )
 
-void t.test('a change that needs a restart is named, and none of the file is applied', async (t) => {
+void t.test('a change that needs a restart is named, and no part of the file is applied', async (t) => {
   const gateway = await serveFile(t, { idp, upstream }, { routes: [{ path: '/**' }] })
   gateway.rewrite({
     listen: `127.0.0.1:${await freePort()}`,
@@ -198,7 +198,7 @@ void t.test('the old client secret serves until the provider has been discovered
 })
 
 void t.test(
-  'new connections get a new certificate, open ones stay, and a certificate that does not fit its key is refused',
+  'new connections get a new certificate, open ones stay, and a certificate that does not match its key is refused',
   async (t) => {
     const authority = createAuthority()
     const [first, second] = [authority.issue(['127.0.0.1']), authority.issue(['127.0.0.1', 'second.example'])]

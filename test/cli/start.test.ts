@@ -147,7 +147,7 @@ void t.test('an occupied admin port ends the gateway, and leaves no listener ope
   t.match(stderr, /^gatehouse: admin\.listen: port \d+ is taken; .*EADDRINUSE/)
 })
 
-void t.test('SIGTERM finishes the running answer, refuses new connections and exits with status 0', async (t) => {
+void t.test('SIGTERM finishes the running response, refuses new connections and exits with status 0', async (t) => {
   const [port, adminPort] = [await freePort(), await freePort()]
   const program = startProgram(t, [], {
     ...environment(port),
@@ -180,7 +180,7 @@ void t.test('SIGTERM finishes the running answer, refuses new connections and ex
   t.equal(error?.code, 'ECONNREFUSED')
 })
 
-void t.test('answers that outlast shutdown.drain are cut, and the gateway exits with status 0', async (t) => {
+void t.test('responses that outlast shutdown.drain are cut, and the gateway exits with status 0', async (t) => {
   const port = await freePort()
   const program = startProgram(t, [], {
     ...environment(port),

@@ -57,7 +57,7 @@ for (const workers of [1, 2]) {
 }
 
 void t.test(
-  'while the gateway stops, each answer is the last on its connection, and idle connections are still served once',
+  'while the gateway stops, each response is the last on its connection, and idle connections are still served once',
   async (t) => {
     const gateway = await serveFile(t, { idp, upstream }, { routes: [{ path: '/**', access: 'public' }] })
     const agents = Array.from({ length: 3 }, () => new Agent({ keepAlive: true, maxSockets: 1 }))
@@ -135,36 +135,39 @@ for (const [what, drain, leave] of [
   })
 }
 
-void t.test('while the gateway stops, only the last of several pipelined answers closes the connection', async (t) => {
-  const gateway = await serveFile(t, { idp, upstream }, { routes: publicRoutes, shutdown: { drain: '20s' } })
-  const requests = (name: string): string =>
-    `GET /api/slow?ms=1000&${name} HTTP/1.1\r\nHost: a\r\n\r\n` +
-    `POST /api/slow?ms=1500&${name} HTTP/1.1\r\nHost: a\r\nContent-Length: 1\r\n\r\nx` +
-    `GET /api/slow?ms=1500&${name} HTTP/1.1\r\nHost: a\r\n\r\n`
-  const areUnderWay = async (name: string): Promise<void> =>
-    eventually(() => upstream.requests.filter(({ url }) => url.endsWith(`&${name}`)).length === 3, {
-      what: `${name} are in progress`,
-    })
-  const [before, later] = [open(gateway.url), open(gateway.url)]
-  const [ofBefore, ofLater] = [readAll(before), readAll(later)]
-  before.write(requests('before'))
-  await areUnderWay('before')
-  const stopped = gateway.stop()
-  await nextEvent(gateway, 'stopping', 0)
-  later.write(requests('later'))
-  await areUnderWay('later')
-  t.equal((await stopped).status, 0)
-  for (const bytes of [ofBefore(), ofLater()])
-    t.same(
-      parseAnswers(bytes).map(({ status, headers }) => [status, headers.get('connection')]),
-      [
-        [200, ['keep-alive']],
-        [200, ['keep-alive']],
-        [200, ['close']],
-      ],
-    )
-  t.equal(gateway.events('request').length, 6)
-})
+void t.test(
+  'while the gateway stops, only the last of several pipelined responses closes the connection',
+  async (t) => {
+    const gateway = await serveFile(t, { idp, upstream }, { routes: publicRoutes, shutdown: { drain: '20s' } })
+    const requests = (name: string): string =>
+      `GET /api/slow?ms=1000&${name} HTTP/1.1\r\nHost: a\r\n\r\n` +
+      `POST /api/slow?ms=1500&${name} HTTP/1.1\r\nHost: a\r\nContent-Length: 1\r\n\r\nx` +
+      `GET /api/slow?ms=1500&${name} HTTP/1.1\r\nHost: a\r\n\r\n`
+    const areUnderWay = async (name: string): Promise<void> =>
+      eventually(() => upstream.requests.filter(({ url }) => url.endsWith(`&${name}`)).length === 3, {
+        what: `${name} are in progress`,
+      })
+    const [before, later] = [open(gateway.url), open(gateway.url)]
+    const [ofBefore, ofLater] = [readAll(before), readAll(later)]
+    before.write(requests('before'))
+    await areUnderWay('before')
+    const stopped = gateway.stop()
+    await nextEvent(gateway, 'stopping', 0)
+    later.write(requests('later'))
+    await areUnderWay('later')
+    t.equal((await stopped).status, 0)
+    for (const bytes of [ofBefore(), ofLater()])
+      t.same(
+        parseAnswers(bytes).map(({ status, headers }) => [status, headers.get('connection')]),
+        [
+          [200, ['keep-alive']],
+          [200, ['keep-alive']],
+          [200, ['close']],
+        ],
+      )
+    t.equal(gateway.events('request').length, 6)
+  },
+)
 
 void t.test('a connection without any request does not delay the stop', async (t) => {
   const gateway = await serveFile(t, { idp, upstream })

@@ -195,7 +195,7 @@ void t.test('three workers serve one address as one gateway', async (t) => {
   t.same([gateway.events('stopping').length, gateway.events('stopped').length], [1, 1])
 })
 
-void t.test('after SIGTERM all workers finish their requests, and none is ready', async (t) => {
+void t.test('after SIGTERM all workers finish their requests, and no worker is ready', async (t) => {
   const gateway = await serveFile(
     t,
     { idp, upstream },

@@ -441,7 +441,7 @@ await t.test('a problem within a value from the environment names the variable',
   )
 })
 
-await t.test('interpolated texts are converted, and never become structure', async (t) => {
+await t.test('interpolated text is converted to the type of its key, and never becomes YAML structure', async (t) => {
   const { config } = loadText(
     folder,
     `${least}workers: "\${N}"

@@ -76,14 +76,14 @@ void t.test('the login page lists all users, the hinted one first', async (t) =>
   t.equal(app.tokens().claims()?.name, 'Zoë')
 })
 
-void t.test('cancelling returns access_denied', async (t) => {
+void t.test('canceling at the login page returns access_denied', async (t) => {
   const { app, browser } = await setUp(t)
   const { answer } = await browser.follow(await browser.get(await app.loginUrl()))
   await browser.press(answer, 'Cancel')
   t.same(app.outcome(), { error: 'access_denied' })
 })
 
-void t.test('a login page of another browser or an expired one shows a page instead of an error', async (t) => {
+void t.test('an expired login page, or one from another browser, shows a page instead of an error', async (t) => {
   const { app, browser } = await setUp(t)
   const { answer } = await browser.follow(await browser.get(await app.loginUrl()))
   const stranger = await createBrowser().get(answer.url)
@@ -101,7 +101,7 @@ void t.test('prompt=none succeeds only with a session', async (t) => {
   t.equal(hops.length, 2, 'there and back')
 })
 
-void t.test('prompt=login asks again, and another user can answer', async (t) => {
+void t.test('prompt=login asks for the user again, and another user can sign in', async (t) => {
   const { app, browser } = await setUp(t)
   await browser.login(await app.loginUrl(), 'alice')
   await browser.login(await app.loginUrl({ prompt: 'login' }), 'bob')
@@ -117,7 +117,7 @@ void t.test('prompt=select_account and prompt=consent complete', async (t) => {
   t.equal(app.tokens().claims()?.sub, 'alice')
 })
 
-void t.test('max_age asks again when the login is older', async (t) => {
+void t.test('max_age asks for the user again if the login is older', async (t) => {
   const { app, browser } = await setUp(t)
   await browser.login(await app.loginUrl(), 'alice')
   const first = Number(app.tokens().claims()?.auth_time)
@@ -130,7 +130,7 @@ void t.test('max_age asks again when the login is older', async (t) => {
   t.ok(Number(app.tokens().claims()?.auth_time) >= first)
 })
 
-void t.test('acr_values for a second factor ask for it once', async (t) => {
+void t.test('acr_values asks for a second factor once', async (t) => {
   const { app, browser } = await setUp(t)
   await browser.login(await app.loginUrl(), 'alice')
   t.equal(app.tokens().claims()?.acr, acrs.password)
@@ -148,7 +148,7 @@ void t.test('acr_values for a second factor ask for it once', async (t) => {
   t.equal(app.tokens().claims()?.acr, acrs.mfa)
 })
 
-void t.test('without a session the second factor is asked for after the user', async (t) => {
+void t.test('without a session the provider asks for the user first, then for the second factor', async (t) => {
   const { app, browser } = await setUp(t)
   await browser.login(await app.loginUrl({ acr_values: `${acrs.mfa} urn:unknown` }), 'carol')
   t.match(app.tokens().claims(), { sub: 'carol', acr: acrs.mfa, groups: [] })
@@ -213,7 +213,7 @@ void t.test('without rotation the refresh token stays the same', async (t) => {
   t.not((await oidc.refreshTokenGrant(app.configuration, token)).refresh_token, token, 'from now on')
 })
 
-void t.test('claims, lifetimes and the shape of the answer can change at run time', async (t) => {
+void t.test('claims, lifetimes and the shape of the response can change at run time', async (t) => {
   const { idp, app, browser } = await setUp(t, { lifetimes: { accessToken: 60 } })
   await browser.login(await app.loginUrl(), 'bob')
   t.equal(app.tokens().expires_in, 60)
@@ -322,7 +322,7 @@ void t.test('a logout notifies clients over both channels', async (t) => {
   t.same(app.outcome(), { error: 'login_required' })
 })
 
-void t.test('rotating the signing keys keeps sessions and tokens, and the old keys on request', async (t) => {
+void t.test('rotating the signing keys keeps sessions and tokens and, on request, the old keys', async (t) => {
   const { idp, app, browser } = await setUp(t)
   await browser.login(await app.loginUrl(), 'alice')
   const jwks = async () => (await browser.get(`${idp.issuer}/jwks`, { kind: 'none' })).json().keys
@@ -347,7 +347,7 @@ void t.test('rotating the signing keys keeps sessions and tokens, and the old ke
   t.equal(app.tokens().claims()?.sub, 'alice', 'the session at the provider goes on')
 })
 
-void t.test('fail() makes endpoints fail until it is stopped', async (t) => {
+void t.test('fail() makes an endpoint fail until the failure is removed', async (t) => {
   const { idp, app, browser } = await setUp(t)
   await browser.login(await app.loginUrl(), 'alice')
   const token = `${idp.issuer}/token`
@@ -440,7 +440,7 @@ void t.test('a client authenticates only by its registered method', async (t) =>
   await wrong.close()
 })
 
-void t.test('ES256 ID tokens, and JWT access tokens for a resource', async (t) => {
+void t.test('the provider issues ES256 ID tokens, and JWT access tokens for a resource', async (t) => {
   const { idp, app, browser } = await setUp(t, {}, { idTokenSigningAlgorithm: 'ES256' })
   const scope = 'openid offline_access orders.read'
   await browser.login(await app.loginUrl({ scope, resource: 'api://orders' }), 'alice')
@@ -465,7 +465,7 @@ void t.test('the provider speaks TLS with a self-signed certificate', async (t) 
   t.match(answer.json(), { issuer: idp.issuer, authorization_endpoint: `${idp.issuer}/authorize` })
 })
 
-void t.test('discovery is complete', async (t) => {
+void t.test('the discovery document is complete', async (t) => {
   const { idp, browser } = await setUp(t, { clientAuthentications: ['client_secret_basic', 'client_secret_post'] })
   const metadata = (await browser.get(`${idp.issuer}/.well-known/openid-configuration`)).json()
   t.match(metadata, {

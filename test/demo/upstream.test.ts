@@ -54,7 +54,7 @@ void t.test('the form shows its note as text', async (t) => {
   t.notMatch(answer.body, '<script>alert')
 })
 
-void t.test('an unknown path is 404, with the path as text', async (t) => {
+void t.test('an unknown path is a 404 that shows the path as text', async (t) => {
   const { upstream, browser } = await setUp(t)
   for (const path of ['/nothing/%3Cb%3E', '/api/nothing', '/api/', '/api/__proto__']) {
     t.equal((await browser.get(upstream.url + path)).status, 404, path)
@@ -121,7 +121,7 @@ void t.test('a status can be requested with headers and for a number of times', 
   t.equal(second.headers['www-authenticate'], undefined)
 })
 
-void t.test('redirects and cookies are sent as requested, and what HTTP forbids is 400', async (t) => {
+void t.test('redirects and cookies are sent as requested, and a request for what HTTP forbids is a 400', async (t) => {
   const { upstream, browser } = await setUp(t)
   const to = 'https://login.example.com/authorize?x=1'
   t.match(await browser.get(`${upstream.url}/api/redirect?to=${encodeURIComponent(to)}`), {
@@ -157,7 +157,7 @@ void t.test('bytes are deterministic, and wait for a slow reader', async (t) => 
   unread.destroy()
 })
 
-void t.test('a slow answer is delayed', async (t) => {
+void t.test('a slow response is delayed', async (t) => {
   const { upstream, browser } = await setUp(t)
   const started = Date.now()
   t.match(await browser.get(`${upstream.url}/api/slow?ms=120`), { status: 200, body: 'waited 120 ms\n' })

@@ -20,7 +20,7 @@ void t.test('a required route distinguishes an ended session from no session', (
   t.end()
 })
 
-void t.test('require.claims: every named claim, each with any of its values', (t) => {
+void t.test('require.claims requires every named claim, each with one of the listed values', (t) => {
   const claims = {
     'groups': ['staff', 'admin'],
     'department': 'sales',
@@ -79,7 +79,7 @@ void t.test('an inherited property is not a claim', (t) => {
   t.end()
 })
 
-void t.test('the reason names the missing claim, also after an overage', (t) => {
+void t.test('the reason names the missing claim, even after an overage', (t) => {
   const route = compiled({ require: { claims: { groups: ['admin'] }, acr: null, maxAge: null } })
   t.match(admit(route, sessionOf({ claims: { groups: ['staff'] } }), true, now), {
     why: /groups has none of the values/,

@@ -40,27 +40,30 @@ void t.test('login-required: a navigation is redirected, other kinds get the log
   t.end()
 })
 
-void t.test('session-expired: the same, and the cookie is cleared when the session is over for every route', (t) => {
-  for (const clearCookie of [true, false]) {
-    const denial: Denial = { reason: 'session-expired', clearCookie }
-    t.same(told(denial, 'navigation'), {
-      status: 302,
-      code: 'session_expired',
-      location: toTarget,
-      clearSession: clearCookie,
-    })
-    for (const kind of kinds.slice(1)) {
-      t.same(
-        told(denial, kind),
-        { status: 401, code: 'session_expired', loginUrl: toPage, clearSession: clearCookie, authenticate: 'Bearer' },
-        kind,
-      )
+void t.test(
+  'session-expired: like login-required, and the cookie is cleared if the session has ended for every route',
+  (t) => {
+    for (const clearCookie of [true, false]) {
+      const denial: Denial = { reason: 'session-expired', clearCookie }
+      t.same(told(denial, 'navigation'), {
+        status: 302,
+        code: 'session_expired',
+        location: toTarget,
+        clearSession: clearCookie,
+      })
+      for (const kind of kinds.slice(1)) {
+        t.same(
+          told(denial, kind),
+          { status: 401, code: 'session_expired', loginUrl: toPage, clearSession: clearCookie, authenticate: 'Bearer' },
+          kind,
+        )
+      }
     }
-  }
-  t.end()
-})
+    t.end()
+  },
+)
 
-void t.test('step-up: the same, with the parameters of the step-up in the login URL', (t) => {
+void t.test('step-up: like login-required, with the parameters of the step-up in the login URL', (t) => {
   const denial: Denial = { reason: 'step-up', stepUp: { acrValues: ['gold', 'silver'], maxAge: 300 } }
   t.same(told(denial, 'navigation'), {
     status: 302,
@@ -84,7 +87,7 @@ void t.test('step-up: the same, with the parameters of the step-up in the login 
   t.end()
 })
 
-void t.test('other denials are the same for every kind', (t) => {
+void t.test('other denials have the same response for every kind of request', (t) => {
   const rows: [Denial, Told][] = [
     [{ reason: 'no-route' }, { status: 404, code: 'not_found' }],
     [
@@ -147,7 +150,7 @@ void t.test('other denials are the same for every kind', (t) => {
   t.end()
 })
 
-void t.test('challenge: redirect redirects all kinds but a WebSocket', (t) => {
+void t.test('challenge: redirect redirects every kind of request except a WebSocket', (t) => {
   const route = compiled({ challenge: 'redirect' })
   for (const kind of kinds.slice(0, 4)) t.equal(told({ reason: 'login-required' }, kind, route).status, 302, kind)
   t.equal(told({ reason: 'login-required' }, 'websocket', route).status, 401)
@@ -157,7 +160,7 @@ void t.test('challenge: redirect redirects all kinds but a WebSocket', (t) => {
   t.end()
 })
 
-void t.test('challenge: 401 redirects no kind', (t) => {
+void t.test('challenge: 401 redirects no kind of request', (t) => {
   const route = compiled({ challenge: '401' })
   for (const kind of kinds) t.equal(told({ reason: 'login-required' }, kind, route).status, 401, kind)
   t.equal(told({ reason: 'login-required' }, 'navigation', route).loginUrl, toTarget)

@@ -95,7 +95,7 @@ void t.test('a configured header marks any request as a script', (t) => {
   t.end()
 })
 
-void t.test('a prefetch is recognised by each header that browsers use', (t) => {
+void t.test('a prefetch is recognized by each header that browsers use', (t) => {
   t.ok(isPrefetch({ 'sec-purpose': 'prefetch' }))
   t.ok(isPrefetch({ 'sec-purpose': 'prefetch;prerender' }))
   t.ok(isPrefetch({ purpose: 'prefetch' }))

@@ -51,7 +51,7 @@ void t.test('claims are filled in, alone and among text', (t) => {
   t.end()
 })
 
-void t.test('lists are joined with commas, and a comma inside an item is %2C', (t) => {
+void t.test('lists are joined with commas, and a comma inside an item becomes %2C', (t) => {
   t.equal(filled('{claims.groups}'), 'staff,admin')
   t.equal(filled('{claims.odd}'), 'a%2Cb,c')
   t.equal(filled('roles={claims.odd}'), 'roles=a%2Cb,c')

@@ -11,7 +11,7 @@ const tableOf = (...routes: (string | Partial<Route>)[]) =>
 
 const name = (match: Match): string | null => (match === null || match === 'endpoint' ? match : match.label)
 
-void t.test('the most specific path wins in any order', (t) => {
+void t.test('the most specific path wins, whatever the order of the routes', (t) => {
   const patterns = ['/**', '/api/**', '/api/*', '/api/orders', '/api/orders/**', '/api/*/items', '/api/*/**', '/exact/']
   const rows: [path: string, pattern: string | null][] = [
     ['/', '/**'],
@@ -148,7 +148,7 @@ void t.test('a variant that selects another route is found', (t) => {
   t.end()
 })
 
-void t.test('a variant of a protected path is refused, a variant without another route passes', (t) => {
+void t.test('a variant of a protected path is refused, and a variant that selects no other route passes', (t) => {
   const table = tableOf({ path: '/**', access: 'public' }, '/secret/**', '/exact')
   const reading = (path: string): string | null =>
     table.conflictingVariant('h', 'GET', path, table.match('h', 'GET', path))
@@ -258,7 +258,7 @@ void t.test('variants are compared for the host and the method of the request', 
   t.end()
 })
 
-void t.test('a path without a route is ambiguous when a variant has one', (t) => {
+void t.test('a path without a route is ambiguous if a variant has a route', (t) => {
   const table = tableOf('/a/**')
   t.equal(table.match('h', 'GET', '/b/../a'), null)
   t.not(table.conflictingVariant('h', 'GET', '/b/../a', null), null)

@@ -73,7 +73,7 @@ void t.test('an unusual but readable path passes', (t) => {
   t.end()
 })
 
-void t.test('the variants include every normalisation that some server makes', (t) => {
+void t.test('the variants include every normalization that some server makes', (t) => {
   const rows: [path: string, reading: string][] = [
     ['/a%2fb', '/a/b'],
     ['/a%252fb', '/a/b'],
@@ -137,7 +137,7 @@ void t.test('a path is decoded twice at most', (t) => {
   t.end()
 })
 
-void t.test('case is folded as by the most lenient server', (t) => {
+void t.test('case is folded as the most lenient server does', (t) => {
   t.equal(fold('/ADMIN'), '/admin')
   t.equal(fold('/\u212Aey\u017F'), '/keys', 'the Kelvin sign and the long s')
   t.end()

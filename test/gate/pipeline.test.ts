@@ -77,7 +77,7 @@ void t.test('an optional route uses a session if there is one', async (t) => {
   t.match(await gateOf({ routes }).decide(factsOf({ ticket })), { type: 'forward', accessToken: 'access-token' })
 })
 
-void t.test('a missing ticket, an ended session and a session', async (t) => {
+void t.test('a missing ticket and an ended session have different denials, and a session is forwarded', async (t) => {
   t.equal(reason(await gateOf().decide(factsOf())), 'login-required')
   t.equal(reason(await gateOf({ session: null }).decide(factsOf({ ticket }))), 'session-expired')
   t.equal(
@@ -87,7 +87,7 @@ void t.test('a missing ticket, an ended session and a session', async (t) => {
   )
 })
 
-void t.test('a request of another site is refused before a token is acquired', async (t) => {
+void t.test('a request from another site is refused before a token is acquired', async (t) => {
   const { decide, asked } = gateOf()
   t.equal(
     reason(await decide(factsOf({ ticket, method: 'POST', headers: { origin: 'https://evil.example' } }))),
@@ -96,7 +96,7 @@ void t.test('a request of another site is refused before a token is acquired', a
   t.same(asked, ['session'])
 })
 
-void t.test('a denial of token/ is the denial of the request', async (t) => {
+void t.test('a denial from token/ denies the request', async (t) => {
   const rows: [Acquired, object][] = [
     [
       { ok: false, denial: { reason: 'session-expired', clearCookie: false } },
@@ -115,12 +115,12 @@ void t.test('a denial of token/ is the denial of the request', async (t) => {
     t.match(await gateOf({ acquired }).decide(factsOf({ ticket })), { type: 'deny', denial })
 })
 
-void t.test('the kind of the request comes with the denial', async (t) => {
+void t.test('a denial includes the kind of the request', async (t) => {
   t.match(await gateOf().decide(factsOf({ headers: { accept: 'text/html' } })), { kind: 'navigation' })
   t.match(await gateOf().decide(factsOf()), { kind: 'script' })
 })
 
-void t.test('an unavailable store rejects the verdict', async (t) => {
+void t.test('the verdict rejects if the store is unavailable', async (t) => {
   await t.rejects(gateOf({ session: Promise.reject(new Error('down')) }).decide(factsOf({ ticket })), {
     message: 'down',
   })

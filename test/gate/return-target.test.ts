@@ -32,7 +32,7 @@ void t.test('a return URL on this origin keeps its query and fragment', (t) => {
   t.end()
 })
 
-void t.test('a target that leads away, or may be read so, is ignored', (t) => {
+void t.test('a target that leads to another origin, or may be parsed that way, is ignored', (t) => {
   const ignored = [
     '',
     'https://evil.example/',

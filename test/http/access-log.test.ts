@@ -15,7 +15,7 @@ t.teardown(() => idp.close())
 
 const publicRoutes = [{ path: '/**', access: 'public' }]
 
-/** An application that never ends an answer by itself, but for those that break off. */
+/** An application that never ends a response by itself, but for those that break off. */
 const startUnending = async (t: Test): Promise<Application & { readonly answers: readonly ServerResponse[] }> => {
   const answers: ServerResponse[] = []
   const application = await startApplication(t, ({ url = '' }, res) => {
@@ -53,7 +53,7 @@ const each = async (work: () => Promise<void>): Promise<void> => {
   await Promise.all(Array.from({ length: AT_ONCE }, work))
 }
 
-void t.test('a request whose client leaves before the answer has one access line and one count', async (t) => {
+void t.test('a request whose client leaves before the response has one access line and one count', async (t) => {
   const application = await startUnending(t)
   const running = await startGateway(t, { idp, config: { upstream: application.url, routes: publicRoutes } })
   await each(async () => {
@@ -192,7 +192,7 @@ void t.test('a WebSocket that is refused, or whose client leaves before it opens
   t.equal(await countOf(running.gateway, { kind: 'websocket' }), 2)
 })
 
-void t.test('a completed request has one access line, for every answer', async (t) => {
+void t.test('a completed request has one access line, whatever the response', async (t) => {
   const running = await startGateway(t, { idp, config: { routes: publicRoutes } })
   const asked: [method: string, path: string, status: number][] = [
     ['GET', '/api/orders', 200],

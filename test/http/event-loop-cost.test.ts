@@ -10,7 +10,7 @@ const MOST = 10
 /** A string of this length that repeats another. */
 const fill = (unit: string, length: number): string => unit.repeat(Math.ceil(length / unit.length)).slice(0, length)
 
-/** An application whose answer a test chooses by the first segment of the path. */
+/** An application whose response a test chooses by the first segment of the path. */
 const answers: Record<string, string> = {
   challenge: `HTTP/1.1 401 No\r\nWWW-Authenticate: Bearer ${fill('a', 15_000)}\r\n`,
   blanks: `HTTP/1.1 401 No\r\nWWW-Authenticate: Bearer ${fill('a \t', 15_000)}=\r\n`,

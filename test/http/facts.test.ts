@@ -144,7 +144,7 @@ void t.test('the client is the nearest address that a trusted proxy vouches for'
   t.end()
 })
 
-void t.test('without trusted proxies every forwarding header is ignored', (t) => {
+void t.test('without trusted proxies every forwarded header is ignored', (t) => {
   const { client } = read({
     peer: '127.0.0.1',
     trustedProxies: [],

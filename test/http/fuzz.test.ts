@@ -237,7 +237,7 @@ const readSo = (path: string): string => {
 }
 
 void t.test(
-  'any bytes on the wire get HTTP answers, the process survives, and protected paths stay protected',
+  'any bytes on the wire get HTTP responses, the process survives, and protected paths stay protected',
   async (t) => {
     const application = await startApplication(t, (req, res) => {
       req
@@ -263,8 +263,7 @@ void t.test(
         Array.from({ length: atOnce }, async () => {
           const text = request()
           const raw = await exchange(url, text)
-          // A refusal of the parser does not depend on the method: that answer has a body, and closes the
-          // connection.
+          // A refusal of the parser does not depend on the method: that response has a body, and closes the connection.
           const refused =
             /^HTTP\/1\.1 4\d\d [^\r]*\r\nContent-Type: application\/problem\+json\r\nContent-Length: \d+\r\nGatehouse: bad_request\r\n[^{]*Connection: close\r\n\r\n/
           try {

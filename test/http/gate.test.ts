@@ -74,7 +74,7 @@ const isPage = (answer: RawAnswer): boolean => header(answer, 'content-type')?.s
 
 const problemOf = (answer: RawAnswer): Record<string, unknown> => JSON.parse(answer.body.toString())
 
-/** What every answer of the gateway's own has in common; `method` HEAD has no body to look at. */
+/** What every response of the gateway's own has in common; `method` HEAD has no body to look at. */
 const looksOwn = (
   t: Test,
   answer: RawAnswer,
@@ -148,20 +148,23 @@ void t.test('without a session a request is redirected to the login, or gets a 4
   t.equal(running.upstream.requests.length, 0)
 })
 
-void t.test('with an ended session a request is answered the same, and the cookie is cleared', async (t) => {
-  const running = await startGateway(t, { idp })
-  const cookie = await cookieOf(running.url, 'alice')
-  t.equal((await ask(running.url, 'POST', '/oauth2/logout/local', [cookie, 'Content-Length: 0'])).status, 204)
-  const before = running.upstream.requests.length
-  for (const client of clients) {
-    const answer = await ask(running.url, client[2], '/orders?page=2', [...client[3], cookie])
-    asksToLogIn(t, running, answer, client, 'session_expired')
-    t.match(header(answer, 'set-cookie'), /^gatehouse=; .*Max-Age=0/, client[0])
-  }
-  t.equal(running.upstream.requests.length, before)
-})
+void t.test(
+  'a request with an ended session is answered like one without a session, and the cookie is cleared',
+  async (t) => {
+    const running = await startGateway(t, { idp })
+    const cookie = await cookieOf(running.url, 'alice')
+    t.equal((await ask(running.url, 'POST', '/oauth2/logout/local', [cookie, 'Content-Length: 0'])).status, 204)
+    const before = running.upstream.requests.length
+    for (const client of clients) {
+      const answer = await ask(running.url, client[2], '/orders?page=2', [...client[3], cookie])
+      asksToLogIn(t, running, answer, client, 'session_expired')
+      t.match(header(answer, 'set-cookie'), /^gatehouse=; .*Max-Age=0/, client[0])
+    }
+    t.equal(running.upstream.requests.length, before)
+  },
+)
 
-void t.test('a session that needs a step-up goes to a login with it, and stays', async (t) => {
+void t.test('a request that needs a step-up goes to a login with the step-up, and the session stays', async (t) => {
   const running = await startGateway(t, {
     idp,
     config: { routes: [{ path: '/**' }, { path: '/orders', require: { acr: ['gold', 'platinum'] } }] },
@@ -230,7 +233,7 @@ void t.test('a cross-site request with a session is a 403', async (t) => {
   const before = upstream.requests.length
   const foreign: [string, Kind, string[]][] = [
     ['fetch', 'script', fetched('cors', 'cross-site')],
-    ['fetch from a neighbour', 'script', fetched('cors', 'same-site')],
+    ['fetch from a neighbor', 'script', fetched('cors', 'same-site')],
     ['an old browser’s fetch', 'script', ['Origin: https://evil.example']],
     ['a sandboxed page', 'script', ['Origin: null']],
     ['a form', 'form', [html, ...fetched('navigate', 'cross-site', 'document'), ...form.slice(0, 1)]],
@@ -296,7 +299,7 @@ void t.test('a public route never reads the session', async (t) => {
   }
 })
 
-void t.test('an optional route uses a session if there is one, and works without', async (t) => {
+void t.test('an optional route uses a session if there is one, and works without one', async (t) => {
   const { url, upstream } = await startGateway(t, {
     idp,
     config: {

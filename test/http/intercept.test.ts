@@ -13,24 +13,27 @@ function challenged(status: number, challenge: string): { status: number; locati
   return { status, location: null, authenticate: [`Bearer ${challenge}`] }
 }
 
-void t.test('a script that the application sends to a login is denied, a navigation goes there', (t) => {
-  t.same(intercept(redirect, { kind: 'script', route, session }, toLogin, now), {
-    type: 'deny',
-    denial: { reason: 'upstream-login' },
-  })
-  t.same(intercept(redirect, { kind: 'navigation', route, session }, toLogin, now), { type: 'pass' })
-  t.same(intercept(redirect, { kind: 'script', route, session }, elsewhere, now), { type: 'pass' })
-  t.end()
-})
+void t.test(
+  'a script that the application redirects to a login is denied, and a navigation follows the redirect',
+  (t) => {
+    t.same(intercept(redirect, { kind: 'script', route, session }, toLogin, now), {
+      type: 'deny',
+      denial: { reason: 'upstream-login' },
+    })
+    t.same(intercept(redirect, { kind: 'navigation', route, session }, toLogin, now), { type: 'pass' })
+    t.same(intercept(redirect, { kind: 'script', route, session }, elsewhere, now), { type: 'pass' })
+    t.end()
+  },
+)
 
-void t.test('a refused access token is renewed, but only a session’s', (t) => {
+void t.test('a rejected access token is refreshed only if it belongs to a session', (t) => {
   const answer = challenged(401, 'error="invalid_token"')
   t.same(intercept(answer, { kind: 'script', route, session }, elsewhere, now), { type: 'renew', session })
   t.same(intercept(answer, { kind: 'script', route, session: null }, elsewhere, now), { type: 'pass' })
   t.end()
 })
 
-void t.test('a stronger login is asked for once', (t) => {
+void t.test('a stronger login is requested once', (t) => {
   const answer = challenged(401, 'error="insufficient_user_authentication", acr_values="gold"')
   const first = intercept(answer, { kind: 'navigation', route, session }, elsewhere, now)
   t.match(first, { type: 'deny', denial: { reason: 'step-up', stepUp: { acrValues: ['gold'] } } })

@@ -47,11 +47,11 @@ void t.test('any other response is malformed', (t) => {
 
 void t.test('an error is read with its description', (t) => {
   const rows: [error: string, description: string, promptNone: boolean, kind: string][] = [
-    ['access_denied', '', false, 'cancelled'],
-    ['user_cancelled_authorize', '', false, 'cancelled'],
-    ['user_cancelled_login', '', false, 'cancelled'],
-    ['user_canceled', '', false, 'cancelled'],
-    ['user_denied', '', false, 'cancelled'],
+    ['access_denied', '', false, 'canceled'],
+    ['user_cancelled_authorize', '', false, 'canceled'],
+    ['user_cancelled_login', '', false, 'canceled'],
+    ['user_canceled', '', false, 'canceled'],
+    ['user_denied', '', false, 'canceled'],
     ['temporarily_unavailable', '', false, 'passing'],
     ['temporarily_unavailable', 'authentication_expired', false, 'passing'],
     ['authentication_expired', '', false, 'passing'],

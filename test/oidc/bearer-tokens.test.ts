@@ -322,7 +322,7 @@ void t.test('on an optional route no unverified token reaches the application, i
   t.same(authorization(), [`Bearer\t${forged}`], 'every token passes if none is verified')
 })
 
-void t.test('the application gets the verified one of two tokens in one request', async (t) => {
+void t.test('of two tokens in one request, the application gets the verified one', async (t) => {
   const { url, token, upstream } = await start(t)
   const mine = await token()
   const answer = await ask(url, 'GET', '/api/echo', [

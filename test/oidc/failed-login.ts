@@ -2,7 +2,7 @@ import type { Test } from 'tap'
 import type { Answer } from '../support/exchange.ts'
 import type { Running } from '../support/gateway.ts'
 
-/** Checks that an answer is a page with this status and no session, and that the log has its cause without secrets. */
+/** Checks that a response is a page with this status and no session, and that the log has its cause without secrets. */
 export const isReadableFailure = (t: Test, running: Running, answer: Answer, status: number, name: string): void => {
   const { log, idp } = running
   const code = status === 503 ? 'provider_unavailable' : 'login_failed'

@@ -150,7 +150,7 @@ void t.test('keys at a new jwks_uri are found even if the old one still serves t
   t.equal(state.metadataRead, 1)
 })
 
-void t.test('an unreachable key set is distinguished from one without the key', async (t) => {
+void t.test('an unreachable key set is distinguished from a key set without the key', async (t) => {
   const one = await pair('one')
   const { state, keys } = address()
   for (const status of [500, 503, 429]) {

@@ -192,7 +192,7 @@ void t.test('a session from an issuer template is refreshed, and stays with its 
   t.equal((await browser.get(`${url}/api/orders`, { kind: 'script' })).status, 200)
 })
 
-void t.test('a failed discovery logs the URL, the answer and both issuers', async (t) => {
+void t.test('a failed discovery logs the URL, the response and both issuers', async (t) => {
   const provider = await startScriptedProvider(t, '/application/o/orders')
   const at = `${provider.issuer}${METADATA}`
   const path = new URL(at).pathname

@@ -8,23 +8,23 @@ import { createBrowser, type Browser } from '../support/browser.ts'
 import type { Answer } from '../support/exchange.ts'
 import { beginLogin } from '../support/sign-in.ts'
 
-/** The answer of one path: JSON, or raw bytes. */
+/** The response of one path: JSON, or raw bytes. */
 type Reply = object | ((request: IncomingMessage, response: ServerResponse) => void)
 
-/** A provider whose every answer a test can change. It issues no codes: a test makes the callback itself. */
+/** A provider whose every response a test can change. It issues no codes: a test makes the callback itself. */
 export type ScriptedProvider = {
   readonly origin: string
   readonly issuer: string
   /** The discovery document. */
   readonly document: Record<string, unknown>
-  /** The answer of each path; any other path is a 404. */
+  /** The response of each path; any other path is a 404. */
   readonly paths: Map<string, Reply>
   /** The number of requests for a path. */
   readonly asked: (path: string) => number
   readonly sign: (claims: JWTPayload) => Promise<string>
   /** Replaces the signing key, which is the only one in `keys`. */
   readonly rotate: () => Promise<void>
-  /** Logs in at a gateway with an ID token of these claims, and other members of the token answer. */
+  /** Logs in at a gateway with an ID token of these claims, and other members of the token response. */
   readonly login: (gateway: string, claims?: JWTPayload, members?: object) => Promise<Visit>
 }
 

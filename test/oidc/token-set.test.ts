@@ -21,7 +21,7 @@ void t.test('a full token response is read', async (t) => {
   })
 })
 
-void t.test('omitted values are unknown, or stay the same', async (t) => {
+void t.test('omitted values are unknown or keep their previous value', async (t) => {
   t.same(toTokenSet(response, 7_000), {
     accessToken: 'new',
     expiresAt: null,

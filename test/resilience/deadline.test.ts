@@ -10,7 +10,7 @@ void t.test('work that is done in time gives its result or its error', async (t)
   )
 })
 
-void t.test('after the deadline the fallback counts, which may throw', async (t) => {
+void t.test('after the deadline the result of the fallback counts, and the fallback may throw', async (t) => {
   const never = new Promise<string>(() => {})
   t.equal(await withDeadline(never, 5, () => 'late'), 'late')
   await t.rejects(

@@ -16,7 +16,7 @@ void t.test('concurrent calls for one key share one flight', async (t) => {
   t.equal(await flights.run('a', work), 3, 'a later call starts a new flight')
 })
 
-void t.test('a flight is listed until its callers learn the result, also a failure', async (t) => {
+void t.test('a flight is listed until its callers learn the result, even if it is a failure', async (t) => {
   const flights = singleFlight<string, never>()
   const flight = flights.run('a', async () => {
     await Promise.resolve()

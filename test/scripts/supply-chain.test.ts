@@ -23,7 +23,7 @@ void t.test('the audit fails only on high and critical vulnerabilities', async (
   t.equal(readAudit(JSON.stringify(counts(0, 1))).status, 'vulnerable')
 })
 
-void t.test('the audit passes without an answer only if the registry is unreachable', async (t) => {
+void t.test('the audit passes without a response only if the registry is unreachable', async (t) => {
   for (const statusCode of [404, 405])
     t.equal(readAudit(JSON.stringify({ message: `${statusCode} no`, statusCode })).status, 'unavailable')
   t.equal(readAudit(JSON.stringify({ error: { code: 'EAI_AGAIN', summary: 'no network' } })).status, 'unavailable')

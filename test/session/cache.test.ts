@@ -11,7 +11,7 @@ void t.test('a cached session is returned with the time at which it was read', a
 })
 
 void t.test(
-  'a notice of a newer version makes an entry outdated, and one of the same or an older version does not',
+  'a notice of a newer version makes an entry outdated, and a notice of the same or an older version does not',
   async (t) => {
     const cache = createSessionCache()
     const session = sampleSession({ version: 3 })
@@ -25,7 +25,7 @@ void t.test(
   },
 )
 
-void t.test('a notice that overtakes the answer of a read applies', async (t) => {
+void t.test('a notice that overtakes the response of a read applies', async (t) => {
   const cache = createSessionCache()
   const session = sampleSession()
   cache.noteChange(session.id, 2)
@@ -41,7 +41,7 @@ void t.test('an older version never replaces a newer one', async (t) => {
   t.match(cache.get(session.id), { session: { version: 2 }, readAt: 1_000 })
 })
 
-void t.test('an ended session never returns, and a dropped one can', async (t) => {
+void t.test('an ended session never returns, and a dropped session can', async (t) => {
   const cache = createSessionCache()
   const [ended, dropped] = [sampleSession(), sampleSession()]
   for (const session of [ended, dropped]) cache.keep(session, 1_000)

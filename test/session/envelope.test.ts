@@ -4,7 +4,7 @@ import { deriveKey, newDataKey, open, seal, toKey } from '../../src/session/enve
 
 const key = toKey(randomBytes(32))
 
-void t.test('sealed text opens again, also if it is empty, long or not ASCII', async (t) => {
+void t.test('sealed text opens again, even if it is empty, long or not ASCII', async (t) => {
   for (const text of ['', 'x', 'Zoë 🦊', 'a'.repeat(100_000)]) t.equal(open(key, 'id', seal(key, 'id', text)), text)
 })
 

@@ -183,7 +183,7 @@ export const storeContract = (t: Test, open: (t: Test) => Promise<Store>): void 
     )
   })
 
-  void t.test('a one-time value is given out once', async (t) => {
+  void t.test('a one-time value can be claimed once', async (t) => {
     const store = await open(t)
     const claims = await Promise.all(Array.from({ length: 10 }, async () => store.claimOnce('login 1', MINUTE)))
     t.equal(claims.filter(Boolean).length, 1)

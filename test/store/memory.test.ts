@@ -55,7 +55,7 @@ void t.test(
   },
 )
 
-void t.test('a mark under a name of any length is found, and takes the same space', async (t) => {
+void t.test('a note under a name of any length is found, and takes the same space', async (t) => {
   const store = new MemoryStore(10)
   t.teardown(async () => store.close())
   const names = ['x'.repeat(5_000_000), 'y'.repeat(5_000_000)]

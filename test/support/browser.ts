@@ -25,7 +25,7 @@ export type RequestOptions = {
 /** One step of a chain of redirects, links and forms. */
 type Hop = { method: string; url: string; status: number }
 
-/** The last answer of a chain, and all its steps. */
+/** The last response of a chain, and all its steps. */
 type Journey = { answer: Answer; hops: Hop[] }
 
 /** The options of a browser. */
@@ -49,7 +49,7 @@ export type Browser = {
   post: (url: string, body: RequestOptions['body'], options?: RequestOptions) => Promise<Answer>
   /** Follows redirects, the link `#continue` and self-submitting forms, after the frames of their page. */
   follow: (answer: Answer) => Promise<Journey>
-  /** Presses a button of a page's form, by the button's value or text, and follows the answer. */
+  /** Presses a button of a page's form, by the button's value or text, and follows the response. */
   press: (answer: Answer, button: string, fields?: Readonly<Record<string, string>>) => Promise<Journey>
   /** Opens a URL and logs in at the provider as that user, with the second factor if the provider asks for it. */
   login: (url: string, user: string) => Promise<Journey>

@@ -21,7 +21,7 @@ export type Cause = {
 
 /** The cookies of one browser, as RFC 6265bis defines them: cookies belong to a host, regardless of the port. */
 export type CookieJar = {
-  /** Stores the `Set-Cookie` lines of an answer from `url`, or refuses them as a browser would. */
+  /** Stores the `Set-Cookie` lines of a response from `url`, or refuses them as a browser would. */
   store: (url: URL, lines: readonly string[]) => void
   /** The `Cookie` header for a request to `url`; empty if there are no cookies to send. */
   header: (url: URL, cause?: Cause) => string

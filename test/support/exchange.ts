@@ -19,7 +19,7 @@ export type Exchange = {
   timeout?: number
 }
 
-/** A complete answer. */
+/** A complete response. */
 export type Answer = {
   url: string
   method: string
@@ -38,7 +38,7 @@ const asObject = (text: string): Record<string, unknown> => {
   return { ...value }
 }
 
-/** Sends one request on a new connection and reads the answer; rejects after `timeout`. */
+/** Sends one request on a new connection and reads the response; rejects after `timeout`. */
 export const exchange = async ({ method, url, connectTo = url, headers, ca, ...rest }: Exchange): Promise<Answer> => {
   const message = await new Promise<IncomingMessage>((resolve, reject) => {
     const send = connectTo.protocol === 'https:' ? httpsRequest : httpRequest

@@ -4,7 +4,7 @@ import type { GatewayProcess } from './gateway-process.ts'
 
 /** Requests at a steady rate, and their outcome. */
 export type Load = {
-  /** Returns the number of answers by status or error since the start or the last call. */
+  /** Returns the number of responses by status or error since the start or the last call. */
   readonly take: () => Record<string, number>
   readonly stop: () => Promise<void>
 }

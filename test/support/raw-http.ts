@@ -1,7 +1,7 @@
 import { connect, type Socket } from 'node:net'
 import { connect as connectTls } from 'node:tls'
 
-/** An HTTP/1.1 answer as received. */
+/** An HTTP/1.1 response as received. */
 export type RawAnswer = {
   status: number
   /** Names in lower case; values of one name in their order. */
@@ -62,7 +62,7 @@ export const sendRaw = async (url: string, bytes: string | Buffer, timeout = 10_
   })
 }
 
-/** Sends one request without a body, with its target byte for byte, and returns its only answer. */
+/** Sends one request without a body, with its target byte for byte, and returns its only response. */
 export const ask = async (
   url: string,
   method: string,
@@ -89,10 +89,7 @@ export const header = (answer: RawAnswer, name: string): string | null => {
   return values[0] ?? null
 }
 
-/**
- * Parses bytes as HTTP/1.1 answers (RFC 9112); throws if they are malformed. `methods` are those of the
- * requests.
- */
+/** Parses bytes as HTTP/1.1 responses (RFC 9112); throws if they are malformed. `methods` are those of the requests. */
 export const parseAnswers = (bytes: Buffer, methods: readonly string[] = []): RawAnswer[] => {
   const answers: RawAnswer[] = []
   let at = 0

@@ -5,7 +5,7 @@ import { htmlForms, htmlLink } from './html-form.ts'
 /** A request for a page by a client without Sec-Fetch headers. */
 export const plainPage: RequestOptions = { kind: 'none', headers: { accept: 'text/html' } }
 
-/** Returns the authorization URL in the answer to a login: a redirect, or a small page with a link. */
+/** Returns the authorization URL in the response to a login: a redirect, or a small page with a link. */
 export const authorizationUrlOf = ({ status, headers, body, url }: Answer): URL => {
   const to = status === 302 ? headers.location : htmlLink(body, 'continue')
   if (to === null || to === undefined) throw new Error(`no login began at ${url} (${status}): ${body.slice(0, 300)}`)

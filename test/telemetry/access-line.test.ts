@@ -47,7 +47,7 @@ void t.test('any path or route stays one line of JSON', async (t) => {
   }
 })
 
-void t.test('an access line tells its trace and an aborted answer', async (t) => {
+void t.test('an access line has its trace id, and says whether the response was aborted', async (t) => {
   const line = formatAccessLine({ ...usual, traceId: '4bf92f3577b34da6a3ce929d0e0e4736', aborted: true }, TIME)
   t.match(JSON.parse(line), { trace_id: '4bf92f3577b34da6a3ce929d0e0e4736', aborted: true })
   t.notOk('aborted' in JSON.parse(formatAccessLine(usual, TIME)))

@@ -78,8 +78,8 @@ void t.test('no log line at any level contains a token, code, cookie, state or s
   }
   secrets.add('t'.repeat(10))
   secrets.add('in-the-query')
-  const cancelled = await beginLogin(browser, url)
-  secrets.add(cancelled.searchParams.get('request_uri') ?? '')
+  const canceled = await beginLogin(browser, url)
+  secrets.add(canceled.searchParams.get('request_uri') ?? '')
 
   // The application, with every kind of no.
   await browser.get(`${url}/orders?token=in-the-query`, {

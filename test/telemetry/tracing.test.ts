@@ -69,7 +69,7 @@ const lines = (stdout: string): Record<string, unknown>[] =>
 const lastHeaders = ({ upstream }: Running): Record<string, unknown> => ({ ...upstream.requests.at(-1)?.headers })
 
 void t.test(
-  'a login and a request become spans, the upstream gets the gateway’s context, the log the trace',
+  'a login and a request become spans, the upstream gets the gateway’s context, and the log has the trace id',
   async (t) => {
     const receiver = await startTraceReceiver(t)
     const running = await start(t, {

@@ -6,13 +6,13 @@ const tokens = (seconds: number | null): Pick<ReturnType<typeof sampleSession>, 
   tokens: { ...sampleSession().tokens, expiresAt: seconds === null ? null : 1_000_000 + seconds * 1000 },
 })
 
-void t.test('an access token has expired at its expiry time', async (t) => {
+void t.test('an access token has expired once its expiry time is reached', async (t) => {
   t.equal(isExpired(sampleSession(), 1_099_999), false)
   t.equal(isExpired(sampleSession(), 1_100_000), true)
   t.equal(isExpired(sampleSession(tokens(null)), 9_999_999_999), false, 'one that names none is used')
 })
 
-void t.test('a token is due before its expiry', async (t) => {
+void t.test('a token is due for a refresh before its expiry', async (t) => {
   const cases = [
     [100, { share: 0.5 }, 1_050_000],
     [100, { share: 0.1 }, 1_090_000],

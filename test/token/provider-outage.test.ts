@@ -63,7 +63,7 @@ for (const [name, failure] of [
   )
 }
 
-void t.test('a success for a route’s token counts', async (t) => {
+void t.test('a grant of a route’s token counts as a success', async (t) => {
   const { idp, url, browsers, ask } = await outage(t, 2, refused)
   idp.fail('token', null)
   moveClock(t, 600)
@@ -73,7 +73,7 @@ void t.test('a success for a route’s token counts', async (t) => {
   t.same(await Promise.all(browsers.map(ask)), [200, 200])
 })
 
-void t.test('without another success to learn from, users wait at most five seconds', async (t) => {
+void t.test('if no other call succeeds, users wait at most five seconds', async (t) => {
   const { idp, browsers, ask } = await outage(t, 3, refused)
   idp.fail('token', null)
   moveClock(t, 3_900)

@@ -72,7 +72,7 @@ void t.test(
     for (const browser of [alice, bob]) t.equal(await statusAt(browser, b), 200)
     await sleep(2_100)
     const before = idp.grants['refresh_token'] ?? 0
-    // The provider does its work and keeps quiet: the grants have happened, their answers do not arrive.
+    // The provider does its work and keeps quiet: the grants have happened, their responses do not arrive.
     idp.fail('token', { processed: true, hang: true, times: 2 })
     const stalled = statusAt(alice, a)
     const crashed = statusAt(bob, c).catch(() => 'cut off')

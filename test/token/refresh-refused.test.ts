@@ -29,7 +29,7 @@ void t.test('invalid_grant for an expired token is reported to the waiting reque
   t.notOk(browser.cookies.get(url, 'gatehouse'))
 })
 
-void t.test('invalid_grant in another kind of answer ends no session', async (t) => {
+void t.test('invalid_grant in another kind of response ends no session', async (t) => {
   const { call, idp, events } = await loggedIn(t)
   for (const failure of [
     { status: 500, body: 'invalid_grant' },
@@ -351,7 +351,7 @@ const unusable: [string, RegExp, (right: JWTPayload, idp: LoggedIn['idp']) => un
 ]
 
 for (const [name, reason, make] of unusable) {
-  void t.test(`a refresh with ${name} as ID token renews the tokens and keeps the claims`, async (t) => {
+  void t.test(`a refresh with ${name} as ID token replaces the tokens and keeps the claims`, async (t) => {
     const { call, idp, events, status, browser, url, upstream } = await loggedIn(t)
     const claims = (await browser.get(`${url}/oauth2/userinfo`, script)).json()
     await call()
@@ -425,7 +425,7 @@ for (const [name, members] of [
   ['an access token that is no text', { access_token: 5 }],
   ['an access token of another type', { token_type: 'mac' }],
 ] as const) {
-  void t.test(`an answer with ${name} still brings the next refresh token`, async (t) => {
+  void t.test(`a response with ${name} still provides the next refresh token`, async (t) => {
     const running = await loggedIn(t, {
       idp: { lifetimes: { accessToken: 100 }, resources: ['api://stock'] },
       config: { routes: [{ path: '/**' }, { path: '/api/echo/stock', token: { resource: 'api://stock' } }] },

@@ -107,7 +107,7 @@ void t.test('without a refresh token an expired token ends the session only for 
   t.equal(idp.tokenRequests, 1)
 })
 
-void t.test('a navigation with such a session goes through the login and returns', async (t) => {
+void t.test('a navigation with an expired token and no refresh token goes through the login and returns', async (t) => {
   const { url, idp, browser } = await loggedIn(t, { config: { provider: { scopes: ['openid'] } } })
   t.equal(idp.grants.refresh_token, 0)
   moveClock(t, 101_000)
@@ -159,7 +159,7 @@ void t.test('POST session/refresh counts as activity, and is refused cross-site'
   t.equal(idp.grants.refresh_token, 1)
 })
 
-void t.test('an answer without a new refresh token keeps the old one', async (t) => {
+void t.test('a response without a new refresh token keeps the old one', async (t) => {
   const { call, idp } = await loggedIn(t)
   idp.settings.rotateRefreshTokens = false
   idp.settings.reshapeTokenResponse = ({ refresh_token: _kept, ...rest }) => rest

@@ -161,7 +161,7 @@ void t.test('a token goes into the header that the route names', async (t) => {
 })
 
 void t.test(
-  'a route’s token is cached, renewed in the background before its expiry, and at once after it',
+  'a route’s token is cached, refreshed in the background before its expiry, and at once after its expiry',
   async (t) => {
     const running = await withTokens(t, { orders: { grant: 'client-credentials', resource: 'api://orders' } })
     const first = await ask(running, 'orders')
@@ -253,7 +253,7 @@ void t.test('a provider that repeats its request for a login ends in a page inst
   t.equal(hops.filter(({ url }) => url.includes('/oauth2/callback')).length, 1, 'one login')
 })
 
-void t.test('a revoked refresh token ends the session, also when it is redeemed for another resource', async (t) => {
+void t.test('a revoked refresh token ends the session, even when it is used for another resource', async (t) => {
   const running = await withTokens(t, { stock: { resource: 'api://stock' } })
   running.idp.revokeGrantsOf('alice')
   const { answer } = await ask(running, 'stock')
@@ -301,7 +301,7 @@ void t.test('a token with several audiences, or one that is not a JWT, causes no
   t.same(running.events('audience_not_granted'), [])
 })
 
-void t.test('unexpected values in the answer lose neither the route’s token nor the new refresh token', async (t) => {
+void t.test('unexpected values in the response lose neither the route’s token nor the new refresh token', async (t) => {
   const odd = {
     id_token: 'x.y.z',
     scope: ['openid', 'orders.read'],

@@ -39,7 +39,8 @@ export function trackClusterConnections(): ClusterConnections {
     passed: () => count,
     pending: () => [...pending].reduce((sum, { size }) => sum + size, 0),
     stopListening() {
-      // Workers send this message when they stop listening. Once all have, node:cluster closes the socket.
+      // Workers send this message when they stop listening. Once all workers have sent it, node:cluster closes the
+      // socket.
       for (const [child, keys] of shared)
         for (const key of keys) child.emit('internalMessage', { cmd: 'NODE_CLUSTER', act: 'close', key })
     },

@@ -32,8 +32,8 @@ const STABLE_AFTER_MS = 30_000
 const KILL_GRACE_MS = 15_000
 
 /**
- * Serves in `count` worker processes that share the listeners. This process runs the admin listener and replaces workers
- * that die. Stops everything and rejects if the workers can't serve.
+ * Serves in `count` worker processes that share the listeners. This process runs the admin listener and replaces
+ * workers that die. Stops everything and rejects if the workers cannot serve.
  */
 export async function serveInWorkers(count: number, initial: Config, log: Log): Promise<RunningGateway> {
   let config = initial

@@ -13,7 +13,7 @@ export interface WorkerCalls {
   reload(config: Config): Promise<void>
   drain(): Promise<void>
   cut(): Promise<void>
-  /** Returns the answer of the admin listener to a request. */
+  /** Returns the response of the admin listener to a request. */
   admin(request: AdminRequest): Promise<AdminResponse>
   /** Returns the metrics as prom-client's JSON. */
   metrics(): Promise<unknown>

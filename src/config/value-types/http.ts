@@ -69,7 +69,7 @@ export const method: ValueType<string> = {
 }
 
 /**
- * Extends a list of methods: GET brings HEAD, and duplicates are removed.
+ * Extends a list of methods: adds HEAD to GET, and removes duplicates.
  * @see https://www.rfc-editor.org/rfc/rfc9110#section-9.3.2
  */
 export function withHead(methods: ValueType<string[]>): ValueType<string[]> {

@@ -2,7 +2,7 @@ import { quote, type ValueType } from '../value-type.ts'
 
 interface TextOptions {
   readonly name?: string
-  /** What the text must match. The default is any text that is not empty. */
+  /** The pattern that the text must match. By default, any text that is not empty is accepted. */
   readonly pattern?: RegExp
   /** Completes the sentence "must be …". */
   readonly expected?: string

@@ -102,7 +102,7 @@ export function providerConfiguration(options: ProviderOptions, signingKeys: Sig
       domain_hint: null,
       hd: null,
       kc_idp_hint: null,
-      // Not a parameter: oidc-provider calls this validator for every request, after its own checks.
+      // `demo` is not a real parameter. oidc-provider calls its validator for every request, after the built-in checks.
       demo: (ctx) => {
         completeAuthorizationRequest(ctx, observed)
       },

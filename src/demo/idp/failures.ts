@@ -20,7 +20,7 @@ interface Failure {
   readonly hang?: boolean
   /** Whether the endpoint closes the connection. */
   readonly destroy?: boolean
-  /** Whether the provider processes the request, and only its response is replaced by the failure. */
+  /** Whether the provider processes the request and the failure replaces only the response. */
   readonly processed?: boolean
 }
 

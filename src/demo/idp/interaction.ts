@@ -60,7 +60,7 @@ export async function answerInteraction(
   }
   const form = new URLSearchParams(await text(req))
   if (form.has('cancel')) {
-    const refusal = { error: 'access_denied', error_description: 'the user cancelled the sign-in' }
+    const refusal = { error: 'access_denied', error_description: 'the user canceled the sign-in' }
     await provider.interactionFinished(req, res, refusal, { mergeWithLastSubmission: false })
     return
   }

@@ -4,7 +4,7 @@ import type { Endpoint } from './endpoints.ts'
 
 /** What the provider has received and issued since it started. */
 export interface Observed {
-  /** Requests by endpoint, including those that failed on purpose. */
+  /** Requests by endpoint, including requests that a test made fail. */
   readonly requests: Record<Endpoint, number>
   readonly tokenRequests: number
   readonly revocations: number

@@ -96,7 +96,7 @@ async function frontChannelUris({ oidc }: KoaContextWithOIDC): Promise<string[]>
   return uris.filter((uri) => uri !== null)
 }
 
-// By the time of `load`, every frame has called its application.
+// The `load` event fires after every frame has called its application.
 const SUBMIT_WHEN_LOADED = "<script>addEventListener('load', () => { document.forms[0].submit() })</script>"
 
 /**

@@ -26,11 +26,14 @@ export interface Lifetimes {
 /** Settings that a test may change while the provider runs; they apply to the next token or login. */
 export interface IdpSettings {
   lifetimes: Lifetimes
-  /** Whether a refresh replaces the refresh token. Reuse of an old one then revokes the grant. */
+  /** Whether a refresh replaces the refresh token. Reuse of an old refresh token then revokes the grant. */
   rotateRefreshTokens: boolean
   /** Changes successful responses of the token endpoint, for example by removing `expires_in`. */
   reshapeTokenResponse: ((body: Record<string, unknown>) => Record<string, unknown>) | null
-  /** APIs that any refresh token can be redeemed for, one at a time (https://www.rfc-editor.org/rfc/rfc8707#section-2.2). */
+  /**
+   * APIs for which any refresh token yields an access token, one API per request
+   * (https://www.rfc-editor.org/rfc/rfc8707#section-2.2).
+   */
   resources: readonly string[]
   /** Returns the error for an exchange, such as Entra's `interaction_required`; `null` to issue the token. */
   refuseExchange: ((audience: string) => Readonly<Record<string, unknown>> | null) | null

@@ -72,7 +72,7 @@ async function slow(_req: IncomingMessage, res: ServerResponse, query: URLSearch
 
 const PATTERN_BYTES = 251
 
-// A whole number of patterns, so all chunks are equal.
+// Holds a whole number of patterns, so that all chunks are equal.
 const PATTERN_CHUNK = Buffer.from(Array.from({ length: PATTERN_BYTES * 260 }, (_, index) => index % PATTERN_BYTES))
 
 function* patternBytes(total: number): Generator<Buffer> {
@@ -97,7 +97,7 @@ function setCookie(_req: IncomingMessage, res: ServerResponse, query: URLSearchP
   sendJson(res, 200, { set: lines })
 }
 
-/** The answers of the API, by the path segment after `/api/`. */
+/** The responses of the API, by the path segment after `/api/`. */
 export const apiAnswers: Readonly<Record<string, ApiAnswer>> = {
   'orders': listOrders,
   echo,
@@ -139,8 +139,8 @@ function hasBody(status: number): boolean {
 }
 
 /**
- * Creates the answer to `/api/status/NNN`: that status. Query: `header` (`Name: value`, repeatable), `body`, `type` (the
- * media type) and `times`, after which requests for the same target get 200.
+ * Creates the response to `/api/status/NNN`: that status. Query: `header` (`Name: value`, repeatable), `body`, `type`
+ * (the media type) and `times`, after which requests for the same target get 200.
  */
 export function createStatusAnswer(): ApiAnswer {
   const seen = new Map<string, number>()

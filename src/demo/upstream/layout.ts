@@ -33,7 +33,8 @@ textarea, input { font: inherit; width: 100%; padding: .5rem; border: 1px solid 
 `
 
 /**
- * Returns an HTML document in the style of the sample application; `body` and `head` are HTML, `title` and `user` text.
+ * Returns an HTML document in the style of the sample application; `body` and `head` are HTML; `title` and `user` are
+ * text.
  */
 export function layout(title: string, user: string | null, body: string, head = ''): string {
   return `<!doctype html>

@@ -122,8 +122,8 @@ function echoFrames(socket: Duplex, closeCode: number | null, head: Buffer): voi
 }
 
 /**
- * Accepts a WebSocket with its first subprotocol and echoes every message. Query: `status` refuses the upgrade with that
- * status, `close` answers the first message with that close code. Returns whether the WebSocket was accepted.
+ * Accepts a WebSocket with its first subprotocol and echoes every message. Query: `status` refuses the upgrade with
+ * that status, `close` answers the first message with that close code. Returns whether the WebSocket was accepted.
  */
 export function acceptWebSocket(req: IncomingMessage, socket: Duplex, head: Buffer, query: URLSearchParams): boolean {
   const key = req.headers['sec-websocket-key']

@@ -8,7 +8,7 @@ import { answerFor } from '../answers/send.ts'
 import { PROBLEM_TYPE, problem } from '../problem.ts'
 
 /**
- * Registers the common behaviour of both kinds of admin listener: ignores bodies, refuses too many header fields, and
+ * Registers the common behavior of both kinds of admin listener: ignores bodies, refuses too many header fields, and
  * answers errors with a problem.
  */
 export function answerAsAdmin(app: FastifyInstance, log: Log, { headerFields }: Config['limits']): void {
@@ -44,7 +44,7 @@ function faultOf(error: unknown): Fault {
     : new Fault('internal_error', { cause: error })
 }
 
-/** Sends an answer as a problem. */
+/** Sends a response as a problem. */
 export function sendProblem(
   reply: FastifyReply,
   { status, code, title, detail, retryAfter, authenticate }: Answer,

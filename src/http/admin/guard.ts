@@ -13,8 +13,8 @@ import { peerOf, plainAddress } from '../facts.ts'
 export type AdminSettings = NonNullable<Config['admin']>
 
 /**
- * Answers 421 to a foreign Host. DNS rebinding makes the requests of a web page same-origin, but can't change their Host.
- * HTTP/1.0 clients may omit Host, but browsers always send it.
+ * Answers 421 to a foreign Host. DNS rebinding makes the requests of a web page same-origin, but cannot change their
+ * Host. HTTP/1.0 clients may omit Host, but browsers always send it.
  * @see https://www.rfc-editor.org/rfc/rfc9110#section-15.5.20
  */
 export function denyForeignHosts(app: FastifyInstance, settings: AdminSettings, log: Log): void {
@@ -69,7 +69,7 @@ function isOwnHost(host: string, local: string | undefined, { listen, hosts }: A
   )
 }
 
-/** Returns a host without its port, normalised by the URL standard, or `null` for an invalid host. */
+/** Returns a host without its port, normalized by the URL standard, or `null` for an invalid host. */
 function nameOf(host: string): string | null {
   const bracketed = host.includes(':') && !/^[^:]*:\d*$|^\[/.test(host) ? `[${host}]` : host
   const url = `http://${bracketed}/`

@@ -2,7 +2,7 @@ import type { Provider } from '../../oidc/provider.ts'
 import { withDeadline } from '../../resilience/deadline.ts'
 import type { Store } from '../../store/store.ts'
 
-/** The answer of `/readyz`. */
+/** The response of `/readyz`. */
 export interface Readiness {
   readonly ready: boolean
   readonly checks: {

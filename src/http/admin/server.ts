@@ -47,7 +47,7 @@ export function buildAdmin({
 
   void app.register(async (scope) => {
     guardSessions(scope, settings, log)
-    // The announced issuer, because sessions have it. The configured one may differ by a trailing slash.
+    // Sessions have the announced issuer. The configured issuer may differ by a trailing slash.
     registerSessionAdministration(scope, sessions, () => announcedIssuer(provider))
   })
   return app

@@ -38,7 +38,7 @@ interface WorkersAdminOptions {
   readonly limits: Config['limits']
 }
 
-/** A worker that takes longer to respond is not ready. */
+/** A worker that takes longer to respond counts as not ready. */
 const ANSWER_TIMEOUT_MS = 5_000
 
 /** Builds the admin listener of a gateway with several processes, which aggregates the responses of its workers. */

@@ -115,7 +115,7 @@ link.target="_blank";link.rel="noopener";link.after(back)}`
 /** Replaces the history entry, so that the back button leads to the form, not to a page that would post it again. */
 const REPLACE_HISTORY = 'link.onclick=function(e){e.preventDefault();location.replace(link.href)}'
 
-/** The fields of a posted form, in a form in which a browser can post them again. */
+/** The fields of a posted form, as a browser can post them again. */
 export interface FormFields {
   /** The names and values in order. The value of an empty file field is `null`. */
   readonly fields: readonly (readonly [name: string, value: string | null])[]

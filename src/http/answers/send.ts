@@ -11,15 +11,15 @@ import { breakOff } from '../server/response-queue.ts'
 import { logDenial } from './denial-log.ts'
 import { renderPage, type Action } from './pages.ts'
 
-/** Sends the gateway's own answers. */
+/** Sends the gateway's own responses. */
 export interface Answers {
-  /** Sends a redirect if the answer has a location, otherwise a problem to a script and a page to a browser. */
+  /** Sends a redirect if the response has a location, otherwise a problem to a script and a page to a browser. */
   send(request: FastifyRequest, reply: FastifyReply, answer: Answer): FastifyReply
-  /** Sends the answer of a denial, and writes its log line. */
+  /** Sends the response of a denial, and writes its log line. */
   deny(request: FastifyRequest, reply: FastifyReply, denial: FinalDenial): FastifyReply
 }
 
-/** Creates the sender of answers. */
+/** Creates the sender of responses. */
 export function createAnswers(config: Config, cookies: Cookies): Answers {
   function headersOf(answer: Answer): Record<string, string> {
     return {
@@ -50,10 +50,10 @@ export function createAnswers(config: Config, cookies: Cookies): Answers {
   function send(request: FastifyRequest, reply: FastifyReply, answer: Answer): FastifyReply {
     if (request.context !== null) request.context.verdict = answer.code
     const { headers, body } = render(request, answer)
-    // Fastify does not send an answer to a request that is being proxied, because its reply is hijacked.
+    // Fastify does not send a response to a request that is being proxied, because its reply is hijacked.
     if (reply.sent)
       reply.raw
-        // Explicit, because the response may already have the application's status text.
+        // The status text is explicit, because the response may already have the application's.
         .writeHead(answer.status, STATUS_CODES[answer.status], {
           ...headers,
           'content-length': Buffer.byteLength(body),
@@ -72,7 +72,7 @@ export function createAnswers(config: Config, cookies: Cookies): Answers {
   }
 }
 
-/** Returns the body and headers of an answer: a problem for a script, otherwise a page with links to `origin`. */
+/** Returns the body and headers of a response: a problem for a script, otherwise a page with links to `origin`. */
 export function contentOf(
   answer: Answer,
   kind: RequestKind,
@@ -113,7 +113,7 @@ function actionsFor(answer: Answer, kind: RequestKind, origin: string): Action[]
   return [{ label: 'Start page', href: `${origin}/` }]
 }
 
-/** Returns the answer for a fault. */
+/** Returns the response for a fault. */
 export function answerFor(fault: Fault): Answer {
   return {
     status: fault.status,

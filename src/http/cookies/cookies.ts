@@ -197,7 +197,7 @@ const MAX_PATH_BYTES = 1024
 export function placesOf(host: string, path: string): Place[] {
   const name = host.replace(/:\d+$/, '')
   const labels = isIP(withoutBrackets(name)) === 0 ? name.split('.') : []
-  // Without the last label, because a domain with a single label is a public suffix or the host itself.
+  // Drops the last label, because a domain with a single label is a public suffix or the host itself.
   const domains = labels
     .slice(0, -1)
     .slice(0, MAX_PLACES)

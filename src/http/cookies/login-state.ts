@@ -18,7 +18,7 @@ export interface LoginState {
   readonly at: number
   /** Whether the login runs in a frame with `prompt=none` and ends with a page that reports the outcome. */
   readonly silent: boolean
-  /** Whether a silent login keeps the session and renews at most its tokens. */
+  /** Whether a silent login keeps the session and replaces at most its tokens. */
   readonly keep: boolean
   /** The mark of the user whose page began a silent login. The login must not log in another user. */
   readonly user: string | null
@@ -86,7 +86,7 @@ export function createSealedState<T>(rawKeys: readonly Buffer[], purpose: string
       const bytes = Buffer.from(sealed, 'base64url')
       if (bytes.toString('base64url') !== sealed) return null
       const text = keys.reduce<string | null>((found, key) => found ?? open(key, purpose, bytes), null)
-      // Only a sealed state opens, so it has this type.
+      // Needs no validation: only a state that this gateway sealed opens.
       const state: T | null = text === null ? null : JSON.parse(text)
       return state
     },

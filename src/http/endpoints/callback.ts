@@ -23,7 +23,7 @@ import { answerRefusal } from './login-error.ts'
 import { restartLogin, loginUrlOf } from './restart-login.ts'
 import { outcomeOf, sendOutcome, type Outcome } from './silent-login.ts'
 
-const NO_STATE = 'This address finishes a sign-in that was begun elsewhere, or long ago. Begin again.'
+const NO_STATE = 'This address finishes a sign-in that was started elsewhere or too long ago. Sign in again.'
 
 /** The values of the metric label `outcome`. */
 const OUTCOMES = [
@@ -68,7 +68,7 @@ interface BoundCallback {
   readonly secret: string
 }
 
-/** The end of a login. */
+/** How a login ends. */
 type LoginEnd =
   | { readonly type: 'logged-in'; readonly session: Session }
   /** The current session continues. `renewed`: with new tokens. */
@@ -238,8 +238,8 @@ async function whyStale(
 }
 
 /**
- * Keeps the current session after a silent login. Replaces its tokens only if they can't be refreshed. Returns `ended` if
- * the session has ended, and `another` if it can't be kept because the provider session is a different one.
+ * Keeps the current session after a silent login. Replaces its tokens only if they cannot be refreshed. Returns `ended`
+ * if the session has ended, and `another` if it cannot be kept because the provider session is a different one.
  */
 async function keepSession(
   services: Services,

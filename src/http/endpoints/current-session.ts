@@ -15,7 +15,10 @@ export async function findSession(
   return facts.ticket === null ? null : sessions.load(facts.ticket, now)
 }
 
-/** Returns the session of a request's cookie. Without one, answers 401 and returns `null`. Rejects with `store_unavailable`. */
+/**
+ * Returns the session of a request's cookie. Without one, answers 401 and returns `null`. Rejects with
+ * `store_unavailable`.
+ */
 export async function requireSession(
   services: Services,
   request: FastifyRequest,
@@ -35,7 +38,7 @@ export async function requireSession(
   return null
 }
 
-/** Answers 401, even to a navigation, because these URLs are for scripts, which can't use a redirect to the login. */
+/** Answers 401, even to a navigation, because these URLs are for scripts, which cannot use a redirect to the login. */
 export function demandLogin(
   { config, answers }: Pick<Services, 'config' | 'answers'>,
   request: FastifyRequest,

@@ -104,7 +104,7 @@ export function registerEndpoints(app: FastifyInstance, services: Services, limi
         services.answers.deny(request, reply, { reason: 'method-not-allowed', allow: methods }),
     })
   }
-  // Also in onRequest, so that the answer does not wait for a body.
+  // Denies in onRequest too, so that the response does not wait for a body.
   const denyUnknown = async (request: FastifyRequest, reply: FastifyReply): Promise<FastifyReply> =>
     services.answers.deny(request, reply, { reason: 'no-route' })
   app.all(`${services.config.basePath}/*`, { onRequest: denyUnknown }, denyUnknown)
@@ -118,7 +118,7 @@ function disableSniffing(_request: FastifyRequest, reply: FastifyReply, done: ()
 /** Disconnects clients that send a body slowly, because the bodies are small and the senders are not authenticated. */
 function limitBodyTime(request: FastifyRequest, reply: FastifyReply, done: () => void): void {
   askForBody(request.raw)
-  // The time starts in turn, because a client that waits for 100 Continue may first wait for earlier answers.
+  // The time starts after earlier responses, because a client that waits for 100 Continue may first wait for them.
   inTurn(reply.raw, () => {
     const timer = setTimeout(() => {
       if (!request.raw.complete) request.raw.destroy()

@@ -26,7 +26,7 @@ export async function answerRefusal(
   const isStepUp = parseStepUpKey(state.stepUp) !== null
   // The refusal can be reported even if the store is unavailable.
   const session = await findSession(services, request).catch(() => null)
-  const fault = refusedLogin(answer, isStepUp && kind !== 'cancelled' ? 'unmet' : kind, session !== null)
+  const fault = refusedLogin(answer, isStepUp && kind !== 'canceled' ? 'unmet' : kind, session !== null)
   if (!canRedirect(services, request)) throw fault
   const isAccepted = session !== null && (await isAcceptedByTarget(services, context, state, session))
   if (session !== null && isAccepted) {

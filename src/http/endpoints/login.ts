@@ -58,7 +58,7 @@ export const login: Endpoint = (services) => async (request, reply) => {
     const denial = { reason: 'login-required', loginUrl: loginUrl.href } as const
     return services.answers.send(request, reply, challenge(denial, kind, context.facts, null, config))
   }
-  // Cleared here as well, because with forward-auth the proxy may not have passed Set-Cookie on to the browser.
+  // Clears the cookies here too, because with forward-auth the proxy may not have passed Set-Cookie on to the browser.
   const two = clearTwoSessions(services.cookies, context.facts, reply)
   if (two !== null) return services.answers.deny(request, reply, two)
   // Logins with different rejected return URLs are not a loop. The fingerprint distinguishes them.

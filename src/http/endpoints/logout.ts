@@ -34,7 +34,8 @@ export const logout: Endpoint = (services) => async (request, reply) => {
   const ended = await endSessions(services, request, reply, 'logout')
   for (const { tokens } of ended) void revokeRefreshToken(provider, tokens.refreshToken, services.log)
   const url = endSessionUrl(provider, {
-    // No hint for two sessions, because an attacker may have planted one. The provider then asks the user.
+    // Sends no hint for two sessions, because an attacker may have planted one of them. The provider then asks the
+    // user.
     idTokenHint: (ended.length === 1 ? ended[0]?.idToken : null) ?? null,
     postLogoutRedirectUri: `${facts.origin}${config.basePath}/logout/callback`,
     state: logoutStates.seal({ target }),

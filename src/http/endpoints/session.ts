@@ -17,7 +17,7 @@ export const session: Endpoint = (services) => async (request, reply) => {
   return reply.header('cache-control', 'no-store').send(describe(services, found, Date.now()))
 }
 
-/** `POST session/refresh`: renews the tokens, except during the cooldown. Counts as activity. */
+/** `POST session/refresh`: refreshes the tokens, except during the cooldown. Counts as activity. */
 export const refreshSession: Endpoint = (services) => async (request, reply) => {
   const { facts, now } = contextOf(request)
   if (isCrossOrigin(facts)) return services.answers.deny(request, reply, { reason: 'cross-origin' })

@@ -28,7 +28,7 @@ export const silent: Endpoint = (services) => async (request, reply) => {
   const outcome = parameters.get('outcome')
   if (outcome !== null) return sendOutcome(services, request, reply, outcome === 'ok' ? 'ok' : outcomeOf(outcome))
   const context = contextOf(request)
-  // A script can't follow the redirect to another origin.
+  // A script cannot follow the redirect to another origin.
   if (['script', 'websocket'].includes(kindOf(request, services.config)))
     return sendOutcome(services, request, reply, 'error')
   try {

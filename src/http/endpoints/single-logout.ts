@@ -39,7 +39,7 @@ export const backchannelLogout: Endpoint = (services) => async (request, reply) 
     throw new Fault('logout_refused', { cause: new Error('its jti was used before') })
   }
   const ended = await endLogin(store, sessions, { ...wanted, at: Date.now() }, 'backchannel')
-  // Stored last, so that the provider can repeat a request that failed with 503.
+  // The `jti` is stored last, so that the provider can repeat a request that failed with 503.
   await store.setNote(jti, 'done', REPLAY_WINDOW_MS)
   request.log.info({ event: 'logout', id: request.id, channel: 'back', ended }, 'the provider has ended sessions')
   contextOf(request).verdict = 'logout'
@@ -64,7 +64,7 @@ async function answerFrame(
   const parameters = queryOf(request)
   const [issuers, [sid, ...moreSids]] = [parameters.getAll('iss'), parameters.getAll('sid')]
   const issuer = announcedIssuer(provider)
-  // Entra sends only `sid`, which can't be guessed, so it is sufficient with a single provider.
+  // Entra sends only `sid`, which cannot be guessed, so it is sufficient with a single provider.
   const isOther = issuers.length > 1 || (issuers[0] !== undefined && !mayHaveIssued(issuer, issuers[0]))
   if (isOther || !isIdentifier(sid) || moreSids.length > 0)
     throw new Fault('logout_refused', { cause: new Error('iss and sid do not name a session of this provider') })

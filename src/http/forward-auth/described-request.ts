@@ -27,7 +27,7 @@ export function readAuthUrl({ path, query }: Pick<Facts, 'path' | 'query'>, base
 
 const NEVER_ALLOWED = new Set(['TRACE', 'TRACK', 'CONNECT'])
 
-/** The description is malformed. Never thrown out of this file. */
+/** Thrown for a malformed description, and caught in this file. */
 class Malformed extends Error {}
 
 /**

@@ -60,7 +60,7 @@ async function answer(
   const own = headers.identity(verdict.route, verdict.who, verdict.accessToken)
   for (let i = 0; i + 1 < own.length; i += 2) reply.header(own[i] ?? '', own[i + 1] ?? '')
   // Returns the client's own Authorization if the route lets it pass, because a proxy that copies the header from this
-  // answer would otherwise drop it.
+  // response would otherwise drop it.
   const passes =
     verdict.session === null && (verdict.who !== null || verdict.route.bearer === null || isBasicAlone(facts))
   const authorization = passes ? facts.headers.authorization : undefined

@@ -35,7 +35,7 @@ interface Bound extends Omit<Owner, 'client'> {
   readonly own: Dispatcher
 }
 
-/** A limit, because a load balancer may send the requests of many users on one connection. */
+/** Limited, because a load balancer may send the requests of many users on one connection. */
 const MAX_OWNERS = 100
 
 const byClient = new WeakMap<Socket, Bound[]>()

@@ -58,7 +58,7 @@ const TIMEOUTS = new Set(['UND_ERR_HEADERS_TIMEOUT', 'UND_ERR_CONNECT_TIMEOUT', 
 /**
  * A request to an upstream and the response to the client, both streamed with backpressure.
  *
- * Undici calls it as a handler. Undici 7 wraps such a handler, and both 7 and 8 parse the headers into an object that is not
+ * Undici calls the exchange as a handler. Undici 7 wraps such a handler, and both 7 and 8 parse the headers into an object that is not
  * used here. Together, this takes 0.7 µs per request. Undici 8 has removed the earlier interface, which avoided the cost:
  * https://github.com/nodejs/undici/pull/4786
  */
@@ -217,7 +217,7 @@ export class Exchange implements ResponseBody, Dispatcher.DispatchHandler {
     const answer = clientHeaders(rawHeadersOf(controller), this.#services.cookies.isOwn)
     const { headers, transferEncoding, location, authenticate } = answer
     if (transferEncoding !== null && !isPlainCoding(transferEncoding))
-      throw unusable(new Error(`the answer has a transfer coding other than chunked: ${printable(transferEncoding)}`))
+      throw unusable(new Error(`the response has a transfer coding other than chunked: ${printable(transferEncoding)}`))
     const concernsLogin = location !== null || authenticate.length > 0
     if (concernsLogin && this.#answerInstead({ status, location, authenticate }, waited)) return
     if (this.#isUploading()) headers.push('Connection', 'close')
@@ -261,7 +261,10 @@ export class Exchange implements ResponseBody, Dispatcher.DispatchHandler {
     this.#closeBehindUpload()
   }
 
-  /** Refreshes a rejected token once per request. Returns `null` if it can't be refreshed, or the request not sent again. */
+  /**
+   * Refreshes a rejected token once per request. Returns `null` if the token cannot be refreshed or the request cannot
+   * be sent again.
+   */
   #renew(session: Session): Promise<Acquired> | null {
     const { route, accessToken } = this.#verdict
     if (accessToken === null || this.#isRenewal) return null
@@ -314,7 +317,7 @@ export class Exchange implements ResponseBody, Dispatcher.DispatchHandler {
     const { id, log } = this.#request
     log.error(
       { event: 'upstream_aborted', id, route: this.#verdict.route.label, cause: causes(error) },
-      'the application broke off its answer',
+      'the application broke off its response',
     )
   }
 
@@ -374,17 +377,17 @@ export class Exchange implements ResponseBody, Dispatcher.DispatchHandler {
     this.controller?.abort(new Error(why))
   }
 
-  /** Returns whether the client has disconnected. A waiting answer learns this later than its socket. */
+  /** Returns whether the client has disconnected. A waiting response learns this later than its socket. */
   #clientHasLeft(): boolean {
     return this.response.destroyed || this.#request.raw.socket.destroyed
   }
 
-  /** Returns whether the client is still sending. Its bytes after the answer must not be read as another request. */
+  /** Returns whether the client is still sending. Its bytes after the response must not be read as another request. */
   #isUploading(): boolean {
     return this.#hasBody && !this.#request.raw.complete
   }
 
-  /** Makes the gateway's own answer the last on its connection if an unread body is arriving. */
+  /** Makes the gateway's own response the last on its connection if an unread body is arriving. */
   #closeBehindUpload(): void {
     if (this.#isUploading()) this.response.setHeader('connection', 'close')
   }
@@ -394,7 +397,9 @@ function rawHeadersOf({ rawHeaders }: Dispatcher.DispatchController): readonly (
   return Array.isArray(rawHeaders) ? rawHeaders : []
 }
 
-/** Returns the fault for a failed exchange. `hasStarted`: the upstream has begun a response that can't be forwarded. */
+/**
+ * Returns the fault for a failed exchange. `hasStarted`: the upstream has begun a response that cannot be forwarded.
+ */
 function faultOf(error: Error, hasStarted: boolean): Fault {
   if (error instanceof Fault) return error
   if (TIMEOUTS.has(codeOf(error))) return new Fault('upstream_timeout', { cause: error })
@@ -403,8 +408,8 @@ function faultOf(error: Error, hasStarted: boolean): Fault {
 
 function unusable(cause: Error): Fault {
   return new Fault('upstream_unreachable', {
-    title: 'Unusable answer',
-    detail: 'The application behind this address gave an answer that can’t be passed on.',
+    title: 'Unusable response',
+    detail: 'The application behind this address gave a response that can’t be passed on.',
     cause,
   })
 }

@@ -38,7 +38,7 @@ export function intercept(
 ): Interception {
   if (redirects.matches(route, status, location))
     return kind === 'script' ? { type: 'deny', denial: { reason: 'upstream-login' } } : PASS
-  // Without a session, the upstream has checked the client's own token, which the gateway can't renew.
+  // Without a session, the upstream has checked the client's own token, which the gateway cannot refresh.
   if (session === null || authenticate.length === 0) return PASS
   const wish = readUpstreamChallenge(status, authenticate)
   if (wish === null) return PASS
@@ -61,7 +61,7 @@ export function compileLoginRedirects(routes: readonly CompiledRoute[], provider
   return {
     matches(route, status, location) {
       if (location === null || status < 300 || status > 399) return false
-      // Tries the raw URL and the URL that a browser parses, in which upper case and the default port are normalised.
+      // Tries the raw URL and the URL that a browser parses, in which upper case and the default port are normalized.
       const written = URL.canParse(location) ? [location, new URL(location).href] : [location]
       return (
         (patterns[route.index] ?? []).some((pattern) => written.some((one) => pattern.test(one))) ||

@@ -6,7 +6,10 @@ export interface ResponseBody {
   readonly response: ServerResponse
   /** Pauses and resumes the upstream. `null` before the upstream is connected. */
   readonly controller: Dispatcher.DispatchController | null
-  /** The first chunk, which is held until the next one: most bodies have one chunk, which is written with the head. */
+  /**
+   * The first chunk, which is held until the next chunk arrives. Most bodies have one chunk, which is written with the
+   * head.
+   */
   held: Buffer | null
   /** Whether the head and the first chunk have been written. */
   begun: boolean

@@ -1,7 +1,7 @@
 import { STATUS_CODES } from 'node:http'
 import { connectionOptions, HOP_BY_HOP } from '../../header-names.ts'
 
-/** The headers that are not just forwarded, by lower-case name. */
+/** The headers that need more than forwarding, by lower-case name. */
 const MEANINGS = [
   'connection',
   'transfer-encoding',
@@ -129,7 +129,7 @@ function without(headers: readonly string[], names: ReadonlySet<string>): string
 }
 
 /**
- * Removes Content-Length from a 204, which has no body, because a client might wait for one.
+ * Removes Content-Length from a 204, because a client might wait for a body that a 204 does not have.
  * @see https://www.rfc-editor.org/rfc/rfc9110#section-8.6
  */
 export function dropLength(headers: string[]): void {
@@ -140,7 +140,7 @@ export function dropLength(headers: string[]): void {
 /** A valid status text, with one character per byte: https://www.rfc-editor.org/rfc/rfc9112#section-4 */
 const PHRASE = /^[\t\u0020-\u007e\u0080-\u00ff]*$/
 
-/** Returns the upstream's own status text, or the standard one if the upstream's can't be sent. */
+/** Returns the upstream's own status text, or the standard one if the upstream's cannot be sent. */
 export function statusText(status: number, phrase: string | null): string {
   const usual = STATUS_CODES[status] ?? ''
   return phrase === null || phrase === usual || !PHRASE.test(phrase) ? usual : phrase

@@ -13,7 +13,7 @@ interface Parser {
   statusText: string
   contentLength: string
   shouldKeepAlive: boolean
-  /** The name, value, name … read so far. */
+  /** The header names and values read so far: name, value, name … */
   readonly headers: readonly Buffer[]
   execute: (chunk: Buffer) => void
   onStatus: (bytes: Buffer) => number
@@ -24,7 +24,7 @@ interface Parser {
 
 const METHODS = ['execute', 'onStatus', 'onHeadersComplete', 'onMessageComplete', 'createError']
 
-/** The status texts with which connections have switched protocols. */
+/** The status texts of 101 responses, by connection. */
 const phrases = new WeakMap<object, string>()
 
 /** The errors of connections that had carried a response before. */
@@ -73,7 +73,7 @@ export function mendParser(socket: Socket, shared: boolean): void {
   }
   parser.onHeadersComplete = (status, upgrade, keepAlive) => {
     if (status < 100) {
-      socket.destroy(new Error(`the answer has the status ${status}`))
+      socket.destroy(new Error(`the response has the status ${status}`))
       return -1
     }
     if (status === 101) phrases.set(socket, parser.statusText)
@@ -99,7 +99,7 @@ export function mendParser(socket: Socket, shared: boolean): void {
   }
 }
 
-/** Returns the status text with which a connection switched protocols, with one character per byte, or `null`. */
+/** Returns the status text of this socket's 101 response, with one character per byte, or `null`. */
 export function phraseOf(socket: object): string | null {
   return phrases.get(socket) ?? null
 }

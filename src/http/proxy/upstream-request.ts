@@ -56,7 +56,7 @@ export function dispatcherOf(
 
 /**
  * Returns the request's body as a stream that leaves the client's connection open if the upstream fails, so that the
- * client gets an answer.
+ * client gets a response.
  */
 export function bodyOf(request: IncomingMessage, { maxBody }: CompiledRoute, maxTrailerFields: number): Readable {
   const chunks = request.iterator({ destroyOnReturn: false })

@@ -107,7 +107,7 @@ function join({ client, upstream, onMessage, onClosed, idleRead }: Joint): (code
       return
     }
     other.end()
-    // Discards unread data, because it would hide the end of the connection.
+    // Discards unread data, because unread data would hide the end of the connection.
     other.resume()
     setTimeout(cut, LAST_BYTES_MS).unref()
   }
@@ -159,7 +159,7 @@ export function joinWebSocket(
     client,
     upstream,
     idleRead: config.limits.idleRead,
-    // A message counts as user activity; a browser's answer to a ping does not.
+    // A message counts as user activity; a browser's response to a ping does not.
     onMessage() {
       if (session !== null) sessions.touch(streams.ownerOf(session), Date.now())
     },
@@ -196,7 +196,7 @@ function trackFrames(): FrameTracker {
   let header: number[] = []
   let payloadLeft = 0
 
-  /** The length of the header that its first bytes announce. */
+  /** Returns the length of the header, which its first bytes announce. */
   function headerLength(): number {
     const second = header[1]
     if (second === undefined) return 2

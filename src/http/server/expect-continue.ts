@@ -16,8 +16,8 @@ interface Waiting extends IncomingMessage {
 export function routeExpectations(server: Server): void {
   server.on('checkContinue', (request: Waiting, response) => {
     request[kWaiting] = response
-    // Node.js closes the connection after an answer without 100 Continue, even if the body has arrived. There is no issue
-    // about it. Node.js sets the flag before https://nodejs.org/api/http.html#event-checkcontinue
+    // Node.js closes the connection after a response without 100 Continue, even if the body has arrived. No issue
+    // reports this. Node.js sets the flag before https://nodejs.org/api/http.html#event-checkcontinue
     Object.defineProperty(response, '_expect_continue', { get: () => !request.complete })
     server.emit('request', request, response)
   })
@@ -32,7 +32,7 @@ export function waitsToBeAsked(request: Waiting): boolean {
   return request[kWaiting] !== undefined
 }
 
-/** Sends `100 Continue` once to a client that waits for it, after the answers to earlier requests. */
+/** Sends `100 Continue` once to a client that waits for it, after the responses to earlier requests. */
 export function askForBody(request: Waiting): void {
   const response = request[kWaiting]
   if (response === undefined || request[kAsked] === true) return

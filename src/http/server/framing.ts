@@ -3,8 +3,8 @@ import { Fault } from '../../errors.ts'
 import { upgradeOf } from './upgrade.ts'
 
 /**
- * Returns whether the bytes after a request can't be trusted to be another request: Node.js's parser loses bytes after a
- * request for another protocol, and HTTP/1.0 has no chunked encoding.
+ * Returns whether the bytes after a request cannot be trusted to be another request: Node.js's parser loses bytes after
+ * a request for another protocol, and HTTP/1.0 has no chunked encoding.
  */
 export function isLastOnConnection(request: IncomingMessage): boolean {
   return (request.headers.upgrade !== undefined && upgradeOf(request) === null) || isChunkedInOld(request)
@@ -19,7 +19,8 @@ export function isChunkedInOld({ httpVersion, headers }: IncomingMessage): boole
 }
 
 /**
- * Returns whether a Transfer-Encoding only frames the message. The gateway can't decode other codings, and would lose them.
+ * Returns whether a Transfer-Encoding only frames the message. The gateway cannot decode other codings, and drops the
+ * header that names them.
  * @see https://www.rfc-editor.org/rfc/rfc9112#section-7
  */
 export function isPlainCoding(transferEncoding: string): boolean {
@@ -27,8 +28,8 @@ export function isPlainCoding(transferEncoding: string): boolean {
 }
 
 /**
- * Creates the fault for a request with more than `most` header or trailer fields. Node.js's own limit silently drops the
- * other fields, even Content-Length or Host.
+ * Creates the fault for a request with more than `most` header or trailer fields. Node.js's own limit silently drops
+ * further fields, even Content-Length or Host.
  * @see https://www.rfc-editor.org/rfc/rfc6585#section-5
  */
 export function tooManyFields(what: 'header' | 'trailer', most: number): Fault {

@@ -1,12 +1,12 @@
 import type { Duplex } from 'node:stream'
 
-/** The number of checks in a row that must find that the peer has read nothing. */
+/** The number of checks in a row without progress after which the peer counts as stopped. */
 const CHECKS = 6
 
 interface Seen {
   /** The number of bytes that the system had taken at the last check. */
   readonly taken: number
-  /** The number of checks since that number changed. */
+  /** The number of checks since `taken` changed. */
   readonly checks: number
 }
 
@@ -36,9 +36,9 @@ export function watchIdleReaders<S extends Duplex>(
 }
 
 /**
- * Returns the number of bytes that the system has taken for the peer, or `null` if none are waiting. The public counters of
- * a socket count a whole write with its first byte, so they can't distinguish a slow reader from one that has stopped. A
- * public `writeQueueSize` was proposed: https://github.com/nodejs/node/pull/44157
+ * Returns the number of bytes that the system has taken for the peer, or `null` if none are waiting. The public
+ * counters of a socket count a whole write with its first byte, so they cannot distinguish a slow reader from one that
+ * has stopped. A public `writeQueueSize` was proposed: https://github.com/nodejs/node/pull/44157
  */
 function takenFrom(connection: Duplex): number | null {
   const handle: unknown = Reflect.get(connection, '_handle')

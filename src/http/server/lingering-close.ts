@@ -1,9 +1,12 @@
 import type { IncomingMessage } from 'node:http'
 import { Socket } from 'node:net'
 
-/** How long a client may pause while it sends the rest of its body after the answer. */
+/** How long a client may pause while it sends the rest of its body after the response. */
 const LINGER_MS = 5_000
-/** How long a client may continue to send after the answer. Many browsers read an answer only after they sent the body. */
+/**
+ * How long a client may continue to send after the response. Many browsers read a response only after they sent the
+ * body.
+ */
 const MAX_LINGER_MS = 30_000
 
 /** Reads and discards the rest of a body, even if an iterator has read a part of it. */
@@ -18,9 +21,9 @@ export function dropRest(request: IncomingMessage): void {
 }
 
 /**
- * Makes a connection that is closed before the request's body has arrived close in stages. The gateway ends its side and
- * discards what the client sends, for at most 30 s. An immediate close would reset the connection, and the client would
- * lose the answer. Node.js closes immediately, in a private method: https://github.com/nodejs/node/pull/36205
+ * Makes a connection that is closed before the request's body has arrived close in stages. The gateway ends its side
+ * and discards what the client sends, for at most 30 s. An immediate close would reset the connection, and the client
+ * would lose the response. Node.js closes immediately, in a private method: https://github.com/nodejs/node/pull/36205
  * @see https://www.rfc-editor.org/rfc/rfc9112#section-9.6
  */
 export function lingeringClose(request: IncomingMessage): void {

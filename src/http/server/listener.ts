@@ -35,9 +35,9 @@ export interface Listener {
   limit(limits: Config['limits']): void
   /** Sets the certificate of new connections. Open connections keep theirs. */
   certify(tls: NonNullable<Config['tls']>): void
-  /** Makes each further answer the last on its connection, so that clients reconnect elsewhere. */
+  /** Makes each further response the last on its connection, so that clients reconnect elsewhere. */
   drain(): void
-  /** Stops accepting connections. Resolves when the open ones have received their answers and are closed. */
+  /** Stops accepting connections. Resolves when the open ones have received their responses and are closed. */
   close(): Promise<void>
   /** Destroys the open connections. */
   cut(): void
@@ -68,7 +68,7 @@ export function createListener(
   refusals: Refusals,
 ): Listener {
   const options: ServerOptions = {
-    // The gateway refuses a request without Host itself, so that the answer has a body.
+    // The gateway refuses a request without Host itself, so that the response has a body.
     requireHostHeader: false,
     IncomingMessage: GatewayRequest,
     connectionsCheckingInterval: CHECK_HEADS_MS,
@@ -94,7 +94,7 @@ export function createListener(
   let watchingReaders: NodeJS.Timeout | undefined
   let accepted = 0
   let draining = false
-  /** The answers that must be the last on their connections, because the listener is draining. */
+  /** The responses that must be the last on their connections, because the listener is draining. */
   const lastAnswers = new WeakMap<Socket, ServerResponse>()
   let askedAt = 0
   let closing: Promise<void> | null = null
@@ -104,7 +104,7 @@ export function createListener(
       endBehind(request.socket, response)
       askedAt = performance.now()
     }
-    // References to all ended requests would make each garbage collection copy them.
+    // If the map held ended requests, each garbage collection would copy them.
     speaking.set(request.socket, hasBody(request) ? request : 'bodyless')
     routeInOrder(request, response)
   }
@@ -133,7 +133,7 @@ export function createListener(
   })
   routeUpgrades(server, serve, (socket, request) => {
     refusals.refuse(
-      new Fault('bad_request', { cause: new Error('an upgrade behind an answer that had not ended') }),
+      new Fault('bad_request', { cause: new Error('an upgrade behind a response that had not ended') }),
       socket,
       request,
     )
@@ -167,7 +167,7 @@ export function createListener(
     }
   }
 
-  /** Closes the connection after this answer, but not after the answers to earlier pipelined requests. */
+  /** Closes the connection after this response, but not after the responses to earlier pipelined requests. */
   function endBehind(socket: Socket, answer: ServerResponse): void {
     if (answer.headersSent || !answer.shouldKeepAlive) return
     const previous = lastAnswers.get(socket)
@@ -209,7 +209,7 @@ export function createListener(
       now - Math.max(begun, askedAt) >= LINGER_MS || now - begun >= MAX_LINGER_MS
     while (!over.signal.aborted && !isQuiet(performance.now())) await moment()
     while (!over.signal.aborted) {
-      // Node.js considers a connection idle even if its complete answer has not been sent yet.
+      // Node.js considers a connection idle even if its complete response has not been sent yet.
       if (![...speaking.keys()].some((socket) => answerUnderWay(socket)?.writableEnded)) server.closeIdleConnections()
       for (const [socket, asked] of speaking) if (asked === 'nothing') socket.destroy()
       await moment()

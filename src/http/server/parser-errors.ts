@@ -30,8 +30,8 @@ export interface Refusals {
    */
   onClientError(error: ClientError, socket: Socket, request: IncomingMessage | null): void
   /**
-   * Refuses an upgrade or CONNECT, for which Node.js has released the connection. The earlier answers are finished, then the
-   * connection ends.
+   * Refuses an upgrade or CONNECT, for which Node.js has released the connection. The earlier responses are finished,
+   * then the connection ends.
    */
   refuse(fault: Fault, socket: Socket, request: IncomingMessage): void
 }
@@ -111,7 +111,7 @@ export function createRefusals({ log, metrics, config }: RefusalServices): Refus
     if (logged) writeLine({ id, method, path, route: '-', ms: 0, client, traceId: null, ...outcome })
   }
 
-  /** Returns a complete HTTP/1.1 answer for a connection without a response object. */
+  /** Returns a complete HTTP/1.1 response for a connection without a response object. */
   function rawAnswer(fault: Fault, kind: RequestKind, id: string): string {
     const { pages, publicUrl } = config()
     const { headers, body } = contentOf(answerFor(fault), kind, id, publicUrl[0] ?? '', pages)
@@ -129,7 +129,7 @@ export function createRefusals({ log, metrics, config }: RefusalServices): Refus
     ].join('\r\n')
   }
 
-  /** Returns the kind of a refused request. A HEAD gets no page, because browsers do not show its answer. */
+  /** Returns the kind of a refused request. A HEAD gets no page, because browsers do not show its response. */
   function kindOf(method: string, headers: IncomingHttpHeaders): RequestKind {
     return method === 'HEAD' ? 'script' : classify(method, headers, config().scripts)
   }
@@ -178,8 +178,8 @@ export function createRefusals({ log, metrics, config }: RefusalServices): Refus
 }
 
 /**
- * Calls `ready` when a refusal can't be mistaken for the answer to an earlier request: after that answer, or at once if that
- * answer has begun.
+ * Calls `ready` when a refusal cannot be mistaken for the response to an earlier request: after that response, or at
+ * once if that response has begun.
  */
 function inOrder(socket: Socket, request: IncomingMessage | null, ready: () => void): void {
   const latest = latestAnswer(socket)
@@ -188,7 +188,7 @@ function inOrder(socket: Socket, request: IncomingMessage | null, ready: () => v
   else latest.once('close', ready)
 }
 
-/** Calls `ready` when all earlier answers have ended. */
+/** Calls `ready` when all earlier responses have ended. */
 function behindAll(socket: Socket, _request: IncomingMessage | null, ready: () => void): void {
   const latest = latestAnswer(socket)
   if (latest === null) ready()
@@ -196,8 +196,8 @@ function behindAll(socket: Socket, _request: IncomingMessage | null, ready: () =
 }
 
 /**
- * Replaces the listeners that Node.js removes from a connection at an upgrade or CONNECT, so that answers continue after
- * `drain` and the connection ends when the client disconnects. Discards what the client sends.
+ * Replaces the listeners that Node.js removes from a connection at an upgrade or CONNECT, so that responses continue
+ * after `drain` and the connection ends when the client disconnects. Discards what the client sends.
  */
 function lookAfter(socket: Socket): void {
   socket
@@ -212,7 +212,7 @@ function lookAfter(socket: Socket): void {
     .resume()
 }
 
-/** Returns whether a refusal can be sent. In the middle of an answer, it would be read as part of that answer. */
+/** Returns whether a refusal can be sent. In the middle of a response, it would be read as part of that response. */
 function mayAnswer(socket: Socket, request: IncomingMessage | null): boolean {
   const busy = answerUnderWay(socket)
   if (!socket.writable) return false

@@ -2,13 +2,13 @@ import type { RequestListener } from 'node:http'
 import type { Socket } from 'node:net'
 import { enqueue, hasSaidClose, inTurn, waitingOn } from './response-queue.ts'
 
-/** How many requests of a connection are handled while an earlier answer has not ended. */
+/** How many requests of a connection are handled while an earlier response has not ended. */
 const MAX_AHEAD = 100
 
 /**
- * Routes requests immediately, but at most a hundred pipelined ones per connection. The next one waits, and its connection
- * is not read during the wait. If the wait is longer than `patience()` ms, the connection is closed. A request that is
- * still waiting when its answer is destroyed is routed for its access line.
+ * Routes requests immediately, but at most a hundred pipelined ones per connection. The next one waits, and its
+ * connection is not read during the wait. If the wait is longer than `patience()` ms, the connection is closed. A
+ * request that is still waiting when its response is destroyed is routed for its access line.
  */
 export function limitPipelining(route: RequestListener, patience: () => number): RequestListener {
   const stopped = new WeakMap<Socket, NodeJS.Timeout>()
@@ -55,7 +55,7 @@ export function limitPipelining(route: RequestListener, patience: () => number):
     process.nextTick(stopReading, socket)
     inTurn(response, () => {
       goOn(socket)
-      // Node.js has not yet finished with the previous answer.
+      // Node.js has not yet finished with the previous response.
       process.nextTick(routeOnce)
     })
   }

@@ -4,8 +4,8 @@ import { askForBody, waitsToBeAsked } from './expect-continue.ts'
 import { dropRest } from './lingering-close.ts'
 
 /**
- * Reads a whole body. For a body of more than `most` bytes, returns `null` and discards the rest, so that a browser reads
- * the answer. Rejects with `bad_request`, with the status 408 after `within` ms.
+ * Reads a whole body. For a body of more than `most` bytes, returns `null` and discards the rest, so that a browser
+ * reads the response. Rejects with `bad_request`, with the status 408 after `within` ms.
  */
 export async function readBody(request: IncomingMessage, most: number, within: number): Promise<Buffer | null> {
   if (Number(request.headers['content-length'] ?? 0) > most) {

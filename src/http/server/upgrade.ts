@@ -40,8 +40,8 @@ export class GatewayRequest extends IncomingMessage {
 const LINGER_MS = 2_000
 
 /**
- * Routes WebSocket requests like all others, so that the gate decides about every request. `drop` ends the connection of a
- * request that can't be upgraded.
+ * Routes WebSocket requests like all others, so that the gate decides on every request. `drop` ends the connection of a
+ * request that cannot be upgraded.
  */
 export function routeUpgrades(
   server: Server,
@@ -53,7 +53,7 @@ export function routeUpgrades(
       socket.destroy()
       return
     }
-    // The upgrade is pipelined after an unfinished answer, and a connection can send only one answer at a time.
+    // The upgrade is pipelined after an unfinished response, and a connection can send only one response at a time.
     if (answerUnderWay(socket) !== null) {
       drop(socket, request)
       return
@@ -62,7 +62,8 @@ export function routeUpgrades(
     const gone = (): void => {
       socket.destroy()
     }
-    // Reads, so that a disconnect is noticed. The bytes that the client has already sent stay in the buffer.
+    // Reads from the socket, so that a disconnect is noticed. The bytes that the client has already sent stay in the
+    // buffer.
     const watch = (): void => {
       if (socket.readableLength === 0) socket.read()
     }
@@ -82,7 +83,7 @@ export function routeUpgrades(
     }
     response.shouldKeepAlive = false
     response.assignSocket(socket)
-    // A plain answer is the last on this connection.
+    // A plain response is the last on this connection.
     response.on('finish', refused)
     request[kUpgrade] = {
       socket,

@@ -10,7 +10,7 @@ interface HeaderDirective {
   readonly path: string | null
 }
 
-/** The effect of one RequestHeader; `template` is `null` if a template can't express the value. */
+/** The effect of one RequestHeader; `template` is `null` if a template cannot express the value. */
 interface Change {
   readonly setting: Setting
   readonly action: string
@@ -131,7 +131,7 @@ function applyChanges(migration: Migration, changes: readonly Change[], variable
   }
 }
 
-/** Returns the value of a header as a template; `null` if a template can't express it. */
+/** Returns the value of a header as a template; `null` if a template cannot express it. */
 function templateOf(
   name: string,
   value: string,
@@ -193,7 +193,7 @@ function variablesOf(directives: readonly HeaderDirective[], migration: Migratio
 
 const CLAIMS = ['sub', 'iss', 'email', 'name', 'preferred_username', 'given_name', 'family_name', 'groups']
 
-/** The other headers of the module, which it always removes from client requests. */
+/** The module's other headers. The module always removes them from client requests. */
 const MODULE_HEADERS = [
   'access_token',
   'access_token_expires',

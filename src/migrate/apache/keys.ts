@@ -10,7 +10,7 @@ const BEARER_TOKENS = "clients' own tokens are JWTs of the same provider, verifi
 const ONE_PROVIDER = 'there is one provider: run a gateway for each, or let one provider broker the others'
 const LOGIN_STATE = 'each login has a sealed state bound to one small cookie; nothing to set'
 
-/** The rules for the directives of mod_auth_openidc, and for those of Apache that decide about access. */
+/** The rules for the directives of mod_auth_openidc, and for the directives of Apache that control access. */
 export const modAuthOpenidc: Rules = {
   OIDCProviderMetadataURL: becomes(
     'provider.issuer',
@@ -278,7 +278,7 @@ export const modAuthOpenidc: Rules = {
         'a failed refresh does not end the session while the token is valid, unless the provider rejects the refresh',
       )
   }),
-  OIDCCacheType: combined('session.store', 'redis stays, others become memory:'),
+  OIDCCacheType: combined('session.store', 'redis stays Redis; other types become `memory:`'),
   OIDCRedisCacheServer: combined('session.store'),
   OIDCRedisCacheDatabase: combined('session.store'),
   OIDCRedisCacheUsername: copied('session.redis.username'),
@@ -298,8 +298,8 @@ export const modAuthOpenidc: Rules = {
   OIDCMemCacheConnectionsTTL: noEquivalent(CACHE),
   OIDCCacheEncrypt: always(true, 'data in Redis is always sealed'),
 
-  OIDCClaimPrefix: combined('routes[].headers.set', 'the header names start with it'),
-  OIDCClaimDelimiter: noEquivalent('items of a list are joined with a comma; a comma inside one is %2C'),
+  OIDCClaimPrefix: combined('routes[].headers.set', 'the header names start with the prefix'),
+  OIDCClaimDelimiter: noEquivalent('items of a list are joined with a comma; a comma inside an item becomes %2C'),
   OIDCPassClaimsAs: combined(
     'routes[].headers.set',
     'headers only; text that is not ASCII is encoded as in RFC 8187, or with encoding: base64',
@@ -308,7 +308,7 @@ export const modAuthOpenidc: Rules = {
     'the ID token does not leave the gateway; headers.set can use its claims',
     'security',
   ),
-  OIDCPassUserInfoAs: noEquivalent('headers.set can use its claims, one by one'),
+  OIDCPassUserInfoAs: noEquivalent('headers.set can send single userinfo claims'),
   OIDCPassAccessToken: combined('routes[].token'),
   OIDCPassRefreshToken: unavailable('the refresh token does not leave the gateway'),
   OIDCRemoteUserClaim: combined(
@@ -366,7 +366,7 @@ export const modAuthOpenidc: Rules = {
   ),
   Require: combined(
     'routes[].require',
-    'valid-user, claim NAME:VALUE and all granted; with any other requirement, no user is let in until you decide',
+    'valid-user, claim NAME:VALUE and all granted are translated; with any other requirement, no user is let in until you decide',
   ),
   RequestHeader: combined(
     'routes[].headers',

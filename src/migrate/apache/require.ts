@@ -1,7 +1,7 @@
 import { literal } from '../setting.ts'
 import type { Directive } from '../readers/apache.ts'
 
-/** Which users a set of `Require` directives lets in; `inexpressible` if a route can't require the same. */
+/** Which users a set of `Require` directives lets in; `inexpressible` if a route cannot require the same. */
 export type Policy =
   | { readonly kind: 'public' }
   | { readonly kind: 'users'; readonly claims: Readonly<Record<string, string[]>> }

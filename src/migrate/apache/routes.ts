@@ -147,7 +147,7 @@ function areaOf(
     if (action !== undefined && isWholeSite(section))
       migration.routeDefaults.challenge = challengeOf(action.setting, migration)
     else if (action !== undefined)
-      remark(migration, 'gap', action.setting, 'there is no Require beside it: set challenge on the route')
+      remark(migration, 'gap', action.setting, 'its section has no Require: set challenge on the route')
     return null
   }
   if (section.setting !== null) markRouteSource(migration, section.setting)
@@ -205,7 +205,7 @@ function challengeOf(setting: Setting, migration: Migration): string {
       'the expression is left out: the kind of request (navigation or script) decides, see docs/requests.md',
     )
   if (['407', '410'].includes(action))
-    remark(migration, 'differs', setting, `the answer without a session is 401, not ${action}`)
+    remark(migration, 'differs', setting, `the response without a session is 401, not ${action}`)
   markRouteSource(migration, setting)
   return ['401', '407', '410'].includes(action) && expression === undefined ? '401' : 'auto'
 }

@@ -3,13 +3,13 @@ import type { Directive } from '../readers/apache.ts'
 import type { Setting } from '../setting.ts'
 import { isRequirement } from './require.ts'
 
-/** A part of a site: all of it, or what a section such as `<Location>` applies to. */
+/** The whole site, or the part of it that a section such as `<Location>` applies to. */
 export interface Section {
   readonly directive: Directive | null
   readonly setting: Setting | null
   /** The number of its virtual host; 0 outside of virtual hosts. */
   readonly host: number
-  /** The patterns of its paths; `null` if route patterns can't express them. */
+  /** The patterns of its paths; `null` if route patterns cannot express them. */
   readonly patterns: readonly string[] | null
   /** Paths that the patterns match but the section does not. */
   readonly except: readonly string[]

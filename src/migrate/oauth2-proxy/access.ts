@@ -2,7 +2,7 @@ import { requireClaim, type Migration, UNDECIDED_CLAIM, put, remark, markRouteSo
 import { type Setting, flagOf, listOf, literal, textOf } from '../setting.ts'
 import { type Rule, becomes } from '../rule.ts'
 
-/** Creates a rule for a restriction that routes can't express: no user is let in until the operator has decided. */
+/** Creates a rule for a restriction that routes cannot express: no user is let in until the operator has decided. */
 export function closedUntilDecided(note: string): Rule {
   return {
     target: 'routes[].require.claims',
@@ -124,9 +124,9 @@ function requireEmails(migration: Migration): void {
         migration,
         'security',
         file,
-        'no user is let in until you list its addresses under require.claims' +
+        'no user is let in until you list the addresses in this file under require.claims' +
           (domainNames.length > 0
-            ? '; oauth2-proxy let in users who matched this file or email_domains, here they must match both'
+            ? '; oauth2-proxy let in users who matched either this file or email_domains; here users must match both'
             : ''),
       )
     }
@@ -205,7 +205,7 @@ function requireRoles(migration: Migration, setting: Setting): void {
     setting,
     `the claim ${[...byClaim.keys()].join(' and ')} must be in the ID token: add a mapper in Keycloak` +
       (byClaim.size > 1 || migration.effective.has('allowed_groups')
-        ? '; oauth2-proxy lets in users with any one of the groups and roles, here each claim is required'
+        ? '; oauth2-proxy lets in users with any one of the groups and roles; here each claim is required'
         : ''),
   )
 }

@@ -308,7 +308,7 @@ function migrateUpstream(migration: Migration, fields: Item['fields'], all: read
   })
 }
 
-/** Returns the pattern of a path and how it is rewritten; `null` if a route can't express the same. */
+/** Returns the pattern of a path and how it is rewritten; `null` if a route cannot express the same. */
 function pathAndRewriteOf(
   path: Setting | undefined,
   rewrite: Setting | undefined,
@@ -354,7 +354,7 @@ function migrateHeader(migration: Migration, { fields, all }: Item): void {
   migration.routeDefaults.remove.push(textOf(name))
 }
 
-/** Returns the template for a claim; none if the claim can't be sent as one. */
+/** Returns the template for a claim, or no template if no template can express the claim. */
 function claimTemplates(migration: Migration, name: Setting, fields: Item['fields'], setting: Setting): string[] {
   const claim = textOf(setting)
   if ([...fields.keys()].some((field) => /basicAuthPassword/.test(field))) {

@@ -4,7 +4,7 @@ import { readYaml } from '../readers/yaml.ts'
 import { type Setting, textOf } from '../setting.ts'
 import { isSwitch, keyOfFlag } from './keys.ts'
 
-/** The prefix for keys of the chart that are no settings of the program. */
+/** The prefix for keys of the chart that are not settings of the program. */
 export const CHART = 'chart:'
 
 const CONFIG_VALUES: Readonly<Record<string, string>> = {

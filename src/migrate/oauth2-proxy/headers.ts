@@ -10,7 +10,7 @@ export const identity: Rule = combined(
   'X-Forwarded-User, -Email, -Groups and -Preferred-Username from the claims',
 )
 
-/** The same headers in the verdict for a proxy that uses forward authentication. */
+/** The `X-Auth-Request-*` headers in the verdict for a proxy that uses forward-auth. */
 export const responseIdentity: Rule = becomes(
   'routes[].headers.set',
   (setting, migration) => {
@@ -23,7 +23,7 @@ export const responseIdentity: Rule = becomes(
     })
     markRouteSource(migration, setting)
   },
-  'the same names, for the upstream and in the verdicts on forwardAuth.listen; never in a response to the browser',
+  'the headers keep their names, upstream and in verdicts on forwardAuth.listen; never in a response to the browser',
 )
 
 /** The token that is sent upstream. */

@@ -10,7 +10,7 @@ const LOGS = 'logs are JSON lines on stdout: set log.level, and leave files, for
 const PAGES = 'the gateway has its own pages: set pages.title, pages.logo and pages.texts'
 const HEALTH = 'health is on the admin listener: GET /livez and GET /readyz at admin.listen, never on the public port'
 const OAUTH_ONLY_RESTRICTION =
-  'the provider must support OpenID Connect: let it put what you check into a claim, and require the claim under ' +
+  'the provider must support OpenID Connect: have it put the checked value into a claim, and require the claim under ' +
   'require.claims'
 const LOGIN_STATE = 'each login has a sealed state bound to one small cookie, in any number of tabs; nothing to set'
 const GOOGLE_DIRECTORY =

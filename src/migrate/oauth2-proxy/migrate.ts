@@ -34,7 +34,7 @@ export function migrateOauth2Proxy(settings: readonly Setting[], isAlpha: boolea
   // No token is sent unless a header of the alpha lists carries one.
   migrateHeaders(migration, !isAlpha)
   migrateListener(migration)
-  // Runs after the other listeners have their ports, and after every step that may enable forward authentication.
+  // Runs after the other listeners have their ports, and after every step that may enable forward-auth.
   assignForwardAuthPort(migration)
   markSettledFlags(migration)
 

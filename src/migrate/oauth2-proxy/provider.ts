@@ -154,7 +154,7 @@ function migrateCookie(migration: Migration): void {
   )
 }
 
-/** Marks settings that have no effect because of others. */
+/** Marks as handled the settings that have no effect because of other settings. */
 export function markSettledFlags(migration: Migration): void {
   const secretFile = migration.effective.get('client_secret_file')
   if (secretFile !== undefined && migration.effective.has('client_secret'))

@@ -46,7 +46,7 @@ export const preflight: Rule = becomes(
       return remark(migration, 'builtin', setting, 'it is off: OPTIONS requires a session like any other method')
     openPreflight(setting, migration)
   },
-  'a public route for OPTIONS beside each route',
+  'a public route for OPTIONS next to each route',
 )
 
 function openPreflight(setting: Setting, migration: Migration): void {
@@ -137,8 +137,8 @@ function targetOf(item: string, setting: Setting, migration: Migration): Upstrea
       migration,
       'differs',
       setting,
-      `${JSON.stringify(item)}: a proxy that uses forward authentication gets its verdicts from these routes, on forwardAuth.listen; the ` +
-        'upstream of the routes does not exist (upstream.invalid)',
+      `${JSON.stringify(item)}: a proxy that uses forward-auth gets its verdicts from these routes, on forwardAuth.listen; the ` +
+        'routes have a placeholder upstream (upstream.invalid)',
     )
     return { path: '/**', upstream: 'http://upstream.invalid' }
   }

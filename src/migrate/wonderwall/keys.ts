@@ -66,7 +66,7 @@ export const wonderwall: Rules = {
   }),
   'openid.acr-values': combined(
     'routes[].require.acr',
-    'one of them is requested and checked, so list higher levels too; on optional routes they are only requested',
+    'one of the levels is requested and checked, so list higher levels too; on optional routes they are only requested',
   ),
   'openid.audiences': noEquivalent('the audience of an ID token must be this client'),
   'openid.domain-hint': parameter('domain_hint'),

@@ -38,7 +38,7 @@ export function migrateWonderwall(settings: readonly Setting[]): Migration {
     migration,
     'todo',
     null,
-    'behind an ingress, list its addresses under trustedProxies: otherwise all users share one address in rate ' +
+    'behind an ingress, list the addresses of the ingress under trustedProxies: otherwise all users share one address in rate ' +
       'limits and logs',
   )
   if (!has(migration, 'listen')) put(migration, 'listen', '127.0.0.1:3000')

@@ -20,7 +20,7 @@ export interface Connections {
   close(): void
 }
 
-/** Opens connections and calls `onError` when one of them fails. Rejects if they can't be opened. */
+/** Opens connections and calls `onError` when one of them fails. Rejects if they cannot be opened. */
 export type Connect = (onError: (error: unknown) => void) => Promise<Connections>
 
 type Location = Exclude<StoreLocation, { kind: 'memory' }>
@@ -153,7 +153,7 @@ async function connectToOne(
 }
 
 async function bothReady(...clients: Client[]): Promise<void> {
-  // Waits for all clients, because a client that is still connecting can't be closed.
+  // Waits for all clients, because a client that is still connecting cannot be closed.
   const outcomes = await Promise.allSettled(clients.map((client) => client.connect()))
   const failed = outcomes.find(({ status }) => status === 'rejected')
   if (failed?.status === 'rejected') throw failed.reason
@@ -266,7 +266,7 @@ function at(options: ClientOptions, address: Address): ClientOptions {
   return { ...options, socket: { ...options.socket, ...address } }
 }
 
-/** Adds a signal that destroys the sockets to client options. */
+/** Returns client options with a signal that destroys the sockets. */
 function endingWith(signal: AbortSignal, options: ClientOptions): ClientOptions {
   // Node.js also accepts a signal for TLS sockets, but the library's types allow it only for plain ones.
   const more = { signal }

@@ -72,7 +72,7 @@ export function openRedisLink({ connect, channels, onMessage, check, onConnected
   async function open(): Promise<Connections> {
     const holder: { opened?: Connections } = {}
     const fresh = await connect((error) => {
-      // Errors of replaced connections do not matter, and the attempt to open new ones reports theirs.
+      // Errors of replaced connections do not matter, and the attempt to open new connections reports its own errors.
       if (holder.opened !== undefined && holder.opened === current) handleLoss(error)
     })
     holder.opened = fresh
@@ -125,7 +125,7 @@ export function openRedisLink({ connect, channels, onMessage, check, onConnected
       // The client has no time limit of its own while the connection is open.
       return await withDeadline(current.command(key, args), COMMAND_TIMEOUT_MS, throwTimeout)
     } catch (error) {
-      // This server was the master. `includes`, because Redis 6 wraps the errors of scripts.
+      // A failover has made this server a replica. Uses `includes`, because Redis 6 wraps the errors of scripts.
       if (error instanceof Error && error.message.includes('READONLY')) handleLoss(error)
       throw error
     }

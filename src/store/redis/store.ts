@@ -29,7 +29,7 @@ const CHANNEL = 'gatehouse:notices'
 
 interface RedisStoreOptions {
   readonly connect: Connect
-  /** Returns the keys for the names of indexes. New entries use the first key; searches use all keys. */
+  /** Returns the MAC keys from which index names are derived. New entries use the first key; searches use all keys. */
   readonly indexKeys: () => readonly KeyObject[]
   /** Returns the longest lifetime of a session, in ms. */
   readonly lifetime: () => number
@@ -251,7 +251,7 @@ export class RedisStore implements Store {
     return orUnavailable(this.#link.run(script, keys, args))
   }
 
-  /** Adds index entries. They must exist before the record, because a session without an entry can't be found. */
+  /** Adds index entries. They must exist before the record, because a session without an entry cannot be found. */
   async #enlist(id: string, owner: Owner): Promise<string[]> {
     const indexes = this.#indexNames(owner)
     await Promise.all(indexes.map((index) => this.#run(ENLIST, [index], [id, String(this.#lifetime())])))

@@ -73,7 +73,7 @@ void t.test('session administration requires its token on every call, and health
   )
 })
 
-void t.test('the Host must be a name of the listener, also for health and metrics', async (t) => {
+void t.test('the Host must be a name of the listener, even for health and metrics', async (t) => {
   const { ask, port } = await start(t, { hosts: ['Admin.Shop.svc'], sessions: { token } })
   for (const host of ['evil.example', `evil.example:${port}`, '10.1.2.3', 'localhost.evil.example', 'a.localhost'])
     for (const line of ['GET /livez', 'GET /readyz', 'GET /metrics', ...calls, 'GET /nothing'])
@@ -116,7 +116,7 @@ void t.test('with `loopback` a proxy on the same machine can’t administer sess
   }
 })
 
-void t.test('a web page of another origin administers no sessions', async (t) => {
+void t.test('a web page of another origin can’t administer sessions', async (t) => {
   for (const sessions of ['loopback', { token }]) {
     const { ask, port } = await start(t, { sessions })
     for (const line of calls) {
@@ -160,7 +160,7 @@ void t.test('a client with the token finds and ends a user’s sessions', async 
   t.equal((await call()).status, 401)
 })
 
-void t.test('a DELETE is accepted with any body headers, and errors are problems', async (t) => {
+void t.test('a DELETE is accepted with any body headers, and errors are sent as problems', async (t) => {
   const { port } = await start(t, { sessions: 'loopback' })
   const ask = async (method: string, path: string, init: RequestInit = {}) =>
     fetch(`http://127.0.0.1:${port}${path}`, { method, ...init })

@@ -32,7 +32,7 @@ const multipart = (parts: readonly string[]): string =>
   `${parts.map((part) => `--b\r\nContent-Disposition: form-data; ${part}\r\n`).join('')}--b--\r\n`
 
 void t.test(
-  'the answer is a 401 page with the fields in their order and the URL that they were posted to',
+  'the response is a 401 page with the fields in their order and the URL that they were posted to',
   async (t) => {
     const { url, post, log } = await setUp(t)
     const answer = await post('b=2&a=first%0D%0Asecond&b=3&empty=&bare&%C3%A4=%E2%82%AC+%2B')
@@ -120,17 +120,20 @@ void t.test('a form of 256 kB is kept, and one byte more is a 413 page with a wa
   }
 })
 
-void t.test('a file is a 413, also a small or an empty one, and a large upload gets its answer', async (t) => {
-  const { post } = await setUp(t)
-  for (const contents of ['x', '']) {
-    const answer = await post(
-      multipart([`name="file"; filename="a.txt"\r\nContent-Type: text/plain\r\n\r\n${contents}`]),
-      'multipart/form-data; boundary=b',
-    )
-    t.equal(answer.status, 413)
-  }
-  t.equal((await post(randomBytes(20 * 1024 * 1024), 'multipart/form-data; boundary=b')).status, 413)
-})
+void t.test(
+  'a form with a file is a 413, even if the file is small or empty, and a large upload gets its response',
+  async (t) => {
+    const { post } = await setUp(t)
+    for (const contents of ['x', '']) {
+      const answer = await post(
+        multipart([`name="file"; filename="a.txt"\r\nContent-Type: text/plain\r\n\r\n${contents}`]),
+        'multipart/form-data; boundary=b',
+      )
+      t.equal(answer.status, 413)
+    }
+    t.equal((await post(randomBytes(20 * 1024 * 1024), 'multipart/form-data; boundary=b')).status, 413)
+  },
+)
 
 void t.test('a boundary may be short, and text that merely contains it is not a delimiter', async (t) => {
   const { post } = await setUp(t)
@@ -170,7 +173,7 @@ void t.test('preservePost: false and other media types are not kept', async (t) 
   t.equal(keptIn(await usual.post('{}', 'application/json')), null)
 })
 
-void t.test('a form posted with a cookie whose session has ended is kept, and the cookie cleared', async (t) => {
+void t.test('a form posted with a cookie whose session has ended is kept, and the cookie is cleared', async (t) => {
   const { url, browser, post, gateway } = await setUp(t, { admin: { listen: '127.0.0.1:0', sessions: 'loopback' } })
   await browser.login(`${url}/`, 'alice')
   await gateway.admin?.inject({ method: 'DELETE', url: '/sessions?sub=alice' })

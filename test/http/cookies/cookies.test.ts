@@ -153,7 +153,7 @@ void t.test('cookies have the right names and attributes', async (t) => {
 })
 
 void t.test(
-  'two session cookies are cleared wherever they may be set, which is one place with the __Host- prefix',
+  'two session cookies are cleared in every place where they may be set; with __Host- there is only one',
   async (t) => {
     const places = async (options: Parameters<typeof cookiesWith>[1]): Promise<string[]> =>
       (await cookiesWith(t, options))

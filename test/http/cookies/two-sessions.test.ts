@@ -10,7 +10,7 @@ const idp = await startIdp()
 t.teardown(() => idp.close())
 
 void t.test(
-  'a second session cookie planted under a path by a neighbour is cleared, and the login completes',
+  'a second session cookie planted under a path by a neighbor is cleared, and the login completes',
   async (t) => {
     const application = await startApplication(t, (_req, res) => {
       res.end('here')
@@ -33,7 +33,7 @@ void t.test(
   },
 )
 
-void t.test('if the cookies can’t be cleared, a page says what to do instead of a loop', async (t) => {
+void t.test('if the cookies can’t be cleared, a page says what to do, and there is no loop', async (t) => {
   const { url, browser } = await loggedIn(t, { idp })
   const mallory = createBrowser()
   await mallory.login(`${url}/`, 'bob')

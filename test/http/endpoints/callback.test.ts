@@ -156,7 +156,7 @@ void t.test('a browser without cookies gets a page instead of a loop', async (t)
   t.match(answer.body, 'accepts cookies')
 })
 
-void t.test('a state that this gateway did not seal is a clear error, for a script and for a browser', async (t) => {
+void t.test('a state that this gateway did not seal gets a clear error, in a script and in a browser', async (t) => {
   const { url } = await startGateway(t)
   for (const state of ['garbage', randomBytes(300).toString('base64url'), '', 'é%00']) {
     const target = `${url}/oauth2/callback?${new URLSearchParams({ code: 'x', state }).toString()}`
@@ -166,7 +166,7 @@ void t.test('a state that this gateway did not seal is a clear error, for a scri
     const browser = await createBrowser().get(target)
     t.equal(browser.status, 400)
     t.equal(browser.headers.gatehouse, 'login_failed')
-    t.match(browser.body, 'Begin again')
+    t.match(browser.body, 'Sign in again')
     t.equal(browser.headers['set-cookie'], undefined)
   }
 })
@@ -195,21 +195,21 @@ void t.test('a callback without a state gets a page that explains the mistake', 
   const page = await createBrowser().get(`${url}/oauth2/callback?code=x`)
   t.equal(page.status, 400)
   t.match(page.headers['content-type'], /^text\/html/)
-  t.match(page.body, 'begun elsewhere')
+  t.match(page.body, 'started elsewhere')
   const script = await createBrowser().get(`${url}/oauth2/callback`, { kind: 'script' })
   t.equal(script.status, 400)
   t.equal(script.json()['code'], 'login_failed')
 })
 
-void t.test('cancelling at the provider shows a page, and reloading it starts a new login', async (t) => {
+void t.test('canceling at the provider shows a page, and reloading it starts a new login', async (t) => {
   const { url, events } = await startGateway(t)
   const browser = createBrowser()
   const page = await browser.follow(await browser.get(`${url}/oauth2/login?redirect=%2Forders`))
   const { answer } = await browser.press(page.answer, 'Cancel')
   t.equal(answer.status, 400)
   t.equal(answer.headers.gatehouse, 'login_failed')
-  t.match(answer.body, 'cancelled')
-  t.match(String(events('login_failed')[0]?.['cause']), /access_denied: the user cancelled/)
+  t.match(answer.body, 'canceled')
+  t.match(String(events('login_failed')[0]?.['cause']), /access_denied: the user canceled/)
   t.equal((await browser.get(answer.url)).status, 302)
 })
 
@@ -219,10 +219,10 @@ void t.test('prompt=none without a session at the provider is not reported as a 
   const { answer } = await browser.follow(await browser.get(`${url}/oauth2/login?prompt=none`))
   t.equal(answer.status, 400)
   t.equal(answer.headers.gatehouse, 'login_failed')
-  t.match(answer.body, 'needs something from you')
+  t.match(answer.body, 'needs your input')
 })
 
-void t.test('an answer of another issuer, or without the announced iss, is refused (RFC 9207)', async (t) => {
+void t.test('a response from another issuer, or without the announced iss, is refused (RFC 9207)', async (t) => {
   const { url, idp, log } = await startGateway(t)
   for (const iss of ['https://evil.example', null]) {
     const browser = createBrowser()

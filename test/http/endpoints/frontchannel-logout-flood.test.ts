@@ -8,7 +8,7 @@ const redis = await startRedis(t)
 const idp = await startIdp()
 t.teardown(() => idp.close())
 
-void t.test('front-channel logouts of unknown sessions leave a bounded number of marks', async (t) => {
+void t.test('front-channel logouts of unknown sessions leave a bounded number of notes', async (t) => {
   const { url } = await startGateway(t, {
     idp,
     config: { session: { store: redis.url }, rateLimit: { session: false }, log: { level: 'error' } },

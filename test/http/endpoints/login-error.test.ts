@@ -45,11 +45,11 @@ const isPage = (t: Test, answer: Answer, status: number, text: string | RegExp, 
 void t.test('an error in the query is a 400 page that describes it, regardless of its origin', async (t) => {
   const running = await start(t)
   const rows: [error: string, text: string][] = [
-    ['access_denied', 'was cancelled'],
-    ['user_cancelled_authorize', 'was cancelled'],
-    ['user_cancelled_login', 'was cancelled'],
-    ['interaction_required', 'needs something from you'],
-    ['consent_required', 'needs something from you'],
+    ['access_denied', 'was canceled'],
+    ['user_cancelled_authorize', 'was canceled'],
+    ['user_cancelled_login', 'was canceled'],
+    ['interaction_required', 'needs your input'],
+    ['consent_required', 'needs your input'],
     ['invalid_request', 'did not accept what'],
     ['invalid_scope', 'did not accept what'],
     ['unauthorized_client', 'did not accept what'],
@@ -86,7 +86,7 @@ void t.test('only server_error is a 502, and only with a state of this browser',
   t.equal((await createBrowser().get(`${running.url}/oauth2/callback?error=server_error`)).status, 400)
 })
 
-void t.test('an error of another issuer is not reported as the provider’s', async (t) => {
+void t.test('an error from another issuer is not reported as the provider’s', async (t) => {
   const running = await start(t)
   for (const error of ['server_error', 'temporarily_unavailable', 'login_required', 'access_denied']) {
     const answer = await refusedWith(running, createBrowser(), { error, iss: 'https://evil.example' })
@@ -146,7 +146,7 @@ void t.test('the new login repeats the parameters of the first one', async (t) =
   t.match(Object.fromEntries(new URL(stale.headers.location ?? '').searchParams), asked, 'also after a stale state')
 })
 
-void t.test('every old tab reaches its page after the user has signed in in one', async (t) => {
+void t.test('every old tab reaches its page after the user has signed in in one of the tabs', async (t) => {
   const running = await start(t)
   const browser = createBrowser()
   const tabs = await Promise.all(
@@ -212,7 +212,7 @@ void t.test('a failed step-up is reported as such, and the session stays', async
         `${error} ${JSON.stringify(wish)}`,
       )
     }
-    isPage(t, await refusedWith(running, browser, { error: 'access_denied' }, wish), 400, 'cancelled', 'or as a cancel')
+    isPage(t, await refusedWith(running, browser, { error: 'access_denied' }, wish), 400, 'canceled', 'or as a cancel')
   }
   t.equal((await browser.get(`${running.url}/api/orders`, { kind: 'script' })).status, 200)
 })
@@ -229,7 +229,7 @@ void t.test('a step-up that another tab completed in the meantime is not a failu
   t.equal(answer.headers.location, '/strong/1')
 })
 
-void t.test('a prompt that the provider refuses is blamed on the link, also with a pushed request', async (t) => {
+void t.test('a prompt that the provider refuses is blamed on the link, even with a pushed request', async (t) => {
   const pushing = await startIdp({ pushedAuthorization: true })
   t.teardown(() => pushing.close())
   for (const provider of [idp, pushing]) {

@@ -77,7 +77,7 @@ void t.test('a script gets the logout URL for its page', async (t) => {
   )
 })
 
-void t.test('a provider without an end_session_endpoint gets a local logout, and a script gets null', async (t) => {
+void t.test('without an end_session_endpoint the logout is local, and a script gets null', async (t) => {
   const { idp: other, url: elsewhere } = await startGateway(t, { config: { routes } })
   const metadata = (await createBrowser().get(`${other.issuer}/.well-known/openid-configuration`)).json()
   other.fail('discovery', { status: 200, body: { ...metadata, end_session_endpoint: undefined } })
@@ -192,7 +192,7 @@ void t.test('a link from another site shows a page whose button signs out', asyn
   t.match(events('session_ended'), [{ reason: 'logout' }])
 })
 
-void t.test('a logout form that another site posts gets the same page', async (t) => {
+void t.test('a logout form that another site posts shows a page whose button signs out', async (t) => {
   const { url, browser, events } = await loggedIn(t, { config: { routes } })
   const headers = { cookie: browser.cookies.header(new URL(url)) }
   const page = await browser.post(`${url}/oauth2/logout`, new URLSearchParams(), {

@@ -11,8 +11,8 @@ const slotOf = ({ headers }: Answer): string => /gatehouse-login-\d/.exec(String
 const areTakenAgain = (slots: string[]): boolean => slots.slice(0, 4).every((slot) => slots.includes(slot, 4))
 
 /**
- * Opens twenty tabs before any of them has a cookie, and stores the cookies in the order of the answers. A login draws one
- * of four slots: the tabs start again, once in forty times, if one of the first four tabs has a slot that no
+ * Opens twenty tabs before any of them has a cookie, and stores the cookies in the order of the responses. A login
+ * draws one of four slots: the tabs start again, once in forty times, if one of the first four tabs has a slot that no
  * later tab takes.
  */
 const openTabs = async (browser: Browser, url: string): Promise<URL[]> => {

@@ -162,7 +162,7 @@ void t.test('a malformed, truncated or oversized cookie is not a session, and ne
   t.equal((await withCookie(url, `a=b;gatehouse=${cookie} ; c`)).status, 200, 'odd spacing does not matter')
 })
 
-void t.test('two valid session cookies are not a session, and one beside garbage is', async (t) => {
+void t.test('two valid session cookies are not a session, and one next to garbage is a session', async (t) => {
   const { url } = await startGateway(t)
   const [one, other] = [createBrowser(), createBrowser()]
   await one.login(`${url}/`, 'alice')
@@ -173,7 +173,7 @@ void t.test('two valid session cookies are not a session, and one beside garbage
   t.equal((await withCookie(url, `gatehouse=rubbish; gatehouse=${a}`)).status, 200)
 })
 
-void t.test('a second key opens what it sealed as the first, and a removed key opens nothing', async (t) => {
+void t.test('a key that moved to second place opens what it sealed, and a removed key opens nothing', async (t) => {
   const [old, fresh] = [randomBytes(32).toString('base64'), randomBytes(32).toString('base64')]
   const { url, idp, upstream } = await startGateway(t, { config: { session: { keys: [old] } } })
   const browser = createBrowser()

@@ -40,7 +40,7 @@ void t.test('a silent login continues the session under a new id, with a new lif
   t.match(events('session_ended'), [{ reason: 'renewed' }])
 })
 
-void t.test('with keep the session stays the same, without new data or a used token', async (t) => {
+void t.test('with keep the session stays the same, and its idle timeout does not restart', async (t) => {
   const { url, browser, status, idp, events } = await loggedIn(t)
   const [before, ticket] = [await status(), ticketIn(browser, url)]
   const answer = await silent(browser, url, '?keep')
@@ -52,7 +52,7 @@ void t.test('with keep the session stays the same, without new data or a used to
   t.equal(events('session_ended').length, 0)
 })
 
-void t.test('with keep tokens without a refresh token are renewed in their session', async (t) => {
+void t.test('with keep, tokens without a refresh token are replaced in their session', async (t) => {
   const { url, browser, status, call, upstream, events } = await loggedIn(t, {
     config: { provider: { scopes: ['openid', 'profile'] } },
   })

@@ -133,7 +133,7 @@ void t.test('there is no verdict if no header names a request', async (t) => {
   t.match(running.events('bad_request').at(-1), { cause: /no X-Original-URL, X-Original-URI or X-Forwarded-Uri/ })
 })
 
-void t.test('there is no verdict if headers name different requests, or one twice', async (t) => {
+void t.test('there is no verdict if headers name different requests, or one of them is repeated', async (t) => {
   const running = await start(t)
   const { host } = new URL(running.url)
   for (const headers of [
@@ -316,7 +316,7 @@ void t.test('the rate limit of requests counts the client that a trusted proxy n
   t.equal(await status('192.0.2.8'), 200)
 })
 
-void t.test('a host that is not one of several public URLs gets no verdict for the first one', async (t) => {
+void t.test('with several public URLs, an unknown host gets no verdict', async (t) => {
   const admin = 'https://admin.example.com'
   const { verdicts } = await startGateway(t, {
     publicUrl: 'https://www.example.com',

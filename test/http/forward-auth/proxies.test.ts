@@ -150,29 +150,32 @@ for (const [name, startProxy] of documentedProxies) {
     t.equal(upstream.requests.at(-1)?.headers.authorization, 'Basic bWU6bWU=', 'a client’s own credentials pass there')
   })
 
-  void t.test(`${name}: claims, step-up and cross-origin requests are answered as by the gateway itself`, async (t) => {
-    const { site, browser, upstream } = await start(t, {
-      routes: [
-        { path: '/api/echo/closed', require: { claims: { groups: 'none-has-this' } } },
-        { path: '/api/echo/strong', require: { acr: 'urn:demo:mfa' } },
-      ],
-    })
-    await browser.login(`${site}/`, 'alice')
-    upstream.requests.length = 0
-    t.match((await browser.get(`${site}/api/echo/closed`, script)).json(), { status: 403, code: 'forbidden' })
-    t.match((await browser.get(`${site}/api/echo/strong`, script)).json(), { status: 401, code: 'step_up_required' })
-    t.match(
-      (await browser.post(`${site}/api/echo`, 'x', { ...script, from: 'https://evil.example/' })).json(),
-      { status: 401 },
-      'no cookie comes with it',
-    )
-    const cross = await browser.post(`${site}/api/echo`, 'x', {
-      ...script,
-      headers: { 'sec-fetch-site': 'cross-site' },
-    })
-    t.match(cross.json(), { status: 403, code: 'cross_origin' })
-    t.same(upstream.requests, [])
-  })
+  void t.test(
+    `${name}: claims, step-up and cross-origin requests are answered as the gateway itself answers them`,
+    async (t) => {
+      const { site, browser, upstream } = await start(t, {
+        routes: [
+          { path: '/api/echo/closed', require: { claims: { groups: 'none-has-this' } } },
+          { path: '/api/echo/strong', require: { acr: 'urn:demo:mfa' } },
+        ],
+      })
+      await browser.login(`${site}/`, 'alice')
+      upstream.requests.length = 0
+      t.match((await browser.get(`${site}/api/echo/closed`, script)).json(), { status: 403, code: 'forbidden' })
+      t.match((await browser.get(`${site}/api/echo/strong`, script)).json(), { status: 401, code: 'step_up_required' })
+      t.match(
+        (await browser.post(`${site}/api/echo`, 'x', { ...script, from: 'https://evil.example/' })).json(),
+        { status: 401 },
+        'no cookie comes with it',
+      )
+      const cross = await browser.post(`${site}/api/echo`, 'x', {
+        ...script,
+        headers: { 'sec-fetch-site': 'cross-site' },
+      })
+      t.match(cross.json(), { status: 403, code: 'cross_origin' })
+      t.same(upstream.requests, [])
+    },
+  )
 
   void t.test(`${name}: logout ends the session at the gateway, at the provider and for the next call`, async (t) => {
     const { site, browser, upstream } = await start(t)
@@ -244,7 +247,7 @@ for (const [name, startProxy] of documentedProxies) {
     t.same(upstream.requests, [])
   })
 
-  void t.test(`${name}: a request with hundreds of headers is decided normally, or refused`, async (t) => {
+  void t.test(`${name}: a request with hundreds of headers gets the usual verdict, or is refused`, async (t) => {
     const { site, browser, cookie, upstream } = await start(t, {
       routes: [{ path: '/api/echo/closed', require: { claims: { groups: 'none-has-this' } } }],
     })
@@ -285,7 +288,7 @@ for (const [name, startProxy] of documentedProxies) {
   })
 
   void t.test(
-    `${name}: for any spelling of target and method, the application gets the request that was decided`,
+    `${name}: for any spelling of target and method, the application gets the request that the verdict is for`,
     async (t) => {
       const { site, browser, cookie, upstream } = await start(t, {
         routes: [
@@ -361,7 +364,7 @@ for (const [name, startProxy] of documentedProxies) {
     socket.destroy()
   })
 
-  void t.test(`${name}: WebSockets are decided and passed on`, async (t) => {
+  void t.test(`${name}: WebSockets get a verdict and pass`, async (t) => {
     const { site, browser, cookie } = await start(t)
     await browser.login(`${site}/`, 'alice')
     const socket = await openWebSocket(`${site}/ws`, { headers: [cookie(), `Origin: ${site}`] })

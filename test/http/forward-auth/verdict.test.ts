@@ -142,7 +142,7 @@ for (const [name, proxy] of proxies) {
     t.match(events('request').at(-1), { verdict: 'allow', route: '/**', client: '203.0.113.7' })
   })
 
-  void t.test(`${name}: the route of the original request decides, also by its method`, async (t) => {
+  void t.test(`${name}: the path and the method of the original request select the route`, async (t) => {
     const { through, cookie } = await start(t)
     const exchanged = await through(proxy, { target: '/exchanged/1', headers: [cookie] })
     t.match(bearerClaims({ headers: { authorization: header(exchanged, 'authorization') ?? '' } }), {
@@ -276,7 +276,7 @@ void t.test('methods that the gateway never forwards get no verdict', async (t) 
   }
 })
 
-void t.test('Caddy’s forward-auth request for a WebSocket carries its upgrade and gets a plain answer', async (t) => {
+void t.test('Caddy’s forward-auth request for a WebSocket carries its upgrade and gets a plain response', async (t) => {
   const { url, verdicts, cookie } = await start(t)
   const { host } = new URL(url)
   const about = [

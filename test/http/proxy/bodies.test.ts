@@ -72,7 +72,7 @@ void t.test('a response body is forwarded unchanged, sized or chunked', async (t
     }
 })
 
-void t.test('compressed answers stay compressed', async (t) => {
+void t.test('compressed responses stay compressed', async (t) => {
   const bytes = randomBytes(1000)
   const application = await startApplication(t, (_req, res) => {
     res.writeHead(200, { 'content-encoding': 'br', 'content-type': 'text/html' }).end(bytes)
@@ -83,7 +83,7 @@ void t.test('compressed answers stay compressed', async (t) => {
   t.ok(answer.body.equals(bytes))
 })
 
-void t.test('bodies of every media type pass, even of a malformed one', async (t) => {
+void t.test('bodies of every media type pass, even of a malformed media type', async (t) => {
   const { url } = await startGateway(t, { idp, config: { routes: publicRoutes } })
   const types = [
     'application/json',
@@ -134,7 +134,7 @@ void t.test('204 and 304 have no body, and the connection stays usable', async (
   )
 })
 
-void t.test('a 204 with Content-Length loses the header, and the connection stays', async (t) => {
+void t.test('a 204 with Content-Length loses the header, and the connection stays open', async (t) => {
   const upstream = await startSockets(t, (socket) => {
     socket.on('data', () => {
       socket.write('HTTP/1.1 204 No Content\r\nContent-Length: 5\r\nX-After: kept\r\n\r\n')

@@ -26,7 +26,7 @@ const names = {
   all: allBytes,
 }
 
-/** Odd, but lawful answers: each is sent in these pieces, some milliseconds apart. */
+/** Odd, but lawful responses: each is sent in these pieces, some milliseconds apart. */
 const answers: Record<string, readonly string[]> = {
   ...Object.fromEntries(
     Object.entries(names).flatMap(([name, value]) => {
@@ -93,7 +93,7 @@ const answers: Record<string, readonly string[]> = {
 
 const HOP = /^(?:connection|keep-alive|transfer-encoding|date):/i
 
-/** Parses the final answer: status line without the version, end-to-end headers in order, and body. */
+/** Parses the final response: status line without the version, end-to-end headers in order, and body. */
 const read = (bytes: Buffer): { status: string; headers: string[]; length: string[]; body: string } => {
   const text = bytes.toString('latin1')
   if (/^HTTP\/1\.1 1\d\d /.test(text)) return read(bytes.subarray(text.indexOf('\r\n\r\n') + 4))
@@ -117,7 +117,7 @@ const unchunked = (text: string): string => {
   return length === 0 ? '' : rest.slice(0, length) + unchunked(rest.slice(length + 2))
 }
 
-/** An application that gives the answer whose number is the path, then closes. */
+/** An application that gives the response whose number is the path, then closes. */
 const startOdd = async (t: Test): Promise<string> =>
   startSockets(t, (socket) => {
     socket.once('data', (head) => {
@@ -198,7 +198,7 @@ void t.test('request headers reach the application byte for byte', async (t) => 
   }
 })
 
-void t.test('answers to a WebSocket keep their bytes, both the 101 and a refusal', async (t) => {
+void t.test('responses to a WebSocket keep their bytes, both the 101 and a refusal', async (t) => {
   const upstream = await startSockets(t, (socket) => {
     socket.once('data', (head) => {
       const refuses = head.toString('latin1').startsWith('GET /no')
@@ -227,7 +227,7 @@ void t.test('answers to a WebSocket keep their bytes, both the 101 and a refusal
   }
 })
 
-/** Requests a path repeatedly on one connection, and returns the numbers of answers and of upstream connections. */
+/** Requests a path repeatedly on one connection, and returns the numbers of responses and of upstream connections. */
 const askOften = async (
   t: Test,
   answer: string,
@@ -264,7 +264,7 @@ const askOften = async (
 }
 
 void t.test(
-  'answers without a body keep the client’s connection, and the upstream’s except after a HEAD',
+  'responses without a body keep the client’s connection, and the upstream’s except after a HEAD',
   async (t) => {
     for (const [answer, method] of [
       ['HTTP/1.1 304 Not Modified\r\nContent-Length: 4711\r\n\r\n', 'GET'],
@@ -280,7 +280,7 @@ void t.test(
       const what = `${method}: ${answer.slice(9, 60)}`
       const one = await askOften(t, answer, method)
       t.equal(one.closed, false, what)
-      // A body that an application sends behind a HEAD would be the next client's answer.
+      // A body that an application sends behind a HEAD would be the next client's response.
       t.equal(one.connections, method === 'HEAD' ? 9 : 1, what)
       const pipelined = await askOften(t, answer, method, true)
       t.equal(pipelined.closed, false, `${what}, pipelined`)
@@ -294,7 +294,7 @@ void t.test(
   },
 )
 
-void t.test('a late body after a HEAD is never another request’s answer', async (t) => {
+void t.test('a late body after a HEAD is never another request’s response', async (t) => {
   const upstream = await startSockets(t, (socket) => {
     socket.on('data', (chunk) => {
       const isHead = chunk.toString('latin1').startsWith('HEAD')

@@ -16,7 +16,7 @@ type Ntlm = { url: string; open: () => number; most: () => number; closed: (conn
 
 /**
  * NTLM over HTTP as IIS does it: messages 1, 2 and 3 on one connection, which belongs to the user from then on. Each
- * answer says which connection it came on, and whose that is.
+ * response says which connection it came on, and whose that is.
  */
 const startNtlm = async (t: Test, scheme = 'NTLM'): Promise<Ntlm> => {
   const over = new Set<number>()
@@ -124,7 +124,7 @@ void t.test('a connection on which the application offered such a login is not r
   await eventually(() => application.open() === 0, { what: 'the upstream connections are closed' })
 })
 
-void t.test('a load balancer that uses one connection for several clients does not make them one', async (t) => {
+void t.test('clients that share one connection of a load balancer stay separate', async (t) => {
   const application = await startNtlm(t)
   const { url } = await startGateway(t, {
     idp,
@@ -164,7 +164,7 @@ void t.test('another session on the same connection and address is another clien
   t.match((await client.ask()).body.toString(), /is bob$/)
 })
 
-void t.test('connection-bound credentials are recognised in any case, and beside others', async (t) => {
+void t.test('connection-bound credentials are recognized in any case, and next to other credentials', async (t) => {
   const application = await startNtlm(t)
   const { url } = await startGateway(t, {
     idp,

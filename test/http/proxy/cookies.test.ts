@@ -49,7 +49,7 @@ void t.test('an application can set cookies, but none of the gateway’s in any 
   t.same(answer.headers['set-cookie'], fine)
 })
 
-void t.test('of two valid gateway cookies neither is accepted', async (t) => {
+void t.test('if two gateway cookies are valid, neither is accepted', async (t) => {
   const { url } = await startGateway(t, { idp })
   const tickets: string[] = []
   for (const user of ['alice', 'bob']) {

@@ -66,7 +66,7 @@ void t.test('a stream that is silent for longer than the timeout is not cut off'
   client.destroy()
 })
 
-void t.test('a client disconnect ends the upstream request, before and during its answer', async (t) => {
+void t.test('a client disconnect ends the upstream request, before and during its response', async (t) => {
   let gone = 0
   const application = await startApplication(t, (req, res) => {
     res.on('close', () => {
@@ -133,7 +133,7 @@ void t.test('a client disconnect during an upload ends it upstream', async (t) =
   t.ok(aborted)
 })
 
-void t.test('an application that dies during an answer ends the client’s connection', async (t) => {
+void t.test('an application that dies during a response ends the client’s connection', async (t) => {
   const application = await startApplication(t, (req, res) => {
     if (req.url === '/sized') res.writeHead(200, { 'content-length': '1000' })
     res.write('begun')

@@ -35,7 +35,7 @@ const family = [
   'X-Forwarded_Host: evil.example',
 ]
 
-void t.test('forwarding headers of clients are dropped, and three are set', async (t) => {
+void t.test('forwarded headers from clients are dropped, and the gateway sets three', async (t) => {
   const { url, upstream } = await startGateway(t, { idp, config: { routes: publicRoutes } })
   await ask(url, 'GET', '/x', [
     ...family,
@@ -52,7 +52,7 @@ void t.test('forwarding headers of clients are dropped, and three are set', asyn
   })
 })
 
-void t.test('forwarding headers of a trusted proxy are extended, and the others pass', async (t) => {
+void t.test('three forwarded headers of a trusted proxy are extended, and the others pass', async (t) => {
   const { url, upstream } = await startGateway(t, {
     idp,
     config: { routes: publicRoutes, trustedProxies: ['127.0.0.1'] },

@@ -174,50 +174,53 @@ void t.test('hop-by-hop headers and those named by Connection are not forwarded'
   t.equal(seen['x-forwarded-for'], '127.0.0.1', 'the gateway’s headers can’t be removed')
 })
 
-void t.test('hop-by-hop headers of an answer, those that it names, and Gatehouse are not forwarded', async (t) => {
-  const application = await startApplication(t, (_req, res) => {
-    res
-      .writeHead(200, [
-        'Connection',
-        'keep-alive, X-Hop',
-        'Connection',
-        'X-Hop-Two',
-        'Keep-Alive',
-        'timeout=9',
-        'X-Hop',
-        '1',
-        'X-Hop-Two',
-        '2',
-        'Proxy-Connection',
-        'close',
-        'Gatehouse',
-        'login_required',
-        'GATEHOUSE',
-        'forbidden',
-        'X-Stays',
-        'yes',
-        'X-Twice',
-        'a',
-        'X-Twice',
-        'b',
-        'X-Latin',
-        'caf\u00e9',
-      ])
-      .end('ok')
-  })
-  const { url } = await startGateway(t, {
-    idp,
-    config: { upstream: application.url, routes: [{ path: '/**', access: 'public' }] },
-  })
-  const answer = await ask(url, 'GET', '/')
-  for (const name of ['x-hop', 'x-hop-two', 'proxy-connection', 'gatehouse']) t.notOk(answer.headers.get(name), name)
-  t.not(header(answer, 'keep-alive'), 'timeout=9')
-  t.same(answer.headers.get('x-twice'), ['a', 'b'])
-  t.equal(header(answer, 'x-stays'), 'yes')
-  t.equal(header(answer, 'x-latin'), 'caf\u00e9')
-})
+void t.test(
+  'hop-by-hop headers of a response, those that its Connection names, and Gatehouse are not forwarded',
+  async (t) => {
+    const application = await startApplication(t, (_req, res) => {
+      res
+        .writeHead(200, [
+          'Connection',
+          'keep-alive, X-Hop',
+          'Connection',
+          'X-Hop-Two',
+          'Keep-Alive',
+          'timeout=9',
+          'X-Hop',
+          '1',
+          'X-Hop-Two',
+          '2',
+          'Proxy-Connection',
+          'close',
+          'Gatehouse',
+          'login_required',
+          'GATEHOUSE',
+          'forbidden',
+          'X-Stays',
+          'yes',
+          'X-Twice',
+          'a',
+          'X-Twice',
+          'b',
+          'X-Latin',
+          'caf\u00e9',
+        ])
+        .end('ok')
+    })
+    const { url } = await startGateway(t, {
+      idp,
+      config: { upstream: application.url, routes: [{ path: '/**', access: 'public' }] },
+    })
+    const answer = await ask(url, 'GET', '/')
+    for (const name of ['x-hop', 'x-hop-two', 'proxy-connection', 'gatehouse']) t.notOk(answer.headers.get(name), name)
+    t.not(header(answer, 'keep-alive'), 'timeout=9')
+    t.same(answer.headers.get('x-twice'), ['a', 'b'])
+    t.equal(header(answer, 'x-stays'), 'yes')
+    t.equal(header(answer, 'x-latin'), 'caf\u00e9')
+  },
+)
 
-void t.test('an application’s own answer is not changed', async (t) => {
+void t.test('an application’s own response is not changed', async (t) => {
   const { url } = await startGateway(t, { idp, config: { routes: [{ path: '/**', access: 'public' }] } })
   for (const status of [400, 401, 403, 404, 418, 500, 502, 503]) {
     const answer = await createBrowser().get(
@@ -232,7 +235,7 @@ void t.test('an application’s own answer is not changed', async (t) => {
   }
 })
 
-void t.test('two Host headers are a bad request, and so is a missing one', async (t) => {
+void t.test('two Host headers are a bad request, and so is a missing Host', async (t) => {
   const { url, upstream } = await startGateway(t, { idp, config: { routes } })
   for (const hosts of ['Host: a\r\nHost: a\r\n', 'Host: a\r\nhOST: b\r\n', '']) {
     const [answer] = parseAnswers(await sendRaw(url, `GET /public/x HTTP/1.1\r\n${hosts}Connection: close\r\n\r\n`))

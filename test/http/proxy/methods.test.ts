@@ -134,7 +134,7 @@ void t.test('the gateway’s endpoints name the methods that they support', asyn
   }
 })
 
-void t.test('with a session every unsafe method from another origin is refused, also an unknown one', async (t) => {
+void t.test('with a session every unsafe method from another origin is refused, even an unknown method', async (t) => {
   const { url, upstream } = await startGateway(t, { idp })
   const browser = createBrowser()
   await browser.login(`${url}/`, 'alice')

@@ -15,7 +15,7 @@ type Started = LoggedIn & {
   readonly closed: () => number
 }
 
-/** A gateway with alice logged in, whose application leaves every answer open; the first byte may take a second. */
+/** A gateway with alice logged in, whose application leaves every response open; the first byte may take a second. */
 const start = async (t: Test, type = 'text/event-stream', config: object = {}): Promise<Started> => {
   const streams: ServerResponse[] = []
   let closed = 0
@@ -140,7 +140,7 @@ void t.test(
   },
 )
 
-void t.test('a long poll waits as long as its route allows, and a started answer is never cut off', async (t) => {
+void t.test('a long poll waits as long as its route allows, and a started response is never cut off', async (t) => {
   const waiting: ServerResponse[] = []
   const application = await startApplication(t, (_req, res) => {
     waiting.push(res)
@@ -200,7 +200,7 @@ void t.test('a large body of any kind is streamed in both directions', async (t)
     if (i === 10) {
       await eventually(() => got === 10 * piece.length)
       t.equal(got, 10 * piece.length, 'half of it is there before the rest has been sent')
-      // Longer than the time for the first byte of the answer.
+      // Longer than the time for the first byte of the response.
       await sleep(1_300)
     }
   }

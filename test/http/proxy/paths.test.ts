@@ -192,7 +192,7 @@ void t.test('an odd path that leads to the same route passes', async (t) => {
   }
 })
 
-void t.test('a route with percent-encodings in its path is matched by them', async (t) => {
+void t.test('a route with percent-encodings in its path matches the same encodings', async (t) => {
   const { url, upstream } = await startGateway(t, {
     idp,
     config: { routes: [{ path: '/caf%C3%A9/**', access: 'public' }, { path: '/**' }] },

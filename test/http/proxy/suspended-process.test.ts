@@ -10,7 +10,7 @@ const idp = await startIdp()
 const upstream = await startUpstream()
 t.teardown(async () => Promise.all([idp.close(), upstream.close()]))
 
-void t.test('an answer that arrived while the gateway was suspended is forwarded, after any pause', async (t) => {
+void t.test('a response that arrived while the gateway was suspended is forwarded, after any pause', async (t) => {
   const application = await startApplication(t, (_req, res) => {
     setTimeout(() => res.end('in time'), 300)
   })

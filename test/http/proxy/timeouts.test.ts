@@ -11,7 +11,7 @@ import { startSockets } from '../../support/sockets.ts'
 const idp = await startIdp()
 t.teardown(() => idp.close())
 
-void t.test('an application that does not start its answer in time is a 504', async (t) => {
+void t.test('an application that does not start its response in time is a 504', async (t) => {
   const { url, events } = await startGateway(t, {
     idp,
     config: { routes: [{ path: '/**', access: 'public', timeout: '1s' }] },
@@ -42,7 +42,7 @@ void t.test('each route has its own timeout', async (t) => {
   t.equal((await createBrowser().get(`${url}/api/slow?ms=2500`, { kind: 'script' })).status, 200)
 })
 
-void t.test('a slow upload does not count as a slow answer', async (t) => {
+void t.test('a slow upload does not count as a slow response', async (t) => {
   const application = await startApplication(t, (req, res) => {
     req.resume().on('end', () => {
       res.end('all of it')
@@ -51,7 +51,7 @@ void t.test('a slow upload does not count as a slow answer', async (t) => {
   t.match(await slowUpload(t, application.url), /^HTTP\/1\.1 200 [^]*all of it/)
 })
 
-void t.test('interim answers do not extend the timeout indefinitely', async (t) => {
+void t.test('interim responses do not extend the timeout indefinitely', async (t) => {
   for (const interim of ['100 Continue', '102 Processing', '103 Early Hints']) {
     const upstream = await startSockets(t, (socket) => {
       const timer = setInterval(() => {
@@ -74,7 +74,7 @@ void t.test('interim answers do not extend the timeout indefinitely', async (t) 
   }
 })
 
-void t.test('an interim answer to a slow upload does not make it too slow', async (t) => {
+void t.test('an interim response to a slow upload does not cause a timeout', async (t) => {
   const application = await startApplication(t, (req, res) => {
     res.writeProcessing()
     req.resume().on('end', () => {

@@ -20,7 +20,7 @@ const EXPIRED = 'Bearer realm="api", error="invalid_token", error_description="T
 const tokensSent = ({ upstream }: LoggedIn, path: string): unknown[] =>
   upstream.requests.filter(({ url }) => url === path).map(({ headers }) => headers.authorization)
 
-void t.test('invalid_token renews the tokens and repeats the request with the new one', async (t) => {
+void t.test('invalid_token refreshes the tokens and repeats the request with the new one', async (t) => {
   const running = await loggedIn(t)
   const path = challenging(401, EXPIRED, { times: '1' })
   const answer = await running.browser.get(running.url + path, script)
@@ -33,7 +33,7 @@ void t.test('invalid_token renews the tokens and repeats the request with the ne
 })
 
 void t.test(
-  'an application that also refuses the new token answers the client, and is not retried repeatedly',
+  'if the application also rejects the new token, the client gets its response, and the request is not repeated again',
   async (t) => {
     const running = await loggedIn(t)
     const path = challenging(401, EXPIRED)
@@ -123,7 +123,7 @@ void t.test('a revoked refresh token ends the session', async (t) => {
   t.match(answer.headers['set-cookie'], [/^gatehouse=;/])
 })
 
-void t.test('if the provider is down, the client gets the application’s own answer', async (t) => {
+void t.test('if the provider is down, the client gets the application’s own response', async (t) => {
   const running = await loggedIn(t)
   running.idp.fail('token', { status: 503 })
   const answer = await running.browser.get(running.url + challenging(401, EXPIRED), script)

@@ -39,7 +39,7 @@ void t.test('a name that does not resolve is a 502', async (t) => {
   t.equal((await ask(url, 'GET', '/')).status, 502)
 })
 
-void t.test('an answer that is not HTTP is a 502', async (t) => {
+void t.test('a response that is not HTTP is a 502', async (t) => {
   for (const nonsense of [
     'SSH-2.0-OpenSSH\r\n',
     'HTTP/1.1 abc\r\n\r\n',
@@ -80,7 +80,7 @@ void t.test('an application that disconnects during an upload is a 502 for its c
   }
 })
 
-void t.test('an answer before the end of the upload reaches the client, and the connection then ends', async (t) => {
+void t.test('a response before the end of the upload reaches the client, and the connection then ends', async (t) => {
   for (const connection of ['Connection: close\r\n', '']) {
     const upstream = await startSockets(t, (socket) => {
       socket.once('data', () => {
@@ -94,7 +94,7 @@ void t.test('an answer before the end of the upload reaches the client, and the 
       socket.write(`POST / HTTP/1.1\r\nHost: a\r\n${framing}\r\n\r\n${size}${'x'.repeat(10_000)}`)
       await eventually(() => text().includes('no!'))
       t.match(text(), /^HTTP\/1\.1 413 Too Much\r\n[^]*connection: close\r\n/i, framing)
-      // A reader that checks the answer only at its end gets there, and the following bytes are not a request.
+      // A reader that checks the response only at its end gets there, and the following bytes are not a request.
       socket.write('x'.repeat(2_990_000) + (size === '' ? '' : '\r\n0\r\n\r\n'))
       socket.write('GET /second HTTP/1.1\r\nHost: a\r\n\r\n')
       await eventually(() => socket.closed)
@@ -103,7 +103,7 @@ void t.test('an answer before the end of the upload reaches the client, and the 
   }
 })
 
-void t.test('an answer that starts before the upload has ended does not end the upload', async (t) => {
+void t.test('a response that starts before the upload has ended does not end the upload', async (t) => {
   const application = await startApplication(t, (req, res) => {
     res.write('begun,')
     req
@@ -137,7 +137,7 @@ void t.test('an idle connection that the application closes on reuse does not fa
   for (let i = 0; i < 6; i += 1) t.equal((await ask(url, 'GET', `/${i}`)).status, 200, `request ${i}`)
 })
 
-void t.test('a request on a new connection is sent once, also if it fails', async (t) => {
+void t.test('a request on a new connection is sent once, even if it fails', async (t) => {
   for (const end of ['destroy', 'resetAndDestroy'] as const) {
     let requests = 0
     const upstream = await startSockets(t, (socket) => {
@@ -189,7 +189,7 @@ void t.test('a POST is never sent twice', async (t) => {
   t.equal(posts, 1)
 })
 
-void t.test('interim answers are not taken for the final one', async (t) => {
+void t.test('interim responses are not taken for the final response', async (t) => {
   const upstream = await startSockets(t, (socket) => {
     socket.once('data', () => {
       socket.end('HTTP/1.1 103 Early Hints\r\nLink: </a.css>\r\n\r\nHTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok')
@@ -201,43 +201,46 @@ void t.test('interim answers are not taken for the final one', async (t) => {
   t.equal(answer?.body.toString(), 'ok')
 })
 
-void t.test('an unsolicited `100 Continue` is skipped, alone, among others and together with the answer', async (t) => {
-  const [hundred, hints, final] = [
-    'HTTP/1.1 100 Continue\r\n\r\n',
-    'HTTP/1.1 103 Early Hints\r\nLink: </a.css>\r\n\r\n',
-    'HTTP/1.1 200 OK\r\nContent-Length: 25\r\n\r\nHTTP/1.1 100 Continue\r\n\r\n',
-  ]
-  const pieces = [
-    [hundred, final],
-    [hundred + final],
-    [hundred, hundred, final],
-    [hints + hundred + final],
-    [hundred + hints, final],
-    [hints, hundred + final],
-  ]
-  const upstream = await startSockets(t, (socket) => {
-    // One connection for all: what follows on it is read as before.
-    let asked = 0
-    socket.on('data', () => {
-      const mine = pieces[asked] ?? []
-      asked += 1
-      mine.forEach((piece, i) => {
-        setTimeout(() => {
-          socket.write(piece)
-        }, 20 * i)
+void t.test(
+  'an unsolicited `100 Continue` is skipped, alone, among other interim responses and with the final response',
+  async (t) => {
+    const [hundred, hints, final] = [
+      'HTTP/1.1 100 Continue\r\n\r\n',
+      'HTTP/1.1 103 Early Hints\r\nLink: </a.css>\r\n\r\n',
+      'HTTP/1.1 200 OK\r\nContent-Length: 25\r\n\r\nHTTP/1.1 100 Continue\r\n\r\n',
+    ]
+    const pieces = [
+      [hundred, final],
+      [hundred + final],
+      [hundred, hundred, final],
+      [hints + hundred + final],
+      [hundred + hints, final],
+      [hints, hundred + final],
+    ]
+    const upstream = await startSockets(t, (socket) => {
+      // One connection for all: what follows on it is read as before.
+      let asked = 0
+      socket.on('data', () => {
+        const mine = pieces[asked] ?? []
+        asked += 1
+        mine.forEach((piece, i) => {
+          setTimeout(() => {
+            socket.write(piece)
+          }, 20 * i)
+        })
       })
     })
-  })
-  const { url } = await startGateway(t, { idp, config: { upstream, routes: publicRoutes } })
-  for (const [i, mine] of pieces.entries()) {
-    const answer = await ask(url, i % 2 === 0 ? 'GET' : 'POST', '/', i % 2 === 0 ? [] : ['Content-Length: 0'])
-    t.equal(answer.status, 200, JSON.stringify(mine))
-    t.equal(answer.body.toString(), hundred, 'and a body stays as it is')
-  }
-})
+    const { url } = await startGateway(t, { idp, config: { upstream, routes: publicRoutes } })
+    for (const [i, mine] of pieces.entries()) {
+      const answer = await ask(url, i % 2 === 0 ? 'GET' : 'POST', '/', i % 2 === 0 ? [] : ['Content-Length: 0'])
+      t.equal(answer.status, 200, JSON.stringify(mine))
+      t.equal(answer.body.toString(), hundred, 'and a body stays as it is')
+    }
+  },
+)
 
 void t.test(
-  'odd but valid answers pass: unknown status codes, no reason phrase, a body until the connection closes',
+  'odd but valid responses pass: unknown status codes, no reason phrase, a body until the connection closes',
   async (t) => {
     const upstream = await startSockets(t, (socket) => {
       socket.once('data', () => {
@@ -276,7 +279,7 @@ void t.test('the gateway survives all of these faults', async (t) => {
   t.equal((await ask(url, 'GET', '/oauth2/session')).status, 401)
 })
 
-void t.test('the log says what is wrong with an answer, and does not report it as missing', async (t) => {
+void t.test('the log says what is wrong with a response, and does not report it as missing', async (t) => {
   const secret = 'c2VjcmV0LXNlY3JldA'
   const head = `HTTP/1.1 200 OK\r\nContent-Length: 2\r\nX-Before: ${secret}\r\n`
   for (const [answer, cause] of [

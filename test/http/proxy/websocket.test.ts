@@ -364,7 +364,7 @@ void t.test('a WebSocket closes after the frame that the application is sending'
   await socket.closed
 })
 
-void t.test('the same user’s next login leaves a WebSocket open, and another user’s closes it', async (t) => {
+void t.test('the same user’s next login leaves a WebSocket open, and another user’s login closes it', async (t) => {
   const running = await loggedIn(t)
   const socket = await connect(running)
   await running.browser.login(`${running.url}/oauth2/login?prompt=login`, 'alice')
@@ -374,7 +374,7 @@ void t.test('the same user’s next login leaves a WebSocket open, and another u
 })
 
 void t.test(
-  'messages on a WebSocket keep its session active, also after a refresh, and an idle WebSocket does not',
+  'messages on a WebSocket keep its session active, even after a refresh, and an idle WebSocket does not',
   async (t) => {
     const running = await loggedIn(t, { config: { session: { idleTimeout: '10m' } } })
     const [silent, busy] = [createBrowser(), running.browser]
@@ -407,7 +407,7 @@ void t.test('pings and pongs do not count as activity', async (t) => {
   t.equal(await socket.closed, 4401)
 })
 
-void t.test('a WebSocket is drained with 1001 when the gateway stops, also one without a session', async (t) => {
+void t.test('a WebSocket is drained with 1001 when the gateway stops, even without a session', async (t) => {
   const running = await loggedIn(t, { config: { routes: [{ path: '/**' }, { path: '/ws', access: 'optional' }] } })
   const sockets = [await connect(running), await openWebSocket(`${running.url}/ws`)]
   t.same(
@@ -489,7 +489,7 @@ void t.test('an upgrade that the application refuses for its token is retried as
   socket.socket.destroy()
 })
 
-void t.test('a client disconnect before the answer ends the upstream request', async (t) => {
+void t.test('a client disconnect before the response ends the upstream request', async (t) => {
   let gone = false
   let come = false
   const upstream = await startRaw(t, (socket) => {
@@ -525,7 +525,7 @@ const post = (upgrade: string, cookie: string, body: string): string =>
   ].join('\r\n')
 
 void t.test(
-  'Upgrade: h2c and others, with a body or without, are plain requests, the last on their connection',
+  'a request with Upgrade: h2c or similar is a plain request, with a body or without, and ends its connection',
   async (t) => {
     const running = await loggedIn(t)
     const plain = `GET /api/echo HTTP/1.1\r\nHost: a\r\nConnection: Upgrade\r\nUpgrade: h2c\r\n${cookieOf(running)}\r\n\r\n`
@@ -560,7 +560,7 @@ const sendUntilClosed = async (url: string, request: string): Promise<Buffer> =>
   return Buffer.concat(chunks)
 }
 
-void t.test('a POST with WebSocket headers is forwarded as the POST that was decided', async (t) => {
+void t.test('a POST with WebSocket headers is decided on and forwarded as a POST', async (t) => {
   const running = await loggedIn(t, {
     config: { routes: [{ path: '/**' }, { path: '/ws', methods: ['POST'], access: 'public' }] },
   })

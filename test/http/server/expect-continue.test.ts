@@ -49,7 +49,7 @@ void t.test('an admitted request gets 100 Continue, and its body is forwarded', 
 })
 
 void t.test(
-  'a denied request gets its answer without 100 Continue, and the connection ends, even if the client sends its body',
+  'a denied request gets its response without 100 Continue, and the connection ends, even if the client sends its body',
   async (t) => {
     const { url, upstream } = await startGateway(t, {
       idp,

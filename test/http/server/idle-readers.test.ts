@@ -22,11 +22,11 @@ const piece = randomBytes(64 * 1024)
 
 type Application = {
   readonly url: string
-  /** How many answers have begun, and how many of them have ended. */
+  /** How many responses have begun, and how many of them have ended. */
   readonly count: { begun: number; ended: number; websockets: number; closed: number }
 }
 
-/** An application whose answers have no end, whose WebSockets either never stop talking or do not listen. */
+/** An application whose responses have no end, whose WebSockets either never stop talking or do not listen. */
 async function startEndless(t: Test): Promise<Application> {
   const count = { begun: 0, ended: 0, websockets: 0, closed: 0 }
   const sockets = new Set<Socket>()
@@ -81,7 +81,7 @@ const upgrade = (path: string): string =>
   `GET ${path} HTTP/1.1\r\nHost: a\r\nConnection: Upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Version: 13\r\n` +
   `Sec-WebSocket-Key: ${randomBytes(16).toString('base64')}\r\n\r\n`
 
-void t.test('a client that does not read its answer is cut off, and so is its upstream request', async (t) => {
+void t.test('a client that does not read its response is cut off, and so is its upstream request', async (t) => {
   const application = await startEndless(t)
   const { url } = await startGateway(t, { idp, config: { upstream: application.url, routes, limits } })
   const { count } = application
@@ -115,7 +115,7 @@ void t.test('a client that does not read is cut off over TLS', async (t) => {
   socket.destroy()
 })
 
-void t.test('a client that does not read the gateway’s own answers is cut off', async (t) => {
+void t.test('a client that does not read the gateway’s own responses is cut off', async (t) => {
   const { url } = await startGateway(t, { idp, config: { routes, limits } })
   const socket = open(url)
   socket.pause()
@@ -148,7 +148,7 @@ void t.test('a slow client that reads is never cut off', async (t) => {
   socket.destroy()
 })
 
-void t.test('a client that waits for an answer is not cut off', async (t) => {
+void t.test('a client that waits for a response is not cut off', async (t) => {
   const { url } = await startGateway(t, { idp, config: { routes, limits } })
   const socket = open(url)
   socket.write(get('/api/slow?ms=3000'))

@@ -20,7 +20,7 @@ t.teardown(async () => Promise.all([idp.close(), upstream.close()]))
 
 const publicRoutes = [{ path: '/**', access: 'public' }]
 
-/** An application whose answers have a header of as many characters as the path says. */
+/** An application whose responses have a header of as many characters as the path says. */
 const startTalkative = async (t: Test): Promise<string> => {
   const server = createServer({ maxHeaderSize: 1024 * 1024 }, (req, res) => {
     res.setHeader('X-Long', 'x'.repeat(Number(req.url?.slice(1))))
@@ -35,7 +35,7 @@ const startTalkative = async (t: Test): Promise<string> => {
   return `http://127.0.0.1:${boundPort(server)}`
 }
 
-/** An answer on a connection that stays open. */
+/** A response on a connection that stays open. */
 const keptAlive = async (url: string): Promise<string> => {
   const socket = open(url)
   socket.write('GET /1 HTTP/1.1\r\nHost: a\r\n\r\n')

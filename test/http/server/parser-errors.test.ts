@@ -135,7 +135,7 @@ void t.test('a body that the parser refuses ends its own request, in that reques
   t.equal(await countOf(gateway, { route: '/**', verdict: 'bad_request' }), 2)
 })
 
-void t.test('CONNECT is a 405 with an access line, sent after any answer in progress', async (t) => {
+void t.test('CONNECT is a 405 with an access line, sent after any response in progress', async (t) => {
   const application = await startApplication(t, (_req, res) => {
     res.writeHead(200, { 'content-length': '10' })
     res.write('first')
@@ -161,7 +161,7 @@ void t.test('CONNECT is a 405 with an access line, sent after any answer in prog
 })
 
 void t.test(
-  'an upgrade pipelined after an unfinished answer is refused after it, and has an access line',
+  'an upgrade pipelined after an unfinished response is refused after it, and has an access line',
   async (t) => {
     const { url, events } = await startGateway(t, { idp, config: { routes: publicRoutes } })
     const upgrade = [
@@ -191,7 +191,7 @@ void t.test(
   },
 )
 
-void t.test('a slow head is a 408 with an access line, and a silent connection gets no answer', async (t) => {
+void t.test('a slow head is a 408 with an access line, and a silent connection gets no response', async (t) => {
   const { url, events } = await startGateway(t, {
     idp,
     config: { routes: publicRoutes, limits: { headersTimeout: '1s' } },
@@ -217,7 +217,7 @@ void t.test('a flood of refusals is fully counted, and partly logged', async (t)
   t.equal(events('request').length, events('bad_request').length)
 })
 
-void t.test('garbage after a request never causes an error in the middle of its answer', async (t) => {
+void t.test('garbage after a request never causes an error in the middle of its response', async (t) => {
   let answer: (() => void) | null = null
   const application = await startApplication(t, (_req, res) => {
     res.writeHead(200, { 'content-length': '10' })

@@ -67,7 +67,7 @@ async function openStreams({ gateway }: Running): Promise<number> {
   return Number(/gatehouse_streams_open\{kind="event-stream"\} (\d+)/.exec(text)?.[1])
 }
 
-void t.test('an event stream queued behind another answer is dropped when its client disconnects', async (t) => {
+void t.test('an event stream queued behind another response is dropped when its client disconnects', async (t) => {
   const running = await start(t)
   const { socket } = openAndRead(running.url)
   socket.write(get('/slow') + get('/events').repeat(10))
@@ -89,7 +89,7 @@ void t.test('an event stream queued behind another answer is dropped when its cl
   t.equal(count, 0)
 })
 
-void t.test('100 Continue waits for the answers to earlier requests', async (t) => {
+void t.test('100 Continue waits for the responses to earlier requests', async (t) => {
   const { url, application, answerSlow } = await start(t)
   const { socket, text, bytes } = openAndRead(url)
   socket.write(`${get('/slow')}POST /fast HTTP/1.1\r\nHost: a\r\nExpect: 100-continue\r\nContent-Length: 5\r\n\r\n`)
@@ -113,7 +113,7 @@ void t.test('100 Continue waits for the answers to earlier requests', async (t) 
   )
 })
 
-void t.test('a client that sends its body without waiting for 100 Continue gets whole answers', async (t) => {
+void t.test('a client that sends its body without waiting for 100 Continue gets whole responses', async (t) => {
   const { url, application, answerSlow } = await start(t)
   const { socket, text } = openAndRead(url)
   socket.write(
@@ -137,7 +137,7 @@ for (const [what, bytes, status] of [
   ['CONNECT', 'CONNECT a:1 HTTP/1.1\r\nHost: a\r\n\r\n', 405],
   ['an invalid body', 'POST /fast HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\nZZ\r\n', 400],
 ] as const) {
-  void t.test(`${what} pipelined after a request is refused after its answer`, async (t) => {
+  void t.test(`${what} pipelined after a request is refused after its response`, async (t) => {
     const { url, application, answerSlow } = await start(t)
     const { socket, bytes: answered } = openAndRead(url)
     socket.write(get('/slow') + bytes)
@@ -153,22 +153,25 @@ for (const [what, bytes, status] of [
   })
 }
 
-void t.test('an upstream that breaks off a queued answer ends the connection after the earlier answer', async (t) => {
-  const { url, application, answerSlow } = await start(t)
-  const { socket, text } = openAndRead(url)
-  socket.write(get('/slow') + get('/broken'))
-  await eventually(() => application.requests.length === 2)
-  await sleep(300)
-  answerSlow()
-  await eventually(() => socket.closed)
-  t.match(text(), /^HTTP\/1\.1 200 [^]*\r\n\r\nslow/)
-})
+void t.test(
+  'an upstream that breaks off a queued response ends the connection after the earlier response',
+  async (t) => {
+    const { url, application, answerSlow } = await start(t)
+    const { socket, text } = openAndRead(url)
+    socket.write(get('/slow') + get('/broken'))
+    await eventually(() => application.requests.length === 2)
+    await sleep(300)
+    answerSlow()
+    await eventually(() => socket.closed)
+    t.match(text(), /^HTTP\/1\.1 200 [^]*\r\n\r\nslow/)
+  },
+)
 
 for (const [what, bytes, status] of [
   ['an upgrade', UPGRADE, 400],
   ['a CONNECT', CONNECT, 405],
 ] as const) {
-  void t.test(`${what} pipelined after a large answer is refused once the answer is sent whole`, async (t) => {
+  void t.test(`${what} pipelined after a large response is refused once the response is sent whole`, async (t) => {
     const { url, events } = await start(t)
     for (const before of [get('/large'), get('/fast') + get('/large') + get('/fast')]) {
       const client = openAndRead(url)
@@ -182,7 +185,7 @@ for (const [what, bytes, status] of [
     await eventually(() => events('request').length === 6)
   })
 
-  void t.test(`${what} pipelined after a started answer does not cut the answer short`, async (t) => {
+  void t.test(`${what} pipelined after a started response does not cut the response short`, async (t) => {
     const { url, application } = await start(t)
     const client = openAndRead(url)
     client.socket.write(get('/large'))
@@ -196,7 +199,7 @@ for (const [what, bytes, status] of [
     t.equal(second?.status, status)
   })
 
-  void t.test(`a client that disconnects after ${what} ends the answers in progress`, async (t) => {
+  void t.test(`a client that disconnects after ${what} ends the responses in progress`, async (t) => {
     const running = await start(t)
     for (const leave of ['end', 'destroy', 'resetAndDestroy'] as const) {
       const { socket, text } = openAndRead(running.url)
@@ -209,7 +212,7 @@ for (const [what, bytes, status] of [
   })
 }
 
-void t.test('a large answer in place of a WebSocket arrives whole', async (t) => {
+void t.test('a large response in place of a WebSocket arrives whole', async (t) => {
   const { url } = await start(t)
   const client = openAndRead(url)
   client.socket.write(UPGRADE.replace('/fast', '/large'))
@@ -217,7 +220,7 @@ void t.test('a large answer in place of a WebSocket arrives whole', async (t) =>
   t.equal(parseAnswers(client.bytes())[0]?.body.length, LARGE)
 })
 
-void t.test('a large answer arrives whole, with any number of requests pipelined after it', async (t) => {
+void t.test('a large response arrives whole, with any number of requests pipelined after it', async (t) => {
   const application = await startApplication(t, (req, res) => {
     res.end(req.url === '/large' ? Buffer.alloc(200_000) : 'fast')
   })
@@ -244,7 +247,7 @@ void t.test('a large answer arrives whole, with any number of requests pipelined
   }
 })
 
-void t.test('a request that arrives after an answer with Connection: close is not handled', async (t) => {
+void t.test('a request that arrives after a response with Connection: close is not handled', async (t) => {
   const { url, application, events } = await start(t)
   const { socket, text } = openAndRead(url)
   socket.write('GET /events HTTP/1.1\r\nHost: a\r\nConnection: Upgrade\r\nUpgrade: h2c\r\n\r\n')

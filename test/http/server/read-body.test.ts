@@ -56,7 +56,7 @@ void t.test('a body in pieces is read whole, and a body that is too large lets t
   )
 })
 
-void t.test('a client that trickles a body gets an answer and is cut off', async (t) => {
+void t.test('a client that trickles a body gets a response and is cut off', async (t) => {
   const { socket, text } = openAndRead(url)
   socket.write('POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 90\r\n\r\n')
   const timer = setInterval(() => {

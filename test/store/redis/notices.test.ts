@@ -54,7 +54,7 @@ void t.test('nothing is guaranteed before the first heartbeat returns', async (t
   t.equal(notices.assuredUntil(10_220), 10_220)
 })
 
-void t.test('after a doubt the proof restarts, and earlier guarantees stay', async (t) => {
+void t.test('after a possible loss the tracking restarts, and earlier guarantees stay', async (t) => {
   const { notices, deliver, beatAt, world } = open()
   for (const now of [10_000, 10_200, 10_400]) {
     beatAt(now)
@@ -73,7 +73,7 @@ void t.test('after a doubt the proof restarts, and earlier guarantees stay', asy
   t.equal(world.assured, 2)
 })
 
-void t.test('a gap without heartbeats is a doubt, even without an error', async (t) => {
+void t.test('a gap without heartbeats is a possible loss, even without an error', async (t) => {
   const { notices, deliver, beatAt } = open()
   beatAt(10_000)
   deliver()
@@ -130,32 +130,35 @@ void t.test('heartbeats that never return are reported repeatedly', async (t) =>
   t.equal(world.silent, 2)
 })
 
-void t.test('notices of other processes are passed on, and own and malformed ones are not', async (t) => {
-  const { world, notices } = open()
-  const other = createNotices({
-    self: 'other',
-    listener: () => null,
-    masters: () => [],
-    publish: async () => {},
-    onAssured: () => {},
-    onSilence: () => {},
-  })
-  notices.receive(other.changed('s1', 3))
-  notices.receive(other.gone('s2'))
-  notices.receive(notices.changed('s3', 4))
-  notices.receive(notices.gone('s4'))
-  for (const rubbish of [
-    '',
-    '{',
-    'null',
-    '[]',
-    '"s5"',
-    '{"id":1}',
-    '{"id":"s5"}',
-    '{"id":"s5","version":"2"}',
-    'beat',
-    'beat x a',
-  ])
-    notices.receive(rubbish)
-  t.same(world.heard, ['s1 3', 's2 gone'])
-})
+void t.test(
+  'notices of other processes are passed on, and a process’s own and malformed notices are not',
+  async (t) => {
+    const { world, notices } = open()
+    const other = createNotices({
+      self: 'other',
+      listener: () => null,
+      masters: () => [],
+      publish: async () => {},
+      onAssured: () => {},
+      onSilence: () => {},
+    })
+    notices.receive(other.changed('s1', 3))
+    notices.receive(other.gone('s2'))
+    notices.receive(notices.changed('s3', 4))
+    notices.receive(notices.gone('s4'))
+    for (const rubbish of [
+      '',
+      '{',
+      'null',
+      '[]',
+      '"s5"',
+      '{"id":1}',
+      '{"id":"s5"}',
+      '{"id":"s5","version":"2"}',
+      'beat',
+      'beat x a',
+    ])
+      notices.receive(rubbish)
+    t.same(world.heard, ['s1 3', 's2 gone'])
+  },
+)

@@ -130,7 +130,7 @@ void t.test('a session that ends during an outage stays ended', { buffered: true
 })
 
 void t.test(
-  'a session stays ended that ends during an outage at a replica that has not cached it',
+  'a session that ends during an outage stays ended, even at a replica that had not cached it',
   { buffered: true },
   async (t) => {
     const redis = await startRedis(t, { args: onDisk })
