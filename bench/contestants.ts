@@ -5,7 +5,6 @@ import { fileURLToPath } from 'node:url'
 import { checkFile, findProgram } from './machine.ts'
 import type { Command } from './processes.ts'
 
-/** The names of all contestants, in the order of the tables. */
 export const CONTESTANTS = [
   'nginx',
   'apache',
@@ -15,10 +14,8 @@ export const CONTESTANTS = [
   'gatehouse-million',
 ] as const
 
-/** The name of a contestant. */
 export type ContestantName = (typeof CONTESTANTS)[number]
 
-/** A program under test: its port, the command that starts it, and its client at the provider. */
 export interface Contestant {
   readonly name: ContestantName
   readonly port: number
@@ -67,13 +64,11 @@ export function checkInstalled(names: readonly ContestantName[]): void {
   }
 }
 
-/** Returns the command of the upstream: nginx with one small body for all paths, and an echo of two request headers. */
 export function upstreamCommand(directory: string, core: number, port: number, body: string): Command {
   const file = render(directory, 'upstream.conf', { dir: directory, port: String(port), body })
   return nginxCommand('upstream', directory, core, file)
 }
 
-/** Returns the command of nginx as a plain proxy for WebSockets. */
 export function nginxWebSocketCommand(port: number, { directory, core, upstreamPort }: RunSetup): Command {
   const values = { dir: directory, port: String(port), upstreamPort: String(upstreamPort) }
   return nginxCommand('nginx-websocket', directory, core, render(directory, 'nginx-websocket.conf', values))

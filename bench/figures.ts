@@ -25,7 +25,6 @@ export interface Measured {
 /** Returns the values of one figure, one for each round or start; NaN where it was not measured. */
 export type FigureValues = (measured: Measured) => number[]
 
-/** The figures in the reports: the title with the unit, the number of decimals, the divisor, and the values. */
 export const REPORTED_FIGURES: readonly { title: string; digits: number; scale: number; of: FigureValues }[] = [
   { title: 'Requests per second, 32 connections', digits: 0, scale: 1, of: round('requestsPerSecond') },
   { title: 'p50 at 32 connections, ms', digits: 2, scale: 1000, of: round('p50') },

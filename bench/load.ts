@@ -4,7 +4,6 @@ import { findProgram } from './machine.ts'
 import { start } from './processes.ts'
 import type { RateResult } from './rate.ts'
 
-/** The target of a load: its port and cookie, and the core that the load runs on. */
 export interface Target {
   readonly name: string
   readonly port: number

@@ -3,7 +3,6 @@ import { cpus } from 'node:os'
 import { delimiter, join } from 'node:path'
 import { spawnSync } from 'node:child_process'
 
-/** The numbers of the two cores that a benchmark uses: one for the gateway, one for the load and the upstream. */
 export interface Cores {
   readonly gateway: number
   readonly load: number
@@ -41,7 +40,6 @@ export function checkFile(path: string, debianPackage: string): void {
   if (!isAccessible(path, constants.R_OK)) throw new Error(missing(path, debianPackage))
 }
 
-/** Describes the machine and the Node.js under test in one line. */
 export function describeMachine(node: string): string {
   const processors = cpus()
   const model = (processors[0]?.model ?? '').trim() || 'unknown processor'

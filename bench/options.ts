@@ -13,11 +13,9 @@ export interface Options {
   readonly check: boolean
   readonly websocket: boolean
   readonly memory: boolean
-  /** The path of the Node.js that runs Gatehouse and http-proxy. */
   readonly node: string
 }
 
-/** The text of `--help`. */
 export const HELP = `Compares Gatehouse with nginx, Apache with mod_auth_openidc and @fastify/http-proxy, and its Redis store with its memory
 store.
 

@@ -1,6 +1,5 @@
 import net from 'node:net'
 
-/** Returns different free ports of 127.0.0.1. */
 export async function freePorts(count: number): Promise<number[]> {
   const servers = await Promise.all(
     Array.from({ length: count }, async () => {

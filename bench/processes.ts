@@ -56,7 +56,6 @@ export function start(command: Command): Running {
   return { name: command.name, pid: child.pid ?? 0, output, stop: () => stop(child) }
 }
 
-/** Stops all running programs: with SIGTERM, and after a grace period with SIGKILL. */
 export async function stopAll(): Promise<void> {
   await Promise.all([...children].map(stop))
 }

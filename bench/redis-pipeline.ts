@@ -1,7 +1,6 @@
 import { once } from 'node:events'
 import net from 'node:net'
 
-/** A pipeline of Redis commands, sent without waiting for the reply to the previous one. */
 export interface Pipeline {
   /** Sends commands whose replies have `lines` lines in total. Resolves when the pipeline accepts more commands. */
   send(commands: readonly (readonly string[])[], lines: number): Promise<void>
@@ -11,7 +10,6 @@ export interface Pipeline {
 
 const MAX_PENDING_LINES = 10_000
 
-/** Connects to a Redis on this machine. */
 export async function openPipeline(port: number): Promise<Pipeline> {
   const socket = net.connect(port, '127.0.0.1')
   await once(socket, 'connect')
@@ -49,7 +47,6 @@ export async function openPipeline(port: number): Promise<Pipeline> {
   }
 }
 
-/** Encodes a command in RESP. */
 function encode(words: readonly string[]): string {
   return `*${words.length}\r\n${words.map((word) => `$${Buffer.byteLength(word)}\r\n${word}\r\n`).join('')}`
 }

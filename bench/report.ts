@@ -11,7 +11,6 @@ interface Run {
   readonly otherPrograms: number
 }
 
-/** The results of a run. */
 export interface Results {
   readonly measured: readonly Measured[]
   readonly promises: readonly PromiseResult[]
@@ -21,7 +20,6 @@ export interface Results {
 const MAX_OTHER_PROGRAMS = 0.1
 const RATIO_HEADING = 'The same as a multiple of http-proxy in the same round'
 
-/** Returns the results for a terminal: aligned columns, then the promises. */
 export function textReport({ measured, promises, run }: Results): string {
   const ratios = ratioTable(measured)
   return [
@@ -56,7 +54,6 @@ export function markdownReport({ measured, promises, run }: Results): string {
   ].join('\n')
 }
 
-/** Returns the Markdown table of how figures were measured: by which command, and on which machine. */
 export function machineTable(figures: string, command: string, run: Run): string {
   return markdownTable([
     ['Figures', 'Command', 'Machine'],
@@ -86,7 +83,6 @@ function ratioTable(all: readonly Measured[]): string[][] | null {
   ]
 }
 
-/** Describes a run in one line, with a warning if other programs disturbed it. */
 export function describeRun({ machine, date, rounds, seconds, otherPrograms }: Run): string {
   const warning = otherPrograms > MAX_OTHER_PROGRAMS ? ' (too much for reliable figures)' : ''
   return (
@@ -106,7 +102,6 @@ export function print(value: number, digits: number): string {
   return value.toLocaleString('en', { minimumFractionDigits: digits, maximumFractionDigits: digits })
 }
 
-/** Formats rows as columns for a terminal. The first column is aligned left, all others right. */
 export function alignColumns(rows: readonly string[][]): string {
   const widths = (rows[0] ?? []).map((_, column) => Math.max(...rows.map((row) => (row[column] ?? '').length)))
   return rows
@@ -121,7 +116,6 @@ export function alignColumns(rows: readonly string[][]): string {
     .join('\n')
 }
 
-/** Formats rows as a Markdown table. The first row is the header; columns of figures are aligned right. */
 export function markdownTable([head = [], ...body]: readonly string[][]): string {
   const isFigures = (column: number): boolean => body.every((row) => /^[\d,.–]*$/.test(row[column] ?? ''))
   const line = head.map((_, column) => (column > 0 && isFigures(column) ? '--:' : '---'))

@@ -23,7 +23,6 @@ const SIZES: readonly { readonly title: string; readonly sizes: TokenSizes }[] =
   { title: 'large tokens (4,000, 2,000, 1,500)', sizes: { access: 4_000, id: 2_000, refresh: 1_500 } },
 ]
 
-/** Measures the memory of a session in Redis and in the session cache. Returns a Markdown table. */
 export async function describeMemory(directory: string): Promise<string> {
   const rows = [
     ['Bytes per session', 'in Redis', 'of which its two index entries', 'cached in a process'],
@@ -86,7 +85,6 @@ async function heapOf(port: number, tickets: readonly Ticket[]): Promise<number>
   return after - before
 }
 
-/** Returns the bytes of the heap after garbage collections. */
 function heap(): number {
   setFlagsFromString('--expose-gc')
   const collect: unknown = runInNewContext('gc')

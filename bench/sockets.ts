@@ -10,7 +10,6 @@ interface OpenSocket {
   onAnswer: () => void
 }
 
-/** Open WebSockets to one target. */
 export type Sockets = readonly OpenSocket[]
 
 const BATCH_SIZE = 50
@@ -26,7 +25,6 @@ export async function openSockets(port: number, cookie: string | null, count: nu
   return sockets
 }
 
-/** Closes all WebSockets. */
 export function closeSockets(sockets: Sockets): void {
   for (const { socket } of sockets) socket.destroy()
 }

@@ -17,10 +17,6 @@ const MAX_SHARE = 0.5
 const TIMEOUT_MS = 20_000
 const project = fileURLToPath(new URL('..', import.meta.url))
 
-/**
- * Starts the built program and the same source compiled file by file, in turn, against the demo's provider. Returns the
- * report, and whether the promise is kept.
- */
 export async function compareStarts(
   times: number,
   directory: string,

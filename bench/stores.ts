@@ -18,14 +18,12 @@ interface StoreSetup {
   readonly progress: (step: string) => void
 }
 
-/** A Redis server of the benchmark, without persistence. */
 export interface RedisServer {
   readonly running: Running
   readonly port: number
   readonly command: (...words: string[]) => Promise<unknown>
 }
 
-/** Starts `redis-server` and waits until it responds. */
 export async function startRedis(name: string, setup: Pick<StoreSetup, 'directory' | 'core'>): Promise<RedisServer> {
   const { directory, core } = setup
   const [port = 0] = await freePorts(1)

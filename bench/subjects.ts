@@ -13,7 +13,6 @@ interface Subjects {
   readonly stop: () => Promise<void>
 }
 
-/** Starts all contestants, logs in at those with logins, and checks their responses. */
 export async function startSubjects(
   contestants: readonly Contestant[],
   upstreamPort: number,

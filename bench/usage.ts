@@ -4,7 +4,6 @@ import { readFileSync, readdirSync } from 'node:fs'
 const TICKS_PER_SECOND = 100
 const PAGE_BYTES = 4096
 
-/** Returns the ids of a process and all its running descendants. */
 export function processTree(root: number): number[] {
   const children = new Map<number, number[]>()
   for (const entry of readdirSync('/proc')) {

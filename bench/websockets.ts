@@ -32,7 +32,6 @@ const ACTIVE_SOCKETS = 64
 const OPEN_SOCKETS = 2000
 const SETTLE_MS = 1500
 
-/** Measures WebSockets through nginx and Gatehouse in turn. Returns the report. */
 export async function measureWebSockets(
   options: Options,
   directory: string,

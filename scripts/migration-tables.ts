@@ -12,7 +12,6 @@ const tables: Readonly<Record<string, Rules>> = {
   wonderwall,
 }
 
-/** Returns docs/migrating.md with its tables generated from the rules of `gatehouse migrate`. */
 export function withMigrationTables(text: string): string {
   return text.replace(
     /(<!-- keys: ([a-z0-9_-]+) -->\n)[^]*?(<!-- end of keys -->)/g,

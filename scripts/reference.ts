@@ -7,7 +7,6 @@ import { schema } from '../src/config/schema.ts'
 
 const settable = new Set(variables(schema).map(({ name }) => name))
 
-/** Returns `text` for a cell of a Markdown table, with RFCs and other pages as links. */
 export function cell(text: string): string {
   return withLinks(text).replaceAll('|', '\\|').replaceAll('\n', ' ')
 }
@@ -45,7 +44,6 @@ interface Section {
   rows: string[]
 }
 
-/** Returns one section for the top-level keys and one for each group below them. */
 function sections(): Section[] {
   const top: Section = { title: 'The top level', description: '', rows: [] }
   const all = [top]
@@ -103,7 +101,6 @@ function table({ title, description, rows }: Section): string {
   return [`## ${title}`, ...(intro === '' ? [] : [wrapped(intro)]), `${head}\n${rows.join('\n')}`].join('\n\n')
 }
 
-/** Breaks lines at 120 columns. */
 function wrapped(text: string): string {
   return text.replace(/(.{1,120})(?: |$)/g, '$1\n').trimEnd()
 }

@@ -38,9 +38,7 @@ import { createTokens } from './token/acquire.ts'
 import { createRouteTokens, type RouteTokens } from './token/route-tokens.ts'
 import { createRefresher, type Refresher } from './token/refresh.ts'
 
-/** A gateway that is ready to listen. */
 export interface Gatehouse {
-  /** The public listener. */
   readonly listener: Listener
   /** The forward-auth listener, or `null` when it is not configured. */
   readonly forwardAuth: Listener | null
@@ -79,7 +77,6 @@ interface Lasting {
 /** The handlers and the upstreams that each configuration creates. */
 interface Shell {
   readonly route: RequestListener
-  /** Handles requests on the forward-auth listener. */
   readonly verdict: RequestListener | null
   readonly upstreams: Upstreams
 }
@@ -87,7 +84,6 @@ interface Shell {
 /** How long a stopping gateway waits for an unavailable store before it drops unsaved writes. */
 const UNSAVED_WAIT_MS = 5_000
 
-/** Builds the gateway: the lasting services, the shell for the configuration, and the listeners. */
 export async function buildApp(written: Config, log: Log, tracing: Tracing | null = null): Promise<Gatehouse> {
   const config = withOwnKeys(written)
   // The lasting services use this object. A reload replaces its values.
@@ -205,7 +201,6 @@ async function buildShell(config: Config, lasting: Lasting): Promise<Shell> {
 
   const app = createFastify(config)
 
-  // Every request has an access line, an error handler and a context.
   const cookies = await createCookies(app, config)
   const answers = createAnswers(config, cookies)
   const routes = compileRoutes(config.routes, config.basePath)
@@ -223,7 +218,6 @@ async function buildShell(config: Config, lasting: Lasting): Promise<Shell> {
   denyLoops(app, viaName, answers)
   const limits = await createLimits(app, config.rateLimit, lasting.counts)
 
-  // The gate and the headers for upstreams.
   const tokens = createTokens({
     refresher,
     routeTokens: lasting.routeTokens,
@@ -233,7 +227,6 @@ async function buildShell(config: Config, lasting: Lasting): Promise<Shell> {
   const gate = buildGate({ config, routes, sessions, tokens, bearers: lasting.bearers })
   const headers = compileHeaders(routes, cookies.isOwn, viaName)
 
-  // The gateway's own URLs.
   const services: Services = {
     config,
     routes,
@@ -254,7 +247,6 @@ async function buildShell(config: Config, lasting: Lasting): Promise<Shell> {
     registerEndpoints(scope, services, limits)
   })
 
-  // The application's URLs, which pass the gate and go upstream.
   const upstreams = lasting.pools.openFor(routes.routes, config.limits.answerHeaders)
   await app.register(async (scope) => {
     await registerGate(

@@ -1,4 +1,3 @@
-/** All values of `code` in the gateway's own responses. */
 export type Code =
   | 'login_required'
   | 'session_expired'
@@ -29,7 +28,6 @@ interface FaultDefinition {
   readonly detail: string
 }
 
-/** Every fault with its HTTP status, its log level, and the title and text that users see. */
 export const faults = {
   bad_request: { status: 400, level: 'info', title: 'Bad request', detail: 'This request can’t be understood.' },
   login_failed: { status: 400, level: 'warn', title: 'Sign-in failed', detail: 'The sign-in could not be completed.' },

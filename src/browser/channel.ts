@@ -13,7 +13,6 @@ type Message =
 
 const MESSAGES = /^(?:renewed|signed-in|ended|look|user .+)$/
 
-/** The channel between the tabs of one origin. */
 export interface Channel {
   /** Sends a message to all tabs, including this one. */
   post(message: Message): void

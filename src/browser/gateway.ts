@@ -1,7 +1,6 @@
 import type { Channel } from './channel.ts'
 import type { SessionInfo } from './types.ts'
 
-/** The gateway as a page sees it. */
 export interface Gateway {
   /** `https://…/oauth2` */
   readonly base: string

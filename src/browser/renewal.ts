@@ -6,7 +6,6 @@ const WINDOW_TIMEOUT_MS = 300_000
 /** A window that closes within this time was blocked before the user saw it. */
 const BLOCKED_WITHIN_MS = 1_500
 
-/** Renews the session of a page. */
 export interface Renewal {
   /** Renews the session after a 401 with `code`, with the user's help if necessary. Concurrent calls share one renewal. */
   renew(code: string, answer: Response): Promise<boolean>
@@ -14,7 +13,6 @@ export interface Renewal {
   login(): Promise<boolean>
 }
 
-/** Creates the renewal that all requests of a page share. */
 export function createRenewal(gateway: Gateway, channel: Channel): Renewal {
   let pending: Promise<boolean> | null = null
 
@@ -70,12 +68,10 @@ async function loginUrlIn(answer: Response): Promise<string | null> {
   return typeof problem?.login_url === 'string' ? problem.login_url : null
 }
 
-/** The outcome of a login in a frame or a window. */
 type Outcome = 'ok' | 'login_required' | 'interaction_required' | 'error'
 
 const OUTCOMES: readonly unknown[] = ['ok', 'login_required', 'interaction_required', 'error'] satisfies Outcome[]
 
-/** Calls `listener` with the outcome that a window or frame reports. Returns a function that removes the listener. */
 function onOutcome(from: () => Window | null, listener: (outcome: Outcome) => void): () => void {
   const onMessage = ({ origin, source, data }: MessageEvent): void => {
     const isFromGateway = origin === location.origin && source === from() && data?.type === 'gatehouse'

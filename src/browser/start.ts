@@ -9,7 +9,6 @@ interface Page {
   readonly gateway: Gateway
   readonly channel: Channel
   readonly renewal: Renewal
-  /** Like `window.fetch`. If the gateway requires a login, logs the user in and repeats the request with its body. */
   readonly fetch: typeof fetch
 }
 

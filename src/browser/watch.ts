@@ -86,7 +86,6 @@ export function watchSession(gateway: Gateway, channel: Channel, renewal: Renewa
 interface Alarm {
   /** Sets the time until the alarm rings, which replaces an earlier one; `Infinity` for never. */
   set(ms: number): void
-  /** Rings if the alarm is due. */
   check(): void
 }
 

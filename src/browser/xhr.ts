@@ -40,7 +40,6 @@ export function createXhr(
     /** `null` for requests that are never sent again: cross-origin and synchronous ones. */
     #request: SentRequest | null = null
     #state: 'open' | 'held' | 'resent' | 'done' = 'done'
-    /** The code of the last 401. */
     #previousCode = ''
 
     constructor() {

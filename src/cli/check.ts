@@ -4,7 +4,6 @@ import { compileRoutes } from '../gate/match.ts'
 import type { CompiledRoute } from '../gate/verdict.ts'
 import { type Command, loadConfigOption } from './command.ts'
 
-/** `gatehouse check`. */
 export const check: Command = {
   help: `gatehouse check [--config FILE]
 

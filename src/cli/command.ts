@@ -2,14 +2,12 @@ import { randomBytes } from 'node:crypto'
 import { parseArgs, type ParseArgsConfig } from 'node:util'
 import { loadConfig } from '../config/load.ts'
 
-/** A command of the command line. */
 export interface Command {
   readonly help: string
   /** Runs the command and resolves with the exit status. */
   run(args: readonly string[]): Promise<number>
 }
 
-/** Thrown for a command line that cannot be understood. */
 export class UsageError extends Error {}
 
 /**

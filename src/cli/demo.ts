@@ -16,7 +16,6 @@ interface DemoOptions {
   readonly verbose: boolean
 }
 
-/** `gatehouse demo`. */
 export const demo: Command = {
   help: `gatehouse demo [--port N] [--verbose]
 

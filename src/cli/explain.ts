@@ -2,7 +2,6 @@ import type { Claims } from '../oidc/token-set.ts'
 import { UsageError, readArguments, type Command, loadConfigFile } from './command.ts'
 import { explainRequest } from './explanation.ts'
 
-/** `gatehouse explain`. */
 export const explain: Command = {
   help: `gatehouse explain [--config FILE] METHOD URL [-H 'Name: value']... [--claims JSON]
 

@@ -26,7 +26,6 @@ export function whyTokenRefused(
   return isAhead ? 'the token is not valid yet' : null
 }
 
-/** Returns how these claims meet each requirement of the route. */
 export function requirementsMet({ require }: CompiledRoute, claims: Claims, now: number): string[] {
   const named = Object.entries(require.claims).map(([name, allowed]) => {
     const value = claimAt(claims, name)
@@ -47,7 +46,6 @@ export function requirementsMet({ require }: CompiledRoute, claims: Claims, now:
   return [...named, ...acr, ...age]
 }
 
-/** Returns which token is sent upstream. */
 export function tokenOf({ route: { access, token }, who, session }: Extract<Verdict, { type: 'forward' }>): string {
   if (access === 'public' || who === null) return 'none from the gateway; the client’s own Authorization passes'
   if (who.bearer === true || session === null) return 'the client’s own, unchanged'
@@ -72,7 +70,6 @@ export function tokenOf({ route: { access, token }, who, session }: Extract<Verd
   }
 }
 
-/** Returns the headers that the route sets but that are not sent with these claims, each with the reason. */
 export function headersNotSent({ headers }: CompiledRoute, claims: Claims): (readonly [string, string])[] {
   return Object.entries(headers.set).flatMap(([name, template]): (readonly [string, string])[] => {
     const why = whyNoHeader(parseTemplate(template), claims, headers.encoding)
@@ -80,7 +77,6 @@ export function headersNotSent({ headers }: CompiledRoute, claims: Claims): (rea
   })
 }
 
-/** Returns why a request is denied. */
 export function reasonOf(denial: GateDenial): string {
   switch (denial.reason) {
     case 'no-route':

@@ -29,7 +29,6 @@ Exits with status 0 if the gateway is healthy, otherwise with 1.
   },
 }
 
-/** The part of the configuration that determines where the gateway listens. */
 type Gateway = Pick<Config, 'listen' | 'tls' | 'basePath'> & { readonly admin: Pick<Config, 'listen'> | null }
 
 const defaultGateway: Gateway = {

@@ -1,7 +1,6 @@
 import { randomBytes } from 'node:crypto'
 import { readArguments, type Command } from './command.ts'
 
-/** `gatehouse keygen`. */
 export const keygen: Command = {
   help: `gatehouse keygen
 

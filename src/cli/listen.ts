@@ -48,7 +48,6 @@ function socketMessage(code: string, path: string): string {
   }
 }
 
-/** Removes the Unix sockets that a killed process has left behind at the addresses of the listeners. */
 export async function removeStaleSockets({ listen, admin, forwardAuth }: Config): Promise<void> {
   const all = { 'listen': listen, 'admin.listen': admin?.listen, 'forwardAuth.listen': forwardAuth?.listen }
   for (const [key, address] of Object.entries(all))

@@ -11,7 +11,6 @@ const READABLE = `It reads:
   Wonderwall        an environment file with WONDERWALL_… variables, or command-line flags
 `
 
-/** `gatehouse migrate`. */
 export const migrate: Command = {
   help: `gatehouse migrate FILE [FILE]…
 

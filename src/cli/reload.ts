@@ -7,12 +7,10 @@ import { causes } from '../errors.ts'
 import type { Log } from '../telemetry/log.ts'
 
 interface ReloadOptions {
-  /** The configuration in use, and the files that it was read from. */
   readonly config: Config
   readonly files: ReadonlySet<string>
   /** Reads the configuration and adds the paths of its files to `files`. Throws `ConfigurationError`. */
   readonly read: (files: Set<string>) => { readonly config: Config; readonly warnings: readonly string[] }
-  /** Applies a new configuration. */
   readonly apply: (config: Config) => Promise<void>
   readonly log: Log
 }
@@ -88,7 +86,6 @@ export function reloadOnChange({ config, files, read, apply, log }: ReloadOption
   }
 }
 
-/** Returns a stamp for each file, which changes when the file changes. */
 function stampsOf(paths: ReadonlySet<string>): Map<string, string> {
   return new Map([...paths].map((path) => [path, stampOf(path)]))
 }

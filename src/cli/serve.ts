@@ -7,11 +7,8 @@ import { startTracing } from '../telemetry/start-tracing.ts'
 import { explainListenErrors, removeStaleSockets } from './listen.ts'
 import { boundHeap } from './v8-tuning.ts'
 
-/** A gateway that serves, in this process or in workers. */
 export interface RunningGateway {
-  /** The address of the public listener. */
   readonly address: string
-  /** The address of the forward-auth listener, or `null`. */
   readonly forwardAuth: string | null
   /** Applies a new configuration. Rejects without any change if the configuration cannot be applied. */
   reload(config: Config): Promise<void>
@@ -24,7 +21,6 @@ export interface RunningGateway {
   cut(): void
 }
 
-/** A gateway that serves in this process. */
 export interface ProcessGateway extends RunningGateway {
   readonly gateway: Gatehouse
   /** Reports not ready, and closes connections after their next response. */

@@ -8,7 +8,6 @@ import { reloadOnChange } from './reload.ts'
 import { serveWithAdmin, type RunningGateway } from './serve.ts'
 import { disablePretenuring, keepTickObject } from './v8-tuning.ts'
 
-/** `gatehouse start`. */
 export const start: Command = {
   help: `gatehouse start [--config FILE]
 

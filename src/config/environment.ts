@@ -5,10 +5,8 @@ import { suggest } from './suggest.ts'
 
 const PREFIX = 'GATEHOUSE_'
 
-/** The environment variable with the path of the configuration file. */
 export const FILE_VARIABLE = `${PREFIX}CONFIG`
 
-/** An environment variable, the key that it sets, and how its text is parsed. */
 export interface Variable {
   readonly name: string
   readonly path: KeyPath
@@ -37,7 +35,6 @@ export function variables(schema: TSchema, path: KeyPath = []): Variable[] {
 // Kubernetes sets these in every container of a namespace that has a service named `gatehouse` or `gatehouse-…`.
 const SERVICE_VARIABLE = /^GATEHOUSE_(PORT|SERVICE)(_|$)|_SERVICE_(HOST|PORT)(_|$)|_PORT_\d+_(TCP|UDP|SCTP)(_|$)/
 
-/** A key's value from the environment. */
 export interface Setting {
   /** The name of the variable as it is set: `variable.name`, or that name with `_FILE` appended. */
   readonly name: string

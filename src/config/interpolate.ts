@@ -1,11 +1,8 @@
-/** Where the values of `${…}` come from. */
 export interface Sources {
   readonly env: Readonly<Record<string, string | undefined>>
-  /** Returns the text of a file, or the reason why the file cannot be read. */
   readText(path: string): { text: string } | { reason: string }
 }
 
-/** Why a `${…}` has no value, and what to write instead. */
 export interface InterpolationProblem {
   readonly message: string
   readonly instead: string | null

@@ -1,4 +1,3 @@
-/** The path of a value in the configuration: keys and list indexes from the root. */
 export type KeyPath = readonly (string | number)[]
 
 /** Formats a path the way operators write it: `routes[0].headers.set`. */

@@ -72,7 +72,6 @@ export function knownProvider(issuer: string, tokenEndpoint: string | null = nul
   return knownProviders.find(matches) ?? null
 }
 
-/** Returns whether an issuer's URL covers all tenants of its provider. */
 export function isForAllTenants(issuer: string): boolean {
   return knownProvider(issuer)?.allTenants?.test(new URL(issuer).pathname) ?? false
 }

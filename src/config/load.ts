@@ -43,7 +43,6 @@ function textOf(read: ReturnType<Read>): { text: string } | { reason: string } {
   return 'content' in read ? { text: read.content.toString('utf8') } : read
 }
 
-/** The configuration as written in the file and the environment, with the origin of each value. */
 interface Written {
   readonly file: string | null
   readonly read: Read
@@ -119,7 +118,6 @@ function setterOf(written: Written, path: KeyPath): Setting | undefined {
   return undefined
 }
 
-/** Adds the file, line and column to a finding. */
 function locate(written: Written, { path, part = 'value', message, instead = null }: Finding): Problem {
   const setter = setterOf(written, path)
   const position = setter === undefined && written.yaml !== null ? written.yaml.locate(path, part) : null

@@ -30,7 +30,6 @@ function asWritten(node: TSchema, value: unknown): unknown {
   return Object.fromEntries(Object.entries(shape.properties).map(([key, inner]) => [key, asWritten(inner, value[key])]))
 }
 
-/** Returns the resolved configuration in the format of the YAML file, with secrets masked and files as paths. */
 export function toMaskedYaml(config: Config): string {
   return stringify(asWritten(schema, config), { lineWidth: 0 })
 }

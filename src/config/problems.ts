@@ -6,13 +6,11 @@ export interface Finding {
   /** The part that is wrong: the key, or by default its value. */
   readonly part?: 'key' | 'value'
   readonly message: string
-  /** What to write instead. */
   readonly instead?: string | null
   /** A warning does not keep the gateway from starting. */
   readonly warning?: true
 }
 
-/** A problem in the configuration: where it is, what is wrong, and what to write instead. */
 export interface Problem {
   /** The YAML file, the environment variable that holds the value, or `environment` for a value given in neither. */
   readonly file: string
@@ -25,7 +23,6 @@ export interface Problem {
   readonly instead: string | null
 }
 
-/** Thrown when a configuration cannot be used. Carries every problem that was found. */
 export class ConfigurationError extends Error {
   override readonly name = 'ConfigurationError'
   readonly problems: Problem[]

@@ -6,7 +6,6 @@ import { type Leaf, type SectionOptions, shapeOf } from './schema-nodes.ts'
 import { suggest } from './suggest.ts'
 import type { ConfigFile } from './value-type.ts'
 
-/** Access to the files and environment variables that a configuration refers to. */
 export interface ResolveContext {
   /** Returns the values for `${…}` at a path; null where `${…}` is not filled in. */
   sources(path: KeyPath): Sources | null
@@ -26,7 +25,6 @@ export interface Resolved {
 /** Stands for a value that could not be read. The problem has already been reported. */
 export const UNREADABLE = Symbol('unreadable')
 
-/** Resolves a written configuration: interpolates, parses values, applies defaults and refuses unknown keys. */
 export function resolve(root: TSchema, written: unknown, context: ResolveContext): Resolved {
   const findings: Finding[] = []
   const broken: KeyPath[] = []
@@ -37,7 +35,6 @@ export function resolve(root: TSchema, written: unknown, context: ResolveContext
     return undefined
   }
 
-  /** Records a path as broken if its value is undefined. */
   function noteBroken(path: KeyPath, value: unknown): unknown {
     if (value === undefined) broken.push(path)
     return value

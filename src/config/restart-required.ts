@@ -14,7 +14,6 @@ const restartRequired: readonly (readonly [key: string, read: (config: Config) =
   ['provider.clientId', ({ provider }) => provider.clientId],
 ]
 
-/** Returns the keys that differ between two configurations and that only a restart can change. */
 export function keysRequiringRestart(running: Config, next: Config): string[] {
   return restartRequired.filter(([, read]) => !isDeepStrictEqual(read(running), read(next))).map(([key]) => key)
 }

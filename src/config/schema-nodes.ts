@@ -1,9 +1,7 @@
 import { Type, type Static, type TProperties, type TSchema, type TUnsafe } from 'typebox'
 import type { ValueType } from './value-type.ts'
 
-/** The properties of a key other than the type of its value. */
 export interface LeafOptions {
-  /** One or two sentences for the documentation and for editors. */
   readonly description: string
   /** The default, as an operator would write it: null for no value, undefined when the key is required. */
   readonly default: unknown
@@ -13,12 +11,10 @@ export interface LeafOptions {
   readonly secret?: 'whole' | 'password' | 'constants'
 }
 
-/** A key that holds a value. */
 export interface Leaf<T = unknown> extends LeafOptions {
   readonly valueType: ValueType<T>
 }
 
-/** How a section behaves if it is omitted or replaced by a word. */
 export interface SectionOptions {
   /** What an omitted section becomes: its defaults, or null. */
   readonly absent: 'defaults' | 'null'
@@ -59,7 +55,6 @@ export function optionalOrWord<const W extends string, G extends TSchema>(
   return Type.Unsafe({ ...section, section: { absent: 'null', off: true, word } })
 }
 
-/** Creates a list of sections with a default, as an operator would write it. */
 export function listOf<G extends TSchema>(section: G, description: string, defaultList: unknown[]) {
   return Type.Array(section, { description, default: defaultList })
 }
@@ -73,7 +68,6 @@ interface Node {
   readonly items?: TSchema
 }
 
-/** A node of the schema as seen by code that walks it. */
 export type Shape =
   | { readonly type: 'leaf'; readonly leaf: Leaf }
   | {
@@ -84,7 +78,6 @@ export type Shape =
     }
   | { readonly type: 'list'; readonly items: TSchema; readonly description: string; readonly defaultList: unknown }
 
-/** Returns the kind and the parts of a schema node. */
 export function shapeOf(schema: TSchema): Shape {
   const node = schema as Node
   if (node.leaf) return { type: 'leaf', leaf: node.leaf }

@@ -181,7 +181,6 @@ export type ResolvedConfig = Static<typeof schema>
 /** A route as the schema resolves it; its upstream is null when neither the route nor the configuration has one. */
 export type ResolvedRoute = ResolvedConfig['routes'][number]
 
-/** A route of a valid configuration: it always has an upstream. */
 export type Route = Omit<ResolvedRoute, 'upstream'> & { upstream: Upstream }
 
 /** A valid configuration with all keys: durations in ms, sizes in bytes, and null for values that are not given. */

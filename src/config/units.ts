@@ -22,7 +22,6 @@ export function parseDuration(text: string): number | undefined {
   return parseAmount(text, DURATION_UNITS_MS)
 }
 
-/** Formats a duration in the largest unit that represents it exactly. */
 export function formatDuration(ms: number): string {
   return ms === 0 ? '0s' : formatAmount(ms, DURATION_UNITS_MS)
 }
@@ -32,7 +31,6 @@ export function parseSize(text: string): number | undefined {
   return parseAmount(text, SIZE_UNITS_BYTES)
 }
 
-/** Formats a number of bytes in the largest unit that represents it exactly. */
 export function formatSize(bytes: number): string {
   return formatAmount(bytes, SIZE_UNITS_BYTES)
 }

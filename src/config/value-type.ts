@@ -6,7 +6,6 @@ export interface ConfigFile {
   readonly content: Buffer
 }
 
-/** The functions that a value type calls while it parses a value. */
 export interface ParseContext {
   /** Reports a problem, at a path within the value, and returns undefined as the result of `parse`. */
   readonly refuse: (message: string, instead?: string | null, at?: KeyPath) => undefined
@@ -14,13 +13,11 @@ export interface ParseContext {
   readonly read: (path: string) => ConfigFile | string
 }
 
-/** A type of configuration value: its JSON Schema, how it is parsed, and how it is printed. */
 export interface ValueType<T> {
   /** The type's name in the documentation. */
   readonly name: string
   /** How an environment variable holds the value; a scalar by default. */
   readonly shape?: 'list' | 'map'
-  /** JSON Schema of the value as written. */
   readonly json: Record<string, unknown>
   /** Returns the parsed value, or undefined after reporting a problem to `context.refuse`. Is never called with null. */
   parse(written: unknown, context: ParseContext): T | undefined

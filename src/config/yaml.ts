@@ -18,13 +18,11 @@ interface Position {
   readonly column: number
 }
 
-/** A mistake in a YAML text. */
 interface SyntaxProblem extends Position {
   readonly message: string
   readonly instead: string | null
 }
 
-/** A parsed YAML text. */
 export interface YamlText {
   readonly value: unknown
   readonly problems: readonly SyntaxProblem[]

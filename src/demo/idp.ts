@@ -17,7 +17,6 @@ import { DEFAULT_LIFETIMES, DEMO_USERS, type IdpSettings, type Lifetimes, type U
 import { generateSigningKeys, signJwt } from './idp/signing-keys.ts'
 import { createStorage } from './idp/storage.ts'
 
-/** Options of the provider. */
 export interface IdpOptions {
   /** Default 127.0.0.1. */
   host?: string
@@ -40,7 +39,6 @@ export interface IdpOptions {
   resources?: readonly string[]
 }
 
-/** A running provider, which tests can observe and change. */
 export interface Idp extends Observed {
   readonly issuer: string
   readonly settings: IdpSettings

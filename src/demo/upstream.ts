@@ -21,7 +21,6 @@ export interface UpstreamOptions {
   readonly tls?: { readonly cert: string; readonly key: string }
 }
 
-/** A request as the application received it. */
 export interface ReceivedRequest {
   readonly method: string
   readonly url: string
@@ -29,13 +28,11 @@ export interface ReceivedRequest {
   readonly rawHeaders: string[]
 }
 
-/** The running application with the requests that it has received. */
 export interface Upstream {
   /** An origin or `unix:/path`, as in the gateway's configuration. */
   readonly url: string
   /** The latest requests, including upgrades, oldest first. */
   readonly requests: ReceivedRequest[]
-  /** Returns the number of open event streams and WebSockets. */
   readonly openStreams: () => number
   readonly close: () => Promise<void>
 }

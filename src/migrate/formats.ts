@@ -8,7 +8,6 @@ import { readYaml } from './readers/yaml.ts'
 import type { Setting } from './setting.ts'
 import { wonderwallKey } from './wonderwall/keys.ts'
 
-/** A format of configuration files. */
 export interface Format {
   readonly name: 'apache' | 'wonderwall' | 'chart' | 'environment' | 'wonderwall-flags' | 'alpha' | 'toml' | 'flags'
   readonly product: 'mod_auth_openidc' | 'oauth2-proxy' | 'Wonderwall'

@@ -5,7 +5,6 @@ import { migrateOauth2Proxy } from './oauth2-proxy/migrate.ts'
 import { UnreadableFile } from './setting.ts'
 import { migrateWonderwall } from './wonderwall/migrate.ts'
 
-/** A file to migrate. */
 export interface Source {
   readonly name: string
   readonly text: string

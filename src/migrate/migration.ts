@@ -10,7 +10,6 @@ export interface Remark {
   readonly text: string
 }
 
-/** A key of the new configuration, and the settings that it comes from. */
 export interface Part {
   readonly path: readonly string[]
   readonly value: unknown
@@ -30,7 +29,6 @@ export interface RouteDefaults {
   preservePost?: boolean
 }
 
-/** A path pattern with its upstream. */
 export interface BaseRoute {
   readonly path: string
   readonly access?: 'required' | 'optional' | 'public'
@@ -46,7 +44,6 @@ export interface BaseRoute {
   readonly from: readonly Setting[]
 }
 
-/** Requests within a base route that are treated differently. */
 export interface RouteException {
   readonly path: string
   readonly methods: readonly string[] | null
@@ -57,7 +54,6 @@ export interface RouteException {
   readonly from: Setting
 }
 
-/** The state of one migration: the settings that were read, and the configuration and remarks produced so far. */
 export interface Migration {
   /** The name of the other gateway. */
   readonly product: string
@@ -72,7 +68,6 @@ export interface Migration {
   readonly exceptions: RouteException[]
   /** The setting that lets OPTIONS pass without a session on all routes. */
   preflight: Setting | null
-  /** The settings that the routes come from. */
   readonly routeSources: Set<Setting>
   readonly remarks: Remark[]
   /** How to set each variable that the configuration uses. */
@@ -110,12 +105,10 @@ export function put(migration: Migration, path: string, value: unknown, ...from:
   for (const setting of from) migration.handled.add(setting)
 }
 
-/** Returns a key of the new configuration; `undefined` if it is not set. */
 export function partAt(migration: Migration, path: string): Part | undefined {
   return migration.parts.find((part) => part.path.join('.') === path)
 }
 
-/** Returns whether a key of the new configuration is set. */
 export function has(migration: Migration, path: string): boolean {
   return partAt(migration, path) !== undefined
 }
@@ -154,7 +147,6 @@ export function putSessionKey(migration: Migration, ...from: Setting[]): void {
   put(migration, 'session.keys', [key], ...from)
 }
 
-/** Sets `provider.clientSecret` to a variable for the secret that the files do not contain. */
 export function putMissingClientSecret(migration: Migration): void {
   const secret = secretVariable(migration, 'OIDC_CLIENT_SECRET', 'the client secret, which this file does not contain')
   put(migration, 'provider.clientSecret', secret)

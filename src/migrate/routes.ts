@@ -85,7 +85,6 @@ function rank({ access, challenge }: RouteException): number {
   return access === 'required' ? (challenge === undefined ? 2 : 1) : 0
 }
 
-/** Returns whether the pattern `outer` matches everything that `inner` matches. */
 function covers(outer: string, inner: string): boolean {
   if (outer === inner) return true
   if (!outer.endsWith('/**')) return false
@@ -187,7 +186,6 @@ function removingHeaders({ routeDefaults }: Migration, routes: readonly Route[])
   }
 }
 
-/** Returns whether every path of a pattern starts with `prefix`. */
 function startsWithPath(pattern: string, prefix: string): boolean {
   const literalStart = pattern.replace(/\/\*\*$/, '').replace(/(^|\/)\*(\/.*)?$/, '')
   return literalStart === prefix || literalStart.startsWith(`${prefix}/`)
@@ -214,7 +212,6 @@ function inKeyOrder(route: Route): Route {
   return Object.fromEntries(KEY_ORDER.filter((key) => Object.hasOwn(route, key)).map((key) => [key, route[key]]))
 }
 
-/** The upstream of an HTTP URL, and the pattern of the paths that are forwarded to it. */
 export interface UpstreamTarget {
   readonly path: string
   readonly upstream: string

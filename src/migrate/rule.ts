@@ -10,7 +10,6 @@ export interface Rule {
   apply(setting: Setting, migration: Migration): void
 }
 
-/** The rules of one gateway, by key. */
 export type Rules = Readonly<Record<string, Rule>>
 
 /** Creates a rule for a key with an equivalent. The note is reported unless `apply` makes a remark of its own. */
@@ -26,7 +25,6 @@ export function becomes(target: string, apply: Rule['apply'], note = ''): Rule {
   }
 }
 
-/** Creates a rule that copies the text of a key. */
 export function copied(target: string, note = ''): Rule {
   return becomes(
     target,
@@ -95,7 +93,6 @@ export function applyRules(rules: Rules, migration: Migration, unknown: (key: st
   }
 }
 
-/** Reports every setting that no rule and no step has handled. */
 export function reportUnhandled(rules: Rules, migration: Migration): void {
   for (const setting of migration.settings) {
     if (migration.handled.has(setting)) continue
@@ -116,7 +113,6 @@ export function reportOverridden(migration: Migration): void {
   }
 }
 
-/** Returns the remark for a key of `product` without a rule. */
 export function unknownKey(product: string, key: string): string {
   return /^(?!WONDERWALL_)[A-Z]/.test(key) && !key.startsWith('OIDC')
     ? 'it is a variable of another program, and is left out'

@@ -4,7 +4,6 @@ import { formatDuration } from '../config/units.ts'
 /** Thrown for a file that is not a configuration of a known gateway, or that cannot be parsed. */
 export class UnreadableFile extends Error {}
 
-/** A setting of the other gateway as it was written, with its position. */
 export interface Setting {
   /** The name in that gateway's documentation. */
   readonly key: string
@@ -91,7 +90,6 @@ export function membersOf(value: unknown): [string, unknown][] {
   return isMapping(value) ? Object.entries(value) : []
 }
 
-/** Returns the arguments of an Apache directive. */
 export function argumentsOf({ value }: Setting): string[] {
   return Array.isArray(value) ? value.map(String) : [String(value)]
 }

@@ -21,7 +21,6 @@ const KEY_ORDER = [
   'routes',
 ]
 
-/** Returns the new configuration as YAML; comments name the settings that each key comes from. */
 export function writeYaml({ product, settings, parts, secrets }: Migration): string {
   const sorted = parts.toSorted((a, b) => KEY_ORDER.indexOf(a.path[0] ?? '') - KEY_ORDER.indexOf(b.path[0] ?? ''))
   const document = new Document({})
@@ -44,7 +43,6 @@ export function writeYaml({ product, settings, parts, secrets }: Migration): str
   return document.toString({ lineWidth: 0 })
 }
 
-/** Returns the lines of a comment that names settings with their line numbers. */
 function commentLines(from: readonly Setting[]): string[] {
   const lines = ['']
   for (const { written, line } of from) {
@@ -83,7 +81,6 @@ const HEADINGS: Readonly<Record<Grade, string>> = {
 
 const GRADES: readonly Grade[] = ['security', 'todo', 'differs', 'gap', 'builtin']
 
-/** Returns the report to the operator: all remarks by grade, each with its line, and the secrets to set. */
 export function writeReport({ product, settings, remarks, secrets }: Migration): string {
   const named = new Set(remarks.flatMap(({ setting }) => setting ?? []))
   const files = [...new Set(settings.map(({ file }) => file))].join(', ')

@@ -1,6 +1,5 @@
 import { lineWriterOf, type Log } from './log.ts'
 
-/** One finished request in the access log. */
 export interface AccessLine {
   readonly id: string
   readonly method: string
@@ -12,7 +11,6 @@ export interface AccessLine {
   readonly ms: number
   readonly client: string
   readonly traceId: string | null
-  /** Whether the response was cut off. */
   readonly aborted: boolean
   /** Why the HTTP parser rejected the request. */
   readonly cause?: string | undefined

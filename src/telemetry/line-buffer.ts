@@ -2,7 +2,6 @@ import type { Writable } from 'node:stream'
 import pino from 'pino'
 import { withDeadline } from '../resilience/deadline.ts'
 
-/** A buffer of log lines. */
 export interface LineBuffer {
   readonly write: (line: string) => void
   /** Resolves when all lines are written, or after a second if the reader is too slow. */
@@ -15,12 +14,10 @@ const BLOCK_BYTES = 32_768
 /** Linux's PIPE_BUF. */
 const PIPE_BYTES = 4_096
 const MAX_BYTES_PER_CHARACTER = 3
-/** How long `flush` waits for a slow reader. */
 const FLUSH_TIMEOUT_MS = 1_000
 /** How much may wait for a reader that has stopped reading. */
 const MAX_WAITING_BYTES = 8 * 1024 * 1024
 
-/** How the lines are written. */
 export interface LineTarget {
   /** Whether other processes write there too: blocks of at most PIPE_BUF bytes then keep lines whole (pipe(7)). */
   readonly shared?: boolean
@@ -28,13 +25,11 @@ export interface LineTarget {
   readonly onLost?: (lines: number) => void
 }
 
-/** The destination of blocks. */
 interface Outlet {
   /** Accepts a block. Returns `true` if the block is already written, so that its memory can be reused. */
   write(block: Buffer): boolean
   /** Returns the memory that waiting blocks occupy, in bytes. */
   waiting(): number
-  /** Resolves when no block waits. */
   drained(): Promise<void>
 }
 

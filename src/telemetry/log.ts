@@ -5,7 +5,6 @@ import { openLineBuffer } from './line-buffer.ts'
 
 export type Log = Logger
 
-/** A log, and how to flush its buffer before the process ends. */
 export interface LogSink {
   readonly log: Log
   readonly flush: () => Promise<void>

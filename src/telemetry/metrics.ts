@@ -7,7 +7,6 @@ import Registry from 'prom-client/lib/registry.js'
 import { PlainHistogram } from './plain-histogram.ts'
 import { registerProcessMetrics } from './process-metrics.ts'
 
-/** The gateway's metrics, whose names in Prometheus begin with `gatehouse_`. */
 export interface Metrics {
   readonly registry: Registry
   /** Counts a request. Runs for every request, so it only adds to plain numbers until the metrics are collected. */
@@ -29,9 +28,7 @@ export interface Metrics {
   readonly lockWaitSeconds: Histogram
   /** Registers a gauge of the sessions in the store, which is read whenever the metrics are collected. */
   watchStore(size: () => number | null): void
-  /** Registers a gauge of open streams by kind. */
   watchStreams(kinds: readonly string[], count: (kind: string) => number): void
-  /** Registers a gauge of the readiness that `/readyz` reports. */
   watchReady(isReady: () => Promise<boolean>): void
 }
 
@@ -44,7 +41,6 @@ export function countFromZero(counter: Counter, values: readonly string[]): void
   for (const value of values) counter.labels(value).inc(0)
 }
 
-/** Returns the inner map of a key, and creates it if it is missing. */
 function innerMap<V>(map: Map<string, Map<string, V>>, key: string): Map<string, V> {
   const existing = map.get(key)
   if (existing !== undefined) return existing

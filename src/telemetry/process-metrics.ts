@@ -9,7 +9,6 @@ import collectMaxFiles from 'prom-client/lib/metrics/processMaxFileDescriptors.j
 import collectStartTime from 'prom-client/lib/metrics/processStartTime.js'
 import collectVersion from 'prom-client/lib/metrics/version.js'
 
-/** The interval at which the delay of the event loop is sampled. */
 const EVENT_LOOP_SAMPLE_MS = 10
 
 /** Registers the metrics of the process under prom-client's default names with a prefix. */

@@ -1,6 +1,5 @@
 import type { IncomingHttpHeaders } from 'node:http'
 
-/** The attributes of a finished request. */
 export interface TracedRequest {
   readonly id: string
   /** The path pattern of the route, which unlike the path identifies no user. */
@@ -10,7 +9,6 @@ export interface TracedRequest {
   readonly status: number
 }
 
-/** The spans of a request. */
 export interface RequestTrace {
   /** The trace id in 32 hexadecimal digits. */
   readonly traceId: string
@@ -24,11 +22,9 @@ export interface RequestTrace {
   startUpstreamSpan(origin: string): readonly string[]
   /** Ends the upstream's span with the status of the response, or `null` if there was no response. */
   endUpstreamSpan(status: number | null): void
-  /** Ends the request's span. */
   end(request: TracedRequest): void
 }
 
-/** Creates spans for requests and for the calls that they cause. */
 export interface Tracing {
   /** Starts the span of a request, which continues the trace in its headers. */
   begin(method: string, headers: IncomingHttpHeaders): RequestTrace

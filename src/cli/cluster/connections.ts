@@ -1,9 +1,7 @@
 import type { ChildProcess } from 'node:child_process'
 import type { Worker } from 'node:cluster'
 
-/** The connections that the primary process accepts and passes to its workers. */
 export interface ClusterConnections {
-  /** Tracks the connections that are passed to a worker. */
   track(worker: Worker): void
   /** Returns how many connections have been passed to workers since the start. */
   passed(): number

@@ -12,7 +12,6 @@ import type { RunningGateway } from '../serve.ts'
 import { trackClusterConnections } from './connections.ts'
 import { READY_ID, type Addresses, type Call, type Reply, type WorkerCalls } from './worker.ts'
 
-/** A worker and the channel to it. */
 interface WorkerChannel {
   readonly worker: Worker
   /** Calls the worker. Rejects if the call fails or the worker ends first. */
@@ -20,11 +19,9 @@ interface WorkerChannel {
     name: Name,
     ...argument: Parameters<WorkerCalls[Name]>
   ) => ReturnType<WorkerCalls[Name]>
-  /** Resolves when the worker has ended. */
   readonly ended: Promise<void>
 }
 
-/** The delay before a worker that died is replaced. */
 const restartDelayMs = exponentialBackoff(200, 10_000)
 /** A worker that has run this long resets the restart delay to the shortest one. */
 const STABLE_AFTER_MS = 30_000
@@ -79,7 +76,6 @@ export async function serveInWorkers(count: number, initial: Config, log: Log): 
     log.error({ event: 'worker_died', worker: worker.id, code, signal }, 'a worker has died and will be replaced')
   }
 
-  /** Starts a worker, and retries until one serves. */
   async function replaceWorker(): Promise<void> {
     await sleep(restartDelayMs(restartAttempt), undefined, { ref: false })
     restartAttempt += 1

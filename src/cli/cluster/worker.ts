@@ -6,33 +6,28 @@ import { openLog } from '../../telemetry/log.ts'
 import { exitSoon, isStdoutSynchronous } from '../process.ts'
 import { serveHere, type ProcessGateway, type RunningGateway } from '../serve.ts'
 
-/** The calls that the primary process makes to a worker. */
 export interface WorkerCalls {
   /** Starts serving; always the first call. Returns the addresses that the worker listens on. */
   serve(config: Config): Promise<Addresses>
   reload(config: Config): Promise<void>
   drain(): Promise<void>
   cut(): Promise<void>
-  /** Returns the response of the admin listener to a request. */
   admin(request: AdminRequest): Promise<AdminResponse>
   /** Returns the metrics as prom-client's JSON. */
   metrics(): Promise<unknown>
 }
 
-/** The addresses that a worker listens on. */
 export type Addresses = Pick<RunningGateway, 'address' | 'forwardAuth'>
 
 /** The id of the reply that a worker sends when it is ready for calls. */
 export const READY_ID = 0
 
-/** A call to a worker. */
 export interface Call {
   readonly id: number
   readonly name: keyof WorkerCalls
   readonly argument: unknown
 }
 
-/** The result or the failure of the call with the same id. */
 export type Reply =
   { readonly id: number; readonly result: unknown } | { readonly id: number; readonly failure: string }
 

@@ -7,7 +7,6 @@ import type { PlacedRoute, Rule } from './rule.ts'
 import { servingRules } from './serving.ts'
 import { sessionRules } from './session.ts'
 
-/** All rules that compare keys. */
 export const rules: readonly Rule[] = [...servingRules, ...providerRules, ...sessionRules, ...routeRules]
 
 /** Runs the rules and returns their findings. Skips rules that read a path in `broken`: its value is missing. */
@@ -27,7 +26,6 @@ export function check(config: ResolvedConfig, broken: readonly KeyPath[] = []): 
   })
 }
 
-/** Returns whether two paths are the same, or one is below the other. */
 function overlaps(a: string, b: string): boolean {
   return a === b || isBelow(a, b) || isBelow(b, a)
 }

@@ -94,7 +94,6 @@ function findParameters({ provider }: ResolvedConfig): Finding[] {
   )
 }
 
-/** Rules about the provider and the gateway's credentials there. */
 export const providerRules: readonly Rule[] = [
   { reads: ['provider.issuer', 'provider.allowHttp'], find: findIssuer },
   { reads: ['provider.issuer'], routeReads: ['require'], find: findTenants },

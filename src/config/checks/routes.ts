@@ -4,7 +4,6 @@ import type { Finding } from '../problems.ts'
 import type { ResolvedConfig, ResolvedRoute } from '../schema.ts'
 import type { PlacedRoute, Rule } from './rule.ts'
 
-/** Turns a check of one route into a check of all routes. */
 function perRoute(find: (route: ResolvedRoute, at: KeyPath, config: ResolvedConfig) => Finding[]): Rule['find'] {
   return (config, routes) => routes.flatMap(({ route, at }) => find(route, at, config))
 }
@@ -199,7 +198,6 @@ function findUpstreamTls({ upstreamTls, upstream }: ResolvedRoute, at: KeyPath):
     : []
 }
 
-/** Rules about single routes and between routes. */
 export const routeRules: readonly Rule[] = [
   { reads: ['upstream'], routeReads: ['upstream'], find: findUpstream },
   { reads: [], routeReads: ['path', 'host', 'methods'], find: findDuplicates },

@@ -2,7 +2,6 @@ import type { KeyPath } from '../key-path.ts'
 import type { Finding } from '../problems.ts'
 import type { ResolvedConfig, ResolvedRoute } from '../schema.ts'
 
-/** A route and its path in the configuration. */
 export interface PlacedRoute {
   readonly route: ResolvedRoute
   readonly at: KeyPath

@@ -10,7 +10,6 @@ const WILDCARD_HOSTS = new Set(['0.0.0.0', '::'])
 /** A listener on `localhost` may occupy the port on all of these. */
 const LOCALHOST = new Set(['localhost', '127.0.0.1', '::1'])
 
-/** Returns whether two listeners need the same address. */
 function collide(a: Listen, b: Listen): boolean {
   if ('path' in a || 'path' in b) return 'path' in a && 'path' in b && a.path === b.path
   if (a.port === 0 || a.port !== b.port) return false
@@ -70,7 +69,6 @@ function findListeners({ listen, admin, forwardAuth, tls }: ResolvedConfig): Fin
   return findings
 }
 
-/** Returns every address that the gateway listens on, with its key. */
 function listenersOf({ listen, admin, forwardAuth }: ResolvedConfig): readonly (readonly [key: string, at: Listen])[] {
   return [
     ['listen', listen],
@@ -151,7 +149,6 @@ function findWorkers({ workers, session }: ResolvedConfig): Finding[] {
   return [{ path: ['workers'], message: 'several workers need a shared store', instead }]
 }
 
-/** Rules about the addresses of the gateway and the path to and from it. */
 export const servingRules: readonly Rule[] = [
   { reads: ['publicUrl'], find: findOrigins },
   { reads: ['listen', 'admin', 'forwardAuth', 'tls'], find: findListeners },

@@ -74,7 +74,6 @@ function findKeys({ session }: ResolvedConfig): Finding[] {
   ]
 }
 
-/** Rules about sessions and their cookie. */
 export const sessionRules: readonly Rule[] = [
   { reads: ['session.cookie.sameSite', 'publicUrl'], find: findSameSite },
   { reads: ['session.cookie.name', 'session.cookie.domain', 'publicUrl'], find: findName },

@@ -2,7 +2,6 @@ import { duration, sizeWithin } from '../value-types/amount.ts'
 import { integer } from '../value-types/scalar.ts'
 import { group, leaf } from '../schema-nodes.ts'
 
-/** Limits on what one client or one response may use. */
 export const limits = group('Limits for each client, and for the response headers of applications.', {
   headers: leaf(sizeWithin('1kb', '1mb'), {
     default: '32kb',

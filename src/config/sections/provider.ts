@@ -6,7 +6,6 @@ import { choice, flag, text } from '../value-types/scalar.ts'
 import { file, privateKey } from '../value-types/secret.ts'
 import { group, leaf } from '../schema-nodes.ts'
 
-/** The OpenID provider, and this gateway as its client. */
 export const provider = group('The OpenID provider that users log in at, and how the gateway is registered there.', {
   issuer: leaf(issuer, {
     default: undefined,

@@ -73,7 +73,6 @@ const headers = group('Changes to the request headers that the application recei
   }),
 })
 
-/** A route: which requests it applies to, who is let in, and what goes upstream. */
 export const route = group('Which requests the route applies to, who may send them, and what the application gets.', {
   path: leaf(pathPattern, {
     default: undefined,

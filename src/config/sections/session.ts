@@ -44,7 +44,6 @@ const redis = group('Settings for the connection to Redis, in addition to the UR
   }),
 })
 
-/** How sessions are sealed, how long they live and where they are stored. */
 export const session = group('How sessions are sealed, how long they last and where they are stored.', {
   keys: leaf(list(sessionKey, { min: 1 }), {
     default: [],

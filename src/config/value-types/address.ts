@@ -91,7 +91,6 @@ export const origin: ValueType<string> = {
   format: (value) => value,
 }
 
-/** The origin of an application, or a Unix socket. */
 export const upstream: ValueType<Upstream> = {
   name: 'origin or `unix:/path`',
   json: { type: 'string', pattern: '^([Hh][Tt][Tt][Pp][Ss]?://[^/?#@\\\\\\s]+/?|unix:/.+)$' },

@@ -36,7 +36,6 @@ export function duration({ min = 1000, timer = false }: DurationOptions = {}): V
   }
 }
 
-/** A number of bytes. */
 export const size: ValueType<number> = {
   name: 'size',
   json: { type: 'string', pattern: '^[0-9]+(b|kb|mb|gb)$' },
@@ -83,7 +82,6 @@ export const rate: ValueType<RateLimit> = {
 /** When to refresh a token: once a share of its lifetime remains (0 to 1), or a duration in ms before it expires. */
 export type RefreshBefore = { readonly share: number } | { readonly duration: number }
 
-/** A percentage of a lifetime, or a duration. */
 export const refreshBefore: ValueType<RefreshBefore> = {
   name: 'percentage or duration',
   json: { type: 'string', pattern: `^([1-9][0-9]?%|${DURATION_PATTERN})$` },

@@ -1,7 +1,6 @@
 import { isMapping, type KeyPath } from '../key-path.ts'
 import { fillable, type ParseContext, quote, type ValueType } from '../value-type.ts'
 
-/** Returns the context for a value nested at `path`. */
 function nested(context: ParseContext, ...path: KeyPath): ParseContext {
   return { ...context, refuse: (message, instead, at = []) => context.refuse(message, instead, [...path, ...at]) }
 }
@@ -13,7 +12,6 @@ function nounOf(written: unknown): string {
 }
 
 interface ListOptions {
-  /** The minimum number of items; 0 by default. */
   readonly min?: number
   /** Whether a single item may be written without a list. */
   readonly single?: boolean
@@ -75,7 +73,6 @@ export function textual(type: ValueType<string>): ValueType<string> {
   }
 }
 
-/** A value that a claim is compared with. */
 export const claimValue: ValueType<string | number | boolean> = {
   name: 'text, number, true or false',
   json: { type: ['string', 'number', 'boolean'] },

@@ -8,7 +8,6 @@ interface TextOptions {
   readonly expected?: string
   /** Whether messages must not quote the value. */
   readonly secret?: boolean
-  /** Returns the text to store. */
   readonly normalize?: (text: string) => string
 }
 

@@ -40,7 +40,6 @@ function formatNodes(scheme: string, urls: readonly string[]): string {
   return `redis${tls}+${scheme}://${login === undefined ? '' : `${login}@`}${hosts}`
 }
 
-/** Returns whether user name and password are percent-encoded correctly. */
 function hasDecodableCredentials(text: string): boolean {
   const [, login = ''] = /^[^@]*?:\/\/([^@]*)@/.exec(text) ?? []
   try {

@@ -11,7 +11,6 @@ import type { IdpSettings, User } from './settings.ts'
 import type { SigningKeys } from './signing-keys.ts'
 import type { Storage } from './storage.ts'
 
-/** The inputs of the configuration. */
 export interface ProviderOptions {
   readonly policy: typeof interactionPolicy
   readonly storage: Storage
@@ -56,7 +55,6 @@ function withoutDispatcher(init: RequestInit & { dispatcher?: unknown } = {}): R
   return rest
 }
 
-/** Returns the configuration of `oidc-provider`, without its development defaults. */
 export function providerConfiguration(options: ProviderOptions, signingKeys: SigningKeys): Configuration {
   const { users, settings, observed } = options
   const extraClaims = [...users.values()].flatMap(({ claims }) => Object.keys(claims ?? {}))

@@ -1,4 +1,3 @@
-/** The paths of the provider's endpoints. */
 export const ENDPOINT_PATHS = {
   discovery: '/.well-known/openid-configuration',
   jwks: '/jwks',
@@ -10,7 +9,6 @@ export const ENDPOINT_PATHS = {
   end_session: '/logout',
 } as const
 
-/** The name of an endpoint. */
 export type Endpoint = keyof typeof ENDPOINT_PATHS
 
 function isEndpoint(name: string): name is Endpoint {
@@ -19,7 +17,6 @@ function isEndpoint(name: string): name is Endpoint {
 
 const ENDPOINTS = Object.keys(ENDPOINT_PATHS).filter(isEndpoint)
 
-/** Returns the path of a request target. */
 export function pathOf(target: string): string {
   return target.split('?', 1)[0] ?? ''
 }

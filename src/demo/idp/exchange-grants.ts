@@ -9,7 +9,6 @@ interface ExchangeRequest {
   readonly scope: string
 }
 
-/** The scopes of every API. */
 export const API_SCOPES = ['orders.read', 'orders.write'] as const
 
 /** The grants that oidc-provider lacks: token exchange, and the on-behalf-of flow of Entra ID. */

@@ -16,15 +16,12 @@ interface Failure {
   readonly until?: Promise<unknown>
   /** The number of requests that fail; by default all, until the failure is removed. */
   readonly times?: number
-  /** Whether the endpoint never answers. */
   readonly hang?: boolean
-  /** Whether the endpoint closes the connection. */
   readonly destroy?: boolean
   /** Whether the provider processes the request and the failure replaces only the response. */
   readonly processed?: boolean
 }
 
-/** Makes endpoints of the provider fail. */
 export interface Failures {
   /** Makes an endpoint fail; `null` removes the failure. */
   fail(endpoint: Endpoint, how: Failure | null): void
@@ -65,7 +62,6 @@ function replaceResponse(failure: Failure, res: ServerResponse): void {
   res.end = replaced as typeof res.end
 }
 
-/** Creates the failures of a provider; each endpoint has at most one. */
 export function createFailures(): Failures {
   const failures = new Map<Endpoint, { failure: Failure; left: number }>()
 

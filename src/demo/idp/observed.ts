@@ -2,7 +2,6 @@ import type { KoaContextWithOIDC, Provider } from 'oidc-provider'
 
 import type { Endpoint } from './endpoints.ts'
 
-/** What the provider has received and issued since it started. */
 export interface Observed {
   /** Requests by endpoint, including requests that a test made fail. */
   readonly requests: Record<Endpoint, number>
@@ -15,13 +14,11 @@ export interface Observed {
   readonly refusedGrants: Record<string, number>
   /** The parameters of the latest authorization request, including pushed ones. */
   lastAuthorizationRequest: Record<string, string> | null
-  /** All access tokens, refresh tokens, ID tokens and codes that were issued. */
   readonly secretsIssued: string[]
   /** Internal errors of the provider: any entry is a bug of the demo. */
   readonly serverErrors: Error[]
 }
 
-/** Creates an empty record. */
 export function createObserved(): Observed {
   return {
     requests: {
@@ -59,7 +56,6 @@ function count(counters: Record<string, number>, { oidc }: KoaContextWithOIDC): 
   counters[grantType] = (counters[grantType] ?? 0) + 1
 }
 
-/** Records what the provider grants, refuses and issues. */
 export function observe(provider: Provider, observed: Observed): void {
   const recordSecrets = (issued: Record<string, unknown>): void => {
     for (const member of SECRET_MEMBERS) {

@@ -47,7 +47,6 @@ function isHinted(user: User, hint: unknown): boolean {
   return hint === user.sub || hint === user.email
 }
 
-/** Returns the page with one button for each user; the user in `login_hint` comes first. */
 export function loginPage(users: Iterable<User>, clientName: string, loginHint: unknown): string {
   const inOrder = [...users].toSorted((a, b) => Number(isHinted(b, loginHint)) - Number(isHinted(a, loginHint)))
   const buttons = inOrder.map((user) => {
@@ -67,7 +66,6 @@ ${CANCEL_BUTTON}
   )
 }
 
-/** Returns the page that asks a user for the second factor, which is one click here. */
 export function secondFactorPage(sub: string): string {
   return page(
     'Second factor',
@@ -126,7 +124,6 @@ ${form}
   )
 }
 
-/** Shows the page after a logout without a return URL. */
 export function showSignedOut(ctx: KoaContextWithOIDC): void {
   ctx.type = 'html'
   ctx.body = page('Signed out', '<p>You are signed out of the demo provider.</p>')

@@ -7,7 +7,6 @@ export interface User {
   readonly claims?: Readonly<Record<string, unknown>>
 }
 
-/** The demo users: an administrator, a member of staff, a user without groups, and a name that is not ASCII. */
 export const DEMO_USERS: readonly User[] = [
   { sub: 'alice', name: 'Alice Archer', email: 'alice@example.com', groups: ['staff', 'admin'] },
   { sub: 'bob', name: 'Bob Baker', email: 'bob@example.com', groups: ['staff'] },
@@ -41,5 +40,4 @@ export interface IdpSettings {
   ignoreStepUp: boolean
 }
 
-/** The default lifetimes: five minutes for tokens, a day for sessions and refresh tokens. */
 export const DEFAULT_LIFETIMES: Lifetimes = { accessToken: 300, idToken: 300, refreshToken: 86_400, session: 86_400 }

@@ -1,11 +1,9 @@
 import type { Adapter, AdapterFactory, AdapterPayload } from 'oidc-provider'
 
-/** The storage of the provider, which outlives a change of signing keys and lets tests remove entries. */
 export interface Storage {
   readonly adapter: AdapterFactory
   /** Returns the entries of a model such as `Session`, `Grant` or `RefreshToken`. */
   entries(model: string): AdapterPayload[]
-  /** Removes matching entries and returns their number. */
   remove(model: string, matches: (payload: AdapterPayload) => boolean): number
 }
 
@@ -21,7 +19,6 @@ function payloadIfAlive(entry: Entry | undefined): AdapterPayload | undefined {
   return entry !== undefined && entry.expiresAt > Date.now() ? entry.payload : undefined
 }
 
-/** Creates a storage in memory whose entries expire. */
 export function createStorage(): Storage {
   const models = new Map<string, Map<string, Entry>>()
   let writes = 0

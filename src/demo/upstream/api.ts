@@ -5,14 +5,12 @@ import { pipeline } from 'node:stream/promises'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { signedInUser } from './identity.ts'
 
-/** The orders of the sample application. */
 export const ORDERS = [
   { id: 'A-1001', item: 'Espresso beans, 1 kg', quantity: 3, state: 'packed' },
   { id: 'A-1002', item: 'Oat milk', quantity: 12, state: 'shipped' },
   { id: 'A-1003', item: 'Paper filters', quantity: 200, state: 'waiting' },
 ] as const
 
-/** Answers a request to the API; `query` is the query of the request's URL. */
 export type ApiAnswer = (req: IncomingMessage, res: ServerResponse, query: URLSearchParams) => void | Promise<void>
 
 function sendJson(res: ServerResponse, status: number, body: unknown): void {

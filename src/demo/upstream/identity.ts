@@ -17,7 +17,6 @@ export function decodeHeader(value: string): string {
   }
 }
 
-/** Returns the user in the headers of a request; `null` if there is none. */
 export function signedInUser(headers: IncomingHttpHeaders): string | null {
   const value = USER_HEADERS.map((name) => headers[name]).find((found) => typeof found === 'string' && found !== '')
   return typeof value === 'string' ? decodeHeader(value) : null

@@ -21,7 +21,6 @@ function headerRows(rawHeaders: readonly string[], wanted: (name: string) => boo
     .join('\n')
 }
 
-/** Returns the home page: orders, a form, an API call by script, the session, and the received headers. */
 export function homePage(headers: IncomingHttpHeaders, rawHeaders: readonly string[]): string {
   const rows = ORDERS.map(
     ({ id, item, quantity, state }) =>
@@ -97,7 +96,6 @@ ${headerRows(rawHeaders, (name) => !GATEWAY_HEADER.test(name))}
   )
 }
 
-/** Returns the page after an order. */
 export function orderedPage(headers: IncomingHttpHeaders, note: string): string {
   return layout(
     'Order received',
@@ -111,7 +109,6 @@ export function orderedPage(headers: IncomingHttpHeaders, note: string): string 
   )
 }
 
-/** Returns the page for administrators; the gateway restricts it. */
 export function adminPage(headers: IncomingHttpHeaders): string {
   return layout(
     'Administration',
@@ -124,7 +121,6 @@ The application checks nothing.</p>
   )
 }
 
-/** Returns the page that needs no session. */
 export function publicPage(headers: IncomingHttpHeaders): string {
   return layout(
     'Public page',
@@ -137,7 +133,6 @@ export function publicPage(headers: IncomingHttpHeaders): string {
   )
 }
 
-/** Returns the page for an unknown path. */
 export function notFoundPage(headers: IncomingHttpHeaders, path: string): string {
   return layout(
     'Not found',
@@ -149,7 +144,6 @@ export function notFoundPage(headers: IncomingHttpHeaders, path: string): string
   )
 }
 
-/** The script of the home page, which calls the API and the gateway's session endpoints. */
 const HOME_SCRIPT = `
 function show(id, text) {
   const element = document.getElementById(id)

@@ -54,7 +54,6 @@ Each tab ends at its own page.</li>
   )
 }
 
-/** Returns the page after the long form was sent. */
 export function reportedPage(headers: IncomingHttpHeaders, form: URLSearchParams): string {
   return layout(
     'Report received',
@@ -68,12 +67,10 @@ export function reportedPage(headers: IncomingHttpHeaders, form: URLSearchParams
   )
 }
 
-/** Returns the page after an approval, which needs a second factor. */
 export function approvedPage(headers: IncomingHttpHeaders): string {
   return layout('Approved', signedInUser(headers), '<section><p>With a second factor.</p></section>')
 }
 
-/** Returns one of the pages that are opened in tabs at the same time. */
 export function tabPage(headers: IncomingHttpHeaders, path: string): string {
   return layout(
     `Tab ${path.slice('/tab/'.length)}`,

@@ -69,12 +69,10 @@ export function readRequestHeaders(directives: readonly HeaderDirective[], migra
   for (const changes of byName.values()) applyChanges(migration, changes, variables)
 }
 
-/** Returns the index of the first argument that may be a condition. */
 function conditionAt(actionWord: string): number {
   return /^unset$/i.test(actionWord) ? 2 : /^edit/i.test(actionWord) ? 4 : 3
 }
 
-/** Applies all changes to one header. */
 function applyChanges(migration: Migration, changes: readonly Change[], variables: ReadonlyMap<string, string>): void {
   const [first] = changes
   const name = Array.isArray(first?.setting.value) ? String(first.setting.value[1]) : ''
@@ -204,7 +202,6 @@ const MODULE_HEADERS = [
   'userinfo_jwt',
 ]
 
-/** Migrates how the module passes claims, the user and the access token to the application. */
 export function passClaims(migration: Migration): void {
   const [as, prefix, user, name, access] = [
     'OIDCPassClaimsAs',

@@ -10,7 +10,6 @@ const BEARER_TOKENS = "clients' own tokens are JWTs of the same provider, verifi
 const ONE_PROVIDER = 'there is one provider: run a gateway for each, or let one provider broker the others'
 const LOGIN_STATE = 'each login has a sealed state bound to one small cookie; nothing to set'
 
-/** The rules for the directives of mod_auth_openidc, and for the directives of Apache that control access. */
 export const modAuthOpenidc: Rules = {
   OIDCProviderMetadataURL: becomes(
     'provider.issuer',

@@ -16,7 +16,6 @@ export function policyOf(directives: readonly Directive[], userClaim: string | n
   return policies.length === 0 ? null : anyOf(policies)
 }
 
-/** Returns whether a directive is a `Require`, or a section of them. */
 export function isRequirement({ name }: Directive): boolean {
   return /^(Require|RequireAll|RequireAny|RequireNone)$/i.test(name)
 }

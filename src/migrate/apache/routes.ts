@@ -7,7 +7,6 @@ import { hostOf, isTransparent, isWholeSite, type PlacedDirective, type Section,
 
 const PER_ROUTE = new Set(['OIDCUnAuthAction', 'AuthType', 'Require', 'AuthName', 'ProxyPass', 'ProxyPassReverse'])
 
-/** A section with what it requires. */
 interface Area {
   readonly section: Section
   readonly policy: Policy
@@ -17,7 +16,6 @@ interface Area {
   readonly from: readonly Setting[]
 }
 
-/** Turns the sections of a site and their `ProxyPass` directives into routes. */
 export function migrateSections({ sections, directives }: Site, migration: Migration): void {
   const host = hostOf(directives)
   for (const { setting, within } of directives) {
@@ -353,7 +351,6 @@ function excludePath(path: string, setting: Setting, migration: Migration): [] {
   return []
 }
 
-/** Adds a base route for each path that a section or a `ProxyPass` names. */
 function addBaseRoutes(
   migration: Migration,
   whole: Area | undefined,

@@ -15,14 +15,12 @@ export interface Section {
   readonly except: readonly string[]
 }
 
-/** A directive with the section that contains it. */
 export interface PlacedDirective {
   readonly setting: Setting
   readonly directive: Directive
   readonly within: Section
 }
 
-/** The directives of an Apache configuration as settings, with their sections. */
 export interface Site {
   readonly settings: readonly Setting[]
   /** The settings that apply to all paths of the virtual host that uses the module. */
@@ -38,7 +36,6 @@ export function isTransparent(name: string): boolean {
   return TRANSPARENT.test(name)
 }
 
-/** Returns whether a section applies to all paths. */
 export function isWholeSite({ patterns }: Section): boolean {
   return patterns?.includes('/**') === true
 }

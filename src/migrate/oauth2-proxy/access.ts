@@ -67,12 +67,10 @@ export const bearer: Rule = becomes(
   'access tokens in JWT form with the client id as audience; ID tokens, which oauth2-proxy accepts, are rejected',
 )
 
-/** Returns the claim with the groups. */
 export function groupsClaim(migration: Migration): string {
   return claimNamed(migration, 'oidc_groups_claim', 'groups')
 }
 
-/** Returns the claim with the e-mail address. */
 export function emailClaim(migration: Migration): string {
   const email = claimNamed(migration, 'oidc_email_claim', 'email')
   return email === 'email' ? claimNamed(migration, 'user_id_claim', 'email') : email
@@ -85,7 +83,6 @@ function claimNamed(migration: Migration, key: string, defaultName: string): str
   return textOf(setting)
 }
 
-/** Migrates which users are let in, by e-mail address and role, and whose bearer tokens are accepted. */
 export function migrateAccess(migration: Migration): void {
   requireEmails(migration)
   const roles = migration.effective.get('allowed_roles')

@@ -127,7 +127,6 @@ function headerRules(list: string, rule: Rule): Rules {
   return Object.fromEntries(HEADER_KEYS.map((key) => [`${list}.${key}`, rule]))
 }
 
-/** The rules for the alpha configuration of oauth2-proxy; most keys follow the rule of an older key. */
 export const oauth2ProxyAlpha: Rules = {
   ...Object.fromEntries(
     Object.entries(OLDER_KEYS).flatMap(([key, old]) => {
@@ -204,7 +203,6 @@ interface Item {
   readonly all: readonly Setting[]
 }
 
-/** Returns the items of a list with their fields. */
 function itemsOf(settings: readonly Setting[], list: string): Item[] {
   const items = new Map<string, Setting[]>()
   for (const setting of settings) {
@@ -219,7 +217,6 @@ function itemsOf(settings: readonly Setting[], list: string): Item[] {
   }))
 }
 
-/** Migrates the lists of an alpha configuration: upstreams, headers and login parameters. */
 export function migrateAlphaLists(migration: Migration): void {
   const { settings } = migration
   for (const { fields, all } of itemsOf(settings, UPSTREAMS)) migrateUpstream(migration, fields, all)

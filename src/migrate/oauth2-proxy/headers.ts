@@ -26,7 +26,6 @@ export const responseIdentity: Rule = becomes(
   'the headers keep their names, upstream and in verdicts on forwardAuth.listen; never in a response to the browser',
 )
 
-/** The token that is sent upstream. */
 export const tokens: Rule = combined(
   'routes[].token',
   'one header carries the access token; the ID token does not leave the gateway',

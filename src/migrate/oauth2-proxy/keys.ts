@@ -114,9 +114,7 @@ const insecureUpstream = becomes(
   'carried over for https upstreams, with a warning: set upstreamTls.caFile instead',
 )
 
-/** The rules for the configuration file, flags and variables of oauth2-proxy. */
 export const oauth2Proxy: Rules = {
-  // Provider and client
   provider: combined(
     'provider.issuer',
     'only OpenID Connect is supported; the type of provider determines the issuer if none is given',
@@ -202,7 +200,6 @@ export const oauth2Proxy: Rules = {
   ),
   entra_id_federated_token_auth: unavailable('use a client secret, or provider.privateKey with private_key_jwt', 'gap'),
 
-  // Access
   email_domains: combined(
     'routes[].require.claims',
     'the gateway compares whole claims, so the domain must be in the claim hd (Google) or email_domain, and no user ' +
@@ -259,7 +256,6 @@ export const oauth2Proxy: Rules = {
     'with an invalid token, a script gets 401 and a navigation goes to the login',
   ),
 
-  // Routes
   upstreams: combined('upstream, routes[]', 'file: and static: have no equivalent: let a web server serve files'),
   skip_auth_regex: openRoutes,
   skip_auth_routes: openRoutes,
@@ -309,7 +305,6 @@ export const oauth2Proxy: Rules = {
     else put(migration, 'basePath', literal(path), setting)
   }),
 
-  // Headers for the upstream
   pass_user_headers: identity,
   pass_basic_auth: identity,
   prefer_email_to_user: identity,
@@ -327,7 +322,6 @@ export const oauth2Proxy: Rules = {
     'requests are not signed: let the upstream accept only the gateway (network policy, mutual TLS)',
   ),
 
-  // Sessions and their cookie
   cookie_secret: becomes(
     'session.keys',
     (setting, migration) => {
@@ -399,7 +393,6 @@ export const oauth2Proxy: Rules = {
   redis_insecure_skip_tls_verify: unavailable("Redis' certificate is always verified: set session.redis.caFile"),
   redis_connection_idle_timeout: noEquivalent('connections to Redis are kept alive'),
 
-  // Listeners and trusted proxies
   http_address: combined('listen', 'https_address if there is a certificate, otherwise http_address'),
   https_address: combined('listen', 'together with tls_cert_file'),
   tls_cert_file: combined('tls.certFile'),
@@ -444,7 +437,6 @@ export const oauth2Proxy: Rules = {
   ready_path: noEquivalent(HEALTH),
   gcp_healthchecks: unavailable(HEALTH, 'gap'),
 
-  // Pages and logs
   custom_templates_dir: noEquivalent(PAGES),
   banner: noEquivalent(PAGES),
   footer: noEquivalent(PAGES),
@@ -522,7 +514,6 @@ const SWITCH_PREFIXES = [
 ]
 const SWITCH = new RegExp(`^(?:${SWITCH_PREFIXES.join('|')})`)
 
-/** Returns whether a key is a switch. */
 export function isSwitch(key: string): boolean {
   return SWITCH.test(key) && !/^skip_auth_(?:regex|routes)$/.test(key)
 }

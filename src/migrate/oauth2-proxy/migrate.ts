@@ -14,7 +14,6 @@ import { migrateStore } from './store.ts'
 
 const PRODUCT = 'oauth2-proxy'
 
-/** Migrates settings of oauth2-proxy. `isAlpha` is true if one of the files has the alpha configuration. */
 export function migrateOauth2Proxy(settings: readonly Setting[], isAlpha: boolean): Migration {
   const migration = startMigration(PRODUCT, settings)
   const rules = isAlpha ? alphaRules : oauth2Proxy

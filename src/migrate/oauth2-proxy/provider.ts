@@ -28,7 +28,6 @@ const OAUTH_ONLY = new Set([
   'linkedin',
 ])
 
-/** Migrates the provider and the client. */
 export function migrateProvider(migration: Migration): void {
   const type = migration.effective.get('provider')
   const issuer = migration.effective.get('oidc_issuer_url')

@@ -2,7 +2,6 @@ import { has, type Migration, put, putSessionKey, remark, secretVariable, secret
 import { parseRedisUrl } from '../redis-url.ts'
 import { flagOf, listOf, literal, type Setting, textOf } from '../setting.ts'
 
-/** Migrates where sessions are kept, and the key that seals them. */
 export function migrateStore(migration: Migration): void {
   const type = migration.effective.get('session_store_type')
   if (type !== undefined && textOf(type) === 'redis') migrateRedis(migration, type)

@@ -1,6 +1,5 @@
 import { UnreadableFile } from '../setting.ts'
 
-/** One directive of an Apache configuration. */
 export interface Directive {
   readonly name: string
   readonly args: readonly string[]

@@ -46,7 +46,6 @@ function parameter(name: string): Rule {
   })
 }
 
-/** The rules for the flags and variables of Wonderwall. */
 export const wonderwall: Rules = {
   'openid.provider': combined('provider', 'idporten and azure have their own variables, which are read as well'),
   'openid.client-id': clientId,

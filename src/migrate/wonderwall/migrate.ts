@@ -19,7 +19,6 @@ import { wonderwall } from './keys.ts'
 
 const PRODUCT = 'Wonderwall'
 
-/** Migrates settings of Wonderwall. */
 export function migrateWonderwall(settings: readonly Setting[]): Migration {
   const migration = startMigration(PRODUCT, settings)
   reportOverridden(migration)
