@@ -40,9 +40,7 @@ import { createRefresher, type Refresher } from './token/refresh.ts'
 
 export interface Gatehouse {
   readonly listener: Listener
-  /** The forward-auth listener, or `null` when it is not configured. */
   readonly forwardAuth: Listener | null
-  /** The admin listener, or `null` when it is not configured. */
   readonly admin: FastifyInstance | null
   readonly metrics: Metrics
   /**
@@ -291,7 +289,6 @@ async function buildShell(config: Config, lasting: Lasting): Promise<Shell> {
   }
 }
 
-/** Builds the Fastify instance behind the forward-auth listener. */
 async function buildVerdicts(
   services: ForwardAuthServices,
   listen: Listen,

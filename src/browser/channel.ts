@@ -20,7 +20,6 @@ export interface Channel {
   listen(listener: (message: Message) => void): () => void
 }
 
-/** Opens the channel that all tabs of this origin share. */
 export function openChannel(): Channel {
   const channel = new BroadcastChannel('gatehouse')
   const listeners = new Set<(message: Message) => void>()

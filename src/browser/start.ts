@@ -4,7 +4,6 @@ import type { Gateway } from './gateway.ts'
 import { createRenewal, type Renewal } from './renewal.ts'
 import { watchSession } from './watch.ts'
 
-/** The state of a page, shared by all scripts of the gateway on it. */
 interface Page {
   readonly gateway: Gateway
   readonly channel: Channel

@@ -4,7 +4,6 @@ import type { Renewal } from './renewal.ts'
 
 type Body = Document | XMLHttpRequestBodyInit | null
 
-/** The data that is needed to send a request again. */
 interface SentRequest {
   readonly method: string
   readonly url: string

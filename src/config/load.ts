@@ -48,7 +48,6 @@ interface Written {
   readonly read: Read
   yaml: YamlText | null
   value: unknown
-  /** The setting from the environment that set a key, by the key's path. */
   readonly setBy: Map<string, Setting>
   readonly problems: Problem[]
   readonly warnings: string[]

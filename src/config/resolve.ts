@@ -11,7 +11,6 @@ export interface ResolveContext {
   sources(path: KeyPath): Sources | null
   /** Reads a file named at a path; returns the reason as a string when the file cannot be read. */
   readFile(name: string, at: KeyPath): ConfigFile | string
-  /** Returns the environment variable that can set a key, or null. */
   variable(path: KeyPath): string | null
 }
 

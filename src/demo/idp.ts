@@ -44,9 +44,7 @@ export interface Idp extends Observed {
   readonly settings: IdpSettings
   /** The users by `sub`. A change of their claims applies to the next ID token. */
   readonly users: Map<string, User>
-  /** Adds a client, or replaces the client with the same ID. */
   readonly registerClient: (client: IdpClient) => Promise<void>
-  /** Makes an endpoint fail; `null` removes the failure. */
   readonly fail: Failures['fail']
   /** Starts to sign with new keys; the old keys stay published unless `keepOld` is false. */
   readonly rotateSigningKeys: (options?: { readonly keepOld?: boolean }) => Promise<void>
@@ -70,7 +68,6 @@ async function listen(options: IdpOptions, answer: (req: IncomingMessage, res: S
   return { server, issuer: `${tls === undefined ? 'http' : 'https'}://${hostname}:${boundPort(server)}` }
 }
 
-/** Starts an OpenID provider, based on `oidc-provider`, for the demo and the tests. */
 export async function startIdp(options: IdpOptions = {}): Promise<Idp> {
   const { Provider: ProviderClass, interactionPolicy } = await loadProvider()
   const observed = createObserved()

@@ -10,7 +10,6 @@ import { adminPage, homePage, notFoundPage, orderedPage, publicPage } from './up
 import { approvedPage, reportPage, reportedPage, tabPage } from './upstream/report-page.ts'
 import { acceptWebSocket } from './upstream/web-socket.ts'
 
-/** Where the sample application listens: on a Unix socket, or on a TCP port. */
 export interface UpstreamOptions {
   /** Default 127.0.0.1. */
   readonly host?: string

@@ -3,7 +3,6 @@ import { positionOf, type Setting } from './setting.ts'
 /** How much a difference matters; each grade is a section of the report. */
 export type Grade = 'security' | 'differs' | 'gap' | 'builtin' | 'todo'
 
-/** One sentence to the operator about a setting, or about the whole configuration. */
 export interface Remark {
   readonly grade: Grade
   readonly setting: Setting | null

@@ -15,7 +15,6 @@ export interface Setting {
   readonly line: number
 }
 
-/** Returns the position of a setting as `file:line`. */
 export function positionOf({ file, line }: Setting): string {
   return `${file}:${line}`
 }

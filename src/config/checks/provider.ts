@@ -64,7 +64,6 @@ function findCredentials({ provider }: ResolvedConfig): Finding[] {
   ]
 }
 
-/** Parameters that the gateway sets, and what to use instead. */
 const OWN_PARAMETERS: Readonly<Record<string, string>> = {
   client_id: 'use provider.clientId',
   scope: 'use provider.scopes',

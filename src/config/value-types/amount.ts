@@ -65,7 +65,6 @@ export interface RateLimit {
   readonly window: number
 }
 
-/** A number of requests within a duration: `300/1m`. */
 export const rate: ValueType<RateLimit> = {
   name: 'rate',
   json: { type: 'string', pattern: `^[1-9][0-9]*/${DURATION_PATTERN}$` },

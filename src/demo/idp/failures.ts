@@ -12,7 +12,6 @@ interface Failure {
   readonly headers?: Readonly<Record<string, string>>
   /** Delay before the failure, in milliseconds. */
   readonly delay?: number
-  /** Delays the failure until this promise has resolved. */
   readonly until?: Promise<unknown>
   /** The number of requests that fail; by default all, until the failure is removed. */
   readonly times?: number

@@ -1,7 +1,6 @@
 import type { Client, Provider } from 'oidc-provider'
 import type { Storage } from './storage.ts'
 
-/** The number of sessions that ended, and the clients whose back-channel logout succeeded or failed. */
 export interface EndedSessions {
   readonly sessions: number
   readonly notified: string[]

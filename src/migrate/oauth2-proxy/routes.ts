@@ -5,7 +5,6 @@ import { type UpstreamTarget, upstreamTarget } from '../routes.ts'
 import { becomes, type Rule } from '../rule.ts'
 import { duration, flagOf, goDuration, listOf, type Setting } from '../setting.ts'
 
-/** Paths that need no session: skip_auth_routes and skip_auth_regex. */
 export const openRoutes: Rule = becomes(
   'routes[].access: public',
   (setting, migration) => {
@@ -15,7 +14,6 @@ export const openRoutes: Rule = becomes(
   'only expressions that a route can express exactly, such as ^/x$, ^/x/ and ^/x(/|$); the report names the others, which stay closed',
 )
 
-/** Paths that answer 401 instead of redirecting to the login: api_routes. */
 export const apiRoutes: Rule = becomes(
   'routes[].challenge: 401',
   (setting, migration) => {
@@ -38,7 +36,6 @@ export const apiRoutes: Rule = becomes(
   'scripts get a 401 anyway; only expressions that a route can express exactly',
 )
 
-/** OPTIONS without a session: skip_auth_preflight. */
 export const preflight: Rule = becomes(
   'routes[].methods: [OPTIONS]',
   (setting, migration) => {
