@@ -19,7 +19,6 @@ export function admit(route: CompiledRoute, session: User | null, hadTicket: boo
   return requireStepUp(route, session, now) ?? requireClaims(route, session)
 }
 
-/** Returns the denial of a request whose session gets no token for the route. */
 export function denyWithoutToken(
   denial: TokenDenial,
   route: CompiledRoute,

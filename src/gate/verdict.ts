@@ -5,10 +5,8 @@ import type { Session } from '../session/session.ts'
 import type { Ticket } from '../session/ticket.ts'
 import type { StepUp, TokenDenial } from '../token/denial.ts'
 
-/** The kind of client code that sent a request. It decides the form of a denial. */
 export type RequestKind = 'navigation' | 'frame' | 'form' | 'script' | 'websocket'
 
-/** The data of a request that a verdict may depend on. */
 export interface Facts {
   readonly method: string
   /** The raw path, without the query. */
@@ -25,11 +23,9 @@ export interface Facts {
   readonly ticket: Ticket | null
 }
 
-/** The client of a request, as reported by trusted proxies. */
 export interface Client {
   /** The client's address as reported by trusted proxies, or the peer's address. */
   readonly address: string
-  /** The address of the other end of the connection. */
   readonly peer: string
   /** Whether the peer is one of `trustedProxies`. */
   readonly trusted: boolean
@@ -43,7 +39,6 @@ export interface Who {
   readonly bearer?: true
 }
 
-/** Why the gate denies a request. */
 export type GateDenial =
   | TokenDenial
   | { readonly reason: 'no-route' }
@@ -60,7 +55,6 @@ export type GateDenial =
   /** The client's own token comes from a weaker or older login than the route requires. */
   | { readonly reason: 'insufficient-authentication'; readonly stepUp: StepUp }
 
-/** Why a request is denied. `gate/challenge` returns the response to each denial. */
 export type Denial =
   | GateDenial
   /** The target, the Host or the framing is ambiguous, or a proxy describes a request in two ways. */
@@ -79,7 +73,6 @@ export type Denial =
   | { readonly reason: 'two-sessions' }
   /** The admin listener was addressed by a host name that is not its own. */
   | { readonly reason: 'misdirected' }
-  /** The client may not administer sessions. */
   | { readonly reason: 'not-admin'; readonly problem: 'cross-origin' | 'not-local' | 'no-token' | 'wrong-token' }
 
 /** A denial that a login may resolve. Its response depends on the kind of request. */
@@ -88,7 +81,6 @@ export type LoginDenial = Extract<Denial, { readonly reason: 'login-required' | 
 /** A denial with the same response for every kind of request. */
 export type FinalDenial = Exclude<Denial, LoginDenial | { readonly reason: 'upstream-login' }>
 
-/** The gate's decision about a request. */
 export type Verdict =
   | {
       readonly type: 'forward'
@@ -104,7 +96,6 @@ export type Verdict =
       readonly route: CompiledRoute | null
     }
 
-/** A configured route with the values that are derived from it. */
 export interface CompiledRoute extends Route {
   readonly index: number
   /** The pattern with its host and methods, for the log. */

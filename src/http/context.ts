@@ -8,7 +8,6 @@ import type { FactReader } from './facts.ts'
 import { isLastOnConnection, hasBody } from './server/framing.ts'
 import { lingeringClose } from './server/lingering-close.ts'
 
-/** The data about a request while the gateway handles it. */
 export interface Context {
   /** The time at which the request arrived, in ms since the epoch. */
   readonly now: number

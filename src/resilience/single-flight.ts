@@ -2,9 +2,7 @@
 export interface SingleFlight<Key, Result> {
   /** Returns the pending call for `key`, or starts `work` if there is none. */
   run(key: Key, work: () => Promise<Result>): Promise<Result>
-  /** Returns the pending call for `key`, or `null`. */
   current(key: Key): Promise<Result> | null
-  /** Returns all pending calls. */
   all(): Promise<Result>[]
 }
 

@@ -207,7 +207,6 @@ interface Entry {
   expires?: number
 }
 
-/** A Keyv of limited size. */
 export interface Bounded<T> {
   readonly keyv: Keyv<T>
   /** Drops the entries that have expired at `now` (ms since the epoch). */

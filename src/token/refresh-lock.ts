@@ -20,7 +20,6 @@ export type LockOutcome =
       readonly type: 'acquired'
       readonly session: Session
       readonly abandoned: boolean
-      /** Unlocks the session. */
       readonly release: () => Promise<void>
       /** Lets the lock expire instead of releasing it, so that no other process takes it too early. */
       readonly keep: () => void
@@ -29,7 +28,6 @@ export type LockOutcome =
   | { readonly type: 'done'; readonly session: Session }
   /** Another process holds the lock, and the caller does not wait. */
   | { readonly type: 'busy' }
-  /** The session has ended. */
   | { readonly type: 'ended' }
 
 interface LockServices {

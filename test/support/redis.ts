@@ -9,7 +9,6 @@ import type { Test } from 'tap'
 import { freePort } from './free-port.ts'
 import { eventually } from './eventually.ts'
 
-/** A real Redis server for one test. */
 export type Redis = {
   readonly port: number
   readonly url: string
@@ -60,7 +59,6 @@ export const PERMISSIONS = [
   '+select',
 ]
 
-/** Creates an empty folder, which is removed with the test. */
 const folderOf = (t: Test): string => {
   const folder = mkdtempSync(join(tmpdir(), 'gatehouse-redis-'))
   t.teardown(() => {
@@ -140,7 +138,6 @@ export const startRedis = async (t: Test, options: Options = {}): Promise<Redis>
   }
 }
 
-/** Returns a list reply as strings. */
 const texts = (reply: unknown): string[] => (Array.isArray(reply) ? reply.map(String) : [])
 
 /** A master with a replica, watched by three sentinels under the name `main`. */

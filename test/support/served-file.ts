@@ -15,7 +15,6 @@ export const adminToken = 'an-administrators-token'
 
 type Settings = Readonly<Record<string, unknown>>
 
-/** A gateway in its own process, and its configuration file. */
 export type ServedFile = GatewayProcess & {
   readonly file: string
   /** Rewrites the file with changed keys, and returns its settings. */

@@ -10,7 +10,6 @@ export type TcpProxy = {
   readonly port: number
   /** Delays each answer by this many ms. */
   delay: (ms: number) => void
-  /** Cuts the open connections. */
   cut: (which?: Which) => void
   /** Silently drops all bytes, also on new connections. `null` ends the fault; the dropped bytes stay lost. */
   swallow: (which: Which | null) => void

@@ -5,7 +5,6 @@ import { open } from './raw-http.ts'
 /** A message, or the close code of the other side (`null` for a close frame without one). */
 type Event = { readonly opcode: number; readonly payload: Buffer } | { readonly close: number | null }
 
-/** The options of a WebSocket. */
 type Options = {
   readonly headers?: readonly string[]
   /** Bytes that are sent together with the handshake. */

@@ -19,13 +19,11 @@ export function hasConnectionLogin(headers: readonly string[]): boolean {
   )
 }
 
-/** The owner of a connection to an application. */
 interface Owner {
   /** The connection on which the request arrived. */
   readonly client: Socket
   /** The client's address, as reported by trusted proxies. */
   readonly address: string
-  /** The session's id, or `null` without a session. */
   readonly session: string | null
 }
 
@@ -40,7 +38,6 @@ const MAX_OWNERS = 100
 
 const byClient = new WeakMap<Socket, Bound[]>()
 
-/** Returns whether requests on this client's connection have authenticated connections of their own. */
 export function hasOwnConnections(client: Socket): boolean {
   return byClient.has(client)
 }

@@ -1,7 +1,6 @@
 import type { ServerResponse } from 'node:http'
 import type { Dispatcher } from 'undici'
 
-/** The body of a response, on its way from the upstream to the client. */
 export interface ResponseBody {
   readonly response: ServerResponse
   /** Pauses and resumes the upstream. `null` before the upstream is connected. */
@@ -11,7 +10,6 @@ export interface ResponseBody {
    * head.
    */
   held: Buffer | null
-  /** Whether the head and the first chunk have been written. */
   begun: boolean
 }
 
