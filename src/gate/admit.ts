@@ -5,7 +5,6 @@ import type { Sessions } from '../session/sessions.ts'
 import type { StepUp, TokenDenial } from '../token/denial.ts'
 import type { CompiledRoute, Facts, GateDenial } from './verdict.ts'
 
-/** The user of a session, or of a bearer token that the client sent. */
 type User = Pick<Session, 'claims' | 'createdAt' | 'requestedStepUp'> & Partial<Pick<Session, 'tokens'>>
 
 /**

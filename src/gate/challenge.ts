@@ -4,7 +4,6 @@ import type { StepUp } from '../token/denial.ts'
 import { returnTarget } from './return-target.ts'
 import type { CompiledRoute, Denial, Facts, FinalDenial, LoginDenial, RequestKind } from './verdict.ts'
 
-/** A response of the gateway, before it is rendered as a problem, a page or a redirect. */
 export interface Answer {
   readonly status: number
   readonly code: Code

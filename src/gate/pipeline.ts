@@ -56,7 +56,6 @@ export function buildGate({ config, routes, sessions, tokens, bearers }: GateSer
       : decideByToken(route, session, token, facts, now)
   }
 
-  /** Takes the remaining steps of `decideNow` once the session has been loaded from the store. */
   async function decideLater(
     route: CompiledRoute,
     loading: Promise<Session | null>,

@@ -27,7 +27,6 @@ export interface Client {
   /** The client's address as reported by trusted proxies, or the peer's address. */
   readonly address: string
   readonly peer: string
-  /** Whether the peer is one of `trustedProxies`. */
   readonly trusted: boolean
   /** The scheme that the client used, `http` or `https`. */
   readonly scheme: string
@@ -52,7 +51,6 @@ export type GateDenial =
   | { readonly reason: 'cross-origin'; readonly logout?: true }
   /** The client's own token is not valid for the route. @see https://www.rfc-editor.org/rfc/rfc6750#section-3.1 */
   | { readonly reason: 'invalid-token'; readonly why: string }
-  /** The client's own token comes from a weaker or older login than the route requires. */
   | { readonly reason: 'insufficient-authentication'; readonly stepUp: StepUp }
 
 export type Denial =

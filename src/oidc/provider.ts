@@ -107,7 +107,6 @@ export function openProvider(
 }
 
 interface Client extends Omit<Provider, 'configure'> {
-  /** Reads the metadata again, in the background. */
   readAgain(): void
   stopReading(): void
 }

@@ -18,7 +18,6 @@ export interface Renewed {
   readonly saved: boolean
 }
 
-/** Writes new and changed sessions. A change during an outage of the store is written afterwards. */
 export interface Changes {
   /** Begins a session with a new id. Rejects with `store_unavailable`. */
   begin(login: LoginResult, origin: string, requestedStepUp: string | null, now: number): Promise<Session>

@@ -11,7 +11,6 @@ interface StoredSession {
 const MAX_ONE_TIME_VALUES = 100_000
 const SWEEP_EVERY_MS = 60_000
 
-/** Stores up to `max` sessions in the memory of this process. */
 export class MemoryStore implements Store {
   readonly #sessions: Keyv<StoredSession>
   readonly #oneTime: Keyv<true>

@@ -283,7 +283,6 @@ interface RedeemServices {
   readonly takeLock: (session: Session) => Promise<LockOutcome>
 }
 
-/** Redeems the refresh token for another resource or scope, and saves the refresh token that replaces it. */
 async function redeem(
   { provider, sessions, log, takeLock }: RedeemServices,
   seen: Session,

@@ -5,7 +5,6 @@ import { boundPort } from '../../src/demo/bound-port.ts'
 
 export type Application = {
   readonly url: string
-  /** All requests received, oldest first. */
   readonly requests: readonly IncomingMessage[]
 }
 

@@ -13,7 +13,6 @@ import { asFile } from './gateway.ts'
 import { eventually } from './eventually.ts'
 
 export type GatewayProcess = {
-  /** The address of the public listener. */
   readonly url: string
   readonly admin: string
   readonly pid: number

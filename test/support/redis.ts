@@ -12,14 +12,12 @@ import { eventually } from './eventually.ts'
 export type Redis = {
   readonly port: number
   readonly url: string
-  /** Sends a command on a new connection. */
   readonly command: (...args: string[]) => Promise<unknown>
   /** Returns all keys of the first database. */
   readonly keys: () => Promise<string[]>
   /** Returns the number of calls of each command by lower-case name, including calls from scripts. */
   readonly calls: () => Promise<Record<string, number>>
   readonly kill: () => Promise<void>
-  /** Restarts the server on the same port with the same files. */
   readonly start: () => Promise<void>
   readonly pause: () => void
   readonly goOn: () => void
@@ -29,7 +27,6 @@ type Options = {
   readonly port?: number
   /** Arguments of `redis-server` besides port and folder. */
   readonly args?: readonly string[]
-  /** The options of the test's own connections. */
   readonly client?: RedisClientOptions
   readonly config?: string
 }

@@ -10,7 +10,6 @@ import { asFile } from './gateway.ts'
 import { startProcess, type GatewayProcess } from './gateway-process.ts'
 import { eventually } from './eventually.ts'
 
-/** The token for session administration in the configuration files of `serveFile`. */
 export const adminToken = 'an-administrators-token'
 
 type Settings = Readonly<Record<string, unknown>>

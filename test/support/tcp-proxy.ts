@@ -5,7 +5,6 @@ import type { Test } from 'tap'
 /** Which connections to Redis: those with a subscription, the others, or both. */
 type Which = 'subscribers' | 'commands' | 'all'
 
-/** A proxy between the gateways and Redis that simulates network faults. */
 export type TcpProxy = {
   readonly port: number
   /** Delays each answer by this many ms. */

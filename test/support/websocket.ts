@@ -18,7 +18,6 @@ export type WebSocketEnd = {
   readonly status: number
   /** The last value of each header, by its name in lower case. */
   readonly headers: ReadonlyMap<string, string>
-  /** The body of a response other than a 101. */
   readonly body: () => string
   readonly socket: Socket
   /** Sends one frame, masked as a client's must be. */

@@ -53,7 +53,6 @@ export function buildWorkersAdmin({
     const answers = await Promise.all(
       workers().map(async (worker) => withTimeout(worker.answer({ method: 'GET', url: '/readyz' })).catch(() => null)),
     )
-    // The gateway is ready only if all workers are.
     const worst = answers.includes(null)
       ? null
       : (answers.find((answer) => answer?.status !== 200) ?? answers[0] ?? null)

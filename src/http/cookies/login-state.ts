@@ -48,7 +48,6 @@ export function newStateId(): string {
   return randomBytes(16).toString('base64url')
 }
 
-/** Returns a hash that identifies a secret or a user without revealing it. */
 export function fingerprint(text: string): string {
   return createHash('sha256').update(text).digest('base64url').slice(0, 22)
 }

@@ -14,7 +14,6 @@ interface LoginParameters extends Pick<
   readonly silent: boolean
   readonly keep?: boolean
   readonly user?: string | null
-  /** The browser's current session. */
   readonly before: Session | null
   readonly tries?: number
   readonly afterRefusal?: boolean

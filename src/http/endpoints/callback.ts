@@ -62,7 +62,6 @@ interface BoundCallback {
   readonly answer: CodeOrError
   readonly sealed: string
   readonly state: LoginState
-  /** The secret that binds the login to the browser. */
   readonly secret: string
 }
 

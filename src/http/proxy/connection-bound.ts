@@ -7,7 +7,6 @@ import type { Dispatcher } from 'undici'
  */
 const SCHEME = /(?:^|,)[ \t]*(?:ntlm|negotiate|nego2|kerberos|credssp)(?![^\s,])/i
 
-/** Returns whether credentials or a challenge authenticate the connection on which they are sent. */
 export function logsInConnection(value: string): boolean {
   return SCHEME.test(value)
 }
@@ -20,7 +19,6 @@ export function hasConnectionLogin(headers: readonly string[]): boolean {
 }
 
 interface Owner {
-  /** The connection on which the request arrived. */
   readonly client: Socket
   /** The client's address, as reported by trusted proxies. */
   readonly address: string

@@ -80,7 +80,6 @@ export class Exchange implements ResponseBody, Dispatcher.DispatchHandler {
   #retriesLeft = 0
   /** Whether the rest of the upstream's response is ignored. */
   #isOver = false
-  /** Whether the upstream has begun to respond. */
   #hasStarted = false
   #timer: NodeJS.Timeout | undefined
   #immediate: NodeJS.Immediate | undefined

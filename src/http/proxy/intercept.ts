@@ -46,7 +46,6 @@ export function intercept(
   return { type: 'deny', denial }
 }
 
-/** Returns whether an upstream's redirect leads to a login. */
 export interface LoginRedirects {
   matches(route: CompiledRoute, status: number, location: string | null): boolean
 }

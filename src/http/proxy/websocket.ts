@@ -14,7 +14,6 @@ import { phraseOf } from './undici-parser.ts'
 interface Joint {
   readonly client: Duplex
   readonly upstream: Duplex
-  /** Called when a message of the client begins. */
   readonly onMessage: () => void
   readonly onClosed: () => void
   /** How long the upstream may read nothing while data waits for it, in ms. The listener checks the client. */

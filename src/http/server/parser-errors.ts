@@ -21,7 +21,6 @@ export interface ClientError extends Error {
   readonly bytesParsed?: number
 }
 
-/** Answers, logs and counts the requests that are refused before they are routed. */
 export interface Refusals {
   /**
    * Refuses bytes that the HTTP parser or TLS could not read. `request` is the request whose body was being read; its access
@@ -269,7 +268,6 @@ function headersIn(lines: readonly string[]): IncomingHttpHeaders {
   return headers
 }
 
-/** Returns a function that allows `MAX_LINES_A_SECOND` lines per second, and logs the number of omitted lines. */
 function limitLines(log: Log): () => boolean {
   const hasRoom = createLimiter(MAX_LINES_A_SECOND, 1_000)
   let leftOut = 0
