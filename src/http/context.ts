@@ -16,7 +16,6 @@ export interface Context {
   readonly facts: Facts
   /** Set if the gateway answers the request itself. */
   kind: RequestKind | null
-  /** The matched route, once the gate has decided. */
   route: CompiledRoute | null
   session: Session | null
   /** The result for the log and the metrics: `forward` or the code of the response. */

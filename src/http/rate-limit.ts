@@ -38,7 +38,6 @@ export async function createLimits(
   return { login: hooks('login'), callback: hooks('callback'), session: hooks('session'), requests: hooks('requests') }
 }
 
-/** Returns the class that the plugin requires. Each limit has its own instance. */
 function storeOf(counts: Counts): FastifyRateLimitStoreCtor {
   return class LimitCounts implements FastifyRateLimitStore {
     readonly #limit: string

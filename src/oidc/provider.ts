@@ -57,7 +57,6 @@ const MAX_METADATA_AGE_MS = 12 * 3_600_000
 /** The shortest time between two reads of the metadata after failed calls. */
 const REREAD_PAUSE_MS = 10_000
 
-/** Opens the provider and starts the discovery in the background. */
 export function openProvider(
   first: Config['provider'],
   log: Log,

@@ -1,6 +1,5 @@
 /** Lets concurrent callers with the same key share one call. */
 export interface SingleFlight<Key, Result> {
-  /** Returns the pending call for `key`, or starts `work` if there is none. */
   run(key: Key, work: () => Promise<Result>): Promise<Result>
   current(key: Key): Promise<Result> | null
   all(): Promise<Result>[]

@@ -21,7 +21,6 @@ export interface SessionCache {
   get(id: string): Cached | null
   /** Caches a session, unless it has ended or the cache has a newer version. */
   keep(session: Session, readAt: number): void
-  /** Records that another process has written this version. */
   noteChange(id: string, version: number): void
   /** Drops a session that has not ended, so that it is read again. */
   drop(id: string): void

@@ -24,7 +24,6 @@ export class MemoryStore implements Store {
   readonly #pending = new Map<string, Promise<unknown>>()
   #listener: StoreListener | null = null
 
-  /** Calls `onEvicted` for each session that the full store evicts. */
   constructor(max: number, onEvicted: () => void = () => {}) {
     const sessions = boundedKeyv<StoredSession>(max, (id, full) => {
       this.#unlist(id)

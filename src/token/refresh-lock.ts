@@ -10,7 +10,6 @@ const pollPauseMs = exponentialBackoff(50, 250)
 /** The grace period in which a previous holder that lost its store connection may still save its result. */
 const ABANDONED_GRACE_MS = 2_000
 
-/** The outcome of an attempt to take a session's refresh lock, which all processes share. */
 export type LockOutcome =
   /**
    * This process holds the lock. `session` is the version in the store. `abandoned`: the previous holder never finished.

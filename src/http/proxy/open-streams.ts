@@ -16,7 +16,6 @@ export interface Streams {
   add(session: Session | null, stream: Stream): () => void
   /** Moves the streams of one session to another, because the same user has logged in again. */
   move(from: string, to: Session): void
-  /** Returns the session to which the streams of a session have moved. */
   ownerOf(session: Session): Session
   /** Closes all streams, including those that are opened later. */
   drain(): void

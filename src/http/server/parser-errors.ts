@@ -46,7 +46,6 @@ interface Head {
   readonly kind: RequestKind
 }
 
-/** The outcome of a request that was refused in the middle of its body. */
 type Rejected = Pick<AccessLine, 'status' | 'verdict' | 'aborted' | 'cause'>
 
 /** How long a refused client may take to close its side. */

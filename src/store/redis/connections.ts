@@ -262,7 +262,6 @@ function at(options: ClientOptions, address: Address): ClientOptions {
   return { ...options, socket: { ...options.socket, ...address } }
 }
 
-/** Returns client options with a signal that destroys the sockets. */
 function endingWith(signal: AbortSignal, options: ClientOptions): ClientOptions {
   // Node.js also accepts a signal for TLS sockets, but the library's types allow it only for plain ones.
   const more = { signal }
