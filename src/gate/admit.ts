@@ -5,7 +5,6 @@ import type { Sessions } from '../session/sessions.ts'
 import type { StepUp, TokenDenial } from '../token/denial.ts'
 import type { CompiledRoute, Facts, GateDenial } from './verdict.ts'
 
-/** The user of a session, or of a bearer token that the client sent. */
 type User = Pick<Session, 'claims' | 'createdAt' | 'requestedStepUp'> & Partial<Pick<Session, 'tokens'>>
 
 /**
@@ -19,7 +18,6 @@ export function admit(route: CompiledRoute, session: User | null, hadTicket: boo
   return requireStepUp(route, session, now) ?? requireClaims(route, session)
 }
 
-/** Returns the denial of a request whose session gets no token for the route. */
 export function denyWithoutToken(
   denial: TokenDenial,
   route: CompiledRoute,

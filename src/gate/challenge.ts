@@ -4,7 +4,6 @@ import type { StepUp } from '../token/denial.ts'
 import { returnTarget } from './return-target.ts'
 import type { CompiledRoute, Denial, Facts, FinalDenial, LoginDenial, RequestKind } from './verdict.ts'
 
-/** A response of the gateway, before it is rendered as a problem, a page or a redirect. */
 export interface Answer {
   readonly status: number
   readonly code: Code
@@ -12,7 +11,6 @@ export interface Answer {
   readonly detail: string
   /** The target of a redirect; only with 302. */
   readonly location?: string
-  /** The URL at which the user logs in. */
   readonly loginUrl?: string
   /** In seconds. */
   readonly retryAfter?: number
@@ -25,14 +23,12 @@ export interface Answer {
 
 type Settings = Pick<Config, 'basePath'> & { readonly scripts: Pick<Config['scripts'], 'message'> }
 
-/** The responses that depend on the kind of request. */
 const LOGIN_ROWS: { readonly [reason in LoginDenial['reason']]: Pick<Answer, 'code' | 'detail'> } = {
   'login-required': { code: 'login_required', detail: 'You have to sign in to go on.' },
   'session-expired': { code: 'session_expired', detail: 'Your session has ended. Sign in again to go on.' },
   'step-up': { code: 'step_up_required', detail: 'This page requires a stronger or more recent sign-in.' },
 }
 
-/** Returns the response to a denied request of this kind. */
 export function challenge(
   denial: Denial,
   kind: RequestKind,
@@ -103,7 +99,6 @@ const TWO_SESSIONS =
   'can’t be removed from here. Delete the cookies of this site in the browser’s settings, then sign in again.'
 const MISDIRECTED = 'The admin listener does not accept this host name. The key admin.hosts can add it.'
 
-/** Returns the response to a denial that does not depend on the kind of request. */
 export function finalAnswer(denial: FinalDenial): Answer {
   switch (denial.reason) {
     case 'no-route':
@@ -165,7 +160,6 @@ export function finalAnswer(denial: FinalDenial): Answer {
   }
 }
 
-/** Returns the response that a fault with this code gets. */
 function faultAnswer(code: FaultCode): Answer {
   const { status, title, detail } = faults[code]
   return { status, code, title, detail }
@@ -188,7 +182,6 @@ function insufficientAuthentication({ acrValues, maxAge }: StepUp): Answer {
 
 type NotAdmin = Extract<Denial, { readonly reason: 'not-admin' }>
 
-/** The responses to clients of the admin listener that may not administer sessions. */
 const NOT_ADMIN: { readonly [problem in NotAdmin['problem']]: Answer } = {
   'cross-origin': {
     status: 403,
@@ -238,7 +231,6 @@ export function loginUrlFor(facts: Facts, kind: RequestKind, basePath: string, s
   return `${facts.origin}${basePath}/login${query === '' ? '' : `?${query}`}`
 }
 
-/** Returns the page that sent a request, or `null` if the browser does not report it. */
 function pageOf({ headers, origin }: Facts): string | null {
   const current = headers['hx-current-url']
   return sameOrigin(typeof current === 'string' ? current : undefined, origin) ?? sameOrigin(headers.referer, origin)

@@ -42,7 +42,6 @@ function accepts({ accept = '' }: IncomingHttpHeaders, types: RegExp): boolean {
   )
 }
 
-/** Returns whether a browser prefetches or prerenders a page that the user has not opened. */
 export function isPrefetch(headers: IncomingHttpHeaders): boolean {
   return namesPrefetch(headers['sec-purpose']) || namesPrefetch(headers['purpose']) || namesPrefetch(headers['x-moz'])
 }

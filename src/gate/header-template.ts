@@ -3,7 +3,6 @@ import { claimAt } from './admit.ts'
 
 type Part = { readonly text: string } | { readonly claim: string }
 
-/** A parsed header value with placeholders for claims. */
 export type Template = readonly Part[]
 
 /** Common servers reject longer header values. */
@@ -45,7 +44,6 @@ export function fillTemplate(template: Template, claims: Claims, encoding: 'rfc8
   return filled.length > MAX_BYTES ? null : filled
 }
 
-/** Returns why a template produces no header for these claims, or `null` if it produces one. */
 export function whyNoHeader(template: Template, claims: Claims, encoding: 'rfc8187' | 'base64'): string | null {
   const missing = template.find((part) => 'claim' in part && asText(claimAt(claims, part.claim)) === null)
   if (missing !== undefined && 'claim' in missing) return `the claim ${missing.claim} is missing`

@@ -25,14 +25,12 @@ type Treatment =
 const MAX_CACHED_NAMES = 1000
 const MAX_CACHED_LENGTH = 100
 
-/** Builds the headers that an upstream receives. */
 export interface UpstreamHeaders {
   /**
    * Returns name, value, name, value …: the client's headers, without those that it may not set, followed by the
    * gateway's own.
    */
   build(facts: Facts, route: CompiledRoute, who: Who | null, accessToken: string | null): string[]
-  /** Returns the gateway's own headers: the user's identity and the token. */
   identity(route: CompiledRoute, who: Who | null, accessToken: string | null): string[]
   /**
    * Returns the first header of a described request that would deceive the application, or `null`: another spelling of

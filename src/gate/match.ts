@@ -3,17 +3,14 @@ import type { Route } from '../config/schema.ts'
 import { fold, isPlain, pathVariants } from './path-variants.ts'
 import type { CompiledRoute } from './verdict.ts'
 
-/** What a path selects: a configured route, the gateway's own endpoints, or nothing. */
 export type Match = CompiledRoute | 'endpoint' | null
 
-/** The route table, compiled once. */
 export interface RouteTable {
   readonly routes: readonly CompiledRoute[]
   /**
    * Returns the route of a request. The most specific path wins, then a route with a host, then one with methods.
    */
   match(host: string, method: string, path: string): Match
-  /** Returns whether another method would select another route for the same path. */
   dependsOnMethod(host: string, method: string, path: string): boolean
   /**
    * Returns a variant of the path that selects another route than `matched`, or `null`. A variant that differs only in
@@ -37,7 +34,6 @@ interface Leaf {
   readonly methods: ReadonlySet<string> | null
 }
 
-/** Compiles the configured routes and the gateway's own paths under `basePath`. */
 export function compileRoutes(configured: readonly Route[], basePath: string): RouteTable {
   const routes = configured.map((route, index): CompiledRoute => {
     const series = labelOf({ ...route, host: null })
@@ -124,7 +120,6 @@ function namesBoth(pattern: string, path: string): boolean {
   return rest === 0 || (rest === 1 && pattern.endsWith('/')) || (rest === 3 && pattern.endsWith('/**'))
 }
 
-/** Returns whether a route requires a session, claims or a CSRF check that the other route does not require. */
 function isStricter(one: Route, other: Route): boolean {
   if (one.access !== 'required') return false
   if (other.access !== 'required') return true

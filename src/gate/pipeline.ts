@@ -23,7 +23,6 @@ interface GateServices {
  */
 export type Gate = (facts: Facts, now: number) => Verdict | Promise<Verdict>
 
-/** Creates the gate, which takes every request through the same steps in the same order. */
 export function buildGate({ config, routes, sessions, tokens, bearers }: GateServices): Gate {
   function deny(denial: GateDenial, route: CompiledRoute | null, { method, headers }: Facts): Verdict {
     return { type: 'deny', denial, kind: classify(method, headers, config.scripts), route }
@@ -57,7 +56,6 @@ export function buildGate({ config, routes, sessions, tokens, bearers }: GateSer
       : decideByToken(route, session, token, facts, now)
   }
 
-  /** Takes the remaining steps of `decideNow` once the session has been loaded from the store. */
   async function decideLater(
     route: CompiledRoute,
     loading: Promise<Session | null>,

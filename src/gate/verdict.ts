@@ -5,10 +5,8 @@ import type { Session } from '../session/session.ts'
 import type { Ticket } from '../session/ticket.ts'
 import type { StepUp, TokenDenial } from '../token/denial.ts'
 
-/** The kind of client code that sent a request. It decides the form of a denial. */
 export type RequestKind = 'navigation' | 'frame' | 'form' | 'script' | 'websocket'
 
-/** The data of a request that a verdict may depend on. */
 export interface Facts {
   readonly method: string
   /** The raw path, without the query. */
@@ -25,13 +23,10 @@ export interface Facts {
   readonly ticket: Ticket | null
 }
 
-/** The client of a request, as reported by trusted proxies. */
 export interface Client {
   /** The client's address as reported by trusted proxies, or the peer's address. */
   readonly address: string
-  /** The address of the other end of the connection. */
   readonly peer: string
-  /** Whether the peer is one of `trustedProxies`. */
   readonly trusted: boolean
   /** The scheme that the client used, `http` or `https`. */
   readonly scheme: string
@@ -43,7 +38,6 @@ export interface Who {
   readonly bearer?: true
 }
 
-/** Why the gate denies a request. */
 export type GateDenial =
   | TokenDenial
   | { readonly reason: 'no-route' }
@@ -57,10 +51,8 @@ export type GateDenial =
   | { readonly reason: 'cross-origin'; readonly logout?: true }
   /** The client's own token is not valid for the route. @see https://www.rfc-editor.org/rfc/rfc6750#section-3.1 */
   | { readonly reason: 'invalid-token'; readonly why: string }
-  /** The client's own token comes from a weaker or older login than the route requires. */
   | { readonly reason: 'insufficient-authentication'; readonly stepUp: StepUp }
 
-/** Why a request is denied. `gate/challenge` returns the response to each denial. */
 export type Denial =
   | GateDenial
   /** The target, the Host or the framing is ambiguous, or a proxy describes a request in two ways. */
@@ -79,7 +71,6 @@ export type Denial =
   | { readonly reason: 'two-sessions' }
   /** The admin listener was addressed by a host name that is not its own. */
   | { readonly reason: 'misdirected' }
-  /** The client may not administer sessions. */
   | { readonly reason: 'not-admin'; readonly problem: 'cross-origin' | 'not-local' | 'no-token' | 'wrong-token' }
 
 /** A denial that a login may resolve. Its response depends on the kind of request. */
@@ -88,7 +79,6 @@ export type LoginDenial = Extract<Denial, { readonly reason: 'login-required' | 
 /** A denial with the same response for every kind of request. */
 export type FinalDenial = Exclude<Denial, LoginDenial | { readonly reason: 'upstream-login' }>
 
-/** The gate's decision about a request. */
 export type Verdict =
   | {
       readonly type: 'forward'
@@ -104,7 +94,6 @@ export type Verdict =
       readonly route: CompiledRoute | null
     }
 
-/** A configured route with the values that are derived from it. */
 export interface CompiledRoute extends Route {
   readonly index: number
   /** The pattern with its host and methods, for the log. */

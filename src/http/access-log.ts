@@ -21,7 +21,6 @@ interface Observers {
 /** The data about a finished request. Holds no reference to the request, because a WebSocket may stay open for days. */
 interface Ended {
   readonly line: AccessLine
-  /** The route's name in metrics. */
   readonly series: string
   readonly route: string | null
   readonly kind: RequestKind

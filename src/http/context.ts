@@ -8,7 +8,6 @@ import type { FactReader } from './facts.ts'
 import { isLastOnConnection, hasBody } from './server/framing.ts'
 import { lingeringClose } from './server/lingering-close.ts'
 
-/** The data about a request while the gateway handles it. */
 export interface Context {
   /** The time at which the request arrived, in ms since the epoch. */
   readonly now: number
@@ -17,7 +16,6 @@ export interface Context {
   readonly facts: Facts
   /** Set if the gateway answers the request itself. */
   kind: RequestKind | null
-  /** The matched route, once the gate has decided. */
   route: CompiledRoute | null
   session: Session | null
   /** The result for the log and the metrics: `forward` or the code of the response. */

@@ -7,7 +7,6 @@ import { printable } from '../telemetry/log.ts'
 import { tooManyFields, isChunkedInOld, isPlainCoding } from './server/framing.ts'
 import { targetOf } from './target.ts'
 
-/** Reads the facts of requests. */
 export interface FactReader {
   /**
    * Returns the facts of a request, or a denial if its target, its Host or its framing is ambiguous. Throws `bad_request`
@@ -17,7 +16,6 @@ export interface FactReader {
 }
 
 interface FactOptions {
-  /** The maximum number of header fields in a request. */
   readonly headerFields: number
   readonly publicUrls: readonly string[]
   readonly trustedProxies: readonly string[]

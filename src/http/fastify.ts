@@ -37,7 +37,6 @@ export function newRequestId(): string {
   return prefix + count.toString(36)
 }
 
-/** Returns the id of a request. Creates it on the first call. */
 export function idOf(request: Identified): string {
   return (request[kId] ??= newRequestId())
 }

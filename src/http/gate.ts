@@ -11,7 +11,6 @@ import { clearTwoSessions } from './cookies/cookies.ts'
 import { type ExchangeServices, Exchange } from './proxy/exchange.ts'
 import type { Limits } from './rate-limit.ts'
 
-/** The services for requests to the application. */
 export interface GateServices extends ExchangeServices {
   readonly gate: Gate
 }
@@ -73,7 +72,6 @@ async function deny(
   }
 }
 
-/** Forwards a request to its upstream, as HTTP or as a WebSocket. */
 function forward(
   services: ExchangeServices,
   verdict: Extract<Verdict, { type: 'forward' }>,

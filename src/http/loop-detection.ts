@@ -14,7 +14,6 @@ export function viaNameOf({ provider, publicUrl, basePath, routes }: Config): st
   return `gatehouse-${createHash('sha256').update(identity).digest('hex').slice(0, 32)}`
 }
 
-/** Registers the hook that denies requests which this gateway has already forwarded. */
 export function denyLoops(app: FastifyInstance, name: string, answers: Answers): void {
   app.addHook('onRequest', (request, reply, done) => {
     if (request.headers.via?.includes(name) === true) answers.deny(request, reply, { reason: 'loop' })

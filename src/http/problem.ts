@@ -1,6 +1,5 @@
 import type { Answer } from '../gate/challenge.ts'
 
-/** The media type of a problem. */
 export const PROBLEM_TYPE = 'application/problem+json'
 
 /** Returns a problem as JSON. @see https://www.rfc-editor.org/rfc/rfc9457#section-3 */

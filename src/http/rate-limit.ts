@@ -38,7 +38,6 @@ export async function createLimits(
   return { login: hooks('login'), callback: hooks('callback'), session: hooks('session'), requests: hooks('requests') }
 }
 
-/** Returns the class that the plugin requires. Each limit has its own instance. */
 function storeOf(counts: Counts): FastifyRateLimitStoreCtor {
   return class LimitCounts implements FastifyRateLimitStore {
     readonly #limit: string
@@ -66,14 +65,11 @@ export interface Counts {
   add(name: string, window: number): Promise<Count>
 }
 
-/** The number of counts in the memory of one process. */
 const MAX_NAMES = 20_000
-/** How long a request waits for the store to count it. */
 const COUNT_TIMEOUT_MS = 250
 /** The pause after the store has failed to count. */
 const PAUSE_MS = 1_000
 
-/** Creates the counts, with `store` for counts that processes share. */
 export function createCounts(store: Pick<Store, 'count'>): Counts {
   const localCounts = new LRUCache<string, { current: number; readonly endsAt: number }>({ max: MAX_NAMES })
   let pausedUntil = Number.NEGATIVE_INFINITY

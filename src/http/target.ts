@@ -1,7 +1,6 @@
 import type { IncomingMessage } from 'node:http'
 import { pathProblem } from '../gate/path-variants.ts'
 
-/** A parsed request target. */
 export type Target =
   /** `path` and `query` are raw; `query` includes the `?`. `origin` is the public origin of an absolute target. */
   | { readonly ok: true; readonly path: string; readonly query: string; readonly origin: string | null }

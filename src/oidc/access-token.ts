@@ -7,7 +7,6 @@ import type { Provider } from './provider.ts'
 import { isUnreachable } from './oauth-errors.ts'
 import { isIdentifier, type Claims } from './token-set.ts'
 
-/** Verifies the access tokens that clients send. */
 export interface AccessTokens {
   /**
    * Returns the claims of a JWT access token that this provider issued for one of `audiences`. For any other token,

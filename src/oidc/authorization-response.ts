@@ -10,7 +10,6 @@ export type AuthorizationResponse =
   /** `problem` says what is wrong, for the log. */
   | { readonly type: 'malformed'; readonly problem: string }
 
-/** A well-formed authorization response. */
 export type CodeOrError =
   { readonly type: 'code'; readonly code: string; readonly iss: string | null } | AuthorizationError
 
@@ -64,9 +63,7 @@ function malformed(problem: string): AuthorizationResponse {
   return { type: 'malformed', problem }
 }
 
-/** The meaning of an authorization error for the login. */
 export type ErrorKind =
-  /** The user canceled the sign-in. */
   | 'canceled'
   /** A new login is likely to succeed. */
   | 'passing'
@@ -74,7 +71,6 @@ export type ErrorKind =
   | 'unmet'
   /** The provider needs the user, but the request did not allow an interaction. */
   | 'needs-user'
-  /** The provider failed. */
   | 'server'
   | 'refused'
 

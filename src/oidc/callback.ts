@@ -10,7 +10,6 @@ import { isIdentifier, toTokenSet, type Claims, type TokenSet } from './token-se
 /** How much older than `maxAge` the sign-in may be, because the user may need time after it, for example for consent. */
 const LOGIN_MARGIN_S = 30
 
-/** The result of a login. */
 export interface LoginResult {
   readonly issuer: string
   /** The provider's issuer if it is a template (`isTemplate`). */
@@ -21,7 +20,6 @@ export interface LoginResult {
   readonly tokens: TokenSet
 }
 
-/** The values that the response and the ID token must match. */
 export interface LoginChecks {
   readonly redirectUri: string
   readonly state: string

@@ -10,7 +10,6 @@ import { UNVERIFIED_ID_TOKEN, refreshTokenFromError } from './oauth-responses.ts
 import type { Discovered, Provider } from './provider.ts'
 import { toTokenSet, type Claims, type TokenSet } from './token-set.ts'
 
-/** The result of a refresh. */
 export interface RefreshResult {
   readonly tokens: TokenSet
   /** `null` if the response had no new ID token, or an unusable one. */

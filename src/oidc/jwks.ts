@@ -23,10 +23,8 @@ const SEARCH_PAUSE_MS = 10_000
 /** The age at which the key set is read again, because the provider may have revoked a key. */
 const MAX_AGE_MS = 600_000
 
-/** The provider's key set is temporarily unavailable. */
 export class KeysUnavailable extends Error {}
 
-/** The provider's signing keys. */
 export interface SigningKeys {
   /**
    * Verifies a JWT's signature, the given claims, and its times at `now` (ms since the epoch) with a tolerance of

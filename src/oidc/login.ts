@@ -24,7 +24,6 @@ export interface LoginRequest {
   readonly scope?: string | undefined
   /** The `claims` parameter, as JSON. @see https://openid.net/specs/openid-connect-core-1_0.html#ClaimsParameter */
   readonly claims?: string | undefined
-  /** Requests only the scope `openid`. */
   readonly identityOnly?: boolean
   /** Requests the response as a query: the provider may not allow a frame to show its page that posts the response. */
   readonly inFrame?: boolean

@@ -78,7 +78,6 @@ function isMetadata(value: unknown): value is ServerMetadata {
   return typeof value === 'object' && value !== null && 'issuer' in value && isUrl(value.issuer)
 }
 
-/** Returns whether metadata with the issuer `found` belongs to the configured issuer. */
 function isOf(configured: string, found: string): boolean {
   if (new URL(configured).href === new URL(found).href || mayHaveIssued(found, configured)) return true
   return knownProvider(configured)?.issuers?.test(found) ?? false

@@ -4,7 +4,6 @@ import { numberFrom } from '../config/numbers.ts'
 import { Fault } from '../errors.ts'
 import { KeysUnavailable } from './jwks.ts'
 
-/** What a failed token request means for the grant. */
 export type Refusal =
   /**
    * `invalid_grant`: the grant has ended.
@@ -39,7 +38,6 @@ export function statusOf(error: unknown): number {
   return responseOf(error)?.status ?? 0
 }
 
-/** Returns the response that caused an error of openid-client, or `null`. */
 function responseOf(error: unknown): Response | null {
   if (error instanceof ResponseBodyError || error instanceof WWWAuthenticateChallengeError) return error.response
   return error instanceof Error && error.cause instanceof Response ? error.cause : null
@@ -73,13 +71,10 @@ const SPENT =
   'The sign-in service did not accept this sign-in any more: it took too long, was finished before, or is not allowed. ' +
   'Sign in again.'
 
-/** The detail after an unusable response of the provider. */
 export const UNUSABLE = 'The sign-in service gave a response that can’t be used.'
 
-/** The detail if the provider refuses the parameters of a login. */
 export const NOT_ACCEPTED = 'The sign-in service did not accept what this sign-in asks for.'
 
-/** The detail if the provider did not deliver the requested stronger or more recent sign-in. */
 export const NOT_DELIVERED =
   'This page requires a stronger or more recent sign-in, and the sign-in service did not provide it.'
 

@@ -16,7 +16,6 @@ class UnusableAccessToken extends Error {
   }
 }
 
-/** Returns the refresh token in the response that caused an error, or `null`. */
 export function refreshTokenFromError(error: unknown): string | null {
   for (let at = error; at instanceof Error; at = at.cause) if (at instanceof UnusableAccessToken) return at.refreshToken
   return null

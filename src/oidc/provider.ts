@@ -24,7 +24,6 @@ import { oauthResponses } from './oauth-responses.ts'
 import { createObservedCalls, createTransport } from './transport.ts'
 import { createWarnings, type Warnings } from './warnings.ts'
 
-/** A provider whose metadata has been read. */
 export interface Discovered {
   readonly configuration: Configuration
   readonly keys: SigningKeys
@@ -39,7 +38,6 @@ export interface Provider {
   peek(): Discovered | null
   /** Returns the number of discoveries and grants. A change of the number means that a failed request may now succeed. */
   successes(): number
-  /** The current settings. */
   readonly settings: Config['provider']
   /**
    * Switches to other settings of the same client as soon as the provider has been discovered with them. Reads the
@@ -55,12 +53,10 @@ export function announcedIssuer(provider: Provider): string {
 }
 
 const discoveryPauseMs = exponentialBackoff(1_000, 30_000)
-/** The age at which the metadata is read again. */
 const MAX_METADATA_AGE_MS = 12 * 3_600_000
 /** The shortest time between two reads of the metadata after failed calls. */
 const REREAD_PAUSE_MS = 10_000
 
-/** Opens the provider and starts the discovery in the background. */
 export function openProvider(
   first: Config['provider'],
   log: Log,
@@ -109,11 +105,8 @@ export function openProvider(
   }
 }
 
-/** The provider with one set of settings. */
 interface Client extends Omit<Provider, 'configure'> {
-  /** Reads the metadata again, in the background. */
   readAgain(): void
-  /** Ends the periodic reads of the metadata. */
   stopReading(): void
 }
 
@@ -125,7 +118,6 @@ interface ClientServices {
   readonly warnings: Warnings
 }
 
-/** A discovered provider with its metadata. */
 interface Known extends Discovered {
   readonly server: ServerMetadata
 }
@@ -145,7 +137,6 @@ function openClient(
   let successes = 0
   let known: Known | null = null
   let timer: NodeJS.Timeout | null = null
-  /** The number of failed reads of the metadata in a row. */
   let failures = 0
   let isReading = true
   const closing = new AbortController()
@@ -256,7 +247,6 @@ function openClient(
   }
 }
 
-/** Returns whether a response suggests that the endpoint has moved. */
 function hasMoved({ status }: Response): boolean {
   return status === 404 || status === 410 || (status >= 300 && status < 400 && status !== 304)
 }

@@ -9,13 +9,11 @@ import type { Route } from '../config/schema.ts'
 import type { Provider } from './provider.ts'
 import { toTokenSet, type TokenSet } from './token-set.ts'
 
-/** The `token` section of a route. */
 export type TokenSettings = Route['token']
 
 const ACCESS_TOKEN = 'urn:ietf:params:oauth:token-type:access_token'
 const ACCESS_TOKENS = [ACCESS_TOKEN, 'urn:ietf:params:oauth:token-type:jwt']
 
-/** The session's tokens. */
 interface SessionTokens {
   readonly accessToken: string
   readonly refreshToken: string | null

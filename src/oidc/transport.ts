@@ -14,7 +14,6 @@ interface TransportOptions {
   readonly ca: Buffer | null
   /** The time limit of a call in ms, from its start to the last byte of the response. */
   readonly timeout: number
-  /** Makes each call, and may measure it. */
   readonly observe: (url: string, call: () => Promise<Response>) => Promise<Response>
 }
 
@@ -59,7 +58,6 @@ async function readBounded(body: AsyncIterable<unknown> | null, url: string): Pr
   return Buffer.concat(chunks)
 }
 
-/** Measures the calls to the provider by operation, and records a span for each call if tracing is on. */
 export interface ObservedCalls {
   /** Makes a call to this URL and measures it. Rejects like the call. */
   readonly observe: (url: string, call: () => Promise<Response>) => Promise<Response>
@@ -75,7 +73,6 @@ const ENDPOINTS = [
   ['pushed_authorization_request_endpoint', 'pushed_authorization'],
 ] as const
 
-/** Creates the measurement of calls. */
 export function createObservedCalls({ providerSeconds }: Metrics, tracing: Tracing | null): ObservedCalls {
   const operations = new Map<string, string>()
 

@@ -11,11 +11,9 @@ export interface Warnings {
   checkDate(response: Response): void
   /** Compares the clocks by the `iat` of an ID token that has just arrived, in seconds since the epoch. */
   checkIssuedAt(iat: number): void
-  /** Checks whether the token response of a login has an offline token. */
   checkOfflineToken(response: TokenEndpointResponse): void
 }
 
-/** Creates the warnings for one process. */
 export function createWarnings(log: Log): Warnings {
   let isClockLogged = false
   let isOfflineLogged = false

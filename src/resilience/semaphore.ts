@@ -6,7 +6,6 @@ export interface Semaphore {
   release(): void
 }
 
-/** Creates a semaphore with this many permits. */
 export function createSemaphore(permits: number): Semaphore {
   let free = permits
   const waiting = new Set<() => void>()

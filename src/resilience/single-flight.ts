@@ -1,10 +1,7 @@
 /** Lets concurrent callers with the same key share one call. */
 export interface SingleFlight<Key, Result> {
-  /** Returns the pending call for `key`, or starts `work` if there is none. */
   run(key: Key, work: () => Promise<Result>): Promise<Result>
-  /** Returns the pending call for `key`, or `null`. */
   current(key: Key): Promise<Result> | null
-  /** Returns all pending calls. */
   all(): Promise<Result>[]
 }
 

@@ -1,7 +1,6 @@
 import { LRUCache } from 'lru-cache'
 import type { Session } from './session.ts'
 
-/** How many opened sessions one process caches. */
 const MAX_SESSIONS = 20_000
 /** How many ended sessions one process remembers. */
 const MAX_REMEMBERED = 50_000
@@ -9,7 +8,6 @@ const MAX_REMEMBERED = 50_000
 // not.
 const REMEMBERED = { maxSize: MAX_REMEMBERED, sizeCalculation: () => 1 }
 
-/** A session that this process has opened. */
 export interface Cached {
   readonly session: Session
   /** When the session was last read from the store, in ms of `performance.now`. */
@@ -23,16 +21,13 @@ export interface SessionCache {
   get(id: string): Cached | null
   /** Caches a session, unless it has ended or the cache has a newer version. */
   keep(session: Session, readAt: number): void
-  /** Records that another process has written this version. */
   noteChange(id: string, version: number): void
   /** Drops a session that has not ended, so that it is read again. */
   drop(id: string): void
-  /** Records the end of a session. */
   end(id: string): void
   hasEnded(id: string): boolean
 }
 
-/** Creates an empty cache. */
 export function createSessionCache(): SessionCache {
   const cached = new LRUCache<string, Cached>({ max: MAX_SESSIONS })
   const ended = new LRUCache<string, true>(REMEMBERED)

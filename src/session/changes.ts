@@ -11,7 +11,6 @@ import { newTicket } from './ticket.ts'
 /** The members that a refresh can change. */
 export type SessionChange = Partial<Pick<Session, 'claims' | 'idToken' | 'tokens' | 'sid' | 'refreshedAt' | 'endsAt'>>
 
-/** The result of a change. */
 export interface Renewed {
   /** `null` if the session has ended. If another process changed the session first, this is the newer version. */
   readonly session: Session | null
@@ -19,31 +18,25 @@ export interface Renewed {
   readonly saved: boolean
 }
 
-/** Writes new and changed sessions. A change during an outage of the store is written afterwards. */
 export interface Changes {
   /** Begins a session with a new id. Rejects with `store_unavailable`. */
   begin(login: LoginResult, origin: string, requestedStepUp: string | null, now: number): Promise<Session>
-  /** See `Sessions.renew`. */
   renew(session: Session, change: SessionChange): Promise<Renewed>
   /** Writes a session later if the store has an older version of it. */
   saveLater(session: Session): void
-  /** See `Sessions.touch`. */
   touch(session: Session, now: number): void
 }
 
-/** The shortest time between two writes of a session's activity. */
 const TOUCH_INTERVAL_MS = 60_000
 /** The shortest time between a failed write of activity and the next attempt. */
 const TOUCH_RETRY_MS = 2_000
 const MAX_TOUCHED = 20_000
 
-/** Creates the part that writes sessions. */
 export function createChanges(
   { store, cache, retryQueue, settings, log, metrics }: SessionServices,
   ending: Ending,
   lookup: Lookup,
 ): Changes {
-  /** Sessions whose newest version has not been written yet. */
   const unsaved = new Set<string>()
   /** The earliest time of the next write of activity, in ms of `performance.now`. */
   const touchDueAt = new LRUCache<string, number>({ max: MAX_TOUCHED })

@@ -19,7 +19,6 @@ const SUCCESSOR_NOTE_MS = 600_000
 /** How long to wait for the notice of a session's end after its record was found missing. */
 const NOTICE_WITHIN_MS = 1_000
 
-/** The services that the lookup, the changes and the ends of sessions share. */
 export interface SessionServices {
   readonly store: Store
   readonly cache: SessionCache
@@ -32,33 +31,25 @@ export interface SessionServices {
 
 /** Ends sessions, each only once: immediately in this process, and in the store when it is reachable. */
 export interface Ending {
-  /** See `Sessions.end`. */
   end(session: Pick<Session, 'id' | 'endsAt'>, reason: EndReason): Promise<void>
-  /** See `Sessions.endById`. */
   endById(id: string, reason: EndReason): Promise<boolean>
   /** Returns the session if it is valid at `now`. Otherwise ends it in the background and returns `null`. */
   endIfOver(session: Session | null, now: number): Session | null
   /** Ends a user's oldest sessions beyond `max`. Never rejects, so that a login succeeds even without the store. */
   endOldest(session: Session, max: number): Promise<void>
-  /** Records that the store has no record of a session. */
   noteMissing(id: string): void
   /** Records that another process has ended a session and counted its end. */
   noteEndedElsewhere(id: string): void
-  /** Records that the store has evicted a session. */
   noteEvicted(id: string): void
   /** Removes a record that may exist although no browser has its ticket. */
   discard(id: string): void
   /** Repeats the ends that the store may have lost in an outage that began at `outageStart` (`performance.now`). */
   repeatSince(outageStart: number): void
-  /** See `Sessions.hasSuccessor`. */
   hasSuccessor(id: string): boolean
-  /** See `Sessions.wasRenewed`. */
   wasRenewed(id: string): Promise<boolean>
-  /** See `Sessions.onEnd`. */
   onEnd(listener: (id: string) => void): void
 }
 
-/** Creates the part that ends sessions. */
 export function createEnding({ store, cache, retryQueue, settings, log, metrics }: SessionServices): Ending {
   const listeners: ((id: string) => void)[] = []
   /** When this process ended sessions, in ms of `performance.now`. */

@@ -7,7 +7,6 @@ export interface SessionPolicy {
   readonly endWithIdToken: boolean
 }
 
-/** The configured settings of sessions. */
 export interface SessionSettings extends SessionPolicy {
   /** How long a session may be used without confirmation by the store, in ms. */
   readonly outageGrace: number
@@ -25,7 +24,6 @@ export function timeoutAt(policy: SessionPolicy, session: Session): number | nul
   return policy.idleTimeout === null ? null : Math.min(session.lastSeenAt + policy.idleTimeout, session.endsAt)
 }
 
-/** Returns the reason why the session has ended at `now`, or `null` if it is valid. */
 export function endReasonOf(policy: SessionPolicy, session: Session, now: number): EndReason | null {
   if (now >= session.endsAt) return session.endsAt < session.createdAt + policy.lifetime ? 'id_token' : 'lifetime'
   if (policy.idleTimeout !== null && now >= session.lastSeenAt + policy.idleTimeout) return 'idle'

@@ -8,9 +8,7 @@ import { type Session } from './session.ts'
 import { mayHaveEnded } from './lifetime.ts'
 import type { Ticket } from './ticket.ts'
 
-/** Finds sessions in the cache or in the store. */
 export interface Lookup {
-  /** See `Sessions.load`. */
   load(ticket: Ticket, now: number): Session | null | Promise<Session | null>
   /**
    * Reads a ticket's session from the store and caches it. Returns `null` if there is no session or the ticket does not
@@ -27,9 +25,7 @@ const TRUST_MS = 500
 const READ_INTERVAL_MS = 2_000
 /** The time without a read after which a request waits for one. */
 const MAX_READ_AGE_MS = 4_000
-/** How long a request waits for the store to confirm a cached session. */
 const CONFIRM_TIMEOUT_MS = 700
-/** The pause after a failed confirmation. */
 const CONFIRM_PAUSE_MS = 500
 
 /** Creates the lookup. Calls `onStaleRecord` with a cached session that is newer than its record. */

@@ -6,7 +6,6 @@ import type { Sessions } from './sessions.ts'
 /** How long a note of a logout is kept for logins that are in progress. */
 const NOTE_LIFE_MS = 15 * 60_000
 
-/** A logout of a user or of one provider session. */
 interface EndedLogin {
   /** The issuer in the provider's metadata. */
   readonly issuer: string

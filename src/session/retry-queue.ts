@@ -12,7 +12,6 @@ export interface RetryQueue {
   settled(maxMs: number): Promise<number>
 }
 
-/** Creates an empty queue. */
 export function createRetryQueue(): RetryQueue {
   const pending = new Set<Promise<void>>()
 

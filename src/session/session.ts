@@ -31,10 +31,8 @@ export interface Session {
   lastSeenAt: number
 }
 
-/** Why a session has ended. */
 export type EndReason = (typeof END_REASONS)[number]
 
-/** All reasons for the end of a session. */
 export const END_REASONS = [
   'lifetime',
   'idle',
@@ -51,7 +49,6 @@ export const END_REASONS = [
   'lost',
 ] as const
 
-/** Returns the owner by which the store finds the session. */
 export function ownerOf({ issuer, issuerTemplate, subject, sid }: Session): Owner {
   return { issuer: issuerTemplate ?? issuer, subject, sid }
 }

@@ -11,7 +11,6 @@ import { END_REASONS, type EndReason, type Session } from './session.ts'
 import { type SessionPolicy, type SessionSettings } from './lifetime.ts'
 import type { Ticket } from './ticket.ts'
 
-/** How a session was found, for the metric. */
 const CACHE_RESULTS = ['hit', 'miss', 'confirmed', 'grace', 'lost']
 
 /** The gateway's sessions. All times are in ms since the epoch. */
@@ -27,7 +26,6 @@ export interface Sessions {
   reload(ticket: Ticket, now: number): Promise<Session | null>
   /** Begins a session and ends the user's oldest ones beyond `maxPerUser`. Rejects with `store_unavailable`. */
   create(login: LoginResult, origin: string, now: number, requestedStepUp?: string | null): Promise<Session>
-  /** Saves changed tokens or claims. */
   renew(session: Session, change: SessionChange): Promise<Renewed>
   /** Records activity of the user: immediately in this process, and at intervals in the store. */
   touch(session: Session, now: number): void
@@ -65,7 +63,6 @@ interface SessionsOptions {
   readonly metrics: Metrics
 }
 
-/** Opens the sessions in a store. */
 export function openSessions({ store, settings, log, metrics }: SessionsOptions): Sessions {
   const cache = createSessionCache()
   const retryQueue = createRetryQueue()

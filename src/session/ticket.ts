@@ -12,7 +12,6 @@ export interface Ticket {
 const ID = /^[A-Za-z0-9_-]{22}$/
 const KEY = /^[A-Za-z0-9_-]{43}$/
 
-/** Creates a ticket for a new session. */
 export function newTicket(): Ticket {
   return { id: randomBytes(16).toString('base64url'), key: newDataKey() }
 }

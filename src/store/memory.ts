@@ -11,7 +11,6 @@ interface StoredSession {
 const MAX_ONE_TIME_VALUES = 100_000
 const SWEEP_EVERY_MS = 60_000
 
-/** Stores up to `max` sessions in the memory of this process. */
 export class MemoryStore implements Store {
   readonly #sessions: Keyv<StoredSession>
   readonly #oneTime: Keyv<true>
@@ -25,7 +24,6 @@ export class MemoryStore implements Store {
   readonly #pending = new Map<string, Promise<unknown>>()
   #listener: StoreListener | null = null
 
-  /** Calls `onEvicted` for each session that the full store evicts. */
   constructor(max: number, onEvicted: () => void = () => {}) {
     const sessions = boundedKeyv<StoredSession>(max, (id, full) => {
       this.#unlist(id)
@@ -207,7 +205,6 @@ interface Entry {
   expires?: number
 }
 
-/** A Keyv of limited size. */
 export interface Bounded<T> {
   readonly keyv: Keyv<T>
   /** Drops the entries that have expired at `now` (ms since the epoch). */

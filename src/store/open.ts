@@ -59,7 +59,6 @@ function deriveIndexKeys(keys: () => readonly Buffer[]): () => readonly KeyObjec
   }
 }
 
-/** Wraps a store to measure every call, and to record a span for it if tracing is on. */
 function measured(store: Store, { storeSeconds }: Metrics, tracing: Tracing | null): Store {
   async function timed<T>(operation: string, call: () => Promise<T>): Promise<T> {
     const stop = storeSeconds.startTimer({ operation })

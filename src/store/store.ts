@@ -2,7 +2,6 @@
 export interface StoredRecord {
   /** Opens only with the browser's cookie. */
   readonly sealed: Buffer
-  /** The number of writes. */
   readonly version: number
   /** All times are in ms since the epoch. */
   readonly createdAt: number
@@ -11,46 +10,38 @@ export interface StoredRecord {
   readonly seenAt: number
 }
 
-/** The owner of a session, for logouts by the provider and for administration. */
 export interface Owner {
   readonly issuer: string
   readonly subject: string
   readonly sid: string | null
 }
 
-/** Selects sessions by user or by provider session. */
 export type Criterion =
   { readonly issuer: string; readonly subject: string } | { readonly issuer: string; readonly sid: string }
 
-/** The outcome of a conditional write. */
 export type Replaced =
   | 'replaced'
   /** The store has this version or a newer one. */
   | 'stale'
-  /** The session has ended. */
   | 'gone'
 
-/** The outcome of an attempt to lock a session for a refresh. */
 export interface Locked {
   readonly acquired: boolean
   /** The previous holder neither saved a result nor released the lock. */
   readonly abandoned: boolean
 }
 
-/** The count in the window of a rate limit. */
 export interface Count {
   readonly current: number
   /** Time until the window ends, in ms. */
   readonly ttl: number
 }
 
-/** Receives the store's notices. */
 export interface StoreListener {
   /** Another process has written this version. */
   readonly changed: (id: string, version: number) => void
   /** Another process has ended the session. */
   readonly gone: (id: string) => void
-  /** The full store has evicted the session. */
   readonly evicted: (id: string) => void
   /**
    * The store is back after an outage that began at `outageStart` (`performance.now`). It may have lost the last writes
@@ -64,7 +55,6 @@ export interface StoreListener {
  * `store_unavailable` if the store cannot be reached.
  */
 export interface Store {
-  /** Returns a session's record, or `null`. */
   read(id: string): Promise<StoredRecord | null>
   create(id: string, record: StoredRecord, owner: Owner, ttl: number): Promise<void>
   /** Replaces an older version of the record, but keeps the recorded activity. */
@@ -81,7 +71,6 @@ export interface Store {
   claimOnce(value: string, ttl: number): Promise<boolean>
   /** Writes a note. The store hides its name, which may identify a user. */
   setNote(name: string, note: string, ttl: number): Promise<void>
-  /** Returns the note of this name, or `null`. */
   getNote(name: string): Promise<string | null>
   /** Locks a session for `ttl`. The holder extends the lock with the same call. */
   lock(id: string, holder: string, ttl: number): Promise<Locked>
@@ -92,7 +81,6 @@ export interface Store {
    * counts between processes.
    */
   count(name: string, window: number): Promise<Count> | null
-  /** Resolves when the store responds. */
   ping(): Promise<void>
   /** Returns the number of sessions, or `null` if the store is shared. */
   size(): number | null

@@ -7,10 +7,8 @@ import type { Denied } from './denial.ts'
 import type { RouteToken, RouteTokens } from './route-tokens.ts'
 import type { Refreshed, Refresher } from './refresh.ts'
 
-/** The access token that goes upstream, with the possibly refreshed session, or the reason why there is no token. */
 export type Acquired = { readonly ok: true; readonly accessToken: string | null; readonly session: Session } | Denied
 
-/** Provides the access tokens for upstream requests, and refreshes them. */
 export interface Tokens {
   /**
    * Returns the route's token. While the token is valid, the return is synchronous, and a due refresh runs in the
@@ -31,7 +29,6 @@ interface TokenServices {
   readonly before: RefreshBefore
 }
 
-/** Creates the provider of access tokens. */
 export function createTokens({ refresher, routeTokens, sessions, before }: TokenServices): Tokens {
   function acquireSessionToken(session: Session, now: number): Acquired | Promise<Acquired> {
     if (isExpired(session, now)) {
@@ -98,12 +95,10 @@ function withSessionToken(result: Refreshed): Acquired {
   return result.ok ? { ...result, accessToken: result.session.tokens.accessToken } : result
 }
 
-/** Returns whether a route uses the session's own access token. */
 function takesSessionToken({ grant, resource, audience, scopes }: Route['token']): boolean {
   return grant === 'session' && resource === null && audience === null && scopes === null
 }
 
-/** Returns whether a route needs the session's access token, to forward it or to exchange it. */
 function needsSessionToken(wanted: Route['token']): boolean {
   return wanted.grant === 'token-exchange' || wanted.grant === 'on-behalf-of' || takesSessionToken(wanted)
 }

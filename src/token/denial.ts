@@ -12,7 +12,6 @@ export interface StepUp {
   readonly claims?: string
 }
 
-/** Why a request gets no access token. */
 export type TokenDenial =
   /** Only another login helps. `clearCookie`: the session has ended for every route, not only for this one. */
   | { readonly reason: 'session-expired'; readonly clearCookie: boolean }
@@ -23,7 +22,6 @@ export type TokenDenial =
   /** The provider would issue a token after a login with this step-up. */
   | { readonly reason: 'step-up'; readonly stepUp: StepUp }
 
-/** The result of a request for a token that failed. */
 export interface Denied {
   readonly ok: false
   readonly denial: TokenDenial

@@ -4,7 +4,6 @@ import { exponentialBackoff } from '../resilience/backoff.ts'
 import type { Session } from '../session/session.ts'
 import { isExpired } from './clock.ts'
 
-/** A refresh that failed. */
 export interface FailedRefresh {
   /** The session's tokens are not refreshed before this time, in ms of `performance.now`. */
   readonly until: number
@@ -17,7 +16,6 @@ export interface FailedRefresh {
 
 /** Tracks the failed refreshes of each session. Each failure in a row doubles the pause before the next attempt. */
 export interface Backoff {
-  /** Records a failure of the provider. */
   add(session: Session, error: unknown): FailedRefresh
   /** Records that the store could not be reached. The pause after that is short. */
   addWithoutStore(session: Session): FailedRefresh
@@ -29,7 +27,6 @@ export interface Backoff {
   activeFailure(session: Session, now: number): FailedRefresh | null
   /** Returns the OAuth `error` of the last failure, or the gateway's own error code, or `null` without a failure. */
   lastError(session: Session): string | null
-  /** Removes the failures of a session that was refreshed or has ended. */
   forget(id: string): void
 }
 

@@ -10,7 +10,6 @@ const pollPauseMs = exponentialBackoff(50, 250)
 /** The grace period in which a previous holder that lost its store connection may still save its result. */
 const ABANDONED_GRACE_MS = 2_000
 
-/** The outcome of an attempt to take a session's refresh lock, which all processes share. */
 export type LockOutcome =
   /**
    * This process holds the lock. `session` is the version in the store. `abandoned`: the previous holder never finished.
@@ -20,7 +19,6 @@ export type LockOutcome =
       readonly type: 'acquired'
       readonly session: Session
       readonly abandoned: boolean
-      /** Unlocks the session. */
       readonly release: () => Promise<void>
       /** Lets the lock expire instead of releasing it, so that no other process takes it too early. */
       readonly keep: () => void
@@ -29,7 +27,6 @@ export type LockOutcome =
   | { readonly type: 'done'; readonly session: Session }
   /** Another process holds the lock, and the caller does not wait. */
   | { readonly type: 'busy' }
-  /** The session has ended. */
   | { readonly type: 'ended' }
 
 interface LockServices {

@@ -22,7 +22,6 @@ import { cooldownUntil, isExpired } from './clock.ts'
 import type { TokenDenial } from './denial.ts'
 import { takeLock, type LockOutcome } from './refresh-lock.ts'
 
-/** The session after a refresh, or the reason why it has no new tokens. */
 export type Refreshed =
   | { readonly ok: true; readonly session: Session }
   | {
@@ -40,7 +39,6 @@ type RefreshOutcome =
    */
   | { readonly type: 'failed'; readonly retryAfter: number; readonly stuck: boolean }
 
-/** Why a refresh was requested, for the metrics. */
 export type RefreshCause = (typeof CAUSES)[number]
 
 const CAUSES = ['due', 'expired', 'asked', 'upstream'] as const
@@ -63,7 +61,6 @@ export interface Refresher {
   isHeldBack(session: Session, now: number): boolean
   /** Returns the OAuth `error` of the last refresh, or the gateway's own error code, or `null` if it succeeded. */
   lastError(session: Session): string | null
-  /** Resolves when no refresh is pending. */
   settled(): Promise<void>
 }
 
@@ -283,11 +280,9 @@ interface RedeemServices {
   readonly provider: Provider
   readonly sessions: Pick<Sessions, 'renew' | 'wasRenewed'>
   readonly log: Log
-  /** Waits until this process has the lock. */
   readonly takeLock: (session: Session) => Promise<LockOutcome>
 }
 
-/** Redeems the refresh token for another resource or scope, and saves the refresh token that replaces it. */
 async function redeem(
   { provider, sessions, log, takeLock }: RedeemServices,
   seen: Session,

@@ -12,7 +12,6 @@ import { pauseUntil } from './refresh-backoff.ts'
 import type { Denied, TokenDenial } from './denial.ts'
 import type { Refresher } from './refresh.ts'
 
-/** A route's own token, or the reason why there is none. */
 export type RouteToken = { readonly ok: true; readonly accessToken: string } | Denied
 
 /** The tokens of routes that do not use the session's access token. */

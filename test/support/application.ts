@@ -3,10 +3,8 @@ import { createServer, type IncomingMessage, type ServerResponse } from 'node:ht
 import type { Test } from 'tap'
 import { boundPort } from '../../src/demo/bound-port.ts'
 
-/** An application whose responses a test controls. */
 export type Application = {
   readonly url: string
-  /** All requests received, oldest first. */
   readonly requests: readonly IncomingMessage[]
 }
 

@@ -8,7 +8,6 @@ import { htmlForms, htmlFrames, htmlLink, type HtmlForm } from './html-form.ts'
  */
 type Kind = 'navigate' | 'script' | 'frame' | 'none'
 
-/** The options of a request. */
 export type RequestOptions = {
   /** Default `navigate`. */
   kind?: Kind
@@ -22,13 +21,10 @@ export type RequestOptions = {
   timeout?: number
 }
 
-/** One step of a chain of redirects, links and forms. */
 type Hop = { method: string; url: string; status: number }
 
-/** The last response of a chain, and all its steps. */
 type Journey = { answer: Answer; hops: Hop[] }
 
-/** The options of a browser. */
 export type BrowserOptions = {
   /** Extra trust root, PEM. */
   ca?: string
@@ -120,7 +116,6 @@ const submitsItself = ({ body }: Answer): boolean => body.includes('document.for
 const hasButton = (page: Answer, value: string): boolean =>
   isHtml(page) && htmlForms(page.body).some(({ buttons }) => buttons.some((button) => button.value === value))
 
-/** Creates a browser without cookies. */
 export const createBrowser = (options: BrowserOptions = {}): Browser => {
   const cookies = createCookieJar()
 

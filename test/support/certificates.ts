@@ -4,7 +4,6 @@ import { isIP } from 'node:net'
 /** A certificate and its key, PEM. */
 export type Certificate = { cert: string; key: string }
 
-/** A certificate authority for one test run. */
 export type Authority = {
   /** The certificate of the authority, PEM, which clients trust. */
   ca: string
@@ -84,7 +83,6 @@ const certificate = ({ issuer, subject, publicKey, extensions, from, to }: Conte
 
 const day = 86_400_000
 
-/** Creates an authority with a P-256 key, without writing to disk. */
 export const createAuthority = (): Authority => {
   const name = 'Gatehouse test authority'
   const { privateKey, publicKey } = generateKeyPairSync('ec', { namedCurve: 'P-256' })

@@ -1,4 +1,3 @@
-/** A cookie as a browser stores it. */
 type StoredCookie = {
   name: string
   value: string
@@ -15,7 +14,6 @@ type StoredCookie = {
 /** The properties of a request that SameSite depends on; by default it is same-site. */
 export type Cause = {
   crossSite: boolean
-  /** Whether the request is a GET navigation of the whole window. */
   topLevelGet: boolean
 }
 
@@ -25,11 +23,8 @@ export type CookieJar = {
   store: (url: URL, lines: readonly string[]) => void
   /** The `Cookie` header for a request to `url`; empty if there are no cookies to send. */
   header: (url: URL, cause?: Cause) => string
-  /** The cookies that a request to `url` would send. */
   list: (url: URL | string) => StoredCookie[]
-  /** The value of the cookie of that name that a request to `url` would send. */
   get: (url: URL | string, name: string) => string | null
-  /** All cookies of all hosts. */
   all: () => StoredCookie[]
   clear: () => void
 }
@@ -99,7 +94,6 @@ const ownSite: Cause = { crossSite: false, topLevelGet: true }
 const sameCookie = (a: StoredCookie, b: StoredCookie): boolean =>
   a.name === b.name && a.domain === b.domain && a.path === b.path && a.hostOnly === b.hostOnly
 
-/** Creates an empty jar. */
 export const createCookieJar = (): CookieJar => {
   let cookies: StoredCookie[] = []
 

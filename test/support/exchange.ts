@@ -19,7 +19,6 @@ export type Exchange = {
   timeout?: number
 }
 
-/** A complete response. */
 export type Answer = {
   url: string
   method: string

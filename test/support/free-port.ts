@@ -7,7 +7,6 @@ const FIRST = 10_000
 const BLOCKS = 200
 const BLOCK = 100
 
-/** The unused ports of this process's block. */
 let unused: number[] = []
 
 /** Listens on a port; `null` if the port is in use. */

@@ -12,15 +12,12 @@ import { freePort } from './free-port.ts'
 import { asFile } from './gateway.ts'
 import { eventually } from './eventually.ts'
 
-/** A gateway in its own process. */
 export type GatewayProcess = {
-  /** The address of the public listener. */
   readonly url: string
   readonly admin: string
   readonly pid: number
   /** The lines of stdout and stderr. */
   readonly lines: string[]
-  /** Returns the log lines of an event, parsed. */
   readonly events: (name: string) => Record<string, unknown>[]
   readonly pause: () => void
   readonly goOn: () => void
@@ -30,7 +27,6 @@ export type GatewayProcess = {
   readonly stop: () => Promise<{ status: number | null; after: number }>
 }
 
-/** Gateways with one configuration, with their provider and application. */
 export type Replicas = {
   readonly gateways: readonly [GatewayProcess, GatewayProcess, ...GatewayProcess[]]
   readonly idp: Idp
@@ -44,12 +40,10 @@ export type Replicas = {
 type Change = {
   readonly session?: object
   readonly provider?: object
-  /** Starts without waiting for the store. */
   readonly withoutStore?: boolean
 }
 
 type Options = Change & {
-  /** The URL of the store. */
   readonly store: string
   /** Default 2. */
   readonly count?: number
@@ -192,7 +186,6 @@ export const startReplicas = async (t: Test, options: Options): Promise<Replicas
   }
 }
 
-/** Sends a script's request to the application and returns its status. */
 export const statusAt = async (browser: Browser, { url }: GatewayProcess, path = '/api/echo'): Promise<number> =>
   (await browser.get(`${url}${path}`, { kind: 'script', timeout: 30_000 })).status
 

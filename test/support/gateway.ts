@@ -12,10 +12,8 @@ import { startUpstream, type Upstream } from '../../src/demo/upstream.ts'
 import { openLog } from '../../src/telemetry/log.ts'
 import { freePort } from './free-port.ts'
 
-/** A configuration as an operator writes it. */
 type Settings = { readonly [key: string]: unknown }
 
-/** A running gateway with its provider, application and log. */
 export type Running = {
   readonly url: string
   /** The address of the forward-auth listener; empty without `forwardAuth`. */
@@ -26,7 +24,6 @@ export type Running = {
   readonly upstream: Upstream
   /** All log lines, at every level. */
   readonly log: string[]
-  /** Returns the log lines of an event, parsed. */
   readonly events: (name: string) => Record<string, unknown>[]
 }
 

@@ -1,4 +1,3 @@
-/** The fields and buttons of a form. */
 export type HtmlForm = {
   method: 'GET' | 'POST'
   action: string
@@ -9,7 +8,6 @@ export type HtmlForm = {
 
 const named: Readonly<Record<string, string>> = { amp: '&', lt: '<', gt: '>', quot: '"', apos: "'" }
 
-/** Decodes the character references of HTML text. */
 export const unescapeHtml = (html: string): string =>
   html.replace(/&(?:#(\d+)|#x([0-9a-f]+)|(\w+));/gi, (whole, decimal?: string, hex?: string, name?: string) => {
     if (decimal !== undefined) return String.fromCodePoint(Number(decimal))
@@ -51,13 +49,11 @@ export const htmlForms = (html: string): HtmlForm[] =>
     }
   })
 
-/** Returns the target of the link with this id, or null. */
 export const htmlLink = (html: string, id: string): string | null => {
   const link = tags(html, 'a').find((tag) => attribute(tag, 'id') === id)
   return link === undefined ? null : attribute(link, 'href')
 }
 
-/** Returns the URLs of the page's frames. */
 export const htmlFrames = (html: string): string[] =>
   tags(html, 'iframe')
     .map((tag) => attribute(tag, 'src'))

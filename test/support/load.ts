@@ -2,7 +2,6 @@ import { setTimeout as sleep } from 'node:timers/promises'
 import type { Browser } from './browser.ts'
 import type { GatewayProcess } from './gateway-process.ts'
 
-/** Requests at a steady rate, and their outcome. */
 export type Load = {
   /** Returns the number of responses by status or error since the start or the last call. */
   readonly take: () => Record<string, number>

@@ -3,7 +3,6 @@ import { createBrowser, type Browser } from './browser.ts'
 import type { Answer } from './exchange.ts'
 import { startGateway, type Running } from './gateway.ts'
 
-/** A gateway with a logged-in user. */
 export type LoggedIn = Running & {
   readonly browser: Browser
   /** Sends a script's request to the application. */

@@ -1,12 +1,9 @@
 import type { Gatehouse } from '../../src/app.ts'
 
-/** One sample of Prometheus' text format. */
 type Sample = { readonly name: string; readonly labels: Readonly<Record<string, string>>; readonly value: number }
 
-/** The metrics of a gateway. */
 export type Scrape = {
   readonly text: string
-  /** The type of each metric, by its name. */
   readonly types: ReadonlyMap<string, string>
   readonly samples: readonly Sample[]
   /** The sum of the samples of this name that have these labels; `NaN` if there are none. */
@@ -42,14 +39,12 @@ const readMetrics = (text: string): Scrape => {
   }
 }
 
-/** Scrapes the admin listener at this address. */
 export const scrape = async (admin: string): Promise<Scrape> => {
   const answer = await fetch(`${admin}/metrics`)
   if (answer.status !== 200) throw new Error(`/metrics answers ${answer.status}`)
   return readMetrics(await answer.text())
 }
 
-/** Returns the number of requests that a gateway has counted with these labels. */
 export const countOf = async ({ metrics }: Gatehouse, labels: Readonly<Record<string, string>>): Promise<number> => {
   const found = readMetrics(await metrics.registry.metrics()).value('gatehouse_requests_total', labels)
   return Number.isNaN(found) ? 0 : found

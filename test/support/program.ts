@@ -7,7 +7,6 @@ import type { Test } from 'tap'
 
 const root = fileURLToPath(new URL('../..', import.meta.url))
 
-/** The exit status and the output of the program. */
 export type Ended = {
   readonly status: number | null
   readonly signal: string | null
@@ -15,7 +14,6 @@ export type Ended = {
   readonly stderr: string
 }
 
-/** A run of the program. */
 export type Program = {
   readonly child: ChildProcess
   /** Resolves with the first line on stdout that matches. Rejects if the program ends without one. */
@@ -25,7 +23,6 @@ export type Program = {
 
 type Environment = Readonly<Record<string, string>>
 
-/** The built program. */
 export const builtProgram = join(root, 'dist/main.js')
 
 const builtAt = statSync(builtProgram, { throwIfNoEntry: false })?.mtimeMs ?? 0
@@ -86,6 +83,5 @@ export const startProgram = (t: Test, args: readonly string[], env: Environment 
   }
 }
 
-/** Runs `gatehouse` with these arguments to its end. */
 export const runProgram = async (t: Test, args: readonly string[], env: Environment = {}): Promise<Ended> =>
   startProgram(t, args, env).ended

@@ -7,7 +7,6 @@ import { join } from 'node:path'
 import type { Test } from 'tap'
 import { eventually } from './eventually.ts'
 
-/** A proxy to start: its name, its files by name, and its arguments for their folder. */
 type ProxyProgram = {
   readonly name: string
   readonly files: Readonly<Record<string, string>>

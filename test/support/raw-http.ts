@@ -1,7 +1,6 @@
 import { connect, type Socket } from 'node:net'
 import { connect as connectTls } from 'node:tls'
 
-/** An HTTP/1.1 response as received. */
 export type RawAnswer = {
   status: number
   /** Names in lower case; values of one name in their order. */

@@ -9,18 +9,15 @@ import type { Test } from 'tap'
 import { freePort } from './free-port.ts'
 import { eventually } from './eventually.ts'
 
-/** A real Redis server for one test. */
 export type Redis = {
   readonly port: number
   readonly url: string
-  /** Sends a command on a new connection. */
   readonly command: (...args: string[]) => Promise<unknown>
   /** Returns all keys of the first database. */
   readonly keys: () => Promise<string[]>
   /** Returns the number of calls of each command by lower-case name, including calls from scripts. */
   readonly calls: () => Promise<Record<string, number>>
   readonly kill: () => Promise<void>
-  /** Restarts the server on the same port with the same files. */
   readonly start: () => Promise<void>
   readonly pause: () => void
   readonly goOn: () => void
@@ -30,7 +27,6 @@ type Options = {
   readonly port?: number
   /** Arguments of `redis-server` besides port and folder. */
   readonly args?: readonly string[]
-  /** The options of the test's own connections. */
   readonly client?: RedisClientOptions
   readonly config?: string
 }
@@ -60,7 +56,6 @@ export const PERMISSIONS = [
   '+select',
 ]
 
-/** Creates an empty folder, which is removed with the test. */
 const folderOf = (t: Test): string => {
   const folder = mkdtempSync(join(tmpdir(), 'gatehouse-redis-'))
   t.teardown(() => {
@@ -140,7 +135,6 @@ export const startRedis = async (t: Test, options: Options = {}): Promise<Redis>
   }
 }
 
-/** Returns a list reply as strings. */
 const texts = (reply: unknown): string[] => (Array.isArray(reply) ? reply.map(String) : [])
 
 /** A master with a replica, watched by three sentinels under the name `main`. */

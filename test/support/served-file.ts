@@ -10,12 +10,10 @@ import { asFile } from './gateway.ts'
 import { startProcess, type GatewayProcess } from './gateway-process.ts'
 import { eventually } from './eventually.ts'
 
-/** The token for session administration in the configuration files of `serveFile`. */
 export const adminToken = 'an-administrators-token'
 
 type Settings = Readonly<Record<string, unknown>>
 
-/** A gateway in its own process, and its configuration file. */
 export type ServedFile = GatewayProcess & {
   readonly file: string
   /** Rewrites the file with changed keys, and returns its settings. */

@@ -12,7 +12,6 @@ export const authorizationUrlOf = ({ status, headers, body, url }: Answer): URL 
   return new URL(to)
 }
 
-/** Starts a login at the gateway; `query` holds the parameters of the login endpoint. */
 export const beginLogin = async (browser: Browser, gateway: string, query: Record<string, string> = {}): Promise<URL> =>
   authorizationUrlOf(await browser.get(`${gateway}/oauth2/login?${new URLSearchParams(query).toString()}`))
 

@@ -5,12 +5,10 @@ import type { Test } from 'tap'
 /** Which connections to Redis: those with a subscription, the others, or both. */
 type Which = 'subscribers' | 'commands' | 'all'
 
-/** A proxy between the gateways and Redis that simulates network faults. */
 export type TcpProxy = {
   readonly port: number
   /** Delays each answer by this many ms. */
   delay: (ms: number) => void
-  /** Cuts the open connections. */
   cut: (which?: Which) => void
   /** Silently drops all bytes, also on new connections. `null` ends the fault; the dropped bytes stay lost. */
   swallow: (which: Which | null) => void

@@ -5,7 +5,6 @@ import { open } from './raw-http.ts'
 /** A message, or the close code of the other side (`null` for a close frame without one). */
 type Event = { readonly opcode: number; readonly payload: Buffer } | { readonly close: number | null }
 
-/** The options of a WebSocket. */
 type Options = {
   readonly headers?: readonly string[]
   /** Bytes that are sent together with the handshake. */
@@ -19,7 +18,6 @@ export type WebSocketEnd = {
   readonly status: number
   /** The last value of each header, by its name in lower case. */
   readonly headers: ReadonlyMap<string, string>
-  /** The body of a response other than a 101. */
   readonly body: () => string
   readonly socket: Socket
   /** Sends one frame, masked as a client's must be. */

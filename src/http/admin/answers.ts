@@ -44,7 +44,6 @@ function faultOf(error: unknown): Fault {
     : new Fault('internal_error', { cause: error })
 }
 
-/** Sends a response as a problem. */
 export function sendProblem(
   reply: FastifyReply,
   { status, code, title, detail, retryAfter, authenticate }: Answer,

@@ -2,7 +2,6 @@ import type { Provider } from '../../oidc/provider.ts'
 import { withDeadline } from '../../resilience/deadline.ts'
 import type { Store } from '../../store/store.ts'
 
-/** The response of `/readyz`. */
 export interface Readiness {
   readonly ready: boolean
   readonly checks: {

@@ -20,7 +20,6 @@ interface AdminServices {
   readonly limits: Config['limits']
 }
 
-/** Builds the admin listener: health, metrics, and session administration for the clients that `settings` names. */
 export function buildAdmin({
   settings,
   provider,

@@ -6,7 +6,6 @@ import type { Log } from '../../telemetry/log.ts'
 import { answerAsAdmin } from './answers.ts'
 import { guardSessions, denyForeignHosts, type AdminSettings } from './guard.ts'
 
-/** A request that the primary process passes to a worker, with the client's address and credentials. */
 export interface AdminRequest {
   readonly method: 'GET' | 'DELETE'
   readonly url: string
@@ -14,16 +13,13 @@ export interface AdminRequest {
   readonly remoteAddress?: string
 }
 
-/** A worker's response. */
 export interface AdminResponse {
   readonly status: number
   readonly type: string
   readonly body: string
 }
 
-/** A worker process. */
 interface ServingWorker {
-  /** Returns the response of the worker's own admin listener. */
   answer(request: AdminRequest): Promise<AdminResponse>
   /** Returns the metrics as prom-client's JSON. */
   metrics(): Promise<unknown>
@@ -32,7 +28,6 @@ interface ServingWorker {
 interface WorkersAdminOptions {
   readonly settings: AdminSettings
   readonly log: Log
-  /** Returns the workers that accept requests. */
   readonly workers: () => readonly ServingWorker[]
   readonly isDraining: () => boolean
   readonly limits: Config['limits']
@@ -41,7 +36,6 @@ interface WorkersAdminOptions {
 /** A worker that takes longer to respond counts as not ready. */
 const ANSWER_TIMEOUT_MS = 5_000
 
-/** Builds the admin listener of a gateway with several processes, which aggregates the responses of its workers. */
 export function buildWorkersAdmin({
   settings,
   log,
@@ -59,7 +53,6 @@ export function buildWorkersAdmin({
     const answers = await Promise.all(
       workers().map(async (worker) => withTimeout(worker.answer({ method: 'GET', url: '/readyz' })).catch(() => null)),
     )
-    // The gateway is ready only if all workers are.
     const worst = answers.includes(null)
       ? null
       : (answers.find((answer) => answer?.status !== 200) ?? answers[0] ?? null)

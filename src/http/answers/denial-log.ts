@@ -8,7 +8,6 @@ interface LogLine {
   readonly cause?: string
 }
 
-/** The log lines of denials. A denial without a line appears only in the access log. */
 const LINES: { readonly [reason in Denial['reason']]?: LogLine } = {
   'no-route': { event: 'not_found', level: 'debug', text: 'there is nothing at this address' },
   'malformed': { event: 'bad_request', level: 'info', text: 'the request is malformed' },
@@ -41,7 +40,6 @@ const LINES: { readonly [reason in Denial['reason']]?: LogLine } = {
   'token-unavailable': { event: 'token_unavailable', level: 'warn', text: 'there is currently no valid token' },
 }
 
-/** Writes the log line of a denial, if it has one. `route` is the route's label. */
 export function logDenial(request: FastifyRequest, denial: Denial, route?: string): void {
   const line = LINES[denial.reason]
   if (line === undefined) return

@@ -12,7 +12,6 @@ import { readBody } from '../server/read-body.ts'
 import { buttonText, renderPage, scriptLiteral, type Page } from './pages.ts'
 import { POST_KEPT_FORM_PATH, storageKey } from './post-kept-form.ts'
 
-/** Larger forms are not kept. */
 const MAX_FORM_BYTES = 256 * 1024
 
 /** Limits slow bodies, because senders without a session could otherwise occupy many connections. */
@@ -115,7 +114,6 @@ link.target="_blank";link.rel="noopener";link.after(back)}`
 /** Replaces the history entry, so that the back button leads to the form, not to a page that would post it again. */
 const REPLACE_HISTORY = 'link.onclick=function(e){e.preventDefault();location.replace(link.href)}'
 
-/** The fields of a posted form, as a browser can post them again. */
 export interface FormFields {
   /** The names and values in order. The value of an empty file field is `null`. */
   readonly fields: readonly (readonly [name: string, value: string | null])[]

@@ -1,7 +1,6 @@
 import { randomBytes } from 'node:crypto'
 import type { Config } from '../../config/schema.ts'
 
-/** A page of the gateway. */
 export interface Page {
   /**
    * The name in `pages.texts`: `NAME` replaces the detail and `NAME.title` the title. `button.LABEL` replaces a label;
@@ -18,7 +17,6 @@ export interface Page {
   readonly formTargets?: readonly string[]
 }
 
-/** A link, a button that posts a form, or a button that goes back in the history. */
 export type Action =
   | {
       readonly label: string
@@ -30,7 +28,6 @@ export type Action =
   | { readonly label: string; readonly post: string; readonly fields: Readonly<Record<string, string>> }
   | { readonly label: string; readonly back: true }
 
-/** A page with its headers. */
 export interface RenderedPage {
   readonly html: string
   readonly headers: Readonly<Record<string, string>>
@@ -105,7 +102,6 @@ export function renderPage(page: Page, settings: Config['pages']): RenderedPage 
   }
 }
 
-/** Returns the configured text for a button, or its label. */
 export function buttonText(label: string, { texts }: Config['pages']): string {
   return texts[`button.${label.toLowerCase().replaceAll(' ', '_')}`] ?? label
 }

@@ -3,17 +3,14 @@ import type { Config } from '../../config/schema.ts'
 import { contextOf } from '../context.ts'
 import { anySite, renderPage, scriptLiteral } from './pages.ts'
 
-/** The path, under the base path, of the page that posts a kept form. */
 export const POST_KEPT_FORM_PATH = 'form'
 
 const NOTHING_KEPT = 'There is nothing to send: this form has been sent already, or was kept in another tab.'
 
-/** Returns the key of a kept form in sessionStorage. */
 export function storageKey(id: string): string {
   return `gatehouse:form:${id}`
 }
 
-/** Sends the page that removes a kept form from sessionStorage and posts it. */
 export function postKeptForm(request: FastifyRequest, reply: FastifyReply, config: Config): FastifyReply {
   const { facts } = contextOf(request)
   const id = new URLSearchParams(facts.query).get('id') ?? ''

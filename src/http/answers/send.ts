@@ -11,7 +11,6 @@ import { breakOff } from '../server/response-queue.ts'
 import { logDenial } from './denial-log.ts'
 import { renderPage, type Action } from './pages.ts'
 
-/** Sends the gateway's own responses. */
 export interface Answers {
   /** Sends a redirect if the response has a location, otherwise a problem to a script and a page to a browser. */
   send(request: FastifyRequest, reply: FastifyReply, answer: Answer): FastifyReply
@@ -19,7 +18,6 @@ export interface Answers {
   deny(request: FastifyRequest, reply: FastifyReply, denial: FinalDenial): FastifyReply
 }
 
-/** Creates the sender of responses. */
 export function createAnswers(config: Config, cookies: Cookies): Answers {
   function headersOf(answer: Answer): Record<string, string> {
     return {
@@ -113,7 +111,6 @@ function actionsFor(answer: Answer, kind: RequestKind, origin: string): Action[]
   return [{ label: 'Start page', href: `${origin}/` }]
 }
 
-/** Returns the response for a fault. */
 export function answerFor(fault: Fault): Answer {
   return {
     status: fault.status,

@@ -10,7 +10,6 @@ import { readTicket, type Ticket } from '../../session/ticket.ts'
 import { cookieNames, isSecure } from './names.ts'
 import { createCookieSeal } from './seal.ts'
 
-/** How long a login may take. */
 export const LOGIN_SECONDS = 600
 
 const TRIES_SECONDS = 60
@@ -19,9 +18,7 @@ const COOKIE_GRACE_SECONDS = 3600
 const MAX_CACHED_TICKETS = 20_000
 const NONE: readonly Ticket[] = []
 
-/** The gateway's cookies: the session ticket, a few login bindings, and a counter of logins. */
 export interface Cookies {
-  /** Returns whether a cookie with this name belongs to the gateway. */
   readonly isOwn: (name: string) => boolean
   /** Returns the ticket in a Cookie header, or `null` unless exactly one session cookie opens. */
   readonly ticket: (header: string | undefined) => Ticket | null
@@ -59,7 +56,6 @@ interface Binding {
   readonly slot: number
 }
 
-/** Creates the gateway's cookies, sealed by @fastify/secure-session. */
 export async function createCookies(app: FastifyInstance, config: Config): Promise<Cookies> {
   const { session, publicUrl, provider } = config
   const secure = isSecure(publicUrl)
@@ -161,7 +157,6 @@ function markOf(target: string): string {
   return createHash('sha256').update(target).digest('base64url').slice(0, 8)
 }
 
-/** Returns all values of cookies with this name in a Cookie header. */
 function cookieValues(header: string | undefined, name: string): string[] {
   const values: string[] = []
   if (header === undefined) return values

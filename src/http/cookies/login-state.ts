@@ -3,7 +3,6 @@ import { deriveKey, open, seal } from '../../session/envelope.ts'
 import { CLOCK_SKEW_MS } from '../../token/clock.ts'
 import { LOGIN_SECONDS } from './cookies.ts'
 
-/** The state of a login, sealed in `state`. */
 export interface LoginState {
   /** Unique. The nonce and the code verifier are derived from it. */
   readonly id: string
@@ -45,17 +44,14 @@ export function isFresh(state: LoginState, now: number): boolean {
   return age > -CLOCK_SKEW_MS && age < LOGIN_SECONDS * 1000
 }
 
-/** Returns a new state id of 128 random bits. */
 export function newStateId(): string {
   return randomBytes(16).toString('base64url')
 }
 
-/** Returns a hash that identifies a secret or a user without revealing it. */
 export function fingerprint(text: string): string {
   return createHash('sha256').update(text).digest('base64url').slice(0, 22)
 }
 
-/** Returns the mark of a user, which is a fingerprint of the issuer and the subject. */
 export function userMark({ issuer, subject }: { readonly issuer: string; readonly subject: string }): string {
   return fingerprint(JSON.stringify([issuer, subject]))
 }
@@ -70,7 +66,6 @@ export function loginSecrets(secret: string, stateId: string): { nonce: string; 
   return { nonce: derive('nonce'), codeVerifier: derive('code verifier') }
 }
 
-/** Seals `state` parameters, which pass through the browser and the provider. */
 export interface SealedState<T> {
   seal(state: T): string
   /** Returns `null` for a text that was not sealed by this gateway for this purpose. */

@@ -3,7 +3,6 @@ import type { Config } from '../../config/schema.ts'
 /** Limits the size of the Cookie header. */
 const LOGIN_SLOTS = 4
 
-/** The names of the gateway's cookies. */
 export interface CookieNames {
   readonly session: string
   readonly logins: readonly string[]

@@ -3,7 +3,6 @@ import type { FastifyInstance } from 'fastify'
 
 type Kind = 'ticket' | 'login'
 
-/** Seals the contents of the gateway's cookies. */
 export interface CookieSeal {
   seal(kind: Kind, data: Record<string, string>): string
   /** Returns `null` for a value that no key opens, that has expired, or that is not in the canonical encoding. */

@@ -5,18 +5,15 @@ import type { Context } from '../context.ts'
 import { fingerprint, loginSecrets, newStateId, userMark } from '../cookies/login-state.ts'
 import type { Services } from './endpoint.ts'
 
-/** The parameters of a login. */
 interface LoginParameters extends Pick<
   LoginRequest,
   'prompt' | 'loginHint' | 'acrValues' | 'maxAge' | 'scope' | 'claims'
 > {
   readonly target: string
-  /** See `LoginState`. */
   readonly rejectedTarget?: string | undefined
   readonly silent: boolean
   readonly keep?: boolean
   readonly user?: string | null
-  /** The browser's current session. */
   readonly before: Session | null
   readonly tries?: number
   readonly afterRefusal?: boolean

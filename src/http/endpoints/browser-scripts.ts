@@ -3,7 +3,6 @@ import { createHash } from 'node:crypto'
 import { contextOf } from '../context.ts'
 import type { Endpoint } from './endpoint.ts'
 
-/** Returns the endpoint for a browser script. The build creates the scripts. */
 function serve(name: string, contentType: string): Endpoint {
   return ({ answers, log }) => {
     const body = read(name)
@@ -32,7 +31,6 @@ function read(name: string): string | null {
 /** `GET client.js`: the module that applications import. */
 export const clientScript = serve('client.js', 'text/javascript; charset=utf-8')
 
-/** `GET client.d.ts`: the types of the module. */
 export const clientTypes = serve('client.d.ts', 'text/plain; charset=utf-8')
 
 /** `GET auto.js`: the classic script for the `<head>` of a page. */

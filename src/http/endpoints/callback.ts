@@ -25,7 +25,6 @@ import { outcomeOf, sendOutcome, type Outcome } from './silent-login.ts'
 
 const NO_STATE = 'This address finishes a sign-in that was started elsewhere or too long ago. Sign in again.'
 
-/** The values of the metric label `outcome`. */
 const OUTCOMES = [
   'ok',
   'kept',
@@ -59,16 +58,13 @@ export const callback: Endpoint = (services) => {
   }
 }
 
-/** A callback in the browser that began the login. */
 interface BoundCallback {
   readonly answer: CodeOrError
   readonly sealed: string
   readonly state: LoginState
-  /** The secret that binds the login to the browser. */
   readonly secret: string
 }
 
-/** How a login ends. */
 type LoginEnd =
   | { readonly type: 'logged-in'; readonly session: Session }
   /** The current session continues. `renewed`: with new tokens. */
@@ -140,7 +136,6 @@ function failed(outcome: Outcome, problem = 'the login failed'): Extract<LoginEn
   return { type: 'failed', outcome, problem }
 }
 
-/** Redeems the code in the authorization response. */
 async function redeem(
   { provider, config }: Services,
   request: FastifyRequest,
@@ -172,7 +167,6 @@ function failSilentLogin(
   return failed(outcome)
 }
 
-/** Sets the session cookie, and sends the browser to the return URL of the login. */
 function sendToTarget(
   services: Services,
   request: FastifyRequest,
@@ -259,7 +253,6 @@ async function keepSession(
   return renewed === null ? 'ended' : 'renewed'
 }
 
-/** Returns the mark of the user who has logged in. */
 function userOf({ issuer, idTokenClaims }: LoginResult): string {
   return userMark({ issuer, subject: idTokenClaims.sub })
 }

@@ -13,7 +13,6 @@ import type { Cookies } from '../cookies/cookies.ts'
 import type { LoginState, SealedState } from '../cookies/login-state.ts'
 import type { Streams } from '../proxy/open-streams.ts'
 
-/** The services for the gateway's own URLs. */
 export interface Services {
   readonly config: Config
   readonly routes: RouteTable
@@ -31,13 +30,11 @@ export interface Services {
   readonly metrics: Metrics
 }
 
-/** The state of a logout, sealed in `state`. */
 export interface LogoutState {
   /** The path, query and fragment of the page after the logout, or `null` for the signed-out page. */
   readonly target: string | null
 }
 
-/** Creates the handler of a gateway URL. */
 export type Endpoint = (services: Services) => (request: FastifyRequest, reply: FastifyReply) => unknown
 
 /** Returns the fields of a posted form, or the query parameters if there is no form. */
@@ -46,7 +43,6 @@ export function parametersOf(request: FastifyRequest): URLSearchParams {
   return queryOf(request)
 }
 
-/** Returns the query parameters. */
 export function queryOf(request: FastifyRequest): URLSearchParams {
   return new URLSearchParams(request.context?.facts.query ?? '')
 }

@@ -20,13 +20,11 @@ interface Entry {
   readonly path: string
   readonly methods: readonly HTTPMethods[]
   readonly endpoint: Endpoint
-  /** The rate limit that counts the requests. */
   readonly limit: keyof Limits
   /** Whether a request changes state, so that a prefetch must not reach the endpoint. */
   readonly effect: boolean
 }
 
-/** The gateway's own URLs. */
 const table: readonly Entry[] = [
   { path: 'login', methods: ['GET'], endpoint: login, limit: 'login', effect: true },
   { path: 'start', methods: ['GET'], endpoint: login, limit: 'login', effect: true },

@@ -51,7 +51,6 @@ export async function answerRefusal(
   throw fault
 }
 
-/** Returns whether the return URL of a login accepts the current session, with the step-up that the login requested. */
 async function isAcceptedByTarget(
   { config, gate }: Services,
   { facts, now }: Context,

@@ -21,7 +21,6 @@ export const MAX_TRIES = 3
 /** How often a login to the same target may succeed in a row, each time within a minute. */
 const MAX_LOGINS = 5
 
-/** The parameters of a login that are passed to the provider. */
 const PASSED_ON = ['prompt', 'login_hint', 'acr_values', 'max_age', 'scope', 'claims'] as const
 
 /** The parameters of a login that restarts automatically: the number of tries, and a refusal of the last login. */
@@ -33,7 +32,6 @@ const FRAGMENT_KEPT = 'fragment'
 
 const OTHER_PROVIDER = 'This site does not use the sign-in service that was requested.'
 
-/** `GET login`: sends the browser to the provider. */
 export const login: Endpoint = (services) => async (request, reply) => {
   const { config } = services
   const context = contextOf(request)

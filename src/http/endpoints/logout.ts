@@ -47,7 +47,6 @@ export const logout: Endpoint = (services) => async (request, reply) => {
   return target === null ? sendSignedOut(services, request, reply) : reply.redirect(target, kind === 'form' ? 303 : 302)
 }
 
-/** Returns `redirect` or `rd` from a posted form or the query. */
 function requestedTarget(request: FastifyRequest): string | null {
   const [form, query] = [parametersOf(request), queryOf(request)]
   return form.get('redirect') ?? form.get('rd') ?? query.get('redirect') ?? query.get('rd')

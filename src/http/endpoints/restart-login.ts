@@ -66,7 +66,6 @@ export function repeatLogin(
     .redirect(url.href, 302)
 }
 
-/** Clears the counter of restarts. */
 export function forgetTries({ cookies }: Services, request: FastifyRequest, reply: FastifyReply): void {
   const clearTries = cookies.clearTries(request.headers.cookie)
   if (clearTries !== null) reply.header('set-cookie', clearTries)
@@ -77,7 +76,6 @@ export function targetOf({ origin, target }: LoginState, facts: Facts): string {
   return origin === facts.origin ? target : '/'
 }
 
-/** Returns the URL that restarts the login of a callback, with its return URL and step-up. */
 export function loginUrlOf({ config }: Services, facts: Facts, state: LoginState | null): URL {
   const url = new URL(`${facts.origin}${config.basePath}/login`)
   if (state === null) return url

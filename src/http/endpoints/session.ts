@@ -37,7 +37,6 @@ export const refreshSession: Endpoint = (services) => async (request, reply) => 
   return reply.header('cache-control', 'no-store').send(describe(services, found, Date.now()))
 }
 
-/** `GET userinfo`: returns the claims of the ID token. */
 export const userinfo: Endpoint = (services) => async (request, reply) => {
   const found = await requireSession(services, request, reply)
   if (found === null) return reply

@@ -8,7 +8,6 @@ import { beginLogin } from './begin-login.ts'
 import { findSession } from './current-session.ts'
 import { queryOf, type Endpoint, type Services } from './endpoint.ts'
 
-/** The outcome of a silent login. */
 export type Outcome = 'ok' | 'login_required' | 'interaction_required' | 'error'
 
 /** The return URL of a login in a separate window: the page that reports the outcome to its opener. */

@@ -4,7 +4,6 @@ import { type RouteTable, hostOf, originsByHost } from '../../gate/match.ts'
 import type { Facts, FinalDenial } from '../../gate/verdict.ts'
 import { readTarget } from '../target.ts'
 
-/** The parsed URL of a forward-auth request. */
 export interface AuthUrl {
   /** The path and query of the described request if they follow the endpoint's own path, otherwise `null`. */
   readonly described: string | null
@@ -97,7 +96,6 @@ function readDescription(
 
 type DependsOnMethod = Pick<RouteTable, 'dependsOnMethod'>
 
-/** Returns whether the verdict could be different for another method. */
 function dependsOnMethod(about: Facts, routes: DependsOnMethod): boolean {
   const byOrigin = about.headers.origin !== undefined && isCrossOrigin(about)
   return byOrigin || routes.dependsOnMethod(hostOf(about.origin), about.method, about.path)

@@ -13,7 +13,6 @@ import { clearTwoSessions, type Cookies } from '../cookies/cookies.ts'
 import type { Limits } from '../rate-limit.ts'
 import { describedBy, readAuthUrl, type AuthUrl } from './described-request.ts'
 
-/** The services for forward-auth. */
 export interface ForwardAuthServices {
   readonly config: Config
   readonly gate: Gate
@@ -94,7 +93,6 @@ function deny(
   })
 }
 
-/** Returns whether the proxy's client is redirected to the login. */
 export function redirectsProxy({ redirect }: AuthUrl, kind: RequestKind, { location }: Answer): boolean {
   return redirect && kind === 'navigation' && location !== undefined
 }

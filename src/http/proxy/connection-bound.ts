@@ -7,7 +7,6 @@ import type { Dispatcher } from 'undici'
  */
 const SCHEME = /(?:^|,)[ \t]*(?:ntlm|negotiate|nego2|kerberos|credssp)(?![^\s,])/i
 
-/** Returns whether credentials or a challenge authenticate the connection on which they are sent. */
 export function logsInConnection(value: string): boolean {
   return SCHEME.test(value)
 }
@@ -19,13 +18,10 @@ export function hasConnectionLogin(headers: readonly string[]): boolean {
   )
 }
 
-/** The owner of a connection to an application. */
 interface Owner {
-  /** The connection on which the request arrived. */
   readonly client: Socket
   /** The client's address, as reported by trusted proxies. */
   readonly address: string
-  /** The session's id, or `null` without a session. */
   readonly session: string | null
 }
 
@@ -40,7 +36,6 @@ const MAX_OWNERS = 100
 
 const byClient = new WeakMap<Socket, Bound[]>()
 
-/** Returns whether requests on this client's connection have authenticated connections of their own. */
 export function hasOwnConnections(client: Socket): boolean {
   return byClient.has(client)
 }

@@ -31,7 +31,6 @@ import { bodyOf, dispatcherOf, upstreamHeaders, upstreamPath } from './upstream-
 import type { Upstreams } from './upstreams.ts'
 import { joinWebSocket, switchProtocols } from './websocket.ts'
 
-/** The services for an exchange. */
 export interface ExchangeServices {
   readonly config: Config
   readonly headers: UpstreamHeaders
@@ -81,7 +80,6 @@ export class Exchange implements ResponseBody, Dispatcher.DispatchHandler {
   #retriesLeft = 0
   /** Whether the rest of the upstream's response is ignored. */
   #isOver = false
-  /** Whether the upstream has begun to respond. */
   #hasStarted = false
   #timer: NodeJS.Timeout | undefined
   #immediate: NodeJS.Immediate | undefined
@@ -106,7 +104,6 @@ export class Exchange implements ResponseBody, Dispatcher.DispatchHandler {
     this.#isRenewal = isRenewal
   }
 
-  /** Sends the request and streams the response to the client. */
   send(): void {
     const { config, headers: rules, upstreams } = this.#services
     const { route, session } = this.#verdict

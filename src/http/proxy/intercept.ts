@@ -4,7 +4,6 @@ import type { Provider } from '../../oidc/provider.ts'
 import type { Session } from '../../session/session.ts'
 import type { StepUp } from '../../token/denial.ts'
 
-/** The parts of an upstream's response that may require a login. */
 export interface UpstreamAnswer {
   readonly status: number
   readonly location: string | null
@@ -12,15 +11,12 @@ export interface UpstreamAnswer {
   readonly authenticate: readonly string[]
 }
 
-/** What the exchange does with an upstream's response. */
 export type Interception =
   | { readonly type: 'pass' }
-  /** The gateway answers in place of the upstream. */
   | { readonly type: 'deny'; readonly denial: Denial }
   /** The upstream rejects the session's access token, and a new one may help. */
   | { readonly type: 'renew'; readonly session: Session }
 
-/** The request to which the upstream has responded. */
 interface Answered {
   readonly kind: RequestKind
   readonly route: CompiledRoute
@@ -50,7 +46,6 @@ export function intercept(
   return { type: 'deny', denial }
 }
 
-/** Returns whether an upstream's redirect leads to a login. */
 export interface LoginRedirects {
   matches(route: CompiledRoute, status: number, location: string | null): boolean
 }
@@ -95,10 +90,7 @@ function toPattern(pattern: string): RegExp {
  * @see https://www.rfc-editor.org/rfc/rfc9470#section-3
  */
 export type UpstreamChallenge =
-  /** The access token is no longer valid. */
-  | { readonly type: 'invalid-token' }
-  /** The access token is valid, but not sufficient. */
-  | { readonly type: 'step-up'; readonly stepUp: StepUp }
+  { readonly type: 'invalid-token' } | { readonly type: 'step-up'; readonly stepUp: StepUp }
 
 /** Parses the WWW-Authenticate values of a 401 or 403. Returns `null` for challenges that a login would not resolve. */
 function readUpstreamChallenge(status: number, values: readonly string[]): UpstreamChallenge | null {

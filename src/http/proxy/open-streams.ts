@@ -2,29 +2,23 @@ import { LRUCache } from 'lru-cache'
 import type { Session } from '../../session/session.ts'
 import type { Sessions } from '../../session/sessions.ts'
 
-/** The kinds of streams. */
 export const STREAM_KINDS = ['event-stream', 'websocket'] as const
 
-/** Why the gateway closes a stream. */
 export type CloseReason = 'session-ended' | 'draining'
 
-/** A connection that stays open: an event stream or a WebSocket. */
 interface Stream {
   readonly kind: (typeof STREAM_KINDS)[number]
   readonly close: (reason: CloseReason) => void
 }
 
-/** The open streams, by session. */
 export interface Streams {
   /** Registers a stream with its session, if it has one. Returns a function that removes it. */
   add(session: Session | null, stream: Stream): () => void
   /** Moves the streams of one session to another, because the same user has logged in again. */
   move(from: string, to: Session): void
-  /** Returns the session to which the streams of a session have moved. */
   ownerOf(session: Session): Session
   /** Closes all streams, including those that are opened later. */
   drain(): void
-  /** Returns the number of open streams of a kind. */
   count(kind: string): number
 }
 

@@ -1,7 +1,6 @@
 import type { ServerResponse } from 'node:http'
 import type { Dispatcher } from 'undici'
 
-/** The body of a response, on its way from the upstream to the client. */
 export interface ResponseBody {
   readonly response: ServerResponse
   /** Pauses and resumes the upstream. `null` before the upstream is connected. */
@@ -11,7 +10,6 @@ export interface ResponseBody {
    * head.
    */
   held: Buffer | null
-  /** Whether the head and the first chunk have been written. */
   begun: boolean
 }
 
@@ -36,7 +34,6 @@ export function begin(body: ResponseBody): void {
   else write(body, held)
 }
 
-/** Ends the body, with the chunk that is still held. */
 export function complete(body: ResponseBody): void {
   const { response, held } = body
   body.begun = true
@@ -66,12 +63,10 @@ const STREAM =
 /** How long a client may take to read the end of a stream. */
 const LAST_BYTES_MS = 1_000
 
-/** Returns whether a response of this media type continues until one side ends it. */
 export function isEventStream(contentType: string | null): boolean {
   return contentType !== null && STREAM.test(contentType)
 }
 
-/** Destroys the connection of a client that does not read the end of its stream within a second. */
 export function limitLastBytes(response: ServerResponse): void {
   setTimeout(() => {
     // A response that waits for an earlier one ends when its turn comes.

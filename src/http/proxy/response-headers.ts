@@ -30,11 +30,9 @@ function meaningOf(name: string): Meaning {
 interface AnswerHeaders {
   /** Name, value, name, value … for the client, with one character per byte. */
   readonly headers: string[]
-  /** The joined values of Transfer-Encoding, or `null` without one. */
   readonly transferEncoding: string | null
   readonly location: string | null
   readonly contentType: string | null
-  /** The values of WWW-Authenticate. */
   readonly authenticate: readonly string[]
 }
 

@@ -27,7 +27,6 @@ const METHODS = ['execute', 'onStatus', 'onHeadersComplete', 'onMessageComplete'
 /** The status texts of 101 responses, by connection. */
 const phrases = new WeakMap<object, string>()
 
-/** The errors of connections that had carried a response before. */
 const ofUsed = new WeakSet<Error>()
 
 /** Returns whether an error ended a connection that had carried a response before. */

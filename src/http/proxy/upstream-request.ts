@@ -39,7 +39,6 @@ function withTrace(headers: string[], { upstream, headers: { remove } }: Compile
   return out
 }
 
-/** Returns the route's pool, or the client's own dispatcher if the client authenticates its connection. */
 export function dispatcherOf(
   upstreams: Upstreams,
   route: CompiledRoute,

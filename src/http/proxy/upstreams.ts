@@ -14,7 +14,6 @@ export interface Pools {
   close(): Promise<void>
 }
 
-/** The pools of one route table. */
 export interface Upstreams {
   poolFor(route: CompiledRoute): Dispatcher
   /** Creates a dispatcher with one connection for one client. The caller must close it. */
@@ -31,7 +30,6 @@ interface Identity {
 
 const MAX_CONNECT_TIMEOUT_MS = 10_000
 
-/** Creates the pools. They open connections when they are used. */
 export function createPools(): Pools {
   let pools: { readonly identity: Identity; readonly pool: Dispatcher }[] = []
 

@@ -11,11 +11,9 @@ import type { Streams } from './open-streams.ts'
 import { statusText } from './response-headers.ts'
 import { phraseOf } from './undici-parser.ts'
 
-/** The two ends of an upgraded connection. */
 interface Joint {
   readonly client: Duplex
   readonly upstream: Duplex
-  /** Called when a message of the client begins. */
   readonly onMessage: () => void
   readonly onClosed: () => void
   /** How long the upstream may read nothing while data waits for it, in ms. The listener checks the client. */
@@ -132,7 +130,6 @@ export function switchProtocols(upgrade: Upgrade, upstream: Duplex, headers: rea
   upgrade.socket.write(switchingHead(headers, 'websocket', statusText(101, phraseOf(upstream))), 'latin1')
 }
 
-/** The services for open WebSockets. */
 interface WebSocketServices {
   readonly config: Pick<Config, 'limits'>
   readonly sessions: Pick<Sessions, 'touch'>
@@ -184,19 +181,16 @@ export function joinWebSocket(
 export interface FrameTracker {
   /** Reads the next bytes. `boundary` is the offset after the last complete frame, or -1 if there is none. */
   push(chunk: Buffer): { readonly boundary: number; readonly messages: number }
-  /** Returns whether the bytes so far end with a complete frame. */
   atBoundary(): boolean
 }
 
 /** Opcodes below this one are continuation, text and binary frames. */
 const FIRST_CONTROL_OPCODE = 8
 
-/** Creates a tracker for a new connection. */
 function trackFrames(): FrameTracker {
   let header: number[] = []
   let payloadLeft = 0
 
-  /** Returns the length of the header, which its first bytes announce. */
   function headerLength(): number {
     const second = header[1]
     if (second === undefined) return 2

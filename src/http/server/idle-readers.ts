@@ -6,7 +6,6 @@ const CHECKS = 6
 interface Seen {
   /** The number of bytes that the system had taken at the last check. */
   readonly taken: number
-  /** The number of checks since `taken` changed. */
   readonly checks: number
 }
 

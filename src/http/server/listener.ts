@@ -39,12 +39,10 @@ export interface Listener {
   drain(): void
   /** Stops accepting connections. Resolves when the open ones have received their responses and are closed. */
   close(): Promise<void>
-  /** Destroys the open connections. */
   cut(): void
 }
 
 const HANDSHAKE_TIMEOUT_MS = 20_000
-/** How often Node.js checks for request heads that take too long. */
 const CHECK_HEADS_MS = 5_000
 /** The time without data after which TCP probes a client. */
 const KEEP_ALIVE_PROBE_MS = 60_000
@@ -52,7 +50,6 @@ const MAX_CONNECTIONS = 20_000
 /** Idle connections stay open until no request has arrived on any of them for this long. */
 const LINGER_MS = 1_000
 const MAX_LINGER_MS = 10_000
-/** How often a closing listener checks for idle connections. */
 const CHECK_IDLE_MS = 100
 /** How long the last connections may take to emit `close`. */
 const CLOSE_EVENTS_MS = 1_000

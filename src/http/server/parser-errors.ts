@@ -13,7 +13,6 @@ import { peerOf } from '../facts.ts'
 import { idOf, newRequestId } from '../fastify.ts'
 import { answerUnderWay, passDrain, inTurn, latestAnswer } from './response-queue.ts'
 
-/** Node.js's error for a connection that it could not read further. */
 export interface ClientError extends Error {
   readonly code?: string
   readonly reason?: string
@@ -22,7 +21,6 @@ export interface ClientError extends Error {
   readonly bytesParsed?: number
 }
 
-/** Answers, logs and counts the requests that are refused before they are routed. */
 export interface Refusals {
   /**
    * Refuses bytes that the HTTP parser or TLS could not read. `request` is the request whose body was being read; its access
@@ -39,18 +37,15 @@ export interface Refusals {
 interface RefusalServices {
   readonly log: Log
   readonly metrics: Pick<Metrics, 'countRequest'>
-  /** Returns the current configuration. */
   readonly config: () => Pick<Config, 'pages' | 'scripts' | 'publicUrl'>
 }
 
-/** The known parts of a refused request's head. */
 interface Head {
   readonly method: string
   readonly path: string
   readonly kind: RequestKind
 }
 
-/** The outcome of a request that was refused in the middle of its body. */
 type Rejected = Pick<AccessLine, 'status' | 'verdict' | 'aborted' | 'cause'>
 
 /** How long a refused client may take to close its side. */
@@ -71,7 +66,6 @@ export function rejectionOf(request: IncomingMessage): Rejected | null {
   return refused.get(request) ?? null
 }
 
-/** Creates the refusals of one listener. */
 export function createRefusals({ log, metrics, config }: RefusalServices): Refusals {
   const writeLine = openAccessLog(log)
   const mayLog = limitLines(log)
@@ -111,7 +105,6 @@ export function createRefusals({ log, metrics, config }: RefusalServices): Refus
     if (logged) writeLine({ id, method, path, route: '-', ms: 0, client, traceId: null, ...outcome })
   }
 
-  /** Returns a complete HTTP/1.1 response for a connection without a response object. */
   function rawAnswer(fault: Fault, kind: RequestKind, id: string): string {
     const { pages, publicUrl } = config()
     const { headers, body } = contentOf(answerFor(fault), kind, id, publicUrl[0] ?? '', pages)
@@ -188,7 +181,6 @@ function inOrder(socket: Socket, request: IncomingMessage | null, ready: () => v
   else latest.once('close', ready)
 }
 
-/** Calls `ready` when all earlier responses have ended. */
 function behindAll(socket: Socket, _request: IncomingMessage | null, ready: () => void): void {
   const latest = latestAnswer(socket)
   if (latest === null) ready()
@@ -275,7 +267,6 @@ function headersIn(lines: readonly string[]): IncomingHttpHeaders {
   return headers
 }
 
-/** Returns a function that allows `MAX_LINES_A_SECOND` lines per second, and logs the number of omitted lines. */
 function limitLines(log: Log): () => boolean {
   const hasRoom = createLimiter(MAX_LINES_A_SECOND, 1_000)
   let leftOut = 0

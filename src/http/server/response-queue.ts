@@ -21,7 +21,6 @@ export function enqueue(response: ServerResponse): void {
   })
 }
 
-/** Returns how many responses wait on a connection. */
 export function waitingOn(socket: Socket): number {
   return queues.get(socket)?.size ?? 0
 }
@@ -62,7 +61,6 @@ export function hasSaidClose(socket: Socket): boolean {
   )
 }
 
-/** Creates the queue of a connection, with one listener for all its waiting responses. */
 function openQueue(socket: Socket): Set<ServerResponse> {
   const queue = new Set<ServerResponse>()
   queues.set(socket, queue)

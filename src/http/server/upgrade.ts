@@ -7,7 +7,6 @@ import { answerUnderWay, passDrain } from './response-queue.ts'
 const kUpgrade = Symbol('upgrade')
 const kAsked = Symbol('asked')
 
-/** The connection of a request that asks for a WebSocket. */
 export interface Upgrade {
   readonly socket: Socket
   /** Detaches the connection from HTTP after the upstream has switched protocols. The caller then owns the connection. */
@@ -101,7 +100,6 @@ export function routeUpgrades(
   })
 }
 
-/** Returns the upgrade that a request asks for, or `null`. */
 export function upgradeOf(request: Upgrading): Upgrade | null {
   return request[kUpgrade] ?? null
 }

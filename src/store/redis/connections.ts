@@ -13,7 +13,6 @@ export interface Connections {
   masters(): readonly string[]
   /** Runs a command on the master for `key`. Rejects with an error from Redis or the network. */
   command(key: string, args: readonly string[]): Promise<unknown>
-  /** Publishes a message through a master. */
   publish(master: string, channel: string, message: string): Promise<unknown>
   /** Subscribes to channels. Rejects if Redis does not confirm the subscription in time. */
   subscribe(channels: readonly string[], listener: (message: string) => void): Promise<void>
@@ -27,7 +26,6 @@ type Location = Exclude<StoreLocation, { kind: 'memory' }>
 
 const CONNECT_TIMEOUT_MS = 3_000
 
-/** Returns a function that connects to the configured location. */
 export function connectTo(location: Location, settings: Config['session']['redis']): Connect {
   const urls = (location.kind === 'redis' ? [location.url] : location.urls).map((url) => new URL(url))
   const [first] = urls
@@ -170,7 +168,6 @@ async function isMaster(client: Client): Promise<boolean> {
   }
 }
 
-/** Connects to a cluster through the nodes at these URLs. */
 async function connectToCluster(
   urls: readonly URL[],
   options: ClientOptions,
@@ -261,19 +258,16 @@ function addressOf({ hostname, port }: URL, defaultPort: number): Address {
   return { host: withoutBrackets(hostname), port: port === '' ? defaultPort : Number(port) }
 }
 
-/** Adds an address to client options. */
 function at(options: ClientOptions, address: Address): ClientOptions {
   return { ...options, socket: { ...options.socket, ...address } }
 }
 
-/** Returns client options with a signal that destroys the sockets. */
 function endingWith(signal: AbortSignal, options: ClientOptions): ClientOptions {
   // Node.js also accepts a signal for TLS sockets, but the library's types allow it only for plain ones.
   const more = { signal }
   return { ...options, socket: { ...options.socket, ...more } }
 }
 
-/** Closes a client if it is open. */
 function destroy(client: { readonly isOpen: boolean; destroy(): void } | undefined): void {
   if (client?.isOpen === true) client.destroy()
 }

@@ -4,7 +4,6 @@ import { exponentialBackoff } from '../../resilience/backoff.ts'
 import { withDeadline } from '../../resilience/deadline.ts'
 import type { Connect, Connections } from './connections.ts'
 
-/** A Lua script, and the SHA-1 by which Redis identifies it. */
 export interface Script {
   readonly text: string
   readonly sha: string
@@ -21,7 +20,6 @@ export interface RedisLink {
   run(script: Script, keys: readonly [string, ...string[]], args: readonly string[]): Promise<unknown>
   /** Returns the masters that can publish changes, or none while there is no connection. */
   masters(): readonly string[]
-  /** Publishes a message through a master. */
   publish(master: string, channel: string, message: string): Promise<unknown>
   /** Opens new connections, and uses the old ones until the new ones are ready. */
   renew(): void
@@ -40,14 +38,12 @@ interface LinkOptions {
   readonly onTrouble: (error: unknown) => void
 }
 
-/** The time after which a command without a reply has failed. */
 const COMMAND_TIMEOUT_MS = 5_000
 const MAX_PAUSE_MS = 500
 const reconnectPauseMs = exponentialBackoff(50, MAX_PAUSE_MS)
 /** Connections that fail sooner than this are replaced after the longest pause. */
 const STABLE_AFTER_MS = 5_000
 
-/** Creates a script with its SHA-1. */
 export function script(text: string): Script {
   return { text, sha: createHash('sha1').update(text).digest('hex') }
 }

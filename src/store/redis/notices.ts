@@ -18,17 +18,12 @@ type Notice =
 export interface Notices {
   /** Returns the message for a change. This process ignores its own messages. */
   changed(id: string, version: number): string
-  /** Returns the message for the end of a session. */
   gone(id: string): string
-  /** Handles a message from the subscription. */
   receive(message: string): void
   /** Records that a message may have been lost. */
   doubt(): void
-  /** See `Store.assuredUntil`. */
   assuredUntil(readAt: number): number
-  /** Sends a heartbeat through each master now. */
   beat(): void
-  /** Starts sending heartbeats at regular intervals. */
   start(): void
   stop(): void
 }
@@ -73,7 +68,6 @@ export function createNotices({
   let completeFrom: number | null = null
   /** The time up to which the notices are complete. */
   let completeTo = Number.NEGATIVE_INFINITY
-  /** The last period without a loss. */
   let lastComplete = NO_TIME
 
   function lose(): void {

@@ -135,12 +135,10 @@ return redis.error_reply('NOPERM this user has no permissions to run ' .. comman
 
 // The braces put all keys of a session into the same slot of a cluster.
 
-/** Returns the key of a session's record. */
 export function recordKey(id: string): string {
   return `gatehouse:session:{${id}}`
 }
 
-/** Returns the key of a session's refresh lock. */
 export function lockKey(id: string): string {
   return `gatehouse:lock:{${id}}`
 }
@@ -161,7 +159,6 @@ export function rateKey(key: KeyObject, name: string): string {
   return `gatehouse:rate:${mac(key, name)}`
 }
 
-/** Returns the key of a one-time value. */
 export function onceKey(value: string): string {
   return `gatehouse:once:${value}`
 }

@@ -36,7 +36,6 @@ interface RedisStoreOptions {
   readonly log: Log
 }
 
-/** Stores sessions in Redis or Valkey, which all replicas share. */
 export class RedisStore implements Store {
   readonly #link: RedisLink
   readonly #indexKeys: () => readonly KeyObject[]
