@@ -44,7 +44,7 @@ function responseOf(error: unknown): Response | null {
 }
 
 /**
- * Returns the time to wait by the provider's Retry-After, in seconds from `now` (ms since the epoch), or `null`.
+ * Returns how long the provider's Retry-After asks to wait, in seconds from `now` (ms since the epoch), or `null`.
  * @see https://www.rfc-editor.org/rfc/rfc9110#section-10.2.3
  */
 export function retryAfterOf(error: unknown, now = Date.now()): number | null {

@@ -137,8 +137,8 @@ export function createRefresher({ provider, store, sessions, log, metrics }: Ref
     }
     const { session: renewed, saved } = await sessions.renew(session, change)
     if (renewed !== null) return { outcome: { type: 'refreshed', session: renewed }, keepLock: !saved }
-    // The session ended during the grant, and the new refresh token must not outlive it. But if another session has
-    // replaced it, both may share a grant, which a revocation could end:
+    // The session ended during the grant, and the new refresh token must not outlive it. But a session
+    // that has replaced this one may share its grant, and a revocation could end the grant for both:
     // https://www.rfc-editor.org/rfc/rfc7009#section-2.1
     if (!(await sessions.wasRenewed(session.id))) await revokeRefreshToken(provider, tokens.refreshToken, log)
     return { outcome: { type: 'ended' }, keepLock: false }

@@ -31,7 +31,7 @@ export interface LoginState {
   readonly tries: number
   /** Whether the provider refused the last login for a temporary reason. */
   readonly afterRefusal?: true
-  /** Whether a login that is not silent requests `prompt=none`. */
+  /** Whether an ordinary login, not a silent one, asks the provider for `prompt=none`. */
   readonly promptNone?: true
   readonly acrValues: readonly string[] | null
   /** In seconds. */

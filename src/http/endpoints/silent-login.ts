@@ -18,7 +18,8 @@ const USER_MARK = /^[A-Za-z0-9_-]{22}$/
 const NEEDS_INTERACTION = new Set(['interaction_required', 'consent_required', 'account_selection_required'])
 
 /**
- * `GET silent`: a login with `prompt=none` in a frame. `user` is the mark of the user whose data the page shows. With
+ * `GET silent`: a login with `prompt=none` in a frame. `user` is the `user` that
+ * `GET session` returned to the page, so that another user's login is noticed. With
  * `keep`, the login does not replace the session.
  * @see https://openid.net/specs/openid-connect-core-1_0.html#AuthRequest
  */

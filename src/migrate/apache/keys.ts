@@ -6,7 +6,8 @@ const BY_DISCOVERY = "the endpoints and keys come from the provider's discovery 
 const ENCRYPTED_TOKENS = 'encrypted tokens are not supported: configure the provider to sign them only'
 const REGISTERED_CLIENT = 'register the client at the provider: set provider.clientId and its secret'
 const CACHE = 'sessions are in memory or in Redis (session.store); there is no cache to size'
-const BEARER_TOKENS = "clients' own tokens are JWTs of the same provider, verified with its keys: bearer on a route"
+const BEARER_TOKENS =
+  "no introspection: set bearer on a route; it accepts JWTs of the same provider and verifies them with the provider's keys"
 const ONE_PROVIDER = 'there is one provider: run a gateway for each, or let one provider broker the others'
 const LOGIN_STATE = 'each login has a sealed state bound to one small cookie; nothing to set'
 
