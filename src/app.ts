@@ -188,7 +188,7 @@ export async function buildApp(written: Config, log: Log, tracing: Tracing | nul
   }
 }
 
-/** Replaces the session keys by derived ones, because different deployments may share session keys and a store. */
+/** Replaces the session keys with derived ones, because different deployments may share session keys and a store. */
 function withOwnKeys(config: Config): Config {
   return { ...config, session: { ...config.session, keys: keysOf(config) } }
 }

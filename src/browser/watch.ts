@@ -137,7 +137,10 @@ function announceLogouts(gateway: Gateway, channel: Channel): void {
     )
 }
 
-/** Creates a function that warns the page before the session ends. It returns the seconds until the next read. */
+/**
+ * Creates a function that warns the page before the session ends. That function returns how many seconds to wait before
+ * the session is read again.
+ */
 function createWarning(
   { base, fetch }: Gateway,
   renewal: Renewal,

@@ -10,7 +10,7 @@ const MAX_DURATION_MS = 3650 * DAY_MS
 interface DurationOptions {
   /** The minimum in ms; 1000 by default. */
   readonly min?: number
-  /** Whether a timer waits for the duration, which limits its length. */
+  /** Whether the duration is used for a timer. If so, it is at most `MAX_TIMER_MS`. */
   readonly timer?: boolean
 }
 

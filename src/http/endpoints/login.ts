@@ -23,7 +23,7 @@ const MAX_LOGINS = 5
 
 const PASSED_ON = ['prompt', 'login_hint', 'acr_values', 'max_age', 'scope', 'claims'] as const
 
-/** The parameters of a login that restarts automatically: the number of tries, and a refusal of the last login. */
+/** The parameters of a login that restarts automatically: the number of tries, and whether the provider refused the last login. */
 export const TRIES = 'tries'
 export const AFTER_REFUSAL = 'refused'
 

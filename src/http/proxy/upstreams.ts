@@ -56,7 +56,7 @@ export function createPools(): Pools {
           open(identityOf(route, answerHeaders), ONE_CONNECTION).compose(
             (dispatch) => (options, handler) =>
               // undici closes a connection after a HEAD, because an erroneous body would be read as the next response.
-              // Here, the next request is from the same client, and the login of the connection would be lost.
+              // This connection serves one client, so that risk is small, and closing it would lose the client's login.
               dispatch(options.method === 'HEAD' ? { ...options, reset: false } : options, handler),
           ),
       }

@@ -62,7 +62,7 @@ function migrateRedis(migration: Migration, type: Setting): void {
     )
 }
 
-/** Returns the URLs of the servers, and how the scheme of `session.store` ends. */
+/** Returns the URLs of the servers, and the suffix of the scheme in `session.store`, such as `+sentinel`. */
 function redisNodes(migration: Migration): { urls: string[]; scheme: string; master: string } {
   const isOn = (key: string): boolean => {
     const setting = migration.effective.get(key)
