@@ -193,7 +193,9 @@ function withOwnKeys(config: Config): Config {
   return { ...config, session: { ...config.session, keys: keysOf(config) } }
 }
 
-/** Builds the shell. The hooks and handlers are registered in the order in which a request passes them. */
+/**
+ * Builds the handlers and upstreams of a configuration. A request passes the hooks in the order of their registration.
+ */
 async function buildShell(config: Config, lasting: Lasting): Promise<Shell> {
   const { log, metrics, tracing, store, provider, sessions, refresher, streams } = lasting
 

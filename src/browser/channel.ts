@@ -50,7 +50,7 @@ function isMessage(data: unknown): data is Message {
 
 /**
  * Runs `work` while holding the lock `name`, which tabs share. Without TLS, browsers have no locks, so `work` runs
- * without one.
+ * without a lock.
  */
 export function withLock<T>(name: string, work: () => Promise<T>): Promise<T> {
   return 'locks' in navigator ? navigator.locks.request(`gatehouse:${name}`, work) : work()

@@ -33,7 +33,7 @@ export function createRenewal(gateway: Gateway, channel: Channel): Renewal {
       stopListening()
       if (signedInElsewhere) return { ok: hasSessionOfUser() }
       if (!stepUp) {
-        // A session does not help if the application has rejected its token.
+        // If the application has rejected the token of the session, the existing session does not help.
         const info = code === 'upstream_login_required' ? null : await readSession(gateway).catch(() => null)
         if (info !== null && (info.tokens.refreshable || info.tokens.expire_in_seconds !== 0)) {
           return { ok: info.session.user === gateway.user }
@@ -111,7 +111,7 @@ export function loginSilently({ base, user }: Gateway, keep: boolean): Promise<O
       finish('error')
     }, FRAME_TIMEOUT_MS)
     document.addEventListener('securitypolicyviolation', onViolation)
-    // Under COEP a page shows only frames that opt in.
+    // Under COEP, a page can show only frames that allow embedding by their own headers.
     if (crossOriginIsolated) finish('error')
     else document.documentElement.append(frame)
   })
@@ -124,7 +124,7 @@ interface LoginWindow {
   readonly closed: Promise<void>
 }
 
-/** Opens the login in a window for at most five minutes. With `stepUp`, a login in another tab does not close it. */
+/** Opens the login in a window for up to five minutes. A silent login in any tab closes the window unless `stepUp`. */
 function openLoginWindow({ base }: Gateway, channel: Channel, loginUrl: string | null, stepUp: boolean): LoginWindow {
   const url = new URL(loginUrl ?? `${base}/login`)
   url.searchParams.set('redirect', `${new URL(base).pathname}/silent?outcome=ok`)

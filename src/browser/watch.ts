@@ -175,8 +175,8 @@ function secondsLeft({ session: { ends_in_seconds: ends, timeout_in_seconds: idl
 }
 
 /**
- * Creates a function that replaces tokens that cannot be refreshed, by a silent login and once for all tabs. It returns
- * the seconds until the next read.
+ * Creates a function that replaces tokens that cannot be refreshed. The function logs in silently, once for all tabs,
+ * and returns the seconds until the session must be read again.
  */
 function createTokenRenewal(gateway: Gateway): (info: SessionInfo) => number {
   let attempted: string | null = null
@@ -191,8 +191,8 @@ function createTokenRenewal(gateway: Gateway): (info: SessionInfo) => number {
 }
 
 /**
- * Creates a function that checks, when due and once for all tabs, whether the session at the provider is alive. If it has
- * ended, the function ends the gateway's session too.
+ * Creates a function that checks, when due and once for all tabs, whether the provider's session is alive. If the
+ * provider's session has ended, the function ends the gateway's session too.
  */
 function createProviderCheck(gateway: Gateway, channel: Channel): (info: SessionInfo) => void {
   const check = async (intervalS: number, session: string): Promise<void> => {

@@ -81,7 +81,7 @@ export function createXhr(
       const held = this.#state === 'held' && this.readyState === 4
       this.#state = 'done'
       super.abort()
-      // The browser considers the request finished and fires nothing.
+      // The browser considers the held request finished, so `super.abort()` fires no events.
       if (held) this.#fire('abort', 'loadend')
     }
 

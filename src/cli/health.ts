@@ -55,7 +55,8 @@ async function requestHealth(
   const path = admin === null ? `${basePath}/session` : ready ? '/readyz' : '/livez'
   const secure = admin === null && tls !== null
   const address = localAddress(admin?.listen ?? listen)
-  // The certificate names the public host, and this request does not leave the machine.
+  // The request does not verify the certificate, because the certificate names the public host and the request does not
+  // leave the machine.
   const request = (secure ? httpsRequest : httpRequest)({
     ...address,
     path,

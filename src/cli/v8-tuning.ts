@@ -2,9 +2,9 @@ import { createHook } from 'node:async_hooks'
 import { getHeapSpaceStatistics, setFlagsFromString } from 'node:v8'
 
 /**
- * Keeps V8 from allocating objects directly in the old space. V8 decides that once for each allocation
- * site, in the first seconds of load. The objects of requests then keep each other alive, each collection takes four
- * times as long, and a full collection happens every second.
+ * Keeps V8 from allocating objects directly in the old space. V8 decides once for each allocation site, in the first
+ * seconds of load, whether to do so. If it does, the objects of requests keep each other alive, each collection takes
+ * four times as long, and a full collection happens every second.
  */
 export function disablePretenuring(): void {
   setFlagsFromString('--no-allocation-site-pretenuring')
@@ -19,10 +19,11 @@ const CHECK_INTERVAL_MS = 100
 
 /**
  * Lets V8's new space grow to its full size in one step, and bounds both spaces. V8 shrinks the new space of an idle
- * process and doubles it only as objects survive, which takes seconds with eight times the collections. Node.js 20 stops
- * at 16 MB. Later versions grow it to 64 MB and let the old space grow fourfold between collections, which doubles the
- * resident memory. (`--max-semi-space-size` takes effect on the command line only.) Call this once the process has
- * started: loaded code survives collections, so a large step before that only costs time.
+ * process and doubles it only as objects survive. That growth takes seconds, with eight times as many collections.
+ * Node.js 20 grows the new space to 16 MB at most. Later versions grow it to 64 MB and let the old space grow fourfold
+ * between collections, which doubles the resident memory. (`--max-semi-space-size` takes effect on the command line
+ * only.) Call this function once the process has started: loaded code survives collections, so a large step before the
+ * start only costs time.
  */
 export function boundHeap(): void {
   if (Number.parseInt(process.versions.node, 10) < 22) {

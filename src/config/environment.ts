@@ -32,7 +32,8 @@ export function variables(schema: TSchema, path: KeyPath = []): Variable[] {
   return shape.section.off ? [variable('scalar'), ...inner] : inner
 }
 
-// Kubernetes sets these in every container of a namespace that has a service named `gatehouse` or `gatehouse-…`.
+// Kubernetes sets these variables in every container of a namespace that has a service named `gatehouse` or
+// `gatehouse-…`.
 const SERVICE_VARIABLE = /^GATEHOUSE_(PORT|SERVICE)(_|$)|_SERVICE_(HOST|PORT)(_|$)|_PORT_\d+_(TCP|UDP|SCTP)(_|$)/
 
 export interface Setting {

@@ -25,7 +25,7 @@ export function valueAt(tree: unknown, path: KeyPath): unknown {
   return value
 }
 
-/** Returns a copy of `tree` with `value` at the path; a value along the path that is not a map becomes one. */
+/** Returns a copy of `tree` with `value` at the path. Maps replace all values along the path that are not maps. */
 export function withValue(tree: unknown, [step, ...rest]: KeyPath, value: unknown): unknown {
   if (step === undefined) return value
   const map = isMapping(tree) ? tree : {}

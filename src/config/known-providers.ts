@@ -62,7 +62,8 @@ const knownProviders: readonly KnownProvider[] = [
 ]
 
 /**
- * Returns the known provider with this issuer or, once its metadata is loaded, this token endpoint. Both must be URLs.
+ * Returns the known provider that the issuer's host or the token endpoint's path identifies. The token endpoint is null
+ * until the provider's metadata is loaded. Both arguments must be URLs.
  */
 export function knownProvider(issuer: string, tokenEndpoint: string | null = null): KnownProvider | null {
   const { hostname } = new URL(issuer)

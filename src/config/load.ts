@@ -132,7 +132,7 @@ function locate(written: Written, { path, part = 'value', message, instead = nul
 
 /** Applies the defaults that depend on other keys: a route's upstream, and no token on public routes. */
 function inherit(config: ResolvedConfig, written: unknown): ResolvedConfig {
-  // The list or a route is undefined if it could not be resolved.
+  // The list is undefined if it could not be resolved, and so is each route that could not be resolved.
   const resolved: (ResolvedRoute | undefined)[] | undefined = config.routes
   const routes = resolved?.map((route, index) => {
     if (route === undefined) return route
@@ -144,7 +144,7 @@ function inherit(config: ResolvedConfig, written: unknown): ResolvedConfig {
   return { ...config, routes } as ResolvedConfig
 }
 
-/** Returns a route whose upstream the rules have checked. */
+/** Returns the route with its upstream, which is not null once the rules have found no problem. */
 function checkedRoute({ upstream, ...route }: ResolvedRoute): Route {
   if (upstream === null) throw new TypeError(`the route ${route.path} has no upstream`)
   return { ...route, upstream }

@@ -14,7 +14,7 @@ export interface Finding {
 export interface Problem {
   /** The YAML file, the environment variable that holds the value, or `environment` for a value given in neither. */
   readonly file: string
-  /** Counted from 1; null without a file. */
+  /** The line, counted from 1; null if the problem has no position in the file. */
   readonly line: number | null
   readonly column: number | null
   /** The key's path such as `routes[0].path`; empty for the whole configuration. */

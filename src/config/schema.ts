@@ -175,7 +175,7 @@ export const schema = group('Configuration of Gatehouse.', {
   ),
 })
 
-/** The configuration as the schema resolves it, before the rules between keys are checked. */
+/** The configuration as the schema resolves it, before the rules that compare keys have checked it. */
 export type ResolvedConfig = Static<typeof schema>
 
 /** A route as the schema resolves it; its upstream is null when neither the route nor the configuration has one. */

@@ -1,6 +1,6 @@
 import type { KeyPath } from './key-path.ts'
 
-/** A file named in the configuration, with its content when the configuration was loaded. */
+/** A file named in the configuration, with the content that it had when the configuration was loaded. */
 export interface ConfigFile {
   readonly path: string
   readonly content: Buffer

@@ -47,7 +47,8 @@ const MESSAGES: Partial<Record<string, { message: string; instead: string | null
   },
 }
 
-// `store: memory:` looks like a URL but is not valid YAML. A space replaces its last colon, which keeps all columns.
+// `store: memory:` looks like a URL but is not valid YAML. This function replaces the last colon by a space, so that
+// all columns in messages stay correct.
 function tolerateBareMemory(text: string): string {
   return text.replace(/^([ \t]*store:[ \t]+memory):(?=[ \t]*(?:#.*)?\r?$)/gm, '$1 ')
 }
@@ -115,7 +116,7 @@ export function readYaml(text: string): YamlText {
     let key: Node | null = null
     for (const step of path) {
       if (isAlias(node)) node = node.resolve(document)
-      // A single value may replace a list of one.
+      // An operator may write a single value instead of a list with one item.
       if (isScalar(node) && step === 0) break
       let next: unknown
       if (isMap(node)) {

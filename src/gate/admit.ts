@@ -144,7 +144,7 @@ const CALLBACK_TO_TARGET_MS = 2_000
 
 /**
  * Returns whether the session was created within the last two seconds by a login with this `max_age`, in seconds. The
- * callback checks `auth_time` with a tolerance for clock skew, so a stricter check here would loop.
+ * callback checks `auth_time` with a tolerance for clock skew, so a stricter check here would start another login.
  */
 function comesFromLoginFor(
   maxAge: number,

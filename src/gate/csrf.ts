@@ -5,8 +5,8 @@ import type { CompiledRoute, Facts } from './verdict.ts'
 export const SAFE_METHODS: ReadonlySet<string> = new Set(['GET', 'HEAD', 'OPTIONS'])
 
 /**
- * Returns whether a request passes the CSRF check. It fails if it has a session and an unsafe method and the browser
- * reports another origin. A WebSocket upgrade counts as unsafe, although it is a GET.
+ * Returns whether a request passes the CSRF check. The check fails if the request has a session and an unsafe method
+ * and the browser reports another origin. A WebSocket upgrade counts as unsafe, although it is a GET.
  */
 export function passesCsrfCheck(facts: Facts, route: CompiledRoute, session: Session | null): boolean {
   if (session === null || route.csrf === 'off') return true
@@ -18,7 +18,7 @@ export function passesCsrfCheck(facts: Facts, route: CompiledRoute, session: Ses
   return !isCrossOrigin(facts) && !(upgrade && hasForeignOrigin(facts))
 }
 
-/** Returns whether the browser reports that another origin sent the request. Another origin of the same site counts. */
+/** Returns whether the browser reports that another origin, even one of the same site, sent the request. */
 export function isCrossOrigin({ headers, origin }: Pick<Facts, 'headers' | 'origin'>): boolean {
   const site = headers['sec-fetch-site']
   if (site === 'cross-site' || site === 'same-site') return true

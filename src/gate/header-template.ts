@@ -64,7 +64,7 @@ function joined(value: string | readonly string[]): string {
   return typeof value === 'string' ? value : value.map((item) => item.replaceAll(',', '%2C')).join(',')
 }
 
-/** Encodes text that a header cannot carry. Leading and trailing spaces count, because servers trim them. */
+/** Encodes text that a header cannot carry, including text with outer spaces, because servers trim those. */
 function asciiOnly(text: string): string {
   if (PRINTABLE.test(text) && text === text.trim() && !LIKE_AN_EXT_VALUE.test(text)) return text
   const encoded = encodeURIComponent(text.replace(/\p{Surrogate}/gu, '\ufffd'))

@@ -28,7 +28,7 @@ const MAX_CACHED_LENGTH = 100
 export interface UpstreamHeaders {
   /**
    * Returns name, value, name, value …: the client's headers, without those that it may not set, followed by the
-   * gateway's own.
+   * gateway's own headers.
    */
   build(facts: Facts, route: CompiledRoute, who: Who | null, accessToken: string | null): string[]
   identity(route: CompiledRoute, who: Who | null, accessToken: string | null): string[]

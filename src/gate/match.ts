@@ -57,7 +57,7 @@ export function compileRoutes(configured: readonly Route[], basePath: string): R
       insert(folded, fold(pattern), leaf)
     }
   }
-  // Without such a route, a path without a trailing slash cannot conflict with the path that has one.
+  // If no route ends with a slash, a path without a trailing slash cannot conflict with its twin that has one.
   const hasTrailingSlashes = routes.some(({ path }) => path !== '/' && path.endsWith('/'))
   const allLowerCase = [basePath, ...configured.map((route) => decoded(route.path))].every(
     (pattern) => pattern === fold(pattern),
@@ -67,8 +67,8 @@ export function compileRoutes(configured: readonly Route[], basePath: string): R
   insert(normalized, `${basePath}/**`, own)
   insert(folded, `${fold(basePath)}/**`, own)
 
-  // Most applications treat `/admin/` like `/admin`. The route of one must not admit requests that the route of the
-  // other would deny, unless its pattern matches both.
+  // Most applications treat `/admin/` like `/admin`. If the two paths have different routes, the more lenient route
+  // must not admit a request that the stricter route would deny, unless the lenient route's pattern matches both paths.
   function trailingSlashConflict(
     root: Node,
     path: string,
@@ -203,7 +203,7 @@ function pick(leaves: readonly Leaf[], host: string, method: string): Match {
   return null
 }
 
-/** A route's host may have a port. Without one, it matches any port. */
+/** A route's host may have a port. A host without a port matches any port. */
 function names(wanted: string, host: string): boolean {
   return host === wanted || host.startsWith(`${wanted}:`)
 }
@@ -228,7 +228,7 @@ export function originsByHost(publicUrls: readonly string[]): (host: string) => 
     const ofThatName = publicUrls.filter((other) => new URL(other).hostname === hostname)
     if (ofThatName.length === 1) byHost.set(hostname, origin)
   }
-  // Set last, so that a name without a port finds the origin without a port.
+  // These entries are set last, so that a name without a port finds the origin without a port.
   for (const origin of publicUrls) byHost.set(hostOf(origin), origin)
   return (host) => byHost.get(host.toLowerCase()) ?? null
 }

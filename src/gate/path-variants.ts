@@ -81,7 +81,7 @@ export function pathVariants(
 const LENIENT: readonly (readonly [when: RegExp, read: (path: string) => string])[] = [
   // Apache's mod_rewrite before 2.4.60 (CVE-2024-38474), and applications that parse a decoded path as a URL.
   [/\?/, (path) => path.slice(0, path.indexOf('?'))],
-  // URL parsers, such as Python's urlsplit, drop these anywhere: https://url.spec.whatwg.org/#concept-basic-url-parser
+  // URL parsers, such as urlsplit, drop these characters: https://url.spec.whatwg.org/#concept-basic-url-parser
   [/[\t\n\r]/, (path) => path.replace(/[\t\n\r]/g, '')],
   // `new URL(request.url, base)` in Node.js and urlsplit in Python parse the text after a leading `//` as a host.
   [/^\/\//, (path) => path.replace(/^\/\/+[^/]*/, '') || '/'],

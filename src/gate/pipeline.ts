@@ -131,7 +131,7 @@ function bearerToken({ headers }: Pick<Facts, 'headers'>): string | null {
 
 /**
  * Returns whether any Authorization header begins with `Bearer`, well-formed or not. An application with a more lenient
- * parser than `bearerToken` would accept a token in it that was not verified.
+ * parser than `bearerToken` would accept an unverified token from such a header.
  */
 export function beginsAsBearer(facts: Pick<Facts, 'headers' | 'rawHeaders'>): boolean {
   return authorizationFields(facts).some((value) => /^\W*bearer/i.test(value))

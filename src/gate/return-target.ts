@@ -1,7 +1,7 @@
 /** With a longer target, `state` would exceed the limit of some providers and proxies. */
 const MAX_LENGTH = 2048
 
-/** Browsers drop or replace these characters, which could change the destination. */
+/** Browsers drop or replace these characters, so a URL that contains one could lead to another destination. */
 // oxlint-disable-next-line no-control-regex
 const UNSAFE = /[\u0000-\u001f\u007f\\]/
 
@@ -14,7 +14,7 @@ export function returnTarget(target: string | null | undefined, origin: string):
     return null
   if (!URL.canParse(target, origin)) return null
   const url = new URL(target, origin)
-  // A `blob:` URL has the origin of the URL inside it, and that URL as its path.
+  // The `origin` of a `blob:` URL is that of the URL inside it, and its `pathname` is the whole URL inside it.
   if (url.origin !== origin || url.username !== '' || url.password !== '' || !/^\/(?!\/)/.test(url.pathname))
     return null
   return url.pathname + url.search + url.hash

@@ -19,7 +19,7 @@ export interface Facts {
   /** The public origin that the request belongs to. */
   readonly origin: string
   readonly client: Client
-  /** The content of the session cookie, or `null` unless exactly one session cookie opens. */
+  /** The content of the session cookie, or `null` unless exactly one session cookie can be opened. */
   readonly ticket: Ticket | null
 }
 
@@ -65,7 +65,7 @@ export type Denial =
   | { readonly reason: 'loop' }
   /** The application redirects a script to a login. */
   | { readonly reason: 'upstream-login' }
-  /** The application requires a stronger login, which the provider did not deliver a moment ago. */
+  /** The application requires a stronger login, but the provider has just failed to deliver that login. */
   | { readonly reason: 'step-up-refused' }
   /** The browser sends two session cookies that both open, and the gateway cannot remove one of them. */
   | { readonly reason: 'two-sessions' }

@@ -32,7 +32,7 @@ const CLIENT_CLOSED_REQUEST = 499
 
 /**
  * Gives each request its log. When a request ends, writes its access line, counts it and, with tracing, ends its span.
- * A request ends with its response or with the client's connection, a WebSocket with its connection.
+ * A request ends when its response is sent or its client disconnects. A WebSocket ends when its connection closes.
  */
 export function observe(app: FastifyInstance, { config, log, metrics, tracing }: Observers): void {
   const writeLine = openAccessLog(log)
@@ -66,14 +66,17 @@ export function observe(app: FastifyInstance, { config, log, metrics, tracing }:
       else tell(ended)
     }
     raw.on('error', ignore)
-    // The client of a pipelined request has disconnected before its turn.
+    // The client of a pipelined request has disconnected before the gateway began to handle the request.
     if (raw.destroyed) process.nextTick(over)
     else raw.on('close', over)
     done()
   })
 }
 
-/** Without an `error` listener, a write after the end of a response would end the process. `close` follows anyway. */
+/**
+ * A write after the end of a response emits `error`, which would end the process without a listener. The listener has
+ * nothing to do, because `close` follows.
+ */
 function ignore(): void {}
 
 function endOf(

@@ -16,8 +16,8 @@ export interface GateServices extends ExchangeServices {
 }
 
 /**
- * Registers the catch-all: the gate decides on every request, which is then answered or forwarded. Both happen in
- * onRequest, because Fastify reads the body and checks its content type after that hook.
+ * Registers the catch-all route. The onRequest hook lets the gate decide on a request, and then answers or forwards the
+ * request, because Fastify would read the body and check its content type after that hook.
  */
 export async function registerGate(app: FastifyInstance, services: GateServices, limits: Limits): Promise<void> {
   for (const hook of limits.requests) app.addHook('onRequest', hook)

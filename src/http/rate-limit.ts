@@ -89,7 +89,7 @@ export function createCounts(store: Pick<Store, 'count'>): Counts {
       const local = addLocally(name, window, now)
       const pending = now < pausedUntil ? null : store.count(name, window)
       if (pending === null) return local
-      // The store logs its errors.
+      // An error is not logged here, because the store logs its own errors.
       const shared = await withDeadline(
         pending.catch(() => null),
         COUNT_TIMEOUT_MS,

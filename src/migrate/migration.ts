@@ -32,7 +32,7 @@ export interface BaseRoute {
   readonly path: string
   readonly access?: 'required' | 'optional' | 'public'
   readonly challenge?: string
-  /** Required in addition to the claims of all routes. */
+  /** Claims that this route requires in addition to the claims that all routes require. */
   readonly claims?: Readonly<Record<string, (string | boolean)[]>>
   readonly acr?: readonly string[]
   readonly upstream: string | null
@@ -118,7 +118,7 @@ export function remark(migration: Migration, grade: Grade, setting: Setting | nu
   if (setting !== null) migration.handled.add(setting)
 }
 
-/** Marks settings as sources of the routes, and as handled. */
+/** Records that `routes` is derived from these settings, and marks the settings as handled. */
 export function markRouteSource(migration: Migration, ...settings: Setting[]): void {
   for (const setting of settings) {
     migration.routeSources.add(setting)

@@ -3,7 +3,7 @@ import type { Setting } from './setting.ts'
 
 type Route = Record<string, unknown>
 
-/** An exception with the base route that its requests would match without it. */
+/** An exception, and the base route that would match the same requests if the exception did not exist. */
 interface PlacedException {
   readonly exception: RouteException
   readonly base: BaseRoute
@@ -164,8 +164,8 @@ function routeOf({ routeDefaults }: Migration, base: BaseRoute, siteUpstream: st
 }
 
 /**
- * Adds `headers.remove` to routes. A header that one route sets is removed from client requests on all routes anyway, so
- * only the others are named.
+ * Returns a function that adds `headers.remove` to a route. If any route sets a header, the gateway removes that header
+ * from client requests on all routes, so `headers.remove` names only the other headers.
  */
 function removingHeaders({ routeDefaults }: Migration, routes: readonly Route[]): (route: Route) => Route {
   const someHaveSessions = routes.some(({ access }) => access !== 'public')
@@ -173,7 +173,7 @@ function removingHeaders({ routeDefaults }: Migration, routes: readonly Route[])
     ? [...Object.keys(routeDefaults.set), routeDefaults.token?.grant === 'none' ? '' : routeDefaults.token?.header]
     : []
   const set = new Set(known.map((name) => name?.toLowerCase() ?? ''))
-  // Authorization passes on routes without a session.
+  // On routes without a session, the gateway passes the client's Authorization header on.
   set.delete('authorization')
   const names = new Map(
     routeDefaults.remove.filter((name) => !set.has(name.toLowerCase())).map((name) => [name.toLowerCase(), name]),

@@ -5,7 +5,7 @@ import { formatDuration } from '../config/units.ts'
 export class UnreadableFile extends Error {}
 
 export interface Setting {
-  /** The name in that gateway's documentation. */
+  /** The name of the setting in the documentation of the other gateway. */
   readonly key: string
   /** The name in the file, such as a flag or a variable. */
   readonly written: string

@@ -76,7 +76,7 @@ export function createAccessTokens(provider: Provider): AccessTokens {
   }
 }
 
-/** Returns what is wrong with a token. Quotes its claims only if their signature is valid. */
+/** Returns the reason why a token is refused. Quotes the token's claims only if its signature is valid. */
 function whyRefused(error: unknown, issuer: string, audiences: readonly string[]): string {
   if (error instanceof errors.JWTExpired) return `it has expired (exp ${shown(error.payload.exp)})`
   if (error instanceof errors.JWTClaimValidationFailed) {
@@ -99,8 +99,8 @@ const OTHER_TYPES = new Set(['ID', 'Refresh', 'Offline', 'Logout'])
 const ACCESS = ['scope', 'scp', 'client_id'] as const
 
 /**
- * Returns whether a token of type `jwt` is not an access token. An ID token can also have an accepted audience, and
- * before RFC 9068 no type distinguished the two.
+ * Returns whether a token of type `jwt` is not an access token. An ID token can also have an accepted audience, and a
+ * provider that does not implement RFC 9068 may give ID tokens and access tokens the same type.
  */
 function isForOtherUse(claims: JWTPayload, type: string, clientId: string): boolean {
   if (type !== 'jwt') return false

@@ -14,7 +14,7 @@ export type CodeOrError =
   { readonly type: 'code'; readonly code: string; readonly iss: string | null } | AuthorizationError
 
 /**
- * An error from the provider, unless the browser has forged it.
+ * An error that the provider sent or that a browser forged.
  * @see https://www.rfc-editor.org/rfc/rfc6749#section-4.1.2.1
  */
 export interface AuthorizationError {
@@ -104,7 +104,10 @@ const SENTENCES: Readonly<Record<ErrorKind, string>> = {
   'refused': NOT_ACCEPTED,
 }
 
-/** Returns the fault for a login that the provider refused. With `signedIn`, it says that the user is still signed in. */
+/**
+ * Returns the fault for a login that the provider refused. With `signedIn`, the fault's detail says that the user is
+ * still signed in.
+ */
 export function refusedLogin({ error, description }: AuthorizationError, kind: ErrorKind, signedIn: boolean): Fault {
   return new Fault('login_failed', {
     cause: Object.assign(new Error('the authorization response is an error'), {

@@ -7,7 +7,10 @@ import { announcedIssuer, type Provider } from './provider.ts'
 import { NOT_DELIVERED, toLoginFault } from './oauth-errors.ts'
 import { isIdentifier, toTokenSet, type Claims, type TokenSet } from './token-set.ts'
 
-/** How much older than `maxAge` the sign-in may be, because the user may need time after it, for example for consent. */
+/**
+ * The sign-in may be this much older than `maxAge`, because the user may need time between the sign-in and the
+ * callback, for example to give consent.
+ */
 const LOGIN_MARGIN_S = 30
 
 export interface LoginResult {
@@ -33,7 +36,8 @@ export interface LoginChecks {
 
 /**
  * Throws `login_failed` for an authorization response from another issuer, and for a code without `iss` if the provider
- * announces `iss`. An error may lack `iss`: many providers omit it there, and a browser can forge an error anyway.
+ * announces that it sends `iss`. An error without `iss` is accepted, because many providers omit `iss` from errors, and
+ * a browser can forge an error anyway.
  * @see https://www.rfc-editor.org/rfc/rfc9207#section-2.4
  */
 export function requireIssuer(provider: Provider, { type, iss }: CodeOrError): void {

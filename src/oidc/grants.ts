@@ -12,7 +12,7 @@ import { toTokenSet, type Claims, type TokenSet } from './token-set.ts'
 
 export interface RefreshResult {
   readonly tokens: TokenSet
-  /** `null` if the response had no new ID token, or an unusable one. */
+  /** `null` if the response had no new ID token, or if the new ID token was unusable. */
   readonly identity: { readonly idToken: string; readonly idTokenClaims: IDToken } | null
   /** `null` if the claims are unchanged. */
   readonly claims: Claims | null
@@ -21,7 +21,10 @@ export interface RefreshResult {
 /** A refresh returned the identity of another user, client or provider. */
 export class ForeignIdentity extends Error {}
 
-/** Claims about the login itself. A refresh does not change them, and many providers omit them from its ID token. */
+/**
+ * Claims about the login itself. A refresh does not change them, and many providers omit them from the ID token of a
+ * refresh.
+ */
 const LOGIN_CLAIMS = ['acr', 'amr', 'auth_time'] as const
 
 /** How long a refresh waits for the keys and userinfo before it saves the new refresh token. */
@@ -36,9 +39,9 @@ interface Previous {
 }
 
 /**
- * Redeems a session's refresh token. So that a rotated refresh token is not lost, calls `saveRefreshToken` if the
- * identity takes long to verify or the rest of the response is unusable. Rejects with an error for `refusalOf` or with
- * `ForeignIdentity`. Any other problem with an ID token leaves the claims unchanged.
+ * Redeems a session's refresh token. Calls `saveRefreshToken` if the identity takes long to verify or the rest of the
+ * response is unusable, so that a rotated refresh token is not lost. Rejects with `ForeignIdentity`, or with an error
+ * that `refusalOf` can classify. Any other problem with an ID token leaves the claims unchanged.
  * @see https://www.rfc-editor.org/rfc/rfc6749#section-6
  * @see https://openid.net/specs/openid-connect-core-1_0.html#RefreshTokens
  */

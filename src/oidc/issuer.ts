@@ -3,7 +3,10 @@ import type { JWTPayload } from 'jose'
 /** The placeholder for the tenant id in the issuer of a multi-tenant provider, such as Entra. */
 const TENANT = '{tenantid}'
 
-/** Returns whether the issuer in a provider's metadata is a template, with one issuer per tenant in the tokens. */
+/**
+ * Returns whether the issuer in a provider's metadata is a template. The tokens then contain the issuer of their
+ * tenant.
+ */
 export function isTemplate(issuer: string): boolean {
   return issuer.includes(TENANT)
 }
@@ -14,8 +17,8 @@ export function issuerOfTenant(issuer: string, tenant: string): string {
 }
 
 /**
- * Returns the `iss` that a token with these claims must have: the provider's issuer, or its template with the token's
- * `tid`. Throws if the template needs a `tid` and the token has none.
+ * Returns the `iss` that a token with these claims must have. If the provider's issuer is a template, the token's `tid`
+ * is filled in. Throws if the template needs a `tid` and the token has none.
  */
 export function issuerOf(issuer: string, { tid }: JWTPayload): string {
   if (!isTemplate(issuer)) return issuer

@@ -64,7 +64,8 @@ export function createSigningKeys({
 }: KeySource): SigningKeys {
   let known: KeySet | null = null
   const loads = singleFlight<'keys', KeySet>()
-  // Any client can send tokens with a known key id and a bad signature. They must not use up the search for unknown keys.
+  // Any client can send tokens with a known key id and a bad signature. Such tokens have a limit of their own, so that
+  // they cannot block the search for unknown keys.
   const searches = {
     unknownKey: createLimiter(1, SEARCH_PAUSE_MS, clock),
     badSignature: createLimiter(1, SEARCH_PAUSE_MS, clock),

@@ -25,7 +25,10 @@ export interface LoginRequest {
   /** The `claims` parameter, as JSON. @see https://openid.net/specs/openid-connect-core-1_0.html#ClaimsParameter */
   readonly claims?: string | undefined
   readonly identityOnly?: boolean
-  /** Requests the response as a query: the provider may not allow a frame to show its page that posts the response. */
+  /**
+   * Requests the response in the query, because the provider may not allow a frame to show the page that posts the
+   * response.
+   */
   readonly inFrame?: boolean
 }
 
@@ -84,8 +87,8 @@ const USUAL_SCOPES = ['openid', 'profile', 'email']
 const OFFLINE_ACCESS = 'offline_access'
 
 /**
- * Returns the configured scopes, or the usual ones. The usual ones include `offline_access` if the provider supports it
- * and issues no refresh token without it.
+ * Returns the configured scopes, or the usual scopes if none are configured. The usual scopes include `offline_access`
+ * if the provider supports this scope and is not known to issue refresh tokens without it.
  */
 function loginScopes(configured: readonly string[] | null, server: ServerMetadata): readonly string[] {
   if (configured !== null) return configured

@@ -12,7 +12,7 @@ interface EndSessionRequest {
 
 /**
  * Returns the URL at which the browser ends its session at the provider. Returns `null` if the provider has not been
- * discovered or has no such endpoint.
+ * discovered or has no `end_session_endpoint`.
  * @see https://openid.net/specs/openid-connect-rpinitiated-1_0.html#RPLogout
  */
 export function endSessionUrl(provider: Provider, request: EndSessionRequest): URL | null {

@@ -92,7 +92,7 @@ const OTHER_ENDPOINTS = [
 ] as const
 
 /**
- * Throws for a missing or malformed endpoint, because it would otherwise fail in the middle of a login.
+ * Throws if a required endpoint is missing or any endpoint is malformed, because a login would otherwise fail halfway.
  * @see https://openid.net/specs/openid-connect-discovery-1_0.html#ProviderMetadata
  */
 function checkEndpoints(server: ServerMetadata): void {

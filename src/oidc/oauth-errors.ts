@@ -92,7 +92,7 @@ export function refusesRequest(error: unknown): boolean {
   return error instanceof ClientError && error.cause instanceof Response && REFUSES_REQUEST.has(error.cause.status)
 }
 
-/** Returns whether the provider is unreachable or fails temporarily. An unusable response is neither. */
+/** Returns whether the provider is unreachable or fails temporarily. Returns `false` for an unusable response. */
 export function isUnreachable(error: unknown): boolean {
   if (error instanceof Fault) return error.status === 503
   if (error instanceof ResponseBodyError) return isServerFailure(error)
@@ -105,7 +105,8 @@ export function isUnreachable(error: unknown): boolean {
   }
   if (!(error instanceof Error)) return false
   if (error.name === 'TimeoutError' || error.name === 'AbortError') return true
-  // undici's errors for a failed connection and for one that broke within the response.
+  // undici reports a failed connection as `fetch failed`, and a connection that broke during the response as
+  // `terminated`.
   return error instanceof TypeError && (error.message === 'fetch failed' || error.message === 'terminated')
 }
 

@@ -1,7 +1,10 @@
 import { ResponseBodyError, type CustomFetch } from 'openid-client'
 import { numberFrom } from '../config/numbers.ts'
 
-/** The member that holds the unverified ID token of a token response. Login responses keep `id_token`. */
+/**
+ * The member to which the unverified ID token of a token response is moved. The ID token of a login stays in
+ * `id_token`.
+ */
 export const UNVERIFIED_ID_TOKEN = 'unverified_id_token'
 
 type Json = ResponseBodyError['cause']
@@ -22,10 +25,10 @@ export function refreshTokenFromError(error: unknown): string | null {
 }
 
 /**
- * Creates a `fetch` for the provider's OAuth endpoints. It reads each response first, because openid-client would discard
- * tokens if another member is malformed, and an OAuth error because of its status or a WWW-Authenticate header. Rejects
- * with `ResponseBodyError` for an OAuth error with any status. Calls `onSuccess` after each successful grant or pushed
- * request.
+ * Creates a `fetch` for the provider's OAuth endpoints. This `fetch` reads each response before openid-client does,
+ * because openid-client discards tokens if another member is malformed, and discards an OAuth error if the response has
+ * an unexpected status or a WWW-Authenticate header. Rejects with `ResponseBodyError` for an OAuth error with any
+ * status. Calls `onSuccess` after each successful grant or pushed request.
  * @see https://www.rfc-editor.org/rfc/rfc6749#section-5.2
  */
 export function oauthResponses(fetch: CustomFetch, onSuccess: () => void): CustomFetch {
@@ -80,8 +83,8 @@ function isUsable({ access_token: accessToken, token_type: type = null }: Json):
 }
 
 /**
- * Returns the response to a pushed request with a lifetime, which openid-client requires. The gateway uses the request
- * immediately.
+ * Adds a lifetime to the response to a pushed request if the provider sent none, because openid-client requires a
+ * lifetime. The value does not matter, because the gateway uses the request immediately.
  * @see https://www.rfc-editor.org/rfc/rfc9126#section-2.2
  */
 function pushedResponse(body: Json): Json {

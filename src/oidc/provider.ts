@@ -71,8 +71,9 @@ export function openProvider(
   let next: Client | null = null
 
   /**
-   * Returns the current client. A replaced client finishes its calls, and its idle connections close by themselves. It
-   * only stops reading the metadata.
+   * Returns the current client, after a switch to `next` if the switch is due. A replaced client that has discovered
+   * the provider is not closed: it stops reading the metadata, its pending calls finish, and its idle connections close
+   * by themselves.
    */
   function client(): Client {
     if (next !== null && (next.peek() !== null || current.peek() === null)) {
@@ -266,15 +267,16 @@ async function configurationOf(
 ): Promise<Configuration> {
   const auth = await clientAuthentication(settings, server)
   const client = { [clockTolerance]: CLOCK_TOLERANCE_S }
-  // Makes openid-client discover the known template, and gives it the metadata that has been read.
+  // openid-client accepts an issuer template only in its own discovery of `KNOWN_TEMPLATE`. `customFetch` answers that
+  // discovery with the metadata that the gateway has already read.
   const configuration = isTemplate(server.issuer)
     ? await discovery(KNOWN_TEMPLATE, settings.clientId, client, auth, {
         [customFetch]: async () => Response.json(server),
       })
     : new Configuration(server, settings.clientId, client, auth)
   configuration[customFetch] = fetch
-  // Whole seconds, because openid-client multiplies by 1000 and 1.001 × 1000 is not an integer. The transport enforces the
-  // exact time limit.
+  // openid-client multiplies the timeout by 1000, and 1.001 × 1000 is not an integer in floating point, so the timeout
+  // is rounded up to whole seconds. The transport enforces the exact time limit.
   configuration.timeout = Math.ceil(settings.timeout / 1000)
   if (new URL(settings.issuer).protocol === 'http:') allowInsecureRequests(configuration)
   return configuration

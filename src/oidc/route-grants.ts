@@ -21,8 +21,8 @@ interface SessionTokens {
 
 /**
  * Requests a route's access token: by token exchange, by on-behalf-of (Entra's profile of RFC 7523), by client
- * credentials, or with the session's refresh token for another resource. Rejects with openid-client's errors. In the last
- * case, the caller must save a new refresh token in the session.
+ * credentials, or with the session's refresh token for another resource. Rejects with openid-client's errors. If the
+ * session's refresh token was used, the caller must save a new refresh token in the session.
  * @see https://www.rfc-editor.org/rfc/rfc8693#section-2
  * @see https://www.rfc-editor.org/rfc/rfc6749#section-4.4
  * @see https://www.rfc-editor.org/rfc/rfc8707#section-2.2
@@ -35,8 +35,8 @@ export async function grantForRoute(
 ): Promise<TokenSet> {
   const { configuration } = await provider.discovered()
   const response = await request(configuration, wanted, tokens)
-  // Only a token exchange defines this member. For other grants it is ignored, so that a new refresh token is not lost:
-  // https://www.rfc-editor.org/rfc/rfc8693#section-2.2.1
+  // Only a token exchange defines `issued_token_type`. The gateway ignores this member in responses to other grants, so
+  // that a new refresh token is not lost: https://www.rfc-editor.org/rfc/rfc8693#section-2.2.1
   const issued = response['issued_token_type']
   if (wanted.grant === 'token-exchange' && issued !== undefined && !ACCESS_TOKENS.some((type) => type === issued)) {
     throw new Error(`the provider issued a token of type ${JSON.stringify(issued)}`)
@@ -45,8 +45,8 @@ export async function grantForRoute(
 }
 
 /**
- * Returns the audience of a JWT access token if it includes none of `wanted`. Otherwise returns `null`, even for an
- * opaque token. Does not verify the signature.
+ * Returns the audience of a JWT access token if none of `wanted` is in that audience. Otherwise returns `null`, even
+ * for an opaque token. Does not verify the signature.
  * @see https://www.rfc-editor.org/rfc/rfc9068#section-2.2
  */
 export function missingAudience(accessToken: string, wanted: readonly (string | null)[]): readonly string[] | null {

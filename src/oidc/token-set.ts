@@ -8,7 +8,7 @@ export type Claims = Readonly<Record<string, unknown>>
 /** The tokens of a token response. Times are in ms since the epoch. */
 export interface TokenSet {
   readonly accessToken: string
-  /** `null` if the response has no usable `expires_in`, which the RFC only recommends. */
+  /** `null` if the response has no usable `expires_in`. RFC 6749 recommends this member, but does not require it. */
   readonly expiresAt: number | null
   readonly issuedAt: number
   readonly refreshToken: string | null
@@ -52,7 +52,7 @@ export function isIdentifier(value: unknown): value is string {
   return typeof value === 'string' && value !== '' && value.length <= MAX_IDENTIFIER_LENGTH
 }
 
-/** Returns the claims of a JWT without verifying it, or no claims for any other token. Must not be used for decisions. */
+/** Returns the unverified claims of a JWT, or no claims if the token is not a JWT. Must not be used for decisions. */
 export function unverifiedClaims(token: string): Claims {
   try {
     return decodeJwt(token)

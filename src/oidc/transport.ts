@@ -4,7 +4,7 @@ import { Agent, fetch as undiciFetch, type RequestInit as UndiciRequestInit } fr
 import type { Metrics } from '../telemetry/metrics.ts'
 import type { Tracing } from '../telemetry/tracing.ts'
 
-/** Larger than any regular response, so that a faulty provider cannot exhaust the memory. */
+/** The size limit of a response. A faulty provider must not exhaust the memory, and regular responses are smaller. */
 const MAX_RESPONSE_BYTES = 1024 * 1024
 
 const NULL_BODY_STATUS = new Set([101, 204, 205, 304])
@@ -17,7 +17,10 @@ interface TransportOptions {
   readonly observe: (url: string, call: () => Promise<Response>) => Promise<Response>
 }
 
-/** Creates a `fetch` for calls to the provider. It limits the time and the size, and does not follow redirects. */
+/**
+ * Creates a `fetch` for calls to the provider. This `fetch` limits the time of a call and the size of a response, and
+ * does not follow redirects.
+ */
 export function createTransport({ ca, timeout, observe }: TransportOptions): {
   fetch: CustomFetch
   close(): Promise<void>

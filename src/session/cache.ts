@@ -4,8 +4,8 @@ import type { Session } from './session.ts'
 const MAX_SESSIONS = 20_000
 /** How many ended sessions one process remembers. */
 const MAX_REMEMBERED = 50_000
-// Given a `max`, the library allocates memory for all entries at once, which slows the start. With `maxSize`, it does
-// not.
+// With the option `max`, the library allocates memory for all entries in advance, which slows the start of the
+// process. With `maxSize`, the library allocates nothing in advance.
 const REMEMBERED = { maxSize: MAX_REMEMBERED, sizeCalculation: () => 1 }
 
 export interface Cached {

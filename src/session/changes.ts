@@ -12,7 +12,7 @@ import { newTicket } from './ticket.ts'
 export type SessionChange = Partial<Pick<Session, 'claims' | 'idToken' | 'tokens' | 'sid' | 'refreshedAt' | 'endsAt'>>
 
 export interface Renewed {
-  /** `null` if the session has ended. If another process changed the session first, this is the newer version. */
+  /** `null` if the session has ended, or the newer version if another process changed the session first. */
   readonly session: Session | null
   /** `false` if the store cannot be reached. The change is then written when the store is back. */
   readonly saved: boolean
@@ -43,7 +43,7 @@ export function createChanges(
 
   /** Writes a new version. Returns the version that is then valid, or `null` if the session has ended. */
   async function save(renewed: Session, hasNewOwner: boolean): Promise<Session | null> {
-    // A logout by the provider names the current sid.
+    // A logout by the provider names the current sid, so the index must list the session under that sid.
     if (hasNewOwner) await store.relist(renewed.id, ownerOf(renewed))
     const outcome = await store.replace(renewed.id, toRecord(renewed), recordLife(settings, renewed, Date.now()))
     if (outcome === 'replaced') return renewed
@@ -109,7 +109,7 @@ export function createChanges(
         if (written === renewed) cache.keep(renewed, startedAt)
         return { session: cache.hasEnded(session.id) ? null : written, saved: true }
       } catch {
-        // The old refresh token may be spent, so the session would be lost without the new one.
+        // The provider may refuse the old refresh token from now on, so the new refresh token must be kept.
         if (cache.hasEnded(session.id)) return { session: null, saved: true }
         renewed.lastSeenAt = Math.max(renewed.lastSeenAt, current()?.lastSeenAt ?? 0)
         cache.keep(renewed, cache.get(session.id)?.readAt ?? startedAt)
@@ -128,13 +128,13 @@ export function createChanges(
       const intervalMs = touchIntervalMs(settings)
       // A clock that was set back and corrected must not make an active session look idle.
       session.lastSeenAt = Math.max(session.lastSeenAt, now)
-      // A WebSocket may still have the session's version from before a refresh.
+      // A WebSocket may pass the session object from before a refresh, so the cached object is updated too.
       const current = cache.get(session.id)?.session
       if (current !== undefined) current.lastSeenAt = Math.max(current.lastSeenAt, now)
       const at = performance.now()
       const dueAt = touchDueAt.get(session.id)
-      // A session without an entry counts as last written when it began. A start in the future shows that the clock was
-      // set back.
+      // Without an entry in `touchDueAt`, activity counts as last written when the session was created. If that time is
+      // in the future, the clock was set back, and a write is due.
       const isDue = dueAt === undefined ? now < session.createdAt || now >= session.createdAt + intervalMs : at >= dueAt
       if (!isDue) return
       touchDueAt.set(session.id, at + intervalMs)

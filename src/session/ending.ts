@@ -23,7 +23,7 @@ export interface SessionServices {
   readonly store: Store
   readonly cache: SessionCache
   readonly retryQueue: RetryQueue
-  /** A reload of the configuration replaces the values. */
+  /** A reload of the configuration replaces the values in this object. */
   readonly settings: SessionSettings
   readonly log: Log
   readonly metrics: Metrics
@@ -83,7 +83,7 @@ export function createEnding({ store, cache, retryQueue, settings, log, metrics 
     forget(id)
     log.info({ event: 'session_ended', reason, session: id }, 'a session has ended')
     lastEnds.set(id, performance.now())
-    // Written before the removal, because a replica that finds no record looks for the reason.
+    // The note is written before the record is removed, because a replica that finds no record reads the note.
     if (isReplaced) await store.setNote(successorNote(id), reason, SUCCESSOR_NOTE_MS).catch(() => {})
     try {
       await remove(id, reason)
@@ -119,7 +119,7 @@ export function createEnding({ store, cache, retryQueue, settings, log, metrics 
       return null
     },
 
-    // Runs after each session is created, so that the last of several concurrent logins finds all sessions.
+    // `endOldest` runs after each session is created, so the last of several concurrent logins finds all sessions.
     async endOldest(session, max) {
       try {
         const { issuer, subject } = ownerOf(session)

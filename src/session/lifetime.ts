@@ -13,7 +13,7 @@ export interface SessionSettings extends SessionPolicy {
   readonly maxPerUser: number | null
 }
 
-/** Returns the absolute end of a session with this start and the expiry of its ID token. All times are in ms. */
+/** Returns the absolute end of a session from its creation and the expiry of its ID token. All times are in ms. */
 export function absoluteEnd(policy: SessionPolicy, createdAt: number, idTokenExpiresAt: number | null): number {
   const end = createdAt + policy.lifetime
   return policy.endWithIdToken && idTokenExpiresAt !== null ? Math.min(end, idTokenExpiresAt) : end
@@ -31,8 +31,8 @@ export function endReasonOf(policy: SessionPolicy, session: Session, now: number
 }
 
 /**
- * Returns whether the session has ended by the data of this process. Another process may have recorded activity or moved
- * the end, so the store must confirm it. The end of the lifetime needs no confirmation.
+ * Returns whether the session has ended by the data of this process. Another process may have recorded activity or
+ * moved the end, so the store must confirm the result. The end of the lifetime needs no confirmation.
  */
 export function mayHaveEnded(policy: SessionPolicy, session: Session, now: number): boolean {
   const reason = endReasonOf(policy, session, now)

@@ -19,11 +19,11 @@ export interface Lookup {
   resume(): void
 }
 
-/** A cached session is used without a read while the notices of changes are complete up to this long ago. */
+/** If the notices of changes are not complete up to this long ago, a cached session is read again before use. */
 const TRUST_MS = 500
 /** How often an active session is read in the background. An eviction or a flush of the store causes no notice. */
 const READ_INTERVAL_MS = 2_000
-/** The time without a read after which a request waits for one. */
+/** If a cached session was last read longer ago than this, a request waits until the session is read again. */
 const MAX_READ_AGE_MS = 4_000
 const CONFIRM_TIMEOUT_MS = 700
 const CONFIRM_PAUSE_MS = 500
@@ -44,7 +44,7 @@ export function createLookup(
     const known = cache.get(ticket.id)?.session ?? null
     if (cache.hasEnded(ticket.id)) return null
     if (record === null) {
-      // Checks for a successor before the response clears the cookie, which may already be the successor's.
+      // Checks for a successor before the response clears the cookie: the cookie may already hold its ticket.
       await ending.wasRenewed(ticket.id)
       metrics.sessionCache.inc({ result: 'lost' })
       ending.noteMissing(ticket.id)
@@ -105,7 +105,7 @@ export function createLookup(
       const { session, readAt, outdated } = cached
       if (session.ticket.key !== ticket.key) return null
       if (isShared) {
-        // `now` is wall-clock time, which may have been set.
+        // Ages are measured with the monotonic clock, because the wall clock (`now`) may have been set.
         const at = performance.now()
         const isUncertain = outdated || at - readAt > MAX_READ_AGE_MS || store.assuredUntil(readAt) < at - TRUST_MS
         if (isUncertain || mayHaveEnded(settings, session, now)) return confirm(cached, ticket, now)

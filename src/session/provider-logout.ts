@@ -13,7 +13,7 @@ interface EndedLogin {
   readonly sid: string | null
   /** The time of the logout, in ms since the epoch by the gateway's clock. */
   readonly at: number
-  /** Writes no note for logins in progress, because the limit of notes is reached. */
+  /** If `true`, no note is written for logins in progress, because the limit of notes is reached. */
   readonly unnoted?: boolean
 }
 
@@ -48,7 +48,7 @@ export async function wasLoggedOut(store: Pick<Store, 'getNote'>, session: Sessi
     sid === null ? null : await store.getNote(nameOf('sid', issuer, sid)),
     await store.getNote(nameOf('sub', issuer, subject)),
   ]
-  // Gateways write only numbers. Any other note counts as a logout, because another login is safe.
+  // Gateways write only numbers. Any other note counts as a logout, because an unneeded login does no harm.
   return notes.some((note) => note !== null && begunAt <= (numberFrom(note) ?? Number.POSITIVE_INFINITY))
 }
 

@@ -3,7 +3,7 @@ import { open, seal, toKey } from './envelope.ts'
 import type { Session } from './session.ts'
 import type { Ticket } from './ticket.ts'
 
-/** The sealed part of a record. Stored sessions outlive a release, so its members keep their names. */
+/** The sealed part of a record. Its members keep their names, because later releases read the stored records. */
 type Sealed = Omit<Session, 'id' | 'ticket' | 'version' | 'lastSeenAt' | 'requestedStepUp'> & {
   readonly asked: Session['requestedStepUp']
 }
@@ -20,7 +20,7 @@ export function toRecord(session: Session): StoredRecord {
 export function fromRecord(ticket: Ticket, record: StoredRecord): Session | null {
   const text = open(toKey(Buffer.from(ticket.key, 'base64url')), ticket.id, record.sealed)
   if (text === null) return null
-  // Needs no validation: only `toRecord` seals with the ticket's key.
+  // The text needs no validation: only `toRecord` seals with the ticket's key.
   const { asked, ...body }: Sealed = JSON.parse(text)
   return { ...body, requestedStepUp: asked, id: ticket.id, ticket, version: record.version, lastSeenAt: record.seenAt }
 }

@@ -5,7 +5,7 @@ import type { Ticket } from './ticket.ts'
 /** A logged-in user in one browser. Every change creates a new object, except a change of `lastSeenAt`. */
 export interface Session {
   readonly id: string
-  /** Opens the session's record. Never stored in it. */
+  /** Opens the session's record. The record never contains the ticket. */
   readonly ticket: Ticket
   /** The number of writes of the record. An older version never overwrites a newer one. */
   readonly version: number

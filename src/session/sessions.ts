@@ -31,7 +31,7 @@ export interface Sessions {
   touch(session: Session, now: number): void
   /** Ends a session: immediately in this process, and in the store when it is reachable. Never rejects. */
   end(session: Pick<Session, 'id' | 'endsAt'>, reason: EndReason): Promise<void>
-  /** Returns whether a login in the same browser has replaced this session, so that the cookie may be the successor's. */
+  /** Returns whether a login in the same browser has replaced this session. The cookie may then be the successor's. */
   hasSuccessor(id: string): boolean
   /**
    * Returns whether a login of the same user on any replica has replaced this session within the last ten minutes.

@@ -185,7 +185,7 @@ export class MemoryStore implements Store {
   }
 }
 
-/** Limits the memory for a name, because clients may choose the name. */
+/** Hashes a name to a fixed length, because a client may choose a long name. */
 function digest(name: string): string {
   return createHash('sha256').update(name).digest('base64url')
 }
@@ -214,20 +214,21 @@ export interface Bounded<T> {
 }
 
 /**
- * Creates a Keyv with up to `max` entries, from which the least recently used one is evicted. Calls `onDropped` for each
- * dropped entry, with `full` for an eviction.
+ * Creates a Keyv with up to `max` entries, from which the least recently used one is evicted. Calls `onDropped` for
+ * each dropped entry. `full` is `true` if the entry was evicted.
  */
 export function boundedKeyv<T>(max: number, onDropped: (key: string, full: boolean) => void = () => {}): Bounded<T> {
   const map = new LRUCache<string, Entry>({
-    // Given a `max`, the library allocates memory for all entries at once, which slows the start. With `maxSize`, it
-    // does not.
+    // With the option `max`, the library allocates memory for all entries in advance, which slows the start of the
+    // process. With `maxSize`, the library allocates nothing in advance.
     maxSize: max,
     sizeCalculation: () => 1,
     dispose: (_entry, key, reason) => {
       if (reason !== 'set') onDropped(key, reason === 'evict')
     },
   })
-  // An adapter, because Keyv passes the time to live where the LRU cache expects options, and hides the error.
+  // This adapter is needed because Keyv passes the time to live where the LRU cache expects options, and hides the
+  // resulting error.
   const store = {
     get: (key: string) => map.get(key),
     set: (key: string, entry: Entry) => {

@@ -28,7 +28,7 @@ async function open(settings: Config['session'], log: Log, metrics: Metrics): Pr
     metrics.watchStore(() => store.size())
     return store
   }
-  // Loading the Redis client takes a tenth of a second.
+  // The Redis client is loaded only if it is configured, because loading takes a tenth of a second.
   const [{ RedisStore }, { connectTo }] = await Promise.all([
     import('./redis/store.ts'),
     import('./redis/connections.ts'),

@@ -1,6 +1,6 @@
 /** A session's record in the store. Only the sealed part contains data about the user. */
 export interface StoredRecord {
-  /** Opens only with the browser's cookie. */
+  /** The sealed session. Only the key in the browser's cookie opens it. */
   readonly sealed: Buffer
   readonly version: number
   /** All times are in ms since the epoch. */
@@ -69,7 +69,7 @@ export interface Store {
   find(criterion: Criterion): Promise<string[]>
   /** Claims a one-time value. Returns `true` for the first claim within `ttl`. */
   claimOnce(value: string, ttl: number): Promise<boolean>
-  /** Writes a note. The store hides its name, which may identify a user. */
+  /** Writes a note. The store hides `name`, because it may identify a user. */
   setNote(name: string, note: string, ttl: number): Promise<void>
   getNote(name: string): Promise<string | null>
   /** Locks a session for `ttl`. The holder extends the lock with the same call. */
@@ -77,8 +77,8 @@ export interface Store {
   /** Releases the lock if `holder` still has it. */
   unlock(id: string, holder: string): Promise<void>
   /**
-   * Increments a count. The store hides its name, which may identify a user. Returns `null` if the store does not share
-   * counts between processes.
+   * Increments a count. The store hides `name`, because it may identify a user. Returns `null` if the store does not
+   * share counts between processes.
    */
   count(name: string, window: number): Promise<Count> | null
   ping(): Promise<void>
@@ -89,8 +89,8 @@ export interface Store {
   reconnect(): void
   /**
    * Returns the time up to which a record that was read at `readAt` is known to be current, because a notice would have
-   * reported a change. That is a moment ago while notices are complete, and earlier otherwise. Times are in ms of
-   * `performance.now`.
+   * reported a change. The returned time is a moment ago while notices are complete, and earlier otherwise. Times are
+   * in ms of `performance.now`.
    */
   assuredUntil(readAt: number): number
   close(): Promise<void>

@@ -15,11 +15,14 @@ const BLOCK_BYTES = 32_768
 const PIPE_BYTES = 4_096
 const MAX_BYTES_PER_CHARACTER = 3
 const FLUSH_TIMEOUT_MS = 1_000
-/** How much may wait for a reader that has stopped reading. */
+/** How many bytes may wait for a reader that has stopped reading. */
 const MAX_WAITING_BYTES = 8 * 1024 * 1024
 
 export interface LineTarget {
-  /** Whether other processes write there too: blocks of at most PIPE_BUF bytes then keep lines whole (pipe(7)). */
+  /**
+   * Whether other processes write to the same output. If so, blocks of at most PIPE_BUF bytes keep lines whole
+   * (pipe(7)).
+   */
   readonly shared?: boolean
   /** Called with the number of dropped lines once a reader that had stopped reads again. */
   readonly onLost?: (lines: number) => void
@@ -66,7 +69,8 @@ export function openLineBuffer(
 
   setInterval(() => {
     if (lost > 0 && hasRoom()) reportLost()
-    // A waiting block occupies the same memory if it is half empty.
+    // A waiting block occupies its full size in memory even if it is half empty, so the timer sends a block only
+    // when no other block waits.
     if (outlet.waiting() === 0) send()
   }, FLUSH_EVERY_MS).unref()
   return {
@@ -96,7 +100,7 @@ function writeInPlace(fd: number): Outlet {
     write(block: Buffer): boolean
     on(name: 'error', listener: () => void): void
   }
-  // A full disk cannot be reported.
+  // The gateway cannot log a write error, such as a full disk, because the log itself cannot be written.
   destination.on('error', () => {})
   return {
     write(block) {
@@ -147,9 +151,9 @@ function writeOneByOne(out: Writable): Outlet {
 }
 
 /**
- * Makes writes return without waiting for the reader. Node.js makes writes to terminals block, and a worker that starts makes
- * the standard output that it shares block, so this is repeated before each write. There is no public API:
- * https://github.com/nodejs/node/issues/10617
+ * Makes writes return without waiting for the reader. Node.js makes writes to terminals block, and each worker that
+ * starts makes writes to the shared standard output block. Call this function before each write for that reason.
+ * Node.js has no public API for this: https://github.com/nodejs/node/issues/10617
  */
 function unblock(out: Writable): void {
   const handle: unknown = Reflect.get(out, '_handle')

@@ -38,7 +38,7 @@ export function openLog(
   const lines = openLineBuffer(synchronous ? 1 : process.stdout, {
     shared,
     onLost(count) {
-      // Written at every log level, because nothing else shows the gap.
+      // The log writes this line at every level, because nothing else shows that lines are missing.
       log
         .child({}, { level: 'warn' })
         .warn({ event: 'log_lines_lost', lines: count }, 'the reader of the log was too slow: lines have been lost')
@@ -49,8 +49,8 @@ export function openLog(
 }
 
 /**
- * Returns a function that writes complete lines to a log's destination. Pino's maintainers suggest the symbol for this:
- * https://github.com/pinojs/pino/issues/505
+ * Returns a function that writes complete lines to a log's destination. Pino's maintainers suggest `streamSym` for
+ * access to the destination: https://github.com/pinojs/pino/issues/505
  */
 export function lineWriterOf(log: Log): (line: string) => void {
   // oxlint-disable-next-line typescript/no-unsafe-type-assertion -- pino types its symbols as unknown

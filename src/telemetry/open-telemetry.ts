@@ -92,7 +92,7 @@ export async function startOpenTelemetry(protocol: 'http/json' | 'http/protobuf'
     try {
       return await current.run(trace.setSpan(parent, span), work)
     } catch (error) {
-      // The error's message may contain secrets. The log has it with secrets removed.
+      // The span omits the error's message, which may contain secrets. The log has the message with secrets removed.
       span.setStatus({ code: SpanStatusCode.ERROR })
       throw error
     } finally {

@@ -16,7 +16,8 @@ interface Value {
 }
 
 /**
- * A histogram without labels that only adds to numbers. prom-client's histogram creates objects with each observation.
+ * A histogram without labels. Each observation only adds to numbers. In prom-client's histogram, each observation
+ * creates objects.
  */
 export class PlainHistogram extends Histogram {
   readonly #options: Options

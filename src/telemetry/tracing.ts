@@ -12,7 +12,7 @@ export interface TracedRequest {
 export interface RequestTrace {
   /** The trace id in 32 hexadecimal digits. */
   readonly traceId: string
-  /** Runs `work`. Calls to the provider and the store that it causes become children of this request's span. */
+  /** Runs `work`. The calls that `work` makes to the provider and the store become children of this request's span. */
   within(work: () => void): void
   /**
    * Starts a span for the request to an upstream. Returns the headers that propagate the trace, as a flat list of names

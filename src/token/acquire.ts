@@ -34,7 +34,8 @@ export function createTokens({ refresher, routeTokens, sessions, before }: Token
     if (isExpired(session, now)) {
       if (session.tokens.refreshToken === null)
         return { ok: false, denial: { reason: 'session-expired', clearCookie: false } }
-      // The session is unchanged if this call joined a background refresh that found another process refreshing.
+      // The session is unchanged if this call joined a background refresh, which does not wait for another process that
+      // is refreshing the session. The second refresh waits for that process.
       return refresher
         .refresh(session, 'expired', now)
         .then((result) =>
@@ -57,7 +58,7 @@ export function createTokens({ refresher, routeTokens, sessions, before }: Token
     return token instanceof Promise ? token.then((late) => recheckSession(late, session)) : withSession(token, session)
   }
 
-  /** Drops a token if the session ended during the request for it. */
+  /** Drops a token if the session ended while the token was requested. */
   async function recheckSession(token: RouteToken, session: Session): Promise<Acquired> {
     const current = await sessions.load(session.ticket, Date.now())
     return current === null

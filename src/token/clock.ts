@@ -15,7 +15,7 @@ export function isExpired(session: Session, now: number): boolean {
 export function dueAt(session: Session, before: RefreshBefore, now: number): number | null {
   const { expiresAt, issuedAt } = session.tokens
   if (expiresAt === null) return null
-  // A token from the future shows that the clock was set back, so `expiresAt` is meaningless.
+  // An `issuedAt` in the future shows that the clock was set back, so `expiresAt` is meaningless.
   if (issuedAt > now + CLOCK_SKEW_MS) return now
   const remaining = 'share' in before ? (expiresAt - issuedAt) * before.share : before.duration
   return Math.max(issuedAt, expiresAt - remaining)

@@ -13,7 +13,7 @@ export interface StepUp {
 }
 
 export type TokenDenial =
-  /** Only another login helps. `clearCookie`: the session has ended for every route, not only for this one. */
+  /** Only another login helps. `clearCookie`: the session has ended for every route, not only for this route. */
   | { readonly reason: 'session-expired'; readonly clearCookie: boolean }
   /** The provider refuses a token for this route, and another request would not help. */
   | { readonly reason: 'token-refused' }

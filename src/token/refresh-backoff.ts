@@ -8,8 +8,8 @@ export interface FailedRefresh {
   /** The session's tokens are not refreshed before this time, in ms of `performance.now`. */
   readonly until: number
   /**
-   * `true` once the token has expired and the provider's responses have been unclear for a minute: only another login
-   * can help.
+   * `true` if the token expired at least a minute ago and the provider's responses have been unclear for at least a
+   * minute. Only another login can help then.
    */
   readonly stuck: boolean
 }
@@ -17,12 +17,12 @@ export interface FailedRefresh {
 /** Tracks the failed refreshes of each session. Each failure in a row doubles the pause before the next attempt. */
 export interface Backoff {
   add(session: Session, error: unknown): FailedRefresh
-  /** Records that the store could not be reached. The pause after that is short. */
+  /** Records that the store could not be reached. The pause after such a failure is short. */
   addWithoutStore(session: Session): FailedRefresh
   /**
-   * Returns the failure that delays the next refresh at `now` (ms since the epoch), or `null`. A rejection no longer
-   * counts once the token has expired. An outage no longer counts once the provider has granted a request of any
-   * session.
+   * Returns the failure that delays the next refresh at `now` (ms since the epoch), or `null`. A rejection does not
+   * delay the refresh of an expired token. The pause after an outage is shortened once the provider has granted a
+   * request of any session.
    */
   activeFailure(session: Session, now: number): FailedRefresh | null
   /** Returns the OAuth `error` of the last failure, or the gateway's own error code, or `null` without a failure. */
@@ -63,8 +63,8 @@ const STUCK_AFTER_MS = 60_000
 const MAX_FAILURES = 10_000
 
 /**
- * Returns when the pause after a failure at `failedAt` ends, in ms of the same clock. It ends early if the provider has
- * recovered.
+ * Returns when the pause after a failure at `failedAt` ends, in ms of the same clock. The pause is shorter if the
+ * provider has recovered.
  */
 export function pauseUntil(failedAt: number, pause: number, isRecovered: boolean): number {
   return failedAt + (isRecovered ? Math.min(pause, MIN_PAUSE_MS) : pause)

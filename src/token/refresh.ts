@@ -29,7 +29,7 @@ export type Refreshed =
       readonly denial: Extract<TokenDenial, { readonly reason: 'session-expired' | 'token-unavailable' }>
     }
 
-/** The outcome of one refresh. The types are metric labels. */
+/** The outcome of one refresh. Each `type` is also the value of a metric label. */
 type RefreshOutcome =
   | { readonly type: 'refreshed'; readonly session: Session }
   | { readonly type: 'ended' }
@@ -53,7 +53,8 @@ export interface Refresher {
    */
   refresh(session: Session, cause: RefreshCause, now: number): Promise<Refreshed>
   /**
-   * Redeems the refresh token for another resource or scope, under the same lock as a refresh. Rejects like a grant.
+   * Redeems the refresh token for another resource or scope, under the same lock as a refresh. Rejects with the errors
+   * of `grantForRoute` or of the store, or if the session has ended.
    * @see https://www.rfc-editor.org/rfc/rfc8707#section-2.2
    */
   redeem(session: Session, wanted: Route['token'], now: number): Promise<TokenSet>
@@ -66,7 +67,7 @@ export interface Refresher {
 
 /** The lock's time to live beyond the time limit of a call to the provider. */
 const LOCK_MARGIN_MS = 5_000
-/** How long a refresh of a valid token is not tried again after another process was found refreshing it. */
+/** The time for which a due refresh is not tried again after another process was found refreshing the session. */
 const BUSY_PAUSE_MS = 1_000
 const MAX_BUSY = 10_000
 /** Limits the burst of refreshes when a provider comes back after an outage. */
@@ -116,7 +117,10 @@ export function createRefresher({ provider, store, sessions, log, metrics }: Ref
   const lockServices = { store, sessions, metrics, lifeMs: provider.settings.timeout + LOCK_MARGIN_MS }
   for (const outcome of OUTCOMES) for (const cause of CAUSES) metrics.refreshes.inc({ outcome, cause }, 0)
 
-  /** Saves a refresh. `keepLock`: the store does not have the result, so no other process may use the spent token. */
+  /**
+   * Saves the result of a refresh. `keepLock`: the store does not have the result, so the lock must keep other
+   * processes from using the spent refresh token.
+   */
   async function save(
     session: Session,
     result: RefreshResult,
@@ -137,8 +141,8 @@ export function createRefresher({ provider, store, sessions, log, metrics }: Ref
     }
     const { session: renewed, saved } = await sessions.renew(session, change)
     if (renewed !== null) return { outcome: { type: 'refreshed', session: renewed }, keepLock: !saved }
-    // The session ended during the grant, and the new refresh token must not outlive it. But a session
-    // that has replaced this one may share its grant, and a revocation could end the grant for both:
+    // The session ended during the grant, so the new refresh token must be revoked. But if a new session has replaced
+    // this session, both may share one grant, and a revocation could end the grant for both:
     // https://www.rfc-editor.org/rfc/rfc7009#section-2.1
     if (!(await sessions.wasRenewed(session.id))) await revokeRefreshToken(provider, tokens.refreshToken, log)
     return { outcome: { type: 'ended' }, keepLock: false }
@@ -160,7 +164,7 @@ export function createRefresher({ provider, store, sessions, log, metrics }: Ref
     })
     if (latest === null) return { type: 'ended' }
     if (latest.refreshedAt !== session.refreshedAt) return { type: 'refreshed', session: latest }
-    // Another process has redeemed the refresh token for another resource. The latest session has the new one.
+    // Another process has redeemed the refresh token for another resource, and `latest` has the new refresh token.
     if (latest.version > session.version) return { type: 'failed', retryAfter: 1, stuck: false }
     log.warn(
       { event: 'refresh_failed', session: session.id, refusal, ended: hasEnded, abandoned, cause: causes(error) },
@@ -176,8 +180,8 @@ export function createRefresher({ provider, store, sessions, log, metrics }: Ref
   }
 
   async function refreshUnderLock(seen: Session, cause: RefreshCause): Promise<RefreshOutcome> {
-    // Does not compare versions: a redemption for another resource changes the version too, but does not refresh the
-    // session.
+    // `isDone` does not compare versions, because a redemption for another resource changes the version too, but does
+    // not refresh the session.
     const isDone = (latest: Session): boolean => latest.refreshedAt !== seen.refreshedAt
     const lock = await takeLock({ ...lockServices, isDone }, seen, cause !== 'due')
     if (lock.type === 'ended') return { type: 'ended' }
@@ -193,12 +197,13 @@ export function createRefresher({ provider, store, sessions, log, metrics }: Ref
     const saveRefreshToken = async (refreshToken: string): Promise<void> => {
       const tokens = { ...session.tokens, refreshToken }
       const renewed = await sessions.renew(session, { tokens })
-      // While the store is unavailable, it has a spent token. The lock prevents other processes from using it.
+      // If the new refresh token could not be saved, the store still has the spent refresh token. The lock prevents
+      // other processes from using the spent refresh token.
       keepLock = !renewed.saved
       session = renewed.session ?? session
     }
     try {
-      // Read after the wait for the lock, because the lifetime of the new tokens counts from the request.
+      // The time is read after the wait for the lock, because the lifetime of the new tokens counts from the request.
       const requestedAt = Date.now()
       const result = await refreshTokens(provider, log, saveRefreshToken, session, requestedAt)
       backoff.forget(session.id)
@@ -301,7 +306,7 @@ async function redeem(
     const { session: renewed, saved } = await sessions.renew(session, { tokens })
     keepLock = !saved
     if (renewed !== null) return
-    // See `save` of the refresher.
+    // `save` in `createRefresher` explains when the refresh token is revoked.
     if (!(await sessions.wasRenewed(session.id))) await revokeRefreshToken(provider, refreshToken, log)
     throw new Error('the session has ended')
   }

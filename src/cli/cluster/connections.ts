@@ -24,8 +24,9 @@ interface ClusterMessage {
 }
 
 /**
- * Creates the tracker. It closes the connections that a worker has not taken when the worker ends: node:cluster forgets
- * them (https://github.com/nodejs/node/issues/21746), and their clients would wait forever.
+ * Creates the tracker. When a worker ends, the tracker closes the connections that the worker has not taken.
+ * node:cluster forgets these connections (https://github.com/nodejs/node/issues/21746), and their clients would wait
+ * forever.
  */
 export function trackClusterConnections(): ClusterConnections {
   let count = 0

@@ -149,7 +149,8 @@ export async function serveInWorkers(count: number, initial: Config, log: Log): 
       log.level = next.log.level
       await Promise.all(
         others.map(async ({ call, worker }) => {
-          // The first worker has accepted this configuration. A worker that fails is replaced by one that starts with it.
+          // The first worker has accepted this configuration. If another worker fails to apply it, a new worker that
+          // starts with this configuration replaces that worker.
           await call('reload', next).catch(() => {
             worker.process.kill('SIGKILL')
           })

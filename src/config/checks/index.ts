@@ -9,7 +9,7 @@ import { sessionRules } from './session.ts'
 
 export const rules: readonly Rule[] = [...servingRules, ...providerRules, ...sessionRules, ...routeRules]
 
-/** Runs the rules and returns their findings. Skips rules that read a path in `broken`: its value is missing. */
+/** Runs the rules and returns their findings. Skips rules that read a path in `broken`, which has no value. */
 export function check(config: ResolvedConfig, broken: readonly KeyPath[] = []): Finding[] {
   const missing = broken.map(formatKeyPath)
   if (missing.includes('')) return []

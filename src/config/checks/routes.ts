@@ -142,7 +142,8 @@ function findPublicInjection({ access, token, headers, bearer }: ResolvedRoute, 
 /** Headers that frame a message or name its target, and headers that the gateway writes itself. */
 const WRITTEN_BY_THE_GATEWAY = new Set(['host', 'content-length', 'cookie', 'forwarded', 'via'])
 
-// Headers that describe the client's connection and request. Others, such as X-Forwarded-User, may carry the user.
+// Headers that describe the client's connection and request. A route may set other X-Forwarded-* headers, such as
+// X-Forwarded-User.
 const FORWARDED = /^x-forwarded-(for|proto|protocol|scheme|ssl|host|port|server|by|prefix|path|uri|url|method)$/
 
 /** Returns whether no route may set a header, because it belongs to the connection or the gateway writes it. */

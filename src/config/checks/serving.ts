@@ -7,7 +7,7 @@ import type { PlacedRoute, Rule } from './rule.ts'
 
 const WILDCARD_HOSTS = new Set(['0.0.0.0', '::'])
 
-/** A listener on `localhost` may occupy the port on all of these. */
+/** A listener on `localhost` may occupy its port on all of these hosts. */
 const LOCALHOST = new Set(['localhost', '127.0.0.1', '::1'])
 
 function collide(a: Listen, b: Listen): boolean {

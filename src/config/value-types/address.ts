@@ -4,7 +4,7 @@ import { type ParseContext, quote, type ValueType } from '../value-type.ts'
 /** The address that a server listens on: a host and port (0 for any free port), or the path of a Unix socket. */
 export type Listen = { readonly host: string; readonly port: number } | { readonly path: string }
 
-/** Where requests are sent: an origin without a trailing slash, reached through a Unix socket if there is one. */
+/** Where requests are sent: an origin without a trailing slash, reached at the Unix socket `socketPath` if set. */
 export interface Upstream {
   readonly origin: string
   readonly socketPath: string | null
@@ -17,7 +17,7 @@ function isHost(host: string): boolean {
   return host.startsWith('[') ? host.endsWith(']') && isIP(host.slice(1, -1)) === 6 : HOST_NAME.test(host)
 }
 
-/** The system truncates longer paths, which then name another socket (unix(7)). */
+/** The operating system truncates a longer path, and the truncated path names another socket (unix(7)). */
 const MAX_SOCKET_PATH_BYTES = 107
 
 function isShortEnough(path: string, refuse: ParseContext['refuse']): boolean {
@@ -53,7 +53,7 @@ export const listen: ValueType<Listen> = {
 
 type Origin = { origin: string } | { problem: string; instead: string | null }
 
-/** Parses an http or https origin; otherwise returns the part that is wrong, and a correction if there is one. */
+/** Parses an http or https origin. For other text, returns the part that is wrong, and a correction or null. */
 function readOrigin(text: string): Origin {
   const url = /^https?:\/\/[^/\\?#\s]/i.test(text) && URL.canParse(text) ? new URL(text) : null
   if (url === null || text.includes('\\')) return { problem: 'scheme', instead: null }
@@ -106,7 +106,7 @@ export const upstream: ValueType<Upstream> = {
 }
 
 /**
- * A range of addresses in CIDR notation; a bare address is a range of one.
+ * A range of addresses in CIDR notation; an address without a prefix is a range of one address.
  * @see https://www.rfc-editor.org/rfc/rfc4632#section-3.1
  */
 export const addressRange: ValueType<string> = {
@@ -160,7 +160,7 @@ export function isLoopback(hostname: string): boolean {
   return bare === 'localhost' || bare === '::1' || (isIP(bare) === 4 && bare.startsWith('127.'))
 }
 
-/** Returns a URL's host without the brackets of an IPv6 address, as sockets and certificates expect it. */
+/** Returns a URL's host without the brackets of an IPv6 address, because sockets and certificates use none. */
 export function withoutBrackets(host: string): string {
   return host.replace(/^\[|\]$/g, '')
 }

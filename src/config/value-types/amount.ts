@@ -3,7 +3,7 @@ import { formatDuration, formatSize, parseDuration, parseSize } from '../units.t
 
 const DURATION_PATTERN = '[0-9]+(ms|s|m|h|d)'
 const DAY_MS = 86_400_000
-/** Node.js timers hold 31 bits of milliseconds; longer ones fire at once. */
+/** A Node.js timer can wait at most 2^31 - 1 ms, almost 25 days. A timer with a longer delay fires at once. */
 const MAX_TIMER_MS = 24 * DAY_MS
 const MAX_DURATION_MS = 3650 * DAY_MS
 

@@ -24,7 +24,10 @@ function segmentProblem(segment: string): string | null {
   return null
 }
 
-/** Returns what is wrong with a path pattern (exact segments, `*` for one, `**` for all that follow), or null. */
+/**
+ * Returns what is wrong with a path pattern, or null. A pattern consists of exact segments, `*` for one segment, and a
+ * final `**` for all segments that follow.
+ */
 function pathPatternProblem(pattern: string): string | null {
   if (!pattern.startsWith('/')) return 'must begin with /'
   const segments = pattern.slice(1).split('/')

@@ -31,7 +31,7 @@ export function text(options: TextOptions = {}): ValueType<string> {
   }
 }
 
-/** A boolean, or the words `true` and `false`, because values of variables are text. */
+/** A boolean, or the words `true` and `false`, because environment variables hold text. */
 export const flag: ValueType<boolean> = {
   name: 'true or false',
   json: { type: 'boolean' },
@@ -43,7 +43,7 @@ export const flag: ValueType<boolean> = {
   format: (value) => value,
 }
 
-/** A whole number of at least `min`, or its digits as text, because values of variables are text. */
+/** A whole number of at least `min`, or its digits as text, because environment variables hold text. */
 export function integer(min: number): ValueType<number> {
   return {
     name: 'whole number',

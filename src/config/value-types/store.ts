@@ -22,7 +22,7 @@ function parseSingle(text: string): StoreLocation | undefined {
   return isValid ? { kind: 'redis', url: text } : undefined
 }
 
-/** Parses several nodes with one user name and password before the first: `redis+cluster://user:secret@a,b,c`. */
+/** Parses a URL whose nodes share the user name and password before the first: `redis+cluster://user:secret@a,b,c`. */
 function parseNodes(text: string): StoreLocation | undefined {
   const [, tls = '', kind, login = '', hosts = '', name] =
     /^redis(s?)\+(cluster|sentinel):\/\/([^/?#\s@]*@)?([^/?#\s@]+?)(?:\/([A-Za-z0-9_.-]*))?$/.exec(text) ?? []

@@ -17,8 +17,8 @@ function idTokenAcrs(claims: unknown): string[] {
 }
 
 /**
- * Returns whether an authorization request requires a second factor: `acr_values` or the `claims` parameter names that
- * class and not the weaker one.
+ * Returns whether an authorization request requires a second factor: `acr_values` or the `claims` parameter names
+ * `acrs.mfa`, and neither names `acrs.password`.
  *
  * @see https://openid.net/specs/openid-connect-core-1_0.html#acrSemantics
  */

@@ -100,12 +100,12 @@ export function providerConfiguration(options: ProviderOptions, signingKeys: Sig
       domain_hint: null,
       hd: null,
       kc_idp_hint: null,
-      // `demo` is not a real parameter. oidc-provider calls its validator for every request, after the built-in checks.
+      // No client sends `demo`. oidc-provider calls this validator for every request, after the built-in checks.
       demo: (ctx) => {
         completeAuthorizationRequest(ctx, observed)
       },
     },
-    // The dispatcher of oidc-provider rejects loopback addresses, which back-channel logout uses here.
+    // The dispatcher of oidc-provider rejects loopback addresses, but the demo sends back-channel logouts to them.
     fetch: async (url, init) => fetch(url, withoutDispatcher(init)),
     features: {
       devInteractions: { enabled: false },

@@ -29,8 +29,9 @@ export function denyForeignHosts(app: FastifyInstance, settings: AdminSettings, 
 type NotAdmin = Extract<Denial, { readonly reason: 'not-admin' }>
 
 /**
- * Limits the routes of this scope to the clients that `admin.sessions` allows. Answers 404 without that setting, 401
- * without its token, and 403 to web pages of another origin and, with `loopback`, to clients on other machines.
+ * Limits the routes of this scope to the clients that `admin.sessions` allows. Answers 404 if `admin.sessions` is not
+ * set, 401 to a request without the configured token, and 403 to web pages of another origin. With `loopback`, also
+ * answers 403 to clients on other machines.
  */
 export function guardSessions(scope: FastifyInstance, settings: AdminSettings, log: Log): void {
   scope.addHook('onRequest', async (request, reply) => {

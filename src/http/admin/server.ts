@@ -46,7 +46,7 @@ export function buildAdmin({
 
   void app.register(async (scope) => {
     guardSessions(scope, settings, log)
-    // Sessions have the announced issuer. The configured issuer may differ by a trailing slash.
+    // Sessions store the issuer that the provider announces. The configured issuer may differ by a trailing slash.
     registerSessionAdministration(scope, sessions, () => announcedIssuer(provider))
   })
   return app

@@ -127,7 +127,7 @@ export function scriptLiteral(value: unknown): string {
     .replaceAll('\u2029', '\\u2029')
 }
 
-/** Shows the button, which is hidden because it has no effect without scripts. */
+/** Shows the back button, which the page hides because the button has no effect without scripts. */
 const GO_BACK = 'var b=document.getElementById("back");b.hidden=false;b.onclick=function(){history.back()}'
 
 function renderAction(action: Action, label: string): string {

@@ -51,7 +51,7 @@ export function createAnswers(config: Config, cookies: Cookies): Answers {
     // Fastify does not send a response to a request that is being proxied, because its reply is hijacked.
     if (reply.sent)
       reply.raw
-        // The status text is explicit, because the response may already have the application's.
+        // Passes the status text, because the response may already have the application's status text.
         .writeHead(answer.status, STATUS_CODES[answer.status], {
           ...headers,
           'content-length': Buffer.byteLength(body),
@@ -122,7 +122,10 @@ export function answerFor(fault: Fault): Answer {
   }
 }
 
-/** Registers the error handler. It logs the cause of an error, and sends the user the public texts of its fault. */
+/**
+ * Registers the error handler. The handler logs the cause of an error, and sends the public texts of the fault to the
+ * client. If the response has already begun, the handler breaks it off instead.
+ */
 export function handleFailures(app: FastifyInstance, answers: Answers): void {
   app.setErrorHandler<FastifyError>((error, request, reply) => {
     const fault = asFault(error)

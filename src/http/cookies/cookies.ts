@@ -25,8 +25,8 @@ export interface Cookies {
   /** Returns the tickets of all session cookies that open. There are several if an attacker has planted a cookie. */
   readonly tickets: (header: string | undefined) => readonly Ticket[]
   /**
-   * Returns Set-Cookie values that clear the session cookie in every scope in which it may have been set, and record that
-   * for ten minutes.
+   * Returns Set-Cookie values that clear the session cookie in every scope in which it may have been set. The values
+   * also set a cookie that records the clearing for ten minutes.
    */
   clearEverywhere(host: string, path: string): string[]
   /** Returns whether `clearEverywhere` was recorded within the last ten minutes. */
@@ -110,7 +110,7 @@ export async function createCookies(app: FastifyInstance, config: Config): Promi
     isOwn: (other) => all.has(other),
     ticket(header) {
       const tickets = openTickets(header)
-      // One of two tickets may have been planted from a sibling domain. Nothing shows which one.
+      // An attacker on a sibling domain may have planted one of two tickets. The gateway cannot tell which ticket.
       return tickets.length === 1 ? (tickets[0] ?? null) : null
     },
     tickets: openTickets,
@@ -176,7 +176,7 @@ interface Place {
   readonly path: string
 }
 
-/** Some servers and proxies reject a response with more Set-Cookie fields. */
+/** Some servers and proxies reject a response with more Set-Cookie fields than this. */
 const MAX_PLACES = 24
 /**
  * Browsers ignore a longer `Path`.
@@ -217,8 +217,8 @@ function pathsOf(path: string): string[] {
 }
 
 /**
- * Clears the session cookies in every scope if two of them open. Returns a denial if the browser sends two again within
- * ten minutes, because another login would have the same result. Otherwise returns `null`.
+ * Clears the session cookies in every scope if the request has two that open. Returns a denial if the browser sends two
+ * such cookies again within ten minutes, because another login would have the same result. Otherwise returns `null`.
  */
 export function clearTwoSessions(
   cookies: Cookies,

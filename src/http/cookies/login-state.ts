@@ -21,7 +21,7 @@ export interface LoginState {
   readonly keep: boolean
   /** The mark of the user whose page began a silent login. The login must not log in another user. */
   readonly user: string | null
-  /** The browser's session at the start of the login. With SameSite, the callback may not have its cookie. */
+  /** The browser's session at the start of the login. SameSite may keep the session cookie out of the callback. */
   readonly before: { readonly id: string; readonly endsAt: number; readonly user: string } | null
   /** Whether the login requests a prompt, an acr, a maximum age, a scope or claims. */
   readonly particular: boolean

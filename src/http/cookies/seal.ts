@@ -10,9 +10,9 @@ export interface CookieSeal {
 }
 
 /**
- * Creates the seal from @fastify/secure-session. Does not use its hooks, because they would choose one of two cookies with
- * the same name and write cookies by their own rules. Its `base64;base64` becomes `base64url.base64url`, which needs no
- * escaping and has a canonical form.
+ * Creates the seal from @fastify/secure-session. Does not use the plugin's hooks, because the hooks would choose one of
+ * two cookies with the same name and write cookies by their own rules. Rewrites the plugin's `base64;base64` values as
+ * `base64url.base64url`, which needs no escaping and has a canonical form.
  */
 export async function createCookieSeal(
   app: FastifyInstance,

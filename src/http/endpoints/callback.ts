@@ -232,8 +232,9 @@ async function whyStale(
 }
 
 /**
- * Keeps the current session after a silent login. Replaces its tokens only if they cannot be refreshed. Returns `ended`
- * if the session has ended, and `another` if it cannot be kept because the provider session is a different one.
+ * Keeps the current session after a silent login. Replaces the session's tokens only if they cannot be refreshed.
+ * Returns `ended` if the user's session has ended, and `another` if the session cannot be kept because the login
+ * belongs to another session at the provider.
  */
 async function keepSession(
   services: Services,
@@ -278,13 +279,15 @@ async function replaceSession(
     return current
   const before = current === null ? state.before : { id: current.id, endsAt: current.endsAt, user: userMark(current) }
   const session = await sessions.create(result, state.origin, now, state.stepUp).catch((error: unknown) => {
-    // Revokes a grant that could not be saved, unless the user's previous session may depend on the same grant.
+    // Revokes the new refresh token, because its session was not saved, unless the same user's previous session may
+    // depend on the same grant.
     if (before?.user !== user) void revokeRefreshToken(provider, result.tokens.refreshToken, log)
     throw error
   })
   if (before !== null && before.user === user) streams.move(before.id, session)
   if (before !== null) await sessions.end(before, before.user === user ? 'renewed' : 'replaced')
-  // The old refresh token of the same user may share a grant with the new one, which a revocation would end.
+  // Does not revoke an old refresh token of the same user. It may share a grant with the new refresh token, and a
+  // revocation would end that grant.
   if (current !== null && userMark(current) !== user)
     void revokeRefreshToken(provider, current.tokens.refreshToken, log)
   return session

@@ -102,7 +102,7 @@ export function registerEndpoints(app: FastifyInstance, services: Services, limi
         services.answers.deny(request, reply, { reason: 'method-not-allowed', allow: methods }),
     })
   }
-  // Denies in onRequest too, so that the response does not wait for a body.
+  // Denies in onRequest and not only in the handler, so that the response does not wait for a body.
   const denyUnknown = async (request: FastifyRequest, reply: FastifyReply): Promise<FastifyReply> =>
     services.answers.deny(request, reply, { reason: 'no-route' })
   app.all(`${services.config.basePath}/*`, { onRequest: denyUnknown }, denyUnknown)

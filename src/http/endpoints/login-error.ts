@@ -11,8 +11,8 @@ import { repeatLogin, canRedirect, forgetTries, targetOf } from './restart-login
 import { MAX_TRIES } from './login.ts'
 
 /**
- * Answers a login that the provider has refused. A browser whose session is accepted by the return URL is sent there. A
- * temporary refusal restarts the login once. Otherwise throws `login_failed` with the reason.
+ * Answers a login that the provider has refused. Redirects to the return URL if the return URL accepts the browser's
+ * session. Restarts the login once after a temporary refusal. Otherwise throws `login_failed` with the reason.
  */
 export async function answerRefusal(
   services: Services,
@@ -33,7 +33,7 @@ export async function answerRefusal(
     const { cookies, metrics } = services
     const target = targetOf(state, context.facts)
     const { cookie } = request.headers
-    // Counts the tries, because an application that requests a login despite the session would loop.
+    // Counts these redirects, because an application that requests a login despite the session would cause a loop.
     const tries = state.before?.id === session.id ? cookies.tries(cookie, target) + 1 : 0
     if (tries <= MAX_TRIES) {
       metrics.logins.inc({ outcome: 'refused_with_session' })

@@ -23,7 +23,10 @@ const MAX_LOGINS = 5
 
 const PASSED_ON = ['prompt', 'login_hint', 'acr_values', 'max_age', 'scope', 'claims'] as const
 
-/** The parameters of a login that restarts automatically: the number of tries, and whether the provider refused the last login. */
+/**
+ * The parameters of a login that restarts automatically: the number of tries, and whether the provider refused the last
+ * login.
+ */
 export const TRIES = 'tries'
 export const AFTER_REFUSAL = 'refused'
 
@@ -56,7 +59,8 @@ export const login: Endpoint = (services) => async (request, reply) => {
     const denial = { reason: 'login-required', loginUrl: loginUrl.href } as const
     return services.answers.send(request, reply, challenge(denial, kind, context.facts, null, config))
   }
-  // Clears the cookies here too, because with forward-auth the proxy may not have passed Set-Cookie on to the browser.
+  // Clears two session cookies at the login too, because a forward-auth proxy may not have passed Set-Cookie on to the
+  // browser.
   const two = clearTwoSessions(services.cookies, context.facts, reply)
   if (two !== null) return services.answers.deny(request, reply, two)
   // Logins with different rejected return URLs are not a loop. The fingerprint distinguishes them.

@@ -34,8 +34,8 @@ export const logout: Endpoint = (services) => async (request, reply) => {
   const ended = await endSessions(services, request, reply, 'logout')
   for (const { tokens } of ended) void revokeRefreshToken(provider, tokens.refreshToken, services.log)
   const url = endSessionUrl(provider, {
-    // Sends no hint for two sessions, because an attacker may have planted one of them. The provider then asks the
-    // user.
+    // Sends no hint if two sessions have ended, because an attacker may have planted one of them. Without a hint, the
+    // provider asks the user.
     idTokenHint: (ended.length === 1 ? ended[0]?.idToken : null) ?? null,
     postLogoutRedirectUri: `${facts.origin}${config.basePath}/logout/callback`,
     state: logoutStates.seal({ target }),
@@ -127,8 +127,8 @@ async function endTicket(
 }
 
 /**
- * Returns whether another site caused the request. Browsers send no Origin for a link from another site, but
- * Sec-Fetch-Site or, if they are old, Referer.
+ * Returns whether another site caused the request. For a link from another site, browsers send no Origin. Current
+ * browsers send Sec-Fetch-Site, and old browsers send Referer.
  */
 function isFromAnotherSite(request: FastifyRequest): boolean {
   const { facts } = contextOf(request)

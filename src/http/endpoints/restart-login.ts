@@ -10,8 +10,8 @@ import type { Services } from './endpoint.ts'
 import { AFTER_REFUSAL, MAX_TRIES, TRIES } from './login.ts'
 
 /**
- * Answers an unusable callback, which is late, repeated or in another browser. A browser with a session is sent to the
- * return URL. Otherwise the login restarts, at most three times.
+ * Answers a callback that cannot finish its login, because the callback is late, repeated or from another browser.
+ * Redirects a browser with a session to the return URL. Otherwise restarts the login, at most three times.
  */
 export async function restartLogin(
   services: Services,
@@ -27,7 +27,7 @@ export async function restartLogin(
   return repeatLogin(services, request, reply, state, problem)
 }
 
-/** Returns whether the user sees the page to which a redirect from the callback leads. */
+/** Returns whether the callback may redirect: the user sees the resulting page only for a navigation or a form. */
 export function canRedirect({ config }: Services, request: FastifyRequest): boolean {
   return ['navigation', 'form'].includes(kindOf(request, config))
 }

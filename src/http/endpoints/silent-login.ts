@@ -65,7 +65,10 @@ export function outcomeOf(error: string | null): Outcome {
   return error !== null && NEEDS_INTERACTION.has(error) ? 'interaction_required' : 'error'
 }
 
-/** Sends the page that reports the outcome to its parent or opener on this origin, and notifies all tabs of a new session. */
+/**
+ * Sends the page that reports the outcome to the page's parent or opener on this origin. The page also notifies all
+ * tabs of a new session.
+ */
 export function sendOutcome(
   { config }: Services,
   request: FastifyRequest,

@@ -13,8 +13,8 @@ import { queryOf, type Endpoint, type Services } from './endpoint.ts'
 const REPLAY_WINDOW_MS = 15 * 60_000
 
 /**
- * Limits the notes in the store, because any client can request front-channel logouts, and each writes a note for logins
- * in progress.
+ * Limits the notes in the store. Any client can request front-channel logouts, and each request stores a note for the
+ * logins in progress.
  */
 const MAX_NOTES_PER_MINUTE = 1_000
 const MINUTE_MS = 60_000
@@ -47,7 +47,8 @@ export const backchannelLogout: Endpoint = (services) => async (request, reply) 
 }
 
 /**
- * `GET logout/frontchannel`: ends the sessions with a `sid`. The provider loads it in a frame, where it gets no cookie.
+ * `GET logout/frontchannel`: ends the sessions with a `sid`. The provider loads this URL in a frame, so the request has
+ * no cookie.
  * @see https://openid.net/specs/openid-connect-frontchannel-1_0.html#RPLogout
  */
 export const frontchannelLogout: Endpoint = (services) => {

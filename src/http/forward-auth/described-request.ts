@@ -11,7 +11,7 @@ export interface AuthUrl {
   readonly redirect: boolean
 }
 
-/** Parses the URL of a forward-auth request. Returns `null` if there is nothing at the URL. */
+/** Parses the URL of a forward-auth request. Returns `null` if the URL is not a forward-auth endpoint. */
 export function readAuthUrl({ path, query }: Pick<Facts, 'path' | 'query'>, basePath: string): AuthUrl | null {
   const whole = `${basePath}/auth`
   if (path === '/auth' || path === whole) {
@@ -102,9 +102,9 @@ function dependsOnMethod(about: Facts, routes: DependsOnMethod): boolean {
 }
 
 /**
- * Returns the public origin of the described request: from the headers with its host, which must agree, or from the
- * proxy's own request. With several public URLs, an unknown host is malformed, because the proxy forwards the request to
- * that host.
+ * Returns the public origin of the described request. Uses the hosts in the description, which must agree, or without
+ * any, the Host of the proxy's own request. With several public URLs, throws for an unknown host, because the proxy
+ * forwards the request to that host.
  */
 function originNamed(
   url: string | null,

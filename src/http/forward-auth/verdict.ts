@@ -24,8 +24,8 @@ export interface ForwardAuthServices {
 }
 
 /**
- * Registers forward-auth on its own listener, which only the proxy may reach. Answers before a body arrives, and ignores
- * it. Other URLs are not found.
+ * Registers forward-auth on its own listener, which only the proxy may reach. Answers a request before its body
+ * arrives, and ignores the body. All other URLs are not found.
  */
 export function registerForwardAuth(app: FastifyInstance, services: ForwardAuthServices, limits: Limits): void {
   for (const hook of limits.requests) app.addHook('onRequest', hook)

@@ -31,7 +31,7 @@ interface Bound extends Omit<Owner, 'client'> {
   readonly own: Dispatcher
 }
 
-/** Limited, because a load balancer may send the requests of many users on one connection. */
+/** The limit of owners per client connection, because a load balancer may send many users' requests on one. */
 const MAX_OWNERS = 100
 
 const byClient = new WeakMap<Socket, Bound[]>()
@@ -41,9 +41,9 @@ export function hasOwnConnections(client: Socket): boolean {
 }
 
 /**
- * Returns the dispatcher for a request, usually `pool`. An owner that has authenticated a connection, or authenticates one
- * with this request (`logsIn`), gets a dispatcher with one connection that no other owner uses. It closes with the client's
- * connection.
+ * Returns the dispatcher for a request, usually `pool`. An owner that has authenticated a connection, or authenticates
+ * one with this request (`logsIn`), gets a dispatcher with one connection that no other owner uses. The dispatcher is
+ * destroyed when the client's connection closes.
  */
 export function dispatcherFor(
   { client, address, session }: Owner,
@@ -53,7 +53,7 @@ export function dispatcherFor(
 ): Dispatcher {
   const bound = byClient.get(client)
   if (bound === undefined && !logsIn) return pool
-  // `close` has already been emitted.
+  // A destroyed client may have emitted `close` already, so nothing would destroy a new dispatcher.
   if (client.destroyed) return pool
   const isMine = (one: Bound): boolean => one.pool === pool && one.address === address && one.session === session
   const known = bound?.find(isMine)

@@ -57,8 +57,9 @@ const TIMEOUTS = new Set(['UND_ERR_HEADERS_TIMEOUT', 'UND_ERR_CONNECT_TIMEOUT', 
 /**
  * A request to an upstream and the response to the client, both streamed with backpressure.
  *
- * Undici calls the exchange as a handler. Undici 7 wraps such a handler, and both 7 and 8 parse the headers into an object that is not
- * used here. Together, this takes 0.7 µs per request. Undici 8 has removed the earlier interface, which avoided the cost:
+ * Undici calls the exchange as a handler. Undici 7 wraps this handler, and both undici 7 and 8 parse the headers into
+ * an object that the exchange does not use. Wrapping and parsing take 0.7 µs per request. The earlier handler interface
+ * avoided this cost, but undici 8 has removed it:
  * https://github.com/nodejs/undici/pull/4786
  */
 export class Exchange implements ResponseBody, Dispatcher.DispatchHandler {
@@ -189,7 +190,7 @@ export class Exchange implements ResponseBody, Dispatcher.DispatchHandler {
     this.#finish()
     if (this.#clientHasLeft()) return
     if (this.response.headersSent) {
-      // A fault concerns the client's body.
+      // A `Fault` reports a problem with the client's body, so the application did not break off its response.
       if (!(error instanceof Fault)) this.#logBrokenOff(error)
       breakOff(this.response)
     } else if (this.#mayRetry(error)) {
@@ -222,7 +223,7 @@ export class Exchange implements ResponseBody, Dispatcher.DispatchHandler {
     this.response.writeHead(status, statusText(status, phrase), headers)
     this.#noteWait(waited, status, true)
     if (isEventStream(answer.contentType)) this.#openStream()
-    // A chunk that has arrived together with the head is written together with it.
+    // The head is written on the next tick, together with a chunk that has arrived with it.
     process.nextTick(begin, this)
   }
 
@@ -267,14 +268,14 @@ export class Exchange implements ResponseBody, Dispatcher.DispatchHandler {
     if (accessToken === null || this.#isRenewal) return null
     const renewal = this.#services.tokens.renew(session, route.token, accessToken, Date.now())
     if (!this.#hasBody && IDEMPOTENT.has(this.#context.facts.method)) return renewal
-    // The new token is for the next request. Without a result, that request refreshes again.
+    // The next request uses the new token. If this refresh fails, the next request can refresh the token again.
     renewal?.catch(() => {})
     return null
   }
 
   /**
-   * Sends the request once more, with a new token if there is one. Otherwise it uses the old token, so that the client gets
-   * the upstream's own response.
+   * Sends the request once more with the new token. If the provider gives no new token, sends the old token, so that
+   * the client gets the upstream's own response. The gateway answers any other denial itself.
    */
   async #sendAgain(session: Session, renewal: Promise<Acquired>): Promise<void> {
     const got = await renewal
@@ -318,7 +319,7 @@ export class Exchange implements ResponseBody, Dispatcher.DispatchHandler {
     )
   }
 
-  /** Records the wait for the upstream. `status` is `null` without a response. `passed`: the response goes to the client. */
+  /** Records the wait. `status` is `null` if the upstream did not respond. `passed`: the client gets the response. */
   #noteWait(ms: number, status: number | null, passed: boolean): void {
     const { upstreamSeconds, addedSeconds } = this.#services.metrics
     const context = this.#context
@@ -349,7 +350,7 @@ export class Exchange implements ResponseBody, Dispatcher.DispatchHandler {
 
   static #onTimer(this: void, exchange: Exchange): void {
     if (exchange.#hasBody && !exchange.#request.raw.complete) exchange.#startTimer()
-    // Waits for one more read, because a process that was suspended runs its timers before it reads from its sockets.
+    // The abort waits for one more read: after a suspension, a process runs its timers before it reads its sockets.
     else exchange.#immediate = setImmediate(Exchange.#giveUp, exchange)
   }
 
@@ -374,12 +375,12 @@ export class Exchange implements ResponseBody, Dispatcher.DispatchHandler {
     this.controller?.abort(new Error(why))
   }
 
-  /** Returns whether the client has disconnected. A waiting response learns this later than its socket. */
+  /** Returns whether the client has disconnected. A waiting response is destroyed later than its socket. */
   #clientHasLeft(): boolean {
     return this.response.destroyed || this.#request.raw.socket.destroyed
   }
 
-  /** Returns whether the client is still sending. Its bytes after the response must not be read as another request. */
+  /** Returns whether the client is still sending its body. The rest of the body must not be read as a new request. */
   #isUploading(): boolean {
     return this.#hasBody && !this.#request.raw.complete
   }

@@ -138,11 +138,11 @@ function readClaims(value: string): string | null {
   return null
 }
 
-/** Matches only at the start of a name. Otherwise a long run of letters would be tried from every letter. */
+/** A match can begin only at the start of a name. Otherwise, the regex would begin at every letter of a name. */
 const PARAMETER = /(?<![\w-])([\w-]+)\s*=\s*(?:"((?:[^"\\]|\\.)*)"|([^\s,"]+))/g
 
 /**
- * Returns the auth-params of the Bearer challenge in a value, or `null` without one.
+ * Returns the auth-params of the Bearer challenge in a value, or `null` if the value has no such challenge.
  * @see https://www.rfc-editor.org/rfc/rfc9110#section-11.6.1
  */
 function bearerParameters(value: string): Map<string, string> | null {

@@ -22,7 +22,7 @@ export interface Streams {
   count(kind: string): number
 }
 
-/** How often sessions with streams are checked for an expiry or for an end without a notice. */
+/** How often the gateway checks whether sessions with streams have expired, or have ended without a notice. */
 const CHECK_MS = 1_000
 const MAX_MOVED = 10_000
 

@@ -29,7 +29,7 @@ export function begin(body: ResponseBody): void {
   if (begun || response.destroyed) return
   body.begun = true
   body.held = null
-  // `flushHeaders` would encode the head as UTF-8, but its strings have one character per byte.
+  // `flushHeaders` would encode the head as UTF-8, but the header strings have one character per byte.
   if (held === null) response.write('', 'latin1')
   else write(body, held)
 }
@@ -69,7 +69,7 @@ export function isEventStream(contentType: string | null): boolean {
 
 export function limitLastBytes(response: ServerResponse): void {
   setTimeout(() => {
-    // A response that waits for an earlier one ends when its turn comes.
+    // A response without a socket waits for an earlier response, and ends when its turn comes.
     if (response.socket !== null && !response.writableFinished) response.destroy()
   }, LAST_BYTES_MS).unref()
 }

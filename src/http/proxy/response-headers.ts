@@ -93,7 +93,7 @@ export function clientHeaders(
 const NONE: readonly string[] = []
 
 /**
- * Moves Content-Length to the end, because Node.js decodes a Content-Disposition after it as UTF-8:
+ * Moves Content-Length to the end, because Node.js decodes a Content-Disposition after Content-Length as UTF-8:
  * https://github.com/nodejs/node/issues/58240
  */
 function putLengthLast(headers: string[]): void {

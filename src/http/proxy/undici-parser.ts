@@ -35,13 +35,14 @@ export function endedUsedConnection(error: Error): boolean {
 }
 
 /**
- * Corrects how undici reads the responses on a connection, and adds the position to its errors. Must be called after undici
- * has set up the connection. `shared`: the connection carries the requests of several clients.
+ * Corrects how undici reads the responses on a connection, and adds the position in the head to undici's errors. The
+ * caller must call this function after undici has set up the connection. `shared`: the connection carries the requests
+ * of several clients.
  *
  * - An unexpected `100 Continue` is skipped like any other interim response (https://www.rfc-editor.org/rfc/rfc9110#section-15.2).
  *   Undici destroys the connection: https://github.com/nodejs/undici/issues/197
  * - The Content-Length of a 204 or 304 does not describe its body (https://www.rfc-editor.org/rfc/rfc9110#section-8.6).
- *   Undici compares the two: https://github.com/nodejs/undici/pull/816
+ *   Undici compares that length with the body: https://github.com/nodejs/undici/pull/816
  * - The status text keeps its bytes as Latin-1, even across chunks (https://www.rfc-editor.org/rfc/rfc9112#section-4).
  * - A reset never completes a response (https://www.rfc-editor.org/rfc/rfc9112#section-8). Undici accepts a reset as the end
  *   of a response without a length: https://github.com/nodejs/undici/pull/784
@@ -77,7 +78,7 @@ export function mendParser(socket: Socket, shared: boolean): void {
     }
     if (status === 101) phrases.set(socket, parser.statusText)
     const isLast = shared && offersConnectionLogin(parser.headers)
-    // Undici destroys the connection at a 100.
+    // Undici destroys the connection at the status 100, so undici gets the status 102 instead.
     const next = onHeadersComplete.call(parser, status === 100 ? 102 : status, upgrade, keepAlive)
     if (isLast) parser.shouldKeepAlive = false
     return next
@@ -89,7 +90,7 @@ export function mendParser(socket: Socket, shared: boolean): void {
   }
   parser.createError = (code, rest) => {
     const inHead = parser.statusCode === 0
-    // Otherwise, undici compares the length with a body that has not begun.
+    // If the Content-Length remained, undici would compare it with a body that has not begun.
     if (inHead) parser.contentLength = ''
     const error = createError.call(parser, code, rest)
     if (inHead && error.message !== '')

@@ -25,8 +25,8 @@ export function upstreamHeaders(
 }
 
 /**
- * Replaces the client's trace context by the gateway's, which continues it. A route that removes `traceparent` sends
- * none.
+ * Replaces the client's trace context with the gateway's trace context, which continues the client's trace. If the
+ * route removes `traceparent`, the gateway does not add its own trace context.
  */
 function withTrace(headers: string[], { upstream, headers: { remove } }: CompiledRoute, trace: RequestTrace): string[] {
   const own = trace.startUpstreamSpan(upstream.origin)

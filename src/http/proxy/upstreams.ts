@@ -9,7 +9,7 @@ import { mendParser } from './undici-parser.ts'
 export interface Pools {
   /** Returns the pools for these routes, and reuses open ones. `answerHeaders` limits the response headers, in bytes. */
   openFor(routes: readonly CompiledRoute[], answerHeaders: number): Upstreams
-  /** Drops the pools that these upstreams do not use. Their requests finish. */
+  /** Drops the pools that these upstreams do not use. Requests on dropped pools finish. */
   keepOnly(upstreams: Upstreams): void
   close(): Promise<void>
 }

@@ -16,7 +16,7 @@ interface Joint {
   readonly upstream: Duplex
   readonly onMessage: () => void
   readonly onClosed: () => void
-  /** How long the upstream may read nothing while data waits for it, in ms. The listener checks the client. */
+  /** How long the upstream may read nothing while data waits for it, in ms. The listener limits the client. */
   readonly idleRead: number
 }
 
@@ -30,8 +30,8 @@ const CLOSE_MS = 1_000
 const LAST_BYTES_MS = 10_000
 
 /**
- * Returns the head of the response that switches protocols, with the upstream's headers and status text. Has one character
- * per byte.
+ * Returns the head of the response that switches protocols, with the upstream's headers and status text. The returned
+ * string has one character per byte.
  * @see https://www.rfc-editor.org/rfc/rfc9110#section-15.2.2
  */
 function switchingHead(headers: readonly string[], protocol: string, phrase: string): string {
@@ -71,7 +71,7 @@ function join({ client, upstream, onMessage, onClosed, idleRead }: Joint): (code
     if (fromClient.push(chunk).messages > 0) onMessage()
     if (upstream.write(chunk)) return
     client.pause()
-    // The disconnect of a paused client is not noticed.
+    // While the client is paused, its disconnect is not noticed. The timer cuts an upstream that reads nothing.
     watching ??= watchIdleReaders([upstream], idleRead, cut)
   })
   upstream.on('drain', () => {
@@ -184,7 +184,7 @@ export interface FrameTracker {
   atBoundary(): boolean
 }
 
-/** Opcodes below this one are continuation, text and binary frames. */
+/** Opcodes below this value are continuation, text and binary frames. */
 const FIRST_CONTROL_OPCODE = 8
 
 function trackFrames(): FrameTracker {

@@ -17,7 +17,7 @@ export function routeExpectations(server: Server): void {
   server.on('checkContinue', (request: Waiting, response) => {
     request[kWaiting] = response
     // Node.js closes the connection after a response without 100 Continue, even if the body has arrived. No issue
-    // reports this. Node.js sets the flag before https://nodejs.org/api/http.html#event-checkcontinue
+    // reports this. Node.js sets the flag before this event: https://nodejs.org/api/http.html#event-checkcontinue
     Object.defineProperty(response, '_expect_continue', { get: () => !request.complete })
     server.emit('request', request, response)
   })

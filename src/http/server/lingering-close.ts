@@ -21,7 +21,7 @@ export function dropRest(request: IncomingMessage): void {
 }
 
 /**
- * Makes a connection that is closed before the request's body has arrived close in stages. The gateway ends its side
+ * Changes how a connection closes if the request's body has not arrived completely. The gateway ends its side first
  * and discards what the client sends, for at most 30 s. An immediate close would reset the connection, and the client
  * would lose the response. Node.js closes immediately, in a private method: https://github.com/nodejs/node/pull/36205
  * @see https://www.rfc-editor.org/rfc/rfc9112#section-9.6

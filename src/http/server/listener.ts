@@ -173,7 +173,7 @@ export function createListener(
     lastAnswers.set(socket, answer)
   }
 
-  /** Waits for `close` of the last connections, which ends their requests. The server's own `close` comes earlier. */
+  /** Waits until the last connections emit `close` and so end their requests. The server emits `close` earlier. */
   async function lastCloseEvents(): Promise<void> {
     const open = new Set([...sockets, ...speaking.keys()])
     const told = Promise.all([...open].map(async (socket) => new Promise((resolve) => socket.once('close', resolve))))
@@ -227,7 +227,7 @@ export function createListener(
         })
         other.maxConnections = server.maxConnections
         complainOfTooMany(other, log)
-        // The name may have addresses that this machine does not have.
+        // The name `localhost` may have addresses that this machine does not have.
         if (
           await bind(other, { host: address, port: first.port }).then(
             () => true,

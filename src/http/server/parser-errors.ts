@@ -138,7 +138,7 @@ export function createRefusals({ log, metrics, config }: RefusalServices): Refus
     const [first = '', ...lines] = text.slice(lastHead(text, bytesParsed ?? 0)).split('\r\n', MOST_LINES)
     const [, method = '-', path = '-'] = /^([A-Z]{1,20}) (\/[^\s?#]*)?/.exec(first) ?? []
     const headers = headersIn(lines)
-    // A later part of a head that arrived in parts, mostly from a browser with too many cookies.
+    // The bytes are a later part of a head that arrived in parts, mostly from a browser with too many cookies.
     const isPiece = code === 'HPE_HEADER_OVERFLOW' && method === '-' && headers.accept === undefined
     const kind = isPiece ? 'navigation' : kindOf(method === '-' ? 'GET' : method, headers)
     return { method, path: printable(path).slice(0, LONGEST_PATH), kind }
@@ -148,7 +148,7 @@ export function createRefusals({ log, metrics, config }: RefusalServices): Refus
     onClientError(error, socket, request) {
       const fault = faultOf(error, request)
       if (fault !== null) {
-        // A connection without any bytes has made no request.
+        // A client that has sent no bytes has made no request.
         const wasSilent = error.code === 'ERR_HTTP_REQUEST_TIMEOUT' && socket.bytesRead === 0
         if (wasSilent) socket.destroy()
         else refuse(fault, socket, request, request === null ? readHead(error) : headOf(request))

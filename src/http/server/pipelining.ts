@@ -6,9 +6,9 @@ import { enqueue, hasSaidClose, inTurn, waitingOn } from './response-queue.ts'
 const MAX_AHEAD = 100
 
 /**
- * Routes requests immediately, but at most a hundred pipelined ones per connection. The next one waits, and its
- * connection is not read during the wait. If the wait is longer than `patience()` ms, the connection is closed. A
- * request that is still waiting when its response is destroyed is routed for its access line.
+ * Routes requests immediately, but at most a hundred pipelined requests per connection. The next request waits, and the
+ * gateway does not read the connection during the wait. If the wait is longer than `patience()` ms, the gateway closes
+ * the connection. A request whose response is destroyed during the wait is still routed, to get an access line.
  */
 export function limitPipelining(route: RequestListener, patience: () => number): RequestListener {
   const stopped = new WeakMap<Socket, NodeJS.Timeout>()

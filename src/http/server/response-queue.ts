@@ -68,7 +68,7 @@ function openQueue(socket: Socket): Set<ServerResponse> {
     for (const response of queue) {
       response.destroy()
       if (response.closed) continue
-      // Node.js does the same for the response that has the connection.
+      // Node.js also sets `_closed` and emits `close` for the response that has the connection.
       Reflect.set(response, '_closed', true)
       response.emit('close')
     }

@@ -82,7 +82,7 @@ export function routeUpgrades(
     }
     response.shouldKeepAlive = false
     response.assignSocket(socket)
-    // A plain response is the last on this connection.
+    // If the upgrade is refused, the plain response is the last on this connection.
     response.on('finish', refused)
     request[kUpgrade] = {
       socket,
@@ -90,7 +90,7 @@ export function routeUpgrades(
         socket.off('error', gone).off('end', gone).off('readable', watch).off('drain', passDrain)
         response.off('finish', refused)
         response.detachSocket(socket)
-        // Ends the request for the access line and the metrics.
+        // Ends the request, so that the access line and the metrics record it.
         response.statusCode = 101
         response.emit('finish')
         over()

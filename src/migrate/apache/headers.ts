@@ -191,7 +191,7 @@ function variablesOf(directives: readonly HeaderDirective[], migration: Migratio
 
 const CLAIMS = ['sub', 'iss', 'email', 'name', 'preferred_username', 'given_name', 'family_name', 'groups']
 
-/** The module's other headers. The module always removes them from client requests. */
+/** The headers of mod_auth_openidc that carry no single claim. The module always removes these from client requests. */
 const MODULE_HEADERS = [
   'access_token',
   'access_token_expires',

@@ -32,7 +32,7 @@ export function migrateApache(files: readonly { readonly name: string; readonly 
     sites.flatMap(({ settings }) => settings),
     sites.flatMap(({ siteSettings }) => siteSettings),
   )
-  // Sections first: a directive in another virtual host, or for some paths only, must not reach its rule.
+  // Runs before `applyRules`, because no rule may apply to a directive of another virtual host or of some paths only.
   for (const site of sites) migrateSections(site, migration)
   applyRules(modAuthOpenidc, migration, (key) =>
     key.startsWith('OIDC')

@@ -8,8 +8,9 @@ export type Policy =
   | { readonly kind: 'inexpressible'; readonly reason: string }
 
 /**
- * Returns the policy of `Require` directives, of which one must be met (in `<RequireAll>` all); `null` without directives.
- * The policy never lets in more users than the directives. `userClaim` is the claim that `Require user` compares.
+ * Returns the policy of `Require` directives; `null` without directives. A user must meet one of the directives, or all
+ * of them in `<RequireAll>`. The policy never lets in more users than the directives do. `userClaim` is the claim that
+ * `Require user` compares.
  */
 export function policyOf(directives: readonly Directive[], userClaim: string | null): Policy | null {
   const policies = directives.flatMap((directive) => policyOfOne(directive, userClaim) ?? [])

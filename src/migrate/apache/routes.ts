@@ -66,7 +66,7 @@ export function migrateSections({ sections, directives }: Site, migration: Migra
   migratePublicUrl(hostDirectives, migration)
 }
 
-/** Reports directives that apply to some paths only, because routes have no such keys. */
+/** Reports directives that apply to some paths only, because routes have no equivalent keys. */
 function reportPathSettings(directives: readonly PlacedDirective[], migration: Migration): void {
   for (const { setting, within } of directives) {
     if (isWholeSite(within)) continue
@@ -228,7 +228,7 @@ function acceptBearerTokens(migration: Migration, accessSettings: readonly Setti
   markRouteSource(migration, audience)
 }
 
-/** Returns whether a later section covers this one: Apache merges sections in their order, and the last one wins. */
+/** Returns whether a later section covers all paths of `area`. In Apache, the later section then takes effect. */
 function isOverridden(area: Area, areas: readonly Area[], migration: Migration): boolean {
   const later = areas
     .slice(areas.indexOf(area) + 1)

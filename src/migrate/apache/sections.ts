@@ -7,9 +7,9 @@ import { isRequirement } from './require.ts'
 export interface Section {
   readonly directive: Directive | null
   readonly setting: Setting | null
-  /** The number of its virtual host; 0 outside of virtual hosts. */
+  /** The number of the virtual host that contains the section; 0 outside of virtual hosts. */
   readonly host: number
-  /** The patterns of its paths; `null` if route patterns cannot express them. */
+  /** The patterns of the section's paths; `null` if route patterns cannot express the paths. */
   readonly patterns: readonly string[] | null
   /** Paths that the patterns match but the section does not. */
   readonly except: readonly string[]

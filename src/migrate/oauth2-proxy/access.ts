@@ -40,7 +40,7 @@ export const tenants: Rule = becomes('routes[].require.claims', (setting, migrat
   if (listOf(setting).length > 0) requireClaim(migration, 'tid', listOf(setting).map(literal), setting)
 })
 
-/** Tokens that clients send themselves. */
+/** Lets clients authenticate with tokens of their own instead of a session. */
 export const bearer: Rule = becomes(
   'routes[].bearer',
   (setting, migration) => {

@@ -71,7 +71,7 @@ function putMissingClient(migration: Migration): void {
   putMissingClientSecret(migration)
 }
 
-/** Google rejects the scope offline_access and has a parameter instead. */
+/** Requests refresh tokens by `access_type=offline`, because Google rejects the scope `offline_access`. */
 function putGoogleParameters(migration: Migration, type: Setting | undefined): void {
   const from = type === undefined ? [] : [type]
   if (!has(migration, 'provider.scopes')) put(migration, 'provider.scopes', ['openid', 'email', 'profile'], ...from)

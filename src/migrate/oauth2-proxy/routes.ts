@@ -100,7 +100,7 @@ function openPaths(setting: Setting, item: string, migration: Migration): void {
   )
 }
 
-/** The default of oauth2-proxy. */
+/** The default upstream timeout of oauth2-proxy. */
 export const DEFAULT_TIMEOUT_MS = 30_000
 
 /** Adds a base route for each upstream; the path of its URL selects the requests. */

@@ -118,7 +118,7 @@ function providerOf(
 
 type Client = ReturnType<typeof createClient>
 
-/** Connects to a single Redis. With `mustBeMaster`, rejects unless it is a master, as the sentinels reported. */
+/** Connects to a single Redis. With `mustBeMaster`, rejects if the server is not a master. */
 async function connectToOne(
   options: ClientOptions,
   onError: (error: unknown) => void,

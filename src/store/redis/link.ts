@@ -121,7 +121,7 @@ export function openRedisLink({ connect, channels, onMessage, check, onConnected
       // The client has no time limit of its own while the connection is open.
       return await withDeadline(current.command(key, args), COMMAND_TIMEOUT_MS, throwTimeout)
     } catch (error) {
-      // A failover has made this server a replica. Uses `includes`, because Redis 6 wraps the errors of scripts.
+      // A failover has made this server a replica. Redis 6 wraps the errors of scripts, so `includes` is used.
       if (error instanceof Error && error.message.includes('READONLY')) handleLoss(error)
       throw error
     }

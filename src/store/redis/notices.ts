@@ -86,7 +86,7 @@ export function createNotices({
     if (routes.some((one) => !receivedBeats.has(one))) return
     completeTo = Math.min(...receivedBeats.values())
     if (completeFrom !== null) return
-    // The current time, because the subscription may have begun after the heartbeat was sent.
+    // Uses the current time instead of `sentAt`, because the subscription may have begun after `sentAt`.
     completeFrom = clock()
     onAssured()
   }
@@ -104,7 +104,7 @@ export function createNotices({
       if (count > MAX_UNANSWERED) silent = true
       unanswered.set(route, count)
       publish(route, `beat ${clock()} ${route}`).catch(() => {
-        // The missing heartbeat reports the failure.
+        // `beat` has already counted this heartbeat as unanswered.
       })
     }
     if (!silent) return

@@ -2,8 +2,9 @@ import { createHmac, type KeyObject } from 'node:crypto'
 import type { Criterion } from '../store.ts'
 import { script } from './link.ts'
 
-// Atomic operations. A record is a hash with the fields `d` sealed data, `v` version, `c` created, `e` ends and `s` seen
-// (in ms since the epoch), `i` index keys, and `p` the holder of the refresh lock until it has saved or released.
+// Atomic operations. A record is a hash with the fields `d` sealed data, `v` version, `c` created, `e` ends and `s`
+// seen (in ms since the epoch), `i` index keys, and `p` the holder of the refresh lock. `p` is deleted when the
+// record is replaced or the holder releases the lock.
 
 /** Creates a record. KEYS record · ARGV data, version, created, ends, seen, indexes, ttl. */
 export const CREATE = script(`
@@ -36,7 +37,7 @@ redis.call('HSET', KEYS[1], 'i', known)
 return 1`)
 
 /**
- * Records activity. KEYS record · ARGV seen, ttl. Uses the end in the record, because the caller may have an older one.
+ * Records activity. KEYS record · ARGV seen, ttl. Uses the end in the record, because the caller's may be outdated.
  * PEXPIRE comes first, because a full Redis refuses HSET. PEXPIRE also applies if `seen` is earlier than the recorded
  * time because a clock was set back.
  */
@@ -90,7 +91,7 @@ return {count + 1, ends - now}`)
 
 /**
  * Takes or extends a lock. KEYS lock, record · ARGV holder, ttl. Returns 0 if another holder has the lock, 1 if this
- * holder has it, and 2 if this holder has it after another one that never finished.
+ * holder has it, and 2 if this holder has it and the previous holder neither saved nor released.
  */
 export const LOCK = script(`
 local holder = redis.call('GET', KEYS[1])
@@ -110,8 +111,8 @@ redis.call('DEL', KEYS[1])
 return 1`)
 
 /**
- * Tries every command of the other scripts and leaves no data. KEYS trial key. The error lists the commands that the user
- * may not run, because the error of Redis 7.0 does not. A full Redis causes no error.
+ * Tries every command of the other scripts and leaves no data. KEYS trial key. The error lists the commands that the
+ * user may not run, because Redis 7.0 does not name them in its own error. A full Redis causes no error.
  */
 export const TRY_ALL = script(`
 local key = KEYS[1]

@@ -99,7 +99,7 @@ export class RedisStore implements Store {
     const [sealed, ...numbers] = texts(reply)
     if (sealed === undefined || sealed === '') return null
     const [version, createdAt, endsAt, seenAt] = numbers.map(timeFrom)
-    // The gateway writes only numbers.
+    // The gateway writes only numbers, so a record with any other value counts as missing.
     if (typeof version !== 'number' || typeof createdAt !== 'number') return null
     if (typeof endsAt !== 'number' || typeof seenAt !== 'number') return null
     return { sealed: Buffer.from(sealed, 'base64'), version, createdAt, endsAt, seenAt }
