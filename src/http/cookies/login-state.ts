@@ -17,7 +17,7 @@ export interface LoginState {
   readonly at: number
   /** Whether the login runs in a frame with `prompt=none` and ends with a page that reports the outcome. */
   readonly silent: boolean
-  /** Whether a silent login keeps the session and replaces at most its tokens. */
+  /** Whether the login is silent and keeps the session. It may replace the session's tokens, and nothing else. */
   readonly keep: boolean
   /** The mark of the user whose page began a silent login. The login must not log in another user. */
   readonly user: string | null
