@@ -146,6 +146,18 @@ export function putSessionKey(migration: Migration, ...from: Setting[]): void {
   put(migration, 'session.keys', [key], ...from)
 }
 
+/** Sets placeholders for a missing issuer and client id. The parameters are the old gateway's names of these settings. */
+export function putMissingProvider(migration: Migration, issuerSetting: string, clientIdSetting: string): void {
+  if (!has(migration, 'provider.issuer')) {
+    put(migration, 'provider.issuer', 'https://issuer.change-me.invalid')
+    remark(migration, 'todo', null, `${issuerSetting} is not given: set provider.issuer`)
+  }
+  if (!has(migration, 'provider.clientId')) {
+    put(migration, 'provider.clientId', 'change-me')
+    remark(migration, 'todo', null, `${clientIdSetting} is not given: set provider.clientId`)
+  }
+}
+
 export function putMissingClientSecret(migration: Migration): void {
   const secret = secretVariable(migration, 'OIDC_CLIENT_SECRET', 'the client secret, which this file does not contain')
   put(migration, 'provider.clientSecret', secret)

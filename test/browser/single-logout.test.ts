@@ -1,4 +1,5 @@
-import t from 'tap'
+import type { Page } from 'playwright-core'
+import t, { type Test } from 'tap'
 import { openChromium } from '../support/chromium.ts'
 import { startIdp } from '../../src/demo/idp.ts'
 import { freePort } from '../support/free-port.ts'
@@ -34,19 +35,25 @@ const start = async (host: string, channel: 'front' | 'back' | null): Promise<Ru
 }
 const here = await start('127.0.0.1', null)
 
+/** Opens a page of the other gateway, signed in by the provider's session, then logs out on the first page. */
+async function logOutBeside(t: Test, page: Page, there: Running): Promise<Page> {
+  const other = await page.context().newPage()
+  await other.goto(`${there.url}/`)
+  await other.waitForURL(`${there.url}/`)
+  t.equal(await other.evaluate(async () => (await fetch('/oauth2/session')).status), 200)
+  await page.getByRole('link', { name: 'Log out' }).click()
+  await page.waitForURL((at) => at.pathname === '/oauth2/logout/callback')
+  return other
+}
+
 for (const channel of ['front', 'back'] as const) {
   void t.test(
     `with two gateways at one provider, a logout at one ends the session at the other over the ${channel} channel`,
     async (t) => {
       const there = await start('localhost', channel)
-      const { page, context } = await visit(t, chromium)
+      const { page } = await visit(t, chromium)
       await signIn(page, `${here.url}/`)
-      const other = await context.newPage()
-      await other.goto(`${there.url}/`)
-      await other.waitForURL(`${there.url}/`)
-      t.equal(await other.evaluate(async () => (await fetch('/oauth2/session')).status), 200)
-      await page.getByRole('link', { name: 'Log out' }).click()
-      await page.waitForURL((at) => at.pathname === '/oauth2/logout/callback')
+      const other = await logOutBeside(t, page, there)
       t.equal(await page.getByRole('heading').innerText(), 'Signed out')
       t.same(
         there.events('session_ended').map(({ reason }) => reason),
@@ -65,12 +72,7 @@ void t.test('the other gateway’s page notices the logout when it is shown agai
   const { page, context } = await visit(t, chromium)
   await context.clock.install()
   await signIn(page, `${here.url}/`)
-  const other = await context.newPage()
-  await other.goto(`${there.url}/`)
-  await other.waitForURL(`${there.url}/`)
-  t.equal(await other.evaluate(async () => (await fetch('/oauth2/session')).status), 200)
-  await page.getByRole('link', { name: 'Log out' }).click()
-  await page.waitForURL((at) => at.pathname === '/oauth2/logout/callback')
+  const other = await logOutBeside(t, page, there)
   await context.clock.runFor(61_000)
   await other.evaluate(() => {
     document.dispatchEvent(new Event('visibilitychange'))

@@ -26,6 +26,16 @@ const idpFor = async (t: Test): Promise<Idp> => {
   return idp
 }
 
+/** Faults that any endpoint of a provider may have, with the status of the failed login. */
+const COMMON_FAULTS: readonly [string, Failure, number][] = [
+  ['html', html, 502],
+  ['silence', silence, 503],
+  ['cut', cut, 503],
+  ['tooMuch', tooMuch, 502],
+  ['noJson', noJson, 502],
+  ['an error', { status: 500 }, 503],
+]
+
 void t.test('a provider that can’t be discovered is a 503, and the next login tries again', async (t) => {
   const idp = await idpFor(t)
   const metadata = (await createBrowser().get(`${idp.issuer}/.well-known/openid-configuration`)).json()
@@ -63,12 +73,7 @@ void t.test('a provider that can’t be discovered is a 503, and the next login 
 void t.test('keys that can’t be fetched or used fail the login', async (t) => {
   const idp = await idpFor(t)
   const faults: [string, Failure, number][] = [
-    ['html', html, 502],
-    ['silence', silence, 503],
-    ['cut', cut, 503],
-    ['tooMuch', tooMuch, 502],
-    ['noJson', noJson, 502],
-    ['an error', { status: 500 }, 503],
+    ...COMMON_FAULTS,
     ['busy', { status: 429 }, 503],
     ['gone', { status: 404 }, 502],
     ['wrong types', json({ keys: 5 }), 502],
@@ -93,12 +98,7 @@ void t.test('keys that can’t be fetched or used fail the login', async (t) => 
 void t.test('a failing token endpoint fails the login', async (t) => {
   const running = await startGateway(t, { config: timeout })
   const faults: [string, Failure, number][] = [
-    ['html', html, 502],
-    ['silence', silence, 503],
-    ['cut', cut, 503],
-    ['tooMuch', tooMuch, 502],
-    ['noJson', noJson, 502],
-    ['an error', { status: 500 }, 503],
+    ...COMMON_FAULTS,
     ['a page of a proxy', { status: 502, body: '<p>Bad gateway' }, 503],
     ['busy', json({ error: 'slow_down' }, 429), 503],
     ['a redirect', { status: 302, headers: { location: 'https://evil.example/' } }, 502],
@@ -122,12 +122,7 @@ void t.test('a failing token endpoint fails the login', async (t) => {
 void t.test('a failing userinfo endpoint, or one with another sub, fails the login', async (t) => {
   const running = await startGateway(t, { config: { provider: { timeout: '1s', userinfo: true } } })
   const faults: [string, Failure, number][] = [
-    ['html', html, 502],
-    ['silence', silence, 503],
-    ['cut', cut, 503],
-    ['tooMuch', tooMuch, 502],
-    ['noJson', noJson, 502],
-    ['an error', { status: 500 }, 503],
+    ...COMMON_FAULTS,
     ['refused', { status: 401, headers: { 'www-authenticate': 'Bearer error="invalid_token"' } }, 502],
     ['another user', json({ sub: 'mallory', groups: ['admin'] }), 502],
     ['no user', json({ groups: ['admin'] }), 502],

@@ -1,5 +1,5 @@
 import type { KoaContextWithOIDC } from 'oidc-provider'
-import { escapeHtml } from '../html.ts'
+import { escapeHtml, htmlDocument } from '../html.ts'
 import type { User } from './settings.ts'
 
 const CSS = `
@@ -22,23 +22,11 @@ iframe { display: none }
 
 /** Returns an HTML document in the style of the provider; `body` is HTML, `title` is text. */
 export function page(title: string, body: string): string {
-  return `<!doctype html>
-<html lang="en">
-<head>
-<meta charset="utf-8">
-<meta name="viewport" content="width=device-width, initial-scale=1">
-<title>${escapeHtml(title)}</title>
-<link rel="icon" href="data:,">
-<style>${CSS}</style>
-</head>
-<body>
-<main>
+  const main = `<main>
 <h1>${escapeHtml(title)}</h1>
 ${body}
-</main>
-</body>
-</html>
-`
+</main>`
+  return htmlDocument({ title, css: CSS, body: main })
 }
 
 const CANCEL_BUTTON = '<button class="quiet" name="cancel" value="yes">Cancel</button>'

@@ -1,4 +1,4 @@
-import { escapeHtml } from '../html.ts'
+import { escapeHtml, htmlDocument } from '../html.ts'
 
 const CSS = `
 :root { color-scheme: light dark; --ink: #1d2733; --soft: #5b6877; --paper: #f5f7f4; --card: #fff; --line: #d5dcd3;
@@ -37,17 +37,7 @@ textarea, input { font: inherit; width: 100%; padding: .5rem; border: 1px solid 
  * text.
  */
 export function layout(title: string, user: string | null, body: string, head = ''): string {
-  return `<!doctype html>
-<html lang="en">
-<head>
-<meta charset="utf-8">
-<meta name="viewport" content="width=device-width, initial-scale=1">
-<title>${escapeHtml(title)}</title>
-<link rel="icon" href="data:,">
-${head}<style>${CSS}</style>
-</head>
-<body>
-<header>
+  const main = `<header>
 <strong>Orders</strong>
 <span id="user">${user === null ? 'Not signed in' : `Signed in as ${escapeHtml(user)}`}</span>
 <nav><a href="/">Orders</a> <a href="/report">A long form</a> <a href="/admin/">Administration</a>
@@ -57,8 +47,6 @@ ${user === null ? '' : '<a href="/oauth2/logout">Log out</a>'}
 <main>
 <h1>${escapeHtml(title)}</h1>
 ${body}
-</main>
-</body>
-</html>
-`
+</main>`
+  return htmlDocument({ title, css: CSS, head, body: main })
 }

@@ -1,4 +1,5 @@
 import { randomBytes } from 'node:crypto'
+import type { FastifyReply, FastifyRequest } from 'fastify'
 import type { Config } from '../../config/schema.ts'
 
 export interface Page {
@@ -58,6 +59,17 @@ a, button { font: inherit; color: var(--accent) }
 a:focus-visible, button:focus-visible { outline: 3px solid var(--accent); outline-offset: 2px }
 form { margin: 0 }
 @media (max-width: 26rem) { main { padding: 1.5rem } .actions > *, form button { width: 100% } }`
+
+/** Sends a page with status 200. */
+export function sendPage(
+  request: FastifyRequest,
+  reply: FastifyReply,
+  page: Omit<Page, 'requestId'>,
+  settings: Config['pages'],
+): FastifyReply {
+  const { headers, html } = renderPage({ ...page, requestId: request.id }, settings)
+  return reply.headers(headers).send(html)
+}
 
 /** Renders a page that works without scripts, is not cached, and can be framed only by this origin. */
 export function renderPage(page: Page, settings: Config['pages']): RenderedPage {

@@ -1,7 +1,7 @@
 import type { FastifyReply, FastifyRequest } from 'fastify'
 import type { Config } from '../../config/schema.ts'
 import { contextOf } from '../context.ts'
-import { anySite, renderPage, scriptLiteral } from './pages.ts'
+import { anySite, sendPage, scriptLiteral } from './pages.ts'
 
 export const POST_KEPT_FORM_PATH = 'form'
 
@@ -25,19 +25,19 @@ kept.fields.forEach(function(p){var i=document.createElement(p[1]===null?"input"
 if(p[1]===null)i.type="file";else i.value=p[1];i.name=p[0];all.appendChild(i)});
 HTMLFormElement.prototype.submit.call(f)}
 else document.querySelector("h1+p").textContent=${scriptLiteral(config.pages.texts['nothing_to_send'] ?? NOTHING_KEPT)}`
-  const page = renderPage(
+  contextOf(request).verdict = 'kept_form'
+  return sendPage(
+    request,
+    reply,
     {
       name: 'posting_form',
       title: 'Sending your form',
       detail: 'You are signed in; your form is being sent.',
       actions: [{ label: 'Start page', href: '/' }],
-      requestId: request.id,
       script,
       // The application may answer with a redirect to another site, such as a payment provider.
       formTargets: anySite(facts.origin),
     },
     config.pages,
   )
-  contextOf(request).verdict = 'kept_form'
-  return reply.headers(page.headers).send(page.html)
 }

@@ -13,7 +13,7 @@ import { wasLoggedOut } from '../../session/provider-logout.ts'
 import { type Session } from '../../session/session.ts'
 import { absoluteEnd } from '../../session/lifetime.ts'
 import { countFromZero } from '../../telemetry/metrics.ts'
-import { renderPage, scriptLiteral } from '../answers/pages.ts'
+import { sendPage, scriptLiteral } from '../answers/pages.ts'
 import { contextOf, type Context } from '../context.ts'
 import { LOGIN_SECONDS } from '../cookies/cookies.ts'
 import { fingerprint, isFresh, loginSecrets, type LoginState, userMark } from '../cookies/login-state.ts'
@@ -204,18 +204,18 @@ function sendTargetPage(
   reply: FastifyReply,
   target: string,
 ): FastifyReply {
-  const page = renderPage(
+  return sendPage(
+    request,
+    reply,
     {
       name: 'signed_in',
       title: 'Signed in',
       detail: 'You are being taken to the page that you requested.',
-      requestId: request.id,
       actions: [{ label: 'Continue', href: target, id: 'continue' }],
       script: `location.replace(${scriptLiteral(target)})`,
     },
     config.pages,
   )
-  return reply.headers(page.headers).send(page.html)
 }
 
 async function whyStale(

@@ -7,7 +7,7 @@ import { announcedIssuer } from '../../oidc/provider.ts'
 import { contextOf, type Context } from '../context.ts'
 import { kindOf } from '../answers/send.ts'
 import { fingerprint } from '../cookies/login-state.ts'
-import { renderPage, scriptLiteral } from '../answers/pages.ts'
+import { sendPage, scriptLiteral } from '../answers/pages.ts'
 import { POST_KEPT_FORM_PATH } from '../answers/post-kept-form.ts'
 import { clearTwoSessions } from '../cookies/cookies.ts'
 import { beginLogin } from './begin-login.ts'
@@ -147,16 +147,16 @@ function sendFragmentPage(
     `var t=${scriptLiteral(target.split('#')[0])}+location.hash;` +
     `location.replace(location.hash.length>1&&t.length<2000?${scriptLiteral(self)}+encodeURIComponent(t)` +
     ':document.getElementById("continue").href)'
-  const page = renderPage(
+  return sendPage(
+    request,
+    reply,
     {
       name: 'login',
       title: 'Signing in',
       detail: 'You are being taken to the sign-in service.',
-      requestId: request.id,
       actions: [{ label: 'Continue', href: url.href, id: 'continue' }],
       script,
     },
     config.pages,
   )
-  return reply.headers(page.headers).send(page.html)
 }

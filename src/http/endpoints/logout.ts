@@ -6,7 +6,7 @@ import { returnTarget } from '../../gate/return-target.ts'
 import { endSessionUrl, revokeRefreshToken } from '../../oidc/logout.ts'
 import type { Session } from '../../session/session.ts'
 import type { Ticket } from '../../session/ticket.ts'
-import { anySite, renderPage } from '../answers/pages.ts'
+import { anySite, sendPage } from '../answers/pages.ts'
 import { kindOf } from '../answers/send.ts'
 import { contextOf } from '../context.ts'
 import { findSession } from './current-session.ts'
@@ -151,12 +151,13 @@ function sendConfirmation(
 ): FastifyReply {
   contextOf(request).verdict = 'confirm_logout'
   const { origin } = contextOf(request).facts
-  const page = renderPage(
+  return sendPage(
+    request,
+    reply,
     {
       name: 'confirm_logout',
       title: 'Sign out?',
       detail: 'A link from another site asks to sign you out.',
-      requestId: request.id,
       actions: [
         { label: 'Sign out', post: `${config.basePath}/logout`, fields: target === null ? {} : { redirect: target } },
         { label: 'Stay signed in', href: `${origin}/` },
@@ -166,22 +167,21 @@ function sendConfirmation(
     },
     config.pages,
   )
-  return reply.headers(page.headers).send(page.html)
 }
 
 function sendSignedOut({ config }: Services, request: FastifyRequest, reply: FastifyReply): FastifyReply {
   const { origin } = contextOf(request).facts
-  const page = renderPage(
+  return sendPage(
+    request,
+    reply,
     {
       name: 'signed_out',
       title: 'Signed out',
       detail: 'You are signed out.',
-      requestId: request.id,
       actions: [{ label: 'Sign in again', href: `${origin}${config.basePath}/login` }],
       // Notifies the other tabs, because the page that began the logout may have no script.
       script: 'try{new BroadcastChannel("gatehouse").postMessage("ended")}catch(e){}',
     },
     config.pages,
   )
-  return reply.headers(page.headers).send(page.html)
 }

@@ -2,7 +2,7 @@ import type { FastifyReply, FastifyRequest } from 'fastify'
 import { causes } from '../../errors.ts'
 import { contextOf } from '../context.ts'
 import { kindOf } from '../answers/send.ts'
-import { renderPage, scriptLiteral } from '../answers/pages.ts'
+import { sendPage, scriptLiteral } from '../answers/pages.ts'
 import { userMark } from '../cookies/login-state.ts'
 import { beginLogin } from './begin-login.ts'
 import { findSession } from './current-session.ts'
@@ -81,11 +81,12 @@ export function sendOutcome(
   const script =
     `var alone=parent===self,to=alone?opener:parent;${news}` +
     `if(to)to.postMessage({type:"gatehouse",outcome:${scriptLiteral(outcome)}},location.origin);if(alone)close()`
-  const page = renderPage(
+  return sendPage(
+    request,
+    reply,
     {
       name: 'silent',
       title: outcome === 'ok' ? 'Signed in' : 'Not signed in',
-      requestId: request.id,
       script,
       actions: [{ label: 'Start page', href: '/', top: true }],
       detail:
@@ -95,5 +96,4 @@ export function sendOutcome(
     },
     config.pages,
   )
-  return reply.headers(page.headers).send(page.html)
 }

@@ -4,6 +4,7 @@ import {
   partAt,
   put,
   putMissingClientSecret,
+  putMissingProvider,
   putSessionKey,
   remark,
   secretVariable,
@@ -94,14 +95,7 @@ function putDefaults(migration: Migration): void {
 
 function putRequired(migration: Migration): void {
   if (!has(migration, 'session.keys')) putSessionKey(migration)
-  if (!has(migration, 'provider.issuer')) {
-    put(migration, 'provider.issuer', 'https://issuer.change-me.invalid')
-    remark(migration, 'todo', null, 'OIDCProviderMetadataURL is not given: set provider.issuer')
-  }
-  if (!has(migration, 'provider.clientId')) {
-    put(migration, 'provider.clientId', 'change-me')
-    remark(migration, 'todo', null, 'OIDCClientID is not given: set provider.clientId')
-  }
+  putMissingProvider(migration, 'OIDCProviderMetadataURL', 'OIDCClientID')
   const authentication = partAt(migration, 'provider.clientAuthentication')?.value
   if (authentication === 'private_key_jwt') {
     if (!has(migration, 'provider.privateKey'))

@@ -5,6 +5,7 @@ import {
   type Migration,
   put,
   putMissingClientSecret,
+  putMissingProvider,
   putSessionKey,
   remark,
   secretVariable,
@@ -52,14 +53,7 @@ export function migrateWonderwall(settings: readonly Setting[]): Migration {
 }
 
 function putRequired(migration: Migration): void {
-  if (!has(migration, 'provider.issuer')) {
-    put(migration, 'provider.issuer', 'https://issuer.change-me.invalid')
-    remark(migration, 'todo', null, 'openid.well-known-url is not given: set provider.issuer')
-  }
-  if (!has(migration, 'provider.clientId')) {
-    put(migration, 'provider.clientId', 'change-me')
-    remark(migration, 'todo', null, 'openid.client-id is not given: set provider.clientId')
-  }
+  putMissingProvider(migration, 'openid.well-known-url', 'openid.client-id')
   if (!has(migration, 'provider.clientSecret') && !has(migration, 'provider.privateKey')) {
     putMissingClientSecret(migration)
     remark(
