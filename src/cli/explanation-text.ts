@@ -1,4 +1,5 @@
-import { isForAllTenants } from '../config/known-providers.ts'
+import { isForAllTenants } from '../config/presets/apply.ts'
+import type { ProviderSettings } from '../config/schema.ts'
 import { claimAt } from '../gate/admit.ts'
 import { parseTemplate, whyNoHeader } from '../gate/header-template.ts'
 import type { CompiledRoute, GateDenial, Verdict } from '../gate/verdict.ts'
@@ -9,14 +10,14 @@ import type { Claims } from '../oidc/token-set.ts'
 export function whyTokenRefused(
   claims: Claims,
   audiences: readonly string[],
-  issuer: string,
+  provider: ProviderSettings,
   now: number,
 ): string | null {
   const { iss, aud, exp, nbf, iat } = claims
   const audience = aud === undefined ? null : [aud].flat()
   // The issuers of a provider for all tenants are known only from its metadata.
-  if (iss !== undefined && iss !== issuer && !isForAllTenants(issuer))
-    return `the token’s iss is ${JSON.stringify(iss)}, the provider’s is ${issuer}`
+  if (iss !== undefined && iss !== provider.issuer && !isForAllTenants(provider))
+    return `the token’s iss is ${JSON.stringify(iss)}, the provider’s is ${provider.issuer}`
   if (audience !== null && !audience.some((one) => audiences.some((wanted) => wanted === one))) {
     return `the token’s aud is ${JSON.stringify(aud)}, the route accepts ${audiences.join(', ')}`
   }

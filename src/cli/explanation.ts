@@ -124,7 +124,7 @@ async function explainVerdict(facts: Facts, scenario: Scenario): Promise<Line[]>
         tokenProblem =
           claims === null
             ? 'the client’s own token would have to be verified: give its claims with --claims'
-            : whyTokenRefused(claims, audiences, config.provider.issuer, now)
+            : whyTokenRefused(claims, audiences, config.provider, now)
         return tokenProblem === null ? claims : null
       },
     },

@@ -5,6 +5,7 @@ import { check } from './checks/index.ts'
 import { FILE_VARIABLE, readSettings, type Setting, splitList, variableName, variables } from './environment.ts'
 import type { Sources } from './interpolate.ts'
 import { formatKeyPath, isMapping, type KeyPath, valueAt, withValue } from './key-path.ts'
+import { checkedProvider, withPreset } from './presets/apply.ts'
 import { ConfigurationError, type Finding, formatProblems, type Problem } from './problems.ts'
 import { resolve, UNREADABLE } from './resolve.ts'
 import { type Config, type ResolvedConfig, type ResolvedRoute, type Route, schema } from './schema.ts'
@@ -130,8 +131,8 @@ function locate(written: Written, { path, part = 'value', message, instead = nul
   }
 }
 
-/** Applies the defaults that depend on other keys: a route's upstream, and no token on public routes. */
-function inherit(config: ResolvedConfig, written: unknown): ResolvedConfig {
+/** Applies the defaults that depend on other keys: the provider's preset, a route's upstream, no token on public routes. */
+function inherit(config: ResolvedConfig, written: unknown, isBroken: (key: string) => boolean): ResolvedConfig {
   // The list is undefined if it could not be resolved, and so is each route that could not be resolved.
   const resolved: (ResolvedRoute | undefined)[] | undefined = config.routes
   const routes = resolved?.map((route, index) => {
@@ -141,7 +142,11 @@ function inherit(config: ResolvedConfig, written: unknown): ResolvedConfig {
     return { ...route, upstream: route.upstream ?? config.upstream, token }
   })
   // oxlint-disable-next-line typescript/no-unsafe-type-assertion -- missing values are those of the argument
-  return { ...config, routes } as ResolvedConfig
+  return {
+    ...config,
+    provider: isBroken('provider') ? config.provider : withPreset(config.provider),
+    routes,
+  } as ResolvedConfig
 }
 
 /** Returns the route with its upstream, which is not null once the rules have found no problem. */
@@ -192,7 +197,7 @@ export function loadConfig({ file, env, files, fallbackKey }: LoadOptions): { co
     variable: (path) => (settable.has(variableName(path)) ? variableName(path) : null),
   })
   // oxlint-disable-next-line typescript/no-unsafe-type-assertion -- `resolve` gave each key that is not broken its type
-  const resolved = inherit(value as ResolvedConfig, written.value)
+  const resolved = inherit(value as ResolvedConfig, written.value, (key) => broken.some(([first]) => first === key))
   const checked = check(resolved, broken)
   const errors = [...findings, ...checked.filter(({ warning }) => warning !== true)]
   const problems = [...written.problems, ...errors.map((finding) => locate(written, finding))]
@@ -200,7 +205,11 @@ export function loadConfig({ file, env, files, fallbackKey }: LoadOptions): { co
 
   for (const warning of checked)
     written.warnings.push(formatProblems([locate(written, warning)]).replace(/\n\s+/g, '; '))
-  const config: Config = { ...resolved, routes: resolved.routes.map(checkedRoute) }
+  const config: Config = {
+    ...resolved,
+    provider: checkedProvider(resolved.provider),
+    routes: resolved.routes.map(checkedRoute),
+  }
   if (config.session.keys.length === 0) config.session.keys = [fallbackKey ?? randomBytes(32)]
   return { config, warnings: written.warnings }
 }

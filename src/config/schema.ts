@@ -183,5 +183,11 @@ export type ResolvedRoute = ResolvedConfig['routes'][number]
 
 export type Route = Omit<ResolvedRoute, 'upstream'> & { upstream: Upstream }
 
+/** The settings of a provider, with its preset applied. */
+export type ProviderSettings = Omit<ResolvedConfig['provider'], 'issuer' | 'responseMode'> & {
+  issuer: string
+  responseMode: NonNullable<ResolvedConfig['provider']['responseMode']>
+}
+
 /** A valid configuration with all keys: durations in ms, sizes in bytes, and null for values that are not given. */
-export type Config = Omit<ResolvedConfig, 'routes'> & { routes: Route[] }
+export type Config = Omit<ResolvedConfig, 'provider' | 'routes'> & { provider: ProviderSettings; routes: Route[] }

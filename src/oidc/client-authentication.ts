@@ -2,9 +2,11 @@ import { createPrivateKey, type KeyObject } from 'node:crypto'
 import { importJWK } from 'jose'
 import {
   ClientSecretBasic,
+  ClientSecretJwt,
   ClientSecretPost,
   None,
   PrivateKeyJwt,
+  TlsClientAuth,
   type ClientAuth,
   type ServerMetadata,
 } from 'openid-client'
@@ -26,6 +28,11 @@ export async function clientAuthentication(provider: Config['provider'], server:
       return ClientSecretBasic(provider.clientSecret ?? '')
     case 'client_secret_post':
       return ClientSecretPost(provider.clientSecret ?? '')
+    case 'client_secret_jwt':
+      return ClientSecretJwt(provider.clientSecret ?? '')
+    case 'tls_client_auth':
+    case 'self_signed_tls_client_auth':
+      return TlsClientAuth()
     case 'private_key_jwt':
       return privateKeyJwt(provider.privateKey ?? '', server)
   }

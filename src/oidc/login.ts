@@ -4,7 +4,8 @@ import {
   calculatePKCECodeChallenge,
   type ServerMetadata,
 } from 'openid-client'
-import { knownProvider } from '../config/known-providers.ts'
+import { presetOf } from '../config/presets/apply.ts'
+import type { Preset } from '../config/presets/table.ts'
 import { Fault } from '../errors.ts'
 import { NOT_ACCEPTED, refusesRequest, toLoginFault } from './oauth-errors.ts'
 import type { Provider } from './provider.ts'
@@ -42,6 +43,7 @@ export async function authorizationUrl(provider: Provider, request: LoginRequest
   const { configuration } = await provider.discovered()
   const { settings } = provider
   const server = configuration.serverMetadata()
+  const preset = presetOf(settings, server.token_endpoint)
   const parameters = new URLSearchParams(settings.authorizationParameters)
   const add = (name: string, value: string | number | undefined): void => {
     if (value !== undefined && value !== '') parameters.set(name, String(value))
@@ -51,19 +53,22 @@ export async function authorizationUrl(provider: Provider, request: LoginRequest
   const scopes =
     request.identityOnly === true
       ? ['openid']
-      : [...loginScopes(settings.scopes, server), ...(request.scope?.split(' ') ?? [])]
+      : [...loginScopes(settings.scopes, preset, server), ...(request.scope?.split(' ') ?? [])]
   add('scope', [...new Set(scopes)].filter((s) => s !== '').join(' '))
   add('state', request.state)
   add('nonce', request.nonce)
   add('code_challenge', await calculatePKCECodeChallenge(request.codeVerifier))
   add('code_challenge_method', 'S256')
-  add('response_mode', settings.responseMode === 'form_post' && request.inFrame !== true ? 'form_post' : undefined)
+  add(
+    'response_mode',
+    settings.responseMode.startsWith('form_post') && request.inFrame !== true ? 'form_post' : undefined,
+  )
   add('prompt', request.prompt)
   add('login_hint', request.loginHint)
   add('acr_values', request.acrValues)
   add('max_age', request.maxAge)
   add('claims', request.claims)
-  const lost = knownProvider(server.issuer, server.token_endpoint)?.lostWhenPushed ?? []
+  const lost = preset?.lostWhenPushed ?? []
   const pushed =
     settings.pushedAuthorization === 'on' ||
     (settings.pushedAuthorization === 'auto' &&
@@ -90,9 +95,13 @@ const OFFLINE_ACCESS = 'offline_access'
  * Returns the configured scopes, or the usual scopes if none are configured. The usual scopes include `offline_access`
  * if the provider supports this scope and is not known to issue refresh tokens without it.
  */
-function loginScopes(configured: readonly string[] | null, server: ServerMetadata): readonly string[] {
+function loginScopes(
+  configured: readonly string[] | null,
+  preset: Preset | null,
+  server: ServerMetadata,
+): readonly string[] {
   if (configured !== null) return configured
-  const isNeeded = knownProvider(server.issuer, server.token_endpoint)?.needsOfflineAccess ?? true
+  const isNeeded = preset?.needsOfflineAccess ?? true
   return isNeeded && server.scopes_supported?.includes(OFFLINE_ACCESS) === true
     ? [...USUAL_SCOPES, OFFLINE_ACCESS]
     : USUAL_SCOPES

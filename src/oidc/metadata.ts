@@ -1,5 +1,6 @@
 import type { CustomFetch, ServerMetadata } from 'openid-client'
-import { knownProvider } from '../config/known-providers.ts'
+import { presetOf } from '../config/presets/apply.ts'
+import type { ProviderSettings } from '../config/schema.ts'
 import { issuerOfTenant, mayHaveIssued } from './issuer.ts'
 
 const MAX_REDIRECTS = 5
@@ -10,7 +11,12 @@ const REDIRECTS = new Set([301, 302, 303, 307, 308])
  * the response, and both issuers if they differ.
  * @see https://openid.net/specs/openid-connect-discovery-1_0.html#ProviderConfig
  */
-export async function readMetadata(issuer: string, fetch: CustomFetch, signal: AbortSignal): Promise<ServerMetadata> {
+export async function readMetadata(
+  settings: ProviderSettings,
+  fetch: CustomFetch,
+  signal: AbortSignal,
+): Promise<ServerMetadata> {
+  const { issuer } = settings
   // Every tenant of a template serves the same document.
   const base = issuerOfTenant(issuer, 'common').replace(/\/$/, '')
   const first = `${base}/.well-known/openid-configuration`
@@ -20,7 +26,7 @@ export async function readMetadata(issuer: string, fetch: CustomFetch, signal: A
     throw new Error(`${url} answers ${response.status} (${type}) instead of a discovery document`)
   const server = parse(await response.text())
   if (server === null) throw new Error(`${url} answers 200 (${type}), which is not the JSON of a discovery document`)
-  if (!isOf(issuer, server.issuer)) {
+  if (!isOf(settings, server.issuer)) {
     throw new Error(
       `provider.issuer is ${issuer}, but the document at ${url} has the issuer ${server.issuer}: if that is the ` +
         `right provider, write issuer: ${server.issuer}`,
@@ -78,9 +84,10 @@ function isMetadata(value: unknown): value is ServerMetadata {
   return typeof value === 'object' && value !== null && 'issuer' in value && isUrl(value.issuer)
 }
 
-function isOf(configured: string, found: string): boolean {
+function isOf(settings: ProviderSettings, found: string): boolean {
+  const configured = settings.issuer
   if (new URL(configured).href === new URL(found).href || mayHaveIssued(found, configured)) return true
-  return knownProvider(configured)?.issuers?.test(found) ?? false
+  return presetOf(settings)?.issuers?.test(found) ?? false
 }
 
 const REQUIRED_ENDPOINTS = ['authorization_endpoint', 'token_endpoint', 'jwks_uri'] as const

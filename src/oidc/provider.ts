@@ -161,7 +161,7 @@ function openClient(
   })
 
   async function discover(): Promise<Known> {
-    const server = await readMetadata(settings.issuer, transport.fetch, closing.signal)
+    const server = await readMetadata(settings, transport.fetch, closing.signal)
     if (known !== null && isDeepStrictEqual(server, known.server)) return known
     calls.learn(server)
     const oauthFetch = oauthResponses(fetch, () => {

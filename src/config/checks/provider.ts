@@ -1,10 +1,14 @@
-import { isForAllTenants } from '../known-providers.ts'
+import { isForAllTenants } from '../presets/apply.ts'
 import type { Finding } from '../problems.ts'
 import type { ResolvedConfig } from '../schema.ts'
 import { isLoopback } from '../value-types/address.ts'
 import type { PlacedRoute, Rule } from './rule.ts'
 
 function findIssuer({ provider }: ResolvedConfig): Finding[] {
+  if (provider.issuer === null) {
+    const instead = 'set it here, or set GATEHOUSE_PROVIDER_ISSUER'
+    return [{ path: ['provider', 'issuer'], part: 'key', message: 'is required', instead }]
+  }
   const url = new URL(provider.issuer)
   if (url.protocol === 'https:' || provider.allowHttp || isLoopback(url.hostname)) return []
   return [
@@ -17,7 +21,7 @@ function findIssuer({ provider }: ResolvedConfig): Finding[] {
 }
 
 function findTenants({ provider }: ResolvedConfig, routes: readonly PlacedRoute[]): Finding[] {
-  if (!isForAllTenants(provider.issuer)) return []
+  if (!isForAllTenants(provider)) return []
   if (routes.some(({ route }) => Object.hasOwn(route.require.claims, 'tid'))) return []
   return [
     {
@@ -35,11 +39,12 @@ function findScopes({ provider }: ResolvedConfig): Finding[] {
 }
 
 function findResponseMode({ provider, publicUrl }: ResolvedConfig): Finding[] {
-  if (provider.responseMode === 'query' || publicUrl.every((url) => url.startsWith('https:'))) return []
+  if (provider.responseMode?.startsWith('form_post') !== true || publicUrl.every((url) => url.startsWith('https:')))
+    return []
   return [
     {
       path: ['provider', 'responseMode'],
-      message: 'form_post needs an https publicUrl, because its login cookie is SameSite=None',
+      message: `${provider.responseMode} needs an https publicUrl, because its login cookie is SameSite=None`,
       instead: 'use query',
     },
   ]
@@ -94,8 +99,8 @@ function findParameters({ provider }: ResolvedConfig): Finding[] {
 }
 
 export const providerRules: readonly Rule[] = [
-  { reads: ['provider.issuer', 'provider.allowHttp'], find: findIssuer },
-  { reads: ['provider.issuer'], routeReads: ['require'], find: findTenants },
+  { reads: ['provider.issuer', 'provider.preset', 'provider.allowHttp'], find: findIssuer },
+  { reads: ['provider.issuer', 'provider.preset'], routeReads: ['require'], find: findTenants },
   { reads: ['provider.scopes'], find: findScopes },
   { reads: ['provider.responseMode', 'publicUrl'], find: findResponseMode },
   { reads: ['provider.clientAuthentication', 'provider.clientSecret', 'provider.privateKey'], find: findCredentials },

@@ -1,15 +1,145 @@
-import { issuer } from '../value-types/address.ts'
+import { issuer, origin, outgoingProxy, providerUrl } from '../value-types/address.ts'
 import { duration, orOff } from '../value-types/amount.ts'
 import { list, map, textual } from '../value-types/collection.ts'
-import { scope } from '../value-types/http.ts'
+import { parameterName, scope } from '../value-types/http.ts'
 import { choice, flag, text } from '../value-types/scalar.ts'
 import { file, privateKey } from '../value-types/secret.ts'
-import { group, leaf } from '../schema-nodes.ts'
+import { group, leaf, optional } from '../schema-nodes.ts'
+
+/** The names of the rows in `presets/table.ts`, which takes its types from this schema. */
+const PRESETS = [
+  'entra',
+  'entra-multitenant',
+  'entra-external',
+  'b2c',
+  'adfs',
+  'google',
+  'cognito',
+  'auth0',
+  'okta',
+  'keycloak',
+  'gitlab',
+  'zitadel',
+  'authentik',
+  'authelia',
+  'dex',
+  'ping',
+  'onelogin',
+  'jumpcloud',
+  'apple',
+  'slack',
+  'linkedin',
+  'salesforce',
+  'oracle',
+  'ory-hydra',
+  'github',
+  'gitea',
+  'bitbucket',
+  'discord',
+] as const
+
+const CLIENT_AUTHENTICATION = [
+  'auto',
+  'client_secret_basic',
+  'client_secret_post',
+  'client_secret_jwt',
+  'private_key_jwt',
+  'tls_client_auth',
+  'self_signed_tls_client_auth',
+  'none',
+] as const
+
+function endpoint(what: string) {
+  return leaf(providerUrl, { default: null, description: `The ${what}.` })
+}
+
+const endpoints = group(
+  'Endpoints of the provider. Each replaces the one in the discovery document. With `authorization`, `token` and ' +
+    '`jwks`, the gateway reads no discovery document.',
+  {
+    authorization: endpoint('authorization endpoint'),
+    token: endpoint('token endpoint'),
+    jwks: endpoint("URL of the provider's keys"),
+    userinfo: endpoint('userinfo endpoint'),
+    endSession: endpoint('end session endpoint'),
+    revocation: endpoint('revocation endpoint'),
+    introspection: endpoint('introspection endpoint'),
+    pushedAuthorization: endpoint('endpoint for pushed authorization requests'),
+    backchannelAuthentication: endpoint('endpoint for backchannel authentication'),
+  },
+)
+
+const logout = group('What a logout does at the provider.', {
+  url: leaf(text(), {
+    default: null,
+    defaultText: "the provider's `end_session_endpoint`",
+    description:
+      'The URL to which a logout sends the browser, in place of the `end_session_endpoint`: a template with ' +
+      '`{client_id}`, `{post_logout_redirect_uri}`, `{id_token_hint}` and `{state}`. A parameter whose value is ' +
+      'missing is left out.',
+  }),
+  revoke: leaf(choice(['true', 'false', 'local-too']), {
+    default: 'true',
+    description:
+      'Whether the gateway revokes the refresh token: `true` at `logout`, `local-too` also at `logout/local`, `false` ' +
+      'never. At some providers, a revocation logs the user out on all devices.',
+  }),
+})
+
+const clientCertificate = group(
+  'The client certificate for mutual TLS with the provider (RFC 8705). The gateway uses the `mtls_endpoint_aliases`.',
+  {
+    certFile: leaf(file('certificate'), {
+      default: undefined,
+      description: 'The PEM file with the certificate and its chain.',
+    }),
+    keyFile: leaf(file('private key'), {
+      default: undefined,
+      description: 'The PEM file with the private key of the certificate.',
+    }),
+  },
+)
 
 export const provider = group('The OpenID provider that users log in at, and how the gateway is registered there.', {
   issuer: leaf(issuer, {
-    default: undefined,
+    default: null,
+    defaultText: 'required, unless the preset has one',
     description: 'The issuer identifier, exactly as in the discovery document. Changing it requires a restart.',
+  }),
+  preset: leaf(choice(['auto', 'none', ...PRESETS]), {
+    default: 'auto',
+    description:
+      'What is known about the provider beyond its metadata (docs/providers.md). `auto` recognizes the provider by the ' +
+      'host of the issuer. Other keys take precedence over the preset.',
+  }),
+  metadataUrl: leaf(providerUrl, {
+    default: null,
+    defaultText: '`issuer` and `/.well-known/openid-configuration`',
+    description: 'The URL of the discovery document. The issuer in the document must still be `issuer`.',
+  }),
+  endpoints,
+  browserIssuerUrl: leaf(origin, {
+    default: null,
+    description:
+      'The origin at which browsers reach the provider, if the discovery document names an internal one. The gateway ' +
+      'replaces the origin of the authorization and end session endpoints with it.',
+  }),
+  metadataAge: leaf(duration({ timer: true }), {
+    default: '12h',
+    description: 'How old the discovery document may become before the gateway reads it again.',
+  }),
+  proxy: leaf(outgoingProxy, {
+    default: 'env',
+    secret: 'password',
+    description:
+      'The proxy for requests to the provider: a URL, `off`, or `env` for the one that `HTTPS_PROXY`, `HTTP_PROXY` and ' +
+      '`NO_PROXY` name.',
+  }),
+  clockTolerance: leaf(duration({ min: 0 }), {
+    default: '2m',
+    description:
+      "How far the provider's clock may differ: the tolerance for `exp`, `nbf` and `iat` of ID tokens, logout tokens " +
+      "and clients' access tokens.",
   }),
   clientId: leaf(text(), {
     default: undefined,
@@ -20,23 +150,74 @@ export const provider = group('The OpenID provider that users log in at, and how
     secret: 'whole',
     description: 'The client secret registered for the gateway.',
   }),
-  clientAuthentication: leaf(choice(['auto', 'client_secret_basic', 'client_secret_post', 'private_key_jwt', 'none']), {
+  clientAuthentication: leaf(choice(CLIENT_AUTHENTICATION), {
     default: 'auto',
     description:
-      'How the gateway authenticates to the provider. `auto` selects `private_key_jwt` if `privateKey` is ' +
-      'set, otherwise `client_secret_post` if the provider supports it, otherwise `client_secret_basic`. ' +
-      '`none` makes the gateway a public client.',
-  }),
-  responseMode: leaf(choice(['query', 'form_post']), {
-    default: 'query',
-    description:
-      'How the provider sends the authorization response to the callback. `form_post` requires an https ' +
-      '`publicUrl`, because its login cookie is `SameSite=None`.',
+      'How the gateway authenticates to the provider. `auto` selects `private_key_jwt` if `privateKey` or ' +
+      '`clientAssertionFile` is set, otherwise `client_secret_post` if the provider supports it, otherwise ' +
+      '`client_secret_basic`. `none` makes the gateway a public client.',
   }),
   privateKey: leaf(privateKey, {
     default: null,
     secret: 'whole',
-    description: 'The private key for `private_key_jwt`, in PEM without a passphrase.',
+    description: 'The private key for `private_key_jwt`: PEM without a passphrase, or a JWK.',
+  }),
+  keyId: leaf(text(), {
+    default: null,
+    description: 'The `kid` of `privateKey`, if the provider expects one. By default that of a JWK.',
+  }),
+  certificate: leaf(text(), {
+    default: null,
+    description:
+      'The certificate of `privateKey` as PEM. Client assertions then name it in `x5t` and `x5t#S256`, as Microsoft ' +
+      'Entra ID requires.',
+  }),
+  teamId: leaf(text(), {
+    default: null,
+    description: 'The team ID of an Apple developer account, for `preset: apple`.',
+  }),
+  clientAssertionFile: leaf(text(), {
+    default: null,
+    description:
+      'A file with a JWT that authenticates the gateway, such as a projected token of Kubernetes or a JWT-SVID of ' +
+      'SPIFFE. The gateway reads it for each call.',
+  }),
+  clientCertificate: optional(clientCertificate),
+  dpop: leaf(choice(['off', 'on']), {
+    default: 'off',
+    description:
+      "Binds each session's tokens to a key of that session (RFC 9449). The application then receives a DPoP proof with " +
+      'each access token.',
+  }),
+  requestObjects: leaf(choice(['off', 'signed']), {
+    default: 'off',
+    description: '`signed` sends the authorization request as a JWT that `privateKey` signs (RFC 9101).',
+  }),
+  idTokenKeys: leaf(list(privateKey), {
+    default: [],
+    secret: 'whole',
+    description: 'Private keys that decrypt ID tokens and userinfo responses: PEM without a passphrase, or JWKs.',
+  }),
+  responseMode: leaf(choice(['query', 'form_post', 'query.jwt', 'form_post.jwt']), {
+    default: null,
+    defaultText: '`query`',
+    description:
+      'How the provider sends the authorization response to the callback; with `.jwt` as a signed JWT (JARM). ' +
+      '`form_post` requires an https `publicUrl`, because its login cookie is `SameSite=None`.',
+  }),
+  logout,
+  tolerate: leaf(list(choice(['missing-nonce', 'no-pkce', 'scope-list', 'no-azp', 'basic-unencoded'])), {
+    default: [],
+    description:
+      'Deviations from the specifications that the gateway accepts: ID tokens without a `nonce` (`missing-nonce`), no ' +
+      'PKCE (`no-pkce`), a list as `scope` (`scope-list`), several audiences without `azp` (`no-azp`), and Basic ' +
+      'credentials that are not form-encoded (`basic-unencoded`).',
+  }),
+  groupsFrom: leaf(choice(['graph', 'google']), {
+    default: null,
+    description:
+      "Where the gateway reads the user's groups, with the user's own token, for the claim `groups`: `graph` is " +
+      'Microsoft Graph, `google` is Cloud Identity. If the groups cannot be read, the login fails.',
   }),
   scopes: leaf(list(scope, { min: 1 }), {
     default: null,
@@ -49,6 +230,10 @@ export const provider = group('The OpenID provider that users log in at, and how
   authorizationParameters: leaf(map(text(), textual(text())), {
     default: {},
     description: 'Additional parameters of the authorization request.',
+  }),
+  loginParameters: leaf(list(parameterName), {
+    default: ['ui_locales', 'kc_idp_hint', 'organization'],
+    description: 'The query parameters of the login endpoint that the gateway passes on to the provider.',
   }),
   pushedAuthorization: leaf(choice(['auto', 'on', 'off']), {
     default: 'auto',

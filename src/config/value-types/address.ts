@@ -151,6 +151,33 @@ export const issuer: ValueType<string> = {
   format: (value) => value,
 }
 
+/** A URL of the provider, which may have a query. */
+export const providerUrl: ValueType<string> = {
+  name: 'URL',
+  json: { type: 'string', pattern: '^https?://[^#@\\\\\\s]+$' },
+  parse(written, { refuse }) {
+    if (typeof written === 'string' && /^https?:\/\/[^#@\\\s]+$/.test(written) && URL.canParse(written)) return written
+    return refuse(
+      `must be a URL such as https://login.example.com/token, without credentials or a fragment, not ${quote(written)}`,
+    )
+  },
+  format: (value) => value,
+}
+
+/** `env`, `off`, or the URL of a forward proxy, which may have credentials. */
+export const outgoingProxy: ValueType<string> = {
+  name: 'URL, `env` or `off`',
+  json: { anyOf: [{ enum: ['env', 'off', false] }, { type: 'string', pattern: '^https?://[^/\\\\\\s]+/?$' }] },
+  parse(written, { refuse }) {
+    if (written === 'env' || written === 'off') return written
+    if (written === false || written === 'false') return 'off'
+    if (typeof written === 'string' && /^https?:\/\/[^/\\\s]+\/?$/.test(written) && URL.canParse(written))
+      return written
+    return refuse(`must be env, off or a URL such as http://proxy.example.com:3128, not ${quote(written)}`)
+  },
+  format: (value) => value,
+}
+
 /**
  * Returns whether a URL's host is a loopback address: 127.0.0.0/8, ::1 or localhost.
  * @see https://www.rfc-editor.org/rfc/rfc6761#section-6.3

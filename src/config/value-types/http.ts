@@ -128,6 +128,13 @@ export const scope = text({
   expected: 'one scope without spaces',
 })
 
+/** The name of a query parameter. */
+export const parameterName = text({
+  name: 'parameter name',
+  pattern: /^[\w.~-]+$/,
+  expected: 'the name of a query parameter such as ui_locales',
+})
+
 /**
  * One authentication context class reference. `acr_values` separates several with spaces.
  * @see https://openid.net/specs/openid-connect-core-1_0.html#AuthRequest

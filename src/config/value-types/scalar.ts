@@ -57,26 +57,29 @@ export function integer(min: number): ValueType<number> {
   }
 }
 
-/** One of several words. `true` and `false` are accepted for `on` and `off`, and numbers for words of digits. */
+/**
+ * One of several words. Booleans are accepted for `on` and `off` and for the words `true` and `false`, and numbers for
+ * words of digits.
+ */
 export function choice<const T extends string>(words: readonly T[]): ValueType<T> {
   const aliases = new Map<unknown, T>(words.map((word) => [word, word]))
   const spellings: unknown[] = [...words]
-  const alias = (value: boolean | number, word: string): void => {
-    const target = aliases.get(word)
-    if (target === undefined) return
-    aliases.set(value, target)
+  const alias = (value: boolean | number, word: T): void => {
+    aliases.set(value, word)
     spellings.push(value)
-    aliases.set(String(value), target)
+    aliases.set(String(value), word)
   }
-  alias(true, 'on')
-  alias(false, 'off')
-  for (const word of words) if (/^\d+$/.test(word)) alias(Number(word), word)
+  for (const word of words) {
+    if (word === 'on' || word === 'true') alias(true, word)
+    if (word === 'off' || word === 'false') alias(false, word)
+    if (/^\d+$/.test(word)) alias(Number(word), word)
+  }
   return {
     name: words.map((word) => `\`${word}\``).join(', '),
     json: { enum: spellings },
     parse: (written, { refuse }) =>
       aliases.get(written) ?? refuse(`must be one of ${words.join(', ')}, not ${quote(written)}`),
-    format: (value) => value,
+    format: (value) => (value === 'true' || value === 'false' ? value === 'true' : value),
   }
 }
 

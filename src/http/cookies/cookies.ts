@@ -68,7 +68,7 @@ export async function createCookies(app: FastifyInstance, config: Config): Promi
   const domain = session.cookie.domain === null ? '' : `; Domain=${session.cookie.domain}`
   const sameSite = { lax: 'Lax', strict: 'Strict', none: 'None' }[session.cookie.sameSite]
   // Browsers send only SameSite=None cookies with a form_post, because it comes from the provider's site.
-  const loginSameSite = provider.responseMode === 'form_post' ? 'None' : 'Lax'
+  const loginSameSite = provider.responseMode.startsWith('form_post') ? 'None' : 'Lax'
 
   function openTicket(value: string): Ticket | null {
     const known = opened.get(value)

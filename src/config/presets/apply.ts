@@ -1,0 +1,57 @@
+import type { ProviderSettings, ResolvedConfig } from '../schema.ts'
+import { presets, type Preset } from './table.ts'
+
+type Written = ResolvedConfig['provider']
+
+/**
+ * Returns the preset of a provider: the one that `preset` names, or with `auto` the one that the issuer's host or the
+ * path of the token endpoint identifies. The token endpoint is unknown until the provider's metadata is loaded.
+ */
+export function presetOf(
+  { preset, issuer }: Pick<Written, 'preset' | 'issuer'>,
+  tokenEndpoint: string | null = null,
+): Preset | null {
+  if (preset === 'none') return null
+  if (preset !== 'auto') return presets.find(({ name }) => name === preset) ?? null
+  const hostname = issuer === null ? '' : new URL(issuer).hostname
+  const path = tokenEndpoint === null ? null : new URL(tokenEndpoint).pathname
+  const matches = ({ hosts, tokenPath }: Preset): boolean =>
+    hosts?.test(hostname) === true || (path !== null && tokenPath?.test(path) === true)
+  return presets.find(matches) ?? null
+}
+
+/** Fills in what the operator left to the preset or to the defaults. */
+export function withPreset(provider: Written): Written {
+  const preset = presetOf(provider)
+  const { endpoints } = provider
+  return {
+    ...provider,
+    issuer: provider.issuer ?? preset?.issuer ?? null,
+    endpoints: { ...endpoints, ...definedOnly(preset?.endpoints), ...definedOnly(endpoints) },
+    scopes: provider.scopes ?? (preset?.scopes === undefined ? null : [...preset.scopes]),
+    authorizationParameters: { ...preset?.authorizationParameters, ...provider.authorizationParameters },
+    clientAuthentication:
+      provider.clientAuthentication === 'auto'
+        ? (preset?.clientAuthentication ?? 'auto')
+        : provider.clientAuthentication,
+    responseMode: provider.responseMode ?? preset?.responseMode ?? 'query',
+    logout: { ...provider.logout, url: provider.logout.url ?? preset?.logoutUrl ?? null },
+    tolerate: [...new Set([...(preset?.tolerate ?? []), ...provider.tolerate])],
+  }
+}
+
+function definedOnly(endpoints: Partial<Written['endpoints']> = {}): Partial<Written['endpoints']> {
+  return Object.fromEntries(Object.entries(endpoints).filter(([, url]) => url !== null))
+}
+
+/** Returns the settings with the keys that are not null once the rules have found no problem. */
+export function checkedProvider(provider: Written): ProviderSettings {
+  const { issuer, responseMode } = provider
+  if (issuer === null || responseMode === null) throw new TypeError('the provider has no issuer')
+  return { ...provider, issuer, responseMode }
+}
+
+export function isForAllTenants(provider: Pick<Written, 'preset' | 'issuer'>): boolean {
+  const { issuer } = provider
+  return issuer !== null && presetOf(provider)?.allTenants?.test(new URL(issuer).pathname) === true
+}
