@@ -259,8 +259,8 @@ function userOf({ issuer, idTokenClaims }: LoginResult): string {
 }
 
 /**
- * Creates the session of a login and ends the previous session of the browser. The open streams of the same user move to
- * the new session.
+ * Creates the session of a login and ends the previous session of the browser. If the previous session belongs to the
+ * same user, its open streams move to the new session.
  */
 async function replaceSession(
   services: Services,
