@@ -2,8 +2,8 @@ import { authorizationCodeGrant, type IDToken } from 'openid-client'
 import { Fault } from '../errors.ts'
 import type { CodeOrError } from './authorization-response.ts'
 import { verifiedClaims } from './claims.ts'
-import { isTemplate, mayHaveIssued } from './issuer.ts'
-import { announcedIssuer, type Provider } from './provider.ts'
+import { isTemplate, withOrigin } from './issuer.ts'
+import { isIssuer, type Provider } from './provider.ts'
 import { NOT_DELIVERED, toLoginFault } from './oauth-errors.ts'
 import { isIdentifier, toTokenSet, type Claims, type TokenSet } from './token-set.ts'
 
@@ -43,7 +43,7 @@ export interface LoginChecks {
 export function requireIssuer(provider: Provider, { type, iss }: CodeOrError): void {
   const announced = provider.peek()?.configuration.serverMetadata().authorization_response_iss_parameter_supported
   const missing = iss === null && type === 'code' && announced === true
-  if (!missing && (iss === null || mayHaveIssued(announcedIssuer(provider), iss))) return
+  if (!missing && (iss === null || isIssuer(provider, iss))) return
   const what = missing
     ? 'the callback has no iss, although the provider announces one'
     : 'the callback’s iss is not the provider’s'
@@ -83,7 +83,7 @@ export async function redeemCode(
     if (idTokenClaims === undefined || idToken === undefined) throw new Error('the token response has no ID token')
     if (!isIdentifier(idTokenClaims.sub)) throw new Error('the ID token’s sub is empty or too long')
     const claims = await verifiedClaims(provider, found, { idToken, idTokenClaims, accessToken: response.access_token })
-    if (answer.iss !== null && answer.iss !== idTokenClaims.iss)
+    if (answer.iss !== null && !namesOf(idTokenClaims.iss, provider).includes(answer.iss))
       throw new Fault('login_failed', { cause: new Error('the callback’s iss is not that of the ID token') })
     requireAcr(checks.acrValues, idTokenClaims.acr)
     requireAge(checks.maxAge, idTokenClaims.auth_time, now)
@@ -99,6 +99,11 @@ export async function redeemCode(
   } catch (error) {
     throw toLoginFault(error)
   }
+}
+
+/** Returns the `iss` that an authorization response may have beside an ID token with this issuer. */
+function namesOf(issuer: string, { settings: { browserIssuerUrl } }: Provider): readonly string[] {
+  return browserIssuerUrl === null ? [issuer] : [issuer, withOrigin(issuer, browserIssuerUrl)]
 }
 
 function requireAcr(wanted: readonly string[] | null, got: unknown): void {

@@ -1,15 +1,14 @@
 import type { FastifyReply, FastifyRequest } from 'fastify'
 import { Fault } from '../../errors.ts'
-import { mayHaveIssued } from '../../oidc/issuer.ts'
 import { readLogoutToken } from '../../oidc/logout-token.ts'
-import { announcedIssuer } from '../../oidc/provider.ts'
+import { announcedIssuer, isIssuer } from '../../oidc/provider.ts'
 import { isIdentifier } from '../../oidc/token-set.ts'
 import { createLimiter } from '../../resilience/limiter.ts'
 import { endLogin } from '../../session/provider-logout.ts'
 import { contextOf } from '../context.ts'
 import { queryOf, type Endpoint, type Services } from './endpoint.ts'
 
-/** How long a `jti` is stored. Logout tokens are accepted for a shorter time. */
+/** How long a `jti` is stored. Logout tokens are accepted for a shorter time, except for the clock tolerance. */
 const REPLAY_WINDOW_MS = 15 * 60_000
 
 /**
@@ -40,7 +39,7 @@ export const backchannelLogout: Endpoint = (services) => async (request, reply) 
   }
   const ended = await endLogin(store, sessions, { ...wanted, at: Date.now() }, 'backchannel')
   // The `jti` is stored last, so that the provider can repeat a request that failed with 503.
-  await store.setNote(jti, 'done', REPLAY_WINDOW_MS)
+  await store.setNote(jti, 'done', REPLAY_WINDOW_MS + 2 * provider.settings.clockTolerance)
   request.log.info({ event: 'logout', id: request.id, channel: 'back', ended }, 'the provider has ended sessions')
   contextOf(request).verdict = 'logout'
   return reply.header('cache-control', 'no-store').code(200).send()
@@ -66,7 +65,7 @@ async function answerFrame(
   const [issuers, [sid, ...moreSids]] = [parameters.getAll('iss'), parameters.getAll('sid')]
   const issuer = announcedIssuer(provider)
   // Entra sends only `sid`, which cannot be guessed, so it is sufficient with a single provider.
-  const isOther = issuers.length > 1 || (issuers[0] !== undefined && !mayHaveIssued(issuer, issuers[0]))
+  const isOther = issuers.length > 1 || (issuers[0] !== undefined && !isIssuer(provider, issuers[0]))
   if (isOther || !isIdentifier(sid) || moreSids.length > 0)
     throw new Fault('logout_refused', { cause: new Error('iss and sid do not name a session of this provider') })
   const logout = { issuer, sid, subject: null, at: Date.now(), unnoted: !mayNote() }
