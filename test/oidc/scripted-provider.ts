@@ -1,5 +1,6 @@
 import { once } from 'node:events'
 import { createServer, type IncomingMessage, type ServerResponse } from 'node:http'
+import { createServer as createTlsServer, type ServerOptions } from 'node:https'
 import { text } from 'node:stream/consumers'
 import { exportJWK, generateKeyPair, SignJWT, type JWK, type JWTPayload } from 'jose'
 import type { Test } from 'tap'
@@ -36,18 +37,29 @@ const newKey = async (name: string) => {
   return { jwk, privateKey }
 }
 
+type Listening = {
+  readonly tls?: ServerOptions
+  /** The host name in the issuer and the endpoints. */
+  readonly host?: string
+}
+
 /** Starts a provider with an issuer of this path; it ends with the test. */
-export const startScriptedProvider = async (t: Test, path = ''): Promise<ScriptedProvider> => {
+export const startScriptedProvider = async (
+  t: Test,
+  path = '',
+  { tls, host = '127.0.0.1' }: Listening = {},
+): Promise<ScriptedProvider> => {
   const paths = new Map<string, Reply>()
   const asked = new Map<string, number>()
-  const server = createServer((request, response) => {
+  const answer = (request: IncomingMessage, response: ServerResponse): void => {
     const { pathname } = new URL(request.url ?? '/', 'http://provider')
     asked.set(pathname, (asked.get(pathname) ?? 0) + 1)
     const reply = paths.get(pathname)
     if (typeof reply === 'function') reply(request, response)
     else if (reply === undefined) response.writeHead(404, { 'content-type': 'text/html' }).end('<p>Not found')
     else response.writeHead(200, { 'content-type': 'application/json' }).end(JSON.stringify(reply))
-  })
+  }
+  const server = tls === undefined ? createServer(answer) : createTlsServer(tls, answer)
   server.listen(0, '127.0.0.1')
   await once(server, 'listening')
   t.teardown(async () => {
@@ -55,7 +67,7 @@ export const startScriptedProvider = async (t: Test, path = ''): Promise<Scripte
     server.closeAllConnections()
     await once(server, 'close')
   })
-  const origin = `http://127.0.0.1:${boundPort(server)}`
+  const origin = `${tls === undefined ? 'http' : 'https'}://${host}:${boundPort(server)}`
   const issuer = `${origin}${path}`
   const document: Record<string, unknown> = {
     issuer,
