@@ -25,8 +25,16 @@ export type ScriptedProvider = {
   readonly sign: (claims: JWTPayload) => Promise<string>
   /** Replaces the signing key, which is the only one in `keys`. */
   readonly rotate: () => Promise<void>
-  /** Logs in at a gateway with an ID token of these claims, and other members of the token response. */
-  readonly login: (gateway: string, claims?: JWTPayload, members?: object) => Promise<Visit>
+  /**
+   * Logs in at a gateway with an ID token of these claims, other members of the token response, and other parameters of
+   * the callback.
+   */
+  readonly login: (
+    gateway: string,
+    claims?: JWTPayload,
+    members?: object,
+    parameters?: Record<string, string>,
+  ) => Promise<Visit>
 }
 
 type Visit = { readonly browser: Browser; readonly answer: Answer; readonly authorization: URL }
@@ -107,7 +115,7 @@ export const startScriptedProvider = async (
       key = await newKey(String(names))
       keys.keys = [key.jwk]
     },
-    async login(gateway, claims = {}, members = {}) {
+    async login(gateway, claims = {}, members = {}, parameters = {}) {
       const browser = createBrowser()
       const authorization = await beginLogin(browser, gateway, { redirect: '/orders' })
       const { searchParams } = authorization
@@ -126,7 +134,7 @@ export const startScriptedProvider = async (
       answers.set(code, { ...body, ...members })
       paths.set(new URL(String(document['token_endpoint'])).pathname, answerCode)
       const callback = new URL(searchParams.get('redirect_uri') ?? '')
-      callback.search = new URLSearchParams({ code, state: searchParams.get('state') ?? '' }).toString()
+      callback.search = new URLSearchParams({ code, state: searchParams.get('state') ?? '', ...parameters }).toString()
       return { browser, authorization, answer: await browser.get(callback.href) }
     },
   }
