@@ -1,4 +1,5 @@
-import type { AdapterFactory, Configuration, interactionPolicy } from 'oidc-provider'
+import type { TLSSocket } from 'node:tls'
+import type { AdapterFactory, Configuration, interactionPolicy, KoaContextWithOIDC } from 'oidc-provider'
 import { escapeHtml } from '../html.ts'
 import { acrs } from './acr.ts'
 import type { ClientAuthentication } from './clients.ts'
@@ -20,6 +21,8 @@ export interface ProviderOptions {
   readonly cookieKey: string
   readonly clientAuthentications: readonly ClientAuthentication[]
   readonly pushedAuthorization: boolean
+  /** The origin at which clients may authenticate with a certificate, or `null`. */
+  readonly mutualTlsOrigin: string | null
 }
 
 function claimsOf({ sub, name, email, groups, claims }: User): { sub: string; [claim: string]: unknown } {
@@ -50,13 +53,28 @@ function withResources(adapter: AdapterFactory, settings: IdpSettings): AdapterF
   }
 }
 
+function socketOf(ctx: KoaContextWithOIDC): TLSSocket | null {
+  const { socket } = ctx
+  return 'getPeerX509Certificate' in socket ? (socket as TLSSocket) : null
+}
+
+/** @see https://www.rfc-editor.org/rfc/rfc8705#section-5 */
+function aliasesAt(origin: string) {
+  return {
+    token_endpoint: origin + ENDPOINT_PATHS.token,
+    userinfo_endpoint: origin + ENDPOINT_PATHS.userinfo,
+    revocation_endpoint: origin + ENDPOINT_PATHS.revocation,
+    pushed_authorization_request_endpoint: origin + ENDPOINT_PATHS.par,
+  }
+}
+
 function withoutDispatcher(init: RequestInit & { dispatcher?: unknown } = {}): RequestInit {
   const { dispatcher: _dispatcher, ...rest } = init
   return rest
 }
 
 export function providerConfiguration(options: ProviderOptions, signingKeys: SigningKeys): Configuration {
-  const { users, settings, observed } = options
+  const { users, settings, observed, mutualTlsOrigin } = options
   const extraClaims = [...users.values()].flatMap(({ claims }) => Object.keys(claims ?? {}))
   return {
     adapter: withResources(options.storage.adapter, settings),
@@ -93,7 +111,11 @@ export function providerConfiguration(options: ProviderOptions, signingKeys: Sig
     clientAuthMethods: options.clientAuthentications,
     clientBasedCORS: () => false,
     pkce: { required: () => true },
-    discovery: { frontchannel_logout_supported: true, frontchannel_logout_session_supported: true },
+    discovery: {
+      frontchannel_logout_supported: true,
+      frontchannel_logout_session_supported: true,
+      ...(mutualTlsOrigin === null ? {} : { mtls_endpoint_aliases: aliasesAt(mutualTlsOrigin) }),
+    },
     extraClientMetadata: { properties: ['frontchannel_logout_uri'] },
     extraParams: {
       audience: null,
@@ -110,6 +132,16 @@ export function providerConfiguration(options: ProviderOptions, signingKeys: Sig
     features: {
       devInteractions: { enabled: false },
       dPoP: { enabled: false },
+      mTLS: {
+        enabled: mutualTlsOrigin !== null,
+        certificateBoundAccessTokens: true,
+        selfSignedTlsClientAuth: true,
+        tlsClientAuth: true,
+        getCertificate: (ctx) => socketOf(ctx)?.getPeerX509Certificate(),
+        certificateAuthorized: (ctx) => socketOf(ctx)?.authorized === true,
+        certificateSubjectMatches: (ctx, _property, expected) =>
+          socketOf(ctx)?.getPeerX509Certificate()?.subjectAltName === `DNS:${expected}`,
+      },
       claimsParameter: { enabled: true },
       revocation: { enabled: true, allowedPolicy: (_ctx, client, token) => token.clientId === client.clientId },
       userinfo: { enabled: true },
