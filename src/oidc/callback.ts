@@ -14,6 +14,8 @@ import { isIdentifier, toTokenSet, type Claims, type TokenSet } from './token-se
 const LOGIN_MARGIN_S = 30
 
 export interface LoginResult {
+  /** The name of the provider in `providers`. Missing with the key `provider`. */
+  readonly provider?: string
   readonly issuer: string
   /** The provider's issuer if it is a template (`isTemplate`). */
   readonly issuerTemplate?: string

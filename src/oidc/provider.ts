@@ -8,7 +8,7 @@ import {
   type CustomFetch,
   type ServerMetadata,
 } from 'openid-client'
-import type { Config } from '../config/schema.ts'
+import type { ProviderSettings } from '../config/schema.ts'
 import { Fault, causes } from '../errors.ts'
 import { exponentialBackoff } from '../resilience/backoff.ts'
 import { createLimiter } from '../resilience/limiter.ts'
@@ -38,12 +38,14 @@ export interface Provider {
   peek(): Discovered | null
   /** Returns the number of discoveries and grants. A change of the number means that a failed request may now succeed. */
   successes(): number
-  readonly settings: Config['provider']
+  /** The name in `providers`, or `undefined` for the key `provider`. */
+  readonly name: string | undefined
+  readonly settings: ProviderSettings
   /**
    * Switches to other settings of the same client as soon as the provider has been discovered with them. Reads the
    * metadata again if the settings are unchanged.
    */
-  configure(settings: Config['provider']): void
+  configure(settings: ProviderSettings): void
   close(): Promise<void>
 }
 
@@ -58,14 +60,14 @@ const MAX_METADATA_AGE_MS = 12 * 3_600_000
 const REREAD_PAUSE_MS = 10_000
 
 export function openProvider(
-  first: Config['provider'],
+  first: ProviderSettings,
   log: Log,
   metrics: Metrics,
   tracing: Tracing | null,
   metadataAge = MAX_METADATA_AGE_MS,
 ): Provider {
   const warnings = createWarnings(log)
-  const open = (settings: Config['provider']): Client =>
+  const open = (settings: ProviderSettings): Client =>
     openClient(settings, { log, metrics, tracing, metadataAge, warnings })
   let current = open(first)
   let next: Client | null = null
@@ -86,6 +88,7 @@ export function openProvider(
   }
 
   return {
+    name: first.name,
     get settings() {
       return client().settings
     },
@@ -106,7 +109,7 @@ export function openProvider(
   }
 }
 
-interface Client extends Omit<Provider, 'configure'> {
+interface Client extends Omit<Provider, 'configure' | 'name'> {
   readAgain(): void
   stopReading(): void
 }
@@ -124,7 +127,7 @@ interface Known extends Discovered {
 }
 
 function openClient(
-  settings: Config['provider'],
+  settings: ProviderSettings,
   { log, metrics, tracing, metadataAge, warnings }: ClientServices,
 ): Client {
   const calls = createObservedCalls(metrics, tracing)
@@ -261,7 +264,7 @@ function changedMembers(before: ServerMetadata, after: ServerMetadata): string[]
 const KNOWN_TEMPLATE = new URL('https://login.microsoftonline.com/common/v2.0')
 
 async function configurationOf(
-  settings: Config['provider'],
+  settings: ProviderSettings,
   server: ServerMetadata,
   fetch: CustomFetch,
 ): Promise<Configuration> {
