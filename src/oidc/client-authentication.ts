@@ -25,7 +25,9 @@ export async function clientAuthentication(provider: ProviderSettings, server: S
     case 'none':
       return None()
     case 'client_secret_basic':
-      return ClientSecretBasic(provider.clientSecret ?? '')
+      return provider.tolerate.includes('basic-unencoded')
+        ? unencodedBasic(provider.clientSecret ?? '')
+        : ClientSecretBasic(provider.clientSecret ?? '')
     case 'client_secret_post':
       return ClientSecretPost(provider.clientSecret ?? '')
     case 'client_secret_jwt':
@@ -35,6 +37,14 @@ export async function clientAuthentication(provider: ProviderSettings, server: S
       return TlsClientAuth()
     case 'private_key_jwt':
       return privateKeyJwt(provider.privateKey ?? '', server)
+  }
+}
+
+/** Basic authentication for servers that do not form-decode the credentials, contrary to RFC 6749, section 2.3.1. */
+function unencodedBasic(clientSecret: string): ClientAuth {
+  return (_server, client, _body, headers) => {
+    const credentials = Buffer.from(`${client.client_id}:${clientSecret}`).toString('base64')
+    headers.set('authorization', `Basic ${credentials}`)
   }
 }
 

@@ -167,9 +167,15 @@ function openClient(
     const server = await readMetadata(settings, transport.fetch, closing.signal)
     if (known !== null && isDeepStrictEqual(server, known.server)) return known
     calls.learn(server)
-    const oauthFetch = oauthResponses(fetch, () => {
-      successes += 1
-    })
+    const oauthFetch = oauthResponses(
+      fetch,
+      () => {
+        successes += 1
+      },
+      (headers) => {
+        if (!settings.tolerate.includes('basic-unencoded')) warnings.checkBasic(headers)
+      },
+    )
     return { configuration: await configurationOf(settings, server, oauthFetch), keys, warnings, server }
   }
 
