@@ -3,8 +3,8 @@ import { Fault } from '../errors.ts'
 import type { CodeOrError } from './authorization-response.ts'
 import { verifiedClaims } from './claims.ts'
 import { readIdToken, requireNonce } from './id-token.ts'
-import { isTemplate, mayHaveIssued } from './issuer.ts'
-import { announcedIssuer, type Provider } from './provider.ts'
+import { isTemplate, withOrigin } from './issuer.ts'
+import { announcedIssuer, isIssuer, type Provider } from './provider.ts'
 import { NOT_DELIVERED, toLoginFault, withPkceAdvice } from './oauth-errors.ts'
 import { UNVERIFIED_ID_TOKEN } from './oauth-responses.ts'
 import { isIdentifier, toTokenSet, type Claims, type TokenSet } from './token-set.ts'
@@ -47,7 +47,7 @@ export interface LoginChecks {
 export function requireIssuer(provider: Provider, { type, iss }: CodeOrError): void {
   const announced = provider.peek()?.configuration.serverMetadata().authorization_response_iss_parameter_supported
   const missing = iss === null && type === 'code' && announced === true
-  if (!missing && (iss === null || mayHaveIssued(announcedIssuer(provider), iss))) return
+  if (!missing && (iss === null || isIssuer(provider, iss))) return
   const what = missing
     ? 'the callback has no iss, although the provider announces one'
     : `the callback has iss ${JSON.stringify(iss).slice(0, 200)}, expected ${announcedIssuer(provider)}`
@@ -87,8 +87,10 @@ export async function redeemCode(
     requireNonce(idTokenClaims, checks.nonce, tolerate.includes('missing-nonce'))
     if (!isIdentifier(idTokenClaims.sub)) throw new Error('the ID token’s sub is empty or too long')
     const claims = await verifiedClaims(provider, found, { idToken, idTokenClaims, accessToken: response.access_token })
-    if (answer.iss !== null && answer.iss !== idTokenClaims.iss)
-      throw new Fault('login_failed', { cause: new Error(`the callback has iss ${answer.iss}, the ID token ${idTokenClaims.iss}`) })
+    if (answer.iss !== null && !namesOf(idTokenClaims.iss, provider).includes(answer.iss))
+      throw new Fault('login_failed', {
+        cause: new Error(`the callback has iss ${answer.iss}, the ID token ${idTokenClaims.iss}`),
+      })
     requireAcr(checks.acrValues, idTokenClaims.acr)
     requireAge(checks.maxAge, idTokenClaims.auth_time, now)
     const { issuer: named } = found.configuration.serverMetadata()
@@ -103,6 +105,11 @@ export async function redeemCode(
   } catch (error) {
     throw toLoginFault(withPkceAdvice(error))
   }
+}
+
+/** Returns the `iss` that an authorization response may have beside an ID token with this issuer. */
+function namesOf(issuer: string, { settings: { browserIssuerUrl } }: Provider): readonly string[] {
+  return browserIssuerUrl === null ? [issuer] : [issuer, withOrigin(issuer, browserIssuerUrl)]
 }
 
 function requireAcr(wanted: readonly string[] | null, got: unknown): void {

@@ -48,9 +48,12 @@ function unencodedBasic(clientSecret: string): ClientAuth {
   }
 }
 
-function resolveMethod({ clientAuthentication: method, privateKey }: ProviderSettings, server: ServerMetadata) {
+function resolveMethod(provider: ProviderSettings, server: ServerMetadata) {
+  const { clientAuthentication: method, clientSecret, privateKey, clientCertificate } = provider
   if (method !== 'auto') return method
   if (privateKey !== null) return 'private_key_jwt'
+  // A request is the same for tls_client_auth and self_signed_tls_client_auth.
+  if (clientSecret === null && clientCertificate !== null) return 'tls_client_auth'
   return server.token_endpoint_auth_methods_supported?.includes('client_secret_post')
     ? 'client_secret_post'
     : 'client_secret_basic'

@@ -2,8 +2,7 @@ import type { ProviderSettings } from '../config/schema.ts'
 import type { Log } from '../telemetry/log.ts'
 import type { Metrics } from '../telemetry/metrics.ts'
 import type { Tracing } from '../telemetry/tracing.ts'
-import { mayHaveIssued } from './issuer.ts'
-import { announcedIssuer, openProvider, type Provider } from './provider.ts'
+import { isIssuer, openProvider, type Provider } from './provider.ts'
 
 /** The providers of the configuration. The only provider of the key `provider` has the name `undefined`. */
 export interface Providers {
@@ -34,7 +33,7 @@ export function openProviders(
       if (provider === undefined) throw new Error(`there is no provider ${name}`)
       return provider
     },
-    issuing: (iss) => all.filter((provider) => mayHaveIssued(announcedIssuer(provider), iss)),
+    issuing: (iss) => all.filter((provider) => isIssuer(provider, iss)),
     configure(next) {
       for (const one of next) byName.get(one.name)?.configure(one)
     },

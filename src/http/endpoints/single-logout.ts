@@ -8,7 +8,7 @@ import { endLogin } from '../../session/provider-logout.ts'
 import { contextOf } from '../context.ts'
 import { queryOf, type Endpoint, type Services } from './endpoint.ts'
 
-/** How long a `jti` is stored. Logout tokens are accepted for a shorter time. */
+/** How long a `jti` is stored. Logout tokens are accepted for a shorter time, except for the clock tolerance. */
 const REPLAY_WINDOW_MS = 15 * 60_000
 
 /**
@@ -28,7 +28,8 @@ export const backchannelLogout: Endpoint = (services) => async (request, reply) 
   const [token] = tokens
   if (token === undefined || tokens.length > 1)
     throw new Fault('logout_refused', { cause: new Error(`there are ${tokens.length} logout_tokens, not one`) })
-  const wanted = await readLogoutToken(providers.of({}), token)
+  const provider = providers.of({})
+  const wanted = await readLogoutToken(provider, token)
   const jti = JSON.stringify(['logout token', wanted.issuer, wanted.jti])
   if ((await store.getNote(jti)) !== null) {
     request.log.warn(
@@ -39,7 +40,7 @@ export const backchannelLogout: Endpoint = (services) => async (request, reply) 
   }
   const ended = await endLogin(store, sessions, { ...wanted, at: Date.now() }, 'backchannel')
   // The `jti` is stored last, so that the provider can repeat a request that failed with 503.
-  await store.setNote(jti, 'done', REPLAY_WINDOW_MS)
+  await store.setNote(jti, 'done', REPLAY_WINDOW_MS + 2 * provider.settings.clockTolerance)
   request.log.info({ event: 'logout', id: request.id, channel: 'back', ended }, 'the provider has ended sessions')
   contextOf(request).verdict = 'logout'
   return reply.header('cache-control', 'no-store').code(200).send()

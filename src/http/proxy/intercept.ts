@@ -68,10 +68,13 @@ export function compileLoginRedirects(routes: readonly CompiledRoute[], { all }:
 }
 
 function isAuthorizationEndpoint(provider: Provider, location: string): boolean {
-  const endpoint = provider.peek()?.configuration.serverMetadata().authorization_endpoint
-  if (endpoint === undefined || !URL.canParse(location)) return false
-  const [theirs, ours] = [new URL(location), new URL(endpoint)]
-  return theirs.origin === ours.origin && theirs.pathname === ours.pathname
+  const endpoints = provider.peek()?.authorizationEndpoints ?? []
+  if (endpoints.length === 0 || !URL.canParse(location)) return false
+  const { origin, pathname } = new URL(location)
+  return endpoints.some((endpoint) => {
+    const known = new URL(endpoint)
+    return origin === known.origin && pathname === known.pathname
+  })
 }
 
 /** Compiles a pattern: `**` matches anything, `*` one segment, and a final `/**` may match nothing. Ignores the query. */
