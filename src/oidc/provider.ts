@@ -8,7 +8,7 @@ import {
   type CustomFetch,
   type ServerMetadata,
 } from 'openid-client'
-import type { Config } from '../config/schema.ts'
+import type { ProviderSettings } from '../config/schema.ts'
 import { Fault, causes } from '../errors.ts'
 import { exponentialBackoff } from '../resilience/backoff.ts'
 import { createLimiter } from '../resilience/limiter.ts'
@@ -38,12 +38,14 @@ export interface Provider {
   peek(): Discovered | null
   /** Returns the number of discoveries and grants. A change of the number means that a failed request may now succeed. */
   successes(): number
-  readonly settings: Config['provider']
+  /** The name in `providers`, or `undefined` for the key `provider`. */
+  readonly name: string | undefined
+  readonly settings: ProviderSettings
   /**
    * Switches to other settings of the same client as soon as the provider has been discovered with them. Reads the
    * metadata again if the settings are unchanged.
    */
-  configure(settings: Config['provider']): void
+  configure(settings: ProviderSettings): void
   close(): Promise<void>
 }
 
@@ -69,9 +71,9 @@ const discoveryPauseMs = exponentialBackoff(1_000, 30_000)
 /** The shortest time between two reads of the metadata after failed calls. */
 const REREAD_PAUSE_MS = 10_000
 
-export function openProvider(first: Config['provider'], log: Log, metrics: Metrics, tracing: Tracing | null): Provider {
+export function openProvider(first: ProviderSettings, log: Log, metrics: Metrics, tracing: Tracing | null): Provider {
   const warnings = createWarnings(log)
-  const open = (settings: Config['provider']): Client => openClient(settings, { log, metrics, tracing, warnings })
+  const open = (settings: ProviderSettings): Client => openClient(settings, { log, metrics, tracing, warnings })
   let current = open(first)
   let next: Client | null = null
 
@@ -91,6 +93,7 @@ export function openProvider(first: Config['provider'], log: Log, metrics: Metri
   }
 
   return {
+    name: first.name,
     get settings() {
       return client().settings
     },
@@ -111,7 +114,7 @@ export function openProvider(first: Config['provider'], log: Log, metrics: Metri
   }
 }
 
-interface Client extends Omit<Provider, 'configure'> {
+interface Client extends Omit<Provider, 'configure' | 'name'> {
   readAgain(): void
   stopReading(): void
 }
@@ -127,7 +130,7 @@ interface Known extends Discovered {
   readonly metadata: Metadata
 }
 
-function openClient(settings: Config['provider'], { log, metrics, tracing, warnings }: ClientServices): Client {
+function openClient(settings: ProviderSettings, { log, metrics, tracing, warnings }: ClientServices): Client {
   const calls = createObservedCalls(metrics, tracing)
   const transport = createTransport({ settings, observe: calls.observe })
   const reads = singleFlight<'metadata', Known>()
@@ -163,9 +166,15 @@ function openClient(settings: Config['provider'], { log, metrics, tracing, warni
     if (known !== null && isDeepStrictEqual(metadata, known.metadata)) return known
     const { server, authorizationEndpoints } = metadata
     calls.learn(server)
-    const oauthFetch = oauthResponses(fetch, () => {
-      successes += 1
-    })
+    const oauthFetch = oauthResponses(
+      fetch,
+      () => {
+        successes += 1
+      },
+      (headers) => {
+        if (!settings.tolerate.includes('basic-unencoded')) warnings.checkBasic(headers)
+      },
+    )
     const configuration = await configurationOf(settings, server, oauthFetch)
     return { configuration, authorizationEndpoints, keys, warnings, metadata }
   }
@@ -261,7 +270,7 @@ function changedMembers(before: ServerMetadata, after: ServerMetadata): string[]
 const KNOWN_TEMPLATE = new URL('https://login.microsoftonline.com/common/v2.0')
 
 async function configurationOf(
-  settings: Config['provider'],
+  settings: ProviderSettings,
   server: ServerMetadata,
   fetch: CustomFetch,
 ): Promise<Configuration> {

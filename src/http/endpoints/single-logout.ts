@@ -1,7 +1,7 @@
 import type { FastifyReply, FastifyRequest } from 'fastify'
 import { Fault } from '../../errors.ts'
 import { readLogoutToken } from '../../oidc/logout-token.ts'
-import { announcedIssuer, isIssuer } from '../../oidc/provider.ts'
+import { announcedIssuer } from '../../oidc/provider.ts'
 import { isIdentifier } from '../../oidc/token-set.ts'
 import { createLimiter } from '../../resilience/limiter.ts'
 import { endLogin } from '../../session/provider-logout.ts'
@@ -23,11 +23,12 @@ const MINUTE_MS = 60_000
  * @see https://openid.net/specs/openid-connect-backchannel-1_0.html#BCRequest
  */
 export const backchannelLogout: Endpoint = (services) => async (request, reply) => {
-  const { provider, store, sessions } = services
+  const { providers, store, sessions } = services
   const tokens = request.body instanceof URLSearchParams ? request.body.getAll('logout_token') : []
   const [token] = tokens
   if (token === undefined || tokens.length > 1)
     throw new Fault('logout_refused', { cause: new Error(`there are ${tokens.length} logout_tokens, not one`) })
+  const provider = providers.of({})
   const wanted = await readLogoutToken(provider, token)
   const jti = JSON.stringify(['logout token', wanted.issuer, wanted.jti])
   if ((await store.getNote(jti)) !== null) {
@@ -56,16 +57,16 @@ export const frontchannelLogout: Endpoint = (services) => {
 }
 
 async function answerFrame(
-  { provider, store, sessions }: Services,
+  { providers, store, sessions }: Services,
   mayNote: () => boolean,
   request: FastifyRequest,
   reply: FastifyReply,
 ): Promise<FastifyReply> {
   const parameters = queryOf(request)
   const [issuers, [sid, ...moreSids]] = [parameters.getAll('iss'), parameters.getAll('sid')]
-  const issuer = announcedIssuer(provider)
+  const issuer = announcedIssuer(providers.of({}))
   // Entra sends only `sid`, which cannot be guessed, so it is sufficient with a single provider.
-  const isOther = issuers.length > 1 || (issuers[0] !== undefined && !isIssuer(provider, issuers[0]))
+  const isOther = issuers.length > 1 || (issuers[0] !== undefined && providers.issuing(issuers[0]).length === 0)
   if (isOther || !isIdentifier(sid) || moreSids.length > 0)
     throw new Fault('logout_refused', { cause: new Error('iss and sid do not name a session of this provider') })
   const logout = { issuer, sid, subject: null, at: Date.now(), unnoted: !mayNote() }

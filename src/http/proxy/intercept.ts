@@ -1,6 +1,7 @@
 import { isRepeatedStepUp, withRequirements } from '../../gate/admit.ts'
 import type { CompiledRoute, Denial, RequestKind } from '../../gate/verdict.ts'
 import type { Provider } from '../../oidc/provider.ts'
+import type { Providers } from '../../oidc/providers.ts'
 import type { Session } from '../../session/session.ts'
 import type { StepUp } from '../../token/denial.ts'
 
@@ -50,8 +51,8 @@ export interface LoginRedirects {
   matches(route: CompiledRoute, status: number, location: string | null): boolean
 }
 
-/** Compiles the routes' `loginRedirects`. The provider's authorization endpoint always counts as a login. */
-export function compileLoginRedirects(routes: readonly CompiledRoute[], provider: Provider): LoginRedirects {
+/** Compiles the routes' `loginRedirects`. A provider's authorization endpoint always counts as a login. */
+export function compileLoginRedirects(routes: readonly CompiledRoute[], { all }: Providers): LoginRedirects {
   const patterns = routes.map((route) => route.loginRedirects.map(toPattern))
   return {
     matches(route, status, location) {
@@ -60,7 +61,7 @@ export function compileLoginRedirects(routes: readonly CompiledRoute[], provider
       const written = URL.canParse(location) ? [location, new URL(location).href] : [location]
       return (
         (patterns[route.index] ?? []).some((pattern) => written.some((one) => pattern.test(one))) ||
-        isAuthorizationEndpoint(provider, location)
+        all.some((provider) => isAuthorizationEndpoint(provider, location))
       )
     },
   }
