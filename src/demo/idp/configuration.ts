@@ -1,4 +1,4 @@
-import type { TLSSocket } from 'node:tls'
+import { TLSSocket } from 'node:tls'
 import type { AdapterFactory, Configuration, interactionPolicy, KoaContextWithOIDC } from 'oidc-provider'
 import { escapeHtml } from '../html.ts'
 import { acrs } from './acr.ts'
@@ -53,9 +53,8 @@ function withResources(adapter: AdapterFactory, settings: IdpSettings): AdapterF
   }
 }
 
-function socketOf(ctx: KoaContextWithOIDC): TLSSocket | null {
-  const { socket } = ctx
-  return 'getPeerX509Certificate' in socket ? (socket as TLSSocket) : null
+function socketOf({ socket }: KoaContextWithOIDC): TLSSocket | null {
+  return socket instanceof TLSSocket ? socket : null
 }
 
 /** @see https://www.rfc-editor.org/rfc/rfc8705#section-5 */
