@@ -2,6 +2,7 @@ import { authorizationCodeGrant, type IDToken } from 'openid-client'
 import { Fault } from '../errors.ts'
 import type { CodeOrError } from './authorization-response.ts'
 import { verifiedClaims } from './claims.ts'
+import { deriveDpopKey } from './dpop.ts'
 import { isTemplate, mayHaveIssued } from './issuer.ts'
 import { announcedIssuer, type Provider } from './provider.ts'
 import { NOT_DELIVERED, toLoginFault } from './oauth-errors.ts'
@@ -28,6 +29,8 @@ export interface LoginChecks {
   readonly state: string
   readonly nonce: string
   readonly codeVerifier: string
+  /** The secret from which the login's DPoP key is derived. */
+  readonly dpopSecret: string
   /** The requested maximum age in seconds, or `null`. */
   readonly maxAge: number | null
   /** The requested `acr` values, one of which the ID token must have, or `null`. */
@@ -70,19 +73,27 @@ export async function redeemCode(
     // `requireIssuer` has already checked the response's own `iss`.
     iss: found.configuration.serverMetadata().issuer,
   }).toString()
+  const dpopKey = provider.settings.dpop === 'on' ? deriveDpopKey(checks.dpopSecret) : null
   try {
-    const response = await authorizationCodeGrant(found.configuration, url, {
-      expectedState: checks.state,
-      expectedNonce: checks.nonce,
-      pkceCodeVerifier: checks.codeVerifier,
-      idTokenExpected: true,
-    })
+    const response = await authorizationCodeGrant(
+      found.configuration,
+      url,
+      {
+        expectedState: checks.state,
+        expectedNonce: checks.nonce,
+        pkceCodeVerifier: checks.codeVerifier,
+        idTokenExpected: true,
+      },
+      undefined,
+      await found.proofs.optionsFor(found.configuration, dpopKey),
+    )
     found.warnings.checkOfflineToken(response)
     const idTokenClaims = response.claims()
     const idToken = response.id_token
     if (idTokenClaims === undefined || idToken === undefined) throw new Error('the token response has no ID token')
     if (!isIdentifier(idTokenClaims.sub)) throw new Error('the ID token’s sub is empty or too long')
-    const claims = await verifiedClaims(provider, found, { idToken, idTokenClaims, accessToken: response.access_token })
+    const tokens = toTokenSet(response, now, null, dpopKey)
+    const claims = await verifiedClaims(provider, found, { idToken, idTokenClaims, tokens })
     if (answer.iss !== null && answer.iss !== idTokenClaims.iss)
       throw new Fault('login_failed', { cause: new Error('the callback’s iss is not that of the ID token') })
     requireAcr(checks.acrValues, idTokenClaims.acr)
@@ -94,7 +105,7 @@ export async function redeemCode(
       idToken,
       idTokenClaims,
       claims,
-      tokens: toTokenSet(response, now),
+      tokens,
     }
   } catch (error) {
     throw toLoginFault(error)

@@ -17,6 +17,7 @@ import type { Log } from '../telemetry/log.ts'
 import type { Metrics } from '../telemetry/metrics.ts'
 import type { Tracing } from '../telemetry/tracing.ts'
 import { clientAuthentication } from './client-authentication.ts'
+import { createProviderProofs, type ProviderProofs } from './dpop.ts'
 import { isTemplate } from './issuer.ts'
 import { CLOCK_TOLERANCE_S, createSigningKeys, type SigningKeys } from './jwks.ts'
 import { readMetadata } from './metadata.ts'
@@ -28,6 +29,7 @@ export interface Discovered {
   readonly configuration: Configuration
   readonly keys: SigningKeys
   readonly warnings: Warnings
+  readonly proofs: ProviderProofs
 }
 
 /** The OpenID provider. Its metadata is read in the background, with retries, and again at intervals. */
@@ -133,6 +135,7 @@ function openClient(
     timeout: settings.timeout,
     observe: calls.observe,
   })
+  const proofs = createProviderProofs()
   const reads = singleFlight<'metadata', Known>()
   const mayReread = createLimiter(1, REREAD_PAUSE_MS)
   let successes = 0
@@ -145,6 +148,7 @@ function openClient(
   const fetch: CustomFetch = async (url, options) => {
     try {
       const response = await transport.fetch(url, options)
+      proofs.noteNonce(url, response)
       // A cache may answer a GET with an old `Date`.
       if (options.method !== 'GET') warnings.checkDate(response)
       if (hasMoved(response)) void rereadAfterFailure()
@@ -164,10 +168,10 @@ function openClient(
     const server = await readMetadata(settings, transport.fetch, closing.signal)
     if (known !== null && isDeepStrictEqual(server, known.server)) return known
     calls.learn(server)
-    const oauthFetch = oauthResponses(fetch, () => {
+    const oauthFetch = oauthResponses(fetch, warnings, () => {
       successes += 1
     })
-    return { configuration: await configurationOf(settings, server, oauthFetch), keys, warnings, server }
+    return { configuration: await configurationOf(settings, server, oauthFetch), keys, warnings, proofs, server }
   }
 
   function logDiscovery(found: Known): void {

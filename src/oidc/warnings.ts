@@ -12,11 +12,14 @@ export interface Warnings {
   /** Compares the clocks by the `iat` of an ID token that has just arrived, in seconds since the epoch. */
   checkIssuedAt(iat: number): void
   checkOfflineToken(response: TokenEndpointResponse): void
+  /** Checks the response to a token request that had a DPoP proof. */
+  checkBinding(tokenType: unknown): void
 }
 
 export function createWarnings(log: Log): Warnings {
   let isClockLogged = false
   let isOfflineLogged = false
+  let isBindingLogged = false
 
   function compareClocks(providerTime: number): void {
     const skewMs = providerTime - Date.now()
@@ -43,6 +46,14 @@ export function createWarnings(log: Log): Warnings {
         { event: 'offline_token' },
         'a login returned an offline token, which ends the single sign-on at Keycloak and remains valid after a logout: ' +
           'remove offline_access from provider.scopes',
+      )
+    },
+    checkBinding(tokenType) {
+      if (isBindingLogged || String(tokenType).toLowerCase() === 'dpop') return
+      isBindingLogged = true
+      log.warn(
+        { event: 'token_not_bound' },
+        'provider.dpop is on, but the provider issued a bearer token; it goes upstream without a proof',
       )
     },
   }
