@@ -66,14 +66,16 @@ export async function refreshTokens(
     throw error
   })
   const tokens = toTokenSet(response, now, previous.tokens)
-  const identity = identityOf(provider, found, previous, tokens, response[UNVERIFIED_ID_TOKEN]).catch((error: unknown) => {
-    if (error instanceof ForeignIdentity) throw error
-    log.warn(
-      { event: 'claims_not_renewed', cause: causes(error) },
-      'tokens were refreshed, and the claims are unchanged',
-    )
-    return { identity: null, claims: null }
-  })
+  const identity = identityOf(provider, found, previous, tokens, response[UNVERIFIED_ID_TOKEN]).catch(
+    (error: unknown) => {
+      if (error instanceof ForeignIdentity) throw error
+      log.warn(
+        { event: 'claims_not_renewed', cause: causes(error) },
+        'tokens were refreshed, and the claims are unchanged',
+      )
+      return { identity: null, claims: null }
+    },
+  )
   if (tokens.refreshToken !== null && tokens.refreshToken !== refreshToken) {
     // The old refresh token is spent, so the new one must not be lost if this process ends while it waits for keys or
     // userinfo.

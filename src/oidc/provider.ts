@@ -147,7 +147,7 @@ function openClient(
 
   const fetch: CustomFetch = async (url, options) => {
     try {
-      const response = await transport.fetch(url, options)
+      const response = await transport.fetch(url, proofs.withProof(url, options))
       proofs.noteNonce(url, response)
       // A cache may answer a GET with an old `Date`.
       if (options.method !== 'GET') warnings.checkDate(response)

@@ -134,8 +134,7 @@ export function createRouteTokens({ provider, refresher, sessions, log }: RouteT
     renew(session, wanted, stale, now) {
       const entry = entryFor(session, wanted)
       const { token } = entry
-      if (token !== null && token.accessToken !== stale)
-        return Promise.resolve(usable(token))
+      if (token !== null && token.accessToken !== stale) return Promise.resolve(usable(token))
       const age = token === null ? null : now - token.issuedAt
       // The age of a token is negative after the clock was set back.
       const isYoung = age !== null && age >= 0 && age < MIN_RENEWAL_AGE_MS

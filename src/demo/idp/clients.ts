@@ -19,6 +19,8 @@ export interface IdpClient {
   readonly frontchannelLogoutUri?: string
   readonly clientAuthentication?: ClientAuthentication
   readonly idTokenSigningAlgorithm?: 'RS256' | 'ES256'
+  /** Whether the provider refuses a token request without a DPoP proof. */
+  readonly dpopBound?: boolean
 }
 
 function defaultAuthentication(client: IdpClient): ClientAuthentication {
@@ -49,6 +51,7 @@ export function clientMetadata(client: IdpClient): AdapterPayload {
     token_endpoint_auth_method: client.clientAuthentication ?? defaultAuthentication(client),
     id_token_signed_response_alg: client.idTokenSigningAlgorithm ?? 'RS256',
     require_auth_time: true,
+    ...(client.dpopBound === true ? { dpop_bound_access_tokens: true } : {}),
     ...(client.clientSecret === undefined ? {} : { client_secret: client.clientSecret }),
     ...(client.jwks === undefined ? {} : { jwks: client.jwks }),
     ...(client.backchannelLogoutUri === undefined

@@ -1,3 +1,4 @@
+import { randomBytes } from 'node:crypto'
 import type { AdapterFactory, Configuration, interactionPolicy } from 'oidc-provider'
 import { escapeHtml } from '../html.ts'
 import { acrs } from './acr.ts'
@@ -11,6 +12,8 @@ import type { IdpSettings, User } from './settings.ts'
 import type { SigningKeys } from './signing-keys.ts'
 import type { Storage } from './storage.ts'
 
+export type DpopSupport = 'off' | 'on' | 'nonce'
+
 export interface ProviderOptions {
   readonly policy: typeof interactionPolicy
   readonly storage: Storage
@@ -19,7 +22,9 @@ export interface ProviderOptions {
   readonly observed: Observed
   readonly cookieKey: string
   readonly clientAuthentications: readonly ClientAuthentication[]
-  readonly pushedAuthorization: boolean
+  readonly pushedAuthorization: boolean | 'required'
+  readonly dpop: DpopSupport
+  readonly fapi: boolean
 }
 
 function claimsOf({ sub, name, email, groups, claims }: User): { sub: string; [claim: string]: unknown } {
@@ -109,14 +114,22 @@ export function providerConfiguration(options: ProviderOptions, signingKeys: Sig
     fetch: async (url, init) => fetch(url, withoutDispatcher(init)),
     features: {
       devInteractions: { enabled: false },
-      dPoP: { enabled: false },
+      dPoP: {
+        enabled: options.dpop !== 'off',
+        nonceSecret: randomBytes(32),
+        requireNonce: () => options.dpop === 'nonce',
+      },
+      fapi: { enabled: options.fapi, profile: '2.0' },
       claimsParameter: { enabled: true },
       revocation: { enabled: true, allowedPolicy: (_ctx, client, token) => token.clientId === client.clientId },
       userinfo: { enabled: true },
       clientCredentials: { enabled: true },
       backchannelLogout: { enabled: true },
       rpInitiatedLogout: { enabled: true, logoutSource: showLogout, postLogoutSuccessSource: showSignedOut },
-      pushedAuthorizationRequests: { enabled: options.pushedAuthorization },
+      pushedAuthorizationRequests: {
+        enabled: options.pushedAuthorization !== false,
+        requirePushedAuthorizationRequests: options.pushedAuthorization === 'required',
+      },
       resourceIndicators: {
         enabled: true,
         useGrantedResource: () => settings.resources.length === 0,

@@ -32,7 +32,7 @@ export const logout: Endpoint = (services) => async (request, reply) => {
       : sendConfirmation(services, request, reply, target)
 
   const ended = await endSessions(services, request, reply, 'logout')
-  for (const { tokens } of ended) void revokeRefreshToken(provider, tokens.refreshToken, services.log)
+  for (const { tokens } of ended) void revokeRefreshToken(provider, tokens, services.log)
   const url = endSessionUrl(provider, {
     // Sends no hint if two sessions have ended, because an attacker may have planted one of them. Without a hint, the
     // provider asks the user.
