@@ -60,8 +60,10 @@ export async function authorizationUrl(provider: Provider, request: LoginRequest
   add('scope', [...new Set(scopes)].filter((s) => s !== '').join(' '))
   add('state', request.state)
   add('nonce', request.nonce)
-  add('code_challenge', await calculatePKCECodeChallenge(request.codeVerifier))
-  add('code_challenge_method', 'S256')
+  if (!settings.tolerate.includes('no-pkce')) {
+    add('code_challenge', await calculatePKCECodeChallenge(request.codeVerifier))
+    add('code_challenge_method', 'S256')
+  }
   if (settings.dpop === 'on') add('dpop_jkt', await thumbprintOf(deriveDpopKey(request.dpopSecret)))
   add(
     'response_mode',
