@@ -9,12 +9,12 @@ import type { Answer } from '../support/exchange.ts'
 import { beginLogin } from '../support/sign-in.ts'
 import { startScriptedProvider, type ScriptedProvider } from './scripted-provider.ts'
 
-/** How the responses to one login differ from valid ones. */
+/** Members of the responses to one login that replace the valid ones; `undefined` leaves a member out. */
 export type Bend = {
-  /** The authorization response: changes the parameters of the callback. */
-  readonly callback?: (parameters: URLSearchParams) => void
-  readonly tokens?: (body: Record<string, unknown>) => Record<string, unknown>
-  readonly idToken?: (claims: JWTPayload) => JWTPayload
+  /** The parameters of the callback. */
+  readonly callback?: Readonly<Record<string, string | undefined>>
+  readonly tokens?: Readonly<Record<string, unknown>>
+  readonly idToken?: Readonly<Record<string, unknown>>
   /** The algorithm of the ID token; default ES256. */
   readonly algorithm?: 'none' | 'PS256'
 }
@@ -31,7 +31,7 @@ export type FapiProvider = Pick<ScriptedProvider, 'document' | 'issuer' | 'origi
   readonly login: (gateway: string, bend?: Bend) => Promise<{ browser: Browser; answer: Answer }>
 }
 
-const CLIENT_ID = 'fapi-client'
+export const CLIENT_ID = 'fapi-client'
 const KEY_ID = 'fapi-key'
 
 type Code = { readonly parameters: URLSearchParams; readonly bend: Bend }
@@ -148,10 +148,10 @@ export const startFapiProvider = async (t: Test): Promise<FapiProvider> => {
       iat: now,
       exp: now + 300,
       auth_time: now,
+      ...bend.idToken,
     }
-    const idToken = await signIdToken(bend.idToken?.(claims) ?? claims, bend.algorithm ?? 'ES256')
-    const body = { ...tokensFor(jkt), expires_in: 300, id_token: idToken }
-    return bend.tokens?.(body) ?? body
+    const idToken = await signIdToken(claims, bend.algorithm ?? 'ES256')
+    return { ...tokensFor(jkt), expires_in: 300, id_token: idToken, ...bend.tokens }
   }
 
   const grant = async (form: URLSearchParams, request: IncomingMessage): Promise<object> => {
@@ -218,13 +218,9 @@ export const startFapiProvider = async (t: Test): Promise<FapiProvider> => {
       const code = randomBytes(16).toString('hex')
       codes.set(code, { parameters, bend })
       const callback = new URL(parameters.get('redirect_uri') ?? '')
-      for (const [name, value] of [
-        ['code', code],
-        ['state', parameters.get('state') ?? ''],
-        ['iss', issuer],
-      ] as const)
-        callback.searchParams.set(name, value)
-      bend.callback?.(callback.searchParams)
+      const response = { code, state: parameters.get('state') ?? '', iss: issuer, ...bend.callback }
+      for (const [name, value] of Object.entries(response))
+        if (value !== undefined) callback.searchParams.set(name, value)
       return { browser, answer: await browser.get(callback.href) }
     },
   }

@@ -4,7 +4,7 @@ import { createBrowser } from '../support/browser.ts'
 import { startApplication } from '../support/application.ts'
 import { createProofCheck, NonceError } from '../support/dpop.ts'
 import { startGateway, type Running } from '../support/gateway.ts'
-import { startFapiProvider, type Bend, type FapiProvider } from './fapi-provider.ts'
+import { CLIENT_ID, startFapiProvider, type Bend, type FapiProvider } from './fapi-provider.ts'
 
 const script = { kind: 'script' } as const
 
@@ -39,56 +39,24 @@ const withFapi = async (t: Test): Promise<Running & { provider: FapiProvider; re
 /** The conformance suite's modules for clients: the response that each bends, and where the gateway must end up. */
 const MODULES: readonly [name: string, end: 'session' | 'refused', bend: Bend][] = [
   ['happy-path', 'session', {}],
-  ['valid-aud-as-array', 'session', { idToken: ({ aud, ...claims }) => ({ ...claims, aud: [String(aud)] }) }],
-  ['no-expires-in', 'session', { tokens: ({ expires_in: _, ...body }) => body }],
-  ['token-type-case-insensitivity', 'session', { tokens: (body) => ({ ...body, token_type: 'dPoP' }) }],
-  ['invalid-iss', 'refused', { idToken: (claims) => ({ ...claims, iss: `${claims.iss ?? ''}/` }) }],
-  ['invalid-aud', 'refused', { idToken: (claims) => ({ ...claims, aud: 'another-client' }) }],
-  ['invalid-secondary-aud', 'refused', { idToken: (claims) => ({ ...claims, aud: [String(claims.aud), 'another'] }) }],
+  ['valid-aud-as-array', 'session', { idToken: { aud: [CLIENT_ID] } }],
+  ['no-expires-in', 'session', { tokens: { expires_in: undefined } }],
+  ['token-type-case-insensitivity', 'session', { tokens: { token_type: 'dPoP' } }],
+  ['invalid-iss', 'refused', { idToken: { iss: 'https://attacker.example' } }],
+  ['invalid-aud', 'refused', { idToken: { aud: 'another-client' } }],
+  ['invalid-secondary-aud', 'refused', { idToken: { aud: [CLIENT_ID, 'another-client'] } }],
   ['invalid-null-alg', 'refused', { algorithm: 'none' }],
   ['invalid-alternate-alg', 'refused', { algorithm: 'PS256' }],
-  ['invalid-expired-exp', 'refused', { idToken: (claims) => ({ ...claims, exp: Number(claims.exp) - 900 }) }],
-  ['invalid-missing-exp', 'refused', { idToken: ({ exp: _, ...claims }) => claims }],
-  ['invalid-missing-aud', 'refused', { idToken: ({ aud: _, ...claims }) => claims }],
-  ['invalid-missing-iss', 'refused', { idToken: ({ iss: _, ...claims }) => claims }],
-  ['invalid-nonce', 'refused', { idToken: (claims) => ({ ...claims, nonce: 'another' }) }],
-  ['invalid-missing-nonce', 'refused', { idToken: ({ nonce: _, ...claims }) => claims }],
-  [
-    'invalid-authorization-response-iss',
-    'refused',
-    {
-      callback: (parameters) => {
-        parameters.set('iss', 'https://attacker.example')
-      },
-    },
-  ],
-  [
-    'remove-authorization-response-iss',
-    'refused',
-    {
-      callback: (parameters) => {
-        parameters.delete('iss')
-      },
-    },
-  ],
-  [
-    'invalid-state',
-    'refused',
-    {
-      callback: (parameters) => {
-        parameters.set('state', `${parameters.get('state') ?? ''}x`)
-      },
-    },
-  ],
-  [
-    'missing-state',
-    'refused',
-    {
-      callback: (parameters) => {
-        parameters.delete('state')
-      },
-    },
-  ],
+  ['invalid-expired-exp', 'refused', { idToken: { exp: Math.floor(Date.now() / 1000) - 600 } }],
+  ['invalid-missing-exp', 'refused', { idToken: { exp: undefined } }],
+  ['invalid-missing-aud', 'refused', { idToken: { aud: undefined } }],
+  ['invalid-missing-iss', 'refused', { idToken: { iss: undefined } }],
+  ['invalid-nonce', 'refused', { idToken: { nonce: 'another' } }],
+  ['invalid-missing-nonce', 'refused', { idToken: { nonce: undefined } }],
+  ['invalid-authorization-response-iss', 'refused', { callback: { iss: 'https://attacker.example' } }],
+  ['remove-authorization-response-iss', 'refused', { callback: { iss: undefined } }],
+  ['invalid-state', 'refused', { callback: { state: 'another' } }],
+  ['missing-state', 'refused', { callback: { state: undefined } }],
 ]
 
 void t.test('a FAPI 2.0 provider and an application behind the gateway find no fault', async (t) => {
