@@ -230,6 +230,25 @@ const refused: [string, Parameters<typeof configuration>[0], string[]][] = [
     ],
   ],
   [
+    'the header of the proof',
+    { more: route('path: /a\n    headers: { set: { DPoP: x } }') },
+    [
+      '7:23 routes[0].headers.set.DPoP: cannot be set: it belongs to the connection, or the gateway writes it' +
+        ' | use another name',
+    ],
+  ],
+  [
+    'bound tokens behind forward-auth',
+    {
+      provider: `${issuer}, clientSecret: x, dpop: on`,
+      more: `forwardAuth: { listen: 127.0.0.1:8081 }\n${route('path: /a\n  - { path: /b, token: { grant: none } }')}`,
+    },
+    [
+      '7:5 routes[0].token.grant: cannot be combined with provider.dpop and forwardAuth: the proxy would send the token ' +
+        'without a proof | use none, or leave out forwardAuth and let the gateway forward the requests',
+    ],
+  ],
+  [
     'a token in a header of the connection',
     { more: route('path: /a\n    token: { header: Cookie }') },
     [

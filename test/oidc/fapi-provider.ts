@@ -26,7 +26,7 @@ export type FapiProvider = Pick<ScriptedProvider, 'document' | 'issuer' | 'origi
   readonly problems: string[]
   /** The thumbprint of the key to which each access token is bound. */
   readonly bindings: ReadonlyMap<string, string>
-  /** How often a request for tokens had no valid nonce. */
+  /** How many requests had no valid nonce. */
   readonly withoutNonce: () => number
   readonly login: (gateway: string, bend?: Bend) => Promise<{ browser: Browser; answer: Answer }>
 }
@@ -73,8 +73,13 @@ export const startFapiProvider = async (t: Test): Promise<FapiProvider> => {
   const refreshTokens = new Set<string>()
   const assertions = new Set<unknown>()
   const checkProof = createProofCheck()
-  let nonce = 'nonce-0'
-  let withoutNonce = 0
+  let [nonce, nonces, withoutNonce] = ['', 0, 0]
+  const renewNonce = (): string => {
+    nonces += 1
+    nonce = `nonce-${nonces}`
+    return nonce
+  }
+  renewNonce()
 
   const requireThat = (condition: boolean, problem: string): void => {
     if (!condition) throw new Error(problem)
@@ -176,9 +181,8 @@ export const startFapiProvider = async (t: Test): Promise<FapiProvider> => {
         } catch (error) {
           if (error instanceof NonceError) {
             withoutNonce += 1
-            nonce = `nonce-${withoutNonce}`
             // A challenge beside the OAuth error: the client must read both.
-            const headers = { 'dpop-nonce': nonce, 'www-authenticate': 'Basic realm="tokens"' }
+            const headers = { 'dpop-nonce': renewNonce(), 'www-authenticate': 'Basic realm="tokens"' }
             respond(401, { error: 'use_dpop_nonce' }, headers)
           } else {
             problems.push(String(error))
@@ -189,6 +193,24 @@ export const startFapiProvider = async (t: Test): Promise<FapiProvider> => {
     }
   paths.set('/par', answer(201, push))
   paths.set('/token', answer(200, grant))
+  let isFirst = true
+  paths.set('/userinfo', (request, response) => {
+    // The nonce expires once without notice. Later, each response has the next nonce.
+    if (isFirst) renewNonce()
+    isFirst = false
+    checkProof(request, { htu: `${origin}/userinfo`, nonce }).then(
+      ({ token, jkt }) => {
+        if (bindings.get(token ?? '') !== jkt) problems.push('userinfo was asked with another key')
+        response.writeHead(200, { 'content-type': 'application/json', 'dpop-nonce': renewNonce() })
+        response.end(JSON.stringify({ sub: 'alice', department: 'ops' }))
+      },
+      (error: unknown) => {
+        if (!(error instanceof NonceError)) problems.push(String(error))
+        withoutNonce += 1
+        response.writeHead(401, { 'www-authenticate': 'DPoP error="use_dpop_nonce"', 'dpop-nonce': nonce }).end()
+      },
+    )
+  })
 
   return {
     document,
@@ -206,6 +228,7 @@ export const startFapiProvider = async (t: Test): Promise<FapiProvider> => {
       keyId: KEY_ID,
       pushedAuthorization: 'on',
       dpop: 'on',
+      userinfo: true,
     },
     async login(gateway, bend = {}) {
       const browser = createBrowser()

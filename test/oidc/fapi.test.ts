@@ -70,12 +70,13 @@ void t.test('a FAPI 2.0 provider and an application behind the gateway find no f
       continue
     }
     t.equal((await browser.get(`${url}/api/accounts`, script)).body, 'accounts', name)
+    t.match((await browser.get(`${url}/oauth2/userinfo`, script)).json(), { department: 'ops' }, name)
     t.equal((await browser.post(`${url}/oauth2/session/refresh`, '', script)).status, 200, name)
     t.equal((await browser.get(`${url}/api/accounts`, script)).body, 'accounts', `${name}, after a refresh`)
   }
   t.same(provider.problems, [])
   t.same(refusals, [])
-  t.equal(provider.withoutNonce(), 1, 'only the first request for tokens had no nonce')
+  t.equal(provider.withoutNonce(), 2, 'only the first requests for tokens and for userinfo')
 })
 
 void t.test('discovery-issuer-mismatch', async (t) => {
