@@ -29,6 +29,8 @@ export interface IdpClient {
   readonly certificateName?: string
   /** Binds access and refresh tokens to the client certificate. */
   readonly certificateBoundTokens?: boolean
+  /** Whether the provider refuses a token request without a DPoP proof. */
+  readonly dpopBound?: boolean
 }
 
 function defaultAuthentication(client: IdpClient): ClientAuthentication {
@@ -59,6 +61,7 @@ export function clientMetadata(client: IdpClient): AdapterPayload {
     token_endpoint_auth_method: client.clientAuthentication ?? defaultAuthentication(client),
     id_token_signed_response_alg: client.idTokenSigningAlgorithm ?? 'RS256',
     require_auth_time: true,
+    ...(client.dpopBound === true ? { dpop_bound_access_tokens: true } : {}),
     ...(client.clientSecret === undefined ? {} : { client_secret: client.clientSecret }),
     ...(client.jwks === undefined ? {} : { jwks: client.jwks }),
     ...(client.backchannelLogoutUri === undefined
