@@ -28,10 +28,12 @@ export function deriveKey(raw: Buffer, purpose: string): KeyObject {
 
 /**
  * Derives the session keys of a client at a provider from the configured keys. A gateway with the same configured keys and
- * another client or issuer derives different keys.
+ * another client, issuer or cookie path derives different keys, so that it does not open the cookies of this gateway,
+ * which browsers may send to both.
  */
 export function keysOf({ session, provider }: Config): Buffer[] {
-  const owner = JSON.stringify(['gatehouse', provider.issuer, provider.clientId])
+  const { path } = session.cookie
+  const owner = JSON.stringify(['gatehouse', provider.issuer, provider.clientId, ...(path === '/' ? [] : [path])])
   return session.keys.map((raw) => Buffer.from(hkdfSync('sha256', raw, '', owner, 32)))
 }
 
