@@ -295,7 +295,7 @@ void t.test(
       [`?rd=${APP_2}/bye`, `${APP_2}/bye`],
       ['?redirect=https://evil.example/', `${APP_1}/oauth2/logout/callback`],
       ['', `${APP_1}/oauth2/logout/callback`],
-    ]) {
+    ] as const) {
       await browser.login(`${APP_1}/`, 'alice')
       const { answer, hops } = await browser.follow(
         await browser.get(`${APP_1}/oauth2/logout${query}`, { from: `${APP_1}/` }),
