@@ -192,6 +192,8 @@ export type Route = Omit<ResolvedRoute, 'upstream'> & { upstream: Upstream }
 
 /** The settings of a provider, with its preset applied. */
 export type ProviderSettings = Omit<ResolvedConfig['provider'], 'issuer' | 'responseMode'> & {
+  /** The name in `providers`, or `undefined` for the key `provider`. */
+  name: string | undefined
   issuer: string
   responseMode: NonNullable<ResolvedConfig['provider']['responseMode']>
 }
@@ -206,4 +208,9 @@ export type Config = Omit<ResolvedConfig, 'provider' | 'session' | 'routes'> & {
   provider: ProviderSettings
   session: SessionSettings
   routes: Route[]
+}
+
+/** Returns all providers, in the order of the configuration. */
+export function providersOf({ provider }: Pick<Config, 'provider'>): readonly ProviderSettings[] {
+  return [provider]
 }

@@ -4,6 +4,7 @@ import type { RouteTable } from '../../gate/match.ts'
 import type { Gate } from '../../gate/pipeline.ts'
 import type { PublicOrigins } from '../../gate/public-origins.ts'
 import type { Provider } from '../../oidc/provider.ts'
+import type { Providers } from '../../oidc/providers.ts'
 import type { Sessions } from '../../session/sessions.ts'
 import type { Store } from '../../store/store.ts'
 import type { Log } from '../../telemetry/log.ts'
@@ -19,7 +20,7 @@ export interface Services {
   readonly origins: PublicOrigins
   readonly routes: RouteTable
   readonly gate: Gate
-  readonly provider: Provider
+  readonly providers: Providers
   readonly store: Store
   readonly sessions: Sessions
   readonly refresher: Refresher
@@ -37,6 +38,11 @@ export interface LogoutState {
   readonly target: string | null
   /** The origin at which the logout was requested, which shows the signed-out page. */
   readonly origin: string
+}
+
+/** Returns the path of a provider's callback below the base path. */
+export function callbackPath({ name }: Pick<Provider, 'name'>): string {
+  return name === undefined ? 'callback' : `callback/${name}`
 }
 
 export type Endpoint = (services: Services) => (request: FastifyRequest, reply: FastifyReply) => unknown

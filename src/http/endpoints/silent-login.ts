@@ -50,6 +50,7 @@ export const silent: Endpoint = (services) => async (request, reply) => {
     if (keep && before === null) return sendOutcome(services, request, reply, 'login_required', { reportAt })
     const pageUser = parameters.get('user') ?? ''
     const { url, setCookie } = await beginLogin(services, context, {
+      provider: services.providers.of(before ?? {}),
       target: targetAtLogin(`${config.basePath}/${SILENT_DONE}`, reportAt, origin),
       silent: true,
       keep,
