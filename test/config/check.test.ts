@@ -166,6 +166,90 @@ const refused: [string, Parameters<typeof configuration>[0], string[]][] = [
     ],
   ],
   [
+    'a wildcard without a login host',
+    { publicUrl: '[https://auth.example.com, "https://*.example.com"]', session: 'cookie: { domain: example.com }' },
+    [
+      '1:39 publicUrl[1]: must name one host, not https://*.example.com, unless loginHost is set: a provider redirects to' +
+        ' registered hosts only | set loginHost to one origin, such as https://auth.example.com',
+    ],
+  ],
+  [
+    'a login host beside publicUrl',
+    {
+      publicUrl: '[https://a.example.com, "https://*.apps.example.com"]',
+      session: 'cookie: { domain: example.com }',
+      more: 'loginHost: https://auth.example.com',
+    },
+    [
+      '5:12 loginHost: https://auth.example.com is not in publicUrl | add it to publicUrl, or use one of the origins there',
+    ],
+  ],
+  [
+    'a login host on another port',
+    {
+      publicUrl: '"https://*.example.com"',
+      session: 'cookie: { domain: example.com }',
+      more: 'loginHost: https://auth.example.com:8443',
+    },
+    [
+      '5:12 loginHost: https://auth.example.com:8443 is not in publicUrl' +
+        ' | add it to publicUrl, or use one of the origins there',
+    ],
+  ],
+  [
+    'a login host without a domain',
+    { publicUrl: '[https://auth.example.com, https://a.example.com]', more: 'loginHost: https://auth.example.com' },
+    [
+      '5:12 loginHost: needs session.cookie.domain, so that all hosts get the session cookie' +
+        ' | set session.cookie.domain to a parent domain of every publicUrl, such as example.com',
+    ],
+  ],
+  [
+    'a domain that does not cover a wildcard',
+    {
+      publicUrl: '[https://auth.example.com, "https://*.example.org"]',
+      session: 'cookie: { domain: example.com }',
+      more: 'loginHost: https://auth.example.com',
+    },
+    [
+      '4:86 session.cookie.domain: does not cover *.example.org in publicUrl' +
+        ' | use a parent domain of every publicUrl, or leave this key out',
+    ],
+  ],
+  [
+    'a cookie path beside basePath',
+    { session: 'cookie: { path: /app1 }', more: 'basePath: /app10/oauth2' },
+    [
+      "4:84 session.cookie.path: /app1 does not cover basePath, /app10/oauth2, so the gateway's own endpoints would get no" +
+        ' cookie | use / or a path above basePath, or leave this key out',
+    ],
+  ],
+  [
+    '__Host- and a path',
+    { session: 'cookie: { name: __Host-g }', more: 'basePath: /app1/oauth2\nroutes: [{ path: /app1/** }]' },
+    [
+      '4:84 session.cookie.name: browsers refuse __Host- together with the path /app1 | use g, or set session.cookie.path: /',
+    ],
+  ],
+  [
+    'partitioned without sameSite none',
+    { session: 'cookie: { partitioned: true }' },
+    [
+      '4:91 session.cookie.partitioned: needs sameSite: none, because a frame of another site gets no other cookie' +
+        ' | set session.cookie.sameSite: none, or leave this key out',
+    ],
+  ],
+  [
+    'partitioned on http',
+    { publicUrl: 'http://localhost:8080', session: 'cookie: { partitioned: true, sameSite: none }' },
+    [
+      '4:91 session.cookie.partitioned: needs an https publicUrl, because browsers refuse such a cookie without Secure' +
+        ' | use an https publicUrl, or leave this key out',
+      '4:107 session.cookie.sameSite: none needs an https publicUrl, because browsers refuse such a cookie without Secure' +
+        ' | use lax',
+    ],
+  ],
+  [
     'tls on a Unix socket',
     { more: 'listen: unix:/run/g.sock\ntls: { certFile: cert.pem, keyFile: key.pem }' },
     ['6:1 tls: cannot be combined with a Unix socket | remove tls, or listen on host:port'],
@@ -412,6 +496,29 @@ await t.test('valid configurations are accepted', async (t) => {
       'a domain over all',
       { publicUrl: '[https://example.com, https://b.example.com]', session: 'cookie: { domain: .Example.com }' },
     ],
+    [
+      'a login host that a wildcard covers',
+      {
+        publicUrl: '"https://*.example.com"',
+        session: 'cookie: { domain: example.com }',
+        more: 'loginHost: https://auth.example.com',
+      },
+    ],
+    [
+      'a route for a host that a wildcard covers',
+      {
+        publicUrl: '[https://auth.example.com, "https://*.example.com"]',
+        session: 'cookie: { domain: example.com }',
+        more: 'loginHost: https://auth.example.com\nroutes: [{ path: /**, host: app1.example.com }]',
+      },
+    ],
+    ['routes below the cookie path', { more: 'basePath: /app1/oauth2\nroutes: [{ path: /app1/** }, { path: /app1 }]' }],
+    [
+      'a public route outside the cookie path',
+      { more: 'basePath: /app1/oauth2\nroutes: [{ path: /app1/** }, { path: /, access: public }]' },
+    ],
+    ['a wider cookie path', { session: 'cookie: { path: / }', more: 'basePath: /app1/oauth2' }],
+    ['partitioned cookies', { session: 'cookie: { partitioned: true, sameSite: none }' }],
     ['tls', { more: 'tls: { certFile: cert.pem, keyFile: key.pem }' }],
     ['methods that do not overlap', { more: route('{ path: /a, methods: [GET] }\n  - { path: /a, methods: [POST] }') }],
     ['methods and the rest', { more: route('{ path: /a, methods: [GET] }\n  - { path: /a }') }],
@@ -439,6 +546,18 @@ await t.test('valid configurations are accepted', async (t) => {
   for (const [name, changes] of table) {
     t.same(problemsOf(() => t.same(loadText(folder, configuration(changes)).warnings, [])).map(brief), [], name)
   }
+})
+
+await t.test('the cookie path is the path above basePath, and a route outside it causes a warning', async (t) => {
+  const loaded = (basePath: string, session?: string) =>
+    loadText(folder, configuration({ ...(session === undefined ? {} : { session }), more: `basePath: ${basePath}` }))
+  t.equal(loaded('/oauth2').config.session.cookie.path, '/')
+  t.equal(loaded('/app1/oauth2').config.session.cookie.path, '/app1')
+  t.equal(loaded('/a/b/oauth2').config.session.cookie.path, '/a/b')
+  t.equal(loaded('/a/b/oauth2', 'cookie: { path: /a }').config.session.cookie.path, '/a')
+  t.match(loaded('/app1/oauth2').warnings, [
+    /: routes\[0\]\.path: \/\*\* is not below \/app1, the path of the session cookie: requests outside \/app1 have no session; begin it with \/app1, or set session\.cookie\.path: \/$/,
+  ])
 })
 
 await t.test('several processes need a shared store', async (t) => {
