@@ -1,4 +1,4 @@
-import { isForAllTenants } from '../config/presets/apply.ts'
+import { isForAllTenants, presetOf } from '../config/presets/apply.ts'
 import type { ProviderSettings } from '../config/schema.ts'
 import { claimAt } from '../gate/admit.ts'
 import { parseTemplate, whyNoHeader } from '../gate/header-template.ts'
@@ -16,7 +16,9 @@ export function whyTokenRefused(
   const { iss, aud, exp, nbf, iat } = claims
   const audience = aud === undefined ? null : [aud].flat()
   // The issuers of a provider for all tenants are known only from its metadata.
-  if (iss !== undefined && iss !== provider.issuer && !isForAllTenants(provider))
+  const isOther =
+    iss !== undefined && iss !== provider.issuer && presetOf(provider)?.issuers?.test(String(iss)) !== true
+  if (isOther && !isForAllTenants(provider))
     return `the token’s iss is ${JSON.stringify(iss)}, the provider’s is ${provider.issuer}`
   if (audience !== null && !audience.some((one) => audiences.some((wanted) => wanted === one))) {
     return `the token’s aud is ${JSON.stringify(aud)}, the route accepts ${audiences.join(', ')}`

@@ -58,7 +58,7 @@ function findCredentials({ provider }: ResolvedConfig): Finding[] {
     const instead = 'set provider.privateKey, for example to ${file:/run/secrets/key.pem}'
     return [{ path: ['provider', 'clientAuthentication'], message: 'private_key_jwt needs a privateKey', instead }]
   }
-  if (clientSecret !== null || (method === 'auto' && privateKey !== null)) return []
+  if (clientSecret !== null || ((method === 'auto' || provider.preset === 'apple') && privateKey !== null)) return []
   return [
     {
       path: ['provider', 'clientSecret'],
@@ -103,6 +103,9 @@ export const providerRules: readonly Rule[] = [
   { reads: ['provider.issuer', 'provider.preset'], routeReads: ['require'], find: findTenants },
   { reads: ['provider.scopes'], find: findScopes },
   { reads: ['provider.responseMode', 'publicUrl'], find: findResponseMode },
-  { reads: ['provider.clientAuthentication', 'provider.clientSecret', 'provider.privateKey'], find: findCredentials },
+  {
+    reads: ['provider.clientAuthentication', 'provider.clientSecret', 'provider.privateKey', 'provider.preset'],
+    find: findCredentials,
+  },
   { reads: ['provider.authorizationParameters'], find: findParameters },
 ]
