@@ -16,9 +16,8 @@ export function whyTokenRefused(
   const { iss, aud, exp, nbf, iat } = claims
   const audience = aud === undefined ? null : [aud].flat()
   // The issuers of a provider for all tenants are known only from its metadata.
-  const isOther =
-    iss !== undefined && iss !== provider.issuer && presetOf(provider)?.issuers?.test(String(iss)) !== true
-  if (isOther && !isForAllTenants(provider))
+  const ofPreset = typeof iss === 'string' && presetOf(provider)?.issuers?.test(iss) === true
+  if (iss !== undefined && iss !== provider.issuer && !ofPreset && !isForAllTenants(provider))
     return `the token’s iss is ${JSON.stringify(iss)}, the provider’s is ${provider.issuer}`
   if (audience !== null && !audience.some((one) => audiences.some((wanted) => wanted === one))) {
     return `the token’s aud is ${JSON.stringify(aud)}, the route accepts ${audiences.join(', ')}`
