@@ -196,7 +196,7 @@ export function loadConfig({ file, env, files, fallbackKey }: LoadOptions): { co
     },
     variable: (path) => (settable.has(variableName(path)) ? variableName(path) : null),
   })
-  // oxlint-disable-next-line typescript/no-unsafe-type-assertion -- `resolve` gave each key that is not broken its type
+  // oxlint-disable-next-line typescript/no-unsafe-type-assertion -- `resolve` has parsed every key that is not in `broken` to the type in the schema
   const resolved = inherit(value as ResolvedConfig, written.value, (key) => broken.some(([first]) => first === key))
   const checked = check(resolved, broken)
   const errors = [...findings, ...checked.filter(({ warning }) => warning !== true)]

@@ -43,7 +43,7 @@ export type GateDenial =
   | { readonly reason: 'no-route' }
   /** `variant`: a normalization of the path that selects another route. */
   | { readonly reason: 'ambiguous-path'; readonly variant: string }
-  /** `loginUrl`: replaces the login URL that the request itself would get. */
+  /** `loginUrl`: sent to the client instead of the login URL derived from the URL of the request. */
   | { readonly reason: 'login-required'; readonly loginUrl?: string }
   /** `overage`: the provider omitted the claim from the token because it has too many values. */
   | { readonly reason: 'forbidden'; readonly why: string; readonly overage?: true }

@@ -51,10 +51,10 @@ function definedOnly(endpoints: Partial<Written['endpoints']> = {}): Partial<Wri
 }
 
 /** Returns the settings with the keys that are not null once the rules have found no problem. */
-export function checkedProvider(provider: Written): ProviderSettings {
+export function checkedProvider(provider: Written, name?: string): ProviderSettings {
   const { issuer, responseMode } = provider
   if (issuer === null || responseMode === null) throw new TypeError('the provider has no issuer')
-  return { ...provider, issuer, responseMode }
+  return { ...provider, name, issuer, responseMode }
 }
 
 export function isForAllTenants(provider: Pick<Written, 'preset' | 'issuer'>): boolean {

@@ -328,8 +328,8 @@ export const modAuthOpenidc: Rules = {
   OIDCPreservePostTemplates: noEquivalent("the pages are the gateway's own"),
   OIDCUnAuthAction: combined(
     'routes[].challenge, access',
-    'pass becomes access: optional if only a login is required; an expression has no equivalent, because the kind of ' +
-      'request decides',
+    'pass becomes access: optional where the section only has Require valid-user; an expression has no equivalent, ' +
+      'because the kind of request decides between a redirect and a 401',
   ),
   OIDCUnAutzAction: noEquivalent('a user without access gets 403; require.acr requests a stronger login'),
   OIDCTraceParent: noEquivalent('traceparent is sent upstream', 'builtin'),

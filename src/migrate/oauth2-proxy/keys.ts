@@ -393,8 +393,8 @@ export const oauth2Proxy: Rules = {
   redis_insecure_skip_tls_verify: unavailable("Redis' certificate is always verified: set session.redis.caFile"),
   redis_connection_idle_timeout: noEquivalent('connections to Redis are kept alive'),
 
-  http_address: combined('listen', 'https_address if there is a certificate, otherwise http_address'),
-  https_address: combined('listen', 'together with tls_cert_file'),
+  http_address: combined('listen', 'used if there is no certificate'),
+  https_address: combined('listen', 'used if there is a certificate'),
   tls_cert_file: combined('tls.certFile'),
   tls_key_file: combined('tls.keyFile'),
   tls_min_version: noEquivalent('the minimum is TLS 1.2, the default of Node.js'),
