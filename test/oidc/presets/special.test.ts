@@ -108,3 +108,76 @@ void t.test('entra: a version 1 access token counts only for the tenant of the i
   t.equal(await bearerStatus(entra, { ...token, iss: iss(other), tid: other }), 401)
   t.equal(await bearerStatus(entra, { ...token, iss: iss(other), tid: tenant }), 401)
 })
+
+/** An end of session as Cognito and Auth0 have it: with parameters of its own, and only to a registered URL. */
+const ownLogout = (name: string): NonNullable<Quirks['replies']> => ({
+  [name]: (request, response) => {
+    const { searchParams } = new URL(request.url ?? '', 'http://provider')
+    const to = searchParams.get('logout_uri') ?? searchParams.get('returnTo')
+    const isKnown = searchParams.has('client_id') && to?.endsWith('/oauth2/logout/callback') === true
+    if (isKnown) response.writeHead(302, { location: to ?? '' }).end()
+    else response.writeHead(400).end('Required String parameter is not present')
+  },
+})
+
+void t.test('cognito: the logout has client_id and logout_uri, at the announced endpoint', async (t) => {
+  const quirks: Quirks = {
+    ...plain,
+    document: { end_session_endpoint: '/logout', scopes_supported: ['openid', 'email', 'phone', 'profile'] },
+    replies: ownLogout('/logout'),
+  }
+  const gateway = await reenact(t, quirks, { preset: 'cognito' })
+  await gateway.visit('/api/echo')
+  const { provider, config, url } = gateway
+  const to = await gateway.logout()
+  t.equal(to.origin + to.pathname, `${provider.origin}/logout`)
+  t.same(Object.fromEntries(to.searchParams), {
+    client_id: config.provider.clientId,
+    logout_uri: `${url}/oauth2/logout/callback`,
+  })
+  const { answer } = await gateway.browser.follow(await gateway.browser.get(to.href))
+  t.match(answer, { status: 200, url: `${url}/oauth2/logout/callback` })
+})
+
+void t.test('auth0: the logout goes to /v2/logout, also without an end_session_endpoint', async (t) => {
+  const gateway = await reenact(t, { ...plain, replies: ownLogout('/v2/logout') }, { preset: 'auth0' })
+  await gateway.visit('/api/echo')
+  const { provider, config, url } = gateway
+  const to = await gateway.logout()
+  t.equal(to.origin + to.pathname, `${provider.origin}/v2/logout`)
+  t.same(Object.fromEntries(to.searchParams), {
+    client_id: config.provider.clientId,
+    returnTo: `${url}/oauth2/logout/callback`,
+  })
+  const { answer } = await gateway.browser.follow(await gateway.browser.get(to.href))
+  t.match(answer, { status: 200, url: `${url}/oauth2/logout/callback` })
+})
+
+void t.test('linkedin: a login without PKCE and nonce succeeds with the preset, and fails without it', async (t) => {
+  const quirks: Quirks = {
+    ...plain,
+    document: { scopes_supported: ['openid', 'profile', 'email'] },
+    issuesRefreshToken: () => false,
+    refusesPkce: true,
+    clientAuthentication: 'client_secret_post',
+    claims: { nonce: undefined },
+  }
+  const gateway = await reenact(t, quirks, { preset: 'linkedin' })
+  t.equal((await gateway.visit('/api/echo')).status, 200)
+  t.equal(gateway.authorizations[0]?.get('scope'), 'openid profile email')
+  const without = await reenact(t, quirks, { clientAuthentication: 'client_secret_post' })
+  t.not((await without.visit('/api/echo')).status, 200)
+})
+
+void t.test(
+  'oracle: an ID token with two audiences and no azp is accepted, and the issuer may be that of all domains',
+  async (t) => {
+    const claims: Record<string, unknown> = {}
+    const gateway = await reenact(t, { ...plain, claims }, { preset: 'oracle' })
+    claims['aud'] = [gateway.config.provider.clientId, 'https://idcs-0a1b2c3d.identity.oraclecloud.com']
+    t.equal((await gateway.visit('/api/echo')).status, 200)
+    const without = await reenact(t, { ...plain, claims }, {})
+    claims['aud'] = [without.config.provider.clientId, 'https://idcs-0a1b2c3d.identity.oraclecloud.com']
+    t.equal((await without.visit('/api/echo')).status, 502)
+  },
+)
