@@ -69,7 +69,7 @@ export async function authorizationUrl(provider: Provider, request: LoginRequest
     'response_mode',
     settings.responseMode.startsWith('form_post') && request.inFrame !== true ? 'form_post' : undefined,
   )
-  add('prompt', request.prompt)
+  add('prompt', promptOf(settings.authorizationParameters['prompt'], request.prompt))
   add('login_hint', request.loginHint)
   add('acr_values', request.acrValues)
   add('max_age', request.maxAge)
@@ -94,12 +94,19 @@ export async function authorizationUrl(provider: Provider, request: LoginRequest
   }
 }
 
+/** Returns the requested prompts together with the configured ones, because `none` is the only one that stands alone. */
+function promptOf(configured: string | undefined, requested: string | undefined): string | undefined {
+  if (configured === undefined || requested === undefined || requested === 'none' || configured === 'none')
+    return requested
+  return [...new Set([...requested.split(' '), ...configured.split(' ')])].join(' ')
+}
+
 const USUAL_SCOPES = ['openid', 'profile', 'email']
 const OFFLINE_ACCESS = 'offline_access'
 
 /**
  * Returns the configured scopes, or the usual scopes if none are configured. The usual scopes include `offline_access`
- * if the provider supports this scope and is not known to issue refresh tokens without it.
+ * if the provider's metadata lists this scope and its preset does not exclude it.
  */
 function loginScopes(
   configured: readonly string[] | null,

@@ -2,6 +2,7 @@ import { foldHeaderName, FOR_THE_GATEWAY, HOP_BY_HOP } from '../../header-names.
 import { formatKeyPath, type KeyPath } from '../key-path.ts'
 import type { Finding } from '../problems.ts'
 import type { ResolvedConfig, ResolvedRoute } from '../schema.ts'
+import { wildcardOf } from '../value-types/address.ts'
 import type { PlacedRoute, Rule } from './rule.ts'
 
 function perRoute(find: (route: ResolvedRoute, at: KeyPath, config: ResolvedConfig) => Finding[]): Rule['find'] {
@@ -59,7 +60,8 @@ function findUnreachablePath(route: ResolvedRoute, at: KeyPath, { basePath }: Re
 function findUnreachableHost(route: ResolvedRoute, at: KeyPath, { publicUrl }: ResolvedConfig): Finding[] {
   const hosts = publicUrl.map((url) => new URL(url))
   if (route.host === null) return []
-  if (hosts.some(({ host, hostname }) => route.host === host || route.host === hostname)) return []
+  const names = [route.host, wildcardOf(route.host)]
+  if (hosts.some(({ host, hostname }) => names.includes(host) || names.includes(hostname))) return []
   return [
     {
       path: [...at, 'host'],

@@ -11,8 +11,9 @@ export interface LoginState {
   readonly provider?: string
   /** The fingerprint of the browser's binding secret. */
   readonly browser: string
+  /** The origin of the login, and of its redirect URI. */
   readonly origin: string
-  /** The path, query and fragment of the return URL on that origin. */
+  /** The return URL: path, query and fragment on that origin, or a URL of another public origin. */
   readonly target: string
   /** The fingerprint of a rejected return URL, by which a loop of such logins is detected. */
   readonly rejectedTarget?: string

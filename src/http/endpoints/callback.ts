@@ -50,6 +50,10 @@ export function callback(provider: Provider): Endpoint {
     const { logins } = services.metrics
     countFromZero(logins, OUTCOMES)
     return async (request, reply) => {
+      const { loginHost } = services.config
+      // All logins have the redirect URI of the login host, so no callback belongs to another host.
+      if (loginHost !== null && contextOf(request).facts.origin !== loginHost)
+        return services.answers.deny(request, reply, { reason: 'no-route' })
       try {
         return await finishLogin(services, provider, request, reply)
       } catch (error) {
@@ -100,14 +104,22 @@ async function finishLogin(
       return sendToTarget(services, request, reply, state, end.session)
     case 'kept':
       services.metrics.logins.inc({ outcome: 'kept' })
-      return sendOutcome(services, request, reply, 'ok', end.renewed)
+      return sendOutcome(services, request, reply, 'ok', {
+        isNew: end.renewed,
+        reportAt: reportOriginOf(services, state),
+      })
     case 'refused':
       return answerRefusal(services, request, reply, state, end.answer)
     case 'failed':
       if (!state.silent) return restartLogin(services, request, reply, state, end.problem)
       services.metrics.logins.inc({ outcome: 'silent_failed' })
-      return sendOutcome(services, request, reply, end.outcome)
+      return sendOutcome(services, request, reply, end.outcome, { reportAt: reportOriginOf(services, state) })
   }
+}
+
+/** Returns the origin of the page that gets the outcome of a silent login. */
+function reportOriginOf({ config }: Services, { target, origin }: LoginState): string | undefined {
+  return config.loginHost === null ? undefined : new URL(target, origin).origin
 }
 
 /** Returns the `state` of a callback, or `null` if this gateway has not sealed it. */
