@@ -194,8 +194,8 @@ function migrateAllowedDomains(migration: Migration, allowed: Setting, login: UR
   const entries = listOf(allowed).map((entry) => {
     const [, wildcard, name = '', port] = /^(\*?\.)?([a-z0-9.-]+?)(?::(\d+|\*))?$/.exec(entry.toLowerCase()) ?? []
     const covered = name === domain || name.endsWith(`.${domain}`)
-    if (!covered || port === '*') return { entry, url: null }
-    const suffix = port === undefined ? '' : `:${port}`
+    if (!covered) return { entry, url: null }
+    const suffix = port === undefined || port === '*' ? '' : `:${port}`
     return { entry, url: `${login.protocol}//${wildcard === undefined ? '' : '*.'}${name}${suffix}` }
   })
   const others = entries.flatMap(({ url }) => (url === null || url === login.origin ? [] : [url]))
@@ -205,6 +205,8 @@ function migrateAllowedDomains(migration: Migration, allowed: Setting, login: UR
     put(migration, 'loginHost', login.origin, allowed)
     if (others.some((url) => url.includes('*'))) remark(migration, 'security', allowed, EVERY_HOST)
   }
+  if (listOf(allowed).some((entry) => entry.endsWith(':*')))
+    remark(migration, 'differs', allowed, ':* allows every port: list each port of these hosts in publicUrl')
   if (left.length > 0)
     remark(migration, 'security', allowed, `${left.join(', ')} is left out: no redirect after login leads there`)
   else if (others.length === 0) remark(migration, 'builtin', allowed, 'it names no other host than redirect_url')
