@@ -135,6 +135,7 @@ async function explainVerdict(facts: Facts, scenario: Scenario): Promise<Line[]>
         ok: true,
         session: current,
         accessToken: route.grant === 'none' ? null : 'ACCESS-TOKEN',
+        proofKey: null,
       }),
     },
   })
@@ -172,7 +173,11 @@ function forwarded(
   const { route, accessToken, who } = verdict
   const cookies = cookieNames(config).all
   const compiled = compileHeaders(routes, (name) => cookies.has(name), viaNameOf(config))
-  const headers = byProxy ? compiled.identity(route, who, accessToken) : compiled.build(facts, route, who, accessToken)
+  const scheme = config.provider.dpop === 'on' ? 'DPoP' : 'Bearer'
+  const headers = byProxy
+    ? compiled.identity(route, who, accessToken, scheme)
+    : compiled.build(facts, route, who, accessToken, scheme)
+  if (scheme === 'DPoP' && accessToken !== null) headers.push('DPoP', 'PROOF')
   const constants = constantHeaders(route)
   const pairs = headers.flatMap((name, i) =>
     i % 2 === 0 ? [`${name}: ${constants.has(name.toLowerCase()) ? '********' : (headers[i + 1] ?? '')}`] : [],

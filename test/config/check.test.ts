@@ -49,6 +49,43 @@ const refused: [string, Parameters<typeof configuration>[0], string[]][] = [
     ],
   ],
   [
+    'a plain http metadataUrl, endpoint and browserIssuerUrl',
+    {
+      provider:
+        `${issuer}, clientSecret: x, metadataUrl: "http://keycloak:8080/realms/a", ` +
+        'endpoints: { token: "http://keycloak:8080/token" }, browserIssuerUrl: "http://login.example.com"',
+    },
+    ['3:98 provider.metadataUrl', '3:151 provider.endpoints.token', '3:201 provider.browserIssuerUrl'].map(
+      (place) =>
+        `${place}: is plain http: tokens and the client secret would be sent unencrypted` +
+        ' | use https, or set provider.allowHttp: true if the network is trusted',
+    ),
+  ],
+  [
+    'tls_client_auth without a certificate',
+    { provider: `${issuer}, clientAuthentication: tls_client_auth` },
+    [
+      '3:90 provider.clientAuthentication: tls_client_auth needs a clientCertificate' +
+        ' | set provider.clientCertificate.certFile and keyFile',
+    ],
+  ],
+  [
+    'self_signed_tls_client_auth without a certificate',
+    { provider: `${issuer}, clientSecret: x, clientAuthentication: self_signed_tls_client_auth` },
+    [
+      '3:107 provider.clientAuthentication: self_signed_tls_client_auth needs a clientCertificate' +
+        ' | set provider.clientCertificate.certFile and keyFile',
+    ],
+  ],
+  [
+    'a client certificate with another key',
+    { provider: `${issuer}, clientCertificate: { certFile: cert.pem, keyFile: other-key.pem }` },
+    [
+      '3:118 provider.clientCertificate.keyFile: is not the key of the certificate in certFile' +
+        ' | use a certificate and a key that belong together',
+    ],
+  ],
+  [
     'no openid',
     { provider: `${issuer}, clientSecret: x, scopes: [email]` },
     ['3:93 provider.scopes: must contain openid | add openid'],
@@ -413,12 +450,45 @@ await t.test('an issuer for all tenants causes a warning unless a route requires
   t.same(warningsFor('https://login.example.com/common/v2.0'), [])
 })
 
+await t.test('keys without an effect and a long tolerance cause a warning', async (t) => {
+  const warningsFor = (more: string): string[] =>
+    loadText(folder, configuration({ provider: `${issuer}, clientSecret: x, ${more}` })).warnings
+  const endpoints = 'authorization: "https://a/a", token: "https://a/t"'
+  const metadataUrl = 'metadataUrl: "https://a/metadata"'
+  t.match(warningsFor(`${metadataUrl}, endpoints: { ${endpoints}, jwks: "https://a/k" }`), [
+    /provider\.metadataUrl: is not read, because endpoints has authorization, token and jwks/,
+  ])
+  t.same(warningsFor(`${metadataUrl}, endpoints: { ${endpoints} }`), [])
+  t.match(warningsFor('clockTolerance: 11m'), [/provider\.clockTolerance: is more than ten minutes/])
+  t.same(warningsFor('clockTolerance: 10m'), [])
+})
+
 await t.test('valid configurations are accepted', async (t) => {
   const table: [string, Parameters<typeof configuration>[0]][] = [
     ['an http issuer on loopback', { provider: 'issuer: "http://127.8.0.1:9", clientSecret: x' }],
     ['an http issuer by name', { provider: 'issuer: "http://localhost:9/x", clientSecret: x' }],
     ['an http issuer on ::1', { provider: 'issuer: "http://[::1]:9", clientSecret: x' }],
     ['an http issuer that is allowed', { provider: 'issuer: "http://idp", allowHttp: true, clientSecret: x' }],
+    [
+      'plain http at all addresses, if it is allowed',
+      {
+        provider:
+          `${issuer}, clientSecret: x, allowHttp: true, metadataUrl: "http://keycloak:8080/realms/a", ` +
+          'endpoints: { token: "http://keycloak:8080/token" }, browserIssuerUrl: "http://login.example.com"',
+      },
+    ],
+    [
+      'a plain http endpoint on loopback',
+      { provider: `${issuer}, clientSecret: x, endpoints: { jwks: "http://[::1]/k" }` },
+    ],
+    ...['auto', 'tls_client_auth', 'self_signed_tls_client_auth'].map((method): (typeof table)[number] => [
+      `a client certificate in place of a secret, ${method}`,
+      {
+        provider:
+          `${issuer}, clientAuthentication: ${method}, ` +
+          'clientCertificate: { certFile: cert.pem, keyFile: key.pem }',
+      },
+    ]),
     ['http on loopback', { publicUrl: 'http://localhost:8080' }],
     ['a public client', { provider: `${issuer}, clientAuthentication: none` }],
     ['__Host- on https', { session: 'cookie: { name: __Host-g }' }],

@@ -157,7 +157,7 @@ function findPublicInjection({ access, token, headers, bearer }: ResolvedRoute, 
 }
 
 /** Headers that frame a message or name its target, and headers that the gateway writes itself. */
-const WRITTEN_BY_THE_GATEWAY = new Set(['host', 'content-length', 'cookie', 'forwarded', 'via'])
+const WRITTEN_BY_THE_GATEWAY = new Set(['host', 'content-length', 'cookie', 'dpop', 'forwarded', 'via'])
 
 // Headers that describe the client's connection and request. A route may set other X-Forwarded-* headers, such as
 // X-Forwarded-User.
@@ -172,6 +172,19 @@ export function isReservedHeader(name: string): boolean {
     WRITTEN_BY_THE_GATEWAY.has(folded) ||
     FORWARDED.test(folded)
   )
+}
+
+/** With forward-auth, the proxy sends the requests, so the gateway cannot follow the nonces of the application. */
+function findProofs({ token }: ResolvedRoute, at: KeyPath, { provider, forwardAuth }: ResolvedConfig): Finding[] {
+  if (provider.dpop === 'off' || forwardAuth === null || token.grant === 'none') return []
+  return [
+    {
+      path: [...at, 'token', 'grant'],
+      part: 'key',
+      message: 'cannot be combined with provider.dpop and forwardAuth: the proxy would send the token without a proof',
+      instead: 'use none, or leave out forwardAuth and let the gateway forward the requests',
+    },
+  ]
 }
 
 function findHeaders({ token, headers }: ResolvedRoute, at: KeyPath): Finding[] {
@@ -230,5 +243,6 @@ export const routeRules: readonly Rule[] = [
   { reads: [], routeReads: ['access', 'require'], find: perRoute(findRequirements) },
   { reads: [], routeReads: ['access', 'token.grant', 'headers.set', 'bearer'], find: perRoute(findPublicInjection) },
   { reads: [], routeReads: ['token.grant', 'token.header', 'headers.set', 'access'], find: perRoute(findHeaders) },
+  { reads: ['provider.dpop', 'forwardAuth'], routeReads: ['token.grant', 'access'], find: perRoute(findProofs) },
   { reads: ['upstream'], routeReads: ['upstream', 'upstreamTls'], find: perRoute(findUpstreamTls) },
 ]

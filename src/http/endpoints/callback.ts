@@ -313,7 +313,7 @@ async function replaceSession(
   const session = await sessions.create(result, state.origin, now, state.stepUp).catch((error: unknown) => {
     // Revokes the new refresh token, because its session was not saved, unless the same user's previous session may
     // depend on the same grant.
-    if (before?.user !== user) void revokeRefreshToken(providers.of(result), result.tokens.refreshToken, log)
+    if (before?.user !== user) void revokeRefreshToken(providers.of(result), result.tokens, log)
     throw error
   })
   if (before !== null && before.user === user) streams.move(before.id, session)
@@ -321,6 +321,6 @@ async function replaceSession(
   // Does not revoke an old refresh token of the same user. It may share a grant with the new refresh token, and a
   // revocation would end that grant.
   if (current !== null && userMark(current) !== user)
-    void revokeRefreshToken(providers.of(current), current.tokens.refreshToken, log)
+    void revokeRefreshToken(providers.of(current), current.tokens, log)
   return session
 }

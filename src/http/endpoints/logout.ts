@@ -36,7 +36,7 @@ export const logout: Endpoint = (services) => async (request, reply) => {
       : sendConfirmation(services, request, reply, target)
 
   const ended = await endSessions(services, request, reply, 'logout')
-  for (const session of ended) void revokeRefreshToken(providers.of(session), session.tokens.refreshToken, services.log)
+  for (const session of ended) void revokeRefreshToken(providers.of(session), session.tokens, services.log)
   const url = endSessionUrl(providers.of(ended[0] ?? {}), {
     // Sends no hint if two sessions have ended, because an attacker may have planted one of them. Without a hint, the
     // provider asks the user.

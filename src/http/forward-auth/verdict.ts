@@ -58,7 +58,12 @@ async function answer(
   if (verdict.type === 'deny') return deny(services, verdict, facts, authUrl, request, reply)
   if (verdict.session !== null) sessions.touch(verdict.session, context.now)
   context.verdict = 'allow'
-  const own = headers.identity(verdict.route, verdict.who, verdict.accessToken)
+  const own = headers.identity(
+    verdict.route,
+    verdict.who,
+    verdict.accessToken,
+    verdict.proofKey === null ? 'Bearer' : 'DPoP',
+  )
   for (let i = 0; i + 1 < own.length; i += 2) reply.header(own[i] ?? '', own[i + 1] ?? '')
   // Returns the client's own Authorization if the route lets it pass, because a proxy that copies the header from this
   // response would otherwise drop it.

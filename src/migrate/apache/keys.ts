@@ -142,8 +142,14 @@ export const modAuthOpenidc: Rules = {
   OIDCPKCEMethod: becomes('built in: S256', (setting, migration) => {
     remark(migration, textOf(setting) === 'S256' ? 'builtin' : 'security', setting, 'PKCE is always S256 here')
   }),
-  OIDCProfile: noEquivalent('there is no FAPI 2.0 profile; PKCE, pushed requests and private_key_jwt are supported'),
-  OIDCDPoPMode: noEquivalent('tokens are not bound to a key (DPoP); browsers never receive them', 'security'),
+  OIDCProfile: noEquivalent('set the keys of the FAPI 2.0 profile yourself: docs/tokens.md has them'),
+  OIDCDPoPMode: becomes(
+    'provider.dpop',
+    (setting, migration) => {
+      put(migration, 'provider.dpop', textOf(setting) === 'off' ? 'off' : 'on', setting)
+    },
+    'a bearer token is accepted if the provider issues one; the application receives a proof with each token',
+  ),
   OIDCCertBoundAccessTokens: noEquivalent('tokens are not bound to a certificate', 'security'),
   OIDCValidateIssuer: always(true, 'the issuer is always verified'),
   OIDCIDTokenIatSlack: noEquivalent('a small clock difference is tolerated; keep the clock synchronized'),

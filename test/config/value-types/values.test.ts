@@ -151,6 +151,26 @@ const taken: [string, [unknown, unknown][]][] = [
     ],
   ],
   [
+    'provider.proxy',
+    [
+      ['env', 'env'],
+      ['off', 'off'],
+      [false, 'off'],
+      ['http://user:p%40ss@proxy.example.com:3128', 'http://user:p%40ss@proxy.example.com:3128'],
+      ['https://[::1]:3128/', 'https://[::1]:3128/'],
+    ],
+  ],
+  ['provider.metadataUrl', [['https://a/b?c=d', 'https://a/b?c=d']]],
+  ['provider.endpoints.token', [['https://a/oauth/token?tenant=b', 'https://a/oauth/token?tenant=b']]],
+  ['provider.browserIssuerUrl', [['https://Login.example.com:443/', 'https://login.example.com']]],
+  [
+    'provider.clockTolerance',
+    [
+      ['0s', 0],
+      ['2m', 120_000],
+    ],
+  ],
+  [
     'provider.timeout',
     [
       ['500s', 500_000],
@@ -447,6 +467,16 @@ const bad: [string, RegExp, unknown[]][] = [
   ['provider.clientId', /^must/, ['', 123, true, ['a']]],
   ['provider.privateKey', /^must be a private key in PEM/, ['x', 5]],
   ['provider.scopes', /^must/, [[], ['openid email'], 'openid', ['']]],
+  [
+    'provider.proxy',
+    /^must be env, off or a URL/,
+    ['on', true, 'proxy.example.com:3128', 'socks5://a', 'http://a/b', 'http://%ff@a', 'http://a b', 7],
+  ],
+  ['provider.metadataUrl', /^must be a URL/, ['/config', 'ftp://a', 'https://u:p@a/', 'https://a/#b', 7]],
+  ['provider.endpoints.jwks', /^must be a URL/, ['keys', 'https://u:p@a/', 'https://a/#b']],
+  ['provider.browserIssuerUrl', /^must be an origin/, ['https://a/realms/b', 'a', 'https://a?b']],
+  ['provider.metadataAge', /^must be/, ['500ms', '30d', 'off', 12]],
+  ['provider.clockTolerance', /^must be/, ['2', 120, 'off']],
   ['provider.timeout', /^must be/, ['10', 10, '0s', '30d', 'off', false, '1h30m', [1]]],
   ['provider.caFile', /^cannot be read|^must be a file with a certificate/, ['nowhere.pem', 'no.pem', '.']],
   ['provider.userinfo', /^must be true or false/, ['yes', 1, 'on']],
