@@ -1,5 +1,5 @@
-import { createPrivateKey, type KeyObject } from 'node:crypto'
-import { importJWK } from 'jose'
+import { X509Certificate, createHash } from 'node:crypto'
+import { importJWK, SignJWT } from 'jose'
 import {
   ClientSecretBasic,
   ClientSecretJwt,
@@ -7,12 +7,20 @@ import {
   None,
   PrivateKeyJwt,
   TlsClientAuth,
+  modifyAssertion,
   type ClientAuth,
+  type ModifyAssertionFunction,
+  type PrivateKey,
   type ServerMetadata,
 } from 'openid-client'
-import type { Config } from '../config/schema.ts'
+import { presetOf } from '../config/presets/apply.ts'
+import { readPrivateKey } from '../config/private-key.ts'
+import type { ProviderSettings } from '../config/schema.ts'
+import { readClientAssertion } from './client-assertion-file.ts'
+import { isTemplate } from './issuer.ts'
 
-const EC_ALGORITHMS: Record<string, string> = { prime256v1: 'ES256', secp384r1: 'ES384', secp521r1: 'ES512' }
+/** How long a client secret that is a JWT is valid. Each call has its own. */
+const SECRET_LIFETIME_S = 300
 
 /**
  * Returns the client's authentication method for the token endpoint: the configured one, or one that the provider
@@ -20,44 +28,125 @@ const EC_ALGORITHMS: Record<string, string> = { prime256v1: 'ES256', secp384r1: 
  * @see https://www.rfc-editor.org/rfc/rfc6749#section-2.3
  * @see https://www.rfc-editor.org/rfc/rfc7523#section-2.2
  */
-export async function clientAuthentication(provider: Config['provider'], server: ServerMetadata): Promise<ClientAuth> {
-  switch (resolveMethod(provider, server)) {
+export async function clientAuthentication(settings: ProviderSettings, server: ServerMetadata): Promise<ClientAuth> {
+  const secret = settings.clientSecret ?? ''
+  const secretJwt = presetOf(settings, server.token_endpoint)?.clientSecretJwt
+  const method = resolveMethod(settings, server)
+  if (settings.clientSecret === null && secretJwt !== undefined && method.startsWith('client_secret'))
+    return signedClientSecret(settings, secretJwt.audience)
+  switch (method) {
     case 'none':
       return None()
     case 'client_secret_basic':
-      return ClientSecretBasic(provider.clientSecret ?? '')
+      return ClientSecretBasic(secret)
     case 'client_secret_post':
-      return ClientSecretPost(provider.clientSecret ?? '')
+      return ClientSecretPost(secret)
     case 'client_secret_jwt':
-      return ClientSecretJwt(provider.clientSecret ?? '')
+      return ClientSecretJwt(secret, { [modifyAssertion]: assertionFor(server) })
     case 'tls_client_auth':
     case 'self_signed_tls_client_auth':
       return TlsClientAuth()
     case 'private_key_jwt':
-      return privateKeyJwt(provider.privateKey ?? '', server)
+      return settings.clientAssertionFile === null
+        ? privateKeyJwt(settings, server)
+        : assertionFromFile(settings.clientAssertionFile)
   }
 }
 
-function resolveMethod({ clientAuthentication: method, privateKey }: Config['provider'], server: ServerMetadata) {
+function resolveMethod(settings: ProviderSettings, server: ServerMetadata) {
+  const { clientAuthentication: method, privateKey, clientAssertionFile } = settings
   if (method !== 'auto') return method
-  if (privateKey !== null) return 'private_key_jwt'
+  const isForSecret = presetOf(settings, server.token_endpoint)?.clientSecretJwt !== undefined
+  if (clientAssertionFile !== null || (privateKey !== null && !isForSecret)) return 'private_key_jwt'
   return server.token_endpoint_auth_methods_supported?.includes('client_secret_post')
     ? 'client_secret_post'
     : 'client_secret_basic'
 }
 
-async function privateKeyJwt(text: string, server: ServerMetadata): Promise<ClientAuth> {
-  const key = createPrivateKey(text)
-  const announced = server.token_endpoint_auth_signing_alg_values_supported
-  const imported = await importJWK(key.export({ format: 'jwk' }), algorithmOf(key, announced))
-  if (imported instanceof Uint8Array)
-    throw new TypeError('provider.privateKey must be an RSA, EC or Ed25519 private key')
-  return PrivateKeyJwt(imported)
+async function privateKeyJwt(settings: ProviderSettings, server: ServerMetadata): Promise<ClientAuth> {
+  const key = await signingKey(settings, server.token_endpoint_auth_signing_alg_values_supported)
+  return PrivateKeyJwt(key, {
+    [modifyAssertion]: assertionFor(server, { alg: key.algorithm, ...thumbprints(settings.certificate) }),
+  })
 }
 
-function algorithmOf(key: KeyObject, announced: readonly string[] | undefined): string {
-  if (key.asymmetricKeyType === 'ed25519') return announced?.includes('EdDSA') === false ? 'Ed25519' : 'EdDSA'
-  if (key.asymmetricKeyType === 'ec') return EC_ALGORITHMS[key.asymmetricKeyDetails?.namedCurve ?? ''] ?? 'ES256'
-  const rsa = ['RS256', 'PS256', 'RS384', 'PS384', 'RS512', 'PS512']
-  return rsa.find((algorithm) => announced?.includes(algorithm) ?? true) ?? 'RS256'
+/**
+ * Returns a function that adds members to an assertion's header and corrects its audience. openid-client writes the
+ * issuer as audience, which is a template for a provider with many tenants.
+ */
+function assertionFor(server: ServerMetadata, members: Readonly<Record<string, string>> = {}): ModifyAssertionFunction {
+  return (header, payload) => {
+    Object.assign(header, members)
+    if (isTemplate(server.issuer)) payload['aud'] = server.token_endpoint
+  }
+}
+
+/**
+ * Returns the header members with which Entra identifies the certificate of a client.
+ * @see https://learn.microsoft.com/entra/identity-platform/certificate-credentials#assertion-format
+ */
+function thumbprints(certificate: string | null): Readonly<Record<string, string>> {
+  if (certificate === null) return {}
+  const { raw } = new X509Certificate(certificate)
+  const digest = (algorithm: string): string => createHash(algorithm).update(raw).digest('base64url')
+  return { 'typ': 'JWT', 'x5t': digest('sha1'), 'x5t#S256': digest('sha256') }
+}
+
+/**
+ * Returns the key that signs request objects, or `null` if the settings do not ask for signed ones.
+ * @see https://www.rfc-editor.org/rfc/rfc9101#section-5
+ */
+export async function requestObjectKey(settings: ProviderSettings, server: ServerMetadata): Promise<SigningKey | null> {
+  if (settings.requestObjects !== 'signed') return null
+  return signingKey(settings, server.request_object_signing_alg_values_supported)
+}
+
+export interface SigningKey extends PrivateKey {
+  readonly algorithm: string
+}
+
+/** Imports the private key for the first of its algorithms that the provider announces, or for its first one. */
+async function signingKey(
+  { privateKey, keyId }: ProviderSettings,
+  announced: readonly string[] | undefined,
+): Promise<SigningKey> {
+  const { key, id, algorithms } = readPrivateKey(privateKey ?? '', 'sign')
+  const [first = ''] = algorithms
+  const algorithm = algorithms.find((name) => announced?.includes(name)) ?? first
+  const imported = await importJWK(key.export({ format: 'jwk' }), algorithm)
+  if (imported instanceof Uint8Array) throw new TypeError('provider.privateKey must be an asymmetric key')
+  const kid = keyId ?? id
+  return { key: imported, algorithm, ...(kid === null ? {} : { kid }) }
+}
+
+/** @see https://www.rfc-editor.org/rfc/rfc7521#section-4.2 */
+function assertionFromFile(path: string): ClientAuth {
+  return withParameters(async () => ({
+    client_assertion_type: 'urn:ietf:params:oauth:client-assertion-type:jwt-bearer',
+    client_assertion: await readClientAssertion(path),
+  }))
+}
+
+/** @see https://developer.apple.com/documentation/accountorganizationaldatasharing/creating-a-client-secret */
+async function signedClientSecret(settings: ProviderSettings, audience: string): Promise<ClientAuth> {
+  const { key, kid, algorithm } = await signingKey(settings, ['ES256'])
+  return withParameters(async (clientId) => ({
+    client_secret: await new SignJWT()
+      .setProtectedHeader({ alg: algorithm, ...(kid === undefined ? {} : { kid }) })
+      .setIssuer(settings.teamId ?? '')
+      .setSubject(clientId)
+      .setAudience(audience)
+      .setIssuedAt()
+      .setExpirationTime(`${SECRET_LIFETIME_S}s`)
+      .sign(key),
+  }))
+}
+
+/** Returns the authentication that adds these parameters to the body of each call. */
+function withParameters(parametersFor: (clientId: string) => Promise<Record<string, string>>): ClientAuth {
+  // oxlint-disable-next-line typescript/no-misused-promises -- oauth4webapi awaits the result, openid-client's type omits that
+  return async (_server, { client_id: clientId }, body) => {
+    const parameters = { client_id: clientId, ...(await parametersFor(clientId)) }
+    for (const [name, value] of Object.entries(parameters)) body.set(name, value)
+  }
 }

@@ -86,13 +86,14 @@ async function identityOf(
   provider: Provider,
   found: Discovered,
   previous: Previous,
-  { access_token: accessToken, [UNVERIFIED_ID_TOKEN]: idToken }: TokenEndpointResponse,
+  { access_token: accessToken, [UNVERIFIED_ID_TOKEN]: received }: TokenEndpointResponse,
 ): Promise<Pick<RefreshResult, 'identity' | 'claims'>> {
-  if (idToken === undefined) {
+  if (received === undefined) {
     const claims = await freshUserInfo(provider, found, previous, accessToken)
     return { identity: null, claims: claims === null ? null : keepLoginClaims(previous.claims, claims) }
   }
-  const identity = readIdentity(idToken, provider, found, previous)
+  if (typeof received !== 'string') throw new Error('the ID token is not a text')
+  const identity = readIdentity(await found.decrypt(received), provider, found, previous)
   const claims = await verifiedClaims(provider, found, { ...identity, accessToken })
   return { identity, claims: keepLoginClaims(previous.claims, claims) }
 }
@@ -103,12 +104,11 @@ async function identityOf(
  * @see https://openid.net/specs/openid-connect-core-1_0.html#RefreshTokenResponse
  */
 function readIdentity(
-  idToken: unknown,
+  idToken: string,
   { settings }: Provider,
   { configuration }: Discovered,
   previous: Previous,
 ): { idToken: string; idTokenClaims: IDToken } {
-  if (typeof idToken !== 'string') throw new Error('the ID token is not a text')
   const claims = decodeJwt(idToken)
   const { iss, sub, aud } = claims
   const audience = aud === undefined ? [] : [aud].flat()

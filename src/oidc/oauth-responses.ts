@@ -1,9 +1,10 @@
 import { ResponseBodyError, type CustomFetch } from 'openid-client'
 import { numberFrom } from '../config/numbers.ts'
+import type { TokenDecryption } from './encrypted-tokens.ts'
 
 /**
- * The member to which the unverified ID token of a token response is moved. The ID token of a login stays in
- * `id_token`.
+ * The member to which the unverified ID token of a token response is moved. It may be encrypted. The ID token of a login
+ * is decrypted and stays in `id_token`.
  */
 export const UNVERIFIED_ID_TOKEN = 'unverified_id_token'
 
@@ -31,7 +32,7 @@ export function refreshTokenFromError(error: unknown): string | null {
  * status. Calls `onSuccess` after each successful grant or pushed request.
  * @see https://www.rfc-editor.org/rfc/rfc6749#section-5.2
  */
-export function oauthResponses(fetch: CustomFetch, onSuccess: () => void): CustomFetch {
+export function oauthResponses(fetch: CustomFetch, decrypt: TokenDecryption, onSuccess: () => void): CustomFetch {
   return async (url, options) => {
     const response = await fetch(url, options)
     // `causes` reports this URL.
@@ -48,6 +49,7 @@ export function oauthResponses(fetch: CustomFetch, onSuccess: () => void): Custo
     if (isTokens && !isUsable(body)) throw new Error('the access token or its type is not usable')
     if (!isTokens && !isText(body['request_uri'])) return response
     onSuccess()
+    if (grant === 'authorization_code' && isText(body['id_token'])) body['id_token'] = await decrypt(body['id_token'])
     return isTokens ? json(200, tokenResponse(body, grant)) : json(201, pushedResponse(body))
   }
 }

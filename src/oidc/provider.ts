@@ -16,7 +16,8 @@ import { singleFlight } from '../resilience/single-flight.ts'
 import type { Log } from '../telemetry/log.ts'
 import type { Metrics } from '../telemetry/metrics.ts'
 import type { Tracing } from '../telemetry/tracing.ts'
-import { clientAuthentication } from './client-authentication.ts'
+import { clientAuthentication, requestObjectKey, type SigningKey } from './client-authentication.ts'
+import { createTokenDecryption, type TokenDecryption } from './encrypted-tokens.ts'
 import { isTemplate } from './issuer.ts'
 import { CLOCK_TOLERANCE_S, createSigningKeys, type SigningKeys } from './jwks.ts'
 import { readMetadata } from './metadata.ts'
@@ -28,6 +29,9 @@ export interface Discovered {
   readonly configuration: Configuration
   readonly keys: SigningKeys
   readonly warnings: Warnings
+  readonly decrypt: TokenDecryption
+  /** The key that signs request objects, or `null` if they are off. */
+  readonly requestObjectKey: SigningKey | null
 }
 
 /** The OpenID provider. Its metadata is read in the background, with retries, and again at intervals. */
@@ -141,6 +145,7 @@ function openClient(
   let failures = 0
   let isReading = true
   const closing = new AbortController()
+  const decrypt = createTokenDecryption(settings.idTokenKeys)
 
   const fetch: CustomFetch = async (url, options) => {
     try {
@@ -164,10 +169,17 @@ function openClient(
     const server = await readMetadata(settings, transport.fetch, closing.signal)
     if (known !== null && isDeepStrictEqual(server, known.server)) return known
     calls.learn(server)
-    const oauthFetch = oauthResponses(fetch, () => {
+    const oauthFetch = oauthResponses(fetch, decrypt, () => {
       successes += 1
     })
-    return { configuration: await configurationOf(settings, server, oauthFetch), keys, warnings, server }
+    return {
+      configuration: await configurationOf(settings, server, oauthFetch),
+      requestObjectKey: await requestObjectKey(settings, server),
+      keys,
+      decrypt,
+      warnings,
+      server,
+    }
   }
 
   function logDiscovery(found: Known): void {

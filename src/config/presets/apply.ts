@@ -31,13 +31,18 @@ export function withPreset(provider: Written): Written {
     scopes: provider.scopes ?? (preset?.scopes === undefined ? null : [...preset.scopes]),
     authorizationParameters: { ...preset?.authorizationParameters, ...provider.authorizationParameters },
     clientAuthentication:
-      provider.clientAuthentication === 'auto'
+      provider.clientAuthentication === 'auto' && !hasAssertion(provider, preset)
         ? (preset?.clientAuthentication ?? 'auto')
         : provider.clientAuthentication,
     responseMode: provider.responseMode ?? preset?.responseMode ?? 'query',
     logout: { ...provider.logout, url: provider.logout.url ?? preset?.logoutUrl ?? null },
     tolerate: [...new Set([...(preset?.tolerate ?? []), ...provider.tolerate])],
   }
+}
+
+/** Returns whether the operator gave what a client assertion needs, which selects `private_key_jwt`. */
+function hasAssertion({ privateKey, clientAssertionFile }: Written, preset: Preset | null): boolean {
+  return clientAssertionFile !== null || (privateKey !== null && preset?.clientSecretJwt === undefined)
 }
 
 function definedOnly(endpoints: Partial<Written['endpoints']> = {}): Partial<Written['endpoints']> {

@@ -26,6 +26,11 @@ export interface Preset {
   readonly lostWhenPushed?: readonly string[]
   /** The claim in which the provider puts the user's groups or roles. */
   readonly groupClaim?: string
+  /**
+   * The client secret is a JWT for this audience, which the gateway signs with `privateKey` (ES256; `kid` is `keyId`,
+   * `iss` is `teamId`, `sub` is `clientId`), unless `clientSecret` is set.
+   */
+  readonly clientSecretJwt?: { readonly audience: string }
   /** The issuer of a provider that has only one. */
   readonly issuer?: string
   readonly endpoints?: Partial<Provider['endpoints']>
@@ -64,6 +69,13 @@ export const presets: readonly Preset[] = [
     note: '',
     hosts: /\.b2clogin\.com$/,
     issuers: /^https:\/\/[^/]+\.b2clogin\.com\//,
+  },
+  {
+    name: 'apple',
+    title: 'Sign in with Apple',
+    note: '',
+    hosts: /^appleid\.apple\.com$/,
+    clientSecretJwt: { audience: 'https://appleid.apple.com' },
   },
   {
     name: 'keycloak',

@@ -1,8 +1,9 @@
 import type { FastifyReply, FastifyRequest } from 'fastify'
 import { Fault, causes } from '../../errors.ts'
 import {
-  readAuthorizationResponse,
+  readResponse,
   refusedLogin,
+  stateIn,
   type AuthorizationError,
   type CodeOrError,
 } from '../../oidc/authorization-response.ts'
@@ -97,13 +98,13 @@ async function finishLogin(services: Services, request: FastifyRequest, reply: F
 
 /** Returns the `state` of a callback, or `null` if this gateway has not sealed it. */
 function stateOf({ loginStates }: Services, request: FastifyRequest): LoginState | null {
-  return loginStates.open(parametersOf(request).get('state') ?? '')
+  return loginStates.open(stateIn(parametersOf(request)))
 }
 
 async function completeLogin(services: Services, request: FastifyRequest, state: LoginState): Promise<LoginEnd> {
   const context = contextOf(request)
   const parameters = parametersOf(request)
-  const answer = readAuthorizationResponse(parameters)
+  const answer = await readResponse(services.provider, parameters)
   if (answer.type === 'malformed') {
     if (state.silent) return failed('error', answer.problem)
     throw new Fault('login_failed', { cause: new Error(answer.problem) })
@@ -114,7 +115,7 @@ async function completeLogin(services: Services, request: FastifyRequest, state:
   const problem = await whyStale(services, request, context, state)
   if (problem !== null) return failed('error', problem)
 
-  const sealed = parameters.get('state') ?? ''
+  const sealed = stateIn(parameters)
   const result = await redeem(services, request, { answer, sealed, state, secret: binding.secret })
   if (result.type !== 'redeemed') return result
   // A silent login must not change the user, because the surrounding page shows the data of the previous one.
