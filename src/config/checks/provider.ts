@@ -60,7 +60,7 @@ function findCredentials({ provider }: ResolvedConfig): Finding[] {
   const hasAssertion = provider.privateKey !== null || provider.clientAssertionFile !== null
   if (method === 'private_key_jwt') {
     if (hasAssertion) return []
-    const instead = 'set provider.privateKey, for example to ${file:/run/secrets/key.pem}, or clientAssertionFile'
+    const instead = 'set provider.privateKey, for example to ${file:/run/secrets/key.pem}'
     return [{ path: ['provider', 'clientAuthentication'], message: 'private_key_jwt needs a privateKey', instead }]
   }
   if (clientSecret !== null) return []

@@ -3,7 +3,8 @@ import type { AdapterPayload } from 'oidc-provider'
 import { EXCHANGE_GRANTS } from './exchange-grants.ts'
 
 /** How a client authenticates at the token endpoint; the provider accepts only this method. */
-export type ClientAuthentication = 'client_secret_basic' | 'client_secret_post' | 'private_key_jwt' | 'none'
+export type ClientAuthentication =
+  'client_secret_basic' | 'client_secret_post' | 'client_secret_jwt' | 'private_key_jwt' | 'none'
 
 /**
  * A client. The default of `clientAuthentication` is `private_key_jwt` with keys, `client_secret_post` with a secret,
@@ -19,6 +20,8 @@ export interface IdpClient {
   readonly frontchannelLogoutUri?: string
   readonly clientAuthentication?: ClientAuthentication
   readonly idTokenSigningAlgorithm?: 'RS256' | 'ES256'
+  /** Further registered metadata, such as `id_token_encrypted_response_alg`. */
+  readonly metadata?: Readonly<Record<string, unknown>>
 }
 
 function defaultAuthentication(client: IdpClient): ClientAuthentication {
@@ -58,5 +61,6 @@ export function clientMetadata(client: IdpClient): AdapterPayload {
           backchannel_logout_session_required: true,
         }),
     ...(client.frontchannelLogoutUri === undefined ? {} : { frontchannel_logout_uri: client.frontchannelLogoutUri }),
+    ...client.metadata,
   }
 }

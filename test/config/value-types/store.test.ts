@@ -4,7 +4,7 @@ import { store } from '../../../src/config/value-types/store.ts'
 const input = {
   refuse: () => undefined,
   warn: () => {},
-  read: () => '',
+  read: () => 'no such file',
   locate: (path: string) => ({ path, problem: null }),
 }
 
