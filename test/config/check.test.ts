@@ -283,7 +283,7 @@ await t.test('the keys of a client assertion fit each other', async (t) => {
     [`${apple}, clientSecret: x`, []],
     [`${apple}, privateKey: ${mine}, keyId: a, teamId: b`, []],
     [
-      `${apple}`,
+      apple,
       ['privateKey', 'keyId', 'teamId'].map(
         (name) => `${name}: is required: the client secret is a JWT made from privateKey, keyId and teamId`,
       ),
