@@ -1,3 +1,4 @@
+import { errors } from 'jose'
 import { Fault, causes } from '../errors.ts'
 import { idTokenAlgorithms } from './metadata.ts'
 import { NOT_ACCEPTED, NOT_DELIVERED, UNUSABLE, isUnreachable } from './oauth-errors.ts'
@@ -12,6 +13,8 @@ export type AuthorizationResponse =
   | CodeOrError
   /** `problem` says what is wrong, for the log. */
   | { readonly type: 'malformed'; readonly problem: string }
+  /** A signed response that the provider sent some time ago, such as that of a restored tab. */
+  | { readonly type: 'expired' }
 
 export type CodeOrError =
   { readonly type: 'code'; readonly code: string; readonly iss: string | null } | AuthorizationError
@@ -101,6 +104,7 @@ export async function readResponse(provider: Provider, parameters: URLSearchPara
     const texts = Object.entries(claims).filter((one): one is [string, string] => typeof one[1] === 'string')
     return readAuthorizationResponse(new URLSearchParams(texts))
   } catch (error) {
+    if (error instanceof errors.JWTExpired) return { type: 'expired' }
     if (isUnreachable(error)) throw new Fault('provider_unavailable', { cause: error })
     return malformed(`the callback’s response is not a valid JWT of the provider: ${causes(error)}`)
   }

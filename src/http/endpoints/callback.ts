@@ -109,6 +109,7 @@ async function completeLogin(services: Services, request: FastifyRequest, state:
     if (state.silent) return failed('error', answer.problem)
     throw new Fault('login_failed', { cause: new Error(answer.problem) })
   }
+  if (answer.type === 'expired') return failed('error', 'the signed response has expired')
   const { cookies } = services
   const binding = cookies.bindings(request.headers.cookie).find(({ secret }) => fingerprint(secret) === state.browser)
   if (binding === undefined) return failed('error', 'this browser has no cookie for the state')

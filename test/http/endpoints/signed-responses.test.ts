@@ -58,7 +58,6 @@ void t.test('a forged response is a 400', async (t) => {
     ['unsigned', {}, 'none'],
     ['from another issuer', { iss: 'https://evil.example' }],
     ['for another client', { aud: 'another' }],
-    ['expired', { exp: now - 600 }],
     ['without exp', { exp: undefined }],
     ['without aud', { aud: undefined }],
     ['without code', { code: undefined }],
@@ -98,6 +97,25 @@ void t.test('a forged response is a 400', async (t) => {
   }
   const twice = `response=${await idp.sign({ state: await stateOfLogin(browser, url) })}&response=x`
   t.equal((await browser.get(`${url}/oauth2/callback?${twice}`)).status, 400)
+})
+
+void t.test('an expired response leads to a new login, and with a session to the target', async (t) => {
+  const { url, browser, idp, config } = await start(t)
+  const expired = async (): Promise<string> => {
+    const response = await idp.sign({
+      iss: idp.issuer,
+      aud: config.provider.clientId,
+      exp: Math.floor(Date.now() / 1000) - 600,
+      code: 'x',
+      state: (await beginLogin(browser, url, { redirect: '/orders' })).searchParams.get('state') ?? '',
+    })
+    return `${url}/oauth2/callback?response=${response}`
+  }
+  const again = await browser.get(await expired())
+  t.equal(new URL(authorizationUrlOf(await browser.get(again.headers.location ?? ''))).origin, idp.issuer)
+  await browser.login(`${url}/`, 'alice')
+  t.equal((await browser.get(await expired())).headers.location, '/orders')
+  t.equal(idp.grants['authorization_code'], 1)
 })
 
 void t.test('without a .jwt mode, a response is not accepted', async (t) => {
