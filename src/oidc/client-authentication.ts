@@ -16,6 +16,7 @@ import {
 import { presetOf } from '../config/presets/apply.ts'
 import { readPrivateKey } from '../config/private-key.ts'
 import type { ProviderSettings } from '../config/schema.ts'
+import { withSecondAlgorithm, type ClientAuthentication } from './assertion-algorithms.ts'
 import { readClientAssertion } from './client-assertion-file.ts'
 import { isTemplate } from './issuer.ts'
 
@@ -28,29 +29,36 @@ const SECRET_LIFETIME_S = 300
  * @see https://www.rfc-editor.org/rfc/rfc6749#section-2.3
  * @see https://www.rfc-editor.org/rfc/rfc7523#section-2.2
  */
-export async function clientAuthentication(settings: ProviderSettings, server: ServerMetadata): Promise<ClientAuth> {
+export async function clientAuthentication(
+  settings: ProviderSettings,
+  server: ServerMetadata,
+): Promise<ClientAuthentication> {
   const secret = settings.clientSecret ?? ''
   const secretJwt = presetOf(settings, server.token_endpoint)?.clientSecretJwt
   const method = resolveMethod(settings, server)
   if (settings.clientSecret === null && secretJwt !== undefined && method.startsWith('client_secret'))
-    return signedClientSecret(settings, secretJwt.audience)
+    return plain(await signedClientSecret(settings, secretJwt.audience))
   switch (method) {
     case 'none':
-      return None()
+      return plain(None())
     case 'client_secret_basic':
-      return ClientSecretBasic(secret)
+      return plain(ClientSecretBasic(secret))
     case 'client_secret_post':
-      return ClientSecretPost(secret)
+      return plain(ClientSecretPost(secret))
     case 'client_secret_jwt':
-      return ClientSecretJwt(secret, { [modifyAssertion]: assertionFor(server) })
+      return plain(ClientSecretJwt(secret, { [modifyAssertion]: assertionFor(server) }))
     case 'tls_client_auth':
     case 'self_signed_tls_client_auth':
-      return TlsClientAuth()
+      return plain(TlsClientAuth())
     case 'private_key_jwt':
       return settings.clientAssertionFile === null
         ? privateKeyJwt(settings, server)
-        : assertionFromFile(settings.clientAssertionFile)
+        : plain(assertionFromFile(settings.clientAssertionFile))
   }
+}
+
+function plain(auth: ClientAuth): ClientAuthentication {
+  return { auth, wrap: (fetch) => fetch }
 }
 
 function resolveMethod(settings: ProviderSettings, server: ServerMetadata) {
@@ -63,11 +71,17 @@ function resolveMethod(settings: ProviderSettings, server: ServerMetadata) {
     : 'client_secret_basic'
 }
 
-async function privateKeyJwt(settings: ProviderSettings, server: ServerMetadata): Promise<ClientAuth> {
-  const key = await signingKey(settings, server.token_endpoint_auth_signing_alg_values_supported)
-  return PrivateKeyJwt(key, {
-    [modifyAssertion]: assertionFor(server, { alg: key.algorithm, ...thumbprints(settings.certificate) }),
-  })
+async function privateKeyJwt(settings: ProviderSettings, server: ServerMetadata): Promise<ClientAuthentication> {
+  const announced = server.token_endpoint_auth_signing_alg_values_supported
+  const authenticate = (key: SigningKey): ClientAuth =>
+    PrivateKeyJwt(key, {
+      [modifyAssertion]: assertionFor(server, { alg: key.algorithm, ...thumbprints(settings.certificate) }),
+    })
+  const first = await signingKey(settings, announced)
+  const second = announced?.includes('PS256') === true ? await signingKey(settings, ['PS256']) : first
+  return second.algorithm === first.algorithm
+    ? plain(authenticate(first))
+    : withSecondAlgorithm(authenticate(first), authenticate(second))
 }
 
 /**

@@ -277,7 +277,7 @@ async function configurationOf(
   server: ServerMetadata,
   fetch: CustomFetch,
 ): Promise<Configuration> {
-  const auth = await clientAuthentication(settings, server)
+  const { auth, wrap } = await clientAuthentication(settings, server)
   const client = { [clockTolerance]: CLOCK_TOLERANCE_S }
   // openid-client accepts an issuer template only in its own discovery of `KNOWN_TEMPLATE`. `customFetch` answers that
   // discovery with the metadata that the gateway has already read.
@@ -286,7 +286,7 @@ async function configurationOf(
         [customFetch]: async () => Response.json(server),
       })
     : new Configuration(server, settings.clientId, client, auth)
-  configuration[customFetch] = fetch
+  configuration[customFetch] = wrap(fetch)
   // openid-client multiplies the timeout by 1000, and 1.001 × 1000 is not an integer in floating point, so the timeout
   // is rounded up to whole seconds. The transport enforces the exact time limit.
   configuration.timeout = Math.ceil(settings.timeout / 1000)

@@ -103,6 +103,32 @@ for (const [name, pair] of [
   })
 }
 
+void t.test('an RSA key in PEM uses PS256 for a client that must use it, after one refused request', async (t) => {
+  const pair = generateKeyPairSync('rsa', { modulusLength: 2048 })
+  const running = await logsIn(t, {
+    provider: { privateKey: pem(pair.privateKey), clientSecret: null },
+    client: {
+      clientSecret: undefined,
+      jwks: { keys: [{ ...(await exportJWK(pair.publicKey)), use: 'sig' }] },
+      metadata: { token_endpoint_auth_signing_alg: 'PS256' },
+    },
+  })
+  t.equal(headerOf(running).alg, 'PS256')
+  t.same(running.idp.tokenRequests, 3, 'a refused request, the login and a refresh')
+})
+
+void t.test('an unknown RSA key is tried with both algorithms, and the log has the provider’s error', async (t) => {
+  const own = generateKeyPairSync('rsa', { modulusLength: 2048 })
+  const other = generateKeyPairSync('rsa', { modulusLength: 2048 })
+  const { url, idp, events } = await startGateway(t, {
+    config: { provider: { privateKey: pem(other.privateKey), clientSecret: null } },
+    client: { clientSecret: undefined, jwks: { keys: [{ ...(await exportJWK(own.publicKey)), use: 'sig' }] } },
+  })
+  t.equal((await createBrowser().login(`${url}/orders`, 'alice')).answer.status, 502)
+  t.equal(idp.tokenRequests, 2)
+  t.match(String(events('login_failed')[0]?.['cause']), /invalid_client/)
+})
+
 void t.test('an unknown client key ends in a page that blames the provider’s side, without a session', async (t) => {
   const known = generateKeyPairSync('ec', { namedCurve: 'P-256' })
   const other = generateKeyPairSync('ec', { namedCurve: 'P-256' })
