@@ -1,7 +1,7 @@
 import { errors } from 'jose'
 import { Fault, causes } from '../errors.ts'
 import { idTokenAlgorithms } from './metadata.ts'
-import { NOT_ACCEPTED, NOT_DELIVERED, UNUSABLE, isUnreachable } from './oauth-errors.ts'
+import { NOT_ACCEPTED, NOT_DELIVERED, UNUSABLE, isUnreachable, pkceAdvice } from './oauth-errors.ts'
 import type { Provider } from './provider.ts'
 import { unverifiedClaims } from './token-set.ts'
 
@@ -161,7 +161,7 @@ const SENTENCES: Readonly<Record<ErrorKind, string>> = {
  */
 export function refusedLogin({ error, description }: AuthorizationError, kind: ErrorKind, signedIn: boolean): Fault {
   return new Fault('login_failed', {
-    cause: Object.assign(new Error('the authorization response is an error'), {
+    cause: Object.assign(new Error(`the authorization response is an error${pkceAdvice(description)}`), {
       error,
       error_description: description,
     }),

@@ -1,12 +1,11 @@
-import { ClientError, fetchProtectedResource, type IDToken } from 'openid-client'
+import { ClientError, fetchProtectedResource } from 'openid-client'
+import type { Identity } from './id-token.ts'
 import { issuerOf } from './issuer.ts'
 import { idTokenAlgorithms } from './metadata.ts'
 import type { Discovered, Provider } from './provider.ts'
 import type { Claims } from './token-set.ts'
 
-interface Evidence {
-  readonly idToken: string
-  readonly idTokenClaims: IDToken
+interface Evidence extends Identity {
   readonly accessToken: string
 }
 

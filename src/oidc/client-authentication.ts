@@ -42,7 +42,7 @@ export async function clientAuthentication(
     case 'none':
       return plain(None())
     case 'client_secret_basic':
-      return plain(ClientSecretBasic(secret))
+      return plain(settings.tolerate.includes('basic-unencoded') ? unencodedBasic(secret) : ClientSecretBasic(secret))
     case 'client_secret_post':
       return plain(ClientSecretPost(secret))
     case 'client_secret_jwt':
@@ -61,11 +61,21 @@ function plain(auth: ClientAuth): ClientAuthentication {
   return { auth, wrap: (fetch) => fetch }
 }
 
+/** Basic authentication for servers that do not form-decode the credentials, contrary to RFC 6749, section 2.3.1. */
+function unencodedBasic(clientSecret: string): ClientAuth {
+  return (_server, client, _body, headers) => {
+    const credentials = Buffer.from(`${client.client_id}:${clientSecret}`).toString('base64')
+    headers.set('authorization', `Basic ${credentials}`)
+  }
+}
+
 function resolveMethod(settings: ProviderSettings, server: ServerMetadata) {
-  const { clientAuthentication: method, privateKey, clientAssertionFile } = settings
+  const { clientAuthentication: method, clientSecret, privateKey, clientAssertionFile, clientCertificate } = settings
   if (method !== 'auto') return method
   const isForSecret = presetOf(settings, server.token_endpoint)?.clientSecretJwt !== undefined
   if (clientAssertionFile !== null || (privateKey !== null && !isForSecret)) return 'private_key_jwt'
+  // A request is the same for tls_client_auth and self_signed_tls_client_auth.
+  if (clientSecret === null && clientCertificate !== null) return 'tls_client_auth'
   return server.token_endpoint_auth_methods_supported?.includes('client_secret_post')
     ? 'client_secret_post'
     : 'client_secret_basic'

@@ -62,8 +62,10 @@ export async function authorizationUrl(provider: Provider, request: LoginRequest
   add('scope', [...new Set(scopes)].filter((s) => s !== '').join(' '))
   add('state', request.state)
   add('nonce', request.nonce)
-  add('code_challenge', await calculatePKCECodeChallenge(request.codeVerifier))
-  add('code_challenge_method', 'S256')
+  if (!settings.tolerate.includes('no-pkce')) {
+    add('code_challenge', await calculatePKCECodeChallenge(request.codeVerifier))
+    add('code_challenge_method', 'S256')
+  }
   add('response_mode', responseMode(settings.responseMode, request.inFrame === true))
   add('prompt', request.prompt)
   add('login_hint', request.loginHint)

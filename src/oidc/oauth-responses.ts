@@ -1,10 +1,8 @@
 import { ResponseBodyError, type CustomFetch } from 'openid-client'
 import { numberFrom } from '../config/numbers.ts'
-import type { TokenDecryption } from './encrypted-tokens.ts'
 
 /**
- * The member to which the unverified ID token of a token response is moved. It may be encrypted. The ID token of a login
- * is decrypted and stays in `id_token`.
+ * The member to which the ID token of a token response is moved, because it may be encrypted and `readIdToken` checks it.
  */
 export const UNVERIFIED_ID_TOKEN = 'unverified_id_token'
 
@@ -29,10 +27,15 @@ export function refreshTokenFromError(error: unknown): string | null {
  * Creates a `fetch` for the provider's OAuth endpoints. This `fetch` reads each response before openid-client does,
  * because openid-client discards tokens if another member is malformed, and discards an OAuth error if the response has
  * an unexpected status or a WWW-Authenticate header. Rejects with `ResponseBodyError` for an OAuth error with any
- * status. Calls `onSuccess` after each successful grant or pushed request.
+ * status. Calls `onSuccess` after each successful grant or pushed request, and `onRefusedClient` with the request's headers
+ * if the provider answers `invalid_client`.
  * @see https://www.rfc-editor.org/rfc/rfc6749#section-5.2
  */
-export function oauthResponses(fetch: CustomFetch, decrypt: TokenDecryption, onSuccess: () => void): CustomFetch {
+export function oauthResponses(
+  fetch: CustomFetch,
+  onSuccess: () => void,
+  onRefusedClient: (headers: Headers) => void,
+): CustomFetch {
   return async (url, options) => {
     const response = await fetch(url, options)
     // `causes` reports this URL.
@@ -40,8 +43,10 @@ export function oauthResponses(fetch: CustomFetch, decrypt: TokenDecryption, onS
     if (options.method !== 'POST') return response
     const body = await jsonOf(response)
     const grant = options.body instanceof URLSearchParams ? options.body.get('grant_type') : null
-    if (body !== null && !(response.ok && isText(body['access_token'])) && isOAuthError(body))
+    if (body !== null && !(response.ok && isText(body['access_token'])) && isOAuthError(body)) {
+      if (body.error === 'invalid_client') onRefusedClient(new Headers(options.headers))
       throw new ResponseBodyError('server responded with an error', { cause: body, response })
+    }
     if (body === null || !response.ok) return response
     const { refresh_token: refreshToken } = body
     if (grant !== null && isText(refreshToken) && !isUsable(body)) throw new UnusableAccessToken(refreshToken)
@@ -49,13 +54,12 @@ export function oauthResponses(fetch: CustomFetch, decrypt: TokenDecryption, onS
     if (isTokens && !isUsable(body)) throw new Error('the access token or its type is not usable')
     if (!isTokens && !isText(body['request_uri'])) return response
     onSuccess()
-    if (grant === 'authorization_code' && isText(body['id_token'])) body['id_token'] = await decrypt(body['id_token'])
-    return isTokens ? json(200, tokenResponse(body, grant)) : json(201, pushedResponse(body))
+    return isTokens ? json(200, tokenResponse(body)) : json(201, pushedResponse(body))
   }
 }
 
 /** Returns a token response that openid-client accepts, with malformed optional members corrected or dropped. */
-function tokenResponse(body: Json, grant: string): Json {
+function tokenResponse(body: Json): Json {
   const { id_token: idToken, refresh_token: refreshToken, expires_in: expiresIn, scope, ...rest } = body
   const lifetime = numberFrom(expiresIn)
   const scopes = Array.isArray(scope) ? scope.filter(isText).join(' ') : scope
@@ -67,7 +71,7 @@ function tokenResponse(body: Json, grant: string): Json {
     ...(lifetime === null ? {} : { expires_in: lifetime }),
     ...(isText(refreshToken) ? { refresh_token: refreshToken } : {}),
     ...(isText(scopes) ? { scope: scopes } : {}),
-    ...(hasIdToken ? { [grant === 'authorization_code' ? 'id_token' : UNVERIFIED_ID_TOKEN]: idToken } : {}),
+    ...(hasIdToken ? { [UNVERIFIED_ID_TOKEN]: idToken } : {}),
   }
 }
 

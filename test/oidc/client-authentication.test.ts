@@ -276,6 +276,7 @@ void t.test('with preset: apple, the client secret is a JWT made for each call',
       provider: {
         issuer: provider.issuer,
         preset: 'apple',
+        responseMode: 'query',
         clientId: 'com.example.orders',
         clientSecret: null,
         privateKey: pem(privateKey),

@@ -37,6 +37,7 @@ export const silent: Endpoint = (services) => async (request, reply) => {
     if (keep && before === null) return sendOutcome(services, request, reply, 'login_required')
     const pageUser = parameters.get('user') ?? ''
     const { url, setCookie } = await beginLogin(services, context, {
+      provider: services.providers.of(before ?? {}),
       target: `${services.config.basePath}/${SILENT_DONE}`,
       silent: true,
       keep,
