@@ -75,8 +75,8 @@ export function stateIn(parameters: URLSearchParams): string {
 }
 
 /**
- * Parses the parameters of a callback. With a `responseMode` that ends with `.jwt`, verifies the JWT that contains them
- * and rejects a code outside a JWT. An error outside a JWT is accepted, because a provider that does not support the
+ * Parses the parameters of a callback. With a `responseMode` that ends with `.jwt`, verifies the JWT that contains them,
+ * except its `iss`, which `requireIssuer` checks, and rejects a code outside a JWT. An error outside a JWT is accepted, because a provider that does not support the
  * response mode sends one, and a browser can forge an error anyway. Rejects with `provider_unavailable` if the
  * provider's keys cannot be read.
  * @see https://openid.net/specs/oauth-v2-jarm.html#section-2.4
@@ -96,11 +96,11 @@ export async function readResponse(provider: Provider, parameters: URLSearchPara
     const { configuration, keys } = await provider.discovered()
     const server = configuration.serverMetadata()
     const claims = await keys.verify(jwt, {
-      issuer: server.issuer,
       audience: clientId,
       requiredClaims: ['iss', 'aud', 'exp'],
       algorithms: server.authorization_signing_alg_values_supported ?? idTokenAlgorithms(server),
     })
+    if (typeof claims.iss !== 'string') return malformed('the callback’s response has an iss that is not a text')
     const texts = Object.entries(claims).filter((one): one is [string, string] => typeof one[1] === 'string')
     return readAuthorizationResponse(new URLSearchParams(texts))
   } catch (error) {
