@@ -12,6 +12,7 @@ import type { Preset } from '../config/presets/table.ts'
 import type { ProviderSettings } from '../config/schema.ts'
 import { Fault } from '../errors.ts'
 import type { SigningKey } from './client-authentication.ts'
+import { deriveDpopKey, thumbprintOf } from './dpop.ts'
 import { NOT_ACCEPTED, refusesRequest, toLoginFault } from './oauth-errors.ts'
 import type { Provider } from './provider.ts'
 
@@ -21,6 +22,8 @@ export interface LoginRequest {
   readonly state: string
   readonly nonce: string
   readonly codeVerifier: string
+  /** The secret from which the login's DPoP key is derived. */
+  readonly dpopSecret: string
   readonly prompt?: string | undefined
   readonly loginHint?: string | undefined
   readonly acrValues?: string | undefined
@@ -66,8 +69,9 @@ export async function authorizationUrl(provider: Provider, request: LoginRequest
     add('code_challenge', await calculatePKCECodeChallenge(request.codeVerifier))
     add('code_challenge_method', 'S256')
   }
+  if (settings.dpop === 'on') add('dpop_jkt', await thumbprintOf(deriveDpopKey(request.dpopSecret)))
   add('response_mode', responseMode(settings.responseMode, request.inFrame === true))
-  add('prompt', request.prompt)
+  add('prompt', promptOf(settings.authorizationParameters['prompt'], request.prompt))
   add('login_hint', request.loginHint)
   add('acr_values', request.acrValues)
   add('max_age', request.maxAge)
@@ -122,12 +126,19 @@ async function signed(
  */
 const REPEATED = ['response_type', 'scope'] as const
 
+/** Returns the requested prompts together with the configured ones, because `none` is the only one that stands alone. */
+function promptOf(configured: string | undefined, requested: string | undefined): string | undefined {
+  if (configured === undefined || requested === undefined || requested === 'none' || configured === 'none')
+    return requested
+  return [...new Set([...requested.split(' '), ...configured.split(' ')])].join(' ')
+}
+
 const USUAL_SCOPES = ['openid', 'profile', 'email']
 const OFFLINE_ACCESS = 'offline_access'
 
 /**
  * Returns the configured scopes, or the usual scopes if none are configured. The usual scopes include `offline_access`
- * if the provider supports this scope and is not known to issue refresh tokens without it.
+ * if the provider's metadata lists this scope and its preset does not exclude it.
  */
 function loginScopes(
   configured: readonly string[] | null,

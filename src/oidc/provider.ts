@@ -17,6 +17,7 @@ import type { Log } from '../telemetry/log.ts'
 import type { Metrics } from '../telemetry/metrics.ts'
 import type { Tracing } from '../telemetry/tracing.ts'
 import { clientAuthentication, requestObjectKey, type SigningKey } from './client-authentication.ts'
+import { createProviderProofs, type ProviderProofs } from './dpop.ts'
 import { createTokenDecryption, type TokenDecryption } from './encrypted-tokens.ts'
 import { isTemplate, mayHaveIssued, withOrigin } from './issuer.ts'
 import { createSigningKeys, type SigningKeys } from './jwks.ts'
@@ -29,6 +30,7 @@ export interface Discovered extends Pick<Metadata, 'authorizationEndpoints'> {
   readonly configuration: Configuration
   readonly keys: SigningKeys
   readonly warnings: Warnings
+  readonly proofs: ProviderProofs
   readonly decrypt: TokenDecryption
   /** The key that signs request objects, or `null` if they are off. */
   readonly requestObjectKey: SigningKey | null
@@ -137,6 +139,7 @@ interface Known extends Discovered {
 function openClient(settings: ProviderSettings, { log, metrics, tracing, warnings }: ClientServices): Client {
   const calls = createObservedCalls(metrics, tracing)
   const transport = createTransport({ settings, observe: calls.observe })
+  const proofs = createProviderProofs()
   const reads = singleFlight<'metadata', Known>()
   const mayReread = createLimiter(1, REREAD_PAUSE_MS)
   let successes = 0
@@ -149,7 +152,8 @@ function openClient(settings: ProviderSettings, { log, metrics, tracing, warning
 
   const fetch: CustomFetch = async (url, options) => {
     try {
-      const response = await transport.fetch(url, options)
+      const response = await transport.fetch(url, proofs.withProof(url, options))
+      proofs.noteNonce(url, response)
       // A cache may answer a GET with an old `Date`.
       if (options.method !== 'GET') warnings.checkDate(response)
       if (hasMoved(response)) void rereadAfterFailure()
@@ -179,10 +183,22 @@ function openClient(settings: ProviderSettings, { log, metrics, tracing, warning
       (headers) => {
         if (!settings.tolerate.includes('basic-unencoded')) warnings.checkBasic(headers)
       },
+      (type) => {
+        warnings.checkBinding(type)
+      },
     )
     const configuration = await configurationOf(settings, server, oauthFetch)
     const signingKey = await requestObjectKey(settings, server)
-    return { configuration, authorizationEndpoints, keys, warnings, metadata, decrypt, requestObjectKey: signingKey }
+    return {
+      configuration,
+      authorizationEndpoints,
+      keys,
+      warnings,
+      proofs,
+      decrypt,
+      requestObjectKey: signingKey,
+      metadata,
+    }
   }
 
   function logDiscovery(found: Known): void {
