@@ -6,7 +6,7 @@ import type { JWTHeaderParameters, JWTPayload } from 'jose'
 import type { Provider } from 'oidc-provider'
 import { boundPort } from './bound-port.ts'
 import { clientMetadata, type ClientAuthentication, type IdpClient } from './idp/clients.ts'
-import { providerConfiguration, type ProviderOptions } from './idp/configuration.ts'
+import { providerConfiguration, type DpopSupport, type ProviderOptions } from './idp/configuration.ts'
 import { endpointOf, pathOf } from './idp/endpoints.ts'
 import { registerExchangeGrants } from './idp/exchange-grants.ts'
 import { createFailures, type Failures } from './idp/failures.ts'
@@ -32,8 +32,12 @@ export interface IdpOptions {
   lifetimes?: Partial<Lifetimes>
   /** Default true. */
   rotateRefreshTokens?: boolean
-  /** Supports pushed authorization requests. Default false. */
-  pushedAuthorization?: boolean
+  /** Whether pushed authorization requests are supported or required. Default false. */
+  pushedAuthorization?: boolean | 'required'
+  /** Whether tokens are bound to the key of a DPoP proof, and whether a proof needs the provider's nonce. Default `off`. */
+  dpop?: DpopSupport
+  /** Applies the FAPI 2.0 Security Profile to each client. Default false. */
+  fapi?: boolean
   /** The methods that discovery announces for the token endpoint. */
   clientAuthentications?: readonly ClientAuthentication[]
   users?: readonly User[]
@@ -126,6 +130,8 @@ export async function startIdp(options: IdpOptions = {}): Promise<Idp> {
     ],
     pushedAuthorization: options.pushedAuthorization ?? false,
     mutualTlsOrigin: mutualTls?.origin ?? null,
+    dpop: options.dpop ?? 'off',
+    fapi: options.fapi ?? false,
   }
 
   let signingKeys = await generateSigningKeys()

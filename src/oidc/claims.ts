@@ -3,10 +3,10 @@ import type { Identity } from './id-token.ts'
 import { issuerOf } from './issuer.ts'
 import { idTokenAlgorithms } from './metadata.ts'
 import type { Discovered, Provider } from './provider.ts'
-import type { Claims } from './token-set.ts'
+import { proofKeyOf, type Claims, type TokenSet } from './token-set.ts'
 
 interface Evidence extends Identity {
-  readonly accessToken: string
+  readonly tokens: TokenSet
 }
 
 /**
@@ -14,37 +14,38 @@ interface Evidence extends Identity {
  * token take precedence. Rejects if a signature, an issuer or a `sub` is wrong.
  */
 export async function verifiedClaims(provider: Provider, found: Discovered, evidence: Evidence): Promise<Claims> {
-  const { idToken, idTokenClaims, accessToken } = evidence
+  const { idToken, idTokenClaims, tokens } = evidence
   const { issuer } = found.configuration.serverMetadata()
   await found.keys.verify(idToken, { issuer, audience: provider.settings.clientId })
   found.warnings.checkIssuedAt(idTokenClaims.iat)
   if (!provider.settings.userinfo) return idTokenClaims
-  return { ...(await userinfo(provider, found, accessToken, idTokenClaims.sub)), ...idTokenClaims }
+  return { ...(await userinfo(provider, found, tokens, idTokenClaims.sub)), ...idTokenClaims }
 }
 
 /**
- * Returns the claims about `subject` from the userinfo endpoint. Verifies the signature of a signed response. Rejects if
- * a signature, an issuer or the `sub` is wrong.
+ * Returns the claims about `subject` from the userinfo endpoint. Decrypts an encrypted response, which must be signed, and
+ * verifies the signature of a signed one. Rejects if a signature, an issuer or the `sub` is wrong.
  * @see https://openid.net/specs/openid-connect-core-1_0.html#UserInfo
  */
 export async function userinfo(
   { settings }: Provider,
-  { configuration, keys }: Discovered,
-  accessToken: string,
+  { configuration, keys, proofs, decrypt }: Discovered,
+  tokens: TokenSet,
   subject: string,
 ): Promise<Claims> {
   const server = configuration.serverMetadata()
   if (server.userinfo_endpoint === undefined) throw new Error('the provider’s metadata has no userinfo_endpoint')
   const headers = new Headers({ accept: 'application/json, application/jwt' })
   const url = new URL(server.userinfo_endpoint)
-  const response = await fetchProtectedResource(configuration, accessToken, url, 'GET', null, headers)
+  const proof = await proofs.optionsFor(configuration, proofKeyOf(tokens))
+  const response = await fetchProtectedResource(configuration, tokens.accessToken, url, 'GET', null, headers, proof)
   if (response.status !== 200)
     throw new ClientError(`the userinfo endpoint answers ${response.status}`, { cause: response })
   const type = (response.headers.get('content-type') ?? '').split(';')[0]?.trim().toLowerCase()
   const text = await response.text()
   const claims: unknown =
     type === 'application/jwt'
-      ? await keys.verify(text, {
+      ? await keys.verify(await decrypt(text), {
           algorithms: server.userinfo_signing_alg_values_supported ?? idTokenAlgorithms(server),
         })
       : JSON.parse(text)

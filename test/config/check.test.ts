@@ -1,5 +1,8 @@
+import { generateKeyPairSync } from 'node:crypto'
+import { writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import t from 'tap'
+import { loadConfig } from '../../src/config/load.ts'
 import { rules } from '../../src/config/checks/index.ts'
 import type { Finding } from '../../src/config/problems.ts'
 import { formatKeyPath } from '../../src/config/key-path.ts'
@@ -166,6 +169,90 @@ const refused: [string, Parameters<typeof configuration>[0], string[]][] = [
     ],
   ],
   [
+    'a wildcard without a login host',
+    { publicUrl: '[https://auth.example.com, "https://*.example.com"]', session: 'cookie: { domain: example.com }' },
+    [
+      '1:39 publicUrl[1]: must name one host, not https://*.example.com, unless loginHost is set: a provider redirects to' +
+        ' registered hosts only | set loginHost to one origin, such as https://auth.example.com',
+    ],
+  ],
+  [
+    'a login host beside publicUrl',
+    {
+      publicUrl: '[https://a.example.com, "https://*.apps.example.com"]',
+      session: 'cookie: { domain: example.com }',
+      more: 'loginHost: https://auth.example.com',
+    },
+    [
+      '5:12 loginHost: https://auth.example.com is not in publicUrl | add it to publicUrl, or use one of the origins there',
+    ],
+  ],
+  [
+    'a login host on another port',
+    {
+      publicUrl: '"https://*.example.com"',
+      session: 'cookie: { domain: example.com }',
+      more: 'loginHost: https://auth.example.com:8443',
+    },
+    [
+      '5:12 loginHost: https://auth.example.com:8443 is not in publicUrl' +
+        ' | add it to publicUrl, or use one of the origins there',
+    ],
+  ],
+  [
+    'a login host without a domain',
+    { publicUrl: '[https://auth.example.com, https://a.example.com]', more: 'loginHost: https://auth.example.com' },
+    [
+      '5:12 loginHost: needs session.cookie.domain, so that all hosts get the session cookie' +
+        ' | set session.cookie.domain to a parent domain of every publicUrl, such as example.com',
+    ],
+  ],
+  [
+    'a domain that does not cover a wildcard',
+    {
+      publicUrl: '[https://auth.example.com, "https://*.example.org"]',
+      session: 'cookie: { domain: example.com }',
+      more: 'loginHost: https://auth.example.com',
+    },
+    [
+      '4:86 session.cookie.domain: does not cover *.example.org in publicUrl' +
+        ' | use a parent domain of every publicUrl, or leave this key out',
+    ],
+  ],
+  [
+    'a cookie path beside basePath',
+    { session: 'cookie: { path: /app1 }', more: 'basePath: /app10/oauth2' },
+    [
+      "4:84 session.cookie.path: /app1 does not cover basePath, /app10/oauth2, so the gateway's own endpoints would get no" +
+        ' cookie | use / or a path above basePath, or leave this key out',
+    ],
+  ],
+  [
+    '__Host- and a path',
+    { session: 'cookie: { name: __Host-g }', more: 'basePath: /app1/oauth2\nroutes: [{ path: /app1/** }]' },
+    [
+      '4:84 session.cookie.name: browsers refuse __Host- together with the path /app1 | use g, or set session.cookie.path: /',
+    ],
+  ],
+  [
+    'partitioned without sameSite none',
+    { session: 'cookie: { partitioned: true }' },
+    [
+      '4:91 session.cookie.partitioned: needs sameSite: none, because a frame of another site gets no other cookie' +
+        ' | set session.cookie.sameSite: none, or leave this key out',
+    ],
+  ],
+  [
+    'partitioned on http',
+    { publicUrl: 'http://localhost:8080', session: 'cookie: { partitioned: true, sameSite: none }' },
+    [
+      '4:91 session.cookie.partitioned: needs an https publicUrl, because browsers refuse such a cookie without Secure' +
+        ' | use an https publicUrl, or leave this key out',
+      '4:107 session.cookie.sameSite: none needs an https publicUrl, because browsers refuse such a cookie without Secure' +
+        ' | use lax',
+    ],
+  ],
+  [
     'tls on a Unix socket',
     { more: 'listen: unix:/run/g.sock\ntls: { certFile: cert.pem, keyFile: key.pem }' },
     ['6:1 tls: cannot be combined with a Unix socket | remove tls, or listen on host:port'],
@@ -267,6 +354,25 @@ const refused: [string, Parameters<typeof configuration>[0], string[]][] = [
     ],
   ],
   [
+    'the header of the proof',
+    { more: route('path: /a\n    headers: { set: { DPoP: x } }') },
+    [
+      '7:23 routes[0].headers.set.DPoP: cannot be set: it belongs to the connection, or the gateway writes it' +
+        ' | use another name',
+    ],
+  ],
+  [
+    'bound tokens behind forward-auth',
+    {
+      provider: `${issuer}, clientSecret: x, dpop: on`,
+      more: `forwardAuth: { listen: 127.0.0.1:8081 }\n${route('path: /a\n  - { path: /b, token: { grant: none } }')}`,
+    },
+    [
+      '7:5 routes[0].token.grant: cannot be combined with provider.dpop and forwardAuth: the proxy would send the token ' +
+        'without a proof | use none, or leave out forwardAuth and let the gateway forward the requests',
+    ],
+  ],
+  [
     'a token in a header of the connection',
     { more: route('path: /a\n    token: { header: Cookie }') },
     [
@@ -287,6 +393,73 @@ await t.test('invalid configurations are refused', async (t) => {
   for (const [name, changes, expected] of refused) {
     t.same(problemsOf(() => loadText(folder, configuration(changes))).map(brief), expected, name)
   }
+})
+
+await t.test('the keys of a client assertion fit each other', async (t) => {
+  const mine = '"${file:key.pem}"'
+  const apple = 'issuer: "https://appleid.apple.com"'
+  const rsa = generateKeyPairSync('rsa', { modulusLength: 2048 }).privateKey.export({ type: 'pkcs8', format: 'pem' })
+  writeFileSync(join(folder, 'rsa.pem'), rsa)
+  const table: [provider: string, problems: string[]][] = [
+    [`${issuer}, privateKey: ${mine}, keyId: a, certificate: "\${file:cert.pem}"`, []],
+    [`${issuer}, privateKey: ${mine}, requestObjects: signed`, []],
+    [`${issuer}, clientAssertionFile: key.pem`, []],
+    [`${issuer}, clientAssertionFile: key.pem, clientAuthentication: private_key_jwt`, []],
+    [`${issuer}, clientSecret: x, keyId: a`, ['keyId: is the id of a privateKey, and there is none']],
+    [
+      `${issuer}, clientSecret: x, certificate: "\${file:cert.pem}"`,
+      ['certificate: is the certificate of a privateKey, and there is none'],
+    ],
+    [
+      `${issuer}, privateKey: "\${file:other-key.pem}", certificate: "\${file:cert.pem}"`,
+      ['certificate: belongs to another key than privateKey'],
+    ],
+    [`${issuer}, clientSecret: x, requestObjects: signed`, ['requestObjects: signed needs a privateKey']],
+    [
+      `${issuer}, clientSecret: x, clientAssertionFile: key.pem, clientAuthentication: client_secret_post`,
+      ['clientAssertionFile: has no effect with client_secret_post'],
+    ],
+    [`${issuer}, clientSecret: x, teamId: ABC`, ['teamId: is only for preset: apple']],
+    [`${apple}, clientSecret: x`, []],
+    [`${apple}, privateKey: ${mine}, keyId: a, teamId: b`, []],
+    [
+      apple,
+      ['privateKey', 'keyId', 'teamId'].map(
+        (name) => `${name}: is required: the client secret is a JWT made from privateKey, keyId and teamId`,
+      ),
+    ],
+    [
+      `${apple}, privateKey: ${mine}, teamId: b`,
+      ['keyId: is required: the client secret is a JWT made from privateKey, keyId and teamId'],
+    ],
+    [
+      `${apple}, privateKey: "\${file:rsa.pem}", keyId: a, teamId: b`,
+      ['privateKey: must be a key for ES256 (EC, P-256)'],
+    ],
+  ]
+  for (const [provider, expected] of table) {
+    t.same(
+      problemsOf(() => loadText(folder, configuration({ provider }))).map(
+        ({ path, message }) => `${path.replace('provider.', '')}: ${message}`,
+      ),
+      expected,
+      provider,
+    )
+  }
+})
+
+await t.test('a client assertion file that is missing causes a warning, and its content is no configuration', (t) => {
+  const files = new Set<string>()
+  const file = join(folder, 'gatehouse.yaml')
+  writeFileSync(file, configuration({ provider: `${issuer}, clientAssertionFile: token.jwt` }))
+  const load = () => loadConfig({ file, env: {}, files })
+  const { config, warnings } = load()
+  t.equal(config.provider.clientAssertionFile, join(folder, 'token.jwt'), 'relative to the file')
+  t.match(warnings, [/provider\.clientAssertionFile: cannot be read: no such file; .*token\.jwt must exist when/])
+  writeFileSync(join(folder, 'token.jwt'), 'a.b.c')
+  t.same(load().warnings, [])
+  t.same([...files], [file], 'a new token does not reload the configuration')
+  t.end()
 })
 
 await t.test('two listeners need two addresses', async (t) => {
@@ -412,6 +585,29 @@ await t.test('valid configurations are accepted', async (t) => {
       'a domain over all',
       { publicUrl: '[https://example.com, https://b.example.com]', session: 'cookie: { domain: .Example.com }' },
     ],
+    [
+      'a login host that a wildcard covers',
+      {
+        publicUrl: '"https://*.example.com"',
+        session: 'cookie: { domain: example.com }',
+        more: 'loginHost: https://auth.example.com',
+      },
+    ],
+    [
+      'a route for a host that a wildcard covers',
+      {
+        publicUrl: '[https://auth.example.com, "https://*.example.com"]',
+        session: 'cookie: { domain: example.com }',
+        more: 'loginHost: https://auth.example.com\nroutes: [{ path: /**, host: app1.example.com }]',
+      },
+    ],
+    ['routes below the cookie path', { more: 'basePath: /app1/oauth2\nroutes: [{ path: /app1/** }, { path: /app1 }]' }],
+    [
+      'a public route outside the cookie path',
+      { more: 'basePath: /app1/oauth2\nroutes: [{ path: /app1/** }, { path: /, access: public }]' },
+    ],
+    ['a wider cookie path', { session: 'cookie: { path: / }', more: 'basePath: /app1/oauth2' }],
+    ['partitioned cookies', { session: 'cookie: { partitioned: true, sameSite: none }' }],
     ['tls', { more: 'tls: { certFile: cert.pem, keyFile: key.pem }' }],
     ['methods that do not overlap', { more: route('{ path: /a, methods: [GET] }\n  - { path: /a, methods: [POST] }') }],
     ['methods and the rest', { more: route('{ path: /a, methods: [GET] }\n  - { path: /a }') }],
@@ -439,6 +635,22 @@ await t.test('valid configurations are accepted', async (t) => {
   for (const [name, changes] of table) {
     t.same(problemsOf(() => t.same(loadText(folder, configuration(changes)).warnings, [])).map(brief), [], name)
   }
+})
+
+await t.test('the cookie path is the path above basePath, and a route outside it causes a warning', async (t) => {
+  const loaded = (basePath: string, session?: string) =>
+    loadText(folder, configuration({ ...(session === undefined ? {} : { session }), more: `basePath: ${basePath}` }))
+  t.equal(loaded('/oauth2').config.session.cookie.path, '/')
+  t.equal(loaded('/app1/oauth2').config.session.cookie.path, '/app1')
+  t.equal(loaded('/a/b/oauth2').config.session.cookie.path, '/a/b')
+  t.equal(loaded('/a/b/oauth2', 'cookie: { path: /a }').config.session.cookie.path, '/a')
+  t.same(loaded('/app1/oauth2').warnings, [], 'a pattern that begins outside and reaches into the path')
+  const outside = (path: string): string[] =>
+    loadText(folder, configuration({ more: `basePath: /app1/oauth2\nroutes: [{ path: ${path} }]` })).warnings
+  for (const path of ['/app2/**', '/app', '/', '/app10/**', '/app/**'])
+    t.match(outside(path), [
+      /: routes\[0\]\.path: \S+ is not below \/app1, the path of the session cookie: its requests have no session; begin it with \/app1, or set session\.cookie\.path: \/$/,
+    ])
 })
 
 await t.test('several processes need a shared store', async (t) => {

@@ -35,6 +35,11 @@ export interface Preset {
   readonly lostWhenPushed?: readonly string[]
   /** The claim in which the provider puts the user's groups or roles. */
   readonly groupClaim?: string
+  /**
+   * The client secret is a JWT for this audience, which the gateway signs with `privateKey` (ES256; `kid` is `keyId`,
+   * `iss` is `teamId`, `sub` is `clientId`), unless `clientSecret` is set.
+   */
+  readonly clientSecretJwt?: { readonly audience: string }
   /** The issuer of a provider that has only one. */
   readonly issuer?: string
   readonly endpoints?: Partial<Provider['endpoints']>
@@ -144,7 +149,7 @@ export const presets: readonly Preset[] = [
     note:
       'The logout goes to `/v2/logout`, which each tenant has, rather than to the `end_session_endpoint`, which a ' +
       'tenant may not have. Auth0 puts roles into no token by itself.',
-    hosts: /^[a-z0-9-]+(?:\.[a-z0-9-]+)?\.auth0\.com$/,
+    hosts: /^(?:[a-z0-9-]+\.)+auth0\.com$/,
     logoutUrl: '{issuer}/v2/logout?client_id={client_id}&returnTo={post_logout_redirect_uri}',
   },
   {
@@ -184,7 +189,7 @@ export const presets: readonly Preset[] = [
     note:
       'ID tokens have roles, names and e-mail addresses only if the application says so. Roles are the keys of an ' +
       'object, and a rule compares these keys.',
-    hosts: /^[a-z0-9-]+(?:\.[a-z0-9-]+)?\.zitadel\.cloud$/,
+    hosts: /^(?:[a-z0-9-]+\.)+zitadel\.cloud$/,
     tokenPath: /^\/oauth\/v2\/token$/,
     groupClaim: 'urn:zitadel:iam:org:project:roles',
   },
@@ -251,6 +256,7 @@ export const presets: readonly Preset[] = [
     issuer: 'https://appleid.apple.com',
     scopes: ['openid', 'email'],
     clientAuthentication: 'client_secret_post',
+    clientSecretJwt: { audience: 'https://appleid.apple.com' },
     responseMode: 'form_post',
   },
   {
@@ -284,7 +290,7 @@ export const presets: readonly Preset[] = [
     note:
       'Salesforce answers `invalid_scope` to scopes that the application does not have. Its front-channel logout names ' +
       'no session, so the gateway cannot act on it.',
-    hosts: /^(?:(?:login|test)\.salesforce\.com|[a-z0-9-]+(?:\.[a-z0-9-]+)?\.my\.(?:salesforce|site)\.com)$/,
+    hosts: /^(?:login\.salesforce\.com|test\.salesforce\.com|(?:[a-z0-9-]+\.)+my\.(?:salesforce|site)\.com)$/,
   },
   {
     name: 'oracle',

@@ -1,3 +1,4 @@
+import { randomBytes } from 'node:crypto'
 import { TLSSocket } from 'node:tls'
 import type { AdapterFactory, Configuration, interactionPolicy, KoaContextWithOIDC } from 'oidc-provider'
 import { escapeHtml } from '../html.ts'
@@ -12,6 +13,8 @@ import type { IdpSettings, User } from './settings.ts'
 import type { SigningKeys } from './signing-keys.ts'
 import type { Storage } from './storage.ts'
 
+export type DpopSupport = 'off' | 'on' | 'nonce'
+
 export interface ProviderOptions {
   readonly policy: typeof interactionPolicy
   readonly storage: Storage
@@ -20,9 +23,11 @@ export interface ProviderOptions {
   readonly observed: Observed
   readonly cookieKey: string
   readonly clientAuthentications: readonly ClientAuthentication[]
-  readonly pushedAuthorization: boolean
   /** The origin at which clients may authenticate with a certificate, or `null`. */
   readonly mutualTlsOrigin: string | null
+  readonly pushedAuthorization: boolean | 'required'
+  readonly dpop: DpopSupport
+  readonly fapi: boolean
 }
 
 function claimsOf({ sub, name, email, groups, claims }: User): { sub: string; [claim: string]: unknown } {
@@ -130,7 +135,6 @@ export function providerConfiguration(options: ProviderOptions, signingKeys: Sig
     fetch: async (url, init) => fetch(url, withoutDispatcher(init)),
     features: {
       devInteractions: { enabled: false },
-      dPoP: { enabled: false },
       mTLS: {
         enabled: mutualTlsOrigin !== null,
         certificateBoundAccessTokens: true,
@@ -141,13 +145,26 @@ export function providerConfiguration(options: ProviderOptions, signingKeys: Sig
         certificateSubjectMatches: (ctx, _property, expected) =>
           socketOf(ctx)?.getPeerX509Certificate()?.subjectAltName === `DNS:${expected}`,
       },
+      dPoP: {
+        enabled: options.dpop !== 'off',
+        nonceSecret: randomBytes(32),
+        requireNonce: () => options.dpop === 'nonce',
+      },
+      fapi: { enabled: options.fapi, profile: '2.0' },
       claimsParameter: { enabled: true },
       revocation: { enabled: true, allowedPolicy: (_ctx, client, token) => token.clientId === client.clientId },
       userinfo: { enabled: true },
+      jwtUserinfo: { enabled: true },
+      requestObjects: { enabled: true },
+      jwtResponseModes: { enabled: true },
+      encryption: { enabled: true },
       clientCredentials: { enabled: true },
       backchannelLogout: { enabled: true },
       rpInitiatedLogout: { enabled: true, logoutSource: showLogout, postLogoutSuccessSource: showSignedOut },
-      pushedAuthorizationRequests: { enabled: options.pushedAuthorization },
+      pushedAuthorizationRequests: {
+        enabled: options.pushedAuthorization !== false,
+        requirePushedAuthorizationRequests: options.pushedAuthorization === 'required',
+      },
       resourceIndicators: {
         enabled: true,
         useGrantedResource: () => settings.resources.length === 0,

@@ -1,6 +1,7 @@
 import {
   allowPlainHttp,
   markRouteSource,
+  type Migration,
   put,
   putEndpoint,
   putSessionKey,
@@ -11,13 +12,19 @@ import { always, becomes, combined, copied, noEquivalent, type Rule, type Rules,
 import { argumentsOf, duration, flagOf, literal, type Setting, textOf } from '../setting.ts'
 
 const BY_DISCOVERY = "the endpoints and keys come from the provider's discovery document; nothing to set"
-const ENCRYPTED_TOKENS = 'encrypted tokens are not supported: configure the provider to sign them only'
+const ENCRYPTED_TOKENS = "the algorithm is the provider's choice; the keys of OIDCPrivateKeyFiles decrypt the tokens"
+const CLIENT_AUTHENTICATIONS = [
+  'client_secret_basic',
+  'client_secret_post',
+  'client_secret_jwt',
+  'private_key_jwt',
+  'none',
+]
 const REGISTERED_CLIENT = 'register the client at the provider: set provider.clientId and its secret'
 const CACHE = 'sessions are in memory or in Redis (session.store); there is no cache to size'
 const BEARER_TOKENS =
   "no introspection: set bearer on a route; it accepts JWTs of the same provider and verifies them with the provider's keys"
 const ONE_PROVIDER = 'there is one provider: run a gateway for each, or let one provider broker the others'
-const ALL_ENDPOINTS = 'presented at all endpoints of the provider'
 const LOGIN_STATE = 'each login has a sealed state bound to one small cookie; nothing to set'
 
 function endpoint(name: string): Rule {
@@ -74,16 +81,17 @@ export const modAuthOpenidc: Rules = {
     'the token request has no additional parameters: configure the provider not to need them',
   ),
   OIDCProviderTokenEndpointAuth: becomes('provider.clientAuthentication', (setting, migration) => {
-    const [method = ''] = textOf(setting).split(':')
-    if (['client_secret_basic', 'client_secret_post', 'private_key_jwt', 'none'].includes(method))
-      put(migration, 'provider.clientAuthentication', method, setting)
-    else
-      remark(
-        migration,
-        'gap',
-        setting,
-        'client_secret_basic, client_secret_post, private_key_jwt and none are supported: register one of them',
-      )
+    const [method = '', algorithm = ''] = textOf(setting).split(':')
+    if (!CLIENT_AUTHENTICATIONS.includes(method)) {
+      const instead = `${CLIENT_AUTHENTICATIONS.join(', ')} are supported: register one of them`
+      return remark(migration, 'gap', setting, instead)
+    }
+    put(migration, 'provider.clientAuthentication', method, setting)
+    // A key of another type than RSA has one algorithm.
+    if (method === 'private_key_jwt' && /^(?:PS|RS(?!256$))/.test(algorithm)) {
+      const what = `a PEM key does not name ${algorithm}: set provider.privateKey to the key as a JWK with this alg`
+      remark(migration, 'differs', setting, what)
+    }
   }),
   OIDCProviderAuthRequestMethod: becomes('provider.pushedAuthorization', (setting, migration) => {
     if (textOf(setting).toUpperCase() === 'PAR') put(migration, 'provider.pushedAuthorization', 'on', setting)
@@ -102,18 +110,42 @@ export const modAuthOpenidc: Rules = {
       remark(migration, 'differs', setting, 'programs are not run: set the secret in a variable, or as ${file:/path}')
   }),
   OIDCPrivateKeyFiles: becomes('provider.privateKey', (setting, migration) => {
-    const [file = ''] = argumentsOf(setting).map((arg) =>
-      arg
-        .replace(/^(sig:|enc:)/, '')
-        .replace(/^[^@]*@/, '')
-        .replace(/^[^#]*#/, ''),
-    )
-    put(migration, 'provider.privateKey', `\${file:${file}}`, setting)
-    if (argumentsOf(setting).length > 1) remark(migration, 'differs', setting, 'only the first key is used')
+    const files = keyFilesOf(setting)
+    const [signing, ...others] = files.filter(({ use }) => use !== 'enc')
+    if (signing !== undefined) {
+      put(migration, 'provider.privateKey', `\${file:${signing.file}}`, setting)
+      if (signing.id !== null) put(migration, 'provider.keyId', literal(signing.id), setting)
+    }
+    const decrypting = files.filter(({ use }) => use === 'enc' || (use === null && receivesEncrypted(migration)))
+    if (decrypting.length > 0)
+      put(
+        migration,
+        'provider.idTokenKeys',
+        decrypting.map(({ file }) => `\${file:${file}}`),
+        setting,
+      )
+    if (others.length > 0) remark(migration, 'differs', setting, 'only the first key signs client assertions')
   }),
-  OIDCPublicKeyFiles: noEquivalent(REGISTERED_CLIENT),
-  OIDCClientTokenEndpointCert: copied('provider.clientCertificate.certFile', ALL_ENDPOINTS),
-  OIDCClientTokenEndpointKey: copied('provider.clientCertificate.keyFile', ALL_ENDPOINTS),
+  OIDCPublicKeyFiles: becomes(
+    'provider.certificate',
+    (setting, migration) => {
+      const certificate = keyFilesOf(setting).find(
+        ({ use, file }) => use !== 'enc' && /\.(?:crt|cer)$|cert/i.test(file),
+      )
+      const keys = migration.effective.get('OIDCPrivateKeyFiles')
+      const signs = keys !== undefined && keyFilesOf(keys).some(({ use }) => use !== 'enc')
+      if (certificate === undefined || !signs)
+        return remark(migration, 'gap', setting, 'register the public key instead')
+      put(migration, 'provider.certificate', `\${file:${certificate.file}}`, setting)
+    },
+    'if the file is a certificate: assertions then have its thumbprints, as before',
+  ),
+  OIDCClientTokenEndpointCert: becomes('provider.clientCertificate', (setting, migration) => {
+    putClientCertificate(migration, 'certFile', setting, 'OIDCClientTokenEndpointKey')
+  }),
+  OIDCClientTokenEndpointKey: becomes('provider.clientCertificate', (setting, migration) => {
+    putClientCertificate(migration, 'keyFile', setting, 'OIDCClientTokenEndpointCert')
+  }),
   OIDCClientTokenEndpointKeyPassword: noEquivalent('keys with a passphrase are not supported: protect the file'),
   OIDCScope: becomes('provider.scopes', (setting, migration) => {
     const scopes = argumentsOf(setting)
@@ -139,7 +171,12 @@ export const modAuthOpenidc: Rules = {
   OIDCPathAuthRequestParams: noEquivalent(
     'parameters are the same for every login; only require.acr and require.maxAge depend on the route',
   ),
-  OIDCRequestObject: noEquivalent('use provider.pushedAuthorization, which also hides the request from the browser'),
+  OIDCRequestObject: becomes('provider.requestObjects', (setting, migration) => {
+    const instead = 'use provider.pushedAuthorization, which also hides the request from the browser'
+    if (!hasSigningKey(migration)) return remark(migration, 'gap', setting, instead)
+    put(migration, 'provider.requestObjects', 'signed', setting)
+    remark(migration, 'differs', setting, 'all parameters are in the request object, which provider.privateKey signs')
+  }),
   OIDCResponseType: becomes('built in: code', (setting, migration) => {
     remark(
       migration,
@@ -156,8 +193,14 @@ export const modAuthOpenidc: Rules = {
   OIDCPKCEMethod: becomes('built in: S256', (setting, migration) => {
     remark(migration, textOf(setting) === 'S256' ? 'builtin' : 'security', setting, 'PKCE is always S256 here')
   }),
-  OIDCProfile: noEquivalent('there is no FAPI 2.0 profile; PKCE, pushed requests and private_key_jwt are supported'),
-  OIDCDPoPMode: noEquivalent('tokens are not bound to a key (DPoP); browsers never receive them', 'security'),
+  OIDCProfile: noEquivalent('set the keys of the FAPI 2.0 profile yourself: docs/tokens.md has them'),
+  OIDCDPoPMode: becomes(
+    'provider.dpop',
+    (setting, migration) => {
+      put(migration, 'provider.dpop', textOf(setting) === 'off' ? 'off' : 'on', setting)
+    },
+    'a bearer token is accepted if the provider issues one; the application receives a proof with each token',
+  ),
   OIDCCertBoundAccessTokens: noEquivalent('tokens are not bound to a certificate', 'security'),
   OIDCValidateIssuer: always(true, 'the issuer is always verified'),
   OIDCIDTokenIatSlack: noEquivalent(
@@ -169,7 +212,9 @@ export const modAuthOpenidc: Rules = {
   OIDCIDTokenAudValues: noEquivalent('the audience of an ID token must be this client'),
   OIDCIDTokenEncryptedResponseAlg: noEquivalent(ENCRYPTED_TOKENS),
   OIDCIDTokenEncryptedResponseEnc: noEquivalent(ENCRYPTED_TOKENS),
-  OIDCUserInfoSignedResponseAlg: noEquivalent(ENCRYPTED_TOKENS),
+  OIDCUserInfoSignedResponseAlg: noEquivalent(
+    'signatures are checked with the keys and the algorithm that the provider announces',
+  ),
   OIDCUserInfoEncryptedResponseAlg: noEquivalent(ENCRYPTED_TOKENS),
   OIDCUserInfoEncryptedResponseEnc: noEquivalent(ENCRYPTED_TOKENS),
   OIDCUserInfoTokenMethod: noEquivalent('the token is in the Authorization header', 'builtin'),
@@ -196,7 +241,11 @@ export const modAuthOpenidc: Rules = {
   OIDCOutgoingProxy: outgoingProxy,
   OIDCPassCookies: noEquivalent("the browser's cookies are not sent to the provider", 'builtin'),
 
-  OIDCRedirectURI: combined('publicUrl', 'the new redirect URI is …/oauth2/callback: register it at the provider'),
+  OIDCRedirectURI: combined(
+    'publicUrl, loginHost',
+    'the new redirect URI is …/oauth2/callback: register it at the provider; a host other than that of ServerName ' +
+      'becomes loginHost',
+  ),
   OIDCDefaultURL: noEquivalent('a login without a return URL ends at /'),
   OIDCDefaultLoggedOutURL: noEquivalent(
     'after logout the gateway shows a page, or redirects to the path in redirect of GET logout',
@@ -251,8 +300,7 @@ export const modAuthOpenidc: Rules = {
     if (textOf(setting).startsWith('client-cookie'))
       remark(migration, 'differs', setting, 'tokens are never in a cookie: sessions are in session.store')
     else remark(migration, 'builtin', setting, 'sessions are in session.store')
-    if (textOf(setting).includes('persistent'))
-      remark(migration, 'differs', setting, 'the cookie lasts as long as the session')
+    if (!textOf(setting).endsWith(':persistent')) put(migration, 'session.cookie.persistent', false, setting)
   }),
   OIDCSessionCacheFallbackToCookie: unavailable(
     'while Redis is unavailable, sessions in memory stay valid for session.outageGrace',
@@ -273,7 +321,19 @@ export const modAuthOpenidc: Rules = {
     },
     'every host under the domain gets the cookie, which loses the __Host- prefix',
   ),
-  OIDCCookiePath: noEquivalent('the cookie is valid for the whole origin'),
+  OIDCCookiePath: becomes(
+    'session.cookie.path',
+    (setting, migration) => {
+      const path = cookiePathOf(migration)
+      if (path === null) {
+        const plain = textOf(setting) === '/'
+        return remark(migration, plain ? 'builtin' : 'gap', setting, plain ? 'it is the default' : PLAIN_PATH)
+      }
+      put(migration, 'session.cookie.path', path, setting)
+      put(migration, 'basePath', `${path}/oauth2`, setting)
+    },
+    "the gateway's own URLs are below it: basePath is …/oauth2",
+  ),
   OIDCCookieHTTPOnly: always(true, 'the cookie is always HttpOnly'),
   OIDCCookieSameSite: becomes('session.cookie.sameSite', (setting, migration) => {
     const given = textOf(setting).toLowerCase()
@@ -421,6 +481,44 @@ export const modAuthOpenidc: Rules = {
   ),
 }
 
+const PLAIN_PATH = 'a path of the cookie has only letters, digits, ., _, ~ and -: the cookie has the path /'
+
+/** Returns the path of the cookie without a trailing slash, or `null` if it is `/` or cannot be carried over. */
+export function cookiePathOf(migration: Migration): string | null {
+  const setting = migration.effective.get('OIDCCookiePath')
+  const path = setting === undefined ? '' : textOf(setting).replace(/\/$/, '')
+  return /^(\/[\w.~-]+)+$/.test(path) ? path : null
+}
+
 function millisecondsOf(setting: Setting): number | null {
   return /^\d+$/.test(textOf(setting)) ? Number(textOf(setting)) * 1000 : null
+}
+
+interface KeyFile {
+  readonly use: 'sig' | 'enc' | null
+  readonly id: string | null
+  readonly file: string
+}
+
+/** Reads a list of key files, each `[sig:|enc:][<kid>#]<file>`. */
+function keyFilesOf(setting: Setting): KeyFile[] {
+  return argumentsOf(setting).map((argument) => {
+    const [, use, id, file = ''] = /^(?:(sig|enc):)?(?:[^@#]*@)?(?:([^#]*)#)?(.*)$/.exec(argument) ?? []
+    return { use: use === 'sig' || use === 'enc' ? use : null, id: id === undefined || id === '' ? null : id, file }
+  })
+}
+
+function hasSigningKey({ effective }: Migration): boolean {
+  const setting = effective.get('OIDCPrivateKeyFiles')
+  return setting !== undefined && keyFilesOf(setting).some(({ use }) => use !== 'enc')
+}
+
+function receivesEncrypted({ effective }: Migration): boolean {
+  return effective.has('OIDCIDTokenEncryptedResponseAlg') || effective.has('OIDCUserInfoEncryptedResponseAlg')
+}
+
+function putClientCertificate(migration: Migration, name: string, setting: Setting, other: string): void {
+  if (migration.effective.has(other))
+    put(migration, `provider.clientCertificate.${name}`, literal(textOf(setting)), setting)
+  else remark(migration, 'gap', setting, `a client certificate needs ${other} as well`)
 }

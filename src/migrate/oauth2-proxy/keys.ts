@@ -68,12 +68,14 @@ const lifetime = becomes(
   'session.lifetime',
   (setting, migration) => {
     const ms = goDuration(setting)
+    if (ms === 0) put(migration, 'session.cookie.persistent', false, setting)
     if (ms === null || ms === 0) {
       return remark(
         migration,
         'differs',
         setting,
-        'sessions always have a maximum lifetime: session.lifetime stays at 10h; set a duration',
+        (ms === 0 ? 'the cookie ends with the browser, as before (session.cookie.persistent); ' : '') +
+          'sessions always have a maximum lifetime: session.lifetime stays at 10h; set a duration',
       )
     }
     const refresh = migration.effective.get('cookie_refresh')
@@ -126,6 +128,9 @@ const insecureUpstream = becomes(
   },
   'carried over for https upstreams, with a warning: set upstreamTls.caFile instead',
 )
+
+/** Where the workload identity webhook of Azure puts the token. */
+const AZURE_TOKEN_FILE = '/var/run/secrets/azure/tokens/azure-identity-token'
 
 export const oauth2Proxy: Rules = {
   provider: combined(
@@ -217,7 +222,15 @@ export const oauth2Proxy: Rules = {
   azure_graph_group_field: noEquivalent(
     'the gateway does not query Microsoft Graph: let the provider put groups into the ID token',
   ),
-  entra_id_federated_token_auth: unavailable('use a client secret, or provider.privateKey with private_key_jwt', 'gap'),
+  entra_id_federated_token_auth: becomes(
+    'provider.clientAssertionFile',
+    (setting, migration) => {
+      if (flagOf(setting) === false) return remark(migration, 'builtin', setting, 'it is off, as by default')
+      const file = `\${AZURE_FEDERATED_TOKEN_FILE:-${AZURE_TOKEN_FILE}}`
+      put(migration, 'provider.clientAssertionFile', file, setting)
+    },
+    'the file with the federated token, which takes precedence over a client secret, as before',
+  ),
 
   email_domains: combined(
     'routes[].require.claims',
@@ -309,9 +322,10 @@ export const oauth2Proxy: Rules = {
     'the redirect URI is derived from publicUrl, which may list several origins',
     'gap',
   ),
-  whitelist_domains: noEquivalent(
-    'a redirect after login stays on its origin: add other origins to publicUrl if this gateway serves them',
-    'security',
+  whitelist_domains: combined(
+    'publicUrl, loginHost',
+    'domains that cookie_domains covers become publicUrl, where * is one label, and the host of redirect_url becomes ' +
+      'loginHost; a redirect after login leads to no other domain',
   ),
   skip_provider_button: always(
     true,
@@ -372,7 +386,10 @@ export const oauth2Proxy: Rules = {
     'session.cookie.domain',
     'one domain that covers every publicUrl; every host under the domain gets the cookie',
   ),
-  cookie_path: noEquivalent('the cookie is valid for the whole origin: give each application its own host'),
+  cookie_path: combined(
+    'session.cookie.path',
+    'it must cover proxy_prefix, because all cookies of the gateway have it',
+  ),
   cookie_expire: lifetime,
   cookie_refresh: becomes(
     'session.refreshBefore',

@@ -1,19 +1,7 @@
 import { enableForwardAuth } from '../forward-auth.ts'
-import {
-  allowPlainHttp,
-  markRouteSource,
-  put,
-  putSessionKey,
-  remark,
-  secretVariable,
-  secretVariableFor,
-} from '../migration.ts'
+import { allowPlainHttp, markRouteSource, put, putSessionKey, remark, secretVariableFor } from '../migration.ts'
 import { always, becomes, combined, copied, noEquivalent, type Rule, type Rules, unavailable } from '../rule.ts'
 import { duration, flagOf, goDuration, listenAddress, listOf, literal, textOf } from '../setting.ts'
-
-const SSO =
-  'there is no central server for several applications: give each its own gateway and client, or list all hosts in ' +
-  'publicUrl of one gateway and set session.cookie.domain'
 
 const clientId = copied('provider.clientId')
 
@@ -33,10 +21,9 @@ const wellKnownUrl: Rule = becomes(
 const clientJwk: Rule = becomes(
   'provider.privateKey',
   (setting, migration) => {
-    const key = secretVariable(migration, 'OIDC_PRIVATE_KEY', `the key of ${setting.key} as PEM`)
-    put(migration, 'provider.privateKey', key, setting)
+    put(migration, 'provider.privateKey', secretVariableFor(migration, setting, 'OIDC_PRIVATE_KEY'), setting)
   },
-  'the same key as PEM instead of JWK; as before, it takes precedence over a client secret',
+  'the same JWK, with its kid; as before, it takes precedence over a client secret',
 )
 
 function parameter(name: string): Rule {
@@ -184,12 +171,16 @@ export const wonderwall: Rules = {
   }),
   'otel.enabled': noEquivalent("tracing follows OpenTelemetry's own variables, such as OTEL_EXPORTER_OTLP_ENDPOINT"),
   'otel.service-name': noEquivalent('set OTEL_SERVICE_NAME'),
-  'sso.enabled': unavailable(SSO),
-  'sso.mode': noEquivalent(SSO),
-  'sso.server-url': noEquivalent(SSO),
-  'sso.server-default-redirect-url': noEquivalent(SSO),
-  'sso.domain': noEquivalent(SSO),
-  'sso.session-cookie-name': noEquivalent(SSO),
+  'sso.enabled': combined(
+    'loginHost',
+    'server and proxies become gateways with the same provider, session.keys, session.store, session.cookie, publicUrl ' +
+      'and loginHost',
+  ),
+  'sso.mode': combined('loginHost', 'server: the ingress; proxy: the host of sso.server-url'),
+  'sso.server-url': combined('loginHost, publicUrl'),
+  'sso.server-default-redirect-url': noEquivalent('a login without a return URL ends at / of loginHost'),
+  'sso.domain': combined('session.cookie.domain, publicUrl', '* in publicUrl is exactly one label'),
+  'sso.session-cookie-name': combined('session.cookie.name', 'with the prefix __Secure- on https'),
 }
 
 /** Returns the key of a variable; `null` if the variable belongs to another program. */

@@ -3,6 +3,7 @@ import {
   has,
   markRouteSource,
   type Migration,
+  partAt,
   put,
   putMissingClientSecret,
   putMissingProvider,
@@ -27,6 +28,7 @@ export function migrateWonderwall(settings: readonly Setting[]): Migration {
 
   // These steps read settings that have a meaning only together.
   migrateIngress(migration)
+  migrateSso(migration)
   migrateUpstream(migration)
   migrateAccess(migration)
   migrateSession(migration)
@@ -97,6 +99,47 @@ function migrateIngress(migration: Migration): void {
       "the ingresses have several paths: the gateway's own URLs are under one basePath, /oauth2",
     )
   else if (path !== '') put(migration, 'basePath', literal(`${path}/oauth2`), setting)
+}
+
+function migrateSso(migration: Migration): void {
+  const keys = ['sso.enabled', 'sso.mode', 'sso.server-url', 'sso.domain', 'sso.session-cookie-name'] as const
+  const [enabled, mode, server, domain, name] = keys.map((key) => migration.effective.get(key))
+  const given = [enabled, mode, server, domain, name].filter((setting) => setting !== undefined)
+  if (enabled === undefined || flagOf(enabled) !== true) {
+    for (const setting of given) remark(migration, 'builtin', setting, 'sso.enabled is off, so it has no effect')
+    return
+  }
+  const url = partAt(migration, 'publicUrl')?.value
+  const own = (Array.isArray(url) ? url : [url]).map(String)
+  const isProxy = mode !== undefined && textOf(mode).toLowerCase() === 'proxy'
+  const serverUrl = server === undefined ? '' : textOf(server)
+  const loginHost = !isProxy ? own[0] : URL.canParse(serverUrl) ? new URL(serverUrl).origin : undefined
+  if (loginHost === undefined)
+    return remark(migration, 'todo', enabled, 'sso.server-url is no URL: set loginHost, and add it to publicUrl')
+  const parent =
+    domain === undefined ? commonDomain([loginHost, ...own]) : textOf(domain).replace(/^\./, '').toLowerCase()
+  if (parent === null)
+    return remark(migration, 'todo', enabled, 'no domain covers all hosts: set session.cookie.domain, then loginHost')
+  const all = isProxy ? own : [...own, `${new URL(loginHost).protocol}//*.${parent}`]
+  put(migration, 'publicUrl', [...new Set([loginHost, ...all])], ...given)
+  put(migration, 'loginHost', loginHost, ...given)
+  put(migration, 'session.cookie.domain', literal(parent), ...given)
+  if (name !== undefined) put(migration, 'session.cookie.name', literal(textOf(name)), name)
+  remark(
+    migration,
+    'todo',
+    enabled,
+    'let the gateways of all applications have the same provider, session.keys, session.store, session.cookie and ' +
+      'loginHost, and let publicUrl of the gateway at loginHost cover all of them',
+  )
+}
+
+/** Returns the longest domain of at least two labels that the hosts of all origins are in, or `null`. */
+function commonDomain(origins: readonly string[]): string | null {
+  const [first = [], ...others] = origins.map((origin) => new URL(origin).hostname.split('.').toReversed())
+  const differs = first.findIndex((label, i) => others.some((labels) => labels[i] !== label))
+  const labels = differs === -1 ? first : first.slice(0, differs)
+  return labels.length < 2 ? null : labels.toReversed().join('.')
 }
 
 function migrateUpstream(migration: Migration): void {
