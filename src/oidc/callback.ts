@@ -86,7 +86,9 @@ export async function redeemCode(
     if (!isIdentifier(idTokenClaims.sub)) throw new Error('the ID token’s sub is empty or too long')
     const claims = await verifiedClaims(provider, found, { idToken, idTokenClaims, accessToken: response.access_token })
     if (answer.iss !== null && answer.iss !== idTokenClaims.iss)
-      throw new Fault('login_failed', { cause: new Error(`the callback has iss ${answer.iss}, the ID token ${idTokenClaims.iss}`) })
+      throw new Fault('login_failed', {
+        cause: new Error(`the callback has iss ${answer.iss}, the ID token ${idTokenClaims.iss}`),
+      })
     requireAcr(checks.acrValues, idTokenClaims.acr)
     requireAge(checks.maxAge, idTokenClaims.auth_time, now)
     const { issuer: named } = found.configuration.serverMetadata()

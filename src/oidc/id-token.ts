@@ -68,7 +68,9 @@ function withNumericAuthTime({ auth_time: authTime, ...claims }: JWTPayload): JW
 }
 
 function unexpected(name: string, got: unknown, expected: string): Error {
-  return new Error(`the ID token has ${got === undefined ? `no ${name}` : `${name} ${quote(got)}`}, expected ${expected}`)
+  return new Error(
+    `the ID token has ${got === undefined ? `no ${name}` : `${name} ${quote(got)}`}, expected ${expected}`,
+  )
 }
 
 const MAX_QUOTED_CHARACTERS = 200

@@ -2,12 +2,14 @@ import {
   buildAuthorizationUrl,
   buildAuthorizationUrlWithPAR,
   calculatePKCECodeChallenge,
+  type Configuration,
   type ServerMetadata,
 } from 'openid-client'
 import { presetOf } from '../config/presets/apply.ts'
 import type { Preset } from '../config/presets/table.ts'
+import type { ProviderSettings } from '../config/schema.ts'
 import { Fault } from '../errors.ts'
-import { NOT_ACCEPTED, refusesRequest, toLoginFault } from './oauth-errors.ts'
+import { NOT_ACCEPTED, refusesClient, refusesRequest, toLoginFault, withPkceAdvice } from './oauth-errors.ts'
 import type { Provider } from './provider.ts'
 
 /** The parameters of an authorization request, in addition to the configured ones. */
@@ -17,6 +19,8 @@ export interface LoginRequest {
   readonly nonce: string
   readonly codeVerifier: string
   readonly prompt?: string | undefined
+  /** Asks the user to choose an account. An explicit `prompt` takes precedence. */
+  readonly chooseAccount?: boolean
   readonly loginHint?: string | undefined
   readonly acrValues?: string | undefined
   /** In seconds. @see https://openid.net/specs/openid-connect-core-1_0.html#AuthRequest */
@@ -25,6 +29,8 @@ export interface LoginRequest {
   readonly scope?: string | undefined
   /** The `claims` parameter, as JSON. @see https://openid.net/specs/openid-connect-core-1_0.html#ClaimsParameter */
   readonly claims?: string | undefined
+  /** Further parameters, which any link can set. The configured `authorizationParameters` take precedence. */
+  readonly parameters?: Readonly<Record<string, string>>
   readonly identityOnly?: boolean
   /**
    * Requests the response in the query, because the provider may not allow a frame to show the page that posts the
@@ -40,11 +46,12 @@ export interface LoginRequest {
  * @see https://www.rfc-editor.org/rfc/rfc9126#section-2
  */
 export async function authorizationUrl(provider: Provider, request: LoginRequest): Promise<URL> {
-  const { configuration } = await provider.discovered()
+  const { configuration, warnings } = await provider.discovered()
   const { settings } = provider
   const server = configuration.serverMetadata()
   const preset = presetOf(settings, server.token_endpoint)
-  const parameters = new URLSearchParams(settings.authorizationParameters)
+  const { authorizationParameters } = settings
+  const parameters = new URLSearchParams({ ...request.parameters, ...authorizationParameters })
   const add = (name: string, value: string | number | undefined): void => {
     if (value !== undefined && value !== '') parameters.set(name, String(value))
   }
@@ -65,29 +72,70 @@ export async function authorizationUrl(provider: Provider, request: LoginRequest
     'response_mode',
     settings.responseMode.startsWith('form_post') && request.inFrame !== true ? 'form_post' : undefined,
   )
-  add('prompt', request.prompt)
+  add(
+    'prompt',
+    request.prompt ??
+      (request.chooseAccount === true ? accountPrompt(authorizationParameters['prompt'], server) : undefined),
+  )
   add('login_hint', request.loginHint)
   add('acr_values', request.acrValues)
   add('max_age', request.maxAge)
   add('claims', request.claims)
-  const lost = preset?.lostWhenPushed ?? []
-  const pushed =
-    settings.pushedAuthorization === 'on' ||
-    (settings.pushedAuthorization === 'auto' &&
-      server.pushed_authorization_request_endpoint !== undefined &&
-      !lost.some((name) => parameters.has(name)))
   // Any link can set these parameters, so the provider is not at fault if it refuses them.
   const { prompt, loginHint, acrValues, maxAge, scope, claims } = request
-  const hasLinkParameters = [prompt, loginHint, acrValues, maxAge, scope, claims].some((one) => one !== undefined)
+  const hasLinkParameters =
+    [prompt, loginHint, acrValues, maxAge, scope, claims].some((one) => one !== undefined) ||
+    Object.keys(request.parameters ?? {}).length > 0
   try {
-    return pushed
-      ? await buildAuthorizationUrlWithPAR(configuration, parameters)
-      : buildAuthorizationUrl(configuration, parameters)
+    if (isPushed(configuration, settings.pushedAuthorization, parameters, preset))
+      return await buildAuthorizationUrlWithPAR(configuration, parameters)
   } catch (error) {
-    throw hasLinkParameters && refusesRequest(error)
-      ? new Fault('login_failed', { cause: error, detail: NOT_ACCEPTED })
-      : toLoginFault(error)
+    if (settings.pushedAuthorization === 'on' || isPushRequired(server) || !refusesClient(error, hasLinkParameters))
+      throw hasLinkParameters && refusesRequest(error)
+        ? new Fault('login_failed', { cause: error, detail: NOT_ACCEPTED })
+        : toLoginFault(withPkceAdvice(error))
+    refusedUntil.set(configuration, performance.now() + REFUSED_PUSH_MS)
+    warnings.notePushRefused(error)
   }
+  return buildAuthorizationUrl(configuration, parameters)
+}
+
+/** How long logins do without pushed requests after the provider has refused them to this client. */
+const REFUSED_PUSH_MS = 600_000
+
+/** Until when logins do without pushed requests, in ms of `performance.now`. */
+const refusedUntil = new WeakMap<Configuration, number>()
+
+function isPushed(
+  configuration: Configuration,
+  setting: ProviderSettings['pushedAuthorization'],
+  parameters: URLSearchParams,
+  preset: Preset | null,
+): boolean {
+  if (setting !== 'auto') return setting === 'on'
+  const server = configuration.serverMetadata()
+  if (server.pushed_authorization_request_endpoint === undefined) return false
+  if (isPushRequired(server)) return true
+  const isLost = preset?.lostWhenPushed?.some((name) => parameters.has(name)) === true
+  return !isLost && (refusedUntil.get(configuration) ?? 0) <= performance.now()
+}
+
+/** @see https://www.rfc-editor.org/rfc/rfc9126#section-5 */
+function isPushRequired(server: ServerMetadata): boolean {
+  return server.require_pushed_authorization_requests === true
+}
+
+/**
+ * Returns the `prompt` with which a user can choose another account, in addition to the configured `prompt`. Returns
+ * `undefined`, which leaves the configured `prompt` in place, if that is `none`.
+ * @see https://openid.net/specs/openid-connect-core-1_0.html#AuthRequest
+ */
+function accountPrompt(configured: string | undefined, server: ServerMetadata): string | undefined {
+  const prompts = configured?.split(' ') ?? []
+  if (prompts.includes('none')) return undefined
+  const announced = server['prompt_values_supported']
+  const supportsChoice = !Array.isArray(announced) || announced.includes('select_account')
+  return [...new Set([...prompts, supportsChoice ? 'select_account' : 'login'])].join(' ')
 }
 
 const USUAL_SCOPES = ['openid', 'profile', 'email']

@@ -1,4 +1,5 @@
 import type { TokenEndpointResponse } from 'openid-client'
+import { causes } from '../errors.ts'
 import type { Log } from '../telemetry/log.ts'
 import { unverifiedClaims } from './token-set.ts'
 
@@ -14,12 +15,14 @@ export interface Warnings {
   checkOfflineToken(response: TokenEndpointResponse): void
   /** Explains a refusal of the client if the credentials in these headers differ from the ones that are not encoded. */
   checkBasic(headers: Headers): void
+  notePushRefused(error: unknown): void
 }
 
 export function createWarnings(log: Log): Warnings {
   let isClockLogged = false
   let isOfflineLogged = false
   let isBasicLogged = false
+  let isPushLogged = false
 
   function compareClocks(providerTime: number): void {
     const skewMs = providerTime - Date.now()
@@ -46,6 +49,14 @@ export function createWarnings(log: Log): Warnings {
         { event: 'offline_token' },
         'a login returned an offline token, which ends the single sign-on at Keycloak and remains valid after a logout: ' +
           'remove offline_access from provider.scopes',
+      )
+    },
+    notePushRefused(error) {
+      if (isPushLogged) return
+      isPushLogged = true
+      log.warn(
+        { event: 'push_refused', cause: causes(error) },
+        'the provider refuses pushed authorization requests to this client, so logins send the parameters in the URL',
       )
     },
     checkBasic(headers) {
