@@ -1,5 +1,6 @@
 import type { IncomingHttpHeaders } from 'node:http'
 import type { Route } from '../config/schema.ts'
+import type { DpopKey } from '../oidc/dpop.ts'
 import type { Claims } from '../oidc/token-set.ts'
 import type { Session } from '../session/session.ts'
 import type { Ticket } from '../session/ticket.ts'
@@ -43,7 +44,7 @@ export type GateDenial =
   | { readonly reason: 'no-route' }
   /** `variant`: a normalization of the path that selects another route. */
   | { readonly reason: 'ambiguous-path'; readonly variant: string }
-  /** `loginUrl`: replaces the login URL that the request itself would get. */
+  /** `loginUrl`: sent to the client instead of the login URL derived from the URL of the request. */
   | { readonly reason: 'login-required'; readonly loginUrl?: string }
   /** `overage`: the provider omitted the claim from the token because it has too many values. */
   | { readonly reason: 'forbidden'; readonly why: string; readonly overage?: true }
@@ -86,6 +87,8 @@ export type Verdict =
       readonly session: Session | null
       readonly who: Who | null
       readonly accessToken: string | null
+      /** The key that signs a DPoP proof for the request, or `null` without a token or with a bearer token. */
+      readonly proofKey: DpopKey | null
     }
   | {
       readonly type: 'deny'

@@ -2,9 +2,10 @@ import { authorizationCodeGrant, type IDToken } from 'openid-client'
 import { Fault } from '../errors.ts'
 import type { CodeOrError } from './authorization-response.ts'
 import { verifiedClaims } from './claims.ts'
+import { deriveDpopKey } from './dpop.ts'
 import { readIdToken, requireNonce } from './id-token.ts'
-import { isTemplate, mayHaveIssued } from './issuer.ts'
-import { announcedIssuer, type Provider } from './provider.ts'
+import { isTemplate, withOrigin } from './issuer.ts'
+import { announcedIssuer, isIssuer, type Provider } from './provider.ts'
 import { NOT_DELIVERED, toLoginFault, withPkceAdvice } from './oauth-errors.ts'
 import { UNVERIFIED_ID_TOKEN } from './oauth-responses.ts'
 import { isIdentifier, toTokenSet, type Claims, type TokenSet } from './token-set.ts'
@@ -16,6 +17,8 @@ import { isIdentifier, toTokenSet, type Claims, type TokenSet } from './token-se
 const LOGIN_MARGIN_S = 30
 
 export interface LoginResult {
+  /** The name of the provider in `providers`. Missing with the key `provider`. */
+  readonly provider?: string
   readonly issuer: string
   /** The provider's issuer if it is a template (`isTemplate`). */
   readonly issuerTemplate?: string
@@ -30,6 +33,8 @@ export interface LoginChecks {
   readonly state: string
   readonly nonce: string
   readonly codeVerifier: string
+  /** The secret from which the login's DPoP key is derived. */
+  readonly dpopSecret: string
   /** The requested maximum age in seconds, or `null`. */
   readonly maxAge: number | null
   /** The requested `acr` values, one of which the ID token must have, or `null`. */
@@ -45,7 +50,7 @@ export interface LoginChecks {
 export function requireIssuer(provider: Provider, { type, iss }: CodeOrError): void {
   const announced = provider.peek()?.configuration.serverMetadata().authorization_response_iss_parameter_supported
   const missing = iss === null && type === 'code' && announced === true
-  if (!missing && (iss === null || mayHaveIssued(announcedIssuer(provider), iss))) return
+  if (!missing && (iss === null || isIssuer(provider, iss))) return
   const what = missing
     ? 'the callback has no iss, although the provider announces one'
     : `the callback has iss ${JSON.stringify(iss).slice(0, 200)}, expected ${announcedIssuer(provider)}`
@@ -73,19 +78,27 @@ export async function redeemCode(
     // `requireIssuer` has already checked the response's own `iss`.
     iss: found.configuration.serverMetadata().issuer,
   }).toString()
+  const dpopKey = provider.settings.dpop === 'on' ? deriveDpopKey(checks.dpopSecret) : null
   try {
-    const response = await authorizationCodeGrant(found.configuration, url, {
-      expectedState: checks.state,
-      ...(tolerate.includes('no-pkce') ? {} : { pkceCodeVerifier: checks.codeVerifier }),
-    })
+    const response = await authorizationCodeGrant(
+      found.configuration,
+      url,
+      {
+        expectedState: checks.state,
+        ...(tolerate.includes('no-pkce') ? {} : { pkceCodeVerifier: checks.codeVerifier }),
+      },
+      undefined,
+      await found.proofs.optionsFor(found.configuration, dpopKey),
+    )
     found.warnings.checkOfflineToken(response)
     const { [UNVERIFIED_ID_TOKEN]: unverified } = response
     if (unverified === undefined) throw new Error('the token response has no ID token')
     const { idToken, idTokenClaims } = readIdToken(unverified, provider, found)
     requireNonce(idTokenClaims, checks.nonce, tolerate.includes('missing-nonce'))
     if (!isIdentifier(idTokenClaims.sub)) throw new Error('the ID token’s sub is empty or too long')
-    const claims = await verifiedClaims(provider, found, { idToken, idTokenClaims, accessToken: response.access_token })
-    if (answer.iss !== null && answer.iss !== idTokenClaims.iss)
+    const tokens = toTokenSet(response, now, null, dpopKey)
+    const claims = await verifiedClaims(provider, found, { idToken, idTokenClaims, tokens })
+    if (answer.iss !== null && !namesOf(idTokenClaims.iss, provider).includes(answer.iss))
       throw new Fault('login_failed', {
         cause: new Error(`the callback has iss ${answer.iss}, the ID token ${idTokenClaims.iss}`),
       })
@@ -98,11 +111,16 @@ export async function redeemCode(
       idToken,
       idTokenClaims,
       claims,
-      tokens: toTokenSet(response, now),
+      tokens,
     }
   } catch (error) {
     throw toLoginFault(withPkceAdvice(error))
   }
+}
+
+/** Returns the `iss` that an authorization response may have beside an ID token with this issuer. */
+function namesOf(issuer: string, { settings: { browserIssuerUrl } }: Provider): readonly string[] {
+  return browserIssuerUrl === null ? [issuer] : [issuer, withOrigin(issuer, browserIssuerUrl)]
 }
 
 function requireAcr(wanted: readonly string[] | null, got: unknown): void {

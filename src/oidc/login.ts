@@ -9,6 +9,7 @@ import { presetOf } from '../config/presets/apply.ts'
 import type { Preset } from '../config/presets/table.ts'
 import type { ProviderSettings } from '../config/schema.ts'
 import { Fault } from '../errors.ts'
+import { deriveDpopKey, thumbprintOf } from './dpop.ts'
 import { NOT_ACCEPTED, refusesClient, refusesRequest, toLoginFault, withPkceAdvice } from './oauth-errors.ts'
 import type { Provider } from './provider.ts'
 
@@ -18,6 +19,8 @@ export interface LoginRequest {
   readonly state: string
   readonly nonce: string
   readonly codeVerifier: string
+  /** The secret from which the login's DPoP key is derived. */
+  readonly dpopSecret: string
   readonly prompt?: string | undefined
   /** Asks the user to choose an account. An explicit `prompt` takes precedence. */
   readonly chooseAccount?: boolean
@@ -68,15 +71,14 @@ export async function authorizationUrl(provider: Provider, request: LoginRequest
     add('code_challenge', await calculatePKCECodeChallenge(request.codeVerifier))
     add('code_challenge_method', 'S256')
   }
+  if (settings.dpop === 'on') add('dpop_jkt', await thumbprintOf(deriveDpopKey(request.dpopSecret)))
   add(
     'response_mode',
     settings.responseMode.startsWith('form_post') && request.inFrame !== true ? 'form_post' : undefined,
   )
-  add(
-    'prompt',
-    request.prompt ??
-      (request.chooseAccount === true ? accountPrompt(authorizationParameters['prompt'], server) : undefined),
-  )
+  const { prompt: configuredPrompt } = authorizationParameters
+  const asksForAccount = request.chooseAccount === true && configuredPrompt !== 'none'
+  add('prompt', promptOf(configuredPrompt, request.prompt ?? (asksForAccount ? accountPrompt(server) : undefined)))
   add('login_hint', request.loginHint)
   add('acr_values', request.acrValues)
   add('max_age', request.maxAge)
@@ -126,16 +128,19 @@ function isPushRequired(server: ServerMetadata): boolean {
 }
 
 /**
- * Returns the `prompt` with which a user can choose another account, in addition to the configured `prompt`. Returns
- * `undefined`, which leaves the configured `prompt` in place, if that is `none`.
+ * Returns the `prompt` with which the user can choose another account.
  * @see https://openid.net/specs/openid-connect-core-1_0.html#AuthRequest
  */
-function accountPrompt(configured: string | undefined, server: ServerMetadata): string | undefined {
-  const prompts = configured?.split(' ') ?? []
-  if (prompts.includes('none')) return undefined
+function accountPrompt(server: ServerMetadata): string {
   const announced = server['prompt_values_supported']
-  const supportsChoice = !Array.isArray(announced) || announced.includes('select_account')
-  return [...new Set([...prompts, supportsChoice ? 'select_account' : 'login'])].join(' ')
+  return Array.isArray(announced) && !announced.includes('select_account') ? 'login' : 'select_account'
+}
+
+/** Returns the requested prompts together with the configured ones, because `none` is the only one that stands alone. */
+function promptOf(configured: string | undefined, requested: string | undefined): string | undefined {
+  if (configured === undefined || requested === undefined || requested === 'none' || configured === 'none')
+    return requested
+  return [...new Set([...requested.split(' '), ...configured.split(' ')])].join(' ')
 }
 
 const USUAL_SCOPES = ['openid', 'profile', 'email']
@@ -143,7 +148,7 @@ const OFFLINE_ACCESS = 'offline_access'
 
 /**
  * Returns the configured scopes, or the usual scopes if none are configured. The usual scopes include `offline_access`
- * if the provider supports this scope and is not known to issue refresh tokens without it.
+ * if the provider's metadata lists this scope and its preset does not exclude it.
  */
 function loginScopes(
   configured: readonly string[] | null,

@@ -8,7 +8,7 @@ import {
   type CustomFetch,
   type ServerMetadata,
 } from 'openid-client'
-import type { Config } from '../config/schema.ts'
+import type { ProviderSettings } from '../config/schema.ts'
 import { Fault, causes } from '../errors.ts'
 import { exponentialBackoff } from '../resilience/backoff.ts'
 import { createLimiter } from '../resilience/limiter.ts'
@@ -17,17 +17,19 @@ import type { Log } from '../telemetry/log.ts'
 import type { Metrics } from '../telemetry/metrics.ts'
 import type { Tracing } from '../telemetry/tracing.ts'
 import { clientAuthentication } from './client-authentication.ts'
-import { isTemplate } from './issuer.ts'
-import { CLOCK_TOLERANCE_S, createSigningKeys, type SigningKeys } from './jwks.ts'
-import { readMetadata } from './metadata.ts'
+import { createProviderProofs, type ProviderProofs } from './dpop.ts'
+import { isTemplate, mayHaveIssued, withOrigin } from './issuer.ts'
+import { createSigningKeys, type SigningKeys } from './jwks.ts'
+import { readMetadata, type Metadata } from './metadata.ts'
 import { oauthResponses } from './oauth-responses.ts'
 import { createObservedCalls, createTransport } from './transport.ts'
 import { createWarnings, type Warnings } from './warnings.ts'
 
-export interface Discovered {
+export interface Discovered extends Pick<Metadata, 'authorizationEndpoints'> {
   readonly configuration: Configuration
   readonly keys: SigningKeys
   readonly warnings: Warnings
+  readonly proofs: ProviderProofs
 }
 
 /** The OpenID provider. Its metadata is read in the background, with retries, and again at intervals. */
@@ -38,12 +40,14 @@ export interface Provider {
   peek(): Discovered | null
   /** Returns the number of discoveries and grants. A change of the number means that a failed request may now succeed. */
   successes(): number
-  readonly settings: Config['provider']
+  /** The name in `providers`, or `undefined` for the key `provider`. */
+  readonly name: string | undefined
+  readonly settings: ProviderSettings
   /**
    * Switches to other settings of the same client as soon as the provider has been discovered with them. Reads the
    * metadata again if the settings are unchanged.
    */
-  configure(settings: Config['provider']): void
+  configure(settings: ProviderSettings): void
   close(): Promise<void>
 }
 
@@ -52,21 +56,26 @@ export function announcedIssuer(provider: Provider): string {
   return provider.peek()?.configuration.serverMetadata().issuer ?? provider.settings.issuer
 }
 
+/**
+ * Returns whether `iss` in a request of a browser names the provider. In a split horizon, the provider may name itself by
+ * the origin that browsers reach.
+ */
+export function isIssuer(provider: Provider, iss: string): boolean {
+  const issuer = announcedIssuer(provider)
+  const { browserIssuerUrl } = provider.settings
+  return (
+    mayHaveIssued(issuer, iss) ||
+    (browserIssuerUrl !== null && mayHaveIssued(withOrigin(issuer, browserIssuerUrl), iss))
+  )
+}
+
 const discoveryPauseMs = exponentialBackoff(1_000, 30_000)
-const MAX_METADATA_AGE_MS = 12 * 3_600_000
 /** The shortest time between two reads of the metadata after failed calls. */
 const REREAD_PAUSE_MS = 10_000
 
-export function openProvider(
-  first: Config['provider'],
-  log: Log,
-  metrics: Metrics,
-  tracing: Tracing | null,
-  metadataAge = MAX_METADATA_AGE_MS,
-): Provider {
+export function openProvider(first: ProviderSettings, log: Log, metrics: Metrics, tracing: Tracing | null): Provider {
   const warnings = createWarnings(log)
-  const open = (settings: Config['provider']): Client =>
-    openClient(settings, { log, metrics, tracing, metadataAge, warnings })
+  const open = (settings: ProviderSettings): Client => openClient(settings, { log, metrics, tracing, warnings })
   let current = open(first)
   let next: Client | null = null
 
@@ -86,6 +95,7 @@ export function openProvider(
   }
 
   return {
+    name: first.name,
     get settings() {
       return client().settings
     },
@@ -106,7 +116,7 @@ export function openProvider(
   }
 }
 
-interface Client extends Omit<Provider, 'configure'> {
+interface Client extends Omit<Provider, 'configure' | 'name'> {
   readAgain(): void
   stopReading(): void
 }
@@ -115,24 +125,17 @@ interface ClientServices {
   readonly log: Log
   readonly metrics: Metrics
   readonly tracing: Tracing | null
-  readonly metadataAge: number
   readonly warnings: Warnings
 }
 
 interface Known extends Discovered {
-  readonly server: ServerMetadata
+  readonly metadata: Metadata
 }
 
-function openClient(
-  settings: Config['provider'],
-  { log, metrics, tracing, metadataAge, warnings }: ClientServices,
-): Client {
+function openClient(settings: ProviderSettings, { log, metrics, tracing, warnings }: ClientServices): Client {
   const calls = createObservedCalls(metrics, tracing)
-  const transport = createTransport({
-    ca: settings.caFile?.content ?? null,
-    timeout: settings.timeout,
-    observe: calls.observe,
-  })
+  const transport = createTransport({ settings, observe: calls.observe })
+  const proofs = createProviderProofs()
   const reads = singleFlight<'metadata', Known>()
   const mayReread = createLimiter(1, REREAD_PAUSE_MS)
   let successes = 0
@@ -144,7 +147,8 @@ function openClient(
 
   const fetch: CustomFetch = async (url, options) => {
     try {
-      const response = await transport.fetch(url, options)
+      const response = await transport.fetch(url, proofs.withProof(url, options))
+      proofs.noteNonce(url, response)
       // A cache may answer a GET with an old `Date`.
       if (options.method !== 'GET') warnings.checkDate(response)
       if (hasMoved(response)) void rereadAfterFailure()
@@ -155,14 +159,16 @@ function openClient(
     }
   }
   const keys = createSigningKeys({
-    address: () => known?.server.jwks_uri ?? '',
+    address: () => known?.metadata.server.jwks_uri ?? '',
     fetch,
+    clockTolerance: settings.clockTolerance,
     readAgain: rereadAfterFailure,
   })
 
   async function discover(): Promise<Known> {
-    const server = await readMetadata(settings, transport.fetch, closing.signal)
-    if (known !== null && isDeepStrictEqual(server, known.server)) return known
+    const metadata = await readMetadata(settings, transport.fetch, closing.signal)
+    if (known !== null && isDeepStrictEqual(metadata, known.metadata)) return known
+    const { server, authorizationEndpoints } = metadata
     calls.learn(server)
     const oauthFetch = oauthResponses(
       fetch,
@@ -172,15 +178,19 @@ function openClient(
       (headers) => {
         if (!settings.tolerate.includes('basic-unencoded')) warnings.checkBasic(headers)
       },
+      (type) => {
+        warnings.checkBinding(type)
+      },
     )
-    return { configuration: await configurationOf(settings, server, oauthFetch), keys, warnings, server }
+    const configuration = await configurationOf(settings, server, oauthFetch)
+    return { configuration, authorizationEndpoints, keys, warnings, proofs, metadata }
   }
 
   function logDiscovery(found: Known): void {
     const { issuer } = settings
     if (known === null) log.info({ event: 'provider_discovered', issuer }, 'the provider has been discovered')
     else if (known !== found) {
-      const changed = changedMembers(known.server, found.server)
+      const changed = changedMembers(known.metadata.server, found.metadata.server)
       log.info({ event: 'provider_changed', issuer, changed }, 'the provider’s metadata has changed')
     }
   }
@@ -202,7 +212,7 @@ function openClient(
         if (found !== known || failures > 0) successes += 1
         known = found
         failures = 0
-        schedule(metadataAge)
+        schedule(settings.metadataAge)
         return found
       } catch (error) {
         logFailure(error)
@@ -267,12 +277,12 @@ function changedMembers(before: ServerMetadata, after: ServerMetadata): string[]
 const KNOWN_TEMPLATE = new URL('https://login.microsoftonline.com/common/v2.0')
 
 async function configurationOf(
-  settings: Config['provider'],
+  settings: ProviderSettings,
   server: ServerMetadata,
   fetch: CustomFetch,
 ): Promise<Configuration> {
   const auth = await clientAuthentication(settings, server)
-  const client = { [clockTolerance]: CLOCK_TOLERANCE_S }
+  const client = { [clockTolerance]: settings.clockTolerance / 1000 }
   // openid-client accepts an issuer template only in its own discovery of `KNOWN_TEMPLATE`. `customFetch` answers that
   // discovery with the metadata that the gateway has already read.
   const configuration = isTemplate(server.issuer)
@@ -284,6 +294,8 @@ async function configurationOf(
   // openid-client multiplies the timeout by 1000, and 1.001 × 1000 is not an integer in floating point, so the timeout
   // is rounded up to whole seconds. The transport enforces the exact time limit.
   configuration.timeout = Math.ceil(settings.timeout / 1000)
-  if (new URL(settings.issuer).protocol === 'http:') allowInsecureRequests(configuration)
+  // `readMetadata` has checked that plain http is allowed for every endpoint that uses it.
+  const usesHttp = Object.values(server).some((value) => typeof value === 'string' && value.startsWith('http:'))
+  if (usesHttp) allowInsecureRequests(configuration)
   return configuration
 }

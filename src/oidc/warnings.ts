@@ -13,6 +13,8 @@ export interface Warnings {
   /** Compares the clocks by the `iat` of an ID token that has just arrived, in seconds since the epoch. */
   checkIssuedAt(iat: number): void
   checkOfflineToken(response: TokenEndpointResponse): void
+  /** Checks the response to a token request that had a DPoP proof. */
+  checkBinding(tokenType: unknown): void
   /** Explains a refusal of the client if the credentials in these headers differ from the ones that are not encoded. */
   checkBasic(headers: Headers): void
   notePushRefused(error: unknown): void
@@ -21,6 +23,7 @@ export interface Warnings {
 export function createWarnings(log: Log): Warnings {
   let isClockLogged = false
   let isOfflineLogged = false
+  let isBindingLogged = false
   let isBasicLogged = false
   let isPushLogged = false
 
@@ -57,6 +60,14 @@ export function createWarnings(log: Log): Warnings {
       log.warn(
         { event: 'push_refused', cause: causes(error) },
         'the provider refuses pushed authorization requests to this client, so logins send the parameters in the URL',
+      )
+    },
+    checkBinding(tokenType) {
+      if (isBindingLogged || String(tokenType).toLowerCase() === 'dpop') return
+      isBindingLogged = true
+      log.warn(
+        { event: 'token_not_bound' },
+        'provider.dpop is on, but the provider issued a bearer token; it goes upstream without a proof',
       )
     },
     checkBasic(headers) {

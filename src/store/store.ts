@@ -69,7 +69,10 @@ export interface Store {
   find(criterion: Criterion): Promise<string[]>
   /** Claims a one-time value. Returns `true` for the first claim within `ttl`. */
   claimOnce(value: string, ttl: number): Promise<boolean>
-  /** Writes a note. The store hides `name`, because it may identify a user. */
+  /**
+   * Writes a note: a short named text that expires after `ttl` ms, such as the reason why a session ended. The store
+   * hides `name`, because it may identify a user.
+   */
   setNote(name: string, note: string, ttl: number): Promise<void>
   getNote(name: string): Promise<string | null>
   /** Locks a session for `ttl`. The holder extends the lock with the same call. */

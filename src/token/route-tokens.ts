@@ -1,9 +1,10 @@
 import { LRUCache } from 'lru-cache'
 import { causes } from '../errors.ts'
-import type { Provider } from '../oidc/provider.ts'
+import type { Providers } from '../oidc/providers.ts'
 import { isUnreachable, requiredLogin, refusalOf } from '../oidc/oauth-errors.ts'
 import { grantForRoute, missingAudience, type TokenSettings } from '../oidc/route-grants.ts'
-import type { TokenSet } from '../oidc/token-set.ts'
+import type { DpopKey } from '../oidc/dpop.ts'
+import { proofKeyOf, type TokenSet } from '../oidc/token-set.ts'
 import { singleFlight } from '../resilience/single-flight.ts'
 import type { Session } from '../session/session.ts'
 import type { Sessions } from '../session/sessions.ts'
@@ -12,7 +13,9 @@ import { pauseUntil } from './refresh-backoff.ts'
 import type { Denied, TokenDenial } from './denial.ts'
 import type { Refresher } from './refresh.ts'
 
-export type RouteToken = { readonly ok: true; readonly accessToken: string } | Denied
+export type RouteToken =
+  /** `proofKey` must sign a proof for each use of the token, unless it is `null`. */
+  { readonly ok: true; readonly accessToken: string; readonly proofKey: DpopKey | null } | Denied
 
 /** The tokens of routes that do not use the session's access token. */
 export interface RouteTokens {
@@ -28,8 +31,6 @@ const MAX_SESSIONS = 20_000
 const PAUSE_MS = 2_000
 /** Prevents a grant for every request if the upstream rejects even a new token. */
 const MIN_RENEWAL_AGE_MS = 10_000
-/** The key of tokens that belong to the gateway's client, not to a session. */
-const CLIENT_KEY = ''
 
 interface Entry {
   token: TokenSet | null
@@ -37,14 +38,14 @@ interface Entry {
 }
 
 interface RouteTokenServices {
-  readonly provider: Provider
+  readonly providers: Providers
   readonly refresher: Pick<Refresher, 'redeem' | 'refresh'>
   readonly sessions: Pick<Sessions, 'onEnd'>
   readonly log: Log
 }
 
 /** Creates the cache of route tokens. The tokens of a session are dropped when the session ends. */
-export function createRouteTokens({ provider, refresher, sessions, log }: RouteTokenServices): RouteTokens {
+export function createRouteTokens({ providers, refresher, sessions, log }: RouteTokenServices): RouteTokens {
   const entries = new LRUCache<string, Map<string, Entry>>({ max: MAX_SESSIONS })
   const flights = singleFlight<Entry, RouteToken>()
   const warned = new Set<string>()
@@ -53,7 +54,8 @@ export function createRouteTokens({ provider, refresher, sessions, log }: RouteT
   })
 
   function entryFor(session: Session, wanted: TokenSettings): Entry {
-    const owner = wanted.grant === 'client-credentials' ? CLIENT_KEY : session.id
+    // The tokens of that grant belong to the gateway's client at the provider. No session id contains a space.
+    const owner = wanted.grant === 'client-credentials' ? `client ${session.provider ?? ''}` : session.id
     const name = JSON.stringify([wanted.grant, wanted.audience, wanted.resource, wanted.scopes])
     const tokens = entries.get(owner) ?? new Map<string, Entry>()
     entries.set(owner, tokens)
@@ -63,10 +65,10 @@ export function createRouteTokens({ provider, refresher, sessions, log }: RouteT
   }
 
   /** Returns the failure that delays the next attempt. The pause after an outage is shorter once the provider recovers. */
-  function activeFailure({ failure }: Entry): Denied | null {
+  function activeFailure(session: Session, { failure }: Entry): Denied | null {
     if (failure === null) return null
     const { denied, at, successes } = failure
-    const hasRecovered = denied.denial.reason === 'token-unavailable' && successes !== provider.successes()
+    const hasRecovered = denied.denial.reason === 'token-unavailable' && successes !== providers.of(session).successes()
     return performance.now() < pauseUntil(at, PAUSE_MS, hasRecovered) ? denied : null
   }
 
@@ -89,10 +91,10 @@ export function createRouteTokens({ provider, refresher, sessions, log }: RouteT
       entry.token =
         wanted.grant === 'session'
           ? await refresher.redeem(session, wanted, now)
-          : await grantForRoute(provider, wanted, session.tokens, now)
+          : await grantForRoute(providers.of(session), wanted, session.tokens, now)
       entry.failure = null
       warnOfAudience(wanted, entry.token)
-      return { ok: true, accessToken: entry.token.accessToken }
+      return usable(entry.token)
     } catch (error) {
       log.warn(
         { event: 'exchange_failed', session: session.id, grant: wanted.grant, cause: causes(error) },
@@ -106,7 +108,7 @@ export function createRouteTokens({ provider, refresher, sessions, log }: RouteT
           return refreshed
       }
       const denied: Denied = { ok: false, denial: denialFor(error, login) }
-      entry.failure = { denied, at: performance.now(), successes: provider.successes() }
+      entry.failure = { denied, at: performance.now(), successes: providers.of(session).successes() }
       return denied
     }
   }
@@ -119,27 +121,30 @@ export function createRouteTokens({ provider, refresher, sessions, log }: RouteT
     acquire(session, wanted, now) {
       const entry = entryFor(session, wanted)
       const { token } = entry
-      const failure = activeFailure(entry)
+      const failure = activeFailure(session, entry)
       const left = token === null ? 0 : (token.expiresAt ?? Number.POSITIVE_INFINITY) - now
       if (token !== null && left > 0) {
         const life = (token.expiresAt ?? Number.POSITIVE_INFINITY) - token.issuedAt
         if (left < life * RENEW_SHARE && failure === null) void requestOnce(session, wanted, entry, now)
-        return { ok: true, accessToken: token.accessToken }
+        return usable(token)
       }
       return failure ?? requestOnce(session, wanted, entry, now)
     },
     renew(session, wanted, stale, now) {
       const entry = entryFor(session, wanted)
       const { token } = entry
-      if (token !== null && token.accessToken !== stale)
-        return Promise.resolve({ ok: true, accessToken: token.accessToken })
+      if (token !== null && token.accessToken !== stale) return Promise.resolve(usable(token))
       const age = token === null ? null : now - token.issuedAt
       // The age of a token is negative after the clock was set back.
       const isYoung = age !== null && age >= 0 && age < MIN_RENEWAL_AGE_MS
-      if (isYoung || activeFailure(entry) !== null) return null
+      if (isYoung || activeFailure(session, entry) !== null) return null
       return requestOnce(session, wanted, entry, now)
     },
   }
+}
+
+function usable(token: TokenSet): RouteToken {
+  return { ok: true, accessToken: token.accessToken, proofKey: proofKeyOf(token) }
 }
 
 function denialFor(error: unknown, login: ReturnType<typeof requiredLogin>): TokenDenial {

@@ -94,7 +94,7 @@ export const headerTemplate: ValueType<string> = {
     const rest = written.replace(/\{claims\.[^{}]+\}/g, '')
     const wrong = /\{[^}]*\}?/.exec(rest)?.[0]
     if (wrong !== undefined) {
-      // Other text in braces may be JSON with a credential, so the message does not quote it.
+      // Quotes only what looks like a placeholder. Any other text in braces may be JSON with a credential.
       const shown = /^\{[\w.-]{0,40}\}?$/.test(wrong) ? wrong : '{…}'
       return refuse(`must not contain ${quote(shown)}`, 'only {claims.NAME} and {claims.a.b} are filled in')
     }

@@ -3,7 +3,7 @@ import { isIP } from 'node:net'
 import type { FastifyInstance, FastifyReply } from 'fastify'
 import { LRUCache } from 'lru-cache'
 import { withoutBrackets } from '../../config/value-types/address.ts'
-import type { Config } from '../../config/schema.ts'
+import { providersOf, type Config } from '../../config/schema.ts'
 import { hostOf } from '../../gate/match.ts'
 import type { Facts, FinalDenial } from '../../gate/verdict.ts'
 import { readTicket, type Ticket } from '../../session/ticket.ts'
@@ -63,7 +63,7 @@ interface Binding {
 }
 
 export async function createCookies(app: FastifyInstance, config: Config): Promise<Cookies> {
-  const { session, publicUrl, provider } = config
+  const { session, publicUrl } = config
   const secure = isSecure(publicUrl)
   const names = cookieNames(config)
   const { session: name, logins: loginNames, tries: triesName, cleared: clearedName, all } = names
@@ -71,11 +71,16 @@ export async function createCookies(app: FastifyInstance, config: Config): Promi
   const sealing = await createCookieSeal(app, session.keys, { ticket: cookieSeconds, login: LOGIN_SECONDS })
   const opened = new LRUCache<string, Ticket>({ max: MAX_CACHED_TICKETS })
 
-  const always = `Path=/; HttpOnly${secure ? '; Secure' : ''}`
+  const { partitioned, path: cookiePath } = session.cookie
+  const flags = `HttpOnly${secure ? '; Secure' : ''}`
+  const always = `Path=${cookiePath}; ${flags}${partitioned ? '; Partitioned' : ''}`
   const domain = session.cookie.domain === null ? '' : `; Domain=${session.cookie.domain}`
+  const life = session.cookie.persistent ? `; Max-Age=${cookieSeconds}` : ''
   const sameSite = { lax: 'Lax', strict: 'Strict', none: 'None' }[session.cookie.sameSite]
-  // Browsers send only SameSite=None cookies with a form_post, because it comes from the provider's site.
-  const loginSameSite = provider.responseMode.startsWith('form_post') ? 'None' : 'Lax'
+  // Browsers send only SameSite=None cookies with a form_post, because it comes from the provider's site, and in a frame of
+  // another site.
+  const postsForms = providersOf(config).some(({ responseMode }) => responseMode.startsWith('form_post'))
+  const loginSameSite = partitioned || postsForms ? 'None' : 'Lax'
 
   function openTicket(value: string): Ticket | null {
     const known = opened.get(value)
@@ -124,17 +129,20 @@ export async function createCookies(app: FastifyInstance, config: Config): Promi
     clearEverywhere: (host, path) => [
       ...placesOf(host, path)
         .filter((place) => !name.startsWith('__Host-') || (place.domain === null && place.path === '/'))
+        // A partitioned cookie and one that is not are two cookies, and both may be there.
+        .flatMap((place) => (partitioned ? ['', '; Partitioned'] : ['']).map((partition) => ({ ...place, partition })))
+        .slice(0, MAX_PLACES)
         .map(
           (place) =>
-            `${name}=; Path=${place.path}; ` +
-            `HttpOnly${secure ? '; Secure' : ''}${place.domain === null ? '' : `; Domain=${place.domain}`}; Max-Age=0`,
+            `${name}=; Path=${place.path}; ${flags}${place.partition}` +
+            `${place.domain === null ? '' : `; Domain=${place.domain}`}; Max-Age=0`,
         ),
-      `${clearedName}=1; ${always}; SameSite=Lax; Max-Age=${LOGIN_SECONDS}`,
+      `${clearedName}=1; ${always}; SameSite=${partitioned ? 'None' : 'Lax'}; Max-Age=${LOGIN_SECONDS}`,
     ],
     wereCleared: (header) => cookieValues(header, clearedName).length > 0,
     setTicket: (ticket) =>
       `${name}=${sealing.seal('ticket', { id: ticket.id, key: ticket.key })}; ${always}${domain}; ` +
-      `SameSite=${sameSite}; Max-Age=${cookieSeconds}`,
+      `SameSite=${sameSite}${life}`,
     clearTicket: () => `${name}=; ${always}${domain}; SameSite=${sameSite}; Max-Age=0`,
     bindings,
     bind(header) {
@@ -158,8 +166,10 @@ export async function createCookies(app: FastifyInstance, config: Config): Promi
         ? null
         : `${triesName}=; ${always}; SameSite=${loginSameSite}; Max-Age=0`,
     wasSignedOut: (header) => cookieValues(header, names.signedOut).length > 0,
-    setSignedOut: () => `${names.signedOut}=1; ${always}${domain}; SameSite=Lax; Max-Age=${SIGNED_OUT_SECONDS}`,
-    clearSignedOut: () => `${names.signedOut}=; ${always}${domain}; SameSite=Lax; Max-Age=0`,
+    setSignedOut: () =>
+      `${names.signedOut}=1; ${always}${domain}; SameSite=${partitioned ? 'None' : 'Lax'}; Max-Age=${SIGNED_OUT_SECONDS}`,
+    clearSignedOut: () =>
+      `${names.signedOut}=; ${always}${domain}; SameSite=${partitioned ? 'None' : 'Lax'}; Max-Age=0`,
   }
 }
 

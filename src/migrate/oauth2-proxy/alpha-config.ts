@@ -92,7 +92,7 @@ const NO_BASIC_CREDENTIALS = 'the gateway sends no Basic credentials: let the ap
 
 const requestHeader = combined(
   'routes[].headers.set',
-  'claims become templates, and constants become variables; the header with the access token becomes token.header',
+  'claims become templates such as {claims.email}, and fixed values become ${NAME} from the environment; the header with the access token becomes token.header',
 )
 const responseHeader = combined(
   'routes[].headers.set',

@@ -150,7 +150,7 @@ export function indexKey(key: KeyObject, criterion: Criterion): string {
   return `gatehouse:index:${mac(key, JSON.stringify([kind, criterion.issuer, value]))}`
 }
 
-/** Returns the key of a note. The key hides the name, which may identify a user. */
+/** Returns the key of a note (`Store.setNote`). The key hides the name of the note, which may identify a user. */
 export function noteKey(key: KeyObject, name: string): string {
   return `gatehouse:mark:${mac(key, name)}`
 }

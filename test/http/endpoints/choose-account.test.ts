@@ -52,14 +52,17 @@ void t.test('the link of the signed-out page asks for the account', async (t) =>
   t.match((await browser.get(link, plainPage)).headers.location, /[?&]prompt=select_account(?:&|$)/)
 })
 
-void t.test('an explicit prompt takes precedence, and a silent login leaves the question to the next login', async (t) => {
-  const { url, browser } = await loggedOut(t)
-  const silent = await browser.get(`${url}/oauth2/silent`, { kind: 'frame' })
-  t.match(silent.headers.location, /[?&]prompt=none(?:&|$)/)
-  t.equal(await promptOf(browser, url, { prompt: 'none' }), 'none')
-  t.equal(await promptOf(browser, url, { prompt: 'login' }), 'login')
-  t.equal(await promptOf(browser, url), null)
-})
+void t.test(
+  'an explicit prompt takes precedence, and a silent login leaves the question to the next login',
+  async (t) => {
+    const { url, browser } = await loggedOut(t)
+    const silent = await browser.get(`${url}/oauth2/silent`, { kind: 'frame' })
+    t.match(silent.headers.location, /[?&]prompt=none(?:&|$)/)
+    t.equal(await promptOf(browser, url, { prompt: 'none' }), 'none')
+    t.equal(await promptOf(browser, url, { prompt: 'login' }), 'login')
+    t.equal(await promptOf(browser, url), null)
+  },
+)
 
 void t.test('the question survives the fragment page and a login that starts again', async (t) => {
   const { url, browser } = await loggedOut(t)

@@ -31,34 +31,37 @@ void t.test('authorizationParameters take precedence over a link', async (t) => 
   t.equal(searchParams.get('ui_locales'), 'de')
 })
 
-void t.test('the parameters survive the fragment page, a login that starts again, and a script’s login_url', async (t) => {
-  const provider = await startScriptedProvider(t)
-  const { url } = await startGateway(t, { config: { provider: { issuer: provider.issuer } } })
-  const browser = createBrowser()
-  const query = 'kc_idp_hint=partners&ui_locales=de%20en'
-  const page = await browser.get(`${url}/oauth2/login?redirect=/orders&${query}`)
-  t.match(page.body, /"\/oauth2\/login\?kc_idp_hint=partners\\u0026ui_locales=de\+en\\u0026fragment=kept/)
+void t.test(
+  'the parameters survive the fragment page, a login that starts again, and a script’s login_url',
+  async (t) => {
+    const provider = await startScriptedProvider(t)
+    const { url } = await startGateway(t, { config: { provider: { issuer: provider.issuer } } })
+    const browser = createBrowser()
+    const query = 'kc_idp_hint=partners&ui_locales=de%20en'
+    const page = await browser.get(`${url}/oauth2/login?redirect=/orders&${query}`)
+    t.match(page.body, /"\/oauth2\/login\?kc_idp_hint=partners\\u0026ui_locales=de\+en\\u0026fragment=kept/)
 
-  const { searchParams } = authorizationUrlOf(page)
-  const callback = new URL(`${url}/oauth2/callback`)
-  const state = searchParams.get('state') ?? ''
-  callback.search = new URLSearchParams({ error: 'temporarily_unavailable', state }).toString()
-  const refused = await browser.get(callback.href)
-  t.match(refused.headers.location, /\/oauth2\/login\?.*ui_locales=de\+en&kc_idp_hint=partners/)
-  const again = await browser.get(refused.headers.location ?? '', plainPage)
-  t.match(Object.fromEntries(authorizationUrlOf(again).searchParams), {
-    kc_idp_hint: 'partners',
-    ui_locales: 'de en',
-  })
+    const { searchParams } = authorizationUrlOf(page)
+    const callback = new URL(`${url}/oauth2/callback`)
+    const state = searchParams.get('state') ?? ''
+    callback.search = new URLSearchParams({ error: 'temporarily_unavailable', state }).toString()
+    const refused = await browser.get(callback.href)
+    t.match(refused.headers.location, /\/oauth2\/login\?.*ui_locales=de\+en&kc_idp_hint=partners/)
+    const again = await browser.get(refused.headers.location ?? '', plainPage)
+    t.match(Object.fromEntries(authorizationUrlOf(again).searchParams), {
+      kc_idp_hint: 'partners',
+      ui_locales: 'de en',
+    })
 
-  const problem = await browser.get(`${url}/oauth2/login?redirect=/orders&${query}`, { kind: 'script' })
-  t.equal(problem.status, 401)
-  t.match(Object.fromEntries(new URL(String(problem.json()['login_url'])).searchParams), {
-    redirect: '/orders',
-    kc_idp_hint: 'partners',
-    ui_locales: 'de en',
-  })
-})
+    const problem = await browser.get(`${url}/oauth2/login?redirect=/orders&${query}`, { kind: 'script' })
+    t.equal(problem.status, 401)
+    t.match(Object.fromEntries(new URL(String(problem.json()['login_url'])).searchParams), {
+      redirect: '/orders',
+      kc_idp_hint: 'partners',
+      ui_locales: 'de en',
+    })
+  },
+)
 
 void t.test('a parameter that the provider refuses in a pushed request is a 400', async (t) => {
   const { url, idp } = await startGateway(t, { idp: { pushedAuthorization: true } })
