@@ -1,5 +1,5 @@
 import { randomBytes } from 'node:crypto'
-import type { TLSSocket } from 'node:tls'
+import { TLSSocket } from 'node:tls'
 import type { AdapterFactory, Configuration, interactionPolicy, KoaContextWithOIDC } from 'oidc-provider'
 import { escapeHtml } from '../html.ts'
 import { acrs } from './acr.ts'
@@ -60,7 +60,7 @@ function withResources(adapter: AdapterFactory, settings: IdpSettings): AdapterF
 
 function socketOf(ctx: KoaContextWithOIDC): TLSSocket | null {
   const { socket } = ctx
-  return 'getPeerX509Certificate' in socket ? (socket as TLSSocket) : null
+  return socket instanceof TLSSocket ? socket : null
 }
 
 /** @see https://www.rfc-editor.org/rfc/rfc8705#section-5 */
