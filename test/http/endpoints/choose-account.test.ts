@@ -30,8 +30,8 @@ void t.test('the first login after a logout without an end of session asks for t
     [undefined, '', 'select_account'],
     [['none', 'login', 'select_account'], '', 'select_account'],
     [['none', 'login'], '', 'login'],
-    [undefined, 'consent', 'consent select_account'],
-    [['login', 'consent'], 'consent login', 'consent login'],
+    [undefined, 'consent', 'select_account consent'],
+    [['login', 'consent'], 'consent login', 'login consent'],
     [undefined, 'none', 'none'],
   ]
   for (const [announced, configured, expected] of cases) {
