@@ -354,6 +354,25 @@ const refused: [string, Parameters<typeof configuration>[0], string[]][] = [
     ],
   ],
   [
+    'the header of the proof',
+    { more: route('path: /a\n    headers: { set: { DPoP: x } }') },
+    [
+      '7:23 routes[0].headers.set.DPoP: cannot be set: it belongs to the connection, or the gateway writes it' +
+        ' | use another name',
+    ],
+  ],
+  [
+    'bound tokens behind forward-auth',
+    {
+      provider: `${issuer}, clientSecret: x, dpop: on`,
+      more: `forwardAuth: { listen: 127.0.0.1:8081 }\n${route('path: /a\n  - { path: /b, token: { grant: none } }')}`,
+    },
+    [
+      '7:5 routes[0].token.grant: cannot be combined with provider.dpop and forwardAuth: the proxy would send the token ' +
+        'without a proof | use none, or leave out forwardAuth and let the gateway forward the requests',
+    ],
+  ],
+  [
     'a token in a header of the connection',
     { more: route('path: /a\n    token: { header: Cookie }') },
     [
@@ -625,9 +644,13 @@ await t.test('the cookie path is the path above basePath, and a route outside it
   t.equal(loaded('/app1/oauth2').config.session.cookie.path, '/app1')
   t.equal(loaded('/a/b/oauth2').config.session.cookie.path, '/a/b')
   t.equal(loaded('/a/b/oauth2', 'cookie: { path: /a }').config.session.cookie.path, '/a')
-  t.match(loaded('/app1/oauth2').warnings, [
-    /: routes\[0\]\.path: \/\*\* is not below \/app1, the path of the session cookie: requests outside \/app1 have no session; begin it with \/app1, or set session\.cookie\.path: \/$/,
-  ])
+  t.same(loaded('/app1/oauth2').warnings, [], 'a pattern that begins outside and reaches into the path')
+  const outside = (path: string): string[] =>
+    loadText(folder, configuration({ more: `basePath: /app1/oauth2\nroutes: [{ path: ${path} }]` })).warnings
+  for (const path of ['/app2/**', '/app', '/', '/app10/**', '/app/**'])
+    t.match(outside(path), [
+      /: routes\[0\]\.path: \S+ is not below \/app1, the path of the session cookie: its requests have no session; begin it with \/app1, or set session\.cookie\.path: \/$/,
+    ])
 })
 
 await t.test('several processes need a shared store', async (t) => {
