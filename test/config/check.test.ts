@@ -134,6 +134,15 @@ const refused: [string, Parameters<typeof configuration>[0], string[]][] = [
     ],
   ],
   [
+    'login parameters of the protocol and of the login endpoint',
+    { provider: `${issuer}, clientSecret: x, loginParameters: [ui_locales, state, prompt, redirect]` },
+    [
+      '3:115 provider.loginParameters[1]: state is a parameter of the protocol or of the login endpoint itself | remove it',
+      '3:122 provider.loginParameters[2]: prompt is a parameter of the protocol or of the login endpoint itself | remove it',
+      '3:130 provider.loginParameters[3]: redirect is a parameter of the protocol or of the login endpoint itself | remove it',
+    ],
+  ],
+  [
     'sameSite none on http',
     { publicUrl: 'http://localhost:8080', session: 'cookie: { sameSite: none }' },
     [

@@ -1,4 +1,4 @@
-import { issuer, origin, outgoingProxy, providerUrl } from '../value-types/address.ts'
+import { issuer, logoutUrl, origin, outgoingProxy, providerUrl } from '../value-types/address.ts'
 import { duration, orOff } from '../value-types/amount.ts'
 import { list, map, textual } from '../value-types/collection.ts'
 import { parameterName, scope } from '../value-types/http.ts'
@@ -70,19 +70,19 @@ const endpoints = group(
 )
 
 const logout = group('What a logout does at the provider.', {
-  url: leaf(text(), {
+  url: leaf(logoutUrl, {
     default: null,
     defaultText: "the provider's `end_session_endpoint`",
     description:
       'The URL to which a logout sends the browser, in place of the `end_session_endpoint`: a template with ' +
-      '`{client_id}`, `{post_logout_redirect_uri}`, `{id_token_hint}` and `{state}`. A parameter whose value is ' +
-      'missing is left out.',
+      '`{client_id}`, `{post_logout_redirect_uri}`, `{id_token_hint}` and `{state}` in its query. A parameter whose ' +
+      'value is missing is left out. `{end_session_endpoint}` at the start is the address of that endpoint.',
   }),
   revoke: leaf(choice(['true', 'false', 'local-too']), {
     default: 'true',
     description:
-      'Whether the gateway revokes the refresh token: `true` at `logout`, `local-too` also at `logout/local`, `false` ' +
-      'never. At some providers, a revocation logs the user out on all devices.',
+      'When the gateway revokes refresh tokens: `true` at `logout`, `local-too` also at `logout/local`, `false` never. ' +
+      'At some providers, a revocation logs the user out on all devices.',
   }),
 })
 
@@ -242,7 +242,9 @@ export const provider = group('The OpenID provider that users log in at, and how
   }),
   loginParameters: leaf(list(parameterName), {
     default: ['ui_locales', 'kc_idp_hint', 'organization'],
-    description: 'The query parameters of the login endpoint that the gateway passes on to the provider.',
+    description:
+      'The query parameters of the login endpoint that the gateway passes on to the provider. Any link can set them; ' +
+      '`authorizationParameters` take precedence.',
   }),
   pushedAuthorization: leaf(choice(['auto', 'on', 'off']), {
     default: 'auto',
