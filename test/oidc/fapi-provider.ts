@@ -97,7 +97,7 @@ export const startFapiProvider = async (t: Test): Promise<FapiProvider> => {
       subject: CLIENT_ID,
       requiredClaims: ['exp', 'iat', 'jti'],
     })
-    requireThat([undefined, KEY_ID].includes(protectedHeader.kid), `the kid is ${String(protectedHeader.kid)}`)
+    requireThat(protectedHeader.kid === KEY_ID, `the kid is ${String(protectedHeader.kid)}`)
     requireThat(payload.aud === issuer, `the aud is ${JSON.stringify(payload.aud)}`)
     requireThat(Number(payload.exp) - Date.now() / 1000 < 600, 'the assertion is valid for more than ten minutes')
     requireThat(!assertions.has(payload.jti), 'the assertion was used before')
