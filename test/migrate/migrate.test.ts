@@ -4,6 +4,7 @@ import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import t, { type Test } from 'tap'
 import { parse } from 'yaml'
+import { migrateFiles } from '../../src/migrate/migrate.ts'
 import { key } from '../config/configuration.ts'
 import { type Ended, runProgram } from '../support/program.ts'
 
@@ -726,4 +727,52 @@ void t.test('a forward-auth deployment gets its own listener', async (t) => {
   )
   const written: Written = parse((await runProgram(t, ['migrate', file])).stdout)
   t.same(written.forwardAuth, { listen: '127.0.0.1:8083' }, 'the address avoids one that is in use')
+})
+
+void t.test('keys, certificates and tokens with which the client authenticates are carried over', (t) => {
+  /** The keys below `provider` that a configuration becomes. */
+  const providerOf = (name: string, text: string): Record<string, unknown> =>
+    Object.fromEntries(
+      migrateFiles([{ name, text }])
+        .parts.filter(({ path }) => path[0] === 'provider')
+        .map(({ path, value }) => [path.slice(1).join('.'), value]),
+    )
+  const apache = (...lines: string[]): Record<string, unknown> =>
+    providerOf('a.conf', ['OIDCProviderMetadataURL https://a.example', 'OIDCClientID orders', ...lines].join('\n'))
+
+  t.match(
+    apache(
+      'OIDCProviderTokenEndpointAuth private_key_jwt',
+      'OIDCPrivateKeyFiles sig:key-7#/etc/a/key.pem enc:/etc/a/enc.pem',
+      'OIDCPublicKeyFiles key-7#/etc/a/cert.pem',
+      'OIDCRequestObject {}',
+    ),
+    {
+      clientAuthentication: 'private_key_jwt',
+      privateKey: '${file:/etc/a/key.pem}',
+      keyId: 'key-7',
+      certificate: '${file:/etc/a/cert.pem}',
+      idTokenKeys: ['${file:/etc/a/enc.pem}'],
+      requestObjects: 'signed',
+    },
+  )
+  const both = apache('OIDCPrivateKeyFiles /etc/a/key.pem', 'OIDCIDTokenEncryptedResponseAlg RSA-OAEP')
+  t.match(both, { privateKey: '${file:/etc/a/key.pem}', idTokenKeys: ['${file:/etc/a/key.pem}'] })
+  t.notOk('keyId' in both)
+  const encryption = apache('OIDCPrivateKeyFiles enc:/etc/a/enc.pem', 'OIDCPublicKeyFiles /etc/a/cert.pem')
+  t.notOk('privateKey' in encryption || 'certificate' in encryption)
+  t.match(apache('OIDCClientTokenEndpointCert /etc/a/c.pem', 'OIDCClientTokenEndpointKey /etc/a/k.pem'), {
+    'clientCertificate.certFile': '/etc/a/c.pem',
+    'clientCertificate.keyFile': '/etc/a/k.pem',
+  })
+  t.match(apache('OIDCProviderTokenEndpointAuth client_secret_jwt'), { clientAuthentication: 'client_secret_jwt' })
+
+  const entra = providerOf(
+    'a.env',
+    'OAUTH2_PROXY_PROVIDER=entra-id\nOAUTH2_PROXY_CLIENT_ID=a\nOAUTH2_PROXY_ENTRA_ID_FEDERATED_TOKEN_AUTH=true\n',
+  )
+  t.match(entra['clientAssertionFile'], /^\$\{AZURE_FEDERATED_TOKEN_FILE:-\/var\/run\/secrets\//)
+  t.notOk('clientSecret' in entra, 'a federated token needs no secret')
+  t.match(run('wonderwall-idporten.env').config.provider, { privateKey: '${OIDC_PRIVATE_KEY}' })
+  t.end()
 })

@@ -67,7 +67,8 @@ function putMissingClient(migration: Migration): void {
     put(migration, 'provider.clientId', 'change-me')
     remark(migration, 'todo', null, 'client_id is not given: set provider.clientId')
   }
-  if (has(migration, 'provider.clientSecret') || has(migration, 'provider.privateKey')) return
+  const credentials = ['clientSecret', 'privateKey', 'clientAssertionFile']
+  if (credentials.some((name) => has(migration, `provider.${name}`))) return
   putMissingClientSecret(migration)
 }
 
