@@ -1,7 +1,9 @@
 import {
   buildAuthorizationUrl,
+  buildAuthorizationUrlWithJAR,
   buildAuthorizationUrlWithPAR,
   calculatePKCECodeChallenge,
+  modifyAssertion,
   type Configuration,
   type ServerMetadata,
 } from 'openid-client'
@@ -9,6 +11,7 @@ import { presetOf } from '../config/presets/apply.ts'
 import type { Preset } from '../config/presets/table.ts'
 import type { ProviderSettings } from '../config/schema.ts'
 import { Fault } from '../errors.ts'
+import type { SigningKey } from './client-authentication.ts'
 import { deriveDpopKey, thumbprintOf } from './dpop.ts'
 import { NOT_ACCEPTED, refusesClient, refusesRequest, toLoginFault, withPkceAdvice } from './oauth-errors.ts'
 import type { Provider } from './provider.ts'
@@ -36,20 +39,20 @@ export interface LoginRequest {
   readonly parameters?: Readonly<Record<string, string>>
   readonly identityOnly?: boolean
   /**
-   * Requests the response in the query, because the provider may not allow a frame to show the page that posts the
+   * Requests the response in the query (`query` or `query.jwt`), because the provider may not allow a frame to show the page that posts the
    * response.
    */
   readonly inFrame?: boolean
 }
 
 /**
- * Returns the provider's login URL for the authorization code flow with PKCE (S256). Pushes the authorization request if
- * the settings and the provider allow it. Rejects with `provider_unavailable` or `login_failed`.
+ * Returns the provider's login URL for the authorization code flow with PKCE (S256). Signs the authorization request if
+ * configured, and pushes it if the settings and the provider allow it. Rejects with `provider_unavailable` or `login_failed`.
  * @see https://www.rfc-editor.org/rfc/rfc7636#section-4.3
  * @see https://www.rfc-editor.org/rfc/rfc9126#section-2
  */
 export async function authorizationUrl(provider: Provider, request: LoginRequest): Promise<URL> {
-  const { configuration, warnings } = await provider.discovered()
+  const { configuration, requestObjectKey, warnings } = await provider.discovered()
   const { settings } = provider
   const server = configuration.serverMetadata()
   const preset = presetOf(settings, server.token_endpoint)
@@ -72,10 +75,7 @@ export async function authorizationUrl(provider: Provider, request: LoginRequest
     add('code_challenge_method', 'S256')
   }
   if (settings.dpop === 'on') add('dpop_jkt', await thumbprintOf(deriveDpopKey(request.dpopSecret)))
-  add(
-    'response_mode',
-    settings.responseMode.startsWith('form_post') && request.inFrame !== true ? 'form_post' : undefined,
-  )
+  add('response_mode', responseMode(settings.responseMode, request.inFrame === true))
   const { prompt: configuredPrompt } = authorizationParameters
   const asksForAccount = request.chooseAccount === true && configuredPrompt !== 'none'
   add('prompt', promptOf(configuredPrompt, request.prompt ?? (asksForAccount ? accountPrompt(server) : undefined)))
@@ -88,18 +88,21 @@ export async function authorizationUrl(provider: Provider, request: LoginRequest
   const hasLinkParameters =
     [prompt, loginHint, acrValues, maxAge, scope, claims].some((one) => one !== undefined) ||
     Object.keys(request.parameters ?? {}).length > 0
-  try {
-    if (isPushed(configuration, settings.pushedAuthorization, parameters, preset))
-      return await buildAuthorizationUrlWithPAR(configuration, parameters)
-  } catch (error) {
-    if (settings.pushedAuthorization === 'on' || isPushRequired(server) || !refusesClient(error, hasLinkParameters))
-      throw hasLinkParameters && refusesRequest(error)
-        ? new Fault('login_failed', { cause: error, detail: NOT_ACCEPTED })
-        : toLoginFault(withPkceAdvice(error))
-    refusedUntil.set(configuration, performance.now() + REFUSED_PUSH_MS)
-    warnings.notePushRefused(error)
+  const sent = requestObjectKey === null ? parameters : await signed(configuration, parameters, requestObjectKey)
+  if (isPushed(configuration, settings.pushedAuthorization, parameters, preset)) {
+    try {
+      return await buildAuthorizationUrlWithPAR(configuration, sent)
+    } catch (error) {
+      if (settings.pushedAuthorization === 'on' || isPushRequired(server) || !refusesClient(error, hasLinkParameters))
+        throw hasLinkParameters && refusesRequest(error)
+          ? new Fault('login_failed', { cause: error, detail: NOT_ACCEPTED })
+          : toLoginFault(withPkceAdvice(error))
+      refusedUntil.set(configuration, performance.now() + REFUSED_PUSH_MS)
+      warnings.notePushRefused(error)
+    }
   }
-  return buildAuthorizationUrl(configuration, parameters)
+  if (requestObjectKey !== null) for (const name of REPEATED) sent.set(name, parameters.get(name) ?? '')
+  return buildAuthorizationUrl(configuration, sent)
 }
 
 /** How long logins do without pushed requests after the provider has refused them to this client. */
@@ -135,6 +138,35 @@ function accountPrompt(server: ServerMetadata): string {
   const announced = server['prompt_values_supported']
   return Array.isArray(announced) && !announced.includes('select_account') ? 'login' : 'select_account'
 }
+
+/** Returns the `response_mode` to request, or `undefined` for the default. */
+function responseMode(configured: ProviderSettings['responseMode'], inFrame: boolean): string | undefined {
+  if (configured.endsWith('.jwt')) return inFrame ? 'query.jwt' : configured
+  return configured === 'form_post' && !inFrame ? configured : undefined
+}
+
+/**
+ * Returns the parameters of a request whose parameters are all in a signed request object.
+ * @see https://www.rfc-editor.org/rfc/rfc9101#section-5
+ */
+async function signed(
+  configuration: Configuration,
+  parameters: URLSearchParams,
+  key: SigningKey,
+): Promise<URLSearchParams> {
+  const url = await buildAuthorizationUrlWithJAR(configuration, parameters, key, {
+    [modifyAssertion]: (header) => {
+      header['alg'] = key.algorithm
+    },
+  })
+  return url.searchParams
+}
+
+/**
+ * The parameters that stay in the URL beside a request object, because OpenID Connect requires them there.
+ * @see https://openid.net/specs/openid-connect-core-1_0.html#RequestObject
+ */
+const REPEATED = ['response_type', 'scope'] as const
 
 /** Returns the requested prompts together with the configured ones, because `none` is the only one that stands alone. */
 function promptOf(configured: string | undefined, requested: string | undefined): string | undefined {

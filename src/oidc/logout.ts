@@ -32,7 +32,7 @@ const MAX_URL_BYTES = 2048
  */
 export function endSession(provider: Provider, request: EndSessionRequest): EndSession | null {
   const { logout, clientId } = provider.settings
-  const [base = '', query = ''] = splitOnce(logout.url ?? STANDARD_URL, '?')
+  const [base, query] = splitOnce(logout.url ?? STANDARD_URL, '?')
   const endpoint = provider.peek()?.configuration.serverMetadata().end_session_endpoint
   const address = base === END_SESSION_ENDPOINT ? endpoint : base
   if (address === undefined) return null
