@@ -8,7 +8,14 @@ import { formatKeyPath, isMapping, type KeyPath, valueAt, withValue } from './ke
 import { checkedProvider, withPreset } from './presets/apply.ts'
 import { ConfigurationError, type Finding, formatProblems, type Problem } from './problems.ts'
 import { resolve, UNREADABLE } from './resolve.ts'
-import { type Config, type ResolvedConfig, type ResolvedRoute, type Route, schema } from './schema.ts'
+import {
+  type Config,
+  type ProviderSection,
+  type ResolvedConfig,
+  type ResolvedRoute,
+  type Route,
+  schema,
+} from './schema.ts'
 import { readYaml, type YamlText } from './yaml.ts'
 
 type Environment = Readonly<Record<string, string | undefined>>
@@ -132,7 +139,7 @@ function locate(written: Written, { path, part = 'value', message, instead = nul
 }
 
 /** Applies the defaults that depend on other keys: the provider's preset, a route's upstream, no token on public routes. */
-function inherit(config: ResolvedConfig, written: unknown, isBroken: (key: string) => boolean): ResolvedConfig {
+function inherit(config: ResolvedConfig, written: unknown, broken: readonly KeyPath[]): ResolvedConfig {
   // The list is undefined if it could not be resolved, and so is each route that could not be resolved.
   const resolved: (ResolvedRoute | undefined)[] | undefined = config.routes
   const routes = resolved?.map((route, index) => {
@@ -141,12 +148,20 @@ function inherit(config: ResolvedConfig, written: unknown, isBroken: (key: strin
     const token = route.access === 'public' && grant === null ? { ...route.token, grant: 'none' } : route.token
     return { ...route, upstream: route.upstream ?? config.upstream, token }
   })
+  const applyPreset = <P extends ProviderSection>(provider: P, at: KeyPath): P =>
+    broken.some((path) => at.every((step, i) => path[i] === step)) ? provider : withPreset(provider)
+  const { provider, providers } = config
   // oxlint-disable-next-line typescript/no-unsafe-type-assertion -- missing values are those of the argument
   return {
     ...config,
-    provider: isBroken('provider') ? config.provider : withPreset(config.provider),
+    provider: provider && applyPreset(provider, ['provider']),
+    providers: providers && mapValues(providers, (one, name) => applyPreset(one, ['providers', name])),
     routes,
   } as ResolvedConfig
+}
+
+function mapValues<T, U>(map: Readonly<Record<string, T>>, change: (value: T, key: string) => U): Record<string, U> {
+  return Object.fromEntries(Object.entries(map).map(([key, value]) => [key, change(value, key)]))
 }
 
 /** Returns the route with its upstream, which is not null once the rules have found no problem. */
@@ -197,7 +212,7 @@ export function loadConfig({ file, env, files, fallbackKey }: LoadOptions): { co
     variable: (path) => (settable.has(variableName(path)) ? variableName(path) : null),
   })
   // oxlint-disable-next-line typescript/no-unsafe-type-assertion -- `resolve` has parsed every key that is not in `broken` to the type in the schema
-  const resolved = inherit(value as ResolvedConfig, written.value, (key) => broken.some(([first]) => first === key))
+  const resolved = inherit(value as ResolvedConfig, written.value, broken)
   const checked = check(resolved, broken)
   const errors = [...findings, ...checked.filter(({ warning }) => warning !== true)]
   const problems = [...written.problems, ...errors.map((finding) => locate(written, finding))]
@@ -207,7 +222,10 @@ export function loadConfig({ file, env, files, fallbackKey }: LoadOptions): { co
     written.warnings.push(formatProblems([locate(written, warning)]).replace(/\n\s+/g, '; '))
   const config: Config = {
     ...resolved,
-    provider: checkedProvider(resolved.provider),
+    provider: resolved.provider && checkedProvider(resolved.provider),
+    providers:
+      resolved.providers &&
+      mapValues(resolved.providers, (one, name) => ({ ...checkedProvider(one, name), title: one.title })),
     routes: resolved.routes.map(checkedRoute),
   }
   if (config.session.keys.length === 0) config.session.keys = [fallbackKey ?? randomBytes(32)]

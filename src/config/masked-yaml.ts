@@ -19,6 +19,10 @@ function asWritten(node: TSchema, value: unknown): unknown {
   const shape = shapeOf(node)
   if (shape.type === 'list')
     return Array.isArray(value) ? value.map((item: unknown) => asWritten(shape.items, item)) : []
+  if (shape.type === 'map') {
+    if (!isMapping(value)) return null
+    return Object.fromEntries(Object.entries(value).map(([name, entry]) => [name, asWritten(shape.entries, entry)]))
+  }
   if (shape.type === 'leaf') {
     const { valueType, secret, default: defaultValue } = shape.leaf
     if (value === null && defaultValue === null) return null

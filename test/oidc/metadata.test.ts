@@ -287,9 +287,9 @@ void t.test('the metadata is read again when it is old and at a reload, and then
 
 void t.test('a reload reads the metadata again', async (t) => {
   const provider = await startScriptedProvider(t)
-  const { opened, config } = openFor(t, provider.issuer)
+  const { opened, settings } = openFor(t, provider.issuer)
   await opened.discovered()
-  opened.configure(structuredClone(config.provider))
+  opened.configure(structuredClone(settings))
   await eventually(() => provider.asked(METADATA) === 2, { what: 'the metadata is read again' })
 })
 
@@ -352,10 +352,10 @@ void t.test('a replaced provider client stops reading the metadata', async (t) =
     const endpoints = { authorization_endpoint: `${issuer}/a`, token_endpoint: `${issuer}/t`, jwks_uri: `${issuer}/k` }
     res.setHeader('content-type', 'application/json').end(JSON.stringify({ issuer, ...endpoints }))
   })
-  const { opened, config } = openFor(t, provider.url, 100)
+  const { opened, settings } = openFor(t, provider.url, 100)
   await opened.discovered()
   for (const timeout of [5_001, 5_002, 5_003]) {
-    opened.configure({ ...config.provider, timeout })
+    opened.configure({ ...settings, timeout })
     await eventually(() => opened.settings.timeout === timeout)
   }
   reads = 0
@@ -374,7 +374,9 @@ function openFor(t: Test, issuer: string, refreshMs?: number) {
     }),
   })
   const { log } = openLog('fatal', { stream: { write: () => {} } })
-  const opened = openProvider(config.provider, log, createMetrics(), null, refreshMs)
+  const { provider: settings } = config
+  if (settings === null) throw new Error('there is no provider')
+  const opened = openProvider(settings, log, createMetrics(), null, refreshMs)
   t.teardown(async () => opened.close())
-  return { opened, config }
+  return { opened, settings }
 }

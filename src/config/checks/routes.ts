@@ -2,6 +2,7 @@ import { foldHeaderName, FOR_THE_GATEWAY, HOP_BY_HOP } from '../../header-names.
 import { formatKeyPath, type KeyPath } from '../key-path.ts'
 import type { Finding } from '../problems.ts'
 import type { ResolvedConfig, ResolvedRoute } from '../schema.ts'
+import { suggest } from '../suggest.ts'
 import type { PlacedRoute, Rule } from './rule.ts'
 
 function perRoute(find: (route: ResolvedRoute, at: KeyPath, config: ResolvedConfig) => Finding[]): Rule['find'] {
@@ -157,6 +158,24 @@ export function isReservedHeader(name: string): boolean {
   )
 }
 
+function findProviders({ provider, access }: ResolvedRoute, at: KeyPath, config: ResolvedConfig): Finding[] {
+  if (provider === null) return []
+  const path = [...at, 'provider']
+  if (access === 'public')
+    return [{ path, part: 'key', message: 'has no effect: the route is public', instead: 'leave it out' }]
+  if (config.providers === null) {
+    const instead = 'leave it out, or use providers in place of provider'
+    return [{ path, part: 'key', message: 'names providers, but there is only one provider', instead }]
+  }
+  const names = Object.keys(config.providers)
+  return provider.flatMap((name, index): Finding[] => {
+    if (names.includes(name)) return []
+    const near = suggest(name, names)
+    const instead = near === null ? `providers: ${names.join(', ')}` : `did you mean ${near}?`
+    return [{ path: [...path, index], message: `${JSON.stringify(name)} is not one of the providers`, instead }]
+  })
+}
+
 function findHeaders({ token, headers }: ResolvedRoute, at: KeyPath): Finding[] {
   const findings = Object.keys(headers.set).flatMap((name): Finding[] => {
     const path = [...at, 'headers', 'set', name]
@@ -208,5 +227,6 @@ export const routeRules: readonly Rule[] = [
   { reads: [], routeReads: ['access', 'require'], find: perRoute(findRequirements) },
   { reads: [], routeReads: ['access', 'token.grant', 'headers.set', 'bearer'], find: perRoute(findPublicInjection) },
   { reads: [], routeReads: ['token.grant', 'token.header', 'headers.set', 'access'], find: perRoute(findHeaders) },
+  { reads: ['providers'], routeReads: ['provider', 'access'], find: perRoute(findProviders) },
   { reads: ['upstream'], routeReads: ['upstream', 'upstreamTls'], find: perRoute(findUpstreamTls) },
 ]

@@ -94,6 +94,13 @@ export const route = group('Which requests the route applies to, who may send th
       '`required` lets in only requests with a session. `optional` acts as `required` for a request with a ' +
       'session, and as `public` for one without. `public` ignores the session and injects nothing.',
   }),
+  provider: leaf(list(text(), { min: 1, single: true }), {
+    default: null,
+    defaultText: 'all',
+    description:
+      'The names of the `providers` that users of the route log in at. A session of another provider counts as no ' +
+      'session.',
+  }),
   upstream: leaf(upstream, {
     default: null,
     defaultText: 'the top-level `upstream`',
