@@ -2,7 +2,7 @@ import { isForAllTenants } from '../config/presets/apply.ts'
 import type { ProviderSettings } from '../config/schema.ts'
 import { claimAt } from '../gate/admit.ts'
 import { parseTemplate, whyNoHeader } from '../gate/header-template.ts'
-import type { CompiledRoute, GateDenial, Verdict } from '../gate/verdict.ts'
+import type { CompiledRoute, GateDenial, Verdict, Who } from '../gate/verdict.ts'
 import { CLOCK_TOLERANCE_S } from '../oidc/jwks.ts'
 import type { Claims } from '../oidc/token-set.ts'
 
@@ -71,9 +71,9 @@ export function tokenOf({ route: { access, token }, who, session }: Extract<Verd
   }
 }
 
-export function headersNotSent({ headers }: CompiledRoute, claims: Claims): (readonly [string, string])[] {
+export function headersNotSent({ headers }: CompiledRoute, who: Who | null): (readonly [string, string])[] {
   return Object.entries(headers.set).flatMap(([name, template]): (readonly [string, string])[] => {
-    const why = whyNoHeader(parseTemplate(template), claims, headers.encoding)
+    const why = whyNoHeader(parseTemplate(template), who?.claims ?? {}, headers.encoding, who?.provider)
     return why === null ? [] : [['not_sent', `${name}: ${why}`]]
   })
 }
@@ -85,7 +85,9 @@ export function reasonOf(denial: GateDenial): string {
     case 'ambiguous-path':
       return `some server reads this path as ${denial.variant}, which belongs to another route`
     case 'login-required':
-      return 'the route requires a session, and there is none'
+      return denial.foreign === undefined
+        ? 'the route requires a session, and there is none'
+        : `the route requires a session, and the one that there is belongs to ${denial.foreign}`
     case 'session-expired':
       return 'the session has ended'
     case 'step-up':

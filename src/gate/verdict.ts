@@ -35,6 +35,8 @@ export interface Client {
 /** The user of a forwarded request, from a session or from a bearer token that the client sent. */
 export interface Who {
   readonly claims: Claims
+  /** The name of the user's provider in `providers`. */
+  readonly provider?: string
   readonly bearer?: true
 }
 

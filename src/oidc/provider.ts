@@ -1,3 +1,4 @@
+import { createHash } from 'node:crypto'
 import { isDeepStrictEqual } from 'node:util'
 import {
   Configuration,
@@ -40,6 +41,8 @@ export interface Provider {
   successes(): number
   /** The name in `providers`, or `undefined` for the key `provider`. */
   readonly name: string | undefined
+  /** Identifies the gateway's client at the provider: a digest of issuer and client ID. */
+  readonly client: string
   readonly settings: ProviderSettings
   /**
    * Switches to other settings of the same client as soon as the provider has been discovered with them. Reads the
@@ -61,11 +64,12 @@ const REREAD_PAUSE_MS = 10_000
 
 export function openProvider(
   first: ProviderSettings,
-  log: Log,
+  wholeLog: Log,
   metrics: Metrics,
   tracing: Tracing | null,
   metadataAge = MAX_METADATA_AGE_MS,
 ): Provider {
+  const log = first.name === undefined ? wholeLog : wholeLog.child({ provider: first.name })
   const warnings = createWarnings(log)
   const open = (settings: ProviderSettings): Client =>
     openClient(settings, { log, metrics, tracing, metadataAge, warnings })
@@ -89,6 +93,10 @@ export function openProvider(
 
   return {
     name: first.name,
+    client: createHash('sha256')
+      .update(JSON.stringify([first.issuer, first.clientId]))
+      .digest('base64url')
+      .slice(0, 22),
     get settings() {
       return client().settings
     },
@@ -109,7 +117,7 @@ export function openProvider(
   }
 }
 
-interface Client extends Omit<Provider, 'configure' | 'name'> {
+interface Client extends Omit<Provider, 'configure' | 'name' | 'client'> {
   readAgain(): void
   stopReading(): void
 }
@@ -130,7 +138,7 @@ function openClient(
   settings: ProviderSettings,
   { log, metrics, tracing, metadataAge, warnings }: ClientServices,
 ): Client {
-  const calls = createObservedCalls(metrics, tracing)
+  const calls = createObservedCalls(metrics, tracing, settings.name)
   const transport = createTransport({
     ca: settings.caFile?.content ?? null,
     timeout: settings.timeout,

@@ -1,7 +1,7 @@
 import { rootCertificates } from 'node:tls'
 import type { CustomFetch, ServerMetadata } from 'openid-client'
 import { Agent, fetch as undiciFetch, type RequestInit as UndiciRequestInit } from 'undici'
-import type { Metrics } from '../telemetry/metrics.ts'
+import { providerLabel, type Metrics } from '../telemetry/metrics.ts'
 import type { Tracing } from '../telemetry/tracing.ts'
 
 /** The size limit of a response. A faulty provider must not exhaust the memory, and regular responses are smaller. */
@@ -76,14 +76,18 @@ const ENDPOINTS = [
   ['pushed_authorization_request_endpoint', 'pushed_authorization'],
 ] as const
 
-export function createObservedCalls({ providerSeconds }: Metrics, tracing: Tracing | null): ObservedCalls {
+export function createObservedCalls(
+  { providerSeconds }: Metrics,
+  tracing: Tracing | null,
+  name: string | undefined,
+): ObservedCalls {
   const operations = new Map<string, string>()
 
   return {
     async observe(url, call) {
       const { origin, pathname, hostname } = new URL(url)
       const operation = operations.get(origin + pathname) ?? 'discovery'
-      const stop = providerSeconds.startTimer({ operation })
+      const stop = providerSeconds.startTimer({ operation, ...providerLabel(name) })
       try {
         const response = await (tracing === null
           ? call()

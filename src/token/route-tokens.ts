@@ -94,7 +94,13 @@ export function createRouteTokens({ providers, refresher, sessions, log }: Route
       return { ok: true, accessToken: entry.token.accessToken }
     } catch (error) {
       log.warn(
-        { event: 'exchange_failed', session: session.id, grant: wanted.grant, cause: causes(error) },
+        {
+          event: 'exchange_failed',
+          session: session.id,
+          provider: session.provider,
+          grant: wanted.grant,
+          cause: causes(error),
+        },
         'the provider issued no token for a route',
       )
       const login = requiredLogin(error)

@@ -3,6 +3,7 @@ import { formatKeyPath, type KeyPath } from '../key-path.ts'
 import type { Finding } from '../problems.ts'
 import type { ResolvedConfig, ResolvedRoute } from '../schema.ts'
 import { suggest } from '../suggest.ts'
+import { hasPlaceholder } from '../value-types/http.ts'
 import type { PlacedRoute, Rule } from './rule.ts'
 
 function perRoute(find: (route: ResolvedRoute, at: KeyPath, config: ResolvedConfig) => Finding[]): Rule['find'] {
@@ -134,7 +135,7 @@ function findPublicInjection({ access, token, headers, bearer }: ResolvedRoute, 
   }
   if (token.grant !== 'none') report(['token', 'grant'], 'no token is sent upstream with access: public')
   for (const [name, value] of Object.entries(headers.set)) {
-    if (value.includes('{claims.')) report(['headers', 'set', name], 'no claims are known with access: public')
+    if (hasPlaceholder(value)) report(['headers', 'set', name], 'no claims are known with access: public')
   }
   if (bearer !== null) report(['bearer'], 'no token is verified with access: public')
   return findings

@@ -57,7 +57,8 @@ const headers = group('Changes to the request headers that the application recei
     default: {},
     secret: 'constants',
     description:
-      'Headers that the gateway sets, with `{claims.NAME}` replaced by the value of the claim. The items of ' +
+      'Headers that the gateway sets, with `{claims.NAME}` replaced by the value of the claim, and `{provider}` by the ' +
+      'name of the provider that the user logged in at. The items of ' +
       'a list are joined with commas, and a comma inside an item becomes `%2C`. If the claim is missing, ' +
       'the header is not sent. The gateway removes these headers from what clients send on every route.',
   }),

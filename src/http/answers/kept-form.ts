@@ -44,7 +44,7 @@ export async function keepForm(
   config: Config,
   cookies: Cookies,
 ): Promise<FastifyReply> {
-  const { facts, kind } = contextOf(request)
+  const { facts, kind, route } = contextOf(request)
   const type = request.headers['content-type'] ?? ''
   const body = await readBody(request.raw, MAX_FORM_BYTES, BODY_TIMEOUT_MS)
   const form =
@@ -84,6 +84,8 @@ export async function keepForm(
     type: type.split(';')[0]?.trim().toLowerCase(),
     ...form,
   }
+  // The return URL does not show to which route the form will be posted.
+  for (const name of route?.provider ?? []) loginUrl.searchParams.append('provider', name)
   loginUrl.searchParams.set('redirect', `${config.basePath}/${POST_KEPT_FORM_PATH}?id=${id}`)
   return send(answer.status, answer.code, {
     name: 'kept_form',

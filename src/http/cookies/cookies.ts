@@ -13,6 +13,7 @@ import { createCookieSeal } from './seal.ts'
 export const LOGIN_SECONDS = 600
 
 const TRIES_SECONDS = 60
+const CHOICE_SECONDS = 365 * 86_400
 /** How long the cookie outlives its session, so that an open page gets `session_expired` and not `login_required`. */
 const COOKIE_GRACE_SECONDS = 3600
 const MAX_CACHED_TICKETS = 20_000
@@ -49,6 +50,9 @@ export interface Cookies {
   setLogins(count: number, target: string): string
   /** Clears the counter. Returns `null` if the browser has none. */
   clearTries(header: string | undefined): string | null
+  /** Returns the name of the provider that the browser last logged in at, or `undefined`. A browser can forge it. */
+  choice(header: string | undefined): string | undefined
+  setChoice(name: string): string
 }
 
 interface Binding {
@@ -59,7 +63,14 @@ interface Binding {
 export async function createCookies(app: FastifyInstance, config: Config): Promise<Cookies> {
   const { session, publicUrl } = config
   const secure = isSecure(publicUrl)
-  const { session: name, logins: loginNames, tries: triesName, cleared: clearedName, all } = cookieNames(config)
+  const {
+    session: name,
+    logins: loginNames,
+    tries: triesName,
+    cleared: clearedName,
+    choice: choiceName,
+    all,
+  } = cookieNames(config)
   const cookieSeconds = Math.ceil(session.lifetime / 1000) + COOKIE_GRACE_SECONDS
   const sealing = await createCookieSeal(app, session.keys, { ticket: cookieSeconds, login: LOGIN_SECONDS })
   const opened = new LRUCache<string, Ticket>({ max: MAX_CACHED_TICKETS })
@@ -151,6 +162,8 @@ export async function createCookies(app: FastifyInstance, config: Config): Promi
       cookieValues(header, triesName).length === 0
         ? null
         : `${triesName}=; ${always}; SameSite=${loginSameSite}; Max-Age=0`,
+    choice: (header) => cookieValues(header, choiceName)[0],
+    setChoice: (chosen) => `${choiceName}=${chosen}; ${always}; SameSite=Lax; Max-Age=${CHOICE_SECONDS}`,
   }
 }
 

@@ -8,6 +8,7 @@ export interface CookieNames {
   readonly logins: readonly string[]
   readonly tries: string
   readonly cleared: string
+  readonly choice: string
   readonly all: ReadonlySet<string>
 }
 
@@ -15,8 +16,8 @@ export interface CookieNames {
 export function cookieNames({ session: { cookie }, publicUrl }: Pick<Config, 'session' | 'publicUrl'>): CookieNames {
   const session = prefixed(cookie, isSecure(publicUrl))
   const logins = Array.from({ length: LOGIN_SLOTS }, (_, slot) => `${session}-login-${slot}`)
-  const [tries, cleared] = [`${session}-tries`, `${session}-cleared`]
-  return { session, logins, tries, cleared, all: new Set([session, tries, cleared, ...logins]) }
+  const [tries, cleared, choice] = [`${session}-tries`, `${session}-cleared`, `${session}-provider`]
+  return { session, logins, tries, cleared, choice, all: new Set([session, tries, cleared, choice, ...logins]) }
 }
 
 /** Returns whether all public URLs use TLS, so that the cookies can be `Secure`. */

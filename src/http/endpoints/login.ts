@@ -10,6 +10,7 @@ import { POST_KEPT_FORM_PATH } from '../answers/post-kept-form.ts'
 import { clearTwoSessions } from '../cookies/cookies.ts'
 import { beginLogin } from './begin-login.ts'
 import { findSession } from './current-session.ts'
+import { providersFor, sendChoice } from './choose-provider.ts'
 import { queryOf, type Endpoint, type Services } from './endpoint.ts'
 import { SILENT_DONE } from './silent-login.ts'
 
@@ -19,7 +20,10 @@ export const MAX_TRIES = 3
 /** How often a login to the same target may succeed in a row, each time within a minute. */
 const MAX_LOGINS = 5
 
-const PASSED_ON = ['prompt', 'login_hint', 'acr_values', 'max_age', 'scope', 'claims'] as const
+const PASSED_ON = ['provider', 'prompt', 'login_hint', 'acr_values', 'max_age', 'scope', 'claims'] as const
+
+/** The parameters of a step-up, which the provider of the current session can deliver. */
+const STEP_UP = ['acr_values', 'max_age', 'scope', 'claims'] as const
 
 /**
  * The parameters of a login that restarts automatically: the number of tries, and whether the provider refused the last
@@ -64,13 +68,22 @@ export const login: Endpoint = (services) => async (request, reply) => {
   // Logins with different rejected return URLs are not a loop. The fingerprint distinguishes them.
   const rejectedTarget = target === null ? fingerprint(requestedTarget(parameters) ?? '/') : undefined
   breakLoop(services, request, reply, rejectedTarget ?? target ?? '/')
+  // An unavailable store is reported at the callback.
+  const before = await findSession(services, request).catch(() => null)
+  const choices = providersFor(services, context.facts, target ?? '/', parameters.getAll('provider'), issuer)
+  const isRenewal = target === `${config.basePath}/${SILENT_DONE}` || STEP_UP.some((name) => parameters.has(name))
+  const provider =
+    choices.length === 1
+      ? choices[0]
+      : choices.find(({ name }) => isRenewal && before !== null && name === before.provider)
+  if (provider === undefined) return sendChoice(services, request, reply, choices, parameters)
+  if (provider.name !== undefined) reply.header('set-cookie', services.cookies.setChoice(provider.name))
   const { url, setCookie } = await beginLogin(services, context, {
-    provider: services.providers.of({}),
+    provider,
     target: target ?? '/',
     rejectedTarget,
     silent: false,
-    // An unavailable store is reported at the callback.
-    before: await findSession(services, request).catch(() => null),
+    before,
     tries: Math.min(wholeNumber(parameters.get(TRIES)) ?? 0, MAX_TRIES),
     afterRefusal: parameters.has(AFTER_REFUSAL),
     prompt: parameters.get('prompt') ?? undefined,

@@ -20,7 +20,7 @@ const CROSS_ORIGIN_LOGOUT = { reason: 'cross-origin', logout: true } as const
  * @see https://openid.net/specs/openid-connect-rpinitiated-1_0.html
  */
 export const logout: Endpoint = (services) => async (request, reply) => {
-  const { answers, config, logoutStates, providers } = services
+  const { answers, config, cookies, logoutStates, providers } = services
   const context = contextOf(request)
   const { facts } = context
   const kind = kindOf(request, config)
@@ -33,13 +33,16 @@ export const logout: Endpoint = (services) => async (request, reply) => {
 
   const ended = await endSessions(services, request, reply, 'logout')
   for (const session of ended) void revokeRefreshToken(providers.of(session), session.tokens.refreshToken, services.log)
-  const url = endSessionUrl(providers.of(ended[0] ?? {}), {
-    // Sends no hint if two sessions have ended, because an attacker may have planted one of them. Without a hint, the
-    // provider asks the user.
-    idTokenHint: (ended.length === 1 ? ended[0]?.idToken : null) ?? null,
-    postLogoutRedirectUri: `${facts.origin}${config.basePath}/logout/callback`,
-    state: logoutStates.seal({ target }),
-  })
+  const provider = providers.find(ended[0]?.provider ?? cookies.choice(facts.headers.cookie))
+  const url =
+    provider &&
+    endSessionUrl(provider, {
+      // Sends no hint if two sessions have ended, because an attacker may have planted one of them. Without a hint, the
+      // provider asks the user.
+      idTokenHint: (ended.length === 1 ? ended[0]?.idToken : null) ?? null,
+      postLogoutRedirectUri: `${facts.origin}${config.basePath}/logout/callback`,
+      state: logoutStates.seal({ target }),
+    })
   context.verdict = 'logout'
   reply.header('cache-control', 'no-store')
   if (scripted) return reply.send({ logout_url: url?.href ?? null })
@@ -112,7 +115,14 @@ async function endTicket(
     await sessions.end(session, reason)
     const channel = reason === 'logout' ? 'browser' : 'local'
     log.info(
-      { event: 'logout', id: request.id, channel, session: session.id, sub: session.subject },
+      {
+        event: 'logout',
+        id: request.id,
+        channel,
+        session: session.id,
+        provider: session.provider,
+        sub: session.subject,
+      },
       'a user has logged out',
     )
     return session

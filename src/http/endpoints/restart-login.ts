@@ -2,6 +2,7 @@ import type { FastifyReply, FastifyRequest } from 'fastify'
 import { Fault } from '../../errors.ts'
 import { parseStepUpKey } from '../../gate/admit.ts'
 import type { Facts } from '../../gate/verdict.ts'
+import { providerLabel } from '../../telemetry/metrics.ts'
 import { contextOf } from '../context.ts'
 import { kindOf } from '../answers/send.ts'
 import type { LoginState } from '../cookies/login-state.ts'
@@ -22,7 +23,8 @@ export async function restartLogin(
 ): Promise<FastifyReply> {
   const { facts } = contextOf(request)
   if (!canRedirect(services, request)) throw new Fault('login_failed', { cause: new Error(problem) })
-  if ((await findSession(services, request)) !== null)
+  const session = await findSession(services, request)
+  if (session !== null && session.provider === state.provider)
     return reply.header('cache-control', 'no-store').redirect(targetOf(state, facts), 302)
   return repeatLogin(services, request, reply, state, problem)
 }
@@ -55,10 +57,14 @@ export function repeatLogin(
         'accepts cookies.',
     })
   }
-  metrics.logins.inc({ outcome: 'begun_anew' })
-  request.log.info({ event: 'login_begun_anew', id: request.id, problem, tries }, 'a callback could not be used')
+  metrics.logins.inc({ outcome: 'begun_anew', ...providerLabel(state.provider) })
+  request.log.info(
+    { event: 'login_begun_anew', id: request.id, provider: state.provider, problem, tries },
+    'a callback could not be used',
+  )
   const url = loginUrlOf(services, facts, state)
   url.searchParams.set(TRIES, String(tries))
+  if (state.provider !== undefined) url.searchParams.set('provider', state.provider)
   if (afterRefusal) url.searchParams.set(AFTER_REFUSAL, '1')
   return reply
     .header('cache-control', 'no-store')

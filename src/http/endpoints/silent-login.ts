@@ -20,7 +20,8 @@ const NEEDS_INTERACTION = new Set(['interaction_required', 'consent_required', '
 /**
  * `GET silent`: a login with `prompt=none` in a frame. `user` is the `user` that
  * `GET session` returned to the page, so that another user's login is noticed. With
- * `keep`, the login does not replace the session.
+ * `keep`, the login does not replace the session. Of several providers, asks that of the session, otherwise the one that
+ * this browser last logged in at.
  * @see https://openid.net/specs/openid-connect-core-1_0.html#AuthRequest
  */
 export const silent: Endpoint = (services) => async (request, reply) => {
@@ -35,9 +36,11 @@ export const silent: Endpoint = (services) => async (request, reply) => {
     const before = await findSession(services, request)
     const keep = parameters.has('keep')
     if (keep && before === null) return sendOutcome(services, request, reply, 'login_required')
+    const provider = services.providers.find(before?.provider ?? services.cookies.choice(request.headers.cookie))
+    if (provider === null) return sendOutcome(services, request, reply, 'login_required')
     const pageUser = parameters.get('user') ?? ''
     const { url, setCookie } = await beginLogin(services, context, {
-      provider: services.providers.of(before ?? {}),
+      provider,
       target: `${services.config.basePath}/${SILENT_DONE}`,
       silent: true,
       keep,
