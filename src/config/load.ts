@@ -15,6 +15,7 @@ import {
   type ResolvedRoute,
   type Route,
   schema,
+  type SessionSettings,
 } from './schema.ts'
 import { readYaml, type YamlText } from './yaml.ts'
 
@@ -138,7 +139,10 @@ function locate(written: Written, { path, part = 'value', message, instead = nul
   }
 }
 
-/** Applies the defaults that depend on other keys: the provider's preset, a route's upstream, no token on public routes. */
+/**
+ * Applies the defaults that depend on other keys: the provider's preset, the path of the cookies, a route's upstream, no
+ * token on public routes.
+ */
 function inherit(config: ResolvedConfig, written: unknown, broken: readonly KeyPath[]): ResolvedConfig {
   // The list is undefined if it could not be resolved, and so is each route that could not be resolved.
   const resolved: (ResolvedRoute | undefined)[] | undefined = config.routes
@@ -148,20 +152,31 @@ function inherit(config: ResolvedConfig, written: unknown, broken: readonly KeyP
     const token = route.access === 'public' && grant === null ? { ...route.token, grant: 'none' } : route.token
     return { ...route, upstream: route.upstream ?? config.upstream, token }
   })
+  const isBroken = (at: KeyPath): boolean => broken.some((path) => at.every((step, i) => path[i] === step))
   const applyPreset = <P extends ProviderSection>(provider: P, at: KeyPath): P =>
-    broken.some((path) => at.every((step, i) => path[i] === step)) ? provider : withPreset(provider)
+    isBroken(at) ? provider : withPreset(provider)
   const { provider, providers } = config
   // oxlint-disable-next-line typescript/no-unsafe-type-assertion -- missing values are those of the argument
   return {
     ...config,
     provider: provider && applyPreset(provider, ['provider']),
     providers: providers && mapValues(providers, (one, name) => applyPreset(one, ['providers', name])),
+    session:
+      isBroken(['session']) || isBroken(['basePath'])
+        ? config.session
+        : withCookiePath(config.session, config.basePath),
     routes,
   } as ResolvedConfig
 }
 
 function mapValues<T, U>(map: Readonly<Record<string, T>>, change: (value: T, key: string) => U): Record<string, U> {
   return Object.fromEntries(Object.entries(map).map(([key, value]) => [key, change(value, key)]))
+}
+
+/** Fills in the path of the cookies: the path above the gateway's own endpoints, so that gateways on one host never share it. */
+function withCookiePath(session: ResolvedConfig['session'], basePath: string): SessionSettings {
+  const path = session.cookie.path ?? (basePath.slice(0, basePath.lastIndexOf('/')) || '/')
+  return { ...session, cookie: { ...session.cookie, path } }
 }
 
 /** Returns the route with its upstream, which is not null once the rules have found no problem. */
@@ -226,6 +241,7 @@ export function loadConfig({ file, env, files, fallbackKey }: LoadOptions): { co
     providers:
       resolved.providers &&
       mapValues(resolved.providers, (one, name) => ({ ...checkedProvider(one, name), title: one.title })),
+    session: withCookiePath(resolved.session, resolved.basePath),
     routes: resolved.routes.map(checkedRoute),
   }
   if (config.session.keys.length === 0) config.session.keys = [fallbackKey ?? randomBytes(32)]

@@ -1,5 +1,5 @@
 import type { Static } from 'typebox'
-import { addressRange, listen, origin, upstream, type Upstream } from './value-types/address.ts'
+import { addressRange, listen, origin, publicOrigin, upstream, type Upstream } from './value-types/address.ts'
 import { duration, orOff, rate } from './value-types/amount.ts'
 import { list, map, textual } from './value-types/collection.ts'
 import { bearerSecret, headerName, hostName } from './value-types/http.ts'
@@ -35,12 +35,19 @@ export const schema = group('Configuration of Gatehouse.', {
     description:
       'The address that the gateway listens on: `host:port` or `unix:/path`. Changing it requires a restart.',
   }),
-  publicUrl: leaf(list(origin, { min: 1, single: true }), {
+  publicUrl: leaf(list(publicOrigin, { min: 1, single: true }), {
     default: undefined,
     description:
       'The origins at which browsers reach the application. Logins start from and return to these origins ' +
       'only. A request belongs to the origin that its `Host` header names, and to the first origin if none ' +
-      'matches.',
+      'matches. With `loginHost`, the first label may be `*`, which stands for exactly one label, as in ' +
+      '`https://*.example.com`.',
+  }),
+  loginHost: leaf(origin, {
+    default: null,
+    description:
+      'The origin of `publicUrl` at which all logins, callbacks and returns from a logout take place, so that the ' +
+      'provider knows only this host. Requires `session.cookie.domain`. By default each host has its own login.',
   }),
   basePath: leaf(basePath, {
     default: '/oauth2',
@@ -196,10 +203,16 @@ export type ProviderSettings = Omit<ProviderSection, 'issuer' | 'responseMode'> 
   responseMode: NonNullable<ProviderSection['responseMode']>
 }
 
+/** The settings of sessions, with the path of the cookies filled in. */
+export type SessionSettings = Omit<ResolvedConfig['session'], 'cookie'> & {
+  cookie: Omit<ResolvedConfig['session']['cookie'], 'path'> & { path: string }
+}
+
 /** A valid configuration with all keys: durations in ms, sizes in bytes, and null for values that are not given. */
-export type Config = Omit<ResolvedConfig, 'provider' | 'providers' | 'routes'> & {
+export type Config = Omit<ResolvedConfig, 'provider' | 'providers' | 'session' | 'routes'> & {
   provider: ProviderSettings | null
   providers: Record<string, ProviderSettings & { title: string | null }> | null
+  session: SessionSettings
   routes: Route[]
 }
 

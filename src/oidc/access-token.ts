@@ -1,7 +1,9 @@
 import { createHash } from 'node:crypto'
-import { errors, type JWTPayload } from 'jose'
+import { decodeJwt, errors, type JWTPayload } from 'jose'
 import { LRUCache } from 'lru-cache'
+import { presetOf } from '../config/presets/apply.ts'
 import { Fault, causes } from '../errors.ts'
+import { accessTokenIssuers, mayHaveIssued } from './issuer.ts'
 import { jwtType } from './jwks.ts'
 import type { Provider } from './provider.ts'
 import type { Providers } from './providers.ts'
@@ -48,9 +50,17 @@ export function createAccessTokens(providers: Providers): AccessTokens {
     now: number,
   ): Promise<Remembered | string> {
     const { configuration, keys } = await provider.discovered()
-    const { issuer } = configuration.serverMetadata()
+    const server = configuration.serverMetadata()
+    const preset = presetOf(provider.settings, server.token_endpoint)
+    let issuer = server.issuer
     try {
-      const claims = await keys.verify(token, { issuer, audience: [...audiences], requiredClaims: ['exp', 'sub'] }, now)
+      const { iss, aud } = decodeJwt(token)
+      issuer = accessTokenIssuers(server, preset).find((one) => mayHaveIssued(one, iss ?? '')) ?? issuer
+      const audienceClaim = aud === undefined ? preset?.audienceClaim : undefined
+      const audience = audienceClaim === undefined ? { audience: [...audiences] } : {}
+      const claims = await keys.verify(token, { issuer, ...audience, requiredClaims: ['exp', 'sub'] }, now)
+      if (audienceClaim !== undefined && !audiences.includes(String(claims[audienceClaim])))
+        return `its ${audienceClaim} is ${shown(claims[audienceClaim])}, not ${audiences.map(shown).join(' or ')}`
       // The gateway does not check that the client has the key to which the token is bound, so the token may be stolen:
       // https://www.rfc-editor.org/rfc/rfc7800#section-3
       if ('cnf' in claims) return 'it is bound to a key of the client (cnf)'
@@ -82,7 +92,7 @@ export function createAccessTokens(providers: Providers): AccessTokens {
       else if (!TYPES.has(type)) why = `its typ is ${shown(type)}, not at+jwt`
       else {
         const allowed = providers.all.filter(({ name }) => names?.includes(name ?? '') ?? true)
-        for (const provider of providers.mayHaveIssued(token, allowed)) {
+        for (const provider of providers.mayHaveIssued(token, allowed, issuersOf)) {
           const result = await verifyFor(provider, { token, audiences, type }, now)
           if (typeof result !== 'string') {
             verified.set(key, result)
@@ -95,6 +105,13 @@ export function createAccessTokens(providers: Providers): AccessTokens {
       return null
     },
   }
+}
+
+function issuersOf(provider: Provider): readonly string[] {
+  const found = provider.peek()
+  if (found === null) return [provider.settings.issuer]
+  const server = found.configuration.serverMetadata()
+  return accessTokenIssuers(server, presetOf(provider.settings, server.token_endpoint))
 }
 
 /** Returns the reason why a token is refused. Quotes the token's claims only if its signature is valid. */

@@ -2,9 +2,12 @@ import { authorizationCodeGrant, type IDToken } from 'openid-client'
 import { Fault } from '../errors.ts'
 import type { CodeOrError } from './authorization-response.ts'
 import { verifiedClaims } from './claims.ts'
-import { isTemplate, mayHaveIssued } from './issuer.ts'
-import { announcedIssuer, type Provider } from './provider.ts'
-import { NOT_DELIVERED, toLoginFault } from './oauth-errors.ts'
+import { deriveDpopKey } from './dpop.ts'
+import { readIdToken, requireNonce } from './id-token.ts'
+import { isTemplate, withOrigin } from './issuer.ts'
+import { announcedIssuer, isIssuer, type Provider } from './provider.ts'
+import { NOT_DELIVERED, toLoginFault, withPkceAdvice } from './oauth-errors.ts'
+import { UNVERIFIED_ID_TOKEN } from './oauth-responses.ts'
 import { isIdentifier, toTokenSet, type Claims, type TokenSet } from './token-set.ts'
 
 /**
@@ -32,6 +35,8 @@ export interface LoginChecks {
   readonly state: string
   readonly nonce: string
   readonly codeVerifier: string
+  /** The secret from which the login's DPoP key is derived. */
+  readonly dpopSecret: string
   /** The requested maximum age in seconds, or `null`. */
   readonly maxAge: number | null
   /** The requested `acr` values, one of which the ID token must have, or `null`. */
@@ -47,10 +52,10 @@ export interface LoginChecks {
 export function requireIssuer(provider: Provider, { type, iss }: CodeOrError): void {
   const announced = provider.peek()?.configuration.serverMetadata().authorization_response_iss_parameter_supported
   const missing = iss === null && type === 'code' && announced === true
-  if (!missing && (iss === null || mayHaveIssued(announcedIssuer(provider), iss))) return
+  if (!missing && (iss === null || isIssuer(provider, iss))) return
   const what = missing
     ? 'the callback has no iss, although the provider announces one'
-    : 'the callback’s iss is not the provider’s'
+    : `the callback has iss ${JSON.stringify(iss).slice(0, 200)}, expected ${announcedIssuer(provider)}`
   throw new Fault('login_failed', { cause: new Error(what) })
 }
 
@@ -67,6 +72,7 @@ export async function redeemCode(
 ): Promise<LoginResult> {
   const found = await provider.discovered()
   requireIssuer(provider, answer)
+  const { tolerate } = provider.settings
   const url = new URL(checks.redirectUri)
   url.search = new URLSearchParams({
     code: answer.code,
@@ -74,21 +80,30 @@ export async function redeemCode(
     // `requireIssuer` has already checked the response's own `iss`.
     iss: found.configuration.serverMetadata().issuer,
   }).toString()
+  const dpopKey = provider.settings.dpop === 'on' ? deriveDpopKey(checks.dpopSecret) : null
   try {
-    const response = await authorizationCodeGrant(found.configuration, url, {
-      expectedState: checks.state,
-      expectedNonce: checks.nonce,
-      pkceCodeVerifier: checks.codeVerifier,
-      idTokenExpected: true,
-    })
+    const response = await authorizationCodeGrant(
+      found.configuration,
+      url,
+      {
+        expectedState: checks.state,
+        ...(tolerate.includes('no-pkce') ? {} : { pkceCodeVerifier: checks.codeVerifier }),
+      },
+      undefined,
+      await found.proofs.optionsFor(found.configuration, dpopKey),
+    )
     found.warnings.checkOfflineToken(response)
-    const idTokenClaims = response.claims()
-    const idToken = response.id_token
-    if (idTokenClaims === undefined || idToken === undefined) throw new Error('the token response has no ID token')
+    const { [UNVERIFIED_ID_TOKEN]: unverified } = response
+    if (unverified === undefined) throw new Error('the token response has no ID token')
+    const { idToken, idTokenClaims } = readIdToken(unverified, provider, found)
+    requireNonce(idTokenClaims, checks.nonce, tolerate.includes('missing-nonce'))
     if (!isIdentifier(idTokenClaims.sub)) throw new Error('the ID token’s sub is empty or too long')
-    const claims = await verifiedClaims(provider, found, { idToken, idTokenClaims, accessToken: response.access_token })
-    if (answer.iss !== null && answer.iss !== idTokenClaims.iss)
-      throw new Fault('login_failed', { cause: new Error('the callback’s iss is not that of the ID token') })
+    const tokens = toTokenSet(response, now, null, dpopKey)
+    const claims = await verifiedClaims(provider, found, { idToken, idTokenClaims, tokens })
+    if (answer.iss !== null && !namesOf(idTokenClaims.iss, provider).includes(answer.iss))
+      throw new Fault('login_failed', {
+        cause: new Error(`the callback has iss ${answer.iss}, the ID token ${idTokenClaims.iss}`),
+      })
     requireAcr(checks.acrValues, idTokenClaims.acr)
     requireAge(checks.maxAge, idTokenClaims.auth_time, now)
     const { issuer: named } = found.configuration.serverMetadata()
@@ -98,11 +113,16 @@ export async function redeemCode(
       idToken,
       idTokenClaims,
       claims,
-      tokens: toTokenSet(response, now),
+      tokens,
     }
   } catch (error) {
-    throw toLoginFault(error)
+    throw toLoginFault(withPkceAdvice(error))
   }
+}
+
+/** Returns the `iss` that an authorization response may have beside an ID token with this issuer. */
+function namesOf(issuer: string, { settings: { browserIssuerUrl } }: Provider): readonly string[] {
+  return browserIssuerUrl === null ? [issuer] : [issuer, withOrigin(issuer, browserIssuerUrl)]
 }
 
 function requireAcr(wanted: readonly string[] | null, got: unknown): void {

@@ -1,11 +1,11 @@
-import { decodeJwt, decodeProtectedHeader, type JWTPayload } from 'jose'
-import { refreshTokenGrant, type IDToken, type TokenEndpointResponse } from 'openid-client'
+import { decodeJwt } from 'jose'
+import { refreshTokenGrant } from 'openid-client'
 import { causes } from '../errors.ts'
 import { withDeadline } from '../resilience/deadline.ts'
 import type { Log } from '../telemetry/log.ts'
 import { userinfo, verifiedClaims } from './claims.ts'
+import { readIdToken, type Identity } from './id-token.ts'
 import { mayHaveIssued } from './issuer.ts'
-import { idTokenAlgorithms } from './metadata.ts'
 import { UNVERIFIED_ID_TOKEN, refreshTokenFromError } from './oauth-responses.ts'
 import type { Discovered, Provider } from './provider.ts'
 import { toTokenSet, type Claims, type TokenSet } from './token-set.ts'
@@ -13,7 +13,7 @@ import { toTokenSet, type Claims, type TokenSet } from './token-set.ts'
 export interface RefreshResult {
   readonly tokens: TokenSet
   /** `null` if the response had no new ID token, or if the new ID token was unusable. */
-  readonly identity: { readonly idToken: string; readonly idTokenClaims: IDToken } | null
+  readonly identity: Identity | null
   /** `null` if the claims are unchanged. */
   readonly claims: Claims | null
 }
@@ -58,20 +58,24 @@ export async function refreshTokens(
   // A store may contain sessions from an earlier configuration. Their refresh tokens must not reach this provider.
   if (!mayHaveIssued(found.configuration.serverMetadata().issuer, previous.issuer))
     throw new ForeignIdentity(`the session belongs to another provider: ${previous.issuer}`)
-  const response = await refreshTokenGrant(found.configuration, refreshToken).catch(async (error: unknown) => {
+  const { configuration, proofs } = found
+  const proof = await proofs.optionsFor(configuration, previous.tokens.dpopKey ?? null)
+  const response = await refreshTokenGrant(configuration, refreshToken, {}, proof).catch(async (error: unknown) => {
     const rotated = refreshTokenFromError(error)
     if (rotated !== null && rotated !== refreshToken) await saveRefreshToken(rotated)
     throw error
   })
   const tokens = toTokenSet(response, now, previous.tokens)
-  const identity = identityOf(provider, found, previous, response).catch((error: unknown) => {
-    if (error instanceof ForeignIdentity) throw error
-    log.warn(
-      { event: 'claims_not_renewed', cause: causes(error) },
-      'tokens were refreshed, and the claims are unchanged',
-    )
-    return { identity: null, claims: null }
-  })
+  const identity = identityOf(provider, found, previous, tokens, response[UNVERIFIED_ID_TOKEN]).catch(
+    (error: unknown) => {
+      if (error instanceof ForeignIdentity) throw error
+      log.warn(
+        { event: 'claims_not_renewed', cause: causes(error) },
+        'tokens were refreshed, and the claims are unchanged',
+      )
+      return { identity: null, claims: null }
+    },
+  )
   if (tokens.refreshToken !== null && tokens.refreshToken !== refreshToken) {
     // The old refresh token is spent, so the new one must not be lost if this process ends while it waits for keys or
     // userinfo.
@@ -86,56 +90,34 @@ async function identityOf(
   provider: Provider,
   found: Discovered,
   previous: Previous,
-  { access_token: accessToken, [UNVERIFIED_ID_TOKEN]: idToken }: TokenEndpointResponse,
+  tokens: TokenSet,
+  idToken: unknown,
 ): Promise<Pick<RefreshResult, 'identity' | 'claims'>> {
   if (idToken === undefined) {
-    const claims = await freshUserInfo(provider, found, previous, accessToken)
+    const claims = await freshUserInfo(provider, found, previous, tokens)
     return { identity: null, claims: claims === null ? null : keepLoginClaims(previous.claims, claims) }
   }
-  const identity = readIdentity(idToken, provider, found, previous)
-  const claims = await verifiedClaims(provider, found, { ...identity, accessToken })
+  requireSameIdentity(idToken, provider.settings.clientId, previous)
+  const identity = readIdToken(idToken, provider, found)
+  const claims = await verifiedClaims(provider, found, { ...identity, tokens })
   return { identity, claims: keepLoginClaims(previous.claims, claims) }
 }
 
 /**
- * Checks an ID token from a refresh, except its signature and times. Throws `ForeignIdentity` if the token has another
- * `iss`, `sub` or audience, even if it also has other problems.
+ * Throws `ForeignIdentity` if an ID token from a refresh has another `iss`, `sub` or audience, even if the token also has
+ * other problems.
  * @see https://openid.net/specs/openid-connect-core-1_0.html#RefreshTokenResponse
  */
-function readIdentity(
-  idToken: unknown,
-  { settings }: Provider,
-  { configuration }: Discovered,
-  previous: Previous,
-): { idToken: string; idTokenClaims: IDToken } {
-  if (typeof idToken !== 'string') throw new Error('the ID token is not a text')
-  const claims = decodeJwt(idToken)
-  const { iss, sub, aud } = claims
+function requireSameIdentity(idToken: unknown, clientId: string, previous: Previous): void {
+  if (typeof idToken !== 'string') return
+  const { iss, sub, aud } = decodeJwt(idToken)
   const audience = aud === undefined ? [] : [aud].flat()
   const isForeign =
     (iss !== undefined && iss !== previous.issuer) ||
     (sub !== undefined && sub !== previous.subject) ||
-    (audience.length > 0 && !audience.includes(settings.clientId))
+    (audience.length > 0 && !audience.includes(clientId))
   if (isForeign)
     throw new ForeignIdentity('the refreshed ID token names another issuer or sub, or is for another client')
-  const { alg = 'none' } = decodeProtectedHeader(idToken)
-  const allowed = idTokenAlgorithms(configuration.serverMetadata())
-  if (!allowed.includes(alg)) throw new Error(`the ID token is signed with ${alg}, not with ${allowed.join(' or ')}`)
-  if (audience.length > 1 && claims['azp'] !== settings.clientId)
-    throw new Error('the ID token is for several clients, and its azp does not name this one')
-  if (!isComplete(claims)) throw new Error('the ID token lacks iss, sub, aud, exp or iat')
-  return { idToken, idTokenClaims: claims }
-}
-
-function isComplete(claims: JWTPayload): claims is IDToken {
-  const { iss, sub, aud, exp, iat } = claims
-  const texts: unknown[] = [iss, sub, ...[aud].flat()]
-  return (
-    texts.length > 2 &&
-    texts.every((one) => typeof one === 'string') &&
-    typeof exp === 'number' &&
-    typeof iat === 'number'
-  )
 }
 
 /**
@@ -146,11 +128,11 @@ async function freshUserInfo(
   provider: Provider,
   found: Discovered,
   { idToken, subject }: Previous,
-  accessToken: string,
+  tokens: TokenSet,
 ): Promise<Claims | null> {
   if (!provider.settings.userinfo) return null
   const signed: Claims = decodeJwt(idToken)
-  return { ...(await userinfo(provider, found, accessToken, subject)), ...signed }
+  return { ...(await userinfo(provider, found, tokens, subject)), ...signed }
 }
 
 function keepLoginClaims(before: Claims, fresh: Claims): Claims {

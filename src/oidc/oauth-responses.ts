@@ -1,10 +1,7 @@
 import { ResponseBodyError, type CustomFetch } from 'openid-client'
 import { numberFrom } from '../config/numbers.ts'
 
-/**
- * The member to which the unverified ID token of a token response is moved. The ID token of a login stays in
- * `id_token`.
- */
+/** The member to which the ID token of a token response is moved, because `readIdToken` checks it. */
 export const UNVERIFIED_ID_TOKEN = 'unverified_id_token'
 
 type Json = ResponseBodyError['cause']
@@ -13,8 +10,8 @@ type Json = ResponseBodyError['cause']
 class UnusableAccessToken extends Error {
   readonly refreshToken: string
 
-  constructor(refreshToken: string) {
-    super('the response has a refresh token but no usable access token')
+  constructor(refreshToken: string, problem: string) {
+    super(`the response has a refresh token, but ${problem}`)
     this.refreshToken = refreshToken
   }
 }
@@ -28,10 +25,16 @@ export function refreshTokenFromError(error: unknown): string | null {
  * Creates a `fetch` for the provider's OAuth endpoints. This `fetch` reads each response before openid-client does,
  * because openid-client discards tokens if another member is malformed, and discards an OAuth error if the response has
  * an unexpected status or a WWW-Authenticate header. Rejects with `ResponseBodyError` for an OAuth error with any
- * status. Calls `onSuccess` after each successful grant or pushed request.
+ * status. Calls `onSuccess` after each successful grant or pushed request, and `onRefusedClient` with the request's headers
+ * if the provider answers `invalid_client`.
  * @see https://www.rfc-editor.org/rfc/rfc6749#section-5.2
  */
-export function oauthResponses(fetch: CustomFetch, onSuccess: () => void): CustomFetch {
+export function oauthResponses(
+  fetch: CustomFetch,
+  onSuccess: () => void,
+  onRefusedClient: (headers: Headers) => void,
+  onTokenType: (type: unknown) => void,
+): CustomFetch {
   return async (url, options) => {
     const response = await fetch(url, options)
     // `causes` reports this URL.
@@ -39,21 +42,29 @@ export function oauthResponses(fetch: CustomFetch, onSuccess: () => void): Custo
     if (options.method !== 'POST') return response
     const body = await jsonOf(response)
     const grant = options.body instanceof URLSearchParams ? options.body.get('grant_type') : null
-    if (body !== null && !(response.ok && isText(body['access_token'])) && isOAuthError(body))
+    const hasProof = 'dpop' in options.headers
+    if (body !== null && !(response.ok && isText(body['access_token'])) && isOAuthError(body)) {
+      // openid-client repeats the request with the nonce, unless it reads a WWW-Authenticate header first.
+      if (hasProof && body.error === 'use_dpop_nonce' && response.headers.has('dpop-nonce'))
+        return Response.json(body, { status: 400, headers: { 'dpop-nonce': response.headers.get('dpop-nonce') ?? '' } })
+      if (body.error === 'invalid_client') onRefusedClient(new Headers(options.headers))
       throw new ResponseBodyError('server responded with an error', { cause: body, response })
+    }
     if (body === null || !response.ok) return response
     const { refresh_token: refreshToken } = body
-    if (grant !== null && isText(refreshToken) && !isUsable(body)) throw new UnusableAccessToken(refreshToken)
+    const problem = grant === null ? null : problemOf(body, hasProof)
+    if (problem !== null && isText(refreshToken)) throw new UnusableAccessToken(refreshToken, problem)
     const isTokens = grant !== null && isText(body['access_token'])
-    if (isTokens && !isUsable(body)) throw new Error('the access token or its type is not usable')
+    if (isTokens && problem !== null) throw new Error(problem)
     if (!isTokens && !isText(body['request_uri'])) return response
     onSuccess()
-    return isTokens ? json(200, tokenResponse(body, grant)) : json(201, pushedResponse(body))
+    if (isTokens && hasProof) onTokenType(body['token_type'])
+    return isTokens ? json(200, tokenResponse(body)) : json(201, pushedResponse(body))
   }
 }
 
 /** Returns a token response that openid-client accepts, with malformed optional members corrected or dropped. */
-function tokenResponse(body: Json, grant: string): Json {
+function tokenResponse(body: Json): Json {
   const { id_token: idToken, refresh_token: refreshToken, expires_in: expiresIn, scope, ...rest } = body
   const lifetime = numberFrom(expiresIn)
   const scopes = Array.isArray(scope) ? scope.filter(isText).join(' ') : scope
@@ -65,21 +76,25 @@ function tokenResponse(body: Json, grant: string): Json {
     ...(lifetime === null ? {} : { expires_in: lifetime }),
     ...(isText(refreshToken) ? { refresh_token: refreshToken } : {}),
     ...(isText(scopes) ? { scope: scopes } : {}),
-    ...(hasIdToken ? { [grant === 'authorization_code' ? 'id_token' : UNVERIFIED_ID_TOKEN]: idToken } : {}),
+    ...(hasIdToken ? { [UNVERIFIED_ID_TOKEN]: idToken } : {}),
   }
 }
 
 /**
- * Returns whether the access token is a bearer token and has only characters that a header can carry.
+ * Returns why the access token cannot be used, or `null`. It must have only characters that a header can carry, and be a
+ * bearer token or, if the request had a proof, bound to the key of the proof.
  * @see https://www.rfc-editor.org/rfc/rfc6749#section-7.1
  * @see https://www.rfc-editor.org/rfc/rfc6749#appendix-A.12
+ * @see https://www.rfc-editor.org/rfc/rfc9449#section-5
  */
-function isUsable({ access_token: accessToken, token_type: type = null }: Json): boolean {
-  return (
-    isText(accessToken) &&
-    /^[\x20-\x7e]+$/.test(accessToken) &&
-    (type === null || (isText(type) && type.toLowerCase() === 'bearer'))
-  )
+function problemOf({ access_token: accessToken, token_type: type = null }: Json, hasProof: boolean): string | null {
+  if (!isText(accessToken) || !/^[\x20-\x7e]+$/.test(accessToken)) return 'the access token is not usable'
+  if (type === null) return null
+  const name = isText(type) ? type.toLowerCase() : ''
+  if (name === 'bearer' || (hasProof && name === 'dpop')) return null
+  return name === 'dpop'
+    ? 'the access token is bound to a key (token_type DPoP): set provider.dpop: on'
+    : 'the type of the access token is not usable'
 }
 
 /**

@@ -18,17 +18,19 @@ import type { Log } from '../telemetry/log.ts'
 import type { Metrics } from '../telemetry/metrics.ts'
 import type { Tracing } from '../telemetry/tracing.ts'
 import { clientAuthentication } from './client-authentication.ts'
-import { isTemplate } from './issuer.ts'
-import { CLOCK_TOLERANCE_S, createSigningKeys, type SigningKeys } from './jwks.ts'
-import { readMetadata } from './metadata.ts'
+import { createProviderProofs, type ProviderProofs } from './dpop.ts'
+import { isTemplate, mayHaveIssued, withOrigin } from './issuer.ts'
+import { createSigningKeys, type SigningKeys } from './jwks.ts'
+import { readMetadata, type Metadata } from './metadata.ts'
 import { oauthResponses } from './oauth-responses.ts'
 import { createObservedCalls, createTransport } from './transport.ts'
 import { createWarnings, type Warnings } from './warnings.ts'
 
-export interface Discovered {
+export interface Discovered extends Pick<Metadata, 'authorizationEndpoints'> {
   readonly configuration: Configuration
   readonly keys: SigningKeys
   readonly warnings: Warnings
+  readonly proofs: ProviderProofs
 }
 
 /** The OpenID provider. Its metadata is read in the background, with retries, and again at intervals. */
@@ -57,8 +59,20 @@ export function announcedIssuer(provider: Provider): string {
   return provider.peek()?.configuration.serverMetadata().issuer ?? provider.settings.issuer
 }
 
+/**
+ * Returns whether `iss` in a request of a browser names the provider. In a split horizon, the provider may name itself by
+ * the origin that browsers reach.
+ */
+export function isIssuer(provider: Provider, iss: string): boolean {
+  const issuer = announcedIssuer(provider)
+  const { browserIssuerUrl } = provider.settings
+  return (
+    mayHaveIssued(issuer, iss) ||
+    (browserIssuerUrl !== null && mayHaveIssued(withOrigin(issuer, browserIssuerUrl), iss))
+  )
+}
+
 const discoveryPauseMs = exponentialBackoff(1_000, 30_000)
-const MAX_METADATA_AGE_MS = 12 * 3_600_000
 /** The shortest time between two reads of the metadata after failed calls. */
 const REREAD_PAUSE_MS = 10_000
 
@@ -67,12 +81,10 @@ export function openProvider(
   wholeLog: Log,
   metrics: Metrics,
   tracing: Tracing | null,
-  metadataAge = MAX_METADATA_AGE_MS,
 ): Provider {
   const log = first.name === undefined ? wholeLog : wholeLog.child({ provider: first.name })
   const warnings = createWarnings(log)
-  const open = (settings: ProviderSettings): Client =>
-    openClient(settings, { log, metrics, tracing, metadataAge, warnings })
+  const open = (settings: ProviderSettings): Client => openClient(settings, { log, metrics, tracing, warnings })
   let current = open(first)
   let next: Client | null = null
 
@@ -126,24 +138,17 @@ interface ClientServices {
   readonly log: Log
   readonly metrics: Metrics
   readonly tracing: Tracing | null
-  readonly metadataAge: number
   readonly warnings: Warnings
 }
 
 interface Known extends Discovered {
-  readonly server: ServerMetadata
+  readonly metadata: Metadata
 }
 
-function openClient(
-  settings: ProviderSettings,
-  { log, metrics, tracing, metadataAge, warnings }: ClientServices,
-): Client {
+function openClient(settings: ProviderSettings, { log, metrics, tracing, warnings }: ClientServices): Client {
   const calls = createObservedCalls(metrics, tracing, settings.name)
-  const transport = createTransport({
-    ca: settings.caFile?.content ?? null,
-    timeout: settings.timeout,
-    observe: calls.observe,
-  })
+  const transport = createTransport({ settings, observe: calls.observe })
+  const proofs = createProviderProofs()
   const reads = singleFlight<'metadata', Known>()
   const mayReread = createLimiter(1, REREAD_PAUSE_MS)
   let successes = 0
@@ -155,7 +160,8 @@ function openClient(
 
   const fetch: CustomFetch = async (url, options) => {
     try {
-      const response = await transport.fetch(url, options)
+      const response = await transport.fetch(url, proofs.withProof(url, options))
+      proofs.noteNonce(url, response)
       // A cache may answer a GET with an old `Date`.
       if (options.method !== 'GET') warnings.checkDate(response)
       if (hasMoved(response)) void rereadAfterFailure()
@@ -166,26 +172,38 @@ function openClient(
     }
   }
   const keys = createSigningKeys({
-    address: () => known?.server.jwks_uri ?? '',
+    address: () => known?.metadata.server.jwks_uri ?? '',
     fetch,
+    clockTolerance: settings.clockTolerance,
     readAgain: rereadAfterFailure,
   })
 
   async function discover(): Promise<Known> {
-    const server = await readMetadata(settings, transport.fetch, closing.signal)
-    if (known !== null && isDeepStrictEqual(server, known.server)) return known
+    const metadata = await readMetadata(settings, transport.fetch, closing.signal)
+    if (known !== null && isDeepStrictEqual(metadata, known.metadata)) return known
+    const { server, authorizationEndpoints } = metadata
     calls.learn(server)
-    const oauthFetch = oauthResponses(fetch, () => {
-      successes += 1
-    })
-    return { configuration: await configurationOf(settings, server, oauthFetch), keys, warnings, server }
+    const oauthFetch = oauthResponses(
+      fetch,
+      () => {
+        successes += 1
+      },
+      (headers) => {
+        if (!settings.tolerate.includes('basic-unencoded')) warnings.checkBasic(headers)
+      },
+      (type) => {
+        warnings.checkBinding(type)
+      },
+    )
+    const configuration = await configurationOf(settings, server, oauthFetch)
+    return { configuration, authorizationEndpoints, keys, warnings, proofs, metadata }
   }
 
   function logDiscovery(found: Known): void {
     const { issuer } = settings
     if (known === null) log.info({ event: 'provider_discovered', issuer }, 'the provider has been discovered')
     else if (known !== found) {
-      const changed = changedMembers(known.server, found.server)
+      const changed = changedMembers(known.metadata.server, found.metadata.server)
       log.info({ event: 'provider_changed', issuer, changed }, 'the provider’s metadata has changed')
     }
   }
@@ -207,7 +225,7 @@ function openClient(
         if (found !== known || failures > 0) successes += 1
         known = found
         failures = 0
-        schedule(metadataAge)
+        schedule(settings.metadataAge)
         return found
       } catch (error) {
         logFailure(error)
@@ -277,7 +295,7 @@ async function configurationOf(
   fetch: CustomFetch,
 ): Promise<Configuration> {
   const auth = await clientAuthentication(settings, server)
-  const client = { [clockTolerance]: CLOCK_TOLERANCE_S }
+  const client = { [clockTolerance]: settings.clockTolerance / 1000 }
   // openid-client accepts an issuer template only in its own discovery of `KNOWN_TEMPLATE`. `customFetch` answers that
   // discovery with the metadata that the gateway has already read.
   const configuration = isTemplate(server.issuer)
@@ -289,6 +307,8 @@ async function configurationOf(
   // openid-client multiplies the timeout by 1000, and 1.001 × 1000 is not an integer in floating point, so the timeout
   // is rounded up to whole seconds. The transport enforces the exact time limit.
   configuration.timeout = Math.ceil(settings.timeout / 1000)
-  if (new URL(settings.issuer).protocol === 'http:') allowInsecureRequests(configuration)
+  // `readMetadata` has checked that plain http is allowed for every endpoint that uses it.
+  const usesHttp = Object.values(server).some((value) => typeof value === 'string' && value.startsWith('http:'))
+  if (usesHttp) allowInsecureRequests(configuration)
   return configuration
 }

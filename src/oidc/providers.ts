@@ -3,7 +3,7 @@ import type { Log } from '../telemetry/log.ts'
 import type { Metrics } from '../telemetry/metrics.ts'
 import type { Tracing } from '../telemetry/tracing.ts'
 import { mayHaveIssued } from './issuer.ts'
-import { announcedIssuer, openProvider, type Provider } from './provider.ts'
+import { announcedIssuer, isIssuer, openProvider, type Provider } from './provider.ts'
 import { unverifiedClaims } from './token-set.ts'
 
 /** The members of a session that say which provider it belongs to. */
@@ -28,10 +28,15 @@ export interface Providers {
   /** Returns the providers that may issue tokens with this `iss`. */
   issuing(iss: string): readonly Provider[]
   /**
-   * Returns those of `among` that may have issued a token, by its unverified `iss`. If none has that issuer, returns those
+   * Returns those of `among` that may have issued a token, by its unverified `iss`. A provider has the issuers that
+   * `issuersOf` returns, by default the one in its metadata. If none has that issuer, returns those
    * that have not been discovered yet, because their issuer may differ from the configured one. Only one is not compared.
    */
-  mayHaveIssued(token: string, among: readonly Provider[]): readonly Provider[]
+  mayHaveIssued(
+    token: string,
+    among: readonly Provider[],
+    issuersOf?: (provider: Provider) => readonly string[],
+  ): readonly Provider[]
   /** Switches each provider to its settings of the same name, like `configure` of a provider. */
   configure(settings: readonly ProviderSettings[]): void
   close(): Promise<void>
@@ -77,12 +82,12 @@ export function openProviders(
       // oxlint-disable-next-line typescript/no-unsafe-type-assertion -- `provider` is an optional member of S
       return { ...others, ...ownershipOf(owner) } as typeof session
     },
-    issuing: (iss) => all.filter((provider) => mayHaveIssued(announcedIssuer(provider), iss)),
-    mayHaveIssued(token, among) {
+    issuing: (iss) => all.filter((provider) => isIssuer(provider, iss)),
+    mayHaveIssued(token, among, issuersOf = (provider) => [announcedIssuer(provider)]) {
       if (among.length === 1) return among
       const { iss } = unverifiedClaims(token)
       const issuers = among.filter(
-        (provider) => typeof iss === 'string' && mayHaveIssued(announcedIssuer(provider), iss),
+        (provider) => typeof iss === 'string' && issuersOf(provider).some((issuer) => mayHaveIssued(issuer, iss)),
       )
       return issuers.length > 0 ? issuers : among.filter((provider) => provider.peek() === null)
     },

@@ -12,11 +12,17 @@ export interface Warnings {
   /** Compares the clocks by the `iat` of an ID token that has just arrived, in seconds since the epoch. */
   checkIssuedAt(iat: number): void
   checkOfflineToken(response: TokenEndpointResponse): void
+  /** Checks the response to a token request that had a DPoP proof. */
+  checkBinding(tokenType: unknown): void
+  /** Explains a refusal of the client if the credentials in these headers differ from the ones that are not encoded. */
+  checkBasic(headers: Headers): void
 }
 
 export function createWarnings(log: Log): Warnings {
   let isClockLogged = false
   let isOfflineLogged = false
+  let isBindingLogged = false
+  let isBasicLogged = false
 
   function compareClocks(providerTime: number): void {
     const skewMs = providerTime - Date.now()
@@ -43,6 +49,25 @@ export function createWarnings(log: Log): Warnings {
         { event: 'offline_token' },
         'a login returned an offline token, which ends the single sign-on at Keycloak and remains valid after a logout: ' +
           'remove offline_access from provider.scopes',
+      )
+    },
+    checkBinding(tokenType) {
+      if (isBindingLogged || String(tokenType).toLowerCase() === 'dpop') return
+      isBindingLogged = true
+      log.warn(
+        { event: 'token_not_bound' },
+        'provider.dpop is on, but the provider issued a bearer token; it goes upstream without a proof',
+      )
+    },
+    checkBasic(headers) {
+      const credentials = /^Basic (.+)$/.exec(headers.get('authorization') ?? '')?.[1] ?? ''
+      if (isBasicLogged || !/[%+]/.test(Buffer.from(credentials, 'base64').toString())) return
+      isBasicLogged = true
+      log.warn(
+        { event: 'basic_refused' },
+        'the provider has refused the client; the Basic credentials are form-encoded, as RFC 6749 requires, which ' +
+          'changes characters of this client ID or secret: if the provider does not decode them, set ' +
+          'provider.tolerate: [basic-unencoded]',
       )
     },
   }

@@ -225,6 +225,33 @@ void t.test('a failed discovery logs the URL, the response and both issuers', as
   t.equal((await provider.login(running.url)).answer.headers.location, '/orders', 'on the same origin it is followed')
 })
 
+void t.test('a member of the wrong kind is named with its value and the expected kind; null means none', async (t) => {
+  const provider = await startScriptedProvider(t)
+  const running = await gatewayFor(t, provider)
+  const wrong: [member: string, value: unknown, message: string][] = [
+    ['issuer', undefined, 'is not a URL, but nothing'],
+    ['issuer', 7, 'is not a URL, but 7'],
+    ['token_endpoint', 'token', 'is not a URL, but "token"'],
+    ['jwks_uri', ['https://login.example.com/keys'], 'is not a URL, but ["https://login.example.com/keys"]'],
+    ['introspection_endpoint', {}, 'is not a URL, but {}'],
+    ['scopes_supported', 'openid profile', 'is not a list of strings, but "openid profile"'],
+    ['id_token_signing_alg_values_supported', ['RS256', 5], 'is not a list of strings, but ["RS256",5]'],
+    ['token_endpoint_auth_methods_supported', true, 'is not a list of strings, but true'],
+    ['authorization_response_iss_parameter_supported', 'yes', 'is not true or false, but "yes"'],
+    ['mtls_endpoint_aliases', { token_endpoint: 5 }, 'is not an object of URLs, but {"token_endpoint":5}'],
+    ['mtls_endpoint_aliases', [], 'is not an object of URLs, but []'],
+  ]
+  for (const [member, value, message] of wrong) {
+    provider.paths.set(METADATA, { ...provider.document, [member]: value })
+    t.match(
+      await causeOf(running),
+      `the ${member} in the provider’s metadata ${message} (${provider.issuer}${METADATA})`,
+    )
+  }
+  provider.paths.set(METADATA, { ...provider.document, end_session_endpoint: null, scopes_supported: null, unknown: 7 })
+  t.ok(await beginLogin(createBrowser(), running.url))
+})
+
 void t.test('a changed jwks_uri is found without a restart, with one more request for the metadata', async (t) => {
   const { provider, url, events } = await start(t)
   const move = async (to: string): Promise<void> => {
@@ -287,9 +314,9 @@ void t.test('the metadata is read again when it is old and at a reload, and then
 
 void t.test('a reload reads the metadata again', async (t) => {
   const provider = await startScriptedProvider(t)
-  const { opened, settings } = openFor(t, provider.issuer)
+  const { opened } = openFor(t, provider.issuer)
   await opened.discovered()
-  opened.configure(structuredClone(settings))
+  opened.configure(structuredClone(opened.settings))
   await eventually(() => provider.asked(METADATA) === 2, { what: 'the metadata is read again' })
 })
 
@@ -352,10 +379,10 @@ void t.test('a replaced provider client stops reading the metadata', async (t) =
     const endpoints = { authorization_endpoint: `${issuer}/a`, token_endpoint: `${issuer}/t`, jwks_uri: `${issuer}/k` }
     res.setHeader('content-type', 'application/json').end(JSON.stringify({ issuer, ...endpoints }))
   })
-  const { opened, settings } = openFor(t, provider.url, 100)
+  const { opened } = openFor(t, provider.url, 100)
   await opened.discovered()
   for (const timeout of [5_001, 5_002, 5_003]) {
-    opened.configure({ ...settings, timeout })
+    opened.configure({ ...opened.settings, metadataAge: 100, timeout })
     await eventually(() => opened.settings.timeout === timeout)
   }
   reads = 0
@@ -363,8 +390,8 @@ void t.test('a replaced provider client stops reading the metadata', async (t) =
   t.ok(reads > 2 && reads <= 11, `${reads} reads in ten intervals, of one client`)
 })
 
-/** Opens a provider without a gateway; `refreshMs` is the age at which it reads the metadata again. */
-function openFor(t: Test, issuer: string, refreshMs?: number) {
+/** Opens a provider without a gateway. The configuration would not accept a `metadataAge` below a second. */
+function openFor(t: Test, issuer: string, metadataAge = 60_000) {
   const { config } = loadConfig({
     env: {},
     file: asFile(t, {
@@ -376,7 +403,7 @@ function openFor(t: Test, issuer: string, refreshMs?: number) {
   const { log } = openLog('fatal', { stream: { write: () => {} } })
   const { provider: settings } = config
   if (settings === null) throw new Error('there is no provider')
-  const opened = openProvider(settings, log, createMetrics(), null, refreshMs)
+  const opened = openProvider({ ...settings, metadataAge }, log, createMetrics(), null)
   t.teardown(async () => opened.close())
-  return { opened, settings }
+  return { opened }
 }

@@ -37,11 +37,15 @@ void t.test('each provider ends only its own sessions', async (t) => {
   await t.test('over the back channel', async () => ends((name) => two[name].endSessionsOf('alice')))
   await t.test('over the front channel, with iss and sid', async () =>
     ends((name, sid) =>
-      createBrowser().get(`${url}/oauth2/logout/frontchannel?${new URLSearchParams({ iss: two[name].issuer, sid })}`),
+      createBrowser().get(
+        `${url}/oauth2/logout/frontchannel?${new URLSearchParams({ iss: two[name].issuer, sid }).toString()}`,
+      ),
     ),
   )
   await t.test('over the front channel, with sid alone', async () =>
-    ends((_name, sid) => createBrowser().get(`${url}/oauth2/logout/frontchannel?${new URLSearchParams({ sid })}`)),
+    ends((_name, sid) =>
+      createBrowser().get(`${url}/oauth2/logout/frontchannel?${new URLSearchParams({ sid }).toString()}`),
+    ),
   )
   await t.test('a logout token must be for the client at its issuer', async (t) => {
     const post = async (aud: string, iss: string): Promise<number> => {

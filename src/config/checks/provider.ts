@@ -3,6 +3,7 @@ import { formatKeyPath, type KeyPath } from '../key-path.ts'
 import type { Finding } from '../problems.ts'
 import type { ProviderSection, ResolvedConfig } from '../schema.ts'
 import { isLoopback } from '../value-types/address.ts'
+import { belongTogether } from '../value-types/secret.ts'
 import type { PlacedRoute, Rule } from './rule.ts'
 
 type Find = (
@@ -27,13 +28,74 @@ function findIssuer(provider: ProviderSection, at: KeyPath): Finding[] {
     const instead = at.length === 1 ? 'set it here, or set GATEHOUSE_PROVIDER_ISSUER' : 'set it here'
     return [{ path: [...at, 'issuer'], part: 'key', message: 'is required', instead }]
   }
-  const url = new URL(provider.issuer)
-  if (url.protocol === 'https:' || provider.allowHttp || isLoopback(url.hostname)) return []
+  return []
+}
+
+function findPlainHttp(provider: ProviderSection, at: KeyPath): Finding[] {
+  if (provider.allowHttp) return []
+  const { issuer, metadataUrl, browserIssuerUrl, endpoints } = provider
+  const urls: (readonly [KeyPath, string | null])[] = [
+    [['issuer'], issuer],
+    [['metadataUrl'], metadataUrl],
+    [['browserIssuerUrl'], browserIssuerUrl],
+    ...Object.entries(endpoints).map(([name, url]) => [['endpoints', name], url] as const),
+  ]
+  return urls.flatMap(([path, written]): Finding[] => {
+    const url = written === null ? null : new URL(written)
+    if (url === null || url.protocol === 'https:' || isLoopback(url.hostname)) return []
+    return [
+      {
+        path: [...at, ...path],
+        message: 'is plain http: tokens and the client secret would be sent unencrypted',
+        instead: `use https, or set ${formatKeyPath(at)}.allowHttp: true if the network is trusted`,
+      },
+    ]
+  })
+}
+
+/** Finds keys without an effect, because the gateway reads no discovery document. */
+function findUnreadMetadata({ metadataUrl, endpoints }: ProviderSection, at: KeyPath): Finding[] {
+  const { authorization, token, jwks } = endpoints
+  if (metadataUrl === null || [authorization, token, jwks].includes(null)) return []
   return [
     {
-      path: [...at, 'issuer'],
-      message: 'is plain http: tokens and the client secret would be sent unencrypted',
-      instead: `use https, or set ${formatKeyPath(at)}.allowHttp: true if the network is trusted`,
+      path: [...at, 'metadataUrl'],
+      message: 'is not read, because endpoints has authorization, token and jwks',
+      instead: 'leave out metadataUrl, or one of these endpoints',
+      warning: true,
+    },
+  ]
+}
+
+const LONG_TOLERANCE_MS = 600_000
+
+function findClockTolerance({ clockTolerance }: ProviderSection, at: KeyPath): Finding[] {
+  if (clockTolerance <= LONG_TOLERANCE_MS) return []
+  return [
+    {
+      path: [...at, 'clockTolerance'],
+      message: 'is more than ten minutes: expired tokens are accepted for that long',
+      instead: 'synchronize the clocks of the gateway and the provider',
+      warning: true,
+    },
+  ]
+}
+
+function findClientCertificate(provider: ProviderSection, at: KeyPath): Finding[] {
+  const { clientAuthentication: method, clientCertificate } = provider
+  if (clientCertificate !== null) {
+    const { certFile, keyFile } = clientCertificate
+    if (belongTogether(certFile.content, keyFile.content)) return []
+    const instead = 'use a certificate and a key that belong together'
+    const path = [...at, 'clientCertificate', 'keyFile']
+    return [{ path, message: 'is not the key of the certificate in certFile', instead }]
+  }
+  if (method !== 'tls_client_auth' && method !== 'self_signed_tls_client_auth') return []
+  return [
+    {
+      path: [...at, 'clientAuthentication'],
+      message: `${method} needs a clientCertificate`,
+      instead: `set ${formatKeyPath(at)}.clientCertificate.certFile and keyFile`,
     },
   ]
 }
@@ -76,14 +138,15 @@ function findResponseMode(provider: ProviderSection, at: KeyPath, { publicUrl }:
 }
 
 function findCredentials(provider: ProviderSection, at: KeyPath): Finding[] {
-  const { clientAuthentication: method, clientSecret, privateKey } = provider
-  if (method === 'none') return []
+  const { clientAuthentication: method, clientSecret, privateKey, clientCertificate } = provider
+  if (method === 'none' || method === 'tls_client_auth' || method === 'self_signed_tls_client_auth') return []
   if (method === 'private_key_jwt') {
     if (privateKey !== null) return []
     const instead = `set ${formatKeyPath(at)}.privateKey, for example to \${file:/run/secrets/key.pem}`
     return [{ path: [...at, 'clientAuthentication'], message: 'private_key_jwt needs a privateKey', instead }]
   }
-  if (clientSecret !== null || (method === 'auto' && privateKey !== null)) return []
+  const mayUseKey = method === 'auto' || provider.preset === 'apple'
+  if (clientSecret !== null || (mayUseKey && (privateKey ?? clientCertificate) !== null)) return []
   return [
     {
       path: [...at, 'clientSecret'],
@@ -104,6 +167,7 @@ const OWN_PARAMETERS: Readonly<Record<string, string>> = {
   nonce: 'each login has its own',
   code_challenge: 'each login has its own',
   code_challenge_method: 'it is always S256',
+  dpop_jkt: 'use provider.dpop',
   request: 'use provider.pushedAuthorization',
   request_uri: 'use provider.pushedAuthorization',
 }
@@ -125,7 +189,19 @@ function findParameters(provider: ProviderSection, at: KeyPath): Finding[] {
 
 export const providerRules: readonly Rule[] = [
   { reads: ['provider', 'providers'], find: findBoth },
-  { reads: [], providerReads: ['issuer', 'preset', 'allowHttp'], find: perProvider(findIssuer) },
+  { reads: [], providerReads: ['issuer', 'preset'], find: perProvider(findIssuer) },
+  {
+    reads: [],
+    providerReads: ['issuer', 'preset', 'metadataUrl', 'browserIssuerUrl', 'endpoints', 'allowHttp'],
+    find: perProvider(findPlainHttp),
+  },
+  { reads: [], providerReads: ['metadataUrl', 'endpoints'], find: perProvider(findUnreadMetadata) },
+  { reads: [], providerReads: ['clockTolerance'], find: perProvider(findClockTolerance) },
+  {
+    reads: [],
+    providerReads: ['clientAuthentication', 'clientCertificate'],
+    find: perProvider(findClientCertificate),
+  },
   {
     reads: [],
     providerReads: ['issuer', 'preset'],
@@ -136,7 +212,7 @@ export const providerRules: readonly Rule[] = [
   { reads: ['publicUrl'], providerReads: ['responseMode'], find: perProvider(findResponseMode) },
   {
     reads: [],
-    providerReads: ['clientAuthentication', 'clientSecret', 'privateKey'],
+    providerReads: ['clientAuthentication', 'clientSecret', 'privateKey', 'preset', 'clientCertificate'],
     find: perProvider(findCredentials),
   },
   { reads: [], providerReads: ['authorizationParameters'], find: perProvider(findParameters) },

@@ -13,29 +13,35 @@ export function presetOf(
 ): Preset | null {
   if (preset === 'none') return null
   if (preset !== 'auto') return presets.find(({ name }) => name === preset) ?? null
-  const hostname = issuer === null ? '' : new URL(issuer).hostname
-  const path = tokenEndpoint === null ? null : new URL(tokenEndpoint).pathname
-  const matches = ({ hosts, tokenPath }: Preset): boolean =>
-    hosts?.test(hostname) === true || (path !== null && tokenPath?.test(path) === true)
+  const { hostname, pathname } = new URL(issuer ?? 'https://issuer.invalid')
+  const path = tokenEndpoint === null ? '' : new URL(tokenEndpoint).pathname
+  const matches = ({ hosts, issuerPath, tokenPath }: Preset): boolean =>
+    (hosts?.test(hostname) === true && issuerPath?.test(pathname) !== false) || tokenPath?.test(path) === true
   return presets.find(matches) ?? null
 }
 
-/** Fills in what the operator left to the preset or to the defaults. */
+/**
+ * Fills in what the operator left to the preset or to the defaults. `preset` becomes the name of the preset if the
+ * issuer identifies it.
+ */
 export function withPreset<P extends Written>(provider: P): P {
   const preset = presetOf(provider)
-  const { endpoints } = provider
+  const { endpoints, clientId } = provider
+  const issuer = provider.issuer ?? preset?.issuer ?? null
+  const logoutUrl = preset?.logoutUrl?.replace('{issuer}', issuer?.replace(/\/$/, '') ?? '')
   return {
     ...provider,
-    issuer: provider.issuer ?? preset?.issuer ?? null,
+    preset: preset?.name ?? provider.preset,
+    issuer,
     endpoints: { ...endpoints, ...definedOnly(preset?.endpoints), ...definedOnly(endpoints) },
-    scopes: provider.scopes ?? (preset?.scopes === undefined ? null : [...preset.scopes]),
+    scopes: provider.scopes ?? preset?.scopes?.map((scope) => scope.replace('{client_id}', clientId)) ?? null,
     authorizationParameters: { ...preset?.authorizationParameters, ...provider.authorizationParameters },
     clientAuthentication:
       provider.clientAuthentication === 'auto'
         ? (preset?.clientAuthentication ?? 'auto')
         : provider.clientAuthentication,
     responseMode: provider.responseMode ?? preset?.responseMode ?? 'query',
-    logout: { ...provider.logout, url: provider.logout.url ?? preset?.logoutUrl ?? null },
+    logout: { ...provider.logout, url: provider.logout.url ?? logoutUrl ?? null },
     tolerate: [...new Set([...(preset?.tolerate ?? []), ...provider.tolerate])],
   }
 }

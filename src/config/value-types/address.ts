@@ -91,6 +91,41 @@ export const origin: ValueType<string> = {
   format: (value) => value,
 }
 
+const WILDCARD_ORIGIN = /^(https?:\/\/)\*(\.[^*]*)$/i
+
+/** An origin of `publicUrl`, whose first label may be `*`, which stands for exactly one label. */
+export const publicOrigin: ValueType<string> = {
+  name: 'origin',
+  json: origin.json,
+  parse(written, context) {
+    if (typeof written !== 'string' || !written.includes('*')) return origin.parse(written, context)
+    const [, scheme = '', rest] = WILDCARD_ORIGIN.exec(written) ?? []
+    // The label takes the place of the wildcard while the rest is checked.
+    const read = readOrigin(`${scheme}x${rest ?? ''}`)
+    if (rest === undefined || !('origin' in read) || !new URL(read.origin).hostname.startsWith('x.'))
+      return context.refuse(
+        `must have * as the whole first label and nowhere else, such as https://*.example.com, not ${quote(written)}`,
+      )
+    return read.origin.replace('//x.', '//*.')
+  },
+  format: (value) => value,
+}
+
+export function isWildcard(publicUrl: string): boolean {
+  return publicUrl.includes('*')
+}
+
+const FIRST_LABEL = /^(https?:\/\/)?[a-z0-9_](?:[a-z0-9_-]{0,61}[a-z0-9_])?(?=\.[a-z0-9_])/
+
+/**
+ * Returns the wildcard that covers an origin or a host, such as `https://*.example.com` for `https://app.example.com`.
+ * Returns `null` if the first label is malformed.
+ */
+export function wildcardOf(originOrHost: string): string | null {
+  const wildcard = originOrHost.replace(FIRST_LABEL, '$1*')
+  return wildcard === originOrHost ? null : wildcard
+}
+
 export const upstream: ValueType<Upstream> = {
   name: 'origin or `unix:/path`',
   json: { type: 'string', pattern: '^([Hh][Tt][Tt][Pp][Ss]?://[^/?#@\\\\\\s]+/?|unix:/.+)$' },
@@ -164,6 +199,17 @@ export const providerUrl: ValueType<string> = {
   format: (value) => value,
 }
 
+/** Returns whether a text is a URL whose credentials can be decoded. */
+function isProxyUrl(text: string): boolean {
+  try {
+    const { username, password } = new URL(text)
+    decodeURIComponent(`${username}:${password}`)
+    return true
+  } catch {
+    return false
+  }
+}
+
 /** `env`, `off`, or the URL of a forward proxy, which may have credentials. */
 export const outgoingProxy: ValueType<string> = {
   name: 'URL, `env` or `off`',
@@ -171,8 +217,7 @@ export const outgoingProxy: ValueType<string> = {
   parse(written, { refuse }) {
     if (written === 'env' || written === 'off') return written
     if (written === false || written === 'false') return 'off'
-    if (typeof written === 'string' && /^https?:\/\/[^/\\\s]+\/?$/.test(written) && URL.canParse(written))
-      return written
+    if (typeof written === 'string' && /^https?:\/\/[^/\\\s]+\/?$/.test(written) && isProxyUrl(written)) return written
     return refuse(`must be env, off or a URL such as http://proxy.example.com:3128, not ${quote(written)}`)
   },
   format: (value) => value,

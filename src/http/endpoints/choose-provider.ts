@@ -1,6 +1,5 @@
 import type { FastifyReply, FastifyRequest } from 'fastify'
 import { allowsProvider } from '../../gate/admit.ts'
-import { hostOf } from '../../gate/match.ts'
 import type { Facts } from '../../gate/verdict.ts'
 import type { Provider } from '../../oidc/provider.ts'
 import { sendPage } from '../answers/pages.ts'
@@ -18,7 +17,8 @@ export function providersFor(
   names: readonly string[],
   issuer: string | null,
 ): readonly Provider[] {
-  const route = routes.match(hostOf(origin), 'GET', new URL(target, origin).pathname)
+  const { host, pathname } = new URL(target, origin)
+  const route = routes.match(host, 'GET', pathname)
   const allowed =
     route === null || route === 'endpoint'
       ? providers.all

@@ -9,7 +9,7 @@ import type { Sessions } from '../../session/sessions.ts'
 import { contextOf } from '../context.ts'
 import { queryOf, type Endpoint, type Services } from './endpoint.ts'
 
-/** How long a `jti` is stored. Logout tokens are accepted for a shorter time. */
+/** How long a `jti` is stored. Logout tokens are accepted for a shorter time, except for the clock tolerance. */
 const REPLAY_WINDOW_MS = 15 * 60_000
 
 /**
@@ -43,7 +43,7 @@ export const backchannelLogout: Endpoint = (services) => async (request, reply) 
   }
   const ended = await endLogin(store, sessions, { ...wanted, at: Date.now() }, 'backchannel')
   // The `jti` is stored last, so that the provider can repeat a request that failed with 503.
-  await store.setNote(jti, 'done', REPLAY_WINDOW_MS)
+  await store.setNote(jti, 'done', REPLAY_WINDOW_MS + 2 * provider.settings.clockTolerance)
   request.log.info(
     { event: 'logout', id: request.id, channel: 'back', provider: provider.name, ended },
     'the provider has ended sessions',

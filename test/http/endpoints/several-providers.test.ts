@@ -101,7 +101,7 @@ void t.test('several providers in one gateway', async (t) => {
     t.equal(await providerOf(browser, two), 'staff')
     const silent = authorizationUrlOf(await browser.get(`${url}/oauth2/silent`, { kind: 'frame' }))
     const state = silent.searchParams.get('state') ?? ''
-    const forged = `${url}/oauth2/callback/partners?${new URLSearchParams({ error: 'login_required', state })}`
+    const forged = `${url}/oauth2/callback/partners?${new URLSearchParams({ error: 'login_required', state }).toString()}`
     t.equal((await browser.get(forged, { kind: 'frame' })).status, 400, 'of a silent login too')
   })
 
