@@ -153,6 +153,8 @@ void t.test('several providers in one gateway', async (t) => {
     t.equal(await providerOf(browser, two), 'partners')
     await beginLogin(browser, url, { provider: 'staff' })
     t.equal(authorizationUrlOf(await silentOf(browser)).origin, partners.issuer, 'the session comes first')
+    const named = await browser.get(`${url}/oauth2/silent?provider=staff`, { kind: 'frame' })
+    t.equal(authorizationUrlOf(named).origin, staff.issuer, 'a page may name the provider of its user')
     await browser.post(`${url}/oauth2/logout/local`, undefined, { kind: 'script' })
     t.equal(authorizationUrlOf(await silentOf(browser)).origin, staff.issuer)
   })
