@@ -14,6 +14,8 @@ export const LOGIN_SECONDS = 600
 
 const TRIES_SECONDS = 60
 const CHOICE_SECONDS = 365 * 86_400
+/** How long the next login after a logout asks for the account. */
+const SIGNED_OUT_SECONDS = 86_400
 /** How long the cookie outlives its session, so that an open page gets `session_expired` and not `login_required`. */
 const COOKIE_GRACE_SECONDS = 3600
 const MAX_CACHED_TICKETS = 20_000
@@ -53,6 +55,10 @@ export interface Cookies {
   /** Returns the name of the provider that the browser last logged in at, or `undefined`. A browser can forge it. */
   choice(header: string | undefined): string | undefined
   setChoice(name: string): string
+  /** Returns whether a logout set a cookie because the browser may still have a session at the provider. */
+  wasSignedOut(header: string | undefined): boolean
+  setSignedOut(): string
+  clearSignedOut(): string
 }
 
 interface Binding {
@@ -63,14 +69,8 @@ interface Binding {
 export async function createCookies(app: FastifyInstance, config: Config): Promise<Cookies> {
   const { session, publicUrl } = config
   const secure = isSecure(publicUrl)
-  const {
-    session: name,
-    logins: loginNames,
-    tries: triesName,
-    cleared: clearedName,
-    choice: choiceName,
-    all,
-  } = cookieNames(config)
+  const names = cookieNames(config)
+  const { session: name, logins: loginNames, tries: triesName, cleared: clearedName, all } = names
   const cookieSeconds = Math.ceil(session.lifetime / 1000) + COOKIE_GRACE_SECONDS
   const sealing = await createCookieSeal(app, session.keys, { ticket: cookieSeconds, login: LOGIN_SECONDS })
   const opened = new LRUCache<string, Ticket>({ max: MAX_CACHED_TICKETS })
@@ -169,8 +169,13 @@ export async function createCookies(app: FastifyInstance, config: Config): Promi
       cookieValues(header, triesName).length === 0
         ? null
         : `${triesName}=; ${always}; SameSite=${loginSameSite}; Max-Age=0`,
-    choice: (header) => cookieValues(header, choiceName)[0],
-    setChoice: (chosen) => `${choiceName}=${chosen}; ${always}; SameSite=Lax; Max-Age=${CHOICE_SECONDS}`,
+    choice: (header) => cookieValues(header, names.choice)[0],
+    setChoice: (chosen) => `${names.choice}=${chosen}; ${always}; SameSite=Lax; Max-Age=${CHOICE_SECONDS}`,
+    wasSignedOut: (header) => cookieValues(header, names.signedOut).length > 0,
+    setSignedOut: () =>
+      `${names.signedOut}=1; ${always}${domain}; SameSite=${partitioned ? 'None' : 'Lax'}; Max-Age=${SIGNED_OUT_SECONDS}`,
+    clearSignedOut: () =>
+      `${names.signedOut}=; ${always}${domain}; SameSite=${partitioned ? 'None' : 'Lax'}; Max-Age=0`,
   }
 }
 

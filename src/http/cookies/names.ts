@@ -11,6 +11,7 @@ export interface CookieNames {
   readonly tries: string
   readonly cleared: string
   readonly choice: string
+  readonly signedOut: string
   readonly all: ReadonlySet<string>
 }
 
@@ -22,11 +23,12 @@ export interface CookieNames {
 export function cookieNames({ session: { cookie }, publicUrl }: Pick<Config, 'session' | 'publicUrl'>): CookieNames {
   const session = prefixed(cookie, isSecure(publicUrl))
   const logins = Array.from({ length: LOGIN_SLOTS }, (_, slot) => `${session}-login-${slot}`)
-  const [tries, cleared, choice] = [`${session}-tries`, `${session}-cleared`, `${session}-provider`]
-  const own = [session, tries, cleared, choice, ...logins]
+  const [tries, cleared, signedOut] = [`${session}-tries`, `${session}-cleared`, `${session}-signed-out`]
+  const choice = `${session}-provider`
+  const own = [session, tries, cleared, signedOut, choice, ...logins]
   const bare = own.map((name) => name.replace(PREFIX, ''))
   const all = new Set(['', '__Host-', '__Secure-'].flatMap((prefix) => bare.map((name) => prefix + name)))
-  return { session, logins, tries, cleared, choice, all }
+  return { session, logins, tries, cleared, signedOut, choice, all }
 }
 
 /** Returns whether all public URLs use TLS, so that the cookies can be `Secure`. */

@@ -32,6 +32,9 @@ const STEP_UP = ['acr_values', 'max_age', 'scope', 'claims'] as const
 export const TRIES = 'tries'
 export const AFTER_REFUSAL = 'refused'
 
+/** Marks a login that asks the user to choose an account, because a logout has not ended the session at the provider. */
+export const CHOOSE_ACCOUNT = 'choose_account'
+
 /** Marks the second request of a login, whose return URL includes the fragment. */
 const FRAGMENT_KEPT = 'fragment'
 
@@ -60,7 +63,8 @@ export const login: Endpoint = (services) => async (request, reply) => {
   if (kind !== 'navigation' && !inFrame) {
     const loginUrl = new URL(loginUrlFor(context.facts, 'script', basePath, undefined, loginHost))
     if (target !== null) loginUrl.searchParams.set('redirect', targetAtLogin(target, origin, loginHost ?? origin))
-    for (const name of PASSED_ON) {
+    const ofProviders = services.providers.all.flatMap(({ settings }) => settings.loginParameters)
+    for (const name of [...PASSED_ON, ...ofProviders]) {
       const value = parameters.get(name)
       if (value !== null) loginUrl.searchParams.set(name, value)
     }
@@ -92,6 +96,10 @@ export const login: Endpoint = (services) => async (request, reply) => {
       : choices.find(({ name }) => isRenewal && before !== null && name === before.provider)
   if (provider === undefined) return sendChoice(services, request, reply, choices, parameters)
   if (provider.name !== undefined) reply.header('set-cookie', services.cookies.setChoice(provider.name))
+  const { cookie } = request.headers
+  const prompt = parameters.get('prompt') ?? undefined
+  const wasSignedOut = services.cookies.wasSignedOut(cookie) || parameters.has(CHOOSE_ACCOUNT)
+  const chooseAccount = wasSignedOut && prompt === undefined
   const { url, setCookie } = await beginLogin(services, context, {
     provider,
     target: actualTarget,
@@ -100,18 +108,36 @@ export const login: Endpoint = (services) => async (request, reply) => {
     before,
     tries: Math.min(wholeNumber(parameters.get(TRIES)) ?? 0, MAX_TRIES),
     afterRefusal: parameters.has(AFTER_REFUSAL),
-    prompt: parameters.get('prompt') ?? undefined,
+    prompt,
+    chooseAccount,
     loginHint: parameters.get('login_hint') ?? undefined,
     acrValues: parameters.get('acr_values') ?? undefined,
     maxAge: wholeNumber(parameters.get('max_age')),
     scope: parameters.get('scope') ?? undefined,
     claims: parameters.get('claims') ?? undefined,
+    parameters: passedOn(parameters, provider.settings.loginParameters),
   })
   reply.header('set-cookie', setCookie).header('cache-control', 'no-store')
+  // A login with `prompt=none` asks the user nothing, so the next one still has to.
+  if (services.cookies.wasSignedOut(cookie) && prompt?.split(' ').includes('none') !== true)
+    reply.header('set-cookie', services.cookies.clearSignedOut())
   context.verdict = 'login'
   const browser = request.headers['sec-fetch-mode'] !== undefined && !parameters.has(FRAGMENT_KEPT)
-  if (browser && !inFrame) return sendFragmentPage(services, request, reply, url, actualTarget, parameters)
+  if (browser && !inFrame) {
+    const repeated = new URLSearchParams(parameters)
+    if (chooseAccount) repeated.set(CHOOSE_ACCOUNT, '1')
+    return sendFragmentPage(services, request, reply, url, actualTarget, repeated)
+  }
   return reply.redirect(url.href, 302)
+}
+
+function passedOn(parameters: URLSearchParams, names: readonly string[]): Record<string, string> {
+  return Object.fromEntries(
+    names.flatMap((name) => {
+      const value = parameters.get(name)
+      return value === null || value === '' ? [] : [[name, value]]
+    }),
+  )
 }
 
 /** The parameters for the return URL: the gateway's own, and those of oauth2-proxy and OpenID Connect. */
