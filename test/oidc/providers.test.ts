@@ -1,12 +1,11 @@
 import { randomBytes, randomUUID } from 'node:crypto'
 import t, { type Test } from 'tap'
-import { loadConfig } from '../../src/config/load.ts'
 import { startIdp, type Idp } from '../../src/demo/idp.ts'
 import { createBrowser, type Browser } from '../support/browser.ts'
 import type { Answer } from '../support/exchange.ts'
 import { eventually } from '../support/eventually.ts'
 import { freePort } from '../support/free-port.ts'
-import { asFile, startGateway, type Running } from '../support/gateway.ts'
+import { startGateway, type Running } from '../support/gateway.ts'
 import { startRedis } from '../support/redis.ts'
 import { clientOf, loginAt, providerOf, startTwo, type Two } from '../support/two-providers.ts'
 
@@ -225,14 +224,4 @@ void t.test('sessions outlive a restart with more providers, and end with their 
     'session_expired',
     'another provider of that name does not get the session',
   )
-})
-
-void t.test('the configuration of several providers', async (t) => {
-  const entry = '{ issuer: "https://a.example.com", clientId: a, clientSecret: b }'
-  const { config } = loadConfig({
-    env: { GATEHOUSE_PROVIDERS: `{ staff: ${entry}, partners: ${entry} }` },
-    file: asFile(t, { publicUrl: 'https://app.example.com', upstream: 'http://127.0.0.1:1' }),
-  })
-  t.same(Object.keys(config.providers ?? {}), ['staff', 'partners'], 'one variable holds the map')
-  t.equal(config.provider, null)
 })
