@@ -12,7 +12,7 @@ function orNull(json: Json): Json {
 
 const isRequired = (leaf: Leaf): boolean => leaf.default === undefined
 
-// Applies inside lists only: environment variables may set any other required key.
+// Applies inside lists and maps only: environment variables may set any other required key.
 const requiredKeys = (properties: Record<string, TSchema>): string[] =>
   Object.entries(properties)
     .filter(([, inner]) => {
@@ -37,6 +37,16 @@ function convert(node: TSchema, inList: boolean): Json {
       ...orNull({ type: 'array', items: objectOf(propertiesOf(items), true) }),
     }
   }
+  if (shape.type === 'map') {
+    const { description, entries, names } = shape
+    const json = {
+      type: 'object',
+      minProperties: 1,
+      propertyNames: { pattern: names.pattern.source },
+      additionalProperties: objectOf(propertiesOf(entries), true, pointersToSections()),
+    }
+    return { description, ...orNull(json) }
+  }
   const { description, properties, section } = shape
   const object = objectOf(properties, inList)
   const word = section.word === undefined ? [] : [{ const: section.word }]
@@ -44,13 +54,32 @@ function convert(node: TSchema, inList: boolean): Json {
   return { description, anyOf: [object, ...word, ...off, { type: 'null' }] }
 }
 
-function objectOf(properties: Record<string, TSchema>, inList: boolean): Json {
+/** Returns the keys of all sections with a JSON pointer to each, by which a map of such sections refers to them. */
+function pointersToSections(): Map<TSchema, string> {
+  return new Map(
+    Object.entries(propertiesOf(schema)).flatMap(([section, node]) =>
+      Object.entries(propertiesOf(node)).map(
+        ([key, inner]) => [inner, `#/properties/${section}/anyOf/0/properties/${key}`] as const,
+      ),
+    ),
+  )
+}
+
+function objectOf(
+  properties: Record<string, TSchema>,
+  inList: boolean,
+  pointers: ReadonlyMap<TSchema, string> = new Map(),
+): Json {
+  const jsonOf = (node: TSchema): Json => {
+    const pointer = pointers.get(node)
+    return pointer === undefined ? convert(node, inList) : { $ref: pointer }
+  }
   const required = inList ? requiredKeys(properties) : []
   return {
     type: 'object',
     additionalProperties: false,
     ...(required.length > 0 ? { required } : {}),
-    properties: Object.fromEntries(Object.entries(properties).map(([key, inner]) => [key, convert(inner, inList)])),
+    properties: Object.fromEntries(Object.entries(properties).map(([key, inner]) => [key, jsonOf(inner)])),
   }
 }
 

@@ -77,8 +77,8 @@ function sections(): Section[] {
     }
     const section: Section = { title: `\`${key}\``, description: shape.description, rows: [] }
     all.push(section)
-    const inList = shape.type === 'list'
-    for (const [name, inner] of Object.entries(children(node))) addRows(section, inner, [key, name], name, inList)
+    const inList = shape.type === 'list' || shape.type === 'map'
+    for (const [name, inner] of Object.entries(ownChildren(node))) addRows(section, inner, [key, name], name, inList)
   }
   return all
 }
@@ -86,18 +86,33 @@ function sections(): Section[] {
 function children(node: TSchema): Record<string, TSchema> {
   const shape = shapeOf(node)
   if (shape.type === 'leaf') return {}
-  return shape.type === 'list' ? children(shape.items) : shape.properties
+  if (shape.type === 'list') return children(shape.items)
+  return shape.type === 'map' ? children(shape.entries) : shape.properties
+}
+
+/** Returns the keys of a section. Those of the entries of a map are listed only if no other section has them. */
+function ownChildren(node: TSchema): Record<string, TSchema> {
+  if (shapeOf(node).type !== 'map') return children(node)
+  const others = new Set(
+    Object.values(children(schema)).flatMap((other) => (other === node ? [] : Object.values(children(other)))),
+  )
+  return Object.fromEntries(Object.entries(children(node)).filter(([, inner]) => !others.has(inner)))
 }
 
 function table({ title, description, rows }: Section): string {
   const isRoutes = title === '`routes`'
-  const head = isRoutes
-    ? '| Key | Value | Default | What it does |\n| --- | --- | --- | --- |'
-    : '| Key | Value | Default | Variable | What it does |\n| --- | --- | --- | --- | --- |'
+  const isProviders = title === '`providers`'
+  const head =
+    isRoutes || isProviders
+      ? '| Key | Value | Default | What it does |\n| --- | --- | --- | --- |'
+      : '| Key | Value | Default | Variable | What it does |\n| --- | --- | --- | --- | --- |'
   const intro = isRoutes
     ? `${description} \`routes\` is a list. By default it has one route, \`/**\`, which requires a login. ` +
       'The variable `GATEHOUSE_ROUTES` sets the whole list.'
-    : withLinks(description)
+    : isProviders
+      ? `${withLinks(description)} Names consist of lower-case letters, digits and hyphens. Each entry has the keys of ` +
+        '`provider` and the one below. The variable `GATEHOUSE_PROVIDERS` sets the whole map.'
+      : withLinks(description)
   return [`## ${title}`, ...(intro === '' ? [] : [wrapped(intro)]), `${head}\n${rows.join('\n')}`].join('\n\n')
 }
 
@@ -139,14 +154,14 @@ working directory.
 
 ## Environment variables
 
-Every key below has a variable, except keys inside lists. Its name is \`GATEHOUSE_\` and the path of the key in upper snake
-case: \`provider.clientId\` is \`GATEHOUSE_PROVIDER_CLIENT_ID\`. A variable overrides the file. With variables alone, no file
-is needed. An empty variable counts as unset.
+Every key below has a variable, except keys inside lists and inside \`providers\`. Its name is \`GATEHOUSE_\` and the path
+of the key in upper snake case: \`provider.clientId\` is \`GATEHOUSE_PROVIDER_CLIENT_ID\`. A variable overrides the file.
+With variables alone, no file is needed. An empty variable counts as unset.
 
 - \`_FILE\` after the name of a variable makes the gateway read the value from a file:
   \`GATEHOUSE_PROVIDER_CLIENT_SECRET_FILE=/run/secrets/oidc\`. The gateway removes trailing newlines.
 - Commas or newlines separate the items of a list: \`GATEHOUSE_PUBLIC_URL=https://a.example.com,https://b.example.com\`.
-- Maps, \`scripts.headers\` and \`routes\` are YAML on one line:
+- Maps, \`scripts.headers\`, \`providers\` and \`routes\` are YAML on one line:
   \`GATEHOUSE_ROUTES='[{ path: /assets/**, access: public }, { path: /** }]'\`. The gateway replaces placeholders in these
   variables only.
 - Any other variable that begins with \`GATEHOUSE_\` causes a warning, except the variables that Kubernetes creates for a

@@ -90,7 +90,7 @@ export async function buildApp(written: Config, log: Log, tracing: Tracing | nul
   const metrics = createMetrics()
   const store = await openStore(session, log, metrics, tracing)
   const providers = openProviders(providersOf(config), log, metrics, tracing)
-  const sessions = openSessions({ store, settings: session, log, metrics })
+  const sessions = openSessions({ store, settings: session, log, metrics, adopt: (one) => providers.adopt(one) })
   const refresher = createRefresher({ providers, store, sessions, log, metrics })
   const lasting: Lasting = {
     log,

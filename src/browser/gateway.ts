@@ -8,6 +8,8 @@ export interface Gateway {
   readonly fetch: typeof fetch
   /** The `user` of the first session that this page has read: the page belongs to that user. */
   user: string
+  /** The name of that session's provider, or an empty string if there is only one. */
+  provider: string
 }
 
 const LOGIN_CODES = /^(?:login_required|session_expired|step_up_required|upstream_login_required)$/
@@ -34,6 +36,9 @@ export async function readSession(gateway: Gateway): Promise<SessionInfo | null>
   if (answer.status === 401) return null
   if (!answer.ok) throw new Error(`the session can’t be read: ${answer.status}`)
   const info: SessionInfo = await answer.json()
-  gateway.user ||= info.session.user
+  if (gateway.user === '') {
+    gateway.user = info.session.user
+    gateway.provider = typeof info.provider === 'string' ? info.provider : ''
+  }
   return info
 }

@@ -88,14 +88,14 @@ function onOutcome(from: () => Window | null, listener: (outcome: Outcome) => vo
  * or at once where the page's own policy (CSP, COEP) forbids the frame. With `keep`, the session stays, and its tokens
  * are replaced only if they cannot be refreshed.
  */
-export function loginSilently({ base, user }: Gateway, keep: boolean): Promise<Outcome> {
+export function loginSilently({ base, user, provider }: Gateway, keep: boolean): Promise<Outcome> {
   return new Promise((resolve) => {
     const frame = document.createElement('iframe')
     frame.style.display = 'none'
     frame.title = 'Session renewal'
     // A provider that shows its login page despite `prompt=none` must not navigate the top window.
     frame.setAttribute('sandbox', 'allow-scripts allow-same-origin allow-forms')
-    frame.src = `${base}/silent?user=${user}${keep ? '&keep' : ''}`
+    frame.src = `${base}/silent?user=${user}${provider === '' ? '' : `&provider=${provider}`}${keep ? '&keep' : ''}`
     const finish = (outcome: Outcome): void => {
       clearTimeout(timer)
       stopListening()
@@ -125,10 +125,17 @@ interface LoginWindow {
 }
 
 /** Opens the login in a window for up to five minutes. A silent login in any tab closes the window unless `stepUp`. */
-function openLoginWindow({ base }: Gateway, channel: Channel, loginUrl: string | null, stepUp: boolean): LoginWindow {
+function openLoginWindow(
+  { base, provider }: Gateway,
+  channel: Channel,
+  loginUrl: string | null,
+  stepUp: boolean,
+): LoginWindow {
   const url = new URL(loginUrl ?? `${base}/login`)
   // The login may take place at another host, so the return URL has its origin.
   url.searchParams.set('redirect', `${base}/silent?outcome=ok`)
+  // Only this provider can log the page's user in.
+  if (provider !== '') url.searchParams.set('provider', provider)
   let opened: Window | null = null
   let openedAt = 0
   const open = (): void => {

@@ -25,7 +25,12 @@ export function start(script: string): Page {
 }
 
 function createPage(script: string): Page {
-  const gateway: Gateway = { base: new URL('.', script).href.slice(0, -1), fetch: window.fetch.bind(window), user: '' }
+  const gateway: Gateway = {
+    base: new URL('.', script).href.slice(0, -1),
+    fetch: window.fetch.bind(window),
+    user: '',
+    provider: '',
+  }
   const channel = openChannel()
   const renewal = createRenewal(gateway, channel)
   watchSession(gateway, channel, renewal)

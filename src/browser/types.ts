@@ -24,8 +24,13 @@ export interface SessionInfo {
     readonly refreshable: boolean
     readonly last_refresh_error: string | null
   }
-  /** Present if `provider.sessionCheck` is set. */
-  readonly provider?: { readonly check_every_seconds: number }
+  /**
+   * With several providers, the name of the session's provider. With one provider, an object that is present if
+   * `provider.sessionCheck` is set.
+   */
+  readonly provider?: string | { readonly check_every_seconds: number }
+  /** With several providers, present if `sessionCheck` is set for the session's provider. */
+  readonly check_every_seconds?: number
 }
 
 /** The session ends in `seconds`. `extend` resolves with whether the session could be extended. */

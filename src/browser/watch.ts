@@ -215,9 +215,10 @@ function createProviderCheck(gateway: Gateway, channel: Channel): (info: Session
     await gateway.fetch(`${gateway.base}/logout/local`, { method: 'POST' })
     channel.post('ended')
   }
-  return ({ provider, session }) => {
-    if (provider === undefined || document.hidden) return
+  return ({ provider, check_every_seconds: ofSeveral, session }) => {
+    const seconds = typeof provider === 'object' ? provider.check_every_seconds : ofSeveral
+    if (seconds === undefined || document.hidden) return
     // Without localStorage the tabs cannot coordinate, so the check is skipped.
-    withLockIfFree('checks', () => check(provider.check_every_seconds, session.created_at)).catch(() => {})
+    withLockIfFree('checks', () => check(seconds, session.created_at)).catch(() => {})
   }
 }

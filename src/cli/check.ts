@@ -54,9 +54,10 @@ function upstreamOf({ upstream, stripPrefix, rewritePrefix }: CompiledRoute): st
   return target + rewrite
 }
 
-function requirementsOf({ require }: CompiledRoute): string {
+function requirementsOf({ require, provider }: CompiledRoute): string {
   const claims = Object.entries(require.claims).map(([name, values]) => `${name}: ${values.join(' | ')}`)
   return [
+    ...(provider === null ? [] : [`provider: ${provider.join(' | ')}`]),
     ...claims,
     ...(require.acr === null ? [] : [`acr: ${require.acr.join(' | ')}`]),
     ...(require.maxAge === null ? [] : [`login not older than ${require.maxAge / 1000} s`]),

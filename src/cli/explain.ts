@@ -1,16 +1,19 @@
+import { providersOf, type Config } from '../config/schema.ts'
 import type { Claims } from '../oidc/token-set.ts'
 import { UsageError, readArguments, type Command, loadConfigFile } from './command.ts'
 import { explainRequest } from './explanation.ts'
 
 export const explain: Command = {
   help: `gatehouse explain [--config FILE] METHOD URL [-H 'Name: value']... [--claims JSON]
+                  [--provider NAME]
 
 Explains how the gateway would answer a request: the route, the kind of request, the decision and its reason, and what
 the upstream would receive. The URL is used exactly as written.
 Without --claims the request has no session. With --claims the request has the session of a user with these claims,
 which may include acr and auth_time. If the request carries a bearer token and the route accepts bearer tokens, the
 claims are those of the token. For basePath/auth the command explains the answer of the forward-auth listener to the
-request that the headers describe.
+request that the headers describe. With several providers, the user is of the one that --provider names, otherwise of
+the one that has the claim iss as its issuer, otherwise of the first one that the route allows.
 The command makes no network requests: provider, store and upstream need not run.
 `,
   async run(args) {
@@ -22,6 +25,7 @@ The command makes no network requests: provider, store and upstream need not run
         config: { type: 'string' },
         header: { type: 'string', short: 'H', multiple: true },
         claims: { type: 'string' },
+        provider: { type: 'string' },
       },
     })
     const [method, url, ...others] = positionals
@@ -34,11 +38,21 @@ The command makes no network requests: provider, store and upstream need not run
       url,
       headers: (values.header ?? []).map(readHeader),
       claims,
+      provider: providerNamed(values.provider, config),
       now: Date.now(),
     })
     process.stdout.write(`${lines.map(([name, text]) => `${name.padEnd(10)} ${text}`).join('\n')}\n`)
     return 0
   },
+}
+
+function providerNamed(name: string | undefined, config: Config): string | null {
+  if (name === undefined) return null
+  const names = providersOf(config).flatMap((provider) => provider.name ?? [])
+  if (names.includes(name)) return name
+  throw new UsageError(
+    names.length === 0 ? '--provider needs several providers' : `--provider must be one of ${names.join(', ')}`,
+  )
 }
 
 function readHeader(text: string): readonly [string, string] {

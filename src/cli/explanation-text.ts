@@ -2,7 +2,7 @@ import { isForAllTenants, presetOf } from '../config/presets/apply.ts'
 import type { ProviderSettings } from '../config/schema.ts'
 import { claimAt } from '../gate/admit.ts'
 import { parseTemplate, whyNoHeader } from '../gate/header-template.ts'
-import type { CompiledRoute, GateDenial, Verdict } from '../gate/verdict.ts'
+import type { CompiledRoute, GateDenial, Verdict, Who } from '../gate/verdict.ts'
 import type { Claims } from '../oidc/token-set.ts'
 
 /** Returns why the gateway would refuse a token with these claims, or `null`. Claims that are not given are not checked. */
@@ -76,9 +76,9 @@ export function tokenOf({ route: { access, token }, who, session }: Extract<Verd
   }
 }
 
-export function headersNotSent({ headers }: CompiledRoute, claims: Claims): (readonly [string, string])[] {
+export function headersNotSent({ headers }: CompiledRoute, who: Who | null): (readonly [string, string])[] {
   return Object.entries(headers.set).flatMap(([name, template]): (readonly [string, string])[] => {
-    const why = whyNoHeader(parseTemplate(template), claims, headers.encoding)
+    const why = whyNoHeader(parseTemplate(template), who?.claims ?? {}, headers.encoding, who?.provider)
     return why === null ? [] : [['not_sent', `${name}: ${why}`]]
   })
 }
@@ -90,7 +90,9 @@ export function reasonOf(denial: GateDenial): string {
     case 'ambiguous-path':
       return `some server reads this path as ${denial.variant}, which belongs to another route`
     case 'login-required':
-      return 'the route requires a session, and there is none'
+      return denial.foreign === undefined
+        ? 'the route requires a session, and there is none'
+        : `the route requires a session, and the one that there is belongs to ${denial.foreign}`
     case 'session-expired':
       return 'the session has ended'
     case 'step-up':

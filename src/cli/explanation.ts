@@ -1,5 +1,6 @@
 import { METHODS, type IncomingHttpHeaders } from 'node:http'
-import { providersOf, type Config } from '../config/schema.ts'
+import { providersOf, type Config, type ProviderSettings } from '../config/schema.ts'
+import { hasPlaceholder } from '../config/value-types/http.ts'
 import { challenge, finalAnswer } from '../gate/challenge.ts'
 import { classify } from '../gate/classify.ts'
 import { compileHeaders } from '../gate/headers.ts'
@@ -23,6 +24,8 @@ export interface ExplainedRequest {
   readonly url: string
   readonly headers: readonly (readonly [string, string])[]
   readonly claims: Claims | null
+  /** The name of the user's provider, or `null` for the one that the claims or the route name. */
+  readonly provider?: string | null
   readonly now: number
 }
 
@@ -31,7 +34,7 @@ type Line = readonly [name: string, text: string]
 /** Runs the gateway's pipeline with a made-up session and returns an explanation, line by line. Makes no network calls. */
 export async function explainRequest(
   config: Config,
-  { method, url, headers, claims, now }: ExplainedRequest,
+  { method, url, headers, claims, provider: named = null, now }: ExplainedRequest,
 ): Promise<Line[]> {
   const origins = publicOriginsOf(config)
   const { origin, raw } = splitUrl(url, origins)
@@ -44,7 +47,9 @@ export async function explainRequest(
   if (!target.ok) return [...lines, ['answer', `400 bad_request: ${target.problem}`]]
 
   const routes = compileRoutes(config.routes, config.basePath)
-  const session = claims === null ? null : sessionOf(claims, origin, now)
+  const found = routes.match(hostOf(origin), method, target.path)
+  const provider = named ?? providerOf(config, claims, found === 'endpoint' ? null : found)
+  const session = claims === null ? null : sessionOf(claims, provider, origin, now)
   const facts: Facts = {
     method,
     path: target.path,
@@ -60,8 +65,7 @@ export async function explainRequest(
     },
     ticket: session?.ticket ?? null,
   }
-  const scenario = { config, routes, session, claims, now }
-  const found = routes.match(hostOf(origin), method, target.path)
+  const scenario = { config, routes, session, claims, provider, now }
   if (found !== 'endpoint' || routes.conflictingVariant(hostOf(origin), method, target.path, found) !== null)
     return [...lines, ...(await explainVerdict(facts, { ...scenario, authUrl: null }))]
   const authUrl = readAuthUrl(facts, config.basePath)
@@ -109,25 +113,27 @@ interface Scenario {
   readonly routes: RouteTable
   readonly session: Session | null
   readonly claims: Claims | null
+  /** The name of the user's provider, or `null` if there is only one. */
+  readonly provider: string | null
   readonly now: number
   /** The URL of a forward-auth request, or `null` for a request to the gateway itself. */
   readonly authUrl: AuthUrl | null
 }
 
 async function explainVerdict(facts: Facts, scenario: Scenario): Promise<Line[]> {
-  const { config, routes, session, claims, now } = scenario
+  const { config, routes, session, claims, provider, now } = scenario
   let tokenProblem: string | null = null
   const gate = buildGate({
     config,
     routes,
     sessions: { load: () => session, hasSuccessor: () => false },
     bearers: {
-      async verify(_token, audiences) {
+      async verify(_token, audiences, _now, names) {
         tokenProblem =
           claims === null
             ? 'the client’s own token would have to be verified: give its claims with --claims'
-            : whyTokenRefused(claims, audiences, providersOf(config), now)
-        return tokenProblem === null ? claims : null
+            : whyTokenRefused(claims, audiences, acceptedProviders(config, names), now)
+        return tokenProblem === null && claims !== null ? { claims, ...named(provider) } : null
       },
     },
     tokens: {
@@ -150,7 +156,7 @@ async function explainVerdict(facts: Facts, scenario: Scenario): Promise<Line[]>
         ? `none is read: the request carries a token${claims === null ? '' : ` with ${claimsJson}`}`
         : claims === null
           ? 'none'
-          : `a user with ${claimsJson}`,
+          : `a user${provider === null ? '' : ` of ${provider}`} with ${claimsJson}`,
     ],
     [
       'route',
@@ -173,7 +179,8 @@ function forwarded(
   const { route, accessToken, who } = verdict
   const cookies = cookieNames(config).all
   const compiled = compileHeaders(routes, (name) => cookies.has(name), viaNameOf(config))
-  const scheme = config.provider.dpop === 'on' ? 'DPoP' : 'Bearer'
+  const own = providersOf(config).find(({ name }) => name === session?.provider)
+  const scheme = own?.dpop === 'on' ? 'DPoP' : 'Bearer'
   const headers = byProxy
     ? compiled.identity(route, who, accessToken, scheme)
     : compiled.build(facts, route, who, accessToken, scheme)
@@ -216,13 +223,13 @@ function forwarded(
     ['token', tokenOf(verdict)],
     ...pairs.map((pair): Line => ['header', pair]),
     ...clientAuthorization,
-    ...headersNotSent(route, who?.claims ?? {}),
+    ...headersNotSent(route, who),
   ]
 }
 
 /** Returns the lower-case names of headers with a fixed value, which is masked because it may be a secret. */
 function constantHeaders({ headers }: CompiledRoute): Set<string> {
-  const constants = Object.entries(headers.set).filter(([, template]) => !template.includes('{claims.'))
+  const constants = Object.entries(headers.set).filter(([, template]) => !hasPlaceholder(template))
   return new Set(constants.map(([name]) => name.toLowerCase()))
 }
 
@@ -267,12 +274,28 @@ function headersFrom(pairs: readonly (readonly [string, string])[]): IncomingHtt
   return Object.fromEntries(pairs.map(([name, value]) => [name.toLowerCase(), value]))
 }
 
-function sessionOf(claims: Claims, origin: string, now: number): Session {
+function providerOf(config: Config, claims: Claims | null, route: CompiledRoute | null): string | null {
+  const accepted = acceptedProviders(config, route?.provider ?? null)
+  const issuers = providersOf(config).filter(({ issuer }) => issuer === claims?.['iss'])
+  const likely = issuers.find((one) => accepted.includes(one)) ?? issuers[0] ?? accepted[0]
+  return likely?.name ?? null
+}
+
+function acceptedProviders(config: Config, names: readonly string[] | null): ProviderSettings[] {
+  return providersOf(config).filter(({ name }) => names?.includes(name ?? '') ?? true)
+}
+
+function named(provider: string | null): { provider?: string } {
+  return provider === null ? {} : { provider }
+}
+
+function sessionOf(claims: Claims, provider: string | null, origin: string, now: number): Session {
   const ticket = { id: 'explained', key: '' }
   return {
     id: ticket.id,
     ticket,
     version: 1,
+    ...named(provider),
     issuer: '',
     subject: typeof claims['sub'] === 'string' ? claims['sub'] : '',
     sid: null,

@@ -19,11 +19,12 @@ export function variableName(path: KeyPath): string {
   return PREFIX + words.join('_').toUpperCase()
 }
 
-/** Returns all variables that set a key of the schema. A list of sections has one variable, and its keys have none. */
+/** Returns all variables that set a key of the schema. A list or map of sections has one variable, and its
+ * keys have none. */
 export function variables(schema: TSchema, path: KeyPath = []): Variable[] {
   const shape = shapeOf(schema)
   const variable = (textShape: Variable['shape']): Variable => ({ name: variableName(path), path, shape: textShape })
-  if (shape.type === 'list') return [variable('yaml')]
+  if (shape.type === 'list' || shape.type === 'map') return [variable('yaml')]
   if (shape.type === 'leaf') {
     const { shape: valueShape } = shape.leaf.valueType
     return [variable(valueShape === 'map' ? 'yaml' : (valueShape ?? 'scalar'))]

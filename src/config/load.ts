@@ -10,6 +10,7 @@ import { ConfigurationError, type Finding, formatProblems, type Problem } from '
 import { resolve, UNREADABLE } from './resolve.ts'
 import {
   type Config,
+  type ProviderSection,
   type ResolvedConfig,
   type ResolvedRoute,
   type Route,
@@ -142,7 +143,7 @@ function locate(written: Written, { path, part = 'value', message, instead = nul
  * Applies the defaults that depend on other keys: the provider's preset, the path of the cookies, a route's upstream, no
  * token on public routes.
  */
-function inherit(config: ResolvedConfig, written: unknown, isBroken: (key: string) => boolean): ResolvedConfig {
+function inherit(config: ResolvedConfig, written: unknown, broken: readonly KeyPath[]): ResolvedConfig {
   // The list is undefined if it could not be resolved, and so is each route that could not be resolved.
   const resolved: (ResolvedRoute | undefined)[] | undefined = config.routes
   const routes = resolved?.map((route, index) => {
@@ -151,14 +152,25 @@ function inherit(config: ResolvedConfig, written: unknown, isBroken: (key: strin
     const token = route.access === 'public' && grant === null ? { ...route.token, grant: 'none' } : route.token
     return { ...route, upstream: route.upstream ?? config.upstream, token }
   })
+  const isBroken = (at: KeyPath): boolean => broken.some((path) => at.every((step, i) => path[i] === step))
+  const applyPreset = <P extends ProviderSection>(provider: P, at: KeyPath): P =>
+    isBroken(at) ? provider : withPreset(provider)
+  const { provider, providers } = config
   // oxlint-disable-next-line typescript/no-unsafe-type-assertion -- missing values are those of the argument
   return {
     ...config,
-    provider: isBroken('provider') ? config.provider : withPreset(config.provider),
+    provider: provider && applyPreset(provider, ['provider']),
+    providers: providers && mapValues(providers, (one, name) => applyPreset(one, ['providers', name])),
     session:
-      isBroken('session') || isBroken('basePath') ? config.session : withCookiePath(config.session, config.basePath),
+      isBroken(['session']) || isBroken(['basePath'])
+        ? config.session
+        : withCookiePath(config.session, config.basePath),
     routes,
   } as ResolvedConfig
+}
+
+function mapValues<T, U>(map: Readonly<Record<string, T>>, change: (value: T, key: string) => U): Record<string, U> {
+  return Object.fromEntries(Object.entries(map).map(([key, value]) => [key, change(value, key)]))
 }
 
 /** Fills in the path of the cookies: the path above the gateway's own endpoints, so that gateways on one host never share it. */
@@ -220,7 +232,7 @@ export function loadConfig({ file, env, files, fallbackKey }: LoadOptions): { co
     variable: (path) => (settable.has(variableName(path)) ? variableName(path) : null),
   })
   // oxlint-disable-next-line typescript/no-unsafe-type-assertion -- `resolve` has parsed every key that is not in `broken` to the type in the schema
-  const resolved = inherit(value as ResolvedConfig, written.value, (key) => broken.some(([first]) => first === key))
+  const resolved = inherit(value as ResolvedConfig, written.value, broken)
   const all = [...findings, ...check(resolved, broken)]
   const errors = all.filter(({ warning }) => warning !== true)
   const problems = [...written.problems, ...errors.map((finding) => locate(written, finding))]
@@ -229,7 +241,10 @@ export function loadConfig({ file, env, files, fallbackKey }: LoadOptions): { co
   for (const warning of all) written.warnings.push(formatProblems([locate(written, warning)]).replace(/\n\s+/g, '; '))
   const config: Config = {
     ...resolved,
-    provider: checkedProvider(resolved.provider),
+    provider: resolved.provider && checkedProvider(resolved.provider),
+    providers:
+      resolved.providers &&
+      mapValues(resolved.providers, (one, name) => ({ ...checkedProvider(one, name), title: one.title })),
     session: withCookiePath(resolved.session, resolved.basePath),
     routes: resolved.routes.map(checkedRoute),
   }

@@ -2,6 +2,7 @@ import type { TSchema } from 'typebox'
 import { stringify } from 'yaml'
 import { isMapping } from './key-path.ts'
 import { type Leaf, shapeOf } from './schema-nodes.ts'
+import { hasPlaceholder } from './value-types/http.ts'
 import { type Config, schema } from './schema.ts'
 
 const MASK = '********'
@@ -11,7 +12,7 @@ function masked(secret: NonNullable<Leaf['secret']>, written: unknown): unknown 
   if (secret === 'password') return String(written).replace(/(:\/\/[^/@]*?):[^/]*@/, `$1:${MASK}@`)
   if (!isMapping(written)) return MASK
   return Object.fromEntries(
-    Object.entries(written).map(([name, value]) => [name, String(value).includes('{claims.') ? value : MASK]),
+    Object.entries(written).map(([name, value]) => [name, hasPlaceholder(String(value)) ? value : MASK]),
   )
 }
 
@@ -19,6 +20,10 @@ function asWritten(node: TSchema, value: unknown): unknown {
   const shape = shapeOf(node)
   if (shape.type === 'list')
     return Array.isArray(value) ? value.map((item: unknown) => asWritten(shape.items, item)) : []
+  if (shape.type === 'map') {
+    if (!isMapping(value)) return null
+    return Object.fromEntries(Object.entries(value).map(([name, entry]) => [name, asWritten(shape.entries, entry)]))
+  }
   if (shape.type === 'leaf') {
     const { valueType, secret, default: defaultValue } = shape.leaf
     if (value === null && defaultValue === null) return null

@@ -2,7 +2,7 @@ import type { TSchema } from 'typebox'
 import { interpolate, type Sources } from './interpolate.ts'
 import { formatKeyPath, isMapping, type KeyPath } from './key-path.ts'
 import type { Finding } from './problems.ts'
-import { type Leaf, type SectionOptions, shapeOf } from './schema-nodes.ts'
+import { type Leaf, type NamePattern, type SectionOptions, shapeOf } from './schema-nodes.ts'
 import { suggest } from './suggest.ts'
 import type { ConfigFile, LocatedFile } from './value-type.ts'
 
@@ -112,6 +112,7 @@ export function resolve(root: TSchema, written: unknown, context: ResolveContext
     }
     const keys = Object.entries(properties).map(([key, schema]) => {
       const given = Object.hasOwn(value, key) ? value[key] : undefined
+      if ((given ?? null) === null && isReplaced(schema, value)) return [key, null] as const
       return [key, resolveAny(schema, given, [...path, key])] as const
     })
     return Object.fromEntries(keys)
@@ -136,16 +137,37 @@ export function resolve(root: TSchema, written: unknown, context: ResolveContext
     })
   }
 
+  function resolveMap(entries: TSchema, names: NamePattern, raw: unknown, path: KeyPath): unknown {
+    if (raw === undefined || raw === null) return null
+    if (!isMapping(raw) || Object.keys(raw).length === 0)
+      return refuse(path, 'value', 'must be a map from names to maps', `write ${formatKeyPath([...path, 'NAME'])}`)
+    const resolved = Object.entries(raw).map(([name, entry]) => {
+      const at = [...path, name]
+      if (!names.pattern.test(name)) refuse(at, 'key', 'is not a name', `use ${names.expected}`)
+      if (!isMapping(entry)) return [name, noteBroken(at, refuse(at, 'value', 'must be a map'))] as const
+      return [name, resolveAny(entries, entry, at)] as const
+    })
+    return Object.fromEntries(resolved)
+  }
+
   function resolveAny(schema: TSchema, raw: unknown, path: KeyPath): unknown {
     if (raw === UNREADABLE) return noteBroken(path, undefined)
     const shape = shapeOf(schema)
     if (shape.type === 'leaf') return noteBroken(path, resolveLeaf(shape.leaf, raw, path))
     if (shape.type === 'list') return noteBroken(path, resolveList(shape.items, shape.defaultList, raw, path))
+    if (shape.type === 'map') return noteBroken(path, resolveMap(shape.entries, shape.names, raw, path))
     return noteBroken(path, resolveGroup(shape.section, shape.properties, raw, path))
   }
 
   const value = resolveAny(root, written, [])
   return { value, findings, broken }
+}
+
+/** Returns whether another key of the parent takes the place of an omitted section. */
+function isReplaced(schema: TSchema, parent: Readonly<Record<string, unknown>>): boolean {
+  const shape = shapeOf(schema)
+  const other = shape.type === 'group' ? shape.section.replacedBy : undefined
+  return other !== undefined && (parent[other] ?? null) !== null
 }
 
 /** Returns the section of each key whose name occurs in one section only. */
@@ -155,7 +177,8 @@ function uniqueParents(root: TSchema): Map<string, string> {
   const walk = (schema: TSchema, path: KeyPath): void => {
     const shape = shapeOf(schema)
     if (shape.type === 'list') return walk(shape.items, path)
-    if (shape.type === 'leaf') return
+    // The keys of a map of sections are also those of the section that the map replaces.
+    if (shape.type === 'leaf' || shape.type === 'map') return
     for (const [key, inner] of Object.entries(shape.properties)) {
       if (parents.has(key)) ambiguous.add(key)
       if (path.length > 0) parents.set(key, formatKeyPath(path))

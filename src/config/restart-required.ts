@@ -1,5 +1,5 @@
 import { isDeepStrictEqual } from 'node:util'
-import type { Config } from './schema.ts'
+import { providersOf, type Config, type ProviderSettings } from './schema.ts'
 import type { StoreLocation } from './value-types/store.ts'
 
 /** Keys whose values are read only at the start, or on which all sessions depend. */
@@ -10,12 +10,21 @@ const restartRequired: readonly (readonly [key: string, read: (config: Config) =
   ['admin', ({ admin }) => admin?.listen ?? null],
   ['workers', ({ workers }) => workers],
   ['session.store', ({ session }) => withoutCredentials(session.store)],
-  ['provider.issuer', ({ provider }) => provider.issuer],
-  ['provider.clientId', ({ provider }) => provider.clientId],
+  ['providers', (config) => providersOf(config).map(({ name }) => name)],
 ]
 
 export function keysRequiringRestart(running: Config, next: Config): string[] {
-  return restartRequired.filter(([, read]) => !isDeepStrictEqual(read(running), read(next))).map(([key]) => key)
+  const changed = restartRequired.filter(([, read]) => !isDeepStrictEqual(read(running), read(next)))
+  const after = new Map(providersOf(next).map((provider) => [provider.name, provider]))
+  const ofProviders = providersOf(running).flatMap((provider) => changedKeys(provider, after.get(provider.name)))
+  return [...changed.map(([key]) => key), ...ofProviders]
+}
+
+/** Returns the keys of a provider that identify the gateway's client, if they have changed. */
+function changedKeys(before: ProviderSettings, after: ProviderSettings | undefined): string[] {
+  if (after === undefined) return []
+  const section = before.name === undefined ? 'provider' : `providers.${before.name}`
+  return (['issuer', 'clientId'] as const).filter((key) => before[key] !== after[key]).map((key) => `${section}.${key}`)
 }
 
 /** Returns a store's location without user name and password, which a reload may change. */

@@ -22,6 +22,14 @@ export interface SectionOptions {
   readonly off: boolean
   /** The word that may replace the section. */
   readonly word?: string
+  /** The key next to the section that replaces it: an omitted section is null if that key is given. */
+  readonly replacedBy?: string
+}
+
+/** The names that the sections of a map may have. */
+export interface NamePattern {
+  readonly pattern: RegExp
+  readonly expected: string
 }
 
 /** Creates a key whose static type is the parsed value, or null if its default is null. */
@@ -55,6 +63,20 @@ export function optionalOrWord<const W extends string, G extends TSchema>(
   return Type.Unsafe({ ...section, section: { absent: 'null', off: true, word } })
 }
 
+/** Makes a section null if it is omitted and the key `other` next to it is given. */
+export function replaceableBy<G extends TSchema>(other: string, section: G): TUnsafe<Static<G> | null> {
+  return Type.Unsafe({ ...section, section: { absent: 'defaults', off: false, replacedBy: other } })
+}
+
+/** Creates a map from names to sections. It is null if it is omitted. */
+export function mapOf<G extends TSchema>(
+  names: NamePattern,
+  section: G,
+  description: string,
+): TUnsafe<Record<string, Static<G>> | null> {
+  return Type.Unsafe({ entries: section, names, description })
+}
+
 export function listOf<G extends TSchema>(section: G, description: string, defaultList: unknown[]) {
   return Type.Array(section, { description, default: defaultList })
 }
@@ -66,6 +88,8 @@ interface Node {
   readonly default?: unknown
   readonly properties?: Record<string, TSchema>
   readonly items?: TSchema
+  readonly entries?: TSchema
+  readonly names?: NamePattern
 }
 
 export type Shape =
@@ -76,12 +100,14 @@ export type Shape =
       readonly description: string
       readonly properties: Record<string, TSchema>
     }
+  | { readonly type: 'map'; readonly entries: TSchema; readonly names: NamePattern; readonly description: string }
   | { readonly type: 'list'; readonly items: TSchema; readonly description: string; readonly defaultList: unknown }
 
 export function shapeOf(schema: TSchema): Shape {
   const node = schema as Node
   if (node.leaf) return { type: 'leaf', leaf: node.leaf }
   const description = node.description ?? ''
+  if (node.entries && node.names) return { type: 'map', entries: node.entries, names: node.names, description }
   if (node.items) return { type: 'list', items: node.items, description, defaultList: node.default }
   const section = node.section ?? { absent: 'defaults', off: false }
   return { type: 'group', section, description, properties: node.properties ?? {} }

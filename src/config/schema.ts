@@ -8,7 +8,7 @@ import { choice, text, workers } from './value-types/scalar.ts'
 import { file } from './value-types/secret.ts'
 import { group, leaf, listOf, optional, optionalOrWord, switchable } from './schema-nodes.ts'
 import { limits } from './sections/limits.ts'
-import { provider } from './sections/provider.ts'
+import { provider, providers } from './sections/provider.ts'
 import { route } from './sections/route.ts'
 import { session } from './sections/session.ts'
 
@@ -127,6 +127,7 @@ export const schema = group('Configuration of Gatehouse.', {
     ),
   ),
   provider,
+  providers,
   session,
   scripts: group("Rules for recognizing a script's request, in addition to the built-in rules.", {
     headers: listOf(scriptHeader, "Headers that mark a request as a script's. One matching header is enough.", []),
@@ -190,12 +191,16 @@ export type ResolvedRoute = ResolvedConfig['routes'][number]
 
 export type Route = Omit<ResolvedRoute, 'upstream'> & { upstream: Upstream }
 
+/** The keys that `provider` and each of `providers` have. */
+export type ProviderSection = NonNullable<ResolvedConfig['provider']>
+
 /** The settings of a provider, with its preset applied. */
-export type ProviderSettings = Omit<ResolvedConfig['provider'], 'issuer' | 'responseMode'> & {
+export type ProviderSettings = Omit<ProviderSection, 'issuer' | 'responseMode'> & {
   /** The name in `providers`, or `undefined` for the key `provider`. */
   name: string | undefined
+  title?: string | null
   issuer: string
-  responseMode: NonNullable<ResolvedConfig['provider']['responseMode']>
+  responseMode: NonNullable<ProviderSection['responseMode']>
 }
 
 /** The settings of sessions, with the path of the cookies filled in. */
@@ -204,13 +209,14 @@ export type SessionSettings = Omit<ResolvedConfig['session'], 'cookie'> & {
 }
 
 /** A valid configuration with all keys: durations in ms, sizes in bytes, and null for values that are not given. */
-export type Config = Omit<ResolvedConfig, 'provider' | 'session' | 'routes'> & {
-  provider: ProviderSettings
+export type Config = Omit<ResolvedConfig, 'provider' | 'providers' | 'session' | 'routes'> & {
+  provider: ProviderSettings | null
+  providers: Record<string, ProviderSettings & { title: string | null }> | null
   session: SessionSettings
   routes: Route[]
 }
 
-/** Returns all providers, in the order of the configuration. */
-export function providersOf({ provider }: Pick<Config, 'provider'>): readonly ProviderSettings[] {
-  return [provider]
+/** Returns the providers of either key, in the order of the configuration. There is at least one. */
+export function providersOf({ provider, providers }: Pick<Config, 'provider' | 'providers'>): ProviderSettings[] {
+  return provider === null ? Object.values(providers ?? {}) : [provider]
 }

@@ -18,6 +18,11 @@ export function admit(route: CompiledRoute, session: User | null, hadTicket: boo
   return requireStepUp(route, session, now) ?? requireClaims(route, session)
 }
 
+/** Returns whether a route accepts sessions of a provider. */
+export function allowsProvider({ provider }: Pick<CompiledRoute, 'provider'>, name: string | undefined): boolean {
+  return provider?.includes(name ?? '') ?? true
+}
+
 export function denyWithoutToken(
   denial: TokenDenial,
   route: CompiledRoute,

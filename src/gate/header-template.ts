@@ -1,7 +1,7 @@
 import type { Claims } from '../oidc/token-set.ts'
 import { claimAt } from './admit.ts'
 
-type Part = { readonly text: string } | { readonly claim: string }
+type Part = { readonly text: string } | { readonly claim: string } | 'provider'
 
 export type Template = readonly Part[]
 
@@ -13,24 +13,32 @@ const PRINTABLE = /^[\u0020-\u007e]*$/
 /** A claim that looks like an ext-value is encoded once more, so that decoding returns the claim. */
 const LIKE_AN_EXT_VALUE = /^(?:utf-8|iso-8859-1)'[a-z0-9-]*'/i
 
-/** Parses `text {claims.name} text`. */
+/** Parses `text {claims.name} {provider} text`. */
 export function parseTemplate(template: string): Template {
   return template
-    .split(/(\{claims\.[^}]+\})/)
+    .split(/(\{claims\.[^}]+\}|\{provider\})/)
     .filter((part) => part !== '')
-    .map((part) => (part.startsWith('{claims.') ? { claim: part.slice('{claims.'.length, -1) } : { text: part }))
+    .map((part) => {
+      if (part === '{provider}') return 'provider'
+      return part.startsWith('{claims.') ? { claim: part.slice('{claims.'.length, -1) } : { text: part }
+    })
 }
 
 /**
- * Returns the header value for a user's claims. List items are joined with `,`, and a comma in an item becomes `%2C`. A
+ * Returns the header value for a user's claims and the name of the user's provider. List items are joined with `,`, and a comma in an item becomes `%2C`. A
  * value that is not printable ASCII becomes an ext-value; with `base64`, the whole value is encoded. Returns `null` if a
- * claim is missing or the value would be longer than 8 kB.
+ * claim or the name is missing, or the value would be longer than 8 kB.
  * @see https://www.rfc-editor.org/rfc/rfc8187#section-3.2
  */
-export function fillTemplate(template: Template, claims: Claims, encoding: 'rfc8187' | 'base64'): string | null {
+export function fillTemplate(
+  template: Template,
+  claims: Claims,
+  encoding: 'rfc8187' | 'base64',
+  provider?: string,
+): string | null {
   const values: (string | readonly string[])[] = []
   for (const part of template) {
-    const value = 'text' in part ? part.text : asText(claimAt(claims, part.claim))
+    const value = textOf(part, claims, provider)
     if (value === null) return null
     values.push(value)
   }
@@ -44,10 +52,21 @@ export function fillTemplate(template: Template, claims: Claims, encoding: 'rfc8
   return filled.length > MAX_BYTES ? null : filled
 }
 
-export function whyNoHeader(template: Template, claims: Claims, encoding: 'rfc8187' | 'base64'): string | null {
-  const missing = template.find((part) => 'claim' in part && asText(claimAt(claims, part.claim)) === null)
+export function whyNoHeader(
+  template: Template,
+  claims: Claims,
+  encoding: 'rfc8187' | 'base64',
+  provider?: string,
+): string | null {
+  const missing = template.find((part) => textOf(part, claims, provider) === null)
+  if (missing === 'provider') return 'there is one provider, without a name'
   if (missing !== undefined && 'claim' in missing) return `the claim ${missing.claim} is missing`
-  return fillTemplate(template, claims, encoding) === null ? 'its value would be longer than 8 kB' : null
+  return fillTemplate(template, claims, encoding, provider) === null ? 'its value would be longer than 8 kB' : null
+}
+
+function textOf(part: Part, claims: Claims, provider: string | undefined): string | readonly string[] | null {
+  if (part === 'provider') return provider ?? null
+  return 'text' in part ? part.text : asText(claimAt(claims, part.claim))
 }
 
 function asText(value: unknown): string | readonly string[] | null {

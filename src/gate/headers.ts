@@ -250,7 +250,7 @@ function identityHeaders(rules: RouteRules, route: CompiledRoute, who: Who | nul
   const known = who === null ? undefined : rules.filled.get(who.claims)
   if (known !== undefined) return known
   const filled = rules.set.flatMap(({ name, template }) => {
-    const value = fillTemplate(template, who?.claims ?? {}, route.headers.encoding)
+    const value = fillTemplate(template, who?.claims ?? {}, route.headers.encoding, who?.provider)
     return value === null ? [] : [name, value]
   })
   if (who !== null) rules.filled.set(who.claims, filled)

@@ -126,7 +126,12 @@ function isStricter(one: Route, other: Route): boolean {
   if (other.access !== 'required') return true
   const { claims, acr, maxAge } = one.require
   const asks = Object.keys(claims).length > 0 || acr !== null || maxAge !== null
-  return (asks && !isDeepStrictEqual(one.require, other.require)) || (one.csrf !== 'off' && other.csrf === 'off')
+  const isLimited = one.provider !== null && !isDeepStrictEqual(one.provider, other.provider)
+  return (
+    isLimited ||
+    (asks && !isDeepStrictEqual(one.require, other.require)) ||
+    (one.csrf !== 'off' && other.csrf === 'off')
+  )
 }
 
 /** Percent-decodes a pattern, except segments that would become several segments or a wildcard. */

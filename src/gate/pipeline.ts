@@ -3,7 +3,7 @@ import type { AccessTokens } from '../oidc/access-token.ts'
 import type { Session } from '../session/session.ts'
 import type { Sessions } from '../session/sessions.ts'
 import type { Acquired, Tokens } from '../token/acquire.ts'
-import { admit, denyWithoutToken, keepCookieOfSuccessor } from './admit.ts'
+import { admit, allowsProvider, denyWithoutToken, keepCookieOfSuccessor } from './admit.ts'
 import { classify } from './classify.ts'
 import { passesCsrfCheck } from './csrf.ts'
 import { hostOf, type RouteTable } from './match.ts'
@@ -46,31 +46,40 @@ export function buildGate({ config, routes, sessions, tokens, bearers }: GateSer
     }
 
     const session = facts.ticket === null ? null : sessions.load(facts.ticket, now)
-    if (session instanceof Promise) return decideLater(route, session, facts, now)
-    const denial = denyBySession(route, session, facts, now)
-    if (denial !== null) return deny(denial, route, facts)
-    if (session === null) return anonymous(route)
-    const token = tokens.acquire(session, route.token, now)
-    return token instanceof Promise
-      ? token.then((late) => decideByToken(route, session, late, facts, now))
-      : decideByToken(route, session, token, facts, now)
+    return session instanceof Promise
+      ? session.then((late) => decideBySession(route, late, facts, now))
+      : decideBySession(route, session, facts, now)
   }
 
-  async function decideLater(
+  function decideBySession(
     route: CompiledRoute,
-    loading: Promise<Session | null>,
+    found: Session | null,
     facts: Facts,
     now: number,
-  ): Promise<Verdict> {
-    const session = await loading
-    const denial = denyBySession(route, session, facts, now)
+  ): Verdict | Promise<Verdict> {
+    if (found !== null && !allowsProvider(route, found.provider)) {
+      const denial = denyBySession(route, null, facts, false, now)
+      if (denial === null) return anonymous(route)
+      const { provider: foreign = '' } = found
+      return deny(denial.reason === 'login-required' ? { ...denial, foreign } : denial, route, facts)
+    }
+    const denial = denyBySession(route, found, facts, facts.ticket !== null, now)
     if (denial !== null) return deny(denial, route, facts)
-    if (session === null) return anonymous(route)
-    return decideByToken(route, session, await tokens.acquire(session, route.token, now), facts, now)
+    if (found === null) return anonymous(route)
+    const token = tokens.acquire(found, route.token, now)
+    return token instanceof Promise
+      ? token.then((late) => decideByToken(route, found, late, facts, now))
+      : decideByToken(route, found, token, facts, now)
   }
 
-  function denyBySession(route: CompiledRoute, session: Session | null, facts: Facts, now: number): GateDenial | null {
-    const denial = admit(route, session, facts.ticket !== null, now)
+  function denyBySession(
+    route: CompiledRoute,
+    session: Session | null,
+    facts: Facts,
+    hadTicket: boolean,
+    now: number,
+  ): GateDenial | null {
+    const denial = admit(route, session, hadTicket, now)
     if (denial !== null) return keepCookieOfSuccessor(denial, facts, sessions)
     return passesCsrfCheck(facts, route, session) ? null : { reason: 'cross-origin' }
   }
@@ -101,14 +110,22 @@ export function buildGate({ config, routes, sessions, tokens, bearers }: GateSer
     now: number,
   ): Promise<Verdict> {
     let why = ''
-    const claims = await bearers.verify(bearer, audience, now, (reason) => {
+    const verified = await bearers.verify(bearer, audience, now, route.provider, (reason) => {
       why = reason
     })
-    if (claims === null) return deny({ reason: 'invalid-token', why }, route, facts)
+    if (verified === null) return deny({ reason: 'invalid-token', why }, route, facts)
+    const { claims } = verified
     // `createdAt: 0`: without a session, only the token's `auth_time` can show when the user logged in.
     const denial = admit(route, { claims, createdAt: 0, requestedStepUp: null }, false, now)
     if (denial === null)
-      return { type: 'forward', route, session: null, who: { claims, bearer: true }, accessToken: null, proofKey: null }
+      return {
+        type: 'forward',
+        route,
+        session: null,
+        who: { ...verified, bearer: true },
+        accessToken: null,
+        proofKey: null,
+      }
     return denial.reason === 'step-up'
       ? deny({ reason: 'insufficient-authentication', stepUp: denial.stepUp }, route, facts)
       : deny(denial, route, facts)

@@ -36,6 +36,8 @@ export interface Client {
 /** The user of a forwarded request, from a session or from a bearer token that the client sent. */
 export interface Who {
   readonly claims: Claims
+  /** The name of the user's provider in `providers`. */
+  readonly provider?: string
   readonly bearer?: true
 }
 
@@ -44,8 +46,11 @@ export type GateDenial =
   | { readonly reason: 'no-route' }
   /** `variant`: a normalization of the path that selects another route. */
   | { readonly reason: 'ambiguous-path'; readonly variant: string }
-  /** `loginUrl`: sent to the client instead of the login URL derived from the URL of the request. */
-  | { readonly reason: 'login-required'; readonly loginUrl?: string }
+  /**
+   * `loginUrl`: sent to the client instead of the login URL derived from the URL of the request. `foreign`: the provider
+   * of the session, which the route does not allow.
+   */
+  | { readonly reason: 'login-required'; readonly loginUrl?: string; readonly foreign?: string }
   /** `overage`: the provider omitted the claim from the token because it has too many values. */
   | { readonly reason: 'forbidden'; readonly why: string; readonly overage?: true }
   /** `logout`: another site asked for a logout. */

@@ -113,6 +113,7 @@ function accessLine(request: FastifyRequest, reply: FastifyReply, ms: number, is
     // A request without a context was refused before the gate.
     verdict: rejection?.verdict ?? context?.verdict ?? String(reply.getHeader('gatehouse') ?? 'refused'),
     aborted: rejection?.aborted ?? !isComplete,
+    provider: context?.session?.provider,
     cause: rejection?.cause,
     route: context?.route?.label ?? '-',
     ms: tenths(ms),

@@ -5,81 +5,113 @@ import { presetOf } from '../config/presets/apply.ts'
 import { Fault, causes } from '../errors.ts'
 import { accessTokenIssuers, mayHaveIssued } from './issuer.ts'
 import { jwtType } from './jwks.ts'
+import type { Provider } from './provider.ts'
 import type { Providers } from './providers.ts'
 import { isUnreachable } from './oauth-errors.ts'
 import { isIdentifier, type Claims } from './token-set.ts'
 
+export interface VerifiedToken {
+  readonly claims: Claims
+  /** The name of the provider in `providers`. Missing with the key `provider`. */
+  readonly provider?: string
+}
+
 export interface AccessTokens {
   /**
-   * Returns the claims of a JWT access token that this provider issued for one of `audiences`. For any other token,
-   * calls `refuse` with the reason for the log and returns `null`. Rejects with `provider_unavailable` if the
-   * provider's keys cannot be read.
+   * Returns the claims of a JWT access token that a provider named in `names` (`null`: any provider) issued for one of
+   * `audiences`. For any other token, calls `refuse` with the reason for the log and returns `null`. Rejects with
+   * `provider_unavailable` if the provider's keys cannot be read.
    * @see https://www.rfc-editor.org/rfc/rfc9068#section-4
    */
   verify(
     token: string,
     audiences: readonly string[],
     now: number,
+    names: readonly string[] | null,
     refuse: (why: string) => void,
-  ): Promise<Claims | null>
+  ): Promise<VerifiedToken | null>
 }
 
 const TYPES = new Set(['at+jwt', 'application/at+jwt', 'jwt'])
 const MAX_REMEMBERED = 5_000
 
-interface Verified {
-  readonly claims: Claims
+interface Remembered {
+  readonly token: VerifiedToken
   readonly expiresAt: number
 }
 
 /** Creates a verifier that caches each verified token until the token expires. */
 export function createAccessTokens(providers: Providers): AccessTokens {
-  const verified = new LRUCache<string, Verified>({ max: MAX_REMEMBERED })
+  const verified = new LRUCache<string, Remembered>({ max: MAX_REMEMBERED })
+
+  async function verifyFor(
+    provider: Provider,
+    { token, audiences, type }: { token: string; audiences: readonly string[]; type: string },
+    now: number,
+  ): Promise<Remembered | string> {
+    const { configuration, keys } = await provider.discovered()
+    const server = configuration.serverMetadata()
+    const preset = presetOf(provider.settings, server.token_endpoint)
+    let issuer = server.issuer
+    try {
+      const { iss, aud } = decodeJwt(token)
+      issuer = accessTokenIssuers(server, preset).find((one) => mayHaveIssued(one, iss ?? '')) ?? issuer
+      const audienceClaim = aud === undefined ? preset?.audienceClaim : undefined
+      const audience = audienceClaim === undefined ? { audience: [...audiences] } : {}
+      const claims = await keys.verify(token, { issuer, ...audience, requiredClaims: ['exp', 'sub'] }, now)
+      if (audienceClaim !== undefined && !audiences.includes(String(claims[audienceClaim])))
+        return `its ${audienceClaim} is ${shown(claims[audienceClaim])}, not ${audiences.map(shown).join(' or ')}`
+      // The gateway does not check that the client has the key to which the token is bound, so the token may be stolen:
+      // https://www.rfc-editor.org/rfc/rfc7800#section-3
+      if ('cnf' in claims) return 'it is bound to a key of the client (cnf)'
+      if (!isIdentifier(claims.sub)) return 'its sub is empty or too long'
+      if (typeof claims.exp !== 'number') return 'its exp is not a number'
+      // Several providers may be clients at the same issuer.
+      const clientIds = providers.all.map(({ settings }) => settings.clientId)
+      if (isForOtherUse(claims, type, clientIds)) return 'it is an ID token or of another kind'
+      return {
+        token: { claims, ...(provider.name === undefined ? {} : { provider: provider.name }) },
+        expiresAt: claims.exp * 1000,
+      }
+    } catch (error) {
+      if (isUnreachable(error)) throw new Fault('provider_unavailable', { cause: error })
+      return whyRefused(error, issuer, audiences)
+    }
+  }
 
   return {
-    async verify(token, audiences, now, refuse) {
-      const refused = (why: string): null => {
-        refuse(why)
-        return null
-      }
-      const name = createHash('sha256')
-        .update(JSON.stringify([token, audiences]))
+    async verify(token, audiences, now, names, refuse) {
+      const key = createHash('sha256')
+        .update(JSON.stringify([token, audiences, names]))
         .digest('base64url')
-      const known = verified.get(name)
-      if (known !== undefined && now < known.expiresAt) return known.claims
+      const known = verified.get(key)
+      if (known !== undefined && now < known.expiresAt) return known.token
+      let why = 'no provider of this route has its iss'
       const type = jwtType(token)
-      if (type === null) return refused('it is no JWT')
-      if (!TYPES.has(type)) return refused(`its typ is ${shown(type)}, not at+jwt`)
-      const provider = providers.of({})
-      const { configuration, keys } = await provider.discovered()
-      const server = configuration.serverMetadata()
-      const preset = presetOf(provider.settings, server.token_endpoint)
-      let issuer = server.issuer
-      try {
-        const { iss, aud } = decodeJwt(token)
-        issuer = accessTokenIssuers(server, preset).find((one) => mayHaveIssued(one, iss ?? '')) ?? issuer
-        const audienceClaim = aud === undefined ? preset?.audienceClaim : undefined
-        const audience = audienceClaim === undefined ? { audience: [...audiences] } : {}
-        const claims = await keys.verify(token, { issuer, ...audience, requiredClaims: ['exp', 'sub'] }, now)
-        if (audienceClaim !== undefined && !audiences.includes(String(claims[audienceClaim])))
-          return refused(
-            `its ${audienceClaim} is ${shown(claims[audienceClaim])}, not ${audiences.map(shown).join(' or ')}`,
-          )
-        // The gateway does not check that the client has the key to which the token is bound, so the token may be stolen:
-        // https://www.rfc-editor.org/rfc/rfc7800#section-3
-        if ('cnf' in claims) return refused('it is bound to a key of the client (cnf)')
-        if (!isIdentifier(claims.sub)) return refused('its sub is empty or too long')
-        if (typeof claims.exp !== 'number') return refused('its exp is not a number')
-        if (isForOtherUse(claims, type, provider.settings.clientId))
-          return refused('it is an ID token or of another kind')
-        verified.set(name, { claims, expiresAt: claims.exp * 1000 })
-        return claims
-      } catch (error) {
-        if (isUnreachable(error)) throw new Fault('provider_unavailable', { cause: error })
-        return refused(whyRefused(error, issuer, audiences))
+      if (type === null) why = 'it is no JWT'
+      else if (!TYPES.has(type)) why = `its typ is ${shown(type)}, not at+jwt`
+      else {
+        const allowed = providers.all.filter(({ name }) => names?.includes(name ?? '') ?? true)
+        for (const provider of providers.mayHaveIssued(token, allowed, issuersOf)) {
+          const result = await verifyFor(provider, { token, audiences, type }, now)
+          if (typeof result !== 'string') {
+            verified.set(key, result)
+            return result.token
+          }
+          why = result
+        }
       }
+      refuse(why)
+      return null
     },
   }
+}
+
+function issuersOf(provider: Provider): readonly string[] {
+  const found = provider.peek()
+  if (found === null) return [provider.settings.issuer]
+  const server = found.configuration.serverMetadata()
+  return accessTokenIssuers(server, presetOf(provider.settings, server.token_endpoint))
 }
 
 /** Returns the reason why a token is refused. Quotes the token's claims only if its signature is valid. */
@@ -108,8 +140,10 @@ const ACCESS = ['scope', 'scp', 'client_id'] as const
  * Returns whether a token of type `jwt` is not an access token. An ID token can also have an accepted audience, and a
  * provider that does not implement RFC 9068 may give ID tokens and access tokens the same type.
  */
-function isForOtherUse(claims: JWTPayload, type: string, clientId: string): boolean {
+function isForOtherUse(claims: JWTPayload, type: string, clientIds: readonly string[]): boolean {
   if (type !== 'jwt') return false
   if (OTHER_USE.some((name) => name in claims) || OTHER_TYPES.has(String(claims['typ']))) return true
-  return [claims.aud].flat().includes(clientId) && !ACCESS.some((name) => name in claims)
+  return (
+    [claims.aud].flat().some((aud) => clientIds.some((own) => own === aud)) && !ACCESS.some((name) => name in claims)
+  )
 }

@@ -19,6 +19,8 @@ const LOGIN_MARGIN_S = 30
 export interface LoginResult {
   /** The name of the provider in `providers`. Missing with the key `provider`. */
   readonly provider?: string
+  /** The `client` of that provider. */
+  readonly client?: string
   readonly issuer: string
   /** The provider's issuer if it is a template (`isTemplate`). */
   readonly issuerTemplate?: string

@@ -1,3 +1,4 @@
+import { createHash } from 'node:crypto'
 import { isDeepStrictEqual } from 'node:util'
 import {
   Configuration,
@@ -46,6 +47,8 @@ export interface Provider {
   successes(): number
   /** The name in `providers`, or `undefined` for the key `provider`. */
   readonly name: string | undefined
+  /** Identifies the gateway's client at the provider: a digest of issuer and client ID. */
+  readonly client: string
   readonly settings: ProviderSettings
   /**
    * Switches to other settings of the same client as soon as the provider has been discovered with them. Reads the
@@ -77,7 +80,13 @@ const discoveryPauseMs = exponentialBackoff(1_000, 30_000)
 /** The shortest time between two reads of the metadata after failed calls. */
 const REREAD_PAUSE_MS = 10_000
 
-export function openProvider(first: ProviderSettings, log: Log, metrics: Metrics, tracing: Tracing | null): Provider {
+export function openProvider(
+  first: ProviderSettings,
+  wholeLog: Log,
+  metrics: Metrics,
+  tracing: Tracing | null,
+): Provider {
+  const log = first.name === undefined ? wholeLog : wholeLog.child({ provider: first.name })
   const warnings = createWarnings(log)
   const open = (settings: ProviderSettings): Client => openClient(settings, { log, metrics, tracing, warnings })
   let current = open(first)
@@ -100,6 +109,10 @@ export function openProvider(first: ProviderSettings, log: Log, metrics: Metrics
 
   return {
     name: first.name,
+    client: createHash('sha256')
+      .update(JSON.stringify([first.issuer, first.clientId]))
+      .digest('base64url')
+      .slice(0, 22),
     get settings() {
       return client().settings
     },
@@ -120,7 +133,7 @@ export function openProvider(first: ProviderSettings, log: Log, metrics: Metrics
   }
 }
 
-interface Client extends Omit<Provider, 'configure' | 'name'> {
+interface Client extends Omit<Provider, 'configure' | 'name' | 'client'> {
   readAgain(): void
   stopReading(): void
 }
@@ -137,7 +150,7 @@ interface Known extends Discovered {
 }
 
 function openClient(settings: ProviderSettings, { log, metrics, tracing, warnings }: ClientServices): Client {
-  const calls = createObservedCalls(metrics, tracing)
+  const calls = createObservedCalls(metrics, tracing, settings.name)
   const transport = createTransport({ settings, observe: calls.observe })
   const proofs = createProviderProofs()
   const reads = singleFlight<'metadata', Known>()

@@ -9,7 +9,7 @@ import {
   type RequestInit as UndiciRequestInit,
 } from 'undici'
 import type { ProviderSettings } from '../config/schema.ts'
-import type { Metrics } from '../telemetry/metrics.ts'
+import { providerLabel, type Metrics } from '../telemetry/metrics.ts'
 import type { Tracing } from '../telemetry/tracing.ts'
 import { proxyAuthorization, proxyFor } from './outgoing-proxy.ts'
 
@@ -129,14 +129,18 @@ const ENDPOINTS = [
   ['pushed_authorization_request_endpoint', 'pushed_authorization'],
 ] as const
 
-export function createObservedCalls({ providerSeconds }: Metrics, tracing: Tracing | null): ObservedCalls {
+export function createObservedCalls(
+  { providerSeconds }: Metrics,
+  tracing: Tracing | null,
+  name: string | undefined,
+): ObservedCalls {
   const operations = new Map<string, string>()
 
   return {
     async observe(url, call) {
       const { origin, pathname, hostname } = new URL(url)
       const operation = operations.get(origin + pathname) ?? 'discovery'
-      const stop = providerSeconds.startTimer({ operation })
+      const stop = providerSeconds.startTimer({ operation, ...providerLabel(name) })
       try {
         const response = await (tracing === null
           ? call()

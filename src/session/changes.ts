@@ -73,6 +73,8 @@ export function createChanges(
         id: ticket.id,
         ticket,
         version: 1,
+        ...(login.provider === undefined ? {} : { provider: login.provider }),
+        ...(login.client === undefined ? {} : { client: login.client }),
         issuer: login.issuer,
         ...(login.issuerTemplate === undefined ? {} : { issuerTemplate: login.issuerTemplate }),
         subject: login.idTokenClaims.sub,

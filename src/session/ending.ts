@@ -27,6 +27,7 @@ export interface SessionServices {
   readonly settings: SessionSettings
   readonly log: Log
   readonly metrics: Metrics
+  readonly adopt: (session: Session) => Session | null
 }
 
 /** Ends sessions, each only once: immediately in this process, and in the store when it is reachable. */

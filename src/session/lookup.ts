@@ -30,7 +30,7 @@ const CONFIRM_PAUSE_MS = 500
 
 /** Creates the lookup. Calls `onStaleRecord` with a cached session that is newer than its record. */
 export function createLookup(
-  { store, cache, settings, metrics }: SessionServices,
+  { store, cache, settings, metrics, adopt }: SessionServices,
   ending: Ending,
   onStaleRecord: (session: Session) => void,
 ): Lookup {
@@ -52,7 +52,8 @@ export function createLookup(
     }
     metrics.sessionCache.inc({ result: known === null ? 'miss' : 'confirmed' })
     // The cache is newer than the store if a write is pending or was lost in a failover.
-    const session = known !== null && known.version >= record.version ? known : fromRecord(ticket, record)
+    const opened = known !== null && known.version >= record.version ? known : fromRecord(ticket, record)
+    const session = opened === null ? null : adopt(opened)
     if (session === null) return null
     if (session.version > record.version) onStaleRecord(session)
     session.lastSeenAt = Math.max(session.lastSeenAt, record.seenAt, known?.lastSeenAt ?? 0)

@@ -11,6 +11,8 @@ export interface Session {
   readonly version: number
   /** The name of the session's provider in `providers`. Missing with the key `provider`. */
   readonly provider?: string
+  /** The `client` of that provider. Missing in records of earlier releases. */
+  readonly client?: string
   readonly issuer: string
   /** See `LoginResult`. The store indexes the session by the template, because a logout may not name the tenant. */
   readonly issuerTemplate?: string

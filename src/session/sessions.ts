@@ -61,14 +61,22 @@ interface SessionsOptions {
   readonly settings: SessionSettings
   readonly log: Log
   readonly metrics: Metrics
+  /** Returns a stored session as one of a configured provider, or `null`. */
+  readonly adopt?: (session: Session) => Session | null
 }
 
-export function openSessions({ store, settings, log, metrics }: SessionsOptions): Sessions {
+export function openSessions({
+  store,
+  settings,
+  log,
+  metrics,
+  adopt = (session) => session,
+}: SessionsOptions): Sessions {
   const cache = createSessionCache()
   const retryQueue = createRetryQueue()
-  const services: SessionServices = { store, cache, retryQueue, settings, log, metrics }
-  countFromZero(metrics.sessionsEnded, END_REASONS)
-  countFromZero(metrics.sessionCache, CACHE_RESULTS)
+  const services: SessionServices = { store, cache, retryQueue, settings, log, metrics, adopt }
+  countFromZero(metrics.sessionsEnded, 'reason', END_REASONS)
+  countFromZero(metrics.sessionCache, 'result', CACHE_RESULTS)
   const ending = createEnding(services)
   // Changes and lookup depend on each other: a delayed write may have to read, and a read may find that a write is missing.
   const lookup = createLookup(services, ending, (session) => {

@@ -12,6 +12,8 @@ export interface AccessLine {
   readonly client: string
   readonly traceId: string | null
   readonly aborted: boolean
+  /** The name of the session's provider in `providers`. */
+  readonly provider?: string | undefined
   /** Why the HTTP parser rejected the request. */
   readonly cause?: string | undefined
 }
@@ -33,9 +35,10 @@ const PLAIN = /^[\u0020\u0021\u0023-\u005b\u005d-\u007e]*$/
  * took an eighth of the time of each request. `time` is in ms since the epoch; `bound` is the result of `boundFields`.
  */
 export function formatAccessLine(line: AccessLine, time: number, bound = ''): string {
-  const { id, method, path, status, verdict, route, ms, client, traceId, aborted, cause } = line
+  const { id, method, path, status, verdict, route, ms, client, traceId, aborted, provider, cause } = line
   const optionalFields =
     (traceId === null ? '' : `,"trace_id":"${traceId}"`) +
+    (provider === undefined ? '' : `,"provider":"${provider}"`) +
     (aborted ? ',"aborted":true' : '') +
     (cause === undefined ? '' : `,"cause":${quoted(cause)}`)
   return (

@@ -15,8 +15,8 @@ export interface Metrics {
   readonly upstreamSeconds: PlainHistogram
   /** Time that the gateway adds to a proxied request, up to the response headers and without waiting for the upstream. */
   readonly addedSeconds: PlainHistogram
-  readonly logins: Counter<'outcome'>
-  readonly refreshes: Counter<'outcome' | 'cause'>
+  readonly logins: Counter<'outcome' | 'provider'>
+  readonly refreshes: Counter<'outcome' | 'cause' | 'provider'>
   readonly sessionsBegun: Counter
   readonly sessionsEnded: Counter<'reason'>
   /** Counts a session found in the session cache. As cheap as `countRequest`. */
@@ -24,7 +24,7 @@ export interface Metrics {
   readonly sessionCache: Counter<'result'>
   readonly storeEvictions: Counter
   readonly storeSeconds: Histogram<'operation' | 'outcome'>
-  readonly providerSeconds: Histogram<'operation' | 'outcome'>
+  readonly providerSeconds: Histogram<'operation' | 'outcome' | 'provider'>
   readonly lockWaitSeconds: Histogram
   /** Registers a gauge of the sessions in the store, which is read whenever the metrics are collected. */
   watchStore(size: () => number | null): void
@@ -36,9 +36,20 @@ const CALL_BUCKETS = [0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25
 const UPSTREAM_BUCKETS = [...CALL_BUCKETS, 30, 60]
 const ADDED_BUCKETS = [0.0001, 0.00025, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10]
 
-/** Initializes a counter to 0 for each value of its label, because rates in alerts need a value before the first event. */
-export function countFromZero(counter: Counter, values: readonly string[]): void {
-  for (const value of values) counter.labels(value).inc(0)
+/** Initializes a counter to 0 for each value of a label, because rates in alerts need a value before the first event. */
+export function countFromZero<L extends string>(
+  counter: Counter<L>,
+  label: NoInfer<L>,
+  values: readonly string[],
+  others: Partial<Record<NoInfer<L>, string>> = {},
+): void {
+  // oxlint-disable-next-line typescript/no-unsafe-type-assertion -- TypeScript widens a computed name to string
+  for (const value of values) counter.inc({ ...others, [label]: value } as Record<L, string>, 0)
+}
+
+/** Returns the label of one of several providers. With the key `provider`, the metrics have no such label. */
+export function providerLabel(name: string | undefined): { provider?: string } {
+  return name === undefined ? {} : { provider: name }
 }
 
 function innerMap<V>(map: Map<string, Map<string, V>>, key: string): Map<string, V> {
@@ -134,13 +145,13 @@ export function createMetrics(): Metrics {
     logins: new Counter({
       name: 'gatehouse_logins_total',
       help: 'Logins that reached the callback, by outcome',
-      labelNames: ['outcome'],
+      labelNames: ['outcome', 'provider'],
       registers,
     }),
     refreshes: new Counter({
       name: 'gatehouse_refreshes_total',
       help: 'Token refreshes of this process, by outcome and cause',
-      labelNames: ['outcome', 'cause'],
+      labelNames: ['outcome', 'cause', 'provider'],
       registers,
     }),
     sessionsEnded: new Counter({
@@ -166,7 +177,7 @@ export function createMetrics(): Metrics {
     providerSeconds: new Histogram({
       name: 'gatehouse_provider_seconds',
       help: 'Duration of requests to the provider in seconds, by operation and outcome',
-      labelNames: ['operation', 'outcome'],
+      labelNames: ['operation', 'outcome', 'provider'],
       registers,
       buckets: CALL_BUCKETS,
     }),

@@ -16,7 +16,7 @@ import { absoluteEnd } from '../session/lifetime.ts'
 import type { Sessions } from '../session/sessions.ts'
 import type { Store } from '../store/store.ts'
 import type { Log } from '../telemetry/log.ts'
-import type { Metrics } from '../telemetry/metrics.ts'
+import { countFromZero, providerLabel, type Metrics } from '../telemetry/metrics.ts'
 import { createBackoff, type FailedRefresh } from './refresh-backoff.ts'
 import { cooldownUntil, isExpired } from './clock.ts'
 import type { TokenDenial } from './denial.ts'
@@ -120,7 +120,9 @@ export function createRefresher({ providers, store, sessions, log, metrics }: Re
     metrics,
     lifeMs: providers.of(session).settings.timeout + LOCK_MARGIN_MS,
   })
-  for (const outcome of OUTCOMES) for (const cause of CAUSES) metrics.refreshes.inc({ outcome, cause }, 0)
+  for (const { name } of providers.all) {
+    for (const cause of CAUSES) countFromZero(metrics.refreshes, 'outcome', OUTCOMES, { cause, ...providerLabel(name) })
+  }
 
   /**
    * Saves the result of a refresh. `keepLock`: the store does not have the result, so the lock must keep other
@@ -169,7 +171,15 @@ export function createRefresher({ providers, store, sessions, log, metrics }: Re
     // Another process has redeemed the refresh token for another resource, and `latest` has the new refresh token.
     if (latest.version > session.version) return { type: 'failed', retryAfter: 1, stuck: false }
     log.warn(
-      { event: 'refresh_failed', session: session.id, refusal, ended: hasEnded, abandoned, cause: causes(error) },
+      {
+        event: 'refresh_failed',
+        session: session.id,
+        provider: session.provider,
+        refusal,
+        ended: hasEnded,
+        abandoned,
+        cause: causes(error),
+      },
       abandoned && hasEnded
         ? 'a process spent the refresh token and stopped before it could save the new one; the user has to log in again'
         : 'tokens could not be refreshed',
@@ -218,9 +228,12 @@ export function createRefresher({ providers, store, sessions, log, metrics }: Re
       if (keepLock) keep()
       else await release()
     }
-    metrics.refreshes.inc({ outcome: outcome.type, cause })
+    metrics.refreshes.inc({ outcome: outcome.type, cause, ...providerLabel(seen.provider) })
     if (outcome.type === 'refreshed')
-      log.debug({ event: 'refresh', session: session.id, why: cause }, 'tokens were refreshed')
+      log.debug(
+        { event: 'refresh', session: session.id, provider: session.provider, why: cause },
+        'tokens were refreshed',
+      )
     return outcome
   }
 
@@ -259,10 +272,10 @@ export function createRefresher({ providers, store, sessions, log, metrics }: Re
         return outcome
           .catch((error: unknown): RefreshOutcome => {
             log.error(
-              { event: 'refresh_failed', session: session.id, cause: causes(error) },
+              { event: 'refresh_failed', session: session.id, provider: session.provider, cause: causes(error) },
               'the store is unavailable, so the tokens were not refreshed',
             )
-            metrics.refreshes.inc({ outcome: 'failed', cause })
+            metrics.refreshes.inc({ outcome: 'failed', cause, ...providerLabel(session.provider) })
             return failed(backoff.addWithoutStore(session))
           })
           .then(resultOf)

@@ -97,7 +97,13 @@ export function createRouteTokens({ providers, refresher, sessions, log }: Route
       return usable(entry.token)
     } catch (error) {
       log.warn(
-        { event: 'exchange_failed', session: session.id, grant: wanted.grant, cause: causes(error) },
+        {
+          event: 'exchange_failed',
+          session: session.id,
+          provider: session.provider,
+          grant: wanted.grant,
+          cause: causes(error),
+        },
         'the provider issued no token for a route',
       )
       const login = requiredLogin(error)

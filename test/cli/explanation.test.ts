@@ -57,7 +57,11 @@ const rows = async (
 }
 
 void t.test('with dpop, the explanation has the token and its proof', async (t) => {
-  const bound: Config = { ...config, forwardAuth: null, provider: { ...config.provider, dpop: 'on' } }
+  const bound: Config = {
+    ...config,
+    forwardAuth: null,
+    provider: config.provider && { ...config.provider, dpop: 'on' },
+  }
   const said = await explain(['GET', '/', ...claims({})], bound)
   for (const line of ['header: Authorization: DPoP ACCESS-TOKEN', 'header: DPoP: PROOF'])
     t.ok(said.includes(`${line}\n`), line, { said })
@@ -70,7 +74,7 @@ void t.test('the explanation applies provider.clockTolerance to a client’s own
     [0, false],
     [300_000, true],
   ] as const) {
-    const about = { ...config, provider: { ...config.provider, clockTolerance } }
+    const about = { ...config, provider: config.provider && { ...config.provider, clockTolerance } }
     for (const times of [{ exp: now - 180 }, { nbf: now + 180 }, { iat: now + 180 }]) {
       const own = ['GET', '/api/', '-H', 'Authorization: Bearer eyJ.eyJ.x', ...claims(times)]
       t.equal(refusal.test(await explain(own, about)), !isAccepted, JSON.stringify(times))

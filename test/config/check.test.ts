@@ -6,6 +6,7 @@ import { loadConfig } from '../../src/config/load.ts'
 import { rules } from '../../src/config/checks/index.ts'
 import type { Finding } from '../../src/config/problems.ts'
 import { formatKeyPath } from '../../src/config/key-path.ts'
+import { providersOf } from '../../src/config/schema.ts'
 import { createAuthority } from '../support/certificates.ts'
 import { brief, key, least, loadText, problemsOf } from './configuration.ts'
 
@@ -463,7 +464,7 @@ await t.test('a client assertion file that is missing causes a warning, and its 
   writeFileSync(file, configuration({ provider: `${issuer}, clientAssertionFile: token.jwt` }))
   const load = () => loadConfig({ file, env: {}, files })
   const { config, warnings } = load()
-  t.equal(config.provider.clientAssertionFile, join(folder, 'token.jwt'), 'relative to the file')
+  t.equal(config.provider?.clientAssertionFile, join(folder, 'token.jwt'), 'relative to the file')
   t.match(warnings, [/provider\.clientAssertionFile: cannot be read: no such file; .*token\.jwt must exist when/])
   writeFileSync(join(folder, 'token.jwt'), 'a.b.c')
   t.same(load().warnings, [])
@@ -720,14 +721,20 @@ routes:
     configuration({ session: 'cookie: { domain: example.com, sameSite: none }', more }),
   )
 
-  for (const [index, { reads, routeReads = [], find }] of rules.entries()) {
+  for (const [index, { reads, routeReads = [], providerReads = [], find }] of rules.entries()) {
     const read = new Set<string>()
     const routeRead = new Set<string>()
+    const providerRead = new Set<string>()
     const routes = config.routes.map((route, at) => ({ route: recording(route, '', routeRead), at: ['routes', at] }))
-    const findings: Finding[] = find(recording(config, '', read), routes)
+    const providers = providersOf(config).map((one) => ({
+      provider: recording(one, '', providerRead),
+      at: ['provider'],
+    }))
+    const findings: Finding[] = find(recording(config, '', read), routes, providers)
     t.ok(findings.every(({ path }) => formatKeyPath(path) !== ''))
     t.same(unnamed(read, reads), [], `rule ${index}`)
     t.same(unnamed(routeRead, routeReads), [], `rule ${index} of routes`)
+    t.same(unnamed(providerRead, providerReads), [], `rule ${index} of providers`)
   }
 })
 

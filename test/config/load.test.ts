@@ -64,6 +64,7 @@ await t.test('a minimal configuration gets every default', async (t) => {
       userinfo: false,
       sessionCheck: null,
     },
+    providers: null,
     session: {
       keys: [Buffer.alloc(32, 7)],
       store: { kind: 'memory', max: 50_000 },
@@ -109,6 +110,7 @@ await t.test('a minimal configuration gets every default', async (t) => {
         host: null,
         methods: null,
         access: 'required',
+        provider: null,
         upstream: { origin: 'http://127.0.0.1:3000', socketPath: null },
         stripPrefix: null,
         rewritePrefix: null,
@@ -153,11 +155,11 @@ await t.test('the environment alone is a configuration', async (t) => {
   t.same(warnings, [])
   t.same(config.publicUrl, ['https://a.example.com', 'https://b.example.com'])
   t.same(config.upstream, { origin: 'http://localhost', socketPath: '/run/app.sock' })
-  t.equal(config.provider.clientId, '00123')
-  t.equal(config.provider.clientSecret, 'not ${FILLED} in')
-  t.same(config.provider.scopes, ['openid', 'email'])
-  t.equal(config.provider.userinfo, true)
-  t.same(config.provider.authorizationParameters, { domain_hint: 'example.com', max_age: '300' })
+  t.equal(config.provider?.clientId, '00123')
+  t.equal(config.provider?.clientSecret, 'not ${FILLED} in')
+  t.same(config.provider?.scopes, ['openid', 'email'])
+  t.equal(config.provider?.userinfo, true)
+  t.same(config.provider?.authorizationParameters, { domain_hint: 'example.com', max_age: '300' })
   t.equal(config.session.idleTimeout, null)
   t.equal(config.admin, null)
   t.same(config.rateLimit.login, { max: 300, window: 60_000 }, 'an empty variable counts as not set')
@@ -201,7 +203,7 @@ await t.test('values are read from files', async (t) => {
     GATEHOUSE_SESSION_KEYS_FILE: join(folder, 'keys'),
   }
   const { config } = loadText(folder, `${least}pages: { title: "\${file:nested/deep}" }\n`, env)
-  t.equal(config.provider.clientSecret, 'from a file')
+  t.equal(config.provider?.clientSecret, 'from a file')
   t.equal(config.session.keys.length, 2)
   t.equal(config.pages.title, 'deeper', 'a relative path starts at the file')
 
@@ -274,7 +276,7 @@ await t.test('unknown GATEHOUSE_ variables are refused', async (t) => {
 
 await t.test('GATEHOUSE_CONFIG names the file if no option does', async (t) => {
   loadText(folder, least)
-  t.equal(loadConfig({ env: { GATEHOUSE_CONFIG: join(folder, 'gatehouse.yaml') } }).config.provider.clientId, 'orders')
+  t.equal(loadConfig({ env: { GATEHOUSE_CONFIG: join(folder, 'gatehouse.yaml') } }).config.provider?.clientId, 'orders')
   t.same(problemsOf(() => loadConfig({ file: join(folder, 'none.yaml'), env: {} })).map(brief), [
     ': cannot be read: no such file | give the path of a YAML file with --config',
   ])
@@ -444,7 +446,7 @@ tls:
     '16:5 routes[1].timout: is not a key of the configuration | did you mean timeout?',
     '17:20 routes[1].methods[1]: must be another method: TRACE is never served',
     '20:17 routes[1].headers.set.X-User: must not contain "{claim.email}"' +
-      ' | only {claims.NAME} and {claims.a.b} are filled in',
+      ' | only {claims.NAME}, {claims.a.b} and {provider} are filled in',
     '21:17 routes[1].headers.set.X User: must be a header name such as X-User, not "X User"',
     '22:5 routes[2].path: is required',
     '23:5 routes[3]: must be a map',

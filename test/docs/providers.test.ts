@@ -31,7 +31,7 @@ for (const preset of presets) {
       const { config, warnings } = loadConfig({ env, file: asFile(t, parse(example)) })
       // A self-hosted product is recognized only by its metadata.
       t.equal(
-        config.provider.preset,
+        config.provider?.preset,
         preset.hosts === undefined && !example.includes('preset: ') ? 'auto' : preset.name,
       )
       t.same(

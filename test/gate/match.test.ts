@@ -203,6 +203,7 @@ void t.test('a trailing slash does not bypass a route', (t) => {
     [[{ path: '/**', access: 'public' }, '/admin/'], '/admin', '/admin/'],
     [[{ path: '/**', access: 'public' }, '/a/*'], '/a/b/', '/a/b'],
     [['/**', { path: '/admin', require: claims }], '/admin/', '/admin'],
+    [['/**', { path: '/admin', provider: ['staff'] }], '/admin/', '/admin'],
     [[{ path: '/**', csrf: 'off' }, '/admin'], '/admin/', '/admin'],
     [
       [{ path: '/admin/**', host: 'h', methods: ['POST'] }, { path: '/**', access: 'public' }, '/admin'],

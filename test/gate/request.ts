@@ -14,6 +14,7 @@ export const routeOf = (route: Partial<Route> = {}): Route => ({
   host: null,
   methods: null,
   access: 'required',
+  provider: null,
   upstream: { origin: 'http://127.0.0.1:3000', socketPath: null },
   stripPrefix: null,
   rewritePrefix: null,

@@ -385,10 +385,10 @@ void t.test('a replaced provider client stops reading the metadata', async (t) =
     const endpoints = { authorization_endpoint: `${issuer}/a`, token_endpoint: `${issuer}/t`, jwks_uri: `${issuer}/k` }
     res.setHeader('content-type', 'application/json').end(JSON.stringify({ issuer, ...endpoints }))
   })
-  const { opened, config } = openFor(t, provider.url, 100)
+  const { opened } = openFor(t, provider.url, 100)
   await opened.discovered()
   for (const timeout of [5_001, 5_002, 5_003]) {
-    opened.configure({ ...config.provider, metadataAge: 100, timeout })
+    opened.configure({ ...opened.settings, metadataAge: 100, timeout })
     await eventually(() => opened.settings.timeout === timeout)
   }
   reads = 0
@@ -407,7 +407,9 @@ function openFor(t: Test, issuer: string, metadataAge = 60_000) {
     }),
   })
   const { log } = openLog('fatal', { stream: { write: () => {} } })
-  const opened = openProvider({ ...config.provider, metadataAge }, log, createMetrics(), null)
+  const { provider: settings } = config
+  if (settings === null) throw new Error('there is no provider')
+  const opened = openProvider({ ...settings, metadataAge }, log, createMetrics(), null)
   t.teardown(async () => opened.close())
-  return { opened, config }
+  return { opened }
 }

@@ -6,7 +6,7 @@ import type { Test } from 'tap'
 import { stringify } from 'yaml'
 import { buildApp, type Gatehouse } from '../../src/app.ts'
 import { loadConfig } from '../../src/config/load.ts'
-import type { Config } from '../../src/config/schema.ts'
+import type { Config, ProviderSettings } from '../../src/config/schema.ts'
 import { startIdp, type Idp, type IdpOptions } from '../../src/demo/idp.ts'
 import { startUpstream, type Upstream } from '../../src/demo/upstream.ts'
 import { openLog } from '../../src/telemetry/log.ts'
@@ -19,7 +19,8 @@ export type Running = {
   /** The address of the forward-auth listener; empty without `forwardAuth`. */
   readonly verdicts: string
   readonly gateway: Gatehouse
-  readonly config: Config
+  /** Tests with `providers` do not read `provider`, which is then null. */
+  readonly config: Config & { readonly provider: ProviderSettings }
   readonly idp: Idp
   readonly upstream: Upstream
   /** All log lines, at every level. */
@@ -96,7 +97,8 @@ export const startGateway = async (t: Test, options: Options = {}): Promise<Runn
     url,
     verdicts: typeof verdicts === 'object' && verdicts !== null ? `http://127.0.0.1:${verdicts.port}` : '',
     gateway,
-    config,
+    // oxlint-disable-next-line typescript/no-unsafe-type-assertion -- tests with `providers` do not read `provider`
+    config: config as Running['config'],
     idp,
     upstream,
     log,

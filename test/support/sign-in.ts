@@ -37,7 +37,7 @@ export const signIn = async (browser: Browser, authorizationUrl: URL, user = 'al
       answer = await browser.post(action.href, fields, { from: answer.url })
     } else {
       const next = new URL(answer.headers.location, answer.url)
-      if (next.pathname.endsWith('/oauth2/callback')) return next
+      if (/\/oauth2\/callback(\/[a-z0-9-]+)?$/.test(next.pathname)) return next
       answer = await browser.get(next.href)
     }
   }

@@ -3,7 +3,7 @@ import type { Finding } from '../problems.ts'
 import type { ResolvedConfig } from '../schema.ts'
 import { providerRules } from './provider.ts'
 import { routeRules } from './routes.ts'
-import type { PlacedRoute, Rule } from './rule.ts'
+import type { PlacedProvider, PlacedRoute, Rule } from './rule.ts'
 import { servingRules } from './serving.ts'
 import { sessionRules } from './session.ts'
 
@@ -14,16 +14,26 @@ export function check(config: ResolvedConfig, broken: readonly KeyPath[] = []): 
   const missing = broken.map(formatKeyPath)
   if (missing.includes('')) return []
   const given = missing.includes('routes') ? [] : config.routes
-  const placed = given.map((route, index): PlacedRoute => ({ route, at: ['routes', index] }))
+  const routes = given.map((route, index): PlacedRoute => ({ route, at: ['routes', index] }))
+  const providers = placedProviders(config)
   const hasValue = (key: string): boolean => !missing.some((path) => overlaps(path, key))
-  return rules.flatMap(({ reads, routeReads = [], find }) => {
-    if (!reads.every(hasValue)) return []
-    const routes = placed.filter(
-      ({ at }) =>
-        !missing.includes(formatKeyPath(at)) && routeReads.every((key) => hasValue(`${formatKeyPath(at)}.${key}`)),
-    )
-    return find(config, routes)
-  })
+  const haveValues = (at: KeyPath, keys: readonly string[]): boolean =>
+    !missing.includes(formatKeyPath(at)) && keys.every((key) => hasValue(`${formatKeyPath(at)}.${key}`))
+  return rules.flatMap(({ reads, routeReads = [], providerReads = [], find }) =>
+    reads.every(hasValue)
+      ? find(
+          config,
+          routes.filter(({ at }) => haveValues(at, routeReads)),
+          providers.filter(({ at }) => haveValues(at, providerReads)),
+        )
+      : [],
+  )
+}
+
+function placedProviders({ provider, providers }: ResolvedConfig): PlacedProvider[] {
+  const only: PlacedProvider[] = provider === null ? [] : [{ provider, at: ['provider'] }]
+  const several = Object.entries(providers ?? {}).map(([name, one]) => ({ provider: one, at: ['providers', name] }))
+  return [...only, ...several]
 }
 
 function overlaps(a: string, b: string): boolean {

@@ -1,24 +1,39 @@
 import { X509Certificate } from 'node:crypto'
-import type { KeyPath } from '../key-path.ts'
+import { formatKeyPath, type KeyPath } from '../key-path.ts'
 import { isForAllTenants, presetOf } from '../presets/apply.ts'
 import { readPrivateKey } from '../private-key.ts'
 import type { Finding } from '../problems.ts'
-import type { ResolvedConfig } from '../schema.ts'
+import type { ProviderSection, ResolvedConfig } from '../schema.ts'
 import { isLoopback } from '../value-types/address.ts'
 import { belongTogether } from '../value-types/secret.ts'
 import type { PlacedRoute, Rule } from './rule.ts'
 
-type Provider = ResolvedConfig['provider']
+type Find = (
+  provider: ProviderSection,
+  at: KeyPath,
+  config: ResolvedConfig,
+  routes: readonly PlacedRoute[],
+) => Finding[]
 
-function findIssuer({ provider }: ResolvedConfig): Finding[] {
+function perProvider(find: Find): Rule['find'] {
+  return (config, routes, providers = []) => providers.flatMap(({ provider, at }) => find(provider, at, config, routes))
+}
+
+function findBoth({ provider, providers }: ResolvedConfig): Finding[] {
+  if (provider === null || providers === null) return []
+  const instead = 'move the keys of provider to an entry of providers'
+  return [{ path: ['providers'], part: 'key', message: 'cannot be combined with provider', instead }]
+}
+
+function findIssuer(provider: ProviderSection, at: KeyPath): Finding[] {
   if (provider.issuer === null) {
-    const instead = 'set it here, or set GATEHOUSE_PROVIDER_ISSUER'
-    return [{ path: ['provider', 'issuer'], part: 'key', message: 'is required', instead }]
+    const instead = at.length === 1 ? 'set it here, or set GATEHOUSE_PROVIDER_ISSUER' : 'set it here'
+    return [{ path: [...at, 'issuer'], part: 'key', message: 'is required', instead }]
   }
   return []
 }
 
-function findPlainHttp({ provider }: ResolvedConfig): Finding[] {
+function findPlainHttp(provider: ProviderSection, at: KeyPath): Finding[] {
   if (provider.allowHttp) return []
   const { issuer, metadataUrl, browserIssuerUrl, endpoints } = provider
   const urls: (readonly [KeyPath, string | null])[] = [
@@ -32,21 +47,21 @@ function findPlainHttp({ provider }: ResolvedConfig): Finding[] {
     if (url === null || url.protocol === 'https:' || isLoopback(url.hostname)) return []
     return [
       {
-        path: ['provider', ...path],
+        path: [...at, ...path],
         message: 'is plain http: tokens and the client secret would be sent unencrypted',
-        instead: 'use https, or set provider.allowHttp: true if the network is trusted',
+        instead: `use https, or set ${formatKeyPath(at)}.allowHttp: true if the network is trusted`,
       },
     ]
   })
 }
 
 /** Finds keys without an effect, because the gateway reads no discovery document. */
-function findUnreadMetadata({ provider: { metadataUrl, endpoints } }: ResolvedConfig): Finding[] {
+function findUnreadMetadata({ metadataUrl, endpoints }: ProviderSection, at: KeyPath): Finding[] {
   const { authorization, token, jwks } = endpoints
   if (metadataUrl === null || [authorization, token, jwks].includes(null)) return []
   return [
     {
-      path: ['provider', 'metadataUrl'],
+      path: [...at, 'metadataUrl'],
       message: 'is not read, because endpoints has authorization, token and jwks',
       instead: 'leave out metadataUrl, or one of these endpoints',
       warning: true,
@@ -56,11 +71,11 @@ function findUnreadMetadata({ provider: { metadataUrl, endpoints } }: ResolvedCo
 
 const LONG_TOLERANCE_MS = 600_000
 
-function findClockTolerance({ provider: { clockTolerance } }: ResolvedConfig): Finding[] {
+function findClockTolerance({ clockTolerance }: ProviderSection, at: KeyPath): Finding[] {
   if (clockTolerance <= LONG_TOLERANCE_MS) return []
   return [
     {
-      path: ['provider', 'clockTolerance'],
+      path: [...at, 'clockTolerance'],
       message: 'is more than ten minutes: expired tokens are accepted for that long',
       instead: 'synchronize the clocks of the gateway and the provider',
       warning: true,
@@ -68,31 +83,38 @@ function findClockTolerance({ provider: { clockTolerance } }: ResolvedConfig): F
   ]
 }
 
-function findClientCertificate({ provider }: ResolvedConfig): Finding[] {
+function findClientCertificate(provider: ProviderSection, at: KeyPath): Finding[] {
   const { clientAuthentication: method, clientCertificate } = provider
   if (clientCertificate !== null) {
     const { certFile, keyFile } = clientCertificate
     if (belongTogether(certFile.content, keyFile.content)) return []
     const instead = 'use a certificate and a key that belong together'
-    const path = ['provider', 'clientCertificate', 'keyFile']
+    const path = [...at, 'clientCertificate', 'keyFile']
     return [{ path, message: 'is not the key of the certificate in certFile', instead }]
   }
   if (method !== 'tls_client_auth' && method !== 'self_signed_tls_client_auth') return []
   return [
     {
-      path: ['provider', 'clientAuthentication'],
+      path: [...at, 'clientAuthentication'],
       message: `${method} needs a clientCertificate`,
-      instead: 'set provider.clientCertificate.certFile and keyFile',
+      instead: `set ${formatKeyPath(at)}.clientCertificate.certFile and keyFile`,
     },
   ]
 }
 
-function findTenants({ provider }: ResolvedConfig, routes: readonly PlacedRoute[]): Finding[] {
+function findTenants(
+  provider: ProviderSection,
+  at: KeyPath,
+  _config: ResolvedConfig,
+  routes: readonly PlacedRoute[],
+): Finding[] {
   if (!isForAllTenants(provider)) return []
-  if (routes.some(({ route }) => Object.hasOwn(route.require.claims, 'tid'))) return []
+  const name = String(at.at(-1))
+  const own = routes.filter(({ route }) => route.provider === null || route.provider.includes(name))
+  if (own.some(({ route }) => Object.hasOwn(route.require.claims, 'tid'))) return []
   return [
     {
-      path: ['provider', 'issuer'],
+      path: [...at, 'issuer'],
       message: 'covers all tenants, and no route requires tid: users of every tenant can log in',
       instead: 'add require: { claims: { tid: [TENANT-ID] } } to the routes, or name one tenant here',
       warning: true,
@@ -100,38 +122,38 @@ function findTenants({ provider }: ResolvedConfig, routes: readonly PlacedRoute[
   ]
 }
 
-function findScopes({ provider }: ResolvedConfig): Finding[] {
+function findScopes(provider: ProviderSection, at: KeyPath): Finding[] {
   if (provider.scopes?.includes('openid') !== false) return []
-  return [{ path: ['provider', 'scopes'], message: 'must contain openid', instead: 'add openid' }]
+  return [{ path: [...at, 'scopes'], message: 'must contain openid', instead: 'add openid' }]
 }
 
-function findResponseMode({ provider, publicUrl }: ResolvedConfig): Finding[] {
+function findResponseMode(provider: ProviderSection, at: KeyPath, { publicUrl }: ResolvedConfig): Finding[] {
   if (provider.responseMode?.startsWith('form_post') !== true || publicUrl.every((url) => url.startsWith('https:')))
     return []
   return [
     {
-      path: ['provider', 'responseMode'],
+      path: [...at, 'responseMode'],
       message: `${provider.responseMode} needs an https publicUrl, because its login cookie is SameSite=None`,
       instead: provider.responseMode === 'form_post' ? 'use query' : 'use query.jwt',
     },
   ]
 }
 
-function findCredentials({ provider }: ResolvedConfig): Finding[] {
+function findCredentials(provider: ProviderSection, at: KeyPath): Finding[] {
   const { clientAuthentication: method, clientSecret, clientCertificate } = provider
   if (method === 'none' || method === 'tls_client_auth' || method === 'self_signed_tls_client_auth') return []
   const hasAssertion = provider.privateKey !== null || provider.clientAssertionFile !== null
   if (method === 'private_key_jwt') {
     if (hasAssertion) return []
-    const instead = 'set provider.privateKey, for example to ${file:/run/secrets/key.pem}'
-    return [{ path: ['provider', 'clientAuthentication'], message: 'private_key_jwt needs a privateKey', instead }]
+    const instead = `set ${formatKeyPath(at)}.privateKey, for example to \${file:/run/secrets/key.pem}`
+    return [{ path: [...at, 'clientAuthentication'], message: 'private_key_jwt needs a privateKey', instead }]
   }
   if (clientSecret !== null) return []
-  if (presetOf(provider)?.clientSecretJwt !== undefined) return findSecretJwt(provider)
+  if (presetOf(provider)?.clientSecretJwt !== undefined) return findSecretJwt(provider, at)
   if (method === 'auto' && (hasAssertion || clientCertificate !== null)) return []
   return [
     {
-      path: ['provider', 'clientSecret'],
+      path: [...at, 'clientSecret'],
       part: 'key',
       message: 'is required: the gateway cannot authenticate to the provider without it',
       instead: 'set it, for example to ${OIDC_CLIENT_SECRET}; for a public client set clientAuthentication: none',
@@ -140,7 +162,7 @@ function findCredentials({ provider }: ResolvedConfig): Finding[] {
 }
 
 /** Finds what is missing to make the client secret of a provider whose client secrets are JWTs. */
-function findSecretJwt(provider: Provider): Finding[] {
+function findSecretJwt(provider: ProviderSection, at: KeyPath): Finding[] {
   const { privateKey, teamId } = provider
   const key = privateKey === null ? null : readPrivateKey(privateKey, 'sign')
   const keyId = provider.keyId ?? key?.id ?? null
@@ -148,7 +170,7 @@ function findSecretJwt(provider: Provider): Finding[] {
     value === null
       ? [
           {
-            path: ['provider', name],
+            path: [...at, name],
             part: 'key',
             message: 'is required: the client secret is a JWT made from privateKey, keyId and teamId',
             instead: 'set all three, or clientSecret',
@@ -158,22 +180,22 @@ function findSecretJwt(provider: Provider): Finding[] {
   )
   if (key === null || key.algorithms.includes('ES256')) return missing
   const instead = 'use the .p8 file that Apple issued'
-  return [...missing, { path: ['provider', 'privateKey'], message: 'must be a key for ES256 (EC, P-256)', instead }]
+  return [...missing, { path: [...at, 'privateKey'], message: 'must be a key for ES256 (EC, P-256)', instead }]
 }
 
 /** Finds keys that accompany a private key and do not fit it, or have no effect. */
-function findKeyDetails({ provider }: ResolvedConfig): Finding[] {
+function findKeyDetails(provider: ProviderSection, at: KeyPath): Finding[] {
   const { privateKey, certificate, clientAssertionFile, clientAuthentication: method } = provider
   const findings: Finding[] = []
-  const add = (name: keyof Provider, message: string, instead: string): void => {
-    findings.push({ path: ['provider', name], message, instead })
+  const add = (name: keyof ProviderSection, message: string, instead: string): void => {
+    findings.push({ path: [...at, name], message, instead })
   }
   if (privateKey === null) {
-    const instead = 'set provider.privateKey to the key that it belongs to'
+    const instead = `set ${formatKeyPath(at)}.privateKey to the key that it belongs to`
     if (provider.keyId !== null) add('keyId', 'is the id of a privateKey, and there is none', instead)
     if (certificate !== null) add('certificate', 'is the certificate of a privateKey, and there is none', instead)
     if (provider.requestObjects === 'signed')
-      add('requestObjects', 'signed needs a privateKey', 'set provider.privateKey, or requestObjects: off')
+      add('requestObjects', 'signed needs a privateKey', `set ${formatKeyPath(at)}.privateKey, or requestObjects: off`)
   } else if (
     certificate !== null &&
     !new X509Certificate(certificate).checkPrivateKey(readPrivateKey(privateKey, 'sign').key)
@@ -187,12 +209,11 @@ function findKeyDetails({ provider }: ResolvedConfig): Finding[] {
   return findings
 }
 
-function findTolerance({ provider }: ResolvedConfig): Finding[] {
-  const { tolerate } = provider
+function findTolerance({ tolerate }: ProviderSection, at: KeyPath): Finding[] {
   if (!tolerate.includes('missing-nonce') || !tolerate.includes('no-pkce')) return []
   return [
     {
-      path: ['provider', 'tolerate'],
+      path: [...at, 'tolerate'],
       message: 'without nonce and PKCE, only the state binds a code to the browser that requested it',
       instead: 'tolerate only what this provider needs',
       warning: true,
@@ -215,12 +236,12 @@ const OWN_PARAMETERS: Readonly<Record<string, string>> = {
   request_uri: 'use provider.pushedAuthorization',
 }
 
-function findParameters({ provider }: ResolvedConfig): Finding[] {
+function findParameters(provider: ProviderSection, at: KeyPath): Finding[] {
   return Object.keys(provider.authorizationParameters).flatMap((name): Finding[] =>
     Object.hasOwn(OWN_PARAMETERS, name)
       ? [
           {
-            path: ['provider', 'authorizationParameters', name],
+            path: [...at, 'authorizationParameters', name],
             part: 'key',
             message: 'is set by the gateway itself',
             instead: OWN_PARAMETERS[name] ?? null,
@@ -231,13 +252,13 @@ function findParameters({ provider }: ResolvedConfig): Finding[] {
 }
 
 const CREDENTIALS = [
-  'provider.issuer',
-  'provider.preset',
-  'provider.clientAuthentication',
-  'provider.privateKey',
-  'provider.keyId',
-  'provider.teamId',
-  'provider.clientAssertionFile',
+  'issuer',
+  'preset',
+  'clientAuthentication',
+  'privateKey',
+  'keyId',
+  'teamId',
+  'clientAssertionFile',
 ] as const
 
 const LOGIN_OWN_PARAMETERS = new Set([
@@ -266,12 +287,12 @@ const LOGIN_OWN_PARAMETERS = new Set([
   'id_token_hint',
 ])
 
-function findLoginParameters({ provider }: ResolvedConfig): Finding[] {
-  return provider.loginParameters.flatMap((name, index): Finding[] =>
+function findLoginParameters({ loginParameters }: ProviderSection, at: KeyPath): Finding[] {
+  return loginParameters.flatMap((name, index): Finding[] =>
     LOGIN_OWN_PARAMETERS.has(name)
       ? [
           {
-            path: ['provider', 'loginParameters', index],
+            path: [...at, 'loginParameters', index],
             message: `${name} is a parameter of the protocol or of the login endpoint itself`,
             instead: 'remove it',
           },
@@ -281,27 +302,39 @@ function findLoginParameters({ provider }: ResolvedConfig): Finding[] {
 }
 
 export const providerRules: readonly Rule[] = [
-  { reads: ['provider.issuer', 'provider.preset'], find: findIssuer },
+  { reads: ['provider', 'providers'], find: findBoth },
+  { reads: [], providerReads: ['issuer', 'preset'], find: perProvider(findIssuer) },
   {
-    reads: [
-      'provider.issuer',
-      'provider.preset',
-      'provider.metadataUrl',
-      'provider.browserIssuerUrl',
-      'provider.endpoints',
-      'provider.allowHttp',
-    ],
-    find: findPlainHttp,
+    reads: [],
+    providerReads: ['issuer', 'preset', 'metadataUrl', 'browserIssuerUrl', 'endpoints', 'allowHttp'],
+    find: perProvider(findPlainHttp),
   },
-  { reads: ['provider.metadataUrl', 'provider.endpoints'], find: findUnreadMetadata },
-  { reads: ['provider.clockTolerance'], find: findClockTolerance },
-  { reads: ['provider.clientAuthentication', 'provider.clientCertificate'], find: findClientCertificate },
-  { reads: ['provider.issuer', 'provider.preset'], routeReads: ['require'], find: findTenants },
-  { reads: ['provider.scopes'], find: findScopes },
-  { reads: ['provider.responseMode', 'publicUrl'], find: findResponseMode },
-  { reads: [...CREDENTIALS, 'provider.clientSecret', 'provider.clientCertificate'], find: findCredentials },
-  { reads: [...CREDENTIALS, 'provider.certificate', 'provider.requestObjects'], find: findKeyDetails },
-  { reads: ['provider.tolerate'], find: findTolerance },
-  { reads: ['provider.authorizationParameters'], find: findParameters },
-  { reads: ['provider.loginParameters'], find: findLoginParameters },
+  { reads: [], providerReads: ['metadataUrl', 'endpoints'], find: perProvider(findUnreadMetadata) },
+  { reads: [], providerReads: ['clockTolerance'], find: perProvider(findClockTolerance) },
+  {
+    reads: [],
+    providerReads: ['clientAuthentication', 'clientCertificate'],
+    find: perProvider(findClientCertificate),
+  },
+  {
+    reads: [],
+    providerReads: ['issuer', 'preset'],
+    routeReads: ['require', 'provider'],
+    find: perProvider(findTenants),
+  },
+  { reads: [], providerReads: ['scopes'], find: perProvider(findScopes) },
+  { reads: ['publicUrl'], providerReads: ['responseMode'], find: perProvider(findResponseMode) },
+  {
+    reads: [],
+    providerReads: [...CREDENTIALS, 'clientSecret', 'clientCertificate'],
+    find: perProvider(findCredentials),
+  },
+  {
+    reads: [],
+    providerReads: [...CREDENTIALS, 'certificate', 'requestObjects'],
+    find: perProvider(findKeyDetails),
+  },
+  { reads: [], providerReads: ['tolerate'], find: perProvider(findTolerance) },
+  { reads: [], providerReads: ['loginParameters'], find: perProvider(findLoginParameters) },
+  { reads: [], providerReads: ['authorizationParameters'], find: perProvider(findParameters) },
 ]

@@ -2,7 +2,9 @@ import { foldHeaderName, FOR_THE_GATEWAY, HOP_BY_HOP } from '../../header-names.
 import { formatKeyPath, type KeyPath } from '../key-path.ts'
 import type { Finding } from '../problems.ts'
 import type { ResolvedConfig, ResolvedRoute } from '../schema.ts'
+import { suggest } from '../suggest.ts'
 import { wildcardOf } from '../value-types/address.ts'
+import { hasPlaceholder } from '../value-types/http.ts'
 import type { PlacedRoute, Rule } from './rule.ts'
 import { isBelow } from './session.ts'
 
@@ -150,7 +152,7 @@ function findPublicInjection({ access, token, headers, bearer }: ResolvedRoute, 
   }
   if (token.grant !== 'none') report(['token', 'grant'], 'no token is sent upstream with access: public')
   for (const [name, value] of Object.entries(headers.set)) {
-    if (value.includes('{claims.')) report(['headers', 'set', name], 'no claims are known with access: public')
+    if (hasPlaceholder(value)) report(['headers', 'set', name], 'no claims are known with access: public')
   }
   if (bearer !== null) report(['bearer'], 'no token is verified with access: public')
   return findings
@@ -174,9 +176,32 @@ export function isReservedHeader(name: string): boolean {
   )
 }
 
+function findProviders({ provider, access }: ResolvedRoute, at: KeyPath, config: ResolvedConfig): Finding[] {
+  if (provider === null) return []
+  const path = [...at, 'provider']
+  if (access === 'public')
+    return [{ path, part: 'key', message: 'has no effect: the route is public', instead: 'leave it out' }]
+  if (config.providers === null) {
+    const instead = 'leave it out, or use providers in place of provider'
+    return [{ path, part: 'key', message: 'names providers, but there is only one provider', instead }]
+  }
+  const names = Object.keys(config.providers)
+  return provider.flatMap((name, index): Finding[] => {
+    if (names.includes(name)) return []
+    const near = suggest(name, names)
+    const instead = near === null ? `providers: ${names.join(', ')}` : `did you mean ${near}?`
+    return [{ path: [...path, index], message: `${JSON.stringify(name)} is not one of the providers`, instead }]
+  })
+}
+
 /** With forward-auth, the proxy sends the requests, so the gateway cannot follow the nonces of the application. */
-function findProofs({ token }: ResolvedRoute, at: KeyPath, { provider, forwardAuth }: ResolvedConfig): Finding[] {
-  if (provider.dpop === 'off' || forwardAuth === null || token.grant === 'none') return []
+function findProofs(
+  { token }: ResolvedRoute,
+  at: KeyPath,
+  { provider, providers, forwardAuth }: ResolvedConfig,
+): Finding[] {
+  const all = provider === null ? Object.values(providers ?? {}) : [provider]
+  if (all.every(({ dpop }) => dpop === 'off') || forwardAuth === null || token.grant === 'none') return []
   return [
     {
       path: [...at, 'token', 'grant'],
@@ -243,6 +268,11 @@ export const routeRules: readonly Rule[] = [
   { reads: [], routeReads: ['access', 'require'], find: perRoute(findRequirements) },
   { reads: [], routeReads: ['access', 'token.grant', 'headers.set', 'bearer'], find: perRoute(findPublicInjection) },
   { reads: [], routeReads: ['token.grant', 'token.header', 'headers.set', 'access'], find: perRoute(findHeaders) },
-  { reads: ['provider.dpop', 'forwardAuth'], routeReads: ['token.grant', 'access'], find: perRoute(findProofs) },
+  { reads: ['providers'], routeReads: ['provider', 'access'], find: perRoute(findProviders) },
+  {
+    reads: ['provider', 'providers', 'forwardAuth'],
+    routeReads: ['token.grant', 'access'],
+    find: perRoute(findProofs),
+  },
   { reads: ['upstream'], routeReads: ['upstream', 'upstreamTls'], find: perRoute(findUpstreamTls) },
 ]

@@ -1,18 +1,28 @@
 import type { KeyPath } from '../key-path.ts'
 import type { Finding } from '../problems.ts'
-import type { ResolvedConfig, ResolvedRoute } from '../schema.ts'
+import type { ProviderSection, ResolvedConfig, ResolvedRoute } from '../schema.ts'
 
 export interface PlacedRoute {
   readonly route: ResolvedRoute
   readonly at: KeyPath
 }
 
+export interface PlacedProvider {
+  readonly provider: ProviderSection
+  readonly at: KeyPath
+}
+
 /**
- * A rule that compares keys. It runs only when all the keys in `reads` have values, and only on routes in which all the
- * keys in `routeReads` have values.
+ * A rule that compares keys. It runs only when all the keys in `reads` have values, only on routes in which all the keys
+ * in `routeReads` have values, and only on providers in which all the keys in `providerReads` have values.
  */
 export interface Rule {
   readonly reads: readonly string[]
   readonly routeReads?: readonly string[]
-  readonly find: (config: ResolvedConfig, routes: readonly PlacedRoute[]) => Finding[]
+  readonly providerReads?: readonly string[]
+  readonly find: (
+    config: ResolvedConfig,
+    routes: readonly PlacedRoute[],
+    providers?: readonly PlacedProvider[],
+  ) => Finding[]
 }

@@ -1,7 +1,7 @@
-import type { ProviderSettings, ResolvedConfig } from '../schema.ts'
+import type { ProviderSection, ProviderSettings } from '../schema.ts'
 import { presets, type Preset } from './table.ts'
 
-type Written = ResolvedConfig['provider']
+type Written = ProviderSection
 
 /**
  * Returns the preset of a provider: the one that `preset` names, or with `auto` the one that the issuer's host or the
@@ -24,7 +24,7 @@ export function presetOf(
  * Fills in what the operator left to the preset or to the defaults. `preset` becomes the name of the preset if the
  * issuer identifies it.
  */
-export function withPreset(provider: Written): Written {
+export function withPreset<P extends Written>(provider: P): P {
   const preset = presetOf(provider)
   const { endpoints, clientId } = provider
   const issuer = provider.issuer ?? preset?.issuer ?? null

@@ -1,6 +1,6 @@
-import type { ResolvedConfig } from '../schema.ts'
+import type { ProviderSection } from '../schema.ts'
 
-type Provider = ResolvedConfig['provider']
+type Provider = ProviderSection
 
 /**
  * What is known about a provider. A row names only what the provider's metadata does not say. The members after

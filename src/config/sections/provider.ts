@@ -4,7 +4,7 @@ import { list, map, textual } from '../value-types/collection.ts'
 import { parameterName, scope } from '../value-types/http.ts'
 import { choice, flag, text } from '../value-types/scalar.ts'
 import { certificate, file, privateKey, privateKeys, rereadFile } from '../value-types/secret.ts'
-import { group, leaf, optional } from '../schema-nodes.ts'
+import { group, leaf, mapOf, optional, replaceableBy } from '../schema-nodes.ts'
 
 /** The names of the rows in `presets/table.ts`, which takes its types from this schema. */
 const PRESETS = [
@@ -101,7 +101,7 @@ const clientCertificate = group(
   },
 )
 
-export const provider = group('The OpenID provider that users log in at, and how the gateway is registered there.', {
+const keys = {
   issuer: leaf(issuer, {
     default: null,
     defaultText: 'required, unless the preset has one',
@@ -277,4 +277,22 @@ export const provider = group('The OpenID provider that users log in at, and how
     description:
       'How often the browser scripts check with `prompt=none` that the user still has a session at the provider.',
   }),
-})
+}
+
+export const provider = replaceableBy(
+  'providers',
+  group('The OpenID provider that users log in at, and how the gateway is registered there.', keys),
+)
+
+export const providers = mapOf(
+  { pattern: /^[a-z0-9-]+$/, expected: 'lower-case letters, digits and hyphens' },
+  group('One of several providers.', {
+    title: leaf(text(), {
+      default: null,
+      defaultText: 'the name',
+      description: 'What the page on which users choose a provider calls it.',
+    }),
+    ...keys,
+  }),
+  'Several providers by name, in place of `provider` (docs/providers.md). Adding or removing one requires a restart.',
+)

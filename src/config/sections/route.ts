@@ -57,7 +57,8 @@ const headers = group('Changes to the request headers that the application recei
     default: {},
     secret: 'constants',
     description:
-      'Headers that the gateway sets, with `{claims.NAME}` replaced by the value of the claim. The items of ' +
+      'Headers that the gateway sets, with `{claims.NAME}` replaced by the value of the claim, and `{provider}` by the ' +
+      'name of the provider that the user logged in at. The items of ' +
       'a list are joined with commas, and a comma inside an item becomes `%2C`. If the claim is missing, ' +
       'the header is not sent. The gateway removes these headers from what clients send on every route.',
   }),
@@ -93,6 +94,13 @@ export const route = group('Which requests the route applies to, who may send th
     description:
       '`required` lets in only requests with a session. `optional` acts as `required` for a request with a ' +
       'session, and as `public` for one without. `public` ignores the session and injects nothing.',
+  }),
+  provider: leaf(list(text(), { min: 1, single: true }), {
+    default: null,
+    defaultText: 'all',
+    description:
+      'The names of the `providers` that users of the route log in at. A session of another provider counts as no ' +
+      'session.',
   }),
   upstream: leaf(upstream, {
     default: null,

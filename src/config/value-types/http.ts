@@ -82,21 +82,28 @@ export function withHead(methods: ValueType<string[]>): ValueType<string[]> {
   }
 }
 
-/** A header's value: text that may contain `{claims.NAME}` and `{claims.a.b}`. */
+const PLACEHOLDERS = /\{(?:claims\.[^{}]+|provider)\}/g
+
+/** Returns whether a header's value depends on the user. */
+export function hasPlaceholder(template: string): boolean {
+  return template.search(PLACEHOLDERS) !== -1
+}
+
+/** A header's value: text that may contain `{claims.NAME}`, `{claims.a.b}` and `{provider}`. */
 export const headerTemplate: ValueType<string> = {
-  name: 'text with {claims.NAME}',
+  name: 'text with {claims.NAME} or {provider}',
   json: { type: 'string' },
   parse(written, { refuse }) {
     if (typeof written !== 'string') return refuse(`must be text, not ${quote(written)}`, 'put the value in quotes')
     // oxlint-disable-next-line no-control-regex -- a line break would start another header
     const control = /[\u0000-\u0008\u000a-\u001f\u007f]/
     if (control.test(written)) return refuse('must not contain line breaks or control characters')
-    const rest = written.replace(/\{claims\.[^{}]+\}/g, '')
+    const rest = written.replace(PLACEHOLDERS, '')
     const wrong = /\{[^}]*\}?/.exec(rest)?.[0]
     if (wrong !== undefined) {
       // Quotes only what looks like a placeholder. Any other text in braces may be JSON with a credential.
       const shown = /^\{[\w.-]{0,40}\}?$/.test(wrong) ? wrong : '{…}'
-      return refuse(`must not contain ${quote(shown)}`, 'only {claims.NAME} and {claims.a.b} are filled in')
+      return refuse(`must not contain ${quote(shown)}`, 'only {claims.NAME}, {claims.a.b} and {provider} are filled in')
     }
     return written
   },

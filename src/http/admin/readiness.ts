@@ -5,7 +5,10 @@ import type { Store } from '../../store/store.ts'
 export interface Readiness {
   readonly ready: boolean
   readonly checks: {
+    /** Of several providers, `ok` if one is. */
     readonly provider: 'ok' | 'unavailable'
+    /** Each of several providers by name. */
+    readonly providers?: Readonly<Record<string, 'ok' | 'unavailable'>>
     readonly store: 'ok' | 'unavailable'
     readonly draining: boolean
   }
@@ -20,14 +23,17 @@ interface ReadinessServices {
 const STORE_TIMEOUT_MS = 2_000
 
 /**
- * Creates the check for `/readyz`. The gateway is ready if the provider has been discovered, the store responds, and the
+ * Creates the check for `/readyz`. The gateway is ready if a provider has been discovered, the store responds, and the
  * gateway is not draining. The check never rejects.
  */
 export function createReadiness({ providers, store, isDraining }: ReadinessServices): () => Promise<Readiness> {
   return async () => {
     const draining = isDraining()
+    const states = providers.all.map((one) => [one.name, one.peek() === null ? 'unavailable' : 'ok'] as const)
+    const named = states.flatMap(([name, state]) => (name === undefined ? [] : [[name, state] as const]))
     const checks = {
-      provider: providers.all.every((provider) => provider.peek() === null) ? 'unavailable' : 'ok',
+      provider: states.some(([, state]) => state === 'ok') ? 'ok' : 'unavailable',
+      ...(named.length === 0 ? {} : { providers: Object.fromEntries(named) }),
       store: (await responds(store)) ? 'ok' : 'unavailable',
       draining,
     } as const

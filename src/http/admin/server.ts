@@ -47,28 +47,57 @@ export function buildAdmin({
 
   void app.register(async (scope) => {
     guardSessions(scope, settings, log)
-    // Sessions store the issuer that the provider announces. The configured issuer may differ by a trailing slash.
-    registerSessionAdministration(scope, sessions, () => announcedIssuer(providers.of({})))
+    registerSessionAdministration(scope, sessions, providers)
   })
   return app
 }
 
 interface BySubject {
-  Querystring: { sub?: string | string[] }
+  Querystring: { sub?: string | string[]; provider?: string | string[] }
+}
+
+/** The session of a user, with the name of the provider if there are several. */
+interface Listed extends SessionSummary {
+  readonly provider?: string
 }
 
 /** Registers the listing and the ending of a user's sessions. An id gives no access to the session. */
-function registerSessionAdministration(app: FastifyInstance, sessions: Sessions, issuer: () => string): void {
+function registerSessionAdministration(app: FastifyInstance, sessions: Sessions, providers: Providers): void {
+  /** Returns the sessions of a subject at each provider, or at the one that the query names. */
+  async function find({ provider: name, ...query }: BySubject['Querystring']): Promise<Listed[][]> {
+    const subject = subjectOf(query)
+    const wanted = providers.all.filter((provider) => name === undefined || provider.name === name)
+    if (wanted.length === 0) throw new Fault('bad_request', { detail: 'There is no provider of this name.' })
+    // Sessions store the issuer that the provider announces. The configured issuer may differ by a trailing slash.
+    const issuers = [...new Set(wanted.map(announcedIssuer))]
+    return Promise.all(
+      issuers.map(async (issuer) => {
+        const found = await sessions.find({ issuer, subject })
+        const names = wanted.flatMap((one) =>
+          announcedIssuer(one) === issuer && one.name !== undefined ? [one.name] : [],
+        )
+        // A record does not show at which client of its issuer the session began.
+        return found.map((session) => ({ ...session, ...(names.length === 0 ? {} : { provider: names.join(', ') }) }))
+      }),
+    )
+  }
+
   app.get<BySubject>('/sessions', async (request, reply) => {
+    const found = await find(request.query)
     const sub = subjectOf(request.query)
-    const found = await sessions.find({ issuer: issuer(), subject: sub })
-    return reply.send({ sessions: found.map((session) => describe(session, sub)) })
+    return reply.send({ sessions: found.flat().map((session) => describe(session, sub)) })
   })
 
   app.delete<BySubject>('/sessions', async (request, reply) => {
-    const sub = subjectOf(request.query)
-    const found = await sessions.find({ issuer: issuer(), subject: sub })
-    await Promise.all(found.map(({ id }) => sessions.endById(id, 'admin')))
+    const found = (await find(request.query)).filter((ofIssuer) => ofIssuer.length > 0)
+    // Two providers may give the same `sub` to two users.
+    if (found.length > 1) {
+      const names = found.flatMap(([first]) => first?.provider ?? [])
+      throw new Fault('bad_request', {
+        detail: `Users of several providers have this sub. Add &provider=NAME: ${names.join(', ')}.`,
+      })
+    }
+    await Promise.all(found.flat().map(({ id }) => sessions.endById(id, 'admin')))
     return reply.code(204).send()
   })
 
@@ -78,9 +107,10 @@ function registerSessionAdministration(app: FastifyInstance, sessions: Sessions,
   })
 }
 
-function describe({ id, createdAt, lastSeenAt, endsAt }: SessionSummary, sub: string): Record<string, string> {
+function describe({ id, provider, createdAt, lastSeenAt, endsAt }: Listed, sub: string): Record<string, string> {
   return {
     id,
+    ...(provider === undefined ? {} : { provider }),
     sub,
     created_at: new Date(createdAt).toISOString(),
     last_seen_at: new Date(lastSeenAt).toISOString(),

@@ -45,7 +45,7 @@ export async function keepForm(
   config: Config,
   cookies: Cookies,
 ): Promise<FastifyReply> {
-  const { facts, kind } = contextOf(request)
+  const { facts, kind, route } = contextOf(request)
   const type = request.headers['content-type'] ?? ''
   const body = await readBody(request.raw, MAX_FORM_BYTES, BODY_TIMEOUT_MS)
   const form =
@@ -88,6 +88,8 @@ export async function keepForm(
     type: type.split(';')[0]?.trim().toLowerCase(),
     ...form,
   }
+  // The return URL does not show to which route the form will be posted.
+  for (const name of route?.provider ?? []) loginUrl.searchParams.append('provider', name)
   const posting = `${config.basePath}/${POST_KEPT_FORM_PATH}?id=${id}`
   loginUrl.searchParams.set('redirect', targetAtLogin(posting, facts.origin, loginOrigin))
   return send(answer.status, answer.code, {

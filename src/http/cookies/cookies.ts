@@ -13,6 +13,7 @@ import { createCookieSeal } from './seal.ts'
 export const LOGIN_SECONDS = 600
 
 const TRIES_SECONDS = 60
+const CHOICE_SECONDS = 365 * 86_400
 /** How long the next login after a logout asks for the account. */
 const SIGNED_OUT_SECONDS = 86_400
 /** How long the cookie outlives its session, so that an open page gets `session_expired` and not `login_required`. */
@@ -51,6 +52,9 @@ export interface Cookies {
   setLogins(count: number, target: string): string
   /** Clears the counter. Returns `null` if the browser has none. */
   clearTries(header: string | undefined): string | null
+  /** Returns the name of the provider that the browser last logged in at, or `undefined`. A browser can forge it. */
+  choice(header: string | undefined): string | undefined
+  setChoice(name: string): string
   /** Returns whether a logout set a cookie because the browser may still have a session at the provider. */
   wasSignedOut(header: string | undefined): boolean
   setSignedOut(): string
@@ -165,6 +169,8 @@ export async function createCookies(app: FastifyInstance, config: Config): Promi
       cookieValues(header, triesName).length === 0
         ? null
         : `${triesName}=; ${always}; SameSite=${loginSameSite}; Max-Age=0`,
+    choice: (header) => cookieValues(header, names.choice)[0],
+    setChoice: (chosen) => `${names.choice}=${chosen}; ${always}; SameSite=Lax; Max-Age=${CHOICE_SECONDS}`,
     wasSignedOut: (header) => cookieValues(header, names.signedOut).length > 0,
     setSignedOut: () =>
       `${names.signedOut}=1; ${always}${domain}; SameSite=${partitioned ? 'None' : 'Lax'}; Max-Age=${SIGNED_OUT_SECONDS}`,

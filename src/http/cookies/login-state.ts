@@ -1,6 +1,7 @@
 import { createHash, createHmac, randomBytes, type KeyObject } from 'node:crypto'
 import type { LoginRequest } from '../../oidc/login.ts'
 import { deriveKey, open, seal } from '../../session/envelope.ts'
+import type { Session } from '../../session/session.ts'
 import { CLOCK_SKEW_MS } from '../../token/clock.ts'
 import { LOGIN_SECONDS } from './cookies.ts'
 
@@ -60,8 +61,9 @@ export function fingerprint(text: string): string {
   return createHash('sha256').update(text).digest('base64url').slice(0, 22)
 }
 
-export function userMark({ issuer, subject }: { readonly issuer: string; readonly subject: string }): string {
-  return fingerprint(JSON.stringify([issuer, subject]))
+/** Returns a digest that identifies the user of a session. With several providers, each has its own users. */
+export function userMark({ provider, issuer, subject }: Pick<Session, 'provider' | 'issuer' | 'subject'>): string {
+  return fingerprint(JSON.stringify([issuer, subject, ...(provider === undefined ? [] : [provider])]))
 }
 
 /**

@@ -10,6 +10,7 @@ export interface CookieNames {
   readonly logins: readonly string[]
   readonly tries: string
   readonly cleared: string
+  readonly choice: string
   readonly signedOut: string
   readonly all: ReadonlySet<string>
 }
@@ -23,10 +24,11 @@ export function cookieNames({ session: { cookie }, publicUrl }: Pick<Config, 'se
   const session = prefixed(cookie, isSecure(publicUrl))
   const logins = Array.from({ length: LOGIN_SLOTS }, (_, slot) => `${session}-login-${slot}`)
   const [tries, cleared, signedOut] = [`${session}-tries`, `${session}-cleared`, `${session}-signed-out`]
-  const own = [session, tries, cleared, signedOut, ...logins]
+  const choice = `${session}-provider`
+  const own = [session, tries, cleared, signedOut, choice, ...logins]
   const prefixes = PREFIX.test(session) ? ['__Host-', '__Secure-'] : ['']
   const all = new Set(prefixes.flatMap((prefix) => own.map((name) => prefix + name.replace(PREFIX, ''))))
-  return { session, logins, tries, cleared, signedOut, all }
+  return { session, logins, tries, cleared, signedOut, choice, all }
 }
 
 /** Returns whether all public URLs use TLS, so that the cookies can be `Secure`. */

@@ -10,11 +10,12 @@ import {
 import { redeemCode, requireIssuer, type LoginResult } from '../../oidc/callback.ts'
 import { revokeRefreshToken } from '../../oidc/logout.ts'
 import type { Provider } from '../../oidc/provider.ts'
+import { ownershipOf } from '../../oidc/providers.ts'
 import { sidOf } from '../../oidc/token-set.ts'
 import { wasLoggedOut } from '../../session/provider-logout.ts'
 import { type Session } from '../../session/session.ts'
 import { absoluteEnd } from '../../session/lifetime.ts'
-import { countFromZero } from '../../telemetry/metrics.ts'
+import { countFromZero, providerLabel } from '../../telemetry/metrics.ts'
 import { sendPage, scriptLiteral } from '../answers/pages.ts'
 import { contextOf, type Context } from '../context.ts'
 import { LOGIN_SECONDS } from '../cookies/cookies.ts'
@@ -49,7 +50,8 @@ const OUTCOMES = [
 export function callback(provider: Provider): Endpoint {
   return (services) => {
     const { logins } = services.metrics
-    countFromZero(logins, OUTCOMES)
+    const label = providerLabel(provider.name)
+    countFromZero(logins, 'outcome', OUTCOMES, label)
     return async (request, reply) => {
       const { loginHost } = services.config
       // All logins have the redirect URI of the login host, so no callback belongs to another host.
@@ -58,7 +60,7 @@ export function callback(provider: Provider): Endpoint {
       try {
         return await finishLogin(services, provider, request, reply)
       } catch (error) {
-        logins.inc({ outcome: error instanceof Fault ? error.code : 'internal_error' })
+        logins.inc({ outcome: error instanceof Fault ? error.code : 'internal_error', ...label })
         if (error instanceof Fault && error.code === 'login_failed' && error.status === 400)
           error.loginUrl = loginUrlOf(services, contextOf(request).facts, stateOf(services, request)).href
         throw error
@@ -104,7 +106,7 @@ async function finishLogin(
     case 'logged-in':
       return sendToTarget(services, request, reply, state, end.session)
     case 'kept':
-      services.metrics.logins.inc({ outcome: 'kept' })
+      services.metrics.logins.inc({ outcome: 'kept', ...providerLabel(provider.name) })
       return sendOutcome(services, request, reply, 'ok', {
         isNew: end.renewed,
         reportAt: reportOriginOf(services, state),
@@ -113,7 +115,7 @@ async function finishLogin(
       return answerRefusal(services, request, reply, state, end.answer)
     case 'failed':
       if (!state.silent) return restartLogin(services, request, reply, state, end.problem)
-      services.metrics.logins.inc({ outcome: 'silent_failed' })
+      services.metrics.logins.inc({ outcome: 'silent_failed', ...providerLabel(provider.name) })
       return sendOutcome(services, request, reply, end.outcome, { reportAt: reportOriginOf(services, state) })
   }
 }
@@ -182,22 +184,29 @@ async function redeem(
   const checks = { redirectUri, state: sealed, ...loginSecrets(secret, state.id), acrValues, maxAge }
   try {
     if (answer.type === 'code')
-      return { type: 'redeemed', login: await redeemCode(provider, answer, checks, contextOf(request).now) }
+      return {
+        type: 'redeemed',
+        login: { ...(await redeemCode(provider, answer, checks, contextOf(request).now)), ...ownershipOf(provider) },
+      }
     requireIssuer(provider, answer)
     if (!state.silent) return { type: 'refused', answer }
-    return failSilentLogin(request, refusedLogin(answer, 'refused', false), outcomeOf(answer.error))
+    return failSilentLogin(request, provider, refusedLogin(answer, 'refused', false), outcomeOf(answer.error))
   } catch (error) {
     if (!state.silent) throw error
-    return failSilentLogin(request, error, 'error')
+    return failSilentLogin(request, provider, error, 'error')
   }
 }
 
 function failSilentLogin(
   request: FastifyRequest,
+  { name }: Provider,
   error: unknown,
   outcome: Outcome,
 ): Extract<LoginEnd, { type: 'failed' }> {
-  request.log.info({ event: 'silent_login_failed', id: request.id, cause: causes(error) }, 'a silent login failed')
+  request.log.info(
+    { event: 'silent_login_failed', id: request.id, provider: name, cause: causes(error) },
+    'a silent login failed',
+  )
   return failed(outcome)
 }
 
@@ -209,9 +218,9 @@ function sendToTarget(
   session: Session,
 ): FastifyReply {
   const { cookies, config, metrics } = services
-  metrics.logins.inc({ outcome: 'ok' })
+  metrics.logins.inc({ outcome: 'ok', ...providerLabel(session.provider) })
   request.log.info(
-    { event: 'login', id: request.id, session: session.id, sub: session.subject },
+    { event: 'login', id: request.id, session: session.id, provider: session.provider, sub: session.subject },
     'a user has logged in',
   )
   contextOf(request).verdict = 'login'
@@ -288,8 +297,8 @@ async function keepSession(
   return renewed === null ? 'ended' : 'renewed'
 }
 
-function userOf({ issuer, idTokenClaims }: LoginResult): string {
-  return userMark({ issuer, subject: idTokenClaims.sub })
+function userOf(login: LoginResult): string {
+  return userMark({ ...login, subject: login.idTokenClaims.sub })
 }
 
 /**

@@ -3,6 +3,7 @@ import { causes } from '../../errors.ts'
 import { kindOfError, refusedLogin, type AuthorizationError } from '../../oidc/authorization-response.ts'
 import { parseStepUpKey } from '../../gate/admit.ts'
 import type { Session } from '../../session/session.ts'
+import { providerLabel } from '../../telemetry/metrics.ts'
 import { contextOf, type Context } from '../context.ts'
 import type { LoginState } from '../cookies/login-state.ts'
 import { findSession } from './current-session.ts'
@@ -36,10 +37,16 @@ export async function answerRefusal(
     // Counts these redirects, because an application that requests a login despite the session would cause a loop.
     const tries = state.before?.id === session.id ? cookies.tries(cookie, target) + 1 : 0
     if (tries <= MAX_TRIES) {
-      metrics.logins.inc({ outcome: 'refused_with_session' })
+      metrics.logins.inc({ outcome: 'refused_with_session', ...providerLabel(state.provider) })
       if (tries > 0) reply.header('set-cookie', cookies.setTries(tries, target, cookies.logins(cookie, target)))
       request.log.info(
-        { event: 'login_refused', id: request.id, cause: causes(fault), session: session.id },
+        {
+          event: 'login_refused',
+          id: request.id,
+          provider: state.provider,
+          cause: causes(fault),
+          session: session.id,
+        },
         'the provider has refused a login; the current session continues',
       )
       return reply.header('cache-control', 'no-store').redirect(target, 302)

@@ -10,6 +10,7 @@ import { POST_KEPT_FORM_PATH } from '../answers/post-kept-form.ts'
 import { clearTwoSessions } from '../cookies/cookies.ts'
 import { beginLogin } from './begin-login.ts'
 import { findSession } from './current-session.ts'
+import { providersFor, sendChoice } from './choose-provider.ts'
 import { queryOf, type Endpoint, type Services } from './endpoint.ts'
 import { SILENT_DONE } from './silent-login.ts'
 
@@ -19,7 +20,10 @@ export const MAX_TRIES = 3
 /** How often a login to the same target may succeed in a row, each time within a minute. */
 const MAX_LOGINS = 5
 
-const PASSED_ON = ['prompt', 'login_hint', 'acr_values', 'max_age', 'scope', 'claims'] as const
+const PASSED_ON = ['provider', 'prompt', 'login_hint', 'acr_values', 'max_age', 'scope', 'claims'] as const
+
+/** The parameters of a step-up, which the provider of the current session can deliver. */
+const STEP_UP = ['acr_values', 'max_age', 'scope', 'claims'] as const
 
 /**
  * The parameters of a login that restarts automatically: the number of tries, and whether the provider refused the last
@@ -53,15 +57,14 @@ export const login: Endpoint = (services) => async (request, reply) => {
       cause: new Error('a login with another provider was requested'),
       detail: OTHER_PROVIDER,
     })
-  const provider = services.providers.of({})
-  const { loginParameters } = provider.settings
   const { origin } = context.facts
   const target = loginTarget(services, parameters, origin)
   const inFrame = kind === 'frame' && config.session.cookie.partitioned
   if (kind !== 'navigation' && !inFrame) {
     const loginUrl = new URL(loginUrlFor(context.facts, 'script', basePath, undefined, loginHost))
     if (target !== null) loginUrl.searchParams.set('redirect', targetAtLogin(target, origin, loginHost ?? origin))
-    for (const name of [...PASSED_ON, ...loginParameters]) {
+    const ofProviders = services.providers.all.flatMap(({ settings }) => settings.loginParameters)
+    for (const name of [...PASSED_ON, ...ofProviders]) {
       const value = parameters.get(name)
       if (value !== null) loginUrl.searchParams.set(name, value)
     }
@@ -83,6 +86,16 @@ export const login: Endpoint = (services) => async (request, reply) => {
   const rejectedTarget = target === null ? fingerprint(requestedTarget(parameters) ?? '/') : undefined
   const actualTarget = target ?? startPageOf(config)
   breakLoop(services, request, reply, rejectedTarget ?? actualTarget)
+  // An unavailable store is reported at the callback.
+  const before = await findSession(services, request).catch(() => null)
+  const choices = providersFor(services, context.facts, actualTarget, parameters.getAll('provider'), issuer)
+  const isRenewal = target === `${config.basePath}/${SILENT_DONE}` || STEP_UP.some((name) => parameters.has(name))
+  const provider =
+    choices.length === 1
+      ? choices[0]
+      : choices.find(({ name }) => isRenewal && before !== null && name === before.provider)
+  if (provider === undefined) return sendChoice(services, request, reply, choices, parameters)
+  if (provider.name !== undefined) reply.header('set-cookie', services.cookies.setChoice(provider.name))
   const { cookie } = request.headers
   const prompt = parameters.get('prompt') ?? undefined
   const wasSignedOut = services.cookies.wasSignedOut(cookie) || parameters.has(CHOOSE_ACCOUNT)
@@ -94,8 +107,7 @@ export const login: Endpoint = (services) => async (request, reply) => {
     target: actualTarget,
     rejectedTarget,
     silent: false,
-    // An unavailable store is reported at the callback.
-    before: await findSession(services, request).catch(() => null),
+    before,
     tries: Math.min(wholeNumber(parameters.get(TRIES)) ?? 0, MAX_TRIES),
     afterRefusal: parameters.has(AFTER_REFUSAL),
     prompt,
@@ -105,7 +117,7 @@ export const login: Endpoint = (services) => async (request, reply) => {
     maxAge: wholeNumber(parameters.get('max_age')),
     scope: parameters.get('scope') ?? undefined,
     claims: parameters.get('claims') ?? undefined,
-    parameters: passedOn(parameters, loginParameters),
+    parameters: passedOn(parameters, provider.settings.loginParameters),
   }).catch((error: unknown) => {
     // Otherwise a provider that refuses the question in a pushed request would refuse every login.
     if (answersQuestion && error instanceof Fault && error.code === 'login_failed')

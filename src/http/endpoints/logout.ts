@@ -22,7 +22,7 @@ const CROSS_ORIGIN_LOGOUT = { reason: 'cross-origin', logout: true } as const
  * @see https://openid.net/specs/openid-connect-rpinitiated-1_0.html
  */
 export const logout: Endpoint = (services) => async (request, reply) => {
-  const { answers, config, logoutStates, origins, providers } = services
+  const { answers, config, cookies, logoutStates, origins, providers } = services
   const context = contextOf(request)
   const { facts } = context
   const kind = kindOf(request, config)
@@ -42,10 +42,10 @@ export const logout: Endpoint = (services) => async (request, reply) => {
     target: target === null ? null : targetAtLogin(target, facts.origin, loginOrigin),
     origin: facts.origin,
   })
-  const provider = providers.of(ended[0] ?? {})
+  const provider = providers.find(ended[0]?.provider ?? cookies.choice(facts.headers.cookie))
   const postLogoutRedirectUri = `${loginOrigin}${config.basePath}/logout/callback`
   const withHint = (idTokenHint: string | null): EndSession | null =>
-    endSession(provider, { idTokenHint, postLogoutRedirectUri, state })
+    provider && endSession(provider, { idTokenHint, postLogoutRedirectUri, state })
   // Sends no hint if two sessions have ended, because an attacker may have planted one of them. Without a hint, the
   // provider asks the user.
   const atProvider = withHint((ended.length === 1 ? ended[0]?.idToken : null) ?? null)
@@ -222,7 +222,14 @@ async function endTicket(
     await sessions.end(session, reason)
     const channel = reason === 'logout' ? 'browser' : 'local'
     log.info(
-      { event: 'logout', id: request.id, channel, session: session.id, sub: session.subject },
+      {
+        event: 'logout',
+        id: request.id,
+        channel,
+        session: session.id,
+        provider: session.provider,
+        sub: session.subject,
+      },
       'a user has logged out',
     )
     return session

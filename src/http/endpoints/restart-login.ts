@@ -3,6 +3,7 @@ import { Fault } from '../../errors.ts'
 import { parseStepUpKey } from '../../gate/admit.ts'
 import { startPageOf } from '../../gate/return-target.ts'
 import type { Facts } from '../../gate/verdict.ts'
+import { providerLabel } from '../../telemetry/metrics.ts'
 import { contextOf } from '../context.ts'
 import { kindOf } from '../answers/send.ts'
 import type { LoginState } from '../cookies/login-state.ts'
@@ -23,7 +24,8 @@ export async function restartLogin(
 ): Promise<FastifyReply> {
   const { facts } = contextOf(request)
   if (!canRedirect(services, request)) throw new Fault('login_failed', { cause: new Error(problem) })
-  if ((await findSession(services, request)) !== null)
+  const session = await findSession(services, request)
+  if (session !== null && session.provider === state.provider)
     return reply.header('cache-control', 'no-store').redirect(targetOf(services, state, facts), 302)
   return repeatLogin(services, request, reply, state, problem)
 }
@@ -60,12 +62,16 @@ export function repeatLogin(
         'accepts cookies.',
     })
   }
-  metrics.logins.inc({ outcome: 'begun_anew' })
-  request.log.info({ event: 'login_begun_anew', id: request.id, problem, tries }, 'a callback could not be used')
+  metrics.logins.inc({ outcome: 'begun_anew', ...providerLabel(state.provider) })
+  request.log.info(
+    { event: 'login_begun_anew', id: request.id, provider: state.provider, problem, tries },
+    'a callback could not be used',
+  )
   const url = loginUrlOf(services, facts, state)
   url.searchParams.set(TRIES, String(tries))
   // The link of an error page does not ask again, because the provider may have refused the question.
   if (state.chooseAccount === true) url.searchParams.set(CHOOSE_ACCOUNT, '1')
+  if (state.provider !== undefined) url.searchParams.set('provider', state.provider)
   if (afterRefusal) url.searchParams.set(AFTER_REFUSAL, '1')
   return reply
     .header('cache-control', 'no-store')

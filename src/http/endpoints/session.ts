@@ -50,7 +50,8 @@ function describe(
   now: number,
 ): Record<string, unknown> {
   const { tokens } = current
-  const { sessionCheck } = providers.of(current).settings
+  const { sessionCheck, name } = providers.of(current).settings
+  const checkSeconds = sessionCheck === null ? null : Math.ceil(sessionCheck / 1000)
   const timeout = timeoutAt(sessions.policy, current)
   const refreshable = tokens.refreshToken !== null
   const due = refreshable ? dueAt(current, config.session.refreshBefore, now) : null
@@ -75,7 +76,13 @@ function describe(
       refreshable,
       last_refresh_error: refresher.lastError(current),
     },
-    ...(sessionCheck === null ? {} : { provider: { check_every_seconds: Math.ceil(sessionCheck / 1000) } }),
+    ...(name === undefined ? {} : { provider: name }),
+    // With one provider, `provider` has no name, and holds the interval.
+    ...(checkSeconds === null
+      ? {}
+      : name === undefined
+        ? { provider: { check_every_seconds: checkSeconds } }
+        : { check_every_seconds: checkSeconds }),
   }
 }
 

@@ -1,10 +1,11 @@
 import type { FastifyReply, FastifyRequest } from 'fastify'
 import { Fault } from '../../errors.ts'
 import { readLogoutToken } from '../../oidc/logout-token.ts'
-import { announcedIssuer } from '../../oidc/provider.ts'
-import { isIdentifier } from '../../oidc/token-set.ts'
+import { announcedIssuer, type Provider } from '../../oidc/provider.ts'
+import { isIdentifier, unverifiedClaims } from '../../oidc/token-set.ts'
 import { createLimiter } from '../../resilience/limiter.ts'
 import { endLogin } from '../../session/provider-logout.ts'
+import type { Sessions } from '../../session/sessions.ts'
 import { contextOf } from '../context.ts'
 import { queryOf, type Endpoint, type Services } from './endpoint.ts'
 
@@ -28,7 +29,9 @@ export const backchannelLogout: Endpoint = (services) => async (request, reply) 
   const [token] = tokens
   if (token === undefined || tokens.length > 1)
     throw new Fault('logout_refused', { cause: new Error(`there are ${tokens.length} logout_tokens, not one`) })
-  const provider = providers.of({})
+  const [provider] = providers.mayHaveIssued(token, clientsNamedBy(token, providers.all))
+  if (provider === undefined)
+    throw new Fault('logout_refused', { cause: new Error('its iss and aud are not those of a provider') })
   const wanted = await readLogoutToken(provider, token)
   const jti = JSON.stringify(['logout token', wanted.issuer, wanted.jti])
   if ((await store.getNote(jti)) !== null) {
@@ -41,7 +44,10 @@ export const backchannelLogout: Endpoint = (services) => async (request, reply) 
   const ended = await endLogin(store, sessions, { ...wanted, at: Date.now() }, 'backchannel')
   // The `jti` is stored last, so that the provider can repeat a request that failed with 503.
   await store.setNote(jti, 'done', REPLAY_WINDOW_MS + 2 * provider.settings.clockTolerance)
-  request.log.info({ event: 'logout', id: request.id, channel: 'back', ended }, 'the provider has ended sessions')
+  request.log.info(
+    { event: 'logout', id: request.id, channel: 'back', provider: provider.name, ended },
+    'the provider has ended sessions',
+  )
   contextOf(request).verdict = 'logout'
   return reply.header('cache-control', 'no-store').code(200).send()
 }
@@ -56,6 +62,13 @@ export const frontchannelLogout: Endpoint = (services) => {
   return async (request, reply) => answerFrame(services, mayNote, request, reply)
 }
 
+/** Returns the providers whose client is an audience of a token. Does not compare the client of a single provider. */
+function clientsNamedBy(token: string, all: readonly Provider[]): readonly Provider[] {
+  if (all.length === 1) return all
+  const audiences: unknown[] = [unverifiedClaims(token)['aud']].flat()
+  return all.filter(({ settings }) => audiences.includes(settings.clientId))
+}
+
 async function answerFrame(
   { providers, store, sessions }: Services,
   mayNote: () => boolean,
@@ -64,14 +77,25 @@ async function answerFrame(
 ): Promise<FastifyReply> {
   const parameters = queryOf(request)
   const [issuers, [sid, ...moreSids]] = [parameters.getAll('iss'), parameters.getAll('sid')]
-  const issuer = announcedIssuer(providers.of({}))
-  // Entra sends only `sid`, which cannot be guessed, so it is sufficient with a single provider.
-  const isOther = issuers.length > 1 || (issuers[0] !== undefined && providers.issuing(issuers[0]).length === 0)
-  if (isOther || !isIdentifier(sid) || moreSids.length > 0)
-    throw new Fault('logout_refused', { cause: new Error('iss and sid do not name a session of this provider') })
-  const logout = { issuer, sid, subject: null, at: Date.now(), unnoted: !mayNote() }
-  const ended = await endLogin(store, sessions, logout, 'frontchannel')
-  request.log.info({ event: 'logout', id: request.id, channel: 'front', ended }, 'the provider has ended sessions')
+  const issuer = issuers[0]
+  const named = issuer === undefined ? providers.all : providers.issuing(issuer)
+  if (issuers.length > 1 || named.length === 0 || !isIdentifier(sid) || moreSids.length > 0)
+    throw new Fault('logout_refused', { cause: new Error('iss and sid do not name a session of a provider') })
+  const found = await withSession(sessions, named, sid)
+  const unnoted = !mayNote()
+  // Without a session, the logout may be for a login in progress at any of the providers.
+  const wanted = found.length === 0 ? named : found
+  const counts = await Promise.all(
+    [...new Set(wanted.map(announcedIssuer))].map((one) =>
+      endLogin(store, sessions, { issuer: one, sid, subject: null, at: Date.now(), unnoted }, 'frontchannel'),
+    ),
+  )
+  const ended = counts.reduce((sum, count) => sum + count, 0)
+  const { name } = wanted.length === 1 ? (wanted[0] ?? {}) : {}
+  request.log.info(
+    { event: 'logout', id: request.id, channel: 'front', provider: name, ended },
+    'the provider has ended sessions',
+  )
   contextOf(request).verdict = 'logout'
   return reply
     .headers({
@@ -80,4 +104,24 @@ async function answerFrame(
       'content-security-policy': "default-src 'none'",
     })
     .send('<!doctype html><title>Signed out</title>')
+}
+
+/**
+ * Returns those of several providers that have a session with this `sid`. Entra sends only `sid`, which cannot be guessed,
+ * so `sid` is sufficient if one issuer has it. Throws `logout_refused` if several issuers have it.
+ */
+async function withSession(
+  sessions: Pick<Sessions, 'find'>,
+  named: readonly Provider[],
+  sid: string,
+): Promise<readonly Provider[]> {
+  const issuers = [...new Set(named.map(announcedIssuer))]
+  if (issuers.length === 1) return named
+  const found = await Promise.all(issuers.map(async (issuer) => (await sessions.find({ issuer, sid })).length > 0))
+  const withSid = issuers.filter((_issuer, i) => found[i])
+  if (withSid.length > 1)
+    throw new Fault('logout_refused', {
+      cause: new Error('sessions of several providers have this sid: iss must be sent'),
+    })
+  return named.filter((provider) => withSid.includes(announcedIssuer(provider)))
 }
