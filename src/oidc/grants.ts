@@ -4,7 +4,7 @@ import { causes } from '../errors.ts'
 import { withDeadline } from '../resilience/deadline.ts'
 import type { Log } from '../telemetry/log.ts'
 import { userinfo, verifiedClaims } from './claims.ts'
-import { decryptedIdToken, readIdToken, type Identity } from './id-token.ts'
+import { decryptedIdToken, quote, readIdToken, type Identity } from './id-token.ts'
 import { mayHaveIssued } from './issuer.ts'
 import { UNVERIFIED_ID_TOKEN, refreshTokenFromError } from './oauth-responses.ts'
 import type { Discovered, Provider } from './provider.ts'
@@ -112,7 +112,6 @@ async function identityOf(
 function requireSameIdentity(idToken: string, clientId: string, previous: Previous): void {
   const { iss, sub, aud } = decodeJwt(idToken)
   const audience = aud === undefined ? [] : [aud].flat()
-  const quote = (value: unknown): string => JSON.stringify(value).slice(0, 200)
   const difference =
     iss !== undefined && iss !== previous.issuer
       ? `it has iss ${quote(iss)}, expected ${previous.issuer}`
