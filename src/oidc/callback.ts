@@ -1,11 +1,13 @@
-import { authorizationCodeGrant, type IDToken } from 'openid-client'
+import { authorizationCodeGrant } from 'openid-client'
+import { responseIssuersOf, userApiOf } from '../config/presets/apply.ts'
 import { Fault } from '../errors.ts'
 import type { CodeOrError } from './authorization-response.ts'
-import { verifiedClaims } from './claims.ts'
+import { groupsOf, verifiedClaims } from './claims.ts'
 import { isTemplate, mayHaveIssued } from './issuer.ts'
-import { announcedIssuer, type Provider } from './provider.ts'
+import { announcedIssuer, type Discovered, type Provider } from './provider.ts'
 import { NOT_DELIVERED, toLoginFault } from './oauth-errors.ts'
-import { isIdentifier, toTokenSet, type Claims, type TokenSet } from './token-set.ts'
+import { isIdentifier, sidOf, toTokenSet, type Claims, type TokenSet } from './token-set.ts'
+import { readUser } from './user-api.ts'
 
 /**
  * The sign-in may be this much older than `maxAge`, because the user may need time between the sign-in and the
@@ -17,8 +19,13 @@ export interface LoginResult {
   readonly issuer: string
   /** The provider's issuer if it is a template (`isTemplate`). */
   readonly issuerTemplate?: string
-  readonly idToken: string
-  readonly idTokenClaims: IDToken
+  readonly subject: string
+  /** The provider's session id, or `null`. */
+  readonly sid: string | null
+  /** `null` from a provider without OpenID Connect. */
+  readonly idToken: string | null
+  /** In ms since the epoch. */
+  readonly idTokenExpiresAt: number | null
   readonly claims: Claims
   readonly tokens: TokenSet
 }
@@ -32,6 +39,8 @@ export interface LoginChecks {
   readonly maxAge: number | null
   /** The requested `acr` values, one of which the ID token must have, or `null`. */
   readonly acrValues: readonly string[] | null
+  /** Whether the login only shows who the user is. It reads no groups, which its access token may not allow. */
+  readonly identityOnly: boolean
 }
 
 /**
@@ -43,7 +52,8 @@ export interface LoginChecks {
 export function requireIssuer(provider: Provider, { type, iss }: CodeOrError): void {
   const announced = provider.peek()?.configuration.serverMetadata().authorization_response_iss_parameter_supported
   const missing = iss === null && type === 'code' && announced === true
-  if (!missing && (iss === null || mayHaveIssued(announcedIssuer(provider), iss))) return
+  const isOwn = iss === null || mayHaveIssued(announcedIssuer(provider), iss)
+  if (!missing && (isOwn || responseIssuersOf(provider.settings).includes(iss))) return
   const what = missing
     ? 'the callback has no iss, although the provider announces one'
     : 'the callback’s iss is not the provider’s'
@@ -51,7 +61,8 @@ export function requireIssuer(provider: Provider, { type, iss }: CodeOrError): v
 }
 
 /**
- * Redeems a code and verifies the ID token and its signature. Rejects with `login_failed` or `provider_unavailable`.
+ * Redeems a code and verifies the ID token and its signature. From a provider without OpenID Connect, reads the user
+ * from its API. Rejects with `login_failed` or `provider_unavailable`.
  * @see https://www.rfc-editor.org/rfc/rfc6749#section-4.1.3
  * @see https://openid.net/specs/openid-connect-core-1_0.html#IDTokenValidation
  */
@@ -70,35 +81,61 @@ export async function redeemCode(
     // `requireIssuer` has already checked the response's own `iss`.
     iss: found.configuration.serverMetadata().issuer,
   }).toString()
+  const isOpenId = userApiOf(provider.settings) === null
   try {
     const response = await authorizationCodeGrant(found.configuration, url, {
       expectedState: checks.state,
-      expectedNonce: checks.nonce,
       pkceCodeVerifier: checks.codeVerifier,
-      idTokenExpected: true,
+      ...(isOpenId ? { expectedNonce: checks.nonce, idTokenExpected: true } : {}),
     })
-    found.warnings.checkOfflineToken(response)
-    const idTokenClaims = response.claims()
-    const idToken = response.id_token
-    if (idTokenClaims === undefined || idToken === undefined) throw new Error('the token response has no ID token')
-    if (!isIdentifier(idTokenClaims.sub)) throw new Error('the ID token’s sub is empty or too long')
-    const claims = await verifiedClaims(provider, found, { idToken, idTokenClaims, accessToken: response.access_token })
-    if (answer.iss !== null && answer.iss !== idTokenClaims.iss)
-      throw new Fault('login_failed', { cause: new Error('the callback’s iss is not that of the ID token') })
-    requireAcr(checks.acrValues, idTokenClaims.acr)
-    requireAge(checks.maxAge, idTokenClaims.auth_time, now)
-    const { issuer: named } = found.configuration.serverMetadata()
-    return {
-      issuer: idTokenClaims.iss,
-      ...(isTemplate(named) ? { issuerTemplate: named } : {}),
-      idToken,
-      idTokenClaims,
-      claims,
-      tokens: toTokenSet(response, now),
-    }
+    const identity = isOpenId
+      ? await identityFromIdToken(provider, found, answer, response)
+      : await identityFromApi(provider, found, response.access_token)
+    const signed = response.claims()
+    requireAcr(checks.acrValues, signed?.acr)
+    requireAge(checks.maxAge, signed?.auth_time, now)
+    const tokens = toTokenSet(response, now)
+    const groups = checks.identityOnly ? null : await groupsOf(provider, found, identity.claims, tokens, now)
+    return groups === null
+      ? { ...identity, tokens }
+      : { ...identity, claims: { ...identity.claims, groups: groups.groups }, tokens: groups.tokens }
   } catch (error) {
     throw toLoginFault(error)
   }
+}
+
+type Identity = Omit<LoginResult, 'tokens'>
+
+async function identityFromIdToken(
+  provider: Provider,
+  found: Discovered,
+  answer: CodeOrError,
+  response: Awaited<ReturnType<typeof authorizationCodeGrant>>,
+): Promise<Identity> {
+  found.warnings.checkOfflineToken(response)
+  const idTokenClaims = response.claims()
+  const idToken = response.id_token
+  if (idTokenClaims === undefined || idToken === undefined) throw new Error('the token response has no ID token')
+  const { iss, sub, exp } = idTokenClaims
+  if (!isIdentifier(sub)) throw new Error('the ID token’s sub is empty or too long')
+  const claims = await verifiedClaims(provider, found, { idToken, idTokenClaims, accessToken: response.access_token })
+  if (answer.iss !== null && answer.iss !== iss)
+    throw new Fault('login_failed', { cause: new Error('the callback’s iss is not that of the ID token') })
+  const { issuer: named } = found.configuration.serverMetadata()
+  return {
+    issuer: iss,
+    ...(isTemplate(named) ? { issuerTemplate: named } : {}),
+    subject: sub,
+    sid: sidOf(idTokenClaims),
+    idToken,
+    idTokenExpiresAt: exp * 1000,
+    claims,
+  }
+}
+
+async function identityFromApi({ settings }: Provider, found: Discovered, accessToken: string): Promise<Identity> {
+  const claims = await readUser({ settings, fetch: found.fetchApi, accessToken })
+  return { issuer: settings.issuer, subject: claims.sub, sid: null, idToken: null, idTokenExpiresAt: null, claims }
 }
 
 function requireAcr(wanted: readonly string[] | null, got: unknown): void {

@@ -1,5 +1,5 @@
 import type { CustomFetch, ServerMetadata } from 'openid-client'
-import { presetOf } from '../config/presets/apply.ts'
+import { presetOf, userApiOf } from '../config/presets/apply.ts'
 import type { ProviderSettings } from '../config/schema.ts'
 import { issuerOfTenant, mayHaveIssued } from './issuer.ts'
 
@@ -17,6 +17,7 @@ export async function readMetadata(
   signal: AbortSignal,
 ): Promise<ServerMetadata> {
   const { issuer } = settings
+  if (userApiOf(settings) !== null) return metadataOfSettings(settings)
   // Every tenant of a template serves the same document.
   const base = issuerOfTenant(issuer, 'common').replace(/\/$/, '')
   const first = `${base}/.well-known/openid-configuration`
@@ -34,6 +35,19 @@ export async function readMetadata(
   }
   checkEndpoints(server)
   return server
+}
+
+/** Returns the metadata of a provider without OpenID Connect, which has no discovery document. */
+function metadataOfSettings({ issuer, endpoints }: ProviderSettings): ServerMetadata {
+  const { authorization, token, userinfo, revocation } = endpoints
+  return {
+    issuer,
+    ...(authorization === null ? {} : { authorization_endpoint: authorization }),
+    ...(token === null ? {} : { token_endpoint: token }),
+    ...(userinfo === null ? {} : { userinfo_endpoint: userinfo }),
+    ...(revocation === null ? {} : { revocation_endpoint: revocation }),
+    code_challenge_methods_supported: ['S256'],
+  }
 }
 
 /**

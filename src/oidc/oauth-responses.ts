@@ -1,5 +1,6 @@
 import { ResponseBodyError, type CustomFetch } from 'openid-client'
 import { numberFrom } from '../config/numbers.ts'
+import type { Preset } from '../config/presets/table.ts'
 
 /**
  * The member to which the unverified ID token of a token response is moved. The ID token of a login stays in
@@ -28,16 +29,21 @@ export function refreshTokenFromError(error: unknown): string | null {
  * Creates a `fetch` for the provider's OAuth endpoints. This `fetch` reads each response before openid-client does,
  * because openid-client discards tokens if another member is malformed, and discards an OAuth error if the response has
  * an unexpected status or a WWW-Authenticate header. Rejects with `ResponseBodyError` for an OAuth error with any
- * status. Calls `onSuccess` after each successful grant or pushed request.
+ * status. Calls `onSuccess` after each successful grant or pushed request. With a preset, translates the provider's own
+ * errors.
  * @see https://www.rfc-editor.org/rfc/rfc6749#section-5.2
  */
-export function oauthResponses(fetch: CustomFetch, onSuccess: () => void): CustomFetch {
+export function oauthResponses(
+  fetch: CustomFetch,
+  preset: Pick<Preset, 'errors' | 'api'> | null,
+  onSuccess: () => void,
+): CustomFetch {
   return async (url, options) => {
     const response = await fetch(url, options)
     // `causes` reports this URL.
     Object.defineProperty(response, 'url', { value: url })
     if (options.method !== 'POST') return response
-    const body = await jsonOf(response)
+    const body = withStandardError(await bodyOf(response), preset?.errors)
     const grant = options.body instanceof URLSearchParams ? options.body.get('grant_type') : null
     if (body !== null && !(response.ok && isText(body['access_token'])) && isOAuthError(body))
       throw new ResponseBodyError('server responded with an error', { cause: body, response })
@@ -48,12 +54,13 @@ export function oauthResponses(fetch: CustomFetch, onSuccess: () => void): Custo
     if (isTokens && !isUsable(body)) throw new Error('the access token or its type is not usable')
     if (!isTokens && !isText(body['request_uri'])) return response
     onSuccess()
-    return isTokens ? json(200, tokenResponse(body, grant)) : json(201, pushedResponse(body))
+    const usesIdToken = grant === 'authorization_code' && preset?.api === undefined
+    return isTokens ? json(200, tokenResponse(body, usesIdToken)) : json(201, pushedResponse(body))
   }
 }
 
 /** Returns a token response that openid-client accepts, with malformed optional members corrected or dropped. */
-function tokenResponse(body: Json, grant: string): Json {
+function tokenResponse(body: Json, usesIdToken: boolean): Json {
   const { id_token: idToken, refresh_token: refreshToken, expires_in: expiresIn, scope, ...rest } = body
   const lifetime = numberFrom(expiresIn)
   const scopes = Array.isArray(scope) ? scope.filter(isText).join(' ') : scope
@@ -65,7 +72,7 @@ function tokenResponse(body: Json, grant: string): Json {
     ...(lifetime === null ? {} : { expires_in: lifetime }),
     ...(isText(refreshToken) ? { refresh_token: refreshToken } : {}),
     ...(isText(scopes) ? { scope: scopes } : {}),
-    ...(hasIdToken ? { [grant === 'authorization_code' ? 'id_token' : UNVERIFIED_ID_TOKEN]: idToken } : {}),
+    ...(hasIdToken ? { [usesIdToken ? 'id_token' : UNVERIFIED_ID_TOKEN]: idToken } : {}),
   }
 }
 
@@ -100,9 +107,19 @@ function isText(value: unknown): value is string {
   return typeof value === 'string' && value !== ''
 }
 
-async function jsonOf(response: Response): Promise<Json | null> {
+function withStandardError(body: Json | null, errors: Preset['errors'] = {}): Json | null {
+  const { error, error_description: description } = body ?? {}
+  const standard = errors[`${String(error)}: ${String(description)}`] ?? errors[String(error)]
+  return body === null || standard === undefined ? body : { error_description: error, ...body, error: standard }
+}
+
+/** Returns the members of a response in JSON, or in a form, which GitHub sends if a proxy drops the header Accept. */
+async function bodyOf(response: Response): Promise<Json | null> {
   try {
-    const body: unknown = JSON.parse(await response.clone().text())
+    const text = await response.clone().text()
+    const type = response.headers.get('content-type') ?? ''
+    if (/^application\/x-www-form-urlencoded\b/i.test(type)) return Object.fromEntries(new URLSearchParams(text))
+    const body: unknown = JSON.parse(text)
     return typeof body === 'object' && body !== null && !Array.isArray(body) ? { ...body } : null
   } catch {
     return null

@@ -8,6 +8,7 @@ import {
   type CustomFetch,
   type ServerMetadata,
 } from 'openid-client'
+import { presetOf, userApiOf } from '../config/presets/apply.ts'
 import type { Config } from '../config/schema.ts'
 import { Fault, causes } from '../errors.ts'
 import { exponentialBackoff } from '../resilience/backoff.ts'
@@ -28,6 +29,8 @@ export interface Discovered {
   readonly configuration: Configuration
   readonly keys: SigningKeys
   readonly warnings: Warnings
+  /** Calls an API of the provider. */
+  readonly fetchApi: CustomFetch
 }
 
 /** The OpenID provider. Its metadata is read in the background, with retries, and again at intervals. */
@@ -163,11 +166,12 @@ function openClient(
   async function discover(): Promise<Known> {
     const server = await readMetadata(settings, transport.fetch, closing.signal)
     if (known !== null && isDeepStrictEqual(server, known.server)) return known
-    calls.learn(server)
-    const oauthFetch = oauthResponses(fetch, () => {
+    calls.learn(server, apiOrigins(settings))
+    const oauthFetch = oauthResponses(fetch, presetOf(settings, server.token_endpoint), () => {
       successes += 1
     })
-    return { configuration: await configurationOf(settings, server, oauthFetch), keys, warnings, server }
+    const configuration = await configurationOf(settings, server, oauthFetch)
+    return { configuration, keys, warnings, fetchApi: transport.fetch, server }
   }
 
   function logDiscovery(found: Known): void {
@@ -248,6 +252,13 @@ function openClient(
   }
 }
 
+function apiOrigins(settings: Config['provider']): string[] {
+  const { userinfo, groups } = settings.endpoints
+  return [userApiOf(settings) === null ? null : userinfo, groups]
+    .filter((url) => url !== null)
+    .map((url) => new URL(url).origin)
+}
+
 function hasMoved({ status }: Response): boolean {
   return status === 404 || status === 410 || (status >= 300 && status < 400 && status !== 304)
 }
@@ -278,6 +289,7 @@ async function configurationOf(
   // openid-client multiplies the timeout by 1000, and 1.001 × 1000 is not an integer in floating point, so the timeout
   // is rounded up to whole seconds. The transport enforces the exact time limit.
   configuration.timeout = Math.ceil(settings.timeout / 1000)
-  if (new URL(settings.issuer).protocol === 'http:') allowInsecureRequests(configuration)
+  const urls = [settings.issuer, ...Object.values(settings.endpoints)]
+  if (urls.some((url) => url?.startsWith('http:'))) allowInsecureRequests(configuration)
   return configuration
 }

@@ -1,4 +1,4 @@
-import { isForAllTenants } from '../presets/apply.ts'
+import { isForAllTenants, userApiOf } from '../presets/apply.ts'
 import type { Finding } from '../problems.ts'
 import type { ResolvedConfig } from '../schema.ts'
 import { isLoopback } from '../value-types/address.ts'
@@ -34,7 +34,7 @@ function findTenants({ provider }: ResolvedConfig, routes: readonly PlacedRoute[
 }
 
 function findScopes({ provider }: ResolvedConfig): Finding[] {
-  if (provider.scopes?.includes('openid') !== false) return []
+  if (provider.scopes?.includes('openid') !== false || userApiOf(provider) !== null) return []
   return [{ path: ['provider', 'scopes'], message: 'must contain openid', instead: 'add openid' }]
 }
 
@@ -101,7 +101,7 @@ function findParameters({ provider }: ResolvedConfig): Finding[] {
 export const providerRules: readonly Rule[] = [
   { reads: ['provider.issuer', 'provider.preset', 'provider.allowHttp'], find: findIssuer },
   { reads: ['provider.issuer', 'provider.preset'], routeReads: ['require'], find: findTenants },
-  { reads: ['provider.scopes'], find: findScopes },
+  { reads: ['provider.scopes', 'provider.preset', 'provider.issuer'], find: findScopes },
   { reads: ['provider.responseMode', 'publicUrl'], find: findResponseMode },
   { reads: ['provider.clientAuthentication', 'provider.clientSecret', 'provider.privateKey'], find: findCredentials },
   { reads: ['provider.authorizationParameters'], find: findParameters },

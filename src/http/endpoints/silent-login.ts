@@ -1,4 +1,5 @@
 import type { FastifyReply, FastifyRequest } from 'fastify'
+import { userApiOf } from '../../config/presets/apply.ts'
 import { causes } from '../../errors.ts'
 import { contextOf } from '../context.ts'
 import { kindOf } from '../answers/send.ts'
@@ -20,7 +21,7 @@ const NEEDS_INTERACTION = new Set(['interaction_required', 'consent_required', '
 /**
  * `GET silent`: a login with `prompt=none` in a frame. `user` is the `user` that
  * `GET session` returned to the page, so that another user's login is noticed. With
- * `keep`, the login does not replace the session.
+ * `keep`, the login does not replace the session. A provider without OpenID Connect has no `prompt=none`.
  * @see https://openid.net/specs/openid-connect-core-1_0.html#AuthRequest
  */
 export const silent: Endpoint = (services) => async (request, reply) => {
@@ -31,6 +32,8 @@ export const silent: Endpoint = (services) => async (request, reply) => {
   // A script cannot follow the redirect to another origin.
   if (['script', 'websocket'].includes(kindOf(request, services.config)))
     return sendOutcome(services, request, reply, 'error')
+  if (userApiOf(services.provider.settings) !== null)
+    return sendOutcome(services, request, reply, 'login_required')
   try {
     const before = await findSession(services, request)
     const keep = parameters.has('keep')
