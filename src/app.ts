@@ -1,7 +1,7 @@
 import type { RequestListener } from 'node:http'
 import { isDeepStrictEqual } from 'node:util'
 import type { FastifyInstance } from 'fastify'
-import type { Config, Listen } from './config/schema.ts'
+import { providersOf, type Config, type Listen } from './config/schema.ts'
 import { compileHeaders } from './gate/headers.ts'
 import { compileRoutes } from './gate/match.ts'
 import { buildGate } from './gate/pipeline.ts'
@@ -26,7 +26,7 @@ import { createCounts, type Counts, createLimits } from './http/rate-limit.ts'
 import { createListener, type Listener } from './http/server/listener.ts'
 import { createRefusals } from './http/server/parser-errors.ts'
 import { createAccessTokens, type AccessTokens } from './oidc/access-token.ts'
-import { openProvider, type Provider } from './oidc/provider.ts'
+import { openProviders, type Providers } from './oidc/providers.ts'
 import { keysOf } from './session/envelope.ts'
 import { openSessions, type Sessions } from './session/sessions.ts'
 import { openStore } from './store/open.ts'
@@ -62,7 +62,7 @@ interface Lasting {
   readonly metrics: Metrics
   readonly tracing: Tracing | null
   readonly store: Store
-  readonly provider: Provider
+  readonly providers: Providers
   readonly sessions: Sessions
   readonly refresher: Refresher
   readonly routeTokens: RouteTokens
@@ -88,19 +88,19 @@ export async function buildApp(written: Config, log: Log, tracing: Tracing | nul
   const session = { ...config.session }
   const metrics = createMetrics()
   const store = await openStore(session, log, metrics, tracing)
-  const provider = openProvider(config.provider, log, metrics, tracing)
+  const providers = openProviders(providersOf(config), log, metrics, tracing)
   const sessions = openSessions({ store, settings: session, log, metrics })
-  const refresher = createRefresher({ provider, store, sessions, log, metrics })
+  const refresher = createRefresher({ providers, store, sessions, log, metrics })
   const lasting: Lasting = {
     log,
     metrics,
     tracing,
     store,
-    provider,
+    providers,
     sessions,
     refresher,
-    routeTokens: createRouteTokens({ provider, refresher, sessions, log }),
-    bearers: createAccessTokens(provider),
+    routeTokens: createRouteTokens({ providers, refresher, sessions, log }),
+    bearers: createAccessTokens(providers),
     streams: createStreams(sessions),
     pools: createPools(),
     counts: createCounts(store),
@@ -133,13 +133,13 @@ export async function buildApp(written: Config, log: Log, tracing: Tracing | nul
         )
   const listeners = forwardAuth === null ? [listener] : [listener, forwardAuth]
   let draining = false
-  const readiness = createReadiness({ provider, store, isDraining: () => draining })
+  const readiness = createReadiness({ providers, store, isDraining: () => draining })
   metrics.watchReady(async () => (await readiness()).ready)
   const settings = config.admin === null ? null : { ...config.admin }
   const admin =
     settings === null
       ? null
-      : buildAdmin({ settings, provider, sessions, metrics, readiness, log, limits: config.limits })
+      : buildAdmin({ settings, providers, sessions, metrics, readiness, log, limits: config.limits })
 
   async function reload(changed: Config): Promise<void> {
     const next = withOwnKeys(changed)
@@ -151,7 +151,7 @@ export async function buildApp(written: Config, log: Log, tracing: Tracing | nul
     Object.assign(session, next.session)
     if (settings !== null) Object.assign(settings, next.admin)
     if (reconnects) store.reconnect()
-    provider.configure(next.provider)
+    providers.configure(providersOf(next))
     if (next.tls !== null && !isDeepStrictEqual(currentConfig.tls, next.tls)) listener.certify(next.tls)
     for (const one of listeners) one.limit(next.limits)
     currentConfig = next
@@ -170,7 +170,7 @@ export async function buildApp(written: Config, log: Log, tracing: Tracing | nul
     await sessions.settled(UNSAVED_WAIT_MS)
     await admin?.close()
     await lasting.pools.close()
-    await provider.close()
+    await providers.close()
     await store.close()
   }
   let closing: Promise<void> | null = null
@@ -197,7 +197,7 @@ function withOwnKeys(config: Config): Config {
  * Builds the handlers and upstreams of a configuration. A request passes the hooks in the order of their registration.
  */
 async function buildShell(config: Config, lasting: Lasting): Promise<Shell> {
-  const { log, metrics, tracing, store, provider, sessions, refresher, streams } = lasting
+  const { log, metrics, tracing, store, providers, sessions, refresher, streams } = lasting
 
   const app = createFastify(config)
 
@@ -231,7 +231,7 @@ async function buildShell(config: Config, lasting: Lasting): Promise<Shell> {
     config,
     routes,
     gate,
-    provider,
+    providers,
     store,
     sessions,
     refresher,
@@ -262,7 +262,7 @@ async function buildShell(config: Config, lasting: Lasting): Promise<Shell> {
         gate,
         headers,
         upstreams,
-        loginRedirects: compileLoginRedirects(routes.routes, provider),
+        loginRedirects: compileLoginRedirects(routes.routes, providers),
       },
       limits,
     )

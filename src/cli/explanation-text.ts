@@ -3,27 +3,29 @@ import type { ProviderSettings } from '../config/schema.ts'
 import { claimAt } from '../gate/admit.ts'
 import { parseTemplate, whyNoHeader } from '../gate/header-template.ts'
 import type { CompiledRoute, GateDenial, Verdict } from '../gate/verdict.ts'
-import { CLOCK_TOLERANCE_S } from '../oidc/jwks.ts'
 import type { Claims } from '../oidc/token-set.ts'
 
 /** Returns why the gateway would refuse a token with these claims, or `null`. Claims that are not given are not checked. */
 export function whyTokenRefused(
   claims: Claims,
   audiences: readonly string[],
-  provider: ProviderSettings,
+  providers: readonly ProviderSettings[],
   now: number,
 ): string | null {
   const { iss, aud, exp, nbf, iat } = claims
   const audience = aud === undefined ? null : [aud].flat()
   // The issuers of a provider for all tenants are known only from its metadata.
-  if (iss !== undefined && iss !== provider.issuer && !isForAllTenants(provider))
-    return `the token’s iss is ${JSON.stringify(iss)}, the provider’s is ${provider.issuer}`
+  const issuing = providers.find(
+    (provider) => iss === undefined || iss === provider.issuer || isForAllTenants(provider),
+  )
+  if (issuing === undefined)
+    return `the token’s iss is ${JSON.stringify(iss)}, the provider’s is ${providers.map(({ issuer }) => issuer).join(' or ')}`
   if (audience !== null && !audience.some((one) => audiences.some((wanted) => wanted === one))) {
     return `the token’s aud is ${JSON.stringify(aud)}, the route accepts ${audiences.join(', ')}`
   }
-  const seconds = now / 1000
-  if (typeof exp === 'number' && exp <= seconds - CLOCK_TOLERANCE_S) return 'the token has expired'
-  const isAhead = [nbf, iat].some((time) => typeof time === 'number' && time > seconds + CLOCK_TOLERANCE_S)
+  const [seconds, tolerance] = [now / 1000, issuing.clockTolerance / 1000]
+  if (typeof exp === 'number' && exp <= seconds - tolerance) return 'the token has expired'
+  const isAhead = [nbf, iat].some((time) => typeof time === 'number' && time > seconds + tolerance)
   return isAhead ? 'the token is not valid yet' : null
 }
 

@@ -1,5 +1,5 @@
 import { METHODS, type IncomingHttpHeaders } from 'node:http'
-import type { Config } from '../config/schema.ts'
+import { providersOf, type Config } from '../config/schema.ts'
 import { challenge, finalAnswer } from '../gate/challenge.ts'
 import { classify } from '../gate/classify.ts'
 import { compileHeaders } from '../gate/headers.ts'
@@ -124,7 +124,7 @@ async function explainVerdict(facts: Facts, scenario: Scenario): Promise<Line[]>
         tokenProblem =
           claims === null
             ? 'the client’s own token would have to be verified: give its claims with --claims'
-            : whyTokenRefused(claims, audiences, config.provider, now)
+            : whyTokenRefused(claims, audiences, providersOf(config), now)
         return tokenProblem === null ? claims : null
       },
     },

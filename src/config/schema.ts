@@ -185,9 +185,16 @@ export type Route = Omit<ResolvedRoute, 'upstream'> & { upstream: Upstream }
 
 /** The settings of a provider, with its preset applied. */
 export type ProviderSettings = Omit<ResolvedConfig['provider'], 'issuer' | 'responseMode'> & {
+  /** The name in `providers`, or `undefined` for the key `provider`. */
+  name: string | undefined
   issuer: string
   responseMode: NonNullable<ResolvedConfig['provider']['responseMode']>
 }
 
 /** A valid configuration with all keys: durations in ms, sizes in bytes, and null for values that are not given. */
 export type Config = Omit<ResolvedConfig, 'provider' | 'routes'> & { provider: ProviderSettings; routes: Route[] }
+
+/** Returns all providers, in the order of the configuration. */
+export function providersOf({ provider }: Pick<Config, 'provider'>): readonly ProviderSettings[] {
+  return [provider]
+}

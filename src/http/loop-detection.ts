@@ -1,6 +1,6 @@
 import { createHash } from 'node:crypto'
 import type { FastifyInstance } from 'fastify'
-import type { Config } from '../config/schema.ts'
+import { providersOf, type Config } from '../config/schema.ts'
 import type { Answers } from './answers/send.ts'
 
 /**
@@ -8,9 +8,11 @@ import type { Answers } from './answers/send.ts'
  * same public URLs have different names if their upstreams differ.
  * @see https://www.rfc-editor.org/rfc/rfc9110#section-7.6.3
  */
-export function viaNameOf({ provider, publicUrl, basePath, routes }: Config): string {
-  const applications = routes.map(({ upstream }) => upstream)
-  const identity = JSON.stringify([provider.issuer, provider.clientId, publicUrl, basePath, applications])
+export function viaNameOf(config: Config): string {
+  const { publicUrl, basePath } = config
+  const applications = config.routes.map(({ upstream }) => upstream)
+  const clients = providersOf(config).flatMap(({ issuer, clientId }) => [issuer, clientId])
+  const identity = JSON.stringify([...clients, publicUrl, basePath, applications])
   return `gatehouse-${createHash('sha256').update(identity).digest('hex').slice(0, 32)}`
 }
 

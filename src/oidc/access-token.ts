@@ -3,7 +3,7 @@ import { errors, type JWTPayload } from 'jose'
 import { LRUCache } from 'lru-cache'
 import { Fault, causes } from '../errors.ts'
 import { jwtType } from './jwks.ts'
-import type { Provider } from './provider.ts'
+import type { Providers } from './providers.ts'
 import { isUnreachable } from './oauth-errors.ts'
 import { isIdentifier, type Claims } from './token-set.ts'
 
@@ -31,7 +31,7 @@ interface Verified {
 }
 
 /** Creates a verifier that caches each verified token until the token expires. */
-export function createAccessTokens(provider: Provider): AccessTokens {
+export function createAccessTokens(providers: Providers): AccessTokens {
   const verified = new LRUCache<string, Verified>({ max: MAX_REMEMBERED })
 
   return {
@@ -48,6 +48,7 @@ export function createAccessTokens(provider: Provider): AccessTokens {
       const type = jwtType(token)
       if (type === null) return refused('it is no JWT')
       if (!TYPES.has(type)) return refused(`its typ is ${shown(type)}, not at+jwt`)
+      const provider = providers.of({})
       const { configuration, keys } = await provider.discovered()
       try {
         const claims = await keys.verify(

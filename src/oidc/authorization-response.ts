@@ -1,5 +1,5 @@
 import { Fault } from '../errors.ts'
-import { NOT_ACCEPTED, NOT_DELIVERED, UNUSABLE } from './oauth-errors.ts'
+import { NOT_ACCEPTED, NOT_DELIVERED, UNUSABLE, pkceAdvice } from './oauth-errors.ts'
 
 /**
  * The authorization response, which the browser carries from the provider to the callback.
@@ -110,7 +110,7 @@ const SENTENCES: Readonly<Record<ErrorKind, string>> = {
  */
 export function refusedLogin({ error, description }: AuthorizationError, kind: ErrorKind, signedIn: boolean): Fault {
   return new Fault('login_failed', {
-    cause: Object.assign(new Error('the authorization response is an error'), {
+    cause: Object.assign(new Error(`the authorization response is an error${pkceAdvice(description)}`), {
       error,
       error_description: description,
     }),

@@ -1,11 +1,13 @@
-import { authorizationCodeGrant } from 'openid-client'
-import { responseIssuersOf, userApiOf } from '../config/presets/apply.ts'
+import { authorizationCodeGrant, type TokenEndpointResponse } from 'openid-client'
+import { userApiOf } from '../config/presets/apply.ts'
 import { Fault } from '../errors.ts'
 import type { CodeOrError } from './authorization-response.ts'
 import { groupsOf, verifiedClaims } from './claims.ts'
-import { isTemplate, mayHaveIssued } from './issuer.ts'
-import { announcedIssuer, type Discovered, type Provider } from './provider.ts'
-import { NOT_DELIVERED, toLoginFault } from './oauth-errors.ts'
+import { readIdToken, requireNonce } from './id-token.ts'
+import { isTemplate, withOrigin } from './issuer.ts'
+import { announcedIssuer, isIssuer, type Discovered, type Provider } from './provider.ts'
+import { NOT_DELIVERED, toLoginFault, withPkceAdvice } from './oauth-errors.ts'
+import { UNVERIFIED_ID_TOKEN } from './oauth-responses.ts'
 import { isIdentifier, sidOf, toTokenSet, type Claims, type TokenSet } from './token-set.ts'
 import { readUser } from './user-api.ts'
 
@@ -16,6 +18,8 @@ import { readUser } from './user-api.ts'
 const LOGIN_MARGIN_S = 30
 
 export interface LoginResult {
+  /** The name of the provider in `providers`. Missing with the key `provider`. */
+  readonly provider?: string
   readonly issuer: string
   /** The provider's issuer if it is a template (`isTemplate`). */
   readonly issuerTemplate?: string
@@ -52,11 +56,10 @@ export interface LoginChecks {
 export function requireIssuer(provider: Provider, { type, iss }: CodeOrError): void {
   const announced = provider.peek()?.configuration.serverMetadata().authorization_response_iss_parameter_supported
   const missing = iss === null && type === 'code' && announced === true
-  const isOwn = iss === null || mayHaveIssued(announcedIssuer(provider), iss)
-  if (!missing && (isOwn || responseIssuersOf(provider.settings).includes(iss))) return
+  if (!missing && (iss === null || isIssuer(provider, iss))) return
   const what = missing
     ? 'the callback has no iss, although the provider announces one'
-    : 'the callback’s iss is not the provider’s'
+    : `the callback has iss ${JSON.stringify(iss).slice(0, 200)}, expected ${announcedIssuer(provider)}`
   throw new Fault('login_failed', { cause: new Error(what) })
 }
 
@@ -74,6 +77,7 @@ export async function redeemCode(
 ): Promise<LoginResult> {
   const found = await provider.discovered()
   requireIssuer(provider, answer)
+  const { tolerate } = provider.settings
   const url = new URL(checks.redirectUri)
   url.search = new URLSearchParams({
     code: answer.code,
@@ -81,46 +85,47 @@ export async function redeemCode(
     // `requireIssuer` has already checked the response's own `iss`.
     iss: found.configuration.serverMetadata().issuer,
   }).toString()
-  const isOpenId = userApiOf(provider.settings) === null
   try {
     const response = await authorizationCodeGrant(found.configuration, url, {
       expectedState: checks.state,
-      pkceCodeVerifier: checks.codeVerifier,
-      ...(isOpenId ? { expectedNonce: checks.nonce, idTokenExpected: true } : {}),
+      ...(tolerate.includes('no-pkce') ? {} : { pkceCodeVerifier: checks.codeVerifier }),
     })
-    const identity = isOpenId
-      ? await identityFromIdToken(provider, found, answer, response)
-      : await identityFromApi(provider, found, response.access_token)
-    const signed = response.claims()
-    requireAcr(checks.acrValues, signed?.acr)
-    requireAge(checks.maxAge, signed?.auth_time, now)
+    const identity =
+      userApiOf(provider.settings) === null
+        ? await identityFromIdToken(provider, found, answer, response, checks, now)
+        : await identityFromApi(provider, found, response, checks, now)
     const tokens = toTokenSet(response, now)
     const groups = checks.identityOnly ? null : await groupsOf(provider, found, identity.claims, tokens, now)
     return groups === null
       ? { ...identity, tokens }
       : { ...identity, claims: { ...identity.claims, groups: groups.groups }, tokens: groups.tokens }
   } catch (error) {
-    throw toLoginFault(error)
+    throw toLoginFault(withPkceAdvice(error))
   }
 }
 
-type Identity = Omit<LoginResult, 'tokens'>
+type UserIdentity = Omit<LoginResult, 'tokens'>
 
 async function identityFromIdToken(
   provider: Provider,
   found: Discovered,
   answer: CodeOrError,
-  response: Awaited<ReturnType<typeof authorizationCodeGrant>>,
-): Promise<Identity> {
+  response: TokenEndpointResponse,
+  checks: LoginChecks,
+  now: number,
+): Promise<UserIdentity> {
   found.warnings.checkOfflineToken(response)
-  const idTokenClaims = response.claims()
-  const idToken = response.id_token
-  if (idTokenClaims === undefined || idToken === undefined) throw new Error('the token response has no ID token')
-  const { iss, sub, exp } = idTokenClaims
+  const { [UNVERIFIED_ID_TOKEN]: unverified } = response
+  if (unverified === undefined) throw new Error('the token response has no ID token')
+  const { idToken, idTokenClaims } = readIdToken(unverified, provider, found)
+  const { iss, sub, exp, acr, auth_time: authTime } = idTokenClaims
+  requireNonce(idTokenClaims, checks.nonce, provider.settings.tolerate.includes('missing-nonce'))
   if (!isIdentifier(sub)) throw new Error('the ID token’s sub is empty or too long')
   const claims = await verifiedClaims(provider, found, { idToken, idTokenClaims, accessToken: response.access_token })
-  if (answer.iss !== null && answer.iss !== iss)
-    throw new Fault('login_failed', { cause: new Error('the callback’s iss is not that of the ID token') })
+  if (answer.iss !== null && !namesOf(iss, provider).includes(answer.iss))
+    throw new Fault('login_failed', { cause: new Error(`the callback has iss ${answer.iss}, the ID token ${iss}`) })
+  requireAcr(checks.acrValues, acr)
+  requireAge(checks.maxAge, authTime, now)
   const { issuer: named } = found.configuration.serverMetadata()
   return {
     issuer: iss,
@@ -133,9 +138,22 @@ async function identityFromIdToken(
   }
 }
 
-async function identityFromApi({ settings }: Provider, found: Discovered, accessToken: string): Promise<Identity> {
+async function identityFromApi(
+  { settings }: Provider,
+  found: Discovered,
+  { access_token: accessToken }: TokenEndpointResponse,
+  checks: LoginChecks,
+  now: number,
+): Promise<UserIdentity> {
+  requireAcr(checks.acrValues, null)
+  requireAge(checks.maxAge, null, now)
   const claims = await readUser({ settings, fetch: found.fetchApi, accessToken })
   return { issuer: settings.issuer, subject: claims.sub, sid: null, idToken: null, idTokenExpiresAt: null, claims }
+}
+
+/** Returns the `iss` that an authorization response may have beside an ID token with this issuer. */
+function namesOf(issuer: string, { settings: { browserIssuerUrl } }: Provider): readonly string[] {
+  return browserIssuerUrl === null ? [issuer] : [issuer, withOrigin(issuer, browserIssuerUrl)]
 }
 
 function requireAcr(wanted: readonly string[] | null, got: unknown): void {

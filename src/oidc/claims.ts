@@ -1,14 +1,13 @@
-import { ClientError, fetchProtectedResource, refreshTokenGrant, type IDToken } from 'openid-client'
+import { ClientError, fetchProtectedResource, refreshTokenGrant } from 'openid-client'
 import { groupTokenScope } from '../config/presets/apply.ts'
+import type { Identity } from './id-token.ts'
 import { issuerOf } from './issuer.ts'
 import { idTokenAlgorithms } from './metadata.ts'
 import type { Discovered, Provider } from './provider.ts'
 import { toTokenSet, type Claims, type TokenSet } from './token-set.ts'
 import { ApiFailure, readGroups } from './user-api.ts'
 
-interface Evidence {
-  readonly idToken: string
-  readonly idTokenClaims: IDToken
+interface Evidence extends Identity {
   readonly accessToken: string
 }
 

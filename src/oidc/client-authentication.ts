@@ -10,7 +10,7 @@ import {
   type ClientAuth,
   type ServerMetadata,
 } from 'openid-client'
-import type { Config } from '../config/schema.ts'
+import type { ProviderSettings } from '../config/schema.ts'
 
 const EC_ALGORITHMS: Record<string, string> = { prime256v1: 'ES256', secp384r1: 'ES384', secp521r1: 'ES512' }
 
@@ -20,12 +20,14 @@ const EC_ALGORITHMS: Record<string, string> = { prime256v1: 'ES256', secp384r1: 
  * @see https://www.rfc-editor.org/rfc/rfc6749#section-2.3
  * @see https://www.rfc-editor.org/rfc/rfc7523#section-2.2
  */
-export async function clientAuthentication(provider: Config['provider'], server: ServerMetadata): Promise<ClientAuth> {
+export async function clientAuthentication(provider: ProviderSettings, server: ServerMetadata): Promise<ClientAuth> {
   switch (resolveMethod(provider, server)) {
     case 'none':
       return None()
     case 'client_secret_basic':
-      return ClientSecretBasic(provider.clientSecret ?? '')
+      return provider.tolerate.includes('basic-unencoded')
+        ? unencodedBasic(provider.clientSecret ?? '')
+        : ClientSecretBasic(provider.clientSecret ?? '')
     case 'client_secret_post':
       return ClientSecretPost(provider.clientSecret ?? '')
     case 'client_secret_jwt':
@@ -38,9 +40,20 @@ export async function clientAuthentication(provider: Config['provider'], server:
   }
 }
 
-function resolveMethod({ clientAuthentication: method, privateKey }: Config['provider'], server: ServerMetadata) {
+/** Basic authentication for servers that do not form-decode the credentials, contrary to RFC 6749, section 2.3.1. */
+function unencodedBasic(clientSecret: string): ClientAuth {
+  return (_server, client, _body, headers) => {
+    const credentials = Buffer.from(`${client.client_id}:${clientSecret}`).toString('base64')
+    headers.set('authorization', `Basic ${credentials}`)
+  }
+}
+
+function resolveMethod(provider: ProviderSettings, server: ServerMetadata) {
+  const { clientAuthentication: method, clientSecret, privateKey, clientCertificate } = provider
   if (method !== 'auto') return method
   if (privateKey !== null) return 'private_key_jwt'
+  // A request is the same for tls_client_auth and self_signed_tls_client_auth.
+  if (clientSecret === null && clientCertificate !== null) return 'tls_client_auth'
   return server.token_endpoint_auth_methods_supported?.includes('client_secret_post')
     ? 'client_secret_post'
     : 'client_secret_basic'

@@ -11,6 +11,11 @@ export function isTemplate(issuer: string): boolean {
   return issuer.includes(TENANT)
 }
 
+/** Returns the template for an issuer of Microsoft Entra ID that covers several tenants, such as `…/common/v2.0`. */
+export function templateOf(issuer: string): string {
+  return issuer.replace(/(?<=^https:\/\/[^/]+\/)[^/]+/, TENANT)
+}
+
 /** Returns the issuer of one tenant if `issuer` is a template, otherwise `issuer` itself. */
 export function issuerOfTenant(issuer: string, tenant: string): string {
   return issuer.replace(TENANT, tenant)
@@ -24,6 +29,11 @@ export function issuerOf(issuer: string, { tid }: JWTPayload): string {
   if (!isTemplate(issuer)) return issuer
   if (typeof tid !== 'string' || !/^[\w.-]+$/.test(tid)) throw new Error('the token has no tid, which its issuer needs')
   return issuerOfTenant(issuer, tid)
+}
+
+/** Returns a URL with another origin. The rest is unchanged, even the `{tenantid}` of a template. */
+export function withOrigin(url: string, origin: string): string {
+  return url.replace(/^https?:\/\/[^/?#]*/i, origin)
 }
 
 /** Returns whether a provider with this issuer or template may issue tokens with this `iss`. */

@@ -13,10 +13,20 @@ import { createLimiter } from '../resilience/limiter.ts'
 import { singleFlight } from '../resilience/single-flight.ts'
 import { issuerOf } from './issuer.ts'
 
-const ALGORITHMS = ['RS256', 'RS384', 'RS512', 'PS256', 'PS384', 'PS512', 'ES256', 'ES384', 'ES512', 'EdDSA', 'Ed25519']
-
-/** The accepted difference between the clocks of the provider and the gateway for `exp`, `nbf` and `iat`. */
-export const CLOCK_TOLERANCE_S = 120
+/** The accepted signature algorithms. None of them is symmetric. */
+export const ALGORITHMS = [
+  'RS256',
+  'RS384',
+  'RS512',
+  'PS256',
+  'PS384',
+  'PS512',
+  'ES256',
+  'ES384',
+  'ES512',
+  'EdDSA',
+  'Ed25519',
+]
 
 /** The shortest time between two reads of the key set after failed verifications of the same kind. */
 const SEARCH_PAUSE_MS = 10_000
@@ -27,9 +37,9 @@ export class KeysUnavailable extends Error {}
 
 export interface SigningKeys {
   /**
-   * Verifies a JWT's signature, the given claims, and its times at `now` (ms since the epoch) with a tolerance of
-   * `CLOCK_TOLERANCE_S`. An `issuer` template is filled in with the token's `tid`. Reads the key set again for an
-   * unknown key, at most every 10 s. Rejects with jose's errors, or with a network error if the keys cannot be read.
+   * Verifies a JWT's signature, the given claims, and its times at `now` (ms since the epoch) with the clock tolerance.
+   * An `issuer` template is filled in with the token's `tid`. Reads the key set again for an unknown key, at most every
+   * 10 s. Rejects with jose's errors, or with a network error if the keys cannot be read.
    * @see https://www.rfc-editor.org/rfc/rfc7519#section-7.2
    */
   verify(jwt: string, checks: Checks, now?: number): Promise<JWTPayload>
@@ -43,6 +53,8 @@ interface KeySource {
   /** Returns the `jwks_uri` in the current metadata. */
   readonly address: () => string
   readonly fetch: CustomFetch
+  /** The accepted difference between the clocks of the provider and the gateway for `exp`, `nbf` and `iat`, in ms. */
+  readonly clockTolerance: number
   /** Reads the metadata again unless it was read a moment ago, because the key set may have moved. Never rejects. */
   readonly readAgain: () => Promise<void>
   /** Returns ms of a monotonic clock. */
@@ -59,9 +71,11 @@ interface KeySet {
 export function createSigningKeys({
   address,
   fetch,
+  clockTolerance,
   readAgain,
   clock = () => performance.now(),
 }: KeySource): SigningKeys {
+  const toleranceS = clockTolerance / 1000
   let known: KeySet | null = null
   const loads = singleFlight<'keys', KeySet>()
   // Any client can send tokens with a known key id and a bad signature. Such tokens have a limit of their own, so that
@@ -115,19 +129,19 @@ export function createSigningKeys({
     async verify(jwt, checks, now = Date.now()) {
       const before = await currentKeySet()
       try {
-        return await verifyWith(before, jwt, checks, now)
+        return await verifyWith(before, jwt, checks, now, toleranceS)
       } catch (error) {
         const search = searchAfter(error)
         const fresh = search === null ? null : await newerThan(before, searches[search])
         if (fresh === null) throw error
         try {
-          return await verifyWith(fresh, jwt, checks, now)
+          return await verifyWith(fresh, jwt, checks, now, toleranceS)
         } catch (retryError) {
           if (searchAfter(retryError) === null) throw retryError
           // The old address may still serve the old keys after the provider has moved the key set.
           await readAgain()
           if (address() === fresh.from) throw retryError
-          return verifyWith(await load(), jwt, checks, now)
+          return verifyWith(await load(), jwt, checks, now, toleranceS)
         }
       }
     },
@@ -140,16 +154,22 @@ function searchAfter(error: unknown): 'unknownKey' | 'badSignature' | null {
   return error instanceof errors.JWSSignatureVerificationFailed ? 'badSignature' : null
 }
 
-async function verifyWith({ find }: KeySet, jwt: string, checks: Checks, now: number): Promise<JWTPayload> {
+async function verifyWith(
+  { find }: KeySet,
+  jwt: string,
+  checks: Checks,
+  now: number,
+  toleranceS: number,
+): Promise<JWTPayload> {
   const options: JWTVerifyOptions = {
     ...checks,
     ...(checks.issuer === undefined ? {} : { issuer: issuerOf(checks.issuer, decodeJwt(jwt)) }),
     algorithms: checks.algorithms?.filter((name) => ALGORITHMS.includes(name)) ?? ALGORITHMS,
-    clockTolerance: CLOCK_TOLERANCE_S,
+    clockTolerance: toleranceS,
     currentDate: new Date(now),
   }
   const claims = await withOneOf(find, jwt, options)
-  if (claims.iat !== undefined && claims.iat > now / 1000 + CLOCK_TOLERANCE_S)
+  if (claims.iat !== undefined && claims.iat > now / 1000 + toleranceS)
     throw new errors.JWTClaimValidationFailed('"iat" claim timestamp is in the future', claims, 'iat', 'check_failed')
   return claims
 }

@@ -58,8 +58,10 @@ export async function authorizationUrl(provider: Provider, request: LoginRequest
   add('scope', [...new Set(scopes)].filter((s) => s !== '').join(' '))
   add('state', request.state)
   if (preset?.api === undefined) add('nonce', request.nonce)
-  add('code_challenge', await calculatePKCECodeChallenge(request.codeVerifier))
-  add('code_challenge_method', 'S256')
+  if (!settings.tolerate.includes('no-pkce')) {
+    add('code_challenge', await calculatePKCECodeChallenge(request.codeVerifier))
+    add('code_challenge_method', 'S256')
+  }
   add(
     'response_mode',
     settings.responseMode.startsWith('form_post') && request.inFrame !== true ? 'form_post' : undefined,

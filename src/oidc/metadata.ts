@@ -1,53 +1,62 @@
 import type { CustomFetch, ServerMetadata } from 'openid-client'
-import { presetOf, userApiOf } from '../config/presets/apply.ts'
+import { isForAllTenants, presetOf, userApiOf } from '../config/presets/apply.ts'
 import type { ProviderSettings } from '../config/schema.ts'
-import { issuerOfTenant, mayHaveIssued } from './issuer.ts'
+import { isLoopback } from '../config/value-types/address.ts'
+import { issuerOfTenant, mayHaveIssued, templateOf, withOrigin } from './issuer.ts'
+import { ALGORITHMS } from './jwks.ts'
 
 const MAX_REDIRECTS = 5
 const REDIRECTS = new Set([301, 302, 303, 307, 308])
 
+export interface Metadata {
+  /** The metadata with the endpoints that the gateway and browsers use. */
+  readonly server: ServerMetadata
+  /** All addresses of the authorization endpoint: those that browsers use and those that the document names. */
+  readonly authorizationEndpoints: readonly string[]
+}
+
+/** The keys of `provider.endpoints`, with the members of the metadata that they replace. */
+const ENDPOINTS = [
+  ['authorization', 'authorization_endpoint'],
+  ['token', 'token_endpoint'],
+  ['jwks', 'jwks_uri'],
+  ['userinfo', 'userinfo_endpoint'],
+  ['endSession', 'end_session_endpoint'],
+  ['revocation', 'revocation_endpoint'],
+  ['introspection', 'introspection_endpoint'],
+  ['pushedAuthorization', 'pushed_authorization_request_endpoint'],
+  ['backchannelAuthentication', 'backchannel_authentication_endpoint'],
+] as const satisfies [keyof ProviderSettings['endpoints'], string][]
+
+const MEMBERS = ENDPOINTS.map(([, member]) => member)
+const REQUIRED = ['authorization_endpoint', 'token_endpoint', 'jwks_uri'] as const
+/** What a provider without OpenID Connect needs. Its preset names all of these. */
+const REQUIRED_WITH_API = ['authorization_endpoint', 'token_endpoint', 'userinfo_endpoint'] as const
+
+/** The endpoints to which the gateway sends browsers. It calls the others itself. */
+const FOR_BROWSERS = ['authorization_endpoint', 'end_session_endpoint'] as const
+const CALLED = MEMBERS.filter((name) => !FOR_BROWSERS.some((one) => one === name))
+
 /**
- * Reads a provider's metadata, following redirects within the same origin. Rejects with an error that describes the URL,
- * the response, and both issuers if they differ.
+ * Returns a provider's metadata, changed by the settings. Reads the discovery document, following redirects within the
+ * same origin, unless the settings name all required endpoints. Rejects with an error that describes the URL, the
+ * response, and both issuers if they differ.
  * @see https://openid.net/specs/openid-connect-discovery-1_0.html#ProviderConfig
  */
 export async function readMetadata(
   settings: ProviderSettings,
   fetch: CustomFetch,
   signal: AbortSignal,
-): Promise<ServerMetadata> {
-  const { issuer } = settings
-  if (userApiOf(settings) !== null) return metadataOfSettings(settings)
-  // Every tenant of a template serves the same document.
-  const base = issuerOfTenant(issuer, 'common').replace(/\/$/, '')
-  const first = `${base}/.well-known/openid-configuration`
-  const { url, response } = await follow(first, fetch, signal)
-  const type = response.headers.get('content-type') ?? 'no media type'
-  if (response.status !== 200)
-    throw new Error(`${url} answers ${response.status} (${type}) instead of a discovery document`)
-  const server = parse(await response.text())
-  if (server === null) throw new Error(`${url} answers 200 (${type}), which is not the JSON of a discovery document`)
-  if (!isOf(settings, server.issuer)) {
-    throw new Error(
-      `provider.issuer is ${issuer}, but the document at ${url} has the issuer ${server.issuer}: if that is the ` +
-        `right provider, write issuer: ${server.issuer}`,
-    )
-  }
-  checkEndpoints(server)
-  return server
-}
-
-/** Returns the metadata of a provider without OpenID Connect, which has no discovery document. */
-function metadataOfSettings({ issuer, endpoints }: ProviderSettings): ServerMetadata {
-  const { authorization, token, userinfo, revocation } = endpoints
-  return {
-    issuer,
-    ...(authorization === null ? {} : { authorization_endpoint: authorization }),
-    ...(token === null ? {} : { token_endpoint: token }),
-    ...(userinfo === null ? {} : { userinfo_endpoint: userinfo }),
-    ...(revocation === null ? {} : { revocation_endpoint: revocation }),
-    code_challenge_methods_supported: ['S256'],
-  }
+): Promise<Metadata> {
+  const named = namedEndpoints(settings)
+  const needsDocument = !requiredOf(settings).every((member) => member in named)
+  const document = needsDocument ? await readDocument(settings, fetch, signal) : undiscovered(settings)
+  const aliases = settings.clientCertificate === null ? {} : aliasesOf(document)
+  const inner = { ...document, ...aliases, ...named }
+  const server = { ...inner, ...endpointsForBrowsers(inner, settings.browserIssuerUrl) }
+  checkEndpoints(server, settings)
+  const addresses = [document, inner, server].map(({ authorization_endpoint: url }) => url)
+  return { server, authorizationEndpoints: [...new Set(addresses.filter((url) => url !== undefined))] }
 }
 
 /**
@@ -56,6 +65,64 @@ function metadataOfSettings({ issuer, endpoints }: ProviderSettings): ServerMeta
  */
 export function idTokenAlgorithms(server: ServerMetadata): string[] {
   return server.id_token_signing_alg_values_supported ?? ['RS256']
+}
+
+function requiredOf(settings: ProviderSettings): typeof REQUIRED | typeof REQUIRED_WITH_API {
+  return userApiOf(settings) === null ? REQUIRED : REQUIRED_WITH_API
+}
+
+function namedEndpoints({ endpoints }: ProviderSettings): Partial<ServerMetadata> {
+  const members = ENDPOINTS.map(([key, member]) => [member, endpoints[key]] as const)
+  return Object.fromEntries(members.filter(([, url]) => url !== null))
+}
+
+/** Returns the metadata of a provider whose discovery document is not read. */
+function undiscovered(settings: ProviderSettings): ServerMetadata {
+  return {
+    issuer: isForAllTenants(settings) ? templateOf(settings.issuer) : settings.issuer,
+    // The provider's keys decide, because nothing announces an algorithm. All of these are asymmetric.
+    id_token_signing_alg_values_supported: [...ALGORITHMS],
+  }
+}
+
+/**
+ * Returns the endpoints at which the provider accepts client certificates.
+ * @see https://www.rfc-editor.org/rfc/rfc8705#section-5
+ */
+function aliasesOf({ mtls_endpoint_aliases: aliases = {} }: ServerMetadata): Partial<ServerMetadata> {
+  return Object.fromEntries(Object.entries(aliases).filter(([name]) => CALLED.some((called) => called === name)))
+}
+
+function endpointsForBrowsers(server: ServerMetadata, origin: string | null): Partial<ServerMetadata> {
+  const entries = FOR_BROWSERS.flatMap((name) => {
+    const url = server[name]
+    return origin === null || url === undefined ? [] : [[name, withOrigin(url, origin)] as const]
+  })
+  return Object.fromEntries(entries)
+}
+
+async function readDocument(
+  settings: ProviderSettings,
+  fetch: CustomFetch,
+  signal: AbortSignal,
+): Promise<ServerMetadata> {
+  const { issuer, metadataUrl } = settings
+  // Every tenant of a template serves the same document.
+  const base = issuerOfTenant(issuer, 'common').replace(/\/$/, '')
+  const { url, response } = await follow(metadataUrl ?? `${base}/.well-known/openid-configuration`, fetch, signal)
+  const type = response.headers.get('content-type') ?? 'no media type'
+  if (response.status !== 200)
+    throw new Error(`${url} answers ${response.status} (${type}) instead of a discovery document`)
+  const server = parse(await response.text())
+  if (server === null) throw new Error(`${url} answers 200 (${type}), which is not the JSON of a discovery document`)
+  requireKinds(server, url)
+  if (!isOf(settings, server.issuer)) {
+    throw new Error(
+      `provider.issuer is ${issuer}, but the document at ${url} has the issuer ${server.issuer}: if that is the ` +
+        `right provider, write issuer: ${server.issuer}`,
+    )
+  }
+  return server
 }
 
 async function follow(
@@ -85,17 +152,68 @@ async function follow(
   }
 }
 
-function parse(text: string): ServerMetadata | null {
+/** Returns the members of a JSON object, without those that are `null`: some providers write `null` for "none". */
+function parse(text: string): Record<string, unknown> | null {
   try {
     const value: unknown = JSON.parse(text)
-    return isMetadata(value) ? value : null
+    if (typeof value !== 'object' || value === null || Array.isArray(value)) return null
+    return Object.fromEntries(Object.entries(value).filter(([, member]) => member !== null))
   } catch {
     return null
   }
 }
 
-function isMetadata(value: unknown): value is ServerMetadata {
-  return typeof value === 'object' && value !== null && 'issuer' in value && isUrl(value.issuer)
+interface Kind {
+  readonly expected: string
+  matches(value: unknown): boolean
+}
+
+const oneUrl: Kind = { expected: 'a URL', matches: isUrl }
+const list: Kind = {
+  expected: 'a list of strings',
+  matches: (value) => Array.isArray(value) && value.every((one) => typeof one === 'string'),
+}
+const flag: Kind = { expected: 'true or false', matches: (value) => typeof value === 'boolean' }
+const urls: Kind = {
+  expected: 'an object of URLs',
+  matches: (value) =>
+    typeof value === 'object' && value !== null && !Array.isArray(value) && Object.values(value).every(isUrl),
+}
+
+/** The members that the gateway reads. Another member may have any value. */
+const KINDS: Readonly<Record<string, Kind>> = {
+  issuer: oneUrl,
+  ...Object.fromEntries(MEMBERS.map((name) => [name, oneUrl])),
+  mtls_endpoint_aliases: urls,
+  authorization_response_iss_parameter_supported: flag,
+  require_pushed_authorization_requests: flag,
+  acr_values_supported: list,
+  authorization_encryption_alg_values_supported: list,
+  authorization_signing_alg_values_supported: list,
+  code_challenge_methods_supported: list,
+  dpop_signing_alg_values_supported: list,
+  grant_types_supported: list,
+  id_token_encryption_alg_values_supported: list,
+  id_token_signing_alg_values_supported: list,
+  prompt_values_supported: list,
+  request_object_signing_alg_values_supported: list,
+  response_modes_supported: list,
+  scopes_supported: list,
+  token_endpoint_auth_methods_supported: list,
+  token_endpoint_auth_signing_alg_values_supported: list,
+  userinfo_signing_alg_values_supported: list,
+}
+
+const MAX_SHOWN_CHARACTERS = 100
+
+/** Throws an error that names the first member of the wrong kind, what it should be and what it is. */
+function requireKinds(server: Record<string, unknown>, url: string): asserts server is ServerMetadata {
+  for (const [name, kind] of Object.entries(KINDS)) {
+    const value = server[name]
+    if (kind.matches(value) || (value === undefined && name !== 'issuer')) continue
+    const shown = value === undefined ? 'nothing' : JSON.stringify(value).slice(0, MAX_SHOWN_CHARACTERS)
+    throw new Error(`the ${name} in the provider’s metadata is not ${kind.expected}, but ${shown} (${url})`)
+  }
 }
 
 function isOf(settings: ProviderSettings, found: string): boolean {
@@ -104,25 +222,26 @@ function isOf(settings: ProviderSettings, found: string): boolean {
   return presetOf(settings)?.issuers?.test(found) ?? false
 }
 
-const REQUIRED_ENDPOINTS = ['authorization_endpoint', 'token_endpoint', 'jwks_uri'] as const
-const OTHER_ENDPOINTS = [
-  'userinfo_endpoint',
-  'revocation_endpoint',
-  'end_session_endpoint',
-  'pushed_authorization_request_endpoint',
-] as const
-
 /**
- * Throws if a required endpoint is missing or any endpoint is malformed, because a login would otherwise fail halfway.
+ * Throws if a required endpoint is missing, because a login would otherwise fail halfway, or if an endpoint is plain
+ * http where that is not allowed.
  * @see https://openid.net/specs/openid-connect-discovery-1_0.html#ProviderMetadata
  */
-function checkEndpoints(server: ServerMetadata): void {
-  for (const name of REQUIRED_ENDPOINTS) {
-    if (server[name] === undefined) throw new Error(`the provider’s metadata has no ${name}`)
+function checkEndpoints(server: ServerMetadata, settings: ProviderSettings): void {
+  const { allowHttp } = settings
+  for (const name of requiredOf(settings)) {
+    if (server[name] === undefined)
+      throw new Error(`the provider’s metadata has no ${name}: set it in provider.endpoints`)
   }
-  for (const name of [...REQUIRED_ENDPOINTS, ...OTHER_ENDPOINTS]) {
-    const url: unknown = server[name]
-    if (url !== undefined && !isUrl(url)) throw new Error(`the ${name} in the provider’s metadata is not a URL`)
+  for (const name of MEMBERS) {
+    const address = server[name]
+    if (typeof address !== 'string') continue
+    const { protocol, hostname } = new URL(address)
+    if (protocol === 'https:' || allowHttp || isLoopback(hostname)) continue
+    throw new Error(
+      `the ${name} in the provider’s metadata is plain http: ${address}; use https there, or set ` +
+        'provider.allowHttp: true if the network is trusted',
+    )
   }
 }
 

@@ -87,6 +87,18 @@ export const NOT_ACCEPTED = 'The sign-in service did not accept what this sign-i
 export const NOT_DELIVERED =
   'This page requires a stronger or more recent sign-in, and the sign-in service did not provide it.'
 
+/** Adds how to do without PKCE to an error that the provider gives PKCE as the reason for. Returns the error. */
+export function withPkceAdvice(error: unknown): unknown {
+  if (error instanceof ResponseBodyError) error.message += pkceAdvice(error.error_description)
+  return error
+}
+
+export function pkceAdvice(description: string | undefined): string {
+  return description !== undefined && /pkce|code_verifier|code_challenge/i.test(description)
+    ? '; if the provider does not support PKCE, set provider.tolerate: [no-pkce]'
+    : ''
+}
+
 /** Statuses with which a server, or a firewall in front of it, refuses a request. */
 const REFUSES_REQUEST = new Set([400, 403, 406, 413, 414, 422, 431])
 

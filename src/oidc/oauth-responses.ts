@@ -2,10 +2,7 @@ import { ResponseBodyError, type CustomFetch } from 'openid-client'
 import { numberFrom } from '../config/numbers.ts'
 import type { Preset } from '../config/presets/table.ts'
 
-/**
- * The member to which the unverified ID token of a token response is moved. The ID token of a login stays in
- * `id_token`.
- */
+/** The member to which the ID token of a token response is moved, because `readIdToken` checks it. */
 export const UNVERIFIED_ID_TOKEN = 'unverified_id_token'
 
 type Json = ResponseBodyError['cause']
@@ -29,24 +26,27 @@ export function refreshTokenFromError(error: unknown): string | null {
  * Creates a `fetch` for the provider's OAuth endpoints. This `fetch` reads each response before openid-client does,
  * because openid-client discards tokens if another member is malformed, and discards an OAuth error if the response has
  * an unexpected status or a WWW-Authenticate header. Rejects with `ResponseBodyError` for an OAuth error with any
- * status. Calls `onSuccess` after each successful grant or pushed request. With a preset, translates the provider's own
- * errors.
+ * status. Calls `onSuccess` after each successful grant or pushed request, and `onRefusedClient` with the request's headers
+ * if the provider answers `invalid_client`. Translates the provider's own errors (`errors` of its preset).
  * @see https://www.rfc-editor.org/rfc/rfc6749#section-5.2
  */
 export function oauthResponses(
   fetch: CustomFetch,
-  preset: Pick<Preset, 'errors' | 'api'> | null,
+  errors: Preset['errors'],
   onSuccess: () => void,
+  onRefusedClient: (headers: Headers) => void,
 ): CustomFetch {
   return async (url, options) => {
     const response = await fetch(url, options)
     // `causes` reports this URL.
     Object.defineProperty(response, 'url', { value: url })
     if (options.method !== 'POST') return response
-    const body = withStandardError(await bodyOf(response), preset?.errors)
+    const body = withStandardError(await bodyOf(response), errors)
     const grant = options.body instanceof URLSearchParams ? options.body.get('grant_type') : null
-    if (body !== null && !(response.ok && isText(body['access_token'])) && isOAuthError(body))
+    if (body !== null && !(response.ok && isText(body['access_token'])) && isOAuthError(body)) {
+      if (body.error === 'invalid_client') onRefusedClient(new Headers(options.headers))
       throw new ResponseBodyError('server responded with an error', { cause: body, response })
+    }
     if (body === null || !response.ok) return response
     const { refresh_token: refreshToken } = body
     if (grant !== null && isText(refreshToken) && !isUsable(body)) throw new UnusableAccessToken(refreshToken)
@@ -54,13 +54,12 @@ export function oauthResponses(
     if (isTokens && !isUsable(body)) throw new Error('the access token or its type is not usable')
     if (!isTokens && !isText(body['request_uri'])) return response
     onSuccess()
-    const usesIdToken = grant === 'authorization_code' && preset?.api === undefined
-    return isTokens ? json(200, tokenResponse(body, usesIdToken)) : json(201, pushedResponse(body))
+    return isTokens ? json(200, tokenResponse(body)) : json(201, pushedResponse(body))
   }
 }
 
 /** Returns a token response that openid-client accepts, with malformed optional members corrected or dropped. */
-function tokenResponse(body: Json, usesIdToken: boolean): Json {
+function tokenResponse(body: Json): Json {
   const { id_token: idToken, refresh_token: refreshToken, expires_in: expiresIn, scope, ...rest } = body
   const lifetime = numberFrom(expiresIn)
   const scopes = Array.isArray(scope) ? scope.filter(isText).join(' ') : scope
@@ -72,7 +71,7 @@ function tokenResponse(body: Json, usesIdToken: boolean): Json {
     ...(lifetime === null ? {} : { expires_in: lifetime }),
     ...(isText(refreshToken) ? { refresh_token: refreshToken } : {}),
     ...(isText(scopes) ? { scope: scopes } : {}),
-    ...(hasIdToken ? { [usesIdToken ? 'id_token' : UNVERIFIED_ID_TOKEN]: idToken } : {}),
+    ...(hasIdToken ? { [UNVERIFIED_ID_TOKEN]: idToken } : {}),
   }
 }
 
@@ -109,8 +108,9 @@ function isText(value: unknown): value is string {
 
 function withStandardError(body: Json | null, errors: Preset['errors'] = {}): Json | null {
   const { error, error_description: description } = body ?? {}
-  const standard = errors[`${String(error)}: ${String(description)}`] ?? errors[String(error)]
-  return body === null || standard === undefined ? body : { error_description: error, ...body, error: standard }
+  if (body === null || !isText(error)) return body
+  const standard = (isText(description) ? errors[`${error}: ${description}`] : undefined) ?? errors[error]
+  return standard === undefined ? body : { error_description: error, ...body, error: standard }
 }
 
 /** Returns the members of a response in JSON, or in a form, which GitHub sends if a proxy drops the header Accept. */

@@ -8,8 +8,8 @@ import {
   type CustomFetch,
   type ServerMetadata,
 } from 'openid-client'
-import { presetOf, userApiOf } from '../config/presets/apply.ts'
-import type { Config } from '../config/schema.ts'
+import { presetOf, responseIssuersOf, userApiOf } from '../config/presets/apply.ts'
+import type { ProviderSettings } from '../config/schema.ts'
 import { Fault, causes } from '../errors.ts'
 import { exponentialBackoff } from '../resilience/backoff.ts'
 import { createLimiter } from '../resilience/limiter.ts'
@@ -18,14 +18,14 @@ import type { Log } from '../telemetry/log.ts'
 import type { Metrics } from '../telemetry/metrics.ts'
 import type { Tracing } from '../telemetry/tracing.ts'
 import { clientAuthentication } from './client-authentication.ts'
-import { isTemplate } from './issuer.ts'
-import { CLOCK_TOLERANCE_S, createSigningKeys, type SigningKeys } from './jwks.ts'
-import { readMetadata } from './metadata.ts'
+import { isTemplate, mayHaveIssued, withOrigin } from './issuer.ts'
+import { createSigningKeys, type SigningKeys } from './jwks.ts'
+import { readMetadata, type Metadata } from './metadata.ts'
 import { oauthResponses } from './oauth-responses.ts'
 import { createObservedCalls, createTransport } from './transport.ts'
 import { createWarnings, type Warnings } from './warnings.ts'
 
-export interface Discovered {
+export interface Discovered extends Pick<Metadata, 'authorizationEndpoints'> {
   readonly configuration: Configuration
   readonly keys: SigningKeys
   readonly warnings: Warnings
@@ -41,12 +41,14 @@ export interface Provider {
   peek(): Discovered | null
   /** Returns the number of discoveries and grants. A change of the number means that a failed request may now succeed. */
   successes(): number
-  readonly settings: Config['provider']
+  /** The name in `providers`, or `undefined` for the key `provider`. */
+  readonly name: string | undefined
+  readonly settings: ProviderSettings
   /**
    * Switches to other settings of the same client as soon as the provider has been discovered with them. Reads the
    * metadata again if the settings are unchanged.
    */
-  configure(settings: Config['provider']): void
+  configure(settings: ProviderSettings): void
   close(): Promise<void>
 }
 
@@ -55,21 +57,27 @@ export function announcedIssuer(provider: Provider): string {
   return provider.peek()?.configuration.serverMetadata().issuer ?? provider.settings.issuer
 }
 
+/**
+ * Returns whether `iss` in a request of a browser names the provider. In a split horizon, the provider may name itself by
+ * the origin that browsers reach.
+ */
+export function isIssuer(provider: Provider, iss: string): boolean {
+  const issuer = announcedIssuer(provider)
+  const { browserIssuerUrl } = provider.settings
+  return (
+    mayHaveIssued(issuer, iss) ||
+    responseIssuersOf(provider.settings).includes(iss) ||
+    (browserIssuerUrl !== null && mayHaveIssued(withOrigin(issuer, browserIssuerUrl), iss))
+  )
+}
+
 const discoveryPauseMs = exponentialBackoff(1_000, 30_000)
-const MAX_METADATA_AGE_MS = 12 * 3_600_000
 /** The shortest time between two reads of the metadata after failed calls. */
 const REREAD_PAUSE_MS = 10_000
 
-export function openProvider(
-  first: Config['provider'],
-  log: Log,
-  metrics: Metrics,
-  tracing: Tracing | null,
-  metadataAge = MAX_METADATA_AGE_MS,
-): Provider {
+export function openProvider(first: ProviderSettings, log: Log, metrics: Metrics, tracing: Tracing | null): Provider {
   const warnings = createWarnings(log)
-  const open = (settings: Config['provider']): Client =>
-    openClient(settings, { log, metrics, tracing, metadataAge, warnings })
+  const open = (settings: ProviderSettings): Client => openClient(settings, { log, metrics, tracing, warnings })
   let current = open(first)
   let next: Client | null = null
 
@@ -89,6 +97,7 @@ export function openProvider(
   }
 
   return {
+    name: first.name,
     get settings() {
       return client().settings
     },
@@ -109,7 +118,7 @@ export function openProvider(
   }
 }
 
-interface Client extends Omit<Provider, 'configure'> {
+interface Client extends Omit<Provider, 'configure' | 'name'> {
   readAgain(): void
   stopReading(): void
 }
@@ -118,24 +127,16 @@ interface ClientServices {
   readonly log: Log
   readonly metrics: Metrics
   readonly tracing: Tracing | null
-  readonly metadataAge: number
   readonly warnings: Warnings
 }
 
 interface Known extends Discovered {
-  readonly server: ServerMetadata
+  readonly metadata: Metadata
 }
 
-function openClient(
-  settings: Config['provider'],
-  { log, metrics, tracing, metadataAge, warnings }: ClientServices,
-): Client {
+function openClient(settings: ProviderSettings, { log, metrics, tracing, warnings }: ClientServices): Client {
   const calls = createObservedCalls(metrics, tracing)
-  const transport = createTransport({
-    ca: settings.caFile?.content ?? null,
-    timeout: settings.timeout,
-    observe: calls.observe,
-  })
+  const transport = createTransport({ settings, observe: calls.observe })
   const reads = singleFlight<'metadata', Known>()
   const mayReread = createLimiter(1, REREAD_PAUSE_MS)
   let successes = 0
@@ -158,27 +159,36 @@ function openClient(
     }
   }
   const keys = createSigningKeys({
-    address: () => known?.server.jwks_uri ?? '',
+    address: () => known?.metadata.server.jwks_uri ?? '',
     fetch,
+    clockTolerance: settings.clockTolerance,
     readAgain: rereadAfterFailure,
   })
 
   async function discover(): Promise<Known> {
-    const server = await readMetadata(settings, transport.fetch, closing.signal)
-    if (known !== null && isDeepStrictEqual(server, known.server)) return known
+    const metadata = await readMetadata(settings, transport.fetch, closing.signal)
+    if (known !== null && isDeepStrictEqual(metadata, known.metadata)) return known
+    const { server, authorizationEndpoints } = metadata
     calls.learn(server, apiOrigins(settings))
-    const oauthFetch = oauthResponses(fetch, presetOf(settings, server.token_endpoint), () => {
-      successes += 1
-    })
+    const oauthFetch = oauthResponses(
+      fetch,
+      presetOf(settings)?.errors,
+      () => {
+        successes += 1
+      },
+      (headers) => {
+        if (!settings.tolerate.includes('basic-unencoded')) warnings.checkBasic(headers)
+      },
+    )
     const configuration = await configurationOf(settings, server, oauthFetch)
-    return { configuration, keys, warnings, fetchApi: transport.fetch, server }
+    return { configuration, authorizationEndpoints, keys, warnings, fetchApi: transport.fetch, metadata }
   }
 
   function logDiscovery(found: Known): void {
     const { issuer } = settings
     if (known === null) log.info({ event: 'provider_discovered', issuer }, 'the provider has been discovered')
     else if (known !== found) {
-      const changed = changedMembers(known.server, found.server)
+      const changed = changedMembers(known.metadata.server, found.metadata.server)
       log.info({ event: 'provider_changed', issuer, changed }, 'the provider’s metadata has changed')
     }
   }
@@ -200,7 +210,7 @@ function openClient(
         if (found !== known || failures > 0) successes += 1
         known = found
         failures = 0
-        schedule(metadataAge)
+        schedule(settings.metadataAge)
         return found
       } catch (error) {
         logFailure(error)
@@ -252,7 +262,7 @@ function openClient(
   }
 }
 
-function apiOrigins(settings: Config['provider']): string[] {
+function apiOrigins(settings: ProviderSettings): string[] {
   const { userinfo, groups } = settings.endpoints
   return [userApiOf(settings) === null ? null : userinfo, groups]
     .filter((url) => url !== null)
@@ -272,12 +282,12 @@ function changedMembers(before: ServerMetadata, after: ServerMetadata): string[]
 const KNOWN_TEMPLATE = new URL('https://login.microsoftonline.com/common/v2.0')
 
 async function configurationOf(
-  settings: Config['provider'],
+  settings: ProviderSettings,
   server: ServerMetadata,
   fetch: CustomFetch,
 ): Promise<Configuration> {
   const auth = await clientAuthentication(settings, server)
-  const client = { [clockTolerance]: CLOCK_TOLERANCE_S }
+  const client = { [clockTolerance]: settings.clockTolerance / 1000 }
   // openid-client accepts an issuer template only in its own discovery of `KNOWN_TEMPLATE`. `customFetch` answers that
   // discovery with the metadata that the gateway has already read.
   const configuration = isTemplate(server.issuer)
@@ -289,7 +299,8 @@ async function configurationOf(
   // openid-client multiplies the timeout by 1000, and 1.001 × 1000 is not an integer in floating point, so the timeout
   // is rounded up to whole seconds. The transport enforces the exact time limit.
   configuration.timeout = Math.ceil(settings.timeout / 1000)
-  const urls = [settings.issuer, ...Object.values(settings.endpoints)]
-  if (urls.some((url) => url?.startsWith('http:'))) allowInsecureRequests(configuration)
+  // `readMetadata` has checked that plain http is allowed for every endpoint that uses it.
+  const usesHttp = Object.values(server).some((value) => typeof value === 'string' && value.startsWith('http:'))
+  if (usesHttp) allowInsecureRequests(configuration)
   return configuration
 }

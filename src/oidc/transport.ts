@@ -1,8 +1,17 @@
 import { rootCertificates } from 'node:tls'
 import type { CustomFetch, ServerMetadata } from 'openid-client'
-import { Agent, fetch as undiciFetch, type RequestInit as UndiciRequestInit } from 'undici'
+import {
+  Agent,
+  Pool,
+  ProxyAgent,
+  fetch as undiciFetch,
+  type Dispatcher,
+  type RequestInit as UndiciRequestInit,
+} from 'undici'
+import type { ProviderSettings } from '../config/schema.ts'
 import type { Metrics } from '../telemetry/metrics.ts'
 import type { Tracing } from '../telemetry/tracing.ts'
+import { proxyAuthorization, proxyFor } from './outgoing-proxy.ts'
 
 /** The size limit of a response. A faulty provider must not exhaust the memory, and regular responses are smaller. */
 const MAX_RESPONSE_BYTES = 1024 * 1024
@@ -10,42 +19,86 @@ const MAX_RESPONSE_BYTES = 1024 * 1024
 const NULL_BODY_STATUS = new Set([101, 204, 205, 304])
 
 interface TransportOptions {
-  /** Trusted certificates in addition to the default ones, as PEM. */
-  readonly ca: Buffer | null
-  /** The time limit of a call in ms, from its start to the last byte of the response. */
-  readonly timeout: number
+  readonly settings: Pick<ProviderSettings, 'caFile' | 'clientCertificate' | 'proxy' | 'timeout'>
   readonly observe: (url: string, call: () => Promise<Response>) => Promise<Response>
+  readonly environment?: Readonly<Record<string, string | undefined>>
 }
 
 /**
  * Creates a `fetch` for calls to the provider. This `fetch` limits the time of a call and the size of a response, and
- * does not follow redirects.
+ * does not follow redirects. It uses the configured proxy, CA certificates and client certificate.
  */
-export function createTransport({ ca, timeout, observe }: TransportOptions): {
+export function createTransport({ settings, observe, environment = process.env }: TransportOptions): {
   fetch: CustomFetch
   close(): Promise<void>
 } {
-  const agent = new Agent({
-    connect: { timeout, ...(ca === null ? {} : { ca: [...rootCertificates, ca.toString('utf8')] }) },
-    headersTimeout: timeout,
-    bodyTimeout: timeout,
-  })
+  const { timeout } = settings
+  const dispatchers = createDispatchers(settings)
   const bounded: CustomFetch = async (url, options) => {
     const own = AbortSignal.timeout(timeout)
+    const proxy = proxyFor(new URL(url), settings.proxy, environment)
     const init: UndiciRequestInit = {
       method: options.method,
       headers: options.headers,
       body: options.body ?? null,
       redirect: 'manual',
       signal: options.signal === undefined ? own : AbortSignal.any([own, options.signal]),
-      dispatcher: agent,
+      dispatcher: dispatchers.through(proxy),
     }
-    const response = await undiciFetch(url, init)
+    const response = await undiciFetch(url, init).catch((error: unknown) => {
+      throw proxy === null ? error : withProxy(error, proxy)
+    })
     const body = await readBounded(response.body, url)
     const headers = new Headers([...response.headers])
     return new Response(NULL_BODY_STATUS.has(response.status) ? null : body, { status: response.status, headers })
   }
-  return { fetch: (url, options) => observe(url, () => bounded(url, options)), close: () => agent.close() }
+  return { fetch: (url, options) => observe(url, () => bounded(url, options)), close: () => dispatchers.close() }
+}
+
+function createDispatchers({ caFile, clientCertificate, timeout }: TransportOptions['settings']) {
+  const trust = caFile === null ? {} : { ca: [...rootCertificates, caFile.content.toString('utf8')] }
+  const identity =
+    clientCertificate === null
+      ? {}
+      : { cert: clientCertificate.certFile.content, key: clientCertificate.keyFile.content }
+  const toProvider = { timeout, ...trust, ...identity }
+  const limits = { headersTimeout: timeout, bodyTimeout: timeout }
+  const direct = new Agent({ connect: toProvider, ...limits })
+  const proxied = new Map<string, ProxyAgent>()
+
+  function openThrough(proxy: URL): ProxyAgent {
+    const authorization = proxyAuthorization(proxy)
+    return new ProxyAgent({
+      uri: proxy.origin,
+      ...(authorization === null ? {} : { token: authorization }),
+      // Many proxies allow tunnels to port 443 only.
+      proxyTunnel: false,
+      // The client certificate is for the provider, and a proxy must not see it.
+      proxyTls: { timeout, ...trust },
+      requestTls: toProvider,
+      // By default, undici waits five minutes for a proxy that does not respond to CONNECT.
+      clientFactory: (origin, options) => new Pool(origin, { ...options, ...limits }),
+      ...limits,
+    })
+  }
+
+  return {
+    through(proxy: URL | null): Dispatcher {
+      if (proxy === null) return direct
+      const agent = proxied.get(proxy.href) ?? openThrough(proxy)
+      proxied.set(proxy.href, agent)
+      return agent
+    },
+    async close(): Promise<void> {
+      await Promise.all([direct, ...proxied.values()].map(async (agent) => agent.close()))
+    },
+  }
+}
+
+/** Returns the error with the proxy among its causes, and without the proxy's credentials. */
+function withProxy(error: unknown, { origin }: URL): unknown {
+  if (!(error instanceof TypeError)) return error
+  return new TypeError(error.message, { cause: new Error(`through the proxy ${origin}`, { cause: error.cause }) })
 }
 
 async function readBounded(body: AsyncIterable<unknown> | null, url: string): Promise<Buffer<ArrayBuffer>> {

@@ -12,11 +12,14 @@ export interface Warnings {
   /** Compares the clocks by the `iat` of an ID token that has just arrived, in seconds since the epoch. */
   checkIssuedAt(iat: number): void
   checkOfflineToken(response: TokenEndpointResponse): void
+  /** Explains a refusal of the client if the credentials in these headers differ from the ones that are not encoded. */
+  checkBasic(headers: Headers): void
 }
 
 export function createWarnings(log: Log): Warnings {
   let isClockLogged = false
   let isOfflineLogged = false
+  let isBasicLogged = false
 
   function compareClocks(providerTime: number): void {
     const skewMs = providerTime - Date.now()
@@ -43,6 +46,17 @@ export function createWarnings(log: Log): Warnings {
         { event: 'offline_token' },
         'a login returned an offline token, which ends the single sign-on at Keycloak and remains valid after a logout: ' +
           'remove offline_access from provider.scopes',
+      )
+    },
+    checkBasic(headers) {
+      const credentials = /^Basic (.+)$/.exec(headers.get('authorization') ?? '')?.[1] ?? ''
+      if (isBasicLogged || !/[%+]/.test(Buffer.from(credentials, 'base64').toString())) return
+      isBasicLogged = true
+      log.warn(
+        { event: 'basic_refused' },
+        'the provider has refused the client; the Basic credentials are form-encoded, as RFC 6749 requires, which ' +
+          'changes characters of this client ID or secret: if the provider does not decode them, set ' +
+          'provider.tolerate: [basic-unencoded]',
       )
     },
   }

@@ -1,5 +1,5 @@
 import { createCipheriv, createDecipheriv, createSecretKey, hkdfSync, randomBytes, type KeyObject } from 'node:crypto'
-import type { Config } from '../config/schema.ts'
+import { providersOf, type Config } from '../config/schema.ts'
 
 const ALGORITHM = 'aes-256-gcm'
 const IV_BYTES = 12
@@ -27,12 +27,15 @@ export function deriveKey(raw: Buffer, purpose: string): KeyObject {
 }
 
 /**
- * Derives the session keys of a client at a provider from the configured keys. A gateway with the same configured keys and
- * another client or issuer derives different keys.
+ * Derives the session keys of the clients at all providers from the configured keys. A gateway with the same configured
+ * keys and another client or issuer derives different keys. The first key seals, and all keys open, so sessions continue
+ * when a provider is added.
  */
-export function keysOf({ session, provider }: Config): Buffer[] {
-  const owner = JSON.stringify(['gatehouse', provider.issuer, provider.clientId])
-  return session.keys.map((raw) => Buffer.from(hkdfSync('sha256', raw, '', owner, 32)))
+export function keysOf(config: Config): Buffer[] {
+  const owners = providersOf(config).map(({ issuer, clientId }) => JSON.stringify(['gatehouse', issuer, clientId]))
+  return config.session.keys.flatMap((raw) =>
+    owners.map((owner) => Buffer.from(hkdfSync('sha256', raw, '', owner, 32))),
+  )
 }
 
 /** Seals a text with AES-256-GCM. `open` needs the same `associated` data. */

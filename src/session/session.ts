@@ -9,6 +9,8 @@ export interface Session {
   readonly ticket: Ticket
   /** The number of writes of the record. An older version never overwrites a newer one. */
   readonly version: number
+  /** The name of the session's provider in `providers`. Missing with the key `provider`. */
+  readonly provider?: string
   readonly issuer: string
   /** See `LoginResult`. The store indexes the session by the template, because a logout may not name the tenant. */
   readonly issuerTemplate?: string

@@ -70,8 +70,8 @@ export function pauseUntil(failedAt: number, pause: number, isRecovered: boolean
   return failedAt + (isRecovered ? Math.min(pause, MIN_PAUSE_MS) : pause)
 }
 
-/** Creates the backoff. `successes` must return a new number after each grant of the provider. */
-export function createBackoff(successes: () => number): Backoff {
+/** Creates the backoff. `successes` must return a new number after each grant of the session's provider. */
+export function createBackoff(successes: (session: Session) => number): Backoff {
   const failures = new LRUCache<string, Failure>({ max: MAX_FAILURES })
 
   function keep(session: Session, failure: Failure): FailedRefresh {
@@ -103,7 +103,8 @@ export function createBackoff(successes: () => number): Backoff {
               ? before.unclear
               : { since: at, status },
         // A provider that sends Retry-After is not down.
-        successes: (isDown && retryAfter === null) || oauthErrorOf(error) === 'invalid_client' ? successes() : null,
+        successes:
+          (isDown && retryAfter === null) || oauthErrorOf(error) === 'invalid_client' ? successes(session) : null,
       })
     },
     addWithoutStore(session) {
@@ -122,7 +123,7 @@ export function createBackoff(successes: () => number): Backoff {
       const failure = failures.get(session.id)
       if (failure === undefined) return null
       if (failure.refusal === 'rejected' && isExpired(session, now)) return null
-      const isRecovered = failure.successes !== null && failure.successes !== successes()
+      const isRecovered = failure.successes !== null && failure.successes !== successes(session)
       const active = describe(session, failure, now, isRecovered)
       return active.until <= performance.now() ? null : active
     },

@@ -5,7 +5,7 @@ import { causes } from '../errors.ts'
 import { ForeignIdentity, refreshTokens, type RefreshResult } from '../oidc/grants.ts'
 import { revokeRefreshToken } from '../oidc/logout.ts'
 import { refreshTokenFromError } from '../oidc/oauth-responses.ts'
-import type { Provider } from '../oidc/provider.ts'
+import type { Providers } from '../oidc/providers.ts'
 import { refusalOf } from '../oidc/oauth-errors.ts'
 import { grantForRoute } from '../oidc/route-grants.ts'
 import { sidOf, unverifiedClaims, type TokenSet } from '../oidc/token-set.ts'
@@ -77,7 +77,7 @@ const MAX_CONCURRENT_RETRIES = 16
 const RETRY_WAIT_MS = 2_000
 
 interface RefreshServices {
-  readonly provider: Provider
+  readonly providers: Providers
   readonly store: Store
   readonly sessions: Sessions
   readonly log: Log
@@ -105,17 +105,22 @@ function resultOf(outcome: RefreshOutcome): Refreshed {
 }
 
 /** Creates the refresher, the only part of the gateway that redeems refresh tokens. */
-export function createRefresher({ provider, store, sessions, log, metrics }: RefreshServices): Refresher {
+export function createRefresher({ providers, store, sessions, log, metrics }: RefreshServices): Refresher {
   const flights = singleFlight<string, Refreshed>()
   const redemptions = new Set<Promise<unknown>>()
-  const backoff = createBackoff(() => provider.successes())
+  const backoff = createBackoff((session) => providers.of(session).successes())
   const retries = createSemaphore(MAX_CONCURRENT_RETRIES)
   const busyUntil = new LRUCache<string, number>({ max: MAX_BUSY })
   sessions.onEnd((id) => {
     backoff.forget(id)
   })
 
-  const lockServices = { store, sessions, metrics, lifeMs: provider.settings.timeout + LOCK_MARGIN_MS }
+  const lockServices = (session: Session) => ({
+    store,
+    sessions,
+    metrics,
+    lifeMs: providers.of(session).settings.timeout + LOCK_MARGIN_MS,
+  })
   for (const outcome of OUTCOMES) for (const cause of CAUSES) metrics.refreshes.inc({ outcome, cause }, 0)
 
   /**
@@ -153,7 +158,8 @@ export function createRefresher({ provider, store, sessions, log, metrics }: Ref
     // The session ended during the grant, so the new refresh token must be revoked. But if a new session has replaced
     // this session, both may share one grant, and a revocation could end the grant for both:
     // https://www.rfc-editor.org/rfc/rfc7009#section-2.1
-    if (!(await sessions.wasRenewed(session.id))) await revokeRefreshToken(provider, tokens.refreshToken, log)
+    if (!(await sessions.wasRenewed(session.id)))
+      await revokeRefreshToken(providers.of(session), tokens.refreshToken, log)
     return { outcome: { type: 'ended' }, keepLock: false }
   }
 
@@ -192,7 +198,7 @@ export function createRefresher({ provider, store, sessions, log, metrics }: Ref
     // `isDone` does not compare versions, because a redemption for another resource changes the version too, but does
     // not refresh the session.
     const isDone = (latest: Session): boolean => latest.refreshedAt !== seen.refreshedAt
-    const lock = await takeLock({ ...lockServices, isDone }, seen, cause !== 'due')
+    const lock = await takeLock({ ...lockServices(seen), isDone }, seen, cause !== 'due')
     if (lock.type === 'ended') return { type: 'ended' }
     if (lock.type === 'done') return { type: 'refreshed', session: lock.session }
     if (lock.type === 'busy') {
@@ -214,7 +220,7 @@ export function createRefresher({ provider, store, sessions, log, metrics }: Ref
     try {
       // The time is read after the wait for the lock, because the lifetime of the new tokens counts from the request.
       const requestedAt = Date.now()
-      const result = await refreshTokens(provider, log, saveRefreshToken, session, requestedAt)
+      const result = await refreshTokens(providers.of(session), log, saveRefreshToken, session, requestedAt)
       backoff.forget(session.id)
       const saved = await save(session, result, requestedAt)
       outcome = saved.outcome
@@ -232,7 +238,7 @@ export function createRefresher({ provider, store, sessions, log, metrics }: Ref
   }
 
   function waitForLock(session: Session): Promise<LockOutcome> {
-    return takeLock({ ...lockServices, isDone: () => false }, session, true)
+    return takeLock({ ...lockServices(session), isDone: () => false }, session, true)
   }
 
   async function retryWithPermit(seen: Session, cause: RefreshCause): Promise<RefreshOutcome> {
@@ -246,7 +252,7 @@ export function createRefresher({ provider, store, sessions, log, metrics }: Ref
 
   return {
     redeem(session, wanted, now) {
-      const redemption = redeem({ provider, sessions, log, takeLock: waitForLock }, session, wanted, now)
+      const redemption = redeem({ providers, sessions, log, takeLock: waitForLock }, session, wanted, now)
       redemptions.add(redemption)
       const settle = (): void => {
         redemptions.delete(redemption)
@@ -291,14 +297,14 @@ export function createRefresher({ provider, store, sessions, log, metrics }: Ref
 }
 
 interface RedeemServices {
-  readonly provider: Provider
+  readonly providers: Providers
   readonly sessions: Pick<Sessions, 'renew' | 'wasRenewed'>
   readonly log: Log
   readonly takeLock: (session: Session) => Promise<LockOutcome>
 }
 
 async function redeem(
-  { provider, sessions, log, takeLock }: RedeemServices,
+  { providers, sessions, log, takeLock }: RedeemServices,
   seen: Session,
   wanted: Route['token'],
   now: number,
@@ -316,15 +322,17 @@ async function redeem(
     keepLock = !saved
     if (renewed !== null) return
     // `save` in `createRefresher` explains when the refresh token is revoked.
-    if (!(await sessions.wasRenewed(session.id))) await revokeRefreshToken(provider, refreshToken, log)
+    if (!(await sessions.wasRenewed(session.id))) await revokeRefreshToken(providers.of(session), refreshToken, log)
     throw new Error('the session has ended')
   }
 
   try {
-    const token = await grantForRoute(provider, wanted, session.tokens, now).catch(async (error: unknown) => {
-      await save(refreshTokenFromError(error))
-      throw error
-    })
+    const token = await grantForRoute(providers.of(session), wanted, session.tokens, now).catch(
+      async (error: unknown) => {
+        await save(refreshTokenFromError(error))
+        throw error
+      },
+    )
     await save(token.refreshToken)
     return token
   } finally {

@@ -1,6 +1,6 @@
 import { LRUCache } from 'lru-cache'
 import { causes } from '../errors.ts'
-import type { Provider } from '../oidc/provider.ts'
+import type { Providers } from '../oidc/providers.ts'
 import { isUnreachable, requiredLogin, refusalOf } from '../oidc/oauth-errors.ts'
 import { grantForRoute, missingAudience, type TokenSettings } from '../oidc/route-grants.ts'
 import type { TokenSet } from '../oidc/token-set.ts'
@@ -28,8 +28,6 @@ const MAX_SESSIONS = 20_000
 const PAUSE_MS = 2_000
 /** Prevents a grant for every request if the upstream rejects even a new token. */
 const MIN_RENEWAL_AGE_MS = 10_000
-/** The key of tokens that belong to the gateway's client, not to a session. */
-const CLIENT_KEY = ''
 
 interface Entry {
   token: TokenSet | null
@@ -37,14 +35,14 @@ interface Entry {
 }
 
 interface RouteTokenServices {
-  readonly provider: Provider
+  readonly providers: Providers
   readonly refresher: Pick<Refresher, 'redeem' | 'refresh'>
   readonly sessions: Pick<Sessions, 'onEnd'>
   readonly log: Log
 }
 
 /** Creates the cache of route tokens. The tokens of a session are dropped when the session ends. */
-export function createRouteTokens({ provider, refresher, sessions, log }: RouteTokenServices): RouteTokens {
+export function createRouteTokens({ providers, refresher, sessions, log }: RouteTokenServices): RouteTokens {
   const entries = new LRUCache<string, Map<string, Entry>>({ max: MAX_SESSIONS })
   const flights = singleFlight<Entry, RouteToken>()
   const warned = new Set<string>()
@@ -53,7 +51,8 @@ export function createRouteTokens({ provider, refresher, sessions, log }: RouteT
   })
 
   function entryFor(session: Session, wanted: TokenSettings): Entry {
-    const owner = wanted.grant === 'client-credentials' ? CLIENT_KEY : session.id
+    // The tokens of that grant belong to the gateway's client at the provider. No session id contains a space.
+    const owner = wanted.grant === 'client-credentials' ? `client ${session.provider ?? ''}` : session.id
     const name = JSON.stringify([wanted.grant, wanted.audience, wanted.resource, wanted.scopes])
     const tokens = entries.get(owner) ?? new Map<string, Entry>()
     entries.set(owner, tokens)
@@ -63,10 +62,10 @@ export function createRouteTokens({ provider, refresher, sessions, log }: RouteT
   }
 
   /** Returns the failure that delays the next attempt. The pause after an outage is shorter once the provider recovers. */
-  function activeFailure({ failure }: Entry): Denied | null {
+  function activeFailure(session: Session, { failure }: Entry): Denied | null {
     if (failure === null) return null
     const { denied, at, successes } = failure
-    const hasRecovered = denied.denial.reason === 'token-unavailable' && successes !== provider.successes()
+    const hasRecovered = denied.denial.reason === 'token-unavailable' && successes !== providers.of(session).successes()
     return performance.now() < pauseUntil(at, PAUSE_MS, hasRecovered) ? denied : null
   }
 
@@ -89,7 +88,7 @@ export function createRouteTokens({ provider, refresher, sessions, log }: RouteT
       entry.token =
         wanted.grant === 'session'
           ? await refresher.redeem(session, wanted, now)
-          : await grantForRoute(provider, wanted, session.tokens, now)
+          : await grantForRoute(providers.of(session), wanted, session.tokens, now)
       entry.failure = null
       warnOfAudience(wanted, entry.token)
       return { ok: true, accessToken: entry.token.accessToken }
@@ -106,7 +105,7 @@ export function createRouteTokens({ provider, refresher, sessions, log }: RouteT
           return refreshed
       }
       const denied: Denied = { ok: false, denial: denialFor(error, login) }
-      entry.failure = { denied, at: performance.now(), successes: provider.successes() }
+      entry.failure = { denied, at: performance.now(), successes: providers.of(session).successes() }
       return denied
     }
   }
@@ -119,7 +118,7 @@ export function createRouteTokens({ provider, refresher, sessions, log }: RouteT
     acquire(session, wanted, now) {
       const entry = entryFor(session, wanted)
       const { token } = entry
-      const failure = activeFailure(entry)
+      const failure = activeFailure(session, entry)
       const left = token === null ? 0 : (token.expiresAt ?? Number.POSITIVE_INFINITY) - now
       if (token !== null && left > 0) {
         const life = (token.expiresAt ?? Number.POSITIVE_INFINITY) - token.issuedAt
@@ -136,7 +135,7 @@ export function createRouteTokens({ provider, refresher, sessions, log }: RouteT
       const age = token === null ? null : now - token.issuedAt
       // The age of a token is negative after the clock was set back.
       const isYoung = age !== null && age >= 0 && age < MIN_RENEWAL_AGE_MS
-      if (isYoung || activeFailure(entry) !== null) return null
+      if (isYoung || activeFailure(session, entry) !== null) return null
       return requestOnce(session, wanted, entry, now)
     },
   }

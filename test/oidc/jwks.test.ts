@@ -44,6 +44,7 @@ const address = () => {
       state.metadataRead += 1
       state.says = state.next
     },
+    clockTolerance: 120_000,
     clock: () => state.now,
   })
   return { state, keys }
@@ -144,6 +145,7 @@ void t.test('keys at a new jwks_uri are found even if the old one still serves t
       state.metadataRead += 1
       state.says = 'https://idp.example.com/new'
     },
+    clockTolerance: 120_000,
   })
   await keys.verify(await one.sign(), {})
   t.match(await keys.verify(await two.sign(), {}), { sub: 'alice' })

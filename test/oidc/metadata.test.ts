@@ -287,9 +287,9 @@ void t.test('the metadata is read again when it is old and at a reload, and then
 
 void t.test('a reload reads the metadata again', async (t) => {
   const provider = await startScriptedProvider(t)
-  const { opened, config } = openFor(t, provider.issuer)
+  const { opened } = openFor(t, provider.issuer)
   await opened.discovered()
-  opened.configure(structuredClone(config.provider))
+  opened.configure(structuredClone(opened.settings))
   await eventually(() => provider.asked(METADATA) === 2, { what: 'the metadata is read again' })
 })
 
@@ -355,7 +355,7 @@ void t.test('a replaced provider client stops reading the metadata', async (t) =
   const { opened, config } = openFor(t, provider.url, 100)
   await opened.discovered()
   for (const timeout of [5_001, 5_002, 5_003]) {
-    opened.configure({ ...config.provider, timeout })
+    opened.configure({ ...config.provider, metadataAge: 100, timeout })
     await eventually(() => opened.settings.timeout === timeout)
   }
   reads = 0
@@ -363,8 +363,8 @@ void t.test('a replaced provider client stops reading the metadata', async (t) =
   t.ok(reads > 2 && reads <= 11, `${reads} reads in ten intervals, of one client`)
 })
 
-/** Opens a provider without a gateway; `refreshMs` is the age at which it reads the metadata again. */
-function openFor(t: Test, issuer: string, refreshMs?: number) {
+/** Opens a provider without a gateway. The configuration would not accept a `metadataAge` below a second. */
+function openFor(t: Test, issuer: string, metadataAge = 60_000) {
   const { config } = loadConfig({
     env: {},
     file: asFile(t, {
@@ -374,7 +374,7 @@ function openFor(t: Test, issuer: string, refreshMs?: number) {
     }),
   })
   const { log } = openLog('fatal', { stream: { write: () => {} } })
-  const opened = openProvider(config.provider, log, createMetrics(), null, refreshMs)
+  const opened = openProvider({ ...config.provider, metadataAge }, log, createMetrics(), null)
   t.teardown(async () => opened.close())
   return { opened, config }
 }

@@ -1,7 +1,9 @@
 import { isForAllTenants, userApiOf } from '../presets/apply.ts'
+import type { KeyPath } from '../key-path.ts'
 import type { Finding } from '../problems.ts'
 import type { ResolvedConfig } from '../schema.ts'
 import { isLoopback } from '../value-types/address.ts'
+import { belongTogether } from '../value-types/secret.ts'
 import type { PlacedRoute, Rule } from './rule.ts'
 
 function findIssuer({ provider }: ResolvedConfig): Finding[] {
@@ -9,13 +11,74 @@ function findIssuer({ provider }: ResolvedConfig): Finding[] {
     const instead = 'set it here, or set GATEHOUSE_PROVIDER_ISSUER'
     return [{ path: ['provider', 'issuer'], part: 'key', message: 'is required', instead }]
   }
-  const url = new URL(provider.issuer)
-  if (url.protocol === 'https:' || provider.allowHttp || isLoopback(url.hostname)) return []
+  return []
+}
+
+function findPlainHttp({ provider }: ResolvedConfig): Finding[] {
+  if (provider.allowHttp) return []
+  const { issuer, metadataUrl, browserIssuerUrl, endpoints } = provider
+  const urls: (readonly [KeyPath, string | null])[] = [
+    [['issuer'], issuer],
+    [['metadataUrl'], metadataUrl],
+    [['browserIssuerUrl'], browserIssuerUrl],
+    ...Object.entries(endpoints).map(([name, url]) => [['endpoints', name], url] as const),
+  ]
+  return urls.flatMap(([path, written]): Finding[] => {
+    const url = written === null ? null : new URL(written)
+    if (url === null || url.protocol === 'https:' || isLoopback(url.hostname)) return []
+    return [
+      {
+        path: ['provider', ...path],
+        message: 'is plain http: tokens and the client secret would be sent unencrypted',
+        instead: 'use https, or set provider.allowHttp: true if the network is trusted',
+      },
+    ]
+  })
+}
+
+/** Finds keys without an effect, because the gateway reads no discovery document. */
+function findUnreadMetadata({ provider: { metadataUrl, endpoints } }: ResolvedConfig): Finding[] {
+  const { authorization, token, jwks } = endpoints
+  if (metadataUrl === null || [authorization, token, jwks].includes(null)) return []
   return [
     {
-      path: ['provider', 'issuer'],
-      message: 'is plain http: tokens and the client secret would be sent unencrypted',
-      instead: 'use https, or set provider.allowHttp: true if the network is trusted',
+      path: ['provider', 'metadataUrl'],
+      message: 'is not read, because endpoints has authorization, token and jwks',
+      instead: 'leave out metadataUrl, or one of these endpoints',
+      warning: true,
+    },
+  ]
+}
+
+const LONG_TOLERANCE_MS = 600_000
+
+function findClockTolerance({ provider: { clockTolerance } }: ResolvedConfig): Finding[] {
+  if (clockTolerance <= LONG_TOLERANCE_MS) return []
+  return [
+    {
+      path: ['provider', 'clockTolerance'],
+      message: 'is more than ten minutes: expired tokens are accepted for that long',
+      instead: 'synchronize the clocks of the gateway and the provider',
+      warning: true,
+    },
+  ]
+}
+
+function findClientCertificate({ provider }: ResolvedConfig): Finding[] {
+  const { clientAuthentication: method, clientCertificate } = provider
+  if (clientCertificate !== null) {
+    const { certFile, keyFile } = clientCertificate
+    if (belongTogether(certFile.content, keyFile.content)) return []
+    const instead = 'use a certificate and a key that belong together'
+    const path = ['provider', 'clientCertificate', 'keyFile']
+    return [{ path, message: 'is not the key of the certificate in certFile', instead }]
+  }
+  if (method !== 'tls_client_auth' && method !== 'self_signed_tls_client_auth') return []
+  return [
+    {
+      path: ['provider', 'clientAuthentication'],
+      message: `${method} needs a clientCertificate`,
+      instead: 'set provider.clientCertificate.certFile and keyFile',
     },
   ]
 }
@@ -51,14 +114,14 @@ function findResponseMode({ provider, publicUrl }: ResolvedConfig): Finding[] {
 }
 
 function findCredentials({ provider }: ResolvedConfig): Finding[] {
-  const { clientAuthentication: method, clientSecret, privateKey } = provider
-  if (method === 'none') return []
+  const { clientAuthentication: method, clientSecret, privateKey, clientCertificate } = provider
+  if (method === 'none' || method === 'tls_client_auth' || method === 'self_signed_tls_client_auth') return []
   if (method === 'private_key_jwt') {
     if (privateKey !== null) return []
     const instead = 'set provider.privateKey, for example to ${file:/run/secrets/key.pem}'
     return [{ path: ['provider', 'clientAuthentication'], message: 'private_key_jwt needs a privateKey', instead }]
   }
-  if (clientSecret !== null || (method === 'auto' && privateKey !== null)) return []
+  if (clientSecret !== null || (method === 'auto' && (privateKey ?? clientCertificate) !== null)) return []
   return [
     {
       path: ['provider', 'clientSecret'],
@@ -99,10 +162,32 @@ function findParameters({ provider }: ResolvedConfig): Finding[] {
 }
 
 export const providerRules: readonly Rule[] = [
-  { reads: ['provider.issuer', 'provider.preset', 'provider.allowHttp'], find: findIssuer },
+  { reads: ['provider.issuer', 'provider.preset'], find: findIssuer },
+  {
+    reads: [
+      'provider.issuer',
+      'provider.preset',
+      'provider.metadataUrl',
+      'provider.browserIssuerUrl',
+      'provider.endpoints',
+      'provider.allowHttp',
+    ],
+    find: findPlainHttp,
+  },
+  { reads: ['provider.metadataUrl', 'provider.endpoints'], find: findUnreadMetadata },
+  { reads: ['provider.clockTolerance'], find: findClockTolerance },
+  { reads: ['provider.clientAuthentication', 'provider.clientCertificate'], find: findClientCertificate },
   { reads: ['provider.issuer', 'provider.preset'], routeReads: ['require'], find: findTenants },
   { reads: ['provider.scopes', 'provider.preset', 'provider.issuer'], find: findScopes },
   { reads: ['provider.responseMode', 'publicUrl'], find: findResponseMode },
-  { reads: ['provider.clientAuthentication', 'provider.clientSecret', 'provider.privateKey'], find: findCredentials },
+  {
+    reads: [
+      'provider.clientAuthentication',
+      'provider.clientSecret',
+      'provider.privateKey',
+      'provider.clientCertificate',
+    ],
+    find: findCredentials,
+  },
   { reads: ['provider.authorizationParameters'], find: findParameters },
 ]

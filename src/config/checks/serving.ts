@@ -1,8 +1,8 @@
-import { createSecureContext } from 'node:tls'
 import { isDeepStrictEqual } from 'node:util'
 import type { Finding } from '../problems.ts'
 import type { Listen, ResolvedConfig } from '../schema.ts'
 import { isLoopback, type Upstream, withoutBrackets } from '../value-types/address.ts'
+import { belongTogether } from '../value-types/secret.ts'
 import type { PlacedRoute, Rule } from './rule.ts'
 
 const WILDCARD_HOSTS = new Set(['0.0.0.0', '::'])
@@ -118,14 +118,9 @@ function findLoops(config: ResolvedConfig, routes: readonly PlacedRoute[]): Find
 }
 
 function findTls({ tls }: ResolvedConfig): Finding[] {
-  if (tls === null) return []
-  try {
-    createSecureContext({ cert: tls.certFile.content, key: tls.keyFile.content })
-    return []
-  } catch {
-    const instead = 'use a certificate and a key that belong together'
-    return [{ path: ['tls', 'keyFile'], message: 'is not the key of the certificate in certFile', instead }]
-  }
+  if (tls === null || belongTogether(tls.certFile.content, tls.keyFile.content)) return []
+  const instead = 'use a certificate and a key that belong together'
+  return [{ path: ['tls', 'keyFile'], message: 'is not the key of the certificate in certFile', instead }]
 }
 
 function findTrust({ trustedProxies }: ResolvedConfig): Finding[] {

@@ -14,31 +14,36 @@ export function presetOf(
 ): Preset | null {
   if (preset === 'none') return null
   if (preset !== 'auto') return presets.find(({ name }) => name === preset) ?? null
-  const hostname = issuer === null ? '' : new URL(issuer).hostname
-  const path = tokenEndpoint === null ? null : new URL(tokenEndpoint).pathname
-  const matches = ({ hosts, tokenPath }: Preset): boolean =>
-    hosts?.test(hostname) === true || (path !== null && tokenPath?.test(path) === true)
+  const { hostname, pathname } = new URL(issuer ?? 'https://issuer.invalid')
+  const path = tokenEndpoint === null ? '' : new URL(tokenEndpoint).pathname
+  const matches = ({ hosts, issuerPath, tokenPath }: Preset): boolean =>
+    (hosts?.test(hostname) === true && issuerPath?.test(pathname) !== false) || tokenPath?.test(path) === true
   return presets.find(matches) ?? null
 }
 
-/** Fills in what the operator left to the preset or to the defaults. */
+/**
+ * Fills in what the operator left to the preset or to the defaults. `preset` becomes the name of the preset if the
+ * issuer identifies it.
+ */
 export function withPreset(provider: Written): Written {
   const preset = presetOf(provider)
+  const { clientId } = provider
   const issuer = provider.issuer ?? preset?.issuer ?? null
+  const logoutUrl = preset?.logoutUrl?.replace('{issuer}', issuer?.replace(/\/$/, '') ?? '')
+  const scopes = preset?.scopes?.map((scope) => scope.replace('{client_id}', clientId))
   return {
     ...provider,
+    preset: preset?.name ?? provider.preset,
     issuer,
     endpoints: endpointsOf(provider, issuer, preset),
-    scopes:
-      provider.scopes ??
-      (preset?.scopes === undefined ? null : [...preset.scopes, ...groupScopes(provider.groupsFrom)]),
+    scopes: provider.scopes ?? (scopes === undefined ? null : [...scopes, ...groupScopes(provider.groupsFrom)]),
     authorizationParameters: { ...preset?.authorizationParameters, ...provider.authorizationParameters },
     clientAuthentication:
       provider.clientAuthentication === 'auto'
         ? (preset?.clientAuthentication ?? 'auto')
         : provider.clientAuthentication,
     responseMode: provider.responseMode ?? preset?.responseMode ?? 'query',
-    logout: { ...provider.logout, url: provider.logout.url ?? preset?.logoutUrl ?? null },
+    logout: { ...provider.logout, url: provider.logout.url ?? logoutUrl ?? null },
     tolerate: [...new Set([...(preset?.tolerate ?? []), ...provider.tolerate])],
   }
 }
@@ -50,31 +55,25 @@ function endpointsOf(
   preset: Preset | null,
 ): Written['endpoints'] {
   if (issuer === null) return endpoints
-  const values: Record<string, string> = {
-    issuer: baseOf(issuer),
-    api: apiBase(preset?.apiBases ?? [], baseOf(issuer)),
-    userinfo: endpoints.userinfo ?? '',
-  }
-  const filled = { ...endpoints }
-  for (const [name, template] of typedEntries(preset?.endpoints ?? {})) {
-    if (typeof template !== 'string') continue
-    filled[name] ??= withValues(template, values)
-    if (name === 'userinfo') values['userinfo'] = filled[name] ?? ''
-  }
-  if (groupsFrom !== null) {
-    const { bases, path } = groupSources[groupsFrom]
-    filled.groups ??= apiBase(bases, issuer) + path
-  }
-  return filled
+  const values = { issuer: baseOf(issuer), api: apiBase(preset?.apiBases ?? [], baseOf(issuer)) }
+  const known = preset?.endpoints ?? {}
+  const userinfo = endpoints.userinfo ?? withValues(known.userinfo ?? '', values)
+  const templates = Object.entries(known).map(([name, template]) => [name, template ?? ''] as const)
+  const fromPreset: Partial<Written['endpoints']> = Object.fromEntries(
+    templates.map(([name, template]) => [name, withValues(template, { ...values, userinfo })]),
+  )
+  const source = groupsFrom === null ? null : groupSources[groupsFrom]
+  const groups = source === null ? null : apiBase(source.bases, issuer) + source.path
+  return { ...endpoints, groups, ...fromPreset, ...definedOnly(endpoints) }
+}
+
+function definedOnly(endpoints: Partial<Written['endpoints']>): Partial<Written['endpoints']> {
+  return Object.fromEntries(Object.entries(endpoints).filter(([, url]) => url !== null))
 }
 
 /** Returns an issuer as the base of endpoints. GitHub's issuer in authorization responses has a path of its own. */
 function baseOf(issuer: string): string {
   return issuer.replace(/\/(?:login\/oauth\/?)?$/, '')
-}
-
-function typedEntries<T extends object>(object: T): [keyof T & string, T[keyof T & string]][] {
-  return Object.entries(object) as [keyof T & string, T[keyof T & string]][]
 }
 
 /** Returns the issuers, besides the configured one, that an authorization response of this provider may name. */
@@ -126,10 +125,10 @@ export function groupTokenScope({
 }
 
 /** Returns the settings with the keys that are not null once the rules have found no problem. */
-export function checkedProvider(provider: Written): ProviderSettings {
+export function checkedProvider(provider: Written, name?: string): ProviderSettings {
   const { issuer, responseMode } = provider
   if (issuer === null || responseMode === null) throw new TypeError('the provider has no issuer')
-  return { ...provider, issuer, responseMode }
+  return { ...provider, name, issuer, responseMode }
 }
 
 export function isForAllTenants(provider: Pick<Written, 'preset' | 'issuer'>): boolean {

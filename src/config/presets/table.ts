@@ -5,7 +5,7 @@ type Provider = ResolvedConfig['provider']
 
 /**
  * What is known about a provider. A row names only what the provider's metadata does not say. The members after
- * `allTenants` are values of configuration keys; what the operator writes takes precedence.
+ * `groupClaim` are values of configuration keys; what the operator writes takes precedence.
  */
 export interface Preset {
   readonly name: Exclude<Provider['preset'], 'auto' | 'none'>
@@ -15,14 +15,23 @@ export interface Preset {
   readonly note: string
   /** The provider's hosts. A self-hosted product has none. */
   readonly hosts?: RegExp
+  /** The path of the issuer, if the host has several kinds of issuers. */
+  readonly issuerPath?: RegExp
   /** The path of the token endpoint of a self-hosted product. */
   readonly tokenPath?: RegExp
   /** Issuers that the provider's metadata may contain in place of the configured one. */
   readonly issuers?: RegExp
   /** The paths of issuers that cover all tenants. */
   readonly allTenants?: RegExp
-  /** `false` if the provider issues refresh tokens without the scope `offline_access`. */
-  readonly needsOfflineAccess?: boolean
+  /** The `iss` of access tokens if it differs from the issuer. The tenant of the issuer is filled in for `{tenantid}`. */
+  readonly accessTokenIssuer?: string
+  /** The claim that names the client in access tokens without an `aud`. */
+  readonly audienceClaim?: string
+  /**
+   * `false` if the provider issues refresh tokens without the scope `offline_access` or refuses this scope. By default,
+   * the provider's metadata decides.
+   */
+  readonly needsOfflineAccess?: false
   /** The parameters that the provider ignores in a pushed authorization request. */
   readonly lostWhenPushed?: readonly string[]
   /** The claim in which the provider puts the user's groups or roles. */
@@ -38,50 +47,272 @@ export interface Preset {
   readonly issuer?: string
   /** Templates with `{issuer}`, `{api}` (by `apiBases`) and `{userinfo}`. */
   readonly endpoints?: Partial<Provider['endpoints']>
+  /** `{client_id}` stands for the client ID. */
   readonly scopes?: readonly string[]
   readonly authorizationParameters?: Provider['authorizationParameters']
   readonly clientAuthentication?: Exclude<Provider['clientAuthentication'], null>
   readonly responseMode?: NonNullable<Provider['responseMode']>
+  /** The template of `logout.url`. `{issuer}` stands for the issuer without a slash at the end. */
   readonly logoutUrl?: string
   readonly tolerate?: Provider['tolerate']
 }
 
 const ENTRA_HOSTS = 'login\\.microsoftonline\\.(?:com|us)|login\\.partner\\.microsoftonline\\.cn'
+const ALL_TENANTS = /^\/(?:common|organizations|consumers|\{tenantid\}|%7Btenantid%7D)(?:\/v2\.0)?\/?$/
 
-/** Providers that are not in this list behave as their metadata says. */
+const entraTenants = {
+  hosts: new RegExp(`^(?:${ENTRA_HOSTS})$`),
+  // The configured issuer may name a tenant by its domain, but tokens name the tenant id. Version 1 tokens also name
+  // another host.
+  issuers: new RegExp(`^https://(?:${ENTRA_HOSTS}|sts\\.windows\\.net|sts\\.chinacloudapi\\.cn)/`),
+  // An API whose manifest does not ask for version 2 receives version 1 access tokens from the version 2 endpoint.
+  accessTokenIssuer: 'https://sts.windows.net/{tenantid}/',
+  groupClaim: 'groups',
+} satisfies Partial<Preset>
+
+/** Providers that are not in this list behave as their metadata says. The first row that matches applies. */
 export const presets: readonly Preset[] = [
+  {
+    name: 'entra-multitenant',
+    title: 'Microsoft Entra ID, all tenants',
+    note:
+      'The issuer in the document is a template. Before the gateway compares the issuer of a token, it fills in the ' +
+      '`tid` of the token. `gatehouse check` warns if no route requires `tid`.',
+    ...entraTenants,
+    issuerPath: ALL_TENANTS,
+    allTenants: /^\//,
+    issuer: 'https://login.microsoftonline.com/organizations/v2.0',
+  },
   {
     name: 'entra',
     title: 'Microsoft Entra ID',
-    note: '',
-    hosts: new RegExp(`^(?:${ENTRA_HOSTS})$`),
-    // The configured issuer may name a tenant by its domain, but tokens name the tenant id. Version 1 tokens also name
-    // another host.
-    issuers: new RegExp(`^https://(?:${ENTRA_HOSTS}|sts\\.windows\\.net|sts\\.chinacloudapi\\.cn)/`),
-    allTenants: /^\/(?:common|organizations|consumers|\{tenantid\}|%7Btenantid%7D)(?:\/v2\.0)?\/?$/,
+    note:
+      "Entra ends the gateway's sessions through the front-channel logout URL only, and sends `sid` without `iss`. " +
+      'ID tokens have `auth_time`, which `require.maxAge` needs, only as an optional claim.',
+    ...entraTenants,
+    allTenants: ALL_TENANTS,
   },
   {
     name: 'entra-external',
     title: 'Microsoft Entra External ID',
-    note: '',
-    hosts: /\.ciamlogin\.com$/,
-    issuers: /^https:\/\/[^/]+\.ciamlogin\.com\//,
+    note:
+      'The issuer in the document has the tenant ID as its host name. The gateway accepts it for an issuer with the ' +
+      "tenant's name.",
+    hosts: /^[a-z0-9-]+\.ciamlogin\.com$/,
+    issuers: /^https:\/\/[a-z0-9-]+\.ciamlogin\.com\//,
+    groupClaim: 'groups',
   },
   {
     name: 'b2c',
     title: 'Azure AD B2C',
-    note: '',
-    hosts: /\.b2clogin\.com$/,
-    issuers: /^https:\/\/[^/]+\.b2clogin\.com\//,
+    note:
+      'Azure AD B2C returns no access token for the usual scopes, so the login requests the client ID as a scope. ' +
+      'Refresh tokens need `offline_access`, which the document does not list.',
+    hosts: /^[a-z0-9-]+\.b2clogin\.(?:com|us|cn)$/,
+    issuers: /^https:\/\/[a-z0-9-]+\.b2clogin\.(?:com|us|cn)\//,
+    scopes: ['openid', 'profile', 'offline_access', '{client_id}'],
+  },
+  {
+    name: 'adfs',
+    title: 'AD FS',
+    note:
+      'AD FS issues refresh tokens without `offline_access`. Access tokens name `access_token_issuer` of the document ' +
+      '(`…/adfs/services/trust`), which the gateway accepts for `bearer`.',
+    tokenPath: /\/adfs\/oauth2\/token\/?$/,
+    needsOfflineAccess: false,
+  },
+  {
+    name: 'google',
+    title: 'Google',
+    note:
+      'Google answers `invalid_scope` to `offline_access`. It issues a refresh token only with `access_type=offline`, ' +
+      'and after the first login only with `prompt=consent`. Google has no logout for applications, and a revoked ' +
+      'refresh token revokes the whole grant of the user.',
+    hosts: /^accounts\.google\.com$/,
+    needsOfflineAccess: false,
+    issuer: 'https://accounts.google.com',
+    scopes: ['openid', 'profile', 'email'],
+    authorizationParameters: { access_type: 'offline', prompt: 'consent' },
+  },
+  {
+    name: 'cognito',
+    title: 'Amazon Cognito',
+    note:
+      'Cognito answers `invalid_scope` to `offline_access` and to each scope that the app client does not have. Its ' +
+      'logout endpoint has parameters of its own. Access tokens have `client_id` in place of `aud`.',
+    hosts: /^cognito-idp\.[a-z0-9-]+\.amazonaws\.com$/,
+    audienceClaim: 'client_id',
+    needsOfflineAccess: false,
+    groupClaim: 'cognito:groups',
+    scopes: ['openid', 'email'],
+    logoutUrl: '{end_session_endpoint}?client_id={client_id}&logout_uri={post_logout_redirect_uri}',
+  },
+  {
+    name: 'auth0',
+    title: 'Auth0',
+    note:
+      'The logout goes to `/v2/logout`, which each tenant has, rather than to the `end_session_endpoint`, which a ' +
+      'tenant may not have. Auth0 puts roles into no token by itself.',
+    hosts: /^[a-z0-9-]+(?:\.[a-z0-9-]+)?\.auth0\.com$/,
+    logoutUrl: '{issuer}/v2/logout?client_id={client_id}&returnTo={post_logout_redirect_uri}',
+  },
+  {
+    name: 'okta',
+    title: 'Okta',
+    note:
+      'Okta issues refresh tokens only to applications with the grant type "Refresh Token". The claim `groups` needs ' +
+      'a groups claim filter and the scope `groups`.',
+    hosts: /^[a-z0-9-]+\.(?:okta|oktapreview|okta-emea|okta-gov)\.com$/,
+    groupClaim: 'groups',
   },
   {
     name: 'keycloak',
     title: 'Keycloak',
-    // A first login that requests offline_access ends single sign-on.
-    note: '',
+    note:
+      'Keycloak issues refresh tokens without `offline_access`. A login that requests this scope ends single sign-on. ' +
+      'Keycloak ignores `acr_values` and `kc_idp_hint` in a pushed authorization request.',
     tokenPath: /\/realms\/[^/]+\/protocol\/openid-connect\/token$/,
     needsOfflineAccess: false,
     lostWhenPushed: ['acr_values', 'kc_idp_hint'],
+    groupClaim: 'realm_access.roles',
+  },
+  {
+    name: 'gitlab',
+    title: 'GitLab',
+    note:
+      'GitLab answers `invalid_scope` to `offline_access` and to scopes that the application does not have, and issues ' +
+      'refresh tokens without it. GitLab has no logout for applications.',
+    hosts: /^gitlab\.com$/,
+    needsOfflineAccess: false,
+    groupClaim: 'groups_direct',
+    issuer: 'https://gitlab.com',
+  },
+  {
+    name: 'zitadel',
+    title: 'ZITADEL',
+    note:
+      'ID tokens have roles, names and e-mail addresses only if the application says so. Roles are the keys of an ' +
+      'object, and a rule compares these keys.',
+    hosts: /^[a-z0-9-]+(?:\.[a-z0-9-]+)?\.zitadel\.cloud$/,
+    tokenPath: /^\/oauth\/v2\/token$/,
+    groupClaim: 'urn:zitadel:iam:org:project:roles',
+  },
+  {
+    name: 'authentik',
+    title: 'authentik',
+    note:
+      'authentik issues refresh tokens only with `offline_access`, which the provider has only after its scope mapping ' +
+      'is selected.',
+    tokenPath: /\/application\/o\/token\/$/,
+    groupClaim: 'groups',
+  },
+  {
+    name: 'authelia',
+    title: 'Authelia',
+    note:
+      'Authelia lists `offline_access` in its document, but answers `invalid_scope` unless the client has this scope. ' +
+      'ID tokens have no `email` and no `groups` unless a claims policy puts them there. Authelia has no logout for ' +
+      'applications.',
+    tokenPath: /\/api\/oidc\/token$/,
+    needsOfflineAccess: false,
+    groupClaim: 'groups',
+  },
+  {
+    name: 'dex',
+    title: 'Dex',
+    note: 'The claim `groups` needs the scope `groups` and a connector that provides groups.',
+    tokenPath: /\/dex\/token$/,
+    groupClaim: 'groups',
+  },
+  {
+    name: 'ping',
+    title: 'PingOne and PingFederate',
+    note: 'Refresh tokens need the grant type "Refresh Token".',
+    hosts: /^auth\.pingone\.(?:com|eu|ca|asia|sg|com\.au)$/,
+    tokenPath: /^\/as\/token\.oauth2$/,
+  },
+  {
+    name: 'onelogin',
+    title: 'OneLogin',
+    note:
+      'The application accepts only the client authentication that its SSO page names. OneLogin issues refresh tokens ' +
+      'if the application has a refresh token timeout.',
+    hosts: /^[a-z0-9-]+\.onelogin\.com$/,
+    groupClaim: 'groups',
+  },
+  {
+    name: 'jumpcloud',
+    title: 'JumpCloud',
+    note:
+      'The application accepts only the client authentication that its SSO page names, and refuses `offline_access` ' +
+      'without the grant type "Refresh Token".',
+    hosts: /^oauth\.id\.jumpcloud\.com$/,
+    issuer: 'https://oauth.id.jumpcloud.com/',
+  },
+  {
+    name: 'apple',
+    title: 'Sign in with Apple',
+    note:
+      'Apple requires `form_post` as soon as a login requests `email`. The client secret is a JWT that the gateway makes ' +
+      'from `privateKey`, `keyId` and `teamId`. Apple has no logout for applications.',
+    hosts: /^appleid\.apple\.com$/,
+    needsOfflineAccess: false,
+    issuer: 'https://appleid.apple.com',
+    scopes: ['openid', 'email'],
+    clientAuthentication: 'client_secret_post',
+    responseMode: 'form_post',
+  },
+  {
+    name: 'slack',
+    title: 'Slack',
+    note:
+      'Users of every workspace that may use the app can log in: require `https://slack.com/team_id`. Slack has no logout ' +
+      'for applications.',
+    hosts: /^slack\.com$/,
+    needsOfflineAccess: false,
+    issuer: 'https://slack.com',
+    scopes: ['openid', 'profile', 'email'],
+    clientAuthentication: 'client_secret_post',
+  },
+  {
+    name: 'linkedin',
+    title: 'LinkedIn',
+    note:
+      'LinkedIn rejects PKCE with a client secret, and its ID tokens have no `nonce`, so both checks are off. LinkedIn ' +
+      'issues no refresh tokens to most applications and has no logout for applications.',
+    hosts: /^www\.linkedin\.com$/,
+    needsOfflineAccess: false,
+    issuer: 'https://www.linkedin.com/oauth',
+    scopes: ['openid', 'profile', 'email'],
+    clientAuthentication: 'client_secret_post',
+    tolerate: ['missing-nonce', 'no-pkce'],
+  },
+  {
+    name: 'salesforce',
+    title: 'Salesforce',
+    note:
+      'Salesforce answers `invalid_scope` to scopes that the application does not have. Its front-channel logout names ' +
+      'no session, so the gateway cannot act on it.',
+    hosts: /^(?:(?:login|test)\.salesforce\.com|[a-z0-9-]+(?:\.[a-z0-9-]+)?\.my\.(?:salesforce|site)\.com)$/,
+  },
+  {
+    name: 'oracle',
+    title: 'Oracle Identity Cloud Service and OCI IAM',
+    note:
+      'The issuer in the document is `https://identity.oraclecloud.com/` for every domain. The gateway accepts it for an ' +
+      "issuer with the domain's own URL. ID tokens have several audiences without `azp`.",
+    hosts: /^(?:[a-z0-9-]+\.)*identity\.oraclecloud\.com$/,
+    issuers: /^https:\/\/(?:[a-z0-9-]+\.)*identity\.oraclecloud\.com(?::443)?\/?$/,
+    groupClaim: 'groups.name',
+    tolerate: ['no-azp'],
+  },
+  {
+    name: 'ory-hydra',
+    title: 'Ory Hydra and Ory Network',
+    note:
+      'Ory answers `invalid_scope` to scopes that the client does not have. The consent application decides which claims ' +
+      'the ID token has.',
+    hosts: /^[a-z0-9-]+\.projects\.oryapis\.com$/,
   },
   {
     name: 'github',

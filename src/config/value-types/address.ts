@@ -165,6 +165,17 @@ export const providerUrl: ValueType<string> = {
   format: (value) => value,
 }
 
+/** Returns whether a text is a URL whose credentials can be decoded. */
+function isProxyUrl(text: string): boolean {
+  try {
+    const { username, password } = new URL(text)
+    decodeURIComponent(`${username}:${password}`)
+    return true
+  } catch {
+    return false
+  }
+}
+
 /** `env`, `off`, or the URL of a forward proxy, which may have credentials. */
 export const outgoingProxy: ValueType<string> = {
   name: 'URL, `env` or `off`',
@@ -172,8 +183,7 @@ export const outgoingProxy: ValueType<string> = {
   parse(written, { refuse }) {
     if (written === 'env' || written === 'off') return written
     if (written === false || written === 'false') return 'off'
-    if (typeof written === 'string' && /^https?:\/\/[^/\\\s]+\/?$/.test(written) && URL.canParse(written))
-      return written
+    if (typeof written === 'string' && /^https?:\/\/[^/\\\s]+\/?$/.test(written) && isProxyUrl(written)) return written
     return refuse(`must be env, off or a URL such as http://proxy.example.com:3128, not ${quote(written)}`)
   },
   format: (value) => value,

@@ -1,3 +1,4 @@
+import { suggest } from '../suggest.ts'
 import { quote, type ValueType } from '../value-type.ts'
 
 interface TextOptions {
@@ -77,8 +78,13 @@ export function choice<const T extends string>(words: readonly T[]): ValueType<T
   return {
     name: words.map((word) => `\`${word}\``).join(', '),
     json: { enum: spellings },
-    parse: (written, { refuse }) =>
-      aliases.get(written) ?? refuse(`must be one of ${words.join(', ')}, not ${quote(written)}`),
+    parse(written, { refuse }) {
+      const word = aliases.get(written)
+      if (word !== undefined) return word
+      const near = typeof written === 'string' ? suggest(written, words) : null
+      const instead = near === null ? null : `did you mean ${near}?`
+      return refuse(`must be one of ${words.join(', ')}, not ${quote(written)}`, instead)
+    },
     format: (value) => (value === 'true' || value === 'false' ? value === 'true' : value),
   }
 }

@@ -1,4 +1,5 @@
 import { createPrivateKey, X509Certificate } from 'node:crypto'
+import { createSecureContext } from 'node:tls'
 import { type ConfigFile, quote, type ValueType } from '../value-type.ts'
 
 /**
@@ -45,6 +46,16 @@ function contains(what: 'certificate' | 'private key', content: Buffer): boolean
   try {
     if (what === 'private key') createPrivateKey(content)
     else if (new X509Certificate(content).raw.length === 0) return false
+    return true
+  } catch {
+    return false
+  }
+}
+
+/** Returns whether a private key is that of a certificate; both are PEM. */
+export function belongTogether(certificate: Buffer, key: Buffer): boolean {
+  try {
+    createSecureContext({ cert: certificate, key })
     return true
   } catch {
     return false

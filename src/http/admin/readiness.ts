@@ -1,4 +1,4 @@
-import type { Provider } from '../../oidc/provider.ts'
+import type { Providers } from '../../oidc/providers.ts'
 import { withDeadline } from '../../resilience/deadline.ts'
 import type { Store } from '../../store/store.ts'
 
@@ -12,7 +12,7 @@ export interface Readiness {
 }
 
 interface ReadinessServices {
-  readonly provider: Pick<Provider, 'peek'>
+  readonly providers: Pick<Providers, 'all'>
   readonly store: Pick<Store, 'ping'>
   readonly isDraining: () => boolean
 }
@@ -23,11 +23,11 @@ const STORE_TIMEOUT_MS = 2_000
  * Creates the check for `/readyz`. The gateway is ready if the provider has been discovered, the store responds, and the
  * gateway is not draining. The check never rejects.
  */
-export function createReadiness({ provider, store, isDraining }: ReadinessServices): () => Promise<Readiness> {
+export function createReadiness({ providers, store, isDraining }: ReadinessServices): () => Promise<Readiness> {
   return async () => {
     const draining = isDraining()
     const checks = {
-      provider: provider.peek() === null ? 'unavailable' : 'ok',
+      provider: providers.all.every((provider) => provider.peek() === null) ? 'unavailable' : 'ok',
       store: (await responds(store)) ? 'ok' : 'unavailable',
       draining,
     } as const

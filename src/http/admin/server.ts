@@ -2,7 +2,8 @@ import Fastify from 'fastify'
 import type { FastifyInstance } from 'fastify'
 import type { Config } from '../../config/schema.ts'
 import { Fault } from '../../errors.ts'
-import { announcedIssuer, type Provider } from '../../oidc/provider.ts'
+import { announcedIssuer } from '../../oidc/provider.ts'
+import type { Providers } from '../../oidc/providers.ts'
 import type { Sessions, SessionSummary } from '../../session/sessions.ts'
 import type { Log } from '../../telemetry/log.ts'
 import type { Metrics } from '../../telemetry/metrics.ts'
@@ -12,7 +13,7 @@ import type { Readiness } from './readiness.ts'
 
 interface AdminServices {
   readonly settings: AdminSettings
-  readonly provider: Provider
+  readonly providers: Providers
   readonly sessions: Sessions
   readonly metrics: Metrics
   readonly readiness: () => Promise<Readiness>
@@ -22,7 +23,7 @@ interface AdminServices {
 
 export function buildAdmin({
   settings,
-  provider,
+  providers,
   sessions,
   metrics,
   readiness,
@@ -47,7 +48,7 @@ export function buildAdmin({
   void app.register(async (scope) => {
     guardSessions(scope, settings, log)
     // Sessions store the issuer that the provider announces. The configured issuer may differ by a trailing slash.
-    registerSessionAdministration(scope, sessions, () => announcedIssuer(provider))
+    registerSessionAdministration(scope, sessions, () => announcedIssuer(providers.of({})))
   })
   return app
 }

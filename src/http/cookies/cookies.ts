@@ -3,7 +3,7 @@ import { isIP } from 'node:net'
 import type { FastifyInstance, FastifyReply } from 'fastify'
 import { LRUCache } from 'lru-cache'
 import { withoutBrackets } from '../../config/value-types/address.ts'
-import type { Config } from '../../config/schema.ts'
+import { providersOf, type Config } from '../../config/schema.ts'
 import { hostOf } from '../../gate/match.ts'
 import type { Facts, FinalDenial } from '../../gate/verdict.ts'
 import { readTicket, type Ticket } from '../../session/ticket.ts'
@@ -57,7 +57,7 @@ interface Binding {
 }
 
 export async function createCookies(app: FastifyInstance, config: Config): Promise<Cookies> {
-  const { session, publicUrl, provider } = config
+  const { session, publicUrl } = config
   const secure = isSecure(publicUrl)
   const { session: name, logins: loginNames, tries: triesName, cleared: clearedName, all } = cookieNames(config)
   const cookieSeconds = Math.ceil(session.lifetime / 1000) + COOKIE_GRACE_SECONDS
@@ -68,7 +68,8 @@ export async function createCookies(app: FastifyInstance, config: Config): Promi
   const domain = session.cookie.domain === null ? '' : `; Domain=${session.cookie.domain}`
   const sameSite = { lax: 'Lax', strict: 'Strict', none: 'None' }[session.cookie.sameSite]
   // Browsers send only SameSite=None cookies with a form_post, because it comes from the provider's site.
-  const loginSameSite = provider.responseMode.startsWith('form_post') ? 'None' : 'Lax'
+  const postsForms = providersOf(config).some(({ responseMode }) => responseMode.startsWith('form_post'))
+  const loginSameSite = postsForms ? 'None' : 'Lax'
 
   function openTicket(value: string): Ticket | null {
     const known = opened.get(value)

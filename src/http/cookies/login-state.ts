@@ -6,6 +6,8 @@ import { LOGIN_SECONDS } from './cookies.ts'
 export interface LoginState {
   /** Unique. The nonce and the code verifier are derived from it. */
   readonly id: string
+  /** The name of the provider that the login goes to. Missing with the key `provider`. */
+  readonly provider?: string
   /** The fingerprint of the browser's binding secret. */
   readonly browser: string
   readonly origin: string

@@ -1,14 +1,16 @@
 import { stepUpKey } from '../../gate/admit.ts'
 import { authorizationUrl, type LoginRequest } from '../../oidc/login.ts'
+import type { Provider } from '../../oidc/provider.ts'
 import type { Session } from '../../session/session.ts'
 import type { Context } from '../context.ts'
 import { fingerprint, loginSecrets, newStateId, userMark } from '../cookies/login-state.ts'
-import type { Services } from './endpoint.ts'
+import { callbackPath, type Services } from './endpoint.ts'
 
 interface LoginParameters extends Pick<
   LoginRequest,
   'prompt' | 'loginHint' | 'acrValues' | 'maxAge' | 'scope' | 'claims'
 > {
+  readonly provider: Provider
   readonly target: string
   readonly rejectedTarget?: string | undefined
   readonly silent: boolean
@@ -24,11 +26,12 @@ interface LoginParameters extends Pick<
  * like `authorizationUrl`.
  */
 export async function beginLogin(
-  { provider, cookies, loginStates, config }: Services,
+  { cookies, loginStates, config }: Services,
   { facts, now }: Context,
   parameters: LoginParameters,
 ): Promise<{ url: URL; setCookie: string }> {
   const {
+    provider,
     target,
     rejectedTarget,
     silent,
@@ -51,6 +54,7 @@ export async function beginLogin(
   const acrs = acrValues === undefined || acrValues === '' ? null : acrValues.split(' ')
   const state = loginStates.seal({
     id,
+    ...(provider.name === undefined ? {} : { provider: provider.name }),
     browser: fingerprint(binding),
     origin: facts.origin,
     target,
@@ -75,7 +79,7 @@ export async function beginLogin(
     }),
   })
   const url = await authorizationUrl(provider, {
-    redirectUri: `${facts.origin}${config.basePath}/callback`,
+    redirectUri: `${facts.origin}${config.basePath}/${callbackPath(provider)}`,
     state,
     ...loginSecrets(binding, id),
     acrValues,

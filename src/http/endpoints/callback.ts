@@ -8,6 +8,7 @@ import {
 } from '../../oidc/authorization-response.ts'
 import { redeemCode, requireIssuer, type LoginResult } from '../../oidc/callback.ts'
 import { revokeRefreshToken } from '../../oidc/logout.ts'
+import type { Provider } from '../../oidc/provider.ts'
 import { wasLoggedOut } from '../../session/provider-logout.ts'
 import { type Session } from '../../session/session.ts'
 import { absoluteEnd } from '../../session/lifetime.ts'
@@ -17,7 +18,7 @@ import { contextOf, type Context } from '../context.ts'
 import { LOGIN_SECONDS } from '../cookies/cookies.ts'
 import { fingerprint, isFresh, loginSecrets, type LoginState, userMark } from '../cookies/login-state.ts'
 import { findSession } from './current-session.ts'
-import { parametersOf, type Endpoint, type Services } from './endpoint.ts'
+import { callbackPath, parametersOf, type Endpoint, type Services } from './endpoint.ts'
 import { answerRefusal } from './login-error.ts'
 import { restartLogin, loginUrlOf } from './restart-login.ts'
 import { outcomeOf, sendOutcome, type Outcome } from './silent-login.ts'
@@ -38,26 +39,30 @@ const OUTCOMES = [
 ]
 
 /**
- * `GET` or `POST callback`: finishes a login.
+ * `GET` or `POST callback`: finishes a login. Each of several providers has a callback URL of its own, `callback/NAME`.
  * @see https://www.rfc-editor.org/rfc/rfc6749#section-4.1.2
  * @see https://openid.net/specs/oauth-v2-form-post-response-mode-1_0.html
+ * @see https://www.rfc-editor.org/rfc/rfc9700#section-4.4
  */
-export const callback: Endpoint = (services) => {
-  const { logins } = services.metrics
-  countFromZero(logins, OUTCOMES)
-  return async (request, reply) => {
-    try {
-      return await finishLogin(services, request, reply)
-    } catch (error) {
-      logins.inc({ outcome: error instanceof Fault ? error.code : 'internal_error' })
-      if (error instanceof Fault && error.code === 'login_failed' && error.status === 400)
-        error.loginUrl = loginUrlOf(services, contextOf(request).facts, stateOf(services, request)).href
-      throw error
+export function callback(provider: Provider): Endpoint {
+  return (services) => {
+    const { logins } = services.metrics
+    countFromZero(logins, OUTCOMES)
+    return async (request, reply) => {
+      try {
+        return await finishLogin(services, provider, request, reply)
+      } catch (error) {
+        logins.inc({ outcome: error instanceof Fault ? error.code : 'internal_error' })
+        if (error instanceof Fault && error.code === 'login_failed' && error.status === 400)
+          error.loginUrl = loginUrlOf(services, contextOf(request).facts, stateOf(services, request)).href
+        throw error
+      }
     }
   }
 }
 
 interface BoundCallback {
+  readonly provider: Provider
   readonly answer: CodeOrError
   readonly sealed: string
   readonly state: LoginState
@@ -72,13 +77,23 @@ type LoginEnd =
   /** The provider refused a login that is not silent. */
   | { readonly type: 'refused'; readonly answer: AuthorizationError }
 
-async function finishLogin(services: Services, request: FastifyRequest, reply: FastifyReply): Promise<FastifyReply> {
+async function finishLogin(
+  services: Services,
+  provider: Provider,
+  request: FastifyRequest,
+  reply: FastifyReply,
+): Promise<FastifyReply> {
   const state = stateOf(services, request)
   if (state === null) {
     const cause = new Error('the callback has no state, or a state that this gateway has not sealed')
     throw new Fault('login_failed', { cause, detail: NO_STATE })
   }
-  const end = await completeLogin(services, request, state)
+  // A provider that an attacker controls must not receive the code of another provider.
+  if (state.provider !== provider.name) {
+    const cause = new Error(`the login began with the provider ${state.provider}, but the callback is that of another`)
+    throw new Fault('login_failed', { cause, detail: NO_STATE })
+  }
+  const end = await completeLogin(services, provider, request, state)
   switch (end.type) {
     case 'logged-in':
       return sendToTarget(services, request, reply, state, end.session)
@@ -99,7 +114,12 @@ function stateOf({ loginStates }: Services, request: FastifyRequest): LoginState
   return loginStates.open(parametersOf(request).get('state') ?? '')
 }
 
-async function completeLogin(services: Services, request: FastifyRequest, state: LoginState): Promise<LoginEnd> {
+async function completeLogin(
+  services: Services,
+  provider: Provider,
+  request: FastifyRequest,
+  state: LoginState,
+): Promise<LoginEnd> {
   const context = contextOf(request)
   const parameters = parametersOf(request)
   const answer = readAuthorizationResponse(parameters)
@@ -114,7 +134,7 @@ async function completeLogin(services: Services, request: FastifyRequest, state:
   if (problem !== null) return failed('error', problem)
 
   const sealed = parameters.get('state') ?? ''
-  const result = await redeem(services, request, { answer, sealed, state, secret: binding.secret })
+  const result = await redeem(services, request, { provider, answer, sealed, state, secret: binding.secret })
   if (result.type !== 'redeemed') return result
   // A silent login must not change the user, because the surrounding page shows the data of the previous one.
   const { login } = result
@@ -136,14 +156,14 @@ function failed(outcome: Outcome, problem = 'the login failed'): Extract<LoginEn
 }
 
 async function redeem(
-  { provider, config }: Services,
+  { config }: Services,
   request: FastifyRequest,
-  { answer, sealed, state, secret }: BoundCallback,
+  { provider, answer, sealed, state, secret }: BoundCallback,
 ): Promise<
   { readonly type: 'redeemed'; readonly login: LoginResult } | Extract<LoginEnd, { type: 'failed' | 'refused' }>
 > {
   const { acrValues, maxAge } = state
-  const redirectUri = `${state.origin}${config.basePath}/callback`
+  const redirectUri = `${state.origin}${config.basePath}/${callbackPath(provider)}`
   const checks = {
     redirectUri,
     state: sealed,
@@ -282,7 +302,7 @@ async function replaceSession(
   result: LoginResult,
   state: LoginState,
 ): Promise<Session> {
-  const { sessions, provider, streams, log } = services
+  const { sessions, providers, streams, log } = services
   const user = userOf(result)
   const current = await findSession(services, request)
   // Tabs that begin a login at the same time finish one after the other. A new session each time would fail the requests
@@ -294,7 +314,7 @@ async function replaceSession(
   const session = await sessions.create(result, state.origin, now, state.stepUp).catch((error: unknown) => {
     // Revokes the new refresh token, because its session was not saved, unless the same user's previous session may
     // depend on the same grant.
-    if (before?.user !== user) void revokeRefreshToken(provider, result.tokens.refreshToken, log)
+    if (before?.user !== user) void revokeRefreshToken(providers.of(result), result.tokens.refreshToken, log)
     throw error
   })
   if (before !== null && before.user === user) streams.move(before.id, session)
@@ -302,6 +322,6 @@ async function replaceSession(
   // Does not revoke an old refresh token of the same user. It may share a grant with the new refresh token, and a
   // revocation would end that grant.
   if (current !== null && userMark(current) !== user)
-    void revokeRefreshToken(provider, current.tokens.refreshToken, log)
+    void revokeRefreshToken(providers.of(current), current.tokens.refreshToken, log)
   return session
 }

@@ -3,6 +3,7 @@ import type { Config } from '../../config/schema.ts'
 import type { RouteTable } from '../../gate/match.ts'
 import type { Gate } from '../../gate/pipeline.ts'
 import type { Provider } from '../../oidc/provider.ts'
+import type { Providers } from '../../oidc/providers.ts'
 import type { Sessions } from '../../session/sessions.ts'
 import type { Store } from '../../store/store.ts'
 import type { Log } from '../../telemetry/log.ts'
@@ -17,7 +18,7 @@ export interface Services {
   readonly config: Config
   readonly routes: RouteTable
   readonly gate: Gate
-  readonly provider: Provider
+  readonly providers: Providers
   readonly store: Store
   readonly sessions: Sessions
   readonly refresher: Refresher
@@ -33,6 +34,11 @@ export interface Services {
 export interface LogoutState {
   /** The path, query and fragment of the page after the logout, or `null` for the signed-out page. */
   readonly target: string | null
+}
+
+/** Returns the path of a provider's callback below the base path. */
+export function callbackPath({ name }: Pick<Provider, 'name'>): string {
+  return name === undefined ? 'callback' : `callback/${name}`
 }
 
 export type Endpoint = (services: Services) => (request: FastifyRequest, reply: FastifyReply) => unknown

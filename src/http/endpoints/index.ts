@@ -9,7 +9,7 @@ import type { Limits } from '../rate-limit.ts'
 import { POST_KEPT_FORM_PATH, postKeptForm } from '../answers/post-kept-form.ts'
 import { autoScript, clientScript, clientTypes } from './browser-scripts.ts'
 import { callback } from './callback.ts'
-import type { Endpoint, Services } from './endpoint.ts'
+import { callbackPath, type Endpoint, type Services } from './endpoint.ts'
 import { login } from './login.ts'
 import { logout, logoutCallback, logoutLocal } from './logout.ts'
 import { silent } from './silent-login.ts'
@@ -29,7 +29,6 @@ const table: readonly Entry[] = [
   { path: 'login', methods: ['GET'], endpoint: login, limit: 'login', effect: true },
   { path: 'start', methods: ['GET'], endpoint: login, limit: 'login', effect: true },
   { path: 'sign_in', methods: ['GET'], endpoint: login, limit: 'login', effect: true },
-  { path: 'callback', methods: ['GET', 'POST'], endpoint: callback, limit: 'callback', effect: true },
   { path: 'logout', methods: ['GET', 'POST'], endpoint: logout, limit: 'session', effect: true },
   { path: 'sign_out', methods: ['GET', 'POST'], endpoint: logout, limit: 'session', effect: true },
   { path: 'logout/callback', methods: ['GET'], endpoint: logoutCallback, limit: 'session', effect: false },
@@ -54,6 +53,17 @@ const table: readonly Entry[] = [
   },
   { path: 'userinfo', methods: ['GET'], endpoint: userinfo, limit: 'session', effect: false },
 ]
+
+/** Returns the callbacks: `callback`, or `callback/NAME` for each of several providers. */
+function callbacksOf({ providers }: Services): Entry[] {
+  return providers.all.map((provider) => ({
+    path: callbackPath(provider),
+    methods: ['GET', 'POST'],
+    endpoint: callback(provider),
+    limit: 'callback',
+    effect: true,
+  }))
+}
 
 const MAX_FORM_BYTES = 64 * 1024
 const BODY_TIMEOUT_MS = 30_000
@@ -80,7 +90,7 @@ export function registerEndpoints(app: FastifyInstance, services: Services, limi
     payload.resume()
     done(null, null)
   })
-  for (const { path, methods, endpoint, limit, effect } of table) {
+  for (const { path, methods, endpoint, limit, effect } of [...table, ...callbacksOf(services)]) {
     const url = `${services.config.basePath}/${path}`
     const answer = endpoint(services)
     const handler = (request: FastifyRequest, reply: FastifyReply): unknown =>

@@ -2,8 +2,6 @@ import type { FastifyReply, FastifyRequest } from 'fastify'
 import { Fault } from '../../errors.ts'
 import { challenge, loginUrlFor } from '../../gate/challenge.ts'
 import { returnTarget } from '../../gate/return-target.ts'
-import { mayHaveIssued } from '../../oidc/issuer.ts'
-import { announcedIssuer } from '../../oidc/provider.ts'
 import { contextOf, type Context } from '../context.ts'
 import { kindOf } from '../answers/send.ts'
 import { fingerprint } from '../cookies/login-state.ts'
@@ -43,7 +41,7 @@ export const login: Endpoint = (services) => async (request, reply) => {
   // A third party that initiates a login sends the issuer:
   // https://openid.net/specs/openid-connect-core-1_0.html#ThirdPartyInitiatedLogin
   const issuer = parameters.get('iss')
-  if (issuer !== null && !mayHaveIssued(announcedIssuer(services.provider), issuer))
+  if (issuer !== null && services.providers.issuing(issuer).length === 0)
     throw new Fault('login_failed', {
       cause: new Error('a login with another provider was requested'),
       detail: OTHER_PROVIDER,
@@ -67,6 +65,7 @@ export const login: Endpoint = (services) => async (request, reply) => {
   const rejectedTarget = target === null ? fingerprint(requestedTarget(parameters) ?? '/') : undefined
   breakLoop(services, request, reply, rejectedTarget ?? target ?? '/')
   const { url, setCookie } = await beginLogin(services, context, {
+    provider: services.providers.of({}),
     target: target ?? '/',
     rejectedTarget,
     silent: false,

@@ -20,7 +20,7 @@ const CROSS_ORIGIN_LOGOUT = { reason: 'cross-origin', logout: true } as const
  * @see https://openid.net/specs/openid-connect-rpinitiated-1_0.html
  */
 export const logout: Endpoint = (services) => async (request, reply) => {
-  const { answers, config, logoutStates, provider } = services
+  const { answers, config, logoutStates, providers } = services
   const context = contextOf(request)
   const { facts } = context
   const kind = kindOf(request, config)
@@ -32,8 +32,8 @@ export const logout: Endpoint = (services) => async (request, reply) => {
       : sendConfirmation(services, request, reply, target)
 
   const ended = await endSessions(services, request, reply, 'logout')
-  for (const { tokens } of ended) void revokeRefreshToken(provider, tokens.refreshToken, services.log)
-  const url = endSessionUrl(provider, {
+  for (const session of ended) void revokeRefreshToken(providers.of(session), session.tokens.refreshToken, services.log)
+  const url = endSessionUrl(providers.of(ended[0] ?? {}), {
     // Sends no hint if two sessions have ended, because an attacker may have planted one of them. Without a hint, the
     // provider asks the user.
     idTokenHint: (ended.length === 1 ? ended[0]?.idToken : null) ?? null,

@@ -44,8 +44,13 @@ export const userinfo: Endpoint = (services) => async (request, reply) => {
   return reply.header('cache-control', 'no-store').send(found.claims)
 }
 
-function describe({ sessions, refresher, config }: Services, current: Session, now: number): Record<string, unknown> {
+function describe(
+  { sessions, refresher, config, providers }: Services,
+  current: Session,
+  now: number,
+): Record<string, unknown> {
   const { tokens } = current
+  const { sessionCheck } = providers.of(current).settings
   const timeout = timeoutAt(sessions.policy, current)
   const refreshable = tokens.refreshToken !== null
   const due = refreshable ? dueAt(current, config.session.refreshBefore, now) : null
@@ -70,9 +75,7 @@ function describe({ sessions, refresher, config }: Services, current: Session, n
       refreshable,
       last_refresh_error: refresher.lastError(current),
     },
-    ...(config.provider.sessionCheck === null
-      ? {}
-      : { provider: { check_every_seconds: Math.ceil(config.provider.sessionCheck / 1000) } }),
+    ...(sessionCheck === null ? {} : { provider: { check_every_seconds: Math.ceil(sessionCheck / 1000) } }),
   }
 }
 

@@ -32,14 +32,15 @@ export const silent: Endpoint = (services) => async (request, reply) => {
   // A script cannot follow the redirect to another origin.
   if (['script', 'websocket'].includes(kindOf(request, services.config)))
     return sendOutcome(services, request, reply, 'error')
-  if (userApiOf(services.provider.settings) !== null)
-    return sendOutcome(services, request, reply, 'login_required')
   try {
     const before = await findSession(services, request)
     const keep = parameters.has('keep')
-    if (keep && before === null) return sendOutcome(services, request, reply, 'login_required')
+    const provider = services.providers.of(before ?? {})
+    if ((keep && before === null) || userApiOf(provider.settings) !== null)
+      return sendOutcome(services, request, reply, 'login_required')
     const pageUser = parameters.get('user') ?? ''
     const { url, setCookie } = await beginLogin(services, context, {
+      provider,
       target: `${services.config.basePath}/${SILENT_DONE}`,
       silent: true,
       keep,

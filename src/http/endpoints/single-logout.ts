@@ -1,6 +1,5 @@
 import type { FastifyReply, FastifyRequest } from 'fastify'
 import { Fault } from '../../errors.ts'
-import { mayHaveIssued } from '../../oidc/issuer.ts'
 import { readLogoutToken } from '../../oidc/logout-token.ts'
 import { announcedIssuer } from '../../oidc/provider.ts'
 import { isIdentifier } from '../../oidc/token-set.ts'
@@ -9,7 +8,7 @@ import { endLogin } from '../../session/provider-logout.ts'
 import { contextOf } from '../context.ts'
 import { queryOf, type Endpoint, type Services } from './endpoint.ts'
 
-/** How long a `jti` is stored. Logout tokens are accepted for a shorter time. */
+/** How long a `jti` is stored. Logout tokens are accepted for a shorter time, except for the clock tolerance. */
 const REPLAY_WINDOW_MS = 15 * 60_000
 
 /**
@@ -24,11 +23,12 @@ const MINUTE_MS = 60_000
  * @see https://openid.net/specs/openid-connect-backchannel-1_0.html#BCRequest
  */
 export const backchannelLogout: Endpoint = (services) => async (request, reply) => {
-  const { provider, store, sessions } = services
+  const { providers, store, sessions } = services
   const tokens = request.body instanceof URLSearchParams ? request.body.getAll('logout_token') : []
   const [token] = tokens
   if (token === undefined || tokens.length > 1)
     throw new Fault('logout_refused', { cause: new Error(`there are ${tokens.length} logout_tokens, not one`) })
+  const provider = providers.of({})
   const wanted = await readLogoutToken(provider, token)
   const jti = JSON.stringify(['logout token', wanted.issuer, wanted.jti])
   if ((await store.getNote(jti)) !== null) {
@@ -40,7 +40,7 @@ export const backchannelLogout: Endpoint = (services) => async (request, reply) 
   }
   const ended = await endLogin(store, sessions, { ...wanted, at: Date.now() }, 'backchannel')
   // The `jti` is stored last, so that the provider can repeat a request that failed with 503.
-  await store.setNote(jti, 'done', REPLAY_WINDOW_MS)
+  await store.setNote(jti, 'done', REPLAY_WINDOW_MS + 2 * provider.settings.clockTolerance)
   request.log.info({ event: 'logout', id: request.id, channel: 'back', ended }, 'the provider has ended sessions')
   contextOf(request).verdict = 'logout'
   return reply.header('cache-control', 'no-store').code(200).send()
@@ -57,16 +57,16 @@ export const frontchannelLogout: Endpoint = (services) => {
 }
 
 async function answerFrame(
-  { provider, store, sessions }: Services,
+  { providers, store, sessions }: Services,
   mayNote: () => boolean,
   request: FastifyRequest,
   reply: FastifyReply,
 ): Promise<FastifyReply> {
   const parameters = queryOf(request)
   const [issuers, [sid, ...moreSids]] = [parameters.getAll('iss'), parameters.getAll('sid')]
-  const issuer = announcedIssuer(provider)
+  const issuer = announcedIssuer(providers.of({}))
   // Entra sends only `sid`, which cannot be guessed, so it is sufficient with a single provider.
-  const isOther = issuers.length > 1 || (issuers[0] !== undefined && !mayHaveIssued(issuer, issuers[0]))
+  const isOther = issuers.length > 1 || (issuers[0] !== undefined && providers.issuing(issuers[0]).length === 0)
   if (isOther || !isIdentifier(sid) || moreSids.length > 0)
     throw new Fault('logout_refused', { cause: new Error('iss and sid do not name a session of this provider') })
   const logout = { issuer, sid, subject: null, at: Date.now(), unnoted: !mayNote() }

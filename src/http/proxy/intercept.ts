@@ -1,6 +1,7 @@
 import { isRepeatedStepUp, withRequirements } from '../../gate/admit.ts'
 import type { CompiledRoute, Denial, RequestKind } from '../../gate/verdict.ts'
 import type { Provider } from '../../oidc/provider.ts'
+import type { Providers } from '../../oidc/providers.ts'
 import type { Session } from '../../session/session.ts'
 import type { StepUp } from '../../token/denial.ts'
 
@@ -50,8 +51,8 @@ export interface LoginRedirects {
   matches(route: CompiledRoute, status: number, location: string | null): boolean
 }
 
-/** Compiles the routes' `loginRedirects`. The provider's authorization endpoint always counts as a login. */
-export function compileLoginRedirects(routes: readonly CompiledRoute[], provider: Provider): LoginRedirects {
+/** Compiles the routes' `loginRedirects`. A provider's authorization endpoint always counts as a login. */
+export function compileLoginRedirects(routes: readonly CompiledRoute[], { all }: Providers): LoginRedirects {
   const patterns = routes.map((route) => route.loginRedirects.map(toPattern))
   return {
     matches(route, status, location) {
@@ -60,17 +61,20 @@ export function compileLoginRedirects(routes: readonly CompiledRoute[], provider
       const written = URL.canParse(location) ? [location, new URL(location).href] : [location]
       return (
         (patterns[route.index] ?? []).some((pattern) => written.some((one) => pattern.test(one))) ||
-        isAuthorizationEndpoint(provider, location)
+        all.some((provider) => isAuthorizationEndpoint(provider, location))
       )
     },
   }
 }
 
 function isAuthorizationEndpoint(provider: Provider, location: string): boolean {
-  const endpoint = provider.peek()?.configuration.serverMetadata().authorization_endpoint
-  if (endpoint === undefined || !URL.canParse(location)) return false
-  const [theirs, ours] = [new URL(location), new URL(endpoint)]
-  return theirs.origin === ours.origin && theirs.pathname === ours.pathname
+  const endpoints = provider.peek()?.authorizationEndpoints ?? []
+  if (endpoints.length === 0 || !URL.canParse(location)) return false
+  const { origin, pathname } = new URL(location)
+  return endpoints.some((endpoint) => {
+    const known = new URL(endpoint)
+    return origin === known.origin && pathname === known.pathname
+  })
 }
 
 /** Compiles a pattern: `**` matches anything, `*` one segment, and a final `/**` may match nothing. Ignores the query. */
