@@ -24,7 +24,7 @@ const UNAVAILABLE: readonly Unavailable[] = [
   },
   {
     path: ['provider', 'responseMode'],
-    isUsed: ({ provider }) => provider.responseMode !== 'query',
+    isUsed: ({ provider }) => provider.responseMode !== null && provider.responseMode !== 'query',
     needs: 'response modes',
   },
   {

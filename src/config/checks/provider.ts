@@ -1,4 +1,4 @@
-import { isForAllTenants, userApiOf } from '../presets/apply.ts'
+import { isForAllTenants, presetOf, userApiOf } from '../presets/apply.ts'
 import type { KeyPath } from '../key-path.ts'
 import type { Finding } from '../problems.ts'
 import type { ResolvedConfig } from '../schema.ts'
@@ -7,11 +7,10 @@ import { belongTogether } from '../value-types/secret.ts'
 import type { PlacedRoute, Rule } from './rule.ts'
 
 function findIssuer({ provider }: ResolvedConfig): Finding[] {
-  if (provider.issuer === null) {
-    const instead = 'set it here, or set GATEHOUSE_PROVIDER_ISSUER'
-    return [{ path: ['provider', 'issuer'], part: 'key', message: 'is required', instead }]
-  }
-  return []
+  // If another key of the provider is invalid, the preset has not been applied.
+  if (provider.issuer !== null || presetOf(provider)?.issuer !== undefined) return []
+  const instead = 'set it here, or set GATEHOUSE_PROVIDER_ISSUER'
+  return [{ path: ['provider', 'issuer'], part: 'key', message: 'is required', instead }]
 }
 
 function findPlainHttp({ provider }: ResolvedConfig): Finding[] {
