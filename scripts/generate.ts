@@ -1,6 +1,7 @@
 import { readFileSync, writeFileSync } from 'node:fs'
 import { jsonSchema } from './json-schema.ts'
 import { withMigrationTables } from './migration-tables.ts'
+import { withPresetTables } from './preset-tables.ts'
 import { reference } from './reference.ts'
 
 const fromRoot = (path: string): URL => new URL(`../${path}`, import.meta.url)
@@ -10,6 +11,7 @@ const generated: Record<string, string> = {
   'config/gatehouse.schema.json': `${JSON.stringify(jsonSchema(), null, 2)}\n`,
   'docs/configuration.md': reference(example),
   'docs/migrating.md': withMigrationTables(readFileSync(fromRoot('docs/migrating.md'), 'utf8')),
+  'docs/providers.md': withPresetTables(readFileSync(fromRoot('docs/providers.md'), 'utf8')),
 }
 
 function current(path: string): string | null {

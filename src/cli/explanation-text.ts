@@ -1,4 +1,4 @@
-import { isForAllTenants } from '../config/presets/apply.ts'
+import { isForAllTenants, presetOf } from '../config/presets/apply.ts'
 import type { ProviderSettings } from '../config/schema.ts'
 import { claimAt } from '../gate/admit.ts'
 import { parseTemplate, whyNoHeader } from '../gate/header-template.ts'
@@ -15,9 +15,12 @@ export function whyTokenRefused(
   const { iss, aud, exp, nbf, iat } = claims
   const audience = aud === undefined ? null : [aud].flat()
   // The issuers of a provider for all tenants are known only from its metadata.
-  const issuing = providers.find(
-    (provider) => iss === undefined || iss === provider.issuer || isForAllTenants(provider),
-  )
+  const mayIssue = (provider: ProviderSettings): boolean =>
+    iss === undefined ||
+    iss === provider.issuer ||
+    isForAllTenants(provider) ||
+    (typeof iss === 'string' && presetOf(provider)?.issuers?.test(iss) === true)
+  const issuing = providers.find(mayIssue)
   if (issuing === undefined)
     return `the token’s iss is ${JSON.stringify(iss)}, the provider’s is ${providers.map(({ issuer }) => issuer).join(' or ')}`
   if (audience !== null && !audience.some((one) => audiences.some((wanted) => wanted === one))) {

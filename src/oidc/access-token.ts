@@ -1,7 +1,9 @@
 import { createHash } from 'node:crypto'
-import { errors, type JWTPayload } from 'jose'
+import { decodeJwt, errors, type JWTPayload } from 'jose'
 import { LRUCache } from 'lru-cache'
+import { presetOf } from '../config/presets/apply.ts'
 import { Fault, causes } from '../errors.ts'
+import { accessTokenIssuers, mayHaveIssued } from './issuer.ts'
 import { jwtType } from './jwks.ts'
 import type { Providers } from './providers.ts'
 import { isUnreachable } from './oauth-errors.ts'
@@ -50,16 +52,19 @@ export function createAccessTokens(providers: Providers): AccessTokens {
       if (!TYPES.has(type)) return refused(`its typ is ${shown(type)}, not at+jwt`)
       const provider = providers.of({})
       const { configuration, keys } = await provider.discovered()
+      const server = configuration.serverMetadata()
+      const preset = presetOf(provider.settings, server.token_endpoint)
+      let issuer = server.issuer
       try {
-        const claims = await keys.verify(
-          token,
-          {
-            issuer: configuration.serverMetadata().issuer,
-            audience: [...audiences],
-            requiredClaims: ['exp', 'sub'],
-          },
-          now,
-        )
+        const { iss, aud } = decodeJwt(token)
+        issuer = accessTokenIssuers(server, preset).find((one) => mayHaveIssued(one, iss ?? '')) ?? issuer
+        const audienceClaim = aud === undefined ? preset?.audienceClaim : undefined
+        const audience = audienceClaim === undefined ? { audience: [...audiences] } : {}
+        const claims = await keys.verify(token, { issuer, ...audience, requiredClaims: ['exp', 'sub'] }, now)
+        if (audienceClaim !== undefined && !audiences.includes(String(claims[audienceClaim])))
+          return refused(
+            `its ${audienceClaim} is ${shown(claims[audienceClaim])}, not ${audiences.map(shown).join(' or ')}`,
+          )
         // The gateway does not check that the client has the key to which the token is bound, so the token may be stolen:
         // https://www.rfc-editor.org/rfc/rfc7800#section-3
         if ('cnf' in claims) return refused('it is bound to a key of the client (cnf)')
@@ -71,7 +76,7 @@ export function createAccessTokens(providers: Providers): AccessTokens {
         return claims
       } catch (error) {
         if (isUnreachable(error)) throw new Fault('provider_unavailable', { cause: error })
-        return refused(whyRefused(error, configuration.serverMetadata().issuer, audiences))
+        return refused(whyRefused(error, issuer, audiences))
       }
     },
   }

@@ -1,8 +1,9 @@
-import { authorizationCodeGrant, type TokenEndpointResponse } from 'openid-client'
+import { authorizationCodeGrant } from 'openid-client'
 import { userApiOf } from '../config/presets/apply.ts'
 import { Fault } from '../errors.ts'
 import type { CodeOrError } from './authorization-response.ts'
 import { groupsOf, verifiedClaims } from './claims.ts'
+import { deriveDpopKey } from './dpop.ts'
 import { readIdToken, requireNonce } from './id-token.ts'
 import { isTemplate, withOrigin } from './issuer.ts'
 import { announcedIssuer, isIssuer, type Discovered, type Provider } from './provider.ts'
@@ -39,6 +40,8 @@ export interface LoginChecks {
   readonly state: string
   readonly nonce: string
   readonly codeVerifier: string
+  /** The secret from which the login's DPoP key is derived. */
+  readonly dpopSecret: string
   /** The requested maximum age in seconds, or `null`. */
   readonly maxAge: number | null
   /** The requested `acr` values, one of which the ID token must have, or `null`. */
@@ -85,16 +88,24 @@ export async function redeemCode(
     // `requireIssuer` has already checked the response's own `iss`.
     iss: found.configuration.serverMetadata().issuer,
   }).toString()
+  const dpopKey = provider.settings.dpop === 'on' ? deriveDpopKey(checks.dpopSecret) : null
   try {
-    const response = await authorizationCodeGrant(found.configuration, url, {
-      expectedState: checks.state,
-      ...(tolerate.includes('no-pkce') ? {} : { pkceCodeVerifier: checks.codeVerifier }),
-    })
+    const response = await authorizationCodeGrant(
+      found.configuration,
+      url,
+      {
+        expectedState: checks.state,
+        ...(tolerate.includes('no-pkce') ? {} : { pkceCodeVerifier: checks.codeVerifier }),
+      },
+      undefined,
+      await found.proofs.optionsFor(found.configuration, dpopKey),
+    )
+    const tokens = toTokenSet(response, now, null, dpopKey)
+    found.warnings.checkOfflineToken(response)
     const identity =
       userApiOf(provider.settings) === null
-        ? await identityFromIdToken(provider, found, answer, response, checks, now)
-        : await identityFromApi(provider, found, response, checks, now)
-    const tokens = toTokenSet(response, now)
+        ? await identityFromIdToken(provider, found, answer, response[UNVERIFIED_ID_TOKEN], tokens, checks, now)
+        : await identityFromApi(provider, found, tokens, checks, now)
     const groups = checks.identityOnly ? null : await groupsOf(provider, found, identity.claims, tokens, now)
     return groups === null
       ? { ...identity, tokens }
@@ -110,18 +121,17 @@ async function identityFromIdToken(
   provider: Provider,
   found: Discovered,
   answer: CodeOrError,
-  response: TokenEndpointResponse,
+  unverified: unknown,
+  tokens: TokenSet,
   checks: LoginChecks,
   now: number,
 ): Promise<UserIdentity> {
-  found.warnings.checkOfflineToken(response)
-  const { [UNVERIFIED_ID_TOKEN]: unverified } = response
   if (unverified === undefined) throw new Error('the token response has no ID token')
   const { idToken, idTokenClaims } = readIdToken(unverified, provider, found)
   const { iss, sub, exp, acr, auth_time: authTime } = idTokenClaims
   requireNonce(idTokenClaims, checks.nonce, provider.settings.tolerate.includes('missing-nonce'))
   if (!isIdentifier(sub)) throw new Error('the ID token’s sub is empty or too long')
-  const claims = await verifiedClaims(provider, found, { idToken, idTokenClaims, accessToken: response.access_token })
+  const claims = await verifiedClaims(provider, found, { idToken, idTokenClaims, tokens })
   if (answer.iss !== null && !namesOf(iss, provider).includes(answer.iss))
     throw new Fault('login_failed', { cause: new Error(`the callback has iss ${answer.iss}, the ID token ${iss}`) })
   requireAcr(checks.acrValues, acr)
@@ -141,7 +151,7 @@ async function identityFromIdToken(
 async function identityFromApi(
   { settings }: Provider,
   found: Discovered,
-  { access_token: accessToken }: TokenEndpointResponse,
+  { accessToken }: TokenSet,
   checks: LoginChecks,
   now: number,
 ): Promise<UserIdentity> {

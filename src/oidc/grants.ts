@@ -1,5 +1,5 @@
 import { decodeJwt } from 'jose'
-import { refreshTokenGrant, type TokenEndpointResponse } from 'openid-client'
+import { refreshTokenGrant } from 'openid-client'
 import { userApiOf } from '../config/presets/apply.ts'
 import { causes } from '../errors.ts'
 import { withDeadline } from '../resilience/deadline.ts'
@@ -62,13 +62,15 @@ export async function refreshTokens(
   // A store may contain sessions from an earlier configuration. Their refresh tokens must not reach this provider.
   if (!mayHaveIssued(found.configuration.serverMetadata().issuer, previous.issuer))
     throw new ForeignIdentity(`the session belongs to another provider: ${previous.issuer}`)
-  const response = await refreshTokenGrant(found.configuration, refreshToken).catch(async (error: unknown) => {
+  const { configuration, proofs } = found
+  const proof = await proofs.optionsFor(configuration, previous.tokens.dpopKey ?? null)
+  const response = await refreshTokenGrant(configuration, refreshToken, {}, proof).catch(async (error: unknown) => {
     const rotated = refreshTokenFromError(error)
     if (rotated !== null && rotated !== refreshToken) await saveRefreshToken(rotated)
     throw error
   })
   const tokens = toTokenSet(response, now, previous.tokens)
-  const user = userAfterRefresh(provider, found, log, previous, response, tokens, now)
+  const user = userAfterRefresh(provider, found, log, previous, tokens, response[UNVERIFIED_ID_TOKEN], now)
   if (tokens.refreshToken !== null && tokens.refreshToken !== refreshToken) {
     // The old refresh token is spent, so the new one must not be lost if this process ends while it waits for keys or
     // userinfo.
@@ -87,8 +89,8 @@ async function userAfterRefresh(
   found: Discovered,
   log: Log,
   previous: Previous,
-  response: TokenEndpointResponse,
   tokens: TokenSet,
+  idToken: unknown,
   now: number,
 ): Promise<RefreshResult> {
   const logUnchanged = (error: unknown): null => {
@@ -102,10 +104,12 @@ async function userAfterRefresh(
     return { tokens, identity: null, claims, areClaimsStale: claims === null }
   }
   const { identity, claims } =
-    (await identityOf(provider, found, previous, response).catch(logUnchanged)) ?? NOTHING_NEW
+    (await identityOf(provider, found, previous, tokens, idToken).catch(logUnchanged)) ?? NOTHING_NEW
   if (provider.settings.groupsFrom === null) return { tokens, identity, claims, areClaimsStale: false }
   const current = claims ?? previous.claims
-  const read = await groupsOf(provider, found, current, tokens, now).catch(logUnchanged)
+  // The ID token of a refresh may lack the user's address.
+  const known = { ...previous.claims, ...current }
+  const read = await groupsOf(provider, found, known, tokens, now).catch(logUnchanged)
   return {
     tokens: read?.tokens ?? tokens,
     identity,
@@ -132,15 +136,16 @@ async function identityOf(
   provider: Provider,
   found: Discovered,
   previous: Previous,
-  { access_token: accessToken, [UNVERIFIED_ID_TOKEN]: idToken }: TokenEndpointResponse,
+  tokens: TokenSet,
+  idToken: unknown,
 ): Promise<Pick<RefreshResult, 'identity' | 'claims'>> {
   if (idToken === undefined) {
-    const claims = await freshUserInfo(provider, found, previous, accessToken)
+    const claims = await freshUserInfo(provider, found, previous, tokens)
     return { identity: null, claims: claims === null ? null : keepLoginClaims(previous.claims, claims) }
   }
   requireSameIdentity(idToken, provider.settings.clientId, previous)
   const identity = readIdToken(idToken, provider, found)
-  const claims = await verifiedClaims(provider, found, { ...identity, accessToken })
+  const claims = await verifiedClaims(provider, found, { ...identity, tokens })
   return { identity, claims: keepLoginClaims(previous.claims, claims) }
 }
 
@@ -169,11 +174,11 @@ async function freshUserInfo(
   provider: Provider,
   found: Discovered,
   { idToken, subject }: Previous,
-  accessToken: string,
+  tokens: TokenSet,
 ): Promise<Claims | null> {
   if (!provider.settings.userinfo) return null
   const signed: Claims = idToken === null ? {} : decodeJwt(idToken)
-  return { ...(await userinfo(provider, found, accessToken, subject)), ...signed }
+  return { ...(await userinfo(provider, found, tokens, subject)), ...signed }
 }
 
 function keepLoginClaims(before: Claims, fresh: Claims): Claims {

@@ -1,7 +1,11 @@
 import type { JWTPayload } from 'jose'
+import type { ServerMetadata } from 'openid-client'
+import type { Preset } from '../config/presets/table.ts'
 
 /** The placeholder for the tenant id in the issuer of a multi-tenant provider, such as Entra. */
 const TENANT = '{tenantid}'
+
+const TENANT_ID = /^https?:\/\/[^/]+\/([0-9a-f-]{36})\//
 
 /**
  * Returns whether the issuer in a provider's metadata is a template. The tokens then contain the issuer of their
@@ -13,7 +17,7 @@ export function isTemplate(issuer: string): boolean {
 
 /** Returns the template for an issuer of Microsoft Entra ID that covers several tenants, such as `…/common/v2.0`. */
 export function templateOf(issuer: string): string {
-  return issuer.replace(/(?<=^https:\/\/[^/]+\/)[^/]+/, TENANT)
+  return issuer.replace(/(?<=^https?:\/\/[^/]+\/)[^/]+/, TENANT)
 }
 
 /** Returns the issuer of one tenant if `issuer` is a template, otherwise `issuer` itself. */
@@ -42,4 +46,20 @@ export function mayHaveIssued(issuer: string, iss: string): boolean {
   if (suffix === undefined) return iss === prefix
   const matches = iss.startsWith(prefix) && iss.endsWith(suffix)
   return matches && /^[\w.-]+$/.test(iss.slice(prefix.length, iss.length - suffix.length))
+}
+
+/**
+ * Returns the issuers or templates that access tokens of a provider may name: its own, `access_token_issuer` of the
+ * metadata, and the one of its preset for the same tenant.
+ * @see https://learn.microsoft.com/openspecs/windows_protocols/ms-oidce/586de7dd-3385-47c7-93a2-935d9e90441c
+ */
+export function accessTokenIssuers(server: ServerMetadata, preset: Preset | null): string[] {
+  const { issuer, access_token_issuer: other } = server
+  const tenant = TENANT_ID.exec(issuer)?.[1] ?? (isTemplate(issuer) ? TENANT : null)
+  const ofPreset = preset?.accessTokenIssuer
+  return [
+    issuer,
+    ...(typeof other === 'string' ? [other] : []),
+    ...(ofPreset === undefined || tenant === null ? [] : [issuerOfTenant(ofPreset, tenant)]),
+  ]
 }

@@ -8,6 +8,7 @@ import { groupScopes, presetOf } from '../config/presets/apply.ts'
 import type { Preset } from '../config/presets/table.ts'
 import type { ProviderSettings } from '../config/schema.ts'
 import { Fault } from '../errors.ts'
+import { deriveDpopKey, thumbprintOf } from './dpop.ts'
 import { NOT_ACCEPTED, refusesRequest, toLoginFault } from './oauth-errors.ts'
 import type { Provider } from './provider.ts'
 
@@ -17,6 +18,8 @@ export interface LoginRequest {
   readonly state: string
   readonly nonce: string
   readonly codeVerifier: string
+  /** The secret from which the login's DPoP key is derived. */
+  readonly dpopSecret: string
   readonly prompt?: string | undefined
   readonly loginHint?: string | undefined
   readonly acrValues?: string | undefined
@@ -62,11 +65,12 @@ export async function authorizationUrl(provider: Provider, request: LoginRequest
     add('code_challenge', await calculatePKCECodeChallenge(request.codeVerifier))
     add('code_challenge_method', 'S256')
   }
+  if (settings.dpop === 'on') add('dpop_jkt', await thumbprintOf(deriveDpopKey(request.dpopSecret)))
   add(
     'response_mode',
     settings.responseMode.startsWith('form_post') && request.inFrame !== true ? 'form_post' : undefined,
   )
-  add('prompt', request.prompt)
+  add('prompt', promptOf(settings.authorizationParameters['prompt'], request.prompt))
   add('login_hint', request.loginHint)
   add('acr_values', request.acrValues)
   add('max_age', request.maxAge)
@@ -91,12 +95,19 @@ export async function authorizationUrl(provider: Provider, request: LoginRequest
   }
 }
 
+/** Returns the requested prompts together with the configured ones, because `none` is the only one that stands alone. */
+function promptOf(configured: string | undefined, requested: string | undefined): string | undefined {
+  if (configured === undefined || requested === undefined || requested === 'none' || configured === 'none')
+    return requested
+  return [...new Set([...requested.split(' '), ...configured.split(' ')])].join(' ')
+}
+
 const USUAL_SCOPES = ['openid', 'profile', 'email']
 const OFFLINE_ACCESS = 'offline_access'
 
 /**
  * Returns the configured scopes, or the usual scopes if none are configured. The usual scopes include `offline_access`
- * if the provider supports this scope and is not known to issue refresh tokens without it, and what `groupsFrom` needs.
+ * if the provider's metadata lists this scope and its preset does not exclude it, and the scopes that `groupsFrom` needs.
  */
 function loginScopes(
   { scopes, groupsFrom }: ProviderSettings,

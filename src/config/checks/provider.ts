@@ -120,7 +120,8 @@ function findCredentials({ provider }: ResolvedConfig): Finding[] {
     const instead = 'set provider.privateKey, for example to ${file:/run/secrets/key.pem}'
     return [{ path: ['provider', 'clientAuthentication'], message: 'private_key_jwt needs a privateKey', instead }]
   }
-  if (clientSecret !== null || (method === 'auto' && (privateKey ?? clientCertificate) !== null)) return []
+  const mayUseKey = method === 'auto' || provider.preset === 'apple'
+  if (clientSecret !== null || (mayUseKey && (privateKey ?? clientCertificate) !== null)) return []
   return [
     {
       path: ['provider', 'clientSecret'],
@@ -141,6 +142,7 @@ const OWN_PARAMETERS: Readonly<Record<string, string>> = {
   nonce: 'each login has its own',
   code_challenge: 'each login has its own',
   code_challenge_method: 'it is always S256',
+  dpop_jkt: 'use provider.dpop',
   request: 'use provider.pushedAuthorization',
   request_uri: 'use provider.pushedAuthorization',
 }
@@ -184,6 +186,7 @@ export const providerRules: readonly Rule[] = [
       'provider.clientAuthentication',
       'provider.clientSecret',
       'provider.privateKey',
+      'provider.preset',
       'provider.clientCertificate',
     ],
     find: findCredentials,

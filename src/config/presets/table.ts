@@ -153,7 +153,7 @@ export const presets: readonly Preset[] = [
     note:
       'The logout goes to `/v2/logout`, which each tenant has, rather than to the `end_session_endpoint`, which a ' +
       'tenant may not have. Auth0 puts roles into no token by itself.',
-    hosts: /^[a-z0-9-]+(?:\.[a-z0-9-]+)?\.auth0\.com$/,
+    hosts: /^(?:[a-z0-9-]+\.)+auth0\.com$/,
     logoutUrl: '{issuer}/v2/logout?client_id={client_id}&returnTo={post_logout_redirect_uri}',
   },
   {
@@ -193,7 +193,7 @@ export const presets: readonly Preset[] = [
     note:
       'ID tokens have roles, names and e-mail addresses only if the application says so. Roles are the keys of an ' +
       'object, and a rule compares these keys.',
-    hosts: /^[a-z0-9-]+(?:\.[a-z0-9-]+)?\.zitadel\.cloud$/,
+    hosts: /^(?:[a-z0-9-]+\.)+zitadel\.cloud$/,
     tokenPath: /^\/oauth\/v2\/token$/,
     groupClaim: 'urn:zitadel:iam:org:project:roles',
   },
@@ -293,7 +293,7 @@ export const presets: readonly Preset[] = [
     note:
       'Salesforce answers `invalid_scope` to scopes that the application does not have. Its front-channel logout names ' +
       'no session, so the gateway cannot act on it.',
-    hosts: /^(?:(?:login|test)\.salesforce\.com|[a-z0-9-]+(?:\.[a-z0-9-]+)?\.my\.(?:salesforce|site)\.com)$/,
+    hosts: /^(?:login\.salesforce\.com|test\.salesforce\.com|(?:[a-z0-9-]+\.)+my\.(?:salesforce|site)\.com)$/,
   },
   {
     name: 'oracle',
