@@ -317,8 +317,11 @@ export const presets: readonly Preset[] = [
   {
     name: 'github',
     title: 'GitHub',
-    note: '',
-    hosts: /^(?:github\.com|[^.]+\.ghe\.com)$/,
+    note:
+      'GitHub has no OpenID Connect for users. The gateway reads the user, their email addresses and their teams from ' +
+      "GitHub's API. The token endpoint answers 200 to a spent code, with an `error` of its own.",
+    hosts: /^(?:github\.com|[a-z0-9-]+\.ghe\.com)$/,
+    groupClaim: 'groups',
     issuer: 'https://github.com',
     responseIssuers: ['{issuer}/login/oauth'],
     apiBases: [
@@ -366,7 +369,10 @@ export const presets: readonly Preset[] = [
   {
     name: 'gitea',
     title: 'Gitea and Forgejo',
-    note: '',
+    note:
+      'The preset is for the teams of the user, which the gateway reads from the API. It looks at no ID token. The token ' +
+      'endpoint answers `unauthorized_client` to a spent code.',
+    groupClaim: 'groups',
     apiBases: [[/$/, '/api/v1']],
     endpoints: {
       authorization: '{issuer}/login/oauth/authorize',
@@ -403,8 +409,11 @@ export const presets: readonly Preset[] = [
   {
     name: 'bitbucket',
     title: 'Bitbucket Cloud',
-    note: '',
+    note:
+      'Bitbucket has no OpenID Connect for users. The gateway reads the user, their email addresses and their ' +
+      "workspaces from Bitbucket's API.",
     hosts: /^bitbucket\.org$/,
+    groupClaim: 'groups',
     issuer: 'https://bitbucket.org',
     endpoints: {
       authorization: '{issuer}/site/oauth2/authorize',
@@ -442,8 +451,10 @@ export const presets: readonly Preset[] = [
   {
     name: 'discord',
     title: 'Discord',
-    note: '',
+    note:
+      "The gateway reads the user and the ids of their guilds (servers) from Discord's API. It looks at no ID token.",
     hosts: /^discord\.com$/,
+    groupClaim: 'groups',
     issuer: 'https://discord.com',
     endpoints: {
       authorization: '{issuer}/oauth2/authorize',
