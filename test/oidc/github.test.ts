@@ -22,7 +22,7 @@ const team = (organization: string, slug: string): object => ({
   organization: { login: organization },
 })
 
-const require = (...groups: string[]): Settings => ({ routes: [{ path: '/**', require: { claims: { groups } } }] })
+const requiring = (...groups: string[]): Settings => ({ routes: [{ path: '/**', require: { claims: { groups } } }] })
 
 /** Starts a GitHub Enterprise Server whose user is in the team acme/ops. */
 const startGitHub = async (t: Test, config: Settings = {}): Promise<UserApi> => {
@@ -49,7 +49,7 @@ void t.test('a login requests what GitHub knows: PKCE and scopes, no nonce', asy
 })
 
 void t.test('the user and every page of their teams come from the API', async (t) => {
-  const api = await startGitHub(t, require('acme/ops'))
+  const api = await startGitHub(t, requiring('acme/ops'))
   const pages = 3
   api.provider.paths.set('/api/v3/user/teams', (request, response) => {
     const url = new URL(request.url ?? '/', api.provider.origin)
@@ -230,7 +230,7 @@ for (const [name, user, status] of [
 }
 
 void t.test('a team that the user has left is gone after the refresh', async (t) => {
-  const api = await startGitHub(t, require('acme/ops'))
+  const api = await startGitHub(t, requiring('acme/ops'))
   api.answerTokens((form) =>
     tokens(
       expiring({ refresh_token: `ghr_${api.grants.length}`, access_token: `gho_${form.get('grant_type') ?? ''}` }),
@@ -271,7 +271,7 @@ void t.test('a spent refresh token ends the session', async (t) => {
 })
 
 void t.test('teams that cannot be read at a refresh stay for an hour, then the session ends', async (t) => {
-  const api = await startGitHub(t, { ...require('acme/ops'), session: { idleTimeout: 'off' } })
+  const api = await startGitHub(t, { ...requiring('acme/ops'), session: { idleTimeout: 'off' } })
   api.answerTokens(() => tokens(expiring()))
   await api.login()
   api.answer('/api/v3/user/teams', { message: 'oops' }, 500)
