@@ -4,7 +4,7 @@ import { Fault } from '../errors.ts'
 import type { CodeOrError } from './authorization-response.ts'
 import { groupsOf, verifiedClaims } from './claims.ts'
 import { deriveDpopKey } from './dpop.ts'
-import { readIdToken, requireNonce } from './id-token.ts'
+import { decryptedIdToken, readIdToken, requireNonce } from './id-token.ts'
 import { isTemplate, withOrigin } from './issuer.ts'
 import { announcedIssuer, isIssuer, type Discovered, type Provider } from './provider.ts'
 import { NOT_DELIVERED, toLoginFault, withPkceAdvice } from './oauth-errors.ts'
@@ -127,7 +127,7 @@ async function identityFromIdToken(
   now: number,
 ): Promise<UserIdentity> {
   if (unverified === undefined) throw new Error('the token response has no ID token')
-  const { idToken, idTokenClaims } = readIdToken(unverified, provider, found)
+  const { idToken, idTokenClaims } = readIdToken(await decryptedIdToken(unverified, found), provider, found)
   const { iss, sub, exp, acr, auth_time: authTime } = idTokenClaims
   requireNonce(idTokenClaims, checks.nonce, provider.settings.tolerate.includes('missing-nonce'))
   if (!isIdentifier(sub)) throw new Error('the ID token’s sub is empty or too long')

@@ -1,13 +1,17 @@
 import {
   buildAuthorizationUrl,
+  buildAuthorizationUrlWithJAR,
   buildAuthorizationUrlWithPAR,
   calculatePKCECodeChallenge,
+  modifyAssertion,
+  type Configuration,
   type ServerMetadata,
 } from 'openid-client'
 import { groupScopes, presetOf } from '../config/presets/apply.ts'
 import type { Preset } from '../config/presets/table.ts'
 import type { ProviderSettings } from '../config/schema.ts'
 import { Fault } from '../errors.ts'
+import type { SigningKey } from './client-authentication.ts'
 import { deriveDpopKey, thumbprintOf } from './dpop.ts'
 import { NOT_ACCEPTED, refusesRequest, toLoginFault } from './oauth-errors.ts'
 import type { Provider } from './provider.ts'
@@ -31,20 +35,20 @@ export interface LoginRequest {
   readonly claims?: string | undefined
   readonly identityOnly?: boolean
   /**
-   * Requests the response in the query, because the provider may not allow a frame to show the page that posts the
+   * Requests the response in the query (`query` or `query.jwt`), because the provider may not allow a frame to show the page that posts the
    * response.
    */
   readonly inFrame?: boolean
 }
 
 /**
- * Returns the provider's login URL for the authorization code flow with PKCE (S256). Pushes the authorization request if
- * the settings and the provider allow it. Rejects with `provider_unavailable` or `login_failed`.
+ * Returns the provider's login URL for the authorization code flow with PKCE (S256). Signs the authorization request if
+ * configured, and pushes it if the settings and the provider allow it. Rejects with `provider_unavailable` or `login_failed`.
  * @see https://www.rfc-editor.org/rfc/rfc7636#section-4.3
  * @see https://www.rfc-editor.org/rfc/rfc9126#section-2
  */
 export async function authorizationUrl(provider: Provider, request: LoginRequest): Promise<URL> {
-  const { configuration } = await provider.discovered()
+  const { configuration, requestObjectKey } = await provider.discovered()
   const { settings } = provider
   const server = configuration.serverMetadata()
   const preset = presetOf(settings, server.token_endpoint)
@@ -66,10 +70,7 @@ export async function authorizationUrl(provider: Provider, request: LoginRequest
     add('code_challenge_method', 'S256')
   }
   if (settings.dpop === 'on') add('dpop_jkt', await thumbprintOf(deriveDpopKey(request.dpopSecret)))
-  add(
-    'response_mode',
-    settings.responseMode.startsWith('form_post') && request.inFrame !== true ? 'form_post' : undefined,
-  )
+  add('response_mode', responseMode(settings.responseMode, request.inFrame === true))
   add('prompt', promptOf(settings.authorizationParameters['prompt'], request.prompt))
   add('login_hint', request.loginHint)
   add('acr_values', request.acrValues)
@@ -85,15 +86,45 @@ export async function authorizationUrl(provider: Provider, request: LoginRequest
   const { prompt, loginHint, acrValues, maxAge, scope, claims } = request
   const hasLinkParameters = [prompt, loginHint, acrValues, maxAge, scope, claims].some((one) => one !== undefined)
   try {
-    return pushed
-      ? await buildAuthorizationUrlWithPAR(configuration, parameters)
-      : buildAuthorizationUrl(configuration, parameters)
+    const sent = requestObjectKey === null ? parameters : await signed(configuration, parameters, requestObjectKey)
+    if (pushed) return await buildAuthorizationUrlWithPAR(configuration, sent)
+    if (requestObjectKey !== null) for (const name of REPEATED) sent.set(name, parameters.get(name) ?? '')
+    return buildAuthorizationUrl(configuration, sent)
   } catch (error) {
     throw hasLinkParameters && refusesRequest(error)
       ? new Fault('login_failed', { cause: error, detail: NOT_ACCEPTED })
       : toLoginFault(error)
   }
 }
+
+/** Returns the `response_mode` to request, or `undefined` for the default. */
+function responseMode(configured: ProviderSettings['responseMode'], inFrame: boolean): string | undefined {
+  if (configured.endsWith('.jwt')) return inFrame ? 'query.jwt' : configured
+  return configured === 'form_post' && !inFrame ? configured : undefined
+}
+
+/**
+ * Returns the parameters of a request whose parameters are all in a signed request object.
+ * @see https://www.rfc-editor.org/rfc/rfc9101#section-5
+ */
+async function signed(
+  configuration: Configuration,
+  parameters: URLSearchParams,
+  key: SigningKey,
+): Promise<URLSearchParams> {
+  const url = await buildAuthorizationUrlWithJAR(configuration, parameters, key, {
+    [modifyAssertion]: (header) => {
+      header['alg'] = key.algorithm
+    },
+  })
+  return url.searchParams
+}
+
+/**
+ * The parameters that stay in the URL beside a request object, because OpenID Connect requires them there.
+ * @see https://openid.net/specs/openid-connect-core-1_0.html#RequestObject
+ */
+const REPEATED = ['response_type', 'scope'] as const
 
 /** Returns the requested prompts together with the configured ones, because `none` is the only one that stands alone. */
 function promptOf(configured: string | undefined, requested: string | undefined): string | undefined {

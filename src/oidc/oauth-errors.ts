@@ -2,6 +2,7 @@ import { errors } from 'jose'
 import { ClientError, ResponseBodyError, WWWAuthenticateChallengeError } from 'openid-client'
 import { numberFrom } from '../config/numbers.ts'
 import { Fault } from '../errors.ts'
+import { ClientAssertionMissing } from './client-assertion-file.ts'
 import { KeysUnavailable } from './jwks.ts'
 import { ApiFailure } from './user-api.ts'
 
@@ -113,13 +114,17 @@ export function refusesRequest(error: unknown): boolean {
   return error instanceof ClientError && error.cause instanceof Response && REFUSES_REQUEST.has(error.cause.status)
 }
 
-/** Returns whether the provider is unreachable or fails temporarily. Returns `false` for an unusable response. */
+/**
+ * Returns whether the provider is unreachable or fails temporarily, or the gateway has no credential for it at the
+ * moment. Returns `false` for an unusable response.
+ */
 export function isUnreachable(error: unknown): boolean {
   if (error instanceof Fault) return error.status === 503
   if (error instanceof ResponseBodyError) return isServerFailure(error)
   if (error instanceof ApiFailure && (error.isTemporary || isUnreachable(error.cause))) return true
   const response = responseOf(error)
   if (response !== null) return response.status >= 500 || response.status === 429
+  if (error instanceof ClientAssertionMissing) return true
   if (error instanceof KeysUnavailable || error instanceof errors.JWKSTimeout) return true
   if (error instanceof ClientError) {
     if (error.code === 'OAUTH_TIMEOUT' || error.code === 'OAUTH_ABORT') return true

@@ -43,6 +43,11 @@ export interface Preset {
   readonly responseIssuers?: readonly string[]
   /** The standard error that an error of the provider means, by `error` or by `error: error_description`. */
   readonly errors?: Readonly<Record<string, string>>
+  /**
+   * The client secret is a JWT for this audience, which the gateway signs with `privateKey` (ES256; `kid` is `keyId`,
+   * `iss` is `teamId`, `sub` is `clientId`), unless `clientSecret` is set.
+   */
+  readonly clientSecretJwt?: { readonly audience: string }
   /** The issuer of a provider that has only one. */
   readonly issuer?: string
   /** Templates with `{issuer}`, `{api}` (by `apiBases`) and `{userinfo}`. */
@@ -260,6 +265,7 @@ export const presets: readonly Preset[] = [
     issuer: 'https://appleid.apple.com',
     scopes: ['openid', 'email'],
     clientAuthentication: 'client_secret_post',
+    clientSecretJwt: { audience: 'https://appleid.apple.com' },
     responseMode: 'form_post',
   },
   {
@@ -451,8 +457,7 @@ export const presets: readonly Preset[] = [
   {
     name: 'discord',
     title: 'Discord',
-    note:
-      "The gateway reads the user and the ids of their guilds (servers) from Discord's API. It looks at no ID token.",
+    note: "The gateway reads the user and the ids of their guilds (servers) from Discord's API. It looks at no ID token.",
     hosts: /^discord\.com$/,
     groupClaim: 'groups',
     issuer: 'https://discord.com',
