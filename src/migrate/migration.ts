@@ -1,4 +1,4 @@
-import { positionOf, type Setting } from './setting.ts'
+import { literal, positionOf, type Setting, textOf } from './setting.ts'
 
 /** How much a difference matters; each grade is a section of the report. */
 export type Grade = 'security' | 'differs' | 'gap' | 'builtin' | 'todo'
@@ -163,16 +163,22 @@ export function putMissingClientSecret(migration: Migration): void {
   put(migration, 'provider.clientSecret', secret)
 }
 
-/** Sets `provider.allowHttp` if the issuer is a plain http URL, unless the host is this machine. */
-export function allowPlainHttp(migration: Migration, issuer: string, setting: Setting): void {
-  if (!issuer.startsWith('http:') || !URL.canParse(issuer)) return
-  if (/^(localhost|127\.[\d.]+|\[::1\])$/.test(new URL(issuer).hostname)) return
+/** Sets an endpoint of the provider. `others` are further settings that it comes from. */
+export function putEndpoint(migration: Migration, name: string, setting: Setting, ...others: Setting[]): void {
+  put(migration, `provider.endpoints.${name}`, literal(textOf(setting)), setting, ...others)
+  if (!has(migration, 'provider.allowHttp')) allowPlainHttp(migration, textOf(setting), setting)
+}
+
+/** Sets `provider.allowHttp` if a URL of the provider is plain http, unless the host is this machine. */
+export function allowPlainHttp(migration: Migration, url: string, setting: Setting): void {
+  if (!url.startsWith('http:') || !URL.canParse(url)) return
+  if (/^(localhost|127\.[\d.]+|\[::1\])$/.test(new URL(url).hostname)) return
   put(migration, 'provider.allowHttp', true, setting)
   remark(
     migration,
     'security',
     setting,
-    'the issuer is plain http: tokens and the client secret are sent unencrypted, as before (provider.allowHttp)',
+    'the provider is plain http: tokens and the client secret are sent unencrypted, as before (provider.allowHttp)',
   )
 }
 

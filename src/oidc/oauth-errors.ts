@@ -114,6 +114,20 @@ export function refusesRequest(error: unknown): boolean {
   return error instanceof ClientError && error.cause instanceof Response && REFUSES_REQUEST.has(error.cause.status)
 }
 
+/** Statuses of an endpoint that does not exist or is not for this client. */
+const REFUSES_CLIENT = new Set([401, 403, 404, 405, 501])
+
+/**
+ * Returns whether the endpoint for pushed requests refuses this client. If a link can have caused the refusal, only an
+ * OAuth error about the client counts.
+ * @see https://www.rfc-editor.org/rfc/rfc9126#section-2.3
+ */
+export function refusesClient(error: unknown, hasLinkParameters: boolean): boolean {
+  if (error instanceof ResponseBodyError && CLIENT_ERRORS.has(error.error)) return true
+  if (hasLinkParameters) return false
+  return error instanceof ResponseBodyError ? error.error === 'access_denied' : REFUSES_CLIENT.has(statusOf(error))
+}
+
 /**
  * Returns whether the provider is unreachable or fails temporarily, or the gateway has no credential for it at the
  * moment. Returns `false` for an unusable response.

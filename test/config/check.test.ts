@@ -134,6 +134,15 @@ const refused: [string, Parameters<typeof configuration>[0], string[]][] = [
     ],
   ],
   [
+    'login parameters of the protocol and of the login endpoint',
+    { provider: `${issuer}, clientSecret: x, loginParameters: [ui_locales, state, prompt, redirect]` },
+    [
+      '3:115 provider.loginParameters[1]: state is a parameter of the protocol or of the login endpoint itself | remove it',
+      '3:122 provider.loginParameters[2]: prompt is a parameter of the protocol or of the login endpoint itself | remove it',
+      '3:130 provider.loginParameters[3]: redirect is a parameter of the protocol or of the login endpoint itself | remove it',
+    ],
+  ],
+  [
     'sameSite none on http',
     { publicUrl: 'http://localhost:8080', session: 'cookie: { sameSite: none }' },
     [
@@ -524,6 +533,14 @@ await t.test('questionable configurations cause warnings', async (t) => {
     `${file}:9:40: routes[0].upstreamTls.insecureSkipVerify: accepts any certificate: ` +
       'an attacker on the network path can read and change the traffic; set caFile',
   ])
+})
+
+await t.test('tolerating a missing nonce and no PKCE causes a warning, either alone does not', async (t) => {
+  const warningsFor = (tolerate: string): string[] =>
+    loadText(folder, configuration({ provider: `${issuer}, clientSecret: x, tolerate: [${tolerate}]` })).warnings
+  t.match(warningsFor('missing-nonce, no-pkce'), [/provider\.tolerate: .*only the state binds a code to the browser/])
+  for (const tolerate of ['missing-nonce', 'no-pkce', 'no-azp, scope-list, basic-unencoded'])
+    t.same(warningsFor(tolerate), [], tolerate)
 })
 
 await t.test('an issuer for all tenants causes a warning unless a route requires tid', async (t) => {

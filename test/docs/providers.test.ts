@@ -7,11 +7,13 @@ import { presets } from '../../src/config/presets/table.ts'
 import { asFile } from '../support/gateway.ts'
 
 const page = readFileSync(new URL('../../docs/providers.md', import.meta.url), 'utf8')
+const key = generateKeyPairSync('ec', { namedCurve: 'P-256' })
+  .privateKey.export({ type: 'pkcs8', format: 'pem' })
+  .toString()
 const env = {
   OIDC_CLIENT_SECRET: 'hush',
-  OIDC_PRIVATE_KEY: generateKeyPairSync('ec', { namedCurve: 'P-256' })
-    .privateKey.export({ type: 'pkcs8', format: 'pem' })
-    .toString(),
+  OIDC_PRIVATE_KEY: key,
+  OIDC_DECRYPTION_KEY: key,
   SESSION_KEY: Buffer.alloc(32, 7).toString('base64'),
 }
 const sections = page.split(/^(?=## )/m)

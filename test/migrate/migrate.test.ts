@@ -265,6 +265,25 @@ void t.test('oauth2-proxy: the upstream gets the same headers, under the same na
   t.match(securityOf(alpha.stderr), /id_token does not leave the gateway/)
 })
 
+void t.test('endpoints and the proxy of the provider are migrated', (t) => {
+  const realm = 'realms/main/protocol/openid-connect'
+  t.match(run('oauth2-proxy-keycloak.cfg').config.provider, {
+    endpoints: {
+      authorization: `https://login.example.com/${realm}/auth`,
+      token: `http://keycloak.internal:8080/${realm}/token`,
+      jwks: `http://keycloak.internal:8080/${realm}/certs`,
+    },
+    allowHttp: true,
+  })
+  const { config, stderr } = run('apache-static.conf')
+  t.match(config.provider, {
+    endpoints: { token: 'https://oauth2.googleapis.com/token' },
+    proxy: 'http://proxy.example.com:3128',
+  })
+  t.match(stderr, /OIDCOutgoingProxy: add the credentials/)
+  t.end()
+})
+
 void t.test('oauth2-proxy: sessions, cookies and stores are migrated', async (t) => {
   t.match(run('oauth2-proxy.cfg').config.session, {
     keys: ['${SESSION_KEY}'],

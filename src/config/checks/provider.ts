@@ -186,6 +186,19 @@ function findKeyDetails({ provider }: ResolvedConfig): Finding[] {
   return findings
 }
 
+function findTolerance({ provider }: ResolvedConfig): Finding[] {
+  const { tolerate } = provider
+  if (!tolerate.includes('missing-nonce') || !tolerate.includes('no-pkce')) return []
+  return [
+    {
+      path: ['provider', 'tolerate'],
+      message: 'without nonce and PKCE, only the state binds a code to the browser that requested it',
+      instead: 'tolerate only what this provider needs',
+      warning: true,
+    },
+  ]
+}
+
 const OWN_PARAMETERS: Readonly<Record<string, string>> = {
   client_id: 'use provider.clientId',
   scope: 'use provider.scopes',
@@ -226,6 +239,46 @@ const CREDENTIALS = [
   'provider.clientAssertionFile',
 ] as const
 
+const LOGIN_OWN_PARAMETERS = new Set([
+  ...Object.keys(OWN_PARAMETERS),
+  // Parameters that the login endpoint reads.
+  'acr_values',
+  'claims',
+  'login_hint',
+  'max_age',
+  'prompt',
+  'redirect',
+  'rd',
+  'target_link_uri',
+  'iss',
+  'provider',
+  'choose_account',
+  'fragment',
+  'moved',
+  'refused',
+  'tries',
+  // Parameters with which the client authenticates or names the user.
+  'client_assertion',
+  'client_assertion_type',
+  'client_secret',
+  'dpop_jkt',
+  'id_token_hint',
+])
+
+function findLoginParameters({ provider }: ResolvedConfig): Finding[] {
+  return provider.loginParameters.flatMap((name, index): Finding[] =>
+    LOGIN_OWN_PARAMETERS.has(name)
+      ? [
+          {
+            path: ['provider', 'loginParameters', index],
+            message: `${name} is a parameter of the protocol or of the login endpoint itself`,
+            instead: 'remove it',
+          },
+        ]
+      : [],
+  )
+}
+
 export const providerRules: readonly Rule[] = [
   { reads: ['provider.issuer', 'provider.preset'], find: findIssuer },
   {
@@ -247,5 +300,7 @@ export const providerRules: readonly Rule[] = [
   { reads: ['provider.responseMode', 'publicUrl'], find: findResponseMode },
   { reads: [...CREDENTIALS, 'provider.clientSecret', 'provider.clientCertificate'], find: findCredentials },
   { reads: [...CREDENTIALS, 'provider.certificate', 'provider.requestObjects'], find: findKeyDetails },
+  { reads: ['provider.tolerate'], find: findTolerance },
   { reads: ['provider.authorizationParameters'], find: findParameters },
+  { reads: ['provider.loginParameters'], find: findLoginParameters },
 ]

@@ -3,11 +3,12 @@ import {
   markRouteSource,
   type Migration,
   put,
+  putEndpoint,
   putSessionKey,
   remark,
   secretVariableFor,
 } from '../migration.ts'
-import { always, becomes, combined, copied, noEquivalent, type Rules, unavailable } from '../rule.ts'
+import { always, becomes, combined, copied, noEquivalent, type Rule, type Rules, unavailable } from '../rule.ts'
 import { argumentsOf, duration, flagOf, literal, type Setting, textOf } from '../setting.ts'
 
 const BY_DISCOVERY = "the endpoints and keys come from the provider's discovery document; nothing to set"
@@ -26,6 +27,19 @@ const BEARER_TOKENS =
 const ONE_PROVIDER = 'there is one provider: run a gateway for each, or let one provider broker the others'
 const LOGIN_STATE = 'each login has a sealed state bound to one small cookie; nothing to set'
 
+function endpoint(name: string): Rule {
+  return becomes(`provider.endpoints.${name}`, (setting, migration) => {
+    putEndpoint(migration, name, setting)
+  })
+}
+
+const outgoingProxy = becomes('provider.proxy', (setting, migration) => {
+  const [address = '', credentials] = argumentsOf(setting)
+  put(migration, 'provider.proxy', literal(address.includes('://') ? address : `http://${address}`), setting)
+  if (credentials !== undefined)
+    remark(migration, 'todo', setting, 'add the credentials: http://user:password@host:port, with a variable')
+})
+
 export const modAuthOpenidc: Rules = {
   OIDCProviderMetadataURL: becomes(
     'provider.issuer',
@@ -40,21 +54,21 @@ export const modAuthOpenidc: Rules = {
     put(migration, 'provider.issuer', literal(textOf(setting)), setting)
     allowPlainHttp(migration, textOf(setting), setting)
   }),
-  OIDCProviderAuthorizationEndpoint: noEquivalent(BY_DISCOVERY),
-  OIDCProviderTokenEndpoint: noEquivalent(BY_DISCOVERY),
-  OIDCProviderUserInfoEndpoint: noEquivalent(BY_DISCOVERY),
-  OIDCProviderJwksUri: noEquivalent(BY_DISCOVERY),
+  OIDCProviderAuthorizationEndpoint: endpoint('authorization'),
+  OIDCProviderTokenEndpoint: endpoint('token'),
+  OIDCProviderUserInfoEndpoint: endpoint('userinfo'),
+  OIDCProviderJwksUri: endpoint('jwks'),
   OIDCProviderSignedJwksUri: noEquivalent(BY_DISCOVERY),
   OIDCProviderVerifyCertFiles: noEquivalent(BY_DISCOVERY),
   OIDCProviderCheckSessionIFrame: noEquivalent('provider.sessionCheck: 5m asks the provider with prompt=none'),
-  OIDCProviderEndSessionEndpoint: noEquivalent(BY_DISCOVERY),
-  OIDCProviderRevocationEndpoint: noEquivalent(BY_DISCOVERY),
-  OIDCProviderPushedAuthorizationRequestEndpoint: noEquivalent(BY_DISCOVERY),
+  OIDCProviderEndSessionEndpoint: endpoint('endSession'),
+  OIDCProviderRevocationEndpoint: endpoint('revocation'),
+  OIDCProviderPushedAuthorizationRequestEndpoint: endpoint('pushedAuthorization'),
   OIDCProviderBackChannelLogoutSupported: noEquivalent(
     'back-channel logout is always available: register …/oauth2/logout/backchannel at the provider',
     'builtin',
   ),
-  OIDCProviderMetadataRefreshInterval: noEquivalent(BY_DISCOVERY),
+  OIDCProviderMetadataRefreshInterval: noEquivalent('set provider.metadataAge if 12h is too long'),
   OIDCJWKSRefreshInterval: noEquivalent('keys are fetched when an unknown key is used', 'builtin'),
   OIDCProviderRegistrationEndpointJson: noEquivalent(REGISTERED_CLIENT),
   OIDCClientName: noEquivalent(REGISTERED_CLIENT),
@@ -189,7 +203,9 @@ export const modAuthOpenidc: Rules = {
   ),
   OIDCCertBoundAccessTokens: noEquivalent('tokens are not bound to a certificate', 'security'),
   OIDCValidateIssuer: always(true, 'the issuer is always verified'),
-  OIDCIDTokenIatSlack: noEquivalent('a small clock difference is tolerated; keep the clock synchronized'),
+  OIDCIDTokenIatSlack: noEquivalent(
+    'set provider.clockTolerance, which is for exp, nbf and iat, if two minutes are not enough',
+  ),
   OIDCIDTokenSignedResponseAlg: noEquivalent(
     'signatures are checked with the keys and the algorithm that the provider announces',
   ),
@@ -222,7 +238,7 @@ export const modAuthOpenidc: Rules = {
     else remark(migration, 'gap', setting, 'it is not a number of seconds: provider.timeout stays at 10s')
   }),
   OIDCHTTPTimeoutShort: noEquivalent('provider.timeout applies to every call'),
-  OIDCOutgoingProxy: noEquivalent('calls to the provider use no proxy: let the network route them', 'gap'),
+  OIDCOutgoingProxy: outgoingProxy,
   OIDCPassCookies: noEquivalent("the browser's cookies are not sent to the provider", 'builtin'),
 
   OIDCRedirectURI: combined(
