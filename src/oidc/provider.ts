@@ -9,6 +9,7 @@ import {
   type CustomFetch,
   type ServerMetadata,
 } from 'openid-client'
+import { presetOf, responseIssuersOf, userApiOf } from '../config/presets/apply.ts'
 import type { ProviderSettings } from '../config/schema.ts'
 import { Fault, causes } from '../errors.ts'
 import { exponentialBackoff } from '../resilience/backoff.ts'
@@ -32,6 +33,8 @@ export interface Discovered extends Pick<Metadata, 'authorizationEndpoints'> {
   readonly keys: SigningKeys
   readonly warnings: Warnings
   readonly proofs: ProviderProofs
+  /** Calls an API of the provider. */
+  readonly fetchApi: CustomFetch
   readonly decrypt: TokenDecryption
   /** The key that signs request objects, or `null` if they are off. */
   readonly requestObjectKey: SigningKey | null
@@ -72,6 +75,7 @@ export function isIssuer(provider: Provider, iss: string): boolean {
   const { browserIssuerUrl } = provider.settings
   return (
     mayHaveIssued(issuer, iss) ||
+    responseIssuersOf(provider.settings).includes(iss) ||
     (browserIssuerUrl !== null && mayHaveIssued(withOrigin(issuer, browserIssuerUrl), iss))
   )
 }
@@ -187,9 +191,10 @@ function openClient(settings: ProviderSettings, { log, metrics, tracing, warning
     const metadata = await readMetadata(settings, transport.fetch, closing.signal)
     if (known !== null && isDeepStrictEqual(metadata, known.metadata)) return known
     const { server, authorizationEndpoints } = metadata
-    calls.learn(server)
+    calls.learn(server, apiOrigins(settings))
     const oauthFetch = oauthResponses(
       fetch,
+      presetOf(settings)?.errors,
       () => {
         successes += 1
       },
@@ -210,6 +215,7 @@ function openClient(settings: ProviderSettings, { log, metrics, tracing, warning
       proofs,
       decrypt,
       requestObjectKey: signingKey,
+      fetchApi: transport.fetch,
       metadata,
     }
   }
@@ -290,6 +296,13 @@ function openClient(settings: ProviderSettings, { log, metrics, tracing, warning
       await transport.close()
     },
   }
+}
+
+function apiOrigins(settings: ProviderSettings): string[] {
+  const { userinfo, groups } = settings.endpoints
+  return [userApiOf(settings) === null ? null : userinfo, groups]
+    .filter((url) => url !== null)
+    .map((url) => new URL(url).origin)
 }
 
 function hasMoved({ status }: Response): boolean {

@@ -1,23 +1,12 @@
 import { X509Certificate } from 'node:crypto'
 import { formatKeyPath, type KeyPath } from '../key-path.ts'
-import { isForAllTenants, presetOf } from '../presets/apply.ts'
+import { isForAllTenants, presetOf, userApiOf } from '../presets/apply.ts'
 import { readPrivateKey } from '../private-key.ts'
 import type { Finding } from '../problems.ts'
 import type { ProviderSection, ResolvedConfig } from '../schema.ts'
 import { isLoopback } from '../value-types/address.ts'
 import { belongTogether } from '../value-types/secret.ts'
-import type { PlacedRoute, Rule } from './rule.ts'
-
-type Find = (
-  provider: ProviderSection,
-  at: KeyPath,
-  config: ResolvedConfig,
-  routes: readonly PlacedRoute[],
-) => Finding[]
-
-function perProvider(find: Find): Rule['find'] {
-  return (config, routes, providers = []) => providers.flatMap(({ provider, at }) => find(provider, at, config, routes))
-}
+import { perProvider, routesFor, type PlacedRoute, type Rule } from './rule.ts'
 
 function findBoth({ provider, providers }: ResolvedConfig): Finding[] {
   if (provider === null || providers === null) return []
@@ -26,11 +15,10 @@ function findBoth({ provider, providers }: ResolvedConfig): Finding[] {
 }
 
 function findIssuer(provider: ProviderSection, at: KeyPath): Finding[] {
-  if (provider.issuer === null) {
-    const instead = at.length === 1 ? 'set it here, or set GATEHOUSE_PROVIDER_ISSUER' : 'set it here'
-    return [{ path: [...at, 'issuer'], part: 'key', message: 'is required', instead }]
-  }
-  return []
+  // If another key of the provider is invalid, the preset has not been applied.
+  if (provider.issuer !== null || presetOf(provider)?.issuer !== undefined) return []
+  const instead = at.length === 1 ? 'set it here, or set GATEHOUSE_PROVIDER_ISSUER' : 'set it here'
+  return [{ path: [...at, 'issuer'], part: 'key', message: 'is required', instead }]
 }
 
 function findPlainHttp(provider: ProviderSection, at: KeyPath): Finding[] {
@@ -109,9 +97,7 @@ function findTenants(
   routes: readonly PlacedRoute[],
 ): Finding[] {
   if (!isForAllTenants(provider)) return []
-  const name = String(at.at(-1))
-  const own = routes.filter(({ route }) => route.provider === null || route.provider.includes(name))
-  if (own.some(({ route }) => Object.hasOwn(route.require.claims, 'tid'))) return []
+  if (routesFor(at, routes).some(({ route }) => Object.hasOwn(route.require.claims, 'tid'))) return []
   return [
     {
       path: [...at, 'issuer'],
@@ -123,7 +109,7 @@ function findTenants(
 }
 
 function findScopes(provider: ProviderSection, at: KeyPath): Finding[] {
-  if (provider.scopes?.includes('openid') !== false) return []
+  if (provider.scopes?.includes('openid') !== false || userApiOf(provider) !== null) return []
   return [{ path: [...at, 'scopes'], message: 'must contain openid', instead: 'add openid' }]
 }
 
@@ -322,7 +308,7 @@ export const providerRules: readonly Rule[] = [
     routeReads: ['require', 'provider'],
     find: perProvider(findTenants),
   },
-  { reads: [], providerReads: ['scopes'], find: perProvider(findScopes) },
+  { reads: [], providerReads: ['scopes', 'preset', 'issuer'], find: perProvider(findScopes) },
   { reads: ['publicUrl'], providerReads: ['responseMode'], find: perProvider(findResponseMode) },
   {
     reads: [],

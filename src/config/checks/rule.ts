@@ -26,3 +26,20 @@ export interface Rule {
     providers?: readonly PlacedProvider[],
   ) => Finding[]
 }
+
+type FindInProvider = (
+  provider: ProviderSection,
+  at: KeyPath,
+  config: ResolvedConfig,
+  routes: readonly PlacedRoute[],
+) => Finding[]
+
+export function perProvider(find: FindInProvider): Rule['find'] {
+  return (config, routes, providers = []) => providers.flatMap(({ provider, at }) => find(provider, at, config, routes))
+}
+
+/** Returns the routes that allow sessions of the provider at this path. */
+export function routesFor(at: KeyPath, routes: readonly PlacedRoute[]): PlacedRoute[] {
+  const name = String(at.at(-1))
+  return routes.filter(({ route }) => route.provider === null || route.provider.includes(name))
+}

@@ -1,4 +1,5 @@
 import type { FastifyReply, FastifyRequest } from 'fastify'
+import { userApiOf } from '../../config/presets/apply.ts'
 import { causes } from '../../errors.ts'
 import { startPageOf, targetAtLogin } from '../../gate/return-target.ts'
 import { contextOf } from '../context.ts'
@@ -22,8 +23,9 @@ const NEEDS_INTERACTION = new Set(['interaction_required', 'consent_required', '
  * `GET silent`: a login with `prompt=none` in a frame. `user` is the `user` that
  * `GET session` returned to the page, so that another user's login is noticed. With
  * `keep`, the login does not replace the session. With a login host, the login takes place there, and the outcome is
- * reported by this endpoint of the origin that the frame began with, `from`. Of several
- * providers, asks the one that `provider` names, otherwise that of the session, otherwise the one that this browser last logged in at.
+ * reported by this endpoint of the origin that the frame began with, `from`. Of several providers, asks the one that
+ * `provider` names, otherwise that of the session, otherwise the one that this browser last logged in at. A provider
+ * without OpenID Connect has no `prompt=none`.
  * @see https://openid.net/specs/openid-connect-core-1_0.html#AuthRequest
  */
 export const silent: Endpoint = (services) => async (request, reply) => {
@@ -54,7 +56,8 @@ export const silent: Endpoint = (services) => async (request, reply) => {
     const { providers, cookies } = services
     const named = keep ? undefined : providers.all.find(({ name }) => name === parameters.get('provider'))
     const provider = named ?? providers.find(before?.provider ?? cookies.choice(request.headers.cookie))
-    if (provider === null) return sendOutcome(services, request, reply, 'login_required', { reportAt })
+    if (provider === null || userApiOf(provider.settings) !== null)
+      return sendOutcome(services, request, reply, 'login_required', { reportAt })
     const pageUser = parameters.get('user') ?? ''
     const { url, setCookie } = await beginLogin(services, context, {
       provider,

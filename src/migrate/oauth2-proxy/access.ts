@@ -1,4 +1,4 @@
-import { requireClaim, type Migration, UNDECIDED_CLAIM, put, remark, markRouteSource } from '../migration.ts'
+import { requireClaim, type Migration, UNDECIDED_CLAIM, remark, markRouteSource } from '../migration.ts'
 import { type Setting, flagOf, listOf, literal, textOf } from '../setting.ts'
 import { type Rule, becomes } from '../rule.ts'
 
@@ -19,20 +19,6 @@ export function closedUntilDecided(note: string): Rule {
       )
     },
   }
-}
-
-/** Creates a rule for a list of groups, of which the user must have one. */
-export function groups(note = ''): Rule {
-  return becomes(
-    'routes[].require.claims',
-    (setting, migration) => {
-      if (listOf(setting).length === 0)
-        return remark(migration, 'builtin', setting, 'it is empty, and requires nothing')
-      requireClaim(migration, groupsClaim(migration), listOf(setting).map(literal), setting)
-      if (setting.key === 'gitlab_groups') put(migration, 'provider.userinfo', true, setting)
-    },
-    note,
-  )
 }
 
 /** The tenants of Entra ID whose users are let in. */

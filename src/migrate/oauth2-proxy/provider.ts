@@ -16,17 +16,31 @@ const ISSUERS: Readonly<Record<string, string>> = {
   'gitlab': 'https://gitlab.com',
   'login.gov': 'https://secure.login.gov',
 }
-const OAUTH_ONLY = new Set([
-  'github',
-  'bitbucket',
-  'facebook',
-  'digitalocean',
-  'sourcehut',
-  'gitea',
-  'nextcloud',
-  'keycloak',
-  'linkedin',
-])
+const OAUTH_ONLY = new Set(['facebook', 'digitalocean', 'sourcehut', 'nextcloud', 'keycloak', 'linkedin'])
+
+const PRESETS_WITHOUT_OPENID = new Set(['github', 'gitea', 'bitbucket'])
+
+export function withoutOpenId(kind: string): boolean {
+  return PRESETS_WITHOUT_OPENID.has(kind)
+}
+
+/**
+ * Sets the preset of a provider without OpenID Connect, and the issuer of a self-hosted one. oauth2-proxy also uses the
+ * type `github` for Gitea, whose API has another path.
+ */
+function putPreset(migration: Migration, kind: string, type: Setting): void {
+  const [login, validate] = ['login_url', 'validate_url'].map((key) => migration.effective.get(key))
+  const isGitea = kind === 'gitea' || (validate !== undefined && textOf(validate).includes('/api/v1/'))
+  put(migration, 'provider.preset', isGitea ? 'gitea' : kind, type)
+  const issuer = login === undefined ? null : /^(https?:.+)\/login\/oauth\/authorize$/.exec(textOf(login))?.[1]
+  if (login !== undefined && typeof issuer === 'string' && issuer !== 'https://github.com') {
+    put(migration, 'provider.issuer', literal(issuer), login)
+    allowPlainHttp(migration, issuer, login)
+  } else if (isGitea) {
+    put(migration, 'provider.issuer', 'https://issuer.change-me.invalid', type)
+    remark(migration, 'todo', type, 'login_url is not given: set provider.issuer to the address of Gitea')
+  }
+}
 
 export function migrateProvider(migration: Migration): void {
   const type = migration.effective.get('provider')
@@ -34,6 +48,10 @@ export function migrateProvider(migration: Migration): void {
   const tenant = migration.effective.get('azure_tenant')
   const kind = providerType(migration)
   const from = [type, issuer, tenant].filter((setting) => setting !== undefined)
+  if (type !== undefined && withoutOpenId(kind)) {
+    putPreset(migration, kind, type)
+    return putMissingClient(migration)
+  }
   if (issuer !== undefined && textOf(issuer) !== '') {
     put(migration, 'provider.issuer', literal(textOf(issuer).replace(/\/\.well-known\/.*$/, '')), ...from)
     allowPlainHttp(migration, textOf(issuer), issuer)
@@ -75,7 +93,11 @@ function putMissingClient(migration: Migration): void {
 /** Requests refresh tokens by `access_type=offline`, because Google rejects the scope `offline_access`. */
 function putGoogleParameters(migration: Migration, type: Setting | undefined): void {
   const from = type === undefined ? [] : [type]
-  if (!has(migration, 'provider.scopes')) put(migration, 'provider.scopes', ['openid', 'email', 'profile'], ...from)
+  const groupScope = 'https://www.googleapis.com/auth/cloud-identity.groups.readonly'
+  const written: unknown = partAt(migration, 'provider.scopes')?.value ?? ['openid', 'email', 'profile']
+  const readsGroups = partAt(migration, 'provider.groupsFrom')?.value === 'google'
+  const scopes = [...(Array.isArray(written) ? written : []), ...(readsGroups ? [groupScope] : [])]
+  put(migration, 'provider.scopes', scopes, ...from)
   put(migration, 'provider.authorizationParameters.access_type', 'offline', ...from)
   if (!has(migration, 'provider.authorizationParameters.prompt')) {
     put(migration, 'provider.authorizationParameters.prompt', 'consent', ...from)

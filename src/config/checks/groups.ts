@@ -1,0 +1,143 @@
+import { groupSources } from '../presets/apis.ts'
+import { groupScopes, groupTokenScope, presetOf, readsGroups, userApiOf } from '../presets/apply.ts'
+import type { KeyPath } from '../key-path.ts'
+import type { Finding } from '../problems.ts'
+import type { ProviderSection, ResolvedConfig, ResolvedRoute } from '../schema.ts'
+import { perProvider, routesFor, type PlacedRoute, type Rule } from './rule.ts'
+
+interface Unavailable {
+  readonly key: 'sessionCheck' | 'responseMode' | 'pushedAuthorization' | 'requestObjects' | 'dpop' | 'metadataUrl'
+  readonly isUsed: (provider: ProviderSection) => boolean
+  readonly needs: string
+}
+
+/** Keys that have no meaning at a provider without OpenID Connect. */
+const UNAVAILABLE: readonly Unavailable[] = [
+  {
+    key: 'sessionCheck',
+    isUsed: ({ sessionCheck }) => sessionCheck !== null,
+    needs: 'OpenID Connect (prompt=none)',
+  },
+  {
+    key: 'responseMode',
+    isUsed: ({ responseMode }) => responseMode !== null && responseMode !== 'query',
+    needs: 'response modes',
+  },
+  {
+    key: 'pushedAuthorization',
+    isUsed: ({ pushedAuthorization }) => pushedAuthorization === 'on',
+    needs: 'pushed authorization requests',
+  },
+  { key: 'requestObjects', isUsed: ({ requestObjects }) => requestObjects !== 'off', needs: 'request objects' },
+  { key: 'dpop', isUsed: ({ dpop }) => dpop !== 'off', needs: 'DPoP' },
+  { key: 'metadataUrl', isUsed: ({ metadataUrl }) => metadataUrl !== null, needs: 'a discovery document' },
+]
+
+const UNAVAILABLE_ON_ROUTES: readonly {
+  readonly path: readonly string[]
+  readonly isUsed: (route: ResolvedRoute) => boolean
+  readonly needs: string
+}[] = [
+  { path: ['require', 'acr'], isUsed: ({ require }) => require.acr !== null, needs: 'ID tokens with acr' },
+  { path: ['require', 'maxAge'], isUsed: ({ require }) => require.maxAge !== null, needs: 'ID tokens with auth_time' },
+  { path: ['bearer'], isUsed: ({ bearer }) => bearer !== null, needs: 'access tokens in JWT form' },
+]
+
+function findUnavailable(
+  provider: ProviderSection,
+  at: KeyPath,
+  { session }: ResolvedConfig,
+  routes: readonly PlacedRoute[],
+): Finding[] {
+  const preset = presetOf(provider)
+  if (preset?.api === undefined) return []
+  const finding = (path: KeyPath, needs: string): Finding => ({
+    path,
+    part: 'key',
+    message: `needs ${needs}, which ${preset.title} does not have`,
+    instead: 'remove it',
+  })
+  const onProvider = UNAVAILABLE.filter(({ isUsed }) => isUsed(provider)).map(({ key, needs }) =>
+    finding([...at, key], needs),
+  )
+  const onRoutes = routesFor(at, routes).flatMap(({ route, at: routeAt }) =>
+    UNAVAILABLE_ON_ROUTES.filter(({ isUsed }) => isUsed(route)).map(({ path, needs }) =>
+      finding([...routeAt, ...path], needs),
+    ),
+  )
+  const onSession = session.endWithIdToken ? [finding(['session', 'endWithIdToken'], 'ID tokens')] : []
+  return [...onSession, ...onProvider, ...onRoutes]
+}
+
+/** At a provider without OpenID Connect, a login reads the groups only if its scopes allow it. */
+function findUnreadGroups(
+  provider: ProviderSection,
+  at: KeyPath,
+  _config: ResolvedConfig,
+  routes: readonly PlacedRoute[],
+): Finding[] {
+  const api = userApiOf(provider)
+  if (api === null || readsGroups(api, provider.scopes)) return []
+  if (!routesFor(at, routes).some(({ route }) => Object.hasOwn(route.require.claims, 'groups'))) return []
+  return [
+    {
+      path: [...at, 'scopes'],
+      message: 'do not allow reading the groups that a route requires: no user can open that route',
+      instead: `add ${api.groups.scopes[0] ?? ''}`,
+      warning: true,
+    },
+  ]
+}
+
+function findGroupsFrom(provider: ProviderSection, at: KeyPath): Finding[] {
+  const { groupsFrom, scopes, dpop } = provider
+  if (groupsFrom === null) return []
+  const { title, hasOwnTokens } = groupSources[groupsFrom]
+  const preset = presetOf(provider)
+  if (preset?.api !== undefined) {
+    const message = `does not apply to ${preset.title}, whose groups the gateway reads anyway`
+    return [{ path: [...at, 'groupsFrom'], message, instead: 'remove it' }]
+  }
+  if (dpop === 'on')
+    return [{ path: [...at, 'dpop'], message: `cannot be on with groupsFrom: ${title} accepts bearer tokens only` }]
+  const missing = groupScopes(groupsFrom).filter((one) => !hasOwnTokens && scopes?.includes(one) === false)
+  if (missing.length > 0) {
+    return [
+      {
+        path: [...at, 'scopes'],
+        message: `lack the scope with which ${title} shows the groups: every login will fail`,
+        instead: `add ${missing.join(' ')}`,
+        warning: true,
+      },
+    ]
+  }
+  const tokenScope = groupTokenScope(provider)
+  if (tokenScope === null || scopes?.includes('offline_access') !== false) return []
+  return [
+    {
+      path: [...at, 'scopes'],
+      message: `are for another API than ${title}: the gateway needs a refresh token to get a token for ${tokenScope}`,
+      instead: 'add offline_access',
+    },
+  ]
+}
+
+export const groupRules: readonly Rule[] = [
+  {
+    reads: ['session.endWithIdToken'],
+    providerReads: ['preset', 'issuer', ...UNAVAILABLE.map(({ key }) => key)],
+    routeReads: ['require', 'bearer', 'provider'],
+    find: perProvider(findUnavailable),
+  },
+  {
+    reads: [],
+    providerReads: ['preset', 'issuer', 'scopes'],
+    routeReads: ['require', 'provider'],
+    find: perProvider(findUnreadGroups),
+  },
+  {
+    reads: [],
+    providerReads: ['preset', 'issuer', 'scopes', 'groupsFrom', 'dpop'],
+    find: perProvider(findGroupsFrom),
+  },
+]
