@@ -4,7 +4,7 @@ import { causes } from '../errors.ts'
 import { withDeadline } from '../resilience/deadline.ts'
 import type { Log } from '../telemetry/log.ts'
 import { userinfo, verifiedClaims } from './claims.ts'
-import { decryptedIdToken, readIdToken, type Identity } from './id-token.ts'
+import { decryptedIdToken, quote, readIdToken, type Identity } from './id-token.ts'
 import { mayHaveIssued } from './issuer.ts'
 import { UNVERIFIED_ID_TOKEN, refreshTokenFromError } from './oauth-responses.ts'
 import type { Discovered, Provider } from './provider.ts'
@@ -112,11 +112,18 @@ async function identityOf(
 function requireSameIdentity(idToken: string, clientId: string, previous: Previous): void {
   const { iss, sub, aud } = decodeJwt(idToken)
   const audience = aud === undefined ? [] : [aud].flat()
-  if (iss !== undefined && iss !== previous.issuer)
-    throw new ForeignIdentity(`the refreshed ID token has iss ${JSON.stringify(iss)}, expected ${previous.issuer}`)
-  if (sub !== undefined && sub !== previous.subject) throw new ForeignIdentity('the refreshed ID token has another sub')
-  if (audience.length > 0 && !audience.includes(clientId))
-    throw new ForeignIdentity(`the refreshed ID token has aud ${JSON.stringify(aud)}, expected ${clientId}`)
+  const difference =
+    iss !== undefined && iss !== previous.issuer
+      ? `it has iss ${quote(iss)}, expected ${previous.issuer}`
+      : sub !== undefined && sub !== previous.subject
+        ? 'it has another sub'
+        : audience.length > 0 && !audience.includes(clientId)
+          ? `it has aud ${quote(aud)}, expected ${clientId}`
+          : null
+  if (difference !== null)
+    throw new ForeignIdentity(
+      `the refreshed ID token names another issuer or sub, or is for another client: ${difference}`,
+    )
 }
 
 /**

@@ -80,6 +80,7 @@ function unexpected(name: string, got: unknown, expected: string): Error {
 
 const MAX_QUOTED_CHARACTERS = 200
 
-function quote(value: unknown): string {
+/** Quotes an untrusted value for an error message. */
+export function quote(value: unknown): string {
   return JSON.stringify(value).slice(0, MAX_QUOTED_CHARACTERS)
 }

@@ -10,7 +10,7 @@ type Environment = Readonly<Record<string, string | undefined>>
  * uses `HTTP_PROXY` for https URLs, and reads no ranges.) Throws if a variable is not the URL of an http or https proxy.
  * @see https://pkg.go.dev/golang.org/x/net/http/httpproxy#Config
  */
-export function proxyFor(url: URL, setting: string, environment: Environment): URL | null {
+export function proxyFor(url: URL, setting: string, environment: Environment = process.env): URL | null {
   if (setting === 'off') return null
   if (setting !== 'env') return new URL(setting)
   const [name, value] = variableFor(url, environment)

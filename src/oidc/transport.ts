@@ -28,7 +28,7 @@ interface TransportOptions {
  * Creates a `fetch` for calls to the provider. This `fetch` limits the time of a call and the size of a response, and
  * does not follow redirects. It uses the configured proxy, CA certificates and client certificate.
  */
-export function createTransport({ settings, observe, environment = process.env }: TransportOptions): {
+export function createTransport({ settings, observe, environment }: TransportOptions): {
   fetch: CustomFetch
   close(): Promise<void>
 } {

@@ -69,9 +69,9 @@ export function repeatLogin(
   )
   const url = loginUrlOf(services, facts, state)
   url.searchParams.set(TRIES, String(tries))
-  if (state.provider !== undefined) url.searchParams.set('provider', state.provider)
   // The link of an error page does not ask again, because the provider may have refused the question.
   if (state.chooseAccount === true) url.searchParams.set(CHOOSE_ACCOUNT, '1')
+  if (state.provider !== undefined) url.searchParams.set('provider', state.provider)
   if (afterRefusal) url.searchParams.set(AFTER_REFUSAL, '1')
   return reply
     .header('cache-control', 'no-store')
