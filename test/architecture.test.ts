@@ -139,7 +139,9 @@ function mayTouchTheSystem(file: string): boolean {
   // The variables for proxies are not Gatehouse's own.
   return (
     roomOf(file) === 'cli' ||
-    /^config\/load|^http\/endpoints\/browser-scripts\.ts$|^oidc\/(?:client-assertion-file|outgoing-proxy)\.ts$/.test(file)
+    /^config\/load|^http\/endpoints\/browser-scripts\.ts$|^oidc\/(?:client-assertion-file|outgoing-proxy)\.ts$/.test(
+      file,
+    )
   )
 }
 
