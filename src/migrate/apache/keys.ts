@@ -24,7 +24,9 @@ const REGISTERED_CLIENT = 'register the client at the provider: set provider.cli
 const CACHE = 'sessions are in memory or in Redis (session.store); there is no cache to size'
 const BEARER_TOKENS =
   "no introspection: set bearer on a route; it accepts JWTs of the same provider and verifies them with the provider's keys"
-const ONE_PROVIDER = 'there is one provider: run a gateway for each, or let one provider broker the others'
+const ONE_PROVIDER =
+  'providers of other files are not carried over: write each as an entry of providers, and register callback/NAME at each ' +
+  '(docs/providers.md)'
 const LOGIN_STATE = 'each login has a sealed state bound to one small cookie; nothing to set'
 
 function endpoint(name: string): Rule {

@@ -134,7 +134,10 @@ export const oauth2ProxyAlpha: Rules = {
       return rule === undefined ? [] : [[key, rule]]
     }),
   ),
-  'providers.id': noEquivalent('there is one provider, and it needs no name', 'builtin'),
+  'providers.id': noEquivalent(
+    'a single provider needs no name; with providers, it is the name of the entry',
+    'builtin',
+  ),
   'providers.additionalClaims': noEquivalent(
     'headers.set and require.claims can use all claims of the ID token',
     'builtin',
@@ -193,7 +196,8 @@ export const alphaRules: Rules = {
   ...oauth2Proxy,
   ...oauth2ProxyAlpha,
   [FURTHER_PROVIDER]: noEquivalent(
-    'there is one provider: run a gateway for each, or let one provider broker the others',
+    'only the first provider is carried over: move provider to an entry of providers, add the others there, and register ' +
+      'callback/NAME at each (docs/providers.md)',
     'security',
   ),
 }
