@@ -1,8 +1,17 @@
-import { allowPlainHttp, markRouteSource, put, putSessionKey, remark, secretVariableFor } from '../migration.ts'
-import { always, becomes, combined, copied, noEquivalent, type Rules, unavailable } from '../rule.ts'
+import {
+  allowPlainHttp,
+  markRouteSource,
+  put,
+  putMetadataUrl,
+  putSessionKey,
+  remark,
+  secretVariable,
+  secretVariableFor,
+} from '../migration.ts'
+import { always, becomes, combined, copied, noEquivalent, type Rule, type Rules, unavailable } from '../rule.ts'
 import { argumentsOf, duration, flagOf, literal, type Setting, textOf } from '../setting.ts'
 
-const BY_DISCOVERY = "the endpoints and keys come from the provider's discovery document; nothing to set"
+const PLAIN_KEYS = 'the keys come from the jwks_uri of the discovery document or from provider.endpoints.jwks'
 const ENCRYPTED_TOKENS = 'encrypted tokens are not supported: configure the provider to sign them only'
 const REGISTERED_CLIENT = 'register the client at the provider: set provider.clientId and its secret'
 const CACHE = 'sessions are in memory or in Redis (session.store); there is no cache to size'
@@ -11,35 +20,45 @@ const BEARER_TOKENS =
 const ONE_PROVIDER = 'there is one provider: run a gateway for each, or let one provider broker the others'
 const LOGIN_STATE = 'each login has a sealed state bound to one small cookie; nothing to set'
 
+function endpoint(name: string): Rule {
+  return becomes(`provider.endpoints.${name}`, (setting, migration) => {
+    put(migration, `provider.endpoints.${name}`, literal(textOf(setting)), setting)
+    allowPlainHttp(migration, textOf(setting), setting)
+  })
+}
+
 export const modAuthOpenidc: Rules = {
   OIDCProviderMetadataURL: becomes(
     'provider.issuer',
     (setting, migration) => {
-      const issuer = textOf(setting).replace(/\/\.well-known\/.*$/, '')
-      put(migration, 'provider.issuer', literal(issuer), setting)
-      allowPlainHttp(migration, issuer, setting)
+      putMetadataUrl(migration, setting, migration.effective.get('OIDCProviderIssuer'))
     },
-    'the issuer, without /.well-known/openid-configuration, exactly as the discovery document spells it',
+    'the issuer, without /.well-known/openid-configuration, exactly as the discovery document spells it; a URL that is ' +
+      'not below the issuer becomes provider.metadataUrl',
   ),
   OIDCProviderIssuer: becomes('provider.issuer', (setting, migration) => {
     put(migration, 'provider.issuer', literal(textOf(setting)), setting)
     allowPlainHttp(migration, textOf(setting), setting)
   }),
-  OIDCProviderAuthorizationEndpoint: noEquivalent(BY_DISCOVERY),
-  OIDCProviderTokenEndpoint: noEquivalent(BY_DISCOVERY),
-  OIDCProviderUserInfoEndpoint: noEquivalent(BY_DISCOVERY),
-  OIDCProviderJwksUri: noEquivalent(BY_DISCOVERY),
-  OIDCProviderSignedJwksUri: noEquivalent(BY_DISCOVERY),
-  OIDCProviderVerifyCertFiles: noEquivalent(BY_DISCOVERY),
+  OIDCProviderAuthorizationEndpoint: endpoint('authorization'),
+  OIDCProviderTokenEndpoint: endpoint('token'),
+  OIDCProviderUserInfoEndpoint: endpoint('userinfo'),
+  OIDCProviderJwksUri: endpoint('jwks'),
+  OIDCProviderSignedJwksUri: noEquivalent(PLAIN_KEYS),
+  OIDCProviderVerifyCertFiles: noEquivalent(PLAIN_KEYS),
   OIDCProviderCheckSessionIFrame: noEquivalent('provider.sessionCheck: 5m asks the provider with prompt=none'),
-  OIDCProviderEndSessionEndpoint: noEquivalent(BY_DISCOVERY),
-  OIDCProviderRevocationEndpoint: noEquivalent(BY_DISCOVERY),
-  OIDCProviderPushedAuthorizationRequestEndpoint: noEquivalent(BY_DISCOVERY),
+  OIDCProviderEndSessionEndpoint: endpoint('endSession'),
+  OIDCProviderRevocationEndpoint: endpoint('revocation'),
+  OIDCProviderPushedAuthorizationRequestEndpoint: endpoint('pushedAuthorization'),
   OIDCProviderBackChannelLogoutSupported: noEquivalent(
     'back-channel logout is always available: register …/oauth2/logout/backchannel at the provider',
     'builtin',
   ),
-  OIDCProviderMetadataRefreshInterval: noEquivalent(BY_DISCOVERY),
+  OIDCProviderMetadataRefreshInterval: becomes('provider.metadataAge', (setting, migration) => {
+    const ms = millisecondsOf(setting)
+    if (ms === null || ms === 0) remark(migration, 'differs', setting, 'the document is read again every 12 hours')
+    else put(migration, 'provider.metadataAge', duration(ms), setting)
+  }),
   OIDCJWKSRefreshInterval: noEquivalent('keys are fetched when an unknown key is used', 'builtin'),
   OIDCProviderRegistrationEndpointJson: noEquivalent(REGISTERED_CLIENT),
   OIDCClientName: noEquivalent(REGISTERED_CLIENT),
@@ -138,7 +157,16 @@ export const modAuthOpenidc: Rules = {
   OIDCDPoPMode: noEquivalent('tokens are not bound to a key (DPoP); browsers never receive them', 'security'),
   OIDCCertBoundAccessTokens: noEquivalent('tokens are not bound to a certificate', 'security'),
   OIDCValidateIssuer: always(true, 'the issuer is always verified'),
-  OIDCIDTokenIatSlack: noEquivalent('a small clock difference is tolerated; keep the clock synchronized'),
+  OIDCIDTokenIatSlack: becomes(
+    'provider.clockTolerance',
+    (setting, migration) => {
+      const ms = millisecondsOf(setting)
+      if (ms === null)
+        remark(migration, 'gap', setting, 'it is not a number of seconds: provider.clockTolerance stays at 2m')
+      else put(migration, 'provider.clockTolerance', duration(ms, 0), setting)
+    },
+    'it also applies to exp and nbf',
+  ),
   OIDCIDTokenSignedResponseAlg: noEquivalent(
     'signatures are checked with the keys and the algorithm that the provider announces',
   ),
@@ -169,7 +197,14 @@ export const modAuthOpenidc: Rules = {
     else remark(migration, 'gap', setting, 'it is not a number of seconds: provider.timeout stays at 10s')
   }),
   OIDCHTTPTimeoutShort: noEquivalent('provider.timeout applies to every call'),
-  OIDCOutgoingProxy: noEquivalent('calls to the provider use no proxy: let the network route them', 'gap'),
+  OIDCOutgoingProxy: becomes('provider.proxy', (setting, migration) => {
+    const [address = '', credentials] = argumentsOf(setting)
+    const login =
+      credentials === undefined
+        ? ''
+        : `${secretVariable(migration, 'PROXY_LOGIN', `the user:password of ${setting.key}`)}@`
+    put(migration, 'provider.proxy', `http://${login}${literal(address.replace(/^http:\/\//, ''))}`, setting)
+  }),
   OIDCPassCookies: noEquivalent("the browser's cookies are not sent to the provider", 'builtin'),
 
   OIDCRedirectURI: combined('publicUrl', 'the new redirect URI is …/oauth2/callback: register it at the provider'),

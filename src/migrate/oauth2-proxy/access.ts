@@ -35,6 +35,38 @@ export function groups(note = ''): Rule {
   )
 }
 
+const TEAMS = 'the claim groups has the teams, as organization/team'
+
+/** The teams of GitHub, which are named together with their organization. */
+export const githubTeams: Rule = becomes(
+  'routes[].require.claims',
+  (setting, migration) => {
+    const organization = migration.effective.get('github_org')
+    const prefix = organization === undefined ? '' : `${textOf(organization)}/`
+    const teams = listOf(setting).map((team) => (team.includes(':') ? team.replace(':', '/') : prefix + team))
+    if (!teams.every((team) => team.includes('/'))) return closedUntilDecided(TEAMS).apply(setting, migration)
+    requireClaim(migration, 'groups', teams.map(literal), setting)
+  },
+  TEAMS,
+)
+
+export const githubOrganization: Rule = becomes('routes[].require.claims', (setting, migration) => {
+  if (migration.effective.has('github_team')) markRouteSource(migration, setting)
+  else closedUntilDecided(TEAMS).apply(setting, migration)
+})
+
+export const githubUsers: Rule = becomes('routes[].require.claims', (setting, migration) => {
+  if (listOf(setting).length === 0) return remark(migration, 'builtin', setting, 'it is empty, and requires nothing')
+  requireClaim(migration, 'preferred_username', listOf(setting).map(literal), setting)
+  if (migration.effective.has('github_org') || migration.effective.has('github_team'))
+    remark(
+      migration,
+      'differs',
+      setting,
+      'oauth2-proxy let in these users and the members of the teams; here a user must match both',
+    )
+})
+
 /** The tenants of Entra ID whose users are let in. */
 export const tenants: Rule = becomes('routes[].require.claims', (setting, migration) => {
   if (listOf(setting).length > 0) requireClaim(migration, 'tid', listOf(setting).map(literal), setting)

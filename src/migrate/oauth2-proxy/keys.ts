@@ -1,17 +1,24 @@
-import { has, markRouteSource, put, putSessionKey, remark, secretVariableFor } from '../migration.ts'
+import { has, markRouteSource, type Migration, put, putSessionKey, remark, secretVariableFor } from '../migration.ts'
 import { always, becomes, combined, copied, noEquivalent, type Rule, type Rules, unavailable } from '../rule.ts'
 import { duration, flagOf, goDuration, listenAddress, listOf, literal, textOf } from '../setting.ts'
-import { bearer, closedUntilDecided, groups, tenants } from './access.ts'
+import {
+  bearer,
+  closedUntilDecided,
+  githubOrganization,
+  githubTeams,
+  githubUsers,
+  groups,
+  providerType,
+  tenants,
+} from './access.ts'
 import { identity, responseIdentity, tokens } from './headers.ts'
 import { apiRoutes, openRoutes, preflight } from './routes.ts'
 
-const BY_DISCOVERY = "the endpoints and keys come from the provider's discovery document; nothing to set"
+const ENDPOINT = 'as before, only with skip_oidc_discovery if the provider has a discovery document'
 const LOGS = 'logs are JSON lines on stdout: set log.level, and leave files, formats and rotation to the log collector'
 const PAGES = 'the gateway has its own pages: set pages.title, pages.logo and pages.texts'
 const HEALTH = 'health is on the admin listener: GET /livez and GET /readyz at admin.listen, never on the public port'
-const OAUTH_ONLY_RESTRICTION =
-  'the provider must support OpenID Connect: have it put the checked value into a claim, and require the claim under ' +
-  'require.claims'
+const API_GROUPS = "require the claim groups, which has the user's teams, under require.claims"
 const LOGIN_STATE = 'each login has a sealed state bound to one small cookie, in any number of tabs; nothing to set'
 const GOOGLE_DIRECTORY =
   "the gateway does not query Google's directory: let the provider put groups into a claim, and require the claim under " +
@@ -34,14 +41,18 @@ function parameter(name: string, note = ''): Rule {
   )
 }
 
+function isPlainOauth(migration: Migration): boolean {
+  return ['github', 'gitea', 'bitbucket'].includes(providerType(migration))
+}
+
 const scopes = becomes('provider.scopes', (setting, migration) => {
   const given = listOf({ ...setting, value: textOf(setting).split(/[\s,]+/) })
   if (given.length === 0) return remark(migration, 'builtin', setting, 'it is empty: the default scopes are requested')
-  const scopeNames = given.includes('openid') ? given : ['openid', ...given]
+  const scopeNames = given.includes('openid') || isPlainOauth(migration) ? given : ['openid', ...given]
   put(migration, 'provider.scopes', scopeNames.map(literal), setting)
   if (given.length < scopeNames.length)
     remark(migration, 'differs', setting, 'openid was added, because every login is an OpenID Connect login')
-  if (!scopeNames.includes('offline_access')) {
+  if (!scopeNames.includes('offline_access') && !isPlainOauth(migration)) {
     remark(
       migration,
       'differs',
@@ -116,8 +127,8 @@ const insecureUpstream = becomes(
 
 export const oauth2Proxy: Rules = {
   provider: combined(
-    'provider.issuer',
-    'only OpenID Connect is supported; the type of provider determines the issuer if none is given',
+    'provider.preset',
+    'if the host of the issuer does not identify the provider; the type of provider also determines the issuer if none is given',
   ),
   oidc_issuer_url: combined('provider.issuer'),
   azure_tenant: combined('provider.issuer', 'the tenant is part of the issuer'),
@@ -170,13 +181,16 @@ export const oauth2Proxy: Rules = {
     else remark(migration, 'security', setting, 'PKCE is always S256 here, never plain')
   }),
   force_code_challenge_method: noEquivalent('PKCE with S256 is part of every login', 'builtin'),
-  login_url: noEquivalent(BY_DISCOVERY),
-  redeem_url: noEquivalent(BY_DISCOVERY),
-  profile_url: noEquivalent(BY_DISCOVERY),
-  validate_url: noEquivalent(BY_DISCOVERY),
-  oidc_jwks_url: noEquivalent(BY_DISCOVERY),
-  oidc_public_key_files: noEquivalent(BY_DISCOVERY),
-  skip_oidc_discovery: unavailable(BY_DISCOVERY, 'gap'),
+  login_url: combined('provider.endpoints', ENDPOINT),
+  redeem_url: combined('provider.endpoints', ENDPOINT),
+  profile_url: combined('provider.endpoints', ENDPOINT),
+  validate_url: noEquivalent('access tokens are not sent to a URL to be validated'),
+  oidc_jwks_url: combined('provider.endpoints', ENDPOINT),
+  oidc_public_key_files: noEquivalent('the keys come from a URL: set provider.endpoints.jwks'),
+  skip_oidc_discovery: combined(
+    'provider.endpoints',
+    'nothing is discovered if login_url, redeem_url and oidc_jwks_url are given',
+  ),
   oidc_enabled_signing_algs: noEquivalent(
     'signatures are checked with the keys and the algorithm that the provider announces',
   ),
@@ -232,13 +246,13 @@ export const oauth2Proxy: Rules = {
   google_target_principal: noEquivalent(GOOGLE_DIRECTORY),
   google_use_organization_id: noEquivalent(GOOGLE_DIRECTORY),
   google_admin_api_user_scope: noEquivalent(GOOGLE_DIRECTORY),
-  bitbucket_team: closedUntilDecided(OAUTH_ONLY_RESTRICTION),
-  bitbucket_repository: closedUntilDecided(OAUTH_ONLY_RESTRICTION),
-  github_org: closedUntilDecided(OAUTH_ONLY_RESTRICTION),
-  github_team: closedUntilDecided(OAUTH_ONLY_RESTRICTION),
-  github_repo: closedUntilDecided(OAUTH_ONLY_RESTRICTION),
-  github_token: noEquivalent(OAUTH_ONLY_RESTRICTION),
-  github_users: closedUntilDecided(OAUTH_ONLY_RESTRICTION),
+  bitbucket_team: closedUntilDecided(API_GROUPS),
+  bitbucket_repository: closedUntilDecided(API_GROUPS),
+  github_org: githubOrganization,
+  github_team: githubTeams,
+  github_repo: closedUntilDecided(API_GROUPS),
+  github_token: noEquivalent("groups are read with the user's own token", 'builtin'),
+  github_users: githubUsers,
   gitlab_projects: closedUntilDecided('require a group or another claim under require.claims'),
   htpasswd_file: noEquivalent(LOCAL_USERS, 'security'),
   htpasswd_user_groups: noEquivalent(LOCAL_USERS),

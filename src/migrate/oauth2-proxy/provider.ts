@@ -1,3 +1,5 @@
+import { presetOf } from '../../config/presets/apply.ts'
+import type { Preset } from '../../config/presets/table.ts'
 import {
   allowPlainHttp,
   has,
@@ -11,44 +13,47 @@ import {
 import { flagOf, listenAddress, listOf, literal, type Setting, textOf } from '../setting.ts'
 import { providerType } from './access.ts'
 
+/** The preset of each type of provider. */
+const PRESETS: Readonly<Record<string, Preset['name']>> = {
+  'google': 'google',
+  'azure': 'entra',
+  'entra-id': 'entra',
+  'adfs': 'adfs',
+  'keycloak': 'keycloak',
+  'keycloak-oidc': 'keycloak',
+  'gitlab': 'gitlab',
+  'linkedin': 'linkedin',
+  'github': 'github',
+  'gitea': 'gitea',
+  'bitbucket': 'bitbucket',
+}
 const ISSUERS: Readonly<Record<string, string>> = {
   'google': 'https://accounts.google.com',
   'gitlab': 'https://gitlab.com',
+  'linkedin': 'https://www.linkedin.com/oauth',
   'login.gov': 'https://secure.login.gov',
 }
-const OAUTH_ONLY = new Set([
-  'github',
-  'bitbucket',
-  'facebook',
-  'digitalocean',
-  'sourcehut',
-  'gitea',
-  'nextcloud',
-  'keycloak',
-  'linkedin',
-])
+const ENTRA = new Set(['azure', 'entra-id'])
+/** Types whose preset knows the issuer. */
+const WITHOUT_ISSUER = new Set(['github', 'bitbucket'])
+const OAUTH_ONLY = new Set(['facebook', 'digitalocean', 'sourcehut', 'nextcloud'])
+const ENDPOINTS: Readonly<Record<string, string>> = {
+  login_url: 'authorization',
+  redeem_url: 'token',
+  profile_url: 'userinfo',
+  oidc_jwks_url: 'jwks',
+}
 
 export function migrateProvider(migration: Migration): void {
   const type = migration.effective.get('provider')
-  const issuer = migration.effective.get('oidc_issuer_url')
-  const tenant = migration.effective.get('azure_tenant')
   const kind = providerType(migration)
-  const from = [type, issuer, tenant].filter((setting) => setting !== undefined)
-  if (issuer !== undefined && textOf(issuer) !== '') {
-    put(migration, 'provider.issuer', literal(textOf(issuer).replace(/\/\.well-known\/.*$/, '')), ...from)
-    allowPlainHttp(migration, textOf(issuer), issuer)
-  } else if (Object.hasOwn(ISSUERS, kind)) put(migration, 'provider.issuer', ISSUERS[kind], ...from)
-  else if (['azure', 'entra-id'].includes(kind) && tenant !== undefined && textOf(tenant) !== 'common') {
-    put(migration, 'provider.issuer', `https://login.microsoftonline.com/${literal(textOf(tenant))}/v2.0`, ...from)
-  } else {
-    put(migration, 'provider.issuer', 'https://issuer.change-me.invalid', ...from)
-    remark(
-      migration,
-      'todo',
-      type ?? null,
-      "no issuer is given: set provider.issuer to the one in the provider's discovery document",
-    )
-  }
+  migrateIssuer(migration, kind)
+  migrateEndpoints(migration, kind)
+  const issuer = partAt(migration, 'provider.issuer')?.value
+  const preset = Object.hasOwn(PRESETS, kind) ? PRESETS[kind] : undefined
+  const isRecognized =
+    typeof issuer === 'string' && URL.canParse(issuer) && presetOf({ preset: 'auto', issuer }) !== null
+  if (preset !== undefined && type !== undefined && !isRecognized) put(migration, 'provider.preset', preset, type)
   if (OAUTH_ONLY.has(kind)) {
     remark(
       migration,
@@ -59,7 +64,71 @@ export function migrateProvider(migration: Migration): void {
     )
   }
   putMissingClient(migration)
-  if (kind === 'google') putGoogleParameters(migration, type)
+  if (kind === 'google') remarkGoogleParameters(migration, type)
+}
+
+function migrateIssuer(migration: Migration, kind: string): void {
+  const [type, issuer, tenant, login] = ['provider', 'oidc_issuer_url', 'azure_tenant', 'login_url'].map((key) =>
+    migration.effective.get(key),
+  )
+  const from = [type, issuer, tenant].filter((setting) => setting !== undefined)
+  // The type keycloak and the type gitea name the endpoints instead of an issuer.
+  const ofLogin = login === undefined ? null : issuerOfLoginUrl(kind, textOf(login))
+  if (issuer !== undefined && textOf(issuer) !== '') {
+    put(migration, 'provider.issuer', literal(textOf(issuer).replace(/\/\.well-known\/.*$/, '')), ...from)
+    allowPlainHttp(migration, textOf(issuer), issuer)
+  } else if (login !== undefined && ofLogin !== null) {
+    put(migration, 'provider.issuer', literal(ofLogin), ...from, login)
+    allowPlainHttp(migration, ofLogin, login)
+  } else if (Object.hasOwn(ISSUERS, kind)) put(migration, 'provider.issuer', ISSUERS[kind], ...from)
+  else if (ENTRA.has(kind)) {
+    const name = tenant === undefined || textOf(tenant) === '' ? 'common' : textOf(tenant)
+    put(migration, 'provider.issuer', `https://login.microsoftonline.com/${literal(name)}/v2.0`, ...from)
+    if (name === 'common' && !migration.effective.has('entra_id_allowed_tenants'))
+      remark(migration, 'security', tenant ?? type ?? null, 'users of every tenant can log in, as before: require tid')
+  } else if (!WITHOUT_ISSUER.has(kind)) {
+    put(migration, 'provider.issuer', 'https://issuer.change-me.invalid', ...from)
+    remark(
+      migration,
+      'todo',
+      type ?? null,
+      "no issuer is given: set provider.issuer to the one in the provider's discovery document",
+    )
+  }
+}
+
+function issuerOfLoginUrl(kind: string, url: string): string | null {
+  if (kind === 'keycloak') return /^(.+\/realms\/[^/]+)\/protocol\/openid-connect\/auth$/.exec(url)?.[1] ?? null
+  return kind === 'gitea' && URL.canParse(url) ? new URL(url).origin : null
+}
+
+function migrateEndpoints(migration: Migration, kind: string): void {
+  const skip = migration.effective.get('skip_oidc_discovery')
+  const isSkipped = skip !== undefined && flagOf(skip) === true
+  // Other types of providers have fixed endpoints, which these keys replace.
+  const isUsed = isSkipped || WITHOUT_ISSUER.has(kind)
+  for (const [key, name] of Object.entries(ENDPOINTS)) {
+    const setting = migration.effective.get(key)
+    if (setting === undefined || textOf(setting) === '' || migration.handled.has(setting)) continue
+    if (!isUsed) {
+      remark(migration, 'builtin', setting, 'the discovery document has this endpoint, as before')
+      continue
+    }
+    put(migration, `provider.endpoints.${name}`, literal(textOf(setting)), setting)
+    allowPlainHttp(migration, textOf(setting), setting)
+  }
+  if (skip === undefined) return
+  const isComplete = ['authorization', 'token', 'jwks'].every((name) => has(migration, `provider.endpoints.${name}`))
+  if (!isSkipped) remark(migration, 'builtin', skip, 'it is off: the gateway reads the discovery document')
+  else if (isComplete) migration.handled.add(skip)
+  else {
+    remark(
+      migration,
+      'differs',
+      skip,
+      'the gateway reads the discovery document unless authorization, token and jwks are set under provider.endpoints',
+    )
+  }
 }
 
 function putMissingClient(migration: Migration): void {
@@ -71,21 +140,16 @@ function putMissingClient(migration: Migration): void {
   putMissingClientSecret(migration)
 }
 
-/** Requests refresh tokens by `access_type=offline`, because Google rejects the scope `offline_access`. */
-function putGoogleParameters(migration: Migration, type: Setting | undefined): void {
-  const from = type === undefined ? [] : [type]
-  if (!has(migration, 'provider.scopes')) put(migration, 'provider.scopes', ['openid', 'email', 'profile'], ...from)
-  put(migration, 'provider.authorizationParameters.access_type', 'offline', ...from)
-  if (!has(migration, 'provider.authorizationParameters.prompt')) {
-    put(migration, 'provider.authorizationParameters.prompt', 'consent', ...from)
-    remark(
-      migration,
-      'differs',
-      type ?? null,
-      'access_type: offline and prompt: consent are set, because Google issues a refresh token for both; without ' +
-        'prompt it does so only at the first login',
-    )
-  }
+/** Says what the preset requests, because Google rejects the scope `offline_access`. */
+function remarkGoogleParameters(migration: Migration, type: Setting | undefined): void {
+  if (has(migration, 'provider.authorizationParameters.prompt')) return
+  remark(
+    migration,
+    'differs',
+    type ?? null,
+    'the preset google sends access_type: offline and prompt: consent, because Google issues a refresh token for both; ' +
+      'without prompt it does so only at the first login',
+  )
 }
 
 /** Migrates the listener, `publicUrl` and the cookie. */

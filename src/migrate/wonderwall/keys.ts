@@ -1,8 +1,8 @@
 import { enableForwardAuth } from '../forward-auth.ts'
 import {
-  allowPlainHttp,
   markRouteSource,
   put,
+  putMetadataUrl,
   putSessionKey,
   remark,
   secretVariable,
@@ -20,14 +20,10 @@ const clientId = copied('provider.clientId')
 const wellKnownUrl: Rule = becomes(
   'provider.issuer',
   (setting, migration) => {
-    const url = textOf(setting)
-    const issuer = url.replace(/\/\.well-known\/(openid-configuration|oauth-authorization-server).*$/, '')
-    put(migration, 'provider.issuer', literal(issuer), setting)
-    if (issuer === url)
-      remark(migration, 'todo', setting, 'set provider.issuer exactly as the discovery document spells it')
-    allowPlainHttp(migration, issuer, setting)
+    putMetadataUrl(migration, setting)
   },
-  'the issuer, without /.well-known/openid-configuration, exactly as the discovery document spells it',
+  'the issuer, without /.well-known/openid-configuration, exactly as the discovery document spells it; another path ' +
+    'becomes provider.metadataUrl',
 )
 
 const clientJwk: Rule = becomes(
