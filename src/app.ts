@@ -5,6 +5,7 @@ import { providersOf, type Config, type Listen } from './config/schema.ts'
 import { compileHeaders } from './gate/headers.ts'
 import { compileRoutes } from './gate/match.ts'
 import { buildGate } from './gate/pipeline.ts'
+import { publicOriginsOf } from './gate/public-origins.ts'
 import { observe } from './http/access-log.ts'
 import { createReadiness } from './http/admin/readiness.ts'
 import { buildAdmin } from './http/admin/server.ts'
@@ -199,14 +200,15 @@ function withOwnKeys(config: Config): Config {
 async function buildShell(config: Config, lasting: Lasting): Promise<Shell> {
   const { log, metrics, tracing, store, providers, sessions, refresher, streams } = lasting
 
-  const app = createFastify(config)
+  const origins = publicOriginsOf(config)
+  const app = createFastify(origins)
 
   const cookies = await createCookies(app, config)
   const answers = createAnswers(config, cookies)
   const routes = compileRoutes(config.routes, config.basePath)
   const facts = createFactReader({
     headerFields: config.limits.headerFields,
-    publicUrls: config.publicUrl,
+    origins,
     trustedProxies: config.trustedProxies,
     overSocket: 'path' in config.listen,
     readTicket: cookies.ticket,
@@ -229,6 +231,7 @@ async function buildShell(config: Config, lasting: Lasting): Promise<Shell> {
 
   const services: Services = {
     config,
+    origins,
     routes,
     gate,
     providers,
@@ -273,7 +276,7 @@ async function buildShell(config: Config, lasting: Lasting): Promise<Shell> {
     config.forwardAuth === null
       ? null
       : await buildVerdicts(
-          { config, gate, headers, routes, sessions, cookies, answers },
+          { config, origins, gate, headers, routes, sessions, cookies, answers },
           config.forwardAuth.listen,
           lasting,
         )
@@ -296,14 +299,14 @@ async function buildVerdicts(
   listen: Listen,
   { log, metrics, tracing, counts }: Lasting,
 ): Promise<FastifyInstance> {
-  const { config, answers, cookies } = services
+  const { config, origins, answers, cookies } = services
   // This listener accepts no absolute targets.
-  const app = createFastify({ publicUrl: [] })
+  const app = createFastify({ find: () => null })
   observe(app, { config, log, metrics, tracing })
   handleFailures(app, answers)
   const facts = createFactReader({
     headerFields: config.limits.headerFields,
-    publicUrls: config.publicUrl,
+    origins,
     trustedProxies: config.trustedProxies,
     overSocket: 'path' in listen,
     readTicket: cookies.ticket,

@@ -127,7 +127,8 @@ interface LoginWindow {
 /** Opens the login in a window for up to five minutes. A silent login in any tab closes the window unless `stepUp`. */
 function openLoginWindow({ base }: Gateway, channel: Channel, loginUrl: string | null, stepUp: boolean): LoginWindow {
   const url = new URL(loginUrl ?? `${base}/login`)
-  url.searchParams.set('redirect', `${new URL(base).pathname}/silent?outcome=ok`)
+  // The login may take place at another host, so the return URL has its origin.
+  url.searchParams.set('redirect', `${base}/silent?outcome=ok`)
   let opened: Window | null = null
   let openedAt = 0
   const open = (): void => {

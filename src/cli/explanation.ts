@@ -5,6 +5,7 @@ import { classify } from '../gate/classify.ts'
 import { compileHeaders } from '../gate/headers.ts'
 import { hostOf, compileRoutes, type RouteTable } from '../gate/match.ts'
 import { beginsAsBearer, buildGate } from '../gate/pipeline.ts'
+import { type PublicOrigins, publicOriginsOf } from '../gate/public-origins.ts'
 import type { CompiledRoute, Facts, Verdict } from '../gate/verdict.ts'
 import { cookieNames } from '../http/cookies/names.ts'
 import { describedBy, readAuthUrl, type AuthUrl } from '../http/forward-auth/described-request.ts'
@@ -32,13 +33,14 @@ export async function explainRequest(
   config: Config,
   { method, url, headers, claims, now }: ExplainedRequest,
 ): Promise<Line[]> {
-  const { origin, raw } = splitUrl(url, config.publicUrl)
+  const origins = publicOriginsOf(config)
+  const { origin, raw } = splitUrl(url, origins)
   const lines: Line[] = [['request', `${method} ${raw} at ${origin}`]]
   if (['TRACE', 'TRACK', 'CONNECT'].includes(method))
     return [...lines, ['answer', '405 method_not_allowed: this method is never forwarded']]
   if (!METHODS.includes(method))
     return [...lines, ['answer', `400 bad_request: ${method} is not an HTTP method; methods are written in capitals`]]
-  const target = readTarget(raw, config.publicUrl)
+  const target = readTarget(raw, origins)
   if (!target.ok) return [...lines, ['answer', `400 bad_request: ${target.problem}`]]
 
   const routes = compileRoutes(config.routes, config.basePath)
@@ -82,7 +84,7 @@ async function explainForwardAuth(
   }
   const listener: Line = ['listener', 'forwardAuth.listen; on the public listener this address is 404']
   const compiled = compileHeaders(routes, () => false)
-  const about = describedBy(authUrl, facts, config.publicUrl, routes)
+  const about = describedBy(authUrl, facts, publicOriginsOf(config), routes)
   if ('reason' in about) {
     const { status, code } = finalAnswer(about)
     return [listener, ['answer', `${status} ${code}`], ['because', 'cause' in about ? about.cause : code]]
@@ -133,6 +135,7 @@ async function explainVerdict(facts: Facts, scenario: Scenario): Promise<Line[]>
         ok: true,
         session: current,
         accessToken: route.grant === 'none' ? null : 'ACCESS-TOKEN',
+        proofKey: null,
       }),
     },
   })
@@ -170,7 +173,11 @@ function forwarded(
   const { route, accessToken, who } = verdict
   const cookies = cookieNames(config).all
   const compiled = compileHeaders(routes, (name) => cookies.has(name), viaNameOf(config))
-  const headers = byProxy ? compiled.identity(route, who, accessToken) : compiled.build(facts, route, who, accessToken)
+  const scheme = config.provider.dpop === 'on' ? 'DPoP' : 'Bearer'
+  const headers = byProxy
+    ? compiled.identity(route, who, accessToken, scheme)
+    : compiled.build(facts, route, who, accessToken, scheme)
+  if (scheme === 'DPoP' && accessToken !== null) headers.push('DPoP', 'PROOF')
   const constants = constantHeaders(route)
   const pairs = headers.flatMap((name, i) =>
     i % 2 === 0 ? [`${name}: ${constants.has(name.toLowerCase()) ? '********' : (headers[i + 1] ?? '')}`] : [],
@@ -249,14 +256,11 @@ function denied(
 }
 
 /** Splits a URL into the public URL that it names and the raw request target, which is not normalized. */
-function splitUrl(url: string, publicUrls: readonly string[]): { origin: string; raw: string } {
-  const [first = ''] = publicUrls
+function splitUrl(url: string, origins: PublicOrigins): { origin: string; raw: string } {
   const [, authority = '', rest = ''] = /^(https?:\/\/[^/?#\\]*)(.*)$/is.exec(url) ?? []
-  if (authority === '') return { origin: first, raw: url }
-  const origin = URL.canParse(authority)
-    ? publicUrls.find((known) => new URL(known).host === new URL(authority).host)
-    : undefined
-  return { origin: origin ?? first, raw: rest.startsWith('/') ? rest : `/${rest}` }
+  if (authority === '') return { origin: origins.fallback, raw: url }
+  const origin = URL.canParse(authority) ? origins.find(new URL(authority).host) : null
+  return { origin: origin ?? origins.fallback, raw: rest.startsWith('/') ? rest : `/${rest}` }
 }
 
 function headersFrom(pairs: readonly (readonly [string, string])[]): IncomingHttpHeaders {

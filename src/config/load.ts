@@ -8,7 +8,14 @@ import { formatKeyPath, isMapping, type KeyPath, valueAt, withValue } from './ke
 import { checkedProvider, withPreset } from './presets/apply.ts'
 import { ConfigurationError, type Finding, formatProblems, type Problem } from './problems.ts'
 import { resolve, UNREADABLE } from './resolve.ts'
-import { type Config, type ResolvedConfig, type ResolvedRoute, type Route, schema } from './schema.ts'
+import {
+  type Config,
+  type ResolvedConfig,
+  type ResolvedRoute,
+  type Route,
+  schema,
+  type SessionSettings,
+} from './schema.ts'
 import { readYaml, type YamlText } from './yaml.ts'
 
 type Environment = Readonly<Record<string, string | undefined>>
@@ -131,7 +138,10 @@ function locate(written: Written, { path, part = 'value', message, instead = nul
   }
 }
 
-/** Applies the defaults that depend on other keys: the provider's preset, a route's upstream, no token on public routes. */
+/**
+ * Applies the defaults that depend on other keys: the provider's preset, the path of the cookies, a route's upstream, no
+ * token on public routes.
+ */
 function inherit(config: ResolvedConfig, written: unknown, isBroken: (key: string) => boolean): ResolvedConfig {
   // The list is undefined if it could not be resolved, and so is each route that could not be resolved.
   const resolved: (ResolvedRoute | undefined)[] | undefined = config.routes
@@ -145,8 +155,16 @@ function inherit(config: ResolvedConfig, written: unknown, isBroken: (key: strin
   return {
     ...config,
     provider: isBroken('provider') ? config.provider : withPreset(config.provider),
+    session:
+      isBroken('session') || isBroken('basePath') ? config.session : withCookiePath(config.session, config.basePath),
     routes,
   } as ResolvedConfig
+}
+
+/** Fills in the path of the cookies: the path above the gateway's own endpoints, so that gateways on one host never share it. */
+function withCookiePath(session: ResolvedConfig['session'], basePath: string): SessionSettings {
+  const path = session.cookie.path ?? (basePath.slice(0, basePath.lastIndexOf('/')) || '/')
+  return { ...session, cookie: { ...session.cookie, path } }
 }
 
 /** Returns the route with its upstream, which is not null once the rules have found no problem. */
@@ -208,6 +226,7 @@ export function loadConfig({ file, env, files, fallbackKey }: LoadOptions): { co
   const config: Config = {
     ...resolved,
     provider: checkedProvider(resolved.provider),
+    session: withCookiePath(resolved.session, resolved.basePath),
     routes: resolved.routes.map(checkedRoute),
   }
   if (config.session.keys.length === 0) config.session.keys = [fallbackKey ?? randomBytes(32)]

@@ -1,5 +1,5 @@
 import type { Static } from 'typebox'
-import { addressRange, listen, origin, upstream, type Upstream } from './value-types/address.ts'
+import { addressRange, listen, origin, publicOrigin, upstream, type Upstream } from './value-types/address.ts'
 import { duration, orOff, rate } from './value-types/amount.ts'
 import { list, map, textual } from './value-types/collection.ts'
 import { bearerSecret, headerName, hostName } from './value-types/http.ts'
@@ -35,12 +35,19 @@ export const schema = group('Configuration of Gatehouse.', {
     description:
       'The address that the gateway listens on: `host:port` or `unix:/path`. Changing it requires a restart.',
   }),
-  publicUrl: leaf(list(origin, { min: 1, single: true }), {
+  publicUrl: leaf(list(publicOrigin, { min: 1, single: true }), {
     default: undefined,
     description:
       'The origins at which browsers reach the application. Logins start from and return to these origins ' +
       'only. A request belongs to the origin that its `Host` header names, and to the first origin if none ' +
-      'matches.',
+      'matches. With `loginHost`, the first label may be `*`, which stands for exactly one label, as in ' +
+      '`https://*.example.com`.',
+  }),
+  loginHost: leaf(origin, {
+    default: null,
+    description:
+      'The origin of `publicUrl` at which all logins, callbacks and returns from a logout take place, so that the ' +
+      'provider knows only this host. Requires `session.cookie.domain`. By default each host has its own login.',
   }),
   basePath: leaf(basePath, {
     default: '/oauth2',
@@ -191,8 +198,17 @@ export type ProviderSettings = Omit<ResolvedConfig['provider'], 'issuer' | 'resp
   responseMode: NonNullable<ResolvedConfig['provider']['responseMode']>
 }
 
+/** The settings of sessions, with the path of the cookies filled in. */
+export type SessionSettings = Omit<ResolvedConfig['session'], 'cookie'> & {
+  cookie: Omit<ResolvedConfig['session']['cookie'], 'path'> & { path: string }
+}
+
 /** A valid configuration with all keys: durations in ms, sizes in bytes, and null for values that are not given. */
-export type Config = Omit<ResolvedConfig, 'provider' | 'routes'> & { provider: ProviderSettings; routes: Route[] }
+export type Config = Omit<ResolvedConfig, 'provider' | 'session' | 'routes'> & {
+  provider: ProviderSettings
+  session: SessionSettings
+  routes: Route[]
+}
 
 /** Returns all providers, in the order of the configuration. */
 export function providersOf({ provider }: Pick<Config, 'provider'>): readonly ProviderSettings[] {

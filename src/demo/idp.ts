@@ -6,7 +6,7 @@ import type { JWTHeaderParameters, JWTPayload } from 'jose'
 import type { Provider } from 'oidc-provider'
 import { boundPort } from './bound-port.ts'
 import { clientMetadata, type ClientAuthentication, type IdpClient } from './idp/clients.ts'
-import { providerConfiguration, type ProviderOptions } from './idp/configuration.ts'
+import { providerConfiguration, type DpopSupport, type ProviderOptions } from './idp/configuration.ts'
 import { endpointOf, pathOf } from './idp/endpoints.ts'
 import { registerExchangeGrants } from './idp/exchange-grants.ts'
 import { createFailures, type Failures } from './idp/failures.ts'
@@ -26,12 +26,18 @@ export interface IdpOptions {
   port?: number
   /** PEM; the issuer becomes https. */
   tls?: { readonly cert: string; readonly key: string }
+  /** PEM; with `tls`, a second listener also accepts certificates of these authorities from clients. */
+  clientAuthorities?: string
   clients?: readonly IdpClient[]
   lifetimes?: Partial<Lifetimes>
   /** Default true. */
   rotateRefreshTokens?: boolean
-  /** Supports pushed authorization requests. Default false. */
-  pushedAuthorization?: boolean
+  /** Whether pushed authorization requests are supported or required. Default false. */
+  pushedAuthorization?: boolean | 'required'
+  /** Whether tokens are bound to the key of a DPoP proof, and whether a proof needs the provider's nonce. Default `off`. */
+  dpop?: DpopSupport
+  /** Applies the FAPI 2.0 Security Profile to each client. Default false. */
+  fapi?: boolean
   /** The methods that discovery announces for the token endpoint. */
   clientAuthentications?: readonly ClientAuthentication[]
   users?: readonly User[]
@@ -65,7 +71,17 @@ async function listen(options: IdpOptions, answer: (req: IncomingMessage, res: S
   server.listen(port, host)
   await once(server, 'listening')
   const hostname = options.hostname ?? (host.includes(':') ? `[${host}]` : host)
-  return { server, issuer: `${tls === undefined ? 'http' : 'https'}://${hostname}:${boundPort(server)}` }
+  return { server, origin: `${tls === undefined ? 'http' : 'https'}://${hostname}:${boundPort(server)}` }
+}
+
+async function listenForCertificates(
+  { clientAuthorities, tls, port: _port, ...options }: IdpOptions,
+  answer: (req: IncomingMessage, res: ServerResponse) => void,
+) {
+  if (tls === undefined || clientAuthorities === undefined) return null
+  // A provider accepts self-signed certificates, and compares them with those of its clients.
+  const certificates = { ca: clientAuthorities, requestCert: true, rejectUnauthorized: false }
+  return listen({ ...options, tls: { ...tls, ...certificates } }, answer)
 }
 
 export async function startIdp(options: IdpOptions = {}): Promise<Idp> {
@@ -82,6 +98,23 @@ export async function startIdp(options: IdpOptions = {}): Promise<Idp> {
     refuseExchange: null,
     ignoreStepUp: false,
   }
+  const answer = async (req: IncomingMessage, res: ServerResponse): Promise<void> => {
+    const endpoint = endpointOf(req.url ?? '/')
+    if (endpoint !== null) observed.requests[endpoint] += 1
+    if (await failures.intercept(req, res)) return
+    if (pathOf(req.url ?? '/').startsWith('/interaction/')) await answerInteraction(provider, users, req, res)
+    else await handle(req, res)
+  }
+
+  const onRequest = (req: IncomingMessage, res: ServerResponse): void => {
+    answer(req, res).catch((error: Error) => {
+      observed.serverErrors.push(error)
+      res.destroy()
+    })
+  }
+  const { server, origin: issuer } = await listen(options, onRequest)
+  const mutualTls = await listenForCertificates(options, onRequest)
+
   const providerOptions: ProviderOptions = {
     policy: interactionPolicy,
     storage,
@@ -96,22 +129,10 @@ export async function startIdp(options: IdpOptions = {}): Promise<Idp> {
       'none',
     ],
     pushedAuthorization: options.pushedAuthorization ?? false,
+    mutualTlsOrigin: mutualTls?.origin ?? null,
+    dpop: options.dpop ?? 'off',
+    fapi: options.fapi ?? false,
   }
-
-  const answer = async (req: IncomingMessage, res: ServerResponse): Promise<void> => {
-    const endpoint = endpointOf(req.url ?? '/')
-    if (endpoint !== null) observed.requests[endpoint] += 1
-    if (await failures.intercept(req, res)) return
-    if (pathOf(req.url ?? '/').startsWith('/interaction/')) await answerInteraction(provider, users, req, res)
-    else await handle(req, res)
-  }
-
-  const { server, issuer } = await listen(options, (req, res) => {
-    answer(req, res).catch((error: Error) => {
-      observed.serverErrors.push(error)
-      res.destroy()
-    })
-  })
 
   let signingKeys = await generateSigningKeys()
   const createProvider = (): Provider => {
@@ -162,10 +183,13 @@ export async function startIdp(options: IdpOptions = {}): Promise<Idp> {
     endSessionsOf: async (sub: string, { notify = true }: { notify?: boolean } = {}) =>
       endSessionsOf(sub, { provider, storage, notify }),
     close: async () => {
-      const closed = once(server, 'close')
-      server.close()
-      server.closeAllConnections()
-      await closed
+      const servers = mutualTls === null ? [server] : [server, mutualTls.server]
+      const closed = servers.map(async (one) => once(one, 'close'))
+      for (const one of servers) {
+        one.close()
+        one.closeAllConnections()
+      }
+      await Promise.all(closed)
     },
   })
 }

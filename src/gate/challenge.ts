@@ -1,7 +1,7 @@
 import type { Config } from '../config/schema.ts'
 import { faults, type Code, type FaultCode } from '../errors.ts'
 import type { StepUp } from '../token/denial.ts'
-import { returnTarget } from './return-target.ts'
+import { returnTarget, targetAtLogin } from './return-target.ts'
 import type { CompiledRoute, Denial, Facts, FinalDenial, LoginDenial, RequestKind } from './verdict.ts'
 
 export interface Answer {
@@ -21,7 +21,10 @@ export interface Answer {
   readonly allow?: string
 }
 
-type Settings = Pick<Config, 'basePath'> & { readonly scripts: Pick<Config['scripts'], 'message'> }
+type Settings = Pick<Config, 'basePath'> & {
+  readonly loginHost?: string | null
+  readonly scripts: Pick<Config['scripts'], 'message'>
+}
 
 const LOGIN_ROWS: { readonly [reason in LoginDenial['reason']]: Pick<Answer, 'code' | 'detail'> } = {
   'login-required': { code: 'login_required', detail: 'You have to sign in to go on.' },
@@ -36,7 +39,9 @@ export function challenge(
   route: CompiledRoute | null,
   settings: Settings,
 ): Answer {
-  if (denial.reason === 'upstream-login') return upstreamLogin(loginUrlFor(facts, 'script', settings.basePath))
+  const { basePath, loginHost = null } = settings
+  if (denial.reason === 'upstream-login')
+    return upstreamLogin(loginUrlFor(facts, 'script', basePath, undefined, loginHost))
   if (!isLoginDenial(denial)) return finalAnswer(denial)
   const { code, detail } = LOGIN_ROWS[denial.reason]
   const title = 'Login required'
@@ -50,8 +55,9 @@ export function challenge(
     loginUrlFor(
       facts,
       returns ? 'frame' : kind,
-      settings.basePath,
+      basePath,
       denial.reason === 'step-up' ? denial.stepUp : undefined,
+      loginHost,
     )
   if (redirects) return { status: 302, code, title, detail, location: loginUrl, clearSession }
   return {
@@ -212,23 +218,31 @@ const NOT_ADMIN: { readonly [problem in NotAdmin['problem']]: Answer } = {
 }
 
 /**
- * Returns the login URL. After the login, a navigation returns to its target, and any other request to the page that sent
- * it.
+ * Returns the login URL, which is at the login host if there is one. After the login, a navigation returns to its target,
+ * and any other request to the page that sent it.
  */
-export function loginUrlFor(facts: Facts, kind: RequestKind, basePath: string, stepUp?: StepUp): string {
+export function loginUrlFor(
+  facts: Facts,
+  kind: RequestKind,
+  basePath: string,
+  stepUp?: StepUp,
+  loginHost: string | null = null,
+): string {
+  const loginOrigin = loginHost ?? facts.origin
   const parameters = new URLSearchParams()
   const target =
     kind === 'navigation'
       ? facts.path + facts.query
       : (pageOf(facts) ?? (kind === 'frame' ? facts.path + facts.query : null))
-  const redirect = returnTarget(target, facts.origin)
-  if (redirect !== null) parameters.set('redirect', redirect)
+  // A login at another host without a return URL would not lead back to this host.
+  const redirect = returnTarget(target, facts.origin) ?? (loginOrigin === facts.origin ? null : '/')
+  if (redirect !== null) parameters.set('redirect', targetAtLogin(redirect, facts.origin, loginOrigin))
   if (stepUp !== undefined && stepUp.acrValues !== null) parameters.set('acr_values', stepUp.acrValues.join(' '))
   if (stepUp !== undefined && stepUp.maxAge !== null) parameters.set('max_age', String(stepUp.maxAge))
   if (stepUp?.scope !== undefined) parameters.set('scope', stepUp.scope)
   if (stepUp?.claims !== undefined) parameters.set('claims', stepUp.claims)
   const query = parameters.toString()
-  return `${facts.origin}${basePath}/login${query === '' ? '' : `?${query}`}`
+  return `${loginOrigin}${basePath}/login${query === '' ? '' : `?${query}`}`
 }
 
 function pageOf({ headers, origin }: Facts): string | null {

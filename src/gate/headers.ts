@@ -19,6 +19,7 @@ type Treatment =
   | 'cookie'
   | 'authorization'
   | 'authorization-variant'
+  | 'proof'
   | 'override'
   | 'connection'
 
@@ -30,8 +31,14 @@ export interface UpstreamHeaders {
    * Returns name, value, name, value …: the client's headers, without those that it may not set, followed by the
    * gateway's own headers.
    */
-  build(facts: Facts, route: CompiledRoute, who: Who | null, accessToken: string | null): string[]
-  identity(route: CompiledRoute, who: Who | null, accessToken: string | null): string[]
+  build(
+    facts: Facts,
+    route: CompiledRoute,
+    who: Who | null,
+    accessToken: string | null,
+    scheme?: 'Bearer' | 'DPoP',
+  ): string[]
+  identity(route: CompiledRoute, who: Who | null, accessToken: string | null, scheme?: 'Bearer' | 'DPoP'): string[]
   /**
    * Returns the first header of a described request that would deceive the application, or `null`: another spelling of
    * a header that some route sets, or a method override that selects another route. `build` drops such headers; with
@@ -83,6 +90,7 @@ export function compileHeaders(
     const lower = name.toLowerCase()
     if (lower === 'connection') return 'connection'
     if (lower === 'via' && own !== null) return 'via'
+    if (lower === 'dpop') return 'proof'
     if (lower === 'host' || lower === 'cookie' || lower === 'authorization') return lower
     const same = foldHeaderName(name)
     if (identity.has(same)) return exact.has(lower) ? 'drop' : 'respelled'
@@ -94,18 +102,24 @@ export function compileHeaders(
     return FORWARDED.test(same) ? 'forwarded' : 'pass'
   }
 
-  function pushOwn(out: string[], route: CompiledRoute, who: Who | null, accessToken: string | null): void {
+  function pushOwn(
+    out: string[],
+    route: CompiledRoute,
+    who: Who | null,
+    accessToken: string | null,
+    scheme: 'Bearer' | 'DPoP',
+  ): void {
     const mine = rules[route.index]
     if (mine !== undefined && mine.set.length > 0) out.push(...identityHeaders(mine, route, who))
     if (accessToken === null) return
     out.push(
       route.token.header,
-      route.token.header.toLowerCase() === 'authorization' ? `Bearer ${accessToken}` : accessToken,
+      route.token.header.toLowerCase() === 'authorization' ? `${scheme} ${accessToken}` : accessToken,
     )
   }
 
   return {
-    build(facts, route, who, accessToken) {
+    build(facts, route, who, accessToken, scheme = 'Bearer') {
       const { rawHeaders, client } = facts
       const mine = rules[route.index]
       const { connection } = facts.headers
@@ -138,6 +152,10 @@ export function compileHeaders(
             bearerSent = true
             break
           }
+          case 'proof':
+            // The client's proof belongs to the client's Authorization, which passes under the same conditions.
+            if (who === null ? route.bearer === null : who.bearer === true) out.push(name, value)
+            break
           case 'authorization-variant':
             if (route.bearer === null) out.push(name, value)
             break
@@ -158,12 +176,12 @@ export function compileHeaders(
       }
       pushForwarded(out, facts)
       if (own !== null) out.push('Via', before === '' ? own : `${before}, ${own}`)
-      pushOwn(out, route, who, accessToken)
+      pushOwn(out, route, who, accessToken, scheme)
       return out
     },
-    identity(route, who, accessToken) {
+    identity(route, who, accessToken, scheme = 'Bearer') {
       const out: string[] = []
-      pushOwn(out, route, who, accessToken)
+      pushOwn(out, route, who, accessToken, scheme)
       return out
     },
     forged({ rawHeaders, method, path, origin }) {

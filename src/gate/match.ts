@@ -1,5 +1,6 @@
 import { isDeepStrictEqual } from 'node:util'
 import type { Route } from '../config/schema.ts'
+import { isWildcard, wildcardOf } from '../config/value-types/address.ts'
 import { fold, isPlain, pathVariants } from './path-variants.ts'
 import type { CompiledRoute } from './verdict.ts'
 
@@ -217,18 +218,35 @@ const DEFAULT_PORT = { 'https:': ':443', 'http:': ':80' }
 
 /**
  * Returns a function that finds the public origin for a Host header. A Host without a port also finds an origin on
- * another port if no other origin has that name.
+ * another port if no other origin has that name. An exact origin wins over a wildcard, for which the function returns the
+ * origin with the label of the Host.
  * @see https://www.rfc-editor.org/rfc/rfc9110#section-7.2
  */
 export function originsByHost(publicUrls: readonly string[]): (host: string) => string | null {
+  const exact = mapByHost(
+    publicUrls.filter((url) => !isWildcard(url)),
+    publicUrls,
+  )
+  const wildcards = mapByHost(publicUrls.filter(isWildcard), publicUrls)
+  return (host) => {
+    const name = host.toLowerCase()
+    const origin = exact.get(name)
+    if (origin !== undefined || wildcards.size === 0) return origin ?? null
+    const wildcard = wildcards.get(wildcardOf(name) ?? '')
+    return wildcard === undefined ? null : wildcard.replace('*', name.slice(0, name.indexOf('.')))
+  }
+}
+
+/** Returns origins by the hosts that name them. `all` are the origins that a name without a port could mean. */
+function mapByHost(origins: readonly string[], all: readonly string[]): Map<string, string> {
   const byHost = new Map<string, string>()
-  for (const origin of publicUrls) {
+  for (const origin of origins) {
     const { hostname, port, protocol } = new URL(origin)
     if (port === '') byHost.set(hostname + DEFAULT_PORT[protocol === 'http:' ? 'http:' : 'https:'], origin)
-    const ofThatName = publicUrls.filter((other) => new URL(other).hostname === hostname)
+    const ofThatName = all.filter((other) => [hostname, wildcardOf(hostname)].includes(new URL(other).hostname))
     if (ofThatName.length === 1) byHost.set(hostname, origin)
   }
   // These entries are set last, so that a name without a port finds the origin without a port.
-  for (const origin of publicUrls) byHost.set(hostOf(origin), origin)
-  return (host) => byHost.get(host.toLowerCase()) ?? null
+  for (const origin of origins) byHost.set(hostOf(origin), origin)
+  return byHost
 }

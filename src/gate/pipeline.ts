@@ -85,7 +85,8 @@ export function buildGate({ config, routes, sessions, tokens, bearers }: GateSer
     // A refresh may have changed the claims.
     const denial = token.session === session ? null : admit(route, token.session, true, now)
     if (denial !== null) return deny(denial, route, facts)
-    return { type: 'forward', route, session: token.session, who: token.session, accessToken: token.accessToken }
+    const { accessToken, proofKey } = token
+    return { type: 'forward', route, session: token.session, who: token.session, accessToken, proofKey }
   }
 
   /**
@@ -107,7 +108,7 @@ export function buildGate({ config, routes, sessions, tokens, bearers }: GateSer
     // `createdAt: 0`: without a session, only the token's `auth_time` can show when the user logged in.
     const denial = admit(route, { claims, createdAt: 0, requestedStepUp: null }, false, now)
     if (denial === null)
-      return { type: 'forward', route, session: null, who: { claims, bearer: true }, accessToken: null }
+      return { type: 'forward', route, session: null, who: { claims, bearer: true }, accessToken: null, proofKey: null }
     return denial.reason === 'step-up'
       ? deny({ reason: 'insufficient-authentication', stepUp: denial.stepUp }, route, facts)
       : deny(denial, route, facts)
@@ -117,7 +118,7 @@ export function buildGate({ config, routes, sessions, tokens, bearers }: GateSer
 }
 
 function anonymous(route: CompiledRoute): Verdict {
-  return { type: 'forward', route, session: null, who: null, accessToken: null }
+  return { type: 'forward', route, session: null, who: null, accessToken: null, proofKey: null }
 }
 
 /**

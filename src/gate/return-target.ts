@@ -1,3 +1,5 @@
+import type { Config } from '../config/schema.ts'
+
 /** With a longer target, `state` would exceed the limit of some providers and proxies. */
 const MAX_LENGTH = 2048
 
@@ -7,15 +9,37 @@ const UNSAFE = /[\u0000-\u001f\u007f\\]/
 
 /**
  * Returns the path, query and fragment of a return URL, or `null` if it leads away from `origin` or could be understood
- * to do so. Parses the URL like a browser.
+ * to do so. A return URL on another origin that `isAllowed` accepts is returned with that origin. Parses the URL like a
+ * browser.
  */
-export function returnTarget(target: string | null | undefined, origin: string): string | null {
+export function returnTarget(
+  target: string | null | undefined,
+  origin: string,
+  isAllowed: (origin: string) => boolean = () => false,
+): string | null {
   if (target === null || target === undefined || target === '' || target.length > MAX_LENGTH || UNSAFE.test(target))
     return null
   if (!URL.canParse(target, origin)) return null
   const url = new URL(target, origin)
   // The `origin` of a `blob:` URL is that of the URL inside it, and its `pathname` is the whole URL inside it.
-  if (url.origin !== origin || url.username !== '' || url.password !== '' || !/^\/(?!\/)/.test(url.pathname))
-    return null
-  return url.pathname + url.search + url.hash
+  if (!/^https?:$/.test(url.protocol) || url.username !== '' || url.password !== '') return null
+  if (!/^\/(?!\/)/.test(url.pathname)) return null
+  const path = url.pathname + url.search + url.hash
+  if (url.origin === origin) return path
+  return isAllowed(url.origin) ? url.origin + path : null
+}
+
+/** Returns the path of the start page, the default return URL: the root of the paths that have the session cookie. */
+export function startPageOf({
+  session,
+}: {
+  readonly session: { readonly cookie: Pick<Config['session']['cookie'], 'path'> }
+}): string {
+  const { path } = session.cookie
+  return path === '/' ? path : `${path}/`
+}
+
+/** Returns a return URL of `origin` as it reads at the origin of the login: without its origin only if they are the same. */
+export function targetAtLogin(target: string, origin: string, loginOrigin: string): string {
+  return origin === loginOrigin || !target.startsWith('/') ? target : origin + target
 }

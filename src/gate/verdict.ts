@@ -1,5 +1,6 @@
 import type { IncomingHttpHeaders } from 'node:http'
 import type { Route } from '../config/schema.ts'
+import type { DpopKey } from '../oidc/dpop.ts'
 import type { Claims } from '../oidc/token-set.ts'
 import type { Session } from '../session/session.ts'
 import type { Ticket } from '../session/ticket.ts'
@@ -86,6 +87,8 @@ export type Verdict =
       readonly session: Session | null
       readonly who: Who | null
       readonly accessToken: string | null
+      /** The key that signs a DPoP proof for the request, or `null` without a token or with a bearer token. */
+      readonly proofKey: DpopKey | null
     }
   | {
       readonly type: 'deny'

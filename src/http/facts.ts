@@ -1,6 +1,6 @@
 import type { IncomingMessage } from 'node:http'
 import { BlockList, isIP, isIPv6 } from 'node:net'
-import { originsByHost } from '../gate/match.ts'
+import type { PublicOrigins } from '../gate/public-origins.ts'
 import type { Client, Facts, FinalDenial } from '../gate/verdict.ts'
 import type { Ticket } from '../session/ticket.ts'
 import { printable } from '../telemetry/log.ts'
@@ -17,7 +17,7 @@ export interface FactReader {
 
 interface FactOptions {
   readonly headerFields: number
-  readonly publicUrls: readonly string[]
+  readonly origins: PublicOrigins
   readonly trustedProxies: readonly string[]
   /**
    * Whether the listener is a Unix socket. Its peers have no address, and all are trusted, because the permissions of the
@@ -30,15 +30,13 @@ interface FactOptions {
 /** Creates a reader of facts. It uses forwarded headers only from trusted proxies. */
 export function createFactReader({
   headerFields,
-  publicUrls,
+  origins,
   trustedProxies,
   overSocket,
   readTicket,
 }: FactOptions): FactReader {
   const isTrusted = trustList(trustedProxies)
-  const first = publicUrls[0] ?? ''
-  const originOf = originsByHost(publicUrls)
-  const only = publicUrls.length === 1
+  const { fallback, isSingle } = origins
 
   return {
     read(request) {
@@ -57,7 +55,7 @@ export function createFactReader({
       const trusted = trustedProxies.length > 0 && (overSocket || isTrusted(peer))
       const asked = trusted ? (firstItem(headers['x-forwarded-host']) ?? headers.host) : headers.host
       // An absolute target overrides Host: https://www.rfc-editor.org/rfc/rfc9112#section-3.2.2.
-      const origin = only ? first : (target.origin ?? originOf(asked ?? '') ?? first)
+      const origin = isSingle ? fallback : (target.origin ?? origins.find(asked ?? '') ?? fallback)
       return {
         method: request.method ?? 'GET',
         path: target.path,

@@ -2,17 +2,17 @@ import { METHODS, type IncomingMessage } from 'node:http'
 import { performance } from 'node:perf_hooks'
 import Fastify from 'fastify'
 import type { FastifyInstance } from 'fastify'
-import type { Config } from '../config/schema.ts'
+import type { PublicOrigins } from '../gate/public-origins.ts'
 import { rewriteTarget } from './target.ts'
 
 /** Creates a Fastify instance that routes every method except CONNECT by the raw target, and does not log. */
-export function createFastify({ publicUrl }: Pick<Config, 'publicUrl'>): FastifyInstance {
+export function createFastify(origins: Pick<PublicOrigins, 'find'>): FastifyInstance {
   const app: FastifyInstance = Fastify({
     // With a logger, Fastify would add listeners and a child logger to each request. `observe` logs requests instead.
     logger: false,
     genReqId: idOf,
     // Checks the raw target before Fastify uses it for routing.
-    rewriteUrl: (request) => rewriteTarget(request, publicUrl),
+    rewriteUrl: (request) => rewriteTarget(request, origins),
     routerOptions: { maxParamLength: 65_536 },
     exposeHeadRoutes: true,
   })

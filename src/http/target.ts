@@ -1,5 +1,7 @@
 import type { IncomingMessage } from 'node:http'
+import { hostOf } from '../gate/match.ts'
 import { pathProblem } from '../gate/path-variants.ts'
+import type { PublicOrigins } from '../gate/public-origins.ts'
 
 export type Target =
   /** `path` and `query` are raw; `query` includes the `?`. `origin` is the public origin of an absolute target. */
@@ -14,10 +16,10 @@ interface RequestWithTarget extends IncomingMessage {
 
 /**
  * Parses the raw request target before Fastify uses it for routing, stores the result in the request, and returns the URL
- * for the routing: the path and query, also of an absolute target in one of `origins`.
+ * for the routing: the path and query, also of an absolute target at a public origin.
  * @see https://www.rfc-editor.org/rfc/rfc9112#section-3.2.2
  */
-export function rewriteTarget(request: RequestWithTarget, origins: readonly string[]): string {
+export function rewriteTarget(request: RequestWithTarget, origins: Pick<PublicOrigins, 'find'>): string {
   const target = readTarget(request.url ?? '', origins)
   request[kTarget] = target
   return target.ok ? target.path + target.query : '/'
@@ -29,7 +31,7 @@ export function targetOf(request: RequestWithTarget): Target {
 }
 
 /** Parses a raw request target. Returns the problem with a malformed target. */
-export function readTarget(raw: string, origins: readonly string[]): Target {
+export function readTarget(raw: string, origins: Pick<PublicOrigins, 'find'>): Target {
   const found = raw.startsWith('/') ? { rest: raw, origin: null } : fromAbsolute(raw, origins)
   if (found === null) return { ok: false, problem: 'the request target is neither a path nor one of the public URLs' }
   const { rest: originForm, origin } = found
@@ -41,14 +43,14 @@ export function readTarget(raw: string, origins: readonly string[]): Target {
   return problem === null ? { ok: true, path, query, origin } : { ok: false, problem }
 }
 
-function fromAbsolute(raw: string, origins: readonly string[]): { rest: string; origin: string } | null {
+function fromAbsolute(raw: string, origins: Pick<PublicOrigins, 'find'>): { rest: string; origin: string } | null {
   const [, scheme, authority, rest] = /^(https?):\/\/([^/?#\\]*)(.*)$/is.exec(raw) ?? []
   if (scheme === undefined || authority === undefined || rest === undefined) return null
   const requested = `${scheme}://${authority}`
   if (authority.includes('@') || !URL.canParse(requested)) return null
   // Compares only the host, because the scheme may differ behind a proxy that terminates TLS.
   const { host } = new URL(requested)
-  const origin = origins.find((one) => new URL(one).host === host)
-  if (origin === undefined) return null
+  const origin = origins.find(host)
+  if (origin === null || hostOf(origin) !== host) return null
   return { rest: rest.startsWith('/') ? rest : `/${rest}`, origin }
 }

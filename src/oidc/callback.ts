@@ -2,6 +2,7 @@ import { authorizationCodeGrant, type IDToken } from 'openid-client'
 import { Fault } from '../errors.ts'
 import type { CodeOrError } from './authorization-response.ts'
 import { verifiedClaims } from './claims.ts'
+import { deriveDpopKey } from './dpop.ts'
 import { readIdToken, requireNonce } from './id-token.ts'
 import { isTemplate, withOrigin } from './issuer.ts'
 import { announcedIssuer, isIssuer, type Provider } from './provider.ts'
@@ -32,6 +33,8 @@ export interface LoginChecks {
   readonly state: string
   readonly nonce: string
   readonly codeVerifier: string
+  /** The secret from which the login's DPoP key is derived. */
+  readonly dpopSecret: string
   /** The requested maximum age in seconds, or `null`. */
   readonly maxAge: number | null
   /** The requested `acr` values, one of which the ID token must have, or `null`. */
@@ -75,18 +78,26 @@ export async function redeemCode(
     // `requireIssuer` has already checked the response's own `iss`.
     iss: found.configuration.serverMetadata().issuer,
   }).toString()
+  const dpopKey = provider.settings.dpop === 'on' ? deriveDpopKey(checks.dpopSecret) : null
   try {
-    const response = await authorizationCodeGrant(found.configuration, url, {
-      expectedState: checks.state,
-      ...(tolerate.includes('no-pkce') ? {} : { pkceCodeVerifier: checks.codeVerifier }),
-    })
+    const response = await authorizationCodeGrant(
+      found.configuration,
+      url,
+      {
+        expectedState: checks.state,
+        ...(tolerate.includes('no-pkce') ? {} : { pkceCodeVerifier: checks.codeVerifier }),
+      },
+      undefined,
+      await found.proofs.optionsFor(found.configuration, dpopKey),
+    )
     found.warnings.checkOfflineToken(response)
     const { [UNVERIFIED_ID_TOKEN]: unverified } = response
     if (unverified === undefined) throw new Error('the token response has no ID token')
     const { idToken, idTokenClaims } = readIdToken(unverified, provider, found)
     requireNonce(idTokenClaims, checks.nonce, tolerate.includes('missing-nonce'))
     if (!isIdentifier(idTokenClaims.sub)) throw new Error('the ID token’s sub is empty or too long')
-    const claims = await verifiedClaims(provider, found, { idToken, idTokenClaims, accessToken: response.access_token })
+    const tokens = toTokenSet(response, now, null, dpopKey)
+    const claims = await verifiedClaims(provider, found, { idToken, idTokenClaims, tokens })
     if (answer.iss !== null && !namesOf(idTokenClaims.iss, provider).includes(answer.iss))
       throw new Fault('login_failed', {
         cause: new Error(`the callback has iss ${answer.iss}, the ID token ${idTokenClaims.iss}`),
@@ -100,7 +111,7 @@ export async function redeemCode(
       idToken,
       idTokenClaims,
       claims,
-      tokens: toTokenSet(response, now),
+      tokens,
     }
   } catch (error) {
     throw toLoginFault(withPkceAdvice(error))

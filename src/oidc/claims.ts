@@ -3,10 +3,10 @@ import type { Identity } from './id-token.ts'
 import { issuerOf } from './issuer.ts'
 import { idTokenAlgorithms } from './metadata.ts'
 import type { Discovered, Provider } from './provider.ts'
-import type { Claims } from './token-set.ts'
+import { proofKeyOf, type Claims, type TokenSet } from './token-set.ts'
 
 interface Evidence extends Identity {
-  readonly accessToken: string
+  readonly tokens: TokenSet
 }
 
 /**
@@ -14,12 +14,12 @@ interface Evidence extends Identity {
  * token take precedence. Rejects if a signature, an issuer or a `sub` is wrong.
  */
 export async function verifiedClaims(provider: Provider, found: Discovered, evidence: Evidence): Promise<Claims> {
-  const { idToken, idTokenClaims, accessToken } = evidence
+  const { idToken, idTokenClaims, tokens } = evidence
   const { issuer } = found.configuration.serverMetadata()
   await found.keys.verify(idToken, { issuer, audience: provider.settings.clientId })
   found.warnings.checkIssuedAt(idTokenClaims.iat)
   if (!provider.settings.userinfo) return idTokenClaims
-  return { ...(await userinfo(provider, found, accessToken, idTokenClaims.sub)), ...idTokenClaims }
+  return { ...(await userinfo(provider, found, tokens, idTokenClaims.sub)), ...idTokenClaims }
 }
 
 /**
@@ -29,15 +29,16 @@ export async function verifiedClaims(provider: Provider, found: Discovered, evid
  */
 export async function userinfo(
   { settings }: Provider,
-  { configuration, keys }: Discovered,
-  accessToken: string,
+  { configuration, keys, proofs }: Discovered,
+  tokens: TokenSet,
   subject: string,
 ): Promise<Claims> {
   const server = configuration.serverMetadata()
   if (server.userinfo_endpoint === undefined) throw new Error('the provider’s metadata has no userinfo_endpoint')
   const headers = new Headers({ accept: 'application/json, application/jwt' })
   const url = new URL(server.userinfo_endpoint)
-  const response = await fetchProtectedResource(configuration, accessToken, url, 'GET', null, headers)
+  const proof = await proofs.optionsFor(configuration, proofKeyOf(tokens))
+  const response = await fetchProtectedResource(configuration, tokens.accessToken, url, 'GET', null, headers, proof)
   if (response.status !== 200)
     throw new ClientError(`the userinfo endpoint answers ${response.status}`, { cause: response })
   const type = (response.headers.get('content-type') ?? '').split(';')[0]?.trim().toLowerCase()

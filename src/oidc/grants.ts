@@ -1,5 +1,5 @@
 import { decodeJwt } from 'jose'
-import { refreshTokenGrant, type TokenEndpointResponse } from 'openid-client'
+import { refreshTokenGrant } from 'openid-client'
 import { causes } from '../errors.ts'
 import { withDeadline } from '../resilience/deadline.ts'
 import type { Log } from '../telemetry/log.ts'
@@ -58,20 +58,24 @@ export async function refreshTokens(
   // A store may contain sessions from an earlier configuration. Their refresh tokens must not reach this provider.
   if (!mayHaveIssued(found.configuration.serverMetadata().issuer, previous.issuer))
     throw new ForeignIdentity(`the session belongs to another provider: ${previous.issuer}`)
-  const response = await refreshTokenGrant(found.configuration, refreshToken).catch(async (error: unknown) => {
+  const { configuration, proofs } = found
+  const proof = await proofs.optionsFor(configuration, previous.tokens.dpopKey ?? null)
+  const response = await refreshTokenGrant(configuration, refreshToken, {}, proof).catch(async (error: unknown) => {
     const rotated = refreshTokenFromError(error)
     if (rotated !== null && rotated !== refreshToken) await saveRefreshToken(rotated)
     throw error
   })
   const tokens = toTokenSet(response, now, previous.tokens)
-  const identity = identityOf(provider, found, previous, response).catch((error: unknown) => {
-    if (error instanceof ForeignIdentity) throw error
-    log.warn(
-      { event: 'claims_not_renewed', cause: causes(error) },
-      'tokens were refreshed, and the claims are unchanged',
-    )
-    return { identity: null, claims: null }
-  })
+  const identity = identityOf(provider, found, previous, tokens, response[UNVERIFIED_ID_TOKEN]).catch(
+    (error: unknown) => {
+      if (error instanceof ForeignIdentity) throw error
+      log.warn(
+        { event: 'claims_not_renewed', cause: causes(error) },
+        'tokens were refreshed, and the claims are unchanged',
+      )
+      return { identity: null, claims: null }
+    },
+  )
   if (tokens.refreshToken !== null && tokens.refreshToken !== refreshToken) {
     // The old refresh token is spent, so the new one must not be lost if this process ends while it waits for keys or
     // userinfo.
@@ -86,15 +90,16 @@ async function identityOf(
   provider: Provider,
   found: Discovered,
   previous: Previous,
-  { access_token: accessToken, [UNVERIFIED_ID_TOKEN]: idToken }: TokenEndpointResponse,
+  tokens: TokenSet,
+  idToken: unknown,
 ): Promise<Pick<RefreshResult, 'identity' | 'claims'>> {
   if (idToken === undefined) {
-    const claims = await freshUserInfo(provider, found, previous, accessToken)
+    const claims = await freshUserInfo(provider, found, previous, tokens)
     return { identity: null, claims: claims === null ? null : keepLoginClaims(previous.claims, claims) }
   }
   requireSameIdentity(idToken, provider.settings.clientId, previous)
   const identity = readIdToken(idToken, provider, found)
-  const claims = await verifiedClaims(provider, found, { ...identity, accessToken })
+  const claims = await verifiedClaims(provider, found, { ...identity, tokens })
   return { identity, claims: keepLoginClaims(previous.claims, claims) }
 }
 
@@ -123,11 +128,11 @@ async function freshUserInfo(
   provider: Provider,
   found: Discovered,
   { idToken, subject }: Previous,
-  accessToken: string,
+  tokens: TokenSet,
 ): Promise<Claims | null> {
   if (!provider.settings.userinfo) return null
   const signed: Claims = decodeJwt(idToken)
-  return { ...(await userinfo(provider, found, accessToken, subject)), ...signed }
+  return { ...(await userinfo(provider, found, tokens, subject)), ...signed }
 }
 
 function keepLoginClaims(before: Claims, fresh: Claims): Claims {

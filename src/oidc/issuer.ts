@@ -17,7 +17,7 @@ export function isTemplate(issuer: string): boolean {
 
 /** Returns the template for an issuer of Microsoft Entra ID that covers several tenants, such as `…/common/v2.0`. */
 export function templateOf(issuer: string): string {
-  return issuer.replace(/(?<=^https:\/\/[^/]+\/)[^/]+/, TENANT)
+  return issuer.replace(/(?<=^https?:\/\/[^/]+\/)[^/]+/, TENANT)
 }
 
 /** Returns the issuer of one tenant if `issuer` is a template, otherwise `issuer` itself. */

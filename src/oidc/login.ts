@@ -7,6 +7,7 @@ import {
 import { presetOf } from '../config/presets/apply.ts'
 import type { Preset } from '../config/presets/table.ts'
 import { Fault } from '../errors.ts'
+import { deriveDpopKey, thumbprintOf } from './dpop.ts'
 import { NOT_ACCEPTED, refusesRequest, toLoginFault } from './oauth-errors.ts'
 import type { Provider } from './provider.ts'
 
@@ -16,6 +17,8 @@ export interface LoginRequest {
   readonly state: string
   readonly nonce: string
   readonly codeVerifier: string
+  /** The secret from which the login's DPoP key is derived. */
+  readonly dpopSecret: string
   readonly prompt?: string | undefined
   readonly loginHint?: string | undefined
   readonly acrValues?: string | undefined
@@ -61,6 +64,7 @@ export async function authorizationUrl(provider: Provider, request: LoginRequest
     add('code_challenge', await calculatePKCECodeChallenge(request.codeVerifier))
     add('code_challenge_method', 'S256')
   }
+  if (settings.dpop === 'on') add('dpop_jkt', await thumbprintOf(deriveDpopKey(request.dpopSecret)))
   add(
     'response_mode',
     settings.responseMode.startsWith('form_post') && request.inFrame !== true ? 'form_post' : undefined,

@@ -2,6 +2,7 @@ import { buildEndSessionUrl, tokenRevocation } from 'openid-client'
 import { causes } from '../errors.ts'
 import type { Log } from '../telemetry/log.ts'
 import type { Provider } from './provider.ts'
+import type { TokenSet } from './token-set.ts'
 
 interface EndSessionRequest {
   /** Without a hint, the provider may ask the user for confirmation. */
@@ -29,11 +30,18 @@ export function endSessionUrl(provider: Provider, request: EndSessionRequest): U
  * Revokes a refresh token if the provider supports revocation. Never rejects, but logs a failure.
  * @see https://www.rfc-editor.org/rfc/rfc7009#section-2.1
  */
-export async function revokeRefreshToken(provider: Provider, refreshToken: string | null, log: Log): Promise<void> {
+export async function revokeRefreshToken(
+  provider: Provider,
+  { refreshToken, dpopKey }: Pick<TokenSet, 'refreshToken' | 'dpopKey'>,
+  log: Log,
+): Promise<void> {
   const found = provider.peek()
   if (refreshToken === null || found?.configuration.serverMetadata().revocation_endpoint === undefined) return
+  const { configuration, proofs } = found
   try {
-    await tokenRevocation(found.configuration, refreshToken, { token_type_hint: 'refresh_token' })
+    await proofs.revoking(refreshToken, dpopKey ?? null, () =>
+      tokenRevocation(configuration, refreshToken, { token_type_hint: 'refresh_token' }),
+    )
   } catch (error) {
     log.warn({ event: 'revocation_failed', cause: causes(error) }, 'a refresh token could not be revoked')
   }

@@ -10,8 +10,8 @@ type Json = ResponseBodyError['cause']
 class UnusableAccessToken extends Error {
   readonly refreshToken: string
 
-  constructor(refreshToken: string) {
-    super('the response has a refresh token but no usable access token')
+  constructor(refreshToken: string, problem: string) {
+    super(`the response has a refresh token, but ${problem}`)
     this.refreshToken = refreshToken
   }
 }
@@ -33,6 +33,7 @@ export function oauthResponses(
   fetch: CustomFetch,
   onSuccess: () => void,
   onRefusedClient: (headers: Headers) => void,
+  onTokenType: (type: unknown) => void,
 ): CustomFetch {
   return async (url, options) => {
     const response = await fetch(url, options)
@@ -41,17 +42,23 @@ export function oauthResponses(
     if (options.method !== 'POST') return response
     const body = await jsonOf(response)
     const grant = options.body instanceof URLSearchParams ? options.body.get('grant_type') : null
+    const hasProof = 'dpop' in options.headers
     if (body !== null && !(response.ok && isText(body['access_token'])) && isOAuthError(body)) {
+      // openid-client repeats the request with the nonce, unless it reads a WWW-Authenticate header first.
+      if (hasProof && body.error === 'use_dpop_nonce' && response.headers.has('dpop-nonce'))
+        return Response.json(body, { status: 400, headers: { 'dpop-nonce': response.headers.get('dpop-nonce') ?? '' } })
       if (body.error === 'invalid_client') onRefusedClient(new Headers(options.headers))
       throw new ResponseBodyError('server responded with an error', { cause: body, response })
     }
     if (body === null || !response.ok) return response
     const { refresh_token: refreshToken } = body
-    if (grant !== null && isText(refreshToken) && !isUsable(body)) throw new UnusableAccessToken(refreshToken)
+    const problem = grant === null ? null : problemOf(body, hasProof)
+    if (problem !== null && isText(refreshToken)) throw new UnusableAccessToken(refreshToken, problem)
     const isTokens = grant !== null && isText(body['access_token'])
-    if (isTokens && !isUsable(body)) throw new Error('the access token or its type is not usable')
+    if (isTokens && problem !== null) throw new Error(problem)
     if (!isTokens && !isText(body['request_uri'])) return response
     onSuccess()
+    if (isTokens && hasProof) onTokenType(body['token_type'])
     return isTokens ? json(200, tokenResponse(body)) : json(201, pushedResponse(body))
   }
 }
@@ -74,16 +81,20 @@ function tokenResponse(body: Json): Json {
 }
 
 /**
- * Returns whether the access token is a bearer token and has only characters that a header can carry.
+ * Returns why the access token cannot be used, or `null`. It must have only characters that a header can carry, and be a
+ * bearer token or, if the request had a proof, bound to the key of the proof.
  * @see https://www.rfc-editor.org/rfc/rfc6749#section-7.1
  * @see https://www.rfc-editor.org/rfc/rfc6749#appendix-A.12
+ * @see https://www.rfc-editor.org/rfc/rfc9449#section-5
  */
-function isUsable({ access_token: accessToken, token_type: type = null }: Json): boolean {
-  return (
-    isText(accessToken) &&
-    /^[\x20-\x7e]+$/.test(accessToken) &&
-    (type === null || (isText(type) && type.toLowerCase() === 'bearer'))
-  )
+function problemOf({ access_token: accessToken, token_type: type = null }: Json, hasProof: boolean): string | null {
+  if (!isText(accessToken) || !/^[\x20-\x7e]+$/.test(accessToken)) return 'the access token is not usable'
+  if (type === null) return null
+  const name = isText(type) ? type.toLowerCase() : ''
+  if (name === 'bearer' || (hasProof && name === 'dpop')) return null
+  return name === 'dpop'
+    ? 'the access token is bound to a key (token_type DPoP): set provider.dpop: on'
+    : 'the type of the access token is not usable'
 }
 
 /**

@@ -17,6 +17,7 @@ import type { Log } from '../telemetry/log.ts'
 import type { Metrics } from '../telemetry/metrics.ts'
 import type { Tracing } from '../telemetry/tracing.ts'
 import { clientAuthentication } from './client-authentication.ts'
+import { createProviderProofs, type ProviderProofs } from './dpop.ts'
 import { isTemplate, mayHaveIssued, withOrigin } from './issuer.ts'
 import { createSigningKeys, type SigningKeys } from './jwks.ts'
 import { readMetadata, type Metadata } from './metadata.ts'
@@ -28,6 +29,7 @@ export interface Discovered extends Pick<Metadata, 'authorizationEndpoints'> {
   readonly configuration: Configuration
   readonly keys: SigningKeys
   readonly warnings: Warnings
+  readonly proofs: ProviderProofs
 }
 
 /** The OpenID provider. Its metadata is read in the background, with retries, and again at intervals. */
@@ -133,6 +135,7 @@ interface Known extends Discovered {
 function openClient(settings: ProviderSettings, { log, metrics, tracing, warnings }: ClientServices): Client {
   const calls = createObservedCalls(metrics, tracing)
   const transport = createTransport({ settings, observe: calls.observe })
+  const proofs = createProviderProofs()
   const reads = singleFlight<'metadata', Known>()
   const mayReread = createLimiter(1, REREAD_PAUSE_MS)
   let successes = 0
@@ -144,7 +147,8 @@ function openClient(settings: ProviderSettings, { log, metrics, tracing, warning
 
   const fetch: CustomFetch = async (url, options) => {
     try {
-      const response = await transport.fetch(url, options)
+      const response = await transport.fetch(url, proofs.withProof(url, options))
+      proofs.noteNonce(url, response)
       // A cache may answer a GET with an old `Date`.
       if (options.method !== 'GET') warnings.checkDate(response)
       if (hasMoved(response)) void rereadAfterFailure()
@@ -174,9 +178,12 @@ function openClient(settings: ProviderSettings, { log, metrics, tracing, warning
       (headers) => {
         if (!settings.tolerate.includes('basic-unencoded')) warnings.checkBasic(headers)
       },
+      (type) => {
+        warnings.checkBinding(type)
+      },
     )
     const configuration = await configurationOf(settings, server, oauthFetch)
-    return { configuration, authorizationEndpoints, keys, warnings, metadata }
+    return { configuration, authorizationEndpoints, keys, warnings, proofs, metadata }
   }
 
   function logDiscovery(found: Known): void {

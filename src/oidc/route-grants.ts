@@ -3,9 +3,11 @@ import {
   clientCredentialsGrant,
   genericGrantRequest,
   refreshTokenGrant,
+  type DPoPOptions,
   type TokenEndpointResponse,
 } from 'openid-client'
 import type { Route } from '../config/schema.ts'
+import type { DpopKey } from './dpop.ts'
 import type { Provider } from './provider.ts'
 import { toTokenSet, type TokenSet } from './token-set.ts'
 
@@ -14,10 +16,7 @@ export type TokenSettings = Route['token']
 const ACCESS_TOKEN = 'urn:ietf:params:oauth:token-type:access_token'
 const ACCESS_TOKENS = [ACCESS_TOKEN, 'urn:ietf:params:oauth:token-type:jwt']
 
-interface SessionTokens {
-  readonly accessToken: string
-  readonly refreshToken: string | null
-}
+type SessionTokens = Pick<TokenSet, 'accessToken' | 'refreshToken' | 'dpopKey'>
 
 /**
  * Requests a route's access token: by token exchange, by on-behalf-of (Entra's profile of RFC 7523), by client
@@ -33,15 +32,17 @@ export async function grantForRoute(
   tokens: SessionTokens,
   now: number,
 ): Promise<TokenSet> {
-  const { configuration } = await provider.discovered()
-  const response = await request(configuration, wanted, tokens)
+  const { configuration, proofs } = await provider.discovered()
+  const clientKey = (): DpopKey | null => (provider.settings.dpop === 'on' ? proofs.clientKey() : null)
+  const dpopKey = wanted.grant === 'client-credentials' ? clientKey() : (tokens.dpopKey ?? null)
+  const response = await request(configuration, wanted, tokens, await proofs.optionsFor(configuration, dpopKey))
   // Only a token exchange defines `issued_token_type`. The gateway ignores this member in responses to other grants, so
   // that a new refresh token is not lost: https://www.rfc-editor.org/rfc/rfc8693#section-2.2.1
   const issued = response['issued_token_type']
   if (wanted.grant === 'token-exchange' && issued !== undefined && !ACCESS_TOKENS.some((type) => type === issued)) {
     throw new Error(`the provider issued a token of type ${JSON.stringify(issued)}`)
   }
-  return toTokenSet(response, now)
+  return toTokenSet(response, now, null, dpopKey)
 }
 
 /**
@@ -65,28 +66,35 @@ async function request(
   configuration: Parameters<typeof refreshTokenGrant>[0],
   wanted: TokenSettings,
   tokens: SessionTokens,
+  proof: DPoPOptions,
 ): Promise<TokenEndpointResponse> {
   const target = targetOf(wanted)
   switch (wanted.grant) {
     case 'token-exchange':
-      return genericGrantRequest(configuration, 'urn:ietf:params:oauth:grant-type:token-exchange', {
-        ...target,
-        subject_token: tokens.accessToken,
-        subject_token_type: ACCESS_TOKEN,
-        requested_token_type: ACCESS_TOKEN,
-      })
+      return genericGrantRequest(
+        configuration,
+        'urn:ietf:params:oauth:grant-type:token-exchange',
+        {
+          ...target,
+          subject_token: tokens.accessToken,
+          subject_token_type: ACCESS_TOKEN,
+          requested_token_type: ACCESS_TOKEN,
+        },
+        proof,
+      )
     case 'on-behalf-of':
-      return genericGrantRequest(configuration, 'urn:ietf:params:oauth:grant-type:jwt-bearer', {
-        ...target,
-        assertion: tokens.accessToken,
-        requested_token_use: 'on_behalf_of',
-      })
+      return genericGrantRequest(
+        configuration,
+        'urn:ietf:params:oauth:grant-type:jwt-bearer',
+        { ...target, assertion: tokens.accessToken, requested_token_use: 'on_behalf_of' },
+        proof,
+      )
     case 'client-credentials':
-      return clientCredentialsGrant(configuration, target)
+      return clientCredentialsGrant(configuration, target, proof)
     case 'session': {
       if (tokens.refreshToken === null)
         throw new Error('the session has no refresh token to redeem for another resource')
-      return refreshTokenGrant(configuration, tokens.refreshToken, target)
+      return refreshTokenGrant(configuration, tokens.refreshToken, target, proof)
     }
     case 'none':
       throw new Error('a route without a token needs no grant')

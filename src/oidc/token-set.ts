@@ -1,6 +1,7 @@
 import { decodeJwt } from 'jose'
 import type { IDToken, TokenEndpointResponse } from 'openid-client'
 import { numberFrom, timeFrom } from '../config/numbers.ts'
+import type { DpopKey } from './dpop.ts'
 
 /** The claims about a user, unchanged from the provider. */
 export type Claims = Readonly<Record<string, unknown>>
@@ -13,14 +14,23 @@ export interface TokenSet {
   readonly issuedAt: number
   readonly refreshToken: string | null
   readonly scope: string | null
+  /** The key of the proof with which the tokens were requested. */
+  readonly dpopKey?: DpopKey
+  /** Whether the access token is bound to `dpopKey`: https://www.rfc-editor.org/rfc/rfc9449#section-5 */
+  readonly isBound?: true
 }
 
 /**
- * Reads a token response that was requested at `now` (ms since the epoch). A refresh token or scope that the response
- * omits is taken from `previous`.
+ * Reads a token response that was requested at `now` (ms since the epoch), with a proof if `dpopKey` is given. A refresh
+ * token or scope that the response omits is taken from `previous`.
  * @see https://www.rfc-editor.org/rfc/rfc6749#section-5.1
  */
-export function toTokenSet(response: TokenEndpointResponse, now: number, previous: TokenSet | null = null): TokenSet {
+export function toTokenSet(
+  response: TokenEndpointResponse,
+  now: number,
+  previous: TokenSet | null = null,
+  dpopKey: DpopKey | null = previous?.dpopKey ?? null,
+): TokenSet {
   const seconds = numberFrom(response.expires_in)
   return {
     accessToken: response.access_token,
@@ -29,7 +39,13 @@ export function toTokenSet(response: TokenEndpointResponse, now: number, previou
     issuedAt: now,
     refreshToken: textOf(response.refresh_token) ?? previous?.refreshToken ?? null,
     scope: textOf(response.scope) ?? previous?.scope ?? null,
+    ...(dpopKey === null ? {} : { dpopKey, ...(response.token_type === 'dpop' ? { isBound: true } : {}) }),
   }
+}
+
+/** Returns the key that must sign a proof for each use of the access token, or `null` for a bearer token. */
+export function proofKeyOf({ dpopKey, isBound }: TokenSet): DpopKey | null {
+  return isBound === true && dpopKey !== undefined ? dpopKey : null
 }
 
 function textOf(value: string | undefined): string | null {

@@ -12,6 +12,8 @@ export interface Warnings {
   /** Compares the clocks by the `iat` of an ID token that has just arrived, in seconds since the epoch. */
   checkIssuedAt(iat: number): void
   checkOfflineToken(response: TokenEndpointResponse): void
+  /** Checks the response to a token request that had a DPoP proof. */
+  checkBinding(tokenType: unknown): void
   /** Explains a refusal of the client if the credentials in these headers differ from the ones that are not encoded. */
   checkBasic(headers: Headers): void
 }
@@ -19,6 +21,7 @@ export interface Warnings {
 export function createWarnings(log: Log): Warnings {
   let isClockLogged = false
   let isOfflineLogged = false
+  let isBindingLogged = false
   let isBasicLogged = false
 
   function compareClocks(providerTime: number): void {
@@ -46,6 +49,14 @@ export function createWarnings(log: Log): Warnings {
         { event: 'offline_token' },
         'a login returned an offline token, which ends the single sign-on at Keycloak and remains valid after a logout: ' +
           'remove offline_access from provider.scopes',
+      )
+    },
+    checkBinding(tokenType) {
+      if (isBindingLogged || String(tokenType).toLowerCase() === 'dpop') return
+      isBindingLogged = true
+      log.warn(
+        { event: 'token_not_bound' },
+        'provider.dpop is on, but the provider issued a bearer token; it goes upstream without a proof',
       )
     },
     checkBasic(headers) {

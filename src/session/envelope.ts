@@ -28,11 +28,16 @@ export function deriveKey(raw: Buffer, purpose: string): KeyObject {
 
 /**
  * Derives the session keys of the clients at all providers from the configured keys. A gateway with the same configured
- * keys and another client or issuer derives different keys. The first key seals, and all keys open, so sessions continue
- * when a provider is added.
+ * keys and another client, issuer or cookie path derives different keys, so that it does not open the cookies of this
+ * gateway, which browsers may send to both. The first key seals, and all keys open, so sessions continue when a provider
+ * is added.
  */
 export function keysOf(config: Config): Buffer[] {
-  const owners = providersOf(config).map(({ issuer, clientId }) => JSON.stringify(['gatehouse', issuer, clientId]))
+  const { path } = config.session.cookie
+  const scope = path === '/' ? [] : [path]
+  const owners = providersOf(config).map(({ issuer, clientId }) =>
+    JSON.stringify(['gatehouse', issuer, clientId, ...scope]),
+  )
   return config.session.keys.flatMap((raw) =>
     owners.map((owner) => Buffer.from(hkdfSync('sha256', raw, '', owner, 32))),
   )

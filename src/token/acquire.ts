@@ -1,5 +1,7 @@
 import type { Route } from '../config/schema.ts'
 import type { RefreshBefore } from '../config/value-types/amount.ts'
+import type { DpopKey } from '../oidc/dpop.ts'
+import { proofKeyOf } from '../oidc/token-set.ts'
 import type { Session } from '../session/session.ts'
 import type { Sessions } from '../session/sessions.ts'
 import { dueAt, isExpired } from './clock.ts'
@@ -7,7 +9,15 @@ import type { Denied } from './denial.ts'
 import type { RouteToken, RouteTokens } from './route-tokens.ts'
 import type { Refreshed, Refresher } from './refresh.ts'
 
-export type Acquired = { readonly ok: true; readonly accessToken: string | null; readonly session: Session } | Denied
+export type Acquired =
+  | {
+      readonly ok: true
+      readonly accessToken: string | null
+      /** See `RouteToken`. */
+      readonly proofKey: DpopKey | null
+      readonly session: Session
+    }
+  | Denied
 
 export interface Tokens {
   /**
@@ -48,7 +58,7 @@ export function createTokens({ refresher, routeTokens, sessions, before }: Token
     if (due !== null && now >= due && session.tokens.refreshToken !== null && !refresher.isHeldBack(session, now)) {
       void refresher.refresh(session, 'due', now)
     }
-    return { ok: true, accessToken: session.tokens.accessToken, session }
+    return withTokenOf(session)
   }
 
   function acquireRouteToken(base: Acquired, wanted: Route['token'], now: number): Acquired | Promise<Acquired> {
@@ -68,8 +78,8 @@ export function createTokens({ refresher, routeTokens, sessions, before }: Token
 
   return {
     acquire(session, wanted, now) {
-      if (wanted.grant === 'none') return { ok: true, accessToken: null, session }
-      if (!needsSessionToken(wanted)) return acquireRouteToken({ ok: true, accessToken: null, session }, wanted, now)
+      if (wanted.grant === 'none') return withoutToken(session)
+      if (!needsSessionToken(wanted)) return acquireRouteToken(withoutToken(session), wanted, now)
       const base = acquireSessionToken(session, now)
       if (takesSessionToken(wanted)) return base
       return base instanceof Promise
@@ -88,12 +98,21 @@ export function createTokens({ refresher, routeTokens, sessions, before }: Token
   }
 }
 
+function withTokenOf(session: Session): Acquired {
+  const { tokens } = session
+  return { ok: true, accessToken: tokens.accessToken, proofKey: proofKeyOf(tokens), session }
+}
+
+function withoutToken(session: Session): Acquired {
+  return { ok: true, accessToken: null, proofKey: null, session }
+}
+
 function withSession(token: RouteToken, session: Session): Acquired {
   return token.ok ? { ...token, session } : token
 }
 
 function withSessionToken(result: Refreshed): Acquired {
-  return result.ok ? { ...result, accessToken: result.session.tokens.accessToken } : result
+  return result.ok ? withTokenOf(result.session) : result
 }
 
 function takesSessionToken({ grant, resource, audience, scopes }: Route['token']): boolean {

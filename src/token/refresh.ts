@@ -149,8 +149,7 @@ export function createRefresher({ providers, store, sessions, log, metrics }: Re
     // The session ended during the grant, so the new refresh token must be revoked. But if a new session has replaced
     // this session, both may share one grant, and a revocation could end the grant for both:
     // https://www.rfc-editor.org/rfc/rfc7009#section-2.1
-    if (!(await sessions.wasRenewed(session.id)))
-      await revokeRefreshToken(providers.of(session), tokens.refreshToken, log)
+    if (!(await sessions.wasRenewed(session.id))) await revokeRefreshToken(providers.of(session), tokens, log)
     return { outcome: { type: 'ended' }, keepLock: false }
   }
 
@@ -313,7 +312,7 @@ async function redeem(
     keepLock = !saved
     if (renewed !== null) return
     // `save` in `createRefresher` explains when the refresh token is revoked.
-    if (!(await sessions.wasRenewed(session.id))) await revokeRefreshToken(providers.of(session), refreshToken, log)
+    if (!(await sessions.wasRenewed(session.id))) await revokeRefreshToken(providers.of(session), tokens, log)
     throw new Error('the session has ended')
   }
 

@@ -3,7 +3,8 @@ import { causes } from '../errors.ts'
 import type { Providers } from '../oidc/providers.ts'
 import { isUnreachable, requiredLogin, refusalOf } from '../oidc/oauth-errors.ts'
 import { grantForRoute, missingAudience, type TokenSettings } from '../oidc/route-grants.ts'
-import type { TokenSet } from '../oidc/token-set.ts'
+import type { DpopKey } from '../oidc/dpop.ts'
+import { proofKeyOf, type TokenSet } from '../oidc/token-set.ts'
 import { singleFlight } from '../resilience/single-flight.ts'
 import type { Session } from '../session/session.ts'
 import type { Sessions } from '../session/sessions.ts'
@@ -12,7 +13,9 @@ import { pauseUntil } from './refresh-backoff.ts'
 import type { Denied, TokenDenial } from './denial.ts'
 import type { Refresher } from './refresh.ts'
 
-export type RouteToken = { readonly ok: true; readonly accessToken: string } | Denied
+export type RouteToken =
+  /** `proofKey` must sign a proof for each use of the token, unless it is `null`. */
+  { readonly ok: true; readonly accessToken: string; readonly proofKey: DpopKey | null } | Denied
 
 /** The tokens of routes that do not use the session's access token. */
 export interface RouteTokens {
@@ -91,7 +94,7 @@ export function createRouteTokens({ providers, refresher, sessions, log }: Route
           : await grantForRoute(providers.of(session), wanted, session.tokens, now)
       entry.failure = null
       warnOfAudience(wanted, entry.token)
-      return { ok: true, accessToken: entry.token.accessToken }
+      return usable(entry.token)
     } catch (error) {
       log.warn(
         { event: 'exchange_failed', session: session.id, grant: wanted.grant, cause: causes(error) },
@@ -123,15 +126,14 @@ export function createRouteTokens({ providers, refresher, sessions, log }: Route
       if (token !== null && left > 0) {
         const life = (token.expiresAt ?? Number.POSITIVE_INFINITY) - token.issuedAt
         if (left < life * RENEW_SHARE && failure === null) void requestOnce(session, wanted, entry, now)
-        return { ok: true, accessToken: token.accessToken }
+        return usable(token)
       }
       return failure ?? requestOnce(session, wanted, entry, now)
     },
     renew(session, wanted, stale, now) {
       const entry = entryFor(session, wanted)
       const { token } = entry
-      if (token !== null && token.accessToken !== stale)
-        return Promise.resolve({ ok: true, accessToken: token.accessToken })
+      if (token !== null && token.accessToken !== stale) return Promise.resolve(usable(token))
       const age = token === null ? null : now - token.issuedAt
       // The age of a token is negative after the clock was set back.
       const isYoung = age !== null && age >= 0 && age < MIN_RENEWAL_AGE_MS
@@ -139,6 +141,10 @@ export function createRouteTokens({ providers, refresher, sessions, log }: Route
       return requestOnce(session, wanted, entry, now)
     },
   }
+}
+
+function usable(token: TokenSet): RouteToken {
+  return { ok: true, accessToken: token.accessToken, proofKey: proofKeyOf(token) }
 }
 
 function denialFor(error: unknown, login: ReturnType<typeof requiredLogin>): TokenDenial {

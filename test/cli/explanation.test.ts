@@ -56,6 +56,20 @@ const rows = async (
   )
 }
 
+void t.test('the explanation applies provider.clockTolerance to a client’s own token', async (t) => {
+  const refusal = /because: the token (?:has expired|is not valid yet)/
+  for (const [clockTolerance, isAccepted] of [
+    [0, false],
+    [300_000, true],
+  ] as const) {
+    const about = { ...config, provider: { ...config.provider, clockTolerance } }
+    for (const times of [{ exp: now - 180 }, { nbf: now + 180 }, { iat: now + 180 }]) {
+      const own = ['GET', '/api/', '-H', 'Authorization: Bearer eyJ.eyJ.x', ...claims(times)]
+      t.equal(refusal.test(await explain(own, about)), !isAccepted, JSON.stringify(times))
+    }
+  }
+})
+
 void t.test('the explanation says which token goes upstream, and where it comes from', async (t) => {
   await rows(t, [
     [

@@ -49,6 +49,43 @@ const refused: [string, Parameters<typeof configuration>[0], string[]][] = [
     ],
   ],
   [
+    'a plain http metadataUrl, endpoint and browserIssuerUrl',
+    {
+      provider:
+        `${issuer}, clientSecret: x, metadataUrl: "http://keycloak:8080/realms/a", ` +
+        'endpoints: { token: "http://keycloak:8080/token" }, browserIssuerUrl: "http://login.example.com"',
+    },
+    ['3:98 provider.metadataUrl', '3:151 provider.endpoints.token', '3:201 provider.browserIssuerUrl'].map(
+      (place) =>
+        `${place}: is plain http: tokens and the client secret would be sent unencrypted` +
+        ' | use https, or set provider.allowHttp: true if the network is trusted',
+    ),
+  ],
+  [
+    'tls_client_auth without a certificate',
+    { provider: `${issuer}, clientAuthentication: tls_client_auth` },
+    [
+      '3:90 provider.clientAuthentication: tls_client_auth needs a clientCertificate' +
+        ' | set provider.clientCertificate.certFile and keyFile',
+    ],
+  ],
+  [
+    'self_signed_tls_client_auth without a certificate',
+    { provider: `${issuer}, clientSecret: x, clientAuthentication: self_signed_tls_client_auth` },
+    [
+      '3:107 provider.clientAuthentication: self_signed_tls_client_auth needs a clientCertificate' +
+        ' | set provider.clientCertificate.certFile and keyFile',
+    ],
+  ],
+  [
+    'a client certificate with another key',
+    { provider: `${issuer}, clientCertificate: { certFile: cert.pem, keyFile: other-key.pem }` },
+    [
+      '3:118 provider.clientCertificate.keyFile: is not the key of the certificate in certFile' +
+        ' | use a certificate and a key that belong together',
+    ],
+  ],
+  [
     'no openid',
     { provider: `${issuer}, clientSecret: x, scopes: [email]` },
     ['3:93 provider.scopes: must contain openid | add openid'],
@@ -126,6 +163,90 @@ const refused: [string, Parameters<typeof configuration>[0], string[]][] = [
     [
       '4:86 session.cookie.domain: does not cover badexample.com in publicUrl' +
         ' | use a parent domain of every publicUrl, or leave this key out',
+    ],
+  ],
+  [
+    'a wildcard without a login host',
+    { publicUrl: '[https://auth.example.com, "https://*.example.com"]', session: 'cookie: { domain: example.com }' },
+    [
+      '1:39 publicUrl[1]: must name one host, not https://*.example.com, unless loginHost is set: a provider redirects to' +
+        ' registered hosts only | set loginHost to one origin, such as https://auth.example.com',
+    ],
+  ],
+  [
+    'a login host beside publicUrl',
+    {
+      publicUrl: '[https://a.example.com, "https://*.apps.example.com"]',
+      session: 'cookie: { domain: example.com }',
+      more: 'loginHost: https://auth.example.com',
+    },
+    [
+      '5:12 loginHost: https://auth.example.com is not in publicUrl | add it to publicUrl, or use one of the origins there',
+    ],
+  ],
+  [
+    'a login host on another port',
+    {
+      publicUrl: '"https://*.example.com"',
+      session: 'cookie: { domain: example.com }',
+      more: 'loginHost: https://auth.example.com:8443',
+    },
+    [
+      '5:12 loginHost: https://auth.example.com:8443 is not in publicUrl' +
+        ' | add it to publicUrl, or use one of the origins there',
+    ],
+  ],
+  [
+    'a login host without a domain',
+    { publicUrl: '[https://auth.example.com, https://a.example.com]', more: 'loginHost: https://auth.example.com' },
+    [
+      '5:12 loginHost: needs session.cookie.domain, so that all hosts get the session cookie' +
+        ' | set session.cookie.domain to a parent domain of every publicUrl, such as example.com',
+    ],
+  ],
+  [
+    'a domain that does not cover a wildcard',
+    {
+      publicUrl: '[https://auth.example.com, "https://*.example.org"]',
+      session: 'cookie: { domain: example.com }',
+      more: 'loginHost: https://auth.example.com',
+    },
+    [
+      '4:86 session.cookie.domain: does not cover *.example.org in publicUrl' +
+        ' | use a parent domain of every publicUrl, or leave this key out',
+    ],
+  ],
+  [
+    'a cookie path beside basePath',
+    { session: 'cookie: { path: /app1 }', more: 'basePath: /app10/oauth2' },
+    [
+      "4:84 session.cookie.path: /app1 does not cover basePath, /app10/oauth2, so the gateway's own endpoints would get no" +
+        ' cookie | use / or a path above basePath, or leave this key out',
+    ],
+  ],
+  [
+    '__Host- and a path',
+    { session: 'cookie: { name: __Host-g }', more: 'basePath: /app1/oauth2\nroutes: [{ path: /app1/** }]' },
+    [
+      '4:84 session.cookie.name: browsers refuse __Host- together with the path /app1 | use g, or set session.cookie.path: /',
+    ],
+  ],
+  [
+    'partitioned without sameSite none',
+    { session: 'cookie: { partitioned: true }' },
+    [
+      '4:91 session.cookie.partitioned: needs sameSite: none, because a frame of another site gets no other cookie' +
+        ' | set session.cookie.sameSite: none, or leave this key out',
+    ],
+  ],
+  [
+    'partitioned on http',
+    { publicUrl: 'http://localhost:8080', session: 'cookie: { partitioned: true, sameSite: none }' },
+    [
+      '4:91 session.cookie.partitioned: needs an https publicUrl, because browsers refuse such a cookie without Secure' +
+        ' | use an https publicUrl, or leave this key out',
+      '4:107 session.cookie.sameSite: none needs an https publicUrl, because browsers refuse such a cookie without Secure' +
+        ' | use lax',
     ],
   ],
   [
@@ -329,12 +450,45 @@ await t.test('an issuer for all tenants causes a warning unless a route requires
   t.same(warningsFor('https://login.example.com/common/v2.0'), [])
 })
 
+await t.test('keys without an effect and a long tolerance cause a warning', async (t) => {
+  const warningsFor = (more: string): string[] =>
+    loadText(folder, configuration({ provider: `${issuer}, clientSecret: x, ${more}` })).warnings
+  const endpoints = 'authorization: "https://a/a", token: "https://a/t"'
+  const metadataUrl = 'metadataUrl: "https://a/metadata"'
+  t.match(warningsFor(`${metadataUrl}, endpoints: { ${endpoints}, jwks: "https://a/k" }`), [
+    /provider\.metadataUrl: is not read, because endpoints has authorization, token and jwks/,
+  ])
+  t.same(warningsFor(`${metadataUrl}, endpoints: { ${endpoints} }`), [])
+  t.match(warningsFor('clockTolerance: 11m'), [/provider\.clockTolerance: is more than ten minutes/])
+  t.same(warningsFor('clockTolerance: 10m'), [])
+})
+
 await t.test('valid configurations are accepted', async (t) => {
   const table: [string, Parameters<typeof configuration>[0]][] = [
     ['an http issuer on loopback', { provider: 'issuer: "http://127.8.0.1:9", clientSecret: x' }],
     ['an http issuer by name', { provider: 'issuer: "http://localhost:9/x", clientSecret: x' }],
     ['an http issuer on ::1', { provider: 'issuer: "http://[::1]:9", clientSecret: x' }],
     ['an http issuer that is allowed', { provider: 'issuer: "http://idp", allowHttp: true, clientSecret: x' }],
+    [
+      'plain http at all addresses, if it is allowed',
+      {
+        provider:
+          `${issuer}, clientSecret: x, allowHttp: true, metadataUrl: "http://keycloak:8080/realms/a", ` +
+          'endpoints: { token: "http://keycloak:8080/token" }, browserIssuerUrl: "http://login.example.com"',
+      },
+    ],
+    [
+      'a plain http endpoint on loopback',
+      { provider: `${issuer}, clientSecret: x, endpoints: { jwks: "http://[::1]/k" }` },
+    ],
+    ...['auto', 'tls_client_auth', 'self_signed_tls_client_auth'].map((method): (typeof table)[number] => [
+      `a client certificate in place of a secret, ${method}`,
+      {
+        provider:
+          `${issuer}, clientAuthentication: ${method}, ` +
+          'clientCertificate: { certFile: cert.pem, keyFile: key.pem }',
+      },
+    ]),
     ['http on loopback', { publicUrl: 'http://localhost:8080' }],
     ['a public client', { provider: `${issuer}, clientAuthentication: none` }],
     ['__Host- on https', { session: 'cookie: { name: __Host-g }' }],
@@ -342,6 +496,29 @@ await t.test('valid configurations are accepted', async (t) => {
       'a domain over all',
       { publicUrl: '[https://example.com, https://b.example.com]', session: 'cookie: { domain: .Example.com }' },
     ],
+    [
+      'a login host that a wildcard covers',
+      {
+        publicUrl: '"https://*.example.com"',
+        session: 'cookie: { domain: example.com }',
+        more: 'loginHost: https://auth.example.com',
+      },
+    ],
+    [
+      'a route for a host that a wildcard covers',
+      {
+        publicUrl: '[https://auth.example.com, "https://*.example.com"]',
+        session: 'cookie: { domain: example.com }',
+        more: 'loginHost: https://auth.example.com\nroutes: [{ path: /**, host: app1.example.com }]',
+      },
+    ],
+    ['routes below the cookie path', { more: 'basePath: /app1/oauth2\nroutes: [{ path: /app1/** }, { path: /app1 }]' }],
+    [
+      'a public route outside the cookie path',
+      { more: 'basePath: /app1/oauth2\nroutes: [{ path: /app1/** }, { path: /, access: public }]' },
+    ],
+    ['a wider cookie path', { session: 'cookie: { path: / }', more: 'basePath: /app1/oauth2' }],
+    ['partitioned cookies', { session: 'cookie: { partitioned: true, sameSite: none }' }],
     ['tls', { more: 'tls: { certFile: cert.pem, keyFile: key.pem }' }],
     ['methods that do not overlap', { more: route('{ path: /a, methods: [GET] }\n  - { path: /a, methods: [POST] }') }],
     ['methods and the rest', { more: route('{ path: /a, methods: [GET] }\n  - { path: /a }') }],
@@ -369,6 +546,18 @@ await t.test('valid configurations are accepted', async (t) => {
   for (const [name, changes] of table) {
     t.same(problemsOf(() => t.same(loadText(folder, configuration(changes)).warnings, [])).map(brief), [], name)
   }
+})
+
+await t.test('the cookie path is the path above basePath, and a route outside it causes a warning', async (t) => {
+  const loaded = (basePath: string, session?: string) =>
+    loadText(folder, configuration({ ...(session === undefined ? {} : { session }), more: `basePath: ${basePath}` }))
+  t.equal(loaded('/oauth2').config.session.cookie.path, '/')
+  t.equal(loaded('/app1/oauth2').config.session.cookie.path, '/app1')
+  t.equal(loaded('/a/b/oauth2').config.session.cookie.path, '/a/b')
+  t.equal(loaded('/a/b/oauth2', 'cookie: { path: /a }').config.session.cookie.path, '/a')
+  t.match(loaded('/app1/oauth2').warnings, [
+    /: routes\[0\]\.path: \/\*\* is not below \/app1, the path of the session cookie: requests outside \/app1 have no session; begin it with \/app1, or set session\.cookie\.path: \/$/,
+  ])
 })
 
 await t.test('several processes need a shared store', async (t) => {

@@ -12,6 +12,7 @@ await t.test('a minimal configuration gets every default', async (t) => {
   t.same(config, {
     listen: { host: '0.0.0.0', port: 8080 },
     publicUrl: ['https://orders.example.com'],
+    loginHost: null,
     basePath: '/oauth2',
     trustedProxies: [],
     upstream: { origin: 'http://127.0.0.1:3000', socketPath: null },
@@ -66,7 +67,14 @@ await t.test('a minimal configuration gets every default', async (t) => {
     session: {
       keys: [Buffer.alloc(32, 7)],
       store: { kind: 'memory', max: 50_000 },
-      cookie: { name: 'gatehouse', sameSite: 'lax', domain: null },
+      cookie: {
+        name: 'gatehouse',
+        sameSite: 'lax',
+        domain: null,
+        path: '/',
+        persistent: true,
+        partitioned: false,
+      },
       lifetime: 36_000_000,
       idleTimeout: 1_800_000,
       endWithIdToken: false,

@@ -32,7 +32,7 @@ const gateOf = ({ routes = [{}], session = sessionOf(), acquired }: World = {}) 
     tokens: {
       acquire(found) {
         asked.push('token')
-        return acquired ?? { ok: true, accessToken: 'access-token', session: found }
+        return acquired ?? { ok: true, accessToken: 'access-token', proofKey: null, session: found }
       },
     },
   })

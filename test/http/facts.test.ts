@@ -2,6 +2,7 @@ import { IncomingMessage } from 'node:http'
 import { Socket } from 'node:net'
 import t from 'tap'
 import { originsByHost } from '../../src/gate/match.ts'
+import { publicOriginsOf } from '../../src/gate/public-origins.ts'
 import { createFactReader } from '../../src/http/facts.ts'
 import { rewriteTarget } from '../../src/http/target.ts'
 import type { Facts, FinalDenial } from '../../src/gate/verdict.ts'
@@ -37,11 +38,12 @@ const readOrDeny = ({
     headers: merged,
     rawHeaders: headers.flat(),
   })
-  rewriteTarget(request, publicUrls)
+  const origins = publicOriginsOf({ publicUrl: publicUrls, loginHost: null })
+  rewriteTarget(request, origins)
   return createFactReader({
     headerFields: 100,
     overSocket: false,
-    publicUrls,
+    origins,
     trustedProxies,
     readTicket: () => null,
   }).read(request)

@@ -1,11 +1,15 @@
 import { IncomingMessage } from 'node:http'
 import { Socket } from 'node:net'
 import t from 'tap'
+import { publicOriginsOf } from '../../src/gate/public-origins.ts'
 import { readTarget, rewriteTarget, targetOf } from '../../src/http/target.ts'
 
 const requestFor = (url: string): IncomingMessage => Object.assign(new IncomingMessage(new Socket()), { url })
 
-const origins = ['https://orders.example.com', 'http://127.0.0.1:8080']
+const origins = publicOriginsOf({
+  publicUrl: ['https://orders.example.com', 'http://127.0.0.1:8080', 'https://*.apps.example.com'],
+  loginHost: null,
+})
 
 void t.test('a path and its query are kept as they were sent', (t) => {
   const rows: [raw: string, path: string, query: string][] = [
@@ -29,6 +33,7 @@ void t.test('an absolute target on this origin becomes its path', (t) => {
     ['https://orders.example.com?x', '/', '?x', 'https://orders.example.com'],
     ['http://orders.example.com/a', '/a', '', 'https://orders.example.com'],
     ['http://127.0.0.1:8080/a/../b', '/a/../b', '', 'http://127.0.0.1:8080'],
+    ['https://one.apps.example.com/a', '/a', '', 'https://one.apps.example.com'],
   ]
   for (const [raw, path, query, origin] of rows)
     t.same(readTarget(raw, origins), { ok: true, path, query, origin }, raw)
@@ -47,6 +52,9 @@ void t.test('any other target is refused', (t) => {
     'https://orders.example.com.evil.example/',
     'ftp://orders.example.com/',
     'https://user@orders.example.com/',
+    'https://apps.example.com/',
+    'https://one.two.apps.example.com/',
+    'https://*.apps.example.com/',
     'https://orders.example.com@evil.example/',
     'https://orders.example.com\\a',
     'https:/orders.example.com/',

@@ -225,6 +225,33 @@ void t.test('a failed discovery logs the URL, the response and both issuers', as
   t.equal((await provider.login(running.url)).answer.headers.location, '/orders', 'on the same origin it is followed')
 })
 
+void t.test('a member of the wrong kind is named with its value and the expected kind; null means none', async (t) => {
+  const provider = await startScriptedProvider(t)
+  const running = await gatewayFor(t, provider)
+  const wrong: [member: string, value: unknown, message: string][] = [
+    ['issuer', undefined, 'is not a URL, but nothing'],
+    ['issuer', 7, 'is not a URL, but 7'],
+    ['token_endpoint', 'token', 'is not a URL, but "token"'],
+    ['jwks_uri', ['https://login.example.com/keys'], 'is not a URL, but ["https://login.example.com/keys"]'],
+    ['introspection_endpoint', {}, 'is not a URL, but {}'],
+    ['scopes_supported', 'openid profile', 'is not a list of strings, but "openid profile"'],
+    ['id_token_signing_alg_values_supported', ['RS256', 5], 'is not a list of strings, but ["RS256",5]'],
+    ['token_endpoint_auth_methods_supported', true, 'is not a list of strings, but true'],
+    ['authorization_response_iss_parameter_supported', 'yes', 'is not true or false, but "yes"'],
+    ['mtls_endpoint_aliases', { token_endpoint: 5 }, 'is not an object of URLs, but {"token_endpoint":5}'],
+    ['mtls_endpoint_aliases', [], 'is not an object of URLs, but []'],
+  ]
+  for (const [member, value, message] of wrong) {
+    provider.paths.set(METADATA, { ...provider.document, [member]: value })
+    t.match(
+      await causeOf(running),
+      `the ${member} in the provider’s metadata ${message} (${provider.issuer}${METADATA})`,
+    )
+  }
+  provider.paths.set(METADATA, { ...provider.document, end_session_endpoint: null, scopes_supported: null, unknown: 7 })
+  t.ok(await beginLogin(createBrowser(), running.url))
+})
+
 void t.test('a changed jwks_uri is found without a restart, with one more request for the metadata', async (t) => {
   const { provider, url, events } = await start(t)
   const move = async (to: string): Promise<void> => {

@@ -1,5 +1,6 @@
 import { once } from 'node:events'
 import { createServer, type IncomingMessage, type ServerResponse } from 'node:http'
+import { createServer as createTlsServer, type ServerOptions } from 'node:https'
 import { text } from 'node:stream/consumers'
 import { exportJWK, generateKeyPair, SignJWT, type JWK, type JWTPayload } from 'jose'
 import type { Test } from 'tap'
@@ -24,8 +25,16 @@ export type ScriptedProvider = {
   readonly sign: (claims: JWTPayload) => Promise<string>
   /** Replaces the signing key, which is the only one in `keys`. */
   readonly rotate: () => Promise<void>
-  /** Logs in at a gateway with an ID token of these claims, and other members of the token response. */
-  readonly login: (gateway: string, claims?: JWTPayload, members?: object) => Promise<Visit>
+  /**
+   * Logs in at a gateway with an ID token of these claims, other members of the token response, and other parameters of
+   * the callback.
+   */
+  readonly login: (
+    gateway: string,
+    claims?: JWTPayload,
+    members?: object,
+    parameters?: Record<string, string>,
+  ) => Promise<Visit>
 }
 
 type Visit = { readonly browser: Browser; readonly answer: Answer; readonly authorization: URL }
@@ -36,18 +45,29 @@ const newKey = async (name: string) => {
   return { jwk, privateKey }
 }
 
+type Listening = {
+  readonly tls?: ServerOptions
+  /** The host name in the issuer and the endpoints. */
+  readonly host?: string
+}
+
 /** Starts a provider with an issuer of this path; it ends with the test. */
-export const startScriptedProvider = async (t: Test, path = ''): Promise<ScriptedProvider> => {
+export const startScriptedProvider = async (
+  t: Test,
+  path = '',
+  { tls, host = '127.0.0.1' }: Listening = {},
+): Promise<ScriptedProvider> => {
   const paths = new Map<string, Reply>()
   const asked = new Map<string, number>()
-  const server = createServer((request, response) => {
+  const answer = (request: IncomingMessage, response: ServerResponse): void => {
     const { pathname } = new URL(request.url ?? '/', 'http://provider')
     asked.set(pathname, (asked.get(pathname) ?? 0) + 1)
     const reply = paths.get(pathname)
     if (typeof reply === 'function') reply(request, response)
     else if (reply === undefined) response.writeHead(404, { 'content-type': 'text/html' }).end('<p>Not found')
     else response.writeHead(200, { 'content-type': 'application/json' }).end(JSON.stringify(reply))
-  })
+  }
+  const server = tls === undefined ? createServer(answer) : createTlsServer(tls, answer)
   server.listen(0, '127.0.0.1')
   await once(server, 'listening')
   t.teardown(async () => {
@@ -55,7 +75,7 @@ export const startScriptedProvider = async (t: Test, path = ''): Promise<Scripte
     server.closeAllConnections()
     await once(server, 'close')
   })
-  const origin = `http://127.0.0.1:${boundPort(server)}`
+  const origin = `${tls === undefined ? 'http' : 'https'}://${host}:${boundPort(server)}`
   const issuer = `${origin}${path}`
   const document: Record<string, unknown> = {
     issuer,
@@ -95,7 +115,7 @@ export const startScriptedProvider = async (t: Test, path = ''): Promise<Scripte
       key = await newKey(String(names))
       keys.keys = [key.jwk]
     },
-    async login(gateway, claims = {}, members = {}) {
+    async login(gateway, claims = {}, members = {}, parameters = {}) {
       const browser = createBrowser()
       const authorization = await beginLogin(browser, gateway, { redirect: '/orders' })
       const { searchParams } = authorization
@@ -114,7 +134,7 @@ export const startScriptedProvider = async (t: Test, path = ''): Promise<Scripte
       answers.set(code, { ...body, ...members })
       paths.set(new URL(String(document['token_endpoint'])).pathname, answerCode)
       const callback = new URL(searchParams.get('redirect_uri') ?? '')
-      callback.search = new URLSearchParams({ code, state: searchParams.get('state') ?? '' }).toString()
+      callback.search = new URLSearchParams({ code, state: searchParams.get('state') ?? '', ...parameters }).toString()
       return { browser, authorization, answer: await browser.get(callback.href) }
     },
   }

@@ -66,9 +66,12 @@ const site = (from: string | undefined, to: URL): string => {
   if (from === undefined) return 'none'
   const { origin, hostname, protocol } = new URL(from)
   if (origin === to.origin) return 'same-origin'
-  // A browser would consult the public suffix list. For the hosts of the tests, one host is one site on all its ports.
-  return hostname === to.hostname && protocol === to.protocol ? 'same-site' : 'cross-site'
+  return siteOf(hostname) === siteOf(to.hostname) && protocol === to.protocol ? 'same-site' : 'cross-site'
 }
+
+/** The last two labels: a browser would consult the public suffix list. An address is a site of its own. */
+const siteOf = (hostname: string): string =>
+  /^(?:\d+(?:\.\d+){3}|\[.*\])$/.test(hostname) ? hostname : hostname.split('.').slice(-2).join('.')
 
 const referringPage = (url: URL, { kind, from }: RequestOptions): string | undefined =>
   from ?? (kind === 'script' ? url.href : undefined)

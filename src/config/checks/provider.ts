@@ -143,6 +143,7 @@ const OWN_PARAMETERS: Readonly<Record<string, string>> = {
   nonce: 'each login has its own',
   code_challenge: 'each login has its own',
   code_challenge_method: 'it is always S256',
+  dpop_jkt: 'use provider.dpop',
   request: 'use provider.pushedAuthorization',
   request_uri: 'use provider.pushedAuthorization',
 }

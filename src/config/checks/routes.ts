@@ -2,6 +2,7 @@ import { foldHeaderName, FOR_THE_GATEWAY, HOP_BY_HOP } from '../../header-names.
 import { formatKeyPath, type KeyPath } from '../key-path.ts'
 import type { Finding } from '../problems.ts'
 import type { ResolvedConfig, ResolvedRoute } from '../schema.ts'
+import { wildcardOf } from '../value-types/address.ts'
 import type { PlacedRoute, Rule } from './rule.ts'
 
 function perRoute(find: (route: ResolvedRoute, at: KeyPath, config: ResolvedConfig) => Finding[]): Rule['find'] {
@@ -59,7 +60,8 @@ function findUnreachablePath(route: ResolvedRoute, at: KeyPath, { basePath }: Re
 function findUnreachableHost(route: ResolvedRoute, at: KeyPath, { publicUrl }: ResolvedConfig): Finding[] {
   const hosts = publicUrl.map((url) => new URL(url))
   if (route.host === null) return []
-  if (hosts.some(({ host, hostname }) => route.host === host || route.host === hostname)) return []
+  const names = [route.host, wildcardOf(route.host)]
+  if (hosts.some(({ host, hostname }) => names.includes(host) || names.includes(hostname))) return []
   return [
     {
       path: [...at, 'host'],
@@ -140,7 +142,7 @@ function findPublicInjection({ access, token, headers, bearer }: ResolvedRoute, 
 }
 
 /** Headers that frame a message or name its target, and headers that the gateway writes itself. */
-const WRITTEN_BY_THE_GATEWAY = new Set(['host', 'content-length', 'cookie', 'forwarded', 'via'])
+const WRITTEN_BY_THE_GATEWAY = new Set(['host', 'content-length', 'cookie', 'dpop', 'forwarded', 'via'])
 
 // Headers that describe the client's connection and request. A route may set other X-Forwarded-* headers, such as
 // X-Forwarded-User.
@@ -155,6 +157,19 @@ export function isReservedHeader(name: string): boolean {
     WRITTEN_BY_THE_GATEWAY.has(folded) ||
     FORWARDED.test(folded)
   )
+}
+
+/** With forward-auth, the proxy sends the requests, so the gateway cannot follow the nonces of the application. */
+function findProofs({ token }: ResolvedRoute, at: KeyPath, { provider, forwardAuth }: ResolvedConfig): Finding[] {
+  if (provider.dpop === 'off' || forwardAuth === null || token.grant === 'none') return []
+  return [
+    {
+      path: [...at, 'token', 'grant'],
+      part: 'key',
+      message: 'cannot be combined with provider.dpop and forwardAuth: the proxy would send the token without a proof',
+      instead: 'use none, or leave out forwardAuth and let the gateway forward the requests',
+    },
+  ]
 }
 
 function findHeaders({ token, headers }: ResolvedRoute, at: KeyPath): Finding[] {
@@ -208,5 +223,6 @@ export const routeRules: readonly Rule[] = [
   { reads: [], routeReads: ['access', 'require'], find: perRoute(findRequirements) },
   { reads: [], routeReads: ['access', 'token.grant', 'headers.set', 'bearer'], find: perRoute(findPublicInjection) },
   { reads: [], routeReads: ['token.grant', 'token.header', 'headers.set', 'access'], find: perRoute(findHeaders) },
+  { reads: ['provider.dpop', 'forwardAuth'], routeReads: ['token.grant', 'access'], find: perRoute(findProofs) },
   { reads: ['upstream'], routeReads: ['upstream', 'upstreamTls'], find: perRoute(findUpstreamTls) },
 ]

@@ -1,7 +1,7 @@
 import { isDeepStrictEqual } from 'node:util'
 import type { Finding } from '../problems.ts'
 import type { Listen, ResolvedConfig } from '../schema.ts'
-import { isLoopback, type Upstream, withoutBrackets } from '../value-types/address.ts'
+import { isLoopback, isWildcard, type Upstream, wildcardOf, withoutBrackets } from '../value-types/address.ts'
 import { belongTogether } from '../value-types/secret.ts'
 import type { PlacedRoute, Rule } from './rule.ts'
 
@@ -38,6 +38,28 @@ function findOrigins({ publicUrl }: ResolvedConfig): Finding[] {
     return [{ path, message, instead: 'use https', warning: true }]
   })
   return [...mixed, ...findings]
+}
+
+function findLoginHost({ publicUrl, loginHost, session }: ResolvedConfig): Finding[] {
+  const wildcard = publicUrl.findIndex(isWildcard)
+  if (loginHost === null) {
+    if (wildcard === -1) return []
+    const message = `must name one host, not ${publicUrl[wildcard]}, unless loginHost is set: a provider redirects to registered hosts only`
+    const instead = `set loginHost to one origin, such as ${publicUrl[wildcard]?.replace('*', 'auth')}`
+    return [{ path: ['publicUrl', wildcard], message, instead }]
+  }
+  if (!publicUrl.includes(loginHost) && !publicUrl.includes(wildcardOf(loginHost) ?? '')) {
+    const instead = 'add it to publicUrl, or use one of the origins there'
+    return [{ path: ['loginHost'], message: `${loginHost} is not in publicUrl`, instead }]
+  }
+  if (session.cookie.domain !== null) return []
+  return [
+    {
+      path: ['loginHost'],
+      message: 'needs session.cookie.domain, so that all hosts get the session cookie',
+      instead: 'set session.cookie.domain to a parent domain of every publicUrl, such as example.com',
+    },
+  ]
 }
 
 function findListeners({ listen, admin, forwardAuth, tls }: ResolvedConfig): Finding[] {
@@ -146,6 +168,7 @@ function findWorkers({ workers, session }: ResolvedConfig): Finding[] {
 
 export const servingRules: readonly Rule[] = [
   { reads: ['publicUrl'], find: findOrigins },
+  { reads: ['publicUrl', 'loginHost', 'session.cookie.domain'], find: findLoginHost },
   { reads: ['listen', 'admin', 'forwardAuth', 'tls'], find: findListeners },
   { reads: ['listen', 'admin', 'forwardAuth', 'publicUrl', 'upstream'], routeReads: ['upstream'], find: findLoops },
   { reads: ['tls'], find: findTls },

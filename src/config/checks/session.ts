@@ -1,7 +1,7 @@
 import type { Finding } from '../problems.ts'
 import type { ResolvedConfig } from '../schema.ts'
 import { formatDuration } from '../units.ts'
-import type { Rule } from './rule.ts'
+import type { PlacedRoute, Rule } from './rule.ts'
 
 function areAllHttps(urls: readonly string[]): boolean {
   return urls.every((url) => url.startsWith('https:'))
@@ -19,7 +19,7 @@ function findSameSite({ session, publicUrl }: ResolvedConfig): Finding[] {
 }
 
 function findName({ session, publicUrl }: ResolvedConfig): Finding[] {
-  const { name, domain } = session.cookie
+  const { name, domain, path: cookiePath } = session.cookie
   const path = ['session', 'cookie', 'name']
   const prefix = /^__(host|secure)-/i.exec(name)?.[0]
   if (prefix === undefined) return []
@@ -30,6 +30,10 @@ function findName({ session, publicUrl }: ResolvedConfig): Finding[] {
   if (prefix.toLowerCase() === '__host-' && domain !== null) {
     const message = `browsers refuse ${prefix} together with a domain`
     return [{ path, message, instead: `use ${bare}, or leave domain out` }]
+  }
+  if (prefix.toLowerCase() === '__host-' && cookiePath !== null && cookiePath !== '/') {
+    const message = `browsers refuse ${prefix} together with the path ${cookiePath}`
+    return [{ path, message, instead: `use ${bare}, or set session.cookie.path: /` }]
   }
   return []
 }
@@ -47,6 +51,53 @@ function findDomain({ session, publicUrl }: ResolvedConfig): Finding[] {
       instead: 'use a parent domain of every publicUrl, or leave this key out',
     },
   ]
+}
+
+function findCookiePath({ session, basePath }: ResolvedConfig): Finding[] {
+  const { path } = session.cookie
+  if (path === null || isBelow(basePath, path)) return []
+  return [
+    {
+      path: ['session', 'cookie', 'path'],
+      message: `${path} does not cover basePath, ${basePath}, so the gateway's own endpoints would get no cookie`,
+      instead: 'use / or a path above basePath, or leave this key out',
+    },
+  ]
+}
+
+function findRoutesWithoutCookie({ session }: ResolvedConfig, routes: readonly PlacedRoute[]): Finding[] {
+  const { path } = session.cookie
+  if (path === null) return []
+  return routes.flatMap(({ route, at }): Finding[] =>
+    route.access === 'public' || isBelow(route.path, path)
+      ? []
+      : [
+          {
+            path: [...at, 'path'],
+            message: `${route.path} is not below ${path}, the path of the session cookie: requests outside ${path} have no session`,
+            instead: `begin it with ${path}, or set session.cookie.path: /`,
+            warning: true,
+          },
+        ],
+  )
+}
+
+/** Returns whether the browser sends a cookie with `cookiePath` to a path. */
+function isBelow(path: string, cookiePath: string): boolean {
+  return cookiePath === '/' || path === cookiePath || path.startsWith(`${cookiePath}/`)
+}
+
+function findPartitioned({ session, publicUrl }: ResolvedConfig): Finding[] {
+  const { partitioned, sameSite } = session.cookie
+  const path = ['session', 'cookie', 'partitioned']
+  if (!partitioned) return []
+  if (sameSite !== 'none') {
+    const message = 'needs sameSite: none, because a frame of another site gets no other cookie'
+    return [{ path, message, instead: 'set session.cookie.sameSite: none, or leave this key out' }]
+  }
+  if (areAllHttps(publicUrl)) return []
+  const message = 'needs an https publicUrl, because browsers refuse such a cookie without Secure'
+  return [{ path, message, instead: 'use an https publicUrl, or leave this key out' }]
 }
 
 function findTimes({ session }: ResolvedConfig): Finding[] {
@@ -76,8 +127,18 @@ function findKeys({ session }: ResolvedConfig): Finding[] {
 
 export const sessionRules: readonly Rule[] = [
   { reads: ['session.cookie.sameSite', 'publicUrl'], find: findSameSite },
-  { reads: ['session.cookie.name', 'session.cookie.domain', 'publicUrl'], find: findName },
+  {
+    reads: ['session.cookie.name', 'session.cookie.domain', 'session.cookie.path', 'basePath', 'publicUrl'],
+    find: findName,
+  },
   { reads: ['session.cookie.domain', 'publicUrl'], find: findDomain },
+  { reads: ['session.cookie.path', 'basePath'], find: findCookiePath },
+  {
+    reads: ['session.cookie.path', 'basePath'],
+    routeReads: ['path', 'access'],
+    find: findRoutesWithoutCookie,
+  },
+  { reads: ['session.cookie.partitioned', 'session.cookie.sameSite', 'publicUrl'], find: findPartitioned },
   { reads: ['session.idleTimeout', 'session.lifetime'], find: findTimes },
   { reads: ['session.keys'], find: findKeys },
 ]

@@ -186,8 +186,8 @@ export const provider = group('The OpenID provider that users log in at, and how
   dpop: leaf(choice(['off', 'on']), {
     default: 'off',
     description:
-      "Binds each session's tokens to a key of that session (RFC 9449). The application then receives a DPoP proof with " +
-      'each access token.',
+      "Binds each session's tokens to a key of that session (RFC 9449), from the next login on. The application then " +
+      'receives a DPoP proof with each access token.',
   }),
   requestObjects: leaf(choice(['off', 'signed']), {
     default: 'off',

@@ -1,6 +1,7 @@
 import { duration, orOff, refreshBefore } from '../value-types/amount.ts'
 import { list } from '../value-types/collection.ts'
 import { cookieDomain, cookieName } from '../value-types/http.ts'
+import { cookiePath } from '../value-types/path.ts'
 import { choice, flag, integer, text } from '../value-types/scalar.ts'
 import { file, sessionKey } from '../value-types/secret.ts'
 import { store } from '../value-types/store.ts'
@@ -19,6 +20,25 @@ const cookie = group(
       description:
         'The `Domain` attribute of the cookie, for several public URLs under one domain. With it the cookie ' +
         'has no `__Host-` prefix.',
+    }),
+    path: leaf(cookiePath, {
+      default: null,
+      defaultText: 'the path above `basePath`',
+      description:
+        'The `Path` attribute of all cookies of the gateway, for several gateways on one host. It must cover ' +
+        '`basePath`. With `basePath: /app1/oauth2`, the default is `/app1`. Requests outside the path have no ' +
+        'session. With any other path than `/` the cookies have no `__Host-` prefix.',
+    }),
+    persistent: leaf(flag, {
+      default: true,
+      description: 'Whether the cookie outlives the browser. With `false` it ends when the browser is closed.',
+    }),
+    partitioned: leaf(flag, {
+      default: false,
+      description:
+        'Adds `Partitioned` to all cookies of the gateway, for an application in a frame of another site: the ' +
+        'browser keeps a session for each site that embeds the application, and a login takes place in the frame. ' +
+        'Requires `sameSite: none` and https.',
     }),
   },
 )

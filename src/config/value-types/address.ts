@@ -91,6 +91,41 @@ export const origin: ValueType<string> = {
   format: (value) => value,
 }
 
+const WILDCARD_ORIGIN = /^(https?:\/\/)\*(\.[^*]*)$/i
+
+/** An origin of `publicUrl`, whose first label may be `*`, which stands for exactly one label. */
+export const publicOrigin: ValueType<string> = {
+  name: 'origin',
+  json: origin.json,
+  parse(written, context) {
+    if (typeof written !== 'string' || !written.includes('*')) return origin.parse(written, context)
+    const [, scheme = '', rest] = WILDCARD_ORIGIN.exec(written) ?? []
+    // The label takes the place of the wildcard while the rest is checked.
+    const read = readOrigin(`${scheme}x${rest ?? ''}`)
+    if (rest === undefined || !('origin' in read) || !new URL(read.origin).hostname.startsWith('x.'))
+      return context.refuse(
+        `must have * as the whole first label and nowhere else, such as https://*.example.com, not ${quote(written)}`,
+      )
+    return read.origin.replace('//x.', '//*.')
+  },
+  format: (value) => value,
+}
+
+export function isWildcard(publicUrl: string): boolean {
+  return publicUrl.includes('*')
+}
+
+const FIRST_LABEL = /^(https?:\/\/)?[a-z0-9_](?:[a-z0-9_-]{0,61}[a-z0-9_])?(?=\.[a-z0-9_])/
+
+/**
+ * Returns the wildcard that covers an origin or a host, such as `https://*.example.com` for `https://app.example.com`.
+ * Returns `null` if the first label is malformed.
+ */
+export function wildcardOf(originOrHost: string): string | null {
+  const wildcard = originOrHost.replace(FIRST_LABEL, '$1*')
+  return wildcard === originOrHost ? null : wildcard
+}
+
 export const upstream: ValueType<Upstream> = {
   name: 'origin or `unix:/path`',
   json: { type: 'string', pattern: '^([Hh][Tt][Tt][Pp][Ss]?://[^/?#@\\\\\\s]+/?|unix:/.+)$' },

@@ -84,6 +84,21 @@ export const basePath: ValueType<string> = {
   format: (value) => value,
 }
 
+/** The path of a cookie: `/`, or segments without special characters and without a trailing slash. */
+export const cookiePath: ValueType<string> = {
+  name: 'path',
+  json: { type: 'string', pattern: '^(/|(/[A-Za-z0-9._~-]+)+)$' },
+  parse: (written, context) =>
+    written === '/'
+      ? '/'
+      : basePath.parse(written, {
+          ...context,
+          refuse: () =>
+            context.refuse(`must be / or a path such as /app, of letters, digits, - and _, not ${quote(written)}`),
+        }),
+  format: (value) => value,
+}
+
 /** A pattern of redirect targets: a URL or a path of the upstream, with `*` and `**` as in a route's path. */
 export const urlPattern: ValueType<string> = {
   name: 'URL pattern',

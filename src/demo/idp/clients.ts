@@ -3,7 +3,13 @@ import type { AdapterPayload } from 'oidc-provider'
 import { EXCHANGE_GRANTS } from './exchange-grants.ts'
 
 /** How a client authenticates at the token endpoint; the provider accepts only this method. */
-export type ClientAuthentication = 'client_secret_basic' | 'client_secret_post' | 'private_key_jwt' | 'none'
+export type ClientAuthentication =
+  | 'client_secret_basic'
+  | 'client_secret_post'
+  | 'private_key_jwt'
+  | 'tls_client_auth'
+  | 'self_signed_tls_client_auth'
+  | 'none'
 
 /**
  * A client. The default of `clientAuthentication` is `private_key_jwt` with keys, `client_secret_post` with a secret,
@@ -19,6 +25,12 @@ export interface IdpClient {
   readonly frontchannelLogoutUri?: string
   readonly clientAuthentication?: ClientAuthentication
   readonly idTokenSigningAlgorithm?: 'RS256' | 'ES256'
+  /** The DNS name in the client certificate, for `tls_client_auth`. */
+  readonly certificateName?: string
+  /** Binds access and refresh tokens to the client certificate. */
+  readonly certificateBoundTokens?: boolean
+  /** Whether the provider refuses a token request without a DPoP proof. */
+  readonly dpopBound?: boolean
 }
 
 function defaultAuthentication(client: IdpClient): ClientAuthentication {
@@ -49,6 +61,7 @@ export function clientMetadata(client: IdpClient): AdapterPayload {
     token_endpoint_auth_method: client.clientAuthentication ?? defaultAuthentication(client),
     id_token_signed_response_alg: client.idTokenSigningAlgorithm ?? 'RS256',
     require_auth_time: true,
+    ...(client.dpopBound === true ? { dpop_bound_access_tokens: true } : {}),
     ...(client.clientSecret === undefined ? {} : { client_secret: client.clientSecret }),
     ...(client.jwks === undefined ? {} : { jwks: client.jwks }),
     ...(client.backchannelLogoutUri === undefined
@@ -57,6 +70,8 @@ export function clientMetadata(client: IdpClient): AdapterPayload {
           backchannel_logout_uri: client.backchannelLogoutUri,
           backchannel_logout_session_required: true,
         }),
+    ...(client.certificateName === undefined ? {} : { tls_client_auth_san_dns: client.certificateName }),
+    ...(client.certificateBoundTokens === true ? { tls_client_certificate_bound_access_tokens: true } : {}),
     ...(client.frontchannelLogoutUri === undefined ? {} : { frontchannel_logout_uri: client.frontchannelLogoutUri }),
   }
 }

@@ -1,4 +1,6 @@
-import type { AdapterFactory, Configuration, interactionPolicy } from 'oidc-provider'
+import { randomBytes } from 'node:crypto'
+import { TLSSocket } from 'node:tls'
+import type { AdapterFactory, Configuration, interactionPolicy, KoaContextWithOIDC } from 'oidc-provider'
 import { escapeHtml } from '../html.ts'
 import { acrs } from './acr.ts'
 import type { ClientAuthentication } from './clients.ts'
@@ -11,6 +13,8 @@ import type { IdpSettings, User } from './settings.ts'
 import type { SigningKeys } from './signing-keys.ts'
 import type { Storage } from './storage.ts'
 
+export type DpopSupport = 'off' | 'on' | 'nonce'
+
 export interface ProviderOptions {
   readonly policy: typeof interactionPolicy
   readonly storage: Storage
@@ -19,7 +23,11 @@ export interface ProviderOptions {
   readonly observed: Observed
   readonly cookieKey: string
   readonly clientAuthentications: readonly ClientAuthentication[]
-  readonly pushedAuthorization: boolean
+  /** The origin at which clients may authenticate with a certificate, or `null`. */
+  readonly mutualTlsOrigin: string | null
+  readonly pushedAuthorization: boolean | 'required'
+  readonly dpop: DpopSupport
+  readonly fapi: boolean
 }
 
 function claimsOf({ sub, name, email, groups, claims }: User): { sub: string; [claim: string]: unknown } {
@@ -50,13 +58,28 @@ function withResources(adapter: AdapterFactory, settings: IdpSettings): AdapterF
   }
 }
 
+function socketOf(ctx: KoaContextWithOIDC): TLSSocket | null {
+  const { socket } = ctx
+  return socket instanceof TLSSocket ? socket : null
+}
+
+/** @see https://www.rfc-editor.org/rfc/rfc8705#section-5 */
+function aliasesAt(origin: string) {
+  return {
+    token_endpoint: origin + ENDPOINT_PATHS.token,
+    userinfo_endpoint: origin + ENDPOINT_PATHS.userinfo,
+    revocation_endpoint: origin + ENDPOINT_PATHS.revocation,
+    pushed_authorization_request_endpoint: origin + ENDPOINT_PATHS.par,
+  }
+}
+
 function withoutDispatcher(init: RequestInit & { dispatcher?: unknown } = {}): RequestInit {
   const { dispatcher: _dispatcher, ...rest } = init
   return rest
 }
 
 export function providerConfiguration(options: ProviderOptions, signingKeys: SigningKeys): Configuration {
-  const { users, settings, observed } = options
+  const { users, settings, observed, mutualTlsOrigin } = options
   const extraClaims = [...users.values()].flatMap(({ claims }) => Object.keys(claims ?? {}))
   return {
     adapter: withResources(options.storage.adapter, settings),
@@ -93,7 +116,11 @@ export function providerConfiguration(options: ProviderOptions, signingKeys: Sig
     clientAuthMethods: options.clientAuthentications,
     clientBasedCORS: () => false,
     pkce: { required: () => true },
-    discovery: { frontchannel_logout_supported: true, frontchannel_logout_session_supported: true },
+    discovery: {
+      frontchannel_logout_supported: true,
+      frontchannel_logout_session_supported: true,
+      ...(mutualTlsOrigin === null ? {} : { mtls_endpoint_aliases: aliasesAt(mutualTlsOrigin) }),
+    },
     extraClientMetadata: { properties: ['frontchannel_logout_uri'] },
     extraParams: {
       audience: null,
@@ -109,14 +136,32 @@ export function providerConfiguration(options: ProviderOptions, signingKeys: Sig
     fetch: async (url, init) => fetch(url, withoutDispatcher(init)),
     features: {
       devInteractions: { enabled: false },
-      dPoP: { enabled: false },
+      mTLS: {
+        enabled: mutualTlsOrigin !== null,
+        certificateBoundAccessTokens: true,
+        selfSignedTlsClientAuth: true,
+        tlsClientAuth: true,
+        getCertificate: (ctx) => socketOf(ctx)?.getPeerX509Certificate(),
+        certificateAuthorized: (ctx) => socketOf(ctx)?.authorized === true,
+        certificateSubjectMatches: (ctx, _property, expected) =>
+          socketOf(ctx)?.getPeerX509Certificate()?.subjectAltName === `DNS:${expected}`,
+      },
+      dPoP: {
+        enabled: options.dpop !== 'off',
+        nonceSecret: randomBytes(32),
+        requireNonce: () => options.dpop === 'nonce',
+      },
+      fapi: { enabled: options.fapi, profile: '2.0' },
       claimsParameter: { enabled: true },
       revocation: { enabled: true, allowedPolicy: (_ctx, client, token) => token.clientId === client.clientId },
       userinfo: { enabled: true },
       clientCredentials: { enabled: true },
       backchannelLogout: { enabled: true },
       rpInitiatedLogout: { enabled: true, logoutSource: showLogout, postLogoutSuccessSource: showSignedOut },
-      pushedAuthorizationRequests: { enabled: options.pushedAuthorization },
+      pushedAuthorizationRequests: {
+        enabled: options.pushedAuthorization !== false,
+        requirePushedAuthorizationRequests: options.pushedAuthorization === 'required',
+      },
       resourceIndicators: {
         enabled: true,
         useGrantedResource: () => settings.resources.length === 0,

@@ -1,3 +1,4 @@
+import { EmbeddedJWK, calculateJwkThumbprint, jwtVerify } from 'jose'
 import type { Provider, TokenEndpointGrantContext } from 'oidc-provider'
 import type { IdpSettings } from './settings.ts'
 
@@ -45,6 +46,14 @@ function exchangeRequestOf({ oidc: { params } }: ExchangeContext): ExchangeReque
   }
 }
 
+/** Returns the thumbprint of the key that signed the request's DPoP proof; `null` without a proof. */
+async function keyOfProof(ctx: ExchangeContext): Promise<string | null> {
+  const proof = ctx.get('dpop')
+  if (proof === '') return null
+  const { protectedHeader } = await jwtVerify(proof, EmbeddedJWK, { typ: 'dpop+jwt' })
+  return calculateJwkThumbprint(protectedHeader.jwk ?? {})
+}
+
 async function exchange(ctx: ExchangeContext, settings: IdpSettings): Promise<void> {
   const { provider, client } = ctx.oidc
   const request = exchangeRequestOf(ctx)
@@ -80,10 +89,12 @@ async function exchange(ctx: ExchangeContext, settings: IdpSettings): Promise<vo
     accessTokenFormat: 'jwt',
     jwt: { sign: { alg: 'RS256' } },
   })
+  const key = await keyOfProof(ctx)
+  if (key !== null) token.setThumbprint('jkt', key)
   const accessToken = await token.save()
   ctx.body = {
     access_token: accessToken,
-    token_type: 'Bearer',
+    token_type: key === null ? 'Bearer' : 'DPoP',
     expires_in: token.expiration,
     scope: request.scope,
     ...(ctx.oidc.params.grant_type === EXCHANGE_GRANTS.tokenExchange ? { issued_token_type: ACCESS_TOKEN_TYPE } : {}),

@@ -5,6 +5,7 @@ import type { Config } from '../../config/schema.ts'
 import { Fault, type Code } from '../../errors.ts'
 import type { Answer } from '../../gate/challenge.ts'
 import { isCrossOrigin } from '../../gate/csrf.ts'
+import { targetAtLogin } from '../../gate/return-target.ts'
 import type { CompiledRoute } from '../../gate/verdict.ts'
 import { contextOf } from '../context.ts'
 import type { Cookies } from '../cookies/cookies.ts'
@@ -53,9 +54,12 @@ export async function keepForm(
       : await readFormFields(body, type).catch((cause: unknown) => {
           throw new Fault('bad_request', { cause })
         })
-  const loginUrl = new URL(answer.loginUrl ?? `${facts.origin}${config.basePath}/login`)
+  const loginOrigin = config.loginHost ?? facts.origin
+  const { partitioned } = config.session.cookie
+  const top = kind === 'frame' && !partitioned
+  const loginUrl = new URL(answer.loginUrl ?? `${loginOrigin}${config.basePath}/login`)
   const send = (status: number, code: Code, page: Omit<Page, 'requestId'>): FastifyReply => {
-    const { headers, html } = renderPage({ ...page, requestId: request.id }, config.pages)
+    const { headers, html } = renderPage({ ...page, requestId: request.id, isFramable: partitioned }, config.pages)
     contextOf(request).verdict = code
     if (answer.clearSession === true) reply.header('set-cookie', cookies.clearTicket())
     return reply
@@ -84,12 +88,13 @@ export async function keepForm(
     type: type.split(';')[0]?.trim().toLowerCase(),
     ...form,
   }
-  loginUrl.searchParams.set('redirect', `${config.basePath}/${POST_KEPT_FORM_PATH}?id=${id}`)
+  const posting = `${config.basePath}/${POST_KEPT_FORM_PATH}?id=${id}`
+  loginUrl.searchParams.set('redirect', targetAtLogin(posting, facts.origin, loginOrigin))
   return send(answer.status, answer.code, {
     name: 'kept_form',
     title: answer.title,
     detail: `${answer.detail} What you entered is kept in this browser tab and sent once you are signed in.`,
-    actions: [{ label: 'Sign in and send', href: loginUrl.href, top: kind === 'frame' }],
+    actions: [{ label: 'Sign in and send', href: loginUrl.href, top }],
     script: storingScript(id, kept, kind === 'frame', plainLoginUrl, config.pages),
   })
 }

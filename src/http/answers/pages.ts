@@ -16,6 +16,8 @@ export interface Page {
   readonly script?: string
   /** The sources for `form-action` in addition to this origin. They must include the targets of redirects. */
   readonly formTargets?: readonly string[]
+  /** Whether pages of other sites may show this page in a frame. */
+  readonly isFramable?: boolean
 }
 
 export type Action =
@@ -71,7 +73,7 @@ export function sendPage(
   return reply.headers(headers).send(html)
 }
 
-/** Renders a page that works without scripts, is not cached, and can be framed only by this origin. */
+/** Renders a page that works without scripts, is not cached, and can be framed only by this origin unless `isFramable`. */
 export function renderPage(page: Page, settings: Config['pages']): RenderedPage {
   const nonce = randomBytes(16).toString('base64')
   const { texts } = settings
@@ -105,7 +107,7 @@ export function renderPage(page: Page, settings: Config['pages']): RenderedPage 
         script === '' ? "script-src 'none'" : `script-src 'nonce-${nonce}'`,
         settings.logo === null ? "img-src 'none'" : `img-src ${imageSource(settings.logo)}`,
         `form-action ${["'self'", ...(page.formTargets ?? [])].join(' ')}`,
-        "frame-ancestors 'self'",
+        `frame-ancestors ${page.isFramable === true ? '*' : "'self'"}`,
         "base-uri 'none'",
       ].join('; '),
       'referrer-policy': 'same-origin',

@@ -1,5 +1,6 @@
 import type { FastifyReply, FastifyRequest } from 'fastify'
 import type { Config } from '../../config/schema.ts'
+import { startPageOf } from '../../gate/return-target.ts'
 import { contextOf } from '../context.ts'
 import { anySite, sendPage, scriptLiteral } from './pages.ts'
 
@@ -33,10 +34,11 @@ else document.querySelector("h1+p").textContent=${scriptLiteral(config.pages.tex
       name: 'posting_form',
       title: 'Sending your form',
       detail: 'You are signed in; your form is being sent.',
-      actions: [{ label: 'Start page', href: '/' }],
+      actions: [{ label: 'Start page', href: startPageOf(config) }],
       script,
       // The application may answer with a redirect to another site, such as a payment provider.
       formTargets: anySite(facts.origin),
+      isFramable: config.session.cookie.partitioned,
     },
     config.pages,
   )

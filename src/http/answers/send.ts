@@ -4,6 +4,7 @@ import type { Config } from '../../config/schema.ts'
 import { Fault, causes, faults, type FaultCode } from '../../errors.ts'
 import { finalAnswer, type Answer } from '../../gate/challenge.ts'
 import { classify } from '../../gate/classify.ts'
+import { startPageOf } from '../../gate/return-target.ts'
 import type { FinalDenial, RequestKind } from '../../gate/verdict.ts'
 import type { Cookies } from '../cookies/cookies.ts'
 import { PROBLEM_TYPE, problem } from '../problem.ts'
@@ -41,7 +42,7 @@ export function createAnswers(config: Config, cookies: Cookies): Answers {
         ? { 'hx-redirect': answer.loginUrl }
         : {}
     const kind = kindOf(request, config)
-    const content = contentOf(answer, kind, request.id, request.context?.facts.origin ?? '', config.pages)
+    const content = contentOf(answer, kind, request.id, request.context?.facts.origin ?? '', config)
     return { headers: { ...headers, ...htmx, ...content.headers }, body: content.body }
   }
 
@@ -76,12 +77,14 @@ export function contentOf(
   kind: RequestKind,
   requestId: string,
   origin: string,
-  pages: Config['pages'],
+  config: Pick<Config, 'pages' | 'session'>,
 ): { headers: Readonly<Record<string, string>>; body: string } {
   if (kind !== 'script' && kind !== 'websocket') {
     const { code, title, detail } = answer
-    const actions = actionsFor(answer, kind, origin)
-    const { headers, html } = renderPage({ name: code, title, detail, requestId, actions }, pages)
+    const { partitioned } = config.session.cookie
+    const actions = actionsFor(answer, kind, origin + startPageOf(config), partitioned)
+    const page = { name: code, title, detail, requestId, actions, isFramable: partitioned }
+    const { headers, html } = renderPage(page, config.pages)
     return { headers, body: html }
   }
   const login = answer.loginUrl === undefined ? {} : { login_url: answer.loginUrl }
@@ -98,17 +101,18 @@ export function kindOf(request: FastifyRequest, config: Config): RequestKind {
   return kind
 }
 
-function actionsFor(answer: Answer, kind: RequestKind, origin: string): Action[] {
+function actionsFor(answer: Answer, kind: RequestKind, startPage: string, partitioned: boolean): Action[] {
   if (answer.loginUrl !== undefined) {
-    const signIn = { label: 'Sign in', href: answer.loginUrl, top: kind === 'frame' }
-    return answer.status === 401 ? [signIn] : [signIn, { label: 'Start page', href: `${origin}/` }]
+    // A login at the top would set cookies that a frame with partitioned cookies does not have.
+    const signIn = { label: 'Sign in', href: answer.loginUrl, top: kind === 'frame' && !partitioned }
+    return answer.status === 401 ? [signIn] : [signIn, { label: 'Start page', href: startPage }]
   }
   if (answer.status >= 500 && kind === 'navigation')
     return [
       { label: 'Try again', href: '' },
-      { label: 'Start page', href: `${origin}/` },
+      { label: 'Start page', href: startPage },
     ]
-  return [{ label: 'Start page', href: `${origin}/` }]
+  return [{ label: 'Start page', href: startPage }]
 }
 
 export function answerFor(fault: Fault): Answer {

@@ -64,12 +64,16 @@ export async function createCookies(app: FastifyInstance, config: Config): Promi
   const sealing = await createCookieSeal(app, session.keys, { ticket: cookieSeconds, login: LOGIN_SECONDS })
   const opened = new LRUCache<string, Ticket>({ max: MAX_CACHED_TICKETS })
 
-  const always = `Path=/; HttpOnly${secure ? '; Secure' : ''}`
+  const { partitioned, path: cookiePath } = session.cookie
+  const flags = `HttpOnly${secure ? '; Secure' : ''}`
+  const always = `Path=${cookiePath}; ${flags}${partitioned ? '; Partitioned' : ''}`
   const domain = session.cookie.domain === null ? '' : `; Domain=${session.cookie.domain}`
+  const life = session.cookie.persistent ? `; Max-Age=${cookieSeconds}` : ''
   const sameSite = { lax: 'Lax', strict: 'Strict', none: 'None' }[session.cookie.sameSite]
-  // Browsers send only SameSite=None cookies with a form_post, because it comes from the provider's site.
+  // Browsers send only SameSite=None cookies with a form_post, because it comes from the provider's site, and in a frame of
+  // another site.
   const postsForms = providersOf(config).some(({ responseMode }) => responseMode.startsWith('form_post'))
-  const loginSameSite = postsForms ? 'None' : 'Lax'
+  const loginSameSite = partitioned || postsForms ? 'None' : 'Lax'
 
   function openTicket(value: string): Ticket | null {
     const known = opened.get(value)
@@ -118,17 +122,20 @@ export async function createCookies(app: FastifyInstance, config: Config): Promi
     clearEverywhere: (host, path) => [
       ...placesOf(host, path)
         .filter((place) => !name.startsWith('__Host-') || (place.domain === null && place.path === '/'))
+        // A partitioned cookie and one that is not are two cookies, and both may be there.
+        .flatMap((place) => (partitioned ? ['', '; Partitioned'] : ['']).map((partition) => ({ ...place, partition })))
+        .slice(0, MAX_PLACES)
         .map(
           (place) =>
-            `${name}=; Path=${place.path}; ` +
-            `HttpOnly${secure ? '; Secure' : ''}${place.domain === null ? '' : `; Domain=${place.domain}`}; Max-Age=0`,
+            `${name}=; Path=${place.path}; ${flags}${place.partition}` +
+            `${place.domain === null ? '' : `; Domain=${place.domain}`}; Max-Age=0`,
         ),
-      `${clearedName}=1; ${always}; SameSite=Lax; Max-Age=${LOGIN_SECONDS}`,
+      `${clearedName}=1; ${always}; SameSite=${partitioned ? 'None' : 'Lax'}; Max-Age=${LOGIN_SECONDS}`,
     ],
     wereCleared: (header) => cookieValues(header, clearedName).length > 0,
     setTicket: (ticket) =>
       `${name}=${sealing.seal('ticket', { id: ticket.id, key: ticket.key })}; ${always}${domain}; ` +
-      `SameSite=${sameSite}; Max-Age=${cookieSeconds}`,
+      `SameSite=${sameSite}${life}`,
     clearTicket: () => `${name}=; ${always}${domain}; SameSite=${sameSite}; Max-Age=0`,
     bindings,
     bind(header) {

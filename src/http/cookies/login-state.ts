@@ -1,4 +1,5 @@
 import { createHash, createHmac, randomBytes, type KeyObject } from 'node:crypto'
+import type { LoginRequest } from '../../oidc/login.ts'
 import { deriveKey, open, seal } from '../../session/envelope.ts'
 import { CLOCK_SKEW_MS } from '../../token/clock.ts'
 import { LOGIN_SECONDS } from './cookies.ts'
@@ -10,8 +11,9 @@ export interface LoginState {
   readonly provider?: string
   /** The fingerprint of the browser's binding secret. */
   readonly browser: string
+  /** The origin of the login, and of its redirect URI. */
   readonly origin: string
-  /** The path, query and fragment of the return URL on that origin. */
+  /** The return URL: path, query and fragment on that origin, or a URL of another public origin. */
   readonly target: string
   /** The fingerprint of a rejected return URL, by which a loop of such logins is detected. */
   readonly rejectedTarget?: string
@@ -59,13 +61,16 @@ export function userMark({ issuer, subject }: { readonly issuer: string; readonl
 }
 
 /**
- * Derives the nonce and the PKCE code verifier of a login from the secret in the browser's cookie. So a leaked `state` is
- * not enough to redeem a code.
+ * Derives the secrets of a login from the secret in the browser's cookie. So a leaked `state` is not enough to redeem a
+ * code.
  * @see https://www.rfc-editor.org/rfc/rfc7636#section-4.1
  */
-export function loginSecrets(secret: string, stateId: string): { nonce: string; codeVerifier: string } {
+export function loginSecrets(
+  secret: string,
+  stateId: string,
+): Pick<LoginRequest, 'nonce' | 'codeVerifier' | 'dpopSecret'> {
   const derive = (use: string): string => createHmac('sha256', secret).update(`${use} ${stateId}`).digest('base64url')
-  return { nonce: derive('nonce'), codeVerifier: derive('code verifier') }
+  return { nonce: derive('nonce'), codeVerifier: derive('code verifier'), dpopSecret: derive('DPoP key') }
 }
 
 export interface SealedState<T> {

@@ -1,5 +1,7 @@
 import type { Config } from '../../config/schema.ts'
 
+const PREFIX = /^__(?:Host|Secure)-/
+
 /** Limits the size of the Cookie header. */
 const LOGIN_SLOTS = 4
 
@@ -11,12 +13,19 @@ export interface CookieNames {
   readonly all: ReadonlySet<string>
 }
 
-/** Returns the names of the cookies, with the `__Host-` or `__Secure-` prefix that browsers enforce. */
+/**
+ * Returns the names of the cookies, with the `__Host-` or `__Secure-` prefix that browsers enforce. `all` has the names
+ * with every prefix, because a gateway under another path of the same host may use another prefix, and its cookies must
+ * not reach the application either.
+ */
 export function cookieNames({ session: { cookie }, publicUrl }: Pick<Config, 'session' | 'publicUrl'>): CookieNames {
   const session = prefixed(cookie, isSecure(publicUrl))
   const logins = Array.from({ length: LOGIN_SLOTS }, (_, slot) => `${session}-login-${slot}`)
   const [tries, cleared] = [`${session}-tries`, `${session}-cleared`]
-  return { session, logins, tries, cleared, all: new Set([session, tries, cleared, ...logins]) }
+  const own = [session, tries, cleared, ...logins]
+  const bare = own.map((name) => name.replace(PREFIX, ''))
+  const all = new Set(['', '__Host-', '__Secure-'].flatMap((prefix) => bare.map((name) => prefix + name)))
+  return { session, logins, tries, cleared, all }
 }
 
 /** Returns whether all public URLs use TLS, so that the cookies can be `Secure`. */
@@ -24,7 +33,7 @@ export function isSecure(publicUrls: readonly string[]): boolean {
   return publicUrls.every((url) => url.startsWith('https:'))
 }
 
-function prefixed({ name, domain }: Config['session']['cookie'], secure: boolean): string {
-  if (!secure || name.startsWith('__Host-') || name.startsWith('__Secure-')) return name
-  return domain === null ? `__Host-${name}` : `__Secure-${name}`
+function prefixed({ name, domain, path }: Config['session']['cookie'], secure: boolean): string {
+  if (!secure || PREFIX.test(name)) return name
+  return domain === null && path === '/' ? `__Host-${name}` : `__Secure-${name}`
 }

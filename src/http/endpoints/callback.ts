@@ -50,6 +50,10 @@ export function callback(provider: Provider): Endpoint {
     const { logins } = services.metrics
     countFromZero(logins, OUTCOMES)
     return async (request, reply) => {
+      const { loginHost } = services.config
+      // All logins have the redirect URI of the login host, so no callback belongs to another host.
+      if (loginHost !== null && contextOf(request).facts.origin !== loginHost)
+        return services.answers.deny(request, reply, { reason: 'no-route' })
       try {
         return await finishLogin(services, provider, request, reply)
       } catch (error) {
@@ -100,14 +104,22 @@ async function finishLogin(
       return sendToTarget(services, request, reply, state, end.session)
     case 'kept':
       services.metrics.logins.inc({ outcome: 'kept' })
-      return sendOutcome(services, request, reply, 'ok', end.renewed)
+      return sendOutcome(services, request, reply, 'ok', {
+        isNew: end.renewed,
+        reportAt: reportOriginOf(services, state),
+      })
     case 'refused':
       return answerRefusal(services, request, reply, state, end.answer)
     case 'failed':
       if (!state.silent) return restartLogin(services, request, reply, state, end.problem)
       services.metrics.logins.inc({ outcome: 'silent_failed' })
-      return sendOutcome(services, request, reply, end.outcome)
+      return sendOutcome(services, request, reply, end.outcome, { reportAt: reportOriginOf(services, state) })
   }
+}
+
+/** Returns the origin of the page that gets the outcome of a silent login. */
+function reportOriginOf({ config }: Services, { target, origin }: LoginState): string | undefined {
+  return config.loginHost === null ? undefined : new URL(target, origin).origin
 }
 
 /** Returns the `state` of a callback, or `null` if this gateway has not sealed it. */
@@ -301,7 +313,7 @@ async function replaceSession(
   const session = await sessions.create(result, state.origin, now, state.stepUp).catch((error: unknown) => {
     // Revokes the new refresh token, because its session was not saved, unless the same user's previous session may
     // depend on the same grant.
-    if (before?.user !== user) void revokeRefreshToken(providers.of(result), result.tokens.refreshToken, log)
+    if (before?.user !== user) void revokeRefreshToken(providers.of(result), result.tokens, log)
     throw error
   })
   if (before !== null && before.user === user) streams.move(before.id, session)
@@ -309,6 +321,6 @@ async function replaceSession(
   // Does not revoke an old refresh token of the same user. It may share a grant with the new refresh token, and a
   // revocation would end that grant.
   if (current !== null && userMark(current) !== user)
-    void revokeRefreshToken(providers.of(current), current.tokens.refreshToken, log)
+    void revokeRefreshToken(providers.of(current), current.tokens, log)
   return session
 }

@@ -2,6 +2,7 @@ import type { FastifyReply, FastifyRequest } from 'fastify'
 import type { Config } from '../../config/schema.ts'
 import type { RouteTable } from '../../gate/match.ts'
 import type { Gate } from '../../gate/pipeline.ts'
+import type { PublicOrigins } from '../../gate/public-origins.ts'
 import type { Provider } from '../../oidc/provider.ts'
 import type { Providers } from '../../oidc/providers.ts'
 import type { Sessions } from '../../session/sessions.ts'
@@ -16,6 +17,7 @@ import type { Streams } from '../proxy/open-streams.ts'
 
 export interface Services {
   readonly config: Config
+  readonly origins: PublicOrigins
   readonly routes: RouteTable
   readonly gate: Gate
   readonly providers: Providers
@@ -32,8 +34,10 @@ export interface Services {
 }
 
 export interface LogoutState {
-  /** The path, query and fragment of the page after the logout, or `null` for the signed-out page. */
+  /** The return URL after the logout, as it reads at the login host, or `null` for the signed-out page. */
   readonly target: string | null
+  /** The origin at which the logout was requested, which shows the signed-out page. */
+  readonly origin: string
 }
 
 /** Returns the path of a provider's callback below the base path. */

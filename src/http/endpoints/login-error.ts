@@ -31,7 +31,7 @@ export async function answerRefusal(
   const isAccepted = session !== null && (await isAcceptedByTarget(services, context, state, session))
   if (session !== null && isAccepted) {
     const { cookies, metrics } = services
-    const target = targetOf(state, context.facts)
+    const target = targetOf(services, state, context.facts)
     const { cookie } = request.headers
     // Counts these redirects, because an application that requests a login despite the session would cause a loop.
     const tries = state.before?.id === session.id ? cookies.tries(cookie, target) + 1 : 0
@@ -52,7 +52,7 @@ export async function answerRefusal(
 }
 
 async function isAcceptedByTarget(
-  { config, gate }: Services,
+  services: Services,
   { facts, now }: Context,
   state: LoginState,
   session: Session,
@@ -64,11 +64,11 @@ async function isAcceptedByTarget(
     session.createdAt <= state.at
   )
     return false
-  const target = targetOf(state, facts)
-  if (target.startsWith(`${config.basePath}/`)) return true
-  const { pathname, search } = new URL(target, facts.origin)
+  const { config, gate } = services
+  const { origin, pathname, search } = new URL(targetOf(services, state, facts), facts.origin)
+  if (pathname.startsWith(`${config.basePath}/`)) return true
   try {
-    return (await gate({ ...facts, method: 'GET', path: pathname, query: search }, now)).type === 'forward'
+    return (await gate({ ...facts, origin, method: 'GET', path: pathname, query: search }, now)).type === 'forward'
   } catch {
     return false
   }

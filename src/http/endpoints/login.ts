@@ -1,8 +1,8 @@
 import type { FastifyReply, FastifyRequest } from 'fastify'
 import { Fault } from '../../errors.ts'
 import { challenge, loginUrlFor } from '../../gate/challenge.ts'
-import { returnTarget } from '../../gate/return-target.ts'
-import { contextOf, type Context } from '../context.ts'
+import { returnTarget, startPageOf, targetAtLogin } from '../../gate/return-target.ts'
+import { contextOf } from '../context.ts'
 import { kindOf } from '../answers/send.ts'
 import { fingerprint } from '../cookies/login-state.ts'
 import { sendPage, scriptLiteral } from '../answers/pages.ts'
@@ -33,8 +33,12 @@ const FRAGMENT_KEPT = 'fragment'
 
 const OTHER_PROVIDER = 'This site does not use the sign-in service that was requested.'
 
+/**
+ * `GET login`: begins a login. At another public origin than the login host, redirects to the login host.
+ */
 export const login: Endpoint = (services) => async (request, reply) => {
   const { config } = services
+  const { basePath, loginHost } = config
   const context = contextOf(request)
   const kind = kindOf(request, config)
   const parameters = queryOf(request)
@@ -46,10 +50,12 @@ export const login: Endpoint = (services) => async (request, reply) => {
       cause: new Error('a login with another provider was requested'),
       detail: OTHER_PROVIDER,
     })
-  const target = loginTarget(parameters, context, config.basePath)
-  if (kind !== 'navigation') {
-    const loginUrl = new URL(loginUrlFor(context.facts, 'script', config.basePath))
-    if (target !== null) loginUrl.searchParams.set('redirect', target)
+  const { origin } = context.facts
+  const target = loginTarget(services, parameters, origin)
+  const inFrame = kind === 'frame' && config.session.cookie.partitioned
+  if (kind !== 'navigation' && !inFrame) {
+    const loginUrl = new URL(loginUrlFor(context.facts, 'script', basePath, undefined, loginHost))
+    if (target !== null) loginUrl.searchParams.set('redirect', targetAtLogin(target, origin, loginHost ?? origin))
     for (const name of PASSED_ON) {
       const value = parameters.get(name)
       if (value !== null) loginUrl.searchParams.set(name, value)
@@ -61,12 +67,20 @@ export const login: Endpoint = (services) => async (request, reply) => {
   // browser.
   const two = clearTwoSessions(services.cookies, context.facts, reply)
   if (two !== null) return services.answers.deny(request, reply, two)
+  if (loginHost !== null && loginHost !== origin)
+    return redirectToLoginHost(
+      request,
+      reply,
+      `${loginHost}${basePath}`,
+      targetAtLogin(target ?? startPageOf(config), origin, loginHost),
+    )
   // Logins with different rejected return URLs are not a loop. The fingerprint distinguishes them.
   const rejectedTarget = target === null ? fingerprint(requestedTarget(parameters) ?? '/') : undefined
-  breakLoop(services, request, reply, rejectedTarget ?? target ?? '/')
+  const actualTarget = target ?? startPageOf(config)
+  breakLoop(services, request, reply, rejectedTarget ?? actualTarget)
   const { url, setCookie } = await beginLogin(services, context, {
     provider: services.providers.of({}),
-    target: target ?? '/',
+    target: actualTarget,
     rejectedTarget,
     silent: false,
     // An unavailable store is reported at the callback.
@@ -83,7 +97,7 @@ export const login: Endpoint = (services) => async (request, reply) => {
   reply.header('set-cookie', setCookie).header('cache-control', 'no-store')
   context.verdict = 'login'
   const browser = request.headers['sec-fetch-mode'] !== undefined && !parameters.has(FRAGMENT_KEPT)
-  if (browser) return sendFragmentPage(services, request, reply, url, target ?? '/', parameters)
+  if (browser && !inFrame) return sendFragmentPage(services, request, reply, url, actualTarget, parameters)
   return reply.redirect(url.href, 302)
 }
 
@@ -94,13 +108,41 @@ function requestedTarget(parameters: URLSearchParams): string | null {
   return TARGET_NAMES.map((name) => parameters.get(name)).find((target) => target !== null) ?? null
 }
 
-/** Returns the same-origin return URL of a login. Of the gateway's own URLs, allows only those that finish a login. */
-function loginTarget(parameters: URLSearchParams, { facts }: Context, basePath: string): string | null {
-  const target = returnTarget(requestedTarget(parameters), facts.origin)
-  if (target?.startsWith(`${basePath}/`) !== true) return target
-  return target.startsWith(`${basePath}/${POST_KEPT_FORM_PATH}?`) || target === `${basePath}/${SILENT_DONE}`
-    ? target
-    : null
+/**
+ * Returns the return URL of a login, which is on this origin or, with a login host, on any public origin. Of the gateway's
+ * own URLs, allows only those that finish a login.
+ */
+function loginTarget({ config, origins }: Services, parameters: URLSearchParams, origin: string): string | null {
+  const { basePath, loginHost } = config
+  const target = returnTarget(requestedTarget(parameters), origin, (other) => loginHost !== null && origins.has(other))
+  const path = target === null ? '' : pathOf(target)
+  if (!path.startsWith(`${basePath}/`)) return target
+  return path.startsWith(`${basePath}/${POST_KEPT_FORM_PATH}?`) || path === `${basePath}/${SILENT_DONE}` ? target : null
+}
+
+/** Returns a return URL without its origin. */
+function pathOf(target: string): string {
+  return target.replace(/^https?:\/\/[^/]*/, '')
+}
+
+/** Marks a login that was redirected to the login host. */
+const MOVED = 'moved'
+
+/**
+ * Redirects to the same login at the login host. Throws `login_failed` if the request has already been redirected there,
+ * because a proxy in front then replaces the Host.
+ */
+function redirectToLoginHost(request: FastifyRequest, reply: FastifyReply, base: string, target: string): FastifyReply {
+  const moved = new URLSearchParams(queryOf(request))
+  if (moved.has(MOVED))
+    throw new Fault('login_failed', {
+      cause: new Error(`a request for ${base} arrived with another Host: let the proxy in front pass the Host on`),
+    })
+  for (const name of TARGET_NAMES) moved.delete(name)
+  moved.set('redirect', target)
+  moved.set(MOVED, '1')
+  contextOf(request).verdict = 'login'
+  return reply.header('cache-control', 'no-store').redirect(`${base}/login?${moved.toString()}`, 302)
 }
 
 /** Throws `login_failed` if the browser has logged in to this target several times in a row. */

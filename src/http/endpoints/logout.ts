@@ -2,7 +2,8 @@ import type { FastifyReply, FastifyRequest } from 'fastify'
 import { causes } from '../../errors.ts'
 import { isCrossOrigin } from '../../gate/csrf.ts'
 import { hostOf } from '../../gate/match.ts'
-import { returnTarget } from '../../gate/return-target.ts'
+import { returnTarget, startPageOf, targetAtLogin } from '../../gate/return-target.ts'
+import type { Facts } from '../../gate/verdict.ts'
 import { endSessionUrl, revokeRefreshToken } from '../../oidc/logout.ts'
 import type { Session } from '../../session/session.ts'
 import type { Ticket } from '../../session/ticket.ts'
@@ -20,25 +21,31 @@ const CROSS_ORIGIN_LOGOUT = { reason: 'cross-origin', logout: true } as const
  * @see https://openid.net/specs/openid-connect-rpinitiated-1_0.html
  */
 export const logout: Endpoint = (services) => async (request, reply) => {
-  const { answers, config, logoutStates, providers } = services
+  const { answers, config, logoutStates, origins, providers } = services
   const context = contextOf(request)
   const { facts } = context
   const kind = kindOf(request, config)
   const scripted = kind === 'script' || kind === 'websocket'
-  const target = returnTarget(requestedTarget(request), facts.origin)
-  if (isFromAnotherSite(request))
+  const { loginHost } = config
+  const loginOrigin = loginHost ?? facts.origin
+  const isPublic = (origin: string): boolean => loginHost !== null && origins.has(origin)
+  const target = returnTarget(requestedTarget(request), facts.origin, isPublic)
+  if (isFromAnotherSite(request, isPublic))
     return scripted
       ? answers.deny(request, reply, CROSS_ORIGIN_LOGOUT)
       : sendConfirmation(services, request, reply, target)
 
   const ended = await endSessions(services, request, reply, 'logout')
-  for (const session of ended) void revokeRefreshToken(providers.of(session), session.tokens.refreshToken, services.log)
+  for (const session of ended) void revokeRefreshToken(providers.of(session), session.tokens, services.log)
   const url = endSessionUrl(providers.of(ended[0] ?? {}), {
     // Sends no hint if two sessions have ended, because an attacker may have planted one of them. Without a hint, the
     // provider asks the user.
     idTokenHint: (ended.length === 1 ? ended[0]?.idToken : null) ?? null,
-    postLogoutRedirectUri: `${facts.origin}${config.basePath}/logout/callback`,
-    state: logoutStates.seal({ target }),
+    postLogoutRedirectUri: `${loginOrigin}${config.basePath}/logout/callback`,
+    state: logoutStates.seal({
+      target: target === null ? null : targetAtLogin(target, facts.origin, loginOrigin),
+      origin: facts.origin,
+    }),
   })
   context.verdict = 'logout'
   reply.header('cache-control', 'no-store')
@@ -57,10 +64,17 @@ function requestedTarget(request: FastifyRequest): string | null {
  * browser with a session gets the start page instead of the signed-out page.
  */
 export const logoutCallback: Endpoint = (services) => async (request, reply) => {
+  const { config, logoutStates, origins } = services
   const sealed = queryOf(request).get('state')
-  const sealedTarget = sealed === null ? null : (services.logoutStates.open(sealed)?.target ?? null)
-  const target = sealedTarget ?? ((await findSession(services, request)) === null ? null : '/')
+  const state = sealed === null ? null : logoutStates.open(sealed)
   contextOf(request).verdict = 'logout'
+  if (state !== null && state.target === null && state.origin !== contextOf(request).facts.origin) {
+    // The page of that origin notifies the tabs of that origin.
+    const page = `${state.origin}${config.basePath}/logout/callback?state=${encodeURIComponent(sealed ?? '')}`
+    if (config.loginHost !== null && origins.has(state.origin))
+      return reply.header('cache-control', 'no-store').redirect(page, 302)
+  }
+  const target = state?.target ?? ((await findSession(services, request)) === null ? null : startPageOf(config))
   return target === null
     ? sendSignedOut(services, request, reply)
     : reply.header('cache-control', 'no-store').redirect(target, 302)
@@ -72,7 +86,7 @@ export const logoutCallback: Endpoint = (services) => async (request, reply) => 
  * @see https://www.rfc-editor.org/rfc/rfc7009#section-2.1
  */
 export const logoutLocal: Endpoint = (services) => async (request, reply) => {
-  if (isFromAnotherSite(request)) return services.answers.deny(request, reply, CROSS_ORIGIN_LOGOUT)
+  if (isFromAnotherSite(request, () => false)) return services.answers.deny(request, reply, CROSS_ORIGIN_LOGOUT)
   await endSessions(services, request, reply, 'local_logout')
   contextOf(request).verdict = 'logout'
   return reply.header('cache-control', 'no-store').code(204).send()
@@ -128,10 +142,11 @@ async function endTicket(
 
 /**
  * Returns whether another site caused the request. For a link from another site, browsers send no Origin. Current
- * browsers send Sec-Fetch-Site, and old browsers send Referer.
+ * browsers send Sec-Fetch-Site, and old browsers send Referer. The page of an origin that `isTrusted` is no other site.
  */
-function isFromAnotherSite(request: FastifyRequest): boolean {
+function isFromAnotherSite(request: FastifyRequest, isTrusted: (origin: string) => boolean): boolean {
   const { facts } = contextOf(request)
+  if (facts.headers['sec-fetch-site'] === 'same-site' && isTrusted(pageOriginOf(facts))) return false
   if (isCrossOrigin(facts)) return true
   const { headers, origin } = facts
   return (
@@ -141,6 +156,13 @@ function isFromAnotherSite(request: FastifyRequest): boolean {
     headers.referer !== origin &&
     !headers.referer.startsWith(`${origin}/`)
   )
+}
+
+/** Returns the origin of the page that sent a request, or an empty string if the browser does not name it. */
+function pageOriginOf({ headers }: Facts): string {
+  const { origin, referer = '' } = headers
+  if (origin !== undefined) return origin
+  return URL.canParse(referer) ? new URL(referer).origin : ''
 }
 
 function sendConfirmation(
@@ -160,7 +182,7 @@ function sendConfirmation(
       detail: 'A link from another site asks to sign you out.',
       actions: [
         { label: 'Sign out', post: `${config.basePath}/logout`, fields: target === null ? {} : { redirect: target } },
-        { label: 'Stay signed in', href: `${origin}/` },
+        { label: 'Stay signed in', href: origin + startPageOf(config) },
       ],
       // `form-action` applies to the redirect to the provider and to the redirects of the provider.
       formTargets: anySite(origin),

@@ -1,6 +1,7 @@
 import type { FastifyReply, FastifyRequest } from 'fastify'
 import { Fault } from '../../errors.ts'
 import { parseStepUpKey } from '../../gate/admit.ts'
+import { startPageOf } from '../../gate/return-target.ts'
 import type { Facts } from '../../gate/verdict.ts'
 import { contextOf } from '../context.ts'
 import { kindOf } from '../answers/send.ts'
@@ -23,13 +24,17 @@ export async function restartLogin(
   const { facts } = contextOf(request)
   if (!canRedirect(services, request)) throw new Fault('login_failed', { cause: new Error(problem) })
   if ((await findSession(services, request)) !== null)
-    return reply.header('cache-control', 'no-store').redirect(targetOf(state, facts), 302)
+    return reply.header('cache-control', 'no-store').redirect(targetOf(services, state, facts), 302)
   return repeatLogin(services, request, reply, state, problem)
 }
 
-/** Returns whether the callback may redirect: the user sees the resulting page only for a navigation or a form. */
+/**
+ * Returns whether the callback may redirect: the user sees the resulting page only for a navigation or a form, and in a
+ * frame in which the login takes place.
+ */
 export function canRedirect({ config }: Services, request: FastifyRequest): boolean {
-  return ['navigation', 'form'].includes(kindOf(request, config))
+  const kind = kindOf(request, config)
+  return kind === 'navigation' || kind === 'form' || (kind === 'frame' && config.session.cookie.partitioned)
 }
 
 /** Restarts the login of a callback. Throws `login_failed` after three restarts in a row. */
@@ -44,7 +49,7 @@ export function repeatLogin(
   const { cookies, metrics } = services
   const { facts } = contextOf(request)
   const { cookie } = request.headers
-  const target = targetOf(state, facts)
+  const target = targetOf(services, state, facts)
   const tries = Math.max(cookies.tries(cookie, target), state.tries) + 1
   if (tries > MAX_TRIES) {
     forgetTries(services, request, reply)
@@ -71,16 +76,16 @@ export function forgetTries({ cookies }: Services, request: FastifyRequest, repl
   if (clearTries !== null) reply.header('set-cookie', clearTries)
 }
 
-/** Returns the return URL of a login, or `/` if the login began on another public origin. */
-export function targetOf({ origin, target }: LoginState, facts: Facts): string {
-  return origin === facts.origin ? target : '/'
+/** Returns the return URL of a login, or the start page if the login began on another public origin. */
+export function targetOf({ config }: Services, { origin, target }: LoginState, facts: Facts): string {
+  return origin === facts.origin ? target : startPageOf(config)
 }
 
-export function loginUrlOf({ config }: Services, facts: Facts, state: LoginState | null): URL {
-  const url = new URL(`${facts.origin}${config.basePath}/login`)
+export function loginUrlOf(services: Services, facts: Facts, state: LoginState | null): URL {
+  const url = new URL(`${facts.origin}${services.config.basePath}/login`)
   if (state === null) return url
   const { acrValues = null, maxAge = null, scope, claims } = parseStepUpKey(state.stepUp) ?? {}
-  url.searchParams.set('redirect', targetOf(state, facts))
+  url.searchParams.set('redirect', targetOf(services, state, facts))
   if (acrValues !== null) url.searchParams.set('acr_values', acrValues.join(' '))
   if (maxAge !== null) url.searchParams.set('max_age', String(maxAge))
   if (scope !== undefined) url.searchParams.set('scope', scope)

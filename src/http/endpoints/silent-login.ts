@@ -1,5 +1,6 @@
 import type { FastifyReply, FastifyRequest } from 'fastify'
 import { causes } from '../../errors.ts'
+import { startPageOf, targetAtLogin } from '../../gate/return-target.ts'
 import { contextOf } from '../context.ts'
 import { kindOf } from '../answers/send.ts'
 import { sendPage, scriptLiteral } from '../answers/pages.ts'
@@ -20,25 +21,37 @@ const NEEDS_INTERACTION = new Set(['interaction_required', 'consent_required', '
 /**
  * `GET silent`: a login with `prompt=none` in a frame. `user` is the `user` that
  * `GET session` returned to the page, so that another user's login is noticed. With
- * `keep`, the login does not replace the session.
+ * `keep`, the login does not replace the session. With a login host, the login takes place there, and the outcome is
+ * reported by this endpoint of the origin that the frame began with, `from`.
  * @see https://openid.net/specs/openid-connect-core-1_0.html#AuthRequest
  */
 export const silent: Endpoint = (services) => async (request, reply) => {
   const parameters = queryOf(request)
   const outcome = parameters.get('outcome')
-  if (outcome !== null) return sendOutcome(services, request, reply, outcome === 'ok' ? 'ok' : outcomeOf(outcome))
   const context = contextOf(request)
+  const { config, origins } = services
+  const { origin } = context.facts
+  if (outcome !== null) {
+    const isNew = outcome === 'ok' && !parameters.has('kept')
+    return sendOutcome(services, request, reply, outcome === 'ok' ? 'ok' : outcomeOf(outcome), { isNew })
+  }
   // A script cannot follow the redirect to another origin.
-  if (['script', 'websocket'].includes(kindOf(request, services.config)))
-    return sendOutcome(services, request, reply, 'error')
+  if (['script', 'websocket'].includes(kindOf(request, config))) return sendOutcome(services, request, reply, 'error')
+  if (config.loginHost !== null && config.loginHost !== origin && !parameters.has('from')) {
+    parameters.set('from', origin)
+    const url = `${config.loginHost}${config.basePath}/silent?${parameters.toString()}`
+    return reply.header('cache-control', 'no-store').redirect(url, 302)
+  }
+  const from = parameters.get('from') ?? origin
+  const reportAt = config.loginHost !== null && origins.has(from) ? from : origin
   try {
     const before = await findSession(services, request)
     const keep = parameters.has('keep')
-    if (keep && before === null) return sendOutcome(services, request, reply, 'login_required')
+    if (keep && before === null) return sendOutcome(services, request, reply, 'login_required', { reportAt })
     const pageUser = parameters.get('user') ?? ''
     const { url, setCookie } = await beginLogin(services, context, {
       provider: services.providers.of(before ?? {}),
-      target: `${services.config.basePath}/${SILENT_DONE}`,
+      target: targetAtLogin(`${config.basePath}/${SILENT_DONE}`, reportAt, origin),
       silent: true,
       keep,
       before,
@@ -53,7 +66,7 @@ export const silent: Endpoint = (services) => async (request, reply) => {
       { event: 'silent_login_failed', id: request.id, cause: causes(error) },
       'a silent login could not begin',
     )
-    return sendOutcome(services, request, reply, 'error')
+    return sendOutcome(services, request, reply, 'error', { reportAt })
   }
 }
 
@@ -66,18 +79,30 @@ export function outcomeOf(error: string | null): Outcome {
   return error !== null && NEEDS_INTERACTION.has(error) ? 'interaction_required' : 'error'
 }
 
+interface Report {
+  /** Whether there is a new session or there are new tokens, of which all tabs are notified. */
+  readonly isNew?: boolean
+  /** The origin of the page that gets the outcome; by default that of the request. */
+  readonly reportAt?: string | undefined
+}
+
 /**
- * Sends the page that reports the outcome to the page's parent or opener on this origin. The page also notifies all
- * tabs of a new session.
+ * Sends the page that reports the outcome to the page's parent or opener on its own origin, or redirects to that page at
+ * the origin `reportAt`.
  */
 export function sendOutcome(
   { config }: Services,
   request: FastifyRequest,
   reply: FastifyReply,
   outcome: Outcome,
-  isNew = outcome === 'ok',
+  { isNew = outcome === 'ok', reportAt }: Report = {},
 ): FastifyReply {
-  contextOf(request).verdict = `silent_${outcome}`
+  const context = contextOf(request)
+  context.verdict = `silent_${outcome}`
+  if (reportAt !== undefined && reportAt !== context.facts.origin) {
+    const page = `${reportAt}${config.basePath}/silent?outcome=${outcome}${outcome === 'ok' && !isNew ? '&kept' : ''}`
+    return reply.header('cache-control', 'no-store').redirect(page, 302)
+  }
   const news = isNew ? 'new BroadcastChannel("gatehouse").postMessage(alone?"signed-in":"renewed");' : ''
   const script =
     `var alone=parent===self,to=alone?opener:parent;${news}` +
@@ -89,7 +114,8 @@ export function sendOutcome(
       name: 'silent',
       title: outcome === 'ok' ? 'Signed in' : 'Not signed in',
       script,
-      actions: [{ label: 'Start page', href: '/', top: true }],
+      actions: [{ label: 'Start page', href: startPageOf(config), top: true }],
+      isFramable: config.session.cookie.partitioned,
       detail:
         outcome === 'ok'
           ? 'You are signed in. This window can be closed.'

@@ -1,6 +1,7 @@
 import { METHODS, type IncomingHttpHeaders } from 'node:http'
 import { isCrossOrigin } from '../../gate/csrf.ts'
-import { type RouteTable, hostOf, originsByHost } from '../../gate/match.ts'
+import { type RouteTable, hostOf } from '../../gate/match.ts'
+import type { PublicOrigins } from '../../gate/public-origins.ts'
 import type { Facts, FinalDenial } from '../../gate/verdict.ts'
 import { readTarget } from '../target.ts'
 
@@ -36,11 +37,11 @@ class Malformed extends Error {}
 export function describedBy(
   url: AuthUrl,
   facts: Facts,
-  publicUrls: readonly string[],
+  origins: PublicOrigins,
   routes: DependsOnMethod,
 ): Facts | FinalDenial {
   try {
-    return readDescription(url, facts, publicUrls, routes)
+    return readDescription(url, facts, origins, routes)
   } catch (error) {
     if (error instanceof Malformed) return { reason: 'malformed', cause: error.message }
     throw error
@@ -50,7 +51,7 @@ export function describedBy(
 function readDescription(
   { described }: AuthUrl,
   facts: Facts,
-  publicUrls: readonly string[],
+  origins: PublicOrigins,
   routes: DependsOnMethod,
 ): Facts | FinalDenial {
   const { headers } = facts
@@ -73,7 +74,7 @@ function readDescription(
     text(headers, 'x-forwarded-method'),
     described === null ? null : facts.method,
   ])
-  const target = readTarget(uri, publicUrls)
+  const target = readTarget(uri, origins)
   if (!target.ok) throw new Malformed(target.problem)
   const method = named ?? facts.method
   // The proxy must not forward TRACE either, because its response would show the token to the client.
@@ -82,7 +83,7 @@ function readDescription(
   const about: Facts = {
     ...facts,
     method,
-    origin: originNamed(url, target.origin, facts, publicUrls),
+    origin: originNamed(url, target.origin, facts, origins),
     path: target.path,
     query: target.query,
   }
@@ -106,12 +107,7 @@ function dependsOnMethod(about: Facts, routes: DependsOnMethod): boolean {
  * any, the Host of the proxy's own request. With several public URLs, throws for an unknown host, because the proxy
  * forwards the request to that host.
  */
-function originNamed(
-  url: string | null,
-  ofTarget: string | null,
-  { headers }: Facts,
-  publicUrls: readonly string[],
-): string {
+function originNamed(url: string | null, ofTarget: string | null, { headers }: Facts, origins: PublicOrigins): string {
   const forwarded = text(headers, 'x-forwarded-host')
   if (forwarded !== null && /[,\s]/.test(forwarded)) throw new Malformed('X-Forwarded-Host names more than one host')
   const hosts = [
@@ -126,10 +122,9 @@ function originNamed(
     'host',
     hosts.map((host) => host.replace(/:\d+$/, '')),
   )
-  const originOf = originsByHost(publicUrls)
-  const origins = (hosts.length === 0 ? [withoutRoot(headers.host ?? '')] : hosts).map(originOf)
-  if (publicUrls.length > 1 && origins.includes(null)) throw new Malformed('the host of the request is in no publicUrl')
-  return agreed('host', origins) ?? publicUrls[0] ?? ''
+  const named = (hosts.length === 0 ? [withoutRoot(headers.host ?? '')] : hosts).map((host) => origins.find(host))
+  if (!origins.isSingle && named.includes(null)) throw new Malformed('the host of the request is in no publicUrl')
+  return agreed('host', named) ?? origins.fallback
 }
 
 /** Removes the dot of the DNS root from the end of a host name. */

@@ -3,6 +3,7 @@ import type { Config } from '../../config/schema.ts'
 import { challenge, type Answer } from '../../gate/challenge.ts'
 import type { UpstreamHeaders } from '../../gate/headers.ts'
 import type { RouteTable } from '../../gate/match.ts'
+import type { PublicOrigins } from '../../gate/public-origins.ts'
 import { isBasicAlone, type Gate } from '../../gate/pipeline.ts'
 import type { Facts, RequestKind, Verdict } from '../../gate/verdict.ts'
 import type { Sessions } from '../../session/sessions.ts'
@@ -15,6 +16,7 @@ import { describedBy, readAuthUrl, type AuthUrl } from './described-request.ts'
 
 export interface ForwardAuthServices {
   readonly config: Config
+  readonly origins: PublicOrigins
   readonly gate: Gate
   readonly headers: Pick<UpstreamHeaders, 'identity' | 'forged'>
   readonly routes: RouteTable
@@ -40,11 +42,11 @@ async function answer(
   request: FastifyRequest,
   reply: FastifyReply,
 ): Promise<FastifyReply> {
-  const { answers, config, gate, headers, routes, sessions } = services
+  const { answers, config, gate, headers, origins, routes, sessions } = services
   const context = contextOf(request)
   const authUrl = readAuthUrl(context.facts, config.basePath)
   if (authUrl === null) return answers.deny(request, reply, { reason: 'no-route' })
-  const facts = describedBy(authUrl, context.facts, config.publicUrl, routes)
+  const facts = describedBy(authUrl, context.facts, origins, routes)
   if ('reason' in facts) return answers.deny(request, reply, facts)
   const forged = headers.forged(facts)
   if (forged !== null) {
@@ -56,7 +58,12 @@ async function answer(
   if (verdict.type === 'deny') return deny(services, verdict, facts, authUrl, request, reply)
   if (verdict.session !== null) sessions.touch(verdict.session, context.now)
   context.verdict = 'allow'
-  const own = headers.identity(verdict.route, verdict.who, verdict.accessToken)
+  const own = headers.identity(
+    verdict.route,
+    verdict.who,
+    verdict.accessToken,
+    verdict.proofKey === null ? 'Bearer' : 'DPoP',
+  )
   for (let i = 0; i + 1 < own.length; i += 2) reply.header(own[i] ?? '', own[i + 1] ?? '')
   // Returns the client's own Authorization if the route lets it pass, because a proxy that copies the header from this
   // response would otherwise drop it.

@@ -10,6 +10,7 @@ import { SAFE_METHODS } from '../../gate/csrf.ts'
 import { challenge, type Answer } from '../../gate/challenge.ts'
 import type { UpstreamHeaders } from '../../gate/headers.ts'
 import type { Denial, Verdict } from '../../gate/verdict.ts'
+import { createProof } from '../../oidc/dpop.ts'
 import type { Session } from '../../session/session.ts'
 import type { Sessions } from '../../session/sessions.ts'
 import { printable } from '../../telemetry/log.ts'
@@ -45,6 +46,18 @@ export interface ExchangeServices {
 }
 
 type Forward = Extract<Verdict, { type: 'forward' }>
+type Options = Dispatcher.DispatchOptions & { readonly headers: string[] }
+
+/** What the upstream's response has already repeated the request with. Each happens once. */
+interface Repeated {
+  readonly withToken: boolean
+  readonly withNonce: boolean
+}
+
+const NOT_REPEATED: Repeated = { withToken: false, withNonce: false }
+
+/** The latest DPoP nonce of each upstream, by its pool. */
+const nonces = new WeakMap<Dispatcher, string>()
 
 /** Methods that may be sent again with a new token: https://www.rfc-editor.org/rfc/rfc9110#section-9.2.2 */
 const IDEMPOTENT = new Set(['GET', 'HEAD', 'OPTIONS', 'PUT', 'DELETE'])
@@ -74,10 +87,10 @@ export class Exchange implements ResponseBody, Dispatcher.DispatchHandler {
   readonly #context: Context
   readonly #upgrade: Upgrade | null
   readonly #hasBody: boolean
-  readonly #isRenewal: boolean
+  readonly #repeated: Repeated
   readonly #sentAt = performance.now()
   #dispatcher: Dispatcher | null = null
-  #options: Dispatcher.DispatchOptions | null = null
+  #options: Options | null = null
   #retriesLeft = 0
   /** Whether the rest of the upstream's response is ignored. */
   #isOver = false
@@ -86,13 +99,12 @@ export class Exchange implements ResponseBody, Dispatcher.DispatchHandler {
   #immediate: NodeJS.Immediate | undefined
   #forgetStream: (() => void) | null = null
 
-  /** `isRenewal`: the request was sent before with an access token that the upstream rejected. */
   constructor(
     services: ExchangeServices,
     verdict: Forward,
     request: FastifyRequest,
     reply: FastifyReply,
-    isRenewal = false,
+    repeated: Repeated = NOT_REPEATED,
   ) {
     this.response = reply.raw
     this.#services = services
@@ -102,7 +114,7 @@ export class Exchange implements ResponseBody, Dispatcher.DispatchHandler {
     this.#context = contextOf(request)
     this.#upgrade = upgradeOf(request.raw)
     this.#hasBody = hasBody(request.raw)
-    this.#isRenewal = isRenewal
+    this.#repeated = repeated
   }
 
   send(): void {
@@ -120,7 +132,7 @@ export class Exchange implements ResponseBody, Dispatcher.DispatchHandler {
     })
     const headers = upstreamHeaders(rules, this.#verdict, this.#context)
     const dispatcher = dispatcherOf(upstreams, route, session, facts, raw.socket, headers)
-    const options: Dispatcher.DispatchOptions = {
+    const options: Options = {
       path: upstreamPath(route, facts.path) + facts.query,
       method: facts.method,
       headers,
@@ -134,7 +146,25 @@ export class Exchange implements ResponseBody, Dispatcher.DispatchHandler {
     if (!this.#hasBody && this.#upgrade === null && SAFE_METHODS.has(facts.method)) this.#retriesLeft = MAX_RETRIES
     this.#dispatcher = dispatcher
     this.#options = options
-    dispatcher.dispatch(options, this)
+    this.#dispatch(dispatcher, options)
+  }
+
+  /** Sends the request, each time with a DPoP proof of its own, because a proof is accepted once. */
+  #dispatch(dispatcher: Dispatcher, options: Options): void {
+    const { proofKey, accessToken, route } = this.#verdict
+    if (proofKey === null) {
+      dispatcher.dispatch(options, this)
+      return
+    }
+    const { facts } = this.#context
+    const proof = createProof(proofKey, {
+      method: facts.method,
+      // The application receives the Host and the scheme of the public URL.
+      url: facts.origin + upstreamPath(route, facts.path),
+      accessToken,
+      nonce: nonces.get(this.#services.upstreams.poolFor(route)),
+    })
+    dispatcher.dispatch({ ...options, headers: [...options.headers, 'DPoP', proof] }, this)
   }
 
   onRequestStart(controller: Dispatcher.DispatchController): void {
@@ -196,7 +226,7 @@ export class Exchange implements ResponseBody, Dispatcher.DispatchHandler {
     } else if (this.#mayRetry(error)) {
       this.#retriesLeft -= 1
       this.#isOver = false
-      if (this.#options !== null) this.#dispatcher?.dispatch(this.#options, this)
+      if (this.#options !== null && this.#dispatcher !== null) this.#dispatch(this.#dispatcher, this.#options)
     } else {
       this.#closeBehindUpload()
       this.#noteWait(performance.now() - this.#sentAt, null, false)
@@ -213,7 +243,9 @@ export class Exchange implements ResponseBody, Dispatcher.DispatchHandler {
     this.#stopTimer()
     const waited = performance.now() - this.#sentAt
     const answer = clientHeaders(rawHeadersOf(controller), this.#services.cookies.isOwn)
-    const { headers, transferEncoding, location, authenticate } = answer
+    const { headers, transferEncoding, location, authenticate, dpopNonce } = answer
+    const { proofKey, route } = this.#verdict
+    if (proofKey !== null && dpopNonce !== null) nonces.set(this.#services.upstreams.poolFor(route), dpopNonce)
     if (transferEncoding !== null && !isPlainCoding(transferEncoding))
       throw unusable(new Error(`the response has a transfer coding other than chunked: ${printable(transferEncoding)}`))
     const concernsLogin = location !== null || authenticate.length > 0
@@ -240,6 +272,11 @@ export class Exchange implements ResponseBody, Dispatcher.DispatchHandler {
         this.#dismiss(answer.status, waited)
         this.#deny(found.denial)
         return true
+      case 'use-nonce':
+        if (this.#verdict.proofKey === null || this.#repeated.withNonce || !this.#mayRepeat()) return false
+        this.#dismiss(answer.status, waited)
+        this.#repeat(this.#verdict, { ...this.#repeated, withNonce: true })
+        return true
       case 'renew': {
         const renewal = this.#renew(found.session)
         if (renewal === null) return false
@@ -265,12 +302,20 @@ export class Exchange implements ResponseBody, Dispatcher.DispatchHandler {
    */
   #renew(session: Session): Promise<Acquired> | null {
     const { route, accessToken } = this.#verdict
-    if (accessToken === null || this.#isRenewal) return null
+    if (accessToken === null || this.#repeated.withToken) return null
     const renewal = this.#services.tokens.renew(session, route.token, accessToken, Date.now())
-    if (!this.#hasBody && IDEMPOTENT.has(this.#context.facts.method)) return renewal
+    if (this.#mayRepeat()) return renewal
     // The next request uses the new token. If this refresh fails, the next request can refresh the token again.
     renewal?.catch(() => {})
     return null
+  }
+
+  #mayRepeat(): boolean {
+    return !this.#hasBody && IDEMPOTENT.has(this.#context.facts.method)
+  }
+
+  #repeat(verdict: Forward, repeated: Repeated): void {
+    new Exchange(this.#services, verdict, this.#request, this.#reply, repeated).send()
   }
 
   /**
@@ -289,8 +334,10 @@ export class Exchange implements ResponseBody, Dispatcher.DispatchHandler {
       this.#deny(denial)
       return
     }
-    const renewed = got.ok ? { session: got.session, who: got.session, accessToken: got.accessToken } : {}
-    new Exchange(this.#services, { ...this.#verdict, ...renewed }, this.#request, this.#reply, true).send()
+    const renewed = got.ok
+      ? { session: got.session, who: got.session, accessToken: got.accessToken, proofKey: got.proofKey }
+      : {}
+    this.#repeat({ ...this.#verdict, ...renewed }, { ...this.#repeated, withToken: true })
   }
 
   #deny(denial: Denial): void {

@@ -17,6 +17,8 @@ export type Interception =
   | { readonly type: 'deny'; readonly denial: Denial }
   /** The upstream rejects the session's access token, and a new one may help. */
   | { readonly type: 'renew'; readonly session: Session }
+  /** The upstream asks for the nonce of its response. @see https://www.rfc-editor.org/rfc/rfc9449#section-9 */
+  | { readonly type: 'use-nonce' }
 
 interface Answered {
   readonly kind: RequestKind
@@ -40,6 +42,7 @@ export function intercept(
   const wish = readUpstreamChallenge(status, authenticate)
   if (wish === null) return PASS
   if (wish.type === 'invalid-token') return { type: 'renew', session }
+  if (wish.type === 'use-nonce') return wish
   const stepUp = withRequirements(route, wish.stepUp)
   const denial: Denial = isRepeatedStepUp(session, stepUp, now)
     ? { reason: 'step-up-refused' }
@@ -92,20 +95,24 @@ function toPattern(pattern: string): RegExp {
  * What an upstream's challenge requires, including Entra's claims challenge.
  * @see https://www.rfc-editor.org/rfc/rfc6750#section-3
  * @see https://www.rfc-editor.org/rfc/rfc9470#section-3
+ * @see https://www.rfc-editor.org/rfc/rfc9449#section-7.1
  */
 export type UpstreamChallenge =
-  { readonly type: 'invalid-token' } | { readonly type: 'step-up'; readonly stepUp: StepUp }
+  | { readonly type: 'invalid-token' }
+  | { readonly type: 'use-nonce' }
+  | { readonly type: 'step-up'; readonly stepUp: StepUp }
 
 /** Parses the WWW-Authenticate values of a 401 or 403. Returns `null` for challenges that a login would not resolve. */
 function readUpstreamChallenge(status: number, values: readonly string[]): UpstreamChallenge | null {
   if (status !== 401 && status !== 403) return null
   for (const value of values) {
-    const parameters = bearerParameters(value)
+    const parameters = tokenParameters(value)
     if (parameters === null) continue
     const error = parameters.get('error')
     const scope = parameters.get('scope')
     const claims = parameters.get('claims')
     if (error === 'invalid_token' && status === 401) return { type: 'invalid-token' }
+    if (error === 'use_dpop_nonce' && status === 401) return { type: 'use-nonce' }
     if (error === 'insufficient_scope' && scope !== undefined)
       return { type: 'step-up', stepUp: { acrValues: null, maxAge: null, scope } }
     if (error === 'insufficient_user_authentication') {
@@ -146,11 +153,11 @@ function readClaims(value: string): string | null {
 const PARAMETER = /(?<![\w-])([\w-]+)\s*=\s*(?:"((?:[^"\\]|\\.)*)"|([^\s,"]+))/g
 
 /**
- * Returns the auth-params of the Bearer challenge in a value, or `null` if the value has no such challenge.
+ * Returns the auth-params of the Bearer or DPoP challenge in a value, or `null` if the value has no such challenge.
  * @see https://www.rfc-editor.org/rfc/rfc9110#section-11.6.1
  */
-function bearerParameters(value: string): Map<string, string> | null {
-  const [, rest] = /(?:^|,\s*)Bearer\s+(.*)$/is.exec(value) ?? []
+function tokenParameters(value: string): Map<string, string> | null {
+  const [, rest] = /(?:^|,\s*)(?:Bearer|DPoP)\s+(.*)$/is.exec(value) ?? []
   if (rest === undefined) return null
   const parameters = new Map<string, string>()
   for (const [, name = '', quoted, plain] of rest.matchAll(PARAMETER)) {

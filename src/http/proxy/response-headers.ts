@@ -10,6 +10,7 @@ const MEANINGS = [
   'content-disposition',
   'www-authenticate',
   'set-cookie',
+  'dpop-nonce',
 ] as const
 type Meaning = (typeof MEANINGS)[number] | 'dropped' | 'passes'
 
@@ -34,6 +35,7 @@ interface AnswerHeaders {
   readonly location: string | null
   readonly contentType: string | null
   readonly authenticate: readonly string[]
+  readonly dpopNonce: string | null
 }
 
 /** Returns an upstream's headers without hop-by-hop headers, `Gatehouse` and the gateway's cookies. */
@@ -47,6 +49,7 @@ export function clientHeaders(
   let location: string | null = null
   let contentType: string | null = null
   let authenticate: string[] | null = null
+  let dpopNonce: string | null = null
   let named: Set<string> | null = null
   for (let i = 0; i + 1 < raw.length; i += 2) {
     const name = text(raw[i])
@@ -75,6 +78,9 @@ export function clientHeaders(
       case 'www-authenticate':
         authenticate = append(authenticate, value)
         break
+      case 'dpop-nonce':
+        dpopNonce = value
+        break
       case 'passes':
         break
     }
@@ -87,6 +93,7 @@ export function clientHeaders(
     location,
     contentType,
     authenticate: authenticate ?? NONE,
+    dpopNonce,
   }
 }
 

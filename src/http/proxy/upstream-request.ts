@@ -17,10 +17,10 @@ import type { Upstreams } from './upstreams.ts'
 /** Returns the headers that go upstream: name, value, name, value … */
 export function upstreamHeaders(
   rules: UpstreamHeaders,
-  { route, who, accessToken }: Extract<Verdict, { type: 'forward' }>,
+  { route, who, accessToken, proofKey }: Extract<Verdict, { type: 'forward' }>,
   { facts, trace }: Context,
 ): string[] {
-  const headers = rules.build(facts, route, who, accessToken)
+  const headers = rules.build(facts, route, who, accessToken, proofKey === null ? 'Bearer' : 'DPoP')
   return trace === null ? headers : withTrace(headers, route, trace)
 }
 

@@ -3,6 +3,7 @@ import type { Socket } from 'node:net'
 import type { Config } from '../../config/schema.ts'
 import { Fault, causes, faults } from '../../errors.ts'
 import { classify } from '../../gate/classify.ts'
+import { fallbackOrigin } from '../../gate/public-origins.ts'
 import type { RequestKind } from '../../gate/verdict.ts'
 import { createLimiter } from '../../resilience/limiter.ts'
 import { openAccessLog, type AccessLine } from '../../telemetry/access-line.ts'
@@ -37,7 +38,7 @@ export interface Refusals {
 interface RefusalServices {
   readonly log: Log
   readonly metrics: Pick<Metrics, 'countRequest'>
-  readonly config: () => Pick<Config, 'pages' | 'scripts' | 'publicUrl'>
+  readonly config: () => Pick<Config, 'pages' | 'scripts' | 'session' | 'publicUrl' | 'loginHost'>
 }
 
 interface Head {
@@ -106,8 +107,8 @@ export function createRefusals({ log, metrics, config }: RefusalServices): Refus
   }
 
   function rawAnswer(fault: Fault, kind: RequestKind, id: string): string {
-    const { pages, publicUrl } = config()
-    const { headers, body } = contentOf(answerFor(fault), kind, id, publicUrl[0] ?? '', pages)
+    const settings = config()
+    const { headers, body } = contentOf(answerFor(fault), kind, id, fallbackOrigin(settings), settings)
     const { 'content-type': type = '', 'cache-control': _same, ...others } = headers
     return [
       `HTTP/1.1 ${fault.status} ${STATUS_CODES[fault.status] ?? ''}`,

@@ -1,6 +1,7 @@
 import {
   allowPlainHttp,
   markRouteSource,
+  type Migration,
   put,
   putMetadataUrl,
   putSessionKey,
@@ -153,8 +154,14 @@ export const modAuthOpenidc: Rules = {
   OIDCPKCEMethod: becomes('built in: S256', (setting, migration) => {
     remark(migration, textOf(setting) === 'S256' ? 'builtin' : 'security', setting, 'PKCE is always S256 here')
   }),
-  OIDCProfile: noEquivalent('there is no FAPI 2.0 profile; PKCE, pushed requests and private_key_jwt are supported'),
-  OIDCDPoPMode: noEquivalent('tokens are not bound to a key (DPoP); browsers never receive them', 'security'),
+  OIDCProfile: noEquivalent('set the keys of the FAPI 2.0 profile yourself: docs/tokens.md has them'),
+  OIDCDPoPMode: becomes(
+    'provider.dpop',
+    (setting, migration) => {
+      put(migration, 'provider.dpop', textOf(setting) === 'off' ? 'off' : 'on', setting)
+    },
+    'a bearer token is accepted if the provider issues one; the application receives a proof with each token',
+  ),
   OIDCCertBoundAccessTokens: noEquivalent('tokens are not bound to a certificate', 'security'),
   OIDCValidateIssuer: always(true, 'the issuer is always verified'),
   OIDCIDTokenIatSlack: becomes(
@@ -207,7 +214,11 @@ export const modAuthOpenidc: Rules = {
   }),
   OIDCPassCookies: noEquivalent("the browser's cookies are not sent to the provider", 'builtin'),
 
-  OIDCRedirectURI: combined('publicUrl', 'the new redirect URI is …/oauth2/callback: register it at the provider'),
+  OIDCRedirectURI: combined(
+    'publicUrl, loginHost',
+    'the new redirect URI is …/oauth2/callback: register it at the provider; a host other than that of ServerName ' +
+      'becomes loginHost',
+  ),
   OIDCDefaultURL: noEquivalent('a login without a return URL ends at /'),
   OIDCDefaultLoggedOutURL: noEquivalent(
     'after logout the gateway shows a page, or redirects to the path in redirect of GET logout',
@@ -262,8 +273,7 @@ export const modAuthOpenidc: Rules = {
     if (textOf(setting).startsWith('client-cookie'))
       remark(migration, 'differs', setting, 'tokens are never in a cookie: sessions are in session.store')
     else remark(migration, 'builtin', setting, 'sessions are in session.store')
-    if (textOf(setting).includes('persistent'))
-      remark(migration, 'differs', setting, 'the cookie lasts as long as the session')
+    if (!textOf(setting).endsWith(':persistent')) put(migration, 'session.cookie.persistent', false, setting)
   }),
   OIDCSessionCacheFallbackToCookie: unavailable(
     'while Redis is unavailable, sessions in memory stay valid for session.outageGrace',
@@ -284,7 +294,19 @@ export const modAuthOpenidc: Rules = {
     },
     'every host under the domain gets the cookie, which loses the __Host- prefix',
   ),
-  OIDCCookiePath: noEquivalent('the cookie is valid for the whole origin'),
+  OIDCCookiePath: becomes(
+    'session.cookie.path',
+    (setting, migration) => {
+      const path = cookiePathOf(migration)
+      if (path === null) {
+        const plain = textOf(setting) === '/'
+        return remark(migration, plain ? 'builtin' : 'gap', setting, plain ? 'it is the default' : PLAIN_PATH)
+      }
+      put(migration, 'session.cookie.path', path, setting)
+      put(migration, 'basePath', `${path}/oauth2`, setting)
+    },
+    "the gateway's own URLs are below it: basePath is …/oauth2",
+  ),
   OIDCCookieHTTPOnly: always(true, 'the cookie is always HttpOnly'),
   OIDCCookieSameSite: becomes('session.cookie.sameSite', (setting, migration) => {
     const given = textOf(setting).toLowerCase()
@@ -430,6 +452,15 @@ export const modAuthOpenidc: Rules = {
     'a proxy in front can keep TLS: list its address under trustedProxies; otherwise set tls.keyFile',
     'todo',
   ),
+}
+
+const PLAIN_PATH = 'a path of the cookie has only letters, digits, ., _, ~ and -: the cookie has the path /'
+
+/** Returns the path of the cookie without a trailing slash, or `null` if it is `/` or cannot be carried over. */
+export function cookiePathOf(migration: Migration): string | null {
+  const setting = migration.effective.get('OIDCCookiePath')
+  const path = setting === undefined ? '' : textOf(setting).replace(/\/$/, '')
+  return /^(\/[\w.~-]+)+$/.test(path) ? path : null
 }
 
 function millisecondsOf(setting: Setting): number | null {

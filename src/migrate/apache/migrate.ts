@@ -79,6 +79,7 @@ function migrateStore(migration: Migration): void {
 /** Sets the defaults of the module where they differ from those of the gateway. */
 function putDefaults(migration: Migration): void {
   if (!has(migration, 'provider.userinfo')) put(migration, 'provider.userinfo', true)
+  if (!migration.effective.has('OIDCSessionType')) put(migration, 'session.cookie.persistent', false)
   if (!has(migration, 'session.idleTimeout')) put(migration, 'session.idleTimeout', '5m')
   if (!has(migration, 'session.lifetime') && !has(migration, 'session.endWithIdToken'))
     put(migration, 'session.lifetime', '8h')

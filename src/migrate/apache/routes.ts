@@ -2,6 +2,7 @@ import { type BaseRoute, markRouteSource, type Migration, put, remark, UNDECIDED
 import { type UpstreamTarget, upstreamTarget } from '../routes.ts'
 import { flagOf, literal, type Setting, textOf } from '../setting.ts'
 import { readRequestHeaders } from './headers.ts'
+import { cookiePathOf } from './keys.ts'
 import { isRequirement, type Policy, policyOf } from './require.ts'
 import { hostOf, isTransparent, isWholeSite, type PlacedDirective, type Section, type Site } from './sections.ts'
 
@@ -422,6 +423,10 @@ function claimsOf(area: Area | undefined, migration: Migration): Pick<BaseRoute,
   return { claims: { [UNDECIDED_CLAIM]: ['Require'] } }
 }
 
+function originOfServer(name: string): string {
+  return new URL(/^https?:\/\//.test(name) ? name : `https://${name.replace(/:443$/, '')}`).origin
+}
+
 function migratePublicUrl(directives: readonly PlacedDirective[], migration: Migration): void {
   const uri = migration.effective.get('OIDCRedirectURI')
   const name = directives.find(({ setting }) => setting.key === 'ServerName')?.setting
@@ -429,11 +434,7 @@ function migratePublicUrl(directives: readonly PlacedDirective[], migration: Mig
   const redirect = uri === undefined ? '' : textOf(uri)
   const absolute = URL.canParse(redirect) ? new URL(redirect) : null
   const server = name === undefined ? null : textOf(name)
-  const origin =
-    absolute?.origin ??
-    (server === null
-      ? null
-      : new URL(/^https?:\/\//.test(server) ? server : `https://${server.replace(/:443$/, '')}`).origin)
+  const origin = absolute?.origin ?? (server === null ? null : originOfServer(server))
   const more =
     absolute === null
       ? aliases
@@ -450,13 +451,18 @@ function migratePublicUrl(directives: readonly PlacedDirective[], migration: Mig
       'neither OIDCRedirectURI nor ServerName names a host: set publicUrl to the origin that browsers see',
     )
   } else {
-    const all = [...new Set([origin, ...more.map((alias) => `https://${alias}`)])]
+    const served = server === null ? null : originOfServer(server)
+    const domain = migration.effective.get('OIDCCookieDomain')
+    // A redirect URI at another host needs a cookie that both hosts get.
+    const isCentral = served !== null && served !== origin && domain !== undefined
+    const all = [...new Set([origin, ...(isCentral ? [served] : []), ...more.map((alias) => `https://${alias}`)])]
     put(migration, 'publicUrl', all.length === 1 ? all[0] : all, ...from)
+    if (isCentral) put(migration, 'loginHost', origin, ...(uri === undefined ? [] : [uri]))
     remark(
       migration,
       'todo',
       uri ?? null,
-      `register ${origin}/oauth2/callback at the provider: it is the new redirect URI`,
+      `register ${origin}${cookiePathOf(migration) ?? ''}/oauth2/callback at the provider: it is the new redirect URI`,
     )
   }
 }

@@ -66,12 +66,14 @@ const lifetime = becomes(
   'session.lifetime',
   (setting, migration) => {
     const ms = goDuration(setting)
+    if (ms === 0) put(migration, 'session.cookie.persistent', false, setting)
     if (ms === null || ms === 0) {
       return remark(
         migration,
         'differs',
         setting,
-        'sessions always have a maximum lifetime: session.lifetime stays at 10h; set a duration',
+        (ms === 0 ? 'the cookie ends with the browser, as before (session.cookie.persistent); ' : '') +
+          'sessions always have a maximum lifetime: session.lifetime stays at 10h; set a duration',
       )
     }
     const refresh = migration.effective.get('cookie_refresh')
@@ -304,9 +306,10 @@ export const oauth2Proxy: Rules = {
     'the redirect URI is derived from publicUrl, which may list several origins',
     'gap',
   ),
-  whitelist_domains: noEquivalent(
-    'a redirect after login stays on its origin: add other origins to publicUrl if this gateway serves them',
-    'security',
+  whitelist_domains: combined(
+    'publicUrl, loginHost',
+    'domains that cookie_domains covers become publicUrl, where * is one label, and the host of redirect_url becomes ' +
+      'loginHost; a redirect after login leads to no other domain',
   ),
   skip_provider_button: always(
     true,
@@ -367,7 +370,10 @@ export const oauth2Proxy: Rules = {
     'session.cookie.domain',
     'one domain that covers every publicUrl; every host under the domain gets the cookie',
   ),
-  cookie_path: noEquivalent('the cookie is valid for the whole origin: give each application its own host'),
+  cookie_path: combined(
+    'session.cookie.path',
+    'it must cover proxy_prefix, because all cookies of the gateway have it',
+  ),
   cookie_expire: lifetime,
   cookie_refresh: becomes(
     'session.refreshBefore',

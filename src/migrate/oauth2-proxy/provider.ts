@@ -193,12 +193,39 @@ function migrateCookie(migration: Migration): void {
       remark(migration, 'differs', sameSite.from[0] ?? null, 'SameSite=None needs https, so lax is used')
     }
   }
+  migrateCookiePath(migration)
+  migrateDomains(migration, origin)
+}
+
+/** Sets the path of the cookies, which is `/` by default in oauth2-proxy. */
+function migrateCookiePath(migration: Migration): void {
+  const setting = migration.effective.get('cookie_path')
+  const from = setting === undefined ? [] : [setting]
+  const path = setting === undefined ? '/' : textOf(setting).replace(/(?<=.)\/$/, '')
+  const written = partAt(migration, 'basePath')?.value
+  const basePath = typeof written === 'string' ? written : '/oauth2'
+  const covers = path === '/' || (/^(\/[\w.~-]+)+$/.test(path) && `${basePath}/`.startsWith(`${path}/`))
+  if (setting !== undefined && !covers) {
+    const text = `it does not cover ${basePath}, the path of the gateway's own URLs, so the cookies have the path /`
+    return remark(migration, 'differs', setting, text)
+  }
+  const byDefault = basePath.slice(0, basePath.lastIndexOf('/')) || '/'
+  if (path !== byDefault) put(migration, 'session.cookie.path', path, ...from)
+  else if (setting !== undefined) remark(migration, 'builtin', setting, 'it is the default, the path above basePath')
+}
+
+function migrateDomains(migration: Migration, origin: string): void {
+  const allowed = migration.effective.get('whitelist_domains')
   const domains = migration.effective.get('cookie_domains')
-  if (domains === undefined || listOf(domains).length === 0) return
+  if (domains === undefined || listOf(domains).length === 0) {
+    if (allowed !== undefined) remark(migration, 'security', allowed, ONE_HOST)
+    return
+  }
   const names = listOf(domains).map((name) => name.replace(/^\./, '').replace(/:\d+$/, '').toLowerCase())
   const host = new URL(origin).hostname
   const fits = names.find((name) => (host === name || host.endsWith(`.${name}`)) && /[.][a-z]/.test(name))
   if (fits === undefined) {
+    if (allowed !== undefined) remark(migration, 'security', allowed, ONE_HOST)
     return remark(
       migration,
       'differs',
@@ -215,6 +242,38 @@ function migrateCookie(migration: Migration): void {
     `every host under ${fits} gets the session cookie, which loses the __Host- prefix: remove domain if one host ` +
       'is enough',
   )
+  if (allowed !== undefined) migrateAllowedDomains(migration, allowed, new URL(origin), fits)
+}
+
+const ONE_HOST =
+  'cookie_domains does not cover it, so a redirect after login stays on its origin: to serve several hosts under one ' +
+  'domain, list them in publicUrl and set loginHost and session.cookie.domain'
+
+/** Lets one login serve the hosts to which oauth2-proxy redirects after a login, as far as they get the cookie. */
+function migrateAllowedDomains(migration: Migration, allowed: Setting, login: URL, domain: string): void {
+  const entries = listOf(allowed).map((entry) => {
+    const [, wildcard, name = '', port] = /^(\*?\.)?([a-z0-9.-]+?)(?::(\d+|\*))?$/.exec(entry.toLowerCase()) ?? []
+    const covered = name === domain || name.endsWith(`.${domain}`)
+    if (!covered || port === '*') return { entry, url: null }
+    const suffix = port === undefined ? '' : `:${port}`
+    return { entry, url: `${login.protocol}//${wildcard === undefined ? '' : '*.'}${name}${suffix}` }
+  })
+  const others = entries.flatMap(({ url }) => (url === null || url === login.origin ? [] : [url]))
+  const left = entries.flatMap(({ entry, url }) => (url === null ? [entry] : []))
+  if (others.length > 0) {
+    put(migration, 'publicUrl', [login.origin, ...new Set(others)], allowed)
+    put(migration, 'loginHost', login.origin, allowed)
+    if (others.some((url) => url.includes('*')))
+      remark(
+        migration,
+        'differs',
+        allowed,
+        '* is exactly one label: list the domain itself and deeper hosts in publicUrl',
+      )
+  }
+  if (left.length > 0)
+    remark(migration, 'security', allowed, `${left.join(', ')} is left out: no redirect after login leads there`)
+  else if (others.length === 0) remark(migration, 'builtin', allowed, 'it names no other host than redirect_url')
 }
 
 /** Marks as handled the settings that have no effect because of other settings. */

@@ -11,10 +11,6 @@ import {
 import { always, becomes, combined, copied, noEquivalent, type Rule, type Rules, unavailable } from '../rule.ts'
 import { duration, flagOf, goDuration, listenAddress, listOf, literal, textOf } from '../setting.ts'
 
-const SSO =
-  'there is no central server for several applications: give each its own gateway and client, or list all hosts in ' +
-  'publicUrl of one gateway and set session.cookie.domain'
-
 const clientId = copied('provider.clientId')
 
 const wellKnownUrl: Rule = becomes(
@@ -180,12 +176,16 @@ export const wonderwall: Rules = {
   }),
   'otel.enabled': noEquivalent("tracing follows OpenTelemetry's own variables, such as OTEL_EXPORTER_OTLP_ENDPOINT"),
   'otel.service-name': noEquivalent('set OTEL_SERVICE_NAME'),
-  'sso.enabled': unavailable(SSO),
-  'sso.mode': noEquivalent(SSO),
-  'sso.server-url': noEquivalent(SSO),
-  'sso.server-default-redirect-url': noEquivalent(SSO),
-  'sso.domain': noEquivalent(SSO),
-  'sso.session-cookie-name': noEquivalent(SSO),
+  'sso.enabled': combined(
+    'loginHost',
+    'server and proxies become gateways with the same provider, session.keys, session.store, session.cookie, publicUrl ' +
+      'and loginHost',
+  ),
+  'sso.mode': combined('loginHost', 'server: the ingress; proxy: the host of sso.server-url'),
+  'sso.server-url': combined('loginHost, publicUrl'),
+  'sso.server-default-redirect-url': noEquivalent('a login without a return URL ends at / of loginHost'),
+  'sso.domain': combined('session.cookie.domain, publicUrl', '* in publicUrl is exactly one label'),
+  'sso.session-cookie-name': combined('session.cookie.name', 'with the prefix __Secure- on https'),
 }
 
 /** Returns the key of a variable; `null` if the variable belongs to another program. */

@@ -3,6 +3,7 @@ import {
   has,
   markRouteSource,
   type Migration,
+  partAt,
   put,
   putMissingClientSecret,
   putMissingProvider,
@@ -26,8 +27,9 @@ export function migrateWonderwall(settings: readonly Setting[]): Migration {
   applyRules(wonderwall, migration, (key) => unknownKey(PRODUCT, key))
 
   // These steps read settings that have a meaning only together.
-  migrateIngress(migration)
-  migrateUpstream(migration)
+  const path = migrateIngress(migration)
+  migrateSso(migration)
+  migrateUpstream(migration, path)
   migrateAccess(migration)
   migrateSession(migration)
   migrateRedis(migration)
@@ -67,7 +69,8 @@ function putRequired(migration: Migration): void {
   if (!has(migration, 'session.keys')) putSessionKey(migration)
 }
 
-function migrateIngress(migration: Migration): void {
+/** Migrates the public URLs. Returns the path that all of them have, or an empty string. */
+function migrateIngress(migration: Migration): string {
   const setting = migration.effective.get('ingress')
   const urls =
     setting === undefined
@@ -77,29 +80,69 @@ function migrateIngress(migration: Migration): void {
           .map((item) => new URL(item))
   if (setting === undefined || urls.length === 0) {
     put(migration, 'publicUrl', 'https://change-me.invalid')
-    return remark(
-      migration,
-      'todo',
-      setting ?? null,
-      'no ingress is given: set publicUrl to the origin that browsers see',
-    )
+    remark(migration, 'todo', setting ?? null, 'no ingress is given: set publicUrl to the origin that browsers see')
+    return ''
   }
   const origins = [...new Set(urls.map(({ origin }) => origin))]
   put(migration, 'publicUrl', origins.length === 1 ? origins[0] : origins, setting)
   if (origins.length < listOf(setting).length) remark(migration, 'differs', setting, 'publicUrl lists each origin once')
   const paths = [...new Set(urls.map(({ pathname }) => pathname.replace(/\/$/, '')))]
   const [path = ''] = paths
-  if (paths.length > 1)
+  if (paths.length > 1) {
     remark(
       migration,
       'differs',
       setting,
       "the ingresses have several paths: the gateway's own URLs are under one basePath, /oauth2",
     )
-  else if (path !== '') put(migration, 'basePath', literal(`${path}/oauth2`), setting)
+    return ''
+  }
+  if (path !== '') put(migration, 'basePath', literal(`${path}/oauth2`), setting)
+  return path
 }
 
-function migrateUpstream(migration: Migration): void {
+function migrateSso(migration: Migration): void {
+  const keys = ['sso.enabled', 'sso.mode', 'sso.server-url', 'sso.domain', 'sso.session-cookie-name'] as const
+  const [enabled, mode, server, domain, name] = keys.map((key) => migration.effective.get(key))
+  const given = [enabled, mode, server, domain, name].filter((setting) => setting !== undefined)
+  if (enabled === undefined || flagOf(enabled) !== true) {
+    for (const setting of given) remark(migration, 'builtin', setting, 'sso.enabled is off, so it has no effect')
+    return
+  }
+  const url = partAt(migration, 'publicUrl')?.value
+  const own = (Array.isArray(url) ? url : [url]).map(String)
+  const isProxy = mode !== undefined && textOf(mode).toLowerCase() === 'proxy'
+  const serverUrl = server === undefined ? '' : textOf(server)
+  const loginHost = !isProxy ? own[0] : URL.canParse(serverUrl) ? new URL(serverUrl).origin : undefined
+  if (loginHost === undefined)
+    return remark(migration, 'todo', enabled, 'sso.server-url is no URL: set loginHost, and add it to publicUrl')
+  const parent =
+    domain === undefined ? commonDomain([loginHost, ...own]) : textOf(domain).replace(/^\./, '').toLowerCase()
+  if (parent === null)
+    return remark(migration, 'todo', enabled, 'no domain covers all hosts: set session.cookie.domain, then loginHost')
+  const all = isProxy ? own : [...own, `${new URL(loginHost).protocol}//*.${parent}`]
+  put(migration, 'publicUrl', [...new Set([loginHost, ...all])], ...given)
+  put(migration, 'loginHost', loginHost, ...given)
+  put(migration, 'session.cookie.domain', literal(parent), ...given)
+  if (name !== undefined) put(migration, 'session.cookie.name', literal(textOf(name)), name)
+  remark(
+    migration,
+    'todo',
+    enabled,
+    'let the gateways of all applications have the same provider, session.keys, session.store, session.cookie and ' +
+      'loginHost, and let publicUrl of the gateway at loginHost cover all of them',
+  )
+}
+
+/** Returns the longest domain of at least two labels that the hosts of all origins are in, or `null`. */
+function commonDomain(origins: readonly string[]): string | null {
+  const [first = [], ...others] = origins.map((origin) => new URL(origin).hostname.split('.').toReversed())
+  const differs = first.findIndex((label, i) => others.some((labels) => labels[i] !== label))
+  const labels = differs === -1 ? first : first.slice(0, differs)
+  return labels.length < 2 ? null : labels.toReversed().join('.')
+}
+
+function migrateUpstream(migration: Migration, parent: string): void {
   const [host, ip, port] = ['upstream-host', 'upstream-ip', 'upstream-port'].map((key) => migration.effective.get(key))
   const from = [host, ip, port].filter((setting) => setting !== undefined)
   const target =
@@ -110,7 +153,7 @@ function migrateUpstream(migration: Migration): void {
         : textOf(host)
   markRouteSource(migration, ...from)
   migration.baseRoutes.push({
-    path: '/**',
+    path: `${parent}/**`,
     access: isLoginRequired(migration) ? 'required' : 'optional',
     upstream: `http://${literal(target)}`,
     from,
