@@ -212,17 +212,21 @@ export function loadConfig({ file, env, files, fallbackKey }: LoadOptions): { co
       const read = written.read(path)
       return 'content' in read ? { path, content: read.content } : `${path}: ${read.reason}`
     },
+    locateFile(name, at) {
+      const path = absolute(base(at), name)
+      const read = readBytes(path)
+      return { path, problem: 'reason' in read ? read.reason : null }
+    },
     variable: (path) => (settable.has(variableName(path)) ? variableName(path) : null),
   })
   // oxlint-disable-next-line typescript/no-unsafe-type-assertion -- `resolve` has parsed every key that is not in `broken` to the type in the schema
   const resolved = inherit(value as ResolvedConfig, written.value, (key) => broken.some(([first]) => first === key))
-  const checked = check(resolved, broken)
-  const errors = [...findings, ...checked.filter(({ warning }) => warning !== true)]
+  const all = [...findings, ...check(resolved, broken)]
+  const errors = all.filter(({ warning }) => warning !== true)
   const problems = [...written.problems, ...errors.map((finding) => locate(written, finding))]
   if (problems.length > 0) throw new ConfigurationError(problems.toSorted(byPosition))
 
-  for (const warning of checked)
-    written.warnings.push(formatProblems([locate(written, warning)]).replace(/\n\s+/g, '; '))
+  for (const warning of all) written.warnings.push(formatProblems([locate(written, warning)]).replace(/\n\s+/g, '; '))
   const config: Config = {
     ...resolved,
     provider: checkedProvider(resolved.provider),

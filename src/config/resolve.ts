@@ -4,13 +4,15 @@ import { formatKeyPath, isMapping, type KeyPath } from './key-path.ts'
 import type { Finding } from './problems.ts'
 import { type Leaf, type SectionOptions, shapeOf } from './schema-nodes.ts'
 import { suggest } from './suggest.ts'
-import type { ConfigFile } from './value-type.ts'
+import type { ConfigFile, LocatedFile } from './value-type.ts'
 
 export interface ResolveContext {
   /** Returns the values for `${…}` at a path; null where `${…}` is not filled in. */
   sources(path: KeyPath): Sources | null
   /** Reads a file named at a path; returns the reason as a string when the file cannot be read. */
   readFile(name: string, at: KeyPath): ConfigFile | string
+  /** Locates a file named at a path, without making it a part of the configuration. */
+  locateFile(name: string, at: KeyPath): LocatedFile
   variable(path: KeyPath): string | null
 }
 
@@ -65,7 +67,11 @@ export function resolve(root: TSchema, written: unknown, context: ResolveContext
   function parse(leaf: Leaf, value: unknown, path: KeyPath): unknown {
     return leaf.valueType.parse(value, {
       refuse: (message, instead = null, at = []) => refuse([...path, ...at], 'value', message, instead),
+      warn: (message, instead) => {
+        findings.push({ path, message, instead, warning: true })
+      },
       read: (name) => context.readFile(name, path),
+      locate: (name) => context.locateFile(name, path),
     })
   }
 

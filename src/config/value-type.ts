@@ -6,11 +6,20 @@ export interface ConfigFile {
   readonly content: Buffer
 }
 
+export interface LocatedFile {
+  readonly path: string
+  readonly problem: string | null
+}
+
 export interface ParseContext {
   /** Reports a problem, at a path within the value, and returns undefined as the result of `parse`. */
   readonly refuse: (message: string, instead?: string | null, at?: KeyPath) => undefined
+  /** Reports a problem that does not keep the gateway from starting. */
+  readonly warn: (message: string, instead: string) => void
   /** Reads a file; returns the reason as a string when the file cannot be read. */
   readonly read: (path: string) => ConfigFile | string
+  /** Returns the absolute path of a file that is not part of the configuration, and why it cannot be read, or `null`. */
+  readonly locate: (path: string) => LocatedFile
 }
 
 export interface ValueType<T> {

@@ -2,12 +2,13 @@ import { randomBytes } from 'node:crypto'
 import { once } from 'node:events'
 import { createServer, type IncomingMessage, type ServerResponse } from 'node:http'
 import { createServer as createTlsServer } from 'node:https'
+import { text } from 'node:stream/consumers'
 import type { JWTHeaderParameters, JWTPayload } from 'jose'
 import type { Provider } from 'oidc-provider'
 import { boundPort } from './bound-port.ts'
 import { clientMetadata, type ClientAuthentication, type IdpClient } from './idp/clients.ts'
 import { providerConfiguration, type DpopSupport, type ProviderOptions } from './idp/configuration.ts'
-import { endpointOf, pathOf } from './idp/endpoints.ts'
+import { ENDPOINT_PATHS, endpointOf, pathOf } from './idp/endpoints.ts'
 import { registerExchangeGrants } from './idp/exchange-grants.ts'
 import { createFailures, type Failures } from './idp/failures.ts'
 import { answerInteraction } from './idp/interaction.ts'
@@ -102,6 +103,11 @@ export async function startIdp(options: IdpOptions = {}): Promise<Idp> {
     const endpoint = endpointOf(req.url ?? '/')
     if (endpoint !== null) observed.requests[endpoint] += 1
     if (await failures.intercept(req, res)) return
+    if (endpoint === 'end_session' && req.method === 'POST') {
+      // oidc-provider accepts this POST only with SameSite=None cookies, which need https.
+      req.url = `${ENDPOINT_PATHS.end_session}?${await text(req)}`
+      req.method = 'GET'
+    }
     if (pathOf(req.url ?? '/').startsWith('/interaction/')) await answerInteraction(provider, users, req, res)
     else await handle(req, res)
   }

@@ -7,6 +7,7 @@ const MAX_COMMENT_WIDTH = 110
 const KEY_ORDER = [
   'listen',
   'publicUrl',
+  'loginHost',
   'basePath',
   'trustedProxies',
   'upstream',

@@ -1,5 +1,9 @@
-import { Fault } from '../errors.ts'
-import { NOT_ACCEPTED, NOT_DELIVERED, UNUSABLE, pkceAdvice } from './oauth-errors.ts'
+import { errors } from 'jose'
+import { Fault, causes } from '../errors.ts'
+import { idTokenAlgorithms } from './metadata.ts'
+import { NOT_ACCEPTED, NOT_DELIVERED, UNUSABLE, isUnreachable, pkceAdvice } from './oauth-errors.ts'
+import type { Provider } from './provider.ts'
+import { unverifiedClaims } from './token-set.ts'
 
 /**
  * The authorization response, which the browser carries from the provider to the callback.
@@ -9,6 +13,8 @@ export type AuthorizationResponse =
   | CodeOrError
   /** `problem` says what is wrong, for the log. */
   | { readonly type: 'malformed'; readonly problem: string }
+  /** A signed response that the provider sent some time ago, such as that of a restored tab. */
+  | { readonly type: 'expired' }
 
 export type CodeOrError =
   { readonly type: 'code'; readonly code: string; readonly iss: string | null } | AuthorizationError
@@ -57,6 +63,51 @@ export function readAuthorizationResponse(parameters: URLSearchParams): Authoriz
   if (error !== '') return { type: 'error', error, description: parameters.get('error_description') ?? '', iss }
   if (code === '') return malformed('the callback has neither a code nor an error')
   return CODE.test(code) ? { type: 'code', code, iss } : malformed('the code is too long or has invalid characters')
+}
+
+/**
+ * Returns the `state` of a callback, which may be in the unverified JWT of the response. The gateway seals the state, so
+ * it needs no signature of the provider.
+ */
+export function stateIn(parameters: URLSearchParams): string {
+  const { state } = unverifiedClaims(parameters.get('response') ?? '')
+  return typeof state === 'string' ? state : (parameters.get('state') ?? '')
+}
+
+/**
+ * Parses the parameters of a callback. With a `responseMode` that ends with `.jwt`, verifies the JWT that contains them,
+ * except its `iss`, which `requireIssuer` checks, and rejects a code outside a JWT. An error outside a JWT is accepted, because a provider that does not support the
+ * response mode sends one, and a browser can forge an error anyway. Rejects with `provider_unavailable` if the
+ * provider's keys cannot be read.
+ * @see https://openid.net/specs/oauth-v2-jarm.html#section-2.4
+ */
+export async function readResponse(provider: Provider, parameters: URLSearchParams): Promise<AuthorizationResponse> {
+  const { responseMode, clientId } = provider.settings
+  if (!responseMode.endsWith('.jwt')) return readAuthorizationResponse(parameters)
+  const [jwt, ...others] = parameters.getAll('response')
+  if (others.length > 0) return malformed('the callback has more than one response')
+  if (jwt === undefined) {
+    const plain = readAuthorizationResponse(parameters)
+    return plain.type === 'code'
+      ? malformed(`the callback has a code outside a signed response, which responseMode ${responseMode} requires`)
+      : plain
+  }
+  try {
+    const { configuration, keys } = await provider.discovered()
+    const server = configuration.serverMetadata()
+    const claims = await keys.verify(jwt, {
+      audience: clientId,
+      requiredClaims: ['iss', 'aud', 'exp'],
+      algorithms: server.authorization_signing_alg_values_supported ?? idTokenAlgorithms(server),
+    })
+    if (typeof claims.iss !== 'string') return malformed('the callback’s response has an iss that is not a text')
+    const texts = Object.entries(claims).filter((one): one is [string, string] => typeof one[1] === 'string')
+    return readAuthorizationResponse(new URLSearchParams(texts))
+  } catch (error) {
+    if (error instanceof errors.JWTExpired) return { type: 'expired' }
+    if (isUnreachable(error)) throw new Fault('provider_unavailable', { cause: error })
+    return malformed(`the callback’s response is not a valid JWT of the provider: ${causes(error)}`)
+  }
 }
 
 function malformed(problem: string): AuthorizationResponse {

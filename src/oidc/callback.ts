@@ -3,7 +3,7 @@ import { Fault } from '../errors.ts'
 import type { CodeOrError } from './authorization-response.ts'
 import { verifiedClaims } from './claims.ts'
 import { deriveDpopKey } from './dpop.ts'
-import { readIdToken, requireNonce } from './id-token.ts'
+import { decryptedIdToken, readIdToken, requireNonce } from './id-token.ts'
 import { isTemplate, withOrigin } from './issuer.ts'
 import { announcedIssuer, isIssuer, type Provider } from './provider.ts'
 import { NOT_DELIVERED, toLoginFault, withPkceAdvice } from './oauth-errors.ts'
@@ -93,7 +93,7 @@ export async function redeemCode(
     found.warnings.checkOfflineToken(response)
     const { [UNVERIFIED_ID_TOKEN]: unverified } = response
     if (unverified === undefined) throw new Error('the token response has no ID token')
-    const { idToken, idTokenClaims } = readIdToken(unverified, provider, found)
+    const { idToken, idTokenClaims } = readIdToken(await decryptedIdToken(unverified, found), provider, found)
     requireNonce(idTokenClaims, checks.nonce, tolerate.includes('missing-nonce'))
     if (!isIdentifier(idTokenClaims.sub)) throw new Error('the ID token’s sub is empty or too long')
     const tokens = toTokenSet(response, now, null, dpopKey)

@@ -23,13 +23,13 @@ export async function verifiedClaims(provider: Provider, found: Discovered, evid
 }
 
 /**
- * Returns the claims about `subject` from the userinfo endpoint. Verifies the signature of a signed response. Rejects if
- * a signature, an issuer or the `sub` is wrong.
+ * Returns the claims about `subject` from the userinfo endpoint. Decrypts an encrypted response, which must be signed, and
+ * verifies the signature of a signed one. Rejects if a signature, an issuer or the `sub` is wrong.
  * @see https://openid.net/specs/openid-connect-core-1_0.html#UserInfo
  */
 export async function userinfo(
   { settings }: Provider,
-  { configuration, keys, proofs }: Discovered,
+  { configuration, keys, proofs, decrypt }: Discovered,
   tokens: TokenSet,
   subject: string,
 ): Promise<Claims> {
@@ -45,7 +45,7 @@ export async function userinfo(
   const text = await response.text()
   const claims: unknown =
     type === 'application/jwt'
-      ? await keys.verify(text, {
+      ? await keys.verify(await decrypt(text), {
           algorithms: server.userinfo_signing_alg_values_supported ?? idTokenAlgorithms(server),
         })
       : JSON.parse(text)

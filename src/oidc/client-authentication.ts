@@ -1,5 +1,5 @@
-import { createPrivateKey, type KeyObject } from 'node:crypto'
-import { importJWK } from 'jose'
+import { X509Certificate, createHash } from 'node:crypto'
+import { importJWK, SignJWT } from 'jose'
 import {
   ClientSecretBasic,
   ClientSecretJwt,
@@ -7,12 +7,21 @@ import {
   None,
   PrivateKeyJwt,
   TlsClientAuth,
+  modifyAssertion,
   type ClientAuth,
+  type ModifyAssertionFunction,
+  type PrivateKey,
   type ServerMetadata,
 } from 'openid-client'
+import { presetOf } from '../config/presets/apply.ts'
+import { readPrivateKey } from '../config/private-key.ts'
 import type { ProviderSettings } from '../config/schema.ts'
+import { withSecondAlgorithm, type ClientAuthentication } from './assertion-algorithms.ts'
+import { readClientAssertion } from './client-assertion-file.ts'
+import { isTemplate } from './issuer.ts'
 
-const EC_ALGORITHMS: Record<string, string> = { prime256v1: 'ES256', secp384r1: 'ES384', secp521r1: 'ES512' }
+/** How long a client secret that is a JWT is valid. Each call has its own. */
+const SECRET_LIFETIME_S = 300
 
 /**
  * Returns the client's authentication method for the token endpoint: the configured one, or one that the provider
@@ -20,24 +29,36 @@ const EC_ALGORITHMS: Record<string, string> = { prime256v1: 'ES256', secp384r1: 
  * @see https://www.rfc-editor.org/rfc/rfc6749#section-2.3
  * @see https://www.rfc-editor.org/rfc/rfc7523#section-2.2
  */
-export async function clientAuthentication(provider: ProviderSettings, server: ServerMetadata): Promise<ClientAuth> {
-  switch (resolveMethod(provider, server)) {
+export async function clientAuthentication(
+  settings: ProviderSettings,
+  server: ServerMetadata,
+): Promise<ClientAuthentication> {
+  const secret = settings.clientSecret ?? ''
+  const secretJwt = presetOf(settings, server.token_endpoint)?.clientSecretJwt
+  const method = resolveMethod(settings, server)
+  if (settings.clientSecret === null && secretJwt !== undefined && method.startsWith('client_secret'))
+    return plain(await signedClientSecret(settings, secretJwt.audience))
+  switch (method) {
     case 'none':
-      return None()
+      return plain(None())
     case 'client_secret_basic':
-      return provider.tolerate.includes('basic-unencoded')
-        ? unencodedBasic(provider.clientSecret ?? '')
-        : ClientSecretBasic(provider.clientSecret ?? '')
+      return plain(settings.tolerate.includes('basic-unencoded') ? unencodedBasic(secret) : ClientSecretBasic(secret))
     case 'client_secret_post':
-      return ClientSecretPost(provider.clientSecret ?? '')
+      return plain(ClientSecretPost(secret))
     case 'client_secret_jwt':
-      return ClientSecretJwt(provider.clientSecret ?? '')
+      return plain(ClientSecretJwt(secret, { [modifyAssertion]: assertionFor(server) }))
     case 'tls_client_auth':
     case 'self_signed_tls_client_auth':
-      return TlsClientAuth()
+      return plain(TlsClientAuth())
     case 'private_key_jwt':
-      return privateKeyJwt(provider.privateKey ?? '', server)
+      return settings.clientAssertionFile === null
+        ? privateKeyJwt(settings, server)
+        : plain(assertionFromFile(settings.clientAssertionFile))
   }
+}
+
+function plain(auth: ClientAuth): ClientAuthentication {
+  return { auth, wrap: (fetch) => fetch }
 }
 
 /** Basic authentication for servers that do not form-decode the credentials, contrary to RFC 6749, section 2.3.1. */
@@ -48,10 +69,11 @@ function unencodedBasic(clientSecret: string): ClientAuth {
   }
 }
 
-function resolveMethod(provider: ProviderSettings, server: ServerMetadata) {
-  const { clientAuthentication: method, clientSecret, privateKey, clientCertificate } = provider
+function resolveMethod(settings: ProviderSettings, server: ServerMetadata) {
+  const { clientAuthentication: method, clientSecret, privateKey, clientAssertionFile, clientCertificate } = settings
   if (method !== 'auto') return method
-  if (privateKey !== null) return 'private_key_jwt'
+  const isForSecret = presetOf(settings, server.token_endpoint)?.clientSecretJwt !== undefined
+  if (clientAssertionFile !== null || (privateKey !== null && !isForSecret)) return 'private_key_jwt'
   // A request is the same for tls_client_auth and self_signed_tls_client_auth.
   if (clientSecret === null && clientCertificate !== null) return 'tls_client_auth'
   return server.token_endpoint_auth_methods_supported?.includes('client_secret_post')
@@ -59,18 +81,96 @@ function resolveMethod(provider: ProviderSettings, server: ServerMetadata) {
     : 'client_secret_basic'
 }
 
-async function privateKeyJwt(text: string, server: ServerMetadata): Promise<ClientAuth> {
-  const key = createPrivateKey(text)
+async function privateKeyJwt(settings: ProviderSettings, server: ServerMetadata): Promise<ClientAuthentication> {
   const announced = server.token_endpoint_auth_signing_alg_values_supported
-  const imported = await importJWK(key.export({ format: 'jwk' }), algorithmOf(key, announced))
-  if (imported instanceof Uint8Array)
-    throw new TypeError('provider.privateKey must be an RSA, EC or Ed25519 private key')
-  return PrivateKeyJwt(imported)
+  const authenticate = (key: SigningKey): ClientAuth =>
+    PrivateKeyJwt(key, {
+      [modifyAssertion]: assertionFor(server, { alg: key.algorithm, ...thumbprints(settings.certificate) }),
+    })
+  const first = await signingKey(settings, announced)
+  const second = announced?.includes('PS256') === true ? await signingKey(settings, ['PS256']) : first
+  return second.algorithm === first.algorithm
+    ? plain(authenticate(first))
+    : withSecondAlgorithm(authenticate(first), authenticate(second))
 }
 
-function algorithmOf(key: KeyObject, announced: readonly string[] | undefined): string {
-  if (key.asymmetricKeyType === 'ed25519') return announced?.includes('EdDSA') === false ? 'Ed25519' : 'EdDSA'
-  if (key.asymmetricKeyType === 'ec') return EC_ALGORITHMS[key.asymmetricKeyDetails?.namedCurve ?? ''] ?? 'ES256'
-  const rsa = ['RS256', 'PS256', 'RS384', 'PS384', 'RS512', 'PS512']
-  return rsa.find((algorithm) => announced?.includes(algorithm) ?? true) ?? 'RS256'
+/**
+ * Returns a function that adds members to an assertion's header and corrects its audience. openid-client writes the
+ * issuer as audience, which is a template for a provider with many tenants.
+ */
+function assertionFor(server: ServerMetadata, members: Readonly<Record<string, string>> = {}): ModifyAssertionFunction {
+  return (header, payload) => {
+    Object.assign(header, members)
+    if (isTemplate(server.issuer)) payload['aud'] = server.token_endpoint
+  }
+}
+
+/**
+ * Returns the header members with which Entra identifies the certificate of a client.
+ * @see https://learn.microsoft.com/entra/identity-platform/certificate-credentials#assertion-format
+ */
+function thumbprints(certificate: string | null): Readonly<Record<string, string>> {
+  if (certificate === null) return {}
+  const { raw } = new X509Certificate(certificate)
+  const digest = (algorithm: string): string => createHash(algorithm).update(raw).digest('base64url')
+  return { 'typ': 'JWT', 'x5t': digest('sha1'), 'x5t#S256': digest('sha256') }
+}
+
+/**
+ * Returns the key that signs request objects, or `null` if the settings do not ask for signed ones.
+ * @see https://www.rfc-editor.org/rfc/rfc9101#section-5
+ */
+export async function requestObjectKey(settings: ProviderSettings, server: ServerMetadata): Promise<SigningKey | null> {
+  if (settings.requestObjects !== 'signed') return null
+  return signingKey(settings, server.request_object_signing_alg_values_supported)
+}
+
+export interface SigningKey extends PrivateKey {
+  readonly algorithm: string
+}
+
+/** Imports the private key for the first of its algorithms that the provider announces, or for its first one. */
+async function signingKey(
+  { privateKey, keyId }: ProviderSettings,
+  announced: readonly string[] | undefined,
+): Promise<SigningKey> {
+  const { key, id, algorithms } = readPrivateKey(privateKey ?? '', 'sign')
+  const [first = ''] = algorithms
+  const algorithm = algorithms.find((name) => announced?.includes(name)) ?? first
+  const imported = await importJWK(key.export({ format: 'jwk' }), algorithm)
+  if (imported instanceof Uint8Array) throw new TypeError('provider.privateKey must be an asymmetric key')
+  const kid = keyId ?? id
+  return { key: imported, algorithm, ...(kid === null ? {} : { kid }) }
+}
+
+/** @see https://www.rfc-editor.org/rfc/rfc7521#section-4.2 */
+function assertionFromFile(path: string): ClientAuth {
+  return withParameters(async () => ({
+    client_assertion_type: 'urn:ietf:params:oauth:client-assertion-type:jwt-bearer',
+    client_assertion: await readClientAssertion(path),
+  }))
+}
+
+/** @see https://developer.apple.com/documentation/accountorganizationaldatasharing/creating-a-client-secret */
+async function signedClientSecret(settings: ProviderSettings, audience: string): Promise<ClientAuth> {
+  const { key, kid, algorithm } = await signingKey(settings, ['ES256'])
+  return withParameters(async (clientId) => ({
+    client_secret: await new SignJWT()
+      .setProtectedHeader({ alg: algorithm, ...(kid === undefined ? {} : { kid }) })
+      .setIssuer(settings.teamId ?? '')
+      .setSubject(clientId)
+      .setAudience(audience)
+      .setIssuedAt()
+      .setExpirationTime(`${SECRET_LIFETIME_S}s`)
+      .sign(key),
+  }))
+}
+
+/** Returns the authentication that adds these parameters to the body of each call. */
+function withParameters(parametersFor: (clientId: string) => Promise<Record<string, string>>): ClientAuth {
+  // oxlint-disable-next-line typescript/no-misused-promises -- oauth4webapi awaits the result, openid-client's type omits that
+  return async (_server, { client_id: clientId }, body) => {
+    const parameters = { client_id: clientId, ...(await parametersFor(clientId)) }
+    for (const [name, value] of Object.entries(parameters)) body.set(name, value)
+  }
 }

@@ -4,7 +4,7 @@ import { causes } from '../errors.ts'
 import { withDeadline } from '../resilience/deadline.ts'
 import type { Log } from '../telemetry/log.ts'
 import { userinfo, verifiedClaims } from './claims.ts'
-import { readIdToken, type Identity } from './id-token.ts'
+import { decryptedIdToken, readIdToken, type Identity } from './id-token.ts'
 import { mayHaveIssued } from './issuer.ts'
 import { UNVERIFIED_ID_TOKEN, refreshTokenFromError } from './oauth-responses.ts'
 import type { Discovered, Provider } from './provider.ts'
@@ -91,12 +91,13 @@ async function identityOf(
   found: Discovered,
   previous: Previous,
   tokens: TokenSet,
-  idToken: unknown,
+  received: unknown,
 ): Promise<Pick<RefreshResult, 'identity' | 'claims'>> {
-  if (idToken === undefined) {
+  if (received === undefined) {
     const claims = await freshUserInfo(provider, found, previous, tokens)
     return { identity: null, claims: claims === null ? null : keepLoginClaims(previous.claims, claims) }
   }
+  const idToken = await decryptedIdToken(received, found)
   requireSameIdentity(idToken, provider.settings.clientId, previous)
   const identity = readIdToken(idToken, provider, found)
   const claims = await verifiedClaims(provider, found, { ...identity, tokens })
@@ -108,8 +109,7 @@ async function identityOf(
  * other problems.
  * @see https://openid.net/specs/openid-connect-core-1_0.html#RefreshTokenResponse
  */
-function requireSameIdentity(idToken: unknown, clientId: string, previous: Previous): void {
-  if (typeof idToken !== 'string') return
+function requireSameIdentity(idToken: string, clientId: string, previous: Previous): void {
   const { iss, sub, aud } = decodeJwt(idToken)
   const audience = aud === undefined ? [] : [aud].flat()
   const isForeign =

@@ -10,13 +10,18 @@ export interface Identity {
   readonly idTokenClaims: IDToken
 }
 
+/** Returns an ID token from a token response, decrypted if it is encrypted. */
+export async function decryptedIdToken(received: unknown, { decrypt }: Discovered): Promise<string> {
+  if (typeof received !== 'string') throw new Error('the ID token is not a text')
+  return decrypt(received)
+}
+
 /**
  * Reads an ID token and checks everything except its signature, its times and its `nonce`. Throws an error that names
  * the member, its value and the expected value.
  * @see https://openid.net/specs/openid-connect-core-1_0.html#IDTokenValidation
  */
-export function readIdToken(idToken: unknown, { settings }: Provider, { configuration }: Discovered): Identity {
-  if (typeof idToken !== 'string') throw new Error('the ID token is not a text')
+export function readIdToken(idToken: string, { settings }: Provider, { configuration }: Discovered): Identity {
   const server = configuration.serverMetadata()
   const { alg = 'none' } = decodeProtectedHeader(idToken)
   const allowed = idTokenAlgorithms(server)

@@ -22,14 +22,15 @@ const TYPES = new Set(['logout+jwt', 'application/logout+jwt', 'jwt'])
 const MAX_AGE_S = 180
 
 /**
- * Validates a logout token, but does not check its `jti` for a replay. Rejects with `logout_refused`, or with
+ * Validates a logout token, which may be encrypted, but does not check its `jti` for a replay. Rejects with `logout_refused`, or with
  * `provider_unavailable` if the provider's keys cannot be read.
  * @see https://openid.net/specs/openid-connect-backchannel-1_0.html#Validation
  */
-export async function readLogoutToken(provider: Provider, token: string): Promise<LogoutRequest> {
-  const { configuration, keys } = await provider.discovered()
+export async function readLogoutToken(provider: Provider, received: string): Promise<LogoutRequest> {
+  const { configuration, keys, decrypt } = await provider.discovered()
   const { issuer } = configuration.serverMetadata()
   try {
+    const token = await decrypt(received)
     requireAlgorithm(token, configuration)
     const claims = await keys.verify(token, {
       issuer,

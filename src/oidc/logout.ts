@@ -1,4 +1,5 @@
-import { buildEndSessionUrl, tokenRevocation } from 'openid-client'
+import { tokenRevocation } from 'openid-client'
+import { END_SESSION_ENDPOINT } from '../config/value-types/address.ts'
 import { causes } from '../errors.ts'
 import type { Log } from '../telemetry/log.ts'
 import type { Provider } from './provider.ts'
@@ -11,23 +12,75 @@ interface EndSessionRequest {
   readonly state: string
 }
 
+/** The request with which a browser ends its session at the provider. */
+export type EndSession =
+  | { readonly method: 'GET'; readonly url: string }
+  | { readonly method: 'POST'; readonly url: string; readonly fields: Readonly<Record<string, string>> }
+
+const STANDARD_URL =
+  `${END_SESSION_ENDPOINT}?id_token_hint={id_token_hint}&client_id={client_id}` +
+  '&post_logout_redirect_uri={post_logout_redirect_uri}&state={state}'
+
+/** Proxies and providers commonly limit a URL or a header to 4 or 8 kB. */
+const MAX_URL_BYTES = 2048
+
 /**
- * Returns the URL at which the browser ends its session at the provider. Returns `null` if the provider has not been
- * discovered or has no `end_session_endpoint`.
+ * Returns the request with which the browser ends its session at the provider: a GET, or a POST if the ID token would
+ * make the URL longer than 2 kB. Returns `null` if there is no `logout.url` and the provider has not been discovered or
+ * has no `end_session_endpoint`.
  * @see https://openid.net/specs/openid-connect-rpinitiated-1_0.html#RPLogout
  */
-export function endSessionUrl(provider: Provider, request: EndSessionRequest): URL | null {
-  const found = provider.peek()
-  if (found === null || found.configuration.serverMetadata().end_session_endpoint === undefined) return null
-  return buildEndSessionUrl(found.configuration, {
+export function endSession(provider: Provider, request: EndSessionRequest): EndSession | null {
+  const { logout, clientId } = provider.settings
+  const [base, query] = splitOnce(logout.url ?? STANDARD_URL, '?')
+  const endpoint = provider.peek()?.configuration.serverMetadata().end_session_endpoint
+  const address = base === END_SESSION_ENDPOINT ? endpoint : base
+  if (address === undefined) return null
+  const values: Readonly<Record<string, string | null>> = {
+    client_id: clientId,
     post_logout_redirect_uri: request.postLogoutRedirectUri,
+    id_token_hint: request.idTokenHint,
     state: request.state,
-    ...(request.idTokenHint === null ? {} : { id_token_hint: request.idTokenHint }),
-  })
+  }
+  const parameters = query.split('&').filter((one) => !placeholdersOf(one).some((name) => values[name] === null))
+  const fill = (parameter: string): string =>
+    parameter.replace(PLACEHOLDER, (_found, name: string) => formEncoded(values[name] ?? ''))
+  const url = withQuery(address, parameters.map(fill))
+  if (url.length <= MAX_URL_BYTES || !parameters.some((one) => placeholdersOf(one).includes('id_token_hint')))
+    return { method: 'GET', url }
+  const [filled, constant] = [true, false].map((wanted) =>
+    parameters.filter((one) => placeholdersOf(one).length > 0 === wanted),
+  )
+  const fields = Object.fromEntries(new URLSearchParams((filled ?? []).map(fill).join('&')))
+  return { method: 'POST', url: withQuery(address, constant ?? []), fields }
+}
+
+const PLACEHOLDER = /\{(\w+)\}/g
+
+function placeholdersOf(parameter: string): string[] {
+  return [...parameter.matchAll(PLACEHOLDER)].map(([, name = '']) => name)
+}
+
+function splitOnce(text: string, at: string): [string, string] {
+  const index = text.indexOf(at)
+  return index === -1 ? [text, ''] : [text.slice(0, index), text.slice(index + at.length)]
+}
+
+/** Adds parameters to the query that the address may already have. */
+function withQuery(address: string, parameters: readonly string[]): string {
+  const query = parameters.filter((one) => one !== '').join('&')
+  if (query === '') return new URL(address).href
+  return new URL(`${address}${address.includes('?') ? '&' : '?'}${query}`).href
+}
+
+/** @see https://url.spec.whatwg.org/#urlencoded-serializing */
+function formEncoded(value: string): string {
+  return new URLSearchParams([['', value]]).toString().slice(1)
 }
 
 /**
- * Revokes a refresh token if the provider supports revocation. Never rejects, but logs a failure.
+ * Revokes a refresh token if the provider supports revocation and `logout.revoke` is not `false`. Never rejects, but
+ * logs a failure.
  * @see https://www.rfc-editor.org/rfc/rfc7009#section-2.1
  */
 export async function revokeRefreshToken(
@@ -36,7 +89,8 @@ export async function revokeRefreshToken(
   log: Log,
 ): Promise<void> {
   const found = provider.peek()
-  if (refreshToken === null || found?.configuration.serverMetadata().revocation_endpoint === undefined) return
+  if (provider.settings.logout.revoke === 'false' || refreshToken === null) return
+  if (found?.configuration.serverMetadata().revocation_endpoint === undefined) return
   const { configuration, proofs } = found
   try {
     await proofs.revoking(refreshToken, dpopKey ?? null, () =>

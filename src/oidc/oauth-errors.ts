@@ -2,6 +2,7 @@ import { errors } from 'jose'
 import { ClientError, ResponseBodyError, WWWAuthenticateChallengeError } from 'openid-client'
 import { numberFrom } from '../config/numbers.ts'
 import { Fault } from '../errors.ts'
+import { ClientAssertionMissing } from './client-assertion-file.ts'
 import { KeysUnavailable } from './jwks.ts'
 
 export type Refusal =
@@ -104,12 +105,30 @@ export function refusesRequest(error: unknown): boolean {
   return error instanceof ClientError && error.cause instanceof Response && REFUSES_REQUEST.has(error.cause.status)
 }
 
-/** Returns whether the provider is unreachable or fails temporarily. Returns `false` for an unusable response. */
+/** Statuses of an endpoint that does not exist or is not for this client. */
+const REFUSES_CLIENT = new Set([401, 403, 404, 405, 501])
+
+/**
+ * Returns whether the endpoint for pushed requests refuses this client. If a link can have caused the refusal, only an
+ * OAuth error about the client counts.
+ * @see https://www.rfc-editor.org/rfc/rfc9126#section-2.3
+ */
+export function refusesClient(error: unknown, hasLinkParameters: boolean): boolean {
+  if (error instanceof ResponseBodyError && CLIENT_ERRORS.has(error.error)) return true
+  if (hasLinkParameters) return false
+  return error instanceof ResponseBodyError ? error.error === 'access_denied' : REFUSES_CLIENT.has(statusOf(error))
+}
+
+/**
+ * Returns whether the provider is unreachable or fails temporarily, or the gateway has no credential for it at the
+ * moment. Returns `false` for an unusable response.
+ */
 export function isUnreachable(error: unknown): boolean {
   if (error instanceof Fault) return error.status === 503
   if (error instanceof ResponseBodyError) return isServerFailure(error)
   const response = responseOf(error)
   if (response !== null) return response.status >= 500 || response.status === 429
+  if (error instanceof ClientAssertionMissing) return true
   if (error instanceof KeysUnavailable || error instanceof errors.JWKSTimeout) return true
   if (error instanceof ClientError) {
     if (error.code === 'OAUTH_TIMEOUT' || error.code === 'OAUTH_ABORT') return true

@@ -1,7 +1,9 @@
 import { ResponseBodyError, type CustomFetch } from 'openid-client'
 import { numberFrom } from '../config/numbers.ts'
 
-/** The member to which the ID token of a token response is moved, because `readIdToken` checks it. */
+/**
+ * The member to which the ID token of a token response is moved, because it may be encrypted and `readIdToken` checks it.
+ */
 export const UNVERIFIED_ID_TOKEN = 'unverified_id_token'
 
 type Json = ResponseBodyError['cause']

@@ -16,8 +16,9 @@ import { singleFlight } from '../resilience/single-flight.ts'
 import type { Log } from '../telemetry/log.ts'
 import type { Metrics } from '../telemetry/metrics.ts'
 import type { Tracing } from '../telemetry/tracing.ts'
-import { clientAuthentication } from './client-authentication.ts'
+import { clientAuthentication, requestObjectKey, type SigningKey } from './client-authentication.ts'
 import { createProviderProofs, type ProviderProofs } from './dpop.ts'
+import { createTokenDecryption, type TokenDecryption } from './encrypted-tokens.ts'
 import { isTemplate, mayHaveIssued, withOrigin } from './issuer.ts'
 import { createSigningKeys, type SigningKeys } from './jwks.ts'
 import { readMetadata, type Metadata } from './metadata.ts'
@@ -30,6 +31,9 @@ export interface Discovered extends Pick<Metadata, 'authorizationEndpoints'> {
   readonly keys: SigningKeys
   readonly warnings: Warnings
   readonly proofs: ProviderProofs
+  readonly decrypt: TokenDecryption
+  /** The key that signs request objects, or `null` if they are off. */
+  readonly requestObjectKey: SigningKey | null
 }
 
 /** The OpenID provider. Its metadata is read in the background, with retries, and again at intervals. */
@@ -144,6 +148,7 @@ function openClient(settings: ProviderSettings, { log, metrics, tracing, warning
   let failures = 0
   let isReading = true
   const closing = new AbortController()
+  const decrypt = createTokenDecryption(settings.idTokenKeys)
 
   const fetch: CustomFetch = async (url, options) => {
     try {
@@ -183,7 +188,17 @@ function openClient(settings: ProviderSettings, { log, metrics, tracing, warning
       },
     )
     const configuration = await configurationOf(settings, server, oauthFetch)
-    return { configuration, authorizationEndpoints, keys, warnings, proofs, metadata }
+    const signingKey = await requestObjectKey(settings, server)
+    return {
+      configuration,
+      authorizationEndpoints,
+      keys,
+      warnings,
+      proofs,
+      decrypt,
+      requestObjectKey: signingKey,
+      metadata,
+    }
   }
 
   function logDiscovery(found: Known): void {
@@ -281,7 +296,7 @@ async function configurationOf(
   server: ServerMetadata,
   fetch: CustomFetch,
 ): Promise<Configuration> {
-  const auth = await clientAuthentication(settings, server)
+  const { auth, wrap } = await clientAuthentication(settings, server)
   const client = { [clockTolerance]: settings.clockTolerance / 1000 }
   // openid-client accepts an issuer template only in its own discovery of `KNOWN_TEMPLATE`. `customFetch` answers that
   // discovery with the metadata that the gateway has already read.
@@ -290,7 +305,7 @@ async function configurationOf(
         [customFetch]: async () => Response.json(server),
       })
     : new Configuration(server, settings.clientId, client, auth)
-  configuration[customFetch] = fetch
+  configuration[customFetch] = wrap(fetch)
   // openid-client multiplies the timeout by 1000, and 1.001 × 1000 is not an integer in floating point, so the timeout
   // is rounded up to whole seconds. The transport enforces the exact time limit.
   configuration.timeout = Math.ceil(settings.timeout / 1000)

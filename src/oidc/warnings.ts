@@ -1,4 +1,5 @@
 import type { TokenEndpointResponse } from 'openid-client'
+import { causes } from '../errors.ts'
 import type { Log } from '../telemetry/log.ts'
 import { unverifiedClaims } from './token-set.ts'
 
@@ -16,6 +17,7 @@ export interface Warnings {
   checkBinding(tokenType: unknown): void
   /** Explains a refusal of the client if the credentials in these headers differ from the ones that are not encoded. */
   checkBasic(headers: Headers): void
+  notePushRefused(error: unknown): void
 }
 
 export function createWarnings(log: Log): Warnings {
@@ -23,6 +25,7 @@ export function createWarnings(log: Log): Warnings {
   let isOfflineLogged = false
   let isBindingLogged = false
   let isBasicLogged = false
+  let isPushLogged = false
 
   function compareClocks(providerTime: number): void {
     const skewMs = providerTime - Date.now()
@@ -49,6 +52,14 @@ export function createWarnings(log: Log): Warnings {
         { event: 'offline_token' },
         'a login returned an offline token, which ends the single sign-on at Keycloak and remains valid after a logout: ' +
           'remove offline_access from provider.scopes',
+      )
+    },
+    notePushRefused(error) {
+      if (isPushLogged) return
+      isPushLogged = true
+      log.warn(
+        { event: 'push_refused', cause: causes(error) },
+        'the provider refuses pushed authorization requests to this client, so logins send the parameters in the URL',
       )
     },
     checkBinding(tokenType) {

@@ -56,6 +56,14 @@ const rows = async (
   )
 }
 
+void t.test('with dpop, the explanation has the token and its proof', async (t) => {
+  const bound: Config = { ...config, forwardAuth: null, provider: { ...config.provider, dpop: 'on' } }
+  const said = await explain(['GET', '/', ...claims({})], bound)
+  for (const line of ['header: Authorization: DPoP ACCESS-TOKEN', 'header: DPoP: PROOF'])
+    t.ok(said.includes(`${line}\n`), line, { said })
+  t.notMatch(await explain(['GET', '/none/', ...claims({})], bound), 'DPoP')
+})
+
 void t.test('the explanation applies provider.clockTolerance to a client’s own token', async (t) => {
   const refusal = /because: the token (?:has expired|is not valid yet)/
   for (const [clockTolerance, isAccepted] of [
@@ -76,7 +84,7 @@ void t.test('the explanation says which token goes upstream, and where it comes 
       ['GET', '/', ...claims({})],
       ['token: the session’s access token', 'header: Authorization: Bearer ACCESS-TOKEN'],
     ],
-    [['GET', '/none/', ...claims({})], ['token: none'], 'ACCESS-TOKEN'],
+    [['GET', '/none/', ...claims({})], ['token: none'], /ACCESS-TOKEN|DPoP/],
     [
       ['GET', '/exchange/', ...claims({})],
       [

@@ -1,5 +1,8 @@
+import { generateKeyPairSync } from 'node:crypto'
+import { writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import t from 'tap'
+import { loadConfig } from '../../src/config/load.ts'
 import { rules } from '../../src/config/checks/index.ts'
 import type { Finding } from '../../src/config/problems.ts'
 import { formatKeyPath } from '../../src/config/key-path.ts'
@@ -128,6 +131,15 @@ const refused: [string, Parameters<typeof configuration>[0], string[]][] = [
     [
       '3:112 provider.authorizationParameters.state: is set by the gateway itself | each login has its own',
       '3:122 provider.authorizationParameters.scope: is set by the gateway itself | use provider.scopes',
+    ],
+  ],
+  [
+    'login parameters of the protocol and of the login endpoint',
+    { provider: `${issuer}, clientSecret: x, loginParameters: [ui_locales, state, prompt, redirect]` },
+    [
+      '3:115 provider.loginParameters[1]: state is a parameter of the protocol or of the login endpoint itself | remove it',
+      '3:122 provider.loginParameters[2]: prompt is a parameter of the protocol or of the login endpoint itself | remove it',
+      '3:130 provider.loginParameters[3]: redirect is a parameter of the protocol or of the login endpoint itself | remove it',
     ],
   ],
   [
@@ -351,6 +363,25 @@ const refused: [string, Parameters<typeof configuration>[0], string[]][] = [
     ],
   ],
   [
+    'the header of the proof',
+    { more: route('path: /a\n    headers: { set: { DPoP: x } }') },
+    [
+      '7:23 routes[0].headers.set.DPoP: cannot be set: it belongs to the connection, or the gateway writes it' +
+        ' | use another name',
+    ],
+  ],
+  [
+    'bound tokens behind forward-auth',
+    {
+      provider: `${issuer}, clientSecret: x, dpop: on`,
+      more: `forwardAuth: { listen: 127.0.0.1:8081 }\n${route('path: /a\n  - { path: /b, token: { grant: none } }')}`,
+    },
+    [
+      '7:5 routes[0].token.grant: cannot be combined with provider.dpop and forwardAuth: the proxy would send the token ' +
+        'without a proof | use none, or leave out forwardAuth and let the gateway forward the requests',
+    ],
+  ],
+  [
     'a token in a header of the connection',
     { more: route('path: /a\n    token: { header: Cookie }') },
     [
@@ -371,6 +402,73 @@ await t.test('invalid configurations are refused', async (t) => {
   for (const [name, changes, expected] of refused) {
     t.same(problemsOf(() => loadText(folder, configuration(changes))).map(brief), expected, name)
   }
+})
+
+await t.test('the keys of a client assertion fit each other', async (t) => {
+  const mine = '"${file:key.pem}"'
+  const apple = 'issuer: "https://appleid.apple.com"'
+  const rsa = generateKeyPairSync('rsa', { modulusLength: 2048 }).privateKey.export({ type: 'pkcs8', format: 'pem' })
+  writeFileSync(join(folder, 'rsa.pem'), rsa)
+  const table: [provider: string, problems: string[]][] = [
+    [`${issuer}, privateKey: ${mine}, keyId: a, certificate: "\${file:cert.pem}"`, []],
+    [`${issuer}, privateKey: ${mine}, requestObjects: signed`, []],
+    [`${issuer}, clientAssertionFile: key.pem`, []],
+    [`${issuer}, clientAssertionFile: key.pem, clientAuthentication: private_key_jwt`, []],
+    [`${issuer}, clientSecret: x, keyId: a`, ['keyId: is the id of a privateKey, and there is none']],
+    [
+      `${issuer}, clientSecret: x, certificate: "\${file:cert.pem}"`,
+      ['certificate: is the certificate of a privateKey, and there is none'],
+    ],
+    [
+      `${issuer}, privateKey: "\${file:other-key.pem}", certificate: "\${file:cert.pem}"`,
+      ['certificate: belongs to another key than privateKey'],
+    ],
+    [`${issuer}, clientSecret: x, requestObjects: signed`, ['requestObjects: signed needs a privateKey']],
+    [
+      `${issuer}, clientSecret: x, clientAssertionFile: key.pem, clientAuthentication: client_secret_post`,
+      ['clientAssertionFile: has no effect with client_secret_post'],
+    ],
+    [`${issuer}, clientSecret: x, teamId: ABC`, ['teamId: is only for preset: apple']],
+    [`${apple}, clientSecret: x`, []],
+    [`${apple}, privateKey: ${mine}, keyId: a, teamId: b`, []],
+    [
+      apple,
+      ['privateKey', 'keyId', 'teamId'].map(
+        (name) => `${name}: is required: the client secret is a JWT made from privateKey, keyId and teamId`,
+      ),
+    ],
+    [
+      `${apple}, privateKey: ${mine}, teamId: b`,
+      ['keyId: is required: the client secret is a JWT made from privateKey, keyId and teamId'],
+    ],
+    [
+      `${apple}, privateKey: "\${file:rsa.pem}", keyId: a, teamId: b`,
+      ['privateKey: must be a key for ES256 (EC, P-256)'],
+    ],
+  ]
+  for (const [provider, expected] of table) {
+    t.same(
+      problemsOf(() => loadText(folder, configuration({ provider }))).map(
+        ({ path, message }) => `${path.replace('provider.', '')}: ${message}`,
+      ),
+      expected,
+      provider,
+    )
+  }
+})
+
+await t.test('a client assertion file that is missing causes a warning, and its content is no configuration', (t) => {
+  const files = new Set<string>()
+  const file = join(folder, 'gatehouse.yaml')
+  writeFileSync(file, configuration({ provider: `${issuer}, clientAssertionFile: token.jwt` }))
+  const load = () => loadConfig({ file, env: {}, files })
+  const { config, warnings } = load()
+  t.equal(config.provider.clientAssertionFile, join(folder, 'token.jwt'), 'relative to the file')
+  t.match(warnings, [/provider\.clientAssertionFile: cannot be read: no such file; .*token\.jwt must exist when/])
+  writeFileSync(join(folder, 'token.jwt'), 'a.b.c')
+  t.same(load().warnings, [])
+  t.same([...files], [file], 'a new token does not reload the configuration')
+  t.end()
 })
 
 await t.test('two listeners need two addresses', async (t) => {
@@ -555,9 +653,13 @@ await t.test('the cookie path is the path above basePath, and a route outside it
   t.equal(loaded('/app1/oauth2').config.session.cookie.path, '/app1')
   t.equal(loaded('/a/b/oauth2').config.session.cookie.path, '/a/b')
   t.equal(loaded('/a/b/oauth2', 'cookie: { path: /a }').config.session.cookie.path, '/a')
-  t.match(loaded('/app1/oauth2').warnings, [
-    /: routes\[0\]\.path: \/\*\* is not below \/app1, the path of the session cookie: requests outside \/app1 have no session; begin it with \/app1, or set session\.cookie\.path: \/$/,
-  ])
+  t.same(loaded('/app1/oauth2').warnings, [], 'a pattern that begins outside and reaches into the path')
+  const outside = (path: string): string[] =>
+    loadText(folder, configuration({ more: `basePath: /app1/oauth2\nroutes: [{ path: ${path} }]` })).warnings
+  for (const path of ['/app2/**', '/app', '/', '/app10/**', '/app/**'])
+    t.match(outside(path), [
+      /: routes\[0\]\.path: \S+ is not below \/app1, the path of the session cookie: its requests have no session; begin it with \/app1, or set session\.cookie\.path: \/$/,
+    ])
 })
 
 await t.test('several processes need a shared store', async (t) => {

@@ -46,6 +46,17 @@ void t.test('an ordinary header passes byte for byte, with its order, case and r
   t.end()
 })
 
+void t.test('a client’s DPoP proof passes where its Authorization does', (t) => {
+  const facts = factsOf({ headers: { dpop: 'proof' } })
+  const bearer: Partial<Route> = { bearer: { audience: ['api'] } }
+  const proofs = (sent: Sent) => upstream({ facts, ...sent })['dpop'] ?? []
+  t.same(proofs({}), ['proof'], 'without a session')
+  t.same(proofs({ session: sessionOf(), token: 'access-token' }), [])
+  t.same(proofs({ session: sessionOf() }), [], 'a route without a token')
+  t.same(proofs({ routes: [bearer] }), [], 'a route on which only verified tokens pass')
+  t.end()
+})
+
 void t.test('hop-by-hop headers are not forwarded', (t) => {
   const names = [
     'Connection',

@@ -4,6 +4,7 @@ import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import t, { type Test } from 'tap'
 import { parse } from 'yaml'
+import { migrateFiles } from '../../src/migrate/migrate.ts'
 import { key } from '../config/configuration.ts'
 import { type Ended, runProgram } from '../support/program.ts'
 
@@ -20,6 +21,8 @@ interface Route {
 }
 interface Written {
   readonly publicUrl: string | string[]
+  readonly loginHost?: string
+  readonly basePath?: string
   readonly trustedProxies?: string[]
   readonly forwardAuth?: { readonly listen: string }
   readonly upstream: string
@@ -430,6 +433,144 @@ void t.test('Wonderwall: paths, levels and sessions are migrated', async (t) => 
   t.match(securityOf(optional.stderr), /auto-login is off/)
 })
 
+/** Migrates a text, and checks that the result loads without a warning. */
+const migratedText = async (t: Test, name: string, text: string): Promise<Ended & { readonly config: Written }> => {
+  const folder = t.testdir({ [name]: text })
+  const ended = await runProgram(t, ['migrate', join(folder, name)])
+  const file = join(folder, 'gatehouse.yaml')
+  writeFileSync(file, ended.stdout)
+  const variables = { SESSION_KEY: key, OIDC_CLIENT_SECRET: 'hush' }
+  t.match(await runProgram(t, ['check', '--config', file], variables), { status: 0, stderr: '' })
+  const config: Written = parse(ended.stdout)
+  return { ...ended, config }
+}
+
+void t.test('oauth2-proxy: one login for several hosts, and the scope and life of the cookie', async (t) => {
+  const oauth2Proxy = async (...lines: string[]) =>
+    migratedText(
+      t,
+      'oauth2-proxy.cfg',
+      [
+        'provider = "oidc"',
+        'oidc_issuer_url = "https://idp.example.com"',
+        'client_id = "x"',
+        'email_domains = ["*"]',
+        'redirect_url = "https://auth.example.com/oauth2/callback"',
+        'upstreams = ["http://127.0.0.1:3000"]',
+        ...lines,
+      ].join('\n'),
+    )
+  const central = await oauth2Proxy(
+    'cookie_domains = [".example.com"]',
+    'whitelist_domains = [".example.com:*", "*.apps.example.com", "a.b.example.com:8443", "other.org"]',
+    'cookie_expire = "0s"',
+  )
+  t.match(central.config, {
+    publicUrl: [
+      'https://auth.example.com',
+      'https://*.example.com',
+      'https://*.apps.example.com',
+      'https://a.b.example.com:8443',
+    ],
+    loginHost: 'https://auth.example.com',
+    session: { cookie: { domain: 'example.com', persistent: false } },
+  })
+  t.match(securityOf(central.stderr), /whitelist_domains: other\.org is left out/)
+
+  const single = await oauth2Proxy('cookie_domains = ["example.com"]', 'whitelist_domains = ["auth.example.com"]')
+  t.match(single.config, { publicUrl: 'https://auth.example.com', loginHost: undefined })
+  const uncovered = await oauth2Proxy('whitelist_domains = [".example.com"]')
+  t.match(uncovered.config, { publicUrl: 'https://auth.example.com', loginHost: undefined })
+  t.match(securityOf(uncovered.stderr), /whitelist_domains: cookie_domains does not cover it/)
+
+  const cookieOf = async (...lines: string[]): Promise<unknown> =>
+    (await oauth2Proxy(...lines)).config.session['cookie']
+  t.match(await cookieOf('proxy_prefix = "/app1/oauth2"', 'cookie_path = "/app1/"'), undefined)
+  t.match(await cookieOf('proxy_prefix = "/app1/oauth2"'), { path: '/' }, 'as before')
+  t.match(await cookieOf('proxy_prefix = "/a/b/oauth2"', 'cookie_path = "/a"'), { path: '/a' })
+  t.match(await cookieOf('cookie_path = "/app1"'), undefined, 'the gateway’s own URLs are not below it')
+})
+
+void t.test('mod_auth_openidc: the scope and life of the cookie, and a redirect URI at another host', async (t) => {
+  const apache = async (...lines: string[]) =>
+    migratedText(
+      t,
+      'apache.conf',
+      [
+        '<VirtualHost *:443>',
+        'ServerName app.example.com',
+        'OIDCProviderMetadataURL https://idp.example.com/.well-known/openid-configuration',
+        'OIDCClientID orders',
+        'OIDCClientSecret secret',
+        'OIDCCryptoPassphrase passphrase',
+        ...lines,
+        '<Location />',
+        'AuthType openid-connect',
+        'Require valid-user',
+        '</Location>',
+        'ProxyPass / http://127.0.0.1:3000/',
+        '</VirtualHost>',
+      ].join('\n'),
+    )
+  const usual = await apache('OIDCRedirectURI /app/redirect_uri', 'OIDCCookiePath /app/')
+  t.match(usual.config, {
+    publicUrl: 'https://app.example.com',
+    basePath: '/app/oauth2',
+    session: { cookie: { path: '/app', persistent: false } },
+  })
+  t.match(usual.stderr, 'register https://app.example.com/app/oauth2/callback')
+  const persistent = await apache('OIDCRedirectURI /redirect_uri', 'OIDCSessionType server-cache:persistent')
+  t.equal(persistent.config.session['cookie'], undefined)
+  t.match((await apache('OIDCRedirectURI /redirect_uri', 'OIDCSessionType server-cache')).config.session, {
+    cookie: { persistent: false },
+  })
+  const central = await apache(
+    'OIDCRedirectURI https://auth.example.com/redirect_uri',
+    'OIDCCookieDomain example.com',
+    'OIDCSessionType server-cache:persistent',
+  )
+  t.match(central.config, {
+    publicUrl: ['https://auth.example.com', 'https://app.example.com'],
+    loginHost: 'https://auth.example.com',
+    session: { cookie: { domain: 'example.com' } },
+  })
+})
+
+void t.test('Wonderwall: the server of single sign-on and its proxies get one login host', async (t) => {
+  const wonderwall = async (...lines: string[]) =>
+    migratedText(
+      t,
+      'wonderwall.env',
+      [
+        'WONDERWALL_OPENID_CLIENT_ID=x',
+        'WONDERWALL_OPENID_CLIENT_SECRET=y',
+        'WONDERWALL_OPENID_WELL_KNOWN_URL=https://idp.example.com/.well-known/openid-configuration',
+        ...lines.map((line) => `WONDERWALL_${line}`),
+      ].join('\n'),
+    )
+  const login = { loginHost: 'https://sso.example.com', session: { cookie: { domain: 'example.com' } } }
+  const server = await wonderwall(
+    'INGRESS=https://sso.example.com',
+    'SSO_ENABLED=true',
+    'SSO_MODE=server',
+    'SSO_DOMAIN=.example.com',
+    'SSO_SESSION_COOKIE_NAME=central',
+  )
+  t.match(server.config, { publicUrl: ['https://sso.example.com', 'https://*.example.com'], ...login })
+  t.match(server.config.session['cookie'], { name: 'central' })
+  const proxy = await wonderwall(
+    'INGRESS=https://app.example.com',
+    'SSO_ENABLED=true',
+    'SSO_MODE=proxy',
+    'SSO_SERVER_URL=https://sso.example.com',
+  )
+  t.match(proxy.config, { publicUrl: ['https://sso.example.com', 'https://app.example.com'], ...login })
+  const off = await wonderwall('INGRESS=https://app.example.com', 'SSO_ENABLED=false', 'SSO_DOMAIN=example.com')
+  t.match(off.config, { publicUrl: 'https://app.example.com', loginHost: undefined })
+  const unknown = await wonderwall('INGRESS=https://app.example.com', 'SSO_ENABLED=true', 'SSO_MODE=proxy')
+  t.match(unknown.stderr, 'set loginHost, and add it to publicUrl')
+})
+
 /** Returns the text under the heading SECURITY. */
 function securityOf(stderr: string): string {
   return /^SECURITY[^\n]*\n((?: {2}.*\n)*)/m.exec(stderr)?.[1] ?? ''
@@ -586,4 +727,52 @@ void t.test('a forward-auth deployment gets its own listener', async (t) => {
   )
   const written: Written = parse((await runProgram(t, ['migrate', file])).stdout)
   t.same(written.forwardAuth, { listen: '127.0.0.1:8083' }, 'the address avoids one that is in use')
+})
+
+void t.test('keys, certificates and tokens with which the client authenticates are carried over', (t) => {
+  /** The keys below `provider` that a configuration becomes. */
+  const providerOf = (name: string, text: string): Record<string, unknown> =>
+    Object.fromEntries(
+      migrateFiles([{ name, text }])
+        .parts.filter(({ path }) => path[0] === 'provider')
+        .map(({ path, value }) => [path.slice(1).join('.'), value]),
+    )
+  const apache = (...lines: string[]): Record<string, unknown> =>
+    providerOf('a.conf', ['OIDCProviderMetadataURL https://a.example', 'OIDCClientID orders', ...lines].join('\n'))
+
+  t.match(
+    apache(
+      'OIDCProviderTokenEndpointAuth private_key_jwt',
+      'OIDCPrivateKeyFiles sig:key-7#/etc/a/key.pem enc:/etc/a/enc.pem',
+      'OIDCPublicKeyFiles key-7#/etc/a/cert.pem',
+      'OIDCRequestObject {}',
+    ),
+    {
+      clientAuthentication: 'private_key_jwt',
+      privateKey: '${file:/etc/a/key.pem}',
+      keyId: 'key-7',
+      certificate: '${file:/etc/a/cert.pem}',
+      idTokenKeys: ['${file:/etc/a/enc.pem}'],
+      requestObjects: 'signed',
+    },
+  )
+  const both = apache('OIDCPrivateKeyFiles /etc/a/key.pem', 'OIDCIDTokenEncryptedResponseAlg RSA-OAEP')
+  t.match(both, { privateKey: '${file:/etc/a/key.pem}', idTokenKeys: ['${file:/etc/a/key.pem}'] })
+  t.notOk('keyId' in both)
+  const encryption = apache('OIDCPrivateKeyFiles enc:/etc/a/enc.pem', 'OIDCPublicKeyFiles /etc/a/cert.pem')
+  t.notOk('privateKey' in encryption || 'certificate' in encryption)
+  t.match(apache('OIDCClientTokenEndpointCert /etc/a/c.pem', 'OIDCClientTokenEndpointKey /etc/a/k.pem'), {
+    'clientCertificate.certFile': '/etc/a/c.pem',
+    'clientCertificate.keyFile': '/etc/a/k.pem',
+  })
+  t.match(apache('OIDCProviderTokenEndpointAuth client_secret_jwt'), { clientAuthentication: 'client_secret_jwt' })
+
+  const entra = providerOf(
+    'a.env',
+    'OAUTH2_PROXY_PROVIDER=entra-id\nOAUTH2_PROXY_CLIENT_ID=a\nOAUTH2_PROXY_ENTRA_ID_FEDERATED_TOKEN_AUTH=true\n',
+  )
+  t.match(entra['clientAssertionFile'], /^\$\{AZURE_FEDERATED_TOKEN_FILE:-\/var\/run\/secrets\//)
+  t.notOk('clientSecret' in entra, 'a federated token needs no secret')
+  t.match(run('wonderwall-idporten.env').config.provider, { privateKey: '${OIDC_PRIVATE_KEY}' })
+  t.end()
 })

@@ -30,6 +30,16 @@ void t.test('a secret always has the same key, and each secret another one', asy
   }
 })
 
+void t.test('a proof takes less than a millisecond of CPU time', async (t) => {
+  const key = deriveDpopKey('secret')
+  const proof = { method: 'GET', url: 'https://a.example/', accessToken: 'x'.repeat(1_200), nonce: 'n' }
+  createProof(key, proof)
+  const begun = process.cpuUsage()
+  for (let i = 0; i < 200; i += 1) createProof(key, proof)
+  const { user, system } = process.cpuUsage(begun)
+  t.ok((user + system) / 200 < 1_000, `${(user + system) / 200} µs`)
+})
+
 void t.test('login, userinfo and refresh follow the nonces of a provider that requires proofs', async (t) => {
   const running = await loggedIn(t, {
     config: { provider: { dpop: 'on', userinfo: true } },

@@ -1,4 +1,4 @@
-import type { JWTPayload } from 'jose'
+import { SignJWT, type JWTPayload } from 'jose'
 import t from 'tap'
 import { startIdp, type Idp } from '../../src/demo/idp.ts'
 import { createBrowser } from '../support/browser.ts'
@@ -43,6 +43,16 @@ void t.test('a valid ID token logs in', async (t) => {
   t.equal(answer.headers.location, '/orders')
 })
 
+void t.test('a valid ID token without a kid logs in, also if several keys match', async (t) => {
+  const running = await startGateway(t)
+  const withoutKid: Forge = async (right) => running.idp.sign(right, { kid: undefined as unknown as string })
+  t.equal((await loginWith(running, withoutKid)).answer.headers.location, '/orders')
+  await running.idp.rotateSigningKeys()
+  const { answer } = await loginWith(running, async (right) => running.idp.sign(right))
+  t.equal(answer.headers.location, '/orders', 'the new key is fetched')
+  t.equal((await loginWith(running, withoutKid)).answer.headers.location, '/orders')
+})
+
 void t.test('an ID token with a single fault does not log in', async (t) => {
   const running = await startGateway(t)
   const { idp, log } = running
@@ -50,6 +60,9 @@ void t.test('an ID token with a single fault does not log in', async (t) => {
   t.teardown(() => stranger.close())
   const faults: [string, Forge][] = [
     ['aud', async (right) => idp.sign({ ...right, aud: 'somebody-else' })],
+    ['no aud', async ({ aud: _aud, ...right }) => idp.sign(right)],
+    ['no iat', async ({ iat: _iat, ...right }) => idp.sign(right)],
+    ['no exp', async ({ exp: _exp, ...right }) => idp.sign(right)],
     ['nonce', async (right) => idp.sign({ ...right, nonce: 'another' })],
     ['no nonce', async ({ nonce: _nonce, ...right }) => idp.sign(right)],
     ['expired', async (right) => idp.sign({ ...right, iat: ago(900), exp: ago(600) })],
@@ -60,6 +73,17 @@ void t.test('an ID token with a single fault does not log in', async (t) => {
     ['a sub that is a number', async (right) => idp.sign({ ...right, sub: 7 as unknown as string })],
     ['not valid yet', async (right) => idp.sign({ ...right, nbf: ago(-600) })],
     ['another key', async (right) => stranger.sign(right)],
+    [
+      'signature with another algorithm',
+      async (right) => (await idp.sign(right, { alg: 'ES256' })).replace(/[^.]+$/, reversed),
+    ],
+    [
+      'an HMAC with the client secret',
+      async (right) =>
+        new SignJWT(right)
+          .setProtectedHeader({ alg: 'HS256' })
+          .sign(Buffer.from(running.config.provider.clientSecret ?? '')),
+    ],
     ['signature', async (right) => (await idp.sign(right)).replace(/[^.]+$/, reversed)],
     [
       'claims after signing',

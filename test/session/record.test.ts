@@ -1,18 +1,22 @@
 import t from 'tap'
+import { deriveDpopKey } from '../../src/oidc/dpop.ts'
 import { fromRecord, toRecord } from '../../src/session/record.ts'
 import { newTicket } from '../../src/session/ticket.ts'
 import { sampleSession } from './sample.ts'
 
 void t.test('a session is restored unchanged from its record', async (t) => {
-  const session = sampleSession({ version: 3, lastSeenAt: 1_234_567 })
+  const { tokens } = sampleSession()
+  const bound = { ...tokens, dpopKey: deriveDpopKey('secret'), isBound: true } as const
+  const session = sampleSession({ version: 3, lastSeenAt: 1_234_567, tokens: bound })
   t.same(fromRecord(session.ticket, toRecord(session)), session)
 })
 
 void t.test('the record shows times and a version, and nothing about the user, the tokens or the key', async (t) => {
-  const session = sampleSession()
+  const dpopKey = deriveDpopKey('secret')
+  const session = sampleSession({ tokens: { ...sampleSession().tokens, dpopKey } })
   const { sealed, ...clear } = toRecord(session)
   t.same(Object.keys(clear).toSorted(), ['createdAt', 'endsAt', 'seenAt', 'version'])
-  for (const secret of ['alice', 'token', 'Zoë', session.ticket.key, 'example'])
+  for (const secret of ['alice', 'token', 'Zoë', session.ticket.key, 'example', dpopKey.d, dpopKey.x])
     t.notOk(sealed.includes(secret), secret)
 })
 

@@ -1,10 +1,14 @@
-import { isForAllTenants } from '../presets/apply.ts'
+import { X509Certificate } from 'node:crypto'
 import type { KeyPath } from '../key-path.ts'
+import { isForAllTenants, presetOf } from '../presets/apply.ts'
+import { readPrivateKey } from '../private-key.ts'
 import type { Finding } from '../problems.ts'
 import type { ResolvedConfig } from '../schema.ts'
 import { isLoopback } from '../value-types/address.ts'
 import { belongTogether } from '../value-types/secret.ts'
 import type { PlacedRoute, Rule } from './rule.ts'
+
+type Provider = ResolvedConfig['provider']
 
 function findIssuer({ provider }: ResolvedConfig): Finding[] {
   if (provider.issuer === null) {
@@ -108,27 +112,90 @@ function findResponseMode({ provider, publicUrl }: ResolvedConfig): Finding[] {
     {
       path: ['provider', 'responseMode'],
       message: `${provider.responseMode} needs an https publicUrl, because its login cookie is SameSite=None`,
-      instead: 'use query',
+      instead: provider.responseMode === 'form_post' ? 'use query' : 'use query.jwt',
     },
   ]
 }
 
 function findCredentials({ provider }: ResolvedConfig): Finding[] {
-  const { clientAuthentication: method, clientSecret, privateKey, clientCertificate } = provider
+  const { clientAuthentication: method, clientSecret, clientCertificate } = provider
   if (method === 'none' || method === 'tls_client_auth' || method === 'self_signed_tls_client_auth') return []
+  const hasAssertion = provider.privateKey !== null || provider.clientAssertionFile !== null
   if (method === 'private_key_jwt') {
-    if (privateKey !== null) return []
+    if (hasAssertion) return []
     const instead = 'set provider.privateKey, for example to ${file:/run/secrets/key.pem}'
     return [{ path: ['provider', 'clientAuthentication'], message: 'private_key_jwt needs a privateKey', instead }]
   }
-  const mayUseKey = method === 'auto' || provider.preset === 'apple'
-  if (clientSecret !== null || (mayUseKey && (privateKey ?? clientCertificate) !== null)) return []
+  if (clientSecret !== null) return []
+  if (presetOf(provider)?.clientSecretJwt !== undefined) return findSecretJwt(provider)
+  if (method === 'auto' && (hasAssertion || clientCertificate !== null)) return []
   return [
     {
       path: ['provider', 'clientSecret'],
       part: 'key',
       message: 'is required: the gateway cannot authenticate to the provider without it',
       instead: 'set it, for example to ${OIDC_CLIENT_SECRET}; for a public client set clientAuthentication: none',
+    },
+  ]
+}
+
+/** Finds what is missing to make the client secret of a provider whose client secrets are JWTs. */
+function findSecretJwt(provider: Provider): Finding[] {
+  const { privateKey, teamId } = provider
+  const key = privateKey === null ? null : readPrivateKey(privateKey, 'sign')
+  const keyId = provider.keyId ?? key?.id ?? null
+  const missing = Object.entries({ privateKey, keyId, teamId }).flatMap(([name, value]): Finding[] =>
+    value === null
+      ? [
+          {
+            path: ['provider', name],
+            part: 'key',
+            message: 'is required: the client secret is a JWT made from privateKey, keyId and teamId',
+            instead: 'set all three, or clientSecret',
+          },
+        ]
+      : [],
+  )
+  if (key === null || key.algorithms.includes('ES256')) return missing
+  const instead = 'use the .p8 file that Apple issued'
+  return [...missing, { path: ['provider', 'privateKey'], message: 'must be a key for ES256 (EC, P-256)', instead }]
+}
+
+/** Finds keys that accompany a private key and do not fit it, or have no effect. */
+function findKeyDetails({ provider }: ResolvedConfig): Finding[] {
+  const { privateKey, certificate, clientAssertionFile, clientAuthentication: method } = provider
+  const findings: Finding[] = []
+  const add = (name: keyof Provider, message: string, instead: string): void => {
+    findings.push({ path: ['provider', name], message, instead })
+  }
+  if (privateKey === null) {
+    const instead = 'set provider.privateKey to the key that it belongs to'
+    if (provider.keyId !== null) add('keyId', 'is the id of a privateKey, and there is none', instead)
+    if (certificate !== null) add('certificate', 'is the certificate of a privateKey, and there is none', instead)
+    if (provider.requestObjects === 'signed')
+      add('requestObjects', 'signed needs a privateKey', 'set provider.privateKey, or requestObjects: off')
+  } else if (
+    certificate !== null &&
+    !new X509Certificate(certificate).checkPrivateKey(readPrivateKey(privateKey, 'sign').key)
+  ) {
+    add('certificate', 'belongs to another key than privateKey', 'give the certificate that was issued for privateKey')
+  }
+  if (clientAssertionFile !== null && method !== 'auto' && method !== 'private_key_jwt')
+    add('clientAssertionFile', `has no effect with ${method}`, 'use clientAuthentication: private_key_jwt, or auto')
+  if (provider.teamId !== null && presetOf(provider)?.clientSecretJwt === undefined)
+    add('teamId', 'is only for preset: apple', 'leave it out')
+  return findings
+}
+
+function findTolerance({ provider }: ResolvedConfig): Finding[] {
+  const { tolerate } = provider
+  if (!tolerate.includes('missing-nonce') || !tolerate.includes('no-pkce')) return []
+  return [
+    {
+      path: ['provider', 'tolerate'],
+      message: 'without nonce and PKCE, only the state binds a code to the browser that requested it',
+      instead: 'tolerate only what this provider needs',
+      warning: true,
     },
   ]
 }
@@ -144,7 +211,7 @@ const OWN_PARAMETERS: Readonly<Record<string, string>> = {
   code_challenge: 'each login has its own',
   code_challenge_method: 'it is always S256',
   dpop_jkt: 'use provider.dpop',
-  request: 'use provider.pushedAuthorization',
+  request: 'use provider.requestObjects',
   request_uri: 'use provider.pushedAuthorization',
 }
 
@@ -157,6 +224,56 @@ function findParameters({ provider }: ResolvedConfig): Finding[] {
             part: 'key',
             message: 'is set by the gateway itself',
             instead: OWN_PARAMETERS[name] ?? null,
+          },
+        ]
+      : [],
+  )
+}
+
+const CREDENTIALS = [
+  'provider.issuer',
+  'provider.preset',
+  'provider.clientAuthentication',
+  'provider.privateKey',
+  'provider.keyId',
+  'provider.teamId',
+  'provider.clientAssertionFile',
+] as const
+
+const LOGIN_OWN_PARAMETERS = new Set([
+  ...Object.keys(OWN_PARAMETERS),
+  // Parameters that the login endpoint reads.
+  'acr_values',
+  'claims',
+  'login_hint',
+  'max_age',
+  'prompt',
+  'redirect',
+  'rd',
+  'target_link_uri',
+  'iss',
+  'provider',
+  'choose_account',
+  'fragment',
+  'moved',
+  'refused',
+  'tries',
+  // Parameters with which the client authenticates or names the user.
+  'client_assertion',
+  'client_assertion_type',
+  'client_secret',
+  'dpop_jkt',
+  'id_token_hint',
+])
+
+function findLoginParameters({ provider }: ResolvedConfig): Finding[] {
+  return provider.loginParameters.flatMap((name, index): Finding[] =>
+    LOGIN_OWN_PARAMETERS.has(name)
+      ? [
+          {
+            path: ['provider', 'loginParameters', index],
+            message: `${name} is a parameter of the protocol or of the login endpoint itself`,
+            instead: 'remove it',
           },
         ]
       : [],
@@ -182,15 +299,9 @@ export const providerRules: readonly Rule[] = [
   { reads: ['provider.issuer', 'provider.preset'], routeReads: ['require'], find: findTenants },
   { reads: ['provider.scopes'], find: findScopes },
   { reads: ['provider.responseMode', 'publicUrl'], find: findResponseMode },
-  {
-    reads: [
-      'provider.clientAuthentication',
-      'provider.clientSecret',
-      'provider.privateKey',
-      'provider.preset',
-      'provider.clientCertificate',
-    ],
-    find: findCredentials,
-  },
+  { reads: [...CREDENTIALS, 'provider.clientSecret', 'provider.clientCertificate'], find: findCredentials },
+  { reads: [...CREDENTIALS, 'provider.certificate', 'provider.requestObjects'], find: findKeyDetails },
+  { reads: ['provider.tolerate'], find: findTolerance },
   { reads: ['provider.authorizationParameters'], find: findParameters },
+  { reads: ['provider.loginParameters'], find: findLoginParameters },
 ]

@@ -4,6 +4,7 @@ import type { Finding } from '../problems.ts'
 import type { ResolvedConfig, ResolvedRoute } from '../schema.ts'
 import { wildcardOf } from '../value-types/address.ts'
 import type { PlacedRoute, Rule } from './rule.ts'
+import { isBelow } from './session.ts'
 
 function perRoute(find: (route: ResolvedRoute, at: KeyPath, config: ResolvedConfig) => Finding[]): Rule['find'] {
   return (config, routes) => routes.flatMap(({ route, at }) => find(route, at, config))
@@ -109,6 +110,20 @@ function requirementKeys({ require: { claims, acr, maxAge } }: ResolvedRoute): s
   if (acr !== null) keys.push('acr')
   if (maxAge !== null) keys.push('maxAge')
   return keys
+}
+
+function findOutsideCookiePath(route: ResolvedRoute, at: KeyPath, { session }: ResolvedConfig): Finding[] {
+  const { path } = session.cookie
+  if (path === null || route.access === 'public' || isBelow(route.path, path)) return []
+  if (route.path.includes('*') && isBelow(path, literalPart(route.path) || '/')) return []
+  return [
+    {
+      path: [...at, 'path'],
+      message: `${route.path} is not below ${path}, the path of the session cookie: its requests have no session`,
+      instead: `begin it with ${path}, or set session.cookie.path: /`,
+      warning: true,
+    },
+  ]
 }
 
 function findRequirements(route: ResolvedRoute, at: KeyPath): Finding[] {
@@ -219,6 +234,11 @@ export const routeRules: readonly Rule[] = [
   { reads: [], routeReads: ['path', 'host', 'methods'], find: findDuplicates },
   { reads: ['basePath'], routeReads: ['path'], find: perRoute(findUnreachablePath) },
   { reads: ['publicUrl'], routeReads: ['host'], find: perRoute(findUnreachableHost) },
+  {
+    reads: ['session.cookie.path', 'basePath'],
+    routeReads: ['path', 'access'],
+    find: perRoute(findOutsideCookiePath),
+  },
   { reads: [], routeReads: ['path', 'stripPrefix', 'rewritePrefix'], find: perRoute(findPrefix) },
   { reads: [], routeReads: ['access', 'require'], find: perRoute(findRequirements) },
   { reads: [], routeReads: ['access', 'token.grant', 'headers.set', 'bearer'], find: perRoute(findPublicInjection) },

@@ -1,7 +1,7 @@
 import type { Finding } from '../problems.ts'
 import type { ResolvedConfig } from '../schema.ts'
 import { formatDuration } from '../units.ts'
-import type { PlacedRoute, Rule } from './rule.ts'
+import type { Rule } from './rule.ts'
 
 function areAllHttps(urls: readonly string[]): boolean {
   return urls.every((url) => url.startsWith('https:'))
@@ -65,25 +65,8 @@ function findCookiePath({ session, basePath }: ResolvedConfig): Finding[] {
   ]
 }
 
-function findRoutesWithoutCookie({ session }: ResolvedConfig, routes: readonly PlacedRoute[]): Finding[] {
-  const { path } = session.cookie
-  if (path === null) return []
-  return routes.flatMap(({ route, at }): Finding[] =>
-    route.access === 'public' || isBelow(route.path, path)
-      ? []
-      : [
-          {
-            path: [...at, 'path'],
-            message: `${route.path} is not below ${path}, the path of the session cookie: requests outside ${path} have no session`,
-            instead: `begin it with ${path}, or set session.cookie.path: /`,
-            warning: true,
-          },
-        ],
-  )
-}
-
 /** Returns whether the browser sends a cookie with `cookiePath` to a path. */
-function isBelow(path: string, cookiePath: string): boolean {
+export function isBelow(path: string, cookiePath: string): boolean {
   return cookiePath === '/' || path === cookiePath || path.startsWith(`${cookiePath}/`)
 }
 
@@ -133,11 +116,6 @@ export const sessionRules: readonly Rule[] = [
   },
   { reads: ['session.cookie.domain', 'publicUrl'], find: findDomain },
   { reads: ['session.cookie.path', 'basePath'], find: findCookiePath },
-  {
-    reads: ['session.cookie.path', 'basePath'],
-    routeReads: ['path', 'access'],
-    find: findRoutesWithoutCookie,
-  },
   { reads: ['session.cookie.partitioned', 'session.cookie.sameSite', 'publicUrl'], find: findPartitioned },
   { reads: ['session.idleTimeout', 'session.lifetime'], find: findTimes },
   { reads: ['session.keys'], find: findKeys },

@@ -37,13 +37,20 @@ export function withPreset(provider: Written): Written {
     scopes: provider.scopes ?? preset?.scopes?.map((scope) => scope.replace('{client_id}', clientId)) ?? null,
     authorizationParameters: { ...preset?.authorizationParameters, ...provider.authorizationParameters },
     clientAuthentication:
-      provider.clientAuthentication === 'auto'
+      provider.clientAuthentication === 'auto' && !isWithoutSecret(provider, preset)
         ? (preset?.clientAuthentication ?? 'auto')
         : provider.clientAuthentication,
     responseMode: provider.responseMode ?? preset?.responseMode ?? 'query',
     logout: { ...provider.logout, url: provider.logout.url ?? logoutUrl ?? null },
     tolerate: [...new Set([...(preset?.tolerate ?? []), ...provider.tolerate])],
   }
+}
+
+/** Returns whether the operator gave a credential other than a client secret. Such a credential selects its method. */
+function isWithoutSecret(provider: Written, preset: Preset | null): boolean {
+  const { privateKey, clientAssertionFile, clientCertificate, clientSecret } = provider
+  if (clientAssertionFile !== null || (clientCertificate !== null && clientSecret === null)) return true
+  return privateKey !== null && preset?.clientSecretJwt === undefined
 }
 
 function definedOnly(endpoints: Partial<Written['endpoints']> = {}): Partial<Written['endpoints']> {

@@ -35,6 +35,11 @@ export interface Preset {
   readonly lostWhenPushed?: readonly string[]
   /** The claim in which the provider puts the user's groups or roles. */
   readonly groupClaim?: string
+  /**
+   * The client secret is a JWT for this audience, which the gateway signs with `privateKey` (ES256; `kid` is `keyId`,
+   * `iss` is `teamId`, `sub` is `clientId`), unless `clientSecret` is set.
+   */
+  readonly clientSecretJwt?: { readonly audience: string }
   /** The issuer of a provider that has only one. */
   readonly issuer?: string
   readonly endpoints?: Partial<Provider['endpoints']>
@@ -251,6 +256,7 @@ export const presets: readonly Preset[] = [
     issuer: 'https://appleid.apple.com',
     scopes: ['openid', 'email'],
     clientAuthentication: 'client_secret_post',
+    clientSecretJwt: { audience: 'https://appleid.apple.com' },
     responseMode: 'form_post',
   },
   {

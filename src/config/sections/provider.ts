@@ -1,9 +1,9 @@
-import { issuer, origin, outgoingProxy, providerUrl } from '../value-types/address.ts'
+import { issuer, logoutUrl, origin, outgoingProxy, providerUrl } from '../value-types/address.ts'
 import { duration, orOff } from '../value-types/amount.ts'
 import { list, map, textual } from '../value-types/collection.ts'
 import { parameterName, scope } from '../value-types/http.ts'
 import { choice, flag, text } from '../value-types/scalar.ts'
-import { file, privateKey } from '../value-types/secret.ts'
+import { certificate, file, privateKey, privateKeys, rereadFile } from '../value-types/secret.ts'
 import { group, leaf, optional } from '../schema-nodes.ts'
 
 /** The names of the rows in `presets/table.ts`, which takes its types from this schema. */
@@ -70,19 +70,19 @@ const endpoints = group(
 )
 
 const logout = group('What a logout does at the provider.', {
-  url: leaf(text(), {
+  url: leaf(logoutUrl, {
     default: null,
     defaultText: "the provider's `end_session_endpoint`",
     description:
       'The URL to which a logout sends the browser, in place of the `end_session_endpoint`: a template with ' +
-      '`{client_id}`, `{post_logout_redirect_uri}`, `{id_token_hint}` and `{state}`. A parameter whose value is ' +
-      'missing is left out.',
+      '`{client_id}`, `{post_logout_redirect_uri}`, `{id_token_hint}` and `{state}` in its query. A parameter whose ' +
+      'value is missing is left out. `{end_session_endpoint}` at the start is the address of that endpoint.',
   }),
   revoke: leaf(choice(['true', 'false', 'local-too']), {
     default: 'true',
     description:
-      'Whether the gateway revokes the refresh token: `true` at `logout`, `local-too` also at `logout/local`, `false` ' +
-      'never. At some providers, a revocation logs the user out on all devices.',
+      'When the gateway revokes refresh tokens: `true` at `logout`, `local-too` also at `logout/local`, `false` never. ' +
+      'At some providers, a revocation logs the user out on all devices.',
   }),
 })
 
@@ -157,30 +157,35 @@ export const provider = group('The OpenID provider that users log in at, and how
       '`clientAssertionFile` is set, otherwise `client_secret_post` if the provider supports it, otherwise ' +
       '`client_secret_basic`. `none` makes the gateway a public client.',
   }),
-  privateKey: leaf(privateKey, {
+  privateKey: leaf(privateKey('sign'), {
     default: null,
     secret: 'whole',
-    description: 'The private key for `private_key_jwt`: PEM without a passphrase, or a JWK.',
+    description:
+      'The private key for `private_key_jwt` and `requestObjects`: PEM without a passphrase, or a JWK. The `kid` and ' +
+      '`alg` of a JWK apply.',
   }),
   keyId: leaf(text(), {
     default: null,
-    description: 'The `kid` of `privateKey`, if the provider expects one. By default that of a JWK.',
+    defaultText: 'the `kid` of a JWK',
+    description: 'The `kid` of `privateKey` in client assertions and request objects, if the provider expects one.',
   }),
-  certificate: leaf(text(), {
+  certificate: leaf(certificate, {
     default: null,
     description:
-      'The certificate of `privateKey` as PEM. Client assertions then name it in `x5t` and `x5t#S256`, as Microsoft ' +
-      'Entra ID requires.',
+      'The certificate of `privateKey` as PEM. Client assertions then have `x5t`, `x5t#S256` and `typ: JWT`, as ' +
+      'Microsoft Entra ID requires.',
   }),
   teamId: leaf(text(), {
     default: null,
-    description: 'The team ID of an Apple developer account, for `preset: apple`.',
+    description:
+      'The team ID of an Apple developer account, for `preset: apple`. With `privateKey` and `keyId`, the gateway makes ' +
+      'its own client secrets.',
   }),
-  clientAssertionFile: leaf(text(), {
+  clientAssertionFile: leaf(rereadFile, {
     default: null,
     description:
-      'A file with a JWT that authenticates the gateway, such as a projected token of Kubernetes or a JWT-SVID of ' +
-      'SPIFFE. The gateway reads it for each call.',
+      'A file with a JWT that authenticates the gateway, such as a projected service account token of Kubernetes or a ' +
+      'JWT-SVID of SPIFFE. The gateway reads it for each call, so the token may rotate without a reload.',
   }),
   clientCertificate: optional(clientCertificate),
   dpop: leaf(choice(['off', 'on']), {
@@ -193,17 +198,20 @@ export const provider = group('The OpenID provider that users log in at, and how
     default: 'off',
     description: '`signed` sends the authorization request as a JWT that `privateKey` signs (RFC 9101).',
   }),
-  idTokenKeys: leaf(list(privateKey), {
+  idTokenKeys: leaf(privateKeys('decrypt'), {
     default: [],
     secret: 'whole',
-    description: 'Private keys that decrypt ID tokens and userinfo responses: PEM without a passphrase, or JWKs.',
+    description:
+      'Private keys that decrypt ID tokens, userinfo responses and logout tokens: PEM without a passphrase, or JWKs. ' +
+      'The tokens must be signed inside.',
   }),
   responseMode: leaf(choice(['query', 'form_post', 'query.jwt', 'form_post.jwt']), {
     default: null,
     defaultText: '`query`',
     description:
-      'How the provider sends the authorization response to the callback; with `.jwt` as a signed JWT (JARM). ' +
-      '`form_post` requires an https `publicUrl`, because its login cookie is `SameSite=None`.',
+      'How the provider sends the authorization response to the callback. With `.jwt`, the response is a signed JWT ' +
+      '(JARM), and the gateway rejects a code that is not in one. `form_post` and `form_post.jwt` require an https ' +
+      '`publicUrl`, because the login cookie is then `SameSite=None`.',
   }),
   logout,
   tolerate: leaf(list(choice(['missing-nonce', 'no-pkce', 'scope-list', 'no-azp', 'basic-unencoded'])), {
@@ -233,7 +241,9 @@ export const provider = group('The OpenID provider that users log in at, and how
   }),
   loginParameters: leaf(list(parameterName), {
     default: ['ui_locales', 'kc_idp_hint', 'organization'],
-    description: 'The query parameters of the login endpoint that the gateway passes on to the provider.',
+    description:
+      'The query parameters of the login endpoint that the gateway passes on to the provider. Any link can set them; ' +
+      '`authorizationParameters` take precedence.',
   }),
   pushedAuthorization: leaf(choice(['auto', 'on', 'off']), {
     default: 'auto',

@@ -199,6 +199,31 @@ export const providerUrl: ValueType<string> = {
   format: (value) => value,
 }
 
+/** Stands for the address of the provider's end session endpoint, at the start of a logout URL. */
+export const END_SESSION_ENDPOINT = '{end_session_endpoint}'
+
+const LOGOUT_URL =
+  /^(?:https?:\/\/[^?#@\\\s{}]+|\{end_session_endpoint\})(?:\?(?:[^#\\\s{}]|\{(?:client_id|post_logout_redirect_uri|id_token_hint|state)\})*)?$/
+
+/** The URL of a logout at the provider: a template with placeholders in the query. */
+export const logoutUrl: ValueType<string> = {
+  name: 'URL with placeholders',
+  json: { type: 'string', pattern: LOGOUT_URL.source },
+  parse(written, { refuse }) {
+    if (typeof written === 'string' && LOGOUT_URL.test(written)) {
+      const base = written.replace(/\?.*$/, '')
+      if (base === END_SESSION_ENDPOINT || URL.canParse(base)) return written
+    }
+    return refuse(
+      'must be a URL such as https://login.example.com/logout?client_id={client_id}&returnTo={post_logout_redirect_uri}' +
+        `, not ${quote(written)}`,
+      'only {client_id}, {post_logout_redirect_uri}, {id_token_hint} and {state} in the query, and ' +
+        '{end_session_endpoint} at the start, are filled in',
+    )
+  },
+  format: (value) => value,
+}
+
 /** Returns whether a text is a URL whose credentials can be decoded. */
 function isProxyUrl(text: string): boolean {
   try {

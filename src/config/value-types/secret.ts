@@ -1,6 +1,8 @@
 import { createPrivateKey, X509Certificate } from 'node:crypto'
 import { createSecureContext } from 'node:tls'
+import { type KeyUse, type PrivateKey, readPrivateKey } from '../private-key.ts'
 import { type ConfigFile, quote, type ValueType } from '../value-type.ts'
+import { list } from './collection.ts'
 
 /**
  * A 32-byte key in base64 or base64url.
@@ -21,23 +23,55 @@ export const sessionKey: ValueType<Buffer> = {
   format: (value) => value.toString('base64'),
 }
 
-/**
- * A private key in PEM without a passphrase.
- * @see https://www.rfc-editor.org/rfc/rfc7468#section-10
- */
-export const privateKey: ValueType<string> = {
+const KEYS: Readonly<Record<KeyUse, string>> = {
+  sign: 'RSA of at least 2048 bits, EC (P-256, P-384, P-521) or Ed25519',
+  decrypt: 'RSA of at least 2048 bits, EC (P-256, P-384, P-521) or X25519',
+}
+
+/** A private key as text: PEM without a passphrase, or a JWK. Its `alg` must fit the use. */
+export function privateKey(use: KeyUse): ValueType<string> {
+  return {
+    name: 'PEM or JWK',
+    json: { type: 'string', minLength: 1 },
+    parse(written, { refuse }) {
+      const found = privateKeyIn(written, use)
+      if (found === null) {
+        return refuse(
+          'must be a private key in PEM without a passphrase, or the JSON of a private JWK',
+          'use ${file:/run/secrets/key.pem}',
+        )
+      }
+      return found.algorithms.length > 0
+        ? String(written)
+        : refuse(`has a key that cannot ${use}, or a JWK whose alg does not fit`, `use a key of ${KEYS[use]}`)
+    },
+    format: (value) => value,
+  }
+}
+
+function privateKeyIn(written: unknown, use: KeyUse): PrivateKey | null {
+  try {
+    return typeof written === 'string' ? readPrivateKey(written, use) : null
+  } catch {
+    // The message of `parse` is more useful to an operator than the library's.
+    return null
+  }
+}
+
+/** A list of private keys. An environment variable holds one key, because PEM has line breaks and a JWK has commas. */
+export function privateKeys(use: KeyUse): ValueType<string[]> {
+  const { shape: _shape, ...type } = list(privateKey(use), { single: true })
+  return type
+}
+
+/** A certificate as PEM text. */
+export const certificate: ValueType<string> = {
   name: 'PEM',
   json: { type: 'string', minLength: 1 },
   parse(written, { refuse }) {
-    try {
-      if (typeof written === 'string') {
-        createPrivateKey(written)
-        return written
-      }
-    } catch {
-      // The message below is more useful to an operator than the library's.
-    }
-    return refuse('must be a private key in PEM without a passphrase', 'use ${file:/run/secrets/key.pem}')
+    return typeof written === 'string' && contains('certificate', Buffer.from(written))
+      ? written
+      : refuse('must be a certificate in PEM', 'use ${file:/run/secrets/certificate.pem}')
   },
   format: (value) => value,
 }
@@ -78,4 +112,19 @@ export function file(what: 'certificate' | 'private key'): ValueType<ConfigFile>
     },
     format: (value) => value.path,
   }
+}
+
+/** The path of a file that the gateway reads whenever it needs the content. A missing file is a warning. */
+export const rereadFile: ValueType<string> = {
+  name: 'file',
+  json: { type: 'string', minLength: 1 },
+  parse(written, { refuse, warn, locate }) {
+    if (typeof written !== 'string' || written === '') {
+      return refuse(`must be the path of a file, not ${quote(written)}`)
+    }
+    const { path, problem } = locate(written)
+    if (problem !== null) warn(`cannot be read: ${problem}`, `${path} must exist when the gateway needs it`)
+    return path
+  },
+  format: (value) => value,
 }

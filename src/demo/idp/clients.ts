@@ -6,6 +6,7 @@ import { EXCHANGE_GRANTS } from './exchange-grants.ts'
 export type ClientAuthentication =
   | 'client_secret_basic'
   | 'client_secret_post'
+  | 'client_secret_jwt'
   | 'private_key_jwt'
   | 'tls_client_auth'
   | 'self_signed_tls_client_auth'
@@ -31,6 +32,8 @@ export interface IdpClient {
   readonly certificateBoundTokens?: boolean
   /** Whether the provider refuses a token request without a DPoP proof. */
   readonly dpopBound?: boolean
+  /** Further registered metadata, such as `id_token_encrypted_response_alg`. */
+  readonly metadata?: Readonly<Record<string, unknown>>
 }
 
 function defaultAuthentication(client: IdpClient): ClientAuthentication {
@@ -73,5 +76,6 @@ export function clientMetadata(client: IdpClient): AdapterPayload {
     ...(client.certificateName === undefined ? {} : { tls_client_auth_san_dns: client.certificateName }),
     ...(client.certificateBoundTokens === true ? { tls_client_certificate_bound_access_tokens: true } : {}),
     ...(client.frontchannelLogoutUri === undefined ? {} : { frontchannel_logout_uri: client.frontchannelLogoutUri }),
+    ...client.metadata,
   }
 }

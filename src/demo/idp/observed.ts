@@ -14,6 +14,8 @@ export interface Observed {
   readonly refusedGrants: Record<string, number>
   /** The parameters of the latest authorization request, including pushed ones. */
   lastAuthorizationRequest: Record<string, string> | null
+  /** The parameters of the latest token request, which may contain a client assertion. */
+  lastTokenRequest: Record<string, string> | null
   readonly secretsIssued: string[]
   /** Internal errors of the provider: any entry is a bug of the demo. */
   readonly serverErrors: Error[]
@@ -43,6 +45,7 @@ export function createObserved(): Observed {
     grants: { authorization_code: 0, refresh_token: 0 },
     refusedGrants: { authorization_code: 0, refresh_token: 0 },
     lastAuthorizationRequest: null,
+    lastTokenRequest: null,
     secretsIssued: [],
     serverErrors: [],
   }
@@ -63,12 +66,18 @@ export function observe(provider: Provider, observed: Observed): void {
       if (typeof secret === 'string') observed.secretsIssued.push(secret)
     }
   }
+  const recordRequest = ({ oidc }: KoaContextWithOIDC): void => {
+    const entries = Object.entries(oidc.body ?? {}).map(([name, value]) => [name, String(value)] as const)
+    observed.lastTokenRequest = Object.fromEntries(entries)
+  }
   provider.on('grant.success', (ctx) => {
+    recordRequest(ctx)
     // The exchange grants refuse without throwing.
     count(ctx.status === 200 ? observed.grants : observed.refusedGrants, ctx)
     if (typeof ctx.body === 'object' && ctx.body !== null) recordSecrets({ ...ctx.body })
   })
   provider.on('grant.error', (ctx) => {
+    recordRequest(ctx)
     count(observed.refusedGrants, ctx)
   })
   provider.on('authorization.success', (_ctx, response) => {

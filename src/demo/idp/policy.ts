@@ -62,8 +62,8 @@ type Parameters = Record<string, unknown>
 function parametersAsSent(ctx: KoaContextWithOIDC): Parameters {
   const { route, body, entities } = ctx.oidc
   if (route !== 'authorization') return { ...body }
-  const pushed = entities.PushedAuthorizationRequest
-  return { ...ctx.query, ...(pushed === undefined ? {} : decodeJwt(pushed.request)) }
+  const requestObject = entities.PushedAuthorizationRequest?.request ?? ctx.query['request']
+  return { ...ctx.query, ...(typeof requestObject === 'string' ? decodeJwt(requestObject) : {}) }
 }
 
 function toTexts(params: Parameters): Record<string, string> {

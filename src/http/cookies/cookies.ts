@@ -13,6 +13,8 @@ import { createCookieSeal } from './seal.ts'
 export const LOGIN_SECONDS = 600
 
 const TRIES_SECONDS = 60
+/** How long the next login after a logout asks for the account. */
+const SIGNED_OUT_SECONDS = 86_400
 /** How long the cookie outlives its session, so that an open page gets `session_expired` and not `login_required`. */
 const COOKIE_GRACE_SECONDS = 3600
 const MAX_CACHED_TICKETS = 20_000
@@ -49,6 +51,10 @@ export interface Cookies {
   setLogins(count: number, target: string): string
   /** Clears the counter. Returns `null` if the browser has none. */
   clearTries(header: string | undefined): string | null
+  /** Returns whether a logout set a cookie because the browser may still have a session at the provider. */
+  wasSignedOut(header: string | undefined): boolean
+  setSignedOut(): string
+  clearSignedOut(): string
 }
 
 interface Binding {
@@ -59,7 +65,8 @@ interface Binding {
 export async function createCookies(app: FastifyInstance, config: Config): Promise<Cookies> {
   const { session, publicUrl } = config
   const secure = isSecure(publicUrl)
-  const { session: name, logins: loginNames, tries: triesName, cleared: clearedName, all } = cookieNames(config)
+  const names = cookieNames(config)
+  const { session: name, logins: loginNames, tries: triesName, cleared: clearedName, all } = names
   const cookieSeconds = Math.ceil(session.lifetime / 1000) + COOKIE_GRACE_SECONDS
   const sealing = await createCookieSeal(app, session.keys, { ticket: cookieSeconds, login: LOGIN_SECONDS })
   const opened = new LRUCache<string, Ticket>({ max: MAX_CACHED_TICKETS })
@@ -158,6 +165,11 @@ export async function createCookies(app: FastifyInstance, config: Config): Promi
       cookieValues(header, triesName).length === 0
         ? null
         : `${triesName}=; ${always}; SameSite=${loginSameSite}; Max-Age=0`,
+    wasSignedOut: (header) => cookieValues(header, names.signedOut).length > 0,
+    setSignedOut: () =>
+      `${names.signedOut}=1; ${always}${domain}; SameSite=${partitioned ? 'None' : 'Lax'}; Max-Age=${SIGNED_OUT_SECONDS}`,
+    clearSignedOut: () =>
+      `${names.signedOut}=; ${always}${domain}; SameSite=${partitioned ? 'None' : 'Lax'}; Max-Age=0`,
   }
 }
 

@@ -37,6 +37,10 @@ export interface LoginState {
   readonly afterRefusal?: true
   /** Whether an ordinary login, not a silent one, asks the provider for `prompt=none`. */
   readonly promptNone?: true
+  /** Whether the login asks the user to choose an account. */
+  readonly chooseAccount?: true
+  /** The `loginParameters` in the login's query. */
+  readonly parameters?: Readonly<Record<string, string>>
   readonly acrValues: readonly string[] | null
   /** In seconds. */
   readonly maxAge: number | null

@@ -10,6 +10,7 @@ export interface CookieNames {
   readonly logins: readonly string[]
   readonly tries: string
   readonly cleared: string
+  readonly signedOut: string
   readonly all: ReadonlySet<string>
 }
 
@@ -21,11 +22,11 @@ export interface CookieNames {
 export function cookieNames({ session: { cookie }, publicUrl }: Pick<Config, 'session' | 'publicUrl'>): CookieNames {
   const session = prefixed(cookie, isSecure(publicUrl))
   const logins = Array.from({ length: LOGIN_SLOTS }, (_, slot) => `${session}-login-${slot}`)
-  const [tries, cleared] = [`${session}-tries`, `${session}-cleared`]
-  const own = [session, tries, cleared, ...logins]
+  const [tries, cleared, signedOut] = [`${session}-tries`, `${session}-cleared`, `${session}-signed-out`]
+  const own = [session, tries, cleared, signedOut, ...logins]
   const bare = own.map((name) => name.replace(PREFIX, ''))
   const all = new Set(['', '__Host-', '__Secure-'].flatMap((prefix) => bare.map((name) => prefix + name)))
-  return { session, logins, tries, cleared, all }
+  return { session, logins, tries, cleared, signedOut, all }
 }
 
 /** Returns whether all public URLs use TLS, so that the cookies can be `Secure`. */

@@ -8,7 +8,7 @@ import { callbackPath, type Services } from './endpoint.ts'
 
 interface LoginParameters extends Pick<
   LoginRequest,
-  'prompt' | 'loginHint' | 'acrValues' | 'maxAge' | 'scope' | 'claims'
+  'prompt' | 'chooseAccount' | 'loginHint' | 'acrValues' | 'maxAge' | 'scope' | 'claims' | 'parameters'
 > {
   readonly provider: Provider
   readonly target: string
@@ -41,11 +41,13 @@ export async function beginLogin(
     tries = 0,
     afterRefusal = false,
     prompt,
+    chooseAccount = false,
     loginHint,
     acrValues,
     maxAge,
     scope,
     claims,
+    parameters: passedOn = {},
   } = parameters
   const { binding, setCookie } = cookies.bind(facts.headers.cookie)
   const id = newStateId()
@@ -64,6 +66,8 @@ export async function beginLogin(
     tries,
     ...(afterRefusal ? { afterRefusal } : {}),
     ...(!silent && prompt?.split(' ').includes('none') === true ? { promptNone: true } : {}),
+    ...(chooseAccount ? { chooseAccount } : {}),
+    ...(Object.keys(passedOn).length > 0 ? { parameters: passedOn } : {}),
     before: before === null ? null : { id: before.id, endsAt: before.endsAt, user: userMark(before) },
     particular: !silent && [prompt, acrValues, maxAge, scope, claims].some((wanted) => wanted !== undefined),
     acrValues: acrs,
@@ -82,9 +86,11 @@ export async function beginLogin(
     acrValues,
     maxAge,
     prompt,
+    chooseAccount,
     loginHint,
     scope,
     claims,
+    parameters: passedOn,
     // A login that only checks the session at the provider must not get a new refresh token each time.
     inFrame: silent,
     identityOnly: keep && before !== null && before.tokens.refreshToken !== null,

@@ -1,8 +1,9 @@
 import type { FastifyReply, FastifyRequest } from 'fastify'
 import { Fault, causes } from '../../errors.ts'
 import {
-  readAuthorizationResponse,
+  readResponse,
   refusedLogin,
+  stateIn,
   type AuthorizationError,
   type CodeOrError,
 } from '../../oidc/authorization-response.ts'
@@ -124,7 +125,7 @@ function reportOriginOf({ config }: Services, { target, origin }: LoginState): s
 
 /** Returns the `state` of a callback, or `null` if this gateway has not sealed it. */
 function stateOf({ loginStates }: Services, request: FastifyRequest): LoginState | null {
-  return loginStates.open(parametersOf(request).get('state') ?? '')
+  return loginStates.open(stateIn(parametersOf(request)))
 }
 
 async function completeLogin(
@@ -135,18 +136,19 @@ async function completeLogin(
 ): Promise<LoginEnd> {
   const context = contextOf(request)
   const parameters = parametersOf(request)
-  const answer = readAuthorizationResponse(parameters)
+  const answer = await readResponse(provider, parameters)
   if (answer.type === 'malformed') {
     if (state.silent) return failed('error', answer.problem)
     throw new Fault('login_failed', { cause: new Error(answer.problem) })
   }
+  if (answer.type === 'expired') return failed('error', 'the signed response has expired')
   const { cookies } = services
   const binding = cookies.bindings(request.headers.cookie).find(({ secret }) => fingerprint(secret) === state.browser)
   if (binding === undefined) return failed('error', 'this browser has no cookie for the state')
   const problem = await whyStale(services, request, context, state)
   if (problem !== null) return failed('error', problem)
 
-  const sealed = parameters.get('state') ?? ''
+  const sealed = stateIn(parameters)
   const result = await redeem(services, request, { provider, answer, sealed, state, secret: binding.secret })
   if (result.type !== 'redeemed') return result
   // A silent login must not change the user, because the surrounding page shows the data of the previous one.

@@ -11,7 +11,7 @@ import { autoScript, clientScript, clientTypes } from './browser-scripts.ts'
 import { callback } from './callback.ts'
 import { callbackPath, type Endpoint, type Services } from './endpoint.ts'
 import { login } from './login.ts'
-import { logout, logoutCallback, logoutLocal } from './logout.ts'
+import { LOGOUT_FORM_PATH, logout, logoutCallback, logoutForm, logoutLocal } from './logout.ts'
 import { silent } from './silent-login.ts'
 import { backchannelLogout, frontchannelLogout } from './single-logout.ts'
 import { refreshSession, session, userinfo } from './session.ts'
@@ -32,6 +32,7 @@ const table: readonly Entry[] = [
   { path: 'logout', methods: ['GET', 'POST'], endpoint: logout, limit: 'session', effect: true },
   { path: 'sign_out', methods: ['GET', 'POST'], endpoint: logout, limit: 'session', effect: true },
   { path: 'logout/callback', methods: ['GET'], endpoint: logoutCallback, limit: 'session', effect: false },
+  { path: LOGOUT_FORM_PATH, methods: ['GET'], endpoint: logoutForm, limit: 'session', effect: true },
   { path: 'logout/local', methods: ['POST'], endpoint: logoutLocal, limit: 'session', effect: true },
   { path: 'logout/frontchannel', methods: ['GET'], endpoint: frontchannelLogout, limit: 'session', effect: true },
   { path: 'logout/backchannel', methods: ['POST'], endpoint: backchannelLogout, limit: 'session', effect: true },

@@ -28,6 +28,9 @@ const PASSED_ON = ['prompt', 'login_hint', 'acr_values', 'max_age', 'scope', 'cl
 export const TRIES = 'tries'
 export const AFTER_REFUSAL = 'refused'
 
+/** Marks a login that asks the user to choose an account, because a logout has not ended the session at the provider. */
+export const CHOOSE_ACCOUNT = 'choose_account'
+
 /** Marks the second request of a login, whose return URL includes the fragment. */
 const FRAGMENT_KEPT = 'fragment'
 
@@ -50,13 +53,15 @@ export const login: Endpoint = (services) => async (request, reply) => {
       cause: new Error('a login with another provider was requested'),
       detail: OTHER_PROVIDER,
     })
+  const provider = services.providers.of({})
+  const { loginParameters } = provider.settings
   const { origin } = context.facts
   const target = loginTarget(services, parameters, origin)
   const inFrame = kind === 'frame' && config.session.cookie.partitioned
   if (kind !== 'navigation' && !inFrame) {
     const loginUrl = new URL(loginUrlFor(context.facts, 'script', basePath, undefined, loginHost))
     if (target !== null) loginUrl.searchParams.set('redirect', targetAtLogin(target, origin, loginHost ?? origin))
-    for (const name of PASSED_ON) {
+    for (const name of [...PASSED_ON, ...loginParameters]) {
       const value = parameters.get(name)
       if (value !== null) loginUrl.searchParams.set(name, value)
     }
@@ -78,8 +83,12 @@ export const login: Endpoint = (services) => async (request, reply) => {
   const rejectedTarget = target === null ? fingerprint(requestedTarget(parameters) ?? '/') : undefined
   const actualTarget = target ?? startPageOf(config)
   breakLoop(services, request, reply, rejectedTarget ?? actualTarget)
+  const { cookie } = request.headers
+  const prompt = parameters.get('prompt') ?? undefined
+  const wasSignedOut = services.cookies.wasSignedOut(cookie) || parameters.has(CHOOSE_ACCOUNT)
+  const chooseAccount = wasSignedOut && prompt === undefined
   const { url, setCookie } = await beginLogin(services, context, {
-    provider: services.providers.of({}),
+    provider,
     target: actualTarget,
     rejectedTarget,
     silent: false,
@@ -87,18 +96,36 @@ export const login: Endpoint = (services) => async (request, reply) => {
     before: await findSession(services, request).catch(() => null),
     tries: Math.min(wholeNumber(parameters.get(TRIES)) ?? 0, MAX_TRIES),
     afterRefusal: parameters.has(AFTER_REFUSAL),
-    prompt: parameters.get('prompt') ?? undefined,
+    prompt,
+    chooseAccount,
     loginHint: parameters.get('login_hint') ?? undefined,
     acrValues: parameters.get('acr_values') ?? undefined,
     maxAge: wholeNumber(parameters.get('max_age')),
     scope: parameters.get('scope') ?? undefined,
     claims: parameters.get('claims') ?? undefined,
+    parameters: passedOn(parameters, loginParameters),
   })
   reply.header('set-cookie', setCookie).header('cache-control', 'no-store')
+  // A login with `prompt=none` asks the user nothing, so the next one still has to.
+  if (services.cookies.wasSignedOut(cookie) && prompt?.split(' ').includes('none') !== true)
+    reply.header('set-cookie', services.cookies.clearSignedOut())
   context.verdict = 'login'
   const browser = request.headers['sec-fetch-mode'] !== undefined && !parameters.has(FRAGMENT_KEPT)
-  if (browser && !inFrame) return sendFragmentPage(services, request, reply, url, actualTarget, parameters)
+  if (browser && !inFrame) {
+    const repeated = new URLSearchParams(parameters)
+    if (chooseAccount) repeated.set(CHOOSE_ACCOUNT, '1')
+    return sendFragmentPage(services, request, reply, url, actualTarget, repeated)
+  }
   return reply.redirect(url.href, 302)
+}
+
+function passedOn(parameters: URLSearchParams, names: readonly string[]): Record<string, string> {
+  return Object.fromEntries(
+    names.flatMap((name) => {
+      const value = parameters.get(name)
+      return value === null || value === '' ? [] : [[name, value]]
+    }),
+  )
 }
 
 /** The parameters for the return URL: the gateway's own, and those of oauth2-proxy and OpenID Connect. */

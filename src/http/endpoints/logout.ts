@@ -1,15 +1,16 @@
 import type { FastifyReply, FastifyRequest } from 'fastify'
-import { causes } from '../../errors.ts'
+import { Fault, causes } from '../../errors.ts'
 import { isCrossOrigin } from '../../gate/csrf.ts'
 import { hostOf } from '../../gate/match.ts'
 import { returnTarget, startPageOf, targetAtLogin } from '../../gate/return-target.ts'
 import type { Facts } from '../../gate/verdict.ts'
-import { endSessionUrl, revokeRefreshToken } from '../../oidc/logout.ts'
+import { endSession, revokeRefreshToken, type EndSession } from '../../oidc/logout.ts'
 import type { Session } from '../../session/session.ts'
 import type { Ticket } from '../../session/ticket.ts'
 import { anySite, sendPage } from '../answers/pages.ts'
 import { kindOf } from '../answers/send.ts'
 import { contextOf } from '../context.ts'
+import { createSealedState, newStateId, type SealedState } from '../cookies/login-state.ts'
 import { findSession } from './current-session.ts'
 import { parametersOf, queryOf, type Endpoint, type Services } from './endpoint.ts'
 import { forgetTries } from './restart-login.ts'
@@ -37,21 +38,32 @@ export const logout: Endpoint = (services) => async (request, reply) => {
 
   const ended = await endSessions(services, request, reply, 'logout')
   for (const session of ended) void revokeRefreshToken(providers.of(session), session.tokens, services.log)
-  const url = endSessionUrl(providers.of(ended[0] ?? {}), {
-    // Sends no hint if two sessions have ended, because an attacker may have planted one of them. Without a hint, the
-    // provider asks the user.
-    idTokenHint: (ended.length === 1 ? ended[0]?.idToken : null) ?? null,
-    postLogoutRedirectUri: `${loginOrigin}${config.basePath}/logout/callback`,
-    state: logoutStates.seal({
-      target: target === null ? null : targetAtLogin(target, facts.origin, loginOrigin),
-      origin: facts.origin,
-    }),
+  const state = logoutStates.seal({
+    target: target === null ? null : targetAtLogin(target, facts.origin, loginOrigin),
+    origin: facts.origin,
   })
+  const provider = providers.of(ended[0] ?? {})
+  const postLogoutRedirectUri = `${loginOrigin}${config.basePath}/logout/callback`
+  const withHint = (idTokenHint: string | null): EndSession | null =>
+    endSession(provider, { idTokenHint, postLogoutRedirectUri, state })
+  // Sends no hint if two sessions have ended, because an attacker may have planted one of them. Without a hint, the
+  // provider asks the user.
+  const atProvider = withHint((ended.length === 1 ? ended[0]?.idToken : null) ?? null)
   context.verdict = 'logout'
-  reply.header('cache-control', 'no-store')
-  if (scripted) return reply.send({ logout_url: url?.href ?? null })
-  if (url !== null) return reply.redirect(url.href, kind === 'form' ? 303 : 302)
-  return target === null ? sendSignedOut(services, request, reply) : reply.redirect(target, kind === 'form' ? 303 : 302)
+  // The callback of the logout clears this cookie. Without the callback, the browser may still have its session at the
+  // provider.
+  reply.header('cache-control', 'no-store').header('set-cookie', services.cookies.setSignedOut())
+  if (atProvider?.method === 'POST') {
+    if (!scripted) return sendLogoutForm(services, request, reply, atProvider)
+    const logoutUrl = await keepLogoutForm(services, request, reply, atProvider).catch((error: unknown) => {
+      request.log.warn({ event: 'logout_form_not_kept', id: request.id, cause: causes(error) }, 'no ID token is sent')
+      return withHint(null)?.url ?? null
+    })
+    return reply.send({ logout_url: logoutUrl })
+  }
+  if (scripted) return reply.send({ logout_url: atProvider?.url ?? null })
+  if (atProvider === null && target === null) return sendSignedOut(services, request, reply)
+  return reply.redirect(atProvider?.url ?? target ?? '/', kind === 'form' ? 303 : 302)
 }
 
 function requestedTarget(request: FastifyRequest): string | null {
@@ -64,9 +76,12 @@ function requestedTarget(request: FastifyRequest): string | null {
  * browser with a session gets the start page instead of the signed-out page.
  */
 export const logoutCallback: Endpoint = (services) => async (request, reply) => {
-  const { config, logoutStates, origins } = services
+  const { config, cookies, logoutStates, origins, providers } = services
   const sealed = queryOf(request).get('state')
   const state = sealed === null ? null : logoutStates.open(sealed)
+  const isStateless = providers.all.some(({ settings }) => settings.logout.url?.includes('{state}') === false)
+  if ((state !== null || isStateless) && cookies.wasSignedOut(request.headers.cookie))
+    reply.header('set-cookie', cookies.clearSignedOut())
   contextOf(request).verdict = 'logout'
   if (state !== null && state.target === null && state.origin !== contextOf(request).facts.origin) {
     // The page of that origin notifies the tabs of that origin.
@@ -80,14 +95,95 @@ export const logoutCallback: Endpoint = (services) => async (request, reply) => 
     : reply.header('cache-control', 'no-store').redirect(target, 302)
 }
 
+type LogoutForm = Extract<EndSession, { method: 'POST' }>
+
+/** How long a script's page may take to open the logout form. */
+const FORM_LIFE_MS = 60_000
+
+export const LOGOUT_FORM_PATH = 'logout/form'
+
 /**
- * `POST logout/local`: ends the session only at the gateway. It does not revoke the refresh token, because a revocation
- * may end the grant and with it the user's sessions on other devices.
+ * Keeps a logout form in the store and returns its URL. Only this browser's login cookie can open the form, because the
+ * form has the ID token.
+ */
+async function keepLogoutForm(
+  { store, cookies, config }: Services,
+  request: FastifyRequest,
+  reply: FastifyReply,
+  form: LogoutForm,
+): Promise<string> {
+  const { facts } = contextOf(request)
+  const { binding, setCookie } = cookies.bind(facts.headers.cookie)
+  const id = newStateId()
+  await store.setNote(logoutFormName(id), sealOf(binding, id).seal(form), FORM_LIFE_MS)
+  reply.header('set-cookie', setCookie)
+  return `${facts.origin}${config.basePath}/${LOGOUT_FORM_PATH}?id=${id}`
+}
+
+function logoutFormName(id: string): string {
+  return JSON.stringify(['logout form', id])
+}
+
+function sealOf(binding: string, id: string): SealedState<LogoutForm> {
+  return createSealedState<LogoutForm>([Buffer.from(binding, 'base64url')], logoutFormName(id))
+}
+
+/** `GET logout/form`: sends the form of a script's logout, once. */
+export const logoutForm: Endpoint = (services) => async (request, reply) => {
+  const { store, cookies } = services
+  const id = queryOf(request).get('id') ?? ''
+  const name = logoutFormName(id)
+  const sealed = await store.getNote(name)
+  const form = cookies
+    .bindings(request.headers.cookie)
+    .map(({ secret }) => (sealed === null ? null : sealOf(secret, id).open(sealed)))
+    .find((opened) => opened !== null)
+  // Claims the form only for the browser that can open it.
+  if (form === undefined || form === null || !(await store.claimOnce(name, FORM_LIFE_MS)))
+    throw new Fault('logout_refused', {
+      cause: new Error('the logout form is used, older than a minute, or of another browser'),
+      detail: 'This address works once, for a minute, in the browser that signed out. You are signed out here.',
+    })
+  contextOf(request).verdict = 'logout'
+  return sendLogoutForm(services, request, reply, form)
+}
+
+/** Sends a page that posts the logout to the provider. */
+function sendLogoutForm(
+  { config }: Services,
+  request: FastifyRequest,
+  reply: FastifyReply,
+  { url, fields }: LogoutForm,
+): FastifyReply {
+  const { origin } = contextOf(request).facts
+  return sendPage(
+    request,
+    reply,
+    {
+      name: 'signing_out',
+      title: 'Signing out',
+      detail: 'You are being signed out at the sign-in service, too.',
+      actions: [{ label: 'Continue', post: url, fields }],
+      script: 'document.forms[0].submit()',
+      // `form-action` applies to the provider and to the redirects of the provider.
+      formTargets: [new URL(url).origin, ...anySite(origin)],
+    },
+    config.pages,
+  )
+}
+
+/**
+ * `POST logout/local`: ends the session only at the gateway. It revokes the refresh token only with
+ * `revoke: local-too`, because a revocation may end the grant and with it the user's sessions on other devices.
  * @see https://www.rfc-editor.org/rfc/rfc7009#section-2.1
  */
 export const logoutLocal: Endpoint = (services) => async (request, reply) => {
-  if (isFromAnotherSite(request, () => false)) return services.answers.deny(request, reply, CROSS_ORIGIN_LOGOUT)
-  await endSessions(services, request, reply, 'local_logout')
+  const { answers, log, providers } = services
+  if (isFromAnotherSite(request, () => false)) return answers.deny(request, reply, CROSS_ORIGIN_LOGOUT)
+  for (const session of await endSessions(services, request, reply, 'local_logout')) {
+    const provider = providers.of(session)
+    if (provider.settings.logout.revoke === 'local-too') void revokeRefreshToken(provider, session.tokens, log)
+  }
   contextOf(request).verdict = 'logout'
   return reply.header('cache-control', 'no-store').code(204).send()
 }

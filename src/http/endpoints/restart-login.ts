@@ -8,7 +8,7 @@ import { kindOf } from '../answers/send.ts'
 import type { LoginState } from '../cookies/login-state.ts'
 import { findSession } from './current-session.ts'
 import type { Services } from './endpoint.ts'
-import { AFTER_REFUSAL, MAX_TRIES, TRIES } from './login.ts'
+import { AFTER_REFUSAL, CHOOSE_ACCOUNT, MAX_TRIES, TRIES } from './login.ts'
 
 /**
  * Answers a callback that cannot finish its login, because the callback is late, repeated or from another browser.
@@ -90,5 +90,7 @@ export function loginUrlOf(services: Services, facts: Facts, state: LoginState |
   if (maxAge !== null) url.searchParams.set('max_age', String(maxAge))
   if (scope !== undefined) url.searchParams.set('scope', scope)
   if (claims !== undefined) url.searchParams.set('claims', claims)
+  if (state.chooseAccount === true) url.searchParams.set(CHOOSE_ACCOUNT, '1')
+  for (const [name, value] of Object.entries(state.parameters ?? {})) url.searchParams.set(name, value)
   return url
 }

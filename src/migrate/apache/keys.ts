@@ -13,7 +13,14 @@ import { always, becomes, combined, copied, noEquivalent, type Rule, type Rules,
 import { argumentsOf, duration, flagOf, literal, type Setting, textOf } from '../setting.ts'
 
 const PLAIN_KEYS = 'the keys come from the jwks_uri of the discovery document or from provider.endpoints.jwks'
-const ENCRYPTED_TOKENS = 'encrypted tokens are not supported: configure the provider to sign them only'
+const ENCRYPTED_TOKENS = "the algorithm is the provider's choice; the keys of OIDCPrivateKeyFiles decrypt the tokens"
+const CLIENT_AUTHENTICATIONS = [
+  'client_secret_basic',
+  'client_secret_post',
+  'client_secret_jwt',
+  'private_key_jwt',
+  'none',
+]
 const REGISTERED_CLIENT = 'register the client at the provider: set provider.clientId and its secret'
 const CACHE = 'sessions are in memory or in Redis (session.store); there is no cache to size'
 const BEARER_TOKENS =
@@ -72,16 +79,17 @@ export const modAuthOpenidc: Rules = {
     'the token request has no additional parameters: configure the provider not to need them',
   ),
   OIDCProviderTokenEndpointAuth: becomes('provider.clientAuthentication', (setting, migration) => {
-    const [method = ''] = textOf(setting).split(':')
-    if (['client_secret_basic', 'client_secret_post', 'private_key_jwt', 'none'].includes(method))
-      put(migration, 'provider.clientAuthentication', method, setting)
-    else
-      remark(
-        migration,
-        'gap',
-        setting,
-        'client_secret_basic, client_secret_post, private_key_jwt and none are supported: register one of them',
-      )
+    const [method = '', algorithm = ''] = textOf(setting).split(':')
+    if (!CLIENT_AUTHENTICATIONS.includes(method)) {
+      const instead = `${CLIENT_AUTHENTICATIONS.join(', ')} are supported: register one of them`
+      return remark(migration, 'gap', setting, instead)
+    }
+    put(migration, 'provider.clientAuthentication', method, setting)
+    // A key of another type than RSA has one algorithm.
+    if (method === 'private_key_jwt' && /^(?:PS|RS(?!256$))/.test(algorithm)) {
+      const what = `a PEM key does not name ${algorithm}: set provider.privateKey to the key as a JWK with this alg`
+      remark(migration, 'differs', setting, what)
+    }
   }),
   OIDCProviderAuthRequestMethod: becomes('provider.pushedAuthorization', (setting, migration) => {
     if (textOf(setting).toUpperCase() === 'PAR') put(migration, 'provider.pushedAuthorization', 'on', setting)
@@ -100,18 +108,42 @@ export const modAuthOpenidc: Rules = {
       remark(migration, 'differs', setting, 'programs are not run: set the secret in a variable, or as ${file:/path}')
   }),
   OIDCPrivateKeyFiles: becomes('provider.privateKey', (setting, migration) => {
-    const [file = ''] = argumentsOf(setting).map((arg) =>
-      arg
-        .replace(/^(sig:|enc:)/, '')
-        .replace(/^[^@]*@/, '')
-        .replace(/^[^#]*#/, ''),
-    )
-    put(migration, 'provider.privateKey', `\${file:${file}}`, setting)
-    if (argumentsOf(setting).length > 1) remark(migration, 'differs', setting, 'only the first key is used')
+    const files = keyFilesOf(setting)
+    const [signing, ...others] = files.filter(({ use }) => use !== 'enc')
+    if (signing !== undefined) {
+      put(migration, 'provider.privateKey', `\${file:${signing.file}}`, setting)
+      if (signing.id !== null) put(migration, 'provider.keyId', literal(signing.id), setting)
+    }
+    const decrypting = files.filter(({ use }) => use === 'enc' || (use === null && receivesEncrypted(migration)))
+    if (decrypting.length > 0)
+      put(
+        migration,
+        'provider.idTokenKeys',
+        decrypting.map(({ file }) => `\${file:${file}}`),
+        setting,
+      )
+    if (others.length > 0) remark(migration, 'differs', setting, 'only the first key signs client assertions')
   }),
-  OIDCPublicKeyFiles: noEquivalent(REGISTERED_CLIENT),
-  OIDCClientTokenEndpointCert: noEquivalent('mutual TLS with the provider is not supported: use private_key_jwt'),
-  OIDCClientTokenEndpointKey: noEquivalent('mutual TLS with the provider is not supported: use private_key_jwt'),
+  OIDCPublicKeyFiles: becomes(
+    'provider.certificate',
+    (setting, migration) => {
+      const certificate = keyFilesOf(setting).find(
+        ({ use, file }) => use !== 'enc' && /\.(?:crt|cer)$|cert/i.test(file),
+      )
+      const keys = migration.effective.get('OIDCPrivateKeyFiles')
+      const signs = keys !== undefined && keyFilesOf(keys).some(({ use }) => use !== 'enc')
+      if (certificate === undefined || !signs)
+        return remark(migration, 'gap', setting, 'register the public key instead')
+      put(migration, 'provider.certificate', `\${file:${certificate.file}}`, setting)
+    },
+    'if the file is a certificate: assertions then have its thumbprints, as before',
+  ),
+  OIDCClientTokenEndpointCert: becomes('provider.clientCertificate', (setting, migration) => {
+    putClientCertificate(migration, 'certFile', setting, 'OIDCClientTokenEndpointKey')
+  }),
+  OIDCClientTokenEndpointKey: becomes('provider.clientCertificate', (setting, migration) => {
+    putClientCertificate(migration, 'keyFile', setting, 'OIDCClientTokenEndpointCert')
+  }),
   OIDCClientTokenEndpointKeyPassword: noEquivalent('keys with a passphrase are not supported: protect the file'),
   OIDCScope: becomes('provider.scopes', (setting, migration) => {
     const scopes = argumentsOf(setting)
@@ -137,7 +169,12 @@ export const modAuthOpenidc: Rules = {
   OIDCPathAuthRequestParams: noEquivalent(
     'parameters are the same for every login; only require.acr and require.maxAge depend on the route',
   ),
-  OIDCRequestObject: noEquivalent('use provider.pushedAuthorization, which also hides the request from the browser'),
+  OIDCRequestObject: becomes('provider.requestObjects', (setting, migration) => {
+    const instead = 'use provider.pushedAuthorization, which also hides the request from the browser'
+    if (!hasSigningKey(migration)) return remark(migration, 'gap', setting, instead)
+    put(migration, 'provider.requestObjects', 'signed', setting)
+    remark(migration, 'differs', setting, 'all parameters are in the request object, which provider.privateKey signs')
+  }),
   OIDCResponseType: becomes('built in: code', (setting, migration) => {
     remark(
       migration,
@@ -180,7 +217,9 @@ export const modAuthOpenidc: Rules = {
   OIDCIDTokenAudValues: noEquivalent('the audience of an ID token must be this client'),
   OIDCIDTokenEncryptedResponseAlg: noEquivalent(ENCRYPTED_TOKENS),
   OIDCIDTokenEncryptedResponseEnc: noEquivalent(ENCRYPTED_TOKENS),
-  OIDCUserInfoSignedResponseAlg: noEquivalent(ENCRYPTED_TOKENS),
+  OIDCUserInfoSignedResponseAlg: noEquivalent(
+    'signatures are checked with the keys and the algorithm that the provider announces',
+  ),
   OIDCUserInfoEncryptedResponseAlg: noEquivalent(ENCRYPTED_TOKENS),
   OIDCUserInfoEncryptedResponseEnc: noEquivalent(ENCRYPTED_TOKENS),
   OIDCUserInfoTokenMethod: noEquivalent('the token is in the Authorization header', 'builtin'),
@@ -465,4 +504,33 @@ export function cookiePathOf(migration: Migration): string | null {
 
 function millisecondsOf(setting: Setting): number | null {
   return /^\d+$/.test(textOf(setting)) ? Number(textOf(setting)) * 1000 : null
+}
+
+interface KeyFile {
+  readonly use: 'sig' | 'enc' | null
+  readonly id: string | null
+  readonly file: string
+}
+
+/** Reads a list of key files, each `[sig:|enc:][<kid>#]<file>`. */
+function keyFilesOf(setting: Setting): KeyFile[] {
+  return argumentsOf(setting).map((argument) => {
+    const [, use, id, file = ''] = /^(?:(sig|enc):)?(?:[^@#]*@)?(?:([^#]*)#)?(.*)$/.exec(argument) ?? []
+    return { use: use === 'sig' || use === 'enc' ? use : null, id: id === undefined || id === '' ? null : id, file }
+  })
+}
+
+function hasSigningKey({ effective }: Migration): boolean {
+  const setting = effective.get('OIDCPrivateKeyFiles')
+  return setting !== undefined && keyFilesOf(setting).some(({ use }) => use !== 'enc')
+}
+
+function receivesEncrypted({ effective }: Migration): boolean {
+  return effective.has('OIDCIDTokenEncryptedResponseAlg') || effective.has('OIDCUserInfoEncryptedResponseAlg')
+}
+
+function putClientCertificate(migration: Migration, name: string, setting: Setting, other: string): void {
+  if (migration.effective.has(other))
+    put(migration, `provider.clientCertificate.${name}`, literal(textOf(setting)), setting)
+  else remark(migration, 'gap', setting, `a client certificate needs ${other} as well`)
 }

@@ -127,6 +127,9 @@ const insecureUpstream = becomes(
   'carried over for https upstreams, with a warning: set upstreamTls.caFile instead',
 )
 
+/** Where the workload identity webhook of Azure puts the token. */
+const AZURE_TOKEN_FILE = '/var/run/secrets/azure/tokens/azure-identity-token'
+
 export const oauth2Proxy: Rules = {
   provider: combined(
     'provider.preset',
@@ -214,7 +217,15 @@ export const oauth2Proxy: Rules = {
   azure_graph_group_field: noEquivalent(
     'the gateway does not query Microsoft Graph: let the provider put groups into the ID token',
   ),
-  entra_id_federated_token_auth: unavailable('use a client secret, or provider.privateKey with private_key_jwt', 'gap'),
+  entra_id_federated_token_auth: becomes(
+    'provider.clientAssertionFile',
+    (setting, migration) => {
+      if (flagOf(setting) === false) return remark(migration, 'builtin', setting, 'it is off, as by default')
+      const file = `\${AZURE_FEDERATED_TOKEN_FILE:-${AZURE_TOKEN_FILE}}`
+      put(migration, 'provider.clientAssertionFile', file, setting)
+    },
+    'the file with the federated token, which takes precedence over a client secret, as before',
+  ),
 
   email_domains: combined(
     'routes[].require.claims',

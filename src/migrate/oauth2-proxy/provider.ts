@@ -136,7 +136,8 @@ function putMissingClient(migration: Migration): void {
     put(migration, 'provider.clientId', 'change-me')
     remark(migration, 'todo', null, 'client_id is not given: set provider.clientId')
   }
-  if (has(migration, 'provider.clientSecret') || has(migration, 'provider.privateKey')) return
+  const credentials = ['clientSecret', 'privateKey', 'clientAssertionFile']
+  if (credentials.some((name) => has(migration, `provider.${name}`))) return
   putMissingClientSecret(migration)
 }
 
@@ -249,13 +250,17 @@ const ONE_HOST =
   'cookie_domains does not cover it, so a redirect after login stays on its origin: to serve several hosts under one ' +
   'domain, list them in publicUrl and set loginHost and session.cookie.domain'
 
+const EVERY_HOST =
+  'a login may lead to every host that a wildcard in publicUrl covers, as before: list only the hosts that this gateway ' +
+  'serves; * is exactly one label, so list the domain itself and deeper hosts too'
+
 /** Lets one login serve the hosts to which oauth2-proxy redirects after a login, as far as they get the cookie. */
 function migrateAllowedDomains(migration: Migration, allowed: Setting, login: URL, domain: string): void {
   const entries = listOf(allowed).map((entry) => {
     const [, wildcard, name = '', port] = /^(\*?\.)?([a-z0-9.-]+?)(?::(\d+|\*))?$/.exec(entry.toLowerCase()) ?? []
     const covered = name === domain || name.endsWith(`.${domain}`)
-    if (!covered || port === '*') return { entry, url: null }
-    const suffix = port === undefined ? '' : `:${port}`
+    if (!covered) return { entry, url: null }
+    const suffix = port === undefined || port === '*' ? '' : `:${port}`
     return { entry, url: `${login.protocol}//${wildcard === undefined ? '' : '*.'}${name}${suffix}` }
   })
   const others = entries.flatMap(({ url }) => (url === null || url === login.origin ? [] : [url]))
@@ -263,14 +268,10 @@ function migrateAllowedDomains(migration: Migration, allowed: Setting, login: UR
   if (others.length > 0) {
     put(migration, 'publicUrl', [login.origin, ...new Set(others)], allowed)
     put(migration, 'loginHost', login.origin, allowed)
-    if (others.some((url) => url.includes('*')))
-      remark(
-        migration,
-        'differs',
-        allowed,
-        '* is exactly one label: list the domain itself and deeper hosts in publicUrl',
-      )
+    if (others.some((url) => url.includes('*'))) remark(migration, 'security', allowed, EVERY_HOST)
   }
+  if (listOf(allowed).some((entry) => entry.endsWith(':*')))
+    remark(migration, 'differs', allowed, ':* allows every port: list each port of these hosts in publicUrl')
   if (left.length > 0)
     remark(migration, 'security', allowed, `${left.join(', ')} is left out: no redirect after login leads there`)
   else if (others.length === 0) remark(migration, 'builtin', allowed, 'it names no other host than redirect_url')

@@ -1,13 +1,5 @@
 import { enableForwardAuth } from '../forward-auth.ts'
-import {
-  markRouteSource,
-  put,
-  putMetadataUrl,
-  putSessionKey,
-  remark,
-  secretVariable,
-  secretVariableFor,
-} from '../migration.ts'
+import { markRouteSource, put, putMetadataUrl, putSessionKey, remark, secretVariableFor } from '../migration.ts'
 import { always, becomes, combined, copied, noEquivalent, type Rule, type Rules, unavailable } from '../rule.ts'
 import { duration, flagOf, goDuration, listenAddress, listOf, literal, textOf } from '../setting.ts'
 
@@ -25,10 +17,9 @@ const wellKnownUrl: Rule = becomes(
 const clientJwk: Rule = becomes(
   'provider.privateKey',
   (setting, migration) => {
-    const key = secretVariable(migration, 'OIDC_PRIVATE_KEY', `the key of ${setting.key} as PEM`)
-    put(migration, 'provider.privateKey', key, setting)
+    put(migration, 'provider.privateKey', secretVariableFor(migration, setting, 'OIDC_PRIVATE_KEY'), setting)
   },
-  'the same key as PEM instead of JWK; as before, it takes precedence over a client secret',
+  'the same JWK, with its kid; as before, it takes precedence over a client secret',
 )
 
 function parameter(name: string): Rule {

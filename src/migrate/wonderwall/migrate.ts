@@ -27,9 +27,9 @@ export function migrateWonderwall(settings: readonly Setting[]): Migration {
   applyRules(wonderwall, migration, (key) => unknownKey(PRODUCT, key))
 
   // These steps read settings that have a meaning only together.
-  const path = migrateIngress(migration)
+  migrateIngress(migration)
   migrateSso(migration)
-  migrateUpstream(migration, path)
+  migrateUpstream(migration)
   migrateAccess(migration)
   migrateSession(migration)
   migrateRedis(migration)
@@ -69,8 +69,7 @@ function putRequired(migration: Migration): void {
   if (!has(migration, 'session.keys')) putSessionKey(migration)
 }
 
-/** Migrates the public URLs. Returns the path that all of them have, or an empty string. */
-function migrateIngress(migration: Migration): string {
+function migrateIngress(migration: Migration): void {
   const setting = migration.effective.get('ingress')
   const urls =
     setting === undefined
@@ -80,25 +79,26 @@ function migrateIngress(migration: Migration): string {
           .map((item) => new URL(item))
   if (setting === undefined || urls.length === 0) {
     put(migration, 'publicUrl', 'https://change-me.invalid')
-    remark(migration, 'todo', setting ?? null, 'no ingress is given: set publicUrl to the origin that browsers see')
-    return ''
+    return remark(
+      migration,
+      'todo',
+      setting ?? null,
+      'no ingress is given: set publicUrl to the origin that browsers see',
+    )
   }
   const origins = [...new Set(urls.map(({ origin }) => origin))]
   put(migration, 'publicUrl', origins.length === 1 ? origins[0] : origins, setting)
   if (origins.length < listOf(setting).length) remark(migration, 'differs', setting, 'publicUrl lists each origin once')
   const paths = [...new Set(urls.map(({ pathname }) => pathname.replace(/\/$/, '')))]
   const [path = ''] = paths
-  if (paths.length > 1) {
+  if (paths.length > 1)
     remark(
       migration,
       'differs',
       setting,
       "the ingresses have several paths: the gateway's own URLs are under one basePath, /oauth2",
     )
-    return ''
-  }
-  if (path !== '') put(migration, 'basePath', literal(`${path}/oauth2`), setting)
-  return path
+  else if (path !== '') put(migration, 'basePath', literal(`${path}/oauth2`), setting)
 }
 
 function migrateSso(migration: Migration): void {
@@ -142,7 +142,7 @@ function commonDomain(origins: readonly string[]): string | null {
   return labels.length < 2 ? null : labels.toReversed().join('.')
 }
 
-function migrateUpstream(migration: Migration, parent: string): void {
+function migrateUpstream(migration: Migration): void {
   const [host, ip, port] = ['upstream-host', 'upstream-ip', 'upstream-port'].map((key) => migration.effective.get(key))
   const from = [host, ip, port].filter((setting) => setting !== undefined)
   const target =
@@ -153,7 +153,7 @@ function migrateUpstream(migration: Migration, parent: string): void {
         : textOf(host)
   markRouteSource(migration, ...from)
   migration.baseRoutes.push({
-    path: `${parent}/**`,
+    path: '/**',
     access: isLoginRequired(migration) ? 'required' : 'optional',
     upstream: `http://${literal(target)}`,
     from,

@@ -1,7 +1,12 @@
 import t from 'tap'
 import { store } from '../../../src/config/value-types/store.ts'
 
-const input = { refuse: () => undefined, read: () => 'no such file' }
+const input = {
+  refuse: () => undefined,
+  warn: () => {},
+  read: () => 'no such file',
+  locate: (path: string) => ({ path, problem: null }),
+}
 
 const table: [string, unknown][] = [
   ['redis://a', { kind: 'redis', url: 'redis://a' }],

@@ -16,6 +16,11 @@ const routed = (value: object): unknown => [{ path: '/a/b/**', ...value }]
 
 const { privateKey } = generateKeyPairSync('ec', { namedCurve: 'P-256' })
 const pem = privateKey.export({ type: 'pkcs8', format: 'pem' }).toString()
+const { kty, crv, x, y, d } = privateKey.export({ format: 'jwk' })
+const jwk = JSON.stringify({ kty, crv, x, y, d, kid: 'a' })
+const edwards = generateKeyPairSync('ed25519').privateKey.export({ type: 'pkcs8', format: 'pem' }).toString()
+const montgomery = generateKeyPairSync('x25519').privateKey.export({ type: 'pkcs8', format: 'pem' }).toString()
+const short = generateKeyPairSync('rsa', { modulusLength: 1024 }).privateKey.export({ type: 'pkcs8', format: 'pem' })
 const url = Buffer.alloc(32, 0xfb).toString('base64url')
 
 const taken: [string, [unknown, unknown][]][] = [
@@ -129,6 +134,17 @@ const taken: [string, [unknown, unknown][]][] = [
     [
       [pem, pem],
       [pem.trim(), pem.trim()],
+      [jwk, jwk],
+    ],
+  ],
+  [
+    'provider.idTokenKeys',
+    [
+      [
+        [pem, jwk],
+        [pem, jwk],
+      ],
+      [pem, [pem]],
     ],
   ],
   [
@@ -465,7 +481,19 @@ const bad: [string, RegExp, unknown[]][] = [
     ['login.example.com', 'https://a?b', 'https://a#b', 'https://u:p@a', 'https://a/.well-known/openid-configuration'],
   ],
   ['provider.clientId', /^must/, ['', 123, true, ['a']]],
-  ['provider.privateKey', /^must be a private key in PEM/, ['x', 5]],
+  ['provider.privateKey', /^must be a private key in PEM/, ['x', 5, '{', '{}', JSON.stringify({ kty, crv, x, y })]],
+  [
+    'provider.privateKey',
+    /^has a key that cannot sign/,
+    [short, montgomery, JSON.stringify({ kty, crv, x, y, d, alg: 'ES384' })],
+  ],
+  [
+    'provider.idTokenKeys',
+    /^has a key that cannot decrypt/,
+    [[edwards], [JSON.stringify({ kty, crv, x, y, d, alg: 'ES256' })]],
+  ],
+  ['provider.certificate', /^must be a certificate in PEM/, ['x', pem, 5]],
+  ['provider.clientAssertionFile', /^must be the path of a file/, [5, '', ['a']]],
   ['provider.scopes', /^must/, [[], ['openid email'], 'openid', ['']]],
   [
     'provider.proxy',
@@ -581,6 +609,9 @@ await t.test('error messages quote no secrets', async (t) => {
     ['publicUrl', 'https://user:hunter2@app/x'],
     ['provider.issuer', 'https://user:hunter2@app'],
     ['provider.privateKey', 'hunter2'],
+    ['provider.privateKey', '{"d":"hunter2"}'],
+    ['provider.certificate', 'hunter2'],
+    ['provider.idTokenKeys', ['hunter2']],
     ['provider.clientSecret', ['hunter2']],
     ['session.keys', ['hunter2']],
     ['session.keys', 'hunter2'],

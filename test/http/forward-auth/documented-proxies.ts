@@ -13,6 +13,8 @@ export type Places = {
   readonly verdicts: string
   readonly application: string
   readonly certificate: Certificate
+  /** Whether the proxy serves all hosts below example.com, with the login host auth.example.com. */
+  readonly manyHosts?: boolean
 }
 
 /** Starts a proxy with its configuration from docs/forward-auth.md, with other ports and file names. */
@@ -25,9 +27,13 @@ const put = (text: string, replacements: Readonly<Record<string, string>>): stri
     return all.replaceAll(from, to)
   }, text)
 
-const startDocumentedNginx: StartProxy = async (t, { port, gateway, verdicts, application, certificate }) => {
-  const [conf = ''] = documented('forward-auth.md', 'nginx')
-  const http = put(conf, {
+const startDocumentedNginx: StartProxy = async (
+  t,
+  { port, gateway, verdicts, application, certificate, manyHosts = false },
+) => {
+  const [conf = '', auth = ''] = documented('forward-auth.md', 'nginx')
+  const all = manyHosts ? put(conf, { 'server_name orders': 'server_name *' }) + auth : conf
+  const http = put(all, {
     'listen 443 ssl': `listen 127.0.0.1:${port} ssl`,
     'server 127.0.0.1:8080': `server ${gateway}`,
     'server 127.0.0.1:8081': `server ${verdicts}`,
@@ -37,10 +43,12 @@ const startDocumentedNginx: StartProxy = async (t, { port, gateway, verdicts, ap
   await startNginx(t, port, http, { 'orders.crt': certificate.cert, 'orders.key': certificate.key })
 }
 
-const startCaddy: StartProxy = async (t, { port, gateway, verdicts, application, certificate }) => {
-  const [caddyfile = ''] = documented('forward-auth.md', 'caddyfile')
-  const site = put(caddyfile, {
-    'orders.example.com {': `127.0.0.1:${port} {\n\ttls FOLDER/orders.crt FOLDER/orders.key`,
+const startCaddy: StartProxy = async (t, { port, gateway, verdicts, application, certificate, manyHosts = false }) => {
+  const [caddyfile = '', auth = ''] = documented('forward-auth.md', 'caddyfile')
+  const opened = `:${port} {\n\ttls FOLDER/orders.crt FOLDER/orders.key`
+  const all = manyHosts ? caddyfile + put(auth, { 'auth.example.com {': `auth.example.com${opened}` }) : caddyfile
+  const site = put(all, {
+    'orders.example.com {': `${manyHosts ? '*.example.com' : '127.0.0.1'}${opened}`,
     '127.0.0.1:8080': gateway,
     '127.0.0.1:8081': verdicts,
     '127.0.0.1:3000': application,
@@ -56,8 +64,13 @@ const startCaddy: StartProxy = async (t, { port, gateway, verdicts, application,
   })
 }
 
-const startHaproxy: StartProxy = async (t, { port, gateway, verdicts, application, certificate }) => {
-  const [cfg = ''] = documented('forward-auth.md', 'haproxy')
+const startHaproxy: StartProxy = async (
+  t,
+  { port, gateway, verdicts, application, certificate, manyHosts = false },
+) => {
+  const [single = '', line = ''] = documented('forward-auth.md', 'haproxy')
+  const replaced = { '  http-request lua.gatehouse unless { path_beg /oauth2/ }\n': line }
+  const cfg = manyHosts ? put(put(single, replaced), { 'auth.example.com': `auth.example.com:${port}` }) : single
   const [lua = ''] = documented('forward-auth.md', 'lua')
   await startProxyProgram(t, port, {
     name: 'haproxy',
