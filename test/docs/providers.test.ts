@@ -45,7 +45,11 @@ void t.test('examples outside the sections of providers load together with the r
   const provider = { issuer: 'https://login.example.com', clientId: 'orders', clientSecret: 'hush' }
   for (const section of sections.filter((text) => !text.includes('<!-- preset: '))) {
     for (const example of examplesOf(section)) {
-      const written: { provider?: object; providers?: object } = parse(example)
+      const written: { provider?: object; providers?: object } = parse(
+        example.replace(/\$\{file:[^}]*\}/g, '${OIDC_PRIVATE_KEY}'),
+      )
+      // A manifest of Kubernetes beside an example is no configuration of the gateway.
+      if (written.provider === undefined && written.providers === undefined) continue
       const file = asFile(t, {
         ...least,
         ...written,
